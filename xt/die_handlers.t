@@ -21,11 +21,9 @@ my %APPLICATION = (
     'Plack/App/EventSource.pm'               => [qw(run_handler)],
 );
 my %RETHROWN = (
-    'EventSource/XS/Hub/ChannelNames.pm' => [qw(_in_data)],
-    'EventSource/XS/Hub/Member.pm'       => [qw(_json)],
-    'EventSource/XS/Library.pm'          => [qw(_json)],
-    'Plack/App/EventSource.pm'           => [qw(check_at_request)],
-    'Plack/Middleware/EventSource.pm'    => [qw(prepare_app)],
+    'EventSource/XS/Settings.pm'      => [qw(json)],
+    'Plack/App/EventSource.pm'        => [qw(check_at_request)],
+    'Plack/Middleware/EventSource.pm' => [qw(prepare_app)],
 );
 my %REPORTED = (
     'EventSource/Server.pm'                  => [qw(DESTROY)],

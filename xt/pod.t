@@ -1,5 +1,6 @@
 # Each module that applications load has a manual: its POD is right, and every public sub stands in it. Internal modules, in
-# EventSource/XS/, have a comment, and no POD. No manual and no example sends its readers to them.
+# EventSource/XS/, have a comment, and no POD. No manual and no example sends its readers to them. No sentence of a manual is
+# longer than two lines.
 
 use lib 't/lib';
 use Testing;
@@ -16,12 +17,19 @@ sub subs_of_plugins {
 
 # Besides, what only the other modules of the distribution call.
 my %ALSO_PRIVATE = (
+    'EventSource::Error'              => [qw(at here new outside)],
     'EventSource::Framework::Dancer2' => [subs_of_plugins()],
     'EventSource::Hub' => [qw(absence check_max_streams clock groups relays serve_stream shown subscribe_stream)],
-    'EventSource::Hub::Lease' => [qw(is_held_now)],
-    'Plack::App::EventSource' =>
+    'EventSource::Hub::Lease'      => [qw(is_held_now)],
+    'EventSource::Server'          => [qw(add_tap refusal remove_tap)],
+    'EventSource::Server::Emitter' => [qw(close hold new take)],
+    'EventSource::Server::Event'   => [qw(fields_of)],
+    'EventSource::Server::Supply'  => [qw(new tap_fields)],
+    'EventSource::XS'              => [qw(has_later_here later_here see_request tell_losses)],
+    'Plack::App::EventSource'      =>
         [qw(after_handler check_at_request check_attributes end_with_error preamble_line random_retry run_handler)],
-    'Plack::App::EventSource::Connection' => [qw(enter_child of_stream remember_member through_new)],
+    'Plack::App::EventSource::Connection' => [qw(closed enter_child of_stream remember_member stream through_new)],
+    'Test::EventSource::Stream'           => [qw(attach cut fill is_answered new)],
 );
 
 # Perl's own hooks, and those of Plack::Component, which documents them.
@@ -77,6 +85,29 @@ sub manual_of {
 for my $file (grep { m{^(?:bin|examples|perl)/|^README} && $_ !~ $INTERNAL } distribution_files()) {
     my ($named) = manual_of($file) =~ /\b(EventSource::XS::[A-Z]\w*)/;
     is $named, undef, "$file names no internal module";
+}
+
+# Two lines of a filled paragraph.
+my $LONGEST_SENTENCE = 256;
+
+# A text as a reader sees it, without formatting codes.
+sub plain {
+    my $text = shift;
+    $text =~ s/[A-Z]<< (.*?) >>/$1/g;
+    1 while $text =~ s/[A-Z]<(?:[^<>|]*[|])?([^<>]*)>/$1/;
+    return $text;
+}
+
+# The sentences of a manual's paragraphs. One begins with a capital or a formatting code, also behind a colon or a semicolon.
+sub sentences {
+    my $file       = shift;
+    my @paragraphs = grep { !/\A[\s=]/ } split /\n{2,}/, manual_of($file);
+    return map { plain(s/\s+/ /gr) } map { split /(?<=[.!?:;])\s+(?=[A-Z])/ } @paragraphs;
+}
+
+for my $file (grep { m{^(?:bin|perl)/} && $_ !~ $INTERNAL } distribution_files()) {
+    my @long = map { length() . ": $_" } grep { length > $LONGEST_SENTENCE } sentences($file);
+    is join("\n", @long), '', "no sentence of $file is longer than $LONGEST_SENTENCE characters";
 }
 
 done_testing;

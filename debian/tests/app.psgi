@@ -6,7 +6,7 @@ use warnings;
 use EventSource::Hub;
 use Plack::Builder;
 
-my %service = $ENV{HUB_SOCKET} ? (socket => $ENV{HUB_SOCKET}, spawn => 0) : ();
+my %service = $ENV{HUB_SOCKET} ? (socket => $ENV{HUB_SOCKET}, autostart => 0) : ();
 my $hub     = EventSource::Hub->new(name => $ENV{HUB}, keepalive => 5, %service);
 
 builder {

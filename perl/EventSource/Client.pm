@@ -422,171 +422,104 @@ EventSource::Client - Read the event stream of any server
 
 =head1 DESCRIPTION
 
-The client reads a stream as an EventSource of a browser does (WHATWG HTML, section 9.2): it reconnects after the last event
-ID, follows redirects, and stops when the server asks for it. It also sends requests of other methods, with content, as the
-interfaces of language models want them.
+The client reads a stream as a browser does (WHATWG HTML, section 9.2). A program that blocks calls L</next>. One with an
+event loop gives L</on_event>. A library connects:
 
-A program that blocks calls L</next>. A program with an event loop gives L</on_event>; then the client works in that loop.
-The client opens nothing before the first call of C<next>, or before the next turn of the loop.
+    next            Net::HTTP, with IO::Socket::SSL for https
+    AnyEvent, EV    AnyEvent::HTTP, which alone uses the proxies of the environment
+    Mojo::IOLoop    Mojo::UserAgent
+    IO::Async       Net::Async::HTTP, with IO::Async::SSL for https
 
-A library connects, does TLS and sends the request:
-
-=over
-
-=item C<next>
-
-L<Net::HTTP>, the layer below L<LWP::UserAgent>, with L<IO::Socket::SSL> for C<https>
-
-=item AnyEvent, EV
-
-L<AnyEvent::HTTP>
-
-=item Mojo::IOLoop
-
-L<Mojo::UserAgent>
-
-=item IO::Async
-
-L<Net::Async::HTTP>, with L<IO::Async::SSL> for C<https>
-
-=back
-
-Certificates are checked. Proxies of the environment are used by L<AnyEvent::HTTP> alone. The client reads the response
-itself, so the same bytes mean the same with each library.
-
-The memory of a client is bounded: by L</max_event>, and by about a megabyte of bytes that were read and not yet parsed. A
-program that is slow slows the server down: the client reads no more while events wait for it.
-
-A client ends its connection with L</close>, and when the last reference to it is gone; then nothing more is delivered, also
-if that happens in a callback. A child of C<fork> must not use the client of its parent, and a new ithread has none. (L<EV>
-does not bear ithreads while it watches connections: choose another loop for programs with both.)
-
-What a server sends is never an exception in an event loop. The client's own attempts do not reach a handler of
-C<$SIG{__DIE__}>; what C<next> throws does.
+Certificates are checked. What a server sends is never an exception in an event loop. A client keeps at most L</max_event>,
+and about a megabyte that was not yet parsed. It ends with its last reference. A child of C<fork> must not use it, and a new
+ithread has none. Do not use L<EV> with ithreads.
 
 =head2 Reconnection
 
-A connection that fails, is cut, is silent for L</timeout> or ends is followed by another one, if L</reconnect> is true. The
-request goes to L</url> again, with C<Last-Event-ID> if there is an id (sections 9.2.3 and 9.2.4). Before it is a pause of
-the C<retry> that the stream has set last, or of L</retry>: at least 0.25 s, at most a day. It doubles with each attempt
-that brings no event, up to 30 s, and is up to a quarter longer at random.
+If L</reconnect> is true, a connection that fails, is cut, is silent for L</timeout> or ends is followed by another one to
+L</url>, with the id as C<Last-Event-ID>, unless that has a control character other than a tab. The pause before it is the
+C<retry> of the stream, or L</retry>: at least 0.25 s, at most a day. It doubles with each attempt that brings no event, up to
+30 s, and is up to a quarter longer at random.
 
-What is not a response of HTTP/1 counts as a connection that fails: another protocol, a head with a line that is not a field
-or with more than 65,536 bytes, a length that is not one number. So does a stream with a wrong chunk or damaged gzip, after
-the events before it. Informational responses (100, 102, 103) are skipped.
-
-A response of 204 ends the client. So does, with an error, any other status than 200, and a type that is not
-C<text/event-stream> (section 9.2.3); L</retry_statuses> are an exception.
-
-An id with a control character (other than a tab) is not sent, since servers refuse such a header, and that would end the
-client: the next connection begins as one without an id.
+A connection also fails if the response is not HTTP/1, has a head of more than 65,536 bytes, a wrong chunk or damaged gzip.
+The status 204 ends the client. So does, with an error, any other than 200 (but L</retry_statuses>), and a type that is not
+C<text/event-stream>.
 
 =head2 Redirects
 
-301, 302, 303, 307 and 308 are followed, at most 20 in a row, as Fetch does: after 303, and for POST after 301 and 302, the
-method becomes GET, without content. The next connection asks L</url> again. Redirects from C<https> to C<http>, those of a
-request with content to another origin, and those to a URL without a host or with a port above 65,535 are an error. Another
-origin is not sent the L</headers>, nor the name and the password of the URL.
+301, 302, 303, 307 and 308 are followed, at most 20 in a row: after 303, and for POST after 301 and 302, with GET and without
+content. Redirects from C<https> to C<http>, and of a request with content to another origin, are an error. Another origin is
+not sent the L</headers>, nor the name and the password of the URL.
 
 =head1 METHODS
 
 =head2 new
 
     my $client = EventSource::Client->new(url => $url, %options);
-    my $client = EventSource::Client->new(\%options);
 
-Make a client. The options are below; only L</url> is required. Throws an L<EventSource::Error> with the code C<invalid> and
-the field of the option that is at fault; with the code C<unsupported> if there is C<on_event> and none of the libraries is
-loaded.
+Make a client, also from a hash. Only L</url> is required. Throws an L<EventSource::Error>: C<invalid> with the option as its
+field; C<unsupported> for C<on_event> without a library.
 
 =head2 close
 
     $client->close;
 
-End the connection, for good. Events that were not yet delivered are dropped. L</on_close> is called. Returns nothing.
+End the connection for good. Events that were not yet delivered are dropped.
 
 =head2 error
 
     my $error = $client->error;
 
-Return the newest error, an L<EventSource::Error>; C<undef> if there was none. What its message shows of the server's bytes
-is without control characters, and cut after 300. Its code is one of
+Return the newest error, an L<EventSource::Error> without control characters, or C<undef>. Its codes:
 
-=over
+    unavailable    no connection, it was cut or brings no HTTP, or the stream ended and the client reconnects
+    timeout        the server has sent nothing for "timeout" seconds
+    refused        the response is not an event stream, or a redirect is not followed ("status")
+    invalid        an event has more bytes than "max_event", which is the field
+    unsupported    there is no module for https
 
-=item C<unavailable>
+=head2 header, status
 
-There is no connection, or it was cut, or brings no response of HTTP, or the stream has ended and the client reconnects.
+    my $value  = $client->header('X-Request-Id');
+    my $status = $client->status;
 
-=item C<timeout>
-
-The server has sent nothing for L</timeout>.
-
-=item C<refused>
-
-The response is not an event stream, or a redirect is not followed. L</status> is its status.
-
-=item C<invalid>
-
-An event has more bytes than L</max_event>, which is the field.
-
-=item C<unsupported>
-
-There is no module for C<https>.
-
-=back
-
-=head2 header
-
-    my $value = $client->header('X-Request-Id');
-
-Return a header of the newest response, several of one name joined by a comma and a blank; C<undef> if there is none.
+Return a header of the newest response, several joined by C<, >, or its status, or C<undef>.
 
 =head2 last_event_id
 
     my $id = $client->last_event_id;
 
-Return the last event ID, a string of characters, empty if there is none: what the next request would send. Events that were
-read and not yet delivered have moved it. Each event has the id at its place in the stream.
+Return the last event ID in characters, or an empty string. Events that were not yet delivered have moved it.
 
 =head2 next
 
-    my $event = $client->next;
     my $event = $client->next($seconds);
 
-Wait for the next event, and return it as L<EventSource::Parser/feed> does: a reference to a hash of C<event>, C<data> and
-C<id>. A gap (L</gap_event>) has a true C<is_gap> besides; with L</on_gap> it is not returned. Returns C<undef> when the
-stream has ended, or when no event has come for that number of seconds (from 0, fractions allowed; without one it waits for
-ever): L</state> tells which. Making a connection is not interrupted, and can take ten seconds more.
+Wait for the next event, and return it as L<EventSource::Parser/feed> does: a hash of C<event>, C<data> and C<id>, of a gap
+(L<EventSource::Hub/gap_event>) with a true C<is_gap>. Returns C<undef> when the stream has ended, or when no event has come
+for so many seconds (from 0, fractions allowed; for ever by default): L</state> tells which. Making a connection can take ten
+seconds more.
 
-Throws the L</error> that has ended the client, once, after the events before it. Throws an L<EventSource::Error> with the
-code C<state> if the client has L</on_event>.
+Throws the L</error> that has ended the client, once, after the events before it, and C<state> if the client has L</on_event>.
 
 =head2 pause, resume
 
     $client->pause;
     $client->resume;
 
-Deliver no events, and read nothing from the server, until C<resume>. Meanwhile L</timeout> does not count. For a client
-with L</on_event>; otherwise they throw an L<EventSource::Error> with the code C<state>. Return nothing.
+Deliver and read nothing until C<resume>; L</timeout> does not count then. Throw C<state> without L</on_event>.
 
 =head2 state
 
     my $state = $client->state;
 
-Return C<connecting> (also in the pause before an attempt), C<open> or C<closed>, the C<readyState> of section 9.2.2.
-
-=head2 status
-
-    my $status = $client->status;
-
-Return the HTTP status of the newest response; C<undef> if there was none.
+Return C<connecting> (also in the pause), C<open> or C<closed>.
 
 =head2 url
 
     my $url = $client->url;
 
-Return the URL, without name, password and fragment.
+Return the URL without name, password and fragment.
 
 =head1 OPTIONS
 
@@ -597,128 +530,76 @@ C<undef> stands for the default.
     content => $bytes
     json    => {model => 'llama3.2', stream => \1, messages => \@messages}
 
-The body of the request: a string of bytes, or a value that is encoded as JSON and sent with
-C<Content-Type: application/json>. By default none.
+The body of the request: bytes, or a value for JSON with its C<Content-Type>.
 
-=head2 gap_event
+=head2 gap_event, position_event
 
-    gap_event => 'gap'
-
-The type of the event with which a hub reports missed events (L<EventSource::Hub/gap_event>); C<gap> by default.
+The types of the hub's gaps and positions, C<gap> and C<position> by default. Positions without data are not delivered.
 
 =head2 headers
 
     headers => [Authorization => 'Bearer secret']
 
-Headers of the request: a reference to an array of names and values. They replace those of the client with the same name:
-C<Accept>, C<Accept-Encoding> (C<gzip>, if L<Compress::Raw::Zlib> is there), C<Cache-Control>, C<User-Agent>. A name and a
-password in the URL are sent as C<Authorization>.
+Headers of the request, an array of names and values. They replace the client's C<Accept>, C<Accept-Encoding> (C<gzip>, if
+L<Compress::Raw::Zlib> is there), C<Cache-Control> and C<User-Agent>.
 
 =head2 last_event_id
 
-    last_event_id => $id
-
-The id after which to begin: one line of characters; by default none. One with a control character is not sent
-(L</Reconnection>).
+The id after which to begin, one line of characters.
 
 =head2 max_event
 
-    max_event => 1_048_576
-
-The most bytes of an event (L<EventSource::Parser/new>), by default 1,048,576. A longer one ends the client.
+The most bytes of an event; more end the client. 1,048,576 by default.
 
 =head2 method
 
-    method => 'POST'
-
-The method, in capital letters; C<POST> if there is content, otherwise C<GET>.
-
-=head2 on_bytes
-
-    on_bytes => sub { my ($client, $bytes) = @_; ... }
-
-Called with the bytes of the stream, without content coding, before they are parsed.
-
-=head2 on_close
-
-    on_close => sub { my ($client, $error) = @_; ... }
-
-Called once, when the client is closed: with an error if it has failed.
-
-=head2 on_error
-
-    on_error => sub { my ($client, $error) = @_; ... }
-
-Called with each L</error>. If L</state> is C<connecting>, the client will try again.
+In capitals; by default C<POST> with content, otherwise C<GET>.
 
 =head2 on_event
 
     on_event => sub { my ($client, $event) = @_; ... }
 
-Called with each event, as C<next> returns it. An exception of a callback in an event loop is a warning, and the client
-continues. The other callbacks are also called without C<on_event>, in C<next>; there an exception reaches the caller.
+Called with each event, as L</next> returns it. In an event loop an exception of a callback is a warning.
 
-=head2 on_gap
+=head2 on_bytes, on_close, on_error, on_gap, on_open
 
-    on_gap => sub { my ($client, $event) = @_; ... }
+    on_bytes => sub { my ($client, $bytes) = @_; ... }    # decoded, before they are parsed
+    on_close => sub { my ($client, $error) = @_; ... }    # once, with an error if the client has failed
+    on_error => sub { my ($client, $error) = @_; ... }    # if the state is connecting, the client tries again
+    on_gap   => sub { my ($client, $event) = @_; ... }    # instead of on_event or a return from next
+    on_open  => sub { my $client = shift; ... }           # the response is an event stream
 
-Called with each gap, which then is neither given to C<on_event> nor returned by C<next>.
-
-=head2 on_open
-
-    on_open => sub { my $client = shift; ... }
-
-Called when a response is an event stream.
-
-=head2 position_event
-
-    position_event => 'position'
-
-The type of the event with which a hub reports a position (L<EventSource::Hub/position_event>); C<position> by default. It
-moves the last event ID. With empty data it is not delivered.
+These are also called in C<next>, where an exception reaches the caller.
 
 =head2 reconnect
 
-    reconnect => 0
-
-True: reconnect. By default true for the method GET, otherwise false: a request of another method is not repeated, the end
-of its response closes the client, and a cut is an error.
+Whether to reconnect, by default for GET only. If false, the end of the response closes the client, and a cut is an error.
 
 =head2 retry
 
-    retry => 1000
-
-The reconnection time that counts until the stream sets one: a whole number of milliseconds from 0, by default 1,000.
+The reconnection time until the stream sets one: whole milliseconds from 0, 1,000 by default.
 
 =head2 retry_statuses
 
     retry_statuses => [429, 502, 503]
 
-Statuses from 400 to 599 after which to reconnect, not before the time of C<Retry-After>; by default none, as the standard
-has it.
+Statuses, 400 to 599, after which to reconnect, not before C<Retry-After>.
 
 =head2 timeout
 
-    timeout => 300
-
-For how long a server may send nothing, in seconds (from 0, fractions allowed); 300 by default, 0 for ever. Comments are
-signs of life, so choose some keepalives of the server.
+How many seconds a server may be silent, fractions allowed; 300 by default, 0 for ever. Give several of its keepalives.
 
 =head2 url
 
-    url => 'https://shop.example/events'
-
-An absolute URL of C<http> or C<https>.
+An absolute URL of C<http> or C<https>. A name and a password in it are sent as C<Authorization>.
 
 =head2 via
 
-    via => 'AnyEvent::HTTP'
-
-The library for the event loop: C<AnyEvent::HTTP>, C<Mojo::UserAgent> or C<Net::Async::HTTP>. The client loads it. By
-default it is the first of them that the application has loaded; none is loaded then.
+The library to load for the event loop: C<AnyEvent::HTTP>, C<Mojo::UserAgent> or C<Net::Async::HTTP>; by default the first of
+these that is loaded.
 
 =head1 SEE ALSO
 
-L<EventSource::Parser>, L<EventSource::Clients>, L<EventSource::Cookbook>, and C<eventsource tail> (L<eventsource>)
+L<EventSource::Parser>, L<EventSource::Clients>, L<eventsource/tail>
 
 =cut

@@ -19,7 +19,7 @@ sub as_string {
     return $self->{message} . $self->{location};
 }
 
-# A copy of the exception, at another place.
+# A copy of the exception, at a place that here has returned.
 sub at {
     my ($self, $place) = @_;
     return bless {%$self, %$place}, ref $self;
@@ -31,6 +31,7 @@ sub field { return $_[0]{field} }
 
 sub file { return $_[0]{file} }
 
+# The place where throw would throw now: the line that called the calling package.
 sub here {
     local @EventSource::Error::CARP_NOT = scalar caller;
     return _place();
@@ -47,6 +48,7 @@ sub new {
     return bless {%error, %$place}, $class;
 }
 
+# The place of the nearest caller whose package does not match, and is not the one that calls this, as here returns it.
 # A framework calls through several packages, which do not trust each other. And Carp trusts a class of the application that
 # inherits from a trusted one.
 sub outside {
@@ -99,11 +101,7 @@ EventSource::Error - An exception with a code and a field
 
 =head1 DESCRIPTION
 
-The modules of this distribution throw these exceptions. As a string an exception is the message with the caller's file
-and line, as C<croak> would make it, so C<print $@> and patterns work as with any other exception. Decide by L</code>
-and L</field>: the text may change between releases.
-
-Exceptions of the application, of its server, or of other modules pass through as they are.
+The modules of this distribution throw these exceptions. Decide by L</code> and L</field>: the text may change.
 
 =head1 METHODS
 
@@ -111,56 +109,26 @@ Exceptions of the application, of its server, or of other modules pass through a
 
     my $code = $error->code;
 
-What kind of failure it is. One of
+What kind of failure it is:
 
-=over
+    invalid        an argument or a setting has a value that it cannot have; "field" names it
+    state          the call does not fit the state of its object
+    unsupported    this system, server or perl cannot do it
+    unavailable    no descriptor, memory or thread is left, or the process is ending; may succeed later
+    timeout        an answer did not come in time
+    internal       a defect of this distribution; please report it
+    unknown        the connection to the hub process broke: the event was perhaps published
+    full           the hub process takes no more, or its state has no room: nothing was published
+    refused        the hub process has other settings ("field") or another version: nothing was published
 
-=item C<invalid>
-
-An argument or a setting has a value that it cannot have. L</field> names it, where one is at fault.
-
-=item C<state>
-
-The call does not fit the state of its object: the stream belongs to another hub, for example.
-
-=item C<unsupported>
-
-This system, server or perl cannot do it.
-
-=item C<unavailable>
-
-The system has no descriptor, no memory or no thread left, or the process is ending. The same call may succeed later.
-
-=item C<timeout>
-
-An answer did not come in time.
-
-=item C<internal>
-
-A defect of this distribution. Please report it.
-
-=item C<unknown>
-
-The connection to the hub process (L<EventSource::Hub/name>) broke, or was silent for too long, before the answer:
-the event was perhaps published. L<EventSource::Hub/publish> can repeat it safely, with C<once>.
-
-=item C<full>
-
-More waits for the hub process than it takes, or the state has no room for an event that is retained
-(L<EventSource::Hub/state>): nothing was published. The same call may succeed later, in the second case when something was
-forgotten.
-
-=item C<refused>
-
-The hub process has other settings than this one, or another version: nothing was published. L</field> names the setting.
-
-=back
+After C<unknown> repeat an event with its C<once> (L<EventSource::Hub/publish>). After C<full> the same call may succeed
+later, or when something was forgotten (L<EventSource::Hub/state>).
 
 =head2 field
 
     my $field = $error->field;
 
-The name of the argument, setting or field of an event that is at fault; C<undef> if there is none.
+The name of the argument, setting or field of an event that is at fault, or C<undef>.
 
 =head2 file, line
 
@@ -181,41 +149,14 @@ The text without file and line. It begins with the name of the module.
 
 The message, file and line, as C<croak> formats them.
 
-=head2 at
-
-    die $error->at($place);
-
-Return a copy of the exception with the file and the line of a place that L</here> has returned.
-
-=head2 here
-
-    my $place = EventSource::Error->here;
-
-Return the place where L</throw> would throw now: the line that called the calling package.
-
-=head2 new
-
-    my $error = EventSource::Error->new(code => 'unavailable', message => $text, place => $place);
-
-Return an exception without throwing it, at a place that L</here> has returned.
-
-=head2 outside
-
-    my $place = EventSource::Error->outside(qr/\AMojolicious\b/);
-
-Return the place of the nearest caller whose package does not match, and is not the one that calls this, as L</here> does. That
-is the application, if a framework called the distribution.
-
 =head2 throw
 
     EventSource::Error->throw(code => 'invalid', field => 'retry', message => 'My::Module: retry must be a number');
-    EventSource::Error->throw(code => 'unsupported', message => $text, place => $self->{place});
 
-Throw an exception at the line that called the package that throws, or at an earlier place (L</here>). C<@CARP_NOT> of that
-package is respected, as by L<Carp/croak>.
+Throw an exception at the line that called the package that throws, as L<Carp/croak> does, also with C<@CARP_NOT>.
 
 =head1 SEE ALSO
 
-L<EventSource::Gone>, which ends a handler when its client has disconnected; it is not an error.
+L<EventSource::Gone>, which is not an error
 
 =cut

@@ -94,39 +94,32 @@ EventSource::Framework - Event streams in web frameworks
 
 =head1 DESCRIPTION
 
-An action of a framework has sessions, parameters and models, and decides who may read a stream. Then it responds with
-the stream. How it does so depends on the framework:
+An action of a framework responds with a stream:
 
 =over
 
 =item Dancer2
 
-The plugin L<EventSource::Framework::Dancer2> adds the keywords C<events> and C<event_source>.
+See L<EventSource::Framework::Dancer2>.
 
 =item Mojolicious
 
-The plugin L<EventSource::Framework::Mojolicious> adds the helpers C<events> and C<event_source>. They work under
-Mojolicious' own servers and under PSGI.
+See L<EventSource::Framework::Mojolicious>.
 
 =item Catalyst
 
-Catalyst takes a PSGI response, and needs no module:
+With a PSGI response:
 
     $c->res->from_psgi_response($hub->to_app(channels => sub { 'news' })->($c->req->env));
 
 =item Plack
 
-A stream is a PSGI application and runs behind any middleware that does not filter the body:
-L<Plack::Middleware::Session> and L<Plack::Middleware::Auth::Basic>, for example.
+A stream is a PSGI application, and runs behind any middleware that does not filter the body, such as
+L<Plack::Middleware::Session>.
 
 =back
 
-In all of them the streams are native if the server allows it (L<Plack::App::EventSource/native>), and an action that refuses a
-request responds as it always does. A route for POST streams as one for GET does (L</app>). This module has what the plugins
-share. Use it to write a plugin for another framework.
-
-F<examples/frameworks/> has the same application for each framework: a login by form, a session, and a stream that
-answers 403 to clients without one.
+F<examples/frameworks/> has the same application for each, with a login. This module is for plugins of other frameworks.
 
 =head1 METHODS
 
@@ -135,32 +128,29 @@ answers 403 to clients without one.
     my $app = EventSource::Framework->app(sub { my ($conn, $env) = @_; ... }, %attributes);
     my $app = EventSource::Framework->app($component);
 
-Return a PSGI application that streams to one client. It is given a handler and the attributes of
-L<Plack::App::EventSource>; or an object with a method C<to_app>, such as a L<Plack::App::EventSource> that was made
-when the application started. Throws an L<EventSource::Error> with the code C<invalid> for anything else.
+Return a PSGI application that streams to one client, from a handler and the attributes of L<Plack::App::EventSource>, or from
+an object with C<to_app>, such as a L<Plack::App::EventSource> that was made before. Throws an L<EventSource::Error> with the
+code C<invalid> for anything else.
 
-The framework has routed the request, so its method is allowed: DELETE, GET, PATCH, POST, PUT and QUERY have a stream, and the
-handler reads the body as L<Plack::App::EventSource/methods> says. HEAD and OPTIONS are answered with 405. The attribute
-C<methods> allows others; with C<origins> give it too, for the OPTIONS of a browser that asks which methods are allowed. An
-object has the C<methods> that it was made with.
+All L<methods|Plack::App::EventSource/methods> have a stream, for the framework has routed the request; HEAD and OPTIONS are a
+405. Give the attribute C<methods> with C<origins>, for the OPTIONS of a browser. An object has the C<methods> that it was
+made with.
 
 =head2 head
 
     my $response = EventSource::Framework->head([200, \@headers], @framework_headers);
 
-Return the response of a stream with the headers that the framework has for it, such as the cookie of a session. The
-stream's own headers win. Headers that describe another body or the connection are left out: C<Connection>,
-C<Content-Length>, C<Content-Type>, C<Date> and C<Transfer-Encoding>.
+Return the response of a stream with the headers that the framework has for it, such as a cookie. The stream's own headers win.
+C<Connection>, C<Content-Length>, C<Content-Type>, C<Date> and C<Transfer-Encoding> are left out.
 
 =head2 hub_app
 
     my $app = EventSource::Framework->hub_app($hub, @channels);
     my $app = EventSource::Framework->hub_app($hub, @channels, \%options);
 
-Return a PSGI application whose stream subscribes to these channels of an L<EventSource::Hub>: names, patterns, or arrays of
-channels and where the stream begins there, such as C<< ['room/7', {start => -50}] >> (L<EventSource::Hub/to_app>). The options
-are those of L<EventSource::Hub/to_app>, without C<channels>. Methods are allowed as in L</app>. Throws an L<EventSource::Error>
-with the code C<invalid> if there is no hub or no channel.
+Return a PSGI application whose stream reads these channels of an L<EventSource::Hub>, given as C<channels> of
+L<EventSource::Hub/to_app> returns them: names, patterns, arrays. The options are the others of that method, and methods are
+allowed as in L</app>. Throws C<invalid> if there is no hub or no channel.
 
 =head1 SEE ALSO
 

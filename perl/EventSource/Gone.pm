@@ -29,10 +29,9 @@ EventSource::Gone - The exception that ends the handler of a client that has dis
 
 =head1 DESCRIPTION
 
-With C<< on_gone => 'unwind' >> (L<Plack::App::EventSource/on_gone>), a push to a client that has disconnected throws an
-object of this class, and so does a push of a handler that has run for long when its worker is to end
-(L<Plack::App::EventSource/HANDLERS THAT LOOP>). L<Plack::App::EventSource> catches it. A handler may catch it to clean
-up, and should rethrow it.
+A push throws it with L<Plack::App::EventSource/on_gone>, and when its worker is to end
+(L<Plack::App::EventSource/HANDLERS THAT LOOP>). L<Plack::App::EventSource> catches it. A handler may catch it to clean up,
+and should rethrow it.
 
 =head1 METHODS
 

@@ -48,70 +48,55 @@ EventSource::Parser - Read a stream of server-sent events
 
 =head1 DESCRIPTION
 
-The parser takes an event stream in pieces of any size and returns the events that a browser would dispatch, exactly as
-WHATWG HTML, sections 9.2.5 and 9.2.6, requires. Its input is bytes, its output characters. Bytes that are not UTF-8 become
-U+FFFD.
+The parser takes a stream in pieces of any size and returns the events that a browser would dispatch (WHATWG HTML, sections
+9.2.5 and 9.2.6). Its input is bytes, its output characters. Bytes that are not UTF-8 become U+FFFD.
 
 =head1 METHODS
 
 =head2 new
 
-    my $parser = EventSource::Parser->new;
     my $parser = EventSource::Parser->new(max_event => 1_048_576);
     my $parser = EventSource::Parser->new(\%options);
 
 Make a parser at the start of a stream. C<max_event> is the most bytes that an unfinished event may have, its type, its data
-and the current line together: 1 to 999,999,999,999,999, by default 1,048,576. Throws an L<EventSource::Error> with the code
-C<invalid> for an unknown option, or another C<max_event>.
+and the current line together: 1 to 999,999,999,999,999, by default 1,048,576. Anything else throws an L<EventSource::Error>
+with the code C<invalid>.
 
 =head2 feed
 
     my @events = $parser->feed($bytes);
 
-Parse the next bytes and return the events that they complete. Each event is a reference to a hash of three strings:
+Parse the next bytes and return the events that they complete, each a hash of three strings:
 
-=over
-
-=item event
-
-The type; C<message> if the stream gave none.
-
-=item data
-
-The data, its lines joined by LF.
-
-=item id
-
-The last event ID at the time of the event: its own, or the latest before it, or empty.
-
-=back
+    event    the type; "message" if the stream gave none
+    data     the data, its lines joined by LF
+    id       its own id, or the latest before it, or empty
 
 In scalar context, keep the events for the next call and return their number.
 
-Throws an L<EventSource::Error> with the code C<invalid>: of the field C<bytes> if C<$bytes> is undefined or contains a
-character above U+00FF, of the field C<max_event> if an event exceeds that bound. Events that were complete before it are
-returned first, and the next call throws. From then on every call throws, until L</finish>.
+Throws C<invalid>: of the field C<bytes> if C<$bytes> is undefined or contains a character above U+00FF, of the field
+C<max_event> if an event exceeds that bound. Events that were complete before it are returned first, and the next call throws,
+as every further one until L</finish>.
 
 =head2 finish
 
     $parser->finish;
 
-End the stream. An unterminated event is dropped, as the standard requires, and the parser is at the start of the next
-stream. The last event ID and the reconnection time stay, as they do for a client that reconnects. Returns nothing.
+End the stream. An unterminated event is dropped, and the parser is at the start of the next stream. The last event ID and the
+reconnection time stay.
 
 =head2 last_event_id
 
     my $id = $parser->last_event_id;
 
-Return the last event ID of the event source, a string of characters, empty at first. A client sends it as C<Last-Event-ID>
-when it reconnects. It changes with the blank line that ends a block, not with the C<id> field.
+Return the last event ID, empty at first. It changes with the blank line that ends a block, not with the C<id> field.
 
 =head2 retry
 
     my $milliseconds = $parser->retry;
 
-Return the reconnection time that the stream has set last, in milliseconds, or C<undef> if it has set none. A number beyond
-64 bits becomes the largest of 64 bits.
+Return the reconnection time that the stream has set last, in milliseconds, or C<undef>. A number beyond 64 bits becomes the
+largest.
 
 =head1 THREADS
 
@@ -119,6 +104,6 @@ A new ithread gets a clone of each parser, in the same state.
 
 =head1 SEE ALSO
 
-L<EventSource::XS/format_event>, which makes such streams; L<EventSource::Error>.
+L<EventSource::XS/format_event>, L<EventSource::Client>
 
 =cut

@@ -30,8 +30,8 @@ our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Stream Plack::App::EventSou
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Server');
 
 my @HUB_OPTIONS = qw(
-    gap_data gap_event grace history idle_exit name on_slow per_process position_event publish_timeout socket spawn
-    store total_history
+    autostart gap_data gap_event grace history idle_exit name on_slow per_process position_event publish_timeout socket store
+    total_history
 );
 my @STREAM_OPTIONS = qw(fallback linger max_streams native origins preamble retry timeout);
 my @OPTIONS =
@@ -91,6 +91,7 @@ sub hub { return $_[0]{hub} }
 
 sub out_supply { return EventSource::Server::Supply->new($_[0]) }
 
+# The PSGI response to a request that receives no stream, after stop.
 sub refusal {
     my ($self, $env) = @_;
     return [204, [], []] if $self->{is_stopped};
@@ -424,131 +425,88 @@ EventSource::Server - Send the events of one supply to any number of clients
 
 =head1 DESCRIPTION
 
-The interface of the Raku module C<EventSource::Server> for Perl. An object is a PSGI application that sends every event
-to every connected client. Events come from L</emit> and from the L</supply>, if there is one. The supply starts once,
-with the first client.
-
-Each server publishes to a channel of an L<EventSource::Hub>. So streams are native where possible, each event has an id,
-and a client that reconnects first receives the events that it has missed, or a C<gap> event if they were evicted.
-
-In the page:
-
-    const source = new EventSource('/events')
-    source.addEventListener('said', e => console.log(e.data))
+The interface of the Raku module of this name. An object is a PSGI application that sends every event of L</emit>, and of the
+L</supply> if there is one, to every client, by a channel of an L<EventSource::Hub>: clients resume.
 
 =head1 ATTRIBUTES
-
-Attributes are passed to L</new>. All are optional.
 
 =head2 supply
 
     supply => $code | $object | $iterator | $filehandle
 
-The source of events. It starts with the first client or the first L<tap|/out_supply>, once in each process, or once for all
-workers if the hub has a L<name|/Several workers>. Each event
-is one value of a kind that L</emit> accepts: a string, a hash, or C<< [$type => $data] >>. There is no supply by default.
+The source of events, values that L</emit> accepts; none by default. It starts with the first client or L<tap|/out_supply>,
+once in each process, or for all workers (L</Several workers>).
 
 =over
 
 =item code
 
-    supply => sub {
-        my $emitter = shift;
-        return AnyEvent->timer(after => 1, interval => 1, cb => sub { $emitter->emit(tick => time) });
-    }
+The code is called with an L<EventSource::Server::Emitter> (L</A clock>). It emits what is available, arranges to be called
+back, and returns soon. Its return value, such as a watcher, is held until the supply ends.
 
-The code is called with an L<EventSource::Server::Emitter>. It should emit what is available, arrange to be called back,
-and return soon: while it runs, the first client waits, and so does the worker or the event loop. Its return value, such
-as a watcher, is held until the supply is done, has failed or is stopped.
-
-On a server that blocks (Starman, Starlet, HTTP::Server::PSGI) nothing runs between requests. There the supply's events
-are those that it emits at once, and those that other requests emit through its emitter. Events that a forked child emits
-stay in the child.
+On a server that blocks nothing runs between requests: there it emits at once, or other requests emit through its emitter.
+Events of a forked child stay in the child.
 
 =item an object with C<tap>
 
     supply => $other->out_supply
 
-The object is tapped in the way of Raku's supplies:
-
-    my $tap = $object->tap(sub { my $event = shift }, done => sub { ... }, quit => sub { my $reason = shift });
-
-If the returned object has a method C<close>, it is called at the end. The L</out_supply> of another EventSource::Server
-passes events, not bytes.
+The object is tapped (L<EventSource::Server::Supply/tap>), and a method C<close> of the result is called at the end. The
+L</out_supply> of another server passes events, not bytes.
 
 =item an iterator
 
-An object with a method C<next>, C<getline> or C<get>. Its values are events; C<undef> ends them. The line ending of a
-value of C<getline> is removed. The event loop gets its turn after 64 values; an iterator that waits for its next value
-blocks the loop.
+An object with a method C<next>, C<getline> (without the line ending) or C<get>. Its values are events; C<undef> ends them.
 
 =item a filehandle
 
-Each line, ending in LF or CRLF, is the data of an event. A last line without an ending counts too. Lines are decoded as
-UTF-8, whatever the handle's layers; invalid bytes become U+FFFD. A line of more than 1 MiB is a failure. The handle is
-read by its descriptor: data that Perl has buffered already is not read. The handle is not closed.
+Each line, ending in LF or CRLF, is the data of an event, decoded as UTF-8; invalid bytes become U+FFFD. A line of more than 1
+MiB is a failure. What Perl has buffered is not read, and the handle is not closed.
 
 =back
 
-Iterators and filehandles are read by the event loop: AnyEvent, EV, Mojo::IOLoop or IO::Async. On a server that blocks,
-they would occupy the worker, so a request there croaks. If such a supply is short and never blocks, read it in code and
-emit its values. Where no event loop is loaded, C<tap> reads the supply to its end before it returns. If several processes
-inherit one handle, each line is read by one of them; to avoid that, open it in code, or give the server a
-L<name|/Several workers>.
+Iterators and filehandles are read by the event loop: AnyEvent, EV, Mojo::IOLoop or IO::Async. On a server that blocks, a
+request croaks. Without a loop C<tap> reads the supply to its end. Of a handle that several processes inherit, each line is
+read by one: open it in code, or give the server a L<name|/Several workers>.
 
 =head2 channel, hub
 
     hub => $hub, channel => 'news'
 
-The L<EventSource::Hub> to use and the name of its channel to publish and subscribe to. C<channel> is required with
-C<hub>. Clients, but not taps, also receive what others publish to that channel. By default each server has a hub of its
-own.
+An L<EventSource::Hub>, and its channel, required with it. Clients, but not taps, also receive what others publish there. By
+default each server has a hub of its own.
 
 =head2 gap_data, gap_event, history, on_slow, per_process, position_event, total_history
 
-=head2 grace, idle_exit, name, publish_timeout, socket, spawn, store
+=head2 autostart, grace, idle_exit, name, publish_timeout, socket, store
 
-Settings of the server's own hub (L<EventSource::Hub/ATTRIBUTES>). They cannot be combined with L</hub>. With C<name> the
-hub has a hub process, for all workers: see L</Several workers>. Without it C<per_process> is true by default if
-there is a supply, since each process runs the supply. With neither, on a server of several processes, an emitted event
-reaches only the clients of its own process; a warning says so once.
+Settings of the server's own hub (L<EventSource::Hub/ATTRIBUTES>), not together with L</hub>. With a supply and no
+L<name|/Several workers> C<per_process> is true by default.
 
 =head2 headers
 
     headers => ['Access-Control-Allow-Origin' => '*']
 
-More headers of the response, an array of names and values. They follow C<Cache-Control>, C<Content-Type> and
-C<X-Accel-Buffering: no>; the last is left out if it is given here.
+See L<Plack::App::EventSource/headers>.
 
 =head2 keepalive, keepalive_interval
 
     keepalive => 1, keepalive_interval => 60
 
-If C<keepalive> is true, a quiet stream is sent a comment, or its position if that has advanced (L</position>), after
-C<keepalive_interval> seconds (a number above 0, fractions allowed, 60 by default). A tap receives a comment at every
-interval, quiet or not, provided that an event loop was loaded before the tap was made. C<keepalive> is false by
-default, as in the Raku module. Without it, proxies may end quiet streams, and a client that disappears without closing
-its connection is not noticed.
+If C<keepalive> is true, a quiet stream is sent a comment, or its position if that has advanced, after C<keepalive_interval>
+seconds (above 0, fractions allowed, 60 by default), and a tap a comment at every interval if an event loop was loaded before.
+False by default: then proxies may end quiet streams, and a vanished client is not noticed.
 
 C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are other names of C<keepalive_interval>.
 
 =head2 fallback, linger, max_streams, native, origins, preamble, retry, timeout
 
-Settings of the streams, see L<Plack::App::EventSource>. C<max_streams> of a named hub bounds the streams of its process
-(L<EventSource::Hub/max_streams>). If such a hub is given as C<hub>, it has that setting itself.
+Settings of the streams, see L<Plack::App::EventSource>. C<max_streams> bounds those of a named hub together, and is a setting
+of that hub if it is given as C<hub>.
 
-=head2 position
+=head2 position, start
 
-    position => 'event'
-
-The form in which streams receive their position (L<EventSource::Hub/position>). By default that of the hub.
-
-=head2 start
-
-    start => -10
-
-Where a client without a C<Last-Event-ID> begins (L<EventSource::Hub/start>). The default C<latest> sends it what is
-emitted from then on.
+See L<EventSource::Hub/position> (by default that of the hub) and L<EventSource::Hub/start> (C<latest> by default).
 
 =head1 METHODS
 
@@ -557,15 +515,14 @@ emitted from then on.
     my $es = EventSource::Server->new(%attributes);
     my $es = EventSource::Server->new(\%attributes);
 
-Create a server. Croaks if an attribute is unknown or has an invalid value, and on systems other than Linux. The server
-stops when the object is freed. Its PSGI applications and its streams hold the object; its taps do not.
+Create a server. Croaks if an attribute is unknown or invalid, and on systems other than Linux. The server stops when it is
+freed; its applications and streams hold it, its taps do not.
 
 =head2 call
 
     my $response = $es->call($env);
 
-Answer one request. Croaks if the supply needs an event loop and the PSGI server has none. The exception reports the line
-that created the server, and says what to do: use a server with an event loop (Twiggy, Feersum), or a supply of code.
+Answer a request. Croaks, at the line that created the server, if the supply needs an event loop and there is none.
 
 =head2 emit
 
@@ -575,21 +532,16 @@ that created the server, and says what to do: use a server with an event loop (T
     my $id = $es->emit({type => $type, data => $data, %fields});
     my $id = $es->emit($event);
 
-Send an event to all clients and taps. Returns the event's id, or C<undef> if the server is stopped. Does not wait for
-clients.
-
-C<$data> is a string of characters, or an object that overloads stringification. C<$type> may be C<undef>. A hash has the
-fields of L<EventSource::XS/format_event>; C<type> is another name of C<event>. C<$event> is an
-L<EventSource::Server::Event>.
-
-Croaks at the caller's line if the argument is of another kind, if both C<type> and C<event> are given, or for the reasons
-of L<EventSource::Hub/publish>. Nothing is sent then.
+Send an event to all clients and taps. Returns its id, or C<undef> if the server is stopped. C<$data> is a string of
+characters, or an object that overloads stringification. C<$type> may be C<undef>. A hash has the fields of the
+L<EventSource::Server::Event> C<$event>. Croaks, and sends nothing, for any other argument, and for the reasons of
+L<EventSource::Hub/publish>.
 
 =head2 headers
 
     my $headers = $es->headers;
 
-Return the headers of a response, a reference to an array of names and values. A subclass may override this.
+Return the headers of a response, an array. A subclass may override it.
 
 =head2 hub
 
@@ -599,30 +551,17 @@ Return the L<EventSource::Hub>.
 
 =head2 out_supply
 
-    my $tap = $es->out_supply->tap(sub { my $bytes = shift; ... }, done => sub { ... }, quit => sub { my $reason = shift; ... });
-    $tap->close;
+    my $tap = $es->out_supply->tap(sub { my $bytes = shift; ... });
 
-Return a new L<EventSource::Server::Supply>, whose taps receive the encoded events from now on, without the hub's ids. The
-first tap starts the supply, so it misses none of the supply's events.
-
-=head2 refusal
-
-    my $response = $es->refusal($env);
-
-Return the PSGI response to a request that receives no stream: 204 after L</stop>, otherwise C<undef>. Croaks as L</call>
-does.
+Return a new L<EventSource::Server::Supply>, whose taps receive the encoded events from now on, without ids of the hub.
 
 =head2 stop
 
     $es->stop;
 
 Stop the server for good. Ends the supply, calls C<done> of the taps, and ends each stream when it has been sent what was
-emitted before. Later, L</emit> drops its events, a new tap is done at once, and a client is answered with status 204,
-which stops a browser from reconnecting. Calling it again does nothing. To continue, create a new server; on the same
-L</hub> it has the history of this one.
-
-This stops the server in the current process: on a preforking PSGI server, stop it in each worker. When a process ends
-without it, the streams end too, and their clients reconnect.
+emitted before. Later, L</emit> drops its events, a new tap is done at once, and a client is answered with 204, after which
+browsers do not reconnect. Stop it in each worker. A new server on the same L</hub> has the history of this one.
 
 =head2 supply
 
@@ -634,75 +573,61 @@ Return the attribute L</supply>.
 
     my $app = $es->to_app;
 
-Return the PSGI application, a code reference. The object itself can be called too: C<< $es->($env) >>. A request with a
-method other than GET is answered with status 405.
+Return the PSGI application; the object itself is one, too. Only GET is allowed.
 
 =head2 When a supply fails
 
-A supply fails if its code or iterator dies, its filehandle cannot be read, its object calls C<quit>, or it supplies a
-value that is not an event. Then its taps are closed with C<quit>, and all streams end. No exception reaches the
-application: the reason is written to C<psgi.errors> if the supply fails during the request that started it, and is a
-warning otherwise.
-
-Clients reconnect and receive what they have missed. Code and an object with C<tap> start again with the next client or
-tap. An iterator and a filehandle do not: what they have supplied cannot be read again.
-
-A supply that is done ends no stream: events can still be emitted to the server.
+If a supply dies, cannot be read, calls C<quit>, or has a value that is not an event, its taps are closed with C<quit>, and
+all streams end. The reason is a warning, or goes to C<psgi.errors> in the request that started it. Code and an object with
+C<tap> start again with the next client or tap; an iterator and a filehandle do not.
 
 =head2 Several workers
 
     my $es = EventSource::Server->new(name => 'ticker', supply => $code);
 
-Without a C<name>, each worker has a hub of its own and runs the supply for its clients. With a C<name>, or with a L</hub>
-that has one, all workers share one hub: each event reaches the clients of all workers, from whichever worker it comes, and the
-supply runs once for all. The workers that have had a client or a tap elect one that runs it (L<EventSource::Hub::Lease>, with
-the name C<EventSource::Server/CHANNEL>). If that worker ends or is killed, or its server is stopped, another one starts its
-supply; what the killed one would have emitted meanwhile is missing. Servers of different supplies need different names or
-channels.
+Without a C<name>, each worker has a hub and runs the supply for its clients. With a C<name>, or with a L</hub> that has one,
+one worker that has had a client or a tap runs the supply for all (L<EventSource::Hub::Lease>); if it ends or its server is
+stopped, another one does. Servers of different supplies need different names or channels.
 
-After the hub process was killed the workers elect anew. If the same worker is elected, its supply continues; otherwise it
-is ended there and starts in another worker. For some milliseconds both may emit. If a supply that cannot start again (an
-iterator, a filehandle) has lost the election, its worker takes part in no further election.
+=over
 
-While the hub process cannot be reached, events of the supply are lost, each with a warning; the methods of the emitter
-return C<undef> then. L</emit> of the server throws what L<EventSource::Hub/publish> throws. A supply that is done is not
-started again as long as its worker lives. L<Taps|/out_supply> receive what is emitted in their own process, so that of the
-supply only if it runs there.
+=item *
 
-On a server that blocks, only code and objects with C<tap> can be a supply, as without a name: an iterator or a filehandle
-would occupy the elected worker. A worker learns at its next request that it is elected, or, with
-L<Plack::Middleware::EventSource/notify_signal> on Starlet, uWSGI and HTTP::Server::PSGI, usually within a second. The first
-request of a worker waits for the hub process for half a second. Until that process has answered, streams of this worker end
-with a C<retry>, so that their clients come back and the workers can elect.
+After the hub process was killed two workers may emit for some milliseconds. An iterator or a filehandle whose worker has lost
+the lease never gets it again. A supply that is done is not started again while its worker lives.
 
-=head1 METHODS FOR TAPS
+=item *
 
-=head2 add_tap, remove_tap
+While the hub process cannot be reached, events of the supply are lost, each with a warning; L</emit> throws.
 
-    $es->add_tap($tap);
-    $es->remove_tap($tap);
+=item *
 
-Register a tap, or remove it. L<EventSource::Server::Supply> calls these.
+L<Taps|/out_supply> receive what is emitted in their own process.
+
+=item *
+
+On a server that blocks, a worker learns at its next request that it has the lease, or by
+L<Plack::Middleware::EventSource/notify_signal>.
+
+=item *
+
+A worker's first request waits half a second for the hub process; until that answers, its streams end with a C<retry>.
+
+=back
 
 =head1 EXAMPLES
 
-Examples of the Raku module. Each is an F<app.psgi> for a PSGI server with an event loop, such as Twiggy.
+Each is an F<app.psgi> for a server with an event loop, such as Twiggy.
 
 =head2 A clock
 
     use AnyEvent;
     use EventSource::Server;
-    use EventSource::Server::Event;
 
     my $es = EventSource::Server->new(
         supply => sub {
             my $emitter = shift;
-            return AnyEvent->timer(
-                interval => 1,
-                cb       => sub {
-                    $emitter->emit(EventSource::Server::Event->new(type => 'tick', data => scalar localtime));
-                },
-            );
+            return AnyEvent->timer(interval => 1, cb => sub { $emitter->emit(tick => scalar localtime) });
         },
     );
     $es->to_app;
@@ -717,15 +642,8 @@ Examples of the Raku module. Each is an F<app.psgi> for a PSGI server with an ev
 
 =head2 A response of your own
 
-    use AnyEvent;
-    use EventSource::Server;
+The last line of L</A clock> becomes
 
-    my $es = EventSource::Server->new(
-        supply => sub {
-            my $emitter = shift;
-            return AnyEvent->timer(interval => 1, cb => sub { $emitter->emit(tick => scalar localtime) });
-        },
-    );
     my $app = sub {
         my $env = shift;
         return sub {
@@ -734,69 +652,27 @@ Examples of the Raku module. Each is an F<app.psgi> for a PSGI server with an ev
         };
     };
 
-This response does not notice that its client has disconnected, and does not limit what is buffered for a slow client.
-The object's own application does both.
+It does not notice that its client has disconnected, and bounds no buffer.
 
 =head1 DIFFERENCES
 
 From the Raku module:
 
-=over
-
-=item *
-
-A supply runs once in a process, or once for all workers. In Raku an on-demand supply, such as an interval, runs once for each
-client: clients see different events, and the cost of an event is paid for each of them.
-
-=item *
-
-Events have ids, a stream begins with its position, and a client that reconnects receives what it has missed. In Raku
-there are no ids, and a client loses the events that are emitted while it is disconnected. Taps of L</out_supply> receive
-events without the hub's ids.
-
-=item *
-
-C<keepalive> sends a position or a comment. In Raku it sends a NUL byte and a line ending, which is a field with an
-unknown name; clients ignore it.
-
-=item *
-
-Lines end in LF, in Raku in CRLF. Clients accept both.
-
-=item *
-
-The client receives the data exactly as it was given: data that ends with a line break is encoded with an empty last line,
-and empty data is an event whose data is empty. In Raku the last line break is lost, and an event without data is not
-dispatched.
-
-=item *
-
-A line break in a type croaks. In Raku it injects fields.
-
-=item *
-
-After L</stop> a client is answered with status 204, in Raku with 200 and an empty body, so that browsers reconnect every
-few seconds. Stopping twice is not an error.
-
-=item *
-
-Instead of Raku's own types there are an emitter, a tap with C<close>, C<done> and C<quit>, and hashes. Names have
-underscores.
-
-=item *
-
-The header C<X-Accel-Buffering: no> is sent too. Requests other than GET are refused.
-
-=item *
-
-A stream whose client has disconnected is released by itself. In Raku the closed socket is written to until the stream
-is stopped.
-
-=back
+    here                                               Raku
+    -------------------------------------------------  ----------------------------------------------
+    a supply runs once in a process or for all         an on-demand supply runs once for each client
+    events have ids; a client receives what it missed  no ids; a client loses events
+    keepalive: a position or a comment                 a NUL byte, which clients ignore
+    lines end in LF                                    CRLF
+    a last line break and no data arrive as given      the line break is lost, no event is dispatched
+    a line break in a type croaks                      injects fields
+    after "stop": 204                                  200 without a body, so browsers reconnect
+    stopping twice                                     an error
+    X-Accel-Buffering: no; only GET                    neither
+    a client that disconnects is released              is written to until the server is stopped
 
 =head1 SEE ALSO
 
-L<EventSource::Hub>, L<Plack::App::EventSource>, L<EventSource::Server::Emitter>, L<EventSource::Server::Event>,
-L<EventSource::Server::Supply>
+L<EventSource::Server::Emitter>, L<EventSource::Server::Event>, L<EventSource::Server::Supply>
 
 =cut

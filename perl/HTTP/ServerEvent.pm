@@ -31,7 +31,7 @@ HTTP::ServerEvent - Format one server-sent event, natively
 
 =head1 DESCRIPTION
 
-A drop-in replacement for the module of this name: the same characters, more than ten times as fast. In new code use
+A drop-in replacement for the module of this name, more than ten times as fast. New code takes
 L<EventSource::XS/format_event>, which encodes its result, keeps empty lines and accepts JSON.
 
 =head1 METHODS
@@ -41,25 +41,19 @@ L<EventSource::XS/format_event>, which encodes its result, keeps empty lines and
     my $string = HTTP::ServerEvent->as_string(event => $name, id => $id, retry => $milliseconds, data => $data);
 
 Format an event and return it as a string of characters: C<event>, C<id>, C<retry>, then C<data>, each line ending in CRLF,
-and a blank line. A field that is C<undef> is left out. An unknown field is ignored, with a warning that names the nearest
-known one, once for each line of the application. C<$milliseconds> may be any one line, as in the original. Nothing is
-encoded: encode the string as UTF-8 before you send it.
+and a blank line. A field that is C<undef> is left out, an unknown one ignored with a warning. C<$milliseconds> may be any one
+line. B<Encode the string as UTF-8 before you send it.>
 
-C<data> is a string or a reference to an array of strings; each is split into lines at CR, LF and CRLF. As Perl's
-C<split> does, this drops empty lines at the end of each string, and an empty string altogether.
+C<data> is a string or an array of strings; each is split into lines at CR, LF and CRLF. As Perl's C<split> does, this drops
+empty lines at the end of each string, and an empty string altogether.
 
-Throws an L<EventSource::Error> with the message C<Newline or null detected in event type '...'. Possible event
-injection.> if C<event>, C<id> or C<retry> contains CR, LF or NUL. It has the code C<invalid> and names the field. A
-reference other than an object with overloading (or, for C<data>, an array) is sent as perl shows it, as C<HASH(0x...)> for
-example, with a warning.
+Throws an L<EventSource::Error> with the code C<invalid> and the field if C<event>, C<id> or C<retry> contains CR, LF or NUL.
+Its message is that of the original: C<Newline or null detected in event type '...'. Possible event injection.> Any reference
+but an object with overloading and the array of C<data> is sent as C<HASH(0x...)>, with a warning.
 
 =head1 DIFFERENCES
 
-C<< data => 0 >> is sent, and other data that is false. The original treats it as no data.
-
-The text of an object is read once. The original reads it several times.
-
-Exceptions are L<EventSource::Error> objects. Their strings are those of the original.
+See L<EventSource::Migration/All differences>.
 
 =head1 SEE ALSO
 

@@ -1,5 +1,5 @@
-# The manuals: make has put in the files of examples/ that they quote, the files that they name exist, and each link leads to a
-# section that exists.
+# The manuals: each begins with an example, make has put in the files of examples/ that they quote, the files that they name
+# exist, and each link leads to a section that exists.
 
 use lib 't/lib';
 use Testing;
@@ -31,6 +31,11 @@ sub sections {
     return map { (plain($_) => 1, plain($_) =~ s/ .*//sr => 1) } $pod{$module} =~ /^=(?:head\d|item) (.+)$/mg;
 }
 
+subtest 'each page begins with an example' => sub {
+    my @pages = map { $pod{$_} =~ /^=head1 NAME\n.*?(^=head1 .*?)(?=^=head1|\z)/ms ? [$_ => $1] : () } sort keys %pod;
+    is_deeply [map { $_->[0] } grep { $_->[1] !~ /^ {4}\S/m } @pages], [], 'in the first section after NAME';
+};
+
 subtest 'a built manual shows the files of examples/ as they are' => sub {
     my %is_quoted;
     for my $module (sort keys %pod) {
@@ -45,7 +50,7 @@ subtest 'a built manual shows the files of examples/ as they are' => sub {
     }
     my @unquoted = grep { !$is_quoted{$_} && !/package|node_modules/ && -f }
         map { glob "examples/$_/*" }
-        qw(cookbook deployment deployment/container deployment/systemd/system deployment/systemd/user migration xmpp);
+        qw(cookbook deployment deployment/container deployment/systemd/system deployment/systemd/user migration tutorial xmpp);
     is_deeply \@unquoted, [], 'each recipe is quoted';
 };
 
@@ -69,6 +74,14 @@ subtest 'each link leads to a section' => sub {
         }
         is_deeply [sort keys %missing], [], "the links of $module";
     }
+};
+
+subtest 'perldoc EventSource::XS is the map of the modules' => sub {
+    my ($map)   = $pod{'EventSource::XS'} =~ /^=head1 DESCRIPTION\n(.*?)^=head1/ms;
+    my %has     = map  { $_ => 1 } $map =~ /(\w+(?:::\w+)+)/g;
+    my @missing = grep { !$has{$_} } grep { $pod{$_} =~ /^=head1 NAME/m && $_ ne 'EventSource::XS' } sort keys %pod;
+    is_deeply \@missing,                           [], 'each module with a manual is there';
+    is_deeply [grep { !$pod{$_} } sort keys %has], [], 'and none that is not';
 };
 
 done_testing;

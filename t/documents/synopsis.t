@@ -1,4 +1,5 @@
-# The SYNOPSIS of each public module runs as a program.
+# The SYNOPSIS of each public module, and of each page whose example is Perl, runs as a program. So do the sections with which
+# EventSource::Hub begins, after its SYNOPSIS.
 
 use lib 't/lib';
 use Testing;
@@ -15,14 +16,16 @@ use Testing::HostileServer;
 # The framework of a module; none is required by the distribution.
 sub framework { return $_[0] =~ m{\Aperl/EventSource/Framework/(\w+)} ? $1 : undef }
 
-# The indented lines under the heading SYNOPSIS.
-sub synopsis {
-    my $file = shift;
+# The blocks of indented lines under a heading.
+sub blocks {
+    my ($file, $heading) = @_;
     open my $lines, '<:encoding(UTF-8)', $file or die "$file: $!";
-    my $text = do { local $/ = undef; <$lines> };
-    my ($section) = $text =~ /^=head1 SYNOPSIS$(.*?)^=head1/ms or return;
-    return join '', map { "$_\n" } map { s/^ {4}//r } grep { /^(?: {4}|\s*$)/ } split /\n/, $section;
+    my $text      = do { local $/ = undef; <$lines> };
+    my ($section) = $text =~ /^=head1 $heading$(.*?)^=head1/ms or return;
+    return map { s/^ {4}//gmr } $section =~ /^( {4}.*\n(?:\n* {4}.*\n)*)/mg;
 }
+
+sub synopsis { return join '', blocks(shift, 'SYNOPSIS') }
 
 # Runs a file's example in a package of its own. Returns its value and what it has printed. A test runs as a subtest.
 my $number = 0;
@@ -61,14 +64,20 @@ my $server = Testing::HostileServer->start(
 my $has_program = eval { Test::EventSource->private_hub; 1 };
 
 # The examples of commands find an event there.
-EventSource::Hub::Process->connect(name => 'shop', spawn => 1)->publish(news => 'an event') if $has_program;
+EventSource::Hub::Process->connect(name => 'shop', autostart => 1)->publish(news => 'an event') if $has_program;
 
 my @modules;
-find({no_chdir => 1, wanted => sub { push @modules, $_ if /\.pm\z/ && !m{/EventSource/XS/} }}, 'perl');
+find(
+    {
+        no_chdir => 1,
+        wanted => sub { push @modules, $_ if /\.pm\z/ && !m{/EventSource/XS/} || /\.pod\z/ && synopsis($_) =~ /\Ause / }
+    },
+    'perl'
+);
 for my $file (sort @modules) {
     my $code = synopsis($file);
     ok $code, "$file has a SYNOPSIS" or next;
-    next if !$has_program && $file =~ m{/Hub/Process\b};
+    next if !$has_program && $file =~ m{/Hub/(?:Lease|Process)\b|\.pod\z};
     my $framework = framework($file);
     if (defined $framework && !has_module($framework)) {
     SKIP: {
@@ -77,7 +86,6 @@ for my $file (sort @modules) {
         }
         next;
     }
-    next if !$has_program && $file eq 'perl/EventSource/Hub/Lease.pm';
     local $ENV{PLACK_ENV} = 'test';    # an application of Mojolicious starts as a PSGI application
     $code =~ s{http://127[.]0[.]0[.]1:8000/}{$server->url('/')}e if $file eq 'perl/EventSource/Client.pm';
     my ($value, $printed) = run($code, $file);
@@ -105,5 +113,30 @@ for my $file (sort @modules) {
         like $response->content, qr/\n\r?\n\z/, "the response of $file ends after a complete event";
     };
 }
+
+subtest 'the sections of EventSource::Hub are one program, and its streams carry what they say' => sub {
+    my @perl   = (synopsis('perl/EventSource/Hub.pm'), blocks('perl/EventSource/Hub.pm', 'DESCRIPTION'));
+    my ($made) = run(join("\n", @perl, '+{hub => $hub, app => $app, stock => $stock};'), 'the sections');
+    my $es     = Test::EventSource->new(
+        app => sub {
+            my $env = shift;
+            return +($made->{substr $env->{PATH_INFO}, 1} || $made->{app})->({%{$env}, REMOTE_USER => 7});
+        }
+    );
+    my $epoch = $made->{hub}->epoch;
+    my ($id) = Plack::Test->create($made->{app})->request(GET '/hello')->content =~ /(\Q$epoch\E-\d+)/
+        or fail 'the application says the id';
+    $es->get('/events', last_event_id => "$epoch-0")
+        ->like_event({event => 'greeting', data => 'hello', id => $id}, 'a client resumes');
+    $es->get('/stock', state => {key => sub { 'item/7' }})
+        ->state_is({'item/7' => {json => {left => 3}}}, 'a stream begins with the state');
+};
+
+subtest 'the stream of EventSource::Presence says who is here' => sub {
+    plan skip_all => 'there is no eventsource-hub here' if !$has_program;
+    my ($room) = run(synopsis('perl/EventSource/Presence.pod') . '$app;', 'EventSource::Presence');
+    Test::EventSource->new(app => sub { $room->({%{+shift}, REMOTE_USER => 7}) })->get('/', members => 1)
+        ->members_are({7 => {name => 'User 7'}}, 'a client learns who is here');
+};
 
 done_testing;

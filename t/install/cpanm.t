@@ -6,7 +6,7 @@ use Data::Dumper       ();
 use File::Path         qw(make_path);
 use File::Temp         ();
 use IO::Compress::Gzip qw(gzip);
-use Testing::Developer qw(needs_command);
+use Testing::Developer qw(has_command needs_command);
 use Testing::SourceTree;
 
 needs_command($_) for qw(cargo cpan cpanm make);
@@ -46,6 +46,22 @@ sub loads {
 
 subtest 'cpanm installs from the folder without a network' => sub {
     installs('.');
+};
+
+# cpanm itself prints nothing between the beginning of a build and its end.
+subtest 'cpanm says on a terminal how far the build is' => sub {
+    plan skip_all => 'there is no script here' if !has_command('script');
+    my $into = File::Temp->newdir;
+    my $slow = $tree->fresh('slow') . '/cargo';
+    open my $to, '>', $slow or die "$slow: $!\n";
+    print {$to} qq{#!/bin/sh\n[ "\$1" != build ] || sleep 3\nexec cargo "\$@"\n};
+    close $to;
+    chmod 0755, $slow;
+    $tree->must('touch', 'script/build');    # make builds the library again, cargo has it
+    my $command = "cpanm --mirror file:///nonexistent --mirror-only --notest -l $into .";
+    my $shown   = $tree->must({%NO_NETWORK, CARGO => $slow}, 'script', '-q', '-e', '-c', $command, '/dev/null');
+    like $shown, qr/^EventSource-XS: cargo compiles the library/m, 'the terminal is told what takes so long';
+    like $shown, qr/^EventSource-XS: \d+ s: \d+ of [1-9]\d* crates are compiled/m, 'and how far it is';
 };
 
 subtest 'cpanm installs from the tarball without a network' => sub {

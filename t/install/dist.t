@@ -54,7 +54,7 @@ subtest 'the tarball has no other file' => sub {
 };
 
 subtest 'the manuals in the tarball have the files that they quote' => sub {
-    for my $name (qw(Cookbook Deployment Migration)) {
+    for my $name (qw(Cookbook Deployment Migration Monitoring Services)) {
         my ($packed, $ours) = map { slurp($_->folder . "/perl/EventSource/$name.pod") } $unpacked, $tree;
         unlike $packed, qr{^    # examples/}m, "$name: no name of a file stands in its place";
         like $ours,     qr{^    # examples/}m, "$name: the one in the checkout is as it was";

@@ -96,8 +96,8 @@ subtest 'make install needs no cargo, stays in DESTDIR and what it installs work
     is_deeply [grep { m{/auto/.*/XS\.} } @files], ["$place/auto/EventSource/XS/XS.$Config{dlext}"],
         'the library is installed';
     is_deeply [sort map { m{^\Q$place\E/auto/share/dist/EventSource-XS/(.*)} ? $1 : () } @files],
-        [sort 'eventsource-hub.classic.js', map { m{^share/(.*)} ? $1 : () } $tree->files],
-        'the script of browsers is installed';
+        [sort qw(copyright eventsource-hub.classic.js), map { m{^share/(.*)} ? $1 : () } $tree->files],
+        'the script of browsers, and the licences of all crates, are installed';
     like $tree->must(
         $^X, "-I$root$place",
         qw(-MEventSource::Hub -e),
@@ -106,6 +106,16 @@ subtest 'make install needs no cargo, stays in DESTDIR and what it installs work
         qr/^export \{connect,Parser\};$/m, 'and script_app serves it';
     is $tree->must($^X, "-I$root$place", '-e', $LOADS . '; print " from $INC{q(EventSource/XS.pm)}"'),
         "loaded from $root$place/EventSource/XS.pm", 'the installed module loads';
+};
+
+subtest 'no path of this machine is in what is built' => sub {
+    my $into = $tree->fresh('without_paths');
+    $tree->must({CARGO_ENCODED_RUSTFLAGS => undef, EVENTSOURCE_XS_PROFILE => undef},
+        $^X, 'script/build', $into, 'library');
+    my $bytes = slurp("$into/XS.$Config{dlext}");
+    my $home  = $ENV{CARGO_HOME} // "$ENV{HOME}/.cargo";
+    is index($bytes, $_), -1, "not $_" for $tree->folder, $home;
+    cmp_ok index($bytes, '/memchr-'), '>', 0, 'but the crate of a panic is named';
 };
 
 subtest 'make clean and make realclean restore the folder' => sub {

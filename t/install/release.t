@@ -11,6 +11,9 @@ needs_command($_) for qw(cargo cmp git make tar gzip);
 my $tree = Testing::SourceTree->new('release');
 my %GIT  = map { ("GIT_$_\_NAME" => 'Test', "GIT_$_\_EMAIL" => 'test@localhost') } qw(AUTHOR COMMITTER);
 
+my @REPOSITORY = qw(Makefile.PL Cargo.toml hub_process/Cargo.toml share/package.json debian/control);
+my @MAINTAINER = qw(Makefile.PL share/package.json debian/control debian/changelog);
+
 sub commit {
     $tree->must('git', 'add', '--all');
     $tree->must(\%GIT, qw(git commit --quiet --message commit));
@@ -46,6 +49,7 @@ subtest 'what is not ready is refused' => sub {
     is_deeply $verdict,
         {
         'a clean work tree'       => 'FAILED',
+        'names and links'         => 'FAILED',
         'one version everywhere'  => 'FAILED',
         'a version without a tag' => 'FAILED',
         'Changes has the date'    => 'FAILED',
@@ -56,6 +60,10 @@ subtest 'what is not ready is refused' => sub {
     like $output, qr{^ M README\.md$}m,                              'the changed file is named';
     like $output, qr{hub_process/Cargo\.lock has the version of},    'the file with another version is named';
     like $output, qr{Write the date of the release: \Q$version\E  }, 'the missing date is named';
+    like $output, qr{^MISSING +repository +\Q$_\E$}m,                "$_ names no repository" for @REPOSITORY;
+    like $output, qr{^MISSING +maintainer +\Q$_\E$}m,                "$_ names no address"    for @MAINTAINER;
+    like $output, qr{script/release repository https://HOST/NAME.*script/release maintainer 'NAME <ADDRESS>'}s,
+        'the remedies are named';
 };
 
 subtest 'a tree that is ready is accepted' => sub {
@@ -63,6 +71,20 @@ subtest 'a tree that is ready is accepted' => sub {
     $tree->must(qw(script/release version 9.012));
     is(MM->parse_version($tree->folder . '/perl/EventSource/XS.pm'), '9.012', 'the version is set');
     edit('Changes', 's/^(9\.012)  unreleased$/$1  2026-01-31/');
+    isnt $tree->run('script/release', repository => $_)->{status}, 0, "no address of a repository: $_"
+        for 'nowhere', q{https://example.org/a'b}, 'https://example.org/x.git', 'https://example.org/x/',
+        "https://a/b\nc";
+    isnt $tree->run('script/release', maintainer => $_)->{status}, 0, "no address of a person: $_"
+        for 'Ann', q{Ann "A" <a@x.org>}, 'A}B <a@x.org>', "A\nB <a\@x.org>", 'A <@>';
+    for my $turn (1, 2) {
+        $tree->must('script/release', repository => "https://example.org/$turn/x");
+        $tree->must('script/release', maintainer => "Ann O'Hara <ann\@$turn.example.org>");
+    }
+    like slurp($tree->folder . "/$_"), qr{https://example[.]org/2/x(?!.*https://example[.]org/1)}s,
+        "$_ names the repository"
+        for @REPOSITORY;
+    like slurp($tree->folder . "/$_"), qr{Ann O'Hara <ann\@2[.]example[.]org>}, "$_ names the maintainer"
+        for @MAINTAINER;
     commit();
     my ($output, $status, $verdict) = checked();
     is $status, 0, 'script/release passes' or diag $output;

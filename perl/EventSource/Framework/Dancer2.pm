@@ -102,16 +102,11 @@ EventSource::Framework::Dancer2 - A plugin of Dancer2 for event streams
 
 =head1 DESCRIPTION
 
-Adds two keywords to an application of Dancer2. Each responds to a request with a stream, and ends the route, as
-C<redirect> and C<send_file> do. The response is a delayed response of Dancer2. Headers and cookies that the
-application has set, that of a session included, are part of its head. The stream is native if the server allows it
-(L<Plack::App::EventSource/native>).
+Two keywords respond with a stream (L<Plack::App::EventSource/NATIVE STREAMS>), and end the route, as C<redirect> does.
+Headers and cookies that the application has set are part of its head, and the hooks C<after> run before it.
 
-A route that refuses a request calls C<send_error> or C<halt>, and no stream begins. The hooks C<after> run before the
-stream begins.
-
-The handler of a stream runs when Dancer2 has finished the request: it must not use the keywords C<session>,
-C<request> and C<response>. Read what it needs in the route before.
+The handler of a stream runs after the route, without the keywords C<session>, C<request> and C<response>: read what it needs
+in the route.
 
 =head1 KEYWORDS
 
@@ -121,11 +116,8 @@ C<request> and C<response>. Read what it needs in the route before.
     events $hub, @channels, {start => 'oldest'};
     events $hub, ['room/7', {start => -50}], ['room/7/people', {start => 'state'}];
 
-Stream the events of channels of an L<EventSource::Hub>: names, patterns, and arrays with options of their own, as C<channels>
-of L<EventSource::Hub/to_app> returns them. The stream resumes after the id that the client sent (C<Last-Event-ID>). The options
-are those of L<EventSource::Hub/to_app>, without C<channels>. A route for POST or another method streams as one for GET does
-(L<EventSource::Framework/app>). Throws an L<EventSource::Error> with the code C<invalid> for anything else; Dancer2 answers 500
-then.
+Stream the events of channels. Hub, channels and options are those of L<EventSource::Framework/hub_app>. Throws an
+L<EventSource::Error> with the code C<invalid> for anything else; Dancer2 answers 500 then.
 
 =head2 event_source
 
@@ -133,9 +125,8 @@ then.
     event_source sub { my ($conn, $env) = @_; ... }, keepalive => 30;
     event_source $app;
 
-Call a handler with a L<Plack::App::EventSource::Connection> and the PSGI environment. The attributes are those of
-L<Plack::App::EventSource>. An object with a method C<to_app>, such as a L<Plack::App::EventSource> or a
-L<Plack::App::EventSource::PubSub>, responds by itself. Throws as L</events> does.
+Call a handler (L<Plack::App::EventSource/handler_cb>). Handler, attributes and application are those of
+L<EventSource::Framework/app>. Throws as L</events> does.
 
     post '/answers' => sub {
         event_source sub {
@@ -150,7 +141,6 @@ Feersum 1.410 gives a body only once, and Dancer2 has read it: read C<body_param
 
 =head1 SEE ALSO
 
-L<EventSource::Framework>, L<EventSource::Hub>, L<Dancer2::Plugin>; F<examples/frameworks/dancer2.psgi> is a whole
-application.
+L<EventSource::Framework>, L<Dancer2::Plugin>; F<examples/frameworks/dancer2.psgi> has a login.
 
 =cut

@@ -143,10 +143,8 @@ EventSource::Framework::Mojolicious - A plugin of Mojolicious for event streams
 
 =head1 DESCRIPTION
 
-Adds two helpers to an application, each with two names. Each responds to a request with a stream. Headers and cookies that
-the application has set, that of a session included, are part of its head, and the hook C<after_dispatch> runs before it.
-
-Load the plugin in the application that the server runs, not in one that is mounted into it.
+Two helpers respond with a stream. Headers and cookies that the application has set are part of its head, and the hook
+C<after_dispatch> runs before it. Load the plugin in the application that the server runs, not in one that is mounted into it.
 
 =head2 A full application
 
@@ -187,52 +185,42 @@ Load the plugin in the application that the server runs, not in one that is moun
     use Mojolicious::Commands;
     Mojolicious::Commands->start_app('News');
 
-An action is a method of its controller, and Perl finds a method before a helper. So C<< $c->events(...) >> in an action of the
-name C<events> would call the action again, without end. C<respond_with_events> and C<respond_with_event_source> are the same
-helpers under names that hardly any action has, and C<< $c->helpers->events(...) >> calls the helper in every action. An action
-that calls itself in the place of a helper dies with an L<EventSource::Error> that says so, and the response is 500.
+Perl finds a method before a helper, so C<< $c->events(...) >> in an action of the name C<events> would call the action: it dies
+with an L<EventSource::Error> that says so. C<respond_with_events> and C<respond_with_event_source> are the same helpers.
 
 =head2 Under Mojolicious' own servers
 
-The stream gets the client's socket, so it is native under C<daemon>, C<prefork> and C<hypnotoad>. Mojolicious closes
-its connection as soon as the stream begins:
+Streams are native under C<daemon>, C<prefork> and C<hypnotoad>. Mojolicious closes its connection as soon as the stream begins:
 
 =over
 
 =item *
 
-The event C<finish> of the controller says that the request is over, not that the client has left. That is C<on_close>
-of the connection (L<Plack::App::EventSource::Connection/on_close>). It is called in the event loop.
+The event C<finish> of the controller comes then. L<on_close|Plack::App::EventSource::Connection/on_close> of the connection
+says that the client has left.
 
 =item *
 
-Streams do not count as C<clients> of the server, and C<inactivity_timeout> does not end them.
+Streams do not count as C<clients>, and C<inactivity_timeout> does not end them.
 
 =item *
 
-A worker that stops gracefully does not wait for them. It ends each with a C<retry> of its own, and the clients
-reconnect to the next worker. A worker that is killed (C<prefork> and C<hypnotoad> at TERM) cannot. C<hypnotoad> stops
-a worker after C<accepts> connections, 10,000 by default; set it to 0.
+A worker that stops gracefully ends each with a C<retry> of its own; one that is killed (C<prefork> and C<hypnotoad> at TERM)
+cannot. C<hypnotoad> stops a worker after C<accepts> connections, 10,000 by default; set it to 0.
 
 =item *
 
-Give the hub a L<name|EventSource::Hub/name> if there are several workers: C<< EventSource::Hub->new(name => 'shop') >> is one
-hub for all of them. Without a name each worker has a hub of its own, whose events reach the streams of that worker only: then
-set C<workers> to 1.
+With several workers give the hub a L<name|EventSource::Hub/name>.
 
 =back
 
-On an encrypted connection the stream is sent by Mojolicious, with the same methods. Such a stream is a connection of
-the server, and the memory of a client that does not read is bounded for events of a hub only. With
-C<EVENTSOURCE_XS_DEBUG=1> the application's log says so; with C<< native => 1 >> it is an exception.
+On an encrypted connection Mojolicious sends the stream, and the memory of a client that does not read is bounded for events of
+a hub only. With C<< native => 1 >> that is an exception.
 
 =head2 Under PSGI
 
-The stream is native if the PSGI server allows it (L<Plack::App::EventSource/native>). The action must respond before it
-returns, for a PSGI server does not run the event loop of Mojolicious.
-
-The handler of a stream runs when the action has returned: it must not use the controller. Read what it needs in the
-action before.
+The action must respond before it returns. The handler of a stream runs after that, without the controller: read what it needs
+in the action.
 
 =head1 HELPERS
 
@@ -243,13 +231,9 @@ action before.
     $c->events($hub, ['room/7', {start => -50}], ['room/7/people', {start => 'state'}]);
     $c->respond_with_events($hub, @channels);
 
-Stream the events of channels of an L<EventSource::Hub>: names, patterns, and arrays with options of their own, as C<channels>
-of L<EventSource::Hub/to_app> returns them. The stream resumes after the id that the client sent (C<Last-Event-ID>). The options
-are those of L<EventSource::Hub/to_app>, without C<channels>. A route for POST or another method streams as one for GET does
-(L<EventSource::Framework/app>). Returns the controller. Throws an L<EventSource::Error> with the code C<invalid> for anything
-else, and with the code C<unsupported> if the server has no connection to stream to, such as CGI. A client causes no exception:
-if it has left while the action waited, nothing happens, and a WebSocket, which Mojolicious routes to C<get> as well, is
-answered with 400.
+Stream the events of channels. Hub, channels and options are those of L<EventSource::Framework/hub_app>. Returns the
+controller. Throws an L<EventSource::Error> with the code C<invalid> for anything else, and C<unsupported> if the server has
+no connection to stream to, such as CGI. A WebSocket, which Mojolicious routes to C<get> as well, is answered with 400.
 
 =head2 event_source
 
@@ -258,9 +242,8 @@ answered with 400.
     $c->event_source($app);
     $c->respond_with_event_source($app);
 
-Call a handler with a L<Plack::App::EventSource::Connection> and a PSGI environment. The attributes are those of
-L<Plack::App::EventSource>. An object with a method C<to_app>, such as a L<Plack::App::EventSource> that was made when
-the application started, responds by itself. Returns and throws as L</events> does.
+Call a handler (L<Plack::App::EventSource/handler_cb>). Handler, attributes and application are those of
+L<EventSource::Framework/app>. Returns and throws as L</events> does.
 
     post '/answers' => sub {
         my $c        = shift;
@@ -268,9 +251,8 @@ the application started, responds by itself. Returns and throws as L</events> do
         $c->event_source(sub { my $conn = shift; $conn->push("you asked: $question"); $conn->close });
     };
 
-The environment has the body of the request, too, in C<psgi.input>. Mojolicious has read it in full before. Preamble, epilogue
-and unusual spacing of a multipart body may be missing there; its parts are complete. A body that exceeds C<max_request_size> of
-the application is answered with 413.
+C<psgi.input> of the environment has the body, but of a multipart body perhaps no preamble, epilogue and unusual spacing. A
+body that exceeds C<max_request_size> of the application is a 413.
 
 =head1 METHODS
 
@@ -278,12 +260,10 @@ the application is answered with 413.
 
     $plugin->register($app);
 
-Add the helpers to an application. L<Mojolicious/plugin> calls this. The plugin has no settings, and warns of any: give them to
-the helpers.
+Add the helpers to an application, as L<Mojolicious/plugin> does. The plugin takes no settings.
 
 =head1 SEE ALSO
 
-L<EventSource::Framework>, L<EventSource::Hub>, L<Mojolicious::Plugin>; F<examples/frameworks/mojolicious.pl> is a whole
-application.
+L<EventSource::Framework>, L<Mojolicious::Plugin>; F<examples/frameworks/mojolicious.pl> has a login.
 
 =cut

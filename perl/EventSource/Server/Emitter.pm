@@ -41,6 +41,7 @@ sub quit {
 
 # Methods for EventSource::Server and EventSource::XS::Server::Source
 
+# Ends the run without calling a callback, and releases the held value. Returns true if the run had not ended before.
 sub close {
     my $self     = shift;
     my $was_open = delete $self->{is_open};
@@ -48,6 +49,7 @@ sub close {
     return !!$was_open;
 }
 
+# Keeps a value, such as a watcher, until the run ends.
 sub hold {
     my ($self, $value) = @_;
     $self->{held} = $value if $self->{is_open};
@@ -87,9 +89,8 @@ EventSource::Server::Emitter - Emit the events of a supply
 
 =head1 DESCRIPTION
 
-The code of a L<supply|EventSource::Server/supply> is called with an emitter. An emitter serves one run of the supply. The
-run ends when the supply is done or has failed, or when the server is stopped or freed. Events that are emitted after that
-are ignored, which is not an error.
+The code of a L<supply|EventSource::Server/supply> is called with an emitter for one run of the supply. The run ends when the
+supply is done or has failed, or when the server is stopped or freed. Later events are ignored.
 
 =head1 METHODS
 
@@ -97,58 +98,27 @@ are ignored, which is not an error.
 
     $emitter->done;
 
-End the run. Streams and taps stay open: events can still be emitted to the server itself.
+End the run. Streams and taps stay open: the server itself can still emit.
 
 =head2 emit
 
     my $id = $emitter->emit($event);
     my $id = $emitter->emit($type => $data);
 
-Emit an event, as L<EventSource::Server/emit> does. Returns the event's id, or C<undef> if the run has ended, or with a
-warning if the hub process cannot be reached (L<EventSource::Server/Several workers>). Croaks at
-the caller's line if the argument is not an event.
+Emit an event, as L<EventSource::Server/emit> does. Returns C<undef> if the run has ended, or with a warning if the hub
+process cannot be reached (L<EventSource::Server/Several workers>).
 
 =head2 is_open
 
     my $open = $emitter->is_open;
 
-Return true until the run ends. A supply with its own loop can end the loop when this is false.
+Return true until the run ends.
 
 =head2 quit
 
     $emitter->quit($reason);
 
-End the run as failed, see L<EventSource::Server/When a supply fails>. C<$reason> is the reason, a string or an exception.
-
-=head1 METHODS FOR SERVERS
-
-=head2 new
-
-    my $emitter = EventSource::Server::Emitter->new(
-        on_event => sub { my $fields = shift; ... },
-        on_done  => sub { my $emitter = shift; ... },
-        on_quit  => sub { my ($emitter, $reason) = @_; ... },
-    );
-
-Create an emitter. All three callbacks are required. C<on_event> receives a hash of fields and returns the event's id.
-
-=head2 close
-
-    my $was_open = $emitter->close;
-
-End the run without calling a callback, and release the held value. Returns true if the run had not ended before.
-
-=head2 hold
-
-    $emitter->hold($value);
-
-Keep a value, such as a watcher, until the run ends. Has no effect after the end.
-
-=head2 take
-
-    my $taken = $emitter->take($event);
-
-Emit an event like L</emit>, but fail the run (L</quit>) if the argument is not an event. Returns false in that case.
+End the run as failed (L<EventSource::Server/When a supply fails>). The reason is a string or an exception.
 
 =head1 SEE ALSO
 

@@ -34,6 +34,7 @@ sub encode {
     return EventSource::XS::format_event(\%fields);
 }
 
+# The fields of any value that emit accepts. Croaks if the value is not an event.
 sub fields_of {
     my ($class, @given) = @_;
     return _with_standard_names({type => $given[0], data => $given[1]})    if @given == 2;
@@ -92,8 +93,7 @@ EventSource::Server::Event - An event of an EventSource::Server
 
 =head1 DESCRIPTION
 
-A supply may supply such objects and L<EventSource::Server/emit> accepts them, like plain hashes. The object is a hash of
-the fields of L<EventSource::XS/format_event>.
+L<EventSource::Server/emit> and supplies accept such objects, like plain hashes.
 
 =head1 METHODS
 
@@ -102,39 +102,30 @@ the fields of L<EventSource::XS/format_event>.
     my $event = EventSource::Server::Event->new(type => $type, data => $data, %fields);
     my $event = EventSource::Server::Event->new(\%fields);
 
-Create an event. The fields are those of L<EventSource::XS/format_event>, C<key> (L<EventSource::Hub/publish>), and
-C<type>, which is another name of C<event>. Croaks if both C<type> and C<event> are given, or if the arguments are not
-pairs. The values are checked when the event is encoded or emitted.
+Create an event. The fields are those of L<EventSource::XS/format_event>, C<key> (L<EventSource::Hub/publish>), and C<type>,
+another name of C<event>. Croaks if both are given, or if the arguments are not pairs. The values are checked when the event
+is encoded or emitted.
 
 =head2 data
 
     my $data = $event->data;
 
-Return the data as it was given, or C<undef>.
+Return the data as given, or C<undef>.
 
 =head2 encode
 
     my $bytes = $event->encode;
 
-Encode the event as L<EventSource::XS/format_event> does, and croak for the same reasons. In contrast to the Raku module,
-lines end in LF, data that ends with a line break gets an empty last line, and empty data is encoded as one empty line.
-
-=head2 fields_of
-
-    my $fields = EventSource::Server::Event->fields_of($event);
-    my $fields = EventSource::Server::Event->fields_of($type => $data);
-
-Return a new hash of the fields of any value that L<EventSource::Server/emit> accepts. Croaks if the value is not an
-event.
+Encode the event as L<EventSource::XS/format_event> does.
 
 =head2 type
 
     my $type = $event->type;
 
-Return the type, or C<undef> if the event has none.
+Return the type, or C<undef>.
 
 =head1 SEE ALSO
 
-L<EventSource::Server>, L<EventSource::XS/format_event>
+L<EventSource::Server>
 
 =cut

@@ -32,6 +32,7 @@ sub tap {
     return $self->_tap(bytes => $code, @callbacks);
 }
 
+# Like tap, for another server whose supply is this object: with a hash of each event's fields, and without comments.
 sub tap_fields {
     my ($self, $code, @callbacks) = @_;
     return $self->_tap(fields => $code, @callbacks);
@@ -131,34 +132,18 @@ L<EventSource::Server/out_supply> returns such an object. It holds its server.
 
     my $tap = $supply->tap(sub { my $bytes = shift; ... }, done => sub { ... }, quit => sub { my $reason = shift; ... });
 
-Call the code with each encoded event from now on (L<EventSource::XS/format_event>), and with a comment at each interval of
-L<EventSource::Server/keepalive, keepalive_interval>. C<done> is called when the server is stopped, or at once if it is
-stopped already; C<quit> is called when its supply fails. Both are optional, and one of them is the last call. The first tap
-starts the server's supply. If a callback dies, a warning says so, and the tap stays open.
+Call the code with each encoded event from now on, and with each L<keepalive|EventSource::Server/keepalive,
+keepalive_interval>. C<done>, when the server is stopped, or C<quit>, when its supply fails, is the last call; both are
+optional. If a callback dies, a warning says so, and the tap stays open.
 
-Returns the tap, which need not be kept. C<< $tap->close >> ends it without calling anything. Croaks if a callback is not
-code or has an unknown name.
+Returns the tap, which need not be kept. C<< $tap->close >> ends it silently. Croaks if a callback is not code or has an
+unknown name.
 
 =head2 close
 
     $supply->close;
 
 Close all taps that this object has made. C<out_supply> returns a new object each time.
-
-=head1 METHODS FOR SERVERS
-
-=head2 new
-
-    my $supply = EventSource::Server::Supply->new($server);
-
-Create a supply of an L<EventSource::Server>.
-
-=head2 tap_fields
-
-    my $tap = $supply->tap_fields(sub { my $fields = shift; ... }, done => sub { ... }, quit => sub { ... });
-
-Like L</tap>, but call the code with a hash of each event's fields, and without comments. Another server whose supply is
-this object uses it.
 
 =head1 SEE ALSO
 

@@ -21,7 +21,7 @@ use EventSource::XS::Stream::Child;
 use EventSource::XS::Stream::HeldWorker;
 use EventSource::XS::Stream::WorkerRecycling;
 use Plack::App::EventSource::Connection;
-use Scalar::Util qw(blessed);
+use Scalar::Util qw(blessed weaken);
 
 my @ATTRIBUTES;
 
@@ -235,6 +235,8 @@ sub run_handler {
         my $is_unwound = blessed $exception && eval { $exception->isa('EventSource::Gone') };
         $self->end_with_error($stream, $env, 'the handler died', $exception, $process) if !$is_unwound;
     }
+    weaken($connection)                                    if $EventSource::XS::Stream::HeldWorker::running;
+    EventSource::XS::Stream::HeldWorker->see_kept($stream) if $handled && $connection;
     undef $connection;
     $self->after_handler($stream, $env);
     return;
@@ -525,34 +527,23 @@ Plack::App::EventSource - Server-sent events in a Plack application
 
 =head1 DESCRIPTION
 
-A drop-in replacement for the CPAN module of this name. Applications that use it need no change. Events are formatted
-natively, and the application notices when a client disconnects. It is a L<Plack::Component>: it can be subclassed, and
-its attributes can be changed at any time.
+A drop-in replacement for the CPAN module of this name (L<EventSource::Migration/All differences>), a L<Plack::Component>
+whose attributes can be changed at any time. To send the same events to many clients, use L<EventSource::Hub>.
 
-It runs on any PSGI server with C<psgi.streaming>. Where possible, it takes the stream over from the server
-(L</native>). A handler that keeps its connection and returns then leaves its worker free, and one worker can hold
-thousands of streams.
+It runs on any PSGI server with C<psgi.streaming>. If the stream is native (L</NATIVE STREAMS>), a handler keeps its
+connection and returns:
 
     my %readers;
-    my $news = Plack::App::EventSource->new(
-        handler_cb => sub {
-            my ($conn) = @_;
-            $readers{$conn} = $conn;
-            $conn->on_close(sub { my ($conn) = @_; delete $readers{$conn} });
-        },
-    );
+    my $news = Plack::App::EventSource->new(handler_cb => sub {
+        my ($conn) = @_;
+        $readers{$conn} = $conn;
+        $conn->on_close(sub { my ($conn) = @_; delete $readers{$conn} });
+    });
     my $publish = sub { $_->push('news') for values %readers; [204, [], []] };
 
-On servers with an event loop (Twiggy, Feersum) the handler returns at once and pushes later, from timers and watchers.
-A stream stays open until its client disconnects or the application closes it. On other servers the handler may also
-loop, sleep and push. It occupies its worker as long as it runs, unless L</spawn> is set (L</HANDLERS THAT LOOP>). A native
-stream ends there when the last reference to the connection is gone, any other stream when the handler returns.
-
-The response to a request by another method than those of L</methods> is 405; by default only GET is allowed. The
-response names the allowed methods in C<Allow> (RFC 9110, section 15.5.6). HEAD is a 405 as in the original, so C<Allow>
-does not name it. OPTIONS is answered only if L</origins> is set.
-
-To send the same events to many clients, use L<EventSource::Hub>.
+On servers with an event loop (Twiggy, Feersum) the handler returns at once and pushes later, from timers and watchers, which
+run on no other server. On other servers the handler may also loop, but occupies its worker meanwhile (L</HANDLERS THAT LOOP>);
+a native stream ends there with the last reference to its connection, any other stream when the handler returns.
 
 =head1 ATTRIBUTES
 
@@ -562,177 +553,130 @@ C<undef> stands for the default.
 
     characters => 1
 
-If true, all pushed strings are strings of characters, and all of them are encoded as UTF-8. False by default: a field
-that is valid UTF-8 when taken as bytes (ASCII always is) is sent as it is, and any other field is encoded, because
-callers of the original module have always passed both.
+If true, all pushed strings are characters, and are encoded as UTF-8. False by default: bytes that are valid UTF-8 are sent as
+they are, and any other field is encoded.
 
 =head2 compress
 
     compress => 1
 
-Whether native streams are compressed (RFC 9110, section 8.4.1): 0, the default, or 1. A stream is coded as C<zstd> or C<gzip>,
-whichever its request accepts with the greater weight (C<Accept-Encoding>); with C<zstd> if both are accepted alike. A build
-without the library of zstd has C<gzip> only. The head has C<Vary: Accept-Encoding>.
-
-Each event leaves at once, and can be decoded as soon as it has arrived. The streams of a hub share what is encoded; an
-event that is pushed to one stream is encoded by itself, so a small one hardly shrinks.
-L<EventSource::Deployment/COMPRESSION> says when it is worth it. Streams on the server's writer are sent as they are, and so
-are all streams on Feersum.
+Whether native streams are compressed: 0, the default, or 1. C<Accept-Encoding> decides between C<zstd> (if the build has it),
+which is taken if both are alike, and C<gzip>. See L<EventSource::Compression>.
 
 =head2 fallback
 
     fallback => 'warn'
 
-What happens when a stream is not native on a server that blocks, where it holds a worker as long as it is open. With
-C<warn>, the default, C<psgi.errors> has the reason and the remedy, once for each reason in a process.
-With C<quiet> it has not. C<< native => 0 >> is quiet too, but not where a client receives nothing before the stream ends
-(L<EventSource::Troubleshooting/NOTHING ARRIVES UNTIL THE END>).
+When a stream is not native on a server that blocks, C<warn>, the default, writes the reason and the remedy to C<psgi.errors>,
+once for each reason in a process; C<quiet> does not. Nor does C<< native => 0 >>, unless a client receives nothing before the
+end.
 
 =head2 handler_cb
 
     handler_cb => sub { my ($conn, $env) = @_; ... }
 
-A callback, which is required: without it L</to_app> warns, and a GET throws an exception. It is called for each stream,
-with its L<Plack::App::EventSource::Connection> and the PSGI environment. If it dies, the stream ends and the exception is
-printed to C<psgi.errors>: the head of the response has been sent, so no server could answer with an error. A native stream
-in chunks is cut off then: it has no last chunk.
-
-The handler runs when the server asks for the stream, after C<call>. Middleware may change the environment for the time
-of a call only, as C<mount> does with C<SCRIPT_NAME> and C<PATH_INFO>; it has changed it back by then. The original
-behaves in the same way.
+Required: a callback for each stream, which receives its L<Plack::App::EventSource::Connection> and the PSGI environment, with
+the C<SCRIPT_NAME> and C<PATH_INFO> from before C<mount>. If it dies, the stream ends (without a last chunk if it is native),
+and C<psgi.errors> has the exception.
 
 =head2 headers
 
     headers => ['Access-Control-Allow-Origin' => 'http://localhost:5000']
 
-More headers of the response, as a reference to an array of names and values; none by default. A name is a token (RFC
-9110, section 5.6.2), a value one line without NUL. They come after
-C<Content-Type>, C<Cache-Control>, C<Access-Control-Allow-Methods> and C<X-Accel-Buffering: no>. The last of these asks
-nginx not to hold events back; it is left out if C<headers> has it.
+More headers of the response, names (tokens) and values (one line without NUL); none by default. They come after
+C<Content-Type>, C<Cache-Control>, C<Access-Control-Allow-Methods> and C<X-Accel-Buffering: no>, unless they have that.
 
 =head2 keepalive
 
     keepalive => 15
 
-The number of quiet seconds after which a comment is sent (WHATWG HTML, section 9.2.7). Fractions are allowed, 0 sends
-none; 15 by default. The comment keeps proxies from ending the stream, and finds clients that have disconnected without
-closing their connection. On a native stream, a comment is sent after that many quiet seconds, up to 1/16 later; on the
-server's writer under an event loop up to 1/2 later. On the writer of a server that blocks, none is sent.
+The quiet seconds after which a comment is sent: 15 by default, fractions allowed, 0 for none. It comes up to 1/16 later on a
+native stream, up to 1/2 later on the server's writer under an event loop, and never on the writer of a server that blocks.
 
 =head2 line_end
 
     line_end => 'crlf'
 
-The end of each line of a stream: C<crlf>, the default and that of the original, or C<lf>. If a handler subscribes its
-connection to an L<EventSource::Hub>, C<lf> saves the copies of the hub's events that CRLF needs
-(L<EventSource::Hub/On the wire>).
+The end of each line: C<crlf>, the default, or C<lf> (L<EventSource::Wire/BYTES>).
 
 =head2 linger
 
     linger => 2
 
-The number of seconds that the end of the process waits for native streams, fractions allowed; 2 by default. Each client
-first receives a C<retry> between the L</retry> that is set (two seconds if none is) and twice that. Streams then end
-one after the other, over half of the time at most, so that clients do not all reconnect at once. Data that has not been
-sent when the time is up is lost, and counted. If the applications of one process differ, the longest time counts. All
-this happens where C<END> blocks run, and on uWSGI, which runs none: after an exit, an exception, or a signal that the
-server handles, not after C<kill -9>.
+How many seconds the end of the process waits for native streams, fractions allowed; 2 by default. The longest time of the
+process' applications counts. Each client first receives a C<retry> of one to two times the L</retry> that is set, or two
+seconds. Streams then end one after the other, over at most half of the time. Data that has not been sent by then is lost, and
+counted.
 
 =head2 max_buffered
 
     max_buffered => 4_194_304
 
-The maximum number of bytes that are buffered for the client of a native stream, a whole number from 1; 4 MiB by
-default. A single event may be larger. L</on_full> says what happens when more would be buffered. On TCP the kernel
-holds at most 128 KiB of unsent bytes besides, and what is in flight. Under Feersum the limit counts from the moment at
-which the head of the response has been sent: before that the client cannot read, so a handler may push any amount.
+The most bytes that are buffered for the client of a native stream, from 1; 4 MiB by default. A single event may be larger.
+Beyond that L</on_full> decides. Under Feersum the limit begins when the head has been sent.
 
 =head2 max_streams
 
     max_streams => 10_000
 
-The maximum number of native streams of a process, a whole number from 1. A client that comes when there are that many
-receives the status 200, a C<retry> of its own and the end of the stream, and its handler does not run. A browser then
-reconnects later; after an error it would give up for good (WHATWG HTML, section 9.2.3). The default is the soft limit
-of descriptors (C<ulimit -n>) minus 256, or minus a quarter of the limit if that is smaller.
+The most native streams of a process, from 1. A further client receives the status 200, a C<retry> of its own and the end, so
+that a browser reconnects later; its handler does not run. The default is the soft limit of descriptors (C<ulimit -n>) minus
+256, or minus a quarter if that is smaller.
 
-Whatever the number, an eighth of the descriptors, but at most 128, stays free for the application and its server. A
-client that comes when fewer are left receives the same response, also under an event loop if its stream is not native.
-Its socket is closed at once. The socket of any other stream that has ended stays open for two seconds, unless its
-client closes it.
+An eighth of the descriptors, but at most 128, stays free for the application. When fewer are left a client receives the same
+response, under an event loop also on a stream that is not native.
 
 =head2 methods
 
     methods => ['GET', 'POST']
 
-The methods of requests that are answered with a stream: a reference to an array of C<DELETE>, C<GET>, C<PATCH>,
-C<POST>, C<PUT> and C<QUERY>; C<['GET']> by default. Clients of language models, of MCP and of Datastar send POST; an
-EventSource of a browser can only send GET.
+The methods that are answered with a stream: an array of C<DELETE>, C<GET>, C<PATCH>, C<POST>, C<PUT> and C<QUERY>; C<['GET']>
+by default. Any other, also HEAD, is a 405. OPTIONS is answered only if L</origins> is set.
 
-    my $app = Plack::App::EventSource->new(
-        methods    => ['POST'],
-        handler_cb => sub {
-            my ($conn, $env) = @_;
-            my $request = Plack::Request->new($env);
-            $conn->push("you asked: " . $request->body_parameters->{question});
-        },
-    )->to_app;
+The body, which L<Plack::Request> reads, is complete when the handler is called (otherwise the answer is 400), and in a
+temporary file if it has more than 1 MiB. Let the server or the proxy limit it. The body of a GET may be lost.
 
-The handler reads the body from C<psgi.input>, C<CONTENT_LENGTH> bytes of it, or with L<Plack::Request>. The body is
-complete when the handler runs: if the server has not read it, the application does so before it responds. A body
-of more than 1 MiB is stored in a temporary file. Streams by all methods are native where a GET is (L</native>). The body of a
-GET has no meaning (RFC 9110, section 9.3.1), and is lost on servers that have not read it.
+Chunks are decoded by Starman, Starlet, and proxies such as nginx; elsewhere they are a 411. Only Starman and Starlet answer
+C<Expect: 100-continue>. Feersum 1.410 refuses PATCH and QUERY, and gives no body of a DELETE; HTTP::Server::Simple::PSGI
+refuses QUERY.
 
-If the client disconnects or sends nothing for too long before the body is complete, the response is 400, and the handler
-does not run. Chunked bodies are decoded by Starman, Starlet, and proxies such as nginx; on other servers the response
-is 411. C<Expect: 100-continue> is answered by Starman and Starlet; a client of another server sends its body after a
-while (curl after a second). Feersum 1.410 refuses PATCH and QUERY itself, and gives no body of a DELETE;
-HTTP::Server::Simple::PSGI refuses QUERY. A limit of the size is the server's or the proxy's task.
-
-A form of any other page can make a POST with the cookies of the user. Set L</origins> if the handler does more than
-read.
+B<A form of any other page can make a POST with the cookies of the user.> Set L</origins> if the handler does more than read.
 
 =head2 native
 
     native => 'auto'
 
-Whether streams are taken over from the server: C<auto>, the default, where it is possible; 0 never; 1 always. If it is
-1 and a stream cannot be taken over, the GET throws an exception. If that shows only after the head has been sent, the
-stream ends and C<psgi.errors> has the reason. A client that has disconnected already is not an error: its handler does
-not run. See L</NATIVE STREAMS>.
+Whether streams are native (L</NATIVE STREAMS>): C<auto>, the default, where possible; 0 never; 1 always. With 1, a GET whose
+stream cannot be native throws C<unsupported>, at the line that called L</to_app>; after the head the stream ends, with the
+reason in C<psgi.errors>.
 
 =head2 on_gone
 
     on_gone => 'unwind'
 
-The behaviour of a push to a client that has disconnected. By default it returns false, so that a job that reports its
-progress runs to its end. With C<unwind> it throws an L<EventSource::Gone>, which this application catches: a handler
-that pushes in an endless loop ends, and its worker is free. It throws only on servers that block, only while the
-connection's own handler runs, and never in a child that the handler has forked. See L</HANDLERS THAT LOOP>.
+With C<unwind> a push to a client that has disconnected throws an L<EventSource::Gone>, which this application catches: an
+endless loop ends. By default, under an event loop, after the connection's handler and in a child that it has forked, the push
+returns false.
 
 =head2 on_full
 
     on_full => 'block'
 
-The behaviour of a push to a native stream if more than L</max_buffered> would be buffered:
+What a push to a native stream does if more than L</max_buffered> would be buffered:
 
 =over
 
 =item C<block>
 
-It waits for the client, as a push to a server's writer does. This is the default. Handlers of signals run meanwhile.
-Only a handler on a server that blocks waits, for its own connection, as long as it runs. Any other push never waits,
-and disconnects.
+The default: on a server that blocks a handler waits for its client. Any other push disconnects.
 
 =item C<disconnect>
 
-It ends the stream with the reason C<slow>, and returns false. The client's socket is sent as much of the buffer as it
-takes, and the rest is lost. The client reconnects and sends the last id that it received. Data that the native thread
-has not tried to send yet does not count, so a burst of events does not make a client slow.
+The push ends the stream with the reason C<slow>, and returns false.
 
 =item C<drop_oldest>
 
-It is buffered, and the oldest events are dropped to make room, but never an event that is partly sent.
+The oldest events are dropped, but never one that is partly sent.
 
 =back
 
@@ -743,8 +687,8 @@ It is buffered, and the oldest events are dropped to make room, but never an eve
     origins => '*'
     origins => sub { my ($origin, $env) = @_; ... }
 
-The other origins whose pages may read the responses: one or several, all (C<*>, without credentials), or those for
-which a callback returns true. If it is set,
+The other origins whose pages may read the responses: one or several, all (C<*>), or those for which a callback returns true
+(a 500 if it dies). If this is set, which it is not by default,
 
 =over
 
@@ -754,80 +698,54 @@ responses have the CORS headers for the page's origin, unless L</headers> has C<
 
 =item *
 
-OPTIONS, a preflight request, is answered: a browser asks so before a page of another origin may send C<Last-Event-ID> or a
-body in JSON by C<fetch>. The headers C<Authorization>, C<Cache-Control>, C<Content-Type>, C<Last-Event-ID> and
-C<X-Requested-With> are allowed, for two hours;
+OPTIONS, a preflight request, allows the headers C<Authorization>, C<Cache-Control>, C<Content-Type>, C<Last-Event-ID> and
+C<X-Requested-With>, for two hours;
 
 =item *
 
-a POST, PUT, PATCH or DELETE of a page of an origin that is neither listed nor the request's own is a 403, because a browser
-sends cookies with a form of any page, without a preflight request. C<[]> lists none.
+a POST, PUT, PATCH or DELETE of a page of an origin that is neither listed nor the request's own is a 403. C<[]> lists none.
 
 =back
 
-An origin has a scheme, a host, and a port unless it is the default of the scheme. The case of the letters does not count. A
-page of a listed origin may send cookies (C<withCredentials>). A star lets all other pages read (GET, HEAD, QUERY), without
-credentials, and use no other method. A callback is called for each request that has an C<Origin> header, with the origin and
-the PSGI environment; if it returns true, the origin counts as listed. If it dies, the response is 500, and C<psgi.errors> has
-the exception.
-
-The request's own origin has the host and port of its C<Host> header and the scheme C<https>, or C<http> if the request came
-without TLS; a proxy must pass C<Host> on. A request without C<Origin> comes from a program or from an old browser.
-
-By default it is not set. Then OPTIONS is a 405, and the application decides about origins itself, with L</headers> or a
-middleware.
+Pages of a listed origin may send cookies (C<withCredentials>). A star lets all pages read (GET, HEAD, QUERY), without
+credentials. The request's own origin has the C<Host> of the request, which a proxy must pass on, and the scheme C<https>, or
+C<http> if it came without TLS.
 
 =head2 preamble
 
     preamble => 2048
 
-The number of bytes of a comment that is sent first, from 3 to 65,536; 0, the default, sends none. Old proxies and
-polyfills hold back a response until they have received some 2 KB of it.
+The bytes of a comment that is sent first, 3 to 65,536, for old proxies and polyfills, which hold back 2 KB; 0, for none, by
+default.
 
 =head2 retry
 
     retry => 5000
     retry => [5000, 20_000]
 
-The reconnection time that is sent first (WHATWG HTML, section 9.2.6), in whole milliseconds from 0, of at most 15
-digits; not sent by default. Each client receives a random time, so that clients which lose their streams together do
-not reconnect together: between the number and a fifth more, or between the two numbers.
+The reconnection time that is sent first, whole milliseconds of at most 15 digits; not sent by default. Each client receives a
+random time between the number and a fifth more, or between the two numbers.
 
 =head2 spawn
 
     spawn => 1
     spawn => {max_children => 100, grace => 5}
 
-Whether each handler runs in a child process of its own: 0, the default, 1, or a reference to a hash with the options of
-L<Plack::App::EventSource::Connection/spawn>, whose manual says what a child is. For handlers that loop, sleep or read from a
-slow source: the worker is free, also on servers with an event loop, and the child ends when its client leaves, when the
-handler returns, and with its worker.
+Whether each handler runs in a child process (L<Plack::App::EventSource::Connection/spawn>): 0, the default, 1, or a hash of
+options.
 
-    my $clock = Plack::App::EventSource->new(
-        spawn      => 1,
-        handler_cb => sub {
-            my ($conn) = @_;
-            while (1) { $conn->push(scalar localtime); sleep 1 }
-        },
-    )->to_app;
-
-A variable that the handler changes is that of its child: no other handler sees it. A callback of C<on_close> runs if
-the handler returns, and not if the client leaves. Where the worker has C<max_children> children already, or the system
-refuses a process, the client receives a C<retry> and the end of the stream, as with L</max_streams>, and the worker
-warns once.
-
-A stream that no child can continue runs its handler in the worker, and C<psgi.errors> says so once: one that is not native
-(L</native>), and any under a server with several threads.
+No other handler sees a variable that the handler changes. A callback of C<on_close> runs if the handler returns, and not if
+the client leaves. Beyond C<max_children>, or if the system refuses a process, the client is answered as with L</max_streams>,
+and the worker warns once. The handler of a stream that is not native, or on a server with threads, runs in the worker, with a
+warning.
 
 =head2 timeout
 
     timeout => 60
 
-The number of seconds after which a native stream ends if its client neither reads nor acknowledges the data that is
-buffered for it. It is above 0, fractions are allowed; 60 by default. The kernel decides (C<TCP_USER_TIMEOUT>, tcp(7)), but for
-clients that are slow: for them the number of bytes counts that they have still to take, and such a stream ends up to a quarter
-of the time later. TCP does not tell each byte that a client reads. If its receive buffer was full, it acknowledges nothing more
-until much of that is free: up to 130 KB with the buffers of a Linux system. A client that reads less in a C<timeout> is silent.
+The seconds, above 0, fractions allowed, 60 by default, after which a native stream ends if its client neither reads nor
+acknowledges what is buffered for it. A slow client has up to a quarter more, but must read up to 130 KB of a full receive
+buffer in that time.
 
 =head1 METHODS
 
@@ -838,148 +756,82 @@ Wrong attributes throw an L<EventSource::Error> with the code C<invalid> and the
     my $component = Plack::App::EventSource->new(handler_cb => $code, %attributes);
     my $component = Plack::App::EventSource->new(\%attributes);
 
-Create a component. Throws C<invalid> if an attribute has a wrong value. Warns of unknown attributes, with the nearest
-known ones, once for each line of the application. A subclass may have attributes of its own: those that it has a method
-for, and those whose name is not like a known one, or begins with an underscore.
+Create a component. Warns of unknown attributes. A subclass may have its own: those that it has a method for, and those whose
+name is not like a known one, or begins with an underscore.
 
 =head2 to_app
 
     my $app = $component->to_app;
 
-Return the PSGI application. Warns if there is no L</handler_cb>. Throws C<invalid> if an attribute has a wrong value that was
-set since. A wrong value that is set later makes the next GET throw, at the line that called C<to_app>.
+Return the PSGI application. Without L</handler_cb> it warns, and a GET throws, as after a wrong value is set.
 
 =head2 call, prepare_app
 
-See L<Plack::Component>. A subclass may wrap them. C<call> throws C<unsupported> if L</native> is 1 and the stream
-cannot be native; the exception reports the line that called L</to_app>.
+See L<Plack::Component>. A subclass may wrap them.
 
-=head1 METHODS FOR SUBCLASSES
+=head2 opening, response_headers, stream_response
 
-=head2 opening
-
-    my $bytes = $component->opening;
-
-Return the bytes that a stream is sent first.
-
-=head2 response_headers
-
-    my $headers = $component->response_headers;
-
-Return the headers of the response, as a reference to an array of names and values.
-
-=head2 stream_response
-
+    my $bytes    = $component->opening;
+    my $headers  = $component->response_headers;
     my $response = $component->stream_response($env);
 
-Return the response to a request whose method is allowed and whose body is complete: a code reference that streams. A
-subclass may return another PSGI response.
+For subclasses: return the bytes that a stream is sent first, the headers of the response as an array, and the response to a
+request whose method is allowed and whose body is complete.
 
 =head1 NATIVE STREAMS
 
-A native stream is written by a thread of the process, next to the interpreter. A push passes the event to that thread
-and returns. The application is notified as soon as the client disconnects. Memory per slow client is bounded. The
-worker that answered the request is free when the handler returns.
+A thread of the process writes a native stream, which was taken over from the server. The worker is free when the handler
+returns, and L<Plack::App::EventSource::Connection/on_close> is called when the client disconnects.
 
-Streams are native on HTTP::Server::PSGI (plackup), Starman, Starlet, Twiggy, Feersum and uWSGI, on Linux. They go
-through the server's writer, as with the original module, over TLS (let a proxy terminate it), under FastCGI and CGI,
-where middleware filters the body (Deflater, SimpleContentFilter, AccessLog::Timed), and on uWSGI with threads.
-C<< $conn->is_native >> tells which. On a server that blocks, C<psgi.errors> says why a stream is not native, and what to
-do about it (L</fallback>). With C<EVENTSOURCE_XS_DEBUG=1> in the environment each stream prints to
-C<psgi.errors> whether it is native, and if not, why.
+Streams are native on HTTP::Server::PSGI (plackup), Starman, Starlet, Twiggy, Feersum and uWSGI, on Linux. They go through the
+server's writer elsewhere, over TLS and where middleware filters the body (L<EventSource::Troubleshooting/NOT NATIVE>).
 
-The client does not choose: the version and the headers of its request do not decide whether its stream is native. There
-are two exceptions, and you can close both. Deflater filters the body if the client sends C<Accept-Encoding>: give
-Deflater a C<content_type> without C<text/event-stream>. L<Plack::Middleware::Chunked> filters the body if the client
-says HTTP/1.1: leave it out, because servers make chunks themselves.
-
-A native stream differs from others in these points:
-
-=over
-
-=item *
-
-The connection is closed at the end of the stream (C<Connection: close>). Requests that the client has sent after the
-stream's request are not answered, and start no stream.
-
-=item *
-
-The server's access log, C<psgix.cleanup> and graceful stop do not wait for the end of the stream.
-
-=item *
-
-A worker that the server recycles ends its streams, after it has sent their clients a reconnection time
-(L<EventSource::Deployment/Recycled workers>).
-
-=back
+A native stream ends with its worker (L<EventSource::Deployment/Recycled workers>). At the end its connection is closed
+(C<Connection: close>): requests that the client has sent after it are not answered. The server's access log, C<psgix.cleanup>
+and graceful stop do not wait for that.
 
 =head1 HANDLERS THAT LOOP
 
-On a server that blocks, a handler holds its worker until it returns. One that loops holds it for ever, also after its
-client has left: C<push> returns false then, and nothing else happens. As many visits as there are workers stop the
-site. Choose one:
+On a server that blocks, a handler that loops holds its worker for ever, also after its client has left: as many visits as
+workers stop the site. The log names it when it has run for ten seconds, or has pushed for five to a client that has left.
+Choose one:
 
 =over
 
 =item *
 
-L</spawn> runs each handler in a child process. The application changes by one word.
+L</spawn> runs each handler in a child process.
 
 =item *
 
-The handler keeps its connection and returns, and something else pushes to it; or L<EventSource::Hub> does both.
+The handler keeps its connection and returns, and an L<EventSource::Hub> or another request pushes to it.
 
 =item *
 
-L</on_gone> ends the handler when its client has left. One that checks what C<push> returns does so by itself. Until then it
-holds its worker.
+L</on_gone>, or a check of what C<push> returns, ends the handler of a client that has left.
 
 =back
 
-Two lines of the server's log name such an application, once in a process. One comes when a handler of a native stream
-has run for ten seconds and has not closed it, whether its client is there or not:
-
-    EventSource::XS: a handler of Plack::App::EventSource at app.psgi line 7 holds worker 4711: it has run for 10 seconds, and
-    nothing else is served there meanwhile; spawn => 1 runs each handler in a child process
-
-The other one comes when it has pushed for five seconds to a client that has left. A stream that is not native has a
-line of its own (L</fallback>).
-
-Such a handler ends with its worker. Starman (HUP, QUIT) and Starlet (HUP, TERM) wait for a handler when they are to end
-its worker. If it has run for ten seconds by then, or once it has, the next C<push> throws an L<EventSource::Gone>,
-C<is_open> returns false and C<wait> returns C<gone>; the client is told to reconnect. A job of less than ten seconds is
-finished. A handler that calls none of these, or catches the exceptions of C<push> and continues, is not ended: set
-L</spawn>. uWSGI kills a worker that does not end at HUP after C<worker-reload-mercy> (60 seconds). Starman and uWSGI (with
-C<die-on-term>) end a worker at TERM whatever its handler does, and so does HTTP::Server::PSGI at HUP and TERM.
-
-=head1 DIFFERENCES
-
-It differs from the original where that module breaks a stream or loses it. F<README.md> of the distribution lists all
-differences.
+Such a handler ends with its worker, for which Starman (HUP, QUIT) and Starlet (HUP, TERM) wait: once it has run for ten
+seconds, the next C<push> throws an L<EventSource::Gone>, C<is_open> returns false and C<wait> returns C<gone>; the client is
+told to reconnect. A handler that calls none of these, or catches the exceptions and continues, is not ended: set L</spawn>.
+Elsewhere the worker ends whatever its handler does: Starman and uWSGI (with C<die-on-term>) at TERM, HTTP::Server::PSGI at
+HUP and TERM, uWSGI at HUP after C<worker-reload-mercy> (60 seconds).
 
 =head1 UNDER FEERSUM
 
-Do not fetch C<psgix.io>, and do not copy the environment, after the response: under Feersum that takes over a
-descriptor which the server closes as well, and other responses may suffer. Before it responds this application takes
-C<psgix.io> out of the environment, so that its handler may copy it, and repairs what middleware has done by copying it
-before. If middleware has closed the handle too, the stream goes through the server's writer.
-
-A filter of the body must not return an empty string: Feersum takes an empty write for the end of the response, of any
-application. Exclude C<text/event-stream> from such a filter.
+Do not fetch C<psgix.io>, and do not copy the environment, after the response: other responses may suffer. A handler may copy
+its environment. A filter of the body must not return an empty string, which Feersum takes for the end of the response.
 
 =head1 BEHIND NGINX
 
-L<EventSource::Deployment/nginx> has a tested configuration. C<X-Accel-Buffering: no> turns the buffering of events off.
-
-Put nginx, or another proxy that reads a request before it passes it on, in front of Starman. Starman ends a worker
-whose client sends a body that is shorter than its C<Content-Length>; this happens to any application, and all streams
-of that worker end with it. Keep nginx's C<proxy_request_buffering> at C<on>, its default, for every location of that
-server: nginx then passes on a request when its body is complete. C<client_body_timeout> (60 seconds by default) bounds
-the time that nginx waits for more of a body.
+Put nginx, or another proxy that reads a request before it passes it on, in front of Starman
+(L<EventSource::Deployment/nginx>): a body that is shorter than its C<Content-Length> ends a worker of Starman, with all its
+streams. Keep nginx's C<proxy_request_buffering> at C<on>, its default, everywhere.
 
 =head1 SEE ALSO
 
-L<Plack::App::EventSource::Connection>, L<EventSource::Hub>, L<EventSource::XS>, L<EventSource::Error>,
+L<Plack::App::EventSource::Connection>, L<EventSource::Hub>, L<EventSource::Error>,
 L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 =cut

@@ -71,12 +71,11 @@ Plack::Middleware::EventSource - Run the callbacks of streams at every request
 
 =head1 DESCRIPTION
 
-On a server that blocks, the callbacks of L<Plack::App::EventSource::Connection/on_close> wait until the worker runs
-something that may run them. With this middleware every request does so, before and after the application. The response
-is passed on unchanged. L<EventSource::XS/WHEN CALLBACKS RUN> lists all such moments.
+On a server that blocks, callbacks wait for certain moments (L<EventSource::XS/WHEN CALLBACKS RUN>). With this middleware
+every request is one, before and after the application.
 
-The first request of a process also connects it to the processes of its hubs (L<EventSource::Hub/name>), if they run. Most
-workers do that by themselves: L<EventSource::Deployment/What survives which restart>.
+The first request of a process also connects it to its hub processes, if they run. Most workers do that by themselves
+(L<EventSource::Deployment/What survives which restart>).
 
 =head1 ATTRIBUTES
 
@@ -84,10 +83,8 @@ workers do that by themselves: L<EventSource::Deployment/What survives which res
 
     enable 'EventSource', notify_signal => 'URG';
 
-The name of a signal that makes an idle worker run callbacks, usually within a second
-(L<EventSource::XS/notify_signal>). None by default. It is for Starlet, uWSGI and HTTP::Server::PSGI. Starman takes what a
-signal interrupts for an error, so there none is sent, and each worker warns once. A wrong name throws an
-L<EventSource::Error> where the application is made. An unknown attribute gives a warning.
+The signal by which an idle worker runs callbacks, on the servers of L<EventSource::XS/notify_signal>; none by default. A
+wrong name throws an L<EventSource::Error> where the application is made. An unknown attribute gives a warning.
 
 =head1 METHODS
 

@@ -37,6 +37,7 @@ my $thread = 0;
 
 sub CLONE { $thread++; return }
 
+# request returns the bytes of a request, given the last event ID, and $server->begin sends them.
 sub new {
     my ($class, %option) = @_;
     my $self = bless {%option, id => '', comments => [], events => [], positions => 0}, $class;
@@ -46,6 +47,7 @@ sub new {
 
 # Public methods
 
+# Sets the client's end of the connection.
 sub attach {
     my ($self, $socket) = @_;
     $self->{socket}   = $socket;
@@ -422,37 +424,31 @@ Test::EventSource::Stream - Test one stream of events
     };
 
     my $stream = Test::EventSource->new(app => $app)->get('/');
-    my $event  = $stream->next_event;
-    is $event->{data}, 'one';
+    is $stream->next_event->{data}, 'one';
     $stream->like_event('two', 'the second event');
     $stream->ends_ok(5, 'the stream ends after it');
-    is $stream->reconnect->last_event_id, 1, 'the client reconnects with the last ID';
-    $stream->like_event({id => 2, data => qr/one/}, 'the client receives the next event');
+    is $stream->reconnect->last_event_id, 1, 'the client resumes';
+    $stream->like_event({id => 2, data => qr/one/}, 'the next event');
     is $stream->retry, 500;
     done_testing;
 
 =head1 DESCRIPTION
 
-L<Test::EventSource/get> returns such an object.
-
-C<$seconds> always limits a wait. It is a number above 0, fractions allowed, by default the stream's C<timeout>. A wait
-also ends when the response has ended.
-
-The state of the stream is that of the test: an event that was received but not taken by the test changes neither
-L</last_event_id> nor the request of L</reconnect>.
+L<Test::EventSource/get> returns such an object. C<$seconds> limits a wait: above 0, fractions allowed, by default the
+stream's C<timeout>. A wait also ends with the response. An event that the test has not taken changes neither
+L</last_event_id> nor L</reconnect>.
 
 =head1 METHODS THAT ARE TESTS
 
-Each of these is one test of L<Test::More>. A failure reports what was received instead, the state of the response, the
-last 8 KiB of its bytes, and what the server has printed. It is reported at the caller's line; C<$Test::Builder::Level>
-selects a caller further out.
+Each is one test of L<Test::More>, and returns whether it passes. A failure reports what was received instead, the last 8 KiB
+of the response, and what the server has printed.
 
 =head2 ends_ok
 
     $stream->ends_ok;
     $stream->ends_ok($seconds, $name);
 
-Test that the response ends in time and completely, not within a chunk. Returns true if it does.
+Test that the response ends in time and completely, not within a chunk.
 
 =head2 like_event
 
@@ -460,9 +456,9 @@ Test that the response ends in time and completely, not within a chunk. Returns 
     my $event = $stream->like_event({json => {price => [1, 2]}}, $name);
     my $event = $stream->like_event('x', $name);
 
-Test that the next event is as expected, and take it. C<event>, C<id> and C<data> are strings to be equal to or regular
-expressions to match. C<json> is a structure that the data, decoded as JSON, must equal as by C<is_deeply>. Other fields
-may have any value. An argument that is not a hash is the expected data. Waits for the stream's C<timeout>.
+Take the next event, and test that it is as expected. C<event>, C<id> and C<data> are strings or regular expressions. C<json>
+is a structure that the data, decoded as JSON, must equal as by C<is_deeply>. Any other argument than a hash is the expected
+data.
 
 Returns the event, or C<undef> if the test fails. Croaks if a field has another name or an invalid value.
 
@@ -472,19 +468,16 @@ Returns the event, or C<undef> if the test fails. Croaks if a field has another 
     $stream->members_are(['ann', 'bob'], $name);
     $stream->members_are({ann => {name => 'Ann'}, bob => {name => 'Bob', typing => 1}}, $name);
 
-Test that the client knows exactly these members (L<EventSource::Hub/Members>): an array of their ids, or a hash of each one's
-data. The data is a hash, of what C<json> has beside the id, or a string or a regular expression for that of the event. For a
-stream that begins with the state, with the option C<members> (L<Test::EventSource/get>). Waits as L</state_is> does.
+Test that the client of a stream with the option C<members>, which begins with the state, knows exactly these members
+(L<EventSource::Hub/Members>): an array of their ids, or a hash of each one's data. The data is a hash, of what C<json> has
+beside the id, or a string or a regular expression for that of the event. Waits as L</state_is> does.
 L<Test::EventSource/members_are> can ask a hub instead.
-
-Returns true if these are here. A failure reports each member that differs.
 
 =head2 no_event
 
     $stream->no_event($seconds, $name);
 
-Test that no event is received within C<$seconds> or until the response ends. An event that is received is taken. Returns
-true if there is none.
+Test that no event is received within C<$seconds> or until the response ends. An event is taken.
 
 =head2 state_is
 
@@ -492,12 +485,9 @@ true if there is none.
     $stream->state_is({bolt => {json => {item => 'bolt', left => 3}}, nut => qr/"left":7/}, $name);
     $stream->state_is({}, 'nothing is sold');
 
-Test that the client knows exactly these keys, and of each the event as L</like_event> takes it. For a stream that keeps the
-state (L<EventSource::Hub/State>), as its option C<state> says (L<Test::EventSource/get>). Takes events until the state is
-complete and as expected, at most for the stream's C<timeout>: so it also waits for a change that the test has just published.
-Events that other methods take count. A C<gap> clears the state; L</reconnect> keeps it, as a page does.
-
-Returns true if the state is so. A failure reports each key that differs.
+Test that the client knows exactly these keys (L<EventSource::Hub/State>), and of each the event as L</like_event> takes it.
+For a stream with the option C<state> (L<Test::EventSource/get>). Takes events until the state is complete and as expected, at
+most for the stream's C<timeout>. Events that other methods take count. A C<gap> clears the state; L</reconnect> keeps it.
 
 =head1 METHODS
 
@@ -505,141 +495,69 @@ Returns true if the state is so. A failure reports each key that differs.
 
     $stream->close;
 
-Close the connection, as a client that disconnects. Events that were received can still be taken.
+Close the connection. Events that were received can still be taken.
 
-=head2 content
+=head2 content, raw
 
     my $bytes = $stream->content($seconds);
+    my $bytes = $stream->raw;
 
-Return the whole body, without framing, when the response has ended. Croaks if it does not end in time.
+Return the whole body, without framing, when the response has ended, or what was received so far. C<content> croaks if the
+response does not end in time.
 
 =head2 events
 
     my @events = $stream->events($count, $seconds);
 
-Take the next events, at most C<$count>. Returns fewer if the time is up or the response ends.
+Take the next C<$count> events, or fewer if the time is up or the response ends.
 
-=head2 has_ended
+=head2 has_ended, is_complete, is_open
 
     my $ended = $stream->has_ended($seconds);
+    my $open  = $stream->is_open;
 
-Wait for the end of the response. Returns true if it ends in time.
-
-=head2 header, headers
-
-    my $type    = $stream->header('Content-Type');
-    my $headers = $stream->headers;
-
-Return one header of the response; return all of them, an L<HTTP::Headers>.
-
-=head2 is_complete
-
-    my $complete = $stream->is_complete;
-
-Return true if the response has ended in the way that its framing says. A response without framing ends with its
-connection.
-
-=head2 is_open
-
-    my $open = $stream->is_open;
-
-Return true if the response has not ended yet. Does not wait.
+Return true if the response ends in time; if it has ended as its framing says; if it has not ended yet.
 
 =head2 last_event_id
 
     my $id = $stream->last_event_id;
 
-Return the last event ID, set by the last event that was taken, or by a position or a block
-without data after it; empty if there is
-none. Events that were not taken do not count.
+Return the last event ID, of the last event that was taken, or of a position or a block without data after it, or an empty
+string.
 
 =head2 next_comment
 
     my $text = $stream->next_comment($seconds);
 
-Take the next comment: its bytes, without the colon. Returns C<undef> if there is none in time. Comments and events are
-taken independently of each other.
+Take the next comment: its bytes, without the colon. Returns C<undef> if there is none in time.
 
 =head2 next_event
 
     my $event = $stream->next_event($seconds);
 
-Take the next event, a hash of C<event>, C<data> and C<id> (L<EventSource::Parser/feed>). Returns C<undef> if there is none
-in time, if the response has ended, or if it is not an event stream, which has the status 200 and the type
-C<text/event-stream>.
-
-=head2 raw
-
-    my $bytes = $stream->raw;
-
-Return the received bytes of the body, without framing.
+Take the next event, a hash of C<event>, C<data> and C<id> (L<EventSource::Parser/feed>). Returns C<undef> if there is none in
+time, or if the response is not an event stream.
 
 =head2 reconnect
 
     $stream->reconnect;
 
-Close the connection and make the same request again, with L</last_event_id> as C<Last-Event-ID> if there is one. A
-browser does the same, but waits for the reconnection time first. Events that were not taken are dropped.
+Close the connection and make the same request again at once, with L</last_event_id> as C<Last-Event-ID> if there is one.
+Events that were not taken are dropped. Returns the stream. Croaks as L<Test::EventSource/get> does: the stream has no
+C<response> then, and can reconnect later.
 
-Returns the stream. Croaks for the reasons of L<Test::EventSource/get>: then the stream has ended, has neither headers nor
-L</response> nor L</status>, and can reconnect later.
-
-=head2 response
+=head2 response, header, headers, status
 
     my $head = $stream->response;
+    my $type = $stream->header('Content-Type');
 
-Return the head of the response, an L<HTTP::Response>.
+Return the head of the response (L<HTTP::Response>), one of its headers, all of them (L<HTTP::Headers>) or its status.
 
 =head2 retry
 
     my $milliseconds = $stream->retry;
 
 Return the reconnection time that the stream has set last, in milliseconds, or C<undef>.
-
-=head2 status
-
-    my $status = $stream->status;
-
-Return the status of the response, 200 for a stream.
-
-=head1 METHODS FOR SERVERS
-
-=head2 new
-
-    my $stream = Test::EventSource::Stream->new(
-        server  => $server,
-        request => sub { my $last_event_id = shift; ... },
-        method  => 'GET',
-        path    => '/',
-        timeout => 5,
-    );
-
-Connect to a server and wait for the head of the response. C<request> returns the bytes of the request, which
-C<< $server->begin >> sends. C<last_event_id>, C<position_event>, C<state> and C<cut_after> are optional.
-
-=head2 attach
-
-    $stream->attach($socket);
-
-Set the client's end of the connection.
-
-=head2 cut
-
-    $stream->cut($reason, $had_answer);
-
-End the stream because its handler was interrupted. C<$had_answer> is true if the handler had answered before.
-
-=head2 fill
-
-    $stream->fill;
-
-Receive what is available, without waiting.
-
-=head2 is_answered
-
-    my $answered = $stream->is_answered;
-
-Return true if the head of the response was received.
 
 =head1 SEE ALSO
 

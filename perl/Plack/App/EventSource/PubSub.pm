@@ -18,6 +18,7 @@ use EventSource::XS::Post;
 use EventSource::XS::Report;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
+use EventSource::XS::UTF8;
 use JSON::MaybeXS ();
 use Plack::App::EventSource::Connection;
 use Plack::Util::Accessor qw(
@@ -164,9 +165,8 @@ sub _node {
     return (undef, _text(404, 'Not found'))                                          if $bytes eq '';
     utf8::encode(my $prefix = $self->prefix // '');
     return (undef, _text(414, 'The name of the node is too long')) if length($prefix) + length $bytes > $MAX_NAME_BYTES;
-    my $node = $bytes;
-    return (undef, _text(400, 'The name of the node is not UTF-8'))
-        if !utf8::decode($node) || $node =~ /[^\x{0}-\x{D7FF}\x{E000}-\x{10FFFF}]/;
+    my $node = EventSource::XS::UTF8->decode($bytes);
+    return (undef, _text(400, 'The name of the node is not UTF-8'))                  if !defined $node;
     return (undef, _text(400, 'The name of the node has a control character in it')) if $node =~ $CONTROL;
     return $node;
 }
@@ -174,7 +174,7 @@ sub _node {
 sub _publish {
     my ($self, $env, $channel) = @_;
     my $is_multiprocess = EventSource::XS::Adapter->of_env($env)->is_multiprocess($env);
-    if ($is_multiprocess && $self->hub->can('reaches_one_process') && $self->hub->reaches_one_process) {
+    if ($is_multiprocess && $self->hub->can('is_unshared') && $self->hub->is_unshared) {
         _report($env, 'publish', $REACHES_ONE_PROCESS);
         return _text(500, 'Not published: it would reach only some subscribers. The log of the server says what to do');
     }
@@ -336,56 +336,25 @@ Plack::App::EventSource::PubSub - Subscribe and publish to nodes by their URLs
 
 =head1 DESCRIPTION
 
-A L<Plack::Component> that gives the channels of an L<EventSource::Hub> URLs, as nodes. C<GET /NODE> streams the
-events of the node. C<POST /NODE> publishes to it, if L</authorize> allows that. The process that holds the hub, or any
-process if the hub has a name, may also call C<< $hub->publish($node, ...) >>. The module is modelled on Prosody's
-mod_pubsub_eventsource; see
-L</DIFFERENCES>.
-
-    const source = new EventSource('/eventsource/news');
-    source.onmessage = event => console.log(event.data);
+A L<Plack::Component> that gives the channels of an L<EventSource::Hub> URLs, as nodes: C<GET /NODE> streams the events of the
+node, C<POST /NODE> publishes to it, if L</authorize> allows that. Its model is Prosody's mod_pubsub_eventsource
+(L</DIFFERENCES>).
 
     curl -H 'Content-Type: text/plain' --data-binary 'rain' http://localhost:5000/eventsource/weather
 
-A node need not be created. It exists as long as a stream is subscribed to it or the hub retains events of it. A node
-without subscribers costs nothing.
-
 =head1 REQUESTS
 
-The application checks each request in this order. The first check that fails decides the response, which has one line
-of plain text with the reason.
+The first check that fails decides the response, a line of plain text with the reason:
 
-=over
-
-=item 1.
-
-The request is for this L</http_host> (404).
-
-=item 2.
-
-The method is one of those below (405).
-
-=item 3.
-
-A POST comes from a page that may publish (403, L</origins>).
-
-=item 4.
-
-The name is one that a node can have (400, 404, 414).
-
-=item 5.
-
-The node is declared (404, L</nodes>).
-
-=item 6.
-
-The request is authorized (403, or the response of L</authorize>).
-
-=item 7.
-
-The client of a GET may have one more stream (429, L<EventSource::Hub/max_streams_per>).
-
-=back
+    check                                                    status if it fails
+    -------------------------------------------------------  ----------------------------------------
+    the request is for this "http_host"                      404
+    the method is one of those below                         405
+    a POST comes from a page that may publish ("origins")    403
+    the name is one that a node can have                     400, 404, 414
+    the node is declared ("nodes")                           404
+    the request is authorized                                403, or the response of "authorize"
+    the client of a GET may have one more stream             429 ("max_streams_per" of the hub)
 
 =head2 The name of a node
 
@@ -394,68 +363,59 @@ The client of a GET may have one more stream (429, L<EventSource::Hub/max_stream
     /eventsource/gr%C3%B6%C3%9Fe   größe
     /eventsource/*              *
 
-The name is all that follows the path under which the application is mounted, without one slash. Servers
-percent-decode it once, and it is UTF-8. It is literal: a star is a star. It may have slashes, and C<%2F> is one. A
-name has at most 1,024 bytes (414), is not empty (404), and has no control characters (400).
+The name is all that follows the path of the mount and one slash, percent-decoded UTF-8, and literal: a star is a star. It has
+at most 1,024 bytes (414), is not empty (404), and has no control characters (400).
 
 =head2 GET
 
-Stream the events of the node as L<EventSource::Hub/to_app> does, with its ids, its history and its C<gap> events: a
-browser that reconnects receives the events that it missed (WHATWG HTML, section 9.2.4). On a server without
-C<psgi.streaming> the response is 501, and C<psgi.errors> has the reason.
+Stream the events of the node as L<EventSource::Hub/to_app> does. On a server without C<psgi.streaming> the response is 501.
 
 =head2 HEAD
 
-Respond as to GET, without the stream. It tells a page why its stream fails, which an EventSource does not (WHATWG
-HTML, section 9.2.3).
+Respond as to GET, without the stream.
 
 =head2 POST
 
-Publish one event. The response is 200 with the event's id in JSON: C<{"id":"..."}>. The C<Content-Type> says what the
-body is:
+Publish one event. The response is 200 with its id in JSON: C<{"id":"..."}>. The C<Content-Type> says what the body, in UTF-8,
+is:
 
 =over
 
 =item application/json
 
-An object with at least one of these fields of L<EventSource::XS/format_event>: C<data>, a string; C<json>, any
-structure, which is sent as data and encoded anew; C<event>, C<id>, C<retry>, C<comment>. A field that is C<null> is
-left out, except C<json>.
+An object with at least one of these fields (L<EventSource::XS/format_event>): C<data>, a string; C<json>, any structure;
+C<event>, C<id>, C<retry>, C<comment>. Fields that are C<null> are left out, except C<json>.
 
     {"event": "rain", "json": {"mm": 3}}
 
 =item application/x-www-form-urlencoded
 
-A form with the fields C<data>, C<event>, C<id>, C<retry> and C<comment>. C<data> may occur several times; each is a
-line. A field that is empty is left out, except C<data>.
+A form with the fields C<data>, C<event>, C<id>, C<retry> and C<comment>. C<data> may occur several times; each is a line.
+Empty fields are left out, except C<data>.
 
 =item any other type, or none
 
-The body is the data, unchanged. This is also the way to publish JSON that is not an event: send it as C<text/plain>.
+The body is the data, unchanged. Send JSON that is not an event as C<text/plain>.
 
 =back
 
-Everything is UTF-8. The statuses of a refusal, which publishes nothing:
+The statuses of a refusal, which publishes nothing:
 
 =over
 
 =item 400 Bad Request
 
-The body is not UTF-8, or ends before its C<Content-Length>; C<Content-Length> is not a number; a field is unknown,
-occurs twice, or has a wrong value (a line break in C<event>); C<json> is more than 511 levels deep, or has a number
-that the JSON module could only encode as text that is not JSON; C<id> is one that a client cannot send back
-(L<EventSource::Hub/Order, resume, gaps>), or begins as the hub's own ids do.
+The body is not UTF-8, or ends before its C<Content-Length>, which must be a number. A field is unknown, occurs twice, or has
+a wrong value (a line break in C<event>). C<json> is more than 511 levels deep, or has a number that JSON cannot express.
+C<retry> is more than a day, 86,400,000 milliseconds. C<id> is not allowed (L<EventSource::Wire/IDS>).
 
-A publisher must not be able to do more than publish. So C<event> cannot be the type of the hub's own events for gaps and
-positions (L<EventSource::Hub/gap_event>, L<EventSource::Hub/position_event>), unless these streams have no such events,
-cannot be C<error> or C<open>, for which an EventSource dispatches events of its own, cannot be C<finish>, at which clients
-close their stream, and cannot have control characters. The same holds for a node whose name becomes the type
-(L<EventSource::Hub/show_channel>). C<id> cannot be that of finished streams
-(L<Plack::App::EventSource::Connection/finished_id>). C<retry> is at most 86,400,000 milliseconds, a day.
+C<event>, and the name of a node that becomes the type (L<EventSource::Hub/show_channel>), has no control characters, and is
+none of C<error>, C<open>, C<finish>, and the L<gap_event|EventSource::Hub/gap_event> and
+L<position_event|EventSource::Hub/position_event> of these streams.
 
 =item 411 Length Required
 
-The request has a chunked body, and the server does not decode it. Only Starman and Starlet do.
+The body is chunked (L<Plack::App::EventSource/methods>).
 
 =item 413 Content Too Large
 
@@ -463,14 +423,12 @@ The body is longer than L</max_body>.
 
 =item 415 Unsupported Media Type
 
-The body has several parts (C<multipart/form-data>), is compressed, or has another C<charset>.
+The body is C<multipart/form-data>, is compressed, or has another C<charset>.
 
 =item 500 Internal Server Error
 
-The hub failed, and C<psgi.errors> has the exception; or the server says that it has several processes
-(C<psgi.multiprocess>; some servers always say so), and the hub has neither a L<name|EventSource::Hub/name> nor
-L<per_process|EventSource::Hub/per_process>. Then the event would reach only the subscribers of the worker that has the
-request. It is not published, and C<psgi.errors> says what to do.
+The hub failed, or the event would reach only the subscribers of one worker (L</hub>). C<psgi.errors> has the exception or the
+remedy.
 
 =back
 
@@ -480,8 +438,7 @@ Respond with 204 and the allowed methods; see L</origins>.
 
 =head1 ATTRIBUTES
 
-L</to_app> reads the settings of the streams, which are the last two sections. All other attributes may change from
-request to request. C<undef> stands for the default.
+All but the settings of the streams and L</headers> may be changed at any time. C<undef> stands for the default.
 
 =head2 authorize
 
@@ -491,39 +448,33 @@ request to request. C<undef> stands for the default.
         return $action eq 'subscribe' || is_editor($env->{REMOTE_USER}, $node);
     },
 
-A callback that decides whether a client may C<subscribe> to a node (GET, HEAD) or C<publish> to it (POST). The node
-is in characters, without the L</prefix>. A true result allows the request, a false one is a 403, and a PSGI response,
-an array or a code reference, is sent instead. If the callback dies, the response is 500, and C<psgi.errors> has the
-exception.
+Whether a client may C<subscribe> to a node (GET, HEAD) or C<publish> to it (POST). B<By default every client may subscribe to
+every node, and none may publish.> The node is in characters, without the L</prefix>. A true result allows the request, a
+false one is a 403, and a PSGI response is sent instead. If the callback dies, that is a 500.
 
-The callback may read the body, to verify a signature: with L<Plack::Request> on any server, or from C<psgi.input>
-where the server buffers it. L</max_body> is checked later.
-
-It is called when a stream begins, and not again while the stream lasts. By default every client may subscribe to
-every node, and none may publish.
+It is called once for a stream. It may read the body with L<Plack::Request>, to verify a signature such as C<X-Hub-Signature>;
+L</max_body> is checked later.
 
 =head2 hub
 
     hub => $hub
 
-The L<EventSource::Hub>, which is required. On a server with several workers give it a L<name|EventSource::Hub/name>: then
-what any worker publishes reaches the subscribers of all. Without a name, and without
-L<per_process|EventSource::Hub/per_process>, events cannot be published by HTTP there (L</POST>).
+Required: the L<EventSource::Hub>. On a server with several processes (C<psgi.multiprocess>; some servers always say so) give
+it a L<name|EventSource::Hub/name>: without that, and without L<per_process|EventSource::Hub/per_process>, a POST is a 500
+there.
 
 =head2 http_host
 
     http_host => 'events.example'
     http_host => ['events.example', 'localhost']
 
-The hosts for which the application responds, whatever the port and the case of the letters in C<Host>; a request for
-another one is a 404. By default all. An application may also be mounted by host: C<< mount 'http://events.example/'
->>. There the case of the letters counts, and the port must be that of the server.
+The hosts for which the application responds, whatever the port and the case of letters; all by default.
 
 =head2 max_body
 
     max_body => 65_536
 
-The maximum number of bytes in the body of a POST: a whole number from 1 to 999,999,999,999,999; 65,536 by default.
+The most bytes of the body of a POST: from 1 to 999,999,999,999,999; 65,536 by default.
 
 =head2 nodes
 
@@ -531,46 +482,37 @@ The maximum number of bytes in the body of a POST: a whole number from 1 to 999,
     nodes => {news => 1, 'room/7' => {start => -50}, 'room/7/people' => {start => 'state'}}
     nodes => sub { my ($node, $env) = @_; ... }
 
-The declared nodes, in characters: an array of names, a hash whose keys are names, or a callback that returns true for
-a node that exists. A request for another node is a 404, before L</authorize> is called. To keep secret which nodes
-exist, leave this out, and have C<authorize> return a 404. By default every node exists. If the callback dies, the
-response is 500.
+The nodes, in characters: an array of names, a hash whose keys are names, or a callback that returns true for a node that
+exists (a 500 if it dies). By default every node exists. To keep secret which exist, leave this out, and have L</authorize>
+return a 404.
 
-What the hash has for a node, and what the callback returns, may be a hash of options of this node: C<start>, where its streams
-begin, and C<max_streams_per>, as for a channel of L<EventSource::Hub/to_app>. C<new> throws C<invalid> if such a hash in
-C<nodes> has anything else; so does a request if the callback has returned it.
+The value in the hash, and what the callback returns, may be a hash of options of this node: C<start> and C<max_streams_per>,
+as for a channel of L<EventSource::Hub/to_app>. With others C<new>, or the request, throws C<invalid>.
 
 =head2 origins
 
-    origins => 'https://shop.example'
     origins => ['https://shop.example', 'http://localhost:5000']
-    origins => '*'
-    origins => sub { my ($origin, $env) = @_; ... }
 
-The other origins whose pages may read the responses, and publish; none by default. L<Plack::App::EventSource/origins>
-has the details. A page of a listed origin may send cookies (C<withCredentials>). A star lets all other pages read,
-without credentials, but not publish. A callback that returns true lists the origin.
-
-A POST of a page whose origin is neither listed nor the request's own is a 403, before L</authorize> is called.
+The other origins whose pages may read the responses, and publish; none by default (L<Plack::App::EventSource/origins>). A
+star lets pages read, without credentials, but not publish.
 
 =head2 prefix
 
     prefix => 'pubsub/'
 
-A string before the name of each node that makes it the name of the hub's channel, so that other channels have no URL.
-It has less than 1,024 bytes in UTF-8, and counts towards the 1,024 bytes of a name. Empty by default.
+A string before the name of each node that makes it the name of the hub's channel, so that other channels have no URL. Empty
+by default, less than 1,024 bytes in UTF-8; it counts towards the 1,024 bytes of a name.
 
 =head2 headers
 
     headers => ['X-Own' => 1]
 
-More headers of the streams, none by default; see L<Plack::App::EventSource/headers>.
+More headers of the streams (L<Plack::App::EventSource/headers>).
 
 =head2 compress, fallback, keepalive, linger, max_streams, max_streams_per, native, position, preamble, retry, start, timeout
 
-The settings of the streams; see L<EventSource::Hub>. By default those of the hub. The key of
-L<max_streams_per|EventSource::Hub/max_streams_per> is asked for when the request is authorized. Give
-C<max_streams> of a named hub to that hub: here it throws C<invalid>.
+The settings of the streams (L<EventSource::Hub>), by default those of the hub. C<max_streams> of a named hub is C<invalid>
+here.
 
 =head1 METHODS
 
@@ -579,15 +521,14 @@ C<max_streams> of a named hub to that hub: here it throws C<invalid>.
     my $component = Plack::App::EventSource::PubSub->new(hub => $hub, %attributes);
     my $component = Plack::App::EventSource::PubSub->new(\%attributes);
 
-Create a component. Throws an L<EventSource::Error> with the code C<invalid>, and the attribute as its field, if an
-attribute is unknown or has a wrong value: a misspelt C<authorize> would let every client in. A subclass may have
-attributes of its own: those that it has a method for.
+Create a component. Throws an L<EventSource::Error> with the code C<invalid>, and the attribute as its field, if that is
+unknown or wrong. A subclass may have attributes of its own: those that it has a method for.
 
 =head2 to_app
 
     my $app = $component->to_app;
 
-Return the PSGI application. Throws as L</new> does, for attributes that were set since, and if there is no L</hub>.
+Return the PSGI application. Throws as L</new> does, and if there is no L</hub>.
 
 =head2 call, prepare_app
 
@@ -595,47 +536,19 @@ See L<Plack::Component>. A subclass may wrap them.
 
 =head1 DIFFERENCES
 
-From mod_pubsub_eventsource, and for POST from mod_pubsub_post (L<EventSource::XMPP> has the nodes of a Prosody here):
+From mod_pubsub_eventsource and mod_pubsub_post of Prosody, beside those of L<EventSource::Migration/FROM
+MOD_PUBSUB_EVENTSOURCE>:
 
-=over
-
-=item *
-
-Data is what was published. In Prosody it is the item as XML, except for items in JSON.
-
-=item *
-
-Streams have ids, a history, keepalives and a position as their first block, so a client resumes where it was. In Prosody a
-client that reconnects misses the events in between.
-
-=item *
-
-Names are percent-decoded and bounded. Prosody takes the path as it was sent.
-
-=item *
-
-Nodes can be declared, and C<authorize> decides. Prosody streams every path to every client.
-
-=item *
-
-Origins are listed, and may send credentials. In Prosody every origin may read (C<*>), and none may send cookies.
-
-=item *
-
-A request for another host is a 404 only if L</http_host> is set. In Prosody each component has a host, and
-C<http_host> changes it.
-
-=item *
-
-POST goes to the same URL, responds with 200 and the id (Prosody: 202), needs C<authorize>, publishes text too
-(Prosody: 415), and takes an object in JSON as an event (Prosody: as the item). It supports neither Atom feeds nor
-C<X-Hub-Signature>, which an C<authorize> can verify.
-
-=back
+    here                                                        Prosody
+    ----------------------------------------------------------  -----------------------------------------------
+    names are percent-decoded and bounded                       the path as it was sent
+    "http_host" is optional                                     each component has a host
+    POST: the same URL, 200 and the id                          202
+    POST takes text; an object in JSON is an event              415 for text; an object is the item
+    neither Atom feeds nor X-Hub-Signature                      both
 
 =head1 SEE ALSO
 
-L<EventSource::Hub>, L<Plack::App::EventSource>,
-L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
+L<EventSource::Hub>, L<Plack::App::EventSource>
 
 =cut
