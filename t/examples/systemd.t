@@ -1,30 +1,34 @@
-# The units of EventSource::Services under a real systemd: an application, and the hub process that has units of its
-# own. Streams outlive the application's service, and an upgrade of the hub process.
+# The units of the manuals under a real systemd: an application, and the hub process that has units of its own, whose streams
+# outlive the application's service and an upgrade; the follower of an outbox; the application of the tutorial.
 
 use lib 't/lib';
 use Testing qw(named_hubs);
 use Testing::Systemd;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Client;
+use Testing::Database;
 use Testing::Port;
 use Testing::Server;
 use Testing::Redis;
 use Testing::SourceTree qw(slurp);
 use Testing::Subscriber qw(blocks);
 
-my $UNITS   = 'examples/deployment';
-my $PROGRAM = EventSource::Hub::Process->program;
-my $APP     = 'eventsource.service';
-my $HUB     = 'eventsource-hub@test.service';
-my $SOCKET  = 'eventsource-hub@test.socket';
+my $UNITS    = 'examples/deployment';
+my $PROGRAM  = EventSource::Hub::Process->program;
+my $APP      = 'eventsource.service';
+my $HUB      = 'eventsource-hub@test.service';
+my $SOCKET   = 'eventsource-hub@test.socket';
+my $FOLLOWER = 'eventsource-outbox@test.service';
+my @PERL     = ($^X, map { "-I/run/test/blib/$_" } 'lib', 'arch');
 
 Testing::Server->require_or_skip_all('Starman');
 Testing::Systemd->require_or_skip_all;
 my ($starman) = slurp("$UNITS/$APP") =~ m{^ExecStart=(\S+)}m;
 plan skip_all => "there is no $starman here" if !-x $starman;
 
-my $reserved = Testing::Port->new;
-my $port     = $reserved->number;
+my ($reserved, $reserved_for_bakery) = map { Testing::Port->new } 1 .. 2;
+my $port        = $reserved->number;
+my $bakery_port = $reserved_for_bakery->number;
 
 # What stands in the units, and what this machine has instead of it.
 my %HERE = (
@@ -32,15 +36,17 @@ my %HERE = (
     '/srv/events'                    => '/run/test/data',
     '/etc/eventsource.env'           => '/run/test/eventsource.env',
     '/etc/eventsource-hub/%i.env'    => '/run/test/%i.env',
+    '/etc/eventsource/outbox-%i'     => '/run/test/outbox-%i',
+    '/usr/local/bin/eventsource '    => "@PERL /run/test/blib/script/eventsource ",
     '127.0.0.1:5000'                 => "127.0.0.1:$port",
     'app.psgi'                       => 'hub_outlive.psgi',
 );
 
 # Returns a unit for this machine, by its name.
 sub unit {
-    my $path = shift;
-    my $from = join '|', map { quotemeta } keys %HERE;
-    return ($path =~ m{([^/]+)\z}, slurp("$UNITS/$path") =~ s/($from)/$HERE{$1}/gr);
+    my ($path, %here) = (shift, %HERE, @_);
+    my $from = join '|', map { quotemeta } keys %here;
+    return ($path =~ m{([^/]+)\z}, slurp($path) =~ s/($from)/$here{$1}/gr);
 }
 
 # Returns the drop-in of the manual for a hub with Redis, by its name.
@@ -53,11 +59,23 @@ sub drop_in {
     return ("eventsource-hub\@$hub.service.d/store.conf" => $text);
 }
 
+my @units = map { "$UNITS/systemd/system/$_" } map { "eventsource-$_" } 'hub@.socket', 'hub@.service',
+    'outbox@.service';
+my %bakery  = ('/srv/bakery' => '/run/test/bakery', '127.0.0.1:5000' => "127.0.0.1:$bakery_port");
 my $systemd = Testing::Systemd->start(
-    system =>
-        {(map { unit($_) } $APP, map { "systemd/system/eventsource-hub\@.$_" } 'socket', 'service'), drop_in('redis'),},
-    user   => {map { unit($_) } map { "systemd/user/eventsource-hub\@.$_" } 'socket', 'service'},
-    copies => {blib => 'blib', data => 't/data'},
+    system => {
+        (map { unit($_) } "$UNITS/$APP", @units),
+        drop_in('redis'),
+
+        # What the unit says of SQLite.
+        "$FOLLOWER.d/file.conf" => "[Service]\nReadWritePaths=/run/test/shop\n",
+        unit('examples/tutorial/bakery.service', %bakery),
+
+        # The modules are not installed here.
+        'bakery.service.d/blib.conf' => "[Service]\nEnvironment=PERL5LIB=/run/test/blib/lib:/run/test/blib/arch\n",
+    },
+    user   => {map { unit($_) } map { "$UNITS/systemd/user/eventsource-hub\@.$_" } 'socket', 'service'},
+    copies => {blib => 'blib', data => 't/data', bakery => 'examples/tutorial'},
 );
 $systemd->install('eventsource-hub', $PROGRAM);
 $systemd->write(
@@ -94,8 +112,7 @@ sub command { return eventsource(qw(publish --hub test --no-autostart), @_) }
 # Returns what `eventsource` prints, run by the user of the hub.
 sub eventsource {
     my @words = @_;
-    my @perl  = ($^X, map { "-I/run/test/blib/$_" } 'lib', 'arch');
-    my (undef, $said) = $systemd->user->run(@perl, '/run/test/blib/script/eventsource', @words);
+    my (undef, $said) = $systemd->user->run(@PERL, '/run/test/blib/script/eventsource', @words);
     return $said =~ s/\n\z//r;
 }
 
@@ -179,6 +196,47 @@ subtest 'a reload is an upgrade in place' => sub {
     $systemd->install('eventsource-hub', $PROGRAM);
 };
 
+subtest 'the service of an outbox' => sub {
+    my ($class) = grep { $_->name eq 'SQLite' } Testing::Database->classes;
+    $class->require_or_skip_all;
+    my $user = $systemd->user;
+    mkdir $systemd->path('/run/test/shop') or die "shop: $!";
+    chown @$user{qw(uid gid)}, $systemd->path('/run/test/shop');
+    my $sql = sub {
+        my $code = q{use DBI; my $dbh = DBI->connect('dbi:SQLite:/run/test/shop/shop.db', '', '', {RaiseError => 1});}
+            . q{$dbh->{sqlite_allow_multiple_statements} = 1; print $dbh->do($_) for @ARGV};
+        my ($status, $said) = $user->run($^X, '-e', $code, '--', @_);
+        return is($status, 0, 'the database takes it') || diag $said;
+    };
+
+    # As an application does: in its transaction.
+    my $publish_row = sub {
+        my $data = ++$published;
+        return $sql->("INSERT INTO eventsource_outbox (channel, data) VALUES ('news', '$data')");
+    };
+    $sql->(eventsource(qw(outbox --schema sqlite)));
+    $systemd->write('outbox-test.password', '');
+    $systemd->write('outbox-test.env',      "OUTBOX=--dsn dbi:SQLite:/run/test/shop/shop.db\n");
+
+    $publish_row->();
+    systemctl_ok($systemd, start => $FOLLOWER);
+    has_all_ok($stream, $from, 'a row that waited');
+    $publish_row->();
+    has_all_ok($stream, $from, 'a row');
+    my ($status, $said) = $systemd->run(qw(kill -KILL), $systemd->property($FOLLOWER, 'MainPID'));
+    is "$status: $said", '0: ', 'the follower is killed';
+    $publish_row->();
+    has_all_ok($stream, $from, 'a row for its successor');
+    is $systemd->property($FOLLOWER, 'NRestarts'), 1, 'systemd has started it';
+    systemctl_ok($systemd, stop => $FOLLOWER);
+    is $systemd->property($FOLLOWER, 'Result'), 'success', 'the service has ended with success';
+
+    $systemd->write('outbox-test.env', "OUTBOX=--dsn nonsense\n");
+    systemctl_ok($systemd, start => $FOLLOWER);
+    ok wait_until($DEADLINE, sub { $systemd->property($FOLLOWER, 'ActiveState') eq 'failed' }),
+        'with wrong arguments the service fails, and is not started again';
+};
+
 subtest 'the service of the hub ends, and starts again' => sub {
     systemctl_ok($systemd, stop => $HUB);
     ok $stream->read_until(qr/^retry: [0-9]+\r?\n/m) && $stream->read_all, 'a stop ends the stream with a retry';
@@ -239,6 +297,41 @@ subtest 'the units of a user' => sub {
     like command(news => 'after'), qr/-2\z/, 'its hub continues';
     systemctl_ok($user, stop => $HUB, $SOCKET);
     is $user->property($HUB, 'Result'), 'success', 'the service has ended with success';
+};
+
+subtest 'the service of the tutorial' => sub {
+    my $ask = sub {
+        my $path = shift;
+        return eval { Testing::Client->ask($bakery_port, $path)->body } // '';
+    };
+    my $bake = sub {
+        my ($status, $said) = $systemd->user->run(@PERL, '/run/test/bakery/bake', 'rye', 1);
+        return is "$status: $said", '0: ', 'a job publishes';
+    };
+    systemctl_ok($systemd, start => 'bakery.service');
+    ok wait_until($DEADLINE, sub { $ask->('/') =~ /<title>Bakery</ }), 'it serves';
+    my $client = Testing::Client->stream($bakery_port, '/events');
+    $bake->();
+    ok $client->read_until(qr/"bread":"rye"/), 'a page is told';
+
+    my $path = $systemd->path('/run/test/bakery/bakery.psgi');
+    my $code = slurp($path) =~ s/<title>Bakery/<title>Baker/r;
+    open my $to, '>', $path or die "$path: $!";
+    print {$to} $code;
+    close $to or die "$path: $!";
+    systemctl_ok($systemd, reload => 'bakery.service');
+    ok wait_until($DEADLINE, sub { $ask->('/') =~ /<title>Baker</ }), 'after a reload the code is the new one';
+    $bake->();
+    ok $client->read_until(qr/"bread":"rye".*"bread":"rye"/s), 'the stream is open, and told of the next one';
+
+    systemctl_ok($systemd, restart => 'bakery.service');
+    ok $client->read_all,                                             'a restart ends it';
+    ok wait_until($DEADLINE, sub { $ask->('/') =~ /<title>Baker</ }), 'it serves again';
+    my $again = Testing::Client->stream($bakery_port, '/events');
+    ok $again->read_until(qr/^event: position\n/m), 'a stream has the state';
+    unlike $again->text, qr/rye/, 'which is forgotten';
+    systemctl_ok($systemd, stop => 'bakery.service');
+    is $systemd->property('bakery.service', 'Result'), 'success', 'the service has ended with success';
 };
 
 done_testing;
