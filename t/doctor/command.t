@@ -12,7 +12,7 @@ my @MISTAKES = (
     [['ftp://127.0.0.1/']                       => qr/must begin with http/],
     [['/events']                                => qr/must begin with http/],
     [['http://127.0.0.1/', 'http://127.0.0.1/'] => qr/only one URL/],
-    [['--second',  1,              'http://127.0.0.1/'] => qr/unknown option: second/],
+    [['--minutes', 1,              'http://127.0.0.1/'] => qr/Unknown option: minutes/],
     [['--seconds', 'long',         'http://127.0.0.1/'] => qr/--seconds must be a number/],
     [['--seconds', 0,              'http://127.0.0.1/'] => qr/--seconds must be a number/],
     [['--header',  'X',            'http://127.0.0.1/'] => qr/--header must be 'NAME: VALUE'/],
@@ -22,24 +22,27 @@ my @MISTAKES = (
     [['--origin',  'page.example', 'http://127.0.0.1/'] => qr/--origin must be an origin/],
     [['--hub',     '../x',         'http://127.0.0.1/'] => qr/--hub must be the name/],
     [['--channel', 'news',         'http://127.0.0.1/'] => qr/--channel needs --hub/],
-    [['--hub', 'a', '--workers', 'all', 'http://127.0.0.1/']         => qr/--workers must be process ids/],
-    [['--table', 'orders', 'http://127.0.0.1/']                      => qr/--table needs --dsn/],
-    [['--dsn', 'dbi:SQLite:x', '--table', 'a b']                     => qr/--table must be a name of letters/],
-    [['--dsn', 'dbi:SQLite:x', '--password-from', '/does/not/exist'] => qr/No such file/],
-    [['--data', '@/does/not/exist', 'http://127.0.0.1/']             => qr/does not exist|No such file/],
+    [['--hub', 'a', '--workers', 'all', 'http://127.0.0.1/'] => qr/--workers must be process ids/],
+    [['--table', 'orders', 'http://127.0.0.1/']              => qr/--table needs --dsn/],
+    [['--dsn', 'dbi:SQLite:x', '--table', 'a b']             => qr/--table must be a name of letters/],
+    [['--data', '@/does/not/exist', 'http://127.0.0.1/']     => qr/does not exist|No such file/],
 );
 
 for my $case (@MISTAKES) {
     my ($arguments, $said) = @$case;
     my $doctor = Testing::Doctor->start_plain(@$arguments);
     is $doctor->exit_code, 2, "the exit code of: @$arguments";
-    like $doctor->log, qr/\Aeventsource doctor: .*$said.*usage: eventsource doctor/s,
-        'it says why, and prints the usage';
+    like $doctor->log, qr/\Aeventsource doctor: .*$said.*; eventsource doctor --help\n\z/,
+        'it says why, and what helps';
 }
+
+my $unread = Testing::Doctor->start_plain('--dsn', 'dbi:SQLite:x', '--password-from', '/does/not/exist');
+is $unread->exit_code, 1, 'the exit code without the file of a password';
+like $unread->log, qr/\Aeventsource doctor: .*No such file/, 'it says why';
 
 my $help = Testing::Doctor->start_plain('--help');
 is $help->exit_code, 0, 'the exit code of --help';
-like $help->log, qr/\Ausage: .*--seconds N/s, '--help prints the usage';
+like $help->log, qr/^ +doctor:\n.*--seconds N/ms, '--help prints its manual';
 
 my $closed = Testing::Daemon->new('nobody');
 my $nobody = Testing::Doctor->start_plain('--seconds', 1, 'http://127.0.0.1:' . $closed->port . '/');

@@ -22,8 +22,7 @@ my $WITHIN = 60;    # seconds
 my $RUNS   = 3;
 
 # How the command is started.
-my @COMMAND =
-    ($^X, '-MEventSource::XS::Command::Doctor', '-e', 'exit EventSource::XS::Command::Doctor->run(@ARGV)', '--');
+my @COMMAND = ('bin/eventsource', 'doctor');
 
 # Public functions and methods
 

@@ -10,57 +10,18 @@ use EventSource::XS::Doctor;
 use EventSource::XS::Doctor::Report;
 use EventSource::XS::Hub::HubName;
 use EventSource::XS::Outbox::Database;
-use Getopt::Long ();
-use POSIX        ();
+use POSIX ();
 use URI;
 
 my $COMMAND = 'EventSource::XS::Command';
 
-my %EXIT = (fine => 0, wrong => 1, usage => 2, unreachable => 3);
-
-my $USAGE = <<'USAGE';
-usage: eventsource doctor [OPTIONS] URL
-       eventsource doctor --dsn DSN [OPTIONS] [URL]
-
-Reads an event stream as a client, and says what is wrong with it and how to mend it. With --dsn looks at the table of an
-outbox, too, or alone.
-
-  --seconds N          how long to read the stream (default: 20)
-  --trigger COMMAND    causes an event, to measure when it arrives; runs in a shell
-  --hub NAME           publishes that event to this named hub
-  --channel CHANNEL    with --hub: the channel, which the stream reads
-  --socket PATH        with --hub: its socket, if it is not in the folder of this user
-  --workers PID,PID    with --hub: its workers, not those connected to it
-  --dsn DSN            the database of an outbox, such as dbi:Pg:dbname=shop
-  --user USER          with --dsn: its user
-  --password-from FILE with --dsn: the file with the password (default: EVENTSOURCE_OUTBOX_PASSWORD in the environment)
-  --table TABLE        with --dsn: the table (default: eventsource_outbox)
-  --method METHOD      of the request (default: GET, or POST with --data)
-  --data TEXT          the body of the request; @FILE reads it from a file
-  --header 'NAME: VALUE'  one more header; may be repeated
-  --cookie COOKIE      the header Cookie
-  --origin ORIGIN      checks that pages of this origin may read the stream, such as https://example.org
-  --insecure           takes any certificate
-  --json               prints one object in JSON
-  --help               prints this text
-
-Exit codes: 0 nothing is wrong (there may be warnings), 1 something is wrong, 2 usage, 3 no connection.
-USAGE
+my %EXIT = (fine => 0, wrong => 1, unreachable => 3);
 
 # Public methods
 
 sub run {
-    my ($class,  @arguments) = @_;
-    my ($option, $trouble)   = _options(@arguments);
-    if ($option->{help}) {
-        $COMMAND->print($USAGE);
-        return $EXIT{fine};
-    }
-    if (defined $trouble) {
-        $COMMAND->complain('doctor', $trouble);
-        print STDERR "\n$USAGE";
-        return $EXIT{usage};
-    }
+    my ($class, @arguments) = @_;
+    my $option  = _options(@arguments) or return $EXIT{fine};
     my $is_json = delete $option->{json};
     print STDERR "Reading $option->{url} for $option->{seconds} seconds ...\n"
         if defined $option->{url} && !$is_json && POSIX::isatty(2);
@@ -97,28 +58,21 @@ my %CHECK = (
     workers => sub { return $_[0] =~ /\A[0-9]+(?:,[0-9]+)*\z/ ? () : 'must be process ids, such as 4711,4712' },
 );
 
-# Returns the options, and what is wrong with them.
+# Returns the options; nothing if they ask for the help.
 sub _options {
     my @arguments = @_;
-    my %option    = (seconds => 20, header => []);
-    my $parser    = Getopt::Long::Parser->new(config => [qw(no_auto_abbrev no_ignore_case)]);
     my @names     = map { "$_=s" } qw(
         channel cookie data dsn hub method origin password-from seconds socket table trigger user workers
     );
-    my $trouble;
-    {
-        local $SIG{__WARN__} = sub { $trouble = lcfirst shift if !defined $trouble };
-        $parser->getoptionsfromarray(\@arguments, \%option, @names, 'header=s@', qw(insecure json help));
+    my $option = $COMMAND->options('doctor', \@arguments, @names, qw(header=s@ insecure json)) or return;
+    $option->{seconds} = 20 if !defined $option->{seconds};
+    _read_url($option, @arguments);
+    for my $name (grep { defined $option->{$_} } sort keys %CHECK) {
+        my ($wrong) = $CHECK{$name}->($option->{$name});
+        $COMMAND->usage("--$name $wrong") if defined $wrong;
     }
-    chomp $trouble              if defined $trouble;
-    return (\%option, $trouble) if defined $trouble || $option{help};
-    $trouble = _read_url(\%option, @arguments);
-    return (\%option, $trouble) if defined $trouble;
-    for my $name (grep { defined $option{$_} } sort keys %CHECK) {
-        my ($wrong) = $CHECK{$name}->($option{$name});
-        return (\%option, "--$name $wrong") if defined $wrong;
-    }
-    return (\%option, _read_data(\%option) || _read_headers(\%option) || _read_hub(\%option) || _read_outbox(\%option));
+    $_->($option) for \&_read_data, \&_read_headers, \&_read_hub, \&_read_outbox;
+    return $option;
 }
 
 sub _read_data {
@@ -127,7 +81,7 @@ sub _read_data {
     $option->{method} = 'POST' if !defined $option->{method};
     if ($option->{data} =~ /\A\@(.+)\z/s) {
         my $path = $1;
-        open my $file, '<:raw', $path or return "--data: $path: $!";
+        open my $file, '<:raw', $path or $COMMAND->usage("--data: $path: $!");
         $option->{data} = do { local $/ = undef; readline $file };
         $option->{data} = '' if !defined $option->{data};
     }
@@ -137,9 +91,9 @@ sub _read_data {
 sub _read_headers {
     my $option = shift;
     my @headers;
-    for my $line (@{delete $option->{header}}) {
+    for my $line (@{delete $option->{header} || []}) {
         my ($name, $value) = $line =~ /\A([!#\$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*\z/
-            or return "--header must be 'NAME: VALUE', not '$line'";
+            or $COMMAND->usage("--header must be 'NAME: VALUE', not '$line'");
         push @headers, [$name, $value];
     }
     $option->{headers} = \@headers;
@@ -151,7 +105,7 @@ sub _read_hub {
     my $option = shift;
     $option->{workers} = [split /,/, $option->{workers}] if defined $option->{workers};
     for my $name (qw(channel socket workers)) {
-        return "--$name needs --hub" if defined $option->{$name} && !defined $option->{hub};
+        $COMMAND->usage("--$name needs --hub") if defined $option->{$name} && !defined $option->{hub};
     }
     return;
 }
@@ -159,22 +113,23 @@ sub _read_hub {
 sub _read_outbox {
     my $option = shift;
     for my $name (qw(password-from table user)) {
-        return "--$name needs --dsn" if defined $option->{$name} && !defined $option->{dsn};
+        $COMMAND->usage("--$name needs --dsn") if defined $option->{$name} && !defined $option->{dsn};
     }
     return if !defined $option->{dsn};
-    local ($@, $SIG{__DIE__});
-    $option->{connect_database} = eval { EventSource::XS::Command::Outbox->connector($option) }
-        or return $COMMAND->message_of($@);
-    $option->{table} = EventSource::XS::Outbox::Database->default_table if !defined $option->{table};
+    $option->{connect_database} = EventSource::XS::Command::Outbox->connector($option);
+    $option->{table}            = EventSource::XS::Outbox::Database->default_table if !defined $option->{table};
     return;
 }
 
 sub _read_url {
     my ($option, @arguments) = @_;
-    return 'only one URL'                                if @arguments > 1;
-    return defined $option->{dsn} ? undef : 'which URL?' if !@arguments;
+    $COMMAND->usage('only one URL') if @arguments > 1;
+    if (!@arguments) {
+        $COMMAND->usage('which URL?') if !defined $option->{dsn};
+        return;
+    }
     my $url = URI->new($arguments[0]);
-    return "the URL must begin with http:// or https://, not '$arguments[0]'"
+    $COMMAND->usage("the URL must begin with http:// or https://, not '$arguments[0]'")
         if ($url->scheme || '') !~ /\Ahttps?\z/ || !length($url->host || '');
     $option->{url} = $arguments[0] =~ s/#.*//sr;
     return;
