@@ -528,7 +528,7 @@ Plack::App::EventSource - Server-sent events in a Plack application
 =head1 DESCRIPTION
 
 A drop-in replacement for the CPAN module of this name (L<EventSource::Migration/All differences>), a L<Plack::Component>
-whose attributes can be changed at any time. To send the same events to many clients, use L<EventSource::Hub>.
+whose attributes can be changed at any time. For the same events to many clients use L<EventSource::Hub>.
 
 It runs on any PSGI server with C<psgi.streaming>. If the stream is native (L</NATIVE STREAMS>), a handler keeps its
 connection and returns:
@@ -553,8 +553,8 @@ C<undef> stands for the default.
 
     characters => 1
 
-If true, all pushed strings are characters, and are encoded as UTF-8. False by default: bytes that are valid UTF-8 are sent as
-they are, and any other field is encoded.
+If true, all pushed strings are characters, and encoded as UTF-8. False by default: valid UTF-8 is sent as it is, any other
+field is encoded.
 
 =head2 compress
 
@@ -603,10 +603,9 @@ The end of each line: C<crlf>, the default, or C<lf> (L<EventSource::Wire/BYTES>
 
     linger => 2
 
-How many seconds the end of the process waits for native streams, fractions allowed; 2 by default. The longest time of the
-process' applications counts. Each client first receives a C<retry> of one to two times the L</retry> that is set, or two
-seconds. Streams then end one after the other, over at most half of the time. Data that has not been sent by then is lost, and
-counted.
+How many seconds the end of the process waits for native streams, fractions allowed; 2 by default. The longest time of all
+applications counts. Each client first receives a C<retry> of one to two times the L</retry> that is set, or two seconds. Data
+that has not been sent by then is lost, and counted.
 
 =head2 max_buffered
 
@@ -633,8 +632,8 @@ response, under an event loop also on a stream that is not native.
 The methods that are answered with a stream: an array of C<DELETE>, C<GET>, C<PATCH>, C<POST>, C<PUT> and C<QUERY>; C<['GET']>
 by default. Any other, also HEAD, is a 405. OPTIONS is answered only if L</origins> is set.
 
-The body, which L<Plack::Request> reads, is complete when the handler is called (otherwise the answer is 400), and in a
-temporary file if it has more than 1 MiB. Let the server or the proxy limit it. The body of a GET may be lost.
+The body, which L<Plack::Request> reads, is complete when the handler is called (otherwise the answer is 400), beyond 1 MiB in
+a temporary file. Let the server or the proxy limit it. The body of a GET may be lost.
 
 Chunks are decoded by Starman, Starlet, and proxies such as nginx; elsewhere they are a 411. Only Starman and Starlet answer
 C<Expect: 100-continue>. Feersum 1.410 refuses PATCH and QUERY, and gives no body of a DELETE; HTTP::Server::Simple::PSGI
@@ -688,7 +687,7 @@ The oldest events are dropped, but never one that is partly sent.
     origins => sub { my ($origin, $env) = @_; ... }
 
 The other origins whose pages may read the responses: one or several, all (C<*>), or those for which a callback returns true
-(a 500 if it dies). If this is set, which it is not by default,
+(a 500 if it dies). None by default. If the attribute is set,
 
 =over
 
@@ -715,7 +714,7 @@ C<http> if it came without TLS.
 
     preamble => 2048
 
-The bytes of a comment that is sent first, 3 to 65,536, for old proxies and polyfills, which hold back 2 KB; 0, for none, by
+The bytes of a comment that is sent first, for old proxies and polyfills, which hold back 2 KB: 3 to 65,536; 0, for none, by
 default.
 
 =head2 retry
@@ -731,13 +730,12 @@ random time between the number and a fifth more, or between the two numbers.
     spawn => 1
     spawn => {max_children => 100, grace => 5}
 
-Whether each handler runs in a child process (L<Plack::App::EventSource::Connection/spawn>): 0, the default, 1, or a hash of
-options.
+Whether each handler runs in a child process: 0, the default, 1, or a hash of options of
+L<Plack::App::EventSource::Connection/spawn>.
 
-No other handler sees a variable that the handler changes. A callback of C<on_close> runs if the handler returns, and not if
-the client leaves. Beyond C<max_children>, or if the system refuses a process, the client is answered as with L</max_streams>,
-and the worker warns once. The handler of a stream that is not native, or on a server with threads, runs in the worker, with a
-warning.
+No other handler sees a variable that the handler changes. A callback of C<on_close> runs only if the handler returns. Beyond
+C<max_children>, or if the system refuses a process, the client is answered as with L</max_streams>, and the worker warns
+once. The handler of a stream that is not native, or on a server with threads, runs in the worker, with a warning.
 
 =head2 timeout
 
@@ -756,8 +754,8 @@ Wrong attributes throw an L<EventSource::Error> with the code C<invalid> and the
     my $component = Plack::App::EventSource->new(handler_cb => $code, %attributes);
     my $component = Plack::App::EventSource->new(\%attributes);
 
-Create a component. Warns of unknown attributes. A subclass may have its own: those that it has a method for, and those whose
-name is not like a known one, or begins with an underscore.
+Create a component. Warns of unknown attributes, but not of a subclass' own: those that it has a method for, or whose name is
+not like a known one or begins with an underscore.
 
 =head2 to_app
 
@@ -780,8 +778,8 @@ request whose method is allowed and whose body is complete.
 
 =head1 NATIVE STREAMS
 
-A thread of the process writes a native stream, which was taken over from the server. The worker is free when the handler
-returns, and L<Plack::App::EventSource::Connection/on_close> is called when the client disconnects.
+A thread of the process writes a native stream. The worker is free when the handler returns, and
+L<Plack::App::EventSource::Connection/on_close> is called when the client disconnects.
 
 Streams are native on HTTP::Server::PSGI (plackup), Starman, Starlet, Twiggy, Feersum and uWSGI, on Linux. They go through the
 server's writer elsewhere, over TLS and where middleware filters the body (L<EventSource::Troubleshooting/NOT NATIVE>).
@@ -794,44 +792,27 @@ and graceful stop do not wait for that.
 
 On a server that blocks, a handler that loops holds its worker for ever, also after its client has left: as many visits as
 workers stop the site. The log names it when it has run for ten seconds, or has pushed for five to a client that has left.
-Choose one:
-
-=over
-
-=item *
-
-L</spawn> runs each handler in a child process.
-
-=item *
-
-The handler keeps its connection and returns, and an L<EventSource::Hub> or another request pushes to it.
-
-=item *
-
-L</on_gone>, or a check of what C<push> returns, ends the handler of a client that has left.
-
-=back
+Choose: L</spawn> runs each handler in a child process; or the handler keeps its connection and returns, and a hub or another
+request pushes to it; or L</on_gone>, or a check of what C<push> returns, ends the handler of a client that has left.
 
 Such a handler ends with its worker, for which Starman (HUP, QUIT) and Starlet (HUP, TERM) wait: once it has run for ten
 seconds, the next C<push> throws an L<EventSource::Gone>, C<is_open> returns false and C<wait> returns C<gone>; the client is
 told to reconnect. A handler that calls none of these, or catches the exceptions and continues, is not ended: set L</spawn>.
-Elsewhere the worker ends whatever its handler does: Starman and uWSGI (with C<die-on-term>) at TERM, HTTP::Server::PSGI at
-HUP and TERM, uWSGI at HUP after C<worker-reload-mercy> (60 seconds).
+Other signals and servers end the worker whatever its handler does, uWSGI at HUP after C<worker-reload-mercy> (60 seconds).
 
 =head1 UNDER FEERSUM
 
-Do not fetch C<psgix.io>, and do not copy the environment, after the response: other responses may suffer. A handler may copy
-its environment. A filter of the body must not return an empty string, which Feersum takes for the end of the response.
+After the response, do not fetch C<psgix.io>, and copy the environment only in a handler: other responses may suffer. A filter
+of the body must not return an empty string: it ends the response.
 
 =head1 BEHIND NGINX
 
-Put nginx, or another proxy that reads a request before it passes it on, in front of Starman
-(L<EventSource::Deployment/nginx>): a body that is shorter than its C<Content-Length> ends a worker of Starman, with all its
-streams. Keep nginx's C<proxy_request_buffering> at C<on>, its default, everywhere.
+Put nginx (L<EventSource::Deployment/nginx>), or another proxy that reads whole requests, in front of Starman: a body that is
+shorter than its C<Content-Length> ends a worker of Starman, with all its streams. Keep nginx's C<proxy_request_buffering> at
+C<on>, its default, everywhere.
 
 =head1 SEE ALSO
 
-L<Plack::App::EventSource::Connection>, L<EventSource::Hub>, L<EventSource::Error>,
-L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
+L<EventSource::Troubleshooting>, L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 =cut

@@ -267,8 +267,8 @@ Plack::App::EventSource::Connection - One client's open stream
 
 =head1 DESCRIPTION
 
-L<Plack::App::EventSource/handler_cb> receives an object of this class: the response to one client, open for events.
-Exceptions are L<EventSource::Error> objects, named here by their code.
+L<Plack::App::EventSource/handler_cb> receives an object of this class. Exceptions are L<EventSource::Error> objects, named
+here by their code.
 
 =head1 METHODS
 
@@ -276,19 +276,16 @@ Exceptions are L<EventSource::Error> objects, named here by their code.
 
     my $conn = Plack::App::EventSource::Connection->new(push_cb => sub { my @messages = @_; ... }, close_cb => sub { ... });
 
-Create a connection on two callbacks, for a test of a handler. L</push> and L</close> call them with their arguments and
-return their results, or throw C<invalid>. Such a connection is always open, has no last event ID, and its L</on_close>
-throws.
+Create a connection on two callbacks, to test a handler. L</push> and L</close> call them with their arguments and return
+their results, or throw C<invalid>. Such a connection is always open, has no last event ID, and its L</on_close> throws.
 
-A sub in the place of C<new>, mostly around it, is called for each stream, with both callbacks, and the handler is given what
-it returns.
+A sub that replaces or wraps C<new> is called for each stream, with both callbacks, and the handler is given what it returns.
 
 =head2 buffered
 
     my $bytes = $conn->buffered;
 
-Return the bytes that are buffered for the client, with head and framing, of a stream that is native or follows a hub; 0 for
-any other.
+Return the bytes that are buffered for the client, with head and framing; 0 for a stream that is neither native nor of a hub.
 
 =head2 close
 
@@ -307,8 +304,8 @@ End the stream for good: send a last event and L</close>. The page may listen fo
     source.onmessage = event => show(event.data);
     source.addEventListener('finish', () => source.close());
 
-A client that does not listen reconnects with the event's id, C<eventsource-finished>, and receives the status 204 from any
-worker, at which a browser closes its C<EventSource>. A page that is loaded again begins a new stream.
+A client that does not listen reconnects with the event's id, and receives the status 204 from any worker, at which a browser
+closes its C<EventSource>. A page that is loaded again begins a new stream.
 
 The arguments are the fields C<event>, C<data> and C<retry>, as names and values or in a hash; others are C<invalid>. Returns
 and throws what L</push> does.
@@ -335,8 +332,8 @@ Return true if the stream is native (L<Plack::App::EventSource/NATIVE STREAMS>).
 
     my $bool = $conn->is_open;
 
-Return false once the stream was closed or its client is seen to have disconnected: one that vanishes without closing its
-connection after L<Plack::App::EventSource/timeout>.
+Return false once the stream was closed or its client has disconnected; one that vanishes is noticed after
+L<Plack::App::EventSource/timeout>.
 
 =head2 last_event_id
 
@@ -367,8 +364,7 @@ Call a callback once when the stream has ended, with the connection and the reas
     server         the process ends
     application    the application closed the stream or released the connection
 
-Callbacks never run inside C<push>, and late in an idle worker of a server that blocks (L<EventSource::XS/WHEN CALLBACKS
-RUN>).
+Callbacks run late in an idle worker of a server that blocks (L<EventSource::XS/WHEN CALLBACKS RUN>).
 
 Use the callback's argument: a callback that closes over another reference to the connection keeps the stream open.
 
@@ -384,15 +380,15 @@ Returns the connection. Throws C<invalid> for an argument that is not code, C<st
 
 Send all messages of one call as one event. A string is data, and so is each element of a referenced array. A hash has the
 fields of L<EventSource::XS/format_event>, sent in the order C<comment>, C<event>, C<id>, C<data>, C<retry>. C<undef> is empty
-data, a hash without any field a blank line. A comment alone ends without a blank line, because some clients report an empty
-event for one. For characters and bytes see L<Plack::App::EventSource/characters>.
+data, a hash without any field a blank line. A comment alone ends without a blank line. For characters and bytes see
+L<Plack::App::EventSource/characters>.
 
 Returns true if the stream accepted the event, false if its client has disconnected (L<Plack::App::EventSource/on_gone> may
 throw). On servers that block it waits for a slow client (L<Plack::App::EventSource/on_full>); if the handler of a signal dies
 meanwhile, it rethrows that exception, and the stream ends.
 
-Warns of an unknown field, which is ignored, of a reference that is sent as C<HASH(0x...)>, and of names and values without a
-hash: C<< push(data => $text) >> sends two lines of data.
+Warns of an unknown field, which is ignored, of a reference that is sent as C<HASH(0x...)>, and of C<< push(data => $text) >>,
+which sends two lines of data.
 
 Throws C<invalid>, and sends nothing, if C<event>, C<id> or C<retry> has a line break or NUL, if C<json> is given beside
 C<data> or C<bytes>, or cannot be encoded, and if C<bytes> is true and a string is not UTF-8. On a stream that is subscribed
@@ -415,8 +411,8 @@ Run C<$code> with the connection in a child process, and return its process id a
         });
     },
 
-From then on the stream is the child's: in the worker C<push> returns false. It ends with the child. An exception is printed
-to C<psgi.errors>, or to C<STDERR> outside of a handler.
+The stream is the child's then, and ends with it: in the worker C<push> returns false. An exception is printed to
+C<psgi.errors>, or to C<STDERR> outside of a handler.
 
 When its client disconnects or its stream fails, the child's process group is sent SIGTERM, and SIGKILL after C<grace> seconds
 (fractions allowed; 5 by default). The child also ends with its worker, however that ends. Its C<$SIG{TERM}> may clean up. A
@@ -440,7 +436,7 @@ other streams are closed. A hub without a name throws C<state>, and so does C<sp
 
 =item *
 
-handles of databases and files must not be used if the worker uses them too: connect to the database in C<$code>.
+handles of databases and files that the worker uses must not be used: connect to the database in C<$code>.
 
 =back
 
@@ -456,8 +452,8 @@ seconds. The stream then stays the handler's:
 
     $conn->spawn($code) or $conn->push({event => 'busy', retry => 10_000, data => 'come back'});
 
-Throws C<invalid> for a wrong argument; C<state> if the stream is not native, if it is subscribed to a hub, or if the server
-has several threads (C<psgi.multithread>: uWSGI with C<threads>; give it C<workers> instead).
+Throws C<invalid> for a wrong argument; C<state> if the stream is not native or is subscribed to a hub, or if the server has
+threads (C<psgi.multithread>; give uWSGI C<workers> instead).
 
 On Feersum the child begins after the handler, in which C<spawn> returns the string C<later>. If it cannot be started then,
 the stream ends with the reason C<error>, and the worker warns.
@@ -477,8 +473,8 @@ The stream has ended. A child (L</spawn>) is sent SIGTERM then: to see C<gone> i
 
 =item C<readable>
 
-The handle is readable, or at its end; C<undef> is none. Read with C<sysread>: bytes that perl has buffered do not count. A
-handle of L<IO::Socket::SSL> must be non-blocking.
+The handle is readable, or at its end; C<undef> is none. Read with C<sysread>: what perl has buffered does not count. A handle
+of L<IO::Socket::SSL> must be non-blocking.
 
 =item C<timeout>
 
@@ -493,11 +489,11 @@ So many seconds have passed, fractions allowed; never with C<undef>, the default
         $conn->push($bytes);
     }
 
-Throws C<invalid> for a handle that is closed or has no descriptor, or for a wrong number; C<state> in an event loop, and if
-the connection has no stream.
+Throws C<invalid> for a handle without a descriptor or a wrong number; C<state> in an event loop, and if the connection has no
+stream.
 
 =head1 SEE ALSO
 
-L<Plack::App::EventSource>, L<EventSource::Gone>, L<EventSource::Hub/subscribe>
+L<EventSource::Gone>, L<EventSource::Hub/subscribe>
 
 =cut
