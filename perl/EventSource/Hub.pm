@@ -489,18 +489,15 @@ EventSource::Hub - Channels: publish an event once, and every subscribed stream 
 
 =head1 DESCRIPTION
 
-A native thread writes the events to the streams: publishing takes a microsecond or two.
-
 =head2 Publish and subscribe
 
-A page reads C</events> with C<new EventSource('/events')>. C<channels> of L</to_app> says what each request reads: names of
-channels, and a L</pattern> for many. A handler of L<Plack::App::EventSource> calls L</subscribe> or L</serve>.
+C<channels> of L</to_app> says what each request reads: names of channels, and a L</pattern> for many. A handler of
+L<Plack::App::EventSource> calls L</subscribe> or L</serve>.
 
 A hub lives in one process, and a forked child has its own: an event reaches only the streams of the worker that publishes it,
 and the hub warns of that once. With a L</name> all workers and scripts share it.
 
-On a server that blocks, a stream that is not native (L<Plack::App::EventSource/NATIVE STREAMS>) occupies a worker, unless a
-named hub takes it over (L<EventSource::NamedHub/STREAMS ON THE SERVER'S WRITER>).
+For servers see L<EventSource::Deployment/CHOOSE A SERVER>.
 
 =head2 Order, resume, gaps
 
@@ -530,8 +527,9 @@ A stream with C<< start => 'state' >> begins with these events, in the order of 
 event unless L</position> is C<none>: the state is complete (L<EventSource::Wire/THE STATE>). What is published meanwhile
 follows.
 
-A client that comes back within the history receives what it has missed, then its position; otherwise a C<gap>, at which it
-clears what it knows, and the state (L<EventSource::Cookbook/A PAGE THAT SHOWS STATE>).
+A client that comes back within the history, also from the middle of the state, receives what it has missed, then its
+position; otherwise a C<gap>, at which it clears what it knows, and the state (L<EventSource::Cookbook/A PAGE THAT SHOWS
+STATE>).
 
 =head2 Members
 
@@ -544,8 +542,7 @@ keeps the page (back/forward cache).
 
 =head2 Who reads
 
-An application decides at the request who may read. When a right is withdrawn, L</end> the streams by their topics, or by
-labels:
+An application decides at the request who may read. When a right is withdrawn, L</end> streams by topics, or by labels:
 
     my $orders = $hub->to_app(
         channels => sub { 'orders' },
@@ -553,7 +550,7 @@ labels:
     );
     $hub->end(label => 'user/7', finish => 1);    # at a logout
 
-A label is a string of 1 to 256 bytes in UTF-8 that does not begin with a NUL. A stream has at most 64. An application:
+A label is a string of 1 to 256 bytes in UTF-8 that does not begin with a NUL. A stream has at most 64. See
 L<EventSource::Cookbook/LOGOUT AND CHANGED RIGHTS>.
 
 B<Withdraw the right first>; then call C<end>. From then on no stream that it means is sent what is published, nor one that
@@ -573,15 +570,15 @@ from 0 to 999,999,999,999,999.
     }
 
 Settings of some channels: a hash or an array of at most 100 names or patterns (L</pattern>), each with a hash of C<history>,
-C<state> and C<on_slow>; what is left out is as for the hub. The first that matches a channel counts: in an array in the order
-of the list; in a hash a name, then the pattern with the longer text before its first star.
+C<state> and C<on_slow>; what is left out is as for the hub. The first that matches a channel counts: in an array in its
+order; in a hash a name, then the pattern with the longer text before its first star.
 
 A stream that has missed events of several channels ends if one has C<disconnect>; otherwise it receives a C<gap> if one has
 C<gap>.
 
 =head2 compress, fallback, headers, keepalive, linger, max_streams, native, preamble, retry, timeout
 
-The settings of the streams of L</to_app>; see L<Plack::App::EventSource>.
+Settings of the streams of L</to_app> (L<Plack::App::EventSource>).
 
 =head2 gap_data
 
@@ -667,8 +664,8 @@ The stream receives a C<gap>, then the history or the L</State>.
 
 =item C<latest>
 
-Of what was not sent yet, the stream receives only the latest event of each channel, or of each C<key>, if the history has
-them. Otherwise, and in a stream that starts with the state, it is as C<gap>.
+Of what was not sent, the stream receives only the latest event of each channel, or C<key>, if the history has them;
+otherwise, and if it starts with the state, as C<gap>.
 
 =back
 
@@ -676,8 +673,8 @@ them. Otherwise, and in a stream that starts with the state, it is as C<gap>.
 
     opaque_ids => 1
 
-Encrypt the number in each id (AES-128, with a random key for each epoch), so that it reveals only the epoch
-(L<EventSource::Wire/WHAT IDS REVEAL>). An id then has 35 characters, or 39 with a L</store> in Redis. False by default.
+Encrypt the number in each id (AES-128, a random key for each epoch): it reveals only the epoch (L<EventSource::Wire/WHAT IDS
+REVEAL>). An id then has 35 characters, or 39 with a L</store> in Redis. False by default.
 
 =head2 per_process
 
@@ -727,8 +724,8 @@ the structure of C<json>. An event without either is published as it is, and C<b
     {"channel":"stock","forget":true,"key":"item/7"}              forget, with data only if it is given
     {"channel":"room/7/people","data":{"id":"ann"},"forget":true,"key":"ann"}  leave
 
-All objects of a named hub that publish name it in the same way: the events of one that does not are C<refused>.
-L<EventSource::Hub::Process> and L<eventsource> take the way of the hub. The event C<count> of members keeps its data.
+All objects of a named hub that publish name it in the same way: the events of one that does not are C<refused>. The event
+C<count> of members keeps its data.
 
 =head2 start
 
@@ -784,8 +781,7 @@ Start the process if none runs, true by default. If false, a call throws C<unava
 
     grace => 30
 
-How many seconds streams stay open when the last worker has gone; 30 by default (L<EventSource::Deployment/What survives which
-restart>). Then they end with a C<retry>.
+How many seconds streams stay open when the last worker has gone; 30 by default. Then they end with a C<retry>.
 
 =head2 idle_exit
 
@@ -798,8 +794,8 @@ default. Commands that only ask, such as C<eventsource hub check>, do not count.
 
     max_relays => 100
 
-How many streams on the server's writer, of all workers, the hub takes over: a whole number from 0 to 10,000; 100 by default.
-Workers serve further ones, and warn once.
+How many streams on the server's writer, of all workers, the hub takes over: from 0 to 10,000; 100 by default. Workers serve
+further ones, and warn once.
 
 =head2 publish_timeout
 
@@ -841,15 +837,15 @@ not Linux, or the program for L</name> is not installed.
 
     mount '/admin' => $hub->admin_app(allow => sub { my $env = shift; return $env->{REMOTE_USER} eq 'ann' });
 
-Return a PSGI application, the page of L<EventSource::Monitoring/ADMIN PAGE>. C<allow> and C<hosts> say who may use it, as for
-L</metrics_app>. Requests that a browser sends for a page of another site are refused.
+Return L<EventSource::Monitoring/ADMIN PAGE> as a PSGI application. C<allow> and C<hosts> are as for L</metrics_app>. Requests
+that a browser sends for a page of another site are refused.
 
 =head2 check_topics
 
     $hub->check_topics(@topics);
     EventSource::Hub->check_topics(@topics);
 
-Throw C<invalid> unless each value is a pattern or a channel's name, and there are at most L</max_topics>, of the class 1,000.
+Throw C<invalid> unless each is a pattern or a channel's name, and there are at most L</max_topics>, of the class 1,000.
 
 =head2 drain
 
@@ -898,8 +894,8 @@ hub process.
 
     my $id = $hub->forget($channel, $key, {event => $type, data => $data});
 
-Remove the retained event of a key, and publish an event that says so, even if nothing was retained: of the type C<forget>,
-with the key as data, unless the optional hash has others. Options of L</publish> come after that.
+Remove the retained event of a key, and publish, even if nothing was retained, an event of the type C<forget> with the key as
+data, unless the optional hash has others. Options of L</publish> come after that.
 
 =head2 is_unshared
 
@@ -911,8 +907,8 @@ Return true if the hub has neither a L</name> nor L</per_process>.
 
     my $is_here = $hub->member($channel, $id, {json => {name => 'Ann', typing => \1}});
 
-Change the data of a member: a hash of C<json> or C<data>, and C<event>, C<update> by default. The same data publishes
-nothing. Returns false if the member is not here. Throws C<full> if the event does not fit into the L</state>.
+Change a member's data: a hash of C<json> or C<data>, and C<event>, C<update> by default. The same data publishes nothing.
+Returns false if the member is not here. Throws C<full> if the event does not fit into the L</state>.
 
 =head2 members, members_count
 
@@ -939,7 +935,7 @@ from a proxy. B<A proxy on this machine must set one of these headers>, or its c
 
 =item hosts
 
-An array of further names by which monitors may ask (L<EventSource::Monitoring/Who may read them>).
+An array of further host names (L<EventSource::Monitoring/Who may read them>).
 
 =item channels
 
@@ -989,7 +985,7 @@ The options:
 
 =item wait
 
-If false, return true instead of the id, and do not wait for the hub process. Events stay in order. B<They may be lost>, with
+If false, return true instead of the id, without waiting for the hub process. Events stay in order. B<They may be lost>, with
 a warning (L<EventSource::NamedHub/WHEN THE PROCESS IS AWAY>). True by default.
 
 =item once
@@ -1031,8 +1027,8 @@ A spawned handler publishes to a hub without a name (L<Plack::App::EventSource::
 
     mount '/hub.js' => EventSource::Hub->script_app;
 
-Return a PSGI application that serves the script of L<EventSource::Browser>, an ES module; with C<< classic => 1 >> a classic
-script. Pages of all origins may load it; those that name it in different ways share no streams.
+Return a PSGI application that serves L<EventSource::Browser>, an ES module; with C<< classic => 1 >> a classic script. Pages
+of all origins may load it; those that name it in different ways share no streams.
 
 A browser asks for changes once an hour; with C<< '?v=' . EventSource::Hub->VERSION >> never. Throws C<unsupported> without
 F<auto/share/dist/EventSource-XS>.
@@ -1041,8 +1037,8 @@ F<auto/share/dist/EventSource-XS>.
 
     my $is_open = $hub->serve($connection, @topics);
 
-Subscribe a stream as L</subscribe> does; on the writer of a server that blocks, also send it events until it ends. At the end
-of a handler this works on every server.
+L</subscribe> a stream; on the writer of a server that blocks, also send it events until it ends. At the end of a handler this
+works on every server.
 
 =head2 stats
 
@@ -1151,8 +1147,8 @@ instead of the hub's. A named hub takes C<max_streams> in L</new> only.
 
 =back
 
-An option that would have no effect is C<invalid>, too. A request throws that, at the line of this call, if a callback returns
-something else.
+An option without effect is C<invalid>, too. A request throws that, at the line of this call, if a callback returns something
+else.
 
 =head2 type_of
 
@@ -1162,7 +1158,6 @@ Return the type with which an event of a channel is sent (L</show_channel>), or 
 
 =head1 SEE ALSO
 
-L<EventSource::NamedHub>, L<EventSource::Stores>, L<EventSource::Presence>, L<EventSource::Wire>, L<EventSource::Server>,
-L<EventSource::Error>, L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
+L<EventSource::Server>, L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 =cut
