@@ -218,6 +218,6 @@ Return the name.
 
 =head1 SEE ALSO
 
-L<EventSource::Hub>, L<EventSource::Server>
+L<EventSource::Server>
 
 =cut

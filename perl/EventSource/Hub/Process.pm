@@ -510,8 +510,8 @@ Hand one end of a pair of stream sockets to the process, which writes the events
 here. The stream resumes after the id C<after>, or begins at L<start|EventSource::Hub/start>, and ends with the process, or
 when its reader is too slow.
 
-Read an event stream (L<EventSource::Parser>) from the other end. Before each event comes a comment with its channel,
-C<:channel NAME>, with control characters and C<%> as C<%> and two hexadecimal digits. A position is a block with an id alone.
+Read an event stream (L<EventSource::Parser>) from the other end. Before each event comes a comment, C<:channel NAME>, with
+control characters and C<%> as C<%> and two hexadecimal digits. A position is a block with an id alone.
 
 Throws C<invalid> with the field C<socket> if that is not an open stream socket.
 
@@ -572,16 +572,15 @@ process ids, without this one. Besides there are
     EventSource::Hub::Process->stop(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
     EventSource::Hub::Process->upgrade(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
 
-C<stop> ends the hub process; its streams end with a C<retry>. C<upgrade> has it continue as the installed program, without
-the end of a stream or the loss of an event. Both take a process of any version. C<stop> returns when the connections of the
-process have ended, at the latest 9 seconds after C<timeout>; C<upgrade> when the new program has taken over, at the latest 45
-seconds after it.
+C<stop> ends the hub process; its streams end with a C<retry>. C<upgrade> has it continue as the installed program; no stream
+ends and no event is lost. Both take a process of any version. C<stop> returns when the connections of the process have ended,
+at the latest 9 seconds after C<timeout>; C<upgrade> when the new program has taken over, at the latest 45 seconds after it.
 
 Both throw what L</connect> throws, C<refused> if the process does not end, or keeps its program, and C<unknown> if that is
 not known in time.
 
 =head1 SEE ALSO
 
-L<eventsource>, L<EventSource::Hub>, L<EventSource::Error>
+L<eventsource>
 
 =cut
