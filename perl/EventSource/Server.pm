@@ -425,8 +425,8 @@ EventSource::Server - Send the events of one supply to any number of clients
 
 =head1 DESCRIPTION
 
-The interface of the Raku module of this name. An object is a PSGI application that sends every event of L</emit>, and of the
-L</supply> if there is one, to every client, by a channel of an L<EventSource::Hub>: clients resume.
+The interface of the Raku module of this name. An object is a PSGI application that sends every event of L</emit> and of the
+L</supply> to every client, by a channel of an L<EventSource::Hub>: clients resume.
 
 =head1 ATTRIBUTES
 
@@ -441,11 +441,11 @@ once in each process, or for all workers (L</Several workers>).
 
 =item code
 
-The code is called with an L<EventSource::Server::Emitter> (L</A clock>). It emits what is available, arranges to be called
-back, and returns soon. Its return value, such as a watcher, is held until the supply ends.
+The code is called with an L<EventSource::Server::Emitter> (L</A clock>). It arranges to be called back, and returns soon. Its
+return value, such as a watcher, is held until the supply ends.
 
-On a server that blocks nothing runs between requests: there it emits at once, or other requests emit through its emitter.
-Events of a forked child stay in the child.
+On a server that blocks nothing runs between requests: there it emits at once, or other requests emit through its emitter. A
+forked child emits for itself only.
 
 =item an object with C<tap>
 
@@ -466,8 +466,8 @@ MiB is a failure. What Perl has buffered is not read, and the handle is not clos
 =back
 
 Iterators and filehandles are read by the event loop: AnyEvent, EV, Mojo::IOLoop or IO::Async. On a server that blocks, a
-request croaks. Without a loop C<tap> reads the supply to its end. Of a handle that several processes inherit, each line is
-read by one: open it in code, or give the server a L<name|/Several workers>.
+request croaks. Without a loop C<tap> reads the supply to its end. Of an inherited handle, each line is read by one process:
+open it in code, or give the server a L<name|/Several workers>.
 
 =head2 channel, hub
 
@@ -495,7 +495,7 @@ See L<Plack::App::EventSource/headers>.
 
 If C<keepalive> is true, a quiet stream is sent a comment, or its position if that has advanced, after C<keepalive_interval>
 seconds (above 0, fractions allowed, 60 by default), and a tap a comment at every interval if an event loop was loaded before.
-False by default: then proxies may end quiet streams, and a vanished client is not noticed.
+False by default: then proxies may end quiet streams, and vanished clients are not noticed.
 
 C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are other names of C<keepalive_interval>.
 
@@ -559,9 +559,9 @@ Return a new L<EventSource::Server::Supply>, whose taps receive the encoded even
 
     $es->stop;
 
-Stop the server for good. Ends the supply, calls C<done> of the taps, and ends each stream when it has been sent what was
-emitted before. Later, L</emit> drops its events, a new tap is done at once, and a client is answered with 204, after which
-browsers do not reconnect. Stop it in each worker. A new server on the same L</hub> has the history of this one.
+Stop the server for good, in each worker. Ends the supply, calls C<done> of the taps, and ends each stream when it has been
+sent what was emitted before. Later, L</emit> drops its events, a new tap is done at once, and a client is answered with 204:
+browsers do not reconnect. A new server on the same L</hub> has the history of this one.
 
 =head2 supply
 
@@ -577,9 +577,9 @@ Return the PSGI application; the object itself is one, too. Only GET is allowed.
 
 =head2 When a supply fails
 
-If a supply dies, cannot be read, calls C<quit>, or has a value that is not an event, its taps are closed with C<quit>, and
-all streams end. The reason is a warning, or goes to C<psgi.errors> in the request that started it. Code and an object with
-C<tap> start again with the next client or tap; an iterator and a filehandle do not.
+If a supply dies, cannot be read, calls C<quit>, or has a value that is not an event, taps are closed with C<quit>, and all
+streams end. The reason is a warning, or goes to C<psgi.errors> in the request that started it. Code and an object with C<tap>
+start again with the next client or tap; an iterator and a filehandle do not.
 
 =head2 Several workers
 
@@ -589,31 +589,17 @@ Without a C<name>, each worker has a hub and runs the supply for its clients. Wi
 one worker that has had a client or a tap runs the supply for all (L<EventSource::Hub::Lease>); if it ends or its server is
 stopped, another one does. Servers of different supplies need different names or channels.
 
-=over
-
-=item *
-
 After the hub process was killed two workers may emit for some milliseconds. An iterator or a filehandle whose worker has lost
 the lease never gets it again. A supply that is done is not started again while its worker lives.
 
-=item *
-
 While the hub process cannot be reached, events of the supply are lost, each with a warning; L</emit> throws.
 
-=item *
-
 L<Taps|/out_supply> receive what is emitted in their own process.
-
-=item *
 
 On a server that blocks, a worker learns at its next request that it has the lease, or by
 L<Plack::Middleware::EventSource/notify_signal>.
 
-=item *
-
-A worker's first request waits half a second for the hub process; until that answers, its streams end with a C<retry>.
-
-=back
+A worker's first request waits half a second for the hub process; until that answers, streams end with a C<retry>.
 
 =head1 EXAMPLES
 
@@ -652,7 +638,7 @@ The last line of L</A clock> becomes
         };
     };
 
-It does not notice that its client has disconnected, and bounds no buffer.
+It does not notice a client that disconnects, and bounds no buffer.
 
 =head1 DIFFERENCES
 
@@ -673,6 +659,6 @@ From the Raku module:
 
 =head1 SEE ALSO
 
-L<EventSource::Server::Emitter>, L<EventSource::Server::Event>, L<EventSource::Server::Supply>
+L<EventSource::Hub>
 
 =cut

@@ -89,8 +89,8 @@ EventSource::Server::Emitter - Emit the events of a supply
 
 =head1 DESCRIPTION
 
-The code of a L<supply|EventSource::Server/supply> is called with an emitter for one run of the supply. The run ends when the
-supply is done or has failed, or when the server is stopped or freed. Later events are ignored.
+The code of a L<supply|EventSource::Server/supply> is called with an emitter for one run, which ends when the supply is done
+or has failed, or when the server is stopped or freed. Later events are ignored.
 
 =head1 METHODS
 
@@ -122,6 +122,6 @@ End the run as failed (L<EventSource::Server/When a supply fails>). The reason i
 
 =head1 SEE ALSO
 
-L<EventSource::Server>, L<EventSource::Server::Event>
+L<EventSource::Server::Event>
 
 =cut

@@ -147,6 +147,6 @@ Close all taps that this object has made. C<out_supply> returns a new object eac
 
 =head1 SEE ALSO
 
-L<EventSource::Server>, L<EventSource::Server::Event>
+L<EventSource::Server::Event>
 
 =cut
