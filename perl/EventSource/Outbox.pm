@@ -268,15 +268,15 @@ EventSource::Outbox - A commit is a publication: events that exist exactly if th
 
 =head1 DESCRIPTION
 
-To publish is to write a row in the transaction that changes the database. A follower publishes each committed row to the hub,
-and deletes it. Make the tables once, and run the follower (L<eventsource/outbox>):
+C<publish> writes a row in the transaction that changes the database. A follower publishes each committed row to the hub, and
+deletes it. Make the tables, and run the follower (L<eventsource/outbox>):
 
     eventsource outbox --schema pg | psql shop
     eventsource outbox --hub shop --dsn dbi:Pg:dbname=shop
 
 It works with PostgreSQL 13 (L<DBD::Pg>), MariaDB 10.5 and MySQL 8.0.16 (L<DBD::MariaDB>, L<DBD::mysql>), SQLite 3.31
-(L<DBD::SQLite>), and newer ones. See L<EventSource::Deployment/OUTBOX> for when to use it, rights and units,
-L<EventSource::Cookbook/AN ORDER FORM> for an application.
+(L<DBD::SQLite>), and newer ones. See L<EventSource::Deployment/OUTBOX>, and L<EventSource::Cookbook/AN ORDER FORM> for an
+application.
 
 =head2 What is promised
 
@@ -295,9 +295,9 @@ publish it anew when the application starts.
 
 =item Order
 
-Rows are published in the order in which C<publish> was called; a row whose transaction commits late is late. Events of a key
-(or of a channel, without key) come in the order of commits if you publish after the statement that changes the row. A row
-that the hub refuses for now holds up later ones of its key only.
+Rows are published in the order of the calls of C<publish>; a row whose transaction commits late is late. Events of a key (or
+of a channel, without key) come in the order of commits if you publish after the statement that changes the row. A row that
+the hub refuses for now holds up later ones of its key only.
 
 =item Soon
 
@@ -310,8 +310,7 @@ L</committed>.
 
 One follower follows a table at a time. When it ends the next one takes over within a second; when it was killed, stopped by
 C<SIGSTOP>, or ended with a worker that C<TERM> kills, after C<lease> seconds, by the clock of the database. Two followers at
-once do no harm. The one row of C<TABLE_follower> says who follows. If it was deleted the follower inserts it, or logs the
-statement if it lacks the right.
+once do no harm. The one row of C<TABLE_follower> says who follows.
 
 =head2 Rows that are set aside
 
@@ -320,12 +319,12 @@ client could send back, more to retain than its C<state> allows, or, but for Pos
 others. It stays with C<state> 2 and the reason in C<problem>. Mend it, and call L</retry>, or delete it: it would be
 published after those of its key that came meanwhile.
 
-A row that is published, and that a trigger or another table keeps the follower from deleting, is set aside, too. Remove the
-cause, and delete it.
+A published row that a trigger or another table keeps the follower from deleting is set aside, too. Remove the cause, and
+delete it.
 
 =head2 From SQL
 
-Triggers, and programs in other languages, publish with an C<INSERT>:
+Triggers and other languages publish with an C<INSERT>:
 
     INSERT INTO eventsource_outbox (channel, event_key, json, retain) VALUES ('stock/7', '7', '{"left": 2}', TRUE);
     INSERT INTO eventsource_outbox (channel, event_key, forget) VALUES ('stock/7', '7', TRUE);
@@ -334,8 +333,8 @@ C<data> is text, C<event_key> the key, C<event_id> the id; C<event>, C<retry> (m
 L</publish>, and C<eventsource outbox --schema> has the limits. Other columns are for the follower, which puts channels into
 events where the hub has C<show_channel>.
 
-PostgreSQL has a function, too (C<app.outbox_publish> for the table C<app.outbox>). A trigger with it publishes each change of
-a table. Without C<SECURITY DEFINER>, whoever changes the table needs the right to insert into the outbox.
+PostgreSQL has a function, too (C<app.outbox_publish> for the table C<app.outbox>). This trigger publishes each change of a
+table. Without C<SECURITY DEFINER>, whoever changes the table needs the right to insert into the outbox.
 
     CREATE FUNCTION stock_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     BEGIN
@@ -369,8 +368,8 @@ underscores, at most 40 characters, in PostgreSQL and MariaDB perhaps with a sch
 
     $outbox->committed;
 
-Tell the follower after a commit, without waiting, that rows were committed. With MariaDB and MySQL that saves up to C<poll>
-seconds; with others it does nothing. Throws nothing.
+Tell the follower, without waiting, that rows were committed. With MariaDB and MySQL that saves up to C<poll> seconds; with
+others it does nothing. Throws nothing.
 
 =head2 follow
 
@@ -378,8 +377,8 @@ seconds; with others it does nothing. Throws nothing.
         connect => sub { DBI->connect('dbi:Pg:dbname=shop', 'shop', $password, {RaiseError => 1}) },
     );
 
-Run a follower in the event loop of this worker, until the returned object is freed, or its method C<stop>. Each worker may
-have one. Its statements block the loop, for milliseconds each.
+Run a follower in the event loop of this worker, until the returned object is freed or its method C<stop> called. Each worker
+may have one. Its statements block the loop for milliseconds.
 
 Throws C<state> if no event loop is loaded (under Twiggy, C<use AnyEvent> before); on a server that blocks run C<eventsource
 outbox> instead. Times are seconds, fractions allowed:
@@ -416,16 +415,16 @@ Return the L</stats> as text of OpenMetrics 1.0 (L<EventSource::Monitoring/Metri
     $outbox->publish($dbh, $channel, {event => $type, data => $data, key => $key, retain => 1});
     $outbox->publish($dbh, $channel, {json => $structure}, {once => $once});
 
-Write a row for an event in the transaction of a handle, or in one of its own, and return true. Channel, event and C<once> are
-those of L<EventSource::Hub/publish>, and checked in the same way, but for the types of the hub's own events. Texts have no
-NUL, and an event has at most 16,000,000 bytes. MariaDB and MySQL end the connection at a statement longer than their
+Write a row in the transaction of a handle, or in one of its own, and return true. Channel, event and C<once> are those of
+L<EventSource::Hub/publish>, and checked in the same way, but for the types of the hub's own events. Texts have no NUL, and an
+event has at most 16,000,000 bytes. MariaDB and MySQL end the connection at a statement longer than their
 C<max_allowed_packet>, in which text beyond ASCII counts twice.
 
 =head2 retry
 
     my $count = $outbox->retry($dbh, 17, 18);
 
-Have rows that were set aside wait again, these or all, and return how many.
+Have rows that were set aside wait again, these or all; return how many.
 
 =head2 run
 
@@ -454,6 +453,6 @@ Return the counts of the table. Needs the rights of a follower.
 
 =head1 SEE ALSO
 
-L<EventSource::Deployment/OUTBOX>, L<eventsource/outbox>
+L<EventSource::Monitoring/Metrics of an outbox>
 
 =cut

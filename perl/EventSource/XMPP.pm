@@ -220,8 +220,8 @@ A bridge subscribes to nodes of a publish-subscribe service of XMPP (XEP-0060), 
 named hub with the name of the node. L<Plack::App::EventSource::PubSub> gives the channels the URLs of Prosody's
 mod_pubsub_eventsource. An application: L<EventSource::Cookbook/ITEMS OF AN XMPP SERVICE>.
 
-Run C<eventsource xmpp> (L<eventsource/xmpp>), or L</start> the bridge in each worker of a server with an event loop: one of
-them works (L<EventSource::Hub::Lease>). A bridge needs AnyEvent::XMPP (on Debian: libanyevent-xmpp-perl).
+Run the command L<eventsource/xmpp>, or L</start> the bridge in each worker of a server with an event loop: one of them works
+(L<EventSource::Hub::Lease>). A bridge needs AnyEvent::XMPP (on Debian: libanyevent-xmpp-perl).
 
 =head2 What is published
 
@@ -246,49 +246,27 @@ The data is the name of the node.
 
 Each event is published once, in the order of the service:
 
-=over
-
-=item *
-
 The bridge keeps in the hub which items of a node it has published (L</max_items>), as the state of the channel
 C<EventSource::XMPP/SERVICE/nodes/PREFIX>. The next bridge, here or on another machine with the hub's store, continues there;
-without a L<store|EventSource::Hub/store> all items come again after the end of the hub process. Keep pages from this channel;
-with this L</prefix> in L<Plack::App::EventSource::PubSub/prefix> it has no URL.
-
-=item *
+without a L<store|EventSource::Hub/store> all items come again after the end of the hub process. Keep pages from this channel:
+with the L</prefix> as L<Plack::App::EventSource::PubSub/prefix> it has no URL.
 
 What was published in the second before a crash is not published again, while the hub's history lasts.
 
-=item *
-
 A lost subscription is made again within L</poll> seconds, and L<reported|/report>.
-
-=item *
 
 While the hub takes no events, the bridge waits; with more than 8 MiB it closes its connection, and fetches the rest later.
 
-=back
+Exceptions:
 
-But:
-
-=over
-
-=item *
-
-What the service has dropped before the bridge came back is lost, and so is each version of an item but the last of that time.
-Prosody keeps the last 20 items of a node by default (C<pubsub#max_items>).
-
-=item *
+What the service has dropped before the bridge came back is lost, as is each version of an item but the last. Prosody keeps
+the last 20 items of a node by default (C<pubsub#max_items>).
 
 A retraction while the bridge was away is missed for the oldest items, and for one of the second before a crash. If that one
 is published again as it was, there is no second event.
 
-=item *
-
 What bridges of two machines with one store publish comes once if the second begins at least a second after the first has
 published something.
-
-=back
 
 =head2 The account
 
@@ -306,7 +284,7 @@ C<member>, for L</publish> C<publisher>.
     my $bridge = EventSource::XMPP->new(%settings);
     my $bridge = EventSource::XMPP->new(\%settings);
 
-Create a bridge. Throws C<invalid> (L<EventSource::Error>) for a wrong setting.
+Create a bridge. Throws C<invalid> (L<EventSource::Error>).
 
 =over
 
@@ -374,7 +352,7 @@ True if the service lists the newest item first, as ejabberd does; false, the de
 
 =item poll
 
-Every so many seconds the bridge asks for new nodes and lost subscriptions: above 0, fractions allowed, 30 by default. A dead
+How often the bridge asks for new nodes and lost subscriptions, in seconds: above 0, fractions allowed, 30 by default. A dead
 connection is noticed a minute later.
 
 =item publish
@@ -425,9 +403,9 @@ what L<EventSource::Hub/publish> throws.
 
     $bridge->start;
 
-Connect as soon as this process, which must run an event loop of AnyEvent, holds the lease. Returns the bridge, which ends
-when it is freed. A lost connection is made again after 1 second at first, later up to a minute; after a refused login, two to
-five minutes (L</on_refused>). Throws C<unsupported> without AnyEvent::XMPP.
+Connect when this process, which must run an event loop of AnyEvent, holds the lease. Returns the bridge, which ends when it
+is freed. A lost connection is made again after 1 second at first, later up to a minute; after a refused login, two to five
+minutes (L</on_refused>). Throws C<unsupported> without AnyEvent::XMPP.
 
 =head2 stop
 
@@ -437,6 +415,6 @@ End the connection, and give the lease back.
 
 =head1 SEE ALSO
 
-L<Plack::App::EventSource::PubSub>, L<eventsource>, L<https://xmpp.org/extensions/xep-0060.html>
+L<https://xmpp.org/extensions/xep-0060.html>
 
 =cut
