@@ -430,9 +430,9 @@ event loop gives L</on_event>. A library connects:
     Mojo::IOLoop    Mojo::UserAgent
     IO::Async       Net::Async::HTTP, with IO::Async::SSL for https
 
-Certificates are checked. What a server sends is never an exception in an event loop. A client keeps at most L</max_event>,
-and about a megabyte that was not yet parsed. It ends with its last reference. A child of C<fork> must not use it, and a new
-ithread has none. Do not use L<EV> with ithreads.
+Certificates are checked. What a server sends is never an exception in an event loop. A client keeps at most L</max_event> and
+a megabyte unparsed. It ends with its last reference. A child of C<fork> must not use it, and a new ithread has none. Do not
+use L<EV> with ithreads.
 
 =head2 Reconnection
 
@@ -507,7 +507,7 @@ Throws the L</error> that has ended the client, once, after the events before it
     $client->pause;
     $client->resume;
 
-Deliver and read nothing until C<resume>; L</timeout> does not count then. Throw C<state> without L</on_event>.
+Read and deliver nothing until C<resume>; L</timeout> does not count. Throw C<state> without L</on_event>.
 
 =head2 state
 
@@ -600,6 +600,6 @@ these that is loaded.
 
 =head1 SEE ALSO
 
-L<EventSource::Parser>, L<EventSource::Clients>, L<eventsource/tail>
+L<EventSource::Clients>, L<eventsource/tail>
 
 =cut

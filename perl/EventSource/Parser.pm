@@ -104,6 +104,6 @@ A new ithread gets a clone of each parser, in the same state.
 
 =head1 SEE ALSO
 
-L<EventSource::XS/format_event>, L<EventSource::Client>
+L<EventSource::Client>
 
 =cut
