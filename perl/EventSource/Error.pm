@@ -157,6 +157,6 @@ Throw an exception at the line that called the package that throws, as L<Carp/cr
 
 =head1 SEE ALSO
 
-L<EventSource::Gone>, which is not an error
+L<EventSource::Gone>
 
 =cut

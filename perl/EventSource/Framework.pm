@@ -154,6 +154,6 @@ allowed as in L</app>. Throws C<invalid> if there is no hub or no channel.
 
 =head1 SEE ALSO
 
-L<EventSource::Hub>, L<Plack::App::EventSource>
+L<EventSource::Hub>
 
 =cut

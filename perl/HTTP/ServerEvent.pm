@@ -57,6 +57,6 @@ See L<EventSource::Migration/All differences>.
 
 =head1 SEE ALSO
 
-L<EventSource::XS/format_event>, L<EventSource::Error>.
+L<EventSource::XS/format_event>
 
 =cut

@@ -285,8 +285,8 @@ Test::EventSource - Test an application that streams server-sent events
 
 =head1 DESCRIPTION
 
-Make requests to any PSGI application that streams events, in the test's process (L</IN PROCESS>), on a server (L</REAL
-SERVERS>) or elsewhere:
+Test any PSGI application that streams events, in the test's process (L</IN PROCESS>), on a server (L</REAL SERVERS>) or
+elsewhere:
 
     my $es = Test::EventSource->new(app => $app);
     my $es = Test::EventSource->new(app => 'app.psgi', server => 'Starman', workers => 2);
@@ -436,8 +436,8 @@ not ended in time.
     $es->stop;
     $es->start;
 
-Stop the server, with C<TERM> and after two seconds C<KILL> to all that it has forked, or start it again on the same port. Both
-return the object, and croak without a server.
+Stop the server, with C<TERM> and after two seconds C<KILL> to all that it has forked, or start it again on the same port.
+Both return the object; croak without a server.
 
 =head2 stream
 
@@ -474,13 +474,12 @@ Test, within five seconds, that a channel of a hub has exactly these members, or
 
 =head1 IN PROCESS
 
-Test and application share their variables. Streams are native, and C<psgi.nonblocking> is true: a handler that keeps its
-connection and returns has an open stream. While the test waits, the loaded event loop (AnyEvent, EV, Mojo::IOLoop or
-IO::Async) and callbacks run.
+Test and application share their variables. Streams are native, and C<psgi.nonblocking> is true: a handler may keep its
+connection and return. While the test waits, the loaded event loop (AnyEvent, EV, Mojo::IOLoop or IO::Async) and callbacks
+run.
 
 A handler that does not return blocks the test. After C<timeout> seconds an alarm interrupts it: it dies of an
-L<EventSource::Gone>, and a diagnostic says where. The test can read what was sent before. C<cut_after> suppresses the
-diagnostic:
+L<EventSource::Gone>, and a diagnostic says where. C<cut_after> suppresses that:
 
     my $ticks = $es->get('/ticks', cut_after => 0.5);
     $ticks->like_event($_) for 1 .. 3;
@@ -519,13 +518,13 @@ killed, these hubs are stopped and the folder is removed.
 
 B<The store of an application is not touched>: these hubs keep their events in memory (C<EVENTSOURCE_STORE>), unless
 private_hub is given a C<store>: then all hubs of the test have the stores that their applications name. A hub of the same
-name is the application's, and needs no settings.
+name needs no settings.
 
 =head1 REAL SERVERS
 
-The server listens on a free port of 127.0.0.1, and ends with the test, even if that is killed. An application that is code
-runs in a fork of the test, a file in a perl of its own, with the test's C<@INC>; both with C<-E deployment>. For handlers
-that block take Starman with one worker more than there are streams.
+The server listens on a free port of 127.0.0.1, and ends with the test, even a killed one. An application that is code runs in
+a fork of the test, a file in a perl of its own, with the test's C<@INC>; both with C<-E deployment>. For handlers that block
+take Starman with one worker more than there are streams.
 
 =head1 SEE ALSO
 

@@ -102,8 +102,8 @@ EventSource::Framework::Dancer2 - A plugin of Dancer2 for event streams
 
 =head1 DESCRIPTION
 
-Two keywords respond with a stream (L<Plack::App::EventSource/NATIVE STREAMS>), and end the route, as C<redirect> does.
-Headers and cookies that the application has set are part of its head, and the hooks C<after> run before it.
+Two keywords respond with a stream, and end the route, as C<redirect> does. Headers and cookies that the application has set
+are part of its head, and the hooks C<after> run before it.
 
 The handler of a stream runs after the route, without the keywords C<session>, C<request> and C<response>: read what it needs
 in the route.
@@ -116,8 +116,7 @@ in the route.
     events $hub, @channels, {start => 'oldest'};
     events $hub, ['room/7', {start => -50}], ['room/7/people', {start => 'state'}];
 
-Stream the events of channels. Hub, channels and options are those of L<EventSource::Framework/hub_app>. Throws an
-L<EventSource::Error> with the code C<invalid> for anything else; Dancer2 answers 500 then.
+Stream the events of channels. Hub, channels and options are those of L<EventSource::Framework/hub_app>.
 
 =head2 event_source
 
@@ -126,7 +125,7 @@ L<EventSource::Error> with the code C<invalid> for anything else; Dancer2 answer
     event_source $app;
 
 Call a handler (L<Plack::App::EventSource/handler_cb>). Handler, attributes and application are those of
-L<EventSource::Framework/app>. Throws as L</events> does.
+L<EventSource::Framework/app>.
 
     post '/answers' => sub {
         event_source sub {

@@ -190,29 +190,18 @@ with an L<EventSource::Error> that says so. C<respond_with_events> and C<respond
 
 =head2 Under Mojolicious' own servers
 
-Streams are native under C<daemon>, C<prefork> and C<hypnotoad>. Mojolicious closes its connection as soon as the stream begins:
-
-=over
-
-=item *
+Streams are native under C<daemon>, C<prefork> and C<hypnotoad>. Mojolicious closes its connection as soon as the stream
+begins.
 
 The event C<finish> of the controller comes then. L<on_close|Plack::App::EventSource::Connection/on_close> of the connection
 says that the client has left.
 
-=item *
-
 Streams do not count as C<clients>, and C<inactivity_timeout> does not end them.
-
-=item *
 
 A worker that stops gracefully ends each with a C<retry> of its own; one that is killed (C<prefork> and C<hypnotoad> at TERM)
 cannot. C<hypnotoad> stops a worker after C<accepts> connections, 10,000 by default; set it to 0.
 
-=item *
-
 With several workers give the hub a L<name|EventSource::Hub/name>.
-
-=back
 
 On an encrypted connection Mojolicious sends the stream, and the memory of a client that does not read is bounded for events of
 a hub only. With C<< native => 1 >> that is an exception.
@@ -232,8 +221,8 @@ in the action.
     $c->respond_with_events($hub, @channels);
 
 Stream the events of channels. Hub, channels and options are those of L<EventSource::Framework/hub_app>. Returns the
-controller. Throws an L<EventSource::Error> with the code C<invalid> for anything else, and C<unsupported> if the server has
-no connection to stream to, such as CGI. A WebSocket, which Mojolicious routes to C<get> as well, is answered with 400.
+controller. Also throws C<unsupported> if the server has no connection to stream to, such as CGI. A WebSocket, which
+Mojolicious routes to C<get> as well, is answered with 400.
 
 =head2 event_source
 

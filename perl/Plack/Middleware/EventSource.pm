@@ -94,6 +94,6 @@ See L<Plack::Middleware>.
 
 =head1 SEE ALSO
 
-L<EventSource::XS>, L<Plack::App::EventSource::Connection>
+L<Plack::App::EventSource::Connection>
 
 =cut

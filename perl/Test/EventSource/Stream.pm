@@ -440,8 +440,8 @@ L</last_event_id> nor L</reconnect>.
 
 =head1 METHODS THAT ARE TESTS
 
-Each is one test of L<Test::More>, and returns whether it passes. A failure reports what was received instead, the last 8 KiB
-of the response, and what the server has printed.
+Each is one test of L<Test::More>, and returns whether it passes. A failure reports what was received instead, the response's
+last 8 KiB, and what the server has printed.
 
 =head2 ends_ok
 
@@ -471,7 +471,6 @@ Returns the event, or C<undef> if the test fails. Croaks if a field has another 
 Test that the client of a stream with the option C<members>, which begins with the state, knows exactly these members
 (L<EventSource::Hub/Members>): an array of their ids, or a hash of each one's data. The data is a hash, of what C<json> has
 beside the id, or a string or a regular expression for that of the event. Waits as L</state_is> does.
-L<Test::EventSource/members_are> can ask a hub instead.
 
 =head2 no_event
 
@@ -522,8 +521,7 @@ Return true if the response ends in time; if it has ended as its framing says; i
 
     my $id = $stream->last_event_id;
 
-Return the last event ID, of the last event that was taken, or of a position or a block without data after it, or an empty
-string.
+Return the id of the last event that was taken, or of a position or a block without data after it, or an empty string.
 
 =head2 next_comment
 
@@ -542,9 +540,9 @@ time, or if the response is not an event stream.
 
     $stream->reconnect;
 
-Close the connection and make the same request again at once, with L</last_event_id> as C<Last-Event-ID> if there is one.
-Events that were not taken are dropped. Returns the stream. Croaks as L<Test::EventSource/get> does: the stream has no
-C<response> then, and can reconnect later.
+Close the connection and make the same request again, with L</last_event_id> as C<Last-Event-ID> if there is one. Events that
+were not taken are dropped. Returns the stream. Croaks as L<Test::EventSource/get> does: the stream has no C<response> then,
+and can reconnect later.
 
 =head2 response, header, headers, status
 
@@ -561,6 +559,6 @@ Return the reconnection time that the stream has set last, in milliseconds, or C
 
 =head1 SEE ALSO
 
-L<Test::EventSource>, L<EventSource::Parser>
+L<Test::EventSource>
 
 =cut

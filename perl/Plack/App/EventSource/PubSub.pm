@@ -336,9 +336,8 @@ Plack::App::EventSource::PubSub - Subscribe and publish to nodes by their URLs
 
 =head1 DESCRIPTION
 
-A L<Plack::Component> that gives the channels of an L<EventSource::Hub> URLs, as nodes: C<GET /NODE> streams the events of the
-node, C<POST /NODE> publishes to it, if L</authorize> allows that. Its model is Prosody's mod_pubsub_eventsource
-(L</DIFFERENCES>).
+A L<Plack::Component> that gives the channels of an L<EventSource::Hub> URLs, as nodes: C<GET /NODE> streams events, C<POST
+/NODE> publishes, if L</authorize> allows that. Its model is Prosody's mod_pubsub_eventsource (L</DIFFERENCES>).
 
     curl -H 'Content-Type: text/plain' --data-binary 'rain' http://localhost:5000/eventsource/weather
 
@@ -363,12 +362,12 @@ The first check that fails decides the response, a line of plain text with the r
     /eventsource/gr%C3%B6%C3%9Fe   größe
     /eventsource/*              *
 
-The name is all that follows the path of the mount and one slash, percent-decoded UTF-8, and literal: a star is a star. It has
-at most 1,024 bytes (414), is not empty (404), and has no control characters (400).
+The name is all that follows the path of the mount and one slash, percent-decoded UTF-8. It has at most 1,024 bytes (414), is
+not empty (404), and has no control characters (400).
 
 =head2 GET
 
-Stream the events of the node as L<EventSource::Hub/to_app> does. On a server without C<psgi.streaming> the response is 501.
+Stream the events of the node; without C<psgi.streaming> the response is 501.
 
 =head2 HEAD
 
@@ -376,8 +375,7 @@ Respond as to GET, without the stream.
 
 =head2 POST
 
-Publish one event. The response is 200 with its id in JSON: C<{"id":"..."}>. The C<Content-Type> says what the body, in UTF-8,
-is:
+Publish an event. The response is 200 with its id: C<{"id":"..."}>. The C<Content-Type> says what the body, in UTF-8, is:
 
 =over
 
@@ -450,7 +448,7 @@ All but the settings of the streams and L</headers> may be changed at any time. 
 
 Whether a client may C<subscribe> to a node (GET, HEAD) or C<publish> to it (POST). B<By default every client may subscribe to
 every node, and none may publish.> The node is in characters, without the L</prefix>. A true result allows the request, a
-false one is a 403, and a PSGI response is sent instead. If the callback dies, that is a 500.
+false one is a 403, a PSGI response is sent instead. A callback that dies is a 500.
 
 It is called once for a stream. It may read the body with L<Plack::Request>, to verify a signature such as C<X-Hub-Signature>;
 L</max_body> is checked later.
@@ -500,8 +498,8 @@ star lets pages read, without credentials, but not publish.
 
     prefix => 'pubsub/'
 
-A string before the name of each node that makes it the name of the hub's channel, so that other channels have no URL. Empty
-by default, less than 1,024 bytes in UTF-8; it counts towards the 1,024 bytes of a name.
+What the name of a node's channel begins with, so that other channels have no URL. Empty by default, less than 1,024 bytes in
+UTF-8; it counts towards the 1,024 bytes of a name.
 
 =head2 headers
 
@@ -521,8 +519,8 @@ here.
     my $component = Plack::App::EventSource::PubSub->new(hub => $hub, %attributes);
     my $component = Plack::App::EventSource::PubSub->new(\%attributes);
 
-Create a component. Throws an L<EventSource::Error> with the code C<invalid>, and the attribute as its field, if that is
-unknown or wrong. A subclass may have attributes of its own: those that it has a method for.
+Create a component. Throws an L<EventSource::Error> with the code C<invalid>, and the attribute as its field. A subclass may
+have attributes of its own: those that it has a method for.
 
 =head2 to_app
 
@@ -549,6 +547,6 @@ MOD_PUBSUB_EVENTSOURCE>:
 
 =head1 SEE ALSO
 
-L<EventSource::Hub>, L<Plack::App::EventSource>
+L<Plack::App::EventSource>
 
 =cut
