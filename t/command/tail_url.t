@@ -4,6 +4,7 @@ use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
 use Testing::HostileServer;
+use Testing::Port;
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
 
@@ -65,6 +66,13 @@ subtest 'a response that is not a stream ends the command' => sub {
         like $done->{err}, $pattern, 'and why';
         is $done->{out}, '', 'nothing is printed';
     }
+};
+
+subtest 'a server that cannot be reached at first ends the command' => sub {
+    my $port = Testing::Port->new;
+    my $done = tail('--timeout', 10, 'http://127.0.0.1:' . $port->number . '/');
+    is $done->{code}, 3, 'exit code 3' or diag explain $done;
+    like $done->{err}, qr/Connection refused/, 'and why';
 };
 
 subtest 'a server that wants to be asked at once' => sub {
