@@ -176,12 +176,13 @@ sub _obstacle {
 sub _open_native {
     my ($adapter, $env, $respond, $response, $setting, $opening) = @_;
     $setting = _coded($setting, $env) if $setting->{compress} && $adapter->codes_content;
-    my @request = ($env, $respond, $response, $setting, $opening);
     my ($stream, $obstacle, @writer);
-    ($stream, $obstacle, @writer) = EventSource::XS::Stream::Takeover::begin_plainly($TAKEOVER, @request)
+    ($stream, $obstacle, @writer) =
+        EventSource::XS::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)
         if $setting->{native} && $TAKES_PLAINLY && $adapter eq $ADAPTER;
-    ($stream, $obstacle, @writer) = _take_over($adapter, @request) if !$stream && !defined $obstacle;
-    $obstacle = $OBSTACLE->collected || $obstacle if !$stream;
+    ($stream, $obstacle, @writer) = _take_over($adapter, $env, $respond, $response, $setting, $opening)
+        if !$stream && !defined $obstacle;
+    $obstacle = $OBSTACLE->collected || $obstacle                               if !$stream;
     _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
     EventSource::XS::Adapter::after_takeover($ADAPTER, $env) if $stream && !$env->{'psgi.nonblocking'};
     return ($stream, $obstacle, @writer);

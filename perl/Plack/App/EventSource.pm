@@ -235,8 +235,9 @@ sub run_handler {
         my $is_unwound = blessed $exception && eval { $exception->isa('EventSource::Gone') };
         $self->end_with_error($stream, $env, 'the handler died', $exception, $process) if !$is_unwound;
     }
-    weaken($connection)                                    if $EventSource::XS::Stream::HeldWorker::running;
-    EventSource::XS::Stream::HeldWorker->see_kept($stream) if $handled && $connection;
+    my $loop = $EventSource::XS::Stream::HeldWorker::running && EventSource::XS::Stream::HeldWorker::loop();
+    weaken($connection)                                           if $loop;
+    EventSource::XS::Stream::HeldWorker->see_kept($stream, $loop) if $loop && $handled && $connection;
     undef $connection;
     $self->after_handler($stream, $env);
     return;

@@ -15,7 +15,6 @@ use warnings;
 use EventSource::Gone;
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;
-use List::Util qw(first);
 
 # Seconds after which a handler is reported, and may end with its worker; and after which pushes to a client that has left are
 # reported. A test has less.
@@ -70,16 +69,20 @@ sub is_over {
     return $is_over;
 }
 
-# The handler has returned, and something keeps its connection: perhaps a timer.
+# The file of an event loop that is loaded; undef if none is.
+sub loop {
+    for my $file (@LOOPS) { return $file if $INC{$file} }
+    return undef;
+}
+
+# The handler has returned, and something keeps its connection while this loop is loaded: perhaps a timer.
 sub see_kept {
-    my ($class, $stream) = @_;
-    my $handler     = $running or return;
-    my $application = $handler->{application};
-    my $file        = first { $INC{$_} } @LOOPS;
-    return if !$file || $application->{process} != $$ || $stream->is_subscribed || !$stream->is_open;
-    return if !EventSource::XS::_is_first_time("$$ kept $application->{name}");
+    my ($class, $stream, $file) = @_;
+    my ($application, $env) = @$running{qw(application env)};
+    return if $application->{process} != $$ || $stream->is_subscribed || !$stream->is_open;
+    return if $application->{is_kept_seen}++ || !EventSource::XS::_is_first_time("$$ kept $application->{name}");
     my $loop = $file =~ s{/}{::}gr =~ s/[.]pm\z//r;
-    $handler->{env}{'psgi.errors'}->print(
+    $env->{'psgi.errors'}->print(
         "EventSource::XS: a handler of $application->{name} has returned and its connection is kept: on this server"
             . " no timer or watcher of $loop runs now, so wait in the handler (\$conn->wait), or publish to an"
             . " EventSource::Hub\n");
