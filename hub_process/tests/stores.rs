@@ -466,3 +466,27 @@ fn a_hub_that_begins_anew_with_its_store_publishes_the_wills_of_the_streams_of_b
     let mut reader = follow(&mut worker, 1, SubscribeRequest { start: StartPoint::State, ..topics("wills", None) });
     read_event(&mut reader, "of before");
 }
+
+#[test]
+fn the_answers_to_a_batch_have_its_order_though_the_hub_refuses_before_the_store_has_stored() {
+    let scene = Scene::new();
+    let mut settings = in_file(&scene);
+    settings.hub.state.keys = 2;
+    let mut worker = scene.client_with(settings);
+    let large = "x".repeat(100_000);
+    let retained = |key| Publication { key, retain: Retain::Newest, ..event("state", "x") };
+    let begin = |worker: &mut CallConnection, number: usize| {
+        let publication = match number % 3 {
+            0 => event("news", &large), // so that credits come in between, too
+            1 => Publication { key: &b"abcdefghijklmnopqrstuvwxyz"[number..=number], ..retained(b"") },
+            _ => event("news", "small"),
+        };
+        worker.begin_publish(&publication).expect("sent");
+    };
+    (0..24).for_each(|number| begin(&mut worker, number));
+    let answers = worker.answers().expect("all answers");
+    let expected: Vec<_> = (0..24).map(|number| number % 3 != 1 || number < 6).collect();
+    assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), expected);
+    let seqs: Vec<_> = answers.iter().flatten().map(|id| seq_of(id)).collect();
+    assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{seqs:?}");
+}

@@ -32,11 +32,22 @@ pub struct CallConnection {
     last_request: u64,
     /// The states and ends of streams that this connection has opened.
     reports: VecDeque<Answer<'static>>,
-    /// The publishes that are not answered yet.
-    pending: VecDeque<u64>,
-    /// The answers to others, in their order.
-    answered: Vec<Result<String, Failure>>,
+    /// The publishes that were begun. Those that have no answer yet are perhaps before others that have one: a hub refuses an
+    /// event at once, and its store takes time for another one.
+    pending: VecDeque<Begun>,
+    /// The answers to those before, in their order.
+    answered: Vec<PublishAnswer>,
     timeout: Duration,
+}
+
+/// The id of an event, or why it was refused.
+type PublishAnswer = Result<String, Failure>;
+
+/// A publish that was begun.
+#[derive(Debug)]
+struct Begun {
+    request: u64,
+    answer: Option<PublishAnswer>,
 }
 
 impl CallConnection {
@@ -169,7 +180,7 @@ impl CallConnection {
         }
         let request = self.next_request();
         self.queue(&Request::Publish { request, publication: publication.borrowed() })?;
-        self.pending.push_back(request);
+        self.pending.push_back(Begun { request, answer: None });
         if self.outbox.len() >= BATCH_BYTES {
             self.flush()?;
         }
@@ -182,7 +193,7 @@ impl CallConnection {
     /// # Errors
     ///
     /// [`Error::Unknown`] or [`Error::Timeout`]: the events that are not answered were perhaps published.
-    pub fn answers(&mut self) -> Result<Vec<Result<String, Failure>>, Error> {
+    pub fn answers(&mut self) -> Result<Vec<PublishAnswer>, Error> {
         let collected = self.flush().and_then(|()| {
             while !self.pending.is_empty() {
                 self.take_answer()?;
@@ -195,20 +206,16 @@ impl CallConnection {
         }
     }
 
-    /// Takes the answer to the oldest of the events that were begun: the hub answers in their order.
+    /// Takes the answer to the oldest of the events that were begun.
     fn take_answer(&mut self) -> Result<(), Error> {
-        let request = match self.pending.front() {
-            Some(request) => *request,
-            None => return Ok(()),
-        };
-        let answer = match self.answer_to(request) {
-            Ok(Outcome::Published(id)) => Ok(id.into()),
-            Err(Error::Refused(failure)) => Err(failure),
-            Ok(_) => return Err(Error::Unknown),
-            Err(error) => return Err(error),
-        };
-        self.pending.pop_front();
-        self.answered.push(answer);
+        let deadline = after(Instant::now(), self.timeout);
+        while self.pending.front().map_or(false, |oldest| oldest.answer.is_none()) {
+            if Instant::now() >= deadline {
+                return Err(Error::Timeout);
+            }
+            self.read_answer()?;
+        }
+        self.answered.extend(self.pending.pop_front().and_then(|oldest| oldest.answer));
         Ok(())
     }
 
@@ -314,10 +321,15 @@ impl CallConnection {
         }
     }
 
-    /// Reads one answer. Returns it if it answers a request; takes note of it otherwise.
+    /// Reads one answer. Takes note of it, unless it is to a request that was not begun: that is returned.
     fn read_answer(&mut self) -> Result<Option<(u64, Outcome)>, Error> {
         let answer = match Outcome::of(self.answers.wait(after(Instant::now(), self.timeout))?) {
-            Ok(outcome) => return Ok(Some(outcome)),
+            Ok((request, outcome)) => {
+                return match self.pending.binary_search_by_key(&request, |begun| begun.request) {
+                    Ok(at) => self.note_answer(at, outcome).map(|()| None),
+                    Err(_) => Ok(Some((request, outcome))),
+                };
+            }
             Err(answer) => answer,
         };
         match answer {
@@ -330,5 +342,13 @@ impl CallConnection {
             _ => {}
         }
         Ok(None)
+    }
+
+    fn note_answer(&mut self, at: usize, outcome: Outcome) -> Result<(), Error> {
+        self.pending[at].answer = Some(match outcome {
+            Outcome::Refused(failure) => Err(failure),
+            outcome => Ok(outcome.published()?.into()),
+        });
+        Ok(())
     }
 }
