@@ -238,7 +238,11 @@ impl EventLoop {
                 }
             }
             Queued::Command(command) => {
-                self.published += u64::from(matches!(command, Command::Publish { .. }));
+                self.published += u64::from(match command {
+                    Command::Publish { .. } => true,
+                    Command::PublishStored { .. } => self.handle.counts.sockets() > 0, // a history is read before
+                    _ => false,
+                });
                 if !self.with_handover(false, |handover, context| handover.forward(&command, context)) {
                     self.reactor.apply(command, None, now);
                 }

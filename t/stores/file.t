@@ -28,6 +28,8 @@ subtest 'the counters report the store' => sub {
     ok $store->{up}, 'it is up';
     is $store->{pending}, 0, 'nothing waits';
     ok -s $file, 'the file has bytes';
+    my $metrics = EventSource::Hub::Process->connect($machine->place)->openmetrics;
+    like $metrics, qr/^eventsource_send_seconds_count\{hub="shop"\} 5$/m, 'the time of each event is measured';
     $client->leave;
 };
 
