@@ -7,7 +7,7 @@ use eventsource_xs::saved;
 use rustix::net::sockopt::socket_acceptconn;
 use std::error::Error;
 use std::fs::{File, FileTimes, Metadata};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
@@ -90,6 +90,23 @@ impl Seat {
         Ok(Self { listener, lock, place: place.clone(), removes_socket })
     }
 
+    /// Notes in the lock which process serves from here on. Returns the one before if that has not ended in order.
+    pub fn begin_service(&self) -> Option<u32> {
+        let noted = std::fs::read_to_string(self.place.lock()).ok().filter(|_| self.is_held())?;
+        self.note(&std::process::id().to_string());
+        noted.parse().ok()
+    }
+
+    /// Notes that the process ends in order.
+    pub fn end_service(&self) {
+        self.note("");
+    }
+
+    fn note(&self, text: &str) {
+        // Only a line of the log depends on it.
+        let _ = self.lock.set_len(0).and_then(|()| (&self.lock).write_all(text.as_bytes()));
+    }
+
     /// As [`is_held`](Self::is_held), from time to time. Marks the files of the hub as used: systemd-tmpfiles removes what
     /// nobody has touched in `/tmp` for ten days.
     pub fn hold(&self) -> bool {
@@ -159,6 +176,10 @@ mod tests {
         let place = arguments.place().expect("a place");
         let seat = Seat::take(&arguments, &place).expect("a free place");
         assert!(Seat::take(&arguments, &place).is_err());
+        assert_eq!(seat.begin_service(), None, "no process before");
+        assert_eq!(seat.begin_service(), Some(std::process::id()), "one that has not ended");
+        seat.end_service();
+        assert_eq!(seat.begin_service(), None, "one that has ended in order");
         let long_ago = SystemTime::now() - Duration::from_secs(30 * 86_400);
         std::fs::write(place.seen(), "seen").expect("a file");
         for path in [place.lock(), &place.seen()] {

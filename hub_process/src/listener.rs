@@ -86,6 +86,9 @@ impl Listener {
         if is_held && self.seat.removes_socket {
             let _ = start::remove_socket(place.socket());
         }
+        if is_held {
+            self.seat.end_service();
+        }
         is_held
     }
 }

@@ -69,6 +69,11 @@ fn begin(arguments: &Arguments) -> Result<(Server, Option<TcpListener>), Box<dyn
     let monitors = options.metrics().map(metrics_listener::listen).transpose()?;
     let seat = Seat::take(arguments, &options.place)?;
     process_log::keep_lines(&options.place.log()); // from here on the folder is known to be this user's alone
+    if let Some(before) = seat.begin_service() {
+        log_message(&format!(
+            "the process before, {before}, was killed or has crashed: what only its memory had is lost"
+        ));
+    }
     let precedence = Precedence::begin(&options);
     Ok((Server::new(options, own_program()?, seat, precedence)?, monitors))
 }

@@ -65,6 +65,19 @@ subtest 'each line is in the log of the server once' => sub {
         'stats have the last one';
 };
 
+subtest 'a process that was killed is in the log of the next one' => sub {
+    my $pid  = $machine->kill_hub;
+    my $line = "the process before, $pid, was killed or has crashed: what only its memory had is lost";
+    $machine->publish_at_last(news => 'again');
+    like run_at("$machine->{folder}", qw(hub log shop)), qr/\t\Q$line\E$/m, 'the command has the line';
+    ok wait_until($DEADLINE, sub { $machine->server->log =~ /^eventsource-hub shop: \Q$line\E$/m }),
+        'so has the log of the server';
+    $machine->stop_hub;
+    $machine->publish_at_last(news => 'again');
+    my $log = run_at("$machine->{folder}", qw(hub log shop));
+    is scalar(() = $log =~ /\t\Qthe process before\E/g), 1, 'an end in order leaves none';
+};
+
 subtest 'a worker that ends leaves the lines to another one, and idle workers write, too' => sub {
     my $count = 3;
     for my $turn (1 .. 2) {
