@@ -1,6 +1,7 @@
 # A hub in a process of its own, for a server with several processes.
 #
 #   /hub       a stream of the channel news
+#   /state     a stream that begins with the state of the channel stock
 #   /handler   a stream whose handler pushes, subscribes and pushes; a line of JOURNAL says when it has ended
 #   /later     pushes one event to the stream of /handler in this worker
 #   /publish   publishes an event with the data of the query, and returns its id
@@ -55,6 +56,7 @@ builder {
         };
     };
     mount '/hub'     => $hub->to_app(channels => sub { return 'news' });
+    mount '/state'   => $hub->to_app(channels => sub { return 'stock' }, start => 'state');
     mount '/handler' => Plack::App::EventSource->new(handler_cb => \&handle)->to_app;
     mount '/later'   => sub { return answer($held ? $held->push({event => 'own', data => 'third'}) : 'none') };
     mount '/publish' => sub { my $env = shift; return answer($hub->publish(news => $env->{QUERY_STRING})) };

@@ -1,7 +1,8 @@
 # The doctor and a named hub: it publishes the probe itself, and compares cgroups.
 
 use lib 't/lib';
-use Testing    qw(named_hubs);
+use Testing qw(named_hubs);
+use EventSource::Hub::Process;
 use File::Temp ();
 use Testing::Client;
 use Testing::Deadline qw($DEADLINE wait_until);
@@ -35,6 +36,14 @@ subtest 'the probe of a hub' => sub {
     my $none = Testing::Doctor->start('--seconds', 1, '--hub', 'nobody', '--socket', "$folder/none", @channel, $url);
     is_wrong($none, 'hub_process', 'warning', qr/no process that this user can ask/, 'a hub without a process');
     is_wrong($none, 'buffering',   'warning', qr/could not be sent/,                 'its probe');
+};
+
+subtest 'a state of 10,000 keys' => sub {
+    my $process = EventSource::Hub::Process->connect(name => 'test', socket => $env{HUB_SOCKET});
+    $process->begin_publish(stock => {key => $_, data => $_, retain => 1}) for 1 .. 10_000;
+    is scalar(grep { defined $_->{id} } $process->answers), 10_000, 'it is published';
+    my $doctor = Testing::Doctor->start('--seconds', 10, @hub, '--channel', 'stock', $server->url('/state'));
+    like $doctor->finding('buffering')->{sentence}, qr/The probe arrived/, 'the probe arrives after it';
 };
 
 subtest 'the workers of a hub' => sub {

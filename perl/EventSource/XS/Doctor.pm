@@ -309,14 +309,14 @@ sub _observe_probe {
     my ($self, $stream, $second) = @_;
     my $probe  = $self->{probe};
     my %is_old = map { ($_ => 1) } $stream->body->ids;
-    my $before = scalar(() = $stream->body->events);
+    my $begun  = $stream->seconds;
     my $token  = $probe->begin;
     my $sent_at;
     my $arrived = sub {
         $sent_at = $stream->seconds if !defined $sent_at && $probe->has_ended;
-        my @events = $stream->body->events;
+        my @events  = $stream->body->events;
         my ($event) = grep { _has_token($_, $token) } @events;
-        ($event) = @events[$before .. $#events] if !$event && defined $probe->{trigger};
+        ($event) = grep { $_->{at} > $begun } @events if !$event && defined $probe->{trigger};
         return $event;
     };
     my $is_over = sub { $arrived->() || $probe->{failure} || !$stream->is_open };

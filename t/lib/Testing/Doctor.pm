@@ -22,7 +22,7 @@ my $WITHIN = 60;    # seconds
 my $RUNS   = 3;
 
 # How the command is started.
-my @COMMAND = ('bin/eventsource', 'doctor');
+my @COMMAND = ($^X, 'bin/eventsource', 'doctor');
 
 # Public functions and methods
 

@@ -8,7 +8,7 @@ use warnings;
 use Encode ();
 
 my $MAX_LINE   = 1_048_576;    # bytes of a line that are kept
-my $MAX_BLOCKS = 10_000;       # blocks that are kept
+my $MAX_BLOCKS = 10_000;       # blocks that are kept, the newest ones
 my $MAX_LINES  = 100_000;      # lines that are read
 
 my $TOGETHER = 0.05;           # seconds; what comes within them has arrived at once
@@ -28,7 +28,7 @@ sub events {
     return grep { length($_->{data} // '') } @{$_[0]{blocks}};
 }
 
-# Read the next bytes, which have arrived at that time. At most 10,000 blocks are kept, and 1 MiB of an unfinished line.
+# Read the next bytes, which have arrived at that time. The last 10,000 blocks are kept, and 1 MiB of an unfinished line.
 sub feed {
     my ($self, $at, $bytes) = @_;
     return                                                if !length $bytes || $self->is_full;
@@ -121,7 +121,8 @@ sub _line {
         my $block = delete $self->{block};
         return if !$block || !$block->{lines};
         $block->{at} = $at;
-        push @{$self->{blocks}}, $block if @{$self->{blocks}} < $MAX_BLOCKS;
+        push @{$self->{blocks}}, $block;
+        shift @{$self->{blocks}} if @{$self->{blocks}} > $MAX_BLOCKS;
         $self->{nameless}++ if defined $block->{event} && !defined $block->{data};
         return;
     }
