@@ -335,7 +335,11 @@ subtest 'mistakes' => sub {
 subtest 'the callback of to_app' => sub {
     my $hub   = EventSource::Hub->new;
     my $given = {id => 'ann', channel => $ROOM};
-    my $app   = $hub->to_app(channels => sub { return $ROOM }, member => sub { return $given }, start => 'state');
+    my $app   = $hub->to_app(
+        channels => sub { return $ROOM },
+        member   => sub { return ref $given eq 'ARRAY' ? @$given : $given },
+        start    => 'state'
+    );
     my $es    = Test::EventSource->new(app => $app);
     my $first = $es->get('/');
     is $first->next_event->{event}, 'join', 'its result is the member, who reads of itself';
@@ -344,6 +348,8 @@ subtest 'the callback of to_app' => sub {
     is $second->next_event->{event}, 'join', 'undef is nobody';
     $given = 'ann';
     is $es->get('/')->status, 500, 'anything else is an exception of the request';
+    $given = [map { {id => $_, channel => $ROOM} } 'ann', 'bob'];
+    is $es->get('/')->status, 500, 'so are two members, of which one would be ignored';
     ok !eval {
         $hub->to_app(channels => sub { }, member => {id => 'ann'});
         1;

@@ -95,8 +95,8 @@ sub stream_response {
     my @labels = $self->label ? $self->label->($env) : ();
     $self->_check_labels(@labels);
     $env->{$GROUPS} = $groups;
-    my ($member) = $self->member ? $self->member->($env) : ();
-    $env->{$ACCESS} = {asked_at => $asked_at, label => \@labels, member => $self->_checked_member($member)};
+    my @members = $self->member ? $self->member->($env) : ();
+    $env->{$ACCESS} = {asked_at => $asked_at, label => \@labels, member => $self->_checked_member(@members)};
     my $response = $self->SUPER::stream_response($env);
     return ref $response eq 'CODE' ? $self->_limited_response($response, $env, $groups) : $response;
 }
@@ -116,9 +116,16 @@ sub _check_labels {
 }
 
 sub _checked_member {
-    my ($self, $given) = @_;
+    my ($self, @given) = @_;
     my $member;
-    $self->check_at_request(sub { $member = EventSource::XS::Hub::Member->of($self->hub, $given) });
+    $self->check_at_request(
+        sub {
+            $SETTINGS->refuse(member => 'member must return one hash: for more members subscribe once for each, in a'
+                    . ' handler of Plack::App::EventSource')
+                if @given > 1;
+            $member = EventSource::XS::Hub::Member->of($self->hub, @given);
+        }
+    );
     return $member;
 }
 
