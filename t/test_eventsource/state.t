@@ -112,6 +112,23 @@ subtest 'members' => sub {
     members_are($hub, 'nobody', [], 'nobody');
 };
 
+subtest 'members of a hub that shows channels in its data' => sub {
+    my $hub = EventSource::Hub->new(start => 'state', show_channel => 'data');
+    my $app = $hub->to_app(
+        channels => sub { 'people' },
+        member   => sub { return {id => $_[0]{QUERY_STRING}, channel => 'people', leave_after => 0, json => {x => 1}} },
+    );
+    my $es = Test::EventSource->new(app => $app);
+    my ($ann, $bob) = map { $es->get("/?$_", members => 1) } qw(ann bob);
+    $ann->members_are({ann => {x => 1}, bob => {x => 1}}, 'both');
+    $hub->member(people => 'ann', {data => 'a text'});
+    $hub->member(people => 'bob', {json => {x => 2}});
+    members_are($hub, 'people', {ann => 'a text', bob => {x => 2}}, 'the hub has the changes');
+    $ann->members_are({ann => {x => 1}, bob => {x => 2}}, 'the client, too, but not of a text without an id');
+    $bob->close;
+    $ann->members_are(['ann'], 'one has left');
+};
+
 subtest 'members with other types of events, and texts' => sub {
     my $hub = EventSource::Hub->new(start => 'state', gap_event => 'lost');
     my %own = (join => {event => 'here'}, update => {event => 'news'}, leave => {event => 'gone'});

@@ -59,12 +59,27 @@ sub of_list {
     return $self;
 }
 
+sub take {
+    my ($self, $event, $positions) = @_;
+    return $self->SUPER::take(_without_channel($event), $positions);
+}
+
 # Private functions
 
 # Returns the data for like_event: the JSON of an event has the id, too.
 sub _event {
     my ($id, $data) = @_;
     return ref $data eq 'HASH' ? {json => {%$data, id => $id}} : $data;
+}
+
+# An event as it is without show_channel => 'data'. The hub adds the channel and the key to the JSON of members, whatever a
+# member has.
+sub _without_channel {
+    my $event = shift;
+    local $SIG{__DIE__};
+    my $json = eval { $JSON->decode($event->{data}) };
+    return $event if ref $json ne 'HASH' || grep { !exists $json->{$_} } qw(channel data key);
+    return {%$event, data => ref $json->{data} ? $JSON->encode($json->{data}) : $json->{data}};
 }
 
 1;
