@@ -30,7 +30,12 @@ sub new_id {
 }
 
 # The job reads the question from the channel. It is not a child of the worker, so that it ends neither with the worker nor with
-# the client.
+# the client. If it dies, its shell ends the answer.
+my $RUN = <<'SHELL';
+"$0" "$1" || exec eventsource publish --quiet --hub answers ${ANSWERS_SOCKET:+--socket "$ANSWERS_SOCKET"} \
+    --event end --once "end of answer/$1" "answer/$1" failed
+SHELL
+
 sub ask {
     my $env = shift;
     return [405, [Allow => 'POST'], []] if $env->{REQUEST_METHOD} ne 'POST';
@@ -38,7 +43,7 @@ sub ask {
     return text(413, "The question has more than $MOST characters.") if length $question > $MOST;
     my $id = new_id();
     $hub->publish("answer/$id", {event => 'question', data => $question});
-    system('setsid', '--fork', $JOB, $id) == 0 or return text(503, 'The server is busy.');
+    system('setsid', '--fork', 'sh', '-c', $RUN, $JOB, $id) == 0 or return text(503, 'The server is busy.');
     return text(200, $id);
 }
 
@@ -47,26 +52,23 @@ sub text {
     return [$status, ['Content-Type' => 'text/plain'], [$text]];
 }
 
-# Returns the channel of the answer that a request names; undef if it names none.
+# Returns the channel of the answer that a request names, or a response if there is none: its question may have expired, or have
+# been lost with a hub process.
 sub channel {
     my $env = shift;
-    return $env->{PATH_INFO} =~ m{\A/([0-9a-f]{32})\z} ? "answer/$1" : undef;
-}
-
-# Returns the channel if it has an answer: its question may have expired, or have been lost with a hub process.
-sub known_channel {
-    my $channel = channel(shift);
+    my ($id) = $env->{PATH_INFO} =~ m{\A/([0-9a-f]{32})\z} or return [404, [], []];
     my $has_events;
     $hub->epoch;    # starts the hub process if it does not run
-    $hub->process->channels($channel, sub { $has_events = $_[0]{events} }) if $channel;
-    return $has_events ? $channel : [404, [], []];
+    $hub->process->channels("answer/$id", sub { $has_events = $_[0]{events} });
+    return $has_events ? "answer/$id" : [404, [], []];
 }
 
 # Ends the answer for all pages. The job reads the channel, too, and ends with it. With "once" only the first end counts.
 sub stop {
     my $env = shift;
     return [405, [Allow => 'POST'], []] if $env->{REQUEST_METHOD} ne 'POST';
-    my $channel = channel($env) or return [404, [], []];
+    my $channel = channel($env);
+    return $channel if ref $channel;
     $hub->publish($channel, {event => 'end', data => 'stopped'}, {once => "end of $channel"});
     return [204, [], []];
 }
@@ -75,7 +77,7 @@ builder {
     mount '/ask'    => \&ask;
     mount '/stop'   => \&stop;
     mount '/hub.js' => EventSource::Hub->script_app;
-    mount '/answer' => $hub->to_app(channels => \&known_channel);
+    mount '/answer' => $hub->to_app(channels => \&channel);
     mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
 <!doctype html>
 <form id="form">
@@ -89,7 +91,8 @@ let tokens
 const read = id => {
   tokens?.close()
   answer.textContent = ''
-  stop.disabled = false
+  stop.disabled = !id
+  if (!id) return
   stop.onclick = () => fetch(`/stop/${id}`, {method: 'POST'})
   tokens = connect(`/answer/${id}`, {start: -10000, history: 4e6})
   const end = text => {
@@ -97,6 +100,7 @@ const read = id => {
     stop.disabled = true
     answer.append(`\n(${text})\n`)
   }
+  tokens.addEventListener('question', event => { form.elements.question.value = event.data })
   tokens.addEventListener('token', event => answer.append(event.data))
   tokens.addEventListener('gap', () => end('the rest is lost'))
   tokens.addEventListener('end', event => end(event.data))
@@ -110,7 +114,7 @@ form.onsubmit = async event => {
   else answer.textContent = text
 }
 window.onhashchange = () => read(location.hash.slice(1))
-if (location.hash) read(location.hash.slice(1))
+window.onhashchange()
 </script>
 HTML
 };

@@ -3,6 +3,7 @@
 
 use lib qw(t/lib examples/live/lib);
 use Testing;
+use File::Spec ();
 use File::Temp ();
 use Live::Processes;
 use Testing::Browser;
@@ -14,6 +15,7 @@ use Testing::Server;
 use Testing::SourceTree qw(slurp);
 
 needs_module('AnyEvent::HTTP');
+$ENV{PATH} = File::Spec->rel2abs('blib/script') . ":$ENV{PATH}";
 
 my $folder  = File::Temp->newdir;
 my %file    = map { ("MODEL_$_" => "$folder/$_") } qw(GO STOPPED);
@@ -50,10 +52,10 @@ sub stop_ok {
     return;
 }
 
-# The processes of the job of an answer.
+# The processes of the job of an answer, but for its shell.
 sub jobs {
     my ($id) = shift =~ /#(.+)/;
-    return processes_like(qr/\x00\Q$id\E\x00/);
+    return processes_like(qr/\Aperl\x00[^\x00]*answer\x00\Q$id\E\x00/);
 }
 
 subtest 'a page is loaded again' => sub {
@@ -64,6 +66,7 @@ subtest 'a page is loaded again' => sub {
     $page->open('about:blank');
     $page->open($url);
     shows($page, 'one ', 'so does the first one, loaded again');
+    is $page->evaluate('form.elements.question.value'), 'one two three', 'with its question';
     open my $go, '>', $file{MODEL_GO} or die $!;
     shows($_, 'one two three\n(complete)\n', 'then the rest') for $page, $tab;
     $tab->close;
@@ -105,7 +108,18 @@ subtest 'the job is ended' => sub {
     $url = ask('silent');
     shows($page, 'hm ', 'there is another answer');
     is kill(KILL => jobs($url)), 1, 'its job is killed';
-    stop_ok($page);
+    shows($page, 'hm \n(failed)\n', 'the page shows it, too');
+    ok wait_until(sub { -s $file{MODEL_STOPPED} }), 'the model knows it';
+    unlink $file{MODEL_STOPPED} or die "$file{MODEL_STOPPED}: $!";
+};
+
+subtest 'an answer that is none' => sub {
+    is $recipe->post('/stop/' . '0' x 32), 404, 'cannot be stopped';
+    $page->evaluate(q{location.hash = '0'.repeat(32)});
+    shows($page, '\n(there is no such answer, or it is lost)\n', 'the page says so');
+    $page->evaluate(q{location.hash = ''});
+    shows($page, '', 'without an address it is empty');
+    ok $page->evaluate("$STOP.disabled"), 'and has nothing to stop';
 };
 
 subtest 'what the model sends is not as expected' => sub {
