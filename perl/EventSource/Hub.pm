@@ -1133,8 +1133,8 @@ of the others what is left: if it ends meanwhile, some of that may come twice.
 
 =item label, member
 
-Callbacks that return the labels of the stream, a list (L</Who reads>), and its member, a hash
-(L<EventSource::Presence/MEMBERS>), or C<undef>.
+Callbacks that return the labels of the stream, a list (L</Who reads>), and its member, one hash
+(L<EventSource::Presence/MEMBERS>), or C<undef>. For members in several channels call L</subscribe> for each, in a handler.
 
 =item methods, origins
 

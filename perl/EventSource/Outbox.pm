@@ -285,13 +285,13 @@ application.
 =item Exactly if
 
 An event is published if its transaction was committed, whatever is killed, and never if that was rolled back, also to a
-savepoint.
+savepoint. A row that the hub refuses waits (L</Rows that are set aside>).
 
 =item Once
 
 The hub takes each row once, within the bounds of C<once> (L<EventSource::Hub/publish>). If a hub process without a
-L<store|EventSource::Hub/store> is killed, clients may receive at most 256 rows again, after a gap. The state is gone then:
-publish it anew when the application starts.
+L<store|EventSource::Hub/store> is killed, clients may receive at most 256 rows again, after a gap. The state is gone then, as
+the log says: with C<retain> give the hub a store, or publish the state anew.
 
 =item Order
 
@@ -316,8 +316,12 @@ once do no harm. The one row of C<TABLE_follower> says who follows.
 
 The table refuses most mistakes of SQL. A row that the hub refuses, such as one with the type of its own events, an id that no
 client could send back, more to retain than its C<state> allows, or, but for PostgreSQL, C<json> that is not JSON, holds up no
-others. It stays with C<state> 2 and the reason in C<problem>. Mend it, and call L</retry>, or delete it: it would be
-published after those of its key that came meanwhile.
+others. It stays with C<state> 2 and the reason in C<problem>:
+
+    SELECT id, channel, event_key, problem FROM eventsource_outbox WHERE state = 2;
+
+Mend it by an C<UPDATE>, or raise C<state> of the hub, and call L</retry>; or delete it: it would be published after those of
+its key that came meanwhile.
 
 A published row that a trigger or another table keeps the follower from deleting is set aside, too. Remove the cause, and
 delete it.

@@ -518,7 +518,7 @@ killed, these hubs are stopped and the folder is removed.
 
 B<The store of an application is not touched>: these hubs keep their events in memory (C<EVENTSOURCE_STORE>), unless
 private_hub is given a C<store>: then all hubs of the test have the stores that their applications name. A hub of the same
-name needs no settings.
+name needs no settings but L<EventSource::Hub/show_channel>.
 
 =head1 REAL SERVERS
 

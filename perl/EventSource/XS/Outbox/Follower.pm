@@ -307,7 +307,7 @@ sub _report_refused {
     my $others = delete $self->{unreported};
     $self->{next_line} = $now + $QUIET;
     $self->_report("row $refused->{row}{id} is set aside: $refused->{reason}"
-            . ($others ? " (and $others more before it)" : '') . '; '
+            . ($others ? " (and $others more since the last line)" : '') . '; '
             . ($refused->{remedy} || 'mend it, and "eventsource outbox --retry" publishes it'));
     return;
 }

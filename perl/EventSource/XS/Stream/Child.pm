@@ -178,7 +178,8 @@ sub see_request {
 sub start {
     my ($class, $connection, $code, %option) = @_;
     my $stream = $connection->stream;
-    return $class->_refuse("there are $option{max_children} children already (max_children)")
+    return $class->_refuse("worker $$ runs as many handlers in children as max_children allows, $option{max_children}:"
+            . ' raise it, or publish to an EventSource::Hub')
         if $class->count >= $option{max_children};
     return $class->_promise($connection, $code, %option) if !$stream->is_attached;
     return !!0 if !_is_sent($stream, $stream->is_blocking ? $BLOCKING : $LOOPING);

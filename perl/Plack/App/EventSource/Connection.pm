@@ -415,7 +415,8 @@ The stream is the child's then, and ends with it: in the worker C<push> returns 
 C<psgi.errors>, or to C<STDERR> outside of a handler.
 
 When its client disconnects or its stream fails, the child's process group is sent SIGTERM, and SIGKILL after C<grace> seconds
-(fractions allowed; 5 by default). The child also ends with its worker, however that ends. Its C<$SIG{TERM}> may clean up. A
+(fractions allowed; 5 by default). The child also ends with its worker, however that ends, and its stream is cut, without a
+C<retry>. In C<ps> it has the name of a worker, and the parent 1. It takes some megabytes. Its C<$SIG{TERM}> may clean up. A
 child that is stopped (SIGSTOP) does not end, nor one that has called C<exec>: run programs with C<system> or a pipe.
 
 In the child
