@@ -123,7 +123,7 @@ sub _line {
         $block->{at} = $at;
         push @{$self->{blocks}}, $block;
         shift @{$self->{blocks}} if @{$self->{blocks}} > $MAX_BLOCKS;
-        $self->{nameless}++ if defined $block->{event} && !defined $block->{data};
+        $self->{nameless}++      if defined $block->{event} && !defined $block->{data};
         return;
     }
     $self->_look_at_text($line);
