@@ -6,6 +6,7 @@ use Testing::Client;
 use Testing::Developer qw(needs);
 use File::Temp         ();
 use Testing::Server;
+use Testing::SourceTree qw(write_file);
 
 needs(Testing::Server->missing('Twiggy'));
 
@@ -20,14 +21,6 @@ sub examples {
         $code{$name} = join '', map { "$_\n" } map { s/^ {4}//r } grep { /^(?: {4}|\s*$)/ } split /\n/, $body;
     }
     return %code;
-}
-
-sub write_file {
-    my ($file, $text) = @_;
-    open my $out, '>', $file or die "$file: $!";
-    print {$out} $text;
-    close $out or die "$file: $!";
-    return $file;
 }
 
 my $folder = File::Temp->newdir;

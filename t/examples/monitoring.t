@@ -15,7 +15,7 @@ use Testing::Outbox;
 use Testing::Process qw(is_running);
 use Testing::Program;
 use Testing::Server;
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 needs_command('prometheus');
 needs_command('promtool');
@@ -64,16 +64,8 @@ sub configuration {
     return $text . "  - job_name: application\n    static_configs: [{targets: ['127.0.0.1:$server->{port}']}]\n";
 }
 
-sub write_file {
-    my ($name, $text) = @_;
-    open my $file, '>', "$folder/$name" or die "$name: $!";
-    print {$file} $text;
-    close $file or die "$name: $!";
-    return;
-}
-
-write_file('prometheus.yml', configuration());
-write_file('alerts.yml',     slurp("$FILES/alerts.yml"));
+write_file("$folder/prometheus.yml", configuration());
+write_file("$folder/alerts.yml",     slurp("$FILES/alerts.yml"));
 my $prometheus = Testing::Daemon->new('prometheus');
 $prometheus->run(
     {}, 'prometheus',

@@ -1,5 +1,5 @@
-# What EventSource::Deployment says of outboxes: the unit's command runs, the rights that it grants are enough, and a database
-# that notifies nobody is asked.
+# The statements of EventSource::Deployment on outboxes: the unit's command runs, the rights that it grants are enough, and a
+# database that notifies nobody is asked.
 
 use lib 't/lib';
 use Testing;
@@ -9,7 +9,7 @@ use Testing::Database;
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_command);
 use Testing::Outbox;
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 my $UNIT = 'examples/deployment/systemd/system/eventsource-outbox@.service';
 
@@ -21,14 +21,6 @@ sub statements {
     my ($word, $from) = @_;
     my ($block) = $section =~ /In \Q$from\E:\n\n((?: {4}.*\n)+)/m;
     return map { s/\bshop[.]//r =~ s/\@localhost//r } ($block // $section) =~ /^ {4}($word .*?);$/mg;
-}
-
-sub write_file {
-    my ($path, $text) = @_;
-    open my $file, '>', $path or die "$path: $!";
-    print {$file} $text;
-    close $file or die "$path: $!";
-    return $path;
 }
 
 subtest 'the unit' => sub {

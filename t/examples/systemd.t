@@ -10,7 +10,7 @@ use Testing::Database;
 use Testing::Port;
 use Testing::Server;
 use Testing::Redis;
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 use Testing::Subscriber qw(blocks);
 
 my $UNITS    = 'examples/deployment';
@@ -315,10 +315,7 @@ subtest 'the service of the tutorial' => sub {
     ok $client->read_until(qr/"bread":"rye"/), 'a page is told';
 
     my $path = $systemd->path('/run/test/bakery/bakery.psgi');
-    my $code = slurp($path) =~ s/<title>Bakery/<title>Baker/r;
-    open my $to, '>', $path or die "$path: $!";
-    print {$to} $code;
-    close $to or die "$path: $!";
+    write_file($path, slurp($path) =~ s/<title>Bakery/<title>Baker/r);
     systemctl_ok($systemd, reload => 'bakery.service');
     ok wait_until($DEADLINE, sub { $ask->('/') =~ /<title>Baker</ }), 'after a reload the code is the new one';
     $bake->();

@@ -15,7 +15,7 @@ use Testing::Nginx;
 use Testing::Process qw(is_running);
 use Testing::Program;
 use Testing::Server;
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 needs_command('curl');
 Testing::Server->require_or_skip_all('Starman');
@@ -35,9 +35,7 @@ for my $path (glob 'examples/tutorial/*') {
     my $text = slurp($path) =~ s/^(?=.*\S)/    /gmr;
     my ($name) = $text =~ /\A    # ([\w.]+):/ or die "$path has no name in its first line\n";
     $file{$name} = $text;
-    open my $to, '>', "$folder/$name" or die "$folder/$name: $!";
-    print {$to} $text;
-    close $to or die "$folder/$name: $!";
+    write_file("$folder/$name", $text);
 }
 
 # A command that the manual shows, in the shell of the reader, with the port of the server and what else differs here.

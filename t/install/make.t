@@ -6,7 +6,7 @@ use Config;
 use Testing::Developer  qw(needs_command);
 use File::Find          qw(find);
 use IPC::Open2          qw(open2);
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 needs_command($_) for qw(cargo make);
 
@@ -14,14 +14,6 @@ my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7)
 my $tree  = Testing::SourceTree->new;
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
 my @before  = $tree->files;
-
-sub write_file {
-    my ($file, $text) = @_;
-    open my $to, '>', $file or die "$file: $!\n";
-    print {$to} $text;
-    close $to or die "$file: $!\n";
-    return;
-}
 
 subtest 'perl Makefile.PL && make -j4 builds a library that loads' => sub {
     $tree->must($^X, 'Makefile.PL');

@@ -9,7 +9,7 @@ use Testing;
 use File::Path qw(make_path);
 use Testing::Containers;
 use Testing::Deadline   qw($DEADLINE wait_until);
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 Testing::Containers->require_or_skip_all;
 
@@ -25,13 +25,6 @@ CMD ["nginx", "-g", "daemon off;"]
 FILE
 
 my $host = Testing::Containers->start;
-
-sub write_file {
-    my ($name, $text) = @_;
-    open my $file, '>', $host->folder($name) or die "$name: $!\n";
-    print {$file} $text;
-    return close $file;
-}
 
 # Unpacks the distribution with its crates.
 sub unpack_vendored {
@@ -53,7 +46,7 @@ sub build_images {
         "EVENTSOURCE_XS_PROFILE=$PROFILE"
     );
     make_path($host->folder('others'));
-    write_file('others/Containerfile', $OTHERS);
+    write_file($host->folder('others/Containerfile'), $OTHERS);
     $host->build(qw(others --tag nginx:stable --tag redis:7));
     return;
 }
@@ -65,7 +58,7 @@ sub copy_examples {
     for my $file (glob "$EXAMPLES/*") {
         my $text = slurp($file);
         $text =~ s/\bnofile: \K([0-9]+)/$limit ne 'unlimited' && $limit < $1 ? $limit : $1/e;
-        write_file($file =~ s{.*/}{compose/}r, $text);
+        write_file($host->folder($file =~ s{.*/}{compose/}r), $text);
     }
     return;
 }

@@ -19,7 +19,7 @@ use File::Path     qw(make_path remove_tree);
 use File::Spec     ();
 use Test::More     ();
 
-our @EXPORT_OK = qw(distribution_files slurp);
+our @EXPORT_OK = qw(distribution_files slurp write_file);
 
 # Variables that an outer make or prove sets, and those that change where things are installed.
 my @FOREIGN = qw(
@@ -122,6 +122,15 @@ sub slurp {
     open my $from, '<:raw', $file or die "$file: $!\n";
     local $/;
     return scalar <$from>;
+}
+
+# Writes a text into a new file, or in the place of the one there. Returns its path.
+sub write_file {
+    my ($path, $text) = @_;
+    open my $to, '>', $path or die "$path: $!\n";
+    print {$to} $text;
+    close $to or die "$path: $!\n";
+    return $path;
 }
 
 # Private functions
