@@ -369,15 +369,20 @@ sub _leave {
     return;
 }
 
+# Takes the head off what a client has received. Returns false as long as it is not complete.
+sub _take_head {
+    my ($self, $link) = @_;
+    return !!1 if $link->{has_head};
+    $link->{text} =~ s{\AHTTP/1[.][01] ([0-9]+).*?\r\n\r\n}{}s or return !!0;
+    $self->_fails("a stream has the status $1") if $1 != 200;
+    return $link->{has_head} = 1;
+}
+
 # Notes the blocks that a client has received completely.
 sub _parse {
     my ($self, $link) = @_;
     my $client = $link->{client};
-    if (!$link->{has_head}) {
-        $link->{text} =~ s{\AHTTP/1[.][01] ([0-9]+).*?\r\n\r\n}{}s or return;
-        $self->_fails("a stream has the status $1") if $1 != 200;
-        $link->{has_head} = 1;
-    }
+    $self->_take_head($link) or return;
     while ($link->{text} =~ s/\A(.*?)\r?\n\r?\n//s) {
         my %field = map { /\A([a-z]+): ?(.*?)\r?\z/ ? ($1, $2) : () } split /\n/, $1;
         $self->_note($client, %field) if defined $field{id};

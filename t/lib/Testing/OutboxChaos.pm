@@ -34,7 +34,7 @@ my $WORKERS   = 4;
 my $MAX_WRONG = 30;
 my $END       = 'chat end 1 end';
 
-# What happens for each so many transactions, in any order. In between clients disconnect.
+# The actions for each so many transactions, in any order. In between clients disconnect.
 my $ROUND = 3_300;
 my %OFTEN = (
     kill_database => 1,
@@ -199,17 +199,14 @@ sub _continue_followers {
 sub _parse {
     my ($self, $link) = @_;
     my $client = $link->{client};
-    if (!$link->{has_head}) {
-        $link->{text} =~ s{\AHTTP/1[.][01] ([0-9]+).*?\r\n\r\n}{}s or return;
-        $self->_fails("a stream has the status $1") if $1 != 200;
-        $link->{has_head} = 1;
-    }
+    $self->_take_head($link) or return;
     my $whole = 2 + rindex $link->{text}, "\n\n";
     return if $whole < 2;
     my $text = substr $link->{text}, 0, $whole, '';
     $self->_fails("client $client->{name} receives a gap: $1")
         if $text =~ /^event: gap\n((?:.+\n)+)/m && !$client->{is_new};
     my ($last, $said) = @$client{qw(last said)} = ($client->{last} ||= {}, $self->{said} ||= {});
+
     while ($text =~ /^data: (\S+ \S+) ([0-9]+) (.+)$/mg) {
         my ($key, $number, $of) = ($1, $2, $3);
         $client->{received}++;
