@@ -83,10 +83,10 @@ impl Listener {
     /// may be those of another process.
     pub fn close(&self, place: &Place) -> bool {
         let is_held = self.seat.is_held();
-        if is_held && self.seat.removes_socket {
-            let _ = start::remove_socket(place.socket());
-        }
         if is_held {
+            if self.seat.removes_socket {
+                let _ = start::remove_socket(place.socket());
+            }
             self.seat.end_service();
         }
         is_held
