@@ -199,7 +199,7 @@ sub end_session {
 
 # Requests
 
-# Whether a value is of a type of JSON Schema; those that are not here are for the tool to check.
+# The checks of types of JSON Schema; the tool checks those that are not here.
 my %IS = (
     integer => sub { is_string($_[0]) && $_[0] =~ /\A-?[0-9]+\z/ },
     number  => sub { is_string($_[0]) && looks_like_number($_[0]) },
@@ -245,7 +245,7 @@ sub call {
     return $calls->($env);
 }
 
-# What is wrong with arguments: a required one is missing, or one is of another type than its schema has.
+# The problem of arguments: a required one is missing, or one is of another type than its schema has.
 sub problem_of {
     my ($schema, $arguments) = @_;
     my %is_required = map { ($_ => 1) } @{$schema->{required} || []};

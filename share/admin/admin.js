@@ -47,7 +47,7 @@ function visible(text) {
     char => `\\u{${char.codePointAt(0).toString(16)}}`);
 }
 
-// What has not changed is left alone: a reader may be selecting it, and a screen reader would read it again.
+// A text that has not changed is left alone: a reader may be selecting it, and a screen reader would read it again.
 function write(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
 }
@@ -66,7 +66,7 @@ function state(text, kind) {
   $('state').dataset.kind = kind;
 }
 
-// What a look says.
+// The conclusions from a look.
 
 const perSecond = (field, from, to) => (to[field] - from[field]) / (to.time - from.time);
 
@@ -271,7 +271,7 @@ async function follow(query) {
   } catch { remark('the tail has ended') }
 }
 
-// What the reader does.
+// The actions of the reader.
 
 function choose(channel) {
   view.channel = channel;

@@ -52,7 +52,7 @@ pub const MAX_MEMBERS_OF_STREAM: usize = if cfg!(test) { 3 } else { 64 };
 /// The channel in which a store keeps a member, and the member's id there.
 pub type MemberKey = (Box<[u8]>, Box<[u8]>);
 
-/// Who has the order of events.
+/// The owner of the order of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum OrderOf {
     #[default]
@@ -71,7 +71,7 @@ pub struct Members {
     rooms: Rooms,
     streams: MemberStreams,
     wills: BTreeMap<StreamId, Box<Announcement>>,
-    /// What waits for the store, and of whom it is new.
+    /// The changes of each member that wait for the store; the members that have a new one.
     pending: BTreeMap<MemberKey, Pending>,
     changed: Vec<MemberKey>,
     lingering: Lingering,

@@ -1,4 +1,4 @@
-//! How long a stream was sent nothing: when a keepalive is due, and when its client has taken nothing for too long.
+//! The silence of a stream: when a keepalive is due, and when its client has taken nothing for too long.
 
 use super::{after, Stream};
 use std::time::Instant;

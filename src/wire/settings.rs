@@ -10,7 +10,7 @@ use crate::store_settings::StoreSettings;
 use crate::stream::Settings as StreamSettings;
 use std::time::Duration;
 
-/// How events include the name of their channel. Whoever publishes gives them that form.
+/// The form in which events include the name of their channel. Their publishers give it to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShowChannel {
     /// In their data, which is JSON.

@@ -60,7 +60,7 @@ sub said_ok {
     return;
 }
 
-# What one sees in a window of this size: the field to write in and the notes are in it, and nothing is beside it.
+# The first screen of a window of this size has the field to write in and the notes, and nothing is beside it.
 sub first_screen_ok {
     my ($browser, $width, $height) = @_;
     $browser->ask(

@@ -14,7 +14,7 @@ Testing::Tabs->require_or_skip_all($_) for Testing::Browser->names;
 my $STEPS = $ENV{EVENTSOURCE_XS_STEPS} || 25;
 my $TABS  = 5;
 
-# How many of the steps, and the seconds between two events.
+# The share of the steps, and the seconds between two events.
 my %PACE = (Chromium => [1.3, 0.01], Firefox => [1, 0.01], 'Firefox, a SharedWorker' => [0.4, 0.1]);
 
 my %case;

@@ -1,4 +1,4 @@
-# What a follower reads and writes in each database, whatever attributes an application gives all its handles.
+# The reads and writes of a follower in each database, whatever attributes an application gives all its handles.
 
 use lib 't/lib';
 use Testing;

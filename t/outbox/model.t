@@ -15,7 +15,7 @@ my $LEASE     = 10;
 my $first = $ENV{EVENTSOURCE_XS_SEED} // time ^ $$ << 8;
 note "seed $first";
 
-# What the model finds with a seed, with a line that repeats it.
+# The problems that the model finds with a seed, with a line that repeats it.
 sub problems {
     my ($seed, %option) = @_;
     srand $seed;

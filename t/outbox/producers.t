@@ -138,7 +138,7 @@ SKIP: {
     return;
 }
 
-# What SQL writes: by the function, by a trigger, and by an INSERT.
+# Rows that SQL writes: by the function, by a trigger, and by an INSERT.
 sub sql_ok {
     my $outbox = shift;
     my $dbh    = $outbox->database->connect;

@@ -60,7 +60,7 @@ for (const type of ['notes', 'figures', 'gap', 'position', 'board', 'forget', 'j
   hub.addEventListener(type, ({lastEventId}) => show('last-event-id', lastEventId));
 }
 
-// What the page says about its connection: all of it follows from `absence` and `opened`.
+// The status of the connection, as the page shows it: all of it follows from `absence` and `opened`.
 
 const STATES = {connecting: 'connecting', open: 'open', lost: 'reconnecting', refused: 'refused; reload the page'};
 const GAPS = {unknown: 'the hub was restarted: notes may be missing', evicted: 'notes are missing: the history no longer has them'};

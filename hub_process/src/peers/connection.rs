@@ -82,7 +82,7 @@ pub enum Keeps {
 
 saved!(Keeps: Nothing, Process, Streams);
 
-/// How the events of a peer include the name of their channel.
+/// The form in which the events of a peer include the name of their channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EventForm {
     /// It has greeted a program that did not ask, or has not greeted.

@@ -1,4 +1,4 @@
-//! What a member or a will announces as a draft, and back.
+//! The announcements of members and wills as drafts, and back.
 
 use crate::store::{Draft, MemberHere, MemberPart};
 use eventsource_xs::event::Unnumbered;

@@ -1,4 +1,4 @@
-//! What a program of saved state 27 kept of the members of this machine, beside the list of members, which has it now.
+//! The members of this machine as a program of saved state 27 kept them, beside the list of members, which has all now.
 
 use super::member_drafts::kept_of;
 use crate::store::{Draft, MemberPart};

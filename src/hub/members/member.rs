@@ -138,7 +138,7 @@ pub(super) struct SavedMember {
     here: SavedHere,
 }
 
-/// How a member is announced again. The version before kept that elsewhere.
+/// The event with which a member is announced again. The version before kept that elsewhere.
 #[derive(Debug)]
 struct SavedHere(Option<Box<Here>>);
 

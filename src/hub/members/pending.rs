@@ -1,4 +1,4 @@
-//! What waits for the store of a member of a hub: one change at a time, in their order.
+//! The changes of a member that wait for the store of a hub: one at a time, in their order.
 //!
 //! A change waits while an earlier one of the same member is asked for. If the store fails it, it is asked again when the store
 //! is up. Changes that cancel each other out are not asked for, so at most three of a member wait: that it has gone, that it
@@ -7,24 +7,24 @@
 use crate::event::Unnumbered;
 use crate::hub::{Announcement, KeptMember, MemberData, Statement};
 
-/// What a store is asked for a member: to append the announcement, and what it keeps of a member that is here.
+/// A request to a store: to append the announcement of a member, and to keep this of one that is here.
 pub type MemberChange = (Announcement, Option<KeptMember>);
 
-/// How a member of this machine is announced again: with its last event that the store has not refused, and the data of that.
+/// The last event of a member of this machine that the store has not refused, with its data. It announces the member again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Here {
     pub(super) event: Unnumbered,
     pub(super) data: MemberData,
 }
 
-/// What waits for the store of a member.
+/// The changes of a member that wait for the store.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
-    /// What the store was asked last, unless it has done that.
+    /// The last request to the store, unless it has done that.
     asked: Option<MemberChange>,
-    /// Whether it has still to answer. Otherwise it has failed, and has perhaps done it.
+    /// True while the store has still to answer. Otherwise it has failed, and has perhaps done it.
     is_asking: bool,
-    /// What it is asked then.
+    /// The requests after that.
     changes: Vec<MemberChange>,
     /// The data of the member that the store has told last.
     stored: Option<MemberData>,

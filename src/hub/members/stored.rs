@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A member that lingers, and when it leaves.
 pub type LingeringMember = (MemberKey, Instant);
 
-/// Who has asked for the entry of a member.
+/// The machine that has asked for the entry of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryOrigin {
     /// This machine, for a member of its own.

@@ -42,7 +42,7 @@ sub connect_info {
     return ($self->dsn, $self->user, $self->password, {%default, %attribute});
 }
 
-# Why it cannot be started here; undef if it can.
+# The reason why it cannot be started here; undef if it can.
 sub missing {
     my $class    = shift;
     my ($module) = grep { !has_module($_) } 'DBI', 'DBD::' . $class->driver;

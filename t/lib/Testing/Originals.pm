@@ -91,7 +91,7 @@ sub _random {
     return sub { return @_ ? $_[rand @_] : int rand 1_000_000 };
 }
 
-# What the manual lists, with code as Markdown marks it.
+# The items of the manual, with code as Markdown marks it.
 sub _listed {
     open my $manual, '<', 'perl/EventSource/Migration.pod' or die "perl/EventSource/Migration.pod: $!\n";
     my ($list) = do { local $/ = undef; <$manual> }

@@ -10,9 +10,10 @@ use warnings;
 #   my @problems = Testing::OutboxModel->new(class => $class)->run;
 #   my @problems = Testing::OutboxModel->new(class => $class, stop_at => 7, stop_for => 30)->run;
 #
-# What is checked: a row is published if its transaction is committed, and never before; once, as long as the hub remembers;
-# after all rows of its key that were committed before it, if the writers of the key exclude each other; it is set aside only if
-# the hub refuses it for good; when nothing fails any more, no row waits for longer than the lease and some seconds.
+# The rules that are checked: a row is published if its transaction is committed, and never before; once, as long as the hub
+# remembers; after all rows of its key that were committed before it, if the writers of the key exclude each other; it is set
+# aside only if the hub refuses it for good; when nothing fails any more, no row waits for longer than the lease and some
+# seconds.
 
 use List::Util qw(first min sum0);
 use Testing::OutboxModel::Database;
@@ -25,7 +26,7 @@ my $MOST_ACTS = 120;
 # Channels and keys. The writers of the last key do not wait for each other.
 my @PLACES = (['a', 1], ['a', 2], ['a', undef], ['b', undef], ['b', ''], ['a', 'free']);
 
-# How probable each fault is, where the scheduler has chosen it for a run.
+# The probability of each fault, where the scheduler has chosen it for a run.
 my %FAULT = (
     answer_lost     => 0.1,
     break           => 0.1,
@@ -107,7 +108,7 @@ sub run {
     return @{$self->{problems}};
 }
 
-# What the database and the hub call
+# Methods for the database and the hub
 
 # Other things happen in the middle of a call: its follower is stopped.
 sub interrupt {

@@ -72,7 +72,7 @@ sub new {
     return $self;
 }
 
-# How many transactions had which outcome.
+# The numbers of transactions by their outcomes.
 sub outcomes {
     my $self = shift;
     my %count;
@@ -86,7 +86,7 @@ sub start {
     return;
 }
 
-# What is wrong with the transactions of a ledger: lines of text. Also what processes have complained of.
+# The mistakes in the transactions of a ledger, and the complaints of processes: lines of text.
 sub wrong {
     my ($self, @committed) = @_;
     my %is_committed = map { $_ => 1 } @committed;

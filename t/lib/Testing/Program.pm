@@ -35,7 +35,7 @@ END {
 
 # Public methods
 
-# How it is asked to end, before its process group is killed: for a subclass.
+# Asks it to end, before its process group is killed; a subclass may have another way.
 sub ask_to_end { my $self = shift; kill TERM => $self->pid; return }
 
 sub has_ended {

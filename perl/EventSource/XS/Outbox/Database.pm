@@ -202,8 +202,8 @@ sub problem_of_version {
     return "the table $self->{table} has version $version, and this release needs $VERSION";
 }
 
-# Why the database refuses to insert rows, and to follow, by these words; undef if it does not. The statements change nothing:
-# rights are checked before rows are sought.
+# The reasons why the database refuses to insert rows, and to follow, by these words; none if it does not. The statements
+# change nothing: rights are checked before rows are sought.
 sub refusals {
     my $self  = shift;
     my $table = $self->{table};

@@ -67,7 +67,7 @@ sub take {
 
 # Private methods
 
-# Where show_channel puts the channel into the data, the data that was published is a part of it. A bridge that was not told of
+# The data that was published is a part of the data where show_channel puts the channel into that. A bridge that was not told of
 # that has published without.
 sub _as_published {
     my ($self, $event) = @_;

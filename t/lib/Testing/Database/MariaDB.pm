@@ -8,7 +8,7 @@ use warnings;
 
 use parent 'Testing::Database::Server';
 
-# Where nothing is waited for: the kernel writes to the disk when it likes.
+# Settings with which nothing is waited for: the kernel writes to the disk when it likes.
 my %STORAGE = (
     'innodb-autoextend-increment' => 1,
     'innodb-buffer-pool-size'     => '16M',

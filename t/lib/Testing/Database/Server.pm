@@ -12,8 +12,8 @@ use warnings;
 #
 # It writes to the kernel, which outlives it, and does not wait for the disk.
 #
-# What a program sets up is kept in target/databases, and each start copies it. Servers refuse to run as root, so they run as
-# nobody then.
+# The folder that a program sets up is kept in target/databases, and each start copies it. Servers refuse to run as root, so
+# they run as nobody then.
 #
 # A subclass has `programs` (the server, and what sets it up), `setup` (that command, for a folder and a file with
 # `setup_input`), `first_arguments` and `settings` of the server, and `creation_of` (the SQL for a user with a password).

@@ -64,7 +64,7 @@ sub rollback {
     return splice @{$transaction->{rows}};
 }
 
-# What happens to it
+# Events that happen to it
 
 # Something was committed, by a handle or a producer.
 sub note_change {

@@ -38,7 +38,7 @@ sub kill {
     return;
 }
 
-# What a closed connection had sent: the hub reads it at once, later, or never.
+# The events that a closed connection had sent: the hub reads them at once, later, or never.
 sub read_later {
     my ($self, @events) = @_;
     my $world = $self->{world};
@@ -155,7 +155,7 @@ sub _is_open {
     return !$self->{is_broken} && $self->{generation} == $hub->{generation};
 }
 
-# What was sent before may be read later.
+# The events that were sent before may be read later.
 sub _fail {
     my $self = shift;
     my ($hub, $world) = @$self{qw(hub world)};
