@@ -21,9 +21,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The version of the layout of everything that is saved.
-pub const VERSION: u32 = 28;
+pub const VERSION: u32 = 29;
 
-/// The version before, which is restored, too. What differs is found by this name.
+/// The version of the release before, which is restored, too. What differs is found by this name.
 pub const BEFORE: u32 = 27;
 
 /// Takes values to save.

@@ -226,22 +226,26 @@ impl Hub {
     }
 }
 
-/// Encoded events and snapshots are not saved: streams begin another round, and with the state again.
+/// Encoded events are not saved: streams begin another round. A program of the version before has not saved snapshots either.
 impl Saved for Hub {
     fn save(&self, to: &mut Saver) {
-        let Self { epoch, logs, pending, counts, stored, readers, encoding: _, snapshots: _ } = self;
+        let Self { epoch, logs, pending, counts, stored, readers, encoding: _, snapshots } = self;
         to.add(epoch);
         to.add(logs);
         to.add(pending);
         to.add(counts);
         to.add(stored);
         to.add(readers);
+        to.add(snapshots);
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
         let hub = Self::with_logs(from.take()?, from.take()?);
         let (pending, counts, stored, readers) = (from.take()?, from.take()?, from.take()?, from.take()?);
         let mut hub = Self { pending, counts, stored, readers, ..hub };
+        if !from.is_of_before() {
+            return Ok(Self { snapshots: from.take()?, ..hub });
+        }
         // A channel may have had only what was kept for a snapshot.
         let slots: Vec<usize> = hub.logs.channels().iter().map(|(at, _)| at).collect();
         slots.into_iter().for_each(|at| hub.remove_if_unused(TopicId::Channel(at as u32)));

@@ -429,22 +429,21 @@ saved!(LogEntry { seq, at, event, key, retain, has_custom_id, channel });
 saved!(Retain: No, Newest, Forget);
 saved!(Compacted { newest, discarded_through });
 
-/// What is kept for streams that are sent an earlier state is not saved: they begin with the state again. In its place is the
-/// number through which entries that forget a key may be evicted, which an earlier release restores.
+/// A program of the version before has saved a number in the place of the versions.
 impl Saved for Log {
     fn save(&self, to: &mut Saver) {
-        let Self { entries, bytes, evicted_through, state, versions: _, compacted } = self;
+        let Self { entries, bytes, evicted_through, state, versions, compacted } = self;
         to.add(entries);
         to.add(bytes);
         to.add(evicted_through);
-        to.add(evicted_through);
+        to.add(versions);
         to.add(state);
         to.add(compacted);
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
         let (entries, bytes, evicted_through) = (from.take()?, from.take()?, from.take()?);
-        from.take::<u64>()?;
-        Ok(Self { entries, bytes, evicted_through, state: from.take()?, versions: None, compacted: from.take()? })
+        let versions = if from.is_of_before() { from.take::<u64>().map(|_| None)? } else { from.take()? };
+        Ok(Self { entries, bytes, evicted_through, state: from.take()?, versions, compacted: from.take()? })
     }
 }

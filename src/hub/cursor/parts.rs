@@ -204,7 +204,7 @@ impl Parts {
         through.filter(|_| !self.is_ending || is_followed)
     }
 
-    /// Returns true if a process before this one began to send the state.
+    /// Returns true if a process of the saved version before began to send the state.
     pub(in crate::hub) fn is_of_process_before(&self) -> bool {
         self.last_of_state().is_some() && self.held.is_none()
     }
@@ -219,16 +219,17 @@ impl Parts {
     }
 }
 
-/// What a stream holds is not saved: it begins with the state again.
+/// A program of the version before has not saved what a stream holds: such a stream begins with the state again.
 impl Saved for Parts {
     fn save(&self, to: &mut Saver) {
-        let Self { list, resume_points, first_block, reported_through, is_ending, state_topics, held: _ } = self;
+        let Self { list, resume_points, first_block, reported_through, is_ending, state_topics, held } = self;
         to.add(list);
         to.add(resume_points);
         to.add(first_block);
         to.add(reported_through);
         to.add(is_ending);
         to.add(state_topics);
+        to.add(held);
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
@@ -239,7 +240,7 @@ impl Saved for Parts {
             reported_through: from.take()?,
             is_ending: from.take()?,
             state_topics: from.take()?,
-            held: None,
+            held: if from.is_of_before() { None } else { from.take()? },
         })
     }
 }
@@ -271,6 +272,7 @@ impl Saved for ResumePoint {
     }
 }
 
+saved!(HeldSnapshots { since, through, end, began, is_completion_queued });
 saved!(Part { topics, extent });
 saved!(Extent { after, until, baseline, uncompacted_through, state_through, state_since });
 saved!(Baseline { through, clock });

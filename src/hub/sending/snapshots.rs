@@ -95,3 +95,5 @@ impl StateSnapshots {
         self.bytes
     }
 }
+
+saved!(StateSnapshots { held, channels, bytes, cleaned_bytes });

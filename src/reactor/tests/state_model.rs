@@ -311,8 +311,8 @@ impl Run {
         self.world.apply(Command::Publish { hub: HUB, event });
     }
 
-    /// A new client reads a little at a time, perhaps less than is published and forgotten meanwhile, whatever the history is.
-    /// It is sent the state without a gap, after a few times its size.
+    /// A new client reads a little at a time, perhaps less than is published and forgotten meanwhile, whatever the history is
+    /// and however often the process is upgraded. It is sent the state without a gap, after a few times its size.
     fn read_slowly(&mut self, number: usize) {
         if self.clients[number].history.is_some() {
             return; // what it follows beside the state may be evicted
@@ -346,6 +346,10 @@ impl Run {
             let client = self.world.client(stream);
             client.sends.push_back(Ok(reads));
             sent += reads;
+            if self.rng.u8(..8) == 0 {
+                self.world.upgrade();
+            }
+            let client = self.world.client(stream);
             if client.is_watched {
                 self.world.writable(stream);
             }
