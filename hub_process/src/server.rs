@@ -48,6 +48,7 @@ const STORE_LINGER: Duration = Duration::from_secs(5);
 
 /// Serves a hub until nobody needs it or the process is asked to end.
 pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    calls::outlive_file_limit();
     descriptors::raise_limit();
     let (mut server, monitors) = match arguments.state {
         None => begin(arguments)?,

@@ -399,7 +399,7 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
 #[test]
 fn a_hub_without_descriptors_refuses_streams_and_workers_and_serves_those_that_it_has() {
     let scene = Scene::new();
-    let mut hub = scene.limited(128);
+    let mut hub = scene.limited("-n 128");
     let mut worker = scene.client_with(settings());
     let mut clients = Vec::new();
     let refused = loop {

@@ -224,7 +224,7 @@ fn an_upgrade_leaves_it_as_it_is() {
 #[test]
 fn publish_connections_leave_half_of_the_places_to_workers() {
     let scene = Scene::new();
-    let mut hub = scene.limited(128);
+    let mut hub = scene.limited("-n 128");
     let mut workers = vec![scene.client_with(settings())];
     let mut publishers = Vec::new();
     let refused = loop {

@@ -7,7 +7,7 @@ use eventsource_xs::hub::{
     Announcement, EndRequest, Presence, Publication, Retain, StartPoint, Statement, SubscribeRequest,
 };
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{kept_settings, CallConnection, Error};
+use eventsource_xs::remote::{kept_settings, upgrade, CallConnection, Error};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
     Answer, FieldList, FileSettings, FileSync, FrameBuffer, Hello, HubSettings, NamedSettings, Request, Role,
@@ -18,10 +18,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 use support::{
     connect, event, follow, gone, in_file, kill, open, read_event, read_to_end, read_until, settings, signal, topics,
-    Scene, Signal,
+    Scene, Signal, PROGRAM,
 };
 
 fn stop(scene: &Scene, pid: u32) {
@@ -415,7 +416,7 @@ fn a_worker_that_waits_for_a_store_is_welcomed_by_the_hub_that_takes_its_place()
     let store = StoreSettings::parse("redis://127.0.0.1:1", Duration::from_secs(5)).expect("a store");
     let kept = NamedSettings { store: Some(store), ..NamedSettings::default() };
     kept_settings::write(&scene.place, &kept).expect("the test's own folder");
-    let mut process = scene.limited(1000);
+    let mut process = scene.limited("-n 1000");
     let mut first = connect(&scene);
     greet(&mut first, &scene, NamedSettings::default());
     let named = NamedSettings { store: Some(StoreSettings::Memory), ..NamedSettings::default() };
@@ -430,7 +431,7 @@ fn a_request_is_refused_while_there_is_no_hub() {
     let scene = Scene::new();
     let kept = NamedSettings { store: Some(in_file(&scene).store), ..NamedSettings::default() };
     kept_settings::write(&scene.place, &kept).expect("the test's own folder");
-    let mut process = scene.limited(1000);
+    let mut process = scene.limited("-n 1000");
     let mut job = scene.client_with(NamedSettings::default());
     job.publish(&event("news", "of the job")).expect("an id");
     let path = scene.folder.join("missing/events.db").to_str().expect("text").into();
@@ -450,6 +451,35 @@ fn a_request_is_refused_while_there_is_no_hub() {
     job.publish(&event("news", "again")).expect("an id");
     scene.stop();
     process.wait().expect("a child");
+}
+
+/// 1024 blocks are half a MiB, with bash a MiB.
+#[test]
+fn a_limit_of_the_size_of_files_fails_an_upgrade_and_events_for_the_store_and_ends_nothing() {
+    for has_file in [false, true] {
+        let scene = Scene::new();
+        let mut process = scene.limited("-f 1024");
+        let mut worker = scene.client_with(if has_file { in_file(&scene) } else { settings() });
+        let before = worker.welcome().clone();
+        let mut client = follow(&mut worker, 1, topics("news", None));
+        let large = "x".repeat(20_000);
+        let refused: Vec<Error> = (0..80).filter_map(|_| worker.publish(&event("large", &large)).err()).collect();
+        assert_eq!(refused.is_empty(), !has_file, "{refused:?}");
+        if let Some(refused) = refused.last() {
+            assert!(refused.to_string().contains("ulimit -f"), "{refused}");
+        }
+        let failed = upgrade(&Scene::start(), &scene.place, Some(Path::new(PROGRAM))).expect_err("no upgrade");
+        assert!(failed.to_string().contains("prlimit --fsize"), "{failed}");
+        if !has_file {
+            worker.publish(&event("news", "after")).expect("an id");
+            read_event(&mut client, "after");
+        }
+        let after = scene.client().welcome().clone();
+        assert_eq!((after.pid, after.epoch), (before.pid, before.epoch));
+        scene.stop();
+        assert!(process.wait().expect("a child").success());
+        assert!(read_to_end(&mut client).contains("retry: "));
+    }
 }
 
 #[test]

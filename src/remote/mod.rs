@@ -37,7 +37,8 @@ mod tests;
 /// System calls for eventsource-hub, which has no `unsafe` code of its own.
 pub mod calls {
     pub use crate::sys::daemon::{
-        begin_session, close_at_exec, execute, memory_file, next_signal, open_program, signals, Asked,
+        begin_session, close_at_exec, execute, memory_file, next_signal, open_program, outlive_file_limit, signals,
+        Asked,
     };
     pub use crate::sys::descriptor::{
         adopt, duplicate, is_connection, keep_at_exec, limit, set_close_at_exec, silence,

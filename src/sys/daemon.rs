@@ -80,7 +80,13 @@ pub fn next_signal(signals: BorrowedFd<'_>) -> Option<Asked> {
     Some(if u32::from_ne_bytes(number) == libc::SIGUSR2 as u32 { Asked::Upgrade } else { Asked::End })
 }
 
-/// Creates a file in memory. An `exec` closes it.
+/// Lets a write beyond the limit of the size of files (`ulimit -f`) fail with EFBIG. By default SIGXFSZ ends the process.
+pub fn outlive_file_limit() {
+    // SAFETY: takes two numbers, and no function of this process becomes a handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// Creates a file in memory. An `exec` closes it. The limit of the size of files holds for it, too.
 ///
 /// # Errors
 ///

@@ -87,7 +87,11 @@ impl Server {
         let mut state = new_program::begin_state(now);
         state.add_bytes(&paused.state);
         state.add(&saved);
-        let failed = |error: std::io::Error| format!("cannot save the state: {error}");
+        let failed = |error: std::io::Error| {
+            let is_limit = error.kind() == std::io::ErrorKind::FileTooLarge;
+            let remedy = format!("; prlimit --fsize=unlimited --pid {} raises the limit", std::process::id());
+            format!("cannot save the state: {error}{}", if is_limit { &remedy } else { "" })
+        };
         let state = new_program::state_file(&state.into_bytes()).map_err(failed)?;
         program.check(Some(&state))?;
         Err(program.exec(&state, &descriptors, &self.options.place))

@@ -66,9 +66,9 @@ impl Scene {
         (scene, worker)
     }
 
-    /// Starts a process that may have few descriptors, and waits until it listens.
-    pub fn limited(&self, descriptors: u32) -> Child {
-        let run = format!("ulimit -n {descriptors}; exec '{PROGRAM}' run --name shop --socket \"$0\"");
+    /// Starts a process with a limit, as words of `ulimit`, and waits until it listens.
+    pub fn limited(&self, limit: &str) -> Child {
+        let run = format!("ulimit {limit}; exec '{PROGRAM}' run --name shop --socket \"$0\"");
         let process = Command::new("sh").args(["-c", &run]).arg(self.place.socket()).spawn().expect("a shell");
         eventually("the hub listens", || UnixStream::connect(self.place.socket()).is_ok());
         process

@@ -3,6 +3,7 @@
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
 use rusqlite::ffi;
+use rustix::process::{getrlimit, Resource};
 use std::path::Path;
 
 /// Something that went wrong.
@@ -41,6 +42,9 @@ impl Fault {
         let message = match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => format!("{path}: the disk is full"),
             Some(rusqlite::ErrorCode::DatabaseBusy) => format!("{path}: another program uses it"),
+            Some(rusqlite::ErrorCode::SystemIoFailure) if getrlimit(Resource::Fsize).current.is_some() => {
+                format!("{path}: {error}, perhaps because of the limit of the size of files (ulimit -f)")
+            }
             _ => format!("{path}: {error}"),
         };
         Self::new(kind, message)
