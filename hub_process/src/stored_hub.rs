@@ -125,7 +125,7 @@ saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, own_members, cou
 impl StoredHub {
     /// Starts the store of these settings.
     pub fn begin(settings: &HubSettings, name: &Name, delivered: LastDelivered) -> io::Result<Self> {
-        Ok(Self::of(StoreThreads::start(settings, name)?, settings, name, delivered))
+        Ok(Self::of(StoreThreads::start(settings, name, delivered.last())?, settings, name, delivered))
     }
 
     fn of(threads: StoreThreads, settings: &HubSettings, name: &Name, delivered: LastDelivered) -> Self {
@@ -426,6 +426,7 @@ impl StoredHub {
             }
             Report::Entries(entries) => {
                 let entries = self.order.beginning.collect(entries);
+                self.order.will_deliver(&entries);
                 entries.into_iter().for_each(|entry| self.publish_entry(&entry, true, progress));
             }
             Report::Ready => {
@@ -554,7 +555,7 @@ impl StoredHub {
 
     /// Starts the store again. The hub in memory continues where the store does.
     pub fn restart(&mut self) -> io::Result<()> {
-        let threads = StoreThreads::start(&self.order.settings, &self.name)?;
+        let threads = StoreThreads::start(&self.order.settings, &self.name, self.order.beginning.last_delivered())?;
         self.replace_threads(threads);
         Ok(())
     }

@@ -453,6 +453,27 @@ fn a_request_is_refused_while_there_is_no_hub() {
     process.wait().expect("a child");
 }
 
+#[test]
+fn a_look_at_the_file_of_a_killed_process_loses_nothing() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(in_file(&scene));
+    let epoch = worker.welcome().epoch.clone();
+    for number in 1..=3 {
+        let id = worker.publish(&event("news", &format!("number {number}"))).expect("an id");
+        kill(worker.welcome().pid);
+        // The last connection of SQLite moves the WAL into the file, and removes it.
+        let looks = rusqlite::Connection::open(scene.folder.join("events.db")).expect("the file");
+        let count = looks.query_row("SELECT count(*) FROM entries", [], |row| row.get::<_, u64>(0));
+        assert_eq!((count, looks.close().is_ok()), (Ok(number), true));
+        assert!(!scene.folder.join("events.db-wal").exists());
+        worker = scene.client();
+        assert_eq!(worker.welcome().epoch, epoch);
+        assert!(id.ends_with(&format!("-{number}")), "{id}");
+    }
+    let text = resume(&mut worker, 1, "news", &format!("{epoch}-1"), "number 3");
+    assert!(text.contains("number 2") && !text.contains("event: gap"), "{text}");
+}
+
 /// 1024 blocks are half a MiB, with bash a MiB.
 #[test]
 fn a_limit_of_the_size_of_files_fails_an_upgrade_and_events_for_the_store_and_ends_nothing() {

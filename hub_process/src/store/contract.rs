@@ -83,6 +83,13 @@ pub struct Entry {
     pub draft: Draft,
 }
 
+/// The last entry that a hub has delivered, as it was written down before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    pub epoch: Box<str>,
+    pub seq: u64,
+}
+
 /// A request to a store.
 #[derive(Debug)]
 pub enum Ask {

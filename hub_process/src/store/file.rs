@@ -16,7 +16,8 @@
 //! can look at it, and an empty one begins a new epoch. If the file is removed or replaced while the hub runs, the store
 //! notices within a second after the next write, and begins with what is there, in a new epoch: what it has appended since is
 //! gone. If only the WAL was removed, nothing is lost: the process still has it open and moves it into the file, unless it is
-//! killed before that; then the epoch is new.
+//! killed before that; then the epoch is new, unless somebody else has moved the WAL into the file, as `sqlite3` does when it
+//! ends.
 
 mod database;
 mod entries;
@@ -28,7 +29,7 @@ mod place;
 mod tests;
 mod upkeep;
 
-use super::{now_ms, Draft, Engine, Report, StoreEnd};
+use super::{now_ms, Delivered, Draft, Engine, Report, StoreEnd};
 use eventsource_xs::wire::{Failure, FileSettings};
 use eventsource_xs::ErrorCode;
 use keeper::Keeper;
@@ -45,9 +46,9 @@ impl Engine for FileSettings {
         place::check(self.path.as_ref().as_ref()).map_err(|fault| fault.message.into())
     }
 
-    fn start(&self, _: &str, end: StoreEnd) -> io::Result<()> {
+    fn start(&self, _: &str, delivered: Option<Delivered>, end: StoreEnd) -> io::Result<()> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        start_in(Surroundings { now: Arc::new(now_ms), boot: boot.trim().into() }, self.clone(), end)
+        start_in(Surroundings { now: Arc::new(now_ms), boot: boot.trim().into(), delivered }, self.clone(), end)
     }
 }
 
@@ -73,6 +74,8 @@ struct Surroundings {
     now: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The identifier of the boot; empty if it is unknown.
     boot: Box<str>,
+    /// The last entry that was delivered in this boot, if that is known.
+    delivered: Option<Delivered>,
 }
 
 /// The retention of all channels together.

@@ -31,7 +31,7 @@ mod seam;
 mod untaken;
 
 pub use clock::now_ms;
-pub use contract::{Ask, Began, Entry, Report};
+pub use contract::{Ask, Began, Delivered, Entry, Report};
 pub use draft::{Draft, DraftKind};
 pub use member_part::{MemberHere, MemberPart};
 pub use seam::{Reporter, Store, StoreEnd};
@@ -47,7 +47,7 @@ trait Engine {
     }
 
     /// Starts the threads of the store, which take what is asked and report.
-    fn start(&self, hub: &str, end: StoreEnd) -> io::Result<()>;
+    fn start(&self, hub: &str, delivered: Option<Delivered>, end: StoreEnd) -> io::Result<()>;
 }
 
 /// Returns the store of these settings: the list of the stores that this program was built with. Fails with the reason and the
@@ -74,10 +74,10 @@ pub fn check_built(settings: &StoreSettings) -> Result<(), String> {
 }
 
 /// Starts the store of these settings, which are not those of memory.
-pub fn start(settings: &StoreSettings, hub: &Name) -> io::Result<Store> {
+pub fn start(settings: &StoreSettings, hub: &Name, delivered: Option<Delivered>) -> io::Result<Store> {
     let engine = engine(settings).map_err(|message| io::Error::new(io::ErrorKind::Unsupported, message))?;
     let (store, end) = Store::new()?;
-    engine.start(hub.as_str(), end)?;
+    engine.start(hub.as_str(), delivered, end)?;
     Ok(store)
 }
 

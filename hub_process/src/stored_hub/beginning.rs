@@ -7,7 +7,7 @@
 //! ```
 
 use super::last_delivered::LastDelivered;
-use crate::store::{Ask, Began, Entry};
+use crate::store::{Ask, Began, Delivered, Entry};
 
 /// How far the store has begun.
 #[derive(Debug, Default)]
@@ -177,6 +177,18 @@ impl Beginning {
         self.was_complete = false;
     }
 
+    /// Writes down what is about to be delivered, unless the history is still to prove that it has what was delivered before.
+    pub fn will_deliver(&mut self, epoch: &str, last_seq: u64) {
+        if self.proof.is_none() && !self.is_void() {
+            self.write_delivered(epoch, last_seq);
+        }
+    }
+
+    /// Returns what was delivered last.
+    pub fn last_delivered(&self) -> Option<Delivered> {
+        self.delivered.last()
+    }
+
     /// Writes down what was delivered last.
     pub fn write_delivered(&mut self, epoch: &str, last_seq: u64) {
         self.delivered.write(epoch, last_seq);
@@ -238,6 +250,22 @@ mod tests {
             beginning.begin(Some(("a", 5)), began("b", 0, 0), true);
             assert!(beginning.complete().is_none() && beginning.is_complete());
         }
+    }
+
+    #[test]
+    fn what_is_delivered_next_is_written_down_when_the_history_has_what_was_delivered_before() {
+        let folder = std::env::temp_dir().join(format!("eventsource-beginning-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a new folder");
+        let open = || LastDelivered::open(&folder.join("shop.sock.seen"));
+        open().write("a", 5);
+        let mut beginning = Beginning::new(open());
+        beginning.begin(None, began("a", 9, 0), true);
+        beginning.will_deliver("a", 6);
+        assert_eq!(open().read("a"), Some(5), "it would hide that 5 is missing");
+        beginning.check_entry(5);
+        beginning.will_deliver("a", 6);
+        assert_eq!(open().last(), Some(Delivered { epoch: "a".into(), seq: 6 }));
+        std::fs::remove_dir_all(&folder).expect("its own folder");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! same time. A file may be written over with its backup, or its WAL be damaged, while no process uses it. The process that
 //! follows reads here what must be in the history. What is here survives the process, not the machine.
 
+use crate::store::Delivered;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -34,6 +35,13 @@ impl LastDelivered {
         (known == padded(epoch)).then_some(seq)
     }
 
+    /// Returns what was delivered last, in whichever epoch.
+    pub fn last(&self) -> Option<Delivered> {
+        let (seq, epoch) = self.known()?;
+        let epoch = std::str::from_utf8(&epoch).ok()?.trim_end_matches('\0').into();
+        Some(Delivered { epoch, seq })
+    }
+
     fn known(&self) -> Option<(u64, [u8; EPOCH_BYTES])> {
         let mut bytes = [0; SEQ_BYTES + EPOCH_BYTES];
         self.file.as_ref()?.read_exact_at(&mut bytes, 0).ok()?;
@@ -51,7 +59,9 @@ impl LastDelivered {
         if let Some(file) = self.file.as_ref().filter(|_| seq > 0 && seq != self.written) {
             let mut bytes = seq.to_le_bytes().to_vec();
             bytes.extend(padded(epoch));
-            let _ = file.write_all_at(&bytes, 0); // without it only a rare loss goes unnoticed
+            if file.write_all_at(&bytes, 0).is_err() {
+                let _ = file.set_len(0); // what is there would prove too little
+            }
             self.written = seq;
         }
     }

@@ -437,6 +437,12 @@ impl Order {
         }
     }
 
+    /// Writes down what is delivered next: the process may be killed when a client has it.
+    pub fn will_deliver(&mut self, entries: &[Entry]) {
+        let last = entries.last().map_or(0, |last| last.seq);
+        self.beginning.will_deliver(&self.position.epoch, last.max(self.position.last_seq));
+    }
+
     /// Writes down what was delivered last, for a process that begins after this one was killed.
     pub fn write_delivered(&mut self) {
         self.beginning.write_delivered(&self.position.epoch, self.position.last_seq);

@@ -1,6 +1,6 @@
 //! The threads of the store: they run, are asked to end, have ended, and start again.
 
-use crate::store::{self, Ask, Report, Store};
+use crate::store::{self, Ask, Delivered, Report, Store};
 use eventsource_xs::wire::{HubSettings, Name};
 use std::io;
 use std::time::{Duration, Instant};
@@ -31,8 +31,8 @@ impl StoreThreads {
     }
 
     /// Starts the threads of these settings' store.
-    pub fn start(settings: &HubSettings, name: &Name) -> io::Result<Self> {
-        let threads = Self::new(store::start(&settings.store, name)?);
+    pub fn start(settings: &HubSettings, name: &Name, delivered: Option<Delivered>) -> io::Result<Self> {
+        let threads = Self::new(store::start(&settings.store, name, delivered)?);
         threads.retain(settings);
         Ok(threads)
     }

@@ -102,7 +102,7 @@ pub fn change(state: &mut BTreeMap<String, (u64, String)>, entry: &Entry) {
 impl Node {
     pub fn start(settings: &RedisSettings) -> Self {
         let name = Name::new("shop").expect("a name");
-        let store = store::start(&StoreSettings::Redis(Box::new(settings.clone())), &name).expect("threads");
+        let store = store::start(&StoreSettings::Redis(Box::new(settings.clone())), &name, None).expect("threads");
         let node = Self {
             store,
             logs: Vec::new(),

@@ -21,14 +21,15 @@
 //!
 //! An epoch must not assign a sequence number twice: a client that has seen the first one would silently miss the other. So
 //! the epoch is new whenever reported entries may be missing: after a loss of power unless the last process had `sync =>
-//! 'event'`, if the WAL of a killed process is missing, and if the file is a copy (a backup that was put back). If the file was
+//! 'event'`, if the WAL of a killed process is missing, and if the file is a copy (a backup that was put back). A file without
+//! the WAL that has what was delivered last in this boot is whole: another program has moved the WAL into it. If the file was
 //! written over, or its WAL damaged, the hub finds that it has delivered more (`stored/seen`). The entries that are there are
 //! kept: clients that come back are sent a `gap` event, but the history and the latest entry of each key are
 //! better than nothing. The key of opaque ids changes with the epoch, because they do not contain it.
 
 use super::fault::{Fault, Kind};
 use super::place::{is_same, wal_of, LOCK_PATIENCE};
-use crate::store::Began;
+use crate::store::{Began, Delivered};
 use eventsource_xs::wire::FileSync;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, ToSql};
@@ -89,6 +90,8 @@ pub struct Opening<'a> {
     pub sync: FileSync,
     /// The identifier of the machine's boot.
     pub boot: &'a str,
+    /// The last entry that was delivered in this boot, if that is known.
+    pub delivered: Option<&'a Delivered>,
     /// Why the epoch cannot continue, whatever the file says.
     pub lost: Option<&'a str>,
 }
@@ -123,7 +126,7 @@ impl Database {
         let lost = match opening.lost {
             Some(reason) => Some(reason.into()),
             None if is_new => None,
-            None => database.loss(has_wal, opening.boot)?,
+            None => database.loss(has_wal, opening)?,
         };
         let (began, last_at) = database.begin(lost, opening.boot)?;
         Ok((database, began, last_at))
@@ -191,7 +194,7 @@ impl Database {
     }
 
     /// Returns why reported entries may be missing, if they may.
-    fn loss(&self, has_wal: bool, boot: &str) -> Result<Option<Box<str>>, Fault> {
+    fn loss(&self, has_wal: bool, opening: &Opening<'_>) -> Result<Option<Box<str>>, Fault> {
         let path = self.path.display();
         if self.meta::<i64>("inode")?.is_some_and(|inode| Ok(inode) != self.inode()) {
             self.check_pages()?; // the WAL may be that of the other file
@@ -200,11 +203,13 @@ impl Database {
         if self.meta::<i64>("is_clean")? != Some(0) {
             return Ok(None);
         }
-        if !has_wal {
+        let last_boot = self.meta::<String>("boot")?.unwrap_or_default();
+        let is_same_boot = last_boot == opening.boot && !last_boot.is_empty();
+        let is_whole = has_wal || is_same_boot && self.has_delivered(opening)?;
+        if !is_whole {
             return Ok(Some(format!("{path}-wal is missing, and the hub had not ended").into()));
         }
-        let last_boot = self.meta::<String>("boot")?.unwrap_or_default();
-        if last_boot == boot && !boot.is_empty() {
+        if is_same_boot {
             return Ok(None);
         }
         self.check_pages()?;
@@ -212,6 +217,12 @@ impl Database {
             return Ok(None);
         }
         Ok(Some("the machine went down before the last events were synced to the disk".into()))
+    }
+
+    /// Returns true if the history has the last entry that was delivered: somebody else has moved the WAL into the file.
+    fn has_delivered(&self, opening: &Opening<'_>) -> Result<bool, Fault> {
+        let (began, _) = self.history()?;
+        Ok(opening.delivered.is_some_and(|last| last.epoch == began.epoch && last.seq <= began.last_seq))
     }
 
     /// Checks all pages. The entries have checksums of their own; this finds lists of free pages that are wrong, too.

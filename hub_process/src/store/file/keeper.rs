@@ -170,7 +170,9 @@ impl Keeper {
 
     fn opening(&self) -> Opening<'_> {
         let Self { real, settings, surroundings, lost, .. } = self;
-        Opening { path: real, sync: settings.sync, boot: &surroundings.boot, lost: lost.as_deref() }
+        let Surroundings { boot, delivered, .. } = surroundings;
+        let (sync, delivered, lost) = (settings.sync, delivered.as_ref(), lost.as_deref());
+        Opening { path: real, sync, boot, delivered, lost }
     }
 
     /// Takes note that history was lost: the next beginning has a new epoch.

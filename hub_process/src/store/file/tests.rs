@@ -5,7 +5,7 @@ mod index;
 mod killed;
 
 use super::{start_in, Surroundings};
-use crate::store::{Ask, Began, Draft, Entry, Report, Store};
+use crate::store::{Ask, Began, Delivered, Draft, Entry, Report, Store};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{ChannelEvictions, Retain};
 use eventsource_xs::wire::{Failure, FieldList, FileSettings, FileSync, StoreStatus};
@@ -69,16 +69,17 @@ impl Drop for Folder {
     }
 }
 
-/// A machine: its clock, and its boot.
+/// A machine: its clock, its boot, and what was delivered last in it.
 #[derive(Clone)]
 struct Machine {
     clock: Arc<AtomicU64>,
     boot: &'static str,
+    delivered: Option<Delivered>,
 }
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { clock: Arc::new(AtomicU64::new(1_700_000_000_000)), boot: "boot 1" }
+        Self { clock: Arc::new(AtomicU64::new(1_700_000_000_000)), boot: "boot 1", delivered: None }
     }
 }
 
@@ -101,7 +102,8 @@ impl Running {
         let clock = Arc::clone(&machine.clock);
         let now = Arc::new(move || clock.load(Ordering::SeqCst));
         let settings = FileSettings { path: path.to_str().expect("a path").into(), sync };
-        start_in(Surroundings { now, boot: machine.boot.into() }, settings, end).expect("a thread");
+        let surroundings = Surroundings { now, boot: machine.boot.into(), delivered: machine.delivered.clone() };
+        start_in(surroundings, settings, end).expect("a thread");
         Self { store, reports: VecDeque::new(), tickets: 0 }
     }
 

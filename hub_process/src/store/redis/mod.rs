@@ -80,7 +80,7 @@ mod sizes;
 mod state;
 mod writer;
 
-use super::{Engine, StoreEnd};
+use super::{Delivered, Engine, StoreEnd};
 use endpoint::Endpoint;
 use eventsource_xs::wire::RedisSettings;
 use reader::Reader;
@@ -109,7 +109,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 const STALE: Duration = Duration::from_secs(3);
 
 impl Engine for RedisSettings {
-    fn start(&self, hub: &str, end: StoreEnd) -> io::Result<()> {
+    fn start(&self, hub: &str, _: Option<Delivered>, end: StoreEnd) -> io::Result<()> {
         // Fails if the process has a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let producer = random_text()?;

@@ -212,12 +212,32 @@ fn a_wal_with_a_torn_end_leaves_the_entries_before_it() {
 }
 
 #[test]
-fn the_epoch_is_new_if_the_wal_of_a_killed_process_is_missing() {
-    let folder = Folder::new();
-    let epoch = killed(&folder, FileSync::Event);
-    std::fs::remove_file(folder.0.join("events-wal")).expect("a WAL");
-    let (_store, found) = Running::begin(&folder.file(), FileSync::Event);
-    assert!(*found.began.epoch != *epoch && found.began.reason.contains("-wal is missing"), "{:?}", found.began);
+fn the_epoch_is_new_if_the_wal_of_a_killed_process_is_missing_unless_another_program_has_moved_it_into_the_file() {
+    for (is_moved, boot, is_delivered_known, continues) in [
+        (false, "boot 1", true, false),
+        (true, "boot 1", true, true),
+        (true, "boot 1", false, false),
+        (true, "boot 2", true, false),
+    ] {
+        let folder = Folder::new();
+        let mut appender = Appender::start(&folder.file(), FileSync::Event);
+        let epoch = appender.next("began ").expect("a beginning").remove(0);
+        appender.next("entry ").expect("an entry");
+        appender.kill();
+        let (last, wal) = (appender.reported().last().map_or(1, |(seq, _)| *seq), folder.0.join("events-wal"));
+        match is_moved {
+            true => rusqlite::Connection::open(folder.file())
+                .and_then(|looks| looks.query_row("SELECT count(*) FROM entries", [], |row| row.get::<_, u64>(0)))
+                .map_or_else(|error| panic!("{error}"), |count| assert!(count > 0)),
+            false => std::fs::remove_file(&wal).expect("a WAL"),
+        }
+        assert!(!wal.exists());
+        let delivered = is_delivered_known.then(|| Delivered { epoch: (*epoch).into(), seq: last });
+        let machine = Machine { boot, delivered, ..Machine::default() };
+        let (_store, Beginning { began, .. }) = Running::begin_on(&folder.file(), FileSync::Event, &machine);
+        assert_eq!((*began.epoch == *epoch, began.reason.is_empty()), (continues, continues), "{began:?}");
+        assert!(continues || began.reason.contains("-wal is missing"), "{began:?}");
+    }
 }
 
 /// Returns the system calls of a child, one for each line: syncs, and what it has said.
