@@ -16,7 +16,9 @@
 pub use crate::codec::Malformed;
 use crate::codec::{Coded, Reader, Writer};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fs::File;
 use std::hash::Hash;
+use std::io::{self, Seek, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,17 +28,29 @@ pub const VERSION: u32 = 29;
 /// The version of the release before, which is restored, too. What differs is found by this name.
 pub const BEFORE: u32 = 27;
 
-/// Takes values to save.
+/// The bytes from which on a saver writes what it has into its file.
+const PIECE: usize = if cfg!(test) { 10 } else { 1 << 20 };
+
+/// Takes values to save: in memory, or into a file, so that no more memory is needed than for a piece.
 #[derive(Debug)]
 pub struct Saver {
     bytes: Vec<u8>,
+    file: Option<File>,
+    written: usize,
+    /// Why the file lacks something.
+    failure: Option<io::Error>,
     now: Instant,
 }
 
 impl Saver {
     /// Begins with nothing saved. Times are saved as distances from `now`.
     pub fn new(now: Instant) -> Self {
-        Self { bytes: Vec::new(), now }
+        Self { bytes: Vec::new(), file: None, written: 0, failure: None, now }
+    }
+
+    /// Begins with an empty file.
+    pub fn with_file(file: File, now: Instant) -> Self {
+        Self { file: Some(file), ..Self::new(now) }
     }
 
     /// Saves a value.
@@ -54,12 +68,41 @@ impl Saver {
         self.writer().size(count);
     }
 
-    /// Returns everything that was saved.
+    /// Returns everything that was saved in memory.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
+    /// Returns how many bytes everything has that was saved.
+    pub fn size(&self) -> usize {
+        self.written + self.bytes.len()
+    }
+
+    /// Returns the file with everything that was saved, at its beginning.
+    ///
+    /// # Errors
+    ///
+    /// If there is no file, or if it could not be written.
+    pub fn into_file(mut self) -> io::Result<File> {
+        self.write_piece();
+        match (self.failure, self.file) {
+            (None, Some(mut file)) => file.rewind().map(|()| file),
+            (failure, _) => Err(failure.unwrap_or_else(|| io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    fn write_piece(&mut self) {
+        if let Some(file) = self.file.as_mut().filter(|_| self.failure.is_none()) {
+            self.failure = file.write_all(&self.bytes).err();
+        }
+        self.written += self.bytes.len();
+        self.bytes.clear();
+    }
+
     fn writer(&mut self) -> Writer<'_> {
+        if self.bytes.len() >= PIECE && self.file.is_some() {
+            self.write_piece();
+        }
         Writer(&mut self.bytes)
     }
 }
@@ -333,6 +376,28 @@ saved_maps!(HashMap where Eq Hash, BTreeMap where Ord);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn a_file_has_what_is_saved_in_memory_or_none_if_it_could_not_be_written() {
+        let (now, values) = (Instant::now(), vec![Box::<str>::from("seven bytes"), "".into(), "x".repeat(100).into()]);
+        let saved = |mut saver: Saver| {
+            values.iter().for_each(|value| saver.add(value));
+            saver
+        };
+        let (bytes, path) = (saved(Saver::new(now)).into_bytes(), std::env::temp_dir().join("eventsource-saved"));
+        let path = path.with_extension(std::process::id().to_string());
+        let file = || File::options().create_new(true).read(true).write(true).open(&path).expect("a file");
+        let saver = saved(Saver::with_file(file(), now));
+        assert_eq!(saver.size(), bytes.len());
+        let mut read = Vec::new();
+        saver.into_file().and_then(|mut file| file.read_to_end(&mut read)).expect("a file");
+        assert_eq!(read, bytes);
+        std::fs::remove_file(&path).expect("its owner may");
+        let full = || File::options().write(true).open("/dev/full").expect("a device");
+        saved(Saver::with_file(full(), now)).into_file().expect_err("no room");
+    }
 
     #[test]
     fn values_come_back_in_their_order_and_times_as_distances() {

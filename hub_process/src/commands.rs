@@ -7,7 +7,12 @@ use eventsource_xs::remote::{self, Start};
 use eventsource_xs::saved::{BEFORE, VERSION};
 use std::error::Error;
 use std::io::{self, Read, Write};
+use std::sync::Mutex;
+use std::thread::{self, Builder};
 use std::time::Instant;
+
+/// How many threads a hub process has: the reactor's, up to three of a store, and one for monitors.
+const MOST_THREADS: usize = 5;
 
 /// Prints a text.
 pub fn print(text: &str) -> Result<(), Box<dyn Error>> {
@@ -32,8 +37,18 @@ pub fn check_state(version: u32) -> Result<(), Box<dyn Error>> {
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
     if !bytes.is_empty() {
-        let (_, saved) = SavedServer::read(&bytes, Instant::now())?;
+        let (_reactor, saved) = SavedServer::read(&bytes, Instant::now())?;
         saved.check_store()?;
+        try_threads()?;
     }
     print(&claim(version))
+}
+
+/// Tries whether there is room for the threads of a hub process: it could not continue without them.
+fn try_threads() -> io::Result<()> {
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        let _closed = gate.lock(); // until all have begun
+        (0..MOST_THREADS).try_for_each(|_| Builder::new().spawn_scoped(scope, || drop(gate.lock())).map(drop))
+    })
 }

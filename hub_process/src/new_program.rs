@@ -7,8 +7,9 @@
 //!
 //! 1. The program is opened: what is checked is what is run, whatever is installed meanwhile.
 //! 2. The program is run as `check-state VERSION`: it says that it reads states of this version.
-//! 3. The store ends, the reactor stops at the end of a turn, and all is saved.
-//! 4. The program is run again, with the state as its input: it says that it has read all of it.
+//! 3. The store ends, the reactor stops at the end of a turn, and all is saved, piece by piece: an allocation that fails would
+//!    end the process.
+//! 4. The program is run again, with the state as its input: it says that it has read all of it, and has room for threads.
 //! 5. The descriptors are to outlive the `exec`, and the process is the other program.
 //!
 //! Whatever fails before the `exec`, or the `exec` itself, leaves the process as it was. The other program takes everything
@@ -19,7 +20,7 @@ use eventsource_xs::remote::Place;
 use eventsource_xs::saved::{Malformed, Restorer, Saver, BEFORE, VERSION};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -39,11 +40,11 @@ pub fn claim(version: u32) -> String {
     format!("eventsource-hub reads states of version {version}")
 }
 
-/// Begins a state: a program of another version reads no further.
-pub fn begin_state(now: Instant) -> Saver {
-    let mut saver = Saver::new(now);
+/// Begins a state, in a file in memory: a program of another version reads no further.
+pub fn begin_state() -> io::Result<Saver> {
+    let mut saver = Saver::with_file(memory_file("eventsource-hub")?, Instant::now());
     saver.add(&VERSION);
-    saver
+    Ok(saver)
 }
 
 /// Reads the beginning of a state.
@@ -53,14 +54,6 @@ pub fn read_state(bytes: &[u8], now: Instant) -> Result<Restorer<'_>, Malformed>
         version @ (BEFORE | VERSION) => Ok(restorer.of_version(version)),
         _ => Err(Malformed),
     }
-}
-
-/// Writes a state into a file in memory.
-pub fn state_file(state: &[u8]) -> io::Result<File> {
-    let mut file = memory_file("eventsource-hub")?;
-    file.write_all(state)?;
-    file.rewind()?;
-    Ok(file)
 }
 
 /// The program as which the process is to continue.

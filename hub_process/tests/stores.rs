@@ -19,10 +19,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 use support::{
-    connect, event, follow, gone, in_file, kill, open, read_event, read_to_end, read_until, settings, signal, topics,
-    Scene, Signal, PROGRAM,
+    connect, event, follow, gone, in_file, is_eventually, kill, open, read_event, read_to_end, read_until, settings,
+    signal, topics, Scene, Signal, PROGRAM,
 };
 
 fn stop(scene: &Scene, pid: u32) {
@@ -472,6 +473,41 @@ fn a_look_at_the_file_of_a_killed_process_loses_nothing() {
     }
     let text = resume(&mut worker, 1, "news", &format!("{epoch}-1"), "number 3");
     assert!(text.contains("number 2") && !text.contains("event: gap"), "{text}");
+}
+
+#[test]
+fn an_upgrade_without_enough_memory_or_descriptors_changes_nothing() {
+    let (scene, mut settings) = (Scene::new(), settings());
+    settings.hub.history.bytes = 1 << 30;
+    let mut worker = scene.client_with(settings);
+    let before = worker.welcome().clone();
+    let mut client = follow(&mut worker, 1, topics("news", None));
+    let large = "x".repeat(200_000);
+    (0..80).for_each(|_| drop(worker.publish(&event("large", &large)).expect("an id")));
+    let status = fs::read_to_string(format!("/proc/{}/status", before.pid)).expect("a process");
+    let size =
+        status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let most = (size.expect("a number") << 10) + (6 << 20);
+    let limit = |words: &str| {
+        let mut command = Command::new("prlimit");
+        assert!(command.args([words, "--pid", &before.pid.to_string()]).status().expect("prlimit").success());
+    };
+    for (less, enough, message) in [
+        ("--nofile=8:", "--nofile=1000:", "Too many open files"),
+        (&format!("--as={most}:"), "--as=unlimited:", "cannot save the state: memory allocation failed"),
+    ] {
+        limit(less);
+        signal(before.pid, Signal::USR2); // no descriptor is left for a command
+        let log = || fs::read_to_string(scene.place.log()).expect("a log");
+        assert!(is_eventually(|| log().contains(message)), "{}", log());
+        limit(enough);
+        worker.publish(&event("news", less)).expect("an id");
+        read_event(&mut client, less);
+    }
+    scene.upgrade();
+    worker.publish(&event("news", "after")).expect("an id");
+    read_event(&mut client, "after");
+    assert_eq!((scene.client().welcome().pid, &scene.client().welcome().epoch), (before.pid, &before.epoch));
 }
 
 /// 1024 blocks are half a MiB, with bash a MiB.

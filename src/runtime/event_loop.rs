@@ -24,7 +24,6 @@ use super::wake::end_signal::EndSignal;
 use super::wake::waker::Rest;
 use crate::histogram::Scale;
 use crate::reactor::{Answer, Command, Reactor, ReactorState, Ready, StreamId};
-use crate::saved::Saver;
 use crate::sys::epoll::Epoll;
 use crate::sys::{descriptor, socket};
 use crossbeam_channel::Receiver;
@@ -122,8 +121,7 @@ impl EventLoop {
     }
 
     /// Saves what the reactor holds, and waits until it is to continue.
-    fn pause(&mut self, pause: Pause, now: Instant) {
-        let mut saver = Saver::new(now);
+    fn pause(&mut self, Pause { mut saver, saved, resumed }: Pause) {
         saver.add(&self.handle.numbers());
         saver.add(&self.handle.total());
         let streams: Vec<_> = self.streams.streams().collect();
@@ -139,8 +137,8 @@ impl EventLoop {
             socket.as_raw_fd()
         };
         self.reactor.save(number, &mut saver);
-        if pause.saved.send((saver.into_bytes(), descriptors.into_inner())).is_ok() {
-            let _ = pause.resumed.recv(); // fails when the other end is dropped
+        if saved.send((saver, descriptors.into_inner())).is_ok() {
+            let _ = resumed.recv(); // fails when the other end is dropped
         }
     }
 
@@ -185,7 +183,7 @@ impl EventLoop {
             drop(turn);
             if let Some(pause) = self.pause.take() {
                 match self.queue.is_empty() {
-                    true => self.pause(pause, now),
+                    true => self.pause(pause),
                     false => self.pause = Some(pause), // events of members
                 }
             }

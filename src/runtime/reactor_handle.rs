@@ -12,6 +12,7 @@ use super::wake::waker::Waker;
 use crate::histogram::Times;
 use crate::hub;
 use crate::reactor::{Command, HubId, StreamId};
+use crate::saved::Saver;
 use crate::stream::Stats;
 use crate::stream::{after, Reason, Settings};
 use crate::sys::epoll::Signal;
@@ -66,8 +67,10 @@ impl Queued {
 /// A request to stop at the end of a turn.
 #[derive(Debug)]
 pub(crate) struct Pause {
-    /// Takes what the reactor holds, saved, and the numbers of its descriptors.
-    pub(super) saved: Sender<(Vec<u8>, Vec<i32>)>,
+    /// Saves what the reactor holds.
+    pub(super) saver: Box<Saver>,
+    /// Takes that, and the numbers of the reactor's descriptors.
+    pub(super) saved: Sender<(Box<Saver>, Vec<i32>)>,
     /// The reactor continues when the other end is dropped.
     pub(super) resumed: Receiver<()>,
 }

@@ -16,6 +16,7 @@ use super::reactor_handle::{Numbers, Pause, Queued, ReactorHandle};
 use super::stats::Counts;
 use super::stream_state::StreamState;
 use crate::reactor::{ReactorState, StreamId};
+use crate::saved::Saver;
 use crossbeam_channel::{bounded, Sender};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,19 +28,17 @@ const PAUSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A reactor that has stopped, and continues when this is dropped.
 #[derive(Debug)]
 pub struct Paused {
-    /// The state of the reactor.
-    pub state: Vec<u8>,
     /// The numbers of the descriptors that the new program takes.
     pub descriptors: Vec<i32>,
     _resumes: Sender<()>,
 }
 
-/// Stops the reactor at the end of a turn. The caller opens no stream and publishes nothing meanwhile.
+/// Stops the reactor at the end of a turn, and saves its [`State`]. The caller opens no stream and publishes nothing meanwhile.
 ///
 /// # Errors
 ///
 /// [`Error::ShuttingDown`] or [`Error::Timeout`].
-pub fn pause() -> Result<Paused, Error> {
+pub fn pause(saver: Saver) -> Result<(Box<Saver>, Paused), Error> {
     let reactor = {
         check_shutdown()?;
         let process = lock_process();
@@ -47,9 +46,9 @@ pub fn pause() -> Result<Paused, Error> {
     };
     let (saved, answer) = bounded(1);
     let (resumes, resumed) = bounded(0);
-    reactor.send_queued(Queued::Pause(Pause { saved, resumed }));
-    let (state, descriptors) = answer.recv_timeout(PAUSE_TIMEOUT).map_err(|_| Error::Timeout)?;
-    Ok(Paused { state, descriptors, _resumes: resumes })
+    reactor.send_queued(Queued::Pause(Pause { saver: Box::new(saver), saved, resumed }));
+    let (saver, descriptors) = answer.recv_timeout(PAUSE_TIMEOUT).map_err(|_| Error::Timeout)?;
+    Ok((saver, Paused { descriptors, _resumes: resumes }))
 }
 
 /// The state of a reactor, read and checked.

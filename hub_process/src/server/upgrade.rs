@@ -23,9 +23,12 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
+
+/// The least memory that is tried before a state is saved.
+const LEAST_MEMORY: usize = 4 << 20;
 
 impl Server {
     /// Continues as another program. Returns only if that fails; then the process continues as it is, and the askers receive
@@ -76,23 +79,17 @@ impl Server {
     }
 
     fn exec_program(&mut self, askers: &[u64], program: &Program) -> Result<Infallible, String> {
-        let paused = runtime::saved_reactor::pause().map_err(|error| error.to_string())?;
+        let state = new_program::begin_state().map_err(cannot_save)?;
+        let (mut state, paused) = runtime::saved_reactor::pause(state).map_err(|error| error.to_string())?;
         self.report_ends(); // from here on every stream here is one of the reactor, too
         self.report_progress();
         self.succession.take_presence(Instant::now());
         self.send_log();
-        let now = Instant::now();
+        try_memory(state.size())?;
         let saved = self.saved(askers, program);
         let descriptors: Vec<i32> = saved.numbers().chain(paused.descriptors.iter().copied()).collect();
-        let mut state = new_program::begin_state(now);
-        state.add_bytes(&paused.state);
         state.add(&saved);
-        let failed = |error: std::io::Error| {
-            let is_limit = error.kind() == std::io::ErrorKind::FileTooLarge;
-            let remedy = format!("; prlimit --fsize=unlimited --pid {} raises the limit", std::process::id());
-            format!("cannot save the state: {error}{}", if is_limit { &remedy } else { "" })
-        };
-        let state = new_program::state_file(&state.into_bytes()).map_err(failed)?;
+        let state = state.into_file().map_err(cannot_save)?;
         program.check(Some(&state))?;
         Err(program.exec(&state, &descriptors, &self.options.place))
     }
@@ -171,6 +168,20 @@ impl Server {
     }
 }
 
+/// Tries whether there is memory for what the server saves: less than the reactor's part, as a rule. An allocation that fails
+/// would end the process.
+fn try_memory(size: usize) -> Result<(), String> {
+    let tried = Vec::<u8>::new().try_reserve_exact(size.max(LEAST_MEMORY));
+    tried.map_err(|error| format!("cannot save the state: {error}"))
+}
+
+/// Says why a state cannot be saved, and the remedy if it is a limit.
+fn cannot_save(error: io::Error) -> String {
+    let is_limit = error.kind() == io::ErrorKind::FileTooLarge;
+    let remedy = format!("; prlimit --fsize=unlimited --pid {} raises the limit", std::process::id());
+    format!("cannot save the state: {error}{}", if is_limit { &remedy } else { "" })
+}
+
 /// The state that another program needs to continue, beside that of the reactor.
 #[derive(Debug)]
 pub struct SavedServer {
@@ -213,9 +224,14 @@ impl SavedServer {
     /// Reads a state: what the reactor holds, and everything else.
     pub fn read(bytes: &[u8], now: Instant) -> Result<(runtime::saved_reactor::State, Self), Malformed> {
         let mut restorer = new_program::read_state(bytes, now)?;
-        let mut reactor = restorer.take_bytes().map(|bytes| restorer.part(bytes))?;
-        let both = (reactor.take()?, restorer.take()?);
-        reactor.end()?;
+        let reactor = match restorer.is_of_before() {
+            true => {
+                let bytes = restorer.take_bytes()?;
+                restorer.part(bytes).take()?
+            }
+            false => restorer.take()?,
+        };
+        let both = (reactor, restorer.take()?);
         restorer.end()?;
         Ok(both)
     }
