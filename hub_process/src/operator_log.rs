@@ -84,8 +84,7 @@ impl Operator {
     pub fn log_refused_members(&mut self, has_refused: impl FnOnce() -> bool) {
         if !self.has_logged_members && has_refused() {
             self.has_logged_members = true;
-            log_message("a stream has opened without its member: a channel has max_members, the state is full, or the application \
-                 retains an event without a key where members are counted");
+            log_message("a stream has opened without its member: a channel has max_members, or the state is full");
         }
     }
 

@@ -403,9 +403,7 @@ sub _log_refused_members {
     my $self = shift;
     return if $self->{has_logged_refused_members} || !$self->_has_refused_members;
     $self->{has_logged_refused_members} = 1;
-    warn
-        'EventSource::Hub: a stream has opened without its member: a channel has max_members, the state is full, or the '
-        . "application retains an event without a key where members are counted.\n";
+    warn "EventSource::Hub: a stream has opened without its member: a channel has max_members, or the state is full.\n";
     return;
 }
 

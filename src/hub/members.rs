@@ -194,12 +194,8 @@ impl Members {
         std::mem::take(&mut self.wills).into_values().map(|will| *will).collect()
     }
 
-    /// Returns true if the hub itself retains an event with this key: of somebody who is here, or without a key the number of
-    /// members.
+    /// Returns true if the hub itself retains an event with this key: of somebody who is here.
     pub fn has_event(&self, channel: &[u8], key: &[u8]) -> bool {
-        if key.is_empty() {
-            return self.counts.is_published(channel) || self.counts.has(channel) && self.rooms.count(channel) > 0;
-        }
         self.rooms.find(channel, key).and_then(|at| self.rooms.get(at)).map_or(false, |member| !member.is_counted)
     }
 

@@ -155,7 +155,7 @@ pub use members::{
     EntryOrigin, Fits, LingeringMember, MemberChange, MemberInfo, MemberKey, MemberPage, Members, MAX_MEMBERS_OF_STREAM,
 };
 pub use presence::{
-    number_of_members, room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Statement,
+    number_of_members, room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Statement, COUNT_KEY,
 };
 pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::publication::Publication;

@@ -11,6 +11,10 @@ pub(super) const COUNT_EVENT: &str = "count";
 /// name in UTF-8 has this byte.
 const COUNTED: u8 = 0xFF;
 
+/// The key of the event with the number of members. No event of an application has it, as no key in UTF-8 does, and it has no
+/// name for clients: such an event and one that the application retains without a key do not replace each other.
+pub const COUNT_KEY: &[u8] = &[0xFF];
+
 /// Returns the channel in which a store keeps members of a channel.
 pub(super) fn kept_channel(channel: &[u8], is_counted: bool) -> Box<[u8]> {
     match is_counted {
@@ -119,13 +123,13 @@ impl Announcement {
         Self { channel: kept_channel(channel, is_counted), key: id.into(), retain, event, statement }
     }
 
-    /// The number of a channel's members. It has no key of its own, and nothing is retained of nobody.
+    /// The number of a channel's members. Nothing is retained of nobody.
     pub(super) fn of_count(channel: &[u8], number: usize) -> Self {
         let text = number.to_string();
         let name = EventName::new(Text::from(COUNT_EVENT)).ok().map(Field::Event);
         let event = Unnumbered::of(name.into_iter().chain([Field::Data(Text::from(&*text))]));
         let retain = if number == 0 { Retain::Forget } else { Retain::Newest };
-        Self { channel: channel.into(), key: Box::default(), retain, event, statement: Statement::Number }
+        Self { channel: channel.into(), key: COUNT_KEY.into(), retain, event, statement: Statement::Number }
     }
 }
 
@@ -160,7 +164,7 @@ mod tests {
             let data = number.to_string();
             let name = EventName::new(Text::from("count")).expect("a name");
             let fields = [Field::Event(name), Field::Data(Text::from(&*data))];
-            assert_eq!((&event, &*key), (&Unnumbered::of(fields.iter().copied()), &b""[..]));
+            assert_eq!((&event, &*key), (&Unnumbered::of(fields.iter().copied()), COUNT_KEY));
             assert_eq!(number_of_members(fields.iter().copied()), Some(number));
             assert_eq!(number_of_members(fields[1..].iter().copied()), None, "an event of another type");
             assert_eq!(number_of_members(fields[..1].iter().copied()), None, "an event without data");

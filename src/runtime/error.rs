@@ -23,8 +23,6 @@ pub enum Error {
     ReservedId,
     /// The event would change what is retained of a member who is here.
     MemberKey,
-    /// The event would change the retained number of members, which has no key.
-    CountKey,
     /// The event cannot be retained.
     Full(Full),
     /// The reactor did not answer in time.
@@ -34,21 +32,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the error of an event that would change what the hub itself retains with a key.
-    pub fn of_kept_key(key: &[u8]) -> Self {
-        if key.is_empty() {
-            Self::CountKey
-        } else {
-            Self::MemberKey
-        }
-    }
-
     /// Returns the kind of failure.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::System(_) | Self::ShuttingDown => ErrorCode::Unavailable,
             Self::OtherHub | Self::SpawnedChild => ErrorCode::State,
-            Self::TooManyTopics { .. } | Self::ReservedId | Self::MemberKey | Self::CountKey => ErrorCode::Invalid,
+            Self::TooManyTopics { .. } | Self::ReservedId | Self::MemberKey => ErrorCode::Invalid,
             Self::Full(_) => ErrorCode::Full,
             Self::Timeout => ErrorCode::Timeout,
         }
@@ -59,7 +48,7 @@ impl Error {
         match self {
             Self::TooManyTopics { .. } => Some("channels"),
             Self::ReservedId => Some("id"),
-            Self::MemberKey | Self::CountKey => Some("key"),
+            Self::MemberKey => Some("key"),
             Self::Full(_) => Some("retain"),
             Self::System(_) | Self::ShuttingDown | Self::OtherHub | Self::Timeout | Self::SpawnedChild => None,
         }
@@ -77,9 +66,6 @@ impl fmt::Display for Error {
             }
             Self::ReservedId => f.write_str("id must not begin as the hub's own ids do"),
             Self::MemberKey => f.write_str("this key is that of a member who is here: change it with member()"),
-            Self::CountKey => f.write_str(
-                "the number of this channel's members (join => 'count') is retained without a key: give the event a key",
-            ),
             Self::Full(full) => full.fmt(f),
             Self::Timeout => f.write_str("the reactor does not answer"),
             Self::SpawnedChild => f.write_str(
@@ -142,12 +128,6 @@ mod tests {
                 ErrorCode::Invalid,
                 Some("key"),
                 "this key is that of a member who is here: change it with member()",
-            ),
-            (
-                Error::CountKey,
-                ErrorCode::Invalid,
-                Some("key"),
-                "the number of this channel's members (join => 'count') is retained without a key: give the event a key",
             ),
             (Error::Timeout, ErrorCode::Timeout, None, "the reactor does not answer"),
             (

@@ -69,10 +69,7 @@ impl HubRegistration {
         match change {
             PresenceChange::Entered(member) => {
                 let fits = |announced: &Announcement| check_room(state, retention, announced);
-                // The number of members would replace what the application retains without a key.
-                let is_taken = member.is_counted && state.size(&member.channel, b"").is_some();
-                let is_free = !is_taken || members.has_event(&member.channel, b"");
-                let most = if is_free { retention.max_members } else { 0 };
+                let most = retention.max_members;
                 members.enter_stream(stream, *member, (most, &fits), (at, wall_clock()), &mut out);
             }
             PresenceChange::Willed(will) if members.has_ended() => out.push(*will), // and so does the stream
@@ -82,7 +79,7 @@ impl HubRegistration {
         self.announce(out);
     }
 
-    /// Returns true if the hub itself retains an event with this key, of a member or their number.
+    /// Returns true if the hub itself retains an event with this key, of a member.
     pub(super) fn has_member_event(&self, channel: &[u8], key: &[u8]) -> bool {
         self.members.as_ref().map_or(false, |members| members.has_event(channel, key))
     }

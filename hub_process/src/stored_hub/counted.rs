@@ -5,7 +5,7 @@
 //! succeeds. Another number follows if that was not the right one.
 
 use crate::store::Draft;
-use eventsource_xs::hub::{number_of_members, ChannelEvictions, Retain};
+use eventsource_xs::hub::{number_of_members, ChannelEvictions, Retain, COUNT_KEY};
 use eventsource_xs::saved;
 use std::collections::HashMap;
 
@@ -36,7 +36,7 @@ impl Counted {
 
     /// Takes note of an entry of a channel. Returns the number of members that a hub has published with it.
     pub fn take_number(&mut self, draft: &Draft, seq: u64) -> Option<usize> {
-        if !draft.key.is_empty() || !draft.retain.changes_state() {
+        if *draft.key != *COUNT_KEY {
             return None;
         }
         let number = number_of_members(draft.fields.fields().iter());
@@ -44,12 +44,7 @@ impl Counted {
             Some(number) => drop(self.numbers.insert(draft.channel.clone(), (seq, number))),
             None => drop(self.numbers.remove(&draft.channel)),
         }
-        number.filter(|_| draft.once.starts_with(ONCE)) // an application may have published such an event before
-    }
-
-    /// Returns true if a channel has a number of members, or will have one.
-    pub fn has_number(&self, channel: &[u8]) -> bool {
-        self.numbers.contains_key(channel)
+        number
     }
 
     /// Returns the last number of a channel.
@@ -84,7 +79,7 @@ mod tests {
         let fields = FieldList::of([Field::Event(name), Field::Data(Text::from("3"))]);
         let given = Draft { channel: (*b"room").into(), retain: Retain::Newest, fields, ..Draft::default() };
         assert_eq!(counted.take_number(&given, 1), None);
-        let number = Draft { once: counted.once(b"room", 1), ..given };
+        let number = Draft { key: COUNT_KEY.into(), ..given };
         assert_eq!((counted.take_number(&number, 2), counted.number(b"room")), (Some(3), 3));
         assert_eq!(counted.once(b"room", 9), (*b"\0count 2").into());
     }

@@ -152,10 +152,8 @@ pub fn apply_entry(draft: &Draft, origin: EntryOrigin, order: &mut Order) {
 
 /// Returns what the draft of a member will do to the state. Fails if that cannot be.
 fn state_change(draft: &Draft, order: &Order) -> Result<Option<StateChange>, Error> {
-    let DraftKind::CountedMember(room) = draft.kind() else { return order.state_change(draft) };
-    let comes = matches!(draft.member, MemberPart::Here(_));
-    if comes && order.retains_without_key(room) && !order.counted().has_number(room) {
-        return Err(Error::CountKey); // the number of members would replace what the application retains without a key
+    match draft.kind() {
+        DraftKind::CountedMember(_) => Ok(None), // their number is retained
+        _ => order.state_change(draft),
     }
-    Ok(None)
 }

@@ -192,8 +192,8 @@ impl Order {
         // A repetition changes no state.
         let state = if known.is_some() { Ok(None) } else { memory.state_change(&draft) };
         let state = state.map_err(|error| failure_of(&error))?;
-        if state.is_some() && !is_number && self.has_member(&draft) {
-            return Err(failure_of(&Error::of_kept_key(&draft.key)));
+        if state.is_some() && self.has_member(&draft) {
+            return Err(failure_of(&Error::MemberKey));
         }
         self.append(draft, waiting.with_state(state));
         Ok(Published::Waits)
@@ -230,15 +230,9 @@ impl Order {
         self.memory.as_ref().map_or(Ok(None), |memory| memory.state_change(draft))
     }
 
-    /// Returns true if the hub itself retains an event with the key of a draft: that of a member who is here, or of their
-    /// number.
+    /// Returns true if the hub itself retains an event with the key of a draft: that of a member who is here.
     pub fn has_member(&self, draft: &Draft) -> bool {
         self.members.has_event(&draft.channel, &draft.key)
-    }
-
-    /// Returns true if a channel retains an event without a key.
-    pub fn retains_without_key(&self, channel: &[u8]) -> bool {
-        self.memory.as_ref().is_some_and(|memory| memory.state.sizes.size(channel, b"").is_some())
     }
 
     /// Changes the members of the hub in memory, if there is one. Returns the wills and numbers that follow. A will does not

@@ -51,11 +51,6 @@ impl Counts {
         self.counts.contains_key(channel)
     }
 
-    /// Returns true if streams were told that a channel has members.
-    pub(super) fn is_published(&self, channel: &[u8]) -> bool {
-        self.counts.get(channel).map_or(false, |count| count.published > 0)
-    }
-
     /// Gives a channel a number, unless it has one.
     pub(super) fn begin(&mut self, channel: Arc<[u8]>, now: Instant) {
         self.counts.entry(channel).or_insert(Count { published: 0, next: now, due: None });
@@ -216,7 +211,6 @@ mod tests {
             assert_eq!(scene.take(1, Publisher::Store, second), Some(1));
         }
         scene.counts.note_published(Arc::clone(&scene.channel), 1, scene.now + Duration::from_secs(3));
-        assert!(scene.counts.is_published(b"lobby"));
         assert_eq!(scene.take(1, Publisher::Store, 9), None);
         assert_eq!(scene.due(), None);
         scene.counts.note_change(&scene.channel, false, scene.now + Duration::from_secs(9));

@@ -5,7 +5,7 @@ use super::counts::COUNT_INTERVAL;
 use super::*;
 use crate::cases::run_seeds;
 use crate::event::{EventName, Field, Text};
-use crate::hub::room_of;
+use crate::hub::{room_of, COUNT_KEY};
 use crate::log::Retain;
 use crate::saved::{Restorer, Saver};
 use fastrand::Rng;
@@ -111,7 +111,8 @@ impl Run {
     fn take(&mut self, announced: Vec<Announcement>) {
         for Announcement { channel, key, retain, event, .. } in announced {
             let text = |bytes: Box<[u8]>| String::from_utf8(bytes.into_vec()).expect("UTF-8");
-            let (channel, id) = (text(channel), text(key));
+            let is_count = *key == *COUNT_KEY;
+            let (channel, id) = (text(channel), if is_count { String::new() } else { text(key) });
             let (name, data) = parts(&event);
             let key = (channel.clone(), id.clone());
             match (&*name, retain) {
@@ -125,7 +126,7 @@ impl Run {
                 }
                 ("count", _) => {
                     let number = data.parse().expect("a number");
-                    assert_eq!((&*id, retain == Retain::Forget), ("", number == 0));
+                    assert_eq!((is_count, retain == Retain::Forget), (true, number == 0));
                     if let Some((_, at)) = self.page.numbers.insert(channel, (number, self.now)) {
                         assert!(self.now >= at + COUNT_INTERVAL, "two numbers within a second");
                     }

@@ -179,7 +179,7 @@ impl HubHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::System`], [`Error::ShuttingDown`], [`Error::ReservedId`], [`Error::MemberKey`], [`Error::CountKey`], or
+    /// [`Error::System`], [`Error::ShuttingDown`], [`Error::ReservedId`], [`Error::MemberKey`], or
     /// [`Error::Full`] if the event is to be retained and does not fit; then nothing is published.
     pub fn publish<'a>(
         &self,
@@ -201,7 +201,7 @@ impl HubHandle {
             return Err(Error::ReservedId);
         }
         if retain.changes_state() && registration.has_member_event(channel, key) {
-            return Err(Error::of_kept_key(key));
+            return Err(Error::MemberKey);
         }
         let seq = registration.last_seq + 1;
         let made = registration.epoch.event_id(seq);
