@@ -285,7 +285,7 @@ no_reports(
                 next
                     if $packages{$file}{$class}
                     || $is_native{"${class}::$sub"}
-                    || $class =~ /\A(?:POSIX\z|Feersum::Connection\z|.*\bSUPER\z)/;
+                    || $class =~ /\A(?:POSIX\z|(?:Feersum|AnyEvent::FCGI)::Connection\z|.*\bSUPER\z)/;
                 push @calls, "${class}::$sub";
             }
             while ($code =~ /([\])}]|\$\w+)->(_[a-z]\w*)\b/g) {

@@ -31,7 +31,7 @@ my %RUN = (
     (map { ("Starman, unix, nginx $_" => [run_basics => 'Starman', nginx => $_, unix => 1]) } @NGINX),
     (map { on_nginx($_) } qw(Starman Twiggy uWSGI)),
     'uWSGI, nginx' => [run_basics => 'uWSGI, behind a proxy', nginx => 'uwsgi'],
-    'FCGI, nginx'  => [run_basics => 'FCGI', nginx => 'FastCGI', unix => 1],
+    (map { ("$_, nginx" => [run_basics => $_, nginx => 'FastCGI', unix => 1]) } qw(FCGI FCGI::EV AnyEvent::FCGI)),
 );
 
 run_each(

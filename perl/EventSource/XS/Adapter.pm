@@ -154,8 +154,8 @@ sub name { return 'PSGI server' }
 # so it must be cheap, and must not read psgix.io, which one of them forbids.
 sub recognizes_env { return !!0 }
 
-# The full name of the server's method that calls the application, if other methods need its object ($server below).
-sub serving_sub { return undef }
+# The full names of the server's methods that call the application, if other methods need their object ($server below).
+sub serving_subs { return () }
 
 # The classes of the server's writer; and the packages in which it is compiled, if Plack::Util::inline_object makes it: its
 # class alone says nothing then, because middleware that filters the body has writers of that class too.
@@ -203,6 +203,9 @@ sub has_left {
     my $number = eval { $class->descriptor($env) };
     return defined $number && $number >= 0 && EventSource::XS::_has_left($number);
 }
+
+# True if the server reads from the client while it responds. Otherwise the stream drops what the client sends.
+sub reads_client { return !!0 }
 
 # Under an event loop, has a callback called when the client disconnects: watch($writer, $code). If it returns false, the stream
 # watches client_socket.
@@ -281,6 +284,9 @@ sub takes_chunks { return ($_[1]{SERVER_PROTOCOL} || '') eq 'HTTP/1.1' }
 # A writer for a child that the handler forks, if that cannot use the server's: child_writer($env, $writer, $socket).
 sub child_writer { return undef }
 
+# False if the server may have freed a response that has not ended when END blocks run.
+sub is_writable_at_exit { return !!1 }
+
 # True if the server sends the head only with the first write. The stream writes an empty string first then.
 sub sends_head_late { return !!0 }
 
@@ -334,7 +340,7 @@ sub _index {
     %BY_WRITER    = _index_by(sub { $_[0]->writer_classes });
     %BY_PACKAGE   = _index_by(sub { $_[0]->writer_packages });
     %BY_WRAPPER   = _index_by(sub { $_[0]->wrapper_classes });
-    %BY_SUB       = _index_by(sub { return defined $_[0]->serving_sub ? $_[0]->serving_sub : () });
+    %BY_SUB       = _index_by(sub { $_[0]->serving_subs });
     %SEND_TIMEOUT = _index_by(sub { $_[0]->send_timeouts });
     @READ_FAILURE = map { $_->read_failures } @ADAPTERS;
     my @plain =

@@ -9,7 +9,8 @@ use warnings;
 #   my @lines = Testing::ConfiguredProxy->mended(['proxy_read_timeout 500ms;'], ['proxy_read_timeout 60s;']);
 
 use parent 'Testing::Daemon';
-use Carp               qw(croak);
+use Carp qw(croak);
+use Testing::Apache;
 use Testing::Developer qw(has_command);
 use Testing::Nginx;
 
@@ -21,8 +22,7 @@ my %PROXY = (
     Apache  => ['apache2', \&_apache,  sub { (qw(apache2 -D FOREGROUND -f),               $_[1]) }],
 );
 
-# Where Debian has Apache's modules, and those that the test needs.
-my $MODULES = '/usr/lib/apache2/modules';
+# The modules of Apache that the tests need.
 my @MODULES = qw(mpm_event authz_core deflate env filter headers proxy proxy_http setenvif);
 
 # Public methods
@@ -90,28 +90,12 @@ sub write {
 
 # Private functions
 
-# Workers of root are another user's, for Apache refuses to serve as root.
 sub _apache {
-    my ($self,   $server, @directives) = @_;
-    my ($folder, $port,   $to)         = ($self->folder, $self->port, $server->port);
-    my $modules = join "\n", map { "LoadModule ${_}_module $MODULES/mod_$_.so" } @MODULES;
-    my $user    = $> ? '' : "User nobody\nGroup nogroup";
-    my $lines   = join "\n    ", @directives;
-    if (!$>) { chmod 0711, $folder or croak "$folder: $!" }
-    return <<"APACHE";
-ServerRoot $folder
-DefaultRuntimeDir $folder
-PidFile $folder/pid
-ErrorLog /dev/stderr
-ServerName 127.0.0.1
-Listen 127.0.0.1:$port
-$modules
-$user
-<VirtualHost 127.0.0.1:$port>
-    $lines
-    ProxyPass / http://127.0.0.1:$to/ disablereuse=on
-</VirtualHost>
-APACHE
+    my ($self, $server, @directives) = @_;
+    my ($port, $to) = ($self->port, $server->port);
+    push @directives, "ProxyPass / http://127.0.0.1:$to/ disablereuse=on";
+    return Testing::Apache::frame($self->folder, $port, \@MODULES, "<VirtualHost 127.0.0.1:$port>",
+        @directives, '</VirtualHost>');
 }
 
 # What a directive begins with: a block, its first line; another one, all but its last word.

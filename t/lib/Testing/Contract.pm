@@ -110,6 +110,20 @@ my %CANNOT    = (
         process        => $NO_SOCKET,
         'head at once' => 'nginx may keep the head until bytes follow, also if it is sent alone',
     },
+    (
+        map {
+            (
+                $_ => {
+                    tls            => 'it does not speak HTTP',
+                    blocking       => $NO_BLOCK,
+                    'keep-alive'   => $NO_SOCKET,
+                    process        => $NO_SOCKET,
+                    'head at once' => 'nginx may keep the head until bytes follow, also if it is sent alone',
+                }
+            )
+        } 'FCGI::EV',
+        'AnyEvent::FCGI'
+    ),
     'MockHTTP' => {
         loop         => $NO_LOOP,
         several      => 'a request is a call in the test process',
@@ -249,7 +263,7 @@ sub _start {
     my $journal = Testing::Journal->new;
     my $self    = bless {%option, name => $name, native => $native, journal => $journal, tags => 0}, $class;
     my $env     = {CONTRACT_JOURNAL => $journal->path, CONTRACT_NATIVE => $native};
-    $self->{never_native} = $option{tls} || $name =~ /\A(?:FCGI|MockHTTP)\z/;
+    $self->{never_native} = $option{tls} || $name =~ /FCGI|MockHTTP|mod_perl/;
     if ($name eq 'MockHTTP') { $self->{mock} = Testing::MockClient->new('t/data/contract.psgi', $env) }
     else                     { $self->_start_server($env) }
     return $self;

@@ -12,6 +12,7 @@ use parent 'Testing::Daemon';
 use Carp     qw(croak);
 use Config   qw(%Config);
 use Exporter qw(import);
+use Testing::Apache;
 use Testing::Client;
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_command has_module needs);
@@ -56,6 +57,9 @@ my %SERVER = (
     'uWSGI, with keep-alive' => {command => sub { _uwsgi(@_[0 .. 2], '--http11-socket') }},
     'uWSGI, behind a proxy'  => {command => sub { _uwsgi(@_[0 .. 2], '--socket') }},          # speaks its own protocol
     'FCGI' => {needs => [qw(FCGI FCGI::ProcManager)], command => sub { _plackup(@_[0, 1], '--nproc', $_[2] || 3) }},
+    'FCGI::EV'       => {needs   => [qw(FCGI::EV AnyEvent)],       command => sub { _loop_fcgi(@_[0, 1]) }},
+    'AnyEvent::FCGI' => {needs   => [qw(AnyEvent::FCGI AnyEvent)], command => sub { _loop_fcgi(@_[0, 1]) }},
+    'mod_perl'       => {command => sub { _apache(@_[0 .. 2]) }},
 );
 
 # Public functions and methods
@@ -86,7 +90,10 @@ sub certificate { return $_[0]{certificate} && $_[0]{certificate}[0] }
 sub missing {
     my ($class, $name) = @_;
     my $how = $SERVER{$name} or croak "Server: there is no server '$name'";
-    $how->{missing} = $name =~ /\AuWSGI/ ? _missing_uwsgi() : _missing_module(@{$how->{needs}})
+    $how->{missing} =
+          $name =~ /\AuWSGI/  ? _missing_uwsgi()
+        : $name eq 'mod_perl' ? Testing::Apache::missing('perl')
+        : _missing_module(@{$how->{needs}})
         if !exists $how->{missing};
     return $how->{missing};
 }
@@ -145,6 +152,30 @@ sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
 
 # Private functions and methods
 
+# The application is loaded before Apache's children become another user's, who may not read its modules.
+sub _apache {
+    my ($self, $psgi, $workers) = @_;
+    my $file = $self->folder . '/apache2.conf';
+    open my $text, '>', $file or croak "Server: $file: $!";
+    print {$text} Testing::Apache::frame(
+        $self->folder,
+        $self->port,
+        [qw(mpm_prefork authz_core perl)],
+        'ServerLimit ' .  ($workers || 3),
+        'StartServers ' . ($workers || 3),
+        '<Perl>',
+        "require Plack::Handler::Apache2; Plack::Handler::Apache2->preload('$psgi');",
+        '</Perl>',
+        '<Location />',
+        'SetHandler perl-script',
+        'PerlResponseHandler Plack::Handler::Apache2',
+        "PerlSetVar psgi_app $psgi",
+        '</Location>'
+    );
+    CORE::close $text or croak "Server: $file: $!";
+    return (qw(apache2 -D FOREGROUND -f), $file);
+}
+
 # The files of a certificate for 127.0.0.1 and of its key.
 sub _certificate {
     my $self = shift;
@@ -161,6 +192,11 @@ sub _certificate {
 
 # The address to listen on, as servers take it.
 sub _listens { return defined $_[0]{path} ? $_[0]{path} : "127.0.0.1:$_[0]{port}" }
+
+sub _loop_fcgi {
+    my ($self, $psgi) = @_;
+    return ($^X, '-MTesting::LoopFCGI', '-e', 'Testing::LoopFCGI->run(@ARGV)', $self->{name}, $psgi, $self->_listens);
+}
 
 sub _missing_module {
     my @modules = @_;

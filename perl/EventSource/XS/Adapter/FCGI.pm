@@ -19,8 +19,8 @@ my $NO_REQUEST = pack 'C2 n2 x2 x8', 1, 11, 0, 8;
 
 my $FOLDER = '/proc/self/fd';
 
-sub name        { return 'FCGI' }
-sub serving_sub { return 'Plack::Handler::FCGI::run' }
+sub name         { return 'FCGI' }
+sub serving_subs { return 'Plack::Handler::FCGI::run' }
 
 # One of the two handles is FCGI's own, though an option gives another one for the errors, and a body may have been read.
 sub recognizes_env {

@@ -13,7 +13,7 @@ use parent 'EventSource::XS::Adapter';
 
 sub name            { return 'HTTP::Server::PSGI' }
 sub writer_packages { return 'HTTP::Server::PSGI' }
-sub serving_sub     { return 'HTTP::Server::PSGI::accept_loop' }
+sub serving_subs    { return 'HTTP::Server::PSGI::accept_loop' }
 
 # A write gives up when the server's own timeout is over.
 sub send_timeouts { return "failed to send all data\n" }

@@ -21,7 +21,7 @@ sub writer_packages { return 'Starlet::Server' }
 sub send_timeouts { return "failed to send all data\n" }
 
 sub recycling_option { return '--max-reqs-per-child' }
-sub serving_sub      { return 'Starlet::Server::accept_loop' }
+sub serving_subs     { return 'Starlet::Server::accept_loop' }
 
 # A worker looks whether it was sent TERM, and then waits in accept. A TERM between the two is only noted, and the worker would
 # keep its streams until the next client comes. So accept waits for a second at most, after which the worker looks again.

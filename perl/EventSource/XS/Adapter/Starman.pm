@@ -21,7 +21,7 @@ sub name            { return 'Starman' }
 sub writer_packages { return 'Starman::Server' }
 
 sub recycling_option { return '--max-requests' }
-sub serving_sub      { return 'Starman::Server::dispatch_request' }
+sub serving_subs     { return 'Starman::Server::dispatch_request' }
 
 sub end_keep_alive {
     my ($class, $server, $env) = @_;

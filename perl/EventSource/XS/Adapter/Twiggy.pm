@@ -18,7 +18,7 @@ use Scalar::Util qw(weaken);
 my $WRITER = 'Twiggy::Writer';
 
 sub name           { return 'Twiggy' }
-sub serving_sub    { return 'Twiggy::Server::run' }
+sub serving_subs   { return 'Twiggy::Server::run' }
 sub writer_classes { return $WRITER }
 
 # In a process of a relay no event loop runs.

@@ -180,7 +180,7 @@ sub _is_ending {
     return $adapter && eval { $adapter->is_ending($server) };
 }
 
-# The hub process has one end of the relay, and the other end is this process's.
+# The hub process has one end of the relay, and the other end is this process's. Without a socket no process can continue it.
 sub _can_pass_on {
     my $self = shift;
     return
@@ -188,6 +188,7 @@ sub _can_pass_on {
         && $self->{ours}
         && $self->{native}
         && $self->{native}->is_handed_over
+        && $self->{stream}->socket
         && $self->{stream}->is_open;
 }
 

@@ -172,6 +172,7 @@ sub end {
     my $writer = delete $self->{writer};
     delete $self->{direct};
     $writer = $self->{child_writer} if $self->{child_writer} && $self->{owner} != $$;
+    $self->{is_abandoned} ||= $reason eq 'client' && $self->{adapter}->reads_client;    # the server sees the end itself
     local ($@, $SIG{__DIE__});
     eval { $writer->close } if $writer && !$self->{is_abandoned};    # global destruction may have freed it first
 
@@ -210,11 +211,12 @@ sub enter_handler {
     return;
 }
 
-# A stream whose client reads nothing is ended without a close, which might wait for the client.
+# A stream is ended without a close if its client reads nothing, for which the close might wait, or if the server has freed the
+# response.
 sub end_all {
     my @streams = grep { $_ && !defined $_->{reason} && $_->{owner} == $$ } values %OPEN;
     for my $stream (@streams) {
-        $stream->{is_abandoned} = $stream->is_full;
+        $stream->{is_abandoned} = !$stream->adapter->is_writable_at_exit || $stream->is_full;
         $stream->end('server');
     }
     return;
@@ -427,7 +429,7 @@ sub _pipe_for_children {
 }
 
 # Under an event loop, ends the stream when its client disconnects. If the server offers no way to see that, the socket is
-# watched. Input from the client is read and thrown away, or it would wake the loop forever.
+# watched. Input from the client that the server does not read is read and thrown away, or it would wake the loop forever.
 sub _watch {
     my ($self, $adapter, $server_writer) = @_;
     weaken $self;
@@ -436,7 +438,7 @@ sub _watch {
     my $look   = sub {
         return                      if !$self || !$self->{socket};
         return $self->end('client') if $self->_has_left;
-        CORE::recv $self->{socket}, my $ignored, 65_536, MSG_DONTWAIT;
+        CORE::recv $self->{socket}, my $ignored, 65_536, MSG_DONTWAIT if !$adapter->reads_client;
         return;
     };
     my $loop = EventSource::XS::Loop->current or return;
