@@ -49,19 +49,25 @@ subtest 'standard input is the data of one event, or of one event a line' => sub
     is_deeply [data_of('input')], ["a\nb\n"], 'the whole input';
     like publish(\"a\n\nb\r\nlast", qw(lines --lines))->{out}, qr/\A(?:$ID\n){4}\z/, 'four lines, one without its end';
     is_deeply [data_of('lines')], ['a', '', 'b', 'last'], 'each is an event';
+    publish(\"a\n\n\n", qw(blank --lines));
+    is_deeply [data_of('blank')], ['a', '', ''], 'blank lines at the end, too';
 };
 
 subtest 'a line is published when it comes, not at the end of the input' => sub {
     local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
     my $pid = open2(my $out, my $in, $^X, '-Mblib', 'bin/eventsource', qw(publish --hub test --lines prompt));
     $in->autoflush(1);
-    for my $line (1 .. 3) {
-        print {$in} "line $line\n";
-        like scalar(readline $out), qr/\A$ID\n\z/, "line $line has its id while the input is open";
+    my @lines = ('first', '', '', 'last', '');
+    for my $line (@lines) {
+        print {$in} "$line\n";
+        alarm $DEADLINE;
+        like scalar(readline $out), qr/\A$ID\n\z/, "'$line' has its id while the input is open";
+        alarm 0;
     }
     close $in;
     waitpid $pid, 0;
     is $?, 0, 'exit code 0';
+    is_deeply [data_of('prompt')], \@lines, 'a blank line is an event, too';
 };
 
 subtest 'a line of --json-lines has the fields of an event' => sub {

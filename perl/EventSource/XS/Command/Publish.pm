@@ -103,8 +103,8 @@ sub _publish_lines {
         die "cannot read the standard input: $!\n" if !defined $count;
         $rest .= "\n"                              if !$count && length $rest;
         my $whole = rindex($rest, "\n") + 1;
-        for my $line (split /\n/, substr $rest, 0, $whole, '') {
-            $self->_publish_line($line =~ s/\r\z//r, ++$number);
+        for my $line (split /(?<=\n)/, substr $rest, 0, $whole, '') {
+            $self->_publish_line($line =~ s/\r?\n\z//r, ++$number);
         }
         $self->_collect;
         last if !$count;
