@@ -80,7 +80,7 @@ sub new {
         position_event => $native{position_event},
         socket         => $given{socket},
     }, $class;
-    my $most = defined $given{max_relays} ? $given{max_relays} : $MAX_RELAYS;
+    my $most = defined $given{max_relays} ? $SETTINGS->plain_number($given{max_relays}) : $MAX_RELAYS;
     $self->{relays} = EventSource::XS::Stream::Relay::Process->bound($most, @given{qw(name socket)})
         if defined $given{name};
     EventSource::XS::Hub::ChannelNames->enable($self, $given{show_channel});
@@ -121,7 +121,7 @@ sub check_topics {
 sub drain {
     my ($self, $seconds) = @_;
     $SETTINGS->refuse(seconds => 'drain takes a number of seconds') if !$SETTINGS->is_seconds($seconds);
-    $self->_drain($seconds);
+    $self->_drain("$seconds");
     EventSource::XS::_call_callbacks();
     return;
 }
@@ -303,7 +303,7 @@ sub type_of {
 sub _access {
     my ($self, %option) = @_;
     my $max_age = defined $option{max_age} ? $option{max_age} : $self->{stream_settings}{max_age};
-    $SUBSCRIPTION->max_age($max_age);
+    $max_age = $SUBSCRIPTION->max_age($max_age);
     my $asked_at = $SETTINGS->whole_number(asked_at => $option{asked_at}, from => 0, to => $MAX_CLOCK);
     $asked_at = $self->clock if !defined $asked_at;
     my $labels  = $SUBSCRIPTION->labels($option{label});

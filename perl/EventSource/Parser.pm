@@ -20,7 +20,7 @@ sub new {
     $SETTINGS->known(\%option, ['max_event'], 'option %s');
 
     my $self = bless {}, $class;
-    $self->_attach($max_event);
+    $self->_attach("$max_event");
     return $self;
 }
 

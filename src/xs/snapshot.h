@@ -203,12 +203,15 @@ esx_setting(pTHX_ HV *settings, const char *name)
     return value ? esx_snapshot(aTHX_ *value) : &PL_sv_undef;
 }
 
-/* As esx_setting, without a copy of a value that is plain. */
+/* As esx_setting, without a copy of a value that is plain. Of an object the string is read: its number may be wrong. */
 static SV *
 esx_setting_value(pTHX_ HV *settings, const char *name)
 {
     SV *value = esx_plain_setting(aTHX_ settings, name);
-    return value ? value : esx_setting(aTHX_ settings, name);
+    if (value)
+        return value;
+    value = esx_setting(aTHX_ settings, name);
+    return SvROK(value) ? esx_string(aTHX_ value) : value;
 }
 
 static NV

@@ -2,14 +2,18 @@
 
 use lib 't/lib';
 use Testing;
+use EventSource::Hub;
 use EventSource::XS::Settings;
+use Plack::App::EventSource;
 
 # A module that takes settings, as one of ours would, and an object with overloading.
 {
 
     package My::Module;
     my $SETTINGS = EventSource::XS::Settings->new('My::Module');
-    sub check { my ($class, $method, @arguments) = @_; return $SETTINGS->$method(@arguments) }
+    sub check        { my ($class, $method, @arguments) = @_; return $SETTINGS->$method(@arguments) }
+    sub seconds      { return $SETTINGS->seconds(number => $_[1]) }
+    sub whole_number { return $SETTINGS->whole_number(number => @_[1 .. $#_]) }
 }
 {
 
@@ -109,5 +113,32 @@ for my $forms (['names and values', a => 1, b => 2], ['a hash', {a => 1, b => 2}
 }
 is_deeply [My::Module->check(parse => 'new')],                [], 'parse reads an empty list';
 is_deeply [My::Module->check(known => {a => 1}, ['a', 'b'])], [], 'known accepts settings of the list';
+
+# Math::BigFloat 1.99 is such a class under use bignum.
+{
+
+    package My::Number;
+    use overload '""' => sub { ${$_[0]} }, '0+' => sub { 0 }, fallback => 1;
+    sub new { my ($class, $text) = @_; return bless \$text, $class }
+}
+
+subtest 'of a number that is an object the string counts' => sub {
+    for my $check ([seconds => 2.5], [whole_number => 7, from => 1],
+        [whole_number => '18446744073709551615', from => 1]) {
+        my ($method, $number, @option) = @$check;
+        my $variable = My::Number->new($number);
+        my $returned = My::Module->$method($variable, @option);
+        ok !ref $_ && $_ == $number, "$method: $number" for $returned, $variable;
+    }
+    my ($second, $hour) = map { My::Number->new($_) } 1000, 3600;
+    my $hub = EventSource::Hub->new(history => {seconds => $hour, events => $second});
+    $hub->publish(news => $_) for 1, 2;
+    is $hub->stats->{history}{events}, 2, 'the history of a hub';
+    my %setting  = (keepalive => $hour, linger => $hour, max_buffered => $second, retry => [$second, $second]);
+    my $settings = EventSource::XS::Stream->settings(%setting);
+    is_deeply [@$settings{sort keys %setting}], [3600, 3600, 1000, [1000, 1000]], 'the settings of streams';
+    my $app = Plack::App::EventSource->new(handler_cb => sub { }, retry => $second);
+    ok $app->random_retry >= 1000, 'a reconnection time';
+};
 
 done_testing;

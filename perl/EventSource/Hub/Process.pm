@@ -84,7 +84,7 @@ sub connect {
 sub drain {
     my ($self, $seconds) = @_;
     $SETTINGS->refuse(seconds => 'drain takes a number of seconds') if !$SETTINGS->is_seconds($seconds);
-    $self->_ask('drain', $seconds);
+    $self->_ask('drain', "$seconds");
     return;
 }
 

@@ -10,6 +10,9 @@ use warnings;
 # undef always stands for the default of a setting, so every check accepts it and returns it. All other values are returned
 # as they are, unless a method says otherwise.
 #
+# A number may be an object, as under use bignum, whose conversion to a number may be wrong (Math::BigFloat 1.99). So its string
+# counts: seconds and whole_number replace it in the variable that they are given.
+#
 # Each check takes the name of the setting as it appears in the message. The option field gives the field of the exception
 # where that is another: seconds of history is part of the setting history, for example.
 
@@ -176,6 +179,14 @@ sub parse {
     return map { ((defined $given[$_] ? "$given[$_]" : '') => $given[$_ + 1]) } @names;
 }
 
+# Return the number of an object; an array with those of its elements; any other value as it is.
+sub plain_number {
+    my ($class, $value) = @_;
+    return $value                                     if !ref $value;
+    return [map { $class->plain_number($_) } @$value] if ref $value eq 'ARRAY';
+    return overload::Overloaded($value) ? 0 + "$value" : $value;
+}
+
 # Throw an exception with the code invalid, that field, or none if it is undef, and that text after the module's name.
 sub refuse {
     my ($self, $field, $text) = @_;
@@ -189,7 +200,8 @@ sub seconds {
     my ($number, $is_above) = ("$value", $option{is_above_zero});
     $self->refuse($option{field} || $name, "$name must be a number of seconds" . ($is_above ? ' above 0' : ''))
         if !$self->is_seconds($number) || $is_above && $number == 0;
-    return $value;
+    return $value if !ref $value;
+    return $_[2] = 0 + $number;
 }
 
 # Return the value as a string. Throw an exception if it is a reference, unless it is an object with overloading. hint comes
@@ -236,12 +248,13 @@ sub whole_number {
     my ($self, $name, $value, %option) = @_;
     return undef if !defined $value;
     my ($from, $to) = @option{qw(from to)};
-    my $number   = "$value";    # an object's string is asked for once, and its other operators are not needed
+    my $number   = "$value";
     my $is_right = $number =~ /\A[0-9]+\z/ && $number >= $from && !(defined $to && $number > $to);
     my $kind     = 'whole number' . (defined $option{unit} ? " of $option{unit}" : '');
     my $range    = "from $from" .   (defined $to           ? " to $to"           : '');
     $self->refuse($option{field} || $name, "$name must be a $kind $range") if !$is_right;
-    return $value;
+    return $value                                                          if !ref $value;
+    return $_[2] = 0 + $number;
 }
 
 # Private functions

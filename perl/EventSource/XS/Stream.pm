@@ -45,6 +45,8 @@ our $TAKES_PLAINLY = !!EventSource::XS->can('_next_end');    ## no critic (Prohi
 # True if a server has said that it has several processes.
 my $is_multiprocess = 0;
 
+my %IS_NUMBER = map { ($_ => 1) } qw(keepalive linger max_buffered max_streams retry timeout);
+
 # Public methods
 
 # Throw an exception if a setting has an invalid value. undef stands for the default.
@@ -95,6 +97,7 @@ sub open {
 # Return settings with their defaults, to be given to open for any number of streams.
 sub settings {
     my ($class, %given) = @_;
+    $given{$_} = $SETTINGS->plain_number($given{$_}) for grep { $IS_NUMBER{$_} } keys %given;
     return {%DEFAULT, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given};
 }
 

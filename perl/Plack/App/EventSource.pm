@@ -177,6 +177,7 @@ sub random_retry {
     my $self  = shift;
     my $retry = $self->retry;
     return undef if !defined $retry;
+    $retry = $SETTINGS->plain_number($retry);
     my ($least, $most) = ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
     return $least + int rand $most - $least + 1;
 }

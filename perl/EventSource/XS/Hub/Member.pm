@@ -80,8 +80,8 @@ sub of {
     $SETTINGS->known($given, \@MEMBER, 'field %s of member');
     my $channel     = $class->channel_of($given->{channel});
     my $id          = _id($given->{id});
-    my $leave_after = $SETTINGS->seconds(leave_after => $given->{leave_after});
-    $leave_after = $LEAVE_AFTER if !defined $leave_after;
+    my $leave_after = defined $given->{leave_after} ? $given->{leave_after} : $LEAVE_AFTER;
+    $SETTINGS->seconds(leave_after => $leave_after);
     $SETTINGS->refuse(leave_after => "leave_after must be at most $MAX_LEAVE_AFTER seconds, a day")
         if $leave_after > $MAX_LEAVE_AFTER;
     my $is_counted = defined $given->{join} && !ref $given->{join} && $given->{join} eq 'count';

@@ -34,7 +34,7 @@ my %DEFAULT = (
 sub new {
     my ($class, %given) = @_;
     $SETTINGS->known(\%given, [@REQUIRED, @OPTIONAL]);
-    _check(%given);
+    _check(\%given);
     my %option = (%DEFAULT, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
     my ($names, $patterns) = _topics($given{nodes});
     return bless {
@@ -122,27 +122,27 @@ sub skips_old_items { return $_[0]{start} eq 'latest' }
 # Private functions
 
 sub _check {
-    my %given = @_;
-    for my $name (grep { !defined $given{$_} } @REQUIRED) {
+    my $given = shift;
+    for my $name (grep { !defined $given->{$_} } @REQUIRED) {
         $SETTINGS->refuse($name, "$name is required");
     }
-    __PACKAGE__->check_hub($given{hub});
-    __PACKAGE__->check_service($given{service});
-    $SETTINGS->one_line($_ => $given{$_}) for grep { defined $given{$_} } qw(ca host jid password);
-    $SETTINGS->refuse(jid => "jid must be the domain of a component, or user\@domain/resource, not '$given{jid}'")
-        if $given{jid} !~ m{\A(?:[^\@/\s]+\@[^\@/\s]+(?:/.+)?|[^\@/\s]+)\z};
+    __PACKAGE__->check_hub($given->{hub});
+    __PACKAGE__->check_service($given->{service});
+    $SETTINGS->one_line($_ => $given->{$_}) for grep { defined $given->{$_} } qw(ca host jid password);
+    $SETTINGS->refuse(jid => "jid must be the domain of a component, or user\@domain/resource, not '$given->{jid}'")
+        if $given->{jid} !~ m{\A(?:[^\@/\s]+\@[^\@/\s]+(?:/.+)?|[^\@/\s]+)\z};
     $SETTINGS->refuse(prefix => 'prefix must be a string of less than 1,024 bytes')
-        if defined $given{prefix}
-        && (ref $given{prefix} || length $given{prefix} >= EventSource::XS::Hub::Name->max_bytes);
-    $SETTINGS->whole_number(port       => $given{port},       from => 1,      to => 65_535);
-    $SETTINGS->whole_number(max_items  => $given{max_items},  from => 1,      to => 100_000);
-    $SETTINGS->whole_number(max_stanza => $given{max_stanza}, from => 65_536, to => 1 << 30, unit => 'bytes');
-    $SETTINGS->seconds(poll => $given{poll}, is_above_zero => 1);
-    $SETTINGS->one_of(start  => $given{start},  qw(oldest latest));
-    $SETTINGS->one_of(format => $given{format}, @FORMATS) if ref $given{format} ne 'CODE';
-    $SETTINGS->code($_      => $given{$_}) for qw(on_refused report);
-    $SETTINGS->code(publish => $given{publish}) if ref $given{publish};
-    _check_events($given{events} || {});
+        if defined $given->{prefix}
+        && (ref $given->{prefix} || length $given->{prefix} >= EventSource::XS::Hub::Name->max_bytes);
+    $SETTINGS->whole_number(port       => $given->{port},       from => 1,      to => 65_535);
+    $SETTINGS->whole_number(max_items  => $given->{max_items},  from => 1,      to => 100_000);
+    $SETTINGS->whole_number(max_stanza => $given->{max_stanza}, from => 65_536, to => 1 << 30, unit => 'bytes');
+    $SETTINGS->seconds(poll => $given->{poll}, is_above_zero => 1);
+    $SETTINGS->one_of(start  => $given->{start},  qw(oldest latest));
+    $SETTINGS->one_of(format => $given->{format}, @FORMATS) if ref $given->{format} ne 'CODE';
+    $SETTINGS->code($_      => $given->{$_}) for qw(on_refused report);
+    $SETTINGS->code(publish => $given->{publish}) if ref $given->{publish};
+    _check_events($given->{events} || {});
     return;
 }
 
