@@ -103,7 +103,7 @@ function showFlow(look, published, delivered) {
   const streams = plural(number(look.streams), 'stream');
   let text;
   if (published === undefined) text = `${streams} open; looking how many events come\u2026`;
-  else if (!published) text = `No event comes now; ${number(look.published)} came before. ${streams} wait${look.streams === 1 ? 's' : ''} for the next.`;
+  else if (!published) text = `No event has come for ${duration(look.time - looks[0].time)}; ${number(look.published)} came before. ${streams} wait${look.streams === 1 ? 's' : ''} for the next.`;
   else text = `${rate(published)} events a second come, and ${rate(delivered)} are sent a second, to ${streams}.`;
   write('flow', text);
   if (!pace.length) return;
@@ -169,7 +169,7 @@ function showChosen(chosen) {
 function countsOf({ name, subscribers, rate: perSecond, events, bytes: size }) {
   if (name.includes('*')) return 'The events of all channels that match.';
   if (subscribers === undefined) return 'There is no channel with this name now.';
-  return [`${rate(perSecond)} events a second`, `${plural(number(subscribers), 'stream')} (a tail is one, too)`,
+  return [`${rate(perSecond)} events a second over ${SPAN} s`, `${plural(number(subscribers), 'stream')} (a tail is one, too)`,
     `${number(events)} events and ${bytes(size)} in the history`].join(' · ');
 }
 

@@ -45,7 +45,7 @@ for my $name (Testing::Browser->names) {
         my $browser = Testing::Browser->start($name);
         my $tab     = $browser->new_tab($server->url('/admin/'));
 
-        $tab->wait_for("/^No event comes now.* 1 stream waits/.test(${\text('flow')})",
+        $tab->wait_for("/^No event has come for [0-9]+ s.* 1 stream waits/.test(${\text('flow')})",
             'nobody publishes, and one stream waits');
         $server->ask('/publish', channel => 'orders', data => $_) for 1 .. 3;
         $tab->wait_for("/^[0-9.]+ events a second come, .* to 1 stream/.test(${\text('flow')})",
@@ -115,7 +115,7 @@ for my $name (Testing::Browser->names) {
         my $client  = Testing::Client->stream($server->port, path('/events', channel => 'orders'));
         my $browser = Testing::Browser->start($name);
         my $tab     = $browser->new_tab($server->url('/admin/#orders'));
-        $tab->wait_for("/^No event comes now/.test(${\text('flow')})", 'the page asks for each look');
+        $tab->wait_for("/^No event has come for [0-9]+ s/.test(${\text('flow')})", 'the page asks for each look');
         $tab->wait_for("!document.getElementById('note').hidden",      'and says what it shows');
         submit($tab, 'publish', channel => 'orders', data => 'from the page');
         $tab->wait_for("/from the page/.test(${\text('tail')})", 'the tail');
