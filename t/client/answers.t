@@ -200,8 +200,12 @@ my @ANSWERS = (
             ['http://127.0.0.1:99999/', qr/a port that is not one of 1 to 65535/],
             ['http://127.0.0.1:0/',     qr/a port that is not one of 1 to 65535/],
             ['http://127.0.0.1:port/',  qr/names no host/],
-            ['ftp://127.0.0.1/',        qr/not of http or https/],
-            ["ftp://127.0.0.1/\e[2J",   qr/not of http or https at/],
+            (
+                map { ["http://127.0.0.1$_/", qr/has a character in its host that no host has/] } '%00.other',
+                '%0D%0AX-Other', '%20', '%7F', '%2F..', '%25', '%3C'
+            ),
+            ['ftp://127.0.0.1/',      qr/not of http or https/],
+            ["ftp://127.0.0.1/\e[2J", qr/not of http or https at/],
         )
     ),
 );

@@ -10,6 +10,7 @@ use Testing::Server;
 my @MISTAKES = (
     [[]                                         => qr/which URL/],
     [['ftp://127.0.0.1/']                       => qr/must begin with http/],
+    [['http://127.0.0.1%00.other/']             => qr/the URL has a character in its host that no host has/],
     [['/events']                                => qr/must begin with http/],
     [['http://127.0.0.1/', 'http://127.0.0.1/'] => qr/only one URL/],
     [['--minutes', 1,              'http://127.0.0.1/'] => qr/Unknown option: minutes/],

@@ -54,6 +54,14 @@ subtest 'cookie, headers and data do not go to another origin' => sub {
     is scalar(grep { !/^Cookie: a=secret\r$/m } grep { /\AGET/ } $same->requests), 0, 'they go on within an origin';
 };
 
+subtest 'a redirect to a host with a NUL is not followed' => sub {
+    my $end   = serve('', "id: 1\ndata: a\n\n");
+    my $first = redirect_to($end->url('/') =~ s/127[.]0[.]0[.]1/$&%00.other/r);
+    Testing::Doctor->start('--seconds', 0.5, $first->url('/'))->exit_code;
+    ok scalar($first->requests), 'the first server is asked';
+    is scalar(my @requests = $end->requests), 0, 'the other one is not';
+};
+
 subtest 'a few bytes that are very many' => sub {
     my $zeros = "data: 0\n" x 131_072;
     my $text  = $zeros x 200;

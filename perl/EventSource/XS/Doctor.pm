@@ -10,6 +10,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use EventSource::XS::Client::Source;
 use EventSource::XS::Doctor::Check::Caching;
 use EventSource::XS::Doctor::Check::Compression;
 use EventSource::XS::Doctor::Check::Delivery;
@@ -341,10 +342,9 @@ sub _open_stream {
         EventSource::XS::Doctor::Connection->wait_for($self->{seconds}, $has_answer, $stream);
         my $url = $stream->redirect or return;
         $stream->leave;
-        my $is_http = ($url->scheme || '') =~ /\Ahttps?\z/ && length($url->host || '');
-        my $hop     = {status => $stream->status, from => "$self->{url}", to => "$url"};
+        my $hop = {status => $stream->status, from => "$self->{url}", to => "$url"};
         push @{$self->{hops}}, $hop;
-        return                 if !$is_http;
+        return                 if defined EventSource::XS::Client::Source->problem_of($url);
         $self->_withhold($hop) if !EventSource::XS::Doctor::Connection->is_same_origin($self->{url}, $url);
         $self->{url} = $url;
     }

@@ -20,6 +20,10 @@ use URI::Escape qw(uri_unescape);
 my $MAX_REDIRECTS = 20;     # as Fetch, section 4.4
 my $MAX_SHOWN     = 300;    # characters of a message
 
+# What a host has not, also in its escapes (WHATWG URL, section 3.5); libraries write them into the request, or before NUL
+# resolve another name.
+my $FORBIDDEN = qr{[\0-\x20\x7F#%/<>?\@\\^|]};
+
 # Make an event source that waits for its first request. Options: url (an object of URI), method, headers (an array of pairs),
 # content (bytes), last_event_id, timeout (seconds, 0 for none), retry (milliseconds), max_event (bytes), reconnect,
 # retry_statuses (an array), gap_event, position_event, on_text (called with the bytes of the stream), place (of exceptions).
@@ -110,7 +114,8 @@ sub problem_of {
     my ($class, $url) = @_;
     return 'is not of http or https' if !$url || ($url->scheme || '') !~ /\Ahttps?\z/ || !length($url->host || '');
     return 'names no host'           if $url->authority !~ /\A(?:.*@)?(?:\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::[0-9]*)?\z/s;
-    return 'has a port that is not one of 1 to 65535' if $url->port < 1 || $url->port > 65_535;
+    return 'has a character in its host that no host has' if $url->host =~ $FORBIDDEN;
+    return 'has a port that is not one of 1 to 65535'     if $url->port < 1 || $url->port > 65_535;
     return undef;
 }
 

@@ -4,6 +4,7 @@ use warnings;
 
 # The command `eventsource doctor`: reads the command line, examines the stream or the outbox, prints the report.
 
+use EventSource::XS::Client::Source;
 use EventSource::XS::Command;
 use EventSource::XS::Command::Outbox;
 use EventSource::XS::Doctor;
@@ -128,9 +129,9 @@ sub _read_url {
         $COMMAND->usage('which URL?') if !defined $option->{dsn};
         return;
     }
-    my $url = URI->new($arguments[0]);
-    $COMMAND->usage("the URL must begin with http:// or https://, not '$arguments[0]'")
-        if ($url->scheme || '') !~ /\Ahttps?\z/ || !length($url->host || '');
+    my $problem = EventSource::XS::Client::Source->problem_of(URI->new($arguments[0]));
+    $problem = "must begin with http:// or https://, not '$arguments[0]'" if defined $problem && $problem =~ /http/;
+    $COMMAND->usage("the URL $problem") if defined $problem;
     $option->{url} = $arguments[0] =~ s/#.*//sr;
     return;
 }
