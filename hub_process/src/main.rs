@@ -54,9 +54,14 @@ mod streams;
 mod succession;
 
 use arguments::{Arguments, Subcommand};
+use rustix::fs::Mode;
+use rustix::process::umask;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // The files of a hub are their owner's to read and write, whatever the umask of who has started this process.
+    let inherited = umask(Mode::RWXU | Mode::RWXG | Mode::RWXO);
+    umask(inherited - Mode::RWXU);
     let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
         Err(message) => {

@@ -32,6 +32,20 @@ subtest 'start, list and stop' => sub {
     is $shell->run(qw(hub stop other))->{code}, 3, 'a hub without a process cannot be stopped';
 };
 
+subtest 'the files of a hub are usable by their owner, whatever the umask is' => sub {
+    my $folder = File::Temp->newdir;
+    my $before = umask oct 777;
+    my $hub    = EventSource::Hub->new(name => 'umask', socket => "$folder/s", store => {file => "$folder/db"});
+    my $id     = eval { $hub->publish(news => 'hello') };
+    umask $before;
+    ok defined $id, 'an event is published' or diag $@;
+    my %mode = map { s{.*/}{}r => (stat)[2] & oct 600 } glob "$folder/*";
+    is_deeply [@mode{qw(db db-wal s s.lock s.settings)}], [(oct 600) x 5], 'its socket and files are there'
+        or explain \%mode;
+    is scalar(grep { $_ != oct 600 } values %mode), 0, 'and all others' or diag explain \%mode;
+    $hub->process->stop;
+};
+
 subtest 'a hub that was started without a session is the one of a later session' => sub {
     my $name = "session$$";
     delete local @ENV{qw(EVENTSOURCE_RUNTIME_DIR XDG_RUNTIME_DIR)};

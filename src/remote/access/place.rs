@@ -23,7 +23,7 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The variable of the environment that gives the folder.
@@ -291,10 +291,20 @@ fn given_folder(path: PathBuf, user: u32) -> Result<PathBuf, Error> {
 /// Makes a folder, unless it exists, and checks it.
 fn make_folder(path: &Path, user: u32) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => give_owner(path, 0o700)?,
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+        Err(_) => {}
     }
     check_folder(path, user)
+}
+
+/// Gives the owner of a new file the rights that the umask of the process has taken away.
+pub(super) fn give_owner(path: &Path, rights: u32) -> io::Result<()> {
+    let mode = fs::symlink_metadata(path)?.mode() & 0o7777;
+    if mode & rights == rights {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode | rights))
 }
 
 /// Checks that a folder is not a link, and that only this user may enter it.
@@ -316,7 +326,7 @@ fn check_folder(path: &Path, user: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{symlink, PermissionsExt};
+    use std::os::unix::fs::symlink;
 
     #[test]
     #[cfg_attr(miri, ignore)] // system calls
@@ -332,6 +342,9 @@ mod tests {
         let file = folder.join("file");
         fs::write(&file, "").expect("a file");
         assert!(make_folder(&file, user).is_err());
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o000)).expect("its owner may"); // as a umask leaves it
+        give_owner(&folder, 0o700).expect("its owner may");
+        assert_eq!(fs::metadata(&folder).expect("a folder").mode() & 0o777, 0o700);
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o750)).expect("its owner may");
         assert!(make_folder(&folder, user).is_err());
         fs::remove_dir_all(&folder).expect("its owner may");

@@ -13,7 +13,7 @@
 //! own, starts `eventsource-hub run` and ends; then the hub process is nobody's child.
 
 use super::error::Error;
-use super::place::Place;
+use super::place::{give_owner, Place};
 use super::{foreign, kept_settings};
 use crate::sys::local::{connect_at_once, own_user, peer_user, try_lock};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -242,6 +242,7 @@ pub fn lock(place: &Place) -> Result<Option<File>, Error> {
     place.check()?;
     let path = place.lock();
     let lock = File::options().create(true).append(true).mode(0o600).open(path);
+    let lock = lock.and_then(|lock| give_owner(path, 0o600).map(|()| lock));
     let lock = lock.map_err(|error| Error::at(path, "cannot open", &error))?;
     let is_locked = try_lock(&lock).map_err(|error| Error::at(path, "cannot lock", &error))?;
     Ok(Some(lock).filter(|_| is_locked && !place.other_locks().any(|other| is_taken(&other))))
@@ -261,7 +262,8 @@ pub fn bind(path: &Path) -> Result<UnixListener, Error> {
     if matches!(connect_at_once(path), Err(error) if is_absent(&error)) {
         remove_socket(path)?;
     }
-    UnixListener::bind(path).map_err(|error| Error::at(path, "cannot listen on", &error))
+    let listener = UnixListener::bind(path).and_then(|listener| give_owner(path, 0o600).map(|()| listener));
+    listener.map_err(|error| Error::at(path, "cannot listen on", &error))
 }
 
 /// Removes a socket of this user, and nothing else.
