@@ -5,6 +5,7 @@ use Testing;
 use File::Temp ();
 use JSON::PP   ();
 use Testing::CommandLine;
+use Testing::HostileServer;
 
 my $shell = Testing::CommandLine->new;
 $shell->run(qw(hub start test));
@@ -73,6 +74,21 @@ subtest 'PERL_UNICODE' => sub {
             qr/event must not contain a line break/, 'a message';
         like in_shell('', "\x{e9}\x{263a}")->{err}, qr/unknown command \x{e9}\x{263a};/, 'its text is encoded once';
         is in_shell('', qw(publish --help))->{out}, in_shell('', qw(help publish))->{out}, 'the manual';
+    }
+};
+
+subtest 'PERLIO' => sub {
+    for my $layers (':utf8', ':crlf') {
+        local $ENV{PERLIO} = $layers;
+        my $channel = "r\x{e4}ume $layers";
+        is in_shell('', qw(publish --hub test), $channel, "caf\x{e9}\x{263a}\n")->{code}, 0, "$layers: published";
+        is data_of($channel), "caf\x{e9}\x{263a}\n\n",                                       "$layers: and read";
+        my $server = Testing::HostileServer->start(
+            sub { print {$_[0]} "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: \xC3\xA9\n\n" });
+        my @tail = (qw(tail --data --count 1 --timeout), 10);
+        is in_shell('', @tail, $server->url('/'))->{out}, "\x{e9}\n", "$layers: a URL";
+        like in_shell('', qw(doctor --seconds 0.5), $server->url('/'))->{out}, qr/^.*The head came/m,
+            "$layers: the doctor";
     }
 };
 

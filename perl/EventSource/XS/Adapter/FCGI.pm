@@ -10,9 +10,10 @@ use warnings;
 # that the web server has closed it.
 
 use parent 'EventSource::XS::Adapter';
+use EventSource::XS::SocketPair;
 use POSIX        ();
 use Scalar::Util qw(reftype);
-use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM SO_ACCEPTCONN SOL_SOCKET);
+use Socket       qw(SO_ACCEPTCONN SOL_SOCKET);
 
 # FCGI_UNKNOWN_TYPE: version, type, no request, the length of its content, which names a type.
 my $NO_REQUEST = pack 'C2 n2 x2 x8', 1, 11, 0, 8;
@@ -42,7 +43,7 @@ sub client_socket {
 # nothing.
 sub end_relayed_response {
     my ($class, $server, $socket) = @_;
-    socketpair my $read, my $write, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return;
+    my ($read, $write) = EventSource::XS::SocketPair->open or return;
     my $copy = $class->copy_handle(fileno $socket) or return;
     POSIX::dup2(fileno $write, fileno $socket);
     close $server->{stderr};

@@ -23,6 +23,7 @@ use warnings;
 
 use parent 'EventSource::XS::Adapter';
 use EventSource::XS::Library;
+use EventSource::XS::SocketPair;
 use EventSource::XS::Stream::Child;
 use EventSource::XS::Stream::Native;
 use EventSource::XS::Stream::Obstacle;
@@ -30,7 +31,6 @@ use EventSource::XS::Stream::Writer;
 use EventSource::XS::Stream::Writer::Socket;
 use POSIX        ();
 use Scalar::Util qw(refaddr weaken);
-use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
 my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
 my $WRITER   = 'Feersum::Connection::Writer';
@@ -260,7 +260,7 @@ sub _fetched_number {
 # stream that the application has ended already would otherwise wait for its socket until its timeout.
 sub _hang_up {
     my $stream = shift;
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $stream->_fail;
+    my ($ours, $theirs) = EventSource::XS::SocketPair->open or return $stream->_fail;
     my $socket = EventSource::XS::_duplicate(fileno $ours);
     return                if defined $socket && $stream->_attach($socket);
     POSIX::close($socket) if defined $socket;

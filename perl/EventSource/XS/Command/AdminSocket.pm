@@ -43,6 +43,7 @@ sub head { return ${*{$_[0]}}{eventsource_head} }
 
 sub _begun {
     my $socket = shift;
+    binmode $socket;    # as in EventSource::XS::SocketPair
     @{*$socket}{qw(eventsource_head eventsource_until)} = ('', $PATIENCE + clock_gettime(CLOCK_MONOTONIC));
     return $socket;
 }

@@ -9,9 +9,9 @@ use EventSource::XS::Command;
 use EventSource::XS::Command::Tail::Output;
 use EventSource::XS::Hub::FollowedStream;
 use EventSource::XS::Hub::Pattern;
+use EventSource::XS::SocketPair;
 use IO::Poll    qw(POLLERR POLLHUP POLLIN);
 use List::Util  qw(min);
-use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes qw(sleep time);
 
 my $COMMAND = 'EventSource::XS::Command';
@@ -89,8 +89,7 @@ sub _topics {
 sub _connect {
     my ($self, $start, $after, %how) = @_;
     my $hub = $COMMAND->connect($self->{option}, %how);
-    my ($stream, $handed);
-    socketpair $stream, $handed, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "no pair of sockets: $!\n";
+    my ($stream, $handed) = EventSource::XS::SocketPair->open or die "no pair of sockets: $!\n";
     $hub->follow($handed, @{$self->{topics}}, {start => $start, after => $after});
     $self->{hub} = $hub;    # the stream lives as long as this connection
     $self->{reader}->restart;

@@ -145,6 +145,7 @@ sub _connect {
     my %to     = (PeerHost => $url->host =~ s/\A\[|\]\z//gr, PeerPort => $url->port, Proto => 'tcp');
     my $socket = $class->new(%to, Timeout => $CONNECT_WITHIN)
         or return !$self->_fail('connect', 'there is no connection to ' . $self->_host . ': ' . ($@ || $!));
+    binmode $socket;    # as in EventSource::XS::SocketPair
     $self->{connected_at} = time - $self->{began};
     $self->{peer}         = $socket->peerhost;
     $self->{socket}       = $socket;

@@ -87,7 +87,7 @@ sub _fail {
 
 sub _printed {
     my $self = shift;
-    open my $file, '<', $self->{output}->filename or return '';
+    open my $file, '<:raw', $self->{output}->filename or return '';
     my $text = do { local $/ = undef; readline $file };
     return defined $text ? $text =~ s/\s+\z//r : '';
 }

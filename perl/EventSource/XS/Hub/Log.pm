@@ -16,7 +16,7 @@ sub lines_of {
     my %changed = map { my @found = stat; @found ? ($_ => $found[9]) : () } @files;
     my ($newest) = sort { $changed{$b} <=> $changed{$a} } keys %changed;
     return undef if !defined $newest;
-    open my $from, '<', $newest or return undef;
+    open my $from, '<:raw', $newest or return undef;
     my @lines = grep { defined } map { _line($_) } readline $from;
     splice @lines, 0, -$MOST_LINES if @lines > $MOST_LINES;
     return \@lines;

@@ -47,6 +47,7 @@ sub _answers {
     my $socket = IO::Socket::IP->new(PeerHost => $address, Timeout => $timeout) or return !!0;
     return !!1 if $is_tls;
     local $SIG{PIPE} = 'IGNORE';
+    binmode $socket;    # as in EventSource::XS::SocketPair
     syswrite $socket, "PING\r\n";
     return !!0 if !IO::Select->new($socket)->can_read($timeout) || !sysread $socket, my $answer, 1;
     return $answer =~ /[+-]/;

@@ -27,9 +27,9 @@ use warnings;
 
 use EventSource::XS::Outbox::Row;
 use EventSource::XS::Reason;
+use EventSource::XS::SocketPair;
 use List::Util    qw(max min);
 use Scalar::Util  qw(blessed);
-use Socket        ();
 use Sys::Hostname ();
 use Time::HiRes   qw(CLOCK_MONOTONIC clock_gettime);
 
@@ -233,8 +233,7 @@ sub _connect_hub {
     my $self = shift;
     my $hub  = $self->{connect_hub}->();
     if ($self->{database}->needs_hint) {
-        socketpair my $ours, my $theirs, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0
-            or die "cannot make a socket: $!\n";
+        my ($ours, $theirs) = EventSource::XS::SocketPair->open or die "cannot make a socket: $!\n";
         $ours->blocking(0);
         $hub->follow($theirs, $HINTS);
         $self->{hint} = $ours;

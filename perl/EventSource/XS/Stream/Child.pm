@@ -18,13 +18,13 @@ use EventSource::XS::Loop;
 use EventSource::XS::Report;
 use EventSource::XS::Settings;
 use EventSource::XS::Signals qw(without_signals);
+use EventSource::XS::SocketPair;
 use EventSource::XS::Stream::Native;
 use IO::Handle;
 use IO::Select;
 use List::Util   qw(min);
 use POSIX        ();
 use Scalar::Util qw(blessed);
-use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
 # An error reports the line of the application.
@@ -225,7 +225,7 @@ sub _begun {
 sub _fork {
     my ($class, $connection, $code, %option) = @_;
     my $stream = $connection->stream;
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $class->_refuse("socketpair: $!");
+    my ($ours, $theirs)  = EventSource::XS::SocketPair->open or return $class->_refuse("socketpair: $!");
     my ($child, $report) = $class->fork_twice(
         sub {
             my $reports = shift;

@@ -17,11 +17,11 @@ use EventSource::Error;
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
+use EventSource::XS::SocketPair;
 use EventSource::XS::Stream::Native;
 use EventSource::XS::Stream::Relay::Process;
 use IO::Select;
 use Scalar::Util qw(refaddr weaken);
-use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes  ();
 
 our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Hub::App);
@@ -98,7 +98,7 @@ sub of_or_create {
     my ($class, $stream) = @_;
     my $address = refaddr $stream;
     return $RELAYS{$address} if $RELAYS{$address};
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or _refuse("no socketpair: $!");
+    my ($ours, $theirs) = EventSource::XS::SocketPair->open or _refuse("no socketpair: $!");
     my $number = EventSource::XS::_duplicate(fileno $theirs);
     _refuse("no descriptor: $!") if !defined $number;
     my %setting = (%DEFAULT, %{$stream->settings}, is_loop => 1, opening => '');

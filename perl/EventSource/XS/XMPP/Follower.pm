@@ -8,10 +8,10 @@ use warnings;
 use Errno qw(EAGAIN EINTR EWOULDBLOCK);
 use EventSource::Error;
 use EventSource::Parser;
+use EventSource::XS::SocketPair;
 use IO::Handle    ();
 use IO::Select    ();
 use JSON::MaybeXS ();
-use Socket        qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes   qw(CLOCK_MONOTONIC clock_gettime);
 
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1);
@@ -23,7 +23,7 @@ my $WITHIN     = 10;          # seconds, for the state
 sub new {
     my ($class, $hub, $channel) = @_;
     my $process = $hub->process;
-    socketpair my $stream, my $handed, AF_UNIX, SOCK_STREAM, PF_UNSPEC
+    my ($stream, $handed) = EventSource::XS::SocketPair->open
         or EventSource::Error->throw(code => 'unavailable', message => "EventSource::XMPP: no pair of sockets: $!");
     $process->follow($handed, $channel, {start => 'state'});
     $stream->blocking(0);

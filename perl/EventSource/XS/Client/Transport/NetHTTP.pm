@@ -69,6 +69,7 @@ sub _connect {
     }
     my $socket = eval { $class->new(%how) || die _connect_error($class) . "\n" }
         or return $self->report_end(unavailable => 'there is no connection to ' . $url->host_port . ": $@");
+    binmode $socket if $class eq 'Net::HTTP';    # as in EventSource::XS::SocketPair
     $socket->blocking(0);
     my @headers = map { @$_ } @{$request->{headers}};
     my $content = $request->{content};

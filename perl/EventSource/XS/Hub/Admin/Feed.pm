@@ -13,9 +13,9 @@ use EventSource::XS::Hub::Admin::Row;
 use EventSource::XS::Hub::FollowedStream;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Reason;
+use EventSource::XS::SocketPair;
 use List::Util  qw(max min);
 use POSIX       ();
-use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes qw(time);
 
 my $INTERVAL = 1;      # seconds between two looks
@@ -70,7 +70,7 @@ sub _follow {
     return if !defined $name || $self->{stream};
     my $topic = $name =~ /[*]/  ? EventSource::XS::Hub::Pattern->new($name) : $name;
     my $known = $self->{reader} ? $self->{reader}->last_event_id            : '';
-    socketpair my $stream, my $handed, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "no pair of sockets: $!\n";
+    my ($stream, $handed) = EventSource::XS::SocketPair->open or die "no pair of sockets: $!\n";
     $self->{hub}->follow($handed, $topic, {after => $known, start => length $known ? 'oldest' : $START});
     $self->{reader} = $self->{reader} ? $self->{reader}->restart : EventSource::XS::Hub::FollowedStream->new;
     $self->{stream} = $stream;

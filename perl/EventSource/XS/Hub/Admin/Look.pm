@@ -10,8 +10,8 @@ use EventSource::XS::Hub::ChannelList;
 use EventSource::XS::Hub::FollowedStream;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Reason;
+use EventSource::XS::SocketPair;
 use IO::Select;
-use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes qw(time);
 
 # The most that is shown.
@@ -128,8 +128,8 @@ sub _pattern { return ${EventSource::XS::Hub::Pattern->new(shift)} }
 
 # The newest retained events of a channel. The position after them says that the state is complete.
 sub _state {
-    my ($hub, $name) = @_;
-    socketpair my $stream, my $handed, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return ();
+    my ($hub,    $name)   = @_;
+    my ($stream, $handed) = EventSource::XS::SocketPair->open or return ();
     $hub->follow($handed, $name, {start => 'state'});
     close $handed;
     my $reader = EventSource::XS::Hub::FollowedStream->new;
