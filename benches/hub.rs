@@ -186,13 +186,11 @@ impl Io for Sink {
         0
     }
 
-    fn is_timer_off(&mut self, _: &Self::Socket) -> bool {
-        false
+    fn window(&mut self, _: &Self::Socket) -> Option<u32> {
+        Some(0)
     }
 
-    fn set_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) -> bool {
-        true
-    }
+    fn set_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) {}
 
     fn discard_input(&mut self, _: &()) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())

@@ -42,13 +42,11 @@ impl Io for Loopback {
         0
     }
 
-    fn is_timer_off(&mut self, _: &Self::Socket) -> bool {
-        false
+    fn window(&mut self, _: &Self::Socket) -> Option<u32> {
+        Some(0)
     }
 
-    fn set_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) -> bool {
-        true
-    }
+    fn set_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) {}
 
     fn discard_input(&mut self, _: &Self::Socket) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())

@@ -31,7 +31,6 @@ impl<I: Io> Reactor<I> {
         if is_ending || record.subscription.is_some() {
             return None;
         }
-        self.leave_to_kernel(id); // the other process looks at the client
         let mut record = self.records.get_mut(id.slot as usize)?.take()?;
         let buffered_bytes = record.stream.buffered_bytes();
         record.stream.encode_buffered(&mut self.alone);

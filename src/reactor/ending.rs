@@ -73,7 +73,6 @@ impl<I: Io> Reactor<I> {
     /// closed with unread input, the kernel would reset the connection and discard unacknowledged bytes. If few descriptors
     /// are free, the input that has arrived is read, and the socket is closed at once.
     pub(super) fn complete(&mut self, id: StreamId, now: Instant) {
-        self.leave_to_kernel(id);
         if let Some((record, io)) = self.record_and_io(id) {
             let reason = record.stream.ending().unwrap_or(Reason::Application);
             record.has_ended = true;
@@ -108,9 +107,7 @@ impl<I: Io> Reactor<I> {
                 self.report_end(id, reason);
             }
             if reason == Reason::Timeout {
-                self.end_patience(id);
-            } else {
-                self.leave_to_kernel(id);
+                self.give_up_in_kernel(id);
             }
             self.shut_socket_down(id);
             self.close(id);

@@ -33,12 +33,12 @@ pub trait Io {
     /// Returns how many bytes the client has still to take of those that the socket has taken.
     fn untaken_bytes(&mut self, socket: &Self::Socket) -> usize;
 
-    /// Sets the time after which the kernel ends the connection of a client that acknowledges nothing. `None` is never. Returns
-    /// false if the kernel has no such timer for the socket, which is not TCP.
-    fn set_timeout(&mut self, socket: &Self::Socket, timeout: Option<Duration>) -> bool;
+    /// Returns for how many bytes the client had room when it was heard last. `None` if the socket is not TCP: then what it has
+    /// still to take is not counted in bytes.
+    fn window(&mut self, socket: &Self::Socket) -> Option<u32>;
 
-    /// Returns true if that time is never: another process has looked at the client.
-    fn is_timer_off(&mut self, socket: &Self::Socket) -> bool;
+    /// Sets the time after which the kernel ends the connection of a client that takes nothing. `None` is never.
+    fn set_timeout(&mut self, socket: &Self::Socket, timeout: Option<Duration>);
 
     /// Reads and discards some of what the client has sent. Returns 0 if the client has closed its side.
     ///

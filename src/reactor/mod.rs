@@ -21,7 +21,7 @@
 //! - `stream_members`: which streams with members have entered and left
 //! - `withdrawing`: the end of streams by their labels, topics and ages
 //! - `shutdown`: the end of many: draining a hub, shutting down
-//! - `due`: what is due; `timers`: when; `patience`: with slow clients, which the kernel would take for dead
+//! - `run_due`: what is due; `timers`: when; `patience`: how long with clients that take nothing
 //! - `stream_record`: the record of one stream; `io`: the system calls; `socket_errors`: what their errors mean
 //!
 //! A published event takes this way:
@@ -107,6 +107,8 @@ pub struct Reactor<I: Io> {
     /// How many names the new patterns of this turn were compared with.
     compared: usize,
     timers: Timers,
+    /// The first looks at clients that were sent something.
+    first_looks: Timers,
     /// Encodes what is sent to one stream alone.
     alone: Alone,
     /// The hubs that are being drained.
@@ -141,6 +143,7 @@ impl<I: Io> Reactor<I> {
             subscribing: None,
             compared: 0,
             timers: Timers::new(now),
+            first_looks: Timers::new(now),
             alone: Alone::default(),
             drains: Vec::new(),
             shutdown: None,

@@ -31,7 +31,7 @@ impl<I: Io> Reactor<I> {
             end_report: EndReport::None,
             presence_hub: 0,
             input_bytes: 0,
-            taken_bytes: 0,
+            is_watched: false,
             deadline: None,
             timer: None,
         });
@@ -65,14 +65,13 @@ impl<I: Io> Reactor<I> {
             Some((record, io)) => {
                 let registered = io.register(&socket, id);
                 record.deadline = None;
-                if io.is_timer_off(&socket) {
-                    record.begin_patience(now); // of a process that has looked at the client
-                }
+                io.set_timeout(&socket, None); // the server, or a process of an older release, may have set one
                 record.socket = Some(socket);
                 if registered.is_err() {
                     // The system has no memory for one more socket. The stream is still sent what its socket takes at once.
                     self.end_with_retry(id, Reason::Error);
                 }
+                self.watch(id.slot, now); // another process may have sent something
                 self.queue(id.slot);
                 self.arm_timer(id.slot, now);
             }

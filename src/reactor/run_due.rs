@@ -1,6 +1,6 @@
 //! Doing what is due: keepalives, timeouts, deadlines, held subscriptions, evictions, drains.
 
-use super::patience::Patience;
+use super::patience::{first_look, Patience};
 use super::shutdown::Spread;
 use super::stream_record::Deadline;
 use super::{Io, Reactor, StreamId};
@@ -13,7 +13,8 @@ impl<I: Io> Reactor<I> {
         let shutdown = self.shutdown.as_ref().map(Spread::next_due);
         let draining = self.drains.iter().map(Spread::next_due).min();
         let held = self.held.front().map(|(until, _)| *until);
-        [self.timers.first(), shutdown, draining, held, self.hubs.next_due()].iter().copied().flatten().min()
+        let timers = [self.timers.first(), self.first_looks.first()];
+        timers.iter().chain(&[shutdown, draining, held, self.hubs.next_due()]).copied().flatten().min()
     }
 
     /// Does everything that is due.
@@ -21,6 +22,11 @@ impl<I: Io> Reactor<I> {
         while let Some((at, slots)) = self.timers.take_due(now) {
             for slot in slots {
                 self.fire_timer(slot, at, now);
+            }
+        }
+        while let Some((_, slots)) = self.first_looks.take_due(now) {
+            for slot in slots {
+                self.look_first(slot, now);
             }
         }
         self.begin_held(now);
@@ -48,56 +54,66 @@ impl<I: Io> Reactor<I> {
                 Deadline::Retry if record.stream.has_timed_out(now) => return self.end_at_once(id, Reason::Timeout),
                 Deadline::Retry => {
                     record.deadline = None;
-                    record.begin_patience(now);
+                    record.is_watched = false;
                     record.is_blocked = false;
+                    self.watch(slot, now);
                     self.queue(slot);
                 }
-                Deadline::Look(patience) => self.check_client(id, patience, now),
+                Deadline::Look(patience) => self.check_client(id, Some(patience), now),
             }
         }
         self.send_keepalive_if_due(id, now);
         self.arm_timer(slot, now);
     }
 
+    /// Looks at a client later that may have something to take, unless a look is to come.
+    pub(super) fn watch(&mut self, slot: u32, now: Instant) {
+        if let Some(Some(record)) = self.records.get_mut(slot as usize) {
+            if !record.is_watched && record.socket.is_some() {
+                record.is_watched = true;
+                let due = first_look(record.stream.settings().timeout, now);
+                self.first_looks.insert(self.timers.tick(now, due), slot);
+            }
+        }
+    }
+
+    /// Makes the first look. It is early if the slot had another stream, or the stream another look, which does no harm.
+    fn look_first(&mut self, slot: u32, now: Instant) {
+        if let Some(Some(record)) = self.records.get(slot as usize) {
+            if record.is_watched && record.deadline.is_none() {
+                self.check_client(StreamId { slot, serial: record.serial }, None, now);
+                self.arm_timer(slot, now);
+            }
+        }
+    }
+
     /// Looks at a client: that ends if it has taken everything, and the stream ends if it has taken nothing for too long.
-    fn check_client(&mut self, id: StreamId, mut patience: Patience, now: Instant) {
+    fn check_client(&mut self, id: StreamId, patience: Option<Patience>, now: Instant) {
         let (record, io) = match self.record_and_io(id) {
             Some(found) => found,
             None => return,
         };
-        let timeout = record.stream.settings().timeout;
         let untaken = record.socket.as_ref().map_or(0, |socket| io.untaken_bytes(socket));
         if untaken == 0 && record.stream.stalled_since().is_none() {
-            return self.end_patience(id);
+            record.is_watched = false;
+            record.deadline = None;
+            return;
         }
-        if let (false, Some(socket)) = (patience.has_begun(), &record.socket) {
-            patience.begin(io.set_timeout(socket, None), timeout, now);
-        }
-        if !patience.look(untaken, timeout, now) {
+        let timeout = record.stream.settings().timeout;
+        let window = record.socket.as_ref().and_then(|socket| io.window(socket));
+        let mut patience = patience.unwrap_or_else(|| Patience::new(untaken, window, now));
+        patience.look(untaken, window, now);
+        if patience.is_over(timeout, now) {
             return self.end_at_once(id, Reason::Timeout);
         }
         record.deadline = Some(Box::new((patience.next_look(timeout, now), Deadline::Look(patience))));
     }
 
-    /// Leaves the client to the kernel's timer again, if it was looked at. Another program may have switched that off.
-    pub(super) fn end_patience(&mut self, id: StreamId) {
+    /// Lets the kernel drop, within another timeout, what it has for a client that is dead.
+    pub(super) fn give_up_in_kernel(&mut self, id: StreamId) {
         if let Some((record, io)) = self.record_and_io(id) {
-            if let Some((_, Deadline::Look(_))) = record.deadline.as_deref() {
-                if let Some(socket) = &record.socket {
-                    io.set_timeout(socket, Some(record.stream.settings().timeout));
-                }
-                record.deadline = None;
-                record.taken_bytes = 0;
-            }
-        }
-    }
-
-    /// Lets the kernel send a client that was looked at what it has still to take, however slowly: nobody looks any more.
-    pub(super) fn leave_to_kernel(&mut self, id: StreamId) {
-        if let Some((record, io)) = self.record_and_io(id) {
-            if let (Some((_, Deadline::Look(_))), Some(socket)) = (record.deadline.as_deref(), &record.socket) {
-                io.set_timeout(socket, None);
-                record.deadline = None;
+            if let Some(socket) = &record.socket {
+                io.set_timeout(socket, Some(record.stream.settings().timeout));
             }
         }
     }

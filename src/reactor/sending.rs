@@ -80,7 +80,10 @@ impl<I: Io> Reactor<I> {
         let mut sender = Sender { io, socket, buffering, log, owes_end, is_blocked, alone, now, bytes: 0 };
         let progress = (0..Self::MAX_WRITES).find_map(|_| sender.send_once().transpose());
         let bytes = sender.bytes;
-        record.count_taken(bytes, now);
+        if bytes > 0 {
+            record.count_taken(bytes);
+            self.watch(id.slot, now);
+        }
         progress.unwrap_or(Ok(SendResult::MoreToSend))
     }
 
@@ -88,13 +91,13 @@ impl<I: Io> Reactor<I> {
     fn block(&mut self, id: StreamId, now: Instant) {
         if let Some((record, io)) = self.record_and_io(id) {
             record.stream.set_stalled(now);
-            record.begin_patience(now);
             let watched = record.socket.as_ref().map_or(Ok(()), |socket| io.watch_writable(socket, id, true));
             record.is_blocked = true;
             if watched.is_err() {
                 return self.end_at_once(id, Reason::Error);
             }
             self.answers.push(Answer::Stalled { stream: id });
+            self.watch(id.slot, now);
         }
         self.arm_timer(id.slot, now);
     }

@@ -3,7 +3,6 @@
 //! The message that hands over a stream (`wire::Open`) cannot replace it: such a stream has no cursor yet.
 
 use super::hubs::Hubs;
-use super::patience::MUCH;
 use super::shutdown::Spread;
 use super::stream_members::Presences;
 use super::stream_record::{Deadline, StreamQueue, StreamRecord};
@@ -68,7 +67,7 @@ impl Saved for StreamRecord<i32> {
             end_report: from.take()?,
             presence_hub: from.take()?,
             input_bytes: from.take()?,
-            taken_bytes: MUCH, // the other program has counted them
+            is_watched: false,
             deadline: from.take()?,
             timer: None,
         })
@@ -90,7 +89,7 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
         end_report,
         presence_hub,
         input_bytes,
-        taken_bytes: _,
+        is_watched: _,
         deadline,
         timer: _,
     } = record;
@@ -160,6 +159,9 @@ impl<I: Io> Reactor<I> {
         stream.share_settings(self.share(settings));
         let id = StreamId { slot, serial: record.serial };
         let socket = number.and_then(adopt);
+        if let Some(socket) = &socket {
+            self.io.set_timeout(socket, None); // a program of an older release may have set one
+        }
         let is_lost = number.is_some() && socket.is_none();
         let is_registered = socket.as_ref().map_or(true, |socket| self.io.register(socket, id).is_ok());
         self.open_streams += usize::from(!record.has_ended);
@@ -176,7 +178,7 @@ impl<I: Io> Reactor<I> {
             end_report: record.end_report,
             presence_hub: record.presence_hub,
             input_bytes: record.input_bytes,
-            taken_bytes: record.taken_bytes,
+            is_watched: false,
             deadline: record.deadline,
             timer: None,
         });
@@ -186,6 +188,7 @@ impl<I: Io> Reactor<I> {
         if !is_registered {
             self.end_with_retry(id, Reason::Error);
         }
+        self.watch(slot, now);
         self.queue_by_position(id);
         self.arm_timer(slot, now);
     }

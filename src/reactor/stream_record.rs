@@ -1,7 +1,7 @@
 //! The reactor's record of one stream, and how the reactor finds it.
 
 use super::hubs::Hubs;
-use super::patience::{Patience, MUCH};
+use super::patience::Patience;
 use super::stream_members::EndReport;
 use super::subscriptions::Subscription;
 use super::{Answer, HubId, Io, Reactor, StreamId};
@@ -17,7 +17,7 @@ pub(super) enum Deadline {
     Retry,
     /// The socket is closed: the stream has ended, and its client had time to read the rest.
     Linger,
-    /// It is looked at what a slow client has taken.
+    /// It is looked at what a client has taken that had not taken everything at the last look.
     Look(Patience),
 }
 
@@ -54,9 +54,8 @@ pub(super) struct StreamRecord<S> {
     pub(super) presence_hub: HubId,
     /// How much the client has sent after its request.
     pub(super) input_bytes: u32,
-    /// How much the socket has taken since the client was known to have taken everything, as far as this counts: two bytes fit
-    /// beside the flags.
-    pub(super) taken_bytes: u16,
+    /// Whether the client may have something still to take, so that a look is to come: the first one, or a deadline.
+    pub(super) is_watched: bool,
     /// In a box, because few streams have one.
     pub(super) deadline: Option<Box<(Instant, Deadline)>>,
     /// The time for which the stream is registered in [`Timers`](super::timers::Timers).
@@ -70,23 +69,10 @@ impl<S> StreamRecord<S> {
         [stream, self.deadline.as_deref().map(|(at, _)| *at)].iter().copied().flatten().min()
     }
 
-    /// Begins to look at the client, unless that has begun: its socket has stalled.
-    pub(super) fn begin_patience(&mut self, now: Instant) {
-        if self.deadline.is_none() {
-            let patience = Patience::new(now);
-            let at = patience.next_look(self.stream.settings().timeout, now);
-            self.deadline = Some(Box::new((at, Deadline::Look(patience))));
-        }
-    }
-
-    /// Counts what the socket has taken in a turn. When that is much, the client is looked at.
-    pub(super) fn count_taken(&mut self, bytes: usize, now: Instant) {
+    /// Counts what the socket has taken, for the next look at the client.
+    pub(super) fn count_taken(&mut self, bytes: usize) {
         if let Some((_, Deadline::Look(patience))) = self.deadline.as_deref_mut() {
-            return patience.count_taken(bytes);
-        }
-        self.taken_bytes = self.taken_bytes.saturating_add(bytes.try_into().unwrap_or(u16::MAX));
-        if self.taken_bytes >= MUCH {
-            self.begin_patience(now);
+            patience.count_taken(bytes);
         }
     }
 }

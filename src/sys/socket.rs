@@ -81,16 +81,12 @@ pub fn cookie(socket: BorrowedFd<'_>) -> u64 {
     net::sockopt::socket_cookie(socket).unwrap_or(0)
 }
 
-/// Makes the kernel end the connection if the peer acknowledges nothing for that long (`TCP_USER_TIMEOUT`), or leaves that to
-/// the caller. Returns false, and has no effect, on a socket that is not TCP.
-pub fn give_up_after(socket: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
+/// Makes the kernel end the connection if its peer takes nothing for that long (`TCP_USER_TIMEOUT`), or leaves that to the
+/// caller: the kernel may count from the beginning of an earlier stall. Has no effect on a socket that is not TCP.
+pub fn give_up_after(socket: BorrowedFd<'_>, timeout: Option<Duration>) {
     let milliseconds = timeout.map_or(0, |timeout| timeout.as_millis().clamp(1, u128::from(u32::MAX)) as u32);
-    net::sockopt::set_tcp_user_timeout(socket, milliseconds).is_ok()
-}
-
-/// Returns true for a TCP socket with which the kernel leaves that to the caller.
-pub fn never_gives_up(socket: BorrowedFd<'_>) -> bool {
-    net::sockopt::tcp_user_timeout(socket) == Ok(0)
+    // Fails only if the socket is not TCP.
+    let _ = net::sockopt::set_tcp_user_timeout(socket, milliseconds);
 }
 
 /// Returns how many bytes the socket has taken that its peer has not: not acknowledged (TCP), or not read (Unix sockets, with
@@ -101,6 +97,27 @@ pub fn untaken_bytes(socket: BorrowedFd<'_>) -> usize {
     // returns.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, std::ptr::addr_of_mut!(bytes)) };
     usize::try_from(bytes).ok().filter(|_| result == 0).unwrap_or(0)
+}
+
+/// Returns how many bytes the peer of a TCP socket has room for beyond those that it has acknowledged, as its last segment
+/// says (`tcpi_snd_wnd`). Returns 0 if the kernel is older than 5.4, and `None` if the socket is not TCP.
+pub fn window(socket: BorrowedFd<'_>) -> Option<u32> {
+    /// The numbers of a `tcp_info` up to this one, which libc does not have.
+    const NUMBERS: usize = 58;
+    let mut info = [0u32; NUMBERS];
+    let mut size = std::mem::size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as it is borrowed; the kernel writes at most `size` bytes to `info`, and their
+    // number to `size`, which both live until the call returns.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            std::ptr::addr_of_mut!(size),
+        )
+    };
+    Some(info[NUMBERS - 1]).filter(|_| result == 0)
 }
 
 /// Makes a TCP socket take bytes only while it holds fewer unsent bytes than this (`TCP_NOTSENT_LOWAT`). Further bytes then

@@ -99,60 +99,102 @@ fn a_client_that_takes_nothing_times_out_and_one_that_takes_a_byte_in_time_does_
 }
 
 #[test]
-fn a_client_that_takes_little_is_not_left_to_the_kernels_timer_until_it_has_taken_all() {
+fn a_client_that_takes_little_of_what_its_socket_has_stays() {
     for is_local in [false, true] {
         let mut world = World::new();
         let stream = world.open(settings(), "a long head");
         world.client(stream).is_local = is_local;
         world.client(stream).sends.push_back(Ok(1));
         world.client(stream).untaken = 100_000;
-        world.run_until_idle();
-        assert!(!world.client(stream).is_kernel_patient, "nothing was seen of it yet");
         for _ in 0..10 {
             world.advance(Duration::from_secs(50));
-            assert!(world.client(stream).is_kernel_patient);
             world.client(stream).untaken -= 1;
         }
         assert_eq!(world.received(stream), "a", "its socket takes nothing");
         world.writable(stream);
         world.advance(Duration::from_secs(10));
         assert_eq!(world.received(stream), "a long head");
-        assert!(world.client(stream).is_kernel_patient, "it has still to take something of its socket");
-        world.client(stream).untaken = 0;
-        world.advance(Duration::from_secs(20));
-        assert!(!world.client(stream).is_kernel_patient, "it has taken all");
         assert_eq!(world.records[stream].ended, None);
     }
 }
 
 #[test]
-fn a_client_that_was_sent_much_is_looked_at_too() {
+fn a_client_that_makes_room_stays_though_the_kernel_sends_nothing_into_it() {
     let mut world = World::new();
     let quiet = Settings { keepalive: None, ..settings() };
-    let [slow, dead, quick] = [(); 3].map(|()| world.open(quiet, ""));
-    for _ in 0..20 {
-        for stream in [slow, dead, quick] {
-            world.push(stream, &[b'x'; 100]);
+    let [slow, dead] = [(); 2].map(|()| world.open(quiet, "head"));
+    for stream in [slow, dead] {
+        world.client(stream).untaken = 5000;
+    }
+    for _ in 0..10 {
+        world.advance(Duration::from_secs(50));
+        world.client(slow).window += 10;
+    }
+    assert_eq!([slow, dead].map(|stream| world.records[stream].ended), [None, Some(Reason::Timeout)]);
+}
+
+#[test]
+fn at_random_a_client_that_has_taken_something_within_the_timeout_stays_and_a_dead_one_ends_within_two() {
+    const STEPS: u32 = 20;
+    let timeout = settings().timeout;
+    for seed in 0..200 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut world = World::new();
+        let stream = world.open(Settings { keepalive: None, ..settings() }, "");
+        let mut last = world.now;
+        let (mut pause, dies) = (0, rng.u32(1..10 * STEPS));
+        for round in 0..dies + 2 * STEPS {
+            if round == dies || rng.u8(0..4) == 0 {
+                let bytes = rng.usize(1..3000);
+                world.push(stream, &vec![b'x'; bytes]);
+                world.client(stream).untaken += bytes;
+            }
+            world.advance(timeout / STEPS);
+            if world.records[stream].ended.is_some() {
+                assert!(world.now >= last + timeout, "seed {seed}: too early");
+                break;
+            }
+            let client = world.client(stream);
+            if round < dies && (client.untaken == 0 || pause == 0) {
+                if client.untaken > 0 && rng.bool() {
+                    client.untaken -= rng.usize(1..=client.untaken);
+                    client.window = rng.u32(0..3) * 1000;
+                } else {
+                    client.window += 1;
+                }
+                pause = rng.u32(0..STEPS - 1);
+                last = world.now;
+            } else {
+                pause -= u32::from(pause > 0);
+            }
+        }
+        assert_eq!(world.records[stream].ended, Some(Reason::Timeout), "seed {seed}: too late");
+    }
+}
+
+#[test]
+fn a_client_that_was_sent_little_is_looked_at_too_and_one_that_has_taken_all_is_looked_at_once() {
+    let mut world = World::new();
+    let quiet = Settings { keepalive: None, ..settings() };
+    let [slow, dead, quick] = [(); 3].map(|()| world.open(quiet, "head"));
+    world.run_until_idle();
+    world.client(slow).untaken = 500;
+    world.client(dead).untaken = 500;
+    for _ in 0..10 {
+        world.advance(Duration::from_secs(20));
+        for stream in [slow, dead].iter().filter(|stream| world.records[**stream].ended.is_none()).collect::<Vec<_>>() {
+            world.push(*stream, b"more");
         }
         world.run_until_idle();
-    }
-    world.client(slow).untaken = 5000;
-    world.client(dead).untaken = 5000;
-    for round in 0..10 {
-        world.advance(Duration::from_secs(20));
-        let is_watched = [slow, quick].map(|stream| world.client(stream).is_kernel_patient);
-        assert_eq!(is_watched, [true, false], "{round}");
-        world.push(slow, b"more");
-        world.push(dead, b"more");
-        world.run_until_idle();
-        world.client(slow).untaken -= 96; // it takes more than it is sent
-        world.client(dead).untaken += 4;
+        world.client(slow).untaken -= 6; // it takes more than it is sent
         if world.records[dead].ended.is_some() {
             break;
         }
+        world.client(dead).untaken += 4;
     }
     let ended = [slow, dead, quick].map(|stream| world.records[stream].ended);
     assert_eq!(ended, [None, Some(Reason::Timeout), None]);
+    assert_eq!(world.client(quick).looks, 0, "nothing was left to take");
 }
 
 #[test]
@@ -172,11 +214,13 @@ fn a_client_that_takes_nothing_more_of_its_socket_times_out() {
 }
 
 #[test]
-fn a_slow_client_of_a_stream_that_ends_is_not_left_to_the_kernels_timer() {
+fn the_kernels_timer_is_off_but_of_a_client_that_is_dead() {
     let mut world = World::new();
     let quiet = Settings { keepalive: None, ..settings() };
     let [ended, slow, dead, detached] = [(); 4].map(|()| world.open(quiet, &"x".repeat(5000)));
+    world.run_until_idle();
     for stream in [ended, slow, dead, detached] {
+        assert!(world.client(stream).is_kernel_patient);
         world.client(stream).untaken = 5000;
     }
     world.advance(Duration::from_secs(20));
@@ -192,32 +236,26 @@ fn a_slow_client_of_a_stream_that_ends_is_not_left_to_the_kernels_timer() {
 }
 
 #[test]
-fn a_client_that_another_process_has_looked_at_is_left_to_the_kernel_when_it_has_taken_all() {
+fn a_client_to_which_another_process_has_sent_something_is_looked_at() {
     let mut world = World::new();
-    let stream = world.open_without_socket(settings(), "head");
-    let client = world.attach_with(stream, |client| client.is_kernel_patient = true);
-    world.advance(Duration::from_secs(20));
-    assert!(!world.reactor.io().clients[client].is_kernel_patient);
+    let stream = world.open_without_socket(Settings { keepalive: None, ..settings() }, "");
+    world.attach_with(stream, |client| client.untaken = 5000);
+    world.advance(Duration::from_secs(80));
+    assert_eq!(world.records[stream].ended, Some(Reason::Timeout));
 }
 
 #[test]
-fn a_client_that_was_looked_at_is_looked_at_after_an_upgrade_and_left_to_the_kernel_at_last() {
-    for (untaken, events) in [(5000, 0), (0, 0), (0, 1)] {
+fn a_client_is_looked_at_after_an_upgrade() {
+    for (untaken, ended) in [(5000, Some(Reason::Timeout)), (0, None)] {
         let mut world = World::new();
-        let stream = world.open(settings(), &"x".repeat(5000));
+        let stream = world.open(Settings { keepalive: None, ..settings() }, &"x".repeat(5000));
         world.client(stream).untaken = 5000;
         world.advance(Duration::from_secs(20));
         world.client(stream).untaken = untaken;
         world.upgrade();
-        for _ in 0..events {
-            world.push(stream, b"more");
-        }
-        world.advance(Duration::from_secs(40));
-        assert_eq!(world.client(stream).is_kernel_patient, untaken > 0);
-        world.client(stream).untaken = 0;
-        world.advance(Duration::from_secs(20));
-        assert!(!world.client(stream).is_kernel_patient);
-        assert_eq!(world.records[stream].ended, None);
+        assert!(world.client(stream).is_kernel_patient);
+        world.advance(Duration::from_secs(80));
+        assert_eq!(world.records[stream].ended, ended);
     }
 }
 
@@ -246,8 +284,9 @@ fn a_first_look_that_is_late_ends_nothing() {
     world.run_until_idle();
     world.now += Duration::from_secs(500); // the process was stopped
     world.run_until_idle();
+    world.advance(Duration::from_secs(59));
     assert_eq!(world.records[stream].ended, None);
-    world.advance(Duration::from_secs(60));
+    world.advance(Duration::from_secs(10));
     assert_eq!(world.records[stream].ended, Some(Reason::Timeout));
 }
 

@@ -23,6 +23,10 @@ pub(crate) struct Client {
     pub(crate) watch_fails: Option<i32>,
     /// How many bytes it has still to take of those that its socket has taken.
     pub(crate) untaken: usize,
+    /// For how many bytes it has room.
+    pub(crate) window: u32,
+    /// How often its window was looked at.
+    pub(crate) looks: usize,
     /// Whether its socket is a Unix socket, which counts more than the bytes that it has taken.
     pub(crate) is_local: bool,
     /// Whether the kernel's timer is off.
@@ -109,14 +113,14 @@ impl Io for Script {
         self.open(socket).untaken
     }
 
-    fn set_timeout(&mut self, socket: &Socket, timeout: Option<Duration>) -> bool {
+    fn window(&mut self, socket: &Socket) -> Option<u32> {
         let client = self.open(socket);
-        client.is_kernel_patient = timeout.is_none();
-        !client.is_local
+        client.looks += 1;
+        Some(client.window).filter(|_| !client.is_local)
     }
 
-    fn is_timer_off(&mut self, socket: &Socket) -> bool {
-        self.open(socket).is_kernel_patient
+    fn set_timeout(&mut self, socket: &Socket, timeout: Option<Duration>) {
+        self.open(socket).is_kernel_patient = timeout.is_none();
     }
 
     fn discard_input(&mut self, socket: &Socket) -> io::Result<usize> {

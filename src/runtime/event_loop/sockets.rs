@@ -41,12 +41,12 @@ impl Io for Sockets {
         socket::untaken_bytes(socket.as_fd())
     }
 
-    fn set_timeout(&mut self, socket: &OwnedFd, timeout: Option<Duration>) -> bool {
-        socket::give_up_after(socket.as_fd(), timeout)
+    fn window(&mut self, socket: &OwnedFd) -> Option<u32> {
+        socket::window(socket.as_fd())
     }
 
-    fn is_timer_off(&mut self, socket: &OwnedFd) -> bool {
-        socket::never_gives_up(socket.as_fd())
+    fn set_timeout(&mut self, socket: &OwnedFd, timeout: Option<Duration>) {
+        socket::give_up_after(socket.as_fd(), timeout);
     }
 
     fn discard_input(&mut self, socket: &OwnedFd) -> io::Result<usize> {

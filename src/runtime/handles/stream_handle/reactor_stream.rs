@@ -129,7 +129,6 @@ impl ReactorStream {
 
     /// Sets the options of a socket, and stores its number and cookie, before the reactor gets it.
     fn configure(&self, socket: &OwnedFd) {
-        socket::give_up_after(socket.as_fd(), Some(self.settings.timeout));
         socket::limit_unsent(socket.as_fd(), UNSENT_BYTES);
         self.state.set_socket(socket.as_raw_fd(), socket::cookie(socket.as_fd()));
     }
