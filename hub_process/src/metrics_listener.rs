@@ -1,8 +1,9 @@
 //! `run --metrics`: answers a monitor over HTTP/1.1 with the metrics of the hub.
 //!
 //! Connections are served side by side, each by a thread, within a time and with a bound for the request. If there are too
-//! many, the one that has been silent for the longest time makes room. So a client that is slow or hostile delays neither a
-//! monitor nor the wire thread nor a stream. An answer asks the wire thread as a command does, over the socket of the hub.
+//! many, one that has its answer makes room, or the one that has been silent for the longest time. So a client that is slow or
+//! hostile delays neither a monitor nor the wire thread nor a stream. An answer asks the wire thread as a command does, over
+//! the socket of the hub.
 
 mod request;
 
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 const MAX_CONNECTIONS: usize = 16;
 /// The most bytes of a request's head.
 const MAX_HEAD: usize = 8 << 10;
-/// How long a client may take to send its request, and to take the answer.
+/// How long a client may take to send its request, to take the answer, and to close its side then.
 const CLIENT_TIME: Duration = Duration::from_secs(2);
 /// How long the wire thread may take to answer.
 const HUB_TIME: Duration = Duration::from_secs(2);
@@ -71,7 +72,11 @@ impl Monitors {
             let head = head.unwrap_or_default();
             answer(client, HttpRequest::of(&head, &self.hosts), head.starts_with(b"HEAD "), &self.place)
         });
-        self.connections().answered -= 1;
+        self.connections().end_answer(client);
+        if answered.is_ok() {
+            wait_for_close(client, Instant::now() + CLIENT_TIME);
+        }
+        self.connections().remove(client);
         answered
     }
 }
@@ -79,7 +84,7 @@ impl Monitors {
 /// The connections that are served.
 #[derive(Default)]
 struct Connections {
-    /// Those that have not sent a whole request, the oldest first.
+    /// Those that have their answer, then those that have not sent a whole request, the oldest first.
     silent: VecDeque<Arc<TcpStream>>,
     /// The number of the others.
     answered: usize,
@@ -94,6 +99,15 @@ impl Connections {
         }
         self.silent.push_back(client.clone());
         true
+    }
+
+    fn remove(&mut self, client: &Arc<TcpStream>) {
+        self.silent.retain(|silent| !Arc::ptr_eq(silent, client));
+    }
+
+    fn end_answer(&mut self, client: &Arc<TcpStream>) {
+        self.answered -= 1;
+        self.silent.push_front(client.clone());
     }
 
     /// Notes that a connection is being answered. Returns false if it had to make room.
@@ -116,7 +130,7 @@ fn serve_in_thread(monitors: &Arc<Monitors>, client: TcpStream) {
         let _ = monitors.serve(&client);
     });
     if thread.is_err() {
-        monitors.connections().silent.retain(|silent| !Arc::ptr_eq(silent, &client));
+        monitors.connections().remove(&client);
     }
 }
 
@@ -163,6 +177,22 @@ fn write(mut client: &TcpStream, mut bytes: &[u8], deadline: Instant) -> io::Res
         }
     }
     Ok(())
+}
+
+/// Reads what the client still sends, such as a body, until it has closed its side. If the connection were closed with unread
+/// bytes, it would be reset, and the client could lose the answer.
+fn wait_for_close(mut client: &TcpStream, deadline: Instant) {
+    let mut ignored = [0; MAX_HEAD];
+    let mut is_open = client.shutdown(Shutdown::Write).is_ok();
+    while is_open {
+        let left = deadline.saturating_duration_since(Instant::now());
+        is_open = !left.is_zero()
+            && client.set_read_timeout(Some(left)).is_ok()
+            && match client.read(&mut ignored) {
+                Ok(count) => count > 0,
+                Err(error) => error.kind() == io::ErrorKind::Interrupted,
+            };
+    }
 }
 
 /// Reads until the empty line after the head. Returns nothing if the head is too long, too slow or cut off.

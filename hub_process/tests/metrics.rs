@@ -33,13 +33,13 @@ fn run(scene: &Scene, address: &Address) -> Child {
     child
 }
 
-/// Sends bytes. Returns the whole answer.
+/// Sends bytes. Returns the whole answer, which no reset may cut off.
 fn ask(address: &Address, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address.0).expect("a connection");
     stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     let _ = stream.write_all(bytes); // the process may have answered before it has read everything
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    stream.read_to_end(&mut answer).expect("an end of the answer");
     String::from_utf8(answer).expect("UTF-8")
 }
 
@@ -69,6 +69,8 @@ fn a_monitor_reads_the_metrics_of_the_hub() {
 fn other_requests_get_a_status() {
     let (scene, address) = (Scene::new(), Address::new());
     let mut child = run(&scene, &address);
+    let head = b"GET /metrics HTTP/1.1\r\nContent-Length: 200000\r\n\r\n".to_vec();
+    let with_body = [head, vec![b'x'; 200_000]].concat();
     let long = [b"GET /metrics HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 8 << 10]].concat();
     for (request, status) in [
         (&b"GET / HTTP/1.1\r\n\r\n"[..], "404"),
@@ -78,6 +80,7 @@ fn other_requests_get_a_status() {
         (b"GET /metrics HTTP/1.1\r\nHost: evil.example:9464\r\n\r\n", "403"),
         (b"\x16\x03\x01 hello\r\n\r\n", "400"),
         (&long, "400"),
+        (&with_body, "200"),
     ] {
         let answer = ask(&address, request);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
@@ -115,6 +118,26 @@ fn clients_that_send_nothing_delay_neither_the_hub_nor_a_monitor() {
         client.read_to_string(&mut answer).expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     }
+    drop(scene);
+    child.wait().expect("it has ended");
+}
+
+#[test]
+fn a_client_that_does_not_close_after_its_answer_makes_room_first() {
+    let (scene, address) = (Scene::new(), Address::new());
+    let mut child = run(&scene, &address);
+    eventually("a silent client stays while many have their answer", || {
+        let silent = silent(&address, 1);
+        let answered: Vec<_> = (0..40)
+            .map(|_| {
+                let mut client = TcpStream::connect(address.0).expect("a connection");
+                client.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("a request");
+                client.read_to_string(&mut String::new()).expect("an answer");
+                client
+            })
+            .collect();
+        answered.len() == 40 && is_served(&silent[0])
+    });
     drop(scene);
     child.wait().expect("it has ended");
 }
