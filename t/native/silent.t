@@ -207,7 +207,7 @@ sub pauses_ok {
         EventSource::XS->dispatch;
         defined ${$_->{ended}} and $_->{gap} //= time - $_->{last} for @all;
     }
-    my @wrong = grep { defined $_->{gap} && $_->{gap} < $T } @all;
+    my @wrong = grep { defined $_->{gap} && $_->{gap} < $T && !$_->{is_late} } @all;
     is_deeply [map { "$_->{name}, $_->{gap} seconds after it has read" } @wrong], [],
         'no client ends that has read something within the timeout';
     ended_ok($_->{ended}, 'timeout', "a client that reads no more ends: $_->{name}")
@@ -231,7 +231,7 @@ sub pausing_client {
         stream => $stream,
         ended  => $ended,
         last   => time,
-        next   => 0,
+        next   => time,
         reads  => 0,
         dies   => $dies
     };
@@ -240,6 +240,7 @@ sub pausing_client {
 sub read_pausing {
     my ($client, $T) = @_;
     return if time < $client->{next} || time > $client->{dies};
+    $client->{is_late} ||= time > $client->{next} + 0.1 * $T;    # this process was stopped for too long
     while (sysread $client->{client}, my $bytes, 65_536) { $client->{last} = time }
     my $has_pause = $client->{reads}-- <= 0;
     $client->{reads} = rand 10 if $has_pause;
