@@ -1,8 +1,12 @@
-# The script of browsers has at most 6 KB when it is sent: each page of an application loads it.
+# The script of browsers has at most 6 KB when it is sent: each page of an application loads it. It is made of its source.
 
 use lib 't/lib';
 use Testing;
 use EventSource::Hub;
+use File::Temp          ();
+use Testing::Developer  qw(needs);
+use Testing::SourceTree qw(slurp);
+use Testing::Node       qw(packages_missing);
 
 my $MOST = 6 * 1024;
 
@@ -12,5 +16,13 @@ for my $form ([], [classic => 1]) {
     is { @$headers }->{'Content-Encoding'}, 'gzip', "@$form: it is compressed";
     cmp_ok length join('', @$body), '<=', $MOST, "@$form: at most 6 KB are sent";
 }
+
+subtest 'share/eventsource-hub.min.js is made of the source' => sub {
+    needs(packages_missing('t/node'));
+    my $made = File::Temp->newdir;
+    is system("script/page_script --renew $made/min.js") >> 8, 0, 'terser makes it';
+    ok slurp("$made/min.js") eq slurp('share/eventsource-hub.min.js'), 'as it is here'
+        or diag 'run script/page_script --renew';
+};
 
 done_testing;
