@@ -2,8 +2,10 @@
 
 use lib 't/lib';
 use Testing qw(named_hubs);
+use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Temp ();
+use Socket     qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Testing::Client;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Doctor   qw(is_fine is_wrong);
@@ -21,6 +23,18 @@ my $url     = $server->url('/hub');
 my @hub     = ('--hub',     'test', '--socket', $env{HUB_SOCKET});
 my @channel = ('--channel', 'news');
 
+# Another hub, whose channel of that name has a reader.
+my $another = EventSource::Hub->new(name => 'another', socket => "$folder/another.sock", idle_exit => 1);
+socketpair my $reader, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!\n";
+$another->epoch;    # starts it
+$another->process->follow($theirs, 'news');
+
+# A name, what is said, and the options.
+my @ELSEWHERE = (
+    ['another channel', qr/the channel nwes of the hub test, which no stream reads/, @hub, '--channel', 'nwes'],
+    ['another hub', qr/the stream reads another hub/, '--hub', 'another', '--socket', "$folder/another.sock", @channel],
+);
+
 sub hub_pid {
     my $doctor = Testing::Doctor->start('--seconds', 0.5, @hub, '--workers', $worker, $url);
     return $doctor->finding('hub_process')->{measured}{hub};
@@ -31,8 +45,13 @@ subtest 'the probe of a hub' => sub {
     is_fine($doctor, 'a stream of the channel');
     like $doctor->finding('buffering')->{sentence}, qr/The probe arrived/,        'the probe arrives';
     like $doctor->finding('resume')->{sentence},    qr/what it has missed, once/, 'and the one while nobody listens';
-    my $other = Testing::Doctor->start('--seconds', 1, @hub, '--channel', 'other', '--workers', $worker, $url);
-    is_wrong($other, 'buffering', 'wrong', qr/has not arrived.*another hub or channel/, 'another channel');
+    for my $case (@ELSEWHERE) {
+        my ($name, $sentence, @option) = @$case;
+        my $other = Testing::Doctor->start('--seconds', 1, @option, $url);
+        is_wrong($other, 'probe', 'wrong', $sentence, $name);
+        is $other->finding('buffering'), undef, "$name: no proxy is suspected";
+        is $other->report->{wrong},      1,     "$name: nothing else is wrong";
+    }
     my $none = Testing::Doctor->start('--seconds', 1, '--hub', 'nobody', '--socket', "$folder/none", @channel, $url);
     is_wrong($none, 'hub_process', 'warning', qr/no process that this user can ask/, 'a hub without a process');
     is_wrong($none, 'buffering',   'warning', qr/could not be sent/,                 'its probe');

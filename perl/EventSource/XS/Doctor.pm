@@ -21,6 +21,7 @@ use EventSource::XS::Doctor::Check::HubProcess;
 use EventSource::XS::Doctor::Check::HubStore;
 use EventSource::XS::Doctor::Check::Origin;
 use EventSource::XS::Doctor::Check::Outbox;
+use EventSource::XS::Doctor::Check::ProbeTarget;
 use EventSource::XS::Doctor::Check::Protocol;
 use EventSource::XS::Doctor::Check::Response;
 use EventSource::XS::Doctor::Check::Resume;
@@ -30,7 +31,7 @@ use URI;
 
 # In the order of a report: each explains better than those after it.
 my @CHECKS = map { "EventSource::XS::Doctor::Check::$_" }
-    qw(Response HubName Delivery Ending Compression Caching Resume Protocol Origin Format HubProcess HubStore Outbox);
+    qw(Response HubName ProbeTarget Delivery Ending Compression Caching Resume Protocol Origin Format HubProcess HubStore Outbox);
 
 # Those that look at a table and at no stream.
 my @OF_TABLE = ('EventSource::XS::Doctor::Check::Outbox');
@@ -179,7 +180,7 @@ sub _look_at_resume {
     my @ids        = $self->{stream}->body->ids or return;
     my @dispatched = grep { length($_->{id} // '') } $self->{stream}->body->events;
     my %resume     = (last => $ids[-1], from => $ids[-1], expected => []);
-    if ($self->{probe}->is_possible && !$self->{probe}{failure}) {
+    if ($self->{probe}->is_possible && !$self->{probe}{failure} && !$self->{is_elsewhere}) {
         my $token = $self->{probe}->send_and_wait;
         $resume{token} = $token if !$self->{probe}{failure};
     }
@@ -330,6 +331,11 @@ sub _observe_probe {
     my $taken = $event ? $event->{at} - (defined $sent_at ? $sent_at : $event->{at}) : undef;
     $self->{probe_seconds} = defined $taken ? 0 + sprintf '%.3f', $taken > 0 ? $taken : 0 : undef;
     $self->{is_probed}     = 1;
+    return if $event;
+
+    # While the stream is open: it is a reader of its channel.
+    $self->{probe_target} = $probe->target;
+    $self->{is_elsewhere} = EventSource::XS::Doctor::Check::ProbeTarget->findings($self) ? 1 : 0;
     return;
 }
 

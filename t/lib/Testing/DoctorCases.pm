@@ -73,8 +73,12 @@ sub _judge {
         return ();
     }
     my $finding = is_wrong($run->{doctor}, @$case{qw(check verdict sentence name)});
-    my $lines   = $finding->{configuration}{$name};
-    my @bad     = map { $_->{check} } grep { $_->{verdict} ne 'ok' } @{$run->{doctor}->report->{findings}};
+    my $silent  = $finding->{measured}{silent};
+    cmp_ok $run->{doctor}->finding('keepalive')->{measured}{longest_silence}, '>=', $silent,
+        "$case->{name}: the longest silence is not shorter than the one at the end"
+        if defined $silent;
+    my $lines = $finding->{configuration}{$name};
+    my @bad   = map { $_->{check} } grep { $_->{verdict} ne 'ok' } @{$run->{doctor}->report->{findings}};
     is_deeply \@bad, [$case->{check}], "$case->{name}: nothing else is reported" if $case->{is_alone};
     ok $lines, "$case->{name}: the remedy has lines for $name";
     my %mended = (%$case, lines => [Testing::ConfiguredProxy->mended($case->{lines}, $lines || [])]);

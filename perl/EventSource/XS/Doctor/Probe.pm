@@ -12,6 +12,7 @@ use POSIX                     qw(WNOHANG);
 use Time::HiRes               qw(sleep time);
 
 my $WITHIN   = 30;                           # seconds that a command may take
+my $TIMEOUT  = 2;                            # seconds for an answer of the hub
 my $LOOK     = 0.01;                         # seconds
 my $TYPE     = 'eventsource-doctor';
 my $VARIABLE = 'EVENTSOURCE_DOCTOR_PROBE';
@@ -77,12 +78,27 @@ sub send_and_wait {
     return $token;
 }
 
+# What the hub process says of the probe's channel: its epoch, the readers of the channel, and the kind of its store. Nothing for a
+# command of the user, or if no process answers.
+sub target {
+    my $self = shift;
+    return undef if defined $self->{trigger};
+    my $stats = eval { EventSource::Hub::Process->connect($self->_place, timeout => $TIMEOUT)->stats($self->{channel}) }
+        or return undef;
+    return {epoch => $stats->{epoch}, readers => $stats->{subscribers}, store => $stats->{store}{kind}};
+}
+
 # Private methods
 
 sub _fail {
     my ($self, $why, @answer) = @_;
     $self->{failure} = $why;
     return $answer[0];
+}
+
+sub _place {
+    my $self = shift;
+    return (name => $self->{hub}, autostart => 0, defined $self->{socket} ? (socket => $self->{socket}) : ());
 }
 
 sub _printed {
@@ -95,8 +111,7 @@ sub _printed {
 # Publishes the event, in the process for it. Returns the exit code.
 sub _publish {
     my ($self, $token) = @_;
-    my %place = (name => $self->{hub}, defined $self->{socket} ? (socket => $self->{socket}) : ());
-    my $hub   = eval { EventSource::Hub::Process->connect(%place, autostart => 0) };
+    my $hub = eval { EventSource::Hub::Process->connect($self->_place) };
     return 0 if $hub && eval { $hub->publish($self->{channel}, {event => $TYPE, data => $token}) };
     print STDERR EventSource::XS::Command->message_of($@), "\n";
     return 1;

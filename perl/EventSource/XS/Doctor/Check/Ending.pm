@@ -48,7 +48,7 @@ sub _end {
         sprintf('The stream was open for %.0f s, until the doctor left.', $stream->{left_at} || 0))
         if !defined $end || !defined $stream->{ended_at};
     my $age  = $stream->{ended_at} - $stream->{head_at};
-    my $idle = $stream->{ended_at} - _last_at($stream);
+    my $idle = _last_silence($stream);
     my %said = (measured => {seconds => 0 + sprintf('%.3f', $age), silent => 0 + sprintf('%.3f', $idle), end => $end});
     return _ended($seen, $stream, $age, %said) if $end eq 'complete';
     return _timed_out($stream, $idle, %said)   if $idle >= $SHORT && $idle > 0.9 * max(0, _silences($stream));
@@ -106,7 +106,7 @@ sub _keepalive {
     my $began   = defined $stream->{body_at} ? $stream->{body_at} : 0;
     my @times   = grep { $_ - $began >= $SHORT } $body->keepalives;                                     # not a preamble
     my $watched = ($stream->{ended_at} || $stream->{left_at} || $stream->seconds) - $stream->{head_at};
-    my $silence = max(0, _silences($stream));
+    my $silence = max(0, _silences($stream), defined $stream->{ended_at} ? _last_silence($stream) : ());
     my %said    = (measured => {keepalives => scalar @times, longest_silence => 0 + sprintf '%.3f', $silence});
     my $ends    = defined $stream->{ended_at} ? ' before its end' : '';
 
@@ -141,9 +141,10 @@ sub _keepalive {
     );
 }
 
-sub _last_at {
+# The silence before the end of the stream.
+sub _last_silence {
     my $stream = shift;
-    return @{$stream->{pieces}} ? $stream->{pieces}[-1][0] : $stream->{head_at};
+    return $stream->{ended_at} - (@{$stream->{pieces}} ? $stream->{pieces}[-1][0] : $stream->{head_at});
 }
 
 sub _remedy_of_end {
