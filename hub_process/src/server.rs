@@ -29,7 +29,7 @@ use crate::streams::{Opener, Streams};
 use crate::succession::Succession;
 use eventsource_xs::remote::calls::{self, Asked, Readiness, Wait};
 use eventsource_xs::runtime;
-use eventsource_xs::wire::{Answer, Failure, Frame, NamedSettings, LOG_LEASE};
+use eventsource_xs::wire::{Answer, Failure, Frame, NamedSettings, StoreSettings, LOG_LEASE};
 use eventsource_xs::ErrorCode;
 use orders::{own_program, Orders};
 use sources::Sources;
@@ -70,12 +70,13 @@ fn begin(arguments: &Arguments) -> Result<(Server, Option<TcpListener>), Box<dyn
     let monitors = options.metrics().map(metrics_listener::listen).transpose()?;
     let seat = Seat::take(arguments, &options.place)?;
     process_log::keep_lines(&options.place.log()); // from here on the folder is known to be this user's alone
+    let kept = Precedence::kept(&options);
     if let Some(before) = seat.begin_service() {
-        log_message(&format!(
-            "the process before, {before}, was killed or has crashed: what only its memory had is lost"
-        ));
+        let has_store = kept.store.as_ref().is_some_and(|store| *store != StoreSettings::Memory);
+        let what = if has_store { "its store has the history and the state" } else { "history and state are lost" };
+        log_message(&format!("the process before, {before}, was killed or has crashed: {what}"));
     }
-    let precedence = Precedence::begin(&options);
+    let precedence = Precedence::of(&options, options.settings().or(kept));
     Ok((Server::new(options, own_program()?, seat, precedence)?, monitors))
 }
 

@@ -34,13 +34,13 @@ pub struct Wanted {
 }
 
 impl Precedence {
-    /// Begins with the settings that earlier processes have kept.
-    pub fn begin(options: &RunOptions) -> Self {
+    /// Returns the settings that earlier processes have kept.
+    pub fn kept(options: &RunOptions) -> NamedSettings {
         let kept = kept_settings::read(&options.place).unwrap_or_else(|message| {
             log_message(&message);
             None
         });
-        Self::of(options, options.settings().or(kept.unwrap_or_default()))
+        kept.unwrap_or_default()
     }
 
     /// Begins with what is known already.

@@ -5,6 +5,7 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Hub::Process;
+use File::Temp ();
 use IO::Socket::UNIX;
 use JSON::PP ();
 use Testing::Client;
@@ -67,7 +68,7 @@ subtest 'each line is in the log of the server once' => sub {
 
 subtest 'a process that was killed is in the log of the next one' => sub {
     my $pid  = $machine->kill_hub;
-    my $line = "the process before, $pid, was killed or has crashed: what only its memory had is lost";
+    my $line = "the process before, $pid, was killed or has crashed: history and state are lost";
     $machine->publish_at_last(news => 'again');
     like run_at("$machine->{folder}", qw(hub log shop)), qr/\t\Q$line\E$/m, 'the command has the line';
     ok wait_until($DEADLINE, sub { $machine->server->log =~ /^eventsource-hub shop: \Q$line\E$/m }),
@@ -76,6 +77,17 @@ subtest 'a process that was killed is in the log of the next one' => sub {
     $machine->publish_at_last(news => 'again');
     my $log = run_at("$machine->{folder}", qw(hub log shop));
     is scalar(() = $log =~ /\t\Qthe process before\E/g), 1, 'an end in order leaves none';
+};
+
+subtest 'a store has what a process that was killed had' => sub {
+    my $folder = File::Temp->newdir;
+    my $with   = Testing::Machine->start({file => "$folder/events.db"}, idle_exit => 60, grace => 60);
+    $with->publish_at_last(news => 'hello');
+    my $pid = $with->kill_hub;
+    $with->publish_at_last(news => 'again');
+    my $line = "the process before, $pid, was killed or has crashed: its store has the history and the state";
+    like run_at("$with->{folder}", qw(hub log shop)), qr/\t\Q$line\E$/m, 'the line says so';
+    $with->stop_hub;
 };
 
 subtest 'a worker that ends leaves the lines to another one, and idle workers write, too' => sub {
