@@ -25,6 +25,7 @@ mod program {
     pub mod process_log;
     pub mod protocol;
     pub mod publishing;
+    pub mod read_channels;
     pub mod run_options;
     pub mod served_hub;
     pub mod server;
@@ -38,8 +39,8 @@ mod program {
 // They name each other by `crate::`.
 use program::{
     arguments, descriptors, ids_ahead, inherited, leases, lifetime, listener, log_pauses, metrics_listener,
-    new_program, operator_log, peers, process_log, protocol, publishing, run_options, served_hub, server, settings,
-    store, stored_hub, streams, succession,
+    new_program, operator_log, peers, process_log, protocol, publishing, read_channels, run_options, served_hub, server,
+    settings, store, stored_hub, streams, succession,
 };
 
 use arbitrary::Arbitrary;

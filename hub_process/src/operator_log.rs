@@ -4,10 +4,12 @@
 use crate::log_pauses::Watch;
 use crate::peers::{End, Peer};
 use crate::process_log::{self, log_event, log_message};
+use crate::read_channels::ReadChannels;
 use eventsource_xs::histogram::{Histogram, Scale, Times};
+use eventsource_xs::hub::Topic;
 use eventsource_xs::runtime;
 use eventsource_xs::saved;
-use eventsource_xs::wire::{Answer, Failure, StoreStatus};
+use eventsource_xs::wire::{Answer, Failure, StoreSettings, StoreStatus};
 use std::time::{Duration, Instant};
 
 /// What was counted and logged.
@@ -25,6 +27,8 @@ pub struct Operator {
     has_logged_members: bool,
     /// Why the store has not begun, as it was logged last.
     store_failure: String,
+    /// What was read.
+    read: ReadChannels,
 }
 
 /// The state for a new program.
@@ -40,9 +44,10 @@ saved!(SavedOperator { cut_off, store_wait, started });
 impl Operator {
     /// Begins with what the library has counted: before an upgrade.
     pub fn new(now: Instant) -> Self {
+        let read = ReadChannels::unknown(now);
         let watch = Watch::new(&runtime::stats());
         let (store_wait, has_logged_members, store_failure) = (Histogram::default(), false, String::new());
-        Self { started: now, cut_off: 0, store_wait, watch, has_logged_members, store_failure }
+        Self { started: now, cut_off: 0, store_wait, watch, has_logged_members, store_failure, read }
     }
 
     pub fn saved(&self) -> SavedOperator {
@@ -94,6 +99,29 @@ impl Operator {
         if self.store_failure != failure {
             log_event("store_not_begun", "the store has not begun", &[("error", failure.as_str().into())]);
             self.store_failure = failure;
+        }
+    }
+
+    /// Begins to log what is published without a reader.
+    pub fn watch_readers(&mut self, read: ReadChannels) {
+        self.read = read;
+    }
+
+    /// Takes note of what a stream subscribes to.
+    pub fn note_reader(&mut self, topics: &[Topic]) {
+        self.read.note(topics);
+    }
+
+    /// Logs a publish that perhaps no stream is meant to read: the name of the hub or the channel may be misspelt. Readers of a
+    /// store may be those of other machines, or of before.
+    pub fn log_unread(&mut self, store: &StoreSettings, channel: &[u8], now: Instant) {
+        let is_kept = *store != StoreSettings::Memory;
+        if let Some(others) = self.read.take_unread_hub(now).filter(|_| !is_kept) {
+            let message = "an event was published to this new hub, which no stream has read: if one should have, compare the names";
+            log_event("hub_unread", message, &[("others", others.as_str().into())]);
+        } else if !matches!(store, StoreSettings::Redis(_)) && self.read.take_unread_channel(channel, now) {
+            let message = "an event was published to a channel that no stream has read so far: if one should have, compare the names";
+            log_event("channel_unread", message, &[("channel", (&*String::from_utf8_lossy(channel)).into())]);
         }
     }
 

@@ -22,6 +22,7 @@ use crate::metrics_listener;
 use crate::operator_log::{send_lines, Operator};
 use crate::peers::{End, Peers, MAX_PEERS};
 use crate::process_log::{self, log_message, write_objects};
+use crate::read_channels::ReadChannels;
 use crate::run_options::RunOptions;
 use crate::served_hub::ServedHub;
 use crate::settings::Precedence;
@@ -69,6 +70,7 @@ fn begin(arguments: &Arguments) -> Result<(Server, Option<TcpListener>), Box<dyn
     let options = arguments.run_options()?;
     let monitors = options.metrics().map(metrics_listener::listen).transpose()?;
     let seat = Seat::take(arguments, &options.place)?;
+    let is_new_hub = !options.place.log().exists();
     process_log::keep_lines(&options.place.log()); // from here on the folder is known to be this user's alone
     let kept = Precedence::kept(&options);
     if let Some(before) = seat.begin_service() {
@@ -77,7 +79,11 @@ fn begin(arguments: &Arguments) -> Result<(Server, Option<TcpListener>), Box<dyn
         log_message(&format!("the process before, {before}, was killed or has crashed: {what}"));
     }
     let precedence = Precedence::of(&options, options.settings().or(kept));
-    Ok((Server::new(options, own_program()?, seat, precedence)?, monitors))
+    let place = &options.place;
+    let read = ReadChannels::new(place.name().as_str(), place.socket(), is_new_hub, Instant::now());
+    let mut server = Server::new(options, own_program()?, seat, precedence)?;
+    server.operator.watch_readers(read);
+    Ok((server, monitors))
 }
 
 /// Resumes what the program before this one has saved.

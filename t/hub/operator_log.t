@@ -1,5 +1,5 @@
 # What an operator must know is one line of the hub process's log, as text and with --log json as an object: streams that are
-# refused, slow clients that were ended, a store that is down.
+# refused, slow clients that were ended, a store that is down, events that are published to a misspelt hub or channel.
 
 use lib 't/lib';
 use Testing           qw(native);
@@ -24,12 +24,12 @@ sub run {
     my ($name, @options) = @_;
     my $program = Testing::Program->new('eventsource-hub');
     return $program->run({}, EventSource::Hub::Process->program,
-        'run', '--name', $name, '--socket', "$folder/$name", @options);
+        'run', '--name', $name, '--socket', "$folder/$name.sock", @options);
 }
 
 sub hub_of {
     my ($name, @settings) = @_;
-    my @place = (name => $name, socket => "$folder/$name", autostart => 0, publish_timeout => $DEADLINE);
+    my @place = (name => $name, socket => "$folder/$name.sock", autostart => 0, publish_timeout => $DEADLINE);
     my $hub   = EventSource::Hub->new(@place, @settings);
     $hub->epoch;    # waits for the process
     return $hub;
@@ -51,11 +51,15 @@ sub lines_of {
     } split /\n/, $program->log;
 }
 
+# Of the last subtest: clients have ten seconds to come back to a new process.
+my $shop = run('shop', qw(--log json));
+
 subtest 'streams that are refused are one line with their number' => sub {
     my $program = run('objects', qw(--log json));
     my $hub     = hub_of('objects', max_streams => 1);
-    my $process = EventSource::Hub::Process->connect(name => 'objects', socket => "$folder/objects", autostart => 0);
-    my @ends    = map { follow($process) } 1 .. 5;
+    my $process =
+        EventSource::Hub::Process->connect(name => 'objects', socket => "$folder/objects.sock", autostart => 0);
+    my @ends = map { follow($process) } 1 .. 5;
     ok wait_until($DEADLINE, sub { $process->stats->{refused} == 4 }), 'four are refused';
     my @lines;
     ok wait_until(
@@ -84,7 +88,7 @@ subtest 'streams that are refused are one line with their number' => sub {
 subtest 'slow clients that were ended, as text' => sub {
     my $program = run('text');
     my $hub     = hub_of('text', on_slow => 'disconnect', history => {events => 2});
-    my $process = EventSource::Hub::Process->connect(name => 'text', socket => "$folder/text", autostart => 0);
+    my $process = EventSource::Hub::Process->connect(name => 'text', socket => "$folder/text.sock", autostart => 0);
     my @ends    = follow($process);
     $hub->publish(news => 'x' x 100_000) for 1 .. 50;
     ok wait_until($DEADLINE, sub { $program->log =~ /slow clients.*[(]slow_clients count=1[)]$/m }),
@@ -104,6 +108,30 @@ subtest 'a store that is down' => sub {
         or diag $program->log;
     is $lines[0]{kind}, 'redis', 'with the kind of the store';
     ok length $lines[0]{error}, 'and its error';
+};
+
+subtest 'events that nobody reads because a name is misspelt' => sub {
+    my $hub = hub_of('shop');
+    $hub->publish(news => 'hello');
+    my $process = EventSource::Hub::Process->connect(name => 'shop', socket => "$folder/shop.sock", autostart => 0);
+    my @ends    = follow($process);
+    my $typo    = run('shpo', qw(--log json));
+    my $other   = hub_of('shpo');
+    $other->publish(news => $_) for 1 .. 3;
+    is_deeply [map { $_->{others} } lines_of($typo, 'hub_unread')], ['shop'],
+        'the hub: a line, with the name of the other';
+    my @lines;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            $hub->publish($_ => 'hello') for qw(news/7 nwes nwes);
+            @lines = lines_of($shop, 'channel_unread');
+        }
+        ),
+        'the channel'
+        or diag $shop->log;
+    is_deeply [map { $_->{channel} } @lines],  ['nwes'], 'once, and not one that begins as one that was read';
+    is_deeply [lines_of($shop, 'hub_unread')], [],       'nothing of a hub beside which no other one ran';
 };
 
 done_testing;

@@ -25,7 +25,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
     match Request::decode(frame).map_err(|_| End::Malformed)? {
         Request::Publish { request, publication } => {
             let asker = Asker { peer: from, request, bytes: frame.wire_bytes(), since: Some(now) };
-            publish(peers, hub, publication, asker, now)
+            publish(peers, hub, operator, publication, asker, now)
         }
         _ if peer.is_publisher() => Err(End::Malformed), // a publish connection only publishes
         Request::Open(open) => open_with_socket(peer, streams, hub.as_deref(), &open),
@@ -94,6 +94,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
 fn publish(
     peers: &mut Peers,
     hub: Option<&mut ServedHub>,
+    operator: &mut Operator,
     publication: Publication<'_, Fields<'_>>,
     asker: Asker,
     now: Instant,
@@ -101,7 +102,12 @@ fn publish(
     let Asker { request, bytes, .. } = asker;
     let peer = peers.publishing(asker.peer).ok_or(End::Closed)?;
     peer.spend(bytes)?;
-    let publish = |hub: &mut ServedHub| hub.check_form(peer.form).and_then(|()| hub.publish(publication, asker, now));
+    let channel = publication.channel;
+    let publish = |hub: &mut ServedHub| {
+        let published = hub.check_form(peer.form).and_then(|()| hub.publish(publication, asker, now))?;
+        operator.log_unread(&hub.settings.store, channel, now);
+        Ok(published)
+    };
     match hub.ok_or_else(not_begun).and_then(publish) {
         Ok(Published::Id(id)) if request > 0 => peer.answer(&Answer::Published { request, id: &id }),
         Ok(Published::Id(_) | Published::Queued) => {}
@@ -199,6 +205,7 @@ fn subscribe(
             streams.wait_for(id, seq, stored.is_proven(after), now);
         }
     }
+    operator.note_reader(&subscription.topics);
     let handle = hub.as_ref().and_then(|hub| hub.handle());
     if subscription.presence.member.is_some() {
         operator.log_refused_members(|| hub.as_ref().is_some_and(|hub| hub.has_refused_members()));
