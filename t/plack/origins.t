@@ -26,6 +26,44 @@ sub from {
     return answer($app, $method => '/', headers => [defined $origin ? (Origin => $origin) : (), @ASK], @option);
 }
 
+# What is logged meanwhile.
+sub logged_of {
+    my $code = shift;
+    open my $errors, '>', \my $said or die $!;
+    $code->(env => {'psgi.errors' => $errors});
+    return $said // '';
+}
+
+subtest 'a refused origin is logged once, with the remedy' => sub {
+    my $app  = source(origins => [$SHOP], methods => [qw(GET POST)]);
+    my %star = (origins => '*', methods => ['POST']);
+    my $line = sub { qr/\APlack::App::EventSource: a page of \Q$_[0]\E was refused: .*origins.*Host.*\n\z/ };
+    for my $case (
+        ['a POST'                            => "$EVIL:1", $app,          'POST'],
+        ['a preflight'                       => "$EVIL:2", $app,          'OPTIONS'],
+        ['a GET, which the page cannot read' => "$EVIL:3", $app,          'GET'],
+        ['a POST, where all may read'        => "$EVIL:4", source(%star), 'POST'],
+    ) {
+        my ($name, $origin, @request) = @$case;
+        my @logged = map {
+            logged_of(sub { from($origin, @request, @_) })
+        } 1, 2;
+        like $logged[0], $line->($origin), $name;
+        is $logged[1], '', "$name: once";
+    }
+    unlike logged_of(sub { from("$EVIL:5", source(origins => [], methods => ['POST']), 'POST', @_) }), qr/origins/,
+        'an application that allows none knows the attribute';
+    is logged_of(sub { from($SHOP, $app,                   'POST', @_) }), '', 'a listed origin is not logged';
+    is logged_of(sub { from($EVIL, source(origins => '*'), 'GET',  @_) }), '', 'nor one that may read';
+    like logged_of(sub { from("\x1B[1m\xE9" . 'x' x 1000, $app, 'POST', @_) }), $line->('?[1m?' . 'x' x 95),
+        'what a client sends is one short line';
+    my $lines = join '', map {
+        my $number = $_;
+        logged_of(sub { from("$EVIL:$number", $app, 'POST', @_) })
+    } 10 .. 30;
+    is scalar(() = $lines =~ /\n/g), 4, 'ten origins are logged at most';
+};
+
 subtest 'without origins' => sub {
     my $app = source();
     my $get = from($EVIL, $app, 'GET');

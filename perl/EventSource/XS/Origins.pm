@@ -21,6 +21,11 @@ my $REQUEST_HEADERS = 'Authorization, Cache-Control, Content-Type, Last-Event-ID
 
 my $MAX_AGE = 7200;    # seconds that a browser may remember a permission
 
+my $MAX_REPORTED = 10;     # refused origins that are logged: a client may send any
+my $MAX_LENGTH   = 100;    # characters of one
+
+my %is_reported;
+
 # Public methods
 
 # Return the rights of the page that made a request, as a reference to a hash: may_write, true if it may use methods that
@@ -43,8 +48,10 @@ sub access {
     my @explicit = ('Access-Control-Allow-Origin' => $origin, 'Access-Control-Allow-Credentials' => 'true');
     return {may_write => 1, is_cross_origin => 1, headers => [@explicit, @vary]} if $is_listed;
     return {may_write => 1, headers => \@vary} if _is_same_origin($origin, $env);
-    my @public = $is_public ? ('Access-Control-Allow-Origin' => '*') : ();
-    return {is_cross_origin => $is_public, headers => [@public, @vary]};
+    my @public  = $is_public ? ('Access-Control-Allow-Origin' => '*') : ();
+    my $refused = sub { _report($module, $origins, $env) };
+    $refused->() if !$is_public;
+    return {is_cross_origin => $is_public, refused => $refused, headers => [@public, @vary]};
 }
 
 # Throw an EventSource::Error with the code invalid and the field origins, by that Settings, if the value of the attribute
@@ -60,7 +67,7 @@ sub check {
 sub refusal {
     my ($class, $access, $method) = @_;
     return undef if $access->{may_write} || $IS_SAFE{$method};
-    return _refused();
+    return _refused($access);
 }
 
 # Return the PSGI response to an OPTIONS. The methods are those of the application, without OPTIONS.
@@ -69,7 +76,7 @@ sub respond_to_options {
     my @allow = (Allow => join ', ', sort @methods, 'OPTIONS');
     return [204, \@allow, []] if $access->{may_write} && !$access->{is_cross_origin};
     my @allowed = grep { $access->{may_write} || $IS_SAFE{$_} } sort @methods;
-    return _refused() if !$access->{is_cross_origin} || !@allowed;
+    return _refused($access) if !$access->{is_cross_origin} || !@allowed;
     my @headers = (
         'Access-Control-Allow-Methods' => join(', ', @allowed),
         'Access-Control-Allow-Headers' => $REQUEST_HEADERS,
@@ -108,6 +115,24 @@ sub _list {
     return ref $value eq 'ARRAY' ? @$value : defined $value && ref $value ne 'CODE' ? ($value) : ();
 }
 
-sub _refused { return EventSource::XS::Response->text(403, 'Not from this origin') }
+sub _refused {
+    my $access = shift;
+    $access->{refused}->();
+    return EventSource::XS::Response->text(403, 'Not from this origin');
+}
+
+# Reports an origin once in a process: the page sees an error of its browser, which does not name the remedy.
+sub _report {
+    my ($module, $origins, $env) = @_;
+    my $text = substr $env->{HTTP_ORIGIN} =~ s/[^\x21-\x7E]/?/gr, 0, $MAX_LENGTH;
+    return if $is_reported{$text} || keys %is_reported >= $MAX_REPORTED;
+    $is_reported{$text} = 1;
+    my $allows_none = ref $origins eq 'ARRAY' && !@$origins;
+    EventSource::XS::Report->exception($env->{'psgi.errors'}, $module,
+              "a page of $text was refused: "
+            . ($allows_none ? '' : 'if it may read or write here, let origins name it; ')
+            . 'if it is of this site, let the proxy pass the header Host on');
+    return;
+}
 
 1;
