@@ -14,6 +14,7 @@ use EventSource::XS::Hub::Absence;
 use EventSource::XS::Hub::ChannelNames;
 use EventSource::XS::Hub::Forgotten;
 use EventSource::XS::Hub::Limit;
+use EventSource::XS::Hub::LoggedEvent;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Hub::ProcessSettings;
@@ -149,6 +150,14 @@ sub groups {
     return $SUBSCRIPTION->groups($self->{max_topics}, @channels);
 }
 
+sub history {
+    my ($self, $channel, @given) = @_;
+    my $name   = $MEMBER->channel_of($channel);
+    my @events = EventSource::XS::Hub::LoggedEvent->history(sub { $self->_log($name, @_) }, @given);
+    EventSource::XS::_call_callbacks();
+    return @events;
+}
+
 sub is_unshared { return !$_[0]{per_process} }
 
 # Change the data of a member.
@@ -236,6 +245,14 @@ sub serve_stream {
 # The fields of an event of a channel in the form in which the hub sends it: show_channel changes them. The hash that is given
 # is the method's own.
 sub shown { return $_[2] }
+
+sub state {
+    my ($self, $channel) = @_;
+    my $name   = $MEMBER->channel_of($channel);
+    my @events = EventSource::XS::Hub::LoggedEvent->state(sub { $self->_log($name, @_) });
+    EventSource::XS::_call_callbacks();
+    return @events;
+}
 
 sub subscribe {
     my ($self, $connection, @topics) = @_;
@@ -557,8 +574,8 @@ topics came meanwhile. A stream that has begun is a new reader when it subscribe
 
 =head1 ATTRIBUTES
 
-C<undef> stands for the default. If nothing else is said, seconds may have fractions, and begin at 0, and whole numbers go
-from 0 to 999,999,999,999,999.
+C<undef> stands for the default. Unless said otherwise, seconds (with fractions) and whole numbers begin at 0, the latter up
+to 999,999,999,999,999.
 
 =head2 channels
 
@@ -596,9 +613,10 @@ type, unless there is L</gap_data>.
 =head2 history
 
     history => {events => 1000, bytes => 1_048_576, seconds => 3600}
+    my @events = $hub->history($channel, last => 50);
 
 The retention of each channel; these are the defaults. A single event may have more bytes. An event is evicted up to a
-sixteenth of its time late.
+sixteenth of its time late. The method returns the events, or the last ones: hashes of C<key> and the fields.
 
 =head2 max_age
 
@@ -647,7 +665,7 @@ occupies the hub for some milliseconds with 50,000 channels: let clients name fe
 
     on_slow => 'disconnect'
 
-What happens when events are evicted before they were sent to a slow client.
+What happens when events of a slow client are evicted unsent.
 
 =over
 
@@ -722,7 +740,7 @@ the structure of C<json>. An event without either is published as it is, and C<b
     {"channel":"stock","forget":true,"key":"item/7"}              forget, with data only if it is given
     {"channel":"room/7/people","data":{"id":"ann"},"forget":true,"key":"ann"}  leave
 
-All objects of a named hub that publish name it in the same way: the events of one that does not are C<refused>. The event
+All publishers of a named hub name it alike: events of others are C<refused>. The event
 C<count> of members keeps its data.
 
 =head2 start
@@ -735,9 +753,10 @@ a whole number from -1 to -999,999,999, -10 for the last ten events; or C<state>
 =head2 state
 
     state => {keys => 10_000, bytes => 16_777_216}
+    my @events = $hub->state($channel);
 
 How many keys of each channel are retained, and bytes of them and their events; these are the defaults. With Redis, machines
-that publish at once may exceed them.
+that publish at once may exceed them. The method returns them as L</history> does.
 
 =head2 total_history
 
@@ -829,14 +848,14 @@ named hub also what L</name> says.
     my $hub = EventSource::Hub->new(\%attributes);
 
 Create a hub. Its streams end when the object is destroyed, unless it has a L</name>. Throws C<unsupported> if the system is
-not Linux, or the program for L</name> is not installed.
+not Linux, or has no program for L</name>.
 
 =head2 admin_app
 
     mount '/admin' => $hub->admin_app(allow => sub { my $env = shift; return $env->{REMOTE_USER} eq 'ann' });
 
-Return L<EventSource::Monitoring/ADMIN PAGE> as a PSGI application. C<allow> and C<hosts> are as for L</metrics_app>. Requests
-that a browser sends for a page of another site are refused.
+Return L<EventSource::Monitoring/ADMIN PAGE> as a PSGI application. C<allow> and C<hosts> are as for L</metrics_app>. Pages of
+other sites are refused.
 
 =head2 check_topics
 
@@ -849,8 +868,7 @@ Throw C<invalid> unless each is a pattern or a channel's name, and there are at 
 
     $hub->drain(30);
 
-End the streams of this process, of a named hub those of all workers, spread over a number of seconds (from 0, fractions
-allowed). Each client receives its position, if that has advanced, and a C<retry> of one to two times its application's (2,000
+End the streams of this process, of a named hub those of all workers, spread over a number of seconds (from 0). Each client receives its position, if that has advanced, and a C<retry> of one to two times its application's (2,000
 milliseconds by default). So do streams that come later, with a named hub until its last worker has gone, or until
 C<eventsource hub stop>. A client that does not read ends after its C<timeout>.
 
@@ -913,14 +931,14 @@ Returns false if the member is not here. Throws C<full> if the event does not fi
     my @members = $hub->members($channel);
     my $count   = $hub->members_count($channel);
 
-Return the members of a channel in the order of their ids, or their number. Each is a hash of C<id>, C<json> or C<data> as
+Return the members of a channel in the order of their ids, or their number. Each is a hash: C<id>, C<json> or C<data> as
 given, C<since>, the time of its C<join>, and C<streams>, how many it has on this machine, 0 while it lingers.
 
 =head2 metrics_app
 
     mount '/metrics' => $hub->metrics_app(allow => ['192.0.2.0/24', '2001:db8::/32']);
 
-Return a PSGI application that answers C<GET> with the counts of the hub in OpenMetrics 1.0
+Return a PSGI application that answers C<GET> with the hub's counts in OpenMetrics 1.0
 (L<EventSource::Monitoring/METRICS>), or with 503 if the hub process does not answer.
 
 =over
@@ -1012,7 +1030,7 @@ second), its L</store> takes no events, or the system cannot run the thread.
 
 =item C<full>
 
-The event would exceed L</state> or L</total_state>, the C<queue> of the store is full, or more than 8 MiB wait for the hub
+The event would exceed L</state> or L</total_state>, the store's C<queue> is full, or more than 8 MiB wait for the hub
 process or its store, after L</publish_timeout> (with C<< wait => 0 >> at once).
 
 =item C<state>
@@ -1106,7 +1124,7 @@ L</serve>).
 
     my $count = $hub->subscribers($channel);
 
-Return how many streams are subscribed to a channel, by its name or a pattern.
+Return how many streams are subscribed to a channel, by name or pattern.
 
 =head2 to_app
 

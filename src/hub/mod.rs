@@ -96,7 +96,7 @@
 //! (`recent_channels`) and the `first_entries`. `backlog` and `merge` find the next entries of a stream. A stream's position is
 //! a [`Cursor`] (`cursor`).
 //!
-//! `PendingWork` is what follows from the publications of a turn. [`Counts`] is what the application reads. `StoreMemory` is
+//! `PendingWork` is what follows from the publications of a turn. [`Counts`] and [`LogPage`] are what the application reads. `StoreMemory` is
 //! for a hub with a store. [`Readers`] has labels and ages of streams, requests to end streams, and limits. `SharedEncoding`
 //! has encoded events, `StateSnapshots` what is kept for streams that are sent the state.
 //!
@@ -130,6 +130,7 @@ mod cursor;
 mod gaps;
 mod glob;
 mod ids;
+mod log_page;
 mod logs;
 mod members;
 #[cfg(test)]
@@ -151,6 +152,7 @@ pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
 pub use gaps::{Gap, Lagging};
 pub use ids::plain_and_opaque::Epoch;
+pub use log_page::{LogPage, LogRange, LoggedEvent};
 pub use members::{
     EntryOrigin, Fits, LingeringMember, MemberChange, MemberInfo, MemberKey, MemberPage, Members, MAX_MEMBERS_OF_STREAM,
 };

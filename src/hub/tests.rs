@@ -765,6 +765,50 @@ fn a_list_of_channels_has_each_of_them_once_however_many_parts_it_has() {
 }
 
 #[test]
+fn a_history_is_read_in_parts_as_of_the_first_one() {
+    let mut case = Case::new(settings());
+    case.publish("a b a a");
+    let read = |hub: &Hub, range: LogRange| {
+        let page = hub.log_page(b"a", range);
+        let seqs: Vec<_> = page.events.iter().map(|event| String::from_utf8_lossy(&event.block).into_owned()).collect();
+        (seqs.join(""), page.next, page.through)
+    };
+    let blocks = |seqs: &[u64]| -> String {
+        seqs.iter()
+            .map(|seq| String::from_utf8_lossy(event(&format!("e-{seq}")).bytes(Framing::Plain)).into_owned())
+            .collect()
+    };
+    let range = LogRange::default();
+    assert_eq!(read(&case.hub, range), (blocks(&[1, 3]), Some(3), 4));
+    case.publish("a");
+    assert_eq!(read(&case.hub, LogRange { after: 3, through: 4, ..range }), (blocks(&[4]), None, 4));
+    assert_eq!(read(&case.hub, LogRange { last: 1, ..range }), (blocks(&[5]), None, 5));
+    assert_eq!(read(&case.hub, LogRange { last: 3, ..range }), (blocks(&[3, 4]), Some(4), 5));
+    assert_eq!(read(&case.hub, LogRange { after: u64::MAX, through: 1, ..range }), (String::new(), None, 1));
+    assert_eq!(read(&case.hub, LogRange { is_state: true, ..range }), (String::new(), None, 5));
+}
+
+#[test]
+fn a_key_that_changes_while_the_state_is_read_in_parts_comes_in_a_later_part() {
+    let mut case = Case::new(settings());
+    let retain = |hub: &mut Hub, key: &str| {
+        let seq = hub.last_seq() + 1;
+        let (channel, key) = (b"a"[..].into(), key.as_bytes().into());
+        let event = event(&format!("e-{seq}"));
+        hub.publish(NumberedEvent { seq, channel, event, key, retain: Retain::Newest, id: None }, case.now);
+    };
+    "x y z".split(' ').for_each(|key| retain(&mut case.hub, key));
+    let read = |hub: &Hub, after: u64| {
+        let page = hub.log_page(b"a", LogRange { is_state: true, after, ..LogRange::default() });
+        let keys: Vec<_> = page.events.iter().map(|event| String::from_utf8_lossy(&event.key).into_owned()).collect();
+        (keys.join(" "), page.next)
+    };
+    assert_eq!(read(&case.hub, 0), ("x y".into(), Some(2)));
+    "z x".split(' ').for_each(|key| retain(&mut case.hub, key));
+    assert_eq!(read(&case.hub, 2), ("z x".into(), None));
+}
+
+#[test]
 fn a_stream_with_names_is_sent_a_comment_with_the_channel_before_each_event() {
     let mut case = Case::new(settings());
     case.publish("a b/1");

@@ -154,6 +154,17 @@ pub enum Command {
         /// Where the list continues: 0, or what the last page says.
         from: u64,
     },
+    /// Asks for a part of a channel's history or state. [`Answer::Log`] follows.
+    ReadLog {
+        /// The hub.
+        hub: HubId,
+        /// Identifies the request in the answer.
+        request_id: u64,
+        /// The channel.
+        channel: Box<[u8]>,
+        /// What is read.
+        range: hub::LogRange,
+    },
     /// Takes what the channels of a hub with stored events have evicted. [`Answer::Evictions`] follows.
     TakeEvictions {
         /// The hub.
@@ -340,6 +351,13 @@ pub enum Answer {
         request_id: u64,
         /// The part.
         page: hub::ChannelPage,
+    },
+    /// A part of a channel's history or state.
+    Log {
+        /// The request.
+        request_id: u64,
+        /// The part.
+        page: hub::LogPage,
     },
     /// The answer to [`Command::TakeEvictions`].
     Evictions {

@@ -1,7 +1,7 @@
 //! The hubs of a reactor: creating, publishing, evicting, counting, closing.
 
 use super::{Answer, HubId, Io, Reactor};
-use crate::hub::{Epoch, History, Hub, NumberedEvent, Retention, Settings};
+use crate::hub::{Epoch, History, Hub, LogRange, NumberedEvent, Retention, Settings};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{Reason, StreamId};
 use std::collections::BTreeMap;
@@ -155,6 +155,12 @@ impl<I: Io> Reactor<I> {
     ) {
         let page = self.hubs.get(id).map_or_else(Default::default, |hub| hub.channel_page(pattern, from, now));
         self.answers.push(Answer::Channels { request_id, page });
+    }
+
+    /// Answers with a part of a channel's history or state.
+    pub(super) fn read_log(&mut self, id: HubId, request_id: u64, channel: &[u8], range: LogRange) {
+        let page = self.hubs.get(id).map_or_else(Default::default, |hub| hub.log_page(channel, range));
+        self.answers.push(Answer::Log { request_id, page });
     }
 
     /// Answers with what the hub's channels have evicted.

@@ -8,7 +8,9 @@ use super::registrations::{lock_remotes, RemoteHub};
 use super::remote_hub::Subscribed;
 use super::serving::{self, lock_serving};
 use crate::event::{Field, Unnumbered};
-use crate::hub::{ChannelPage, Counts, EndRequest, MemberData, MemberPage, Publication, Settings, SubscribeRequest};
+use crate::hub::{
+    ChannelPage, Counts, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, Settings, SubscribeRequest,
+};
 use crate::runtime::{HubHandle, StreamHandle};
 use crate::wire::{Counted, FieldList, Request};
 use std::sync::Arc;
@@ -159,6 +161,18 @@ impl Hub {
         match self {
             Self::Local(hub) => Ok(hub.channel_page(Some(pattern), from)?),
             Self::Named(NamedHub(named)) => named.0.channel_page(pattern, from),
+        }
+    }
+
+    /// Returns a part of the history or the state of a channel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn log_page(&self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
+        match self {
+            Self::Local(hub) => Ok(hub.log_page(channel, range)?),
+            Self::Named(NamedHub(named)) => named.0.log_page(channel, range),
         }
     }
 

@@ -14,7 +14,7 @@ use super::links::publish_connection::PublishOutcome;
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::start::is_served;
 use crate::event::Unnumbered;
-use crate::hub::{ChannelPage, EndRequest, MemberData, MemberPage, Publication, SubscribeRequest};
+use crate::hub::{ChannelPage, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, SubscribeRequest};
 use crate::reactor::StreamId;
 use crate::runtime::process::{check_shutdown, lock_process};
 use crate::runtime::reactor_handle::ReactorHandle;
@@ -287,6 +287,11 @@ impl RemoteHub {
     /// Returns a part of the list of a channel's members.
     pub(super) fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
         self.ask(|request| Request::Members { request, channel, after })?.members()
+    }
+
+    /// Returns a part of a channel's history or state.
+    pub(super) fn log_page(&self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
+        self.ask(|request| Request::ReadLog { request, channel, range })?.log_page()
     }
 
     /// Returns a part of the list of channels that match a pattern.

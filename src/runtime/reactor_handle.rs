@@ -164,6 +164,8 @@ pub(crate) struct ReactorHandle {
     pub(super) hub_counts: Requests<(hub::Counts, usize)>,
     /// Parts of the list of a hub's channels.
     pub(super) pages: Requests<hub::ChannelPage>,
+    /// Parts of the histories and states of a hub's channels.
+    pub(super) log_pages: Requests<hub::LogPage>,
     /// The numbers of streams that were ended by requests.
     pub(super) ended_streams: Requests<usize>,
     pub(super) reservations: Requests<bool>,
@@ -206,6 +208,7 @@ impl ReactorHandle {
             hubs: AtomicU32::new(0),
             hub_counts: Requests::default(),
             pages: Requests::default(),
+            log_pages: Requests::default(),
             ended_streams: Requests::default(),
             reservations: Requests::default(),
             evictions: Requests::default(),

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::first_messages::Welcome;
 use super::store_status::StoreStatus;
 use crate::histogram::{Histogram, Times};
-use crate::hub::{ChannelCounts, ChannelPage, Counts, MemberInfo, MemberPage};
+use crate::hub::{ChannelCounts, ChannelPage, Counts, LogPage, LoggedEvent, MemberInfo, MemberPage};
 use crate::stream::{Reason, Stats};
 use std::time::Duration;
 
@@ -108,6 +108,13 @@ messages! {
             /// The line, without its end.
             line: &'a str,
         },
+        /// A part of a channel's history or state.
+        27 LogPage {
+            /// The request.
+            request: u64,
+            /// The part.
+            page: LogPage,
+        },
         /// The process continues as the program that was asked for. The layout is the same in all versions.
         255 Upgraded,
     }
@@ -159,6 +166,8 @@ coded! {
     ChannelCounts { name, subscribers, events, bytes, keys, events_per_hour, last_id }
     MemberPage { next, members }
     MemberInfo { id, data, since, streams }
+    LogPage { events, next, through }
+    LoggedEvent { key, block }
 }
 
 impl Coded<'_> for Counts {

@@ -6,8 +6,8 @@ use super::frame::kind_of;
 use super::handed_stream::Open;
 use crate::event::Unnumbered;
 use crate::hub::{
-    Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, PositionStyle, Presence, Publication,
-    Retain, StartPoint, Statement, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
+    Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, PositionStyle, Presence,
+    Publication, Retain, StartPoint, Statement, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::Reason;
 use std::time::Duration;
@@ -172,6 +172,16 @@ messages! {
             /// The most streams with this label.
             most: u64,
         },
+        /// Asks for a part of a channel's history or state. The answer is [`LogPage`](super::Answer::LogPage) or
+        /// [`Refused`](super::Answer::Refused).
+        26 ReadLog {
+            /// The request.
+            request: u64,
+            /// The channel.
+            channel: &'a [u8],
+            /// What is read.
+            range: LogRange,
+        },
     }
 }
 
@@ -202,6 +212,7 @@ type SentPublication<'a> = Publication<'a, Fields<'a>>;
 coded! {
     SentPublication<'a> { channel, key, retain, once, fields }
     SubscribeRequest { topics, after, start, first_block, access, presence }
+    LogRange { is_state, after, through, last }
     FirstBlock { position, retry, keeps_id, names_channels }
     Presence { member, will }
 }

@@ -1,8 +1,7 @@
 //! The counts of a hub for Perl: names and values, of which EventSource::Hub::Process makes hashes. A dot is between the name
 //! of a hash and the name in it.
 
-use super::text::OwnTexts;
-use crate::hub::{ChannelPage, Counts, Topic};
+use crate::hub::{Counts, Topic};
 use crate::wire::{Counted, StoreStatus};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -40,18 +39,6 @@ pub(super) fn topics_of<'a>(mut texts: impl Iterator<Item = &'a [u8]>) -> Vec<To
         topics.push(if kind == b"pattern" { Topic::Pattern(name.into()) } else { Topic::Channel(name.into()) });
     }
     topics
-}
-
-/// Returns where a list of channels continues, and seven texts of each channel.
-pub(super) fn of_channels(page: ChannelPage) -> OwnTexts {
-    let mut texts: OwnTexts = vec![page.next.map_or_else(String::new, |next| next.to_string()).into_bytes().into()];
-    for channel in page.channels {
-        texts.push((&*channel.name).into());
-        let numbers = [channel.subscribers, channel.events, channel.bytes, channel.keys, channel.events_per_hour];
-        texts.extend(numbers.iter().map(|number| number.to_string().into_bytes().into()));
-        texts.push(channel.last_id.into_string().into_bytes().into());
-    }
-    texts
 }
 
 /// Returns the counts of a named hub, its process and its store. Without an error of the store, its text is empty.

@@ -216,6 +216,12 @@ typedef struct {
     size_t will_len;
 } esx_request;
 
+/* What is read of a channel's log. */
+typedef struct {
+    uint64_t after, through, last;
+    uint8_t is_state;
+} esx_log_range;
+
 /* The longest id that a hub makes. */
 enum { ESX_ID_MAX = 64 };
 
@@ -237,6 +243,7 @@ int esx_hub_epoch(void *hub, int waits, char *epoch, esx_report *report);
 int esx_hub_subscribers(void *hub, esx_text channel, esx_report *report);
 void *esx_hub_counts(void *hub, esx_report *report);
 void *esx_hub_metrics(void *hub, const esx_text *given, size_t len, esx_report *report);
+void *esx_hub_log(void *hub, esx_text channel, const esx_log_range *range, esx_report *report);
 void *esx_hub_channels(void *hub, esx_text pattern, uint64_t from, esx_report *report);
 void *esx_hub_members(void *hub, esx_text channel, esx_text after, esx_report *report);
 int esx_hub_reserve(void *hub, esx_text label, uint64_t most, esx_report *report);

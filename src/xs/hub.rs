@@ -9,9 +9,8 @@ use crate::codec::Reader;
 use crate::event::{Field, Unnumbered};
 use crate::hub::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Access, Announcement,
-    ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow,
-    PositionStyle, Presence, Publication, Retain, Settings, StartPoint, StateBounds, Statement, SubscribeRequest,
-    Topic,
+    ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberRequest, OnSlow, PositionStyle, Presence,
+    Publication, Retain, Settings, StartPoint, StateBounds, Statement, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::metrics::{self, Measured, TopicCounts};
@@ -101,21 +100,6 @@ struct RawRequest {
     member_len: usize,
     will: *const RawText,
     will_len: usize,
-}
-
-impl MemberPage {
-    /// Returns the page for EventSource::XS::Hub::Member: where the list continues, and of each member its id, when it came,
-    /// how many streams it has, whether its data is JSON, and the data.
-    pub(super) fn into_texts(self) -> OwnTexts {
-        let mut all = vec![self.next.unwrap_or_default()];
-        for MemberInfo { id, data, since, streams } in self.members {
-            let numbers = [since.to_string(), streams.to_string(), u8::from(data.is_json).to_string()];
-            all.push(id);
-            all.extend(numbers.iter().map(|number| number.as_bytes().into()));
-            all.push(data.text);
-        }
-        all
-    }
 }
 
 /// The texts of a member, of its data and of a will are in the order of EventSource::XS::Hub::Member.
@@ -458,34 +442,6 @@ unsafe extern "C" fn esx_hub_subscribe(
         Subscribed::Now => 1,
         Subscribed::Waits => 2,
     }
-}
-
-/// The [texts](MemberPage::into_texts) of a page of members. Returns a handle, or null with a report of the error.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_members(
-    hub: *mut Hub,
-    channel: RawText,
-    after: RawText,
-    report: *mut Report,
-) -> *mut OwnTexts {
-    // SAFETY: as in `esx_hub_publish`.
-    let (hub, channel, after, report) =
-        unsafe { (&*hub, channel.bytes().unwrap_or_default(), after.bytes(), &mut *report) };
-    texts(report, || Ok(hub.member_page(channel, after.filter(|after| !after.is_empty()))?.into_texts()))
-}
-
-/// A part of the list of the channels whose names match a pattern, as texts ([`counts::of_channels`]). Returns a handle, or
-/// null with a report of the error.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_channels(
-    hub: *mut Hub,
-    pattern: RawText,
-    from: u64,
-    report: *mut Report,
-) -> *mut OwnTexts {
-    // SAFETY: as in `esx_hub_publish`.
-    let (hub, pattern, report) = unsafe { (&*hub, pattern.bytes().unwrap_or_default(), &mut *report) };
-    texts(report, || Ok(counts::of_channels(hub.channel_page(pattern, from)?)))
 }
 
 /// Reserves a place for a stream with a label. Stores 1 as the report's size if the stream may begin, and 0 if not.

@@ -159,6 +159,28 @@ _members(SV *self, SV *channel, SV *after)
   OUTPUT:
     RETVAL
 
+# A page of a channel's history or state: where it continues, through which number it was read, and two texts of each event.
+# EventSource::Hub has checked the name.
+SV *
+_log(SV *self, SV *channel, int is_state, UV after, UV through, UV last)
+  PREINIT:
+    esx_text name;
+    esx_log_range range;
+    esx_report report;
+    void *texts;
+  CODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    name = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ channel)));
+    range.is_state = is_state;
+    range.after = after;
+    range.through = through;
+    range.last = last;
+    texts = esx_hub_log(esx_hub_of(aTHX_ self), name, &range, &report);
+    RETVAL = esx_texts(aTHX_ texts, &report, "EventSource::Hub", SVf_UTF8);
+  OUTPUT:
+    RETVAL
+
 # A part of the list of the channels whose names match a pattern: where the list continues, and seven texts of each channel.
 SV *
 _channels(SV *self, SV *pattern, UV from)

@@ -13,6 +13,7 @@
 //! - `stream`: the handle behind an EventSource::XS::Stream::Native (Linux)
 //! - `hub`: the handle behind an EventSource::Hub, and the settings of its store (Linux)
 //! - `counts`: the counts of a hub, its process and its store (Linux)
+//! - `lists`: what is read of a hub in parts: members, channels, the events of a channel (Linux)
 //! - `process`: the handle behind an EventSource::Hub::Process (Linux)
 //! - `guard`: panics become statuses
 //!
@@ -30,6 +31,8 @@ mod first_times;
 mod guard;
 #[cfg(target_os = "linux")]
 mod hub;
+#[cfg(target_os = "linux")]
+mod lists;
 mod parser;
 #[cfg(target_os = "linux")]
 mod process;

@@ -5,11 +5,14 @@
 
 use super::counts;
 use super::guard::{self, Report, Thrown, OK};
+use super::lists;
 use super::stream::seconds;
 use super::text::{path_of, texts, OwnTexts, RawText, Texts};
 use crate::compression::ContentCoding;
 use crate::event::{EventId, EventName, Field, Framing, LineEnd, Retry, Text};
-use crate::hub::{EndRequest, FirstBlock, PositionStyle, Publication, Retain, StartPoint, SubscribeRequest, Topic};
+use crate::hub::{
+    EndRequest, FirstBlock, LogRange, PositionStyle, Publication, Retain, StartPoint, SubscribeRequest, Topic,
+};
 use crate::metrics::{self, Measured, TopicCounts};
 use crate::remote::{self, kept_settings, CallConnection, Place};
 use crate::store_settings::StoreSettings;
@@ -39,6 +42,7 @@ impl HubProcess {
             b"channels" => self.channels(arguments)?,
             b"metrics" => self.metrics(arguments)?,
             b"members" => self.members(arguments)?,
+            b"log" => self.log(arguments)?,
             b"describe" => self.describe()?,
             b"follow" => self.follow(arguments)?,
             b"drain" => self.client.drain(seconds(arguments.number()))?,
@@ -136,8 +140,16 @@ impl HubProcess {
         Ok(())
     }
 
+    fn log(&mut self, mut given: Texts<'_>) -> Result<(), Thrown> {
+        let channel = given.bytes();
+        let mut number = || given.number::<u64>();
+        let range = LogRange { is_state: number() > 0, after: number(), through: number(), last: number() };
+        self.results = lists::of_log(self.client.log_page(channel, range)?);
+        Ok(())
+    }
+
     fn channels(&mut self, mut given: Texts<'_>) -> Result<(), Thrown> {
-        self.results = counts::of_channels(self.client.channels(given.bytes(), given.number())?);
+        self.results = lists::of_channels(self.client.channels(given.bytes(), given.number())?);
         Ok(())
     }
 

@@ -48,9 +48,11 @@ leaks_nothing(
     ['publish of an object that dies'         => dies(sub { $hub->publish(a => {data => $object, id => $dying}) })],
     ['publish of json that cannot be encoded' => dies(sub { $by_data->publish(a => {json => \*STDIN}) })],
     ['publish without a hub'                  => dies(sub { EventSource::Hub::publish({}, 'a', 'x') })],
-    ['a call of stats'                        => sub { my $stats = $hub->stats }],
-    ['a call of epoch'                        => sub { my $epoch = $hub->epoch }],
-    ['a call of subscribers'                  => sub { my $count = $hub->subscribers($object) }],
+    ['a call of stats'   => sub { my $stats  = $hub->stats }],
+    ['a call of epoch'   => sub { my $epoch  = $hub->epoch }],
+    ['history and state' => sub { my @events = ($hub->history('a', last => 5), $hub->state($object)) }],
+    ['history with a wrong option' => dies(sub { $hub->history(a => {last => $object}) })],
+    ['a call of subscribers'       => sub { my $count = $hub->subscribers($object) }],
     [
         'a call of subscribe' =>
             sub { $hub->subscribe($conn, 'a', $object, EventSource::Hub->pattern('b/*'), {start => 'latest'}) }

@@ -8,13 +8,16 @@ use crate::peers::{End, Peer, Peers};
 use crate::publishing::{failure_of, Asker, Published};
 use crate::served_hub::ServedHub;
 use crate::streams::{HeldStream, Opener, Streams};
-use eventsource_xs::hub::{EndRequest, Publication, SubscribeRequest};
+use eventsource_xs::hub::{EndRequest, LogPage, Publication, SubscribeRequest};
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Answer, Counted, Described, Failure, Fields, Frame, Open, Request};
+use eventsource_xs::wire::{Answer, Counted, Described, Failure, Fields, Frame, Open, Request, MAX_FRAME_BYTES};
 use eventsource_xs::ErrorCode;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
+
+/// The bytes of a message beside those of a page's only event.
+const ROOM: usize = 4096;
 
 /// Carries out a request: the table.
 pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), End> {
@@ -67,6 +70,10 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         Request::Members { request, channel, after } => {
             let page = ask_hub(hub, |hub| hub.member_page(channel, after, now));
             reply(peer, request, page.map(|page| Answer::Members { request, page }))
+        }
+        Request::ReadLog { request, channel, range } => {
+            let page = ask(hub.as_deref(), |hub| hub.log_page(channel, range)).and_then(fitting);
+            reply(peer, request, page.map(|page| Answer::LogPage { request, page }))
         }
         Request::CountMembers { request, channel } => {
             let number = ask_hub(hub, |hub| hub.count_members(channel, now));
@@ -273,6 +280,15 @@ fn ask_hub<T>(
 fn ask<T>(hub: Option<&ServedHub>, ask: impl FnOnce(&HubHandle) -> Result<T, runtime::Error>) -> Result<T, Failure> {
     let hub = hub.and_then(ServedHub::handle).ok_or_else(not_begun)?;
     ask(hub).map_err(|error| failure_of(&error))
+}
+
+/// Refuses a part whose only event has more bytes than a message may have: those of fields, which were sent here, are fewer.
+fn fitting(page: LogPage) -> Result<LogPage, Failure> {
+    if page.bytes() < MAX_FRAME_BYTES - ROOM {
+        return Ok(page);
+    }
+    let message = "an event of the channel has too many bytes to be read in this way: follow the channel";
+    Err(Failure::new(ErrorCode::Full, Some("channel"), message))
 }
 
 fn elect(peer: &mut Peer, leases: &mut Leases, lease: u64, name: &[u8]) -> Result<(), End> {

@@ -15,6 +15,7 @@ use EventSource::XS::Hub::ChannelNames;
 use EventSource::XS::Hub::Forgotten;
 use EventSource::XS::Hub::HubName;
 use EventSource::XS::Hub::Log;
+use EventSource::XS::Hub::LoggedEvent;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Pattern;
@@ -129,6 +130,12 @@ sub forget {
 
 sub gap_event { return $_[0]{gap_event} }
 
+sub history {
+    my ($self, $channel, @given) = @_;
+    my $name = _name($channel);
+    return EventSource::XS::Hub::LoggedEvent->history(sub { $self->_log($name, @_) }, @given);
+}
+
 sub log {
     my ($class, @given) = @_;
     ($class, @given) = (ref $class, %{$class->{place}}) if ref $class;
@@ -211,6 +218,12 @@ sub publish {
 
 sub show_channel { return $_[0]{show_channel} }
 
+sub state {
+    my ($self, $channel) = @_;
+    my $name = _name($channel);
+    return EventSource::XS::Hub::LoggedEvent->state(sub { $self->_log($name, @_) });
+}
+
 sub stats {
     my ($self, $channel)          = @_;
     my ($subscribers, @texts)     = $self->_ask('count', defined $channel ? _name($channel) : '');
@@ -256,7 +269,7 @@ sub _all_characters {
     return \@texts;
 }
 
-# Parts of the lists of channels and members, as those of EventSource::Hub in src/xs.
+# Parts of the lists of channels, of logged events and of members, as those of EventSource::Hub in src/xs.
 sub _channels {
     my ($self, @part) = @_;
     return _all_characters($self->_ask('channels', @part));
@@ -310,6 +323,11 @@ sub _last_of {
     my ($line) = reverse eval { $self->log } or return {last => undef, last_age => undef};
     my $age = Time::HiRes::time() - $line->{time};
     return {last => $line->{message}, last_age => $age > 0 ? $age : 0};
+}
+
+sub _log {
+    my ($self, @part) = @_;
+    return _all_characters($self->_ask('log', @part));
 }
 
 sub _members {
@@ -485,7 +503,7 @@ appears or disappears meanwhile may be missing or come twice. The argument is a 
 or by patterns), C<events> and C<bytes> of its history, C<keys> of its state, C<rate>, the events a second over the last ten
 seconds, and C<last_id>, empty if there is no event.
 
-=head2 drain, end, forget, members
+=head2 drain, end, forget, history, members, state
 
     $hub->drain(30);
     my $count   = $hub->end(label => 'user/7', finish => 1);
@@ -540,7 +558,7 @@ Return L<EventSource::Monitoring/METRICS> as bytes of UTF-8, with up to 100 chan
 
     my $path = EventSource::Hub::Process->program;
 
-Return the path of eventsource-hub. Throws C<unsupported> if it is not installed.
+Return the path of eventsource-hub, or throw C<unsupported>.
 
 =head2 publish
 

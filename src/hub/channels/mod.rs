@@ -67,7 +67,7 @@ impl Channels {
         &mut self.slots[at]
     }
 
-    #[cfg(test)]
+    /// Returns the slot of a channel.
     pub(super) fn at_name(&self, name: &[u8]) -> Option<usize> {
         self.by_name.get(name).copied()
     }

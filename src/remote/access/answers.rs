@@ -1,7 +1,7 @@
 //! The answers of a hub process: the one place that turns the bytes of a connection into them, and matches them to requests.
 
 use super::error::Error;
-use crate::hub::{ChannelPage, MemberPage};
+use crate::hub::{ChannelPage, LogPage, MemberPage};
 use crate::wire::{Answer, Counted, Credits, Described, Failure, FrameBuffer, Malformed};
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -30,6 +30,8 @@ pub(crate) enum Outcome {
     Channels(ChannelPage),
     /// A part of the list of a channel's members.
     Members(MemberPage),
+    /// A part of a channel's history or state.
+    Log(LogPage),
     /// The number that was asked for.
     Number(u64),
     /// The identity of the hub process.
@@ -53,6 +55,7 @@ impl Outcome {
             Answer::StreamsEnded { request, count } => (request, Self::Number(count)),
             Answer::Channels { request, page } => (request, Self::Channels(page)),
             Answer::Members { request, page } => (request, Self::Members(page)),
+            Answer::LogPage { request, page } => (request, Self::Log(page)),
             Answer::Number { request, number } => (request, Self::Number(number)),
             Answer::Described(described) => (described.request, Self::Described(described)),
             Answer::Refused { request, failure } => (request, Self::Refused(failure)),
@@ -80,6 +83,7 @@ taken! {
     counted: Counted(Box<Counted>);
     channels: Channels(ChannelPage);
     members: Members(MemberPage);
+    log_page: Log(LogPage);
     number: Number(u64);
     described: Described(Box<Described>);
 }

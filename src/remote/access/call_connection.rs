@@ -7,7 +7,7 @@ use super::error::Error;
 use super::greeting::connect;
 use super::place::Place;
 use super::start::Start;
-use crate::hub::{ChannelPage, EndRequest, MemberPage, Publication, SubscribeRequest};
+use crate::hub::{ChannelPage, EndRequest, LogPage, LogRange, MemberPage, Publication, SubscribeRequest};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
 use crate::wire::{Answer, Counted, Described, Failure, FieldList, NamedSettings, Open, Request, Welcome};
@@ -137,6 +137,15 @@ impl CallConnection {
     /// As [`publish`](Self::publish).
     pub fn members(&mut self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
         self.ask(|request| Request::Members { request, channel, after })?.members()
+    }
+
+    /// Returns a part of a channel's history or state.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn log_page(&mut self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
+        self.ask(|request| Request::ReadLog { request, channel, range })?.log_page()
     }
 
     /// Returns what the hub process is.

@@ -143,6 +143,7 @@ impl StreamTable {
             Answer::StreamsEnded { request_id, count } => self.handle.ended_streams.answer(request_id, count),
             Answer::Reserved { request_id, is_granted } => self.handle.reservations.answer(request_id, is_granted),
             Answer::Channels { request_id, page } => self.handle.pages.answer(request_id, page),
+            Answer::Log { request_id, page } => self.handle.log_pages.answer(request_id, page),
             Answer::Entries { request_id, events } => self.handle.entries.answer(request_id, events),
             Answer::Evictions { request_id, evictions } => self.handle.evictions.answer(request_id, evictions),
             Answer::TopicsRemoved { stream, count } => self.apply_topics_removed(stream, count),

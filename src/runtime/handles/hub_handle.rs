@@ -9,8 +9,9 @@
 use super::stream_handle::StreamHandle;
 use crate::event::{EventId, Field, Shared, Text, Unnumbered};
 use crate::hub::{
-    Announcement, ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, HubEntry, MemberData,
-    MemberPage, Members, NumberedEvent, OnceKeys, Publication, Retention, Settings, StateSizes, SubscribeRequest,
+    Announcement, ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, HubEntry, LogPage, LogRange,
+    MemberData, MemberPage, Members, NumberedEvent, OnceKeys, Publication, Retention, Settings, StateSizes,
+    SubscribeRequest,
 };
 use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
@@ -429,6 +430,17 @@ impl HubHandle {
         let pattern = pattern.map(Into::into);
         let command = |request_id| Command::ListChannels { hub, request_id, pattern, from };
         reactor.ask(&reactor.pages, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
+    }
+
+    /// Returns a part of the history or the state of a channel. It begins after 0, and continues where each part says.
+    ///
+    /// # Errors
+    ///
+    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    pub fn log_page(&self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
+        let (reactor, hub) = self.reactor_and_hub()?;
+        let command = |request_id| Command::ReadLog { hub, request_id, channel: channel.into(), range };
+        reactor.ask(&reactor.log_pages, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
     }
 
     /// Ends the streams that a request means, and returns their number. A subscription that was asked for before ends, too.
