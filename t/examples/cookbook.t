@@ -336,6 +336,41 @@ recipe logout => sub {
     stop_with_hub($server, $env{ACCOUNTS_SOCKET});
 };
 
+# The sessions of a middleware do not depend on the server.
+recipe session => sub {
+    needs_module('Plack::Middleware::Session');
+    my $folder = File::Temp->newdir;
+    my %env    = (SESSIONS => "$folder", SESSIONS_SOCKET => "$folder/hub", ADA_PASSWORD => 'a', CARL_PASSWORD => 'c');
+    my $server = start_workers('session', %env);
+    my $es     = client_of($server);
+    my $login  = sub {
+        my $answer = $es->post('/login', form => [user => $_[0], password => $_[1]]);
+        return [Cookie => $answer->header('Set-Cookie') =~ s/;.*//r];
+    };
+    my ($phone, $desk, $carl) = map { $login->(@$_) } ['ada', 'a'], ['ada', 'a'], ['carl', 'c'];
+    is $es->post('/login', form => [user => 'ada', password => 'c'])->code, 403, 'a wrong password';
+    is $es->get('/events')->status,                                         403, 'without a session there is no stream';
+    my @files = glob "$folder/*";
+    utime 1, 1, @files or die $!;
+    my ($ends, @stay) = map { $es->get('/events', headers => $_) } $phone, $desk, $carl;
+    $es->wait_for(sub { $_->fill; length $_->last_event_id }) for $ends, @stay;
+    is_deeply [map { (stat)[9] } @files], [map { 1 } @files],
+        'a stream writes no session, which may have been logged out';
+    is $es->post('/publish', headers => $carl, form => [text => 'one'])->code, 204, 'a user publishes';
+    next_is($_, 'message', 'one', 'all receive it') for $ends, @stay;
+
+    is $es->get('/logout', headers => $phone)->status, 405, 'a link does not log out';
+    is $es->post('/logout', headers => $phone)->code,  204, 'a session is logged out';
+    next_is($ends, 'finish', 'finish', 'its stream is finished');
+    $ends->ends_ok;
+    is $ends->reconnect->status,                                              403, 'it does not come back';
+    is $es->post('/publish', headers => $phone, form => [text => 'x'])->code, 403, 'the session is gone';
+    $es->post('/publish', headers => $desk, form => [text => 'two']);
+    next_is($_, 'message', 'two', 'the other session and the other user are unharmed') for @stay;
+    stop_with_hub($server, $env{SESSIONS_SOCKET});
+    },
+    'Starman';
+
 recipe log_tail => sub {
     my $log = File::Temp->new;
     $log->autoflush;
