@@ -198,6 +198,8 @@ static FAMILIES: &[Family] = &[
     family(Counter, ("streams_opened", ""), "Streams that were opened.", |m| Some(m.streams.opened.into())),
     family(Counter, ("streams_refused", ""), "Streams that were refused: max_streams, or too few descriptors.",
         |m| Some(m.streams.refused.into())),
+    family(Counter, ("origins_refused", ""), "Requests of pages of other origins that were refused (origins).",
+        |m| Some(m.streams.refused_origins.into())),
     family(Counter, ("streams_ended", ""), "Streams that have ended, by reason.",
         |m| Some(Values::By("reason", {
             Reason::ALL.iter().map(|reason| (reason.name(), m.streams.ended[*reason as usize])).collect()

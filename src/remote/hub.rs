@@ -11,7 +11,7 @@ use crate::event::{Field, Unnumbered};
 use crate::hub::{
     ChannelPage, Counts, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, Settings, SubscribeRequest,
 };
-use crate::runtime::{HubHandle, StreamHandle};
+use crate::runtime::{self, HubHandle, StreamHandle};
 use crate::wire::{Counted, FieldList, Request};
 use std::sync::Arc;
 use std::time::Duration;
@@ -234,6 +234,14 @@ impl Hub {
         match self {
             Self::Local(hub) => Ok(hub.reserve(label, most)?),
             Self::Named(NamedHub(named)) => named.0.reserve(label, most),
+        }
+    }
+
+    /// Counts a request of a page of another origin that was refused.
+    pub fn count_refused_origin(&self) {
+        match self {
+            Self::Local(_) => runtime::count_refused_origin(),
+            Self::Named(NamedHub(named)) => named.0.count_refused_origin(),
         }
     }
 

@@ -418,6 +418,16 @@ impl RemoteHub {
         connection.hub_identity().map(|hub| hub.epoch)
     }
 
+    /// Has a refused origin counted, if the hub process is there: the client does not wait for it.
+    pub(super) fn count_refused_origin(&self) {
+        if let Ok(RemoteRegistration { reactor, connection, .. }) = self.registration(before(REMEMBERED)) {
+            if connection.hub_identity().is_some() && connection.has_room(false) {
+                let _ = queue(&reactor, &connection, 0, &Request::CountRefusedOrigin);
+                // it is short
+            }
+        }
+    }
+
     /// Drains the hub.
     pub(super) fn drain(&self, within: Duration) -> Result<(), Error> {
         let deadline = after(Instant::now(), self.start.timeout);

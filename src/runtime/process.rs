@@ -35,6 +35,8 @@ pub(crate) struct Process {
 static PROCESS: Mutex<Process> = Mutex::new(Process { started: None, registrations: Registrations::new() });
 /// Whether this process is ending. It is written with the lock of the process.
 static IS_SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
+/// Refused requests of pages of other origins.
+static REFUSED_ORIGINS: AtomicU64 = AtomicU64::new(0);
 /// How long the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
 static SHUTDOWN_TIME: AtomicU64 = AtomicU64::new(0);
 
@@ -214,7 +216,13 @@ extern "C" fn at_exit() {
 
 /// Returns the counters of this process's reactors; all zero before the first one starts.
 pub fn stats() -> Stats {
-    last_reactor().map_or_else(Stats::default, |reactor| reactor.stats())
+    let stats = last_reactor().map_or_else(Stats::default, |reactor| reactor.stats());
+    Stats { refused_origins: REFUSED_ORIGINS.load(Ordering::Relaxed), ..stats }
+}
+
+/// Counts a request of a page of another origin that was refused.
+pub fn count_refused_origin() {
+    REFUSED_ORIGINS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Returns the times that this process's reactors have measured.

@@ -103,6 +103,7 @@ impl Counts {
             buffered: read(&self.accepted).saturating_sub(done),
             wakeups: read(&self.wakeups),
             longest_delay_ns: read(&self.longest_delay_ns),
+            refused_origins: 0, // those of the process
         }
     }
 

@@ -24,4 +24,6 @@ pub struct Stats {
     pub wakeups: u64,
     /// The longest time between the reactor having bytes to send and the kernel taking some, in nanoseconds.
     pub longest_delay_ns: u64,
+    /// Requests of pages of other origins that were refused.
+    pub refused_origins: u64,
 }

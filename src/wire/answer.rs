@@ -159,7 +159,7 @@ coded! {
     Times { send, age, store_wait }
     Histogram { counts, sum }
     Stats {
-        open, opened, refused, ended, events, bytes, lost, buffered, wakeups, longest_delay_ns,
+        open, opened, refused, ended, events, bytes, lost, buffered, wakeups, longest_delay_ns, refused_origins,
     }
     Described { request, version, age, workers }
     ChannelPage { next, channels }

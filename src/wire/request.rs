@@ -182,6 +182,8 @@ messages! {
             /// What is read.
             range: LogRange,
         },
+        /// Counts a request of a page of another origin that was refused.
+        27 CountRefusedOrigin,
     }
 }
 

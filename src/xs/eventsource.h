@@ -97,6 +97,7 @@ enum { ESX_REASONS = 6 };
 
 typedef struct {
     uint64_t open, opened, refused, ended[ESX_REASONS], events, bytes, lost, buffered, wakeups, longest_delay_ns;
+    uint64_t refused_origins;
 } esx_counts;
 
 void *esx_stream_open(const esx_opening *opening, esx_report *report);
@@ -249,6 +250,7 @@ void *esx_hub_members(void *hub, esx_text channel, esx_text after, esx_report *r
 int esx_hub_reserve(void *hub, esx_text label, uint64_t most, esx_report *report);
 int esx_hub_count_members(void *hub, esx_text channel, esx_report *report);
 int esx_hub_update_member(void *hub, const esx_text *texts, size_t len, esx_report *report);
+int esx_hub_count_refused_origin(void *hub);
 int esx_hub_has_refused_members(void *hub);
 int esx_hub_drain(void *hub, double seconds, esx_report *report);
 int esx_hub_has_process(void *hub);

@@ -466,6 +466,12 @@ guarded! {
         matches!(hub, Hub::Local(hub) if hub.has_refused_members()).into()
     }
 
+    /// Counts a request of a page of another origin that was refused. Returns 1.
+    fn esx_hub_count_refused_origin(hub: &mut Hub) -> c_int {
+        hub.count_refused_origin();
+        1
+    }
+
     /// Returns 1 if the hub has a hub process.
     fn esx_hub_has_process(hub: &mut Hub) -> c_int { matches!(hub, Hub::Named(_)).into() }
 

@@ -226,6 +226,11 @@ _reserve(SV *self, SV *label, UV most)
   OUTPUT:
     RETVAL
 
+void
+_count_refused_origin(SV *self)
+  CODE:
+    (void)esx_hub_count_refused_origin(esx_hub_of(aTHX_ self));
+
 bool
 _has_refused_members(SV *self)
   CODE:

@@ -78,6 +78,24 @@ subtest 'a hub of the process' => sub {
         'and its age is measured';
 };
 
+subtest 'refused origins are counted, those of a named hub in its process' => sub {
+    my $folder = File::Temp->newdir;
+    my @named  = (name => 'origins', socket => "$folder/origins.sock", idle_exit => 1);
+    for my $given ([], eval { EventSource::Hub::Process->program } ? \@named : ()) {
+        my $hub     = EventSource::Hub->new(@$given);
+        my $name    = @$given ? '{hub="origins"}' : '';
+        my $refused = sub { samples_of(text_of($hub))->{"eventsource_origins_refused_total$name"} };
+        my $shop    = 'https://shop.example';
+        my $app     = $hub->to_app(channels => sub { 'news' }, origins => $shop, methods => ['POST']);
+        my $post    = sub { get($app, REQUEST_METHOD => 'POST', HTTP_ORIGIN => shift, 'psgi.url_scheme' => 'http') };
+        open my $errors, '>', \my $said or die $!;
+        local *STDERR = $errors;
+        my $before = $refused->();
+        is $post->('https://evil.example')->[0], 403, 'a refused one' for 1, 2;
+        ok wait_until($DEADLINE, sub { $refused->() == $before + 2 }), "each is counted once $name";
+    }
+};
+
 subtest 'who may read' => sub {
     my $hub = EventSource::Hub->new;
     my @may = (

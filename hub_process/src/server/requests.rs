@@ -75,6 +75,10 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             let page = ask(hub.as_deref(), |hub| hub.log_page(channel, range)).and_then(fitting);
             reply(peer, request, page.map(|page| Answer::LogPage { request, page }))
         }
+        Request::CountRefusedOrigin => {
+            runtime::count_refused_origin();
+            Ok(())
+        }
         Request::CountMembers { request, channel } => {
             let number = ask_hub(hub, |hub| hub.count_members(channel, now));
             reply(peer, request, number.map(|number| Answer::Number { request, number: number as u64 }))

@@ -31,9 +31,9 @@ my %is_reported;
 # Return the rights of the page that made a request, as a reference to a hash: may_write, true if it may use methods that
 # change something; is_cross_origin, true if it is of another origin that may read; and headers, the CORS headers of the
 # response, as names and values in an array. Returns an empty list if the callback died, which has been reported to
-# psgi.errors under the name of the module.
+# psgi.errors under the name of the module. A hub, if there is one, counts refused origins.
 sub access {
-    my ($class, $module, $origins, $env) = @_;
+    my ($class, $module, $origins, $env, $hub) = @_;
     my $origin    = $env->{HTTP_ORIGIN};
     my $is_public = grep { $_ eq '*' } _list($origins);
     my @listed    = grep { $_ ne '*' } _list($origins);
@@ -48,8 +48,13 @@ sub access {
     my @explicit = ('Access-Control-Allow-Origin' => $origin, 'Access-Control-Allow-Credentials' => 'true');
     return {may_write => 1, is_cross_origin => 1, headers => [@explicit, @vary]} if $is_listed;
     return {may_write => 1, headers => \@vary} if _is_same_origin($origin, $env);
-    my @public  = $is_public ? ('Access-Control-Allow-Origin' => '*') : ();
-    my $refused = sub { _report($module, $origins, $env) };
+    my @public = $is_public ? ('Access-Control-Allow-Origin' => '*') : ();
+    my $is_counted;
+    my $refused = sub {
+        return                      if $is_counted++;
+        $hub->_count_refused_origin if $hub && $hub->can('_count_refused_origin');
+        _report($module, $origins, $env);
+    };
     $refused->() if !$is_public;
     return {is_cross_origin => $is_public, refused => $refused, headers => [@public, @vary]};
 }

@@ -465,7 +465,8 @@ sub _refusal {
 sub _response {
     my ($self, $env, $origins) = @_;
     return $self->_refusal($env) || $self->stream_response($env) if !defined $origins;
-    my $access = EventSource::XS::Origins->access('Plack::App::EventSource', $origins, $env)
+    my $access =
+        EventSource::XS::Origins->access('Plack::App::EventSource', $origins, $env, $self->can('hub') && $self->hub)
         or return EventSource::XS::Response->text(500, 'Internal server error');
     my $response = $self->_refusal($env, $access) || $self->stream_response($env);
     return EventSource::XS::Response->completed($response, $access->{headers});

@@ -108,7 +108,7 @@ sub _answer_look {
 # A page of another site can send a request that changes something, but no body of JSON without asking first.
 sub _answer_post {
     my ($self, $env, $method) = @_;
-    my $access  = EventSource::XS::Origins->access('EventSource::Hub', [], $env);
+    my $access  = EventSource::XS::Origins->access('EventSource::Hub', [], $env, $self->{hub});
     my $refusal = EventSource::XS::Origins->refusal($access, 'POST');
     return $refusal if $refusal;
     return _text(415, 'The body must be application/json')

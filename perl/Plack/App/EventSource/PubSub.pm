@@ -227,7 +227,7 @@ sub _refusal_unless_declared {
 sub _response {
     my ($self, $env) = @_;
     return _text(404, 'Not found') if !$self->_is_for_host($env);
-    my $access = EventSource::XS::Origins->access(__PACKAGE__, $self->origins, $env) or return _failed();
+    my $access = EventSource::XS::Origins->access(__PACKAGE__, $self->origins, $env, $self->hub) or return _failed();
     return EventSource::XS::Response->completed($self->_response_to($env, $access), $access->{headers});
 }
 
