@@ -18,8 +18,8 @@
 //! - `served_hub`, `stored_hub`, `store`: the hub; one whose events a store keeps; what keeps them beyond the life of this
 //!   process
 //! - `publishing`: what a publish is for every kind of hub
-//! - `operator_log`, `log_pauses`, `read_channels`: what is logged once, or again after a pause, and what is counted; which channels
-//!   were read
+//! - `operator_log`, `log_pauses`, `read_channels`: what is logged once, or again after a pause, and what is counted; which
+//!   channels were read
 //! - `lifetime`: when the process has nothing to do any more
 //! - `new_program`: continuing as another program
 //! - `server`: the loop, and what messages do; the reactor of the library writes the streams, in a thread of its own

@@ -1,6 +1,7 @@
 //! Which channels were read: a publish to a misspelt hub or channel is a line of the log.
 //!
-//! To publish without a reader is normal: publishers start before readers, and `user/7` is away. So only these are logged, once:
+//! To publish without a reader is normal: publishers start before readers, and `user/7` is away. So only these are logged,
+//! once:
 //!
 //! - a publish to a hub that nobody has used before or read since, while another hub of this user runs beside it
 //! - a publish to a channel if no name with this beginning was read, up to the first character that is not a letter (`user` of

@@ -868,9 +868,10 @@ Throw C<invalid> unless each is a pattern or a channel's name, and there are at 
 
     $hub->drain(30);
 
-End the streams of this process, of a named hub those of all workers, spread over a number of seconds (from 0). Each client receives its position, if that has advanced, and a C<retry> of one to two times its application's (2,000
-milliseconds by default). So do streams that come later, with a named hub until its last worker has gone, or until
-C<eventsource hub stop>. A client that does not read ends after its C<timeout>.
+End the streams of this process, of a named hub those of all workers, spread over a number of seconds (from 0). Each
+client receives its position, if that has advanced, and a C<retry> of one to two times its application's (2,000 milliseconds
+by default). So do streams that come later, with a named hub until its last worker has gone, or until C<eventsource hub stop>.
+A client that does not read ends after its C<timeout>.
 
 =head2 end
 

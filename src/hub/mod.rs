@@ -96,9 +96,9 @@
 //! (`recent_channels`) and the `first_entries`. `backlog` and `merge` find the next entries of a stream. A stream's position is
 //! a [`Cursor`] (`cursor`).
 //!
-//! `PendingWork` is what follows from the publications of a turn. [`Counts`] and [`LogPage`] are what the application reads. `StoreMemory` is
-//! for a hub with a store. [`Readers`] has labels and ages of streams, requests to end streams, and limits. `SharedEncoding`
-//! has encoded events, `StateSnapshots` what is kept for streams that are sent the state.
+//! `PendingWork` is what follows from the publications of a turn. [`Counts`] and [`LogPage`] are what the application reads.
+//! `StoreMemory` is for a hub with a store. [`Readers`] has labels and ages of streams, requests to end streams, and limits.
+//! `SharedEncoding` has encoded events, `StateSnapshots` what is kept for streams that are sent the state.
 //!
 //! # Folders
 //!

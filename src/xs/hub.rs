@@ -527,7 +527,7 @@ unsafe extern "C" fn esx_hub_subscribers(hub: *mut Hub, channel: RawText, report
 }
 
 /// The [counts] of a hub, and of its process and its store if it has one of its own: names and values, in texts as
-/// those of [`esx_hub_members`].
+/// those of `esx_hub_members`.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_counts(hub: *mut Hub, report: *mut Report) -> *mut OwnTexts {
     // SAFETY: as in `esx_hub_publish`.
@@ -545,7 +545,7 @@ unsafe extern "C" fn esx_hub_counts(hub: *mut Hub, report: *mut Report) -> *mut 
     })
 }
 
-/// The [metrics] of a hub, as one of the texts of [`esx_hub_members`]. The given texts are the hub's name, empty if it has
+/// The [metrics] of a hub, as one of the texts of `esx_hub_members`. The given texts are the hub's name, empty if it has
 /// none, and the [topics](counts::topics_of) that are told apart.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_metrics(

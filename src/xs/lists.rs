@@ -42,8 +42,8 @@ pub(super) fn of_channels(page: ChannelPage) -> OwnTexts {
     texts
 }
 
-/// Returns where a history or a state continues, through which number it was read, and two texts of each event: the key, and the
-/// block.
+/// Returns where a history or a state continues, through which number it was read, and two texts of each event: the key, and
+/// the block.
 pub(super) fn of_log(page: LogPage) -> OwnTexts {
     let next = page.next.map_or_else(String::new, |next| next.to_string());
     let mut texts: OwnTexts = vec![next.into_bytes().into(), page.through.to_string().into_bytes().into()];
