@@ -87,6 +87,7 @@ subtest 'a store has what a process that was killed had' => sub {
     $with->publish_at_last(news => 'again');
     my $line = "the process before, $pid, was killed or has crashed: its store has the history and the state";
     like run_at("$with->{folder}", qw(hub log shop)), qr/\t\Q$line\E$/m, 'the line says so';
+    $with->server->stop;
     $with->stop_hub;
 };
 
