@@ -1,6 +1,6 @@
 //! The history and the state of a channel as applications read them: in parts.
 
-use super::Hub;
+use super::{Hub, COUNT_KEY};
 use crate::event::Framing;
 use crate::log::LogEntry;
 
@@ -58,7 +58,9 @@ impl LogPage {
                 break;
             }
             last = entry.seq;
-            self.events.push(LoggedEvent { key: entry.key.clone(), block: entry.event.bytes(Framing::Plain).into() });
+            // The key of a number of members is the hub's own.
+            let key = if *entry.key == *COUNT_KEY { Box::default() } else { entry.key.clone() };
+            self.events.push(LoggedEvent { key, block: entry.event.bytes(Framing::Plain).into() });
         }
     }
 }

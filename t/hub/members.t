@@ -244,6 +244,8 @@ for my $case (hubs()) {
         is_deeply told($page, 1), ['count 1'], 'the number';
         ok $hub->publish($ROOM, {event => 'mine', data => 'x', retain => 1}), 'an event without a key';
         is_deeply told(page($hub), 2), ['count 1', 'mine x'], 'both are retained';
+        is_deeply [map { "$_->{event} " . exists $_->{key} } $hub->state($ROOM)], ['count ', 'mine '],
+            'state has both, too';
         ok $hub->forget($ROOM, ''), 'the event is forgotten';
         is_deeply told(page($hub), 1), ['count 1'], 'the number stays';
         ok $hub->publish($ROOM, {event => 'other', data => 'y', key => 'k', retain => 1}), 'an event with a key';

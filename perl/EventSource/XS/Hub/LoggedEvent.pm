@@ -42,7 +42,9 @@ sub state {
         push @events, _infos_of(\@found);
     } while length $after;
     my %is_later;
-    @events = reverse grep { !$is_later{$_->{key} // ''}++ } reverse @events;
+    my $name_of =
+        sub { return $_->{key} // "\0" . ($_->{event} // '') };    # two of the application and the hub may have no key
+    @events = reverse grep { !$is_later{$name_of->()}++ } reverse @events;
     return @events;
 }
 
