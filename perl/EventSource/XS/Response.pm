@@ -11,17 +11,18 @@ use Plack::Util ();
 # Return a copy of a PSGI response, an array or a code reference, with headers for CORS. The response itself stays as it is: the
 # application may return it again. The headers are names and values in an array, which follow those of the response. They are
 # left out if the response has Access-Control-Allow-Origin already: then the application decides. A page of another origin that
-# may read the response may read Retry-After, too (Fetch, section 3.2.3).
+# may read the response may read the headers for it, too (Fetch, section 3.2.3).
 sub completed {
     my ($class, $response, $cors) = @_;
-    my @exposed =
-        _has_header($cors, 'access-control-allow-origin') ? ('Access-Control-Expose-Headers' => 'Retry-After') : ();
+    my @for_page = _has_header($cors, 'access-control-allow-origin') ? qw(Retry-After EventSource-Owner) : ();
     return _changed(
         $response,
         sub {
             my ($status, $own, @body) = @{$_[0]};
             return [$status, [@$own], @body] if _has_header($own, 'access-control-allow-origin');
-            return [$status, [@$own, @$cors, _has_header($own, 'retry-after') ? @exposed : ()], @body];
+            my @exposed = grep { _has_header($own, lc) } @for_page;
+            my @expose  = @exposed ? ('Access-Control-Expose-Headers' => join ', ', @exposed) : ();
+            return [$status, [@$own, @$cors, @expose], @body];
         }
     );
 }

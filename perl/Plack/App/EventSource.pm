@@ -260,6 +260,7 @@ sub stream_response {
     my ($settings, $headers, $opening) = @$known{qw(settings headers opening)};
     return sub {
         my $response = [200, $headers ? [@$headers] : $self->response_headers];
+        push @{$response->[1]}, @{delete $env->{'eventsource.headers'}} if $env->{'eventsource.headers'};
         $opening = $self->opening if !defined $opening;
         my ($stream, $obstacle) = EventSource::XS::Stream::open($STREAM, $env, $_[0], $response, $opening, $settings);
         if (defined $obstacle && $settings->{native} eq '1') {

@@ -7,6 +7,7 @@ use warnings;
 # "to_app" in EventSource::Hub has the manual.
 
 use parent 'EventSource::XS::Hub::Streams';
+use Digest::SHA qw(sha256_hex);
 use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Subscription;
@@ -94,7 +95,10 @@ sub stream_response {
     my $groups = $self->_groups(@channels);    # before the response begins, so that an error can still be answered
     my @labels = $self->label ? $self->label->($env) : ();
     $self->_check_labels(@labels);
+    my @owner = $self->label ? ('EventSource-Owner' => _owner(@labels)) : ();
+    return [200, [@{$self->response_headers}, @owner], []] if $env->{REQUEST_METHOD} eq 'HEAD';
     $env->{$GROUPS} = $groups;
+    $env->{'eventsource.headers'} = \@owner if @owner;
     my @members = $self->member ? $self->member->($env) : ();
     $env->{$ACCESS} = {asked_at => $asked_at, label => \@labels, member => $self->_checked_member(@members)};
     my $response = $self->SUPER::stream_response($env);
@@ -102,6 +106,20 @@ sub stream_response {
 }
 
 # Private methods
+
+# Whose stream it is, for the script of pages: the same for the same labels, which it does not tell.
+sub _owner {
+    my $text = join ' ', map { length() . ":$_" } sort @_;
+    utf8::encode($text);
+    return substr sha256_hex($text), 0, 32;
+}
+
+# A page asks with HEAD whose stream it would have.
+sub _refusal {
+    my ($self, $env, $access) = @_;
+    local $env->{REQUEST_METHOD} = 'GET' if $env->{REQUEST_METHOD} eq 'HEAD' && $self->label;
+    return $self->SUPER::_refusal($env, $access);
+}
 
 sub _check_labels {
     my ($self, @labels) = @_;
