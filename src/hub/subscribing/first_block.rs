@@ -8,6 +8,9 @@ use crate::hub::logs::Logs;
 use crate::hub::sending::positions::block;
 use crate::hub::{Cursor, FirstBlock, Hub, Notice};
 
+/// What a stream begins with that is sent the state first.
+const STATE_COMMENT: &[u8] = b":state\n";
+
 impl Hub {
     /// Makes the first subscriptions of a stream effective. The cursor begins at the earliest of their resume points.
     /// The returned notices are the stream's position there, and a `gap` event if its client has missed events.
@@ -66,15 +69,16 @@ impl Hub {
     }
 
     /// Returns the first block of a stream: the position, and the reconnection time that the request has. A client that
-    /// resumes after an id of the application is sent that id again. A stream that begins with the state, or resumes within it,
-    /// has no position before the state is complete.
+    /// resumes after an id of the application is sent that id again. A stream that begins with the state has no position before
+    /// the state is complete. It says so in a comment: what comes until then is not all that was published in between.
     fn first_notice(&self, cursor: &mut Cursor, position: ClientPosition, points: &[ResumePoint]) -> Option<Notice> {
         let FirstBlock { position: style, retry, keeps_id, .. } = cursor.ensure_parts().first_block;
         let custom = points.first().and_then(|first| first.custom_id.as_deref());
         let custom = custom.filter(|id| points.iter().all(|point| point.custom_id.as_deref() == Some(*id)));
         cursor.last_id = LastId::new(position.seq, keeps_id || custom.is_some());
         if cursor.state_through().is_some() {
-            return block(None, retry, None, None).map(Notice::Position);
+            let retry = block(None, retry, None, None).unwrap_or_default();
+            return Some(Notice::Position([STATE_COMMENT, &retry].concat()));
         }
         let id = custom.map_or_else(|| self.epoch.id(position), str::to_owned);
         let id = Some(&*id).filter(|_| !keeps_id);
