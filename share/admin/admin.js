@@ -240,12 +240,19 @@ function open() {
   });
 }
 
+// A URL of this application. fetch refuses the name and password that the page's own may have.
+function here(path) {
+  const url = new URL(path, location);
+  url.username = url.password = '';
+  return url;
+}
+
 // Asks for each look itself, of the hub of a process.
 async function ask(query, isFirst) {
   const began = performance.now();
   const isCurrent = () => !stream && query.get('channel') === (view.channel || null) && query.get('filter') === (view.filter || null);
   try {
-    const response = await fetch(`look?${query}`);
+    const response = await fetch(here(`look?${query}`));
     if (!response.ok) throw Error(`${response.status} ${await response.text()}`);
     const look = await response.json();
     if (!isCurrent()) return;
@@ -305,7 +312,7 @@ async function send(form, done) {
   const fields = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value]));
   output.textContent = '\u2026';
   try {
-    const response = await fetch(form.id, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(fields) });
+    const response = await fetch(here(form.id), { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(fields) });
     output.textContent = visible(response.ok ? done(await response.json()) : await response.text());
   } catch { output.textContent = 'no answer: it is not known whether it was done' }
 }
