@@ -2,13 +2,23 @@
 // Its manual is EventSource::Browser, of the distribution EventSource-XS.
 
 const SELF = { url: import.meta.url, type: 'module' };
-const NAME = 'eventsource-hub 2';         // the number is that of the messages between tabs
+const NAME = 'eventsource-hub 3';         // the number is that of the messages between tabs
 const CONNECTING = 0, OPEN = 1, CLOSED = 2;
 const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
 const MAX_DELAY = 3e4;                    // ms between two attempts, unless Retry-After says more
 const LOOK_EVERY = 5e3, ASLEEP = 12e4;    // ms; timers of a page in the background run once a minute
+const OWNER = 'EventSource-Owner';        // the header that says whose stream it is
 
-const newId = () => NAME + Date.now() + Math.random();
+const newId = () => NAME + Math.random() + now();
+// The clock of Date may be set back. That of performance may stand still while the machine sleeps.
+const now = () => performance.now();
+
+// A URL as fetch takes it: that of a page may have the name and password of its user.
+function plain(url) {
+  const target = new URL(url, globalThis.document?.baseURI);
+  target.hash = target.username = target.password = '';
+  return target;
+}
 
 // Parses a stream (WHATWG HTML, section 9.2.6). Calls onEvent for each event.
 class Parser {
@@ -18,6 +28,7 @@ class Parser {
   #type = '';
   #id;
   retry;                                  // ms, as the stream said last
+  isState;                                // the stream begins with the state
 
   constructor(onEvent, lastEventId = '') {
     this.onEvent = onEvent;
@@ -45,6 +56,7 @@ class Parser {
     else if (field === 'event') this.#type = value;
     else if (field === 'id' && !value.includes('\0')) this.#id = value;
     else if (field === 'retry' && /^[0-9]+$/.test(value)) this.retry = +value;
+    else if (!field && value === 'state') this.isState = true;
   }
 
   #dispatch() {
@@ -64,16 +76,17 @@ class Source {
   wake = () => {};                        // ends a wait: the page is shown again
   #isClosed = false;
   #read;                                  // when bytes came last
-  #renewed = 0;
+  #renewed = -LOOK_EVERY;
+  asked;                                  // when the last request was made
 
-  // on.events(events) may return a promise: no more is read until then. on.state(readyState, status).
-  constructor(request, lastEventId, on) {
-    Object.assign(this, { request, lastEventId, on });
-    let looked = this.#read = Date.now();
+  // on.events(events, isState) may return a promise: no more is read until then. on.state(readyState, status).
+  constructor(request, { last, owner }, on) {
+    Object.assign(this, { request, lastEventId: last, owner, on });
+    let looked = Date.now();
     this.#timer = setInterval(() => {
-      const now = Date.now(), silent = now - this.#read;
-      if (now - looked > ASLEEP || silent > (request.keepalive || Infinity) * 1000) this.renew();
-      looked = now;
+      const silent = now() - this.#read, time = Date.now();
+      if (time - looked > ASLEEP || silent > (request.keepalive || Infinity) * 1000) this.renew();
+      looked = time;
     }, Math.min(LOOK_EVERY, request.keepalive * 500 || LOOK_EVERY));
     this.#run();
   }
@@ -87,8 +100,8 @@ class Source {
 
   // Ends the response, or the wait for the next one. Several tabs ask for it at once.
   renew() {
-    if (Date.now() - this.#renewed < LOOK_EVERY) return;
-    this.#renewed = this.#read = Date.now();
+    if (now() - this.#renewed < LOOK_EVERY) return;
+    this.#renewed = this.#read = now();
     this.#abort?.abort();
     this.wake();
   }
@@ -97,21 +110,30 @@ class Source {
     while (!this.#isClosed) {
       let status = 0, seconds = 0, began = Infinity;
       try {
-        const response = await this.#ask();
+        this.asked = this.#read = now();
+        this.#abort = new AbortController();
+        const response = await this.#ask(this.request.method, this.#abort.signal);
         status = response.status;
         if (status === 200 && /^text\/event-stream *(;|$)/i.test(response.headers.get('Content-Type'))) {
+          const owner = response.headers.get(OWNER) || '';
           status = 0;
-          began = Date.now();
+          // The cookies are those of another user now.
+          if (owner !== (this.owner ??= owner)) {
+            this.other = owner;
+            throw status = 403;
+          }
+          began = now();
           await this.#follow(response.body);
           status = undefined;
         } else {
           const after = response.headers.get('Retry-After');
-          seconds = Math.max(0, +after || (Date.parse(after) - Date.now()) / 1000) || 0;
+          const sent = Date.parse(response.headers.get('Date')) || Date.now();
+          seconds = Math.max(0, +after || (Date.parse(after) - sent) / 1000) || 0;
         }
       } catch {}                          // the network, or the end of this response
       this.#abort?.abort();               // the rest of a refusal is not read
       if (this.#isClosed) return;
-      if (Date.now() - began > MAX_DELAY) this.#attempt = 0;
+      if (now() - began > MAX_DELAY) this.#attempt = 0;
       if (this.#isFinal(status)) {
         this.close();
         return this.on.state(CLOSED, status);  // none, if a stream that is not repeated has ended
@@ -121,17 +143,20 @@ class Source {
     }
   }
 
-  async #ask() {
-    const { url, method, headers, body, withCredentials } = this.request;
+  // Whose stream a page would be sent now.
+  async findOwner() {
+    return (await this.#ask('HEAD')).headers.get(OWNER);
+  }
+
+  async #ask(method, signal) {
+    const { url, headers, body, withCredentials } = this.request;
     const all = new Headers(typeof headers === 'function' ? await headers() : headers);
     if (!all.has('Accept')) all.set('Accept', 'text/event-stream');
     // A header takes bytes: those of the id in UTF-8, as the browser's EventSource sends them.
     if (this.lastEventId) all.set('Last-Event-ID', unescape(encodeURIComponent(this.lastEventId)));
-    this.#abort = new AbortController();
     if (this.#isClosed) this.#abort.abort();
-    this.#read = Date.now();
     const credentials = withCredentials ? 'include' : 'same-origin';
-    return fetch(url, { method, headers: all, body, credentials, cache: 'no-store', signal: this.#abort.signal });
+    return fetch(url, { method, headers: all, body: signal && body, credentials, cache: 'no-store', signal });
   }
 
   async #follow(body) {
@@ -141,7 +166,7 @@ class Source {
     const reader = body.getReader();
     this.on.state(OPEN);
     for (let part; !(part = await reader.read()).done;) {
-      this.#read = Date.now();
+      this.#read = now();
       parser.push(decoder.decode(part.value, { stream: true }));
       this.#retry = parser.retry ?? this.#retry;
       this.lastEventId = parser.lastEventId;
@@ -150,8 +175,8 @@ class Source {
       const taken = events;
       events = [];
       this.#read = Infinity;              // as long as they are not taken
-      await this.on.events(taken);
-      this.#read = Date.now();
+      await this.on.events(taken, parser.isState);
+      this.#read = now();
       if (this.#isClosed) return;
     }
   }
@@ -200,26 +225,35 @@ function locate(type, data, keyField) {
 }
 
 // What a tab knows of a stream: the newest event of each key, the last events, and the position. An entry is an event with
-// the id before it: so a tab knows whether it is the next one.
+// the id before it: so a tab knows whether it is the next one. The entries of a state are no history, until it is complete: each
+// has the name of that state.
 class Replica {
   #ring = [];
   #state = new Map();
   #size = 0;
+  // Its place in the stream.
   last;                                   // undefined until the tab has been welcomed
   isComplete;
+  inState;                                // the name of the state that is not complete
+  owner;                                  // whose stream it is
+  line;                                   // what counts together: a gap begins another line
+  count = 0;                              // entries with an id of their own
 
-  constructor(request, seed) {
+  constructor(request, { entries = [], ...place } = {}) {
     this.request = request;
-    if (!seed) return;
-    for (const entry of seed.entries) this.add(entry);
-    this.last = seed.last;
-    this.isComplete = seed.isComplete;
+    for (const entry of entries) this.add(entry);
+    Object.assign(this, place);
+  }
+
+  get place() {
+    const { last, isComplete, inState, owner, line, count } = this;
+    return { last, isComplete, inState, owner, line, count };
   }
 
   get seed() {
     const kept = new Set(this.#ring);
     const state = [...this.state].filter(entry => !kept.has(entry));
-    return { entries: [...state, ...this.#ring], last: this.last, isComplete: this.isComplete };
+    return { entries: [...state, ...this.#ring], ...this.place };
   }
 
   get state() {
@@ -231,9 +265,12 @@ class Replica {
     const { type, data, id, prev, at } = entry;
     const completes = type === position && !this.isComplete;
     this.last = id;
+    this.inState = type === position ? undefined : entry.inState;
+    if (id !== prev) this.count++;
     if (completes) this.isComplete = true;
     if (type === gap) {
       this.isComplete = undefined;
+      this.line = entry.line;
       this.#ring = [];
       this.#state.clear();
       this.#size = 0;
@@ -250,27 +287,29 @@ class Replica {
     while (this.#size > history) {
       this.#size -= this.#ring.shift().data.length + 100;
     }
-    if (completes) for (const old of this.#ring) old.isOld = true;  // a state is not history
   }
 
+  // A state follows a gap without a position.
   make({ type, data, lastEventId: id }) {
-    return { type, data, id, prev: this.last, at: locate(type, data, this.request.key) };
+    const { last: prev, request } = this;
+    const line = type === request.gap ? newId() : undefined;
+    const inState = !line ? this.inState : id === prev ? line : undefined;
+    return { type, data, id, prev, inState, line, at: locate(type, data, request.key) };
   }
 
-  // Returns whether an entry is the next one: false if it was here before, undefined if others are missing. To a tab that has
-  // no position yet, its host may have begun anew where another tab was, which is before.
-  isNext({ type, id, prev }) {
-    if (type === this.request.gap || prev === this.last || !this.last) return true;
-    return this.#ring.some(entry => entry.id === id) ? false : undefined;
+  isNext({ type, prev, inState }) {
+    return prev === this.last && (!prev || inState === this.inState || type === this.request.gap);
   }
 
-  // What a tab lacks whose last id is this; undefined if that is not known.
-  since(last) {
-    if (last === this.last) return [];
-    const from = this.#ring.findLastIndex(entry => entry.prev === last && entry.id !== last);
+  // What a tab lacks that is here, in this state; undefined if that is not known.
+  since(last, inState) {
+    if (last === this.last && inState === this.inState) return [];
+    const { position } = this.request;
+    const from = this.#ring.findLastIndex(({ id, prev, type }) => prev === last && (id !== last || inState && type === position));
     const rest = this.#ring.slice(from);  // there are holes in that of a tab that came late
-    const isChain = ({ prev, isOld }, i) => !isOld && (!i || prev === rest[i - 1].id);
-    return from >= 0 && rest.every(isChain) && rest.at(-1).id === this.last ? rest : undefined;
+    const isChain = (entry, i) => (!entry.inState || entry.inState === inState) && (!i || entry.prev === rest[i - 1].id);
+    const isWhole = !inState || inState === this.inState || rest.some(({ type }) => type === position);
+    return from >= 0 && isWhole && rest.every(isChain) && rest.at(-1).id === this.last ? rest : undefined;
   }
 
   // What a new tab is given, and one that lacks too much.
@@ -279,7 +318,7 @@ class Replica {
     const tail = this.#ring.filter(({ at, type }) => !at && type !== position).slice(start || Infinity);
     const kept = new Set([...this.state, ...tail]);
     const entries = this.seed.entries.filter(entry => kept.has(entry));
-    const own = { id: this.last, prev: this.last };
+    const own = { id: this.last, prev: this.last, inState: this.inState, line: this.line };
     if (hasGap) entries.unshift({ type: gap, data: '{"reason":"evicted"}', ...own });
     if (this.isComplete) entries.push({ type: position, data: '', ...own });
     return entries;
@@ -298,54 +337,82 @@ class Host {
     Object.assign(this, { send, begin });
     this.replica = new Replica(request, seed);
     this.replica.last ??= '';
-    this.#source = new Source(request, this.replica.last, this);
+    this.replica.line ??= newId();
+    this.#source = new Source(request, this.replica, this);
   }
 
   close() {
     this.#source.close();
     this.#waiting.clear();
-    this.send = () => {};
+    this.send = this.hear = () => {};
   }
 
   // A new tab waits for an open stream: whether it may read what the others have been sent, the server says. One whose last
   // id is not known waits, too: the stream may come to it, until it has been open for two seconds.
   hear(message, from, isLate) {
-    const { hello, last, call } = message;
+    const { hello, last, inState, call } = message;
     if (call) this.#source[call]();
     if (!hello) return;
     const { replica } = this;
+    const { owner, asked } = this.#source;
+    const came = message.came ??= now();
+    const isOther = (owner ?? message.owner) !== (message.owner ?? owner);
+    // The cookies may be those of another user since the request was made.
+    const isDoubtful = last === undefined && owner && !message.owner && asked < came;
+    if (isOther || isDoubtful) {
+      this.#waiting.delete(from);
+      if (isOther) return this.send({ elsewhere: message.owner }, from);
+      const again = () => setTimeout(() => this.hear(message, from), 2000);
+      return this.#source.findOwner().then(its => {
+        if (its === owner) this.hear({ ...message, owner }, from);
+        else this.send({ elsewhere: its || newId() }, from);
+      }).catch(again);
+    }
     const entries = last === undefined
       ? this.#state !== CONNECTING && replica.anew()
-      : replica.since(last) || isLate && replica.anew(true);
+      : owner === (message.owner ?? owner) && replica.since(last, inState) || isLate && replica.anew(true);
     if (entries) {
       this.#waiting.delete(from);
-      return this.send({ welcome: replica.last, last, entries, readyState: this.#state }, from);
+      return this.send(this.#welcome(last, entries), from);
     }
     if (this.#waiting.get(from) === message) return;
     this.#waiting.set(from, message);
     this.#source.wake();
     this.send(this.#lost, from);
-    const came = Date.now();
     const look = isOpen => {
       if (this.#waiting.get(from) !== message) return;
-      if (!isOpen || this.#state !== OPEN) setTimeout(look, 2000, this.#state === OPEN);
+      // The stream comes to a tab that is ahead of it.
+      const isAhead = message.line === replica.line && message.count > replica.count;
+      if (!isOpen || this.#state !== OPEN || isAhead) setTimeout(look, 2000, this.#state === OPEN);
       else if (!this.begin(message, came)) this.hear(message, from, true);
     };
     look();
   }
 
+  // What all tabs are told when a host has begun. One that has no position yet begins there.
+  get lead() {
+    return { leads: true, ...this.#welcome('', this.replica.anew()) };
+  }
+
+  #welcome(asked, entries) {
+    const welcome = { ...this.replica.place, owner: this.#source.owner };
+    return { welcome, asked, entries, readyState: this.#state };
+  }
+
   // The methods below are for the source.
-  events(events) {
+  events(events, isState) {
+    const { replica } = this;
     const entries = [];
+    if (isState && !replica.last) replica.inState = newId();
     for (const event of events) {
-      const entry = this.replica.make(event);
-      this.replica.add(entry);
+      const entry = replica.make(event);
+      replica.add(entry);
       entries.push(entry);
+      this.#hearWaiting();                // before a short history has lost it
       if (event.lastEventId === FINISHED) break;
     }
     const taken = this.send({ entries });
-    this.#hearWaiting();
-    if (this.replica.last !== FINISHED) return taken;
+    if (replica.last !== FINISHED) return taken;
     this.state(CLOSED);
     this.close();
   }
@@ -353,7 +420,7 @@ class Host {
   state(readyState, status) {
     this.#state = readyState;
     this.#lost = readyState === CONNECTING ? { readyState, status } : {};
-    this.send({ readyState, status });
+    this.send({ readyState, status, elsewhere: this.#source.other });
     if (readyState === OPEN) this.#hearWaiting();
   }
 
@@ -369,7 +436,7 @@ function serveTabs() {
   navigator.locks?.request(alive, () => new Promise(() => {}));
 
   const open = ({ key, request, seed }) => {
-    const began = Date.now();
+    const began = now();
     const ports = new Set();
     const send = (message, to) => {
       const data = JSON.stringify(message);  // it is copied for each tab faster than objects are
@@ -384,7 +451,7 @@ function serveTabs() {
       if (!last || came - began > MAX_DELAY) return;
       stream.host.close();
       stream.host = new Host(request, seed, send, begin);
-      send({ leads: true });
+      send(stream.host.lead);
       return true;
     };
     const stream = {
@@ -420,7 +487,7 @@ function joinWorker(hub, fail) {
   const { key, request, script } = hub.stream;
   const gone = new AbortController();
   const { locks } = navigator;
-  const worker = new SharedWorker(script, { type: SELF.type, name: NAME });
+  const worker = new SharedWorker(plain(script), { type: SELF.type, name: NAME });
   const { port } = worker;
   const name = newId();
   let release = () => {};
@@ -468,7 +535,7 @@ function joinLeader(hub, fail) {
       if (to !== me) channel.postMessage({ ...message, to });
       if (!to || to === me) hub.receive(message);
     });
-    channel.postMessage({ leads: true });
+    channel.postMessage(host.lead);
     hub.greet();
     return new Promise(resolve => { release = resolve });
   }).catch(() => fail());
@@ -568,16 +635,19 @@ class Hub extends EventTarget {
   #drain = () => {};
   #ends = new AbortController();
 
-  constructor(url, { signal, worker = SELF.url, headers, body, lastEventId, share, scope, ...rest } = {}) {
+  constructor(url, {
+    signal, worker = SELF.url, headers, body, lastEventId, share, scope, withCredentials,
+    method = 'GET', gap = 'gap', position = 'position', start = 0, history = 1e6, key, keepalive,
+  } = {}) {
     super();
-    const { href, origin } = new URL(url, globalThis.document?.baseURI);
-    this.url = href;
-    const request = { method: 'GET', gap: 'gap', position: 'position', start: 0, history: 1e6, ...JSON.parse(JSON.stringify(rest)), url: href, origin };
-    // It throws where fetch would do so for each attempt.
-    new Request(href, { method: request.method, headers: typeof headers === 'function' ? {} : headers, body });
-    this.withCredentials = !!request.withCredentials;
-    share ??= request.method === 'GET' && !headers && !lastEventId;
-    if (!share) request.history = 0;
+    this.url = new URL(url, globalThis.document?.baseURI).href;
+    this.withCredentials = !!withCredentials;
+    const { href, origin } = plain(url);
+    // It throws where fetch would do so for each attempt, and names the methods of the standard in upper case.
+    ({ method } = new Request(href, { method, headers: typeof headers === 'function' ? {} : headers, body }));
+    share ??= method === 'GET' && !headers && !lastEventId;
+    if (!share) history = 0;
+    const request = { url: href, origin, method, withCredentials: this.withCredentials, gap, position, start, history, key, keepalive };
     this.stream = { key: JSON.stringify([scope, request]), request: { ...request, headers, body }, script: worker };
     this.replica = new Replica(request, lastEventId && { entries: [], last: lastEventId });
     this.ready = new Promise((...settle) => { this.#settle = settle });
@@ -642,38 +712,43 @@ class Hub extends EventTarget {
 
   // The methods below are for the ways to a host.
   get greeting() {
-    const { last, seed } = this.replica;
-    return { hello: true, last, seed };
+    return { hello: true, ...this.replica.place, seed: this.replica.seed };
   }
 
   greet() {
     if (!this.#isWelcome) this.#bus?.send(this.greeting);
   }
 
-  receive({ welcome, last, entries = [], readyState, status, leads }) {
+  receive({ welcome, asked, entries = [], readyState, status, leads, elsewhere }) {
+    const { replica } = this;
     this.#attempt = 0;
+    if (elsewhere !== undefined && (replica.owner ?? elsewhere) === elsewhere) {
+      this.stream.key += elsewhere;
+      this.#leave();
+      return this.#join();
+    }
     if (leads) this.greet();
     // A welcome may be late, and answer what the tab has asked before.
-    if (welcome !== undefined && (this.#isWelcome || last !== this.replica.last)) return;
+    if (welcome && (asked !== replica.last || this.#isWelcome && asked)) return;
     if (readyState === OPEN && this.readyState === CONNECTING) {
       this.readyState = OPEN;
       this.dispatchEvent(new Event('open'));
     }
     for (const entry of entries) {
       if (this.readyState === CLOSED) return;
-      const isNext = welcome !== undefined || this.#isWelcome && this.replica.isNext(entry);
-      if (isNext) this.#deliver(entry);
-      else if (isNext === undefined) {    // others are missing
+      if (welcome || this.#isWelcome && replica.isNext(entry)) this.#deliver(entry);
+      else if (this.#isWelcome) {         // others are missing, or the tab is ahead
         this.#isWelcome = false;
         this.greet();
         break;
       }
     }
-    if (welcome !== undefined) {
+    if (welcome) {
       this.#isWelcome = true;
-      this.replica.last = this.lastEventId = welcome;
+      this.lastEventId = welcome.last;
+      Object.assign(replica, welcome);
     }
-    if (readyState === CLOSED || readyState === CONNECTING && welcome === undefined) this.#fail(readyState, status);
+    if (readyState === CLOSED || readyState === CONNECTING && !welcome) this.#fail(readyState, status);
     if (this.#reader && entries.length && this.readyState !== CLOSED) return new Promise(resolve => { this.#drain = resolve });
   }
 

@@ -24,6 +24,7 @@ if (query.has('dead')) {
 
 const received = window.received = [];  // numbers, and the reasons of gaps
 const events = window.events = [];      // what the stream itself reports
+const mine = window.mine = [];          // the events of the user
 window.known = {};                      // the maps, by channel
 
 // The numbers that do not follow the one before.
@@ -49,6 +50,7 @@ async function begin() {
         if (channel === 'numbers') received.push(+number);
         if (parent !== window) parent.postMessage(received, '*');
     };
+    hub.addEventListener('mine', ({data}) => mine.push(data));
     hub.addEventListener('gap', ({data}) => received.push(JSON.parse(data).reason));
     for (const name of query.getAll('state')) window.known[name] = hub.state(name);
     for (const name of query.getAll('members')) window.known[name] = hub.members(name);

@@ -9,6 +9,7 @@
 #   GET /secret           that of /numbers, for pages of any port with a cookie
 #   GET /public           that of /numbers, for all pages
 #   GET /busy             that of /numbers, but 429 while there is a file of the name in the environment variable BUSY
+#   GET /mine             that of /numbers and of the user whom the cookie names
 #   GET /ping             an ordinary request
 #
 # The environment variable HUB has the settings of the hub as JSON.
@@ -73,6 +74,11 @@ sub secret {
     );
 }
 
+sub mine {
+    my $user = sub { return Plack::Request->new(shift)->cookies->{user} };
+    return $hub->to_app(channels => sub { ('numbers', 'user/' . $user->(shift)) }, label => $user);
+}
+
 sub state {
     return $hub->to_app(
         channels => sub { qw(numbers stock people) },
@@ -93,5 +99,6 @@ builder {
     mount '/secret'     => secret();
     mount '/busy'       => busy();
     mount '/state'      => state();
+    mount '/mine'       => mine();
     mount '/ping'       => sub { answer('text/plain', 'pong') };
 };

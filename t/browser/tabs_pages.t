@@ -1,12 +1,14 @@
 # Pages of all kinds in real browsers with a stream of the script: those that a user leaves and comes back to, with a strict
-# Content Security Policy, with the classic script, of another origin with cookies, in a frame, and from a file.
+# Content Security Policy, with the classic script, of another origin with cookies, in a frame, with a name and password in
+# their URL, and from a file.
 
 use lib 't/lib';
 use Testing;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Nginx;
 use Testing::Tabs;
-use File::Temp ();
+use File::Temp    ();
+use JSON::MaybeXS qw(encode_json);
 
 Testing::Tabs->require_or_skip_all($_) for Testing::Browser->names;
 
@@ -117,6 +119,27 @@ for my $browser (Testing::Browser->names) {
         $top->wait_for("window.received?.at(-1) === $tabs->{published}", 'and so has the frame');
         $_->close for $top, $tab;
     };
+
+    subtest "$browser: options that are equal" => sub {
+        my @options =
+            ({}, {method => 'get', start => 0}, {start => 0, key => 'x', gap => 'gap'}, {gap => 'gap', key => 'x'});
+        my @tabs = map { $tabs->open(options => encode_json($_)) } @options;
+        push @tabs, $tabs->open(url => '/numbers#part');
+        is $tabs->streams, 2, 'whatever their order, defaults and fragment are, they share a stream';
+        $_->close for @tabs;
+    };
+
+    # Firefox asks its user about such a page.
+    subtest "$browser: a page whose URL has a name and a password" => sub {
+        my $tab  = $tabs->open;
+        my $with = $tabs->browser->new_tab($tabs->url =~ s{//}{//ann:secret@}r);
+        $with->wait_for('window.hub?.readyState === 1', 'it has a stream');
+        is $tabs->streams, 1, 'that of a page without them';
+        $tabs->publish(1);
+        $with->wait_for("received.at(-1) === $tabs->{published}", 'it has the event');
+        $_->close for $with, $tab;
+        }
+        if $browser eq 'Chromium';
 
     subtest "$browser: a page from a file" => sub {
         my $file = page_of_file($tabs);

@@ -1,0 +1,586 @@
+// A random model of tabs that share a stream: node tabs_model.mjs SCRIPT FIRST-SEED SEEDS
+//
+// The classic form of the script runs once for each tab and worker, in a browser and on a network whose clock, order and delays
+// a seed decides: workers and leading tabs are killed, pages come to the back/forward cache and return, connections are cut or
+// die, the hub restarts without its history, the state comes slowly, the clock is set, and another user logs in. Each tab is
+// compared with the log of the hub: it has each event of its user once and in order, or is told of a gap; its map is the state of
+// the hub as of its position. It prints a line for each seed that fails, and the counts of all.
+
+import {readFileSync} from 'node:fs';
+
+const [script, first, count] = process.argv.slice(2);
+const run = new Function('globalThis', 'with (globalThis) {' + readFileSync(script, 'utf8').replace(/^\/\/.*$/gm, '') + '}');
+const settled = () => new Promise(resolve => setImmediate(resolve));
+
+// mulberry32: the same numbers for the same seed.
+function randomOf(seed) {
+  const next = () => {
+    seed = seed + 0x6D2B79F5 | 0;
+    let mixed = Math.imul(seed ^ seed >>> 15, 1 | seed);
+    mixed = mixed + Math.imul(mixed ^ mixed >>> 7, 61 | mixed) ^ mixed;
+    return ((mixed ^ mixed >>> 14) >>> 0) / 2 ** 32;
+  };
+  const below = count => Math.floor(next() * count);
+  return {next, below, chance: share => next() < share, pick: list => list[below(list.length)]};
+}
+
+// What happens, by the time at which it does.
+class Schedule {
+  #tasks = [];
+  #count = 0;
+  now = 0;
+
+  // Runs a task after so many ms, unless its process has ended then; that of a frozen page waits.
+  after(ms, process, task) {
+    const entry = {at: this.now + Math.max(0, +ms || 0), order: this.#count++, process, task};
+    this.#insert(entry);
+    return entry;
+  }
+
+  #insert(entry) {
+    const tasks = this.#tasks;
+    let low = 0, high = tasks.length;
+    while (low < high) {
+      const middle = low + high >> 1;
+      const other = tasks[middle];
+      if (other.at > entry.at || other.at === entry.at && other.order > entry.order) low = middle + 1;
+      else high = middle;
+    }
+    tasks.splice(low, 0, entry);
+  }
+
+  async until(time) {
+    while (this.#tasks.length && this.#tasks.at(-1).at <= time) {
+      const entry = this.#tasks.pop();
+      this.now = Math.max(this.now, entry.at);
+      const {process, task} = entry;
+      if (entry.isCancelled || process?.isDead) continue;
+      if (process?.isFrozen) process.waiting.push(task);
+      else {
+        task();
+        await settled();
+      }
+    }
+    this.now = Math.max(this.now, time);
+  }
+}
+
+// The hub, as far as a stream shows it: epochs, ids, history, state, gaps, positions.
+class Server {
+  epoch = 1;
+  log = [];           // events, with their numbers within the epoch
+  lost = 0;           // the last number that the history has not
+  streams = new Set();
+  asked = 0;
+
+  constructor(schedule, random, hasState, kept) {
+    Object.assign(this, {schedule, random, hasState, kept});
+  }
+
+  get last() { return this.log.length }
+  id(seq) { return `${this.epoch}-${seq}` }
+
+  publish(event) {
+    this.log.push({...event, seq: this.last + 1});
+    this.lost = Math.max(this.lost, this.last - this.kept);
+    for (const stream of this.streams) stream.send(this.text(this.log.at(-1), stream.user));
+  }
+
+  text({seq, key, isForgotten}, user) {
+    const id = this.id(seq);
+    if (key === undefined) return `data: ${user}\nid: ${id}\n\n`;
+    const data = JSON.stringify({channel: 'c', key, ...isForgotten ? {forget: true} : {data: id}});
+    return `data: ${data}\nid: ${id}\n\n`;
+  }
+
+  // The newest event of each key as of a number.
+  state(through = this.last) {
+    const newest = new Map();
+    for (const event of this.log.slice(0, through).filter(({key}) => key !== undefined)) {
+      newest.delete(event.key);
+      if (!event.isForgotten) newest.set(event.key, event);
+    }
+    return [...newest.values()];
+  }
+
+  restart() {
+    this.epoch++;
+    this.log = [];
+    this.lost = 0;
+    for (const stream of this.streams) stream.cut();
+  }
+
+  // The bytes with which a stream begins.
+  begin(lastId, user) {
+    const position = this.hasState ? `event: position\ndata\nid: ${this.id(this.last)}\n\n` : '';
+    const [, epoch, seq, isBeforeGap] = /^(\d+)-(\d+)(-0)?/.exec(lastId ?? '') ?? [];
+    const isKnown = +epoch === this.epoch && +seq <= this.last && !isBeforeGap;
+    const missed = isKnown && this.log.slice(+seq).map(event => this.text(event, user)).join('');
+    if (isKnown && +seq >= this.lost) return `retry: 100\nid: ${this.id(seq)}\n\n${missed}${position}`;
+    const state = ':state\n' + 'retry: 100\n\n';
+    const gap = lastId ? 'event: gap\ndata: {"reason":"evicted"}\n' : '';
+    if (this.hasState) {
+      return state + (gap && gap + '\n') + this.state().map(event => this.text(event, user)).join('') + position;
+    }
+    const from = lastId ? this.lost : this.last;
+    const rest = this.log.slice(from).map(event => this.text(event, user)).join('');
+    return gap ? `retry: 100\nid: ${this.id(from)}-0\n\n${gap}id: ${this.id(from)}\n\n${rest}` : `retry: 100\nid: ${this.id(from)}\n\n`;
+  }
+}
+
+class Stream {
+  #sent = '';
+  #read = [];
+  #wanting;
+
+  constructor(server, process, rate, user) {
+    Object.assign(this, {server, process, rate, user});
+    server.streams.add(this);
+  }
+
+  send(text) {
+    if (this.isDead) return;
+    this.#sent += text;
+    this.pump();
+  }
+
+  // So many bytes come in 20 ms.
+  pump() {
+    if (this.isPumping || !this.#sent) return;
+    this.isPumping = true;
+    this.server.schedule.after(this.rate > 1e5 ? this.server.random.below(5) : 20, null, () => {
+      this.isPumping = false;
+      if (this.isOver) return;
+      const size = Math.max(1, Math.min(this.#sent.length, Math.ceil(this.rate / 50)));
+      this.#read.push(this.#sent.slice(0, size));
+      this.#sent = this.#sent.slice(size);
+      this.offer();
+      this.pump();
+    });
+  }
+
+  offer() {
+    if (!this.#wanting || this.process.isDead) return;
+    if (this.#read.length) this.server.schedule.after(0, this.process, () => {
+      const wanting = this.#wanting;
+      if (!wanting || !this.#read.length) return;
+      this.#wanting = undefined;
+      wanting.resolve({value: new TextEncoder().encode(this.#read.splice(0).join(''))});
+    });
+    else if (this.isOver) {
+      this.#wanting.reject(new Error('cut'));
+      this.#wanting = undefined;
+    }
+  }
+
+  read() {
+    return new Promise((resolve, reject) => {
+      this.#wanting = {resolve, reject};
+      this.offer();
+    });
+  }
+
+  cut() {
+    this.isOver = true;
+    this.#sent = '';
+    this.server.streams.delete(this);
+    this.offer();
+  }
+}
+
+// The processes of a browser: pages, and the worker of these.
+class Browser {
+  pages = [];
+  worker;
+  clock = 0;                              // how far it was set
+  users = ['nobody'];                     // whose cookies it has had
+  #locks = new Map();
+  #channels = new Set();
+
+  constructor(schedule, random, server) {
+    Object.assign(this, {schedule, random, server});
+  }
+
+  get user() { return this.users.at(-1) }
+
+  get rate() { return this.slow && !this.isAtRest ? this.slow : 1e6 }
+
+  delay() { return this.isAtRest ? 1 : this.random.pick([0, 0, 1, 1, 2, 5, 20, 100]) }
+
+  // Messages of one sender to one receiver, in order.
+  pipe(process) {
+    let due = 0;
+    return task => {
+      due = Math.max(due, this.schedule.now + this.delay());
+      this.schedule.after(due - this.schedule.now, process, task);
+    };
+  }
+
+  process(hasWorker) {
+    const {schedule, random} = this;
+    const process = {waiting: []};
+    const events = new EventTarget();
+    const timer = (task, ms, given, repeats) => {
+      const entry = {isCancelled: false};
+      const set = () => {
+        entry.task = schedule.after(ms, process, () => {
+          if (entry.isCancelled) return;
+          if (repeats) set();
+          task(...given);
+        });
+      };
+      set();
+      return entry;
+    };
+    const clear = entry => { if (entry) entry.isCancelled = entry.task.isCancelled = true };
+    const scope = {
+      document: undefined,
+      performance: {now: () => schedule.now},
+      Date: {now: () => schedule.now + this.clock, parse: Date.parse},
+      Math: Object.assign(Object.create(Math), {random: random.next}), JSON, Object, Map, Set, Promise, Error, Event, EventTarget, MessageEvent, AbortController, Infinity, Symbol,
+      Headers, Request, URL, TextDecoder, unescape, encodeURIComponent,
+      setTimeout: (task, ms, ...given) => timer(task, ms, given),
+      setInterval: (task, ms, ...given) => timer(task, ms, given, true),
+      clearTimeout: clear, clearInterval: clear,
+      queueMicrotask: task => queueMicrotask(() => process.isDead || task()),
+      addEventListener: events.addEventListener.bind(events),
+      fetch: (url, options) => this.fetch(process, options),
+      BroadcastChannel: this.channel(process),
+      navigator: {locks: {request: (...given) => this.lock(process, ...given)}},
+      SharedWorker: hasWorker ? this.sharedWorker(process) : function () { throw new Error('there is none') },
+    };
+    scope.globalThis = scope;
+    Object.assign(process, {scope, events});
+    return process;
+  }
+
+  fetch(process, {method, signal, headers}) {
+    const {schedule, server} = this;
+    const asked = {'Content-Type': 'text/event-stream', 'EventSource-Owner': this.user};
+    return new Promise((resolve, reject) => {
+      if (method === 'HEAD') {
+        return schedule.after(this.delay(), process, () => {
+          if (this.isAway) reject(new Error('away'));
+          else resolve({status: 200, ok: true, headers: new Headers({...asked, 'EventSource-Owner': this.user})});
+        });
+      }
+      if (signal.aborted) return reject(new Error('aborted'));
+      let stream;
+      signal.addEventListener('abort', () => {
+        stream?.cut();
+        reject(new Error('aborted'));
+      });
+      schedule.after(this.delay(), null, () => {
+        if (signal.aborted || process.isDead) return;
+        if (this.isAway) return schedule.after(0, process, () => reject(new Error('away')));
+        stream = new Stream(server, process, this.rate, asked['EventSource-Owner']);
+        process.streams = (process.streams ?? new Set()).add(stream);
+        stream.send(server.begin(headers.get('Last-Event-ID'), stream.user));
+        schedule.after(this.delay(), process, () => resolve({
+          status: 200, ok: true, body: {getReader: () => stream}, headers: new Headers(asked),
+        }));
+      });
+    });
+  }
+
+  channel(process) {
+    const browser = this;
+    return class {
+      #pipes = new Map();
+
+      constructor(name) {
+        Object.assign(this, {name, process});
+        browser.#channels.add(this);
+      }
+
+      postMessage(message) {
+        if (process.isDead) return;
+        for (const other of browser.#channels) {
+          if (other === this || other.name !== this.name || other.process.isDead || other.process.isFrozen) continue;
+          if (!this.#pipes.has(other)) this.#pipes.set(other, browser.pipe(other.process));
+          const data = structuredClone(message);
+          this.#pipes.get(other)(() => browser.#channels.has(other) && other.onmessage?.({data}));
+        }
+      }
+
+      close() { browser.#channels.delete(this) }
+    };
+  }
+
+  lock(process, name, ...given) {
+    const callback = given.pop(), {signal} = given[0] ?? {};
+    const queue = this.#locks.get(name) ?? [];
+    this.#locks.set(name, queue);
+    return new Promise((resolve, reject) => {
+      const entry = {process};
+      const grant = () => {
+        if (queue[0] !== entry || entry.isGranted) return;
+        entry.isGranted = true;
+        this.schedule.after(this.delay(), process, async () => {
+          if (queue[0] !== entry) return;
+          entry.isHeld = true;
+          await callback({});
+          leave();
+          resolve();
+        });
+      };
+      const leave = () => {
+        const at = queue.indexOf(entry);
+        if (at < 0) return;
+        queue.splice(at, 1);
+        queue[0]?.grant();
+      };
+      Object.assign(entry, {grant, leave});
+      if (signal?.aborted) return reject(new Error('aborted'));
+      signal?.addEventListener('abort', () => {
+        if (entry.isGranted) return;
+        leave();
+        reject(new Error('aborted'));
+      });
+      queue.push(entry);
+      grant();
+    });
+  }
+
+  sharedWorker(page) {
+    const browser = this;
+    return class {
+      constructor() {
+        if (!browser.worker || browser.worker.isDead) {
+          browser.worker = browser.process(false);
+          browser.worker.scope.onconnect = null;
+          run(browser.worker.scope);
+          Object.assign(browser.worker, {users: new Set(), began: browser.schedule.now});
+        }
+        const worker = browser.worker;
+        worker.users.add(page);
+        const ours = {}, theirs = {};
+        const connect = (from, to, pipe) => {
+          from.postMessage = message => {
+            if (from.isClosed) return;
+            const data = structuredClone(message);
+            pipe(() => to.isClosed || to.onmessage?.({data}));
+          };
+          from.close = () => { from.isClosed = true };
+        };
+        const toWorker = browser.pipe(worker);
+        toWorker(() => worker.scope.onconnect({ports: [theirs]}));
+        connect(ours, theirs, toWorker);
+        connect(theirs, ours, browser.pipe(page));
+        this.port = ours;
+      }
+    };
+  }
+
+  open(hasWorker, options, check) {
+    const page = this.process(hasWorker);
+    page.scope.document = {baseURI: 'http://localhost/', hidden: false};
+    run(page.scope);
+    this.pages.push(page);
+    page.opened = this.users.length;
+    page.hub = page.scope.EventSourceHub.connect('/events', options);
+    page.check = check(page);
+    return page;
+  }
+
+  kill(process) {
+    process.isDead = true;
+    for (const stream of process.streams ?? []) stream.cut();
+    for (const queue of this.#locks.values()) {
+      for (const entry of queue.filter(entry => entry.process === process)) entry.leave();
+    }
+    for (const channel of this.#channels) if (channel.process === process) this.#channels.delete(channel);
+    this.pages = this.pages.filter(page => page !== process);
+    if (process !== this.worker && this.worker?.users.delete(process) && !this.worker.users.size) this.kill(this.worker);
+  }
+
+  close(page) {
+    page.events.dispatchEvent(new Event('pagehide'));
+    this.schedule.after(0, null, () => page.isDead || this.kill(page));
+  }
+
+  freeze(page) {
+    page.events.dispatchEvent(new Event('pagehide'));
+    page.isFrozen = true;
+    for (const queue of this.#locks.values()) {
+      for (const entry of queue.filter(entry => entry.process === page && !entry.isHeld)) entry.leave();
+    }
+    if (this.worker?.users.delete(page) && !this.worker.users.size) this.kill(this.worker);
+  }
+
+  thaw(page) {
+    page.isFrozen = false;
+    for (const task of page.waiting.splice(0)) this.schedule.after(0, page, task);
+    this.schedule.after(0, page, () => {
+      page.events.dispatchEvent(Object.assign(new Event('pageshow'), {persisted: true}));
+    });
+  }
+
+  // The process that reads the stream.
+  get reader() {
+    return [this.worker, ...this.pages].find(process => process && !process.isDead && process.streams?.size);
+  }
+}
+
+// What a tab has received, beside the logs of all epochs.
+class Check {
+  events = 0;
+  gaps = 0;
+  troubles = [];
+  #last = [0, 0];                         // epoch and number of the last event
+  #isPartial = true;                      // until a position completes the state; without a state, until the first event
+  #plain = new Set();
+
+  constructor(page, server, logs, users) {
+    const {hub} = page;
+    Object.assign(this, {hub, page, server, logs, users, map: hub.state('c')});
+    hub.addEventListener('gap', () => {
+      this.gaps++;
+      this.#isPartial = true;
+      this.isAfterGap = true;
+    });
+    hub.addEventListener('position', ({lastEventId}) => this.#position(lastEventId));
+    hub.onmessage = ({lastEventId, data}) => this.#event(lastEventId, data[0] !== '{', data);
+  }
+
+  #event(id, isPlain, data) {
+    const [epoch, seq] = id.split('-').map(Number);
+    const [lastEpoch, last] = this.#last;
+    this.events++;
+    if (isPlain) {
+      if (this.#plain.has(id)) this.#fail(`has ${id} twice`);
+      this.#plain.add(id);
+      // The first request of a page may come after a login.
+      this.user ??= this.users.slice(this.page.opened - 1).includes(data) && data;
+      if (data !== this.user) this.#fail(`of ${this.user} has ${id} of ${data}`);
+    }
+    if (!this.#isPartial && (epoch !== lastEpoch || seq !== last + 1)) this.#fail(`has ${id} after ${lastEpoch}-${last}`);
+    this.#last = [epoch, seq];
+    if (!this.server.hasState) this.#isPartial = false;
+    if (!this.#isPartial) this.compare();
+  }
+
+  #position(id) {
+    const [epoch, seq] = id.split('-').map(Number);
+    if (this.#isPartial) this.#last = [epoch, seq];
+    else if (`${this.#last}` !== `${[epoch, seq]}`) this.#fail(`has the position ${id} after ${this.#last.join('-')}`);
+    this.#isPartial = false;
+  }
+
+  // The map is the state as of the last event. It is compared when all of that event has been handled.
+  compare() {
+    if (!this.server.hasState || this.#isPartial || this.#last[1] === 0) return;
+    const [epoch, seq] = this.#last;
+    const expected = this.logs(epoch, seq).map(event => `${event.key}=${epoch}-${event.seq}`);
+    const found = [...this.map].map(([key, value]) => `${key}=${value}`);
+    if (`${found.sort()}` !== `${expected.sort()}`) this.#fail(`its state as of ${epoch}-${seq} is ${found}, not ${expected}`);
+  }
+
+  get isDone() {
+    const {server} = this;
+    if (this.#isPartial && !server.hasState) return this.hub.lastEventId === server.id(server.last);  // after a gap
+    return `${this.#last}` === `${[server.epoch, server.last]}` && !this.#isPartial;
+  }
+
+  get where() { return `${this.#last.join('-')}${this.#isPartial ? ' partial' : ''}, state ${this.hub.readyState}` }
+
+  #fail(trouble) { this.troubles.push(trouble) }
+}
+
+async function runSeed(seed) {
+  const random = randomOf(seed);
+  const schedule = new Schedule();
+  const hasState = random.chance(0.7);
+  const server = new Server(schedule, random, hasState, random.pick([5, 1000, 1000]));
+  const browser = new Browser(schedule, random, server);
+  const hasWorker = random.chance(0.6), hasLogins = random.chance(0.3);
+  const options = {history: random.pick([1e6, 1e6, 500]), keepalive: 30};
+  const old = new Map();
+  const logs = (epoch, seq) => epoch === server.epoch ? server.state(seq) : old.get(epoch).state(seq);
+  const checks = [];
+  const keys = ['k1', 'k2', 'k3', 'k4', 'k5', 'k6'];
+  const open = () => checks.push(browser.open(hasWorker, options, page => new Check(page, server, logs, browser.users)).check);
+  const publish = () => {
+    const key = random.chance(0.5) ? random.pick(keys) : undefined;
+    server.publish(hasState && key ? {key, isForgotten: random.chance(0.3)} : {});
+  };
+  for (let at = 0; at < 5; at++) publish();
+  open();
+  const steps = {
+    publish: [30, publish],
+    burst: [3, () => { for (let at = 0; at < 12; at++) publish() }],
+    open: [6, () => browser.pages.length < 5 && open()],
+    close: [3, () => browser.pages.length > 1 && browser.close(random.pick(browser.pages))],
+    kill: [5, () => {
+      const {reader} = browser;
+      // A tab leaves this way if three workers in a row end before it has heard them.
+      const mayEnd = reader === browser.worker ? schedule.now - reader?.began > 1500 : browser.pages.length > 1;
+      if (reader && mayEnd) browser.kill(reader);
+    }],
+    freeze: [3, () => {
+      const awake = browser.pages.filter(page => !page.isFrozen);
+      if (awake.length > 1) browser.freeze(random.pick(awake));
+    }],
+    thaw: [5, () => {
+      const frozen = browser.pages.filter(page => page.isFrozen);
+      if (frozen.length) browser.thaw(random.pick(frozen));
+    }],
+    clock: [1, () => { browser.clock += random.pick([-3600e3, 3600e3]) }],
+    // Nobody is told that the connection is dead.
+    dead: [1, () => { for (const stream of server.streams) stream.isDead = true }],
+    cut: [3, () => { for (const stream of server.streams) stream.cut() }],
+    restart: [1, () => {
+      const {log, epoch} = server;
+      old.set(epoch, {state: seq => server.state.call({log}, seq)});
+      server.restart();
+      for (let at = 0; at < 3; at++) publish();
+    }],
+    login: [hasLogins ? 1 : 0, () => {
+      browser.users.push(random.pick(['nobody', 'ann', 'bob']));
+    }],
+    slow: [3, () => { browser.slow = random.pick([500, 2000, undefined]) }],
+    away: [1, () => {
+      browser.isAway = true;
+      schedule.after(random.below(3000), null, () => { browser.isAway = false });
+      for (const stream of server.streams) stream.cut();
+    }],
+  };
+  const lottery = Object.values(steps).flatMap(([weight, step]) => Array(weight).fill(step));
+  for (let at = 0; at < 60; at++) {
+    random.pick(lottery)();
+    await settled();
+    await schedule.until(schedule.now + random.pick([0, 1, 10, 50, 300, 1500, 4000]));
+  }
+  browser.isAtRest = true;
+  browser.isAway = false;
+  for (const page of browser.pages.filter(page => page.isFrozen)) browser.thaw(page);
+  await schedule.until(schedule.now + 120000);
+  publish();
+  await schedule.until(schedule.now + 60000);
+  const troubles = checks.flatMap(({troubles}) => troubles.slice(0, 3));
+  for (const {check, hub, opened} of browser.pages) {
+    if (hub.readyState === 2 && opened < browser.users.length) continue;
+    if (!check.isDone) troubles.push(`a tab is at ${check.where}, not at ${server.epoch}-${server.last}`);
+    else check.compare();
+  }
+  if (server.streams.size !== 1 && browser.users.length === 1) troubles.push(`there are ${server.streams.size} streams`);
+  return {
+    troubles,
+    events: checks.reduce((sum, {events}) => sum + events, 0),
+    gaps: checks.reduce((sum, {gaps}) => sum + gaps, 0),
+    way: `${hasWorker ? 'worker' : 'leader'}${hasState ? ', state' : ''}, history ${options.history}, kept ${server.kept}`,
+  };
+}
+
+const all = {seeds: 0, failed: 0, events: 0, gaps: 0};
+for (let seed = +first; seed < +first + +count; seed++) {
+  const {troubles, events, gaps, way} = await runSeed(seed);
+  all.seeds++;
+  all.events += events;
+  all.gaps += gaps;
+  if (!troubles.length) continue;
+  all.failed++;
+  console.log(`seed ${seed} (${way}): ${troubles.slice(0, 4).join('; ')}`);
+}
+console.log(JSON.stringify(all));
+process.exit();
