@@ -126,7 +126,7 @@ sub publish {
 sub retry {
     my ($self, $handle, @ids) = @_;
     $SETTINGS->whole_number(id => $_, from => 1, to => 2**53) for @ids;
-    return $self->_database_of($handle)->retry(@ids);
+    return $self->_look($handle, sub { $_[0]->retry(@ids) });
 }
 
 # Runs a follower until a signal ends it, in a process of its own.
@@ -147,7 +147,7 @@ sub schema {
 
 sub stats {
     my ($self, $handle) = @_;
-    return $self->_database_of($handle)->counts;
+    return $self->_look($handle, sub { $_[0]->counts });
 }
 
 # Private methods and functions
@@ -156,13 +156,16 @@ sub _connect_of {
     my ($self, $given) = @_;
     my $connect = $SETTINGS->code(connect => $given->{connect});
     $SETTINGS->refuse(connect => 'connect must be code that returns a new handle of DBI') if !defined $connect;
-    return $connect;
+    return
+        sub { $connect->() || die 'connect has returned no handle: ' . (DBI->errstr || 'and DBI has no error') . "\n" };
 }
 
-sub _database_of {
-    my ($self, $handle) = @_;
-    my ($dbh,  $class)  = _dbh_of($handle);
-    return $class->new(dbh => $dbh, table => $self->{table});
+# Calls code with the table, in the database of the application's handle.
+sub _look {
+    my ($self, $handle, $code) = @_;
+    my ($dbh, $class) = _dbh_of($handle);
+    my $database = $class->new(dbh => $dbh, table => $self->{table});
+    return $class->lend($dbh, sub { $code->($database) });
 }
 
 # The handle of DBI, and the class for its database. Other modules have one inside: DBIx::Class, Mojo::Pg, Mojo::SQLite,
@@ -234,7 +237,11 @@ sub _write {
         if grep { /\0/ } @texts;
     $SETTINGS->refuse(data => "an event of an outbox has at most $MAX_BYTES bytes")
         if grep { length > $MAX_BYTES } @texts;
-    $class->insert($dbh, $self->{table}, $row);
+    EventSource::Error->throw(
+        code    => 'refused',
+        message => __PACKAGE__
+            . ": the table $self->{table} has taken no row: look at its triggers and rules, and at Callbacks of the handle"
+    ) if !$class->insert($dbh, $self->{table}, $row);
     $self->_warn_of_still_loop if $self->{run} && $self->{run}->is_still;
     $self->{needs_hint} ||= $class->needs_hint;
     return !!1;
@@ -356,9 +363,9 @@ table. Without C<SECURITY DEFINER>, whoever changes the table needs the right to
 =head1 METHODS
 
 All strings are characters. Wrong arguments throw an L<EventSource::Error> with the code C<invalid> at the caller's line, and
-nothing is written. Errors of the database are thrown as L<DBI> throws them, whatever the handle's C<RaiseError> is.
+nothing is written. Errors of the database are thrown as L<DBI> throws them, whatever the handle's C<HandleError> returns.
 
-A handle is one of L<DBI>, with any settings for characters, or an object with one: a schema or storage of L<DBIx::Class>
+A handle is one of L<DBI>, with any attributes, or an object with one: a schema or storage of L<DBIx::Class>
 (0.082843 does not know L<DBD::MariaDB>), a database of L<Mojo::Pg> or L<Mojo::SQLite>, an L<DBIx::Connector>.
 
 =head2 new

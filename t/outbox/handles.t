@@ -1,4 +1,4 @@
-# The reads and writes of a follower in each database, whatever attributes an application gives all its handles.
+# The reads and writes of a producer and a follower in each database, whatever attributes an application gives all its handles.
 
 use lib 't/lib';
 use Testing;
@@ -9,17 +9,23 @@ use Testing::Database;
 use Testing::Errors qw(error_of);
 use Testing::Outbox;
 
-my $TEXT  = "gr\xFC\xDFe \x{20AC} \x{1F600}";
-my $LATIN = "caf\xE9";
-my $outbox =
-    EventSource::Outbox->new(hub => EventSource::Hub->new(name => 'handles', socket => '/nowhere/handles.sock'));
+my $TEXT   = "gr\xFC\xDFe \x{20AC} \x{1F600}";
+my $LATIN  = "caf\xE9";
+my $HUB    = EventSource::Hub->new(name => 'handles', socket => '/nowhere/handles.sock');
+my $outbox = EventSource::Outbox->new(hub => $HUB);
 
 my %ATTRIBUTES = (
-    PostgreSQL => [{pg_bool_tf => 1}, {pg_enable_utf8 => 1}, {pg_placeholder_dollaronly => 1}],
-    MariaDB    => [],
-    SQLite     => [{sqlite_unicode => 0}, {sqlite_unicode => 1}],
+    Pg      => [{pg_bool_tf                 => 1}, {pg_enable_utf8 => 1}, {pg_placeholder_dollaronly => 1}],
+    MariaDB => [{mariadb_bind_type_guessing => 1}],
+    mysql   => [{mysql_bind_type_guessing => 1}, {mysql_server_prepare => 1}],
+    SQLite  => [{sqlite_unicode => 0}, {sqlite_unicode => 1}, {sqlite_see_if_its_a_number => 1}],
 );
-my @OF_ALL = ({}, {FetchHashKeyName => 'NAME_uc', HandleError => sub { 1 }, PrintWarn => 1});
+my @OF_ALL = (
+    {},
+    {ChopBlanks   => 1, FetchHashKeyName => 'NAME_uc', HandleError => sub { 1 }, PrintWarn => 1},
+    {HandleSetErr => sub { $_[1] = 0; 0 }, RaiseError => 0},
+);
+my $NUMBER = '007 ';
 
 # The table as a follower has it.
 sub table_of {
@@ -41,18 +47,26 @@ sub publications {
 sub attributes_ok {
     my ($database, %attribute) = @_;
     my $producer = $database->connect;
-    $outbox->publish($producer, $TEXT => {data => $TEXT,  key => $LATIN, retain => 1});
-    $outbox->publish($producer, news  => {data => $LATIN, key => '', retry => 0});
-    $outbox->publish($producer, news  => {retry => 0});
-    $outbox->publish($producer, news  => "\x{D800} \x{110000}");
+    my $writer   = $database->connect(%attribute);
+    my %given    = map { $_ => $writer->{$_} } keys %attribute;
+    errors_ok($writer);
+    $outbox->publish($writer, $TEXT   => {data  => $TEXT,  key => $LATIN, retain => 1});
+    $outbox->publish($writer, news    => {data  => $LATIN, key => '', retry => 0});
+    $outbox->publish($writer, news    => {retry => 0});
+    $outbox->publish($writer, news    => "\x{D800} \x{110000}");
+    $outbox->publish($writer, $NUMBER => {data => $NUMBER, key => $NUMBER, event => $NUMBER});
+    is_deeply {
+        map { $_ => $writer->{$_} } keys %attribute
+    }, \%given, 'the attributes are as before';
     my $table = table_of($database->connect(%attribute), keep => 1);
     my @rows  = $table->waiting(10);
     is_deeply [publications(@rows)],
         [
         [$TEXT, {data => $TEXT, key => $LATIN, retain => 1}],
-        [news => {data  => $LATIN, retry => 0}],
-        [news => {retry => 0}],
-        [news => {data  => "\x{FFFD} \x{FFFD}"}],
+        [news    => {data  => $LATIN, retry => 0}],
+        [news    => {retry => 0}],
+        [news    => {data  => "\x{FFFD} \x{FFFD}"}],
+        [$NUMBER => {data  => $NUMBER, key => $NUMBER, event => $NUMBER}],
         ],
         'rows are read as they were published';
     is_deeply [map { EventSource::XS::Outbox::Row->group_of($_) } @rows[1, 2]], [qw(news news)],
@@ -66,12 +80,23 @@ sub attributes_ok {
     is length $producer->selectrow_array("SELECT problem FROM eventsource_outbox WHERE id = $rows[1]{id}"), 1000,
         'a reason has a bound';
     $table->finish({%{$rows[2]}, token => $rows[1]{token}});
-    is scalar(() = $table->waiting(10)), 2, 'a row with the number of another one is left alone';
+    is scalar(() = $table->waiting(10)), 3, 'a row with the number of another one is left alone';
     $table->finish($rows[2]);
     $table->set_aside($rows[2], 'late');
     is $table->retry($rows[2]{id}), 0, 'a row that is published is not set aside, and waits no more';
     is $table->retry,               2, 'rows that were set aside wait again';
     $producer->do('DELETE FROM eventsource_outbox');
+    return;
+}
+
+# An error of the database is an exception, whatever the handle makes of errors.
+sub errors_ok {
+    my $handle = shift;
+    my $other  = EventSource::Outbox->new(hub => $HUB, table => 'no_such_table');
+    for my $method (qw(publish retry stats)) {
+        like error_of(sub { $other->$method($handle, $method eq 'publish' ? (c => 'x') : ()) }), qr/no_such_table/,
+            "$method throws what the database refuses";
+    }
     return;
 }
 
@@ -106,11 +131,14 @@ for my $class (Testing::Database->classes) {
         my @drivers = $database->can('use_driver') ? qw(MariaDB mysql) : $database->driver;
         for my $driver (@drivers) {
             $database->use_driver($driver) if @drivers > 1;
-            for my $attributes (@OF_ALL, @{$ATTRIBUTES{$class->name}}) {
+            for my $attributes (@OF_ALL, @{$ATTRIBUTES{$driver}}) {
                 subtest "DBD::$driver with @{[sort keys %$attributes]}" =>
                     sub { attributes_ok($database, %$attributes) };
             }
         }
+        my $idle = $database->connect(Callbacks => {do => sub { undef $_; return }});
+        is error_of(sub { $outbox->publish($idle, c => 'x') }), 'refused', 'a row that is not written is an exception';
+        like $@, qr/the table eventsource_outbox has taken no row.* at \Q$0\E line/, 'which says so';
         lost_lease_ok($database) if $database->can('create_user');
     };
 }

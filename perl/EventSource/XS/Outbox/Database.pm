@@ -30,6 +30,17 @@ my $MAX_NAME = 63;
 
 my $MAX_PROBLEM = 1000;    # characters
 
+# What a handle needs so that a statement that fails is an exception, and its values are ours. A subclass adds its driver's.
+my %ATTRIBUTES = (
+    ChopBlanks       => 0,
+    FetchHashKeyName => 'NAME_lc',
+    HandleError      => undef,
+    HandleSetErr     => undef,
+    PrintError       => 0,
+    PrintWarn        => 0,
+    RaiseError       => 1,
+);
+
 my @TEXTS = qw(channel event_key event event_id data json comment once);
 my ($WAITS, $PUBLISHED, $SET_ASIDE) = (0, 1, 2);
 
@@ -85,7 +96,7 @@ sub schemas {
 
 sub schema_kind { return $SCHEMA{(ref $_[0] || $_[0]) =~ s/.*:://r} }
 
-# Writes a row in the transaction of the handle. Its texts are bytes of UTF-8.
+# Writes a row in the transaction of the handle. Its texts are bytes of UTF-8. Returns false if the database has taken none.
 sub insert {
     my ($class, $dbh, $table, $row) = @_;
     my (@values, @bound);
@@ -101,9 +112,21 @@ sub insert {
         push @columns, $column;
         push @values,  $other{$column};
     }
-    local $dbh->{RaiseError} = 1;
-    $dbh->do("INSERT INTO $table (" . join(', ', @columns) . ') VALUES (' . join(', ', @values) . ')', undef, @bound);
-    return;
+    my $insert = "INSERT INTO $table (" . join(', ', @columns) . ') VALUES (' . join(', ', @values) . ')';
+    my $count  = $class->lend($dbh, sub { $dbh->do($insert, undef, @bound) });
+    return $count && $count != 0;
+}
+
+# Calls code while a handle of the application has our attributes. Its HandleError may throw an exception of its own, but
+# not swallow ours.
+sub lend {
+    my ($class, $dbh, $code) = @_;
+    my %ours   = (%ATTRIBUTES, $class->attributes);
+    my $theirs = $dbh->{HandleError};
+    $ours{HandleError} = sub { &$theirs; return !!0 }
+        if $theirs;
+    local @$dbh{keys %ours} = values %ours;
+    return $code->();
 }
 
 # Methods of a follower, which die with what DBI says
@@ -111,11 +134,9 @@ sub insert {
 # Takes a handle, which is the follower's own, but for the attributes that an application gives all its handles.
 sub attach {
     my ($self, $dbh) = @_;
-    $dbh->{$_}               = 1 for qw(AutoCommit RaiseError);
-    $dbh->{$_}               = 0 for qw(PrintError PrintWarn);
-    $dbh->{FetchHashKeyName} = 'NAME_lc';
-    $dbh->{HandleError}      = undef;
-    $self->{dbh}             = $dbh;
+    my %ours = (%ATTRIBUTES, $self->attributes, AutoCommit => 1);
+    $dbh->{$_} = $ours{$_} for keys %ours;
+    $self->{dbh} = $dbh;
     $self->prepare_handle;
     $self->_restore_lease if !defined $self->_version;
     my $problem = $self->problem_of_version;
@@ -217,7 +238,6 @@ sub refusals {
             "SELECT count(*) FROM $table WHERE 1 = 0",
         ],
     );
-    local $self->{dbh}{RaiseError} = 1;
     local ($@, $SIG{__DIE__});
     my %refused;
     for my $what (keys %needs) {
@@ -272,6 +292,9 @@ sub waiting {
 }
 
 # Methods that a subclass may have, too
+
+# Attributes of the driver, beside those of DBI.
+sub attributes { return () }
 
 sub bytes_of { return $_[1] }
 

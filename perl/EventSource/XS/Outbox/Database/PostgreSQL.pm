@@ -8,6 +8,8 @@ use parent 'EventSource::XS::Outbox::Database';
 
 # Public methods
 
+sub attributes { return (pg_placeholder_dollaronly => 0) }
+
 # The socket, readable when a notification has come.
 sub descriptor { return $_[0]{dbh}{pg_socket} }
 
@@ -46,7 +48,7 @@ sub prepare_handle {
     my $dbh  = $self->{dbh};
     $dbh->do(q{SET client_encoding TO 'UTF8'});
     $dbh->do('SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED');
-    $dbh->{$_} = 0 for qw(pg_bool_tf pg_enable_utf8 pg_placeholder_dollaronly);
+    $dbh->{$_} = 0 for qw(pg_bool_tf pg_enable_utf8);
     $dbh->do(qq{LISTEN "$self->{table}"});
     return;
 }

@@ -11,6 +11,8 @@ my $BUSY = 5000;    # milliseconds that a statement waits for a writer
 
 # Public methods
 
+sub attributes { return (sqlite_see_if_its_a_number => 0) }
+
 # A producer may have written blobs.
 sub bytes_of { return "CAST($_[1] AS BLOB)" }
 
