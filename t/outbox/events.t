@@ -11,6 +11,13 @@ use Testing::Outbox;
 my $TEXT  = "gr\xFC\xDFe \x{20AC} \x{1F600}";
 my $BYTES = "caf\xC3\xA9";
 
+# JSON that a decoder changes or refuses.
+my @JSON = (
+    '[1234567890123456.78,1764234567.123456,12345678901234567890123,1e400,-0.0,1.10]',
+    '{"b":"cut \ud83d","a":1,"a":2}',
+    ('[' x 600) . (']' x 600),
+);
+
 my $shell = Testing::CommandLine->new;
 
 sub fields_of {
@@ -32,7 +39,7 @@ sub same_events_ok {
         [publish => data  => $TEXT],
         [publish => data  => {data => ["two\r\nlines", 'and', ''], event => "t\xFCp"}],
         [publish => data  => {data => $BYTES,                      bytes => 1}],
-        [publish => json  => {key  => 'k', json => {text => $TEXT, list => [1, undef, 2.5]}, retain => 1}],
+        [publish => json  => {key  => 'k', json => {list => [$TEXT, 1, undef, 2.5]}, retain => 1}],
         [publish => json  => {json => undef}],
         [publish => id    => {id   => 'my own id', data => 'x', retry => '0100', comment => "one\ntwo"}],
         [publish => $TEXT => {key  => $TEXT, data => 0}],
@@ -46,12 +53,16 @@ sub same_events_ok {
         $hub->$method("plain/$channel", @arguments);
         $outbox->outbox->$method($dbh, "outbox/$channel", @arguments);
     }
+    $dbh->do('INSERT INTO same_events (channel, json) VALUES (?, ?)', undef, 'sql', $_) for @JSON;
     my $follower = $outbox->follow;    # it takes the form of show_channel from the hub
     ok $outbox->wait_until_empty, 'the follower publishes all' or diag $follower->log;
     my @plain  = $outbox->events(scalar @calls, 'plain/*');
     my @others = $outbox->events(scalar @calls, 'outbox/*');
     is_deeply [map { s{outbox/}{plain/}gr } fields_of(@others)], [fields_of(@plain)],
         'they are those of a plain publish, in their order' . (@settings ? ": @settings" : '');
+    my $form = ($setting{show_channel} || '') eq 'data' ? '{"channel":"sql","data":%s}' : '%s';
+    is_deeply [map { $_->{data} } $outbox->events(scalar @JSON, 'sql')], [map { sprintf $form, $_ } @JSON],
+        'JSON that SQL has written is published as it is';
     $database->connect->do("DROP TABLE $_") for qw(same_events same_events_follower);
 
     if ($database->driver eq 'Pg') {
@@ -187,13 +198,19 @@ sub hostile_ok {
         $other->do("$insert ('no channel', '', 'refused')");
         $refused++;
     }
+    if ($kind ne 'PostgreSQL') {
+        $dbh->do(q{INSERT INTO eventsource_outbox (channel, json) VALUES ('hostile', '{"a":01}')});
+        $refused++;
+    }
     $outbox->outbox->publish($dbh, $_ => 'later') for 0, 'hostile';
     ok $outbox->wait_until_empty, 'no row waits' or diag $follower->log;
     my @expected = (('token') x @{$TOKENS{$kind} || []}, 'later');
     is_deeply [map { $_->{data} } $outbox->events(scalar @expected, 'hostile')], \@expected,
         'all are published, each once';
     is scalar(() = $outbox->events(1, '0')), 1,        'also in the channel 0';
-    is $outbox->stats->{set_aside},          $refused, 'a row without a channel is set aside';
+    is $outbox->stats->{set_aside},          $refused, 'what is no event is set aside';
+    is_deeply $dbh->selectcol_arrayref('SELECT problem FROM eventsource_outbox WHERE json IS NOT NULL'),
+        [('json is not JSON after 6 bytes') x ($kind ne 'PostgreSQL')], 'with the reason';
     unlike $follower->log, qr/takes nothing/, 'the follower meets no error' or diag $follower->log;
     $dbh->do('DELETE FROM eventsource_outbox WHERE state = 2');
     return;

@@ -117,6 +117,7 @@ sub is_seconds {
 # Return the text of JSON for the field json of an event, in characters. Throw an exception if there is none, for code or a
 # structure that contains itself, for example. Takes an encoder where the names need not be in an order.
 sub json {
+    return $_[1]->text if ref $_[1] eq 'EventSource::XS::JSONText';
     my $text = eval { ($_[2] || $JSON)->encode($_[1]) };    # each push of json pays for this: no copies
     return $text if defined $text;
     return $_[0]->refuse(json => 'json: ' . EventSource::XS::Reason->of($@));

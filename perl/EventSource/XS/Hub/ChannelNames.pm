@@ -104,7 +104,8 @@ sub _in_data {
     my $has_data = $has_json || defined $data;
     my %key      = _key($event);
     return if !$has_data && ($event->{retain} || '') ne 'forget';
-    return (data => $SETTINGS->json({channel => $name, %key, $has_data ? (data => $data) : ()}));
+    my %member = (channel => $name, %key, $has_data ? (data => $data) : ());
+    return (data => '{' . join(',', map { qq{"$_":} . $SETTINGS->json($member{$_}) } sort keys %member) . '}');
 }
 
 # The key of an event that changes the state, and whether it forgets that: its type may be any. The hub itself refuses a key

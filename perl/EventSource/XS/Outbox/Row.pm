@@ -6,13 +6,11 @@ use warnings;
 # sends them (show_channel), because SQL writes rows, too.
 
 use EventSource::XS::Hub::Forgotten;
-use EventSource::XS::Reason;
+use EventSource::XS::JSONText;
+use EventSource::XS::Settings;
 use EventSource::XS::UTF8;
-use JSON::MaybeXS ();
 
-# As the hub encodes json.
-my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1);
-
+my $SETTINGS  = EventSource::XS::Settings->new('EventSource::Outbox');
 my $FORGOTTEN = 'EventSource::XS::Hub::Forgotten';
 
 my @TEXTS = qw(channel event_key event event_id data json comment once);
@@ -29,7 +27,7 @@ sub of_event {
     my $has_bytes = $event->{bytes};
     $row{event_key} = $event->{key};
     $row{$_}        = $event->{$FIELD{$_}} for keys %FIELD;
-    $row{json}      = $JSON->encode($event->{json}) if exists $event->{json};
+    $row{json}      = $SETTINGS->json($event->{json}) if exists $event->{json};
     $row{data}      = ref $event->{data} eq 'ARRAY' ? join "\n", @{$event->{data}} : $event->{data};
     my $retain = $event->{retain} || '';
     @row{qw(retain forget)} = $retain eq 'forget' ? (0, 1) : (!!$retain, 0);
@@ -56,13 +54,9 @@ sub publication_of {
     my ($class, $row, $show_channel) = @_;
     my %text  = map { $_ => _characters($_, $row->{$_}) } grep { defined $row->{$_} } @TEXTS;
     my %event = map { defined $text{$_} ? ($FIELD{$_} => $text{$_}) : () } qw(comment event event_id);
-    $event{retry} = $row->{retry} if defined $row->{retry};
-    $event{data}  = $text{data}   if defined $text{data};
-    if (defined $text{json}) {
-        my $value = _decoded($text{json});
-        @event{'json', 'data'} = defined $show_channel && $show_channel eq 'data' ? ($value) : (undef, $text{json});
-        delete $event{defined $event{data} ? 'json' : 'data'};
-    }
+    $event{retry}  = $row->{retry}                                                  if defined $row->{retry};
+    $event{data}   = $text{data}                                                    if defined $text{data};
+    $event{json}   = _json($row->{json}, $text{json})                               if defined $text{json};
     %event         = %{$FORGOTTEN->event($text{event_key}, \%event, $show_channel)} if $row->{forget};
     $event{key}    = $text{event_key}                                               if _has_key(\%text);
     $event{retain} = 1 if $row->{retain} && !$row->{forget};
@@ -87,13 +81,12 @@ sub _key_of_token {
     return $token =~ /[^\x20-\x7E]/ ? 'outbox/bytes ' . unpack('H*', $token) : "outbox $token";
 }
 
-sub _decoded {
-    my $text = shift;
-    my $value;
-    local ($@, $SIG{__DIE__});
-    return $value if eval { $value = $JSON->decode($text); 1 };
-    my $reason = EventSource::XS::Reason->of($@);
-    die "json is not JSON: $reason\n";
+# What the database has taken as JSON, the hub sends as it is. The column of SQLite and MariaDB takes any text.
+sub _json {
+    my ($bytes, $text) = @_;
+    my $at = EventSource::XS::JSONText->mistake_at($bytes);
+    die "json is not JSON after $at bytes\n" if defined $at;
+    return EventSource::XS::JSONText->new($text);
 }
 
 1;

@@ -1,0 +1,65 @@
+package EventSource::XS::JSONText;
+use strict;
+use warnings;
+
+# A text of JSON that becomes data of an event as it is, in the place of a structure. A decoder would change or refuse some:
+# numbers with more digits than Perl's, keys that come twice, halves of surrogate pairs, deep nesting.
+
+my $LITERAL = qr/true|false|null|-?+(?:0|[1-9][0-9]*+)(?:[.][0-9]++)?+(?:[eE][+-]?+[0-9]++)?+/;
+my $ESCAPE  = qr{\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})};
+my $SPACE   = qr/[ \t\n\r]*+/;
+
+# Public methods
+
+# Of characters.
+sub new {
+    my ($class, $text) = @_;
+    return bless \$text, $class;
+}
+
+# After how many bytes a text, in UTF-8, is JSON no more by the grammar of RFC 8259; undef if all of it is. A row of a table may
+# be long and deep, so nothing recurses, and no group is repeated: perl bounds that.
+sub mistake_at {
+    my ($class, $text) = @_;
+    my $open = '';    # the brackets of the containers around
+    for ($text) {
+        pos = 0;
+        while (1) {
+            /\G$SPACE/gc;
+            if (/\G([\[{])$SPACE/gc) {
+                $open .= $1;
+                return pos if $1 eq '{' && !/\G\}/ && !_skip_key();
+                next       if !/\G[\]}]/;
+            }
+            elsif (!/\G$LITERAL/gc && !_skip_string()) { return pos }
+            return pos                         if !_skip_end(\$open);
+            return pos == length ? undef : pos if !length $open;
+        }
+    }
+}
+
+sub text { return ${$_[0]} }
+
+# Private functions, which move the position in $_, and return false if it does not continue as it must
+
+# Past the ends of containers and a comma, with the key of the next member.
+sub _skip_end {
+    my $open = shift;
+    while (/\G$SPACE/gc && length $$open) {
+        my $is_object = substr($$open, -1) eq '{';
+        return !$is_object || _skip_key() if /\G,/gc;
+        return !!0                        if !($is_object ? /\G\}/gc : /\G\]/gc);
+        chop $$open;
+    }
+    return !!1;
+}
+
+sub _skip_key { return /\G$SPACE/gc && _skip_string() && /\G$SPACE:/gc }
+
+sub _skip_string {
+    /\G"/gc or return !!0;
+    do { /\G[^"\\\x00-\x1F]++/gc } while /\G$ESCAPE/gc;
+    return /\G"/gc;
+}
+
+1;
