@@ -23,7 +23,7 @@ const MOST_BEGINNINGS: usize = 1000;
 /// How long clients may take to come back, and how often is looked for other hubs at most.
 const PAUSE: Duration = Duration::from_secs(10);
 /// With these begin the names of the library's own channels.
-const OWN: &[u8] = b"EventSource::";
+const OWN: [&[u8]; 2] = [b"\0", b"EventSource::"];
 
 /// The names that were read since this process has begun.
 #[derive(Debug)]
@@ -70,7 +70,11 @@ impl ReadChannels {
 
     /// Returns true if a channel that was published to is to be logged.
     pub fn take_unread_channel(&mut self, name: &[u8], now: Instant) -> bool {
-        if self.lines_left == 0 || !self.was_read || now < self.began + PAUSE || name.starts_with(OWN) {
+        if self.lines_left == 0
+            || !self.was_read
+            || now < self.began + PAUSE
+            || OWN.iter().any(|own| name.starts_with(own))
+        {
             return false;
         }
         let is_logged = self.add(beginning_of(name));
@@ -142,7 +146,7 @@ mod tests {
             ("one of a pattern", vec![news(), pattern("user/*")], "user/7 order/7 order/8", "order/7"),
             ("a pattern means any", vec![news(), pattern("**")], "nwes", ""),
             ("a pattern means names that begin so", vec![pattern("new*")], "newsletter", ""),
-            ("a channel of the library", vec![news()], "EventSource::Outbox", ""),
+            ("a channel of the library", vec![news()], "\0EventSourceOutbox EventSource::XMPP/a", ""),
         ];
         for (case, topics, published, logged) in cases {
             let began = Instant::now();

@@ -145,17 +145,17 @@ impl ChannelPage {
 }
 
 impl Hub {
-    /// Returns a part of the list of channels whose names match a pattern, or of all. It takes little time however many
+    /// Returns a part of the list of channels whose names match a pattern, `**` by default. It takes little time however many
     /// channels there are, so a channel that is created or removed between two calls may be missing.
     pub fn channel_page(&self, pattern: Option<&[u8]>, from: u64, now: Instant) -> ChannelPage {
-        let glob = pattern.map(Glob::new);
+        let glob = Glob::new(pattern.unwrap_or(b"**"));
         let mut page = ChannelPage::default();
         let mut bytes = 0;
         let (mut at, slots) = (usize::try_from(from).unwrap_or(usize::MAX), self.logs.channels().slots());
         let until = at.saturating_add(ChannelPage::MOST_SLOTS).min(slots);
         while at < until && bytes < ChannelPage::MOST_BYTES {
             if let Some(channel) = self.logs.channels().get(at) {
-                if glob.as_ref().map_or(true, |glob| glob.is_match(&channel.name)) {
+                if glob.is_match(&channel.name) {
                     bytes += channel.name.len();
                     page.channels.push(self.channel_counts(at, now));
                 }

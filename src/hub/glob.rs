@@ -9,7 +9,8 @@ use crate::hub::steps;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use memchr::{memchr_iter, memmem, memrchr_iter};
 
-/// A pattern: `*` matches any characters but `/`, `**` any characters, everything else itself.
+/// A pattern: `*` matches any characters but `/`, `**` any characters, everything else itself. As a shell does with a dot, a
+/// pattern that begins with a star matches no name that begins with a NUL: these are channels of the library's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::hub) struct Glob {
     text: Box<[u8]>,
@@ -68,7 +69,7 @@ impl Glob {
     /// Returns true if the pattern matches a name. A name that differs before the first star, as most do, takes few steps.
     pub(in crate::hub) fn is_match(&self, name: &[u8]) -> bool {
         steps::count(1);
-        if !name.starts_with(self.prefix()) {
+        if !name.starts_with(self.prefix()) || self.literal == 0 && name.first() == Some(&0) {
             return false;
         }
         let last = self.blocks.len() - 1;
@@ -379,6 +380,9 @@ mod tests {
             ("news*", "news", true),
             ("", "", true),
             ("", "a", false),
+            ("**", "\0own", false),
+            ("*n", "\0own", false),
+            ("\0*", "\0own", true),
         ] {
             assert_eq!(Glob::new(pattern.as_bytes()).is_match(name.as_bytes()), is_match, "{pattern} {name}");
         }

@@ -741,7 +741,7 @@ fn the_first_block_has_the_position_and_the_retry_in_the_form_of_the_request() {
 #[test]
 fn a_list_of_channels_has_each_of_them_once_however_many_parts_it_has() {
     let mut case = Case::new(settings());
-    case.publish("a b/1 b/2 b/3 c b/4 b/5 b/1");
+    case.publish("a b/1 b/2 b/3 c b/4 b/5 b/1 \0own");
     case.subscribe("b/1 b/*", None, StartPoint::Latest);
     let list = |pattern: Option<&[u8]>| {
         let (mut from, mut channels, mut parts) = (Some(0), Vec::new(), 0);

@@ -97,6 +97,23 @@ sub transactions_ok {
     return;
 }
 
+# What committed tells the follower is no event of the application.
+sub hints_ok {
+    my $outbox = shift;
+    my ($hub, $dbh) = ($outbox->hub, $outbox->database->connect);
+    my $before = $hub->stats->{published};
+    $outbox->outbox->publish($dbh, hints => 'x');
+    $outbox->outbox->committed;
+    ok wait_until($DEADLINE, sub { $hub->stats->{published} > $before }), 'committed tells the follower';
+    $hub->publish(hints => 'the last one');
+    my @events = $outbox->events(1, '**');
+    is $events[-1]{data}, 'the last one', 'a pattern of all channels has the events';
+    is_deeply [grep { $_->{channel} =~ /EventSource/ } @events], [], 'and no hint';
+    unlike $outbox->run_hub('channels')->{out}, qr/EventSource/, 'no list has their channel';
+    $dbh->do('DELETE FROM eventsource_outbox');
+    return;
+}
+
 sub wrong_ok {
     my $outbox = shift;
     my $dbh    = $outbox->database->connect;
@@ -333,6 +350,7 @@ for my $class (Testing::Database->classes) {
         same_events_ok($database, show_channel => $_) for qw(data event);
         my $outbox = Testing::Outbox->new($database, $shell, hub => lc $class->name);
         transactions_ok($outbox);
+        hints_ok($outbox) if $class->name eq 'MariaDB';
         wrong_ok($outbox);
         sql_ok($outbox);
         hostile_ok($outbox, $class->name);

@@ -35,7 +35,7 @@ use Time::HiRes   qw(CLOCK_MONOTONIC clock_gettime);
 
 my $ROW = 'EventSource::XS::Outbox::Row';
 
-my $HINTS = 'EventSource::Outbox';    # the channel of hints: somebody has committed
+my $HINTS = "\0EventSourceOutbox";    # the channel of hints: somebody has committed
 
 my $BATCH     = 256;                  # rows
 my $MAX_PAUSE = 5;                    # seconds between two attempts to reach the database or the hub
