@@ -125,7 +125,9 @@ sub publish {
 
 sub retry {
     my ($self, $handle, @ids) = @_;
-    $SETTINGS->whole_number(id => $_, from => 1, to => 2**53) for @ids;
+    for my $id (@ids) {    # up to 2**64, which no number of some perls is
+        $SETTINGS->refuse(id => 'id must be the number of a row') if !defined $id || $id !~ /\A[0-9]{1,20}\z/;
+    }
     return $self->_look($handle, sub { $_[0]->retry(@ids) });
 }
 

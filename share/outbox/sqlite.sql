@@ -1,7 +1,8 @@
 -- EventSource::Outbox: the table of events that wait, version 1, for SQLite 3.31 or newer.
 
 CREATE TABLE eventsource_outbox (
-    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    id        INTEGER PRIMARY KEY AUTOINCREMENT
+                      CONSTRAINT database_has_encoding_UTF_8 CHECK (length(CAST('x' AS BLOB)) = 1),
     token     TEXT    NOT NULL DEFAULT (lower(hex(randomblob(16))))        -- the key with which the hub takes the row once
                       CHECK (length(CAST(token AS BLOB)) BETWEEN 1 AND 36),
     created   REAL    NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),    -- seconds since 1970
@@ -29,7 +30,8 @@ CREATE INDEX eventsource_outbox_waiting ON eventsource_outbox (id) WHERE state =
 
 -- Which follower has the table: one at a time.
 CREATE TABLE eventsource_outbox_follower (
-    id         INTEGER PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    id         INTEGER PRIMARY KEY DEFAULT 1 CHECK (id = 1)
+                       CONSTRAINT database_has_encoding_UTF_8 CHECK (length(CAST('x' AS BLOB)) = 1),
     version    INTEGER NOT NULL DEFAULT 1,
     holder     TEXT    NOT NULL DEFAULT '',
     held_until REAL    NOT NULL DEFAULT 0                                  -- seconds since 1970

@@ -28,6 +28,7 @@ subtest 'the key of events that change the state' => sub {
         [{key => 7, retain => 0, data => 'passes'},       '{"channel":"stock","data":"passes"}'],
         ['passes',                                        '{"channel":"stock","data":"passes"}'],
     );
+    $hub->publish(stock => {data => [], event => 'an array without elements is no data'});
     $hub->publish(stock => $_->[0]) for @rows;
     is_deeply seen($page, 0 + @rows), [map { $_->[1] } @rows], 'shown for those that are retained, and for no others';
     is_deeply seen(Testing::Subscriber->open($hub, 'stock', {start => 'state'}), 3), [map { $_->[1] } @rows[0, 2, 3]],

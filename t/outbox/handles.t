@@ -4,9 +4,10 @@ use lib 't/lib';
 use Testing;
 use EventSource::Hub;
 use EventSource::Outbox;
+use EventSource::XS::Doctor::Check::Outbox;
 use EventSource::XS::Outbox::Row;
 use Testing::Database;
-use Testing::Errors qw(error_of);
+use Testing::Errors qw(error_ok error_of);
 use Testing::Outbox;
 
 my $TEXT   = "gr\xFC\xDFe \x{20AC} \x{1F600}";
@@ -48,15 +49,16 @@ sub attributes_ok {
     my ($database, %attribute) = @_;
     my $producer = $database->connect;
     my $writer   = $database->connect(%attribute);
-    my %given    = map { $_ => $writer->{$_} } keys %attribute;
+    my @names    = grep { $_ ne q{sqlite_unicode} } keys %attribute;    # reading that one warns
+    my %given    = map  { $_ => $writer->{$_} } @names;
     errors_ok($writer);
-    $outbox->publish($writer, $TEXT   => {data  => $TEXT,  key => $LATIN, retain => 1});
-    $outbox->publish($writer, news    => {data  => $LATIN, key => '', retry => 0});
-    $outbox->publish($writer, news    => {retry => 0});
+    $outbox->publish($writer, $TEXT   => {data => $TEXT,  key => $LATIN, retain => 1});
+    $outbox->publish($writer, news    => {data => $LATIN, key => '', retry => 0});
+    $outbox->publish($writer, news    => {data => [], retry => 0});
     $outbox->publish($writer, news    => "\x{D800} \x{110000}");
     $outbox->publish($writer, $NUMBER => {data => $NUMBER, key => $NUMBER, event => $NUMBER});
     is_deeply {
-        map { $_ => $writer->{$_} } keys %attribute
+        map { $_ => $writer->{$_} } @names
     }, \%given, 'the attributes are as before';
     my $table = table_of($database->connect(%attribute), keep => 1);
     my @rows  = $table->waiting(10);
@@ -86,6 +88,66 @@ sub attributes_ok {
     is $table->retry($rows[2]{id}), 0, 'a row that is published is not set aside, and waits no more';
     is $table->retry,               2, 'rows that were set aside wait again';
     $producer->do('DELETE FROM eventsource_outbox');
+    return;
+}
+
+# In the zone of the server an hour comes twice on that day.
+sub repeated_hour_ok {
+    my $producer = shift->connect;
+    my $begin    = 1_792_890_000 - 1800;    # 2026-10-25, 02:30 the first time
+    for my $at ($begin, $begin + 3600) {
+        $producer->do("SET timestamp = $at");
+        $outbox->publish($producer, c => 'x');
+        EventSource::XS::Outbox::Database->class_for($producer)->new(table => 'eventsource_outbox', dbh => $producer)
+            ->hold('holder', 10);
+        $producer->do('SET timestamp = ' . ($at + 5));
+        my $stats = $outbox->stats($producer);
+        is_deeply [@$stats{qw(oldest_age follower)}], [5, 'holder'],
+            'ages and the lease are those of a clock without zones';
+        $producer->do('DELETE FROM eventsource_outbox');
+    }
+    return;
+}
+
+# A number that no number of some perls is.
+sub large_number_ok {
+    my $dbh    = shift->connect;
+    my $number = '1152921504606846977';
+    my $kind   = $dbh->{Driver}{Name} eq 'Pg' ? 'OVERRIDING SYSTEM VALUE' : '';
+    $dbh->do("INSERT INTO eventsource_outbox (id, channel, data, state) $kind VALUES ($number, 'c', 'x', 2)");
+    is $outbox->retry($dbh, $number), 1, 'a row with a large number waits again';
+    $dbh->do('DELETE FROM eventsource_outbox');
+    error_ok($_ // 'undef', 'invalid', 'id', sub { $outbox->retry($dbh, $_) }) for undef, "1\n";
+    return;
+}
+
+# A file of SQLite that is moved over the one that is open, and one whose texts are not UTF-8.
+sub files_ok {
+    my $database = shift;
+    my $table    = table_of($database->connect);
+    ok $table->hold('holder', 10), 'the file is that of before';
+    my $new = DBI->connect('dbi:SQLite:dbname=' . $database->path . '.new', '', '', {RaiseError => 1, PrintError => 0});
+    $new->do(q{PRAGMA encoding = 'UTF-16'});
+    like error_of(sub { Testing::Outbox->create_tables($new, $outbox) }), qr/failed: database_has_encoding_UTF_8/,
+        'a database of UTF-16 takes no tables';
+    like error_of(sub { $outbox->publish($new, c => 'x') }), qr/failed: database_has_encoding_UTF_8/, 'and no row';
+    rename $database->path . '.new', $database->path or die $!;
+    like error_of(sub { $table->hold('holder', 10) }), qr/another file has taken the place/,
+        'a follower notices that another file has its place';
+    return;
+}
+
+# A server that follows another one answers, and takes nothing.
+sub standby_ok {
+    my $database = shift;
+    open my $file, '>', $database->file('data/standby.signal') or die $!;
+    $database->restart;
+    like error_of(sub { table_of($database->connect) }),
+        qr/^this is a standby server: the DSN must lead to the primary/,
+        'a standby server is named';
+    my ($finding) = EventSource::XS::Doctor::Check::Outbox->findings(
+        {connect_database => sub { $database->connect }, table => 'eventsource_outbox'});
+    like $finding->remedy, qr/^The DSN must lead to the primary server/, 'the doctor says so, too';
     return;
 }
 
@@ -123,6 +185,9 @@ subtest 'bytes of a database' => sub {
         'what no UTF-8 has becomes U+FFFD, as in a publish';
 };
 
+my %also = (MariaDB => \&repeated_hour_ok, PostgreSQL => \&standby_ok, SQLite => \&files_ok);
+
+$ENV{TZ} = 'Europe/Berlin';    # of the servers
 for my $class (Testing::Database->classes) {
     subtest $class->name => sub {
         $class->require_or_skip_all;
@@ -139,7 +204,9 @@ for my $class (Testing::Database->classes) {
         my $idle = $database->connect(Callbacks => {do => sub { undef $_; return }});
         is error_of(sub { $outbox->publish($idle, c => 'x') }), 'refused', 'a row that is not written is an exception';
         like $@, qr/the table eventsource_outbox has taken no row.* at \Q$0\E line/, 'which says so';
+        large_number_ok($database);
         lost_lease_ok($database) if $database->can('create_user');
+        $also{$class->name}->($database);
     };
 }
 

@@ -80,7 +80,7 @@ sub _as_type {
 }
 
 # Data as one string. An array's elements are joined by line breaks, as an event without the name of its channel has
-# them.
+# them; without elements it is no data.
 sub _data {
     my $data = shift;
     my $hint = '; did you mean json => ...?';
@@ -90,7 +90,7 @@ sub _data {
         $SETTINGS->refuse(data => "element $at of data is undefined") if !defined $data->[$at];
         push @lines, $SETTINGS->string('each element of data', $data->[$at], field => 'data', hint => $hint);
     }
-    return join "\n", @lines;
+    return @lines ? join "\n", @lines : undef;
 }
 
 # Data becomes an object with the name of the channel, and the key if the event changes the state. An event without data has no

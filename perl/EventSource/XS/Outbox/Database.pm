@@ -163,7 +163,7 @@ sub detach {
 # The counts of the rows, and the follower.
 sub counts {
     my $self = shift;
-    my ($now,     $created) = ($self->now, $self->seconds_of('min(created)'));
+    my ($now,     $created) = ($self->now, 'min(' . $self->seconds_of('created') . ')');
     my ($waiting, $age)     = $self->{dbh}
         ->selectrow_array("SELECT count(*), coalesce($now - $created, 0) FROM $self->{table} WHERE state = $WAITS");
     my ($set_aside) = $self->{dbh}->selectrow_array("SELECT count(*) FROM $self->{table} WHERE state = $SET_ASIDE");
@@ -252,10 +252,10 @@ sub release {
     return;
 }
 
-# Rows that were set aside wait again: all, or those with the ids. Returns how many.
+# Rows that were set aside wait again: all, or those with the ids, which are digits. Returns how many.
 sub retry {
     my ($self, @ids) = @_;
-    my $these = @ids ? ' AND id IN (' . join(', ', map { 0 + $_ } @ids) . ')' : '';
+    my $these = @ids ? ' AND id IN (' . join(', ', @ids) . ')' : '';
     return 0 +
         $self->{dbh}->do("UPDATE $self->{table} SET state = $WAITS, problem = NULL WHERE state = $SET_ASIDE$these");
 }

@@ -28,7 +28,8 @@ sub of_event {
     $row{event_key} = $event->{key};
     $row{$_}        = $event->{$FIELD{$_}} for keys %FIELD;
     $row{json}      = $SETTINGS->json($event->{json}) if exists $event->{json};
-    $row{data}      = ref $event->{data} eq 'ARRAY' ? join "\n", @{$event->{data}} : $event->{data};
+    $row{data}      = $event->{data};
+    $row{data}      = @{$row{data}} ? join "\n", @{$row{data}} : undef if ref $row{data} eq 'ARRAY';
     my $retain = $event->{retain} || '';
     @row{qw(retain forget)} = $retain eq 'forget' ? (0, 1) : (!!$retain, 0);
     my %is_bytes = map { $_ => 1 } $has_bytes ? qw(data comment event event_id) : ();

@@ -102,7 +102,9 @@ sub _unusable {
     ) if !defined $refused->{insert};
     return $FINDING->wrong(
         'outbox', "$name can neither be written nor followed: " . _reason($refused->{insert}) . '.',
-        remedy => 'If there is no such table, make it with the statements of eventsource outbox --schema '
+        remedy => $refused->{insert} =~ /read-?only/i
+        ? 'The DSN must lead to the primary server, and the database must be writable.'
+        : 'If there is no such table, make it with the statements of eventsource outbox --schema '
             . $database->schema_kind
             . '. Otherwise grant the rights (perldoc EventSource::Deployment, "Tables and rights").',
         measured => $measured

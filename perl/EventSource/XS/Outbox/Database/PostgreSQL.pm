@@ -49,6 +49,8 @@ sub prepare_handle {
     $dbh->do(q{SET client_encoding TO 'UTF8'});
     $dbh->do('SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED');
     $dbh->{$_} = 0 for qw(pg_bool_tf pg_enable_utf8);
+    die "this is a standby server: the DSN must lead to the primary server\n"
+        if $dbh->selectrow_array('SELECT pg_is_in_recovery()');
     $dbh->do(qq{LISTEN "$self->{table}"});
     return;
 }

@@ -18,6 +18,15 @@ sub bytes_of { return "CAST($_[1] AS BLOB)" }
 
 sub descriptor { return undef }
 
+# Another file may have been moved to the place of the one that is open, such as a backup. With a WAL no statement fails then.
+sub hold {
+    my ($self, @lease) = @_;
+    my $file = _file_of($self->{dbh});
+    die "another file has taken the place of the database's\n"
+        if defined $file && defined $self->{file} && $file ne $self->{file};
+    return $self->SUPER::hold(@lease);
+}
+
 sub literal_of { return "X'" . unpack('H*', $_[1]) . "'" }
 
 # PRAGMA data_version changes with the commits of others.
@@ -39,6 +48,7 @@ sub pause { return 0.02 }
 sub prepare_handle {
     my $self = shift;
     delete $self->{data_version};
+    $self->{file} = _file_of($self->{dbh});
     $self->{dbh}->sqlite_busy_timeout($BUSY);
 
     # A row that was written without the table's checks could not be set aside with them.
@@ -55,5 +65,14 @@ sub text_of_hex { return "CAST(X'$_[1]' AS TEXT)" }
 sub timestamp { return $_[0]->now }
 
 sub true { return '1' }
+
+# Private functions
+
+# What is at the path of the database; undef if nothing is.
+sub _file_of {
+    my $path = $_[0]->sqlite_db_filename;
+    my @file = defined $path && length $path ? stat $path : ();
+    return @file ? "@file[0, 1]" : undef;
+}
 
 1;
