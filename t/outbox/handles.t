@@ -109,6 +109,26 @@ sub repeated_hour_ok {
     return;
 }
 
+# How far the log of InnoDB is written, and how far it is on the disk.
+sub log_of {
+    my %status = map { @$_ } @{$_[0]->selectall_arrayref(q{SHOW GLOBAL STATUS LIKE 'Innodb_lsn%'})};
+    return @status{qw(Innodb_lsn_current Innodb_lsn_flushed)};
+}
+
+# Rows of a commit that is visible, and not on the disk.
+sub durable_ok {
+    my $dbh   = shift->connect;
+    my $table = table_of($dbh);
+    $dbh->do('SET GLOBAL innodb_flush_log_at_trx_commit = 0');
+    $outbox->publish($dbh, c => 'x');
+    my ($written) = log_of($dbh);
+    $dbh->do('SET GLOBAL innodb_flush_log_at_trx_commit = 1');    # the default
+    is scalar(() = $table->waiting(10)), 1, 'a follower reads the row';
+    cmp_ok + (log_of($dbh))[1], '>=', $written, 'when no crash undoes its commit';
+    $dbh->do('DELETE FROM eventsource_outbox');
+    return;
+}
+
 # A number that no number of some perls is.
 sub large_number_ok {
     my $dbh    = shift->connect;
@@ -185,13 +205,34 @@ subtest 'bytes of a database' => sub {
         'what no UTF-8 has becomes U+FFFD, as in a publish';
 };
 
-my %also = (MariaDB => \&repeated_hour_ok, PostgreSQL => \&standby_ok, SQLite => \&files_ok);
+# A version of SQLite that may lose commits.
+sub caution_ok {
+    my $database = shift;
+    my $caution  = qr/^SQLite 3[.][0-9.]+ may lose commits with journal_mode = WAL .*use 3.51.3 or newer/;
+    for my $version (qw(3.40.1 3.44.5 3.44.6 3.50.6 3.50.7 3.51.2 3.51.3 3.52.0)) {
+        my $table     = EventSource::XS::Outbox::Database::SQLite->new(dbh => Testing::Versioned->new($version, 'wal'));
+        my $is_mended = $version =~ /\A3[.](?:44[.]6|50[.]7|51[.]3|52)/;
+        like $table->caution // 'none', $is_mended ? qr/^none$/ : $caution, "SQLite $version";
+    }
+    my $table = EventSource::XS::Outbox::Database::SQLite->new(dbh => Testing::Versioned->new('3.40.1', 'delete'));
+    is $table->caution, undef, 'without a WAL there is nothing to say';
+    return;
+}
+
+my %also = (
+    MariaDB    => sub { repeated_hour_ok(@_); durable_ok(@_) },
+    PostgreSQL => \&standby_ok,
+    SQLite     => sub { files_ok(@_); caution_ok(@_) },
+);
+
+# So that InnoDB notes what is on the disk.
+my %OPTIONS = (MariaDB => [config => {'innodb-flush-method' => 'fsync'}]);
 
 $ENV{TZ} = 'Europe/Berlin';    # of the servers
 for my $class (Testing::Database->classes) {
     subtest $class->name => sub {
         $class->require_or_skip_all;
-        my $database = $class->start;
+        my $database = $class->start(@{$OPTIONS{$class->name} || []});
         Testing::Outbox->create_tables($database->connect, $outbox);
         my @drivers = $database->can('use_driver') ? qw(MariaDB mysql) : $database->driver;
         for my $driver (@drivers) {
@@ -211,3 +252,10 @@ for my $class (Testing::Database->classes) {
 }
 
 done_testing;
+
+# A handle of a version of SQLite.
+package Testing::Versioned;
+
+sub new { return bless {sqlite_version => $_[1], journal => $_[2]}, $_[0] }
+
+sub selectrow_array { return $_[0]{journal} }

@@ -131,7 +131,8 @@ sub lend {
 
 # Methods of a follower, which die with what DBI says
 
-# Takes a handle, which is the follower's own, but for the attributes that an application gives all its handles.
+# Takes a handle, which is the follower's own, but for the attributes that an application gives all its handles. Returns what an
+# operator should know of the database, undef if there is nothing.
 sub attach {
     my ($self, $dbh) = @_;
     my %ours = (%ATTRIBUTES, $self->attributes, AutoCommit => 1);
@@ -141,7 +142,7 @@ sub attach {
     $self->_restore_lease if !defined $self->_version;
     my $problem = $self->problem_of_version;
     die "$problem\n" if defined $problem;
-    return;
+    return $self->caution;
 }
 
 # Gives up a handle of the parent, without closing its connection.
@@ -297,6 +298,8 @@ sub waiting {
 sub attributes { return () }
 
 sub bytes_of { return $_[1] }
+
+sub caution { return undef }
 
 # Bytes that were read, as they are compared with bytes_of.
 sub literal_of { return $_[0]{dbh}->quote($_[1]) }

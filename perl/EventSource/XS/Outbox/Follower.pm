@@ -126,7 +126,8 @@ sub _attach {
     my $self     = shift;
     my $dbh      = $self->{connect_database}->();
     my $database = $self->{database_for}->($dbh);
-    $database->attach($dbh);
+    my $caution  = $database->attach($dbh);
+    $self->_note(caution => $caution) if defined $caution;
     $self->{database}     = $database;
     $self->{next_renewal} = 0;
     $self->{is_drained}   = 0;

@@ -9,12 +9,29 @@ use parent 'EventSource::XS::Outbox::Database';
 
 my $BUSY = 5000;    # milliseconds that a statement waits for a writer
 
+# The first version without the WAL-reset defect (https://sqlite.org/wal.html#walresetbug), and the releases of older versions
+# that are mended, too.
+my $MENDED = 51;
+my %MENDED = (44 => 6, 50 => 7, 51 => 3);
+
 # Public methods
 
 sub attributes { return (sqlite_see_if_its_a_number => 0) }
 
 # A producer may have written blobs.
 sub bytes_of { return "CAST($_[1] AS BLOB)" }
+
+# With a WAL the follower is the second connection, beside that of a producer, that the defect needs.
+sub caution {
+    my $self = shift;
+    my ($version, $minor, $release) = $self->{dbh}{sqlite_version} =~ /\A(3[.]([0-9]+)[.]([0-9]+))/ or return undef;
+    my $is_mended = $minor > $MENDED || defined $MENDED{$minor} && $release >= $MENDED{$minor};
+    my ($journal) = $self->{dbh}->selectrow_array('PRAGMA journal_mode');
+    return undef if $is_mended || $journal ne 'wal';
+    return
+        "SQLite $version may lose commits with journal_mode = WAL (https://sqlite.org/wal.html#walresetbug): use 3.51.3 or"
+        . ' newer in all programs, or another journal_mode';
+}
 
 sub descriptor { return undef }
 
