@@ -294,7 +294,7 @@ application.
 =item Exactly if
 
 An event is published if its transaction was committed, whatever is killed, and never if that was rolled back, also to a
-savepoint. A row that the hub refuses waits (L</Rows that are set aside>).
+savepoint (L<EventSource::Deployment/OUTBOX>). A row that the hub refuses waits (L</Rows that are set aside>).
 
 =item Once
 
@@ -324,8 +324,8 @@ once do no harm. The one row of C<TABLE_follower> says who follows.
 =head2 Rows that are set aside
 
 The table refuses most mistakes of SQL. A row that the hub refuses, such as one with the type of its own events, an id that no
-client could send back, more to retain than its C<state> allows, or, but for PostgreSQL, C<json> that is not JSON, holds up no
-others. It stays with C<state> 2 and the reason in C<problem>:
+client could send back, more to retain than its C<state> allows, or C<json> that is not JSON, holds up no others. It stays
+with C<state> 2 and the reason in C<problem>:
 
     SELECT id, channel, event_key, problem FROM eventsource_outbox WHERE state = 2;
 
@@ -346,7 +346,7 @@ C<data> is text, C<event_key> the key, C<event_id> the id; C<event>, C<retry> (m
 L</publish>, and C<eventsource outbox --schema> has the limits. Other columns are for the follower, which puts channels into
 events where the hub has C<show_channel>.
 
-PostgreSQL has a function, too (C<app.outbox_publish> for the table C<app.outbox>). This trigger publishes each change of a
+PostgreSQL has a function (C<app.outbox_publish> for the table C<app.outbox>). This trigger publishes each change of a
 table. Without C<SECURITY DEFINER>, whoever changes the table needs the right to insert into the outbox.
 
     CREATE FUNCTION stock_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -361,6 +361,8 @@ table. Without C<SECURITY DEFINER>, whoever changes the table needs the right to
     END
     $$;
     CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON stock FOR EACH ROW EXECUTE FUNCTION stock_changed();
+
+C<TRUNCATE> publishes nothing.
 
 =head1 METHODS
 

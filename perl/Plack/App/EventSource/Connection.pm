@@ -437,14 +437,15 @@ other streams are closed. A hub without a name throws C<state>, and so does C<sp
 
 =item *
 
-handles of databases and files that the worker uses must not be used: connect to the database in C<$code>.
+handles of databases and files that the worker uses must not be used, and those of L<DBI> need C<AutoInactiveDestroy>: connect
+in C<$code>.
 
 =back
 
 In a container run an init that reaps orphans (C<docker run --init>).
 
-Callbacks of L</on_close> that were registered before run in the worker when the child has ended, with the reason of the
-child's stream: C<error> also if the child was killed, or has called C<exit> under uWSGI. Those of the child run in the child,
+Callbacks of L</on_close> registered before run in the worker when the child has ended, with the reason of its
+stream: C<error> also if the child was killed, or has called C<exit> under uWSGI. Those of the child run in the child,
 if C<$code> returns.
 
 Returns false if the client has left or does not read what was pushed before, and, with a warning once, if C<max_children>
