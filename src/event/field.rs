@@ -72,15 +72,17 @@ impl<'a> EventId<'a> {
 }
 
 impl<'a> Retry<'a> {
-    /// Takes a number of milliseconds: one or more ASCII digits, from 0 and without an upper bound.
+    /// Takes a number of milliseconds: one or more ASCII digits, from 0 and without an upper bound. Zeros before it are left out,
+    /// as a number of a database has none.
     ///
     /// # Errors
     ///
     /// [`FieldError`] with [`Why::NotDigits`]: a client ignores any other value (WHATWG HTML 9.2.6).
     pub fn new(text: Text<'a>) -> Result<Self, FieldError> {
-        let is_number = !text.bytes().is_empty() && text.bytes().iter().all(u8::is_ascii_digit);
-        if is_number {
-            Ok(Self(text))
+        let digits = text.bytes();
+        if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
+            let zeros = digits[..digits.len() - 1].iter().take_while(|digit| **digit == b'0').count();
+            Ok(Self(Text::verbatim(&digits[zeros..])))
         } else {
             Err(FieldError { field: FieldName::Retry, why: Why::NotDigits })
         }
@@ -219,8 +221,10 @@ mod tests {
 
     #[test]
     fn retry_accepts_ascii_digits_only() {
-        for text in ["0", "5000", "00012345678901234567890"] {
-            assert!(Retry::new(Text::from(text)).is_ok(), "{text}");
+        for (text, digits) in
+            [("0", "0"), ("5000", "5000"), ("00012345678901234567890", "12345678901234567890"), ("00", "0")]
+        {
+            assert_eq!(Retry::new(Text::from(text)).unwrap().text(), Text::from(digits));
         }
         for text in ["", "-1", "+1", "1.5", "1e3", " 1", "1 ", "٣", "5\n", "abc"] {
             assert_eq!(Retry::new(Text::from(text)).unwrap_err().why, Why::NotDigits, "{text:?}");

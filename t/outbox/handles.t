@@ -53,7 +53,7 @@ sub attributes_ok {
     my %given    = map  { $_ => $writer->{$_} } @names;
     errors_ok($writer);
     $outbox->publish($writer, $TEXT   => {data => $TEXT,  key => $LATIN, retain => 1});
-    $outbox->publish($writer, news    => {data => $LATIN, key => '', retry => 0});
+    $outbox->publish($writer, news    => {data => $LATIN, key => '', retry => '0100'});
     $outbox->publish($writer, news    => {data => [], retry => 0});
     $outbox->publish($writer, news    => "\x{D800} \x{110000}");
     $outbox->publish($writer, $NUMBER => {data => $NUMBER, key => $NUMBER, event => $NUMBER});
@@ -65,7 +65,7 @@ sub attributes_ok {
     is_deeply [publications(@rows)],
         [
         [$TEXT, {data => $TEXT, key => $LATIN, retain => 1}],
-        [news    => {data  => $LATIN, retry => 0}],
+        [news    => {data  => $LATIN, retry => 100}],
         [news    => {retry => 0}],
         [news    => {data  => "\x{FFFD} \x{FFFD}"}],
         [$NUMBER => {data  => $NUMBER, key => $NUMBER, event => $NUMBER}],
