@@ -72,8 +72,8 @@ impl<'a> EventId<'a> {
 }
 
 impl<'a> Retry<'a> {
-    /// Takes a number of milliseconds: one or more ASCII digits, from 0 and without an upper bound. Zeros before it are left out,
-    /// as a number of a database has none.
+    /// Takes a number of milliseconds: one or more ASCII digits, from 0 and without an upper bound. Zeros before it are left
+    /// out, as a number of a database has none.
     ///
     /// # Errors
     ///

@@ -32,10 +32,11 @@ sub mistake_at {
                 next       if !/\G[\]}]/;
             }
             elsif (!/\G$LITERAL/gc && !_skip_string()) { return pos }
-            return pos                         if !_skip_end(\$open);
-            return pos == length ? undef : pos if !length $open;
+            return pos if !_skip_end(\$open);
+            last       if !length $open;
         }
     }
+    return pos($text) == length $text ? undef : pos $text;
 }
 
 sub text { return ${$_[0]} }
