@@ -70,7 +70,7 @@ sub follow {
             . ': follow needs an event loop, and none is loaded here: run "eventsource outbox" as a process of its own, or,'
             . ' on a server with an event loop, load that first: AnyEvent, for example'
     ) if !$loop;
-    my $run = EventSource::XS::Outbox::FollowerLoop->in_loop($self->_follower(%given), $loop);
+    my $run = EventSource::XS::Outbox::FollowerLoop->in_loop($loop, $self->_follower(%given));
     weaken($self->{run} = $run);
     return $run;
 }
@@ -197,20 +197,28 @@ sub _follower {
     $SETTINGS->code(report => $given{report});
     my $hub   = $self->{hub};
     my %place = map { defined $hub->{$_} ? ($_ => $hub->{$_}) : () } qw(autostart name show_channel socket);
-    my $table = $self->{table};
-    return $FOLLOWER->new(
-        connect_database => $connect,
-        connect_hub      => sub { EventSource::Hub::Process->connect(%place) },
-        database_for     => sub {
-            my ($dbh, $class) = _dbh_of(shift);
-            return $class->new(table => $table, keep => $given{keep});
-        },
-        keep   => $given{keep},
+    my ($table, $keep) = ($self->{table}, $given{keep});
+    my %option = (
         lease  => defined $given{lease} ? $given{lease} : $LEASE,
-        poll   => $given{poll},
         report => $given{report} || sub { warn __PACKAGE__ . ": $_[0]\n" },
         table  => $table,
     );
+    my $new = sub {
+        my %of_process = @_;
+        return $FOLLOWER->new(
+            connect_database => $connect,
+            connect_hub      => sub { EventSource::Hub::Process->connect(%place) },
+            database_for     => sub {
+                my ($dbh, $class) = _dbh_of(shift);
+                return $class->new(files => $of_process{files}, keep => $keep, table => $table);
+            },
+            keep => $keep,
+            poll => $given{poll},
+            %option,
+            %of_process,
+        );
+    };
+    return (follower => $new, %option);
 }
 
 # A worker that blocks may have loaded the module of an event loop, which never runs.
@@ -310,16 +318,15 @@ the hub refuses for now holds up later ones of its key only.
 
 =item Soon
 
-PostgreSQL notifies the follower at a commit. It looks at other databases every C<poll> seconds (L</follow>), and after
-L</committed>.
+PostgreSQL notifies the follower at a commit. Others are asked every C<poll> seconds (L</follow>), and after L</committed>.
 
 =back
 
 =head2 Several followers
 
-One follower follows a table at a time. When it ends the next one takes over within a second; when it was killed, stopped by
-C<SIGSTOP>, or ended with a worker that C<TERM> kills, after C<lease> seconds, by the clock of the database. Two followers at
-once do no harm. The one row of C<TABLE_follower> says who follows.
+One follower follows a table at a time. When it ends the next one takes over within a second; when the database does not
+answer it, or all its processes were killed or stopped, after C<lease> seconds, by the clock of the database. Two followers at
+once do no harm. The row of C<TABLE_follower> says who follows.
 
 =head2 Rows that are set aside
 
@@ -392,13 +399,13 @@ others it does nothing. Throws nothing.
         connect => sub { DBI->connect('dbi:Pg:dbname=shop', 'shop', $password, {RaiseError => 1}) },
     );
 
-Run a follower in the event loop of this worker, until the returned object is freed or its method C<stop> called. Each worker
-may have one. Its statements block the loop for milliseconds.
+Run a follower in a process beside this worker, until the returned object is freed or its method C<stop> called. Each worker
+may have one. A worker with the same file of SQLite open must not start it.
 
 Throws C<state> if no event loop is loaded (under Twiggy, C<use AnyEvent> before); on a server that blocks run C<eventsource
 outbox> instead. Times are seconds, fractions allowed:
 
-    connect    required: code that returns a new handle of DBI; called again when the connection has broken
+    connect    required: code, run in that process, that returns a new handle of DBI whenever it needs one
     keep       how long published rows stay; 0 by default
     lease      when another follower takes over from a killed one: above 0, 10 by default
     poll       when the follower looks for rows at the latest: above 0; by default 1 with PostgreSQL,
@@ -445,7 +452,7 @@ Have rows that were set aside wait again, these or all; return how many.
 
     $outbox->run(connect => sub { DBI->connect(...) });
 
-Run a follower in a process of its own, with the settings of L</follow>, until the signal INT or TERM.
+Run a follower, with the settings of L</follow>, until the signal INT or TERM.
 
 =head2 schema
 

@@ -330,11 +330,11 @@ sub takeover_ok {
         ),
         'the other says so';
     ($first, $second) = ($second, $first) if $second->log =~ /this process follows/;
-    kill STOP => $first->pid;
+    kill STOP => -$first->pid;
     $outbox->outbox->publish($dbh, takeover => 'while the first one is stopped');
     is_deeply [map { $_->{data} } $outbox->events(1, 'takeover')], ['while the first one is stopped'],
         'the other one takes over from one that is stopped';
-    kill CONT => $first->pid;
+    kill CONT => -$first->pid;
     $outbox->outbox->publish($dbh, takeover => 'when it is back');
     is_deeply [map { $_->{data} } $outbox->events(2, 'takeover')],
         ['while the first one is stopped', 'when it is back'], 'which does no harm when it is back';

@@ -58,11 +58,11 @@ sub fill {
 my $follower = $outbox->follow('--lease', 1);
 transaction($_) for 1 .. 5;
 ok $outbox->wait_until_empty, 'rows are published';
-kill STOP => $follower->pid;
+kill STOP => -$follower->pid;
 transaction($_) for 6 .. 40;
 fill();
 ok wait_until($DEADLINE, sub { !transaction(41) }), 'a transaction fails when the disk is full';
-kill CONT => $follower->pid;
+kill CONT => -$follower->pid;
 ok wait_until($DEADLINE, sub { $follower->log =~ /takes nothing/ }), 'the follower says that something takes nothing';
 unlink "$disk/filling" or die "$disk/filling: $!\n";
 ok wait_until($DEADLINE, sub { transaction(42) }), 'transactions succeed when there is room';

@@ -1,4 +1,4 @@
-# The application of t/outbox/worker.t: a follower in the worker of a server with an event loop.
+# The application of t/outbox/worker.t and t/outbox/silent.t: a follower in the worker of a server with an event loop.
 
 use strict;
 use warnings;
@@ -8,13 +8,15 @@ use DBI;
 use EventSource::Hub;
 use EventSource::Outbox;
 
-my $connect =
-    sub { DBI->connect($ENV{OUTBOX_DSN}, '', '', {RaiseError => 1, PrintError => 0, AutoInactiveDestroy => 1}) };
-my $hub    = EventSource::Hub->new(name => 'worker', socket => $ENV{OUTBOX_SOCKET}, start => 'oldest');
-my $outbox = EventSource::Outbox->new(hub => $hub);
+my @login   = @ENV{qw(OUTBOX_DSN OUTBOX_USER OUTBOX_PASSWORD)};
+my $connect = sub { DBI->connect(@login, {RaiseError => 1, PrintError => 0, AutoInactiveDestroy => 1}) };
+my $hub     = EventSource::Hub->new(name => 'worker', socket => $ENV{OUTBOX_SOCKET}, start => 'oldest');
+my $outbox  = EventSource::Outbox->new(hub => $hub);
 our $follower = eval { $outbox->follow(connect => $connect, lease => 1) };
 my $error = $@;
-undef $follower if $ENV{OUTBOX_FREED};
+our $kept = $ENV{OUTBOX_KEPT} && $connect->();
+$kept->do('SELECT 1 FROM eventsource_outbox') if $kept;
+undef $follower                               if $ENV{OUTBOX_FREED};
 
 my $streams = $hub->to_app(channels => sub { return 'news' });
 

@@ -25,7 +25,8 @@ for my $name (qw(Twiggy Feersum)) {
         ok $client->read_until(qr{^data: /$name\r?$}m), 'the worker publishes it';
         is $outbox->stats->{follower} =~ /\A\S+ [0-9]+ / ? 'follows' : 'does not', 'follows', 'it follows the table';
         $server->ask('/stop');
-        is $outbox->stats->{follower}, undef, 'the end of the object gives the lease to the next one';
+        ok wait_until($DEADLINE, sub { !defined $outbox->stats->{follower} }),
+            'the end of the object gives the lease to the next one';
         $client->leave;
     };
 }
@@ -35,6 +36,13 @@ subtest 'an object that nobody keeps' => sub {
     my $server = Testing::Server->start('Twiggy', 't/outbox/worker.psgi', env => {%env, OUTBOX_FREED => 1});
     $server->ask('/error');
     like $server->log, qr/the follower is freed before it has begun: keep what follow returns/, 'the log says so';
+};
+
+subtest 'a worker that has the file open' => sub {
+    Testing::Server->require_or_skip_all('Twiggy');
+    my $server = Testing::Server->start('Twiggy', 't/outbox/worker.psgi', env => {%env, OUTBOX_KEPT => 1});
+    ok wait_until($DEADLINE, sub { $server->log =~ /this process has \S+ open, and SQLite loses its locks when/ }),
+        'the follower does not share it, and says so';
 };
 
 subtest 'Starman' => sub {

@@ -178,7 +178,7 @@ sub _stop_follower {
     my $self = shift;
     my $at   = $self->_a_follower;
     return if $self->{stopped}{$at};
-    suspend($self->{followers}[$at]->pid);
+    suspend($_) for $self->{followers}[$at]->pids;
     $self->{stopped}{$at} = time + $LONGER + rand;
     $self->{done}{stop_follower}++;
     return;
@@ -188,7 +188,7 @@ sub _continue_followers {
     my ($self, $are_all) = @_;
     for my $at (grep { $are_all || $self->{stopped}{$_} <= time } keys %{$self->{stopped}}) {
         delete $self->{stopped}{$at};
-        kill CONT => $self->{followers}[$at]->pid;
+        kill CONT => -$self->{followers}[$at]->pid;
     }
     return;
 }

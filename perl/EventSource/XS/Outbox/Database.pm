@@ -145,14 +145,6 @@ sub attach {
     return $self->caution;
 }
 
-# Gives up a handle of the parent, without closing its connection.
-sub abandon {
-    my $self = shift;
-    my $dbh  = delete $self->{dbh} or return;
-    $dbh->{InactiveDestroy} = 1;
-    return;
-}
-
 sub detach {
     my $self = shift;
     my $dbh  = delete $self->{dbh} or return;

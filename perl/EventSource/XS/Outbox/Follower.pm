@@ -3,8 +3,7 @@ use strict;
 use warnings;
 
 # Publishes the committed rows of an outbox. A step does one thing: it connects, renews the lease, reads a batch, publishes a
-# wave, or notes what is published. So whoever calls it decides what happens between two of them: a loop, or the worker's event
-# loop.
+# wave, or notes what is published. So whoever calls it decides what happens between two of them.
 #
 # A row is read because it waits, never because its number is above the last one. Numbers are given when a row is written, and
 # a transaction may commit long after another one with higher numbers: a follower that remembered the last number would never
@@ -45,7 +44,8 @@ my $QUIET     = 10;                   # seconds between two lines about rows tha
 
 # Arguments: connect_database and connect_hub, code that returns a handle of DBI and an EventSource::Hub::Process;
 # database_for, code that returns an EventSource::XS::Outbox::Database for a handle; keep, lease and poll, numbers of seconds;
-# report, code; clock, code for tests.
+# report, code that must not die; process, the number that names the holder; wait_for, code that learns what a step is going to
+# wait for, the database or the hub; was_away, whether the database has not answered before; clock, code for tests.
 sub new {
     my ($class, %given) = @_;
     return bless {
@@ -54,9 +54,11 @@ sub new {
         refused     => [],                                       # rows that are to be set aside, each with the reason
         clock       => sub { clock_gettime(CLOCK_MONOTONIC) },
         held_until  => 0,
-        holder      => _holder(),
+        holder      => _holder($given{process}),
         is_drained  => 0,
         next_expiry => 0,
+        wait_for    => sub { },
+        $given{was_away} ? (pause_of_database => 0.05) : (),
         %given,
     }, $class;
 }
@@ -72,20 +74,11 @@ sub descriptors {
     return grep { defined } $self->{database}->descriptor, $self->{hint} && fileno $self->{hint};
 }
 
-# In a forked child: the connections are the parent's.
-sub begin_anew {
-    my $self     = shift;
-    my $database = delete $self->{database};
-    $database->abandon if $database;
-    delete @$self{qw(hint hub is_holder notes)};
-    @$self{qw(batch done refused holder)} = ([], [], [], _holder());
-    return;
-}
-
 # Does one thing. Returns after how many seconds the next step is due, 0 if at once.
 sub step {
     my $self = shift;
     my ($pause, $what) = (undef, 'database');
+    $self->{wait_for}->($what);
     local ($@, $SIG{__DIE__});
     return $pause if eval { $pause = $self->_step(\$what); 1 };
     return $self->_failed($what, $@);
@@ -106,7 +99,8 @@ sub stop {
 
 # The machine and the process, and what no other follower has.
 sub _holder {
-    return join ' ', Sys::Hostname::hostname(), $$, sprintf '%08x', rand 2**32;
+    my $process = shift;
+    return join ' ', Sys::Hostname::hostname(), defined $process ? $process : $$, sprintf '%08x', rand 2**32;
 }
 
 sub _step {
@@ -118,7 +112,7 @@ sub _step {
         return $self->_hold($now) if $now >= $self->{next_renewal} || !$self->{is_holder};
         return $self->_read($now) if !@{$self->{batch}};
     }
-    $$what = 'hub';
+    $self->{wait_for}->($$what = 'hub');
     return $self->{hub} ? $self->_publish_wave : $self->_connect_hub;
 }
 
@@ -381,11 +375,9 @@ sub _note {
     return;
 }
 
-# An application that dies of a line must not end the follower.
 sub _report {
     my ($self, $text) = @_;
-    local ($@, $SIG{__DIE__});
-    eval { $self->{report}->("$self->{table}: $text"); 1 } or eval { warn "EventSource::Outbox: report has died: $@" };
+    $self->{report}->("$self->{table}: $text");
     return;
 }
 

@@ -34,6 +34,8 @@ my $SETTINGS = EventSource::XS::Settings->new('Plack::App::EventSource::Connecti
 
 my %DEFAULT = (grace => 5, max_children => 100);
 
+my $FOLDER = '/proc/self/fd';
+
 # Milliseconds to wait until the pushed events are sent: where the server blocks, and in an event loop.
 my ($BLOCKING, $LOOPING) = (2_000, 100);
 
@@ -109,6 +111,12 @@ sub default_signals {
     return;
 }
 
+# The numbers of this process's descriptors.
+sub descriptors {
+    opendir my $entries, $FOLDER or return;
+    return map { /\A([0-9]+)\z/ ? $1 : () } readdir $entries;                       # untainted
+}
+
 # An exit runs END blocks, the last one first. Those of the server and of the application are the parent's.
 sub first_at_exit {
     (undef, $AT_EXIT) = @_;
@@ -170,6 +178,16 @@ sub obstacle_of {
 sub see_request {
     my ($class, $env) = @_;
     $has_threads ||= $env->{'psgi.multithread'};
+    return;
+}
+
+# Replaces those descriptors of a child, by their numbers, that are its parent's sockets, pipes and queues by /dev/null, but for
+# the log and those to be kept: copies would keep open what the parent ends. Files stay: the application may use some.
+sub silence_descriptors {
+    my ($class, $null, $numbers, @kept) = @_;
+    my %kept = map { $_ => 1 } 1, 2, @kept;
+    POSIX::dup2(fileno $null, $_)
+        for grep { !$kept{$_} && (readlink "$FOLDER/$_" || '') =~ /\A(?:socket|pipe|anon_inode):/ } @$numbers;
     return;
 }
 

@@ -6,6 +6,7 @@ use warnings;
 # follower compares it often.
 
 use parent 'EventSource::XS::Outbox::Database';
+use EventSource::XS::Outbox::FollowerProcess;
 
 my $BUSY = 5000;    # milliseconds that a statement waits for a writer
 
@@ -66,6 +67,11 @@ sub prepare_handle {
     my $self = shift;
     delete $self->{data_version};
     $self->{file} = _file_of($self->{dbh});
+    die 'this process has '
+        . $self->{dbh}->sqlite_db_filename
+        . ' open, and SQLite loses its locks when another one is forked: have connect open it alone, or run'
+        . qq{ "eventsource outbox" as a process of its own\n}
+        if defined $self->{file} && $self->{files}{$self->{file}};
     $self->{dbh}->sqlite_busy_timeout($BUSY);
 
     # A row that was written without the table's checks could not be set aside with them.
@@ -88,8 +94,7 @@ sub true { return '1' }
 # What is at the path of the database; undef if nothing is.
 sub _file_of {
     my $path = $_[0]->sqlite_db_filename;
-    my @file = defined $path && length $path ? stat $path : ();
-    return @file ? "@file[0, 1]" : undef;
+    return defined $path ? EventSource::XS::Outbox::FollowerProcess->file_of($path) : undef;
 }
 
 1;

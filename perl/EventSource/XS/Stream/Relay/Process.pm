@@ -68,7 +68,7 @@ sub start {
     my $slot = _slot($bound)
         or return _refuse("there are $bound->{most} processes of relays already (max_relays)");
     open my $null, '+<', '/dev/null' or return _refuse("no /dev/null: $!");
-    my @numbers = _numbers() or return _refuse("no $FOLDER: $!");
+    my @numbers = EventSource::XS::Stream::Child->descriptors or return _refuse("no $FOLDER: $!");
     my @copies  = _copies($client, @numbers);
 
     # From here on the worker needs no descriptor that it has not got, but the pipe with which fork_twice begins.
@@ -93,12 +93,6 @@ sub _copies {
     my ($number, @numbers) = @_;
     my $socket = readlink "$FOLDER/$number";
     return grep { my $target = readlink "$FOLDER/$_"; defined $target && $target eq $socket } @numbers;
-}
-
-# The numbers of this process's descriptors.
-sub _numbers {
-    opendir my $entries, $FOLDER or return;
-    return map { /\A([0-9]+)\z/ ? $1 : () } readdir $entries;    # untainted
 }
 
 # Tells the application, once for a process. The stream is served by its worker then.
@@ -137,8 +131,11 @@ sub _run {
     EventSource::XS::Stream::Child->default_signals;
     POSIX::setsid();
     my ($stream, $adapter, $server) = ($self->{stream}, @{$self->{adapter}});
-    my %kept = map { ($_ => 1) } 1, 2, $self->{number}, map { fileno $_ } $self->{ours}, $slot, $reports;
-    $self->_leave_worker(%kept);
+    EventSource::XS::Stream::Child->silence_descriptors(
+        @$self{qw(null numbers number)},
+        map { fileno $_ } $self->{ours},
+        $slot, $reports
+    );
     $self->{client} = $stream->socket;
     if (!$self->{client} || fileno $self->{client} != $self->{number}) {
         open $self->{client}, '+<&=', $self->{number} or return;
@@ -162,16 +159,6 @@ sub _run {
         eval { $handle->flush }
     }
     return POSIX::_exit(0);
-}
-
-# Sockets, pipes and queues of the worker are /dev/null here: their copies would keep open what the worker ends. Files stay,
-# because a filter of the body may have some.
-sub _leave_worker {
-    my ($self, %kept) = @_;
-    my @others =
-        grep { !$kept{$_} && (readlink "$FOLDER/$_" || '') =~ /\A(?:socket|pipe|anon_inode):/ } @{$self->{numbers}};
-    $self->_silence(@others);
-    return;
 }
 
 # Copies until the stream ends. Returns how: 'client', the client has left or takes nothing; 'hub', the hub has ended the
