@@ -166,8 +166,7 @@ sub _connect_of {
 sub _look {
     my ($self, $handle, $code) = @_;
     my ($dbh, $class) = _dbh_of($handle);
-    my $database = $class->new(dbh => $dbh, table => $self->{table});
-    return $class->lend($dbh, sub { $code->($database) });
+    return $class->look($dbh, $self->{table}, $code);
 }
 
 # The handle of DBI, and the class for its database. Other modules have one inside: DBIx::Class, Mojo::Pg, Mojo::SQLite,
@@ -332,15 +331,13 @@ once do no harm. The row of C<TABLE_follower> says who follows.
 
 The table refuses most mistakes of SQL. A row that the hub refuses, such as one with the type of its own events, an id that no
 client could send back, more to retain than its C<state> allows, or C<json> that is not JSON, holds up no others. It stays
-with C<state> 2 and the reason in C<problem>:
+with C<state> 2 and the reason in C<problem>. So do rows that are refused for five minutes while others are published, and
+published rows that a trigger or another table keeps the follower from deleting.
 
-    SELECT id, channel, event_key, problem FROM eventsource_outbox WHERE state = 2;
+    eventsource outbox --hub shop --dsn dbi:Pg:dbname=shop --list
 
-Mend it by an C<UPDATE>, or raise C<state> of the hub, and call L</retry>; or delete it: it would be published after those of
-its key that came meanwhile.
-
-A published row that a trigger or another table keeps the follower from deleting is set aside, too. Remove the cause, and
-delete it.
+Mend a row by an C<UPDATE>, or raise C<state> of the hub, and call L</retry>; or drop it with C<--drop>: it would be published
+after those of its key that came meanwhile.
 
 =head2 From SQL
 

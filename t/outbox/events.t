@@ -1,6 +1,7 @@
 # An outbox in each database: what is committed is published as a plain publish would have published it, and nothing else.
 
 use lib 't/lib';
+use Encode qw(decode);
 use Testing;
 use Testing::CommandLine;
 use Testing::Database;
@@ -165,10 +166,10 @@ sub sql_ok {
         isnt error_of(sub { $insert->(%$row) }), 'no exception',
             'the table refuses ' . join ', ', map { "$_ => '" . substr($row->{$_}, 0, 9) . "'" } sort keys %$row;
     }
-    $insert->(channel => 'sql', data => "from SQL $TEXT");
-    $insert->(channel => 'sql', data => 'refused', event_id => "a\tb\x01");
-    $insert->(channel => 'sql', data => 'refused', event    => 'gap');
-    $insert->(channel => 'sql', json => '{"number": 1.10}', event_key => 'k', retain => 1);
+    $insert->(channel => 'sql', data      => "from SQL $TEXT");
+    $insert->(channel => 'sql', event_key => "\x{20AC}\t",       data      => 'refused', event_id => "a\tb\x01");
+    $insert->(channel => 'sql', data      => 'refused',          event     => 'gap');
+    $insert->(channel => 'sql', json      => '{"number": 1.10}', event_key => 'k', retain => 1);
     my $follower = $outbox->follow;
     my @events   = $outbox->events(2, 'sql');
     is_deeply [map { $_->{data} } @events], ["from SQL $TEXT", '{"number": 1.10}'],
@@ -179,6 +180,16 @@ sub sql_ok {
         ),
         'and the log says why'
         or diag $follower->log;
+    my @listed = split /\n/, decode('UTF-8', $outbox->run('--list')->{out});
+    like $listed[0], qr/\A([0-9]+)\tsql\t\x{20AC}\\t\tid must not contain a control character/, 'the command lists it';
+    is scalar @listed, 2, 'and the other one';
+    my ($id) = $listed[1] =~ /\A([0-9]+)\t/;
+    is $outbox->run('--drop', $id + 1000)->{out}, "0\n", 'no row is dropped but one that is set aside';
+    is $outbox->run('--drop', $id)->{out},        "1\n", 'which is gone';
+    like $outbox->run('--drop')->{err},           qr/which rows\? --drop ROW/,                 'one must be named';
+    like $outbox->run(qw(--drop all))->{err},     qr/--drop takes numbers of rows, not 'all'/, 'by its number';
+    like $outbox->run(qw(--list --retry))->{err}, qr/--list or --retry, not both/,             'one thing at a time';
+    $insert->(channel => 'sql', data => 'refused', event => 'gap');
     $dbh->do("UPDATE eventsource_outbox SET event_id = NULL WHERE event_id IS NOT NULL AND state = 2");
     is $outbox->run('--retry')->{out}, "2\n", 'rows that are mended wait again';
     is_deeply [map { $_->{data} } $outbox->events(3, 'sql')], ["from SQL $TEXT", '{"number": 1.10}', 'refused'],

@@ -53,7 +53,7 @@ my @MUTATIONS = (
     [
         'rows are read by their numbers' => [],
         qr/waits for ever/,
-        '[$database->waiting($BATCH)];' =>
+        '[$database->waiting($BATCH, map { $_->{row} } @delayed)];' =>
             '[grep { $_->{id} > ($self->{last} || 0) } $database->waiting($BATCH)]; $self->{last} = $self->{batch}[-1]{id} if @{$self->{batch}};'
     ],
     [
@@ -65,9 +65,25 @@ my @MUTATIONS = (
     [
         'a row that was not taken goes behind the others' => [],
         qr/before row/,
-        'die "$trouble\n" if defined' =>
-            'push @{$self->{batch}}, shift @{$self->{batch}} if defined $trouble; die "$trouble\n" if defined'
+        '$is_delayed{$group} = 1 }' =>
+            'push @{$self->{batch}}, $row; delete $outcome{$row->{id}}; shift @{$self->{batch}} if $self->{batch}[0] == $row }'
     ],
+    [
+        'a row that was not taken holds up others' => [],
+        qr/waits for ever/,
+        'elsif ($self->_delay($row, $answer->{error}, $before))' => 'elsif (0)'
+    ],
+    [
+        'a delayed row waits, and later ones of its group do not' => [],
+        qr/before row/,
+        '&& !(%is_delayed && ' => '&& !(0 && '
+    ],
+    ['the group of a delayed row is read' => [], qr/waits for ever/, ', map { $_->{row} } @delayed)' => ')'],
+    [
+        'a delayed row is not read again' => [],
+        qr/waits for ever/, 'if defined $self->{retry_at}' => 'if 0'
+    ],
+    ['refusals are not counted' => [], qr/refused for ever/, '$delayed->{refusals}++ if $is_its' => ''],
     [
         'a batch outlives its lease' => [calm => 'stop'],
         qr/published again/,
@@ -159,6 +175,15 @@ subtest 'followers without the right to read log so once' => sub {
     $world->step_one(1) for 1 .. 300;
     my $lines = grep { /permission denied/ } @{$world->{lines}};
     is $lines, scalar @{$world->{followers}}, 'each one';
+};
+
+# A hub that takes nothing says nothing about a row.
+subtest 'no row is set aside while the hub takes nothing' => sub {
+    my $world = Testing::OutboxModel->new(class => $FOLLOWER, fault => {refuse => 1});
+    $world->_produce for 1 .. 300;
+    while ($world->{now} < 5000) { $world->elapse(1); $world->step_one(1) }
+    is_deeply [grep { $world->{rows}{$_->{token}}{poison} eq '' } $world->{database}->rows(2)], [],
+        'for more than an hour';
 };
 
 subtest 'the model finds each broken rule' => sub {

@@ -12,16 +12,18 @@ use warnings;
 #
 # The rules that are checked: a row is published if its transaction is committed, and never before; once, as long as the hub
 # remembers; after all rows of its key that were committed before it, if the writers of the key exclude each other; it is set
-# aside only if the hub refuses it for good; when nothing fails any more, no row waits for longer than the lease and some
-# seconds.
+# aside only if the hub refuses it for good, or again and again while it takes others; when nothing fails any more, no row waits
+# for longer than the lease and some seconds, but for one that the hub goes on refusing, and those of its group behind it.
 
 use List::Util qw(first min sum0);
 use Testing::OutboxModel::Database;
 use Testing::OutboxModel::Hub;
 
-my $LEASE     = 10;    # seconds
+my $LEASE     = 10;     # seconds
 my $PRODUCERS = 3;
 my $MOST_ACTS = 120;
+my $GIVEN_UP  = 600;    # seconds until a row that is refused again and again is set aside
+my $REFUSED   = 5;      # times that it must have been refused
 
 # Channels and keys. The writers of the last key do not wait for each other.
 my @PLACES = (['a', 1], ['a', 2], ['a', undef], ['b', undef], ['b', ''], ['a', 'free']);
@@ -98,12 +100,21 @@ sub run {
     local $SIG{__WARN__} = sub { $self->_problem("a warning: $_[0]") };
     $self->_act for 1 .. $self->{acts};
     $self->_heal;
-    my $bound = $self->{now} + ($self->{has_jumped} ? 2 : 1) * $LEASE + 10;
-    while ($self->{now} < $bound && $self->_unsettled) {
-        $self->elapse(0.01);
-        $self->step_one(1);
+    $self->_settle(($self->{has_jumped} ? 2 : 1) * $LEASE + 10);
+    return @{$self->{problems}} if !$self->_lasting;
+
+    # Rows that are refused are given up while others are published.
+    my $until = $self->{now} + $GIVEN_UP * grep { $_->{poison} eq 'lasting' } values %{$self->{rows}};
+    while ($self->{now} < $until && $self->_lasting && !@{$self->{problems}}) {
+        my $open = $self->{database}->begin;
+        $self->_write($open, 'other');
+        $self->_commit($open);
+        $self->_settle($LEASE + 10);
+        $self->elapse(5);
     }
-    $self->_problem("row $_->{token} of $_->{group} waits for ever") for $self->_unsettled;
+    my %lasting = $self->_lasting;
+    $self->_problem("row $lasting{$_} of $_ is refused for ever") for sort keys %lasting;
+    $self->_settle($LEASE + 10);
     return @{$self->{problems}};
 }
 
@@ -152,7 +163,7 @@ sub elapse {
 sub row_of {
     my ($self, $event) = @_;
     my $row = $self->{rows}{$event->{data}} or die "an event that nobody has written\n";
-    $row->{is_exempt} = 1 if $row->{poison};
+    $row->{is_exempt} = 1 if $row->{poison} && $row->{poison} ne 'lasting';
     return $row;
 }
 
@@ -282,20 +293,21 @@ sub _produce {
 
 # A producer that waits for a lock tries again later. So that two do not wait for each other for ever, it may give up.
 sub _write {
-    my ($self, $open) = @_;
-    my $place = $PLACES[rand @PLACES];
+    my ($self, $open, $other) = @_;
+    my $place = $other ? [$other, undef] : $PLACES[rand @PLACES];
     my ($channel, $key) = @$place;
     my $is_free = $place == $PLACES[-1];
     my $group   = join ' ', $channel, defined $key && length $key ? $key : ();
     return if !$is_free && !$self->{database}->lock($open, $group);
     my $token  = 'row' . (1 + keys %{$self->{rows}});
-    my $poison = rand() < 0.1 ? (qw(croak invalid full bytes))[rand 4] : '';
+    my $poison = $other ? '' : rand() < 0.1 ? (qw(croak invalid full bytes lasting))[rand 5] : '';
     my %row    = (token => $token, channel => $channel, event_key => $key, data => $token);
-    $row{once}                         = "once of $token" if rand() < 0.2;
-    $row{data}                         = "\xFF"           if $poison eq 'bytes';
-    $self->{rows}{$token}              = {group => $group, is_free => $is_free, poison => $poison, token => $token};
-    $self->{rows}{$token}{is_unmarked} = $row{(qw(is_held is_kept))[rand 2]} = 1 if rand() < 0.03;
-    $self->{rows}{$token}{is_exempt}   = 1                                       if $poison;
+    $row{once} = "once of $token" if rand() < 0.2;
+    $row{data} = "\xFF"           if $poison eq 'bytes';
+    $self->{rows}{$token} =
+        {group => $group, is_free => $is_free, poison => $poison, refused => 0, token => $token};
+    $self->{rows}{$token}{is_unmarked} = $row{(qw(is_held is_kept))[rand 2]} = 1 if rand() < 0.03 && !$other;
+    $self->{rows}{$token}{is_exempt}   = 1                                       if $poison && $poison ne 'lasting';
     $self->{database}->insert($open, \%row);
     return;
 }
@@ -424,24 +436,54 @@ sub _heal {
 
 sub _has_lease { return $_[1]{follower}{holder} eq $_[0]{database}{lease}{holder} ? 1 : 0 }
 
-# A row for which there was no room, and that the database knows as set aside.
+# A row for which there was no room, or that was refused too often, and that the database knows as set aside.
 sub _is_set_aside {
     my ($self, $row) = @_;
-    return $row->{was_full} && grep { $_->{token} eq $row->{token} } $self->{database}->rows(2);
+    return ($row->{was_full} || $row->{poison} eq 'lasting') && grep { $_->{token} eq $row->{token} }
+        $self->{database}->rows(2);
 }
 
 # The committed rows that are neither published nor set aside, and those whose end is wrong.
 sub _unsettled {
     my $self  = shift;
-    my %state = map  { $_->{token} => $_->{state} } values %{$self->{database}{tables}};
-    my @wrong = grep { ($state{$_->{token}} // 1) == 2 && !$_->{poison} && !$_->{was_full} && !$_->{is_unmarked} }
-        values %{$self->{rows}};
+    my %state = map { $_->{token} => $_->{state} } values %{$self->{database}{tables}};
+    my %id    = map { $_->{token} => $_->{id} } values %{$self->{database}{tables}};
+    my @wrong = grep {
+               ($state{$_->{token}} // 1) == 2
+            && (!$_->{poison} || $_->{poison} eq 'lasting' && $_->{refused} < $REFUSED)
+            && !$_->{was_full}
+            && !$_->{is_unmarked}
+    } values %{$self->{rows}};
     $self->_problem("row $_->{token} is set aside, and the hub would take it") for @wrong;
-    return grep {
+    my %first = $self->_lasting;
+    return grep { !defined $first{$_->{group}} || ($id{$_->{token}} // 0) < $first{$_->{group}} } grep {
         my $state    = $state{$_->{token}};
         my $is_aside = $_->{poison} || $_->{was_full} && defined $state && $state == 2;
         defined $_->{seq} && !$_->{is_gone} && (defined $state && $state == 0 || !$_->{published} && !$is_aside)
     } values %{$self->{rows}};
+}
+
+# The groups that wait for a row that the hub refuses again and again, each with the number of the first one.
+sub _lasting {
+    my $self = shift;
+    my %first;
+    for my $waiting (reverse $self->{database}->rows(0)) {
+        my $row = $self->{rows}{$waiting->{token}};
+        $first{$row->{group}} = $waiting->{id} if $row->{poison} eq 'lasting';
+    }
+    return %first;
+}
+
+# Nothing fails any more: what can be published is, within some seconds.
+sub _settle {
+    my ($self, $seconds) = @_;
+    my $bound = $self->{now} + $seconds;
+    while ($self->{now} < $bound && $self->_unsettled) {
+        $self->elapse(0.01);
+        $self->step_one(1);
+    }
+    $self->_problem("row $_->{token} of $_->{group} waits for ever") for $self->_unsettled;
+    return;
 }
 
 sub _problem {

@@ -10,8 +10,10 @@ my $COMMAND = 'EventSource::XS::Command';
 
 my @OPTIONS = qw(
     hub=s socket=s autostart! show-channel=s dsn=s user=s password-from=s table=s keep=f lease=f poll=f schema=s stats json openmetrics
-    retry
+    retry list drop
 );
+
+my $LISTED = 1000;    # rows that are read at once
 
 # Public methods
 
@@ -29,10 +31,11 @@ sub connector {
 sub run {
     my ($class, @arguments) = @_;
     my $option = $COMMAND->options('outbox', \@arguments, @OPTIONS) or return 0;
-    my @ways   = grep { $option->{$_} } qw(schema stats retry);
+    my @ways   = grep { $option->{$_} } qw(schema stats list retry drop);
     $COMMAND->usage("--$ways[0] or --$ways[1], not both") if @ways > 1;
-    $COMMAND->usage("what is '$arguments[0]'?")           if @arguments && !$option->{retry};
-    $COMMAND->usage("--retry takes numbers of rows, not '$_'") for grep { !/\A[0-9]+\z/ } @arguments;
+    $COMMAND->usage("what is '$arguments[0]'?")           if @arguments && !$option->{retry} && !$option->{drop};
+    $COMMAND->usage("--$ways[0] takes numbers of rows, not '$_'") for grep { !/\A[0-9]+\z/ } @arguments;
+    $COMMAND->usage('which rows? --drop ROW ...') if $option->{drop} && !@arguments;
     my @forms = grep { $option->{$_} } qw(json openmetrics);
     $COMMAND->usage("--$forms[0] is for --stats")                  if @forms && !$option->{stats};
     $COMMAND->usage('--json and --openmetrics exclude each other') if @forms > 1;
@@ -41,14 +44,16 @@ sub run {
     $COMMAND->usage('which database? --dsn dbi:Pg:dbname=shop') if !defined $option->{dsn};
     my $outbox  = $class->_outbox($option);
     my $connect = $class->connector($option);
-    return $class->_print_stats($outbox, $connect->(), $option)     if $option->{stats};
-    return $class->_retry($outbox->retry($connect->(), @arguments)) if $option->{retry};
+    return $class->_print_stats($outbox, $connect->(), $option)                          if $option->{stats};
+    return $class->_count($outbox->retry($connect->(), @arguments))                      if $option->{retry};
+    return _look($outbox, $connect->(), sub { $class->_list($_[0]) })                    if $option->{list};
+    return $class->_count(_look($outbox, $connect->(), sub { $_[0]->drop(@arguments) })) if $option->{drop};
     my %given = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(keep lease poll);
     $outbox->run(%given, connect => $connect, report => sub { $COMMAND->complain('outbox', $_[0]) });
     return 0;
 }
 
-# Private methods
+# Private methods and functions
 
 sub _outbox {
     my ($class, $option) = @_;
@@ -84,10 +89,33 @@ sub _print_stats {
     return 0;
 }
 
-sub _retry {
+# The rows that are set aside. Whatever SQL has written is shown.
+sub _list {
+    my ($class, $table) = @_;
+    my $last = 0;
+    while (my @rows = $table->rows_set_aside($last, $LISTED)) {
+        for my $row (@rows) {
+            my @texts = map { defined $_ ? $_ : '' } @$row{qw(channel event_key problem)};
+            utf8::decode($_) for @texts;
+            $COMMAND->print($COMMAND->line($row->{id}, @texts));
+        }
+        $last = $rows[-1]{id};
+    }
+    return 0;
+}
+
+sub _count {
     my ($class, $count) = @_;
     $COMMAND->print("$count\n");
     return 0;
+}
+
+# Calls code with the table.
+sub _look {
+    my ($outbox, $dbh, $code) = @_;
+    my $class = EventSource::XS::Outbox::Database->class_for($dbh)
+        or die "there is no outbox for the driver $dbh->{Driver}{Name}\n";
+    return $class->look($dbh, $outbox->{table}, $code);
 }
 
 1;

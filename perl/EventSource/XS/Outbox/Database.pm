@@ -129,6 +129,13 @@ sub lend {
     return $code->();
 }
 
+# Calls code with the table, in the database of a handle of the application.
+sub look {
+    my ($class, $dbh, $table, $code) = @_;
+    my $self = $class->new(dbh => $dbh, table => $table);
+    return $class->lend($dbh, sub { $code->($self) });
+}
+
 # Methods of a follower, which die with what DBI says
 
 # Takes a handle, which is the follower's own, but for the attributes that an application gives all its handles. Returns what an
@@ -168,6 +175,13 @@ sub counts {
         set_aside  => 0 + $set_aside,
         waiting    => 0 + $waiting,
     };
+}
+
+# Deletes those of the rows with the numbers that are set aside. Returns how many.
+sub drop {
+    my ($self, @ids) = @_;
+    return 0 +
+        $self->{dbh}->do("DELETE FROM $self->{table} WHERE state = $SET_ASIDE AND id IN (" . join(', ', @ids) . ')');
 }
 
 # Deletes rows that were published longer ago than so many seconds, some at a time. Returns how many.
@@ -253,6 +267,17 @@ sub retry {
         $self->{dbh}->do("UPDATE $self->{table} SET state = $WAITS, problem = NULL WHERE state = $SET_ASIDE$these");
 }
 
+# The rows that are set aside, so many whose numbers are greater than one.
+sub rows_set_aside {
+    my ($self, $id, $count) = @_;
+    my $columns = join ', ', map { $self->bytes_of($_) . " AS $_" } qw(channel event_key problem);
+    return @{
+        $self->{dbh}->selectall_arrayref(
+            "SELECT id, $columns FROM $self->{table} WHERE state = $SET_ASIDE AND id > $id ORDER BY id LIMIT $count",
+            {Slice => {}})
+    };
+}
+
 # Sets a row aside, unless another follower has published it meanwhile.
 sub set_aside {
     my ($self, $row, $problem) = @_;
@@ -266,13 +291,15 @@ sub set_aside {
     );
 }
 
-# The rows that wait, in their order, each a hash. A batch has at most so many rows and bytes, but for the first row.
+# The rows that wait, in their order, each a hash, but for those of the groups of others. A batch has at most so many rows and
+# bytes, but for the first row.
 sub waiting {
-    my ($self, $rows) = @_;
+    my ($self, $rows, @others) = @_;
     my @texts   = ('token', @TEXTS);
     my $size    = join ' + ', map { "coalesce($_, 0)" } map { $self->size_of($_) } @texts;
     my @columns = map { $self->bytes_of("o.$_") . " AS $_" } @texts;
-    my $sizes   = "SELECT id, $size AS size FROM $self->{table} WHERE state = $WAITS ORDER BY id LIMIT $rows";
+    my $where   = join ' AND NOT ', "state = $WAITS", map { $self->_is_of_group($_) } @others;
+    my $sizes   = "SELECT id, $size AS size FROM $self->{table} WHERE $where ORDER BY id LIMIT $rows";
     my $upto    = "SELECT id, size, sum(size) OVER (ORDER BY id) AS total FROM ($sizes) AS sizes";
     my $found   = $self->{dbh}->selectall_arrayref(
         "SELECT o.id, o.retry, o.retain, o.forget, "
@@ -314,6 +341,15 @@ sub _are {
     my $ids    = join ', ', map { 0 + $_->{id} } @rows;
     my $tokens = join ', ', map { $self->literal_of($_->{token}) } @rows;
     return "id IN ($ids) AND " . $self->bytes_of('token') . " IN ($tokens)";
+}
+
+# The condition that a row is of the group of another one (group_of of EventSource::XS::Outbox::Row).
+sub _is_of_group {
+    my ($self, $row) = @_;
+    my $key   = $row->{event_key};
+    my %value = (channel => $row->{channel}, "coalesce(event_key, '')" => defined $key ? $key : '');
+    return
+        '(' . join(' AND ', map { $self->bytes_of($_) . ' = ' . $self->literal_of($value{$_}) } sort keys %value) . ')';
 }
 
 # A text, bytes of UTF-8, as a value of SQL, and what is bound to it.

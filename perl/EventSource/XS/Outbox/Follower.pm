@@ -22,7 +22,8 @@ use warnings;
 #
 # Rows are published in their order. The hub is sent a wave of them before it has answered, and it may refuse one for now and
 # take the next one. So no two rows of a wave are of one group (EventSource::XS::Outbox::Row): none overtakes another of its
-# key.
+# key. The group of a row that is refused for now is delayed: it is not read for a while, so it holds up no others. The refusals
+# of a row are counted if the hub takes others in between. After many, in minutes, the row is set aside.
 
 use EventSource::XS::Outbox::Row;
 use EventSource::XS::Reason;
@@ -40,7 +41,12 @@ my $BATCH     = 256;                  # rows
 my $MAX_PAUSE = 5;                    # seconds between two attempts to reach the database or the hub
 my $STANDBY   = 1;                    # seconds between two attempts to take the lease
 my $EXPIRY    = 10;                   # seconds between two looks at rows that are kept
-my $QUIET     = 10;                   # seconds between two lines about rows that are set aside
+my $QUIET     = 10;                   # seconds between two lines about rows
+
+my $MOST_DELAYED = 100;               # groups; each makes the question for rows longer
+my $MOST_DELAY   = 60;                # seconds between two attempts to publish a row, if others are taken
+my $REFUSALS     = 10;                # of a row that is set aside, and the seconds that they have to take
+my $REFUSED_FOR  = 300;
 
 # Arguments: connect_database and connect_hub, code that returns a handle of DBI and an EventSource::Hub::Process;
 # database_for, code that returns an EventSource::XS::Outbox::Database for a handle; keep, lease and poll, numbers of seconds;
@@ -53,6 +59,8 @@ sub new {
         done        => [],                                       # rows that are published
         refused     => [],                                       # rows that are to be set aside, each with the reason
         clock       => sub { clock_gettime(CLOCK_MONOTONIC) },
+        delayed     => {},                                       # by their groups: rows that are refused for now
+        taken       => 0,                                        # rows, by the hub
         held_until  => 0,
         holder      => _holder($given{process}),
         is_drained  => 0,
@@ -158,7 +166,11 @@ sub _finish {
             or die "row $refused->{row}{id} can be marked neither as published nor as set aside:"
             . " look at the triggers and policies of the table\n";
         shift @{$self->{refused}};
-        $self->_report_refused($refused);
+        $self->_report_row(
+            $refused->{row},
+            "is set aside: $refused->{reason}",
+            $refused->{remedy} || 'mend it, and "eventsource outbox --retry" publishes it'
+        );
     }
     return 0;
 }
@@ -199,9 +211,12 @@ sub _read {
     my $database = $self->{database};
     my $is_hint  = $self->_take_hints;
     return 0                    if $self->_expire($now);
+    $self->{is_drained} = 0     if defined $self->{retry_at} && $now >= $self->{retry_at};
     return $self->_pause($now)  if $self->{is_drained} && !$is_hint && !$database->may_have_changed;
     $database->may_have_changed if !$self->{is_drained};
-    $self->{batch}      = [$database->waiting($BATCH)];
+    my @delayed = $self->_delayed($now);
+    $self->{retry_at}   = min(map { $_->{until} } @delayed);
+    $self->{batch}      = [$database->waiting($BATCH, map { $_->{row} } @delayed)];
     $self->{is_drained} = !@{$self->{batch}};
     $self->_reached('database');
     return $self->{is_drained} ? $self->_pause($now) : 0;
@@ -221,7 +236,8 @@ sub _pause {
     my ($self, $now) = @_;
     return 0 if $self->{database}->is_notified;
     my $pause = defined $self->{poll} ? $self->{poll} : $self->{database}->pause;
-    return max(0.001, min($pause, $self->{next_renewal} - $now));
+    my $until = min(grep { defined } @$self{qw(next_renewal retry_at)});
+    return max(0.001, min($pause, $until - $now));
 }
 
 sub _connect_hub {
@@ -247,18 +263,58 @@ sub _publish_wave {
     }
     my %outcome;
     my $trouble = $self->_publish(\@wave, \%outcome);
+    my ($before, %is_delayed) = $self->{taken};
+    $self->{taken} += grep { defined $_->{id} } values %outcome;
     for my $row (grep { $outcome{$_->{id}} } @wave) {
-        my $answer = $outcome{$row->{id}};
-        if    (defined $answer->{id}) { push @{$self->{done}}, $row }
+        my ($answer, $group) = ($outcome{$row->{id}}, $ROW->group_of($row));
+        if    (defined $answer->{id}) { push @{$self->{done}}, $row; delete $self->{delayed}{$group} }
         elsif (_is_of_row($answer))   { push @{$self->{refused}}, {row => $row, reason => $answer->{error}} }
-        else                          { $trouble //= $answer->{error}; delete $outcome{$row->{id}} }
+        elsif ($self->_delay($row, $answer->{error}, $before)) { $is_delayed{$group} = 1 }
+        else { $trouble //= $answer->{error}; delete $outcome{$row->{id}} }
         delete @$self{qw(hint hub)}
             if ($answer->{code} || '') eq 'refused';    # the next connection learns what has changed
     }
-    $self->{batch} = [grep { !$outcome{$_->{id}} } @{$self->{batch}}];
-    die "$trouble\n" if defined $trouble;
-    $self->_reached('hub');
+    $self->{batch} =
+        [grep { !$outcome{$_->{id}} && !(%is_delayed && $is_delayed{$ROW->group_of($_)}) } @{$self->{batch}}];
+    die "$trouble\n"       if defined $trouble;
+    $self->_reached('hub') if $self->{taken} > $before;
     return 0;
+}
+
+# Rows of the group of a row that is refused for now wait for it. Returns false if there are too many such groups: then it is
+# the hub that takes nothing. So it is, too, as long as it has not taken others since so many.
+sub _delay {
+    my ($self, $row, $error, $taken) = @_;
+    my ($now, $group) = ($self->{clock}->(), $ROW->group_of($row));
+    my $delayed = $self->{delayed}{$group};
+    if (!$delayed || $delayed->{row}{id} != $row->{id}) {
+        return !!0 if !$delayed && keys %{$self->{delayed}} >= $MOST_DELAYED;
+        my %known = map { $_ => $row->{$_} } qw(channel event_key id);
+        $delayed = $self->{delayed}{$group} =
+            {refusals => 0, row => \%known, since => $now, taken => $taken, tries => 0};
+    }
+    my $is_its = $self->{taken} > $delayed->{taken};
+    $delayed->{refusals}++ if $is_its;
+    if ($delayed->{refusals} >= $REFUSALS && $now - $delayed->{since} >= $REFUSED_FOR) {
+        delete $self->{delayed}{$group};
+        push @{$self->{refused}}, {row => $row, reason => "refused $delayed->{refusals} times, the last time: $error"};
+        return !!1;    # later ones are read when that is noted
+    }
+    my $most = $delayed->{refusals} ? $MOST_DELAY : $MAX_PAUSE;
+    $delayed->{until} = $now + min($most, 0.1 * 2**$delayed->{tries}++);
+    $delayed->{taken} = $self->{taken};
+    $self->{retry_at} = min(grep { defined } $delayed->{until}, $self->{retry_at});
+    if    (!$is_its)                   { $self->_note_away(hub => $error) }
+    elsif (!$delayed->{is_reported}++) { $self->_report_row($row, "is refused for now, and its key waits: $error") }
+    return !!1;
+}
+
+# What is known of a group ends when its row was not refused again.
+sub _delayed {
+    my ($self, $now) = @_;
+    my $delayed = $self->{delayed};
+    delete @$delayed{grep { $delayed->{$_}{until} + $MOST_DELAY < $now } keys %$delayed};
+    return grep { $_->{until} > $now } values %$delayed;
 }
 
 # Publishes rows, and notes the answers by the rows' numbers. Returns why some have none, undef if all have one.
@@ -294,15 +350,15 @@ sub _lose_hub {
 }
 
 # A table may hold many such rows.
-sub _report_refused {
-    my ($self, $refused) = @_;
+sub _report_row {
+    my ($self, $row, $text, $remedy) = @_;
     my $now = $self->{clock}->();
     return $self->{unreported}++ if defined $self->{next_line} && $now < $self->{next_line};
     my $others = delete $self->{unreported};
     $self->{next_line} = $now + $QUIET;
-    $self->_report("row $refused->{row}{id} is set aside: $refused->{reason}"
-            . ($others ? " (and $others more since the last line)" : '') . '; '
-            . ($refused->{remedy} || 'mend it, and "eventsource outbox --retry" publishes it'));
+    $self->_report("row $row->{id} $text"
+            . ($others         ? " (and $others more since the last line)" : '')
+            . (defined $remedy ? "; $remedy"                               : ''));
     return;
 }
 
@@ -319,16 +375,18 @@ sub _take_hints {
 # Forgets what is broken, and says so once for each reason.
 sub _failed {
     my ($self, $what, $error) = @_;
-    my $reason = _text_of($error);
-    if ($what eq 'database') {
-        $self->_give_up_database;
-    }
-    my $whose = $what eq 'database' ? 'the database' : 'the hub';
-    $self->_note($what, "$whose takes nothing: $reason; trying again");
-    $self->{"pause_of_$what"} = min($MAX_PAUSE, 2 * ($self->{"pause_of_$what"} || 0.05));
+    $self->_give_up_database if $what eq 'database';
+    $self->_note_away($what, $error);
     return 0 if $what eq 'hub' && $self->_has_outcomes;    # some were taken: note that first
     my $pause = $self->{"pause_of_$what"} * (0.5 + rand 0.5);
     return $what eq 'hub' && $self->{is_holder} ? min($pause, $self->{lease} / 3) : $pause;
+}
+
+sub _note_away {
+    my ($self, $what, $error) = @_;
+    $self->_note($what, "the $what takes nothing: " . _text_of($error) . '; trying again');
+    $self->{"pause_of_$what"} = min($MAX_PAUSE, 2 * ($self->{"pause_of_$what"} || 0.05));
+    return;
 }
 
 # While waves are taken, what they have published is noted once, with the end of the batch: a statement for each wave would take
@@ -362,7 +420,7 @@ sub _has_outcomes { return @{$_[0]{done}} || @{$_[0]{refused}} }
 sub _reached {
     my ($self, $what) = @_;
     my $was_away = delete $self->{"pause_of_$what"};
-    $self->_note($what, ($what eq 'database' ? 'the database' : 'the hub') . ' is reached again') if $was_away;
+    $self->_note($what, "the $what is reached again") if $was_away;
     return;
 }
 
@@ -377,7 +435,7 @@ sub _note {
 
 sub _report {
     my ($self, $text) = @_;
-    $self->{report}->("$self->{table}: $text");
+    $self->{report}->("$self->{table}: $text" =~ s/\s*\n\s*/ /gr);
     return;
 }
 

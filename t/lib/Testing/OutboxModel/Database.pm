@@ -208,11 +208,12 @@ sub release {
 }
 
 sub waiting {
-    my ($self, $most) = @_;
-    my $limit = 1 + int rand 8;
+    my ($self, $most, @others) = @_;
+    my $limit       = 1 + int rand 8;
+    my %is_of_other = map { _group_of($_) => 1 } @others;
     return $self->_ask(
         sub {
-            my @rows = map { +{%$_} } $self->{database}->rows(0);
+            my @rows = map { +{%$_} } grep { !$is_of_other{_group_of($_)} } $self->{database}->rows(0);
             splice @rows, $limit if @rows > $limit;
             return @rows;
         }
@@ -282,6 +283,8 @@ sub expire {
     );
     return $count;
 }
+
+sub _group_of { return join "\0", $_[0]{channel}, $_[0]{event_key} // '' }
 
 # A row that is given without a token is any with its number.
 sub _these {

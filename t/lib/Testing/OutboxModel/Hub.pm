@@ -66,10 +66,16 @@ sub take {
     $self->_forget;
     return {id => $self->{id_of}{$once}} if defined $once && $self->{id_of}{$once};
     my $row = $world->row_of($event);
-    return {error => 'too many keys',     code => 'full',        field => 'retain'} if $row->{poison} eq 'full';
-    return {error => 'a wrong field',     code => 'invalid',     field => 'event'}  if $row->{poison} eq 'invalid';
-    return {error => 'the disk is full',  code => 'unavailable', field => undef}    if $world->happens('refuse');
-    return {error => 'the queue is full', code => 'full',        field => undef}    if $world->happens('refuse');
+    return {error => 'too many keys', code => 'full',    field => 'retain'} if $row->{poison} eq 'full';
+    return {error => 'a wrong field', code => 'invalid', field => 'event'}  if $row->{poison} eq 'invalid';
+    return {
+        error => 'not this row',
+        code  => (qw(unavailable unknown refused full))[$row->{refused}++ % 4],
+        field => undef
+        }
+        if $row->{poison} eq 'lasting';
+    return {error => 'the disk is full',  code => 'unavailable', field => undef} if $world->happens('refuse');
+    return {error => 'the queue is full', code => 'full',        field => undef} if $world->happens('refuse');
 
     if ($world->happens('full')) {
         $row->{was_full} = 1;
