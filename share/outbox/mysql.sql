@@ -1,4 +1,4 @@
--- EventSource::Outbox: the table of events that wait, version 1, for MariaDB 10.5 or newer and MySQL 8.0.16 or newer.
+-- EventSource::Outbox: the table of events that wait, version 2, for MariaDB 10.5 or newer and MySQL 8.0.16 or newer.
 
 CREATE TABLE eventsource_outbox (
     id        BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -20,6 +20,7 @@ CREATE TABLE eventsource_outbox (
     finished  TIMESTAMP(6)    NULL DEFAULT NULL,
     problem   TEXT,
     KEY (state, id),
+    KEY (state, finished),
     CHECK (data IS NULL OR json IS NULL),
     CHECK (NOT (retain AND forget)),
     CHECK (forget OR COALESCE(data, json, comment, event, event_id, retry) IS NOT NULL)
@@ -28,9 +29,10 @@ CREATE TABLE eventsource_outbox (
 -- Which follower has the table: one at a time.
 CREATE TABLE eventsource_outbox_follower (
     id         INTEGER      NOT NULL PRIMARY KEY DEFAULT 1 CHECK (id = 1),
-    version    INTEGER      NOT NULL DEFAULT 1,
+    version    INTEGER      NOT NULL DEFAULT 2,
     holder     VARCHAR(200) NOT NULL DEFAULT '',
-    held_until DOUBLE       NOT NULL DEFAULT 0                      -- seconds since 1970
+    held_until DOUBLE       NOT NULL DEFAULT 0,                     -- seconds since 1970
+    lease      DOUBLE       NOT NULL DEFAULT 0                      -- seconds
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 INSERT INTO eventsource_outbox_follower (id) VALUES (1);

@@ -1,4 +1,4 @@
--- EventSource::Outbox: the table of events that wait, version 1, for PostgreSQL 13 or newer.
+-- EventSource::Outbox: the table of events that wait, version 2, for PostgreSQL 13 or newer.
 
 CREATE TABLE eventsource_outbox (
     id        bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -25,6 +25,10 @@ CREATE TABLE eventsource_outbox (
 
 CREATE INDEX ON eventsource_outbox (id) WHERE state = 0;
 
+CREATE INDEX ON eventsource_outbox (finished) WHERE state = 1;
+
+CREATE INDEX ON eventsource_outbox (id) WHERE state = 2;
+
 -- A follower waits for this notification, so a commit reaches clients in milliseconds.
 CREATE FUNCTION eventsource_outbox_notify() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -49,9 +53,10 @@ $$;
 -- Which follower has the table: one at a time.
 CREATE TABLE eventsource_outbox_follower (
     id         integer          PRIMARY KEY DEFAULT 1 CHECK (id = 1),
-    version    integer          NOT NULL DEFAULT 1,
+    version    integer          NOT NULL DEFAULT 2,
     holder     text             NOT NULL DEFAULT '',
-    held_until double precision NOT NULL DEFAULT 0     -- seconds since 1970
+    held_until double precision NOT NULL DEFAULT 0,    -- seconds since 1970
+    lease      double precision NOT NULL DEFAULT 0     -- seconds
 );
 
 INSERT INTO eventsource_outbox_follower DEFAULT VALUES;

@@ -1,4 +1,4 @@
--- EventSource::Outbox: the table of events that wait, version 1, for SQLite 3.31 or newer.
+-- EventSource::Outbox: the table of events that wait, version 2, for SQLite 3.31 or newer.
 
 CREATE TABLE eventsource_outbox (
     id        INTEGER PRIMARY KEY AUTOINCREMENT
@@ -28,13 +28,18 @@ CREATE TABLE eventsource_outbox (
 
 CREATE INDEX eventsource_outbox_waiting ON eventsource_outbox (id) WHERE state = 0;
 
+CREATE INDEX eventsource_outbox_published ON eventsource_outbox (finished) WHERE state = 1;
+
+CREATE INDEX eventsource_outbox_set_aside ON eventsource_outbox (id) WHERE state = 2;
+
 -- Which follower has the table: one at a time.
 CREATE TABLE eventsource_outbox_follower (
     id         INTEGER PRIMARY KEY DEFAULT 1 CHECK (id = 1)
                        CONSTRAINT database_has_encoding_UTF_8 CHECK (length(CAST('x' AS BLOB)) = 1),
-    version    INTEGER NOT NULL DEFAULT 1,
+    version    INTEGER NOT NULL DEFAULT 2,
     holder     TEXT    NOT NULL DEFAULT '',
-    held_until REAL    NOT NULL DEFAULT 0                                  -- seconds since 1970
+    held_until REAL    NOT NULL DEFAULT 0,                                 -- seconds since 1970
+    lease      REAL    NOT NULL DEFAULT 0                                  -- seconds
 );
 
 INSERT INTO eventsource_outbox_follower (id) VALUES (1);

@@ -116,7 +116,7 @@ for my $class (Testing::Database->classes) {
             );
         }
         $dbh->do('UPDATE eventsource_outbox_follower SET version = 7');
-        is_wrong(examined($database), 'outbox', 'wrong', qr/has version 7, and this release needs 1/,
+        is_wrong(examined($database), 'outbox', 'wrong', qr/has version 7, and this release needs 2/,
             'another version');
         $database->stop if $database->can('stop');
     };

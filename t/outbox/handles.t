@@ -203,6 +203,80 @@ sub lost_lease_ok {
     return;
 }
 
+# A lease is as long as its holder says. Where the database notifies, whoever does not read rows is not notified: a driver keeps
+# each notification until it is taken.
+sub leases_ok {
+    my $database = shift;
+    my ($long, $short) = map { table_of($database->connect) } 1 .. 2;
+    my $listens = sub {
+        my $table = shift;
+        return $table->{dbh}->selectrow_array('SELECT count(*) FROM pg_listening_channels()');
+    };
+    $long->{dbh}->do('UPDATE eventsource_outbox_follower SET held_until = 0');
+    ok $long->hold('long', 60),   'a follower has a lease';
+    ok !$short->hold('short', 1), 'one with a shorter lease does not take it';
+    is_deeply [map { $listens->($_) } $long, $short], [1, 0], 'only the first one is notified'
+        if $database->driver eq 'Pg';
+    $long->release('long');
+    ok $short->hold('short', 1), 'it does when it is given up';
+    ok !$long->hold('long', 60), 'then the first one has none';
+    is_deeply [map { $listens->($_) } $long, $short], [0, 1], 'and is not notified' if $database->driver eq 'Pg';
+    $short->{dbh}->do('UPDATE eventsource_outbox_follower SET held_until = held_until + 10');
+    ok $long->hold('long', 60), 'nor does it wait for a lease from before the clock was set back';
+    $long->release('long');
+    return;
+}
+
+# Rows that are kept are not read: each database says which index it takes.
+my %PLAN = (
+    MariaDB => [
+        'EXPLAIN',
+        sub {
+            !grep { $_->{rows} > 100 } @_;
+        }
+    ],
+    PostgreSQL => [
+        'EXPLAIN',
+        sub {
+            !grep { $_->{'query plan'} =~ /Seq Scan/ } @_;
+        }
+    ],
+    SQLite => [
+        'EXPLAIN QUERY PLAN',
+        sub {
+            !grep { $_->{detail} !~ /USING (?:COVERING )?INDEX/ } @_;
+        }
+    ],
+);
+
+sub plans_ok {
+    my ($database, $kind) = @_;
+    my $dbh   = $database->connect;
+    my $table = table_of($dbh, keep => 3600);
+    my $row   = "('news', 'x', 1, " . $table->timestamp . ')';
+    $dbh->do('INSERT INTO eventsource_outbox (channel, data, state, finished) VALUES ' . join ', ', ($row) x 2_000);
+    $dbh->do($kind eq 'MariaDB' ? 'ANALYZE TABLE eventsource_outbox' : 'ANALYZE');
+    my @asked;
+    my $note = sub { push @asked, [@_[1, 3 .. $#_]] if $_[1] =~ /WHERE state/; return };
+    {
+        local $dbh->{Callbacks} = {selectcol_arrayref => $note, selectrow_array => $note};
+        is $table->expire(3600),      0, 'no row is old';
+        is $table->counts->{waiting}, 0, 'none waits';
+    }
+    my ($explain, $is_good) = @{$PLAN{$kind}};
+    is scalar @asked, 3, 'three questions for rows';
+    for (@asked) {
+        my ($sql, @bound) = @$_;
+        my $plan = $dbh->selectall_arrayref("$explain $sql", {Slice => {}}, @bound);
+        ok $is_good->(@$plan), "an index answers: $sql" or diag explain($plan);
+    }
+    $dbh->do('UPDATE eventsource_outbox SET finished = ' . $table->ago(3601) . ' WHERE id % 2 = 0');
+    is $table->expire(3600), 1000, 'old rows go, at most 1000 at once';
+    is $table->expire(3600), 0,    'and no others';
+    $dbh->do('DELETE FROM eventsource_outbox');
+    return;
+}
+
 # Bytes that are UTF-8 for Perl only: a character above Unicode, and one of CESU-8.
 subtest 'bytes of a database' => sub {
     my $row = {channel => 'c', token => 't', data => "b\xF4\x90\x80\x80 \xED\xA0\xBD\xED\xB8\x80"};
@@ -251,6 +325,8 @@ for my $class (Testing::Database->classes) {
         is error_of(sub { $outbox->publish($idle, c => 'x') }), 'refused', 'a row that is not written is an exception';
         like $@, qr/the table eventsource_outbox has taken no row.* at \Q$0\E line/, 'which says so';
         large_number_ok($database);
+        leases_ok($database);
+        plans_ok($database, $class->name);
         lost_lease_ok($database) if $database->can('create_user');
         $also{$class->name}->($database);
     };

@@ -208,7 +208,7 @@ SKIP: {
         open my $in, '|-', $program, @command or die "$program: $!\n";
         print {$in} $schema->{out};
         ok close $in, "$program takes it";
-        is $database->connect->selectrow_array("SELECT version FROM ${table}_follower"), 1, 'the tables are there';
+        is $database->connect->selectrow_array("SELECT version FROM ${table}_follower"), 2, 'the tables are there';
     }
     return;
 }

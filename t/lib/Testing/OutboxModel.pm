@@ -218,7 +218,7 @@ sub _new_follower {
             return $entry{handle} = Testing::OutboxModel::Handle->new($database, $world, keep => $world->{keep});
         },
         keep   => $self->{keep},
-        lease  => $LEASE,
+        lease  => rand() < 0.3 ? 3 : $LEASE,
         report => sub { push @{$world->{lines}}, $_[0] },
         table  => 'outbox',
     );

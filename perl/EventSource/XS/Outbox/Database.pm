@@ -12,7 +12,7 @@ use EventSource::XS::Reason;
 use EventSource::XS::Share;
 
 my $TABLE   = 'eventsource_outbox';    # unless the user names another one
-my $VERSION = 1;                       # of the table
+my $VERSION = 2;                       # of the table
 
 # The drivers of DBI, and the names of schemas for the command line.
 my %KIND = (
@@ -188,8 +188,8 @@ sub drop {
 sub expire {
     my ($self, $seconds) = @_;
     my ($dbh, $table)    = @$self{qw(dbh table)};
-    my $age = $self->now . ' - ' . $self->seconds_of('finished');
-    my $old = "SELECT id FROM $table WHERE state = $PUBLISHED AND $age > 0.0 + ? ORDER BY id LIMIT 1000";
+    my $ago = $self->ago('?');
+    my $old = "SELECT id FROM $table WHERE state = $PUBLISHED AND finished < $ago ORDER BY finished LIMIT 1000";
     my @ids = @{$dbh->selectcol_arrayref($old, undef, $seconds)} or return 0;
     return $dbh->do("DELETE FROM $table WHERE id IN (" . join(', ', @ids) . ')');
 }
@@ -381,9 +381,9 @@ sub _take_lease {
     my ($self, $holder, $seconds) = @_;
     my $now   = $self->now;
     my $count = $self->{dbh}->do(
-        "UPDATE $self->{table}_follower SET holder = ?, held_until = $now + ?"
-            . " WHERE id = 1 AND (holder = ? OR held_until < $now OR held_until > $now + ?)",
-        undef, $holder, $seconds, $holder, 2 * $seconds
+        "UPDATE $self->{table}_follower SET holder = ?, held_until = $now + ?, lease = ?"
+            . " WHERE id = 1 AND (holder = ? OR held_until < $now OR held_until > $now + 2 * lease)",
+        undef, $holder, $seconds, $seconds, $holder
     );
     return $count > 0;
 }

@@ -12,15 +12,15 @@ sub new {
     my ($class, $world) = @_;
     return bless {
         away_until => 0,
-        changes    => 0,                                 # commits
+        changes    => 0,       # commits
         copy       => undef,
-        generation => 0,                                 # of its processes: a handle of an older one is closed
+        generation => 0,       # of its processes: a handle of an older one is closed
         last_id    => 0,
-        late       => [],                                # statements that are carried out later, each with its time
-        lease      => {holder => '', held_until => 0},
-        locks      => {},                                # the transaction that has each
-        offset     => 0,                                 # of its clock
-        tables     => {},                                # the committed rows by their numbers
+        late       => [],      # statements that are carried out later, each with its time
+        lease      => {holder => '', held_until => 0, lease => 0},
+        locks      => {},                                            # the transaction that has each
+        offset     => 0,                                             # of its clock
+        tables     => {},                                            # the committed rows by their numbers
         world      => $world,
     }, $class;
 }
@@ -192,8 +192,8 @@ sub hold {
         sub {
             my ($lease, $now) = ($database->{lease}, $database->now);
             my $until = $lease->{held_until};
-            return !!0 if $lease->{holder} ne $holder && $until >= $now && $until <= $now + 2 * $seconds;
-            @$lease{qw(holder held_until)} = ($holder, $now + $seconds);
+            return !!0 if $lease->{holder} ne $holder && $until >= $now && $until <= $now + 2 * $lease->{lease};
+            @$lease{qw(holder held_until lease)} = ($holder, $now + $seconds, $seconds);
             return !!1;
         }
     );

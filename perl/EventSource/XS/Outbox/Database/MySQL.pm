@@ -8,6 +8,8 @@ use parent 'EventSource::XS::Outbox::Database';
 
 # Public methods
 
+sub ago { return "NOW(6) - INTERVAL $_[1] SECOND" }
+
 sub bytes_of { return "CAST($_[1] AS BINARY)" }
 
 sub descriptor { return undef }

@@ -8,6 +8,9 @@ use parent 'EventSource::XS::Outbox::Database';
 
 # Public methods
 
+# An index helps where it is the same for all rows.
+sub ago { return "now() - $_[1]::double precision * interval '1 second'" }
+
 sub attributes { return (pg_placeholder_dollaronly => 0) }
 
 # The socket, readable when a notification has come.
@@ -20,6 +23,17 @@ sub has_trigger {
         undef, $self->{table}
     );
     return $count > 0;
+}
+
+# The driver keeps each notification until it is taken, so only a follower that reads rows listens.
+sub hold {
+    my ($self, @lease) = @_;
+    my $is_held = $self->SUPER::hold(@lease) ? 1 : 0;
+    return $is_held if $is_held == ($self->{is_listening} || 0);
+    $self->{dbh}->do($is_held ? qq{LISTEN "$self->{table}"} : 'UNLISTEN *');
+    $self->is_notified;
+    $self->{is_listening} = $is_held;
+    return $is_held;
 }
 
 # The answer to a statement may bring a notification of a commit that the statement did not see. Then the socket is not
@@ -51,7 +65,7 @@ sub prepare_handle {
     $dbh->{$_} = 0 for qw(pg_bool_tf pg_enable_utf8);
     die "this is a standby server: the DSN must lead to the primary server\n"
         if $dbh->selectrow_array('SELECT pg_is_in_recovery()');
-    $dbh->do(qq{LISTEN "$self->{table}"});
+    $self->{is_listening} = 0;
     return;
 }
 

@@ -17,6 +17,8 @@ my %MENDED = (44 => 6, 50 => 7, 51 => 3);
 
 # Public methods
 
+sub ago { return $_[0]->now . " - $_[1]" }
+
 sub attributes { return (sqlite_see_if_its_a_number => 0) }
 
 # A producer may have written blobs.
