@@ -50,10 +50,10 @@ sub new {
 
 # Public methods
 
-# Tells the follower that something was committed, where the database does not.
+# Tells the follower that something was committed, unless the database is known to do so. Rows may be written by others.
 sub committed {
     my $self = shift;
-    return if !delete $self->{needs_hint};
+    return if defined $self->{needs_hint} && !$self->{needs_hint};
     local ($@, $SIG{__DIE__});
     eval { $self->{hub}->publish($FOLLOWER->channel_of_hints, $self->{table}, {wait => 0}) };
     return;
@@ -252,7 +252,7 @@ sub _write {
             . ": the table $self->{table} has taken no row: look at its triggers and rules, and at Callbacks of the handle"
     ) if !$class->insert($dbh, $self->{table}, $row);
     $self->_warn_of_still_loop if $self->{run} && $self->{run}->is_still;
-    $self->{needs_hint} ||= $class->needs_hint;
+    $self->{needs_hint} = $class->needs_hint;
     return !!1;
 }
 
@@ -387,8 +387,8 @@ underscores, at most 40 characters, in PostgreSQL and MariaDB perhaps with a sch
 
     $outbox->committed;
 
-Tell the follower, without waiting, that rows were committed. With MariaDB and MySQL that saves up to C<poll> seconds; with
-others it does nothing. Throws nothing.
+Tell the follower, without waiting, that rows were committed, also by SQL. With MariaDB and MySQL that saves up to C<poll>
+seconds, with others nothing. Throws nothing.
 
 =head2 follow
 

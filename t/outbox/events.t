@@ -322,6 +322,20 @@ sub lost_lease_ok {
     return;
 }
 
+# A follower that does not look by itself. Rows of SQL, and those of another object, are committed, too.
+sub committed_ok {
+    my $outbox   = shift;
+    my $dbh      = $outbox->database->connect;
+    my $follower = $outbox->follow(qw(--poll 1000 --lease 3000));
+    ok wait_until($DEADLINE, sub { $follower->log =~ /this process follows/ }), 'a patient follower';
+    for my $data (qw(one two)) {
+        $dbh->do('INSERT INTO eventsource_outbox (channel, data) VALUES (?, ?)', undef, committed => $data);
+        EventSource::Outbox->new(hub => $outbox->hub)->committed;
+        ok $outbox->wait_until_empty, 'an object that has written nothing tells it so';
+    }
+    return;
+}
+
 sub takeover_ok {
     my $outbox = shift;
     my $dbh    = $outbox->database->connect;
@@ -371,6 +385,7 @@ for my $class (Testing::Database->classes) {
         held_ok($outbox, $class->name);
         kept_ok($outbox);
         lost_lease_ok($outbox);
+        committed_ok($outbox) if $class->name eq 'MariaDB';
         takeover_ok($outbox);
     };
 }
