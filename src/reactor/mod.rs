@@ -48,7 +48,7 @@ mod hubs;
 mod io;
 mod log_source;
 mod opening;
-mod patience;
+pub(crate) mod patience;
 mod reading;
 mod run_due;
 mod sending;

@@ -24,7 +24,7 @@ pub(super) fn first_look(timeout: Duration, now: Instant) -> Instant {
 
 /// What was seen of a client.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// The last look before which the client has, or may have, taken something.
     since: Instant,
     /// What it has still to take if it has taken nothing since the last look, in bytes.
@@ -36,7 +36,7 @@ pub(super) struct Patience {
 
 impl Patience {
     /// Begins with the first look, which tells nothing of the time before.
-    pub(super) fn new(untaken: usize, window: Option<u32>, now: Instant) -> Self {
+    pub(crate) fn new(untaken: usize, window: Option<u32>, now: Instant) -> Self {
         Self { since: now, expected: untaken, window }
     }
 
@@ -46,7 +46,7 @@ impl Patience {
     }
 
     /// Looks at a client that has that many bytes still to take.
-    pub(super) fn look(&mut self, untaken: usize, window: Option<u32>, now: Instant) {
+    pub(crate) fn look(&mut self, untaken: usize, window: Option<u32>, now: Instant) {
         if untaken < self.expected || window > self.window {
             self.since = now;
         }
@@ -55,12 +55,12 @@ impl Patience {
     }
 
     /// Returns true if the client is dead.
-    pub(super) fn is_over(&self, timeout: Duration, now: Instant) -> bool {
+    pub(crate) fn is_over(&self, timeout: Duration, now: Instant) -> bool {
         after(self.since, timeout) <= now
     }
 
     /// When the next look is due.
-    pub(super) fn next_look(&self, timeout: Duration, now: Instant) -> Instant {
+    pub(crate) fn next_look(&self, timeout: Duration, now: Instant) -> Instant {
         after(now, timeout / LOOKS).min(after(self.since, timeout))
     }
 }

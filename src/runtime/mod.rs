@@ -9,6 +9,7 @@
 //! - `presence`: what the reactor reports of streams with members, until it is applied
 //! - `spawned`: the end of a process that only serves one client
 //! - `running_handler`: the handler that runs, on a server that blocks
+//! - `relayed_client`: the patience of a relay with its client
 //! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
 //! - `generation`: the generation of this process, and the lock that keeps forks out of the reactor's turns
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
@@ -31,6 +32,7 @@ mod presence;
 pub(crate) mod process;
 pub(crate) mod reactor_handle;
 mod registration;
+mod relayed_client;
 mod running_handler;
 mod spawned;
 pub(crate) mod stats;
@@ -47,6 +49,7 @@ pub use process::{
     stop_waiting, take_ended, times,
 };
 pub use process::{presence_descriptor, progress_descriptor, take_presence_reports, take_progress};
+pub use relayed_client::RelayedClient;
 pub use stats::Counts;
 pub use wake::end_queue::{count_callbacks, has_callbacks};
 pub use wake::end_signal::set_end_signal;

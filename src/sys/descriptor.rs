@@ -1,5 +1,6 @@
 //! File descriptors: those of the server, known by their numbers, and those that this library owns.
 
+use super::socket;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::{self as calls, DupFlags, Errno, FdFlags};
 use rustix::net::{sockopt::socket_acceptconn, SocketAddrUnix};
@@ -190,6 +191,11 @@ pub fn is_hung_up(number: RawFd) -> bool {
         let mut polled = [PollFd::from_borrowed_fd(descriptor, PollFlags::RDHUP)];
         matches!(poll(&mut polled, Some(&AT_ONCE)), Ok(1)) && polled[0].revents().intersects(ended)
     })
+}
+
+/// Returns what the peer of a connection has still to take ([`socket::untaken_bytes`]), and its [`socket::window`].
+pub fn untaken(number: RawFd) -> (usize, Option<u32>) {
+    borrow(number).map_or((0, None), |descriptor| (socket::untaken_bytes(descriptor), socket::window(descriptor)))
 }
 
 /// Returns true if the descriptor is `/dev/null`, which has the same device number on every Linux: 1, 3.

@@ -153,6 +153,12 @@ size_t esx_signal_action(int signal);
 void esx_set_end_signal(int signal, uint32_t interpreter);
 void esx_remove_interpreter(uint32_t interpreter);
 
+/* The patience of a relay with its client: the seconds until the next look, or a negative number if the client is dead. */
+void *esx_relayed_client_new(void);
+void *esx_relayed_client_clone(const void *client);
+void esx_relayed_client_drop(void *client);
+double esx_relayed_client_look(void *client, int number, double timeout);
+
 /* These return the result, or the negated error number. */
 int esx_duplicate(int number);
 int esx_is_connection(int number);

@@ -1,5 +1,8 @@
 /* Streams: objects with a stream handle behind them. handle.h describes such objects. */
 
+ESX_HANDLE(relayed_client)
+ESX_HANDLE_OF(relayed_client, ESX_CODE_INVALID, "EventSource::XS::RelayedClient: this is not a relay's client")
+
 ESX_HANDLE(stream)
 ESX_HANDLE_OF(stream, ESX_CODE_INVALID,
     "EventSource::XS::Stream::Native: this is not a stream; open one with EventSource::XS::Stream->open")

@@ -5,7 +5,9 @@ use super::text::RawText;
 use crate::compression::{Body, ContentCoding};
 use crate::event::has_id_line;
 use crate::remote::{self, Error};
-use crate::runtime::{self, descriptor_reserve, Obstacle, OpenOptions, Pushed, Stats, StreamHandle, Takeover};
+use crate::runtime::{
+    self, descriptor_reserve, Obstacle, OpenOptions, Pushed, RelayedClient, Stats, StreamHandle, Takeover,
+};
 use crate::stream::{Framing, LineEnd, Reason, Settings};
 use crate::sys::{descriptor, signal};
 use rustix::fd::OwnedFd;
@@ -156,9 +158,25 @@ extern "C" fn esx_takeover_clone(_capture: *const Takeover) -> *mut Takeover {
 
 handles! {
     Takeover: esx_takeover_drop;
+    RelayedClient: esx_relayed_client_drop,
+    /// Copies the handle for a new ithread.
+    esx_relayed_client_clone;
     StreamHandle: esx_stream_drop,
     /// Copies the handle for a new ithread, whose copy of the object holds the same stream.
     esx_stream_clone;
+}
+
+#[no_mangle]
+extern "C" fn esx_relayed_client_new() -> *mut RelayedClient {
+    guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::default()))
+}
+
+/// Returns the seconds until the next look, or a negative number if the client is dead.
+#[no_mangle]
+unsafe extern "C" fn esx_relayed_client_look(handle: *mut RelayedClient, number: c_int, timeout: f64) -> f64 {
+    // SAFETY: the object is alive, and used by one interpreter at a time.
+    let handle = unsafe { &mut *handle };
+    guard::run_or(-1.0, || handle.look(number, seconds(timeout)).map_or(-1.0, |time| time.as_secs_f64()))
 }
 
 guarded! {

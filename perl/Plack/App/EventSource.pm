@@ -745,8 +745,8 @@ once. The handler of a stream that is not native, or on a server with threads, r
 
     timeout => 60
 
-The seconds, above 0, fractions allowed, 60 by default, after which, or up to a quarter later, a native stream ends if its
-client takes nothing of what is buffered for it. It must read up to 130 KB of a full receive buffer in that time.
+The seconds, above 0, fractions allowed, 60 by default, after which, or up to a quarter later, a native stream or a hub's
+ends if its client takes nothing buffered for it. It must read up to 130 KB of a full receive buffer in that time.
 
 =head1 METHODS
 

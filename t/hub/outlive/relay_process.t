@@ -8,6 +8,10 @@ use Testing::Outlive;
 use Testing::Process qw(descriptors_of is_running);
 use Testing::SlowReader;
 use Testing::Subscriber qw(events);
+use List::Util          qw(max);
+use Time::HiRes         qw(sleep time);
+
+my $SLOW_READS = 2.5;    # seconds, some timeouts of /impatient
 
 Testing::Outlive->require_or_skip_all('Starman');
 
@@ -144,6 +148,36 @@ subtest 'clients that read nothing' => sub {
     $_->leave for $slow, $never;
     $self->end;
 };
+
+# A client that lags behind a send buffer of some megabytes reads a little at a time: for long, its socket has no room. Each row:
+# the server, and how many processes of relays there may be.
+for (['Starman', 1], ['Starman', 0], ['Twiggy', 1], ['Twiggy', 0]) {
+    my ($name, $relays) = @$_;
+    subtest "$name, a client that reads slowly, in " . ($relays ? 'a process' : 'the worker') => sub {
+        my $self   = start($name, 0, env => {HUB_RELAYS => $relays});
+        my $client = Testing::SlowReader->get($self->{server}->port, '/impatient', segment => 32_767);
+        my $hub    = $self->hub;
+        ok $client->read_until(qr/^id: /m), 'a stream begins';
+        ok has_relays($self, $relays),      'it has a process, if there may be one';
+        $hub->publish(news => 'x' x 20_000) for 1 .. 250;
+        my $longest = 0;
+        my $last    = my $began = time;
+
+        while ($last - $began < $SLOW_READS) {
+            sleep 0.2;
+            $longest = max($longest, time - $last);
+            $last    = time;
+            sysread $client->{socket}, my $bytes, 16_384 or last;
+        }
+    SKIP: {
+            skip 'this process was stopped for too long', 2 if $longest > 0.8;
+            is $hub->subscribers('news'), 1, 'it is not ended';
+            ok wait_until($DEADLINE, sub { !$hub->subscribers('news') }), 'it is ended when it reads nothing more';
+        }
+        $client->leave;
+        $self->end;
+    };
+}
 
 subtest 'a client that ends TLS only' => sub {
     my $self   = start('Starman', 1);

@@ -6,7 +6,9 @@ use warnings;
 # bytes from the other end go to the server's writer.
 #
 # From then on everything that is written to the stream goes through the native stream, in order. The native stream's
-# settings apply: keepalive, timeout, max_buffered. Both count as one stream in EventSource::XS::stats.
+# settings apply: keepalive, max_buffered. Both count as one stream in EventSource::XS::stats. The timeout is the relay's:
+# only the relay sees whether the client takes something, by the rule for native streams (EventSource::XS::RelayedClient). If
+# the adapter shows no socket, the hub looks at the relay.
 #
 # Under an event loop watchers copy the bytes. While the client reads nothing they copy nothing: the server buffers some 100
 # KB at most, and then the hub sees that the client is slow. If the adapter shows no socket, everything goes to the server at
@@ -21,6 +23,7 @@ use EventSource::XS::SocketPair;
 use EventSource::XS::Stream::Native;
 use EventSource::XS::Stream::Relay::Process;
 use IO::Select;
+use List::Util   qw(max min);
 use Scalar::Util qw(refaddr weaken);
 use Time::HiRes  ();
 
@@ -39,6 +42,10 @@ my $END_TIMEOUT = 1_000;
 
 # The settings of a stream that was opened without them. Plack::App::EventSource gives its own.
 my %DEFAULT = (keepalive => 0, linger => 2, max_buffered => 4_194_304, on_full => 'disconnect', timeout => 60);
+
+# The seconds for which the hub waits for a relay that sees its client. A slow client may let it copy nothing for long. Not
+# endless, as the reactor remembers when it looks next.
+my $HUB_TIMEOUT = 86_400;
 
 # The reasons of an end after which the client may be reading nothing.
 my %READS_NOTHING = map { ($_ => 1) } qw(slow timeout error);
@@ -102,8 +109,17 @@ sub of_or_create {
     my $number = EventSource::XS::_duplicate(fileno $theirs);
     _refuse("no descriptor: $!") if !defined $number;
     my %setting = (%DEFAULT, %{$stream->settings}, is_loop => 1, opening => '');
-    my $native  = EventSource::XS::Stream::Native->open($number, '', %setting);
-    my $self    = bless {address => $address, owner => $$, ours => $ours, native => $native, stream => $stream}, $class;
+    my $timeout = defined $setting{timeout} ? $setting{timeout} : $DEFAULT{timeout};
+    @setting{qw(timeout native_settings)} = (max $HUB_TIMEOUT, $timeout) if $stream->socket;
+    my $native = EventSource::XS::Stream::Native->open($number, '', %setting);
+    my $self   = bless {
+        address => $address,
+        owner   => $$,
+        ours    => $ours,
+        native  => $native,
+        stream  => $stream,
+        timeout => $timeout,
+    }, $class;
     $ours->blocking(0);
     $RELAYS{$address} = $self;
     $stream->route_through($native);
@@ -148,7 +164,10 @@ sub serve {
     my ($adapter, $server) = EventSource::XS::Adapter->of_caller;
     while ($self->{ours} && $self->{stream}->check_open) {
         return $self->_end_with_worker if _is_ending($adapter, $server);
-        last                           if $select->can_read($CHECK_INTERVAL) && !$self->_copy;
+        next                           if !$select->can_read($CHECK_INTERVAL);
+        my $is_full = $self->{stream}->is_full;
+        delete $self->{patience} if !$is_full;
+        last                     if !($is_full ? $self->_wait_for_room : $self->_copy);
     }
     $self->_end;
     return !!1;
@@ -209,22 +228,31 @@ sub _pass_on_when_sent {
     return;
 }
 
-# Under an event loop, copies nothing, and ends the stream if the client takes nothing for the stream's timeout. The hub does
-# not see that while it has little to send.
+# Under an event loop, copies nothing, and ends the stream if the client takes nothing for the stream's timeout. Returns what
+# the relay waits for.
 sub _limit_silence {
     my $self = shift;
     delete @$self{qw(look watch)};
     weaken $self;
-    my $loop    = EventSource::XS::Loop->current or return;
-    my $timeout = $self->{stream}->settings->{timeout};
-    $timeout = $DEFAULT{timeout} if !defined $timeout;
-    my $wait = $self->{watch} = {};
-    weaken $wait;
-    my $begin = sub {
-        $wait->{timer} = $loop->after($timeout, sub { $self->{native}->close('timeout') if $self && $self->{native} });
+    my $loop     = EventSource::XS::Loop->current or return {};
+    my $patience = EventSource::XS::RelayedClient->new;
+    my $watch    = $self->{watch} = {};
+    weaken(my $known = $watch);
+    my $look = $watch->{look} = sub {
+        return if !$known || !$self || !$self->{native};
+        my $seconds = $self->_look($patience);
+        return $self->_shut_down('timeout') if !defined $seconds;
+        return $known->{timer} = $loop->after($seconds, $known->{look});
     };
-    $wait->{room} = $loop->writable($self->{stream}->socket, $begin);
-    return $begin->();
+    $look->();
+    return $watch;
+}
+
+# Returns the seconds until the next look at a client whose socket is full; undef if the client is dead.
+sub _look {
+    my ($self, $patience) = @_;
+    my $number = $self->{stream}->descriptor;
+    return defined $number ? $patience->look($number, $self->{timeout}) : $self->{timeout};
 }
 
 # The hub process has not taken the relay yet.
@@ -238,8 +266,22 @@ sub _wait_for_client {
     my $self = shift;
     weaken $self;
     my $loop = EventSource::XS::Loop->current or return;
-    $self->{watch} = $loop->writable($self->{stream}->socket, sub { $self->_wait_for_hub if $self });
+    $self->_limit_silence->{room} = $loop->writable($self->{stream}->socket, sub { $self->_wait_for_hub if $self });
     return;
+}
+
+# Without an event loop, waits for a while until the client reads again. Returns false if it is dead: then the stream has ended,
+# and nothing waits for that client.
+sub _wait_for_room {
+    my $self    = shift;
+    my $socket  = $self->{stream}->socket;
+    my $seconds = $self->_look($self->{patience} ||= EventSource::XS::RelayedClient->new);
+    if (defined $seconds) {
+        IO::Select->new($socket)->can_write(min $CHECK_INTERVAL, $seconds);
+        return !!1;
+    }
+    $self->_shut_down('timeout');
+    return !!0;
 }
 
 # Under an event loop, waits for bytes from the hub. While the client reads nothing, the relay reads nothing:
@@ -284,14 +326,17 @@ sub _refuse {
     return EventSource::Error->throw(code => 'unavailable', message => "EventSource::Hub: $error");
 }
 
-# The hub has ended the stream of a client that reads nothing. Nobody may wait for that client, so its socket is shut
-# down; the server would wait until it reads.
+# The hub has ended the stream of a client that reads nothing, or this relay does. Nobody may wait for that client, so its socket
+# is shut down; the server would wait until it reads.
 sub _shut_down {
     my ($self, $reason) = @_;
     return if !$READS_NOTHING{$reason} || !$self->{ours} || $self->{owner} != $$;
-    my $socket = $self->{stream}->socket;
-    $self->_end;
+    my ($stream, $native) = @$self{qw(stream native)};
+    my $socket = $stream->socket;
+    $native->close($reason);    # has no effect if the hub has ended it
     shutdown $socket, 2 if $socket && defined fileno $socket;
+    $self->close;
+    $stream->end($reason);
     return;
 }
 

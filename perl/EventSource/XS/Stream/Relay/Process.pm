@@ -25,6 +25,7 @@ use EventSource::XS::Stream::Child;
 use IO::Handle;
 use IO::Poll qw(POLLERR POLLHUP POLLIN POLLNVAL POLLOUT);
 use IO::Select;
+use List::Util  qw(min);
 use POSIX       ();
 use Socket      qw(AF_UNIX MSG_DONTWAIT SOCK_DGRAM pack_sockaddr_un);
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
@@ -261,17 +262,19 @@ sub _wait_for_room {
     my $began = clock_gettime(CLOCK_MONOTONIC);
     my $poll  = IO::Poll->new;
     $poll->mask($self->{client} => POLLOUT | $POLLRDHUP);
-    for (my $waits = 0;; $waits = 1) {
-        my $count   = $poll->poll($waits ? $CHECK_INTERVAL : 0);
+    my $patience = EventSource::XS::RelayedClient->new;
+    my $seconds  = 0;
+    while (defined $seconds) {
+        my $count   = $poll->poll(min $CHECK_INTERVAL, $seconds);
         my $events  = $count > 0 ? $poll->events($self->{client}) : 0;
-        my $is_away = $waits && $self->_is_hub_away;
+        my $is_away = $seconds && $self->_is_hub_away;
         $self->{was_slow} ||= $is_away;
         return !!0 if $events & $LEFT;
         return !!1 if $events & POLLOUT;
-        my $limit = $is_away ? $self->{linger} : $self->{timeout};
-        return !!0 if clock_gettime(CLOCK_MONOTONIC) - $began >= $limit;
+        return !!0 if $is_away && clock_gettime(CLOCK_MONOTONIC) - $began >= $self->{linger};
+        $seconds = $patience->look($self->{number}, $self->{timeout});
     }
-    return;
+    return !!0;
 }
 
 # Runs code, and shuts the client's socket down if that takes too long.
