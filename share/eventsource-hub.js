@@ -805,14 +805,16 @@ class Hub extends EventTarget {
   // A browser may keep a page that its user has left: its stream ends, and is joined again when the user comes back.
   #watchPage() {
     const { request } = this.stream;
-    const on = (type, then) => globalThis.addEventListener?.(type, then, { signal: this.#ends.signal });
+    const on = (type, then) => globalThis.addEventListener?.(type, then, { signal: this.#ends.signal, capture: true });
     on('pagehide', () => isRepeatable(request, this.lastEventId) ? this.#leave(true) : this.#fail(CLOSED, 0));
     on('pageshow', event => {
       if (!event.persisted) return;
       this.readyState = CONNECTING;
       this.#join();
     });
-    on('online', () => isRepeatable(request, this.lastEventId) && this.#bus?.send({ call: 'renew' }));
+    const renew = () => isRepeatable(request, this.lastEventId) && this.#bus?.send({ call: 'renew' });
+    on('online', renew);
+    on('resume', renew);                  // Chromium sends a page that was frozen no more of its responses
     on('visibilitychange', () => document.hidden || this.#bus?.send({ call: 'wake' }));
   }
 }

@@ -33,6 +33,21 @@ sub seen_ok {
 
 sub close_all { $_->close for $tabs->tabs; return }
 
+# Chromium freezes pages in the background, and sends one that was frozen no more of its responses.
+subtest 'the tab that reads the stream is frozen' => sub {
+    $tabs->open(without => 'SharedWorker') for 1, 2;
+    my $leader = $tabs->leader;
+    my $freeze = sub { $tabs->browser->ask_in($leader, 'Page.setWebLifecycleState', state => shift) };
+    $leader->evaluate(q{document.addEventListener('resume', () => window.isBack = true), 1});
+    $freeze->('frozen');
+    $tabs->publish(5);
+    $freeze->('active');
+    $leader->wait_for('window.isBack', 'it is there again');
+    $tabs->publish(5);
+    $tabs->each_has_all_ok('each tab has what was published meanwhile');
+    close_all();
+};
+
 subtest 'the server is killed, and started on the same port' => sub {
     $tabs->open for 1, 2;
     kill KILL => -$tabs->server->pid;
