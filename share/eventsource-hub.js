@@ -225,8 +225,8 @@ function locate(type, data, keyField) {
 }
 
 // What a tab knows of a stream: the newest event of each key, the last events, and the position. An entry is an event with
-// the id before it: so a tab knows whether it is the next one. The entries of a state are no history, until it is complete: each
-// has the name of that state.
+// the id before it: so a tab knows whether it is the next one. The entries of a state are no history, until it is complete:
+// each has the name of that state.
 class Replica {
   #ring = [];
   #state = new Map();

@@ -1150,8 +1150,8 @@ of the others what is left: if it ends meanwhile, some of that may come twice.
 
 =item label, member
 
-Callbacks that return the labels of the stream, a list (L</Who reads>, L<EventSource::Browser/Who reads>), and its member, one hash
-(L<EventSource::Presence/MEMBERS>), or C<undef>. For members in several channels call L</subscribe> for each, in a handler.
+Callbacks that return the labels of the stream, a list (L</Who reads>, L<EventSource::Browser/Who reads>), and its member, one
+hash (L<EventSource::Presence/MEMBERS>), or C<undef>. For members in several channels call L</subscribe> for each, in a handler.
 
 =item methods, origins
 

@@ -9,7 +9,7 @@
 #   /spawn         a stream whose handler pushes what spawn returns or throws
 #   /pushed?COUNT  behind such a filter: a handler that pushes so often, and subscribes
 #   /late?COUNT    the same behind a filter that is one write late
-#   /impatient     as /filtered, with a timeout of a second
+#   /impatient     as /filtered, with a timeout of a second; /patient: of two
 #   /unread?COUNT  as /pushed, with a timeout of a second
 #   /push?PID,DATA the worker with that id pushes to the streams of /served that it holds
 #   /close?PID     it closes them
@@ -174,6 +174,7 @@ builder {
     mount '/dies' => filter(
         Plack::App::EventSource->new(handler_cb => sub { $hub->serve($_[0], 'news'); die "on purpose\n" })->to_app);
     mount '/impatient' => filter($hub->to_app(channels => sub { return 'news' }, timeout => 1));
+    mount '/patient'   => filter($hub->to_app(channels => sub { return 'news' }, timeout => 2));
     mount '/spawn'     => Plack::App::EventSource->new(handler_cb => \&spawn)->to_app;
     mount '/push' => of_worker(
         sub {

@@ -1,5 +1,5 @@
-# Tabs that share a stream, in a random model of browsers and their network (tabs_model.mjs), which t/browser/tabs*.t has in real
-# ones: workers and leading tabs that end, a state that comes slowly, gaps while a tab is away, clocks, other users.
+# Tabs that share a stream, in a random model of browsers and their network (tabs_model.mjs), which t/browser/tabs*.t has in
+# real ones: workers and leading tabs that end, a state that comes slowly, gaps while a tab is away, clocks, other users.
 # EVENTSOURCE_XS_STEPS is the number of seeds, EVENTSOURCE_XS_SEED the first one.
 
 use lib 't/lib';

@@ -326,8 +326,8 @@ sub _refuse {
     return EventSource::Error->throw(code => 'unavailable', message => "EventSource::Hub: $error");
 }
 
-# The hub has ended the stream of a client that reads nothing, or this relay does. Nobody may wait for that client, so its socket
-# is shut down; the server would wait until it reads.
+# The hub has ended the stream of a client that reads nothing, or this relay does. Nobody may wait for that client, so its
+# socket is shut down; the server would wait until it reads.
 sub _shut_down {
     my ($self, $reason) = @_;
     return if !$READS_NOTHING{$reason} || !$self->{ours} || $self->{owner} != $$;
