@@ -119,11 +119,6 @@ sub state_of_worker {
     );
 }
 
-# A setting whose numeric value dies, like a signal handler that runs while the stream is opened.
-package DyingNumber {
-    use overload '""' => sub { 1_048_576 }, '0+' => sub { die "by a foreign exception\n" }, fallback => 0;
-}
-
 my $state  = answer(\&state_of_worker);
 my $tagged = source(\&hold, headers => [ETag => '"stream"']);
 
@@ -139,7 +134,6 @@ builder {
         };
     };
     mount '/state'            => $state;
-    mount '/dies-in-opening'  => source(\&hold, max_buffered => bless [], 'DyingNumber');
     mount '/plain'            => answer(sub { 'plain' });
     mount '/native'           => source(\&hold, @BOUNDED);
     mount '/must-be-native'   => source(\&hold, native => 1);

@@ -20,7 +20,17 @@ my %JSON = (
     'space of all kinds'    => " { \"a\"\t:\r\n[ ] , \"b\" : { } } ",
     'a string of any bytes' => "\"\xFF\x7F\"",
 );
-my %MISTAKE = ('' => 0, '[1,]' => 3, '{"a":01}' => 6, '[1 2]' => 3, '{"a"}' => 4, '[}' => 1, '"a' => 2, '1 x' => 2);
+my %MISTAKE = (
+    ''         => 0,
+    '{"a":}'   => 5,
+    '[1,]'     => 3,
+    '{"a":01}' => 6,
+    '[1 2]'    => 3,
+    '{"a"}'    => 4,
+    '[}'       => 1,
+    '"a'       => 2,
+    '1 x'      => 2
+);
 
 sub mistake_at { return EventSource::XS::JSONText->mistake_at($_[0]) }
 

@@ -27,9 +27,12 @@ sub mistake_at {
         while (1) {
             /\G$SPACE/gc;
             if (/\G([\[{])$SPACE/gc) {
+                my $is_object = $1 eq '{';
                 $open .= $1;
-                return pos if $1 eq '{' && !/\G\}/ && !_skip_key();
-                next       if !/\G[\]}]/;
+                if (!($is_object ? /\G\}/ : /\G\]/)) {
+                    return pos if $is_object && !_skip_key();
+                    next;
+                }
             }
             elsif (!/\G$LITERAL/gc && !_skip_string()) { return pos }
             return pos if !_skip_end(\$open);

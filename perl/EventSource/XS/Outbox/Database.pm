@@ -121,7 +121,7 @@ sub insert {
 # not swallow ours.
 sub lend {
     my ($class, $dbh, $code) = @_;
-    my %ours   = (%ATTRIBUTES, $class->attributes);
+    my %ours   = (%ATTRIBUTES, $class->attributes($dbh));
     my $theirs = $dbh->{HandleError};
     $ours{HandleError} = sub { &$theirs; return !!0 }
         if $theirs;
@@ -142,7 +142,7 @@ sub look {
 # operator should know of the database, undef if there is nothing.
 sub attach {
     my ($self, $dbh) = @_;
-    my %ours = (%ATTRIBUTES, $self->attributes, AutoCommit => 1);
+    my %ours = (%ATTRIBUTES, $self->attributes($dbh), AutoCommit => 1);
     $dbh->{$_} = $ours{$_} for keys %ours;
     $self->{dbh} = $dbh;
     $self->prepare_handle;
@@ -313,7 +313,7 @@ sub waiting {
 
 # Methods that a subclass may have, too
 
-# Attributes of the driver, beside those of DBI.
+# Attributes of a handle's driver, beside those of DBI.
 sub attributes { return () }
 
 sub bytes_of { return $_[1] }

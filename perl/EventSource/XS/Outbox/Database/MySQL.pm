@@ -10,6 +10,9 @@ use parent 'EventSource::XS::Outbox::Database';
 
 sub ago { return "NOW(6) - INTERVAL $_[1] SECOND" }
 
+# A prepared statement of DBD::mysql takes memory for the longest text that a column can have, 4 GB.
+sub attributes { return $_[1]{Driver}{Name} eq 'mysql' ? (mysql_server_prepare => 0) : () }
+
 sub bytes_of { return "CAST($_[1] AS BINARY)" }
 
 sub descriptor { return undef }
