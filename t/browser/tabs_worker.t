@@ -47,6 +47,7 @@ subtest 'before a tab has heard it' => sub {
 subtest 'before a new tab has a position' => sub {
     my $tabs = Testing::Tabs->start('Chromium', position => 'none');
     $tabs->open(waits => 1)->wait_for('window.hub?.readyState === 1', 'a tab has its stream');
+    ok wait_until($DEADLINE, sub { $tabs->streams == 1 }), 'the hub has it, too';
     $tabs->publish(5);
     my $other = open_waiting($tabs);
     $tabs->publish(5);
