@@ -138,13 +138,14 @@ sub look {
 
 # Methods of a follower, which die with what DBI says
 
-# Takes a handle, which is the follower's own, but for the attributes that an application gives all its handles. Returns what an
-# operator should know of the database, undef if there is nothing.
+# Takes a handle, which is the follower's own, but for the attributes that an application gives all its handles. A statement may
+# take so many seconds. Returns what an operator should know of the database, undef if there is nothing.
 sub attach {
-    my ($self, $dbh) = @_;
+    my ($self, $dbh, $seconds) = @_;
     my %ours = (%ATTRIBUTES, $self->attributes($dbh), AutoCommit => 1);
     $dbh->{$_} = $ours{$_} for keys %ours;
     $self->{dbh} = $dbh;
+    $self->bound_statements($seconds || 4);
     $self->prepare_handle;
     $self->_restore_lease if !defined $self->_version;
     my $problem = $self->problem_of_version;
@@ -397,8 +398,11 @@ sub _version {
         ($version) = $self->{dbh}->selectrow_array("SELECT version FROM $self->{table}_follower WHERE id = 1");
         1;
     };
-    my $make = 'eventsource outbox --schema ' . $self->schema_kind;
-    die EventSource::XS::Reason->of($@) . qq{: are the tables there? "$make" prints the SQL that makes them\n};
+    my $make   = 'eventsource outbox --schema ' . $self->schema_kind;
+    my $reason = EventSource::XS::Reason->of($@);
+    $reason .= qq{: are the tables there? "$make" prints the SQL that makes them}
+        if $reason =~ /no such table|n[o']t exist|permission/i;
+    die "$reason\n";
 }
 
 1;

@@ -50,7 +50,7 @@ my $REFUSED_FOR  = 300;
 
 # Arguments: connect_database and connect_hub, code that returns a handle of DBI and an EventSource::Hub::Process;
 # database_for, code that returns an EventSource::XS::Outbox::Database for a handle; keep, lease and poll, numbers of seconds;
-# report, code that must not die; process, the number that names the holder; wait_for, code that learns what a step is going to
+# report, code that must not die; process and serial, which name the holder; patience, the seconds of a step; wait_for, code that learns what a step is going to
 # wait for, the database or the hub; was_away, whether the database has not answered before; clock, code for tests.
 sub new {
     my ($class, %given) = @_;
@@ -62,7 +62,8 @@ sub new {
         delayed     => {},                                       # by their groups: rows that are refused for now
         taken       => 0,                                        # rows, by the hub
         held_until  => 0,
-        holder      => _holder($given{process}),
+        holder      => _holder(@given{qw(process serial)}),
+        patience    => 10,
         is_drained  => 0,
         next_expiry => 0,
         wait_for    => sub { },
@@ -107,8 +108,9 @@ sub stop {
 
 # The machine and the process, and what no other follower has.
 sub _holder {
-    my $process = shift;
-    return join ' ', Sys::Hostname::hostname(), defined $process ? $process : $$, sprintf '%08x', rand 2**32;
+    my ($process, $serial) = @_;
+    return join ' ', Sys::Hostname::hostname(), defined $process ? $process : $$,
+        defined $serial ? $serial : sprintf '%08x', rand 2**32;
 }
 
 sub _step {
@@ -125,10 +127,12 @@ sub _step {
 }
 
 sub _attach {
-    my $self     = shift;
-    my $dbh      = $self->{connect_database}->();
+    my $self = shift;
+    my $dbh  = $self->{connect_database}->();
+    $self->{wait_for}->('database');    # connect may have used the alarm
     my $database = $self->{database_for}->($dbh);
-    my $caution  = $database->attach($dbh);
+    my $caution =
+        $database->attach($dbh, $self->{patience} * 0.4);    # two in a step: one that fails, and the end of the lease
     $self->_note(caution => $caution) if defined $caution;
     $self->{database}     = $database;
     $self->{next_renewal} = 0;

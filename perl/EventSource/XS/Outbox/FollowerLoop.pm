@@ -77,6 +77,7 @@ sub _new {
     return bless {
         patience => $lease > $PATIENCE ? $lease : $PATIENCE,
         process  => $$,
+        serial   => sprintf('%08x', rand 2**32),               # the next process has the lease of the one before
         %given
     }, $class;
 }
@@ -152,7 +153,7 @@ sub _start {
     local ($@, $SIG{__DIE__});
     eval {
         $self->{running} = EventSource::XS::Outbox::FollowerProcess->start(
-            follower => sub { $make->(was_away => $was_away, @_) },
+            follower => sub { $make->(was_away => $was_away, serial => $self->{serial}, @_) },
             patience => $self->{patience}
         );
         1;

@@ -84,7 +84,8 @@ sub _run {
     $CHILD->default_signals;
     ## no critic (RequireLocalizedPunctuationVars)
     @SIG{qw(INT TERM)} = (sub { $is_ended = 1 }) x 2;
-    $0 = 'eventsource outbox (follower)';
+    $SIG{HUP}          = 'IGNORE';                          # of a terminal: whoever has started this process decides
+    $0                 = 'eventsource outbox (follower)';
     ## use critic
     my %files = map { $_ => 1 } grep { defined } map { $class->file_of("/dev/fd/$_") } @{$given{numbers}};
     $CHILD->silence_descriptors(@given{qw(null numbers)}, map { fileno $_ } $leash, $reports);
@@ -95,6 +96,7 @@ sub _run {
     my $patience = $given{patience};
     my $follower = $given{follower}->(
         files    => \%files,
+        patience => $patience,
         process  => $given{process},
         report   => sub { _write($leash, $_[0]) },
         wait_for => sub { alarm($_[0] eq 'database' ? $patience : 0) },    # calls of the hub have a deadline

@@ -13,6 +13,13 @@ sub ago { return "NOW(6) - INTERVAL $_[1] SECOND" }
 # A prepared statement of DBD::mysql takes memory for the longest text that a column can have, 4 GB.
 sub attributes { return $_[1]{Driver}{Name} eq 'mysql' ? (mysql_server_prepare => 0) : () }
 
+sub bound_statements {
+    my ($self, $seconds) = @_;
+    $self->{dbh}->do(sprintf 'SET SESSION %s_timeout = %d', $_, $seconds < 1 ? 1 : $seconds)
+        for qw(lock_wait innodb_lock_wait);
+    return;
+}
+
 sub bytes_of { return "CAST($_[1] AS BINARY)" }
 
 sub descriptor { return undef }

@@ -13,6 +13,13 @@ sub ago { return "now() - $_[1]::double precision * interval '1 second'" }
 
 sub attributes { return (pg_placeholder_dollaronly => 0) }
 
+# A follower that is ended while it waits for a lock leaves a process of the server, which waits for that.
+sub bound_statements {
+    my ($self, $seconds) = @_;
+    $self->{dbh}->do('SET statement_timeout = ' . int 1000 * $seconds);
+    return;
+}
+
 # The socket, readable when a notification has come.
 sub descriptor { return $_[0]{dbh}{pg_socket} }
 

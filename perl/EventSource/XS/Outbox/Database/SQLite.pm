@@ -8,8 +8,6 @@ use warnings;
 use parent 'EventSource::XS::Outbox::Database';
 use EventSource::XS::Outbox::FollowerProcess;
 
-my $BUSY = 5000;    # milliseconds that a statement waits for a writer
-
 # The first version without the WAL-reset defect (https://sqlite.org/wal.html#walresetbug), and the releases of older versions
 # that are mended, too.
 my $MENDED = 51;
@@ -20,6 +18,12 @@ my %MENDED = (44 => 6, 50 => 7, 51 => 3);
 sub ago { return $_[0]->now . " - $_[1]" }
 
 sub attributes { return (sqlite_see_if_its_a_number => 0) }
+
+sub bound_statements {
+    my ($self, $seconds) = @_;
+    $self->{dbh}->sqlite_busy_timeout(int 1000 * $seconds);
+    return;
+}
 
 # A producer may have written blobs.
 sub bytes_of { return "CAST($_[1] AS BLOB)" }
@@ -74,7 +78,6 @@ sub prepare_handle {
         . ' open, and SQLite loses its locks when another one is forked: have connect open it alone, or run'
         . qq{ "eventsource outbox" as a process of its own\n}
         if defined $self->{file} && $self->{files}{$self->{file}};
-    $self->{dbh}->sqlite_busy_timeout($BUSY);
 
     # A row that was written without the table's checks could not be set aside with them.
     $self->{dbh}->do('PRAGMA ignore_check_constraints = ON');
