@@ -347,8 +347,9 @@ class Host {
     this.send = this.hear = () => {};
   }
 
-  // A new tab waits for an open stream: whether it may read what the others have been sent, the server says. One whose last
-  // id is not known waits, too: the stream may come to it, until it has been open for two seconds.
+  // A new tab waits for an open stream: whether it may read what the others have been sent, the server says, unless the tab
+  // came before the request. One whose last id is not known waits, too: the stream may come to it, until it has been open for
+  // two seconds.
   hear(message, from, isLate) {
     const { hello, last, inState, call } = message;
     if (call) this.#source[call]();
@@ -470,6 +471,7 @@ function serveTabs() {
   globalThis.onconnect = ({ ports: [port] }) => {
     let stream;
     port.onmessage = ({ data }) => {
+      data.came = now();
       if (data.key) {
         stream = hosts.get(data.key) ?? open(data);
         stream.ports.add(port);
@@ -528,7 +530,7 @@ function joinLeader(hub, fail) {
   const { locks } = navigator;
   const me = newId();
   let channel, host, release = () => {};
-  const send = message => host ? host.hear(message, me) : channel.postMessage({ ...message, seed: undefined, from: me });
+  const send = message => host ? host.hear({ ...message, came: 0 }, me) : channel.postMessage({ ...message, seed: undefined, from: me });
   locks.request(NAME + key, { signal: gone.signal }, () => {
     if (gone.signal.aborted) return;      // Chromium may grant a lock all the same
     host = new Host(request, hub.replica.seed, (message, to) => {
@@ -558,7 +560,7 @@ function joinLeader(hub, fail) {
 
 function beAlone(hub) {
   const host = new Host(hub.stream.request, hub.replica.seed, message => hub.receive(message));
-  queueMicrotask(() => host.hear(hub.greeting));
+  queueMicrotask(() => host.hear({ ...hub.greeting, came: 0 }));
   return { send: message => host.hear(message), leave: () => host.close() };
 }
 

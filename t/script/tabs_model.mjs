@@ -194,6 +194,7 @@ class Browser {
   worker;
   clock = 0;                              // how far it was set
   users = ['nobody'];                     // whose cookies it has had
+  #ticks = 0;                             // a clock moves between two looks
   #locks = new Map();
   #channels = new Set();
 
@@ -235,7 +236,7 @@ class Browser {
     const clear = entry => { if (entry) entry.isCancelled = entry.task.isCancelled = true };
     const scope = {
       document: undefined,
-      performance: {now: () => schedule.now},
+      performance: {now: () => schedule.now + (this.#ticks += 1e-6)},
       Date: {now: () => schedule.now + this.clock, parse: Date.parse},
       Math: Object.assign(Object.create(Math), {random: random.next}), JSON, Object, Map, Set, Promise, Error, Event, EventTarget, MessageEvent, AbortController, Infinity, Symbol,
       Headers, Request, URL, TextDecoder, unescape, encodeURIComponent,
@@ -259,6 +260,7 @@ class Browser {
     const asked = {'Content-Type': 'text/event-stream', 'EventSource-Owner': this.user};
     return new Promise((resolve, reject) => {
       if (method === 'HEAD') {
+        process.hasAsked = true;
         return schedule.after(this.delay(), process, () => {
           if (this.isAway) reject(new Error('away'));
           else resolve({status: 200, ok: true, headers: new Headers({...asked, 'EventSource-Owner': this.user})});
@@ -494,7 +496,8 @@ async function runSeed(seed) {
   const server = new Server(schedule, random, hasState, random.pick([5, 1000, 1000]));
   const browser = new Browser(schedule, random, server);
   const hasWorker = random.chance(0.6), hasLogins = random.chance(0.3);
-  const options = {history: random.pick([1e6, 1e6, 500]), keepalive: 30};
+  const share = random.chance(0.9);
+  const options = {history: random.pick([1e6, 1e6, 500]), keepalive: 30, share};
   const old = new Map();
   const logs = (epoch, seq) => epoch === server.epoch ? server.state(seq) : old.get(epoch).state(seq);
   const checks = [];
@@ -558,17 +561,19 @@ async function runSeed(seed) {
   publish();
   await schedule.until(schedule.now + 60000);
   const troubles = checks.flatMap(({troubles}) => troubles.slice(0, 3));
-  for (const {check, hub, opened} of browser.pages) {
+  for (const {check, hub, opened, hasAsked} of browser.pages) {
+    if (!share && hasAsked) troubles.push('a tab asks whose its own stream is');
     if (hub.readyState === 2 && opened < browser.users.length) continue;
     if (!check.isDone) troubles.push(`a tab is at ${check.where}, not at ${server.epoch}-${server.last}`);
     else check.compare();
   }
-  if (server.streams.size !== 1 && browser.users.length === 1) troubles.push(`there are ${server.streams.size} streams`);
+  const expected = share ? 1 : browser.pages.length;
+  if (server.streams.size !== expected && browser.users.length === 1) troubles.push(`there are ${server.streams.size} streams`);
   return {
     troubles,
     events: checks.reduce((sum, {events}) => sum + events, 0),
     gaps: checks.reduce((sum, {gaps}) => sum + gaps, 0),
-    way: `${hasWorker ? 'worker' : 'leader'}${hasState ? ', state' : ''}, history ${options.history}, kept ${server.kept}`,
+    way: `${share ? hasWorker ? 'worker' : 'leader' : 'alone'}${hasState ? ', state' : ''}, history ${options.history}, kept ${server.kept}`,
   };
 }
 
