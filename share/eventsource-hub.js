@@ -169,9 +169,12 @@ class Source {
       this.#read = now();
       parser.push(decoder.decode(part.value, { stream: true }));
       this.#retry = parser.retry ?? this.#retry;
-      this.lastEventId = parser.lastEventId;
+      const { lastEventId } = parser;
+      if (events.length) this.#attempt = 0;
+      // An id without an event is a position for whoever reads the stream next, too.
+      if (lastEventId !== (events.at(-1) ?? this).lastEventId) events.push({ data: '', lastEventId });
+      this.lastEventId = lastEventId;
       if (!events.length) continue;
-      this.#attempt = 0;
       const taken = events;
       events = [];
       this.#read = Infinity;              // as long as they are not taken
@@ -225,8 +228,8 @@ function locate(type, data, keyField) {
 }
 
 // What a tab knows of a stream: the newest event of each key, the last events, and the position. An entry is an event with
-// the id before it: so a tab knows whether it is the next one. The entries of a state are no history, until it is complete:
-// each has the name of that state.
+// the id before it: so a tab knows whether it is the next one; without a type it is an id only. The entries of a state are no
+// history, until it is complete: each has the name of that state.
 class Replica {
   #ring = [];
   #state = new Map();
@@ -315,7 +318,7 @@ class Replica {
   // What a new tab is given, and one that lacks too much.
   anew(hasGap) {
     const { gap, position, start } = this.request;
-    const tail = this.#ring.filter(({ at, type }) => !at && type !== position).slice(start || Infinity);
+    const tail = this.#ring.filter(({ at, type }) => !at && type && type !== position).slice(start || Infinity);
     const kept = new Set([...this.state, ...tail]);
     const entries = this.seed.entries.filter(entry => kept.has(entry));
     const own = { id: this.last, prev: this.last, inState: this.inState, line: this.line };
@@ -732,7 +735,7 @@ class Hub extends EventTarget {
     if (leads) this.greet();
     // A welcome may be late, and answer what the tab has asked before.
     if (welcome && (asked !== replica.last || this.#isWelcome && asked)) return;
-    if (readyState === OPEN && this.readyState === CONNECTING) {
+    if (readyState === OPEN && this.readyState === CONNECTING && (welcome || this.#isWelcome)) {
       this.readyState = OPEN;
       this.dispatchEvent(new Event('open'));
     }
@@ -767,8 +770,8 @@ class Hub extends EventTarget {
       this.#settle[0](this);
     }
     if (this.readyState === CLOSED) return;
-    const event = new MessageEvent(type, { data, lastEventId: id, origin });
-    this.dispatchEvent(event);
+    const event = type && new MessageEvent(type, { data, lastEventId: id, origin });
+    if (event) this.dispatchEvent(event);
     this.#reader?.(event);
     if (id === FINISHED) this.close();
   }

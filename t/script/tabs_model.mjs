@@ -432,6 +432,7 @@ class Check {
   #last = [0, 0];                         // epoch and number of the last event
   #isPartial = true;                      // until a position completes the state; without a state, until the first event
   #plain = new Set();
+  #first;                                 // the last event with which it may begin
 
   constructor(page, server, logs, users) {
     const {hub} = page;
@@ -439,10 +440,19 @@ class Check {
     hub.addEventListener('gap', () => {
       this.gaps++;
       this.#isPartial = true;
-      this.isAfterGap = true;
     });
+    hub.addEventListener('open', () => this.#open());
     hub.addEventListener('position', ({lastEventId}) => this.#position(lastEventId));
     hub.onmessage = ({lastEventId, data}) => this.#event(lastEventId, data[0] !== '{', data);
+  }
+
+  // A tab misses nothing from the first position of its stream, which has come when that has lasted.
+  #open() {
+    const {server} = this;
+    const stream = [...this.page.streams ?? server.streams].at(-1), {epoch, last} = server;
+    server.schedule.after(1000, this.page, () => {
+      if (!server.hasState && !this.events && !this.gaps && server.streams.has(stream)) this.#first ??= [epoch, last + 1];
+    });
   }
 
   #event(id, isPlain, data) {
@@ -457,6 +467,9 @@ class Check {
       if (data !== this.user) this.#fail(`of ${this.user} has ${id} of ${data}`);
     }
     if (!this.#isPartial && (epoch !== lastEpoch || seq !== last + 1)) this.#fail(`has ${id} after ${lastEpoch}-${last}`);
+    if (this.events === 1 && !this.gaps && this.#first && (epoch !== this.#first[0] || seq > this.#first[1])) {
+      this.#fail(`begins with ${id} after ${this.#first.join('-')}`);
+    }
     this.#last = [epoch, seq];
     if (!this.server.hasState) this.#isPartial = false;
     if (!this.#isPartial) this.compare();
