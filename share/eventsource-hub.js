@@ -393,9 +393,9 @@ class Host {
     look();
   }
 
-  // What all tabs are told when a host has begun. One that has no position yet begins there.
+  // What all tabs are told when a host has begun. One that has no position yet begins there, but has all of a stream without ids.
   get lead() {
-    return { leads: true, ...this.#welcome('', this.replica.anew()) };
+    return { leads: true, ...this.#welcome('', this.replica.since('') ?? this.replica.anew()) };
   }
 
   #welcome(asked, entries) {

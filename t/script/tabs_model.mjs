@@ -73,8 +73,8 @@ class Server {
   streams = new Set();
   asked = 0;
 
-  constructor(schedule, random, hasState, kept) {
-    Object.assign(this, {schedule, random, hasState, kept});
+  constructor(schedule, random, hasState, kept, hasIds) {
+    Object.assign(this, {schedule, random, hasState, kept, hasIds});
   }
 
   get last() { return this.log.length }
@@ -88,6 +88,7 @@ class Server {
 
   text({seq, key, isForgotten}, user) {
     const id = this.id(seq);
+    if (!this.hasIds) return `data: ${JSON.stringify({id, key})}\n\n`;
     if (key === undefined) return `data: ${user}\nid: ${id}\n\n`;
     const data = JSON.stringify({channel: 'c', key, ...isForgotten ? {forget: true} : {data: id}});
     return `data: ${data}\nid: ${id}\n\n`;
@@ -112,6 +113,7 @@ class Server {
 
   // The bytes with which a stream begins.
   begin(lastId, user) {
+    if (!this.hasIds) return 'retry: 100\n\n';
     const position = this.hasState ? `event: position\ndata\nid: ${this.id(this.last)}\n\n` : '';
     const [, epoch, seq, isBeforeGap] = /^(\d+)-(\d+)(-0)?/.exec(lastId ?? '') ?? [];
     const isKnown = +epoch === this.epoch && +seq <= this.last && !isBeforeGap;
@@ -443,7 +445,7 @@ class Check {
     });
     hub.addEventListener('open', () => this.#open());
     hub.addEventListener('position', ({lastEventId}) => this.#position(lastEventId));
-    hub.onmessage = ({lastEventId, data}) => this.#event(lastEventId, data[0] !== '{', data);
+    hub.onmessage = ({lastEventId, data}) => !server.hasIds ? this.#newer(JSON.parse(data)) : this.#event(lastEventId, data[0] !== '{', data);
   }
 
   // A tab misses nothing from the first position of its stream, which has come when that has lasted.
@@ -475,6 +477,15 @@ class Check {
     if (!this.#isPartial) this.compare();
   }
 
+  // A stream without ids cannot resume. But no event comes twice.
+  #newer({id}) {
+    const [epoch, seq] = id.split('-').map(Number);
+    const [lastEpoch, last] = this.#last;
+    this.events++;
+    if (epoch < lastEpoch || epoch === lastEpoch && seq <= last) this.#fail(`has ${id} after ${lastEpoch}-${last}`);
+    this.#last = [epoch, seq];
+  }
+
   #position(id) {
     const [epoch, seq] = id.split('-').map(Number);
     if (this.#isPartial) this.#last = [epoch, seq];
@@ -493,6 +504,7 @@ class Check {
 
   get isDone() {
     const {server} = this;
+    if (!server.hasIds) return this.#last[1] === server.last;
     if (this.#isPartial && !server.hasState) return this.hub.lastEventId === server.id(server.last);  // after a gap
     return `${this.#last}` === `${[server.epoch, server.last]}` && !this.#isPartial;
   }
@@ -505,12 +517,12 @@ class Check {
 async function runSeed(seed) {
   const random = randomOf(seed);
   const schedule = new Schedule();
-  const hasState = random.chance(0.7);
-  const server = new Server(schedule, random, hasState, random.pick([5, 1000, 1000]));
+  const hasIds = random.chance(0.9), hasState = hasIds && random.chance(0.7);
+  const server = new Server(schedule, random, hasState, random.pick([5, 1000, 1000]), hasIds);
   const browser = new Browser(schedule, random, server);
   const hasWorker = random.chance(0.6), hasLogins = random.chance(0.3);
   const share = random.chance(0.9);
-  const options = {history: random.pick([1e6, 1e6, 500]), keepalive: 30, share};
+  const options = {history: random.pick([1e6, 1e6, 500]), keepalive: 30, share, ...hasIds || {key: 'key', start: random.pick([0, -5])}};
   const old = new Map();
   const logs = (epoch, seq) => epoch === server.epoch ? server.state(seq) : old.get(epoch).state(seq);
   const checks = [];
@@ -518,7 +530,7 @@ async function runSeed(seed) {
   const open = () => checks.push(browser.open(hasWorker, options, page => new Check(page, server, logs, browser.users)).check);
   const publish = () => {
     const key = random.chance(0.5) ? random.pick(keys) : undefined;
-    server.publish(hasState && key ? {key, isForgotten: random.chance(0.3)} : {});
+    server.publish((hasState || !hasIds) && key ? {key, isForgotten: random.chance(0.3)} : {});
   };
   for (let at = 0; at < 5; at++) publish();
   open();
@@ -586,7 +598,7 @@ async function runSeed(seed) {
     troubles,
     events: checks.reduce((sum, {events}) => sum + events, 0),
     gaps: checks.reduce((sum, {gaps}) => sum + gaps, 0),
-    way: `${share ? hasWorker ? 'worker' : 'leader' : 'alone'}${hasState ? ', state' : ''}, history ${options.history}, kept ${server.kept}`,
+    way: `${share ? hasWorker ? 'worker' : 'leader' : 'alone'}${hasState ? ', state' : hasIds ? '' : ', no ids'}, history ${options.history}, kept ${server.kept}`,
   };
 }
 
