@@ -143,20 +143,23 @@ class Source {
     }
   }
 
-  // Whose stream a page would be sent now.
-  async findOwner() {
-    return (await this.#ask('HEAD')).headers.get(OWNER);
+  // Whose stream a page would be sent now: of somebody else, as far as is known, if no answer comes.
+  findOwner() {
+    const abort = new AbortController();
+    const late = new Promise(resolve => setTimeout(() => abort.abort(resolve()), MAX_DELAY));
+    return Promise.race([late, this.#ask('HEAD', abort.signal).then(({ headers }) => headers.get(OWNER))]);
   }
 
   async #ask(method, signal) {
-    const { url, headers, body, withCredentials } = this.request;
+    const { url, headers, withCredentials } = this.request;
+    const body = method === 'HEAD' ? undefined : this.request.body;
     const all = new Headers(typeof headers === 'function' ? await headers() : headers);
     if (!all.has('Accept')) all.set('Accept', 'text/event-stream');
     // A header takes bytes: those of the id in UTF-8, as the browser's EventSource sends them.
     if (this.lastEventId) all.set('Last-Event-ID', unescape(encodeURIComponent(this.lastEventId)));
     if (this.#isClosed) this.#abort.abort();
     const credentials = withCredentials ? 'include' : 'same-origin';
-    return fetch(url, { method, headers: all, body: signal && body, credentials, cache: 'no-store', signal });
+    return fetch(url, { method, headers: all, body, credentials, cache: 'no-store', signal });
   }
 
   async #follow(body) {
