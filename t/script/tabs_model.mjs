@@ -280,6 +280,11 @@ class Browser {
       schedule.after(this.delay(), null, () => {
         if (signal.aborted || process.isDead) return;
         if (this.isAway) return schedule.after(0, process, () => reject(new Error('away')));
+        // A server that is overloaded, and a proxy before one that is away.
+        if (this.refusal) {
+          const [status, given] = this.refusal;
+          return schedule.after(this.delay(), process, () => resolve({status, headers: new Headers(given)}));
+        }
         stream = new Stream(server, process, this.rate, asked['EventSource-Owner']);
         process.streams = (process.streams ?? new Set()).add(stream);
         stream.send(server.begin(headers.get('Last-Event-ID'), stream.user));
@@ -437,6 +442,7 @@ class Check {
   #last = [0, 0];                         // epoch and number of the last event
   #isPartial = true;                      // until a position completes the state; without a state, until the first event
   #plain = new Set();
+  #leftAt;                                // the event whose other listener closed
   #first;                                 // the last event with which it may begin
 
   constructor(page, server, logs, users) {
@@ -444,6 +450,7 @@ class Check {
     Object.assign(this, {hub, page, server, logs, users, map: hub.state('c')});
     hub.addEventListener('gap', () => {
       this.gaps++;
+      this.#plain.clear();                // it begins as a later tab, with the events of start
       this.#isPartial = true;
     });
     hub.addEventListener('open', () => this.#open());
@@ -461,6 +468,8 @@ class Check {
   }
 
   #event(id, isPlain, data) {
+    if (this.page.hasLeft && this.hub.readyState !== 2) this.#fail('is open again');
+    if (this.page.hasLeft && this.#leftAt !== id) this.#leftAt ? this.#fail(`has ${id} when it has left`) : this.#leftAt = id;
     const [epoch, seq] = id.split('-').map(Number);
     const [lastEpoch, last] = this.#last;
     this.events++;
@@ -525,7 +534,7 @@ async function runSeed(seed) {
   const browser = new Browser(schedule, random, server);
   const hasWorker = random.chance(0.6), hasLogins = random.chance(0.3);
   const share = random.chance(0.9);
-  const options = {history: random.pick([1e6, 1e6, 500]), keepalive: 30, share, ...hasIds || {key: 'key', start: random.pick([0, -5])}};
+  const options = {history: random.pick([1e6, 1e6, 500]), keepalive: 30, share, start: random.pick([0, 0, -5]), ...hasIds || {key: 'key'}};
   const old = new Map();
   const logs = (epoch, seq) => epoch === server.epoch ? server.state(seq) : old.get(epoch).state(seq);
   const checks = [];
@@ -570,6 +579,23 @@ async function runSeed(seed) {
       browser.users.push(random.pick(['nobody', 'ann', 'bob']));
     }],
     slow: [3, () => { browser.slow = random.pick([500, 2000, undefined]) }],
+    refuse: [2, () => {
+      browser.refusal = random.pick([[429, {'Retry-After': '2'}], [503, {}], [500, {}], [200, {'Content-Type': 'text/html'}]]);
+      schedule.after(random.below(5000), null, () => { browser.refusal = undefined });
+      if (random.chance(0.5)) for (const stream of server.streams) stream.cut();
+    }],
+    // A page closes its stream while it handles an event.
+    leave: [2, () => {
+      if (browser.pages.length < 2) return;
+      const page = random.pick(browser.pages);
+      const type = random.pick(['message', 'open', 'error', 'gap', 'position', 'change', undefined]);
+      const leave = () => {
+        page.hub.close();
+        page.hasLeft = true;
+      };
+      if (!type) leave();
+      else (type === 'change' ? page.check.map : page.hub).addEventListener(type, leave);
+    }],
     away: [1, () => {
       browser.isAway = true;
       schedule.after(random.below(3000), null, () => { browser.isAway = false });
@@ -583,19 +609,20 @@ async function runSeed(seed) {
     await schedule.until(schedule.now + random.pick([0, 1, 10, 50, 300, 1500, 4000]));
   }
   browser.isAtRest = true;
-  browser.isAway = false;
+  browser.isAway = browser.refusal = false;
   for (const page of browser.pages.filter(page => page.isFrozen)) browser.thaw(page);
   await schedule.until(schedule.now + 120000);
   publish();
   await schedule.until(schedule.now + 60000);
   const troubles = checks.flatMap(({troubles}) => troubles.slice(0, 3));
+  browser.pages = browser.pages.filter(page => !page.hasLeft);
   for (const {check, hub, opened, hasAsked} of browser.pages) {
     if (!share && hasAsked) troubles.push('a tab asks whose its own stream is');
     if (hub.readyState === 2 && opened < browser.users.length) continue;
     if (!check.isDone) troubles.push(`a tab is at ${check.where}, not at ${server.epoch}-${server.last}`);
     else check.compare();
   }
-  const expected = share ? 1 : browser.pages.length;
+  const expected = share ? Math.min(1, browser.pages.length) : browser.pages.length;
   if (server.streams.size !== expected && !browser.hasHung && browser.users.length === 1) troubles.push(`there are ${server.streams.size} streams`);
   return {
     troubles,
