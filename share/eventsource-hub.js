@@ -445,10 +445,12 @@ function serveTabs() {
   const open = ({ key, request, seed }) => {
     const began = now();
     const ports = new Set();
+    // A tab may still greet a stream that has ended, when another one has its key.
+    const forget = () => hosts.get(key) === stream && hosts.delete(key);
     const send = (message, to) => {
       const data = JSON.stringify(message);  // it is copied for each tab faster than objects are
       for (const port of to ? [to] : ports) port.postMessage(data);
-      if (message.readyState === CLOSED) hosts.delete(key);
+      if (message.readyState === CLOSED) forget();
       // What the server sends meanwhile is read later, as one message: so nothing waits in a worker that is killed.
       return new Promise(resolve => setTimeout(resolve, Math.min(8, message.entries?.length)));
     };
@@ -467,7 +469,7 @@ function serveTabs() {
       leave(port) {
         if (!ports.delete(port) || ports.size) return;
         stream.host.close();
-        if (hosts.get(key) === stream) hosts.delete(key);
+        forget();
       },
     };
     hosts.set(key, stream);

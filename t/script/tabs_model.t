@@ -19,4 +19,6 @@ is $all->{seeds}, $seeds, 'all seeds';
 cmp_ok $all->{events}, '>', 50 * $seeds, "each tab has each event once, in order, of its user ($all->{gaps} gaps)";
 is join('', @lines), '', 'in each of them';
 
+is qx{node t/script/ended_stream.mjs '$script'}, "2\n", 'a tab that greets an ended stream leaves the next one to later tabs';
+
 done_testing;
