@@ -396,7 +396,7 @@ class Host {
     look();
   }
 
-  // What all tabs are told when a host has begun. One that has no position yet begins there, but has all of a stream without ids.
+  // What all tabs are told when a host has begun. One without a position begins there, but has all of a stream without ids.
   get lead() {
     return { leads: true, ...this.#welcome('', this.replica.since('') ?? this.replica.anew()) };
   }

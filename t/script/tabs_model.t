@@ -1,5 +1,5 @@
-# Tabs that share a stream, in a random model of browsers and their network (tabs_model.mjs), which t/browser/tabs*.t has in
-# real ones: workers and leading tabs that end, a state that comes slowly, gaps while a tab is away, clocks, other users.
+# Tabs that share a stream, in a random model of browsers and a network (tabs_model.mjs), which t/browser/tabs*.t has in real
+# ones: workers and leading tabs that end, a state that comes slowly, gaps while a tab is away, clocks, other users.
 # EVENTSOURCE_XS_STEPS is the number of seeds, EVENTSOURCE_XS_SEED the first one.
 
 use lib 't/lib';
@@ -19,6 +19,7 @@ is $all->{seeds}, $seeds, 'all seeds';
 cmp_ok $all->{events}, '>', 50 * $seeds, "each tab has each event once, in order, of its user ($all->{gaps} gaps)";
 is join('', @lines), '', 'in each of them';
 
-is qx{node t/script/ended_stream.mjs '$script'}, "2\n", 'a tab that greets an ended stream leaves the next one to later tabs';
+is qx{node t/script/ended_stream.mjs '$script'}, "2\n",
+    'a tab that greets an ended stream leaves the next one to later tabs';
 
 done_testing;
