@@ -49,9 +49,10 @@ my $REFUSALS     = 10;                # of a row that is set aside, and the seco
 my $REFUSED_FOR  = 300;
 
 # Arguments: connect_database and connect_hub, code that returns a handle of DBI and an EventSource::Hub::Process;
-# database_for, code that returns an EventSource::XS::Outbox::Database for a handle; keep, lease and poll, numbers of seconds;
-# report, code that must not die; process and serial, which name the holder; patience, the seconds of a step; wait_for, code that learns what a step is going to
-# wait for, the database or the hub; was_away, whether the database has not answered before; clock, code for tests.
+# database_for, code that returns an EventSource::XS::Outbox::Database for a handle; keep, lease and poll, numbers of
+# seconds; report, code that must not die; process and serial, which name the holder; patience, the seconds of a step;
+# wait_for, code that learns what a step is going to wait for, the database or the hub; was_away, whether the database has
+# not answered before; clock, code for tests.
 sub new {
     my ($class, %given) = @_;
     return bless {
