@@ -20,8 +20,8 @@ use URI::Escape qw(uri_unescape);
 my $MAX_REDIRECTS = 20;     # as Fetch, section 4.4
 my $MAX_SHOWN     = 300;    # characters of a message
 
-# What a host has not, also in its escapes (WHATWG URL, section 3.5); libraries write them into the request, or before NUL
-# resolve another name.
+# Characters that no host has, also in its escapes (WHATWG URL, section 3.5); libraries write them into the request, or
+# resolve another name: that before a NUL.
 my $FORBIDDEN = qr{[\0-\x20\x7F#%/<>?\@\\^|]};
 
 # Make an event source that waits for its first request. Options: url (an object of URI), method, headers (an array of pairs),

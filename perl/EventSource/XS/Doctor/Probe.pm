@@ -78,7 +78,7 @@ sub send_and_wait {
     return $token;
 }
 
-# What the hub process says of the probe's channel: its epoch, the readers of the channel, and the kind of its store. Nothing
+# The hub process' answer about the probe's channel: its epoch, the readers of the channel, and the kind of its store. Nothing
 # for a command of the user, or if no process answers.
 sub target {
     my $self = shift;

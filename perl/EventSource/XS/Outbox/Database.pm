@@ -30,7 +30,7 @@ my $MAX_NAME = 63;
 
 my $MAX_PROBLEM = 1000;    # characters
 
-# What a handle needs so that a statement that fails is an exception, and its values are ours. A subclass adds its driver's.
+# The attributes with which a failed statement is an exception, and values are as we read them. A subclass adds its driver's.
 my %ATTRIBUTES = (
     ChopBlanks       => 0,
     FetchHashKeyName => 'NAME_lc',

@@ -314,7 +314,7 @@ sub _delay {
     return !!1;
 }
 
-# What is known of a group ends when its row was not refused again.
+# A group is no longer delayed when its row was not refused again.
 sub _delayed {
     my ($self, $now) = @_;
     my $delayed = $self->{delayed};

@@ -45,10 +45,10 @@ sub start {
     return bless {leash => $ours, pid => $pid, text => ''}, $class;
 }
 
-# Has it end. It still has to give up its lease.
+# Asks the process to end. It still has to give up its lease.
 sub end { return shutdown $_[0]{leash}, 1 }
 
-# What names a file, whatever its path is; undef if it is none.
+# The identity of a file, whatever its path is; undef if it is none.
 sub file_of {
     my ($class, $path) = @_;
     my @stat = stat $path;

@@ -96,7 +96,7 @@ sub true { return '1' }
 
 # Private functions
 
-# What is at the path of the database; undef if nothing is.
+# The file at the path of the database; undef if there is none.
 sub _file_of {
     my $path = $_[0]->sqlite_db_filename;
     return defined $path ? EventSource::XS::Outbox::FollowerProcess->file_of($path) : undef;
