@@ -98,7 +98,7 @@ fn opaque_ids_are_known_after_the_process_was_killed() {
     kill(worker.welcome().pid);
     let mut worker = scene.client_with(opaque);
     let text = resume(&mut worker, 1, "news", &first, "two");
-    assert!(!text.contains("data: one") && !text.contains("gap"), "{text}");
+    assert!(!text.contains("data: one") && !text.contains("event: gap"), "{text}");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn only_evicted_events_cause_a_gap_after_a_restart() {
     stop(&scene, worker.welcome().pid);
     let mut worker = scene.client_with(small);
     let text = resume(&mut worker, 1, "quiet", &quiet, "q2");
-    assert!(!text.contains("gap"), "{text}");
+    assert!(!text.contains("event: gap"), "{text}");
     let text = resume(&mut worker, 2, "busy", &busy, "b19");
     assert!(text.contains("event: gap") && text.matches("data: b").count() == 5, "{text}");
 }
@@ -307,7 +307,7 @@ fn a_store_that_cannot_begin_leaves_the_events_of_before_where_they_are() {
     let given = NamedSettings { store, ..NamedSettings::default() };
     CallConnection::connect(&Scene::start(), &scene.place, Some(given.clone())).expect_err("no folder");
     let text = read_news(&mut job, 1, None, StartPoint::Oldest, "of the job");
-    assert!(!text.contains("gap"), "{text}");
+    assert!(!text.contains("event: gap"), "{text}");
     fs::create_dir(&folder).expect("a folder");
     read_news(&mut scene.client_with(given), 1, None, StartPoint::Oldest, "of the job");
 }
