@@ -50,7 +50,7 @@
 //!
 //! - `frame`: frames in a sequence of bytes that is cut anywhere
 //! - `fields`: the fields of an event
-//! - `settings`, `store`: the settings of hubs and streams, and the health of a hub's store
+//! - `settings`, `store_status`: the settings of hubs and streams, and the health of a hub's store
 //! - `failure`: why a hub process refuses something
 //! - `first_messages`: those of a connection; `version`: which worker is refused because of its version; `hub_name`
 //! - `request`: what a worker sends, `handed_stream` among it; `answer`: what the hub process sends; `message_lists`: both
