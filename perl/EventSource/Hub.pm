@@ -158,6 +158,7 @@ sub history {
     return @events;
 }
 
+# Where each process has a hub of its own, an event reaches only its own streams.
 sub is_unshared { return !$_[0]{per_process} }
 
 # Change the data of a member.
@@ -198,7 +199,6 @@ sub pattern {
     return EventSource::XS::Hub::Pattern->new($pattern);
 }
 
-# Where each process has a hub of its own, an event reaches only its own streams.
 sub position { return $_[0]{stream_settings}{position} }
 
 sub position_event { return $_[0]{position_event} }

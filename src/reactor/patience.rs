@@ -1,4 +1,5 @@
-//! Patience with a client that takes less than it is sent: when is it dead?
+//! When is a client dead that takes nothing? One that is slow, but takes something, is never ended here: its hub decides that
+//! when a log has evicted what it was still to be sent (`gaps`), and a push when its buffer is full.
 //!
 //! The kernel's own timer (`TCP_USER_TIMEOUT`) cannot tell. It ends clients that read all the time but whose window stays
 //! smaller than a segment, which is 64 KB on the loopback interface. After a stall it may count from the beginning of an

@@ -77,22 +77,22 @@ impl<S> StreamRecord<S> {
     }
 }
 
-/// A stream's entry with what its subscription needs.
+/// The record of a stream with what its subscription needs.
 pub(super) type RecordAndHubs<'a, S> = (&'a mut StreamRecord<S>, &'a mut Hubs, &'a mut Vec<Answer>);
 
 impl<I: Io> Reactor<I> {
-    /// Returns the stream's entry. None if the stream is closed, whether or not its slot was reused.
+    /// Returns the record of a stream. None if the stream is closed, whether or not its slot was reused.
     pub(super) fn record(&mut self, id: StreamId) -> Option<&mut StreamRecord<I::Socket>> {
         self.record_and_io(id).map(|(record, _)| record)
     }
 
-    /// Returns the stream's entry together with what makes the system calls.
+    /// Returns the record of a stream together with what makes the system calls.
     pub(super) fn record_and_io(&mut self, id: StreamId) -> Option<(&mut StreamRecord<I::Socket>, &mut I)> {
         let record = self.records.get_mut(id.slot as usize)?.as_mut().filter(|record| record.serial == id.serial)?;
         Some((record, &mut self.io))
     }
 
-    /// Returns the stream's entry together with the hubs.
+    /// Returns the record of a stream together with the hubs.
     pub(super) fn record_and_hubs(&mut self, id: StreamId) -> Option<RecordAndHubs<'_, I::Socket>> {
         let record = self.records.get_mut(id.slot as usize)?.as_mut().filter(|record| record.serial == id.serial)?;
         Some((record, &mut self.hubs, &mut self.answers))

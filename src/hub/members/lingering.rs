@@ -66,7 +66,7 @@ impl Lingering {
         self.of.get(&slot).copied()
     }
 
-    /// Returns all of them, by the time.
+    /// Returns all members that linger, by the times at which they leave.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Instant, u32)> + '_ {
         self.by_time.iter().copied()
     }
