@@ -1,4 +1,4 @@
-# The application behind t/clients: streams of hubs and of handlers, paths that publish, and pages with the clients that
+# The application behind the tests of clients: streams of hubs and of handlers, paths that publish, and pages with the clients that
 # run in a browser. CLIENTS_MODULES is the folder of npm's packages. With CLIENTS_COMPRESS the streams are compressed.
 
 use strict;

@@ -1,4 +1,4 @@
-# The application behind t/clients/openai.t: chat completions as streams, which wait after their first chunk until
+# The application behind xt/clients/openai.t: chat completions as streams, which wait after their first chunk until
 # /continue. The streams of /stream/plain have neither ids nor a reconnection time, those of /stream/all have both, and comments
 # that are pushed; those of /stream/hub are of a hub, with ids and a reconnection time, but without a position.
 

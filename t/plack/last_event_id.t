@@ -1,5 +1,5 @@
 # The last event ID of a Plack::App::EventSource: the header, or the query parameter of a polyfill. t/attack/long_query.t
-# has the bounds, t/clients a polyfill that sends a parameter.
+# has the bounds, xt/clients a polyfill that sends a parameter.
 
 use lib 't/lib';
 use Testing;

@@ -14,6 +14,7 @@ use Testing;
 #   refused  the first request is answered with 429: does the client ask again?
 #
 #   Testing::Clients->run('Starman', compress => 1);
+#   Testing::Clients->run('Starman', clients => ['curl']);
 
 use Carp       qw(croak);
 use File::Spec ();
@@ -90,10 +91,11 @@ sub new {
 sub run {
     my ($class, $name, %option) = @_;
     Testing::Server->require_or_skip_all($name);
-    my %missing = map  { ($_ => _missing($_)) } clients();
-    my @clients = grep { !defined $missing{$_} } clients();
+    my @wanted  = @{$option{clients} // [clients()]};
+    my %missing = map  { ($_ => _missing($_)) } @wanted;
+    my @clients = grep { !defined $missing{$_} } @wanted;
     my $results = @clients ? $class->new($name, $option{compress} ? 1 : 0, @clients)->measure : {};
-    for my $client (clients()) {
+    for my $client (@wanted) {
         subtest $client => sub {
             return _skip($missing{$client}) if defined $missing{$client};
             my $expected = expected($client);

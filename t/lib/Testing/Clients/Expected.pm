@@ -2,7 +2,7 @@ package Testing::Clients::Expected;
 use strict;
 use warnings;
 
-# What each client does, as the tests in t/clients measure it: its own faults. A client that does more or less than this fails
+# What each client does, as the tests in xt/clients measure it: its own faults. A client that does more or less than this fails
 # the test. perl/EventSource/Clients.pod has the same as a table, and the reason of each fault.
 #
 #   is_deeply $measured, expected('curl')->{data};
@@ -39,7 +39,7 @@ my @CLIENTS = (
     ['curl',                  '',              'curl'],
 );
 
-# A client that t/clients/openai.t runs, with its answers: it has no last event ID.
+# A client that xt/clients/openai.t runs, with its answers: it has no last event ID.
 my @OPENAI =
     ('openai', data => 'yes', cuts => '-', early => 'no', head => 'yes', harmless => 'no', gap => '-', end => 'yes');
 

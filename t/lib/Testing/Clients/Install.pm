@@ -2,7 +2,7 @@ package Testing::Clients::Install;
 use strict;
 use warnings;
 
-# Installs the clients of t/clients in the pinned versions, once, into target/clients. Nothing else of the tests needs
+# Installs the clients of xt/clients in the pinned versions, once, into target/clients. Nothing else of the tests needs
 # them, and nothing is installed where they cannot be fetched.
 #
 #   my $trouble = Testing::Clients::Install->missing('node');

@@ -11,7 +11,7 @@ use Testing::Node      qw(packages_missing);
 use Testing::Server;
 use Testing::SourceTree qw(slurp);
 
-my $FOLDER = 't/examples/mcp';
+my $FOLDER = 'xt/examples/mcp';
 my $SUITE  = "$FOLDER/node_modules/\@modelcontextprotocol/conformance/dist/index.js";
 my $BEYOND = "$FOLDER/not_applicable.yml";
 
