@@ -301,7 +301,7 @@ application.
 =item Exactly if
 
 An event is published if its transaction was committed, whatever is killed, and never if that was rolled back, also to a
-savepoint (L<EventSource::Deployment/OUTBOX>). A row that the hub refuses waits (L</Rows that are set aside>).
+savepoint (L<EventSource::Deployment/OUTBOX>). A row that the hub refuses waits (L</Dead letters>).
 
 =item Once
 
@@ -327,11 +327,11 @@ One follower follows a table at a time. When it ends the next one takes over wit
 answer it, or all its processes were killed or stopped, after C<lease> seconds, by the clock of the database. Two followers at
 once do no harm. The row of C<TABLE_follower> says who follows.
 
-=head2 Rows that are set aside
+=head2 Dead letters
 
 The table refuses most mistakes of SQL. A row that the hub refuses, such as one with the type of its own events, an id that no
 client could send back, more to retain than its C<state> allows, or C<json> that is not JSON, holds up no others. It stays
-with C<state> 2 and the reason in C<problem>. So do rows that are refused for five minutes while others are published, and
+as a dead letter, with C<state> 2 and the reason in C<problem>. So do rows that are refused for five minutes while others are published, and
 published rows that a trigger or another table keeps the follower from deleting.
 
     eventsource outbox --hub shop --dsn dbi:Pg:dbname=shop --list
@@ -443,7 +443,7 @@ C<max_allowed_packet>, in which text beyond ASCII counts twice.
 
     my $count = $outbox->retry($dbh, 17, 18);
 
-Have rows that were set aside wait again, these or all; return how many.
+Have dead letters wait again, these or all; return how many.
 
 =head2 run
 
@@ -466,8 +466,8 @@ with a semicolon and an empty line.
 Return the counts of the table. Needs the rights of a follower.
 
     waiting       rows to be published
+    dead_letters  rows that wait to be mended
     oldest_age    seconds since the oldest of them was written; 0 without one
-    set_aside     rows that are set aside
     follower      machine and number of the process that follows; undefined without one
 
 =head1 SEE ALSO

@@ -16,7 +16,7 @@ CREATE TABLE eventsource_outbox (
     retain    BOOLEAN         NOT NULL DEFAULT FALSE,
     forget    BOOLEAN         NOT NULL DEFAULT FALSE,
     once      TEXT            CHECK (LENGTH(once) BETWEEN 1 AND 256),
-    state     TINYINT         NOT NULL DEFAULT 0,                   -- 0 waits, 1 is published, 2 is set aside
+    state     TINYINT         NOT NULL DEFAULT 0,                   -- 0 waits, 1 is published, 2 is a dead letter
     finished  TIMESTAMP(6)    NULL DEFAULT NULL,
     problem   TEXT,
     KEY (state, id),

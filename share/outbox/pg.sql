@@ -15,7 +15,7 @@ CREATE TABLE eventsource_outbox (
     retain    boolean     NOT NULL DEFAULT false,
     forget    boolean     NOT NULL DEFAULT false,
     once      text        CHECK (octet_length(once) BETWEEN 1 AND 256),
-    state     smallint    NOT NULL DEFAULT 0,                      -- 0 waits, 1 is published, 2 is set aside
+    state     smallint    NOT NULL DEFAULT 0,                      -- 0 waits, 1 is published, 2 is a dead letter
     finished  timestamptz,
     problem   text,
     CHECK (data IS NULL OR json IS NULL),

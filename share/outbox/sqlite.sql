@@ -18,7 +18,7 @@ CREATE TABLE eventsource_outbox (
     retain    INTEGER NOT NULL DEFAULT 0,                                  -- 0 or 1
     forget    INTEGER NOT NULL DEFAULT 0,                                  -- 0 or 1
     once      TEXT    CHECK (length(CAST(once AS BLOB)) BETWEEN 1 AND 256),
-    state     INTEGER NOT NULL DEFAULT 0,                                  -- 0 waits, 1 is published, 2 is set aside
+    state     INTEGER NOT NULL DEFAULT 0,                                  -- 0 waits, 1 is published, 2 is a dead letter
     finished  REAL,
     problem   TEXT,
     CHECK (data IS NULL OR json IS NULL),
@@ -30,7 +30,7 @@ CREATE INDEX eventsource_outbox_waiting ON eventsource_outbox (id) WHERE state =
 
 CREATE INDEX eventsource_outbox_published ON eventsource_outbox (finished) WHERE state = 1;
 
-CREATE INDEX eventsource_outbox_set_aside ON eventsource_outbox (id) WHERE state = 2;
+CREATE INDEX eventsource_outbox_dead ON eventsource_outbox (id) WHERE state = 2;
 
 -- Which follower has the table: one at a time.
 CREATE TABLE eventsource_outbox_follower (

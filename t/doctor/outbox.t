@@ -80,14 +80,14 @@ sub rows_ok {
     $found = examined($database)->finding('outbox');
     is $found->{verdict}, 'ok', 'followed, and nothing waits' or diag $found->{sentence};
     like $found->{sentence},
-        qr/0 rows that wait, 0 set aside, a follower \(\S+, process [0-9]+\); this user may follow it,/,
+        qr/0 rows that wait, 0 dead letters, a follower \(\S+, process [0-9]+\); this user may follow it,/,
         'the figures';
 
     # The table takes this id, which no client could send back.
     $dbh->do(q{INSERT INTO eventsource_outbox (channel, data, event_id) VALUES ('news', 'x', 'ends in a blank ')});
-    ok wait_until($DEADLINE, sub { $outbox->stats($dbh)->{set_aside} }), 'the follower sets a row aside'
+    ok wait_until($DEADLINE, sub { $outbox->stats($dbh)->{dead_letters} }), 'a row becomes a dead letter'
         or diag $follower->log;
-    is_wrong(examined($database), 'outbox', 'warning', qr/has set 1 row aside\. /, 'a row set aside');
+    is_wrong(examined($database), 'outbox', 'warning', qr/has 1 dead letter\. /, 'a dead letter');
     $follower->stop;
     return;
 }

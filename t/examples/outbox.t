@@ -101,7 +101,7 @@ subtest 'the manual lists the lines of a follower' => sub {
     my $second = $outbox->follow;
     $says->($second, 'another process follows this outbox; this one takes over when that ends');
     $dbh->do(q{INSERT INTO eventsource_outbox (channel, data, event_id) VALUES ('news', 'x', 'ends in a blank ')});
-    $says->($first, 'row 17 is set aside: ...; mend it, and "eventsource outbox --retry" publishes it');
+    $says->($first, 'row 17 is a dead letter: ...; mend it, and "eventsource outbox --retry" publishes it');
     $dbh->do('ALTER TABLE eventsource_outbox RENAME TO away');
     $says->($first, 'the database takes nothing: ...; trying again');
     $dbh->do('ALTER TABLE away RENAME TO eventsource_outbox');

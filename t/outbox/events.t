@@ -174,9 +174,9 @@ sub sql_ok {
     my @events   = $outbox->events(2, 'sql');
     is_deeply [map { $_->{data} } @events], ["from SQL $TEXT", '{"number": 1.10}'],
         'rows of SQL are published, JSON as it is written';
-    ok wait_until($DEADLINE, sub { $outbox->stats->{set_aside} == 2 }), 'what the hub refuses is set aside';
+    ok wait_until($DEADLINE, sub { $outbox->stats->{dead_letters} == 2 }), 'what the hub refuses becomes a dead letter';
     ok wait_until(
-        $DEADLINE, sub { $follower->log =~ /row [0-9]+ is set aside: id must not contain a control character/ }
+        $DEADLINE, sub { $follower->log =~ /row [0-9]+ is a dead letter: id must not contain a control character/ }
         ),
         'and the log says why'
         or diag $follower->log;
@@ -184,7 +184,7 @@ sub sql_ok {
     like $listed[0], qr/\A([0-9]+)\tsql\t\x{20AC}\\t\tid must not contain a control character/, 'the command lists it';
     is scalar @listed, 2, 'and the other one';
     my ($id) = $listed[1] =~ /\A([0-9]+)\t/;
-    is $outbox->run('--drop', $id + 1000)->{out}, "0\n", 'no row is dropped but one that is set aside';
+    is $outbox->run('--drop', $id + 1000)->{out}, "0\n", 'no row is dropped but a dead letter';
     is $outbox->run('--drop', $id)->{out},        "1\n", 'which is gone';
     like $outbox->run('--drop')->{err},           qr/which rows\? --drop ROW/,                 'one must be named';
     like $outbox->run(qw(--drop all))->{err},     qr/--drop takes numbers of rows, not 'all'/, 'by its number';
@@ -194,8 +194,8 @@ sub sql_ok {
     is $outbox->run('--retry')->{out}, "2\n", 'rows that are mended wait again';
     is_deeply [map { $_->{data} } $outbox->events(3, 'sql')], ["from SQL $TEXT", '{"number": 1.10}', 'refused'],
         'and are published';
-    ok wait_until($DEADLINE, sub { $outbox->stats->{set_aside} == 1 && !$outbox->stats->{waiting} }),
-        'a row that is not mended is set aside again';
+    ok wait_until($DEADLINE, sub { $outbox->stats->{dead_letters} == 1 && !$outbox->stats->{waiting} }),
+        'a row that is not mended is a dead letter again';
     $dbh->do('DELETE FROM eventsource_outbox WHERE state = 2');
     return;
 }
@@ -236,7 +236,7 @@ sub hostile_ok {
     is_deeply [map { $_->{data} } $outbox->events(scalar @expected, 'hostile')], \@expected,
         'all are published, each once';
     is scalar(() = $outbox->events(1, '0')), 1,        'also in the channel 0';
-    is $outbox->stats->{set_aside},          $refused, 'what is no event is set aside';
+    is $outbox->stats->{dead_letters},       $refused, 'what is no event is a dead letter';
     is_deeply $dbh->selectcol_arrayref('SELECT problem FROM eventsource_outbox WHERE json IS NOT NULL'),
         [('json is not JSON after 6 bytes') x ($kind ne 'PostgreSQL')], 'with the reason';
     unlike $follower->log, qr/takes nothing/, 'the follower meets no error' or diag $follower->log;
@@ -264,7 +264,7 @@ my %TRIGGERS = (
     ],
 );
 
-# Rows that the database does not delete: they are published and set aside, and hold up no others.
+# Rows that the database does not delete: they are published and dead letters, and hold up no others.
 sub held_ok {
     my ($outbox, $kind) = @_;
     my $dbh  = $outbox->database->connect;
@@ -275,11 +275,11 @@ sub held_ok {
     ok $outbox->wait_until_empty, 'no row waits' or diag $follower->log;
     is_deeply [map { $_->{data} } $outbox->events(2 + @held, 'held')], ['before', @held, 'after'], 'all are published';
     is_deeply $dbh->selectcol_arrayref('SELECT data FROM eventsource_outbox WHERE state = 2 ORDER BY id'), \@held,
-        'those that the database does not delete are set aside';
+        'those that the database does not delete are dead letters';
     my $problem = qr/it is published, and the database does not mark it so: .*a trigger holds it/;
     like $dbh->selectrow_array(q{SELECT problem FROM eventsource_outbox WHERE data = 'held'}), $problem,
         'with the reason';
-    like $follower->log, qr/is set aside: $problem.*; remove the cause, and delete the row$/m,
+    like $follower->log, qr/is a dead letter: $problem.*; remove the cause, and delete the row$/m,
         'and the log has the remedy';
     $dbh->do('DROP TRIGGER hold' . ($kind eq 'PostgreSQL' ? ' ON eventsource_outbox' : ''));
     $dbh->do('DELETE FROM eventsource_outbox WHERE state = 2');

@@ -73,25 +73,25 @@ sub attributes_ok {
         'rows are read as they were published';
     is_deeply [map { EventSource::XS::Outbox::Row->group_of($_) } @rows[1, 2]], [qw(news news)],
         'the empty key is none';
-    ok $table->hold('holder', 2.5), 'a lease may have fractions of seconds';
+    ok $table->acquire_lease('holder', 2.5), 'a lease may have fractions of seconds';
     is_deeply [map { $_->{id} } $table->waiting(10, $rows[0])], [map { $_->{id} } @rows[1 .. 4]],
         'a group can be left out: a key';
     is_deeply [map { $_->{id} } $table->waiting(10, @rows[1, 2])], [map { $_->{id} } @rows[0, 4]],
         'a channel without a key';
     is_deeply [$table->waiting(10, @rows)], [], 'all';
     my $problem = "what is wrong with $TEXT";
-    $table->set_aside($rows[0], $problem);
+    $table->mark_dead($rows[0], $problem);
     is $producer->selectrow_array('SELECT problem FROM eventsource_outbox WHERE state = 2'), $problem,
         'a reason has any text';
-    $table->set_aside($rows[1], "$LATIN\0" x 20_000);
+    $table->mark_dead($rows[1], "$LATIN\0" x 20_000);
     is length $producer->selectrow_array("SELECT problem FROM eventsource_outbox WHERE id = $rows[1]{id}"), 1000,
         'a reason has a bound';
-    $table->finish({%{$rows[2]}, token => $rows[1]{token}});
+    $table->acknowledge({%{$rows[2]}, token => $rows[1]{token}});
     is scalar(() = $table->waiting(10)), 3, 'a row with the number of another one is left alone';
-    $table->finish($rows[2]);
-    $table->set_aside($rows[2], 'late');
-    is $table->retry($rows[2]{id}), 0, 'a row that is published is not set aside, and waits no more';
-    is $table->retry,               2, 'rows that were set aside wait again';
+    $table->acknowledge($rows[2]);
+    $table->mark_dead($rows[2], 'late');
+    is $table->retry($rows[2]{id}), 0, 'a row that is published is no dead letter, and waits no more';
+    is $table->retry,               2, 'dead letters wait again';
     $producer->do('DELETE FROM eventsource_outbox');
     return;
 }
@@ -104,7 +104,7 @@ sub repeated_hour_ok {
         $producer->do("SET timestamp = $at");
         $outbox->publish($producer, c => 'x');
         EventSource::XS::Outbox::Database->class_for($producer)->new(table => 'eventsource_outbox', dbh => $producer)
-            ->hold('holder', 10);
+            ->acquire_lease('holder', 10);
         $producer->do('SET timestamp = ' . ($at + 5));
         my $stats = $outbox->stats($producer);
         is_deeply [@$stats{qw(oldest_age follower)}], [5, 'holder'],
@@ -150,14 +150,14 @@ sub large_number_ok {
 sub files_ok {
     my $database = shift;
     my $table    = table_of($database->connect);
-    ok $table->hold('holder', 10), 'the file is that of before';
+    ok $table->acquire_lease('holder', 10), 'the file is that of before';
     my $new = DBI->connect('dbi:SQLite:dbname=' . $database->path . '.new', '', '', {RaiseError => 1, PrintError => 0});
     $new->do(q{PRAGMA encoding = 'UTF-16'});
     like error_of(sub { Testing::Outbox->create_tables($new, $outbox) }), qr/failed: database_has_encoding_UTF_8/,
         'a database of UTF-16 takes no tables';
     like error_of(sub { $outbox->publish($new, c => 'x') }), qr/failed: database_has_encoding_UTF_8/, 'and no row';
     rename $database->path . '.new', $database->path or die $!;
-    like error_of(sub { $table->hold('holder', 10) }), qr/another file has taken the place/,
+    like error_of(sub { $table->acquire_lease('holder', 10) }), qr/another file has taken the place/,
         'a follower notices that another file has its place';
     return;
 }
@@ -199,7 +199,7 @@ sub lost_lease_ok {
         qr/eventsource_outbox_follower was deleted, and cannot be inserted \(.*denied.*\): have its owner run $insert/,
         'the row of the lease is deleted';
     $dbh->do('INSERT INTO eventsource_outbox_follower (id) VALUES (1)');
-    ok table_of($database->connect_as('follower'))->hold('holder', 1), 'and inserted by hand';
+    ok table_of($database->connect_as('follower'))->acquire_lease('holder', 1), 'and inserted by hand';
     return;
 }
 
@@ -213,17 +213,17 @@ sub leases_ok {
         return $table->{dbh}->selectrow_array('SELECT count(*) FROM pg_listening_channels()');
     };
     $long->{dbh}->do('UPDATE eventsource_outbox_follower SET held_until = 0');
-    ok $long->hold('long', 60),   'a follower has a lease';
-    ok !$short->hold('short', 1), 'one with a shorter lease does not take it';
+    ok $long->acquire_lease('long', 60),   'a follower has a lease';
+    ok !$short->acquire_lease('short', 1), 'one with a shorter lease does not take it';
     is_deeply [map { $listens->($_) } $long, $short], [1, 0], 'only the first one is notified'
         if $database->driver eq 'Pg';
-    $long->release('long');
-    ok $short->hold('short', 1), 'it does when it is given up';
-    ok !$long->hold('long', 60), 'then the first one has none';
+    $long->release_lease('long');
+    ok $short->acquire_lease('short', 1), 'it does when it is given up';
+    ok !$long->acquire_lease('long', 60), 'then the first one has none';
     is_deeply [map { $listens->($_) } $long, $short], [0, 1], 'and is not notified' if $database->driver eq 'Pg';
     $short->{dbh}->do('UPDATE eventsource_outbox_follower SET held_until = held_until + 10');
-    ok $long->hold('long', 60), 'nor does it wait for a lease from before the clock was set back';
-    $long->release('long');
+    ok $long->acquire_lease('long', 60), 'nor does it wait for a lease from before the clock was set back';
+    $long->release_lease('long');
     return;
 }
 

@@ -43,7 +43,8 @@ subtest 'an empty table' => sub {
     is $response->[0],          200,                                                          'the status';
     is $header{'Content-Type'}, 'application/openmetrics-text; version=1.0.0; charset=utf-8', 'the media type';
     my $text = $response->[2][0];
-    is_deeply samples_of($text), {waiting => 0, oldest_age_seconds => 0, set_aside => 0, followed => 0}, 'the samples';
+    is_deeply samples_of($text), {waiting => 0, oldest_age_seconds => 0, dead_letters => 0, followed => 0},
+        'the samples';
     like $text, qr/^# TYPE $_ gauge\n(?:# UNIT $_ seconds\n)?# HELP $_ \S.*[.]\n$_\{/m, "the type and a text of $_"
         for map { "eventsource_outbox_$_" } sort keys %{samples_of($text)};
     my ($section)  = slurp('perl/EventSource/Monitoring.pod') =~ /^=head2 Metrics of an outbox\n(.*?)^=head/ms;
@@ -64,8 +65,8 @@ subtest 'rows' => sub {
         'the age increases';
     $dbh->do(q{INSERT INTO eventsource_outbox (channel, data, event_id) VALUES ('news', 'x', 'ends in a blank ')});
     my $follower = $shell->start('outbox', '--hub', 'shop', '--dsn', $database->dsn);
-    ok wait_until($DEADLINE, sub { samples()->{set_aside} }), 'a row is set aside' or diag $follower->log;
-    is_deeply samples(), {waiting => 0, oldest_age_seconds => 0, set_aside => 1, followed => 1},
+    ok wait_until($DEADLINE, sub { samples()->{dead_letters} }), 'a row becomes a dead letter' or diag $follower->log;
+    is_deeply samples(), {waiting => 0, oldest_age_seconds => 0, dead_letters => 1, followed => 1},
         'the others are published';
     $follower->stop;
     is samples()->{followed}, 0, 'the follower has ended';

@@ -53,20 +53,20 @@ my @MUTATIONS = (
     [
         'rows are read by their numbers' => [],
         qr/waits for ever/,
-        '[$database->waiting($BATCH, map { $_->{row} } @delayed)];' =>
-            '[grep { $_->{id} > ($self->{last} || 0) } $database->waiting($BATCH)]; $self->{last} = $self->{batch}[-1]{id} if @{$self->{batch}};'
+        '$database->waiting($BATCH, map { $_->{row} } @delayed);' =>
+            'grep { $_->{id} > ($self->{last} || 0) } $database->waiting($BATCH); $self->{last} = $rows[-1]{id} if @rows;'
     ],
     [
         'rows are deleted before they are published' => [],
         qr/waits for ever/,
-        'my %outcome;' => 'my %outcome; $self->{database}->finish(@wave);'
+        'my $trouble = $self->_send' => '$self->{database}->acknowledge(@wave); my $trouble = $self->_send'
     ],
     ['a wave has several rows of a group' => [], qr/before row/, 'last if $has_group' => '0 if $has_group'],
     [
         'a row that was not taken goes behind the others' => [],
         qr/before row/,
         '$is_delayed{$group} = 1 }' =>
-            'push @{$self->{batch}}, $row; delete $outcome{$row->{id}}; shift @{$self->{batch}} if $self->{batch}[0] == $row }'
+            'push @{$self->{waiting}}, $row; delete $answer{$row->{id}}; shift @{$self->{waiting}} if $self->{waiting}[0] == $row }'
     ],
     [
         'a row that was not taken holds up others' => [],
@@ -81,50 +81,53 @@ my @MUTATIONS = (
     ['the group of a delayed row is read' => [], qr/waits for ever/, ', map { $_->{row} } @delayed)' => ')'],
     [
         'a delayed row is not read again' => [],
-        qr/waits for ever/, 'if defined $self->{retry_at}' => 'if 0'
+        qr/waits for ever/, 'min($NEVER, map { $_->{until} } @delayed)' => '$NEVER'
     ],
     ['refusals are not counted' => [], qr/refused for ever/, '$delayed->{refusals}++ if $is_its' => ''],
     [
         'a batch outlives its lease' => [calm => 'stop'],
         qr/published again/,
-        '$self->{batch}        = [] if $now >= $self->{held_until};' => ''
+        'if $was_none || !$is_held' => 'if !$is_held'
     ],
     [
         'a lost database makes the follower forget what it has published' => [calm => 'database'],
         qr/published again/,
-        '= delete $self->{is_holder};' => '= delete $self->{is_holder}; $self->{done} = [];'
+        '@$self{qw(held_until waiting)}' => '$self->{taken} = []; @$self{qw(held_until waiting)}'
     ],
     [
         'rows are published without a key' => [],
         qr/published again/,
-        '$hub->begin_publish($channel, $event)' => '$hub->begin_publish($channel, {%$event, once => undef})'
+        '$hub->begin_publish(@publication)' =>
+            '$hub->begin_publish($publication[0], {%{$publication[1]}, once => undef})'
     ],
     [
-        'a refusal for now sets a row aside' => [],
+        'a refusal for now makes a row a dead letter' => [],
         qr/would take it/,
         q{$code eq 'invalid' ||} => q{$code eq 'invalid' || $code eq 'unavailable' ||}
     ],
-    ['a full queue sets a row aside' => [], qr/would take it/, q{$field eq 'retain'} => '1'],
     [
-        'no row is set aside' => [],
+        'a full queue makes a row a dead letter' => [],
+        qr/would take it/, q{$field eq 'retain'} => '1'
+    ],
+    [
+        'no row becomes a dead letter' => [],
         qr/waits for ever/, q{$code eq 'invalid' || $code eq 'full' && $field eq 'retain'} => '0'
     ],
     [
         'rows without an answer count as published' => [],
         qr/waits for ever|before row/,
-        'or return $self->_lose_hub(' =>
-            'or do { $outcome->{$_->{id}} = {id => 1} for @begun; 1 } && return $self->_lose_hub('
+        'last if !@answers;' => 'if (!@answers) { $answer->{$_->{id}} = {id => 1} for @begun; last }'
     ],
     [
         'a row is known by its number alone' =>
             [fault => {fail_over => 0.1, database_after => 0.1, database_before => 0.1}],
         qr/waits for ever/,
-        '$database->finish(@done)' => '$database->finish(map { {id => $_->{id}} } @done)'
+        '$database->acknowledge(@taken)' => '$database->acknowledge(map { {id => $_->{id}} } @taken)'
     ],
     [
         'rows that the database does not mark are not looked for' => [],
         qr/waits for ever/,
-        '|| $count < @done' => ''
+        '|| $count < @taken' => ''
     ],
     [
         'a row that the database refuses to mark holds up others' => [],
@@ -134,21 +137,19 @@ my @MUTATIONS = (
     [
         'a follower without a hub renews its lease' => [],
         qr/waits for ever/,
-        'if ($self->{hub}) {' =>
-            'return $self->_hold($now) if $now >= $self->{next_renewal} || !$self->{is_holder}; if ($self->{hub}) {'
+        "return 'cut_off'       if" => "return 'candidate' if \$self->_lease ne 'held'; return 'cut_off' if"
     ],
     [
         'the number of commits is read after the rows' =>
             [has_version => 1, needs_hint => 0, fault => {meanwhile => 0.3}],
         qr/waits for ever/,
-        '$self->{is_drained} = !@{$self->{batch}};' =>
-            '$self->{is_drained} = !@{$self->{batch}}; $database->may_have_changed if !@{$self->{batch}};'
+        '$self->{waiting} = \@rows;' => '$self->{waiting} = \@rows; $database->may_have_changed if !@rows;'
     ],
     [
         'later rows are published before a refusal is noted' =>
             [fault => {full => 0.2, kill => 0.1, stop_inside => 0.05}],
         qr/before row/,
-        '&& !@{$self->{refused}}' => ''
+        '@{$self->{dead}} || @{$self->{taken}} && !' => '(@{$self->{dead}} || @{$self->{taken}}) && !'
     ],
     [
         'a notification is not looked for' => [],
@@ -178,7 +179,7 @@ subtest 'followers without the right to read log so once' => sub {
 };
 
 # A hub that takes nothing says nothing about a row.
-subtest 'no row is set aside while the hub takes nothing' => sub {
+subtest 'no row becomes a dead letter while the hub takes nothing' => sub {
     my $world = Testing::OutboxModel->new(class => $FOLLOWER, fault => {refuse => 1});
     $world->_produce for 1 .. 300;
     while ($world->{now} < 5000) { $world->elapse(1); $world->step_one(1) }

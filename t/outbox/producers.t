@@ -260,7 +260,7 @@ for my $class (Testing::Database->classes) {
         $also{$class->name}->($outbox, $database);
         my $follower = $outbox->follow;
         ok $outbox->wait_until_empty, 'a follower publishes all' or diag $follower->log;
-        is $outbox->stats->{set_aside}, 0, 'and sets nothing aside';
+        is $outbox->stats->{dead_letters}, 0, 'and there is no dead letter';
 
         for my $channel (sort keys %expected) {
             is_deeply [map { $_->{data} } $outbox->events(scalar @{$expected{$channel}}, $channel)],

@@ -237,7 +237,7 @@ sub _finish {
     my $stats;
     $self->_until(sub { ($stats = $self->{outbox}->stats($dbh))->{waiting} == 0 })
         or $self->_fails("$stats->{waiting} rows still wait");
-    $self->_fails("$stats->{set_aside} rows are set aside") if $stats->{set_aside};
+    $self->_fails("$stats->{dead_letters} rows are dead letters") if $stats->{dead_letters};
     $self->{ledger} = $dbh->selectall_arrayref('SELECT item, number, told, kind FROM ledger ORDER BY item, number');
 
     for my $follower (@{$self->{followers}}) {

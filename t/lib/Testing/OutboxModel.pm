@@ -11,8 +11,8 @@ use warnings;
 #   my @problems = Testing::OutboxModel->new(class => $class, stop_at => 7, stop_for => 30)->run;
 #
 # The rules that are checked: a row is published if its transaction is committed, and never before; once, as long as the hub
-# remembers; after all rows of its key that were committed before it, if the writers of the key exclude each other; it is set
-# aside only if the hub refuses it for good, or again and again while it takes others; when nothing fails any more, no row waits
+# remembers; after all rows of its key that were committed before it, if the writers of the key exclude each other; it becomes a
+# dead letter only if the hub refuses it for good, or again and again while it takes others; when nothing fails any more, no row waits
 # for longer than the lease and some seconds, but for one that the hub goes on refusing, and those of its group behind it.
 
 use List::Util qw(first min sum0);
@@ -22,7 +22,7 @@ use Testing::OutboxModel::Hub;
 my $LEASE     = 10;     # seconds
 my $PRODUCERS = 3;
 my $MOST_ACTS = 120;
-my $GIVEN_UP  = 600;    # seconds until a row that is refused again and again is set aside
+my $GIVEN_UP  = 600;    # seconds until a row that is refused again and again is a dead letter
 my $REFUSED   = 5;      # times that it must have been refused
 
 # Channels and keys. The writers of the last key do not wait for each other.
@@ -147,7 +147,7 @@ sub note_published {
     $self->_problem("$name is published again") if $row->{published}++ && ($self->{has_all} || $self->{calm});
     return                                      if $row->{published} > 1 || $row->{is_free};
     my @before =
-        grep { $_->{seq} < $row->{seq} && !$_->{published} && !$_->{is_exempt} && !$self->_is_set_aside($_) }
+        grep { $_->{seq} < $row->{seq} && !$_->{published} && !$_->{is_exempt} && !$self->_is_dead($_) }
         @{$self->{committed}{$row->{group}}};
     $self->_problem("$name is published before row $_->{token}") for @before;
     return;
@@ -251,8 +251,8 @@ sub _wait {
 # A follower that waits without work has seen each notification.
 sub _check_pause {
     my ($self, $entry, $pause) = @_;
-    return if !$pause || !$entry->{follower}{is_drained} || !$entry->{handle} || !$entry->{follower}{database};
-    return if !$entry->{follower}{is_holder} || !$entry->{follower}{hub};
+    return if !$pause || !$entry->{follower}{look_at} || !$entry->{handle} || !$entry->{follower}{database};
+    return if !$entry->{follower}{held_until} || !$entry->{follower}{hub};
     $self->_problem('a follower sleeps on a notification') if $entry->{handle}{is_absorbed};
     return;
 }
@@ -262,7 +262,7 @@ sub _stop {
     my ($self, $entry) = @_;
     if ($self->{calm}) {
         my @stopped = grep { $_ != $entry && $_->{stopped_until} > $self->{now} } @{$self->{followers}};
-        return if @stopped && grep { $_->{follower}->_has_outcomes } $entry, @stopped;
+        return if @stopped && grep { @{$_->{follower}{taken}} || @{$_->{follower}{dead}} } $entry, @stopped;
     }
     $entry->{stopped_until} = $self->{now} + $self->_some_seconds;
     return;
@@ -436,14 +436,14 @@ sub _heal {
 
 sub _has_lease { return $_[1]{follower}{holder} eq $_[0]{database}{lease}{holder} ? 1 : 0 }
 
-# A row for which there was no room, or that was refused too often, and that the database knows as set aside.
-sub _is_set_aside {
+# A row for which there was no room, or that was refused too often, and that the database knows as a dead letter.
+sub _is_dead {
     my ($self, $row) = @_;
     return ($row->{was_full} || $row->{poison} eq 'lasting') && grep { $_->{token} eq $row->{token} }
         $self->{database}->rows(2);
 }
 
-# The committed rows that are neither published nor set aside, and those whose end is wrong.
+# The committed rows that are neither published nor dead letters, and those whose end is wrong.
 sub _unsettled {
     my $self  = shift;
     my %state = map { $_->{token} => $_->{state} } values %{$self->{database}{tables}};
@@ -454,12 +454,12 @@ sub _unsettled {
             && !$_->{was_full}
             && !$_->{is_unmarked}
     } values %{$self->{rows}};
-    $self->_problem("row $_->{token} is set aside, and the hub would take it") for @wrong;
+    $self->_problem("row $_->{token} is a dead letter, and the hub would take it") for @wrong;
     my %first = $self->_lasting;
     return grep { !defined $first{$_->{group}} || ($id{$_->{token}} // 0) < $first{$_->{group}} } grep {
-        my $state    = $state{$_->{token}};
-        my $is_aside = $_->{poison} || $_->{was_full} && defined $state && $state == 2;
-        defined $_->{seq} && !$_->{is_gone} && (defined $state && $state == 0 || !$_->{published} && !$is_aside)
+        my $state          = $state{$_->{token}};
+        my $is_dead_letter = $_->{poison} || $_->{was_full} && defined $state && $state == 2;
+        defined $_->{seq} && !$_->{is_gone} && (defined $state && $state == 0 || !$_->{published} && !$is_dead_letter)
     } values %{$self->{rows}};
 }
 

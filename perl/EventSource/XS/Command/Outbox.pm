@@ -89,11 +89,11 @@ sub _print_stats {
     return 0;
 }
 
-# The rows that are set aside. Whatever SQL has written is shown.
+# The dead letters. Whatever SQL has written is shown.
 sub _list {
     my ($class, $table) = @_;
     my $last = 0;
-    while (my @rows = $table->rows_set_aside($last, $LISTED)) {
+    while (my @rows = $table->dead_letters($last, $LISTED)) {
         for my $row (@rows) {
             my @texts = map { defined $_ ? $_ : '' } @$row{qw(channel event_key problem)};
             utf8::decode($_) for @texts;

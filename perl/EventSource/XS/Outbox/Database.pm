@@ -42,7 +42,7 @@ my %ATTRIBUTES = (
 );
 
 my @TEXTS = qw(channel event_key event event_id data json comment once);
-my ($WAITS, $PUBLISHED, $SET_ASIDE) = (0, 1, 2);
+my ($WAITS, $PUBLISHED, $DEAD) = (0, 1, 2);
 
 # A batch is one answer of the database, in memory.
 my $MAX_BATCH_BYTES = 16 << 20;
@@ -138,6 +138,22 @@ sub look {
 
 # Methods of a follower, which die with what DBI says
 
+# Notes that rows are published: deletes them, unless they are kept. Returns how many it has changed.
+sub acknowledge {
+    my ($self, @rows) = @_;
+    my $table  = $self->{table};
+    my $change = "DELETE FROM $table";
+    $change = "UPDATE $table SET state = $PUBLISHED, problem = NULL, finished = " . $self->timestamp if $self->{keep};
+    return 0 + $self->{dbh}->do("$change WHERE " . $self->_are(@rows));
+}
+
+# Acquires the lease if nobody has it, or renews it. Returns whether it is held. A follower whose clock is wrong does no harm:
+# the clock is the database's. If that is set back, the lease of one that is gone is not waited for.
+sub acquire_lease {
+    my ($self, @lease) = @_;
+    return $self->_take_lease(@lease) || $self->_restore_lease && $self->_take_lease(@lease);
+}
+
 # Takes a handle, which is the follower's own, but for the attributes that an application gives all its handles. A statement may
 # take so many seconds. Returns what an operator should know of the database, undef if there is nothing.
 sub attach {
@@ -167,22 +183,32 @@ sub counts {
     my ($now,     $created) = ($self->now, 'min(' . $self->seconds_of('created') . ')');
     my ($waiting, $age)     = $self->{dbh}
         ->selectrow_array("SELECT count(*), coalesce($now - $created, 0) FROM $self->{table} WHERE state = $WAITS");
-    my ($set_aside) = $self->{dbh}->selectrow_array("SELECT count(*) FROM $self->{table} WHERE state = $SET_ASIDE");
+    my ($dead) = $self->{dbh}->selectrow_array("SELECT count(*) FROM $self->{table} WHERE state = $DEAD");
     my ($holder, $seconds) =
         $self->{dbh}->selectrow_array("SELECT holder, held_until - $now FROM $self->{table}_follower WHERE id = 1");
     return {
-        follower   => defined $seconds && $seconds > 0 ? $holder : undef,
-        oldest_age => $age < 0                         ? 0       : 0 + $age,
-        set_aside  => 0 + $set_aside,
-        waiting    => 0 + $waiting,
+        dead_letters => 0 + $dead,
+        follower     => defined $seconds && $seconds > 0 ? $holder : undef,
+        oldest_age   => $age < 0                         ? 0       : 0 + $age,
+        waiting      => 0 + $waiting,
     };
 }
 
-# Deletes those of the rows with the numbers that are set aside. Returns how many.
+# Dead letters, so many whose numbers are greater than one.
+sub dead_letters {
+    my ($self, $id, $count) = @_;
+    my $columns = join ', ', map { $self->bytes_of($_) . " AS $_" } qw(channel event_key problem);
+    return @{
+        $self->{dbh}->selectall_arrayref(
+            "SELECT id, $columns FROM $self->{table} WHERE state = $DEAD AND id > $id ORDER BY id LIMIT $count",
+            {Slice => {}})
+    };
+}
+
+# Deletes those of the rows with the numbers that are dead letters. Returns how many.
 sub drop {
     my ($self, @ids) = @_;
-    return 0 +
-        $self->{dbh}->do("DELETE FROM $self->{table} WHERE state = $SET_ASIDE AND id IN (" . join(', ', @ids) . ')');
+    return 0 + $self->{dbh}->do("DELETE FROM $self->{table} WHERE state = $DEAD AND id IN (" . join(', ', @ids) . ')');
 }
 
 # Deletes rows that were published longer ago than so many seconds, some at a time. Returns how many.
@@ -193,15 +219,6 @@ sub expire {
     my $old = "SELECT id FROM $table WHERE state = $PUBLISHED AND finished < $ago ORDER BY finished LIMIT 1000";
     my @ids = @{$dbh->selectcol_arrayref($old, undef, $seconds)} or return 0;
     return $dbh->do("DELETE FROM $table WHERE id IN (" . join(', ', @ids) . ')');
-}
-
-# Notes that rows are published: deletes them, unless they are kept. Returns how many it has changed.
-sub finish {
-    my ($self, @rows) = @_;
-    my $table  = $self->{table};
-    my $change = "DELETE FROM $table";
-    $change = "UPDATE $table SET state = $PUBLISHED, problem = NULL, finished = " . $self->timestamp if $self->{keep};
-    return 0 + $self->{dbh}->do("$change WHERE " . $self->_are(@rows));
 }
 
 # The numbers of those of the rows that wait.
@@ -215,11 +232,16 @@ sub waiting_of {
 # Returns false if the table does not notify followers, although its kind of database can.
 sub has_trigger { return !!1 }
 
-# Renews the lease, or takes it if nobody has it. Returns whether it is held. A follower whose clock is wrong does no harm: the
-# clock is the database's. If that is set back, the lease of one that is gone is not waited for.
-sub hold {
-    my ($self, @lease) = @_;
-    return $self->_take_lease(@lease) || $self->_restore_lease && $self->_take_lease(@lease);
+# Makes a row a dead letter, unless another follower has published it meanwhile.
+sub mark_dead {
+    my ($self, $row, $problem) = @_;
+    my $text = substr $problem, 0, $MAX_PROBLEM;
+    $text =~ tr/\0/ /;
+    utf8::encode($text);
+    my ($value, @bound) = $self->_value_of(problem => $text);
+    return $self->{dbh}
+        ->do("UPDATE $self->{table} SET state = $DEAD, problem = $value WHERE state = $WAITS AND " . $self->_are($row),
+        undef, @bound);
 }
 
 # The problem of the table's version, undef if there is none. A row that was deleted has none: a follower inserts it again, with
@@ -254,42 +276,17 @@ sub refusals {
     return %refused;
 }
 
-sub release {
+sub release_lease {
     my ($self, $holder) = @_;
     $self->{dbh}->do("UPDATE $self->{table}_follower SET held_until = 0 WHERE id = 1 AND holder = ?", undef, $holder);
     return;
 }
 
-# Rows that were set aside wait again: all, or those with the ids, which are digits. Returns how many.
+# Dead letters wait again: all, or those with the ids, which are digits. Returns how many.
 sub retry {
     my ($self, @ids) = @_;
     my $these = @ids ? ' AND id IN (' . join(', ', @ids) . ')' : '';
-    return 0 +
-        $self->{dbh}->do("UPDATE $self->{table} SET state = $WAITS, problem = NULL WHERE state = $SET_ASIDE$these");
-}
-
-# The rows that are set aside, so many whose numbers are greater than one.
-sub rows_set_aside {
-    my ($self, $id, $count) = @_;
-    my $columns = join ', ', map { $self->bytes_of($_) . " AS $_" } qw(channel event_key problem);
-    return @{
-        $self->{dbh}->selectall_arrayref(
-            "SELECT id, $columns FROM $self->{table} WHERE state = $SET_ASIDE AND id > $id ORDER BY id LIMIT $count",
-            {Slice => {}})
-    };
-}
-
-# Sets a row aside, unless another follower has published it meanwhile.
-sub set_aside {
-    my ($self, $row, $problem) = @_;
-    my $text = substr $problem, 0, $MAX_PROBLEM;
-    $text =~ tr/\0/ /;
-    utf8::encode($text);
-    my ($value, @bound) = $self->_value_of(problem => $text);
-    return $self->{dbh}->do(
-        "UPDATE $self->{table} SET state = $SET_ASIDE, problem = $value WHERE state = $WAITS AND " . $self->_are($row),
-        undef, @bound
-    );
+    return 0 + $self->{dbh}->do("UPDATE $self->{table} SET state = $WAITS, problem = NULL WHERE state = $DEAD$these");
 }
 
 # The rows that wait, in their order, each a hash, but for those of the groups of others. A batch has at most so many rows and

@@ -6,10 +6,10 @@ use warnings;
 
 # The name without its prefix, the count, the unit, the text.
 my @GAUGES = (
-    [waiting            => 'waiting',    '',        'Committed rows that wait to be published.'],
-    [oldest_age_seconds => 'oldest_age', 'seconds', 'For how long the oldest of these rows has waited.'],
-    [set_aside          => 'set_aside',  '',        'Rows that are set aside, and wait to be mended.'],
-    [followed           => 'follower',   '',        '1 if a process follows the outbox, otherwise 0.'],
+    [waiting            => 'waiting',      '',        'Committed rows that wait to be published.'],
+    [oldest_age_seconds => 'oldest_age',   'seconds', 'For how long the oldest of these rows has waited.'],
+    [dead_letters       => 'dead_letters', '',        'Dead letters, which wait to be mended.'],
+    [followed           => 'follower',     '',        '1 if a process follows the outbox, otherwise 0.'],
 );
 
 # Public methods

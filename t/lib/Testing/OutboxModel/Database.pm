@@ -185,7 +185,7 @@ sub may_have_changed {
     return !$is_same;
 }
 
-sub hold {
+sub acquire_lease {
     my ($self, $holder, $seconds) = @_;
     my $database = $self->{database};
     my ($is_held) = $self->_ask(
@@ -200,7 +200,7 @@ sub hold {
     return $is_held;
 }
 
-sub release {
+sub release_lease {
     my ($self, $holder) = @_;
     my $database = $self->{database};
     $self->_ask(sub { $database->{lease}{held_until} = 0 if $database->{lease}{holder} eq $holder });
@@ -220,7 +220,7 @@ sub waiting {
     );
 }
 
-sub finish {
+sub acknowledge {
     my ($self, @rows) = @_;
     my $database = $self->{database};
     my ($count) = $self->_ask(
@@ -258,7 +258,7 @@ sub waiting_of {
     );
 }
 
-sub set_aside {
+sub mark_dead {
     my ($self, $row, $problem) = @_;
     my ($count) = $self->_ask(
         sub {

@@ -82,7 +82,7 @@ sub _figures {
     return join ', ',
         'It has ' . $WORDING->number($waiting, 'row that waits', 'rows that wait'),
         $waiting ? 'the oldest for ' . $WORDING->duration($counts->{oldest_age}) : (),
-        "$counts->{set_aside} set aside",
+        $WORDING->number($counts->{dead_letters}, 'dead letter', 'dead letters'),
         (defined $holder ? "a follower ($holder)" : 'no follower')
         . '; this user may follow it, and may '
         . (defined $refused->{insert} ? 'not write rows.' : 'write rows.');
@@ -137,9 +137,9 @@ sub _trouble_of_follower {
 
 sub _trouble_of_rows {
     my $counts = shift;
-    my $count  = $counts->{set_aside} or return;
+    my $count  = $counts->{dead_letters} or return;
     return [
-        warning => 'has set ' . $WORDING->number($count, 'row', 'rows') . ' aside',
+        warning => 'has ' . $WORDING->number($count, 'dead letter', 'dead letters'),
         'The column problem of rows with state = 2 has the reason. Mend or delete them, then run eventsource outbox --retry.'
     ];
 }

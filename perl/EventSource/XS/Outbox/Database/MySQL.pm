@@ -24,7 +24,7 @@ sub bytes_of { return "CAST($_[1] AS BINARY)" }
 
 sub descriptor { return undef }
 
-# In MariaDB a producer may write rows without the table's checks, and such a row could not be set aside with them. MySQL lacks
+# In MariaDB a producer may write rows without the table's checks, and such a row could not become a dead letter with them. MySQL lacks
 # the setting.
 sub ignore_checks {
     my $self = shift;

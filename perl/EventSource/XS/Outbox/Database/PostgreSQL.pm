@@ -33,9 +33,9 @@ sub has_trigger {
 }
 
 # The driver keeps each notification until it is taken, so only a follower that reads rows listens.
-sub hold {
+sub acquire_lease {
     my ($self, @lease) = @_;
-    my $is_held = $self->SUPER::hold(@lease) ? 1 : 0;
+    my $is_held = $self->SUPER::acquire_lease(@lease) ? 1 : 0;
     return $is_held if $is_held == ($self->{is_listening} || 0);
     $self->{dbh}->do($is_held ? qq{LISTEN "$self->{table}"} : 'UNLISTEN *');
     $self->is_notified;

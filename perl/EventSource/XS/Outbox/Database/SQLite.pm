@@ -43,12 +43,12 @@ sub caution {
 sub descriptor { return undef }
 
 # Another file may have been moved to the place of the one that is open, such as a backup. With a WAL no statement fails then.
-sub hold {
+sub acquire_lease {
     my ($self, @lease) = @_;
     my $file = _file_of($self->{dbh});
     die "another file has taken the place of the database's\n"
         if defined $file && defined $self->{file} && $file ne $self->{file};
-    return $self->SUPER::hold(@lease);
+    return $self->SUPER::acquire_lease(@lease);
 }
 
 sub literal_of { return "X'" . unpack('H*', $_[1]) . "'" }
@@ -79,7 +79,7 @@ sub prepare_handle {
         . qq{ "eventsource outbox" as a process of its own\n}
         if defined $self->{file} && $self->{files}{$self->{file}};
 
-    # A row that was written without the table's checks could not be set aside with them.
+    # A row that was written without the table's checks could not become a dead letter with them.
     $self->{dbh}->do('PRAGMA ignore_check_constraints = ON');
     return;
 }
