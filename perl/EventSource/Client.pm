@@ -11,8 +11,8 @@ use EventSource::Error;
 use EventSource::XS ();
 use EventSource::XS::Client::Source;
 use EventSource::XS::Client::Transport;
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Loop;
-use EventSource::XS::Report;
 use EventSource::XS::Reason;
 use EventSource::XS::Settings;
 use EventSource::XS::WeakLink;
@@ -243,7 +243,7 @@ sub _call {
     my ($self, $name, @arguments) = @_;
     my $code = $self->{$name} or return;
     if ($self->{loop}) {
-        EventSource::XS::Report->call_back({}, "EventSource::Client: $name died", $code, $self, @arguments);
+        EventSource::XS::ErrorLog->call_back({}, "EventSource::Client: $name died", $code, $self, @arguments);
     }
     else { $code->($self, @arguments) }
     return;

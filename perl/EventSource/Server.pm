@@ -13,9 +13,9 @@ use EventSource::Hub::Lease;
 use EventSource::Server::Emitter;
 use EventSource::Server::Event;
 use EventSource::Server::Supply;
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Loop;
-use EventSource::XS::Report;
 use EventSource::XS::Server::Source;
 use EventSource::XS::Server::Streams;
 use EventSource::XS::Settings;
@@ -276,7 +276,7 @@ sub _publish_of_supply {
     }
     die $error
         if !blessed $error || !$error->isa('EventSource::Error') || $error->code !~ /\A(?:unavailable|unknown)\z/;
-    EventSource::XS::Report->exception($self->{errors}, 'EventSource::Server: an event of the supply', $error);
+    EventSource::XS::ErrorLog->write($self->{errors}, 'EventSource::Server: an event of the supply', $error);
     return undef;
 }
 
@@ -365,7 +365,7 @@ sub _subscribe_client {
 
 sub _supply_failed {
     my ($self, $run, $reason) = @_;
-    EventSource::XS::Report->exception($self->{errors}, 'EventSource::Server: the supply died', $reason);
+    EventSource::XS::ErrorLog->write($self->{errors}, 'EventSource::Server: the supply died', $reason);
     delete $self->{run} if $self->{source}->is_repeatable;
     delete $self->{lease};
     $self->_end_taps(quit => $reason);

@@ -10,7 +10,7 @@ use warnings;
 # reads XML with regular expressions (XML::Stream: "&amp;amp;lt;" becomes "<"), decodes UTF-8 piece by piece too, and warns of
 # undefined values at each connection. A crate would be a program of its own with tokio, for what is not busy.
 #
-# Parts that live as long as the bridge: Options, Reports, SubscriptionList. While it holds the lease: Positions, which the hub
+# Parts that live as long as the bridge: Options, Log, SubscriptionList. While it holds the lease: Positions, which the hub
 # keeps, and HubQueue. As long as a connection: Session, with a Node for each that is followed, and Outbox. Each is in
 # EventSource::XS::XMPP. Calls go from here to Session, from there to Node, Outbox and HubQueue, and from these to Positions.
 
@@ -19,10 +19,11 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::Hub::Lease;
 use EventSource::XS ();
+use EventSource::XS::Reason;
 use EventSource::XS::Settings;
+use EventSource::XS::XMPP::Log;
 use EventSource::XS::XMPP::Options;
 use EventSource::XS::XMPP::Publisher;
-use EventSource::XS::XMPP::Reports;
 use EventSource::XS::XMPP::SubscriptionList;
 use Scalar::Util qw(weaken);
 
@@ -39,7 +40,7 @@ sub new {
     my $options = $OPTIONS->new($SETTINGS->parse('new takes settings', @given));
     return bless {
         options           => $options,
-        reports           => EventSource::XS::XMPP::Reports->new($options->report),
+        log               => EventSource::XS::XMPP::Log->new($options->report),
         subscription_list => EventSource::XS::XMPP::SubscriptionList->new,
     }, $class;
 }
@@ -102,17 +103,17 @@ sub DESTROY {
 # The lease is held: reads what was published, and connects.
 sub _begin {
     my $self = shift;
-    my ($options, $reports) = @$self{qw(options reports)};
+    my ($options, $log) = @$self{qw(options log)};
     my $is_loaded = do {
         local $SIG{__DIE__};
-        eval { $self->{positions} = EventSource::XS::XMPP::Positions->load($options, $reports); 1 }
+        eval { $self->{positions} = EventSource::XS::XMPP::Positions->load($options, $log); 1 }
     };
     if (!$is_loaded) {
-        $reports->report_once('the hub: ' . $reports->message_of($@));
+        $log->write_once('the hub: ' . EventSource::XS::Reason->message_of($@));
         return $self->{loading}->retry('_begin');
     }
     $self->{loading}->reset;
-    $self->{queue} = EventSource::XS::XMPP::HubQueue->new($options, $reports, $self->{positions});
+    $self->{queue} = EventSource::XS::XMPP::HubQueue->new($options, $log, $self->{positions});
     return $self->_connect;
 }
 
@@ -122,7 +123,7 @@ sub _connect {
         if !$self->{queue}->is_empty;    # a list says nothing of what waits
     weaken(my $weak = $self);
     $self->{session} = EventSource::XS::XMPP::Session->open(
-        (map { $_ => $self->{$_} } qw(options positions queue reports subscription_list)),
+        (map { $_ => $self->{$_} } qw(log options positions queue subscription_list)),
         on_ready => sub { $weak->_note_login(@_)    if $weak },
         on_nodes => sub { $weak->_note_connection   if $weak },
         on_end   => sub { $weak->_connect_later(@_) if $weak },
@@ -134,13 +135,13 @@ sub _connect {
 sub _connect_later {
     my ($self, $reason, $is_final) = @_;
     delete $self->{session};
-    my ($options, $reports) = @$self{qw(options reports)};
+    my ($options, $log) = @$self{qw(options log)};
     if ($is_final) {
         return $options->on_refused->($reason) if $options->on_refused && !$self->{was_ready};
-        $reports->report_once("the server refuses the login ($reason); the next attempt is in some minutes");
+        $log->write_once("the server refuses the login ($reason); the next attempt is in some minutes");
         return $self->{connecting}->after($LONG_PAUSE * (0.5 + rand 0.5), '_connect');
     }
-    $reports->report_once("no connection: $reason");
+    $log->write_once("no connection: $reason");
     return $self->{connecting}->retry('_connect');
 }
 
@@ -179,14 +180,14 @@ sub _load {
 # The service answers: what was reported before is news again.
 sub _note_connection {
     my $self = shift;
-    $self->{reports}->forget if $self->{connecting}->has_failed;
+    $self->{log}->forget if $self->{connecting}->has_failed;
     return $self->{connecting}->reset;
 }
 
 sub _note_login {
     my ($self, $jid) = @_;
     $self->{was_ready} = 1;
-    return $self->{reports}->report("connected as $jid", !!0);
+    return $self->{log}->write("connected as $jid", !!0);
 }
 
 1;

@@ -6,7 +6,7 @@ use Testing;
 use EventSource::Client;
 use EventSource::XS::Adapter;
 use EventSource::XS::Hub::Member;
-use EventSource::XS::Report;
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Settings;
 use EventSource::XS::XMPP::Publisher;
 use Testing::ControlledProcess;
@@ -34,7 +34,7 @@ my %SILENT = (
     'an event of a channel that is no item' => sub {
         EventSource::XS::XMPP::Publisher->item_of({event => $_, data => '{'}) for qw(message eventsource-xmpp-item);
     },
-    'an exception that cannot be made a string' => sub { EventSource::XS::Report->text_of(bless {}, 'WithoutText') },
+    'an exception that cannot be made a string' => sub { EventSource::XS::ErrorLog->text_of(bless {}, 'WithoutText') },
 );
 is_deeply [heard($SILENT{$_})], [], $_ for sort keys %SILENT;
 

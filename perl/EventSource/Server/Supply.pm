@@ -6,7 +6,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::XS::Report;
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Settings;
 use Scalar::Util qw(refaddr weaken);
 
@@ -100,7 +100,7 @@ sub _call {
     my ($self, $name, @arguments) = @_;
     local $@;
     eval { $self->{$name}->(@arguments); 1 }
-        or EventSource::XS::Report->exception(undef, 'EventSource::Server: a tap died', $@);
+        or EventSource::XS::ErrorLog->write(undef, 'EventSource::Server: a tap died', $@);
     return;
 }
 

@@ -6,8 +6,8 @@ use warnings;
 #
 # "metrics_app" in EventSource::Hub has the manual.
 
+use EventSource::XS::AccessPolicy;
 use EventSource::XS::Response;
-use EventSource::XS::Visitors;
 use Scalar::Util qw(blessed);
 
 our @CARP_NOT = qw(EventSource::Outbox EventSource::XS::Hub::Metrics);
@@ -20,10 +20,11 @@ my $CONTENT_TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
 # the text, or throws an EventSource::Error if there is none for now.
 sub new {
     my ($class, $settings, $given, $text_of) = @_;
-    my $visitors = EventSource::XS::Visitors->new($settings, %$given, what => 'these metrics are', of => 'metrics_app');
+    my $policy =
+        EventSource::XS::AccessPolicy->new($settings, %$given, what => 'these metrics are', of => 'metrics_app');
     my $response_to = sub {
         my $env     = shift;
-        my $refusal = $visitors->refusal($env);
+        my $refusal = $policy->refusal($env);
         return $refusal if $refusal;
         return EventSource::XS::Response->text(405, 'GET or HEAD', Allow => 'GET, HEAD')
             if $env->{REQUEST_METHOD} !~ /\A(?:GET|HEAD)\z/;

@@ -5,7 +5,7 @@ use warnings;
 # The pages of other origins: what they may do, and what a browser is told about it (Fetch, section 3.2: the CORS
 # protocol).
 
-use EventSource::XS::Report;
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Response;
 
 # A wrong attribute is reported at the line of the application.
@@ -42,7 +42,7 @@ sub access {
 
     my $is_listed = grep { lc $_ eq lc $origin } @listed;
     if (ref $origins eq 'CODE') {
-        my $answer = EventSource::XS::Report->call_back($env, "$module: origins", $origins, $origin, $env) or return;
+        my $answer = EventSource::XS::ErrorLog->call_back($env, "$module: origins", $origins, $origin, $env) or return;
         $is_listed = $$answer;
     }
     my @explicit = ('Access-Control-Allow-Origin' => $origin, 'Access-Control-Allow-Credentials' => 'true');
@@ -133,7 +133,7 @@ sub _report {
     return if $is_reported{$text} || keys %is_reported >= $MAX_REPORTED;
     $is_reported{$text} = 1;
     my $allows_none = ref $origins eq 'ARRAY' && !@$origins;
-    EventSource::XS::Report->exception($env->{'psgi.errors'}, $module,
+    EventSource::XS::ErrorLog->write($env->{'psgi.errors'}, $module,
               "a page of $text was refused: "
             . ($allows_none ? '' : 'if it may read or write here, let origins name it; ')
             . 'if it is of this site, let the proxy pass the header Host on');

@@ -16,7 +16,7 @@ sub message_of {
     my ($class, $error) = @_;
     my $text = blessed $error && $error->isa('EventSource::Error') ? $error->message : "$error";
     $text =~ s/\AEventSource::[A-Za-z:]+: //;
-    return $class->of($text);
+    return $class->of($text) =~ s/\s+\z//r;
 }
 
 sub of {

@@ -10,9 +10,9 @@ our $VERSION = '0.100';
 use parent 'Plack::Component';
 use EventSource::Error;
 use EventSource::XS ();
+use EventSource::XS::ErrorLog;
 use EventSource::XS::LastEventID;
 use EventSource::XS::Origins;
-use EventSource::XS::Report;
 use EventSource::XS::RequestBody;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
@@ -134,7 +134,7 @@ sub end_with_error {
     my ($self, $stream, $env, $what, $exception, $process) = @_;
     die $exception if $$ != $process;
     $stream->can('end') ? $stream->end('error') : $stream->close('error');
-    EventSource::XS::Report->exception($env->{'psgi.errors'}, "Plack::App::EventSource: $what", $exception);
+    EventSource::XS::ErrorLog->write($env->{'psgi.errors'}, "Plack::App::EventSource: $what", $exception);
     return;
 }
 

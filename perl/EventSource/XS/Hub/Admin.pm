@@ -11,6 +11,7 @@ use warnings;
 # be seen from a child: there the page is told to ask for each look itself, and the tail is a stream of that hub. It asks, too,
 # where there can be no child; while the hub process is away, such a look holds its worker for a second at most.
 
+use EventSource::XS::AccessPolicy;
 use EventSource::XS::Hub::Admin::Feed;
 use EventSource::XS::Hub::Admin::Look;
 use EventSource::XS::Hub::Name;
@@ -22,7 +23,6 @@ use EventSource::XS::Reason;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
 use EventSource::XS::Share;
-use EventSource::XS::Visitors;
 use JSON::MaybeXS ();
 use Plack::App::EventSource;
 use Plack::Request;
@@ -73,15 +73,15 @@ sub app {
 # given, of a named hub; and hub, the object of the application.
 sub app_of {
     my ($class, %given) = @_;
-    my $self     = bless {map { ($_ => $given{$_}) } qw(hub name open)}, $class;
-    my %who      = (what => 'this page is', of => 'admin_app');
-    my $visitors = EventSource::XS::Visitors->new($SETTINGS, %given, %who);
-    my $get      = $self->_routes;
-    my %post     = map { ("/$_" => $self->can("_$_")) } qw(end publish);
+    my $self   = bless {map { ($_ => $given{$_}) } qw(hub name open)}, $class;
+    my %who    = (what => 'this page is', of => 'admin_app');
+    my $policy = EventSource::XS::AccessPolicy->new($SETTINGS, %given, %who);
+    my $get    = $self->_routes;
+    my %post   = map { ("/$_" => $self->can("_$_")) } qw(end publish);
     return sub {
         my $env      = shift;
         my $method   = $env->{REQUEST_METHOD};
-        my $response = $visitors->refusal($env) || _other_site($env) || $self->_response($env, $get, \%post);
+        my $response = $policy->refusal($env) || _other_site($env) || $self->_response($env, $get, \%post);
         return EventSource::XS::Response->for_method($method, $response);
     };
 }

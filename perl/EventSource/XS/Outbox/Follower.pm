@@ -450,6 +450,6 @@ sub _is_of_row {
     return $code eq 'invalid' || $code eq 'full' && $field eq 'retain';
 }
 
-sub _text_of { return EventSource::XS::Reason->message_of($_[0]) =~ s/\s*\n\s*/ /gr =~ s/\s+\z//r }
+sub _text_of { return EventSource::XS::Reason->message_of($_[0]) =~ s/\s*\n\s*/ /gr }
 
 1;

@@ -13,9 +13,9 @@ use warnings;
 # Where the server sends the head of a response after the handler, the child is started then. Until then the stream is promised
 # to it: the application of the worker can use it no more.
 
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
-use EventSource::XS::Report;
 use EventSource::XS::Settings;
 use EventSource::XS::Signals qw(without_signals);
 use EventSource::XS::SocketPair;
@@ -348,7 +348,7 @@ sub _run {
     my $returned  = eval { $code->($connection); 1 };
     my $exception = $@;
     my $is_error  = !$returned && !(blessed $exception && eval { $exception->isa('EventSource::Gone') });
-    EventSource::XS::Report->exception($option{errors}, 'Plack::App::EventSource: the spawned handler died', $exception)
+    EventSource::XS::ErrorLog->write($option{errors}, 'Plack::App::EventSource: the spawned handler died', $exception)
         if $is_error;
     return $class->_leave($stream, $reports, $is_error ? ('error', 255) : ('application', 0));
 }

@@ -4,8 +4,8 @@ use warnings;
 
 # The events that wait for the hub, in their order, and their publication: each once. While the hub takes none, they wait.
 
+use EventSource::XS::Reason;
 use EventSource::XS::XMPP::Format;
-use EventSource::XS::XMPP::Reports;
 use EventSource::XS::XMPP::Timer;
 use Scalar::Util qw(blessed);
 
@@ -14,10 +14,10 @@ my $MAX_PAUSE = 5;          # seconds between two attempts
 my $PER_TURN  = 100;        # events, before the event loop gets its turn
 
 sub new {
-    my ($class, $options, $reports, $positions) = @_;
+    my ($class, $options, $log, $positions) = @_;
     my $self = bless {
         options   => $options,
-        reports   => $reports,
+        log       => $log,
         positions => $positions,
         format    => EventSource::XS::XMPP::Format->new($options),
         events    => [],
@@ -71,8 +71,7 @@ sub _drain {
         my $error = $self->_error_of_publishing($event);
         return if $self->{events} != $events;
         if (defined $error) {
-            $self->{reports}
-                ->report_once('the hub takes no events: ' . EventSource::XS::XMPP::Reports->message_of($error));
+            $self->{log}->write_once('the hub takes no events: ' . EventSource::XS::Reason->message_of($error));
             return $self->{timer}->retry('_drain');
         }
         $self->{timer}->reset;
@@ -118,8 +117,8 @@ sub _publish_fields {
     };
     my $error = $@;
     die $error if blessed $error && $error->isa('EventSource::Error') && $error->code ne 'invalid';
-    my $why = EventSource::XS::XMPP::Reports->message_of($error);
-    $self->{reports}->report('the ' . $event->title . " is not published: $why", !!1);
+    my $why = EventSource::XS::Reason->message_of($error);
+    $self->{log}->write('the ' . $event->title . " is not published: $why", !!1);
     return;
 }
 

@@ -6,9 +6,9 @@ use warnings;
 # a connection lasts. An item that the service has already, because only its answer was lost, is known when all nodes are read.
 
 use AnyEvent;
+use EventSource::XS::Reason;
 use EventSource::XS::XMPP::Follower;
 use EventSource::XS::XMPP::Publisher;
-use EventSource::XS::XMPP::Reports;
 use EventSource::XS::XMPP::Stanza;
 use Scalar::Util qw(weaken);
 
@@ -18,7 +18,7 @@ sub open {
     my ($class, %option) = @_;
     my $options = $option{options};
     my $self    = bless {
-        (map { $_ => $option{$_} } qw(connection on_end options positions reports)),
+        (map { $_ => $option{$_} } qw(connection log on_end options positions)),
         channel  => $options->channel('publish'),
         follower => EventSource::XS::XMPP::Follower->new($options->hub, $options->channel('publish')),
         asked    => {},
@@ -37,14 +37,14 @@ sub open {
 sub _forget {
     my ($self, $item, $problem) = @_;
     my $key = EventSource::XS::XMPP::Publisher->key_of($item);
-    $self->{reports}->report_once("the item $item->{id} of the node $item->{node} is not published to "
+    $self->{log}->write_once("the item $item->{id} of the node $item->{node} is not published to "
             . $self->{options}->service
             . ": $problem")
         if defined $problem;
     delete $self->{asked}{$key};
     local $SIG{__DIE__};
     eval { $self->{options}->hub->forget($self->{channel}, $key); 1 }
-        or $self->{reports}->report_once('the hub: ' . EventSource::XS::XMPP::Reports->message_of($@));
+        or $self->{log}->write_once('the hub: ' . EventSource::XS::Reason->message_of($@));
     return;
 }
 

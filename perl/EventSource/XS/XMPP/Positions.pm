@@ -5,9 +5,9 @@ use warnings;
 # The items of each node that were published, kept in the hub: as the state of a channel, with the node as the key. So this
 # knowledge lives as long as the events, and every machine and every process that may hold the lease has it.
 
+use EventSource::XS::Reason;
 use EventSource::XS::XMPP::Follower;
 use EventSource::XS::XMPP::Known;
-use EventSource::XS::XMPP::Reports;
 use EventSource::XS::XMPP::Timer;
 use JSON::MaybeXS ();
 
@@ -32,9 +32,8 @@ sub known {
 
 # Reads what was saved. Throws an EventSource::Error if the hub does not say it.
 sub load {
-    my ($class, $options, $reports) = @_;
-    my $self = bless {options => $options, reports => $reports, channel => $options->channel('nodes'), changed => {}},
-        $class;
+    my ($class, $options, $log) = @_;
+    my $self  = bless {options => $options, log => $log, channel => $options->channel('nodes'), changed => {}}, $class;
     my %saved = $self->_saved;
     $self->{known} =
         {map { $_ => EventSource::XS::XMPP::Known->new($saved{$_}, $options->max_items) } keys %saved};
@@ -89,8 +88,8 @@ sub save_changed {
     for my $node (sort keys %{$self->{changed}}) {
         local ($@, $SIG{__DIE__});
         next if eval { $self->save($node); 1 };
-        $self->{reports}->report_once(
-            'what was published cannot be saved in the hub: ' . EventSource::XS::XMPP::Reports->message_of($@));
+        $self->{log}
+            ->write_once('what was published cannot be saved in the hub: ' . EventSource::XS::Reason->message_of($@));
         return $self->{timer}->after($RETRY_AFTER, 'save_changed');
     }
     return;

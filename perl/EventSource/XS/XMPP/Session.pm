@@ -6,11 +6,11 @@ use warnings;
 # has happened to the queue for the hub.
 
 use EventSource::XS::Hub::Name;
+use EventSource::XS::Reason;
 use EventSource::XS::XMPP::Connection;
 use EventSource::XS::XMPP::Event;
 use EventSource::XS::XMPP::Node;
 use EventSource::XS::XMPP::Outbox;
-use EventSource::XS::XMPP::Reports;
 use EventSource::XS::XMPP::Stanza;
 use EventSource::XS::XMPP::Timer;
 use Scalar::Util qw(weaken);
@@ -20,7 +20,7 @@ my $STANZA = 'EventSource::XS::XMPP::Stanza';
 my $OUTBOX_ENDED = 1;    # seconds until the items for the service are read again
 my $OUTBOX_FAILS = 5;
 
-# Options: options, reports, positions, queue and subscription_list, the parts of the bridge that live longer; on_ready, called
+# Options: options, log, positions, queue and subscription_list, the parts of the bridge that live longer; on_ready, called
 # with our JID; on_nodes, called each time when the service has listed its nodes; on_end, called with what
 # EventSource::XS::XMPP::Connection says.
 sub open {
@@ -93,11 +93,6 @@ sub _release {
     return delete $self->{connection};
 }
 
-sub _report_once {
-    my ($self, $problem) = @_;
-    return $self->{reports}->report_once($problem);
-}
-
 # Private methods: nodes
 
 # Asks for the nodes again and again. An answer also says that the connection lives; without one it ends. Subscriptions are
@@ -130,7 +125,7 @@ sub _take_nodes {
 # Without a list, the nodes that are followed by their names can be there.
 sub _follow_without_list {
     my ($self, $problem) = @_;
-    $self->_report_once($self->{options}->service . " does not list its nodes: $problem");
+    $self->{log}->write_once($self->{options}->service . " does not list its nodes: $problem");
     return $self->_follow_new;
 }
 
@@ -148,7 +143,7 @@ sub _follow {
     my $options    = $self->{options};
     my $connection = $self->{connection} or return;
     my $wrong      = EventSource::XS::Hub::Name->problem($options->prefix . $name);
-    return $self->_report_once("the node $name: a channel $wrong") if defined $wrong;
+    return $self->{log}->write_once("the node $name: a channel $wrong") if defined $wrong;
     my $node = $self->{nodes}{$name} = EventSource::XS::XMPP::Node->new(
         $name,
         is_newest_first => $options->is_newest_first,
@@ -167,7 +162,7 @@ sub _follow {
 sub _begin_node {
     my ($self, $node) = @_;
     $node->note_subscription;
-    $self->{reports}->forget(_loss_of($node->name));    # once more at most with each poll
+    $self->{log}->forget(_loss_of($node->name));    # once more at most with each poll
     return $self->_fetch($node);
 }
 
@@ -177,7 +172,7 @@ sub _give_up_node {
     my $name = $node->name;
     delete $self->{nodes}{$name};
     $self->_note_deletion($name) if $state eq 'item-not-found' && $self->{positions}->is_known($name);
-    $self->_report_once("no subscription to the node $name: $state");
+    $self->{log}->write_once("no subscription to the node $name: $state");
     return $self->_open_outbox;
 }
 
@@ -192,7 +187,8 @@ sub _fetch {
             my ($session, $answer, $problem) = @_;
             return                                        if !$session->_has_node($node);
             return $session->_fetch($node, int $most / 2) if !$answer && $problem eq 'too-long' && $most > 1;
-            $session->_report_once('the items of the node ' . $node->name . " cannot be read: $problem") if !$answer;
+            $session->{log}->write_once('the items of the node ' . $node->name . " cannot be read: $problem")
+                if !$answer;
             my @items = $answer ? $STANZA->items_of($answer) : ();
             $session->_take_list($node, !$answer || @items >= $most, @items);
         }
@@ -251,7 +247,7 @@ sub _compare_subscriptions {
             my @own     = $answer ? $session->_own_subscriptions($answer)                    : ();
             my $missing = $answer ? $session->{subscription_list}->missing_of(\@own, @nodes) : undef;
             $problem = 'none is there' if $answer;
-            return $session->_report_once($session->{options}->service
+            return $session->{log}->write_once($session->{options}->service
                     . " does not list subscriptions, and one that it ends may stay unnoticed: $problem")
                 if !$missing;
             $session->_drop_subscription($_) for @$missing;
@@ -264,7 +260,7 @@ sub _drop_subscription {
     my ($self, $node) = @_;
     return if !$self->_has_node($node);
     delete $self->{nodes}{$node->name};
-    return $self->_report_once(_loss_of($node->name));
+    return $self->{log}->write_once(_loss_of($node->name));
 }
 
 sub _loss_of {
@@ -286,14 +282,14 @@ sub _open_outbox {
     return if !$self->{options}->may_publish || $self->{outbox} || !$self->is_ready;
     return if grep { !$_->is_live } values %{$self->{nodes}};
     weaken(my $weak = $self);
-    my %part = map { $_ => $self->{$_} } qw(connection options positions reports);
+    my %part = map { $_ => $self->{$_} } qw(connection log options positions);
     local $SIG{__DIE__};
     return
         if eval {
         $self->{outbox} = EventSource::XS::XMPP::Outbox->open(%part, on_end => sub { $weak->_reopen_outbox if $weak });
         1;
         };
-    $self->_report_once('the hub: ' . EventSource::XS::XMPP::Reports->message_of($@));
+    $self->{log}->write_once('the hub: ' . EventSource::XS::Reason->message_of($@));
     return $self->{outbox_timer}->after($OUTBOX_FAILS, '_open_outbox');
 }
 

@@ -10,12 +10,12 @@ use parent 'Plack::Component';
 use EventSource::Hub;
 use EventSource::XS ();
 use EventSource::XS::Adapter;
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Hub::App;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Origins;
 use EventSource::XS::Post;
-use EventSource::XS::Report;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
 use EventSource::XS::UTF8;
@@ -266,7 +266,7 @@ sub _stream_app {
 # A reference to the result of a callback of the application; undef if the callback died, which is reported.
 sub _call_back {
     my ($env, $name, @call) = @_;
-    return EventSource::XS::Report->call_back($env, __PACKAGE__ . ": $name", @call);
+    return EventSource::XS::ErrorLog->call_back($env, __PACKAGE__ . ": $name", @call);
 }
 
 sub _cannot_stream {
@@ -298,7 +298,7 @@ sub _list {
 
 sub _report {
     my ($env, $name, $exception) = @_;
-    EventSource::XS::Report->exception($env->{'psgi.errors'}, __PACKAGE__ . ": $name", $exception);
+    EventSource::XS::ErrorLog->write($env->{'psgi.errors'}, __PACKAGE__ . ": $name", $exception);
     return;
 }
 

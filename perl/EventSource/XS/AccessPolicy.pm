@@ -1,8 +1,8 @@
-package EventSource::XS::Visitors;
+package EventSource::XS::AccessPolicy;
 use strict;
 use warnings;
 
-# The clients that may use an application for operators (metrics_app and admin_app of EventSource::Hub), and its names.
+# Who may use an application for operators (metrics_app and admin_app of EventSource::Hub): which clients, under which names.
 
 use EventSource::XS::Response;
 use Socket        qw(AF_INET AF_INET6 inet_pton);

@@ -1,26 +1,26 @@
-package EventSource::XS::Report;
+package EventSource::XS::ErrorLog;
 use strict;
 use warnings;
 
-# Reports an exception of the application to the server's log. The exception may be any value, even one without a
-# string.
+# Exceptions of the application, such as those of a handler or a callback, as lines of the server's log. An exception may be any
+# value, even one without a string.
 
 # Public methods
 
 # Call code of the application in scalar context. Returns a reference to its result; or an empty list if it died. The
-# exception is then printed to psgi.errors, after the second argument and a colon.
+# exception is then written to psgi.errors, after the second argument and a colon.
 sub call_back {
     my ($class, $env, $what, $code, @arguments) = @_;
     my $answer;
     local $@;
     return \$answer if eval { $answer = $code->(@arguments); 1 };
-    $class->exception($env->{'psgi.errors'}, $what, $@);
+    $class->write($env->{'psgi.errors'}, $what, $@);
     return;
 }
 
-# Print one report: the second argument, a colon and the exception (text_of). The first argument is an object with a print
-# method, such as psgi.errors. Without one, the report is a warning.
-sub exception {
+# Write one line: the second argument, a colon and the exception (text_of). The first argument is an object with a print method,
+# such as psgi.errors. Without one, the line is a warning.
+sub write {
     my ($class, $errors, $what, $exception) = @_;
     my $line = "$what: " . $class->text_of($exception) . "\n";
     if   ($errors) { $errors->print($line) }
