@@ -102,7 +102,7 @@ sub dispatch {
     return scalar @callbacks;
 }
 
-# Drops callbacks that were queued by another process or thread: a forked child or a new thread has copies of them.
+# Returns true if callbacks wait for this process. A forked child or a new thread has copies of those of others.
 sub has_later_here {
     _forget_others() if $process != $$;
     return scalar grep { $_->[0] } @LATER;
