@@ -1,13 +1,54 @@
 // Server-sent events in a page: a stream that does not give up, one for all tabs, with its state as maps.
 // Its manual is EventSource::Browser, of the distribution EventSource-XS.
+//
+// Each tab has a Hub. A SharedStream reads the stream for all of them: in a SharedWorker; without one in the tab that holds the
+// lock of the stream's key, which is elected anew when that tab goes; without locks in each tab for itself. Both keep a Replica
+// of the stream. Its public fields are its place: the id as of which it is, and what that id counts for. The messages:
+//
+// message    from whom to whom      fields                          what follows
+// hello      tab to stream          place and seed of the replica;  the welcome, when the stream is open and knows what the
+//                                   to a worker key, request, tab   tab lacks; until then its state. elsewhere, if the tab is
+//                                                                   of another user. The seed, which a BroadcastChannel has
+//                                                                   not, is what a stream begins with
+// call       tab to stream          call: 'renew' or 'wake'         the response and the wait for the next one end, or the wait
+// bye        tab to worker          bye                             the stream ends if it was the last tab
+// alive      worker to tab          alive: the name of a lock       when the tab is granted it, that worker has ended: the tab
+//                                                                   joins the next one
+// welcome    stream to the tab of   welcome: the place; entries;    a tab that is still where it asked (asked) dispatches the
+//            the hello              asked: the id in the hello      entries, takes the place, and follows the stream
+// leads      a new stream to all    leads, and those of a welcome   a tab that follows no stream says hello; one that has no
+//                                   for tabs without an id          id is welcomed
+// entries    stream to all          entries                         a tab that follows dispatches them; it says hello again
+//                                                                   if one is not the next after its own
+// state      stream to all, and to  readyState, status, elsewhere   the events open and error, and the end. elsewhere is whose
+//            a tab that waits                                       cookies ended it: a tab without an owner joins that stream
+// elsewhere  stream to a tab        elsewhere: a user               the tab joins another stream, of that user
+//
+// From a worker they are JSON. In a BroadcastChannel those of tabs have their sender (from), those for one tab its name (to).
 
 const SELF = { url: import.meta.url, type: 'module' };
-const NAME = 'eventsource-hub 3';         // the number is that of the messages between tabs
+const NAME = 'eventsource-hub 4';         // the number is that of the messages between tabs
 const CONNECTING = 0, OPEN = 1, CLOSED = 2;
+
+// The phases of a tab. Beside them readyState is what the page sees: that of the stream.
+//
+// phase      it                                        what ends it
+// AWAY       has no link: its page is hidden, or the   the page is shown again: JOINING
+//            stream is closed
+// JOINING    has a link over which nothing has come    any message: WAITING; none for LOOK_EVERY: JOINING again, after three
+//                                                      times by the next transport
+// WAITING    has said hello                            its welcome: FOLLOWING
+// FOLLOWING  dispatches entries                        one that is not the next: WAITING
+// all but AWAY                                         the link fails, or elsewhere: JOINING; the page is hidden, or the stream
+//                                                      closed: AWAY
+const AWAY = 0, JOINING = 1, WAITING = 2, FOLLOWING = 3;
+
 const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
 const MAX_DELAY = 3e4;                    // ms between two attempts, unless Retry-After says more
 const LOOK_EVERY = 5e3, ASLEEP = 12e4;    // ms; timers of a page in the background run once a minute
 const OWNER = 'EventSource-Owner';        // the header that says whose stream it is
+
+const { locks } = globalThis.navigator ?? {};
 
 const newId = () => NAME + Math.random() + now();
 // The clock of Date may be set back. That of performance may stand still while the machine sleeps.
@@ -80,9 +121,9 @@ class Source {
   asked;                                  // when the last request was made
 
   // on.events(events, isState) may return a promise: no more is read until then. on.state(readyState, status).
-  constructor(request, { last, owner }, on) {
-    Object.assign(this, { request, lastEventId: last, owner, on });
-    let looked = Date.now();
+  constructor(request, place, on) {
+    Object.assign(this, { request, place, lastEventId: place.last, on });
+    let looked;                           // by the clock that runs while the machine sleeps
     this.#timer = setInterval(() => {
       const silent = now() - this.#read, time = Date.now();
       if (time - looked > ASLEEP || silent > (request.keepalive || Infinity) * 1000) this.renew();
@@ -118,7 +159,7 @@ class Source {
           const owner = response.headers.get(OWNER) || '';
           status = 0;
           // The cookies are those of another user now.
-          if (owner !== (this.owner ??= owner)) {
+          if (owner !== (this.place.owner ??= owner)) {
             this.other = owner;
             throw status = 403;
           }
@@ -146,8 +187,10 @@ class Source {
   // Whose stream a page would be sent now: of somebody else, as far as is known, if no answer comes.
   findOwner() {
     const abort = new AbortController();
-    const late = new Promise(resolve => setTimeout(() => abort.abort(resolve()), MAX_DELAY));
-    return Promise.race([late, this.#ask('HEAD', abort.signal).then(({ headers }) => headers.get(OWNER))]);
+    setTimeout(() => abort.abort(), MAX_DELAY);
+    return this.#ask('HEAD', abort.signal).then(({ headers }) => headers.get(OWNER), error => {
+      if (!abort.signal.aborted) throw error;
+    });
   }
 
   async #ask(method, signal) {
@@ -168,7 +211,7 @@ class Source {
     const decoder = new TextDecoder();
     const reader = body.getReader();
     this.on.state(OPEN);
-    for (let part; !(part = await reader.read()).done;) {
+    for (let part; !(part = await reader.read()).done && !this.#isClosed;) {
       this.#read = now();
       parser.push(decoder.decode(part.value, { stream: true }));
       this.#retry = parser.retry ?? this.#retry;
@@ -183,7 +226,6 @@ class Source {
       this.#read = Infinity;              // as long as they are not taken
       await this.on.events(taken, parser.isState);
       this.#read = now();
-      if (this.#isClosed) return;
     }
   }
 
@@ -234,10 +276,11 @@ function locate(type, data, keyField) {
 // the id before it: so a tab knows whether it is the next one; without a type it is an id only. The entries of a state are no
 // history, until it is complete: each has the name of that state.
 class Replica {
+  #request;
   #ring = [];
   #state = new Map();
   #size = 0;
-  // Its place in the stream.
+  // Its place in the stream: { ...replica }.
   last;                                   // undefined until the tab has been welcomed
   isComplete;
   inState;                                // the name of the state that is not complete
@@ -246,20 +289,15 @@ class Replica {
   count = 0;                              // entries with an id of their own
 
   constructor(request, { entries = [], ...place } = {}) {
-    this.request = request;
+    this.#request = request;
     for (const entry of entries) this.add(entry);
     Object.assign(this, place);
   }
 
-  get place() {
-    const { last, isComplete, inState, owner, line, count } = this;
-    return { last, isComplete, inState, owner, line, count };
-  }
-
   get seed() {
-    const kept = new Set(this.#ring);
-    const state = [...this.state].filter(entry => !kept.has(entry));
-    return { entries: [...state, ...this.#ring], ...this.place };
+    const state = new Set(this.state);
+    for (const entry of this.#ring) state.delete(entry);
+    return { entries: [...state, ...this.#ring], ...this };
   }
 
   get state() {
@@ -267,7 +305,7 @@ class Replica {
   }
 
   add(entry) {
-    const { gap, position, history } = this.request;
+    const { gap, position, history } = this.#request;
     const { type, data, id, prev, at } = entry;
     const completes = type === position && !this.isComplete;
     this.last = id;
@@ -297,20 +335,21 @@ class Replica {
 
   // A state follows a gap without a position.
   make({ type, data, lastEventId: id }) {
-    const { last: prev, request } = this;
-    const line = type === request.gap ? newId() : undefined;
+    const { gap, key } = this.#request;
+    const prev = this.last;
+    const line = type === gap ? newId() : undefined;
     const inState = !line ? this.inState : id === prev ? line : undefined;
-    return { type, data, id, prev, inState, line, at: locate(type, data, request.key) };
+    return { type, data, id, prev, inState, line, at: locate(type, data, key) };
   }
 
   isNext({ type, prev, inState }) {
-    return prev === this.last && (!prev || inState === this.inState || type === this.request.gap);
+    return prev === this.last && (!prev || inState === this.inState || type === this.#request.gap);
   }
 
   // What a tab lacks that is here, in this state; undefined if that is not known.
   since(last, inState) {
     if (last === this.last && inState === this.inState) return [];
-    const { position } = this.request;
+    const { position } = this.#request;
     const from = this.#ring.findLastIndex(({ id, prev, type }) => prev === last && (id !== last || inState && type === position));
     const rest = this.#ring.slice(from);  // there are holes in that of a tab that came late
     const isChain = (entry, i) => (!entry.inState || entry.inState === inState) && (!i || entry.prev === rest[i - 1].id);
@@ -319,8 +358,8 @@ class Replica {
   }
 
   // What a new tab is given, and one that lacks too much.
-  anew(hasGap) {
-    const { gap, position, start } = this.request;
+  snapshot(hasGap) {
+    const { gap, position, start } = this.#request;
     const tail = this.#ring.filter(({ at, type }) => !at && type && type !== position).slice(start || Infinity);
     const kept = new Set([...this.state, ...tail]);
     const entries = this.seed.entries.filter(entry => kept.has(entry));
@@ -332,90 +371,101 @@ class Replica {
 }
 
 // Reads a stream for its tabs: in a SharedWorker, in the leading tab, or in the only one.
-class Host {
+class SharedStream {
+  #request;
+  #replica;
+  #mayRestartUntil;
   #source;
-  #state = CONNECTING;
   #waiting = new Map();
-  #lost = {};                             // what a tab is told that comes between two attempts
+  #state;                                 // what tabs are told of it; nothing before the first attempt has failed
 
-  // send(message, to): to one tab, or to all. begin(message, came) returns whether another host begins where that tab is.
-  constructor(request, seed, send, begin = () => {}) {
-    Object.assign(this, { send, begin });
-    this.replica = new Replica(request, seed);
-    this.replica.last ??= '';
-    this.replica.line ??= newId();
-    this.#source = new Source(request, this.replica, this);
+  // send(message, to): to one tab, or to all. For so many ms it may begin again, where a tab is that comes: when the worker
+  // before has ended, the first to come may be a new tab, or one that is ahead. Then the others say where to resume.
+  constructor(request, seed, send, mayRestartFor) {
+    this.send = send;
+    this.#request = request;
+    this.#mayRestartUntil = now() + mayRestartFor;
+    this.#begin(seed);
+  }
+
+  #begin(seed) {
+    this.#waiting.clear();
+    this.#source?.close();
+    this.#state = {};
+    this.#replica = new Replica(this.#request, seed);
+    this.#replica.last ??= '';
+    this.#replica.line ??= newId();
+    this.#source = new Source(this.#request, this.#replica, this);
   }
 
   close() {
-    this.#source.close();
     this.#waiting.clear();
-    this.send = this.hear = () => {};
+    this.#source.close();
+    this.send = this.onTabMessage = () => {};
   }
 
   // A new tab waits for an open stream: whether it may read what the others have been sent, the server says, unless the tab
   // came before the request. One whose last id is not known waits, too: the stream may come to it, until it has been open for
   // two seconds.
-  hear(message, from, isLate) {
-    const { hello, last, inState, call } = message;
-    if (call) this.#source[call]();
-    if (!hello) return;
-    const { replica } = this;
-    const { owner, asked } = this.#source;
+  onTabMessage(message, from, isLate) {
+    const { last, inState, call } = message;
+    if (call) return this.#source[call]();
+    const replica = this.#replica;
+    const { owner } = replica;
+    const { asked } = this.#source;
     const came = message.came ??= now();
-    const isOther = (owner ?? message.owner) !== (message.owner ?? owner);
+    const user = message.owner ?? owner;
+    const isWaiting = this.#waiting.get(from) === message;
+    this.#waiting.delete(from);
+    if ((owner ?? user) !== user) return this.send({ elsewhere: user }, from);
     // The cookies may be those of another user since the request was made.
-    const isDoubtful = last === undefined && owner && !message.owner && asked < came;
-    if (isOther || isDoubtful) {
-      this.#waiting.delete(from);
-      if (isOther) return this.send({ elsewhere: message.owner }, from);
-      const again = () => setTimeout(() => this.hear(message, from), 2000);
+    if (last === undefined && owner && !message.owner && asked < came) {
       return this.#source.findOwner().then(its => {
-        if (its === owner) this.hear({ ...message, owner }, from);
+        if (its === owner) this.onTabMessage({ ...message, owner }, from);
         else this.send({ elsewhere: its || newId() }, from);
-      }).catch(again);
+      }).catch(() => setTimeout(() => this.onTabMessage(message, from), 2000));
     }
     const entries = last === undefined
-      ? this.#state !== CONNECTING && replica.anew()
-      : owner === (message.owner ?? owner) && replica.since(last, inState) || isLate && replica.anew(true);
-    if (entries) {
-      this.#waiting.delete(from);
-      return this.send(this.#welcome(last, entries), from);
-    }
-    if (this.#waiting.get(from) === message) return;
+      ? this.#state.readyState && replica.snapshot()
+      : owner === user && replica.since(last, inState) || isLate && replica.snapshot(true);
+    if (entries) return this.#welcome(last, entries, from);
     this.#waiting.set(from, message);
+    if (isWaiting) return;
     this.#source.wake();
-    this.send(this.#lost, from);
-    const look = isOpen => {
+    this.send(this.#state, from);
+    const look = wasOpen => {
       if (this.#waiting.get(from) !== message) return;
       // The stream comes to a tab that is ahead of it.
       const isAhead = message.line === replica.line && message.count > replica.count;
-      if (!isOpen || this.#state !== OPEN || isAhead) setTimeout(look, 2000, this.#state === OPEN);
-      else if (!this.begin(message, came)) this.hear(message, from, true);
+      const isOpen = this.#state.readyState === OPEN;
+      if (!wasOpen || !isOpen || isAhead) setTimeout(look, 2000, isOpen);
+      else if (last && came < this.#mayRestartUntil) {
+        this.#begin(message.seed);
+        this.lead();
+      } else this.onTabMessage(message, from, true);
     };
     look();
   }
 
-  // What all tabs are told when a host has begun. One without a position begins there, but has all of a stream without ids.
-  get lead() {
-    return { leads: true, ...this.#welcome('', this.replica.since('') ?? this.replica.anew()) };
+  // Tells all tabs that it has begun. One without a position begins there, but has all of a stream without ids.
+  lead() {
+    this.#welcome('', this.#replica.since('') ?? this.#replica.snapshot(), undefined, true);
   }
 
-  #welcome(asked, entries) {
-    const welcome = { ...this.replica.place, owner: this.#source.owner };
-    return { welcome, asked, entries, readyState: this.#state };
+  #welcome(asked, entries, to, leads) {
+    this.send({ leads, welcome: { ...this.#replica }, asked, entries, ...this.#state }, to);
   }
 
   // The methods below are for the source.
   events(events, isState) {
-    const { replica } = this;
+    const replica = this.#replica;
     const entries = [];
     if (isState && !replica.last) replica.inState = newId();
     for (const event of events) {
       const entry = replica.make(event);
       replica.add(entry);
       entries.push(entry);
-      this.#hearWaiting();                // before a short history has lost it
+      this.#answerWaiting();              // before a short history has lost it
       if (event.lastEventId === FINISHED) break;
     }
     const taken = this.send({ entries });
@@ -425,28 +475,25 @@ class Host {
   }
 
   state(readyState, status) {
-    this.#state = readyState;
-    this.#lost = readyState === CONNECTING ? { readyState, status } : {};
-    this.send({ readyState, status, elsewhere: this.#source.other });
-    if (readyState === OPEN) this.#hearWaiting();
+    this.send(this.#state = { readyState, status, elsewhere: this.#source.other });
+    if (readyState === OPEN) this.#answerWaiting();
   }
 
-  #hearWaiting() {
-    for (const [from, message] of this.#waiting) this.hear(message, from);
+  #answerWaiting() {
+    for (const [from, message] of [...this.#waiting]) this.onTabMessage(message, from);
   }
 }
 
-// The hosts of a SharedWorker, by the keys of their streams.
+// The streams of a SharedWorker, by their keys.
 function serveTabs() {
-  const hosts = new Map();
+  const streams = new Map();
   const alive = newId();
-  navigator.locks?.request(alive, () => new Promise(() => {}));
+  locks?.request(alive, () => new Promise(() => {}));
 
   const open = ({ key, request, seed }) => {
-    const began = now();
     const ports = new Set();
     // A tab may still greet a stream that has ended, when another one has its key.
-    const forget = () => hosts.get(key) === stream && hosts.delete(key);
+    const forget = () => streams.get(key) === stream && streams.delete(key);
     const send = (message, to) => {
       const data = JSON.stringify(message);  // it is copied for each tab faster than objects are
       for (const port of to ? [to] : ports) port.postMessage(data);
@@ -454,25 +501,14 @@ function serveTabs() {
       // What the server sends meanwhile is read later, as one message: so nothing waits in a worker that is killed.
       return new Promise(resolve => setTimeout(resolve, Math.min(8, message.entries?.length)));
     };
-    // When the worker before has ended, the first to come may be a new tab, or one that is ahead: then the others say where
-    // to resume.
-    const begin = ({ last, seed }, came) => {
-      if (!last || came - began > MAX_DELAY) return;
-      stream.host.close();
-      stream.host = new Host(request, seed, send, begin);
-      send(stream.host.lead);
-      return true;
+    const stream = new SharedStream(request, seed, send, MAX_DELAY);
+    stream.ports = ports;
+    stream.leave = port => {
+      if (!ports.delete(port) || ports.size) return;
+      stream.close();
+      forget();
     };
-    const stream = {
-      ports,
-      host: new Host(request, seed, send, begin),
-      leave(port) {
-        if (!ports.delete(port) || ports.size) return;
-        stream.host.close();
-        forget();
-      },
-    };
-    hosts.set(key, stream);
+    streams.set(key, stream);
     return stream;
   };
 
@@ -481,26 +517,25 @@ function serveTabs() {
     port.onmessage = ({ data }) => {
       data.came = now();
       if (data.key) {
-        stream = hosts.get(data.key) ?? open(data);
+        stream = streams.get(data.key) ?? open(data);
         stream.ports.add(port);
-        stream.host.send({ alive }, port);
-        if (data.tab) navigator.locks?.request(data.tab, () => stream.leave(port));
+        stream.send({ alive }, port);
+        if (data.tab) locks?.request(data.tab, () => stream.leave(port));
       }
       if (data.bye) stream?.leave(port);
-      else stream?.host.hear(data, port);
+      else stream?.onTabMessage(data, port);
     };
   };
 }
 
-// The ways to a host: each returns how to send to it and how to leave. It throws, or calls fail(), where it does not work.
-function joinWorker(hub, fail) {
-  const { key, request, script } = hub.stream;
+// The transports: each returns a link to a SharedStream, which has how to send to it and how to leave. It throws, or calls
+// fail(), where it does not work; fail(true) for another try.
+function linkToWorker(hub, fail) {
+  const { key, request, script } = hub;
   const gone = new AbortController();
-  const { locks } = navigator;
   const worker = new SharedWorker(plain(script), { type: SELF.type, name: NAME });
   const { port } = worker;
   const name = newId();
-  let release = () => {};
   worker.onerror = () => fail();
   port.onmessage = ({ data }) => {
     data = JSON.parse(data);
@@ -510,8 +545,8 @@ function joinWorker(hub, fail) {
   };
   const greet = tab => {
     if (gone.signal.aborted) return;
-    port.postMessage({ key, request, tab, ...hub.greeting });
-    return new Promise(resolve => { release = resolve });
+    port.postMessage({ key, request, tab, ...hub.hello });
+    return new Promise(resolve => { gone.signal.onabort = resolve });
   };
   if (locks) locks.request(name, { signal: gone.signal }, () => greet(name)).catch(() => greet());
   else greet();
@@ -523,53 +558,49 @@ function joinWorker(hub, fail) {
       gone.abort();
       port.postMessage({ bye: true });
       port.close();
-      release();
       if (isHidden) {
-        new BroadcastChannel(name).onmessage = release;
+        new BroadcastChannel(name).onmessage = fail;
         new BroadcastChannel(name).postMessage(0);
       }
     },
   };
 }
 
-function joinLeader(hub, fail) {
-  const { key, request } = hub.stream;
+function linkToElectedTab(hub, fail) {
+  const { key, request } = hub;
   const gone = new AbortController();
-  const { locks } = navigator;
   const me = newId();
-  let channel, host, release = () => {};
-  const send = message => host ? host.hear({ ...message, came: 0 }, me) : channel.postMessage({ ...message, seed: undefined, from: me });
+  let channel, stream;
+  const send = message => stream ? stream.onTabMessage({ ...message, came: 0 }, me) : channel.postMessage({ ...message, seed: undefined, from: me });
   locks.request(NAME + key, { signal: gone.signal }, () => {
     if (gone.signal.aborted) return;      // Chromium may grant a lock all the same
-    host = new Host(request, hub.replica.seed, (message, to) => {
+    stream = new SharedStream(request, hub.hello.seed, (message, to) => {
       if (to !== me) channel.postMessage({ ...message, to });
       if (!to || to === me) hub.receive(message);
     });
-    channel.postMessage(host.lead);
-    hub.greet();
-    return new Promise(resolve => { release = resolve });
+    stream.lead();
+    return new Promise(resolve => { gone.signal.onabort = resolve });
   }).catch(() => fail());
   channel = new BroadcastChannel(NAME + key);
   channel.onmessage = ({ data }) => {
-    if (data.from) host?.hear(data, data.from);
-    else if (!host && (!data.to || data.to === me)) hub.receive(data);
+    if (data.from) stream?.onTabMessage(data, data.from);
+    else if (!stream && (!data.to || data.to === me)) hub.receive(data);
   };
-  send(hub.greeting);
+  send(hub.hello);
   return {
     send,
     leave() {
       gone.abort();
-      host?.close();
+      stream?.close();
       channel.close();
-      release();
     },
   };
 }
 
-function beAlone(hub) {
-  const host = new Host(hub.stream.request, hub.replica.seed, message => hub.receive(message));
-  queueMicrotask(() => host.hear({ ...hub.greeting, came: 0 }));
-  return { send: message => host.hear(message), leave: () => host.close() };
+function ownStream(hub) {
+  const stream = new SharedStream(hub.request, hub.hello.seed, message => hub.receive(message));
+  queueMicrotask(() => hub.greet());
+  return { send: message => stream.onTabMessage({ ...message, came: 0 }), leave: () => stream.close() };
 }
 
 // The state of a channel, or its members: a map that follows the events.
@@ -634,12 +665,13 @@ class LiveMap extends Map {
 class Hub extends EventTarget {
   readyState = CONNECTING;
   lastEventId = '';
-  #bus;
+  #replica;
+  #phase = AWAY;
+  #link;                                  // to the shared stream: how to send to it, and how to leave
+  #transports;                            // the first one is in use
+  #attempts = 0;                          // links since one was answered
   #settle;
-  #isWelcome = false;
-  #attempt = 0;                           // since a host was heard
   #maps = new Map();
-  #ways;
   #reader;
   #error;
   #drain = () => {};
@@ -656,17 +688,16 @@ class Hub extends EventTarget {
     // It throws where fetch would do so for each attempt, and names the methods of the standard in upper case.
     ({ method } = new Request(href, { method, headers: typeof headers === 'function' ? {} : headers, body }));
     share ??= method === 'GET' && !headers && !lastEventId;
-    if (!share) history = 0;
-    const request = { url: href, origin, method, withCredentials: this.withCredentials, gap, position, start, history, key, keepalive };
-    this.stream = { key: JSON.stringify([scope, request]), request: { ...request, headers, body }, script: worker };
-    this.replica = new Replica(request, lastEventId && { entries: [], last: lastEventId });
+    const request = { url: href, origin, method, withCredentials: this.withCredentials, gap, position, start, history: share ? history : 0, key, keepalive };
+    Object.assign(this, { key: JSON.stringify([scope, request]), request: { ...request, headers, body }, script: worker });
+    this.#replica = new Replica(request, lastEventId && { entries: [], last: lastEventId });
     this.ready = new Promise((...settle) => { this.#settle = settle });
     this.ready.catch(() => {});
     for (const type of ['open', 'message', 'error']) {
       this['on' + type] = null;
       this.addEventListener(type, event => this['on' + type]?.(event));
     }
-    this.#ways = share ? [joinWorker, joinLeader, beAlone] : [beAlone];
+    this.#transports = share ? [linkToWorker, linkToElectedTab, ownStream] : [ownStream];
     this.#watchPage();
     this.#join();
     if (signal?.aborted) this.close();
@@ -690,7 +721,7 @@ class Hub extends EventTarget {
     let map = this.#maps.get(name);
     if (!map) {
       this.#maps.set(name, map = new LiveMap(this.ready, channel, isMembers));
-      for (const entry of this.replica.state) map.take(entry);
+      for (const entry of this.#replica.state) map.take(entry);
     }
     return map;
   }
@@ -720,54 +751,57 @@ class Hub extends EventTarget {
     }
   }
 
-  // The methods below are for the ways to a host.
-  get greeting() {
-    return { hello: true, ...this.replica.place, seed: this.replica.seed };
+  // The methods below are for the transports.
+  get hello() {
+    return { ...this.#replica, seed: this.#replica.seed };
   }
 
   greet() {
-    if (!this.#isWelcome) this.#bus?.send(this.greeting);
+    if (this.#phase !== FOLLOWING) this.#link?.send(this.hello);
   }
 
   receive({ welcome, asked, entries = [], readyState, status, leads, elsewhere }) {
-    const { replica } = this;
-    this.#attempt = 0;
+    const replica = this.#replica;
+    this.#attempts = 0;
+    if (this.#phase === JOINING) this.#phase = WAITING;
     if (elsewhere !== undefined && (replica.owner ?? elsewhere) === elsewhere) {
-      this.stream.key += elsewhere;
-      this.#leave();
+      this.key += elsewhere;
       return this.#join();
     }
     if (leads) this.greet();
     // A welcome may be late, and answer what the tab has asked before.
-    if (welcome && (asked !== replica.last || this.#isWelcome && asked)) return;
-    if (readyState === OPEN && this.readyState === CONNECTING && (welcome || this.#isWelcome)) {
-      this.readyState = OPEN;
-      this.dispatchEvent(new Event('open'));
-    }
-    for (const entry of entries) {
-      if (this.readyState === CLOSED) return;
-      if (welcome || this.#isWelcome && replica.isNext(entry)) this.#deliver(entry);
-      else if (this.#isWelcome) {         // others are missing, or the tab is ahead
-        this.#isWelcome = false;
-        this.greet();
-        break;
+    if (welcome && (asked !== replica.last || this.#phase === FOLLOWING && asked)) return;
+    if (welcome || this.#phase === FOLLOWING) {
+      if (readyState === OPEN && this.readyState === CONNECTING) {
+        this.readyState = OPEN;
+        this.dispatchEvent(new Event('open'));
+      }
+      for (const entry of entries) {
+        if (this.readyState === CLOSED) return;
+        if (!welcome && !replica.isNext(entry)) {  // others are missing, or the tab is ahead
+          this.#phase = WAITING;
+          this.greet();
+          break;
+        }
+        this.#deliver(entry);
       }
     }
+    if (this.readyState === CLOSED) return;
     if (welcome) {
-      this.#isWelcome = true;
+      this.#phase = FOLLOWING;
       this.lastEventId = welcome.last;
       Object.assign(replica, welcome);
     }
     if (readyState === CLOSED || readyState === CONNECTING && !welcome) this.#fail(readyState, status);
-    if (this.#reader && entries.length && this.readyState !== CLOSED) return new Promise(resolve => { this.#drain = resolve });
+    if (this.#reader && entries.length) return new Promise(resolve => { this.#drain = resolve });
   }
 
   #deliver(entry) {
     const { type, data, id } = entry;
-    const { gap, position, origin } = this.stream.request;
+    const { gap, position, origin } = this.request;
     const maps = [...this.#maps.values()];
-    if (type === gap) for (const map of maps) map.begin(this.replica.isComplete);
-    this.replica.add(entry);
+    if (type === gap) for (const map of maps) map.begin(this.#replica.isComplete);
+    this.#replica.add(entry);
     for (const map of maps) map.take(entry);
     this.lastEventId = id;
     if (type === position) {
@@ -782,39 +816,39 @@ class Hub extends EventTarget {
   }
 
   #fail(readyState, status) {
-    if (this.readyState === CLOSED) return;
     if (readyState === CLOSED) this.close(status);
     this.readyState = readyState;
     this.dispatchEvent(Object.assign(new Event('error'), { status }));
   }
 
   #join() {
-    let bus;
+    let link;
     const fail = again => {
-      if (bus !== this.#bus) return;      // it has been left
-      this.#leave();
-      if (!again) this.#ways.shift();
+      if (link !== this.#link) return;    // it has been left
+      if (!again) this.#transports.shift();
       this.#join();
     };
-    this.#isWelcome = false;
-    this.#attempt++;
+    this.#leave();
+    this.#phase = JOINING;
+    this.#attempts++;
     try {
-      bus = this.#bus = this.#ways[0](this, fail);
+      link = this.#link = this.#transports[0](this, fail);
     } catch {
       return fail();
     }
     // A frozen tab leads; or the worker was killed before it was heard, which Firefox may even connect to again.
-    if (this.#ways[1]) setTimeout(() => this.#attempt && fail(this.#attempt % 3), LOOK_EVERY);
+    if (this.#transports[1]) setTimeout(() => this.#phase === JOINING && fail(this.#attempts % 3), LOOK_EVERY);
   }
 
   #leave(isHidden) {
-    this.#bus?.leave(isHidden);
-    this.#bus = undefined;
+    this.#link?.leave(isHidden);
+    this.#link = undefined;
+    this.#phase = AWAY;
   }
 
   // A browser may keep a page that its user has left: its stream ends, and is joined again when the user comes back.
   #watchPage() {
-    const { request } = this.stream;
+    const { request } = this;
     const on = (type, then) => globalThis.addEventListener?.(type, then, { signal: this.#ends.signal, capture: true });
     on('pagehide', () => isRepeatable(request, this.lastEventId) ? this.#leave(true) : this.#fail(CLOSED, 0));
     on('pageshow', event => {
@@ -822,10 +856,10 @@ class Hub extends EventTarget {
       this.readyState = CONNECTING;
       this.#join();
     });
-    const renew = () => isRepeatable(request, this.lastEventId) && this.#bus?.send({ call: 'renew' });
+    const renew = () => isRepeatable(request, this.lastEventId) && this.#link?.send({ call: 'renew' });
     on('online', renew);
     on('resume', renew);                  // Chromium sends a page that was frozen no more of its responses
-    on('visibilitychange', () => document.hidden || this.#bus?.send({ call: 'wake' }));
+    on('visibilitychange', () => document.hidden || this.#link?.send({ call: 'wake' }));
   }
 }
 

@@ -113,9 +113,9 @@ subtest '429 with Retry-After' => sub {
 my $LATE = <<'JS';
 navigator.locks.query().then(({held}) => {
     const channel = new BroadcastChannel(held.find(({name}) => name.includes('{')).name);
-    const [, before, next] = hub.replica.seed.entries.filter(({data}) => data);
+    const [, before, next] = hub.hello.seed.entries.filter(({data}) => data);
     channel.postMessage({entries: [{type: 'message', data: '0', id: 'late', prev: 'missing'}]});
-    channel.postMessage({welcome: next.id, last: before.id, entries: [next], readyState: 1});
+    channel.postMessage({welcome: {last: next.id}, asked: before.id, entries: [next], readyState: 1});
 })
 JS
 
