@@ -130,7 +130,7 @@ for my $name (@SERVERS) {
     };
 }
 
-for my $name (qw(Twiggy Feersum)) {
+for my $name (Testing::Server->tested(qw(Twiggy Feersum))) {
     subtest "streams of a hub on the writer of $name" => sub {
         my $server = Testing::HubServer->start($name, descriptors => $LIMIT, native => 0);
         withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 40, 600);

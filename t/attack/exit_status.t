@@ -68,7 +68,7 @@ sub reasons {
     return $ends ? ($reason) x $streams : ();
 }
 
-for my $name ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
+for my $name (Testing::Server->tested('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum))) {
     for my $signal (qw(TERM QUIT INT)) {
         for my $native (0, 'auto') {
             subtest "$name, $signal, native => $native" => sub {

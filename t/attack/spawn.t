@@ -11,7 +11,7 @@ use Time::HiRes ();
 
 my $MANY = 30;
 
-my @SERVERS = qw(Starman Starlet uWSGI Twiggy Feersum);
+my @SERVERS = Testing::Server->tested(qw(Starman Starlet uWSGI Twiggy Feersum));
 
 sub start {
     my ($name, %env) = @_;

@@ -26,7 +26,8 @@ sub twice {
     return $client;
 }
 
-for my $setup ((map { [$_, undef] } Testing::Server->names), ['Twiggy', 0], ['Feersum', 0]) {
+for my $setup ((map { [$_, undef] } Testing::Server->names),
+    map { [$_, 0] } Testing::Server->tested(qw(Twiggy Feersum))) {
     my ($name, $native) = @$setup;
     subtest $name . (defined $native ? ", on the server's writer" : '') => sub {
         my $server = Testing::HubServer->start($name, defined $native ? (native => $native) : ());

@@ -16,7 +16,7 @@ sub times_of {
     return map { $_->{time} } grep { $_->{state} == $state } @$states;
 }
 
-for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum)) {
+for my $name (Testing::Server->tested(qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum))) {
     subtest $name => sub {
         my $server = Testing::Server->start($name, 't/browser/events.psgi', workers => 4);
         $browser->open($server->url('/'));

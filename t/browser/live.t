@@ -134,7 +134,7 @@ sub start_with_windows {
     return ($server, $crowd);
 }
 
-for my $name (qw(Starman Starlet Twiggy Feersum)) {
+for my $name (Testing::Server->tested(qw(Starman Starlet Twiggy Feersum))) {
     subtest $name => sub {
         my %option = (workers => 1, args => [qw(--keepalive 0 --read-timeout 1)]);
         %option = (workers => 1, args => [qw(--timeout 1)]) if $name eq 'Starlet';

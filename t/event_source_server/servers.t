@@ -236,7 +236,7 @@ mkfifo($fifo, 0600) or die "$fifo: $!";
 # Each server; some a second time with named hubs.
 my $has_program = eval { Test::EventSource->private_hub; 1 };
 my @servers     = map { [$_] } Testing::Server->names;
-push @servers, map { [$_, 'named'] } $has_program ? qw(Starman Twiggy Feersum) : ();
+push @servers, map { [$_, 'named'] } $has_program ? Testing::Server->tested(qw(Starman Twiggy Feersum)) : ();
 
 for my $case (@servers) {
     my ($name, $hub) = @$case;

@@ -11,7 +11,7 @@ needs_module('Mojolicious');
 
 streams_on('mojolicious.pl', 'Starman', 'Twiggy');
 
-for my $name ('Starman', 'Twiggy', 'Feersum', 'uWSGI') {
+for my $name (Testing::Server->tested('Starman', 'Twiggy', 'Feersum', 'uWSGI')) {
     subtest "POST, $name" => sub {
         my $server = Testing::Server->start($name, 't/data/mojolicious.psgi', workers => 1);
         posts_ok($server);

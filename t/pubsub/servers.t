@@ -212,7 +212,7 @@ for my $name (Testing::Server->names) {
 }
 
 # The same with a named hub, and with four workers where a server has workers: whichever publishes.
-for my $name (qw(Starman Twiggy Feersum uWSGI)) {
+for my $name (Testing::Server->tested(qw(Starman Twiggy Feersum uWSGI))) {
     subtest "$name, with a named hub" => sub {
         Testing->need('named_hubs');
         Test::EventSource->private_hub;
@@ -224,7 +224,7 @@ for my $name (qw(Starman Twiggy Feersum uWSGI)) {
 }
 
 # Feersum does not say that it has several processes.
-for my $name (qw(Starman Feersum)) {
+for my $name (Testing::Server->tested(qw(Starman Feersum))) {
     subtest "$name: several workers without a named hub do not publish" => sub { do_not_publish($name) };
 }
 

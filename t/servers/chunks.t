@@ -11,7 +11,7 @@ use Time::HiRes qw(time);
 
 plan skip_all => 'there are no native streams on this system' if !Plack::App::EventSource->can('native');
 
-my @SERVERS = ('HTTP::Server::Simple::PSGI', Testing::Server->names);
+my @SERVERS = (Testing::Server->tested('HTTP::Server::Simple::PSGI'), Testing::Server->names);
 
 # Feersum has sent its own head before the takeover. It does not say that the connection ends, but ends it.
 my $says_close;

@@ -1,5 +1,5 @@
 # EventSource::XS::Adapter takes no writer of others for that of a server, and leaves the environment as it is. That it finds
-# the adapter of each server shows in t/servers/contract.t: streams are native.
+# the adapter of each server shows in xt/servers/contract.t: streams are native.
 
 use lib 't/lib';
 use Testing;

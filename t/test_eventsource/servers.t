@@ -8,6 +8,7 @@ use File::Temp         ();
 use Plack::App::EventSource;
 use POSIX ();
 use Test::EventSource;
+use Testing::Server;
 use Time::HiRes qw(ITIMER_REAL setitimer);
 
 my @kept;
@@ -40,7 +41,7 @@ sub processes {
     return @pids;
 }
 
-for my $server ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
+for my $server (Testing::Server->tested('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum))) {
     subtest $server => sub {
         needs(Test::EventSource->has_server($server) ? undef : "$server is not installed");
         my %workers = $server =~ /Starman|Starlet|Feersum/ ? (workers => 2) : ();

@@ -17,9 +17,9 @@ use warnings;
 #   1. Read in its source what its responder does for [200, $headers]: which class its writer has, when it sends the head, what
 #      happens to the socket after close.
 #   2. Write perl/EventSource/XS/Adapter/NAME.pm with the name and what identifies the writer. It is loaded because it is there.
-#   3. Add its command line to the table in t/lib/Testing/Server.pm, its name to `names` there, its packages to `servers` in
+#   3. Add its command line to the table in t/lib/Testing/Server.pm, its name to @NATIVE there, its packages to `servers` in
 #      script/prepare, and what it cannot do to %CANNOT in t/lib/Testing/Contract.pm.
-#   4. Run prove -b t/servers/contract.t. Override a method for each behaviour that differs.
+#   4. Run prove -b xt/servers/contract.t. Override a method for each behaviour that differs.
 #   5. Add its name to $SERVER in xt/layout.t, and rows to t/lib/Testing/AttackedServer.pm, t/lib/Testing/HostileRun.pm,
 #      t/hub/outlive/ and t/native/.
 #   6. Name it in Plack::App::EventSource (NATIVE STREAMS) and, if it recycles its workers, in

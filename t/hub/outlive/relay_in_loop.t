@@ -39,7 +39,7 @@ sub publishes {
         sub { $hub->publish(news => 'more'); return $client->read_until(qr/^id: \Q$last\E\r?\n\r?\n/m, 0.2) });
 }
 
-for my $name ('Twiggy', 'Feersum') {
+for my $name (Testing::Server->tested('Twiggy', 'Feersum')) {
     subtest $name => sub {
         my $self = Testing::Outlive->start($name, workers => 1, env => {HUB_AUTOSTART => 0});
         my $port = $self->{server}->port;

@@ -62,6 +62,10 @@ my %SERVER = (
     'mod_perl'       => {command => sub { _apache(@_[0 .. 2]) }},
 );
 
+# On which streams can be native; those of a test of t.
+my @NATIVE = ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI));
+my @FEW    = qw(Starman Twiggy);
+
 # Public functions and methods
 
 # Returns a path with a query. Its brackets are for curl.
@@ -105,8 +109,14 @@ sub missing_tls {
     return;
 }
 
-# The servers on which streams can be native, which all tests of servers use.
-sub names { return 'HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI) }
+# The servers of a test, of those on which streams can be native.
+sub names { return $_[0]->tested(@NATIVE) }
+
+# Those that the tests of t leave out, and servers on which no stream is native.
+sub others {
+    my %is_one = map { ($_ => 1) } @FEW;
+    return grep { !$is_one{$_} } sort keys %SERVER;
+}
 
 # Skips the test file if the server is missing; fails it with EVENTSOURCE_XS_FULL, where nothing may be missing.
 sub require_or_skip_all {
@@ -146,6 +156,14 @@ sub streams_by_worker {
         }
     );
     return \%streams;
+}
+
+# Those of these servers, maybe with words behind a comma, that a test uses: of t, one that blocks and one with an event loop.
+# xt runs it again on the others (Testing::OtherServers). EVENTSOURCE_XS_SERVERS names those of one run, with commas between.
+sub tested {
+    my ($class, @names) = @_;
+    my %is_asked = map { ($_ => 1) } split /,/, $ENV{EVENTSOURCE_XS_SERVERS} || join ',', @FEW;
+    return grep { $is_asked{s/,.*//sr} } @names;
 }
 
 sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }

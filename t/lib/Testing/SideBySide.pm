@@ -7,7 +7,7 @@ use Testing;
 #   run_each(sub { my $name = shift; ... }, Testing::Server->names);      # each perl runs this file up to here
 #   side_by_side(['a name', '-e', 'the arguments of its perl'], ...);
 #
-# `prove -b t/servers/contract.t :: Starman` runs one case of run_each.
+# `prove -b xt/servers/contract.t :: Starman` runs one case of run_each.
 
 use Exporter   qw(import);
 use File::Temp ();

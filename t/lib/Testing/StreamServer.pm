@@ -29,10 +29,10 @@ my @SERVERS = qw(HTTP::Server::PSGI Starman Twiggy Feersum);
 
 # Public functions and methods
 
-# Runs a test on each of the named servers, by default on @SERVERS.
+# Runs a test on each of the named servers, by default on @SERVERS, as far as tests of this folder use them.
 sub on_each_server {
     my ($test, @names) = @_;
-    for my $name (@names ? @names : @SERVERS) {
+    for my $name (Testing::Server->tested(@names ? @names : @SERVERS)) {
         subtest $name => sub {
             my $server = Testing::StreamServer->start($name);
             $test->($server);

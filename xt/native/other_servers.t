@@ -1,0 +1,7 @@
+# The tests of t/native that start servers, on those that they leave out.
+
+use lib 't/lib';
+use Testing;
+use Testing::OtherServers qw(again);
+
+again('t/native');
