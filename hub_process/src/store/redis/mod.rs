@@ -10,14 +10,16 @@
 //! - `call_error`: why a call fails, and what Redis refuses
 //! - `connection`, `backoff`: a connection; how long a thread waits before it makes another one
 //! - `endpoint`, `sentinels`: where Redis is, and which one is the master
-//! - `entry`, `append`: ids and entries of the stream; the commands that append them
+//! - `entry`, `append_commands`: ids and entries of the stream; the commands that append them
 //! - `epoch`: the pointer, and how another epoch begins
+//! - `in_flight`: the drafts that were sent, and their states
+//! - `losses`: what shows that something is missing
 //! - `machines`: which machines have members, and whose lifetime has ended
 //! - `producers`: which entries were stored twice
 //! - `sizes`: how many bytes the stream holds
 //! - `state`: what is retained, beyond the stream
 //! - `scripts`: what Redis does as one, in Lua: `scripts/*.lua`
-//! - `shared`: what both threads know: drafts on their way, the epoch, the health
+//! - `shared`: what both threads know: drafts in flight, the epoch, the health
 //! - `reader`, `writer`: the threads; `reader/reconnecting`: what happens when Redis is away
 //!
 //! Redis assigns the ids, so the stream has one order for all hubs. A sequence number is `(ms - origin) << 24 | part` of the id
@@ -70,6 +72,8 @@ mod connection;
 mod endpoint;
 mod entry;
 mod epoch;
+mod in_flight;
+mod losses;
 mod machines;
 mod producers;
 mod reader;

@@ -6,10 +6,11 @@ use super::super::{Began, Draft, Entry, Report};
 use super::call_error::{CallError, Refusal};
 use super::connection::RedisConnection;
 use super::endpoint::Endpoint;
-use super::entry::{self, entries, read_entries, Id, Info, Mark, Stored};
-use super::epoch::{Keys, Pointer, StreamKeys};
+use super::entry::{self, entries, read_entries, Id, Info, Stored};
+use super::epoch::{Keys, Pointer};
+use super::losses::{self, Loss, Position};
 use super::producers::Producers;
-use super::shared::{Sent, Shared, Target};
+use super::shared::{Shared, Target};
 use super::sizes::Sizes;
 use super::state::{self, Contents};
 use super::{ANSWER, BLOCK, CHECK, CHUNK, CHUNK_BYTES, STALE};
@@ -32,15 +33,7 @@ const HISTORY_ANSWER: Duration = Duration::from_secs(10);
 /// Why the reader cannot simply continue.
 enum Trouble {
     CallError(CallError),
-    /// The stream of an epoch lacks what it must have: another epoch must begin.
-    Lost {
-        epoch: String,
-        reason: String,
-    },
-    /// Entries were evicted before they were read here.
-    Missed(String),
-    /// Another hub has begun another epoch.
-    Changed(Pointer),
+    Loss(Loss),
     Closing,
 }
 
@@ -50,54 +43,24 @@ impl From<CallError> for Trouble {
     }
 }
 
+impl From<Loss> for Trouble {
+    fn from(loss: Loss) -> Self {
+        Self::Loss(loss)
+    }
+}
+
 impl Trouble {
     /// A loss, or whatever else Redis refuses.
     fn of(refusal: Refusal, epoch: &str) -> Self {
-        if refusal.message.contains("no such key") || refusal.code == "WRONGTYPE" {
-            return Self::lost(
-                epoch,
-                "the stream is gone: it was deleted or evicted, or Redis has restarted without it",
-            );
+        match losses::shown_by(&refusal) {
+            Some(reason) => Loss::new(epoch, reason).into(),
+            None => CallError::Refused(refusal).into(),
         }
-        Self::CallError(CallError::Refused(refusal))
-    }
-
-    fn lost(epoch: &str, reason: &str) -> Self {
-        Self::Lost { epoch: epoch.into(), reason: reason.into() }
     }
 }
 
 fn malformed() -> Trouble {
-    Trouble::CallError(CallError::Cut("its answer does not follow the protocol of Redis".into()))
-}
-
-/// The epoch that was reported, and how far.
-struct Position {
-    pointer: Pointer,
-    keys: StreamKeys,
-    /// The last id that was read.
-    last: Id,
-    /// The event of that entry, if it was one.
-    mark: Option<Mark>,
-    /// The id with which the history is complete, until it is.
-    history_end: Option<Id>,
-}
-
-impl Position {
-    /// Finds out whether this is the last entry that was read. Two masters, of which one was cut off, may assign the same id:
-    /// the entry of one of them is lost.
-    fn is_last(&self, stored: &Stored) -> Result<bool, Trouble> {
-        if stored.id != self.last {
-            return Ok(false);
-        }
-        match (&self.mark, stored.mark()) {
-            (Some(mark), Some(found)) if *mark != found => {
-                let reason = format!("the entry {} is another one than the one that was read before", self.last);
-                Err(Trouble::lost(&self.pointer.epoch, &reason))
-            }
-            _ => Ok(true),
-        }
-    }
+    CallError::Cut("its answer does not follow the protocol of Redis".into()).into()
 }
 
 pub struct Reader {
@@ -150,26 +113,7 @@ impl Reader {
                     *was_ready |= self.publish_target(connection);
                     self.round(connection)
                 }
-                Err(Trouble::Lost { epoch, reason }) => {
-                    self.shared.reporter.record_error(&reason);
-                    self.replace(connection, &epoch, &reason)
-                }
-                Err(Trouble::Missed(reason)) => {
-                    self.shared.reporter.record_error(&reason);
-                    match &self.position {
-                        Some(position) => self.begin(connection, position.pointer.clone(), &reason),
-                        None => self.begin_first(connection),
-                    }
-                }
-                Err(Trouble::Changed(pointer)) => {
-                    let reason = if pointer.reason.is_empty() {
-                        "another hub began anew".into()
-                    } else {
-                        pointer.reason.clone()
-                    };
-                    self.shared.reporter.record_error(&reason);
-                    self.begin(connection, pointer, &reason)
-                }
+                Err(Trouble::Loss(loss)) => self.begin_after(connection, loss),
                 Err(trouble) => return trouble,
             }
         }
@@ -199,10 +143,17 @@ impl Reader {
         self.begin(connection, pointer, "")
     }
 
-    /// Begins another epoch after a loss, if no other hub has.
-    fn replace(&mut self, connection: &mut RedisConnection, lost: &str, reason: &str) -> Result<(), Trouble> {
-        let pointer = self.keys.replace(connection, lost, reason)?;
-        self.begin(connection, pointer, reason)
+    /// Begins with another epoch after a loss, which another hub has perhaps begun.
+    fn begin_after(&mut self, connection: &mut RedisConnection, loss: Loss) -> Result<(), Trouble> {
+        let reason = loss.reason().to_owned();
+        self.shared.reporter.record_error(&reason);
+        let pointer = match (loss, &self.position) {
+            (Loss::Lost { epoch, .. }, _) => self.keys.replace(connection, &epoch, &reason)?,
+            (Loss::Changed(pointer), _) => pointer,
+            (Loss::Missed, Some(position)) => position.pointer.clone(),
+            (Loss::Missed, None) => return self.begin_first(connection),
+        };
+        self.begin(connection, pointer, &reason)
     }
 
     /// Reports a beginning: the state before the history, then the history.
@@ -227,19 +178,19 @@ impl Reader {
             (Some(before), retained, info, first)
         };
         if retained.epoch != pointer.epoch.as_bytes() {
-            return Err(lacks_state(&pointer.epoch));
+            return Err(Loss::new(&pointer.epoch, losses::STATE_GONE).into());
         }
         let info = parse(info)?;
         let first = entries(first.map_err(refused)?).ok_or_else(malformed)?;
         let first_id = first.first().map(|first| first.id);
         if before.is_some_and(|before| info.last > before && first_id.is_none_or(|first| first > before)) {
             self.has_missed_changes = true;
-            return Err(missed()); // perhaps one that has changed the state while that was read
+            return Err(Loss::Missed.into()); // perhaps one that has changed the state while that was read
         }
         retained.remove_producers(connection, &keys.state, info.last)?;
-        let last_seq = self.seq(&pointer, info.last)?;
+        let last_seq = pointer.seq(info.last)?;
         let evicted_through = match first.first() {
-            Some(first) => self.seq(&pointer, first.id)?.saturating_sub(1),
+            Some(first) => pointer.seq(first.id)?.saturating_sub(1),
             None => last_seq,
         };
         self.start_generation(&pointer);
@@ -278,13 +229,6 @@ impl Reader {
         unread.into_iter().for_each(|index| self.warn_of_unread(ids[index]));
     }
 
-    fn seq(&self, pointer: &Pointer, id: Id) -> Result<u64, Trouble> {
-        let reason = || {
-            format!("the id {id} is not a sequence number: Redis' clock has stood back for long, or people added it")
-        };
-        id.seq(pointer.origin).ok_or_else(|| Trouble::lost(&pointer.epoch, &reason()))
-    }
-
     /// Makes the drafts on their way those of the new epoch. In the same epoch they are perhaps in the history.
     fn start_generation(&mut self, pointer: &Pointer) {
         let before = self.position.as_ref().map(|position| &position.pointer.epoch);
@@ -296,15 +240,9 @@ impl Reader {
             self.epochs.pop_front();
         }
         self.shared.update(|state| {
-            if !is_same {
-                let sent = std::mem::take(&mut state.sent);
-                state.returned.extend(sent.into_values());
-            }
+            state.in_flight.restart(is_same);
             state.generation += 1;
             state.target = None;
-            state.read_through = Id::default();
-            state.own_count = 0;
-            state.acknowledged.clear();
             state.sizes = Sizes::default();
             state.lost = None;
         });
@@ -321,13 +259,8 @@ impl Reader {
         }
         self.reported.clear();
         self.shared.reporter.report(Report::Ready);
-        let perhaps = self.shared.update(|state| {
-            let sent = std::mem::take(&mut state.sent);
-            let (never, perhaps): (Vec<Sent>, _) = sent.into_values().partition(|sent| sent.copies == 0);
-            state.returned.extend(never);
-            perhaps
-        });
-        for sent in perhaps {
+        let missing = self.shared.update(|state| state.in_flight.remove_missing());
+        for sent in missing {
             self.shared.fail_sent(&sent, "it is not in the history that this hub has read after a pause");
         }
     }
@@ -342,8 +275,8 @@ impl Reader {
             let refused = |refusal| Trouble::of(refusal, &position.pointer.epoch);
             let [answer] = connection.calls([&command])?;
             let mut list = entries(answer.map_err(refused)?).ok_or_else(malformed)?;
-            if !list.first().map_or(Ok(false), |first| position.is_last(first))? {
-                return Err(missed());
+            if !position.is_last(list.first())? {
+                return Err(Loss::Missed.into());
             }
             let is_complete = list.len() < chunk;
             list.remove(0);
@@ -369,10 +302,8 @@ impl Reader {
             if state.is_closing {
                 return Err(Trouble::Closing);
             }
-            if let Some((generation, reason)) = &state.lost {
-                if *generation == state.generation {
-                    return Err(Trouble::lost(&position.pointer.epoch, reason));
-                }
+            if let Some(reason) = &state.lost {
+                return Err(Loss::new(&position.pointer.epoch, reason).into());
             }
         }
         connection.set_patience(ANSWER + BLOCK)?;
@@ -397,7 +328,7 @@ impl Reader {
     /// Looks for a loss, and reads on.
     fn check(&mut self, connection: &mut RedisConnection) -> Result<(), Trouble> {
         let Some(position) = &self.position else { return self.begin_first(connection) };
-        let (epoch, last) = (position.pointer.epoch.as_str(), position.last);
+        let last = position.last;
         self.last_check = Instant::now();
         let [time, state, pointer, info, list] = connection.calls([
             &cmd("TIME"),
@@ -406,40 +337,13 @@ impl Reader {
             cmd("XINFO").arg("STREAM").arg(&position.keys.stream),
             cmd("XRANGE").arg(&position.keys.stream).arg(last.to_string()).arg("+").arg("COUNT").arg(CHUNK),
         ])?;
-        let refused = |refusal| Trouble::of(refusal, epoch);
+        let refused = |refusal| Trouble::of(refusal, &position.pointer.epoch);
         self.set_clock(&time);
-        match Pointer::parse(&pointer.map_err(refused)?)? {
-            None => {
-                return Err(Trouble::lost(
-                    epoch,
-                    "the key of the hub is gone: it was deleted or evicted, or Redis has restarted without it",
-                ))
-            }
-            // A failover to a Redis that was away brings an earlier history back. What came since is lost.
-            Some(pointer) if pointer.epoch != epoch && self.epochs.contains(&pointer.epoch) => {
-                return Err(Trouble::lost(&pointer.epoch, "an earlier history has come back"))
-            }
-            Some(pointer) if pointer.epoch != epoch => return Err(Trouble::Changed(pointer)),
-            Some(_) => {}
-        }
-        if entry::text(&state.map_err(refused)?) != Some(epoch.as_bytes()) {
-            return Err(lacks_state(epoch));
-        }
+        position.compare_pointer(Pointer::parse(&pointer.map_err(refused)?)?, &self.epochs)?;
+        position.compare_state(entry::text(&state.map_err(refused)?))?;
         let info = Info::parse(&info.map_err(refused)?).ok_or_else(malformed)?;
         let mut list = entries(list.map_err(refused)?).ok_or_else(malformed)?;
-        self.seq(&position.pointer, info.last)?;
-        if info.last < last {
-            return Err(Trouble::lost(epoch, &format!("the stream ends at {}, and {last} was read before", info.last)));
-        }
-        let exists = list.first().map_or(Ok(false), |first| position.is_last(first))?;
-        if !exists && info.last > last {
-            let is_evicted = info.first.is_none_or(|first| first > last);
-            let is_deleted = info.max_deleted.is_some_and(|deleted| deleted >= last);
-            if is_evicted || is_deleted {
-                return Err(missed());
-            }
-            return Err(Trouble::lost(epoch, &format!("the stream lacks the entry {last}, which was read before")));
-        }
+        let exists = position.compare_stream(&info, list.first())?;
         let is_complete = list.len() < CHUNK;
         if exists {
             list.remove(0);
@@ -456,7 +360,7 @@ impl Reader {
             return self.read_on(connection, HISTORY_CHUNK);
         }
         // Also if the last entry was deleted by hand, the writer must not wait for it.
-        self.shared.update(|state| state.read_through = state.read_through.max(info.last));
+        self.shared.update(|state| state.in_flight.read(&[], info.last));
         self.finish_history();
         Ok(())
     }
@@ -468,8 +372,7 @@ impl Reader {
         if state.master.as_ref().is_some_and(|url| *url != connection.url) {
             return Err(CallError::Cut(format!("{} is no longer the master", connection.address)).into());
         }
-        let is_unread = |sent: &Sent| sent.id.is_some() && sent.is_confirmed && sent.since.elapsed() > STALE;
-        let unread = state.sent.values().any(is_unread);
+        let unread = state.in_flight.has_overdue(STALE);
         drop(state);
         if unread {
             return Err(CallError::Cut(format!("{} lacks entries that it has acknowledged", connection.address)).into());
@@ -490,10 +393,12 @@ impl Reader {
         }
         for stored in list {
             let id = stored.id;
-            let Some(seq) = id.seq(position.pointer.origin) else {
-                trouble =
-                    Some(Trouble::lost(&position.pointer.epoch, &format!("the id {id} is not a sequence number")));
-                break;
+            let seq = match position.pointer.seq(id) {
+                Ok(seq) => seq,
+                Err(loss) => {
+                    trouble = Some(loss);
+                    break;
+                }
             };
             position.last = id;
             let Some(event) = stored.event else { continue };
@@ -519,10 +424,7 @@ impl Reader {
         let last = position.last;
         self.shared.update(|state| {
             sizes.into_iter().for_each(|(id, size)| state.sizes.add(id, size));
-            for id in &own {
-                state.acknowledged.remove(id);
-            }
-            state.read_through = last;
+            state.in_flight.read(&own, last);
             state.last_round = Instant::now();
         });
         if let Some(lag) = lag {
@@ -532,7 +434,7 @@ impl Reader {
             });
         }
         unread.into_iter().for_each(|id| self.warn_of_unread(id));
-        trouble.map_or(Ok(()), Err)
+        trouble.map_or(Ok(()), |loss| Err(loss.into()))
     }
 
     /// The log is told once, the status each time.
@@ -550,12 +452,4 @@ fn flush(shared: &Shared, out: &mut Vec<Entry>) {
     if !out.is_empty() {
         shared.report_entries(std::mem::take(out));
     }
-}
-
-fn lacks_state(epoch: &str) -> Trouble {
-    Trouble::lost(epoch, "the key of the state is gone: it was deleted or evicted")
-}
-
-fn missed() -> Trouble {
-    Trouble::Missed("entries were evicted before this hub has read them".into())
 }

@@ -1,46 +1,19 @@
-//! The state that the reader and the writer share: drafts on their way, the epoch, the health.
+//! The state that the reader and the writer share: drafts in flight, the epoch, the health.
 
 use super::super::{now_ms, Draft, Entry, MemberPart, Report, Reporter};
 use super::call_error::CallError;
-use super::entry::Id;
 use super::epoch::StreamKeys;
+use super::in_flight::{Claim, InFlight, Sending};
 use super::sizes::Sizes;
 use super::STALE;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often the health is computed while the reader waits for replicas.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// A draft that has not been sent, or is certainly not in the stream.
-#[derive(Debug)]
-pub struct Waiting {
-    pub ticket: u64,
-    pub draft: Draft,
-    /// When it fails. None while it waits for Redis to come back.
-    pub deadline: Option<Instant>,
-}
-
-/// A draft that was sent.
-#[derive(Debug)]
-pub struct Sent {
-    pub ticket: u64,
-    pub draft: Draft,
-    pub deadline: Instant,
-    pub since: Instant,
-    /// How many times it was sent without being refused: it is certainly not stored if 0.
-    pub copies: u32,
-    /// Whether its answer may come yet on the connection. It must be sent again if not.
-    pub is_on_wire: bool,
-    /// Redis' answer.
-    pub id: Option<Id>,
-    /// Whether it may be reported: replicas have it, or none need to.
-    pub is_confirmed: bool,
-}
 
 /// Where the reader is connected, for the writer.
 #[derive(Clone, Debug)]
@@ -56,20 +29,9 @@ pub struct State {
     /// None while the reader is not connected, or reads the history.
     pub target: Option<Target>,
     pub generation: u64,
-    /// The last id that the reader has reported.
-    pub read_through: Id,
-    /// The greatest own count that the reader has read.
-    pub own_count: u64,
-    /// Drafts that were sent, by their counts.
-    pub sent: BTreeMap<u64, Sent>,
-    /// Own entries that Redis has acknowledged and the reader has not read. Other hubs may have read and delivered them.
-    pub acknowledged: BTreeSet<Id>,
-    /// Whether some of the drafts that were sent must be sent again.
-    pub has_unsent: bool,
-    /// Drafts that must be sent in the new epoch.
-    pub returned: Vec<Sent>,
-    /// Why the writer believes that the stream of this generation is lost.
-    pub lost: Option<(u64, String)>,
+    pub in_flight: InFlight,
+    /// Why the stream of this generation is probably lost. Nothing is sent to it then.
+    pub lost: Option<String>,
     pub sizes: Sizes,
     pub last_round: Instant,
     pub is_writer_up: bool,
@@ -104,12 +66,7 @@ impl Shared {
         let state = State {
             target: None,
             generation: 0,
-            read_through: Id::default(),
-            own_count: 0,
-            sent: BTreeMap::new(),
-            acknowledged: BTreeSet::new(),
-            has_unsent: false,
-            returned: Vec::new(),
+            in_flight: InFlight::new(settings.replicas > 0),
             lost: None,
             sizes: Sizes::default(),
             last_round: Instant::now(),
@@ -165,7 +122,11 @@ impl Shared {
 
     /// Takes note of why the stream of a generation is probably lost, for the reader.
     pub fn hint_loss(&self, generation: u64, reason: &str) {
-        self.update(|state| state.lost = Some((generation, reason.into())));
+        self.update(|state| {
+            if state.generation == generation {
+                state.lost = Some(reason.into());
+            }
+        });
     }
 
     /// Waits until the state changes, at most so long.
@@ -175,34 +136,27 @@ impl Shared {
 
     /// Takes the ticket of an own entry that was read. Waits until replicas have it, if they must, and calls `before` if so:
     /// what clients have seen should survive a failover.
-    pub fn claim(&self, count: u64, mut before: impl FnMut()) -> Option<u64> {
-        let mut state = self.lock();
-        state.own_count = state.own_count.max(count);
-        if state.sent.get(&count).is_some_and(|sent| !sent.is_confirmed) {
-            drop(state);
-            before();
-            state = self.lock();
-        }
+    pub fn claim(&self, count: u64, before: impl FnOnce()) -> Option<u64> {
+        let mut before = Some(before);
         loop {
-            let sent = state.sent.get(&count)?;
-            if sent.is_confirmed {
-                return state.sent.remove(&count).map(|sent| sent.ticket);
+            let mut state = self.lock();
+            match state.in_flight.claim(count) {
+                Claim::Ended(ticket) => return ticket,
+                Claim::Unconfirmed(sent) => {
+                    drop(state);
+                    self.fail_sent(&sent, "the connection broke before the replicas had it");
+                    return None;
+                }
+                Claim::Waits if state.is_closing => return None,
+                Claim::Waits => match before.take() {
+                    Some(before) => {
+                        drop(state);
+                        before();
+                    }
+                    None => drop(self.wait(state, LOOK)), // the writer is about to take the answer
+                },
             }
-            if !sent.is_on_wire {
-                // The connection broke, so nobody can tell which replicas have it.
-                let sent = state.sent.remove(&count)?;
-                drop(state);
-                self.fail_sent(&sent, "the connection broke before the replicas had it");
-                return None;
-            }
-            let sent = state.sent.get(&count)?;
-            let rest = sent.deadline.saturating_duration_since(Instant::now());
-            if rest.is_zero() {
-                return None; // the writer fails the draft
-            }
-            drop(self.wait(state, rest.min(LOOK)));
             self.refresh();
-            state = self.lock();
         }
     }
 
@@ -216,8 +170,8 @@ impl Shared {
     }
 
     /// Reports that a draft was perhaps stored, if it was sent.
-    pub fn fail_sent(&self, sent: &Sent, why: &str) {
-        let code = if sent.copies == 0 { ErrorCode::Unavailable } else { ErrorCode::Unknown };
+    pub fn fail_sent(&self, sent: &Sending, why: &str) {
+        let code = if sent.is_perhaps_stored() { ErrorCode::Unknown } else { ErrorCode::Unavailable };
         self.fail((sent.ticket, &sent.draft), code, why);
     }
 
@@ -233,13 +187,12 @@ impl Shared {
     /// no draft is on its way for long or was refused.
     pub fn refresh(&self) {
         let state = self.lock();
-        let oldest = state.sent.values().next().map(|sent| sent.since.elapsed());
         let is_up = state.target.is_some()
             && state.is_writer_up
             && !state.is_refusing
             && state.last_round.elapsed() < STALE
-            && oldest.is_none_or(|age| age < STALE.min(self.timeout));
-        let pending = (state.waiting + state.sent.len() + state.returned.len()) as u64;
+            && state.in_flight.age().is_none_or(|age| age < STALE.min(self.timeout));
+        let pending = (state.waiting + state.in_flight.len()) as u64;
         drop(state);
         self.reporter.update(|status| {
             if status.is_up != is_up {

@@ -18,7 +18,8 @@ use super::backoff::Backoff;
 use super::call_error::CallError;
 use super::endpoint::Endpoint;
 use super::entry::Info;
-use super::shared::{Sent, Shared, Target};
+use super::losses;
+use super::shared::{Shared, Target};
 use batches::Batches;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
@@ -27,7 +28,6 @@ use redis::cmd;
 use replicas::Replicas;
 use retention::Retention;
 use session::Session;
-use std::mem;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ impl Writer {
 
     fn is_done(&self) -> bool {
         let state = self.shared.lock();
-        self.queue.is_empty() && state.sent.is_empty() && state.returned.is_empty()
+        self.queue.is_empty() && state.in_flight.is_empty()
     }
 
     /// Takes what was asked, and waits for it if there is nothing else to do.
@@ -137,11 +137,12 @@ impl Writer {
     fn pause(&self) -> Option<Duration> {
         let state = self.shared.lock();
         let is_ready = self.is_ready();
-        if is_ready && (!self.queue.is_empty() || !state.returned.is_empty() || self.batches.is_scanning()) {
+        let has_drafts = !self.queue.is_empty() || state.in_flight.has_unsent();
+        if is_ready && (has_drafts && state.lost.is_none() || self.batches.is_scanning()) {
             return None;
         }
         // The writer waits for the reader or for Redis, or has drafts that may have to fail.
-        let is_idle = is_ready && state.sent.is_empty();
+        let is_idle = is_ready && !has_drafts && state.in_flight.is_empty();
         Some(if is_idle { Duration::from_millis(250) } else { SOON })
     }
 
@@ -150,7 +151,7 @@ impl Writer {
             Ask::Append { ticket, draft } => self.append(ticket, draft),
             Ask::Retain { events, bytes, age } => self.retention = Retention { events, bytes, age },
             Ask::Forget(_) | Ask::Linger(_) => {} // the stream evicts by its own bounds, and a lifetime says who lingers
-            Ask::Lost(reason) => self.shared.update(|state| state.lost = Some((state.generation, reason.into()))),
+            Ask::Lost(reason) => self.shared.update(|state| state.lost = Some(reason.into())),
             Ask::Close { hub_continues } => {
                 self.hub_continues = hub_continues;
                 self.close();
@@ -161,7 +162,7 @@ impl Writer {
     fn append(&mut self, ticket: u64, draft: Draft) {
         // While Redis takes drafts, the workers' credits bound how many wait, and a publisher without answers must lose none.
         if self.is_away() {
-            let sent = self.shared.lock().sent.len();
+            let sent = self.shared.lock().in_flight.len();
             if self.queue.is_full(sent) {
                 let (count, trouble) = (self.queue.len() + sent, self.shared.lock().trouble.clone());
                 let why = format!("{count} events wait already ({trouble})");
@@ -183,8 +184,7 @@ impl Writer {
     fn queue_if_away(&mut self) {
         if self.queue.set_away(self.is_away()) {
             let state = self.shared.lock();
-            let sent = state.sent.values().chain(&state.returned).map(|sent| sent.ticket);
-            let tickets: Vec<u64> = self.queue.tickets().chain(sent).collect();
+            let tickets: Vec<u64> = self.queue.tickets().chain(state.in_flight.tickets()).collect();
             drop(state);
             self.shared.reporter.report(Report::Queued(tickets));
         }
@@ -205,21 +205,8 @@ impl Writer {
         if self.queue.outlasts() && !self.is_ready() {
             return; // they wait until Redis is back
         }
-        let mut late = Vec::new();
-        self.shared.update(|state| {
-            while let Some(first) = state.sent.first_entry() {
-                if first.get().deadline > now {
-                    break;
-                }
-                late.push(first.remove());
-            }
-            let (over, rest) = mem::take(&mut state.returned).into_iter().partition(|sent: &Sent| sent.deadline <= now);
-            state.returned = rest;
-            late.extend::<Vec<Sent>>(over);
-        });
-        for sent in late {
-            self.shared.fail_sent(&sent, &self.trouble());
-        }
+        let late = self.shared.update(|state| state.in_flight.remove_late(now));
+        late.iter().for_each(|sent| self.shared.fail_sent(sent, &self.trouble()));
     }
 
     fn trouble(&self) -> String {
@@ -264,10 +251,7 @@ impl Writer {
     fn drop_session(&mut self) -> bool {
         let had_one = self.session.take().is_some();
         if had_one {
-            self.shared.update(|state| {
-                state.has_unsent = true;
-                state.sent.values_mut().for_each(|sent| sent.is_on_wire = false);
-            });
+            self.shared.update(|state| state.in_flight.cut());
         }
         had_one
     }
@@ -288,11 +272,14 @@ impl Writer {
         let mut connection = self.endpoint.connect(&target.url)?;
         let awaited = match connection.call(cmd("XINFO").arg("STREAM").arg(&target.keys.stream)) {
             Ok(info) => Info::parse(&info).map(|info| info.last),
-            Err(CallError::Refused(refusal)) if refusal.message.contains("no such key") => {
-                self.shared.hint_loss(target.generation, "the stream is gone: it was deleted or evicted");
-                self.next_attempt = Instant::now() + SOON;
-                return Ok(false);
-            }
+            Err(CallError::Refused(refusal)) => match losses::shown_by(&refusal) {
+                None => return Err(CallError::Refused(refusal)),
+                Some(reason) => {
+                    self.shared.hint_loss(target.generation, reason);
+                    self.next_attempt = Instant::now() + SOON;
+                    return Ok(false);
+                }
+            },
             Err(fault) => return Err(fault),
         };
         let awaited = Some(awaited.unwrap_or_default());
@@ -307,10 +294,10 @@ impl Writer {
         let Some(awaited) = session.awaited else { return true };
         let mut state = self.shared.lock();
         let is_same = state.target.as_ref().is_some_and(|target| target.generation == session.target.generation);
-        if !is_same || state.read_through < awaited {
+        if !is_same || state.in_flight.read_through() < awaited {
             return false;
         }
-        if !state.acknowledged.is_empty() {
+        if state.in_flight.has_unread() {
             drop(state);
             let generation = session.target.generation;
             self.shared.hint_loss(generation, "the stream lacks an entry that Redis has acknowledged");
@@ -318,7 +305,7 @@ impl Writer {
         }
         session.awaited = None;
         self.backoff = Backoff::new();
-        self.batches.renumber_passed(&mut state);
+        state.in_flight.renumber_passed();
         drop(state);
         self.announce_members();
         true

@@ -1,7 +1,6 @@
 //! The drafts that have not been sent: those that wait for the next batch, or for a Redis that is away.
 
 use super::super::super::Draft;
-use super::super::shared::Waiting;
 use super::super::CHUNK;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,6 +9,15 @@ use std::time::{Duration, Instant};
 const MOST_WAITING: usize = 100_000;
 /// The most bytes of drafts in the queue that waits for Redis.
 const MOST_BYTES: usize = 256 << 20;
+
+/// A draft that has not been sent.
+#[derive(Debug)]
+pub struct Waiting {
+    pub ticket: u64,
+    pub draft: Draft,
+    /// When it fails. None while it waits for Redis to come back.
+    pub deadline: Option<Instant>,
+}
 
 pub struct Queue {
     drafts: VecDeque<Waiting>,

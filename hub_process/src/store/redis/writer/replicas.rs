@@ -2,7 +2,8 @@
 
 use super::super::call_error::CallError;
 use super::super::entry::Id;
-use super::super::shared::{Sent, Shared};
+use super::super::in_flight::{SendEvent, Sending};
+use super::super::shared::Shared;
 use redis::{cmd, Cmd, Value};
 use std::time::{Duration, Instant};
 
@@ -29,9 +30,7 @@ impl Replicas {
         if !self.are_needed() {
             return Duration::ZERO;
         }
-        let state = shared.lock();
-        let deadlines = counts.iter().filter_map(|count| state.sent.get(count)).map(|sent| sent.deadline);
-        let first = deadlines.min().unwrap_or_else(Instant::now);
+        let first = shared.lock().in_flight.deadline(counts).unwrap_or_else(Instant::now);
         first.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)).min(self.timeout)
     }
 
@@ -60,15 +59,14 @@ impl Replicas {
             Err(fault) => return Err(fault),
         };
         let is_reached = reached >= i64::from(self.needed);
-        let failed: Vec<Sent> = shared.update(|state| {
+        let failed: Vec<Sending> = shared.update(|state| {
             state.is_refusing = !is_reached;
+            let counts = stored.iter().map(|(count, _)| *count);
             if is_reached {
-                for (count, _) in stored {
-                    state.sent.get_mut(count).into_iter().for_each(|sent| sent.is_confirmed = true);
-                }
+                state.in_flight.apply(counts, SendEvent::Replicated);
                 return Vec::new();
             }
-            stored.iter().filter_map(|(count, _)| state.sent.remove(count)).collect()
+            counts.filter_map(|count| state.in_flight.remove(count)).collect()
         });
         if !is_reached {
             let message = format!("{reached} replicas have it, and {} should", self.needed);

@@ -29,6 +29,6 @@ impl Retention {
         let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| time.and_then(entry::time)?.checked_sub(age));
         let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.sizes.begins_before(*first));
         let first = by_bytes.max(by_age)?;
-        Some(first.min(state.read_through))
+        Some(first.min(state.in_flight.read_through()))
     }
 }

@@ -1,0 +1,442 @@
+//! The drafts in flight: from when a batch takes them until they have ended. The writer sends them, and takes Redis' answers;
+//! the reader ends them, for only an entry that was read counts.
+//!
+//! # States
+//!
+//! | event \ state | `Unsent` | `Unanswered` | `OnWire` | `OnWireAgain` | `Acknowledged` | `Confirmed` |
+//! |---|---|---|---|---|---|---|
+//! | `Sent` | `OnWire` | `OnWireAgain` | | | | |
+//! | `Refused` | | | `Unsent` | `Unanswered` | | |
+//! | `Stored` | | | `Acknowledged` | `Acknowledged` | | |
+//! | `Replicated` | | | | | `Confirmed` | |
+//! | `Cut` | `Unsent` | `Unanswered` | `Unanswered` | `Unanswered` | `Unanswered` | `Confirmed` |
+//! | `Restarted` | `Unsent` | `Unsent` | `Unsent` | `Unsent` | `Unsent` | `Unsent` |
+//!
+//! What has no cell does not happen. A draft may end in each state: its entry is read ([`InFlight::claim`]), its time is over,
+//! or it is refused for good. `Unsent` is certainly not stored; in the other states a draft that fails was perhaps stored.
+//!
+//! Without replicas a draft ends as soon as its entry is read: the answer may come later. With replicas, its entry waits for
+//! `Confirmed`. If the connection is cut before, nobody can tell which replicas have it.
+
+use super::super::{Draft, MemberPart};
+use super::entry::Id;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::time::{Duration, Instant};
+
+/// What became of a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendState {
+    /// It is to be sent. Redis has refused what was sent before.
+    Unsent,
+    /// It is to be sent again, with the same count: a connection was cut before the answer.
+    Unanswered,
+    /// Redis is to answer.
+    OnWire,
+    /// Redis is to answer, and an earlier copy was perhaps stored.
+    OnWireAgain,
+    /// Redis has stored it.
+    Acknowledged,
+    /// So have the replicas that are needed.
+    Confirmed,
+}
+
+/// What happens to a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendEvent {
+    Sent,
+    /// Redis has not stored what was sent last.
+    Refused,
+    /// Redis has stored it, now or before.
+    Stored,
+    /// As many replicas as are needed have it.
+    Replicated,
+    /// The connection has ended.
+    Cut,
+    /// Another epoch has begun.
+    Restarted,
+}
+
+impl SendState {
+    /// Returns the next state, as the table says.
+    fn after(self, event: SendEvent) -> Option<Self> {
+        use SendEvent::{Cut, Refused, Replicated, Restarted, Sent, Stored};
+        use SendState::{Acknowledged, Confirmed, OnWire, OnWireAgain, Unanswered, Unsent};
+        Some(match (self, event) {
+            (Unsent, Sent) => OnWire,
+            (Unanswered, Sent) => OnWireAgain,
+            (OnWire, Refused) | (Unsent, Cut) | (_, Restarted) => Unsent,
+            (OnWireAgain, Refused) | (Unanswered | OnWire | OnWireAgain | Acknowledged, Cut) => Unanswered,
+            (OnWire | OnWireAgain, Stored) => Acknowledged,
+            (Acknowledged, Replicated) | (Confirmed, Cut) => Confirmed,
+            _ => return None,
+        })
+    }
+}
+
+/// A draft in flight.
+#[derive(Debug)]
+pub struct Sending {
+    pub ticket: u64,
+    pub draft: Draft,
+    pub deadline: Instant,
+    since: Instant,
+    state: SendState,
+}
+
+impl Sending {
+    pub fn is_perhaps_stored(&self) -> bool {
+        self.state != SendState::Unsent
+    }
+
+    fn apply(&mut self, event: SendEvent) {
+        let next = self.state.after(event);
+        debug_assert!(next.is_some(), "{event:?} does not happen in {:?}", self.state);
+        self.state = next.unwrap_or(self.state);
+    }
+}
+
+/// What an own entry that was read says of its draft.
+#[derive(Debug)]
+pub enum Claim {
+    /// It has ended, now or before: its ticket, if now.
+    Ended(Option<u64>),
+    /// Replicas are to confirm it.
+    Waits,
+    /// The connection was cut before replicas have confirmed it, so it has failed.
+    Unconfirmed(Sending),
+}
+
+#[derive(Debug)]
+pub struct InFlight {
+    needs_replicas: bool,
+    /// The count of the last draft.
+    count: u64,
+    /// The drafts, by their counts.
+    drafts: BTreeMap<u64, Sending>,
+    /// The first count of which the draft is perhaps to be sent.
+    unsent_from: Option<u64>,
+    /// Own entries that Redis has acknowledged and the reader has not read. Other hubs may have read and delivered them.
+    acknowledged: BTreeSet<Id>,
+    /// The greatest own count that the reader has read.
+    own_count: u64,
+    /// The last id that the reader has reported.
+    read_through: Id,
+}
+
+impl InFlight {
+    pub fn new(needs_replicas: bool) -> Self {
+        Self {
+            needs_replicas,
+            count: 0,
+            drafts: BTreeMap::new(),
+            unsent_from: None,
+            acknowledged: BTreeSet::new(),
+            own_count: 0,
+            read_through: Id::default(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.drafts.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.drafts.is_empty()
+    }
+
+    pub fn has_unsent(&self) -> bool {
+        self.unsent_from.is_some()
+    }
+
+    pub fn read_through(&self) -> Id {
+        self.read_through
+    }
+
+    pub fn tickets(&self) -> impl Iterator<Item = u64> + '_ {
+        self.drafts.values().map(|sent| sent.ticket)
+    }
+
+    /// Returns how long the first draft has been in flight.
+    pub fn age(&self) -> Option<Duration> {
+        Some(self.drafts.values().next()?.since.elapsed())
+    }
+
+    /// Returns when the first of these drafts fails.
+    pub fn deadline(&self, counts: &[u64]) -> Option<Instant> {
+        counts.iter().filter_map(|count| self.drafts.get(count)).map(|sent| sent.deadline).min()
+    }
+
+    /// Returns true if the reader has not read, for so long, an entry that may be reported.
+    pub fn has_overdue(&self, age: Duration) -> bool {
+        let stored = if self.needs_replicas { SendState::Confirmed } else { SendState::Acknowledged };
+        self.drafts.values().any(|sent| sent.state == stored && sent.since.elapsed() > age)
+    }
+
+    /// Returns true if the reader has not read an entry that Redis has acknowledged.
+    pub fn has_unread(&self) -> bool {
+        !self.acknowledged.is_empty()
+    }
+
+    // What the writer does.
+
+    /// Returns the next count: those of this producer increase.
+    pub fn next_count(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    /// Adds a draft that is to be sent.
+    pub fn add(&mut self, ticket: u64, draft: Draft, deadline: Instant) {
+        let count = self.next_count();
+        let sent = Sending { ticket, draft, deadline, since: Instant::now(), state: SendState::Unsent };
+        self.drafts.insert(count, sent);
+        self.unsent_from.get_or_insert(count);
+    }
+
+    /// Sends the drafts that are to be sent as long as there is room. With a timeout they have their time from now on.
+    pub fn send(&mut self, timeout: Option<Duration>, mut send: impl FnMut(u64, &Draft) -> bool) {
+        let Some(from) = self.unsent_from.take() else { return };
+        let now = Instant::now();
+        for (count, sent) in self.drafts.range_mut(from..) {
+            if sent.state.after(SendEvent::Sent).is_none() {
+                continue;
+            }
+            if !send(*count, &sent.draft) {
+                self.unsent_from = Some(*count);
+                return;
+            }
+            sent.apply(SendEvent::Sent);
+            if let Some(timeout) = timeout {
+                (sent.deadline, sent.since) = (now + timeout, now);
+            }
+        }
+    }
+
+    /// Takes note of the answers to drafts. None of those that have ended meanwhile.
+    pub fn apply(&mut self, counts: impl IntoIterator<Item = u64>, event: SendEvent) {
+        for count in counts {
+            self.drafts.get_mut(&count).into_iter().for_each(|sent| sent.apply(event));
+        }
+    }
+
+    /// Takes note of an entry that Redis has acknowledged and that the reader is to read.
+    pub fn acknowledge(&mut self, id: Id) {
+        if id > self.read_through {
+            self.acknowledged.insert(id);
+        }
+    }
+
+    /// Takes note that the connection has ended.
+    pub fn cut(&mut self) {
+        self.unsent_from = Some(0);
+        self.drafts.values_mut().for_each(|sent| sent.apply(SendEvent::Cut));
+    }
+
+    /// Gives drafts new counts if the reader has read a later one: it would take theirs for repetitions.
+    pub fn renumber_passed(&mut self) {
+        let rest = self.drafts.split_off(&self.own_count.saturating_add(1));
+        for sent in mem::replace(&mut self.drafts, rest).into_values() {
+            self.count += 1;
+            self.drafts.insert(self.count, sent);
+        }
+    }
+
+    /// Removes a draft that has ended.
+    pub fn remove(&mut self, count: u64) -> Option<Sending> {
+        self.drafts.remove(&count)
+    }
+
+    /// Removes a draft of which Redis says that nothing is to be done, if it is of a member.
+    pub fn remove_of_member(&mut self, count: u64) -> Option<Sending> {
+        self.drafts.get(&count).filter(|sent| sent.draft.member != MemberPart::None)?;
+        self.remove(count)
+    }
+
+    /// Removes the drafts whose time is over.
+    pub fn remove_late(&mut self, now: Instant) -> Vec<Sending> {
+        let mut late = Vec::new();
+        while let Some(first) = self.drafts.first_entry().filter(|first| first.get().deadline <= now) {
+            late.push(first.remove());
+        }
+        late
+    }
+
+    // What the reader does.
+
+    /// Ends the draft of an own entry that was read, unless replicas are to confirm it.
+    pub fn claim(&mut self, count: u64) -> Claim {
+        use SendState::{Acknowledged, Confirmed, OnWire, OnWireAgain, Unanswered, Unsent};
+        self.own_count = self.own_count.max(count);
+        let state = self.drafts.get(&count).map(|sent| sent.state);
+        if self.needs_replicas && matches!(state, Some(OnWire | OnWireAgain | Acknowledged)) {
+            return Claim::Waits;
+        }
+        let Some(sent) = self.drafts.remove(&count) else { return Claim::Ended(None) };
+        match sent.state {
+            Unsent | Unanswered if self.needs_replicas => Claim::Unconfirmed(sent),
+            Unsent | Unanswered | OnWire | OnWireAgain | Acknowledged | Confirmed => Claim::Ended(Some(sent.ticket)),
+        }
+    }
+
+    /// Takes note of own entries that were read, and of the last id that was.
+    pub fn read(&mut self, own: &[Id], last: Id) {
+        for id in own {
+            self.acknowledged.remove(id);
+        }
+        self.read_through = self.read_through.max(last);
+    }
+
+    /// Takes note of a beginning. In another epoch everything is to be sent, under new counts, for the state may have those of
+    /// the epoch before. In the same one it is perhaps in the history.
+    pub fn restart(&mut self, is_same_epoch: bool) {
+        (self.own_count, self.read_through) = (0, Id::default());
+        self.acknowledged.clear();
+        if !is_same_epoch {
+            for mut sent in mem::take(&mut self.drafts).into_values() {
+                sent.apply(SendEvent::Restarted);
+                self.count += 1;
+                self.drafts.insert(self.count, sent);
+            }
+            self.unsent_from = Some(0);
+        }
+    }
+
+    /// Removes the drafts that were perhaps stored: the history is complete, and lacks them.
+    pub fn remove_missing(&mut self) -> Vec<Sending> {
+        let (missing, rest) = mem::take(&mut self.drafts).into_iter().partition(|(_, sent)| sent.is_perhaps_stored());
+        self.drafts = rest;
+        let missing: BTreeMap<u64, Sending> = missing;
+        missing.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SendEvent::*;
+    use super::SendState::*;
+    use super::*;
+
+    const STATES: [SendState; 6] = [Unsent, Unanswered, OnWire, OnWireAgain, Acknowledged, Confirmed];
+    const LATER: Duration = Duration::from_secs(5);
+
+    /// Returns drafts in these states, with counts from 1 on and tickets from 11 on.
+    fn in_flight(needs_replicas: bool, states: &[SendState]) -> InFlight {
+        let mut in_flight = InFlight::new(needs_replicas);
+        for (ticket, state) in (11..).zip(states) {
+            in_flight.add(ticket, Draft::default(), Instant::now() + LATER);
+            in_flight.drafts.last_entry().expect("it was added").get_mut().state = *state;
+        }
+        in_flight
+    }
+
+    /// Returns the count, ticket and state of each draft.
+    fn drafts(in_flight: &InFlight) -> Vec<(u64, u64, SendState)> {
+        in_flight.drafts.iter().map(|(count, sent)| (*count, sent.ticket, sent.state)).collect()
+    }
+
+    /// Sends what is to be sent, at most so much. Returns the counts.
+    fn send(in_flight: &mut InFlight, most: usize) -> Vec<u64> {
+        let mut counts = Vec::new();
+        in_flight.send(None, |count, _| {
+            let has_room = counts.len() < most;
+            counts.extend(has_room.then_some(count));
+            has_room
+        });
+        counts
+    }
+
+    #[test]
+    fn each_event_leads_to_the_state_of_the_table_or_does_not_happen() {
+        for (event, expected) in [
+            (Sent, [Some(OnWire), Some(OnWireAgain), None, None, None, None]),
+            (Refused, [None, None, Some(Unsent), Some(Unanswered), None, None]),
+            (Stored, [None, None, Some(Acknowledged), Some(Acknowledged), None, None]),
+            (Replicated, [None, None, None, None, Some(Confirmed), None]),
+            (Cut, [Unsent, Unanswered, Unanswered, Unanswered, Unanswered, Confirmed].map(Some)),
+            (Restarted, [Some(Unsent); 6]),
+        ] {
+            assert_eq!(STATES.map(|state| state.after(event)), expected, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_was_read_ends_its_draft_unless_replicas_are_to_confirm_it() {
+        for (state, expected) in STATES.into_iter().zip(["fails", "fails", "waits", "waits", "waits", "ends"]) {
+            for needs_replicas in [false, true] {
+                let mut in_flight = in_flight(needs_replicas, &[state]);
+                let (is, rest) = match in_flight.claim(1) {
+                    Claim::Ended(ticket) => ("ends", usize::from(ticket != Some(11))),
+                    Claim::Waits => ("waits", 0),
+                    Claim::Unconfirmed(sent) => ("fails", usize::from(sent.ticket != 11)),
+                };
+                let expected = if needs_replicas { expected } else { "ends" };
+                assert_eq!((is, rest, in_flight.len()), (expected, 0, usize::from(is == "waits")), "{state:?}");
+            }
+        }
+        assert!(matches!(in_flight(true, &[]).claim(1), Claim::Ended(None)), "it has ended before");
+    }
+
+    #[test]
+    fn what_was_not_answered_is_sent_again_under_the_same_count_as_far_as_there_is_room() {
+        let mut in_flight = in_flight(true, &STATES);
+        assert_eq!(send(&mut in_flight, 9), [1, 2]);
+        in_flight.cut();
+        assert_eq!(send(&mut in_flight, 3), [1, 2, 3]);
+        assert!(in_flight.has_unsent());
+        assert_eq!(send(&mut in_flight, 9), [4, 5]);
+        assert!(!in_flight.has_unsent());
+    }
+
+    #[test]
+    fn a_draft_whose_count_the_reader_has_passed_gets_a_new_one() {
+        let mut in_flight = in_flight(false, &[Unsent, Unanswered, Unanswered, Unanswered]);
+        assert!(matches!(in_flight.claim(3), Claim::Ended(Some(13))));
+        in_flight.renumber_passed();
+        assert_eq!(drafts(&in_flight), [(4, 14, Unanswered), (5, 11, Unsent), (6, 12, Unanswered)]);
+    }
+
+    #[test]
+    fn another_epoch_has_all_drafts_sent_under_new_counts() {
+        let mut in_flight = in_flight(true, &STATES);
+        in_flight.acknowledge(Id { ms: 1, part: 0 });
+        in_flight.restart(false);
+        assert_eq!(drafts(&in_flight), [7, 8, 9, 10, 11, 12].map(|count| (count, count + 4, Unsent)));
+        assert!(in_flight.remove_missing().is_empty() && !in_flight.has_unread());
+        assert_eq!(send(&mut in_flight, 9), [7, 8, 9, 10, 11, 12]);
+    }
+
+    #[test]
+    fn what_the_history_of_the_same_epoch_lacks_was_perhaps_stored_and_evicted() {
+        let mut in_flight = in_flight(true, &STATES);
+        in_flight.restart(true);
+        assert!(matches!(in_flight.claim(6), Claim::Ended(Some(16))));
+        let missing: Vec<u64> = in_flight.remove_missing().iter().map(|sent| sent.ticket).collect();
+        assert_eq!((missing, drafts(&in_flight)), (vec![12, 13, 14, 15], vec![(1, 11, Unsent)]));
+    }
+
+    #[test]
+    fn an_acknowledged_entry_is_unread_until_it_is_read_or_the_reader_begins_anew() {
+        let [first, second] = [1, 2].map(|ms| Id { ms, part: 0 });
+        let mut in_flight = in_flight(false, &[]);
+        in_flight.acknowledge(second);
+        in_flight.read(&[first], first);
+        assert!(in_flight.has_unread());
+        in_flight.read(&[second], second);
+        in_flight.acknowledge(second);
+        assert!(!in_flight.has_unread(), "the reader was first");
+        in_flight.restart(true);
+        in_flight.acknowledge(second);
+        assert!(in_flight.has_unread());
+    }
+
+    #[test]
+    fn drafts_end_when_their_time_is_over() {
+        let mut in_flight = in_flight(false, &[Unsent, Acknowledged]);
+        assert!(in_flight.remove_late(Instant::now()).is_empty());
+        assert!(in_flight.has_overdue(Duration::ZERO));
+        let late = in_flight.remove_late(Instant::now() + LATER);
+        assert_eq!(late.iter().map(Sending::is_perhaps_stored).collect::<Vec<_>>(), [false, true]);
+        assert!(in_flight.is_empty());
+    }
+}
