@@ -965,7 +965,7 @@ An array of at most 100 channels and patterns with counts of their own.
     my $pattern = EventSource::Hub->pattern('news/*');
 
 Create a pattern of channels' names, also of later ones. C<*> matches anything but C</>, C<**> anything; neither a leading
-NUL. A pattern has 1 to 1,024 bytes in UTF-8, between two C<**> at most 16 slashes if there is a C<*>, too.
+NUL. A pattern has 1 to 1,024 bytes in UTF-8.
 
 =head2 process
 

@@ -533,15 +533,10 @@ my @BEGINNERS = (
     [sub { $hub->pattern },                   $NO_PATTERN,                                  'pattern'],
     [sub { $hub->pattern('') },               $NO_PATTERN,                                  'pattern'],
     [sub { $hub->pattern('☺' x 342) },        qr/\Aa pattern must have at most 1024 bytes/, 'pattern'],
-    [
-        sub { $hub->pattern('**a' . '/*' x 17 . '**') },
-        qr/\Aa pattern must have at most 16 slashes between two /,
-        'pattern'
-    ],
-    [sub { $hub->drain },                    'drain takes a number of seconds',                      'seconds'],
-    [sub { $hub->drain(-1) },                'drain takes a number of seconds',                      'seconds'],
-    [sub { $hub->subscribers('') },          q(a channel's name must be a string that is not empty), 'channel'],
-    [sub { $hub->subscribers('x' x 1_025) }, qr/\Aa channel's name must have at most 1024 bytes/,    'channel'],
+    [sub { $hub->drain },                     'drain takes a number of seconds',            'seconds'],
+    [sub { $hub->drain(-1) },                 'drain takes a number of seconds',            'seconds'],
+    [sub { $hub->subscribers('') },           q(a channel's name must be a string that is not empty), 'channel'],
+    [sub { $hub->subscribers('x' x 1_025) },  qr/\Aa channel's name must have at most 1024 bytes/,    'channel'],
 
     # Plack::App::EventSource::PubSub
     [sub { $pubsub->new->to_app }, 'hub must be an EventSource::Hub'],
