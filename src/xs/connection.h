@@ -17,20 +17,18 @@ esx_plain_connection(pTHX_ SV *self, int *strings)
     return hash;
 }
 
-/* Returns the stream in the hash of a connection, or NULL if there is none or if reading it could run Perl code. */
+/* Returns the stream that a plain connection pushes to: a native one, or one on the server's writer, of which this sets the
+ * member direct. Returns NULL if it has another one, or if reading it could run Perl code. */
 static SV *
-esx_stream_in(pTHX_ HV *connection)
+esx_stream_to_push(pTHX_ SV *self, int *strings, AV **direct)
 {
+    HV *connection = esx_plain_connection(aTHX_ self, strings);
     SV *stream = connection ? esx_member(aTHX_ connection, "stream") : NULL;
-    return stream && SvROK(stream) ? stream : NULL;
-}
-
-/* Returns the native stream of a plain connection, or NULL if it has none. */
-static SV *
-esx_native_stream(pTHX_ SV *self, int *strings)
-{
-    SV *stream = esx_stream_in(aTHX_ esx_plain_connection(aTHX_ self, strings));
-    return stream && esx_handle_magic(aTHX_ stream, &esx_stream_table) ? stream : NULL;
+    *direct = NULL;
+    if (!stream || !SvROK(stream) || esx_handle_magic(aTHX_ stream, &esx_stream_table))
+        return stream && SvROK(stream) ? stream : NULL;
+    *direct = esx_direct_of(aTHX_ stream);
+    return *direct ? stream : NULL;
 }
 
 /* Croaks if a measured block has an id that a stream with subscriptions must not be sent. */

@@ -6,12 +6,11 @@ void
 format_event(...)
   PREINIT:
     esx_block block;
-    int strings, copies;
+    int strings;
     dXSTARG;
   PPCODE:
-    for (copies = esx_is_debugging; copies < 2; copies++)
-        if (esx_snapshot_event(aTHX_ &block, copies, ax, items, &strings))
-            break;
+    esx_block_init(aTHX_ &block, ax, items, FALSE);
+    esx_snapshot_event(aTHX_ &block, &strings);
     if (!block.len)
         esx_croakf(ESX_CODE_INVALID, NULL,
             "EventSource::XS: an event needs one of event, id, retry, data, json, comment");
@@ -22,20 +21,18 @@ void
 _push_bytes(SV *characters, ...)
   PREINIT:
     esx_block block;
-    int strings, copies;
+    int strings;
     dXSTARG;
   ALIAS:
     _push_bytes_in_hub = 1
     _push_bytes_lf = 2
     _push_bytes_lf_in_hub = 3
   PPCODE:
-    copies = SvROK(characters) || SvGMAGICAL(characters) || esx_is_debugging; /* the test for truth may run Perl code */
-    if (copies)
-        esx_keep_args_alive(aTHX_ ax, 0, items);
+    esx_block_init(aTHX_ &block, ax, items, FALSE);
+    if (SvROK(characters) || SvGMAGICAL(characters)) /* the test for truth may run Perl code */
+        esx_block_detach(aTHX_ &block);
     strings = SvTRUE(characters) ? ESX_CHARACTERS : ESX_EITHER;
-    for (; copies < 2; copies++)
-        if (esx_snapshot_push(aTHX_ &block, copies, ax, items, strings))
-            break;
+    esx_snapshot_push(aTHX_ &block, strings);
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ix & ESX_PUSH_LF ? ESX_LF : ESX_CRLF, NULL);
 #ifdef __linux__
     if (ix & ESX_PUSH_IN_HUB)
@@ -50,12 +47,10 @@ as_string(...)
   PREINIT:
     esx_block block;
     SV *out;
-    int copies;
     dXSTARG;
   PPCODE:
-    for (copies = esx_is_debugging; copies < 2; copies++)
-        if (esx_snapshot_server_event(aTHX_ &block, copies, ax, items))
-            break;
+    esx_block_init(aTHX_ &block, ax, items, FALSE);
+    esx_snapshot_server_event(aTHX_ &block);
     out = esx_block_encode(aTHX_ &block, TARG, ESX_AS_IS, ESX_CRLF, esx_server_event_error);
     if (SvCUR(out) == 2)
         sv_catpvs(out, "\r\n"); /* an event without a line still has a line end and the blank line */

@@ -60,103 +60,76 @@ esx_setting_bytes(pTHX_ HV *settings, const char *name)
     return bytes;
 }
 
-/* Snapshots an argument that is one string. Returns false if it needs copies. Croaks if it is a reference that is not
- * overloaded, such as a pattern instead of a name. */
-static bool
-esx_snapshot_text(pTHX_ bool copies, const char *field, const char *what, SV **sv)
+/* Reads an argument that is one string. Croaks if it is a reference that is not overloaded, such as a pattern instead of a
+ * name. */
+static SV *
+esx_read_text(pTHX_ const char *field, const char *what, SV *sv)
 {
-    if (copies) {
-        *sv = esx_read(aTHX_ *sv);
-        if (SvROK(*sv) && !esx_is_overloaded(aTHX_ *sv))
-            esx_croakf(ESX_CODE_INVALID, field, "EventSource::Hub: %s must be a string, not a reference to %s", what,
-                sv_reftype(SvRV(*sv), TRUE));
-        if (SvOK(*sv))
-            *sv = esx_string(aTHX_ *sv);
-        return TRUE;
-    }
-    return esx_is_plain(*sv);
+    sv = esx_read(aTHX_ sv);
+    if (SvROK(sv) && !esx_is_overloaded(aTHX_ sv))
+        esx_croakf(ESX_CODE_INVALID, field, "EventSource::Hub: %s must be a string, not a reference to %s", what,
+            sv_reftype(SvRV(sv), TRUE));
+    return SvOK(sv) ? esx_string(aTHX_ sv) : sv;
 }
 
-/* Snapshots the value of `retain`: true, or the word with which EventSource::Hub::forget calls. Returns false if it needs
- * copies. */
-static bool
-esx_snapshot_retain(pTHX_ bool copies, SV *value, uint8_t *retain)
+/* The same for the channel and the key of a publish. */
+static void
+esx_block_read_text(pTHX_ esx_block *block, int which, const char *field, const char *what, SV *sv)
 {
-    *retain = ESX_RETAIN_NO;
+    if (!block->is_detached && !esx_is_plain(sv))
+        esx_block_detach(aTHX_ block);
+    block->texts[which] = block->is_detached ? esx_read_text(aTHX_ field, what, sv) : sv;
+}
+
+/* Returns the value of `retain`: true, or the word with which EventSource::Hub::forget calls. */
+static uint8_t
+esx_block_read_retain(pTHX_ esx_block *block, SV *value)
+{
     if (!value)
-        return TRUE;
-    if (copies)
-        value = esx_read(aTHX_ value);
-    else if (SvGMAGICAL(value) || SvROK(value))
-        return FALSE;
-    if (SvTRUE(value))
-        *retain = SvPOK(value) && strEQ(SvPVX_const(value), "forget") ? ESX_RETAIN_FORGET : ESX_RETAIN_NEWEST;
-    return TRUE;
+        return ESX_RETAIN_NO;
+    value = esx_block_read(aTHX_ block, value);
+    if (SvROK(value)) /* it may be overloaded */
+        esx_block_detach(aTHX_ block);
+    if (!SvTRUE(value))
+        return ESX_RETAIN_NO;
+    return SvPOK(value) && strEQ(SvPVX_const(value), "forget") ? ESX_RETAIN_FORGET : ESX_RETAIN_NEWEST;
 }
 
-/* Snapshots the arguments of EventSource::Hub::publish: a channel, and data or a hash of fields. The key is NULL if there is
- * none. With copies ST(0) becomes a copy that keeps the hub alive. */
-static bool
-esx_snapshot_publish(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int *strings, SV **channel, SV **key,
-    uint8_t *retain)
+enum { ESX_CHANNEL_TEXT, ESX_KEY_TEXT };
+
+/* Snapshots the arguments of EventSource::Hub::publish: a channel, and data or a hash of fields. */
+static void
+esx_snapshot_publish(pTHX_ esx_block *block, int *strings, uint8_t *retain)
 {
+    const I32 ax = block->ax;
     SV *given[KEYS] = {NULL};
     SV *event;
     HV *hash;
-    esx_block_init(block, copies);
-    if (copies) {
-        esx_keep_args_alive(aTHX_ ax, 0, items);
-        ST(0) = esx_snapshot(aTHX_ ST(0));
-    }
-    else if (SvGMAGICAL(ST(0)) || SvGMAGICAL(ST(2)))
-        return FALSE;
-    *channel = ST(1);
-    if (!esx_snapshot_text(aTHX_ copies, "channel", "a channel's name", channel))
-        return FALSE;
-    event = copies ? esx_read(aTHX_ ST(2)) : ST(2);
+    esx_block_read_text(aTHX_ block, ESX_CHANNEL_TEXT, "channel", "a channel's name", ST(1));
+    event = esx_block_read(aTHX_ block, ST(2));
     hash = esx_plain_hash(event);
-    if (hash) {
-        if (!copies && SvRMAGICAL(hash))
-            return FALSE;
-        esx_given_by_hash(aTHX_ hash, given, ESX_PUBLISH);
-    }
+    if (hash)
+        esx_given_by_hash(aTHX_ block, hash, given, ESX_PUBLISH);
     else {
         if (!SvOK(event))
             esx_croakf(ESX_CODE_INVALID, "data",
                 "EventSource::Hub: publish takes data, or a hash of fields, not undef");
         given[KEY_DATA] = event;
     }
-    *key = given[GIVEN_KEY];
-    if (*key && !esx_snapshot_text(aTHX_ copies, "key", "key", key))
-        return FALSE;
-    if (!esx_snapshot_retain(aTHX_ copies, given[GIVEN_RETAIN], retain))
-        return FALSE;
-    return esx_event_add(aTHX_ block, given, strings);
-}
-
-/* True if the options of EventSource::Hub::publish can be read without running Perl code: a hash of plain values, as in almost
- * every call. */
-static bool
-esx_publish_options_are_plain(pTHX_ SV *options)
-{
-    HV *hash = SvGMAGICAL(options) ? NULL : esx_plain_hash(options);
-    HE *entry;
-    if (!hash || SvRMAGICAL(hash))
-        return FALSE;
-    hv_iterinit(hash);
-    while ((entry = hv_iternext(hash)))
-        if (SvGMAGICAL(HeVAL(entry)) || SvROK(HeVAL(entry)))
-            return FALSE;
-    return TRUE;
+    block->given = given;
+    if (given[GIVEN_KEY])
+        esx_block_read_text(aTHX_ block, ESX_KEY_TEXT, "key", "key", given[GIVEN_KEY]);
+    *retain = esx_block_read_retain(aTHX_ block, given[GIVEN_RETAIN]);
+    esx_event_add(aTHX_ block, given, strings);
 }
 
 /* Reads the options of EventSource::Hub::publish. The key `once` stays NULL if there is none. Its characters are copied. */
 static void
-esx_snapshot_publish_options(pTHX_ SV *options, SV **once, bool *waits)
+esx_snapshot_publish_options(pTHX_ esx_block *block, SV *options, SV **once, bool *waits)
 {
     HV *hash;
     HE *entry;
-    options = esx_read(aTHX_ options);
+    options = esx_block_read(aTHX_ block, options);
     if (!SvOK(options))
         return;
     hash = esx_plain_hash(options);
@@ -164,16 +137,20 @@ esx_snapshot_publish_options(pTHX_ SV *options, SV **once, bool *waits)
         esx_croakf(ESX_CODE_INVALID, "options",
             "EventSource::Hub: publish takes its options as a hash, such as {wait => 0, once => $key}");
     esx_keep_alive(aTHX_ (SV *)hash);
+    if (SvRMAGICAL(hash))
+        esx_block_detach(aTHX_ block);
     hv_iterinit(hash);
     while ((entry = hv_iternext(hash))) {
         SV *name = esx_string(aTHX_ esx_read(aTHX_ hv_iterkeysv(entry)));
-        SV *value = esx_read(aTHX_ esx_keep_alive(aTHX_ hv_iterval(hash, entry)));
+        SV *value = esx_block_read(aTHX_ block, esx_keep_alive(aTHX_ hv_iterval(hash, entry)));
+        if (SvROK(value)) /* it may be overloaded */
+            esx_block_detach(aTHX_ block);
         if (strEQ(SvPV_nolen_const(name), "wait")) {
             if (SvOK(value))
                 *waits = cBOOL(SvTRUE(value));
         }
         else if (strEQ(SvPV_nolen_const(name), "once")) {
-            esx_snapshot_text(aTHX_ TRUE, "once", "once", &value);
+            value = esx_read_text(aTHX_ "once", "once", value);
             if (SvOK(value))
                 *once = value;
         }
@@ -199,13 +176,14 @@ esx_channel_of(pTHX_ SV *name)
 
 /* The snapshot of an event, as the native hub takes it. Croaks if a name or a field is wrong. */
 static esx_publication
-esx_publication_of(pTHX_ esx_block *block, int strings, SV *channel, SV *key, uint8_t retain, SV *once)
+esx_publication_of(pTHX_ esx_block *block, int strings, uint8_t retain, SV *once)
 {
+    SV *const key = block->texts[ESX_KEY_TEXT];
     esx_publication publication;
     esx_report report;
 
     esx_block_measure(aTHX_ block, strings, NULL, &report);
-    publication.channel = esx_channel_of(aTHX_ channel);
+    publication.channel = esx_channel_of(aTHX_ block->texts[ESX_CHANNEL_TEXT]);
     publication.key = key && SvOK(key) ? esx_text_of(aTHX_ key) : esx_nothing;
     if (publication.key.len > ESX_NAME_MAX)
         esx_croakf(ESX_CODE_INVALID, "key", "EventSource::Hub: key must have at most %d bytes in UTF-8", ESX_NAME_MAX);

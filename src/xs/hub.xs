@@ -65,24 +65,23 @@ publish(SV *self, SV *channel, SV *event, SV *options = NULL)
     esx_block block;
     esx_publication publication;
     esx_report report;
-    SV *key, *once = NULL;
-    int strings, copies;
-    uint8_t retain = ESX_RETAIN_NO;
+    SV *once = NULL;
+    int strings;
+    uint8_t retain;
     bool waits = TRUE;
     dXSTARG;
   PPCODE:
-    copies = esx_is_debugging || (options && !esx_publish_options_are_plain(aTHX_ options));
-    for (; copies < 2; copies++)
-        if (esx_snapshot_publish(aTHX_ &block, copies, ax, items, &strings, &channel, &key, &retain))
-            break;
+    esx_block_init(aTHX_ &block, ax, items, TRUE);
+    esx_snapshot_publish(aTHX_ &block, &strings, &retain);
     if (options)
-        esx_snapshot_publish_options(aTHX_ ST(3), &once, &waits);
+        esx_snapshot_publish_options(aTHX_ &block, ST(3), &once, &waits);
     if (!block.len)
         esx_croakf(ESX_CODE_INVALID, NULL,
             "EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
     PERL_UNUSED_VAR(self);
+    PERL_UNUSED_VAR(channel);
     PERL_UNUSED_VAR(event);
-    publication = esx_publication_of(aTHX_ &block, strings, channel, key, retain, once);
+    publication = esx_publication_of(aTHX_ &block, strings, retain, once);
     publication.waits = waits;
     if (ix) {
         esx_check(aTHX_ esx_hub_check(esx_hub_of(aTHX_ ST(0)), &publication, &report), &report, "EventSource::Hub");
@@ -353,7 +352,7 @@ subscribers(SV *self, SV *channel)
   CODE:
     channel = esx_keep_alive(aTHX_ channel);
     self = esx_snapshot(aTHX_ self);
-    esx_snapshot_text(aTHX_ TRUE, "channel", "a channel's name", &channel);
+    channel = esx_read_text(aTHX_ "channel", "a channel's name", channel);
     name = esx_channel_of(aTHX_ channel);
     esx_check(aTHX_ esx_hub_subscribers(esx_hub_of(aTHX_ self), name, &report), &report, "EventSource::Hub");
     esx_run_callbacks(aTHX);

@@ -2,40 +2,43 @@
  *
  * The first step reads the arguments. It runs whatever Perl code an argument can trigger (get magic, a tied FETCH, an
  * overloaded ""), and that code may die: only mortals and memory on the stack exist meanwhile. It may also change or free
- * the other arguments, which must not matter. Each snapshot function therefore has two modes, chosen by `copies`:
+ * the other arguments, which must not matter:
  *
- * - false: every argument has to be a plain string or integer. Then no Perl code can run, and the block refers to the
- *   scalars themselves. Almost every call is of this kind. At any other argument the function returns false, and the
- *   XSUB calls it again with copies.
- * - true: all arguments are kept alive first. Then each value is read once and copied. The function never returns false.
+ * - As long as every argument is a plain string or integer, no Perl code can run, and the block refers to the scalars
+ *   themselves. Almost every call is of this kind.
+ * - Before the first argument that is not, esx_block_detach keeps all arguments alive, and copies what the block has. From
+ *   then on each value is read once and copied.
  *
  * The second step (esx_block_encode) passes pointers and lengths to Rust, and croaks only after Rust has returned. No Perl
  * code runs in it.
  */
 
+/* True if EVENTSOURCE_XS_DEBUG was set when the library was loaded. Then every call detaches its arguments, so that Perl code
+ * may run that warns of them. */
+static int esx_is_debugging = 0;
+
 #define ESX_BLOCK_SMALL 12
 #define ESX_REPAIRED 3 /* esx_repair makes a text this many times longer at most: U+FFFD for one broken byte */
 #define ESX_DIGITS 21 /* the length of the largest integer with its sign */
+
+/* The names that a hash of fields may have: the fields, in the order in which format_event sends them, and options. A key
+ * is not sent, nor whether the event is retained; only a published event may have them. */
+enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, GIVEN_KEY, GIVEN_RETAIN, KEYS };
 
 typedef struct {
     esx_field *fields;
     SV **values;    /* values[i] owns the text of fields[i]; NULL if the text is in digits[i], or if there is none */
     size_t len, room;
-    bool copies;
+    bool is_detached; /* Perl code may have run: each value is a copy */
+    bool has_self;    /* the first argument is an object, and not a value */
+    I32 ax, items;    /* the arguments of the XSUB */
+    SV **given;       /* the values of the hash that is being read, or NULL */
+    AV *array;        /* the array that is being read, or NULL */
+    SV *texts[2];     /* the channel and the key of a publish, or NULL */
     esx_field small_fields[ESX_BLOCK_SMALL];
     SV *small_values[ESX_BLOCK_SMALL];
     char digits[ESX_BLOCK_SMALL][ESX_DIGITS];
 } esx_block;
-
-static void
-esx_block_init(esx_block *block, bool copies)
-{
-    block->fields = block->small_fields;
-    block->values = block->small_values;
-    block->len = 0;
-    block->room = ESX_BLOCK_SMALL;
-    block->copies = copies;
-}
 
 /* Makes room for one more field. Beyond the small arrays the room is in mortals, so that a die frees it. */
 static void
@@ -84,8 +87,15 @@ esx_keep_alive(pTHX_ SV *sv)
     return sv_2mortal(SvREFCNT_inc_simple_NN(sv));
 }
 
-/* Reads a scalar, running its magic once. Returns the scalar itself, or a copy without magic. References stay references.
- * For use with copies only. */
+static void
+esx_keep_args_alive(pTHX_ I32 ax, I32 from, I32 items)
+{
+    I32 at;
+    for (at = from; at < items; at++)
+        PL_stack_base[ax + at] = esx_keep_alive(aTHX_ PL_stack_base[ax + at]);
+}
+
+/* Reads a scalar, running its magic once. Returns the scalar itself, or a copy without magic. References stay references. */
 static SV *
 esx_read(pTHX_ SV *sv)
 {
@@ -126,6 +136,59 @@ esx_string(pTHX_ SV *sv)
     return string;
 }
 
+/* To be called before the first Perl code may run. Nothing that was read refers to a scalar of the caller afterwards, and what
+ * is still to be read stays alive. ST(0) becomes a copy that keeps the object alive. */
+static void
+esx_block_detach(pTHX_ esx_block *block)
+{
+    size_t at;
+    if (block->is_detached)
+        return;
+    block->is_detached = TRUE;
+    esx_keep_args_alive(aTHX_ block->ax, 0, block->items);
+    for (at = 0; block->given && at < KEYS; at++)
+        if (block->given[at])
+            block->given[at] = esx_keep_alive(aTHX_ block->given[at]);
+    if (block->array)
+        esx_keep_alive(aTHX_ (SV *)block->array);
+    for (at = 0; at < block->len; at++)
+        if (block->values[at])
+            block->values[at] = esx_string(aTHX_ block->values[at]);
+    for (at = 0; at < 2; at++)
+        if (block->texts[at])
+            block->texts[at] = esx_string(aTHX_ block->texts[at]);
+    if (block->has_self)
+        PL_stack_base[block->ax] = esx_snapshot(aTHX_ PL_stack_base[block->ax]);
+}
+
+static void
+esx_block_init(pTHX_ esx_block *block, I32 ax, I32 items, bool has_self)
+{
+    block->fields = block->small_fields;
+    block->values = block->small_values;
+    block->len = 0;
+    block->room = ESX_BLOCK_SMALL;
+    block->is_detached = FALSE;
+    block->has_self = has_self;
+    block->ax = ax;
+    block->items = items;
+    block->given = NULL;
+    block->array = NULL;
+    block->texts[0] = block->texts[1] = NULL;
+    if (esx_is_debugging || (has_self && SvGMAGICAL(PL_stack_base[ax])))
+        esx_block_detach(aTHX_ block);
+}
+
+/* Reads a value of an argument, as esx_read does. */
+static SV *
+esx_block_read(pTHX_ esx_block *block, SV *sv)
+{
+    if (!block->is_detached && !SvGMAGICAL(sv))
+        return sv;
+    esx_block_detach(aTHX_ block);
+    return esx_read(aTHX_ sv);
+}
+
 /* The decimal digits of an integer, written beside the field: sv_2pv would leave a string in the caller's number. */
 static void
 esx_block_append_integer(pTHX_ esx_block *block, int name, SV *sv)
@@ -147,19 +210,21 @@ esx_block_append_integer(pTHX_ esx_block *block, int name, SV *sv)
         esx_block_append(aTHX_ block, name, esx_string(aTHX_ sv));
 }
 
-/* Appends a defined scalar; with copies, one that esx_read returned. Returns false if it needs copies. */
-static bool
+/* Appends a defined scalar that esx_block_read returned. */
+static void
 esx_block_add(pTHX_ esx_block *block, int name, SV *sv)
 {
-    if (block->copies)
+    if (block->is_detached)
         esx_block_append(aTHX_ block, name, esx_string(aTHX_ sv));
     else if (esx_is_plain(sv))
         esx_block_append(aTHX_ block, name, sv);
     else if (esx_is_integer(sv))
         esx_block_append_integer(aTHX_ block, name, sv);
-    else
-        return FALSE;
-    return TRUE;
+    else {
+        sv = esx_keep_alive(aTHX_ sv);
+        esx_block_detach(aTHX_ block);
+        esx_block_append(aTHX_ block, name, esx_string(aTHX_ sv));
+    }
 }
 
 /* The array of a reference that is not an object. An object may be overloaded, so its string is used instead. */
@@ -243,10 +308,6 @@ static const char *const esx_functions[] = {"as_string", "push", "format_event",
 
 #define esx_is_strict(function) ((function) >= ESX_FORMAT_EVENT)
 
-/* True if EVENTSOURCE_XS_DEBUG was set when the library was loaded. Then every call copies its arguments, so that Perl code
- * may run that warns of them. */
-static int esx_is_debugging = 0;
-
 /* True if a reference is to an object of a class with overloads. perl's own flag is set on other classes too, until perl
  * has searched them. */
 static bool
@@ -264,7 +325,7 @@ esx_warn_reference(pTHX_ const char *what, const char *kind, int function)
 }
 
 /* Appends a defined value. A reference is not a text. The drop-ins send it as perl shows it, as the originals do, and warn. */
-static bool
+static void
 esx_block_add_value(pTHX_ esx_block *block, int name, const char *field, const char *what, SV *sv, int function)
 {
     const bool is_reference = SvROK(sv) && !esx_is_overloaded(aTHX_ sv);
@@ -272,54 +333,47 @@ esx_block_add_value(pTHX_ esx_block *block, int name, const char *field, const c
     if (is_reference && esx_is_strict(function))
         esx_croakf(ESX_CODE_INVALID, field, "EventSource::XS: %s must be a string, not a reference to %s; %s", what, kind,
             strEQ(field, "data") ? "did you mean json => ...?" : "a structure goes into json => ...");
-    if (!esx_block_add(aTHX_ block, name, sv))
-        return FALSE;
+    esx_block_add(aTHX_ block, name, sv);
     if (is_reference)
         esx_warn_reference(aTHX_ what, kind, function);
-    return TRUE;
 }
 
 /* Appends each element of an array as data. */
-static bool
+static void
 esx_block_add_array(pTHX_ esx_block *block, int name, AV *array, int function)
 {
     SSize_t at;
-    if (block->copies)
+    block->array = array;
+    if (block->is_detached || SvRMAGICAL(array)) {
+        esx_block_detach(aTHX_ block);
         esx_keep_alive(aTHX_ (SV *)array);
-    else if (SvRMAGICAL(array))
-        return FALSE;
+    }
     for (at = 0; at <= av_len(array); at++) { /* looked up anew: Perl code may have changed the array */
         SV **element = av_fetch(array, at, 0);
-        SV *sv = element ? *element : &PL_sv_undef;
-        if (block->copies)
-            sv = esx_read(aTHX_ sv);
-        else if (SvGMAGICAL(sv))
-            return FALSE;
+        SV *sv = esx_block_read(aTHX_ block, element ? *element : &PL_sv_undef);
         if (esx_is_strict(function) && !SvOK(sv))
             esx_croakf(ESX_CODE_INVALID, "data", "EventSource::XS: element %" IVdf " of data is undefined", (IV)at);
-        if (SvOK(sv) && !esx_block_add_value(aTHX_ block, name, "data", "each element of data", sv, function))
-            return FALSE;
+        if (SvOK(sv))
+            esx_block_add_value(aTHX_ block, name, "data", "each element of data", sv, function);
     }
-    return TRUE;
+    block->array = NULL;
 }
 
 /* Appends a value given for a field: nothing if undefined; an array gives a data field for each element. */
-static bool
+static void
 esx_block_add_given(pTHX_ esx_block *block, int name, const char *field, SV *sv, int function)
 {
     AV *array;
     if (!sv)
-        return TRUE;
-    if (block->copies)
-        sv = esx_read(aTHX_ sv);
-    else if (SvGMAGICAL(sv))
-        return FALSE;
+        return;
+    sv = esx_block_read(aTHX_ block, sv);
     if (!SvOK(sv))
-        return TRUE;
+        return;
     array = name == ESX_DATA || name == ESX_DATA_TRIMMED ? esx_plain_array(sv) : NULL;
     if (array)
-        return esx_block_add_array(aTHX_ block, name, array, function);
-    return esx_block_add_value(aTHX_ block, name, field, field, sv, function);
+        esx_block_add_array(aTHX_ block, name, array, function);
+    else
+        esx_block_add_value(aTHX_ block, name, field, field, sv, function);
 }
 
 /* Points each field at its scalar's bytes. No Perl code runs from here on. */
@@ -369,8 +423,7 @@ esx_block_convert(pTHX_ esx_block *block)
     esx_block_point(aTHX_ block);
 }
 
-/* When debugging: warns of characters that look like bytes in UTF-8, which would be encoded once more. For use with copies
- * only. */
+/* When debugging: warns of characters that look like bytes in UTF-8, which would be encoded once more. */
 static void ESX_WARNS
 esx_block_suspect(pTHX_ const esx_block *block, int strings)
 {
@@ -449,7 +502,7 @@ esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, 
         SvUTF8_on(out);
     SvTAINT(out);
     SvSETMAGIC(out); /* clears the taint of an earlier result */
-    if (block->copies && esx_block_is_tainted(aTHX_ block))
+    if (block->is_detached && esx_block_is_tainted(aTHX_ block))
         SvTAINTED_on(out);
     return out;
 }

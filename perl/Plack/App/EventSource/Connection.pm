@@ -210,8 +210,7 @@ sub _push_otherwise {
         : $is_lf               ? EventSource::XS::_push_bytes_lf($self->{characters}, @_)
         : $is_in_hub           ? EventSource::XS::_push_bytes_in_hub($self->{characters}, @_)
         :                        EventSource::XS::_push_bytes($self->{characters}, @_);
-    local $EventSource::XS::is_pushing = 1;    # the writer may run handlers of signals
-    return $stream->write($bytes) ? !!1 : $self->_not_taken;
+    return $self->_write($bytes);
 }
 
 # A handler that holds its worker looks now and then whether that is to end.
@@ -224,6 +223,12 @@ sub _wait {
         $seconds -= $LOOK_INTERVAL if defined $seconds;
     }
     return $stream->wait($handle, $seconds);
+}
+
+sub _write {
+    my ($self, $bytes) = @_;
+    local $EventSource::XS::is_pushing = 1;    # the writer may run handlers of signals
+    return $self->{stream} && $self->{stream}->write($bytes) ? !!1 : $self->_not_taken;
 }
 
 # The server's writer has thrown an exception in a push.
