@@ -1,5 +1,5 @@
-# Fifty tabs of a site over HTTP/1.1, in real browsers: with EventSource the seventh gets no answer any more, with the script of
-# EventSource::Hub all share one stream.
+# Twenty tabs of a site over HTTP/1.1, in a real browser: with EventSource the seventh gets no answer any more, with the script
+# of EventSource::Hub all share one stream.
 
 use lib 't/lib';
 use Testing;
@@ -7,7 +7,7 @@ use Testing::Tabs;
 
 Testing::Tabs->require_or_skip_all($_) for Testing::Browser->names;
 
-my $TABS = 50;
+my $TABS = 20;
 my $PING = q{fetch('/ping', {cache: 'no-store'}).then(response => response.text())};
 
 for my $browser (Testing::Browser->names) {

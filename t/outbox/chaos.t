@@ -8,8 +8,8 @@ use Testing::OutboxChaos;
 use Testing::Server;
 use Testing::SideBySide qw(run_each);
 
-my $TRANSACTIONS = 10_000;    # in all databases
-my $CLIENTS      = 60;        # of all databases
+my $TRANSACTIONS = 1_500;    # in all databases
+my $CLIENTS      = 30;       # of all databases
 my $SEED         = 1;
 
 Testing->need('named_hubs');

@@ -8,6 +8,7 @@ use Testing::Database;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Errors   qw(error_of);
 use Testing::Outbox;
+use Testing::SideBySide qw(run_each);
 
 my $TEXT  = "gr\xFC\xDFe \x{20AC} \x{1F600}";
 my $BYTES = "caf\xC3\xA9";
@@ -370,8 +371,11 @@ sub takeover_ok {
     return;
 }
 
-for my $class (Testing::Database->classes) {
-    subtest $class->name => sub {
+my %class = map { ($_->name => $_) } Testing::Database->classes;
+
+run_each(
+    sub {
+        my $class = $class{$_[0]};
         $class->require_or_skip_all;
         my $database = $class->start;
         same_events_ok($database);
@@ -387,7 +391,8 @@ for my $class (Testing::Database->classes) {
         lost_lease_ok($outbox);
         committed_ok($outbox) if $class->name eq 'MariaDB';
         takeover_ok($outbox);
-    };
-}
+    },
+    sort keys %class
+);
 
 done_testing;

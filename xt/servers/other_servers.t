@@ -2,6 +2,6 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::OtherServers qw(again);
+use Testing::Others qw(again);
 
-again('t/servers');
+again('t/servers', 'servers');

@@ -4,7 +4,7 @@
 //! - `load floor` is a server that only writes the same events to as many clients. Other servers' costs are given as ratios
 //!   of its cost.
 //! - `load publisher` publishes to a server from another process.
-//! - `load returning` is for the test `t/hub/million.t`: its clients disconnect and reconnect, and check that no event is
+//! - `load returning` is for the test `xt/hub/million.t`: its clients disconnect and reconnect, and check that no event is
 //!   lost.
 //!
 //! Each program reads commands from its standard input, one a line, answers each with a line of JSON, and exits at the end

@@ -19,7 +19,12 @@ my %CLASS = map { /(\w+)\z/ ? ($1 => $_) : () } qw(Testing::Browser::Chromium Te
 # Why there is no such browser here; undef if there is.
 sub missing { return _class($_[1])->missing }
 
-sub names { return qw(Chromium Firefox) }
+# The browsers of a test: of t, one. xt runs it again in the others (Testing::Others). EVENTSOURCE_XS_BROWSERS names those of
+# one run, with commas between.
+sub names { return split /,/, $ENV{EVENTSOURCE_XS_BROWSERS} || 'Chromium' }
+
+# Those that the tests of t leave out.
+sub others { return 'Firefox' }
 
 # Ends the test file, green, if there is no browser; with EVENTSOURCE_XS_FULL there has to be one.
 sub require_or_skip_all { return needs($_[0]->missing($_[1])) }

@@ -159,7 +159,7 @@ sub streams_by_worker {
 }
 
 # Those of these servers, maybe with words behind a comma, that a test uses: of t, one that blocks and one with an event loop.
-# xt runs it again on the others (Testing::OtherServers). EVENTSOURCE_XS_SERVERS names those of one run, with commas between.
+# xt runs it again on the others (Testing::Others). EVENTSOURCE_XS_SERVERS names those of one run, with commas between.
 sub tested {
     my ($class, @names) = @_;
     my %is_asked = map { ($_ => 1) } split /,/, $ENV{EVENTSOURCE_XS_SERVERS} || join ',', @FEW;

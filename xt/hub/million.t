@@ -1,7 +1,7 @@
 # A million events and more, over real sockets, to 200 clients that disconnect again and again at any byte, and reconnect
 # with their last id: no event is lost or duplicated, and no client receives a gap.
 #
-#   prove -b t/hub/million.t         100,000 events to each of 200: 20,000,000
+#   prove -b xt/hub/million.t        100,000 events to each of 200: 20,000,000
 #   script/soak million              MILLION_EVENTS=1000000, a million to each: 200,000,000, which takes a minute
 #
 # The server is Starman with one worker, which publishes the events; the clients are those of bench/load. The history is
