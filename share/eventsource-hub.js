@@ -770,7 +770,7 @@ class Hub extends EventTarget {
     }
     if (leads) this.greet();
     // A welcome may be late, and answer what the tab has asked before.
-    if (welcome && (asked !== replica.last || this.#phase === FOLLOWING && asked)) return;
+    if (welcome && asked !== replica.last) return;
     if (welcome || this.#phase === FOLLOWING) {
       if (readyState === OPEN && this.readyState === CONNECTING) {
         this.readyState = OPEN;

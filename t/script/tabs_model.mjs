@@ -196,6 +196,7 @@ class Browser {
   worker;
   clock = 0;                              // how far it was set
   users = ['nobody'];                     // whose cookies it has had
+  isDeaf;                                 // its worker never answers: the tabs come to an elected one
   #ticks = 0;                             // a clock moves between two looks
   #locks = new Map();
   #channels = new Set();
@@ -365,7 +366,7 @@ class Browser {
         if (!browser.worker || browser.worker.isDead) {
           browser.worker = browser.process(false);
           browser.worker.scope.onconnect = null;
-          run(browser.worker.scope);
+          if (!browser.isDeaf) run(browser.worker.scope);
           Object.assign(browser.worker, {users: new Set(), began: browser.schedule.now});
         }
         const worker = browser.worker;
@@ -380,7 +381,7 @@ class Browser {
           from.close = () => { from.isClosed = true };
         };
         const toWorker = browser.pipe(worker);
-        toWorker(() => worker.scope.onconnect({ports: [theirs]}));
+        toWorker(() => worker.scope.onconnect?.({ports: [theirs]}));
         connect(ours, theirs, toWorker);
         connect(theirs, ours, browser.pipe(page));
         this.port = ours;
@@ -449,10 +450,13 @@ class Check {
   #leftAt;                                // the event whose other listener closed
   #first;                                 // the last event with which it may begin
 
-  constructor(page, server, logs, users) {
+  constructor(page, server, logs, users, mayLose) {
     const {hub} = page;
     Object.assign(this, {hub, page, server, logs, users, map: hub.state('c')});
     hub.addEventListener('gap', () => {
+      // Without an id it may have missed what it knows nothing of.
+      const hasCause = mayLose || server.epoch > 1 || users.length > 1 || !this.#last[0];
+      if (!hasCause) this.#fail('is told of a gap, and nothing is lost');
       this.gaps++;
       this.#plain.clear();                // it begins as a later tab, with the events of start
       this.#isPartial = true;
@@ -537,13 +541,17 @@ async function runSeed(seed) {
   const server = new Server(schedule, random, hasState, random.pick([5, 1000, 1000]), hasIds);
   const browser = new Browser(schedule, random, server);
   const hasWorker = random.chance(0.6), hasLogins = random.chance(0.3);
+  browser.isDeaf = random.chance(0.05);
   const share = random.chance(0.9);
   const options = {history: random.pick([1e6, 1e6, 500]), keepalive: 30, share, start: random.pick([0, 0, -5]), ...hasIds || {key: 'key'}};
+  // A tab that is elected before it has a position begins anew, whatever the others have.
+  const mayLose = !hasIds || server.kept < 1000 || options.history < 1e6 || share && (!hasWorker || browser.isDeaf);
   const old = new Map();
   const logs = (epoch, seq) => epoch === server.epoch ? server.state(seq) : old.get(epoch).state(seq);
   const checks = [];
   const keys = ['k1', 'k2', 'k3', 'k4', 'k5', 'k6'];
-  const open = () => checks.push(browser.open(hasWorker, options, page => new Check(page, server, logs, browser.users)).check);
+  const check = page => new Check(page, server, logs, browser.users, mayLose);
+  const open = () => checks.push(browser.open(hasWorker, options, check).check);
   const publish = () => {
     const key = random.chance(0.5) ? random.pick(keys) : undefined;
     server.publish((hasState || !hasIds) && key ? {key, isForgotten: random.chance(0.3)} : {});
@@ -579,7 +587,7 @@ async function runSeed(seed) {
       server.restart();
       for (let at = 0; at < 3; at++) publish();
     }],
-    login: [hasLogins ? 1 : 0, () => {
+    login: [hasLogins ? 3 : 0, () => {
       browser.users.push(random.pick(['nobody', 'ann', 'bob']));
     }],
     slow: [3, () => { browser.slow = random.pick([500, 2000, undefined]) }],
