@@ -20,7 +20,7 @@ sub files_named {
 # Paths: what has a known ending, and what begins with a folder of the tree.
 my %paths;
 for my $line (@lines) {
-    $paths{$_}++ for $line =~ m{(?<![\w/.])((?:[\w.-]+/)*[\w-]+[.](?:rs|pm|pod|t|h|xs|toml))\b}g;
+    $paths{$_}++ for $line =~ m{(?<![\w/.])((?:[\w.-]+/)*[\w-]+[.](?:rs|pm|pod|t|h|xs|js|toml))\b}g;
     $paths{$_}++
         for $line =~
         m{(?<![\w/.])((?:src|hub_process|perl|t|xt|fuzz|loom|script|bench|benches|tests|examples|share)/[\w/]*)(?![\w.-])}g;
@@ -34,12 +34,12 @@ for my $path (sort keys %paths) {
 sub has_function {
     my ($file, $name) = @_;
     return slurp($file) =~
-        /\b(?:sub|fn|static\s.*?|struct|macro_rules!)\s*\*?\Q$name\E\b|^\s*\Q$name\E\(|->\Q$name\E\b/m;
+        /\b(?:sub|fn|static\s.*?|struct|macro_rules!)\s*\*?\Q$name\E\b|^\s*(?:async )?\#?\Q$name\E\(|->\Q$name\E\b/m;
 }
 
 my $flows = 0;
 for my $line (@lines) {
-    my ($names, $file) = $line =~ /\A {4}(\S[^(]*?) {2,}((?:src|hub_process|perl)\S+[.](?:rs|pm|h|xs))\b/ or next;
+    my ($names, $file) = $line =~ /\A {4}(\S[^(]*?) {2,}((?:src|hub_process|perl|share)\S+[.](?:rs|pm|h|xs|js))\b/ or next;
     next if $names =~ m{[/.]};
     $flows++;
     for my $name (split /,\s*/, $names) { ok has_function($file, $name), "$file has $name" }
