@@ -7,6 +7,7 @@ use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 use Testing::Process qw(descriptors_of is_running);
 use Testing::SlowReader;
+use Testing::SideBySide qw(run_each);
 use Testing::Subscriber qw(events);
 use List::Util          qw(max);
 use Time::HiRes         qw(sleep time);
@@ -53,6 +54,40 @@ sub published {
     my $id = $self->hub->publish(news => $data);
     return $stream->{client}->read_until(qr/^id: \Q$id\E\r?\n\r?\n/m);
 }
+
+# A client that lags behind a send buffer of some megabytes reads a little at a time: for long, its socket has no room.
+sub reads_slowly {
+    my ($name, $relays) = @_;
+    my $self   = start($name, 0, env => {HUB_RELAYS => $relays});
+    my $client = Testing::SlowReader->get($self->{server}->port, '/patient', segment => 32_767);
+    my $hub    = $self->hub;
+    ok $client->read_until(qr/^id: /m), 'a stream begins';
+    ok has_relays($self, $relays),      'it has a process, if there may be one';
+    $hub->publish(news => 'x' x 20_000) for 1 .. 250;
+    my $longest = 0;
+    my $last    = my $began = time;
+
+    while ($last - $began < $SLOW_READS) {
+        sleep 0.2;
+        $longest = max($longest, time - $last);
+        $last    = time;
+        sysread $client->{socket}, my $bytes, 16_384 or last;
+    }
+SKIP: {
+        skip 'this process was stopped for too long', 2 if $longest > 1;
+        is $hub->subscribers('news'), 1, 'it is not ended';
+        ok wait_until($DEADLINE, sub { !$hub->subscribers('news') }), 'it is ended when it reads nothing more';
+    }
+    $client->leave;
+    $self->end;
+    return;
+}
+
+# At the same time, because they mostly wait. Each row: the server, and how many processes of relays there may be.
+my %READS =
+    map { ("$_->[0], a client that reads slowly, in " . ($_->[1] ? 'a process' : 'the worker') => $_) } ['Starman', 1],
+    ['Starman', 0], ['Twiggy', 1], ['Twiggy', 0];
+run_each(sub { reads_slowly(@{$READS{$_[0]}}) }, sort keys %READS);
 
 for my $row (grep { Testing::Server->tested($_->[0]) } @RUNS) {
     my ($name, $path, $is_tls, $reload) = @$row;
@@ -148,36 +183,6 @@ subtest 'clients that read nothing' => sub {
     $_->leave for $slow, $never;
     $self->end;
 };
-
-# A client that lags behind a send buffer of some megabytes reads a little at a time: for long, its socket has no room. Each
-# row: the server, and how many processes of relays there may be.
-for (['Starman', 1], ['Starman', 0], ['Twiggy', 1], ['Twiggy', 0]) {
-    my ($name, $relays) = @$_;
-    subtest "$name, a client that reads slowly, in " . ($relays ? 'a process' : 'the worker') => sub {
-        my $self   = start($name, 0, env => {HUB_RELAYS => $relays});
-        my $client = Testing::SlowReader->get($self->{server}->port, '/patient', segment => 32_767);
-        my $hub    = $self->hub;
-        ok $client->read_until(qr/^id: /m), 'a stream begins';
-        ok has_relays($self, $relays),      'it has a process, if there may be one';
-        $hub->publish(news => 'x' x 20_000) for 1 .. 250;
-        my $longest = 0;
-        my $last    = my $began = time;
-
-        while ($last - $began < $SLOW_READS) {
-            sleep 0.2;
-            $longest = max($longest, time - $last);
-            $last    = time;
-            sysread $client->{socket}, my $bytes, 16_384 or last;
-        }
-    SKIP: {
-            skip 'this process was stopped for too long', 2 if $longest > 1;
-            is $hub->subscribers('news'), 1, 'it is not ended';
-            ok wait_until($DEADLINE, sub { !$hub->subscribers('news') }), 'it is ended when it reads nothing more';
-        }
-        $client->leave;
-        $self->end;
-    };
-}
 
 subtest 'a client that ends TLS only' => sub {
     my $self   = start('Starman', 1);
