@@ -5,8 +5,8 @@ use warnings;
 # Examines an event stream as a client, or the table of an outbox: makes the requests, keeps what they show, and has each check
 # judge it.
 #
-# Each check is a class below Doctor::Check with the method findings, which takes this object and returns objects of
-# Doctor::Finding. A check makes no request: it judges what was seen, so the order of the report is not that of the requests.
+# Each check is a class below Doctor::Check with the method findings, which takes this object and returns findings
+# (Doctor::Finding). A check makes no request: it judges what was seen, so the order of the report is not that of the requests.
 
 our $VERSION = '0.100';
 
@@ -94,8 +94,8 @@ sub failure { return $_[0]{stream} && !$_[0]{stream}->has_head && $_[0]{stream}-
 sub findings {
     my $self      = shift;
     my @findings  = map { $_->findings($self) } $self->{url} ? @CHECKS : @OF_TABLE;
-    my %explained = map { ($_ => 1) } map { $_->explains } @findings;
-    return grep { $_->verdict eq 'ok' || !$explained{$_->check} } @findings;
+    my %explained = map { ($_ => 1) } map { @{$_->{explains}} } @findings;
+    return grep { $_->{verdict} eq 'ok' || !$explained{$_->{check}} } @findings;
 }
 
 # True if the server has accepted the request and has not answered it.

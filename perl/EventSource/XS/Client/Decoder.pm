@@ -6,13 +6,15 @@ use warnings;
 
 my $MAX_TEXT = 65_536;
 
-# Return a decoder, or nothing if the coding is unknown here.
+# Return a decoder, or nothing if the coding is unknown here. The client knows gzip; whoever asks for it knows deflate, too.
 sub new {
-    my ($class, $coding) = @_;
+    my ($class, $coding, $has_deflate) = @_;
     $coding = lc($coding // '');
     return bless {}, $class if $coding eq '' || $coding eq 'identity';
-    return if $coding !~ /\A(?:x-)?gzip\z/ || !$class->has_gzip;
-    my %how     = (WindowBits => Compress::Raw::Zlib::WANT_GZIP(), LimitOutput => 1, Bufsize => $MAX_TEXT);
+    my $is_known = $has_deflate ? $coding =~ /\A(?:x-)?(?:gzip|deflate)\z/ : $coding =~ /\A(?:x-)?gzip\z/;
+    return if !$is_known || !$class->has_gzip;
+    my $bits    = $has_deflate ? Compress::Raw::Zlib::WANT_GZIP_OR_ZLIB() : Compress::Raw::Zlib::WANT_GZIP();
+    my %how     = (WindowBits => $bits, LimitOutput => 1, Bufsize => $MAX_TEXT);
     my $inflate = Compress::Raw::Zlib::Inflate->new({%how}) or return;
     return bless {inflate => $inflate}, $class;
 }

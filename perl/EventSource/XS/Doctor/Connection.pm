@@ -9,6 +9,8 @@ use warnings;
 # A response is read no further (is_excessive) if it has more than 16 MiB, with or without its compression, more than
 # 100,000 lines, or comes in more than 100,000 pieces.
 
+use EventSource::XS::Client::Decoder;
+use EventSource::XS::Client::Framing;
 use EventSource::XS::Doctor::Body;
 use IO::Select ();
 use IO::Socket::INET;
@@ -18,7 +20,6 @@ use URI;
 
 my $CONNECT_WITHIN = 10;            # seconds, also for the request
 my $MAX_BYTES      = 16_777_216;    # of a response, as it came and without its compression
-my $MAX_CHUNK_LINE = 4096;          # bytes
 my $MAX_HEAD       = 65_536;        # bytes
 my $MAX_PIECES     = 100_000;       # reads of a response whose times are kept
 my $MAX_QUOTE      = 200;           # bytes of what is not HTTP
@@ -27,13 +28,11 @@ my $READ           = 65_536;        # bytes
 my $LONGEST_WAIT   = 0.5;           # seconds between two looks at the condition
 
 # Return a connection that is not open yet. url is an object of URI with the scheme http or https. Options: method (by
-# default GET), headers_sent (an array of pairs [name, value], by default empty), content (the bytes of the request's body,
-# by default none), insecure (true: certificates are not checked), on_bytes (a code reference: it is called with the
-# connection and the next bytes of the body, without their compression; nothing is kept then, and no bound ends the
-# response).
+# default GET), headers_sent (an array of pairs [name, value], by default empty), content (the bytes of the request's body, by default
+# none), insecure (true: certificates are not checked).
 sub new {
     my ($class, %option) = @_;
-    my %response = (raw => '', pieces => [], headers => [], read => 0, head_raw => '');
+    my %response = (raw => '', pieces => [], headers => [], read => 0);
     return bless {method => 'GET', headers_sent => [], %option, %response, body => EventSource::XS::Doctor::Body->new},
         $class;
 }
@@ -140,7 +139,9 @@ sub _connect {
     my $self = shift;
     my $url  = $self->{url};
     $self->{began} = time;
-    return $self->_tls_is_missing if $url->scheme eq 'https' && !$self->_has_tls;
+    return !$self->_fail(
+        tls => 'https needs the module IO::Socket::SSL (Debian: apt-get install libio-socket-ssl-perl)')
+        if $url->scheme eq 'https' && !$self->_has_tls;
     my $class  = eval { require IO::Socket::IP; 1 } ? 'IO::Socket::IP' : 'IO::Socket::INET';
     my %to     = (PeerHost => $url->host =~ s/\A\[|\]\z//gr, PeerPort => $url->port, Proto => 'tcp');
     my $socket = $class->new(%to, Timeout => $CONNECT_WITHIN)
@@ -192,9 +193,9 @@ sub _read {
         }
         return if !defined $count && ($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
         return $self->_end(
-              !defined $self->{status}                                  ? 'none'
-            : !defined $count || $self->{is_chunked} || $self->{length} ? 'cut'
-            :                                                             'closed'
+              !defined $self->{status}                                   ? 'none'
+            : !defined $count || !$self->{framing}->ends_with_connection ? 'cut'
+            :                                                              'closed'
         );
     }
     return;
@@ -235,22 +236,20 @@ sub _send {
 sub _take {
     my $self = shift;
     return if !defined $self->{status} && !$self->_take_head;
-    my ($bytes, $end) = $self->{is_chunked} ? $self->_take_chunks : $self->_take_plain;
+    my ($bytes, $trouble) = $self->{framing}->take(\$self->{raw});
     $self->_take_body($bytes) if length $bytes;
-    return $end && $self->{socket} ? $self->_end($end) : undef;
+    return                    if !$self->{socket};
+    return $self->_end('cut') if defined $trouble;
+    return $self->{framing}->is_complete ? $self->_end('complete') : undef;
 }
 
 # Hands the text of a body on, in pieces: a few compressed bytes may be very many.
 sub _take_body {
-    my ($self, $bytes)    = @_;
-    my ($body, $on_bytes) = @$self{qw(body on_bytes)};
+    my ($self, $bytes) = @_;
+    my $body = $self->{body};
     $self->{body_at} = $self->{last_at} if !defined $self->{body_at};
-    push @{$self->{pieces}}, [$self->{last_at}, length $bytes] if !$on_bytes;
+    push @{$self->{pieces}}, [$self->{last_at}, length $bytes];
     while ($self->{socket} && length(my $text = $self->_next_text(\$bytes))) {
-        if ($on_bytes) {
-            $on_bytes->($self, $text);
-            next;
-        }
         $body->feed($self->{last_at}, $text);
         next
             if $self->{read} <= $MAX_BYTES
@@ -259,30 +258,6 @@ sub _take_body {
             && @{$self->{pieces}} < $MAX_PIECES;
         $self->{is_excessive} = 1;
         $self->leave;
-    }
-    return;
-}
-
-# Returns the bytes of chunks as far as they have come, and how the body has ended.
-sub _take_chunks {
-    my $self  = shift;
-    my $bytes = '';
-    while (1) {
-        if ($self->{chunk_left}) {
-            my $part = substr $self->{raw}, 0, $self->{chunk_left}, '';
-            $self->{chunk_left} -= length $part;
-            $bytes .= $part;
-            return ($bytes, undef) if $self->{chunk_left};
-            $self->{is_after_chunk} = 1;
-        }
-        return ($bytes, undef) if $self->{is_after_chunk} && length $self->{raw} < 2;
-        return ($bytes, 'cut') if $self->{is_after_chunk} && substr($self->{raw}, 0, 2, '') ne "\r\n";
-        $self->{is_after_chunk} = 0;
-        my $ends = index $self->{raw}, "\r\n";
-        return ($bytes, $ends > $MAX_CHUNK_LINE || length $self->{raw} > $MAX_CHUNK_LINE ? 'cut' : undef)
-            if $ends < 0 || $ends > $MAX_CHUNK_LINE;
-        return ($bytes, 'cut') if substr($self->{raw}, 0, $ends + 2, '') !~ /\A0*([0-9a-fA-F]{1,8})\s*(?:;|\s*\z)/;
-        $self->{chunk_left} = hex $1 or return ($bytes, 'complete');
     }
     return;
 }
@@ -296,44 +271,24 @@ sub _take_head {
         return $self->_fail('head', "this is not a response of HTTP: " . substr $first, 0, $MAX_QUOTE) && 0
             if $first !~ m{\AHTTP/([0-9.]+) ([0-9]{3})(?: (.*))?\z};
         @$self{qw(version status reason head_at)} = ($1, $2, $3, $self->{last_at});
-        $self->{headers}    = [map { /\A([^:]+?)[ \t]*:[ \t]*(.*?)[ \t]*\z/ ? [$1, $2] : () } @lines];
-        $self->{is_chunked} = lc($self->header('Transfer-Encoding') || '') =~ /\bchunked\z/;
-        ($self->{length}) = ($self->header('Content-Length') || '') =~ /\A([0-9]{1,15})\z/ if !$self->{is_chunked};
+        $self->{headers} = [map { /\A([^:]+?)[ \t]*:[ \t]*(.*?)[ \t]*\z/ ? [$1, $2] : () } @lines];
+        my %framed_by = map { $_ => $self->header($_) } qw(content-length transfer-encoding);
+        $self->{framing}    = EventSource::XS::Client::Framing->new(\%framed_by);
+        $self->{is_chunked} = defined $framed_by{'transfer-encoding'};
         my $has_no_body = $self->{method} eq 'HEAD' || $self->{status} == 204 || $self->{status} == 304;
-        return !$self->_end('complete') && 0 if $has_no_body || defined $self->{length} && !$self->{length};
+        return !$self->_end('complete') && 0 if $has_no_body || $self->{framing}->is_complete;
         return 1;
     }
     return $self->_fail('head', 'the head of the response does not end') && 0 if length $self->{raw} > $MAX_HEAD;
     return 0;
 }
 
-sub _take_plain {
-    my $self = shift;
-    return (substr($self->{raw}, 0, length $self->{raw}, ''), undef) if !defined $self->{length};
-    my $bytes = substr $self->{raw}, 0, $self->{length} - ($self->{taken} || 0), '';
-    $self->{taken} += length $bytes;
-    return ($bytes, $self->{taken} == $self->{length} ? 'complete' : undef);
-}
-
 # Takes the next piece of a body's text off its bytes: without its compression, if there is one that can be read.
 sub _next_text {
     my ($self, $bytes) = @_;
-    my $encoding = lc($self->header('Content-Encoding') || 'identity');
-    return substr $$bytes, 0, $READ, '' if $encoding eq 'identity';
-    if (!$self->{inflate}) {
-        return '' if $encoding !~ /\A(?:x-)?(?:gzip|deflate)\z/ || !eval { require Compress::Raw::Zlib; 1 };
-        my %how = (WindowBits => Compress::Raw::Zlib::WANT_GZIP_OR_ZLIB(), LimitOutput => 1, Bufsize => $READ);
-        $self->{inflate} = Compress::Raw::Zlib::Inflate->new({%how}) or return '';
-    }
-    my $text = '';
-    $self->{inflate}->inflate($$bytes, $text);
+    $self->{decoder} ||= EventSource::XS::Client::Decoder->new($self->header('Content-Encoding'), 1) or return '';
+    my ($text) = $self->{decoder}->next_text($bytes);
     return $text;
-}
-
-sub _tls_is_missing {
-    my $self = shift;
-    return !$self->_fail('tls',
-        'https needs the module IO::Socket::SSL (Debian: apt-get install libio-socket-ssl-perl)');
 }
 
 1;

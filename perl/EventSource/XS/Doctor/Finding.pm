@@ -2,45 +2,48 @@ package EventSource::XS::Doctor::Finding;
 use strict;
 use warnings;
 
-# The finding of one check: a verdict, a sentence, and a remedy with lines of configuration.
+# The finding of one check: a verdict, a sentence, and a remedy with lines of configuration. And the words of sentences.
 
 use EventSource::XS::Doctor::Remedy;
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(duration finding number ok warning wrong);
 
 # The longest text, in characters: a server may send long names and values.
 my $MAX_TEXT = 1000;
 
-# Public methods
+# Public functions
 
-sub check { return $_[0]{check} }
+# Short words for seconds.
+sub duration {
+    my $seconds = shift;
+    return sprintf('%d hours',   $seconds / 3600) if $seconds >= 7200;
+    return sprintf('%d minutes', $seconds / 60)   if $seconds >= 120;
+    return (0 + sprintf $seconds < 10 ? '%.3f' : '%d', $seconds) . ' seconds';
+}
 
-sub configuration { return $_[0]{configuration} || {} }
-
-sub explains { return @{$_[0]{explains} || []} }
-
-sub measured { return $_[0]{measured} || {} }
-
-sub ok { my ($class, @rest) = @_; return $class->_new('ok', @rest) }
-
-sub remedy { return $_[0]{remedy} }
-
-sub sentence { return $_[0]{sentence} }
-
-sub verdict { return $_[0]{verdict} }
-
-sub warning { my ($class, @rest) = @_; return $class->_new('warning', @rest) }
-
-sub wrong { my ($class, @rest) = @_; return $class->_new('wrong', @rest) }
-
-# Private methods
-
-sub _new {
-    my ($class, $verdict, $check, $sentence, %option) = @_;
+# Options: remedy, proxies, the arguments of EventSource::XS::Doctor::Remedy, measured, and explains, the checks whose findings
+# follow from this one.
+sub finding {
+    my ($verdict, $check, $sentence, %option) = @_;
     my $by = delete $option{proxies};
     $option{configuration} = EventSource::XS::Doctor::Remedy->lines(@$by) if $by;
     for my $text (grep { defined && length > $MAX_TEXT } $sentence, $option{remedy}) {
         $text = substr($text, 0, $MAX_TEXT) . '...';
     }
-    return bless {%option, verdict => $verdict, check => $check, sentence => $sentence}, $class;
+    my %finding = (configuration => {}, explains => [], measured => {}, remedy => undef, %option);
+    return {%finding, check => $check, sentence => $sentence, verdict => $verdict};
 }
+
+sub number {
+    my ($number, $one, $more) = @_;
+    return "$number " . ($number == 1 ? $one : $more);
+}
+
+sub ok { return finding(ok => @_) }
+
+sub warning { return finding(warning => @_) }
+
+sub wrong { return finding(wrong => @_) }
 
 1;

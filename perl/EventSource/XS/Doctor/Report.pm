@@ -5,9 +5,9 @@ use warnings;
 # The report of an examination: sentences for people, or one object for programs.
 
 use EventSource::XS::Command;
-use EventSource::XS::Doctor::Wording;
-use JSON::MaybeXS ();
-use Text::Wrap    ();
+use EventSource::XS::Doctor::Finding qw(number);
+use JSON::MaybeXS                    ();
+use Text::Wrap                       ();
 
 my @VERDICTS = qw(wrong warning ok);
 my $WIDTH    = 100;                    # columns
@@ -22,7 +22,7 @@ sub new {
 
 sub count {
     my ($self, $verdict) = @_;
-    return scalar grep { $_->verdict eq $verdict } @{$self->{findings}};
+    return scalar grep { $_->{verdict} eq $verdict } @{$self->{findings}};
 }
 
 sub json {
@@ -30,7 +30,7 @@ sub json {
     my $doctor = $self->{doctor};
     my @findings;
     for my $finding (@{$self->{findings}}) {
-        push @findings, {map { ($_ => $finding->$_) } qw(check verdict sentence remedy configuration measured)};
+        push @findings, {map { ($_ => $finding->{$_}) } qw(check verdict sentence remedy configuration measured)};
     }
     my $report = {
         url          => $doctor->{url} ? "$doctor->{url}" : undef,
@@ -50,10 +50,10 @@ sub summary {
     my ($wrong, $warnings, $ok) = map { $self->count($_) } @VERDICTS;
     my @parts = (
         $wrong
-        ? EventSource::XS::Doctor::Wording->number($wrong, 'thing is wrong', 'things are wrong')
+        ? number($wrong, 'thing is wrong', 'things are wrong')
         : 'nothing is wrong',
-        $warnings ? EventSource::XS::Doctor::Wording->number($warnings, 'warning', 'warnings') : (),
-        EventSource::XS::Doctor::Wording->number($ok, 'check is fine', 'checks are fine'),
+        $warnings ? number($warnings, 'warning', 'warnings') : (),
+        number($ok, 'check is fine', 'checks are fine'),
     );
     return "$what: " . join(', ', @parts) . '.';
 }
@@ -62,7 +62,7 @@ sub text {
     my $self = shift;
     my @paragraphs;
     for my $verdict (@VERDICTS) {
-        push @paragraphs, map { _paragraph($_) } grep { $_->verdict eq $verdict } @{$self->{findings}};
+        push @paragraphs, map { _paragraph($_) } grep { $_->{verdict} eq $verdict } @{$self->{findings}};
     }
     my $text = join '', @paragraphs, "\n" x !!@paragraphs, $self->summary, "\n";
     utf8::encode($text) if $text =~ /[^\x00-\x7F]/;
@@ -73,12 +73,12 @@ sub text {
 
 sub _paragraph {
     my $finding = shift;
-    my $verdict = $finding->verdict;
+    my $verdict = $finding->{verdict};
     my $label   = sprintf '%-8s ', $verdict eq 'ok' ? 'ok' : uc $verdict;
-    my $text    = _wrapped($label, $finding->check . ': ' . $finding->sentence);
-    return $text                                              if $verdict eq 'ok';
-    $text .= _wrapped($INDENT, 'Remedy: ' . $finding->remedy) if defined $finding->remedy;
-    my $lines = $finding->configuration;
+    my $text    = _wrapped($label, $finding->{check} . ': ' . $finding->{sentence});
+    return $text                                                if $verdict eq 'ok';
+    $text .= _wrapped($INDENT, 'Remedy: ' . $finding->{remedy}) if defined $finding->{remedy};
+    my $lines = $finding->{configuration};
     for my $proxy (sort { lc $a cmp lc $b } keys %$lines) {
         my $name = sprintf '%-9s', "$proxy:";
         for my $line (@{$lines->{$proxy}}) {

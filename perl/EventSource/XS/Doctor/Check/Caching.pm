@@ -4,9 +4,7 @@ use warnings;
 
 # Whether a cache may keep the response, or has answered itself.
 
-use EventSource::XS::Doctor::Finding;
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
+use EventSource::XS::Doctor::Finding qw(ok warning wrong);
 
 my $NO_CACHE = 'Send Cache-Control: no-cache, no-store. Do not let a proxy cache or change text/event-stream.';
 
@@ -24,15 +22,15 @@ sub findings {
 sub _accel {
     my $stream = shift;
     my $value  = $stream->header('X-Accel-Buffering');
-    return $FINDING->ok('x_accel_buffering', 'X-Accel-Buffering is no, so nginx does not buffer the stream.')
+    return ok('x_accel_buffering', 'X-Accel-Buffering is no, so nginx does not buffer the stream.')
         if defined $value && lc $value eq 'no';
-    return $FINDING->wrong(
+    return wrong(
         'x_accel_buffering',
         "X-Accel-Buffering is $value, so nginx buffers the stream.",
         remedy => 'Send X-Accel-Buffering: no.'
     ) if defined $value;
     return if ($stream->header('Server') || '') =~ /nginx/i;
-    return $FINDING->ok('x_accel_buffering',
+    return ok('x_accel_buffering',
         'The response has no X-Accel-Buffering: an nginx in front would buffer it without proxy_buffering off.');
 }
 
@@ -42,17 +40,16 @@ sub _cached {
     my %mend   = (remedy => $NO_CACHE, proxies => ['cache']);
     my ($name) = grep { _is_hit($_, $stream->header($_)) }
         qw(Age X-Cache X-Cache-Status X-Proxy-Cache CF-Cache-Status Cache-Status X-Varnish);
-    return $FINDING->wrong('cached',
-        "A cache has answered: the response has $name: " . $stream->header($name) . '.', %mend)
+    return wrong('cached', "A cache has answered: the response has $name: " . $stream->header($name) . '.', %mend)
         if $name;
     my $repetition = $seen->{repetition} or return;
-    return $FINDING->wrong(
+    return wrong(
         'cached',
         'Two requests got the same events and the same end, and a third with another query got'
             . ' others: a cache has answered.',
         %mend
     ) if $repetition eq 'copy';
-    return $FINDING->warning(
+    return warning(
         'cached',
         'Each request gets the same events, and then the end.',
         remedy =>
@@ -64,21 +61,20 @@ sub _control {
     my $stream  = shift;
     my $control = $stream->header('Cache-Control');
     my %mend    = (remedy => $NO_CACHE, measured => {cache_control => $control});
-    return $FINDING->warning('cache_control', 'The response has no Cache-Control, so a cache on the way may keep it.',
-        %mend)
+    return warning('cache_control', 'The response has no Cache-Control, so a cache on the way may keep it.', %mend)
         if !defined $control;
     my $has_no = $control =~ /\bno-(?:cache|store)\b|\bprivate\b/i;
     my ($age) = $control =~ /\bmax-age\s*=\s*"?([0-9]+)/i;
-    return $FINDING->wrong('cache_control', "Cache-Control is $control, so caches may keep the response.", %mend)
+    return wrong('cache_control', "Cache-Control is $control, so caches may keep the response.", %mend)
         if !$has_no && ($age || $control =~ /\bpublic\b/i);
     if (!$has_no && !defined $age) {
         my $vary =
             ($stream->header('Vary') || '') =~ /Last-Event-ID|\*/i ? '' : ' and it does not vary by Last-Event-ID';
-        return $FINDING->warning('cache_control',
+        return warning('cache_control',
             "Cache-Control is $control, which does not forbid caches to keep the response$vary.", %mend);
     }
     my $changes = $control =~ /\bno-transform\b/i ? '' : ' With no-transform a proxy would not compress it either.';
-    return $FINDING->ok('cache_control', "Cache-Control is $control.$changes", measured => {cache_control => $control});
+    return ok('cache_control', "Cache-Control is $control.$changes", measured => {cache_control => $control});
 }
 
 sub _is_hit {

@@ -6,10 +6,8 @@ use warnings;
 # for no compression. A compressor that flushes each event does no harm.
 
 use EventSource::XS::Doctor::Check::Delivery;
-use EventSource::XS::Doctor::Finding;
-use List::Util qw(max);
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
+use EventSource::XS::Doctor::Finding qw(ok warning wrong);
+use List::Util                       qw(max);
 
 my $AT_ONCE = 1;      # seconds; what takes longer was withheld
 my $MOMENT  = 0.1;    # seconds after which the rest of a block is late
@@ -26,19 +24,19 @@ sub findings {
     my $delay = @late ? 0 + sprintf '%.3f', max(@late) : defined $asked ? _probe_delay($seen) : undef;
     my %said  = (measured => {asked => $asked, unasked => $unasked, delay => $delay});
     my %mend  = (remedy   => $REMEDY, proxies => ['compression'], %said);
-    return $FINDING->wrong('compression',
+    return wrong('compression',
         "The response is compressed ($unasked) for a client that has asked for no compression.", %mend)
         if defined $unasked;
-    return $FINDING->ok('compression', 'The response is not compressed.', %said) if !defined $asked;
-    return $FINDING->wrong(
+    return ok('compression', 'The response is not compressed.', %said) if !defined $asked;
+    return wrong(
         'compression',
         "The response is compressed ($asked), and the compressor withholds what a client without compression receives.",
         %mend,
         explains => [@late ? ('buffering', EventSource::XS::Doctor::Check::Delivery->affected) : ()]
     ) if defined $delay && $delay >= $AT_ONCE;
-    return $FINDING->ok('compression', "The response is compressed ($asked), and nothing is withheld.", %said)
+    return ok('compression', "The response is compressed ($asked), and nothing is withheld.", %said)
         if defined $delay;
-    return $FINDING->warning(
+    return warning(
         'compression',
         "The response is compressed ($asked), and nothing came that shows whether the compressor withholds bytes.",
         remedy  => "Give the doctor --trigger or --hub and --channel, so that it can cause an event. $REMEDY",

@@ -5,10 +5,8 @@ use warnings;
 # Whether bytes arrive when they are sent, or something between withholds them. A stream that withholds events looks like a
 # quiet one, so only the probe is sure.
 
-use EventSource::XS::Doctor::Finding;
-use List::Util qw(max);
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
+use EventSource::XS::Doctor::Finding qw(ok warning wrong);
+use List::Util                       qw(max);
 
 my $AT_ONCE = 1;    # seconds; what takes longer was withheld
 my $BESIDE  = 3;    # seconds after the first; a second client that is answered later has waited for it
@@ -47,7 +45,7 @@ sub _buffering {
     my $burst  = max(0, @bursts);
     return _probed($seen)   if $seen->{is_probed};
     return _unprobed($seen) if $seen->{probe}{failure};
-    return $FINDING->wrong(
+    return wrong(
         'buffering',
         "$burst keepalives arrived at once, though a server sends them one after the other: something on the"
             . ' way withholds bytes and passes them on in bursts.',
@@ -55,7 +53,7 @@ sub _buffering {
         measured => {burst => $burst}
     ) if $burst > 2 || @bursts > 1;    # one of two may be a delay of this machine
     my $silence = $body->is_in_block ? _silence($stream) : 0;
-    return $FINDING->wrong(
+    return wrong(
         'buffering',
         sprintf(
             'Nothing came for %.1f s in the middle of an event: something on the way withholds the rest.', $silence
@@ -66,7 +64,7 @@ sub _buffering {
 
     if (!defined $stream->{body_at}) {
         return if defined $stream->{end};    # the check of the end explains it
-        return $FINDING->warning(
+        return warning(
             'buffering',
             sprintf(
                 'The head came after %.2f s, but no byte of the body within %d s. Either the stream is quiet and has no'
@@ -81,7 +79,7 @@ sub _buffering {
         );
     }
     my $late = $stream->{body_at} - $stream->{head_at};
-    return $FINDING->ok(
+    return ok(
         'buffering',
         sprintf('The first byte of the body came %.2f s after the head, and nothing came in bursts.', $late),
         measured => {seconds => 0 + sprintf '%.3f', $late}
@@ -92,7 +90,7 @@ sub _head {
     my $stream  = shift;
     my $seconds = $stream->{head_at} - ($stream->{sent_at} || 0);
     my %said    = (measured => {seconds => 0 + sprintf '%.3f', $seconds});
-    return $FINDING->ok('head', sprintf('The head came %.2f s after the request.', $seconds), %said)
+    return ok('head', sprintf('The head came %.2f s after the request.', $seconds), %said)
         if $seconds < $AT_ONCE;
     my $sentence =
         sprintf 'The head came %.1f s after the request. Until then a browser does not know that the stream is'
@@ -102,12 +100,12 @@ sub _head {
         $said{explains} = \@AFFECTED;
     }
     my $remedy = 'Let the application send its head at once, with a first comment or position. ' . $UNBUFFERED{remedy};
-    return $FINDING->wrong('head', $sentence, %said, remedy => $remedy, proxies => ['buffering']);
+    return wrong('head', $sentence, %said, remedy => $remedy, proxies => ['buffering']);
 }
 
 sub _no_answer {
     my $stream = shift;
-    return $FINDING->wrong(
+    return wrong(
         'head',
         sprintf('The connection was closed after %.1f s without an answer.', $stream->{ended_at} || 0),
         remedy => 'Read the logs of the proxy and the application: the worker may have died, or the port may speak'
@@ -119,13 +117,13 @@ sub _no_head {
     my ($seen, $stream) = @_;
     my $beside   = $seen->{beside} && $seen->{beside}->has_head;
     my $sentence = sprintf 'No byte came within %d s, not even the head.', $seen->{seconds};
-    return $FINDING->wrong(
+    return wrong(
         'buffering',
         "$sentence Another request was answered at once, so the server is not busy: something on the way"
             . ' withholds the response, or the application sends no head before its first event.',
         %UNBUFFERED
     ) if $beside;
-    return $FINDING->wrong(
+    return wrong(
         'head',
         "$sentence Another request was not answered either: the workers of the server are busy, perhaps with other"
             . ' streams.',
@@ -139,7 +137,7 @@ sub _no_head {
 sub _probed {
     my $seen    = shift;
     my $seconds = $seen->{probe_seconds};
-    return $FINDING->wrong(
+    return wrong(
         'buffering',
         "The probe has not arrived within $seen->{seconds} s: something on the way withholds it, or it was"
             . ' published to another hub or channel than this stream reads.',
@@ -150,9 +148,9 @@ sub _probed {
         explains => $WITHHELD{explains}
     ) if !defined $seconds;
     my %said = (measured => {seconds => $seconds});
-    return $FINDING->ok('buffering', sprintf('The probe arrived %.2f s after it was published.', $seconds), %said)
+    return ok('buffering', sprintf('The probe arrived %.2f s after it was published.', $seconds), %said)
         if $seconds < $AT_ONCE;
-    return $FINDING->wrong('buffering',
+    return wrong('buffering',
         sprintf('The probe arrived %.1f s after it was published: something on the way withholds bytes.', $seconds),
         %WITHHELD, %said);
 }
@@ -164,10 +162,10 @@ sub _second {
     return if $seen->{seconds} < $AT_ONCE;
     my $late = $second->{head_at};
     my $most = $BESIDE + ($seen->{stream}{head_at} || 0);
-    return $FINDING->ok('second_client', sprintf('A second client was answered after %.2f s, beside the first.', $late))
+    return ok('second_client', sprintf('A second client was answered after %.2f s, beside the first.', $late))
         if defined $late && $late < $most;
     my $what = defined $late ? sprintf 'was answered only after %.1f s', $late : 'was not answered';
-    return $FINDING->wrong(
+    return wrong(
         'second_client',
         "A second client $what while the first stream was open: the first occupies the only worker, or a"
             . ' cache makes the second wait for the first.',
@@ -187,7 +185,7 @@ sub _silence {
 
 sub _unprobed {
     my $seen = shift;
-    return $FINDING->warning(
+    return warning(
         'buffering',
         "The probe could not be sent: $seen->{probe}{failure}.",
         remedy => 'Run the command of --trigger by itself, or check --hub, --channel and --socket.'

@@ -4,10 +4,8 @@ use warnings;
 
 # Whether the stream stays open, and what keeps it open: keepalives, cuts, ends.
 
-use EventSource::XS::Doctor::Finding;
-use List::Util qw(max);
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
+use EventSource::XS::Doctor::Finding qw(ok warning wrong);
+use List::Util                       qw(max);
 
 my $LONG       = 30;     # seconds of silence that some proxies do not allow
 my $SHOULD     = 60;     # seconds; the usual timeout of a proxy
@@ -37,22 +35,21 @@ sub findings {
 sub _end {
     my ($seen, $stream) = @_;
     my $end = $stream->{end};
-    return $FINDING->warning(
+    return warning(
         'end',
         sprintf('The stream has sent so much within %.1f s that the doctor has read no further.',
             $stream->{left_at} || 0),
         remedy =>
             'Send fewer events, or read the stream with --seconds 1: the doctor reads at most 16 MiB or 100,000 lines of a stream.'
     ) if $stream->is_excessive;
-    return $FINDING->ok('end',
-        sprintf('The stream was open for %.0f s, until the doctor left.', $stream->{left_at} || 0))
+    return ok('end', sprintf('The stream was open for %.0f s, until the doctor left.', $stream->{left_at} || 0))
         if !defined $end || !defined $stream->{ended_at};
     my $age  = $stream->{ended_at} - $stream->{head_at};
     my $idle = _last_silence($stream);
     my %said = (measured => {seconds => 0 + sprintf('%.3f', $age), silent => 0 + sprintf('%.3f', $idle), end => $end});
     return _ended($seen, $stream, $age, %said) if $end eq 'complete';
     return _timed_out($stream, $idle, %said)   if $idle >= $SHORT && $idle > 0.9 * max(0, _silences($stream));
-    return $FINDING->warning(
+    return warning(
         'end',
         sprintf(
             'The connection was closed after %.1f s, and the response has no framing that tells whether it was'
@@ -62,7 +59,7 @@ sub _end {
         remedy => _remedy_of_end(),
         %said
     ) if $end eq 'closed';
-    return $FINDING->wrong(
+    return wrong(
         'end',
         sprintf(
             'The stream was cut after %.1f s, in the middle of the response, though bytes came until then: the'
@@ -78,11 +75,11 @@ sub _end {
 sub _ended {
     my ($seen, $stream, $age, %said) = @_;
     my $sentence = sprintf 'The response ended as a whole after %.1f s', $age;
-    return $FINDING->ok('end', "$sentence.", %said) if $seen->{method} ne 'GET';
+    return ok('end', "$sentence.", %said) if $seen->{method} ne 'GET';
     my $idle = $said{measured}{silent};
 
     # Caddy ends a response at its read_timeout as if it were whole.
-    return $FINDING->warning(
+    return warning(
         'end',
         sprintf(
             "$sentence, %.1f s of them in silence at the end: the application has ended it, or a proxy with such a timeout."
@@ -93,7 +90,7 @@ sub _ended {
         proxies => [timeout => max($SHOULD, 4 * int(1 + max(0, _silences($stream))))],
         %said
     ) if $idle >= $SHORT && $idle > 0.9 * max(0, _silences($stream));
-    return $FINDING->warning(
+    return warning(
         'end', "$sentence: the application has ended it. A browser connects again, and again.",
         remedy => _remedy_of_end(),
         %said
@@ -111,7 +108,7 @@ sub _keepalive {
     my $ends    = defined $stream->{ended_at} ? ' before its end' : '';
 
     if ($silence >= $LONG_WATCH && $silence > 0.9 * $watched) {
-        return $FINDING->warning(
+        return warning(
             'keepalive',
             sprintf(
                 'Nothing came for %.0f s%s. A proxy with a shorter timeout cuts the stream; usual ones are'
@@ -123,15 +120,15 @@ sub _keepalive {
             %said
         );
     }
-    return $FINDING->warning(
+    return warning(
         'keepalive', sprintf('The longest silence was %.0f s, which some proxies do not allow.', $silence),
         remedy => 'Send a comment (a line with a colon) after 15 quiet seconds: set keepalive to 15.',
         %said
     ) if $silence > $LONG;
-    return $FINDING->ok('keepalive',
+    return ok('keepalive',
         sprintf('The longest silence in %.0f s was %.1f s; keepalives: %d.', $watched, $silence, scalar @times), %said)
         if @times;
-    return $FINDING->ok(
+    return ok(
         'keepalive',
         sprintf(
             'No keepalive came in %.0f s, with a longest silence of %.1f s; watch longer with --seconds to see one.',
@@ -170,7 +167,7 @@ sub _timed_out {
     my ($usual) = grep { abs($idle - $_->[0]) < 1.5 } @USUAL;
     my $named   = $usual ? " That is the usual timeout of $usual->[1]." : '';
     my $needed  = max($SHOULD, 4 * int(1 + max(0, _silences($stream))));
-    return $FINDING->wrong(
+    return wrong(
         'timeout',
         sprintf(
             'The stream was cut after %.1f s of silence: a proxy has a timeout that is shorter than the'

@@ -4,9 +4,7 @@ use warnings;
 
 # Whether the bytes of the stream are what the standard describes (WHATWG HTML, section 9.2.5).
 
-use EventSource::XS::Doctor::Finding;
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
+use EventSource::XS::Doctor::Finding qw(finding ok warning wrong);
 
 # Public methods
 
@@ -17,7 +15,7 @@ sub findings {
     my $body     = $stream->body;
     my @findings = (_text($body), _lines($body), _fields($body), _blocks($stream, $body));
     return @findings if @findings;
-    return $FINDING->ok('format', 'Line ends, fields and encoding of the stream are right.');
+    return ok('format', 'Line ends, fields and encoding of the stream are right.');
 }
 
 # Private functions
@@ -27,18 +25,18 @@ sub _blocks {
     my @findings;
     if ($body->is_in_block) {
         push @findings,
-            $FINDING->wrong(
+            wrong(
             'unfinished',
             'The last event of the stream has no blank line at its end, so a client never dispatches it.',
             remedy => 'End each event with a blank line, and write it as a whole.'
             );
     }
     elsif (@{$body->{comments}} && !@{$body->{blocks}}) {
-        push @findings, $FINDING->ok('format', 'The stream had comments only; its format could not be judged.');
+        push @findings, ok('format', 'The stream had comments only; its format could not be judged.');
     }
     if ($body->{nameless}) {
         push @findings,
-            $FINDING->warning(
+            warning(
             'no_data',
             "$body->{nameless} events have a type and no data, so a browser does not dispatch them.",
             remedy => 'Give each event data, such as {}.'
@@ -61,20 +59,18 @@ sub _fields {
             :                   "The stream has the unknown field '" . substr($names[0], 0, 40) . "'";
         my $verdict = defined $spaced || defined $cased || $html ? 'wrong' : 'warning';
         push @findings,
-            $FINDING->$verdict(
-            'fields',
-            "$why, so clients ignore the line.",
+            finding($verdict, 'fields', "$why, so clients ignore the line.",
             remedy =>
                 'Begin each line with data:, event:, id:, retry: or a colon; data of several lines needs data: before each.'
             );
     }
     push @findings,
-        $FINDING->wrong(
+        wrong(
         'bad_retry',
         "The reconnection time '$body->{bad_retry}[0]' is not a whole number, so clients ignore it.",
         remedy => 'Write retry in milliseconds, with digits only.'
         ) if @{$body->{bad_retry}};
-    push @findings, $FINDING->wrong('nul', 'An id has a NUL, so clients ignore it.', remedy => 'Send ids without NUL.')
+    push @findings, wrong('nul', 'An id has a NUL, so clients ignore it.', remedy => 'Send ids without NUL.')
         if $body->{has_nul_id};
     return @findings;
 }
@@ -84,19 +80,19 @@ sub _lines {
     my @ends = sort keys %{$body->{line_ends}};
     my @findings;
     push @findings,
-        $FINDING->warning(
+        warning(
         'line_ends',
         "The lines end in different ways (@ends); some clients take only the first that they see.",
         remedy => 'End all lines of a stream with LF, or all with CRLF.'
         ) if @ends > 1;
     push @findings,
-        $FINDING->warning(
+        warning(
         'line_ends',
         'The lines end with a lone CR, which many clients do not know.',
         remedy => 'End lines with LF or CRLF.'
         ) if @ends == 1 && $ends[0] eq 'CR';
     push @findings,
-        $FINDING->warning(
+        warning(
         'bom',
         'The stream begins with a byte order mark. Browsers skip it; other clients take it for a part of the first field.',
         remedy => 'Do not send a byte order mark.'
@@ -108,7 +104,7 @@ sub _text {
     my $body = shift;
     my @findings;
     push @findings,
-        $FINDING->wrong(
+        wrong(
         'utf8',
         'The stream has bytes that are not UTF-8: '
             . join(' ', map { sprintf '%02x', ord } split //, substr $body->{invalid}, 0, 8)
@@ -116,7 +112,7 @@ sub _text {
         remedy => 'Encode all text as UTF-8.'
         ) if defined $body->{invalid};
     push @findings,
-        $FINDING->wrong(
+        wrong(
         'encoded_twice',
         "The text looks as if it was encoded in UTF-8 twice: $body->{doubled}",
         remedy => 'Encode text once: see "MOJIBAKE" in EventSource::Troubleshooting.'

@@ -7,9 +7,7 @@ use warnings;
 # its ids begin.
 
 use EventSource::XS::Doctor::Check::Delivery;
-use EventSource::XS::Doctor::Finding;
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
+use EventSource::XS::Doctor::Finding qw(warning wrong);
 
 my $REMEDY =
     q{Give the hub a name, EventSource::Hub->new(name => 'shop'): then it has a hub process, which all workers share. Behind a}
@@ -33,8 +31,8 @@ sub findings {
     my $sentence =
           "The ids of the stream begin with $own, and those of another request with $other: each worker has a hub of"
         . ' its own, and an event reaches the streams of the worker that publishes it, no others.';
-    return $FINDING->warning(hub_name => $sentence, %said) if !$seen->{is_probed} || defined $seen->{probe_seconds};
-    return $FINDING->wrong(
+    return warning(hub_name => $sentence, %said) if !$seen->{is_probed} || defined $seen->{probe_seconds};
+    return wrong(
         hub_name => "$sentence So the probe has not arrived.",
         %said, explains => ['buffering', EventSource::XS::Doctor::Check::Delivery->affected]
     );

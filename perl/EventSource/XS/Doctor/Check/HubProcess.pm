@@ -5,10 +5,8 @@ use warnings;
 # Whether a restart of the service by systemd would kill the hub process together with its workers.
 
 use EventSource::Hub::Process;
-use EventSource::XS::Doctor::Finding;
-use Scalar::Util qw(blessed);
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
+use EventSource::XS::Doctor::Finding qw(ok warning wrong);
+use EventSource::XS::Reason;
 
 my $TIMEOUT = 2;    # seconds
 
@@ -17,8 +15,8 @@ my $TIMEOUT = 2;    # seconds
 sub findings {
     my ($class, $seen) = @_;
     return if !defined $seen->{hub};
-    my $stats = $seen->{hub_stats} ||= _stats($seen);
-    return $FINDING->warning(
+    my $stats = _stats($seen);
+    return warning(
         'hub_process',
         "The hub $seen->{hub} has no process that this user can ask: $stats->{failure}.",
         remedy => 'Start the workers of the hub, or check --hub and --socket. Run the doctor as the user of the hub.'
@@ -27,24 +25,24 @@ sub findings {
     my @workers = @{$seen->{workers} || $stats->{workers}};
     my $cgroup  = _cgroup($hub);
     my %said    = (measured => {hub => 0 + $hub, workers => [map { 0 + $_ } @workers], cgroup => $cgroup});
-    return $FINDING->warning(
+    return warning(
         'hub_process', "The hub $seen->{hub} is the process $hub; its workers could not be found.",
         remedy => 'Start the workers, or name them with --workers PID,PID.',
         %said
     ) if !@workers || !defined $cgroup;
     my ($same) = grep { (_cgroup($_) || '') eq $cgroup } @workers;
-    return $FINDING->ok('hub_process',
+    return ok('hub_process',
         "The hub $seen->{hub} (process $hub) is in another cgroup than its workers, so it outlives their service.",
         %said)
         if !defined $same;
     my ($unit) = $cgroup =~ m{([^/]+\.service)};
-    return $FINDING->ok(
+    return ok(
         'hub_process',
         "The hub $seen->{hub} (process $hub) and its worker $same are in the same cgroup,"
             . " $cgroup, which is not a service of systemd.",
         %said
     ) if !defined $unit;
-    return $FINDING->wrong(
+    return wrong(
         'hub_process',
         "The hub $seen->{hub} (process $hub) and its worker $same are both in $unit: a restart of $unit by systemd"
             . ' kills the hub, its history and all streams.',
@@ -71,9 +69,7 @@ sub _stats {
     my $seen  = shift;
     my %place = (name => $seen->{hub}, defined $seen->{socket} ? (socket => $seen->{socket}) : ());
     my $stats = eval { EventSource::Hub::Process->connect(%place, autostart => 0, timeout => $TIMEOUT)->stats };
-    return $stats if $stats;
-    my $error = $@;
-    return {failure => blessed $error ? $error->message =~ s/\AEventSource::[A-Za-z:]+: //r : $error};
+    return $stats || {failure => EventSource::XS::Reason->message_of($@)};
 }
 
 1;

@@ -5,12 +5,8 @@ use warnings;
 # Whether the store of a hub is healthy, and keeps what it is meant to keep.
 
 use EventSource::Hub::Process;
-use EventSource::XS::Doctor::Finding;
-use EventSource::XS::Doctor::Wording;
+use EventSource::XS::Doctor::Finding qw(duration number ok warning wrong);
 use EventSource::XS::Hub::Health;
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
-my $WORDING = 'EventSource::XS::Doctor::Wording';
 
 my $TIMEOUT = 2;       # seconds
 my $RECENT  = 3600;    # seconds for which an error counts
@@ -24,26 +20,26 @@ my $REMOTE    = qr/\A(?:nfs4?|cifs|smb3|smbfs|9p|fuse[.]sshfs|afs|ceph)\z/;
 sub findings {
     my ($class, $seen) = @_;
     return if !defined $seen->{hub};
-    my $found = $seen->{hub_health} ||= _health($seen) or return;       # hub_process says that there is no process
+    my $found = _health($seen) or return;                               # hub_process says that there is no process
     my $store = $found->{store};
     my %said  = (measured => $store);
     my $name  = "The store of the hub $seen->{hub} ($store->{kind})";
-    return $FINDING->wrong(
+    return wrong(
         'hub_store', "The hub $seen->{hub} does not deliver: $found->{problem}. " . _figures($store),
         remedy => _remedy($store),
         %said
     ) if defined $found->{problem};
     my @troubles = (_trouble_of_place($store), _trouble_of_history($store), _trouble_of_errors($store));
     my %remedy;
-    return $FINDING->warning(
+    return warning(
         'hub_store',
         "$name " . join('; it ', map { $_->[0] } @troubles) . '. ' . _figures($store),
         remedy => join(' ', grep { !$remedy{$_}++ } map { $_->[1] } @troubles),
         %said
     ) if @troubles;
-    return $FINDING->ok('hub_store', "The hub $seen->{hub} has no store: its events end with its process.", %said)
+    return ok('hub_store', "The hub $seen->{hub} has no store: its events end with its process.", %said)
         if $store->{kind} eq 'memory';
-    return $FINDING->ok('hub_store', "$name is up. " . _figures($store), %said);
+    return ok('hub_store', "$name is up. " . _figures($store), %said);
 }
 
 # Private functions
@@ -55,14 +51,13 @@ sub _evicts { return ($_[0]{last_error} || '') =~ /maxmemory|evict/ }
 sub _figures {
     my $store   = shift;
     my @figures = (
-        $WORDING->number($store->{events}, 'event', 'events') . ' in '
-            . $WORDING->number($store->{bytes}, 'byte', 'bytes'),
-        $WORDING->number($store->{pending}, 'event waits', 'events wait') . ' to be stored',
+        number($store->{events},  'event',       'events') . ' in ' . number($store->{bytes}, 'byte', 'bytes'),
+        number($store->{pending}, 'event waits', 'events wait') . ' to be stored',
     );
-    push @figures, 'the last one came ' . $WORDING->duration($store->{lag}) . ' after it was stored'
+    push @figures, 'the last one came ' . duration($store->{lag}) . ' after it was stored'
         if $store->{kind} eq 'redis';
-    push @figures, $WORDING->number($store->{failed}, 'event', 'events') . ' could not be stored' if $store->{failed};
-    push @figures, $WORDING->number($store->{reconnects}, 'reconnect', 'reconnects') if $store->{reconnects};
+    push @figures, number($store->{failed},     'event',     'events') . ' could not be stored' if $store->{failed};
+    push @figures, number($store->{reconnects}, 'reconnect', 'reconnects')                      if $store->{reconnects};
     return 'It has ' . join(', ', @figures) . '.';
 }
 
@@ -113,7 +108,7 @@ sub _trouble_of_errors {
     my $store = shift;
     return if !defined $store->{last_error};
     return if !_evicts($store) && !$store->{epoch_changes} && $store->{last_error_age} >= $RECENT;
-    return ['reported ' . $WORDING->duration($store->{last_error_age}) . " ago: $store->{last_error}", _remedy($store)];
+    return ['reported ' . duration($store->{last_error_age}) . " ago: $store->{last_error}", _remedy($store)];
 }
 
 # The count is of the life of the hub process.
@@ -121,7 +116,7 @@ sub _trouble_of_history {
     my $store = shift;
     my $times = $store->{epoch_changes} or return;
     return [
-        'has lost its history ' . $WORDING->number($times, 'time', 'times') . ', and all clients received a gap',
+        'has lost its history ' . number($times, 'time', 'times') . ', and all clients received a gap',
         $store->{kind} eq 'redis'
         ? 'Find the cause: Redis was emptied, or lost events at a restart or a failover. It needs appendonly yes, no eviction'
             . ' and nobody who flushes it; replicas => 1 keeps events over a failover.'

@@ -4,9 +4,7 @@ use warnings;
 
 # Whether pages of another origin may read the stream (CORS).
 
-use EventSource::XS::Doctor::Finding;
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
+use EventSource::XS::Doctor::Finding qw(finding ok warning wrong);
 
 # Public methods
 
@@ -42,15 +40,15 @@ sub _origin {
         measured => {allowed => $allowed},
     );
     my $trouble = _forbids($seen, $stream);
-    return $FINDING->wrong('origin', "A page of $seen->{origin} may not read the stream: the response $trouble.", %mend)
+    return wrong('origin', "A page of $seen->{origin} may not read the stream: the response $trouble.", %mend)
         if defined $trouble;
-    return $FINDING->warning(
+    return warning(
         'origin',
         "Pages of $seen->{origin} may read the stream, but the response has no Vary: Origin: a cache may give it to"
             . ' pages of other origins.',
         remedy => 'Send Vary: Origin with an Access-Control-Allow-Origin that names one.'
     ) if $allowed ne '*' && ($stream->header('Vary') || '') !~ /\bOrigin\b|\*/i;
-    return $FINDING->ok('origin', "Pages of $seen->{origin} may read the stream.", measured => {allowed => $allowed});
+    return ok('origin', "Pages of $seen->{origin} may read the stream.", measured => {allowed => $allowed});
 }
 
 # EventSource of a browser sends no preflight. Libraries that use fetch do, for Last-Event-ID and headers of their own.
@@ -74,8 +72,8 @@ sub _preflight {
     my @missing = grep { $headers !~ /(?:\A|[\s,])\Q$_\E(?:[\s,]|\z)|\A\s*\*\s*\z/ } 'last-event-id',
         map { lc $_->[0] } @{$seen->{headers}};
     $trouble = "does not allow @missing" if !defined $trouble && @missing;
-    return $FINDING->$verdict('preflight', "The preflight (OPTIONS) $trouble; $who.", %mend) if defined $trouble;
-    return $FINDING->ok('preflight', 'The preflight (OPTIONS) allows Last-Event-ID.', measured => $mend{measured});
+    return finding($verdict, 'preflight', "The preflight (OPTIONS) $trouble; $who.", %mend) if defined $trouble;
+    return ok('preflight', 'The preflight (OPTIONS) allows Last-Event-ID.', measured => $mend{measured});
 }
 
 1;

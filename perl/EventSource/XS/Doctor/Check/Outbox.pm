@@ -4,14 +4,11 @@ use warnings;
 
 # Judges the table of an outbox: its presence, the rights of this user, the age of its rows.
 
-use EventSource::XS::Doctor::Finding;
-use EventSource::XS::Doctor::Wording;
+use EventSource::XS::Doctor::Finding qw(duration finding number ok wrong);
 use EventSource::XS::Outbox::Database;
 use EventSource::XS::Reason;
 
 my $DATABASE = 'EventSource::XS::Outbox::Database';
-my $FINDING  = 'EventSource::XS::Doctor::Finding';
-my $WORDING  = 'EventSource::XS::Doctor::Wording';
 
 my $PATIENCE = 60;    # seconds that a row may wait while somebody follows
 
@@ -23,7 +20,7 @@ sub findings {
     local ($@, $SIG{__DIE__});
     my ($database, $finding);
     eval { $database = _database($seen) };
-    return $FINDING->wrong(
+    return wrong(
         'outbox',
         'The database of the outbox takes no connection: ' . _reason($@) . '.',
         remedy =>
@@ -31,7 +28,7 @@ sub findings {
             . ' is installed.'
     ) if !$database;
     return $finding if eval { $finding = _judge($database, $seen); 1 };
-    return $FINDING->wrong(
+    return wrong(
         'outbox',
         "The outbox $seen->{table} cannot be read: " . _reason($@) . '.',
         remedy => 'Check the database, and that the table is as eventsource outbox --schema prints it.'
@@ -54,7 +51,7 @@ sub _judge {
     my %measured = (may_follow => defined $refused{follow} ? 0 : 1, may_insert => defined $refused{insert} ? 0 : 1);
     return _unusable($name, $database, \%refused, \%measured) if defined $refused{follow};
     my $problem = $database->problem_of_version;
-    return $FINDING->wrong(
+    return wrong(
         'outbox', ucfirst "$problem.",
         remedy   => 'Install the release that made the table, or make the table anew when all rows are published.',
         measured => \%measured
@@ -65,10 +62,11 @@ sub _judge {
         _trouble_of_rows($counts),            _trouble_of_trigger($database)
     );
     my %said = (measured => {%measured, %$counts});
-    return $FINDING->ok('outbox', "$name is followed. " . _figures($counts, \%refused), %said) if !@troubles;
+    return ok('outbox', "$name is followed. " . _figures($counts, \%refused), %said) if !@troubles;
     my ($verdict) = grep { $_ eq 'wrong' } map { $_->[0] } @troubles;
     $verdict ||= 'warning';
-    return $FINDING->$verdict(
+    return finding(
+        $verdict,
         'outbox', "$name " . join('; it ', map { $_->[1] } @troubles) . '. ' . _figures($counts, \%refused),
         remedy => join(' ', map { $_->[2] } @troubles),
         %said
@@ -80,9 +78,9 @@ sub _figures {
     my $waiting = $counts->{waiting};
     my $holder  = defined $counts->{follower} ? join ', process ', (split / /, $counts->{follower})[0, 1] : undef;
     return join ', ',
-        'It has ' . $WORDING->number($waiting, 'row that waits', 'rows that wait'),
-        $waiting ? 'the oldest for ' . $WORDING->duration($counts->{oldest_age}) : (),
-        $WORDING->number($counts->{dead_letters}, 'dead letter', 'dead letters'),
+        'It has ' . number($waiting, 'row that waits', 'rows that wait'),
+        $waiting ? 'the oldest for ' . duration($counts->{oldest_age}) : (),
+        number($counts->{dead_letters}, 'dead letter', 'dead letters'),
         (defined $holder ? "a follower ($holder)" : 'no follower')
         . '; this user may follow it, and may '
         . (defined $refused->{insert} ? 'not write rows.' : 'write rows.');
@@ -93,14 +91,14 @@ sub _reason { return EventSource::XS::Reason->of($_[0]) =~ s/\s*\n\s*/ /gr =~ s/
 # A producer needs no more than the right to insert.
 sub _unusable {
     my ($name, $database, $refused, $measured) = @_;
-    return $FINDING->ok(
+    return ok(
         'outbox',
         "$name takes rows of this user, who may not follow it ("
             . _reason($refused->{follow})
             . '). As the user of the follower the doctor looks at its rows, too.',
         measured => $measured
     ) if !defined $refused->{insert};
-    return $FINDING->wrong(
+    return wrong(
         'outbox', "$name can neither be written nor followed: " . _reason($refused->{insert}) . '.',
         remedy => $refused->{insert} =~ /read-?only/i
         ? 'The DSN must lead to the primary server, and the database must be writable.'
@@ -117,9 +115,7 @@ sub _trouble_of_age {
     my $counts = shift;
     return if !defined $counts->{follower} || $counts->{oldest_age} <= $PATIENCE;
     return [
-        wrong => 'has a row that has waited for '
-            . $WORDING->duration($counts->{oldest_age})
-            . ', although somebody follows',
+        wrong => 'has a row that has waited for ' . duration($counts->{oldest_age}) . ', although somebody follows',
         'Read the log of the follower: the hub or its store takes nothing (eventsource hub check), or the rows are more than it'
             . ' can publish.'
     ];
@@ -139,7 +135,7 @@ sub _trouble_of_rows {
     my $counts = shift;
     my $count  = $counts->{dead_letters} or return;
     return [
-        warning => 'has ' . $WORDING->number($count, 'dead letter', 'dead letters'),
+        warning => 'has ' . number($count, 'dead letter', 'dead letters'),
         'The column problem of rows with state = 2 has the reason. Mend or delete them, then run eventsource outbox --retry.'
     ];
 }

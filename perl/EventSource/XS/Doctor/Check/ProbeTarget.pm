@@ -6,9 +6,7 @@ use warnings;
 # proxy withheld the event. The hub process knows better: its ids begin with its epoch, and it counts the readers of a channel.
 
 use EventSource::XS::Doctor::Check::HubName;
-use EventSource::XS::Doctor::Finding;
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
+use EventSource::XS::Doctor::Finding qw(wrong);
 
 # Public methods
 
@@ -18,7 +16,7 @@ sub findings {
     my ($hub, $channel) = @{$seen->{probe}}{qw(hub channel)};
     my @epochs = EventSource::XS::Doctor::Check::HubName->epochs_of($seen->{stream}->body);
     my %said   = (measured => $target, explains => ['buffering']);
-    return $FINDING->wrong(
+    return wrong(
         'probe', "The probe was published to the hub $hub, whose ids begin with $target->{epoch}, and those of the"
             . " stream with $epochs[0]: the stream reads another hub, so the probe has not arrived.",
         remedy => 'Compare --hub and --socket with name and socket of EventSource::Hub->new in the application. A hub'
@@ -28,7 +26,7 @@ sub findings {
 
     # The stream may be on another machine, whose readers this one does not count.
     return if $target->{readers} || $target->{store} eq 'redis';
-    return $FINDING->wrong(
+    return wrong(
         'probe', "The probe was published to the channel $channel of the hub $hub, which no stream reads, not even"
             . ' the one that is examined: so the probe has not arrived.',
         remedy =>

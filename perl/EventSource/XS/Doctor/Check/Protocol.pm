@@ -4,9 +4,7 @@ use warnings;
 
 # The version of HTTP, and the framing of the response.
 
-use EventSource::XS::Doctor::Finding;
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
+use EventSource::XS::Doctor::Finding qw(ok warning);
 
 my $LOCAL =
     qr/\A(?:localhost|127\.[0-9.]+|\[?::1\]?|10\.[0-9.]+|192\.168\.[0-9.]+|172\.(?:1[6-9]|2[0-9]|3[01])\.[0-9.]+)\z/;
@@ -24,14 +22,14 @@ sub findings {
 sub _framing {
     my $stream = shift;
     my $length = $stream->header('Content-Length');
-    return $FINDING->warning(
+    return warning(
         'framing',
         "The response has a Content-Length of $length, so it was complete before it was sent, and ends.",
         remedy => 'Send a stream without Content-Length. Do not let middleware compute one.'
     ) if defined $length;
-    return $FINDING->ok('framing', 'The response is chunked, so a client can tell its end from a cut.')
+    return ok('framing', 'The response is chunked, so a client can tell its end from a cut.')
         if $stream->{is_chunked};
-    return $FINDING->warning(
+    return warning(
         'framing',
         'The response is not chunked: it ends with the connection, so no client and no proxy can tell its end from a'
             . ' cut.',
@@ -54,26 +52,25 @@ sub _version {
     );
     my @version =
         ($stream->{version} || '') eq '1.0'
-        ? $FINDING->warning(
+        ? warning(
         'version', 'The response is HTTP/1.0, without chunks and without kept connections.',
         remedy  => 'Let the server, or the proxy in front of it, speak HTTP/1.1.',
         proxies => ['framing'],
         %said
         )
         : ();
-    return @version,
-        $FINDING->ok('http2', 'The server offers HTTP/2, so a browser opens many streams on one connection.', %said)
+    return @version, ok('http2', 'The server offers HTTP/2, so a browser opens many streams on one connection.', %said)
         if ($seen->{alpn} || '') eq 'h2';
-    return @version, $FINDING->warning('http2', "The server does not offer HTTP/2: over HTTP/1.1 $limit.", %http2)
+    return @version, warning('http2', "The server does not offer HTTP/2: over HTTP/1.1 $limit.", %http2)
         if defined $seen->{alpn};
     return @version,
-        $FINDING->ok(
+        ok(
         'http2',
         "The URL has no TLS, so browsers use HTTP/1.1: $limit. For clients on this"
             . ' machine or network that may be enough.',
         %said
         ) if $url->scheme eq 'https' || $url->host =~ $LOCAL;
-    return @version, $FINDING->warning('http2', "The URL has no TLS, so browsers use HTTP/1.1: $limit.", %http2);
+    return @version, warning('http2', "The URL has no TLS, so browsers use HTTP/1.1: $limit.", %http2);
 }
 
 1;

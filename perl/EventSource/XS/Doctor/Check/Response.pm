@@ -4,9 +4,7 @@ use warnings;
 
 # The way to the stream: redirects, the status, and the type.
 
-use EventSource::XS::Doctor::Finding;
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
+use EventSource::XS::Doctor::Finding qw(ok warning wrong);
 
 # The meaning of a status to a client of a stream, and the remedy.
 my %STATUS = (
@@ -53,7 +51,7 @@ sub findings {
     my @findings = map { _redirect($_) } @{$seen->{hops}};
     if ($seen->{is_endless}) {
         push @findings,
-            $FINDING->wrong('redirect', 'The redirects do not end.', remedy => 'Remove the redirect that leads back.');
+            wrong('redirect', 'The redirects do not end.', remedy => 'Remove the redirect that leads back.');
     }
     return @findings if !$stream->has_head;
     push @findings, _status($seen, $stream);
@@ -68,27 +66,24 @@ sub _redirect {
     my $how = "$hop->{from} redirects to $hop->{to} with the status $hop->{status}.";
     $how .= ' That is another origin: cookie, headers and data of the command line were not sent there.'
         if $hop->{withheld};
-    return $FINDING->wrong(
+    return wrong(
         'redirect',
         "$how The connection is not encrypted from there on.",
         remedy => 'Redirect to https, or let the page use the final URL.'
     ) if $hop->{from} =~ /\Ahttps:/ && $hop->{to} !~ /\Ahttps:/;
-    return $FINDING->warning(
-        'redirect',
-        "$how Each reconnection takes this way again.",
-        remedy => "Let the page use $hop->{to}."
-    );
+    return warning('redirect', "$how Each reconnection takes this way again.",
+        remedy => "Let the page use $hop->{to}.");
 }
 
 sub _status {
     my ($seen, $stream) = @_;
     my $status = $stream->status;
-    return $FINDING->ok('status', 'The status is 200.', measured => {status => 200}) if $status == 200;
+    return ok('status', 'The status is 200.', measured => {status => 200}) if $status == 200;
     my $is_last = $status =~ /\A3/ ? 301 : $status;
     my ($means, $remedy) = @{$STATUS{$is_last} || ['is not a success', 'Read the log of the server.']};
     my $allow = $stream->header('Allow');
     $remedy .= " It allows $allow." if defined $allow;
-    return $FINDING->wrong(
+    return wrong(
         'status',
         "The status is $status instead of 200, which $means."
             . ($status == 204 ? '' : ' A browser reports an error and does not try again.'),
@@ -106,17 +101,17 @@ sub _type {
         proxies  => ['type'],
         measured => {type => $type}
     );
-    return $FINDING->wrong('type', 'The response has no Content-Type, so a browser refuses it.', %mend)
+    return wrong('type', 'The response has no Content-Type, so a browser refuses it.', %mend)
         if !defined $type;
     my ($essence, $rest) = $type =~ /\A\s*([^;\s]*)\s*(.*)\z/s;
     if (lc $essence ne 'text/event-stream' || $type =~ /,/) {
         my $why = lc $essence eq 'text/html' ? ' It is a page, such as a login or an error.' : '';
-        return $FINDING->wrong('type',
+        return wrong('type',
             "The Content-Type is $type instead of text/event-stream, so a browser refuses it.$why", %mend);
     }
-    return $FINDING->wrong('type', "The Content-Type is $type, but an event stream is always UTF-8.", %mend)
+    return wrong('type', "The Content-Type is $type, but an event stream is always UTF-8.", %mend)
         if $rest =~ /charset\s*=\s*"?([^";\s]*)/i && $1 !~ /\Autf-?8\z/i;
-    return $FINDING->ok('type', "The Content-Type is $type.", measured => {type => $type});
+    return ok('type', "The Content-Type is $type.", measured => {type => $type});
 }
 
 1;

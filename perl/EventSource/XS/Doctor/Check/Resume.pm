@@ -5,9 +5,7 @@ use warnings;
 # Whether a client that reconnects receives what it has missed. An id that has no effect in the header is sent in the query,
 # too: that tells a server that does not resume from a proxy that removes Last-Event-ID.
 
-use EventSource::XS::Doctor::Finding;
-
-my $FINDING = 'EventSource::XS::Doctor::Finding';
+use EventSource::XS::Doctor::Finding qw(ok warning wrong);
 
 my $SHORT_RETRY = 250;          # milliseconds
 my $LONG_RETRY  = 60_000;       # milliseconds
@@ -35,7 +33,7 @@ sub _ids {
     my $seen = shift;
     my $body = $seen->{stream}->body;
     return if $body->ids || !$body->events;
-    return $FINDING->warning(
+    return warning(
         'ids',
         'The events have no id, so a client that reconnects cannot say what it has received, and loses what was sent'
             . ' meanwhile.',
@@ -47,13 +45,13 @@ sub _resume {
     my $seen   = shift;
     my $resume = $seen->{resume} or return;
     my $status = $resume->{by_header}->status;
-    return $FINDING->wrong(
+    return wrong(
         'resume',
         'A request with Last-Event-ID ' . (defined $status ? "got the status $status." : 'was not answered.'),
         remedy =>
             'Answer a request with Last-Event-ID as one without it. Read the logs of the proxy and the application.'
     ) if ($status || 0) != 200;
-    return $FINDING->wrong(
+    return wrong(
         'last_event_id', 'The server resumes after an id in the query, but not after the same id in the header'
             . ' Last-Event-ID: a proxy removes the header.',
         remedy  => 'Let the proxy pass Last-Event-ID on.',
@@ -64,13 +62,13 @@ sub _resume {
             'Begin after the Last-Event-ID of the request (EventSource::Hub does), and let the proxy pass that header on.',
         proxies => ['last_event_id'],
     );
-    return $FINDING->wrong('resume',
+    return wrong('resume',
         "A client that reconnects with the id $resume->{from} receives the event with that id once more.", %mend)
         if @{$resume->{repeated}};
     return if $resume->{is_told} && $seen->epochs > 1;    # another hub has answered
-    return $FINDING->ok('resume', 'A client that reconnects receives a gap: the history is shorter than its absence.')
+    return ok('resume', 'A client that reconnects receives a gap: the history is shorter than its absence.')
         if $resume->{is_told};
-    return $FINDING->wrong('resume',
+    return wrong('resume',
         "A client that reconnects with the id $resume->{from} does not receive the events that were sent after it.",
         %mend)
         if $resume->{is_wanted} && !$resume->{is_resumed};
@@ -79,28 +77,25 @@ sub _resume {
         $resume->{is_wanted}
         ? "A client that reconnects with the id $resume->{from} receives what it has missed, once."
         : "A client that reconnects with the id $resume->{from} receives nothing twice; there was no event to miss.";
-    return $FINDING->ok('resume', join ' ', $sentence, defined $unknown ? $unknown : ());
+    return ok('resume', join ' ', $sentence, defined $unknown ? $unknown : ());
 }
 
 sub _retry {
     my $body  = shift;
     my $retry = $body->{retry};
-    return $FINDING->ok('retry',
-        'The stream sets no reconnection time, so each client uses its own (browsers: 3 to 5 s).')
+    return ok('retry', 'The stream sets no reconnection time, so each client uses its own (browsers: 3 to 5 s).')
         if !defined $retry;
     my %mend =
         (remedy => 'Set retry to a value from 2000 to 10000 milliseconds.', measured => {milliseconds => 0 + $retry});
-    return $FINDING->wrong('retry',
-        "The reconnection time is $retry ms: clients do not come back for an hour or more.", %mend)
+    return wrong('retry', "The reconnection time is $retry ms: clients do not come back for an hour or more.", %mend)
         if $retry >= $NEVER;
-    return $FINDING->warning('retry', "The reconnection time is $retry ms: clients are away for long after each cut.",
-        %mend)
+    return warning('retry', "The reconnection time is $retry ms: clients are away for long after each cut.", %mend)
         if $retry > $LONG_RETRY;
-    return $FINDING->warning('retry',
+    return warning('retry',
         "The reconnection time is $retry ms: after a restart all clients come back at once, again" . ' and again.',
         %mend)
         if $retry < $SHORT_RETRY;
-    return $FINDING->ok('retry', "The reconnection time is $retry ms.", measured => $mend{measured});
+    return ok('retry', "The reconnection time is $retry ms.", measured => $mend{measured});
 }
 
 1;
