@@ -66,8 +66,8 @@ subtest 'a response that ends too early is not complete' => sub {
 subtest 'bytes that are not an HTTP response, and responses without a body' => sub {
     for my $case (
         ["SSH-2.0-x\r\n\r\n",                                                'not an HTTP response: SSH-2.0-x'],
-        ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",     'not a chunk: xyz'],
-        ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", 'a chunk does not end'],
+        ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",     'this is not the size of a chunk'],
+        ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", 'a chunk has not the length'],
     ) {
         my ($bytes, $why) = @$case;
         my $response = EventSource::XS::Test::Response->new;

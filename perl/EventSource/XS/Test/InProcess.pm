@@ -12,6 +12,7 @@ use EventSource::Error;
 use EventSource::XS::Library;
 use EventSource::XS::Test::Remote;
 use IO::Socket::UNIX;
+use List::Util qw(max);
 use Plack::Middleware::ContentLength;
 use Plack::Util  ();
 use Scalar::Util qw(refaddr weaken);
@@ -24,8 +25,7 @@ our @CARP_NOT = qw(Test::EventSource Test::EventSource::Stream);
 # Seconds after which a handler that has caught its interruption is interrupted again.
 my $INTERRUPT_AGAIN = 0.25;
 
-# Seconds by which an alarm may ring early, since the clocks differ. One that rings earlier is another alarm.
-my $CLOCK_TOLERANCE = 0.01;
+my $SHORTEST = 0.001;    # seconds: 0 is no alarm
 
 # Seconds within which a write must succeed. Only this process reads the other end.
 my $WRITE_WITHIN = 5;
@@ -199,71 +199,27 @@ sub _show_news {
     return;
 }
 
-# Sets perl's one alarm to the earliest of the times that are defined: that of the interruption and that of the test's
-# own alarm.
-sub _set_alarm {
-    my ($due) = sort { $a <=> $b } grep { defined } @_;
-    my $left = defined $due ? $due - time : 0;
-    setitimer(ITIMER_REAL, !defined $due ? 0 : $left > 0.001 ? $left : 0.001);
-    return;
-}
-
-# Rings the test's alarm as if it were the only one, and stores when it rings next. Returns a reference to the exception
-# of its handler, if it dies.
-sub _ring {
-    my $theirs = shift;
-    my ($code, $every) = @$theirs{qw(code every)};
-    my $exception;
-    setitimer(ITIMER_REAL, $every, $every);
-    if (($code || 'DEFAULT') eq 'DEFAULT') {
-        $SIG{ALRM} = 'DEFAULT';    ## no critic (RequireLocalizedPunctuationVars): the signal ends the process
-        kill ALRM => $$;
-    }
-    elsif ($code ne 'IGNORE') {
-        local $@;
-        no strict 'refs';          ## no critic (ProhibitNoStrict): a handler may be given by its name
-        $exception = \(my $copy = $@) if !eval { &$code('ALRM'); 1 };
-    }
-    @$theirs{qw(due every)} = _timer();
-    return $exception;
-}
-
-# Returns the time at which the alarm rings, undef if it is not set, and its interval after that.
-sub _timer {
-    my ($rest, $every) = getitimer(ITIMER_REAL);
-    return ($rest ? time + $rest : undef, $every || 0);
-}
-
 sub _unavailable {
     my $message = shift;
     return EventSource::Error->throw(code => 'unavailable', message => "Test::EventSource: $message");
 }
 
 # Runs code and interrupts it after so many seconds. Returns the exception of which it has died, the line at which it was
-# interrupted, and what $ask has returned there. An alarm of the test's rings when it is due, and is set again afterwards.
+# interrupted, and what $ask has returned there. Perl has one alarm: one of the test's that is due meanwhile rings afterwards.
 sub _within {
     my ($seconds, $code, $ask) = @_;
-    my %theirs = (code => $SIG{ALRM});
-    @theirs{qw(due every)} = _timer();
-    my $ours = time + $seconds;
+    my ($rest, $every) = getitimer(ITIMER_REAL);
+    my $due = $rest && time + $rest;
     my ($exception, $where, $answer);
     {
         local $@;
         local $SIG{ALRM} = sub {
-            if (defined $theirs{due} && $theirs{due} <= $ours && $theirs{due} <= time + $CLOCK_TOLERANCE) {
-                my $died = _ring(\%theirs);
-                _set_alarm($ours, $theirs{due});
-                die $$died if $died;
-                return;
-            }
-            $ours = time + $INTERRUPT_AGAIN;
-            _set_alarm($ours, $theirs{due});
             $answer = $ask->() if !defined $where;
             $where ||= _application_line();
             die bless {}, 'Test::EventSource::Interrupted';
         };
         my $ended = eval {
-            _set_alarm($ours, $theirs{due});
+            setitimer(ITIMER_REAL, max($SHORTEST, $seconds), $INTERRUPT_AGAIN);
             my $returned = eval { $code->(); 1 };
             $exception = $@ if !$returned;
             setitimer(ITIMER_REAL, 0, 0);
@@ -272,10 +228,7 @@ sub _within {
         setitimer(ITIMER_REAL, 0, 0);
         $exception = $@ if !$ended;
     }
-    if (defined $theirs{due}) {
-        my $left = $theirs{due} - time;
-        setitimer(ITIMER_REAL, $left > 0.001 ? $left : 0.001, $theirs{every});
-    }
+    setitimer(ITIMER_REAL, max($SHORTEST, $due - time), $every) if $due;
     return ($exception, $where, $answer);
 }
 

@@ -4,12 +4,12 @@ use warnings;
 
 # Parses an HTTP response incrementally: its head, and the bytes of its body without the framing.
 
+use EventSource::XS::Client::Framing;
 use HTTP::Response;
 
 sub new {
     my ($class, %option) = @_;
-    return bless {method => $option{method} || 'GET', buffer => '', is_ended => !!0, is_complete => !!0, left => 0},
-        $class;
+    return bless {method => $option{method} || 'GET', buffer => '', is_ended => !!0, is_complete => !!0}, $class;
 }
 
 # Public methods
@@ -25,7 +25,7 @@ sub finish {
     my $self = shift;
     return if $self->{is_ended};
     $self->{is_ended}    = !!1;
-    $self->{is_complete} = $self->{head} && !$self->{is_chunked} && !defined $self->{length};
+    $self->{is_complete} = $self->{framing} && $self->{framing}->ends_with_connection;
     return;
 }
 
@@ -40,12 +40,10 @@ sub problem { return $_[0]{problem} }
 sub take {
     my ($self, $bytes) = @_;
     $self->{buffer} .= $bytes;
-    return ''                                          if $self->{is_ended} || !$self->{head} && !$self->_take_head;
-    return $self->_take_chunks                         if $self->{is_chunked};
-    return $self->_take_buffer(length $self->{buffer}) if !defined $self->{length};
-    my $body = $self->_take_buffer($self->{length});
-    $self->{length} -= length $body;
-    $self->_complete if !$self->{length};
+    return '' if $self->{is_ended} || !$self->{head} && !$self->_take_head;
+    my ($body, $problem) = $self->{framing}->take(\$self->{buffer});
+    if    (defined $problem)              { $self->_break($problem) }
+    elsif ($self->{framing}->is_complete) { $self->_complete }
     return $body;
 }
 
@@ -64,31 +62,6 @@ sub _complete {
     return;
 }
 
-sub _take_chunks {
-    my $self = shift;
-    my $body = '';
-    while (!$self->{is_ended}) {
-        if ($self->{left}) {
-            my $part = $self->_take_buffer($self->{left});
-            return $body if !length $part;
-            $body .= $part;
-            $self->{left} -= length $part;
-            $self->{is_between} = !!1;
-            next;
-        }
-        $self->{buffer} =~ s/\A([^\n]*?)\r?\n// or last;
-        my $line = $1;
-        if    ($self->{is_last}) { $self->_complete if !length $line }    # another line is a trailer
-        elsif ($self->{is_between}) {
-            $self->{is_between} = !!0;
-            $self->_break('a chunk does not end at its length') if length $line;
-        }
-        elsif ($line !~ /\A([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?\z/) { $self->_break("not a chunk: $line") }
-        else { $self->{left} = hex $1; $self->{is_last} = !$self->{left} }
-    }
-    return $body;
-}
-
 # Returns true when the head is complete and a body follows. Informational responses (100 Continue) are skipped.
 sub _take_head {
     my $self = shift;
@@ -100,17 +73,11 @@ sub _take_head {
     }
     my $head = HTTP::Response->parse($text);
     return $self->_take_head if $head->code =~ /\A1/;
-    $self->{head}       = $head;
-    $self->{is_chunked} = ($head->header('Transfer-Encoding') || '') =~ /\bchunked\s*\z/i;
-    my $length = $head->header('Content-Length');
-    $self->{length} = $length if !$self->{is_chunked} && defined $length && $length =~ /\A[0-9]+\z/;
+    $self->{head} = $head;
+    my %framed_by = map { $_ => scalar $head->header($_) } qw(content-length transfer-encoding);
+    $self->{framing} = EventSource::XS::Client::Framing->new(\%framed_by);
     $self->_complete if $self->{method} eq 'HEAD' || $head->code =~ /\A(?:204|304)\z/;
     return !$self->{is_ended};
-}
-
-sub _take_buffer {
-    my ($self, $max_bytes) = @_;
-    return substr $self->{buffer}, 0, $max_bytes, '';
 }
 
 1;
