@@ -57,16 +57,12 @@ sub complain {
     return;
 }
 
-# Connects as the options of a command say. A command that is given none has the hub of the environment.
+# Connects as the options of a command say.
 sub connect {
     my ($class, $option, %default) = @_;
     require EventSource::Hub::Process;
-    my $name = first { defined } $option->{hub}, $ENV{EVENTSOURCE_HUB};
-    $class->usage('which hub? --hub NAME') if !defined $name;
-    my %given =
-        (name => $name, map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(autostart socket timeout));
-    $given{show_channel} = $option->{'show-channel'} if defined $option->{'show-channel'};
-    return EventSource::Hub::Process->connect(%default, %given);
+    my @timeout = defined $option->{timeout} ? (timeout => $option->{timeout}) : ();
+    return EventSource::Hub::Process->connect(%default, $class->settings_of_hub($option), @timeout);
 }
 
 sub exit_code {
@@ -196,6 +192,16 @@ sub text {
     my ($class, $what, $bytes) = @_;
     my $text = EventSource::XS::UTF8->decode($bytes);
     return defined $text ? $text : $class->usage("$what is not UTF-8");
+}
+
+# The settings of the hub that the options of a command name. A command that is given none has the hub of the environment.
+sub settings_of_hub {
+    my ($class, $option) = @_;
+    my $name = first { defined } $option->{hub}, $ENV{EVENTSOURCE_HUB};
+    $class->usage('which hub? --hub NAME') if !defined $name;
+    my %setting = (name => $name, map { $_ => $option->{$_} } qw(autostart socket));
+    $setting{show_channel} = $option->{'show-channel'};
+    return map { defined $setting{$_} ? ($_ => $setting{$_}) : () } keys %setting;
 }
 
 sub usage {

@@ -4,8 +4,6 @@ use warnings;
 
 # `eventsource forget`: removes a key from the state of a channel, and prints the id of the event that says so.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Command;
 
 my $COMMAND = 'EventSource::XS::Command';

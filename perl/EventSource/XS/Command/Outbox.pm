@@ -57,10 +57,7 @@ sub run {
 
 sub _outbox {
     my ($class, $option) = @_;
-    my $name = defined $option->{hub} ? $option->{hub} : $ENV{EVENTSOURCE_HUB};
-    $COMMAND->usage('which hub? --hub NAME') if !defined $name;
-    my %given = (name => $name, map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(autostart socket));
-    $given{show_channel} = $option->{'show-channel'} if defined $option->{'show-channel'};
+    my %given  = $COMMAND->settings_of_hub($option);
     my %table  = defined $option->{table} ? (table => $option->{table}) : ();
     my $outbox = eval { EventSource::Outbox->new(hub => EventSource::Hub->new(%given), %table) };
     return $outbox || $COMMAND->usage($COMMAND->message_of($@));

@@ -26,16 +26,10 @@ sub run {
     $COMMAND->usage('which service? --service pubsub.example.org')                        if !defined $given{service};
     my @nodes = ((map { _text('--node', $_) } @{$option->{node} || []}), map { _topic($_) } @arguments);
     $COMMAND->usage('which nodes? Give names, or patterns such as "news/*"') if !@nodes;
-    my $name = defined $option->{hub} ? $option->{hub} : $ENV{EVENTSOURCE_HUB};
-    $COMMAND->usage('which hub? --hub NAME') if !defined $name;
-
+    my %of_hub = $COMMAND->settings_of_hub($option);
     require EventSource::Hub;
     require EventSource::XMPP;
-    my $hub = EventSource::Hub->new(
-        name         => $name,
-        show_channel => _show_channel($option),
-        map { defined $option->{$_} ? ($_ => $option->{$_}) : () } 'socket'
-    );
+    my $hub = EventSource::Hub->new(%of_hub, show_channel => _show_channel($option));
     my ($refused, $has_other_form, $done);
     my $report = sub {
         $COMMAND->complain('xmpp', $_[0]);

@@ -9,7 +9,6 @@ use warnings;
 # pushes, so the hub process sees a slow client, and what that has missed is said.
 
 use EventSource::XS::Hub::Admin::Look;
-use EventSource::XS::Hub::Admin::Row;
 use EventSource::XS::Hub::FollowedStream;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Reason;
@@ -112,7 +111,7 @@ sub _read {
 sub _rows {
     my $self    = shift;
     my $skipped = $self->{skipped};
-    my @rows    = map { EventSource::XS::Hub::Admin::Row->of($_) } splice @{$self->{rows}};
+    my @rows    = map { EventSource::XS::Hub::Admin::Look->row($_) } splice @{$self->{rows}};
     $self->{skipped} = 0;
     return (rows => \@rows, skipped => $skipped);
 }

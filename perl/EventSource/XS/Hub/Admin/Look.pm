@@ -5,13 +5,9 @@ use warnings;
 # A hub at one time, for the admin page: a structure for JSON. It is bounded, however many channels, members and retained
 # events there are.
 
-use EventSource::XS::Hub::Admin::Row;
 use EventSource::XS::Hub::ChannelList;
-use EventSource::XS::Hub::FollowedStream;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Reason;
-use EventSource::XS::SocketPair;
-use IO::Select;
 use Time::HiRes qw(time);
 
 # The most that is shown.
@@ -19,14 +15,10 @@ my $MAX_CHANNELS = 50;
 my $MAX_MEMBERS  = 50;
 my $MAX_STATE    = 50;
 my $MAX_LINES    = 50;
-
-my $ROW = 'EventSource::XS::Hub::Admin::Row';
+my $MAX_TEXT     = 1_000;    # characters
 
 # A larger state is not read: the page says how many keys it has.
 my $MAX_KEYS = 1_000;
-
-my $READ_BYTES = 65_536;
-my $PATIENCE   = 1;        # seconds for the state of a channel
 
 # Options: name, that of the hub, if it has one; channel, whose members and state are shown, also a pattern; filter, what the
 # names of the others contain, or their pattern. What is not a pattern is left out, and the page is told.
@@ -46,6 +38,14 @@ sub new {
 # Public methods
 
 sub channel { return $_[0]{channel} }
+
+# An event as the page shows it. Takes one of EventSource::XS::Hub::FollowedStream; returns a hash of channel, event, id, data,
+# and the length of all data.
+sub row {
+    my ($class, $event) = @_;
+    my %row = map { ($_ => _beginning($event->{$_} // '')) } qw(channel event id data);
+    return {%row, length => length($event->{data} // '')};
+}
 
 # Take an EventSource::Hub or an EventSource::Hub::Process. Unless all is true, the list of channels is that of the look before:
 # it is what takes time if there are many.
@@ -68,6 +68,8 @@ sub take {
 }
 
 # Private functions and methods
+
+sub _beginning { return substr $_[0], 0, $MAX_TEXT }
 
 # The busiest channels; those with the most subscribers if all are quiet.
 sub _channels {
@@ -107,7 +109,7 @@ sub _lines {
     local ($@, $SIG{__DIE__});
     my @lines = eval { $hub->log };
     splice @lines, 0, -$MAX_LINES if @lines > $MAX_LINES;
-    $_->{message} = $ROW->beginning($_->{message}) for @lines;
+    $_->{message} = _beginning($_->{message}) for @lines;
     return @lines;
 }
 
@@ -117,7 +119,7 @@ sub _members {
     my ($from, @found) = @{$hub->_members($name, '')};
     my @members;
     while (my ($id, undef, $streams, undef, $data) = splice @found, 0, 5) {
-        push @members, {id => $id, streams => $streams + 0, data => $ROW->beginning($data)};
+        push @members, {id => $id, streams => $streams + 0, data => _beginning($data)};
     }
     my $has_more = length $from || @members > $MAX_MEMBERS;
     splice @members, $MAX_MEMBERS if @members > $MAX_MEMBERS;
@@ -126,27 +128,12 @@ sub _members {
 
 sub _pattern { return ${EventSource::XS::Hub::Pattern->new(shift)} }
 
-# The newest retained events of a channel. The position after them says that the state is complete.
+# The newest retained events of a channel.
 sub _state {
-    my ($hub,    $name)   = @_;
-    my ($stream, $handed) = EventSource::XS::SocketPair->open or return ();
-    $hub->follow($handed, $name, {start => 'state'});
-    close $handed;
-    my $reader = EventSource::XS::Hub::FollowedStream->new;
-    my $select = IO::Select->new($stream);
-    my $until  = time + $PATIENCE;
-    my @rows;
-
-    while ((my $left = $until - time) > 0) {
-        next if !$select->can_read($left);
-        sysread $stream, (my $bytes), $READ_BYTES or last;
-        for my $event ($reader->feed($bytes)) {
-            return reverse @rows if !defined $event->{channel};
-            push @rows, $ROW->of($event);
-            shift @rows if @rows > $MAX_STATE;
-        }
-    }
-    return reverse @rows;
+    my ($hub, $name) = @_;
+    my @events = reverse $hub->state($name);
+    splice @events, $MAX_STATE if @events > $MAX_STATE;
+    return map { __PACKAGE__->row({event => 'message', %$_, channel => $name}) } @events;
 }
 
 1;
