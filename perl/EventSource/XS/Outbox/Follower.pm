@@ -314,10 +314,11 @@ sub _publish_wave {
         else { $trouble //= $answer->{error}; delete $answer{$row->{id}} }
         $self->_drop_hub if ($answer->{code} || '') eq 'refused';    # the next connection learns what has changed
     }
-    $self->{waiting} =
-        [grep { !$answer{$_->{id}} && !(%is_delayed && $is_delayed{$ROW->group_of($_)}) } @{$self->{waiting}}];
-    die "$trouble\n"       if defined $trouble;
-    $self->_reached('hub') if $self->{accepted} > $before;
+    my $waiting = $self->{waiting};
+    splice @$waiting, 0, @wave, grep { !$answer{$_->{id}} } @wave;
+    @$waiting = grep { !$is_delayed{$ROW->group_of($_)} } @$waiting if %is_delayed;
+    die "$trouble\n"                                                if defined $trouble;
+    $self->_reached('hub')                                          if $self->{accepted} > $before;
     return 0;
 }
 

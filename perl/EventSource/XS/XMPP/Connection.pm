@@ -233,7 +233,6 @@ sub _take_skipped {
         delete $self->{asks}{$id};
         $ask->{code}->(undef, 'too-long');
     }
-    $self->{on_skipped}->($node) if $self->{on_skipped};
     return;
 }
 

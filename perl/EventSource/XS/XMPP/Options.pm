@@ -49,6 +49,11 @@ sub new {
 
 # Public methods
 
+for my $name (qw(format hub max_items on_refused poll prefix report service)) {
+    no strict 'refs';    ## no critic (ProhibitNoStrict)
+    *$name = sub { return $_[0]{$name} };
+}
+
 # The name of a channel of the bridge's own, of which each service and prefix has one.
 sub channel {
     my ($self, $what) = @_;
@@ -83,19 +88,13 @@ sub connection {
 # The type of the event for a retraction, a purge or a deletion; undef if it is not published.
 sub event_for { return $_[0]{events}{$_[1]} }
 
-sub format { return $_[0]{format} }
-
 # Returns true if a node is followed as soon as the service lists it.
 sub has_pattern_for {
     my ($self, $name) = @_;
     return scalar grep { $name =~ $_ } @{$self->{patterns}};
 }
 
-sub hub { return $_[0]{hub} }
-
 sub is_newest_first { return $_[0]{newest_first} }
-
-sub max_items { return $_[0]{max_items} }
 
 # Applications may publish to the node; without a name, to any node.
 sub may_publish {
@@ -105,16 +104,6 @@ sub may_publish {
 
 # The names of nodes that are followed whether the service lists them or not.
 sub names { return @{$_[0]{names}} }
-
-sub on_refused { return $_[0]{on_refused} }
-
-sub poll { return $_[0]{poll} }
-
-sub prefix { return $_[0]{prefix} }
-
-sub report { return $_[0]{report} }
-
-sub service { return $_[0]{service} }
 
 # Returns true if the items that nodes have are not published when the service is read for the first time.
 sub skips_old_items { return $_[0]{start} eq 'latest' }

@@ -24,15 +24,6 @@ sub bytes_of { return "CAST($_[1] AS BINARY)" }
 
 sub descriptor { return undef }
 
-# In MariaDB a producer may write rows without the table's checks, and such a row could not become a dead letter with them. MySQL lacks
-# the setting.
-sub ignore_checks {
-    my $self = shift;
-    local ($@, $SIG{__DIE__});
-    eval { $self->{dbh}->do('SET SESSION check_constraint_checks = 0') };
-    return;
-}
-
 sub literal_of { return "X'" . unpack('H*', $_[1]) . "'" }
 
 # In the zone of an application's session an hour comes twice in autumn.
@@ -49,7 +40,11 @@ sub prepare_handle {
     $dbh->do('SET NAMES utf8mb4');
     $dbh->do(q{SET SESSION time_zone = '+00:00'});    # as for now: timestamp
     $dbh->do('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
-    $self->ignore_checks;
+
+# In MariaDB a producer may write rows without the table's checks, and such a row could not become a dead letter with them.
+# MySQL lacks the setting.
+    local ($@, $SIG{__DIE__});
+    eval { $dbh->do('SET SESSION check_constraint_checks = 0') };
     return;
 }
 
