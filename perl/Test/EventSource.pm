@@ -302,41 +302,14 @@ A request croaks, with what the server has printed, if no answer of HTTP comes i
 
 Create an object, and start the server. C<app> or C<url> is required.
 
-=over
-
-=item app
-
-The application: a code reference, an object with C<to_app>, or the path of a F<.psgi> file.
-
-=item url
-
-The address of a running application: C<http://HOST:PORT>, perhaps with a path.
-
-=item server
-
-A server of L<Plack::Loader>, such as C<Starman>. By default the application runs in the test's process.
-
-=item workers
-
-The number of workers of Starman, Starlet or Feersum; by default the server's.
-
-=item server_args
-
-An array of more arguments of C<plackup>.
-
-=item env
-
-A hash: variables of the server's environment, in process keys of the PSGI environment.
-
-=item headers
-
-Headers of each request, an array of names and values.
-
-=item timeout
-
-The default limit of every wait in seconds: above 0, fractions allowed, 5 by default.
-
-=back
+    app            the application: a code reference, an object with to_app, or the path of a .psgi file
+    url            the address of a running application: http://HOST:PORT, perhaps with a path
+    server         a server of Plack::Loader, such as Starman; by default the application runs in the test's process
+    workers        the number of workers of Starman, Starlet or Feersum; by default the server's
+    server_args    an array of more arguments of plackup
+    env            a hash: variables of the server's environment, in process keys of the PSGI environment
+    headers        headers of each request, an array of names and values
+    timeout        the default limit of every wait in seconds: above 0, fractions allowed, 5 by default
 
 Croaks for a wrong option, or if the server does not start.
 
