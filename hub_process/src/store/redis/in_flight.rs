@@ -1,5 +1,5 @@
-//! The drafts in flight: from when a batch takes them until they have ended. The writer sends them, and takes Redis' answers;
-//! the reader ends them, for only an entry that was read counts.
+//! The drafts in flight: from when the hub asks for them until they have ended. They wait for a batch, or for a Redis that is
+//! away. The writer sends them, and takes Redis' answers; the reader ends them, for only an entry that was read counts.
 //!
 //! # States
 //!
@@ -20,14 +20,21 @@
 
 use super::super::{Draft, MemberPart};
 use super::entry::Id;
+use super::CHUNK;
+use eventsource_xs::wire::RedisSettings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
+/// The most drafts that wait while Redis is away, if there is no setting for that.
+const MOST_WAITING: usize = 100_000;
+/// The most bytes of drafts that wait for Redis.
+const MOST_BYTES: usize = 256 << 20;
+
 /// What became of a draft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendState {
-    /// It is to be sent. Redis has refused what was sent before.
+    /// It is to be sent. Redis has refused what was sent before, if anything was.
     Unsent,
     /// It is to be sent again, with the same count: a connection was cut before the answer.
     Unanswered,
@@ -79,7 +86,8 @@ impl SendState {
 pub struct Sending {
     pub ticket: u64,
     pub draft: Draft,
-    pub deadline: Instant,
+    /// When it fails. None while it waits for Redis to come back.
+    deadline: Option<Instant>,
     since: Instant,
     state: SendState,
 }
@@ -110,10 +118,14 @@ pub enum Claim {
 #[derive(Debug)]
 pub struct InFlight {
     needs_replicas: bool,
-    /// The count of the last draft.
+    /// How many drafts may wait for Redis to come back. Without any, each has its time.
+    capacity: usize,
+    timeout: Duration,
+    /// The count of the last draft. Those of this producer increase in the stream.
     count: u64,
     /// The drafts, by their counts.
     drafts: BTreeMap<u64, Sending>,
+    bytes: usize,
     /// The first count of which the draft is perhaps to be sent.
     unsent_from: Option<u64>,
     /// Own entries that Redis has acknowledged and the reader has not read. Other hubs may have read and delivered them.
@@ -125,11 +137,14 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    pub fn new(needs_replicas: bool) -> Self {
+    pub fn new(settings: &RedisSettings) -> Self {
         Self {
-            needs_replicas,
+            needs_replicas: settings.replicas > 0,
+            capacity: settings.queue as usize,
+            timeout: settings.timeout,
             count: 0,
             drafts: BTreeMap::new(),
+            bytes: 0,
             unsent_from: None,
             acknowledged: BTreeSet::new(),
             own_count: 0,
@@ -157,14 +172,36 @@ impl InFlight {
         self.drafts.values().map(|sent| sent.ticket)
     }
 
-    /// Returns how long the first draft has been in flight.
+    /// Returns true if drafts wait until Redis is back, however long that takes.
+    pub fn outlasts(&self) -> bool {
+        self.capacity > 0
+    }
+
+    /// Returns true if no more may wait for a Redis that is away.
+    pub fn is_full(&self) -> bool {
+        let most = if self.outlasts() { self.capacity } else { MOST_WAITING };
+        self.len() >= most || self.bytes >= MOST_BYTES
+    }
+
+    /// Returns how many drafts to add at most. One has its time from when it is added, so what cannot be sent soon stays where
+    /// it is; but while Redis is away, what is too much is refused.
+    pub fn room(&self, is_connected: bool) -> usize {
+        if !is_connected {
+            return (2 * MOST_WAITING).max(self.capacity + 1).saturating_sub(self.len());
+        }
+        let unsent = self.unsent_from.map_or(0, |from| self.drafts.range(from..).take(2 * CHUNK).count());
+        2 * CHUNK - unsent
+    }
+
+    /// Returns how long ago the first draft was sent.
     pub fn age(&self) -> Option<Duration> {
-        Some(self.drafts.values().next()?.since.elapsed())
+        let first = self.drafts.values().next().filter(|sent| sent.is_perhaps_stored())?;
+        Some(first.since.elapsed())
     }
 
     /// Returns when the first of these drafts fails.
     pub fn deadline(&self, counts: &[u64]) -> Option<Instant> {
-        counts.iter().filter_map(|count| self.drafts.get(count)).map(|sent| sent.deadline).min()
+        counts.iter().filter_map(|count| self.drafts.get(count)?.deadline).min()
     }
 
     /// Returns true if the reader has not read, for so long, an entry that may be reported.
@@ -180,22 +217,22 @@ impl InFlight {
 
     // What the writer does.
 
-    /// Returns the next count: those of this producer increase.
-    pub fn next_count(&mut self) -> u64 {
-        self.count += 1;
-        self.count
-    }
-
     /// Adds a draft that is to be sent.
-    pub fn add(&mut self, ticket: u64, draft: Draft, deadline: Instant) {
-        let count = self.next_count();
-        let sent = Sending { ticket, draft, deadline, since: Instant::now(), state: SendState::Unsent };
-        self.drafts.insert(count, sent);
-        self.unsent_from.get_or_insert(count);
+    pub fn add(&mut self, ticket: u64, draft: Draft, now: Instant) {
+        let deadline = (!self.outlasts()).then(|| now + self.timeout);
+        self.bytes += draft.bytes();
+        self.append(Sending { ticket, draft, deadline, since: now, state: SendState::Unsent });
     }
 
-    /// Sends the drafts that are to be sent as long as there is room. With a timeout they have their time from now on.
-    pub fn send(&mut self, timeout: Option<Duration>, mut send: impl FnMut(u64, &Draft) -> bool) {
+    fn append(&mut self, sent: Sending) {
+        self.count += 1;
+        self.drafts.insert(self.count, sent);
+        self.unsent_from.get_or_insert(self.count);
+    }
+
+    /// Sends the drafts that are to be sent as long as there is room. Those that have waited for Redis have their time from now
+    /// on.
+    pub fn send(&mut self, mut send: impl FnMut(u64, &Draft) -> bool) {
         let Some(from) = self.unsent_from.take() else { return };
         let now = Instant::now();
         for (count, sent) in self.drafts.range_mut(from..) {
@@ -206,10 +243,13 @@ impl InFlight {
                 self.unsent_from = Some(*count);
                 return;
             }
-            sent.apply(SendEvent::Sent);
-            if let Some(timeout) = timeout {
-                (sent.deadline, sent.since) = (now + timeout, now);
+            if sent.state == SendState::Unsent || self.capacity > 0 {
+                sent.since = now;
             }
+            if self.capacity > 0 {
+                sent.deadline = Some(now + self.timeout);
+            }
+            sent.apply(SendEvent::Sent);
         }
     }
 
@@ -233,18 +273,29 @@ impl InFlight {
         self.drafts.values_mut().for_each(|sent| sent.apply(SendEvent::Cut));
     }
 
-    /// Gives drafts new counts if the reader has read a later one: it would take theirs for repetitions.
+    /// Gives drafts new counts if the reader has read a later one: it would take theirs for repetitions. What was not sent
+    /// stays behind them.
     pub fn renumber_passed(&mut self) {
         let rest = self.drafts.split_off(&self.own_count.saturating_add(1));
-        for sent in mem::replace(&mut self.drafts, rest).into_values() {
-            self.count += 1;
-            self.drafts.insert(self.count, sent);
+        let passed = mem::replace(&mut self.drafts, rest);
+        if !passed.is_empty() {
+            let unsent = self.split_off(|sent| !sent.is_perhaps_stored());
+            passed.into_values().chain(unsent).for_each(|sent| self.append(sent));
         }
+    }
+
+    fn split_off(&mut self, is_taken: impl Fn(&Sending) -> bool) -> Vec<Sending> {
+        let (taken, rest) = mem::take(&mut self.drafts).into_iter().partition(|(_, sent)| is_taken(sent));
+        self.drafts = rest;
+        let taken: BTreeMap<u64, Sending> = taken;
+        taken.into_values().collect()
     }
 
     /// Removes a draft that has ended.
     pub fn remove(&mut self, count: u64) -> Option<Sending> {
-        self.drafts.remove(&count)
+        let sent = self.drafts.remove(&count)?;
+        self.bytes -= sent.draft.bytes();
+        Some(sent)
     }
 
     /// Removes a draft of which Redis says that nothing is to be done, if it is of a member.
@@ -255,11 +306,16 @@ impl InFlight {
 
     /// Removes the drafts whose time is over.
     pub fn remove_late(&mut self, now: Instant) -> Vec<Sending> {
-        let mut late = Vec::new();
-        while let Some(first) = self.drafts.first_entry().filter(|first| first.get().deadline <= now) {
-            late.push(first.remove());
-        }
-        late
+        let is_late = |sent: &Sending| sent.deadline.is_some_and(|deadline| deadline <= now);
+        let counts = self.drafts.iter().take_while(|(_, sent)| is_late(sent)).map(|(count, _)| *count);
+        counts.collect::<Vec<u64>>().into_iter().filter_map(|count| self.remove(count)).collect()
+    }
+
+    /// Gives all drafts their time: the store ends.
+    pub fn close(&mut self, now: Instant) {
+        let end = now + self.timeout;
+        self.capacity = 0;
+        self.drafts.values_mut().for_each(|sent| sent.deadline = Some(sent.deadline.map_or(end, |at| at.min(end))));
     }
 
     // What the reader does.
@@ -272,7 +328,7 @@ impl InFlight {
         if self.needs_replicas && matches!(state, Some(OnWire | OnWireAgain | Acknowledged)) {
             return Claim::Waits;
         }
-        let Some(sent) = self.drafts.remove(&count) else { return Claim::Ended(None) };
+        let Some(sent) = self.remove(count) else { return Claim::Ended(None) };
         match sent.state {
             Unsent | Unanswered if self.needs_replicas => Claim::Unconfirmed(sent),
             Unsent | Unanswered | OnWire | OnWireAgain | Acknowledged | Confirmed => Claim::Ended(Some(sent.ticket)),
@@ -295,19 +351,16 @@ impl InFlight {
         if !is_same_epoch {
             for mut sent in mem::take(&mut self.drafts).into_values() {
                 sent.apply(SendEvent::Restarted);
-                self.count += 1;
-                self.drafts.insert(self.count, sent);
+                self.append(sent);
             }
-            self.unsent_from = Some(0);
         }
     }
 
     /// Removes the drafts that were perhaps stored: the history is complete, and lacks them.
     pub fn remove_missing(&mut self) -> Vec<Sending> {
-        let (missing, rest) = mem::take(&mut self.drafts).into_iter().partition(|(_, sent)| sent.is_perhaps_stored());
-        self.drafts = rest;
-        let missing: BTreeMap<u64, Sending> = missing;
-        missing.into_values().collect()
+        let missing = self.split_off(Sending::is_perhaps_stored);
+        self.bytes -= missing.iter().map(|sent| sent.draft.bytes()).sum::<usize>();
+        missing
     }
 }
 
@@ -320,11 +373,15 @@ mod tests {
     const STATES: [SendState; 6] = [Unsent, Unanswered, OnWire, OnWireAgain, Acknowledged, Confirmed];
     const LATER: Duration = Duration::from_secs(5);
 
+    fn settings(queue: u32) -> RedisSettings {
+        RedisSettings { timeout: LATER, queue, ..RedisSettings::default() }
+    }
+
     /// Returns drafts in these states, with counts from 1 on and tickets from 11 on.
     fn in_flight(needs_replicas: bool, states: &[SendState]) -> InFlight {
-        let mut in_flight = InFlight::new(needs_replicas);
+        let mut in_flight = InFlight::new(&RedisSettings { replicas: needs_replicas.into(), ..settings(0) });
         for (ticket, state) in (11..).zip(states) {
-            in_flight.add(ticket, Draft::default(), Instant::now() + LATER);
+            in_flight.add(ticket, Draft::default(), Instant::now());
             in_flight.drafts.last_entry().expect("it was added").get_mut().state = *state;
         }
         in_flight
@@ -338,7 +395,7 @@ mod tests {
     /// Sends what is to be sent, at most so much. Returns the counts.
     fn send(in_flight: &mut InFlight, most: usize) -> Vec<u64> {
         let mut counts = Vec::new();
-        in_flight.send(None, |count, _| {
+        in_flight.send(|count, _| {
             let has_room = counts.len() < most;
             counts.extend(has_room.then_some(count));
             has_room
@@ -390,10 +447,11 @@ mod tests {
 
     #[test]
     fn a_draft_whose_count_the_reader_has_passed_gets_a_new_one() {
-        let mut in_flight = in_flight(false, &[Unsent, Unanswered, Unanswered, Unanswered]);
+        let mut in_flight = in_flight(false, &[Unsent, Unanswered, Unanswered, Unanswered, Unsent]);
         assert!(matches!(in_flight.claim(3), Claim::Ended(Some(13))));
         in_flight.renumber_passed();
-        assert_eq!(drafts(&in_flight), [(4, 14, Unanswered), (5, 11, Unsent), (6, 12, Unanswered)]);
+        let expected = [(4, 14, Unanswered), (6, 11, Unsent), (7, 12, Unanswered), (8, 15, Unsent)];
+        assert_eq!(drafts(&in_flight), expected, "what was not sent keeps its place");
     }
 
     #[test]
@@ -431,12 +489,54 @@ mod tests {
     }
 
     #[test]
-    fn drafts_end_when_their_time_is_over() {
-        let mut in_flight = in_flight(false, &[Unsent, Acknowledged]);
-        assert!(in_flight.remove_late(Instant::now()).is_empty());
-        assert!(in_flight.has_overdue(Duration::ZERO));
-        let late = in_flight.remove_late(Instant::now() + LATER);
-        assert_eq!(late.iter().map(Sending::is_perhaps_stored).collect::<Vec<_>>(), [false, true]);
-        assert!(in_flight.is_empty());
+    fn a_draft_has_its_time_from_the_beginning_unless_it_may_wait_for_redis() {
+        for (queue, is_late) in [(0, true), (2, false)] {
+            let (mut in_flight, now) = (InFlight::new(&settings(queue)), Instant::now());
+            in_flight.add(1, Draft::default(), now);
+            assert!(in_flight.remove_late(now).is_empty(), "it has time");
+            assert_eq!(in_flight.remove_late(now + LATER).len(), usize::from(is_late));
+            in_flight.add(2, Draft::default(), now);
+            assert_eq!(in_flight.is_full(), queue > 0, "two wait");
+            assert_eq!(send(&mut in_flight, 1).len(), 1);
+            in_flight.close(now);
+            let late: Vec<bool> = in_flight.remove_late(now + LATER).iter().map(Sending::is_perhaps_stored).collect();
+            assert_eq!(late.last(), Some(&is_late), "all have their time at the end");
+            assert!(in_flight.is_empty());
+        }
+    }
+
+    #[test]
+    fn bytes_are_counted_until_a_draft_has_ended() {
+        let mut in_flight = in_flight(false, &[]);
+        let large = || Draft { key: vec![b'k'; MOST_BYTES].into(), ..Draft::default() };
+        in_flight.add(1, large(), Instant::now());
+        assert!(in_flight.is_full());
+        assert!(matches!(in_flight.claim(1), Claim::Ended(Some(1))));
+        assert!(!in_flight.is_full());
+        in_flight.add(2, large(), Instant::now());
+        assert_eq!(send(&mut in_flight, 1), [2]);
+        assert_eq!((in_flight.remove_missing().len(), in_flight.is_full()), (1, false));
+    }
+
+    #[test]
+    fn an_overdue_entry_is_one_that_may_be_reported() {
+        for (needs_replicas, expected) in [(false, [Acknowledged]), (true, [Confirmed])] {
+            let is_overdue = |state: &SendState| in_flight(needs_replicas, &[*state]).has_overdue(Duration::ZERO);
+            assert_eq!(STATES.into_iter().filter(is_overdue).collect::<Vec<_>>(), expected);
+        }
+        let (mut in_flight, added) = (in_flight(false, &[]), Instant::now() + LATER);
+        in_flight.add(1, Draft::default(), added);
+        assert_eq!(send(&mut in_flight, 1), [1]);
+        assert!(in_flight.drafts[&1].since < added, "it counts from when it was sent first");
+    }
+
+    #[test]
+    fn no_more_is_added_than_can_be_sent_soon_while_redis_answers() {
+        let mut in_flight = in_flight(false, &[OnWire, Unsent, Unsent]);
+        assert_eq!(in_flight.room(true), 2 * CHUNK - 3);
+        assert_eq!(send(&mut in_flight, 1), [2]);
+        assert_eq!(in_flight.room(true), 2 * CHUNK - 1);
+        assert_eq!(send(&mut in_flight, 1), [3]);
+        assert_eq!((in_flight.room(true), in_flight.room(false)), (2 * CHUNK, 2 * MOST_WAITING - 3));
     }
 }

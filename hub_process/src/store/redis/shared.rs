@@ -39,7 +39,6 @@ pub struct State {
     pub is_refusing: bool,
     /// The URL of another master, for which the reader should leave its own.
     pub master: Option<String>,
-    pub waiting: usize,
     pub is_closing: bool,
     /// The last error of the connection, which failures quote.
     pub trouble: String,
@@ -66,14 +65,13 @@ impl Shared {
         let state = State {
             target: None,
             generation: 0,
-            in_flight: InFlight::new(settings.replicas > 0),
+            in_flight: InFlight::new(settings),
             lost: None,
             sizes: Sizes::default(),
             last_round: Instant::now(),
             is_writer_up: false,
             is_refusing: false,
             master: None,
-            waiting: 0,
             is_closing: false,
             trouble: "no connection yet".into(),
         };
@@ -192,7 +190,7 @@ impl Shared {
             && !state.is_refusing
             && state.last_round.elapsed() < STALE
             && state.in_flight.age().is_none_or(|age| age < STALE.min(self.timeout));
-        let pending = (state.waiting + state.in_flight.len()) as u64;
+        let pending = state.in_flight.len() as u64;
         drop(state);
         self.reporter.update(|status| {
             if status.is_up != is_up {

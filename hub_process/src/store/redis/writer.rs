@@ -1,46 +1,55 @@
 //! The thread that stores drafts: takes what is asked, connects where the reader is, and sends.
 //!
-//! - `queue`: the drafts that have not been sent
-//! - `session`: the connection
 //! - `batches`: what is sent together, and the answers
 //! - `replicas`: what must have an entry before it is reported
-//! - `retention`, `upkeep`: the bounds of the stream; what is done now and then
+//! - `upkeep`: what is done now and then; the bounds of the stream
 
 mod batches;
-mod queue;
 mod replicas;
-mod retention;
-mod session;
 mod upkeep;
 
 use super::super::{Ask, Draft, Report};
 use super::backoff::Backoff;
 use super::call_error::CallError;
+use super::connection::RedisConnection;
 use super::endpoint::Endpoint;
-use super::entry::Info;
+use super::entry::{Id, Info};
 use super::losses;
-use super::shared::{Shared, Target};
+use super::shared::{Shared, State, Target};
 use batches::Batches;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
-use queue::Queue;
 use redis::cmd;
 use replicas::Replicas;
-use retention::Retention;
-use session::Session;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use upkeep::Upkeep;
+use upkeep::{Retention, Upkeep};
 
 /// How long the writer waits for the reader, or for a connection, before it looks again.
 const SOON: Duration = Duration::from_millis(5);
+
+/// The writer's connection, and what it is for.
+struct Session {
+    connection: RedisConnection,
+    target: Target,
+    /// The reader must have read through this id before drafts are sent again.
+    awaited: Option<Id>,
+}
+
+impl Session {
+    /// Returns true if it is a connection to where the reader is connected.
+    fn is_to(&self, target: &Target) -> bool {
+        self.target.generation == target.generation && self.target.url == target.url
+    }
+}
 
 pub struct Writer {
     shared: Arc<Shared>,
     endpoint: Endpoint,
     asks: Receiver<Ask>,
-    queue: Queue,
+    /// Whether drafts wait for a Redis that is away.
+    is_queueing: bool,
     batches: Batches,
     retention: Retention,
     replicas: Replicas,
@@ -61,14 +70,14 @@ impl Writer {
         producer: &str,
         asks: Receiver<Ask>,
     ) -> Self {
-        let (now, timeout) = (Instant::now(), settings.timeout);
-        let replicas = Replicas::new(settings.replicas, timeout);
+        let now = Instant::now();
+        let replicas = Replicas::new(settings.replicas, settings.timeout);
         Self {
-            batches: Batches::new(Arc::clone(&shared), endpoint.shown(), producer, replicas, timeout),
+            batches: Batches::new(Arc::clone(&shared), endpoint.shown(), producer, replicas),
             shared,
             endpoint,
             asks,
-            queue: Queue::new(settings.queue as usize, timeout),
+            is_queueing: false,
             retention: Retention { events: 1_000_000, bytes: usize::MAX, age: Duration::MAX },
             replicas,
             upkeep: Upkeep::new(now),
@@ -84,30 +93,21 @@ impl Writer {
         loop {
             self.gather();
             self.expire();
-            if self.is_closing && self.is_done() || self.shared.lock().is_closing {
+            if self.is_closing && self.shared.lock().in_flight.is_empty() || self.shared.lock().is_closing {
                 break;
             }
             if let Err(fault) = self.work() {
                 self.disconnect(&fault);
             }
             self.queue_if_away();
-            let waiting = self.queue.len();
             let is_up = self.is_ready();
-            self.shared.update(|state| {
-                state.waiting = waiting;
-                state.is_writer_up = is_up;
-            });
+            self.shared.update(|state| state.is_writer_up = is_up);
             self.shared.refresh();
         }
         if let (Some(session), false) = (&mut self.session, self.hub_continues) {
             self.batches.end_machine(session);
         }
         self.shared.update(|state| state.is_closing = true);
-    }
-
-    fn is_done(&self) -> bool {
-        let state = self.shared.lock();
-        self.queue.is_empty() && state.in_flight.is_empty()
     }
 
     /// Takes what was asked, and waits for it if there is nothing else to do.
@@ -124,7 +124,11 @@ impl Writer {
                 }
             }
         }
-        while !self.is_closing && !self.queue.has_enough(self.session.is_some()) {
+        let room = self.shared.lock().in_flight.room(self.session.is_some());
+        for _ in 0..room {
+            if self.is_closing {
+                return;
+            }
             match self.asks.try_recv() {
                 Ok(ask) => self.accept(ask),
                 Err(TryRecvError::Empty) => return,
@@ -137,12 +141,11 @@ impl Writer {
     fn pause(&self) -> Option<Duration> {
         let state = self.shared.lock();
         let is_ready = self.is_ready();
-        let has_drafts = !self.queue.is_empty() || state.in_flight.has_unsent();
-        if is_ready && (has_drafts && state.lost.is_none() || self.batches.is_scanning()) {
+        if is_ready && (state.in_flight.has_unsent() && state.lost.is_none() || self.batches.is_scanning()) {
             return None;
         }
         // The writer waits for the reader or for Redis, or has drafts that may have to fail.
-        let is_idle = is_ready && !has_drafts && state.in_flight.is_empty();
+        let is_idle = is_ready && state.in_flight.is_empty();
         Some(if is_idle { Duration::from_millis(250) } else { SOON })
     }
 
@@ -160,52 +163,50 @@ impl Writer {
     }
 
     fn append(&mut self, ticket: u64, draft: Draft) {
+        let mut state = self.shared.lock();
         // While Redis takes drafts, the workers' credits bound how many wait, and a publisher without answers must lose none.
-        if self.is_away() {
-            let sent = self.shared.lock().in_flight.len();
-            if self.queue.is_full(sent) {
-                let (count, trouble) = (self.queue.len() + sent, self.shared.lock().trouble.clone());
-                let why = format!("{count} events wait already ({trouble})");
-                return self.shared.fail((ticket, &draft), ErrorCode::Full, &why);
-            }
+        if self.is_away(&state) && state.in_flight.is_full() {
+            let why = format!("{} events wait already ({})", state.in_flight.len(), state.trouble);
+            drop(state);
+            return self.shared.fail((ticket, &draft), ErrorCode::Full, &why);
         }
         self.shared.note_member(&draft);
-        if self.queue.push(ticket, draft, Instant::now()) {
+        state.in_flight.add(ticket, draft, Instant::now());
+        drop(state);
+        if self.is_queueing {
             self.shared.reporter.report(Report::Queued(vec![ticket]));
         }
     }
 
     /// Returns true if Redis is away. The reader may have noticed before the writer.
-    fn is_away(&self) -> bool {
-        self.session.is_none() || self.shared.lock().target.is_none()
+    fn is_away(&self, state: &State) -> bool {
+        self.session.is_none() || state.target.is_none()
     }
 
-    /// When Redis has gone and drafts may wait for it, they are the queue's from here on, and no requests of workers any more.
+    /// When Redis has gone and drafts may wait for it, they are the store's from here on, and no requests of workers any more.
     fn queue_if_away(&mut self) {
-        if self.queue.set_away(self.is_away()) {
-            let state = self.shared.lock();
-            let tickets: Vec<u64> = self.queue.tickets().chain(state.in_flight.tickets()).collect();
-            drop(state);
-            self.shared.reporter.report(Report::Queued(tickets));
-        }
+        let state = self.shared.lock();
+        let is_queueing = state.in_flight.outlasts() && self.is_away(&state);
+        let tickets = (is_queueing && !self.is_queueing).then(|| state.in_flight.tickets().collect());
+        drop(state);
+        self.is_queueing = is_queueing;
+        tickets.into_iter().for_each(|tickets| self.shared.reporter.report(Report::Queued(tickets)));
     }
 
     /// Lets everything end within the timeout.
     fn close(&mut self) {
         self.is_closing = true;
-        self.queue.close(Instant::now());
+        self.shared.lock().in_flight.close(Instant::now());
     }
 
     /// Fails the drafts whose time is over.
     fn expire(&mut self) {
-        let now = Instant::now();
-        while let Some(late) = self.queue.pop_late(now) {
-            self.shared.fail((late.ticket, &late.draft), ErrorCode::Unavailable, &self.trouble());
-        }
-        if self.queue.outlasts() && !self.is_ready() {
+        let mut state = self.shared.lock();
+        if state.in_flight.outlasts() && !self.is_ready() {
             return; // they wait until Redis is back
         }
-        let late = self.shared.update(|state| state.in_flight.remove_late(now));
+        let late = state.in_flight.remove_late(Instant::now());
+        drop(state);
         late.iter().for_each(|sent| self.shared.fail_sent(sent, &self.trouble()));
     }
 
@@ -233,7 +234,7 @@ impl Writer {
             return Ok(());
         }
         let Some(session) = &mut self.session else { return Ok(()) };
-        self.batches.send(session, &mut self.queue, &self.retention)?;
+        self.batches.send(session, &self.retention)?;
         if self.shared.has_members() && !self.batches.tend_machines(session, &self.retention)? {
             self.announce_members();
         }

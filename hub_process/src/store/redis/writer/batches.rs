@@ -9,37 +9,37 @@ use super::super::losses;
 use super::super::machines::Machines;
 use super::super::shared::{Shared, Target};
 use super::super::{ANSWER, CHUNK, CHUNK_BYTES};
-use super::queue::{Queue, Waiting};
 use super::replicas::Replicas;
-use super::retention::Retention;
-use super::session::Session;
+use super::upkeep::Retention;
+use super::Session;
 use eventsource_xs::runtime::Error;
 use eventsource_xs::wire::Failure;
 use redis::Value;
-use std::iter;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// Sends batches under the counts of a producer.
 pub struct Batches {
     shared: Arc<Shared>,
     /// Where Redis is, for people.
     place: String,
-    producer: Arc<str>,
+    producer: Box<str>,
+    /// The producer of the events with which members of other machines leave, and the count of the last one.
+    reaper: Box<str>,
+    reaped: u64,
     machines: Machines,
     replicas: Replicas,
-    timeout: Duration,
 }
 
 impl Batches {
-    pub fn new(shared: Arc<Shared>, place: &str, producer: &str, replicas: Replicas, timeout: Duration) -> Self {
+    pub fn new(shared: Arc<Shared>, place: &str, producer: &str, replicas: Replicas) -> Self {
         let (place, machines) = (place.into(), Machines::new(producer));
-        Self { shared, place, producer: producer.into(), machines, replicas, timeout }
+        let reaper = format!("{producer}r").into();
+        Self { shared, place, producer: producer.into(), reaper, reaped: 0, machines, replicas }
     }
 
     /// Sends as much as fits in a batch, and takes the answers.
-    pub fn send(&mut self, session: &mut Session, queue: &mut Queue, retention: &Retention) -> Result<(), CallError> {
-        let (mut bytes, counts) = self.encode(&session.target, queue, retention);
+    pub fn send(&mut self, session: &mut Session, retention: &Retention) -> Result<(), CallError> {
+        let (mut bytes, counts) = self.encode(&session.target, retention);
         if counts.is_empty() {
             return Ok(());
         }
@@ -57,23 +57,17 @@ impl Batches {
         fault.map_or(Ok(()), Err)
     }
 
-    /// Encodes what is sent next: first what must be sent again. What has waited for Redis has its time from now on.
-    fn encode(&mut self, target: &Target, queue: &mut Queue, retention: &Retention) -> (Vec<u8>, Vec<u64>) {
-        let Self { shared, producer, machines, timeout, .. } = self;
+    /// Encodes what is sent next. Returns the commands, and the counts of their drafts.
+    fn encode(&mut self, target: &Target, retention: &Retention) -> (Vec<u8>, Vec<u64>) {
+        let Self { shared, producer, machines, .. } = self;
         let (mut bytes, mut counts) = (Vec::new(), Vec::new());
         let mut state = shared.lock();
         if state.lost.is_some() || state.target.as_ref().is_none_or(|current| current.generation != target.generation) {
             return (bytes, counts);
         }
-        if !state.in_flight.has_unsent() {
-            let end = Instant::now() + *timeout;
-            for Waiting { ticket, draft, deadline } in iter::from_fn(|| queue.pop()).take(CHUNK) {
-                state.in_flight.add(ticket, draft, deadline.unwrap_or(end));
-            }
-        }
         let (most, age_ms) = retention.bounds();
         let to = Appending { keys: &target.keys, most, age_ms, producer };
-        state.in_flight.send(queue.outlasts().then_some(*timeout), |count, draft| {
+        state.in_flight.send(|count, draft| {
             let has_room = counts.len() < CHUNK && bytes.len() < CHUNK_BYTES;
             if has_room {
                 write_append(&mut bytes, &to, count, draft, machines.name_for(draft));
@@ -169,14 +163,13 @@ impl Batches {
         if !self.machines.tend(connection, &target.keys)? {
             return Ok(false);
         }
-        // Counts increase in the stream, so what has one already comes first.
-        let has_unsent = self.shared.lock().in_flight.has_unsent();
-        let lapsed = if has_unsent { Vec::new() } else { self.machines.lapsed(connection, &target.keys)? };
+        let lapsed = self.machines.lapsed(connection, &target.keys)?;
         let mut bytes = Vec::new();
         let (most, age_ms) = retention.bounds();
-        let to = Appending { keys: &target.keys, most, age_ms, producer: &self.producer };
+        let to = Appending { keys: &target.keys, most, age_ms, producer: &self.reaper };
         for lapsed in &lapsed {
-            write_lapsed(&mut bytes, &to, self.shared.lock().in_flight.next_count(), lapsed);
+            self.reaped += 1;
+            write_lapsed(&mut bytes, &to, self.reaped, lapsed);
         }
         if !lapsed.is_empty() {
             connection.send(&bytes)?;

@@ -3,19 +3,46 @@
 
 use super::super::call_error::{CallError, Refusal};
 use super::super::connection::RedisConnection;
+use super::super::entry::{self, Id};
 use super::super::epoch::StreamKeys;
-use super::super::shared::Shared;
-use super::super::ANSWER;
+use super::super::shared::{Shared, State};
+use super::super::{ANSWER, CHUNK};
 use super::replicas::Replicas;
-use super::retention::Retention;
-use super::session::Session;
+use super::Session;
 use redis::{cmd, Value};
 use std::time::{Duration, Instant};
 
+/// The shortest retention in Redis: a reader that was stopped for longer than a second looks for a loss before it reads on.
+const SHORTEST_AGE: Duration = Duration::from_secs(5);
 /// How often the writer looks after the stream's bounds and its own connection.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often Redis is asked how much memory the stream takes.
 const WEIGH: Duration = Duration::from_secs(10);
+
+/// The retention of the stream.
+pub struct Retention {
+    pub events: usize,
+    pub bytes: usize,
+    pub age: Duration,
+}
+
+impl Retention {
+    /// Returns the most entries, and their age in milliseconds.
+    pub fn bounds(&self) -> (usize, u64) {
+        (self.events.max(CHUNK), u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Returns the id before which the stream need not keep anything at a time of Redis. The last entry stays: it shows that
+    /// nothing is lost.
+    pub fn first_to_keep(&self, state: &mut State, time: Option<&Value>) -> Option<Id> {
+        let by_bytes = state.sizes.cut(self.bytes);
+        let age = self.age.max(SHORTEST_AGE);
+        let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| time.and_then(entry::time)?.checked_sub(age));
+        let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.sizes.begins_before(*first));
+        let first = by_bytes.max(by_age)?;
+        Some(first.min(state.in_flight.read_through()))
+    }
+}
 
 pub struct Upkeep {
     last: Instant,
