@@ -1,7 +1,8 @@
 //! Stores: what keeps a hub's events beyond the life of its process.
 //!
 //! - `contract`: what a store is asked and what it reports, `draft` and `member_part` what is stored
-//! - `seam`: the ends of a store, for the wire thread and for the store's threads; its parts are `bell`, `untaken`, `clock`
+//! - `seam`: the ends of a store, for the wire thread and for the store's threads; its parts are `notifier`, `backpressure`, `clock`
+//! - `random`: random bytes, for epochs
 //! - `file`: a store in a file of this machine
 //! - `redis`: a store in a Redis stream, which the hubs of several machines share
 //!
@@ -18,17 +19,18 @@
 // A program without stores has nobody who reports.
 #![cfg_attr(not(all(feature = "file", feature = "redis")), allow(dead_code, unused_imports, unused_variables))]
 
-mod bell;
+mod backpressure;
 mod clock;
 mod contract;
 mod draft;
 #[cfg(feature = "file")]
 mod file;
 mod member_part;
+mod notifier;
+mod random;
 #[cfg(feature = "redis")]
 mod redis;
 mod seam;
-mod untaken;
 
 pub use clock::now_ms;
 pub use contract::{Ask, Began, Delivered, Entry, Report};

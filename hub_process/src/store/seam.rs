@@ -1,9 +1,9 @@
 //! Both ends of a store: [`Store`] for the wire thread, [`StoreEnd`] for the threads of the store.
 
-use super::bell::{Bell, Ringer};
+use super::backpressure::Backpressure;
 use super::clock::{now_ms, StoreClock};
 use super::contract::{Ask, Report};
-use super::untaken::Untaken;
+use super::notifier::Notifier;
 use eventsource_xs::wire::StoreStatus;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -16,8 +16,8 @@ use std::time::Instant;
 pub struct Store {
     asks: Sender<Ask>,
     reports: Receiver<Report>,
-    untaken: Arc<Untaken>,
-    bell: Arc<Bell>,
+    backpressure: Arc<Backpressure>,
+    notifier: Notifier,
     status: Arc<Mutex<StoreStatus>>,
     clock: Arc<StoreClock>,
 }
@@ -33,9 +33,9 @@ pub struct StoreEnd {
 #[derive(Clone, Debug)]
 pub struct Reporter {
     reports: Sender<Report>,
-    untaken: Arc<Untaken>,
+    backpressure: Arc<Backpressure>,
     /// Dropped after `reports`, so that the wire thread sees that nothing more will come.
-    ringer: Ringer,
+    notifier: Notifier,
     status: Arc<Mutex<StoreStatus>>,
     clock: Arc<StoreClock>,
 }
@@ -43,20 +43,20 @@ pub struct Reporter {
 impl Store {
     /// Creates a store, and the end for its threads.
     pub fn new() -> io::Result<(Self, StoreEnd)> {
-        let bell = Arc::new(Bell::new()?);
+        let notifier = Notifier::new()?;
         let (asks, asked) = channel();
         let (reported, reports) = channel();
         let status = Arc::<Mutex<StoreStatus>>::default();
         let clock = Arc::<StoreClock>::default();
-        let (untaken, ringer) = (Arc::<Untaken>::default(), Ringer::of(&bell));
+        let backpressure = Arc::<Backpressure>::default();
         let reporter = Reporter {
             reports: reported,
-            untaken: Arc::clone(&untaken),
-            ringer,
+            backpressure: Arc::clone(&backpressure),
+            notifier: notifier.clone(),
             status: Arc::clone(&status),
             clock: Arc::clone(&clock),
         };
-        Ok((Self { asks, reports, untaken, bell, status, clock }, StoreEnd { asks: asked, reporter }))
+        Ok((Self { asks, reports, backpressure, notifier, status, clock }, StoreEnd { asks: asked, reporter }))
     }
 
     /// Asks the store. Does nothing if its threads have ended.
@@ -66,17 +66,17 @@ impl Store {
 
     /// Returns the descriptor that is readable while there are reports.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.bell.descriptor()
+        self.notifier.descriptor()
     }
 
     /// Takes all reports that there are. The flag says that no more will come: the threads of the store have ended.
     pub fn take_reports(&self) -> (Vec<Report>, bool) {
-        self.bell.silence();
+        self.notifier.reset();
         let mut reports = Vec::new();
         loop {
             match self.reports.try_recv() {
                 Ok(report) => {
-                    self.untaken.take(&report);
+                    self.backpressure.take(&report);
                     reports.push(report);
                 }
                 Err(TryRecvError::Empty) => return (reports, false),
@@ -88,7 +88,7 @@ impl Store {
     /// Waits for the next report. Returns nothing if the time is over, or if the threads of the store have ended.
     pub fn wait_for_report(&self, until: Instant) -> Option<Report> {
         let report = self.reports.recv_timeout(until.saturating_duration_since(Instant::now())).ok()?;
-        self.untaken.take(&report);
+        self.backpressure.take(&report);
         Some(report)
     }
 
@@ -115,7 +115,7 @@ impl Store {
 impl Drop for Store {
     /// Lets its threads continue, so that they can end.
     fn drop(&mut self) {
-        self.untaken.close();
+        self.backpressure.close();
     }
 }
 
@@ -123,10 +123,10 @@ impl Reporter {
     /// Reports to the wire thread. Waits while this has many entries to take.
     pub fn report(&self, report: Report) {
         if let Report::Entries(entries) = &report {
-            self.untaken.add(entries);
+            self.backpressure.add(entries);
         }
         let _ = self.reports.send(report); // fails only while the process ends
-        self.ringer.ring();
+        self.notifier.notify();
     }
 
     /// Says what the store's clock shows now: milliseconds since 1970. Times of entries are of this clock.
@@ -155,7 +155,7 @@ impl Reporter {
 
 #[cfg(test)]
 mod tests {
-    use super::super::untaken::MOST_UNTAKEN;
+    use super::super::backpressure::MOST_UNTAKEN;
     use super::super::{Draft, Entry};
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -196,7 +196,7 @@ mod tests {
             taken += store.take_reports().0.len();
         }
         thread.join().expect("no panic");
-        assert_eq!((taken, store.untaken.bytes()), (ENTRIES, 0));
+        assert_eq!((taken, store.backpressure.bytes()), (ENTRIES, 0));
     }
 
     #[test]

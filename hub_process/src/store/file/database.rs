@@ -29,12 +29,12 @@
 
 use super::fault::{Fault, Kind};
 use super::place::{is_same, wal_of, LOCK_PATIENCE};
+use crate::store::random::{random, random_text};
 use crate::store::{Began, Delivered};
 use eventsource_xs::wire::FileSync;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, ToSql};
 use rusqlite::{params, Connection, OpenFlags, OptionalExtension};
-use rustix::rand::{getrandom, GetRandomFlags};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -386,15 +386,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Draws an epoch, as `new_epoch` in `src/runtime/handles/hub_handle.rs` does, and the key of its opaque ids.
+/// Draws an epoch, and the key of its opaque ids.
 fn new_epoch() -> io::Result<(Box<str>, [u8; 16])> {
-    const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
-    let mut bytes = [0; 24];
-    if getrandom(&mut bytes[..], GetRandomFlags::empty())? != bytes.len() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let epoch = bytes[..8].iter().map(|byte| char::from(DIGITS[usize::from(byte % 32)])).collect::<String>();
-    let mut key = [0; 16];
-    key.copy_from_slice(&bytes[8..]);
-    Ok((epoch.into(), key))
+    Ok((random_text::<8>()?.into(), random()?))
 }

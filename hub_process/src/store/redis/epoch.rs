@@ -67,7 +67,7 @@ impl Keys {
         reason: &str,
     ) -> Result<Pointer, CallError> {
         let fresh = |error: std::io::Error| CallError::Cut(format!("no random numbers: {error}"));
-        let epoch = random_text().map_err(fresh)?;
+        let epoch = random_text::<12>().map_err(fresh)?;
         let cipher: String = random::<16>().map_err(fresh)?.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut command = cmd("EVAL");
         let after = self.of(&epoch);

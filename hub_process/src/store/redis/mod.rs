@@ -12,7 +12,7 @@
 //! - `endpoint`, `sentinels`: where Redis is, and which one is the master
 //! - `entry`, `append_commands`: ids and entries of the stream; the commands that append them
 //! - `epoch`: the pointer, and how another epoch begins
-//! - `in_flight`: the drafts that were sent, and their states
+//! - `in_flight`: the drafts that were asked for, and their states
 //! - `losses`: what shows that something is missing
 //! - `machines`: which machines have members, and whose lifetime has ended
 //! - `producers`: which entries were stored twice
@@ -84,13 +84,13 @@ mod sizes;
 mod state;
 mod writer;
 
+use super::random::{random, random_text};
 use super::{Delivered, Engine, StoreEnd};
 use endpoint::Endpoint;
 use eventsource_xs::wire::RedisSettings;
 use reader::Reader;
 use shared::Shared;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -116,7 +116,7 @@ impl Engine for RedisSettings {
     fn start(&self, hub: &str, _: Option<Delivered>, end: StoreEnd) -> io::Result<()> {
         // Fails if the process has a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let producer = random_text()?;
+        let producer = random_text::<12>()?;
         let shared = Arc::new(Shared::new(self, end.reporter));
         let endpoint = Endpoint::new(self);
         if endpoint.has_sentinels() {
@@ -154,19 +154,6 @@ fn ask_sentinels(shared: &Weak<Shared>, endpoint: &Endpoint) {
             shared.update(|state| state.master = other);
         }
     }
-}
-
-/// Returns random bytes.
-fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Returns 12 random letters and digits.
-fn random_text() -> io::Result<String> {
-    let letters = b"0123456789abcdefghijklmnopqrstuv";
-    Ok(random::<12>()?.iter().map(|byte| char::from(letters[usize::from(byte % 32)])).collect())
 }
 
 #[cfg(test)]

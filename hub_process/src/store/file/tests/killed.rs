@@ -290,39 +290,3 @@ fn no_event_is_synced_if_the_system_is_to_decide() {
     let Some(lines) = traced(&Folder::new(), FileSync::Never, "50 30") else { return };
     assert_eq!(syncs(&lines), 0, "{lines:#?}");
 }
-
-/// Prints figures: `cargo test --release --bin eventsource-hub store::file::tests::killed::figures -- --ignored --nocapture`
-#[test]
-#[ignore = "prints figures"]
-fn figures() {
-    let data = "x".repeat(100);
-    for sync in ALL {
-        let (folder, mut store, _) = Folder::begun(sync);
-        let single = 5_000;
-        let begun = Instant::now();
-        for _ in 0..single {
-            store.append(draft("a", &data));
-        }
-        let alone = f64::from(single) / begun.elapsed().as_secs_f64();
-        let many: u64 = 200_000;
-        let begun = Instant::now();
-        for _ in 0..many {
-            store.ask(draft("a", &data));
-        }
-        let mut reported = 0;
-        while reported < many {
-            if let Report::Entries(entries) = store.next() {
-                reported += entries.len() as u64;
-            }
-        }
-        let together = many as f64 / begun.elapsed().as_secs_f64();
-        println!("{sync:?}: {alone:.0} events/s one by one, {together:.0} events/s together");
-        store.retain(100_000, usize::MAX, UNBOUNDED);
-        store.wait_until("retained", |status| status.events == 100_000);
-        store.close();
-        let begun = Instant::now();
-        let (store, found) = Running::begin(&folder.file(), sync);
-        println!("{sync:?}: recovery of {} events in {:?}", found.entries.len(), begun.elapsed());
-        store.close();
-    }
-}

@@ -1,4 +1,4 @@
-//! The entries that a store has reported and the wire thread has not taken: their bytes are bounded.
+//! Backpressure: the bytes of the entries that a store has reported and the wire thread has not taken are bounded.
 
 use super::contract::{Entry, Report};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,31 +9,31 @@ pub const MOST_UNTAKEN: usize = 64 << 20;
 
 /// The entries that were reported and not taken.
 #[derive(Debug, Default)]
-pub struct Untaken {
-    state: Mutex<UntakenState>,
+pub struct Backpressure {
+    state: Mutex<State>,
     taken: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct UntakenState {
+struct State {
     bytes: usize,
     /// Whether nobody will take them.
     is_closed: bool,
 }
 
-impl Untaken {
+impl Backpressure {
     #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.lock().bytes
     }
 
-    fn lock(&self) -> MutexGuard<'_, UntakenState> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the wire thread has taken enough, then adds entries.
     pub fn add(&self, entries: &[Entry]) {
-        let is_full = |state: &mut UntakenState| state.bytes >= MOST_UNTAKEN && !state.is_closed;
+        let is_full = |state: &mut State| state.bytes >= MOST_UNTAKEN && !state.is_closed;
         let mut state = self.taken.wait_while(self.lock(), is_full).unwrap_or_else(PoisonError::into_inner);
         state.bytes += bytes_of(entries);
     }
