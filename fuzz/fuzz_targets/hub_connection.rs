@@ -33,14 +33,14 @@ mod program {
     pub mod store;
     pub mod stored_hub;
     pub mod streams;
-    pub mod succession;
+    pub mod current_hub;
 }
 
 // They name each other by `crate::`.
 use program::{
     arguments, descriptors, ids_ahead, inherited, leases, lifetime, listener, log_pauses, metrics_listener,
     new_program, operator_log, peers, process_log, protocol, publishing, read_channels, run_options, served_hub, server,
-    settings, store, stored_hub, streams, succession,
+    settings, store, stored_hub, streams, current_hub,
 };
 
 use arbitrary::Arbitrary;

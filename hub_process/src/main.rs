@@ -14,7 +14,7 @@
 //! - `peers`: who is connected
 //! - `streams`, `ids_ahead`: the streams that workers have handed over; how long those wait whose clients are ahead of the hub
 //! - `leases`: which worker holds which lease
-//! - `settings`, `succession`: whose settings count; which hub this process serves
+//! - `settings`, `current_hub`: whose settings count; the hub that this process serves, from its begin to its end
 //! - `served_hub`, `stored_hub`, `store`: the hub; one whose events a store keeps; what keeps them beyond the life of this
 //!   process
 //! - `publishing`: what a publish is for every kind of hub
@@ -31,6 +31,7 @@
 
 mod arguments;
 mod commands;
+mod current_hub;
 mod descriptors;
 mod ids_ahead;
 mod inherited;
@@ -53,7 +54,6 @@ mod settings;
 mod store;
 mod stored_hub;
 mod streams;
-mod succession;
 
 use arguments::{Arguments, Subcommand};
 use rustix::fs::Mode;

@@ -102,6 +102,20 @@ impl Operator {
         }
     }
 
+    /// Logs that the hub restarts because a worker names other settings than it has.
+    pub fn log_restart(&self, before: &StoreSettings, next: &StoreSettings) {
+        let settings = match before.is_same(next) {
+            true => "other settings".into(),
+            false => format!("another store, {} {}", next.kind(), next.place()),
+        };
+        let effect = match before {
+            StoreSettings::Memory => "clients receive a gap, and the state is to be published again",
+            _ if before.is_same(next) => "its clients reconnect",
+            _ => "clients receive a gap, and history and state stay in the store before",
+        };
+        log_message(&format!("a worker names {}: the hub restarts; {effect}", settings.trim_end()));
+    }
+
     /// Begins to log what is published without a reader.
     pub fn watch_readers(&mut self, read: ReadChannels) {
         self.read = read;

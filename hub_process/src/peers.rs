@@ -164,6 +164,12 @@ impl Peers {
         processes
     }
 
+    /// Returns the workers and commands that have greeted.
+    pub fn greeted(&self) -> Vec<u64> {
+        let is_greeted = |peer: &&Peer| peer.is_greeted && peer.publishes_for.is_none();
+        self.peers.values().filter(is_greeted).map(Peer::token).collect()
+    }
+
     /// Counts a worker that has greeted. Its streams stay open while it is connected.
     pub fn add_worker(&mut self, token: u64) {
         if let Some(peer) = self.peers.get_mut(&token) {

@@ -1,19 +1,17 @@
 //! The hub of this process, from its first worker on: its settings, and what is published to it.
 
 use crate::peers::EventForm;
-use crate::process_log::log_message;
 use crate::publishing::{failure_of, Asker, Published};
 use crate::settings::Wanted;
 use crate::stored_hub::{LastDelivered, StoredHub};
-use eventsource_xs::event::{Framing, Unnumbered};
+use eventsource_xs::event::Unnumbered;
 use eventsource_xs::hub::{
-    check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, HubEntry,
-    MemberData, MemberPage, Presence, Publication, Refusal, MAX_ONCE_BYTES,
+    check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, MemberData,
+    MemberPage, Presence, Publication, Refusal, MAX_ONCE_BYTES,
 };
-use eventsource_xs::log::LogEntry;
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{self, HubHandle};
-use eventsource_xs::wire::{Failure, FieldList, Fields, HubSettings, NamedSettings, StoreSettings, StoreStatus};
+use eventsource_xs::wire::{Failure, Fields, HubSettings, NamedSettings, StoreSettings, StoreStatus};
 use eventsource_xs::ErrorCode;
 use std::io;
 use std::time::Instant;
@@ -24,6 +22,9 @@ pub struct ServedHub {
     /// The settings that workers or the command line have named. The others are as they are because nobody has.
     pub claimed: NamedSettings,
     pub source: Source,
+    /// What a store has delivered before, if this hub has none: its first event is not in that history, and the store has to
+    /// know of it when it comes back.
+    before: Option<LastDelivered>,
 }
 
 /// Where the order of events comes from.
@@ -43,10 +44,17 @@ impl ServedHub {
                 Source::Stored(Box::new(StoredHub::begin(&settings, place.name(), LastDelivered::open(&place.seen()))?))
             }
         };
-        Ok(Self { settings, claimed, source })
+        Ok(Self::of(source, place, (settings, claimed)))
     }
 
-    /// Returns the hub; nothing while its store has not begun, or has not all events of before.
+    /// Serves a hub with these settings and claims.
+    pub fn of(source: Source, place: &Place, (settings, claimed): (HubSettings, NamedSettings)) -> Self {
+        let has_before = matches!(source, Source::Own(_)) && place.seen().exists();
+        let before = has_before.then(|| LastDelivered::open(&place.seen()));
+        Self { settings, claimed, source, before }
+    }
+
+    /// Returns the hub; nothing while its store has not begun.
     pub fn handle(&self) -> Option<&HubHandle> {
         match &self.source {
             Source::Own(handle) => Some(handle),
@@ -57,11 +65,6 @@ impl ServedHub {
     /// Returns true if a store keeps its events.
     pub fn has_store(&self) -> bool {
         matches!(self.source, Source::Stored(_))
-    }
-
-    /// Returns true if its events are in this process only.
-    pub fn has_own_events(&self) -> bool {
-        !self.has_store()
     }
 
     pub fn stored_mut(&mut self) -> Option<&mut StoredHub> {
@@ -120,33 +123,6 @@ impl ServedHub {
         match &mut self.source {
             Source::Own(handle) => handle.end_streams(end).map(Some).map_err(|error| failure_of(&error)),
             Source::Stored(stored) => stored.end_streams(end, asker),
-        }
-    }
-
-    /// Returns true if this hub can take the events of one in whose place it is. Other machines would deliver them as new ones,
-    /// so that is so if they have not begun, or if nobody has read these events yet.
-    pub fn takes_events_of_before(&self, were_read: bool) -> bool {
-        match &self.source {
-            Source::Own(_) => true,
-            Source::Stored(stored) => !were_read || !stored.has_other_readers(),
-        }
-    }
-
-    /// Publishes the events of a hub in whose place this one is, in their order. They get other ids. They are history here:
-    /// until they are published, this hub has no stream.
-    pub fn take_events(&mut self, events: Vec<HubEntry>, now: Instant) {
-        for HubEntry { channel, once, entry } in &events {
-            let LogEntry { key, retain, event, has_custom_id, .. } = entry;
-            let fields = FieldList::of_block(event.bytes(Framing::Plain), *has_custom_id);
-            let publication = Publication { channel, key, retain: *retain, once, fields: fields.fields() };
-            let given = given_ids(fields.fields().iter()).next();
-            let result = match &mut self.source {
-                Source::Own(handle) => publish_to(handle, publication, given.as_deref()),
-                Source::Stored(stored) => stored.move_here(publication.into(), given.as_deref(), now),
-            };
-            if let Err(failure) = result {
-                log_message(&format!("an event of before is lost: {failure}"));
-            }
         }
     }
 
@@ -269,7 +245,13 @@ impl ServedHub {
         given.as_deref().map_or(Ok(()), check_published_id).map_err(refusal)?;
         check_fields(fields.iter(), Some(&self.settings.hub)).map_err(refusal)?;
         match &mut self.source {
-            Source::Own(handle) => publish_to(handle, publication, given.as_deref()),
+            Source::Own(handle) => {
+                let published = publish_to(handle, publication, given.as_deref())?;
+                if let (Some(mut before), Ok(epoch)) = (self.before.take(), handle.epoch()) {
+                    before.write(&epoch, 1);
+                }
+                Ok(published)
+            }
             Source::Stored(stored) => stored.publish(publication.into(), given.as_deref(), asker, now),
         }
     }

@@ -1,7 +1,7 @@
 //! The loop of the wire thread: it waits, lets each room do what is due, and sends the answers. What happens is decided in the
-//! rooms: who is connected (`peers`), which hub is served (`succession`), what a message does (`greeting`, `requests`), what
-//! follows from the store's reports (`store_reports`), what is logged (`operator`), when the process ends (`lifetime`,
-//! `orders`), and how another program continues (`upgrade`).
+//! rooms: who is connected (`peers`), which hub is served (`current_hub`), what a message does (`greeting`, `requests`), when
+//! the hub begins and what follows from its store's reports (`store_reports`), what is logged (`operator_log`), when the process
+//! ends (`lifetime`, `orders`), and how another program continues (`upgrade`).
 
 mod greeting;
 mod orders;
@@ -13,6 +13,7 @@ mod upgrade;
 pub use upgrade::SavedServer;
 
 use crate::arguments::Arguments;
+use crate::current_hub::CurrentHub;
 use crate::descriptors::{self, Descriptors};
 use crate::inherited::{take_kept, Seat};
 use crate::leases::Leases;
@@ -27,7 +28,6 @@ use crate::run_options::RunOptions;
 use crate::served_hub::ServedHub;
 use crate::settings::Precedence;
 use crate::streams::{Opener, Streams};
-use crate::succession::Succession;
 use eventsource_xs::remote::calls::{self, Asked, Readiness, Wait};
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Answer, Failure, Frame, NamedSettings, StoreSettings, LOG_LEASE};
@@ -109,7 +109,7 @@ struct Server {
     peers: Peers,
     streams: Streams,
     leases: Leases,
-    succession: Succession,
+    current: CurrentHub,
     lifetime: Lifetime,
     operator: Operator,
     orders: Orders,
@@ -130,7 +130,7 @@ impl Server {
             peers: Peers::default(),
             streams: Streams::default(),
             leases: Leases::default(),
-            succession: Succession::new(options.place.clone(), precedence, sources::STORE),
+            current: CurrentHub::new(options.place.clone(), precedence, sources::STORE),
             lifetime: Lifetime::new(settings.idle_exit, settings.grace, now),
             operator: Operator::new(now),
             orders: Orders::new(program),
@@ -149,7 +149,7 @@ impl Server {
                 sources::SIGNALS => self.take_signals(),
                 sources::ENDS => self.report_ends(),
                 sources::PROGRESS => self.report_progress(),
-                sources::MEMBERS => self.succession.take_presence(now),
+                sources::MEMBERS => self.current.take_presence(now),
                 sources::STORE => self.take_store_reports(now),
                 sources::LOG => process_log::silence_bell(), // lines are sent in each turn
                 peer => self.serve(peer, *readiness, now),
@@ -167,7 +167,7 @@ impl Server {
 
     /// Returns how long until something is due.
     fn next_due(&mut self, now: Instant) -> Option<Duration> {
-        let store = self.succession.stored().and_then(|stored| stored.next_due());
+        let store = self.current.stored().and_then(|stored| stored.next_due());
         let due = [
             self.peers.next_due(),
             Some(self.listener.next_due()),
@@ -196,14 +196,14 @@ impl Server {
         if !self.listener.run_timers(self.sources.epoll(), now)? {
             self.orders.end();
         }
-        if self.succession.stored().is_some_and(|stored| stored.run_timers(now)) {
-            self.succession.watch_store(self.sources.epoll())?;
+        if self.current.stored().is_some_and(|stored| stored.run_timers(now)) {
+            self.current.watch_store(self.sources.epoll())?;
         }
-        let Self { succession, streams, operator, .. } = self;
-        operator.log_changes(|| succession.stored().map(|stored| stored.status()), now);
-        let store = || succession.stored().map_or((u64::MAX, true), |stored| (stored.given_through(), stored.is_up()));
+        let Self { current, streams, operator, .. } = self;
+        operator.log_changes(|| current.stored().map(|stored| stored.status()), now);
+        let store = || current.stored().map_or((u64::MAX, true), |stored| (stored.given_through(), stored.is_up()));
         let lost = streams.ahead.end_waits(store, now, |id| runtime::stop_waiting(id.into()));
-        if let (Some(seq), Some(stored)) = (lost, succession.stored()) {
+        if let (Some(seq), Some(stored)) = (lost, current.stored()) {
             stored.report_missing(seq);
         }
         self.update_lifetime(now);
@@ -212,7 +212,7 @@ impl Server {
 
     fn update_lifetime(&mut self, now: Instant) {
         // An event that waits for the store is worth as much as a worker.
-        let waits = self.succession.stored().is_some_and(|stored| stored.has_waiting());
+        let waits = self.current.stored().is_some_and(|stored| stored.has_waiting());
         let workers = self.peers.workers() + usize::from(waits);
         match self.lifetime.update(workers, self.streams.len(), self.peers.take_use(), now) {
             Some(DueAction::EndStreams) => self.streams.end_all_with_retry(),
@@ -250,7 +250,7 @@ impl Server {
         if !is_of_own_user(socket) {
             return failure(&format!("this is the hub process {} of another user", self.options.place.name()));
         }
-        let has_store = self.succession.hub().is_some_and(ServedHub::has_store);
+        let has_store = self.current.hub().is_some_and(ServedHub::has_store);
         let descriptors = Descriptors { peers: self.peers.len(), streams: self.streams.len(), has_store };
         if self.peers.count() >= MAX_PEERS || !descriptors.has_room() {
             return failure("the hub process has as many connections as it may have: raise its limit of descriptors");
@@ -335,6 +335,9 @@ impl Server {
         operator.count_end(end);
         peer.streams.values().for_each(|id| streams.release(*id));
         requests::announce_holders(peers, leases.resign_all(token));
+        if peers.workers() == 0 {
+            self.current.release_claims();
+        }
     }
 
     /// Tells openers which of their streams have ended.
@@ -372,7 +375,7 @@ impl Server {
     /// Ends the streams, tells their openers, and gives the socket up. The lock is free when the process has ended.
     fn shut_down(mut self) {
         if self.listener.close(&self.options.place) && self.orders.has_stop() {
-            self.succession.precedence().forget();
+            self.current.precedence().forget();
         }
         self.close_store();
         runtime::shutdown();

@@ -5,8 +5,9 @@
 //! 3. those of the hub that runs; while there is none, those that were named before, here or in earlier processes
 //! 4. the defaults
 //!
-//! What the command line or a peer has named for a hub is claimed: of the settings that must agree
-//! ([`NamedSettings::disagreement`]) no other peer may name another value.
+//! What the command line or a peer has named for a hub is claimed, for as long as any worker is connected: of the settings that
+//! must agree ([`NamedSettings::disagreement`]) no other peer may name another value. A peer that names another value for what
+//! nobody has claimed restarts the hub.
 
 use crate::process_log::log_message;
 use crate::run_options::RunOptions;
@@ -48,6 +49,11 @@ impl Precedence {
         let precedence = Self { decided: options.settings(), known, place: options.place.clone() };
         precedence.write_kept();
         precedence
+    }
+
+    /// Returns the settings of the command line.
+    pub fn decided(&self) -> &NamedSettings {
+        &self.decided
     }
 
     pub fn known(&self) -> &NamedSettings {

@@ -29,7 +29,6 @@ mod members;
 #[cfg(test)]
 mod members_model;
 mod memory;
-mod moved_events;
 mod order;
 mod own_members;
 mod state;
@@ -57,7 +56,6 @@ use eventsource_xs::ErrorCode;
 use member_drafts::draft_of;
 use members::StoredMembers;
 use memory::{Ids, MemoryHub};
-use moved_events::MovedEvents;
 use order::{EntryOutcome, Order, Position, Restarted};
 use own_members::OwnMembers;
 use state::State;
@@ -104,7 +102,6 @@ pub struct StoredHub {
     order: Order,
     members: StoredMembers,
     wills: Wills,
-    moved: MovedEvents,
 }
 
 /// The state that another program needs to continue, beside the hub in memory.
@@ -134,7 +131,6 @@ impl StoredHub {
             order: Order::new(threads, settings, Beginning::new(delivered)),
             members: StoredMembers::default(),
             wills: Wills::restore(Vec::new()),
-            moved: MovedEvents::new(),
         }
     }
 
@@ -185,23 +181,9 @@ impl StoredHub {
         self.order.handle()
     }
 
-    /// Returns true if the history is complete, and has the events of the hub before.
+    /// Returns true if the history is complete.
     pub fn is_ready(&self) -> bool {
-        self.order.beginning.was_complete() && !self.moved.are_waiting()
-    }
-
-    /// Returns true if events that are appended are new to the clients of other machines, which this store has: it is not its
-    /// first hub.
-    pub fn has_other_readers(&self) -> bool {
-        self.order.is_shared() && self.last_seq() > 0
-    }
-
-    /// Appends an event of the hub before. The hub is [ready](Self::is_ready) when the store has answered for all of them.
-    pub fn move_here(&mut self, draft: Draft, given_id: Option<&[u8]>, now: Instant) -> Result<Published, Failure> {
-        self.order.set_time(now);
-        let published = self.order.publish(draft, given_id, WaitingDraft::new(Purpose::EventOfBefore, None));
-        self.moved.begin(self.order.drafts());
-        published
+        self.order.beginning.was_complete()
     }
 
     /// Returns how many streams were sent a `gap` event in place of an event that this version cannot read.
@@ -483,7 +465,6 @@ impl StoredHub {
     /// Answers those who wait for a draft.
     fn answer(&mut self, ticket: u64, result: &Result<Rc<str>, Failure>, progress: &mut Progress) {
         let Some(WaitingDraft { purpose, askers, .. }) = self.order.remove_draft(ticket) else { return };
-        progress.is_ready |= self.moved.end(self.order.drafts());
         let ended = match purpose {
             Purpose::End(ended) => Some(ended),
             _ => None,
@@ -496,7 +477,6 @@ impl StoredHub {
                 self.wills.take_back(*will, failure);
                 self.order.retry_later();
             }
-            (Purpose::EventOfBefore, Err(failure)) => self.moved.lose(&failure.to_string()),
             _ => {}
         }
         progress.replies.extend(askers.into_iter().map(|asker| Reply { asker, result: result.clone(), ended }));
@@ -542,7 +522,6 @@ impl StoredHub {
 
     fn log_losses(&mut self) {
         self.wills.log_losses();
-        self.moved.log_losses();
     }
 
     /// Called when the reactor has died, with its streams. Their clients return with ids that the hub knows again when its
@@ -570,10 +549,10 @@ impl StoredHub {
         store::check_place(&self.order.settings.store)
     }
 
-    /// Waits until the hub can be used, at most until a time.
+    /// Waits until the hub can be used, or the store says that it cannot begin, at most until a time.
     pub fn wait_until_ready(&mut self, until: Instant) -> Progress {
         let mut progress = Progress::default();
-        while !self.order.beginning.was_complete() {
+        while !self.is_ready() && progress.cannot_begin.is_none() {
             match self.order.threads.store.wait_for_report(until) {
                 Some(report) => self.take_late_report(report, &mut progress),
                 None => break,

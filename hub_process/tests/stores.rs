@@ -2,16 +2,14 @@
 
 mod support;
 
-use eventsource_xs::event::{EventName, Field, Text, Unnumbered};
-use eventsource_xs::hub::{
-    Announcement, EndRequest, Presence, Publication, Retain, StartPoint, Statement, SubscribeRequest,
-};
+use eventsource_xs::event::{Field, Text, Unnumbered};
+use eventsource_xs::hub::{Announcement, Presence, Publication, Retain, StartPoint, Statement, SubscribeRequest};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{kept_settings, upgrade, CallConnection, Error};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
-    Answer, FieldList, FileSettings, FileSync, FrameBuffer, Hello, HubSettings, NamedSettings, Request, Role,
-    StoreSettings, Welcome,
+    Answer, FileSettings, FileSync, FrameBuffer, Hello, HubSettings, NamedSettings, Request, Role, StoreSettings,
+    Welcome,
 };
 use eventsource_xs::ErrorCode;
 use std::fs;
@@ -158,8 +156,12 @@ fn a_worker_with_another_store_is_refused_and_one_without_is_not() {
     }
     let unnamed = scene.client_with(NamedSettings::default());
     assert!(matches!(unnamed.welcome().settings.store, StoreSettings::File(_)));
-    let memory = CallConnection::connect(&Scene::start(), &scene.place, Some(settings().into()));
-    assert_eq!(memory.expect_err("another store").field(), Some("store"));
+    let memory = || CallConnection::connect(&Scene::start(), &scene.place, Some(settings().into()));
+    assert_eq!(memory().expect_err("another store").field(), Some("store"));
+    drop(worker);
+    assert_eq!(memory().expect_err("another worker is there").field(), Some("store"));
+    drop(unnamed);
+    assert!(is_eventually(|| memory().is_ok()), "no worker is there");
 }
 
 #[test]
@@ -204,7 +206,7 @@ fn a_command_that_was_first_leaves_the_store_to_the_first_worker() {
     command.publish(&event("news", "unread")).expect("an id");
     let mut worker = scene.client_with(in_file(&scene));
     let first = worker.publish(&event("news", "one")).expect("an id");
-    assert_eq!(seq_of(&first), 2);
+    assert_eq!(seq_of(&first), 1);
     assert_eq!(worker.count(b"").expect("counts").store.kind.as_ref(), "file");
 }
 
@@ -216,45 +218,6 @@ fn read_news(client: &mut CallConnection, stream: u64, after: Option<&str>, from
     read_event(&mut reader, last)
 }
 
-#[test]
-fn events_published_without_settings_move_to_the_store_of_the_first_worker() {
-    let scene = Scene::new();
-    let mut job = scene.client_with(NamedSettings::default());
-    let mut tail = follow(&mut job, 1, topics("news", None));
-    let mut ids: Vec<String> = Vec::new();
-    for data in ["first", "two\nlines", "last of the job"] {
-        let fields =
-            [Field::Event(EventName::new(Text::from("order")).expect("a name")), Field::Data(Text::from(data))];
-        let once = data.as_bytes();
-        let publication =
-            Publication { channel: b"news", key: b"k", once, fields: FieldList::of(fields), ..Publication::default() };
-        ids.push(job.publish(&publication).expect("an id"));
-    }
-    read_event(&mut tail, "last of the job");
-    let mut worker = scene.client_with(in_file(&scene));
-    assert_ne!(worker.welcome().epoch, job.welcome().epoch);
-    assert!(read_to_end(&mut tail).contains("retry: "), "the streams of before come back");
-    // The job continues: it has an id of the new epoch, and its repetition is none.
-    let fields = FieldList::of([Field::Data(Text::from("again"))]);
-    let again = Publication { channel: b"news", key: b"k", once: b"last of the job", fields, ..Publication::default() };
-    let id = job.publish(&again).expect("an id");
-    assert!(id.starts_with(&*worker.welcome().epoch), "{id}");
-    worker.publish(&event("news", "of a worker")).expect("an id");
-    let check = |worker: &mut CallConnection, streams: u64| {
-        let oldest = read_news(worker, streams, None, StartPoint::Oldest, "of a worker");
-        let data: Vec<&str> = oldest.lines().filter(|line| line.len() > 6 && line.starts_with("data: ")).collect();
-        let expected = ["data: first", "data: two", "data: lines", "data: last of the job", "data: of a worker"];
-        assert_eq!(data, expected, "{oldest}");
-        assert_eq!(oldest.matches("event: order\n").count(), 3, "{oldest}");
-        let mut resumed = follow(worker, streams + 1, topics("news", Some(&ids[0])));
-        read_until(&mut resumed, "event: gap\n");
-    };
-    check(&mut worker, 1);
-    // They are in the file, and the next process uses it, whoever starts it.
-    kill(worker.welcome().pid);
-    check(&mut scene.client(), 1);
-}
-
 /// The first call of a deployment that adds a store to a running hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FirstCall {
@@ -264,18 +227,19 @@ enum FirstCall {
 }
 
 #[test]
-fn events_that_move_to_a_store_are_new_to_nobody_whatever_the_first_call_is() {
+fn a_hub_restarts_with_a_store_and_each_client_of_before_is_told_a_gap_whatever_the_first_call_is() {
     for first in [FirstCall::Stream, FirstCall::Publish, FirstCall::Command] {
         let scene = Scene::new();
         let mut before = scene.client_with(NamedSettings::default());
         let mut tail = follow(&mut before, 1, topics("news", None));
-        let ids: Vec<String> =
-            (0..500).map(|number| before.publish(&event("news", &format!("had {number}"))).expect("an id")).collect();
-        read_event(&mut tail, "had 499");
+        let ids = ["one", "two"].map(|data| before.publish(&event("news", data)).expect("an id"));
+        read_event(&mut tail, "two");
         if first == FirstCall::Command {
             scene.client().publish(&event("news", "of a command")).expect("an id");
         }
         let mut worker = scene.client_with(in_file(&scene));
+        assert_eq!(worker.welcome().pid, before.welcome().pid);
+        assert!(read_to_end(&mut tail).contains("retry: "), "the streams of before come back");
         if first == FirstCall::Publish {
             worker.publish(&event("news", "of a worker")).expect("an id");
         }
@@ -285,19 +249,26 @@ fn events_that_move_to_a_store_are_new_to_nobody_whatever_the_first_call_is() {
             readers.push((after, follow(&mut worker, stream, topics("news", after.map(String::as_str)))));
         }
         readers.push((None, follow(&mut before, 2, topics("news", None))));
-        worker.publish(&event("news", "last")).expect("an id");
+        let id = before.publish(&event("news", "last")).expect("the connection of before is served");
+        assert!(id.starts_with(&*worker.welcome().epoch), "{id}");
         for (after, reader) in &mut readers {
             let text = read_event(reader, "last");
-            assert!(!text.contains("data: had ") && !text.contains("data: of a "), "{first:?} {after:?}: {text}");
+            assert!(
+                ["one", "two", "of a"].iter().all(|data| !text.contains(&format!("data: {data}"))),
+                "{first:?}: {text}"
+            );
             assert_eq!(text.matches("event: gap\n").count(), usize::from(after.is_some()), "{first:?}: {text}");
         }
-        let oldest = read_news(&mut worker, 9, None, StartPoint::Oldest, "last");
-        assert_eq!(oldest.matches("data: had ").count(), ids.len(), "{first:?}: the history has them");
+        // The next process uses the file, whoever starts it.
+        kill(worker.welcome().pid);
+        let oldest = read_news(&mut scene.client(), 9, None, StartPoint::Oldest, "last");
+        assert_eq!(oldest.contains("of a worker"), first == FirstCall::Publish, "{oldest}");
+        assert!(!oldest.contains("data: one\n") && !oldest.contains("of a command"), "{oldest}");
     }
 }
 
 #[test]
-fn a_store_that_cannot_begin_leaves_the_events_of_before_where_they_are() {
+fn a_store_that_cannot_begin_leaves_the_hub_before_as_it_is() {
     let scene = Scene::new();
     let mut job = scene.client_with(NamedSettings::default());
     job.publish(&event("news", "of the job")).expect("an id");
@@ -309,7 +280,8 @@ fn a_store_that_cannot_begin_leaves_the_events_of_before_where_they_are() {
     let text = read_news(&mut job, 1, None, StartPoint::Oldest, "of the job");
     assert!(!text.contains("event: gap"), "{text}");
     fs::create_dir(&folder).expect("a folder");
-    read_news(&mut scene.client_with(given), 1, None, StartPoint::Oldest, "of the job");
+    let mut worker = scene.client_with(given);
+    assert_eq!(worker.count(b"").expect("counts").store.kind.as_ref(), "file");
 }
 
 /// Opens a stream whose will has this text as its key and its data.
@@ -347,23 +319,6 @@ fn an_orderly_end_publishes_the_wills_of_the_open_streams() {
     }
 }
 
-#[test]
-fn events_that_are_to_move_to_a_store_are_there_even_if_the_process_ends_before_it_has_begun() {
-    let scene = Scene::new();
-    let mut job = scene.client_with(NamedSettings::default());
-    job.publish(&event("news", "of the job")).expect("an id");
-    let (pid, mut worker) = (job.welcome().pid, connect(&scene));
-    for _ in 0..2 {
-        job.describe().expect("an answer"); // the process has accepted the worker
-    }
-    signal(pid, Signal::STOP);
-    greet(&mut worker, &scene, in_file(&scene).into());
-    signal(pid, Signal::TERM);
-    signal(pid, Signal::CONT); // it finds both at once
-    gone(pid);
-    read_news(&mut scene.client_with(in_file(&scene)), 1, None, StartPoint::Oldest, "of the job");
-}
-
 /// Greets as a worker with these settings, without waiting for the welcome.
 fn greet(worker: &mut UnixStream, scene: &Scene, settings: NamedSettings) {
     let mut hello = Vec::new();
@@ -390,29 +345,47 @@ fn read_welcome(worker: &mut UnixStream) -> Welcome {
 }
 
 #[test]
-fn events_that_are_to_move_to_a_store_are_there_even_if_another_hub_comes_before_it_has_begun() {
+fn requests_that_come_while_a_hub_restarts_wait_for_its_store() {
     let scene = Scene::new();
     let mut job = scene.client_with(NamedSettings::default());
-    job.publish(&event("news", "of the job")).expect("an id");
-    let (pid, mut workers) = (job.welcome().pid, [connect(&scene), connect(&scene)]);
-    for _ in 0..2 {
-        job.describe().expect("an answer"); // the process has accepted the workers
-    }
+    let before = job.publish(&event("news", "of the job")).expect("an id");
+    let (pid, mut worker) = (job.welcome().pid, connect(&scene));
+    job.describe().expect("an answer"); // the process has accepted the worker
     signal(pid, Signal::STOP);
-    let store = NamedSettings { store: Some(in_file(&scene).store), ..NamedSettings::default() };
-    let other = NamedSettings { gap_event: Some("lost".into()), ..store.clone() };
-    greet(&mut workers[0], &scene, store);
-    greet(&mut workers[1], &scene, other);
-    signal(pid, Signal::CONT); // it finds both at once: the store of the first hub ends before its reports are read
-    for worker in &mut workers {
-        assert_eq!(&*read_welcome(worker).settings.hub.gap_event, "lost");
-    }
-    read_news(&mut job, 1, None, StartPoint::Oldest, "of the job");
+    greet(&mut worker, &scene, in_file(&scene).into());
+    let publication = event("news", "meanwhile");
+    let request = Request::Publish { request: 1000, publication: publication.borrowed() };
+    job.send(&request, None).expect("a connection");
+    signal(pid, Signal::CONT); // it finds both at once
+    let welcome = read_welcome(&mut worker);
+    let after = job.publish(&event("news", "later")).expect("an id");
+    assert!(!before.starts_with(&*welcome.epoch) && after.starts_with(&*welcome.epoch), "{before} {after}");
+}
+
+#[test]
+fn a_hub_that_restarts_with_its_file_continues_its_history() {
+    let scene = Scene::new();
+    let named = |gap_event: &str| {
+        let mut settings = in_file(&scene);
+        settings.hub.gap_event = gap_event.into();
+        settings
+    };
+    let mut worker = scene.client_with(named("hole"));
+    let first = worker.publish(&event("news", "one")).expect("an id");
+    worker.publish(&event("news", "two")).expect("an id");
+    drop(worker);
+    let mut next = None;
+    assert!(is_eventually(|| {
+        next = CallConnection::connect(&Scene::start(), &scene.place, Some(named("lost").into())).ok();
+        next.is_some() // when the process has noticed that the worker has left
+    }));
+    let text = next.map(|mut worker| resume(&mut worker, 1, "news", &first, "two")).unwrap_or_default();
+    assert!(text.contains("data: two") && !text.contains("event: lost"), "{text}");
 }
 
 #[test]
 #[cfg(feature = "redis")]
-fn a_worker_that_waits_for_a_store_is_welcomed_by_the_hub_that_takes_its_place() {
+fn a_worker_that_waits_for_a_store_is_welcomed_when_the_hub_restarts_with_another() {
     let scene = Scene::new();
     let store = StoreSettings::parse("redis://127.0.0.1:1", Duration::from_secs(5)).expect("a store");
     let kept = NamedSettings { store: Some(store), ..NamedSettings::default() };
@@ -428,28 +401,23 @@ fn a_worker_that_waits_for_a_store_is_welcomed_by_the_hub_that_takes_its_place()
 }
 
 #[test]
-fn a_request_is_refused_while_there_is_no_hub() {
-    let scene = Scene::new();
+fn a_hub_whose_next_store_cannot_begin_returns_to_the_one_before() {
+    let (scene, other) = (Scene::new(), Scene::new());
     let kept = NamedSettings { store: Some(in_file(&scene).store), ..NamedSettings::default() };
     kept_settings::write(&scene.place, &kept).expect("the test's own folder");
     let mut process = scene.limited("-n 1000");
     let mut job = scene.client_with(NamedSettings::default());
     job.publish(&event("news", "of the job")).expect("an id");
-    let path = scene.folder.join("missing/events.db").to_str().expect("text").into();
-    let store = StoreSettings::File(FileSettings { path, sync: FileSync::Event });
-    let other = NamedSettings { store: Some(store), ..NamedSettings::default() };
-    CallConnection::connect(&Scene::start(), &scene.place, Some(other)).expect_err("no folder");
-    let refused = [
-        job.count(b"").map(drop).expect_err("no hub"),
-        job.publish(&event("news", "lost")).map(drop).expect_err("no hub"),
-        job.end_streams(EndRequest::default()).map(drop).expect_err("no hub"),
-    ];
-    for error in refused {
-        assert!(matches!(&error, Error::Refused(failure) if failure.code == ErrorCode::Unavailable), "{error:?}");
-    }
-    let mut worker = scene.client_with(kept);
-    read_news(&mut worker, 1, None, StartPoint::Oldest, "of the job");
+    let mut user = other.client_with(in_file(&other));
+    user.publish(&event("news", "of the other hub")).expect("an id");
+    let next = CallConnection::connect(&Scene::start(), &scene.place, Some(in_file(&other).into()));
+    let refused = next.expect_err("another hub uses the file").to_string();
+    assert!(refused.contains("another hub uses"), "{refused}");
+    job.publish(&event("news", "lost")).expect_err("the connection has ended");
+    let mut job = scene.client_with(NamedSettings::default());
     job.publish(&event("news", "again")).expect("an id");
+    let text = read_news(&mut job, 1, None, StartPoint::Oldest, "again");
+    assert!(text.contains("of the job"), "{text}");
     scene.stop();
     process.wait().expect("a child");
 }

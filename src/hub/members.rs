@@ -77,7 +77,6 @@ pub struct Members {
     lingering: Lingering,
     counts: Counts,
     refused: u64,
-    has_ended: bool,
     order: OrderOf,
 }
 
@@ -106,9 +105,6 @@ impl Members {
         (now, wall): (Instant, u64),
         out: &mut Vec<Announcement>,
     ) {
-        if self.has_ended {
-            return;
-        }
         match self.entering(stream, &request, (most, fits)) {
             Entering::Refused => self.refused += 1,
             Entering::Known(at) => self.return_member(at, stream, request, fits, out),
@@ -288,21 +284,6 @@ impl Members {
             }
             *left -= 1;
         }
-    }
-
-    /// Ends all members, and publishes the wills of all streams: the hub ends. Nobody enters any more.
-    pub fn end_all(&mut self, out: &mut Vec<Announcement>) {
-        let Self { rooms, counts, wills, refused, order, .. } = std::mem::take(self);
-        (self.has_ended, self.refused, self.order) = (true, refused, order);
-        out.extend(wills.into_values().map(|will| *will));
-        out.extend(counts.channels().map(|channel| Announcement::of_count(channel, 0)));
-        let left = rooms.all().filter(|member| !member.is_counted);
-        out.extend(left.map(|member| member.announcement(Statement::Gone, member.leave())));
-    }
-
-    /// Returns true if the hub has ended.
-    pub fn has_ended(&self) -> bool {
-        self.has_ended
     }
 
     /// Returns how many members a channel has.

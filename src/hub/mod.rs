@@ -115,8 +115,7 @@
 //! - `gaps`: decides between a `gap` event, compaction and the end of a stream that has `missed` events.
 //! - `readers`: `ends` finds the streams that a request to end streams means, `stream_limits` counts those of a key, both by
 //!   their `labels`.
-//! - `stores`: `stored_history` continues with events that a store has kept, and says what it may forget; `entries` are those
-//!   of a hub whose place another one takes.
+//! - `stored_history`: continues with events that a store has kept, and says what it may forget.
 //!
 //! Beside the hub: `presence` is what a stream says of its member and its will; `members` decides who is here, from the streams
 //! that enter and leave. Their announcements are published as any other event. `glob` matches names with patterns, `steps`
@@ -143,7 +142,7 @@ mod retention;
 mod sending;
 mod settings;
 pub(crate) mod steps;
-mod stores;
+mod stored_history;
 mod subscribing;
 #[cfg(test)]
 mod tests;
@@ -171,7 +170,7 @@ pub use readers::stream_limits::RESERVED;
 pub use readers::Readers;
 pub use sending::positions::Notice;
 pub use settings::channel_settings::ChannelSettings;
-pub use stores::stored_history::{ChannelEvictions, History};
+pub use stored_history::{ChannelEvictions, History};
 
 pub use crate::log::Retain;
 pub use publishing::state_sizes::{Full, StateSizes};
@@ -180,7 +179,6 @@ pub use sending::gathering::{Gathered, Sent};
 pub use sending::shared_encoding::{BlockForm, NextEncoding};
 pub use settings::gap_settings::{GapData, OnSlow};
 pub use settings::{Retention, Settings, StateBounds};
-pub use stores::entries::HubEntry;
 
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use channels::topics::TopicId;
@@ -188,7 +186,7 @@ use logs::Logs;
 use publishing::pending::PendingWork;
 use sending::shared_encoding::SharedEncoding;
 use sending::snapshots::StateSnapshots;
-use stores::stored_history::StoreMemory;
+use stored_history::StoreMemory;
 
 /// The channels of an application, and their events.
 #[derive(Debug)]

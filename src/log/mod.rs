@@ -265,13 +265,6 @@ impl Log {
         self.versions.as_ref().map(|versions| versions.between(after, through, snapshot, is_change))
     }
 
-    /// Returns all entries, those that the history has evicted first. Such an entry may be there twice.
-    pub fn all(&self) -> impl Iterator<Item = &LogEntry> {
-        let state = self.state.as_deref().into_iter();
-        let newest = state.chain(self.compacted.as_ref().map(|compacted| &compacted.newest));
-        newest.flat_map(|newest| newest.after(0)).chain(&self.entries)
-    }
-
     /// Returns the entries of the history after a sequence number.
     pub fn after(&self, seq: u64) -> Iter<'_, LogEntry> {
         // Most streams keep up, so mostly nothing is after `seq`.

@@ -172,13 +172,6 @@ pub enum Command {
         /// Identifies the request in the answer.
         request_id: u64,
     },
-    /// Asks for all entries of a hub. [`Answer::Entries`] follows.
-    ListEntries {
-        /// The hub.
-        hub: HubId,
-        /// Identifies the request in the answer.
-        request_id: u64,
-    },
     /// Ends the streams of a hub that a request means. [`Answer::StreamsEnded`] follows.
     EndStreams {
         /// The hub.
@@ -365,13 +358,6 @@ pub enum Answer {
         request_id: u64,
         /// The evictions of channels since the last request.
         evictions: Vec<hub::ChannelEvictions>,
-    },
-    /// The answer to [`Command::ListEntries`].
-    Entries {
-        /// The request.
-        request_id: u64,
-        /// The events in their order.
-        events: Vec<hub::HubEntry>,
     },
     /// The answer to [`Command::EndStreams`].
     StreamsEnded {

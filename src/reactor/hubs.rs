@@ -123,7 +123,7 @@ impl<I: Io> Reactor<I> {
     /// Ends the hub's streams after everything that was published, then drops the hub.
     pub(super) fn close_hub(&mut self, id: HubId) {
         for stream in self.streams_of(id) {
-            self.end_with_retry(stream, Reason::Application); // the client reconnects, perhaps to the hub's successor
+            self.end_with_retry(stream, Reason::Application); // the client reconnects, perhaps to another hub
         }
         match self.hubs.0.get_mut(&id) {
             Some(state) if state.hub.counts().streams > 0 => state.is_closed = true,
@@ -168,13 +168,6 @@ impl<I: Io> Reactor<I> {
         self.flush_hub(id, now);
         let evictions = self.hubs.get_mut(id).map(Hub::take_evictions).unwrap_or_default();
         self.answers.push(Answer::Evictions { request_id, evictions });
-    }
-
-    /// Answers with the hub's entries.
-    pub(super) fn list_entries(&mut self, id: HubId, request_id: u64, now: Instant) {
-        self.flush_hub(id, now);
-        let events = self.hubs.get(id).map(Hub::entries).unwrap_or_default();
-        self.answers.push(Answer::Entries { request_id, events });
     }
 
     /// Returns the streams that have a subscription to a hub.

@@ -215,7 +215,6 @@ impl<I: Io> Reactor<I> {
                 self.list_channels(hub, (request_id, from), pattern.as_deref(), now);
             }
             Command::ReadLog { hub, request_id, channel, range } => self.read_log(hub, request_id, &channel, range),
-            Command::ListEntries { hub, request_id } => self.list_entries(hub, request_id, now),
             Command::TakeEvictions { hub, request_id } => self.take_evictions(hub, request_id, now),
             Command::EndStreams { hub, request_id, request, at } => {
                 self.end_streams(hub, request_id, &request, at, now);

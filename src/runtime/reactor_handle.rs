@@ -171,7 +171,6 @@ pub(crate) struct ReactorHandle {
     pub(super) reservations: Requests<bool>,
     /// The evictions of a hub's channels.
     pub(super) evictions: Requests<Vec<hub::ChannelEvictions>>,
-    pub(super) entries: Requests<Vec<hub::HubEntry>>,
     next_request_id: AtomicU64,
     settings: Mutex<Option<Arc<Settings>>>,
 }
@@ -212,7 +211,6 @@ impl ReactorHandle {
             ended_streams: Requests::default(),
             reservations: Requests::default(),
             evictions: Requests::default(),
-            entries: Requests::default(),
             next_request_id: AtomicU64::new(UNAWAITED + 1),
             settings: Mutex::default(),
         })

@@ -72,7 +72,6 @@ impl HubRegistration {
                 let most = retention.max_members;
                 members.enter_stream(stream, *member, (most, &fits), (at, wall_clock()), &mut out);
             }
-            PresenceChange::Willed(will) if members.has_ended() => out.push(*will), // and so does the stream
             PresenceChange::Willed(will) => members.set_will(stream, will),
             PresenceChange::Left { is_by_application } => members.end_stream(stream, is_by_application, at, &mut out),
         }
@@ -88,13 +87,6 @@ impl HubRegistration {
     pub(super) fn run_due(&mut self, now: Instant, left: &mut usize) {
         let mut out = Vec::new();
         self.members.iter_mut().for_each(|members| members.run_due(now, left, &mut out));
-        self.announce(out);
-    }
-
-    /// Ends all members: another hub takes the place of this one, and their streams end.
-    pub(super) fn end_members(&mut self) {
-        let mut out = Vec::new();
-        self.members.iter_mut().for_each(|members| members.end_all(&mut out));
         self.announce(out);
     }
 
@@ -353,29 +345,5 @@ mod tests {
             assert_eq!(published(&reactor), [format!("wills k {retain}")]);
             assert_eq!(hub.state.size(b"wills", b"k").is_some(), *retain == "Newest");
         }
-    }
-
-    #[test]
-    fn a_hub_that_is_replaced_publishes_all_wills_and_nobody_enters_it_later() {
-        let reactor = reactor();
-        let mut hub = registration(&reactor);
-        let mut apply = |number, change| {
-            hub.apply(PresenceReport { hub: HUB, stream: stream(number), at: Instant::now(), change });
-        };
-        for number in 1..=2 {
-            apply(number, entered(number));
-            apply(number, will(&number.to_string()));
-        }
-        published(&reactor);
-        hub.end_members();
-        assert_eq!(published(&reactor), ["wills 1 No", "wills 2 No", "room 0001 Forget", "room 0002 Forget"]);
-        let mut apply = |number, change| {
-            hub.apply(PresenceReport { hub: HUB, stream: stream(number), at: Instant::now(), change });
-        };
-        apply(3, entered(3));
-        apply(3, will("3"));
-        apply(1, PresenceChange::Left { is_by_application: false });
-        apply(3, PresenceChange::Left { is_by_application: false });
-        assert_eq!(published(&reactor), ["wills 3 No"]);
     }
 }

@@ -33,8 +33,8 @@ impl FieldList {
         list
     }
 
-    /// Returns the fields of an encoded event whose lines end in LF; without its id, unless that is kept.
-    pub fn of_block(block: &[u8], keeps_id: bool) -> Self {
+    /// Returns the fields of an encoded event whose lines end in LF, without its id.
+    pub fn of_block(block: &[u8]) -> Self {
         let block = String::from_utf8_lossy(block);
         let lines = block.strip_suffix('\n').unwrap_or(&block);
         let lines = lines.strip_suffix('\n').unwrap_or(lines); // comments alone have no blank line
@@ -51,7 +51,6 @@ impl FieldList {
             let text = Text::from(&*text);
             match name {
                 "event" => EventName::new(text).into_iter().for_each(|name| list.push(Field::Event(name))),
-                "id" if keeps_id => EventId::new(text).into_iter().for_each(|id| list.push(Field::Id(id))),
                 "id" => {}
                 "retry" => Retry::new(text).into_iter().for_each(|retry| list.push(Field::Retry(retry))),
                 "data" => list.push(Field::Data(text)),
@@ -130,7 +129,7 @@ fn check_fields(bytes: &[u8]) -> Result<(), Malformed> {
 
 impl From<&Unnumbered> for FieldList {
     fn from(event: &Unnumbered) -> Self {
-        Self::of_block(event.bytes(), false)
+        Self::of_block(event.bytes())
     }
 }
 

@@ -110,7 +110,7 @@ impl Texts<'_> {
 
     /// An event that `EventSource::XS::format_event` has encoded.
     fn event(&mut self) -> Unnumbered {
-        Unnumbered::of(FieldList::of_block(self.bytes(), false).fields().iter())
+        Unnumbered::of(FieldList::of_block(self.bytes()).fields().iter())
     }
 
     fn data(&mut self) -> MemberData {

@@ -48,9 +48,10 @@ for my $case (
     subtest "$setting: a job that does not name it comes first" => sub {
         my $id     = run_job($setting, 'of the job');
         my $worker = hub($setting, $setting => $value);
-        my $client = Testing::Subscriber->open($worker, 'news', {start => 'oldest', position => 'id'});
-        is_deeply [$client->data(1)], ['of the job'], 'its event is in the hub of a worker that names it';
-        isnt $worker->epoch, (split /-/, $id)[0], 'whose epoch is another one';
+        my $client = Testing::Subscriber->open($worker, 'news', {after => $id, position => 'id'});
+        like + ($client->data(1))[0], qr/unknown|one/,
+            'the hub restarts for a worker that names it: clients receive a gap';
+        isnt $worker->epoch, (split /-/, $id)[0], 'its epoch is another one';
         like run_job($setting, 'again'), qr/-/, 'another job is served';
         is error_of(sub { hub($setting, $setting => $value)->publish(news => 'same') }), 'no exception',
             'so is another worker';

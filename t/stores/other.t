@@ -1,6 +1,6 @@
-# A hub gets another store, by a deployment that stops the hub process or by one that does not, whatever is the first call. Each
-# client receives one gap; then it receives everything, and misses nothing any more. No client receives an event twice, or one
-# of before as a new one.
+# A hub gets another store, from each kind to each other, whatever is the first call: the application restarts with the hub
+# process or without it, or workers with the new settings come beside those of before. The hub restarts. Each client receives a
+# gap, and then everything; no event that was accepted is missing without a gap, and no worker fails.
 
 use lib 't/lib';
 use Testing;
@@ -16,55 +16,6 @@ use Testing::StoredHub;
 use Testing::Subscriber;
 
 Testing::Machine->require_or_skip_all;
-
-# Moves a hub from memory to a store, and then restarts it with that store.
-sub moves_ok {
-    my ($kind, $store) = @_;
-    my $machine = Testing::Machine->start(undef);
-    my $stays   = Testing::RoamingClient->open($machine, channels => 'news');
-    my $away    = Testing::RoamingClient->open($machine, channels => 'news');
-    my ($epoch) = $machine->publish(news => 'in memory') =~ /\A(\w+)-/;
-    ok $_->has('in memory'), 'a client receives an event' for $stays, $away;
-    is $machine->stats->{store}{kind}, 'memory', 'there is no store';
-    $away->leave;
-
-    my @stored;
-    for my $round (1, 2) {
-        $machine->restart(store => $store);
-        is $machine->stats->{store}{kind}, $kind, "$round: the hub has a store" if $round == 1;
-        ok $stays->has_gaps(1), "$round: the client receives a gap, without a new event";
-        push @stored, $machine->publish_at_last(news => "stored $round", once => "stored $round");
-        ok $stays->has("stored $round"), "$round: it receives what is published then";
-        is $stays->gaps, 1, "$round: it was told once";
-    }
-    isnt + ($stored[0] =~ /\A(\w+)-/)[0], $epoch, 'the ids have another epoch';
-    is_deeply [map { $_->{id} } $stays->events], ["$epoch-1", @stored], 'the client has each event once and in order';
-
-    $away->move($machine);
-    ok $away->has_gaps(1), 'a client that was away receives a gap when it comes back';
-    $machine->publish(news => 'last');
-    ok $_->has('last'), 'a client receives what is published then' for $stays, $away;
-    is $_->gaps, 1, 'and received one gap in all' for $stays, $away;
-    is_deeply [$away->data], ['in memory', 'last'], 'the one that was away has nothing twice';
-    $_->leave for $stays, $away;
-    $machine->end_ok;
-    return;
-}
-
-subtest 'from memory to a file' => sub {
-    my $folder = File::Temp->newdir;
-    moves_ok(file => {file => "$folder/events.db"});
-};
-
-subtest 'from memory to Redis' => sub {
-    Testing::Redis->require_or_skip_all;
-    my $redis = Testing::Redis->start;
-    moves_ok(redis => {redis => $redis->url});
-};
-
-# The rest is done by objects of this process, as workers of the deployments before and after do it.
-
-my $HAD = 20;    # events of before
 
 my $folder = File::Temp->newdir;
 my $redis  = !Testing::Redis->missing && Testing::Redis->start;
@@ -82,6 +33,97 @@ sub store_of {
 sub kinds {
     return grep { $_ ne 'redis' || $redis } @_;
 }
+
+# All changes of a store to another kind.
+sub changes_of {
+    my @kinds = kinds(@_);
+    return map {
+        my $from = $_;
+        map { [$from, $_] } grep { $_ ne $from } @kinds
+    } @kinds;
+}
+
+# Publishes numbers in another process, one after the other, until the application has restarted and answers again with ids
+# of another epoch. Returns a function that waits for it, and returns all numbers that were accepted, and all errors.
+sub publish_meanwhile {
+    my $machine = shift;
+    pipe my $out, my $in or die "pipe: $!\n";
+    defined(my $pid = fork) or die "fork: $!\n";
+    if (!$pid) {
+        my (%epochs, $left);
+        for (my $at = 1; !defined $left || $left-- > 0; $at++) {
+            my $answer = $machine->publish(news => $at);
+            my $epoch  = $answer =~ /\A(\w+)-/ ? $1 : undef;
+            syswrite $in, defined $epoch ? "$at\n" : "$answer\n";
+            $epochs{$epoch} = 1 if defined $epoch;
+            $left //= 20        if keys %epochs > 1;
+        }
+        POSIX::_exit(0);
+    }
+    close $in;
+    return sub {
+        chomp(my @all = readline $out);
+        waitpid $pid, 0;
+        return ([grep { /\A\d/ } @all], [grep { !/\A\d|unanswered/ } @all]);
+    };
+}
+
+# Returns the numbers that a client misses without a gap between those that it has received.
+sub missing {
+    my ($client, @accepted) = @_;
+    my ($gaps, $told, %received, @missing, @unseen) = (0, 0);
+    for my $block ($client->blocks) {
+        ($block->{event} // '') eq 'gap' ? $gaps++ : ($received{$block->{data}} = $gaps);
+    }
+    $received{end} = $gaps;
+    for my $at (@accepted, 'end') {
+        if (!defined $received{$at}) { push @unseen, $at; next }
+        push @missing, @unseen if $received{$at} == $told;
+        ($told, @unseen) = $received{$at};
+    }
+    return @missing;
+}
+
+for my $row (changes_of(qw(memory file redis))) {
+    my ($from, $to) = @$row;
+    subtest "an application restarts with another store: from $from to $to" => sub {
+        my $machine =
+            Testing::Machine->start($from eq 'memory' ? undef : store_of($from), grace => 60, idle_exit => 60);
+        my $stays    = Testing::RoamingClient->open($machine, channels => 'news');
+        my $away     = Testing::RoamingClient->open($machine, channels => 'news');
+        my ($epoch)  = $machine->publish(news => 'before') =~ /\A(\w+)-/;
+        my ($hub)    = $machine->hubs;
+        my $accepted = publish_meanwhile($machine);
+        ok $_->has('before') && $_->has(1), 'a client receives events' for $stays, $away;
+        $away->leave;
+        $machine->deploy(store => store_of($to));
+        my ($numbers, $errors) = $accepted->();
+        is_deeply $errors, [], 'no worker has failed';
+        is $machine->stats->{store}{kind}, $to, 'the hub has the store';
+        is_deeply [$machine->hubs], [$hub], 'of the process of before';
+        isnt + ($machine->publish(news => 'last') =~ /\A(\w+)-/)[0], $epoch, 'the ids have another epoch';
+        $away->move($machine);
+
+        for my $client ($stays, $away) {
+            ok $client->has_gaps(1), 'a client receives a gap';
+            is_deeply [missing($client, @$numbers)], [], 'and misses nothing without';
+            is scalar(grep { $_ eq 'before' } $client->data), 1, 'it has nothing twice';
+        }
+        $machine->publish_at_last(news => 'at last', once => 1);
+        ok $_->has('at last'), 'it receives what is published then' for $stays, $away;
+        $machine->restart;
+        ok $_->has_gaps($to eq 'memory' ? 2 : 1), 'the history of memory is lost with the process' for $stays, $away;
+        $machine->publish_at_last(news => 'again', once => 2);
+        ok $_->has('again'), 'also when the process has ended and begun' for $stays, $away;
+        is $_->gaps, $to eq 'memory' ? 2 : 1, 'a gap for each history that is lost' for $stays, $away;
+        $_->leave for $stays, $away;
+        $machine->end_ok;
+    };
+}
+
+# The rest is done by objects of this process, as workers of the deployments before and after do it.
+
+my $HAD = 20;    # events of before
 
 sub follow { my ($hub, %option) = @_; return Testing::Subscriber->open($hub, 'news', \%option) }
 
@@ -121,45 +163,21 @@ for my $kind (kinds(qw(file redis))) {
             my $fresh = follow($next);
             my %back  = map { ($_ => follow($next, after => $ids[$_])) } 0, -1;
             is $next->stats->{store}{kind}, $kind, 'the hub has the store';
-            $next->publish(news => 'last');
+            $stored->hub->publish(news => 'last');    # an object of before is served, too
             is_deeply data_up_to($fresh, 'last'), ['last'], 'a new client receives what is published then';
             is_deeply data_up_to($_, 'last'), ['unknown', 'last'], 'one that comes back, too, after a gap'
                 for values %back;
-            my @all = (@had, $first eq 'stream' ? () : 'first', 'last');
-            is_deeply data_up_to(follow($next, start => 'oldest'), 'last'),   \@all,      'the history has all, once';
-            is_deeply data_up_to(follow($next, start => 'state'),  $had[-1]), [$had[-1]], 'and so has the state';
+            my @all = ($first eq 'publish' ? 'first' : (), 'last');
+            is_deeply data_up_to(follow($next, start => 'oldest'), 'last'), \@all, 'the history has what came then';
             ok $stays->client->read_all, 'the stream of before has ended';
         };
     }
 }
 
-subtest 'a store that other machines use gets only events that nobody has had' => sub {
-    plan skip_all => 'no Redis' if !$redis;
-    for my $were_read (0, 1) {
-        my $store = store_of('redis');
-        my $other = Testing::StoredHub->start($store);
-        $other->hub->publish(news => 'of another machine');
-        my $there  = follow($other->hub);
-        my $stored = Testing::StoredHub->start(undef);
-        my $client = $were_read ? follow($stored->hub) : undef;
-        $stored->hub->publish(news => 'before');
-        $client->data(1) if $client;
-        my $next = $stored->again(store => $store);
-        $next->publish(news => 'last');
-        my @expected = $were_read ? 'last' : ('before', 'last');
-        is_deeply data_up_to($there, 'last'), \@expected, "a client of the other machine; read: $were_read";
-        is_deeply data_up_to(follow($next, start => 'oldest'), 'last'), ['of another machine', @expected],
-            'and the history';
-    }
-};
-
 # From a store to another one, or to none.
-my @CHANGES = map {
-    my $from = $_;
-    map { [$from, $_] } kinds(qw(file redis memory))
-} kinds(qw(file redis));
+my @CHANGES = grep { $_->[0] ne 'memory' } changes_of(qw(file redis memory));
 
-# Another store than the named one is refused as long as the process lives.
+# Another store than the named one is refused while a worker is connected.
 for my $row (@CHANGES) {
     my ($from, $to) = @$row;
     subtest "a running hub with a store, $from, gets another one, $to" => sub {
@@ -174,6 +192,10 @@ for my $row (@CHANGES) {
         is error_of($calls{$_}), 'refused store', "a $_ is refused" for sort keys %calls;
         $FIRST_CALL{command}->($stored);
         is_deeply data_up_to($client, 'first'), ['one', 'first'], 'clients of before notice nothing';
+        delete $stored->{hub};
+        undef $client;
+        ok wait_until(20, sub { error_of($calls{publish}) eq 'no exception' }), 'when no worker is left, it is not';
+        is $next->stats->{store}{kind}, $to, 'and the hub has it';
     };
 }
 
@@ -203,7 +225,7 @@ for my $row (@CHANGES) {
             push @ids, $job->publish(news => 'of the job');
             $client->data(1);
             $FIRST_CALL{$first}->($stored, $next);
-            push @had, 'of the job', $first eq 'command' ? 'first' : () if !$is_back || "$from $to" eq 'file memory';
+            push @had, 'of the job', $first eq 'command' ? 'first' : () if !$is_back;
             push @had, 'first' if $is_back && $first eq 'publish';
             my $fresh = follow($next);
             my @back  = map { follow($next, after => $ids[$_]) } 0, -1;
@@ -211,7 +233,7 @@ for my $row (@CHANGES) {
             is_deeply data_up_to($fresh, 'last'), ['last'], 'a new client receives what is published then';
 
             # A file continues only if no other history was delivered meanwhile: it may be a copy.
-            my $continues = $is_back && ($from eq 'redis' || $to eq 'memory');
+            my $continues = $is_back && $from eq 'redis';
             my @missed    = $continues ? @had[1 .. $#had] : 'unknown';
             is_deeply data_up_to($back[0], 'last'), [@missed, 'last'], 'one with the first id receives what it missed';
             is_deeply data_up_to($back[1], 'last'), ['unknown', 'last'], 'one with the last id, too: a gap';

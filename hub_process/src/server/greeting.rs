@@ -1,7 +1,8 @@
 //! The first message of a connection: a greeting, which may begin the hub, or an order of a command.
 
 use super::requests::not_begun;
-use super::{Server, STORE_LINGER};
+use super::Server;
+use crate::current_hub::CurrentHub;
 use crate::descriptors::Descriptors;
 use crate::lifetime::Lifetime;
 use crate::peers::{End, EventForm, MAX_PEERS};
@@ -9,11 +10,9 @@ use crate::protocol;
 use crate::publishing::failure_of;
 use crate::run_options::RunOptions;
 use crate::served_hub::ServedHub;
-use crate::succession::Succession;
 use eventsource_xs::wire::WINDOW_BYTES;
 use eventsource_xs::wire::{Answer, Failure, Frame, Hello, NamedSettings, Role, Stop, Upgrade, Welcome, WorkerId};
 use eventsource_xs::ErrorCode;
-use std::io;
 use std::time::Instant;
 
 /// Carries out a message of a connection that has not greeted.
@@ -47,7 +46,7 @@ fn greet(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Resu
         Role::Command => {
             take_settings(server, NamedSettings::default(), now)?;
             // Its welcome says how the hub shows channels.
-            EventForm::Shows(server.succession.hub().and_then(|hub| hub.settings.show_channel))
+            EventForm::Shows(server.current.hub().and_then(|hub| hub.settings.show_channel))
         }
         Role::Worker(settings) => {
             let show_channel = settings.show_channel;
@@ -60,38 +59,33 @@ fn greet(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Resu
             server.peers.get_mut(of.number).map_or(EventForm::Unknown, |worker| worker.form)
         }
     };
-    let Server { options, peers, succession, lifetime, .. } = server;
+    let Server { options, peers, current, lifetime, .. } = server;
     peers.get_mut(from).into_iter().for_each(|peer| (peer.is_greeted, peer.form) = (true, form));
-    if succession.is_beginning() {
+    if current.is_beginning() {
         peers.wait_for_hub(from, now);
         return Ok(());
     }
-    let welcome = welcome(options, succession, lifetime, from)?;
+    let welcome = welcome(options, current, lifetime, from)?;
     peers.answer(from, &welcome);
     Ok(())
 }
 
 /// Takes the settings that a worker names; a command names none. The first call creates the hub.
 fn take_settings(server: &mut Server, given: NamedSettings, now: Instant) -> Result<(), Failure> {
-    let wanted = server.succession.wanted(given)?;
-    if !server.succession.adopt(&wanted) {
-        let finished = server.succession.finish_store(STORE_LINGER);
-        server.answer_askers(finished.replies, finished.queued, now);
-        let begun = server.succession.begin(&wanted, server.sources.epoll());
-        let unavailable = |error: io::Error| Failure::new(ErrorCode::Unavailable, None, &error.to_string());
-        begun.map_err(unavailable)?;
-        server.succeed(now);
+    let wanted = server.current.wanted(given)?;
+    if !server.current.adopt(&wanted) {
+        server.begin_hub(&wanted, now)?;
     }
     server.lifetime.adopt(&wanted.named);
-    server.succession.remember(&wanted.named);
+    server.current.remember(&wanted.named);
     Ok(())
 }
 
 /// Counts a worker. Where none was, those that were drained have gone.
 fn add_worker(server: &mut Server, token: u64) {
-    let Server { peers, succession, .. } = server;
+    let Server { peers, current, .. } = server;
     if peers.workers() == 0 {
-        let _ = succession.handle().map(|hub| hub.end_drain()); // fails only while the process ends
+        let _ = current.handle().map(|hub| hub.end_drain()); // fails only while the process ends
     }
     peers.add_worker(token);
 }
@@ -100,15 +94,15 @@ fn add_worker(server: &mut Server, token: u64) {
 fn add_publisher(server: &mut Server, publisher: u64, of: WorkerId, now: Instant) -> Result<(), Failure> {
     let refused = |why: &str| Err(Failure::new(ErrorCode::Unavailable, None, why));
     let has_first = of.process == std::process::id() && server.peers.may_have_publisher(of.number);
-    if !has_first || server.succession.handle().is_none() {
+    if !has_first || server.current.handle().is_none() {
         return refused("the worker is not connected to this process");
     }
     server.serve_publisher_of(of.number, now);
     if let Some(earlier) = server.peers.publisher_of(of.number) {
         server.end_peer(earlier, End::Closed);
     }
-    let Server { peers, streams, succession, .. } = server;
-    let has_store = succession.hub().is_some_and(ServedHub::has_store);
+    let Server { peers, streams, current, .. } = server;
+    let has_store = current.hub().is_some_and(ServedHub::has_store);
     let descriptors = Descriptors { peers: peers.len(), streams: streams.len(), has_store };
     // The other half is for first connections, which cannot do without.
     if peers.len() > descriptors.for_peers().min(MAX_PEERS) / 2 {
@@ -121,11 +115,11 @@ fn add_publisher(server: &mut Server, publisher: u64, of: WorkerId, now: Instant
 /// Returns the welcome of a peer, by its number.
 pub(super) fn welcome(
     options: &RunOptions,
-    succession: &Succession,
+    current: &CurrentHub,
     lifetime: &Lifetime,
     number: u64,
 ) -> Result<Answer<'static>, Failure> {
-    let (Some(hub), Some(handle)) = (succession.hub(), succession.handle()) else { return Err(not_begun()) };
+    let (Some(hub), Some(handle)) = (current.hub(), current.handle()) else { return Err(not_begun()) };
     let epoch = handle.epoch().map_err(|error| failure_of(&error))?;
     let (name, pid, credits) = (options.place.name().clone(), std::process::id(), WINDOW_BYTES);
     let settings = lifetime.with_times(hub.settings.clone());

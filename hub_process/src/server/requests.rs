@@ -21,8 +21,8 @@ const ROOM: usize = 4096;
 
 /// Carries out a request: the table.
 pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), End> {
-    let Server { peers, streams, leases, succession, operator, .. } = server;
-    let hub = succession.hub_mut();
+    let Server { peers, streams, leases, current, operator, .. } = server;
+    let hub = current.hub_mut();
     let (connections, workers) = (peers.len(), peers.count());
     let peer = peers.get_mut(from).ok_or(End::Closed)?;
     match Request::decode(frame).map_err(|_| End::Malformed)? {

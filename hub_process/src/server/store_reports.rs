@@ -1,19 +1,54 @@
-//! What the reports of the hub's store mean for peers: those who have published are answered, and those who wait for the hub
-//! are welcomed or rejected.
+//! The hub begins and restarts, and what the reports of its store mean for peers: those who have published are answered, and
+//! those who wait for the hub are welcomed or rejected.
 
 use super::greeting::welcome;
 use super::{Server, STORE_LINGER};
-use crate::process_log::log_message;
+use crate::peers::End;
 use crate::publishing::Asker;
+use crate::settings::Wanted;
+use crate::store::check_place;
 use crate::stored_hub::{Progress, Reply};
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Answer, Failure};
-use std::time::Instant;
+use eventsource_xs::ErrorCode;
+use std::time::{Duration, Instant};
+
+/// How long a restart waits until the hub's store has begun. Requests of workers wait that long unread, so this is shorter than
+/// their calls may take (`publish_timeout`).
+const BEGIN_WITHIN: Duration = Duration::from_secs(3);
 
 impl Server {
+    /// Begins the hub with these settings. One that is there already restarts: it ends as at the end of the process, but its
+    /// workers stay connected, and their requests wait. Nothing happens to it if the next store obviously cannot begin.
+    pub(super) fn begin_hub(&mut self, wanted: &Wanted, now: Instant) -> Result<(), Failure> {
+        let unavailable = |message: String| Failure::new(ErrorCode::Unavailable, None, &message);
+        let before = self.current.hub().map(|hub| hub.settings.store.clone());
+        if let Some(before) = &before {
+            check_place(&wanted.all.store).map_err(unavailable)?;
+            self.operator.log_restart(before, &wanted.all.store);
+            let finished = self.current.finish_store(STORE_LINGER);
+            self.answer_askers(finished.replies, finished.queued, now);
+            self.streams.ahead.clear(); // they end with the hub
+        }
+        let begun = self.current.begin(wanted, self.sources.epoll());
+        begun.map_err(|error| unavailable(error.to_string()))?;
+        match self.current.stored().filter(|_| before.is_some()) {
+            Some(stored) => {
+                let progress = stored.wait_until_ready(now + BEGIN_WITHIN);
+                let failure = progress.cannot_begin.clone();
+                self.follow(progress, now);
+                failure.filter(|(_, retries)| !retries).map_or(Ok(()), |(failure, _)| Err(failure))
+            }
+            None => {
+                self.follow_beginning();
+                Ok(())
+            }
+        }
+    }
+
     pub(super) fn take_store_reports(&mut self, now: Instant) {
-        self.succession.take_presence(now); // the wills of a hub that another one replaces
-        let progress = self.succession.stored().map(|stored| stored.take_reports(now));
+        self.current.take_presence(now); // the wills of a hub in memory that another one replaces
+        let progress = self.current.stored().map(|stored| stored.take_reports(now));
         progress.into_iter().for_each(|progress| self.follow(progress, now));
     }
 
@@ -29,16 +64,18 @@ impl Server {
             self.operator.log_store_failure(failure);
         }
         match cannot_begin {
-            Some((failure, true)) => self.succession.note_cannot_begin(failure),
+            Some((failure, true)) => self.current.note_cannot_begin(failure),
             Some((failure, false)) => {
                 let waiting = self.peers.take_waiting();
                 self.reject_waiting(waiting, &failure, now);
-                self.succession.return_to_predecessor(self.sources.epoll());
+                self.current.give_up(self.sources.epoll());
+                // A hub before has perhaps had workers. They reconnect, and learn why there is none.
+                self.peers.greeted().into_iter().for_each(|token| self.end_peer(token, End::Closed));
             }
             None => {}
         }
         if is_ready {
-            self.succeed(now);
+            self.follow_beginning();
         }
     }
 
@@ -67,11 +104,11 @@ impl Server {
 
     /// Tells peers that have waited for a store that does not begin why they are not served.
     pub(super) fn reject_impatient(&mut self, now: Instant) {
-        if self.succession.cannot_begin().is_none() || !self.peers.is_sweep_due(now) {
+        if self.current.cannot_begin().is_none() || !self.peers.is_sweep_due(now) {
             return;
         }
         let impatient = self.peers.take_impatient(now);
-        if let Some(failure) = self.succession.cannot_begin().filter(|_| !impatient.is_empty()).cloned() {
+        if let Some(failure) = self.current.cannot_begin().filter(|_| !impatient.is_empty()).cloned() {
             self.reject_waiting(impatient, &failure, now);
         }
     }
@@ -80,37 +117,28 @@ impl Server {
         waiting.into_iter().for_each(|token| self.reject(token, failure.clone(), now));
     }
 
-    /// Gives the hub the events of the one before. When it has them, workers are sent its epoch, and those who wait for it are
-    /// welcomed.
-    pub(super) fn succeed(&mut self, now: Instant) {
-        let Self { options, succession, peers, lifetime, .. } = self;
-        if !succession.succeed(now) {
+    /// Called when the hub has perhaps begun: workers are sent its epoch, and those who wait for it are welcomed.
+    fn follow_beginning(&mut self) {
+        let Self { options, current, peers, lifetime, .. } = self;
+        if current.handle().is_none() {
             return;
         }
-        let epoch = succession.handle().and_then(|hub| hub.epoch().ok());
+        current.note_begun();
+        let epoch = current.handle().and_then(|hub| hub.epoch().ok());
         epoch.into_iter().for_each(|epoch| peers.announce_epoch(&epoch));
         for token in peers.take_waiting() {
-            let welcome = welcome(options, succession, lifetime, token);
+            let welcome = welcome(options, current, lifetime, token);
             peers.answer(token, &welcome.unwrap_or_else(Answer::Rejected));
         }
     }
 
-    /// Ends the streams and then the store, which is sent their wills, and the events of the hub before if it has still to get
-    /// these.
+    /// Ends the streams and then the store, which is sent their wills.
     pub(super) fn close_store(&mut self) {
-        if self.succession.stored().is_none() {
+        if self.current.stored().is_none() {
             return;
         }
         runtime::end_streams();
-        let until = Instant::now() + STORE_LINGER;
-        if self.succession.has_predecessor() {
-            let begun = self.succession.stored().map(|stored| stored.wait_until_ready(until));
-            self.follow(begun.unwrap_or_default(), Instant::now());
-        }
-        if self.succession.has_predecessor() {
-            log_message("the events of before are lost: the process ends, and the hub's store has not begun");
-        }
-        let finished = self.succession.finish_store(until.saturating_duration_since(Instant::now()));
+        let finished = self.current.finish_store(STORE_LINGER);
         self.answer_askers(finished.replies, finished.queued, Instant::now());
         if let Some((failure, _)) = finished.cannot_begin {
             let waiting = self.peers.take_waiting();

@@ -2,6 +2,7 @@
 
 use super::orders::Upgrading;
 use super::{Server, STORE_LINGER};
+use crate::current_hub::SavedServed;
 use crate::inherited::{take_kept, SavedSeat, Seat};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
@@ -13,7 +14,6 @@ use crate::protocol;
 use crate::run_options::RunOptions;
 use crate::settings::Precedence;
 use crate::streams::{SavedStreams, Streams};
-use crate::succession::SavedServed;
 use eventsource_xs::runtime;
 use eventsource_xs::saved;
 use eventsource_xs::saved::Malformed;
@@ -46,11 +46,11 @@ impl Server {
         program.check(None)?;
         self.end_store()?;
         let failed = self.exec_program(askers, &program);
-        let Self { succession, sources, .. } = self;
-        if let Some(stored) = succession.stored() {
+        let Self { current, sources, .. } = self;
+        if let Some(stored) = current.stored() {
             let restarted = stored.restart();
             restarted
-                .and_then(|()| succession.watch_store(sources.epoll()))
+                .and_then(|()| current.watch_store(sources.epoll()))
                 .map_err(|error| format!("the store cannot begin anew: {error}"))?;
         }
         failed
@@ -58,7 +58,7 @@ impl Server {
 
     /// Ends the store, with which the new program continues: its file is locked as long as one of its threads is there.
     fn end_store(&mut self) -> Result<(), String> {
-        let Some(stored) = self.succession.stored() else { return Ok(()) };
+        let Some(stored) = self.current.stored() else { return Ok(()) };
         if !stored.is_ready() {
             return Err("the hub's store has not begun".to_owned());
         }
@@ -74,7 +74,7 @@ impl Server {
             let within = STORE_LINGER.as_secs();
             return Err(format!("the hub's store has not ended within {within} seconds: try again when it answers"));
         }
-        self.succession.unwatch_store(self.sources.epoll());
+        self.current.unwatch_store(self.sources.epoll());
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl Server {
         let (mut state, paused) = runtime::saved_reactor::pause(state).map_err(|error| error.to_string())?;
         self.report_ends(); // from here on every stream here is one of the reactor, too
         self.report_progress();
-        self.succession.take_presence(Instant::now());
+        self.current.take_presence(Instant::now());
         self.send_log();
         try_memory(state.size())?;
         let saved = self.saved(askers, program);
@@ -101,11 +101,11 @@ impl Server {
             protocol: protocol::version(),
             askers: askers.into(),
             options: self.options.clone(),
-            known: self.succession.precedence().known().clone(),
+            known: self.current.precedence().known().clone(),
             program: program.path().as_os_str().as_bytes().into(),
             program_file: program.number(),
             seat: self.listener.seat().saved(),
-            hub: self.succession.saved(),
+            hub: self.current.saved(),
             peers,
             next_token,
             streams: self.streams.saved(),
@@ -129,7 +129,7 @@ impl Server {
         let precedence = Precedence::of(&saved.options, saved.known);
         let mut server = Self::new(saved.options, program, seat, precedence)?;
         if let Some(hub) = saved.hub {
-            server.succession.restore(hub, &restored, server.sources.epoll())?;
+            server.current.restore(hub, &restored, server.sources.epoll())?;
         }
         server.streams = Streams::restore(saved.streams, &restored);
         (server.leases, server.lifetime) = (saved.leases, saved.lifetime);

@@ -11,8 +11,6 @@ use std::collections::{BTreeMap, HashMap};
 pub enum Purpose {
     /// To publish an event.
     Event,
-    /// To publish an event of the hub before, whose publisher was answered.
-    EventOfBefore,
     /// To publish the number of a channel's members.
     Number,
     /// To announce what a member says.
@@ -106,17 +104,12 @@ impl Drafts {
         self.waiting.get(&ticket).is_some_and(|waiting| matches!(waiting.purpose, Purpose::Member(_)))
     }
 
-    /// Returns true if a draft waits whose ticket is not greater.
-    pub fn has_through(&self, ticket: u64) -> bool {
-        self.waiting.range(..=ticket).next().is_some()
-    }
-
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Returns the tickets in their order.
-    pub fn tickets(&self) -> impl DoubleEndedIterator<Item = u64> + '_ {
+    pub fn tickets(&self) -> impl Iterator<Item = u64> + '_ {
         self.waiting.keys().copied()
     }
 
@@ -161,7 +154,7 @@ mod tests {
         let mut drafts = Drafts::default();
         let [first, second] = [1, 2].map(|request| drafts.add(&once("k"), event(request)));
         drafts.remove(first);
-        assert!(drafts.has_once(b"k") && !drafts.has_through(first) && drafts.has_through(second));
+        assert!(drafts.has_once(b"k"));
         drafts.remove(second);
         assert!(!drafts.has_once(b"k"));
     }

@@ -810,27 +810,6 @@ fn a_store_that_cannot_begin_says_so_and_nothing_is_published_meanwhile() {
     assert_eq!((progress.cannot_begin, progress.is_ready), (Some((failure, true)), false));
 }
 
-#[test]
-fn a_hub_is_ready_when_the_store_has_answered_for_all_events_of_before() {
-    let mut world = World::new();
-    (1..=3).for_each(|number| assert!(world.hub.move_here(draft(number, ""), None, world.now).is_ok()));
-    let later = Asker { peer: 1, request: 1, bytes: 0, since: None };
-    assert!(world.hub.publish(draft(4, ""), None, later, world.now).is_ok(), "what is published follows");
-    world.store.listen();
-    let (ticket, _) = world.store.asked.pop_front().expect("the first one");
-    world.store.fail(ticket, ErrorCode::Unknown);
-    world.store.append_asked(|| 0);
-    let is_ready = |world: &mut World, reports: usize| {
-        world.store.report(reports);
-        let progress = world.hub.take_reports(world.now);
-        assert_eq!(progress.is_ready, world.hub.is_ready());
-        progress.is_ready
-    };
-    assert!(!is_ready(&mut world, 0) && !is_ready(&mut world, 1), "the third one is not answered");
-    assert!(is_ready(&mut world, 1));
-    assert!(world.hub.has_waiting(), "the fourth one is new");
-}
-
 /// Returns what the store is asked, without its tickets.
 fn asked(world: &mut World) -> Vec<Draft> {
     world.store.listen();

@@ -139,11 +139,6 @@ impl Counts {
         self.due.iter().next().map(|(at, _)| *at)
     }
 
-    /// Returns the channels that have a number.
-    pub(super) fn channels(&self) -> impl Iterator<Item = &Arc<[u8]>> {
-        self.counts.keys()
-    }
-
     /// Returns the numbers, as they are saved.
     pub(super) fn saved(&self) -> &HashMap<Arc<[u8]>, Count> {
         &self.counts

@@ -35,11 +35,6 @@ impl OnceKeys {
         self.ids.get(key).map(|id| &**id)
     }
 
-    /// Returns the keys, with the ids of their events.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &str)> {
-        self.ids.iter().map(|(key, id)| (&**key, &**id))
-    }
-
     /// Remembers the id of an event with a new key.
     pub fn insert(&mut self, key: &[u8], id: &str, now: Instant) {
         self.forget(self.max_keys.saturating_sub(1), now);

@@ -416,7 +416,7 @@ impl World {
                 Answer::Unstalled { stalled_for } => self.longest_stall = self.longest_stall.max(stalled_for),
                 Answer::Counted { counts, .. } => self.counts = Some(*counts),
                 Answer::Evictions { evictions, .. } => self.evictions = evictions,
-                Answer::Channels { .. } | Answer::Log { .. } | Answer::Entries { .. } => {}
+                Answer::Channels { .. } | Answer::Log { .. } => {}
                 Answer::TopicsRemoved { .. } => {} // the stream's handle counts them
                 Answer::Entered { stream, member, .. } => {
                     self.presence.push((stream, format!("enters {}", String::from_utf8_lossy(&member.id))))

@@ -144,7 +144,6 @@ impl StreamTable {
             Answer::Reserved { request_id, is_granted } => self.handle.reservations.answer(request_id, is_granted),
             Answer::Channels { request_id, page } => self.handle.pages.answer(request_id, page),
             Answer::Log { request_id, page } => self.handle.log_pages.answer(request_id, page),
-            Answer::Entries { request_id, events } => self.handle.entries.answer(request_id, events),
             Answer::Evictions { request_id, evictions } => self.handle.evictions.answer(request_id, evictions),
             Answer::TopicsRemoved { stream, count } => self.apply_topics_removed(stream, count),
             Answer::ShutdownComplete => self.handle.complete_shutdown(),

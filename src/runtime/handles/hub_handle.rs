@@ -9,7 +9,7 @@
 use super::stream_handle::StreamHandle;
 use crate::event::{EventId, Field, Shared, Text, Unnumbered};
 use crate::hub::{
-    Announcement, ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, HubEntry, LogPage, LogRange,
+    Announcement, ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, LogPage, LogRange,
     MemberData, MemberPage, Members, NumberedEvent, OnceKeys, Publication, Retention, Settings, StateSizes,
     SubscribeRequest,
 };
@@ -22,7 +22,6 @@ use crate::runtime::registration::{check_room, HubRegistration};
 use crate::runtime::spawned;
 use crate::runtime::wake::sync::lock;
 use crate::sys::{clock, random};
-use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -278,26 +277,6 @@ impl HubHandle {
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::TakeEvictions { hub, request_id };
         reactor.ask(&reactor.evictions, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
-    }
-
-    /// Returns the entries of a hub in this process, in their order: another hub that takes its place is published
-    /// them. Its members leave: their streams end with this hub, and may join the other one.
-    ///
-    /// # Errors
-    ///
-    /// As [`take_evictions`](Self::take_evictions).
-    pub fn entries(&self) -> Result<Vec<HubEntry>, Error> {
-        self.with_presence(HubRegistration::end_members)?;
-        let (reactor, hub) = self.reactor_and_hub()?;
-        let command = |request_id| Command::ListEntries { hub, request_id };
-        let mut events = reactor.ask(&reactor.entries, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
-        let mut process = lock_process();
-        let HubRegistration { epoch, once, .. } = self.registration_or_create(&mut process)?;
-        let keys: HashMap<&str, &[u8]> = once.iter().map(|(key, id)| (id, key)).collect();
-        for event in &mut events {
-            event.once = keys.get(&*epoch.event_id(event.entry.seq)).copied().unwrap_or_default().into();
-        }
-        Ok(events)
     }
 
     /// Returns the reactor of a hub in this process, and the hub's number there.

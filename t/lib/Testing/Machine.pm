@@ -32,6 +32,13 @@ sub ask {
     return $body;
 }
 
+# Ends the application, and starts it anew on the same port with other settings of the hub, whose process stays.
+sub deploy {
+    my ($self, %settings) = @_;
+    %{$self->{hub}} = (%{$self->{hub}}, %settings);
+    return $self->{server}->restart(TERM => HUB_SETTINGS => $JSON->encode($self->{hub}));
+}
+
 # Ends everything, and makes a test of it that nothing is left.
 sub end_ok {
     my $self = shift;
@@ -93,11 +100,10 @@ sub require_or_skip_all {
 # Ends the whole application with its hub, and starts it anew on the same port, with other settings of the hub if given.
 sub restart {
     my ($self, %settings) = @_;
-    %{$self->{hub}} = (%{$self->{hub}}, %settings);
     $self->{server}->stop;
     $self->stop_hub if $self->hubs;
     wait_until($DEADLINE, sub { !$self->hubs }) or croak 'Machine: the hub process does not end';
-    return $self->{server}->restart(TERM => HUB_SETTINGS => $JSON->encode($self->{hub}));
+    return $self->deploy(%settings);
 }
 
 sub server { return $_[0]{server} }

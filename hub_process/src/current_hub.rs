@@ -1,0 +1,193 @@
+//! The hub that this process serves: none before the first peer, and from then on one, whose store begins and ends here.
+//!
+//! A peer whose settings do not fit a hub restarts it, as if the process had ended and begun again: the hub ends with its
+//! streams and its store, and one with the wanted settings begins. Nothing moves from one to the other.
+
+use crate::served_hub::{ServedHub, Source};
+use crate::settings::{Precedence, Wanted};
+use crate::store::check_built;
+use crate::stored_hub::{LastDelivered, Progress, SavedStored, StoredHub};
+use eventsource_xs::remote::calls::Epoll;
+use eventsource_xs::remote::Place;
+use eventsource_xs::runtime::saved_reactor::{Restored, SavedHub};
+use eventsource_xs::runtime::HubHandle;
+use eventsource_xs::saved;
+use eventsource_xs::wire::{Failure, HubSettings, NamedSettings};
+use std::error::Error;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// The hub that is served, and whose settings it has.
+pub struct CurrentHub {
+    place: Place,
+    precedence: Precedence,
+    hub: Option<ServedHub>,
+    /// Why the store has not begun, if it still tries to.
+    cannot_begin: Option<Failure>,
+    /// The number of the hub's store in the epoll set.
+    number: u64,
+}
+
+impl CurrentHub {
+    /// Begins without a hub: the first peer decides its settings.
+    pub fn new(place: Place, precedence: Precedence, number: u64) -> Self {
+        Self { place, precedence, hub: None, cannot_begin: None, number }
+    }
+
+    pub fn hub(&self) -> Option<&ServedHub> {
+        self.hub.as_ref()
+    }
+
+    pub fn hub_mut(&mut self) -> Option<&mut ServedHub> {
+        self.hub.as_mut()
+    }
+
+    pub fn stored(&mut self) -> Option<&mut StoredHub> {
+        self.hub.as_mut().and_then(ServedHub::stored_mut)
+    }
+
+    /// Returns the hub in memory; nothing while the hub does not exist, or its store has not begun.
+    pub fn handle(&self) -> Option<&HubHandle> {
+        self.hub.as_ref().and_then(ServedHub::handle)
+    }
+
+    /// Returns true while the hub's store has not begun.
+    pub fn is_beginning(&self) -> bool {
+        self.hub.is_some() && self.handle().is_none()
+    }
+
+    pub fn precedence(&self) -> &Precedence {
+        &self.precedence
+    }
+}
+
+/// A peer has come.
+impl CurrentHub {
+    /// Returns the settings that the hub is to have, if it can have them. A command names none.
+    pub fn wanted(&self, given: NamedSettings) -> Result<Wanted, Failure> {
+        let wanted = self.precedence.wanted(given, self.hub.as_ref().map(|hub| &hub.settings));
+        wanted.check(self.hub.as_ref().map(|hub| &hub.claimed))?;
+        Ok(wanted)
+    }
+
+    /// Gives the hub settings that it can have as it is. Returns false if it must restart, or has not begun.
+    pub fn adopt(&mut self, wanted: &Wanted) -> bool {
+        self.hub.as_mut().is_some_and(|hub| hub.adopt(wanted))
+    }
+
+    /// Begins the hub. One that was there ends with its streams; its store has [finished](Self::finish_store).
+    pub fn begin(&mut self, wanted: &Wanted, epoll: &Epoll) -> io::Result<()> {
+        self.unwatch_store(epoll);
+        let claimed = self.hub.take().map(|before| before.claimed).unwrap_or_default();
+        self.cannot_begin = None;
+        let hub = ServedHub::new(&self.place, wanted.all.clone(), wanted.named.clone().or(claimed))?;
+        self.hub = Some(hub);
+        self.watch_store(epoll)
+    }
+
+    /// Takes note of settings that a peer has named for the hub, as it is now.
+    pub fn remember(&mut self, named: &NamedSettings) {
+        self.precedence.remember(named);
+    }
+
+    /// Called when the last worker has left: others may name other values than those that have.
+    pub fn release_claims(&mut self) {
+        self.hub.iter_mut().for_each(|hub| hub.claimed = self.precedence.decided().clone());
+    }
+}
+
+/// The hub's store has begun, or has not.
+impl CurrentHub {
+    /// Takes note that the store has begun.
+    pub fn note_begun(&mut self) {
+        self.cannot_begin = None;
+    }
+
+    /// Takes note of why the store has not begun. It tries again.
+    pub fn note_cannot_begin(&mut self, failure: Failure) {
+        self.cannot_begin = Some(failure);
+    }
+
+    /// Returns why the store has not begun, if it still tries to.
+    pub fn cannot_begin(&self) -> Option<&Failure> {
+        self.cannot_begin.as_ref()
+    }
+
+    /// Ends the hub, whose store cannot begin. The next peer begins one.
+    pub fn give_up(&mut self, epoll: &Epoll) {
+        self.unwatch_store(epoll);
+        (self.hub, self.cannot_begin) = (None, None);
+    }
+
+    /// Applies what the reactor has reported of streams with members and wills, if a store has the order of events.
+    pub fn take_presence(&mut self, now: Instant) {
+        self.hub.iter_mut().for_each(|hub| hub.take_presence(now));
+    }
+
+    /// Ends the store, if there is one, when it has the wills of the streams: these have ended, or do so with the hub. Returns
+    /// what has become of those who wait for it; the hub is not ready afterwards.
+    pub fn finish_store(&mut self, within: Duration) -> Progress {
+        if self.stored().is_none() {
+            return Progress::default();
+        }
+        let hub = self.hub.as_mut().filter(|hub| hub.handle().is_some());
+        let _ = hub.map(|hub| hub.take_all_presence(Instant::now())); // fails only if the reactor has died, with its wills
+        self.stored().map(|stored| stored.finish(within)).unwrap_or_default()
+    }
+
+    /// Waits for the reports of the hub's store from here on.
+    pub fn watch_store(&mut self, epoll: &Epoll) -> io::Result<()> {
+        let number = self.number;
+        self.stored().map_or(Ok(()), |stored| epoll.add(stored.descriptor(), number))
+    }
+
+    pub fn unwatch_store(&mut self, epoll: &Epoll) {
+        self.stored().into_iter().for_each(|stored| epoll.remove(stored.descriptor()));
+    }
+}
+
+/// The state that another program needs to continue with the hub.
+#[derive(Debug)]
+pub struct SavedServed {
+    handle: SavedHub,
+    settings: HubSettings,
+    claimed: NamedSettings,
+    stored: Option<SavedStored>,
+}
+
+saved!(SavedServed { handle, settings, claimed, stored });
+
+impl SavedServed {
+    /// Checks that this program was built with the store of the hub. Fails with the reason.
+    pub fn check_store(&self) -> Result<(), String> {
+        check_built(&self.settings.store)
+    }
+}
+
+impl CurrentHub {
+    /// Returns what another program needs to continue with the hub, if that has begun.
+    pub fn saved(&self) -> Option<SavedServed> {
+        let hub = self.hub.as_ref()?;
+        let (stored, members) = match &hub.source {
+            Source::Own(_) => (None, None),
+            Source::Stored(stored) => (Some(stored.saved()?), stored.members()),
+        };
+        let handle = hub.handle()?.saved(members)?;
+        Some(SavedServed { handle, settings: hub.settings.clone(), claimed: hub.claimed.clone(), stored })
+    }
+
+    /// Continues with the hub of another program.
+    pub fn restore(&mut self, saved: SavedServed, restored: &Restored, epoll: &Epoll) -> Result<(), Box<dyn Error>> {
+        let SavedServed { mut handle, settings, claimed, stored } = saved;
+        let source = match stored {
+            None => Source::Own(restored.hub(handle)),
+            Some(stored) => {
+                let (members, seen) = (handle.take_members(), LastDelivered::open(&self.place.seen()));
+                let hub = (restored.hub(handle), members);
+                Source::Stored(Box::new(StoredHub::restore(stored, &settings, self.place.name(), seen, hub)?))
+            }
+        };
+        self.hub = Some(ServedHub::of(source, &self.place, (settings, claimed)));
+        Ok(self.watch_store(epoll)?)
+    }
+}
