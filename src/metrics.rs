@@ -66,10 +66,7 @@ pub struct TopicCounts {
 
 impl TopicCounts {
     /// Adds up the channels of a topic, from a function that returns a part of the list of those that match a pattern.
-    ///
-    /// # Errors
-    ///
-    /// Those of the function.
+    /// Errors are those of the function.
     pub fn of<E>(topic: &Topic, mut page: impl FnMut(&[u8], u64) -> Result<ChannelPage, E>) -> Result<Self, E> {
         let (name, is_pattern) = match topic {
             Topic::Channel(name) => (name, false),

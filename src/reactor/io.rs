@@ -10,23 +10,12 @@ pub trait Io {
     type Socket;
 
     /// Registers a socket, so that its input and its end are reported as [`Ready`].
-    ///
-    /// # Errors
-    ///
-    /// Any error of the system.
     fn register(&mut self, socket: &Self::Socket, stream: StreamId) -> io::Result<()>;
 
     /// Starts or stops reporting that the socket takes bytes.
-    ///
-    /// # Errors
-    ///
-    /// Any error of the system.
     fn watch_writable(&mut self, socket: &Self::Socket, stream: StreamId, writable: bool) -> io::Result<()>;
 
-    /// Sends as many bytes as the system takes now, and returns their number.
-    ///
-    /// # Errors
-    ///
+    /// Sends as many bytes as the system takes now, and returns their number. Fails with
     /// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) if the system takes nothing now.
     fn send(&mut self, socket: &Self::Socket, blocks: &[IoSlice<'_>]) -> io::Result<usize>;
 
@@ -40,10 +29,7 @@ pub trait Io {
     /// Sets the time after which the kernel ends the connection of a client that takes nothing. `None` is never.
     fn set_timeout(&mut self, socket: &Self::Socket, timeout: Option<Duration>);
 
-    /// Reads and discards some of what the client has sent. Returns 0 if the client has closed its side.
-    ///
-    /// # Errors
-    ///
+    /// Reads and discards some of what the client has sent. Returns 0 if the client has closed its side. Fails with
     /// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) if there is nothing to read now.
     fn discard_input(&mut self, socket: &Self::Socket) -> io::Result<usize>;
 

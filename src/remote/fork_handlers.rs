@@ -26,11 +26,7 @@ thread_local! {
     static HELD: RefCell<Option<HeldLocks>> = const { RefCell::new(None) };
 }
 
-/// Registers the functions below, which the C library calls around each fork. Does so once.
-///
-/// # Errors
-///
-/// If the system has no memory.
+/// Registers the functions below, which the C library calls around each fork. Does so once. Fails if the system has no memory.
 pub(super) fn register() -> io::Result<()> {
     static HANDLERS: Once = Once::new();
     forks::register()?;

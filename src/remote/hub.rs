@@ -47,11 +47,8 @@ impl Hub {
         Self::Local(HubHandle::new(settings, max_topics))
     }
 
-    /// Creates a named hub. The first call that needs it connects, and starts its process if need be.
-    ///
-    /// # Errors
-    ///
-    /// If the system has no memory.
+    /// Creates a named hub. The first call that needs it connects, and starts its process if need be. Fails if the system has
+    /// no memory.
     pub fn named(hub: RemoteHub) -> Result<Self, Error> {
         fork_handlers::register()?;
         lock_serving().add(hub.clone());
@@ -68,10 +65,6 @@ impl Hub {
 
     /// Publishes an event. `id` is the one among its fields, if they have one. If the call waits until a hub process has
     /// published the event, or there is none, calls a function with the event's id in the hub's order.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`].
     pub fn publish<'a>(
         &self,
         publication: Publication<'_, impl Iterator<Item = Field<'a>> + Clone>,
@@ -91,10 +84,7 @@ impl Hub {
         }
     }
 
-    /// Checks that an event is not too large for a hub process. A hub of this process takes events of any size.
-    ///
-    /// # Errors
-    ///
+    /// Checks that an event is not too large for a hub process. A hub of this process takes events of any size. Fails with
     /// [`Error::Invalid`].
     pub fn check_size<'a>(&self, publication: Publication<'_, impl Iterator<Item = Field<'a>>>) -> Result<(), Error> {
         if let Self::Named(_) = self {
@@ -106,10 +96,6 @@ impl Hub {
     }
 
     /// Subscribes a stream to topics.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`].
     pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<Subscribed, Error> {
         match self {
             Self::Local(hub) => Ok(match hub.subscribe(stream, request)? {
@@ -122,10 +108,6 @@ impl Hub {
 
     /// Returns the epoch, with which the hub's ids begin. Each process has another one of a hub without a name. Unless the call
     /// waits, it returns nothing for a hub process that is away.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`].
     pub fn epoch(&self, waits: bool) -> Result<Option<Box<str>>, Error> {
         match self {
             Self::Local(hub) => Ok(Some(hub.epoch()?)),
@@ -135,10 +117,6 @@ impl Hub {
     }
 
     /// Returns the counters.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`].
     pub fn count(&self, channel: &[u8]) -> Result<HubCounts, Error> {
         match self {
             Self::Local(hub) => {
@@ -152,11 +130,7 @@ impl Hub {
         }
     }
 
-    /// Returns a part of the list of channels that match a pattern.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
+    /// Returns a part of the list of channels that match a pattern. Errors are those of [`publish`](Self::publish).
     pub fn channel_page(&self, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
         match self {
             Self::Local(hub) => Ok(hub.channel_page(Some(pattern), from)?),
@@ -165,10 +139,6 @@ impl Hub {
     }
 
     /// Returns a part of the history or the state of a channel.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`].
     pub fn log_page(&self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
         match self {
             Self::Local(hub) => Ok(hub.log_page(channel, range)?),
@@ -177,10 +147,6 @@ impl Hub {
     }
 
     /// Returns a part of the list of a channel's members: those after an id, or from the first one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`].
     pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
         match self {
             Self::Local(hub) => Ok(hub.member_page(channel, after)?),
@@ -189,10 +155,6 @@ impl Hub {
     }
 
     /// Returns how many members a channel has.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`].
     pub fn count_members(&self, channel: &[u8]) -> Result<usize, Error> {
         match self {
             Self::Local(hub) => Ok(hub.count_members(channel)?),
@@ -201,10 +163,6 @@ impl Hub {
     }
 
     /// Changes the data of a member. Returns false if it is not here.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`].
     pub fn update_member(&self, channel: &[u8], id: &[u8], data: MemberData, event: Unnumbered) -> Result<bool, Error> {
         match self {
             Self::Local(hub) => Ok(hub.update_member(channel, id, data, event)?),
@@ -213,10 +171,6 @@ impl Hub {
     }
 
     /// Ends the streams that a request means, and returns their number. A subscription that was asked for before ends, too.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`].
     pub fn end_streams(&self, request: EndRequest) -> Result<usize, Error> {
         match self {
             Self::Local(hub) => Ok(hub.end_streams(request)?),
@@ -226,10 +180,6 @@ impl Hub {
 
     /// Reserves a place for a stream with a label, unless so many streams have it or a place. Of a hub process that does not
     /// answer nothing is known: then the stream may begin.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`].
     pub fn reserve(&self, label: &[u8], most: usize) -> Result<bool, Error> {
         match self {
             Self::Local(hub) => Ok(hub.reserve(label, most)?),
@@ -247,10 +197,6 @@ impl Hub {
 
     /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Each
     /// client is sent a reconnection time.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`].
     pub fn drain(&self, within: Duration) -> Result<(), Error> {
         match self {
             Self::Local(hub) => Ok(hub.drain(within)?),
@@ -258,11 +204,7 @@ impl Hub {
         }
     }
 
-    /// Asks for a lease of a named hub.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`], also if the hub has no name.
+    /// Asks for a lease of a named hub. Fails with [`Error`], also if the hub has no name.
     pub fn elect(&self, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
         match self {
             Self::Local(_) => Err(Error::Unavailable("only a named hub has leases".into())),

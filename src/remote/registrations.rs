@@ -75,11 +75,7 @@ impl Remotes {
         Self { used: Vec::new(), closing: Vec::new() }
     }
 
-    /// Prepares this process for connections, after its reactor has started.
-    ///
-    /// # Errors
-    ///
-    /// If the system has no memory.
+    /// Prepares this process for connections, after its reactor has started. Fails if the system has no memory.
     pub(super) fn set_up(&self) -> io::Result<()> {
         static SET_UP: Once = Once::new();
         let mut set_up = Ok(());

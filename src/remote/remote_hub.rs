@@ -59,10 +59,7 @@ fn before(time: Duration) -> Option<Instant> {
 }
 
 impl RemoteHub {
-    /// Returns the connection of this process, which is perhaps still to be made. Begins one if there is none.
-    ///
-    /// # Errors
-    ///
+    /// Returns the connection of this process, which is perhaps still to be made. Begins one if there is none. Fails with
     /// [`Error::Runtime`], or why the last attempt has failed, if that was after `since`.
     fn registration(&self, since: Option<Instant>) -> Result<RemoteRegistration, Error> {
         let mut remotes = lock_remotes();
@@ -294,11 +291,7 @@ impl RemoteHub {
         self.ask(|request| Request::ReadLog { request, channel, range })?.log_page()
     }
 
-    /// Returns a part of the list of channels that match a pattern.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
+    /// Returns a part of the list of channels that match a pattern. Errors are those of [`publish`](Self::publish).
     pub(super) fn channel_page(&self, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
         self.ask(|request| Request::Channels { request, pattern, from })?.channels()
     }

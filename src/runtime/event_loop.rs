@@ -66,11 +66,7 @@ pub(crate) struct EventLoop {
 }
 
 impl EventLoop {
-    /// Creates the reactor and its epoll set.
-    ///
-    /// # Errors
-    ///
-    /// If the system has no descriptor or no memory left.
+    /// Creates the reactor and its epoll set. Fails if the system has no descriptor or no memory left.
     pub(crate) fn new(
         handle: Arc<ReactorHandle>,
         apply_presence: fn(&Arc<ReactorHandle>, Instant) -> bool,

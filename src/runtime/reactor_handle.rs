@@ -180,11 +180,7 @@ impl ReactorHandle {
     /// client. A producer that is faster waits for the reactor.
     const MAX_QUEUED_BYTES: u64 = 64 << 20;
 
-    /// Creates the handle and the waker's descriptor.
-    ///
-    /// # Errors
-    ///
-    /// If the system has no descriptor left.
+    /// Creates the handle and the waker's descriptor. Fails if the system has no descriptor left.
     pub(crate) fn new() -> io::Result<Self> {
         let (commands, queue) = unbounded();
         Ok(Self {

@@ -90,11 +90,7 @@ impl HubRegistration {
         self.announce(out);
     }
 
-    /// Changes the data of a member. Returns false if it is not here.
-    ///
-    /// # Errors
-    ///
-    /// [`Full`] if its event does not fit.
+    /// Changes the data of a member. Returns false if it is not here. Fails with [`Full`] if its event does not fit.
     pub(super) fn update_member(
         &mut self,
         channel: &[u8],

@@ -34,10 +34,7 @@ pub struct Paused {
 }
 
 /// Stops the reactor at the end of a turn, and saves its [`State`]. The caller opens no stream and publishes nothing meanwhile.
-///
-/// # Errors
-///
-/// [`Error::ShuttingDown`] or [`Error::Timeout`].
+/// Fails with [`Error::ShuttingDown`] or [`Error::Timeout`].
 pub fn pause(saver: Saver) -> Result<(Box<Saver>, Paused), Error> {
     let reactor = {
         check_shutdown()?;
@@ -72,11 +69,7 @@ pub struct Restored {
 }
 
 /// Starts the reactor of this process with what another program has held. Takes over its descriptors. Nothing in this process
-/// has used streams or hubs before.
-///
-/// # Errors
-///
-/// [`Error::System`].
+/// has used streams or hubs before. Fails with [`Error::System`].
 pub fn restore(state: State) -> Result<Restored, Error> {
     let State { numbers, counts, streams, reactor } = state;
     let shared = |((stream, opened), state)| (stream, opened, Arc::new(state));

@@ -65,10 +65,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 impl StoreSettings {
     /// Reads settings by their names. Without any, the store is memory. `publish_timeout` is how long a worker waits for an id.
-    ///
-    /// # Errors
-    ///
-    /// The wrong setting and the mistake, for a person.
+    /// Fails with the wrong setting and the mistake, for a person.
     pub fn new(given: &[(&str, &str)], publish_timeout: Duration) -> Result<Self, String> {
         if given.is_empty() {
             return Ok(Self::Memory);
@@ -88,10 +85,7 @@ impl StoreSettings {
     }
 
     /// Reads the text of a command line or the environment: `memory`, or where the store is, with other settings behind `?`.
-    ///
-    /// # Errors
-    ///
-    /// As [`StoreSettings::new`].
+    /// Errors are those of [`StoreSettings::new`].
     pub fn parse(text: &str, publish_timeout: Duration) -> Result<Self, String> {
         let (place, settings) = match text.rsplit_once('?') {
             Some((place, settings)) => (place, pairs(settings)?),
@@ -107,11 +101,7 @@ impl StoreSettings {
     }
 
     /// Reads the text of the variable. A process that is started in the background has another working directory, so the path
-    /// of a file is absolute.
-    ///
-    /// # Errors
-    ///
-    /// As [`StoreSettings::new`].
+    /// of a file is absolute. Errors are those of [`StoreSettings::new`].
     pub fn parse_variable(text: &str, publish_timeout: Duration) -> Result<Self, String> {
         let parsed = match text.strip_prefix("file:").map_or(false, |path| !path.starts_with('/')) {
             true => Err("the path must be absolute".to_owned()),

@@ -9,21 +9,15 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Begins a session of this process's own: signals to the group or the terminal of its parent do not reach it any more.
-///
-/// # Errors
-///
-/// If this process leads a process group already.
+/// Begins a session of this process's own: signals to the group or the terminal of its parent do not reach it any more. Fails
+/// if this process leads a process group already.
 pub fn begin_session() -> io::Result<()> {
     rustix::process::setsid()?;
     Ok(())
 }
 
-/// Makes the next `exec` close all descriptors but the standard ones.
-///
-/// # Errors
-///
-/// If the system does not say which descriptors are open.
+/// Makes the next `exec` close all descriptors but the standard ones. Fails if the system does not say which descriptors are
+/// open.
 pub fn close_at_exec() -> io::Result<()> {
     let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -45,11 +39,7 @@ pub enum Asked {
 }
 
 /// Blocks the signals of [`Asked`], in this thread and in those that it starts. Returns a descriptor that is readable when one
-/// of them has come, even if the process that started this one ignores them.
-///
-/// # Errors
-///
-/// If the limit of descriptors is reached.
+/// of them has come, even if the process that started this one ignores them. Fails if the limit of descriptors is reached.
 pub fn signals() -> io::Result<OwnedFd> {
     const ALL: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR2];
     let mut signals = MaybeUninit::uninit();
@@ -86,21 +76,14 @@ pub fn outlive_file_limit() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// Creates a file in memory. An `exec` closes it. The limit of the size of files holds for it, too.
-///
-/// # Errors
-///
-/// If the limit of descriptors is reached.
+/// Creates a file in memory. An `exec` closes it. The limit of the size of files holds for it, too. Fails if the limit of
+/// descriptors is reached.
 pub fn memory_file(name: &str) -> io::Result<File> {
     Ok(File::from(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?))
 }
 
 /// Opens a program to be run as it is now, whatever is put in its place. An `exec` does not close it: the interpreter of a
-/// script reads it.
-///
-/// # Errors
-///
-/// If there is none, or if the limit of descriptors is reached.
+/// script reads it. Fails if there is none, or if the limit of descriptors is reached.
 pub fn open_program(path: &Path) -> io::Result<OwnedFd> {
     use rustix::fs::{open, Mode, OFlags};
     Ok(open(path, OFlags::PATH, Mode::empty())?)

@@ -14,11 +14,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 /// The folder of this process's descriptors.
 const FOLDER: &str = "/proc/self/fd";
 
-/// Borrows a descriptor that other code owns, for the time of a call.
-///
-/// # Errors
-///
-/// If the number is negative.
+/// Borrows a descriptor that other code owns, for the time of a call. Fails if the number is negative.
 fn borrow<'a>(number: RawFd) -> io::Result<BorrowedFd<'a>> {
     if number < 0 {
         return Err(Errno::BADF.into());
@@ -28,21 +24,14 @@ fn borrow<'a>(number: RawFd) -> io::Result<BorrowedFd<'a>> {
     Ok(unsafe { BorrowedFd::borrow_raw(number) })
 }
 
-/// Duplicates a descriptor. An `exec` closes the copy.
-///
-/// # Errors
-///
-/// If the descriptor is not open, or if the limit of descriptors is reached.
+/// Duplicates a descriptor. An `exec` closes the copy. Fails if the descriptor is not open, or if the limit of descriptors is
+/// reached.
 pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     Ok(calls::fcntl_dupfd_cloexec(borrow(number)?, 0)?)
 }
 
 /// Replaces the descriptor `number` by a copy of `source`. Its owner keeps using the number and does not notice. The
-/// close-on-exec flag keeps its value. Needs no additional descriptor.
-///
-/// # Errors
-///
-/// If one of the two is not open.
+/// close-on-exec flag keeps its value. Needs no additional descriptor. Fails if one of the two is not open.
 pub fn replace(number: RawFd, source: RawFd) -> io::Result<()> {
     let source = borrow(source)?;
     let flags = calls::fcntl_getfd(borrow(number)?)?;
@@ -57,11 +46,8 @@ pub fn replace(number: RawFd, source: RawFd) -> io::Result<()> {
 /// use and never closed.
 static NULL: AtomicI32 = AtomicI32::new(-1);
 
-/// Replaces the descriptor `number` by `/dev/null`, so that nothing its owner still writes reaches the client.
-///
-/// # Errors
-///
-/// As `replace`, or if `/dev/null` cannot be opened.
+/// Replaces the descriptor `number` by `/dev/null`, so that nothing its owner still writes reaches the client. Errors are those
+/// of `replace`, or if `/dev/null` cannot be opened.
 pub fn silence(number: RawFd) -> io::Result<()> {
     let kept = NULL.load(Ordering::Relaxed);
     if borrow(kept).map_or(false, is_null) {
@@ -75,11 +61,7 @@ pub fn silence(number: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes ownership of a descriptor that its owner gives up.
-///
-/// # Errors
-///
-/// If the descriptor is not open.
+/// Takes ownership of a descriptor that its owner gives up. Fails if the descriptor is not open.
 pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     calls::fcntl_getfd(borrow(number)?)?;
     // SAFETY: the descriptor is open; the caller created it for this call and does not use or close it afterwards.
@@ -87,10 +69,7 @@ pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// Takes ownership of a socket that this process has inherited by a fork. Its [cookie](super::socket::cookie) identifies it.
-///
-/// # Errors
-///
-/// If the number no longer refers to that socket: daemons close all inherited descriptors, and the number may be reused.
+/// Fails if the number no longer refers to that socket: daemons close all inherited descriptors, and the number may be reused.
 pub fn inherit(number: RawFd, cookie: u64) -> io::Result<OwnedFd> {
     if super::socket::cookie(borrow(number)?) != cookie {
         return Err(Errno::BADF.into());
@@ -98,22 +77,14 @@ pub fn inherit(number: RawFd, cookie: u64) -> io::Result<OwnedFd> {
     adopt(number) // the forking process owned it through this library, so nothing else in this process owns it
 }
 
-/// Keeps a descriptor open across the next `exec`.
-///
-/// # Errors
-///
-/// If the descriptor is not open.
+/// Keeps a descriptor open across the next `exec`. Fails if the descriptor is not open.
 pub fn keep_at_exec(number: RawFd) -> io::Result<()> {
     let descriptor = borrow(number)?;
     let flags = calls::fcntl_getfd(descriptor)?;
     Ok(calls::fcntl_setfd(descriptor, flags - FdFlags::CLOEXEC)?)
 }
 
-/// Makes the next `exec` close a descriptor.
-///
-/// # Errors
-///
-/// If the descriptor is not open.
+/// Makes the next `exec` close a descriptor. Fails if the descriptor is not open.
 pub fn set_close_at_exec(number: RawFd) -> io::Result<()> {
     let descriptor = borrow(number)?;
     let flags = calls::fcntl_getfd(descriptor)?;
@@ -212,11 +183,8 @@ pub fn limit() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-/// Returns how many descriptors this process has, or `None` if the system does not report it.
-///
-/// # Errors
-///
-/// If no descriptor is free for counting them.
+/// Returns how many descriptors this process has, or `None` if the system does not report it. Fails if no descriptor is free
+/// for counting them.
 pub fn count() -> io::Result<Option<usize>> {
     // Linux 6.2 and newer report the count as the folder's size. Older kernels report 0; there the entries are counted.
     match std::fs::metadata(FOLDER) {

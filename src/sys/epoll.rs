@@ -29,11 +29,7 @@ impl Epoll {
     /// The maximal duration of one wait. The caller waits again for a longer time.
     const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// Creates an empty set.
-    ///
-    /// # Errors
-    ///
-    /// If the limit of descriptors is reached, or if the kernel has no memory.
+    /// Creates an empty set. Fails if the limit of descriptors is reached, or if the kernel has no memory.
     pub fn new() -> io::Result<Self> {
         Ok(Self(epoll::create(CreateFlags::CLOEXEC)?))
     }
@@ -47,29 +43,18 @@ impl Epoll {
         }
     }
 
-    /// Adds a socket.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel has no memory, or if this user has used up its share of it.
+    /// Adds a socket. Fails if the kernel has no memory, or if this user has used up its share of it.
     pub fn add(&self, socket: BorrowedFd<'_>, number: u64) -> io::Result<()> {
         Ok(epoll::add(&self.0, socket, EventData::new_u64(number), Self::flags(false))?)
     }
 
-    /// Turns reports that a socket of the set takes bytes on or off.
-    ///
-    /// # Errors
-    ///
-    /// If the socket is not in the set.
+    /// Turns reports that a socket of the set takes bytes on or off. Fails if the socket is not in the set.
     pub fn ask_writable(&self, socket: BorrowedFd<'_>, number: u64, writable: bool) -> io::Result<()> {
         Ok(epoll::modify(&self.0, socket, EventData::new_u64(number), Self::flags(writable))?)
     }
 
-    /// Sets which readiness of a socket is reported. That its peer has closed its side is always reported.
-    ///
-    /// # Errors
-    ///
-    /// If the socket is not in the set.
+    /// Sets which readiness of a socket is reported. That its peer has closed its side is always reported. Fails if the socket
+    /// is not in the set.
     pub fn ask(&self, socket: BorrowedFd<'_>, number: u64, readable: bool, writable: bool) -> io::Result<()> {
         let mut flags = EventFlags::RDHUP;
         flags.set(EventFlags::IN, readable);
@@ -84,11 +69,8 @@ impl Epoll {
     }
 
     /// Waits until a socket is ready or the time is up. Without a time it waits until a socket is ready. Calls `ready` for
-    /// each socket that is ready.
-    ///
-    /// # Errors
-    ///
-    /// Any error of the kernel except an interruption, which ends the wait without an error.
+    /// each socket that is ready. Fails with any error of the kernel except an interruption, which ends the wait without an
+    /// error.
     pub fn wait(&self, time: Option<Duration>, mut ready: impl FnMut(u64, Readiness)) -> io::Result<()> {
         // A time that does not fit into the milliseconds of epoll_wait would need epoll_pwait2, which old kernels lack.
         let time = time.map(|time| time.min(Self::LONGEST)).map(|time| Timespec {
@@ -121,11 +103,7 @@ impl Epoll {
 pub struct Signal(OwnedFd);
 
 impl Signal {
-    /// Creates a signal that is not raised.
-    ///
-    /// # Errors
-    ///
-    /// If the limit of descriptors is reached.
+    /// Creates a signal that is not raised. Fails if the limit of descriptors is reached.
     pub fn new() -> io::Result<Self> {
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }

@@ -27,10 +27,7 @@ pub enum Wait {
     Never,
 }
 
-/// Connects to a Unix socket without waiting for a process that is too busy to accept. The connection itself waits.
-///
-/// # Errors
-///
+/// Connects to a Unix socket without waiting for a process that is too busy to accept. The connection itself waits. Fails with
 /// [`io::ErrorKind::WouldBlock`] if too many connections wait to be accepted, or that of the call.
 pub fn connect_at_once(path: &Path) -> io::Result<UnixStream> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -50,10 +47,7 @@ pub fn wait_for_room(socket: BorrowedFd<'_>, timeout: Duration) {
     let _ = poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], Some(&most));
 }
 
-/// Sends bytes, with a descriptor beside the first of them. Returns how many the kernel has taken, at least one.
-///
-/// # Errors
-///
+/// Sends bytes, with a descriptor beside the first of them. Returns how many the kernel has taken, at least one. Fails with
 /// [`io::ErrorKind::WouldBlock`], or that of a broken connection. Then the descriptor has not been sent.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>, wait: Wait) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
@@ -70,10 +64,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: Option<BorrowedFd<
 }
 
 /// Receives bytes, and appends the descriptors that came beside them. Appends `None` for descriptors that this process
-/// could not take, because it has too many. Returns 0 when the peer has closed its side.
-///
-/// # Errors
-///
+/// could not take, because it has too many. Returns 0 when the peer has closed its side. Fails with
 /// [`io::ErrorKind::WouldBlock`], or that of a broken connection.
 pub fn receive(
     socket: BorrowedFd<'_>,
@@ -109,11 +100,7 @@ fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Resu
     }
 }
 
-/// Returns the user that the peer of a connection belongs to.
-///
-/// # Errors
-///
-/// If the descriptor is not a Unix socket.
+/// Returns the user that the peer of a connection belongs to. Fails if the descriptor is not a Unix socket.
 pub fn peer_user(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(peer_credentials(socket)?.uid)
 }
@@ -153,11 +140,7 @@ pub fn own_user() -> u32 {
 }
 
 /// Tries to lock a file for this open file and its copies. Returns false if it is locked already. The lock ends with the
-/// last copy, in whichever process that is.
-///
-/// # Errors
-///
-/// If the file system has no locks.
+/// last copy, in whichever process that is. Fails if the file system has no locks.
 pub fn try_lock(file: &File) -> io::Result<bool> {
     match flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -166,11 +149,7 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Checks that this process may read and write a file, or a folder.
-///
-/// # Errors
-///
-/// If it may not, or if there is none.
+/// Checks that this process may read and write a file, or a folder. Fails if it may not, or if there is none.
 pub fn can_write(path: &Path) -> io::Result<()> {
     use rustix::fs::{access, Access};
     Ok(access(path, Access::READ_OK | Access::WRITE_OK)?)

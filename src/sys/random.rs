@@ -17,11 +17,8 @@ pub fn number() -> u64 {
     }
 }
 
-/// Fills a small buffer with bytes that cannot be guessed. Early in the boot of a machine it waits until there are any.
-///
-/// # Errors
-///
-/// If the kernel refuses, as in a sandbox without the system call.
+/// Fills a small buffer with bytes that cannot be guessed. Early in the boot of a machine it waits until there are any. Fails
+/// if the kernel refuses, as in a sandbox without the system call.
 pub fn fill<const N: usize>(bytes: &mut [u8; N]) -> io::Result<()> {
     // The kernel returns up to 256 bytes at once.
     match getrandom(&mut bytes[..], GetRandomFlags::empty()) {

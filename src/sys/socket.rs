@@ -11,11 +11,7 @@ use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-/// Returns a pair of connected sockets, which an `exec` closes.
-///
-/// # Errors
-///
-/// If the limit of descriptors is reached.
+/// Returns a pair of connected sockets, which an `exec` closes. Fails if the limit of descriptors is reached.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
 }
@@ -37,10 +33,7 @@ fn is_writable_within(socket: BorrowedFd<'_>, time: Duration) -> bool {
     matches!(poll(&mut sockets, Some(&timeout)), Ok(1) | Err(Errno::INTR))
 }
 
-/// Sends as much of the blocks, in their order, as the kernel takes now. Returns the number of bytes sent.
-///
-/// # Errors
-///
+/// Sends as much of the blocks, in their order, as the kernel takes now. Returns the number of bytes sent. Fails with
 /// [`io::ErrorKind::WouldBlock`] if the kernel takes nothing now. Any other error means that the connection is broken.
 pub fn send(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -50,20 +43,14 @@ pub fn send(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result<usize>
     })
 }
 
-/// Reads bytes into `buffer`. Returns 0 if the peer has closed its side.
-///
-/// # Errors
-///
-/// [`io::ErrorKind::WouldBlock`] if there is nothing to read. Any other error means that the connection is broken.
+/// Reads bytes into `buffer`. Returns 0 if the peer has closed its side. Fails with [`io::ErrorKind::WouldBlock`] if there is
+/// nothing to read. Any other error means that the connection is broken.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0)
 }
 
-/// Reads bytes into the free capacity of a buffer. Returns true if they have filled it, so that there may be more.
-///
-/// # Errors
-///
-/// As [`receive`].
+/// Reads bytes into the free capacity of a buffer. Returns true if they have filled it, so that there may be more. Errors are
+/// those of [`receive`].
 pub fn receive_more(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<bool> {
     net::recv(socket, spare_capacity(buffer), RecvFlags::DONTWAIT)?;
     Ok(buffer.len() == buffer.capacity())

@@ -5,11 +5,8 @@ use std::mem::MaybeUninit;
 use std::thread::{Builder, JoinHandle};
 
 /// Starts a thread that no signal handler ever runs on: perl's handlers would crash there, because no interpreter belongs to
-/// the thread. Signals that the thread itself causes, such as a fault, are not blocked.
-///
-/// # Errors
-///
-/// If the system cannot create a thread.
+/// the thread. Signals that the thread itself causes, such as a fault, are not blocked. Fails if the system cannot create a
+/// thread.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let before = block_signals();
     let thread = Builder::new().name(name.into()).spawn(body);
@@ -41,11 +38,7 @@ fn restore_signals(before: &libc::sigset_t) {
 
 /// Registers functions that run around every fork of this process: before it, after it in the parent, and after it in the
 /// child, each on the thread that forks. They must not panic. `in_child` must not wait for a lock that `before` has not
-/// taken.
-///
-/// # Errors
-///
-/// If the system has no memory.
+/// taken. Fails if the system has no memory.
 pub fn at_fork(before: extern "C" fn(), in_parent: extern "C" fn(), in_child: extern "C" fn()) -> io::Result<()> {
     // SAFETY: the functions exist until the process ends, because the library is never unloaded (`-z nodelete`).
     match unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) } {
@@ -55,11 +48,7 @@ pub fn at_fork(before: extern "C" fn(), in_parent: extern "C" fn(), in_child: ex
 }
 
 /// Registers a function that runs when this process, or a child of it, exits in a way that runs such functions, as `exit`
-/// of the C library does.
-///
-/// # Errors
-///
-/// If the system has no memory.
+/// of the C library does. Fails if the system has no memory.
 pub fn at_exit(function: extern "C" fn()) -> io::Result<()> {
     // SAFETY: as in `at_fork`.
     match unsafe { libc::atexit(function) } {

@@ -85,11 +85,8 @@ impl FieldList {
         &self.0
     }
 
-    /// Takes fields that a store has kept as bytes, and checks all of them.
-    ///
-    /// # Errors
-    ///
-    /// [`Malformed`] if the bytes are not fields.
+    /// Takes fields that a store has kept as bytes, and checks all of them. Fails with [`Malformed`] if the bytes are not
+    /// fields.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         check_fields(bytes)?;
         Ok(Self(bytes.into()))

@@ -48,11 +48,7 @@ pub struct Upgrade<'a> {
 }
 
 impl<'a> Upgrade<'a> {
-    /// Appends the message as a frame.
-    ///
-    /// # Errors
-    ///
-    /// [`TooLong`], because of the path.
+    /// Appends the message as a frame. Fails with [`TooLong`], because of the path.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
         write_first(out, UPGRADE, |writer| writer.option(self.program, Writer::bytes))
     }
@@ -74,20 +70,13 @@ pub struct Stop<'a> {
 }
 
 impl<'a> Stop<'a> {
-    /// Appends the message as a frame.
-    ///
-    /// # Errors
-    ///
-    /// [`TooLong`], because of the name.
+    /// Appends the message as a frame. Fails with [`TooLong`], because of the name.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
         write_first(out, STOP, |writer| writer.bytes(self.name.as_bytes()))
     }
 
-    /// Appends the request as a process of version 14 knows it: after a greeting as a command.
-    ///
-    /// # Errors
-    ///
-    /// As [`encode`](Self::encode).
+    /// Appends the request as a process of version 14 knows it: after a greeting as a command. Errors are those of
+    /// [`encode`](Self::encode).
     pub fn encode_version_14(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
         write_first(out, HELLO, |writer| {
             writer.u16(14);
@@ -136,11 +125,7 @@ pub enum Role {
 }
 
 impl Hello {
-    /// Appends the message as a frame.
-    ///
-    /// # Errors
-    ///
-    /// [`TooLong`], because of `gap_data`, or the names of the events of the hub.
+    /// Appends the message as a frame. Fails with [`TooLong`], because of `gap_data`, or the names of the events of the hub.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
         write_first(out, HELLO, |writer| {
             writer.u16(VERSION);
@@ -159,20 +144,13 @@ impl Hello {
         })
     }
 
-    /// Decodes the message of a worker of this version.
-    ///
-    /// # Errors
-    ///
-    /// As [`decode_version`](Self::decode_version).
+    /// Decodes the message of a worker of this version. Errors are those of [`decode_version`](Self::decode_version).
     pub fn decode(frame: Frame<'_>) -> Result<Self, Failure> {
         Self::decode_version(frame, VERSION)
     }
 
     /// Decodes the message for a hub process that speaks the version `ours`.
-    ///
-    /// # Errors
-    ///
-    /// A [`Failure`] to [reject](super::Answer::Rejected) the worker with: [`ErrorCode::Invalid`] if this is not a hello,
+    /// Fails with a [`Failure`] to [reject](super::Answer::Rejected) the worker with: [`ErrorCode::Invalid`] if this is not a hello,
     /// [`ErrorCode::Unsupported`] if it has another version.
     pub fn decode_version(frame: Frame<'_>, ours: u16) -> Result<Self, Failure> {
         let malformed = |_| Failure::new(ErrorCode::Invalid, None, "the first message is not a hello of a worker");

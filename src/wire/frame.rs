@@ -130,20 +130,13 @@ impl FrameBuffer {
         Ok(Some(length))
     }
 
-    /// Returns true if [`next_frame`](Self::next_frame) has a frame.
-    ///
-    /// # Errors
-    ///
-    /// As [`next_frame`](Self::next_frame).
+    /// Returns true if [`next_frame`](Self::next_frame) has a frame. Errors are those of [`next_frame`](Self::next_frame).
     pub fn has_frame(&self) -> Result<bool, Malformed> {
         Ok(self.next_length()?.map_or(false, |length| self.len() >= LENGTH_BYTES + length))
     }
 
-    /// Takes the next frame; none if it is not complete.
-    ///
-    /// # Errors
-    ///
-    /// [`Malformed`] if a frame is empty or too long. What follows it cannot be read.
+    /// Takes the next frame; none if it is not complete. Fails with [`Malformed`] if a frame is empty or too long. What follows
+    /// it cannot be read.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Malformed> {
         let length = match self.next_length()? {
             Some(length) if self.len() >= LENGTH_BYTES + length => length,

@@ -24,11 +24,7 @@ impl std::error::Error for NameError {}
 impl Name {
     const MAX_BYTES: usize = 64;
 
-    /// Takes a name.
-    ///
-    /// # Errors
-    ///
-    /// [`NameError`] if the text is not a name.
+    /// Takes a name. Fails with [`NameError`] if the text is not a name.
     pub fn new(text: &str) -> Result<Self, NameError> {
         let may_follow = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         let may_begin = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';

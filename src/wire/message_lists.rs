@@ -19,11 +19,7 @@ macro_rules! messages {
         }
 
         impl<'a> $side<'a> {
-            /// Appends the message as a frame.
-            ///
-            /// # Errors
-            ///
-            /// [`TooLong`](super::TooLong); then nothing is appended.
+            /// Appends the message as a frame. Fails with [`TooLong`](super::TooLong); then nothing is appended.
             pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), super::TooLong> {
                 use crate::codec::Coded;
                 match self {
@@ -34,11 +30,7 @@ macro_rules! messages {
                 }
             }
 
-            /// Decodes a message.
-            ///
-            /// # Errors
-            ///
-            /// [`Malformed`](super::Malformed) if the frame is not a message of this side.
+            /// Decodes a message. Fails with [`Malformed`](super::Malformed) if the frame is not a message of this side.
             pub fn decode(frame: super::Frame<'a>) -> Result<Self, super::Malformed> {
                 use crate::codec::Coded;
                 let mut reader = crate::codec::Reader(frame.message);

@@ -289,11 +289,8 @@ pub fn encode_end(end: &EndRequest) -> Vec<u8> {
     bytes
 }
 
-/// Takes a request to end streams from bytes. What follows it is of a later version.
-///
-/// # Errors
-///
-/// [`Malformed`] if the bytes are not such a request.
+/// Takes a request to end streams from bytes. What follows it is of a later version. Fails with [`Malformed`] if the bytes are
+/// not such a request.
 pub fn decode_end(bytes: &[u8]) -> Result<EndRequest, Malformed> {
     EndRequest::read(&mut Reader(bytes))
 }

@@ -7,11 +7,8 @@ use crate::ErrorCode;
 /// connection, which have one layout in all versions. Everything else a process refuses, and says what to do.
 pub const VERSION: u16 = 16;
 
-/// Checks that a worker speaks the version `ours` of a hub process.
-///
-/// # Errors
-///
-/// [`ErrorCode::Unsupported`] with the remedy if it does not.
+/// Checks that a worker speaks the version `ours` of a hub process. Fails with [`ErrorCode::Unsupported`] with the remedy if it
+/// does not.
 pub(super) fn check(workers: u16, ours: u16) -> Result<(), Failure> {
     if workers == ours {
         return Ok(());

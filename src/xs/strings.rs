@@ -50,11 +50,8 @@ pub(super) enum Conversion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotUtf8;
 
-/// Returns the conversion of one text. `is_flagged` is its flag; `any_flagged` is true if a text of the call has one.
-///
-/// # Errors
-///
-/// [`NotUtf8`], only with [`Strings::Bytes`].
+/// Returns the conversion of one text. `is_flagged` is its flag; `any_flagged` is true if a text of the call has one. Fails
+/// with [`NotUtf8`], only with [`Strings::Bytes`].
 pub(super) fn conversion_of(
     text: &[u8],
     is_flagged: bool,

@@ -87,11 +87,7 @@ impl Hub {
     }
 
     /// Prepares a stream for being sent its backlog. If the stream is lagging, it returns a `gap` event for it, or
-    /// decides that the stream is sent only the latest entry of each key.
-    ///
-    /// # Errors
-    ///
-    /// [`Lagging`] if the stream is to end.
+    /// decides that the stream is sent only the latest entry of each key. Fails with [`Lagging`] if the stream is to end.
     pub fn catch_up(&mut self, cursor: &mut Cursor) -> Result<Vec<Notice>, Lagging> {
         let mut notices = Vec::new();
         if cursor.is_completion_queued() && !cursor.is_ending() {

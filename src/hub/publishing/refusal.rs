@@ -100,11 +100,7 @@ impl Refusal {
 ///
 /// A client sends the id back as the value of an HTTP header. Servers answer 400 to a value with a control character,
 /// after which an EventSource never reconnects. They also remove blanks at both ends, so the id that comes back is a
-/// different one (RFC 9110, section 5.5).
-///
-/// # Errors
-///
-/// The [`Refusal`] that says why.
+/// different one (RFC 9110, section 5.5). Fails with the [`Refusal`] that says why.
 pub fn check_id(id: &[u8]) -> Result<(), Refusal> {
     let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     if id.is_empty() {
@@ -123,11 +119,7 @@ pub fn check_id(id: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Refuses an id that an event of a hub must not have: one with which no client could resume, and that of finished streams,
-/// with which one publisher could send all readers away for good.
-///
-/// # Errors
-///
-/// The [`Refusal`] that says why.
+/// with which one publisher could send all readers away for good. Fails with the [`Refusal`] that says why.
 pub fn check_published_id(id: &[u8]) -> Result<(), Refusal> {
     check_id(id)?;
     if id == FINISHED_ID {
@@ -141,10 +133,7 @@ pub fn check_published_id(id: &[u8]) -> Result<(), Refusal> {
 ///
 /// If the application gives the data of `gap` events, it means them for readers of its own events, so these may have the
 /// same name. Without settings no name is refused: only the hub process knows those of a named hub, and it checks the event.
-///
-/// # Errors
-///
-/// [`Refusal::GapEventName`], [`Refusal::PositionEventName`] or [`Refusal::LongRetry`].
+/// Fails with [`Refusal::GapEventName`], [`Refusal::PositionEventName`] or [`Refusal::LongRetry`].
 pub fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Option<&Settings>) -> Result<(), Refusal> {
     let is_gap = |name: EventName<'_>, settings: &Settings| {
         settings.gap_data.is_none() && is_sent_as(name.text(), &settings.gap_event)
@@ -165,11 +154,8 @@ pub fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Optio
     Ok(())
 }
 
-/// Refuses events of members and wills as [`check_fields`] does others, and those that are too large.
-///
-/// # Errors
-///
-/// As [`check_member`], or [`Refusal::CountEventName`].
+/// Refuses events of members and wills as [`check_fields`] does others, and those that are too large. Errors are those of
+/// [`check_member`], or [`Refusal::CountEventName`].
 pub fn check_presence(presence: &Presence, settings: Option<&Settings>) -> Result<(), Refusal> {
     let Presence { member, will } = presence;
     if let Some(member) = member {
@@ -184,11 +170,7 @@ pub fn check_presence(presence: &Presence, settings: Option<&Settings>) -> Resul
     will.iter().try_for_each(|will| check_unnumbered(&will.event, settings))
 }
 
-/// Refuses the data of a member and its event.
-///
-/// # Errors
-///
-/// As [`check_fields`], or [`Refusal::LargePresence`].
+/// Refuses the data of a member and its event. Errors are those of [`check_fields`], or [`Refusal::LargePresence`].
 pub fn check_member(data: &MemberData, event: &Unnumbered, settings: Option<&Settings>) -> Result<(), Refusal> {
     if data.text.len() > MAX_PRESENCE_BYTES {
         return Err(Refusal::LargePresence);

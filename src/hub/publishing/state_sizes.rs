@@ -64,11 +64,8 @@ fn counted(size: usize) -> u32 {
 }
 
 impl StateSizes {
-    /// Checks whether an event can be retained in the place of the one before with its key.
-    ///
-    /// # Errors
-    ///
-    /// [`Full`] if the channel or the hub would exceed its bounds.
+    /// Checks whether an event can be retained in the place of the one before with its key. Fails with [`Full`] if the channel
+    /// or the hub would exceed its bounds.
     pub fn check(&self, channel: &[u8], key: &[u8], size: usize, retention: &Retention) -> Result<(), Full> {
         let of_channel = self.channels.get(channel);
         let before = of_channel.and_then(|channel| channel.sizes.get(key).copied());
@@ -82,11 +79,8 @@ impl StateSizes {
         }
     }
 
-    /// Counts what an event does to the state of its channel.
-    ///
-    /// # Errors
-    ///
-    /// [`Full`] if the event is to be retained, and the channel or the hub would exceed its bounds. Then nothing has changed.
+    /// Counts what an event does to the state of its channel. Fails with [`Full`] if the event is to be retained, and the
+    /// channel or the hub would exceed its bounds. Then nothing has changed.
     pub fn change(
         &mut self,
         channel: &[u8],

@@ -125,11 +125,7 @@ impl Answers {
         Ok(Some(answer))
     }
 
-    /// Waits for the next answer.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Timeout`], or [`Error::Unknown`] if the connection has ended.
+    /// Waits for the next answer. Fails with [`Error::Timeout`], or [`Error::Unknown`] if the connection has ended.
     pub(super) fn wait(&mut self, deadline: Instant) -> Result<Answer<'_>, Error> {
         self.wait_for_bytes(deadline)?;
         self.next()?.ok_or(Error::Unknown)

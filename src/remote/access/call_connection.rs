@@ -51,10 +51,7 @@ struct Begun {
 }
 
 impl CallConnection {
-    /// Connects to a hub, and starts its process if need be. Without settings the hub is taken as it is.
-    ///
-    /// # Errors
-    ///
+    /// Connects to a hub, and starts its process if need be. Without settings the hub is taken as it is. Fails with
     /// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
     pub fn connect(start: &Start, place: &Place, settings: Option<NamedSettings>) -> Result<Self, Error> {
         let (welcome, answers) = connect(start, place, settings, &mut |_| {})?;
@@ -67,12 +64,8 @@ impl CallConnection {
         &self.welcome
     }
 
-    /// Publishes an event, and returns its id in the hub's order.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`] if the event was not published, [`Error::Unknown`] or [`Error::Timeout`] if that is not known,
-    /// [`Error::Refused`] if the hub has refused it.
+    /// Publishes an event, and returns its id in the hub's order. Fails with [`Error::Unavailable`] if the event was not
+    /// published, [`Error::Unknown`] or [`Error::Timeout`] if that is not known, [`Error::Refused`] if the hub has refused it.
     pub fn publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<String, Error> {
         self.ask(|request| Request::Publish { request, publication: publication.borrowed() })?
             .published()
@@ -80,11 +73,7 @@ impl CallConnection {
     }
 
     /// Publishes an event without waiting for an answer, and so without knowing its id. The event may be sent with later
-    /// ones, at the latest by [`flush`](Self::flush).
-    ///
-    /// # Errors
-    ///
-    /// As [`flush`](Self::flush).
+    /// ones, at the latest by [`flush`](Self::flush). Errors are those of [`flush`](Self::flush).
     pub fn publish_unanswered(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Error> {
         self.queue(&Request::Publish { request: 0, publication: publication.borrowed() })?;
         if self.outbox.len() >= BATCH_BYTES {
@@ -93,95 +82,58 @@ impl CallConnection {
         Ok(())
     }
 
-    /// Hands over a stream with its socket, which may be closed then.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
+    /// Hands over a stream with its socket, which may be closed then. Errors are those of [`send`](Self::send).
     pub fn open(&mut self, open: Open<'_>, socket: BorrowedFd<'_>) -> Result<(), Error> {
         self.send(&Request::Open(open), Some(socket))
     }
 
-    /// Subscribes a stream of this connection.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
+    /// Subscribes a stream of this connection. Errors are those of [`publish`](Self::publish).
     pub fn subscribe(&mut self, stream: u64, subscription: SubscribeRequest) -> Result<(), Error> {
         self.ask(|request| Request::Subscribe { request, stream, subscription }).map(|_| ())
     }
 
-    /// Returns the counters of the hub and its process, and the number of a channel's subscribers.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
+    /// Returns the counters of the hub and its process, and the number of a channel's subscribers. Errors are those of
+    /// [`publish`](Self::publish).
     pub fn count(&mut self, channel: &[u8]) -> Result<Counted, Error> {
         self.ask(|request| Request::Count { request, channel })?.counted().map(|counted| *counted)
     }
 
     /// Returns a part of the list of channels: those whose names match the pattern, or all if it is empty. The list begins at
-    /// 0, and continues where each part says.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
+    /// 0, and continues where each part says. Errors are those of [`publish`](Self::publish).
     pub fn channels(&mut self, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
         self.ask(|request| Request::Channels { request, pattern, from })?.channels()
     }
 
-    /// Returns a part of the list of a channel's members: those after an id, or from the first one.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
+    /// Returns a part of the list of a channel's members: those after an id, or from the first one. Errors are those of
+    /// [`publish`](Self::publish).
     pub fn members(&mut self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
         self.ask(|request| Request::Members { request, channel, after })?.members()
     }
 
-    /// Returns a part of a channel's history or state.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
+    /// Returns a part of a channel's history or state. Errors are those of [`publish`](Self::publish).
     pub fn log_page(&mut self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
         self.ask(|request| Request::ReadLog { request, channel, range })?.log_page()
     }
 
-    /// Returns what the hub process is.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
+    /// Returns what the hub process is. Errors are those of [`publish`](Self::publish).
     pub fn describe(&mut self) -> Result<Described, Error> {
         self.ask(|request| Request::Describe { request })?.described().map(|described| *described)
     }
 
-    /// Ends streams, and returns how many of this machine.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
+    /// Ends streams, and returns how many of this machine. Errors are those of [`publish`](Self::publish).
     pub fn end_streams(&mut self, end: EndRequest) -> Result<u64, Error> {
         self.ask(|request| Request::EndStreams { request, end })?.number()
     }
 
-    /// Drains the hub, and waits until that has begun.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
+    /// Drains the hub, and waits until that has begun. Errors are those of [`publish`](Self::publish).
     pub fn drain(&mut self, within: Duration) -> Result<(), Error> {
         self.send(&Request::Drain { within }, None)?;
         self.describe().map(|_| ()) // requests are carried out in their order
     }
 
     /// Begins to publish an event; the request may be sent with later ones. [`answers`](Self::answers) sends what is left and
-    /// returns what became of it. At most [`MAX_PENDING`] are sent before any is answered.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send). Events that were begun before are then perhaps published.
+    /// returns what became of it. At most [`MAX_PENDING`] are sent before any is answered. Errors are those of
+    /// [`send`](Self::send). Events that were begun before are then perhaps published.
     pub fn begin_publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Error> {
         while self.pending.len() >= MAX_PENDING {
             self.flush()?;
@@ -197,10 +149,7 @@ impl CallConnection {
     }
 
     /// Returns the ids of the events that were begun, or why the hub has refused them, in their order. Waits for the answers.
-    /// After an error, the answers that came before it are returned first, and the error by the next call.
-    ///
-    /// # Errors
-    ///
+    /// After an error, the answers that came before it are returned first, and the error by the next call. Fails with
     /// [`Error::Unknown`] or [`Error::Timeout`]: the events that are not answered were perhaps published.
     pub fn answers(&mut self) -> Result<Vec<PublishAnswer>, Error> {
         let collected = self.flush().and_then(|()| {
@@ -229,11 +178,7 @@ impl CallConnection {
     }
 
     /// Returns the next [state](Answer::State) or [end](Answer::Ended) of a stream of this connection; none if there is none
-    /// within the timeout.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`] or [`Error::Unknown`] if the connection has ended.
+    /// within the timeout. Fails with [`Error::Unavailable`] or [`Error::Unknown`] if the connection has ended.
     pub fn next_report(&mut self) -> Result<Option<Answer<'static>>, Error> {
         loop {
             if let Some(report) = self.reports.pop_front() {
@@ -247,10 +192,7 @@ impl CallConnection {
         }
     }
 
-    /// Sends a request, and what was collected before. With the socket of a stream it is an [`Open`].
-    ///
-    /// # Errors
-    ///
+    /// Sends a request, and what was collected before. With the socket of a stream it is an [`Open`]. Fails with
     /// [`Error::Unavailable`] if the connection has ended, [`Error::Timeout`] if the hub process takes nothing,
     /// [`Error::Invalid`] if the request is too long.
     pub fn send(&mut self, request: &Request<'_>, socket: Option<BorrowedFd<'_>>) -> Result<(), Error> {
@@ -261,11 +203,7 @@ impl CallConnection {
         self.write_out(socket)
     }
 
-    /// Sends what was collected.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
+    /// Sends what was collected. Errors are those of [`send`](Self::send).
     pub fn flush(&mut self) -> Result<(), Error> {
         self.write_out(None)
     }

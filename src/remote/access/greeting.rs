@@ -25,10 +25,7 @@ const STOP_TIME: Duration = Duration::from_secs(9);
 pub(crate) type Greeted = (Welcome, Answers);
 
 /// Connects to a hub, and starts its process if need be. Without settings the hub is taken as it is. `note` is called with
-/// each socket before another thread can fork, so that a child knows which ones it has inherited.
-///
-/// # Errors
-///
+/// each socket before another thread can fork, so that a child knows which ones it has inherited. Fails with
 /// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
 pub(crate) fn connect(
     start: &Start,
@@ -74,12 +71,9 @@ pub(super) fn greet(socket: UnixStream, hello: &Hello, timeout: Duration) -> Res
 }
 
 /// Asks a hub process to continue as another program, whichever version it has. Without a program it is the one at the path
-/// that the process has been started from. Returns when the new program has taken over.
-///
-/// # Errors
-///
-/// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if the process continues as it is,
-/// [`Error::Unknown`] or [`Error::Timeout`] if that is not known.
+/// that the process has been started from. Returns when the new program has taken over. Fails with [`Error::Unavailable`] if no
+/// process serves the hub, [`Error::Refused`] if the process continues as it is, [`Error::Unknown`] or [`Error::Timeout`] if
+/// that is not known.
 pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
     let mut bytes = Vec::new();
     Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
@@ -92,12 +86,8 @@ pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(
 }
 
 /// Asks a hub process to end, whichever version it has: its streams end, and each client is sent a reconnection time. Returns
-/// when the process has ended its connections.
-///
-/// # Errors
-///
-/// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if it is that of another hub or of a version before
-/// 14, [`Error::Timeout`] if it has not ended in time.
+/// when the process has ended its connections. Fails with [`Error::Unavailable`] if no process serves the hub,
+/// [`Error::Refused`] if it is that of another hub or of a version before 14, [`Error::Timeout`] if it has not ended in time.
 pub fn stop(start: &Start, place: &Place) -> Result<(), Error> {
     let stop = Stop { name: place.name().as_str() };
     let mut bytes = Vec::new();

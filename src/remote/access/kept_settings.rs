@@ -19,19 +19,13 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Returns the settings that are kept beside the socket of a place; nothing if there are none.
-///
-/// # Errors
-///
-/// A sentence, if there is a file that is not used.
+/// Fails with a sentence, if there is a file that is not used.
 pub fn read(place: &Place) -> Result<Option<NamedSettings>, String> {
     read_file(place, &place.settings())
 }
 
-/// Keeps settings in the place of others. Call this with the lock of the hub.
-///
-/// # Errors
-///
-/// [`io::Error`]: the next hub process then begins with other settings.
+/// Keeps settings in the place of others. Call this with the lock of the hub. Fails with [`io::Error`]: the next hub process
+/// then begins with other settings.
 pub fn write(place: &Place, settings: &NamedSettings) -> io::Result<()> {
     let role = Role::Worker(Box::new(settings.clone()));
     let mut bytes = Vec::new();

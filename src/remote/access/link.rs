@@ -69,11 +69,8 @@ pub struct Link {
 
 impl Link {
     /// Connects as [`CallConnection::connect`](super::call_connection::CallConnection::connect) does. `note` is called
-    /// with each socket before another thread can fork.
-    ///
-    /// # Errors
-    ///
-    /// As [`CallConnection::connect`](super::call_connection::CallConnection::connect).
+    /// with each socket before another thread can fork. Errors are those of
+    /// [`CallConnection::connect`](super::call_connection::CallConnection::connect).
     pub fn connect(
         start: &Start,
         place: &Place,
@@ -142,11 +139,8 @@ impl Link {
         }
     }
 
-    /// Sends what the kernel takes.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectionLost`] if the connection has ended. [`unsent`](Self::unsent) returns what it has not taken.
+    /// Sends what the kernel takes. Fails with [`ConnectionLost`] if the connection has ended. [`unsent`](Self::unsent) returns
+    /// what it has not taken.
     pub fn flush(&mut self) -> Result<(), ConnectionLost> {
         while let Some(piece) = self.pieces.front_mut() {
             let socket = piece.socket.as_ref().map(OwnedFd::as_fd);
@@ -167,11 +161,8 @@ impl Link {
         Ok(())
     }
 
-    /// Reads once, and calls a function with each answer that has arrived completely. Credits are taken note of here.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectionLost`] if the connection has ended.
+    /// Reads once, and calls a function with each answer that has arrived completely. Credits are taken note of here. Fails
+    /// with [`ConnectionLost`] if the connection has ended.
     pub fn read(&mut self, mut with_answer: impl FnMut(Answer<'_>)) -> Result<(), ConnectionLost> {
         // The hub process sends no descriptors; one that it sent would be closed here.
         let receive =

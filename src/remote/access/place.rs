@@ -47,11 +47,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// Returns the address of a hub by its name, or also by the path of its socket.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if the path is too long.
+    /// Returns the address of a hub by its name, or also by the path of its socket. Fails with [`Error::Invalid`] if the path
+    /// is too long.
     pub fn new(name: Name, socket: Option<PathBuf>) -> Result<Self, Error> {
         socket.iter().try_for_each(|socket| check_length(socket))?;
         Ok(Self { name, socket })
@@ -62,11 +59,7 @@ impl Address {
         &self.name
     }
 
-    /// Finds the place.
-    ///
-    /// # Errors
-    ///
-    /// As [`Place::new`].
+    /// Finds the place. Errors are those of [`Place::new`].
     pub fn place(&self) -> Result<Place, Error> {
         Place::new(self.name.clone(), self.socket.as_deref())
     }
@@ -83,11 +76,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns the place of a hub: in the folders of this user, or at a path.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`] if there is no folder for this user alone, [`Error::Invalid`] if the path is too long.
+    /// Returns the place of a hub: in the folders of this user, or at a path. Fails with [`Error::Unavailable`] if there is no
+    /// folder for this user alone, [`Error::Invalid`] if the path is too long.
     pub fn new(name: Name, socket: Option<&Path>) -> Result<Self, Error> {
         match socket {
             Some(path) => Self::at(name, path.to_owned(), Vec::new()),
@@ -151,11 +141,8 @@ impl Place {
         std::iter::once(self.socket()).chain(self.private_others())
     }
 
-    /// Checks that no other user can make files beside the socket: the lock and the others are opened where they are.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if the folder is another user's, or others may write to it, or if it is a link.
+    /// Checks that no other user can make files beside the socket: the lock and the others are opened where they are. Fails
+    /// with [`Error::Invalid`] if the folder is another user's, or others may write to it, or if it is a link.
     pub(super) fn check(&self) -> Result<(), Error> {
         let folder = self.socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let found = fs::symlink_metadata(folder).map_err(|error| Error::at(folder, "cannot use the folder", &error))?;
@@ -219,10 +206,7 @@ fn beside(socket: &Path, what: &str) -> PathBuf {
     path.into()
 }
 
-/// Returns the folders in which hubs of this user may be. Creates the preferred one, which is the first, if need be.
-///
-/// # Errors
-///
+/// Returns the folders in which hubs of this user may be. Creates the preferred one, which is the first, if need be. Fails with
 /// [`Error::Unavailable`] if no folder is this user's alone.
 pub fn folders() -> Result<Vec<PathBuf>, Error> {
     let (preferred, mut others) = choose()?;

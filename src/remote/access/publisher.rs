@@ -45,11 +45,8 @@ pub enum Unpublished {
 }
 
 impl NewPublisher {
-    /// Connects without waiting.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`] if nobody listens, or if too many connections wait to be accepted.
+    /// Connects without waiting. Fails with [`Error::Unavailable`] if nobody listens, or if too many connections wait to be
+    /// accepted.
     pub fn connect(place: &Place) -> Result<Self, Error> {
         let socket = connect_once(place).map_err(|error| Error::at(place.socket(), "cannot connect to", &error))?;
         check_peer(socket, place).map(Self)
@@ -60,11 +57,8 @@ impl NewPublisher {
         self.0.as_fd()
     }
 
-    /// Greets the process as the second connection of a worker. Waits for its answer.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Timeout`], [`Error::Unknown`] if the process ends, or [`Error::Refused`].
+    /// Greets the process as the second connection of a worker. Waits for its answer. Fails with [`Error::Timeout`],
+    /// [`Error::Unknown`] if the process ends, or [`Error::Refused`].
     pub fn greet(self, place: &Place, worker: WorkerId, timeout: Duration) -> Result<Publisher, Error> {
         let hello = Hello { name: place.name().clone(), role: Role::Publisher(worker) };
         match greet(self.0, &hello, timeout)? {
@@ -80,10 +74,6 @@ impl Publisher {
     }
 
     /// Publishes an event, and waits for its id.
-    ///
-    /// # Errors
-    ///
-    /// [`Unpublished`].
     pub fn publish(
         &mut self,
         publication: Publication<'_, Fields<'_>>,

@@ -80,11 +80,8 @@ pub(crate) fn before_fork() -> Option<MutexGuard<'static, ()>> {
 }
 
 impl Start {
-    /// Connects to a hub. Starts its process if none runs.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`] if no process serves the hub within the time, or if it belongs to another user.
+    /// Connects to a hub. Starts its process if none runs. Fails with [`Error::Unavailable`] if no process serves the hub
+    /// within the time, or if it belongs to another user.
     pub fn connect(&self, place: &Place) -> Result<UnixStream, Error> {
         self.connect_until(place, Instant::now() + self.timeout, &mut |_| {})
     }
@@ -233,11 +230,8 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Takes the lock of a hub process; nothing if another process has it, in any folder.
-///
-/// # Errors
-///
-/// [`Error::Unavailable`] if its file cannot be made, [`Error::Invalid`] if another user could make the files of the hub.
+/// Takes the lock of a hub process; nothing if another process has it, in any folder. Fails with [`Error::Unavailable`] if its
+/// file cannot be made, [`Error::Invalid`] if another user could make the files of the hub.
 pub fn lock(place: &Place) -> Result<Option<File>, Error> {
     place.check()?;
     let path = place.lock();
@@ -253,11 +247,8 @@ fn is_taken(lock: &Path) -> bool {
     File::options().append(true).open(lock).map_or(false, |lock| matches!(try_lock(&lock), Ok(false)))
 }
 
-/// Binds a socket in the place of one that a killed process has left.
-///
-/// # Errors
-///
-/// [`Error::Unavailable`], [`Error::Invalid`] if something else is there.
+/// Binds a socket in the place of one that a killed process has left. Fails with [`Error::Unavailable`], [`Error::Invalid`] if
+/// something else is there.
 pub fn bind(path: &Path) -> Result<UnixListener, Error> {
     if matches!(connect_at_once(path), Err(error) if is_absent(&error)) {
         remove_socket(path)?;
@@ -266,11 +257,8 @@ pub fn bind(path: &Path) -> Result<UnixListener, Error> {
     listener.map_err(|error| Error::at(path, "cannot listen on", &error))
 }
 
-/// Removes a socket of this user, and nothing else.
-///
-/// # Errors
-///
-/// [`Error::Invalid`] if something else is there, [`Error::Unavailable`] if it cannot be removed.
+/// Removes a socket of this user, and nothing else. Fails with [`Error::Invalid`] if something else is there,
+/// [`Error::Unavailable`] if it cannot be removed.
 pub fn remove_socket(path: &Path) -> Result<(), Error> {
     let refused = |why: &str| {
         let message = format!("socket must be a path at which there is nothing else: {} {why}", path.display());

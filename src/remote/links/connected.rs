@@ -67,11 +67,8 @@ impl Connected {
         }
     }
 
-    /// Queues what hands a stream over, and what was asked of the stream since.
-    ///
-    /// # Errors
-    ///
-    /// [`TooLong`] if more is buffered than a message may have. Then the stream's socket is closed.
+    /// Queues what hands a stream over, and what was asked of the stream since. Fails with [`TooLong`] if more is buffered than
+    /// a message may have. Then the stream's socket is closed.
     pub(super) fn open(&mut self, stream: u64, parked: Parked, holds: bool) -> Result<(), TooLong> {
         let opening = parked.encode_opening(stream, holds)?;
         self.queue(0, opening, parked.socket);
@@ -130,10 +127,7 @@ impl Connected {
     }
 
     /// Reads once, and completes the requests that are answered: the threads that wait for them may ask again at once. Adds
-    /// what else follows from the answers to a list, in their order. Returns true if there was any answer.
-    ///
-    /// # Errors
-    ///
+    /// what else follows from the answers to a list, in their order. Returns true if there was any answer. Fails with
     /// [`ConnectionLost`] if the connection has ended.
     pub(super) fn read(&mut self, effects: &mut Vec<Effect>) -> Result<bool, ConnectionLost> {
         let Self { link, connection, unanswered, .. } = self;

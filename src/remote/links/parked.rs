@@ -45,11 +45,7 @@ impl Parked {
         }
     }
 
-    /// Encodes the request that hands the stream over.
-    ///
-    /// # Errors
-    ///
-    /// [`TooLong`] if more is buffered than a message may have.
+    /// Encodes the request that hands the stream over. Fails with [`TooLong`] if more is buffered than a message may have.
     pub(super) fn encode_opening(&self, stream: u64, holds: bool) -> Result<Vec<u8>, TooLong> {
         let open = Open { stream, settings: self.settings, unsent: &self.unsent, body: self.body, holds };
         let request = if self.socket.is_some() { Request::Open(open) } else { Request::OpenWithoutSocket(open) };

@@ -86,11 +86,7 @@ impl HubHandle {
 
     /// Creates a hub that continues with stored events. It is registered in the reactor at once. Publish the entries of its
     /// history with [`append`](Self::append) before any stream subscribes: a stream that has begun is not
-    /// sent older events.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::SpawnedChild`].
+    /// sent older events. Fails with [`Error::System`], [`Error::ShuttingDown`] or [`Error::SpawnedChild`].
     pub fn stored(settings: Settings, max_topics: usize, history: &History) -> Result<Self, Error> {
         let handle = Self::make(settings, max_topics, true);
         {
@@ -175,12 +171,8 @@ impl HubHandle {
     /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
     /// without a key is published. `id` is the one among its fields, if they have one. `published` is called afterwards with
     /// the id that the hub gives the event, or with that of the earlier event. Waits while too many bytes are queued for the
-    /// reactor, never for a client.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`], [`Error::ShuttingDown`], [`Error::ReservedId`], [`Error::MemberKey`], or
-    /// [`Error::Full`] if the event is to be retained and does not fit; then nothing is published.
+    /// reactor, never for a client. Fails with [`Error::System`], [`Error::ShuttingDown`], [`Error::ReservedId`],
+    /// [`Error::MemberKey`], or [`Error::Full`] if the event is to be retained and does not fit; then nothing is published.
     pub fn publish<'a>(
         &self,
         publication: Publication<'_, impl Iterator<Item = Field<'a>> + Clone>,
@@ -218,21 +210,14 @@ impl HubHandle {
         Ok(())
     }
 
-    /// Checks whether an event can be retained beside others of these sizes.
-    ///
-    /// # Errors
-    ///
-    /// [`Full`] if it does not fit.
+    /// Checks whether an event can be retained beside others of these sizes. Fails with [`Full`] if it does not fit.
     pub fn check_state(&self, sizes: &StateSizes, channel: &[u8], key: &[u8], size: usize) -> Result<(), Full> {
         sizes.check(channel, key, size, &lock(&self.0.retention))
     }
 
     /// Publishes an event that a store has given its sequence number. `at` is when it was stored, perhaps long ago. Sequence
-    /// numbers increase, not always by one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`], also if the hub has ended with its reactor, or [`Error::ShuttingDown`].
+    /// numbers increase, not always by one. Fails with [`Error::System`], also if the hub has ended with its reactor, or
+    /// [`Error::ShuttingDown`].
     pub fn append(&self, event: NumberedEvent, at: Instant) -> Result<(), Error> {
         let mut process = lock_process();
         check_shutdown()?;
@@ -243,11 +228,7 @@ impl HubHandle {
     }
 
     /// Passes over a sequence number of a store whose entry is not an event of a channel. Clients of other hubs may have it as
-    /// their position.
-    ///
-    /// # Errors
-    ///
-    /// As [`append`](Self::append).
+    /// their position. Errors are those of [`append`](Self::append).
     pub fn pass(&self, seq: u64) -> Result<(), Error> {
         let mut process = lock_process();
         check_shutdown()?;
@@ -258,21 +239,14 @@ impl HubHandle {
     }
 
     /// Returns the last sequence number that clients may have been given: that of the last event, or of the last entry of the
-    /// history, which need not be an event.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] or [`Error::ShuttingDown`].
+    /// history, which need not be an event. Fails with [`Error::System`] or [`Error::ShuttingDown`].
     pub fn last_seq(&self) -> Result<u64, Error> {
         Ok(self.registration_or_create(&mut lock_process())?.last_seq)
     }
 
     /// Takes what channels have evicted since the last call: the store may forget that. Only a hub that continues with stored
-    /// events collects it, once for each channel.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Timeout`] if the reactor does not answer; otherwise as [`append`](Self::append).
+    /// events collects it, once for each channel. Fails with [`Error::Timeout`] if the reactor does not answer; otherwise as
+    /// [`append`](Self::append).
     pub fn take_evictions(&self) -> Result<Vec<ChannelEvictions>, Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::TakeEvictions { hub, request_id };
@@ -286,11 +260,8 @@ impl HubHandle {
         Ok((Arc::clone(&registration.reactor), registration.hub))
     }
 
-    /// Subscribes a stream to topics. Returns false if it has ended.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`], [`Error::ShuttingDown`], [`Error::OtherHub`] or [`Error::TooManyTopics`].
+    /// Subscribes a stream to topics. Returns false if it has ended. Fails with [`Error::System`], [`Error::ShuttingDown`],
+    /// [`Error::OtherHub`] or [`Error::TooManyTopics`].
     pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<bool, Error> {
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
@@ -298,20 +269,14 @@ impl HubHandle {
         stream.subscribe(&registration.reactor, registration.hub, request, max_topics)
     }
 
-    /// Returns the epoch, with which the hub's ids begin. Each process has another one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] or [`Error::ShuttingDown`].
+    /// Returns the epoch, with which the hub's ids begin. Each process has another one. Fails with [`Error::System`] or
+    /// [`Error::ShuttingDown`].
     pub fn epoch(&self) -> Result<Box<str>, Error> {
         Ok(self.registration_or_create(&mut lock_process())?.epoch.as_str().into())
     }
 
-    /// Returns the hub's counters and the number of a channel's subscribers.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::Timeout`].
+    /// Returns the hub's counters and the number of a channel's subscribers. Fails with [`Error::System`],
+    /// [`Error::ShuttingDown`] or [`Error::Timeout`].
     pub fn counts_and_subscribers(&self, channel: &[u8]) -> Result<(Counts, usize), Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::Count { hub, request_id, channel: channel.into() };
@@ -326,43 +291,30 @@ impl HubHandle {
     }
 
     /// Returns a part of the list of a channel's members: those after an id, or from the first one. All streams count whose
-    /// subscriptions have taken effect before. A hub with stored events leaves its members to its owner, and lists none.
-    ///
-    /// # Errors
-    ///
-    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// subscriptions have taken effect before. A hub with stored events leaves its members to its owner, and lists none. Errors
+    /// are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
         self.with_presence(|HubRegistration { members, .. }| {
             members.as_ref().map(|members| members.page(channel, after)).unwrap_or_default()
         })
     }
 
-    /// Returns how many members a channel has.
-    ///
-    /// # Errors
-    ///
-    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// Returns how many members a channel has. Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn count_members(&self, channel: &[u8]) -> Result<usize, Error> {
         self.with_presence(|HubRegistration { members, .. }| {
             members.as_ref().map_or(0, |members| members.count(channel))
         })
     }
 
-    /// Changes the data of a member. Returns false if it is not here.
-    ///
-    /// # Errors
-    ///
-    /// As [`counts_and_subscribers`](Self::counts_and_subscribers), or [`Error::Full`] if its event does not fit.
+    /// Changes the data of a member. Returns false if it is not here. Errors are those of
+    /// [`counts_and_subscribers`](Self::counts_and_subscribers), or [`Error::Full`] if its event does not fit.
     pub fn update_member(&self, channel: &[u8], id: &[u8], data: MemberData, event: Unnumbered) -> Result<bool, Error> {
         Ok(self.with_presence(|registration| registration.update_member(channel, id, data, event))??)
     }
 
     /// Applies all that the reactor knows of the streams of members. The owner of a hub with stored events finds its part in
-    /// [`take_presence_reports`](crate::runtime::take_presence_reports).
-    ///
-    /// # Errors
-    ///
-    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// [`take_presence_reports`](crate::runtime::take_presence_reports). Errors are those of
+    /// [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn report_presence(&self) -> Result<(), Error> {
         self.with_presence(|_| ())
     }
@@ -372,11 +324,7 @@ impl HubHandle {
         self.reactor_and_hub().map_or(false, |(_, hub)| hub == report.hub)
     }
 
-    /// Checks that the announced event of a member would fit if nothing else were retained.
-    ///
-    /// # Errors
-    ///
-    /// [`Full`] if it does not.
+    /// Checks that the announced event of a member would fit if nothing else were retained. Fails with [`Full`] if it does not.
     pub fn check_announcement(&self, announced: &Announcement) -> Result<(), Full> {
         check_room(&StateSizes::default(), &lock(&self.0.retention), announced)
     }
@@ -399,11 +347,8 @@ impl HubHandle {
     }
 
     /// Returns a part of the list of the channels of a hub in this process: those whose names match the pattern, or all. The
-    /// list begins at 0, and continues where each part says.
-    ///
-    /// # Errors
-    ///
-    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// list begins at 0, and continues where each part says. Errors are those of
+    /// [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn channel_page(&self, pattern: Option<&[u8]>, from: u64) -> Result<ChannelPage, Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let pattern = pattern.map(Into::into);
@@ -411,11 +356,8 @@ impl HubHandle {
         reactor.ask(&reactor.pages, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
     }
 
-    /// Returns a part of the history or the state of a channel. It begins after 0, and continues where each part says.
-    ///
-    /// # Errors
-    ///
-    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// Returns a part of the history or the state of a channel. It begins after 0, and continues where each part says. Errors
+    /// are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn log_page(&self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::ReadLog { hub, request_id, channel: channel.into(), range };
@@ -423,10 +365,7 @@ impl HubHandle {
     }
 
     /// Ends the streams that a request means, and returns their number. A subscription that was asked for before ends, too.
-    ///
-    /// # Errors
-    ///
-    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn end_streams(&self, request: EndRequest) -> Result<usize, Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let (request, at) = (Box::new(request), clock::monotonic());
@@ -436,11 +375,7 @@ impl HubHandle {
 
     /// As [`end_streams`](Self::end_streams), for a request that was carried out elsewhere so long ago: a subscription that was
     /// asked for after that continues, if it is still to come. Nobody asks for the number, so the call does not wait: the
-    /// queue of commands keeps the order.
-    ///
-    /// # Errors
-    ///
-    /// As [`append`](Self::append).
+    /// queue of commands keeps the order. Errors are those of [`append`](Self::append).
     pub fn end_streams_of(&self, request: EndRequest, age: Duration) -> Result<(), Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
@@ -449,11 +384,8 @@ impl HubHandle {
         Ok(())
     }
 
-    /// Reserves a place for a stream with a label, unless so many streams have it or a place.
-    ///
-    /// # Errors
-    ///
-    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// Reserves a place for a stream with a label, unless so many streams have it or a place. Errors are those of
+    /// [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn reserve(&self, label: &[u8], most: usize) -> Result<bool, Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let label = label.into();
@@ -462,11 +394,7 @@ impl HubHandle {
     }
 
     /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once.
-    /// Each client is sent a reconnection time.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] or [`Error::ShuttingDown`].
+    /// Each client is sent a reconnection time. Fails with [`Error::System`] or [`Error::ShuttingDown`].
     pub fn drain(&self, within: Duration) -> Result<(), Error> {
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
@@ -474,11 +402,8 @@ impl HubHandle {
         Ok(())
     }
 
-    /// Ends the drain of a hub of this process: it accepts streams again.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] or [`Error::ShuttingDown`].
+    /// Ends the drain of a hub of this process: it accepts streams again. Fails with [`Error::System`] or
+    /// [`Error::ShuttingDown`].
     pub fn end_drain(&self) -> Result<(), Error> {
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;

@@ -89,11 +89,8 @@ pub struct StreamHandle {
 
 impl StreamHandle {
     /// Opens a stream. If this process has as many streams as it may have or few descriptors left, the client is
-    /// sent a reconnection time, and the returned handle is that of a stream that is ending.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] or [`Error::ShuttingDown`], with the socket. Nothing has been sent then.
+    /// sent a reconnection time, and the returned handle is that of a stream that is ending. Fails with [`Error::System`] or
+    /// [`Error::ShuttingDown`], with the socket. Nothing has been sent then.
     pub fn open(opening: OpenOptions<'_>) -> Result<Self, (Error, Option<OwnedFd>)> {
         let OpenOptions { socket, body, settings, ends_with_handle, .. } = opening;
         let reactor = match reactor_or_start() {
@@ -194,11 +191,8 @@ impl StreamHandle {
     }
 
     /// Subscribes the stream to topics of a hub. From here on it belongs to the hub, and no longer ends with its
-    /// handles. Returns false if it has ended or belongs to another process.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OtherHub`] or [`Error::TooManyTopics`].
+    /// handles. Returns false if it has ended or belongs to another process. Fails with [`Error::OtherHub`] or
+    /// [`Error::TooManyTopics`].
     pub(crate) fn subscribe(
         &mut self,
         reactor: &Arc<ReactorHandle>,
@@ -216,11 +210,8 @@ impl StreamHandle {
     }
 
     /// Checks that the stream may be subscribed to a hub. From here on it belongs to the hub. Returns the subscription and
-    /// whether it is held; nothing if the stream has ended or belongs to another process.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OtherHub`] or [`Error::TooManyTopics`].
+    /// whether it is held; nothing if the stream has ended or belongs to another process. Fails with [`Error::OtherHub`] or
+    /// [`Error::TooManyTopics`].
     pub(crate) fn prepare(
         &mut self,
         reactor: &Arc<ReactorHandle>,

@@ -70,12 +70,9 @@ impl fmt::Display for Obstacle {
 }
 
 impl Takeover {
-    /// Puts one end of a socketpair where the server has its client's socket.
-    ///
-    /// # Errors
-    ///
-    /// If the client is known to have left, or if there is no descriptor. If `must_be_connection`, also if the descriptor
-    /// is not a connection. The server's descriptor is unchanged then.
+    /// Puts one end of a socketpair where the server has its client's socket. Fails if the client is known to have left, or if
+    /// there is no descriptor. If `must_be_connection`, also if the descriptor is not a connection. The server's descriptor is
+    /// unchanged then.
     pub fn begin(number: RawFd, must_be_connection: bool) -> Result<Self, Obstacle> {
         if must_be_connection && !descriptor::is_connection(number) {
             return Err(Obstacle::new("socket"));
@@ -101,11 +98,8 @@ impl Takeover {
     }
 
     /// Opens the stream, which begins with the captured head. The server has written `probe` meanwhile, and ends its
-    /// response to `/dev/null`. The body is chunked if the server's is, or if the client takes chunks.
-    ///
-    /// # Errors
-    ///
-    /// If something filters the body, or if the system refuses. Then [`restore`](Self::restore) is to follow.
+    /// response to `/dev/null`. The body is chunked if the server's is, or if the client takes chunks. Fails if something
+    /// filters the body, or if the system refuses. Then [`restore`](Self::restore) is to follow.
     pub fn open(
         &mut self,
         probe: &[u8],

@@ -78,11 +78,8 @@ impl EndQueues {
         })?
     }
 
-    /// Returns a descriptor that is readable while the queue of an interpreter is not empty.
-    ///
-    /// # Errors
-    ///
-    /// If the system has no descriptor left, or if the interpreter was removed.
+    /// Returns a descriptor that is readable while the queue of an interpreter is not empty. Fails if the system has no
+    /// descriptor left, or if the interpreter was removed.
     pub(crate) fn descriptor(&self, interpreter: u32) -> io::Result<i32> {
         let number = self.with(interpreter, |queue| {
             if queue.signal.is_none() {

@@ -45,11 +45,7 @@ impl<T> ReportQueue<T> {
         std::mem::take(&mut queue.reports)
     }
 
-    /// Returns a descriptor that is readable while there are reports to take.
-    ///
-    /// # Errors
-    ///
-    /// If the system has no descriptor left.
+    /// Returns a descriptor that is readable while there are reports to take. Fails if the system has no descriptor left.
     pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
         let mut queue = lock(&self.0);
         if queue.signal.is_none() {
