@@ -14,7 +14,7 @@ use Testing::Server;
 needs(has_command('prlimit') ? undef : 'there is no prlimit here');
 
 my $LIMIT   = 256;      # descriptors of the server
-my $CLIENTS = 1_500;
+my $CLIENTS = 600;
 my $FREE    = 16;       # descriptors that stay free
 my $LOOK    = 0.001;    # seconds between two counts
 
@@ -77,9 +77,9 @@ sub flood {
 }
 
 sub withstands {
-    my ($server, $path, $begins, $least, $count) = @_;
+    my ($server, $path, $begins, $least) = @_;
     my $most = watch($server->stats->{pid});
-    my ($clients, $came) = flood($server, $path, $begins, $count || $CLIENTS);
+    my ($clients, $came) = flood($server, $path, $begins, $CLIENTS);
     my $used = $most->();
     cmp_ok $used,             '<=', $LIMIT - $FREE, "at least $FREE descriptors stay free";
     cmp_ok $came->{accepted}, '>=', $least,         "at least $least clients are accepted";
@@ -109,7 +109,7 @@ for my $name (@SERVERS) {
 
 subtest 'more than max_streams streams that end at once' => sub {
     my $server = Testing::StreamServer->start('Starman', descriptors => $LIMIT);
-    withstands($server, sub { path('/export', name => "n$_[0]", count => 1, bytes => 5) }, qr/^id: 1\r\n/m, 150, 600);
+    withstands($server, sub { path('/export', name => "n$_[0]", count => 1, bytes => 5) }, qr/^id: 1\r\n/m, 150);
     is $server->fell_back, 0, 'no stream falls back to the writer of the server';
     $server->stop;
 };
@@ -117,7 +117,7 @@ subtest 'more than max_streams streams that end at once' => sub {
 subtest 'max_streams above the limit of descriptors' => sub {
     my $server = Testing::StreamServer->start('Starman', descriptors => $LIMIT);
     my $path   = sub { path('/held', name => "n$_[0]", max_streams => 100_000) };
-    withstands($server, $path, qr/^event: held\r\n\r\n/m, 150, 600);
+    withstands($server, $path, qr/^event: held\r\n\r\n/m, 150);
     is $server->fell_back, 0, 'no stream falls back to the writer of the server';
     $server->stop;
 };
@@ -125,7 +125,7 @@ subtest 'max_streams above the limit of descriptors' => sub {
 for my $name (@SERVERS) {
     subtest "streams of a hub on $name" => sub {
         my $server = Testing::HubServer->start($name, descriptors => $LIMIT);
-        withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 150, 600);
+        withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 150);
         $server->stop;
     };
 }
@@ -133,12 +133,12 @@ for my $name (@SERVERS) {
 for my $name (Testing::Server->tested(qw(Twiggy Feersum))) {
     subtest "streams of a hub on the writer of $name" => sub {
         my $server = Testing::HubServer->start($name, descriptors => $LIMIT, native => 0);
-        withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 40, 600);
+        withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 40);
         $server->stop;
     };
     subtest "streams on the writer of $name" => sub {
         my $server = Testing::StreamServer->start($name, descriptors => $LIMIT);
-        withstands($server, sub { path('/held', name => "n$_[0]", native => 0) }, qr/^event: held\r\n\r\n/m, 90, 600);
+        withstands($server, sub { path('/held', name => "n$_[0]", native => 0) }, qr/^event: held\r\n\r\n/m, 90);
         $server->stop;
     };
 }

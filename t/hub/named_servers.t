@@ -5,5 +5,5 @@ use Testing;
 use Testing::NamedHubs;
 use Testing::SideBySide qw(side_by_side);
 
-side_by_side(map { [$_ => Testing::NamedHubs->again($_)] } map { "t/hub/$_.t" } qw(limits relay slow));
+side_by_side(map { [$_ => Testing::NamedHubs->again($_)] } map { "t/hub/$_.t" } qw(limits relay));
 done_testing;

@@ -9,7 +9,7 @@ use Testing::OutboxModel;
 use Testing::SourceTree qw(slurp);
 
 my $FOLLOWER  = 'EventSource::XS::Outbox::Follower';
-my $SCHEDULES = $ENV{EVENTSOURCE_XS_STEPS} // 800;
+my $SCHEDULES = $ENV{EVENTSOURCE_XS_STEPS} // 250;
 my $LEASE     = 10;
 
 my $first = $ENV{EVENTSOURCE_XS_SEED} // time ^ $$ << 8;

@@ -9,7 +9,7 @@ use Testing::Developer qw(needs_command);
 
 needs_command('node');
 
-my $seeds    = $ENV{EVENTSOURCE_XS_STEPS} || 500;
+my $seeds    = $ENV{EVENTSOURCE_XS_STEPS} || 150;
 my $first    = $ENV{EVENTSOURCE_XS_SEED}  || 1;
 my ($script) = grep { -e } map { "$_/auto/share/dist/EventSource-XS/eventsource-hub.classic.js" } grep { !ref } @INC;
 my @lines    = qx{node t/script/tabs_model.mjs '$script' $first $seeds};

@@ -1,12 +1,8 @@
-# Plack::App::EventSource keeps its contract on a server that blocks and on one with an event loop; the basics of it behind
-# nginx on a Unix socket, and under TLS. xt has each server.
+# Plack::App::EventSource keeps its contract on a server with an event loop, and with native streams on one that has workers.
+# http_server_psgi.t has one that blocks. xt has each server, nginx, TLS and Unix sockets.
 
 use lib 't/lib';
 use Testing;
 use Testing::ContractRuns qw(contract_holds);
 
-contract_holds(
-    'Starman',      'Starman, native',
-    'Starman, tls', 'Starman, unix, nginx documented',
-    'Twiggy',       'Twiggy, native'
-);
+contract_holds('Starman, native', 'Twiggy', 'Twiggy, native');
