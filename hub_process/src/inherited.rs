@@ -18,9 +18,9 @@ use std::time::SystemTime;
 /// The first descriptor that systemd hands over (`sd_listen_fds`).
 const FIRST_OF_SYSTEMD: i32 = 3;
 
-/// The resources of a process that serves a hub.
+/// What one process at a time has of a hub: the socket, and the lock that makes sure of that.
 #[derive(Debug)]
-pub struct Seat {
+pub struct InstanceLock {
     pub listener: UnixListener,
     /// Locked as long as the process lives.
     lock: File,
@@ -45,21 +45,21 @@ pub fn detach(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 /// The state for a new program: the numbers of the descriptors.
 #[derive(Debug)]
-pub struct SavedSeat {
+pub struct SavedInstanceLock {
     pub listener: i32,
     pub lock: i32,
     removes_socket: bool,
 }
 
-saved!(SavedSeat { listener, lock, removes_socket });
+saved!(SavedInstanceLock { listener, lock, removes_socket });
 
-impl Seat {
-    pub fn saved(&self) -> SavedSeat {
+impl InstanceLock {
+    pub fn saved(&self) -> SavedInstanceLock {
         let (listener, lock) = (self.listener.as_raw_fd(), self.lock.as_raw_fd());
-        SavedSeat { listener, lock, removes_socket: self.removes_socket }
+        SavedInstanceLock { listener, lock, removes_socket: self.removes_socket }
     }
 
-    pub fn restore(saved: &SavedSeat, place: &Place) -> io::Result<Self> {
+    pub fn restore(saved: &SavedInstanceLock, place: &Place) -> io::Result<Self> {
         Ok(Self {
             listener: take_kept(saved.listener)?.into(),
             lock: take_kept(saved.lock)?.into(),
@@ -168,35 +168,35 @@ mod tests {
 
     #[test]
     fn a_lock_is_not_held_when_its_file_was_removed_or_replaced() {
-        let folder = std::env::temp_dir().join(format!("eventsource-seat-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("eventsource-lock-{}", std::process::id()));
         std::fs::create_dir(&folder).expect("a new folder");
         let socket = folder.join("s").into_os_string();
         let words = ["run".into(), "--socket".into(), socket];
         let arguments = Arguments::parse(words.into_iter()).expect("a command");
         let place = arguments.place().expect("a place");
-        let seat = Seat::take(&arguments, &place).expect("a free place");
-        assert!(Seat::take(&arguments, &place).is_err());
-        assert_eq!(seat.begin_service(), None, "no process before");
-        assert_eq!(seat.begin_service(), Some(std::process::id()), "one that has not ended");
-        seat.end_service();
-        assert_eq!(seat.begin_service(), None, "one that has ended in order");
+        let instance = InstanceLock::take(&arguments, &place).expect("a free place");
+        assert!(InstanceLock::take(&arguments, &place).is_err());
+        assert_eq!(instance.begin_service(), None, "no process before");
+        assert_eq!(instance.begin_service(), Some(std::process::id()), "one that has not ended");
+        instance.end_service();
+        assert_eq!(instance.begin_service(), None, "one that has ended in order");
         let long_ago = SystemTime::now() - Duration::from_secs(30 * 86_400);
         std::fs::write(place.seen(), "seen").expect("a file");
         for path in [place.lock(), &place.seen()] {
             let file = File::options().append(true).open(path).expect("a file");
             file.set_times(FileTimes::new().set_accessed(long_ago).set_modified(long_ago)).expect("its owner may");
         }
-        assert!(seat.hold());
+        assert!(instance.hold());
         for path in [place.lock(), &place.seen()] {
             let accessed = std::fs::metadata(path).and_then(|found| found.accessed()).expect("a file");
             assert!(accessed > long_ago + Duration::from_secs(86_400), "{} was not touched", path.display());
         }
         std::fs::remove_file(place.lock()).expect("its owner may");
-        assert!(!seat.is_held());
-        assert!(Seat::take(&arguments, &place).is_err(), "it listens, though it has no lock");
+        assert!(!instance.is_held());
+        assert!(InstanceLock::take(&arguments, &place).is_err(), "it listens, though it has no lock");
         std::fs::remove_file(place.socket()).expect("its owner may");
-        let next = Seat::take(&arguments, &place).expect("a free place");
-        assert!(next.is_held() && !seat.is_held());
+        let next = InstanceLock::take(&arguments, &place).expect("a free place");
+        assert!(next.is_held() && !instance.is_held());
         std::fs::remove_dir_all(&folder).expect("its owner may");
     }
 }

@@ -1,6 +1,6 @@
 //! The socket at which peers connect, and the lock of the hub beside it.
 
-use crate::inherited::Seat;
+use crate::inherited::InstanceLock;
 use crate::process_log::log_message;
 use eventsource_xs::remote::calls::{own_user, peer_user, Epoll};
 use eventsource_xs::remote::{start, Place};
@@ -18,7 +18,7 @@ const LOCK_CHECK: Duration = Duration::from_secs(30);
 /// The socket that listens.
 #[derive(Debug)]
 pub struct Listener {
-    seat: Seat,
+    instance: InstanceLock,
     /// Its number in the epoll set.
     number: u64,
     /// Until when no connection is accepted.
@@ -29,26 +29,26 @@ pub struct Listener {
 
 impl Listener {
     /// Waits for connections from here on.
-    pub fn new(seat: Seat, epoll: &Epoll, number: u64) -> io::Result<Self> {
-        seat.listener.set_nonblocking(true)?;
-        epoll.add(seat.listener.as_fd(), number)?;
-        Ok(Self { seat, number, paused_until: None, lock_check: Instant::now() + LOCK_CHECK })
+    pub fn new(instance: InstanceLock, epoll: &Epoll, number: u64) -> io::Result<Self> {
+        instance.listener.set_nonblocking(true)?;
+        epoll.add(instance.listener.as_fd(), number)?;
+        Ok(Self { instance, number, paused_until: None, lock_check: Instant::now() + LOCK_CHECK })
     }
 
     /// Returns what this process has of its hub alone.
-    pub fn seat(&self) -> &Seat {
-        &self.seat
+    pub fn instance(&self) -> &InstanceLock {
+        &self.instance
     }
 
     /// Accepts the next connection, if there is one.
     pub fn accept(&mut self, epoll: &Epoll, now: Instant) -> Option<OwnedFd> {
         loop {
-            match accept_with(&self.seat.listener, SocketFlags::CLOEXEC) {
+            match accept_with(&self.instance.listener, SocketFlags::CLOEXEC) {
                 Ok(socket) => return Some(socket),
                 Err(Errno::AGAIN) => return None,
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(_) => {
-                    epoll.remove(self.seat.listener.as_fd());
+                    epoll.remove(self.instance.listener.as_fd());
                     self.paused_until = Some(now + PAUSE);
                     return None;
                 }
@@ -65,16 +65,16 @@ impl Listener {
     pub fn run_timers(&mut self, epoll: &Epoll, now: Instant) -> io::Result<bool> {
         if self.paused_until.is_some_and(|until| now >= until) {
             self.paused_until = None;
-            epoll.add(self.seat.listener.as_fd(), self.number)?;
+            epoll.add(self.instance.listener.as_fd(), self.number)?;
         }
         if now < self.lock_check {
             return Ok(true);
         }
         self.lock_check = now + LOCK_CHECK;
-        let is_held = self.seat.hold();
+        let is_held = self.instance.hold();
         if !is_held {
             log_message("the file of its lock was removed, so that another process may serve the hub");
-            self.seat.removes_socket = false;
+            self.instance.removes_socket = false;
         }
         Ok(is_held)
     }
@@ -82,12 +82,12 @@ impl Listener {
     /// Removes the socket, if this process has made it. Returns true if the files of the hub are its own: without its lock they
     /// may be those of another process.
     pub fn close(&self, place: &Place) -> bool {
-        let is_held = self.seat.is_held();
+        let is_held = self.instance.is_held();
         if is_held {
-            if self.seat.removes_socket {
+            if self.instance.removes_socket {
                 let _ = start::remove_socket(place.socket());
             }
-            self.seat.end_service();
+            self.instance.end_service();
         }
         is_held
     }

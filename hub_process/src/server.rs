@@ -15,7 +15,7 @@ pub use upgrade::SavedServer;
 use crate::arguments::Arguments;
 use crate::current_hub::CurrentHub;
 use crate::descriptors::{self, Descriptors};
-use crate::inherited::{take_kept, Seat};
+use crate::inherited::{take_kept, InstanceLock};
 use crate::leases::Leases;
 use crate::lifetime::{DueAction, Lifetime};
 use crate::listener::{is_of_own_user, Listener};
@@ -69,11 +69,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 fn begin(arguments: &Arguments) -> Result<(Server, Option<TcpListener>), Box<dyn Error>> {
     let options = arguments.run_options()?;
     let monitors = options.metrics().map(metrics_listener::listen).transpose()?;
-    let seat = Seat::take(arguments, &options.place)?;
+    let instance = InstanceLock::take(arguments, &options.place)?;
     let is_new_hub = !options.place.log().exists();
     process_log::keep_lines(&options.place.log()); // from here on the folder is known to be this user's alone
     let kept = Precedence::kept(&options);
-    if let Some(before) = seat.begin_service() {
+    if let Some(before) = instance.begin_service() {
         let has_store = kept.store.as_ref().is_some_and(|store| *store != StoreSettings::Memory);
         let what = if has_store { "its store has the history and the state" } else { "history and state are lost" };
         log_message(&format!("the process before, {before}, was killed or has crashed: {what}"));
@@ -81,7 +81,7 @@ fn begin(arguments: &Arguments) -> Result<(Server, Option<TcpListener>), Box<dyn
     let precedence = Precedence::of(&options, options.settings().or(kept));
     let place = &options.place;
     let read = ReadChannels::new(place.name().as_str(), place.socket(), is_new_hub, Instant::now());
-    let mut server = Server::new(options, own_program()?, seat, precedence)?;
+    let mut server = Server::new(options, own_program()?, instance, precedence)?;
     server.operator.watch_readers(read);
     Ok((server, monitors))
 }
@@ -116,9 +116,14 @@ struct Server {
 }
 
 impl Server {
-    fn new(options: RunOptions, program: PathBuf, seat: Seat, precedence: Precedence) -> Result<Self, Box<dyn Error>> {
+    fn new(
+        options: RunOptions,
+        program: PathBuf,
+        instance: InstanceLock,
+        precedence: Precedence,
+    ) -> Result<Self, Box<dyn Error>> {
         let (sources, now) = (Sources::new()?, Instant::now());
-        let listener = Listener::new(seat, sources.epoll(), sources::LISTENER)?;
+        let listener = Listener::new(instance, sources.epoll(), sources::LISTENER)?;
         runtime::linger(LINGER);
         if options.logs_objects {
             write_objects(options.place.name().as_str());

@@ -3,7 +3,7 @@
 use super::orders::Upgrading;
 use super::{Server, STORE_LINGER};
 use crate::current_hub::SavedServed;
-use crate::inherited::{take_kept, SavedSeat, Seat};
+use crate::inherited::{take_kept, InstanceLock, SavedInstanceLock};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
 use crate::new_program::{self, Program};
@@ -104,7 +104,7 @@ impl Server {
             known: self.current.precedence().known().clone(),
             program: program.path().as_os_str().as_bytes().into(),
             program_file: program.number(),
-            seat: self.listener.seat().saved(),
+            instance: self.listener.instance().saved(),
             hub: self.current.saved(),
             peers,
             next_token,
@@ -124,10 +124,10 @@ impl Server {
         drop(bytes);
         let restored = runtime::saved_reactor::restore(reactor)?;
         drop(take_kept(saved.program_file)?);
-        let seat = Seat::restore(&saved.seat, &saved.options.place)?;
+        let instance = InstanceLock::restore(&saved.instance, &saved.options.place)?;
         let program = OsStr::from_bytes(&saved.program).into();
         let precedence = Precedence::of(&saved.options, saved.known);
-        let mut server = Self::new(saved.options, program, seat, precedence)?;
+        let mut server = Self::new(saved.options, program, instance, precedence)?;
         if let Some(hub) = saved.hub {
             server.current.restore(hub, &restored, server.sources.epoll())?;
         }
@@ -193,7 +193,7 @@ pub struct SavedServer {
     /// The path of the new program, and the descriptor with which it was run.
     program: Box<[u8]>,
     program_file: i32,
-    seat: SavedSeat,
+    instance: SavedInstanceLock,
     hub: Option<SavedServed>,
     peers: Vec<SavedPeer>,
     next_token: u64,
@@ -210,7 +210,7 @@ saved!(SavedServer {
     known,
     program,
     program_file,
-    seat,
+    instance,
     hub,
     peers,
     next_token,
@@ -243,7 +243,7 @@ impl SavedServer {
 
     /// Returns the numbers of all descriptors.
     fn numbers(&self) -> impl Iterator<Item = i32> + '_ {
-        let own = [self.seat.listener, self.seat.lock];
+        let own = [self.instance.listener, self.instance.lock];
         own.into_iter().chain(self.peers.iter().flat_map(SavedPeer::numbers))
     }
 }
