@@ -34,7 +34,7 @@ my $events = Plack::App::EventSource->new(
             $connection->push(@{$_->[1]}) for cases();
         }
         elsif ($id ne 'second') {
-            $connection->push({retry => 2500});
+            $connection->push({retry => 1000});
             $connection->push({event => 'resumed', id => 'second', data => $id});
         }
         else {

@@ -1,4 +1,4 @@
-# The demonstration in two windows of real browsers: both receive what one publishes, and one whose connection is cut receives
+# The demonstration in two windows of a real browser: both receive what one publishes, and one whose connection is cut receives
 # what it has missed. They show the same board, and who is here. A crowd of clients that reconnect all the time loses no
 # event. With a named hub, each button of the page is pressed that ends processes.
 
@@ -15,8 +15,9 @@ use Testing::Redis;
 use Testing::Server;
 
 Testing::Browser->require_or_skip_all;
-my @browsers = map { Testing::Browser->start } 1, 2;
-my ($teal, $violet) = @browsers;
+my $browser = Testing::Browser->start;
+my @windows = ($browser->tabs, $browser->new_tab);
+my ($teal, $violet) = @windows;
 
 my $SIZE   = 20;
 my $SECRET = 'of this test';
@@ -48,13 +49,13 @@ sub chart_is_drawn {
         && /now .*[0-9]/.test(document.querySelector('#$id svg').getAttribute('aria-label'))};
 }
 
-sub click { my ($browser, $id) = @_; return $browser->evaluate("document.getElementById('$id').click()") }
+sub click { my ($window, $id) = @_; return $window->evaluate("document.getElementById('$id').click()") }
 
 # All that is recorded agrees with itself, after what was expected has been said.
 sub said_ok {
-    my ($browser, $expected) = @_;
-    $browser->wait_for("$expected.test(said.at(-1))", "a window says $expected");
-    my @said = @{$browser->evaluate('[...new Set(said)]')};
+    my ($window, $expected) = @_;
+    $window->wait_for("$expected.test(said.at(-1))", "a window says $expected");
+    my @said = @{$window->evaluate('[...new Set(said)]')};
     is_deeply [grep { !/\A(?:open: (?!Not)|lost: Not connected\z)/ } @said], [], 'its state and its notes agree';
     is_deeply [grep { /no notes missed/ } @said], [], 'and it never says that nothing is missed before it knows';
     return;
@@ -62,23 +63,23 @@ sub said_ok {
 
 # The first screen of a window of this size has the field to write in and the notes, and nothing is beside it.
 sub first_screen_ok {
-    my ($browser, $width, $height) = @_;
-    $browser->ask(
+    my ($window, $width, $height) = @_;
+    $window->ask(
         'Emulation.setDeviceMetricsOverride',
         width             => $width,
         height            => $height,
         deviceScaleFactor => 1,
         mobile            => JSON::PP::false
     );
-    $browser->wait_for("innerWidth === $width && innerHeight === $height", "a window of $width x $height");
+    $window->wait_for("innerWidth === $width && innerHeight === $height", "a window of $width x $height");
     my ($field, $notes) =
-        @{$browser->evaluate(
-            q{['note', 'scroll'].map(id => document.getElementById(id).getBoundingClientRect().bottom)})};
+        @{$window->evaluate(q{['note', 'scroll'].map(id => document.getElementById(id).getBoundingClientRect().bottom)})
+        };
     cmp_ok $field, '<', $height / 2, 'the field to write in is in the upper half';
     cmp_ok $notes, '<', $height,     'and the notes are in the first screen';
-    ok $browser->evaluate('document.documentElement.scrollWidth <= document.documentElement.clientWidth'),
+    ok $window->evaluate('document.documentElement.scrollWidth <= document.documentElement.clientWidth'),
         'nothing scrolls sideways';
-    $browser->ask('Emulation.clearDeviceMetricsOverride');
+    $window->ask('Emulation.clearDeviceMetricsOverride');
     return;
 }
 
@@ -92,26 +93,26 @@ my $CONTRAST = q{(() => {
 })()};
 
 sub colours_ok {
-    my ($browser, $scheme) = @_;
-    $browser->ask('Emulation.setEmulatedMedia', features => [{name => 'prefers-color-scheme', value => $scheme}]);
-    my $channel = $browser->evaluate('+getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0]');
-    cmp_ok $channel,                      $scheme eq 'dark' ? '<' : '>', 128, "the page is $scheme where the system is";
-    cmp_ok $browser->evaluate($CONTRAST), '>=',                          4.5, 'and its text is readable';
+    my ($window, $scheme) = @_;
+    $window->ask('Emulation.setEmulatedMedia', features => [{name => 'prefers-color-scheme', value => $scheme}]);
+    my $channel = $window->evaluate('+getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0]');
+    cmp_ok $channel,                     $scheme eq 'dark' ? '<' : '>', 128, "the page is $scheme where the system is";
+    cmp_ok $window->evaluate($CONTRAST), '>=',                          4.5, 'and its text is readable';
     return;
 }
 
 # Publishes a note by the form of a window.
 sub write_note {
-    my ($browser, $text) = @_;
-    $browser->evaluate(
+    my ($window, $text) = @_;
+    $window->evaluate(
         qq{document.getElementById('note').value = '$text', document.querySelector('#write button').click()});
     return;
 }
 
 sub all_receive_ok {
     my $text = shift;
-    for my $browser (@browsers) {
-        $browser->wait_for("$NOTES.at(-1) === '$text'", 'window ' . ($browser == $teal ? 1 : 2) . " receives '$text'");
+    for my $window (@windows) {
+        $window->wait_for("$NOTES.at(-1) === '$text'", 'window ' . ($window == $teal ? 1 : 2) . " receives '$text'");
     }
     return;
 }
@@ -125,12 +126,12 @@ sub status_of {
 # Starts the demonstration with this environment, its crowd, and a window of Teal and one of Violet.
 sub start_with_windows {
     my ($name, $more, %option) = @_;
-    my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0, %$more);
+    my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 1, LIVE_SAY_EVERY => 0, %$more);
     my $server      = Testing::Server->start($name, 'examples/live/app.psgi', %option, env => \%environment);
     my $crowd       = Testing::Program->start(['examples/live/crowd', $server->url(''), $SIZE], %environment);
     $teal->open($server->url('/?as=Teal'));
     $violet->open($server->url('/?as=Violet'));
-    $_->wait_for("$STATE === 'open'", 'the stream of a window is open') for @browsers;
+    $_->wait_for("$STATE === 'open'", 'the stream of a window is open') for @windows;
     return ($server, $crowd);
 }
 
@@ -190,11 +191,11 @@ for my $name (Testing::Server->tested(qw(Starman Starlet Twiggy Feersum))) {
         is status_of($server, '/notes', 'x'),              400, 'a note that is not JSON is refused';
         is status_of($server, '/act',   '{"what":"hub"}'), 403, 'a hub in the server is not killed';
         is status_of($server, '/notes', '{"text":null}'),  200, 'a note without text is accepted';
-        is_deeply [map { $_->complaints } @browsers], [], 'the browsers report no error';
+        is_deeply [map { $_->complaints } @windows], [], 'the browsers report no error';
 
         a_new_process_ok($server) if $name eq 'Starman';
         is $crowd->stop, 0, 'the crowd exits with 0';
-        $_->open('about:blank') for @browsers;    # ends the streams, or the browsers would report the end of the server
+        $_->open('about:blank') for @windows;    # ends the streams, or the browsers would report the end of the server
     };
 }
 
@@ -206,8 +207,8 @@ sub a_new_process_ok {
     write_note($teal, 'before');
     all_receive_ok('before');
     kill TERM => $pid;
-    for my $browser (@browsers) {
-        $browser->wait_for(
+    for my $window (@windows) {
+        $window->wait_for(
             "[...document.querySelectorAll('#notes .break')].some(row => /restarted/.test(row.textContent))",
             'a window says that the server was restarted');
     }
@@ -229,14 +230,14 @@ subtest 'Starman, with four workers and a named hub' => sub {
     my ($server, $crowd) = start_with_windows('Starman', {LIVE_HUB => $socket}, %option);
     write_note($teal, 'from one worker to all');
     all_receive_ok('from one worker to all');
-    $_->wait_for(shown('workers') . ".split(' ').length === 4", 'a window shows the four workers') for @browsers;
-    $_->wait_for(shown('hub') . ' > 1',                         'a window shows the hub process')  for @browsers;
+    $_->wait_for(shown('workers') . ".split(' ').length === 4", 'a window shows the four workers') for @windows;
+    $_->wait_for(shown('hub') . ' > 1',                         'a window shows the hub process')  for @windows;
     $teal->wait_for('+' . shown('streams') . " >= 2 + $SIZE / 3", 'the hub has the streams of all workers');
     my $hub = $teal->evaluate(shown('hub'));
     is_deeply [$hub], [Live::Processes::hub($socket)], 'it is the process that the kernel lists';
     my ($epoch) = $teal->evaluate(shown('last-event-id')) =~ /\A(\w+)-/;
 
-    $_->wait_for("$PEOPLE === 'Teal,Violet'", 'a window shows who is here') for @browsers;
+    $_->wait_for("$PEOPLE === 'Teal,Violet'", 'a window shows who is here') for @windows;
     first_screen_ok($teal, @$_) for [1100, 900], [360, 740];
     colours_ok($teal, $_)       for qw(light dark);
     $teal->evaluate(q{document.querySelectorAll('#tiles button')[2].click()});
@@ -272,9 +273,9 @@ subtest 'Starman, with four workers and a named hub' => sub {
     );
     write_note($teal, 'by new workers');
     all_receive_ok('by new workers');
-    is_deeply [map { $_->evaluate($OPENED) } @browsers], [1, 1], 'the windows have had one stream each all the time';
-    is_deeply [map { $_->evaluate(shown('told')) } @browsers], [0, 0], 'and received no gap';
-    is_deeply [map { $_->evaluate("$PEOPLE + $BOARD") } @browsers], [('Teal,Violet,,Teal,,Violet,,,,,,,') x 2],
+    is_deeply [map { $_->evaluate($OPENED) } @windows], [1, 1], 'the windows have had one stream each all the time';
+    is_deeply [map { $_->evaluate(shown('told')) } @windows], [0, 0], 'and received no gap';
+    is_deeply [map { $_->evaluate("$PEOPLE + $BOARD") } @windows], [('Teal,Violet,,Teal,,Violet,,,,,,,') x 2],
         'who is here and what is painted is the same after all that';
     is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice gaps)], [0, 0, 0],
         'the crowd has neither missed events nor duplicates nor gaps';
@@ -284,13 +285,13 @@ subtest 'Starman, with four workers and a named hub' => sub {
     $violet->evaluate(
         q{const name = document.getElementById('as'); name.value = 'Jürgen'; name.dispatchEvent(new Event('change'))});
     $teal->wait_for("$PEOPLE === 'Jürgen,Teal'", 'a name changes again');
-    $_->evaluate($RECORD) for @browsers;
+    $_->evaluate($RECORD) for @windows;
     click($teal, 'kill-hub');
-    $_->wait_for("$OPENED === '2' && $STATE === 'open'", 'a window reconnects when the hub is killed') for @browsers;
-    said_ok($_, '/^open: Disconnected for .*; the hub was restarted: notes may be missing$/')          for @browsers;
-    $_->wait_for(shown('told') . " === '1'", 'and receives a gap')                                     for @browsers;
+    $_->wait_for("$OPENED === '2' && $STATE === 'open'", 'a window reconnects when the hub is killed') for @windows;
+    said_ok($_, '/^open: Disconnected for .*; the hub was restarted: notes may be missing$/')          for @windows;
+    $_->wait_for(shown('told') . " === '1'", 'and receives a gap')                                     for @windows;
     $_->wait_for("$PEOPLE === 'Jürgen,Teal' && $BOARD === ',,,,,,,,,,,'", 'and shows what the new hub knows')
-        for @browsers;
+        for @windows;
     write_note($violet, 'by another hub');
     all_receive_ok('by another hub');
     isnt + ($teal->evaluate(shown('last-event-id')) =~ /\A(\w+)-/)[0], $epoch, 'the hub has a new epoch';
@@ -310,7 +311,7 @@ subtest 'Starman, with four workers and a named hub' => sub {
     is_deeply [Live::Processes::hub($socket)], \@before, 'the hub lives';
     is $crowd->log,  '', 'the crowd has printed nothing';
     is $crowd->stop, 0,  'the crowd exits with 0';
-    $_->open('about:blank') for @browsers;
+    $_->open('about:blank') for @windows;
     $server->stop;
     Live::Processes::end_hub($socket);
     is_deeply [Live::Processes::hub($socket)], [], 'no hub process is left';
@@ -333,7 +334,7 @@ sub a_killed_hub_misses_nothing_ok {
         my $again = $time + 1;
         click($teal, 'kill-hub');
         $_->wait_for("$OPENED === '$again' && $STATE === 'open'", 'a window reconnects when the hub is killed')
-            for @browsers;
+            for @windows;
         write_note($violet, "after $time");
         all_receive_ok("after $time");
         $teal->wait_for(shown('hub') . " > 1 && " . shown('hub') . " !== '$hub'", 'the hub has a new process');
@@ -343,12 +344,12 @@ sub a_killed_hub_misses_nothing_ok {
         'all of them, once';
     my $returns = $teal->evaluate('+' . shown('returns'));
     $teal->wait_for('+' . shown('returns') . " >= $returns + $SIZE", 'the crowd reconnects');
-    is_deeply [map { $_->evaluate(shown('told')) } @browsers], [0, 0], 'no window received a gap';
+    is_deeply [map { $_->evaluate(shown('told')) } @windows], [0, 0], 'no window received a gap';
     is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice gaps)], [0, 0, 0],
         'the crowd has neither missed events nor duplicates nor gaps';
     is $crowd->log,  '', 'the crowd has printed nothing';
     is $crowd->stop, 0,  'the crowd exits with 0';
-    $_->open('about:blank') for @browsers;
+    $_->open('about:blank') for @windows;
     $server->stop;
     Live::Processes::end_hub($socket);
     is_deeply [Live::Processes::hub($socket)], [], 'no hub process is left';
@@ -361,6 +362,29 @@ subtest 'Starman, and a hub that keeps its events in a file' => sub {
     a_killed_hub_misses_nothing_ok('in a file', LIVE_FILE => "$folder/events.db");
 };
 
+# A window of its own waits for ten seconds, while the next test runs.
+my $cut    = Testing::Server->start('Twiggy', 'examples/live/app.psgi');
+my $frames = $browser->new_tab;
+
+# An expression of one of its two frames.
+sub in_frame { my ($at, $expression) = @_; return $expression =~ s/\bdocument\b/frames[$at].document/gr }
+
+subtest 'a window whose connection is cut for ten seconds stays without it' => sub {
+    $frames->open($cut->url('/two.html'));
+    for my $at (0, 1) {
+        $frames->wait_for(in_frame($at, "$STATE === 'open'"),                 "the stream of frame $at is open");
+        $frames->wait_for(in_frame($at, shown('last-event-id') . " !== '–'"), 'it has an id to resume after');
+    }
+    $frames->evaluate(in_frame(1, "document.getElementById('cut-for-long').click()"));
+    $frames->wait_for(in_frame(1, "$STATE === 'lost'"), 'the window is not connected');
+    for my $text (qw(one two three)) {
+        $frames->evaluate(in_frame(0, "document.getElementById('note').value = '$text'"));
+        $frames->evaluate(in_frame(0, "document.querySelector('#write button').click()"));
+        $frames->wait_for(in_frame(0, "$NOTES.at(-1) === '$text'"), "the other window publishes and receives '$text'");
+    }
+    is $frames->evaluate(in_frame(1, $STATE)), 'lost', 'the window is still not connected';
+};
+
 subtest 'Starman, and a hub that keeps its events in Redis' => sub {
     Testing::Redis->require_or_skip_all;
     Testing->need('named_hubs');
@@ -368,27 +392,14 @@ subtest 'Starman, and a hub that keeps its events in Redis' => sub {
     a_killed_hub_misses_nothing_ok('in Redis', LIVE_REDIS => $redis->url);
 };
 
-subtest 'a window whose connection is cut for ten seconds receives what it has missed' => sub {
-    my $server = Testing::Server->start('Twiggy', 'examples/live/app.psgi');
-    $_->open($server->url('/two.html')) for $teal;
-    my $frame = sub { my ($at, $expression) = @_; return $expression =~ s/\bdocument\b/frames[$at].document/gr };
-    $teal->wait_for($frame->($_, "$STATE === 'open'"),                 "the stream of frame $_ is open") for 0, 1;
-    $teal->wait_for($frame->($_, shown('last-event-id') . " !== '–'"), 'it has an id to resume after')   for 0, 1;
-    $teal->evaluate($frame->(1,  "document.getElementById('cut-for-long').click()"));
-    $teal->wait_for($frame->(1,  "$STATE === 'lost'"), 'the window is not connected');
-    for my $text (qw(one two three)) {
-        $teal->evaluate($frame->(0, "document.getElementById('note').value = '$text'"));
-        $teal->evaluate($frame->(0, "document.querySelector('#write button').click()"));
-        $teal->wait_for($frame->(0, "$NOTES.at(-1) === '$text'"), "the other window publishes and receives '$text'");
-    }
-    is $teal->evaluate($frame->(1, $STATE)), 'lost', 'the window is still not connected';
-    $teal->wait_for($frame->(1, "$STATE === 'open'"),                 'the window has a new stream');
-    $teal->wait_for($frame->(1, "$NOTES.join() === 'one,two,three'"), 'the window has all notes');
-    my ($seconds) = $teal->evaluate($frame->(1, $BREAK)) =~ /\ADisconnected for ([0-9.]+) s, 3 notes replayed\z/;
+subtest 'a window whose connection was cut for ten seconds receives what it has missed' => sub {
+    $frames->wait_for(in_frame(1, "$STATE === 'open'"),                 'the window has a new stream');
+    $frames->wait_for(in_frame(1, "$NOTES.join() === 'one,two,three'"), 'the window has all notes');
+    my ($seconds) = $frames->evaluate(in_frame(1, $BREAK)) =~ /\ADisconnected for ([0-9.]+) s, 3 notes replayed\z/;
     cmp_ok $seconds, '>', 9.9, 'the window was disconnected for ten seconds';
-    is $teal->evaluate($frame->(0, shown('about'))), 'no figures: they need script/demo',
+    is $frames->evaluate(in_frame(0, shown('about'))), 'no figures: they need script/demo',
         'there are no figures without a crowd';
-    $teal->open('about:blank');
+    $frames->open('about:blank');
 };
 
 done_testing;

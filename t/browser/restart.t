@@ -12,8 +12,9 @@ use Testing::Server;
 Testing::Browser->require_or_skip_all;
 my $browser = Testing::Browser->start;
 
+# The one worker of Starman waits for the request of each connection that a browser opens ahead.
 my %START = (
-    'Starman'                   => ['Starman', workers => 1],
+    'Starman'                   => ['Starman', workers => 1, args => [qw(--read-timeout 1)]],
     'Twiggy'                    => ['Twiggy'],
     'Twiggy, by its own writer' => ['Twiggy'],
 );
