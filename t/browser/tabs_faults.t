@@ -31,8 +31,6 @@ sub seen_ok {
     return;
 }
 
-sub close_all { $_->close for $tabs->tabs; return }
-
 # Chromium freezes pages in the background, and sends one that was frozen no more of its responses.
 subtest 'the tab that reads the stream is frozen' => sub {
     $tabs->open(without => 'SharedWorker') for 1, 2;
@@ -45,7 +43,7 @@ subtest 'the tab that reads the stream is frozen' => sub {
     $leader->wait_for('window.isBack', 'it is there again');
     $tabs->publish(5);
     $tabs->each_has_all_ok('each tab has what was published meanwhile');
-    close_all();
+    $tabs->close_tabs;
 };
 
 subtest 'the server is killed, and started on the same port' => sub {
@@ -79,7 +77,7 @@ subtest 'the hub process is killed' => sub {
         $tab->wait_for("received.at(-1) === $last", "tab $tab->{name}: it has what the new process has");
         is_deeply $tab->evaluate('received.slice(received.indexOf("unknown"))'), \@new, 'after one gap';
     }
-    close_all();
+    $tabs->close_tabs;
 };
 
 subtest 'nginx answers 502' => sub {
@@ -94,7 +92,7 @@ subtest 'nginx answers 502' => sub {
     $tabs->publish(10);
     $tabs->server->start_again;
     $tabs->each_has_all_ok('each tab has what was published meanwhile');
-    close_all();
+    $tabs->close_tabs;
 };
 
 subtest '429 with Retry-After' => sub {
@@ -120,7 +118,7 @@ navigator.locks.query().then(({held}) => {
 JS
 
 subtest 'an answer is late' => sub {
-    my $elected = Testing::Tabs->start('Chromium', page => {without => 'SharedWorker'});
+    my $elected = Testing::Tabs->start($tabs->browser, page => {without => 'SharedWorker'});
     my @all     = map { $elected->open } 1, 2;
     $elected->publish(5);
     $elected->each_has_all_ok('each tab has each event');

@@ -24,10 +24,11 @@ sub put {
 my %page = (url => '/state?member=ann', state => 'stock', members => 'people');
 
 for my $browser (Testing::Browser->names) {
+    my $running = Testing::Browser->start($browser);
     for my $way ((Testing::Tabs->ways)[0, 1]) {
         my ($name, %without) = @$way;
         subtest "$browser, $name" => sub {
-            my $tabs = Testing::Tabs->start($browser, show_channel => 'data', page => {%page, %without});
+            my $tabs = Testing::Tabs->start($running, show_channel => 'data', page => {%page, %without});
             put($tabs, $_, 10) for qw(a b c);
             $tabs->hub->forget(stock => 'b');
             my $first = $tabs->open;
@@ -55,6 +56,7 @@ for my $browser (Testing::Browser->names) {
             put($tabs, e => 5);
             all_know_ok($tabs, 'stock',  ['e {"left":5}'],     'after a gap nothing that was forgotten remains');
             all_know_ok($tabs, 'people', ['ann {"id":"ann"}'], 'the members after a gap');
+            $tabs->close_tabs;
         };
     }
 }

@@ -9,11 +9,12 @@ use Testing::Tabs;
 Testing::Tabs->require_or_skip_all($_) for Testing::Browser->names;
 
 for my $browser (Testing::Browser->names) {
+    my $running = Testing::Browser->start($browser);
     for my $way (Testing::Tabs->ways) {
         my ($name, %without) = @$way;
         my $is_shared = !%without || $without{without} eq 'SharedWorker';
         subtest "$browser, $name" => sub {
-            my $tabs   = Testing::Tabs->start($browser, page => {url => '/mine', %without}, position => 'event');
+            my $tabs   = Testing::Tabs->start($running, page => {url => '/mine', %without}, position => 'event');
             my $blank  = $tabs->browser->new_tab($tabs->server->url('/blank'));
             my $log_in = sub { $blank->evaluate("document.cookie = 'user=$_[0]; path=/', 1") };
             my $has_ok = sub {
@@ -40,6 +41,7 @@ for my $browser (Testing::Browser->names) {
             $has_ok->($_, 'bob 2,bob 3', 'bob has all of his')   for @bob;
             $has_ok->($_, 'ann 1,ann 2', 'ann has nothing more') for @ann;
             is $ann[0]->evaluate('events.at(-1)'), 'error 403', 'a page is told why';
+            $_->close for $blank, $tabs->tabs;
         };
     }
 }

@@ -9,6 +9,8 @@ use Testing::Tabs;
 
 Testing::Tabs->require_or_skip_all('Chromium');
 
+my $browser = Testing::Browser->start;
+
 # A tab waits for a second before it comes to the next worker; this one waits for return_to_worker.
 my $WAIT = 'window.original = setTimeout;'
     . 'window.setTimeout = (f, ms, ...given) => ms === 1000 ? window.come = () => f(...given) : original(f, ms, ...given), 1';
@@ -36,16 +38,17 @@ sub return_to_worker {
 }
 
 subtest 'before a tab has heard it' => sub {
-    my $tabs = Testing::Tabs->start('Chromium');
+    my $tabs = Testing::Tabs->start($browser);
     $tabs->open;
     $tabs->open(dead => 1);
     is $tabs->streams, 1, 'the tab shares the stream of the next worker';
     $tabs->publish(5);
     $tabs->each_has_all_ok('each tab has each event');
+    $tabs->close_tabs;
 };
 
 subtest 'before a new tab has a position' => sub {
-    my $tabs = Testing::Tabs->start('Chromium', position => 'none');
+    my $tabs = Testing::Tabs->start($browser, position => 'none');
     $tabs->open(waits => 1)->wait_for('window.hub?.readyState === 1', 'a tab has its stream');
     ok wait_until($DEADLINE, sub { $tabs->streams == 1 }), 'the hub has it, too';
     $tabs->publish(5);
@@ -58,10 +61,11 @@ subtest 'before a new tab has a position' => sub {
     ok wait_until($DEADLINE, sub { $tabs->hub->stats->{resumed} && $tabs->streams == 1 }), 'the stream is resumed';
     $tabs->publish(5);
     $tabs->each_has_all_ok('each tab has each event once, in order');
+    $tabs->close_tabs;
 };
 
 subtest 'it sends texts, which are copied faster than objects' => sub {
-    my $tabs = Testing::Tabs->start('Chromium');
+    my $tabs = Testing::Tabs->start($browser);
     my @all  = map { $tabs->open(heard => 1) } 1, 2;
     $tabs->publish(500);
     $tabs->each_has_all_ok('each tab has each event once, in order');
@@ -71,6 +75,7 @@ subtest 'it sends texts, which are copied faster than objects' => sub {
             $tab->evaluate('received.length'), 'each event is in one';
         note $tab->evaluate('heard.length'), ' messages';
     }
+    $tabs->close_tabs;
 };
 
 done_testing;

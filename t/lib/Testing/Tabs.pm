@@ -3,7 +3,7 @@ use Testing;
 
 # A browser whose tabs share a stream of a named hub: t/browser/tabs.psgi on a Starman with four workers.
 #
-#   my $tabs = Testing::Tabs->start('Firefox');
+#   my $tabs = Testing::Tabs->start('Firefox');      # or a Testing::Browser that runs
 #   $tabs->open(without => 'SharedWorker') for 1 .. 3;
 #   $tabs->publish(100);
 #   $tabs->each_has_all_ok('each tab has each event once, in order');
@@ -32,8 +32,11 @@ my $PUBLISHER = 'my ($hub, $from, $to, $every) = (EventSource::Hub->new(JSON::PP
 # Public methods
 
 sub browser { return $_[0]{browser} }
-sub hub     { return $_[0]{hub} }
-sub server  { return $_[0]{server} }
+
+sub close_tabs { $_->close for $_[0]->tabs; return }
+
+sub hub    { return $_[0]{hub} }
+sub server { return $_[0]{server} }
 
 # Waits until each tab has the last number; a test of that each has all since its first one.
 sub each_has_all_ok {
@@ -150,7 +153,7 @@ sub start {
     my %env      = (HUB => encode_json(\%settings), BUSY => "$folder/busy");
     my $server   = Testing::Server->start('Starman', 't/browser/tabs.psgi', workers => 4, env => \%env);
     return bless {
-        browser   => Testing::Browser->start($browser),
+        browser   => ref $browser ? $browser : Testing::Browser->start($browser),
         hub       => EventSource::Hub->new(%settings),
         server    => $server,
         settings  => \%settings,
