@@ -16,10 +16,16 @@ use std::time::Instant;
 pub struct Store {
     asks: Sender<Ask>,
     reports: Receiver<Report>,
-    backpressure: Arc<Backpressure>,
     notifier: Notifier,
-    status: Arc<Mutex<StoreStatus>>,
-    clock: Arc<StoreClock>,
+    shared: Arc<Shared>,
+}
+
+/// What both ends of a store have.
+#[derive(Debug, Default)]
+struct Shared {
+    backpressure: Backpressure,
+    status: Mutex<StoreStatus>,
+    clock: StoreClock,
 }
 
 /// The other end of a [`Store`], for its threads.
@@ -33,11 +39,9 @@ pub struct StoreEnd {
 #[derive(Clone, Debug)]
 pub struct Reporter {
     reports: Sender<Report>,
-    backpressure: Arc<Backpressure>,
     /// Dropped after `reports`, so that the wire thread sees that nothing more will come.
     notifier: Notifier,
-    status: Arc<Mutex<StoreStatus>>,
-    clock: Arc<StoreClock>,
+    shared: Arc<Shared>,
 }
 
 impl Store {
@@ -46,17 +50,9 @@ impl Store {
         let notifier = Notifier::new()?;
         let (asks, asked) = channel();
         let (reported, reports) = channel();
-        let status = Arc::<Mutex<StoreStatus>>::default();
-        let clock = Arc::<StoreClock>::default();
-        let backpressure = Arc::<Backpressure>::default();
-        let reporter = Reporter {
-            reports: reported,
-            backpressure: Arc::clone(&backpressure),
-            notifier: notifier.clone(),
-            status: Arc::clone(&status),
-            clock: Arc::clone(&clock),
-        };
-        Ok((Self { asks, reports, backpressure, notifier, status, clock }, StoreEnd { asks: asked, reporter }))
+        let shared = Arc::<Shared>::default();
+        let reporter = Reporter { reports: reported, notifier: notifier.clone(), shared: Arc::clone(&shared) };
+        Ok((Self { asks, reports, notifier, shared }, StoreEnd { asks: asked, reporter }))
     }
 
     /// Asks the store. Does nothing if its threads have ended.
@@ -76,7 +72,7 @@ impl Store {
         loop {
             match self.reports.try_recv() {
                 Ok(report) => {
-                    self.backpressure.take(&report);
+                    self.shared.backpressure.take(&report);
                     reports.push(report);
                 }
                 Err(TryRecvError::Empty) => return (reports, false),
@@ -88,25 +84,27 @@ impl Store {
     /// Waits for the next report. Returns nothing if the time is over, or if the threads of the store have ended.
     pub fn wait_for_report(&self, until: Instant) -> Option<Report> {
         let report = self.reports.recv_timeout(until.saturating_duration_since(Instant::now())).ok()?;
-        self.backpressure.take(&report);
+        self.shared.backpressure.take(&report);
         Some(report)
     }
 
     /// Returns the time of this process that a time by the store's clock was; `now` if it is still to come.
     pub fn instant_of(&self, at: u64, now: Instant) -> Instant {
-        now.checked_sub(self.clock.age(at, now)).unwrap_or(now)
+        now.checked_sub(self.shared.clock.age(at, now)).unwrap_or(now)
     }
 
     /// Returns what is known of the store's health.
     pub fn status(&self) -> StoreStatus {
-        self.lock_status().clone()
+        self.shared.lock_status().clone()
     }
 
     /// Returns true if the store takes events, and reports them.
     pub fn is_up(&self) -> bool {
-        self.lock_status().is_up
+        self.shared.lock_status().is_up
     }
+}
 
+impl Shared {
     fn lock_status(&self) -> MutexGuard<'_, StoreStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,7 +113,7 @@ impl Store {
 impl Drop for Store {
     /// Lets its threads continue, so that they can end.
     fn drop(&mut self) {
-        self.backpressure.close();
+        self.shared.backpressure.close();
     }
 }
 
@@ -123,7 +121,7 @@ impl Reporter {
     /// Reports to the wire thread. Waits while this has many entries to take.
     pub fn report(&self, report: Report) {
         if let Report::Entries(entries) = &report {
-            self.backpressure.add(entries);
+            self.shared.backpressure.add(entries);
         }
         let _ = self.reports.send(report); // fails only while the process ends
         self.notifier.notify();
@@ -131,17 +129,17 @@ impl Reporter {
 
     /// Says what the store's clock shows now: milliseconds since 1970. Times of entries are of this clock.
     pub fn set_clock(&self, shown: u64) {
-        self.clock.set(shown, Instant::now());
+        self.shared.clock.set(shown, Instant::now());
     }
 
     /// Returns how old something is by the store's clock, in milliseconds.
     pub fn age(&self, at: u64) -> u64 {
-        u64::try_from(self.clock.age(at, Instant::now()).as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.shared.clock.age(at, Instant::now()).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Changes what is known of the store's health.
     pub fn update(&self, change: impl FnOnce(&mut StoreStatus)) {
-        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.shared.lock_status());
     }
 
     /// Takes note of an error.
@@ -196,7 +194,7 @@ mod tests {
             taken += store.take_reports().0.len();
         }
         thread.join().expect("no panic");
-        assert_eq!((taken, store.backpressure.bytes()), (ENTRIES, 0));
+        assert_eq!((taken, store.shared.backpressure.bytes()), (ENTRIES, 0));
     }
 
     #[test]

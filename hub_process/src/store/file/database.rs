@@ -23,12 +23,13 @@
 //! the epoch is new whenever reported entries may be missing: after a loss of power unless the last process had `sync =>
 //! 'event'`, if the WAL of a killed process is missing, and if the file is a copy (a backup that was put back). A file without
 //! the WAL that has what was delivered last in this boot is whole: another program has moved the WAL into it. If the file was
-//! written over, or its WAL damaged, the hub finds that it has delivered more (`stored/seen`). The entries that are there are
-//! kept: clients that come back are sent a `gap` event, but the history and the latest entry of each key are
-//! better than nothing. The key of opaque ids changes with the epoch, because they do not contain it.
+//! written over, or its WAL damaged, the hub finds that it has delivered more (`last_delivered.rs`). The entries that are
+//! there are kept: clients that come back are sent a `gap` event, but the history and the latest entry of each key are better
+//! than nothing. The key of opaque ids changes with the epoch, because they do not contain it.
 
 use super::fault::{Fault, Kind};
 use super::place::{is_same, wal_of, LOCK_PATIENCE};
+use super::Surroundings;
 use crate::store::random::{random, random_text};
 use crate::store::{Began, Delivered};
 use eventsource_xs::wire::FileSync;
@@ -83,19 +84,6 @@ pub struct Database {
     sync: FileSync,
 }
 
-/// How to open the file.
-#[derive(Clone, Debug)]
-pub struct Opening<'a> {
-    pub path: &'a Path,
-    pub sync: FileSync,
-    /// The identifier of the machine's boot.
-    pub boot: &'a str,
-    /// The last entry that was delivered in this boot, if that is known.
-    pub delivered: Option<&'a Delivered>,
-    /// Why the epoch cannot continue, whatever the file says.
-    pub lost: Option<&'a str>,
-}
-
 /// Returns what cannot be true of a history. Only entries have checksums, so the rest is checked against itself. With a wrong
 /// number, events would get ids that count as evicted, or that were given before.
 fn trouble(Began { epoch, last_seq, evicted, evicted_through, .. }: &Began, last_at: u64) -> Option<String> {
@@ -111,8 +99,13 @@ fn trouble(Began { epoch, last_seq, evicted, evicted_through, .. }: &Began, last
 
 impl Database {
     /// Opens the file, which [`lock`](super::place::lock) has locked. Returns the history with the time of its last entry, too.
-    pub fn open(file: Arc<File>, opening: &Opening<'_>) -> Result<(Self, Began, u64), Fault> {
-        let (path, sync) = (opening.path, opening.sync);
+    /// If history was `lost`, the epoch cannot continue, whatever the file says.
+    pub fn open(
+        (file, path): (Arc<File>, &Path),
+        sync: FileSync,
+        surroundings: &Surroundings,
+        lost: Option<&str>,
+    ) -> Result<(Self, Began, u64), Fault> {
         if rusqlite::version_number() < LEAST_SQLITE {
             let (lasting, version) = (Kind::Lasting, rusqlite::version());
             return Err(Fault::new(lasting, format!("a store in a file needs SQLite 3.37 or newer, not {version}")));
@@ -123,12 +116,12 @@ impl Database {
         database.check_owner()?;
         let is_new = database.create().map_err(fault)?;
         database.check_format()?;
-        let lost = match opening.lost {
+        let lost = match lost {
             Some(reason) => Some(reason.into()),
             None if is_new => None,
-            None => database.loss(has_wal, opening)?,
+            None => database.loss(has_wal, surroundings)?,
         };
-        let (began, last_at) = database.begin(lost, opening.boot)?;
+        let (began, last_at) = database.begin(lost, &surroundings.boot)?;
         Ok((database, began, last_at))
     }
 
@@ -194,7 +187,7 @@ impl Database {
     }
 
     /// Returns why reported entries may be missing, if they may.
-    fn loss(&self, has_wal: bool, opening: &Opening<'_>) -> Result<Option<Box<str>>, Fault> {
+    fn loss(&self, has_wal: bool, surroundings: &Surroundings) -> Result<Option<Box<str>>, Fault> {
         let path = self.path.display();
         if self.meta::<i64>("inode")?.is_some_and(|inode| Ok(inode) != self.inode()) {
             self.check_pages()?; // the WAL may be that of the other file
@@ -204,8 +197,8 @@ impl Database {
             return Ok(None);
         }
         let last_boot = self.meta::<String>("boot")?.unwrap_or_default();
-        let is_same_boot = last_boot == opening.boot && !last_boot.is_empty();
-        let is_whole = has_wal || is_same_boot && self.has_delivered(opening)?;
+        let is_same_boot = *last_boot == *surroundings.boot && !last_boot.is_empty();
+        let is_whole = has_wal || is_same_boot && self.has_delivered(surroundings.delivered.as_ref())?;
         if !is_whole {
             return Ok(Some(format!("{path}-wal is missing, and the hub had not ended").into()));
         }
@@ -220,9 +213,9 @@ impl Database {
     }
 
     /// Returns true if the history has the last entry that was delivered: somebody else has moved the WAL into the file.
-    fn has_delivered(&self, opening: &Opening<'_>) -> Result<bool, Fault> {
+    fn has_delivered(&self, delivered: Option<&Delivered>) -> Result<bool, Fault> {
         let (began, _) = self.history()?;
-        Ok(opening.delivered.is_some_and(|last| last.epoch == began.epoch && last.seq <= began.last_seq))
+        Ok(delivered.is_some_and(|last| last.epoch == began.epoch && last.seq <= began.last_seq))
     }
 
     /// Checks all pages. The entries have checksums of their own; this finds lists of free pages that are wrong, too.

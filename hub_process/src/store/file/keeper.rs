@@ -1,6 +1,6 @@
 //! The thread of a store in a file: it opens the file, carries out what is asked, and reports.
 
-use super::database::{Database, Opening};
+use super::database::Database;
 use super::fault::{Fault, Kind};
 use super::index::Index;
 use super::place::{lock, real, set_aside};
@@ -144,7 +144,8 @@ impl Keeper {
     }
 
     fn begin_with(&mut self, file: Arc<File>) -> Result<Open, Fault> {
-        let (database, began, last_at) = Database::open(file, &self.opening())?;
+        let (database, began, last_at) =
+            Database::open((file, &self.real), self.settings.sync, &self.surroundings, self.lost.as_deref())?;
         let (last_seq, mut index) = (began.last_seq, Index::new(began.evicted_through));
         for (channel, through) in &began.evicted {
             index.add_row(channel, *through);
@@ -166,13 +167,6 @@ impl Keeper {
         open.will_tick();
         self.reporter.report(Report::Ready);
         Ok(open)
-    }
-
-    fn opening(&self) -> Opening<'_> {
-        let Self { real, settings, surroundings, lost, .. } = self;
-        let Surroundings { boot, delivered, .. } = surroundings;
-        let (sync, delivered, lost) = (settings.sync, delivered.as_ref(), lost.as_deref());
-        Opening { path: real, sync, boot, delivered, lost }
     }
 
     /// Takes note that history was lost: the next beginning has a new epoch.

@@ -115,20 +115,20 @@ mod tests {
     }
 
     #[test]
-    fn what_an_event_says_of_a_member_is_read_as_it_was_added() {
-        let leave = FieldList::of([Field::Data(Text::from("left"))]);
-        let here = MemberHere { leave, rest: b"rest"[..].into(), ..MemberHere::default() };
-        for (retain, member) in [(Retain::Newest, MemberPart::Here(here.into())), (Retain::Forget, MemberPart::Gone)] {
+    fn what_is_said_of_a_member_and_a_request_to_end_streams_are_read_as_they_were_added() {
+        let [left, fields] = ["left", "1"].map(|text| FieldList::of([Field::Data(Text::from(text))]));
+        let here = MemberHere { leave: left, rest: b"rest"[..].into(), ..MemberHere::default() };
+        let of_member = |retain, member| {
             let [channel, key] = ["room", "ann"].map(|text| text.as_bytes().into());
-            let fields = FieldList::of([Field::Data(Text::from("1"))]);
-            let draft = Draft { channel, key, fields, retain, member, ..Draft::default() };
+            Draft { channel, key, fields: fields.clone(), retain, member, ..Draft::default() }
+        };
+        let end = EndRequest { labels: vec![b"user/7"[..].into()], finishes: true, ..EndRequest::default() };
+        for draft in [
+            of_member(Retain::Newest, MemberPart::Here(here.into())),
+            of_member(Retain::Forget, MemberPart::Gone),
+            Draft::of_end(&end),
+        ] {
             assert_eq!(added(&draft).draft, draft);
         }
-    }
-
-    #[test]
-    fn a_request_to_end_streams_is_read_as_it_was_added() {
-        let end = EndRequest { labels: vec![b"user/7"[..].into()], finishes: true, ..EndRequest::default() };
-        assert_eq!(added(&Draft::of_end(&end)).draft.end(), Some(end));
     }
 }

@@ -59,10 +59,13 @@ impl Endpoint {
 
     /// Connects to a Redis.
     pub fn connect(&self, url: &str) -> Result<RedisConnection, CallError> {
-        let info = self.info(url)?;
+        self.open(self.info(url)?, url, ANSWER)
+    }
+
+    fn open(&self, info: ConnectionInfo, url: &str, patience: Duration) -> Result<RedisConnection, CallError> {
         let address = info.addr().to_string();
         let connection = Client::open(info)?.get_connection_with_timeout(self.timeout)?;
-        RedisConnection::new(connection, url, address, ANSWER)
+        RedisConnection::new(connection, url, address, patience)
     }
 
     pub fn info(&self, url: &str) -> Result<ConnectionInfo, CallError> {
@@ -97,8 +100,7 @@ impl Endpoint {
 
     /// Asks a server one thing.
     pub fn query(&self, info: ConnectionInfo, command: &Cmd) -> Result<Value, CallError> {
-        let connection = Client::open(info)?.get_connection_with_timeout(self.timeout)?;
-        RedisConnection::new(connection, "", String::new(), self.timeout)?.call(command)
+        self.open(info, "", self.timeout)?.call(command)
     }
 }
 

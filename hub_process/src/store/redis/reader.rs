@@ -229,7 +229,7 @@ impl Reader {
         unread.into_iter().for_each(|index| self.warn_of_unread(ids[index]));
     }
 
-    /// Makes the drafts on their way those of the new epoch. In the same epoch they are perhaps in the history.
+    /// Makes the drafts in flight those of the new epoch. In the same epoch they are perhaps in the history.
     fn start_generation(&mut self, pointer: &Pointer) {
         let before = self.position.as_ref().map(|position| &position.pointer.epoch);
         let is_same = before == Some(&pointer.epoch);

@@ -182,7 +182,7 @@ impl Shared {
     }
 
     /// Computes the health. It is good only while entries can pass: the reader's rounds succeed, the writer is connected, and
-    /// no draft is on its way for long or was refused.
+    /// no draft is in flight for long or was refused.
     pub fn refresh(&self) {
         let state = self.lock();
         let is_up = state.target.is_some()

@@ -1,4 +1,4 @@
-//! The index beside a naive twin, which has the rule of `store/mod.rs`, and channels that are remembered together.
+//! The index beside a naive twin, which has the rule of `store/contract.rs`, and channels that are remembered together.
 
 use crate::store::file::index::{Held, Index, MOST_EMPTY};
 use crate::store::file::size_of;

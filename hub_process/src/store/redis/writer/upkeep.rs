@@ -1,5 +1,5 @@
-//! What the writer does now and then: trims the stream by age and bytes, asks how much memory it takes, and looks whether the
-//! connection works.
+//! The bounds of the stream, and what the writer does now and then: trims the stream by age and bytes, asks how much memory it
+//! takes, and whether a Redis that has refused an entry would take another one.
 
 use super::super::call_error::{CallError, Refusal};
 use super::super::connection::RedisConnection;
