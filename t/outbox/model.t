@@ -186,6 +186,32 @@ subtest 'no row becomes a dead letter while the hub takes nothing' => sub {
         'for more than an hour';
 };
 
+# The pauses of a row that the hub goes on refusing grow to a minute. Somebody deletes it.
+subtest 'a row that is gone holds up its key no longer' => sub {
+    my $world    = Testing::OutboxModel->new(class => $FOLLOWER, fault => {});
+    my $database = $world->{database};
+    my $commit   = sub {
+        my ($token, $channel, $poison) = @_;
+        my $open = $database->begin;
+        $world->{rows}{$token} = {group => $channel, is_free => '', poison => $poison, refused => 0, token => $token};
+        $database->insert($open, {token => $token, channel => $channel, data => $token});
+        $world->_commit($open);
+    };
+    my $steps = sub {
+        my $until = $world->{now} + shift;
+        while ($world->{now} < $until) { $world->elapse(0.01); $world->step_one(1) }
+    };
+    $commit->('first',  'held', 'lasting');
+    $commit->('second', 'held', '');
+    for my $number (1 .. 60) { $commit->("other $number", 'other', ''); $steps->(1) }
+    ok !$world->{rows}{second}{published}, 'it waits for the one before';
+    my ($first) = grep { $_->{token} eq 'first' } $database->rows(0);
+    delete $database->{tables}{$first->{id}};
+    $database->note_change;
+    $steps->(3);
+    ok $world->{rows}{second}{published}, 'when that is gone it is published within seconds';
+};
+
 subtest 'the model finds each broken rule' => sub {
     for (@MUTATIONS) {
         my ($name, $options, $expected, @change) = @$_;

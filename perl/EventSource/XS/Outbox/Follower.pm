@@ -330,7 +330,7 @@ sub _delay {
     my $delayed = $self->{delayed}{$group};
     if (!$delayed || $delayed->{row}{id} != $row->{id}) {
         return !!0 if !$delayed && keys %{$self->{delayed}} >= $MOST_DELAYED;
-        my %known = map { $_ => $row->{$_} } qw(channel event_key id);
+        my %known = map { $_ => $row->{$_} } qw(channel event_key id token);
         $delayed = $self->{delayed}{$group} =
             {accepted => $accepted, refusals => 0, row => \%known, since => $now, tries => 0};
     }
@@ -348,11 +348,13 @@ sub _delay {
     return !!1;
 }
 
-# A group is no longer delayed when its row was not refused again.
+# A row that waits no more, because somebody has published or deleted it, holds up its group no longer.
 sub _delayed {
     my ($self, $now) = @_;
     my $delayed = $self->{delayed};
-    delete @$delayed{grep { $delayed->{$_}{until} + $MOST_DELAY < $now } keys %$delayed};
+    return if !%$delayed;
+    my %waits = map { $_ => 1 } $self->{database}->waiting_of(map { $_->{row} } values %$delayed);
+    delete @$delayed{grep { !$waits{$delayed->{$_}{row}{id}} } keys %$delayed};
     return grep { $_->{until} > $now } values %$delayed;
 }
 
