@@ -172,7 +172,7 @@ sub standby_ok {
         'a standby server is named';
     my ($finding) = EventSource::XS::Doctor::Check::Outbox->findings(
         {connect_database => sub { $database->connect }, table => 'eventsource_outbox'});
-    like $finding->remedy, qr/^The DSN must lead to the primary server/, 'the doctor says so, too';
+    like $finding->{remedy}, qr/^The DSN must lead to the primary server/, 'the doctor says so, too';
     return;
 }
 
