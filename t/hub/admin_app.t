@@ -149,7 +149,7 @@ subtest 'mistakes of the forms' => sub {
         unlike text($answer), qr/ at \S+ line /, "$what: " . text($answer);
     }
     is post($app, '/publish', {channel => 'a', data => 'x' x (1 << 20)})->[0], 413, 'too much';
-    for my $wrong ('x' x 1_025, 'x*' x 600, '**' . '%2F' x 20 . '*x**') {
+    for my $wrong ('x' x 1_025, 'x*' x 600) {
         my $answer = ask($app, "/tail?channel=$wrong");
         is $answer->[0], 400, 'a tail of what is no channel';
         like text($answer), qr/\Aa (?:channel's name|pattern) must have at most/, text($answer);
@@ -185,7 +185,7 @@ subtest 'a list is bounded, however many channels there are' => sub {
     is_deeply [$look->{matching}, scalar @{$look->{channels}}], [111, 50], 'a part of the name';
     $look = json(ask($page, '/look?filter=many/*77'));
     is $look->{matching}, 20, 'a pattern';
-    $look = json(ask($page, '/look?filter=**' . '%2F' x 20 . '*x**'));
+    $look = json(ask($page, '/look?filter=' . 'x*' x 600));
     like $look->{problem}, qr/pattern/, 'a pattern that is refused is no error of the page';
 };
 
