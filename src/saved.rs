@@ -7,7 +7,7 @@
 //! A point in time is saved as its distance from now, because no other program can make an [`Instant`] from a number.
 //! A descriptor is saved as its number, which survives an `exec`.
 //!
-//! Only a program of the same [`VERSION`] restores a state, and one that knows the [version before](BEFORE).
+//! Only a program of the same [`VERSION`] restores a state.
 //! **Increase it whenever a type is saved differently.** Frameworks for serialization were considered: none saves an
 //! [`Instant`], and a derived layout would change without notice.
 
@@ -23,10 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The version of the layout of everything that is saved.
-pub const VERSION: u32 = 29;
-
-/// The version of the release before, which is restored, too. What differs is found by this name.
-pub const BEFORE: u32 = 27;
+pub const VERSION: u32 = 30;
 
 /// The bytes from which on a saver writes what it has into its file.
 const PIECE: usize = if cfg!(test) { 10 } else { 1 << 20 };
@@ -112,29 +109,12 @@ impl Saver {
 pub struct Restorer<'a> {
     reader: Reader<'a>,
     now: Instant,
-    version: u32,
 }
 
 impl<'a> Restorer<'a> {
     /// Begins with the first value. Times are restored as distances from `now`.
     pub fn new(bytes: &'a [u8], now: Instant) -> Self {
-        Self { reader: Reader(bytes), now, version: VERSION }
-    }
-
-    /// The values are of another version.
-    #[must_use]
-    pub fn of_version(self, version: u32) -> Self {
-        Self { version, ..self }
-    }
-
-    /// Begins with the first of other values that were saved with these.
-    pub fn part<'b>(&self, bytes: &'b [u8]) -> Restorer<'b> {
-        Restorer { reader: Reader(bytes), ..*self }
-    }
-
-    /// Returns true if the values are of the version [before](BEFORE).
-    pub fn is_of_before(&self) -> bool {
-        self.version == BEFORE
+        Self { reader: Reader(bytes), now }
     }
 
     /// Restores the next value.

@@ -4,7 +4,7 @@ use crate::arguments::Arguments;
 use crate::new_program::claim;
 use crate::server::SavedServer;
 use eventsource_xs::remote::{self, Start};
-use eventsource_xs::saved::{BEFORE, VERSION};
+use eventsource_xs::saved::VERSION;
 use std::error::Error;
 use std::io::{self, Read, Write};
 use std::sync::Mutex;
@@ -31,8 +31,8 @@ pub fn upgrade(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 /// Reads the state that the standard input is, if it is one, and says that this program reads states of a version.
 pub fn check_state(version: u32) -> Result<(), Box<dyn Error>> {
-    if ![BEFORE, VERSION].contains(&version) {
-        return Err(format!("this program reads states of versions {BEFORE} and {VERSION}, not {version}").into());
+    if version != VERSION {
+        return Err(format!("this program reads states of version {VERSION}, not {version}").into());
     }
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;

@@ -17,7 +17,7 @@
 
 use eventsource_xs::remote::calls::{execute, keep_at_exec, memory_file, open_program, set_close_at_exec};
 use eventsource_xs::remote::Place;
-use eventsource_xs::saved::{Malformed, Restorer, Saver, BEFORE, VERSION};
+use eventsource_xs::saved::{Malformed, Restorer, Saver, VERSION};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -51,7 +51,7 @@ pub fn begin_state() -> io::Result<Saver> {
 pub fn read_state(bytes: &[u8], now: Instant) -> Result<Restorer<'_>, Malformed> {
     let mut restorer = Restorer::new(bytes, now);
     match restorer.take::<u32>()? {
-        version @ (BEFORE | VERSION) => Ok(restorer.of_version(version)),
+        VERSION => Ok(restorer),
         _ => Err(Malformed),
     }
 }

@@ -5,7 +5,7 @@
 
 mod connection;
 
-pub use connection::{End, EventForm, Keeps, Peer, SavedPeer};
+pub use connection::{End, Keeps, Peer, SavedPeer};
 
 use eventsource_xs::remote::calls::Epoll;
 use eventsource_xs::wire::{Answer, FrameBuffer};

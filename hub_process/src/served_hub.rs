@@ -1,6 +1,5 @@
 //! The hub of this process, from its first worker on: its settings, and what is published to it.
 
-use crate::peers::EventForm;
 use crate::publishing::{failure_of, Asker, Published};
 use crate::settings::Wanted;
 use crate::stored_hub::{LastDelivered, StoredHub};
@@ -11,7 +10,7 @@ use eventsource_xs::hub::{
 };
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{self, HubHandle};
-use eventsource_xs::wire::{Failure, Fields, HubSettings, NamedSettings, StoreSettings, StoreStatus};
+use eventsource_xs::wire::{Failure, Fields, HubSettings, NamedSettings, ShowChannel, StoreSettings, StoreStatus};
 use eventsource_xs::ErrorCode;
 use std::io;
 use std::time::Instant;
@@ -127,27 +126,26 @@ impl ServedHub {
     }
 
     /// Checks that the events of a peer have the form that all events of this hub have.
-    pub fn check_form(&self, form: EventForm) -> Result<(), Failure> {
-        match (form, self.settings.show_channel) {
-            (EventForm::Shows(way), of_hub) if way != of_hub => {
-                let remedy = of_hub.map_or(String::new(), |way| {
-                    let name = way.name();
-                    format!(
-                        ": give the publisher show_channel => '{name}', and connect again; if none names it any more, end \
-                         the process (eventsource hub stop)"
-                    )
-                });
-                let message = format!("show_channel differs from that of the hub process{remedy}");
-                Err(Failure::new(ErrorCode::Refused, Some("show_channel"), &message))
-            }
-            _ => Ok(()),
+    pub fn check_form(&self, given: Option<ShowChannel>) -> Result<(), Failure> {
+        let of_hub = self.settings.show_channel;
+        if given == of_hub {
+            return Ok(());
         }
+        let remedy = of_hub.map_or(String::new(), |way| {
+            let name = way.name();
+            format!(
+                ": give the publisher show_channel => '{name}', and connect again; if none names it any more, end the \
+                 process (eventsource hub stop)"
+            )
+        });
+        let message = format!("show_channel differs from that of the hub process{remedy}");
+        Err(Failure::new(ErrorCode::Refused, Some("show_channel"), &message))
     }
 
     /// Checks what a stream is to have beside its topics.
-    pub fn check(&self, presence: &Presence, form: EventForm) -> Result<(), Failure> {
+    pub fn check(&self, presence: &Presence, given: Option<ShowChannel>) -> Result<(), Failure> {
         if presence.member.is_some() || presence.will.is_some() {
-            self.check_form(form)?;
+            self.check_form(given)?;
         }
         check_presence(presence, Some(&self.settings.hub)).map_err(refusal)
     }
@@ -158,9 +156,9 @@ impl ServedHub {
         (channel, id): (&[u8], &[u8]),
         data: &MemberData,
         event: &Unnumbered,
-        form: EventForm,
+        given: Option<ShowChannel>,
     ) -> Result<(), Failure> {
-        self.check_form(form)?;
+        self.check_form(given)?;
         check_member(data, event, Some(&self.settings.hub)).map_err(refusal)?;
         match &self.source {
             Source::Own(_) => Ok(()),

@@ -30,7 +30,6 @@ mod members;
 mod members_model;
 mod memory;
 mod order;
-mod own_members;
 mod state;
 mod store_threads;
 #[cfg(test)]
@@ -57,7 +56,6 @@ use member_drafts::draft_of;
 use members::StoredMembers;
 use memory::{Ids, MemoryHub};
 use order::{EntryOutcome, Order, Position, Restarted};
-use own_members::OwnMembers;
 use state::State;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -112,12 +110,11 @@ pub struct SavedStored {
     last_seq: u64,
     epoch_changes: u64,
     gaps: u64,
-    own_members: OwnMembers,
     counted: Counted,
     wills: Vec<Draft>,
 }
 
-saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, own_members, counted, wills });
+saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, wills });
 
 impl StoredHub {
     /// Starts the store of these settings.
@@ -145,10 +142,8 @@ impl StoredHub {
         Ok(Self::begin(settings, name, delivered)?.resume(saved, handle, members))
     }
 
-    fn resume(mut self, saved: SavedStored, handle: HubHandle, mut members: Members) -> Self {
-        let SavedStored { ids, state, last_seq, epoch_changes, gaps, own_members, counted, wills } = saved;
-        members.set_shared(self.order.is_shared()); // the version before does not say it
-        own_members.hand_over(&mut members);
+    fn resume(mut self, saved: SavedStored, handle: HubHandle, members: Members) -> Self {
+        let SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, wills } = saved;
         let position = Position { epoch: ids.epoch.as_str().into(), last_seq, epoch_changes, confirmed: 0 };
         let memory = MemoryHub { handle, ids, state: State::of(state) };
         self.order.resume((memory, members), position, (counted, UnreadEntries::restore(gaps)));
@@ -171,7 +166,6 @@ impl StoredHub {
             last_seq,
             epoch_changes,
             gaps: self.gaps(),
-            own_members: OwnMembers::default(),
             counted: self.order.counted().clone(),
             wills: self.wills.saved(),
         })

@@ -181,7 +181,6 @@ pub use settings::gap_settings::{GapData, OnSlow};
 pub use settings::{Retention, Settings, StateBounds};
 
 use crate::saved::{Malformed, Restorer, Saved, Saver};
-use channels::topics::TopicId;
 use logs::Logs;
 use publishing::pending::PendingWork;
 use sending::shared_encoding::SharedEncoding;
@@ -226,7 +225,7 @@ impl Hub {
     }
 }
 
-/// Encoded events are not saved: streams begin another round. A program of the version before has not saved snapshots either.
+/// Encoded events are not saved: streams begin another round.
 impl Saved for Hub {
     fn save(&self, to: &mut Saver) {
         let Self { epoch, logs, pending, counts, stored, readers, encoding: _, snapshots } = self;
@@ -242,13 +241,6 @@ impl Saved for Hub {
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
         let hub = Self::with_logs(from.take()?, from.take()?);
         let (pending, counts, stored, readers) = (from.take()?, from.take()?, from.take()?, from.take()?);
-        let mut hub = Self { pending, counts, stored, readers, ..hub };
-        if !from.is_of_before() {
-            return Ok(Self { snapshots: from.take()?, ..hub });
-        }
-        // A channel may have had only what was kept for a snapshot.
-        let slots: Vec<usize> = hub.logs.channels().iter().map(|(at, _)| at).collect();
-        slots.into_iter().for_each(|at| hub.remove_if_unused(TopicId::Channel(at as u32)));
-        Ok(hub)
+        Ok(Self { pending, counts, stored, readers, snapshots: from.take()?, ..hub })
     }
 }

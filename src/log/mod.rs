@@ -21,7 +21,6 @@ pub use snapshots::Snapshots;
 pub use versions::VersionEntries;
 
 use crate::event::Shared;
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use newest::Newest;
 use std::collections::vec_deque::{Iter, VecDeque};
 use std::time::{Duration, Instant};
@@ -421,22 +420,4 @@ saved!(Bounds { events, bytes, age });
 saved!(LogEntry { seq, at, event, key, retain, has_custom_id, channel });
 saved!(Retain: No, Newest, Forget);
 saved!(Compacted { newest, discarded_through });
-
-/// A program of the version before has saved a number in the place of the versions.
-impl Saved for Log {
-    fn save(&self, to: &mut Saver) {
-        let Self { entries, bytes, evicted_through, state, versions, compacted } = self;
-        to.add(entries);
-        to.add(bytes);
-        to.add(evicted_through);
-        to.add(versions);
-        to.add(state);
-        to.add(compacted);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let (entries, bytes, evicted_through) = (from.take()?, from.take()?, from.take()?);
-        let versions = if from.is_of_before() { from.take::<u64>().map(|_| None)? } else { from.take()? };
-        Ok(Self { entries, bytes, evicted_through, state: from.take()?, versions, compacted: from.take()? })
-    }
-}
+saved!(Log { entries, bytes, evicted_through, state, versions, compacted });

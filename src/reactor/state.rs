@@ -159,9 +159,6 @@ impl<I: Io> Reactor<I> {
         stream.share_settings(self.share(settings));
         let id = StreamId { slot, serial: record.serial };
         let socket = number.and_then(adopt);
-        if let Some(socket) = &socket {
-            self.io.set_timeout(socket, None); // a program of an older release may have set one
-        }
         let is_lost = number.is_some() && socket.is_none();
         let is_registered = socket.as_ref().map_or(true, |socket| self.io.register(socket, id).is_ok());
         self.open_streams += usize::from(!record.has_ended);

@@ -5,7 +5,6 @@ use crate::compression::ContentCoding;
 use crate::event::{Framing, LineEnd};
 use crate::hub::{self, ChannelSettings, GapData, OnSlow, StateBounds};
 use crate::log::Bounds;
-use crate::saved::{Restorer, Saved, Saver};
 use crate::store_settings::StoreSettings;
 use crate::stream::Settings as StreamSettings;
 use std::time::Duration;
@@ -142,16 +141,7 @@ macro_rules! named_settings {
 
         coded!(NamedSettings { $($name),* });
 
-        impl Saved for NamedSettings {
-            fn save(&self, to: &mut Saver) {
-                $(to.add(&self.$name);)*
-            }
-
-            fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-                // A hub of the version before has not decided how it shows channels.
-                Ok(Self { $($name: if from.is_of_before() && $option == SHOW_CHANNEL { None } else { from.take()? },)* })
-            }
-        }
+        saved!(NamedSettings { $($name),* });
     };
 }
 
@@ -164,8 +154,6 @@ fn same<T: PartialEq>(one: &T, other: &T) -> bool {
 fn newest<T>(_: &T, _: &T) -> bool {
     true
 }
-
-const SHOW_CHANNEL: &str = "show_channel";
 
 named_settings! {
     "history" history: Bounds, hub.history, newest;
@@ -245,22 +233,4 @@ coded!(
 );
 
 saved!(ShowChannel: Data, Event);
-
-impl Saved for HubSettings {
-    fn save(&self, to: &mut Saver) {
-        let Self { hub, max_topics, max_streams, idle_exit, grace, store, show_channel } = self;
-        to.add(hub);
-        to.add(&(*max_topics, *max_streams));
-        to.add(&(*idle_exit, *grace));
-        to.add(store);
-        to.add(show_channel);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let hub = from.take()?;
-        let ((max_topics, max_streams), (idle_exit, grace)) = (from.take()?, from.take()?);
-        let store = from.take()?;
-        let show_channel = if from.is_of_before() { None } else { from.take()? };
-        Ok(Self { hub, max_topics, max_streams, idle_exit, grace, store, show_channel })
-    }
-}
+saved!(HubSettings { hub, max_topics, max_streams, idle_exit, grace, store, show_channel });

@@ -8,13 +8,12 @@ use crate::hub::{
     Access, Announcement, ChannelSettings, Counts, EndRequest, MemberData, MemberRequest, Retain, StartPoint,
     Statement, SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
-use crate::saved::{Restorer, Saver, BEFORE};
 use crate::ErrorCode;
 use fastrand::Rng;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Keeps a value until the process ends, for messages borrow from it. It stays reachable, so that it is not a leak.
 fn keep<T: Send + Sync>(value: T, kept: &'static Mutex<Vec<&'static T>>) -> &'static T {
@@ -430,25 +429,6 @@ fn settings_of_a_hub_without_one_of_them_are_refused() {
         named.write(&mut Writer(&mut out));
         assert_eq!(HubSettings::read(&mut Reader(&out)), expected);
     }
-}
-
-/// The version before has the same settings but for the last one.
-#[test]
-fn saved_settings_of_the_version_before_show_no_channels() {
-    let settings = HubSettings { max_topics: 7, ..HubSettings::default() };
-    let named = NamedSettings { max_topics: Some(7), ..NamedSettings::default() };
-    let now = Instant::now();
-    let saved = |value: &dyn Fn(&mut Saver)| {
-        let mut saver = Saver::new(now);
-        value(&mut saver);
-        let mut bytes = saver.into_bytes();
-        assert_eq!(bytes.pop(), Some(0), "no way");
-        bytes
-    };
-    let bytes = saved(&|saver| saver.add(&settings));
-    assert_eq!(Restorer::new(&bytes, now).of_version(BEFORE).take(), Ok(settings));
-    let bytes = saved(&|saver| saver.add(&named));
-    assert_eq!(Restorer::new(&bytes, now).of_version(BEFORE).take(), Ok(named));
 }
 
 /// The bytes of a message of each type whose parts are checked or of several kinds. Other bytes are another [`VERSION`].

@@ -3,7 +3,6 @@
 use crate::inherited::take_kept;
 use eventsource_xs::remote::calls::{is_connection, peer_process, receive, send, Epoll, Wait};
 use eventsource_xs::saved;
-use eventsource_xs::saved::{Malformed, Restorer, Saved, Saver};
 use eventsource_xs::wire::{Answer, Credits, Failure, FrameBuffer, ShowChannel, MAX_GREETING_BYTES, WINDOW_BYTES};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -82,30 +81,6 @@ pub enum Keeps {
 
 saved!(Keeps: Nothing, Process, Streams);
 
-/// The form in which the events of a peer include the name of their channel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EventForm {
-    /// It has greeted a program that did not ask, or has not greeted.
-    #[default]
-    Unknown,
-    /// So, or not at all.
-    Shows(Option<ShowChannel>),
-}
-
-impl Saved for EventForm {
-    fn save(&self, to: &mut Saver) {
-        to.add(&match self {
-            Self::Unknown => None,
-            Self::Shows(way) => Some(*way),
-        });
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let known: Option<Option<ShowChannel>> = if from.is_of_before() { None } else { from.take()? };
-        Ok(known.map_or(Self::Unknown, Self::Shows))
-    }
-}
-
 /// The connection of one peer.
 #[derive(Debug)]
 pub struct Peer {
@@ -119,7 +94,8 @@ pub struct Peer {
     sent: usize,
     credits: Credits,
     pub is_greeted: bool,
-    pub form: EventForm,
+    /// How its events include the name of their channel.
+    pub show_channel: Option<ShowChannel>,
     pub(super) keeps: Keeps,
     /// The peer that this connection is the publish connection of; `None` for a worker's first connection, and for commands.
     pub(super) publishes_for: Option<u64>,
@@ -144,7 +120,7 @@ impl Peer {
             sent: 0,
             credits: Credits::new(WINDOW_BYTES),
             is_greeted: false,
-            form: EventForm::default(),
+            show_channel: None,
             keeps: Keeps::Nothing,
             publishes_for: None,
             streams: HashMap::new(),
@@ -311,7 +287,7 @@ pub struct SavedPeer {
     outbox: Box<[u8]>,
     credits: Credits,
     pub is_greeted: bool,
-    form: EventForm,
+    show_channel: Option<ShowChannel>,
     keeps: Keeps,
     publishes_for: Option<u64>,
     streams: HashMap<u64, u64>,
@@ -328,7 +304,7 @@ saved!(SavedPeer {
     outbox,
     credits,
     is_greeted,
-    form,
+    show_channel,
     keeps,
     publishes_for,
     streams,
@@ -355,7 +331,7 @@ impl Peer {
             outbox: self.outbox[self.sent..].into(),
             credits: self.credits,
             is_greeted: self.is_greeted,
-            form: self.form,
+            show_channel: self.show_channel,
             keeps: self.keeps,
             publishes_for: self.publishes_for,
             streams: self.streams.clone(),
@@ -378,7 +354,7 @@ impl Peer {
             outbox: saved.outbox.into(),
             credits: saved.credits,
             is_greeted: saved.is_greeted,
-            form: saved.form,
+            show_channel: saved.show_channel,
             keeps: saved.keeps,
             publishes_for: saved.publishes_for,
             streams: saved.streams,
@@ -392,7 +368,6 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eventsource_xs::saved::BEFORE;
     use eventsource_xs::ErrorCode;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
@@ -408,17 +383,6 @@ mod tests {
     fn answer_bytes(peer: &mut Peer, bytes: usize) {
         let failure = Failure::new(ErrorCode::Internal, None, &"x".repeat(bytes));
         peer.answer(&Answer::Refused { request: 1, failure });
-    }
-
-    #[test]
-    fn nobody_knows_the_form_of_events_of_a_peer_that_has_greeted_the_version_before() {
-        let before = Restorer::new(b"", Instant::now()).of_version(BEFORE).take();
-        assert_eq!(before, Ok(EventForm::Unknown));
-        for form in [EventForm::Unknown, EventForm::Shows(None), EventForm::Shows(Some(ShowChannel::Event))] {
-            let mut saver = Saver::new(Instant::now());
-            saver.add(&form);
-            assert_eq!(Restorer::new(&saver.into_bytes(), Instant::now()).take(), Ok(form));
-        }
     }
 
     #[test]

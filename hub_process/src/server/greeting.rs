@@ -5,7 +5,7 @@ use super::Server;
 use crate::current_hub::CurrentHub;
 use crate::descriptors::Descriptors;
 use crate::lifetime::Lifetime;
-use crate::peers::{End, EventForm, MAX_PEERS};
+use crate::peers::{End, MAX_PEERS};
 use crate::protocol;
 use crate::publishing::failure_of;
 use crate::run_options::RunOptions;
@@ -42,25 +42,25 @@ fn check_name(options: &RunOptions, given: &str) -> Result<(), Failure> {
 fn greet(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), Failure> {
     let hello = Hello::decode_version(frame, protocol::version())?;
     check_name(&server.options, hello.name.as_str())?;
-    let form = match hello.role {
+    let show_channel = match hello.role {
         Role::Command => {
             take_settings(server, NamedSettings::default(), now)?;
             // Its welcome says how the hub shows channels.
-            EventForm::Shows(server.current.hub().and_then(|hub| hub.settings.show_channel))
+            server.current.hub().and_then(|hub| hub.settings.show_channel)
         }
         Role::Worker(settings) => {
             let show_channel = settings.show_channel;
             take_settings(server, *settings, now)?;
             add_worker(server, from);
-            EventForm::Shows(show_channel)
+            show_channel
         }
         Role::Publisher(of) => {
             add_publisher(server, from, of, now)?;
-            server.peers.get_mut(of.number).map_or(EventForm::Unknown, |worker| worker.form)
+            server.peers.get_mut(of.number).and_then(|worker| worker.show_channel)
         }
     };
     let Server { options, peers, current, lifetime, .. } = server;
-    peers.get_mut(from).into_iter().for_each(|peer| (peer.is_greeted, peer.form) = (true, form));
+    peers.get_mut(from).into_iter().for_each(|peer| (peer.is_greeted, peer.show_channel) = (true, show_channel));
     if current.is_beginning() {
         peers.wait_for_hub(from, now);
         return Ok(());

@@ -39,7 +39,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::Subscribe { request, stream, subscription } => {
             let id = peer.streams.get(&stream).copied();
-            let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check(&subscription.presence, peer.form));
+            let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check(&subscription.presence, peer.show_channel));
             let subscribed = checked.and_then(|()| subscribe(hub, operator, streams, id, subscription, now));
             reply(peer, request, subscribed.map(|()| done(request)))
         }
@@ -89,7 +89,8 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             reply(peer, request, is_granted.map(|is_granted| Answer::Number { request, number: is_granted.into() }))
         }
         Request::UpdateMember { request, channel, id, data, event } => {
-            let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check_member((channel, id), &data, &event, peer.form));
+            let checked =
+                hub.as_ref().map_or(Ok(()), |hub| hub.check_member((channel, id), &data, &event, peer.show_channel));
             let update = |hub: &mut ServedHub| hub.update_member((channel, id), data, event, now);
             let is_here = checked.and_then(|()| ask_hub(hub, update));
             reply(peer, request, is_here.map(|is_here| Answer::Number { request, number: is_here.into() }))
@@ -115,7 +116,7 @@ fn publish(
     peer.spend(bytes)?;
     let channel = publication.channel;
     let publish = |hub: &mut ServedHub| {
-        let published = hub.check_form(peer.form).and_then(|()| hub.publish(publication, asker, now))?;
+        let published = hub.check_form(peer.show_channel).and_then(|()| hub.publish(publication, asker, now))?;
         operator.log_unread(&hub.settings.store, channel, now);
         Ok(published)
     };

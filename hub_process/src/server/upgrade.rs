@@ -224,14 +224,7 @@ impl SavedServer {
     /// Reads a state: what the reactor holds, and everything else.
     pub fn read(bytes: &[u8], now: Instant) -> Result<(runtime::saved_reactor::State, Self), Malformed> {
         let mut restorer = new_program::read_state(bytes, now)?;
-        let reactor = match restorer.is_of_before() {
-            true => {
-                let bytes = restorer.take_bytes()?;
-                restorer.part(bytes).take()?
-            }
-            false => restorer.take()?,
-        };
-        let both = (reactor, restorer.take()?);
+        let both = restorer.take()?;
         restorer.end()?;
         Ok(both)
     }

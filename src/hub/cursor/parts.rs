@@ -5,7 +5,6 @@
 
 use crate::hub::channels::topics::Topics;
 use crate::hub::FirstBlock;
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 
 /// The parts of a cursor.
 #[derive(Debug, Default)]
@@ -204,11 +203,6 @@ impl Parts {
         through.filter(|_| !self.is_ending || is_followed)
     }
 
-    /// Returns true if a process of the saved version before began to send the state.
-    pub(in crate::hub) fn is_of_process_before(&self) -> bool {
-        self.last_of_state().is_some() && self.held.is_none()
-    }
-
     /// Removes the parts that are redundant once the cursor has reached `seq`. Returns true if all are.
     pub(in crate::hub) fn drop_reached(&mut self, seq: u64) -> bool {
         if self.is_ending {
@@ -219,59 +213,9 @@ impl Parts {
     }
 }
 
-/// A program of the version before has not saved what a stream holds: such a stream begins with the state again.
-impl Saved for Parts {
-    fn save(&self, to: &mut Saver) {
-        let Self { list, resume_points, first_block, reported_through, is_ending, state_topics, held } = self;
-        to.add(list);
-        to.add(resume_points);
-        to.add(first_block);
-        to.add(reported_through);
-        to.add(is_ending);
-        to.add(state_topics);
-        to.add(held);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            list: from.take()?,
-            resume_points: from.take()?,
-            first_block: from.take()?,
-            reported_through: from.take()?,
-            is_ending: from.take()?,
-            state_topics: from.take()?,
-            held: if from.is_of_before() { None } else { from.take()? },
-        })
-    }
-}
-
-/// The kind of the client's id is saved as two flags.
-impl Saved for ResumePoint {
-    fn save(&self, to: &mut Saver) {
-        let Self { seq, reported_through, client_id: _, unknown_id, follows_state, custom_id } = self;
-        to.add(seq);
-        to.add(reported_through);
-        to.add(&self.has_gap());
-        to.add(unknown_id);
-        to.add(&!self.has_known_id());
-        to.add(follows_state);
-        to.add(custom_id);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let (seq, reported_through) = (from.take()?, from.take()?);
-        let (has_gap, unknown_id, is_start) = (from.take()?, from.take()?, from.take()?);
-        let client_id = match (is_start, has_gap) {
-            (true, false) => ClientId::None,
-            (true, true) => ClientId::Unknown,
-            (false, false) => ClientId::Known,
-            (false, true) => ClientId::BeforeGap,
-        };
-        let (follows_state, custom_id) = (from.take()?, from.take()?);
-        Ok(Self { seq, reported_through, client_id, unknown_id, follows_state, custom_id })
-    }
-}
-
+saved!(Parts { list, resume_points, first_block, reported_through, is_ending, state_topics, held });
+saved!(ClientId: None, Unknown, Known, BeforeGap);
+saved!(ResumePoint { seq, reported_through, client_id, unknown_id, follows_state, custom_id });
 saved!(HeldSnapshots { since, through, end, began, is_completion_queued });
 saved!(Part { topics, extent });
 saved!(Extent { after, until, baseline, uncompacted_through, state_through, state_since });

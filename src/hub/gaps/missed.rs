@@ -2,7 +2,7 @@
 
 use super::Gap;
 use crate::hub::channels::topics::TopicId;
-use crate::hub::cursor::parts::{Baseline, Extent, Part, Parts, ResumePoint};
+use crate::hub::cursor::parts::{Baseline, Extent, Part, ResumePoint};
 use crate::hub::logs::Logs;
 use crate::hub::Cursor;
 use crate::log::Log;
@@ -148,9 +148,6 @@ impl Logs {
     pub(super) fn is_ended_by_lag(&self, cursor: &Cursor) -> bool {
         if cursor.follows_state && cursor.is_ending() {
             return true;
-        }
-        if cursor.parts().map_or(false, Parts::is_of_process_before) {
-            return false;
         }
         if self.policies().len() == 1 {
             return self.policies()[0].is_disconnecting();

@@ -9,7 +9,6 @@
 
 pub(super) mod missed;
 
-use super::cursor::parts::Parts;
 use super::ids::plain_and_opaque::ClientPosition;
 use super::ids::LastId;
 use super::sending::positions::block;
@@ -121,13 +120,11 @@ impl Hub {
     /// Returns a `gap` event for a lagging stream, which continues with the state if it follows that, otherwise with what the
     /// logs still hold.
     pub(in crate::hub) fn report_gap(&mut self, cursor: &mut Cursor) -> Notice {
-        if cursor.follows_state {
-            let is_new_process = cursor.parts().map_or(false, Parts::is_of_process_before);
-            self.counts.skipped += u64::from(!is_new_process);
-            self.restart_state(cursor);
-            return self.gap_notice(cursor, None, if is_new_process { Gap::Unknown } else { Gap::Slow });
-        }
         self.counts.skipped += 1;
+        if cursor.follows_state {
+            self.restart_state(cursor);
+            return self.gap_notice(cursor, None, Gap::Slow);
+        }
         let (seq, compacts) = (cursor.seq, self.logs.can_compact_for(cursor));
         let parts = cursor.ensure_parts();
         let missed = parts.list.iter().map(|part| self.logs.lost_by(part, seq, compacts).through());

@@ -4,7 +4,6 @@ use super::lingering;
 use super::pending::Here;
 use crate::event::{Form, Unnumbered};
 use crate::hub::{Announcement, KeptMember, MemberData, Statement};
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::StreamId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -119,7 +118,7 @@ impl Member {
             is_own: self.is_own,
             stored: self.stored,
             streams,
-            here: SavedHere(self.here.clone()),
+            here: self.here.clone(),
         }
     }
 }
@@ -135,30 +134,12 @@ pub(super) struct SavedMember {
     is_own: bool,
     stored: u8,
     streams: Vec<StreamId>,
-    here: SavedHere,
-}
-
-/// The event with which a member is announced again. The version before kept that elsewhere.
-#[derive(Debug)]
-struct SavedHere(Option<Box<Here>>);
-
-impl Saved for SavedHere {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.0);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        if from.is_of_before() {
-            let _announced: Option<(u32, Option<MemberData>)> = from.take()?;
-            return Ok(Self(None));
-        }
-        from.take().map(Self)
-    }
+    here: Option<Box<Here>>,
 }
 
 impl SavedMember {
     pub(super) fn restored(self, common: Arc<Common>) -> (Member, Vec<StreamId>) {
-        let Self { id, kept, is_counted, is_own, stored, streams, here: SavedHere(here), .. } = self;
+        let Self { id, kept, is_counted, is_own, stored, streams, here, .. } = self;
         let member = Member::new((&id, is_counted), kept, common);
         (Member { is_own, stored, here, streams: streams.len() as u32, ..member }, streams)
     }

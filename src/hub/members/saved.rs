@@ -2,10 +2,7 @@
 
 use super::counts::{Count, Counts};
 use super::member::{Member, SavedMember};
-use super::pending::{Here, Pending};
-use super::{MemberChange, MemberKey, Members};
-use crate::event::Unnumbered;
-use crate::hub::presence::{room_of, MemberData};
+use super::Members;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::StreamId;
 use std::collections::HashMap;
@@ -42,26 +39,7 @@ impl Saved for Members {
         }
         members.counts = Counts::restore(from.take::<HashMap<Arc<[u8]>, Count>>()?);
         (members.wills, members.refused) = (from.take()?, from.take()?);
-        members.order = from.take()?; // the version before has the same for each store
-        if !from.is_of_before() {
-            members.pending = from.take()?;
-        }
+        (members.order, members.pending) = (from.take()?, from.take()?);
         Ok(members)
-    }
-}
-
-impl Members {
-    /// Takes over what the version before has kept beside the list of a member: how it is announced again, and what waits for
-    /// the store.
-    pub fn take_over(&mut self, key: &MemberKey, here: Option<(Unnumbered, MemberData)>, changes: Vec<MemberChange>) {
-        let member = self.rooms.find_mut(room_of(&key.0).0, &key.1).map(|(_, member)| member);
-        let stored = member.as_ref().filter(|member| member.is_stored()).map(|member| member.data());
-        if let Some(member) = member {
-            member.here = here.map(|(event, data)| Box::new(Here { event, data }));
-        }
-        if !changes.is_empty() {
-            let pending = self.pending.entry(key.clone()).or_insert_with(|| Pending::new(stored));
-            changes.into_iter().for_each(|change| pending.add(change));
-        }
     }
 }

@@ -41,14 +41,8 @@ fn here_again(member: &Member, Here { event, data }: &Here) -> MemberChange {
 impl Members {
     /// The members of a hub whose events a store has, which is that of other machines, too, or not.
     pub fn stored(is_shared: bool) -> Self {
-        let mut members = Self::default();
-        members.set_shared(is_shared);
-        members
-    }
-
-    /// Says whether the store is that of other machines, too.
-    pub fn set_shared(&mut self, is_shared: bool) {
-        self.order = if is_shared { OrderOf::SharedStore } else { OrderOf::Store };
+        let order = if is_shared { OrderOf::SharedStore } else { OrderOf::Store };
+        Self { order, ..Self::default() }
     }
 
     /// Lets the store be asked for a change of a member, before its data change.

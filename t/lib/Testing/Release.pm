@@ -68,13 +68,6 @@ sub run {
     return $self->_run($env, $self->_command(@arguments));
 }
 
-# Starts its command line beside the test. Returns a Testing::Program.
-sub start {
-    my ($self, $env, @arguments) = @_;
-    require Testing::Program;
-    return Testing::Program->new('eventsource')->run($self->env(%$env), $self->_command(@arguments));
-}
-
 # Private functions and methods
 
 # Builds the sources in a folder. Only one test does that.
