@@ -35,6 +35,8 @@ sub submit {
 }
 
 for my $name (Testing::Browser->names) {
+    my $browser = Testing::Browser->start($name);
+
     subtest "$name: a named hub" => sub {
         my $folder = File::Temp->newdir;
         my @place  = (name         => 'shop', socket => "$folder/s");
@@ -42,8 +44,7 @@ for my $name (Testing::Browser->names) {
         my $server = Testing::Server->start('Starman', 't/data/admin.psgi', workers => 2, env => \%env);
         my $client = Testing::Client->stream($server->port,
             path('/events', channel => 'orders', member => 'ann', label => 'user/7'));
-        my $browser = Testing::Browser->start($name);
-        my $url     = $server->url('/admin/');
+        my $url = $server->url('/admin/');
         $url =~ s{//}{//ann:secret@} if $name eq 'Chromium';    # as a bookmark has it; Firefox asks its user
         my $tab = $browser->new_tab($url);
 
@@ -108,22 +109,21 @@ for my $name (Testing::Browser->names) {
 
         $server->stop;
         $tab->wait_for("/^no connection/.test(${\text('state')})", 'the page says that the server is away');
-        $browser->stop;
+        $_->close for $tab, $other;
         EventSource::Hub::Process->stop(@place);
     };
 
     subtest "$name: a hub without a name" => sub {
-        my $server  = Testing::Server->start('HTTP::Server::PSGI', 't/data/admin.psgi');
-        my $client  = Testing::Client->stream($server->port, path('/events', channel => 'orders'));
-        my $browser = Testing::Browser->start($name);
-        my $tab     = $browser->new_tab($server->url('/admin/#orders'));
+        my $server = Testing::Server->start('HTTP::Server::PSGI', 't/data/admin.psgi');
+        my $client = Testing::Client->stream($server->port, path('/events', channel => 'orders'));
+        my $tab    = $browser->new_tab($server->url('/admin/#orders'));
         $tab->wait_for("/^No event has come for [0-9]+ s/.test(${\text('flow')})", 'the page asks for each look');
         $tab->wait_for("!document.getElementById('note').hidden",                  'and says what it shows');
         submit($tab, 'publish', channel => 'orders', data => 'from the page');
         $tab->wait_for("/from the page/.test(${\text('tail')})", 'the tail');
         ok $client->read_until(qr/^data: from the page/m), 'the client has it';
         $tab->wait_for("/a second come/.test(${\text('flow')})", 'events flow');
-        $browser->stop;
+        $tab->close;
         $server->stop;
     };
 }
