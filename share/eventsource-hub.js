@@ -370,7 +370,7 @@ class Replica {
   }
 }
 
-// Reads a stream for its tabs: in a SharedWorker, in the leading tab, or in the only one.
+// Reads a stream for its tabs: in a SharedWorker, in the elected tab, or in the tab itself.
 class SharedStream {
   #request;
   #replica;
@@ -836,7 +836,7 @@ class Hub extends EventTarget {
     } catch {
       return fail();
     }
-    // A frozen tab leads; or the worker was killed before it was heard, which Firefox may even connect to again.
+    // A frozen tab was elected; or the worker was killed before it answered, which Firefox may even connect to again.
     if (this.#transports[1]) setTimeout(() => this.#phase === JOINING && fail(this.#attempts % 3), LOOK_EVERY);
   }
 
