@@ -134,7 +134,7 @@ fn touch(path: &Path) {
 
 /// Takes a descriptor that the program before this one has kept.
 pub fn take_kept(number: i32) -> io::Result<OwnedFd> {
-    set_close_at_exec(number)?;
+    set_close_at_exec(number, true)?;
     adopt(number)
 }
 
@@ -147,7 +147,7 @@ fn socket_of_systemd() -> Result<Option<UnixListener>, Box<dyn Error>> {
     if number("LISTEN_FDS") != Some(1) {
         return Err("systemd must hand over one socket".into());
     }
-    set_close_at_exec(FIRST_OF_SYSTEMD)?;
+    set_close_at_exec(FIRST_OF_SYSTEMD, true)?;
     let listener = adopt(FIRST_OF_SYSTEMD)?;
     check_listens(&listener)?;
     Ok(Some(listener.into()))

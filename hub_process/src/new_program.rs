@@ -15,7 +15,7 @@
 //! Whatever fails before the `exec`, or the `exec` itself, leaves the process as it was. The other program takes everything
 //! from the state and nothing from the command line, the environment or files, so nothing there can stop it.
 
-use eventsource_xs::remote::calls::{execute, keep_at_exec, memory_file, open_program, set_close_at_exec};
+use eventsource_xs::remote::calls::{execute, memory_file, open_program, set_close_at_exec};
 use eventsource_xs::remote::Place;
 use eventsource_xs::saved::{Malformed, Restorer, Saver, VERSION};
 use std::ffi::OsString;
@@ -120,12 +120,12 @@ impl Program {
         words.extend(["--name", place.name().as_str()].map(OsString::from));
         words.extend(place.socket().to_str().into_iter().flat_map(|path| ["--socket", path]).map(OsString::from));
         let all = || descriptors.iter().copied().chain([state.as_raw_fd()]);
-        let error = match all().try_for_each(keep_at_exec) {
+        let error = match all().try_for_each(|number| set_close_at_exec(number, false)) {
             Ok(()) => execute(&self.opened(), &words),
             Err(error) => error,
         };
         for number in all() {
-            let _ = set_close_at_exec(number); // fails for none that is open
+            let _ = set_close_at_exec(number, true); // fails for none that is open
         }
         self.cannot_run(&error)
     }

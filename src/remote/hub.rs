@@ -138,69 +138,11 @@ impl Hub {
         }
     }
 
-    /// Returns a part of the history or the state of a channel.
-    pub fn log_page(&self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
-        match self {
-            Self::Local(hub) => Ok(hub.log_page(channel, range)?),
-            Self::Named(NamedHub(named)) => named.0.log_page(channel, range),
-        }
-    }
-
-    /// Returns a part of the list of a channel's members: those after an id, or from the first one.
-    pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
-        match self {
-            Self::Local(hub) => Ok(hub.member_page(channel, after)?),
-            Self::Named(NamedHub(named)) => named.0.member_page(channel, after),
-        }
-    }
-
-    /// Returns how many members a channel has.
-    pub fn count_members(&self, channel: &[u8]) -> Result<usize, Error> {
-        match self {
-            Self::Local(hub) => Ok(hub.count_members(channel)?),
-            Self::Named(NamedHub(named)) => named.0.count_members(channel),
-        }
-    }
-
-    /// Changes the data of a member. Returns false if it is not here.
-    pub fn update_member(&self, channel: &[u8], id: &[u8], data: MemberData, event: Unnumbered) -> Result<bool, Error> {
-        match self {
-            Self::Local(hub) => Ok(hub.update_member(channel, id, data, event)?),
-            Self::Named(NamedHub(named)) => named.0.update_member(channel, id, &data, &event),
-        }
-    }
-
-    /// Ends the streams that a request means, and returns their number. A subscription that was asked for before ends, too.
-    pub fn end_streams(&self, request: EndRequest) -> Result<usize, Error> {
-        match self {
-            Self::Local(hub) => Ok(hub.end_streams(request)?),
-            Self::Named(NamedHub(named)) => named.0.end_streams(&request),
-        }
-    }
-
-    /// Reserves a place for a stream with a label, unless so many streams have it or a place. Of a hub process that does not
-    /// answer nothing is known: then the stream may begin.
-    pub fn reserve(&self, label: &[u8], most: usize) -> Result<bool, Error> {
-        match self {
-            Self::Local(hub) => Ok(hub.reserve(label, most)?),
-            Self::Named(NamedHub(named)) => named.0.reserve(label, most),
-        }
-    }
-
     /// Counts a request of a page of another origin that was refused.
     pub fn count_refused_origin(&self) {
         match self {
             Self::Local(_) => runtime::count_refused_origin(),
             Self::Named(NamedHub(named)) => named.0.count_refused_origin(),
-        }
-    }
-
-    /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Each
-    /// client is sent a reconnection time.
-    pub fn drain(&self, within: Duration) -> Result<(), Error> {
-        match self {
-            Self::Local(hub) => Ok(hub.drain(within)?),
-            Self::Named(NamedHub(named)) => named.0.drain(within),
         }
     }
 
@@ -211,6 +153,46 @@ impl Hub {
             Self::Named(NamedHub(named)) => named.0.elect(name, interpreter),
         }
     }
+}
+
+/// Defines methods of a hub whose arguments and results are the same in both cases.
+macro_rules! of_both {
+    ($($(#[$about:meta])* fn $name:ident($($given:ident: $type:ty),*) -> $result:ty;)*) => {
+        impl Hub {$(
+            $(#[$about])*
+            pub fn $name(&self, $($given: $type),*) -> Result<$result, Error> {
+                match self {
+                    Self::Local(hub) => Ok(hub.$name($($given),*)?),
+                    Self::Named(NamedHub(named)) => named.0.$name($($given),*),
+                }
+            }
+        )*}
+    };
+}
+
+of_both! {
+    /// Returns a part of the history or the state of a channel.
+    fn log_page(channel: &[u8], range: LogRange) -> LogPage;
+
+    /// Returns a part of the list of a channel's members: those after an id, or from the first one.
+    fn member_page(channel: &[u8], after: Option<&[u8]>) -> MemberPage;
+
+    /// Returns how many members a channel has.
+    fn count_members(channel: &[u8]) -> usize;
+
+    /// Changes the data of a member. Returns false if it is not here.
+    fn update_member(channel: &[u8], id: &[u8], data: MemberData, event: Unnumbered) -> bool;
+
+    /// Ends the streams that a request means, and returns their number. A subscription that was asked for before ends, too.
+    fn end_streams(request: EndRequest) -> usize;
+
+    /// Reserves a place for a stream with a label, unless so many streams have it or a place. Of a hub process that does not
+    /// answer nothing is known: then the stream may begin.
+    fn reserve(label: &[u8], most: usize) -> bool;
+
+    /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Each
+    /// client is sent a reconnection time.
+    fn drain(within: Duration) -> ();
 }
 
 /// Connects this process to its hub processes, if they run: after a while, or now if it has a request to answer.

@@ -449,7 +449,7 @@ impl Handover for Links {
                 if is_asked != std::mem::replace(&mut linked.is_writable_asked, is_asked) {
                     let epoll = &context.reactor.io().epoll;
                     return epoll
-                        .ask_writable(linked.link.socket(), u64::from(*number), is_asked)
+                        .ask(linked.link.socket(), u64::from(*number), true, is_asked)
                         .map_err(|_| ConnectionLost);
                 }
                 Ok(())

@@ -40,9 +40,7 @@ pub mod calls {
         begin_session, close_at_exec, execute, memory_file, next_signal, open_program, outlive_file_limit, signals,
         Asked,
     };
-    pub use crate::sys::descriptor::{
-        adopt, duplicate, is_connection, keep_at_exec, limit, set_close_at_exec, silence,
-    };
+    pub use crate::sys::descriptor::{adopt, duplicate, is_connection, limit, set_close_at_exec, silence};
     pub use crate::sys::epoll::{Epoll, Readiness};
     pub use crate::sys::local::{can_write, own_user, peer_process, peer_user, receive, send, try_lock, Wait};
     pub use crate::sys::standard_error;

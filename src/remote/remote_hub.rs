@@ -277,7 +277,7 @@ impl RemoteHub {
     }
 
     /// Ends streams, and returns their number.
-    pub(super) fn end_streams(&self, end: &EndRequest) -> Result<usize, Error> {
+    pub(super) fn end_streams(&self, end: EndRequest) -> Result<usize, Error> {
         self.number(|request| Request::EndStreams { request, end: end.clone() })
     }
 
@@ -306,8 +306,8 @@ impl RemoteHub {
         &self,
         channel: &[u8],
         id: &[u8],
-        data: &MemberData,
-        event: &Unnumbered,
+        data: MemberData,
+        event: Unnumbered,
     ) -> Result<bool, Error> {
         let request = |request| {
             let (data, event) = (data.clone(), event.clone());

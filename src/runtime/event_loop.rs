@@ -104,7 +104,7 @@ impl EventLoop {
             self.streams.release(stream);
         }
         let adopt = |number| {
-            descriptor::set_close_at_exec(number).ok()?;
+            descriptor::set_close_at_exec(number, true).ok()?;
             descriptor::adopt(number).ok()
         };
         self.reactor.restore(reactor, adopt, Instant::now());

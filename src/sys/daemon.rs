@@ -24,7 +24,7 @@ pub fn close_at_exec() -> io::Result<()> {
         .collect();
     for number in open.into_iter().filter(|number| *number > 2) {
         // Fails for the descriptor of the listing, which is closed.
-        let _ = descriptor::set_close_at_exec(number);
+        let _ = descriptor::set_close_at_exec(number, true);
     }
     Ok(())
 }

@@ -77,18 +77,12 @@ pub fn inherit(number: RawFd, cookie: u64) -> io::Result<OwnedFd> {
     adopt(number) // the forking process owned it through this library, so nothing else in this process owns it
 }
 
-/// Keeps a descriptor open across the next `exec`. Fails if the descriptor is not open.
-pub fn keep_at_exec(number: RawFd) -> io::Result<()> {
+/// Makes the next `exec` close a descriptor, or keep it open. Fails if the descriptor is not open.
+pub fn set_close_at_exec(number: RawFd, closes: bool) -> io::Result<()> {
     let descriptor = borrow(number)?;
-    let flags = calls::fcntl_getfd(descriptor)?;
-    Ok(calls::fcntl_setfd(descriptor, flags - FdFlags::CLOEXEC)?)
-}
-
-/// Makes the next `exec` close a descriptor. Fails if the descriptor is not open.
-pub fn set_close_at_exec(number: RawFd) -> io::Result<()> {
-    let descriptor = borrow(number)?;
-    let flags = calls::fcntl_getfd(descriptor)?;
-    Ok(calls::fcntl_setfd(descriptor, flags | FdFlags::CLOEXEC)?)
+    let mut flags = calls::fcntl_getfd(descriptor)?;
+    flags.set(FdFlags::CLOEXEC, closes);
+    Ok(calls::fcntl_setfd(descriptor, flags)?)
 }
 
 /// Gives up ownership and returns the number, which stays open.

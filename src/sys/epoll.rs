@@ -34,32 +34,22 @@ impl Epoll {
         Ok(Self(epoll::create(CreateFlags::CLOEXEC)?))
     }
 
-    fn flags(writable: bool) -> EventFlags {
-        let always = EventFlags::IN | EventFlags::RDHUP;
-        if writable {
-            always | EventFlags::OUT
-        } else {
-            always
-        }
+    fn flags(readable: bool, writable: bool) -> EventFlags {
+        let mut flags = EventFlags::RDHUP;
+        flags.set(EventFlags::IN, readable);
+        flags.set(EventFlags::OUT, writable);
+        flags
     }
 
     /// Adds a socket. Fails if the kernel has no memory, or if this user has used up its share of it.
     pub fn add(&self, socket: BorrowedFd<'_>, number: u64) -> io::Result<()> {
-        Ok(epoll::add(&self.0, socket, EventData::new_u64(number), Self::flags(false))?)
-    }
-
-    /// Turns reports that a socket of the set takes bytes on or off. Fails if the socket is not in the set.
-    pub fn ask_writable(&self, socket: BorrowedFd<'_>, number: u64, writable: bool) -> io::Result<()> {
-        Ok(epoll::modify(&self.0, socket, EventData::new_u64(number), Self::flags(writable))?)
+        Ok(epoll::add(&self.0, socket, EventData::new_u64(number), Self::flags(true, false))?)
     }
 
     /// Sets which readiness of a socket is reported. That its peer has closed its side is always reported. Fails if the socket
     /// is not in the set.
     pub fn ask(&self, socket: BorrowedFd<'_>, number: u64, readable: bool, writable: bool) -> io::Result<()> {
-        let mut flags = EventFlags::RDHUP;
-        flags.set(EventFlags::IN, readable);
-        flags.set(EventFlags::OUT, writable);
-        Ok(epoll::modify(&self.0, socket, EventData::new_u64(number), flags)?)
+        Ok(epoll::modify(&self.0, socket, EventData::new_u64(number), Self::flags(readable, writable))?)
     }
 
     /// Removes a socket. Closing the socket does not remove it if another process holds the same socket.

@@ -1,7 +1,6 @@
 //! Unix sockets between processes of one user: bytes with descriptors, who the peer is, the lock of a socket's owner.
 
 use rustix::cmsg_space;
-use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
@@ -16,7 +15,6 @@ use std::mem::MaybeUninit;
 use std::os::unix::io::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
 /// Whether a call waits for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,15 +34,6 @@ pub fn connect_at_once(path: &Path) -> io::Result<UnixStream> {
     let socket = UnixStream::from(socket);
     socket.set_nonblocking(false)?;
     Ok(socket)
-}
-
-/// Waits until a socket takes bytes again, until its connection has ended, or until a signal comes; at most for the timeout.
-pub fn wait_for_room(socket: BorrowedFd<'_>, timeout: Duration) {
-    let most = Timespec {
-        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    };
-    let _ = poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], Some(&most));
 }
 
 /// Sends bytes, with a descriptor beside the first of them. Returns how many the kernel has taken, at least one. Fails with

@@ -21,14 +21,17 @@ pub fn send_all(socket: BorrowedFd<'_>, mut bytes: &[u8], timeout: Duration) {
     while !bytes.is_empty() {
         match net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(sent) => bytes = &bytes[sent..],
-            Err(Errno::AGAIN | Errno::INTR) if is_writable_within(socket, timeout) => {}
+            Err(Errno::AGAIN | Errno::INTR) if wait_for_room(socket, timeout) => {}
             Err(_) => break,
         }
     }
 }
 
-fn is_writable_within(socket: BorrowedFd<'_>, time: Duration) -> bool {
-    let timeout = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };
+/// Waits until a socket takes bytes again, until its connection has ended, or until a signal comes; at most for the timeout.
+/// Returns false after the timeout.
+pub fn wait_for_room(socket: BorrowedFd<'_>, timeout: Duration) -> bool {
+    let tv_sec = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
+    let timeout = Timespec { tv_sec, tv_nsec: timeout.subsec_nanos().into() };
     let mut sockets = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
     matches!(poll(&mut sockets, Some(&timeout)), Ok(1) | Err(Errno::INTR))
 }

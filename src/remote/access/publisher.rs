@@ -11,7 +11,8 @@ use super::greeting::greet;
 use super::place::Place;
 use super::start::{check_peer, connect_once};
 use crate::hub::Publication;
-use crate::sys::local::{send, wait_for_room, Wait};
+use crate::sys::local::{send, Wait};
+use crate::sys::socket::wait_for_room;
 use crate::wire::{Fields, Hello, Request, Role, WorkerId};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::io;
@@ -105,7 +106,7 @@ impl Publisher {
             match send(self.answers.socket.as_fd(), &self.outbox[sent..], None, Wait::Never) {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match left_until(deadline) {
-                    Some(left) => wait_for_room(self.answers.socket.as_fd(), left),
+                    Some(left) => drop(wait_for_room(self.answers.socket.as_fd(), left)),
                     None => return Err(error),
                 },
                 Err(error) => return Err(error),

@@ -30,7 +30,7 @@ impl Io for Sockets {
     }
 
     fn watch_writable(&mut self, socket: &OwnedFd, stream: StreamId, writable: bool) -> io::Result<()> {
-        self.epoll.ask_writable(socket.as_fd(), stream.into(), writable)
+        self.epoll.ask(socket.as_fd(), stream.into(), true, writable)
     }
 
     fn send(&mut self, socket: &OwnedFd, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
