@@ -9,7 +9,7 @@ push(SV *self, ...)
     SV *stream, *bytes, *error;
     AV *direct;
     void *native;
-    int strings, ignored, line_end, has_id;
+    int strings, ignored, line_end, has_id, written = ESX_NOT_TRIED;
     dXSTARG;
   PPCODE:
     esx_unwind_if_due(aTHX);
@@ -35,17 +35,22 @@ push(SV *self, ...)
         PL_stack_base[ax] = self;
         XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_not_taken", ax, 1));
     }
-    EXTEND(SP, 3);
-    ST(0) = sv_2mortal(newRV_inc(SvRV(self))); /* the writer may release both */
     if (direct) {
-        ST(1) = sv_2mortal(newRV_inc(SvRV(stream)));
-        switch (esx_writer_write(aTHX_ (HV *)SvRV(stream), direct, bytes, has_id, &error)) {
-        case ESX_WRITTEN:
+        SV *kept[] = {SvRV(self), SvRV(stream)}; /* the writer may release both */
+        sv_2mortal(SvREFCNT_inc_simple_NN(kept[0]));
+        sv_2mortal(SvREFCNT_inc_simple_NN(kept[1]));
+        written = esx_writer_write(aTHX_ (HV *)kept[1], direct, bytes, has_id, &error);
+        if (written == ESX_WRITTEN)
             XSRETURN_YES;
-        case ESX_DIED:
-            ST(2) = error;
-            XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_writer_died", ax, 3));
-        }
+        self = sv_2mortal(newRV_inc(kept[0]));
+        stream = sv_2mortal(newRV_inc(kept[1]));
+    }
+    EXTEND(SP, 3);
+    ST(0) = self;
+    if (written == ESX_DIED) {
+        ST(1) = stream;
+        ST(2) = error;
+        XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_writer_died", ax, 3));
     }
     ST(1) = bytes;
     XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_write", ax, 2));

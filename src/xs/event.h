@@ -289,10 +289,6 @@ static void
 esx_snapshot_message(pTHX_ esx_block *block, SV *message)
 {
     HV *hash;
-    if (!block->is_detached && esx_is_plain(message)) {
-        esx_block_append(aTHX_ block, ESX_DATA, message);
-        return;
-    }
     message = esx_block_read(aTHX_ block, message);
     hash = SvOK(message) ? esx_plain_hash(message) : NULL;
     if (hash)
@@ -322,8 +318,13 @@ esx_snapshot_push(pTHX_ esx_block *block, int strings)
 {
     const I32 ax = block->ax;
     I32 at;
-    for (at = 1; at < block->items; at++)
-        esx_snapshot_message(aTHX_ block, ST(at));
+    for (at = 1; at < block->items; at++) {
+        SV *message = ST(at);
+        if (!block->is_detached && esx_is_plain(message)) /* most are */
+            esx_block_append(aTHX_ block, ESX_DATA, message);
+        else
+            esx_snapshot_message(aTHX_ block, message);
+    }
     if (esx_has_bare_fields(aTHX_ ax, block->items)) {
         esx_block_detach(aTHX_ block);
         esx_warn_once(aTHX_ "EventSource::XS::_warn_bare_fields", ST(1), "push");

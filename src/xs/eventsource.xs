@@ -74,7 +74,6 @@ INCLUDE: stream.xs
 
 INCLUDE: connection.xs
 
-INCLUDE: writer.xs
 
 INCLUDE: hub.xs
 

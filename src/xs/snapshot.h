@@ -95,20 +95,6 @@ esx_keep_args_alive(pTHX_ I32 ax, I32 from, I32 items)
         PL_stack_base[ax + at] = esx_keep_alive(aTHX_ PL_stack_base[ax + at]);
 }
 
-/* Reads a scalar, running its magic once. Returns the scalar itself, or a copy without magic. References stay references. */
-static SV *
-esx_read(pTHX_ SV *sv)
-{
-    SV *copy;
-    sv = esx_keep_alive(aTHX_ sv);
-    if (!SvGMAGICAL(sv))
-        return sv;
-    mg_get(sv);
-    copy = sv_newmortal();
-    sv_setsv_flags(copy, sv, 0);
-    return copy;
-}
-
 /* Copies the value of an argument, running its magic once. Perl code that runs later may free the caller's variable, or assign
  * another object to it; the copy still refers to the first object, and keeps it alive. */
 static SV *
@@ -120,6 +106,14 @@ esx_snapshot(pTHX_ SV *sv)
     copy = sv_newmortal();
     sv_setsv_flags(copy, sv, 0);
     return copy;
+}
+
+/* Reads a scalar, running its magic once. Returns the scalar itself, or a copy without magic. References stay references. */
+static SV *
+esx_read(pTHX_ SV *sv)
+{
+    sv = esx_keep_alive(aTHX_ sv);
+    return SvGMAGICAL(sv) ? esx_snapshot(aTHX_ sv) : sv;
 }
 
 /* Copies the string of a value that esx_read returned. Overloading is called once. */
@@ -533,23 +527,4 @@ esx_are_same(pTHX_ SV *one, SV *other, int depth)
         return TRUE;
     }
     return SvTYPE(one) == SVt_PVCV && one == other;
-}
-
-/* Returns true if the members of an object with these names are the same as these values. */
-static bool
-esx_has_members(pTHX_ SV *object, AV *names, AV *values)
-{
-    HV *hash;
-    SSize_t at;
-    if (!names || !values || !SvROK(object) || SvTYPE(SvRV(object)) != SVt_PVHV || SvRMAGICAL(SvRV(object))
-        || SvRMAGICAL(names) || SvRMAGICAL(values) || av_len(names) != av_len(values))
-        return FALSE;
-    hash = (HV *)SvRV(object);
-    for (at = av_len(names); at >= 0; at--) {
-        SV *name = AvARRAY(names)[at], *value = AvARRAY(values)[at];
-        HE *member = name ? hv_fetch_ent(hash, name, 0, SvIsCOW_shared_hash(name) ? SvSHARED_HASH(name) : 0) : NULL;
-        if (!name || !esx_are_same(aTHX_ member ? HeVAL(member) : &PL_sv_undef, value ? value : &PL_sv_undef, 1))
-            return FALSE;
-    }
-    return TRUE;
 }

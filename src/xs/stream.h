@@ -23,16 +23,9 @@ esx_octets(pTHX_ SV *bytes)
     return bytes;
 }
 
-/* Reads the settings of a stream, and keeps what was read in a member of their hash: one look-up instead of nine for the next
- * stream. Only a hash that never changes may be given (native_settings in EventSource::XS::Stream::Native). */
 static void
 esx_read_settings(pTHX_ esx_opening *opening, HV *hash)
 {
-    SV **known = hv_fetchs(hash, "read", 0);
-    if (known && SvPOK(*known) && !SvGMAGICAL(*known) && SvCUR(*known) == sizeof *opening) {
-        Copy(SvPVX_const(*known), opening, 1, esx_opening);
-        return;
-    }
     Zero(opening, 1, esx_opening);
     opening->keepalive = esx_setting_nv(aTHX_ hash, "keepalive");
     opening->timeout = esx_setting_nv(aTHX_ hash, "timeout");
@@ -45,7 +38,6 @@ esx_read_settings(pTHX_ esx_opening *opening, HV *hash)
     opening->waits = esx_setting_is(aTHX_ hash, "waits");
     opening->may_wait = esx_setting_is(aTHX_ hash, "may_wait");
     opening->coding = (uint8_t)esx_setting_uv(aTHX_ hash, "coding");
-    (void)hv_stores(hash, "read", newSVpvn((const char *)opening, sizeof *opening));
 }
 
 /* Reads the settings of a new stream and the first bytes of its body. */

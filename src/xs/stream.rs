@@ -277,14 +277,6 @@ unsafe fn borrow<'a>(handle: *mut StreamHandle) -> &'a mut StreamHandle {
     unsafe { &mut *handle }
 }
 
-/// Returns 1 if a line of a block is an `id`.
-#[no_mangle]
-unsafe extern "C" fn esx_has_id_line(event: *const c_char, len: usize) -> c_int {
-    // SAFETY: the bytes are a scalar's buffer, which lives until the XSUB returns.
-    let event = unsafe { slice::from_raw_parts(event.cast(), len) };
-    guard::run_or(0, || has_id_line(event).into())
-}
-
 #[no_mangle]
 unsafe extern "C" fn esx_stream_push(
     handle: *mut StreamHandle,

@@ -28,12 +28,3 @@ _are_same(SV *one, SV *other)
     RETVAL = esx_are_same(aTHX_ one, other, 2);
   OUTPUT:
     RETVAL
-
-# True if the members of an object that is a hash, in the order of an array of their names, are the same as the values of
-# another array. See esx_are_same.
-bool
-_has_members(SV *object, SV *names, SV *values)
-  CODE:
-    RETVAL = esx_has_members(aTHX_ object, esx_plain_array(names), esx_plain_array(values));
-  OUTPUT:
-    RETVAL

@@ -154,8 +154,6 @@ esx_writer_write(pTHX_ HV *stream, AV *direct, SV *bytes, int has_id, SV **error
     quiet = hv_fetchs(stream, "quiet", 0);
     if (quiet)
         sv_setiv(*quiet, 0);
-    if (has_id == ESX_ID_UNKNOWN)
-        has_id = esx_has_id_line(SvPVX_const(bytes), written) ? ESX_HAS_ID : ESX_NO_ID;
     if (has_id != ESX_NO_ID && !hv_exists(stream, "has_pushed_id", 13))
         (void)hv_stores(stream, "has_pushed_id", newSViv(1));
     sv_2mortal(SvREFCNT_inc_simple_NN((SV *)direct)); /* the writer may end the stream */

@@ -51,10 +51,8 @@ my @STREAM_SETTINGS =
     qw(compress fallback keepalive line_end linger max_buffered max_streams native on_full retry timeout);
 
 # The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, except
-# those that a class has accessors of its own for. The keys of a hash know their hash values.
-my @CHECKED =
-    keys
-    %{{map { ($_ => 1) } @STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble spawn)}};
+# those that a class has accessors of its own for.
+my @CHECKED = (@STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble spawn));
 my %OWN_ACCESSORS;
 
 # The methods that make the first bytes. If a class has its own, they are called for each stream.
@@ -415,7 +413,7 @@ sub _known_beginning {
     my $self  = shift;
     my $known = $self->{_beginning};
     return undef if !$known || $known->{class} ne ref $self;
-    return undef if !EventSource::XS::_has_members($self, \@CHECKED, $known->{members});
+    return undef if !EventSource::XS::_are_same([@$self{@CHECKED}], $known->{members});
     my @own = @{$OWN_ACCESSORS{$known->{class}}} or return $known;
     return EventSource::XS::_are_same([map { scalar $self->$_ } @own], $known->{own_values}) ? $known : undef;
 }

@@ -342,9 +342,16 @@ sub wait_for_end_briefly { return }
 # The reason for which the stream has ended, as of a native stream.
 sub _want_end { return $_[0]{reason} }
 
-# write itself is in src/xs. It writes to streams with the member direct as write_to_server does, and calls _write_otherwise for
-# all others.
-*write = \&_write_otherwise if !__PACKAGE__->can('write');
+# A push to a stream with the member direct does the same in src/xs (esx_writer_write).
+sub write {
+    my ($self, $bytes) = @_;
+    return $self->{relay_stream}->write($bytes) if $self->{relay_stream};
+    $self->{has_pushed_id} ||= $bytes =~ /^id:/m;    # a hub's position must not replace it
+    $self->write_to_server($bytes) or return !!0;
+    $COUNTED{events}++;
+    $COUNTED{bytes} += length $bytes;
+    return !!1;
+}
 
 # Writes bytes to the server, as write does for a stream without a relay. Returns false, ends the stream and never dies, if the
 # client has disconnected.
@@ -444,16 +451,6 @@ sub _watch {
     my $loop = EventSource::XS::Loop->current or return;
     $self->{watch} = $loop->readable($socket, $look);
     return;
-}
-
-sub _write_otherwise {
-    my ($self, $bytes) = @_;
-    return $self->{relay_stream}->write($bytes) if $self->{relay_stream};
-    $self->{has_pushed_id} ||= $bytes =~ /^id:/m;    # a hub's position must not replace it
-    $self->write_to_server($bytes) or return !!0;
-    $COUNTED{events}++;
-    $COUNTED{bytes} += length $bytes;
-    return !!1;
 }
 
 sub DESTROY {
