@@ -1,13 +1,14 @@
 //! Values by key, without the keys: they would take more memory than everything else.
 
 use crate::saved::{Malformed, Restorer, Saved, Saver};
-use std::collections::hash_map::{DefaultHasher, HashMap, RandomState};
+use siphasher::sip::SipHasher13;
+use std::collections::hash_map::{HashMap, RandomState};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
 /// A value for each key of a channel.
 ///
 /// Keys are told apart by a hash with a random seed. That two of 100,000 keys have the same one is less likely than 1 in 10^9,
-/// and nobody can choose such keys.
+/// and nobody can choose such keys. Hashes are saved, so they are those of SipHash 1-3 in every program: std may change its own.
 #[derive(Clone, Debug)]
 pub struct KeyTable<V> {
     seed: u64,
@@ -40,10 +41,7 @@ impl<V> Default for KeyTable<V> {
 
 impl<V> KeyTable<V> {
     fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.seed);
-        hasher.write(key);
-        hasher.finish()
+        SipHasher13::new_with_keys(self.seed, 0).hash(key)
     }
 
     /// Returns a key's value.
@@ -89,5 +87,16 @@ impl<V: Saved> Saved for KeyTable<V> {
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
         Ok(Self { seed: from.take()?, values: from.collect::<(u64, V), _>()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_the_same_hash_in_every_program() {
+        let table = KeyTable::<()> { seed: 0x0706_0504_0302_0100, values: HashMap::default() };
+        assert_eq!(["", "key"].map(|key| table.hash(key.as_bytes())), [0xf46d_3bfe_2ea2_81dc, 0xbd59_be4e_52a7_acee]);
     }
 }
