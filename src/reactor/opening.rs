@@ -65,7 +65,7 @@ impl<I: Io> Reactor<I> {
             Some((record, io)) => {
                 let registered = io.register(&socket, id);
                 record.deadline = None;
-                io.set_timeout(&socket, None); // the server, or a process of an older release, may have set one
+                io.set_timeout(&socket, None); // the server may have set one
                 record.socket = Some(socket);
                 if registered.is_err() {
                     // The system has no memory for one more socket. The stream is still sent what its socket takes at once.
