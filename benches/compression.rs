@@ -12,7 +12,7 @@ mod loopback;
 
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Framing, LineEnd, Shared};
-use eventsource_xs::hub::{Epoch, NumberedEvent, Retain, Settings, SubscribeRequest, Topic};
+use eventsource_xs::hub::{Epoch, Retain, SequencedEvent, Settings, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Command, Reactor, StreamInit};
 use eventsource_xs::stream::{self, StreamId};
@@ -136,7 +136,7 @@ fn deliver(events: &[Shared], coding: ContentCoding, comes_late: bool) -> (Durat
             reactor.take_answers();
             before = (cpu(), reactor.io().reading, reactor.io().received);
         }
-        let event = NumberedEvent {
+        let event = SequencedEvent {
             seq: at as u64 + 1,
             channel: b"0"[..].into(),
             event: event.clone(),

@@ -14,7 +14,7 @@ mod loopback;
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Framing, LineEnd, Shared};
 use eventsource_xs::hub::{
-    BlockForm, Cursor, Epoch, Hub, NumberedEvent, OnSlow, Retain, Settings, StartPoint, SubscribeRequest, Topic,
+    BlockForm, Cursor, Epoch, Hub, OnSlow, Retain, SequencedEvent, Settings, StartPoint, SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Command, Io, Reactor, StreamInit};
@@ -34,12 +34,12 @@ fn settings(on_slow: OnSlow, events: usize) -> Settings {
     Settings { on_slow, ..Settings::new(history, total_history) }
 }
 
-fn numbered(seq: u64, channel: Vec<u8>, key: usize) -> NumberedEvent {
+fn numbered(seq: u64, channel: Vec<u8>, key: usize) -> SequencedEvent {
     let event = Shared::write(6, |out| {
         out.copy_from_slice(b"data\n\n");
         6
     });
-    NumberedEvent {
+    SequencedEvent {
         seq,
         channel: channel.into(),
         event,
@@ -190,7 +190,7 @@ impl Io for Sink {
         Some(0)
     }
 
-    fn set_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) {}
+    fn set_tcp_user_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) {}
 
     fn discard_input(&mut self, _: &()) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
@@ -275,7 +275,7 @@ fn send_state(what: &str, state: &State, streams: usize) {
             data.len()
         });
         let numbered = numbered(seq as u64, channel, seq % keys);
-        let event = Box::new(NumberedEvent { event, retain: Retain::Newest, ..numbered });
+        let event = Box::new(SequencedEvent { event, retain: Retain::Newest, ..numbered });
         reactor.apply(Command::Publish { hub: 0, event }, None, now);
         reactor.flush(now);
     }

@@ -9,7 +9,7 @@ use child::fork;
 use client::{eventually, local, open, opening, read_events, read_to_end, read_until, settings, tcp};
 use eventsource_xs::event::{EventId, Field, Framing, Shared, Text};
 use eventsource_xs::hub::{
-    ChannelEvictions, EndRequest, History, NumberedEvent, OnSlow, Publication, Retain, Settings as HubSettings,
+    ChannelEvictions, EndRequest, History, OnSlow, Publication, Retain, SequencedEvent, Settings as HubSettings,
     StartPoint, SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
@@ -338,7 +338,7 @@ fn a_hub_continues_with_stored_events_and_reports_evictions() {
         let fields = std::iter::once(Field::Data(Text::from(&*text)));
         let event = Shared::with_id_last(fields, EventId::new(Text::from(&*id)).ok());
         let (channel, key, id) = (b"news"[..].into(), Box::default(), None);
-        hub.append(NumberedEvent { seq, channel, event, key, retain: Default::default(), id }, at)
+        hub.append(SequencedEvent { seq, channel, event, key, retain: Default::default(), id }, at)
     };
     for (seq, ago) in [(10, 100_000), (20, 60), (40, 1)] {
         append(seq, ago).expect("a reactor");

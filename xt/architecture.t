@@ -39,7 +39,8 @@ sub has_function {
 
 my $flows = 0;
 for my $line (@lines) {
-    my ($names, $file) = $line =~ /\A {4}(\S[^(]*?) {2,}((?:src|hub_process|perl|share)\S+[.](?:rs|pm|h|xs|js))\b/ or next;
+    my ($names, $file) = $line =~ /\A {4}(\S[^(]*?) {2,}((?:src|hub_process|perl|share)\S+[.](?:rs|pm|h|xs|js))\b/
+        or next;
     next if $names =~ m{[/.]};
     $flows++;
     for my $name (split /,\s*/, $names) { ok has_function($file, $name), "$file has $name" }

@@ -13,14 +13,14 @@ struct Input<'a> {
 }
 
 #[derive(Debug, PartialEq)]
-struct Outcome {
+struct Parsed {
     events: Vec<Event>,
     last_event_id: String,
     retry: Option<u64>,
     result: Result<(), TooLarge>,
 }
 
-fn outcome_of<'a>(mut pieces: impl Iterator<Item = &'a [u8]>, max_event_bytes: usize) -> Outcome {
+fn outcome_of<'a>(mut pieces: impl Iterator<Item = &'a [u8]>, max_event_bytes: usize) -> Parsed {
     let mut parser = Parser::with_max_event_bytes(max_event_bytes);
     let result = pieces.try_for_each(|piece| parser.feed(piece));
     let events: Vec<Event> = std::iter::from_fn(|| parser.next_event()).collect();
@@ -29,7 +29,7 @@ fn outcome_of<'a>(mut pieces: impl Iterator<Item = &'a [u8]>, max_event_bytes: u
         assert!(event.data.len() <= max_event_bytes.saturating_mul(3));
         assert!(event.event.len() <= max_event_bytes.saturating_mul(3).max("message".len()));
     }
-    Outcome { events, last_event_id: parser.last_event_id().into(), retry: parser.retry(), result }
+    Parsed { events, last_event_id: parser.last_event_id().into(), retry: parser.retry(), result }
 }
 
 /// Splits the stream into pieces of these lengths and the rest.

@@ -3,7 +3,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use eventsource_xs::wire::{Answer, Frame, FrameBuffer, Hello, Request, Stop, Upgrade};
+use eventsource_xs::wire::{Frame, FrameBuffer, Hello, Request, Response, Stop, Upgrade};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -21,13 +21,13 @@ fn check(frame: Frame<'_>) -> (String, String, String) {
         assert_eq!((encoded[4], &encoded[5..]), (frame.kind, frame.message));
     }
     encoded.clear();
-    let answer = Answer::decode(frame);
-    if let Ok(answer) = &answer {
-        answer.encode(&mut encoded).expect("it has come in a frame");
+    let response = Response::decode(frame);
+    if let Ok(response) = &response {
+        response.encode(&mut encoded).expect("it has come in a frame");
         assert_eq!((encoded[4], &encoded[5..]), (frame.kind, frame.message));
     }
     let first = (Hello::decode(frame), Upgrade::decode(frame), Stop::decode(frame));
-    (format!("{request:?}"), format!("{answer:?}"), format!("{first:?}"))
+    (format!("{request:?}"), format!("{response:?}"), format!("{first:?}"))
 }
 
 fn outcome_of<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<(String, String, String)>, bool) {

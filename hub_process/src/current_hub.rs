@@ -6,7 +6,7 @@
 use crate::served_hub::{ServedHub, Source};
 use crate::settings::{Precedence, Wanted};
 use crate::store::check_built;
-use crate::stored_hub::{LastDelivered, Progress, SavedStored, StoredHub};
+use crate::stored_hub::{Effects, LastDelivered, SavedStored, StoredHub};
 use eventsource_xs::remote::calls::Epoll;
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::saved_reactor::{Restored, SavedHub};
@@ -126,9 +126,9 @@ impl CurrentHub {
 
     /// Ends the store, if there is one, when it has the wills of the streams: these have ended, or do so with the hub. Returns
     /// what has become of those who wait for it; the hub is not ready afterwards.
-    pub fn finish_store(&mut self, within: Duration) -> Progress {
+    pub fn finish_store(&mut self, within: Duration) -> Effects {
         if self.stored().is_none() {
-            return Progress::default();
+            return Effects::default();
         }
         let hub = self.hub.as_mut().filter(|hub| hub.handle().is_some());
         let _ = hub.map(|hub| hub.take_all_presence(Instant::now())); // fails only if the reactor has died, with its wills

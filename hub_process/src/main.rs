@@ -8,7 +8,7 @@
 //! - `process_log`: the log, and why a command fails, on standard error
 //! - `metrics_listener`: answers a monitor over HTTP
 //!
-//! The rooms of the wire thread, each with its own state:
+//! The parts of the wire thread, each with its own state:
 //!
 //! - `listener`, `descriptors`: the socket at which peers connect; how many descriptors there may be, and for what
 //! - `peers`: who is connected
@@ -25,7 +25,7 @@
 //! - `server`: the loop, and what messages do; the reactor of the library writes the streams, in a thread of its own
 //!
 //! The wire thread is the main thread. It decodes the workers' requests, calls the library's handles, as its boundary to Perl
-//! does, and sends the answers. It never waits for a worker or a client.
+//! does, and sends the responses. It never waits for a worker or a client.
 
 #![forbid(unsafe_code)]
 

@@ -9,7 +9,7 @@ use eventsource_xs::histogram::{Histogram, Scale, Times};
 use eventsource_xs::hub::Topic;
 use eventsource_xs::runtime;
 use eventsource_xs::saved;
-use eventsource_xs::wire::{Answer, Failure, StoreSettings, StoreStatus};
+use eventsource_xs::wire::{Failure, Response, StoreSettings, StoreStatus};
 use std::time::{Duration, Instant};
 
 /// What was counted and logged.
@@ -157,6 +157,6 @@ impl Operator {
 /// Sends the lines of the log to the worker that writes them.
 pub fn send_lines(writer: &mut Peer) {
     for line in process_log::take_unsent() {
-        writer.answer(&Answer::Log { line: &line });
+        writer.answer(&Response::Log { line: &line });
     }
 }

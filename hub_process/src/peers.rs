@@ -1,4 +1,4 @@
-//! Who is connected: workers, their publish connections, and commands; what these keep alive, and who has to be sent answers.
+//! Who is connected: workers, their publish connections, and commands; what these keep alive, and who has to be sent responses.
 //!
 //! A peer stays in its place while it is served, so everybody sees it: whoever counts, describes or answers peers. What ends
 //! with a peer (its streams, its leases) is with the caller of [`remove`](Peers::remove).
@@ -8,7 +8,7 @@ mod connection;
 pub use connection::{End, Keeps, Peer, SavedPeer};
 
 use eventsource_xs::remote::calls::Epoll;
-use eventsource_xs::wire::{Answer, FrameBuffer};
+use eventsource_xs::wire::{FrameBuffer, Response};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
@@ -54,7 +54,7 @@ impl Keepers {
 }
 
 /// Hashes tokens. This process gives them, one after the other, so nobody chooses some that collide. With SipHash the three
-/// times that a publish looks its peer up took 5 % of its instructions (callgrind, publishes without answers).
+/// times that a publish looks its peer up took 5 % of its instructions (callgrind, publishes without responses).
 #[derive(Debug, Default)]
 struct TokenHasher(u64);
 
@@ -83,7 +83,7 @@ pub struct Peers {
     next_token: u64,
     /// The peers that have greeted and wait for the hub's store.
     waiting: Vec<u64>,
-    /// The peers that have answers to be sent.
+    /// The peers that have responses to be sent.
     answered: Vec<u64>,
     /// When peers are looked at that may have had their time.
     sweep: Option<Instant>,
@@ -209,12 +209,12 @@ impl Peers {
 
 /// What peers are sent.
 impl Peers {
-    /// Queues an answer, which is sent in this turn. A peer that has left needs none.
-    pub fn answer(&mut self, token: u64, answer: &Answer<'_>) {
-        self.answer_with(token, |peer| peer.answer(answer));
+    /// Queues a response, which is sent in this turn. A peer that has left needs none.
+    pub fn answer(&mut self, token: u64, response: &Response<'_>) {
+        self.answer_with(token, |peer| peer.answer(response));
     }
 
-    /// Queues the answers that a function gives.
+    /// Queues the responses that a function gives.
     pub fn answer_with(&mut self, token: u64, give: impl FnOnce(&mut Peer)) {
         if let Some(peer) = self.peers.get_mut(&token) {
             give(peer);
@@ -246,12 +246,12 @@ impl Peers {
         let Self { peers, waiting, answered, .. } = self;
         let is_told = |peer: &Peer| peer.is_greeted && peer.publishes_for.is_none() && !waiting.contains(&peer.token());
         for (token, peer) in peers.iter_mut().filter(|(_, peer)| is_told(peer)) {
-            peer.answer(&Answer::Epoch { epoch });
+            peer.answer(&Response::Epoch { epoch });
             answered.push(*token);
         }
     }
 
-    /// Sends a peer its answers. Fails if its connection has ended.
+    /// Sends a peer its responses. Fails if its connection has ended.
     pub fn flush(&mut self, token: u64, epoll: &Epoll, now: Instant) -> Result<(), End> {
         let Some(peer) = self.peers.get_mut(&token) else { return Ok(()) };
         peer.flush(epoll, now)?;
@@ -261,7 +261,7 @@ impl Peers {
         Ok(())
     }
 
-    /// Sends all peers their answers. Returns those whose connections have ended.
+    /// Sends all peers their responses. Returns those whose connections have ended.
     pub fn flush_answered(&mut self, epoll: &Epoll, now: Instant) -> Vec<(u64, End)> {
         let mut answered = std::mem::take(&mut self.answered);
         answered.sort_unstable();
@@ -332,7 +332,7 @@ impl Peers {
         Ok(token)
     }
 
-    /// Queues all peers: their answers are sent, and their times are looked at.
+    /// Queues all peers: their responses are sent, and their times are looked at.
     pub fn resume(&mut self, now: Instant) {
         self.answered = self.peers.keys().copied().collect();
         self.sweep = Some(now);

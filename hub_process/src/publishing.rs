@@ -7,10 +7,10 @@ use std::time::Instant;
 
 /// The publisher that waits for an event to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
+pub struct Requester {
     /// The token of the connection.
     pub peer: u64,
-    /// The number of the request; 0 if no answer is wanted.
+    /// The number of the request; 0 if no response is wanted.
     pub request: u64,
     /// The worker's credits that the request has used; 0 if these are granted again.
     pub bytes: usize,

@@ -1,9 +1,9 @@
 //! The hub of this process, from its first worker on: its settings, and what is published to it.
 
-use crate::publishing::{failure_of, Asker, Published};
+use crate::publishing::{failure_of, Published, Requester};
 use crate::settings::Wanted;
 use crate::stored_hub::{LastDelivered, StoredHub};
-use eventsource_xs::event::Unnumbered;
+use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{
     check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, MemberData,
     MemberPage, Presence, Publication, Refusal, MAX_ONCE_BYTES,
@@ -118,10 +118,10 @@ impl ServedHub {
     }
 
     /// Ends streams. Returns how many of this machine; nothing if the store will say when others know of it.
-    pub fn end_streams(&mut self, end: EndRequest, asker: Asker) -> Result<Option<usize>, Failure> {
+    pub fn end_streams(&mut self, end: EndRequest, requester: Requester) -> Result<Option<usize>, Failure> {
         match &mut self.source {
             Source::Own(handle) => handle.end_streams(end).map(Some).map_err(|error| failure_of(&error)),
-            Source::Stored(stored) => stored.end_streams(end, asker),
+            Source::Stored(stored) => stored.end_streams(end, requester),
         }
     }
 
@@ -155,7 +155,7 @@ impl ServedHub {
         &self,
         (channel, id): (&[u8], &[u8]),
         data: &MemberData,
-        event: &Unnumbered,
+        event: &Unsequenced,
         given: Option<ShowChannel>,
     ) -> Result<(), Failure> {
         self.check_form(given)?;
@@ -193,7 +193,7 @@ impl ServedHub {
         &mut self,
         (channel, id): (&[u8], &[u8]),
         data: MemberData,
-        event: Unnumbered,
+        event: Unsequenced,
         now: Instant,
     ) -> Result<bool, runtime::Error> {
         match self.take_all_presence(now)? {
@@ -231,7 +231,7 @@ impl ServedHub {
     pub fn publish(
         &mut self,
         publication: Publication<'_, Fields<'_>>,
-        asker: Asker,
+        requester: Requester,
         now: Instant,
     ) -> Result<Published, Failure> {
         let Publication { once, fields, .. } = publication;
@@ -250,7 +250,7 @@ impl ServedHub {
                 }
                 Ok(published)
             }
-            Source::Stored(stored) => stored.publish(publication.into(), given.as_deref(), asker, now),
+            Source::Stored(stored) => stored.publish(publication.into(), given.as_deref(), requester, now),
         }
     }
 }

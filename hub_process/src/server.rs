@@ -1,10 +1,10 @@
-//! The loop of the wire thread: it waits, lets each room do what is due, and sends the answers. What happens is decided in the
-//! rooms: who is connected (`peers`), which hub is served (`current_hub`), what a message does (`greeting`, `requests`), when
-//! the hub begins and what follows from its store's reports (`store_reports`), what is logged (`operator_log`), when the process
-//! ends (`lifetime`, `orders`), and how another program continues (`upgrade`).
+//! The loop of the wire thread: it waits, lets each part do what is due, and sends the responses. What happens is decided in
+//! the parts: who is connected (`peers`), which hub is served (`current_hub`), what a message does (`greeting`, `requests`),
+//! when the hub begins and what follows from its store's reports (`store_reports`), what is logged (`operator_log`), when the
+//! process ends (`lifetime`, `control_requests`), and how another program continues (`upgrade`).
 
+mod control_requests;
 mod greeting;
-mod orders;
 mod requests;
 mod sources;
 mod store_reports;
@@ -28,11 +28,11 @@ use crate::run_options::RunOptions;
 use crate::served_hub::ServedHub;
 use crate::settings::Precedence;
 use crate::streams::{Opener, Streams};
+use control_requests::{own_program, ControlRequests};
 use eventsource_xs::remote::calls::{self, Asked, Readiness, Wait};
 use eventsource_xs::runtime;
-use eventsource_xs::wire::{Answer, Failure, Frame, NamedSettings, StoreSettings, LOG_LEASE};
+use eventsource_xs::wire::{Failure, Frame, NamedSettings, Response, StoreSettings, LOG_LEASE};
 use eventsource_xs::ErrorCode;
-use orders::{own_program, Orders};
 use sources::Sources;
 use std::error::Error;
 use std::net::TcpListener;
@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(listener) = monitors {
         metrics_listener::serve(listener, server.options.place.clone(), server.options.metrics_hosts());
     }
-    while !server.orders.has_end() {
+    while !server.control.has_end() {
         server.turn()?;
     }
     server.shut_down();
@@ -101,7 +101,7 @@ fn resume(arguments: &Arguments, state: i32) -> Result<(Server, Option<TcpListen
     ))
 }
 
-/// The rooms of the wire thread. Each function outside of this file takes those that it may touch.
+/// The parts of the wire thread. Each function outside of this file takes those that it may touch.
 struct Server {
     options: RunOptions,
     sources: Sources,
@@ -112,7 +112,7 @@ struct Server {
     current: CurrentHub,
     lifetime: Lifetime,
     operator: Operator,
-    orders: Orders,
+    control: ControlRequests,
 }
 
 impl Server {
@@ -138,7 +138,7 @@ impl Server {
             current: CurrentHub::new(options.place.clone(), precedence, sources::STORE),
             lifetime: Lifetime::new(settings.idle_exit, settings.grace, now),
             operator: Operator::new(now),
-            orders: Orders::new(program),
+            control: ControlRequests::new(program),
             options,
         })
     }
@@ -156,15 +156,15 @@ impl Server {
                 sources::PROGRESS => self.report_progress(),
                 sources::MEMBERS => self.current.take_presence(now),
                 sources::STORE => self.take_store_reports(now),
-                sources::LOG => process_log::silence_bell(), // lines are sent in each turn
+                sources::LOG => process_log::clear_signal(), // lines are sent in each turn
                 peer => self.serve(peer, *readiness, now),
             }
         }
         self.sources.return_list(ready);
         self.run_timers(now)?;
         self.send_log();
-        self.flush_answers(now);
-        if let Some(upgrading) = self.orders.take_upgrade() {
+        self.flush_responses(now);
+        if let Some(upgrading) = self.control.take_upgrade() {
             self.upgrade(&upgrading);
         }
         Ok(())
@@ -187,8 +187,8 @@ impl Server {
     fn take_signals(&mut self) {
         while let Some(asked) = self.sources.next_signal() {
             match asked {
-                Asked::End => self.orders.end(),
-                Asked::Upgrade => self.orders.upgrade_to_installed(),
+                Asked::End => self.control.end(),
+                Asked::Upgrade => self.control.upgrade_to_installed(),
             }
         }
     }
@@ -199,7 +199,7 @@ impl Server {
             self.end_peer(token, end);
         }
         if !self.listener.run_timers(self.sources.epoll(), now)? {
-            self.orders.end();
+            self.control.end();
         }
         if self.current.stored().is_some_and(|stored| stored.run_timers(now)) {
             self.current.watch_store(self.sources.epoll())?;
@@ -223,7 +223,7 @@ impl Server {
             Some(DueAction::EndStreams) => self.streams.end_all_with_retry(),
             // A command that is connected may be about to publish.
             Some(DueAction::Exit) if self.peers.count() > 0 => self.lifetime.postpone_exit(now),
-            Some(DueAction::Exit) => self.orders.end(),
+            Some(DueAction::Exit) => self.control.end(),
             None => {}
         }
     }
@@ -240,9 +240,9 @@ impl Server {
                 // It fails only without memory. The peer tries again.
                 None => drop(self.peers.add(socket, self.sources.epoll(), now)),
                 Some(failure) => {
-                    // Neither matters: the answer is short, and the peer has perhaps left.
+                    // Neither matters: the response is short, and the peer has perhaps left.
                     let mut bytes = Vec::new();
-                    let _ = Answer::Rejected(failure).encode(&mut bytes);
+                    let _ = Response::Rejected(failure).encode(&mut bytes);
                     let _ = calls::send(socket.as_fd(), &bytes, None, Wait::Never);
                 }
             }
@@ -279,7 +279,7 @@ impl Server {
 
     /// Carries out what a worker has sent on its publish connection, before what it has sent on the first one. A worker
     /// publishes there when everything that came before was carried out, so what is left on the first one came later, even if
-    /// the worker has not waited for the answer.
+    /// the worker has not waited for the response.
     fn serve_publisher_of(&mut self, worker: u64, now: Instant) {
         let Some(token) = self.peers.publisher_of(worker) else { return };
         let mut served = Ok(true);
@@ -293,7 +293,7 @@ impl Server {
         self.end_turn(token, served.map(drop), now);
     }
 
-    /// Sends a peer its answers: also the reason, if its connection ends.
+    /// Sends a peer its responses: also the reason, if its connection ends.
     fn end_turn(&mut self, token: u64, served: Result<(), End>, now: Instant) {
         let flushed = self.peers.flush(token, self.sources.epoll(), now);
         if let Err(end) = served.and(flushed) {
@@ -303,7 +303,7 @@ impl Server {
 
     /// Ends a connection, and says why.
     fn reject(&mut self, token: u64, failure: Failure, now: Instant) {
-        self.peers.answer(token, &Answer::Rejected(failure));
+        self.peers.answer(token, &Response::Rejected(failure));
         self.end_turn(token, Err(End::Rejected), now);
     }
 
@@ -351,7 +351,7 @@ impl Server {
             if let Some(Opener { peer, number }) = self.streams.remove(id) {
                 self.peers.answer_with(peer, |peer| {
                     peer.streams.remove(&number);
-                    peer.answer(&Answer::Ended { stream: number, reason });
+                    peer.answer(&Response::Ended { stream: number, reason });
                 });
             }
         }
@@ -366,7 +366,7 @@ impl Server {
         }
     }
 
-    fn flush_answers(&mut self, now: Instant) {
+    fn flush_responses(&mut self, now: Instant) {
         // The end of a worker may give another one a lease.
         loop {
             let ended = self.peers.flush_answered(self.sources.epoll(), now);
@@ -379,13 +379,13 @@ impl Server {
 
     /// Ends the streams, tells their openers, and gives the socket up. The lock is free when the process has ended.
     fn shut_down(mut self) {
-        if self.listener.close(&self.options.place) && self.orders.has_stop() {
+        if self.listener.close(&self.options.place) && self.control.has_stop() {
             self.current.precedence().forget();
         }
         self.close_store();
         runtime::shutdown();
         self.report_ends();
         self.send_log();
-        self.flush_answers(Instant::now());
+        self.flush_responses(Instant::now());
     }
 }

@@ -1,11 +1,11 @@
 //! A hub whose events a store keeps: what waits for the store, and what becomes of the store's reports.
 //!
-//! An event is published in two steps. Its draft goes to the store, and the asker waits. When the store reports the
-//! entry, the event is published to the hub in memory, and the asker gets its id. Entries that other machines have appended
+//! An event is published in two steps. Its draft goes to the store, and the requester waits. When the store reports the
+//! entry, the event is published to the hub in memory, and the requester gets its id. Entries that other machines have appended
 //! come the same way, so all hubs of a store have one order.
 //!
 //! A key `once` counts from the moment at which its entry is reported: of two entries with the same key, the first in the
-//! store's order is published, on every machine, and both askers get its id.
+//! store's order is published, on every machine, and both requesters get its id.
 //!
 //! With replicas, an entry of another machine is reported before they have it, and a failover may lose it. Whoever repeats it
 //! here gets its id only when they do: its draft is appended once more, unless an own entry after it was reported, which the
@@ -29,7 +29,7 @@ mod members;
 #[cfg(test)]
 mod members_model;
 mod memory;
-mod order;
+mod sequencer;
 mod state;
 mod store_threads;
 #[cfg(test)]
@@ -40,12 +40,12 @@ mod wills;
 pub use last_delivered::LastDelivered;
 
 use crate::process_log::log_message;
-use crate::publishing::{failure_of, Asker, Published};
-use crate::store::{self, Draft, Entry, Report};
+use crate::publishing::{failure_of, Published, Requester};
+use crate::store::{self, Draft, StoreEntry, StoreReport};
 use beginning::Beginning;
 use counted::Counted;
 use drafts::{Purpose, WaitingDraft};
-use eventsource_xs::event::Unnumbered;
+use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{Announcement, Counts, EndRequest, MemberData, Members, Retain, StateSizes, Statement};
 use eventsource_xs::runtime::{self, HubHandle, PresenceChange, PresenceReport};
 use eventsource_xs::saved;
@@ -55,7 +55,7 @@ use eventsource_xs::ErrorCode;
 use member_drafts::draft_of;
 use members::StoredMembers;
 use memory::{Ids, MemoryHub};
-use order::{EntryOutcome, Order, Position, Restarted};
+use sequencer::{EntryOutcome, Position, Restarted, Sequencer};
 use state::State;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -73,8 +73,8 @@ const TOO_MANY: &str = "too many wait already";
 
 /// The answer to a request.
 #[derive(Debug)]
-pub struct Reply {
-    pub asker: Asker,
+pub struct Completion {
+    pub requester: Requester,
     pub result: Result<Rc<str>, Failure>,
     /// How many streams of this machine were ended, if that was asked for.
     pub ended: Option<usize>,
@@ -82,8 +82,8 @@ pub struct Reply {
 
 /// What reports have changed for those who wait for the hub itself.
 #[derive(Debug, Default)]
-pub struct Progress {
-    pub replies: Vec<Reply>,
+pub struct Effects {
+    pub completions: Vec<Completion>,
     /// The workers whose events the store has taken into its own queue, and what these have cost of their credits.
     pub queued: Vec<(u64, usize)>,
     /// The hub can be used now.
@@ -97,7 +97,7 @@ pub struct Progress {
 /// The hub, its store, and what waits for it.
 pub struct StoredHub {
     name: Name,
-    order: Order,
+    sequencer: Sequencer,
     members: StoredMembers,
     wills: Wills,
 }
@@ -125,7 +125,7 @@ impl StoredHub {
     fn of(threads: StoreThreads, settings: &HubSettings, name: &Name, delivered: LastDelivered) -> Self {
         Self {
             name: name.clone(),
-            order: Order::new(threads, settings, Beginning::new(delivered)),
+            sequencer: Sequencer::new(threads, settings, Beginning::new(delivered)),
             members: StoredMembers::default(),
             wills: Wills::restore(Vec::new()),
         }
@@ -146,71 +146,71 @@ impl StoredHub {
         let SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, wills } = saved;
         let position = Position { epoch: ids.epoch.as_str().into(), last_seq, epoch_changes, confirmed: 0 };
         let memory = MemoryHub { handle, ids, state: State::of(state) };
-        self.order.resume((memory, members), position, (counted, UnreadEntries::restore(gaps)));
+        self.sequencer.resume((memory, members), position, (counted, UnreadEntries::restore(gaps)));
         Self { wills: Wills::restore(wills), ..self }
     }
 
     /// Returns the members of the hub in memory, of this machine and of others.
     pub fn members(&self) -> Option<&Members> {
-        self.order.memory().map(|_| &self.order.members)
+        self.sequencer.memory().map(|_| &self.sequencer.members)
     }
 
     /// Returns what another program needs to continue, beside the hub in the reactor and its members; nothing if the store has
     /// not begun.
     pub fn saved(&self) -> Option<SavedStored> {
-        let MemoryHub { ids, state, .. } = self.order.memory()?;
-        let Position { last_seq, epoch_changes, .. } = *self.order.position();
+        let MemoryHub { ids, state, .. } = self.sequencer.memory()?;
+        let Position { last_seq, epoch_changes, .. } = *self.sequencer.position();
         Some(SavedStored {
             ids: ids.clone(),
             state: state.sizes.clone(),
             last_seq,
             epoch_changes,
             gaps: self.gaps(),
-            counted: self.order.counted().clone(),
+            counted: self.sequencer.counted().clone(),
             wills: self.wills.saved(),
         })
     }
 
     pub fn handle(&self) -> Option<&HubHandle> {
-        self.order.handle()
+        self.sequencer.handle()
     }
 
     /// Returns true if the history is complete.
     pub fn is_ready(&self) -> bool {
-        self.order.beginning.was_complete()
+        self.sequencer.beginning.was_complete()
     }
 
     /// Returns how many streams were sent a `gap` event in place of an event that this version cannot read.
     pub fn gaps(&self) -> u64 {
-        self.order.unread().gaps()
+        self.sequencer.unread().gaps()
     }
 
     /// Returns true if an event waits to be stored.
     pub fn has_waiting(&self) -> bool {
-        !self.order.drafts().is_empty()
+        !self.sequencer.drafts().is_empty()
     }
 
     /// Returns the descriptor that is readable while the store has reports.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.order.threads.store.descriptor()
+        self.sequencer.threads.store.descriptor()
     }
 
     /// Returns true if the store takes events, and reports them.
     pub fn is_up(&self) -> bool {
-        self.order.threads.store.is_up()
+        self.sequencer.threads.store.is_up()
     }
 
     pub fn status(&self) -> StoreStatus {
-        let store = &self.order.settings.store;
+        let store = &self.sequencer.settings.store;
         let (kind, place) = (store.kind().into(), store.place().into());
-        let status = self.order.threads.store.status();
-        let epoch_changes = self.order.position().epoch_changes.max(status.epoch_changes);
+        let status = self.sequencer.threads.store.status();
+        let epoch_changes = self.sequencer.position().epoch_changes.max(status.epoch_changes);
         StoreStatus { kind, place, epoch_changes, ..status }
     }
 
     /// Takes over the settings that may change.
     pub fn adopt(&mut self, settings: &HubSettings) {
-        self.order.adopt(settings);
+        self.sequencer.adopt(settings);
     }
 
     /// Asks the store to append an event. An event with a key `once` that waits already is not appended again.
@@ -218,51 +218,51 @@ impl StoredHub {
         &mut self,
         draft: Draft,
         given_id: Option<&[u8]>,
-        asker: Asker,
+        requester: Requester,
         now: Instant,
     ) -> Result<Published, Failure> {
-        self.order.set_time(now);
-        self.order.publish(draft, given_id, WaitingDraft::new(Purpose::Event, [asker]))
+        self.sequencer.set_time(now);
+        self.sequencer.publish(draft, given_id, WaitingDraft::new(Purpose::Event, [requester]))
     }
 
     /// Ends streams of this machine at once, and those of others when their hubs read that from the store. Returns the number
-    /// here; nothing if the asker waits until the store has the request.
-    pub fn end_streams(&mut self, end: EndRequest, asker: Asker) -> Result<Option<usize>, Failure> {
+    /// here; nothing if the requester waits until the store has the request.
+    pub fn end_streams(&mut self, end: EndRequest, requester: Requester) -> Result<Option<usize>, Failure> {
         let Some(handle) = self.handle() else {
             return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
         };
         let draft = Draft::of_end(&end);
         let count = handle.end_streams(end).map_err(|error| failure_of(&error))?;
-        if !self.order.is_shared() {
+        if !self.sequencer.is_shared() {
             return Ok(Some(count));
         }
-        self.order.check_threads()?;
-        self.order.set_time(Instant::now());
-        self.order.append(draft, WaitingDraft::new(Purpose::End(count), [asker]));
+        self.sequencer.check_threads()?;
+        self.sequencer.set_time(Instant::now());
+        self.sequencer.append(draft, WaitingDraft::new(Purpose::End(count), [requester]));
         Ok(None)
     }
 
     /// Returns the sequence number that a client's last event id names, if this process has not read so far: the client comes
     /// from another machine.
     pub fn seq_ahead(&self, id: Option<&[u8]>) -> Option<u64> {
-        if !self.order.is_shared() {
+        if !self.sequencer.is_shared() {
             return None; // no other machine has it
         }
-        let seq = self.order.memory()?.ids.epoch.seq(id?)?;
+        let seq = self.sequencer.memory()?.ids.epoch.seq(id?)?;
         Some(seq).filter(|seq| *seq > self.given_through())
     }
 
     /// Returns true if only a hub of this epoch can have made that id.
     pub fn is_proven(&self, id: Option<&[u8]>) -> bool {
         let proven = |memory: &MemoryHub| memory.ids.epoch.proven_seq(id?);
-        self.order.memory().and_then(proven).is_some()
+        self.sequencer.memory().and_then(proven).is_some()
     }
 
     /// Called when a client has proven that an event was delivered which the store does not have.
     pub fn report_missing(&mut self, seq: u64) {
         if seq > self.given_through() {
-            let lost = self.order.beginning.refute(seq);
-            self.order.report_loss(lost);
+            let lost = self.sequencer.beginning.refute(seq);
+            self.sequencer.report_loss(lost);
         }
     }
 
@@ -276,14 +276,14 @@ impl StoredHub {
 
     /// Returns the sequence number of the last entry that this process has read.
     pub fn last_seq(&self) -> u64 {
-        self.order.position().last_seq
+        self.sequencer.position().last_seq
     }
 
     /// Checks that an event of a member can be retained.
-    pub fn check_update(&self, channel: &[u8], id: &[u8], event: &Unnumbered) -> Result<(), Failure> {
+    pub fn check_update(&self, channel: &[u8], id: &[u8], event: &Unsequenced) -> Result<(), Failure> {
         let (channel, key, fields) = (channel.into(), id.into(), event.into());
         let draft = Draft { channel, key, retain: Retain::Newest, fields, ..Draft::default() };
-        self.order.state_change(&draft).map(drop).map_err(|error| failure_of(&error))
+        self.sequencer.state_change(&draft).map(drop).map_err(|error| failure_of(&error))
     }
 
     /// Adds what only this hub counts: the members, and the gaps in place of events that this version cannot read.
@@ -297,10 +297,10 @@ impl StoredHub {
         &mut self,
         (channel, id): (&[u8], &[u8]),
         data: MemberData,
-        event: Unnumbered,
+        event: Unsequenced,
         now: Instant,
     ) -> Result<bool, runtime::Error> {
-        self.order.set_time(now);
+        self.sequencer.set_time(now);
         let mut updated = Ok(false);
         self.change_members(|members, handle, out| {
             let fits = |announced: &Announcement| handle.check_announcement(announced);
@@ -314,14 +314,14 @@ impl StoredHub {
     pub fn apply_presence(&mut self, report: PresenceReport, now: Instant) {
         if self.handle().is_some_and(|handle| handle.has_reported(&report)) {
             let PresenceReport { stream, at, change, .. } = report;
-            self.order.set_time(now);
+            self.sequencer.set_time(now);
             self.apply_change(stream, (at, store::now_ms()), change);
         }
     }
 
     /// Applies a change of a stream of the hub in memory, after what was due before.
     fn apply_change(&mut self, stream: StreamId, (at, wall): (Instant, u64), change: PresenceChange) {
-        let most = self.order.settings.hub.max_members;
+        let most = self.sequencer.settings.hub.max_members;
         self.change_members(|members, handle, out| {
             let mut left = usize::MAX;
             members.run_due(at, &mut left, out);
@@ -338,30 +338,30 @@ impl StoredHub {
 
     /// Lets members leave that have lingered, and publishes numbers that have changed.
     fn run_members(&mut self) {
-        let (now, mut left) = (self.order.now(), STEPS);
+        let (now, mut left) = (self.sequencer.now(), STEPS);
         self.change_members(|members, _, out| members.run_due(now, &mut left, out));
     }
 
     /// Changes the members, and asks the store for what follows.
     fn change_members(&mut self, change: impl FnOnce(&mut Members, &HubHandle, &mut Vec<Announcement>)) {
-        for announcement in self.order.change_members(change) {
+        for announcement in self.sequencer.change_members(change) {
             let is_number = announcement.statement == Statement::Number;
             let draft = draft_of(announcement, None);
             if is_number {
-                self.members.publish_number(draft, &mut self.order);
+                self.members.publish_number(draft, &mut self.sequencer);
             } else {
                 self.wills.keep(draft, TOO_MANY);
                 self.publish_wills();
             }
         }
-        self.members.announce_changes(&mut self.order);
+        self.members.announce_changes(&mut self.sequencer);
     }
 
     /// Publishes the wills that wait. Those that the store does not take are tried again later.
     fn publish_wills(&mut self) {
-        self.wills.publish(&mut self.order);
+        self.wills.publish(&mut self.sequencer);
         if !self.wills.is_empty() {
-            self.order.retry_later();
+            self.sequencer.retry_later();
         }
     }
 
@@ -371,145 +371,149 @@ impl StoredHub {
     }
 
     /// Takes what the store has reported.
-    pub fn take_reports(&mut self, now: Instant) -> Progress {
-        self.order.set_time(now);
-        let mut progress = Progress::default();
-        let (reports, has_ended) = self.order.threads.take_reports(now);
+    pub fn take_reports(&mut self, now: Instant) -> Effects {
+        self.sequencer.set_time(now);
+        let mut effects = Effects::default();
+        let (reports, has_ended) = self.sequencer.threads.take_reports(now);
         for report in reports {
-            self.take_report(report, &mut progress);
+            self.take_report(report, &mut effects);
         }
-        self.order.write_delivered();
+        self.sequencer.write_delivered();
         if has_ended {
-            self.order.beginning.await_again();
-            self.fail_waiting("the store has ended", &mut progress);
+            self.sequencer.beginning.await_again();
+            self.fail_waiting("the store has ended", &mut effects);
         }
-        progress
+        effects
     }
 
     /// Takes a report that was waited for.
-    fn take_late_report(&mut self, report: Report, progress: &mut Progress) {
-        self.order.set_time(Instant::now());
-        self.take_report(report, progress);
+    fn take_late_report(&mut self, report: StoreReport, effects: &mut Effects) {
+        self.sequencer.set_time(Instant::now());
+        self.take_report(report, effects);
     }
 
-    fn take_report(&mut self, report: Report, progress: &mut Progress) {
+    fn take_report(&mut self, report: StoreReport, effects: &mut Effects) {
         match report {
-            Report::Began(began) => {
-                for Entry { ticket, draft, .. } in self.order.begin(began) {
+            StoreReport::Began(began) => {
+                for StoreEntry { ticket, draft, .. } in self.sequencer.begin(began) {
                     let lost = Err(draft.failure(ErrorCode::Unknown, "history was lost"));
-                    ticket.into_iter().for_each(|ticket| self.answer(ticket, &lost, progress));
+                    ticket.into_iter().for_each(|ticket| self.answer(ticket, &lost, effects));
                 }
             }
-            Report::Entries(entries) => {
-                let entries = self.order.beginning.collect(entries);
-                self.order.will_deliver(&entries);
-                entries.into_iter().for_each(|entry| self.publish_entry(&entry, true, progress));
+            StoreReport::Entries(entries) => {
+                let entries = self.sequencer.beginning.collect(entries);
+                self.sequencer.will_deliver(&entries);
+                entries.into_iter().for_each(|entry| self.publish_entry(&entry, true, effects));
             }
-            Report::Ready => {
-                if let Err(failure) = self.complete_history(progress) {
-                    progress.cannot_begin = Some((failure, false));
+            StoreReport::Ready => {
+                if let Err(failure) = self.complete_history(effects) {
+                    effects.cannot_begin = Some((failure, false));
                 }
             }
-            Report::Queued(tickets) => {
-                progress.queued.extend(tickets.into_iter().flat_map(|ticket| self.order.queue_draft(ticket)));
+            StoreReport::Queued(tickets) => {
+                effects.queued.extend(tickets.into_iter().flat_map(|ticket| self.sequencer.queue_draft(ticket)));
             }
-            Report::Done(ticket) => self.answer(ticket, &Ok("".into()), progress),
-            Report::Announce => members::reannounce(&mut self.order),
-            Report::Failed { ticket, failure } => self.answer(ticket, &Err(failure), progress),
-            Report::CannotBegin { failure, retries } => progress.cannot_begin = Some((failure, retries)),
+            StoreReport::Done(ticket) => self.answer(ticket, &Ok("".into()), effects),
+            StoreReport::Announce => members::reannounce(&mut self.sequencer),
+            StoreReport::Failed { ticket, failure } => self.answer(ticket, &Err(failure), effects),
+            StoreReport::CannotBegin { failure, retries } => effects.cannot_begin = Some((failure, retries)),
         }
     }
 
     /// Called when the store has reported its history.
-    fn complete_history(&mut self, progress: &mut Progress) -> Result<(), Failure> {
-        let collected = self.order.beginning.take_collected();
+    fn complete_history(&mut self, effects: &mut Effects) -> Result<(), Failure> {
+        let collected = self.sequencer.beginning.take_collected();
         let is_other_history = collected.is_some();
         if let Some((began, history)) = collected {
-            let Restarted { epoch, wills } = self.order.restart_memory(&began)?;
-            progress.epoch = epoch.or(progress.epoch.take());
+            let Restarted { epoch, wills } = self.sequencer.restart_memory(&began)?;
+            effects.epoch = epoch.or(effects.epoch.take());
             self.keep_wills(wills);
-            self.members.begin_history(&began.lingering, self.order.now());
-            history.into_iter().for_each(|entry| self.publish_entry(&entry, false, progress));
-            self.order.pass(began.evicted_through);
+            self.members.begin_history(&began.lingering, self.sequencer.now());
+            history.into_iter().for_each(|entry| self.publish_entry(&entry, false, effects));
+            self.sequencer.pass(began.evicted_through);
         }
-        let lost = self.order.beginning.complete();
-        self.order.report_loss(lost);
-        if self.order.beginning.is_void() {
+        let lost = self.sequencer.beginning.complete();
+        self.sequencer.report_loss(lost);
+        if self.sequencer.beginning.is_void() {
             return Ok(()); // another beginning follows
         }
-        progress.is_ready = true;
-        self.members.resume_members(is_other_history, &mut self.order);
+        effects.is_ready = true;
+        self.members.resume_members(is_other_history, &mut self.sequencer);
         self.publish_wills();
         Ok(())
     }
 
     /// Publishes an entry to the hub in memory, and answers those who have waited for it.
-    fn publish_entry(&mut self, entry: &Entry, is_new: bool, progress: &mut Progress) {
-        let result = match self.order.publish_entry(entry, is_new) {
+    fn publish_entry(&mut self, entry: &StoreEntry, is_new: bool, effects: &mut Effects) {
+        let result = match self.sequencer.publish_entry(entry, is_new) {
             EntryOutcome::Skipped => return,
             EntryOutcome::Void => Err(entry.draft.failure(ErrorCode::Unknown, "history was lost")),
             EntryOutcome::Published(origin, result) => {
-                members::apply_entry(&entry.draft, origin, &mut self.order);
+                members::apply_entry(&entry.draft, origin, &mut self.sequencer);
                 result
             }
         };
-        entry.ticket.into_iter().for_each(|ticket| self.answer(ticket, &result, progress));
+        entry.ticket.into_iter().for_each(|ticket| self.answer(ticket, &result, effects));
     }
 
     /// Answers those who wait for a draft.
-    fn answer(&mut self, ticket: u64, result: &Result<Rc<str>, Failure>, progress: &mut Progress) {
-        let Some(WaitingDraft { purpose, askers, .. }) = self.order.remove_draft(ticket) else { return };
+    fn answer(&mut self, ticket: u64, result: &Result<Rc<str>, Failure>, effects: &mut Effects) {
+        let Some(WaitingDraft { purpose, requesters, .. }) = self.sequencer.remove_draft(ticket) else { return };
         let ended = match purpose {
             Purpose::End(ended) => Some(ended),
             _ => None,
         };
         match (purpose, result) {
             (Purpose::Member(key), _) => {
-                members::take_answer(&key, result.as_ref().err(), &mut self.order);
+                members::take_answer(&key, result.as_ref().err(), &mut self.sequencer);
             }
             (Purpose::Will(will), Err(failure)) => {
                 self.wills.take_back(*will, failure);
-                self.order.retry_later();
+                self.sequencer.retry_later();
             }
             _ => {}
         }
-        progress.replies.extend(askers.into_iter().map(|asker| Reply { asker, result: result.clone(), ended }));
+        effects.completions.extend(requesters.into_iter().map(|requester| Completion {
+            requester,
+            result: result.clone(),
+            ended,
+        }));
     }
 
     /// Tells all who wait that their events were perhaps not stored.
-    fn fail_waiting(&mut self, message: &str, progress: &mut Progress) {
-        let tickets: Vec<u64> = self.order.drafts().tickets().collect();
+    fn fail_waiting(&mut self, message: &str, effects: &mut Effects) {
+        let tickets: Vec<u64> = self.sequencer.drafts().tickets().collect();
         for ticket in tickets {
-            self.answer(ticket, &Err(unknown(message)), progress);
+            self.answer(ticket, &Err(unknown(message)), effects);
         }
     }
 
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
         let members = self.members().and_then(Members::next_due);
-        self.order.next_due().into_iter().chain(self.members.next_due()).chain(members).min()
+        self.sequencer.next_due().into_iter().chain(self.members.next_due()).chain(members).min()
     }
 
     /// Does what is due. Returns true if the store has started again, with another descriptor.
     pub fn run_timers(&mut self, now: Instant) -> bool {
-        self.order.set_time(now);
+        self.sequencer.set_time(now);
         self.log_losses();
         if self.handle().is_some_and(HubHandle::has_ended) {
             self.restart_after_defect();
         }
-        self.order.forget_evicted_in_time();
+        self.sequencer.forget_evicted_in_time();
         self.run_members();
-        self.members.keep_lingering_in_time(&self.order);
-        if self.order.is_time_to_retry() {
-            members::ask_waiting(&mut self.order);
+        self.members.keep_lingering_in_time(&self.sequencer);
+        if self.sequencer.is_time_to_retry() {
+            members::ask_waiting(&mut self.sequencer);
             self.publish_wills();
         }
-        if self.order.threads.restart_at().is_none_or(|at| now < at) {
+        if self.sequencer.threads.restart_at().is_none_or(|at| now < at) {
             return false;
         }
         let has_begun = self.restart().is_ok();
         if !has_begun {
-            self.order.threads.delay_restart(now);
+            self.sequencer.threads.delay_restart(now);
         }
         has_begun
     }
@@ -522,77 +526,78 @@ impl StoredHub {
     /// store has started again.
     fn restart_after_defect(&mut self) {
         log_message("the hub begins anew with its store: the thread of its streams has ended, which is a defect of eventsource-hub");
-        self.order.drop_memory();
-        self.order.threads.close(true);
+        self.sequencer.drop_memory();
+        self.sequencer.threads.close(true);
     }
 
     /// Starts the store again. The hub in memory continues where the store does.
     pub fn restart(&mut self) -> io::Result<()> {
-        let threads = StoreThreads::start(&self.order.settings, &self.name, self.order.beginning.last_delivered())?;
+        let threads =
+            StoreThreads::start(&self.sequencer.settings, &self.name, self.sequencer.beginning.last_delivered())?;
         self.replace_threads(threads);
         Ok(())
     }
 
     fn replace_threads(&mut self, threads: StoreThreads) {
-        self.order.threads = threads;
-        self.order.beginning.await_again();
+        self.sequencer.threads = threads;
+        self.sequencer.beginning.await_again();
     }
 
     /// Checks that the store could start again. Fails with the reason.
     pub fn check_place(&self) -> Result<(), String> {
-        store::check_place(&self.order.settings.store)
+        store::check_place(&self.sequencer.settings.store)
     }
 
     /// Waits until the hub can be used, or the store says that it cannot begin, at most until a time.
-    pub fn wait_until_ready(&mut self, until: Instant) -> Progress {
-        let mut progress = Progress::default();
-        while !self.is_ready() && progress.cannot_begin.is_none() {
-            match self.order.threads.store.wait_for_report(until) {
-                Some(report) => self.take_late_report(report, &mut progress),
+    pub fn wait_until_ready(&mut self, until: Instant) -> Effects {
+        let mut effects = Effects::default();
+        while !self.is_ready() && effects.cannot_begin.is_none() {
+            match self.sequencer.threads.store.wait_for_report(until) {
+                Some(report) => self.take_late_report(report, &mut effects),
                 None => break,
             }
         }
-        progress
+        effects
     }
 
-    /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. The askers are told
+    /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. The requesters are told
     /// that the event was perhaps stored. The hub is never ready afterwards: nothing can be appended.
-    pub fn finish(&mut self, within: Duration) -> Progress {
-        self.order.set_time(Instant::now());
-        let wills = self.order.members.take_wills();
+    pub fn finish(&mut self, within: Duration) -> Effects {
+        self.sequencer.set_time(Instant::now());
+        let wills = self.sequencer.members.take_wills();
         self.keep_wills(wills);
         self.publish_wills();
-        let (mut progress, _) = self.end(within, false);
-        progress.is_ready = false;
-        self.fail_waiting("the store did not answer before it ended", &mut progress);
+        let (mut effects, _) = self.end(within, false);
+        effects.is_ready = false;
+        self.fail_waiting("the store did not answer before it ended", &mut effects);
         self.wills.lose("the hub has ended while its store was away");
         self.log_losses();
-        progress
+        effects
     }
 
     /// Ends the store after what it was asked before, so that another program continues. Returns true if that was within
     /// the time; then [`restart`](Self::restart) continues here. Otherwise the store ends and starts again when it answers
     /// again, and those who wait are told then.
-    pub fn pause(&mut self, within: Duration) -> (Progress, bool) {
+    pub fn pause(&mut self, within: Duration) -> (Effects, bool) {
         self.end(within, true)
     }
 
-    fn end(&mut self, within: Duration, hub_continues: bool) -> (Progress, bool) {
-        let mut progress = Progress::default();
-        self.order.set_time(Instant::now());
-        self.order.forget_evicted();
-        self.members.keep_lingering(&self.order);
-        self.order.threads.close(hub_continues);
+    fn end(&mut self, within: Duration, hub_continues: bool) -> (Effects, bool) {
+        let mut effects = Effects::default();
+        self.sequencer.set_time(Instant::now());
+        self.sequencer.forget_evicted();
+        self.members.keep_lingering(&self.sequencer);
+        self.sequencer.threads.close(hub_continues);
         let until = Instant::now() + within;
-        while let Some(report) = self.order.threads.store.wait_for_report(until) {
-            self.take_late_report(report, &mut progress);
+        while let Some(report) = self.sequencer.threads.store.wait_for_report(until) {
+            self.take_late_report(report, &mut effects);
         }
         let has_ended = Instant::now() < until;
         if has_ended {
-            self.fail_waiting("the store has ended", &mut progress);
+            self.fail_waiting("the store has ended", &mut effects);
         }
         self.log_losses();
-        (progress, has_ended)
+        (effects, has_ended)
     }
 }
 

@@ -7,7 +7,7 @@ use eventsource_xs::runtime::saved_reactor::{self, Restored};
 use eventsource_xs::runtime::{self, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::saved;
 use eventsource_xs::stream::{Reason, Settings, StreamId};
-use eventsource_xs::wire::{Answer, Open, MAX_FRAME_BYTES};
+use eventsource_xs::wire::{Open, Response, MAX_FRAME_BYTES};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -101,12 +101,12 @@ impl HeldStream {
     }
 
     /// Returns the state, for the opener. Watches the stream further while anything is buffered.
-    pub fn state(&mut self, number: u64) -> Answer<'static> {
+    pub fn state(&mut self, number: u64) -> Response<'static> {
         // Watched before the state is read, so that no later progress is missed.
         self.handle.watch_progress();
         let buffered = self.handle.buffered_bytes() as u64;
         self.is_watched = buffered > 0;
-        Answer::State { stream: number, pushed: self.pushed, buffered, is_stalled: self.handle.is_stalled() }
+        Response::State { stream: number, pushed: self.pushed, buffered, is_stalled: self.handle.is_stalled() }
     }
 
     /// Ends the stream.
@@ -302,8 +302,8 @@ impl Streams {
         streams
     }
 
-    /// Returns the answers that openers wait for: what has been taken while nobody was watching.
-    pub fn owed_states(&mut self) -> Vec<(u64, Answer<'static>)> {
+    /// Returns the responses that openers wait for: what has been taken while nobody was watching.
+    pub fn owed_states(&mut self) -> Vec<(u64, Response<'static>)> {
         let held = self.slots.iter_mut().filter_map(|slot| match slot {
             StreamSlot::Held(stream) if stream.is_watched => Some(stream),
             _ => None,

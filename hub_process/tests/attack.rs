@@ -3,14 +3,14 @@
 
 mod support;
 
-use eventsource_xs::event::{Field, Text, Unnumbered};
+use eventsource_xs::event::{Field, Text, Unsequenced};
 use eventsource_xs::hub::{
     Announcement, MemberData, MemberRequest, Presence, Publication, Retain, Statement, SubscribeRequest, Topic,
 };
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::CallConnection;
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Answer, FieldList, HubSettings, Open, Request, MAX_FRAME_BYTES, MAX_GREETING_BYTES};
+use eventsource_xs::wire::{FieldList, HubSettings, Open, Request, Response, MAX_FRAME_BYTES, MAX_GREETING_BYTES};
 use rustix::process::{getrlimit, getuid, setrlimit, Resource, Rlimit};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -105,7 +105,7 @@ fn publication(request: u64, data: &str) -> Vec<u8> {
 
 /// A member, and a will.
 fn presence(channel: &str, id: &str, data: &str) -> Presence {
-    let event = || Unnumbered::of([Field::Data(Text::from(data))].into_iter());
+    let event = || Unsequenced::of([Field::Data(Text::from(data))].into_iter());
     let member = MemberRequest {
         channel: channel.as_bytes().into(),
         id: id.as_bytes().into(),
@@ -552,7 +552,7 @@ fn a_descriptor_that_is_not_a_connection_ends_its_stream() {
     let file = fs::File::open("/dev/null").expect("a descriptor");
     let opening = Open::new(1, stream_settings(), b"");
     worker.open(opening, file.as_fd()).expect("a connection");
-    assert_eq!(worker.next_report().expect("a report"), Some(Answer::Ended { stream: 1, reason: Reason::Error }));
+    assert_eq!(worker.next_report().expect("a report"), Some(Response::Ended { stream: 1, reason: Reason::Error }));
 }
 
 #[test]
@@ -608,7 +608,7 @@ fn the_hub_is_served_while_it_has_no_descriptor_left() {
     let opening = Open::new(1, stream_settings(), b"");
     other.open(opening, socket.as_fd()).expect("a connection");
     drop(socket);
-    assert_eq!(other.next_report().expect("a report"), Some(Answer::Ended { stream: 1, reason: Reason::Error }));
+    assert_eq!(other.next_report().expect("a report"), Some(Response::Ended { stream: 1, reason: Reason::Error }));
     assert_eq!(read_to_end(&mut client), "");
     drop(waiting);
     other.publish(&event("news", "hello")).expect("an id");

@@ -8,7 +8,7 @@ use eventsource_xs::remote::calls::{Epoll, Readiness};
 use eventsource_xs::remote::link::{ConnectionLost, MAX_QUEUED_BYTES};
 use eventsource_xs::remote::Link;
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Answer, Open, Request, WINDOW_BYTES};
+use eventsource_xs::wire::{Open, Request, Response, WINDOW_BYTES};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn publish(link: &mut Link, request: u64, data: &str) {
 }
 
 /// Waits until the socket is ready, and sends and reads.
-fn turn(link: &mut Link, with_answer: impl FnMut(Answer<'_>)) {
+fn turn(link: &mut Link, with_answer: impl FnMut(Response<'_>)) {
     let epoll = Epoll::new().expect("a descriptor");
     epoll.add(link.socket(), 1).expect("a socket");
     epoll.ask(link.socket(), 1, true, link.wants_to_write()).expect("a socket");
@@ -49,7 +49,7 @@ fn id_of(link: &mut Link, wanted: u64) -> String {
     let mut found = None;
     while found.is_none() {
         turn(link, |answer| match answer {
-            Answer::Published { request, id } if request == wanted => found = Some(id.to_owned()),
+            Response::Published { request, id } if request == wanted => found = Some(id.to_owned()),
             _ => {}
         });
     }
@@ -96,7 +96,7 @@ fn each_stream_gets_its_own_socket_among_other_requests() {
     let mut ended = None;
     while ended.is_none() {
         turn(&mut link, |answer| {
-            if let Answer::Ended { stream, reason } = answer {
+            if let Response::Ended { stream, reason } = answer {
                 ended = Some((stream, reason));
             }
         });
@@ -159,8 +159,8 @@ fn news(link: &mut Link, within: Duration) -> Option<String> {
     let mut found = None;
     while found.is_none() && Instant::now() < deadline {
         link.read(|answer| match answer {
-            Answer::Elected { lease, is_held } => found = Some(format!("{lease} {is_held}")),
-            Answer::Refused { request, failure } => found = Some(format!("{request} {:?}", failure.code)),
+            Response::Elected { lease, is_held } => found = Some(format!("{lease} {is_held}")),
+            Response::Refused { request, failure } => found = Some(format!("{request} {:?}", failure.code)),
             _ => {}
         })
         .expect("a connection");

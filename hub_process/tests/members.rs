@@ -5,7 +5,7 @@
 
 mod support;
 
-use eventsource_xs::event::{EventName, Field, Text, Unnumbered};
+use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
     Announcement, MemberData, MemberRequest, Presence, Retain, StartPoint, Statement, SubscribeRequest, Topic,
 };
@@ -23,9 +23,9 @@ const MEMBERS: [&str; 5] = ["ann", "bob", "cid", "dan", "eve"];
 /// leave at once.
 const LASTING: [&str; 2] = ["ann", "bob"];
 
-fn unnumbered(name: &str, data: &str) -> Unnumbered {
+fn unsequenced(name: &str, data: &str) -> Unsequenced {
     let name = EventName::new(Text::from(name)).expect("a name");
-    Unnumbered::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
+    Unsequenced::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
 }
 
 fn member(id: &str, data: &str) -> Box<MemberRequest> {
@@ -36,9 +36,9 @@ fn member(id: &str, data: &str) -> Box<MemberRequest> {
         linger,
         is_counted: false,
         data: MemberData { text: data.as_bytes().into(), is_json: false },
-        join: unnumbered("join", &format!("{id} {data}")),
-        update: unnumbered("update", &format!("{id} {data}")),
-        leave: unnumbered("leave", id),
+        join: unsequenced("join", &format!("{id} {data}")),
+        update: unsequenced("update", &format!("{id} {data}")),
+        leave: unsequenced("leave", id),
     })
 }
 
@@ -276,7 +276,7 @@ fn a_will_is_stored_once() {
         channel: b"room"[..].into(),
         key: b"last"[..].into(),
         retain: Retain::Newest,
-        event: unnumbered("will", "the end"),
+        event: unsequenced("will", "the end"),
         statement: Statement::Nothing,
     });
     let client = open(&mut worker, 1, "");

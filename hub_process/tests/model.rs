@@ -38,7 +38,7 @@ type Place = (String, u64);
 
 /// What a publisher was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum Certainty {
     Published,
     /// Nothing was published.
     Unavailable,
@@ -49,7 +49,7 @@ enum Outcome {
 #[derive(Debug)]
 struct Published {
     channel: &'static str,
-    outcome: Outcome,
+    outcome: Certainty,
     /// Where it is in the hub's order: as the publisher was told, or as a client has first seen it.
     place: Option<Place>,
 }
@@ -253,10 +253,10 @@ impl Model {
         let mut id = None;
         let published = self.workers[worker].hub.publish(publication, None, true, |made| id = Some(place(made)));
         let (outcome, place) = match published {
-            Ok(()) => (Outcome::Published, Some(id.expect("an id"))),
+            Ok(()) => (Certainty::Published, Some(id.expect("an id"))),
             Err(error) => match error.code() {
-                ErrorCode::Unavailable => (Outcome::Unavailable, None),
-                ErrorCode::Unknown | ErrorCode::Timeout => (Outcome::Unknown, None),
+                ErrorCode::Unavailable => (Certainty::Unavailable, None),
+                ErrorCode::Unknown | ErrorCode::Timeout => (Certainty::Unknown, None),
                 other => panic!("{other:?}: {error}"),
             },
         };
@@ -380,7 +380,7 @@ impl Model {
     fn check(&mut self) {
         let mut places: BTreeMap<Place, (&'static str, String)> = BTreeMap::new();
         for (data, Published { channel, outcome, place }) in &self.published {
-            if *outcome == Outcome::Published {
+            if *outcome == Certainty::Published {
                 let place = place.clone().expect("an id");
                 assert!(places.insert(place, (channel, data.clone())).is_none(), "an id was given twice");
             }
@@ -390,7 +390,7 @@ impl Model {
             for item in &client.items {
                 let Item::Event { id, data } = item else { continue };
                 let Some(published) = self.published.get_mut(data) else { panic!("nobody has published {data:?}") };
-                assert_ne!(published.outcome, Outcome::Unavailable, "{data} was not published");
+                assert_ne!(published.outcome, Certainty::Unavailable, "{data} was not published");
                 let seen = place(id);
                 let known = published.place.get_or_insert_with(|| seen.clone());
                 assert_eq!(*known, seen, "{data} was published twice");

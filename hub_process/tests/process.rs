@@ -4,7 +4,7 @@ mod support;
 
 use eventsource_xs::remote::{start, CallConnection, Error, Place, Start};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Answer, HubSettings, Name, NamedSettings, Request, VERSION};
+use eventsource_xs::wire::{HubSettings, Name, NamedSettings, Request, Response, VERSION};
 use eventsource_xs::ErrorCode;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -413,8 +413,8 @@ fn a_hub_without_descriptors_refuses_streams_and_workers_and_serves_those_that_i
             clients.push(client);
             continue;
         }
-        let ended = report_with(&mut worker, |report| matches!(report, Answer::Ended { .. }));
-        assert_eq!(ended, Answer::Ended { stream: number, reason: Reason::Server });
+        let ended = report_with(&mut worker, |report| matches!(report, Response::Ended { .. }));
+        assert_eq!(ended, Response::Ended { stream: number, reason: Reason::Server });
         break text + &read_to_end(&mut client);
     };
     assert!(refused.starts_with("head\n"), "{refused}");

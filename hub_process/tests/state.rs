@@ -9,7 +9,7 @@ use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::hub::{Publication, Retain, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::remote::CallConnection;
-use eventsource_xs::wire::{FieldList, HubSettings, NamedSettings};
+use eventsource_xs::wire::{FieldList, HubSettings};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::net::TcpStream;
@@ -268,29 +268,6 @@ fn an_upgrade_keeps_where_a_slow_client_stands_in_the_state() {
         let changed = (1..=3).map(|round| format!("message new {}", KEYS - round));
         let expected: Vec<String> = state.chain(changed).chain(["position ".to_owned()]).collect();
         assert_eq!(came, expected, "with a file: {has_file}");
-    }
-}
-
-#[test]
-fn what_is_retained_before_the_first_worker_moves_to_its_store() {
-    let (mut rng, scene) = (Rng::with_seed(0), Scene::new());
-    let mut job = scene.client_with(NamedSettings::default());
-    for (value, key, retain) in
-        [(1, "a", Retain::Newest), (2, "b", Retain::Newest), (3, "a", Retain::Newest), (4, "b", Retain::Forget)]
-    {
-        job.publish(&Change { channel: "stock", key, retain, value }.publication()).expect("an id");
-    }
-    let mut worker = scene.client_with(hub_settings(&mut rng, &scene, true));
-    worker.publish(&event("shop", "after these")).expect("an id");
-    for is_killed in [false, true] {
-        if is_killed {
-            kill(worker.welcome().pid);
-            worker = scene.client();
-        }
-        let mut client = follow(&mut worker, 1, SubscribeRequest { start: StartPoint::State, ..topics("stock", None) });
-        let text = read_until(&mut client, "event: position\n");
-        let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
-        assert_eq!(data, ["3 stock a"], "killed: {is_killed}");
     }
 }
 

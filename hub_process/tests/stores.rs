@@ -2,13 +2,13 @@
 
 mod support;
 
-use eventsource_xs::event::{Field, Text, Unnumbered};
+use eventsource_xs::event::{Field, Text, Unsequenced};
 use eventsource_xs::hub::{Announcement, Presence, Publication, Retain, StartPoint, Statement, SubscribeRequest};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{kept_settings, upgrade, CallConnection, Error};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
-    Answer, FileSettings, FileSync, FrameBuffer, Hello, HubSettings, NamedSettings, Request, Role, StoreSettings,
+    FileSettings, FileSync, FrameBuffer, Hello, HubSettings, NamedSettings, Request, Response, Role, StoreSettings,
     Welcome,
 };
 use eventsource_xs::ErrorCode;
@@ -286,7 +286,7 @@ fn a_store_that_cannot_begin_leaves_the_hub_before_as_it_is() {
 
 /// Opens a stream whose will has this text as its key and its data.
 fn open_with_will(worker: &mut CallConnection, stream: u64, text: &str) -> TcpStream {
-    let event = Unnumbered::of(std::iter::once(Field::Data(Text::from(text))));
+    let event = Unsequenced::of(std::iter::once(Field::Data(Text::from(text))));
     let (channel, key) = (b"wills"[..].into(), text.as_bytes().into());
     let will = Announcement { channel, key, retain: Retain::Newest, event, statement: Statement::Nothing };
     let presence = Presence { will: Some(will.into()), ..Presence::default() };
@@ -332,8 +332,8 @@ fn read_welcome(worker: &mut UnixStream) -> Welcome {
     let mut buffer = FrameBuffer::default();
     loop {
         if let Some(frame) = buffer.next_frame().expect("a message") {
-            match Answer::decode(frame).expect("an answer") {
-                Answer::Welcome(welcome) => return *welcome,
+            match Response::decode(frame).expect("an answer") {
+                Response::Welcome(welcome) => return *welcome,
                 other => panic!("{other:?}"),
             }
         }
@@ -539,7 +539,7 @@ fn the_answers_to_a_batch_have_its_order_though_the_hub_refuses_before_the_store
         worker.begin_publish(&publication).expect("sent");
     };
     (0..24).for_each(|number| begin(&mut worker, number));
-    let answers = worker.answers().expect("all answers");
+    let answers = worker.publish_results().expect("all answers");
     let expected: Vec<_> = (0..24).map(|number| number % 3 != 1 || number < 6).collect();
     assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), expected);
     let seqs: Vec<_> = answers.iter().flatten().map(|id| seq_of(id)).collect();

@@ -5,7 +5,7 @@ mod support;
 use eventsource_xs::event::Framing;
 use eventsource_xs::remote::CallConnection;
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{Answer, HubSettings, NamedSettings, Open, Request};
+use eventsource_xs::wire::{HubSettings, NamedSettings, Open, Request, Response};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -48,7 +48,7 @@ fn a_stream_keeps_its_framing() {
     worker.send(&Request::End { stream: 9, reason: Reason::Application, discards: false }, None).expect("a connection");
     drop(socket);
     assert_eq!(read_to_end(&mut client), "9\r\ndata: x\n\n\r\n0\r\n\r\n");
-    report_with(&mut worker, |report| *report == Answer::Ended { stream: 9, reason: Reason::Application });
+    report_with(&mut worker, |report| *report == Response::Ended { stream: 9, reason: Reason::Application });
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_stream_whose_socket_does_not_come_ends() {
     let mut worker = scene.client_with(settings());
     let impatient = Settings { timeout: Duration::from_millis(10), ..stream_settings() };
     open_without_socket(&mut worker, 1, impatient);
-    report_with(&mut worker, |report| *report == Answer::Ended { stream: 1, reason: Reason::Timeout });
+    report_with(&mut worker, |report| *report == Response::Ended { stream: 1, reason: Reason::Timeout });
     let mut late = attach(&mut worker, 1);
     assert_eq!(read_to_end(&mut late), "");
     // With its worker, and if it is pushed too much.
@@ -117,7 +117,7 @@ fn a_stream_whose_socket_does_not_come_ends() {
     for _ in 0..20 {
         worker.send(&Request::Push { stream: 2, event: &event, has_id: false }, None).expect("a connection");
     }
-    report_with(&mut worker, |report| *report == Answer::Ended { stream: 2, reason: Reason::Slow });
+    report_with(&mut worker, |report| *report == Response::Ended { stream: 2, reason: Reason::Slow });
     open_without_socket(&mut worker, 3, stream_settings());
     worker.subscribe(3, topics("news", None)).expect("a stream");
     assert_eq!(other.count(b"news").expect("counts").subscribers, 1);
@@ -147,7 +147,7 @@ fn the_opener_learns_how_much_the_client_has_read() {
         worker.send(&Request::Push { stream: 1, event, has_id: false }, None).expect("a connection");
     };
     push(&mut worker, b"data: x\n\n");
-    let taken = Answer::State { stream: 1, pushed: 9, buffered: 0, is_stalled: false };
+    let taken = Response::State { stream: 1, pushed: 9, buffered: 0, is_stalled: false };
     report_with(&mut worker, |report| *report == taken);
     assert_eq!(read_until(&mut client, "x\n\n"), "head\ndata: x\n\n");
 
@@ -157,13 +157,14 @@ fn the_opener_learns_how_much_the_client_has_read() {
     let buffered = loop {
         push(&mut worker, &event);
         pushed += event.len() as u64;
-        let is_taken = |report: &Answer<'_>| matches!(report, Answer::State { pushed: known, .. } if *known == pushed);
+        let is_taken =
+            |report: &Response<'_>| matches!(report, Response::State { pushed: known, .. } if *known == pushed);
         // The client takes each event, or it is stalled.
         let state = report_with(&mut worker, |report| {
             is_taken(report)
-                && matches!(report, Answer::State { buffered: 0, .. } | Answer::State { is_stalled: true, .. })
+                && matches!(report, Response::State { buffered: 0, .. } | Response::State { is_stalled: true, .. })
         });
-        if let Answer::State { buffered: more @ 1.., .. } = state {
+        if let Response::State { buffered: more @ 1.., .. } = state {
             break more;
         }
     };
@@ -171,7 +172,7 @@ fn the_opener_learns_how_much_the_client_has_read() {
     // It reads on.
     let mut rest = vec![0; pushed as usize - 9];
     client.read_exact(&mut rest).expect("all that was pushed");
-    report_with(&mut worker, |report| matches!(report, Answer::State { buffered: 0, is_stalled: false, .. }));
+    report_with(&mut worker, |report| matches!(report, Response::State { buffered: 0, is_stalled: false, .. }));
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn a_push_beyond_the_limit_ends_the_stream_as_slow() {
     for _ in 0..100 {
         worker.send(&Request::Push { stream: 1, event: &event, has_id: false }, None).expect("a connection");
     }
-    report_with(&mut worker, |report| *report == Answer::Ended { stream: 1, reason: Reason::Slow });
+    report_with(&mut worker, |report| *report == Response::Ended { stream: 1, reason: Reason::Slow });
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn the_opener_learns_that_a_client_has_disconnected() {
     let client = open(&mut worker, 7, "head");
     worker.subscribe(7, topics("news", None)).expect("a stream");
     drop(client);
-    report_with(&mut worker, |report| *report == Answer::Ended { stream: 7, reason: Reason::Client });
+    report_with(&mut worker, |report| *report == Response::Ended { stream: 7, reason: Reason::Client });
     // A request about a stream that has ended meanwhile is not a mistake.
     worker.subscribe(7, topics("sport", None)).expect("no stream");
     assert_eq!(worker.count(b"news").expect("counts").streams.open, 0);
@@ -218,7 +219,7 @@ fn the_opener_learns_of_the_end_of_a_released_stream() {
         let client = follow(&mut worker, stream, topics("news", None));
         worker.send(&Request::Release { stream }, None).expect("a connection");
         drop(client);
-        report_with(&mut worker, |report| *report == Answer::Ended { stream, reason: Reason::Client });
+        report_with(&mut worker, |report| *report == Response::Ended { stream, reason: Reason::Client });
     }
     assert_eq!(worker.count(b"news").expect("counts").streams.open, 0);
 }

@@ -7,7 +7,9 @@ use eventsource_xs::hub::{ChannelSettings, OnSlow, Publication, StartPoint, Subs
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{upgrade, CallConnection, Error, Place, Start};
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{Answer, FieldList, HubSettings, Name, NamedSettings, Open, Request, ShowChannel, Upgrade};
+use eventsource_xs::wire::{
+    FieldList, HubSettings, Name, NamedSettings, Open, Request, Response, ShowChannel, Upgrade,
+};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -135,20 +137,20 @@ fn all_who_ask_for_an_upgrade_at_once_are_answered() {
     let scene = Scene::new();
     let pid = scene.client_with(settings()).welcome().pid;
     let copy = copy_of_program(&scene, "next");
-    let mut askers = [(); 3].map(|()| connect(&scene));
+    let mut requesters = [(); 3].map(|()| connect(&scene));
     scene.client(); // they were accepted before this one
     signal(pid, Signal::STOP);
-    for (mut asker, program) in askers.iter().zip([Some(&copy), Some(&copy), None]) {
+    for (mut requester, program) in requesters.iter().zip([Some(&copy), Some(&copy), None]) {
         let mut bytes = Vec::new();
         let program = program.map(|program| program.as_os_str().as_bytes());
         Upgrade { program }.encode(&mut bytes).expect("a short message");
-        asker.write_all(&bytes).expect("a connection");
+        requester.write_all(&bytes).expect("a connection");
     }
     signal(pid, Signal::USR2);
     signal(pid, Signal::CONT);
-    let [upgraded, too, other] = askers.each_mut().map(|asker| {
+    let [upgraded, too, other] = requesters.each_mut().map(|requester| {
         let mut answer = vec![0; 1000];
-        let count = asker.read(&mut answer).expect("an answer");
+        let count = requester.read(&mut answer).expect("an answer");
         String::from_utf8_lossy(&answer[..count]).into_owned()
     });
     assert!(upgraded == too && !other.is_empty(), "{upgraded:?}, {too:?}, {other:?}");
@@ -262,13 +264,13 @@ fn a_client_that_reads_slowly_gets_every_byte_once_whatever_was_sent_of_an_event
         let data = format!("data: {}\n\n", letters.next().expect("a letter").to_string().repeat(100_000));
         worker.send(&Request::Push { stream: 1, event: data.as_bytes(), has_id: false }, None).expect("a connection");
         expected.push_str(&data);
-        let is_known = |report: &Answer<'_>| {
+        let is_known = |report: &Response<'_>| {
             let length = (expected.len() - "head\n".len()) as u64;
-            let Answer::State { stream: 1, pushed, buffered, is_stalled } = *report else { return false };
+            let Response::State { stream: 1, pushed, buffered, is_stalled } = *report else { return false };
             pushed == length && (buffered == 0 || is_stalled)
         };
         // A stalled stream has no more to report.
-        if more < 3 || matches!(report_with(&mut worker, is_known), Answer::State { buffered: 1.., .. }) {
+        if more < 3 || matches!(report_with(&mut worker, is_known), Response::State { buffered: 1.., .. }) {
             more -= 1;
         }
     }
@@ -293,7 +295,7 @@ fn a_client_that_reads_slowly_gets_every_byte_once_whatever_was_sent_of_an_event
     assert_eq!(event_ids(&text).len(), 26);
     // The opener is told of the progress that it waits for.
     let total = (expected.len() - "head\n".len()) as u64;
-    let all = Answer::State { stream: 1, pushed: total, buffered: 0, is_stalled: false };
+    let all = Response::State { stream: 1, pushed: total, buffered: 0, is_stalled: false };
     report_with(&mut worker, |report| *report == all);
 }
 
@@ -390,8 +392,8 @@ fn a_thousand_streams_continue_while_some_end() {
     let mut ended = 0;
     while ended < 100 {
         match worker.next_report().expect("a connection").expect("a report") {
-            Answer::Ended { stream: 901.., reason: Reason::Client } => ended += 1,
-            Answer::State { .. } => {}
+            Response::Ended { stream: 901.., reason: Reason::Client } => ended += 1,
+            Response::State { .. } => {}
             other => panic!("{other:?}"),
         }
     }
@@ -553,8 +555,8 @@ fn keepalives_and_timeouts_of_streams_continue() {
     scene.upgrade();
     loop {
         match worker.next_report().expect("a connection").expect("a report") {
-            Answer::Ended { stream: 2, reason } => break assert_eq!(reason, Reason::Timeout),
-            Answer::State { .. } => {}
+            Response::Ended { stream: 2, reason } => break assert_eq!(reason, Reason::Timeout),
+            Response::State { .. } => {}
             other => panic!("{other:?}"),
         }
     }

@@ -331,8 +331,8 @@ once do no harm. The row of C<TABLE_follower> says who follows.
 
 The table refuses most mistakes of SQL. A row that the hub refuses, such as one with the type of its own events, an id that no
 client could send back, more to retain than its C<state> allows, or C<json> that is not JSON, holds up no others. It stays
-as a dead letter, with C<state> 2 and the reason in C<problem>. So do rows that are refused for five minutes while others are published, and
-published rows that a trigger or another table keeps the follower from deleting.
+as a dead letter, with C<state> 2 and the reason in C<problem>. So do rows that are refused for five minutes while others are
+published, and published rows that a trigger or another table keeps the follower from deleting.
 
     eventsource outbox --hub shop --dsn dbi:Pg:dbname=shop --list
 

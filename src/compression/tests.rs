@@ -5,13 +5,13 @@ use super::{Alone, Body, ContentCoding, Window};
 use crate::event::Framing;
 
 /// A stream of pieces as the reactor forms it.
-struct Response {
+struct CodedResponse {
     body: Body,
     client: Decoder,
     decoded: Vec<u8>,
 }
 
-impl Response {
+impl CodedResponse {
     fn new(coding: ContentCoding) -> Self {
         let mut client = Decoder::new(coding);
         client.receive(coding.beginning());
@@ -40,7 +40,7 @@ fn a_stream_decodes_each_piece_at_once_whichever_window_it_comes_from() {
         let texts = texts(&mut rng, 40);
         let mut window = Window::new(*coding);
         let mut alone = Alone::default();
-        let (mut early, mut late) = (Response::new(*coding), Response::new(*coding));
+        let (mut early, mut late) = (CodedResponse::new(*coding), CodedResponse::new(*coding));
         let (mut expected, mut since_join) = (Vec::new(), false);
         early.body.join(1);
         for (at, text) in texts.iter().enumerate() {
@@ -104,7 +104,7 @@ fn a_block_that_does_not_shrink_is_encoded_whole() {
     for coding in ContentCoding::ALL {
         for len in [1, 63, 64, 65, 5_000, 300_000] {
             let noise: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(len).collect();
-            let mut response = Response::new(*coding);
+            let mut response = CodedResponse::new(*coding);
             response.send(&Window::new(*coding).encode(&noise));
             assert!(response.decoded == noise, "{coding:?}, {len} bytes");
         }

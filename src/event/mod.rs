@@ -3,7 +3,7 @@
 //! A [`Text`] is a caller's string with its encoding. A [`Field`] is one field of an event; the types
 //! of those that must stay on one line ([`EventName`], [`EventId`], [`Retry`]) cannot be constructed from text that
 //! would break out of it. [`encode()`] writes a block of fields with its closing blank line. [`Framing`] says how such
-//! a block is framed in a response; [`Shared`] is a block that many streams send, [`Unnumbered`] one without its id, [`Form`]
+//! a block is framed in a response; [`Shared`] is a block that many streams send, [`Unsequenced`] one without its id, [`Form`]
 //! many of these.
 //!
 //! The grammar is that of WHATWG HTML 9.2.5, the meaning of each field that of 9.2.6.
@@ -17,10 +17,10 @@ mod framing;
 #[cfg(test)]
 mod naive;
 mod text;
-mod unnumbered;
+mod unsequenced;
 
 pub use encode::{encode, encode_to_vec, has_id_line, retry_line, size_bound, LineEnd, BLANK_SIZE_BOUND};
 pub use field::{EventId, EventName, Field, FieldError, FieldName, Retry, Why};
 pub use framing::{Framing, Shared};
 pub use text::Text;
-pub use unnumbered::{Form, Unnumbered};
+pub use unsequenced::{Form, Unsequenced};

@@ -1,8 +1,8 @@
 //! Matching channel names with patterns, and patterns with each other.
 //!
-//! Both are one algorithm: which beginnings of a pattern match what was read of a name, as a set of bits that moves on with each
-//! byte (Shift-And: Baeza-Yates and Gonnet 1992, A new approach to text searching). A byte takes a step for each 64 tokens of
-//! the pattern, whatever the stars are, so no pattern is slow.
+//! Both are one algorithm: which beginnings of a pattern match what was read of a name, as a set of bits that moves on with
+//! each byte (Shift-And: Baeza-Yates and Gonnet 1992, A new approach to text searching). A byte takes a step for each 64 tokens
+//! of the pattern, whatever the stars are, so no pattern is slow.
 
 use crate::hub::steps;
 use crate::saved::{Malformed, Restorer, Saved, Saver};

@@ -12,16 +12,17 @@
 //! machines, and those of a process before (`stored`). A member that it has told stays in the list until it tells that
 //! the member has gone. Of counted members it is told in a channel that no stream reads.
 //!
-//! Its parts own what they decide: who is in which channel (`rooms`), which members a stream has (`member_streams`), the wait
-//! before a leave (`lingering`), when a number is published (`counts`), what the store is asked next of a member (`pending`).
+//! Its parts own what they decide: who is in which channel (`member_lists`), which members a stream has (`member_streams`), the
+//! wait before a leave (`lingering`), when a number is published (`counts`), what the store is asked next of a member
+//! (`pending`).
 
 mod counts;
 mod lingering;
 mod member;
+mod member_lists;
 mod member_streams;
 mod page;
 mod pending;
-mod rooms;
 mod saved;
 mod slots;
 mod stored;
@@ -34,14 +35,14 @@ pub use stored::{EntryOrigin, LingeringMember};
 
 use super::presence::{Announcement, KeptMember, MemberData, MemberRequest, Statement};
 use super::Full;
-use crate::event::Unnumbered;
+use crate::event::Unsequenced;
 use crate::stream::StreamId;
 use counts::{Counts, Publisher};
 use lingering::Lingering;
 use member::Member;
+use member_lists::MemberLists;
 use member_streams::MemberStreams;
 use pending::Pending;
-use rooms::Rooms;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -68,7 +69,7 @@ saved!(OrderOf: Hub, Store, SharedStore);
 /// The members of a hub.
 #[derive(Clone, Debug, Default)]
 pub struct Members {
-    rooms: Rooms,
+    lists: MemberLists,
     streams: MemberStreams,
     wills: BTreeMap<StreamId, Box<Announcement>>,
     /// The changes of each member that wait for the store; the members that have a new one.
@@ -114,7 +115,7 @@ impl Members {
 
     fn entering(&mut self, stream: StreamId, request: &MemberRequest, (most, fits): (usize, Fits<'_>)) -> Entering {
         let MemberRequest { channel, id, is_counted, join, .. } = request;
-        let (known, of_stream) = (self.rooms.find(channel, id), self.members_of(stream));
+        let (known, of_stream) = (self.lists.find(channel, id), self.members_of(stream));
         if of_stream.len() >= MAX_MEMBERS_OF_STREAM && !of_stream.iter().any(|at| Some(*at) == known) {
             return Entering::Refused;
         }
@@ -128,7 +129,7 @@ impl Members {
             OrderOf::Hub => self.counts.has(channel) || fits(&Announcement::of_count(channel, 1)).is_ok(),
             _ => true, // the number that follows is retained, not the event
         };
-        match self.rooms.count(channel) < most && has_room() {
+        match self.lists.count(channel) < most && has_room() {
             true => Entering::Joins,
             false => Entering::Refused,
         }
@@ -144,9 +145,9 @@ impl Members {
         out: &mut Vec<Announcement>,
     ) {
         let MemberRequest { channel, id, linger, data, join, update, leave, is_counted: _ } = request;
-        let common = self.rooms.common(&channel, &id, &leave);
+        let common = self.lists.common(&channel, &id, &leave);
         self.add_stream(stream, at);
-        if let Some(member) = self.rooms.get_mut(at) {
+        if let Some(member) = self.lists.get_mut(at) {
             member.set_linger(linger);
             member.common = common;
             if !std::mem::replace(&mut member.is_own, true) {
@@ -164,12 +165,12 @@ impl Members {
         out: &mut Vec<Announcement>,
     ) {
         let MemberRequest { channel, id, linger, is_counted, data, join, leave, update: _ } = request;
-        let common = self.rooms.common(&channel, &id, &leave);
+        let common = self.lists.common(&channel, &id, &leave);
         let name = Arc::clone(&common.channel);
         let kept = KeptMember { since: wall, linger, data: data.clone(), leave };
         let mut member = Member::new((&id, is_counted), kept, common);
         member.is_own = true;
-        let at = self.rooms.add(member);
+        let at = self.lists.add(member);
         self.add_stream(stream, at);
         self.announce(at, Statement::Here, (join, Some(&data)), out);
         if self.order == OrderOf::Hub {
@@ -192,7 +193,7 @@ impl Members {
 
     /// Returns true if the hub itself retains an event with this key: of somebody who is here.
     pub fn has_event(&self, channel: &[u8], key: &[u8]) -> bool {
-        self.rooms.find(channel, key).and_then(|at| self.rooms.get(at)).map_or(false, |member| !member.is_counted)
+        self.lists.find(channel, key).and_then(|at| self.lists.get(at)).map_or(false, |member| !member.is_counted)
     }
 
     /// Announces a member, before its data change. The events of a member that is counted are for the store, and for no stream.
@@ -200,10 +201,10 @@ impl Members {
         &mut self,
         at: u32,
         statement: Statement,
-        (event, data): (Unnumbered, Option<&MemberData>),
+        (event, data): (Unsequenced, Option<&MemberData>),
         out: &mut Vec<Announcement>,
     ) {
-        let member = match self.rooms.get(at) {
+        let member = match self.lists.get(at) {
             Some(member) if !member.is_counted || self.order != OrderOf::Hub => member,
             _ => return,
         };
@@ -226,7 +227,7 @@ impl Members {
         out.extend(will.filter(|_| !is_ended_by_application).map(|will| *will));
         for at in self.members_of(stream) {
             self.remove_stream(stream, at);
-            if let Some(member) = self.rooms.get(at).filter(|member| member.streams == 0) {
+            if let Some(member) = self.lists.get(at).filter(|member| member.streams == 0) {
                 self.lingering.begin(at, member.linger(), now);
             }
         }
@@ -244,11 +245,11 @@ impl Members {
         channel: &[u8],
         id: &[u8],
         data: MemberData,
-        event: Unnumbered,
+        event: Unsequenced,
         fits: Fits<'_>,
         out: &mut Vec<Announcement>,
     ) -> Result<bool, Full> {
-        let (at, is_counted, is_same) = match self.rooms.find_mut(channel, id) {
+        let (at, is_counted, is_same) = match self.lists.find_mut(channel, id) {
             Some((at, member)) => (at, member.is_counted, member.data() == data),
             None => return Ok(false),
         };
@@ -257,7 +258,7 @@ impl Members {
                 fits(&Announcement::of_member((channel, id, is_counted), Statement::Changed, event.clone()))?;
             }
             self.announce(at, Statement::Changed, (event, Some(&data)), out);
-            self.rooms.get_mut(at).into_iter().for_each(|member| member.set_data(&data));
+            self.lists.get_mut(at).into_iter().for_each(|member| member.set_data(&data));
         }
         Ok(true)
     }
@@ -288,22 +289,22 @@ impl Members {
 
     /// Returns how many members a channel has.
     pub fn count(&self, channel: &[u8]) -> usize {
-        self.rooms.count(channel)
+        self.lists.count(channel)
     }
 
     /// Returns a part of the list of a channel's members: those after an id, or from the first one.
     pub fn page(&self, channel: &[u8], after: Option<&[u8]>) -> MemberPage {
-        self.rooms.page(channel, after)
+        self.lists.page(channel, after)
     }
 
     /// Returns how many members are here, and how many streams have opened without the member that they were to have.
     pub fn totals(&self) -> (usize, u64) {
-        (self.rooms.listed(), self.refused)
+        (self.lists.listed(), self.refused)
     }
 
     /// Returns the members of a stream. Those that the store has refused meanwhile are none.
     fn members_of(&mut self, stream: StreamId) -> Vec<u32> {
-        let is_here = |at: &u32| self.rooms.get(*at).map_or(false, Member::is_here);
+        let is_here = |at: &u32| self.lists.get(*at).map_or(false, Member::is_here);
         let (here, refused): (_, Vec<u32>) = self.streams.of(stream).partition(is_here);
         refused.into_iter().for_each(|at| self.remove_stream(stream, at));
         here
@@ -311,7 +312,7 @@ impl Members {
 
     /// Counts a stream for a member that is here, once. With its first one a member that lingers does so no more.
     fn add_stream(&mut self, stream: StreamId, at: u32) {
-        let member = match self.rooms.get_mut(at) {
+        let member = match self.lists.get_mut(at) {
             Some(member) if self.streams.add(stream, at) => member,
             _ => return,
         };
@@ -322,17 +323,17 @@ impl Members {
     /// Counts a stream of a member no more.
     fn remove_stream(&mut self, stream: StreamId, at: u32) {
         self.streams.remove(stream, at);
-        if let Some(member) = self.rooms.get_mut(at) {
+        if let Some(member) = self.lists.get_mut(at) {
             member.streams -= 1;
             if member.streams == 0 && !member.is_here() {
-                self.rooms.free_slot(at);
+                self.lists.free_slot(at);
             }
         }
     }
 
     /// Announces that a member leaves, and removes it unless that is the store's to tell.
     fn end_member(&mut self, at: u32, now: Instant, out: &mut Vec<Announcement>) {
-        let member = match self.rooms.get_mut(at) {
+        let member = match self.lists.get_mut(at) {
             Some(member) => member,
             None => return,
         };
@@ -348,12 +349,12 @@ impl Members {
     /// Removes a member that is neither of here nor told. Its slot stays while streams have it.
     fn remove_member(&mut self, at: u32) {
         self.lingering.end(at);
-        self.rooms.remove(at);
+        self.lists.remove(at);
     }
 
     /// Gives back the memory of many that have left.
     fn pack(&mut self) {
-        if let Some(new) = self.rooms.pack() {
+        if let Some(new) = self.lists.pack() {
             let of = |at: u32| new.get(at as usize).copied().unwrap_or(0);
             self.streams.renumber(of);
             self.lingering.renumber(of);
@@ -362,12 +363,12 @@ impl Members {
 
     /// Publishes the number of a channel's members if it is time.
     fn recount(&mut self, channel: &Arc<[u8]>, now: Instant, out: &mut Vec<Announcement>) {
-        let Self { rooms, counts, order, .. } = self;
+        let Self { lists, counts, order, .. } = self;
         let publisher = if *order == OrderOf::Hub { Publisher::Hub } else { Publisher::Store };
-        let all = rooms.count(channel);
+        let all = lists.count(channel);
         let number = || match publisher {
             Publisher::Hub => all,
-            Publisher::Store => rooms.of_channel(channel).filter(|member| member.is_stored()).count(), // as on all machines
+            Publisher::Store => lists.of_channel(channel).filter(|member| member.is_stored()).count(), // as on all machines
         };
         let number = counts.take_number((channel, all == 0), number, publisher, now);
         out.extend(number.map(|number| Announcement::of_count(channel, number)));

@@ -77,10 +77,10 @@
 //! With [`OnSlow::Latest`] a log is compacted: it keeps the latest entry of each key longer than others. A lagging
 //! stream is sent only these of it, until its cursor has passed everything that its logs have evicted.
 //!
-//! # Notices
+//! # Own blocks
 //!
-//! A [`Notice`] is sent to one stream only: its position, a `gap` event, or an event that is followed by a position.
-//! The reactor puts notices into the stream's own buffer, which is sent before anything of the logs.
+//! An [`OwnBlock`] is sent to one stream only: its position, a `gap` event, or an event that is followed by a position.
+//! The reactor puts these into the stream's own buffer, which is sent before anything of the logs.
 //!
 //! # Parts
 //!
@@ -156,19 +156,20 @@ pub use members::{
     EntryOrigin, Fits, LingeringMember, MemberChange, MemberInfo, MemberKey, MemberPage, Members, MAX_MEMBERS_OF_STREAM,
 };
 pub use presence::{
-    number_of_members, room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Statement, COUNT_KEY,
+    channel_of_kept, number_of_members, Announcement, KeptMember, MemberData, MemberRequest, Presence, Statement,
+    COUNT_KEY,
 };
 pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::publication::Publication;
 pub use publishing::refusal::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal,
 };
-pub use publishing::NumberedEvent;
+pub use publishing::SequencedEvent;
 pub use readers::ends::{EndRequest, FINISH_BLOCK, REMEMBERED};
 pub use readers::labels::{MAX_LABELS, MAX_LABEL_BYTES};
 pub use readers::stream_limits::RESERVED;
 pub use readers::Readers;
-pub use sending::positions::Notice;
+pub use sending::positions::OwnBlock;
 pub use settings::channel_settings::ChannelSettings;
 pub use stored_history::{ChannelEvictions, History};
 

@@ -1,6 +1,6 @@
 //! What an application says of who is behind a stream, and what it wants to be published when the stream is gone.
 
-use crate::event::{EventName, Field, Text, Unnumbered};
+use crate::event::{EventName, Field, Text, Unsequenced};
 use crate::log::Retain;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) fn kept_channel(channel: &[u8], is_counted: bool) -> Box<[u8]> {
 
 /// Returns the channel whose members a store keeps in a channel, and whether these are counted only: streams are not told of
 /// the events of those.
-pub fn room_of(kept_channel: &[u8]) -> (&[u8], bool) {
+pub fn channel_of_kept(kept_channel: &[u8]) -> (&[u8], bool) {
     kept_channel.strip_prefix(&[COUNTED]).map_or((kept_channel, false), |channel| (channel, true))
 }
 
@@ -43,11 +43,11 @@ pub struct MemberRequest {
     /// What is known of the member.
     pub data: MemberData,
     /// The event that says that the member has come.
-    pub join: Unnumbered,
+    pub join: Unsequenced,
     /// The event that says that its data has changed.
-    pub update: Unnumbered,
+    pub update: Unsequenced,
     /// The event that says that it has gone.
-    pub leave: Unnumbered,
+    pub leave: Unsequenced,
 }
 
 /// What an application gives its streams beside their topics.
@@ -78,7 +78,7 @@ pub struct KeptMember {
     /// Its data.
     pub data: MemberData,
     /// The event that says that it has gone.
-    pub leave: Unnumbered,
+    pub leave: Unsequenced,
 }
 
 /// An event's statement of the member whose id is its key.
@@ -107,7 +107,7 @@ pub struct Announcement {
     /// What the event does to the state of its channel.
     pub retain: Retain,
     /// The event.
-    pub event: Unnumbered,
+    pub event: Unsequenced,
     /// What it says of a member.
     pub statement: Statement,
 }
@@ -117,7 +117,7 @@ impl Announcement {
     pub(super) fn of_member(
         (channel, id, is_counted): (&[u8], &[u8], bool),
         statement: Statement,
-        event: Unnumbered,
+        event: Unsequenced,
     ) -> Self {
         let retain = if statement == Statement::Gone { Retain::Forget } else { Retain::Newest };
         Self { channel: kept_channel(channel, is_counted), key: id.into(), retain, event, statement }
@@ -127,7 +127,7 @@ impl Announcement {
     pub(super) fn of_count(channel: &[u8], number: usize) -> Self {
         let text = number.to_string();
         let name = EventName::new(Text::from(COUNT_EVENT)).ok().map(Field::Event);
-        let event = Unnumbered::of(name.into_iter().chain([Field::Data(Text::from(&*text))]));
+        let event = Unsequenced::of(name.into_iter().chain([Field::Data(Text::from(&*text))]));
         let retain = if number == 0 { Retain::Forget } else { Retain::Newest };
         Self { channel: channel.into(), key: COUNT_KEY.into(), retain, event, statement: Statement::Number }
     }
@@ -164,7 +164,7 @@ mod tests {
             let data = number.to_string();
             let name = EventName::new(Text::from("count")).expect("a name");
             let fields = [Field::Event(name), Field::Data(Text::from(&*data))];
-            assert_eq!((&event, &*key), (&Unnumbered::of(fields.iter().copied()), COUNT_KEY));
+            assert_eq!((&event, &*key), (&Unsequenced::of(fields.iter().copied()), COUNT_KEY));
             assert_eq!(number_of_members(fields.iter().copied()), Some(number));
             assert_eq!(number_of_members(fields[1..].iter().copied()), None, "an event of another type");
             assert_eq!(number_of_members(fields[..1].iter().copied()), None, "an event without data");

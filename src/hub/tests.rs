@@ -47,12 +47,12 @@ fn words(block: &[u8]) -> String {
     }
 }
 
-fn in_words(notices: Vec<Notice>) -> String {
-    let word = |notice: Notice| match notice {
-        Notice::Position(block) | Notice::Channel(block) | Notice::Gap(block) => words(&block),
-        Notice::Event(event) => words(event.bytes(Framing::Plain)),
+fn in_words(own_blocks: Vec<OwnBlock>) -> String {
+    let word = |own_block: OwnBlock| match own_block {
+        OwnBlock::Position(block) | OwnBlock::Channel(block) | OwnBlock::Gap(block) => words(&block),
+        OwnBlock::Event(event) => words(event.bytes(Framing::Plain)),
     };
-    notices.into_iter().map(word).collect::<Vec<_>>().join(", ")
+    own_blocks.into_iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
 fn topics(names: &str) -> Vec<Topic> {
@@ -91,7 +91,7 @@ impl Case {
     /// Publishes an event with a sequence number and a time that a store has given.
     pub(super) fn publish_stored(&mut self, seq: u64, at: Instant, channel: &str, key: &str, id: Option<&str>) {
         let made = self.hub.epoch.event_id(seq);
-        let event = NumberedEvent {
+        let event = SequencedEvent {
             seq,
             channel: channel.as_bytes().into(),
             event: event(id.unwrap_or(&made)),
@@ -105,10 +105,10 @@ impl Case {
     /// Subscribes the stream, which may be subscribed to other topics already. Returns what it is sent then.
     fn subscribe(&mut self, names: &str, after: Option<&str>, start: StartPoint) -> String {
         let request = request(names, after, start);
-        let mut notices: Vec<Notice> =
+        let mut own_blocks: Vec<OwnBlock> =
             self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now).into_iter().collect();
-        notices.extend(self.hub.begin(&mut self.cursor));
-        self.check_with(notices)
+        own_blocks.extend(self.hub.begin(&mut self.cursor));
+        self.check_with(own_blocks)
     }
 
     /// Subscribes a new stream by several requests of one handler. Returns what it is sent when the handler returns.
@@ -116,11 +116,11 @@ impl Case {
         self.hub.remove_stream(std::mem::take(&mut self.cursor));
         for (names, after, start) in requests {
             let request = request(names, *after, *start);
-            let notice = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
-            assert!(notice.is_none() && !self.hub.is_up_to_date(&self.cursor));
+            let own_block = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
+            assert!(own_block.is_none() && !self.hub.is_up_to_date(&self.cursor));
         }
-        let notices = self.hub.begin(&mut self.cursor);
-        self.check_with(notices)
+        let own_blocks = self.hub.begin(&mut self.cursor);
+        self.check_with(own_blocks)
     }
 
     /// Subscribes a new stream with a last event id.
@@ -134,28 +134,28 @@ impl Case {
         self.subscribe(names, after, start)
     }
 
-    /// Checks the hub, and returns these notices and what the stream is sent now.
-    fn check_with(&mut self, notices: Vec<Notice>) -> String {
+    /// Checks the hub, and returns these blocks and what the stream is sent now.
+    fn check_with(&mut self, own_blocks: Vec<OwnBlock>) -> String {
         self.hub.check();
-        let (notices, sent) = (in_words(notices), self.sent());
-        [notices, sent].iter().filter(|words| !words.is_empty()).cloned().collect::<Vec<_>>().join(", ")
+        let (own_blocks, sent) = (in_words(own_blocks), self.sent());
+        [own_blocks, sent].iter().filter(|words| !words.is_empty()).cloned().collect::<Vec<_>>().join(", ")
     }
 
     /// Returns what the stream is sent now.
     pub(super) fn sent(&mut self) -> String {
-        let mut notices = match self.hub.catch_up(&mut self.cursor) {
-            Ok(notices) => notices,
+        let mut own_blocks = match self.hub.catch_up(&mut self.cursor) {
+            Ok(own_blocks) => own_blocks,
             Err(_) => return "disconnected".into(),
         };
         while self.cursor.has_replay() {
-            notices.extend(self.hub.replay_into_buffer(&mut self.cursor));
+            own_blocks.extend(self.hub.replay_into_buffer(&mut self.cursor));
         }
-        let notices = in_words(notices);
+        let own_blocks = in_words(own_blocks);
         let mut blocks = [IoSlice::new(&[]); 64];
         let gathered = self.hub.gather(&self.cursor, &PLAIN, usize::MAX, &mut blocks);
         let sent: Vec<String> = blocks[..gathered.blocks].iter().map(|block| words(block)).collect();
         self.hub.record_all_sent(&mut self.cursor, &gathered, &mut Body::default());
-        [notices, sent.join(", ")].iter().filter(|words| !words.is_empty()).cloned().collect::<Vec<_>>().join(", ")
+        [own_blocks, sent.join(", ")].iter().filter(|words| !words.is_empty()).cloned().collect::<Vec<_>>().join(", ")
     }
 
     /// Ends the stream, and returns what it is sent before.
@@ -428,7 +428,7 @@ fn resume_of_an_up_to_date_client_sends_no_gap_after_all_events_have_expired() {
         case.publish("a b b b b b a x");
         let last = case.hub.last_seq();
         case.sent();
-        let position = in_words(case.hub.quiet_block(&mut case.cursor).map(Notice::Position).into_iter().collect());
+        let position = in_words(case.hub.quiet_block(&mut case.cursor).map(OwnBlock::Position).into_iter().collect());
         assert_eq!(position, format!("@e-{last}"), "the position of a quiet stream is the last seq");
         case.now += NEVER;
         case.hub.evict(case.now);
@@ -486,8 +486,8 @@ fn a_request_without_topics_subscribes_to_nothing() {
         start: StartPoint::Oldest,
         ..Default::default()
     };
-    let notice = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
-    assert!(notice.is_none() && case.hub.counts().streams == 0);
+    let own_block = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+    assert!(own_block.is_none() && case.hub.counts().streams == 0);
 }
 
 #[test]
@@ -590,8 +590,8 @@ fn a_later_subscription_with_an_id_sends_a_gap_only_if_the_client_has_missed_eve
     assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
     assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "@e-0-0, gap e-0-3 evicted");
     let request = SubscribeRequest { topics: topics("c"), ..request };
-    let notice = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
-    assert_eq!(in_words(notice.into_iter().collect()), "gap e-0-3 unknown");
+    let own_block = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+    assert_eq!(in_words(own_block.into_iter().collect()), "gap e-0-3 unknown");
     case.publish("c");
     assert_eq!(case.sent(), "1, @e-1-3, 4, 5, 6, 7, 8");
 }
@@ -697,15 +697,15 @@ fn resume_after_starting_with_the_oldest_sends_a_gap_if_more_was_evicted_meanwhi
     assert_eq!(case.resume("a b", "e-1"), "@e-1-0, gap e-1-7 evicted, 4, @e-4-7, 5, @e-5-7, 6, @e-6-7, 8, 9, 10");
 }
 
-/// Returns notices as the bytes of their blocks.
-fn bytes_of(notices: Vec<Notice>) -> String {
-    let text = |notice: Notice| match notice {
-        Notice::Position(block) | Notice::Channel(block) | Notice::Gap(block) => {
+/// Returns own blocks as the bytes of their blocks.
+fn bytes_of(own_blocks: Vec<OwnBlock>) -> String {
+    let text = |own_block: OwnBlock| match own_block {
+        OwnBlock::Position(block) | OwnBlock::Channel(block) | OwnBlock::Gap(block) => {
             String::from_utf8(block).expect("text")
         }
-        Notice::Event(_) => panic!("not a block of the hub"),
+        OwnBlock::Event(_) => panic!("not a block of the hub"),
     };
-    notices.into_iter().map(text).collect()
+    own_blocks.into_iter().map(text).collect()
 }
 
 fn first_block(settings: Settings, after: Option<&str>, first_block: FirstBlock) -> String {
@@ -796,7 +796,7 @@ fn a_key_that_changes_while_the_state_is_read_in_parts_comes_in_a_later_part() {
         let seq = hub.last_seq() + 1;
         let (channel, key) = (b"a"[..].into(), key.as_bytes().into());
         let event = event(&format!("e-{seq}"));
-        hub.publish(NumberedEvent { seq, channel, event, key, retain: Retain::Newest, id: None }, case.now);
+        hub.publish(SequencedEvent { seq, channel, event, key, retain: Retain::Newest, id: None }, case.now);
     };
     "x y z".split(' ').for_each(|key| retain(&mut case.hub, key));
     let read = |hub: &Hub, after: u64| {
@@ -820,13 +820,13 @@ fn a_stream_with_names_is_sent_a_comment_with_the_channel_before_each_event() {
     case.hub.begin(&mut case.cursor);
     case.publish("b/1");
     case.publish_as("b/x%\ny", "", None);
-    let notices = case.hub.copy_into_buffer(&mut case.cursor, usize::MAX);
-    let names = notices.iter().filter_map(|notice| match notice {
-        Notice::Channel(line) => Some(String::from_utf8_lossy(line).into_owned()),
+    let own_blocks = case.hub.copy_into_buffer(&mut case.cursor, usize::MAX);
+    let names = own_blocks.iter().filter_map(|own_block| match own_block {
+        OwnBlock::Channel(line) => Some(String::from_utf8_lossy(line).into_owned()),
         _ => None,
     });
     assert_eq!(names.collect::<String>(), ":channel a\n:channel b/1\n:channel b/1\n:channel b/x%25%0Ay\n");
-    assert_eq!((notices.len(), case.hub.counts().delivered), (8, 4));
+    assert_eq!((own_blocks.len(), case.hub.counts().delivered), (8, 4));
 }
 
 #[test]
@@ -866,7 +866,7 @@ fn a_quiet_stream_is_sent_its_position_only_if_it_has_advanced_past_an_id_of_the
 #[test]
 fn the_last_block_of_a_stream_has_the_retry_and_a_position_that_has_advanced() {
     let mut case = Case::new(settings());
-    let last = |case: &mut Case| case.hub.last_block(&mut case.cursor, 70).map(|block| vec![Notice::Position(block)]);
+    let last = |case: &mut Case| case.hub.last_block(&mut case.cursor, 70).map(|block| vec![OwnBlock::Position(block)]);
     case.start("a", None, StartPoint::Latest);
     assert_eq!(last(&mut case).map(bytes_of).as_deref(), Some("event: position\nretry: 70\ndata: \n\n"));
     case.publish("b");
@@ -906,7 +906,7 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
         let filler = "x".repeat(if retain == Retain::Forget { 1 } else { 5000 });
         let event = Shared::of(format!("data: x\nid: e-{seq}\n: {filler}\n\n"));
         let (channel, key) = (b"a"[..].into(), [key].into());
-        case.hub.publish(NumberedEvent { seq, channel, event, key, retain, id: None }, case.now);
+        case.hub.publish(SequencedEvent { seq, channel, event, key, retain, id: None }, case.now);
         case.hub.evict(case.now);
     };
     (0..30).for_each(|key| publish(&mut case, key, Retain::Newest));
@@ -919,8 +919,8 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
     assert!(case.hub.snapshots.bytes() > 150_000);
     (1..30).for_each(|key| publish(&mut case, key, Retain::Forget));
     assert_eq!(case.hub.snapshots.bytes(), 0, "what is kept is bounded by what the logs hold");
-    let notices = case.hub.catch_up(&mut case.cursor).expect("it continues");
-    assert_eq!(in_words(notices), "gap  slow");
+    let own_blocks = case.hub.catch_up(&mut case.cursor).expect("it continues");
+    assert_eq!(in_words(own_blocks), "gap  slow");
     assert_eq!((case.sent(), case.sent()), ("31".into(), "@e-89".into()));
     assert!(
         !case.hub.snapshots.held().is_empty(),

@@ -8,7 +8,8 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 /// A value for each key of a channel.
 ///
 /// Keys are told apart by a hash with a random seed. That two of 100,000 keys have the same one is less likely than 1 in 10^9,
-/// and nobody can choose such keys. Hashes are saved, so they are those of SipHash 1-3 in every program: std may change its own.
+/// and nobody can choose such keys. Hashes are saved, so they are those of SipHash 1-3 in every program: std may change its
+/// own.
 #[derive(Clone, Debug)]
 pub struct KeyTable<V> {
     seed: u64,

@@ -111,9 +111,9 @@ impl Parser {
     /// [`TooLarge`] if an event exceeds the bound, in this and every later call until [`finish`](Self::finish). Events
     /// that were complete before it can still be taken.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
-        let outcome = if self.failed { Err(self.too_large()) } else { self.take(bytes) };
-        self.failed = outcome.is_err();
-        outcome
+        let parsed = if self.failed { Err(self.too_large()) } else { self.take(bytes) };
+        self.failed = parsed.is_err();
+        parsed
     }
 
     /// Takes the next complete event, in the order of the stream.

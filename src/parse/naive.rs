@@ -4,27 +4,27 @@ use super::Event;
 
 /// The result of a whole stream: its events, the last event ID and the reconnection time.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(super) struct Parsed {
     pub(super) events: Vec<Event>,
     pub(super) last_event_id: String,
     pub(super) retry: Option<u64>,
 }
 
 /// Parses a whole stream as WHATWG HTML 9.2.6 says.
-pub(super) fn parse(stream: &[u8]) -> Outcome {
+pub(super) fn parse(stream: &[u8]) -> Parsed {
     let text = String::from_utf8_lossy(stream);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut lines: Vec<&str> = text.split('\n').collect();
     lines.pop(); // not terminated
 
-    let mut outcome = Outcome::default();
+    let mut parsed = Parsed::default();
     let (mut data, mut event, mut id) = (String::new(), String::new(), String::new());
     for line in lines {
         if line.is_empty() {
-            outcome.last_event_id = id.clone();
+            parsed.last_event_id = id.clone();
             if !data.is_empty() {
-                outcome.events.push(Event {
+                parsed.events.push(Event {
                     event: if event.is_empty() { "message".into() } else { event.clone() },
                     data: data.strip_suffix('\n').unwrap().into(),
                     last_event_id: id.clone(),
@@ -41,10 +41,10 @@ pub(super) fn parse(stream: &[u8]) -> Outcome {
             "data" => data += &format!("{value}\n"),
             "id" if !value.contains('\0') => id = value.into(),
             "retry" if !value.is_empty() && value.chars().all(|c| c.is_ascii_digit()) => {
-                outcome.retry = Some(value.parse().unwrap_or(u64::MAX));
+                parsed.retry = Some(value.parse().unwrap_or(u64::MAX));
             }
             _ => {}
         }
     }
-    outcome
+    parsed
 }

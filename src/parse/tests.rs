@@ -1,6 +1,6 @@
 //! The parser on streams that are whole, cut at every offset, and random.
 
-use super::naive::{parse, Outcome};
+use super::naive::{parse, Parsed};
 use super::*;
 use crate::cases::cases;
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text};
@@ -10,12 +10,12 @@ fn event(event: &str, data: &str, id: &str) -> Event {
     Event { event: event.into(), data: data.into(), last_event_id: id.into() }
 }
 
-fn outcome_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+fn parsed_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Parsed {
     let mut parser = Parser::new();
     for piece in pieces {
         parser.feed(piece).unwrap();
     }
-    Outcome {
+    Parsed {
         events: std::iter::from_fn(|| parser.next_event()).collect(),
         last_event_id: parser.last_event_id().into(),
         retry: parser.retry(),
@@ -76,7 +76,7 @@ fn table() -> Vec<(&'static str, &'static [u8], Vec<Event>)> {
 #[test]
 fn a_stream_gives_the_events_that_the_standard_specifies() {
     for (name, stream, events) in table() {
-        assert_eq!(outcome_of([stream]).events, events, "{name}");
+        assert_eq!(parsed_of([stream]).events, events, "{name}");
         assert_eq!(parse(stream).events, events, "the twin: {name}");
     }
 }
@@ -84,13 +84,13 @@ fn a_stream_gives_the_events_that_the_standard_specifies() {
 #[test]
 fn a_stream_cut_at_any_two_offsets_gives_the_same_events() {
     for (name, stream, _) in table() {
-        let whole = outcome_of([stream]);
-        assert_eq!(outcome_of(stream.chunks(1)), whole, "{name}, a byte at a time");
+        let whole = parsed_of([stream]);
+        assert_eq!(parsed_of(stream.chunks(1)), whole, "{name}, a byte at a time");
         let step = if cfg!(miri) { 9 } else { 1 };
         for cut in (0..=stream.len()).step_by(step) {
             for second in (cut..=stream.len()).step_by(step) {
                 let pieces = [&stream[..cut], &stream[cut..second], &stream[second..]];
-                assert_eq!(outcome_of(pieces), whole, "{name}, cut at {cut} and {second}");
+                assert_eq!(parsed_of(pieces), whole, "{name}, cut at {cut} and {second}");
             }
         }
     }
@@ -98,7 +98,7 @@ fn a_stream_cut_at_any_two_offsets_gives_the_same_events() {
 
 #[test]
 fn a_blank_line_that_ends_in_cr_dispatches_before_the_next_byte_arrives() {
-    assert_eq!(outcome_of([&b"data: a\r\r"[..]]).events.len(), 1);
+    assert_eq!(parsed_of([&b"data: a\r\r"[..]]).events.len(), 1);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn retry_takes_effect_at_the_end_of_its_line_if_it_has_only_digits() {
         ("retry: 1.5\n", None),
         ("retry: ٣\n", None),
     ] {
-        assert_eq!(outcome_of([stream.as_bytes()]).retry, retry, "{stream:?}");
+        assert_eq!(parsed_of([stream.as_bytes()]).retry, retry, "{stream:?}");
     }
 }
 
@@ -148,8 +148,8 @@ fn an_event_that_is_too_large_is_refused_wherever_it_is_cut() {
         let stream: &[u8] = b"data: ok\n\nevent: x\ndata: 123\ndata: 1234\n\n";
         for cut in 0..=stream.len() {
             let mut parser = Parser::with_max_event_bytes(max_event_bytes);
-            let outcome = parser.feed(&stream[..cut]).and_then(|()| parser.feed(&stream[cut..]));
-            assert_eq!(outcome.is_ok(), fits, "{max_event_bytes} bytes, cut at {cut}");
+            let parsed = parser.feed(&stream[..cut]).and_then(|()| parser.feed(&stream[cut..]));
+            assert_eq!(parsed.is_ok(), fits, "{max_event_bytes} bytes, cut at {cut}");
             assert_eq!(parser.next_event().unwrap().data, "ok");
             assert_eq!(parser.next_event().is_some(), fits);
         }
@@ -217,7 +217,7 @@ proptest! {
             rest = after;
         }
         pieces.push(rest);
-        prop_assert_eq!(outcome_of(pieces), parse(&stream));
+        prop_assert_eq!(parsed_of(pieces), parse(&stream));
     }
 
     #[test]
@@ -236,8 +236,8 @@ proptest! {
         let bytes = encode_to_vec(&fields, if crlf { LineEnd::CrLf } else { LineEnd::Lf });
         let expected_name = if name.is_empty() { "message" } else { &*name };
         let expected_data = data.replace("\r\n", "\n").replace('\r', "\n");
-        let outcome = outcome_of([&bytes[..]]);
-        prop_assert_eq!(outcome.events, vec![event(expected_name, &expected_data, &id)]);
-        prop_assert_eq!(outcome.retry, Some(retry));
+        let parsed = parsed_of([&bytes[..]]);
+        prop_assert_eq!(parsed.events, vec![event(expected_name, &expected_data, &id)]);
+        prop_assert_eq!(parsed.retry, Some(retry));
     }
 }

@@ -1,8 +1,8 @@
-//! Filling one stream's own buffer: with pushed events, comments and the notices of its hub.
+//! Filling one stream's own buffer: with pushed events, comments and the blocks of its hub.
 
 use super::{Answer, Io, Reactor, StreamId};
 use crate::compression::Alone;
-use crate::hub::Notice;
+use crate::hub::OwnBlock;
 use crate::stream::{Discarded, Framing, LineEnd, Stream};
 use bytes::Bytes;
 use std::time::Instant;
@@ -73,18 +73,18 @@ impl Buffering<'_> {
         self.change(|stream| stream.encode_buffered(alone));
     }
 
-    /// Buffers the notices of a hub.
-    pub(super) fn buffer_notices(&mut self, notices: Vec<Notice>) {
-        self.change(|stream| notices.into_iter().for_each(|notice| buffer_notice(stream, notice)));
+    /// Buffers the blocks of a hub.
+    pub(super) fn buffer_own_blocks(&mut self, own_blocks: Vec<OwnBlock>) {
+        self.change(|stream| own_blocks.into_iter().for_each(|own_block| buffer_own_block(stream, own_block)));
     }
 }
 
-fn buffer_notice(stream: &mut Stream, notice: Notice) {
+fn buffer_own_block(stream: &mut Stream, own_block: OwnBlock) {
     let settings = *stream.settings();
-    match notice {
-        Notice::Position(block) | Notice::Channel(block) => stream.push_non_event(settings.frame(&block)),
-        Notice::Gap(block) => stream.push_undroppable(settings.frame(&block)),
-        Notice::Event(event) => stream.push_undroppable(match settings.line_end {
+    match own_block {
+        OwnBlock::Position(block) | OwnBlock::Channel(block) => stream.push_non_event(settings.frame(&block)),
+        OwnBlock::Gap(block) => stream.push_undroppable(settings.frame(&block)),
+        OwnBlock::Event(event) => stream.push_undroppable(match settings.line_end {
             LineEnd::Lf => event.from(settings.framing, 0),
             LineEnd::CrLf => settings.frame(event.bytes(Framing::Plain)),
         }),

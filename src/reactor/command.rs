@@ -95,14 +95,14 @@ pub enum Command {
         /// The hub.
         hub: HubId,
         /// The event.
-        event: Box<hub::NumberedEvent>,
+        event: Box<hub::SequencedEvent>,
     },
     /// Publishes one event that was stored at a time.
     PublishStored {
         /// The hub.
         hub: HubId,
         /// The event.
-        event: Box<hub::NumberedEvent>,
+        event: Box<hub::SequencedEvent>,
         /// When it was stored.
         at: Instant,
     },
@@ -239,7 +239,7 @@ pub enum Ending {
     /// The buffer is sent, then the connection is shut down for every process that holds it.
     Flush,
     /// The buffer is sent, but another process may continue with the connection.
-    HandOver,
+    Transfer,
     /// The stream ends at once; the buffer is lost.
     Discard,
 }
@@ -247,7 +247,7 @@ pub enum Ending {
 /// A report of the reactor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The reactor has buffered bytes that no producer pushed: a comment, a notice, the end of a response.
+    /// The reactor has buffered bytes that no producer pushed: a comment, a block of the hub, the end of a response.
     Buffered {
         /// The stream.
         stream: StreamId,

@@ -33,7 +33,7 @@ impl<I: Io> Reactor<I> {
             return self.end_at_once(id, reason);
         }
         if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
-            record.is_handed_over = ending == Ending::HandOver;
+            record.is_transferred = ending == Ending::Transfer;
             record.owes_end = is_whole;
             record.stream.end(reason);
             self.end_subscription(id);
@@ -62,8 +62,8 @@ impl<I: Io> Reactor<I> {
 
     /// Ends a stream that the process no longer serves, and sends its client a reconnection time.
     pub(super) fn end_with_retry(&mut self, id: StreamId, reason: Reason) {
-        if self.record(id).map_or(false, |record| record.is_handed_over) {
-            return self.end(id, reason, Ending::HandOver);
+        if self.record(id).map_or(false, |record| record.is_transferred) {
+            return self.end(id, reason, Ending::Transfer);
         }
         self.send_retry(id);
         self.end_as(id, reason, Ending::Flush, true);
@@ -77,7 +77,7 @@ impl<I: Io> Reactor<I> {
             let reason = record.stream.ending().unwrap_or(Reason::Application);
             record.has_ended = true;
             record.deadline = Some(Box::new((now + Self::LINGER, Deadline::Linger)));
-            let closes_at_once = record.is_handed_over || !io.may_linger();
+            let closes_at_once = record.is_transferred || !io.may_linger();
             if let (Some(socket), true) = (&record.socket, closes_at_once) {
                 Self::discard_input(io, socket);
             }
@@ -116,7 +116,7 @@ impl<I: Io> Reactor<I> {
 
     /// Shuts the connection down for every process that holds it, unless one of them continues to use it.
     fn shut_socket_down(&mut self, id: StreamId) {
-        if let Some((StreamRecord { socket: Some(socket), is_handed_over: false, .. }, io)) = self.record_and_io(id) {
+        if let Some((StreamRecord { socket: Some(socket), is_transferred: false, .. }, io)) = self.record_and_io(id) {
             io.shutdown(socket);
         }
     }
@@ -140,7 +140,7 @@ impl<I: Io> Reactor<I> {
     pub fn discard(&mut self) -> Discarded {
         let mut all = Discarded::default();
         for record in self.records.iter_mut().flatten() {
-            if let (Some(socket), false) = (&record.socket, record.is_handed_over) {
+            if let (Some(socket), false) = (&record.socket, record.is_transferred) {
                 self.io.shutdown(socket);
             }
             let lost = record.stream.discard();

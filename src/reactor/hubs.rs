@@ -1,7 +1,7 @@
 //! The hubs of a reactor: creating, publishing, evicting, counting, closing.
 
 use super::{Answer, HubId, Io, Reactor};
-use crate::hub::{Epoch, History, Hub, LogRange, NumberedEvent, Retention, Settings};
+use crate::hub::{Epoch, History, Hub, LogRange, Retention, SequencedEvent, Settings};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{Reason, StreamId};
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ impl Hubs {
 
     /// Adds an event to its channel's log: one of now, or one that was stored. Streams are sent it by the next
     /// [`flush`](Reactor::flush).
-    pub(super) fn publish(&mut self, id: HubId, event: NumberedEvent, published_at: Instant) {
+    pub(super) fn publish(&mut self, id: HubId, event: SequencedEvent, published_at: Instant) {
         if let Some(hub) = self.get_mut(id) {
             hub.publish(event, published_at);
         }

@@ -27,7 +27,7 @@ pub trait Io {
     fn window(&mut self, socket: &Self::Socket) -> Option<u32>;
 
     /// Sets the time after which the kernel ends the connection of a client that takes nothing. `None` is never.
-    fn set_timeout(&mut self, socket: &Self::Socket, timeout: Option<Duration>);
+    fn set_tcp_user_timeout(&mut self, socket: &Self::Socket, timeout: Option<Duration>);
 
     /// Reads and discards some of what the client has sent. Returns 0 if the client has closed its side. Fails with
     /// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) if there is nothing to read now.

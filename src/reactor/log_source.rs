@@ -26,7 +26,7 @@ pub(super) enum LogState {
     Open,
     /// The stream's handler may still subscribe it to more topics: no entry is sent yet.
     Held,
-    /// The stream's own buffer has to be sent first: it holds notices, and events that need one. More of those are
+    /// The stream's own buffer has to be sent first: it holds own blocks, and events that need one. More of those are
     /// buffered only after that, so that a client that does not read costs no more memory.
     Later,
     /// The stream's own buffer has to be sent first: it holds copies of entries. The next ones are copied only after that.
@@ -80,8 +80,8 @@ impl<'a> LogSource<'a> {
         Some((self.hub.as_deref_mut()?, &mut self.subscription.as_deref_mut()?.cursor))
     }
 
-    /// Checks whether the log has evicted events which the stream was still to be sent, and buffers the notices for its
-    /// client. If the socket is blocked, the notices come later, except that a hub that disconnects slow clients does so at
+    /// Checks whether the log has evicted events which the stream was still to be sent, and buffers the blocks for its
+    /// client. If the socket is blocked, the blocks come later, except that a hub that disconnects slow clients does so at
     /// once.
     pub(super) fn catch_up(&mut self, buffering: &mut Buffering<'_>, is_blocked: bool, alone: &mut Alone) -> LogState {
         let (hub, cursor) = match self.hub_and_cursor() {
@@ -98,23 +98,23 @@ impl<'a> LogSource<'a> {
         {
             return LogState::Later;
         }
-        let mut notices = match hub.catch_up(cursor) {
-            Ok(notices) => notices,
+        let mut own_blocks = match hub.catch_up(cursor) {
+            Ok(own_blocks) => own_blocks,
             Err(_) => return LogState::MustEnd,
         };
         if cursor.has_replay() && !has_buffered {
-            notices.extend(hub.replay_into_buffer(cursor));
+            own_blocks.extend(hub.replay_into_buffer(cursor));
         }
         let is_coded = buffering.stream.settings().coding != ContentCoding::Identity;
         let is_copied =
             !is_coded && buffering.stream.settings().line_end == LineEnd::CrLf || cursor.has_channel_names();
         let copies = is_copied && !cursor.has_replay();
         let most_bytes = Self::MAX_COPIED_BYTES.min(buffering.stream.settings().max_buffered);
-        if copies && !has_buffered && notices.is_empty() {
-            notices = hub.copy_into_buffer(cursor, most_bytes);
+        if copies && !has_buffered && own_blocks.is_empty() {
+            own_blocks = hub.copy_into_buffer(cursor, most_bytes);
         }
-        let is_empty = notices.is_empty();
-        buffering.buffer_notices(notices);
+        let is_empty = own_blocks.is_empty();
+        buffering.buffer_own_blocks(own_blocks);
         if is_coded && !is_blocked {
             buffering.encode_buffered(alone);
         }

@@ -21,7 +21,7 @@
 //! - `stream_members`: which streams with members have entered and left
 //! - `withdrawing`: the end of streams by their labels, topics and ages
 //! - `shutdown`: the end of many: draining a hub, shutting down
-//! - `run_due`: what is due; `timers`: when; `patience`: how long with clients that take nothing
+//! - `run_due`: what is due; `timers`: when; `stall_watchdog`: when a client is dead that takes nothing
 //! - `stream_record`: the record of one stream; `io`: the system calls; `socket_errors`: what their errors mean
 //!
 //! A published event takes this way:
@@ -48,12 +48,12 @@ mod hubs;
 mod io;
 mod log_source;
 mod opening;
-pub(crate) mod patience;
 mod reading;
 mod run_due;
 mod sending;
 mod shutdown;
 mod socket_errors;
+pub(crate) mod stall_watchdog;
 mod state;
 mod stream_members;
 mod stream_record;

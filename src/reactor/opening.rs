@@ -26,7 +26,7 @@ impl<I: Io> Reactor<I> {
             queue: StreamQueue::None,
             is_blocked: false,
             has_ended: false,
-            is_handed_over: is_inherited,
+            is_transferred: is_inherited,
             owes_end: false,
             end_report: EndReport::None,
             presence_hub: 0,
@@ -65,7 +65,7 @@ impl<I: Io> Reactor<I> {
             Some((record, io)) => {
                 let registered = io.register(&socket, id);
                 record.deadline = None;
-                io.set_timeout(&socket, None); // the server may have set one
+                io.set_tcp_user_timeout(&socket, None); // the server may have set one
                 record.socket = Some(socket);
                 if registered.is_err() {
                     // The system has no memory for one more socket. The stream is still sent what its socket takes at once.

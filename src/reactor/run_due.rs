@@ -1,7 +1,7 @@
 //! Doing what is due: keepalives, timeouts, deadlines, held subscriptions, evictions, drains.
 
-use super::patience::{first_look, Patience};
 use super::shutdown::Spread;
+use super::stall_watchdog::{first_look, StallWatchdog};
 use super::stream_record::Deadline;
 use super::{Io, Reactor, StreamId};
 use crate::stream::Reason;
@@ -59,7 +59,7 @@ impl<I: Io> Reactor<I> {
                     self.watch(slot, now);
                     self.queue(slot);
                 }
-                Deadline::Look(patience) => self.check_client(id, Some(patience), now),
+                Deadline::Look(watchdog) => self.check_client(id, Some(watchdog), now),
             }
         }
         self.send_keepalive_if_due(id, now);
@@ -88,7 +88,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Looks at a client: that ends if it has taken everything, and the stream ends if it has taken nothing for too long.
-    fn check_client(&mut self, id: StreamId, patience: Option<Patience>, now: Instant) {
+    fn check_client(&mut self, id: StreamId, watchdog: Option<StallWatchdog>, now: Instant) {
         let (record, io) = match self.record_and_io(id) {
             Some(found) => found,
             None => return,
@@ -101,19 +101,19 @@ impl<I: Io> Reactor<I> {
         }
         let timeout = record.stream.settings().timeout;
         let window = record.socket.as_ref().and_then(|socket| io.window(socket));
-        let mut patience = patience.unwrap_or_else(|| Patience::new(untaken, window, now));
-        patience.look(untaken, window, now);
-        if patience.is_over(timeout, now) {
+        let mut watchdog = watchdog.unwrap_or_else(|| StallWatchdog::new(untaken, window, now));
+        watchdog.look(untaken, window, now);
+        if watchdog.is_over(timeout, now) {
             return self.end_at_once(id, Reason::Timeout);
         }
-        record.deadline = Some(Box::new((patience.next_look(timeout, now), Deadline::Look(patience))));
+        record.deadline = Some(Box::new((watchdog.next_look(timeout, now), Deadline::Look(watchdog))));
     }
 
     /// Lets the kernel drop, within another timeout, what it has for a client that is dead.
     pub(super) fn give_up_in_kernel(&mut self, id: StreamId) {
         if let Some((record, io)) = self.record_and_io(id) {
             if let Some(socket) = &record.socket {
-                io.set_timeout(socket, Some(record.stream.settings().timeout));
+                io.set_tcp_user_timeout(socket, Some(record.stream.settings().timeout));
             }
         }
     }

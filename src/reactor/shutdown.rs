@@ -86,8 +86,8 @@ impl<I: Io> Reactor<I> {
         self.is_shutting_down = true;
         let mut ending = Vec::new();
         for id in self.streams_to_end() {
-            if self.record(id).map_or(false, |record| record.is_handed_over) {
-                self.end(id, Reason::Server, Ending::HandOver);
+            if self.record(id).map_or(false, |record| record.is_transferred) {
+                self.end(id, Reason::Server, Ending::Transfer);
             } else {
                 self.send_retry(id);
                 ending.push(id);

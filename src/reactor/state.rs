@@ -1,6 +1,6 @@
 //! The state of a reactor, with which the reactor of a new program continues.
 //!
-//! The message that hands over a stream (`wire::Open`) cannot replace it: such a stream has no cursor yet.
+//! The message that hands a stream over to a hub process (`wire::Open`) cannot replace it: such a stream has no cursor yet.
 
 use super::hubs::Hubs;
 use super::shutdown::Spread;
@@ -62,7 +62,7 @@ impl Saved for StreamRecord<i32> {
             queue: StreamQueue::None,
             is_blocked: false,
             has_ended: from.take()?,
-            is_handed_over: from.take()?,
+            is_transferred: from.take()?,
             owes_end: from.take()?,
             end_report: from.take()?,
             presence_hub: from.take()?,
@@ -84,7 +84,7 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
         queue: _,
         is_blocked: _,
         has_ended,
-        is_handed_over,
+        is_transferred,
         owes_end,
         end_report,
         presence_hub,
@@ -98,7 +98,7 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
     to.add(&socket.as_ref().map_or(NO_SOCKET, number));
     to.add(serial);
     to.add(has_ended);
-    to.add(is_handed_over);
+    to.add(is_transferred);
     to.add(owes_end);
     to.add(end_report);
     to.add(presence_hub);
@@ -170,7 +170,7 @@ impl<I: Io> Reactor<I> {
             queue: StreamQueue::None,
             is_blocked: false,
             has_ended: record.has_ended,
-            is_handed_over: record.is_handed_over,
+            is_transferred: record.is_transferred,
             owes_end: record.owes_end,
             end_report: record.end_report,
             presence_hub: record.presence_hub,

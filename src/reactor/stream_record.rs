@@ -1,7 +1,7 @@
 //! The reactor's record of one stream, and how the reactor finds it.
 
 use super::hubs::Hubs;
-use super::patience::Patience;
+use super::stall_watchdog::StallWatchdog;
 use super::stream_members::EndReport;
 use super::subscriptions::Subscription;
 use super::{Answer, HubId, Io, Reactor, StreamId};
@@ -18,7 +18,7 @@ pub(super) enum Deadline {
     /// The socket is closed: the stream has ended, and its client had time to read the rest.
     Linger,
     /// It is looked at what a client has taken that had not taken everything at the last look.
-    Look(Patience),
+    Look(StallWatchdog),
 }
 
 /// The queue that a stream is in.
@@ -45,7 +45,7 @@ pub(super) struct StreamRecord<S> {
     pub(super) is_blocked: bool,
     pub(super) has_ended: bool,
     /// True if another process may continue to use the connection, so that this process must not shut it down.
-    pub(super) is_handed_over: bool,
+    pub(super) is_transferred: bool,
     /// Whether the end of a response is still to be sent, a trailer or a last chunk, after everything that was published
     /// before.
     pub(super) owes_end: bool,
@@ -71,8 +71,8 @@ impl<S> StreamRecord<S> {
 
     /// Counts what the socket has taken, for the next look at the client.
     pub(super) fn count_taken(&mut self, bytes: usize) {
-        if let Some((_, Deadline::Look(patience))) = self.deadline.as_deref_mut() {
-            patience.count_taken(bytes);
+        if let Some((_, Deadline::Look(watchdog))) = self.deadline.as_deref_mut() {
+            watchdog.count_taken(bytes);
         }
     }
 }

@@ -133,20 +133,20 @@ impl<I: Io> Reactor<I> {
             None => return, // the stream is subscribed to another hub
         };
         let before = subscription.cursor.topics();
-        let mut notices: Vec<_> = hub.subscribe(id, &mut subscription.cursor, request, now).into_iter().collect();
+        let mut own_blocks: Vec<_> = hub.subscribe(id, &mut subscription.cursor, request, now).into_iter().collect();
         let added = subscription.cursor.topics() - before;
         if added < request.topics.len() {
             answers.push(Answer::TopicsRemoved { stream: id, count: request.topics.len() - added });
         }
         if !holds && hub.awaited_seq(&subscription.cursor).is_none() {
-            notices.extend(hub.begin(&mut subscription.cursor));
+            own_blocks.extend(hub.begin(&mut subscription.cursor));
         }
         let is_held = subscription.cursor.is_held();
         let hub = subscription.hub;
         if subscription.is_finished() {
             record.subscription = None;
         }
-        Buffering { stream: &mut record.stream, id, answers }.buffer_notices(notices);
+        Buffering { stream: &mut record.stream, id, answers }.buffer_own_blocks(own_blocks);
         self.note_presence(id, hub, request.presence.clone());
         if !is_held {
             self.enter(id, hub);
@@ -204,9 +204,9 @@ impl<I: Io> Reactor<I> {
         self.ahead.retain(|(_, ahead)| *ahead != id);
         if let Some((record, hubs, answers)) = self.record_and_hubs(id) {
             if let Some(Subscription { hub, cursor }) = record.subscription.as_deref_mut() {
-                let notices = hubs.get_mut(*hub).map_or_else(Vec::new, |hub| hub.begin(cursor));
+                let own_blocks = hubs.get_mut(*hub).map_or_else(Vec::new, |hub| hub.begin(cursor));
                 let hub = *hub;
-                Buffering { stream: &mut record.stream, id, answers }.buffer_notices(notices);
+                Buffering { stream: &mut record.stream, id, answers }.buffer_own_blocks(own_blocks);
                 self.enter(id, hub);
                 self.queue_by_position(id);
             }
@@ -264,7 +264,9 @@ impl<I: Io> Reactor<I> {
                 loop {
                     let is_completion_queued = cursor.is_completion_queued() && record.stream.buffered_bytes() > 0;
                     match hub.catch_up(cursor) {
-                        Ok(notices) => Buffering { stream: &mut record.stream, id, answers }.buffer_notices(notices),
+                        Ok(own_blocks) => {
+                            Buffering { stream: &mut record.stream, id, answers }.buffer_own_blocks(own_blocks)
+                        }
                         Err(_) if is_completion_queued => {
                             hub.remove_stream(std::mem::take(cursor)); // it is sent that, and no more
                             record.stream.change_ending(Reason::Slow);

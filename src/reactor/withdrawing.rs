@@ -32,11 +32,11 @@ impl<I: Io> Reactor<I> {
     /// Ends a stream, and sends its client a reconnection time, or an event after which it does not reconnect. Returns false if
     /// the stream is ending already: then it is sent nothing more of the logs.
     pub(super) fn withdraw(&mut self, id: StreamId, finishes: bool) -> bool {
-        let (is_ending, is_handed_over) = match self.record(id).filter(|record| !record.has_ended) {
-            Some(record) => (record.stream.ending().is_some(), record.is_handed_over),
+        let (is_ending, is_transferred) = match self.record(id).filter(|record| !record.has_ended) {
+            Some(record) => (record.stream.ending().is_some(), record.is_transferred),
             None => return false,
         };
-        if !is_ending && !is_handed_over {
+        if !is_ending && !is_transferred {
             if finishes {
                 self.begin(id); // the first block of a stream comes first
                 if let Some(settings) = self.record(id).map(|record| *record.stream.settings()) {
@@ -47,9 +47,9 @@ impl<I: Io> Reactor<I> {
             }
         }
         self.drop_subscription(id);
-        match (is_ending, is_handed_over) {
+        match (is_ending, is_transferred) {
             (true, _) => self.queue(id.slot),
-            (false, true) => self.end(id, Reason::Application, Ending::HandOver),
+            (false, true) => self.end(id, Reason::Application, Ending::Transfer),
             (false, false) => self.end(id, Reason::Application, Ending::Flush),
         }
         !is_ending

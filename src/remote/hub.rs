@@ -7,7 +7,7 @@ use super::links::command::{send, LinkCommand};
 use super::registrations::{lock_remotes, RemoteHub};
 use super::remote_hub::Subscribed;
 use super::serving::{self, lock_serving};
-use crate::event::{Field, Unnumbered};
+use crate::event::{Field, Unsequenced};
 use crate::hub::{
     ChannelPage, Counts, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, Settings, SubscribeRequest,
 };
@@ -181,7 +181,7 @@ of_both! {
     fn count_members(channel: &[u8]) -> usize;
 
     /// Changes the data of a member. Returns false if it is not here.
-    fn update_member(channel: &[u8], id: &[u8], data: MemberData, event: Unnumbered) -> bool;
+    fn update_member(channel: &[u8], id: &[u8], data: MemberData, event: Unsequenced) -> bool;
 
     /// Ends the streams that a request means, and returns their number. A subscription that was asked for before ends, too.
     fn end_streams(request: EndRequest) -> usize;

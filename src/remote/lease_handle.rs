@@ -1,12 +1,12 @@
 //! A lease of a named hub, as the application holds it.
 
-use super::answers::Outcome;
 use super::error::Error;
 use super::links::command::{send, LinkCommand};
 use super::links::connection::Connection;
 use super::links::worker_leases::{Lease, LeaseState};
 use super::registrations::{RemoteHub, RemoteRegistration};
 use super::remote_hub::queue;
+use super::response_reader::Outcome;
 use crate::runtime::generation::generation;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::stream::after;
@@ -61,7 +61,7 @@ impl Drop for LeaseHandle {
 }
 
 impl RemoteHub {
-    /// Asks for a lease, and waits for the first answer. An interpreter receives each change. A hub process that is
+    /// Asks for a lease, and waits for the first response. An interpreter receives each change. A hub process that is
     /// away is not waited for: who fails asks again later, and meanwhile the connection is perhaps made.
     pub(super) fn elect(&self, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
         let deadline = after(Instant::now(), self.start.timeout.min(LONGEST));

@@ -9,13 +9,13 @@
 
 use self::command::LinkCommand;
 use self::connection::Connection;
-use super::answers::{Outcome, UNAWAITED};
 use super::hub_log;
 use super::link::{ConnectionLost, Link, MAX_QUEUED_BYTES};
 use super::losses;
+use super::response_reader::{Outcome, UNAWAITED};
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Answer, Command, Detached, Ending, Ready, StreamId};
-use crate::runtime::event_loop::handover::{Context, Handover};
+use crate::runtime::event_loop::forwarder::{Context, Forwarder};
 use crate::runtime::stats::add;
 use crate::stream::Reason;
 use crate::wire::{self, Request};
@@ -112,7 +112,7 @@ impl Links {
         context.handle.notify_all();
     }
 
-    /// Fails what has waited: there is no connection. Threads that wait get an answer, other streams end with a retry.
+    /// Fails what has waited: there is no connection. Threads that wait get a response, other streams end with a retry.
     fn fail_waiting(&mut self, number: u32, context: &mut Context<'_>) {
         let (connection, commands) = match self.waiting.take(number) {
             Some(waiting) => waiting,
@@ -230,7 +230,7 @@ impl Links {
         is_opened
     }
 
-    /// Reads the answers of a connection, and does what follows from them.
+    /// Reads the responses of a connection, and does what follows from them.
     fn read(&mut self, number: u32, context: &mut Context<'_>) {
         let linked = match self.links.get_mut(&number) {
             Some(linked) => linked,
@@ -341,7 +341,7 @@ impl Links {
     }
 }
 
-impl Handover for Links {
+impl Forwarder for Links {
     fn has_queued(&self) -> bool {
         self.links.values().any(|linked| linked.queued_bytes().0 > 0)
     }
@@ -459,7 +459,7 @@ impl Handover for Links {
             }
         }
         for number in lost {
-            self.read(number, context); // the answers that came before the end
+            self.read(number, context); // the responses that came before the end
             self.lose(number, context);
         }
         let closing: Vec<u32> =

@@ -1,8 +1,8 @@
 //! A named hub as other processes see it (Linux).
 //!
 //! - `access`: the same for all: [`place`], where the sockets of a user's hubs are, [`kept_settings`], those of a hub, beside
-//!   its socket, `foreign`, hubs of other users, [`start`], `greeting`, the first messages, `answers`, their bytes and
-//!   requests, [`call_connection`], a connection that waits for its answers, [`link`], one that never waits, [`publisher`],
+//!   its socket, `foreign`, hubs of other users, [`start`], `greeting`, the first messages, `response_reader`, their bytes and
+//!   requests, [`call_connection`], a connection that waits for its responses, [`link`], one that never waits, [`publisher`],
 //!   one on which the thread that publishes waits
 //! - [`calls`]: the system calls that eventsource-hub makes
 //!
@@ -46,8 +46,8 @@ pub mod calls {
     pub use crate::sys::standard_error;
 }
 
-pub(crate) use access::{answers, greeting};
 pub use access::{call_connection, error, kept_settings, link, place, publisher, start};
+pub(crate) use access::{greeting, response_reader};
 pub use call_connection::CallConnection;
 pub use error::Error;
 pub use greeting::{stop, upgrade};

@@ -6,7 +6,7 @@ use super::losses;
 use super::place::Address;
 use super::start::Start;
 use crate::reactor::HubId;
-use crate::runtime::event_loop::handover;
+use crate::runtime::event_loop::forwarder;
 use crate::runtime::process::{shut_down_at_exit, shut_down_reactor};
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::wake::sync::lock;
@@ -80,7 +80,7 @@ impl Remotes {
         static SET_UP: Once = Once::new();
         let mut set_up = Ok(());
         SET_UP.call_once(|| {
-            handover::set_up(|| Box::new(Links::default()));
+            forwarder::set_up(|| Box::new(Links::default()));
             set_up = thread::at_exit(at_exit);
         });
         set_up

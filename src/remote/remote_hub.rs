@@ -4,7 +4,6 @@
 //! first call after the connection was lost. A thread of its own connects, and starts the hub process if need be. Calls that
 //! return something wait for it. A stream does not: until the connection is made, it waits in the event loop.
 
-use super::answers::{Outcome, UNAWAITED};
 use super::error::Error;
 use super::hub_log;
 use super::link::Link;
@@ -12,8 +11,9 @@ use super::links::command::{send, LinkCommand};
 use super::links::connection::Connection;
 use super::links::publish_connection::PublishOutcome;
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
+use super::response_reader::{Outcome, UNAWAITED};
 use super::start::is_served;
-use crate::event::Unnumbered;
+use crate::event::Unsequenced;
 use crate::hub::{ChannelPage, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, SubscribeRequest};
 use crate::reactor::StreamId;
 use crate::runtime::process::{check_shutdown, lock_process};
@@ -307,7 +307,7 @@ impl RemoteHub {
         channel: &[u8],
         id: &[u8],
         data: MemberData,
-        event: Unnumbered,
+        event: Unsequenced,
     ) -> Result<bool, Error> {
         let request = |request| {
             let (data, event) = (data.clone(), event.clone());
@@ -381,7 +381,7 @@ impl RemoteHub {
             let command =
                 LinkCommand::Subscribe { connection: shared, request, stream: id, subscription, holds, until };
             send(&reactor, command);
-            match connection.wait(&reactor, request, connection.patience().saturating_sub(began.elapsed())) {
+            match connection.wait(&reactor, request, connection.optional_wait().saturating_sub(began.elapsed())) {
                 Ok(Outcome::Unsent) => parked = Some(reactor),
                 Ok(_) => return Ok(Subscribed::Now),
                 Err(Error::Timeout) => {
@@ -407,7 +407,7 @@ impl RemoteHub {
     /// Returns the epoch, unless the hub process is away. Waits as a subscription does.
     pub(super) fn known_epoch(&self) -> Option<Box<str>> {
         let RemoteRegistration { reactor, connection, .. } = self.registration(before(REMEMBERED)).ok()?;
-        reactor.wait(connection.patience(), || !connection.is_coming() || reactor.is_dead());
+        reactor.wait(connection.optional_wait(), || !connection.is_coming() || reactor.is_dead());
         connection.hub_identity().map(|hub| hub.epoch)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::reactor::StreamId;
 use crate::sys::local::{receive, Wait};
-use crate::wire::{Answer, FrameBuffer, Request};
+use crate::wire::{FrameBuffer, Request, Response};
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::VecDeque;
 use std::io::Write;
@@ -32,9 +32,9 @@ impl HubSide {
         function(Request::decode(frame).expect("a request"))
     }
 
-    pub(super) fn answer(&mut self, answer: &Answer<'_>) {
+    pub(super) fn answer(&mut self, response: &Response<'_>) {
         let mut bytes = Vec::new();
-        answer.encode(&mut bytes).expect("a short answer");
+        response.encode(&mut bytes).expect("a short answer");
         self.socket.write_all(&bytes).expect("a connection");
     }
 
@@ -73,7 +73,7 @@ impl HubSide {
                 break request;
             }
         };
-        self.answer(&Answer::Done { request });
+        self.answer(&Response::Done { request });
         pushed
     }
 }

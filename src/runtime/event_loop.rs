@@ -9,11 +9,11 @@
 //!   an Intel Xeon and 0.38 times on an AMD EPYC, both with two cores that the clients use too (`bench/hub_process threads`).
 //!   An ordering between reactors is worth its complexity from a factor of 1.6 on.
 
-pub(crate) mod handover;
+pub(crate) mod forwarder;
 pub(crate) mod sockets;
 pub(crate) mod stream_table;
 
-use self::handover::{Context, Handover};
+use self::forwarder::{Context, Forwarder};
 use self::sockets::Sockets;
 use self::stream_table::{seconds_now, StreamTable};
 use super::generation::lock_turn;
@@ -50,7 +50,7 @@ pub(crate) struct EventLoop {
     queue: Receiver<Queued>,
     streams: StreamTable,
     /// The server of hub connections, once this process has one.
-    handover: Option<Box<dyn Handover>>,
+    forwarder: Option<Box<dyn Forwarder>>,
     ready: Vec<(StreamId, Ready)>,
     /// How many events this turn has taken.
     published: u64,
@@ -76,7 +76,7 @@ impl EventLoop {
         let reactor = Reactor::new(Sockets::new(epoll), Instant::now());
         let (queue, streams) = (handle.queue(), StreamTable::new(Arc::clone(&handle)));
         let end_signal = EndSignal::new();
-        let (handover, ready, published) = (None, Vec::new(), 0);
+        let (forwarder, ready, published) = (None, Vec::new(), 0);
         let (opened, rest) = (None, Rest::Sleep);
         let (is_ending, pause) = (false, None);
         Ok(Self {
@@ -84,7 +84,7 @@ impl EventLoop {
             handle,
             queue,
             streams,
-            handover,
+            forwarder,
             ready,
             published,
             opened,
@@ -155,8 +155,8 @@ impl EventLoop {
             let mut all = std::mem::take(&mut self.ready);
             for (stream, ready) in all.drain(..) {
                 match stream.serial {
-                    NO_STREAM => self.with_handover((), |handover, context| {
-                        handover.handle_readiness(stream.slot, ready, context);
+                    NO_STREAM => self.with_forwarder((), |forwarder, context| {
+                        forwarder.handle_readiness(stream.slot, ready, context);
                     }),
                     _ => self.reactor.handle_readiness(stream, ready, now),
                 }
@@ -164,9 +164,9 @@ impl EventLoop {
             self.ready = all;
             self.take_commands(now);
             self.reactor.run_due(now);
-            self.with_handover((), |handover, context| handover.run_due(now, context));
+            self.with_forwarder((), |forwarder, context| forwarder.run_due(now, context));
             self.reactor.flush(now);
-            self.with_handover((), |handover, context| handover.flush(context));
+            self.with_forwarder((), |forwarder, context| forwarder.flush(context));
             self.apply_answers();
             self.apply_presence_if_due(now);
             self.end_signal.fire(&self.handle.ends, now);
@@ -216,10 +216,10 @@ impl EventLoop {
     }
 
     /// Calls a function with what serves hub processes. Without that, returns a value in its place.
-    fn with_handover<T>(&mut self, without: T, function: impl FnOnce(&mut dyn Handover, &mut Context<'_>) -> T) -> T {
-        let Self { reactor, streams, handover, handle, .. } = self;
-        match handover {
-            Some(handover) => function(&mut **handover, &mut Context { reactor, streams, handle }),
+    fn with_forwarder<T>(&mut self, without: T, function: impl FnOnce(&mut dyn Forwarder, &mut Context<'_>) -> T) -> T {
+        let Self { reactor, streams, forwarder, handle, .. } = self;
+        match forwarder {
+            Some(forwarder) => function(&mut **forwarder, &mut Context { reactor, streams, handle }),
             None => without,
         }
     }
@@ -227,7 +227,7 @@ impl EventLoop {
     fn take_command(&mut self, queued: Queued, now: Instant) {
         match queued {
             Queued::Command(Command::ReleaseState { stream }) => {
-                if !self.with_handover(false, |handover, context| handover.release(stream, context)) {
+                if !self.with_forwarder(false, |forwarder, context| forwarder.release(stream, context)) {
                     self.streams.release(stream);
                 }
             }
@@ -237,16 +237,16 @@ impl EventLoop {
                     Command::PublishStored { .. } => self.handle.counts.sockets() > 0, // a history is read before
                     _ => false,
                 });
-                if !self.with_handover(false, |handover, context| handover.forward(&command, context)) {
+                if !self.with_forwarder(false, |forwarder, context| forwarder.forward(&command, context)) {
                     self.reactor.apply(command, None, now);
                 }
             }
             Queued::Stream(command, parts) => self.take_stream(command, *parts, now),
-            Queued::Handover(command) => {
-                if self.handover.is_none() {
-                    self.handover = handover::make();
+            Queued::Forwarder(command) => {
+                if self.forwarder.is_none() {
+                    self.forwarder = forwarder::make();
                 }
-                self.with_handover((), |handover, context| handover.apply(command.into_any(), context));
+                self.with_forwarder((), |forwarder, context| forwarder.apply(command.into_any(), context));
             }
             Queued::Pause(pause) => self.pause = Some(pause),
         }
@@ -260,8 +260,8 @@ impl EventLoop {
                 self.streams.set_opened(stream, seconds_now());
             }
             Command::Attach { stream } => {
-                if let Some(handover) = &mut self.handover {
-                    socket = socket.and_then(|socket| handover.attach(stream, socket));
+                if let Some(forwarder) = &mut self.forwarder {
+                    socket = socket.and_then(|socket| forwarder.attach(stream, socket));
                 }
                 // Another process has the stream, or it has ended before its socket came. The reactor closes the socket,
                 // and its number may be reused.
@@ -279,7 +279,7 @@ impl EventLoop {
 
     /// Waits for sockets, commands and timers, unless there is something left to do. Notes which sockets are ready.
     fn wait(&mut self, now: Instant) -> io::Result<()> {
-        let Self { reactor, handle, queue, ready, rest, end_signal, handover, .. } = self;
+        let Self { reactor, handle, queue, ready, rest, end_signal, forwarder, .. } = self;
         let is_nap = *rest == Rest::Nap;
         let may_rest = !reactor.is_busy() && handle.waker.prepare_rest(*rest, || queue.is_empty());
         if may_rest && !is_nap {
@@ -291,7 +291,7 @@ impl EventLoop {
             .chain(end_signal.due())
             .chain(handle.presence.next_due())
             .chain(handle.running_handler.next_due())
-            .chain(handover.as_ref().and_then(|handover| handover.next_due()))
+            .chain(forwarder.as_ref().and_then(|forwarder| forwarder.next_due()))
             .min();
         let timeout = match due {
             _ if !may_rest => Some(Duration::ZERO),
@@ -325,7 +325,7 @@ impl EventLoop {
             }
             self.streams.apply(answer);
         }
-        if self.is_ending && !self.handover.as_ref().map_or(false, |handover| handover.has_queued()) {
+        if self.is_ending && !self.forwarder.as_ref().map_or(false, |forwarder| forwarder.has_queued()) {
             self.handle.complete_shutdown();
         }
         if has_changed {
@@ -361,7 +361,7 @@ mod tests {
     use super::*;
     use crate::compression::{Body, ContentCoding};
     use crate::event::Shared;
-    use crate::hub::NumberedEvent;
+    use crate::hub::SequencedEvent;
     use crate::reactor::{Ending, StreamInit};
     use crate::runtime::stream_state::StreamState;
     use crate::stream::{Framing, LineEnd, Reason, Settings};
@@ -404,9 +404,9 @@ mod tests {
         (handle, event_loop)
     }
 
-    fn numbered() -> Box<NumberedEvent> {
+    fn numbered() -> Box<SequencedEvent> {
         let event = Shared::of(b"x\n\n\n");
-        Box::new(NumberedEvent {
+        Box::new(SequencedEvent {
             seq: 1,
             channel: b"news"[..].into(),
             event,

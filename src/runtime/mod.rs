@@ -9,12 +9,12 @@
 //! - `presence`: what the reactor reports of streams with members, until it is applied
 //! - `spawned`: the end of a process that only serves one client
 //! - `running_handler`: the handler that runs, on a server that blocks
-//! - `relayed_client`: the patience of a relay with its client
+//! - `relayed_client`: when the client of a relay is dead that takes nothing
 //! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
 //! - `generation`: the generation of this process, and the lock that keeps forks out of the reactor's turns
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
 //! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers; in its folder `sockets`,
-//!   `stream_table`, and `handover`, its interface to what serves hub processes, which `remote` implements
+//!   `stream_table`, and `forwarder`, its interface to what serves hub processes, which `remote` implements
 //! - `registration`: the hubs in the reactor of a process
 //! - `process`: the reactor of this process: its start, the shutdown at exit; in its folder `forks`: what a fork does to it
 //! - `handles`: streams and hubs of this process, as the application holds them

@@ -33,8 +33,8 @@ pub(crate) enum Queued {
     Command(Command),
     /// A command that gives the reactor a stream or its socket.
     Stream(Command, Box<StreamParts>),
-    /// A command for what [serves hub processes](super::event_loop::handover).
-    Handover(Box<dyn HandoverCommand>),
+    /// A command for what [serves hub processes](super::event_loop::forwarder).
+    Forwarder(Box<dyn ForwarderCommand>),
     /// Asks the reactor to stop at the end of its turn.
     Pause(Pause),
 }
@@ -47,7 +47,7 @@ pub(crate) struct StreamParts {
 }
 
 /// A command that the event loop passes on.
-pub(crate) trait HandoverCommand: Any + fmt::Debug + Send {
+pub(crate) trait ForwarderCommand: Any + fmt::Debug + Send {
     /// Called instead of carrying the command out: the event loop has ended. Returns how many events are lost with it.
     fn fail(&self) -> usize;
     /// Returns the command, for who knows its type.
@@ -59,7 +59,7 @@ impl Queued {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Command(command) | Self::Stream(command, _) => command.bytes(),
-            Self::Handover(_) | Self::Pause(_) => 0,
+            Self::Forwarder(_) | Self::Pause(_) => 0,
         }
     }
 }
@@ -404,7 +404,7 @@ impl ReactorHandle {
             // No stream has buffered its bytes.
             Queued::Command(Command::Publish { .. } | Command::PublishStored { .. }) => self.count_lost(1, 0),
             Queued::Command(_) | Queued::Stream(..) => self.count_lost(0, queued.bytes()),
-            Queued::Handover(command) => self.count_lost(command.fail(), 0),
+            Queued::Forwarder(command) => self.count_lost(command.fail(), 0),
             Queued::Pause(_) => {}
         }
         if let Queued::Stream(command, parts) = &queued {

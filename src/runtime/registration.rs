@@ -2,9 +2,9 @@
 
 use super::presence::{PresenceChange, PresenceReport};
 use super::reactor_handle::ReactorHandle;
-use crate::event::{Shared, Unnumbered};
+use crate::event::{Shared, Unsequenced};
 use crate::hub::{
-    Announcement, Epoch, Full, MemberData, Members, NumberedEvent, OnceKeys, Retain, Retention, StateSizes, Statement,
+    Announcement, Epoch, Full, MemberData, Members, OnceKeys, Retain, Retention, SequencedEvent, StateSizes, Statement,
 };
 use crate::reactor::{Command, HubId};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl HubRegistration {
         id: Option<Box<[u8]>>,
     ) -> Command {
         self.last_seq += 1;
-        let event = Box::new(NumberedEvent { seq: self.last_seq, channel, event, key, retain, id });
+        let event = Box::new(SequencedEvent { seq: self.last_seq, channel, event, key, retain, id });
         Command::Publish { hub: self.hub, event }
     }
 
@@ -96,7 +96,7 @@ impl HubRegistration {
         channel: &[u8],
         id: &[u8],
         data: MemberData,
-        event: Unnumbered,
+        event: Unsequenced,
     ) -> Result<bool, Full> {
         let mut out = Vec::new();
         let Self { members, state, retention, .. } = self;
@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn will(key: &str) -> PresenceChange {
-        let (channel, retain, event) = (b"wills"[..].into(), Retain::No, Unnumbered::default());
+        let (channel, retain, event) = (b"wills"[..].into(), Retain::No, Unsequenced::default());
         PresenceChange::Willed(Box::new(Announcement {
             channel,
             key: key.as_bytes().into(),
@@ -262,7 +262,7 @@ mod tests {
         let queued = reactor.queue();
         let commands = queued.try_iter().map(|queued| match queued {
             Queued::Command(Command::Publish { event, .. }) => {
-                let NumberedEvent { seq: _, channel, key, retain, .. } = *event;
+                let SequencedEvent { seq: _, channel, key, retain, .. } = *event;
                 format!("{} {} {retain:?}", String::from_utf8_lossy(&channel), String::from_utf8_lossy(&key))
             }
             _ => panic!("another command"),
@@ -324,7 +324,7 @@ mod tests {
         let mut hub = registration(&reactor);
         hub.retention = Settings { state: StateBounds { keys: 9, bytes: 100 }, ..settings() }.retention();
         for (number, (bytes, retain)) in [(10, "Newest"), (200, "Forget"), (10, "Newest")].iter().enumerate() {
-            let event = Unnumbered::of(std::iter::once(Field::Data(Text::from(&*"x".repeat(*bytes)))));
+            let event = Unsequenced::of(std::iter::once(Field::Data(Text::from(&*"x".repeat(*bytes)))));
             let (channel, key) = (b"wills"[..].into(), b"k"[..].into());
             let change = PresenceChange::Willed(Box::new(Announcement {
                 channel,

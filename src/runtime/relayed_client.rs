@@ -1,6 +1,6 @@
 //! A client to which a relay copies what a hub writes: is it dead? The hub cannot tell, as it sees only the relay.
 
-use crate::reactor::patience::Patience;
+use crate::reactor::stall_watchdog::StallWatchdog;
 use crate::sys::descriptor;
 use rustix::fd::RawFd;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// What was seen of a client since its socket was full.
 #[derive(Clone, Debug, Default)]
 pub struct RelayedClient {
-    patience: Option<Patience>,
+    watchdog: Option<StallWatchdog>,
 }
 
 impl RelayedClient {
@@ -17,11 +17,11 @@ impl RelayedClient {
     pub fn look(&mut self, number: RawFd, timeout: Duration) -> Option<Duration> {
         let now = Instant::now();
         let (untaken, window) = descriptor::untaken(number);
-        let seen = self.patience.take().filter(|_| untaken > 0);
-        let mut patience = seen.unwrap_or_else(|| Patience::new(untaken, window, now));
-        patience.look(untaken, window, now);
-        self.patience = Some(patience);
-        Some(patience.next_look(timeout, now).saturating_duration_since(now))
-            .filter(|_| !patience.is_over(timeout, now))
+        let seen = self.watchdog.take().filter(|_| untaken > 0);
+        let mut watchdog = seen.unwrap_or_else(|| StallWatchdog::new(untaken, window, now));
+        watchdog.look(untaken, window, now);
+        self.watchdog = Some(watchdog);
+        Some(watchdog.next_look(timeout, now).saturating_duration_since(now))
+            .filter(|_| !watchdog.is_over(timeout, now))
     }
 }

@@ -73,7 +73,7 @@ pub fn cookie(socket: BorrowedFd<'_>) -> u64 {
 
 /// Makes the kernel end the connection if its peer takes nothing for that long (`TCP_USER_TIMEOUT`), or leaves that to the
 /// caller: the kernel may count from the beginning of an earlier stall. Has no effect on a socket that is not TCP.
-pub fn give_up_after(socket: BorrowedFd<'_>, timeout: Option<Duration>) {
+pub fn set_tcp_user_timeout(socket: BorrowedFd<'_>, timeout: Option<Duration>) {
     let milliseconds = timeout.map_or(0, |timeout| timeout.as_millis().clamp(1, u128::from(u32::MAX)) as u32);
     // Fails only if the socket is not TCP.
     let _ = net::sockopt::set_tcp_user_timeout(socket, milliseconds);

@@ -4,7 +4,7 @@
 //! So no worker can send bytes to clients that are not an event.
 
 use super::codec::{Coded, Malformed, Reader, Writer};
-use crate::event::{EventId, EventName, Field, FieldError, Retry, Text, Unnumbered};
+use crate::event::{EventId, EventName, Field, FieldError, Retry, Text, Unsequenced};
 use crate::hub::Publication;
 use crate::saved::{Restorer, Saved, Saver};
 
@@ -124,8 +124,8 @@ fn check_fields(bytes: &[u8]) -> Result<(), Malformed> {
     Ok(())
 }
 
-impl From<&Unnumbered> for FieldList {
-    fn from(event: &Unnumbered) -> Self {
+impl From<&Unsequenced> for FieldList {
+    fn from(event: &Unsequenced) -> Self {
         Self::of_block(event.bytes())
     }
 }

@@ -38,8 +38,8 @@ fn read_first(frame: Frame<'_>, kind: u8) -> Option<Reader<'_>> {
     frame.message.strip_prefix(MAGIC).filter(|_| frame.kind == kind).map(Reader)
 }
 
-/// Asks a hub process to continue as another program, instead of a [`Hello`]. The answer is
-/// [`Upgraded`](super::Answer::Upgraded) by the new program, or [`Rejected`](super::Answer::Rejected) by the old one, which
+/// Asks a hub process to continue as another program, instead of a [`Hello`]. The response is
+/// [`Upgraded`](super::Response::Upgraded) by the new program, or [`Rejected`](super::Response::Rejected) by the old one, which
 /// continues then. The layout of all three is the same in all versions: a new version asks an old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upgrade<'a> {
@@ -61,8 +61,8 @@ impl<'a> Upgrade<'a> {
     }
 }
 
-/// Asks a hub process to end, instead of a [`Hello`]. The answer is the end of the connection, or
-/// [`Rejected`](super::Answer::Rejected) by a process that continues. The layout is the same in all versions from 15 on.
+/// Asks a hub process to end, instead of a [`Hello`]. The response is the end of the connection, or
+/// [`Rejected`](super::Response::Rejected) by a process that continues. The layout is the same in all versions from 15 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stop<'a> {
     /// The hub that is to end.
@@ -150,8 +150,8 @@ impl Hello {
     }
 
     /// Decodes the message for a hub process that speaks the version `ours`.
-    /// Fails with a [`Failure`] to [reject](super::Answer::Rejected) the worker with: [`ErrorCode::Invalid`] if this is not a hello,
-    /// [`ErrorCode::Unsupported`] if it has another version.
+    /// Fails with a [`Failure`] to [reject](super::Response::Rejected) the worker with: [`ErrorCode::Invalid`] if this is not a
+    /// hello, [`ErrorCode::Unsupported`] if it has another version.
     pub fn decode_version(frame: Frame<'_>, ours: u16) -> Result<Self, Failure> {
         let malformed = |_| Failure::new(ErrorCode::Invalid, None, "the first message is not a hello of a worker");
         let mut reader = read_first(frame, HELLO).ok_or(Malformed).map_err(malformed)?;
@@ -186,7 +186,7 @@ pub struct Welcome {
     pub epoch: Box<str>,
     /// The settings that the hub has.
     pub settings: HubSettings,
-    /// How many bytes the worker may send before it gets more [`Credits`](super::Answer::Credits).
+    /// How many bytes the worker may send before it gets more [`Credits`](super::Response::Credits).
     pub credits: u64,
 }
 

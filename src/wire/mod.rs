@@ -16,7 +16,7 @@
 //! ```
 //!
 //! A worker may have a second connection, the publish connection ([`Role::Publisher`]): a thread that publishes waits on it for
-//! the answer. Nothing orders the bytes of two connections, so the worker uses it only while the hub process has carried out
+//! the response. Nothing orders the bytes of two connections, so the worker uses it only while the hub process has carried out
 //! all that was asked of it on the first one, and the hub process reads the publish connection before the first one.
 //!
 //! # Frames
@@ -43,8 +43,9 @@
 //! # The log
 //!
 //! A hub process that a worker has started has nobody who reads its standard error. So each worker asks for the lease
-//! [`LOG_LEASE`], and the one that holds it is sent the lines ([`Answer::Log`]). A process that does not know the name elects
-//! one as for any other lease, and a worker that does not know the answer has not asked: both work with all of their protocol.
+//! [`LOG_LEASE`], and the one that holds it is sent the lines ([`Response::Log`]). A process that does not know the name elects
+//! one as for any other lease, and a worker that does not know the response has not asked: both work with all of their
+//! protocol.
 //!
 //! # Files
 //!
@@ -53,7 +54,7 @@
 //! - `settings`, `store_status`: the settings of hubs and streams, and the health of a hub's store
 //! - `failure`: why a hub process refuses something
 //! - `first_messages`: those of a connection; `version`: which worker is refused because of its version; `hub_name`
-//! - `request`: what a worker sends, `handed_stream` among it; `answer`: what the hub process sends; `message_lists`: both
+//! - `request`: what a worker sends, `handed_stream` among it; `response`: what the hub process sends; `message_lists`: both
 //!   of them as bytes
 //! - `credits`: how much a worker may send
 
@@ -61,7 +62,6 @@
 
 #[macro_use]
 mod message_lists;
-mod answer;
 mod credits;
 mod failure;
 mod fields;
@@ -70,6 +70,7 @@ mod frame;
 mod handed_stream;
 mod hub_name;
 mod request;
+mod response;
 mod settings;
 mod store_status;
 #[cfg(test)]
@@ -80,7 +81,6 @@ use crate::codec;
 
 pub use crate::codec::Malformed;
 pub use crate::store_settings::{FileSettings, FileSync, RedisSettings, StoreSettings};
-pub use answer::{Answer, Counted, Described};
 pub use credits::{Credits, WINDOW_BYTES};
 pub use failure::Failure;
 pub use fields::{FieldList, Fields};
@@ -89,6 +89,7 @@ pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
 pub use handed_stream::Open;
 pub use hub_name::{Name, NameError};
 pub use request::{decode_end, encode_end, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
+pub use response::{Counted, Described, Response};
 pub use settings::{HubSettings, NamedSettings, ShowChannel};
 pub use store_status::StoreStatus;
 pub use version::VERSION;

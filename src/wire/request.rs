@@ -4,7 +4,7 @@ use super::codec::{Coded, Malformed, Reader, Writer};
 use super::fields::{FieldList, Fields};
 use super::frame::kind_of;
 use super::handed_stream::Open;
-use crate::event::Unnumbered;
+use crate::event::Unsequenced;
 use crate::hub::{
     Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, PositionStyle, Presence,
     Publication, Retain, StartPoint, Statement, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
@@ -18,8 +18,8 @@ pub const MAX_TOPICS: usize = 65_536;
 /// The longest name of a lease.
 pub const MAX_LEASE_NAME_BYTES: usize = 1200;
 
-/// The lease of the worker that is sent the log of the hub process ([`Log`](super::Answer::Log)). Names that applications give
-/// leases are UTF-8, so none is this one.
+/// The lease of the worker that is sent the log of the hub process ([`Log`](super::Response::Log)). Names that applications
+/// give leases are UTF-8, so none is this one.
 pub const LOG_LEASE: &[u8] = b"\xFFlog";
 
 messages! {
@@ -28,9 +28,10 @@ messages! {
     /// Streams have numbers that their worker gives them, each once. A request with a number other than 0 is answered; the
     /// number is the worker's own, too.
     pub enum Request<'a> {
-        /// Publishes an event. The answer is [`Published`](super::Answer::Published) or [`Refused`](super::Answer::Refused).
+        /// Publishes an event. The response is [`Published`](super::Response::Published) or
+        /// [`Refused`](super::Response::Refused).
         1 Publish {
-            /// The request; 0 if no answer is wanted.
+            /// The request; 0 if no response is wanted.
             request: u64,
             /// The event.
             publication: Publication<'a, Fields<'a>>,
@@ -54,9 +55,10 @@ messages! {
             /// Whether the event has an id.
             has_id: bool,
         },
-        /// Subscribes a stream to topics. The answer is [`Done`](super::Answer::Done) or [`Refused`](super::Answer::Refused).
+        /// Subscribes a stream to topics. The response is [`Done`](super::Response::Done) or
+        /// [`Refused`](super::Response::Refused).
         4 Subscribe {
-            /// The request; 0 if no answer is wanted.
+            /// The request; 0 if no response is wanted.
             request: u64,
             /// The stream.
             stream: u64,
@@ -83,7 +85,7 @@ messages! {
             /// The stream.
             stream: u64,
         },
-        /// Asks for counters. The answer is [`Counted`](super::Answer::Counted) or [`Refused`](super::Answer::Refused).
+        /// Asks for counters. The response is [`Counted`](super::Response::Counted) or [`Refused`](super::Response::Refused).
         9 Count {
             /// The request.
             request: u64,
@@ -95,30 +97,31 @@ messages! {
             /// The time.
             within: Duration,
         },
-        /// Asks for a part of the list of channels. The answer is [`Channels`](super::Answer::Channels) or
-        /// [`Refused`](super::Answer::Refused).
+        /// Asks for a part of the list of channels. The response is [`Channels`](super::Response::Channels) or
+        /// [`Refused`](super::Response::Refused).
         20 Channels {
             /// The request.
             request: u64,
             /// The pattern that their names match; empty for all channels.
             pattern: &'a [u8],
-            /// Where the list continues: 0, or what the last answer says.
+            /// Where the list continues: 0, or what the last response says.
             from: u64,
         },
-        /// Asks what the hub process is. The answer is [`Described`](super::Answer::Described).
+        /// Asks what the hub process is. The response is [`Described`](super::Response::Described).
         21 Describe {
             /// The request.
             request: u64,
         },
-        /// Asks for a lease: of all workers that ask for the same name, one holds it at a time. The answer is
-        /// [`Elected`](super::Answer::Elected) or [`Refused`](super::Answer::Refused).
+        /// Asks for a lease: of all workers that ask for the same name, one holds it at a time. The response is
+        /// [`Elected`](super::Response::Elected) or [`Refused`](super::Response::Refused).
         14 Elect {
             /// The request, which is the lease's number from then on.
             lease: u64,
             /// The lease's name: 1 to [`MAX_LEASE_NAME_BYTES`] bytes.
             name: &'a [u8],
         },
-        /// Ends streams. The answer is [`StreamsEnded`](super::Answer::StreamsEnded) or [`Refused`](super::Answer::Refused).
+        /// Ends streams. The response is [`StreamsEnded`](super::Response::StreamsEnded) or
+        /// [`Refused`](super::Response::Refused).
         18 EndStreams {
             /// The request.
             request: u64,
@@ -130,8 +133,8 @@ messages! {
             /// The lease.
             lease: u64,
         },
-        /// Asks for a part of the list of a channel's members. The answer is [`Members`](super::Answer::Members) or
-        /// [`Refused`](super::Answer::Refused).
+        /// Asks for a part of the list of a channel's members. The response is [`Members`](super::Response::Members) or
+        /// [`Refused`](super::Response::Refused).
         22 Members {
             /// The request.
             request: u64,
@@ -140,16 +143,16 @@ messages! {
             /// The id after which the list continues; none at first.
             after: Option<&'a [u8]>,
         },
-        /// Asks how many members a channel has. The answer is [`Number`](super::Answer::Number) or
-        /// [`Refused`](super::Answer::Refused).
+        /// Asks how many members a channel has. The response is [`Number`](super::Response::Number) or
+        /// [`Refused`](super::Response::Refused).
         23 CountMembers {
             /// The request.
             request: u64,
             /// The channel.
             channel: &'a [u8],
         },
-        /// Changes the data of a member. The answer is [`Number`](super::Answer::Number), 1 if the member is here, or
-        /// [`Refused`](super::Answer::Refused).
+        /// Changes the data of a member. The response is [`Number`](super::Response::Number), 1 if the member is here, or
+        /// [`Refused`](super::Response::Refused).
         24 UpdateMember {
             /// The request.
             request: u64,
@@ -160,10 +163,10 @@ messages! {
             /// The data.
             data: MemberData,
             /// The event that says so.
-            event: Unnumbered,
+            event: Unsequenced,
         },
-        /// Reserves a place for a stream with a label, unless so many have one. The answer is
-        /// [`Number`](super::Answer::Number), 1 if the stream may begin, or [`Refused`](super::Answer::Refused).
+        /// Reserves a place for a stream with a label, unless so many have one. The response is
+        /// [`Number`](super::Response::Number), 1 if the stream may begin, or [`Refused`](super::Response::Refused).
         25 Reserve {
             /// The request.
             request: u64,
@@ -172,8 +175,8 @@ messages! {
             /// The most streams with this label.
             most: u64,
         },
-        /// Asks for a part of a channel's history or state. The answer is [`LogPage`](super::Answer::LogPage) or
-        /// [`Refused`](super::Answer::Refused).
+        /// Asks for a part of a channel's history or state. The response is [`LogPage`](super::Response::LogPage) or
+        /// [`Refused`](super::Response::Refused).
         26 ReadLog {
             /// The request.
             request: u64,
@@ -269,7 +272,7 @@ fn read_text(from: &mut Reader<'_>) -> Result<Box<[u8]>, Malformed> {
 }
 
 /// An event travels as its fields, which the other side checks. It is malformed unless its fields are those of a block.
-impl Coded<'_> for Unnumbered {
+impl Coded<'_> for Unsequenced {
     fn write(&self, to: &mut Writer<'_>) {
         FieldList::from(self).fields().write(to);
     }

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::codec::{Coded, Random, Reader, Writer};
-use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text, Unnumbered};
+use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text, Unsequenced};
 use crate::hub::{
     Access, Announcement, ChannelSettings, Counts, EndRequest, MemberData, MemberRequest, Retain, StartPoint,
     Statement, SubscribeRequest, Topic, MAX_LABEL_BYTES,
@@ -128,7 +128,7 @@ impl Random for Fields<'_> {
     }
 }
 
-impl Random for Unnumbered {
+impl Random for Unsequenced {
     fn random(rng: &mut Rng) -> Self {
         let (name, data) = (text_of(rng, 1..9, |rng| rng.lowercase()), String::random(rng).replace(['\0', '\r'], ""));
         let name = EventName::new(Text::from(&*name)).expect("a name");
@@ -197,7 +197,7 @@ fn request() -> impl Strategy<Value = Request<'static>> {
     random()
 }
 
-fn answer() -> impl Strategy<Value = Answer<'static>> {
+fn response() -> impl Strategy<Value = Response<'static>> {
     random()
 }
 
@@ -236,14 +236,14 @@ proptest! {
     }
 
     #[test]
-    fn answers_cut_anywhere_are_decoded_unchanged(sent in vec(answer(), 0..5), cuts in vec(0..50usize, 0..20)) {
+    fn answers_cut_anywhere_are_decoded_unchanged(sent in vec(response(), 0..5), cuts in vec(0..50usize, 0..20)) {
         let mut bytes = Vec::new();
-        for answer in &sent {
-            answer.encode(&mut bytes).expect("a short message");
+        for response in &sent {
+            response.encode(&mut bytes).expect("a short message");
         }
         let mut expected = sent.iter();
         frames(&bytes, &cuts, |frame| {
-            assert_eq!(Answer::decode(frame).as_ref(), Ok(expected.next().expect("no more frames than answers")));
+            assert_eq!(Response::decode(frame).as_ref(), Ok(expected.next().expect("no more frames than answers")));
         });
         prop_assert!(expected.next().is_none());
     }
@@ -258,10 +258,10 @@ proptest! {
     }
 
     #[test]
-    fn a_message_with_a_byte_less_or_more_is_refused(request in request(), answer in answer(), extra in any::<u8>()) {
+    fn a_message_with_a_byte_less_or_more_is_refused(request in request(), response in response(), extra in any::<u8>()) {
         let (mut requested, mut answered) = (Vec::new(), Vec::new());
         request.encode(&mut requested).expect("a short message");
-        answer.encode(&mut answered).expect("a short message");
+        response.encode(&mut answered).expect("a short message");
         for bytes in [&mut requested, &mut answered] {
             bytes.push(extra);
         }
@@ -269,14 +269,14 @@ proptest! {
             let message = &requested[5..requested.len() - less];
             Request::decode(Frame { kind: requested[4], message }).is_ok()
         };
-        let is_answer = |less: usize| {
+        let is_response = |less: usize| {
             let message = &answered[5..answered.len() - less];
-            Answer::decode(Frame { kind: answered[4], message }).is_ok()
+            Response::decode(Frame { kind: answered[4], message }).is_ok()
         };
         prop_assert!(!is_request(0) && is_request(1));
         prop_assert!(request == Request::CountRefusedOrigin || !is_request(2)); // that one has no byte
-        prop_assert!(!is_answer(0) && is_answer(1));
-        prop_assert!(answer == Answer::Upgraded || !is_answer(2));
+        prop_assert!(!is_response(0) && is_response(1));
+        prop_assert!(response == Response::Upgraded || !is_response(2));
     }
 
     #[test]
@@ -290,8 +290,8 @@ proptest! {
             prop_assert_eq!(&bytes[5..], &message[..]);
         }
         bytes.clear();
-        if let Ok(answer) = Answer::decode(frame) {
-            answer.encode(&mut bytes).expect("a short message");
+        if let Ok(response) = Response::decode(frame) {
+            response.encode(&mut bytes).expect("a short message");
             prop_assert_eq!(&bytes[5..], &message[..]);
         }
     }
@@ -382,7 +382,7 @@ fn an_upgrade_and_its_answer_have_the_same_layout_in_all_versions() {
     let mut bytes = Vec::new();
     Upgrade { program: Some(b"/x") }.encode(&mut bytes).expect("a short path");
     Upgrade { program: None }.encode(&mut bytes).expect("no path");
-    Answer::Upgraded.encode(&mut bytes).expect("a short message");
+    Response::Upgraded.encode(&mut bytes).expect("a short message");
     let expected = [&b"\x10\0\0\0\xffES-hub\r\n\x01\x02\0\0\0/x"[..], b"\x0a\0\0\0\xffES-hub\r\n\0", b"\x01\0\0\0\xff"];
     assert_eq!(bytes, expected.concat());
     let mut decoded = Vec::new();
@@ -434,7 +434,7 @@ fn settings_of_a_hub_without_one_of_them_are_refused() {
 /// The bytes of a message of each type whose parts are checked or of several kinds. Other bytes are another [`VERSION`].
 #[test]
 fn parts_of_messages_have_the_bytes_of_this_version() {
-    let event = |text: &str| Unnumbered::of([Field::Data(Text::from(text))].into_iter());
+    let event = |text: &str| Unsequenced::of([Field::Data(Text::from(text))].into_iter());
     let member = MemberRequest {
         channel: (*b"room").into(),
         id: (*b"ada").into(),

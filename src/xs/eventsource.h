@@ -133,7 +133,7 @@ size_t esx_stream_buffered(void *stream);
 uint64_t esx_stream_name(void *stream);
 int esx_stream_want_end(void *stream);
 void esx_stream_promise(void *stream, int is_promised);
-void esx_stream_hand_over(void *stream);
+void esx_stream_transfer(void *stream);
 void esx_stream_leave_other_clients(void *stream);
 void esx_stream_end_process_too(void *stream, double grace, int report);
 int esx_stream_wait_until_sent(void *stream, uint32_t milliseconds);
@@ -152,7 +152,7 @@ size_t esx_signal_action(int signal);
 void esx_set_end_signal(int signal, uint32_t interpreter);
 void esx_remove_interpreter(uint32_t interpreter);
 
-/* The patience of a relay with its client: the seconds until the next look, or a negative number if the client is dead. */
+/* Looks at the client of a relay: the seconds until the next look, or a negative number if the client is dead. */
 void *esx_relayed_client_new(void);
 void *esx_relayed_client_clone(const void *client);
 void esx_relayed_client_drop(void *client);

@@ -6,7 +6,7 @@ use super::guard::{self, Report, Thrown, ENDING, OK};
 use super::stream::seconds;
 use super::text::{path_of, texts, OwnTexts, RawText, Texts};
 use crate::codec::Reader;
-use crate::event::{Field, Unnumbered};
+use crate::event::{Field, Unsequenced};
 use crate::hub::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Access, Announcement,
     ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberRequest, OnSlow, PositionStyle, Presence,
@@ -109,8 +109,8 @@ impl Texts<'_> {
     }
 
     /// An event that `EventSource::XS::format_event` has encoded.
-    fn event(&mut self) -> Unnumbered {
-        Unnumbered::of(FieldList::of_block(self.bytes()).fields().iter())
+    fn event(&mut self) -> Unsequenced {
+        Unsequenced::of(FieldList::of_block(self.bytes()).fields().iter())
     }
 
     fn data(&mut self) -> MemberData {

@@ -93,7 +93,7 @@ impl HubProcess {
     }
 
     fn answers(&mut self) -> Result<(), Thrown> {
-        for answer in self.client.answers()? {
+        for answer in self.client.publish_results()? {
             match answer {
                 Ok(id) => {
                     self.push(id);

@@ -238,7 +238,7 @@ guarded! {
     fn esx_stream_promise(handle: &mut StreamHandle, is_promised: c_int) { handle.promise(is_promised != 0) }
 
     /// Gives the stream to a forked child.
-    fn esx_stream_hand_over(handle: &mut StreamHandle) { handle.hand_over() }
+    fn esx_stream_transfer(handle: &mut StreamHandle) { handle.transfer() }
 
     /// In a forked child: closes the inherited connections of all other clients.
     fn esx_stream_leave_other_clients(handle: &mut StreamHandle) { handle.leave_other_clients() }

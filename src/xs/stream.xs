@@ -82,7 +82,7 @@ end_with_retry(SV *self)
     enter_handler = 5
     leave_handler = 6
   PREINIT:
-    static void (*const orders[])(void *) = {esx_stream_end_with_retry, esx_stream_fail, esx_stream_hand_over,
+    static void (*const orders[])(void *) = {esx_stream_end_with_retry, esx_stream_fail, esx_stream_transfer,
         esx_stream_leave_other_clients, esx_stream_release, esx_stream_enter_handler, esx_stream_leave_handler};
   CODE:
     orders[ix](esx_stream_of(aTHX_ self));

@@ -1,5 +1,5 @@
-# The application behind the tests of clients: streams of hubs and of handlers, paths that publish, and pages with the clients that
-# run in a browser. CLIENTS_MODULES is the folder of npm's packages. With CLIENTS_COMPRESS the streams are compressed.
+# The application behind the tests of clients: streams of hubs and of handlers, paths that publish, and pages with the clients
+# that run in a browser. CLIENTS_MODULES is the folder of npm's packages. With CLIENTS_COMPRESS the streams are compressed.
 
 use strict;
 use warnings;

@@ -3,7 +3,7 @@
 use crate::inherited::take_kept;
 use eventsource_xs::remote::calls::{is_connection, peer_process, receive, send, Epoll, Wait};
 use eventsource_xs::saved;
-use eventsource_xs::wire::{Answer, Credits, Failure, FrameBuffer, ShowChannel, MAX_GREETING_BYTES, WINDOW_BYTES};
+use eventsource_xs::wire::{Credits, Failure, FrameBuffer, Response, ShowChannel, MAX_GREETING_BYTES, WINDOW_BYTES};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -16,14 +16,14 @@ const READ_BYTES: usize = 64 << 10;
 const GREETING_READ_BYTES: usize = 4 << 10;
 /// The bytes of a frame's length, which come before it.
 const FRAME_LENGTH_BYTES: usize = 4;
-/// With so many unsent bytes of answers the peer's requests are not read until it has read some.
+/// With so many unsent bytes of responses the peer's requests are not read until it has read some.
 const SLOW_BYTES: usize = 1 << 20;
-/// With so many unsent bytes of answers the peer is cut off: so much it has not asked for.
+/// With so many unsent bytes of responses the peer is cut off: so much it has not asked for.
 const MOST_BYTES: usize = 16 << 20;
-/// How long a peer may take none of its answers.
+/// How long a peer may take none of its responses.
 const STUCK: Duration = Duration::from_secs(30);
 /// How long a peer waits for a store that does not begin.
-const PATIENCE: Duration = Duration::from_secs(3);
+const STORE_WAIT: Duration = Duration::from_secs(3);
 /// How long a peer may take to greet.
 const GREETING: Duration = Duration::from_secs(10);
 
@@ -40,7 +40,7 @@ pub enum End {
     Flood,
     /// The peer has sent descriptors without streams, or a stream without a descriptor.
     Descriptors,
-    /// The peer does not read its answers.
+    /// The peer does not read its responses.
     Stuck,
     /// The peer does not greet.
     Silent,
@@ -105,7 +105,7 @@ pub struct Peer {
     stuck_since: Option<Instant>,
     /// The events that the epoll set reports: readable, writable.
     asked: (bool, bool),
-    /// Whether the peer reads no answers any more.
+    /// Whether the peer reads no responses any more.
     is_deaf: bool,
 }
 
@@ -199,22 +199,22 @@ impl Peer {
     /// Counts the bytes of a request as handled, so that the peer may send more.
     pub fn grant(&mut self, bytes: usize) {
         if let Some(bytes) = self.credits.handle(bytes) {
-            self.answer(&Answer::Credits { bytes });
+            self.answer(&Response::Credits { bytes });
         }
     }
 
-    /// Refuses a request, unless no answer is wanted.
+    /// Refuses a request, unless no response is wanted.
     pub fn refuse(&mut self, request: u64, failure: Failure) {
         if request > 0 {
-            self.answer(&Answer::Refused { request, failure });
+            self.answer(&Response::Refused { request, failure });
         }
     }
 
-    /// Queues an answer.
-    pub fn answer(&mut self, answer: &Answer<'_>) {
+    /// Queues a response.
+    pub fn answer(&mut self, response: &Response<'_>) {
         if !self.is_deaf {
-            // No answer is as long as a frame may be: the longest text in one comes from this program.
-            let _ = answer.encode(&mut self.outbox);
+            // No response is as long as a frame may be: the longest text in one comes from this program.
+            let _ = response.encode(&mut self.outbox);
         }
     }
 
@@ -249,7 +249,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Called when the peer has closed its side: it reads no answers any more.
+    /// Called when the peer has closed its side: it reads no responses any more.
     pub fn stop_answering(&mut self) {
         self.is_deaf = true;
         self.outbox.clear();
@@ -260,7 +260,7 @@ impl Peer {
     /// Returns true if the peer has waited long enough for a store that does not begin: longer than a server needs that
     /// starts at the same time, and not as long as calls of workers take (`publish_timeout`), so that they have the reason.
     pub fn has_waited(&self, now: Instant) -> bool {
-        now.duration_since(self.connected) >= PATIENCE
+        now.duration_since(self.connected) >= STORE_WAIT
     }
 
     /// Returns why the peer has had its time, if it has.
@@ -382,7 +382,7 @@ mod tests {
 
     fn answer_bytes(peer: &mut Peer, bytes: usize) {
         let failure = Failure::new(ErrorCode::Internal, None, &"x".repeat(bytes));
-        peer.answer(&Answer::Refused { request: 1, failure });
+        peer.answer(&Response::Refused { request: 1, failure });
     }
 
     #[test]

@@ -43,7 +43,7 @@ static UNSENT: Mutex<VecDeque<Box<str>>> = Mutex::new(VecDeque::new());
 static HAS_UNSENT: AtomicBool = AtomicBool::new(false);
 
 /// Readable when there are lines to send. None if standard error is read.
-static UNSENT_BELL: OnceLock<OwnedFd> = OnceLock::new();
+static UNSENT_SIGNAL: OnceLock<OwnedFd> = OnceLock::new();
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -54,8 +54,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn keep_lines(path: &Path) {
     *lock(&KEPT) = Some(KeptLines::open(path));
     if standard_error::is_unread() {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let _ = bell.map(|bell| UNSENT_BELL.set(bell)); // without a descriptor the lines are in the file only
+        let signal = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let _ = signal.map(|signal| UNSENT_SIGNAL.set(signal)); // without a descriptor the lines are in the file only
     }
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -69,7 +69,7 @@ pub fn keep_lines(path: &Path) {
 
 /// Returns the descriptor that is readable when there are lines to send; none if standard error is read.
 pub fn unsent_descriptor() -> Option<BorrowedFd<'static>> {
-    UNSENT_BELL.get().map(AsFd::as_fd)
+    UNSENT_SIGNAL.get().map(AsFd::as_fd)
 }
 
 /// Returns true if there are lines to send.
@@ -85,8 +85,8 @@ pub fn take_unsent() -> VecDeque<Box<str>> {
 }
 
 /// Called when the descriptor was readable. It is so again with the next line.
-pub fn silence_bell() {
-    let _ = UNSENT_BELL.get().map(|bell| read(bell, &mut [0; 8]));
+pub fn clear_signal() {
+    let _ = UNSENT_SIGNAL.get().map(|signal| read(signal, &mut [0; 8]));
 }
 
 /// The value of a field of a line.
@@ -143,14 +143,14 @@ fn keep_line(line: &str) {
     if let Some(kept) = &mut *lock(&KEPT) {
         kept.add(&format!("{:.3}\t{line}", since.as_secs_f64()));
     }
-    if let Some(bell) = UNSENT_BELL.get() {
+    if let Some(signal) = UNSENT_SIGNAL.get() {
         let mut unsent = lock(&UNSENT);
         unsent.push_back(line.into());
         HAS_UNSENT.store(true, Ordering::Relaxed);
         if unsent.len() > MOST_LINES {
             unsent.pop_front(); // the file has it
         }
-        let _ = write_to(bell, &1_u64.to_ne_bytes()); // one that is full rings, too
+        let _ = write_to(signal, &1_u64.to_ne_bytes()); // one that is full wakes it, too
     }
 }
 

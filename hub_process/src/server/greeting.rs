@@ -1,4 +1,4 @@
-//! The first message of a connection: a greeting, which may begin the hub, or an order of a command.
+//! The first message of a connection: a greeting, which may begin the hub, or a control request of a command.
 
 use super::requests::not_begun;
 use super::Server;
@@ -11,21 +11,21 @@ use crate::publishing::failure_of;
 use crate::run_options::RunOptions;
 use crate::served_hub::ServedHub;
 use eventsource_xs::wire::WINDOW_BYTES;
-use eventsource_xs::wire::{Answer, Failure, Frame, Hello, NamedSettings, Role, Stop, Upgrade, Welcome, WorkerId};
+use eventsource_xs::wire::{Failure, Frame, Hello, NamedSettings, Response, Role, Stop, Upgrade, Welcome, WorkerId};
 use eventsource_xs::ErrorCode;
 use std::time::Instant;
 
 /// Carries out a message of a connection that has not greeted.
 pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), End> {
-    let Server { options, orders, .. } = server;
+    let Server { options, control, .. } = server;
     let taken = match (Upgrade::decode(frame), Stop::decode(frame)) {
-        (Some(upgrade), _) => orders.upgrade(from, upgrade.program),
+        (Some(upgrade), _) => control.upgrade(from, upgrade.program),
         // The connection of the command that asks ends with the process, at the end of this turn.
-        (_, Some(stop)) => check_name(options, stop.name).map(|()| orders.stop()),
+        (_, Some(stop)) => check_name(options, stop.name).map(|()| control.stop()),
         _ => greet(server, from, frame, now),
     };
     taken.map_err(|failure| {
-        server.peers.answer(from, &Answer::Rejected(failure));
+        server.peers.answer(from, &Response::Rejected(failure));
         End::Rejected
     })
 }
@@ -118,10 +118,10 @@ pub(super) fn welcome(
     current: &CurrentHub,
     lifetime: &Lifetime,
     number: u64,
-) -> Result<Answer<'static>, Failure> {
+) -> Result<Response<'static>, Failure> {
     let (Some(hub), Some(handle)) = (current.hub(), current.handle()) else { return Err(not_begun()) };
     let epoch = handle.epoch().map_err(|error| failure_of(&error))?;
     let (name, pid, credits) = (options.place.name().clone(), std::process::id(), WINDOW_BYTES);
     let settings = lifetime.with_times(hub.settings.clone());
-    Ok(Answer::Welcome(Box::new(Welcome { name, pid, number, epoch, settings, credits })))
+    Ok(Response::Welcome(Box::new(Welcome { name, pid, number, epoch, settings, credits })))
 }

@@ -5,19 +5,19 @@ use crate::descriptors::Descriptors;
 use crate::leases::{Candidate, Leases};
 use crate::operator_log::Operator;
 use crate::peers::{End, Peer, Peers};
-use crate::publishing::{failure_of, Asker, Published};
+use crate::publishing::{failure_of, Published, Requester};
 use crate::served_hub::ServedHub;
 use crate::streams::{HeldStream, Opener, Streams};
 use eventsource_xs::hub::{EndRequest, LogPage, Publication, SubscribeRequest};
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Answer, Counted, Described, Failure, Fields, Frame, Open, Request, MAX_FRAME_BYTES};
+use eventsource_xs::wire::{Counted, Described, Failure, Fields, Frame, Open, Request, Response, MAX_FRAME_BYTES};
 use eventsource_xs::ErrorCode;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// The bytes of a message beside those of a page's only event.
-const ROOM: usize = 4096;
+const OVERHEAD: usize = 4096;
 
 /// Carries out a request: the table.
 pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), End> {
@@ -27,8 +27,8 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
     let peer = peers.get_mut(from).ok_or(End::Closed)?;
     match Request::decode(frame).map_err(|_| End::Malformed)? {
         Request::Publish { request, publication } => {
-            let asker = Asker { peer: from, request, bytes: frame.wire_bytes(), since: Some(now) };
-            publish(peers, hub, operator, publication, asker, now)
+            let requester = Requester { peer: from, request, bytes: frame.wire_bytes(), since: Some(now) };
+            publish(peers, hub, operator, publication, requester, now)
         }
         _ if peer.is_publisher() => Err(End::Malformed), // a publish connection only publishes
         Request::Open(open) => open_with_socket(peer, streams, hub.as_deref(), &open),
@@ -41,7 +41,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             let id = peer.streams.get(&stream).copied();
             let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check(&subscription.presence, peer.show_channel));
             let subscribed = checked.and_then(|()| subscribe(hub, operator, streams, id, subscription, now));
-            reply(peer, request, subscribed.map(|()| done(request)))
+            respond(peer, request, subscribed.map(|()| done(request)))
         }
         Request::Begin { stream } => with_stream(peer, streams, stream, HeldStream::begin),
         Request::End { stream, reason, discards } => {
@@ -49,17 +49,17 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::Release { stream } => release(peer, streams, stream),
         Request::Count { request, channel } => {
-            reply(peer, request, count(hub, operator, workers, (request, channel), now))
+            respond(peer, request, count(hub, operator, workers, (request, channel), now))
         }
         Request::EndStreams { request, end } => {
-            let asker = Asker { peer: from, request, bytes: 0, since: None };
-            reply(peer, request, end_streams(hub, end, asker))
+            let requester = Requester { peer: from, request, bytes: 0, since: None };
+            respond(peer, request, end_streams(hub, end, requester))
         }
         Request::Drain { within } => drain(hub.as_deref(), within),
         Request::Channels { request, pattern, from } => {
             let pattern = Some(pattern).filter(|pattern| !pattern.is_empty());
             let page = ask(hub.as_deref(), |hub| hub.channel_page(pattern, from));
-            reply(peer, request, page.map(|page| Answer::Channels { request, page }))
+            respond(peer, request, page.map(|page| Response::Channels { request, page }))
         }
         Request::Describe { request } => {
             let described = describe(peers, operator, request, now);
@@ -69,11 +69,11 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         Request::Elect { lease, name } => elect(peer, leases, lease, name),
         Request::Members { request, channel, after } => {
             let page = ask_hub(hub, |hub| hub.member_page(channel, after, now));
-            reply(peer, request, page.map(|page| Answer::Members { request, page }))
+            respond(peer, request, page.map(|page| Response::Members { request, page }))
         }
         Request::ReadLog { request, channel, range } => {
             let page = ask(hub.as_deref(), |hub| hub.log_page(channel, range)).and_then(fitting);
-            reply(peer, request, page.map(|page| Answer::LogPage { request, page }))
+            respond(peer, request, page.map(|page| Response::LogPage { request, page }))
         }
         Request::CountRefusedOrigin => {
             runtime::count_refused_origin();
@@ -81,19 +81,19 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::CountMembers { request, channel } => {
             let number = ask_hub(hub, |hub| hub.count_members(channel, now));
-            reply(peer, request, number.map(|number| Answer::Number { request, number: number as u64 }))
+            respond(peer, request, number.map(|number| Response::Number { request, number: number as u64 }))
         }
         Request::Reserve { request, label, most } => {
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             let is_granted = ask(hub.as_deref(), |hub| hub.reserve(label, most));
-            reply(peer, request, is_granted.map(|is_granted| Answer::Number { request, number: is_granted.into() }))
+            respond(peer, request, is_granted.map(|is_granted| Response::Number { request, number: is_granted.into() }))
         }
         Request::UpdateMember { request, channel, id, data, event } => {
             let checked =
                 hub.as_ref().map_or(Ok(()), |hub| hub.check_member((channel, id), &data, &event, peer.show_channel));
             let update = |hub: &mut ServedHub| hub.update_member((channel, id), data, event, now);
             let is_here = checked.and_then(|()| ask_hub(hub, update));
-            reply(peer, request, is_here.map(|is_here| Answer::Number { request, number: is_here.into() }))
+            respond(peer, request, is_here.map(|is_here| Response::Number { request, number: is_here.into() }))
         }
         Request::Resign { lease } => {
             announce_holders(peers, leases.resign(Candidate { peer: from, lease }));
@@ -108,20 +108,20 @@ fn publish(
     hub: Option<&mut ServedHub>,
     operator: &mut Operator,
     publication: Publication<'_, Fields<'_>>,
-    asker: Asker,
+    requester: Requester,
     now: Instant,
 ) -> Result<(), End> {
-    let Asker { request, bytes, .. } = asker;
-    let peer = peers.publishing(asker.peer).ok_or(End::Closed)?;
+    let Requester { request, bytes, .. } = requester;
+    let peer = peers.publishing(requester.peer).ok_or(End::Closed)?;
     peer.spend(bytes)?;
     let channel = publication.channel;
     let publish = |hub: &mut ServedHub| {
-        let published = hub.check_form(peer.show_channel).and_then(|()| hub.publish(publication, asker, now))?;
+        let published = hub.check_form(peer.show_channel).and_then(|()| hub.publish(publication, requester, now))?;
         operator.log_unread(&hub.settings.store, channel, now);
         Ok(published)
     };
     match hub.ok_or_else(not_begun).and_then(publish) {
-        Ok(Published::Id(id)) if request > 0 => peer.answer(&Answer::Published { request, id: &id }),
+        Ok(Published::Id(id)) if request > 0 => peer.answer(&Response::Published { request, id: &id }),
         Ok(Published::Id(_) | Published::Queued) => {}
         Ok(Published::Waits) => return Ok(()),
         Err(failure) => peer.refuse(request, failure),
@@ -171,7 +171,7 @@ fn open_stream(
     let opener = Opener { peer: peer.token(), number: open.stream };
     match socket.and_then(|socket| HeldStream::open(open, socket, opener, most)) {
         Ok(stream) => drop(peer.streams.insert(open.stream, streams.insert(stream))),
-        Err(reason) => peer.answer(&Answer::Ended { stream: open.stream, reason }),
+        Err(reason) => peer.answer(&Response::Ended { stream: open.stream, reason }),
     }
     Ok(())
 }
@@ -239,11 +239,11 @@ fn count(
     workers: usize,
     (request, channel): (u64, &[u8]),
     now: Instant,
-) -> Result<Answer<'static>, Failure> {
+) -> Result<Response<'static>, Failure> {
     let hub = hub.ok_or_else(not_begun)?;
     let counted = hub.counts_and_subscribers(channel, now).ok_or_else(not_begun)?;
     let (counts, subscribers) = counted.map_err(|error| failure_of(&error))?;
-    Ok(Answer::Counted(Box::new(Counted {
+    Ok(Response::Counted(Box::new(Counted {
         request,
         hub: counts,
         subscribers: subscribers as u64,
@@ -255,10 +255,14 @@ fn count(
     })))
 }
 
-/// Ends streams of the hub. There is no answer yet if that waits for the store.
-fn end_streams(hub: Option<&mut ServedHub>, end: EndRequest, asker: Asker) -> Result<Option<Answer<'static>>, Failure> {
-    let ended = hub.ok_or_else(not_begun)?.end_streams(end, asker)?;
-    Ok(ended.map(|count| Answer::StreamsEnded { request: asker.request, count: count as u64 }))
+/// Ends streams of the hub. There is no response yet if that waits for the store.
+fn end_streams(
+    hub: Option<&mut ServedHub>,
+    end: EndRequest,
+    requester: Requester,
+) -> Result<Option<Response<'static>>, Failure> {
+    let ended = hub.ok_or_else(not_begun)?.end_streams(end, requester)?;
+    Ok(ended.map(|count| Response::StreamsEnded { request: requester.request, count: count as u64 }))
 }
 
 fn drain(hub: Option<&ServedHub>, within: Duration) -> Result<(), End> {
@@ -267,9 +271,9 @@ fn drain(hub: Option<&ServedHub>, within: Duration) -> Result<(), End> {
     Ok(())
 }
 
-fn describe(peers: &Peers, operator: &Operator, request: u64, now: Instant) -> Answer<'static> {
+fn describe(peers: &Peers, operator: &Operator, request: u64, now: Instant) -> Response<'static> {
     let (version, age, workers) = (env!("CARGO_PKG_VERSION").into(), operator.age(now), peers.processes());
-    Answer::Described(Box::new(Described { request, version, age, workers }))
+    Response::Described(Box::new(Described { request, version, age, workers }))
 }
 
 /// Asks the hub, if it has begun.
@@ -289,7 +293,7 @@ fn ask<T>(hub: Option<&ServedHub>, ask: impl FnOnce(&HubHandle) -> Result<T, run
 
 /// Refuses a part whose only event has more bytes than a message may have: those of fields, which were sent here, are fewer.
 fn fitting(page: LogPage) -> Result<LogPage, Failure> {
-    if page.bytes() < MAX_FRAME_BYTES - ROOM {
+    if page.bytes() < MAX_FRAME_BYTES - OVERHEAD {
         return Ok(page);
     }
     let message = "an event of the channel has too many bytes to be read in this way: follow the channel";
@@ -302,7 +306,7 @@ fn elect(peer: &mut Peer, leases: &mut Leases, lease: u64, name: &[u8]) -> Resul
         return Err(End::Malformed);
     }
     let elected = leases.elect(candidate, name).map(|is_held| elected(candidate, is_held));
-    reply(peer, lease, elected)
+    respond(peer, lease, elected)
 }
 
 /// Tells workers that they hold a lease now.
@@ -310,21 +314,25 @@ pub(super) fn announce_holders(peers: &mut Peers, holders: impl IntoIterator<Ite
     holders.into_iter().for_each(|holder| peers.answer(holder.peer, &elected(holder, true)));
 }
 
-fn elected(candidate: Candidate, is_held: bool) -> Answer<'static> {
-    Answer::Elected { lease: candidate.lease, is_held }
+fn elected(candidate: Candidate, is_held: bool) -> Response<'static> {
+    Response::Elected { lease: candidate.lease, is_held }
 }
 
 /// Answers a request, or refuses it.
-fn reply<'a>(peer: &mut Peer, request: u64, result: Result<impl Into<Option<Answer<'a>>>, Failure>) -> Result<(), End> {
+fn respond<'a>(
+    peer: &mut Peer,
+    request: u64,
+    result: Result<impl Into<Option<Response<'a>>>, Failure>,
+) -> Result<(), End> {
     match result.map(Into::into) {
-        Ok(answer) => answer.iter().for_each(|answer| peer.answer(answer)),
+        Ok(response) => response.iter().for_each(|response| peer.answer(response)),
         Err(failure) => peer.refuse(request, failure),
     }
     Ok(())
 }
 
-fn done(request: u64) -> Option<Answer<'static>> {
-    (request > 0).then_some(Answer::Done { request })
+fn done(request: u64) -> Option<Response<'static>> {
+    (request > 0).then_some(Response::Done { request })
 }
 
 pub(super) fn not_begun() -> Failure {

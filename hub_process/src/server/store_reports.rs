@@ -4,12 +4,12 @@
 use super::greeting::welcome;
 use super::{Server, STORE_LINGER};
 use crate::peers::End;
-use crate::publishing::Asker;
+use crate::publishing::Requester;
 use crate::settings::Wanted;
 use crate::store::check_place;
-use crate::stored_hub::{Progress, Reply};
+use crate::stored_hub::{Completion, Effects};
 use eventsource_xs::runtime;
-use eventsource_xs::wire::{Answer, Failure};
+use eventsource_xs::wire::{Failure, Response};
 use eventsource_xs::ErrorCode;
 use std::time::{Duration, Instant};
 
@@ -27,16 +27,16 @@ impl Server {
             check_place(&wanted.all.store).map_err(unavailable)?;
             self.operator.log_restart(before, &wanted.all.store);
             let finished = self.current.finish_store(STORE_LINGER);
-            self.answer_askers(finished.replies, finished.queued, now);
+            self.answer_requesters(finished.completions, finished.queued, now);
             self.streams.ahead.clear(); // they end with the hub
         }
         let begun = self.current.begin(wanted, self.sources.epoll());
         begun.map_err(|error| unavailable(error.to_string()))?;
         match self.current.stored().filter(|_| before.is_some()) {
             Some(stored) => {
-                let progress = stored.wait_until_ready(now + BEGIN_WITHIN);
-                let failure = progress.cannot_begin.clone();
-                self.follow(progress, now);
+                let effects = stored.wait_until_ready(now + BEGIN_WITHIN);
+                let failure = effects.cannot_begin.clone();
+                self.follow(effects, now);
                 failure.filter(|(_, retries)| !retries).map_or(Ok(()), |(failure, _)| Err(failure))
             }
             None => {
@@ -48,14 +48,14 @@ impl Server {
 
     pub(super) fn take_store_reports(&mut self, now: Instant) {
         self.current.take_presence(now); // the wills of a hub in memory that another one replaces
-        let progress = self.current.stored().map(|stored| stored.take_reports(now));
-        progress.into_iter().for_each(|progress| self.follow(progress, now));
+        let effects = self.current.stored().map(|stored| stored.take_reports(now));
+        effects.into_iter().for_each(|effects| self.follow(effects, now));
     }
 
     /// Does what follows when the store has made progress.
-    pub(super) fn follow(&mut self, progress: Progress, now: Instant) {
-        let Progress { replies, queued, epoch, cannot_begin, is_ready } = progress;
-        self.answer_askers(replies, queued, now);
+    pub(super) fn follow(&mut self, effects: Effects, now: Instant) {
+        let Effects { completions, queued, epoch, cannot_begin, is_ready } = effects;
+        self.answer_requesters(completions, queued, now);
         if let Some(epoch) = epoch {
             self.streams.ahead.clear(); // they have ended with the hub of the other epoch
             self.peers.announce_epoch(&epoch);
@@ -80,20 +80,20 @@ impl Server {
     }
 
     /// Answers those whose requests the store has carried out, or has taken into its own queue.
-    pub(super) fn answer_askers(&mut self, replies: Vec<Reply>, queued: Vec<(u64, usize)>, now: Instant) {
+    pub(super) fn answer_requesters(&mut self, completions: Vec<Completion>, queued: Vec<(u64, usize)>, now: Instant) {
         let Self { peers, operator, .. } = self;
         for (peer, bytes) in queued {
             peers.answer_with(peer, |peer| peer.grant(bytes));
         }
-        for Reply { asker, result, ended } in replies {
-            let Asker { peer, request, bytes, since } = asker;
+        for Completion { requester, result, ended } in completions {
+            let Requester { peer, request, bytes, since } = requester;
             if let (Some(since), None) = (since, ended) {
                 operator.count_store_wait(now.duration_since(since));
             }
             peers.answer_with(peer, |peer| {
                 match (result, ended) {
-                    (Ok(_), Some(count)) => peer.answer(&Answer::StreamsEnded { request, count: count as u64 }),
-                    (Ok(id), None) if request > 0 => peer.answer(&Answer::Published { request, id: &id }),
+                    (Ok(_), Some(count)) => peer.answer(&Response::StreamsEnded { request, count: count as u64 }),
+                    (Ok(id), None) if request > 0 => peer.answer(&Response::Published { request, id: &id }),
                     (Ok(_), None) => {}
                     (Err(failure), _) => peer.refuse(request, failure),
                 }
@@ -128,7 +128,7 @@ impl Server {
         epoch.into_iter().for_each(|epoch| peers.announce_epoch(&epoch));
         for token in peers.take_waiting() {
             let welcome = welcome(options, current, lifetime, token);
-            peers.answer(token, &welcome.unwrap_or_else(Answer::Rejected));
+            peers.answer(token, &welcome.unwrap_or_else(Response::Rejected));
         }
     }
 
@@ -139,7 +139,7 @@ impl Server {
         }
         runtime::end_streams();
         let finished = self.current.finish_store(STORE_LINGER);
-        self.answer_askers(finished.replies, finished.queued, Instant::now());
+        self.answer_requesters(finished.completions, finished.queued, Instant::now());
         if let Some((failure, _)) = finished.cannot_begin {
             let waiting = self.peers.take_waiting();
             self.reject_waiting(waiting, &failure, Instant::now());

@@ -1,6 +1,6 @@
 //! Continuing as another program: what is saved of the server, and how the server of the new program begins.
 
-use super::orders::Upgrading;
+use super::control_requests::Upgrading;
 use super::{Server, STORE_LINGER};
 use crate::current_hub::SavedServed;
 use crate::inherited::{take_kept, InstanceLock, SavedInstanceLock};
@@ -17,7 +17,7 @@ use crate::streams::{SavedStreams, Streams};
 use eventsource_xs::runtime;
 use eventsource_xs::saved;
 use eventsource_xs::saved::Malformed;
-use eventsource_xs::wire::{Answer, Failure, NamedSettings};
+use eventsource_xs::wire::{Failure, NamedSettings, Response};
 use eventsource_xs::ErrorCode;
 use std::convert::Infallible;
 use std::error::Error;
@@ -31,21 +31,21 @@ use std::time::Instant;
 const LEAST_MEMORY: usize = 4 << 20;
 
 impl Server {
-    /// Continues as another program. Returns only if that fails; then the process continues as it is, and the askers receive
-    /// why.
+    /// Continues as another program. Returns only if that fails; then the process continues as it is, and the requesters
+    /// receive why.
     pub(super) fn upgrade(&mut self, upgrading: &Upgrading) {
         let Err(message) = self.try_upgrade(upgrading);
         log_message(&format!("no upgrade: {message}"));
-        for token in &upgrading.askers {
+        for token in &upgrading.requesters {
             self.reject(*token, Failure::new(ErrorCode::Unsupported, None, &message), Instant::now());
         }
     }
 
-    fn try_upgrade(&mut self, Upgrading { askers, program }: &Upgrading) -> Result<Infallible, String> {
+    fn try_upgrade(&mut self, Upgrading { requesters, program }: &Upgrading) -> Result<Infallible, String> {
         let program = Program::open(program)?;
         program.check(None)?;
         self.end_store()?;
-        let failed = self.exec_program(askers, &program);
+        let failed = self.exec_program(requesters, &program);
         let Self { current, sources, .. } = self;
         if let Some(stored) = current.stored() {
             let restarted = stored.restart();
@@ -68,8 +68,8 @@ impl Server {
             );
         }
         stored.check_place()?;
-        let (progress, has_ended) = stored.pause(STORE_LINGER);
-        self.follow(progress, Instant::now());
+        let (effects, has_ended) = stored.pause(STORE_LINGER);
+        self.follow(effects, Instant::now());
         if !has_ended {
             let within = STORE_LINGER.as_secs();
             return Err(format!("the hub's store has not ended within {within} seconds: try again when it answers"));
@@ -78,7 +78,7 @@ impl Server {
         Ok(())
     }
 
-    fn exec_program(&mut self, askers: &[u64], program: &Program) -> Result<Infallible, String> {
+    fn exec_program(&mut self, requesters: &[u64], program: &Program) -> Result<Infallible, String> {
         let state = new_program::begin_state().map_err(cannot_save)?;
         let (mut state, paused) = runtime::saved_reactor::pause(state).map_err(|error| error.to_string())?;
         self.report_ends(); // from here on every stream here is one of the reactor, too
@@ -86,7 +86,7 @@ impl Server {
         self.current.take_presence(Instant::now());
         self.send_log();
         try_memory(state.size())?;
-        let saved = self.saved(askers, program);
+        let saved = self.saved(requesters, program);
         let descriptors: Vec<i32> = saved.numbers().chain(paused.descriptors.iter().copied()).collect();
         state.add(&saved);
         let state = state.into_file().map_err(cannot_save)?;
@@ -95,11 +95,11 @@ impl Server {
     }
 
     /// Returns what another program needs to continue, beside what the reactor holds.
-    fn saved(&self, askers: &[u64], program: &Program) -> SavedServer {
+    fn saved(&self, requesters: &[u64], program: &Program) -> SavedServer {
         let (peers, next_token) = self.peers.saved();
         SavedServer {
             protocol: protocol::version(),
-            askers: askers.into(),
+            requesters: requesters.into(),
             options: self.options.clone(),
             known: self.current.precedence().known().clone(),
             program: program.path().as_os_str().as_bytes().into(),
@@ -135,7 +135,7 @@ impl Server {
         (server.leases, server.lifetime) = (saved.leases, saved.lifetime);
         server.operator = Operator::restore(saved.operator);
         server.restore_peers(saved.peers, saved.next_token, saved.protocol == protocol::version())?;
-        server.answer_after_upgrade(&saved.askers);
+        server.answer_after_upgrade(&saved.requesters);
         Ok(server)
     }
 
@@ -157,14 +157,14 @@ impl Server {
     }
 
     /// Sends what workers wait for after an upgrade.
-    fn answer_after_upgrade(&mut self, askers: &[u64]) {
+    fn answer_after_upgrade(&mut self, requesters: &[u64]) {
         let now = Instant::now();
-        askers.iter().for_each(|token| self.peers.answer(*token, &Answer::Upgraded));
-        for (token, answer) in self.streams.owed_states() {
-            self.peers.answer(token, &answer);
+        requesters.iter().for_each(|token| self.peers.answer(*token, &Response::Upgraded));
+        for (token, response) in self.streams.owed_states() {
+            self.peers.answer(token, &response);
         }
         self.peers.resume(now);
-        self.flush_answers(now);
+        self.flush_responses(now);
     }
 }
 
@@ -187,7 +187,7 @@ fn cannot_save(error: io::Error) -> String {
 pub struct SavedServer {
     /// The version of the protocol that the workers speak.
     protocol: u16,
-    askers: Vec<u64>,
+    requesters: Vec<u64>,
     options: RunOptions,
     known: NamedSettings,
     /// The path of the new program, and the descriptor with which it was run.
@@ -205,7 +205,7 @@ pub struct SavedServer {
 
 saved!(SavedServer {
     protocol,
-    askers,
+    requesters,
     options,
     known,
     program,

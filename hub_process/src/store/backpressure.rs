@@ -1,6 +1,6 @@
 //! Backpressure: the bytes of the entries that a store has reported and the wire thread has not taken are bounded.
 
-use super::contract::{Entry, Report};
+use super::contract::{StoreEntry, StoreReport};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How many bytes of entries may wait for the wire thread. A store that has reported more waits: a hub of another machine may
@@ -32,14 +32,14 @@ impl Backpressure {
     }
 
     /// Waits until the wire thread has taken enough, then adds entries.
-    pub fn add(&self, entries: &[Entry]) {
+    pub fn add(&self, entries: &[StoreEntry]) {
         let is_full = |state: &mut State| state.bytes >= MOST_UNTAKEN && !state.is_closed;
         let mut state = self.taken.wait_while(self.lock(), is_full).unwrap_or_else(PoisonError::into_inner);
         state.bytes += bytes_of(entries);
     }
 
-    pub fn take(&self, report: &Report) {
-        if let Report::Entries(entries) = report {
+    pub fn take(&self, report: &StoreReport) {
+        if let StoreReport::Entries(entries) = report {
             self.lock().bytes -= bytes_of(entries);
             self.taken.notify_all();
         }
@@ -51,6 +51,6 @@ impl Backpressure {
     }
 }
 
-fn bytes_of(entries: &[Entry]) -> usize {
-    entries.iter().map(|entry| size_of::<Entry>() + entry.draft.bytes()).sum()
+fn bytes_of(entries: &[StoreEntry]) -> usize {
+    entries.iter().map(|entry| size_of::<StoreEntry>() + entry.draft.bytes()).sum()
 }

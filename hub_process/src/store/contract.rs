@@ -2,10 +2,10 @@
 //!
 //! # Reports
 //!
-//! A store begins with [`Report::Began`], then reports its history as [`Report::Entries`], then [`Report::Ready`]. From there
-//! on it reports every entry once, in the order of sequence numbers, with the tickets of those that this process has asked for.
-//! A draft ends in exactly one way: its entry is reported, or [`Report::Failed`] is, or [`Report::Done`]. A draft that failed
-//! as `Unknown` may be reported as an entry later, without its ticket.
+//! A store begins with [`StoreReport::Began`], then reports its history as [`StoreReport::Entries`], then
+//! [`StoreReport::Ready`]. From there on it reports every entry once, in the order of sequence numbers, with the tickets of
+//! those that this process has asked for. A draft ends in exactly one way: its entry is reported, or [`StoreReport::Failed`]
+//! is, or [`StoreReport::Done`]. A draft that failed as `Unknown` may be reported as an entry later, without its ticket.
 //!
 //! Another `Began` means that history was lost: an entry was delivered, or acknowledged, that the store has no longer. What was
 //! reported before is void, and its epoch never comes back. Drafts without report are reported after it, or fail.
@@ -23,22 +23,22 @@
 //! - [`Changed`](super::MemberPart::Changed) appends the entry if the set is not empty. It adds no machine.
 //! - [`Gone`](super::MemberPart::Gone) removes this machine. It appends the entry if the set is empty then, and was not before.
 //!
-//! A draft without entry ends with [`Report::Done`]. A draft that repeats what is true already does nothing, so a hub may send
-//! each of them again.
+//! A draft without entry ends with [`StoreReport::Done`]. A draft that repeats what is true already does nothing, so a hub may
+//! send each of them again.
 //!
 //! A machine that dies, or cannot reach the store for some seconds, is removed from the sets; a member who is on no other one
 //! then leaves with its event [`leave`](super::MemberHere::leave), when it has lingered. The entry has no ticket on any
 //! machine.
 //!
-//! [`Report::Announce`] tells the hub that the store may have lost sets, or has removed this machine from them. The hub then
-//! sends `Here` for each member that has streams on this machine or lingers, and `Changed` where the retained entry shows
+//! [`StoreReport::Announce`] tells the hub that the store may have lost sets, or has removed this machine from them. The hub
+//! then sends `Here` for each member that has streams on this machine or lingers, and `Changed` where the retained entry shows
 //! other data than the hub has. It may forget the drafts `Gone` that have failed: who is not announced is gone.
 //!
 //! # What a store keeps
 //!
 //! An entry is garbage when all of this is true:
 //!
-//! - The history has evicted it: by [`Ask::Forget`], or by the store's own bounds ([`Ask::Retain`]).
+//! - The history has evicted it: by [`StoreCommand::Forget`], or by the store's own bounds ([`StoreCommand::Retain`]).
 //! - It is not the latest entry of its key, or that was discarded, too ([`ChannelEvictions`]).
 //! - It is not retained: it is not `Retain::Newest`, or a later entry of its channel and key is `Newest` or `Forget`.
 //!
@@ -72,7 +72,7 @@ use std::time::Duration;
 
 /// An event that is stored, or a [request](Draft::of_end) to end streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct StoreEntry {
     /// The sequence number: greater than that of every entry before, not always by one.
     pub seq: u64,
     /// When it was stored: milliseconds since 1970 by the store's clock. It does not go back.
@@ -92,8 +92,8 @@ pub struct Delivered {
 
 /// A request to a store.
 #[derive(Debug)]
-pub enum Ask {
-    /// Append an event. Tickets are numbers that the asker uses once.
+pub enum StoreCommand {
+    /// Append an event. Tickets are numbers that the hub uses once.
     Append { ticket: u64, draft: Draft },
     /// Forget entries of channels, unless they are retained.
     Forget(Vec<ChannelEvictions>),
@@ -111,11 +111,11 @@ pub enum Ask {
 
 /// A report of a store.
 #[derive(Debug)]
-pub enum Report {
+pub enum StoreReport {
     /// The store begins with an epoch: its history follows.
     Began(Began),
     /// Entries, in their order.
-    Entries(Vec<Entry>),
+    Entries(Vec<StoreEntry>),
     /// The history is complete.
     Ready,
     /// The store keeps these drafts in a queue of its own, which it bounds, until it is up again.

@@ -1,7 +1,7 @@
 //! A draft: an event, or a request to end streams, that is to be stored.
 
 use super::member_part::MemberPart;
-use eventsource_xs::hub::{room_of, EndRequest, Publication, Retain};
+use eventsource_xs::hub::{channel_of_kept, EndRequest, Publication, Retain};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{decode_end, encode_end, Failure, FieldList, Fields};
 use eventsource_xs::ErrorCode;
@@ -46,9 +46,9 @@ pub enum DraftKind<'a> {
 impl Draft {
     /// Returns what it is: its channel says so.
     pub fn kind(&self) -> DraftKind<'_> {
-        match room_of(&self.channel) {
+        match channel_of_kept(&self.channel) {
             _ if self.channel.is_empty() => DraftKind::End,
-            (room, true) => DraftKind::CountedMember(room),
+            (channel, true) => DraftKind::CountedMember(channel),
             (_, false) => DraftKind::Event,
         }
     }

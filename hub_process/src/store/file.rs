@@ -6,8 +6,8 @@
 //! - `index`: which entries each channel has, and which of them are to be deleted
 //! - `fault`: what goes wrong, and what follows from it
 //!
-//! One thread, "store", does everything. It takes all asks that wait, commits them together, then reports the entries; so the
-//! more is published, the fewer commits there are. What has to be done now and then is done a second after something was
+//! One thread, "store", does everything. It takes all commands that wait, commits them together, then reports the entries; so
+//! the more is published, the fewer commits there are. What has to be done now and then is done a second after something was
 //! written; an idle store sleeps until its first entry is too old.
 //!
 //! # Faults
@@ -29,7 +29,7 @@ mod place;
 mod tests;
 mod upkeep;
 
-use super::{now_ms, Delivered, Draft, Engine, Report, StoreEnd};
+use super::{now_ms, Delivered, Draft, Engine, StoreEnd, StoreReport};
 use eventsource_xs::wire::{Failure, FileSettings};
 use eventsource_xs::ErrorCode;
 use keeper::Keeper;
@@ -61,7 +61,7 @@ fn start_in(surroundings: Surroundings, settings: FileSettings, end: StoreEnd) -
             reporter.record_error(DEFECT);
             reporter.update(|status| status.is_up = false);
             let failure = Failure::new(ErrorCode::Internal, None, DEFECT);
-            reporter.report(Report::CannotBegin { failure, retries: false });
+            reporter.report(StoreReport::CannotBegin { failure, retries: false });
         }
     };
     std::thread::Builder::new().name("store".into()).spawn(run)?;

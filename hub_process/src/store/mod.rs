@@ -8,11 +8,11 @@
 //!
 //! A hub without a store assigns ids itself, and its events end with its process. A store assigns the sequence numbers, and
 //! decides the order. It has threads of its own, so that the wire thread never waits for a disk or a network. The wire thread
-//! asks ([`Ask`]) and takes reports ([`Report`]); [`Store`] joins both.
+//! commands ([`StoreCommand`]) and takes reports ([`StoreReport`]); [`Store`] joins both.
 //!
 //! ```text
-//! worker -> wire thread -- Ask::Append(draft) --> store's thread -> disk, network
-//!                       <- Report::Entries ------                   (what other machines have appended, too)
+//! worker -> wire thread -- StoreCommand::Append(draft) --> store's thread -> disk, network
+//!                       <- StoreReport::Entries ----------                   (what other machines have appended, too)
 //! worker <- id <- wire thread -> reactor -> clients
 //! ```
 
@@ -33,7 +33,7 @@ mod redis;
 mod seam;
 
 pub use clock::now_ms;
-pub use contract::{Ask, Began, Delivered, Entry, Report};
+pub use contract::{Began, Delivered, StoreCommand, StoreEntry, StoreReport};
 pub use draft::{Draft, DraftKind};
 pub use member_part::{MemberHere, MemberPart};
 pub use seam::{Reporter, Store, StoreEnd};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Wakes the wire thread, also when it is dropped.
 #[derive(Clone, Debug)]
-pub struct Notifier(Arc<Shared>);
+pub struct WireNotifier(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -17,7 +17,7 @@ struct Shared {
     is_notified: AtomicBool,
 }
 
-impl Notifier {
+impl WireNotifier {
     pub fn new() -> io::Result<Self> {
         let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self(Arc::new(Shared { descriptor, is_notified: AtomicBool::new(false) })))
@@ -41,7 +41,7 @@ impl Notifier {
     }
 }
 
-impl Drop for Notifier {
+impl Drop for WireNotifier {
     fn drop(&mut self) {
         self.notify();
     }

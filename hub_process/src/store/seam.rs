@@ -2,8 +2,8 @@
 
 use super::backpressure::Backpressure;
 use super::clock::{now_ms, StoreClock};
-use super::contract::{Ask, Report};
-use super::notifier::Notifier;
+use super::contract::{StoreCommand, StoreReport};
+use super::notifier::WireNotifier;
 use eventsource_xs::wire::StoreStatus;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -14,9 +14,9 @@ use std::time::Instant;
 /// A store, as the wire thread has it.
 #[derive(Debug)]
 pub struct Store {
-    asks: Sender<Ask>,
-    reports: Receiver<Report>,
-    notifier: Notifier,
+    commands: Sender<StoreCommand>,
+    reports: Receiver<StoreReport>,
+    notifier: WireNotifier,
     shared: Arc<Shared>,
 }
 
@@ -31,33 +31,33 @@ struct Shared {
 /// The other end of a [`Store`], for its threads.
 #[derive(Debug)]
 pub struct StoreEnd {
-    pub asks: Receiver<Ask>,
+    pub commands: Receiver<StoreCommand>,
     pub reporter: Reporter,
 }
 
 /// Reports from any thread of a store.
 #[derive(Clone, Debug)]
 pub struct Reporter {
-    reports: Sender<Report>,
+    reports: Sender<StoreReport>,
     /// Dropped after `reports`, so that the wire thread sees that nothing more will come.
-    notifier: Notifier,
+    notifier: WireNotifier,
     shared: Arc<Shared>,
 }
 
 impl Store {
     /// Creates a store, and the end for its threads.
     pub fn new() -> io::Result<(Self, StoreEnd)> {
-        let notifier = Notifier::new()?;
-        let (asks, asked) = channel();
+        let notifier = WireNotifier::new()?;
+        let (commands, asked) = channel();
         let (reported, reports) = channel();
         let shared = Arc::<Shared>::default();
         let reporter = Reporter { reports: reported, notifier: notifier.clone(), shared: Arc::clone(&shared) };
-        Ok((Self { asks, reports, notifier, shared }, StoreEnd { asks: asked, reporter }))
+        Ok((Self { commands, reports, notifier, shared }, StoreEnd { commands: asked, reporter }))
     }
 
-    /// Asks the store. Does nothing if its threads have ended.
-    pub fn ask(&self, ask: Ask) {
-        let _ = self.asks.send(ask);
+    /// Sends the store a command. Does nothing if its threads have ended.
+    pub fn send(&self, command: StoreCommand) {
+        let _ = self.commands.send(command);
     }
 
     /// Returns the descriptor that is readable while there are reports.
@@ -66,7 +66,7 @@ impl Store {
     }
 
     /// Takes all reports that there are. The flag says that no more will come: the threads of the store have ended.
-    pub fn take_reports(&self) -> (Vec<Report>, bool) {
+    pub fn take_reports(&self) -> (Vec<StoreReport>, bool) {
         self.notifier.reset();
         let mut reports = Vec::new();
         loop {
@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// Waits for the next report. Returns nothing if the time is over, or if the threads of the store have ended.
-    pub fn wait_for_report(&self, until: Instant) -> Option<Report> {
+    pub fn wait_for_report(&self, until: Instant) -> Option<StoreReport> {
         let report = self.reports.recv_timeout(until.saturating_duration_since(Instant::now())).ok()?;
         self.shared.backpressure.take(&report);
         Some(report)
@@ -119,8 +119,8 @@ impl Drop for Store {
 
 impl Reporter {
     /// Reports to the wire thread. Waits while this has many entries to take.
-    pub fn report(&self, report: Report) {
-        if let Report::Entries(entries) = &report {
+    pub fn report(&self, report: StoreReport) {
+        if let StoreReport::Entries(entries) = &report {
             self.shared.backpressure.add(entries);
         }
         let _ = self.reports.send(report); // fails only while the process ends
@@ -154,7 +154,7 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::super::backpressure::MOST_UNTAKEN;
-    use super::super::{Draft, Entry};
+    use super::super::{Draft, StoreEntry};
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
@@ -169,7 +169,7 @@ mod tests {
             for seq in 1..=ENTRIES as u64 {
                 let key = vec![b'k'; 1 << 20].into();
                 let draft = Draft { channel: "news".as_bytes().into(), key, ..Draft::default() };
-                reporter.report(Report::Entries(vec![Entry { seq, at: 0, ticket: None, draft }]));
+                reporter.report(StoreReport::Entries(vec![StoreEntry { seq, at: 0, ticket: None, draft }]));
                 count.fetch_add(1, Ordering::SeqCst);
             }
         };

@@ -7,7 +7,7 @@
 //! ```
 
 use super::last_delivered::LastDelivered;
-use crate::store::{Ask, Began, Delivered, Entry};
+use crate::store::{Began, Delivered, StoreCommand, StoreEntry};
 
 /// How far the store has begun.
 #[derive(Debug, Default)]
@@ -16,13 +16,13 @@ enum Phase {
     #[default]
     Awaited,
     /// The history is not complete. Streams that subscribed to its hub before that would miss the rest.
-    Collecting { began: Box<Began>, history: Vec<Entry> },
+    Collecting { began: Box<Began>, history: Vec<StoreEntry> },
     /// Entries are published as they come, and the history is not complete.
     CatchingUp,
     /// The history is complete.
     Complete,
     /// The store was told that its history lacks what was delivered. What it reports is void until another epoch begins.
-    Void { history: Vec<Entry> },
+    Void { history: Vec<StoreEntry> },
 }
 
 /// What the history must have.
@@ -67,7 +67,7 @@ impl Beginning {
     }
 
     /// Gives up a beginning. Returns the entries that it has collected, which may be gone.
-    pub fn abandon(&mut self) -> Vec<Entry> {
+    pub fn abandon(&mut self) -> Vec<StoreEntry> {
         match std::mem::take(&mut self.phase) {
             Phase::Collecting { history, .. } | Phase::Void { history } => history,
             Phase::Awaited | Phase::CatchingUp | Phase::Complete => Vec::new(),
@@ -99,7 +99,7 @@ impl Beginning {
     }
 
     /// Keeps entries back while the history is collected. Returns those that are to be published now.
-    pub fn collect(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+    pub fn collect(&mut self, entries: Vec<StoreEntry>) -> Vec<StoreEntry> {
         match &mut self.phase {
             Phase::Collecting { history, .. } => {
                 history.extend(entries);
@@ -110,7 +110,7 @@ impl Beginning {
     }
 
     /// Takes the history that was collected, if another hub takes the place of the one in memory.
-    pub fn take_collected(&mut self) -> Option<(Began, Vec<Entry>)> {
+    pub fn take_collected(&mut self) -> Option<(Began, Vec<StoreEntry>)> {
         match std::mem::take(&mut self.phase) {
             Phase::Collecting { began, history } => {
                 self.phase = Phase::CatchingUp;
@@ -125,7 +125,7 @@ impl Beginning {
 
     /// Called for each entry. Returns what the store is told if the history has passed the entry that it must have: history was
     /// lost while this process did not look, and all hubs must begin another epoch.
-    pub fn check_entry(&mut self, seq: u64) -> Option<Ask> {
+    pub fn check_entry(&mut self, seq: u64) -> Option<StoreCommand> {
         match self.proof {
             Some(Proof::Entry(proof)) if proof == seq => {
                 self.proof = None;
@@ -138,7 +138,7 @@ impl Beginning {
 
     /// Called when a client has proven that an event was delivered which the store does not have. Returns what the store is
     /// told.
-    pub fn refute(&mut self, seq: u64) -> Option<Ask> {
+    pub fn refute(&mut self, seq: u64) -> Option<StoreCommand> {
         if self.is_void() {
             return None;
         }
@@ -146,18 +146,18 @@ impl Beginning {
         self.check_proof()
     }
 
-    fn check_proof(&mut self) -> Option<Ask> {
+    fn check_proof(&mut self) -> Option<StoreCommand> {
         let reason = match self.proof.take()? {
             Proof::OtherHistory => "the store has an earlier history than the one that was delivered before".into(),
             Proof::Entry(seq) => format!("the store lacks the event {seq}, which was delivered before").into(),
         };
         let history = self.take_collected().map(|(_, history)| history).unwrap_or_default();
         self.phase = Phase::Void { history };
-        Some(Ask::Lost(reason))
+        Some(StoreCommand::Lost(reason))
     }
 
     /// Called when the store has reported its history. Returns what the store is told if that lacks something.
-    pub fn complete(&mut self) -> Option<Ask> {
+    pub fn complete(&mut self) -> Option<StoreCommand> {
         let lost = self.check_proof();
         if !self.is_void() {
             (self.phase, self.was_complete) = (Phase::Complete, true);
@@ -218,8 +218,8 @@ mod tests {
         Began { epoch: epoch.into(), last_seq, evicted_through, ..Began::default() }
     }
 
-    fn entry(seq: u64) -> Entry {
-        Entry { seq, at: 0, ticket: Some(seq), draft: Draft::default() }
+    fn entry(seq: u64) -> StoreEntry {
+        StoreEntry { seq, at: 0, ticket: Some(seq), draft: Draft::default() }
     }
 
     #[test]

@@ -24,13 +24,13 @@ pub struct Counted {
 saved!(Counted { numbers, read });
 
 impl Counted {
-    /// Takes note of an entry of a member of a room.
-    pub fn count_member(&mut self, room: &[u8], draft: &Draft, seq: u64) {
+    /// Takes note of an entry of a member of a channel.
+    pub fn count_member(&mut self, channel: &[u8], draft: &Draft, seq: u64) {
         self.read.insert(draft.channel.clone(), seq);
         if draft.retain == Retain::Newest {
-            self.numbers.entry(room.into()).or_insert((seq, 0));
-        } else if self.number(room) == 0 {
-            self.numbers.remove(room);
+            self.numbers.entry(channel.into()).or_insert((seq, 0));
+        } else if self.number(channel) == 0 {
+            self.numbers.remove(channel);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The drafts that wait for the store, and who waits for each.
 
 use super::state::StateChange;
-use crate::publishing::{Asker, Published};
+use crate::publishing::{Published, Requester};
 use crate::store::Draft;
 use eventsource_xs::hub::MemberKey;
 use std::collections::{BTreeMap, HashMap};
@@ -26,7 +26,7 @@ pub enum Purpose {
 pub struct WaitingDraft {
     pub purpose: Purpose,
     /// The requests that are answered with the draft.
-    pub askers: Vec<Asker>,
+    pub requesters: Vec<Requester>,
     /// What the draft does to the state.
     pub state: Option<StateChange>,
     once: Box<[u8]>,
@@ -35,9 +35,9 @@ pub struct WaitingDraft {
 }
 
 impl WaitingDraft {
-    pub fn new(purpose: Purpose, askers: impl IntoIterator<Item = Asker>) -> Self {
-        let askers = askers.into_iter().collect();
-        Self { purpose, askers, state: None, once: Box::default(), is_queued: false }
+    pub fn new(purpose: Purpose, requesters: impl IntoIterator<Item = Requester>) -> Self {
+        let requesters = requesters.into_iter().collect();
+        Self { purpose, requesters, state: None, once: Box::default(), is_queued: false }
     }
 
     pub fn with_state(self, state: Option<StateChange>) -> Self {
@@ -65,14 +65,14 @@ impl Drafts {
         self.last_ticket
     }
 
-    /// Adds askers to the draft with this key `once`, if one waits.
-    pub fn join(&mut self, once: &[u8], askers: &[Asker]) -> Option<Published> {
+    /// Adds requesters to the draft with this key `once`, if one waits.
+    pub fn join(&mut self, once: &[u8], requesters: &[Requester]) -> Option<Published> {
         let waiting = self.waiting.get_mut(self.once.get(once)?)?;
         if waiting.is_queued {
-            waiting.askers.extend(askers.iter().map(|asker| Asker { bytes: 0, ..*asker }));
+            waiting.requesters.extend(requesters.iter().map(|requester| Requester { bytes: 0, ..*requester }));
             return Some(Published::Queued);
         }
-        waiting.askers.extend(askers);
+        waiting.requesters.extend(requesters);
         Some(Published::Waits)
     }
 
@@ -90,8 +90,8 @@ impl Drafts {
     pub fn queue(&mut self, ticket: u64) -> Vec<(u64, usize)> {
         let Some(waiting) = self.waiting.get_mut(&ticket) else { return Vec::new() };
         waiting.is_queued = true;
-        let granted = |asker: &mut Asker| (asker.peer, std::mem::take(&mut asker.bytes));
-        waiting.askers.iter_mut().map(granted).filter(|(_, bytes)| *bytes > 0).collect()
+        let granted = |requester: &mut Requester| (requester.peer, std::mem::take(&mut requester.bytes));
+        waiting.requesters.iter_mut().map(granted).filter(|(_, bytes)| *bytes > 0).collect()
     }
 
     /// Returns true if a draft with this key `once` waits.
@@ -123,8 +123,8 @@ impl Drafts {
 mod tests {
     use super::*;
 
-    fn asker(request: u64) -> Asker {
-        Asker { peer: 1, request, bytes: 10, since: None }
+    fn requester(request: u64) -> Requester {
+        Requester { peer: 1, request, bytes: 10, since: None }
     }
 
     fn once(key: &str) -> Draft {
@@ -132,20 +132,20 @@ mod tests {
     }
 
     fn event(request: u64) -> WaitingDraft {
-        WaitingDraft::new(Purpose::Event, [asker(request)])
+        WaitingDraft::new(Purpose::Event, [requester(request)])
     }
 
     #[test]
     fn a_repetition_joins_the_draft_that_waits_and_costs_nothing_once_that_is_queued() {
         let mut drafts = Drafts::default();
-        assert!(drafts.join(b"k", &[asker(1)]).is_none());
+        assert!(drafts.join(b"k", &[requester(1)]).is_none());
         let ticket = drafts.add(&once("k"), event(1));
-        assert!(matches!(drafts.join(b"k", &[asker(2)]), Some(Published::Waits)));
+        assert!(matches!(drafts.join(b"k", &[requester(2)]), Some(Published::Waits)));
         assert_eq!(drafts.queue(ticket), [(1, 10), (1, 10)]);
-        assert!(matches!(drafts.join(b"k", &[asker(3)]), Some(Published::Queued)));
+        assert!(matches!(drafts.join(b"k", &[requester(3)]), Some(Published::Queued)));
         assert_eq!(drafts.queue(ticket), [], "credits are granted once");
-        let WaitingDraft { askers, .. } = drafts.remove(ticket).expect("it waits");
-        assert_eq!(askers, [1, 2, 3].map(|request| Asker { bytes: 0, ..asker(request) }));
+        let WaitingDraft { requesters, .. } = drafts.remove(ticket).expect("it waits");
+        assert_eq!(requesters, [1, 2, 3].map(|request| Requester { bytes: 0, ..requester(request) }));
         assert!(drafts.is_empty() && !drafts.has_once(b"k") && drafts.remove(ticket).is_none());
     }
 

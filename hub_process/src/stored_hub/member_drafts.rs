@@ -1,7 +1,7 @@
 //! The announcements of members and wills as drafts, and back.
 
 use crate::store::{Draft, MemberHere, MemberPart};
-use eventsource_xs::event::Unnumbered;
+use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{Announcement, KeptMember, MemberData, MemberKey, Statement};
 
 /// Returns the draft of what a member or a will announces.
@@ -30,7 +30,7 @@ pub fn kept_of(MemberHere { linger, leave, rest }: &MemberHere) -> KeptMember {
         since: u64::from_le_bytes(*since),
         linger: *linger,
         data: MemberData { text: text.into(), is_json: *is_json != 0 },
-        leave: Unnumbered::of(leave.fields().iter()),
+        leave: Unsequenced::of(leave.fields().iter()),
     }
 }
 
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn what_a_store_keeps_of_a_member_is_read_as_it_was_announced() {
-        let event = |text: &'static str| Unnumbered::of(std::iter::once(Field::Data(Text::from(text))));
+        let event = |text: &'static str| Unsequenced::of(std::iter::once(Field::Data(Text::from(text))));
         let data = MemberData { text: b"{}"[..].into(), is_json: true };
         let kept = KeptMember { since: 7, linger: std::time::Duration::from_secs(5), data, leave: event("left") };
         for (statement, retain) in

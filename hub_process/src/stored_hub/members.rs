@@ -4,10 +4,10 @@
 use super::drafts::{Purpose, WaitingDraft};
 use super::kept_lingering::KeptLingering;
 use super::member_drafts::{draft_of, kept_of, key_of};
-use super::order::Order;
+use super::sequencer::Sequencer;
 use super::state::StateChange;
-use crate::store::{Ask, Draft, DraftKind, MemberPart};
-use eventsource_xs::event::Unnumbered;
+use crate::store::{Draft, DraftKind, MemberPart, StoreCommand};
+use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{EntryOrigin, MemberKey, Retain};
 use eventsource_xs::runtime::Error;
 use eventsource_xs::wire::Failure;
@@ -27,21 +27,21 @@ pub struct StoredMembers {
 
 impl StoredMembers {
     /// Asks the store for what members have announced.
-    pub fn announce_changes(&mut self, order: &mut Order) {
-        let changed = order.members.take_changed();
+    pub fn announce_changes(&mut self, sequencer: &mut Sequencer) {
+        let changed = sequencer.members.take_changed();
         if !changed.is_empty() {
-            self.linger_at.get_or_insert(order.now() + LINGER);
+            self.linger_at.get_or_insert(sequencer.now() + LINGER);
         }
-        ask_for(&changed, order);
+        ask_for(&changed, sequencer);
     }
 
     /// Publishes the number of a channel's members. It is announced again until the store has told it.
-    pub fn publish_number(&self, draft: Draft, order: &mut Order) {
-        let draft = Draft { once: order.counted().once(&draft.channel, order.position().last_seq), ..draft };
-        if !order.is_open() || order.drafts().has_once(&draft.once) {
+    pub fn publish_number(&self, draft: Draft, sequencer: &mut Sequencer) {
+        let draft = Draft { once: sequencer.counted().once(&draft.channel, sequencer.position().last_seq), ..draft };
+        if !sequencer.is_open() || sequencer.drafts().has_once(&draft.once) {
             return;
         }
-        let mut publish = |draft| order.publish(draft, None, WaitingDraft::new(Purpose::Number, None));
+        let mut publish = |draft| sequencer.publish(draft, None, WaitingDraft::new(Purpose::Number, None));
         if publish(draft.clone()).is_err_and(|failure| failure.code == ErrorCode::Full) {
             // It is sent, and what is retained of the key is older.
             let _ = publish(Draft { retain: Retain::Forget, ..draft });
@@ -55,14 +55,14 @@ impl StoredMembers {
 
     /// Called when the store has reported its history: members whose streams were those of a process, or of a hub in memory,
     /// before this one linger from now on, and the members are announced.
-    pub fn resume_members(&mut self, is_other_history: bool, order: &mut Order) {
-        let now = order.now();
+    pub fn resume_members(&mut self, is_other_history: bool, sequencer: &mut Sequencer) {
+        let now = sequencer.now();
         if is_other_history {
-            order.members.resume(|key| self.lingering.rest(key, now), now);
+            sequencer.members.resume(|key| self.lingering.rest(key, now), now);
         }
         self.lingering = KeptLingering::default();
-        self.keep_lingering(order);
-        reannounce(order);
+        self.keep_lingering(sequencer);
+        reannounce(sequencer);
     }
 
     /// Returns when it is looked again whether other members linger.
@@ -71,89 +71,89 @@ impl StoredMembers {
     }
 
     /// Lets the store keep which members linger, if it is time.
-    pub fn keep_lingering_in_time(&mut self, order: &Order) {
-        if self.linger_at.is_some_and(|at| order.now() >= at) {
-            self.keep_lingering(order);
+    pub fn keep_lingering_in_time(&mut self, sequencer: &Sequencer) {
+        if self.linger_at.is_some_and(|at| sequencer.now() >= at) {
+            self.keep_lingering(sequencer);
         }
     }
 
     /// Lets the store keep which members linger, if that has changed and the store is of this machine alone. Looks again later
     /// while there are members.
-    pub fn keep_lingering(&mut self, order: &Order) {
+    pub fn keep_lingering(&mut self, sequencer: &Sequencer) {
         self.linger_at = None;
-        if !order.is_open() || order.is_shared() || order.members.is_empty() && self.lingering.is_empty() {
+        if !sequencer.is_open() || sequencer.is_shared() || sequencer.members.is_empty() && self.lingering.is_empty() {
             return;
         }
-        if let Some(bytes) = self.lingering.change(order.members.lingering(), order.now()) {
-            order.threads.store.ask(Ask::Linger(bytes));
+        if let Some(bytes) = self.lingering.change(sequencer.members.lingering(), sequencer.now()) {
+            sequencer.threads.store.send(StoreCommand::Linger(bytes));
         }
-        self.linger_at = Some(order.now() + LINGER);
+        self.linger_at = Some(sequencer.now() + LINGER);
     }
 }
 
 /// Asks the store for what waits of a member.
-fn ask_store(key: &MemberKey, order: &mut Order) {
-    while let Some((announcement, kept)) = order.is_open().then(|| order.members.next_request(key)).flatten() {
+fn ask_store(key: &MemberKey, sequencer: &mut Sequencer) {
+    while let Some((announcement, kept)) = sequencer.is_open().then(|| sequencer.members.next_request(key)).flatten() {
         let draft = draft_of(announcement, kept);
-        match state_change(&draft, order) {
+        match state_change(&draft, sequencer) {
             Ok(state) => {
                 let waiting = WaitingDraft::new(Purpose::Member(key.clone()), None);
-                return order.append(draft, waiting.with_state(state));
+                return sequencer.append(draft, waiting.with_state(state));
             }
-            Err(_) => order.members.refuse_request(key),
+            Err(_) => sequencer.members.refuse_request(key),
         }
     }
 }
 
-fn ask_for(keys: &[MemberKey], order: &mut Order) {
-    keys.iter().for_each(|key| ask_store(key, order));
+fn ask_for(keys: &[MemberKey], sequencer: &mut Sequencer) {
+    keys.iter().for_each(|key| ask_store(key, sequencer));
 }
 
 /// Asks the store again for what it has failed.
-pub fn ask_waiting(order: &mut Order) {
-    ask_for(&order.members.waiting(), order);
+pub fn ask_waiting(sequencer: &mut Sequencer) {
+    ask_for(&sequencer.members.waiting(), sequencer);
 }
 
 /// Announces all members again, of which the store may not know.
-pub fn reannounce(order: &mut Order) {
-    ask_for(&order.members.reannounce(), order);
+pub fn reannounce(sequencer: &mut Sequencer) {
+    ask_for(&sequencer.members.reannounce(), sequencer);
 }
 
 /// Called when the store has answered a request of a member.
-pub fn take_answer(key: &MemberKey, failure: Option<&Failure>, order: &mut Order) {
+pub fn take_answer(key: &MemberKey, failure: Option<&Failure>, sequencer: &mut Sequencer) {
     match failure.map(|failure| failure.code) {
-        None => order.members.confirm_request(key),
-        Some(ErrorCode::Invalid | ErrorCode::Unsupported) => order.members.refuse_request(key),
+        None => sequencer.members.confirm_request(key),
+        Some(ErrorCode::Invalid | ErrorCode::Unsupported) => sequencer.members.refuse_request(key),
         // Full is the store's queue. That of the state was found before the store was asked.
         Some(code) => {
-            if order.members.fail_request(key, matches!(code, ErrorCode::Full | ErrorCode::Unavailable)) {
-                return order.retry_later();
+            if sequencer.members.fail_request(key, matches!(code, ErrorCode::Full | ErrorCode::Unavailable)) {
+                return sequencer.retry_later();
             }
         }
     }
-    ask_store(key, order);
+    ask_store(key, sequencer);
 }
 
 /// Applies what an entry says of a member, if it does.
-pub fn apply_entry(draft: &Draft, origin: EntryOrigin, order: &mut Order) {
+pub fn apply_entry(draft: &Draft, origin: EntryOrigin, sequencer: &mut Sequencer) {
     let here = match &draft.member {
         MemberPart::None => return,
         MemberPart::Gone => None,
         MemberPart::Here(here) | MemberPart::Changed(here) => {
-            Some((kept_of(here), Unnumbered::of(draft.fields.fields().iter())))
+            Some((kept_of(here), Unsequenced::of(draft.fields.fields().iter())))
         }
     };
-    let (key, now) = (key_of(draft), order.now());
-    order.members.apply_entry(&key, here, origin, now);
+    let (key, now) = (key_of(draft), sequencer.now());
+    sequencer.members.apply_entry(&key, here, origin, now);
     if origin == EntryOrigin::Other {
-        ask_store(&key, order);
+        ask_store(&key, sequencer);
     }
 }
 
 /// Returns what the draft of a member will do to the state. Fails if that cannot be.
-fn state_change(draft: &Draft, order: &Order) -> Result<Option<StateChange>, Error> {
+fn state_change(draft: &Draft, sequencer: &Sequencer) -> Result<Option<StateChange>, Error> {
     match draft.kind() {
         DraftKind::CountedMember(_) => Ok(None), // their number is retained
-        _ => order.state_change(draft),
+        _ => sequencer.state_change(draft),
     }
 }

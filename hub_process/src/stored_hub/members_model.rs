@@ -11,7 +11,7 @@
 
 use super::tests::{hub_of, open_stream};
 use super::*;
-use crate::store::{Ask, Began, MemberHere, MemberPart, Store, StoreEnd};
+use crate::store::{Began, MemberHere, MemberPart, Store, StoreCommand, StoreEnd};
 use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::hub::{
     MemberData, MemberInfo, MemberKey, MemberRequest, StartPoint, Statement, SubscribeRequest, Topic,
@@ -35,9 +35,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// More than anybody lingers, and than a lifetime lasts.
 const LONG: Duration = Duration::from_secs(60);
 
-fn unnumbered(name: &str, data: &str) -> Unnumbered {
+fn unsequenced(name: &str, data: &str) -> Unsequenced {
     let name = EventName::new(Text::from(name)).expect("a name");
-    Unnumbered::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
+    Unsequenced::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -65,9 +65,9 @@ struct Simulated {
     epoch: u64,
     /// All changes of this epoch, so that the last ones can be lost.
     changes: Vec<Change>,
-    log: Vec<Entry>,
+    log: Vec<StoreEntry>,
     /// Who asked for each entry of the log.
-    askers: Vec<Option<Asked>>,
+    requesters: Vec<Option<Asked>>,
     /// On which machines each member is, and what is kept of it.
     here: Map<MemberKey, (BTreeSet<u64>, MemberHere)>,
 }
@@ -97,12 +97,12 @@ impl Simulated {
         }
     }
 
-    fn append(&mut self, asker: Option<Asked>, draft: Draft) {
+    fn append(&mut self, requester: Option<Asked>, draft: Draft) {
         let seq = self.log.len() as u64 + 1;
         // Stores keep a change as what it says: the member is here.
         let member = MemberPart::decode(&draft.member.encode());
-        self.log.push(Entry { seq, at: 0, ticket: None, draft: Draft { member, ..draft } });
-        self.askers.push(asker);
+        self.log.push(StoreEntry { seq, at: 0, ticket: None, draft: Draft { member, ..draft } });
+        self.requesters.push(requester);
     }
 
     /// Returns true if the change needs an entry.
@@ -133,9 +133,9 @@ impl Simulated {
     /// Another epoch begins, in which some of the last changes are lost.
     fn lose(&mut self, kept: usize) {
         let changes = std::mem::take(&mut self.changes);
-        (self.epoch, self.log, self.askers, self.here) = (self.epoch + 1, Vec::new(), Vec::new(), Map::new());
+        (self.epoch, self.log, self.requesters, self.here) = (self.epoch + 1, Vec::new(), Vec::new(), Map::new());
         changes.into_iter().take(kept).for_each(|change| _ = self.apply(change));
-        self.askers.iter_mut().for_each(|asker| *asker = None);
+        self.requesters.iter_mut().for_each(|requester| *requester = None);
     }
 
     /// Returns the members on machines that are not these.
@@ -230,7 +230,7 @@ struct Machine {
     /// What it has asked the store for that is still to be done, in order.
     asked: VecDeque<(u64, Draft)>,
     /// The tickets that are done without an entry, or have failed: it is still to be told.
-    answers: VecDeque<Report>,
+    answers: VecDeque<StoreReport>,
     failed: HashSet<u64>,
     /// How far it was told of the log.
     told: usize,
@@ -247,8 +247,8 @@ struct Machine {
 
 impl Machine {
     fn listen(&mut self) {
-        while let Ok(ask) = self.end.asks.try_recv() {
-            if let Ask::Append { ticket, draft } = ask {
+        while let Ok(command) = self.end.commands.try_recv() {
+            if let StoreCommand::Append { ticket, draft } = command {
                 self.asked.push_back((ticket, draft));
             }
         }
@@ -261,7 +261,7 @@ impl Machine {
 
     fn fail(&mut self, ticket: u64, code: ErrorCode) {
         self.failed.insert(ticket);
-        self.answers.push_back(Report::Failed { ticket, failure: Failure::new(code, None, "simulated") });
+        self.answers.push_back(StoreReport::Failed { ticket, failure: Failure::new(code, None, "simulated") });
     }
 
     /// The process takes reports of the reactor. Returns what has become of them, for the log.
@@ -292,7 +292,7 @@ impl Machine {
     }
 
     fn report(&mut self, stream: u64, at: Instant, change: PresenceChange, now: Instant) {
-        self.hub.order.set_time(now);
+        self.hub.sequencer.set_time(now);
         self.hub.apply_change(StreamId::from(stream), (at, 7), change);
     }
 
@@ -383,25 +383,26 @@ impl World {
         let last_seq = self.store.log.len() as u64;
         let epoch = format!("epoch{}", self.store.epoch).into();
         let began = Began { epoch, last_seq, evicted_through, ..Began::default() };
-        let begins_anew = !machine.hub.order.continues(&began);
-        machine.end.reporter.report(Report::Began(began));
+        let begins_anew = !machine.hub.sequencer.continues(&began);
+        machine.end.reporter.report(StoreReport::Began(began));
         let mut newest = Map::new();
-        for Entry { seq, draft, .. } in self.store.log.iter().filter(|entry| entry.draft.retain.changes_state()) {
+        for StoreEntry { seq, draft, .. } in self.store.log.iter().filter(|entry| entry.draft.retain.changes_state()) {
             newest.insert((&draft.channel, &draft.key), (*seq, draft.retain));
         }
-        let is_kept = |entry: &&Entry| {
+        let is_kept = |entry: &&StoreEntry| {
             let state = newest.get(&(&entry.draft.channel, &entry.draft.key));
             entry.seq > evicted_through || state == Some(&(entry.seq, Retain::Newest))
         };
-        let ticket = |seq: u64| self.store.askers[seq as usize - 1].and_then(|asked| machine.ticket(asked));
+        let ticket = |seq: u64| self.store.requesters[seq as usize - 1].and_then(|asked| machine.ticket(asked));
         let (history, evicted): (Vec<_>, Vec<_>) = self.store.log.iter().partition(is_kept);
         let evicted: Vec<u64> = evicted.into_iter().filter_map(|entry| ticket(entry.seq)).collect();
-        let history = history.into_iter().map(|entry| Entry { ticket: ticket(entry.seq), ..entry.clone() }).collect();
-        machine.end.reporter.report(Report::Entries(history));
-        machine.end.reporter.report(Report::Ready);
+        let history =
+            history.into_iter().map(|entry| StoreEntry { ticket: ticket(entry.seq), ..entry.clone() }).collect();
+        machine.end.reporter.report(StoreReport::Entries(history));
+        machine.end.reporter.report(StoreReport::Ready);
         evicted.into_iter().for_each(|ticket| machine.fail(ticket, ErrorCode::Unknown));
         if self.store.is_shared {
-            machine.end.reporter.report(Report::Announce);
+            machine.end.reporter.report(StoreReport::Announce);
         }
         machine.told = self.store.log.len();
         self.log.push(format!("{number}: the store begins after {evicted_through}, anew: {begins_anew}"));
@@ -417,9 +418,9 @@ impl World {
     }
 
     fn take_reports(&mut self, number: usize) {
-        let progress = self.machines[number].hub.take_reports(self.now);
-        assert!(progress.cannot_begin.is_none());
-        assert!(progress.replies.is_empty(), "nobody asks for an answer: {:?}", progress.replies);
+        let effects = self.machines[number].hub.take_reports(self.now);
+        assert!(effects.cannot_begin.is_none());
+        assert!(effects.completions.is_empty(), "nobody asks for an answer: {:?}", effects.completions);
         self.forget_refused(number);
     }
 
@@ -472,7 +473,7 @@ impl World {
         let text = self.rng.u8(..5).to_string();
         self.take_reported(number, usize::MAX);
         self.log.push(format!("{number}: {room} {id} has {text}"));
-        let event = unnumbered("update", &format!("{room} {id} {text}"));
+        let event = unsequenced("update", &format!("{room} {id} {text}"));
         let data = MemberData { text: text.into_bytes().into(), is_json: false };
         let member = (room.as_bytes(), id.as_bytes());
         self.machines[number].hub.update_member(member, data, event, self.now).map(drop).expect("room");
@@ -486,7 +487,7 @@ impl World {
     fn pass(&mut self, time: Duration) {
         self.now += time;
         for machine in &mut self.machines {
-            machine.hub.order.set_time(self.now);
+            machine.hub.sequencer.set_time(self.now);
             machine.hub.run_members();
         }
     }
@@ -497,7 +498,7 @@ impl World {
         machine.listen();
         if let Some((ticket, draft)) = machine.asked.pop_front() {
             if !self.store.apply(Change::Asked(machine.name, Some((machine.process, ticket)), draft)) {
-                machine.answers.push_back(Report::Done(ticket));
+                machine.answers.push_back(StoreReport::Done(ticket));
             }
         }
     }
@@ -509,12 +510,12 @@ impl World {
             machine.end.reporter.report(answer);
         }
         let until = self.store.log.len().min(machine.told.saturating_add(most));
-        let ticket = |at: usize| self.store.askers[at].and_then(|asked| machine.ticket(asked));
-        let entries: Vec<Entry> =
-            (machine.told..until).map(|at| Entry { ticket: ticket(at), ..self.store.log[at].clone() }).collect();
+        let ticket = |at: usize| self.store.requesters[at].and_then(|asked| machine.ticket(asked));
+        let entries: Vec<StoreEntry> =
+            (machine.told..until).map(|at| StoreEntry { ticket: ticket(at), ..self.store.log[at].clone() }).collect();
         machine.told = until;
         if !entries.is_empty() {
-            machine.end.reporter.report(Report::Entries(entries));
+            machine.end.reporter.report(StoreReport::Entries(entries));
         }
         self.take_reports(number);
     }
@@ -550,7 +551,7 @@ impl World {
             }
         }
         machine.name = name;
-        machine.answers.push_back(Report::Announce);
+        machine.answers.push_back(StoreReport::Announce);
         self.log.push(format!("{number}: reconnects as {name}"));
     }
 
@@ -560,7 +561,7 @@ impl World {
         let on_it: Vec<MemberKey> =
             self.store.here.iter().filter(|(_, here)| here.0.contains(&name)).map(|(key, _)| key.clone()).collect();
         on_it.into_iter().for_each(|key| _ = self.store.apply(Change::Lapsed(name, key)));
-        self.machines[number].answers.push_back(Report::Announce);
+        self.machines[number].answers.push_back(StoreReport::Announce);
         self.log.push(format!("{number}: is taken for dead"));
     }
 
@@ -635,7 +636,7 @@ impl World {
         for number in 0..self.machines.len() {
             let machine = &mut self.machines[number];
             let untold: Vec<u64> =
-                self.store.askers[machine.told..].iter().filter_map(|asked| machine.ticket((*asked)?)).collect();
+                self.store.requesters[machine.told..].iter().filter_map(|asked| machine.ticket((*asked)?)).collect();
             untold.into_iter().for_each(|ticket| machine.fail(ticket, ErrorCode::Unknown));
             self.reconnect(number);
         }
@@ -710,7 +711,7 @@ impl World {
             self.lapse(usize::MAX);
             let has_more = |machine: &mut Machine| {
                 machine.listen();
-                !machine.asked.is_empty() || !machine.reported.is_empty() || machine.hub.order.has_retry()
+                !machine.asked.is_empty() || !machine.reported.is_empty() || machine.hub.sequencer.has_retry()
             };
             let have_more = self.machines.iter_mut().any(has_more);
             if !have_more && self.store.changes.len() == before {
@@ -786,7 +787,7 @@ fn will(stream: u64) -> Box<Announcement> {
         channel: b"wills"[..].into(),
         key: Box::default(),
         retain: Retain::No,
-        event: unnumbered("will", &stream.to_string()),
+        event: unsequenced("will", &stream.to_string()),
         statement: Statement::Nothing,
     })
 }
@@ -798,8 +799,8 @@ fn request((room, id): Key, linger: Duration, data: &str) -> MemberRequest {
         linger,
         is_counted: false,
         data: MemberData { text: data.as_bytes().into(), is_json: false },
-        join: unnumbered("join", &format!("{room} {id} {data}")),
-        update: unnumbered("update", &format!("{room} {id} {data}")),
-        leave: unnumbered("leave", &format!("{room} {id}")),
+        join: unsequenced("join", &format!("{room} {id} {data}")),
+        update: unsequenced("update", &format!("{room} {id} {data}")),
+        leave: unsequenced("leave", &format!("{room} {id}")),
     }
 }

@@ -3,7 +3,7 @@
 use super::state::{size_of, State, StateChange};
 use crate::publishing::encode;
 use crate::store::Draft;
-use eventsource_xs::hub::{given_ids, Epoch, History, NumberedEvent, OnceKeys, Retain};
+use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Retain, SequencedEvent};
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Fields, HubSettings};
@@ -81,7 +81,7 @@ impl MemoryHub {
         };
         let (channel, key, id) =
             (draft.channel.clone(), draft.key.clone(), given_ids(fields.iter()).next().map(Into::into));
-        self.handle.append(NumberedEvent { seq, channel, event, key, retain, id }, at)?;
+        self.handle.append(SequencedEvent { seq, channel, event, key, retain, id }, at)?;
         if !draft.once.is_empty() {
             self.ids.once.insert(&draft.once, &made, at);
         }

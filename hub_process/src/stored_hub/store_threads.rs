@@ -1,6 +1,6 @@
 //! The threads of the store: they run, are asked to end, have ended, and start again.
 
-use crate::store::{self, Ask, Delivered, Report, Store};
+use crate::store::{self, Delivered, Store, StoreCommand, StoreReport};
 use eventsource_xs::wire::{HubSettings, Name};
 use std::io;
 use std::time::{Duration, Instant};
@@ -41,17 +41,17 @@ impl StoreThreads {
     pub fn retain(&self, settings: &HubSettings) {
         let total = settings.hub.total_history;
         let age = settings.hub.retention().longest_age();
-        self.store.ask(Ask::Retain { events: total.events, bytes: total.bytes, age });
+        self.store.send(StoreCommand::Retain { events: total.events, bytes: total.bytes, age });
     }
 
     /// Asks the threads to end, after what they were asked before.
     pub fn close(&mut self, hub_continues: bool) {
         self.life = Life::Closing;
-        self.store.ask(Ask::Close { hub_continues });
+        self.store.send(StoreCommand::Close { hub_continues });
     }
 
     /// Takes all reports that there are. The flag says that the threads have ended: it is set once.
-    pub fn take_reports(&mut self, now: Instant) -> (Vec<Report>, bool) {
+    pub fn take_reports(&mut self, now: Instant) -> (Vec<StoreReport>, bool) {
         let (reports, has_ended) = self.store.take_reports();
         let is_first = has_ended && self.restart_at().is_none();
         if is_first {
@@ -89,8 +89,8 @@ mod tests {
         let (mut threads, now) = (StoreThreads::new(store), Instant::now());
         threads.close(true);
         assert!(!threads.are_running() && threads.restart_at().is_none());
-        assert!(matches!(end.asks.try_recv(), Ok(Ask::Close { hub_continues: true })));
-        end.reporter.report(Report::Ready);
+        assert!(matches!(end.commands.try_recv(), Ok(StoreCommand::Close { hub_continues: true })));
+        end.reporter.report(StoreReport::Ready);
         let taken = |threads: &mut StoreThreads, now| {
             let (reports, has_ended) = threads.take_reports(now);
             (reports.len(), has_ended)

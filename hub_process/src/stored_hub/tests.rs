@@ -1,10 +1,10 @@
 //! A hub over a simulated store that delays, fails, appends for others, forgets answers, loses its tail and begins anew, at
-//! random. At the end the books balance: every asker was told once, no event was delivered twice, and none was missed without
-//! another epoch.
+//! random. At the end the books balance: every requester was told once, no event was delivered twice, and none was missed
+//! without another epoch.
 
 use super::store_threads::RESTART;
 use super::*;
-use crate::store::{Ask, Began, MemberPart, Store, StoreEnd};
+use crate::store::{Began, MemberPart, Store, StoreCommand, StoreEnd};
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{Access, MemberRequest, Retain, StartPoint, SubscribeRequest, Topic};
@@ -20,8 +20,8 @@ use std::os::unix::net::UnixStream;
 /// Longer than any step takes, also on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// An asker that waits for no answer.
-const NOBODY: Asker = Asker { peer: 0, request: 0, bytes: 0, since: None };
+/// A requester that waits for no answer.
+const NOBODY: Requester = Requester { peer: 0, request: 0, bytes: 0, since: None };
 
 /// A day in milliseconds.
 const DAY: u64 = 86_400_000;
@@ -31,7 +31,7 @@ struct Simulated {
     end: StoreEnd,
     epoch: u64,
     /// The entries of this epoch, in order.
-    log: Vec<Entry>,
+    log: Vec<StoreEntry>,
     /// How many of them were reported.
     reported: usize,
     /// Drafts that wait to be appended, in the order in which they were asked for.
@@ -73,18 +73,18 @@ impl Simulated {
             reason: reason.into(),
             ..Began::default()
         };
-        self.end.reporter.report(Report::Began(began));
+        self.end.reporter.report(StoreReport::Began(began));
         self.reported = 0;
         self.report(most);
-        self.end.reporter.report(Report::Ready);
+        self.end.reporter.report(StoreReport::Ready);
     }
 
     /// Takes what it was asked.
     fn listen(&mut self) {
-        while let Ok(ask) = self.end.asks.try_recv() {
-            match ask {
-                Ask::Append { ticket, draft } => self.asked.push_back((ticket, draft)),
-                Ask::Lost(_) => self.has_lost = true,
+        while let Ok(command) = self.end.commands.try_recv() {
+            match command {
+                StoreCommand::Append { ticket, draft } => self.asked.push_back((ticket, draft)),
+                StoreCommand::Lost(_) => self.has_lost = true,
                 _ => {}
             }
         }
@@ -94,7 +94,7 @@ impl Simulated {
         self.seq += 1 + hole;
         let ticket = ticket.filter(|ticket| !self.failed.contains(ticket));
         let at = self.log.last().map_or(0, |last| last.at).max(self.clock);
-        self.log.push(Entry { seq: self.seq, at, ticket, draft });
+        self.log.push(StoreEntry { seq: self.seq, at, ticket, draft });
     }
 
     /// Appends what it was asked, with holes before it.
@@ -108,14 +108,14 @@ impl Simulated {
         self.end.reporter.set_clock(self.clock);
         let to = self.log.len().min(self.reported.saturating_add(most));
         if to > self.reported {
-            self.end.reporter.report(Report::Entries(self.log[self.reported..to].to_vec()));
+            self.end.reporter.report(StoreReport::Entries(self.log[self.reported..to].to_vec()));
             self.reported = to;
         }
     }
 
     fn fail(&mut self, ticket: u64, code: ErrorCode) {
         self.failed.insert(ticket);
-        self.end.reporter.report(Report::Failed { ticket, failure: Failure::new(code, None, "simulated") });
+        self.end.reporter.report(StoreReport::Failed { ticket, failure: Failure::new(code, None, "simulated") });
     }
 }
 
@@ -223,7 +223,7 @@ struct World {
     next: u64,
     /// The open publishes, by request, with their key `once`.
     open: Map<u64, String>,
-    /// The ids that askers were told, by request, and the epochs of that time.
+    /// The ids that requesters were told, by request, and the epochs of that time.
     told: Map<u64, Result<Rc<str>, ErrorCode>>,
     /// The credits that requests have spent, and that are not granted again.
     spent: usize,
@@ -266,25 +266,25 @@ impl World {
         world
     }
 
-    fn take(&mut self) -> Progress {
-        let progress = self.hub.take_reports(self.now);
-        self.note(&progress);
-        progress
+    fn take(&mut self) -> Effects {
+        let effects = self.hub.take_reports(self.now);
+        self.note(&effects);
+        effects
     }
 
     /// Takes everything that the store has.
-    fn catch_up(&mut self) -> Progress {
+    fn catch_up(&mut self) -> Effects {
         self.store.report(usize::MAX);
         self.take()
     }
 
-    fn note(&mut self, progress: &Progress) {
-        self.spent -= progress.queued.iter().map(|(_, bytes)| bytes).sum::<usize>();
-        for reply in &progress.replies {
-            let request = reply.asker.request;
-            self.spent -= reply.asker.bytes;
+    fn note(&mut self, effects: &Effects) {
+        self.spent -= effects.queued.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        for completion in &effects.completions {
+            let request = completion.requester.request;
+            self.spent -= completion.requester.bytes;
             assert!(self.open.remove(&request).is_some(), "request {request} was told twice, or never asked");
-            let result = reply.result.as_ref().map(Rc::clone).map_err(|failure| failure.code);
+            let result = completion.result.as_ref().map(Rc::clone).map_err(|failure| failure.code);
             assert!(self.told.insert(request, result).is_none());
         }
         if self.reader.is_none() {
@@ -294,10 +294,10 @@ impl World {
 
     fn publish(&mut self, once: &str) -> u64 {
         self.next += 1;
-        let asker = Asker { peer: 1, request: self.next, bytes: 100, since: None };
+        let requester = Requester { peer: 1, request: self.next, bytes: 100, since: None };
         self.open.insert(self.next, once.into());
-        match self.hub.publish(draft(self.next, once), None, asker, self.now).expect("it is accepted") {
-            Published::Waits => self.spent += asker.bytes,
+        match self.hub.publish(draft(self.next, once), None, requester, self.now).expect("it is accepted") {
+            Published::Waits => self.spent += requester.bytes,
             Published::Queued => {}
             Published::Id(id) => {
                 self.open.remove(&self.next);
@@ -318,7 +318,7 @@ impl World {
         self.catch_up();
         assert_eq!((&self.open, self.spent), (&Map::new(), 0));
         let mut seen = HashSet::new();
-        let is_first = |entry: &&Entry| entry.draft.once.is_empty() || seen.insert(entry.draft.once.clone());
+        let is_first = |entry: &&StoreEntry| entry.draft.once.is_empty() || seen.insert(entry.draft.once.clone());
         let expected: Vec<u64> = self.store.log.iter().filter(is_first).map(number_of).collect();
         let reader = self.reader.take().expect("a client");
         assert_eq!(reader.numbers_until(last), expected);
@@ -341,7 +341,7 @@ impl World {
     }
 }
 
-fn number_of(entry: &Entry) -> u64 {
+fn number_of(entry: &StoreEntry) -> u64 {
     let data = entry.draft.fields.fields().iter().next().expect("a field");
     match data {
         Field::Data(text) => String::from_utf8_lossy(&text.to_utf8()).parse().expect("a number"),
@@ -391,7 +391,7 @@ fn run(seed: u64, steps: u64) {
             // The store keeps what it has been asked, until it is up again.
             98 => {
                 let tickets = world.store.asked.iter().map(|(ticket, _)| *ticket).collect();
-                world.store.end.reporter.report(Report::Queued(tickets));
+                world.store.end.reporter.report(StoreReport::Queued(tickets));
                 world.take();
             }
             // One fails for sure, or is perhaps stored.
@@ -418,7 +418,7 @@ fn run(seed: u64, steps: u64) {
                 world.settle();
                 world.store.log.truncate(random.usize(0..=world.store.log.len()));
                 world.store.epoch += 1;
-                let own = |entry: &Entry| Entry { ticket: None, ..entry.clone() };
+                let own = |entry: &StoreEntry| StoreEntry { ticket: None, ..entry.clone() };
                 world.store.log = world.store.log.iter().map(own).collect();
                 world.store.begin("the tail is lost");
                 world.take();
@@ -468,8 +468,8 @@ fn restart(world: &mut World) -> bool {
     let (store, end) = Store::new().expect("a pipe");
     let before = std::mem::replace(&mut world.store.end, end);
     drop(before); // the threads have ended
-    let progress = world.hub.finish(DEADLINE);
-    world.note(&progress);
+    let effects = world.hub.finish(DEADLINE);
+    world.note(&effects);
     world.hub.replace_threads(StoreThreads::new(store));
     world.store.log.iter_mut().for_each(|entry| entry.ticket = None);
     world.store.begin("");
@@ -481,7 +481,7 @@ fn the_clock_of_the_store_decides_how_old_an_entry_is() {
     for ahead in [0, 120_000, 30 * DAY] {
         for clock in [crate::store::now_ms() + ahead, crate::store::now_ms() - ahead] {
             let mut world = World::with_history(usize::MAX);
-            let mut settings = world.hub.order.settings.clone();
+            let mut settings = world.hub.sequencer.settings.clone();
             settings.hub.history.age = Duration::from_secs(60);
             let (store, end) = Store::new().expect("a pipe");
             world.hub = hub_of(store, &settings);
@@ -595,8 +595,8 @@ fn nobody_waits_for_a_store_that_has_ended() {
 fn a_store_that_does_not_end_in_time_continues_and_restarts_when_it_has_ended() {
     let mut world = World::new();
     let request = world.publish("");
-    let (progress, has_ended) = world.hub.pause(Duration::from_millis(10));
-    assert!(!has_ended && progress.replies.is_empty() && !world.hub.run_timers(world.now + DEADLINE));
+    let (effects, has_ended) = world.hub.pause(Duration::from_millis(10));
+    assert!(!has_ended && effects.completions.is_empty() && !world.hub.run_timers(world.now + DEADLINE));
     // Its earlier requests are still carried out.
     world.store.append_asked(|| 0);
     world.catch_up();
@@ -605,8 +605,9 @@ fn a_store_that_does_not_end_in_time_continues_and_restarts_when_it_has_ended() 
     drop(std::mem::replace(&mut world.store, Simulated::new(Store::new().expect("a pipe").1)));
     world.take();
     assert_eq!(world.told[&late], Err(ErrorCode::Unknown));
-    let asker = Asker { peer: 1, request: 99, bytes: 100, since: None };
-    let refused = world.hub.publish(draft(99, ""), None, asker, world.now).err().expect("nobody would carry it out");
+    let requester = Requester { peer: 1, request: 99, bytes: 100, since: None };
+    let refused =
+        world.hub.publish(draft(99, ""), None, requester, world.now).err().expect("nobody would carry it out");
     assert_eq!(refused.code, ErrorCode::Unavailable);
     assert!(world.hub.run_timers(world.now + RESTART));
 }
@@ -683,11 +684,11 @@ fn the_successor_of_a_killed_process_knows_which_events_the_history_must_hold() 
 #[test]
 fn a_client_that_has_read_evicted_events_is_not_ahead() {
     let mut world = World::new();
-    world.hub.order.drop_memory(); // of a process that has begun anew
+    world.hub.sequencer.drop_memory(); // of a process that has begun anew
     let (epoch, reason) = ("epoch1".into(), "".into());
     let began = Began { epoch, last_seq: 7, evicted_through: 7, reason, ..Began::default() };
-    world.store.end.reporter.report(Report::Began(began));
-    world.store.end.reporter.report(Report::Ready);
+    world.store.end.reporter.report(StoreReport::Began(began));
+    world.store.end.reporter.report(StoreReport::Ready);
     assert!(world.take().is_ready);
     assert_eq!(world.hub.seq_ahead(Some(b"epoch1-7")), None);
     assert_eq!(world.hub.seq_ahead(Some(b"epoch1-8")), Some(8));
@@ -699,12 +700,12 @@ fn a_client_that_has_read_evicted_events_is_not_ahead() {
 #[test]
 fn a_client_that_has_the_number_of_an_entry_without_an_event_is_not_ahead() {
     let mut world = World::new();
-    world.hub.order.drop_memory();
+    world.hub.sequencer.drop_memory();
     let (epoch, reason) = ("epoch1".into(), "".into());
     // As Redis begins an epoch whose origin is that of the one before: with a marker, which is no event.
     let began = Began { epoch, last_seq: 7, evicted_through: 6, reason, ..Began::default() };
-    world.store.end.reporter.report(Report::Began(began));
-    world.store.end.reporter.report(Report::Ready);
+    world.store.end.reporter.report(StoreReport::Began(began));
+    world.store.end.reporter.report(StoreReport::Ready);
     assert!(world.take().is_ready);
     assert_eq!(["epoch1-7", "epoch1-8"].map(|id| world.hub.seq_ahead(Some(id.as_bytes()))), [None, Some(8)]);
     world.hub.report_missing(7);
@@ -719,7 +720,7 @@ fn a_client_that_has_the_number_of_an_entry_without_an_event_is_not_ahead() {
 fn a_request_to_end_streams_in_a_history_means_those_that_were_asked_for_before_it() {
     let mut world = World::new();
     let (store, end) = Store::new().expect("a pipe");
-    world.hub = hub_of(store, &world.hub.order.settings);
+    world.hub = hub_of(store, &world.hub.sequencer.settings);
     world.store = Simulated::new(end);
     let clock = world.store.clock;
     world.store.clock = clock - 100_000;
@@ -752,14 +753,14 @@ fn an_id_that_looks_like_one_of_the_hub_is_refused() {
 #[test]
 fn what_does_not_fit_is_refused_before_the_store_is_asked() {
     let mut world = World::new();
-    let mut settings = world.hub.order.settings.clone();
+    let mut settings = world.hub.sequencer.settings.clone();
     settings.hub.state.keys = 2;
     world.hub.adopt(&settings);
     let retained = |number, key: &str, retain| Draft { key: key.as_bytes().into(), retain, ..draft(number, "") };
     let publish = |world: &mut World, key: &str, retain| {
         world.next += 1;
-        let asker = Asker { peer: 1, request: world.next, bytes: 0, since: None };
-        let published = world.hub.publish(retained(world.next, key, retain), None, asker, world.now);
+        let requester = Requester { peer: 1, request: world.next, bytes: 0, since: None };
+        let published = world.hub.publish(retained(world.next, key, retain), None, requester, world.now);
         if published.is_ok() {
             world.open.insert(world.next, String::new());
         }
@@ -802,12 +803,12 @@ fn several_that_ask_with_one_key_wait_for_one_entry() {
 fn a_store_that_cannot_begin_says_so_and_nothing_is_published_meanwhile() {
     let (store, end) = Store::new().expect("a pipe");
     let mut hub = hub_of(store, &HubSettings::default());
-    let asker = Asker { peer: 1, request: 1, bytes: 1, since: None };
-    assert!(hub.publish(draft(1, ""), None, asker, Instant::now()).is_err());
+    let requester = Requester { peer: 1, request: 1, bytes: 1, since: None };
+    assert!(hub.publish(draft(1, ""), None, requester, Instant::now()).is_err());
     let failure = Failure::new(ErrorCode::Unavailable, None, "no disk");
-    end.reporter.report(Report::CannotBegin { failure: failure.clone(), retries: true });
-    let progress = hub.take_reports(Instant::now());
-    assert_eq!((progress.cannot_begin, progress.is_ready), (Some((failure, true)), false));
+    end.reporter.report(StoreReport::CannotBegin { failure: failure.clone(), retries: true });
+    let effects = hub.take_reports(Instant::now());
+    assert_eq!((effects.cannot_begin, effects.is_ready), (Some((failure, true)), false));
 }
 
 /// Returns what the store is asked, without its tickets.
@@ -841,10 +842,10 @@ fn a_will_waits_while_the_store_is_away() {
 
 /// A stream has the will to publish the first event.
 fn set_will(world: &mut World) {
-    let event = Unnumbered::of(std::iter::once(Field::Data(Text::from("1"))));
+    let event = Unsequenced::of(std::iter::once(Field::Data(Text::from("1"))));
     let (channel, key, retain, statement) = (b"news"[..].into(), Box::default(), Retain::No, Statement::Nothing);
     let will = Announcement { channel, key, retain, event, statement };
-    world.hub.order.members.set_will(StreamId { slot: 1, serial: 1 }, will.into());
+    world.hub.sequencer.members.set_will(StreamId { slot: 1, serial: 1 }, will.into());
 }
 
 #[test]

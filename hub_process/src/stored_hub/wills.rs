@@ -2,7 +2,7 @@
 
 use super::drafts::{Purpose, WaitingDraft};
 use super::losses::Losses;
-use super::order::Order;
+use super::sequencer::Sequencer;
 use crate::store::Draft;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::Failure;
@@ -39,16 +39,16 @@ impl Wills {
     }
 
     /// Publishes those that wait.
-    pub fn publish(&mut self, order: &mut Order) {
-        if !order.is_open() {
+    pub fn publish(&mut self, sequencer: &mut Sequencer) {
+        if !sequencer.is_open() {
             return;
         }
         for mut will in std::mem::take(&mut self.waiting) {
-            if order.has_member(&will) {
+            if sequencer.has_member(&will) {
                 will.retain = Retain::No; // the member has come meanwhile
             }
             let waiting = WaitingDraft::new(Purpose::Will(will.clone().into()), None);
-            match order.publish(will.clone(), None, waiting) {
+            match sequencer.publish(will.clone(), None, waiting) {
                 Ok(_) => {}
                 Err(failure) if failure.code == ErrorCode::Unavailable => self.keep(will, &failure.to_string()),
                 Err(failure) => self.losses.add(1, &failure.to_string()),

@@ -3,7 +3,7 @@
 use crate::node::{settings, End, Node};
 use crate::proxy::Proxy;
 use crate::server::{eventually, has, Port, Redis, PERSISTENT};
-use crate::store::{Ask, Draft};
+use crate::store::{Draft, StoreCommand};
 use eventsource_xs::hub::EndRequest;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
@@ -166,7 +166,7 @@ fn a_closed_store_finishes_earlier_requests() {
     for number in 0..500 {
         a.append(&number.to_string());
     }
-    a.store.ask(Ask::Close { hub_continues: false });
+    a.store.send(StoreCommand::Close { hub_continues: false });
     a.until("all", |node| node.ends.len() == 500);
     assert!(a.ends.values().all(|end| code(end).is_none()));
     let connections = || redis.call(&["CLIENT", "LIST"]).lines().filter(|line| line.contains("age=")).count();

@@ -3,7 +3,7 @@
 use crate::node::{settings, End, Node};
 use crate::proxy::Proxy;
 use crate::server::{eventually, Redis, PERSISTENT};
-use crate::store::Ask;
+use crate::store::StoreCommand;
 use std::time::Duration;
 
 /// Has two stores with some entries lose the stream. Both must begin another epoch, the same one, with a reason, and work.
@@ -117,7 +117,7 @@ fn an_epoch_that_comes_back_begins_another_one() {
 fn a_hub_that_knows_of_a_loss_has_all_begin_another_epoch() {
     let mut redis = redis!();
     let teller = Node::ready(&settings(&redis.url()));
-    expect_another_epoch(&mut redis, |_| teller.store.ask(Ask::Lost("a hub has delivered more".into())));
+    expect_another_epoch(&mut redis, |_| teller.store.send(StoreCommand::Lost("a hub has delivered more".into())));
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn eviction_by_retention_is_not_a_loss() {
     assert!((1000..1300).contains(&count), "{count}");
     let evicted = &a.log().entries[4999 - count];
     assert!(began.evicted_through >= evicted.seq && began.evicted_through < late.log().entries[0].seq);
-    a.store.ask(Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::ZERO });
+    a.store.send(StoreCommand::Retain { events: 1000, bytes: 1 << 30, age: Duration::ZERO });
     eventually("the old ones are trimmed", || redis.entries() <= 100);
     assert!(a.publish("after").is_stored());
     b.until_last("after");
@@ -195,7 +195,7 @@ fn eviction_by_retention_is_not_a_loss() {
 fn the_stream_is_trimmed_to_its_bytes() {
     let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
-    a.store.ask(Ask::Retain { events: 100_000, bytes: 3 << 20, age: Duration::from_secs(3600) });
+    a.store.send(StoreCommand::Retain { events: 100_000, bytes: 3 << 20, age: Duration::from_secs(3600) });
     let long = "x".repeat(4000);
     for number in 0..2000 {
         a.append(&format!("{number} {long}"));

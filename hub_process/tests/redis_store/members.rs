@@ -6,7 +6,7 @@ use crate::failover::replica_of;
 use crate::node::{number, seeds, settings, End, Node};
 use crate::proxy::Proxy;
 use crate::server::{eventually, has, Redis, PERSISTENT};
-use crate::store::{Ask, Draft, MemberHere, MemberPart};
+use crate::store::{Draft, MemberHere, MemberPart, StoreCommand};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::{FieldList, RedisSettings};
@@ -289,7 +289,7 @@ fn the_members_of_a_process_that_ends_in_order_linger_and_may_return_elsewhere()
     ends.here("ann");
     ends.here("moves");
     until(&mut [&mut ends, &mut other], &["ann", "moves"]);
-    ends.node.store.ask(Ask::Close { hub_continues: false });
+    ends.node.store.send(StoreCommand::Close { hub_continues: false });
     drop(ends);
     other.here("moves");
     until(&mut [&mut other], &["moves"]);
@@ -308,7 +308,7 @@ fn the_members_of_a_hub_that_continues_in_another_process_stay() {
     let mut other = Machine::new(&settings(&redis.url()));
     ends.here("ann");
     until(&mut [&mut ends, &mut other], &["ann"]);
-    ends.node.store.ask(Ask::Close { hub_continues: true });
+    ends.node.store.send(StoreCommand::Close { hub_continues: true });
     while ends.node.store.wait_for_report(Instant::now() + Duration::from_secs(10)).is_some() {}
     let lifetimes = redis.call(&["HGET", STATE, "machines"]);
     assert!(!lifetimes.contains("=-"), "{lifetimes}");

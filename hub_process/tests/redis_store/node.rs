@@ -1,7 +1,7 @@
 //! A store as the wire thread has it, and books of what it reports.
 
 use crate::server::eventually;
-use crate::store::{self, Ask, Began, Draft, Entry, Report, Store};
+use crate::store::{self, Began, Draft, Store, StoreCommand, StoreEntry, StoreReport};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::{Failure, FieldList, Name, RedisSettings, StoreSettings};
@@ -29,8 +29,8 @@ impl End {
 pub struct Log {
     pub began: Began,
     /// The retained events that are older than the history.
-    pub retained: Vec<Entry>,
-    pub entries: Vec<Entry>,
+    pub retained: Vec<StoreEntry>,
+    pub entries: Vec<StoreEntry>,
     pub is_ready: bool,
 }
 
@@ -89,7 +89,7 @@ fn text_of(draft: &Draft) -> String {
 }
 
 /// Does to a state what an entry does.
-pub fn change(state: &mut BTreeMap<String, (u64, String)>, entry: &Entry) {
+pub fn change(state: &mut BTreeMap<String, (u64, String)>, entry: &StoreEntry) {
     let key =
         format!("{} {}", String::from_utf8_lossy(&entry.draft.channel), String::from_utf8_lossy(&entry.draft.key));
     match entry.draft.retain {
@@ -130,7 +130,7 @@ impl Node {
 
     /// Limits the history to so many events.
     pub fn keep(&self, events: usize) {
-        self.store.ask(Ask::Retain { events, bytes: 1 << 30, age: Duration::from_secs(3600) });
+        self.store.send(StoreCommand::Retain { events, bytes: 1 << 30, age: Duration::from_secs(3600) });
     }
 
     /// Waits until this is the text of the last entry.
@@ -149,7 +149,7 @@ impl Node {
     pub fn append_draft(&mut self, draft: Draft) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.store.ask(Ask::Append { ticket, draft });
+        self.store.send(StoreCommand::Append { ticket, draft });
         ticket
     }
 
@@ -206,8 +206,8 @@ impl Node {
     pub fn pump(&mut self) {
         for report in self.store.take_reports().0 {
             match report {
-                Report::Queued(tickets) => self.queued.extend(tickets),
-                Report::Began(began) => {
+                StoreReport::Queued(tickets) => self.queued.extend(tickets),
+                StoreReport::Began(began) => {
                     if self.logs.iter().rev().skip(1).any(|log| log.began.epoch == began.epoch) {
                         let last = self.logs.last().map(|log| log.began.epoch.clone());
                         assert_eq!(last, Some(began.epoch.clone()), "an epoch has come back");
@@ -215,17 +215,17 @@ impl Node {
                     let (retained, entries) = (Vec::new(), Vec::new());
                     self.logs.push(Log { began, retained, entries, is_ready: false });
                 }
-                Report::Ready => self.logs.last_mut().expect("a beginning").is_ready = true,
-                Report::Entries(entries) => self.note(entries),
-                Report::Done(ticket) => self.end(ticket, End::Done),
-                Report::Announce => self.announcements += 1,
-                Report::Failed { ticket, failure } => self.end(ticket, End::Failed(failure)),
-                Report::CannotBegin { failure, retries } => self.refusals.push((failure, retries)),
+                StoreReport::Ready => self.logs.last_mut().expect("a beginning").is_ready = true,
+                StoreReport::Entries(entries) => self.note(entries),
+                StoreReport::Done(ticket) => self.end(ticket, End::Done),
+                StoreReport::Announce => self.announcements += 1,
+                StoreReport::Failed { ticket, failure } => self.end(ticket, End::Failed(failure)),
+                StoreReport::CannotBegin { failure, retries } => self.refusals.push((failure, retries)),
             }
         }
     }
 
-    fn note(&mut self, entries: Vec<Entry>) {
+    fn note(&mut self, entries: Vec<StoreEntry>) {
         let index = self.logs.len() - 1;
         for entry in entries {
             let log = &mut self.logs[index];
@@ -255,7 +255,7 @@ impl Node {
 
     /// Returns sequence numbers and texts of the last log.
     pub fn entries(&self) -> Vec<(u64, String)> {
-        let text = |entry: &Entry| String::from_utf8(entry.draft.once.to_vec()).expect("UTF-8");
+        let text = |entry: &StoreEntry| String::from_utf8(entry.draft.once.to_vec()).expect("UTF-8");
         self.log().entries.iter().map(|entry| (entry.seq, text(entry))).collect()
     }
 

@@ -6,7 +6,7 @@
 use crate::node::{change, draft, number, seeds, settings, End, Log, Node};
 use crate::proxy::Proxy;
 use crate::server::{eventually, has, Redis, PERSISTENT};
-use crate::store::{Ask, Draft, Entry};
+use crate::store::{Draft, StoreCommand, StoreEntry};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::RedisSettings;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -39,7 +39,7 @@ impl Run {
         let nodes: Vec<Node> = nodes.collect();
         if seed / 2 % 2 == 0 {
             for node in &nodes {
-                node.store.ask(Ask::Retain { events: FEW, bytes: 1 << 30, age: Duration::from_secs(3600) });
+                node.store.send(StoreCommand::Retain { events: FEW, bytes: 1 << 30, age: Duration::from_secs(3600) });
             }
         }
         Self { redis, nodes, proxies, random: fastrand::Rng::with_seed(seed), is_persistent, published: 0 }
@@ -117,7 +117,7 @@ impl Run {
     }
 
     fn compare(&self) {
-        let mut orders: HashMap<&str, BTreeMap<u64, &Entry>> = HashMap::new();
+        let mut orders: HashMap<&str, BTreeMap<u64, &StoreEntry>> = HashMap::new();
         for node in &self.nodes {
             for (index, log) in node.logs.iter().enumerate() {
                 let mut texts = HashSet::new();
@@ -162,7 +162,7 @@ impl Run {
 
     /// Compares the states of all stores, and of one that begins, with what the events of this epoch make of the state with
     /// which a store began: the first one after which no event was evicted before any store had read it.
-    fn compare_states(&self, order: &BTreeMap<u64, &Entry>) {
+    fn compare_states(&self, order: &BTreeMap<u64, &StoreEntry>) {
         let epoch = &self.nodes[0].log().began.epoch;
         let logs = self.nodes.iter().flat_map(|node| &node.logs).filter(|log| log.began.epoch == *epoch);
         let span = |log: &Log| (log.began.evicted_through, log.entries.last().map_or(0, |last| last.seq));

@@ -3,7 +3,7 @@
 use crate::node::{retained, settings, End, Node};
 use crate::proxy::Proxy;
 use crate::server::{eventually, Redis, PERSISTENT};
-use crate::store::{Ask, Draft};
+use crate::store::{Draft, StoreCommand};
 use eventsource_xs::hub::Retain;
 use std::time::Duration;
 
@@ -259,10 +259,10 @@ fn producers_of_long_ago_are_removed() {
 fn an_event_that_hubs_drop_because_of_its_key_once_changes_nothing() {
     let redis = redis!();
     let [mut a, mut b] = Node::at([redis.url(), redis.url()]);
-    let age = |seconds| Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(seconds) };
+    let age = |seconds| StoreCommand::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(seconds) };
     let in_hash = || Node::ready(&settings(&redis.url())).state();
-    a.store.ask(age(3600));
-    b.store.ask(age(3600));
+    a.store.send(age(3600));
+    b.store.send(age(3600));
     assert!(a.retain_once("x", "first", "o").is_stored() && a.retain("x", "second").is_stored());
     let expected = a.state();
     assert!(b.retain_once("x", "first", "o").is_stored());
@@ -270,13 +270,13 @@ fn an_event_that_hubs_drop_because_of_its_key_once_changes_nothing() {
     assert_eq!(in_hash(), expected);
     assert!(b.retain_once("x", "third", "p").is_stored());
     // After the time of the history the key means another event.
-    b.store.ask(age(0));
+    b.store.send(age(0));
     std::thread::sleep(Duration::from_millis(5));
     assert!(b.retain_once("x", "fourth", "o").is_stored());
     trim(&redis, 0);
     assert_eq!(in_hash()["news x"].1, "fourth");
     assert_eq!(redis.call(&["ZCARD", "es:{shop}.once"]), "1");
-    b.store.ask(age(3600));
+    b.store.send(age(3600));
     for number in 0..1100 {
         b.append_draft(Draft { once: number.to_string().as_bytes().into(), ..retained(Retain::Newest, "x", "many") });
     }

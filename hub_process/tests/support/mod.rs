@@ -13,7 +13,7 @@ use eventsource_xs::hub::{Publication, SubscribeRequest, Topic};
 use eventsource_xs::remote::{stop, upgrade, CallConnection, Link, Place, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{
-    Answer, FieldList, FileSettings, FileSync, Hello, HubSettings, Name, NamedSettings, Open, Request, Role,
+    FieldList, FileSettings, FileSync, Hello, HubSettings, Name, NamedSettings, Open, Request, Response, Role,
     StoreSettings,
 };
 pub use rustix::process::Signal;
@@ -240,7 +240,7 @@ pub fn read_to_end(client: &mut impl Read) -> String {
 }
 
 /// Returns the next report that a condition holds for.
-pub fn report_with(worker: &mut CallConnection, is_wanted: impl Fn(&Answer<'_>) -> bool) -> Answer<'static> {
+pub fn report_with(worker: &mut CallConnection, is_wanted: impl Fn(&Response<'_>) -> bool) -> Response<'static> {
     loop {
         let report = worker.next_report().expect("a connection").expect("a report");
         if is_wanted(&report) {

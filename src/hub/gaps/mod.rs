@@ -14,7 +14,7 @@ use super::ids::LastId;
 use super::sending::positions::block;
 #[cfg(doc)]
 use super::{logs::Logs, OnSlow};
-use super::{Cursor, GapData, Hub, Notice};
+use super::{Cursor, GapData, Hub, OwnBlock};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -87,8 +87,8 @@ impl Hub {
 
     /// Prepares a stream for being sent its backlog. If the stream is lagging, it returns a `gap` event for it, or
     /// decides that the stream is sent only the latest entry of each key. Fails with [`Lagging`] if the stream is to end.
-    pub fn catch_up(&mut self, cursor: &mut Cursor) -> Result<Vec<Notice>, Lagging> {
-        let mut notices = Vec::new();
+    pub fn catch_up(&mut self, cursor: &mut Cursor) -> Result<Vec<OwnBlock>, Lagging> {
+        let mut own_blocks = Vec::new();
         if cursor.is_completion_queued() && !cursor.is_ending() {
             self.end_state(cursor);
         }
@@ -97,11 +97,11 @@ impl Hub {
                 self.counts.disconnected += 1;
                 return Err(Lagging);
             }
-            notices.push(self.report_gap(cursor));
+            own_blocks.push(self.report_gap(cursor));
         }
         self.update_compaction(cursor);
-        notices.extend(self.continue_state(cursor));
-        Ok(notices)
+        own_blocks.extend(self.continue_state(cursor));
+        Ok(own_blocks)
     }
 
     /// Decides whether a stream is sent only the latest entry of each key of compacted logs. A lagging stream is, until its
@@ -119,26 +119,33 @@ impl Hub {
 
     /// Returns a `gap` event for a lagging stream, which continues with the state if it follows that, otherwise with what the
     /// logs still hold.
-    pub(in crate::hub) fn report_gap(&mut self, cursor: &mut Cursor) -> Notice {
+    pub(in crate::hub) fn report_gap(&mut self, cursor: &mut Cursor) -> OwnBlock {
         self.counts.skipped += 1;
         if cursor.follows_state {
             self.restart_state(cursor);
-            return self.gap_notice(cursor, None, Gap::Slow);
+            return self.gap_block(cursor, None, Gap::Slow);
         }
         let (seq, compacts) = (cursor.seq, self.logs.can_compact_for(cursor));
         let parts = cursor.ensure_parts();
         let missed = parts.list.iter().map(|part| self.logs.lost_by(part, seq, compacts).through());
         parts.record_gap(missed.max().unwrap_or(0));
         let here = ClientPosition { seq, reported: Some(parts.reported_through) };
-        self.gap_notice(cursor, Some(here), Gap::Slow)
+        self.gap_block(cursor, Some(here), Gap::Slow)
     }
 
     /// Returns a `gap` event with a position as its id, and counts it.
-    pub(in crate::hub) fn gap_notice(&mut self, cursor: &mut Cursor, here: Option<ClientPosition>, gap: Gap) -> Notice {
+    pub(in crate::hub) fn gap_block(
+        &mut self,
+        cursor: &mut Cursor,
+        here: Option<ClientPosition>,
+        gap: Gap,
+    ) -> OwnBlock {
         self.counts.gaps += 1;
         cursor.last_id = LastId::at(here.map_or(0, |here| here.seq));
         let data = gap.data(self.logs.settings().gap_data.as_deref());
         let id = here.map(|here| self.epoch.id(here));
-        Notice::Gap(block(Some(&self.logs.settings().gap_event), None, Some(&data), id.as_deref()).unwrap_or_default())
+        OwnBlock::Gap(
+            block(Some(&self.logs.settings().gap_event), None, Some(&data), id.as_deref()).unwrap_or_default(),
+        )
     }
 }

@@ -2,7 +2,7 @@
 
 use super::lingering;
 use super::pending::Here;
-use crate::event::{Form, Unnumbered};
+use crate::event::{Form, Unsequenced};
 use crate::hub::{Announcement, KeptMember, MemberData, Statement};
 use crate::stream::StreamId;
 use std::sync::Arc;
@@ -85,12 +85,12 @@ impl Member {
     }
 
     /// Returns the event that says that it has gone.
-    pub(super) fn leave(&self) -> Unnumbered {
+    pub(super) fn leave(&self) -> Unsequenced {
         self.common.leave.with(self.id())
     }
 
     /// Returns what an event says of it.
-    pub(super) fn announcement(&self, statement: Statement, event: Unnumbered) -> Announcement {
+    pub(super) fn announcement(&self, statement: Statement, event: Unsequenced) -> Announcement {
         Announcement::of_member((&self.common.channel, self.id(), self.is_counted), statement, event)
     }
 

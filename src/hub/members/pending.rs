@@ -4,7 +4,7 @@
 //! is up. Changes that cancel each other out are not asked for, so at most three of a member wait: that it has gone, that it
 //! is here, and that its data has changed.
 
-use crate::event::Unnumbered;
+use crate::event::Unsequenced;
 use crate::hub::{Announcement, KeptMember, MemberData, Statement};
 
 /// A request to a store: to append the announcement of a member, and to keep this of one that is here.
@@ -13,7 +13,7 @@ pub type MemberChange = (Announcement, Option<KeptMember>);
 /// The last event of a member of this machine that the store has not refused, with its data. It announces the member again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Here {
-    pub(super) event: Unnumbered,
+    pub(super) event: Unsequenced,
     pub(super) data: MemberData,
 }
 
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     fn change(statement: Statement, text: &str) -> MemberChange {
-        let event = Unnumbered::default();
+        let event = Unsequenced::default();
         let data = MemberData { text: text.as_bytes().into(), is_json: false };
         let kept = KeptMember { since: 7, linger: std::time::Duration::ZERO, data, leave: event.clone() };
         let announcement = Announcement::of_member((b"room", b"ann", false), statement, event);

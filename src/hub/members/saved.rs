@@ -16,7 +16,7 @@ impl Saved for Members {
             let streams = streams.remove(&at).unwrap_or_default();
             member.saved(streams, self.lingering.leaves_at(at))
         };
-        to.add(&self.rooms.slots().map(saved).collect::<Vec<SavedMember>>());
+        to.add(&self.lists.slots().map(saved).collect::<Vec<SavedMember>>());
         to.add(self.counts.saved());
         to.add(&self.wills);
         to.add(&self.refused);
@@ -27,12 +27,12 @@ impl Saved for Members {
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
         let mut members = Self::default();
         for saved in from.take::<Vec<SavedMember>>()? {
-            let common = members.rooms.common(&saved.channel, &saved.id, &saved.kept.leave);
+            let common = members.lists.common(&saved.channel, &saved.id, &saved.kept.leave);
             let leaves_at = saved.leaves_at;
             let (member, streams) = saved.restored(common);
             let at = match member.is_here() {
-                true => members.rooms.add(member),
-                false => members.rooms.add_unlisted(member),
+                true => members.lists.add(member),
+                false => members.lists.add_unlisted(member),
             };
             leaves_at.into_iter().for_each(|leaves_at| members.lingering.resume(at, leaves_at));
             streams.into_iter().for_each(|stream| _ = members.streams.add(stream, at));

@@ -1,11 +1,11 @@
 //! Members over a store: what this machine announces of its members waits here until the store has it, and what the store
 //! tells, in its order and for all machines, is listed.
 
-use super::super::presence::{kept_channel, room_of, Announcement, KeptMember, MemberData, Statement};
+use super::super::presence::{channel_of_kept, kept_channel, Announcement, KeptMember, MemberData, Statement};
 use super::member::Member;
 use super::pending::{Here, MemberChange, Pending};
 use super::{MemberKey, Members, OrderOf};
-use crate::event::Unnumbered;
+use crate::event::Unsequenced;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ impl Members {
 
     /// Lets the store be asked for a change of a member, before its data change.
     pub(super) fn announce_to_store(&mut self, at: u32, announcement: Announcement, data: Option<&MemberData>) {
-        let member = match self.rooms.get_mut(at) {
+        let member = match self.lists.get_mut(at) {
             Some(member) => member,
             None => return,
         };
@@ -89,15 +89,15 @@ impl Members {
     }
 
     fn find(&self, (channel, id): &MemberKey) -> Option<&Member> {
-        self.rooms.get(self.rooms.find(room_of(channel).0, id)?)
+        self.lists.get(self.lists.find(channel_of_kept(channel).0, id)?)
     }
 
     fn find_mut(&mut self, (channel, id): &MemberKey) -> Option<(u32, &mut Member)> {
-        self.rooms.find_mut(room_of(channel).0, id)
+        self.lists.find_mut(channel_of_kept(channel).0, id)
     }
 
     fn is_in_store(&self, key: &MemberKey) -> bool {
-        self.find(key).map_or(false, |member| member.stored & stored_bit(room_of(&key.0).1) > 0)
+        self.find(key).map_or(false, |member| member.stored & stored_bit(channel_of_kept(&key.0).1) > 0)
     }
 
     /// Called when the store has done what it was asked for a member.
@@ -140,7 +140,7 @@ impl Members {
     pub fn apply_entry(
         &mut self,
         key: &MemberKey,
-        here: Option<(KeptMember, Unnumbered)>,
+        here: Option<(KeptMember, Unsequenced)>,
         origin: EntryOrigin,
         now: Instant,
     ) {
@@ -148,9 +148,9 @@ impl Members {
             Some((kept, event)) => self.add_stored_member(key, kept, event, origin),
             None => self.remove_stored_member(key, origin),
         }
-        let (channel, is_counted) = room_of(&key.0);
+        let (channel, is_counted) = channel_of_kept(&key.0);
         if is_counted {
-            let channel = self.rooms.channel(channel);
+            let channel = self.lists.channel(channel);
             self.counts.begin(Arc::clone(&channel), now);
             self.counts.note_change(&channel, origin == EntryOrigin::OwnMember, now);
         }
@@ -164,16 +164,16 @@ impl Members {
 
     /// Lists a member that the store has. Its data there are those of the list, unless this machine has still to say something
     /// of it. A store of this machine alone has the members of a process before, which are announced as they were.
-    fn add_stored_member(&mut self, key: &MemberKey, kept: KeptMember, event: Unnumbered, origin: EntryOrigin) {
-        let ((channel, is_counted), is_overtaken) = (room_of(&key.0), self.is_overtaken(key, origin));
-        let found = self.rooms.find(channel, &key.1);
+    fn add_stored_member(&mut self, key: &MemberKey, kept: KeptMember, event: Unsequenced, origin: EntryOrigin) {
+        let ((channel, is_counted), is_overtaken) = (channel_of_kept(&key.0), self.is_overtaken(key, origin));
+        let found = self.lists.find(channel, &key.1);
         let is_of_before = origin == EntryOrigin::History && self.order == OrderOf::Store;
         let at = found.unwrap_or_else(|| {
-            let common = self.rooms.common(channel, &key.1, &kept.leave);
-            self.rooms.add(Member::new((&key.1, is_counted), kept.clone(), common))
+            let common = self.lists.common(channel, &key.1, &kept.leave);
+            self.lists.add(Member::new((&key.1, is_counted), kept.clone(), common))
         });
         let pending = self.pending.get_mut(key);
-        if let Some(member) = self.rooms.get_mut(at) {
+        if let Some(member) = self.lists.get_mut(at) {
             member.stored |= stored_bit(is_counted);
             if pending.is_none() || !is_overtaken {
                 member.set_data(&kept.data);
@@ -189,9 +189,9 @@ impl Members {
     /// Removes a member that the store has no longer, unless it is one of this machine: another machine has taken this one for
     /// dead, so it is announced again.
     fn remove_stored_member(&mut self, key: &MemberKey, origin: EntryOrigin) {
-        let ((channel, is_counted), is_overtaken) = (room_of(&key.0), self.is_overtaken(key, origin));
+        let ((channel, is_counted), is_overtaken) = (channel_of_kept(&key.0), self.is_overtaken(key, origin));
         self.pending.get_mut(key).into_iter().for_each(Pending::forget_stored);
-        let (at, member) = match self.rooms.find_mut(channel, &key.1) {
+        let (at, member) = match self.lists.find_mut(channel, &key.1) {
             Some(found) => found,
             None => return,
         };
@@ -210,18 +210,18 @@ impl Members {
 
     /// Returns true if nobody is here, and nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.rooms.listed() == 0 && self.pending.is_empty()
+        self.lists.listed() == 0 && self.pending.is_empty()
     }
 
     /// Takes note of the number of a channel's members that the store has told.
     pub fn note_stored_number(&mut self, channel: &[u8], number: usize, now: Instant) {
-        self.counts.note_published(self.rooms.channel(channel), number, now);
+        self.counts.note_published(self.lists.channel(channel), number, now);
     }
 
     /// Announces the members again that are here, because the store may not know. Returns all members of which something waits.
     pub fn reannounce(&mut self) -> Vec<MemberKey> {
-        let Self { rooms, pending, order, .. } = self;
-        for member in rooms.all().filter(|member| member.is_own) {
+        let Self { lists, pending, order, .. } = self;
+        for member in lists.all().filter(|member| member.is_own) {
             let key = key_of(member);
             let is_stored = member.stored & stored_bit(member.is_counted) > 0;
             let is_idle = pending.get(&key).map_or(true, Pending::is_idle);
@@ -237,30 +237,30 @@ impl Members {
 
     /// Returns the members that linger here.
     pub fn lingering(&self) -> Vec<LingeringMember> {
-        let member = |(at, slot): (Instant, u32)| Some((key_of(self.rooms.get(slot)?), at));
+        let member = |(at, slot): (Instant, u32)| Some((key_of(self.lists.get(slot)?), at));
         self.lingering.iter().filter_map(member).collect()
     }
 
     /// Begins with another history of the store, whose entries say which members that has. Streams have ended, and the
     /// members of this machine stay.
     pub fn restart(&mut self) {
-        let Self { rooms, pending, refused, order, .. } = std::mem::take(self);
+        let Self { lists, pending, refused, order, .. } = std::mem::take(self);
         (self.pending, self.refused, self.order) = (pending, refused, order);
         self.pending.values_mut().for_each(Pending::forget_stored);
-        for member in rooms.all().filter(|member| member.is_own) {
+        for member in lists.all().filter(|member| member.is_own) {
             let mut member = member.clone();
             (member.streams, member.stored) = (0, 0);
-            self.rooms.add(member);
+            self.lists.add(member);
         }
     }
 
     /// Called when the store has reported its history: the members of this machine linger, whose streams were those of a
     /// process, or of a hub, before this one; for `rest` at most if they have lingered there.
     pub fn resume(&mut self, rest: impl Fn(&MemberKey) -> Option<Duration>, now: Instant) {
-        let of_before = self.rooms.slots().filter(|(_, member)| member.here.is_some());
+        let of_before = self.lists.slots().filter(|(_, member)| member.here.is_some());
         let slots: Vec<u32> = of_before.map(|(at, _)| at).collect();
         for at in slots {
-            if let Some(member) = self.rooms.get_mut(at) {
+            if let Some(member) = self.lists.get_mut(at) {
                 member.is_own = true;
                 self.lingering.begin_rest(at, (member.linger(), rest(&key_of(member))), now);
             }

@@ -5,7 +5,7 @@ use super::counts::COUNT_INTERVAL;
 use super::*;
 use crate::cases::run_seeds;
 use crate::event::{EventName, Field, Text};
-use crate::hub::{room_of, COUNT_KEY};
+use crate::hub::{channel_of_kept, COUNT_KEY};
 use crate::log::Retain;
 use crate::saved::{Restorer, Saver};
 use fastrand::Rng;
@@ -20,13 +20,13 @@ const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// How many members a channel may have.
 const MOST: usize = 4;
 
-fn event(name: &str, data: &str) -> Unnumbered {
+fn event(name: &str, data: &str) -> Unsequenced {
     let name = EventName::new(Text::from(name)).expect("a name");
-    Unnumbered::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
+    Unsequenced::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
 }
 
 /// Returns the type and the data of an event.
-fn parts(event: &Unnumbered) -> (String, String) {
+fn parts(event: &Unsequenced) -> (String, String) {
     let text = std::str::from_utf8(event.bytes()).expect("UTF-8");
     let (name, data) = text.strip_suffix("\n\n").and_then(|text| text.split_once('\n')).expect("two fields");
     (name.strip_prefix("event: ").expect("a type").into(), data.strip_prefix("data: ").expect("data").into())
@@ -347,8 +347,8 @@ impl Run {
         self.pass(Duration::from_secs(10));
         self.check();
         assert!(self.page.map.is_empty() && self.page.numbers.values().all(|(number, _)| *number == 0));
-        let Members { rooms, streams, lingering, counts, .. } = &self.members;
-        assert!(rooms.is_empty() && streams.is_empty() && counts.is_empty() && lingering.next_due().is_none());
+        let Members { lists, streams, lingering, counts, .. } = &self.members;
+        assert!(lists.is_empty() && streams.is_empty() && counts.is_empty() && lingering.next_due().is_none());
     }
 }
 
@@ -424,7 +424,7 @@ impl Machines {
                 }
                 continue;
             }
-            assert_eq!(room_of(&channel), (&b"lobby"[..], true), "no stream is told of it");
+            assert_eq!(channel_of_kept(&channel), (&b"lobby"[..], true), "no stream is told of it");
             let set = self.sets.entry(id.clone()).or_default();
             let was_here = !set.is_empty();
             match statement {
@@ -454,8 +454,8 @@ impl Machines {
             }
             Told::Member { id, is_here, by } => {
                 let key = ([&[0xFF], &b"lobby"[..]].concat().into(), id);
-                let (since, linger, data, leave) = (7, Duration::ZERO, MemberData::default(), Unnumbered::default());
-                let here = is_here.then(|| (KeptMember { since, linger, data, leave }, Unnumbered::default()));
+                let (since, linger, data, leave) = (7, Duration::ZERO, MemberData::default(), Unsequenced::default());
+                let here = is_here.then(|| (KeptMember { since, linger, data, leave }, Unsequenced::default()));
                 let origin = if by == index { EntryOrigin::OwnMember } else { EntryOrigin::Other };
                 members.apply_entry(&key, here, origin, now);
             }
@@ -530,8 +530,8 @@ fn machines_with_one_store_publish_one_number() {
         }
         run.settle(Duration::from_secs(20));
         assert_eq!(told(&run), 0);
-        for Machine { members: Members { rooms, counts, .. }, .. } in &run.machines {
-            assert!(rooms.is_empty() && counts.is_empty(), "{rooms:?} {counts:?}");
+        for Machine { members: Members { lists, counts, .. }, .. } in &run.machines {
+            assert!(lists.is_empty() && counts.is_empty(), "{lists:?} {counts:?}");
         }
     });
 }

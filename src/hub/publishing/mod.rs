@@ -14,7 +14,7 @@ use std::time::Instant;
 
 /// An event that has its sequence number and its id.
 #[derive(Clone, Debug)]
-pub struct NumberedEvent {
+pub struct SequencedEvent {
     /// The sequence number: the next one of the hub, or one that a store has given.
     pub seq: u64,
     /// The name of the channel.
@@ -30,7 +30,7 @@ pub struct NumberedEvent {
     pub id: Option<Box<[u8]>>,
 }
 
-impl NumberedEvent {
+impl SequencedEvent {
     /// Returns how many bytes of memory the event takes. For a small event that is mostly this struct.
     pub fn size(&self) -> usize {
         let id = self.id.as_ref().map_or(0, |id| id.len());
@@ -51,8 +51,8 @@ impl Hub {
     ///
     /// `published_at` is now, or when the event was stored. An entry of the [history](Self::stored) is not counted as
     /// published.
-    pub fn publish(&mut self, event: NumberedEvent, published_at: Instant) {
-        let NumberedEvent { seq, channel, event, key, retain, id } = event;
+    pub fn publish(&mut self, event: SequencedEvent, published_at: Instant) {
+        let SequencedEvent { seq, channel, event, key, retain, id } = event;
         let (at, is_later) = self.logs.add_number(seq, &channel, id.as_deref());
         self.counts.published += u64::from(is_later);
         if let Some(stored) = &mut self.stored {

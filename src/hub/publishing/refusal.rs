@@ -1,6 +1,6 @@
 //! The events that a hub refuses: those with which one publisher could harm the hub's clients.
 
-use crate::event::{encode_to_vec, EventName, Field, FieldName, LineEnd, Retry, Text, Unnumbered};
+use crate::event::{encode_to_vec, EventName, Field, FieldName, LineEnd, Retry, Text, Unsequenced};
 use crate::hub::presence::{MemberData, Presence, COUNT_EVENT};
 use crate::hub::Settings;
 use std::fmt;
@@ -167,18 +167,18 @@ pub fn check_presence(presence: &Presence, settings: Option<&Settings>) -> Resul
             return Err(Refusal::CountEventName);
         }
     }
-    will.iter().try_for_each(|will| check_unnumbered(&will.event, settings))
+    will.iter().try_for_each(|will| check_unsequenced(&will.event, settings))
 }
 
 /// Refuses the data of a member and its event. Errors are those of [`check_fields`], or [`Refusal::LargePresence`].
-pub fn check_member(data: &MemberData, event: &Unnumbered, settings: Option<&Settings>) -> Result<(), Refusal> {
+pub fn check_member(data: &MemberData, event: &Unsequenced, settings: Option<&Settings>) -> Result<(), Refusal> {
     if data.text.len() > MAX_PRESENCE_BYTES {
         return Err(Refusal::LargePresence);
     }
-    check_unnumbered(event, settings)
+    check_unsequenced(event, settings)
 }
 
-fn check_unnumbered(event: &Unnumbered, settings: Option<&Settings>) -> Result<(), Refusal> {
+fn check_unsequenced(event: &Unsequenced, settings: Option<&Settings>) -> Result<(), Refusal> {
     if event.bytes().len() > MAX_PRESENCE_BYTES {
         return Err(Refusal::LargePresence);
     }

@@ -15,7 +15,7 @@ use crate::hub::{Cursor, Hub, PositionStyle, Settings};
 
 /// A block for one stream's own buffer, which is sent before anything of the logs.
 #[derive(Clone, Debug)]
-pub enum Notice {
+pub enum OwnBlock {
     /// The stream's position, a reconnection time, or both in one block.
     Position(Vec<u8>),
     /// A comment that names the channel of the next event.

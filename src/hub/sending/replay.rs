@@ -7,12 +7,12 @@
 use crate::hub::ids::plain_and_opaque::ClientPosition;
 use crate::hub::ids::LastId;
 use crate::hub::logs::Logs;
-use crate::hub::{Cursor, Hub, Notice};
+use crate::hub::{Cursor, Hub, OwnBlock};
 use crate::log::LogEntry;
 
 /// The events that one call of [`replay_into_buffer`](Hub::replay_into_buffer) sends, and where they end.
 struct Replayed {
-    notices: Vec<Notice>,
+    own_blocks: Vec<OwnBlock>,
     events: u64,
     seq: u64,
     last_id: LastId,
@@ -46,7 +46,7 @@ impl Logs {
     }
 
     /// Returns the comment that names an entry's channel, if the stream is sent such comments.
-    fn channel_notice(&self, cursor: &Cursor, entry: &LogEntry) -> Option<Notice> {
+    fn channel_block(&self, cursor: &Cursor, entry: &LogEntry) -> Option<OwnBlock> {
         let channel = self.channels().get(entry.channel as usize).filter(|_| cursor.names_channels)?;
         let mut line = b":channel ".to_vec();
         for byte in channel.name.iter() {
@@ -56,7 +56,7 @@ impl Logs {
             }
         }
         line.push(b'\n');
-        Some(Notice::Channel(line))
+        Some(OwnBlock::Channel(line))
     }
 }
 
@@ -65,19 +65,19 @@ impl Hub {
     /// positions, and advances its cursor.
     ///
     /// A call returns a limited number of bytes, because the client may not read.
-    pub fn replay_into_buffer(&mut self, cursor: &mut Cursor) -> Vec<Notice> {
+    pub fn replay_into_buffer(&mut self, cursor: &mut Cursor) -> Vec<OwnBlock> {
         let (through, reported) = match cursor.parts() {
             Some(parts) => (parts.boundary(cursor.seq), parts.reported_through),
             None => (None, 0),
         };
-        let Replayed { notices, events, seq, last_id } = match through {
+        let Replayed { own_blocks, events, seq, last_id } = match through {
             Some(through) => self.replay_through(cursor, through, reported),
             None => return Vec::new(),
         };
         cursor.last_id = last_id;
         self.counts.delivered += events;
         self.advance(cursor, seq);
-        notices
+        own_blocks
     }
 
     /// Returns the next events through a sequence number. Those through `reported` are followed by a position.
@@ -86,7 +86,7 @@ impl Hub {
         const MOST_BYTES: usize = if cfg!(test) { 700 } else { 48 << 10 };
         /// The bytes that an event costs besides its own, with its position.
         const OVERHEAD: usize = 160;
-        let mut replayed = Replayed { notices: Vec::new(), events: 0, seq: through, last_id: cursor.last_id };
+        let mut replayed = Replayed { own_blocks: Vec::new(), events: 0, seq: through, last_id: cursor.last_id };
         let mut bytes = 0;
         let mut last = cursor.seq;
         for entry in self.logs.backlog(cursor).take_while(|entry| entry.seq <= through) {
@@ -98,32 +98,32 @@ impl Hub {
             bytes += entry.event.len() + OVERHEAD;
             replayed.events += 1;
             replayed.last_id = entry.last_id();
-            replayed.notices.extend(self.logs.channel_notice(cursor, entry));
-            replayed.notices.push(Notice::Event(entry.event.clone()));
+            replayed.own_blocks.extend(self.logs.channel_block(cursor, entry));
+            replayed.own_blocks.push(OwnBlock::Event(entry.event.clone()));
             if last <= reported && !entry.has_custom_id {
                 let id = self.epoch.id(ClientPosition { seq: last, reported: Some(reported) });
-                replayed.notices.extend(
-                    self.logs.settings().position_block(cursor.position, Some(&id), None).map(Notice::Position),
+                replayed.own_blocks.extend(
+                    self.logs.settings().position_block(cursor.position, Some(&id), None).map(OwnBlock::Position),
                 );
             }
         }
         replayed
     }
 
-    /// Returns the next events of a stream as notices, about `most_bytes`, and advances its cursor: a stream whose lines end
+    /// Returns the next events of a stream as blocks, about `most_bytes`, and advances its cursor: a stream whose lines end
     /// in CRLF is not sent the blocks of the log itself, nor is one whose events come with the names of their channels: then
     /// the line `:channel NAME` is before each event. An event's own comments begin with a blank, so they are never taken
     /// for it. In the name each control character and `%` is a `%` and two hexadecimal digits.
-    pub fn copy_into_buffer(&mut self, cursor: &mut Cursor, most_bytes: usize) -> Vec<Notice> {
+    pub fn copy_into_buffer(&mut self, cursor: &mut Cursor, most_bytes: usize) -> Vec<OwnBlock> {
         let NextEntries { entries, seq, last_id } = self.logs.next_entries(cursor, most_bytes);
-        let mut notices = Vec::new();
+        let mut own_blocks = Vec::new();
         for entry in &entries {
-            notices.extend(self.logs.channel_notice(cursor, entry));
-            notices.push(Notice::Event(entry.event.clone()));
+            own_blocks.extend(self.logs.channel_block(cursor, entry));
+            own_blocks.push(OwnBlock::Event(entry.event.clone()));
         }
         let events = entries.len();
         self.record_copied(cursor, events, seq, last_id);
-        notices
+        own_blocks
     }
 
     /// Advances the cursor of a stream that was given its next entries.

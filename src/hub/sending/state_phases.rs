@@ -22,7 +22,7 @@ use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{HeldSnapshots, Part, Parts};
 use crate::hub::ids::LastId;
 use crate::hub::logs::Logs;
-use crate::hub::{Cursor, Hub, Notice, PositionStyle};
+use crate::hub::{Cursor, Hub, OwnBlock, PositionStyle};
 use crate::log::Log;
 
 impl Hub {
@@ -73,11 +73,11 @@ impl Hub {
 
     /// Continues a stream that was sent a phase of the state: with the next phase, or with the position that says that the
     /// state is complete.
-    pub(in crate::hub) fn continue_state(&mut self, cursor: &mut Cursor) -> Option<Notice> {
+    pub(in crate::hub) fn continue_state(&mut self, cursor: &mut Cursor) -> Option<OwnBlock> {
         let is_ending = cursor.is_ending();
         let parts = cursor.parts.as_deref()?;
         if let Some(through) = parts.resumed_through().filter(|through| cursor.seq >= *through && !is_ending) {
-            let position = self.complete_notice(cursor, through, cursor.last_id.is_custom());
+            let position = self.complete_block(cursor, through, cursor.last_id.is_custom());
             self.end_state(cursor);
             return position;
         }
@@ -94,7 +94,7 @@ impl Hub {
             self.change_phase(cursor, HeldSnapshots { since: Some(held.through), through, ..held });
             return None;
         }
-        let position = self.complete_notice(cursor, held.through, false);
+        let position = self.complete_block(cursor, held.through, false);
         if position.is_some() || is_evicted {
             // The position is sent first. Then the stream may be lagging.
             cursor.ensure_parts().held = Some(HeldSnapshots { is_completion_queued: true, ..held });
@@ -121,14 +121,14 @@ impl Hub {
 
     /// Returns the position that says that the state is complete: an event, also for streams that are sent positions without
     /// data, because the page has to see it.
-    fn complete_notice(&self, cursor: &mut Cursor, through: u64, keeps_id: bool) -> Option<Notice> {
+    fn complete_block(&self, cursor: &mut Cursor, through: u64, keeps_id: bool) -> Option<OwnBlock> {
         let keeps_id = keeps_id || cursor.ensure_parts().first_block.keeps_id;
         cursor.last_id = LastId::new(through, keeps_id);
         let id = Some(self.epoch.event_id(through)).filter(|_| !keeps_id);
         let is_completion_queued = cursor.position != PositionStyle::None;
         let position = is_completion_queued
             .then(|| block(Some(&self.logs.settings().position_event), None, Some(""), id.as_deref()));
-        position.flatten().map(Notice::Position)
+        position.flatten().map(OwnBlock::Position)
     }
 
     /// Ends the state of a stream that has been sent all of it.

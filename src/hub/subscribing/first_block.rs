@@ -6,15 +6,15 @@ use crate::hub::ids::plain_and_opaque::ClientPosition;
 use crate::hub::ids::LastId;
 use crate::hub::logs::Logs;
 use crate::hub::sending::positions::block;
-use crate::hub::{Cursor, FirstBlock, Hub, Notice};
+use crate::hub::{Cursor, FirstBlock, Hub, OwnBlock};
 
 /// What a stream begins with that is sent the state first.
 const STATE_COMMENT: &[u8] = b":state\n";
 
 impl Hub {
     /// Makes the first subscriptions of a stream effective. The cursor begins at the earliest of their resume points.
-    /// The returned notices are the stream's position there, and a `gap` event if its client has missed events.
-    pub fn begin(&mut self, cursor: &mut Cursor) -> Vec<Notice> {
+    /// The returned blocks are the stream's position there, and a `gap` event if its client has missed events.
+    pub fn begin(&mut self, cursor: &mut Cursor) -> Vec<OwnBlock> {
         let mut points = match &mut cursor.parts {
             Some(parts) if !parts.resume_points.is_empty() => std::mem::take(&mut parts.resume_points),
             _ => return Vec::new(),
@@ -22,12 +22,12 @@ impl Hub {
         points.iter_mut().for_each(|point| self.resolve_id(point, &cursor.topics));
         self.place_parts(cursor, &points);
         let missed = self.logs.set_baselines(cursor, &points);
-        let notices = self.first_notices(cursor, &missed, &points);
+        let own_blocks = self.first_blocks(cursor, &missed, &points);
         if cursor.state_through().is_some() {
             cursor.ensure_parts().reported_through = 0; // there are no positions before the state is complete
         }
         cursor.advance(cursor.seq);
-        notices
+        own_blocks
     }
 
     /// Lets each part begin at its resume point, or with the state, and the cursor at the earliest of these. A client that
@@ -55,34 +55,39 @@ impl Hub {
     }
 
     /// Returns the first block of a stream, and a `gap` event if its client has missed events.
-    fn first_notices(&mut self, cursor: &mut Cursor, missed: &Missed, points: &[ResumePoint]) -> Vec<Notice> {
+    fn first_blocks(&mut self, cursor: &mut Cursor, missed: &Missed, points: &[ResumePoint]) -> Vec<OwnBlock> {
         let Missed { through, gap } = *missed;
         let here = ClientPosition { seq: cursor.seq, reported: through };
         let position = if gap.is_some() { ClientPosition { reported: Some(0), ..here } } else { here };
-        let mut notices: Vec<Notice> = self.first_notice(cursor, position, points).into_iter().collect();
+        let mut own_blocks: Vec<OwnBlock> = self.first_position(cursor, position, points).into_iter().collect();
         if let Some(gap) = gap {
             let has_position = cursor.state_through().is_none();
             cursor.ensure_parts().record_gap(through.unwrap_or(0));
-            notices.push(self.gap_notice(cursor, Some(here).filter(|_| has_position), gap));
+            own_blocks.push(self.gap_block(cursor, Some(here).filter(|_| has_position), gap));
         }
-        notices
+        own_blocks
     }
 
     /// Returns the first block of a stream: the position, and the reconnection time that the request has. A client that
     /// resumes after an id of the application is sent that id again. A stream that begins with the state has no position before
     /// the state is complete. It says so in a comment: what comes until then is not all that was published in between.
-    fn first_notice(&self, cursor: &mut Cursor, position: ClientPosition, points: &[ResumePoint]) -> Option<Notice> {
+    fn first_position(
+        &self,
+        cursor: &mut Cursor,
+        position: ClientPosition,
+        points: &[ResumePoint],
+    ) -> Option<OwnBlock> {
         let FirstBlock { position: style, retry, keeps_id, .. } = cursor.ensure_parts().first_block;
         let custom = points.first().and_then(|first| first.custom_id.as_deref());
         let custom = custom.filter(|id| points.iter().all(|point| point.custom_id.as_deref() == Some(*id)));
         cursor.last_id = LastId::new(position.seq, keeps_id || custom.is_some());
         if cursor.state_through().is_some() {
             let retry = block(None, retry, None, None).unwrap_or_default();
-            return Some(Notice::Position([STATE_COMMENT, &retry].concat()));
+            return Some(OwnBlock::Position([STATE_COMMENT, &retry].concat()));
         }
         let id = custom.map_or_else(|| self.epoch.id(position), str::to_owned);
         let id = Some(&*id).filter(|_| !keeps_id);
-        self.logs.settings().position_block(style, id, retry).map(Notice::Position)
+        self.logs.settings().position_block(style, id, retry).map(OwnBlock::Position)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{Part, ResumePoint};
 use crate::hub::ids::plain_and_opaque::ClientPosition;
 use crate::hub::logs::Logs;
-use crate::hub::{Cursor, Gap, Hub, Notice, StartPoint, SubscribeRequest, Topic};
+use crate::hub::{Cursor, Gap, Hub, OwnBlock, StartPoint, SubscribeRequest, Topic};
 use crate::stream::StreamId;
 use std::time::Instant;
 
@@ -13,14 +13,14 @@ impl Hub {
     ///
     /// The first subscriptions of a stream become effective when the stream [begins](Self::begin), all of them as one. A later
     /// one begins with new events at once. Its id, if it has one, only decides whether the stream is sent the returned
-    /// notice, a `gap` event: the request came too late for the events after that id.
+    /// block, a `gap` event: the request came too late for the events after that id.
     pub fn subscribe(
         &mut self,
         stream: StreamId,
         cursor: &mut Cursor,
         request: &SubscribeRequest,
         now: Instant,
-    ) -> Option<Notice> {
+    ) -> Option<OwnBlock> {
         self.expire(now);
         let is_first = cursor.is_idle();
         let is_later = !is_first && !cursor.is_held();
@@ -63,7 +63,7 @@ impl Hub {
         added: Vec<TopicId>,
         request: &SubscribeRequest,
         point: &ResumePoint,
-    ) -> Option<Notice> {
+    ) -> Option<OwnBlock> {
         let has_missed = request.after.is_some() && self.logs.has_missed_after(&added, point);
         let parts = cursor.ensure_parts();
         parts.list.push(Part::new(added.into(), self.logs.last_seq()));
@@ -73,9 +73,9 @@ impl Hub {
             self.restart_state(cursor);
             // A client that leaves before the state comes with this id receives the gap again, and then the state.
             let here = ClientPosition { reported: Some(0), ..here };
-            return Some(self.gap_notice(cursor, Some(here), Gap::Unknown));
+            return Some(self.gap_block(cursor, Some(here), Gap::Unknown));
         }
-        let gap = has_missed.then(|| self.gap_notice(cursor, Some(here), Gap::Unknown));
+        let gap = has_missed.then(|| self.gap_block(cursor, Some(here), Gap::Unknown));
         cursor.advance(cursor.seq);
         gap
     }

@@ -7,7 +7,7 @@ fn a_client_that_sends_forever_does_not_delay_handing_its_stream_over() {
     let mut world = World::new();
     let stream = world.open(settings(), "head");
     world.client(stream).reads_forever = Some(1000);
-    world.end(stream, Reason::Application, Ending::HandOver);
+    world.end(stream, Reason::Application, Ending::Transfer);
     world.run_until_idle();
     assert_eq!(world.records[stream].ended, Some(Reason::Application));
     assert!(world.client(stream).is_closed && !world.client(stream).is_shut_down);
@@ -94,21 +94,21 @@ fn with_few_free_descriptors_a_socket_is_closed_only_after_its_buffer_is_sent() 
 
 #[test]
 fn the_first_end_of_a_stream_decides_its_reason_and_its_connection() {
-    use Ending::{Discard, Flush, HandOver};
+    use Ending::{Discard, Flush, Transfer};
     use Reason::{Application, Error, Server, Slow};
     // The commands, the reason, the last bytes sent, whether the connection is shut down.
     let table = [
         (vec![(Application, Flush)], Application, "0\r\n\r\n", true),
-        (vec![(Application, Flush), (Server, HandOver), (Error, Flush)], Application, "0\r\n\r\n", true),
-        (vec![(Application, HandOver)], Application, "head", false),
-        (vec![(Application, HandOver), (Server, Flush)], Application, "head", false),
+        (vec![(Application, Flush), (Server, Transfer), (Error, Flush)], Application, "0\r\n\r\n", true),
+        (vec![(Application, Transfer)], Application, "head", false),
+        (vec![(Application, Transfer), (Server, Flush)], Application, "head", false),
         (vec![(Slow, Discard)], Slow, "head", true),
         (vec![(Slow, Discard), (Application, Flush)], Slow, "head", true),
         (vec![(Server, Flush), (Slow, Discard)], Server, "0\r\n\r\n", true),
-        (vec![(Server, HandOver), (Slow, Discard)], Server, "head", false),
+        (vec![(Server, Transfer), (Slow, Discard)], Server, "head", false),
         (vec![(Error, Discard)], Error, "", true),
         (vec![(Server, Flush), (Error, Discard)], Server, "", true),
-        (vec![(Server, HandOver), (Error, Discard)], Server, "", false),
+        (vec![(Server, Transfer), (Error, Discard)], Server, "", false),
     ];
     for (ends, reason, end, is_shut_down) in table {
         let mut world = World::new();
@@ -297,7 +297,7 @@ fn an_inherited_connection_is_shut_down_only_by_an_end_with_flush() {
     let (stream, reason) = (StreamId { slot: 0, serial: 1 }, Reason::Application);
     for (command, is_shut_down) in [
         (Command::ShutDown { within: Duration::from_secs(1) }, false),
-        (Command::End { stream, reason, ending: Ending::HandOver }, false),
+        (Command::End { stream, reason, ending: Ending::Transfer }, false),
         (Command::End { stream, reason, ending: Ending::Flush }, true),
     ] {
         let mut world = World::new();

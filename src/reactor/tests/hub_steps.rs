@@ -7,8 +7,8 @@ use super::*;
 use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
-    Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, NumberedEvent, OnSlow, PositionStyle,
-    Presence, Retain, Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
+    Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, PositionStyle, Presence, Retain,
+    SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use fastrand::Rng;
@@ -264,7 +264,7 @@ impl Run {
         }
         let (channel, key) = (channel.as_bytes().into(), KEYS[key].as_bytes().into());
         let id = custom_id.map(|id| id.into_bytes().into());
-        let event = Box::new(NumberedEvent { seq, channel, event, key, retain, id });
+        let event = Box::new(SequencedEvent { seq, channel, event, key, retain, id });
         self.world.apply(match self.numbering {
             Numbering::Stored => Command::PublishStored { hub: HUB, event, at },
             _ => Command::Publish { hub: HUB, event },
@@ -328,7 +328,7 @@ impl Run {
             let of = self.naive.event(*seq);
             let (channel, key) = (of.channel.as_bytes().into(), KEYS[usize::from(of.key)].as_bytes().into());
             let id = of.has_custom_id.then(|| of.id.as_bytes().into());
-            let event = Box::new(NumberedEvent {
+            let event = Box::new(SequencedEvent {
                 seq: *seq,
                 channel,
                 event: of.block.clone(),
@@ -635,7 +635,7 @@ impl Run {
     }
 
     pub(super) fn end(&mut self, source: usize, stream: usize) {
-        let ending = any(&mut self.rng, &[Ending::Flush, Ending::HandOver, Ending::Discard]);
+        let ending = any(&mut self.rng, &[Ending::Flush, Ending::Transfer, Ending::Discard]);
         let connection = self.sources[source].connection.as_mut().expect("a connected source");
         connection.is_cut |= ending == Ending::Discard;
         self.world.end(stream, Reason::Application, ending);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Shared;
-use crate::hub::{self, Epoch, History, NumberedEvent, OnSlow, SubscribeRequest, Topic};
+use crate::hub::{self, Epoch, History, OnSlow, SequencedEvent, SubscribeRequest, Topic};
 use crate::log::Bounds;
 
 pub(super) const HUB: HubId = 0;
@@ -67,7 +67,7 @@ pub(super) fn publish_lines(world: &mut World, seqs: std::ops::RangeInclusive<u6
 
 pub(super) fn publish_event(world: &mut World, hub: HubId, seq: u64, channel: &str, event: Shared) {
     let (channel, key) = (channel.as_bytes().into(), Box::default());
-    let event = Box::new(NumberedEvent { seq, channel, event, key, retain: Default::default(), id: None });
+    let event = Box::new(SequencedEvent { seq, channel, event, key, retain: Default::default(), id: None });
     world.apply(Command::Publish { hub, event });
 }
 

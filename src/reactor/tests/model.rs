@@ -74,7 +74,7 @@ fn open() -> impl Strategy<Value = Step> {
 
 fn step() -> impl Strategy<Value = Step> {
     let stream = || 0..STREAMS;
-    let ending = prop_oneof![Just(Ending::Flush), Just(Ending::HandOver), Just(Ending::Discard)];
+    let ending = prop_oneof![Just(Ending::Flush), Just(Ending::Transfer), Just(Ending::Discard)];
     let taken = || prop_oneof![3 => (0_usize..80).prop_map(Ok), 1 => Just(Ok(usize::MAX))];
     let harmless = || prop_oneof![Just(Err(libc::EAGAIN)), Just(Err(libc::EINTR)), Just(Err(libc::ENOBUFS))];
     let broken = || prop_oneof![Just(Err(libc::EPIPE)), Just(Err(libc::ETIMEDOUT)), Just(Err(libc::EBADF))];

@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::event::Unnumbered;
+use crate::event::Unsequenced;
 use crate::hub::{Announcement, MemberRequest, Presence, Retain, Statement, SubscribeRequest};
 
 fn presence(id: &str, has_will: bool) -> Presence {
@@ -12,7 +12,7 @@ fn presence(id: &str, has_will: bool) -> Presence {
         channel: b"w"[..].into(),
         key: Box::default(),
         retain: Retain::No,
-        event: Unnumbered::default(),
+        event: Unsequenced::default(),
         statement: Statement::Nothing,
     };
     Presence { member: Some(Box::new(member)), will: Some(Box::new(will)).filter(|_| has_will) }

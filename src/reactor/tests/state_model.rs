@@ -8,7 +8,7 @@ use crate::compression::decoder::Decoder;
 use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
-    ChannelSettings, Epoch, FirstBlock, Hub, NumberedEvent, OnSlow, PositionStyle, Retain, Settings as HubSettings,
+    ChannelSettings, Epoch, FirstBlock, Hub, OnSlow, PositionStyle, Retain, SequencedEvent, Settings as HubSettings,
     StartPoint, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
@@ -307,7 +307,7 @@ impl Run {
         let event = Shared::of(text);
         let (channel, key) = (channel.as_bytes().into(), key.as_bytes().into());
         let id = own.map(|id| id.into_bytes().into());
-        let event = Box::new(NumberedEvent { seq, channel, event, key, retain, id });
+        let event = Box::new(SequencedEvent { seq, channel, event, key, retain, id });
         self.world.apply(Command::Publish { hub: HUB, event });
     }
 

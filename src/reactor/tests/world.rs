@@ -119,7 +119,7 @@ impl Io for Script {
         Some(client.window).filter(|_| !client.is_local)
     }
 
-    fn set_timeout(&mut self, socket: &Socket, timeout: Option<Duration>) {
+    fn set_tcp_user_timeout(&mut self, socket: &Socket, timeout: Option<Duration>) {
         self.open(socket).is_kernel_patient = timeout.is_none();
     }
 

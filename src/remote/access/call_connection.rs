@@ -1,16 +1,16 @@
-//! A connection to a hub that waits for its answers, for commands and jobs.
+//! A connection to a hub that waits for its responses, for commands and jobs.
 //!
 //! It starts no thread, so a command can be killed without harm. Publishes are begun and answered in batches.
 
-use super::answers::{Answers, Outcome};
 use super::error::Error;
 use super::greeting::connect;
 use super::place::Place;
+use super::response_reader::{Outcome, ResponseReader};
 use super::start::Start;
 use crate::hub::{ChannelPage, EndRequest, LogPage, LogRange, MemberPage, Publication, SubscribeRequest};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
-use crate::wire::{Answer, Counted, Described, Failure, FieldList, NamedSettings, Open, Request, Welcome};
+use crate::wire::{Counted, Described, Failure, FieldList, NamedSettings, Open, Request, Response, Welcome};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::collections::VecDeque;
 use std::io;
@@ -19,44 +19,44 @@ use std::time::{Duration, Instant};
 /// How many bytes of unanswered requests are collected before they are sent.
 const BATCH_BYTES: usize = 32 << 10;
 
-/// How many publishes are begun before any is answered. Their answers fit a socket's buffer, so neither side waits for the
+/// How many publishes are begun before any is answered. Their responses fit a socket's buffer, so neither side waits for the
 /// other to read.
 pub const MAX_PENDING: usize = 256;
 
-/// A connection to a hub. Each call waits for its answer.
+/// A connection to a hub. Each call waits for its response.
 #[derive(Debug)]
 pub struct CallConnection {
-    answers: Answers,
+    responses: ResponseReader,
     welcome: Welcome,
     outbox: Vec<u8>,
     last_request: u64,
     /// The states and ends of streams that this connection has opened.
-    reports: VecDeque<Answer<'static>>,
-    /// The publishes that were begun. Those that have no answer yet are perhaps before others that have one: a hub refuses an
+    reports: VecDeque<Response<'static>>,
+    /// The publishes that were begun. Those that have no response yet are perhaps before others that have one: a hub refuses an
     /// event at once, and its store takes time for another one.
     pending: VecDeque<Begun>,
-    /// The answers to those before, in their order.
-    answered: Vec<PublishAnswer>,
+    /// The responses to those before, in their order.
+    answered: Vec<PublishResult>,
     timeout: Duration,
 }
 
 /// The id of an event, or why it was refused.
-type PublishAnswer = Result<String, Failure>;
+type PublishResult = Result<String, Failure>;
 
 /// A publish that was begun.
 #[derive(Debug)]
 struct Begun {
     request: u64,
-    answer: Option<PublishAnswer>,
+    response: Option<PublishResult>,
 }
 
 impl CallConnection {
     /// Connects to a hub, and starts its process if need be. Without settings the hub is taken as it is. Fails with
     /// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
     pub fn connect(start: &Start, place: &Place, settings: Option<NamedSettings>) -> Result<Self, Error> {
-        let (welcome, answers) = connect(start, place, settings, &mut |_| {})?;
+        let (welcome, responses) = connect(start, place, settings, &mut |_| {})?;
         let (outbox, reports, pending, answered) = Default::default();
-        Ok(Self { answers, welcome, outbox, last_request: 0, reports, pending, answered, timeout: start.timeout })
+        Ok(Self { responses, welcome, outbox, last_request: 0, reports, pending, answered, timeout: start.timeout })
     }
 
     /// Returns what the hub process has said about itself.
@@ -72,7 +72,7 @@ impl CallConnection {
             .map(Into::into)
     }
 
-    /// Publishes an event without waiting for an answer, and so without knowing its id. The event may be sent with later
+    /// Publishes an event without waiting for a response, and so without knowing its id. The event may be sent with later
     /// ones, at the latest by [`flush`](Self::flush). Errors are those of [`flush`](Self::flush).
     pub fn publish_unanswered(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Error> {
         self.queue(&Request::Publish { request: 0, publication: publication.borrowed() })?;
@@ -131,30 +131,30 @@ impl CallConnection {
         self.describe().map(|_| ()) // requests are carried out in their order
     }
 
-    /// Begins to publish an event; the request may be sent with later ones. [`answers`](Self::answers) sends what is left and
-    /// returns what became of it. At most [`MAX_PENDING`] are sent before any is answered. Errors are those of
+    /// Begins to publish an event; the request may be sent with later ones. [`publish_results`](Self::publish_results) sends
+    /// what is left and returns what became of it. At most [`MAX_PENDING`] are sent before any is answered. Errors are those of
     /// [`send`](Self::send). Events that were begun before are then perhaps published.
     pub fn begin_publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Error> {
         while self.pending.len() >= MAX_PENDING {
             self.flush()?;
-            self.take_answer()?;
+            self.take_response()?;
         }
         let request = self.next_request();
         self.queue(&Request::Publish { request, publication: publication.borrowed() })?;
-        self.pending.push_back(Begun { request, answer: None });
+        self.pending.push_back(Begun { request, response: None });
         if self.outbox.len() >= BATCH_BYTES {
             self.flush()?;
         }
         Ok(())
     }
 
-    /// Returns the ids of the events that were begun, or why the hub has refused them, in their order. Waits for the answers.
-    /// After an error, the answers that came before it are returned first, and the error by the next call. Fails with
+    /// Returns the ids of the events that were begun, or why the hub has refused them, in their order. Waits for the responses.
+    /// After an error, the responses that came before it are returned first, and the error by the next call. Fails with
     /// [`Error::Unknown`] or [`Error::Timeout`]: the events that are not answered were perhaps published.
-    pub fn answers(&mut self) -> Result<Vec<PublishAnswer>, Error> {
+    pub fn publish_results(&mut self) -> Result<Vec<PublishResult>, Error> {
         let collected = self.flush().and_then(|()| {
             while !self.pending.is_empty() {
-                self.take_answer()?;
+                self.take_response()?;
             }
             Ok(())
         });
@@ -164,27 +164,27 @@ impl CallConnection {
         }
     }
 
-    /// Takes the answer to the oldest of the events that were begun.
-    fn take_answer(&mut self) -> Result<(), Error> {
+    /// Takes the response to the oldest of the events that were begun.
+    fn take_response(&mut self) -> Result<(), Error> {
         let deadline = after(Instant::now(), self.timeout);
-        while self.pending.front().map_or(false, |oldest| oldest.answer.is_none()) {
+        while self.pending.front().map_or(false, |oldest| oldest.response.is_none()) {
             if Instant::now() >= deadline {
                 return Err(Error::Timeout);
             }
-            self.read_answer()?;
+            self.read_response()?;
         }
-        self.answered.extend(self.pending.pop_front().and_then(|oldest| oldest.answer));
+        self.answered.extend(self.pending.pop_front().and_then(|oldest| oldest.response));
         Ok(())
     }
 
-    /// Returns the next [state](Answer::State) or [end](Answer::Ended) of a stream of this connection; none if there is none
-    /// within the timeout. Fails with [`Error::Unavailable`] or [`Error::Unknown`] if the connection has ended.
-    pub fn next_report(&mut self) -> Result<Option<Answer<'static>>, Error> {
+    /// Returns the next [state](Response::State) or [end](Response::Ended) of a stream of this connection; none if there is
+    /// none within the timeout. Fails with [`Error::Unavailable`] or [`Error::Unknown`] if the connection has ended.
+    pub fn next_report(&mut self) -> Result<Option<Response<'static>>, Error> {
         loop {
             if let Some(report) = self.reports.pop_front() {
                 return Ok(Some(report));
             }
-            match self.read_answer() {
+            match self.read_response() {
                 Ok(_) => {}
                 Err(Error::Timeout) => return Ok(None),
                 Err(error) => return Err(error),
@@ -208,7 +208,7 @@ impl CallConnection {
         self.write_out(None)
     }
 
-    /// Makes a request, and waits for its answer.
+    /// Makes a request, and waits for its response.
     fn ask<'a>(&mut self, request: impl FnOnce(u64) -> Request<'a>) -> Result<Outcome, Error> {
         let number = self.next_request();
         self.send(&request(number), None)?;
@@ -223,16 +223,16 @@ impl CallConnection {
     /// Collects a request. A publish waits for credits first.
     fn queue(&mut self, request: &Request<'_>) -> Result<(), Error> {
         let is_publish = matches!(request, Request::Publish { .. });
-        if is_publish && !self.answers.credits.may_send() {
+        if is_publish && !self.responses.credits.may_send() {
             self.flush()?;
-            while !self.answers.credits.may_send() {
-                self.read_answer()?;
+            while !self.responses.credits.may_send() {
+                self.read_response()?;
             }
         }
         let before = self.outbox.len();
         request.encode(&mut self.outbox)?;
         if is_publish {
-            let _ = self.answers.credits.spend(self.outbox.len() - before);
+            let _ = self.responses.credits.spend(self.outbox.len() - before);
         }
         Ok(())
     }
@@ -240,7 +240,7 @@ impl CallConnection {
     fn write_out(&mut self, mut descriptor: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let mut sent = 0;
         while sent < self.outbox.len() {
-            sent += send(self.answers.socket.as_fd(), &self.outbox[sent..], descriptor.take(), Wait::Forever)
+            sent += send(self.responses.socket.as_fd(), &self.outbox[sent..], descriptor.take(), Wait::Forever)
                 .map_err(|error| self.lost(&error))?;
         }
         self.outbox.clear();
@@ -257,7 +257,7 @@ impl CallConnection {
     fn answer_to(&mut self, request: u64) -> Result<Outcome, Error> {
         let deadline = after(Instant::now(), self.timeout);
         loop {
-            match self.read_answer()? {
+            match self.read_response()? {
                 Some((answered, Outcome::Refused(failure))) if answered == request => {
                     return Err(Error::Refused(failure))
                 }
@@ -268,31 +268,31 @@ impl CallConnection {
         }
     }
 
-    /// Reads one answer. Takes note of it, unless it is to a request that was not begun: that is returned.
-    fn read_answer(&mut self) -> Result<Option<(u64, Outcome)>, Error> {
-        let answer = match Outcome::of(self.answers.wait(after(Instant::now(), self.timeout))?) {
+    /// Reads one response. Takes note of it, unless it is to a request that was not begun: that is returned.
+    fn read_response(&mut self) -> Result<Option<(u64, Outcome)>, Error> {
+        let response = match Outcome::of(self.responses.wait(after(Instant::now(), self.timeout))?) {
             Ok((request, outcome)) => {
                 return match self.pending.binary_search_by_key(&request, |begun| begun.request) {
-                    Ok(at) => self.note_answer(at, outcome).map(|()| None),
+                    Ok(at) => self.note_response(at, outcome).map(|()| None),
                     Err(_) => Ok(Some((request, outcome))),
                 };
             }
-            Err(answer) => answer,
+            Err(response) => response,
         };
-        match answer {
-            Answer::Rejected(failure) => return Err(Error::Refused(failure)),
-            Answer::State { stream, pushed, buffered, is_stalled } => {
-                self.reports.push_back(Answer::State { stream, pushed, buffered, is_stalled });
+        match response {
+            Response::Rejected(failure) => return Err(Error::Refused(failure)),
+            Response::State { stream, pushed, buffered, is_stalled } => {
+                self.reports.push_back(Response::State { stream, pushed, buffered, is_stalled });
             }
-            Answer::Ended { stream, reason } => self.reports.push_back(Answer::Ended { stream, reason }),
-            Answer::Epoch { epoch } => self.welcome.epoch = epoch.into(),
+            Response::Ended { stream, reason } => self.reports.push_back(Response::Ended { stream, reason }),
+            Response::Epoch { epoch } => self.welcome.epoch = epoch.into(),
             _ => {}
         }
         Ok(None)
     }
 
-    fn note_answer(&mut self, at: usize, outcome: Outcome) -> Result<(), Error> {
-        self.pending[at].answer = Some(match outcome {
+    fn note_response(&mut self, at: usize, outcome: Outcome) -> Result<(), Error> {
+        self.pending[at].response = Some(match outcome {
             Outcome::Refused(failure) => Err(failure),
             outcome => Ok(outcome.published()?.into()),
         });

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub enum Error {
     /// There is no connection to the hub process. Nothing was done.
     Unavailable(String),
-    /// The connection broke before the answer: the request was perhaps carried out.
+    /// The connection broke before the response: the request was perhaps carried out.
     Unknown,
     /// The hub process did not answer in time: the request was perhaps carried out.
     Timeout,

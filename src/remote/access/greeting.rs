@@ -1,12 +1,12 @@
 //! The first messages of a connection: the greeting, or the request that the process ends or continues as another program.
 
-use super::answers::Answers;
 use super::error::Error;
 use super::place::Place;
+use super::response_reader::ResponseReader;
 use super::start::{ends_at_once, Pauses, Start};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
-use crate::wire::{Answer, Hello, NamedSettings, Role, Stop, TooLong, Upgrade, Welcome};
+use crate::wire::{Hello, NamedSettings, Response, Role, Stop, TooLong, Upgrade, Welcome};
 use crate::ErrorCode;
 use rustix::fd::{AsFd, BorrowedFd};
 use std::io;
@@ -15,14 +15,14 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How much longer than any other answer an upgrade may take: the new program reads the state twice.
+/// How much longer than any other response an upgrade may take: the new program reads the state twice.
 const UPGRADE_TIME: Duration = Duration::from_secs(45);
 
 /// How much longer the end of a process may take: it waits for clients that do not read, and for its store.
 const STOP_TIME: Duration = Duration::from_secs(9);
 
 /// The welcome of a hub process, and its connection.
-pub(crate) type Greeted = (Welcome, Answers);
+pub(crate) type Greeted = (Welcome, ResponseReader);
 
 /// Connects to a hub, and starts its process if need be. Without settings the hub is taken as it is. `note` is called with
 /// each socket before another thread can fork, so that a child knows which ones it has inherited. Fails with
@@ -47,7 +47,7 @@ pub(crate) fn connect(
     }
 }
 
-/// Greets the hub process. Returns nothing if it ends without an answer.
+/// Greets the hub process. Returns nothing if it ends without a response.
 pub(super) fn greet(socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Option<Greeted>, Error> {
     let mut bytes = Vec::new();
     hello.encode(&mut bytes).map_err(|TooLong { bytes, most }| Error::Invalid {
@@ -57,17 +57,17 @@ pub(super) fn greet(socket: UnixStream, hello: &Hello, timeout: Duration) -> Res
              its settings have {bytes} bytes, and may have {most}"
         ),
     })?;
-    let mut answers = send_first(socket, &bytes, timeout, timeout, "cannot greet the hub process")?;
-    match answers.wait_for_bytes(after(Instant::now(), timeout)) {
+    let mut responses = send_first(socket, &bytes, timeout, timeout, "cannot greet the hub process")?;
+    match responses.wait_for_bytes(after(Instant::now(), timeout)) {
         Err(Error::Unknown) => return Ok(None),
         other => other?,
     }
-    let welcome = match answers.next()? {
-        Some(Answer::Welcome(welcome)) => *welcome,
-        Some(Answer::Rejected(failure)) => return Err(Error::Refused(failure)),
+    let welcome = match responses.next()? {
+        Some(Response::Welcome(welcome)) => *welcome,
+        Some(Response::Rejected(failure)) => return Err(Error::Refused(failure)),
         _ => return Err(Error::Unknown),
     };
-    Ok(Some((welcome, answers)))
+    Ok(Some((welcome, responses)))
 }
 
 /// Asks a hub process to continue as another program, whichever version it has. Without a program it is the one at the path
@@ -79,8 +79,8 @@ pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(
     Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
     let timeout = start.timeout.saturating_add(UPGRADE_TIME);
     match ask(start, place, &bytes, timeout)?.wait(after(Instant::now(), timeout))? {
-        Answer::Upgraded => Ok(()),
-        Answer::Rejected(failure) => Err(Error::Refused(failure)),
+        Response::Upgraded => Ok(()),
+        Response::Rejected(failure) => Err(Error::Refused(failure)),
         _ => Err(Error::Unknown),
     }
 }
@@ -106,21 +106,21 @@ pub fn stop(start: &Start, place: &Place) -> Result<(), Error> {
 fn ask_to_end(start: &Start, place: &Place, bytes: &[u8]) -> Result<(), Error> {
     let timeout = start.timeout.saturating_add(STOP_TIME);
     let deadline = after(Instant::now(), timeout);
-    let mut answers = ask(start, place, bytes, timeout)?;
+    let mut responses = ask(start, place, bytes, timeout)?;
     loop {
-        match answers.wait_for_bytes(deadline) {
+        match responses.wait_for_bytes(deadline) {
             Err(Error::Unknown) => return Ok(()), // the connection has ended
             other => other?,
         }
-        // Another answer is a welcome, perhaps in the layout of another version.
-        if let Ok(Some(Answer::Rejected(failure))) = answers.next() {
+        // Another response is a welcome, perhaps in the layout of another version.
+        if let Ok(Some(Response::Rejected(failure))) = responses.next() {
             return Err(Error::Refused(failure));
         }
     }
 }
 
 /// Sends a running process the first message of a connection.
-fn ask(start: &Start, place: &Place, bytes: &[u8], timeout: Duration) -> Result<Answers, Error> {
+fn ask(start: &Start, place: &Place, bytes: &[u8], timeout: Duration) -> Result<ResponseReader, Error> {
     let socket = Start { program: None, ..start.clone() }.connect(place)?;
     send_first(socket, bytes, timeout, start.timeout, "cannot ask the hub process")
 }
@@ -132,11 +132,11 @@ fn send_first(
     read_timeout: Duration,
     write_timeout: Duration,
     what: &str,
-) -> Result<Answers, Error> {
+) -> Result<ResponseReader, Error> {
     let failed = |error: io::Error| Error::Unavailable(format!("{what}: {error}"));
     socket.set_read_timeout(Some(read_timeout)).map_err(failed)?;
     socket.set_write_timeout(Some(write_timeout)).map_err(failed)?;
     // A process that refuses this connection may have closed it already, and said why.
     let _ = send(socket.as_fd(), bytes, None, Wait::Forever);
-    Ok(Answers::new(socket, read_timeout))
+    Ok(ResponseReader::new(socket, read_timeout))
 }

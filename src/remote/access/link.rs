@@ -5,13 +5,13 @@
 //! [socket](Link::socket): it calls [`Link::read`] when the socket is readable, and [`Link::flush`] when it takes bytes again,
 //! for as long as [`Link::wants_to_write`].
 
-use super::answers::Answers;
 use super::error::Error;
 use super::greeting::{connect, Greeted};
 use super::place::Place;
+use super::response_reader::ResponseReader;
 use super::start::Start;
 use crate::sys::local::{receive, send, Wait};
-use crate::wire::{Answer, FrameBuffer, NamedSettings, Request, Welcome};
+use crate::wire::{FrameBuffer, NamedSettings, Request, Response, Welcome};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,7 +24,7 @@ pub const MAX_QUEUED_BYTES: usize = 8 << 20;
 /// How many bytes are sent or read at once.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The connection has ended, or the hub process has sent something that is not an answer.
+/// The connection has ended, or the hub process has sent something that is not a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLost;
 
@@ -54,7 +54,7 @@ fn whole_requests(bytes: &[u8]) -> usize {
 /// A connection that never waits.
 #[derive(Debug)]
 pub struct Link {
-    answers: Answers,
+    responses: ResponseReader,
     welcome: Welcome,
     /// The pieces that may be sent.
     pieces: VecDeque<Piece>,
@@ -80,9 +80,9 @@ impl Link {
         connect(start, place, Some(settings), note).map(Self::new)
     }
 
-    pub(crate) fn new((welcome, answers): Greeted) -> Self {
+    pub(crate) fn new((welcome, responses): Greeted) -> Self {
         let (pieces, waiting) = Default::default();
-        Self { answers, welcome, pieces, sent: 0, waiting, queued_bytes: 0, accepted_bytes: 0 }
+        Self { responses, welcome, pieces, sent: 0, waiting, queued_bytes: 0, accepted_bytes: 0 }
     }
 
     /// Returns what the hub process has said about itself.
@@ -92,7 +92,7 @@ impl Link {
 
     /// Returns the socket, to be watched.
     pub fn socket(&self) -> BorrowedFd<'_> {
-        self.answers.socket.as_fd()
+        self.responses.socket.as_fd()
     }
 
     /// Returns true if a flush would send something as soon as the socket takes it.
@@ -117,17 +117,17 @@ impl Link {
 
     /// Returns true if a publish that is queued now does not wait for credits.
     pub fn may_publish(&self) -> bool {
-        self.waiting.is_empty() && self.answers.credits.may_send()
+        self.waiting.is_empty() && self.responses.credits.may_send()
     }
 
     /// Releases requests for sending, up to the first publish without credits.
     fn spend_credits(&mut self) {
         while let Some(Piece { bytes, socket }) = self.waiting.pop_front() {
             if Request::is_publish(&bytes) {
-                if !self.answers.credits.may_send() {
+                if !self.responses.credits.may_send() {
                     return self.waiting.push_front(Piece { bytes, socket });
                 }
-                let _ = self.answers.credits.spend(bytes.len());
+                let _ = self.responses.credits.spend(bytes.len());
             }
             match self.pieces.back_mut() {
                 // The bytes of a piece before its socket would be sent beside it, so only the first request has one.
@@ -144,7 +144,7 @@ impl Link {
     pub fn flush(&mut self) -> Result<(), ConnectionLost> {
         while let Some(piece) = self.pieces.front_mut() {
             let socket = piece.socket.as_ref().map(OwnedFd::as_fd);
-            match send(self.answers.socket.as_fd(), &piece.bytes[self.sent..], socket, Wait::Never) {
+            match send(self.responses.socket.as_fd(), &piece.bytes[self.sent..], socket, Wait::Never) {
                 Ok(count) => {
                     piece.socket = None;
                     self.sent += count;
@@ -161,21 +161,21 @@ impl Link {
         Ok(())
     }
 
-    /// Reads once, and calls a function with each answer that has arrived completely. Credits are taken note of here. Fails
+    /// Reads once, and calls a function with each response that has arrived completely. Credits are taken note of here. Fails
     /// with [`ConnectionLost`] if the connection has ended.
-    pub fn read(&mut self, mut with_answer: impl FnMut(Answer<'_>)) -> Result<(), ConnectionLost> {
+    pub fn read(&mut self, mut with_response: impl FnMut(Response<'_>)) -> Result<(), ConnectionLost> {
         // The hub process sends no descriptors; one that it sent would be closed here.
         let receive =
             |socket: &UnixStream, room: &mut [u8]| receive(socket.as_fd(), room, &mut VecDeque::new(), Wait::Never);
-        match self.answers.read_with(PIECE_BYTES, receive) {
+        match self.responses.read_with(PIECE_BYTES, receive) {
             Ok(0) => return Err(ConnectionLost),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return Err(ConnectionLost),
         }
-        while let Some(answer) = self.answers.next().map_err(|_| ConnectionLost)? {
-            if !matches!(answer, Answer::Credits { .. }) {
-                with_answer(answer);
+        while let Some(response) = self.responses.next().map_err(|_| ConnectionLost)? {
+            if !matches!(response, Response::Credits { .. }) {
+                with_response(response);
             }
         }
         self.spend_credits();

@@ -1,6 +1,5 @@
 //! A hub process as anybody sees it: where it is, its start, connections to it.
 
-pub(crate) mod answers;
 pub mod call_connection;
 pub mod error;
 mod foreign;
@@ -9,4 +8,5 @@ pub mod kept_settings;
 pub mod link;
 pub mod place;
 pub mod publisher;
+pub(crate) mod response_reader;
 pub mod start;

@@ -1,14 +1,14 @@
-//! The socket of a publish connection, on which the thread that publishes waits for the answer itself.
+//! The socket of a publish connection, on which the thread that publishes waits for the response itself.
 //!
 //! On the first connection, a [`Link`](super::link::Link), the worker's event loop sends and reads, so that each publish
 //! changes threads four times: it takes the worker 1.2 to 1.9 times the CPU time, and 1.2 to 1.7 times as long
 //! (`bench/hub_process publish`). Here the hub process is the only other one that runs. The caller decides when the connection
 //! may be used: nothing orders what is sent on two connections.
 
-use super::answers::{left_until, Answers, Outcome};
 use super::error::Error;
 use super::greeting::greet;
 use super::place::Place;
+use super::response_reader::{left_until, Outcome, ResponseReader};
 use super::start::{check_peer, connect_once};
 use crate::hub::Publication;
 use crate::sys::local::{send, Wait};
@@ -28,7 +28,7 @@ pub struct NewPublisher(UnixStream);
 /// A publish connection.
 #[derive(Debug)]
 pub struct Publisher {
-    answers: Answers,
+    responses: ResponseReader,
     outbox: Vec<u8>,
     last_request: u64,
 }
@@ -40,7 +40,7 @@ pub enum Unpublished {
     Refused(Error),
     /// The kernel has not taken the whole request, so the hub process cannot have read it. The connection is of no use.
     Unsent,
-    /// The answer has not come: the event was perhaps published. The connection is of no use, because the answer may still
+    /// The response has not come: the event was perhaps published. The connection is of no use, because the response may still
     /// come.
     Unanswered(Error),
 }
@@ -58,20 +58,20 @@ impl NewPublisher {
         self.0.as_fd()
     }
 
-    /// Greets the process as the second connection of a worker. Waits for its answer. Fails with [`Error::Timeout`],
+    /// Greets the process as the second connection of a worker. Waits for its response. Fails with [`Error::Timeout`],
     /// [`Error::Unknown`] if the process ends, or [`Error::Refused`].
     pub fn greet(self, place: &Place, worker: WorkerId, timeout: Duration) -> Result<Publisher, Error> {
         let hello = Hello { name: place.name().clone(), role: Role::Publisher(worker) };
         match greet(self.0, &hello, timeout)? {
-            Some((welcome, answers)) if welcome.pid == worker.process => Ok(Publisher::new(answers)),
+            Some((welcome, responses)) if welcome.pid == worker.process => Ok(Publisher::new(responses)),
             _ => Err(Error::Unknown),
         }
     }
 }
 
 impl Publisher {
-    fn new(answers: Answers) -> Self {
-        Self { answers, outbox: Vec::new(), last_request: 0 }
+    fn new(responses: ResponseReader) -> Self {
+        Self { responses, outbox: Vec::new(), last_request: 0 }
     }
 
     /// Publishes an event, and waits for its id.
@@ -86,15 +86,15 @@ impl Publisher {
         self.outbox.shrink_to(KEPT_BYTES);
         let encoded = Request::Publish { request, publication }.encode(&mut self.outbox);
         encoded.map_err(|error| Unpublished::Refused(error.into()))?;
-        while !self.answers.credits.may_send() {
-            self.read_answer(request, deadline).map_err(|_| Unpublished::Unsent)?;
+        while !self.responses.credits.may_send() {
+            self.read_response(request, deadline).map_err(|_| Unpublished::Unsent)?;
         }
-        let _ = self.answers.credits.spend(self.outbox.len());
+        let _ = self.responses.credits.spend(self.outbox.len());
         self.write_out(deadline).map_err(|_| Unpublished::Unsent)?;
         loop {
-            match self.read_answer(request, deadline) {
+            match self.read_response(request, deadline) {
                 Ok(None) => {}
-                Ok(Some(answer)) => return answer.map_err(Unpublished::Refused),
+                Ok(Some(response)) => return response.map_err(Unpublished::Refused),
                 Err(error) => return Err(Unpublished::Unanswered(error)),
             }
         }
@@ -103,10 +103,10 @@ impl Publisher {
     fn write_out(&mut self, deadline: Instant) -> io::Result<()> {
         let mut sent = 0;
         while sent < self.outbox.len() {
-            match send(self.answers.socket.as_fd(), &self.outbox[sent..], None, Wait::Never) {
+            match send(self.responses.socket.as_fd(), &self.outbox[sent..], None, Wait::Never) {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match left_until(deadline) {
-                    Some(left) => drop(wait_for_room(self.answers.socket.as_fd(), left)),
+                    Some(left) => drop(wait_for_room(self.responses.socket.as_fd(), left)),
                     None => return Err(error),
                 },
                 Err(error) => return Err(error),
@@ -115,12 +115,12 @@ impl Publisher {
         Ok(())
     }
 
-    /// Reads an answer. Returns it if it is the one to a request.
-    fn read_answer(&mut self, request: u64, deadline: Instant) -> Result<Option<Result<Box<str>, Error>>, Error> {
-        Ok(match Outcome::of(self.answers.wait(deadline)?) {
+    /// Reads a response. Returns it if it is the one to a request.
+    fn read_response(&mut self, request: u64, deadline: Instant) -> Result<Option<Result<Box<str>, Error>>, Error> {
+        Ok(match Outcome::of(self.responses.wait(deadline)?) {
             Ok((answered, Outcome::Published(id))) if answered == request => Some(Ok(id)),
             Ok((answered, Outcome::Refused(failure))) if answered == request => Some(Err(Error::Refused(failure))),
-            _ => None, // credits, or an answer to a request that was given up
+            _ => None, // credits, or a response to a request that was given up
         })
     }
 }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::event::{Field, Text};
     use crate::remote::tests::HubSide;
-    use crate::wire::{Answer, Failure, FieldList, WINDOW_BYTES};
+    use crate::wire::{Failure, FieldList, Response, WINDOW_BYTES};
     use crate::ErrorCode;
     use std::thread;
 
@@ -147,7 +147,7 @@ mod tests {
 
     fn connection(credits: u64) -> (Publisher, HubSide) {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-        (Publisher::new(Answers::greeted(ours, credits)), HubSide::new(theirs))
+        (Publisher::new(ResponseReader::greeted(ours, credits)), HubSide::new(theirs))
     }
 
     fn publish(publisher: &mut Publisher, bytes: usize, within: Duration) -> Result<Box<str>, Unpublished> {
@@ -160,34 +160,34 @@ mod tests {
     #[test]
     fn each_request_gets_its_own_answer() {
         let (mut publisher, mut hub) = connection(WINDOW_BYTES);
-        let answers = thread::spawn(move || {
+        let responses = thread::spawn(move || {
             let request = next(&mut hub);
-            hub.answer(&Answer::Published { request, id: "epoch-1" });
+            hub.answer(&Response::Published { request, id: "epoch-1" });
             let request = next(&mut hub);
             let failure = Failure::new(ErrorCode::Invalid, Some("id"), "no");
-            hub.answer(&Answer::Published { request: request - 1, id: "of another" });
-            hub.answer(&Answer::Refused { request, failure });
+            hub.answer(&Response::Published { request: request - 1, id: "of another" });
+            hub.answer(&Response::Refused { request, failure });
             let request = next(&mut hub);
-            hub.answer(&Answer::Published { request, id: "epoch-2" });
+            hub.answer(&Response::Published { request, id: "epoch-2" });
         });
         assert_eq!(&*publish(&mut publisher, 10, LONG).expect("an id"), "epoch-1");
         let refused = publish(&mut publisher, 10, LONG);
         assert!(matches!(refused, Err(Unpublished::Refused(Error::Refused(_)))), "{refused:?}");
         assert_eq!(&*publish(&mut publisher, 10, LONG).expect("an id"), "epoch-2");
-        answers.join().expect("no panic");
+        responses.join().expect("no panic");
     }
 
     #[test]
     fn an_answer_may_take_as_long_as_the_publish_and_no_longer() {
         let (mut publisher, mut hub) = connection(WINDOW_BYTES);
-        let answers = thread::spawn(move || {
+        let responses = thread::spawn(move || {
             let request = next(&mut hub);
             thread::sleep(Duration::from_millis(50));
-            hub.answer(&Answer::Published { request, id: "epoch-1" });
+            hub.answer(&Response::Published { request, id: "epoch-1" });
             hub
         });
         assert_eq!(&*publish(&mut publisher, 10, LONG).expect("an id"), "epoch-1");
-        let _hub = answers.join().expect("no panic");
+        let _hub = responses.join().expect("no panic");
         let late = publish(&mut publisher, 10, Duration::from_millis(20));
         assert!(matches!(late, Err(Unpublished::Unanswered(Error::Timeout))), "{late:?}");
     }
@@ -212,21 +212,21 @@ mod tests {
     #[test]
     fn without_credits_nothing_is_sent() {
         let (mut publisher, mut hub) = connection(1);
-        let answers = thread::spawn(move || {
+        let responses = thread::spawn(move || {
             let request = next(&mut hub);
-            hub.answer(&Answer::Published { request, id: "epoch-1" });
+            hub.answer(&Response::Published { request, id: "epoch-1" });
             hub
         });
         assert!(publish(&mut publisher, 10, LONG).is_ok());
-        let mut hub = answers.join().expect("no panic");
+        let mut hub = responses.join().expect("no panic");
         let unsent = publish(&mut publisher, 10, Duration::from_millis(20));
         assert!(matches!(unsent, Err(Unpublished::Unsent)), "{unsent:?}");
-        hub.answer(&Answer::Credits { bytes: 1000 });
-        let answers = thread::spawn(move || {
+        hub.answer(&Response::Credits { bytes: 1000 });
+        let responses = thread::spawn(move || {
             let request = next(&mut hub);
-            hub.answer(&Answer::Published { request, id: "epoch-2" });
+            hub.answer(&Response::Published { request, id: "epoch-2" });
         });
         assert_eq!(&*publish(&mut publisher, 10, LONG).expect("an id"), "epoch-2");
-        answers.join().expect("no panic");
+        responses.join().expect("no panic");
     }
 }

@@ -3,10 +3,10 @@
 use super::connection::Connection;
 use crate::hub::SubscribeRequest;
 use crate::reactor::StreamId;
-use crate::remote::answers::{Outcome, UNAWAITED};
 use crate::remote::link::Link;
 use crate::remote::losses;
-use crate::runtime::reactor_handle::{HandoverCommand, Queued, ReactorHandle};
+use crate::remote::response_reader::{Outcome, UNAWAITED};
+use crate::runtime::reactor_handle::{ForwarderCommand, Queued, ReactorHandle};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
@@ -47,7 +47,7 @@ pub(crate) enum LinkCommand {
     Close(Arc<Connection>),
 }
 
-impl HandoverCommand for LinkCommand {
+impl ForwarderCommand for LinkCommand {
     fn fail(&self) -> usize {
         match self {
             Self::Begin(connection)
@@ -73,5 +73,5 @@ impl HandoverCommand for LinkCommand {
 
 /// Sends a command to the event loop.
 pub(crate) fn send(reactor: &ReactorHandle, command: LinkCommand) {
-    reactor.send_queued(Queued::Handover(Box::new(command)));
+    reactor.send_queued(Queued::Forwarder(Box::new(command)));
 }

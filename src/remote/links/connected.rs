@@ -4,10 +4,10 @@ use super::connection::Connection;
 use super::effect::Effect;
 use super::parked::{Parked, ParkedPush};
 use super::unanswered::Unanswered;
-use crate::remote::answers::{Outcome, UNAWAITED};
 use crate::remote::link::{ConnectionLost, Link};
+use crate::remote::response_reader::{Outcome, UNAWAITED};
 use crate::stream::Reason;
-use crate::wire::{Answer, Request, StoreSettings, TooLong};
+use crate::wire::{Request, Response, StoreSettings, TooLong};
 use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -127,20 +127,20 @@ impl Connected {
     }
 
     /// Reads once, and completes the requests that are answered: the threads that wait for them may ask again at once. Adds
-    /// what else follows from the answers to a list, in their order. Returns true if there was any answer. Fails with
+    /// what else follows from the responses to a list, in their order. Returns true if there was any response. Fails with
     /// [`ConnectionLost`] if the connection has ended.
     pub(super) fn read(&mut self, effects: &mut Vec<Effect>) -> Result<bool, ConnectionLost> {
         let Self { link, connection, unanswered, .. } = self;
         let mut has_answered = false;
-        let read = link.read(|answer| {
+        let read = link.read(|response| {
             has_answered = true;
-            effects.extend(match Outcome::of(answer) {
+            effects.extend(match Outcome::of(response) {
                 Ok((request, outcome)) => unanswered.complete(request, outcome, connection),
-                Err(Answer::Elected { lease, is_held }) => {
+                Err(Response::Elected { lease, is_held }) => {
                     connection.leases.answer(lease, is_held);
                     unanswered.complete(lease, Outcome::Done, connection)
                 }
-                Err(Answer::Epoch { epoch }) => {
+                Err(Response::Epoch { epoch }) => {
                     connection.set_epoch(epoch);
                     None
                 }

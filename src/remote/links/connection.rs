@@ -1,10 +1,10 @@
-//! The connection to a hub process, as threads see it that wait for answers.
+//! The connection to a hub process, as threads see it that wait for responses.
 
 use super::publish_connection::PublishConnection;
 use super::worker_leases::WorkerLeases;
-use crate::remote::answers::Outcome;
 use crate::remote::error::Error;
 use crate::remote::link::MAX_QUEUED_BYTES;
+use crate::remote::response_reader::Outcome;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::wake::sync::lock;
 use crate::sys::{descriptor, socket};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// How long a stream's request waits for a hub process that is not known to be away, so that errors are the caller's. A
 /// process that runs answers in less than a millisecond.
-const PATIENCE: Duration = Duration::from_millis(50);
+const OPTIONAL_WAIT: Duration = Duration::from_millis(50);
 
 /// The welcome of the hub process.
 #[derive(Clone, Debug)]
@@ -146,11 +146,11 @@ impl Connection {
     }
 
     /// Returns how long a call waits for the hub process that need not.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn optional_wait(&self) -> Duration {
         if self.is_away() {
             Duration::ZERO
         } else {
-            PATIENCE
+            OPTIONAL_WAIT
         }
     }
 
@@ -202,11 +202,11 @@ impl Connection {
         self.unanswered.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Counts an answer to one of the `UNAWAITED` requests. Returns true if all are answered.
+    /// Counts a response to one of the `UNAWAITED` requests. Returns true if all are answered.
     pub(crate) fn count_answered(&self) -> bool {
         let one_less = |count: u64| count.checked_sub(1);
         let before = self.unanswered.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
-        before == Ok(1) // an answer too much is ignored
+        before == Ok(1) // a response too much is ignored
     }
 
     /// Says whether the hub process has carried out all requests that the event loop has taken.
@@ -222,7 +222,7 @@ impl Connection {
         has_none && !self.is_away() && !self.is_coming() && !self.is_lost()
     }
 
-    /// Takes the number of unawaited requests without an answer.
+    /// Takes the number of unawaited requests without a response.
     pub(crate) fn take_unanswered(&self) -> u64 {
         self.unanswered.swap(0, Ordering::AcqRel)
     }

@@ -1,9 +1,9 @@
-//! What follows from an answer for streams, counters and the log, beside the request that it completes.
+//! What follows from a response for streams, counters and the log, beside the request that it completes.
 
 use crate::stream::Reason;
-use crate::wire::Answer;
+use crate::wire::Response;
 
-/// What follows from an answer of a hub process. The event loop carries it out.
+/// What follows from a response of a hub process. The event loop carries it out.
 #[derive(Debug)]
 pub(super) enum Effect {
     /// A stream has made progress.
@@ -30,14 +30,14 @@ pub(super) struct StreamProgress {
 }
 
 impl Effect {
-    /// Returns what follows from an answer that completes no request.
-    pub(super) fn of(answer: Answer<'_>) -> Option<Self> {
-        match answer {
-            Answer::State { stream, pushed, buffered, is_stalled } => {
+    /// Returns what follows from a response that completes no request.
+    pub(super) fn of(response: Response<'_>) -> Option<Self> {
+        match response {
+            Response::State { stream, pushed, buffered, is_stalled } => {
                 Some(Self::Progress(StreamProgress { stream, pushed, buffered, is_stalled }))
             }
-            Answer::Ended { stream, reason } => Some(Self::Ended { stream, reason }),
-            Answer::Log { line } => Some(Self::Logged(line.into())),
+            Response::Ended { stream, reason } => Some(Self::Ended { stream, reason }),
+            Response::Log { line } => Some(Self::Logged(line.into())),
             _ => None,
         }
     }

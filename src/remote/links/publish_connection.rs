@@ -116,7 +116,7 @@ impl PublishConnection {
             Ok(state) => Some(state),
             Err(TryLockError::WouldBlock) => None,
             Err(TryLockError::Poisoned(poisoned)) => {
-                // An answer may be due to the thread that has panicked.
+                // A response may be due to the thread that has panicked.
                 let mut state = poisoned.into_inner();
                 self.drop_connection(&mut state);
                 Some(state)

@@ -8,14 +8,14 @@ use crate::compression::{Body, ContentCoding};
 use crate::event::{Field, Text};
 use crate::hub::{Publication, Topic};
 use crate::reactor::StreamInit;
-use crate::remote::answers::Answers;
+use crate::remote::response_reader::ResponseReader;
 use crate::remote::tests::HubSide;
-use crate::runtime::event_loop::handover;
+use crate::runtime::event_loop::forwarder;
 use crate::runtime::event_loop::EventLoop;
-use crate::runtime::reactor_handle::{HandoverCommand, Queued, ReactorHandle, StreamParts};
+use crate::runtime::reactor_handle::{ForwarderCommand, Queued, ReactorHandle, StreamParts};
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Framing, LineEnd, Settings};
-use crate::wire::{Answer, Failure, FieldList, HubSettings, Name, Open, StoreSettings, Welcome, WINDOW_BYTES};
+use crate::wire::{Failure, FieldList, HubSettings, Name, Open, Response, StoreSettings, Welcome, WINDOW_BYTES};
 use crate::{remote, ErrorCode};
 use bytes::Bytes;
 use rustix::fd::AsRawFd;
@@ -42,7 +42,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        handover::set_up(|| Box::new(Links::default()));
+        forwarder::set_up(|| Box::new(Links::default()));
         let handle = Arc::new(ReactorHandle::new().expect("a descriptor"));
         let event_loop = EventLoop::new(Arc::clone(&handle), |_, _| true).expect("a descriptor");
         std::thread::spawn(|| event_loop.run());
@@ -80,7 +80,7 @@ impl Scene {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         let name = Name::new("test").expect("a name");
         let welcome = Welcome { name, pid: 1, epoch: "epoch".into(), settings, credits, number: 1 };
-        let link = Link::new((welcome, Answers::greeted(ours, credits)));
+        let link = Link::new((welcome, ResponseReader::greeted(ours, credits)));
         connection.note_socket(link.socket());
         connection.note_welcome(link.welcome());
         send(&self.handle, LinkCommand::Connect(Box::new(link), Arc::clone(connection)));
@@ -216,8 +216,8 @@ fn a_request_gets_its_own_answer() {
         });
     }
     let failure = Failure::new(ErrorCode::Invalid, Some("data"), "no");
-    hub.answer(&Answer::Refused { request: requests[1], failure });
-    hub.answer(&Answer::Published { request: requests[0], id: "epoch-1" });
+    hub.answer(&Response::Refused { request: requests[1], failure });
+    hub.answer(&Response::Published { request: requests[0], id: "epoch-1" });
     assert!(matches!(scene.wait(&connection, requests[0]), Ok(Outcome::Published(id)) if &*id == "epoch-1"));
     let refused = scene.wait(&connection, requests[1]);
     assert!(matches!(refused, Err(remote::Error::Refused(_))), "{refused:?}");
@@ -248,9 +248,9 @@ fn unawaited_events_that_are_refused_or_not_answered_count_as_lost() {
     (0..4).for_each(|_| scene.publish_as(&connection, UNAWAITED, 10));
     (0..4).for_each(|_| hub.next(|got| assert!(matches!(got, Request::Publish { request: UNAWAITED, .. }))));
     assert!(!connection.is_idle());
-    hub.answer(&Answer::Published { request: UNAWAITED, id: "epoch-1" });
+    hub.answer(&Response::Published { request: UNAWAITED, id: "epoch-1" });
     let failure = Failure::new(ErrorCode::Invalid, Some("id"), "no");
-    hub.answer(&Answer::Refused { request: UNAWAITED, failure });
+    hub.answer(&Response::Refused { request: UNAWAITED, failure });
     scene.eventually("the refused one is lost", || scene.handle.stats().lost == 1);
     drop(hub);
     scene.eventually("so are those without an answer", || scene.handle.stats().lost == 3);
@@ -271,7 +271,7 @@ fn a_full_queue_has_room_again_when_the_hub_reads() {
     assert!((8..20).contains(&count), "{count}");
     for _ in 0..count {
         hub.next(|_| {});
-        hub.answer(&Answer::Published { request: UNAWAITED, id: "epoch-1" });
+        hub.answer(&Response::Published { request: UNAWAITED, id: "epoch-1" });
     }
     scene.eventually("there is room", || connection.has_room(true));
     scene.eventually("all are answered", || connection.is_idle());
@@ -286,11 +286,11 @@ fn a_stream_that_is_handed_over_is_pushed_to_and_ends_there() {
     scene.push(stream, &state, b"event");
     hub.next(|got| assert!(matches!(got, Request::Push { event: b"event", .. }), "{got:?}"));
     assert!(state.buffered_bytes() > 0);
-    hub.answer(&Answer::State { stream: stream.into(), pushed: 5, buffered: 0, is_stalled: true });
+    hub.answer(&Response::State { stream: stream.into(), pushed: 5, buffered: 0, is_stalled: true });
     scene.eventually("the state is known", || state.buffered_bytes() == 0 && state.is_stalled());
     socket.write_all(b"of the hub").expect("a connection");
     client.read_exact(&mut [0; 10]).expect("the bytes of the hub");
-    hub.answer(&Answer::Ended { stream: stream.into(), reason: Reason::Client });
+    hub.answer(&Response::Ended { stream: stream.into(), reason: Reason::Client });
     scene.eventually("the end is known", || state.reason() == Some(Reason::Client));
 }
 
@@ -311,7 +311,7 @@ fn nothing_but_a_count_is_kept_of_a_stream_that_nobody_holds() {
     let second = release(&scene, &connection, &mut hub);
     assert_eq!((first.slot, first.serial == second.serial), (second.slot, false));
     assert_eq!(scene.handle.stats().open, 2);
-    hub.answer(&Answer::Ended { stream: first.into(), reason: Reason::Client });
+    hub.answer(&Response::Ended { stream: first.into(), reason: Reason::Client });
     scene.eventually("an end is counted", || scene.handle.stats().ended[Reason::Client as usize] == 1);
     drop(hub);
     scene.eventually("and that by a loss", || scene.handle.stats().ended[Reason::Error as usize] == 1);
@@ -326,7 +326,7 @@ fn a_stream_whose_end_somebody_wants_to_know_is_kept() {
     assert_eq!(state.report_end_or_reason(), None);
     state.remove_handle();
     scene.handle.send_queued(Queued::Command(Command::ReleaseState { stream }));
-    hub.answer(&Answer::Ended { stream: stream.into(), reason: Reason::Client });
+    hub.answer(&Response::Ended { stream: stream.into(), reason: Reason::Client });
     scene.eventually("the end is reported", || scene.handle.ends.has_ends(state.interpreter));
     assert_eq!(scene.handle.ends.take(state.interpreter), Some((stream, Reason::Client)));
 }
@@ -382,7 +382,7 @@ fn a_connection_that_nobody_uses_is_closed_when_everything_is_answered() {
     send(&scene.handle, LinkCommand::Close(Arc::clone(&connection)));
     hub.next(|_| {});
     assert!(!connection.is_lost());
-    hub.answer(&Answer::Published { request: UNAWAITED, id: "epoch-1" });
+    hub.answer(&Response::Published { request: UNAWAITED, id: "epoch-1" });
     scene.eventually("it is closed", || connection.is_lost());
     assert_eq!(hub.socket.read(&mut [0; 1]).expect("an end"), 0);
     assert_eq!(scene.handle.stats().lost, 0);
@@ -445,7 +445,7 @@ fn a_socket_that_comes_after_the_end_of_its_stream_is_closed() {
     let (stream, state) = scene.open_without_socket();
     scene.subscribe(&connection, stream);
     take_over_without_socket(&mut hub, stream, &[b"head"]);
-    hub.answer(&Answer::Ended { stream: stream.into(), reason: Reason::Timeout });
+    hub.answer(&Response::Ended { stream: stream.into(), reason: Reason::Timeout });
     scene.eventually("the end is known", || state.reason() == Some(Reason::Timeout));
     let mut client = scene.attach(stream, &state);
     assert_eq!(client.read(&mut [0; 1]).expect("an end"), 0);
@@ -481,11 +481,11 @@ fn a_connection_is_quiet_when_its_last_request_was_carried_out() {
     let requests = [scene.publish(&connection, 10), scene.publish(&connection, 10)];
     assert!(!is_quiet());
     hub.next(|_| {});
-    hub.answer(&Answer::Published { request: requests[0], id: "epoch-1" });
+    hub.answer(&Response::Published { request: requests[0], id: "epoch-1" });
     assert!(scene.wait(&connection, requests[0]).is_ok());
     assert!(!is_quiet(), "the second one may still have to be carried out");
     hub.next(|_| {});
-    hub.answer(&Answer::Published { request: requests[1], id: "epoch-2" });
+    hub.answer(&Response::Published { request: requests[1], id: "epoch-2" });
     assert!(scene.wait(&connection, requests[1]).is_ok());
     scene.eventually("all are answered", is_quiet);
 }
@@ -504,7 +504,7 @@ fn a_request_without_an_answer_is_carried_out_when_a_later_one_is_answered() {
     scene.publish_as(&connection, UNAWAITED, 10);
     for is_last in [false, true] {
         hub.next(|_| {});
-        hub.answer(&Answer::Published { request: UNAWAITED, id: "epoch-1" });
+        hub.answer(&Response::Published { request: UNAWAITED, id: "epoch-1" });
         match is_last {
             false => assert!(!connection.is_quiet(&scene.handle)),
             true => scene.eventually("all are carried out", || connection.is_quiet(&scene.handle)),
@@ -612,7 +612,7 @@ fn a_subscription_that_is_refused_when_nobody_waits_any_more_ends_its_stream() {
     connection.forget(request);
     hub.next(|_| {});
     hub.next(|_| {});
-    hub.answer(&Answer::Refused { request, failure: Failure::new(ErrorCode::Invalid, Some("channels"), "no") });
+    hub.answer(&Response::Refused { request, failure: Failure::new(ErrorCode::Invalid, Some("channels"), "no") });
     hub.next(|got| {
         let is_end = matches!(got, Request::End { stream: got, reason: Reason::Error, .. } if got == u64::from(stream));
         assert!(is_end, "{got:?}");
@@ -640,7 +640,7 @@ fn a_publish_to_a_slow_store_delays_no_other_request() {
     hub.next(|got| assert!(matches!(got, Request::Push { event: b"pushed", .. }), "{got:?}"));
     // Nothing of what waits may be overtaken by an event on the publish connection.
     assert!(!connection.is_quiet(&scene.handle));
-    hub.answer(&Answer::Credits { bytes: 100 });
+    hub.answer(&Response::Credits { bytes: 100 });
     hub.next(|got| assert!(matches!(got, Request::Publish { request: number, .. } if number == second), "{got:?}"));
     let third = scene.publish(&connection, 10);
     drop(hub);

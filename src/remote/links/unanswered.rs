@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::effect::Effect;
-use crate::remote::answers::{Outcome, UNAWAITED};
+use crate::remote::response_reader::{Outcome, UNAWAITED};
 use std::collections::HashMap;
 
 /// The unanswered requests of a connection.
@@ -44,7 +44,7 @@ impl Unanswered {
 
     /// Completes a request that is answered. Returns what follows if no thread has waited for it.
     pub(super) fn complete(&mut self, request: u64, outcome: Outcome, connection: &Connection) -> Option<Effect> {
-        self.note_answer(request, connection);
+        self.note_response(request, connection);
         let refusal = match &outcome {
             Outcome::Refused(failure) => Some(failure.to_string()),
             _ => None,
@@ -58,9 +58,9 @@ impl Unanswered {
         Some(Effect::SubscriptionRefused { stream, refusal })
     }
 
-    /// Takes note of the answer to a request. The hub process carries requests out in their order, so those before this one
+    /// Takes note of the response to a request. The hub process carries requests out in their order, so those before this one
     /// were carried out, too.
-    fn note_answer(&mut self, request: u64, connection: &Connection) {
+    fn note_response(&mut self, request: u64, connection: &Connection) {
         let place = match request {
             UNAWAITED => Some(self.last_unawaited).filter(|_| connection.count_answered()),
             _ => self.awaited.remove(&request),

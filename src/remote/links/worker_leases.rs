@@ -66,7 +66,7 @@ impl WorkerLeases {
         lock(&self.0).remove(&number);
     }
 
-    /// Called with each answer of the hub process.
+    /// Called with each response of the hub process.
     pub(crate) fn answer(&self, number: u64, is_held: bool) {
         if let Some(lease) = lock(&self.0).get(&number) {
             lease.change(if is_held { LeaseState::Held } else { LeaseState::Waiting });

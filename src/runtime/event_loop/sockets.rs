@@ -45,8 +45,8 @@ impl Io for Sockets {
         socket::window(socket.as_fd())
     }
 
-    fn set_timeout(&mut self, socket: &OwnedFd, timeout: Option<Duration>) {
-        socket::give_up_after(socket.as_fd(), timeout);
+    fn set_tcp_user_timeout(&mut self, socket: &OwnedFd, timeout: Option<Duration>) {
+        socket::set_tcp_user_timeout(socket.as_fd(), timeout);
     }
 
     fn discard_input(&mut self, socket: &OwnedFd) -> io::Result<usize> {

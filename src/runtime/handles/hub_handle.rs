@@ -7,10 +7,10 @@
 //! reactor in which it began.
 
 use super::stream_handle::StreamHandle;
-use crate::event::{EventId, Field, Shared, Text, Unnumbered};
+use crate::event::{EventId, Field, Shared, Text, Unsequenced};
 use crate::hub::{
     Announcement, ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, LogPage, LogRange,
-    MemberData, MemberPage, Members, NumberedEvent, OnceKeys, Publication, Retention, Settings, StateSizes,
+    MemberData, MemberPage, Members, OnceKeys, Publication, Retention, SequencedEvent, Settings, StateSizes,
     SubscribeRequest,
 };
 use crate::reactor::{Command, HubId};
@@ -218,7 +218,7 @@ impl HubHandle {
     /// Publishes an event that a store has given its sequence number. `at` is when it was stored, perhaps long ago. Sequence
     /// numbers increase, not always by one. Fails with [`Error::System`], also if the hub has ended with its reactor, or
     /// [`Error::ShuttingDown`].
-    pub fn append(&self, event: NumberedEvent, at: Instant) -> Result<(), Error> {
+    pub fn append(&self, event: SequencedEvent, at: Instant) -> Result<(), Error> {
         let mut process = lock_process();
         check_shutdown()?;
         let HubRegistration { reactor, hub, last_seq, .. } = self.registration_or_create(&mut process)?;
@@ -308,7 +308,13 @@ impl HubHandle {
 
     /// Changes the data of a member. Returns false if it is not here. Errors are those of
     /// [`counts_and_subscribers`](Self::counts_and_subscribers), or [`Error::Full`] if its event does not fit.
-    pub fn update_member(&self, channel: &[u8], id: &[u8], data: MemberData, event: Unnumbered) -> Result<bool, Error> {
+    pub fn update_member(
+        &self,
+        channel: &[u8],
+        id: &[u8],
+        data: MemberData,
+        event: Unsequenced,
+    ) -> Result<bool, Error> {
         Ok(self.with_presence(|registration| registration.update_member(channel, id, data, event))??)
     }
 

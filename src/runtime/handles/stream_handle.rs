@@ -308,8 +308,8 @@ impl StreamHandle {
 
     /// Gives the stream to a child that was forked after everything was sent. Here it has ended, and the connection stays
     /// open for the child.
-    pub fn hand_over(&self) {
-        self.end(Reason::Application, Ending::HandOver);
+    pub fn transfer(&self) {
+        self.end(Reason::Application, Ending::Transfer);
     }
 
     /// Makes this process end with the stream, unless the application closes it. See `spawned`.
@@ -353,7 +353,7 @@ impl StreamHandle {
     pub fn release(&mut self) {
         let is_last = self.hold.release(self.stream.state());
         if is_last && self.origin.is_here() && self.hold.ends_with_handle() && !self.is_subscribed() {
-            self.end(Reason::Application, if self.origin.has_forked() { Ending::HandOver } else { Ending::Flush });
+            self.end(Reason::Application, if self.origin.has_forked() { Ending::Transfer } else { Ending::Flush });
         }
     }
 

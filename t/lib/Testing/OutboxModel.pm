@@ -12,8 +12,8 @@ use warnings;
 #
 # The rules that are checked: a row is published if its transaction is committed, and never before; once, as long as the hub
 # remembers; after all rows of its key that were committed before it, if the writers of the key exclude each other; it becomes a
-# dead letter only if the hub refuses it for good, or again and again while it takes others; when nothing fails any more, no row waits
-# for longer than the lease and some seconds, but for one that the hub goes on refusing, and those of its group behind it.
+# dead letter only if the hub refuses it for good, or again and again while it takes others; when nothing fails any more, no row
+# waits for longer than the lease and some seconds, but for one that the hub goes on refusing, and those of its group behind it.
 
 use List::Util qw(first min sum0);
 use Testing::OutboxModel::Database;

@@ -28,7 +28,7 @@
 //! than nothing. The key of opaque ids changes with the epoch, because they do not contain it.
 
 use super::fault::{Fault, Kind};
-use super::place::{is_same, wal_of, LOCK_PATIENCE};
+use super::place::{is_same, wal_of, LOCK_TIMEOUT};
 use super::Surroundings;
 use crate::store::random::{random, random_text};
 use crate::store::{Began, Delivered};
@@ -367,7 +367,7 @@ impl Database {
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(LOCK_PATIENCE)?;
+    connection.busy_timeout(LOCK_TIMEOUT)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_prepared_statement_cache_capacity(32);

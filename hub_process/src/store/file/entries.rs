@@ -3,7 +3,7 @@
 use super::database::Database;
 use super::fault::{Fault, Kind};
 use super::index::Index;
-use crate::store::{Draft, Entry, MemberPart};
+use crate::store::{Draft, MemberPart, StoreEntry};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
 use rusqlite::{params, Connection};
@@ -12,8 +12,8 @@ use rusqlite::{params, Connection};
 const PART: usize = 512;
 
 impl Database {
-    /// Reads all entries in their order, and hands them over in parts.
-    pub fn read(&self, mut take: impl FnMut(Vec<Entry>)) -> Result<(), Fault> {
+    /// Reads all entries in their order, and gives them to a function in parts.
+    pub fn read(&self, mut take: impl FnMut(Vec<StoreEntry>)) -> Result<(), Fault> {
         let mut read = || -> rusqlite::Result<bool> {
             let mut rows = self.connection.prepare("SELECT * FROM entries ORDER BY seq")?;
             let mut rows = rows.query([])?;
@@ -38,20 +38,25 @@ impl Database {
     }
 
     /// Commits entries, and what the index has to write.
-    pub fn commit(&mut self, entries: &[Entry], index: &Index, last: (u64, u64)) -> Result<(), Fault> {
+    pub fn commit(&mut self, entries: &[StoreEntry], index: &Index, last: (u64, u64)) -> Result<(), Fault> {
         let path = &self.path;
         let result = commit(&mut self.connection, entries, index, last);
         result.map_err(|error| Fault::of(&error, path))
     }
 }
 
-fn commit(connection: &mut Connection, entries: &[Entry], index: &Index, last: (u64, u64)) -> rusqlite::Result<()> {
+fn commit(
+    connection: &mut Connection,
+    entries: &[StoreEntry],
+    index: &Index,
+    last: (u64, u64),
+) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     {
         let mut insert =
             transaction.prepare_cached("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
         for entry in entries {
-            let Entry { seq, at, draft: Draft { channel, key, retain, once, fields, member }, .. } = entry;
+            let StoreEntry { seq, at, draft: Draft { channel, key, retain, once, fields, member }, .. } = entry;
             let (seq, at, retain, fields) = (*seq as i64, *at as i64, *retain as i64, fields.as_bytes());
             insert.execute(params![seq, at, channel, key, retain, once, fields, member.encode(), checksum(entry)])?;
         }
@@ -80,7 +85,7 @@ fn commit(connection: &mut Connection, entries: &[Entry], index: &Index, last: (
 }
 
 /// Returns the entry of a row; none if its checksum is another one.
-fn entry_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Entry>> {
+fn entry_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<StoreEntry>> {
     let number = |column: usize| row.get::<_, i64>(column).map(|number| number as u64);
     let bytes = |column: usize| row.get_ref(column).and_then(|value| Ok(Box::from(value.as_blob()?)));
     let retain = usize::try_from(number(4)?).ok().and_then(|retain| Retain::ALL.get(retain));
@@ -89,11 +94,11 @@ fn entry_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Entry>> {
     };
     let member = MemberPart::decode(row.get_ref(7)?.as_blob()?);
     let draft = Draft { channel: bytes(2)?, key: bytes(3)?, retain: *retain, once: bytes(5)?, fields, member };
-    let entry = Entry { seq: number(0)?, at: number(1)?, ticket: None, draft };
+    let entry = StoreEntry { seq: number(0)?, at: number(1)?, ticket: None, draft };
     Ok(Some(entry).filter(|entry| row.get(8) == Ok(checksum(entry))))
 }
 
-fn checksum(Entry { seq, at, draft, .. }: &Entry) -> i64 {
+fn checksum(StoreEntry { seq, at, draft, .. }: &StoreEntry) -> i64 {
     let Draft { channel, key, retain, once, fields, member } = draft;
     let mut checksum = crc32fast::Hasher::new();
     for number in [*seq, *at, *retain as u64] {

@@ -5,7 +5,7 @@
 //! disk delays deletions, and loses none.
 
 use super::size_of;
-use crate::store::{Draft, Entry};
+use crate::store::{Draft, StoreEntry};
 use eventsource_xs::hub::Retain;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl Index {
     }
 
     /// Adds an entry. Its sequence number is greater than all others.
-    pub fn append(&mut self, entry: &Entry) {
+    pub fn append(&mut self, entry: &StoreEntry) {
         let name = self.channel_or_create(&entry.draft.channel, self.evicted_through);
         self.change(&name, |of, garbage| of.append(entry, garbage));
     }
@@ -242,8 +242,8 @@ impl Channel {
     }
 
     /// Adds an entry, which may replace those of its key that were kept.
-    fn append(&mut self, entry: &Entry, garbage: &mut Vec<u64>) {
-        let Entry { seq, at, draft, .. } = entry;
+    fn append(&mut self, entry: &StoreEntry, garbage: &mut Vec<u64>) {
+        let StoreEntry { seq, at, draft, .. } = entry;
         let size = u32::try_from(size_of(draft)).unwrap_or(u32::MAX);
         let key = self.replace(*seq, draft, garbage);
         self.entries.push_back(Slot { seq: *seq, at: *at, size, key });

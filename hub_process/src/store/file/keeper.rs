@@ -6,7 +6,7 @@ use super::index::Index;
 use super::place::{lock, real, set_aside};
 use super::{size_of, Bounds, Surroundings};
 use crate::process_log::log_message;
-use crate::store::{Ask, Draft, Entry, Report, Reporter, StoreEnd};
+use crate::store::{Draft, Reporter, StoreCommand, StoreEnd, StoreEntry, StoreReport};
 use eventsource_xs::wire::FileSettings;
 use std::fs::File;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub(super) struct Keeper {
     real: PathBuf,
     pub(super) settings: FileSettings,
     pub(super) surroundings: Surroundings,
-    asks: Receiver<Ask>,
+    commands: Receiver<StoreCommand>,
     reporter: Reporter,
     pub(super) bounds: Bounds,
     /// Why the next beginning has a new epoch.
@@ -65,7 +65,7 @@ pub(super) enum Stop {
     Damaged(Fault),
 }
 
-/// The asks that are carried out together.
+/// The commands that are carried out together.
 #[derive(Default)]
 struct Batch {
     drafts: Vec<(u64, Draft)>,
@@ -83,7 +83,7 @@ impl Keeper {
             real: PathBuf::from(&*settings.path),
             settings,
             surroundings,
-            asks: end.asks,
+            commands: end.commands,
             reporter: end.reporter,
             bounds: Bounds { events: u64::MAX, bytes: u64::MAX, age: u64::MAX },
             lost: None,
@@ -154,10 +154,10 @@ impl Keeper {
             self.lose(began.reason.to_string());
         }
         self.reporter.set_clock((self.surroundings.now)());
-        self.reporter.report(Report::Began(began));
+        self.reporter.report(StoreReport::Began(began));
         database.read(|entries| {
             entries.iter().for_each(|entry| index.append(entry));
-            self.reporter.report(Report::Entries(entries));
+            self.reporter.report(StoreReport::Entries(entries));
         })?;
         index.find_garbage();
         (self.lost, self.reported, self.has_begun) = (None, None, true);
@@ -165,7 +165,7 @@ impl Keeper {
         self.show(&open);
         self.set_up(true);
         open.will_tick();
-        self.reporter.report(Report::Ready);
+        self.reporter.report(StoreReport::Ready);
         Ok(open)
     }
 
@@ -204,24 +204,24 @@ impl Keeper {
             let now = Instant::now();
             result = match open.tick_at {
                 Some(at) if at <= now => self.tick(open),
-                Some(at) => match self.asks.recv_timeout(at - now) {
-                    Ok(ask) => self.carry_out(open, ask),
+                Some(at) => match self.commands.recv_timeout(at - now) {
+                    Ok(command) => self.carry_out(open, command),
                     Err(RecvTimeoutError::Timeout) => Ok(()),
                     Err(RecvTimeoutError::Disconnected) => Err(Stop::End),
                 },
-                None => self.asks.recv().map_or(Err(Stop::End), |ask| self.carry_out(open, ask)),
+                None => self.commands.recv().map_or(Err(Stop::End), |command| self.carry_out(open, command)),
             }
         }
     }
 
-    /// Carries out an ask and those that wait behind it.
-    fn carry_out(&mut self, open: &mut Open, first: Ask) -> Result<(), Stop> {
+    /// Carries out a command and those that wait behind it.
+    fn carry_out(&mut self, open: &mut Open, first: StoreCommand) -> Result<(), Stop> {
         let mut batch = Batch::default();
         let mut next = Some(first);
-        while let Some(ask) = next {
-            self.gather(open, ask, &mut batch);
+        while let Some(command) = next {
+            self.gather(open, command, &mut batch);
             let is_full = self.is_closing || batch.drafts.len() >= MOST_DRAFTS || batch.bytes >= MOST_DRAFT_BYTES;
-            next = if is_full { None } else { self.asks.try_recv().ok() };
+            next = if is_full { None } else { self.commands.try_recv().ok() };
         }
         self.store(open, batch.drafts)?;
         if let Some(lingering) = batch.lingering {
@@ -237,24 +237,24 @@ impl Keeper {
         Ok(())
     }
 
-    fn gather(&mut self, open: &mut Open, ask: Ask, batch: &mut Batch) {
-        match ask {
-            Ask::Append { ticket, draft } => {
+    fn gather(&mut self, open: &mut Open, command: StoreCommand, batch: &mut Batch) {
+        match command {
+            StoreCommand::Append { ticket, draft } => {
                 batch.bytes += size_of(&draft);
                 batch.drafts.push((ticket, draft));
             }
-            Ask::Forget(list) => {
+            StoreCommand::Forget(list) => {
                 for of in list {
                     open.index.forget(&of.channel, of.evicted_through, of.discarded_through);
                 }
             }
-            Ask::Retain { events, bytes, age } => {
+            StoreCommand::Retain { events, bytes, age } => {
                 self.bounds = Bounds::new(events, bytes, age);
                 open.tick_at = Some(Instant::now());
             }
-            Ask::Linger(lingering) => batch.lingering = Some(lingering),
-            Ask::Lost(reason) => batch.lost = Some(reason),
-            Ask::Close { .. } => self.is_closing = true,
+            StoreCommand::Linger(lingering) => batch.lingering = Some(lingering),
+            StoreCommand::Lost(reason) => batch.lost = Some(reason),
+            StoreCommand::Close { .. } => self.is_closing = true,
         }
     }
 
@@ -274,7 +274,7 @@ impl Keeper {
                 self.set_up(true);
                 self.reporter.update(|status| status.events = open.events());
                 if !entries.is_empty() {
-                    self.reporter.report(Report::Entries(entries));
+                    self.reporter.report(StoreReport::Entries(entries));
                 }
                 Ok(())
             }
@@ -297,7 +297,7 @@ impl Keeper {
         let retries = self.has_begun || fault.kind != Kind::Lasting;
         self.note(fault);
         if self.reported.replace(fault.clone()).as_ref() != Some(fault) {
-            self.reporter.report(Report::CannotBegin { failure: fault.failure(), retries });
+            self.reporter.report(StoreReport::CannotBegin { failure: fault.failure(), retries });
         }
         self.fail_carried(fault);
         if self.is_closing {
@@ -305,15 +305,15 @@ impl Keeper {
         }
         let until = Instant::now() + TICK;
         loop {
-            let ask = match retries {
-                true => self.asks.recv_timeout(until.saturating_duration_since(Instant::now())),
-                false => self.asks.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let command = match retries {
+                true => self.commands.recv_timeout(until.saturating_duration_since(Instant::now())),
+                false => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            match ask {
-                Ok(Ask::Append { ticket, .. }) => self.fail([ticket].into_iter(), fault),
-                Ok(Ask::Retain { events, bytes, age }) => self.bounds = Bounds::new(events, bytes, age),
-                Ok(Ask::Forget(_) | Ask::Linger(_) | Ask::Lost(_)) => {}
-                Ok(Ask::Close { .. }) | Err(RecvTimeoutError::Disconnected) => return true,
+            match command {
+                Ok(StoreCommand::Append { ticket, .. }) => self.fail([ticket].into_iter(), fault),
+                Ok(StoreCommand::Retain { events, bytes, age }) => self.bounds = Bounds::new(events, bytes, age),
+                Ok(StoreCommand::Forget(_) | StoreCommand::Linger(_) | StoreCommand::Lost(_)) => {}
+                Ok(StoreCommand::Close { .. }) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => return false,
             }
         }
@@ -335,7 +335,7 @@ impl Keeper {
     fn fail(&self, tickets: impl Iterator<Item = u64>, fault: &Fault) {
         for ticket in tickets {
             self.reporter.update(|status| status.failed += 1);
-            self.reporter.report(Report::Failed { ticket, failure: fault.failure() });
+            self.reporter.report(StoreReport::Failed { ticket, failure: fault.failure() });
         }
     }
 
@@ -371,13 +371,13 @@ impl Open {
     }
 
     /// Makes entries of drafts. The times of entries never go back, whatever the clock does.
-    fn entries(&self, now: u64, drafts: Vec<(u64, Draft)>) -> Vec<Entry> {
+    fn entries(&self, now: u64, drafts: Vec<(u64, Draft)>) -> Vec<StoreEntry> {
         let at = now.max(self.last_at);
         let numbered = (self.last_seq + 1..).zip(drafts);
-        numbered.map(|(seq, (ticket, draft))| Entry { seq, at, ticket: Some(ticket), draft }).collect()
+        numbered.map(|(seq, (ticket, draft))| StoreEntry { seq, at, ticket: Some(ticket), draft }).collect()
     }
 
-    fn commit(&mut self, entries: &[Entry]) -> Result<(), Fault> {
+    fn commit(&mut self, entries: &[StoreEntry]) -> Result<(), Fault> {
         let last = entries.last().map_or((self.last_seq, self.last_at), |entry| (entry.seq, entry.at));
         self.database.commit(entries, &self.index, last)?;
         (self.last_seq, self.last_at) = last;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long another process may take to end and unlock the file.
-pub const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Opens the file, or creates it, and locks it for this process.
 ///
@@ -20,7 +20,7 @@ pub fn lock(path: &Path) -> Result<Arc<File>, Fault> {
     let shown = path.display();
     let lasting = |message: String| Err(Fault::new(Kind::Lasting, message));
     folder_of(path)?;
-    let deadline = Instant::now() + LOCK_PATIENCE;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = match file {

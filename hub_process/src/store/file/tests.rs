@@ -5,7 +5,7 @@ mod index;
 mod killed;
 
 use super::{start_in, Surroundings};
-use crate::store::{Ask, Began, Delivered, Draft, Entry, Report, Store};
+use crate::store::{Began, Delivered, Draft, Store, StoreCommand, StoreEntry, StoreReport};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{ChannelEvictions, Retain};
 use eventsource_xs::wire::{Failure, FieldList, FileSettings, FileSync, StoreStatus};
@@ -86,14 +86,14 @@ impl Default for Machine {
 /// A store that a test uses as the wire thread does.
 struct Running {
     store: Store,
-    reports: VecDeque<Report>,
+    reports: VecDeque<StoreReport>,
     tickets: u64,
 }
 
 /// A store's first report.
 struct Beginning {
     began: Began,
-    entries: Vec<Entry>,
+    entries: Vec<StoreEntry>,
 }
 
 impl Running {
@@ -118,7 +118,7 @@ impl Running {
         (store, beginning)
     }
 
-    fn next(&mut self) -> Report {
+    fn next(&mut self) -> StoreReport {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(report) = self.reports.pop_front() {
@@ -138,10 +138,10 @@ impl Running {
         let mut found: Option<Beginning> = None;
         loop {
             match (self.next(), &mut found) {
-                (Report::Began(began), _) => found = Some(Beginning { began, entries: Vec::new() }),
-                (Report::Entries(more), Some(beginning)) => beginning.entries.extend(more),
-                (Report::Ready, Some(_)) => return found.expect("a beginning"),
-                (Report::Entries(_), None) => {}
+                (StoreReport::Began(began), _) => found = Some(Beginning { began, entries: Vec::new() }),
+                (StoreReport::Entries(more), Some(beginning)) => beginning.entries.extend(more),
+                (StoreReport::Ready, Some(_)) => return found.expect("a beginning"),
+                (StoreReport::Entries(_), None) => {}
                 (other, _) => panic!("no beginning: {other:?}"),
             }
         }
@@ -149,7 +149,7 @@ impl Running {
 
     fn cannot_begin(&mut self) -> (String, bool) {
         match self.next() {
-            Report::CannotBegin { failure, retries } => (failure.message.into(), retries),
+            StoreReport::CannotBegin { failure, retries } => (failure.message.into(), retries),
             other => panic!("it can begin: {other:?}"),
         }
     }
@@ -157,28 +157,28 @@ impl Running {
     /// Asks for an entry without waiting.
     fn ask(&mut self, draft: Draft) -> u64 {
         self.tickets += 1;
-        self.store.ask(Ask::Append { ticket: self.tickets, draft });
+        self.store.send(StoreCommand::Append { ticket: self.tickets, draft });
         self.tickets
     }
 
     /// Appends a draft, and waits until it is reported.
-    fn try_append(&mut self, draft: Draft) -> Result<Entry, Failure> {
+    fn try_append(&mut self, draft: Draft) -> Result<StoreEntry, Failure> {
         let asked = self.ask(draft);
         match self.next() {
-            Report::Entries(mut entries) if entries.len() == 1 && entries[0].ticket == Some(asked) => {
+            StoreReport::Entries(mut entries) if entries.len() == 1 && entries[0].ticket == Some(asked) => {
                 Ok(entries.remove(0))
             }
-            Report::Failed { ticket, failure } if ticket == asked => Err(failure),
+            StoreReport::Failed { ticket, failure } if ticket == asked => Err(failure),
             other => panic!("not the report of {asked}: {other:?}"),
         }
     }
 
-    fn append(&mut self, draft: Draft) -> Entry {
+    fn append(&mut self, draft: Draft) -> StoreEntry {
         self.try_append(draft).expect("a store that is up")
     }
 
     fn forget(&mut self, channel: &str, evicted_through: u64, discarded_through: u64) {
-        self.store.ask(Ask::Forget(vec![ChannelEvictions {
+        self.store.send(StoreCommand::Forget(vec![ChannelEvictions {
             channel: channel.as_bytes().into(),
             evicted_through,
             discarded_through,
@@ -186,7 +186,7 @@ impl Running {
     }
 
     fn retain(&mut self, events: usize, bytes: usize, age: Duration) {
-        self.store.ask(Ask::Retain { events, bytes, age });
+        self.store.send(StoreCommand::Retain { events, bytes, age });
     }
 
     fn status(&self) -> StoreStatus {
@@ -203,7 +203,7 @@ impl Running {
 
     /// Ends the store, and waits for it.
     fn close(mut self) {
-        self.store.ask(Ask::Close { hub_continues: false });
+        self.store.send(StoreCommand::Close { hub_continues: false });
         self.wait_for_end();
     }
 
@@ -233,11 +233,11 @@ fn forgotten(key: &str) -> Draft {
     Draft { retain: Retain::Forget, ..keyed("a", key, key) }
 }
 
-fn seqs(entries: &[Entry]) -> Vec<u64> {
+fn seqs(entries: &[StoreEntry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.seq).collect()
 }
 
-fn without_tickets(mut entries: Vec<Entry>) -> Vec<Entry> {
+fn without_tickets(mut entries: Vec<StoreEntry>) -> Vec<StoreEntry> {
     entries.iter_mut().for_each(|entry| entry.ticket = None);
     entries
 }
@@ -251,7 +251,7 @@ fn entries_are_there_after_a_clean_end_with_the_same_epoch() {
         assert_eq!((first.began.last_seq, &*first.began.reason, first.entries.len()), (0, "", 0));
         let mut drafts = vec![draft("a", "1"), keyed("b", "k", "2")];
         drafts[1].once = b"once".as_slice().into();
-        let appended: Vec<Entry> = drafts.into_iter().map(|draft| store.append(draft)).collect();
+        let appended: Vec<StoreEntry> = drafts.into_iter().map(|draft| store.append(draft)).collect();
         assert_eq!(seqs(&appended), [1, 2]);
         store.close();
 
@@ -293,7 +293,7 @@ fn a_burst_is_reported_in_order_and_once() {
     let mut entries = Vec::new();
     while entries.len() < count {
         match store.next() {
-            Report::Entries(more) => entries.extend(more),
+            StoreReport::Entries(more) => entries.extend(more),
             other => panic!("{other:?}"),
         }
     }
@@ -395,7 +395,7 @@ fn what_is_retained_stays_whatever_is_forgotten_or_old_and_counts_for_no_bound()
     store.wait_until("8 is left of the history", |status| status.events == 3);
     store.close();
     let (mut store, again) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
-    let retains = |entry: &Entry| (entry.seq, entry.draft.retain);
+    let retains = |entry: &StoreEntry| (entry.seq, entry.draft.retain);
     let expected = [(2, Retain::Newest), (4, Retain::Newest), (8, Retain::No)];
     assert_eq!(again.entries.iter().map(retains).collect::<Vec<_>>(), expected);
     assert_eq!(again.began.evicted, [(b"a".as_slice().into(), 7)]);
@@ -455,7 +455,7 @@ fn the_file_stays_within_twice_the_bounds() {
         let asked: Vec<u64> = (0..1_000).map(|_| store.ask(draft("a", &data))).collect();
         let mut reported = 0;
         while reported < asked.len() {
-            if let Report::Entries(entries) = store.next() {
+            if let StoreReport::Entries(entries) = store.next() {
                 reported += entries.len();
             }
         }

@@ -12,22 +12,22 @@ pub struct RedisConnection {
     pub url: String,
     /// The host and the port.
     pub address: String,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl RedisConnection {
     /// Waits for an answer for so long.
-    pub fn new(connection: Connection, url: &str, address: String, patience: Duration) -> Result<Self, CallError> {
+    pub fn new(connection: Connection, url: &str, address: String, timeout: Duration) -> Result<Self, CallError> {
         connection.set_write_timeout(Some(ANSWER))?;
-        connection.set_read_timeout(Some(patience))?;
-        Ok(Self { connection, url: url.into(), address, patience })
+        connection.set_read_timeout(Some(timeout))?;
+        Ok(Self { connection, url: url.into(), address, timeout })
     }
 
     /// Sets how long an answer may take.
-    pub fn set_patience(&mut self, patience: Duration) -> Result<(), CallError> {
-        if self.patience != patience {
-            self.connection.set_read_timeout(Some(patience))?;
-            self.patience = patience;
+    pub fn set_read_timeout(&mut self, timeout: Duration) -> Result<(), CallError> {
+        if self.timeout != timeout {
+            self.connection.set_read_timeout(Some(timeout))?;
+            self.timeout = timeout;
         }
         Ok(())
     }

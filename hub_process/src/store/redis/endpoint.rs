@@ -62,10 +62,10 @@ impl Endpoint {
         self.open(self.info(url)?, url, ANSWER)
     }
 
-    fn open(&self, info: ConnectionInfo, url: &str, patience: Duration) -> Result<RedisConnection, CallError> {
+    fn open(&self, info: ConnectionInfo, url: &str, timeout: Duration) -> Result<RedisConnection, CallError> {
         let address = info.addr().to_string();
         let connection = Client::open(info)?.get_connection_with_timeout(self.timeout)?;
-        RedisConnection::new(connection, url, address, patience)
+        RedisConnection::new(connection, url, address, timeout)
     }
 
     pub fn info(&self, url: &str) -> Result<ConnectionInfo, CallError> {

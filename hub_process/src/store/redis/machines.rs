@@ -175,7 +175,7 @@ impl Machines {
         let mut command = cmd("EVAL");
         command.arg(scripts::RENEW_LIFETIMES.as_str()).arg(1).arg(&keys.state).arg(LIFETIME.as_millis() as u64);
         command.arg(own).arg(end).arg(&self.before).arg(&self.removed);
-        connection.set_patience(ANSWER)?;
+        connection.set_read_timeout(ANSWER)?;
         let [answer] = connection.calls([&command])?;
         let parse = |answer: &Value| {
             let Value::Array(parts) = answer else { return None };
@@ -201,7 +201,7 @@ impl Machines {
             self.cursor = Some(b"0".to_vec());
         }
         let Some(cursor) = self.cursor.take() else { return Ok(Vec::new()) };
-        connection.set_patience(ANSWER)?;
+        connection.set_read_timeout(ANSWER)?;
         let [answer] = connection.calls([&scan_command(&keys.state, &cursor)])?;
         let Ok(answer) = answer else { return Ok(Vec::new()) };
         let Some((cursor, pairs)) = scanned(&answer) else { return Ok(Vec::new()) };

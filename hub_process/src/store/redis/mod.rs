@@ -124,7 +124,7 @@ impl Engine for RedisSettings {
             thread::Builder::new().name("redis-sentinels".into()).spawn(move || ask_sentinels(&shared, &endpoint))?;
         }
         let reader = Reader::new(Arc::clone(&shared), endpoint.clone(), self, hub, &producer);
-        let writer = Writer::new(Arc::clone(&shared), endpoint, self, &producer, end.asks);
+        let writer = Writer::new(Arc::clone(&shared), endpoint, self, &producer, end.commands);
         let also = Arc::clone(&shared);
         thread::Builder::new().name("redis-reader".into()).spawn(move || guard(&also, || reader.run()))?;
         thread::Builder::new().name("redis-writer".into()).spawn(move || guard(&shared, || writer.run()))?;

@@ -2,7 +2,7 @@
 
 mod reconnecting;
 
-use super::super::{Began, Draft, Entry, Report};
+use super::super::{Began, Draft, StoreEntry, StoreReport};
 use super::call_error::{CallError, Refusal};
 use super::connection::RedisConnection;
 use super::endpoint::Endpoint;
@@ -162,7 +162,7 @@ impl Reader {
         let stream = &keys.stream;
         let refused = |refusal| Trouble::of(refusal, &pointer.epoch);
         let parse = |info: Result<Value, Refusal>| Info::parse(&info.map_err(refused)?).ok_or_else(malformed);
-        connection.set_patience(HISTORY_ANSWER)?;
+        connection.set_read_timeout(HISTORY_ANSWER)?;
         let (before, retained, info, first) = if std::mem::take(&mut self.has_missed_changes) {
             let [answer] = connection.calls([&state::read_command(&keys, HISTORY_CHUNK)])?;
             let (retained, info, first) = Contents::of_snapshot(answer.map_err(refused)?).ok_or_else(malformed)?;
@@ -195,7 +195,7 @@ impl Reader {
         };
         self.start_generation(&pointer);
         self.shared.reporter.update(|status| status.events = info.length);
-        self.shared.reporter.report(Report::Began(Began {
+        self.shared.reporter.report(StoreReport::Began(Began {
             epoch: pointer.epoch.as_str().into(),
             cipher_key: pointer.cipher_key,
             last_seq,
@@ -220,10 +220,10 @@ impl Reader {
     fn report_state(&mut self, retained: Contents, pointer: &Pointer, end: Id) {
         let entry = |(id, draft): (Id, Draft)| {
             let seq = id.seq(pointer.origin)?;
-            Some((id, Entry { seq, at: id.ms, ticket: None, draft }))
+            Some((id, StoreEntry { seq, at: id.ms, ticket: None, draft }))
         };
         let older = retained.events.into_iter().take_while(|(id, _)| *id < end).filter_map(entry);
-        let (ids, mut out): (Vec<Id>, Vec<Entry>) = older.unzip();
+        let (ids, mut out): (Vec<Id>, Vec<StoreEntry>) = older.unzip();
         let unread = out.iter().position(|entry| entry.draft.is_unread());
         flush(&self.shared, &mut out);
         unread.into_iter().for_each(|index| self.warn_of_unread(ids[index]));
@@ -258,7 +258,7 @@ impl Reader {
             return;
         }
         self.reported.clear();
-        self.shared.reporter.report(Report::Ready);
+        self.shared.reporter.report(StoreReport::Ready);
         let missing = self.shared.update(|state| state.in_flight.remove_missing());
         for sent in missing {
             self.shared.fail_sent(&sent, "it is not in the history that this hub has read after a pause");
@@ -306,7 +306,7 @@ impl Reader {
                 return Err(Loss::new(&position.pointer.epoch, reason).into());
             }
         }
-        connection.set_patience(ANSWER + BLOCK)?;
+        connection.set_read_timeout(ANSWER + BLOCK)?;
         if self.last_check.elapsed() >= CHECK {
             self.check(connection)?;
             return self.look_around(connection);
@@ -414,7 +414,7 @@ impl Reader {
             let ticket = (event.producer == self.producer)
                 .then(|| self.shared.claim(event.count, || flush(&self.shared, &mut out)))
                 .flatten();
-            out.push(Entry { seq, at: id.ms, ticket, draft: event.draft });
+            out.push(StoreEntry { seq, at: id.ms, ticket, draft: event.draft });
         }
         let lag = match out.last() {
             Some(entry) if position.history_end.is_none() => Some(self.shared.reporter.age(entry.at)),
@@ -448,7 +448,7 @@ impl Reader {
     }
 }
 
-fn flush(shared: &Shared, out: &mut Vec<Entry>) {
+fn flush(shared: &Shared, out: &mut Vec<StoreEntry>) {
     if !out.is_empty() {
         shared.report_entries(std::mem::take(out));
     }

@@ -1,6 +1,6 @@
 //! The state that the reader and the writer share: drafts in flight, the epoch, the health.
 
-use super::super::{now_ms, Draft, Entry, MemberPart, Report, Reporter};
+use super::super::{now_ms, Draft, MemberPart, Reporter, StoreEntry, StoreReport};
 use super::call_error::CallError;
 use super::epoch::StreamKeys;
 use super::in_flight::{Claim, InFlight, Sending};
@@ -86,9 +86,9 @@ impl Shared {
     }
 
     /// Reports entries, and takes note of members.
-    pub fn report_entries(&self, entries: Vec<Entry>) {
+    pub fn report_entries(&self, entries: Vec<StoreEntry>) {
         entries.iter().for_each(|entry| self.note_member(&entry.draft));
-        self.reporter.report(Report::Entries(entries));
+        self.reporter.report(StoreReport::Entries(entries));
     }
 
     /// Takes note that the hub has members, if this is of one.
@@ -164,7 +164,7 @@ impl Shared {
             self.has_failed_member.store(true, Ordering::Relaxed);
         }
         self.reporter.update(|status| status.failed += 1);
-        self.reporter.report(Report::Failed { ticket, failure: draft.failure(code, why) });
+        self.reporter.report(StoreReport::Failed { ticket, failure: draft.failure(code, why) });
     }
 
     /// Reports that a draft was perhaps stored, if it was sent.

@@ -8,7 +8,7 @@ mod batches;
 mod replicas;
 mod upkeep;
 
-use super::super::{Ask, Draft, Report};
+use super::super::{Draft, StoreCommand, StoreReport};
 use super::backoff::Backoff;
 use super::call_error::CallError;
 use super::connection::RedisConnection;
@@ -47,7 +47,7 @@ impl Session {
 pub struct Writer {
     shared: Arc<Shared>,
     endpoint: Endpoint,
-    asks: Receiver<Ask>,
+    commands: Receiver<StoreCommand>,
     /// Whether drafts wait for a Redis that is away.
     is_queueing: bool,
     batches: Batches,
@@ -68,7 +68,7 @@ impl Writer {
         endpoint: Endpoint,
         settings: &RedisSettings,
         producer: &str,
-        asks: Receiver<Ask>,
+        commands: Receiver<StoreCommand>,
     ) -> Self {
         let now = Instant::now();
         let replicas = Replicas::new(settings.replicas, settings.timeout);
@@ -76,7 +76,7 @@ impl Writer {
             batches: Batches::new(Arc::clone(&shared), endpoint.shown(), producer, replicas),
             shared,
             endpoint,
-            asks,
+            commands,
             is_queueing: false,
             retention: Retention { events: 1_000_000, bytes: usize::MAX, age: Duration::MAX },
             replicas,
@@ -117,8 +117,8 @@ impl Writer {
                 // Nobody asks any more; the reader may be done soon.
                 drop(self.shared.wait(self.shared.lock(), pause));
             } else {
-                match self.asks.recv_timeout(pause) {
-                    Ok(ask) => self.accept(ask),
+                match self.commands.recv_timeout(pause) {
+                    Ok(command) => self.accept(command),
                     Err(RecvTimeoutError::Timeout) => return,
                     Err(RecvTimeoutError::Disconnected) => self.close(),
                 }
@@ -129,8 +129,8 @@ impl Writer {
             if self.is_closing {
                 return;
             }
-            match self.asks.try_recv() {
-                Ok(ask) => self.accept(ask),
+            match self.commands.try_recv() {
+                Ok(command) => self.accept(command),
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => self.close(),
             }
@@ -149,13 +149,13 @@ impl Writer {
         Some(if is_idle { Duration::from_millis(250) } else { SOON })
     }
 
-    fn accept(&mut self, ask: Ask) {
-        match ask {
-            Ask::Append { ticket, draft } => self.append(ticket, draft),
-            Ask::Retain { events, bytes, age } => self.retention = Retention { events, bytes, age },
-            Ask::Forget(_) | Ask::Linger(_) => {} // the stream evicts by its own bounds, and a lifetime says who lingers
-            Ask::Lost(reason) => self.shared.update(|state| state.lost = Some(reason.into())),
-            Ask::Close { hub_continues } => {
+    fn accept(&mut self, command: StoreCommand) {
+        match command {
+            StoreCommand::Append { ticket, draft } => self.append(ticket, draft),
+            StoreCommand::Retain { events, bytes, age } => self.retention = Retention { events, bytes, age },
+            StoreCommand::Forget(_) | StoreCommand::Linger(_) => {} // its own bounds evict; a lifetime says who lingers
+            StoreCommand::Lost(reason) => self.shared.update(|state| state.lost = Some(reason.into())),
+            StoreCommand::Close { hub_continues } => {
                 self.hub_continues = hub_continues;
                 self.close();
             }
@@ -174,7 +174,7 @@ impl Writer {
         state.in_flight.add(ticket, draft, Instant::now());
         drop(state);
         if self.is_queueing {
-            self.shared.reporter.report(Report::Queued(vec![ticket]));
+            self.shared.reporter.report(StoreReport::Queued(vec![ticket]));
         }
     }
 
@@ -190,7 +190,7 @@ impl Writer {
         let tickets = (is_queueing && !self.is_queueing).then(|| state.in_flight.tickets().collect());
         drop(state);
         self.is_queueing = is_queueing;
-        tickets.into_iter().for_each(|tickets| self.shared.reporter.report(Report::Queued(tickets)));
+        tickets.into_iter().for_each(|tickets| self.shared.reporter.report(StoreReport::Queued(tickets)));
     }
 
     /// Lets everything end within the timeout.
@@ -246,7 +246,7 @@ impl Writer {
     fn announce_members(&mut self) {
         self.shared.take_failed_member();
         self.batches.rename_machine();
-        self.shared.reporter.report(Report::Announce);
+        self.shared.reporter.report(StoreReport::Announce);
     }
 
     fn drop_session(&mut self) -> bool {

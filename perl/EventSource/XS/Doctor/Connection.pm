@@ -28,8 +28,8 @@ my $READ           = 65_536;        # bytes
 my $LONGEST_WAIT   = 0.5;           # seconds between two looks at the condition
 
 # Return a connection that is not open yet. url is an object of URI with the scheme http or https. Options: method (by
-# default GET), headers_sent (an array of pairs [name, value], by default empty), content (the bytes of the request's body, by default
-# none), insecure (true: certificates are not checked).
+# default GET), headers_sent (an array of pairs [name, value], by default empty), content (the bytes of the request's body, by
+# default none), insecure (true: certificates are not checked).
 sub new {
     my ($class, %option) = @_;
     my %response = (raw => '', pieces => [], headers => [], read => 0);

@@ -298,12 +298,12 @@ fn damage_that_is_found_later_begins_a_new_epoch_and_loses_no_draft() {
         let mut store = damaged_while_running(&folder);
         let asked = store.ask(draft("a", "after the damage"));
         if is_closed {
-            store.store.ask(Ask::Close { hub_continues: false });
+            store.store.send(StoreCommand::Close { hub_continues: false });
         }
         let Began { reason, last_seq, .. } = store.beginning().began;
         assert!(reason.contains("was damaged") && last_seq == 0, "{reason}");
         match store.next() {
-            Report::Entries(entries) => assert_eq!((entries[0].seq, entries[0].ticket), (1, Some(asked))),
+            StoreReport::Entries(entries) => assert_eq!((entries[0].seq, entries[0].ticket), (1, Some(asked))),
             other => panic!("{other:?}"),
         }
         if is_closed {

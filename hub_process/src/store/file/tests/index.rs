@@ -2,14 +2,19 @@
 
 use crate::store::file::index::{Held, Index, MOST_EMPTY};
 use crate::store::file::size_of;
-use crate::store::{Draft, Entry};
+use crate::store::{Draft, StoreEntry};
 use eventsource_xs::hub::Retain;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Returns an entry whose channel and key are these numbers; 0 is none.
-fn entry(seq: u64, channel: &[u8], key: u8, retain: Retain) -> Entry {
+fn entry(seq: u64, channel: &[u8], key: u8, retain: Retain) -> StoreEntry {
     let key = [key][..usize::from(key != 0)].into();
-    Entry { seq, at: 7 * seq, ticket: None, draft: Draft { channel: channel.into(), key, retain, ..Draft::default() } }
+    StoreEntry {
+        seq,
+        at: 7 * seq,
+        ticket: None,
+        draft: Draft { channel: channel.into(), key, retain, ..Draft::default() },
+    }
 }
 
 /// All entries of all channels, in a list.

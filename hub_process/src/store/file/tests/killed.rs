@@ -55,7 +55,7 @@ fn child_that_appends() {
         }
         let mut through = 0;
         while through < store.tickets {
-            let Report::Entries(entries) = store.next() else { panic!("a failure") };
+            let StoreReport::Entries(entries) = store.next() else { panic!("a failure") };
             let mut lines = String::new();
             for entry in &entries {
                 through = through.max(entry.ticket.unwrap_or(0));
@@ -70,7 +70,7 @@ fn child_that_appends() {
 }
 
 /// Returns the fields of an entry as one word.
-fn shown(entry: &Entry) -> String {
+fn shown(entry: &StoreEntry) -> String {
     format!("{:?}", entry.draft.fields).replace(' ', "")
 }
 
@@ -142,7 +142,7 @@ fn every_reported_entry_survives_a_kill_and_no_number_is_used_twice() {
             let (store, found) = Running::begin(&folder.file(), sync);
             assert_eq!((&*found.began.epoch, &*found.began.reason), (&*epoch, ""));
             let evicted = found.began.evicted.iter().map(|(_, through)| *through).max().unwrap_or(0);
-            let entries: BTreeMap<u64, &Entry> = found.entries.iter().map(|entry| (entry.seq, entry)).collect();
+            let entries: BTreeMap<u64, &StoreEntry> = found.entries.iter().map(|entry| (entry.seq, entry)).collect();
             for (seq, fields) in &reported {
                 match entries.get(seq) {
                     Some(entry) => assert_eq!(&shown(entry), fields),

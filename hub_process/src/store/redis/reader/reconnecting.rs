@@ -1,6 +1,6 @@
 //! The reader connects, and again whenever its connection breaks.
 
-use super::super::super::{now_ms, Report};
+use super::super::super::{now_ms, StoreReport};
 use super::super::backoff::Backoff;
 use super::super::call_error::{CallError, Refusal};
 use super::super::connection::RedisConnection;
@@ -54,7 +54,7 @@ impl Reader {
             let code = if retries { ErrorCode::Unavailable } else { ErrorCode::Invalid };
             let failure = Failure::new(code, None, &message);
             self.reported = message;
-            self.shared.reporter.report(Report::CannotBegin { failure, retries });
+            self.shared.reporter.report(StoreReport::CannotBegin { failure, retries });
         }
     }
 

@@ -1,6 +1,6 @@
 //! Batches: the drafts that are sent together, and Redis' answers to them.
 
-use super::super::super::Report;
+use super::super::super::StoreReport;
 use super::super::append_commands::{write_append, write_lapsed, Appending};
 use super::super::call_error::{CallError, Refusal};
 use super::super::entry::{self, Id};
@@ -43,9 +43,9 @@ impl Batches {
         if counts.is_empty() {
             return Ok(());
         }
-        let patience = self.replicas.patience(&self.shared, &counts);
-        self.replicas.write_wait(&mut bytes, patience);
-        session.connection.set_patience(ANSWER + patience)?;
+        let timeout = self.replicas.timeout(&self.shared, &counts);
+        self.replicas.write_wait(&mut bytes, timeout);
+        session.connection.set_read_timeout(ANSWER + timeout)?;
         session.connection.send(&bytes)?;
         let (stored, fault) = self.take_answers(session, counts);
         let is_cut = matches!(fault, Some(CallError::Cut(_) | CallError::Invalid(_)));
@@ -102,7 +102,7 @@ impl Batches {
             // A draft of a member needed no entry, or was carried out before.
             let done = self.in_flight(|in_flight| in_flight.remove_of_member(count));
             let is_done = done.is_some() || text == Some(b"done");
-            done.into_iter().for_each(|sent| reporter.report(Report::Done(sent.ticket)));
+            done.into_iter().for_each(|sent| reporter.report(StoreReport::Done(sent.ticket)));
             if is_done {
                 return None;
             }
@@ -111,7 +111,7 @@ impl Batches {
                 || Failure::new(Error::MemberKey.code(), Error::MemberKey.field(), &Error::MemberKey.to_string());
             let sent = self.in_flight(|in_flight| in_flight.remove(count));
             sent.into_iter()
-                .for_each(|sent| reporter.report(Report::Failed { ticket: sent.ticket, failure: failure() }));
+                .for_each(|sent| reporter.report(StoreReport::Failed { ticket: sent.ticket, failure: failure() }));
             return None;
         }
         let id = Id::of(answer);

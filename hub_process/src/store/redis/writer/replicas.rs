@@ -26,7 +26,7 @@ impl Replicas {
     }
 
     /// Returns how long Redis may wait for replicas: until the first draft of a batch fails.
-    pub fn patience(&self, shared: &Shared, counts: &[u64]) -> Duration {
+    pub fn timeout(&self, shared: &Shared, counts: &[u64]) -> Duration {
         if !self.are_needed() {
             return Duration::ZERO;
         }
@@ -35,9 +35,9 @@ impl Replicas {
     }
 
     /// Appends the command that waits for replicas so long.
-    pub fn write_wait(&self, out: &mut Vec<u8>, patience: Duration) {
+    pub fn write_wait(&self, out: &mut Vec<u8>, timeout: Duration) {
         if self.are_needed() {
-            cmd("WAIT").arg(self.needed).arg(patience.as_millis() as u64).write_packed_command(out);
+            cmd("WAIT").arg(self.needed).arg(timeout.as_millis() as u64).write_packed_command(out);
         }
     }
 

@@ -72,7 +72,7 @@ impl Upkeep {
         }
         self.last = Instant::now();
         let Session { connection, target, .. } = session;
-        connection.set_patience(ANSWER)?;
+        connection.set_read_timeout(ANSWER)?;
         if shared.lock().is_refusing {
             let is_refusing = is_refusing(connection, &target.keys.stream, replicas)?;
             shared.update(|state| state.is_refusing = is_refusing);

@@ -1,8 +1,8 @@
-//! The answers of a hub process: the one place that turns the bytes of a connection into them, and matches them to requests.
+//! The responses of a hub process: the one place that turns the bytes of a connection into them, and matches them to requests.
 
 use super::error::Error;
 use crate::hub::{ChannelPage, LogPage, MemberPage};
-use crate::wire::{Answer, Counted, Credits, Described, Failure, FrameBuffer, Malformed};
+use crate::wire::{Counted, Credits, Described, Failure, FrameBuffer, Malformed, Response};
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -45,32 +45,32 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// Returns the number of the request that an answer is about, and what became of it; other answers as they are.
-    pub(crate) fn of(answer: Answer<'_>) -> Result<(u64, Self), Answer<'_>> {
-        Ok(match answer {
-            Answer::Published { request: UNAWAITED, .. } => (UNAWAITED, Self::Done), // its id is not copied
-            Answer::Published { request, id } => (request, Self::Published(id.into())),
-            Answer::Done { request } => (request, Self::Done),
-            Answer::Counted(counted) => (counted.request, Self::Counted(counted)),
-            Answer::StreamsEnded { request, count } => (request, Self::Number(count)),
-            Answer::Channels { request, page } => (request, Self::Channels(page)),
-            Answer::Members { request, page } => (request, Self::Members(page)),
-            Answer::LogPage { request, page } => (request, Self::Log(page)),
-            Answer::Number { request, number } => (request, Self::Number(number)),
-            Answer::Described(described) => (described.request, Self::Described(described)),
-            Answer::Refused { request, failure } => (request, Self::Refused(failure)),
+    /// Returns the number of the request that a response is about, and what became of it; other responses as they are.
+    pub(crate) fn of(response: Response<'_>) -> Result<(u64, Self), Response<'_>> {
+        Ok(match response {
+            Response::Published { request: UNAWAITED, .. } => (UNAWAITED, Self::Done), // its id is not copied
+            Response::Published { request, id } => (request, Self::Published(id.into())),
+            Response::Done { request } => (request, Self::Done),
+            Response::Counted(counted) => (counted.request, Self::Counted(counted)),
+            Response::StreamsEnded { request, count } => (request, Self::Number(count)),
+            Response::Channels { request, page } => (request, Self::Channels(page)),
+            Response::Members { request, page } => (request, Self::Members(page)),
+            Response::LogPage { request, page } => (request, Self::Log(page)),
+            Response::Number { request, number } => (request, Self::Number(number)),
+            Response::Described(described) => (described.request, Self::Described(described)),
+            Response::Refused { request, failure } => (request, Self::Refused(failure)),
             other => return Err(other),
         })
     }
 }
 
-/// Defines what takes the answer to a request of one kind. After another answer it is not known what became of the request.
+/// Defines what takes the response to a request of one kind. After another response it is not known what became of the request.
 macro_rules! taken {
     ($($name:ident: $variant:ident($type:ty);)*) => {
         impl Outcome {$(
             pub(crate) fn $name(self) -> Result<$type, Error> {
                 match self {
-                    Self::$variant(answer) => Ok(answer),
+                    Self::$variant(response) => Ok(response),
                     _ => Err(Error::Unknown),
                 }
             }
@@ -90,7 +90,7 @@ taken! {
 
 /// The socket of a connection, and what has arrived there.
 #[derive(Debug)]
-pub(crate) struct Answers {
+pub(crate) struct ResponseReader {
     pub(super) socket: UnixStream,
     pub(super) credits: Credits,
     arrived: FrameBuffer,
@@ -98,7 +98,7 @@ pub(crate) struct Answers {
     read_timeout: Duration,
 }
 
-impl Answers {
+impl ResponseReader {
     /// Begins with a socket, and the time that its reads wait.
     pub(super) fn new(socket: UnixStream, read_timeout: Duration) -> Self {
         Self { socket, credits: Credits::new(0), arrived: FrameBuffer::default(), read_timeout }
@@ -111,27 +111,27 @@ impl Answers {
         Self { credits: Credits::new(credits), ..Self::new(socket, SHORTEST_TIMEOUT) }
     }
 
-    /// Takes the next answer that has arrived completely. Credits are taken note of.
-    pub(super) fn next(&mut self) -> Result<Option<Answer<'_>>, Malformed> {
-        let answer = match self.arrived.next_frame()? {
-            Some(frame) => Answer::decode(frame)?,
+    /// Takes the next response that has arrived completely. Credits are taken note of.
+    pub(super) fn next(&mut self) -> Result<Option<Response<'_>>, Malformed> {
+        let response = match self.arrived.next_frame()? {
+            Some(frame) => Response::decode(frame)?,
             None => return Ok(None),
         };
-        match &answer {
-            Answer::Welcome(welcome) => self.credits = Credits::new(welcome.credits),
-            Answer::Credits { bytes } => self.credits.add(*bytes),
+        match &response {
+            Response::Welcome(welcome) => self.credits = Credits::new(welcome.credits),
+            Response::Credits { bytes } => self.credits.add(*bytes),
             _ => {}
         }
-        Ok(Some(answer))
+        Ok(Some(response))
     }
 
-    /// Waits for the next answer. Fails with [`Error::Timeout`], or [`Error::Unknown`] if the connection has ended.
-    pub(super) fn wait(&mut self, deadline: Instant) -> Result<Answer<'_>, Error> {
+    /// Waits for the next response. Fails with [`Error::Timeout`], or [`Error::Unknown`] if the connection has ended.
+    pub(super) fn wait(&mut self, deadline: Instant) -> Result<Response<'_>, Error> {
         self.wait_for_bytes(deadline)?;
         self.next()?.ok_or(Error::Unknown)
     }
 
-    /// Waits until the next answer has arrived completely. Errors are those of [`wait`](Self::wait).
+    /// Waits until the next response has arrived completely. Errors are those of [`wait`](Self::wait).
     pub(super) fn wait_for_bytes(&mut self, deadline: Instant) -> Result<(), Error> {
         while !self.arrived.has_frame()? {
             let left = left_until(deadline).ok_or(Error::Timeout)?;

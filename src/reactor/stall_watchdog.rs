@@ -25,7 +25,7 @@ pub(super) fn first_look(timeout: Duration, now: Instant) -> Instant {
 
 /// What was seen of a client.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct StallWatchdog {
     /// The last look before which the client has, or may have, taken something.
     since: Instant,
     /// What it has still to take if it has taken nothing since the last look, in bytes.
@@ -35,7 +35,7 @@ pub(crate) struct Patience {
     window: Option<u32>,
 }
 
-impl Patience {
+impl StallWatchdog {
     /// Begins with the first look, which tells nothing of the time before.
     pub(crate) fn new(untaken: usize, window: Option<u32>, now: Instant) -> Self {
         Self { since: now, expected: untaken, window }

@@ -12,8 +12,10 @@ use super::store_threads::StoreThreads;
 use super::unread_entries::UnreadEntries;
 use crate::process_log::log_message;
 use crate::publishing::{failure_of, Published};
-use crate::store::{Ask, Began, Draft, DraftKind, Entry};
-use eventsource_xs::hub::{room_of, Announcement, EntryOrigin, History, Members, Retain, Statement, REMEMBERED};
+use crate::store::{Began, Draft, DraftKind, StoreCommand, StoreEntry};
+use eventsource_xs::hub::{
+    channel_of_kept, Announcement, EntryOrigin, History, Members, Retain, Statement, REMEMBERED,
+};
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::wire::{Failure, HubSettings};
 use eventsource_xs::ErrorCode;
@@ -55,7 +57,7 @@ pub struct Restarted {
 }
 
 /// The store, the hub in memory, and the drafts between them.
-pub struct Order {
+pub struct Sequencer {
     pub settings: HubSettings,
     pub threads: StoreThreads,
     pub beginning: Beginning,
@@ -75,7 +77,7 @@ pub struct Order {
     retry_at: Option<Instant>,
 }
 
-impl Order {
+impl Sequencer {
     pub fn new(threads: StoreThreads, settings: &HubSettings, beginning: Beginning) -> Self {
         Self {
             settings: settings.clone(),
@@ -186,7 +188,7 @@ impl Order {
                 return Ok(Published::Id(id.clone()));
             }
         }
-        if let Some(joined) = self.drafts.join(&draft.once, &waiting.askers) {
+        if let Some(joined) = self.drafts.join(&draft.once, &waiting.requesters) {
             return Ok(joined);
         }
         // A repetition changes no state.
@@ -207,7 +209,7 @@ impl Order {
             memory.state.wait(ticket, &change);
         }
         self.forget_at.get_or_insert(self.now + FORGET);
-        self.threads.store.ask(Ask::Append { ticket, draft });
+        self.threads.store.send(StoreCommand::Append { ticket, draft });
     }
 
     /// Removes a draft that the store has answered. What it would have changed of the state counts no more, whatever its
@@ -261,7 +263,7 @@ impl Order {
     }
 
     /// Called when the store begins. Returns the entries that it has reported before, and that may be gone.
-    pub fn begin(&mut self, began: Began) -> Vec<Entry> {
+    pub fn begin(&mut self, began: Began) -> Vec<StoreEntry> {
         let abandoned = self.beginning.abandon();
         let Position { epoch, last_seq, .. } = &self.position;
         let memory = self.memory.as_ref().map(|_| (&**epoch, *last_seq));
@@ -280,7 +282,7 @@ impl Order {
             epoch: epoch.clone(),
             cipher_key: *cipher_key,
             last_seq: *last_seq,
-            evicted: evicted.iter().filter(|(channel, _)| !room_of(channel).1).cloned().collect(),
+            evicted: evicted.iter().filter(|(channel, _)| !channel_of_kept(channel).1).cloned().collect(),
             evicted_through: *evicted_through,
             is_shared: self.is_shared(),
         };
@@ -309,13 +311,13 @@ impl Order {
     }
 
     /// Tells the store what its history lacks, if it does.
-    pub fn report_loss(&self, lost: Option<Ask>) {
-        lost.into_iter().for_each(|lost| self.threads.store.ask(lost));
+    pub fn report_loss(&self, lost: Option<StoreCommand>) {
+        lost.into_iter().for_each(|lost| self.threads.store.send(lost));
     }
 
     /// Publishes an entry to the hub in memory.
-    pub fn publish_entry(&mut self, entry: &Entry, is_new: bool) -> EntryOutcome {
-        let Entry { seq, ticket, ref draft, .. } = *entry;
+    pub fn publish_entry(&mut self, entry: &StoreEntry, is_new: bool) -> EntryOutcome {
+        let StoreEntry { seq, ticket, ref draft, .. } = *entry;
         let lost = self.beginning.check_entry(seq);
         self.report_loss(lost);
         if seq <= self.position.last_seq {
@@ -341,9 +343,9 @@ impl Order {
                 self.end_streams_of(entry, is_new);
                 self.pass_in_memory(seq)
             }
-            DraftKind::CountedMember(room) => {
+            DraftKind::CountedMember(channel) => {
                 self.forget_at.get_or_insert(self.now + FORGET);
-                self.counted.count_member(room, draft, seq);
+                self.counted.count_member(channel, draft, seq);
                 self.pass_in_memory(seq)
             }
             DraftKind::Event => self.publish_event(entry),
@@ -359,7 +361,7 @@ impl Order {
 
     /// Ends streams of this machine as another one has done. Where it was asked for it is carried out. One of a history ends
     /// subscriptions that were asked for before it.
-    fn end_streams_of(&self, entry: &Entry, is_new: bool) {
+    fn end_streams_of(&self, entry: &StoreEntry, is_new: bool) {
         let age = if is_new { Duration::ZERO } else { self.now - self.threads.store.instant_of(entry.at, self.now) };
         let is_known = if is_new { entry.ticket.is_some() } else { age > REMEMBERED };
         if let Some((end, handle)) = entry.draft.end().filter(|_| !is_known).zip(self.handle()) {
@@ -368,8 +370,8 @@ impl Order {
     }
 
     /// Publishes an event to the hub in memory, unless another one with its key `once` was published.
-    fn publish_event(&mut self, entry: &Entry) -> Result<Rc<str>, Failure> {
-        let Entry { seq, at, ref draft, .. } = *entry;
+    fn publish_event(&mut self, entry: &StoreEntry) -> Result<Rc<str>, Failure> {
+        let StoreEntry { seq, at, ref draft, .. } = *entry;
         self.forget_at.get_or_insert(self.now + FORGET);
         let at = self.threads.store.instant_of(at, self.now);
         let memory = self.memory.as_mut().ok_or_else(|| unavailable("the hub's store has not begun"))?;
@@ -427,12 +429,12 @@ impl Order {
         let mut evicted = self.handle().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
         evicted.extend(self.counted.take_evictions());
         if !evicted.is_empty() {
-            self.threads.store.ask(Ask::Forget(evicted));
+            self.threads.store.send(StoreCommand::Forget(evicted));
         }
     }
 
     /// Writes down what is delivered next: the process may be killed when a client has it.
-    pub fn will_deliver(&mut self, entries: &[Entry]) {
+    pub fn will_deliver(&mut self, entries: &[StoreEntry]) {
         let last = entries.last().map_or(0, |last| last.seq);
         self.beginning.will_deliver(&self.position.epoch, last.max(self.position.last_seq));
     }

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(super) struct Upgrading {
     /// The connections that are to be answered; none if a signal has asked.
-    pub(super) askers: Vec<u64>,
+    pub(super) requesters: Vec<u64>,
     pub(super) program: PathBuf,
 }
 
-/// The orders of this turn.
+/// The control requests of this turn.
 #[derive(Debug)]
-pub(super) struct Orders {
+pub(super) struct ControlRequests {
     /// The path that this program has been started from, whichever file is there now.
     program: PathBuf,
     ends: bool,
@@ -25,7 +25,7 @@ pub(super) struct Orders {
     upgrading: Option<Upgrading>,
 }
 
-impl Orders {
+impl ControlRequests {
     pub(super) fn new(program: PathBuf) -> Self {
         Self { program, ends: false, forgets: false, upgrading: None }
     }
@@ -49,13 +49,13 @@ impl Orders {
 
     /// Lets the process continue as the program that is installed now.
     pub(super) fn upgrade_to_installed(&mut self) {
-        let installed = || Upgrading { askers: Vec::new(), program: self.program.clone() };
+        let installed = || Upgrading { requesters: Vec::new(), program: self.program.clone() };
         self.upgrading.get_or_insert_with(installed);
     }
 
-    /// Lets the process continue as a program, if none is named as the installed one. The asker is answered by that, or by
+    /// Lets the process continue as a program, if none is named as the installed one. The requester is answered by that, or by
     /// this process if the upgrade fails.
-    pub(super) fn upgrade(&mut self, asker: u64, program: Option<&[u8]>) -> Result<(), Failure> {
+    pub(super) fn upgrade(&mut self, requester: u64, program: Option<&[u8]>) -> Result<(), Failure> {
         let program = program.map_or(self.program.as_path(), |path| Path::new(OsStr::from_bytes(path)));
         if self.ends {
             return Err(Failure::new(ErrorCode::Unavailable, None, "the process ends"));
@@ -64,13 +64,13 @@ impl Orders {
             let message = "the path of the program must be absolute";
             return Err(Failure::new(ErrorCode::Invalid, Some("program"), message));
         }
-        let first = || Upgrading { askers: Vec::new(), program: program.to_owned() };
+        let first = || Upgrading { requesters: Vec::new(), program: program.to_owned() };
         let upgrading = self.upgrading.get_or_insert_with(first);
         if upgrading.program != program {
             let message = format!("the process continues as {} already", upgrading.program.display());
             return Err(Failure::new(ErrorCode::Unavailable, None, &message));
         }
-        upgrading.askers.push(asker);
+        upgrading.requesters.push(requester);
         Ok(())
     }
 
@@ -92,27 +92,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_askers_of_one_program_are_answered_and_another_program_is_refused() {
-        let mut orders = Orders::new("/installed".into());
-        assert_eq!(orders.upgrade(1, None), Ok(()));
-        assert_eq!(orders.upgrade(2, Some(b"/installed")), Ok(()));
-        assert_eq!(orders.upgrade(3, Some(b"/other")).map_err(|failure| failure.code), Err(ErrorCode::Unavailable));
-        assert_eq!(orders.upgrade(4, Some(b"other")).map_err(|failure| failure.code), Err(ErrorCode::Invalid));
-        orders.upgrade_to_installed();
-        let upgrading = orders.take_upgrade().expect("an upgrade");
-        assert_eq!((upgrading.askers, upgrading.program), (vec![1, 2], "/installed".into()));
-        assert!(orders.take_upgrade().is_none());
+    fn all_requesters_of_one_program_are_answered_and_another_program_is_refused() {
+        let mut control = ControlRequests::new("/installed".into());
+        assert_eq!(control.upgrade(1, None), Ok(()));
+        assert_eq!(control.upgrade(2, Some(b"/installed")), Ok(()));
+        assert_eq!(control.upgrade(3, Some(b"/other")).map_err(|failure| failure.code), Err(ErrorCode::Unavailable));
+        assert_eq!(control.upgrade(4, Some(b"other")).map_err(|failure| failure.code), Err(ErrorCode::Invalid));
+        control.upgrade_to_installed();
+        let upgrading = control.take_upgrade().expect("an upgrade");
+        assert_eq!((upgrading.requesters, upgrading.program), (vec![1, 2], "/installed".into()));
+        assert!(control.take_upgrade().is_none());
     }
 
     #[test]
     fn a_process_that_ends_does_not_continue_as_another_program() {
-        let mut orders = Orders::new("/installed".into());
-        orders.upgrade_to_installed();
-        orders.end();
-        assert!(orders.upgrade(1, None).is_err());
-        assert!(orders.take_upgrade().is_none());
-        assert_eq!((orders.has_end(), orders.has_stop()), (true, false));
-        orders.stop();
-        assert!(orders.has_stop());
+        let mut control = ControlRequests::new("/installed".into());
+        control.upgrade_to_installed();
+        control.end();
+        assert!(control.upgrade(1, None).is_err());
+        assert!(control.take_upgrade().is_none());
+        assert_eq!((control.has_end(), control.has_stop()), (true, false));
+        control.stop();
+        assert!(control.has_stop());
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 messages! {
     /// A message of the hub process.
-    pub enum Answer<'a> {
+    pub enum Response<'a> {
         /// Refuses a worker; the connection ends. The message is the same in all versions.
         0 Rejected(content: Failure),
         /// Accepts a worker.
@@ -47,28 +47,28 @@ messages! {
             /// Whether the client's socket takes nothing for now.
             is_stalled: bool,
         },
-        /// A stream has ended. This is the last answer about it.
+        /// A stream has ended. This is the last response about it.
         6 Ended {
             /// The stream.
             stream: u64,
             /// Why.
             reason: Reason,
         },
-        /// The answer to [`Count`](super::Request::Count).
+        /// The response to [`Count`](super::Request::Count).
         7 Counted(content: Box<Counted>),
         /// The worker may send more.
         8 Credits {
             /// How many bytes more.
             bytes: u64,
         },
-        /// The answer to [`Channels`](super::Request::Channels).
+        /// The response to [`Channels`](super::Request::Channels).
         20 Channels {
             /// The request.
             request: u64,
             /// A part of the list.
             page: ChannelPage,
         },
-        /// The answer to [`Describe`](super::Request::Describe).
+        /// The response to [`Describe`](super::Request::Describe).
         21 Described(content: Box<Described>),
         /// Whether the worker holds a lease that it has asked for. Sent once at first, and again when it gets the lease later.
         14 Elected {

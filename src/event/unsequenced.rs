@@ -4,11 +4,11 @@ use super::{encode_to_vec, Field, LineEnd, Shared};
 
 /// An encoded event without an id, whose lines end in LF.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unnumbered {
+pub struct Unsequenced {
     block: Box<[u8]>,
 }
 
-impl Unnumbered {
+impl Unsequenced {
     /// Encodes fields. Ids among them are left out.
     pub fn of<'a>(fields: impl Iterator<Item = Field<'a>>) -> Self {
         let fields: Vec<_> = fields.filter(|field| !matches!(field, Field::Id(_))).collect();
@@ -37,7 +37,7 @@ impl Unnumbered {
     }
 }
 
-saved!(Unnumbered { block });
+saved!(Unsequenced { block });
 
 /// An event in which one text may stand for another, such as the id of a member. Events of one form need not be kept each.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ pub struct Form {
 
 impl Form {
     /// Returns the form of an event with a text. Only its last occurrence is replaced.
-    pub fn of(event: &Unnumbered, text: &[u8]) -> Self {
+    pub fn of(event: &Unsequenced, text: &[u8]) -> Self {
         let at = event.block.len().checked_sub(text.len()).and_then(|last| {
             let mut starts = (0..=last).rev().filter(|_| !text.is_empty());
             starts.find(|start| event.block[*start..].starts_with(text))
@@ -59,12 +59,12 @@ impl Form {
     }
 
     /// Returns the event with a text.
-    pub fn with(&self, text: &[u8]) -> Unnumbered {
+    pub fn with(&self, text: &[u8]) -> Unsequenced {
         let block = match &self.after {
             Some(after) => [&*self.before, text, after].concat().into(),
             None => self.before.clone(),
         };
-        Unnumbered { block }
+        Unsequenced { block }
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_form_of_an_event_gives_that_event_and_others_with_another_text() {
-        let event = |id: &str| Unnumbered::of(std::iter::once(Field::Data(Text::from(&*format!("who: {id}")))));
+        let event = |id: &str| Unsequenced::of(std::iter::once(Field::Data(Text::from(&*format!("who: {id}")))));
         for id in ["ann", "a", "d", "data", "who: ann", "", "\u{e9}", "data: who: data: who: data: who: "] {
             assert_eq!(Form::of(&event(id), id.as_bytes()).with(id.as_bytes()), event(id), "{id}");
             let of_ann = Form::of(&event("ann"), b"ann");
@@ -90,9 +90,9 @@ mod tests {
         let id = EventId::new(Text::from("e-1")).expect("an id");
         let all = [Field::Event(name), Field::Data(Text::from("a\nb")), Field::Comment(Text::from("c"))];
         for fields in [&all[..], &all[..1], &all[1..2], &all[2..], &[]] {
-            let unnumbered = Unnumbered::of(fields.iter().copied().chain([Field::Id(id)]));
+            let unsequenced = Unsequenced::of(fields.iter().copied().chain([Field::Id(id)]));
             let expected = Shared::with_id_last(fields.iter().copied(), Some(id));
-            assert_eq!(unnumbered.with_id("e-1").bytes(Framing::Chunked), expected.bytes(Framing::Chunked));
+            assert_eq!(unsequenced.with_id("e-1").bytes(Framing::Chunked), expected.bytes(Framing::Chunked));
         }
     }
 }

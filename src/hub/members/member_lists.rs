@@ -3,20 +3,20 @@
 use super::member::{Common, Member};
 use super::page::MemberPage;
 use super::slots::Slots;
-use crate::event::{Form, Unnumbered};
+use crate::event::{Form, Unsequenced};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A channel with members.
 #[derive(Clone, Debug)]
-struct Room {
+struct ChannelMembers {
     /// The slots of the members, in the order of their ids.
     members: Vec<u32>,
     /// What the newest members have in common.
     common: Arc<Common>,
 }
 
-impl Room {
+impl ChannelMembers {
     /// Finds a member's place in the list, or that which it would have.
     fn search(&self, slots: &Slots, id: &[u8]) -> Result<usize, usize> {
         self.members.binary_search_by(|at| slots.id(*at).cmp(id))
@@ -25,16 +25,16 @@ impl Room {
 
 /// The channels with members, and the members in numbered slots.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rooms {
-    rooms: HashMap<Arc<[u8]>, Room>,
+pub(super) struct MemberLists {
+    lists: HashMap<Arc<[u8]>, ChannelMembers>,
     slots: Slots,
     listed: usize,
 }
 
-impl Rooms {
+impl MemberLists {
     pub(super) fn find(&self, channel: &[u8], id: &[u8]) -> Option<u32> {
-        let room = self.rooms.get(channel)?;
-        room.search(&self.slots, id).ok().map(|at| room.members[at])
+        let list = self.lists.get(channel)?;
+        list.search(&self.slots, id).ok().map(|at| list.members[at])
     }
 
     pub(super) fn find_mut(&mut self, channel: &[u8], id: &[u8]) -> Option<(u32, &mut Member)> {
@@ -52,12 +52,12 @@ impl Rooms {
 
     /// Returns the name of a channel. Its members share one.
     pub(super) fn channel(&self, channel: &[u8]) -> Arc<[u8]> {
-        self.rooms.get(channel).map_or_else(|| channel.into(), |room| Arc::clone(&room.common.channel))
+        self.lists.get(channel).map_or_else(|| channel.into(), |list| Arc::clone(&list.common.channel))
     }
 
     /// Returns what a new member has in common with others of its channel.
-    pub(super) fn common(&self, channel: &[u8], id: &[u8], leave: &Unnumbered) -> Arc<Common> {
-        let common = self.rooms.get(channel).map(|room| &room.common);
+    pub(super) fn common(&self, channel: &[u8], id: &[u8], leave: &Unsequenced) -> Arc<Common> {
+        let common = self.lists.get(channel).map(|list| &list.common);
         match common.filter(|common| common.leave.with(id) == *leave) {
             Some(common) => Arc::clone(common),
             None => Arc::new(Common { channel: self.channel(channel), leave: Form::of(leave, id) }),
@@ -68,13 +68,13 @@ impl Rooms {
     pub(super) fn add(&mut self, member: Member) -> u32 {
         let common = Arc::clone(&member.common);
         let at = self.slots.add(member);
-        let new = || Room { members: Vec::new(), common: Arc::clone(&common) };
-        let room = self.rooms.entry(Arc::clone(&common.channel)).or_insert_with(new);
-        if let Err(place) = room.search(&self.slots, self.slots.id(at)) {
-            room.members.insert(place, at);
+        let new = || ChannelMembers { members: Vec::new(), common: Arc::clone(&common) };
+        let list = self.lists.entry(Arc::clone(&common.channel)).or_insert_with(new);
+        if let Err(place) = list.search(&self.slots, self.slots.id(at)) {
+            list.members.insert(place, at);
             self.listed += 1;
         }
-        room.common = common;
+        list.common = common;
         at
     }
 
@@ -85,20 +85,20 @@ impl Rooms {
 
     /// Removes a member from the list. Its slot stays while streams have it.
     pub(super) fn remove(&mut self, at: u32) {
-        let Self { rooms, slots, listed } = self;
+        let Self { lists, slots, listed } = self;
         let (streams, common) = match slots.get(at) {
             Some(member) => (member.streams, Arc::clone(&member.common)),
             None => return,
         };
-        if let Some(room) = rooms.get_mut(&common.channel) {
-            if let Ok(place) = room.search(slots, slots.id(at)) {
-                room.members.remove(place);
+        if let Some(list) = lists.get_mut(&common.channel) {
+            if let Ok(place) = list.search(slots, slots.id(at)) {
+                list.members.remove(place);
                 *listed -= 1;
             }
-            if room.members.is_empty() {
-                rooms.remove(&common.channel);
-            } else if room.members.len() < room.members.capacity() / 4 {
-                room.members.shrink_to(2 * room.members.len());
+            if list.members.is_empty() {
+                lists.remove(&common.channel);
+            } else if list.members.len() < list.members.capacity() / 4 {
+                list.members.shrink_to(2 * list.members.len());
             }
         }
         if streams == 0 {
@@ -118,18 +118,18 @@ impl Rooms {
 
     /// Returns how many members a channel has.
     pub(super) fn count(&self, channel: &[u8]) -> usize {
-        self.rooms.get(channel).map_or(0, |room| room.members.len())
+        self.lists.get(channel).map_or(0, |list| list.members.len())
     }
 
     /// Returns the members of a channel.
     pub(super) fn of_channel(&self, channel: &[u8]) -> impl Iterator<Item = &Member> {
-        let slots = self.rooms.get(channel).map_or(&[][..], |room| &room.members);
+        let slots = self.lists.get(channel).map_or(&[][..], |list| &list.members);
         slots.iter().filter_map(move |at| self.slots.get(*at))
     }
 
     /// Returns all members that are listed, those of a channel in the order of their ids.
     pub(super) fn all(&self) -> impl Iterator<Item = &Member> {
-        let slots = self.rooms.values().flat_map(|room| &room.members);
+        let slots = self.lists.values().flat_map(|list| &list.members);
         slots.filter_map(move |at| self.slots.get(*at))
     }
 
@@ -140,24 +140,24 @@ impl Rooms {
 
     /// Returns a part of the list of a channel's members: those after an id, or from the first one.
     pub(super) fn page(&self, channel: &[u8], after: Option<&[u8]>) -> MemberPage {
-        let room = match self.rooms.get(channel) {
-            Some(room) => room,
+        let list = match self.lists.get(channel) {
+            Some(list) => list,
             None => return MemberPage::default(),
         };
-        let from = after.map_or(0, |after| room.search(&self.slots, after).map_or_else(|at| at, |at| at + 1));
-        MemberPage::of(room.members[from..].iter().filter_map(|at| self.slots.get(*at)))
+        let from = after.map_or(0, |after| list.search(&self.slots, after).map_or_else(|at| at, |at| at + 1));
+        MemberPage::of(list.members[from..].iter().filter_map(|at| self.slots.get(*at)))
     }
 
     /// Gives back the memory of many that have left. Returns the new number of each slot.
     pub(super) fn pack(&mut self) -> Option<Vec<u32>> {
         let new = self.slots.pack()?;
-        let slots = self.rooms.values_mut().flat_map(|room| &mut room.members);
+        let slots = self.lists.values_mut().flat_map(|list| &mut list.members);
         slots.for_each(|at| *at = new.get(*at as usize).copied().unwrap_or(0));
         Some(new)
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.rooms.is_empty() && self.slots.iter().next().is_none()
+        self.lists.is_empty() && self.slots.iter().next().is_none()
     }
 }

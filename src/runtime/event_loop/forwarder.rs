@@ -23,8 +23,8 @@ pub(crate) struct Context<'a> {
 }
 
 /// The connections to hub processes, and the streams that were handed over.
-pub(crate) trait Handover: fmt::Debug + Send {
-    /// Carries out a [`HandoverCommand`](crate::runtime::reactor_handle::HandoverCommand), perhaps later.
+pub(crate) trait Forwarder: fmt::Debug + Send {
+    /// Carries out a [`ForwarderCommand`](crate::runtime::reactor_handle::ForwarderCommand), perhaps later.
     fn apply(&mut self, command: Box<dyn Any>, context: &mut Context<'_>);
     /// Forwards a command for a stream that was handed over. Returns false if it is the reactor's.
     fn forward(&mut self, command: &Command, context: &mut Context<'_>) -> bool;
@@ -45,16 +45,16 @@ pub(crate) trait Handover: fmt::Debug + Send {
     fn has_queued(&self) -> bool;
 }
 
-type Make = fn() -> Box<dyn Handover>;
+type Make = fn() -> Box<dyn Forwarder>;
 
 static MAKE: Mutex<Option<Make>> = Mutex::new(None);
 
-/// Sets what makes the [`Handover`] of each event loop, before the first command for it is sent.
+/// Sets what makes the [`Forwarder`] of each event loop, before the first command for it is sent.
 pub(crate) fn set_up(make: Make) {
     *lock(&MAKE) = Some(make);
 }
 
-/// Makes the [`Handover`] of an event loop.
-pub(crate) fn make() -> Option<Box<dyn Handover>> {
+/// Makes the [`Forwarder`] of an event loop.
+pub(crate) fn make() -> Option<Box<dyn Forwarder>> {
     lock(&MAKE).map(|make| make())
 }
