@@ -70,6 +70,14 @@ impl CurrentHub {
         Ok(wanted)
     }
 
+    /// Returns true if workers have claimed another store than these settings name.
+    pub fn has_other_store_claimed(&self, given: &NamedSettings) -> bool {
+        let decided = self.precedence.decided().store.as_ref();
+        let claimed = self.hub.as_ref().and_then(|hub| hub.claimed.store.as_ref());
+        let both = decided.or(given.store.as_ref()).zip(claimed);
+        both.is_some_and(|(given, claimed)| !claimed.is_same(given))
+    }
+
     /// Gives the hub settings that it can have as it is. Returns false if it must restart, or has not begun.
     pub fn adopt(&mut self, wanted: &Wanted) -> bool {
         self.hub.as_mut().is_some_and(|hub| hub.adopt(wanted))

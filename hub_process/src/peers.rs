@@ -8,7 +8,7 @@ mod connection;
 pub use connection::{End, Keeps, Peer, SavedPeer};
 
 use eventsource_xs::remote::calls::Epoll;
-use eventsource_xs::wire::{FrameBuffer, Response};
+use eventsource_xs::wire::{FrameBuffer, NamedSettings, Response};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
@@ -81,7 +81,7 @@ pub struct Peers {
     /// The publish connections of workers, by their workers.
     publishers: ByToken<u64>,
     next_token: u64,
-    /// The peers that have greeted and wait for the hub's store.
+    /// The peers that have greeted and wait for the hub's store, and those whose greeting [waits](Peer::held).
     waiting: Vec<u64>,
     /// The peers that have responses to be sent.
     answered: Vec<u64>,
@@ -228,17 +228,29 @@ impl Peers {
         self.sweep.get_or_insert(now + SWEEP);
     }
 
-    /// Takes the peers that have waited long enough for a store that does not begin.
-    pub fn take_impatient(&mut self, now: Instant) -> Vec<u64> {
-        let has_waited = |token: &u64| self.peers.get(token).is_some_and(|peer| peer.has_waited(now));
-        let (impatient, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(has_waited);
-        self.waiting = waiting;
-        impatient
+    /// Keeps the greeting of a worker back.
+    pub fn hold(&mut self, token: u64, settings: Box<NamedSettings>, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&token) {
+            peer.held = Some(settings);
+            self.wait_for_hub(token, now);
+        }
     }
 
-    /// Takes the peers that wait for the hub's store.
-    pub fn take_waiting(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.waiting)
+    /// Takes the peers that wait for the hub's store, and for which a condition is true.
+    pub fn take_waiting(&mut self, is_taken: impl Fn(&Peer) -> bool) -> Vec<u64> {
+        self.take_from_waiting(|peer| peer.held.is_none() && is_taken(peer))
+    }
+
+    /// Takes the peers whose greeting waits, and for which a condition is true.
+    pub fn take_held(&mut self, is_taken: impl Fn(&Peer) -> bool) -> Vec<u64> {
+        self.take_from_waiting(|peer| peer.held.is_some() && is_taken(peer))
+    }
+
+    fn take_from_waiting(&mut self, is_taken: impl Fn(&Peer) -> bool) -> Vec<u64> {
+        let is_taken = |token: &u64| self.peers.get(token).is_some_and(&is_taken);
+        let (taken, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(is_taken);
+        self.waiting = waiting;
+        taken
     }
 
     /// Sends workers and commands the epoch that has begun. Those that still wait for their welcome receive it with that.
@@ -327,6 +339,7 @@ impl Peers {
         let peer = Peer::restore(saved, epoll)?;
         let token = peer.token();
         self.keepers.add(&peer);
+        self.waiting.extend(peer.held.as_ref().map(|_| token));
         self.publishers.extend(peer.publishes_for.map(|first| (first, token)));
         self.peers.insert(token, peer);
         Ok(token)
@@ -457,12 +470,13 @@ mod tests {
         for token in [first, second] {
             scene.peers.wait_for_hub(token, scene.now);
         }
-        assert_eq!(scene.peers.take_impatient(scene.now), []);
+        assert_eq!(scene.peers.take_waiting(|peer| peer.has_waited(scene.now)), []);
         assert_eq!([0, 1].map(|sweeps| scene.peers.is_sweep_due(scene.now + sweeps * SWEEP)), [false, true]);
         assert!(scene.peers.take_use(), "it may be about to use the process");
         scene.peers.remove(first);
-        assert_eq!(scene.peers.take_impatient(scene.now + Duration::from_secs(60)), [second]);
-        assert!(scene.peers.take_waiting().is_empty() && !scene.peers.take_use());
+        let later = scene.now + Duration::from_secs(60);
+        assert_eq!(scene.peers.take_waiting(|peer| peer.has_waited(later)), [second]);
+        assert!(scene.peers.take_waiting(|_| true).is_empty() && !scene.peers.take_use());
     }
 
     #[test]

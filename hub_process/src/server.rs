@@ -194,6 +194,7 @@ impl Server {
     }
 
     fn run_timers(&mut self, now: Instant) -> Result<(), Box<dyn Error>> {
+        greeting::greet_held(self, now);
         self.reject_impatient(now);
         for (token, end) in self.peers.overdue(now) {
             self.end_peer(token, end);
@@ -328,6 +329,9 @@ impl Server {
         let peer = self.peers.get_mut(token).ok_or(End::Closed)?;
         if peer.is_greeted {
             return requests::carry_out(self, token, frame, now);
+        }
+        if peer.held.is_some() {
+            return Err(End::Malformed); // it has greeted, and nothing may follow before the welcome
         }
         peer.check_greeting(frame.wire_bytes())?;
         greeting::carry_out(self, token, frame, now)

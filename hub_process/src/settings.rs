@@ -6,8 +6,8 @@
 //! 4. the defaults
 //!
 //! What the command line or a peer has named for a hub is claimed, for as long as any worker is connected: of the settings that
-//! must agree ([`NamedSettings::disagreement`]) no other peer may name another value. A peer that names another value for what
-//! nobody has claimed restarts the hub.
+//! must agree ([`NamedSettings::disagreement`]) no other peer may name another value; the greeting of one that names another
+//! store waits a moment for the others to leave. A peer that names another value for what nobody has claimed restarts the hub.
 
 use crate::process_log::log_message;
 use crate::run_options::RunOptions;

@@ -363,6 +363,24 @@ fn requests_that_come_while_a_hub_restarts_wait_for_its_store() {
 }
 
 #[test]
+fn a_worker_with_another_store_waits_until_those_of_before_have_left_also_while_the_process_is_upgraded() {
+    for is_upgraded in [false, true] {
+        let scene = Scene::new();
+        let mut before = scene.client_with(in_file(&scene));
+        before.publish(&event("news", "before")).expect("an id");
+        let mut next = connect(&scene);
+        greet(&mut next, &scene, settings().into());
+        (0..2).for_each(|_| drop(before.describe().expect("an answer"))); // the process has read the greeting
+        if is_upgraded {
+            scene.upgrade();
+        }
+        before.publish(&event("news", "still served")).expect("an id");
+        drop(before);
+        assert_eq!(read_welcome(&mut next).settings.store, StoreSettings::Memory, "upgraded: {is_upgraded}");
+    }
+}
+
+#[test]
 fn a_hub_that_restarts_with_its_file_continues_its_history() {
     let scene = Scene::new();
     let named = |gap_event: &str| {

@@ -3,7 +3,9 @@
 use crate::inherited::take_kept;
 use eventsource_xs::remote::calls::{is_connection, peer_process, receive, send, Epoll, Wait};
 use eventsource_xs::saved;
-use eventsource_xs::wire::{Credits, Failure, FrameBuffer, Response, ShowChannel, MAX_GREETING_BYTES, WINDOW_BYTES};
+use eventsource_xs::wire::{
+    Credits, Failure, FrameBuffer, NamedSettings, Response, ShowChannel, MAX_GREETING_BYTES, WINDOW_BYTES,
+};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -22,7 +24,7 @@ const SLOW_BYTES: usize = 1 << 20;
 const MOST_BYTES: usize = 16 << 20;
 /// How long a peer may take none of its responses.
 const STUCK: Duration = Duration::from_secs(30);
-/// How long a peer waits for a store that does not begin.
+/// How long a peer waits for a store that does not begin, or for workers with another store to leave.
 const STORE_WAIT: Duration = Duration::from_secs(3);
 /// How long a peer may take to greet.
 const GREETING: Duration = Duration::from_secs(10);
@@ -94,6 +96,8 @@ pub struct Peer {
     sent: usize,
     credits: Credits,
     pub is_greeted: bool,
+    /// The settings of a worker whose greeting waits until those with another store have left.
+    pub held: Option<Box<NamedSettings>>,
     /// How its events include the name of their channel.
     pub show_channel: Option<ShowChannel>,
     pub(super) keeps: Keeps,
@@ -120,6 +124,7 @@ impl Peer {
             sent: 0,
             credits: Credits::new(WINDOW_BYTES),
             is_greeted: false,
+            held: None,
             show_channel: None,
             keeps: Keeps::Nothing,
             publishes_for: None,
@@ -257,8 +262,8 @@ impl Peer {
         self.stuck_since = None;
     }
 
-    /// Returns true if the peer has waited long enough for a store that does not begin: longer than a server needs that
-    /// starts at the same time, and not as long as calls of workers take (`publish_timeout`), so that they have the reason.
+    /// Returns true if the peer has waited long enough for its store: longer than a server needs that starts at the same time,
+    /// and not as long as calls of workers take (`publish_timeout`), so that they have the reason.
     pub fn has_waited(&self, now: Instant) -> bool {
         now.duration_since(self.connected) >= STORE_WAIT
     }
@@ -287,6 +292,7 @@ pub struct SavedPeer {
     outbox: Box<[u8]>,
     credits: Credits,
     pub is_greeted: bool,
+    pub held: Option<Box<NamedSettings>>,
     show_channel: Option<ShowChannel>,
     keeps: Keeps,
     publishes_for: Option<u64>,
@@ -304,6 +310,7 @@ saved!(SavedPeer {
     outbox,
     credits,
     is_greeted,
+    held,
     show_channel,
     keeps,
     publishes_for,
@@ -331,6 +338,7 @@ impl Peer {
             outbox: self.outbox[self.sent..].into(),
             credits: self.credits,
             is_greeted: self.is_greeted,
+            held: self.held.clone(),
             show_channel: self.show_channel,
             keeps: self.keeps,
             publishes_for: self.publishes_for,
@@ -354,6 +362,7 @@ impl Peer {
             outbox: saved.outbox.into(),
             credits: saved.credits,
             is_greeted: saved.is_greeted,
+            held: saved.held,
             show_channel: saved.show_channel,
             keeps: saved.keeps,
             publishes_for: saved.publishes_for,

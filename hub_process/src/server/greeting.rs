@@ -42,13 +42,35 @@ fn check_name(options: &RunOptions, given: &str) -> Result<(), Failure> {
 fn greet(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), Failure> {
     let hello = Hello::decode_version(frame, protocol::version())?;
     check_name(&server.options, hello.name.as_str())?;
-    let show_channel = match hello.role {
+    greet_as(server, from, hello.role, now)
+}
+
+/// Carries out the greetings that were held, if no worker is left, or if they have waited long enough: these are refused.
+pub(super) fn greet_held(server: &mut Server, now: Instant) {
+    let is_free = server.peers.workers() == 0;
+    if !is_free && !server.peers.is_sweep_due(now) {
+        return;
+    }
+    for token in server.peers.take_held(|peer| is_free || peer.has_waited(now)) {
+        let held = server.peers.get_mut(token).and_then(|peer| peer.held.take());
+        let greeted = held.map_or(Ok(()), |settings| greet_as(server, token, Role::Worker(settings), now));
+        greeted.unwrap_or_else(|failure| server.reject(token, failure, now));
+    }
+}
+
+fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<(), Failure> {
+    let show_channel = match role {
         Role::Command => {
             take_settings(server, NamedSettings::default(), now)?;
             // Its welcome says how the hub shows channels.
             server.current.hub().and_then(|hub| hub.settings.show_channel)
         }
         Role::Worker(settings) => {
+            let may_wait = server.peers.get_mut(from).is_some_and(|peer| !peer.has_waited(now));
+            if may_wait && server.current.has_other_store_claimed(&settings) {
+                server.peers.hold(from, settings, now); // at a deployment the workers of before are about to leave
+                return Ok(());
+            }
             let show_channel = settings.show_channel;
             take_settings(server, *settings, now)?;
             add_worker(server, from);

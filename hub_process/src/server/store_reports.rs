@@ -66,7 +66,7 @@ impl Server {
         match cannot_begin {
             Some((failure, true)) => self.current.note_cannot_begin(failure),
             Some((failure, false)) => {
-                let waiting = self.peers.take_waiting();
+                let waiting = self.peers.take_waiting(|_| true);
                 self.reject_waiting(waiting, &failure, now);
                 self.current.give_up(self.sources.epoll());
                 // A hub before has perhaps had workers. They reconnect, and learn why there is none.
@@ -107,7 +107,7 @@ impl Server {
         if self.current.cannot_begin().is_none() || !self.peers.is_sweep_due(now) {
             return;
         }
-        let impatient = self.peers.take_impatient(now);
+        let impatient = self.peers.take_waiting(|peer| peer.has_waited(now));
         if let Some(failure) = self.current.cannot_begin().filter(|_| !impatient.is_empty()).cloned() {
             self.reject_waiting(impatient, &failure, now);
         }
@@ -126,7 +126,7 @@ impl Server {
         current.note_begun();
         let epoch = current.handle().and_then(|hub| hub.epoch().ok());
         epoch.into_iter().for_each(|epoch| peers.announce_epoch(&epoch));
-        for token in peers.take_waiting() {
+        for token in peers.take_waiting(|_| true) {
             let welcome = welcome(options, current, lifetime, token);
             peers.answer(token, &welcome.unwrap_or_else(Response::Rejected));
         }
@@ -141,7 +141,7 @@ impl Server {
         let finished = self.current.finish_store(STORE_LINGER);
         self.answer_requesters(finished.completions, finished.queued, Instant::now());
         if let Some((failure, _)) = finished.cannot_begin {
-            let waiting = self.peers.take_waiting();
+            let waiting = self.peers.take_waiting(|_| true);
             self.reject_waiting(waiting, &failure, Instant::now());
         }
     }

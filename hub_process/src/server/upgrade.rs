@@ -147,7 +147,7 @@ impl Server {
     ) -> Result<(), Box<dyn Error>> {
         self.peers = Peers::after(next_token);
         for peer in saved {
-            let is_rejected = peer.is_greeted && !speak_this;
+            let is_rejected = (peer.is_greeted || peer.held.is_some()) && !speak_this;
             let token = self.peers.restore(peer, self.sources.epoll())?;
             if is_rejected {
                 self.end_peer(token, End::Rejected); // it reconnects, and receives why that fails
