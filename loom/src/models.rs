@@ -1,6 +1,8 @@
 //! The models.
 
 use crate::notifier::Notifier;
+use crate::sync::lock;
+use crate::turn_lock::TurnLock;
 use crate::waker::{Rest, Waker};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
@@ -311,5 +313,49 @@ fn a_command_sent_while_the_reactor_dies_is_counted_as_lost_once() {
         fence(Ordering::SeqCst);
         let is_found = take(inbox);
         assert!(sender.join().unwrap() != is_found);
+    });
+}
+
+/// The model of `lock_all` in `src/runtime/process/forks.rs`: a fork, the reactor with two turns, and a call of `remote`. The
+/// fork finds what turns change in step, waits for one turn at most, and no thread waits without end. The reactor only tries
+/// the other locks, so the model leaves that out.
+#[test]
+fn a_fork_goes_before_the_next_turn_and_waits_for_the_end_of_the_one_that_runs() {
+    model_of_three(|| {
+        let turns = Arc::new(TurnLock { next: Mutex::new(()), running: Mutex::new(()) });
+        // All those of `remote` are one here.
+        let (above, process) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
+        // Whether a turn runs, the fork is next, and the fork is done.
+        let flags = Arc::new([(); 3].map(|()| AtomicBool::new(false)));
+        let reactor = thread::spawn({
+            let (turns, flags) = (Arc::clone(&turns), Arc::clone(&flags));
+            move || {
+                let [runs, is_next, is_done] = &*flags;
+                let mut must_be_done = false;
+                for _ in 0..2 {
+                    let _turn = turns.lock_turn();
+                    assert!(!must_be_done || is_done.load(Ordering::Relaxed), "a turn goes before a fork that waits");
+                    runs.store(true, Ordering::Relaxed);
+                    must_be_done = is_next.load(Ordering::Relaxed);
+                    runs.store(false, Ordering::Relaxed);
+                }
+            }
+        });
+        let call = thread::spawn({
+            let (above, process) = (Arc::clone(&above), Arc::clone(&process));
+            move || {
+                let _above = lock(&above);
+                drop(lock(&process));
+            }
+        });
+        let [runs, is_next, is_done] = &*flags;
+        let held = (lock(&above), lock(&process), lock(&turns.next));
+        is_next.store(true, Ordering::Relaxed);
+        let turn = lock(&turns.running);
+        assert!(!runs.load(Ordering::Relaxed), "a fork meets a turn");
+        is_done.store(true, Ordering::Relaxed);
+        drop((held, turn));
+        reactor.join().unwrap();
+        call.join().unwrap();
     });
 }

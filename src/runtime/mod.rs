@@ -11,7 +11,7 @@
 //! - `running_handler`: the handler that runs, on a server that blocks
 //! - `relayed_client`: when the client of a relay is dead that takes nothing
 //! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
-//! - `generation`: the generation of this process, and the lock that keeps forks out of the reactor's turns
+//! - `generation`: the generation of this process, and the locks that keep forks out of the reactor's turns
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
 //! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers; in its folder `sockets`,
 //!   `stream_table`, and `forwarder`, its interface to what serves hub processes, which `remote` implements

@@ -30,9 +30,12 @@ pub(crate) struct Process {
     /// The last reactor, which may have died, and the generation that started it.
     started: Option<(u32, Arc<ReactorHandle>)>,
     pub(super) registrations: Registrations,
+    /// What takes the locks of the layer above before a fork.
+    lock_above: Option<forks::LockAbove>,
 }
 
-static PROCESS: Mutex<Process> = Mutex::new(Process { started: None, registrations: Registrations::new() });
+static PROCESS: Mutex<Process> =
+    Mutex::new(Process { started: None, registrations: Registrations::new(), lock_above: None });
 /// Whether this process is ending. It is written with the lock of the process.
 static IS_SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
 /// Refused requests of pages of other origins.
@@ -127,11 +130,6 @@ impl Process {
         thread::spawn("eventsource-xs", move || event_loop.run())?;
         self.started = Some((generation(), Arc::clone(&handle)));
         Ok(handle)
-    }
-
-    /// Returns true if this process has started a reactor.
-    pub(crate) fn has_started(&self) -> bool {
-        self.started.is_some()
     }
 
     fn forget_parent(&mut self) {

@@ -1,56 +1,82 @@
-//! A fork: what happens to the reactor of this process before it, and after it in the parent and in the child.
+//! A fork: the locks that it takes before, and what happens after it in the parent and in the child.
 //!
 //! A forked child starts a reactor of its own. It never touches or drops what its parent's reactor held, because a thread that
-//! does not exist in the child may have held the locks. What becomes of the connections to hub processes is in `remote`'s
-//! `fork_handlers`.
+//! does not exist in the child may have held its locks. The fork itself takes the locks that a child needs, so no other thread
+//! holds one of them at that moment. [`lock_all`] has all of them, in their order: a thread that holds one takes only later
+//! ones, or tries. `loom/` has a model of that.
 
-use super::{lock_process, Process, PROCESS};
-use crate::runtime::generation::{begin_fork, end_fork, enter_child, TurnGuard};
-use crate::runtime::wake::end_queue;
-use crate::runtime::wake::sync::lock;
+use super::lock_process;
+use crate::runtime::generation::{count_fork, TURNS};
+use crate::runtime::wake::{end_queue, sync::lock};
 use crate::sys::thread;
 use std::cell::RefCell;
 use std::io;
-use std::sync::{MutexGuard, Once};
+use std::sync::Once;
 use std::time::Duration;
 
 /// How long a fork waits until the pushes of the running handler are sent, so that clients get them before the child's.
 const FLUSH_BEFORE_FORK: Duration = Duration::from_secs(2);
 
-/// The locks that a fork holds.
-type ForkGuards = (MutexGuard<'static, Process>, TurnGuard);
+/// Takes the locks of the layer above. The function that it returns holds them, and is called in the child only, with whether
+/// the parent had a reactor.
+pub(crate) type LockAbove = fn() -> Box<dyn FnOnce(bool)>;
 
 thread_local! {
-    /// The guards, in the thread that forks, from before the fork until after it.
-    static FORK_GUARDS: RefCell<Option<ForkGuards>> = const { RefCell::new(None) };
+    /// What holds the locks and is called in the child: in the thread that forks, from before the fork until after it.
+    static HELD: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
-extern "C" fn before_fork() {
-    let process = lock_process();
+/// Takes all locks, in their order, with the reason for each. The function that it returns holds them.
+fn lock_all() -> Box<dyn FnOnce()> {
+    let (above, mut process) = loop {
+        let lock_above = lock_process().lock_above;
+        // Those of `remote`, whose calls take the lock of the process while they hold one of their own.
+        let above = lock_above.map(|lock_above| lock_above());
+        // The child replaces the reactor and the hubs.
+        let process = lock_process();
+        // Otherwise another thread has set the function meanwhile, and may hold locks above.
+        if process.lock_above.is_some() == above.is_some() {
+            break (above, process);
+        }
+    };
+    // While turns still begin.
     if let Some((reactor, state)) =
         process.running().and_then(|reactor| Some((reactor, reactor.running_handler.stream()?)))
     {
         let is_sent = || state.buffered_bytes() == 0 || state.reason().is_some() || reactor.is_dead();
         reactor.wait(FLUSH_BEFORE_FORK, is_sent);
     }
-    let no_fork = begin_fork();
+    // The child finds sockets and the states of their streams in step. Last: a turn only tries the locks above.
+    let turns = (lock(&TURNS.next), lock(&TURNS.running));
+    Box::new(move || {
+        let _turns = turns;
+        let had_reactor = process.started.is_some();
+        process.forget_parent();
+        if let Some(enter_child) = above {
+            enter_child(had_reactor);
+        }
+    })
+}
+
+extern "C" fn before_fork() {
     // Fails only while the thread ends, which does not fork.
-    let _ = FORK_GUARDS.try_with(|guards| *guards.borrow_mut() = Some((process, no_fork)));
+    let _ = HELD.try_with(|held| *held.borrow_mut() = Some(lock_all()));
+}
+
+fn end_fork(is_child: bool) -> Option<Box<dyn FnOnce()>> {
+    count_fork(is_child);
+    HELD.try_with(|held| held.borrow_mut().take()).ok().flatten()
 }
 
 extern "C" fn after_fork() {
-    let guards = FORK_GUARDS.try_with(|guards| guards.borrow_mut().take());
-    match guards.ok().flatten() {
-        Some((_process, no_fork)) => end_fork(Some(no_fork)),
-        None => end_fork(None),
-    }
+    drop(end_fork(false));
 }
 
 extern "C" fn after_fork_in_child() {
-    enter_child();
     end_queue::enter_child();
-    after_fork();
-    lock(&PROCESS).forget_parent();
+    if let Some(enter_child) = end_fork(true) {
+        enter_child();
+    }
 }
 
 /// Registers the functions above, which the C library calls around each fork. Does so once.
@@ -58,9 +84,15 @@ extern "C" fn after_fork_in_child() {
 /// # Errors
 ///
 /// If the system has no memory.
-pub(crate) fn register() -> io::Result<()> {
+pub(super) fn register() -> io::Result<()> {
     static HANDLERS: Once = Once::new();
     let mut registered = Ok(());
     HANDLERS.call_once(|| registered = thread::at_fork(before_fork, after_fork, after_fork_in_child));
     registered
+}
+
+/// As [`register`], with the locks of the layer above. Called before it takes one of them.
+pub(crate) fn register_with(lock_above: LockAbove) -> io::Result<()> {
+    lock_process().lock_above = Some(lock_above);
+    register()
 }
