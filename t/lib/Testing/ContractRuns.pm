@@ -15,7 +15,7 @@ use Testing::SideBySide qw(run_each);
 our @EXPORT_OK = qw(contract_holds);
 
 # t/servers/http_server_psgi.t runs the contract on HTTP::Server::PSGI.
-my @SERVERS = grep { $_ ne 'HTTP::Server::PSGI' } Testing::Server->names;
+my @SERVERS = grep { $_ ne 'HTTP::Server::PSGI' } Testing::Server->native;
 
 # As documented, and with the least configuration.
 my @NGINX = ('documented', 'bare');

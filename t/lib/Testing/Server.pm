@@ -112,6 +112,9 @@ sub missing_tls {
 # The servers of a test, of those on which streams can be native.
 sub names { return $_[0]->tested(@NATIVE) }
 
+# All of those.
+sub native { return @NATIVE }
+
 # Those that the tests of t leave out, and servers on which no stream is native.
 sub others {
     my %is_one = map { ($_ => 1) } @FEW;
