@@ -9,7 +9,7 @@ use Testing::Developer qw(has_command needs);
 use Testing::HubServer;
 use POSIX                 ();
 use Testing::StreamServer qw(path);
-use Testing::Server;
+use Testing::Server       qw(subtest_once);
 
 needs(has_command('prlimit') ? undef : 'there is no prlimit here');
 
@@ -107,14 +107,14 @@ for my $name (@SERVERS) {
     };
 }
 
-subtest 'more than max_streams streams that end at once' => sub {
+subtest_once 'more than max_streams streams that end at once' => sub {
     my $server = Testing::StreamServer->start('Starman', descriptors => $LIMIT);
     withstands($server, sub { path('/export', name => "n$_[0]", count => 1, bytes => 5) }, qr/^id: 1\r\n/m, 150);
     is $server->fell_back, 0, 'no stream falls back to the writer of the server';
     $server->stop;
 };
 
-subtest 'max_streams above the limit of descriptors' => sub {
+subtest_once 'max_streams above the limit of descriptors' => sub {
     my $server = Testing::StreamServer->start('Starman', descriptors => $LIMIT);
     my $path   = sub { path('/held', name => "n$_[0]", max_streams => 100_000) };
     withstands($server, $path, qr/^event: held\r\n\r\n/m, 150);

@@ -8,7 +8,7 @@ use Config            qw(%Config);
 use Testing::Deadline qw(wait_until);
 use File::Temp        ();
 use Testing::Process  qw(is_asleep);
-use Testing::Server;
+use Testing::Server   qw(subtest_once);
 
 my %START = (Starman => [workers => 1], Starlet => [workers => 1]);
 
@@ -173,7 +173,7 @@ push @PROGRAMS,
 
 for my $program (@PROGRAMS) {
     my ($what, $code, $expected, @lines) = @$program;
-    subtest "a program: $what" => sub {
+    subtest_once "a program: $what" => sub {
         my ($status, $printed) = lines_of($code);
 
         # The order in which a thread destroys its objects is perl's affair.

@@ -12,7 +12,7 @@ use File::Temp ();
 use JSON::PP   qw(encode_json);
 use Testing::Program;
 use Testing::Redis;
-use Testing::Server;
+use Testing::Server qw(subtest_once);
 
 Testing::Browser->require_or_skip_all;
 my $browser = Testing::Browser->start;
@@ -222,7 +222,7 @@ sub a_new_process_ok {
     return;
 }
 
-subtest 'Starman, with four workers and a named hub' => sub {
+subtest_once 'Starman, with four workers and a named hub' => sub {
     my $folder = File::Temp->newdir;
     my $socket = "$folder/hub";
     Testing->need('named_hubs');
@@ -356,7 +356,7 @@ sub a_killed_hub_misses_nothing_ok {
     return;
 }
 
-subtest 'Starman, and a hub that keeps its events in a file' => sub {
+subtest_once 'Starman, and a hub that keeps its events in a file' => sub {
     Testing->need('named_hubs');
     my $folder = File::Temp->newdir;
     a_killed_hub_misses_nothing_ok('in a file', LIVE_FILE => "$folder/events.db");
@@ -369,7 +369,7 @@ my $frames = $browser->new_tab;
 # An expression of one of its two frames.
 sub in_frame { my ($at, $expression) = @_; return $expression =~ s/\bdocument\b/frames[$at].document/gr }
 
-subtest 'a window whose connection is cut for ten seconds stays without it' => sub {
+subtest_once 'a window whose connection is cut for ten seconds stays without it' => sub {
     $frames->open($cut->url('/two.html'));
     for my $at (0, 1) {
         $frames->wait_for(in_frame($at, "$STATE === 'open'"),                 "the stream of frame $at is open");
@@ -385,14 +385,14 @@ subtest 'a window whose connection is cut for ten seconds stays without it' => s
     is $frames->evaluate(in_frame(1, $STATE)), 'lost', 'the window is still not connected';
 };
 
-subtest 'Starman, and a hub that keeps its events in Redis' => sub {
+subtest_once 'Starman, and a hub that keeps its events in Redis' => sub {
     Testing::Redis->require_or_skip_all;
     Testing->need('named_hubs');
     my $redis = Testing::Redis->start;
     a_killed_hub_misses_nothing_ok('in Redis', LIVE_REDIS => $redis->url);
 };
 
-subtest 'a window whose connection was cut for ten seconds receives what it has missed' => sub {
+subtest_once 'a window whose connection was cut for ten seconds receives what it has missed' => sub {
     $frames->wait_for(in_frame(1, "$STATE === 'open'"),                 'the window has a new stream');
     $frames->wait_for(in_frame(1, "$NOTES.join() === 'one,two,three'"), 'the window has all notes');
     my ($seconds) = $frames->evaluate(in_frame(1, $BREAK)) =~ /\ADisconnected for ([0-9.]+) s, 3 notes replayed\z/;

@@ -15,7 +15,7 @@ use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs_module);
 use Testing::OrderForm;
 use Testing::Program;
-use Testing::Server;
+use Testing::Server     qw(subtest_once);
 use Testing::SideBySide qw(run_each);
 
 my $where;
@@ -492,7 +492,7 @@ recipe room => sub {
 run_each(\&run_recipes, Testing::Server->names);
 
 for my $server (undef, 'Starman') {
-    subtest 'testing, ' . ($server // 'in process') => sub {
+    subtest_once 'testing, ' . ($server // 'in process') => sub {
         Testing::Server->require_or_skip_all($server) if $server;
         local $ENV{SERVER} = $server // '';
         my $test = Testing::Program->start(['examples/cookbook/testing.t']);

@@ -4,6 +4,7 @@
 use lib 't/lib';
 use Testing;
 use Testing::Deadline qw(wait_until);
+use Testing::Server   qw(subtest_once);
 use Testing::ServerWithJournal;
 
 my $DEADLINE = 15;    # seconds; Starlet's parent checks its workers once a second
@@ -71,7 +72,7 @@ for (grep { Testing::Server->tested($_->[0]) } @ENDS) {
 }
 
 # The worker of this application is sent TERM after it has looked for one, and before it waits for the next client.
-subtest 'Starlet: TERM just before accept' => sub {
+subtest_once 'Starlet: TERM just before accept' => sub {
     my $run    = Testing::ServerWithJournal->start('Starlet', workers => 1, psgi => 't/data/late_signal.psgi');
     my $client = $run->get('/keep');
     ok $client->read_until(qr/data: kept by \d+\r\n\r\n/), 'a stream begins';
@@ -80,7 +81,7 @@ subtest 'Starlet: TERM just before accept' => sub {
     $run->server->stop;
 };
 
-subtest 'a killed worker ends its own streams only' => sub {
+subtest_once 'a killed worker ends its own streams only' => sub {
     my $run = Testing::ServerWithJournal->start('Starman', workers => 2);
     my (%by_worker, @clients);
     wait_until(

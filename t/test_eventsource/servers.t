@@ -8,8 +8,8 @@ use File::Temp         ();
 use Plack::App::EventSource;
 use POSIX ();
 use Test::EventSource;
-use Testing::Server;
-use Time::HiRes qw(ITIMER_REAL setitimer);
+use Testing::Server qw(subtest_once);
+use Time::HiRes     qw(ITIMER_REAL setitimer);
 
 my @kept;
 my $events = Plack::App::EventSource->new(
@@ -85,7 +85,7 @@ for my $server (Testing::Server->tested('HTTP::Server::PSGI', qw(Starman Starlet
     };
 }
 
-subtest 'a stream that cannot reconnect has ended and reconnects later' => sub {
+subtest_once 'a stream that cannot reconnect has ended and reconnects later' => sub {
     my $es     = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI', timeout => 60);
     my $stream = $es->get('/events');
     $stream->like_event({data => 1});
@@ -121,7 +121,7 @@ subtest 'a stream that cannot reconnect has ended and reconnects later' => sub {
     $stream->reconnect->like_event({data => 2}, 'the stream reconnects when the server runs again');
 };
 
-subtest q(an alarm of the test's that dies while it reads loses nothing) => sub {
+subtest_once q(an alarm of the test's that dies while it reads loses nothing) => sub {
     my @numbers = 1 .. 30_000;
     my $body    = join '', map { "data: $_\n\n" } @numbers;
     pipe my $wait, my $go or die "pipe: $!";
@@ -153,7 +153,7 @@ subtest q(an alarm of the test's that dies while it reads loses nothing) => sub 
     is_deeply [map { $_->{data} } $stream->events(40_000)], \@numbers, 'all events are received';
 };
 
-subtest 'a server that sends faster than the test reads' => sub {
+subtest_once 'a server that sends faster than the test reads' => sub {
     my $server = sub {
         return sub {
             my $writer = $_[0]->([200, ['Content-Type', 'text/event-stream']]);
@@ -167,7 +167,7 @@ subtest 'a server that sends faster than the test reads' => sub {
     ok $stream->is_open,         'is_open returns';
 };
 
-subtest 'an application in a file, with env and server_args' => sub {
+subtest_once 'an application in a file, with env and server_args' => sub {
     my $file = File::Temp->new(SUFFIX => '.psgi');
     print {$file}
         'warn "loaded\n"; sub { [200, ["Content-Type", "text/plain"], ["$ENV{OF_TEST} $ENV{PLACK_ENV} $$"]] }';
@@ -182,7 +182,7 @@ subtest 'an application in a file, with env and server_args' => sub {
     is $es->log,                "loaded\n",              'the log has what the server prints';
 };
 
-subtest 'processes that a server has forked end with it' => sub {
+subtest_once 'processes that a server has forked end with it' => sub {
     my $file = File::Temp->new(SUFFIX => '.psgi');
     print {$file}
         'my $ready; pipe $ready, my $told; if (!fork) { $SIG{TERM} = "IGNORE"; close $told; sleep 60; exit } '
@@ -195,7 +195,7 @@ subtest 'processes that a server has forked end with it' => sub {
     is_deeply [processes($group)], [], 'the child that ignores TERM ends with the server';
 };
 
-subtest 'a server that does not start makes new die' => sub {
+subtest_once 'a server that does not start makes new die' => sub {
     my $file = File::Temp->new(SUFFIX => '.psgi');
     print {$file} 'die "no way\n"';
     close $file;
@@ -205,7 +205,7 @@ subtest 'a server that does not start makes new die' => sub {
         'the diagnostics say why';
 };
 
-subtest 'a server that is running already is used by its url' => sub {
+subtest_once 'a server that is running already is used by its url' => sub {
     my $es    = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI');
     my $other = Test::EventSource->new(url => $es->url . '/');
     $other->get('/events')->like_event('1');
@@ -213,7 +213,7 @@ subtest 'a server that is running already is used by its url' => sub {
     is $other->pid,                 undef,   'pid is undef for a url';
 };
 
-subtest 'an application that dies on a server' => sub {
+subtest_once 'an application that dies on a server' => sub {
     my $es     = Test::EventSource->new(app => sub { die "oops\n" }, server => 'HTTP::Server::PSGI');
     my $stream = $es->get('/');
     is $stream->status,     500,   'the stream has the status 500';
@@ -221,7 +221,7 @@ subtest 'an application that dies on a server' => sub {
     like $es->log, qr/oops/, 'the exception is in the log';
 };
 
-subtest 'a child of the test neither keeps nor ends its server' => sub {
+subtest_once 'a child of the test neither keeps nor ends its server' => sub {
     my $es = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI');
     defined(my $child = fork) or die "fork: $!";
     if (!$child) {
@@ -271,7 +271,7 @@ TEST
     return ($pid, $said, $first, $second);
 }
 
-subtest 'servers end with a test that ends abnormally' => sub {
+subtest_once 'servers end with a test that ends abnormally' => sub {
     needs(Test::EventSource->has_server('Starman') ? undef : 'Starman is not installed');
     for my $case (
         ['dies'        => 'die qq(oops\n)'],
@@ -296,7 +296,7 @@ subtest 'servers end with a test that ends abnormally' => sub {
     }
 };
 
-subtest 'servers do not hold connections of the test' => sub {
+subtest_once 'servers do not hold connections of the test' => sub {
     my @kept;
     my $es =
         Test::EventSource->new(app => Plack::App::EventSource->new(handler_cb => sub { push @kept, $_[0] })->to_app);

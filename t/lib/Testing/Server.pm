@@ -19,8 +19,9 @@ use Testing::Developer qw(has_command has_module needs);
 use File::Spec         ();
 use File::Temp         ();
 use POSIX              ();
+use Test::More         ();
 
-our @EXPORT_OK = qw(path);
+our @EXPORT_OK = qw(path subtest_once);
 
 # How each server is started: the modules that it needs, and its command line for an application, a number of
 # processes, and a certificate for TLS; and the option that has it replace processes after some requests.
@@ -74,6 +75,12 @@ sub path {
     return $path if !%query;
     return "$path?" . join '&',
         map { "$_=" . ($query{$_} =~ s/([^\w.*,\[\]-])/sprintf '%%%02X', ord $1/ger) } sort keys %query;
+}
+
+# A subtest with servers of its own, which xt does not run again on the others.
+sub subtest_once {
+    my ($title, $code) = @_;
+    return __PACKAGE__->tested(@FEW) && Test::More::subtest($title => $code);
 }
 
 # Sends a request on a connection of its own. Returns the body of the response, whose status has to be 200.
