@@ -8,10 +8,14 @@
 //! A descriptor is saved as its number, which survives an `exec`.
 //!
 //! Only a program of the same [`VERSION`] restores a state.
-//! **Increase it whenever a type is saved differently.** Frameworks for serialization were considered: none saves an
-//! [`Instant`], and a derived layout would change without notice.
+//! **Increase it whenever a type is saved differently.** A test fails where it was not: it compares the [`layout`] of all types
+//! with a list. Frameworks for serialization were considered: none saves an [`Instant`], and a derived layout would change
+//! without notice.
 
 #![forbid(unsafe_code)]
+
+#[cfg(debug_assertions)]
+pub mod layout;
 
 pub use crate::codec::Malformed;
 use crate::codec::{Coded, Reader, Writer};
@@ -109,12 +113,20 @@ impl Saver {
 pub struct Restorer<'a> {
     reader: Reader<'a>,
     now: Instant,
+    /// What is taken is noted here, for a layout.
+    #[cfg(debug_assertions)]
+    parts: Option<layout::Parts>,
 }
 
 impl<'a> Restorer<'a> {
     /// Begins with the first value. Times are restored as distances from `now`.
     pub fn new(bytes: &'a [u8], now: Instant) -> Self {
-        Self { reader: Reader(bytes), now }
+        Self {
+            reader: Reader(bytes),
+            now,
+            #[cfg(debug_assertions)]
+            parts: None,
+        }
     }
 
     /// Restores the next value.
@@ -123,6 +135,13 @@ impl<'a> Restorer<'a> {
     ///
     /// [`Malformed`] if the bytes are not a value of this type.
     pub fn take<T: Saved>(&mut self) -> Result<T, Malformed> {
+        #[cfg(debug_assertions)]
+        if let Some(mut parts) = self.parts.take() {
+            parts.add::<T>();
+            let value = T::restore(self); // its own parts are not noted
+            self.parts = Some(parts);
+            return value;
+        }
         T::restore(self)
     }
 
@@ -132,6 +151,8 @@ impl<'a> Restorer<'a> {
     ///
     /// [`Malformed`] if there are fewer.
     pub fn take_bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        #[cfg(debug_assertions)]
+        self.parts.iter_mut().for_each(layout::Parts::add_bytes);
         self.reader.bytes()
     }
 
@@ -141,6 +162,8 @@ impl<'a> Restorer<'a> {
     ///
     /// [`Malformed`] if a value is.
     pub fn collect<T: Saved, C: FromIterator<T>>(&mut self) -> Result<C, Malformed> {
+        #[cfg(debug_assertions)]
+        self.parts.iter_mut().for_each(layout::Parts::add_list::<T>);
         let count = self.reader.size()?;
         (0..count).map(|_| self.take()).collect()
     }
@@ -166,6 +189,12 @@ pub trait Saved: Sized {
     ///
     /// [`Malformed`] if the bytes are not a value of this type.
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed>;
+
+    /// Notes of which parts the value is saved: those that [`restore`](Self::restore) takes.
+    #[cfg(debug_assertions)]
+    fn layout(all: &mut layout::Layout) {
+        all.add_restored::<Self>();
+    }
 }
 
 /// Implements [`Saved`] for a struct by all of its fields, or for an enum without fields by all of its
@@ -182,6 +211,13 @@ macro_rules! saved {
             fn restore(from: &mut $crate::saved::Restorer<'_>) -> Result<Self, $crate::saved::Malformed> {
                 Ok(Self { $($field: from.take()?),+ })
             }
+
+            #[cfg(debug_assertions)]
+            fn layout(all: &mut $crate::saved::layout::Layout) {
+                all.add_struct::<Self>(|parts| {
+                    $(parts.add_field(stringify!($field), |value: &Self| &value.$field);)+
+                });
+            }
         }
     };
     ($type:ident: $($variant:ident),+ $(,)?) => {
@@ -196,6 +232,11 @@ macro_rules! saved {
                     return Ok(Self::$variant);
                 })+
                 Err($crate::saved::Malformed)
+            }
+
+            #[cfg(debug_assertions)]
+            fn layout(all: &mut $crate::saved::layout::Layout) {
+                all.add_enum::<Self>(&[$((stringify!($variant), Self::$variant as u8)),+]);
             }
         }
     };
@@ -287,6 +328,11 @@ impl<T: Saved> Saved for Option<T> {
             false => Ok(None),
         }
     }
+
+    #[cfg(debug_assertions)]
+    fn layout(all: &mut layout::Layout) {
+        T::layout(all);
+    }
 }
 
 macro_rules! saved_pointers {
@@ -298,6 +344,11 @@ macro_rules! saved_pointers {
 
             fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
                 from.take().map(Self::new)
+            }
+
+            #[cfg(debug_assertions)]
+            fn layout(all: &mut layout::Layout) {
+                T::layout(all);
             }
         }
     )+};
@@ -314,6 +365,12 @@ impl<A: Saved, B: Saved> Saved for (A, B) {
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
         Ok((from.take()?, from.take()?))
     }
+
+    #[cfg(debug_assertions)]
+    fn layout(all: &mut layout::Layout) {
+        A::layout(all);
+        B::layout(all);
+    }
 }
 
 macro_rules! saved_lists {
@@ -326,6 +383,11 @@ macro_rules! saved_lists {
 
             fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
                 from.collect()
+            }
+
+            #[cfg(debug_assertions)]
+            fn layout(all: &mut layout::Layout) {
+                T::layout(all);
             }
         }
     )+};
@@ -346,6 +408,12 @@ macro_rules! saved_maps {
 
             fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
                 from.collect()
+            }
+
+            #[cfg(debug_assertions)]
+            fn layout(all: &mut layout::Layout) {
+                K::layout(all);
+                V::layout(all);
             }
         }
     )+};

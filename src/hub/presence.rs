@@ -151,7 +151,6 @@ saved!(Statement: Nothing, Here, Changed, Gone, Number);
 saved!(KeptMember { since, linger, data, leave });
 saved!(Announcement { channel, key, retain, event, statement });
 saved!(MemberRequest { channel, id, linger, is_counted, data, join, update, leave });
-saved!(Presence { member, will });
 
 #[cfg(test)]
 mod tests {

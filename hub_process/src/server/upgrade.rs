@@ -240,3 +240,6 @@ impl SavedServer {
         own.into_iter().chain(self.peers.iter().flat_map(SavedPeer::numbers))
     }
 }
+
+#[cfg(all(test, debug_assertions))]
+mod tests;

@@ -66,8 +66,6 @@ impl fmt::Display for Lagging {
 
 impl std::error::Error for Lagging {}
 
-saved!(Gap: Evicted, Unknown, Slow);
-
 impl Hub {
     /// Returns true if a stream is lagging: a log has evicted entries that the stream was not sent, and was not sent
     /// a `gap` event for.

@@ -183,9 +183,8 @@ impl Saved for Place {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let name: Box<str> = from.take()?;
+        let (name, socket): (Box<str>, _) = (from.take()?, OsStr::from_bytes(from.take_bytes()?));
         let name = Name::new(&name).map_err(|_| Malformed)?;
-        let socket = OsStr::from_bytes(from.take_bytes()?);
         Self::at(name, socket.into(), Vec::new()).map_err(|_| Malformed)
     }
 }
