@@ -21,10 +21,10 @@ use Test::More     ();
 
 our @EXPORT_OK = qw(distribution_files slurp write_file);
 
-# Variables that an outer make or prove sets, and those that change where things are installed.
+# Variables that an outer make or prove sets, and those that change what is built and where things are installed.
 my @FOREIGN = qw(
-    CARGO_BUILD_TARGET_DIR EVENTSOURCE_XS_FULL HARNESS_ACTIVE HARNESS_OPTIONS HARNESS_PERL_SWITCHES MAKEFLAGS MAKELEVEL MFLAGS
-    PERL PERL5LIB PERL5OPT PERL_DL_NONLAZY PERL_LOCAL_LIB_ROOT PERL_MB_OPT PERL_MM_OPT
+    CARGO_BUILD_TARGET_DIR EVENTSOURCE_XS_FULL EVENTSOURCE_XS_PROFILE HARNESS_ACTIVE HARNESS_OPTIONS HARNESS_PERL_SWITCHES
+    MAKEFLAGS MAKELEVEL MFLAGS PERL PERL5LIB PERL5OPT PERL_DL_NONLAZY PERL_LOCAL_LIB_ROOT PERL_MB_OPT PERL_MM_OPT
 );
 
 # Without flags that name the folder of a copy: else each copy compiles the dependencies anew.
