@@ -7,8 +7,6 @@ use EventSource::Hub::Process;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 
-my $GRACE = 5;    # seconds
-
 # How the workers of each server are replaced.
 my @SERVERS = (
     ['Starman'                     => 'HUP'],
@@ -30,7 +28,7 @@ sub connected {
 
 sub check {
     my ($name, $signal, %option) = @_;
-    my $self   = Testing::Outlive->start($name, %option, by_hand => 1, grace => $GRACE);
+    my $self   = Testing::Outlive->start($name, %option, by_hand => 1);
     my $stream = $self->open('/hub');
     my %old    = map { $_ => 1 } connected($self);
     ok $old{$stream->{worker}}, 'the worker of a stream is connected';

@@ -20,6 +20,7 @@ use Testing::Subscriber qw(blocks);
 use Time::HiRes         qw(sleep);
 
 my $WORKERS = 2;
+my $GRACE   = 60;       # seconds; a server under load is away for long
 my $PAUSE   = 0.002;    # seconds between two events
 my $PUSHES  = 150;      # as in the application
 
@@ -97,11 +98,11 @@ sub start {
     my ($class, $name, %option) = @_;
     my $self = bless {folder => File::Temp->newdir, clients => [], published => []}, $class;
     $self->{socket} = "$self->{folder}/hub.sock";
-    $self->start_hub($option{grace} // 60) if $option{by_hand};
+    $self->start_hub($option{grace} // $GRACE) if $option{by_hand};
     my %env = (
         HUB_SOCKET    => $self->{socket},
         HUB_AUTOSTART => $option{by_hand} ? 0 : 1,
-        HUB_SECONDS   => $option{grace} // $DEADLINE,
+        HUB_SECONDS   => $option{grace} // $GRACE,
         %{$option{env} || {}},
     );
     $self->{server} = Testing::Server->start(
