@@ -10,6 +10,7 @@
 use super::{Restorer, Saved};
 use std::any::type_name;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Instant;
 
 /// More than any type takes that has no lists.
@@ -73,10 +74,17 @@ impl Layout {
 }
 
 /// The parts of a type, in the order in which they are saved.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Parts {
     texts: Vec<String>,
     layouts: Vec<fn(&mut Layout)>,
+}
+
+/// By hand: Rust 1.63 does not derive it for these functions.
+impl fmt::Debug for Parts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.texts.fmt(out)
+    }
 }
 
 impl Parts {

@@ -1,8 +1,8 @@
-//! How each type of the state is saved, compared with `saved.txt`. Where it differs, a program of the same
-//! [`VERSION`](saved::VERSION) would misread the state: increase it, and renew the list with
-//! `EVENTSOURCE_XS_RENEW=1 cargo test --manifest-path hub_process/Cargo.toml saved_state`.
+//! How each type of the state is saved, compared with `saved.txt`. Where it differs, a program of the same [`VERSION`] would
+//! misread the state: increase it, and renew the list with
+//! `EVENTSOURCE_XS_RENEW=1 cargo test --manifest-path hub_process/Cargo.toml --bin eventsource-hub saved_state`.
 //!
-//! A list that was renewed for this version already is restored with git before. A type that only has another name needs no
+//! If the list was renewed for this version already, git restores it before. What only has another name or other words needs no
 //! other version: its lines are changed by hand.
 
 use super::SavedServer;
