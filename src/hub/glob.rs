@@ -15,7 +15,7 @@ pub(in crate::hub) struct Glob {
     text: Box<[u8]>,
     /// The number of bytes before the first star.
     literal: usize,
-    /// What begins with the first star.
+    /// The rest of the pattern, from the first star on.
     rest: Columns,
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Process {
     /// The last reactor, which may have died, and the generation that started it.
     started: Option<(u32, Arc<ReactorHandle>)>,
     pub(super) registrations: Registrations,
-    /// What takes the locks of the layer above before a fork.
+    /// The function that takes the locks of the layer above before a fork.
     lock_above: Option<forks::LockAbove>,
 }
 

@@ -22,7 +22,8 @@ const FLUSH_BEFORE_FORK: Duration = Duration::from_secs(2);
 pub(crate) type LockAbove = fn() -> Box<dyn FnOnce(bool)>;
 
 thread_local! {
-    /// What holds the locks and is called in the child: in the thread that forks, from before the fork until after it.
+    /// The function that holds the locks and is called in the child: in the thread that forks, from before the fork until
+    /// after it.
     static HELD: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 

@@ -155,9 +155,12 @@ sub _is_amid_rows {
 # none: others may have published.
 sub _lease {
     my $self = shift;
-    my $left = $self->{held_until} - $self->{clock}->();
-    return $left <= 0 ? 'none' : $left <= 2 * $self->{lease} / 3 ? 'due' : 'held';
+    my $now  = $self->{clock}->();
+    return $now >= $self->{held_until} ? 'none' : $now >= $self->_renewal ? 'due' : 'held';
 }
+
+# The time at which the lease is due to be renewed.
+sub _renewal { return $_[0]{held_until} - 2 * $_[0]{lease} / 3 }
 
 sub _attach {
     my $self = shift;
@@ -277,9 +280,8 @@ sub _expire {
 sub _pause {
     my ($self, $now) = @_;
     return 0 if $self->{database}->is_notified;
-    my $pause   = defined $self->{poll} ? $self->{poll} : $self->{database}->pause;
-    my $renewal = $self->{held_until} - 2 * $self->{lease} / 3;
-    return max(0.001, min($pause, min($renewal, $self->{look_at}) - $now));
+    my $pause = defined $self->{poll} ? $self->{poll} : $self->{database}->pause;
+    return max(0.001, min($pause, min($self->_renewal, $self->{look_at}) - $now));
 }
 
 sub _connect_hub {
