@@ -1,0 +1,516 @@
+package Testing::Middlebox;
+use strict;
+use warnings;
+
+# An HTTP proxy in front of a port that hinders responses in one way, as proxies of companies, virus scanners and CDNs do. It
+# listens on a port of 127.0.0.1 and runs in a process of its own, which ends with the object.
+#
+#   my $middlebox = Testing::Middlebox->start('hold', $server->port, path => '/events');
+#   $browser->open($middlebox->url('/'));
+#   is $middlebox->count('held'), 1;
+#   print "$_->{path} $_->{prefer}\n" for $middlebox->requests;
+#
+# It is a program, too, which prints a line for each request:
+#
+#   perl -It/lib t/lib/Testing/Middlebox.pm cut --to 5000 --port 8080 --seconds 30
+#
+# The modes, and their options with their defaults:
+#
+#   pass      hinders nothing
+#   hold      sends a response when it has ended; with head => 1 its head at once
+#   batch     sends bytes => 65_536 at a time, and what is left at the end; with head => 1 the head at once
+#   cut       cuts a response after seconds => 30: how => 'close' (in the middle), 'reset' (RST) or 'end' (in order)
+#   fail      answers 502 to each third request: each => 3; the first that fails is first => 3
+#   silence   drops all bytes of a connection in both directions after seconds => 30 of a request, and keeps it open
+#   cache     answers a GET for seconds => 60 with the response to the first one for that URL, whatever that says; share => 1:
+#             also while it lasts; 0: only with one that has ended
+#   refuse    answers 501 instead of a response with Incremental: ?1, as RFC 10036 asks of a proxy that would hold it
+#
+# path => '/events' hinders only requests whose URL begins with it, so that pages and scripts pass.
+
+use parent 'Testing::ControlledProcess';
+use Carp       qw(croak);
+use IO::Select ();
+use IO::Socket::INET;
+use JSON::PP    ();
+use Socket      qw(SOL_SOCKET SO_LINGER);
+use Time::HiRes qw(time);
+
+my $BYTES = 65_536;
+my $TURN  = 0.1;                              # seconds that the main loop waits at most
+my $JSON  = JSON::PP->new->canonical->utf8;
+
+# The options of each mode. What a mode does stands in the methods _request_MODE, _head_MODE, _data_MODE, _end_MODE and
+# _timeout_MODE, if there are any. The first two return true if they have answered.
+my %MODE = (
+    pass    => {},
+    hold    => {head    => 0},
+    batch   => {head    => 0,  bytes => 65_536},
+    cut     => {seconds => 30, how   => 'close'},
+    fail    => {each    => 3,  first => 3},
+    silence => {seconds => 30},
+    cache   => {seconds => 60, share => 1},
+    refuse  => {},
+);
+
+exit main(@ARGV) if !caller;
+
+# Public functions and methods
+
+# Returns how many responses it has held, cut, failed, silenced, cached (answered from its cache) or refused.
+sub count { return $_[0]->_ask('counts')->{$_[1]} || 0 }
+
+# The program. Returns its exit code.
+sub main {
+    my ($mode, %given) = @_;
+    my %option = map { (s/\A--//r => $given{$_}) } keys %given;
+    my ($to, $port) = delete @option{qw(to port)};
+    my $self = $to && eval { __PACKAGE__->_new($mode, $to, %option) };
+    if (!$self) {
+        print STDERR $@ || '', "usage: $0 ", join('|', sort keys %MODE),
+            " --to PORT [--port PORT] [--path /events] ...\n";
+        return 2;
+    }
+    $self->{listener} = __PACKAGE__->listener($port);
+    $self->{prints}   = 1;
+    local $| = 1;
+    printf "%s on http://127.0.0.1:%d\n", $mode, $self->{listener}->sockport;
+    $SIG{PIPE} = 'IGNORE';
+    $self->_serve;
+    return 0;
+}
+
+sub port { return $_[0]{port} }
+
+# Returns the requests that it may hinder, in their order: references to hashes with method, path, prefer, last_event_id, and
+# status: that of the answer that the client has got, if it has got one.
+sub requests { return @{$_[0]->_ask('requests')} }
+
+sub start {
+    my ($class, $mode, $to, %option) = @_;
+    my $self = $class->_new($mode, $to, %option);
+    $self->{listener} = $class->listener;
+    return $class->launch(sub { $self->_serve(shift) }, port => $self->{listener}->sockport);
+}
+
+sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
+
+# What the modes do
+
+sub _head_batch { return _hold_head(@_) }
+sub _head_hold  { return _hold_head(@_) }
+
+sub _head_refuse {
+    my ($self, $exchange) = @_;
+    return !!0 if $exchange->{head} !~ /^Incremental:[ \t]*[?]1[ \t]*\r$/mi;
+    $self->_count('refused');
+    $self->_answer($exchange, '501 Not Implemented', 'Proxy-Status: middlebox; error=incremental_refused');
+    return !!1;
+}
+
+# Sends what has come when that is enough.
+sub _data_batch {
+    my ($self, $exchange) = @_;
+    return if length $exchange->{body} < $self->{option}{bytes};
+    return $self->_send_held($exchange);
+}
+
+sub _data_hold { return }
+
+sub _end_batch { my ($self, $exchange) = @_; return $self->_send_held($exchange) }
+
+sub _end_hold {
+    my ($self, $exchange) = @_;
+    $self->_count('held');
+    return $self->_send_held($exchange);
+}
+
+sub _request_cache {
+    my ($self, $exchange) = @_;
+    return !!0 if $exchange->{method} ne 'GET';
+    my ($path, $stored) = ($exchange->{path}, $self->{cache}{$exchange->{path}});
+    if ($stored && $stored->{until} > time) {
+        return !!0 if !$stored->{exchange}{has_ended} && !$self->{option}{share};
+        $self->_count('cached');
+        $self->_join($stored->{exchange}, $exchange);
+        return !!1;
+    }
+    $self->{cache}{$path} = {exchange => $exchange, until => time + $self->{option}{seconds}};
+    $exchange->{keeps} = 1;
+    return !!0;
+}
+
+sub _hold_head {
+    my ($self, $exchange) = @_;
+    $exchange->{holds} = !$self->{option}{head};
+    return !!0;
+}
+
+sub _request_fail {
+    my ($self, $exchange) = @_;
+    my ($each, $first)    = @{$self->{option}}{qw(each first)};
+    return !!0 if ($self->{number}++ + 1 - $first) % $each;
+    $self->_count('failed');
+    $self->_answer($exchange, '502 Bad Gateway');
+    return !!1;
+}
+
+sub _timeout_cut {
+    my ($self, $exchange) = @_;
+    $self->_count('cut');
+    my $how = $self->{option}{how};
+    return $self->_end($exchange) if $how eq 'end' && $exchange->{has_begun};
+    return $self->_close($exchange, $how);
+}
+
+# The sockets stay open, and nobody reads them any more.
+sub _timeout_silence {
+    my ($self, $exchange) = @_;
+    $self->_count('silenced');
+    for my $connection (grep { defined } $exchange->{server}, @{$exchange->{clients}}) {
+        delete $self->{connections}{$connection->{socket}};
+        $self->{readers}->remove($connection->{socket});
+        push @{$self->{silent}}, $connection;
+    }
+    delete $self->{exchanges}{$exchange};
+    return;
+}
+
+# The proxy
+
+# Calls the method of the mode, if there is one, for a request that the mode hinders.
+sub _hinder {
+    my ($self, $what, $exchange) = @_;
+    my $method = "_${what}_$self->{mode}";
+    return $exchange->{is_hindered} && $self->can($method) ? $self->$method($exchange) : undef;
+}
+
+sub _accept {
+    my $self   = shift;
+    my $socket = $self->{listener}->accept or return;
+    $self->_connection($socket);
+    return;
+}
+
+# Answers a request itself.
+sub _answer {
+    my ($self, $exchange, $status, @fields) = @_;
+    $self->_leave_server($exchange);
+    $exchange->{head} = join '', map { "$_\r\n" } "HTTP/1.1 $status", 'Content-Type: text/plain', @fields, '';
+    $exchange->{body} = "$status\n";
+    $self->_send_held($exchange);
+    $self->_end($exchange);
+    return delete $self->{cache}{$exchange->{path}};
+}
+
+sub _ask {
+    my ($self, $command) = @_;
+    return $JSON->decode($self->ask($command));
+}
+
+# Closes the connections of an exchange.
+sub _close {
+    my ($self, $exchange, $how) = @_;
+    $self->_drop($_, $how) for grep { defined } $exchange->{server}, @{$exchange->{clients}};
+    return $self->_forget($exchange);
+}
+
+sub _connection {
+    my ($self, $socket, %known) = @_;
+    $socket->blocking(0);
+    $self->{readers}->add($socket);
+    return $self->{connections}{$socket} = {socket => $socket, in => '', out => '', %known};
+}
+
+sub _count { my ($self, $what) = @_; return $self->{counts}{$what}++ }
+
+# Closes a connection.
+sub _drop {
+    my ($self, $connection, $how) = @_;
+    my $socket = $connection->{socket};
+    delete $self->{connections}{$socket} or return;
+    $_->remove($socket) for @$self{qw(readers writers)};
+    setsockopt $socket, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0 if ($how // '') eq 'reset';
+    return close $socket;
+}
+
+# Ends a response in order. The next request of each client may follow.
+sub _end {
+    my ($self, $exchange) = @_;
+    return if $exchange->{has_ended}++;
+    $self->_leave_server($exchange);
+    for my $client (@{$exchange->{clients}}) { $self->_end_for($client) }
+    return $self->_forget($exchange);
+}
+
+sub _end_for {
+    my ($self, $client) = @_;
+    $self->_write($client, "0\r\n\r\n") if $client->{is_chunked};
+    $client->{closes} = 1               if !$client->{is_kept};
+    delete $client->{exchange};
+    $self->_write($client, '');
+    return $client->{in} eq '' ? undef : $self->_read_request($client);
+}
+
+sub _forget {
+    my ($self, $exchange) = @_;
+    delete $self->{exchanges}{$exchange};
+    my $stored = $self->{cache}{$exchange->{path}};
+    delete $self->{cache}{$exchange->{path}}
+        if $stored && $stored->{exchange} == $exchange && !$exchange->{has_ended};
+    return;
+}
+
+# Gives a client the response of another exchange: what of it has come, and the rest as it comes.
+sub _join {
+    my ($self, $source, $exchange) = @_;
+    my ($client) = @{$exchange->{clients}};
+    delete $self->{exchanges}{$exchange};
+    $client->{exchange} = $source;
+    push @{$source->{clients}}, $client if !$source->{has_ended};
+    return if !$source->{has_begun};
+    $self->_send_head($source, $client);
+    $self->_send_body($client, $source->{kept} // '');
+    return $source->{has_ended} ? $self->_end_for($client) : undef;
+}
+
+sub _leave_server {
+    my ($self, $exchange) = @_;
+    my $server = delete $exchange->{server} or return;
+    return $self->_drop($server);
+}
+
+# A client has gone: so does the request, when it was the last that waited for it.
+sub _lose_client {
+    my ($self, $client) = @_;
+    my $exchange = $client->{exchange};
+    $self->_drop($client);
+    return if !$exchange;
+    @{$exchange->{clients}} = grep { $_ != $client } @{$exchange->{clients}};
+    return $self->_close($exchange) if !@{$exchange->{clients}};
+    return;
+}
+
+sub _new {
+    my ($class, $mode, $to, %option) = @_;
+    my $known = $MODE{$mode // ''} or croak "Middlebox: there is no mode '" . ($mode // '') . q{'};
+    my $path  = delete $option{path} // '';
+    for (keys %option) { croak "Middlebox: $mode has no option '$_'" if !exists $known->{$_} }
+    return bless {
+        owner       => 0,
+        mode        => $mode,
+        to          => $to,
+        path        => $path,
+        option      => {%$known, %option},
+        number      => 0,
+        connections => {},
+        exchanges   => {},
+        cache       => {},
+        counts      => {},
+        requests    => [],
+        readers     => IO::Select->new,
+        writers     => IO::Select->new,
+        },
+        $class;
+}
+
+# Reads what has come on a connection.
+sub _read {
+    my ($self, $connection) = @_;
+    my $count = sysread $connection->{socket}, $connection->{in}, $BYTES, length $connection->{in};
+    return if !defined $count && $!{EAGAIN};
+    if ($connection->{is_server}) {
+        return $self->_read_response($connection, !$count);
+    }
+    return $self->_lose_client($connection) if !$count;
+    return $connection->{exchange} ? undef : $self->_read_request($connection);
+}
+
+# Takes a request with its body, once it is whole.
+sub _read_request {
+    my ($self, $client) = @_;
+    my ($head) = $client->{in} =~ /\A(?:\r\n)*(.*?\r\n\r\n)/s or return;
+    my $end    = $+[0];
+    my $length = $head =~ /^Content-Length:[ \t]*([0-9]+)/mi ? $1 : 0;
+    return if length $client->{in} < $end + $length;
+    my $body = substr substr($client->{in}, 0, $end + $length, ''), $end;
+    my ($method, $path, $minor) = $head =~ m{\A(\S+) (\S+) HTTP/1[.]([01])\r\n} or return $self->_lose_client($client);
+    $client->{is_kept} = $minor && $head !~ /^Connection:.*\bclose\b/mi;
+    my $exchange = $client->{exchange} =
+        {method => $method, path => $path, clients => [$client], since => time, body => ''};
+    $self->{exchanges}{$exchange} = $exchange;
+    $exchange->{is_hindered} = index($path, $self->{path}) == 0;
+    $self->_record($exchange, $head) if $exchange->{is_hindered};
+    return                           if $self->_hinder('request', $exchange);
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{to})
+        or return $self->_answer($exchange, '502 Bad Gateway');
+    $head =~ s/^(?:Connection|Keep-Alive|Proxy-Connection):.*\r\n//gmi;
+    $head =~ s/\r\n\r\n\z/\r\nConnection: close\r\n\r\n/;
+    $exchange->{server} = $self->_connection($socket, is_server => 1, exchange => $exchange);
+    return $self->_write($exchange->{server}, "$head$body");
+}
+
+sub _read_response {
+    my ($self, $server, $is_closed) = @_;
+    my $exchange = $server->{exchange};
+    if (!$exchange->{head}) {
+        $server->{in} =~ s{\AHTTP/1[.][01] 1[0-9][0-9] .*?\r\n\r\n}{}s;    # of an interim response
+        if ($server->{in} !~ s/\A(.*?\r\n)\r\n//s) {
+            return $is_closed ? $self->_answer($exchange, '502 Bad Gateway') : undef;
+        }
+        $exchange->{head} = $1;
+        _note_framing($server, $exchange);
+        return                       if $self->_hinder('head', $exchange);
+        $self->_send_held($exchange) if !$exchange->{holds};
+    }
+    my $bytes = _decoded($server);
+    $exchange->{body} .= $bytes;
+    $exchange->{kept} .= $bytes if $exchange->{keeps};
+    if ($exchange->{is_hindered} && $self->can("_data_$self->{mode}")) { $self->_hinder('data', $exchange) }
+    else                                                               { $self->_send_held($exchange) }
+    my $is_whole = $server->{has_ended} || $is_closed && $server->{framing} eq 'close';
+    return $is_closed ? $self->_close($exchange) : undef if !$is_whole;
+    $self->_leave_server($exchange);
+    $self->_hinder('end', $exchange);
+    return $self->_end($exchange);
+}
+
+sub _record {
+    my ($self, $exchange, $head) = @_;
+    my %fields = map { ($_ => $head =~ /^\Q$_\E:[ \t]*([^\r\n]*)/mi ? $1 : undef) } qw(Prefer Last-Event-ID);
+    my $record = {
+        method        => $exchange->{method},
+        path          => $exchange->{path},
+        prefer        => $fields{Prefer},
+        last_event_id => $fields{'Last-Event-ID'},
+        status        => undef,
+    };
+    push @{$self->{requests}}, $exchange->{clients}[0]{record} = $record;
+    printf "%s %s%s\n", @$exchange{qw(method path)}, join '',
+        map { defined $fields{$_} ? " $_: $fields{$_}" : '' } sort keys %fields
+        if $self->{prints};
+    return;
+}
+
+# Sends bytes of the body, as the client's connection frames it.
+sub _send_body {
+    my ($self, $client, $bytes) = @_;
+    return if $bytes eq '';
+    return $self->_write($client, $client->{is_chunked} ? sprintf "%x\r\n%s\r\n", length $bytes, $bytes : $bytes);
+}
+
+# Sends the head. A body whose length is not known is chunked if it has one and the client knows that.
+sub _send_head {
+    my ($self, $exchange, $client, $length) = @_;
+    my $head = $exchange->{head};
+    $client->{record}{status} = $1 if $client->{record} && $head =~ m{\AHTTP/\S+ ([0-9]+)};
+    if (defined $length && !$exchange->{has_no_body}) {
+        $head =~ s/^Content-Length:.*\r\n//mi;
+        $head .= "Content-Length: $length\r\n";
+    }
+    my $has_length = $head =~ /^Content-Length:/mi || $exchange->{has_no_body};
+    $client->{is_chunked} = !$has_length && $client->{is_kept};
+    $head =~ s/^(?:Connection|Keep-Alive|Transfer-Encoding):.*\r\n//gmi;
+    $head .= "Transfer-Encoding: chunked\r\n" if $client->{is_chunked};
+    $head .= "Connection: close\r\n"          if !$client->{is_kept};
+    return $self->_write($client, "$head\r\n");
+}
+
+# Sends what of a response has come, the head first.
+sub _send_held {
+    my ($self, $exchange) = @_;
+    my @clients = @{$exchange->{clients}};
+    my $bytes   = delete $exchange->{body};
+    $exchange->{body} = '';
+    if (!$exchange->{has_begun}++) {
+        my $length = $exchange->{server} ? undef : length $bytes;    # it is whole
+        $self->_send_head($exchange, $_, $length) for @clients;
+    }
+    $self->_send_body($_, $bytes) for @clients;
+    return;
+}
+
+# The main loop, until the control socket is closed; without one for ever.
+sub _serve {
+    my ($self, $control) = @_;
+    my ($readers, $writers, $listener) = @$self{qw(readers writers listener)};
+    $readers->add($listener, $control // ());
+    while (1) {
+        my ($readable, $writable) = IO::Select->select($readers, $writers, undef, $TURN);
+        for my $socket (@{$readable || []}) {
+            if    ($socket == $listener) { $self->_accept }
+            elsif ($control && $socket == $control) {
+                my $command = readline $control // return;
+                chomp $command;
+                syswrite $control, $JSON->encode($self->{$command}) . "\n";
+            }
+            elsif (my $connection = $self->{connections}{$socket}) { $self->_read($connection) }
+        }
+        for my $connection (grep { defined } map { $self->{connections}{$_} } @{$writable || []}) {
+            $self->_write($connection, '');
+        }
+        $self->_watch_time;
+    }
+    return;
+}
+
+# The modes with a time look at it here.
+sub _watch_time {
+    my $self    = shift;
+    my $seconds = $self->can("_timeout_$self->{mode}") ? $self->{option}{seconds} : return;
+    for my $exchange (values %{$self->{exchanges}}) {
+        $self->_hinder('timeout', $exchange) if $exchange->{since} + $seconds <= time;
+    }
+    return;
+}
+
+# Sends bytes, and later what the socket does not take now.
+sub _write {
+    my ($self, $connection, $bytes) = @_;
+    my $socket = $connection->{socket};
+    return if !$self->{connections}{$socket};
+    $connection->{out} .= $bytes;
+    my $count = $connection->{out} eq '' ? 0 : syswrite $socket, $connection->{out};
+    if (!defined $count && !$!{EAGAIN}) {
+        return $connection->{is_server} ? undef : $self->_lose_client($connection);
+    }
+    substr $connection->{out}, 0, $count // 0, '';
+    if    ($connection->{out} ne '') { $self->{writers}->add($socket) }
+    elsif ($connection->{closes})    { $self->_drop($connection) }
+    else                             { $self->{writers}->remove($socket) }
+    return;
+}
+
+# Takes the bytes of the body that have come, without their framing.
+sub _decoded {
+    my $server = shift;
+    if ($server->{framing} eq 'close') { return substr $server->{in}, 0, length $server->{in}, '' }
+    if ($server->{framing} eq 'length') {
+        my $bytes = substr $server->{in}, 0, $server->{left}, '';
+        $server->{left} -= length $bytes;
+        $server->{has_ended} = !$server->{left};
+        return $bytes;
+    }
+    my $bytes = '';
+    while ($server->{in} =~ /\A([0-9A-Fa-f]+)[^\r\n]*\r\n/) {
+        my ($at, $length) = ($+[0], hex $1);
+        if (!$length) { $server->{has_ended} = 1; last }
+        last if length $server->{in} < $at + $length + 2;
+        $bytes .= substr $server->{in}, $at, $length;
+        substr $server->{in}, 0, $at + $length + 2, '';
+    }
+    return $bytes;
+}
+
+sub _note_framing {
+    my ($server, $exchange) = @_;
+    my $head = $exchange->{head};
+    $exchange->{has_no_body} = $exchange->{method} eq 'HEAD' || $head =~ m{\AHTTP/\S+ (?:204|304)\b};
+    if    ($exchange->{has_no_body})                      { @$server{qw(framing left)} = ('length', 0) }
+    elsif ($head =~ /^Transfer-Encoding:.*\bchunked\b/mi) { $server->{framing}         = 'chunked' }
+    elsif ($head =~ /^Content-Length:[ \t]*([0-9]+)/mi)   { @$server{qw(framing left)} = ('length', $1) }
+    else                                                  { $server->{framing}         = 'close' }
+    return;
+}
+
+1;
