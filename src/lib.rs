@@ -4,7 +4,7 @@
 //! (WHATWG HTML, section 9.2), sends them to many clients from one thread beside the Perl interpreter, keeps channels with
 //! bounded logs so that reconnecting clients resume, and parses such a stream back into events.
 //!
-//! The modules, in dependency order: each uses only modules before it, `parse` only [`event`], and `store` none.
+//! The modules, in dependency order: each uses only modules before it, `parse` only [`event`].
 //!
 //! - [`mod@saved`]: the state that a new program continues with: values as bytes, and back; `codec` has their layout
 //! - [`histogram`]: how often a time was in which range
@@ -23,10 +23,10 @@
 //! - [`remote`]: a named hub: where it is, its start, a connection to it (Linux)
 //! - `xs`: the boundary to Perl (feature `xs`, on by default)
 //!
-//! `event`, `log`, `stream`, `hub`, `reactor`, `parse`, `wire` and `metrics` make no system call and read no clock. Only
-//! `sys` makes system calls, only `xs` knows Perl, and only these two contain `unsafe` code. Without the feature `xs` the
-//! crate builds without a perl (`--no-default-features`). On systems other than Linux there is no `runtime` and no
-//! `remote`: Perl sends each stream through its PSGI server.
+//! `event`, `compression`, `log`, `stream`, `hub`, `reactor`, `parse`, `wire` and `metrics` make no system call and
+//! read no clock. Only `sys` makes system calls, only `xs` knows Perl, and only these two contain `unsafe` code.
+//! Without the feature `xs` the crate builds without a perl (`--no-default-features`). On systems other than Linux
+//! there is no `runtime` and no `remote`: Perl sends each stream through its PSGI server.
 //!
 //! ```
 //! use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Text};

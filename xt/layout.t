@@ -15,26 +15,30 @@ use lib 't/lib';
 use Testing;
 use Testing::SourceTree qw(distribution_files slurp);
 
-# The folders of src/ and the other modules of the crate that each may use.
+# The modules of the library and those that each may use.
 my %MAY_USE = (
-    event          => [],
-    histogram      => [],
+    error_code     => [],
+    codec          => [],
+    saved          => [qw(codec)],
+    histogram      => [qw(saved)],
+    event          => [qw(saved)],
     parse          => [qw(event)],
-    log            => [qw(event)],
-    stream         => [qw(event log)],
-    hub            => [qw(event log stream)],
+    compression    => [qw(codec saved event)],
+    log            => [qw(saved event)],
+    stream         => [qw(saved event compression)],
+    hub            => [qw(saved event compression log stream)],
+    reactor        => [qw(saved event compression stream hub)],
+    store_settings => [qw(codec saved)],
+    wire           => [qw(codec saved histogram event compression log stream hub store_settings)],
+    metrics        => [qw(histogram stream hub wire)],
     sys            => [],
-    reactor        => [qw(event log stream hub)],
-    store_settings => [],
-    wire           => [qw(event histogram log stream hub store_settings)],
-    metrics        => [qw(histogram hub stream wire)],
-    runtime        => [qw(event histogram log stream hub reactor sys)],
-    remote         => [qw(event log stream hub reactor store_settings wire runtime sys)],
-    xs             => [qw(event parse log stream hub reactor histogram store_settings wire metrics runtime remote sys)],
+    runtime        => [qw(saved histogram event compression stream hub reactor sys)],
+    remote         => [qw(saved event compression stream hub reactor wire sys runtime)],
+    xs             => [qw(codec event parse compression log stream hub store_settings wire metrics sys runtime remote)],
 );
 
 # Modules that only compute: the caller does the I/O and passes the time, and nothing is shared between threads.
-my @PURE = qw(event histogram parse log stream hub reactor wire metrics);
+my @PURE = qw(codec histogram event parse compression log stream hub reactor wire metrics);
 
 # Names that these modules may not use. Arc, Duration, Instant, io::Error and IoSlice are data and may be used.
 my $IMPURE = qr{
@@ -159,6 +163,18 @@ no_reports(
             return map { "$module uses $_" } grep { $MAY_USE{$_} && !$may{$_} } $code =~ /\bcrate::(\w+)/g;
         }
     )
+);
+
+# The list of layers in ARCHITECTURE.
+my ($layers) = slurp('ARCHITECTURE.md') =~ m{^    src/ [^\n]*\n(.*?)^    hub_process/}ms;
+my $place    = 0;
+my %place    = map { ($_ => ++$place) } map { /(\w+)(?:[.]rs|\/)/g } ($layers // '') =~ /^ {6}(\S.*?) {2}/mg;
+no_reports(
+    'in ARCHITECTURE each module of the crate stands below those that it uses',
+    map {
+        my $module = $_;
+        map { "$module uses $_" } grep { ($place{$_} // 0) >= ($place{$module} // 0) } @{$MAY_USE{$module}};
+    } sort keys %MAY_USE
 );
 
 # The module of a file of a crate, as a list of names: that of src/hub/mod.rs is hub.

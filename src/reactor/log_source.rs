@@ -53,7 +53,7 @@ fn form_of(stream: &Stream) -> BlockForm {
     BlockForm { framing, coding, line_end, round: stream.body().round() }
 }
 
-/// The log that one stream is subscribed to, and the stream's position in it.
+/// The log that one stream is subscribed to, and the stream's cursor in it.
 #[derive(Debug)]
 pub(super) struct LogSource<'a> {
     hub: Option<&'a mut Hub>,

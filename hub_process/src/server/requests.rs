@@ -102,7 +102,8 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
     }
 }
 
-/// Publishes an event. If it waits for the hub's store to take it, its bytes are not handled until then.
+/// Publishes an event. If the hub's store has to take it, its credits are granted when that has published it, failed it, or
+/// put it into its own queue.
 fn publish(
     peers: &mut Peers,
     hub: Option<&mut ServedHub>,

@@ -1,5 +1,6 @@
 //! The drafts in flight: from when the hub asks for them until they have ended. They wait for a batch, or for a Redis that is
-//! away. The writer sends them, and takes Redis' answers; the reader ends them, for only an entry that was read counts.
+//! away. The writer sends them, and takes Redis' answers. The reader ends those whose entries it has read, for only these
+//! count; the writer ends what Redis refuses, needs no entry for, or has not confirmed in time.
 //!
 //! # States
 //!
@@ -13,10 +14,12 @@
 //! | `Restarted` | `Unsent` | `Unsent` | `Unsent` | `Unsent` | `Unsent` | `Unsent` |
 //!
 //! What has no cell does not happen. A draft may end in each state: its entry is read ([`InFlight::claim`]), its time is over,
-//! or it is refused for good. `Unsent` is certainly not stored; in the other states a draft that fails was perhaps stored.
+//! it is refused for good, Redis needs no entry for it, or replicas or the history lack it. `Unsent` is certainly not stored;
+//! in the other states a draft that fails was perhaps stored.
 //!
 //! Without replicas a draft ends as soon as its entry is read: the answer may come later. With replicas, its entry waits for
-//! `Confirmed`. If the connection is cut before, nobody can tell which replicas have it.
+//! `Confirmed`. If the connection is cut before, nobody can tell which replicas have it: the draft fails as unknown when its
+//! entry is read.
 
 use super::super::{Draft, MemberPart};
 use super::entry::Id;

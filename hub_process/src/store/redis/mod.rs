@@ -3,7 +3,7 @@
 //! ```text
 //! PREFIX:{HUB}          the pointer: a hash with the epoch, its origin, the key of opaque ids, the version of this layout
 //! PREFIX:{HUB}:EPOCH    the live stream: a marker, then the entries
-//! PREFIX:{HUB}.state    the state: a hash with the newest event of each retained key
+//! PREFIX:{HUB}.state    the state: a hash with what is retained, and of what epoch, machines, producers (`state`)
 //! PREFIX:{HUB}.once     a sorted set of the keys `once` of retained events
 //! ```
 //!
@@ -19,8 +19,9 @@
 //! - `sizes`: how many bytes the stream holds
 //! - `state`: what is retained, beyond the stream
 //! - `scripts`: what Redis does as one, in Lua: `scripts/*.lua`
-//! - `shared`: what both threads know: drafts in flight, the epoch, the health
-//! - `reader`, `writer`: the threads; `reader/reconnecting`: what happens when Redis is away
+//! - `shared`: what both threads know: drafts in flight, the stream that is served, the health
+//! - `reader`, `writer`: the threads. `reader/reconnecting`: how the reader connects, and again; what becomes of drafts
+//!   meanwhile: `queue_if_away` and `expire` in `writer`
 //!
 //! Redis assigns the ids, so the stream has one order for all hubs. A sequence number is `(ms - origin) << 24 | part` of the id
 //! `ms-part`. A dense counter would be used again after a loss, and clients would silently miss events.
@@ -38,9 +39,10 @@
 //!
 //! An entry carries its producer (a process) and a count, and a producer's counts increase in the stream. A reader drops a
 //! count that is not greater than the producer's last one. After its connection broke, the writer asks for the last id of the
-//! stream, waits until the reader has read it, and sends the drafts again that were not read, with the same counts. If the
-//! broken connection's commands are carried out after all, their counts are dropped, by all readers alike; those that would
-//! change the state, by Redis itself.
+//! stream, waits until the reader has read it, and sends the drafts again that were not read, with the same counts, or with new
+//! ones if the reader has read a later count of this process: the old ones would count as repetitions. If the broken
+//! connection's commands are carried out after all, their counts are dropped, by all readers alike; those that would change the
+//! state, by Redis itself.
 //!
 //! # Loss
 //!

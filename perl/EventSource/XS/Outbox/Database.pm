@@ -136,7 +136,7 @@ sub look {
     return $class->lend($dbh, sub { $code->($self) });
 }
 
-# Methods of a follower, which die with what DBI says
+# Methods of a follower and of commands, which die with what DBI says
 
 # Notes that rows are published: deletes them, unless they are kept. Returns how many it has changed.
 sub acknowledge {

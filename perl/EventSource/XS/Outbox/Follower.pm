@@ -13,12 +13,12 @@ use warnings;
 #   publishing      rows wait                                  publishing, after the last row acknowledging
 #   looking         none wait                                  publishing; looking if there are none
 #
-# If the database fails: detached, without the lease and rows that wait. If the hub fails: acknowledging what it has taken, then
-# as the table says, after a pause. Each row is in the list that has the name of its state:
+# If the database fails: detached, without the lease and rows that wait. If the hub fails: acknowledging what it has taken and
+# then at once, otherwise after a pause, as the table says. Each row is in the list that has the name of its state:
 #
-#   waiting   read, and not answered by the hub   published: taken, dead or delayed; waiting if the hub is lost or takes nothing
+#   waiting   read, and not answered by the hub   sent: taken, dead or delayed; waiting if the hub is lost or takes nothing
 #   taken     published                           acknowledged: gone from the table, or kept; dead if the database lets it wait
-#   dead      refused for what it is              acknowledged: a dead letter
+#   dead      refused for good, or not marked     acknowledged: a dead letter
 #   delayed   refused for now                     not read for a while, nor others of its group; then waiting; after many, dead
 #
 # A row is read because it waits, never because its number is above the last one. Numbers are given when a row is written, and
@@ -31,10 +31,10 @@ use warnings;
 # transaction ids (pg_snapshot_xmin) would not be better: a transaction's id is given at its first change, which may come before
 # the lock. It would also hold back all rows until the oldest transaction of the database has ended.
 #
-# Each row has a random key, with which the hub takes it once. So nothing depends on the lease but work that is done twice: two
-# followers that read the same rows publish each once, and each of them in the order of the rows. A follower that was stopped
-# drops its rows if its lease has run out meanwhile. One that is cut off lets its lease run out: the hub of another one may be
-# reachable.
+# Each row has a random key, with which the hub takes it once, within the bounds of once (src/hub/publishing/once_keys.rs). So
+# nothing depends on the lease but work that is done twice: two followers that read the same rows publish each once, and each of
+# them in the order of the rows. A follower that was stopped drops its rows if its lease has run out meanwhile. One that is cut
+# off lets its lease run out: the hub of another one may be reachable.
 #
 # Rows are published in their order. The hub is sent a wave of them before it has answered, and it may refuse one for now and
 # take the next one. So no two rows of a wave are of one group (EventSource::XS::Outbox::Row): none overtakes another of its

@@ -137,7 +137,8 @@ sub through_new {
     return $given;
 }
 
-# push itself is in src/xs. It handles native streams and calls _push_otherwise for all other connections.
+# push itself is in src/xs (connection.xs). It handles native streams and plain ones on the server's writer, and calls
+# _push_otherwise for the others.
 *push = \&_push_otherwise if !__PACKAGE__->can('push');
 
 # The hub has a member whose stream this is.
