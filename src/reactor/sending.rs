@@ -141,8 +141,8 @@ impl<I: Io> Sender<'_, I> {
         }
         self.buffer_end();
         let mut blocks = [IoSlice::new(&[]); MAX_BLOCKS];
-        let batch = GatheredWrite::gather(self.buffering.stream, &self.log, state, &mut blocks);
-        let bytes = match batch.blocks {
+        let write = GatheredWrite::gather(self.buffering.stream, &self.log, state, &mut blocks);
+        let bytes = match write.blocks {
             0 if state == LogState::MustEnd => return Ok(Some(SendResult::MustEnd)),
             0 => 0,
             count => match self.io.send(self.socket, &blocks[..count]) {
@@ -153,8 +153,8 @@ impl<I: Io> Sender<'_, I> {
                 Err(error) => return Err(error),
             },
         };
-        let (is_all, is_last, is_behind) = (bytes == batch.bytes, batch.is_last, batch.is_behind);
-        self.advance(bytes, is_all, batch.gathered);
+        let (is_all, is_last, is_behind) = (bytes == write.bytes, write.is_last, write.is_behind);
+        self.advance(bytes, is_all, write.gathered);
         if state == LogState::MustEnd {
             return Ok(Some(SendResult::MustEnd)); // the stream's own buffer was sent as far as the socket takes it
         }
@@ -209,7 +209,7 @@ struct GatheredWrite {
     bytes: usize,
     /// The blocks that come from the log.
     gathered: Option<Gathered>,
-    /// True if nothing is left to send after this batch.
+    /// True if nothing is left to send after this write.
     is_last: bool,
     /// True if other streams have been sent some of these blocks before.
     is_behind: bool,

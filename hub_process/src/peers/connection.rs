@@ -91,8 +91,9 @@ pub struct Peer {
     pub(super) inbox: FrameBuffer,
     /// Descriptors that have arrived, in their order; `None` for one that this process could not take.
     descriptors: VecDeque<Option<OwnedFd>>,
-    outbox: Vec<u8>,
-    /// How many bytes of the outbox were sent.
+    /// The bytes of responses.
+    outgoing: Vec<u8>,
+    /// How many of these bytes were sent.
     sent: usize,
     credits: Credits,
     pub is_greeted: bool,
@@ -120,7 +121,7 @@ impl Peer {
             token,
             inbox: FrameBuffer::default(),
             descriptors: VecDeque::new(),
-            outbox: Vec::new(),
+            outgoing: Vec::new(),
             sent: 0,
             credits: Credits::new(WINDOW_BYTES),
             is_greeted: false,
@@ -151,7 +152,7 @@ impl Peer {
     }
 
     fn unsent(&self) -> usize {
-        self.outbox.len() - self.sent
+        self.outgoing.len() - self.sent
     }
 
     /// Returns true if the peer's requests are to be read.
@@ -219,14 +220,14 @@ impl Peer {
     pub fn answer(&mut self, response: &Response<'_>) {
         if !self.is_deaf {
             // No response is as long as a frame may be: the longest text in one comes from this program.
-            let _ = response.encode(&mut self.outbox);
+            let _ = response.encode(&mut self.outgoing);
         }
     }
 
     /// Sends what the kernel takes. Fails if the connection has ended, or if the peer has too much to read.
     pub fn flush(&mut self, epoll: &Epoll, now: Instant) -> Result<(), End> {
         while self.unsent() > 0 {
-            match send(self.socket.as_fd(), &self.outbox[self.sent..], None, Wait::Never) {
+            match send(self.socket.as_fd(), &self.outgoing[self.sent..], None, Wait::Never) {
                 Ok(count) => {
                     self.sent += count;
                     self.stuck_since = None;
@@ -239,10 +240,10 @@ impl Peer {
                 Err(_) => self.stop_answering(),
             }
         }
-        self.outbox.drain(..self.sent);
+        self.outgoing.drain(..self.sent);
         self.sent = 0;
-        if self.outbox.is_empty() && self.outbox.capacity() > SLOW_BYTES {
-            self.outbox = Vec::new();
+        if self.outgoing.is_empty() && self.outgoing.capacity() > SLOW_BYTES {
+            self.outgoing = Vec::new();
         }
         if self.unsent() > MOST_BYTES {
             return Err(End::Stuck);
@@ -257,7 +258,7 @@ impl Peer {
     /// Called when the peer has closed its side: it reads no responses any more.
     pub fn stop_answering(&mut self) {
         self.is_deaf = true;
-        self.outbox.clear();
+        self.outgoing.clear();
         self.sent = 0;
         self.stuck_since = None;
     }
@@ -289,7 +290,7 @@ pub struct SavedPeer {
     token: u64,
     inbox: Box<[u8]>,
     descriptors: VecDeque<Option<i32>>,
-    outbox: Box<[u8]>,
+    unsent: Box<[u8]>,
     credits: Credits,
     pub is_greeted: bool,
     pub held: Option<Box<NamedSettings>>,
@@ -307,7 +308,7 @@ saved!(SavedPeer {
     token,
     inbox,
     descriptors,
-    outbox,
+    unsent,
     credits,
     is_greeted,
     held,
@@ -335,7 +336,7 @@ impl Peer {
             token: self.token,
             inbox: self.inbox.bytes().into(),
             descriptors: self.descriptors.iter().map(number).collect(),
-            outbox: self.outbox[self.sent..].into(),
+            unsent: self.outgoing[self.sent..].into(),
             credits: self.credits,
             is_greeted: self.is_greeted,
             held: self.held.clone(),
@@ -359,7 +360,7 @@ impl Peer {
         Ok(Self {
             inbox,
             descriptors: saved.descriptors.into_iter().map(descriptor).collect(),
-            outbox: saved.outbox.into(),
+            outgoing: saved.unsent.into(),
             credits: saved.credits,
             is_greeted: saved.is_greeted,
             held: saved.held,
@@ -418,8 +419,8 @@ mod tests {
             assert!(other.read(&mut [0; 10_000]).expect("bytes") > 0);
             peer.flush(&epoll, now + STUCK).expect("a connection");
         }
-        assert!(!peer.outbox.is_empty());
-        while !peer.outbox.is_empty() {
+        assert!(!peer.outgoing.is_empty());
+        while !peer.outgoing.is_empty() {
             assert!(other.read(&mut [0; 10_000]).expect("bytes") > 0);
             peer.flush(&epoll, now).expect("a connection");
         }
@@ -445,7 +446,7 @@ mod tests {
         answer_bytes(&mut peer, SLOW_BYTES * 2);
         drop(other);
         peer.flush(&epoll, now).expect("it is still read");
-        assert!(peer.is_readable() && peer.outbox.is_empty());
+        assert!(peer.is_readable() && peer.outgoing.is_empty());
         assert_eq!(peer.read(), Err(End::Closed));
     }
 }

@@ -28,7 +28,7 @@ pub const MAX_PENDING: usize = 256;
 pub struct CallConnection {
     responses: ResponseReader,
     welcome: Welcome,
-    outbox: Vec<u8>,
+    unsent: Vec<u8>,
     last_request: u64,
     /// The states and ends of streams that this connection has opened.
     reports: VecDeque<Response<'static>>,
@@ -55,8 +55,8 @@ impl CallConnection {
     /// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
     pub fn connect(start: &Start, place: &Place, settings: Option<NamedSettings>) -> Result<Self, Error> {
         let (welcome, responses) = connect(start, place, settings, &mut |_| {})?;
-        let (outbox, reports, pending, answered) = Default::default();
-        Ok(Self { responses, welcome, outbox, last_request: 0, reports, pending, answered, timeout: start.timeout })
+        let (unsent, reports, pending, answered) = Default::default();
+        Ok(Self { responses, welcome, unsent, last_request: 0, reports, pending, answered, timeout: start.timeout })
     }
 
     /// Returns what the hub process has said about itself.
@@ -76,7 +76,7 @@ impl CallConnection {
     /// ones, at the latest by [`flush`](Self::flush). Errors are those of [`flush`](Self::flush).
     pub fn publish_unanswered(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Error> {
         self.queue(&Request::Publish { request: 0, publication: publication.borrowed() })?;
-        if self.outbox.len() >= BATCH_BYTES {
+        if self.unsent.len() >= BATCH_BYTES {
             self.flush()?;
         }
         Ok(())
@@ -142,7 +142,7 @@ impl CallConnection {
         let request = self.next_request();
         self.queue(&Request::Publish { request, publication: publication.borrowed() })?;
         self.pending.push_back(Begun { request, response: None });
-        if self.outbox.len() >= BATCH_BYTES {
+        if self.unsent.len() >= BATCH_BYTES {
             self.flush()?;
         }
         Ok(())
@@ -229,21 +229,21 @@ impl CallConnection {
                 self.read_response()?;
             }
         }
-        let before = self.outbox.len();
-        request.encode(&mut self.outbox)?;
+        let before = self.unsent.len();
+        request.encode(&mut self.unsent)?;
         if is_publish {
-            let _ = self.responses.credits.spend(self.outbox.len() - before);
+            let _ = self.responses.credits.spend(self.unsent.len() - before);
         }
         Ok(())
     }
 
     fn write_out(&mut self, mut descriptor: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let mut sent = 0;
-        while sent < self.outbox.len() {
-            sent += send(self.responses.socket.as_fd(), &self.outbox[sent..], descriptor.take(), Wait::Forever)
+        while sent < self.unsent.len() {
+            sent += send(self.responses.socket.as_fd(), &self.unsent[sent..], descriptor.take(), Wait::Forever)
                 .map_err(|error| self.lost(&error))?;
         }
-        self.outbox.clear();
+        self.unsent.clear();
         Ok(())
     }
 

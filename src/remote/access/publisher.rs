@@ -29,7 +29,7 @@ pub struct NewPublisher(UnixStream);
 #[derive(Debug)]
 pub struct Publisher {
     responses: ResponseReader,
-    outbox: Vec<u8>,
+    unsent: Vec<u8>,
     last_request: u64,
 }
 
@@ -71,7 +71,7 @@ impl NewPublisher {
 
 impl Publisher {
     fn new(responses: ResponseReader) -> Self {
-        Self { responses, outbox: Vec::new(), last_request: 0 }
+        Self { responses, unsent: Vec::new(), last_request: 0 }
     }
 
     /// Publishes an event, and waits for its id.
@@ -82,14 +82,14 @@ impl Publisher {
     ) -> Result<Box<str>, Unpublished> {
         self.last_request += 1;
         let request = self.last_request;
-        self.outbox.clear();
-        self.outbox.shrink_to(KEPT_BYTES);
-        let encoded = Request::Publish { request, publication }.encode(&mut self.outbox);
+        self.unsent.clear();
+        self.unsent.shrink_to(KEPT_BYTES);
+        let encoded = Request::Publish { request, publication }.encode(&mut self.unsent);
         encoded.map_err(|error| Unpublished::Refused(error.into()))?;
         while !self.responses.credits.may_send() {
             self.read_response(request, deadline).map_err(|_| Unpublished::Unsent)?;
         }
-        let _ = self.responses.credits.spend(self.outbox.len());
+        let _ = self.responses.credits.spend(self.unsent.len());
         self.write_out(deadline).map_err(|_| Unpublished::Unsent)?;
         loop {
             match self.read_response(request, deadline) {
@@ -102,8 +102,8 @@ impl Publisher {
 
     fn write_out(&mut self, deadline: Instant) -> io::Result<()> {
         let mut sent = 0;
-        while sent < self.outbox.len() {
-            match send(self.responses.socket.as_fd(), &self.outbox[sent..], None, Wait::Never) {
+        while sent < self.unsent.len() {
+            match send(self.responses.socket.as_fd(), &self.unsent[sent..], None, Wait::Never) {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match left_until(deadline) {
                     Some(left) => drop(wait_for_room(self.responses.socket.as_fd(), left)),
