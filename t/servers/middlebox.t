@@ -136,6 +136,17 @@ subtest 'refuse: 501 instead of what is Incremental' => sub {
     is(Testing::Client->ask($middlebox->port, '/count')->status, 200, 'another response passes');
 };
 
+subtest 'become: a response that has begun is hindered, too, and no longer' => sub {
+    my $middlebox = middlebox('pass');
+    my $client    = open_stream($middlebox);
+    $middlebox->become('hold');
+    published('held-later');
+    ok !$client->read_until(qr/held-later/, 0.2), 'an event does not come';
+    $middlebox->become('cut', seconds => 30);
+    ok $client->has('held-later'),                      'it comes when the mode is another one';
+    ok !eval { $middlebox->become('cut', bytes => 1) }, 'an option of another mode is refused';
+};
+
 subtest 'the program' => sub {
     my $program = Testing::Program->start(['t/lib/Testing/Middlebox.pm', 'pass', '--to', $server->port]);
     my $port;

@@ -2,8 +2,9 @@ package Testing::ConfiguredProxy;
 use strict;
 use warnings;
 
-# A real nginx, HAProxy, Caddy or Apache in front of a server, with directives of the test. It ends with the object. The
-# directives may name the address of the server and the path of streams as a remedy does: 127.0.0.1:5000 and /events.
+# A real nginx, HAProxy, Caddy, Apache, Squid or Varnish in front of a server, with directives of the test. It ends with the
+# object. The directives may name the address of the server and the path of streams as a remedy does: 127.0.0.1:5000 and
+# /events. TLS is one that hinders nothing: HAProxy with HTTP/2, whose directive is the file of its certificate and its key.
 #
 #   my $proxy = Testing::ConfiguredProxy->start('nginx', $server, 'proxy_read_timeout 500ms;');
 #   my @lines = Testing::ConfiguredProxy->mended(['proxy_read_timeout 500ms;'], ['proxy_read_timeout 60s;']);
@@ -13,13 +14,21 @@ use Carp qw(croak);
 use Testing::Apache;
 use Testing::Developer qw(has_command);
 use Testing::Nginx;
+use Testing::Node qw(packages_missing);
+
+# A proxy with packages from npm.
+my $NODE = 'xt/browser/node';
 
 # The program, the text of its configuration, and the command line.
 my %PROXY = (
-    nginx   => ['nginx',   \&_nginx,   sub { ('nginx',   '-e',  'stderr', '-p', $_[0]->folder, '-c', $_[1]) }],
-    HAProxy => ['haproxy', \&_haproxy, sub { ('haproxy', '-db', '-f',     $_[1]) }],
-    Caddy   => ['caddy',   \&_caddy,   sub { (qw(caddy run --adapter caddyfile --config), $_[1]) }],
-    Apache  => ['apache2', \&_apache,  sub { (qw(apache2 -D FOREGROUND -f),               $_[1]) }],
+    nginx   => ['nginx',    \&_nginx,   sub { ('nginx', '-e', 'stderr', '-p', $_[0]->folder, '-c', $_[1]) }],
+    HAProxy => ['haproxy',  \&_haproxy, sub { (qw(haproxy -db -f),                         $_[1]) }],
+    Caddy   => ['caddy',    \&_caddy,   sub { (qw(caddy run --adapter caddyfile --config), $_[1]) }],
+    Apache  => ['apache2',  \&_apache,  sub { (qw(apache2 -D FOREGROUND -f),               $_[1]) }],
+    Squid   => ['squid',    \&_squid,   sub { (qw(squid -N -d 1 -f),                       $_[1]) }],
+    Varnish => ['varnishd', \&_varnish, sub { $_[0]->_varnishd($_[1]) }],
+    Node    => ['node',     \&_none,    sub { ('node', "$NODE/proxy.js", $_[0]->port, $_[0]{to}) }],
+    TLS     => ['haproxy',  \&_tls,     sub { (qw(haproxy -db -f), $_[1]) }],
 );
 
 # The modules of Apache that the tests need.
@@ -54,13 +63,15 @@ sub mended {
 # Why a proxy cannot run here; undef if it can.
 sub missing {
     my ($class, $name) = @_;
-    return has_command($PROXY{$name}[0]) ? undef : "there is no $PROXY{$name}[0] here";
+    return "there is no $PROXY{$name}[0] here" if !has_command($PROXY{$name}[0]);
+    return $name eq 'Node' ? packages_missing($NODE) : undef;
 }
 
 sub start {
     my ($class, $name, $server, @directives) = @_;
     my $text = ($PROXY{$name} || croak "ConfiguredProxy: there is no '$name'")->[1];
     my $self = $class->new($name);
+    $self->{to} = $server->port;
     for (@directives) {    # those of a remedy
         s/127[.]0[.]0[.]1:5000/'127.0.0.1:' . $server->port/ge;
         s{/events\b}{/hub}g;
@@ -133,6 +144,51 @@ listen proxy
     $lines
     server application 127.0.0.1:$to
 HAPROXY
+}
+
+sub _none { return '' }
+
+# All that Squid writes goes to its standard error.
+sub _squid {
+    my ($self, $server, @directives) = @_;
+    my ($port, $to,     $lines)      = ($self->port, $server->port, join "\n", @directives);
+    return <<"SQUID";
+http_port 127.0.0.1:$port accel defaultsite=127.0.0.1
+cache_peer 127.0.0.1 parent $to 0 no-query no-digest originserver
+http_access allow all
+never_direct allow all
+cache_mem 8 MB
+max_filedescriptors 1024
+access_log none
+cache_log /dev/null
+pid_filename none
+pinger_enable off
+shutdown_lifetime 0 seconds
+$lines
+SQUID
+}
+
+sub _tls {
+    my ($self, $server, $certificate) = @_;
+    return _haproxy($self, $server) =~ s/(bind \S+)/$1 ssl crt $certificate alpn h2,http\/1.1/r;
+}
+
+# The directives are those of a server's VCL, behind its backend.
+sub _varnish {
+    my ($self, $server, @directives) = @_;
+    return join "\n", 'vcl 4.1;', 'backend default { .host = "127.0.0.1"; .port = "' . $server->port . '"; }',
+        @directives,
+        '';
+}
+
+sub _varnishd {
+    my ($self, $file) = @_;
+    return (
+        qw(varnishd -F -j none -T none -s),
+        'malloc,8m', '-n', $self->folder . '/varnish',
+        '-a',        '127.0.0.1:' . $self->port,
+        '-f',        $file
+    );
 }
 
 sub _nginx {

@@ -26,7 +26,9 @@ use warnings;
 #             also while it lasts; 0: only with one that has ended
 #   refuse    answers 501 instead of a response with Incremental: ?1, as RFC 10036 asks of a proxy that would hold it
 #
-# path => '/events' hinders only requests whose URL begins with it, so that pages and scripts pass.
+# It may become another one, also for responses that have begun: $middlebox->become('pass').
+#
+# path => '/events' hinders only requests with this path, so that pages and scripts pass.
 
 use parent 'Testing::ControlledProcess';
 use Carp       qw(croak);
@@ -57,8 +59,14 @@ exit main(@ARGV) if !caller;
 
 # Public functions and methods
 
+# Changes the mode and its options.
+sub become {
+    my ($self, $mode, %option) = @_;
+    return $self->_ask({mode => $mode, option => _options($mode, %option)});
+}
+
 # Returns how many responses it has held, cut, failed, silenced, cached (answered from its cache) or refused.
-sub count { return $_[0]->_ask('counts')->{$_[1]} || 0 }
+sub count { return $_[0]->_ask({})->{counts}{$_[1]} || 0 }
 
 # The program. Returns its exit code.
 sub main {
@@ -80,11 +88,12 @@ sub main {
     return 0;
 }
 
-sub port { return $_[0]{port} }
+sub modes { return keys %MODE }
+sub port  { return $_[0]{port} }
 
 # Returns the requests that it may hinder, in their order: references to hashes with method, path, prefer, last_event_id, and
 # status: that of the answer that the client has got, if it has got one.
-sub requests { return @{$_[0]->_ask('requests')} }
+sub requests { return @{$_[0]->_ask({})->{requests}} }
 
 sub start {
     my ($class, $mode, $to, %option) = @_;
@@ -205,7 +214,7 @@ sub _answer {
 
 sub _ask {
     my ($self, $command) = @_;
-    return $JSON->decode($self->ask($command));
+    return $JSON->decode($self->ask($JSON->encode($command)));
 }
 
 # Closes the connections of an exchange.
@@ -293,15 +302,13 @@ sub _lose_client {
 
 sub _new {
     my ($class, $mode, $to, %option) = @_;
-    my $known = $MODE{$mode // ''} or croak "Middlebox: there is no mode '" . ($mode // '') . q{'};
-    my $path  = delete $option{path} // '';
-    for (keys %option) { croak "Middlebox: $mode has no option '$_'" if !exists $known->{$_} }
+    my $path = delete $option{path} // '/';
     return bless {
         owner       => 0,
         mode        => $mode,
         to          => $to,
-        path        => $path,
-        option      => {%$known, %option},
+        path        => $path eq '/' ? qr/\A/ : qr/\A\Q$path\E(?:[?]|\z)/,
+        option      => _options($mode, %option),
         number      => 0,
         connections => {},
         exchanges   => {},
@@ -339,7 +346,7 @@ sub _read_request {
     my $exchange = $client->{exchange} =
         {method => $method, path => $path, clients => [$client], since => time, body => ''};
     $self->{exchanges}{$exchange} = $exchange;
-    $exchange->{is_hindered} = index($path, $self->{path}) == 0;
+    $exchange->{is_hindered} = $path =~ $self->{path};
     $self->_record($exchange, $head) if $exchange->{is_hindered};
     return                           if $self->_hinder('request', $exchange);
     my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{to})
@@ -373,6 +380,14 @@ sub _read_response {
     $self->_leave_server($exchange);
     $self->_hinder('end', $exchange);
     return $self->_end($exchange);
+}
+
+# The options of a mode, with its defaults.
+sub _options {
+    my ($mode, %option) = @_;
+    my $known = $MODE{$mode // ''} or croak "Middlebox: there is no mode '" . ($mode // '') . q{'};
+    for (keys %option) { croak "Middlebox: $mode has no option '$_'" if !exists $known->{$_} }
+    return {%$known, %option};
 }
 
 sub _record {
@@ -422,6 +437,7 @@ sub _send_held {
     my @clients = @{$exchange->{clients}};
     my $bytes   = delete $exchange->{body};
     $exchange->{body} = '';
+    delete $exchange->{holds};
     if (!$exchange->{has_begun}++) {
         my $length = $exchange->{server} ? undef : length $bytes;    # it is whole
         $self->_send_head($exchange, $_, $length) for @clients;
@@ -441,8 +457,8 @@ sub _serve {
             if    ($socket == $listener) { $self->_accept }
             elsif ($control && $socket == $control) {
                 my $command = readline $control // return;
-                chomp $command;
-                syswrite $control, $JSON->encode($self->{$command}) . "\n";
+                %$self = (%$self, %{$JSON->decode($command)});
+                syswrite $control, $JSON->encode({map { ($_ => $self->{$_}) } qw(counts requests)}) . "\n";
             }
             elsif (my $connection = $self->{connections}{$socket}) { $self->_read($connection) }
         }
@@ -454,9 +470,12 @@ sub _serve {
     return;
 }
 
-# The modes with a time look at it here.
+# The modes with a time look at it here. What another mode has held passes, once that has become this one.
 sub _watch_time {
-    my $self    = shift;
+    my $self = shift;
+    if (!$self->can("_data_$self->{mode}")) {
+        $self->_send_held($_) for grep { $_->{head} && ($_->{holds} || $_->{body} ne '') } values %{$self->{exchanges}};
+    }
     my $seconds = $self->can("_timeout_$self->{mode}") ? $self->{option}{seconds} : return;
     for my $exchange (values %{$self->{exchanges}}) {
         $self->_hinder('timeout', $exchange) if $exchange->{since} + $seconds <= time;

@@ -15,6 +15,7 @@ my @FLAGS = qw(
     --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --no-default-browser-check
     --disable-background-networking --disable-component-update --disable-sync --disable-extensions --disable-breakpad
     --disable-crash-reporter --disable-default-apps --mute-audio --remote-debugging-pipe
+    --ignore-certificate-errors
 );
 
 my $JSON = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1);

@@ -69,7 +69,7 @@ sub greet {
     wait_until($DEADLINE, sub { $port = $self->_port }) or croak 'Browser: no port of Marionette';
     $self->{socket} = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or croak "Browser: $@";
     $self->_next_message(time + $DEADLINE, 'greeting');
-    $self->ask_in(undef, 'WebDriver:NewSession');
+    $self->ask_in(undef, 'WebDriver:NewSession', acceptInsecureCerts => JSON->true);
     $self->ask_in(undef, 'WebDriver:SetTimeouts', script => 1_000 * $DEADLINE, pageLoad => 1_000 * $DEADLINE);
     return;
 }

@@ -1,0 +1,73 @@
+# The server behind xt/browser/proxies.t and bench/proxies: a page that keeps what of the channel "numbers" it receives, and
+# when.
+#
+#   GET /?QUERY        the page
+#   GET /events?QUERY  the stream; max_age=SECONDS ends it after that time
+#
+# The environment variable HUB has the settings of the hub, as JSON, and STREAM those of its streams.
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use JSON::PP qw(decode_json);
+use Plack::Builder;
+
+my $PAGE = <<'HTML';
+<!doctype html>
+<meta charset="utf-8">
+<title>Numbers</title>
+<link rel="icon" href="data:,">
+<script type="module">
+import { connect } from '/eventsource-hub.js';
+
+const now = () => performance.timeOrigin + performance.now();
+const received = [];  // the number, the time of its publication and the delay in ms of each event
+const gaps = [];
+const ways = [];
+const begun = now();
+const hub = connect('/events' + location.search);
+hub.onmessage = ({data}) => {
+    const {number, at} = JSON.parse(data);
+    received.push([number, at, now() - at]);
+};
+hub.addEventListener('gap', ({data}) => gaps.push(`${JSON.parse(data).reason} after ${received.at(-1)?.[0]}`));
+hub.addEventListener('transport', ({transport, reason}) => ways.push(`${transport} ${reason ?? ''} ${Math.round((now() - begun) / 100) / 10}`));
+
+window.last = () => received.at(-1)?.[0];
+window.total = () => received.length;
+
+// What came of the events: those that were published in the first seconds of the page do not count as late.
+window.summary = seconds => {
+    const numbers = received.map(([number]) => number);
+    const seen = new Set(numbers);
+    const delays = received.filter(([, at]) => at > begun + seconds * 1000).map(([, , delay]) => delay).sort((a, b) => a - b);
+    const quantile = part => delays[Math.round(part * (delays.length - 1))];
+    const lost = [];
+    for (let number = numbers[0]; number <= Math.max(...numbers); number++) if (!seen.has(number)) lost.push(number);
+    return {
+        way: hub.transport ?? 'stream',
+        ways, gaps,
+        begins: received.length ? (received[0][1] + received[0][2] - begun) / 1000 : undefined,
+        events: numbers.length,
+        first: numbers[0],
+        last: numbers.at(-1),
+        lost: lost.length,
+        missing: lost.slice(0, 5),
+        twice: numbers.length - seen.size,
+        disordered: numbers.filter((number, at) => at && number < numbers[at - 1]).length,
+        p50: quantile(0.5), p99: quantile(0.99), max: quantile(1),
+    };
+};
+document.title = 'ready';
+</script>
+HTML
+
+my $hub = EventSource::Hub->new(%{decode_json($ENV{HUB})});
+
+builder {
+    mount '/events' => $hub->to_app(channels => sub { return 'numbers' }, %{decode_json($ENV{STREAM} || '{}')});
+    mount '/eventsource-hub.js' => EventSource::Hub->script_app;
+    mount '/' =>
+        sub { [200, ['Content-Type' => 'text/html; charset=utf-8', 'Content-Length' => length $PAGE], [$PAGE]] };
+};
