@@ -271,7 +271,8 @@ sub subscribe {
 
 sub subscribe_stream {
     my ($self, $stream, @topics) = @_;
-    my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
+    my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics}       : ();
+    my $poll   = blessed $option{poll}     ? delete $option{poll} : undef;    # of EventSource::XS::Hub::Preference
     $SETTINGS->known(\%option, [qw(after asked_at counted_by keeps_id label max_age member position retry start will)],
         'option %s');
     $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
@@ -283,6 +284,7 @@ sub subscribe_stream {
     my $member = $MEMBER->of($self, $option{member});
     my %access = (
         $self->_access(%option),
+        $poll ? $poll->native : (),
         member => $member && $member->native,
         will   => $MEMBER->will_of($self, $option{will})
     );

@@ -51,6 +51,18 @@ pub struct Counts {
     pub coded_bytes: u64,
     /// Streams that were refused because of a limit of their key.
     pub limited: u64,
+    /// Polls that are open.
+    pub polls: u64,
+    /// Polls that have begun because a stream was [mute](crate::hub::PollReason).
+    pub polls_mute: u64,
+    /// Those whose stream was silent.
+    pub polls_silent: u64,
+    /// Those whose streams are refused.
+    pub polls_refused: u64,
+    /// Those whose streams are cut.
+    pub polls_cut: u64,
+    /// All others.
+    pub polls_other: u64,
 }
 
 /// Both directions between counters and numbers. Each counter is named, so that a new one is not forgotten.
@@ -71,7 +83,7 @@ macro_rules! in_order {
 
 impl Counts {
     /// How many counters there are.
-    pub(crate) const LEN: usize = 19;
+    pub(crate) const LEN: usize = 25;
 
     in_order!(
         streams,
@@ -92,7 +104,13 @@ impl Counts {
         members_refused,
         content_bytes,
         coded_bytes,
-        limited
+        limited,
+        polls,
+        polls_mute,
+        polls_silent,
+        polls_refused,
+        polls_cut,
+        polls_other
     );
 
     /// Returns the bytes that logs hold, without what they keep for snapshots.
@@ -184,7 +202,12 @@ impl Hub {
     /// Returns the counters.
     pub fn counts(&self) -> Counts {
         let channels = self.logs.channels();
-        Counts { channels: channels.len() as u64, patterns: channels.pattern_count() as u64, ..self.counts }
+        Counts {
+            channels: channels.len() as u64,
+            patterns: channels.pattern_count() as u64,
+            polls: self.readers.open_polls(),
+            ..self.counts
+        }
     }
 
     /// Returns the number of streams that are subscribed to a channel, by its name or by a pattern.

@@ -114,7 +114,7 @@
 //!   `positions` makes the hub's own blocks.
 //! - `gaps`: decides between a `gap` event, compaction and the end of a stream that has `missed` events.
 //! - `readers`: `ends` finds the streams that a request to end streams means, `stream_limits` counts those of a key, both by
-//!   their `labels`.
+//!   their `labels`; `polls` decides when a poll is answered.
 //! - `stored_history`: continues with events that a store has kept, and says what it may forget.
 //!
 //! Beside the hub: `presence` is what a stream says of its member and its will; `members` decides who is here, from the streams
@@ -167,6 +167,7 @@ pub use publishing::refusal::{
 pub use publishing::SequencedEvent;
 pub use readers::ends::{EndRequest, FINISH_BLOCK, REMEMBERED};
 pub use readers::labels::{MAX_LABELS, MAX_LABEL_BYTES};
+pub use readers::polls::POLL_LINGER;
 pub use readers::stream_limits::RESERVED;
 pub use readers::Readers;
 pub use sending::positions::OwnBlock;
@@ -175,7 +176,7 @@ pub use stored_history::{ChannelEvictions, History};
 
 pub use crate::log::Retain;
 pub use publishing::state_sizes::{Full, StateSizes};
-pub use request::{Access, FirstBlock, PositionStyle, StartPoint, SubscribeRequest, Topic};
+pub use request::{Access, FirstBlock, Poll, PollReason, PositionStyle, StartPoint, SubscribeRequest, Topic};
 pub use sending::gathering::{Gathered, Sent};
 pub use sending::shared_encoding::{BlockForm, NextEncoding};
 pub use settings::gap_settings::{GapData, OnSlow};

@@ -30,6 +30,48 @@ pub struct Access {
     pub max_age: Option<Duration>,
     /// When the application was asked, in nanoseconds of the system's monotonic clock; 0 if that does not matter.
     pub asked_at: u64,
+    /// Whether the stream is a poll.
+    pub poll: Option<Poll>,
+}
+
+/// A poll: a stream that ends as soon as its client was sent something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Poll {
+    /// How long the client waits for something new.
+    pub wait: Duration,
+    /// Why it polls.
+    pub reason: PollReason,
+}
+
+/// Why a client polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollReason {
+    /// The first bytes of its stream did not come.
+    Mute,
+    /// Its stream was silent for longer than a keepalive takes.
+    Silent,
+    /// Its streams are answered by errors.
+    Refused,
+    /// Its streams are cut.
+    Cut,
+    /// Any other.
+    Other,
+}
+
+impl PollReason {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Mute, Self::Silent, Self::Refused, Self::Cut, Self::Other];
+
+    /// Returns the reason's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mute => "mute",
+            Self::Silent => "silent",
+            Self::Refused => "refused",
+            Self::Cut => "cut",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// The first block of a stream, and the form of its later positions.

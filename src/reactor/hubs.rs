@@ -95,6 +95,11 @@ impl Hubs {
         self.iter_mut().flat_map(|hub| std::iter::from_fn(move || hub.readers.pop_aged(now))).take(most).collect()
     }
 
+    /// Takes polls that have waited for long enough, at most so many.
+    pub(super) fn take_waited(&mut self, now: Instant, most: usize) -> Vec<StreamId> {
+        self.iter_mut().flat_map(|hub| std::iter::from_fn(move || hub.readers.pop_waited(now))).take(most).collect()
+    }
+
     /// Forgets the labels and the age of a stream that is no longer here.
     pub(super) fn unmark(&mut self, stream: StreamId) {
         self.iter_mut().for_each(|hub| hub.readers.remove_stream(stream));

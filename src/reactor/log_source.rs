@@ -16,7 +16,7 @@ use super::subscriptions::Subscription;
 use crate::compression::{Alone, ContentCoding};
 use crate::event::LineEnd;
 use crate::hub::{BlockForm, Cursor, Gathered, Hub, NextEncoding};
-use crate::stream::{Settings, Stream};
+use crate::stream::{Settings, Stream, StreamId};
 use std::io::IoSlice;
 
 /// Whether a stream may be sent entries of the log.
@@ -190,6 +190,14 @@ impl<'a> LogSource<'a> {
             stream.continue_with(rest);
         }
         Taken { bytes: sent.bytes, events: sent.events }
+    }
+
+    /// Returns true if the stream is a poll that is answered with these bytes, the last of its blocks if `is_last`.
+    pub(super) fn is_answered(&mut self, id: StreamId, bytes: usize, is_last: bool) -> bool {
+        match self.hub_and_cursor() {
+            Some((hub, cursor)) if cursor.is_poll() => hub.is_answered(id, cursor, bytes, is_last),
+            _ => false,
+        }
     }
 
     /// Drops the subscription of a stream that ends after its last entry was sent.

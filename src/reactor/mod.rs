@@ -19,7 +19,7 @@
 //! - `state`: what the reactor of a new program continues with
 //! - `ending`: the end of one stream
 //! - `stream_members`: which streams with members have entered and left
-//! - `withdrawing`: the end of streams by their labels, topics and ages
+//! - `withdrawing`: the end of streams by their labels, topics and ages; `polls`: of those that end once they are answered
 //! - `shutdown`: the end of many: draining a hub, shutting down
 //! - `run_due`: what is due; `timers`: when; `stall_watchdog`: when a client is dead that takes nothing
 //! - `stream_record`: the record of one stream; `io`: the system calls; `socket_errors`: what their errors mean
@@ -48,6 +48,7 @@ mod hubs;
 mod io;
 mod log_source;
 mod opening;
+mod polls;
 mod reading;
 mod run_due;
 mod sending;

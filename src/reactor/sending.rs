@@ -28,6 +28,8 @@ enum SendResult {
     Nothing,
     /// The socket takes nothing more for now.
     Stalled,
+    /// The stream is a poll, and has to end: its client was sent what is new.
+    Answered,
 }
 
 impl<I: Io> Reactor<I> {
@@ -52,6 +54,7 @@ impl<I: Io> Reactor<I> {
             Ok(SendResult::Behind) => self.queue_behind(slot),
             Ok(SendResult::Nothing) => self.arm_timer(slot, now), // the stream's quiet time begins
             Ok(SendResult::Stalled) => self.block(id, now),
+            Ok(SendResult::Answered) => self.end_poll(id),
             Err(error) if is_memory(&error) => {
                 if let Some(record) = self.record(id) {
                     record.stream.set_stalled(now);
@@ -158,8 +161,12 @@ impl<I: Io> Sender<'_, I> {
         if state == LogState::MustEnd {
             return Ok(Some(SendResult::MustEnd)); // the stream's own buffer was sent as far as the socket takes it
         }
+        let is_answered = self.log.is_answered(self.buffering.id, bytes, is_all && is_last);
         if !is_all {
             return Ok(Some(SendResult::Stalled)); // the kernel has taken as much as it had room for
+        }
+        if is_answered {
+            return Ok(Some(SendResult::Answered));
         }
         if !is_last {
             return Ok(Some(SendResult::Behind).filter(|_| is_behind));

@@ -11,7 +11,7 @@
 use super::buffering::Buffering;
 use super::hubs::Hubs;
 use super::{Answer, HubId, Io, Reactor, StreamId};
-use crate::hub::{Cursor, Hub, SubscribeRequest};
+use crate::hub::{Cursor, Hub, SubscribeRequest, POLL_LINGER};
 use crate::stream::Reason;
 use std::time::{Duration, Instant};
 
@@ -147,7 +147,11 @@ impl<I: Io> Reactor<I> {
             record.subscription = None;
         }
         Buffering { stream: &mut record.stream, id, answers }.buffer_own_blocks(own_blocks);
-        self.note_presence(id, hub, request.presence.clone());
+        let mut presence = request.presence.clone();
+        if let (Some(_), Some(member)) = (request.access.poll, &mut presence.member) {
+            member.linger = member.linger.max(POLL_LINGER);
+        }
+        self.note_presence(id, hub, presence);
         if !is_held {
             self.enter(id, hub);
         }
@@ -314,7 +318,7 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    fn hub_and_cursor(&mut self, id: StreamId) -> Option<(&mut Hub, &mut Cursor)> {
+    pub(super) fn hub_and_cursor(&mut self, id: StreamId) -> Option<(&mut Hub, &mut Cursor)> {
         let (record, hubs, _) = self.record_and_hubs(id)?;
         let Subscription { hub, cursor } = record.subscription.as_deref_mut()?;
         Some((hubs.get_mut(*hub)?, cursor))

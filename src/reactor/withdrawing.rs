@@ -10,7 +10,7 @@ use std::time::Instant;
 
 impl<I: Io> Reactor<I> {
     /// The most streams that one turn ends because of their ages.
-    const AGED_PER_TURN: usize = 64;
+    pub(super) const AGED_PER_TURN: usize = 64;
 
     /// Ends the streams that a request means, and answers with their number. What was published before is sent first to those
     /// that keep up.
@@ -27,6 +27,7 @@ impl<I: Io> Reactor<I> {
             self.note_age(id);
             self.withdraw(id, false);
         }
+        self.end_waits(now);
     }
 
     /// Ends a stream, and sends its client a reconnection time, or an event after which it does not reconnect. Returns false if
@@ -46,12 +47,21 @@ impl<I: Io> Reactor<I> {
                 self.send_retry(id);
             }
         }
+        self.end_without_logs(id);
+        !is_ending
+    }
+
+    /// Ends a stream, unless it is ending already. It is sent nothing more of the logs.
+    pub(super) fn end_without_logs(&mut self, id: StreamId) {
         self.drop_subscription(id);
+        let (is_ending, is_transferred) = match self.record(id) {
+            Some(record) => (record.stream.ending().is_some(), record.is_transferred),
+            None => return,
+        };
         match (is_ending, is_transferred) {
             (true, _) => self.queue(id.slot),
             (false, true) => self.end(id, Reason::Application, Ending::Transfer),
             (false, false) => self.end(id, Reason::Application, Ending::Flush),
         }
-        !is_ending
     }
 }

@@ -6,8 +6,8 @@ use super::frame::kind_of;
 use super::handed_stream::Open;
 use crate::event::Unsequenced;
 use crate::hub::{
-    Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, PositionStyle, Presence,
-    Publication, Retain, StartPoint, Statement, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
+    Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, Poll, PollReason, PositionStyle,
+    Presence, Publication, Retain, StartPoint, Statement, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::Reason;
 use std::time::Duration;
@@ -203,7 +203,7 @@ impl Request<'_> {
 coded!(StartPoint by { 0: Latest, 1: Oldest, 2: Last(count), 3: State });
 
 coded!(checked
-    Access { labels by read_labels, max_age, asked_at }
+    Access { labels by read_labels, max_age, asked_at, poll }
     EndRequest { labels by read_labels, topics, finishes }
     MemberRequest {
         channel by read_given_name, id by read_given_name, linger, is_counted, data, join, update, leave
@@ -219,11 +219,13 @@ coded! {
     SubscribeRequest { topics, after, start, first_block, access, presence }
     LogRange { is_state, after, through, last }
     FirstBlock { position, retry, keeps_id, names_channels }
+    Poll { wait, reason }
     Presence { member, will }
 }
 
 coded!(
     Reason in Reason::ALL,
+    PollReason in PollReason::ALL,
     Retain in Retain::ALL,
     PositionStyle in [PositionStyle::Event, PositionStyle::Id, PositionStyle::None],
 );

@@ -5,8 +5,8 @@ use super::*;
 use crate::codec::{Coded, Random, Reader, Writer};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text, Unsequenced};
 use crate::hub::{
-    Access, Announcement, ChannelSettings, Counts, EndRequest, MemberData, MemberRequest, Retain, StartPoint,
-    Statement, SubscribeRequest, Topic, MAX_LABEL_BYTES,
+    Access, Announcement, ChannelSettings, Counts, EndRequest, MemberData, MemberRequest, Poll, PollReason, Retain,
+    StartPoint, Statement, SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::ErrorCode;
 use fastrand::Rng;
@@ -59,7 +59,7 @@ random! {
     Arc<[u8]>: |rng| Vec::<u8>::random(rng).into();
     Name: |rng| Self::new(&format!("a{}", text_of(rng, 0..64, |rng| rng.alphanumeric()))).expect("a name");
     Topic: |rng| if rng.bool() { Self::Pattern(Random::random(rng)) } else { Self::Channel(Random::random(rng)) };
-    Access: |rng| Self { labels: labels(rng), max_age: Random::random(rng), asked_at: rng.u64(..) };
+    Access: |rng| Self { labels: labels(rng), max_age: Random::random(rng), asked_at: rng.u64(..), poll: Random::random(rng) };
     EndRequest: |rng| Self { labels: labels(rng), topics: Random::random(rng), finishes: rng.bool() };
     Counts: |rng| Self::of_numbers([(); Self::LEN].map(|()| rng.u64(..)));
     MemberData: |rng| Self { text: name_of(rng, 0), is_json: rng.bool() };
@@ -454,7 +454,12 @@ fn parts_of_messages_have_the_bytes_of_this_version() {
         bytes_of(&member),
         bytes_of(&will),
         bytes_of(&topics),
-        bytes_of(&Access { labels: labels.clone(), max_age: Some(Duration::from_secs(60)), asked_at: 7 }),
+        bytes_of(&Access {
+            labels: labels.clone(),
+            max_age: Some(Duration::from_secs(60)),
+            asked_at: 7,
+            poll: Some(Poll { wait: Duration::from_secs(20), reason: PollReason::Other }),
+        }),
         bytes_of(&EndRequest { labels, topics: Vec::new(), finishes: true }),
         [StartPoint::Latest, StartPoint::Oldest, StartPoint::Last(3), StartPoint::State]
             .iter()
@@ -467,7 +472,8 @@ fn parts_of_messages_have_the_bytes_of_this_version() {
           \x06\0\0\0\x04\x01\0\0\0j\x06\0\0\0\x04\x01\0\0\0u\x06\0\0\0\x04\x01\0\0\0l",
         b"\x01\0\0\0c\x01\0\0\0k\x02\x06\0\0\0\x04\x01\0\0\0w",
         b"\x02\0\0\0\0\x01\0\0\0a\x01\x03\0\0\0b/*",
-        b"\x01\0\0\0\x03\0\0\0ada\x01<\0\0\0\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0",
+        b"\x01\0\0\0\x03\0\0\0ada\x01<\0\0\0\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\
+          \x01\x14\0\0\0\0\0\0\0\0\0\0\0\x04",
         b"\x01\0\0\0\x03\0\0\0ada\0\0\0\0\x01",
         b"\0\x01\x02\x03\0\0\0\0\0\0\0\x03",
         b"\0\x01\x02\0\0\0/x\x02",

@@ -28,6 +28,12 @@ pub(super) fn of_hub(counts: &Counts) -> Vec<Named> {
         ("compression.before", counts.content_bytes),
         ("compression.after", counts.coded_bytes),
         ("limited", counts.limited),
+        ("polls.waiting", counts.polls),
+        ("polls.mute", counts.polls_mute),
+        ("polls.silent", counts.polls_silent),
+        ("polls.refused", counts.polls_refused),
+        ("polls.cut", counts.polls_cut),
+        ("polls.other", counts.polls_other),
     ];
     numbers.iter().map(|(name, number)| (*name, number.to_string())).collect()
 }

@@ -216,6 +216,8 @@ typedef struct {
     size_t labels_len;
     double max_age; /* below 0 if there is none */
     uint64_t asked_at;
+    double poll_wait; /* below 0 if the stream is not a poll */
+    uint8_t poll_reason;
     const esx_text *member; /* as EventSource::XS::Hub::Member makes them */
     size_t member_len;
     const esx_text *will;

@@ -9,8 +9,9 @@ use crate::codec::Reader;
 use crate::event::{Field, Unsequenced};
 use crate::hub::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Access, Announcement,
-    ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberRequest, OnSlow, PositionStyle, Presence,
-    Publication, Retain, Settings, StartPoint, StateBounds, Statement, SubscribeRequest, Topic,
+    ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberRequest, OnSlow, Poll, PollReason,
+    PositionStyle, Presence, Publication, Retain, Settings, StartPoint, StateBounds, Statement, SubscribeRequest,
+    Topic,
 };
 use crate::log::Bounds;
 use crate::metrics::{self, Measured, TopicCounts};
@@ -95,6 +96,10 @@ struct RawRequest {
     /// In seconds; below 0 if there is none.
     max_age: f64,
     asked_at: u64,
+    /// In seconds; below 0 if the stream is not a poll.
+    poll_wait: f64,
+    /// The number of its reason.
+    poll_reason: u8,
     /// The texts of a member and of a will, in the order of EventSource::XS::Hub::Member; none if there is none.
     member: *const RawText,
     member_len: usize,
@@ -430,7 +435,14 @@ unsafe extern "C" fn esx_hub_subscribe(
         };
         let after = after.map(Into::into);
         let max_age = Some(raw.max_age).filter(|age| *age >= 0.0).map(seconds);
-        let access = Access { labels, max_age, asked_at: raw.asked_at };
+        let poll = Some(raw.poll_wait).filter(|wait| *wait >= 0.0).map(|wait| Poll {
+            wait: seconds(wait),
+            reason: match PollReason::ALL.get(usize::from(raw.poll_reason)) {
+                Some(reason) => *reason,
+                None => guard::refuse_number("poll_reason", raw.poll_reason),
+            },
+        });
+        let access = Access { labels, max_age, asked_at: raw.asked_at, poll };
         let presence = Presence { member: member.map(Texts::member), will: will.map(Texts::will) };
         check_presence(&presence, hub.settings())?;
         subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block, access, presence })?;

@@ -98,7 +98,7 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
     esx_report report;
     AV *array, *labels;
     HV *hash;
-    SV *retry, *max_age;
+    SV *retry, *max_age, *poll_wait;
   CODE:
     esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
@@ -119,6 +119,9 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
     max_age = esx_setting(aTHX_ hash, "max_age");
     request.max_age = SvOK(max_age) ? SvNV(max_age) : -1;
     request.asked_at = (uint64_t)esx_setting_uv(aTHX_ hash, "asked_at");
+    poll_wait = esx_setting(aTHX_ hash, "poll_wait");
+    request.poll_wait = SvOK(poll_wait) ? SvNV(poll_wait) : -1;
+    request.poll_reason = request.poll_wait < 0 ? 0 : (uint8_t)esx_setting_uv(aTHX_ hash, "poll_reason");
     labels = esx_plain_array(esx_setting(aTHX_ hash, "labels"));
     request.labels = NULL;
     request.labels_len = 0;

@@ -26,6 +26,7 @@ my @CONTRACT = (
     ['a stream whose connection was released stays open'        => \&is_dropped, 'others', 'leaving'],
     ['large events arrive whole'                                => \&comes_whole],
     ['a callback of channels may refuse a request'              => \&answers],
+    ['a poll ends as soon as its client has something new'      => \&polls],
     ['serve returns when the client leaves'                     => \&is_served,     'alone'],
     ['a handler of signals publishes while a stream is served'  => \&hears_signals, 'alone'],
     ['ended streams leave a working server without descriptors' => \&serves_on,     'leaving'],
@@ -122,8 +123,8 @@ sub starts {
     my @blocks = wait_for_events($client, 10);
     is $blocks[0]{retry} >= 5 && $blocks[0]{retry} <= 6 ? 'jittered' : $blocks[0]{retry}, 'jittered',
         'the first block has the jittered retry';
-    like $client->body, qr/\A: {2046}\nevent: position\nretry: [56]\ndata: \nid: /,
-        'the preamble comes before the first block, which is the position with the retry';
+    like $client->body, qr/\A: {2046}\n: keepalive 0[.]3\nevent: position\nretry: [56]\ndata: \nid: /,
+        'the preamble and the keepalive come before the first block, which is the position with the retry';
     is $client->header('X-Of'), 'hub', 'the response has the headers of the application';
     like $blocks[0]{id}, qr/\A$run->{epoch}-0-[0-9]+\z/,
         'the position with start oldest is the beginning of the history';
@@ -243,6 +244,53 @@ sub answers {
     is_deeply [map { $_->{id} } grep { defined $_->{data} } @blocks], [$ids[1]],
         'a star in a name from a request is not a pattern';
     $client->leave;
+    return;
+}
+
+sub polls {
+    my $run    = shift;
+    my $server = $run->{server};
+    my $begin  = sub {
+        my ($prefer, $id) = @_;
+        my @id = defined $id ? ('Last-Event-ID' => $id) : ();
+        return Testing::Client->get(
+            $server->port,
+            path($run->{path}, channels => 'p'),
+            headers => [Prefer => $prefer, @id]
+        );
+    };
+    my $answer = sub {
+        my $poll = $begin->(@_);
+        $poll->read_all;
+        return $poll;
+    };
+    my $poll = $answer->('wait=20; reason=mute, request=one');
+    is $poll->status,                       200,                    'the status of a poll is 200';
+    is $poll->header('Preference-Applied'), 'wait=20, request=one', 'its head says what was applied, with the token';
+    is $poll->header('Incremental'),        undef,                  'it may be held back until it ends';
+    like join(', ', $poll->header('Vary')), qr/\bPrefer\b/, 'it varies by what the client prefers';
+    ok $poll->complete, 'the response of a poll is complete' if $poll->header('Transfer-Encoding');
+    my ($id) = map { $_->{id} // () } blocks($poll->text);
+    like $id, qr/\A$run->{epoch}-/, 'a new client is answered with its position at once';
+
+    for my $prefer ('wait=0', 'wait=1') {
+        is_deeply [map { $_->{id} // () } blocks($answer->($prefer, $id)->text)], [$id],
+            "$prefer: a client that has everything receives no more";
+    }
+    my @ids = $server->publish(channel => 'p,q', count => 4);
+    is_deeply [map { $_->{id} // () } blocks($answer->('wait=20', $id)->text)], [$id, @ids[0, 2]],
+        'a client that lacks something receives it at once';
+    if (!$run->{is_alone}) {
+        my $waits = $begin->('wait=20', $ids[2]);
+        $server->stats_ok(sub { $_->{polls}{waiting} == 1 }, 'a poll waits for an event');
+        my ($event) = $server->publish(channel => 'p', count => 1);
+        ok $waits->read_all, 'which ends it';
+        is_deeply [map { $_->{id} // () } blocks($waits->text)], [$ids[2], $event], 'that event is its last one';
+    }
+    my $stream = stream($run, channels => 'p');
+    is $stream->header('Incremental'),        '?1',  'a stream is to be forwarded incrementally';
+    is $stream->header('Preference-Applied'), undef, 'nothing was asked of it';
+    $stream->leave;
     return;
 }
 

@@ -58,6 +58,7 @@ subtest 'the first block is the position, with the retry' => sub {
                 : Plack::App::EventSource::PubSub->new(hub => $hub)->to_app;
             my $stream = stream_of($app);
             $hub->publish(a => 'hello');
+            $first =~ s/\A(:  .*\n|)/$1: keepalive 15\n/ if $first !~ /keepalive/;
             raw_is($stream, ($first =~ s/E-/$epoch-/r) . "data: hello\nid: $epoch-1\n\n", "$kind $what");
             $stream->close;
         }
@@ -67,7 +68,7 @@ subtest 'the first block is the position, with the retry' => sub {
     my ($hub, $epoch) = hub_of();
     raw_is(
         stream_of($hub->to_app(channels => sub { 'a' }, position => 'id')),
-        "id: $epoch-0\n\n",
+        ": keepalive 15\nid: $epoch-0\n\n",
         'an application has a setting of its own'
     );
 };

@@ -45,8 +45,8 @@ for my $case (vectors('push')) {
     is $writer->times_closed,                                $case->{closed}, "closed as often: $case->{where}";
     is $status,                                              $case->{status}, "the same status: $case->{where}";
     is_deeply [@$headers[0 .. 5]], $case->{headers}, "the same headers: $case->{where}";
-    is_deeply [@$headers[6 .. 7]], ['X-Accel-Buffering', 'no'],
-        "X-Accel-Buffering comes after the headers of the original: $case->{where}";
+    is_deeply [@$headers[6 .. 9]], ['X-Accel-Buffering', 'no', 'Incremental', '?1'],
+        "the two for proxies come after the headers of the original: $case->{where}";
 }
 
 # A random message: a text, or fields with texts.

@@ -11,7 +11,12 @@ Testing::HubServer->require_or_skip_all('mod_perl');
 my $server = Testing::HubServer->start('mod_perl', workers => 2);
 for my $signal (qw(HUP TERM)) {
     my $client;    # a child that ends resets the connections that it has not accepted yet
-    wait_until($DEADLINE, sub { $client = eval { $server->stream('/hub', channels => 'a') } }) or die $@;
+    wait_until(
+        $DEADLINE,
+        sub {
+            $client = eval { $server->stream('/hub', channels => 'a') }
+        }
+    ) or die $@;
     kill $signal => $server->pid;
     ok $client->read_all, "$signal: the stream ends";
 }

@@ -17,7 +17,7 @@ my $ORIGIN = qr{\A(?:[*]|[A-Za-z][A-Za-z0-9+.-]*://[^/?\#\s]+)\z};
 my %IS_SAFE = map { ($_ => 1) } qw(GET HEAD OPTIONS QUERY);
 
 # The headers that clients send with a stream's request and that a browser asks permission for.
-my $REQUEST_HEADERS = 'Authorization, Cache-Control, Content-Type, Last-Event-ID, X-Requested-With';
+my $REQUEST_HEADERS = 'Authorization, Cache-Control, Content-Type, Last-Event-ID, Prefer, X-Requested-With';
 
 my $MAX_AGE = 7200;    # seconds that a browser may remember a permission
 

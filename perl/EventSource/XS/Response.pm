@@ -14,7 +14,8 @@ use Plack::Util ();
 # may read the response may read the headers for it, too (Fetch, section 3.2.3).
 sub completed {
     my ($class, $response, $cors) = @_;
-    my @for_page = _has_header($cors, 'access-control-allow-origin') ? qw(Retry-After EventSource-Owner) : ();
+    my @for_page =
+        _has_header($cors, 'access-control-allow-origin') ? qw(Retry-After EventSource-Owner Preference-Applied) : ();
     return _changed(
         $response,
         sub {

@@ -94,6 +94,12 @@ sub open {
     return ($stream, $obstacle);
 }
 
+# Return a setting as a plain value, the default for undef.
+sub setting {
+    my ($class, $name, $given) = @_;
+    return defined $given ? $SETTINGS->plain_number($given) : $DEFAULT{$name};
+}
+
 # Return settings with their defaults, to be given to open for any number of streams.
 sub settings {
     my ($class, %given) = @_;

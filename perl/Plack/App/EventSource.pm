@@ -192,9 +192,9 @@ sub response_headers {
         'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0',
         'Access-Control-Allow-Methods' => join(', ', sort $self->_methods),
     );
-    my $has_buffering =
-        grep { !($_ % 2) && lc(defined $headers[$_] ? $headers[$_] : '') eq 'x-accel-buffering' } 0 .. $#headers;
-    push @own, 'X-Accel-Buffering' => 'no'              if !$has_buffering;
+    my %is_given = map { (lc(defined $headers[2 * $_] ? $headers[2 * $_] : '') => 1) } 0 .. $#headers / 2;
+    push @own, 'X-Accel-Buffering' => 'no'              if !$is_given{'x-accel-buffering'};
+    push @own, Incremental         => '?1'              if !$is_given{incremental};
     push @own, Vary                => 'Accept-Encoding' if $given[2];
     $self->{_response_headers} =
         _is_comparable($given[0]) ? {headers => [@own, @headers], given => _copies(@given)} : undef;
@@ -258,8 +258,8 @@ sub stream_response {
     my ($settings, $headers, $opening) = @$known{qw(settings headers opening)};
     return sub {
         my $response = [200, $headers ? [@$headers] : $self->response_headers];
-        push @{$response->[1]}, @{delete $env->{'eventsource.headers'}} if $env->{'eventsource.headers'};
-        $opening = $self->opening if !defined $opening;
+        $response->[1] = (delete $env->{'eventsource.head'})->($response->[1]) if $env->{'eventsource.head'};
+        $opening       = $self->opening                                        if !defined $opening;
         my ($stream, $obstacle) = EventSource::XS::Stream::open($STREAM, $env, $_[0], $response, $opening, $settings);
         if (defined $obstacle && $settings->{native} eq '1') {
             my $why = _with_remedy($obstacle) . ($self->{_place} ? $self->{_place}{location} : '');
@@ -380,7 +380,8 @@ sub _for_handler {
 sub _finished {
     my $self    = shift;
     my @headers = @{$self->response_headers};
-    my @kept    = map { $headers[$_] =~ /\Acontent-/i ? () : @headers[$_, $_ + 1] } grep { !($_ % 2) } 0 .. $#headers;
+    my @kept    = map { $headers[$_] =~ /\A(?:content-|incremental\z)/i ? () : @headers[$_, $_ + 1] }
+        grep { !($_ % 2) } 0 .. $#headers;
     return [204, \@kept, []];
 }
 

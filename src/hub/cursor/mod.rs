@@ -31,6 +31,22 @@ pub struct Cursor {
     pub(in crate::hub) names_channels: bool,
     /// Whether the stream is sent the state after a gap: of all topics, or of those that `parts` name.
     pub(in crate::hub) follows_state: bool,
+    /// Whether the stream is a poll.
+    pub(in crate::hub) waiting: Waiting,
+    /// Whether the stream was sent something that is new to its client, for a poll.
+    pub(in crate::hub) has_news: bool,
+}
+
+/// Whether a stream is a poll, and how long it waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::hub) enum Waiting {
+    /// It is not a poll.
+    #[default]
+    No,
+    /// It waits for something new.
+    ForNews,
+    /// It has waited for long enough: it ends as soon as it was sent everything.
+    Over,
 }
 
 impl Cursor {
@@ -150,4 +166,16 @@ impl Cursor {
     }
 }
 
-saved!(Cursor { seq, topics, parts, is_compacted, position, last_id, names_channels, follows_state });
+saved!(Cursor {
+    seq,
+    topics,
+    parts,
+    is_compacted,
+    position,
+    last_id,
+    names_channels,
+    follows_state,
+    waiting,
+    has_news
+});
+saved!(Waiting: No, ForNews, Over);

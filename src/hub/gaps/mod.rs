@@ -139,6 +139,7 @@ impl Hub {
         gap: Gap,
     ) -> OwnBlock {
         self.counts.gaps += 1;
+        cursor.has_news = true;
         cursor.last_id = LastId::at(here.map_or(0, |here| here.seq));
         let data = gap.data(self.logs.settings().gap_data.as_deref());
         let id = here.map(|here| self.epoch.id(here));

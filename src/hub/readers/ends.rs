@@ -102,9 +102,9 @@ impl Readers {
         Some(stream.into())
     }
 
-    /// Returns when the first stream is old enough to end.
+    /// Returns when the first stream is old enough to end, or a poll has waited for long enough.
     pub fn next_aged(&self) -> Option<Instant> {
-        self.labels.first_end().map(|(at, _)| at)
+        [self.labels.first_end().map(|(at, _)| at), self.polls.first_end()].into_iter().flatten().min()
     }
 }
 

@@ -1,14 +1,17 @@
-//! Who reads: the labels and ages of streams, requests to end streams, and limits of the streams that have a key in common.
+//! Who reads: the labels and ages of streams, requests to end streams, limits of the streams that have a key in common, and
+//! polls.
 
 pub(super) mod ends;
 pub(super) mod labels;
+pub(super) mod polls;
 pub(super) mod stream_limits;
 
 use super::{Access, SubscribeRequest};
 use crate::stream::{after, StreamId};
 use ends::EndRequests;
 use labels::Labels;
-use std::time::Instant;
+use polls::Polls;
+use std::time::{Duration, Instant};
 use stream_limits::Reservations;
 
 /// What a hub knows of those who read.
@@ -19,28 +22,36 @@ pub struct Readers {
     requests: EndRequests,
     /// The streams that may begin.
     reservations: Reservations,
+    polls: Polls,
+}
+
+/// Returns when a stream ends that may last for a time. Streams that began together do not come back together.
+fn end_after(now: Instant, time: Duration) -> Instant {
+    after(now, time.mul_f64(1.0 - fastrand::f64() / 4.0))
 }
 
 impl Readers {
-    /// Adds the labels and the age of a stream, as its request to subscribe has them. Returns false if the stream has too many
-    /// labels.
+    /// Adds the labels and the age of a stream, as its request to subscribe has them, and whether it is a poll. Returns false if
+    /// the stream has too many labels.
     pub fn add_stream(&mut self, stream: StreamId, request: &SubscribeRequest, now: Instant) -> bool {
-        let Access { labels, max_age, .. } = &request.access;
-        // Streams that began together do not come back together.
-        let ends_at = max_age.map(|age| after(now, age.mul_f64(1.0 - fastrand::f64() / 4.0)));
-        self.labels.add(stream, labels, ends_at)
+        let Access { labels, max_age, poll, .. } = &request.access;
+        if let Some(poll) = poll {
+            self.polls.add(stream, poll, now);
+        }
+        self.labels.add(stream, labels, max_age.map(|age| end_after(now, age)))
     }
 
     /// Removes what is known of a stream that is closed.
     pub fn remove_stream(&mut self, stream: StreamId) {
         self.labels.remove(stream);
+        self.polls.remove(stream);
     }
 
     /// Returns true if nothing is kept of any stream.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.labels.is_empty() && self.reservations.is_empty()
+        self.labels.is_empty() && self.reservations.is_empty() && self.polls.is_empty()
     }
 }
 
-saved!(Readers { labels, requests, reservations });
+saved!(Readers { labels, requests, reservations, polls });

@@ -78,6 +78,7 @@ impl Hub {
         self.encoding.add_sent(body, cursor.seq, gathered.seq, &mut self.counts);
         self.counts.delivered += gathered.blocks as u64;
         cursor.last_id = gathered.last_id;
+        cursor.has_news |= gathered.blocks > 0;
         self.advance(cursor, gathered.seq);
     }
 
@@ -102,6 +103,7 @@ impl Hub {
         self.encoding.add_sent(body, cursor.seq, seq, &mut self.counts);
         self.counts.delivered += sent.events as u64 + u64::from(sent.rest.is_some());
         cursor.last_id = last_id;
+        cursor.has_news |= sent.bytes > 0;
         self.advance(cursor, seq);
         sent
     }

@@ -75,6 +75,7 @@ impl Hub {
             None => return Vec::new(),
         };
         cursor.last_id = last_id;
+        cursor.has_news |= events > 0;
         self.counts.delivered += events;
         self.advance(cursor, seq);
         own_blocks
@@ -130,6 +131,7 @@ impl Hub {
     pub(super) fn record_copied(&mut self, cursor: &mut Cursor, events: usize, seq: u64, last_id: LastId) {
         self.counts.delivered += events as u64;
         cursor.last_id = last_id;
+        cursor.has_news |= events > 0;
         self.advance(cursor, seq);
     }
 

@@ -21,6 +21,7 @@ impl Hub {
         };
         points.iter_mut().for_each(|point| self.resolve_id(point, &cursor.topics));
         self.place_parts(cursor, &points);
+        cursor.has_news = !points.iter().all(ResumePoint::has_known_id); // the client is sent its first id, or another one
         let missed = self.logs.set_baselines(cursor, &points);
         let own_blocks = self.first_blocks(cursor, &missed, &points);
         if cursor.state_through().is_some() {

@@ -10,6 +10,7 @@ use parent 'EventSource::XS::Hub::Streams';
 use Digest::SHA qw(sha256_hex);
 use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
+use EventSource::XS::Hub::Preference;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
@@ -95,12 +96,19 @@ sub stream_response {
     my $groups = $self->_groups(@channels);    # before the response begins, so that an error can still be answered
     my @labels = $self->label ? $self->label->($env) : ();
     $self->_check_labels(@labels);
-    my @owner = $self->label ? ('EventSource-Owner' => _owner(@labels)) : ();
-    return [200, [@{$self->response_headers}, @owner], []] if $env->{REQUEST_METHOD} eq 'HEAD';
+    my @owner      = $self->label ? ('EventSource-Owner' => _owner(@labels)) : ();
+    my $preference = EventSource::XS::Hub::Preference->of($env);
+    my $head       = sub { $preference ? $preference->applied([@{$_[0]}, @owner]) : [@{$_[0]}, @owner] };
+    return [200, $head->($self->response_headers), []] if $env->{REQUEST_METHOD} eq 'HEAD';
     $env->{$GROUPS} = $groups;
-    $env->{'eventsource.headers'} = \@owner if @owner;
+    $env->{'eventsource.head'} = $head if @owner || $preference;
     my @members = $self->member ? $self->member->($env) : ();
-    $env->{$ACCESS} = {asked_at => $asked_at, label => \@labels, member => $self->_checked_member(@members)};
+    $env->{$ACCESS} = {
+        asked_at => $asked_at,
+        label    => \@labels,
+        member   => $self->_checked_member(@members),
+        $preference && $preference->is_poll ? (poll => $preference) : (),
+    };
     my $response = $self->SUPER::stream_response($env);
     return ref $response eq 'CODE' ? $self->_limited_response($response, $env, $groups) : $response;
 }

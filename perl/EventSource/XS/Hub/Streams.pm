@@ -2,7 +2,8 @@ package EventSource::XS::Hub::Streams;
 use strict;
 use warnings;
 
-# An application whose streams follow a hub: their lines end in LF, and the hub sends the reconnection time with the position.
+# An application whose streams follow a hub: their lines end in LF, they say their keepalive, and the hub sends the reconnection
+# time with the position.
 
 use parent 'Plack::App::EventSource';
 
@@ -12,7 +13,13 @@ our @CARP_NOT = qw(Plack::App::EventSource);
 
 sub line_end { return 'lf' }
 
-sub opening { return $_[0]->preamble_line }
+# The comment says how long the stream may be silent: a client whose stream is silent for longer knows that something holds it
+# back.
+sub opening {
+    my $self    = shift;
+    my $seconds = EventSource::XS::Stream->setting(keepalive => scalar $self->keepalive);
+    return $self->preamble_line . ($seconds > 0 ? ": keepalive $seconds\n" : '');
+}
 
 # Private methods
 

@@ -15,12 +15,13 @@ my @HEAD = (
     'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0',
     'Access-Control-Allow-Methods' => 'GET',
 );
+my @FOR_PROXIES = ('X-Accel-Buffering' => 'no', Incremental => '?1');
 
 my @BEHAVIOURS = (
     {
-        name    => 'the head has the standard headers and X-Accel-Buffering: no',
+        name    => 'the head has the standard headers, and those that ask proxies not to hold the stream back',
         request => ['/one'],
-        check   => head_is(@HEAD, 'X-Accel-Buffering' => 'no'),
+        check   => head_is(@HEAD, @FOR_PROXIES),
     },
     {
         name    => 'headers of the application follow the standard ones',
@@ -28,13 +29,19 @@ my @BEHAVIOURS = (
         app     => sub {
             return source(pushing(['foo']), headers => ['X-App' => 'yes', 'Set-Cookie' => 'a=b'])->to_app;
         },
-        check => head_is(@HEAD, 'X-Accel-Buffering' => 'no', 'X-App' => 'yes', 'Set-Cookie' => 'a=b'),
+        check => head_is(@HEAD, @FOR_PROXIES, 'X-App' => 'yes', 'Set-Cookie' => 'a=b'),
     },
     {
         name    => 'X-Accel-Buffering of the application replaces the default, in any case of letters',
         request => ['/buffering'],
         app     => sub { return source(pushing(['foo']), headers => ['x-ACCEL-buffering' => 'yes'])->to_app },
-        check   => head_is(@HEAD, 'x-ACCEL-buffering' => 'yes'),
+        check   => head_is(@HEAD, @FOR_PROXIES[2, 3], 'x-ACCEL-buffering' => 'yes'),
+    },
+    {
+        name    => 'Incremental of the application replaces the default',
+        request => ['/incremental'],
+        app     => sub { return source(pushing(['foo']), headers => [incremental => '?0'])->to_app },
+        check   => head_is(@HEAD, @FOR_PROXIES[0, 1], incremental => '?0'),
     },
     {
         name    => 'headers that change after to_app are sent as changed',
@@ -45,7 +52,7 @@ my @BEHAVIOURS = (
             $source->headers(['X-State' => 'changed later']);
             return $app;
         },
-        check => head_is(@HEAD, 'X-Accel-Buffering' => 'no', 'X-State' => 'changed later'),
+        check => head_is(@HEAD, @FOR_PROXIES, 'X-State' => 'changed later'),
     },
     {
         name    => 'a subclass may override headers and handler_cb',

@@ -79,8 +79,8 @@ my $CONNECTION = 'Plack::App::EventSource::Connection';
     sub close { my $self = shift; $self->SUPER::close; return 'closed by the server' }
 }
 
-# What a server sees of a request: the head, what was written, and how often the writer was closed. The drop-in adds one
-# header, which its own case shows.
+# What a server sees of a request: the head, what was written, and how often the writer was closed. The drop-in adds two
+# headers, which their own case shows.
 sub requested {
     my ($app, $env, $writer) = @_;
     my $response = $app->({REQUEST_METHOD => 'GET', 'psgi.streaming' => 1, %{$env || {}}});
@@ -89,7 +89,7 @@ sub requested {
     my $head;
     $response->(sub { $head = shift; return $writer });
     my @headers = @{$head->[1]};
-    splice @headers, 6, 2 if ($headers[6] || '') eq 'X-Accel-Buffering';
+    splice @headers, 6, 4 if ($headers[6] || '') eq 'X-Accel-Buffering';
     return ($head->[0], \@headers, $writer->kept, $writer->times_closed);
 }
 
@@ -591,14 +591,14 @@ sub _differences {
             [@{sent("data: x\r\n\r\n")}[0 .. 3]]
         ],
         [
-            'X-Accel-Buffering' => sub {
+            'X-Accel-Buffering and Incremental' => sub {
                 my $head;
                 $APP->new(handler_cb => $HANDLER)->to_app->({REQUEST_METHOD => 'GET'})
                     ->(sub { $head = shift; Testing::RecordingWriter->new });
-                @{$head->[1]}[6, 7];
+                @{$head->[1]}[6 .. 9];
             },
             $ROW{nginx},
-            ['X-Accel-Buffering', 'no']
+            ['X-Accel-Buffering', 'no', 'Incremental', '?1']
         ],
         [
             'the headers of a 405' =>

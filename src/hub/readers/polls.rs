@@ -1,0 +1,156 @@
+//! Polls: streams that end as soon as their clients have something new. A client polls if something between it and the server
+//! holds back what has not ended.
+//!
+//! A poll begins as any stream. It is answered, and ends in order, when it was sent everything that there is and something of
+//! that is new to its client: an event, a gap, the state, or an id other than its own. If there is nothing new, it waits for
+//! that, and ends when it has waited for long enough. A client that has missed much is answered after some bytes, if it can
+//! resume there.
+//!
+//! A client that follows the state is sent a position when it resumes, which may be beyond its id though nothing was published
+//! for it. That is not new, or a client of a quiet channel would poll without a pause.
+
+use super::end_after;
+use crate::hub::cursor::parts::Parts;
+use crate::hub::cursor::Waiting;
+use crate::hub::{Cursor, Hub, Poll, PollReason, PositionStyle};
+use crate::stream::StreamId;
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+/// The bytes after which a poll is answered, though there is more to send.
+const MOST_BYTES: usize = if cfg!(test) { 3_000 } else { 256 << 10 };
+
+/// How long the member of a poll stays after its end at the least: the next poll comes meanwhile.
+pub const POLL_LINGER: Duration = Duration::from_secs(15);
+
+/// An open poll.
+#[derive(Clone, Copy, Debug, Default)]
+struct OpenPoll {
+    /// Until when it waits, unless it does not wait.
+    until: Option<Instant>,
+    /// The bytes that it was sent.
+    bytes: usize,
+}
+
+/// The open polls. They are kept beside the streams, because most streams are none.
+#[derive(Debug, Default)]
+pub(super) struct Polls {
+    of_stream: HashMap<u64, OpenPoll>,
+    by_end: BTreeSet<(Instant, u64)>,
+}
+
+impl Polls {
+    pub(super) fn add(&mut self, stream: StreamId, poll: &Poll, now: Instant) {
+        let stream = u64::from(stream);
+        self.remove(stream.into());
+        let until = Some(end_after(now, poll.wait)).filter(|_| poll.wait > Duration::ZERO);
+        self.by_end.extend(until.map(|until| (until, stream)));
+        self.of_stream.insert(stream, OpenPoll { until, bytes: 0 });
+    }
+
+    pub(super) fn remove(&mut self, stream: StreamId) {
+        if self.of_stream.is_empty() {
+            return;
+        }
+        let stream = u64::from(stream);
+        if let Some(OpenPoll { until: Some(until), .. }) = self.of_stream.remove(&stream) {
+            self.by_end.remove(&(until, stream));
+        }
+    }
+
+    /// Returns when the first poll has waited for long enough.
+    pub(super) fn first_end(&self) -> Option<Instant> {
+        self.by_end.iter().next().map(|(at, _)| *at)
+    }
+
+    /// Counts what a poll was sent. Returns true if that is much.
+    fn count(&mut self, stream: StreamId, bytes: usize) -> bool {
+        self.of_stream.get_mut(&stream.into()).map_or(false, |poll| {
+            poll.bytes += bytes;
+            poll.bytes >= MOST_BYTES
+        })
+    }
+
+    /// Returns true if no poll is open.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.of_stream.is_empty() && self.by_end.is_empty()
+    }
+}
+
+impl super::Readers {
+    /// Takes the next poll that has waited for long enough.
+    pub fn pop_waited(&mut self, now: Instant) -> Option<StreamId> {
+        let (at, stream) = self.polls.by_end.iter().next().copied().filter(|(at, _)| *at <= now)?;
+        self.polls.by_end.remove(&(at, stream));
+        Some(stream.into())
+    }
+
+    /// Returns how many polls are open.
+    pub(in crate::hub) fn open_polls(&self) -> u64 {
+        self.polls.of_stream.len() as u64
+    }
+}
+
+impl Cursor {
+    /// Records whether the stream is a poll. A client that polls needs an id to continue after, whatever the style is.
+    pub(in crate::hub) fn record_poll(&mut self, poll: Option<&Poll>) {
+        self.waiting = match poll {
+            None => return,
+            Some(Poll { wait: Duration::ZERO, .. }) => Waiting::Over,
+            Some(_) => Waiting::ForNews,
+        };
+        if self.position == PositionStyle::None {
+            self.position = PositionStyle::Id;
+        }
+    }
+
+    /// Returns true if the stream is a poll.
+    pub fn is_poll(&self) -> bool {
+        self.waiting != Waiting::No
+    }
+
+    /// Returns true if the stream was sent something that is new to its client.
+    pub fn has_news(&self) -> bool {
+        self.has_news
+    }
+
+    /// Lets a poll end as soon as it was sent everything, whether or not that is new.
+    pub fn end_wait(&mut self) {
+        self.waiting = Waiting::Over;
+    }
+
+    /// Returns true if a client that is sent no more than so far continues there without a gap. In the middle of the state it
+    /// begins anew; and what a compacted log has left out would be a gap.
+    fn can_resume_here(&self) -> bool {
+        let is_uncompacted = |parts: &Parts| parts.list.iter().any(|part| part.extent.uncompacted_through > self.seq);
+        let has_whole = |parts: &Parts| parts.last_of_state().is_none() && !is_uncompacted(parts);
+        !self.is_held() && !self.is_compacted && self.parts().map_or(true, has_whole)
+    }
+}
+
+impl Hub {
+    /// Counts the bytes that a poll was sent, the last of its blocks if `is_last`. Returns true if it is answered, and ends.
+    pub fn is_answered(&mut self, stream: StreamId, cursor: &Cursor, bytes: usize, is_last: bool) -> bool {
+        let is_much = self.readers.polls.count(stream, bytes);
+        if cursor.is_ending() {
+            return false;
+        }
+        let is_over = cursor.has_news || cursor.waiting == Waiting::Over;
+        cursor.has_news && is_much && cursor.can_resume_here() || is_over && is_last && self.is_up_to_date(cursor)
+    }
+
+    /// Counts a poll that begins.
+    pub(in crate::hub) fn count_poll(&mut self, reason: PollReason) {
+        *match reason {
+            PollReason::Mute => &mut self.counts.polls_mute,
+            PollReason::Silent => &mut self.counts.polls_silent,
+            PollReason::Refused => &mut self.counts.polls_refused,
+            PollReason::Cut => &mut self.counts.polls_cut,
+            PollReason::Other => &mut self.counts.polls_other,
+        } += 1;
+    }
+}
+
+saved!(OpenPoll { until, bytes });
+saved!(Polls { of_stream, by_end });
