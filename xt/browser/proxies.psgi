@@ -65,8 +65,18 @@ HTML
 
 my $hub = EventSource::Hub->new(%{decode_json($ENV{HUB})});
 
+my %streams;
+
+sub stream {
+    my $env     = shift;
+    my ($age)   = $env->{QUERY_STRING} =~ /\bmax_age=([0-9]+)/;
+    my %setting = (%{decode_json($ENV{STREAM} || '{}')}, $age ? (max_age => $age) : ());
+    my $app     = $streams{$age // ''} ||= $hub->to_app(channels => sub { return 'numbers' }, %setting);
+    return $app->($env);
+}
+
 builder {
-    mount '/events' => $hub->to_app(channels => sub { return 'numbers' }, %{decode_json($ENV{STREAM} || '{}')});
+    mount '/events'             => \&stream;
     mount '/eventsource-hub.js' => EventSource::Hub->script_app;
     mount '/' =>
         sub { [200, ['Content-Type' => 'text/html; charset=utf-8', 'Content-Length' => length $PAGE], [$PAGE]] };
