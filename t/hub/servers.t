@@ -289,6 +289,7 @@ sub polls {
     }
     my $stream = stream($run, channels => 'p');
     is $stream->header('Incremental'),        '?1',  'a stream is to be forwarded incrementally';
+    like $stream->header('Cache-Control'), qr/, no-transform\z/, 'nobody is to compress it on the way';
     is $stream->header('Preference-Applied'), undef, 'nothing was asked of it';
     $stream->leave;
     return;

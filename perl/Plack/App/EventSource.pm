@@ -189,7 +189,7 @@ sub response_headers {
     my @headers = @{$given[0] || []};
     my @own     = (
         'Content-Type'                 => 'text/event-stream; charset=UTF-8',
-        'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0',
+        'Cache-Control'                => $self->_cache_control,
         'Access-Control-Allow-Methods' => join(', ', sort $self->_methods),
     );
     my %is_given = map { (lc(defined $headers[2 * $_] ? $headers[2 * $_] : '') => 1) } 0 .. $#headers / 2;
@@ -274,6 +274,9 @@ sub stream_response {
 }
 
 # Private methods and functions
+
+# The value is that of the original.
+sub _cache_control { return 'no-store, no-cache, must-revalidate, max-age=0' }
 
 # Checks the values of attributes. One that is missing has its default.
 sub _check {

@@ -23,6 +23,9 @@ sub opening {
 
 # Private methods
 
+# A proxy that compresses may keep an event until the next one. no-transform (RFC 9111, section 5.2.2.6) asks it not to.
+sub _cache_control { return $_[0]->SUPER::_cache_control . ', no-transform' }
+
 sub _is_drop_in { return !!0 }
 
 1;
