@@ -1,14 +1,15 @@
 //! Compares encoding and parsing with a memcpy of the same bytes.
 //!
-//!     cargo bench --no-default-features            # criterion's own report, then the ratios
-//!     cargo bench --no-default-features -- --quick  # the same in seconds
+//!     cargo bench --no-default-features --bench core
 //!
-//! The ratios at the end come from alternating turns of the case and of memcpy. Each is the quotient of the two fastest
-//! turns. Times of different runs or machines are not comparable; the ratios are.
+//! The ratios come from alternating turns of the case and of memcpy. Each is the quotient of the two fastest turns. Times of
+//! different runs or machines are not comparable; the ratios are.
 
-use criterion::{black_box, criterion_group, Criterion, Throughput};
+#![allow(clippy::incompatible_msrv)] // a benchmark is built with a current Rust
+
 use eventsource_xs::event::{encode, size_bound, Field, LineEnd, Text};
 use eventsource_xs::parse::Parser;
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 const KIB: usize = 1024;
@@ -74,18 +75,6 @@ fn copy(source: &[u8], out: &mut [u8]) -> usize {
     source.len()
 }
 
-fn criterion_report(criterion: &mut Criterion) {
-    let mut out = vec![0; 4 * 64 * KIB];
-    let mut group = criterion.benchmark_group("core");
-    for case in cases() {
-        group.throughput(Throughput::Bytes(case.source.len() as u64));
-        group.bench_function(case.name, |bencher| {
-            bencher.iter(|| (case.run)(black_box(&case.source), black_box(&mut out)));
-        });
-    }
-    group.finish();
-}
-
 /// Returns the fastest of many short turns of the case and of memcpy, in nanoseconds per call.
 fn fastest(case: &Case, out: &mut [u8]) -> (f64, f64) {
     const TURNS: usize = 300;
@@ -110,22 +99,14 @@ fn nanoseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e9
 }
 
-fn print_ratios() {
+fn main() {
+    // `cargo test --benches` only checks that this file works.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return;
+    }
     let mut out = vec![0; 4 * 64 * KIB];
-    println!();
     for case in cases() {
         let (own, floor) = fastest(&case, &mut out);
         println!("{}: {:.1} x memcpy ({own:.1} ns, {floor:.1} ns)", case.name, own / floor);
-    }
-}
-
-criterion_group!(benches, criterion_report);
-
-fn main() {
-    benches();
-    Criterion::default().configure_from_args().final_summary();
-    // `cargo test --benches` only checks that this file works.
-    if std::env::args().any(|arg| arg == "--bench") {
-        print_ratios();
     }
 }
