@@ -28,7 +28,7 @@ use std::os::unix::net::UnixStream;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 
 const EPISODE: u64 = 400;
-const STEPS: u64 = 300_000;
+const STEPS: u64 = 75_000;
 const ROOMS: [&str; 2] = ["room/1", "room/2"];
 const IDS: [&str; 4] = ["ann", "bob", "cid", "dan"];
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -224,7 +224,7 @@ impl Run {
 
 #[test]
 fn every_client_receives_each_event_once_in_order_or_a_gap() {
-    run_seeds("hub_model", EPISODE, 20_000, |seed| {
+    run_seeds("hub_model", EPISODE, 10_000, |seed| {
         let mut run = Run::new(seed);
         for _ in 0..EPISODE {
             run.step();

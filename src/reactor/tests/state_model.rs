@@ -586,7 +586,7 @@ impl Run {
 
 #[test]
 fn every_client_ends_with_the_state_of_the_hub() {
-    run_seeds("state_model", EPISODE, 20_000, |seed| {
+    run_seeds("state_model", EPISODE, 5_000, |seed| {
         let mut run = Run::new(seed);
         for _ in 0..EPISODE {
             run.step();
