@@ -9,15 +9,22 @@ use Plack::App::EventSource;
 
 require_parser();
 
-# Returns the output of an application with these options for these messages. Dies if push dies.
-sub pushed {
-    my ($option, @messages) = @_;
-    my $writer = Testing::RecordingWriter->new;
-    my $error;
+# What the handler pushes, and why push has died.
+my (@messages, $error);
+
+sub app {
+    my @option  = @_;
     my $handler = sub {
         eval { $_[0]->push(@messages); 1 } or $error = $@;
     };
-    my $app = Plack::App::EventSource->new(%$option, handler_cb => $handler)->to_app;
+    return Plack::App::EventSource->new(@option, handler_cb => $handler)->to_app;
+}
+
+# Returns the output of an application for these messages. Dies if push dies.
+sub pushed {
+    (my $app, @messages) = @_;
+    my $writer = Testing::RecordingWriter->new;
+    $error = undef;
     $app->({REQUEST_METHOD => 'GET'})->(sub { return $writer });
     die $error if defined $error;
     return $writer->kept;
@@ -25,24 +32,20 @@ sub pushed {
 
 my %expected = (expected_lines(), data => sub { return {events => [{data => lines($_[0])}]} });
 my %manner   = (
-    'characters'           => [{characters => 1}, sub { return $_[0] }],
-    'characters, by guess' => [{},                sub { return $_[0] }],
-    'bytes, by guess'      => [{},                sub { return encode('UTF-8', $_[0]) }],
+    'characters'           => [app(characters => 1), sub { return $_[0] }],
+    'characters, by guess' => [app(),                sub { return $_[0] }],
+    'bytes, by guess'      => [app(),                sub { return encode('UTF-8', $_[0]) }],
 );
 for my $manner (sort keys %manner) {
-    my ($option, $given) = @{$manner{$manner}};
+    my ($app, $given) = @{$manner{$manner}};
     for my $field (sort keys %expected) {
         my @beside = $field eq 'data' ? () : (data => 'beside');
-        no_injection(
-            "$field, $manner",
-            sub { pushed($option, {$field => $given->($_[0]), @beside}) },
-            $expected{$field}
-        );
+        no_injection("$field, $manner", sub { pushed($app, {$field => $given->($_[0]), @beside}) }, $expected{$field});
     }
-    no_injection("a string, $manner", sub { pushed($option, $given->($_[0])) }, $expected{data});
+    no_injection("a string, $manner", sub { pushed($app, $given->($_[0])) }, $expected{data});
     no_injection(
         "two strings, $manner",
-        sub { pushed($option, $given->($_[0]), $given->($_[0])) },
+        sub { pushed($app, $given->($_[0]), $given->($_[0])) },
         sub { return {events => [{data => lines($_[0]) . "\n" . lines($_[0])}]} }
     );
 }
