@@ -10,10 +10,8 @@ use Testing;
 
 use EventSource::Hub;
 use EventSource::Outbox;
-use JSON::PP          ();
-use Testing::Deadline qw($DEADLINE wait_until);
-
-my $JSON = JSON::PP->new->utf8;
+use Testing::Deadline    qw($DEADLINE wait_until);
+use Testing::FollowedLog qw(followed);
 
 # Public methods
 
@@ -58,18 +56,12 @@ sub command {
     return ('outbox', '--hub', $self->{name}, '--dsn', $self->{database}->dsn, @user, @table, @options);
 }
 
-# The events of topics, as soon as there are so many; or those that have come until the deadline.
+# The events of topics, as soon as there are so many and no more come; or those that have come until the deadline.
 sub events {
     my ($self, $count, @topics) = @_;
     my @events;
-    wait_until(
-        $DEADLINE,
-        sub {
-            my $done = $self->run_hub('tail', qw(--from-start --json --timeout 0.3), @topics);
-            @events = map { $JSON->decode($_) } split /\n/, $done->{out};
-            return @events >= $count;
-        }
-    );
+    my $look = sub { followed($self->{shell}->connect($self->{name}), $count, @topics) };
+    wait_until($DEADLINE, sub { @events = $look->(); @events >= $count });
     return @events;
 }
 

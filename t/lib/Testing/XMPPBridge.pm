@@ -12,7 +12,8 @@ use Testing;
 use EventSource::Hub;
 use JSON::PP ();
 use Testing::CommandLine;
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Deadline    qw($DEADLINE wait_until);
+use Testing::FollowedLog qw(followed);
 
 # Public methods
 
@@ -45,10 +46,7 @@ sub events_now {
         $self->{hub}->process->channels(undef, sub { $count = $_[0]{events} if $_[0]{name} eq $channel });
     };
     return [] if !$count;
-    my @how     = ('--from-start', '--json', '--count', $count, '--timeout', $DEADLINE);
-    my $printed = $self->{shell}->run('tail', @{$self->{at}}, @how, '--channel', $channel)->{out};
-    utf8::encode($printed) if utf8::is_utf8($printed);
-    return [map { JSON::PP->new->utf8->decode($_) } split /\n/, $printed];
+    return [followed($self->{shell}->connect('xmpp', socket => $self->socket), $count, $channel)];
 }
 
 sub hub { return $_[0]{hub} }

@@ -1,0 +1,37 @@
+package Testing::FollowedLog;
+use Testing;
+
+# The events of a named hub, as `eventsource tail --from-start` reads them, without a process for each look.
+#
+#   my @events = followed($hub->process, 3, 'news', 'more/*');    # hashes of channel, event, id and data
+
+use EventSource::XS::Hub::FollowedStream;
+use EventSource::XS::Hub::Pattern;
+use EventSource::XS::SocketPair;
+use Exporter   qw(import);
+use IO::Select ();
+
+our @EXPORT_OK = qw(followed);
+
+# The seconds without a byte after which fewer events are returned, and those after which no other event comes.
+my ($SILENCE, $NO_OTHER) = (5, 0.1);
+
+# Reads topics from their oldest event on, until so many events have come and no other one comes.
+sub followed {
+    my ($process, $count, @topics) = @_;
+    my ($stream, $handed) = EventSource::XS::SocketPair->open or die "no pair of sockets: $!\n";
+    @topics = map { /[*]/ ? EventSource::XS::Hub::Pattern->new($_) : $_ } @topics;
+    $process->follow($handed, @topics, {start => 'oldest'});
+    close $handed;
+    my $reader = EventSource::XS::Hub::FollowedStream->new;
+    my $select = IO::Select->new($stream);
+    my @events;
+
+    while ($select->can_read(@events < $count ? $SILENCE : $NO_OTHER)) {
+        sysread $stream, (my $bytes), 65_536 or last;
+        push @events, grep { defined $_->{channel} } $reader->feed($bytes);
+    }
+    return @events;
+}
+
+1;
