@@ -9,7 +9,7 @@ use Testing::OutboxModel;
 use Testing::SourceTree qw(slurp);
 
 my $FOLLOWER  = 'EventSource::XS::Outbox::Follower';
-my $SCHEDULES = $ENV{EVENTSOURCE_XS_STEPS} // 250;
+my $SCHEDULES = $ENV{EVENTSOURCE_XS_STEPS} // 80;
 my $LEASE     = 10;
 
 my $first = $ENV{EVENTSOURCE_XS_SEED} // time ^ $$ << 8;
@@ -48,7 +48,7 @@ sub mutant {
     return $class;
 }
 
-# Each with the options of its runs, and what the model says of it.
+# Each with the options of its runs, and what the model says of it. One that few schedules find names the first one.
 my @MUTATIONS = (
     [
         'rows are read by their numbers' => [],
@@ -79,7 +79,7 @@ my @MUTATIONS = (
     ],
     ['the group of a delayed row is read' => [], qr/waits for ever/, ', map { $_->{row} } @delayed)' => ')'],
     [
-        'a delayed row is not read again' => [],
+        'a delayed row is not read again' => [from => 571],
         qr/waits for ever/, 'min($NEVER, map { $_->{until} } @delayed)' => '$NEVER'
     ],
     ['refusals are not counted' => [], qr/refused for ever/, '$delayed->{refusals}++ if $is_its' => ''],
@@ -89,7 +89,7 @@ my @MUTATIONS = (
         'if $was_none || !$is_held' => 'if !$is_held'
     ],
     [
-        'a lost database makes the follower forget what it has published' => [calm => 'database'],
+        'a lost database makes the follower forget what it has published' => [from => 50, calm => 'database'],
         qr/published again/,
         '@$self{qw(held_until waiting)}' => '$self->{taken} = []; @$self{qw(held_until waiting)}'
     ],
@@ -119,7 +119,7 @@ my @MUTATIONS = (
     ],
     [
         'a row is known by its number alone' =>
-            [fault => {fail_over => 0.1, database_after => 0.1, database_before => 0.1}],
+            [from => 73, fault => {fail_over => 0.1, database_after => 0.1, database_before => 0.1}],
         qr/waits for ever/,
         '$database->acknowledge(@taken)' => '$database->acknowledge(map { {id => $_->{id}} } @taken)'
     ],
@@ -140,7 +140,7 @@ my @MUTATIONS = (
     ],
     [
         'the number of commits is read after the rows' =>
-            [has_version => 1, needs_hint => 0, fault => {meanwhile => 0.3}],
+            [from => 612, has_version => 1, needs_hint => 0, fault => {meanwhile => 0.3}],
         qr/waits for ever/,
         '$self->{waiting} = \@rows;' => '$self->{waiting} = \@rows; $database->may_have_changed if !@rows;'
     ],
@@ -212,14 +212,17 @@ subtest 'a row that is gone holds up its key no longer' => sub {
     ok $world->{rows}{second}{published}, 'when that is gone it is published within seconds';
 };
 
+# With the same seeds each time: at random, a rule is found by schedule 2 or 2,000.
 subtest 'the model finds each broken rule' => sub {
     for (@MUTATIONS) {
         my ($name, $options, $expected, @change) = @$_;
-        my $class = mutant(@change);
-        my $count = 0;
+        my %option = @$options;
+        my $from   = delete $option{from} // 1;
+        my $class  = mutant(@change);
+        my $count  = 0;
         my @problems;
         while ($count < 10_000 && !grep { /$expected/ } @problems) {
-            @problems = problems($first + $count++, class => $class, @$options);
+            @problems = problems($from + $count++, class => $class, %option);
         }
         like "@problems", $expected, "$name: found by schedule $count";
     }
