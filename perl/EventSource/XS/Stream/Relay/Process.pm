@@ -246,6 +246,7 @@ sub _wait_for_client_to_close {
     my $client = $self->{client};
     my $select = IO::Select->new($client);
     my $until  = clock_gettime(CLOCK_MONOTONIC) + $self->{linger};
+    return if !defined fileno $client;    # the writer has closed it
     shutdown $client, 1;
     while ((my $left = $until - clock_gettime(CLOCK_MONOTONIC)) > 0) {
         next if !$select->can_read($left);
