@@ -4,7 +4,7 @@
 #   POST /publish?from=7&count=3              publishes these numbers
 #   GET  /stats                               the statistics of the hub and of the process
 #
-# An event's data begins and ends with its number; its length varies.
+# An event's data has its number as the third and last word, as bench/load judges it; its length varies.
 
 use strict;
 use warnings;
@@ -24,7 +24,7 @@ my $hub = EventSource::Hub->new(
 sub publish {
     my $query = Plack::Request->new(shift)->query_parameters;
     my ($from, $count) = map { $query->{$_} } qw(from count);
-    $hub->publish('numbers', "$_ " . 'x' x ($_ % 50) . " $_") for $from .. $from + $count - 1;
+    $hub->publish('numbers', "0 0 $_ " . 'x' x ($_ % 50) . " $_") for $from .. $from + $count - 1;
     return [204, [], []];
 }
 

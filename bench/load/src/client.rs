@@ -15,13 +15,12 @@ use crate::clock::now_ns;
 use crate::control::{answer, Commands};
 use crate::event::{Numbered, Reader};
 use crate::options::{AnyError, Options};
-use crate::ready::{Ready, COMMANDS, FIRST, LEAVE, READ, READ_WRITE};
+use crate::ready::{raise_descriptor_limit, Ready, COMMANDS, FIRST, LEAVE, READ, READ_WRITE};
 use crate::response::{head, Framing};
 use crate::tally::Tally;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{self, sockopt, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
@@ -90,13 +89,6 @@ pub fn run(options: &Options) -> Result<(), AnyError> {
     raise_descriptor_limit();
     let until = Instant::now() + Duration::from_secs(options.get("seconds", 600)?);
     Client::new(options)?.serve(until)
-}
-
-/// Raises the limit of descriptors to the hard limit.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    // If this fails, connecting reports the lack of descriptors.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 impl Client {

@@ -39,6 +39,14 @@ impl Histogram {
         Duration::ZERO
     }
 
+    /// Returns the counts as a JSON object, by the largest value of their buckets: the histograms of several processes are
+    /// added so.
+    pub fn counts_json(&self) -> String {
+        let counts = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        let members: Vec<_> = counts.map(|(bucket, count)| format!(r#""{}":{count}"#, largest(bucket))).collect();
+        format!("{{{}}}", members.join(","))
+    }
+
     /// Returns the median, p90, p99 and the largest value, in milliseconds.
     pub fn json(&self) -> String {
         let [p50, p90, p99, max] = [0.5, 0.9, 0.99, 1.0].map(|share| self.quantile(share).as_secs_f64() * 1e3);

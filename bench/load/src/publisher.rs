@@ -1,32 +1,42 @@
-//! `load publisher`: publishes events to a server from outside, in one of two ways.
+//! `load publisher`: publishes events to a server from outside, in one of three ways.
 //!
 //! - `--way post`: the data as the body of a POST to `--path`, on one persistent connection, with up to `--unanswered`
 //!   pipelined requests. For nchan.
+//! - `--way alone`: the same, on a connection for each, which may fail. For servers that are restarted meanwhile.
 //! - `--way zmq`: an item for the channel `all` as JSON, on a PUSH socket of ZeroMQ, which does not answer. For Pushpin.
 //!
 //! First it connects and prints `{"connected":true}`. Then it reads commands:
 //!
 //! - `push ROUNDS INTERVAL BYTES`, as for the floor. Answers `{"pushed":...,"refused":0,"late":...,"seconds":...,"cpu":...}`
 //!   when all is published and all requests are answered.
+//! - `pace INTERVAL BYTES`: publishes an event every INTERVAL seconds, until `halt`
+//! - `halt`: ends that, and answers `{"newest":NUMBER,"excused":[NUMBER,...]}`: the last number, and those that were not
+//!   acknowledged, so that nobody has to receive them
 //! - `stop`, or the end of its input: exits
 //!
 //! Each event's number is in its data. For Pushpin it is also the event's id, since there the publisher writes the event.
 
+use crate::clock::now_ns;
 use crate::control::{answer, Commands};
 use crate::event::Event;
 use crate::options::{AnyError, Options};
 use crate::plan::Plan;
 use crate::posts::Posts;
+use crate::ready::{Ready, COMMANDS};
 use crate::zmtp::Push;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::thread::sleep;
 use std::time::Duration;
 
 /// The timeout of operations that should be immediate.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The time after which an event that is published alone counts as not acknowledged.
+const ALONE_TIMEOUT: Duration = Duration::from_secs(5);
+
 enum Way {
     Post(Posts),
+    Alone(SocketAddr, String),
     Zmq(Push<TcpStream>),
 }
 
@@ -45,6 +55,10 @@ pub fn run(options: &Options) -> Result<(), AnyError> {
             match command.split_whitespace().collect::<Vec<_>>()[..] {
                 ["stop"] => return Ok(()),
                 ["push", ref plan @ ..] => publisher.push(Plan::begin(plan)?)?,
+                ["pace", interval, bytes] => {
+                    publisher.pace(Duration::from_secs_f64(interval.parse()?), bytes.parse()?)?;
+                }
+                ["halt"] => {} // of a pace that has ended
                 _ => return Err(format!("unknown command '{command}'").into()),
             }
         }
@@ -55,16 +69,14 @@ pub fn run(options: &Options) -> Result<(), AnyError> {
 impl Way {
     fn connect(options: &Options) -> Result<Self, AnyError> {
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.need("port")?);
-        let socket = TcpStream::connect(address)?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(TIMEOUT))?;
-        socket.set_write_timeout(Some(TIMEOUT))?;
         let way: String = options.get("way", "post".to_owned())?;
+        let path: String = options.get("path", "/publish".to_owned())?;
+        if way == "alone" {
+            return Ok(Self::Alone(address.into(), path));
+        }
+        let socket = connected(address.into(), TIMEOUT)?;
         match way.as_str() {
-            "post" => {
-                let path: String = options.get("path", "/publish".to_owned())?;
-                Ok(Self::Post(Posts::new(socket, &address.to_string(), &path, options.get("unanswered", 1)?)))
-            }
+            "post" => Ok(Self::Post(Posts::new(socket, &address.to_string(), &path, options.get("unanswered", 1)?))),
             "zmq" => Ok(Self::Zmq(Push::shake_hands(socket)?)),
             _ => Err(format!("unknown way '{way}'").into()),
         }
@@ -73,6 +85,9 @@ impl Way {
     fn publish(&mut self, id: u64, data: &[u8]) -> Result<(), AnyError> {
         match self {
             Self::Post(posts) => posts.send(data),
+            Self::Alone(address, path) => {
+                Posts::new(connected(*address, ALONE_TIMEOUT)?, &address.to_string(), path, 1).send(data)
+            }
             Self::Zmq(push) => push.send(item(id, data).as_bytes()),
         }
     }
@@ -80,12 +95,41 @@ impl Way {
     fn finish(&mut self) -> Result<(), AnyError> {
         match self {
             Self::Post(posts) => posts.finish(),
-            Self::Zmq(_) => Ok(()),
+            Self::Alone(..) | Self::Zmq(_) => Ok(()),
         }
     }
 }
 
+fn connected(address: SocketAddr, timeout: Duration) -> Result<TcpStream, AnyError> {
+    let socket = TcpStream::connect_timeout(&address, timeout)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(timeout))?;
+    socket.set_write_timeout(Some(timeout))?;
+    Ok(socket)
+}
+
 impl Publisher {
+    /// Publishes until there is something to read on standard input, which is `halt` or its end.
+    fn pace(&mut self, interval: Duration, data_bytes: usize) -> Result<(), AnyError> {
+        let (mut commands, mut ready, mut readable) = (Ready::new()?, Vec::new(), false);
+        let (mut excused, mut due_ns) = (Vec::new(), now_ns());
+        while !readable {
+            self.last_id += 1;
+            self.data.clear();
+            let event = Event { id: self.last_id, due_ns, pushed_ns: now_ns() };
+            event.write_data(data_bytes, &mut self.data);
+            if self.way.publish(self.last_id, &self.data).is_err() {
+                excused.push(self.last_id.to_string());
+            }
+            due_ns = now_ns().max(due_ns + interval.as_nanos() as u64);
+            while !readable && now_ns() < due_ns {
+                commands.wait(Duration::from_nanos(due_ns - now_ns().min(due_ns)), &mut ready)?;
+                readable = ready.iter().any(|(number, _)| *number == COMMANDS);
+            }
+        }
+        Ok(answer(&format!(r#"{{"newest":{},"excused":[{}]}}"#, self.last_id, excused.join(",")))?)
+    }
+
     fn push(&mut self, mut plan: Plan) -> Result<(), AnyError> {
         while plan.rounds > 0 {
             let pause = plan.pause();

@@ -4,6 +4,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use rustix::time::Timespec;
 use std::io;
 use std::time::Duration;
@@ -18,6 +19,15 @@ pub const WRITE: EventFlags = EventFlags::OUT;
 pub const READ_WRITE: EventFlags = READ.union(WRITE);
 /// The end of the connection, but no data.
 pub const LEAVE: EventFlags = EventFlags::RDHUP;
+/// Only errors, which epoll always reports.
+pub const NOTHING: EventFlags = EventFlags::empty();
+
+/// Raises the limit of descriptors to the hard limit.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // If this fails, connecting reports the lack of descriptors.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
 
 /// Registered descriptors. Closing one removes it.
 pub struct Ready {

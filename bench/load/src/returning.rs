@@ -1,29 +1,50 @@
-//! `load returning`: N clients that disconnect again and again at random bytes, and reconnect with the id of the last
-//! complete event, as a browser does. Each checks that the numbers of its events grow by one.
+//! `load returning`: N clients that reconnect with the id of their last complete event, as a browser does, whatever ends
+//! their connections. `judge` says what each of them has to receive, and what is wrong with it.
 //!
-//! An event's data begins and ends with its number, from 1 on. Each connection ends after a random number of bytes: within
-//! the head, within an event or between two; half of them by a reset.
+//! With `--cut-bytes` each connection ends after a random number of bytes: within the head, within an event or between two;
+//! half of them by a reset. A client reconnects within 50 ms, and within 100 to 200 ms after a response that is not a stream
+//! or a failed connection. At most `--at-once` requests wait for their head: a stampede that overflows the listener's queue
+//! would measure how the kernel repeats a SYN.
 //!
-//! It prints `{"here":N}` when every client has an id to reconnect with. Then it reads commands:
+//! It prints `{"here":N}` when every client has an id to reconnect with, or with `--open` when each has an open stream. Then it
+//! reads commands:
 //!
-//! - `tell`: answers with the counts, `{"received":...,"slowest":...,"returns":...,"lost":...,...}`; `slowest` is the
-//!   largest number that every client has reached
+//! - `tell`: answers with the counts, `{"received":...,"slowest":...,"returns":...,...}`. `slowest` is the largest number that
+//!   every client has reached; `behind` is the number of clients that have not received an event that is newer than their
+//!   last request, and `caught_up` the seconds from the last `mark` until the last client had
+//! - `mark`: begins the counts of delays and requests, and the time of `caught_up`
+//! - `cut`: closes all connections, half of them by a reset
+//! - `slow BYTES`: every second client reads so many bytes a second, with a small window; 0 ends that. Delays are then those of
+//!   the other clients
+//! - `wander SECONDS`: each client leaves after a random time, so long on average, and comes back within half a second; 0 ends
+//!   that
+//! - `judge NUMBER [EXCUSED,...]`: answers `{"told":...,"silent":...,"delays":{NS:COUNT,...}}`: what is lost up to that number,
+//!   apart from the excused ones
 //! - `stop`, or the end of its input: exits
 
+use crate::clock::now_ns;
 use crate::control::{answer, Commands};
+use crate::judge::{Counts, Losses, Progress};
 use crate::options::{AnyError, Options};
-use crate::ready::{Ready, COMMANDS, FIRST, READ, READ_WRITE};
+use crate::ready::{raise_descriptor_limit, Ready, COMMANDS, FIRST, NOTHING, READ, READ_WRITE};
 use crate::response::{head, Framing};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{self, sockopt, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 const READ_BYTES: usize = 256 * 1024;
 const CHECK_EVERY: Duration = Duration::from_millis(100);
-/// The longest time until a client reconnects, in milliseconds.
-const MAX_AWAY_MS: u64 = 50;
+/// The longest time until a client reconnects.
+const AWAY: Duration = Duration::from_millis(50);
+const AWAY_AFTER_A_FAILURE: Duration = Duration::from_millis(100);
+const AWAY_OF_A_WANDERER: Duration = Duration::from_millis(500);
+/// How often a slow client reads, and its receive buffer, which the kernel doubles.
+const SLOW_EVERY: Duration = Duration::from_millis(200);
+const SLOW_BUFFER_BYTES: usize = 4096;
+const NEVER: Duration = Duration::from_secs(1_000_000);
 
 /// Pseudo-random numbers from a seed (Marsaglia's xorshift).
 struct Random(u64);
@@ -33,118 +54,29 @@ impl Random {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0 % limit
+        self.0 % limit.max(1)
+    }
+
+    fn time(&mut self, limit: Duration) -> Duration {
+        Duration::from_micros(self.below(limit.as_micros() as u64))
     }
 }
 
-/// The counts of all clients.
+/// The counts of connections.
 #[derive(Default)]
-struct Counts {
-    received: u64,
-    lost: u64,
-    twice: u64,
-    /// `gap` events.
-    told: u64,
-    malformed: u64,
-    /// Connections with a last event ID.
+struct Connections {
+    /// Requests with a last event ID.
     returns: u64,
+    /// Responses that are streams.
+    opened: u64,
     /// Connections that a client closed in the middle of a block.
     amid: u64,
     /// Streams that the server has ended.
     ended: u64,
-    /// Connections that could not be established.
+    /// Connections that could not be established, or ended without a head.
     failed: u64,
-}
-
-/// The progress of a client: the number of its last event, its last event ID, and the incomplete block.
-#[derive(Default)]
-struct Progress {
-    last: u64,
-    last_event_id: Vec<u8>,
-    partial: Vec<u8>,
-    block: Block,
-}
-
-#[derive(Default)]
-struct Block {
-    id: Option<Vec<u8>>,
-    number: Option<Option<u64>>,
-    is_gap: bool,
-    is_position: bool,
-    has_line: bool,
-}
-
-impl Progress {
-    /// Drops the incomplete block at the end of a connection (WHATWG HTML 9.2.6).
-    fn hang_up(&mut self, counts: &mut Counts) {
-        counts.amid += u64::from(self.block.has_line || !self.partial.is_empty());
-        self.partial.clear();
-        self.block = Block::default();
-    }
-
-    fn feed(&mut self, mut bytes: &[u8], counts: &mut Counts) {
-        while let Some(at) = memchr::memchr(b'\n', bytes) {
-            let (line, rest) = (&bytes[..at], &bytes[at + 1..]);
-            if self.partial.is_empty() {
-                self.line(line, counts);
-            } else {
-                let mut whole = std::mem::take(&mut self.partial);
-                whole.extend_from_slice(line);
-                self.line(&whole, counts);
-                whole.clear();
-                self.partial = whole; // keeps its capacity
-            }
-            bytes = rest;
-        }
-        self.partial.extend_from_slice(bytes);
-    }
-
-    fn line(&mut self, line: &[u8], counts: &mut Counts) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
-            let block = std::mem::take(&mut self.block);
-            return self.take(block, counts);
-        }
-        self.block.has_line = true;
-        if let Some(value) = line.strip_prefix(b"id: ") {
-            let id = self.block.id.get_or_insert_with(Vec::new);
-            id.clear();
-            id.extend_from_slice(value);
-        } else if let Some(value) = line.strip_prefix(b"data: ") {
-            self.block.number = Some(number(value));
-        } else if line == b"event: gap" {
-            self.block.is_gap = true;
-        } else if line == b"event: position" {
-            self.block.is_position = true;
-        }
-    }
-
-    /// Handles the end of a block. Its id becomes the last event ID even if the block has no data.
-    fn take(&mut self, block: Block, counts: &mut Counts) {
-        if let Some(id) = block.id {
-            self.last_event_id = id;
-        }
-        match block.number {
-            None => {}
-            Some(_) if block.is_position => {}
-            Some(_) if block.is_gap => counts.told += 1,
-            Some(None) => counts.malformed += 1,
-            Some(Some(number)) if number <= self.last => counts.twice += 1,
-            Some(Some(number)) => {
-                counts.lost += number - self.last - 1;
-                counts.received += 1;
-                self.last = number;
-            }
-        }
-    }
-}
-
-/// Returns the number with which data begins and ends.
-fn number(data: &[u8]) -> Option<u64> {
-    let end = memchr::memchr(b' ', data)?;
-    let first = &data[..end];
-    let is_whole = data.len() > 2 * end && data.ends_with(first) && data[data.len() - end - 1] == b' ';
-    std::str::from_utf8(first).ok().filter(|_| is_whole)?.parse().ok()
+    /// Responses that are not a stream.
+    refused: u64,
 }
 
 /// One client and its current connection.
@@ -153,6 +85,10 @@ struct Client {
     state: State,
     /// Bytes until it disconnects.
     left: usize,
+    /// When it disconnects, or a slow one reads again.
+    due: Instant,
+    asked_ns: u64,
+    is_behind: bool,
 }
 
 enum State {
@@ -164,11 +100,27 @@ enum State {
 
 struct All {
     address: SocketAddrV4,
+    /// Each process has its own address, since the ports of one are soon used up.
+    from: SocketAddrV4,
     path: String,
+    gap: Vec<u8>,
+    /// The average bytes of a connection; 0 for no limit.
     cut_bytes: u64,
+    at_once: usize,
+    is_here_when_open: bool,
     clients: Vec<Client>,
     counts: Counts,
+    connections: Connections,
+    /// Clients that wait for the head of a response.
+    opening: usize,
+    behind: usize,
+    marked: Instant,
+    caught_up: Instant,
+    slow_bytes: usize,
+    wandering: Option<Duration>,
     is_here: bool,
+    /// When a client is due next.
+    next_due: Instant,
     ready: Ready,
     random: Random,
     buffer: Vec<u8>,
@@ -176,6 +128,7 @@ struct All {
 }
 
 pub fn run(options: &Options) -> Result<(), AnyError> {
+    raise_descriptor_limit();
     let until = Instant::now() + Duration::from_secs(options.get("seconds", 600)?);
     All::new(options)?.serve(until)
 }
@@ -184,14 +137,34 @@ impl All {
     fn new(options: &Options) -> Result<Self, AnyError> {
         let now = Instant::now();
         let wanted: usize = options.need("streams")?;
-        let client = |_| Client { progress: Progress::default(), state: State::Away(now), left: 0 };
+        let from = Ipv4Addr::new(127, 0, 0, options.get("from", 1)?);
+        let client = |_| Client {
+            progress: Progress::default(),
+            state: State::Away(now),
+            left: usize::MAX,
+            due: now + NEVER,
+            asked_ns: 0,
+            is_behind: true,
+        };
         Ok(Self {
             address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.need("port")?),
+            from: SocketAddrV4::new(from, 0),
             path: options.get("path", "/events".to_owned())?,
-            cut_bytes: options.get("cut-bytes", 20_000)?,
+            gap: options.get("gap", "gap".to_owned())?.into_bytes(),
+            cut_bytes: options.get("cut-bytes", 0)?,
+            at_once: options.get("at-once", usize::MAX)?,
+            is_here_when_open: options.get("open", 0)? > 0,
             clients: (0..wanted).map(client).collect(),
             counts: Counts::default(),
+            connections: Connections::default(),
+            opening: 0,
+            behind: wanted,
+            marked: now,
+            caught_up: now,
+            slow_bytes: 0,
+            wandering: None,
             is_here: false,
+            next_due: now,
             ready: Ready::new()?,
             random: Random(options.get("seed", 1u64)?.max(1)),
             buffer: vec![0; READ_BYTES],
@@ -202,27 +175,50 @@ impl All {
     fn serve(&mut self, until: Instant) -> Result<(), AnyError> {
         let (mut commands, mut ready) = (Commands::default(), Vec::new());
         while Instant::now() < until {
-            let timeout = self.connect_due_clients()?;
+            let timeout = self.run_due()?;
             self.ready.wait(timeout, &mut ready)?;
             for &(number, _) in ready.iter().filter(|(number, _)| *number != COMMANDS) {
                 self.advance((number - FIRST) as usize)?;
             }
             if ready.iter().any(|(number, _)| *number == COMMANDS) {
                 for command in commands.read()?.unwrap_or_else(|| vec!["stop".to_owned()]) {
-                    match &*command {
-                        "stop" => return Ok(()),
-                        "tell" => self.tell()?,
-                        _ => return Err(format!("unknown command '{command}'").into()),
+                    if command == "stop" {
+                        return Ok(());
                     }
+                    self.obey(&command)?;
                 }
             }
-            self.report_when_all_have_an_id()?;
+            self.report_when_all_are_here()?;
         }
         Err("--seconds have passed".into())
     }
 
-    fn report_when_all_have_an_id(&mut self) -> Result<(), AnyError> {
-        if !self.is_here && self.clients.iter().all(|client| !client.progress.last_event_id.is_empty()) {
+    fn obey(&mut self, command: &str) -> Result<(), AnyError> {
+        match command.split_whitespace().collect::<Vec<_>>()[..] {
+            ["tell"] => return self.tell(),
+            ["mark"] => {
+                (self.marked, self.caught_up) = (Instant::now(), Instant::now());
+                (self.counts.delays, self.connections) = Default::default();
+            }
+            ["cut"] => (0..self.clients.len()).for_each(|index| self.cut(index, AWAY)),
+            ["slow", bytes] => self.slow_down(bytes.parse()?)?,
+            ["wander", seconds] => self.wander(Duration::from_secs_f64(seconds.parse()?)),
+            ["judge", newest] => return self.judge(newest.parse()?, ""),
+            ["judge", newest, excused] => return self.judge(newest.parse()?, excused),
+            _ => return Err(format!("unknown command '{command}'").into()),
+        }
+        Ok(answer("{}")?)
+    }
+
+    fn report_when_all_are_here(&mut self) -> Result<(), AnyError> {
+        if self.is_here {
+            return Ok(());
+        }
+        let is_here = |client: &Client| match self.is_here_when_open {
+            true => matches!(client.state, State::Body(..)),
+            false => !client.progress.last_event_id.is_empty(),
+        };
+        if self.clients.iter().all(is_here) {
             self.is_here = true;
             answer(&format!(r#"{{"here":{}}}"#, self.clients.len()))?;
         }
@@ -230,44 +226,125 @@ impl All {
     }
 
     fn tell(&self) -> Result<(), AnyError> {
-        let Counts { received, lost, twice, told, malformed, returns, amid, ended, failed } = self.counts;
-        let slowest = self.clients.iter().map(|client| client.progress.last).min().unwrap_or(0);
+        let Counts { received, twice, out_of_order, gaps, malformed, .. } = self.counts;
+        let Connections { returns, opened, amid, ended, failed, refused } = self.connections;
+        let (slowest, behind) = (self.clients.iter().map(|it| it.progress.last).min().unwrap_or(0), self.behind);
         let connected = self.clients.iter().filter(|client| matches!(client.state, State::Body(..))).count();
-        let connections =
-            format!(r#""connected":{connected},"returns":{returns},"amid":{amid},"ended":{ended},"failed":{failed}"#);
-        let events =
-            format!(r#""received":{received},"lost":{lost},"twice":{twice},"told":{told},"malformed":{malformed}"#);
-        Ok(answer(&format!(r#"{{"slowest":{slowest},{connections},{events}}}"#))?)
+        let caught_up = (self.caught_up - self.marked).as_secs_f64();
+        let clients =
+            format!(r#""slowest":{slowest},"connected":{connected},"behind":{behind},"caught_up":{caught_up:.3}"#);
+        let connections = format!(
+            r#""returns":{returns},"opened":{opened},"amid":{amid},"ended":{ended},"failed":{failed},"refused":{refused}"#
+        );
+        let events = format!(
+            r#""received":{received},"twice":{twice},"out_of_order":{out_of_order},"gaps":{gaps},"malformed":{malformed}"#
+        );
+        let p99 = self.counts.delays.quantile(0.99).as_secs_f64() * 1e3;
+        Ok(answer(&format!(r#"{{{clients},{connections},{events},"p99":{p99:.3}}}"#))?)
     }
 
-    /// Connects the clients that are due, and returns the time until the next one is due.
-    fn connect_due_clients(&mut self) -> Result<Duration, AnyError> {
-        let now = Instant::now();
-        let mut timeout = CHECK_EVERY;
+    fn judge(&self, newest: u64, excused: &str) -> Result<(), AnyError> {
+        let excused: HashSet<u64> =
+            excused.split(',').filter(|text| !text.is_empty()).map(str::parse).collect::<Result<_, _>>()?;
+        let mut losses = Losses::default();
+        for client in &self.clients {
+            client.progress.add_losses(newest, &excused, &mut losses);
+        }
+        let Losses { told, silent } = losses;
+        Ok(answer(&format!(r#"{{"told":{told},"silent":{silent},"delays":{}}}"#, self.counts.delays.counts_json()))?)
+    }
+
+    fn cut(&mut self, index: usize, away: Duration) {
+        let away = State::Away(Instant::now() + self.random.time(away));
+        match std::mem::replace(&mut self.clients[index].state, away) {
+            State::Away(until) => self.clients[index].state = State::Away(until),
+            State::Connecting(socket) => self.hang_up(index, Some(socket), true),
+            State::Head(socket, _) => self.hang_up(index, Some(socket), true),
+            State::Body(socket, _) => self.hang_up(index, Some(socket), false),
+        }
+    }
+
+    fn is_slow(&self, index: usize) -> bool {
+        self.slow_bytes > 0 && index % 2 == 1
+    }
+
+    fn slow_down(&mut self, bytes_a_second: usize) -> Result<(), AnyError> {
+        self.slow_bytes = bytes_a_second / (Duration::from_secs(1).as_millis() / SLOW_EVERY.as_millis()) as usize;
+        for index in (1..self.clients.len()).step_by(2) {
+            self.clients[index].due = Instant::now() + if self.slow_bytes > 0 { SLOW_EVERY } else { NEVER };
+            if let State::Body(socket, _) = &self.clients[index].state {
+                self.watch(index, socket)?;
+            }
+        }
+        self.next_due = Instant::now();
+        Ok(())
+    }
+
+    /// Waits until an open stream can be read; a slow client reads when it is due.
+    fn watch(&self, index: usize, socket: &OwnedFd) -> Result<(), AnyError> {
+        let flags = if self.is_slow(index) { NOTHING } else { READ };
+        if self.is_slow(index) {
+            sockopt::set_socket_recv_buffer_size(socket, SLOW_BUFFER_BYTES)?;
+        }
+        Ok(self.ready.modify(socket, FIRST + index as u64, flags)?)
+    }
+
+    fn wander(&mut self, average: Duration) {
+        self.wandering = Some(average).filter(|average| !average.is_zero());
         for index in 0..self.clients.len() {
-            if let State::Away(until) = self.clients[index].state {
-                if until <= now {
-                    self.connect(index)?;
-                } else {
-                    timeout = timeout.min(until - now + Duration::from_micros(100));
+            self.clients[index].due = self.leaves_at();
+        }
+        self.next_due = Instant::now();
+    }
+
+    fn leaves_at(&mut self) -> Instant {
+        Instant::now() + self.wandering.map_or(NEVER, |average| self.random.time(2 * average))
+    }
+
+    /// Does what is due, and returns the time until the next client is due.
+    fn run_due(&mut self) -> Result<Duration, AnyError> {
+        let now = Instant::now();
+        if now < self.next_due {
+            return Ok((self.next_due - now).min(CHECK_EVERY));
+        }
+        self.next_due = now + CHECK_EVERY;
+        for index in 0..self.clients.len() {
+            match self.clients[index].state {
+                State::Away(until) if until > now => self.next_due = self.next_due.min(until),
+                State::Away(_) if self.opening < self.at_once => self.connect(index)?,
+                State::Away(_) => {} // see `opened`
+                _ if self.clients[index].due > now => self.next_due = self.next_due.min(self.clients[index].due),
+                State::Body(..) if self.is_slow(index) => {
+                    self.clients[index].due = now + SLOW_EVERY;
+                    self.advance(index)?;
+                }
+                _ => {
+                    self.clients[index].due = now + NEVER;
+                    self.cut(index, AWAY_OF_A_WANDERER);
                 }
             }
         }
-        Ok(timeout)
+        Ok(self.next_due.saturating_duration_since(Instant::now()).min(CHECK_EVERY))
     }
 
     fn connect(&mut self, index: usize) -> Result<(), AnyError> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        net::bind(&socket, &self.from)?;
         match net::connect(&socket, &self.address) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error.into()),
         }
         self.ready.add(&socket, FIRST + index as u64, READ_WRITE)?;
+        let left = if self.cut_bytes > 0 { 1 + self.random.below(2 * self.cut_bytes) as usize } else { usize::MAX };
+        let due = if self.is_slow(index) { Instant::now() + SLOW_EVERY } else { self.leaves_at() };
         let client = &mut self.clients[index];
-        client.left = 1 + self.random.below(2 * self.cut_bytes) as usize;
-        client.state = State::Connecting(socket);
-        self.counts.returns += u64::from(!client.progress.last_event_id.is_empty());
+        (client.left, client.due, client.state) = (left, due, State::Connecting(socket));
+        self.opening += 1;
+        if !client.is_behind {
+            client.is_behind = true;
+            self.behind += 1;
+        }
         Ok(())
     }
 
@@ -292,12 +369,14 @@ impl All {
             request.extend_from_slice(b"\r\n");
         }
         request.extend_from_slice(b"Accept: text/event-stream\r\n\r\n");
+        client.asked_ns = now_ns();
         let sent = sockopt::socket_error(&socket)?.and_then(|()| net::send(&socket, &request, SendFlags::NOSIGNAL));
         if sent != Ok(request.len()) {
-            self.counts.failed += 1;
-            self.leave(index, None);
+            self.connections.failed += 1;
+            self.fail(index);
             return Ok(());
         }
+        self.connections.returns += u64::from(!client.progress.last_event_id.is_empty());
         self.ready.modify(&socket, FIRST + index as u64, READ)?;
         client.state = State::Head(socket, Vec::new());
         Ok(())
@@ -312,11 +391,16 @@ impl All {
         framing: Framing,
     ) -> Result<(), AnyError> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let most = self.clients[index].left.min(READ_BYTES);
+        let paced = if self.is_slow(index) && begun.is_none() { self.slow_bytes } else { READ_BYTES };
+        let most = self.clients[index].left.min(paced);
         match net::recv(&socket, &mut buffer[..most], RecvFlags::empty()) {
-            Ok((0, _)) | Err(Errno::CONNRESET) => {
-                self.counts.ended += 1;
-                self.leave(index, None);
+            Ok((0, _)) | Err(Errno::CONNRESET | Errno::PIPE) if begun.is_some() => {
+                self.connections.failed += 1;
+                self.fail(index);
+            }
+            Ok((0, _)) | Err(Errno::CONNRESET | Errno::PIPE) => {
+                self.connections.ended += 1;
+                self.leave(index, None, AWAY, false);
             }
             Ok((count, _)) => self.take(index, socket, begun, framing, &buffer[..count])?,
             Err(Errno::AGAIN | Errno::INTR) => self.stay(index, socket, begun, framing),
@@ -341,24 +425,46 @@ impl All {
         mut framing: Framing,
         bytes: &[u8],
     ) -> Result<(), AnyError> {
-        self.clients[index].left -= bytes.len();
+        self.clients[index].left -= bytes.len().min(self.clients[index].left);
         if let Some(so_far) = &mut begun {
             so_far.extend_from_slice(bytes);
-            if let Some(found) = head(so_far) {
-                let (length, found) = found.map_err(|_| "the response is not a stream")?;
-                let rest = so_far.split_off(length);
-                (begun, framing) = (None, found);
-                self.take_body(index, &mut framing, &rest)?;
+            match head(so_far) {
+                None => {}
+                Some(Err(_)) => {
+                    self.connections.refused += 1;
+                    self.fail(index);
+                    return Ok(());
+                }
+                Some(Ok((length, found))) => {
+                    let rest = so_far.split_off(length);
+                    (begun, framing) = (None, found);
+                    self.opened();
+                    if self.is_slow(index) {
+                        self.watch(index, &socket)?;
+                    }
+                    self.take_body(index, &mut framing, &rest)?;
+                }
             }
         } else {
             self.take_body(index, &mut framing, bytes)?;
         }
         if self.clients[index].left == 0 {
-            self.leave(index, Some(socket));
+            self.leave(index, Some(socket), AWAY, begun.is_some());
         } else {
             self.stay(index, socket, begun, framing);
         }
         Ok(())
+    }
+
+    fn opened(&mut self) {
+        self.connections.opened += 1;
+        self.head_is_over();
+    }
+
+    /// Another client may connect.
+    fn head_is_over(&mut self) {
+        self.opening -= 1;
+        self.next_due = Instant::now();
     }
 
     fn take_body(&mut self, index: usize, framing: &mut Framing, bytes: &[u8]) -> Result<(), AnyError> {
@@ -368,49 +474,40 @@ impl All {
             chunks.unframe(bytes, &mut self.body).map_err(|_| "a chunk is malformed")?;
             body = &self.body;
         }
-        self.clients[index].progress.feed(body, &mut self.counts);
+        let is_timed = !self.is_slow(index);
+        let client = &mut self.clients[index];
+        client.progress.feed(body, &self.gap, now_ns(), is_timed, &mut self.counts);
+        if client.is_behind && client.progress.pushed_ns >= client.asked_ns {
+            client.is_behind = false;
+            self.behind -= 1;
+            self.caught_up = Instant::now();
+        }
         Ok(())
     }
 
-    /// Closes the connection and waits before the next one. Half of the client's own disconnects are resets.
-    fn leave(&mut self, index: usize, socket: Option<OwnedFd>) {
+    /// Ends a connection on which there is no stream.
+    fn fail(&mut self, index: usize) {
+        self.hang_up(index, None, true);
+        let away = AWAY_AFTER_A_FAILURE + self.random.time(AWAY_AFTER_A_FAILURE);
+        self.clients[index].state = State::Away(Instant::now() + away);
+    }
+
+    /// Closes the connection and waits before the next one.
+    fn leave(&mut self, index: usize, socket: Option<OwnedFd>, away: Duration, is_opening: bool) {
+        self.hang_up(index, socket, is_opening);
+        self.clients[index].state = State::Away(Instant::now() + self.random.time(away));
+    }
+
+    /// Closes the connection. Half of the client's own disconnects are resets.
+    fn hang_up(&mut self, index: usize, socket: Option<OwnedFd>, is_opening: bool) {
         if let Some(socket) = socket.filter(|_| self.random.below(2) == 0) {
             // If this fails, the connection is closed without a reset.
             let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
         }
-        let client = &mut self.clients[index];
-        client.progress.hang_up(&mut self.counts);
-        client.state = State::Away(Instant::now() + Duration::from_millis(self.random.below(MAX_AWAY_MS)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fed(pieces: &[&str]) -> (Progress, Counts) {
-        let (mut progress, mut counts) = (Progress::default(), Counts::default());
-        for piece in pieces {
-            progress.feed(piece.as_bytes(), &mut counts);
+        if is_opening {
+            self.head_is_over();
         }
-        (progress, counts)
-    }
-
-    #[test]
-    fn an_id_counts_from_the_end_of_its_block() {
-        let (mut progress, mut counts) = fed(&["id: e-1\n\nid: e-2\nda", "ta: 1 x 1\n"]);
-        assert_eq!((&*progress.last_event_id, progress.last), (&b"e-1"[..], 0));
-        progress.hang_up(&mut counts);
-        progress.feed(b"\nid: e-2\r\ndata: 1 x 1\r\n\r\n", &mut counts);
-        assert_eq!((&*progress.last_event_id, progress.last, counts.amid), (&b"e-2"[..], 1, 1));
-    }
-
-    #[test]
-    fn lost_duplicate_and_malformed_events_are_counted() {
-        let text = "data: 1 x 1\n\ndata: 4 x 4\n\ndata: 3 x 3\n\ndata: 5 x 4\n\ndata: 5\n\nevent: gap\ndata: {}\n\n";
-        for cut in 0..=text.len() {
-            let (_, counts) = fed(&[&text[..cut], &text[cut..]]);
-            assert_eq!((counts.received, counts.lost, counts.twice, counts.malformed, counts.told), (2, 2, 1, 2, 1));
-        }
+        self.connections.amid += u64::from(self.clients[index].progress.hang_up());
+        self.next_due = Instant::now();
     }
 }
