@@ -5,13 +5,15 @@
 #                                                 each with B bytes of data; answers when all are pushed
 #                                                 (with BENCH_HUB: publishes each once for all streams; with
 #                                                 unawaited=1 by wait => 0)
+#   POST /say                                     publishes an event of the hub whose data is the body
 #   GET  /plain                                   an ordinary request
 #   GET  /stats                                   the streams, CPU time and memory of this process
 #
 # An event's id is a number that grows by one with each round. Its data begins with two times in nanoseconds of
 # CLOCK_MONOTONIC: when the round was due, and when this push began. BENCH_NATIVE is the attribute native of
 # Plack::App::EventSource if it has one; 0 is the server's own writer. With BENCH_HUB the streams are those of a hub,
-# and with BENCH_HUB_SOCKET, its socket, the hub has a hub process.
+# and with BENCH_HUB_SOCKET, its socket, the hub has a hub process. BENCH_ASKED is a file that gets a byte with each request
+# for a stream of the hub.
 
 use strict;
 use warnings;
@@ -31,6 +33,9 @@ if ($ENV{BENCH_HUB}) {
     $hub = EventSource::Hub->new(history => $history, total_history => $history, per_process => 1, %process);
 }
 
+my $asked;
+if ($ENV{BENCH_ASKED}) { open $asked, '>>', $ENV{BENCH_ASKED} or die "$ENV{BENCH_ASKED}: $!\n" }
+
 my %held;    # connections by address
 my $last_id = 0;
 
@@ -42,6 +47,11 @@ sub hold {
 }
 
 sub release { return delete $held{refaddr $_[0]} }
+
+sub channels {
+    syswrite $asked, '.' if $asked;
+    return 'all';
+}
 
 sub now_ns { return clock_gettime(CLOCK_MONOTONIC) * 1e9 | 0 }
 
@@ -126,6 +136,13 @@ sub push_all {
     return answer_of(\%job);
 }
 
+sub say {
+    my $env = shift;
+    read $env->{'psgi.input'}, my $data, $env->{CONTENT_LENGTH};
+    $hub->publish(all => $data);
+    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => 0], []];
+}
+
 # Returns the resident memory of this process in bytes, shared memory included.
 sub resident_bytes {
     open my $from, '<', '/proc/self/smaps_rollup' or return;
@@ -146,9 +163,10 @@ my %native = Plack::App::EventSource->can('native') ? (native => $ENV{BENCH_NATI
 
 builder {
     mount '/events' => $hub
-        ? $hub->to_app(channels => sub { 'all' })
+        ? $hub->to_app(channels => \&channels)
         : Plack::App::EventSource->new(handler_cb => \&hold, %native)->to_app;
     mount '/push'  => \&push_all;
+    mount '/say'   => \&say;
     mount '/plain' => sub { [200, ['Content-Type' => 'text/plain', 'Content-Length' => 5], ['plain']] };
     mount '/stats' => \&stats;
 };

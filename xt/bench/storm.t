@@ -52,6 +52,12 @@ for my $row (@FAULTS) {
     waitpid $server, 0;
 }
 
+my $report   = `$^X bench/storm --quick --only EventSource 2>&1`;
+my $status   = $?;
+my @measured = $report =~ /^EventSource-XS, application +(200) /mg;
+is_deeply [$status, scalar @measured], [0, 6], 'bench/storm measures six storms, in which nothing is lost in silence'
+    or diag $report;
+
 done_testing;
 
 # Waits until every client has received the number, or a later one.

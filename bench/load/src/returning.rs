@@ -14,10 +14,10 @@
 //!   last request, and `caught_up` the seconds from the last `mark` until the last client had
 //! - `mark`: begins the counts of delays and requests, and the time of `caught_up`
 //! - `cut`: closes all connections, half of them by a reset
-//! - `slow BYTES`: every second client reads so many bytes a second, with a small window; 0 ends that. Delays are then those of
-//!   the other clients
-//! - `wander SECONDS`: each client leaves after a random time, so long on average, and comes back within half a second; 0 ends
-//!   that
+//! - `slow BYTES`: every second client reads so many bytes a second, with a small window. Delays are then those of the other
+//!   clients. 0 ends that: the time of `caught_up` begins, and the slow clients are behind
+//! - `wander SECONDS`: each client leaves after a random time, so long on average, and comes back within half a second. 0 ends
+//!   that, and the time of `caught_up` begins
 //! - `judge NUMBER [EXCUSED,...]`: answers `{"told":...,"silent":...,"delays":{NS:COUNT,...}}`: what is lost up to that number,
 //!   apart from the excused ones
 //! - `stop`, or the end of its input: exits
@@ -269,9 +269,14 @@ impl All {
     }
 
     fn slow_down(&mut self, bytes_a_second: usize) -> Result<(), AnyError> {
+        (self.marked, self.caught_up) = (Instant::now(), Instant::now());
         self.slow_bytes = bytes_a_second / (Duration::from_secs(1).as_millis() / SLOW_EVERY.as_millis()) as usize;
         for index in (1..self.clients.len()).step_by(2) {
             self.clients[index].due = Instant::now() + if self.slow_bytes > 0 { SLOW_EVERY } else { NEVER };
+            if self.slow_bytes == 0 {
+                self.clients[index].asked_ns = now_ns();
+                self.fall_behind(index);
+            }
             if let State::Body(socket, _) = &self.clients[index].state {
                 self.watch(index, socket)?;
             }
@@ -291,6 +296,9 @@ impl All {
 
     fn wander(&mut self, average: Duration) {
         self.wandering = Some(average).filter(|average| !average.is_zero());
+        if self.wandering.is_none() {
+            (self.marked, self.caught_up) = (Instant::now(), Instant::now());
+        }
         for index in 0..self.clients.len() {
             self.clients[index].due = self.leaves_at();
         }
@@ -341,11 +349,15 @@ impl All {
         let client = &mut self.clients[index];
         (client.left, client.due, client.state) = (left, due, State::Connecting(socket));
         self.opening += 1;
-        if !client.is_behind {
-            client.is_behind = true;
+        self.fall_behind(index);
+        Ok(())
+    }
+
+    /// Notes that a client has not received an event that is newer than its request.
+    fn fall_behind(&mut self, index: usize) {
+        if !std::mem::replace(&mut self.clients[index].is_behind, true) {
             self.behind += 1;
         }
-        Ok(())
     }
 
     fn advance(&mut self, index: usize) -> Result<(), AnyError> {

@@ -2,13 +2,15 @@ package Peer;
 use strict;
 use warnings;
 
-# The base class of the servers that bench/peers/run compares, and their list. Each runs on a free port of 127.0.0.1; its
-# streams, GET /events, are subscribed to one channel. Each class in Peer/ starts one server and publishes to its channel.
+# The base class of the servers that bench/peers/run and bench/storm compare, and their lists. Each runs on a free port of
+# 127.0.0.1; its streams, GET /events, are subscribed to one channel. Each class in Peer/ starts one server and publishes to its
+# channel.
 #
 #   my $peer = Peer->start('axum', room => 16_384);
 #   $peer->push(rounds => 10, interval => 0.1, bytes => 100);
 
 use Carp      qw(croak);
+use POSIX     ();
 use Processes ();
 use Target;
 
@@ -20,8 +22,21 @@ my @CLASSES = (
     ['better-sse'                => 'Peer::BetterSSE'],
     ['nchan'                     => 'Peer::Nchan'],
     ['Pushpin'                   => 'Peer::Pushpin'],
+    ['Mojolicious'               => 'Peer::Mojolicious'],
+    ['sse-starlette'             => 'Peer::SseStarlette'],
 );
-my %CLASS = map { @$_ } @CLASSES;
+
+# Those whose clients reconnect, with the resume that they offer.
+my @RETURNED_TO = (
+    ['EventSource-XS, application' => 'Peer::NamedHub'],
+    ['nchan'                       => 'Peer::Nchan'],
+    ['Pushpin'                     => 'Peer::Pushpin'],
+    ['better-sse'                  => 'Peer::BetterSSE'],
+    ['axum'                        => 'Peer::Axum'],
+    ['Mojolicious'                 => 'Peer::Mojolicious'],
+    ['sse-starlette'               => 'Peer::SseStarlette'],
+);
+my %CLASS = map { @$_ } @CLASSES, @RETURNED_TO;
 
 my $TIMEOUT = 60;    # seconds, for what should be immediate
 
@@ -29,6 +44,9 @@ my $TIMEOUT = 60;    # seconds, for what should be immediate
 $ENV{PATH} .= ':/usr/sbin';
 
 # Public methods
+
+# Returns how many requests for streams have reached the application; undef if the server is the application.
+sub asked { return }
 
 # Returns the class of a peer.
 sub class_of {
@@ -40,6 +58,9 @@ sub class_of {
 
 # Returns the CPU time of all its processes and threads, in seconds.
 sub cpu { return Processes::cpu($_[0]->pids) }
+
+# Returns the type of the event by which it reports missing events; its documentation has it.
+sub gap { return '-' }
 
 # Returns the number of open connections at its port, as the kernel counts them.
 sub held {
@@ -54,6 +75,9 @@ sub install_with { return }
 
 # Returns true if its publisher is a separate process, whose CPU time is not the server's.
 sub is_published_from_outside { return 0 }
+
+# Kills what holds the events, and starts it again on the same port.
+sub kill_hub { return $_[0]{program}->restart('KILL') }
 
 # Returns the memory of all its processes in bytes. Shared memory counts once.
 sub memory { return Processes::proportional_bytes($_[0]->pids) }
@@ -75,7 +99,29 @@ sub number { return 'id' }
 # Returns the ids of all its processes.
 sub pids { return $_[0]{program}->pids }
 
+# Returns where a POST publishes an event whose data is its body: options of the publisher of bench/load.
+sub place_to_publish { return (port => $_[0]->port, path => '/say') }
+
 sub port { return $_[0]{program}->port }
+
+# Returns those of the peers that can be measured. Others are installed, or skipped with a message.
+sub present {
+    my ($class, $installs, @names) = @_;
+    my @present;
+    for my $name (@names) {
+        my $peer    = $class->class_of($name);
+        my $missing = $peer->missing;
+        if (defined $missing && $installs && $peer->install_with) {
+            system @{$peer->install_with} and print "$name: @{$peer->install_with}: failed\n";
+            $missing = $peer->missing;
+        }
+        if   (defined $missing) { print "skipped $name: $missing\n" }
+        else                    { push @present, $name; print "$name: ", $peer->version, "\n" }
+    }
+    my ($system, undef, $release, undef, $machine) = POSIX::uname();
+    print "on $system $release, $machine, cores: ", `nproc`;
+    return @present;
+}
 
 # Publishes. Returns when all is published; it may not all be received then.
 sub push {
@@ -85,7 +131,16 @@ sub push {
     return $self->{publisher}->ask("push $plan{rounds} $plan{interval} $plan{bytes}", $timeout);
 }
 
-# Starts a peer. The option room is the number of events that its history must hold.
+# Restarts it as for a new version of the application.
+sub reload { return $_[0]{program}->restart('TERM') }
+
+# Returns the names of those whose clients reconnect.
+sub returned_to {
+    return map { $_->[0] } @RETURNED_TO;
+}
+
+# Starts a peer. The option room is the number of events that its history must hold; with resumes it is ready for clients that
+# reconnect.
 sub start {
     my ($class, $name, %option) = @_;
     my $self = bless {name => $name}, $class->class_of($name);

@@ -25,9 +25,10 @@ sub missing {
 }
 
 sub open {
-    my $self = shift;
+    my ($self, %option) = @_;
+    my %env = (PEER_KEEP => $option{resumes} ? $option{room} : 0, NODE_ENV => 'production');
     $self->{program} = Peer::Program->new('better-sse');
-    $self->{program}->run({PEER_PORT => $self->port, NODE_ENV => 'production'}, 'node', "$FOLDER/server.js");
+    $self->{program}->run({%env, PEER_PORT => $self->port}, 'node', "$FOLDER/server.js");
     return;
 }
 

@@ -50,8 +50,19 @@ sub open {
         user        => $> == 0 ? 'user ' . getpwuid($>) . ';' : '',
     );
     $program->run({}, 'nginx', '-e', 'stderr', '-p', $program->folder, '-c', $config);
+    return if $option{resumes};
     $self->{publisher} = Load->start('publisher', port => $self->port, way => 'post', path => '/publish');
     $self->{publisher}->answer($TIMEOUT);
+    return;
+}
+
+sub place_to_publish { return (port => $_[0]->port, path => '/publish') }
+
+sub asked { return 0 }
+
+sub reload {
+    my $self = shift;
+    kill HUP => $self->{program}->pid;
     return;
 }
 

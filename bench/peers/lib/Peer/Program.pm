@@ -24,6 +24,17 @@ sub pids {
     return @pids;
 }
 
+# A kill is for all of its processes at once.
+sub restart {
+    my ($self, $signal) = @_;
+    if ($signal eq 'KILL') {
+        kill KILL => $self->pids;
+        $self->stop;
+        return $self->start_again;
+    }
+    return $self->SUPER::restart($signal);
+}
+
 # Stops it, then kills its remaining processes. The start time guards against a reused process id.
 sub stop {
     my $self = shift;

@@ -1,0 +1,83 @@
+package Peer::NamedHub;
+use strict;
+use warnings;
+
+# This module's named hub on Starman, with a worker for each core: bench/streams/app.psgi. The hub process has the streams, the
+# workers have the requests. It has no store.
+
+use parent 'Peer';
+use EventSource::XS   ();
+use File::Temp        ();
+use Processes         qw(end_hub hub);
+use Testing::Deadline qw(wait_until);
+use Testing::Server;
+
+my $SERVER  = 'Starman, without preloading';    # so that HUP loads the application anew
+my $WORKERS = 2;
+my $ENDS    = 10;                               # seconds
+
+# Public methods
+
+sub asked { return -s $_[0]{asked} || 0 }
+
+sub gap { return 'gap' }
+
+sub install_with {
+    return [qw(apt-get install -y --no-install-recommends starman)];
+}
+
+# The next request starts another one.
+sub kill_hub {
+    my $self = shift;
+    kill KILL => hub($self->{socket});
+    return;
+}
+
+sub missing {
+    my $missing = Testing::Server->missing($SERVER);
+    return defined $missing ? "$missing (apt-get install starman)" : undef;
+}
+
+sub open {
+    my $self = shift;
+    $self->{folder} = File::Temp->newdir(TEMPLATE => 'bench-XXXXXX', TMPDIR => 1);
+    my $asked  = $self->{asked}  = "$self->{folder}/asked";
+    my $socket = $self->{socket} = "$self->{folder}/hub";
+    my %env    = (BENCH_HUB => 1, BENCH_HUB_SOCKET => $socket, BENCH_ASKED => $asked);
+    $self->{program} = Testing::Server->start($SERVER, 'bench/streams/app.psgi', workers => $WORKERS, env => \%env);
+    return;
+}
+
+sub pids {
+    my $self = shift;
+    return ($self->{program}->pids, hub($self->{socket}));
+}
+
+# Starman replaces its workers, which load the application. Waits until the former ones have ended.
+sub reload {
+    my $self   = shift;
+    my $master = $self->{program}->pid;
+    my %before = map { ($_ => 1) } grep { $_ != $master } $self->{program}->pids;
+    kill HUP => $master;
+    wait_until(
+        $ENDS,
+        sub {
+            !grep { $before{$_} } $self->{program}->pids;
+        }
+    );
+    return;
+}
+
+sub stop {
+    my $self = shift;
+    $self->SUPER::stop;
+    end_hub($self->{socket});
+    return;
+}
+
+sub version {
+    my $starman = eval { require Starman; Starman->VERSION } || '?';
+    return "EventSource::XS $EventSource::XS::VERSION, Starman $starman, perl " . sprintf '%vd', $^V;
+}
+
+1;
