@@ -186,6 +186,13 @@ static FAMILIES: &[Family] = &[
         |m| Some(m.hub.members_refused.into())),
     family(Counter, ("limited", ""), "Streams that were refused because of a limit of their key.",
         |m| Some(m.hub.limited.into())),
+    family(Gauge, ("polls_waiting", ""), "Polls that are open: their clients' streams are held back.",
+        |m| Some(m.hub.polls.into())),
+    family(Counter, ("polls", ""), "Polls that were answered, by why their clients poll.",
+        |m| Some(Values::By("reason", vec![
+            ("mute", m.hub.polls_mute), ("silent", m.hub.polls_silent), ("refused", m.hub.polls_refused),
+            ("cut", m.hub.polls_cut), ("other", m.hub.polls_other),
+        ]))),
     family(Counter, ("content_bytes", "bytes"), "Bytes of events for streams with a content coding, before they were encoded.",
         |m| Some(m.hub.content_bytes.into())),
     family(Counter, ("coded_bytes", "bytes"), "Bytes that these streams were sent instead.",

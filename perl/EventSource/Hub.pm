@@ -511,8 +511,8 @@ EventSource::Hub - Channels: publish an event once, and every subscribed stream 
 C<channels> of L</to_app> says what each request reads: names of channels, and a L</pattern> for many. A handler of
 L<Plack::App::EventSource> calls L</subscribe> or L</serve>.
 
-A hub lives in one process, and a forked child has its own: an event reaches only the streams of the worker that publishes it,
-and the hub warns of that once. With a L</name> all workers and scripts share it.
+A hub lives in one process, a forked child has its own: an event reaches only the streams of the worker that publishes it, and
+the hub warns once. With a L</name> all workers and scripts share it.
 
 For servers see L<EventSource::Deployment/CHOOSE A SERVER>.
 
@@ -521,15 +521,15 @@ For servers see L<EventSource::Deployment/CHOOSE A SERVER>.
 A hub has one sequence of events, with ids such as C<o6grvhtu-17> (L<EventSource::Wire/IDS>). Each stream receives those of
 its channels in this order, each once.
 
-A client that reconnects sends the last id that it received as C<Last-Event-ID> (WHATWG HTML, section 9.2.4). It first
-receives the events that it missed, from the L</history>, then new ones. The first block of a stream is its L</position>, so
-that a client that receives no event can resume, too.
+A client that reconnects sends its last id as C<Last-Event-ID> (WHATWG HTML, section 9.2.4). It receives the events that it
+missed, from the L</history>, then new ones. A stream begins with its L</position>, so a client that receives no event can
+resume, too.
 
 If some of them are no longer there, it receives a C<gap> event (L</gap_event>), with the reason as its data:
 C<{"reason":"evicted"}> if the history was too short, the rest of which follows; C<{"reason":"unknown"}> if the id is from
 before a restart, from another hub, ahead of the newest event, or no id of a hub, and the stream begins at L</start>;
-C<{"reason":"slow"}> if the client read too slowly (L</on_slow>). A page then loads its state again, unless that is the
-L</State> of channels.
+C<{"reason":"slow"}> if the client read too slowly (L</on_slow>). A page then loads its state, unless that is the L</State>
+of channels.
 
 =head2 State
 
@@ -559,7 +559,7 @@ keeps the page (back/forward cache).
 
 =head2 Who reads
 
-An application decides at the request who may read. When a right is withdrawn, L</end> streams by topics, or by labels:
+When a right is withdrawn, L</end> streams by topics, or by labels:
 
     my $orders = $hub->to_app(
         channels => sub { 'orders' },
@@ -571,8 +571,8 @@ A label is a string of 1 to 256 bytes in UTF-8 that does not begin with a NUL. A
 L<EventSource::Cookbook/LOGOUT AND CHANGED RIGHTS>.
 
 B<Withdraw the right first>; then call C<end>. From then on no stream that it means is sent what is published, nor one that
-subscribes later, but whose request came before: for 60 seconds, and as long as less than 1,000 calls and 1 MiB of labels and
-topics came meanwhile. A stream that has begun is a new reader when it subscribes to further channels.
+subscribes later, but whose request came before: for 60 seconds, and while less than 1,000 calls and 1 MiB of labels and
+topics have come. A stream that has begun is a new reader when it subscribes to further channels.
 
 =head1 ATTRIBUTES
 
@@ -587,7 +587,7 @@ to 999,999,999,999,999.
     }
 
 Settings of some channels: a hash or an array of at most 100 names or patterns (L</pattern>), each with a hash of C<history>,
-C<state> and C<on_slow>; what is left out is as for the hub. The first that matches a channel counts: in an array in its
+C<state> and C<on_slow>; the rest is as for the hub. The first that matches a channel counts: in an array in its
 order; in a hash a name, then the pattern with the longer text before its first star.
 
 A stream that has missed events of several channels ends if one has C<disconnect>; otherwise it receives a C<gap> if one has
@@ -624,7 +624,7 @@ sixteenth of its time late. The method returns the events, or the last ones: has
 
     max_age => 3600
 
-A stream ends at random after three quarters to the whole of so many seconds; 0, the default, means never. Its client comes
+A stream ends at random after three quarters to all of so many seconds; 0, the default: never. Its client comes
 back, and the application is asked again.
 
 =head2 max_members
@@ -637,7 +637,7 @@ The most members of a channel (L</Members>), with those of other machines; 10,00
 
     max_streams => 10_000
 
-The maximum number of native streams, from 1: of one process (L<Plack::App::EventSource/max_streams>), of a named hub those of
+The most native streams, from 1: of one process (L<Plack::App::EventSource/max_streams>), of a named hub those of
 all workers. By default the hub process holds what its hard limit of descriptors allows, of which an eighth, at most 128,
 stays free.
 
@@ -645,8 +645,8 @@ stays free.
 
     max_streams_per => [sub { my $env = shift; return $env->{REMOTE_ADDR} }, 20]
 
-The maximum number of streams with a key in common, such as an address or a user: a callback that returns the key of a
-request, a string, or C<undef> for no limit, and a whole number from 1 to 999,999,999. By default there is no limit. For
+The most streams with a key in common, such as an address or a user: a callback that returns the key of a
+request, a string, or C<undef> for no limit, and a whole number from 1 to 999,999,999; no limit by default. For
 L</to_app> and L<Plack::App::EventSource::PubSub> only.
 
 A further stream receives the status 429 and C<Retry-After>, 10 to 30 seconds at random, which an C<EventSource> ignores
@@ -660,7 +660,7 @@ proxy see L<EventSource::Deployment/LIMITS>.
 
     max_topics => 1000
 
-The maximum number of channels and patterns of one stream, from 1; 1,000 by default. A new pattern that begins with a star
+The most channels and patterns of a stream, from 1; 1,000 by default. A new pattern that begins with a star
 occupies the hub for some milliseconds with 50,000 channels: let clients name few.
 
 =head2 on_slow
@@ -673,8 +673,8 @@ What happens when events of a slow client are evicted unsent.
 
 =item C<disconnect>
 
-The default: the stream ends with the reason C<slow> when the next event of its channels is published, or its client reads.
-The client reconnects and receives a C<gap>.
+The default: the stream ends (C<slow>) when the next event of its channels is published, or its client reads, which
+reconnects and receives a C<gap>.
 
 =item C<gap>
 
@@ -698,7 +698,7 @@ REVEAL>). An id then has 35 characters, or 39 with a L</store> in Redis. False b
 
     per_process => 1
 
-If true, the hub does not warn that each process has its own. False by default.
+If true, the hub does not warn that each process has its own.
 
 =head2 position
 
@@ -771,7 +771,7 @@ keys and names of channels. The oldest event of all channels is evicted first.
 
     total_state => {keys => 100_000, bytes => 67_108_864}
 
-The L</state> of all channels together. These are the defaults.
+The L</state> of all channels together; these are the defaults.
 
 =head1 ATTRIBUTES OF NAMED HUBS
 
@@ -849,8 +849,8 @@ named hub also what L</name> says.
     my $hub = EventSource::Hub->new(%attributes);
     my $hub = EventSource::Hub->new(\%attributes);
 
-Create a hub. Its streams end when the object is destroyed, unless it has a L</name>. Throws C<unsupported> if the system is
-not Linux, or has no program for L</name>.
+Create a hub. Its streams end when the object is destroyed, unless it has a L</name>. Throws C<unsupported> without Linux, or
+the program for L</name>.
 
 =head2 admin_app
 
@@ -898,8 +898,8 @@ who may still read miss nothing.
 =back
 
 Streams that keep up are sent what was published before; others the rest of their buffer, until their C<timeout>. C<on_close>
-has the reason C<application>. Of a named hub the streams of all workers end, with Redis those of all machines
-(L<EventSource::Stores/SEVERAL MACHINES>). Returns how many have ended on this machine. Call it again if it has thrown, or if
+has the reason C<application>. Those of all workers of a named hub end, with Redis of all machines
+(L<EventSource::Stores/SEVERAL MACHINES>). Returns how many have ended on this one. Call it again if it has thrown, or if
 C<pid> of L</stats> has changed.
 
 =head2 epoch
@@ -914,7 +914,7 @@ hub process.
     my $id = $hub->forget($channel, $key, {event => $type, data => $data});
 
 Remove the retained event of a key, and publish, even if nothing was retained, an event of the type C<forget> with the key as
-data, unless the optional hash has others. Options of L</publish> come after that.
+data, unless the optional hash has others. Options of L</publish> follow.
 
 =head2 is_unshared
 
@@ -934,8 +934,8 @@ Returns false if the member is not here. Throws C<full> if the event does not fi
     my @members = $hub->members($channel);
     my $count   = $hub->members_count($channel);
 
-Return the members of a channel in the order of their ids, or their number. Each is a hash: C<id>, C<json> or C<data> as
-given, C<since>, the time of its C<join>, and C<streams>, how many it has on this machine, 0 while it lingers.
+Return the members of a channel in the order of their ids, or their number. Each is a hash: C<id>, C<json> or C<data>,
+C<since>, the time of its C<join>, and C<streams>, how many it has on this machine, 0 while it lingers.
 
 =head2 metrics_app
 
@@ -973,7 +973,7 @@ NUL. A pattern has 1 to 1,024 bytes in UTF-8.
 
     my $process = $hub->process(timeout => 1);
 
-Return an L<EventSource::Hub::Process>, a new connection to the hub process, which it does not start. C<timeout> is that of
+Return a new L<EventSource::Hub::Process>, which starts no process. C<timeout> is that of
 L<EventSource::Hub::Process/connect>. Throws C<state> without a name.
 
 =head2 publish
@@ -1012,7 +1012,7 @@ a warning (L<EventSource::NamedHub/WHEN THE PROCESS IS AWAY>). True by default.
 A string of 1 to 256 bytes in UTF-8. If an event was published with the same C<once> before, to any channel, nothing is
 published, and the id of that event is returned: an event whose first attempt threw C<unknown> can be repeated. The hub
 remembers as many as L</total_history> has events (at most 1,048,576), for the longest C<seconds> of L</history> and
-L</channels>. A new hub process remembers those in its L</store>.
+L</channels>; a new process those in its L</store>.
 
 =back
 
@@ -1047,7 +1047,7 @@ A spawned handler publishes to a hub without a name (L<Plack::App::EventSource::
     mount '/hub.js' => EventSource::Hub->script_app;
 
 Return a PSGI application that serves L<EventSource::Browser>, an ES module; with C<< classic => 1 >> a classic script. Pages
-of all origins may load it; those that name it in different ways share no streams.
+of all origins may load it; those that name it differently share no streams.
 
 A browser asks for changes once an hour; with C<< '?v=' . EventSource::Hub->VERSION >> never. Throws C<unsupported> without
 F<auto/share/dist/EventSource-XS>.
@@ -1063,9 +1063,10 @@ works on every server.
 
     my $stats = $hub->stats;
 
-Return the counts of the hub, of all events that were published before the call:
+Return the counts of the hub, of all events published before:
 
     streams, channels, patterns, published, delivered, resumed, gaps, limited
+    polls                      {waiting, mute, silent, refused, cut, other}
     history                    {events, bytes}
     state                      {keys, bytes}
     members                    {here, refused}
@@ -1087,9 +1088,8 @@ The others are the metrics with these names (L<EventSource::Monitoring/METRICS>)
     my $is_open = $hub->subscribe($connection, @topics);
     my $is_open = $hub->subscribe($connection, @topics, {after => $id, start => 'latest'});
 
-Subscribe the stream of a L<Plack::App::EventSource::Connection> to channels and patterns, in addition to others, until it
-ends, also if the application drops the connection. Returns false if it has ended. What is pushed comes before events that are
-still in the hub. The options:
+Subscribe the stream of a L<Plack::App::EventSource::Connection> to more channels and patterns, until it ends, also if the
+application drops the connection. Returns false if it has ended. What is pushed comes before events of the hub. The options:
 
 =over
 
@@ -1147,13 +1147,14 @@ An element may be an array of channels and, last, a hash: C<start> for these cha
 and C<max_streams_per>, a limit of streams with a key and just these channels in common. A channel of two elements begins as
 the first says.
 
-The stream is sent each event once. At a gap of any channel it receives one C<gap>, the state of those that begin with it, and
-of the others what is left: if it ends meanwhile, some of that may come twice.
+Each event is sent once. At a gap of any channel the stream receives one C<gap>, the state of those that begin with it, and of
+the others what is left: if it ends meanwhile, some of that may come twice.
 
 =item label, member
 
 Callbacks that return the labels of the stream, a list (L</Who reads>, L<EventSource::Browser/Who reads>), and its member, one
-hash (L<EventSource::Presence/MEMBERS>), or C<undef>. For members in several channels call L</subscribe> for each, in a handler.
+hash (L<EventSource::Presence/MEMBERS>), or C<undef>. For members in several channels call L</subscribe> for each, in a
+handler.
 
 =item methods, origins
 
@@ -1166,8 +1167,12 @@ instead of the hub's. A named hub takes C<max_streams> in L</new> only.
 
 =back
 
-An option without effect is C<invalid>, too. A request throws that, at the line of this call, if a callback returns something
-else.
+An option without effect is C<invalid>. A request throws that, at this line, if a callback returns something else.
+
+B<Clients whose streams are held back may poll>, as L<EventSource::Browser> does: with C<Prefer: wait=20>
+(RFC 7240; at most 60), perhaps C<; reason=mute> (C<silent>, C<refused>, C<cut>). The stream ends once it has sent what
+is new, 256 KiB, or nothing in three quarters of that time or more. It is a stream otherwise, but its member stays for at
+least 15 seconds, and C<position> is not C<none>. C<Preference-Applied> says so, and echoes C<request>.
 
 =head2 type_of
 

@@ -114,11 +114,14 @@ function showFlow(look, published, delivered) {
 
 function showNumbers(look) {
   const slow = Object.values(look.slow ?? {}).reduce((sum, count) => sum + count, 0);
+  const { waiting, ...polls } = look.polls ?? {};
+  const reasons = Object.entries(polls).filter(([, count]) => count);
   const numbers = [
     ['Streams', look.streams], ['Channels', look.counted], ['Members here', look.members?.here],
     ['Events published', look.published], ['Events sent', look.delivered], ['In the history', look.history?.events],
     ['In the state', look.state?.keys], ['Streams resumed', look.resumed], ['Gaps', look.gaps, look.gaps > 0],
     ['Slow clients', slow, slow > 0], ['Streams refused', look.refused, look.refused > 0],
+    ['Polls that wait', waiting], ...reasons.map(([reason, count]) => [`Polls: ${reason}`, count, true]),
   ];
   $('numbers').replaceChildren(...numbers.filter(([, value]) => value !== undefined).map(([name, value, isWarning]) =>
     make('div', isWarning ? { class: 'warning' } : {}, make('dt', {}, name), make('dd', {}, number(value)))));

@@ -61,17 +61,6 @@ pub enum PollReason {
 impl PollReason {
     /// All reasons, in the order of their numbers.
     pub const ALL: [Self; 5] = [Self::Mute, Self::Silent, Self::Refused, Self::Cut, Self::Other];
-
-    /// Returns the reason's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mute => "mute",
-            Self::Silent => "silent",
-            Self::Refused => "refused",
-            Self::Cut => "cut",
-            Self::Other => "other",
-        }
-    }
 }
 
 /// The first block of a stream, and the form of its later positions.

@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 fn text_of(name: Option<&str>, process: Option<&Counted>, topics: &[TopicCounts]) -> String {
-    let hub = Counts { streams: 3, published: 7, skipped: 2, ..Counts::default() };
+    let hub = Counts { streams: 3, published: 7, skipped: 2, polls: 1, polls_mute: 4, ..Counts::default() };
     let streams = Stats { ended: [1, 2, 3, 4, 5, 6], ..Stats::default() };
     text(&Measured { name, hub: &hub, streams: &streams, times: &Times::default(), process, topics })
 }
@@ -29,6 +29,8 @@ fn a_hub_of_a_process_has_no_metrics_of_a_hub_process_and_no_label_of_its_name()
         "# TYPE eventsource_published counter\n",
         "\neventsource_published_total 7\n",
         "\neventsource_slow_total{on_slow=\"gap\"} 2\n",
+        "\neventsource_polls_waiting 1\n",
+        "\neventsource_polls_total{reason=\"mute\"} 4\n",
         "\neventsource_streams_ended_total{reason=\"application\"} 6\n",
         "# UNIT eventsource_history_bytes bytes\n",
     ] {

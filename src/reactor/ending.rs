@@ -83,6 +83,7 @@ impl<I: Io> Reactor<I> {
             }
             self.shut_socket_down(id);
             self.report_end(id, reason);
+            self.hubs.unmark(id); // a client that comes back is not counted twice
             if closes_at_once {
                 self.close(id);
             } else {

@@ -161,12 +161,11 @@ impl<I: Io> Sender<'_, I> {
         if state == LogState::MustEnd {
             return Ok(Some(SendResult::MustEnd)); // the stream's own buffer was sent as far as the socket takes it
         }
-        let is_answered = self.log.is_answered(self.buffering.id, bytes, is_all && is_last);
+        if self.log.is_answered(self.buffering.id, bytes, is_all && is_last) {
+            return Ok(Some(SendResult::Answered));
+        }
         if !is_all {
             return Ok(Some(SendResult::Stalled)); // the kernel has taken as much as it had room for
-        }
-        if is_answered {
-            return Ok(Some(SendResult::Answered));
         }
         if !is_last {
             return Ok(Some(SendResult::Behind).filter(|_| is_behind));

@@ -11,6 +11,7 @@ mod hub_world;
 mod hubs;
 mod limits;
 mod model;
+mod polls;
 mod presence;
 mod sending;
 mod shutdown;

@@ -548,8 +548,8 @@ connection and returns:
     my $publish = sub { $_->push('news') for values %readers; [204, [], []] };
 
 On servers with an event loop (Twiggy, Feersum) the handler returns at once and pushes later, from timers and watchers, which
-run on no other server. On other servers the handler may also loop, but occupies its worker meanwhile (L</HANDLERS THAT LOOP>);
-a native stream ends there with the last reference to its connection, any other stream when the handler returns.
+run on no other server. On other servers the handler may also loop, but occupies its worker meanwhile (L</HANDLERS THAT
+LOOP>); a native stream ends there with the last reference to its connection, any other stream when the handler returns.
 
 =head1 ATTRIBUTES
 
@@ -589,8 +589,9 @@ and C<psgi.errors> has the exception.
 
     headers => ['Access-Control-Allow-Origin' => 'http://localhost:5000']
 
-More headers of the response, names (tokens) and values (one line without NUL); none by default. They come after
-C<Content-Type>, C<Cache-Control>, C<Access-Control-Allow-Methods> and C<X-Accel-Buffering: no>, unless they have that.
+Headers of the response, names (tokens) and values (one line without NUL); none by default. They follow C<Content-Type>,
+C<Cache-Control>, C<Access-Control-Allow-Methods>, C<X-Accel-Buffering: no> and C<Incremental: ?1> (RFC 10036), unless they
+have those.
 
 =head2 keepalive
 
@@ -625,8 +626,8 @@ Beyond that L</on_full> decides. Under Feersum the limit begins when the head ha
     max_streams => 10_000
 
 The most native streams of a process, from 1. A further client receives the status 200, a C<retry> of its own and the end, so
-that a browser reconnects later; its handler does not run. The default is the soft limit of descriptors (C<ulimit -n>) minus
-256, or minus a quarter if that is smaller.
+a browser reconnects later; its handler does not run. The default is the soft limit of descriptors (C<ulimit -n>) minus 256,
+or a quarter if that is smaller.
 
 An eighth of the descriptors, but at most 128, stays free for the application. When fewer are left a client receives the same
 response, under an event loop also on a stream that is not native.

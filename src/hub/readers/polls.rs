@@ -2,12 +2,12 @@
 //! holds back what has not ended.
 //!
 //! A poll begins as any stream. It is answered, and ends in order, when it was sent everything that there is and something of
-//! that is new to its client: an event, a gap, the state, or an id other than its own. If there is nothing new, it waits for
+//! that is new to its client: an event, a gap, the state, or its first id. If there is nothing new, it waits for
 //! that, and ends when it has waited for long enough. A client that has missed much is answered after some bytes, if it can
 //! resume there.
 //!
-//! A client that follows the state is sent a position when it resumes, which may be beyond its id though nothing was published
-//! for it. That is not new, or a client of a quiet channel would poll without a pause.
+//! A later position, as a keepalive or when a client of the state resumes, is not new by itself: otherwise a client of a quiet
+//! channel would poll without a pause while others are busy.
 
 use super::end_after;
 use crate::hub::cursor::parts::Parts;

@@ -88,7 +88,6 @@ impl Hub {
     /// Returns the position of a quiet stream as a block, if it has advanced since the last id that the client was sent.
     pub fn quiet_block(&mut self, cursor: &mut Cursor) -> Option<Vec<u8>> {
         let id = self.advance_to_position(cursor)?;
-        cursor.has_news = true;
         self.logs.settings().position_block(cursor.position, Some(&id), None)
     }
 

@@ -419,7 +419,9 @@ impl World {
                 Answer::Channels { .. } | Answer::Log { .. } => {}
                 Answer::TopicsRemoved { .. } => {} // the stream's handle counts them
                 Answer::Entered { stream, member, .. } => {
-                    self.presence.push((stream, format!("enters {}", String::from_utf8_lossy(&member.id))))
+                    let linger = Some(member.linger).filter(|linger| *linger > Duration::ZERO);
+                    let linger = linger.map_or_else(String::new, |linger| format!(" for {linger:?}"));
+                    self.presence.push((stream, format!("enters {}{linger}", String::from_utf8_lossy(&member.id))));
                 }
                 Answer::Willed { stream, .. } => self.presence.push((stream, "has a will".into())),
                 Answer::Left { stream, is_by_application, .. } => {
