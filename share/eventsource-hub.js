@@ -2,15 +2,17 @@
 // Its manual is EventSource::Browser, of the distribution EventSource-XS.
 //
 // Each tab has a Hub. A SharedStream reads the stream for all of them: in a SharedWorker; without one in the tab that holds the
-// lock of the stream's key, which is elected anew when that tab goes; without locks in each tab for itself. Both keep a Replica
-// of the stream. Its public fields are its place: the id as of which it is, and what that id counts for. The messages:
+// lock of the stream's key, which is elected anew when that tab goes or hangs; without locks in each tab for itself. Both keep
+// a Replica of the stream. Its public fields are its place: the id as of which it is, and what that id counts for.
+// The messages:
 //
 // message    from whom to whom      fields                          what follows
 // hello      tab to stream          place and seed of the replica;  the welcome, when the stream is open and knows what the
 //                                   to a worker key, request, tab   tab lacks; until then its state. elsewhere, if the tab is
 //                                                                   of another user. The seed, which a BroadcastChannel has
 //                                                                   not, is what a stream begins with
-// call       tab to stream          call: 'renew' or 'wake'         the response and the wait for the next one end, or the wait
+// call       tab to stream          call: 'renew', 'wake', 'ask'    an empty message; the response and the wait for the next
+//                                                                   one end, or that wait, or nothing
 // bye        tab to worker          bye                             the stream ends if it was the last tab
 // alive      worker to tab          alive: the name of a lock       when the tab is granted it, that worker has ended: the tab
 //                                                                   joins the next one
@@ -23,25 +25,27 @@
 // state      stream to all, and to  readyState, status, elsewhere   the events open and error, and the end. elsewhere is whose
 //            a tab that waits                                       cookies ended it: a tab without an owner joins that stream
 // elsewhere  stream to a tab        elsewhere: a user               the tab joins another stream, of that user
+// yields     elected tab to a tab   yields: 1; term: the next one   a tab that knows where to resume leads the next term
 //
-// From a worker they are JSON. In a BroadcastChannel those of tabs have their sender (from), those for one tab its name (to).
+// From a worker they are JSON. In a BroadcastChannel those of tabs have their sender (from), those for one tab its name (to),
+// and all have their term.
 
 const SELF = { url: import.meta.url, type: 'module' };
-const NAME = 'eventsource-hub 4';         // the number is that of the messages between tabs
+const NAME = 'eventsource-hub 5';         // the number is that of the messages between tabs
 const CONNECTING = 0, OPEN = 1, CLOSED = 2;
 
 // The phases of a tab. Beside them readyState is what the page sees: that of the stream.
 //
 // phase      it                                        what ends it
-// AWAY       has no link: its page is hidden, or the   the page is shown again: JOINING
+// away       has no link: its page is hidden, or the   the page is shown again: waiting
 //            stream is closed
-// JOINING    has a link over which nothing has come    any message: WAITING; none for LOOK_EVERY: JOINING again, after three
-//                                                      times by the next transport
-// WAITING    has said hello                            its welcome: FOLLOWING
-// FOLLOWING  dispatches entries                        one that is not the next: WAITING
-// all but AWAY                                         the link fails, or elsewhere: JOINING; the page is hidden, or the stream
-//                                                      closed: AWAY
-const AWAY = 0, JOINING = 1, WAITING = 2, FOLLOWING = 3;
+// waiting    has a link, and says hello                its welcome: following
+// following  dispatches entries                        one that is not the next: waiting
+// all but away                                         the link fails, elsewhere, a later term: waiting; the page
+//                                                      is hidden or frozen, or the stream closed: away
+//
+// A tab asks when it has a new link, when its page is shown, and every 35 s. No message within LOOK_EVERY: it has a new link,
+// of the next term; after three times by the next transport.
 
 const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
 const MAX_DELAY = 3e4;                    // ms between two attempts, unless Retry-After says more
@@ -379,12 +383,12 @@ class SharedStream {
   #waiting = new Map();
   #state;                                 // what tabs are told of it; nothing before the first attempt has failed
 
-  // send(message, to): to one tab, or to all. For so many ms it may begin again, where a tab is that comes: when the worker
+  // send(message, to): to one tab, or to all. At first it may begin again, where a tab is that comes: when the worker or leader
   // before has ended, the first to come may be a new tab, or one that is ahead. Then the others say where to resume.
-  constructor(request, seed, send, mayRestartFor) {
+  constructor(request, seed, send) {
     this.send = send;
     this.#request = request;
-    this.#mayRestartUntil = now() + mayRestartFor;
+    this.#mayRestartUntil = now() + MAX_DELAY;
     this.#begin(seed);
   }
 
@@ -409,7 +413,10 @@ class SharedStream {
   // two seconds.
   onTabMessage(message, from, isLate) {
     const { last, inState, call } = message;
-    if (call) return this.#source[call]();
+    if (call) {
+      this.#source[call]?.();
+      return this.send({}, from);
+    }
     const replica = this.#replica;
     const { owner } = replica;
     const { asked } = this.#source;
@@ -421,6 +428,7 @@ class SharedStream {
     // The cookies may be those of another user since the request was made.
     if (last === undefined && owner && !message.owner && asked < came) {
       return this.#source.findOwner().then(its => {
+        if (this.#waiting.has(from)) return;  // it has said hello again
         if (its === owner) this.onTabMessage({ ...message, owner }, from);
         else this.send({ elsewhere: its || newId() }, from);
       }).catch(() => setTimeout(() => this.onTabMessage(message, from), 2000));
@@ -440,8 +448,10 @@ class SharedStream {
       const isOpen = this.#state.readyState === OPEN;
       if (!wasOpen || !isOpen || isAhead) setTimeout(look, 2000, isOpen);
       else if (last && came < this.#mayRestartUntil) {
-        this.#begin(message.seed);
-        this.lead();
+        if (message.seed) {
+          this.#begin(message.seed);
+          this.lead();
+        } else this.send({ yields: 1 }, from);
       } else this.onTabMessage(message, from, true);
     };
     look();
@@ -501,7 +511,7 @@ function serveTabs() {
       // What the server sends meanwhile is read later, as one message: so nothing waits in a worker that is killed.
       return new Promise(resolve => setTimeout(resolve, Math.min(8, message.entries?.length)));
     };
-    const stream = new SharedStream(request, seed, send, MAX_DELAY);
+    const stream = new SharedStream(request, seed, send);
     stream.ports = ports;
     stream.leave = port => {
       if (!ports.delete(port) || ports.size) return;
@@ -528,6 +538,15 @@ function serveTabs() {
   };
 }
 
+// Holds a lock, once it is granted, until the tab leaves.
+async function hold(name, { signal }, then) {
+  return locks.request(name, { signal }, () => {
+    if (signal.aborted) return;           // Chromium may grant a lock all the same
+    then();
+    return new Promise(resolve => { signal.onabort = resolve });
+  });
+}
+
 // The transports: each returns a link to a SharedStream, which has how to send to it and how to leave. It throws, or calls
 // fail(), where it does not work; fail(true) for another try.
 function linkToWorker(hub, fail) {
@@ -543,13 +562,8 @@ function linkToWorker(hub, fail) {
     if (data.alive) locks?.request(data.alive, { signal: gone.signal }, () => setTimeout(fail, 1000, true)).catch(() => {});
     hub.receive(data);
   };
-  const greet = tab => {
-    if (gone.signal.aborted) return;
-    port.postMessage({ key, request, tab, ...hub.hello });
-    return new Promise(resolve => { gone.signal.onabort = resolve });
-  };
-  if (locks) locks.request(name, { signal: gone.signal }, () => greet(name)).catch(() => greet());
-  else greet();
+  const greet = tab => port.postMessage({ key, request, tab, ...hub.hello });
+  hold(name, gone, () => greet(name)).catch(() => greet());
   return {
     send: message => port.postMessage(message),
     // Chromium freezes a worker with its last page, before it hears and with its stream open. A message to a page in the
@@ -566,25 +580,30 @@ function linkToWorker(hub, fail) {
   };
 }
 
+// A tab that has no answer leads the next term, which has a lock of its own. A leader that hangs does not know: when it wakes
+// up, tabs of a later term do not hear what it sends, and the first message of that term ends it. So no event comes twice. Were
+// its lock stolen, tabs could not tell what it sends before it hears of that.
 function linkToElectedTab(hub, fail) {
-  const { key, request } = hub;
+  const { key, request, term } = hub;
   const gone = new AbortController();
   const me = newId();
-  let channel, stream;
-  const send = message => stream ? stream.onTabMessage({ ...message, came: 0 }, me) : channel.postMessage({ ...message, seed: undefined, from: me });
-  locks.request(NAME + key, { signal: gone.signal }, () => {
-    if (gone.signal.aborted) return;      // Chromium may grant a lock all the same
+  let stream;
+  const channel = new BroadcastChannel(NAME + key);
+  const post = message => channel.postMessage({ ...message, term: term + (message.yields | 0) });
+  const send = message => stream ? stream.onTabMessage({ ...message, came: 0 }, me) : post({ ...message, seed: undefined, from: me });
+  hold(`${NAME + key} ${term}`, gone, () => {
     stream = new SharedStream(request, hub.hello.seed, (message, to) => {
-      if (to !== me) channel.postMessage({ ...message, to });
+      if (to !== me) post({ ...message, to });
       if (!to || to === me) hub.receive(message);
     });
     stream.lead();
-    return new Promise(resolve => { gone.signal.onabort = resolve });
   }).catch(() => fail());
-  channel = new BroadcastChannel(NAME + key);
   channel.onmessage = ({ data }) => {
-    if (data.from) stream?.onTabMessage(data, data.from);
-    else if (!stream && (!data.to || data.to === me)) hub.receive(data);
+    if (data.term > term) {
+      hub.term = data.term;
+      fail(true);
+    } else if (data.from) stream?.onTabMessage(data, data.from);
+    else if (data.term === term && !stream && (!data.to || data.to === me)) hub.receive(data);
   };
   send(hub.hello);
   return {
@@ -665,11 +684,13 @@ class LiveMap extends Map {
 class Hub extends EventTarget {
   readyState = CONNECTING;
   lastEventId = '';
+  term = 0;                               // of the elected tab
   #replica;
-  #phase = AWAY;
+  #isFollowing;
   #link;                                  // to the shared stream: how to send to it, and how to leave
   #transports;                            // the first one is in use
-  #attempts = 0;                          // links since one was answered
+  #timer;
+  #unanswered = 0;                        // links since a message came; 1, too, if the tab has asked
   #settle;
   #maps = new Map();
   #reader;
@@ -757,13 +778,12 @@ class Hub extends EventTarget {
   }
 
   greet() {
-    if (this.#phase !== FOLLOWING) this.#link?.send(this.hello);
+    if (!this.#isFollowing) this.#link?.send(this.hello);
   }
 
   receive({ welcome, asked, entries = [], readyState, status, leads, elsewhere }) {
     const replica = this.#replica;
-    this.#attempts = 0;
-    if (this.#phase === JOINING) this.#phase = WAITING;
+    this.#unanswered = 0;
     if (elsewhere !== undefined && (replica.owner ?? elsewhere) === elsewhere) {
       this.key += elsewhere;
       return this.#join();
@@ -771,7 +791,7 @@ class Hub extends EventTarget {
     if (leads) this.greet();
     // A welcome may be late, and answer what the tab has asked before.
     if (welcome && asked !== replica.last) return;
-    if (welcome || this.#phase === FOLLOWING) {
+    if (welcome || this.#isFollowing) {
       if (readyState === OPEN && this.readyState === CONNECTING) {
         this.readyState = OPEN;
         this.dispatchEvent(new Event('open'));
@@ -779,7 +799,7 @@ class Hub extends EventTarget {
       for (const entry of entries) {
         if (this.readyState === CLOSED) return;
         if (!welcome && !replica.isNext(entry)) {  // others are missing, or the tab is ahead
-          this.#phase = WAITING;
+          this.#isFollowing = false;
           this.greet();
           break;
         }
@@ -788,7 +808,7 @@ class Hub extends EventTarget {
     }
     if (this.readyState === CLOSED) return;
     if (welcome) {
-      this.#phase = FOLLOWING;
+      this.#isFollowing = true;
       this.lastEventId = welcome.last;
       Object.assign(replica, welcome);
     }
@@ -821,29 +841,42 @@ class Hub extends EventTarget {
     this.dispatchEvent(Object.assign(new Event('error'), { status }));
   }
 
-  #join() {
+  #join(byNext) {
     let link;
-    const fail = again => {
-      if (link !== this.#link) return;    // it has been left
-      if (!again) this.#transports.shift();
-      this.#join();
-    };
+    const fail = again => link === this.#link && this.#join(!again);  // not if it has been left
     this.#leave();
-    this.#phase = JOINING;
-    this.#attempts++;
+    if (byNext) {
+      this.#transports.shift();
+      this.#unanswered = 0;
+    }
     try {
       link = this.#link = this.#transports[0](this, fail);
     } catch {
-      return fail();
+      return this.#join(true);
     }
-    // A frozen tab was elected; or the worker was killed before it answered, which Firefox may even connect to again.
-    if (this.#transports[1]) setTimeout(() => this.#phase === JOINING && fail(this.#attempts % 3), LOOK_EVERY);
+    this.#ask();
+  }
+
+  // A message has to come now, whatever the phase. A frozen tab was elected, or the leader hangs; or the worker was killed
+  // before it answered, which Firefox may even connect to again.
+  #ask(call = 'ask') {
+    clearTimeout(this.#timer);
+    this.#unanswered ||= 1;
+    this.#timer = setTimeout(() => {
+      if (!this.#unanswered) this.#timer = setTimeout(() => this.#ask(), MAX_DELAY);
+      else {
+        this.term++;
+        this.#join(this.#unanswered++ > 2);
+      }
+    }, LOOK_EVERY);
+    this.#link.send({ call });
   }
 
   #leave(isHidden) {
+    clearTimeout(this.#timer);
     this.#link?.leave(isHidden);
     this.#link = undefined;
-    this.#phase = AWAY;
+    this.#isFollowing = false;
   }
 
   // A browser may keep a page that its user has left: its stream ends, and is joined again when the user comes back.
@@ -858,8 +891,10 @@ class Hub extends EventTarget {
     });
     const renew = () => isRepeatable(request, this.lastEventId) && this.#link?.send({ call: 'renew' });
     on('online', renew);
-    on('resume', renew);                  // Chromium sends a page that was frozen no more of its responses
-    on('visibilitychange', () => document.hidden || this.#link?.send({ call: 'wake' }));
+    // Chromium sends a page that is frozen nothing of its responses, but messages: as a leader it would still answer.
+    on('freeze', () => this.#transports[0] === linkToElectedTab && this.#leave());
+    on('resume', () => this.#link ? renew() : this.#join());
+    on('visibilitychange', () => document.hidden || this.#link && this.#ask('wake'));
   }
 }
 

@@ -110,10 +110,11 @@ subtest '429 with Retry-After' => sub {
 # Messages of an elected tab to the others: an event of which they lack the one before, and at once what it answered earlier.
 my $LATE = <<'JS';
 navigator.locks.query().then(({held}) => {
-    const channel = new BroadcastChannel(held.find(({name}) => name.includes('{')).name);
+    const [, name, term] = /^(.* )([0-9]+)$/.exec(held.find(({name}) => name.includes('{')).name);
+    const channel = new BroadcastChannel(name);
     const [, before, next] = hub.hello.seed.entries.filter(({data}) => data);
-    channel.postMessage({entries: [{type: 'message', data: '0', id: 'late', prev: 'missing'}]});
-    channel.postMessage({welcome: {last: next.id}, asked: before.id, entries: [next], readyState: 1});
+    channel.postMessage({term: +term, entries: [{type: 'message', data: '0', id: 'late', prev: 'missing'}]});
+    channel.postMessage({term: +term, welcome: {last: next.id}, asked: before.id, entries: [next], readyState: 1});
 })
 JS
 

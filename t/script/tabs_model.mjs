@@ -1,10 +1,10 @@
 // A random model of tabs that share a stream: node tabs_model.mjs SCRIPT FIRST-SEED SEEDS
 //
 // The classic form of the script runs once for each tab and worker, in a browser and on a network whose clock, order and delays
-// a seed decides: workers and leading tabs are killed, pages come to the back/forward cache and return, connections are cut or
-// die, the hub restarts without its history, the state comes slowly, the clock is set, and another user logs in. Each tab is
-// compared with the log of the hub: it has each event of its user once and in order, or is told of a gap; its map is the state of
-// the hub as of its position. It prints a line for each seed that fails, and the counts of all.
+// a seed decides: workers and leading tabs are killed, or hang and wake up, pages come to the back/forward cache and return,
+// connections are cut or die, the hub restarts without its history, the state comes slowly, the clock is set, and another user
+// logs in. Each tab is compared with the log of the hub: it has each event of its user once and in order, or is told of a gap;
+// its map is the state of the hub as of its position. It prints a line for each seed that fails, and the counts of all.
 
 import {readFileSync} from 'node:fs';
 
@@ -30,9 +30,10 @@ class Schedule {
   #count = 0;
   now = 0;
 
-  // Runs a task after so many ms, unless its process has ended then; that of a frozen page waits.
-  after(ms, process, task) {
-    const entry = {at: this.now + Math.max(0, +ms || 0), order: this.#count++, process, task};
+  // Runs a task after so many ms, unless its process has ended then; that of a process that is frozen or hangs waits. Those of
+  // one source run in order.
+  after(ms, process, task, source = {}) {
+    const entry = {at: this.now + Math.max(0, +ms || 0), order: this.#count++, process, task, source};
     this.#insert(entry);
     return entry;
   }
@@ -53,9 +54,13 @@ class Schedule {
     while (this.#tasks.length && this.#tasks.at(-1).at <= time) {
       const entry = this.#tasks.pop();
       this.now = Math.max(this.now, entry.at);
-      const {process, task} = entry;
+      const {process, task, source} = entry;
       if (entry.isCancelled || process?.isDead) continue;
-      if (process?.isFrozen) process.waiting.push(task);
+      if (source.due > this.now) {
+        this.#insert(Object.assign(entry, {at: source.due, order: this.#count++}));
+        continue;
+      }
+      if (process?.isFrozen || process?.hangs) process.waiting.push(entry);
       else {
         task();
         await settled();
@@ -168,11 +173,11 @@ class Stream {
       if (!wanting || !this.#read.length) return;
       this.#wanting = undefined;
       wanting.resolve({value: new TextEncoder().encode(this.#read.splice(0).join(''))});
-    });
-    else if (this.isOver) {
-      this.#wanting.reject(new Error('cut'));
+    }, this);
+    else if (this.isOver) this.server.schedule.after(0, this.process, () => {
+      this.#wanting?.reject(new Error('cut'));
       this.#wanting = undefined;
-    }
+    }, this);
   }
 
   read() {
@@ -214,9 +219,10 @@ class Browser {
   // Messages of one sender to one receiver, in order.
   pipe(process) {
     let due = 0;
+    const source = {};
     return task => {
       due = Math.max(due, this.schedule.now + this.delay());
-      this.schedule.after(due - this.schedule.now, process, task);
+      this.schedule.after(due - this.schedule.now, process, task, source);
     };
   }
 
@@ -254,7 +260,7 @@ class Browser {
       },
       fetch: (url, options) => this.fetch(process, options),
       BroadcastChannel: this.channel(process),
-      navigator: {locks: {request: (...given) => this.lock(process, ...given)}},
+      navigator: {locks: {request: (...given) => this.lock(process, ...given), query: () => this.query(process)}},
       SharedWorker: hasWorker ? this.sharedWorker(process) : function () { throw new Error('there is none') },
     };
     scope.globalThis = scope;
@@ -312,6 +318,7 @@ class Browser {
 
       postMessage(message) {
         if (process.isDead) return;
+        if (!browser.#channels.has(this)) throw new Error('closed');
         for (const other of browser.#channels) {
           if (other === this || other.name !== this.name || other.process.isDead || other.process.isFrozen) continue;
           if (!this.#pipes.has(other)) this.#pipes.set(other, browser.pipe(other.process));
@@ -359,6 +366,13 @@ class Browser {
     });
   }
 
+  query(process) {
+    return new Promise(resolve => this.schedule.after(this.delay(), null, () => {
+      const held = [...this.#locks].flatMap(([name, [first]]) => first?.isGranted ? [{name}] : []);
+      this.schedule.after(this.delay(), process, () => resolve({held}));
+    }));
+  }
+
   sharedWorker(page) {
     const browser = this;
     return class {
@@ -403,22 +417,26 @@ class Browser {
   kill(process) {
     process.isDead = true;
     for (const stream of process.streams ?? []) stream.cut();
-    for (const queue of this.#locks.values()) {
-      for (const entry of queue.filter(entry => entry.process === process)) entry.leave();
-    }
+    // A stream without ids cannot tell what its leader sent last from what the next one sends: that has come before.
+    this.schedule.after(this.server.hasIds ? 0 : 100, null, () => {
+      for (const queue of this.#locks.values()) {
+        for (const entry of queue.filter(entry => entry.process === process)) entry.leave();
+      }
+    });
     for (const channel of this.#channels) if (channel.process === process) this.#channels.delete(channel);
     this.pages = this.pages.filter(page => page !== process);
     if (process !== this.worker && this.worker?.users.delete(process) && !this.worker.users.size) this.kill(this.worker);
   }
 
   close(page) {
+    if (page.hangs) return this.kill(page);
     page.events.dispatchEvent(new Event('pagehide'));
     this.schedule.after(0, null, () => page.isDead || this.kill(page));
   }
 
   freeze(page) {
     page.events.dispatchEvent(new Event('pagehide'));
-    page.isFrozen = true;
+    page.isFrozen = page.hasPaused = true;
     for (const queue of this.#locks.values()) {
       for (const entry of queue.filter(entry => entry.process === page && !entry.isHeld)) entry.leave();
     }
@@ -427,10 +445,25 @@ class Browser {
 
   thaw(page) {
     page.isFrozen = false;
-    for (const task of page.waiting.splice(0)) this.schedule.after(0, page, task);
+    for (const {task} of page.waiting.splice(0)) this.schedule.after(0, page, task);
     this.schedule.after(0, page, () => {
       page.events.dispatchEvent(Object.assign(new Event('pageshow'), {persisted: true}));
     });
+  }
+
+  // It runs no task. The others do not know.
+  hang(process) {
+    process.hangs = process.hasPaused = true;
+  }
+
+  // What has come meanwhile, from the network, other processes and timers, runs in any order.
+  wake(process) {
+    process.hangs = false;
+    const waiting = process.waiting.splice(0);
+    for (const source of new Set(waiting.map(({source}) => source))) {
+      source.due = this.schedule.now + this.random.pick([0, 0, 1, 10]);
+    }
+    for (const {task, source} of waiting) this.schedule.after(0, process, task, source);
   }
 
   // The process that reads the stream.
@@ -455,7 +488,7 @@ class Check {
     Object.assign(this, {hub, page, server, logs, users, map: hub.state('c')});
     hub.addEventListener('gap', () => {
       // Without an id it may have missed what it knows nothing of.
-      const hasCause = mayLose || server.epoch > 1 || users.length > 1 || !this.#last[0];
+      const hasCause = mayLose() || page.hasPaused || server.epoch > 1 || users.length > 1 || !this.#last[0];
       if (!hasCause) this.#fail('is told of a gap, and nothing is lost');
       this.gaps++;
       this.#plain.clear();                // it begins as a later tab, with the events of start
@@ -545,7 +578,7 @@ async function runSeed(seed) {
   const share = random.chance(0.9);
   const options = {history: random.pick([1e6, 1e6, 500]), keepalive: 30, share, start: random.pick([0, 0, -5]), ...hasIds || {key: 'key'}};
   // A tab that is elected before it has a position begins anew, whatever the others have.
-  const mayLose = !hasIds || server.kept < 1000 || options.history < 1e6 || share && (!hasWorker || browser.isDeaf);
+  const mayLose = () => !hasIds || server.kept < 1000 || options.history < 1e6 || browser.hasHung;
   const old = new Map();
   const logs = (epoch, seq) => epoch === server.epoch ? server.state(seq) : old.get(epoch).state(seq);
   const checks = [];
@@ -558,6 +591,7 @@ async function runSeed(seed) {
   };
   for (let at = 0; at < 5; at++) publish();
   open();
+  const awake = () => browser.pages.filter(page => !page.isFrozen && !page.hangs);
   const steps = {
     publish: [30, publish],
     burst: [3, () => { for (let at = 0; at < 12; at++) publish() }],
@@ -570,9 +604,17 @@ async function runSeed(seed) {
       if (reader && mayEnd) browser.kill(reader);
     }],
     freeze: [3, () => {
-      const awake = browser.pages.filter(page => !page.isFrozen);
-      if (awake.length > 1) browser.freeze(random.pick(awake));
+      if (awake().length > 1) browser.freeze(random.pick(awake()));
     }],
+    hang: [4, () => {
+      const process = random.pick([browser.reader, ...awake()]);
+      if (!process || process.hangs || process.isFrozen || process !== browser.worker && awake().length < 2) return;
+      browser.hang(process);
+      if (process === browser.worker) browser.hasHung = true;  // its tabs come to an elected one, or stay
+      const ms = random.pick([1000, 6000, 40000, undefined]);
+      if (ms) schedule.after(ms, null, () => process.hangs && browser.wake(process));
+    }],
+    show: [3, () => awake().length && random.pick(awake()).events.dispatchEvent(new Event('visibilitychange'))],
     thaw: [5, () => {
       const frozen = browser.pages.filter(page => page.isFrozen);
       if (frozen.length) browser.thaw(random.pick(frozen));
@@ -598,8 +640,8 @@ async function runSeed(seed) {
     }],
     // A page closes its stream while it handles an event.
     leave: [2, () => {
-      if (browser.pages.length < 2) return;
-      const page = random.pick(browser.pages);
+      const page = random.pick(browser.pages.filter(page => !page.hangs));
+      if (!page || browser.pages.length < 2) return;
       const type = random.pick(['message', 'open', 'error', 'gap', 'position', 'change', undefined]);
       const leave = () => {
         page.hub.close();
@@ -623,17 +665,27 @@ async function runSeed(seed) {
   browser.isAtRest = true;
   browser.isAway = browser.refusal = false;
   for (const page of browser.pages.filter(page => page.isFrozen)) browser.thaw(page);
-  await schedule.until(schedule.now + 120000);
-  publish();
-  await schedule.until(schedule.now + 60000);
-  const troubles = checks.flatMap(({troubles}) => troubles.slice(0, 3));
+  const settle = async when => {
+    await schedule.until(schedule.now + 120000);
+    publish();
+    await schedule.until(schedule.now + 1000);
+    publish();                            // a stream without ids may have been renewed while the first came
+    await schedule.until(schedule.now + 60000);
+    const troubles = [];
+    for (const {check, hub, opened, hasLeft, hangs, hasAsked} of browser.pages) {
+      if (hasLeft || hangs) continue;
+      if (!share && hasAsked) troubles.push('a tab asks whose its own stream is');
+      if (hub.readyState === 2 && opened < browser.users.length) continue;
+      if (!check.isDone) troubles.push(`${when} a tab is at ${check.where}, not at ${server.epoch}-${server.last}`);
+      else check.compare();
+    }
+    return troubles;
+  };
+  const late = await settle('beside one that hangs');
+  for (const process of [browser.worker, ...browser.pages]) if (process?.hangs) browser.wake(process);
+  late.push(...await settle('at last'));
+  const troubles = [...checks.flatMap(({troubles}) => troubles.slice(0, 3)), ...late];
   browser.pages = browser.pages.filter(page => !page.hasLeft);
-  for (const {check, hub, opened, hasAsked} of browser.pages) {
-    if (!share && hasAsked) troubles.push('a tab asks whose its own stream is');
-    if (hub.readyState === 2 && opened < browser.users.length) continue;
-    if (!check.isDone) troubles.push(`a tab is at ${check.where}, not at ${server.epoch}-${server.last}`);
-    else check.compare();
-  }
   const expected = share ? Math.min(1, browser.pages.length) : browser.pages.length;
   if (server.streams.size !== expected && !browser.hasHung && browser.users.length === 1) troubles.push(`there are ${server.streams.size} streams`);
   return {

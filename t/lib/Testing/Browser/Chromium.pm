@@ -89,6 +89,21 @@ sub kill_worker {
 
 sub missing { return _program() ? undef : 'chromium is not installed' }
 
+# The process of a page: the one that takes time while the page does.
+sub pid_of {
+    my ($self, $tab) = @_;
+    my $time = sub {
+        map { ($_->{id} => $_->{cpuTime}) }
+            grep { $_->{type} eq 'renderer' } @{$self->ask_in(undef, 'SystemInfo.getProcessInfo')->{processInfo}};
+    };
+    my %before = $time->();
+    $self->evaluate_in($tab, '(end => { while (performance.now() < end); })(performance.now() + 400)');
+    my %after = $time->();
+    my ($most) =
+        sort { $after{$b} - $before{$b} <=> $after{$a} - $before{$a} } grep { defined $before{$_} } keys %after;
+    return $most;
+}
+
 # Registers the tab at once: what its page complains of comes from now on.
 sub new_tab {
     my ($self, $url) = @_;

@@ -1,0 +1,113 @@
+# Tabs of a browser without SharedWorker, whose leading tab is frozen or hangs: another one takes the lead, and each tab has
+# each event once, in order, also the one that wakes up. xt/browser/tabs_hang.t opens EVENTSOURCE_XS_STEPS tabs, which leave,
+# freeze, hang and wake up at random; EVENTSOURCE_XS_SEED repeats a run.
+
+use lib 't/lib';
+use Testing;
+use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Tabs;
+
+Testing::Tabs->require_or_skip_all('Chromium');
+
+my $STEPS = $ENV{EVENTSOURCE_XS_STEPS} || 0;
+my $TABS  = 4;
+my $SEED  = $ENV{EVENTSOURCE_XS_SEED} || time;
+
+my $tabs    = Testing::Tabs->start('Chromium', start => 'oldest', page => {without => 'SharedWorker'});
+my $browser = $tabs->browser;
+
+# How a tab pauses, and then goes on.
+my %PAUSE = (
+    'is frozen' => [
+        sub { $browser->ask_in($_[0], 'Page.setWebLifecycleState', state => 'frozen') },
+        sub { $browser->ask_in($_[0], 'Page.setWebLifecycleState', state => 'active') },
+    ],
+    'has a process that is stopped' =>
+        [sub { kill STOP => $_[0]{pid} //= $browser->pid_of($_[0]) }, sub { kill CONT => $_[0]{pid} },],
+);
+
+sub pause { my ($tab, $how) = @_; $tab->{paused} = $how; return $PAUSE{$how}[0]->($tab) }
+sub wake { my $tab = shift; return $PAUSE{delete $tab->{paused}}[1]->($tab) }
+
+sub awake {
+    return grep { !$_->{paused} } $tabs->tabs;
+}
+
+# A tab that is shown looks for its leader at once.
+sub show { $_->evaluate('dispatchEvent(new Event("visibilitychange"))') for @_; return }
+
+# The tabs that are awake receive what is published, however the others are.
+sub awake_have_all_ok {
+    my $name = shift;
+    $tabs->publish(5);
+    show(awake());
+    my @lacking;
+    wait_until(
+        $DEADLINE,
+        sub {
+            !(@lacking = grep { !$_->evaluate("received.at(-1) === $tabs->{published}") } awake());
+        }
+    );
+    return is_deeply [map { "$_->{name} " . $_->evaluate('received.at(-1)') } @lacking], [], $name;
+}
+
+for my $how (sort keys %PAUSE) {
+    subtest "the tab that reads the stream $how" => sub {
+        $tabs->open for 1, 2;
+        $tabs->publish(5);
+        $tabs->each_has_all_ok('each tab has each event');
+        my $leader = $tabs->leader;
+        pause($leader, $how);
+        awake_have_all_ok('the other tab takes the lead');
+        wake($leader);
+        $tabs->publish(5);
+        $tabs->each_has_all_ok('each tab has each event once, in order, when that tab wakes up');
+        ok wait_until($DEADLINE, sub { $tabs->streams == 1 }), 'there is one stream';
+        $tabs->close_tabs;
+    };
+}
+
+# What a tab does at random.
+my %STEP = (
+    close => sub { (awake())[rand awake()]->close },
+    pause => sub {
+        my $tab = rand() < 0.6 ? leader() : (awake())[rand awake()];
+        pause($tab, (sort keys %PAUSE)[rand keys %PAUSE]) if $tab;
+    },
+    wake => sub {
+        my @paused = grep { $_->{paused} } $tabs->tabs;
+        wake($paused[rand @paused]) if @paused;
+    },
+);
+
+# The tab that reads the stream of those that are awake.
+sub leader {
+    my $name = (awake())[0]->evaluate('leader()') // return;
+    return (grep { $_->{name} eq $name } awake())[0];
+}
+
+sub close_one {
+    my ($tab) = sort { !!$b->{paused} <=> !!$a->{paused} } $tabs->tabs;
+    wake($tab) if $tab->{paused};
+    return $tab->close;
+}
+
+subtest "$STEPS tabs leave, freeze, hang and wake up" => sub {
+    srand $SEED;
+    $tabs->open for 1 .. $TABS;
+    for my $step (1 .. $STEPS - $TABS) {
+        my $what = (sort keys %STEP)[rand keys %STEP];
+        $STEP{$what}->() if awake() > 1 || $what eq 'wake';
+        awake_have_all_ok("step $step, $what: each tab that is awake has all");
+        close_one() while $tabs->tabs > 2 * $TABS;
+        $tabs->open;
+    }
+    wake($_) for grep { $_->{paused} } $tabs->tabs;
+    $tabs->publish(5);
+    $tabs->each_has_all_ok('each tab has each event once, in order');
+    ok wait_until($DEADLINE, sub { $tabs->streams == 1 }), 'there is one stream';
+    diag "EVENTSOURCE_XS_SEED=$SEED" if !Test::More->builder->is_passing;
+    }
+    if $STEPS;
+
+done_testing;
