@@ -11,7 +11,7 @@ mistakes_ok(
         lines    => ['proxy_http_version 1.0;', 'proxy_ignore_headers X-Accel-Buffering;'],
         check    => 'buffering',
         verdict  => 'wrong',
-        sentence => qr/not even the head.*withholds/,
+        sentence => qr/not even the head[.] A poll.*on the way holds responses back until they end/,
     },
     {
         name      => 'buffering of all but the first bytes, with a probe',

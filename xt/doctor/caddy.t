@@ -13,7 +13,7 @@ mistakes_ok(
         lines    => [proxy('buffer_responses')],
         check    => 'buffering',
         verdict  => 'wrong',
-        sentence => qr/withholds/,
+        sentence => qr/A poll.*on the way holds responses back/,
     },
     {
         name     => 'compression',

@@ -21,25 +21,30 @@ use EventSource::XS::Doctor::Check::HubProcess;
 use EventSource::XS::Doctor::Check::HubStore;
 use EventSource::XS::Doctor::Check::Origin;
 use EventSource::XS::Doctor::Check::Outbox;
+use EventSource::XS::Doctor::Check::Poll;
 use EventSource::XS::Doctor::Check::ProbeTarget;
 use EventSource::XS::Doctor::Check::Protocol;
 use EventSource::XS::Doctor::Check::Response;
 use EventSource::XS::Doctor::Check::Resume;
 use EventSource::XS::Doctor::Connection;
 use EventSource::XS::Doctor::Probe;
+use List::Util qw(max min);
 use URI;
 
 # In the order of a report: each explains better than those after it.
 my @CHECKS = map { "EventSource::XS::Doctor::Check::$_" }
-    qw(Response HubName ProbeTarget Delivery Ending Compression Caching Resume Protocol Origin Format HubProcess HubStore Outbox);
+    qw(Response HubName ProbeTarget Delivery Ending Compression Caching Poll Resume Protocol Origin Format HubProcess HubStore Outbox);
 
 # Those that look at a table and at no stream.
 my @OF_TABLE = ('EventSource::XS::Doctor::Check::Outbox');
 
 my $MAX_REDIRECTS = 10;
-my $PATIENCE      = 5;                              # seconds for an answer beside the examined stream, at most
-my $MOST_WORKERS  = 8;                              # requests that look for another hub
-my $MOMENT        = 0.5;                            # seconds after which the head of a quiet stream counts as all
+my $PATIENCE      = 5;      # seconds for an answer beside the examined stream, at most
+my $MOST_WORKERS  = 8;      # requests that look for another hub
+my $MOMENT        = 0.5;    # seconds after which the head of a quiet stream counts as all
+my $APART         = 0.5;    # seconds between the beginnings of the stream and of a second one, at most
+my $ATTEMPTS      = 3;      # requests until an error counts as the answer to all
+my $POLLED        = 2;      # seconds that a poll waits for an event
 my $UNKNOWN_ID    = 'eventsource-doctor-unknown';
 
 # The headers that a browser sends with EventSource. The decoder knows these encodings.
@@ -82,9 +87,15 @@ sub examine {
         $self->_look_for_hubs;
     }
     elsif ($self->is_silent) {
+        $self->{second} = $self->_request(is_plain => 1) if $self->{method} eq 'GET';
         $self->{beside} = $self->_ask(method => 'OPTIONS', until => sub { $_[0]->has_head });
-        $self->{stream}->leave;
+        $self->_poll_beside if $self->{method} eq 'GET';
+        $_->leave for grep { $_ } @$self{qw(stream second)};
     }
+    elsif (!$self->failure && $self->{method} eq 'GET') {
+        $self->_poll_beside;
+    }
+    $self->_look_at_waiting_poll;
     $self->_look_at_server if !$self->failure;
     return $self->findings;
 }
@@ -96,6 +107,18 @@ sub findings {
     my @findings  = map { $_->findings($self) } $self->{url} ? @CHECKS : @OF_TABLE;
     my %explained = map { ($_ => 1) } map { @{$_->{explains}} } @findings;
     return grep { $_->{verdict} eq 'ok' || !$explained{$_->{check}} } @findings;
+}
+
+# True if the poll was answered as one: with the preference for its end, and as a whole.
+sub has_polled {
+    my $poll = shift->{poll};
+    return !!($poll && ($poll->status || 0) == 200 && defined $poll->applied->{wait} && _is_whole($poll));
+}
+
+# True if a page gets no stream here, or a stream without what was sent.
+sub is_hindered {
+    my $self = shift;
+    return !$self->is_streaming || !defined $self->{stream}{body_at} || !!$self->{behind};
 }
 
 # True if the server has accepted the request and has not answered it.
@@ -133,6 +156,8 @@ sub measurements {
         retry         => defined $body->{retry} ? 0 + $body->{retry} : undef,
         redirects     => [map { "$_->{status} $_->{to}" } @{$self->{hops}}],
         probe_seconds => $self->{probe_seconds},
+        poll_seconds  => $self->has_polled ? 0 + sprintf '%.3f',
+        $self->{poll}{ended_at} : undef,
     };
 }
 
@@ -160,9 +185,18 @@ sub _ask_after {
     );
 }
 
-# If two requests get the same events, and another URL does not, then the second response is a copy.
+# If two requests get the same events, and another URL does not, then the second response is a copy. A server that repeats the
+# token of a request tells at once.
 sub _look_at_cache {
     my $self = shift;
+    if (grep { $_ && $_->is_copy } @$self{qw(stream second poll)}) {
+        my $token = _token();
+        my $other =
+            $self->_ask(query => "eventsource-request=$token", token => $token, until => sub { $_[0]->has_head });
+        $self->{repetition}   = 'copy';
+        $self->{is_avoidable} = defined $other->applied->{request} && !$other->is_copy;
+        return;
+    }
     return if $self->{method} ne 'GET' || !_is_whole($self->{stream}) || !$self->{stream}->body->events;
     my @twice = map { $self->_ask } 1, 2;
     return if grep { !_is_whole($_) } @twice;
@@ -255,7 +289,8 @@ sub _look_at_server {
 
 sub _connection {
     my ($self, %option) = @_;
-    my $url = $self->{url};
+    my $url   = $self->{url};
+    my $token = $option{token} // _token();
     if (defined $option{query_id}) {
         ($url = $url->clone)->query_form($url->query_form, lastEventId => $option{query_id});
     }
@@ -266,7 +301,8 @@ sub _connection {
         url          => $url,
         method       => $option{method} || $self->{method},
         insecure     => $self->{insecure},
-        headers_sent => $self->_headers(%option),
+        token        => $token,
+        headers_sent => $self->_headers(%option, token => $token),
         defined $self->{data} && !$option{method} ? (content => $self->{data}) : (),
     );
 }
@@ -284,15 +320,18 @@ sub _headers {
         push @own, ['Content-Type' => 'application/json']
             if defined $self->{data} && !grep { lc $_->[0] eq 'content-type' } @own;
     }
-    my %has = map { (lc $_->[0] => 1) } @own;
-    return [@own, grep { !$has{lc $_->[0]} } @HEADERS];
+    my @wait = defined $option{wait} ? "wait=$option{wait}; reason=other" : ();
+    my %has  = map { (lc $_->[0] => 1) } @own;
+    return [@own, grep { !$has{lc $_->[0]} } @HEADERS, [Prefer => join ', ', @wait, "request=$option{token}"]];
 }
 
 # Reads the stream for the time that the user has set, with a second client beside it, and the probe.
 sub _observe {
-    my $self    = shift;
-    my $stream  = $self->{stream};
-    my $ends    = $stream->seconds + $self->{seconds};
+    my $self   = shift;
+    my $stream = $self->{stream};
+    my $ends   = $stream->seconds + $self->{seconds};
+    EventSource::XS::Doctor::Connection->wait_for(min($APART, $self->{seconds} / 4), sub { !$stream->is_open },
+        $stream);
     my $second  = $self->{second} = $self->{method} eq 'GET' ? $self->_request(is_plain => 1) : undef;
     my $is_over = sub { !$stream->is_open && (!$second || !$second->is_open) };
     if ($self->{probe}->is_possible) {
@@ -302,6 +341,7 @@ sub _observe {
     }
     my $left = $ends - $stream->seconds;
     EventSource::XS::Doctor::Connection->wait_for($left > 0 ? $left : 0, $is_over, $stream, $second || ());
+    $self->_poll_beside if $self->{method} eq 'GET';
     $_->leave for grep { $_ } $stream, $second;
     return;
 }
@@ -339,13 +379,19 @@ sub _observe_probe {
     return;
 }
 
+# An error that does not come each time is one finding, and the stream that another request gets is examined.
 sub _open_stream {
-    my $self = shift;
+    my $self     = shift;
+    my $attempts = $self->{method} eq 'GET' ? $ATTEMPTS : 1;
     for (0 .. $MAX_REDIRECTS) {
-        my $stream = $self->{stream} = $self->_request;
-        return if $stream->failure;
-        my $has_answer = sub { $stream->has_head || !$stream->is_open };
-        EventSource::XS::Doctor::Connection->wait_for($self->{seconds}, $has_answer, $stream);
+        my $stream;
+        for (1 .. $attempts) {
+            $stream = $self->{stream} = $self->_request;
+            return if $stream->failure;
+            my $has_answer = sub { $stream->has_head || !$stream->is_open };
+            EventSource::XS::Doctor::Connection->wait_for($self->{seconds}, $has_answer, $stream);
+            last if !_is_error($stream);
+        }
         my $url = $stream->redirect or return;
         $stream->leave;
         my $hop = {status => $stream->status, from => "$self->{url}", to => "$url"};
@@ -367,9 +413,66 @@ sub _withhold {
     return;
 }
 
+# Polls once, while the stream is open: what a poll brings that the stream has not, something holds back.
+sub _poll_beside {
+    my $self   = shift;
+    my $stream = $self->{stream};
+    my @open   = grep { $_ && $_->is_open } $stream, $self->{second};
+    my ($id)   = reverse $stream->body->ids;
+    for (1 .. $ATTEMPTS) {
+        my $poll     = $self->{poll} = $self->_request(wait => 0, defined $id ? (id => $id) : ());
+        my $has_done = sub { !$poll->is_open || $poll->has_head && !defined $poll->applied->{wait} };
+        EventSource::XS::Doctor::Connection->wait_for($self->{patience}, $has_done, $poll, @open);
+        $poll->leave;
+        last if !_is_error($poll);
+    }
+    return if !$self->has_polled || !$stream->is_open || $self->{poll}->is_copy;
+    my $lacks = sub { _lacking($stream, $self->{poll}) };
+    EventSource::XS::Doctor::Connection->wait_for($MOMENT, sub { !$lacks->() }, @open);
+    $self->{behind} = $lacks->();
+    return;
+}
+
+# Where no stream works, a page polls: does a poll work that has to wait, and does it bring an event in time? eventsource-hub.js
+# waits for a shorter time if it does not.
+sub _look_at_waiting_poll {
+    my $self = shift;
+    return if !$self->has_polled || !$self->is_hindered;
+    for my $wait ($POLLED, $POLLED / 2) {
+        $self->{waiting} = $self->_poll_waiting($wait);
+        return if _is_whole($self->{waiting});
+    }
+    return;
+}
+
+sub _poll_waiting {
+    my ($self, $wait) = @_;
+    my ($id)    = reverse $self->{poll}->body->ids;
+    my $poll    = $self->_request(wait => $wait, defined $id ? (id => $id) : ());
+    my $probe   = $self->{probe};
+    my $is_over = sub { !$poll->is_open };
+    if ($probe->is_possible && !$probe->{failure}) {
+        EventSource::XS::Doctor::Connection->wait_for($APART, $is_over, $poll);
+        my $token = $probe->begin;
+        my $sent_at;
+        my $is_sent = sub { $sent_at = $poll->seconds if !defined $sent_at && $probe->has_ended; defined $sent_at };
+        EventSource::XS::Doctor::Connection->wait_for($PATIENCE, $is_sent, $poll);
+        $probe->finish;
+        EventSource::XS::Doctor::Connection->wait_for($wait, $is_over, $poll);
+        my ($event) = grep { _has_token($_, $token) } $poll->body->events;
+        $self->{polled_seconds} = max(0, $event->{at} - ($sent_at // $event->{at})) if $event;
+    }
+    EventSource::XS::Doctor::Connection->wait_for($wait + 1, $is_over, $poll);
+    $poll->leave;
+    return $poll;
+}
+
+# The answers to requests for a stream are counted.
 sub _request {
     my ($self, %option) = @_;
-    return $self->_connection(%option)->request;
+    my $connection = $self->_connection(%option)->request;
+    push @{$self->{asked}}, $connection if !$option{method} && !defined $option{wait};
+    return $connection;
 }
 
 # Private functions
@@ -382,6 +485,26 @@ sub _has_token {
     return $is_old && length($event->{id} // '') && !$is_old->{$event->{id}} && ($event->{event} || '') ne 'gap';
 }
 
+# True if a proxy or a server cannot answer now, which may be otherwise the next time. A refusal says that it is not.
+sub _is_error {
+    my $connection = shift;
+    return ($connection->status || 0) >= 500 && !EventSource::XS::Doctor::Check::Response->refusal($connection);
+}
+
+# What a stream lacks of the response to a poll: the number of events, or 'all' if nothing of it has come. A gap is the poll's own.
+sub _lacking {
+    my ($stream, $poll) = @_;
+    return 'all' if !defined $stream->{body_at} && defined $poll->{body_at};
+    my %has = map { (_name($_) => 1) } @{$stream->body->{blocks}};
+    return scalar grep { !$has{_name($_)} }
+        grep { length($_->{id} // '') && ($_->{event} || '') ne 'gap' } $poll->body->events;
+}
+
+sub _name {
+    my $block = shift;
+    return join "\0", map { $block->{$_} // '' } qw(id event data);
+}
+
 # True if a response has ended by itself, as far as its framing tells.
 sub _is_whole {
     my $end = $_[0]{end};
@@ -391,10 +514,9 @@ sub _is_whole {
 # The events of a response as one string.
 sub _text {
     my $connection = shift;
-    return join "\0", map {
-        my $event = $_;
-        map { $event->{$_} // '' } qw(id event data)
-    } $connection->body->events;
+    return join "\0", map { _name($_) } $connection->body->events;
 }
+
+sub _token { return sprintf 'doctor-%06d-%06d', rand 1_000_000, rand 1_000_000 }
 
 1;

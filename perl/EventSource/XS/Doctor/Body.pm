@@ -86,10 +86,15 @@ sub is_in_block {
 
 # Private methods
 
-# A comment of several lines is one; a server that repeats its comment has sent another.
+# A comment of several lines is one; a server that repeats its comment has sent another. The one that says after how many seconds
+# at most the stream sends something (promised) is not a keepalive.
 sub _comment {
     my ($self, $at, $line) = @_;
     my $before = $self->{comment};
+    if (!defined $self->{promised} && $line =~ /\A: ?keepalive ([0-9]+(?:[.][0-9]+)?)\z/) {
+        $self->{promised} = 0 + $1;
+        return;
+    }
     push @{$self->{comments}}, $at if !$before || $before->{at} != $at || $before->{line} eq $line;
     $self->{comment} = {at => $at, line => $line};
     return;

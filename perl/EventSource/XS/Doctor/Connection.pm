@@ -29,7 +29,7 @@ my $LONGEST_WAIT   = 0.5;           # seconds between two looks at the condition
 
 # Return a connection that is not open yet. url is an object of URI with the scheme http or https. Options: method (by
 # default GET), headers_sent (an array of pairs [name, value], by default empty), content (the bytes of the request's body, by
-# default none), insecure (true: certificates are not checked).
+# default none), insecure (true: certificates are not checked), token (that of its preference "request").
 sub new {
     my ($class, %option) = @_;
     my %response = (raw => '', pieces => [], headers => [], read => 0);
@@ -38,6 +38,15 @@ sub new {
 }
 
 # Public methods
+
+# The preferences that the response says it has applied (RFC 7240, section 3): their values by name.
+sub applied {
+    my $self = shift;
+    return {
+        map { /\A\s*([\w-]+)\s*=\s*"?([^"\s;]*)/ ? (lc $1 => $2) : () } split /,/,
+        $self->header('Preference-Applied') // ''
+    };
+}
 
 # The protocol that the server selects for browsers, which offer HTTP/2; undef if it cannot be known.
 sub alpn {
@@ -62,6 +71,13 @@ sub header {
     my ($self, $name) = @_;
     my @values = map { $_->[1] } grep { lc $_->[0] eq lc $name } @{$self->{headers}};
     return @values ? join ', ', @values : undef;
+}
+
+# True if the response is that to another request: it has another token.
+sub is_copy {
+    my $self  = shift;
+    my $token = $self->applied->{request};
+    return defined $token && $token ne ($self->{token} // '');
 }
 
 sub is_open { return !!$_[0]{socket} }

@@ -2,7 +2,7 @@ package EventSource::XS::Doctor::Check::Caching;
 use strict;
 use warnings;
 
-# Whether a cache may keep the response, or has answered itself.
+# Whether a cache may keep the response, or has answered itself, and what the head says to proxies.
 
 use EventSource::XS::Doctor::Finding qw(ok warning wrong);
 
@@ -13,7 +13,7 @@ my $NO_CACHE = 'Send Cache-Control: no-cache, no-store. Do not let a proxy cache
 sub findings {
     my ($class, $seen) = @_;
     return if !$seen->is_streaming;
-    return (_cached($seen), _control($seen->{stream}), _accel($seen->{stream}));
+    return (_cached($seen), _control($seen->{stream}), _accel($seen->{stream}), _incremental($seen->{stream}));
 }
 
 # Private functions
@@ -43,6 +43,17 @@ sub _cached {
     return wrong('cached', "A cache has answered: the response has $name: " . $stream->header($name) . '.', %mend)
         if $name;
     my $repetition = $seen->{repetition} or return;
+    return wrong(
+        'cached',
+        'A cache has answered: the response is that to another request.'
+            . (
+            $seen->{is_avoidable}
+            ? ' With a parameter in the URL, which eventsource-hub.js adds then, the server itself has answered.'
+            : ''
+            ),
+        explains => [qw(ids poll resume second_client)],
+        %mend
+    ) if defined $seen->{is_avoidable};
     return wrong(
         'cached',
         'Two requests got the same events and the same end, and a third with another query got'
@@ -75,6 +86,22 @@ sub _control {
     }
     my $changes = $control =~ /\bno-transform\b/i ? '' : ' With no-transform a proxy would not compress it either.';
     return ok('cache_control', "Cache-Control is $control.$changes", measured => {cache_control => $control});
+}
+
+# What a proxy reads that knows RFC 10036. It leaves the header in the response.
+sub _incremental {
+    my $stream = shift;
+    my $value  = $stream->header('Incremental');
+    return ok('incremental',
+        'The response has no Incremental: ?1, with which RFC 10036 asks proxies to hold nothing back.')
+        if !defined $value;
+    return ok('incremental', 'Incremental is ?1, so a proxy that knows RFC 10036 holds nothing back.')
+        if $value =~ /\A\?1\s*(?:;|\z)/;
+    return warning(
+        'incremental',
+        "Incremental is $value, which proxies ignore (RFC 10036).",
+        remedy => 'Send Incremental: ?1, once.'
+    );
 }
 
 sub _is_hit {

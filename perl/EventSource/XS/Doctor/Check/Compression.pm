@@ -75,16 +75,17 @@ sub _encoding {
     return defined $encoding && lc $encoding ne 'identity' ? $encoding : undef;
 }
 
-# When each block has come first. Comments have no names: the first one of a stream counts.
+# When each event has come first, and the first sign of life: a comment, or a block without data. The streams have not begun
+# together, so they may have different positions.
 sub _times {
     my $connection = shift;
     my %at;
-    for my $block (@{$connection->body->{blocks}}) {
-        my $key = join "\0", map { $block->{$_} // '' } qw(id event data);
-        $at{$key} //= $connection->{began} + $block->{at};
+    for my $event ($connection->body->events) {
+        my $key = join "\0", map { $event->{$_} // '' } qw(id event data);
+        $at{$key} //= $connection->{began} + $event->{at};
     }
-    my ($comment) = @{$connection->body->{comments}};
-    $at{':'} = $connection->{began} + $comment if defined $comment;
+    my ($sign) = $connection->body->keepalives;
+    $at{':'} = $connection->{began} + $sign if defined $sign;
     return \%at;
 }
 

@@ -5,11 +5,14 @@ use warnings;
 # Whether bytes arrive when they are sent, or something between withholds them. A stream that withholds events looks like a
 # quiet one, so only the probe is sure.
 
+use EventSource::XS::Doctor::Check::Ending;
 use EventSource::XS::Doctor::Finding qw(ok warning wrong);
-use List::Util                       qw(max);
+use List::Util                       qw(max min);
 
-my $AT_ONCE = 1;    # seconds; what takes longer was withheld
-my $BESIDE  = 3;    # seconds after the first; a second client that is answered later has waited for it
+my $AT_ONCE  = 1;       # seconds; what takes longer was withheld
+my $TOGETHER = 0.05;    # seconds; what comes within them has arrived at once
+my $LARGE    = 4096;    # bytes that come at once from what has collected them
+my $BESIDE   = 3;       # seconds after the first; a second client that is answered later has waited for it
 
 my %UNBUFFERED = (
     remedy =>
@@ -18,7 +21,7 @@ my %UNBUFFERED = (
 );
 
 # The findings that are wrong while bytes are withheld.
-my @AFFECTED = qw(end keepalive resume timeout unfinished);
+my @AFFECTED = qw(end keepalive resume silence timeout unfinished);
 my %WITHHELD = (%UNBUFFERED, explains => ['head', @AFFECTED]);
 
 # Public methods
@@ -36,13 +39,15 @@ sub findings {
 
 # Private functions
 
-# Four judgements, the surest first: the probe; keepalives, which the server sends at intervals, in one piece; a silence in the
-# middle of an event, which servers send as a whole; nothing.
+# Five judgements, the surest first: a poll, which ends, so nothing holds it back; the probe; keepalives, which the server sends
+# at intervals, in one piece; a silence in the middle of an event, which servers send as a whole; nothing.
 sub _buffering {
     my ($seen, $stream) = @_;
     my $body   = $stream->body;
     my @bursts = $body->bursts;
     my $burst  = max(0, @bursts);
+    return                  if EventSource::XS::Doctor::Check::Ending->is_dropped($seen);
+    return _behind($seen)   if $seen->{behind} && (!$seen->{is_probed} || defined $seen->{probe_seconds});
     return _probed($seen)   if $seen->{is_probed};
     return _unprobed($seen) if $seen->{probe}{failure};
     return wrong(
@@ -86,6 +91,39 @@ sub _buffering {
     );
 }
 
+# What a poll has brought and the stream has not.
+sub _behind {
+    my $seen  = shift;
+    my $lacks = $seen->{behind};
+    my $what =
+        $lacks eq 'all' ? 'and of that no byte came on the stream' : "with $lacks events that the stream has not sent";
+    return wrong(
+        'buffering',
+        sprintf(
+            'A poll was answered after %.2f s, %s: something on the way holds responses back %s.',
+            $seen->{poll}{ended_at},
+            $what, _until($seen)
+        ),
+        %WITHHELD,
+        measured => {bytes => _collected($seen->{stream})}
+    );
+}
+
+# The bytes that something collects until it passes them on: those that came at once, if many did again and again, or the last
+# ones were not whole. Otherwise undef.
+sub _collected {
+    my $stream = shift;
+    my ($before, @bursts);
+    for my $piece (@{$stream->{pieces}}) {
+        my ($at, $bytes) = @$piece;
+        if (defined $before && $at - $before < $TOGETHER) { $bursts[-1] += $bytes }
+        else                                              { push @bursts, $bytes }
+        $before = $at;
+    }
+    my @large = grep { $_ >= $LARGE } @bursts;
+    return @large > 1 || $stream->body->is_in_block ? min(@large) : undef;
+}
+
 sub _head {
     my $stream  = shift;
     my $seconds = $stream->{head_at} - ($stream->{sent_at} || 0);
@@ -118,6 +156,22 @@ sub _no_head {
     my $beside   = $seen->{beside} && $seen->{beside}->has_head;
     my $sentence = sprintf 'No byte came within %d s, not even the head.', $seen->{seconds};
     return wrong(
+        'compression',
+        "$sentence A client that has asked for no compression was answered at once: a compressor on the way withholds"
+            . ' the response.',
+        remedy  => 'Do not compress text/event-stream in the proxy.',
+        proxies => ['compression']
+    ) if $seen->{second} && ($seen->{second}{body_at} // $AT_ONCE) < $AT_ONCE;
+    return wrong(
+        'buffering',
+        sprintf(
+            '%s A poll, which ends, was answered after %.2f s: something on the way holds responses back %s.',
+            $sentence, $seen->{poll}{ended_at},
+            _until($seen)
+        ),
+        %UNBUFFERED
+    ) if $seen->has_polled;
+    return wrong(
         'buffering',
         "$sentence Another request was answered at once, so the server is not busy: something on the way"
             . ' withholds the response, or the application sends no head before its first event.',
@@ -139,8 +193,13 @@ sub _probed {
     my $seconds = $seen->{probe_seconds};
     return wrong(
         'buffering',
-        "The probe has not arrived within $seen->{seconds} s: something on the way withholds it, or it was"
-            . ' published to another hub or channel than this stream reads.',
+        "The probe has not arrived within $seen->{seconds} s: "
+            . (
+            $seen->{behind}
+            ? 'a poll has brought what the stream lacks, so something on the way holds responses back '
+                . _until($seen) . q{.}
+            : 'something on the way withholds it, or it was published to another hub or channel than this stream reads.'
+            ),
         remedy =>
             "$UNBUFFERED{remedy} If that changes nothing, check that --trigger, or --hub and --channel, reach this"
             . ' stream.',
@@ -150,9 +209,16 @@ sub _probed {
     my %said = (measured => {seconds => $seconds});
     return ok('buffering', sprintf('The probe arrived %.2f s after it was published.', $seconds), %said)
         if $seconds < $AT_ONCE;
-    return wrong('buffering',
-        sprintf('The probe arrived %.1f s after it was published: something on the way withholds bytes.', $seconds),
-        %WITHHELD, %said);
+    my $bytes = _collected($seen->{stream});
+    return wrong(
+        'buffering',
+        sprintf(
+            'The probe arrived %.1f s after it was published: something on the way withholds bytes%s.',
+            $seconds, defined $bytes ? q{ } . _until($seen) : ''
+        ),
+        %WITHHELD,
+        %said
+    );
 }
 
 # A stream whose application waits for others shows with a second client only.
@@ -181,6 +247,12 @@ sub _silence {
     return 0 if ($stream->{end} || '') eq 'complete';
     my ($end) = grep { defined } @$stream{qw(ended_at left_at)}, $stream->seconds;
     return $end - $stream->{pieces}[-1][0];
+}
+
+# Until when something holds responses back.
+sub _until {
+    my $bytes = _collected($_[0]{stream});
+    return defined $bytes ? "until some $bytes bytes have come" : 'until they end, or until very many bytes have come';
 }
 
 sub _unprobed {

@@ -7,10 +7,11 @@ use warnings;
 use EventSource::XS::Doctor::Finding qw(ok warning wrong);
 use List::Util                       qw(max);
 
-my $LONG       = 30;     # seconds of silence that some proxies do not allow
-my $SHOULD     = 60;     # seconds; the usual timeout of a proxy
-my $SHORT      = 0.2;    # seconds that count as silence
-my $LONG_WATCH = 15;     # seconds without a keepalive that are worth a warning
+my $LONG       = 30;       # seconds of silence that some proxies do not allow
+my $SHOULD     = 60;       # seconds; the usual timeout of a proxy
+my $SHORT      = 0.2;      # seconds that count as silence
+my $LATE       = 1.125;    # times its keepalive after which a stream is overdue, and a second
+my $LONG_WATCH = 15;       # seconds without a keepalive that are worth a warning
 
 # Usual timeouts of what stands between, in seconds.
 my @USUAL = (
@@ -21,13 +22,31 @@ my @USUAL = (
     [100, 'Cloudflare'],
 );
 
+# Usual limits of the time that a response may take, in seconds.
+my @LIMITS = (
+    [15,  'Envoy (timeout of the route)'],
+    [30,  'the load balancers of Google Cloud (timeout of the backend service)'],
+    [60,  'function platforms'],
+    [300, 'Cloud Run'],
+    [600, 'Varnish (send_timeout)'],
+);
+
 # Public methods
 
 sub findings {
     my ($class, $seen) = @_;
     return if !$seen->is_streaming || !defined $seen->{stream}{head_at};
     my $stream = $seen->{stream};
-    return (_keepalive($seen, $stream), _end($seen, $stream));
+    return (_overdue($seen, $stream), _keepalive($seen, $stream), _end($seen, $stream));
+}
+
+# True if keepalives came at their times, and then no more, on a connection that is open.
+sub is_dropped {
+    my ($class, $seen) = @_;
+    my $stream = $seen->{stream};
+    my $body   = $stream->body;
+    return !!0 if !defined _silence_of_overdue($stream) || $body->is_in_block || $body->bursts;
+    return !!(@{$stream->{pieces}} && $stream->{pieces}[-1][0] - $stream->{body_at} > 0.5 * $body->{promised});
 }
 
 # Private functions
@@ -48,7 +67,9 @@ sub _end {
     my $idle = _last_silence($stream);
     my %said = (measured => {seconds => 0 + sprintf('%.3f', $age), silent => 0 + sprintf('%.3f', $idle), end => $end});
     return _ended($seen, $stream, $age, %said) if $end eq 'complete';
-    return _timed_out($stream, $idle, %said)   if $idle >= $SHORT && $idle > 0.9 * max(0, _silences($stream));
+    my $longest = max(0, _silences($stream));
+    return _limited($stream, $age, %said)    if _is_limited($seen) && $idle < 1.1 * $longest;
+    return _timed_out($stream, $idle, %said) if $idle >= $SHORT    && $idle > 0.9 * $longest;
     return warning(
         'end',
         sprintf(
@@ -76,7 +97,8 @@ sub _ended {
     my ($seen, $stream, $age, %said) = @_;
     my $sentence = sprintf 'The response ended as a whole after %.1f s', $age;
     return ok('end', "$sentence.", %said) if $seen->{method} ne 'GET';
-    my $idle = $said{measured}{silent};
+    my ($idle, $longest) = ($said{measured}{silent}, max(0, _silences($stream)));
+    my $is_limited = _is_limited($seen) && $idle < 1.1 * $longest;
 
     # Caddy ends a response at its read_timeout as if it were whole.
     return warning(
@@ -87,11 +109,15 @@ sub _ended {
             $idle
         ),
         remedy  => _remedy_of_end() . ' Or raise the timeout of the proxy (Caddy: read_timeout), beyond the keepalive.',
-        proxies => [timeout => max($SHOULD, 4 * int(1 + max(0, _silences($stream))))],
+        proxies => [timeout => max($SHOULD, 4 * int(1 + $longest))],
         %said
-    ) if $idle >= $SHORT && $idle > 0.9 * max(0, _silences($stream));
+    ) if !$is_limited && $idle >= $SHORT && $idle > 0.9 * $longest;
+    my $who =
+        $is_limited
+        ? ', as one that had begun later: the application (max_age) or a proxy limits how long a response may take.'
+        : ': the application has ended it.';
     return warning(
-        'end', "$sentence: the application has ended it. A browser connects again, and again.",
+        'end', "$sentence$who A browser connects again, and again.",
         remedy => _remedy_of_end(),
         %said
     );
@@ -138,10 +164,61 @@ sub _keepalive {
     );
 }
 
+# True if two streams have ended at the same age, though one had begun later.
+sub _is_limited {
+    my $seen = shift;
+    my ($stream, $second) = @$seen{qw(stream second)};
+    return !!0 if grep { !$_ || !defined $_->{ended_at} || !$_->has_head } $stream, $second;
+    my $ages = abs($second->{ended_at} - $stream->{ended_at});
+    my $ends = abs($second->{began} + $second->{ended_at} - $stream->{began} - $stream->{ended_at});
+    return $ages < 0.5 * $ends;
+}
+
 # The silence before the end of the stream.
 sub _last_silence {
     my $stream = shift;
     return $stream->{ended_at} - (@{$stream->{pieces}} ? $stream->{pieces}[-1][0] : $stream->{head_at});
+}
+
+sub _limited {
+    my ($stream, $age, %said) = @_;
+    my ($usual) = grep { abs($age - $_->[0]) < 1.5 } @LIMITS;
+    my $named = $usual ? " That is the usual limit of $usual->[1]." : '';
+    return wrong(
+        'end',
+        sprintf(
+            'The stream was cut after %.1f s, as one that had begun later, though bytes came until then: something on the way'
+                . ' limits how long a response may take.%s',
+            $age, $named
+        ),
+        remedy => sprintf(
+            'Raise that limit, or end streams in order before: max_age => %.1f of EventSource::Hub. Clients continue after their'
+                . ' last id; eventsource-hub.js renews a stream in time by itself.',
+            0.9 * $age
+        ),
+        %said
+    );
+}
+
+# A stream that says when it sends something, and does not.
+sub _overdue {
+    my ($seen, $stream) = @_;
+    my $silence = _silence_of_overdue($stream) // return;
+    my $polled  = $seen->has_polled ? ' A new request was answered.' : '';
+    return wrong(
+        'silence',
+        sprintf(
+            'The stream sends something each %s s, as it says, and nothing came for %.1f s on a connection that is open.%s'
+                . ' Something on the way has dropped the connection without closing it, or holds bytes back.',
+            $stream->body->{promised},
+            $silence, $polled
+        ),
+        remedy =>
+            'A firewall, a NAT or a proxy forgets quiet connections: set a keepalive that is shorter than its time, or raise'
+            . ' that. An EventSource of a browser notices nothing; eventsource-hub.js connects anew after twice the keepalive.',
+        explains => [qw(keepalive resume)],
+        measured => {seconds => 0 + sprintf('%.3f', $silence), keepalive => $stream->body->{promised}}
+    );
 }
 
 sub _remedy_of_end {
@@ -160,6 +237,15 @@ sub _silences {
     }
     push @silences, $stream->{left_at} - $before if defined $stream->{left_at} && !defined $stream->{ended_at};
     return @silences;
+}
+
+# How long a stream has been silent that is open and should have sent something; undef if it should not.
+sub _silence_of_overdue {
+    my $stream   = shift;
+    my $promised = $stream->body->{promised} or return undef;
+    return undef if defined $stream->{ended_at} || !defined $stream->{left_at} || $stream->is_excessive;
+    my $silence = $stream->{left_at} - $stream->{pieces}[-1][0];
+    return $silence > $LATE * $promised + 1 ? $silence : undef;
 }
 
 sub _timed_out {

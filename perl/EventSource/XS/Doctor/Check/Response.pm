@@ -43,6 +43,19 @@ my %STATUS = (
     ],
 );
 
+# What a proxy says that refuses to pass a response on as it comes (RFC 10036; RFC 9209, section 2.3.12).
+my %REFUSAL = (
+    incremental_refused => [
+        'refuses to pass a response on while it comes (Incremental, RFC 10036), instead of holding it back until its end',
+        'Let that proxy pass responses on as they come. Without the header Incremental, which a middleware can take out, it holds'
+            . ' them back in silence.'
+    ],
+    connection_limit_reached => [
+        'has as many responses that last as it allows',
+        'Raise that limit of the proxy; let the tabs of a browser share a stream.'
+    ],
+);
+
 # Public methods
 
 sub findings {
@@ -54,12 +67,46 @@ sub findings {
             wrong('redirect', 'The redirects do not end.', remedy => 'Remove the redirect that leads back.');
     }
     return @findings if !$stream->has_head;
-    push @findings, _status($seen, $stream);
+    push @findings, _status($seen, $stream), _errors($seen);
     push @findings, _type($stream) if $stream->status == 200;
     return @findings;
 }
 
+# Returns the name of a proxy that has refused the response, and its error; nothing if none has.
+sub refusal {
+    my ($class, $connection) = @_;
+    return if ($connection->status || 0) < 400;
+    for my $member (split /,/, $connection->header('Proxy-Status') // '') {
+        my ($name, $error) = $member =~ /\A\s*"?([^";]+)"?\s*;.*?\berror\s*=\s*"?(\w+)/ or next;
+        return ($name, $error) if $REFUSAL{$error};
+    }
+    return;
+}
+
 # Private functions
+
+# Errors that come some of the time.
+sub _errors {
+    my $seen     = shift;
+    my @answered = grep { $_->has_head } @{$seen->{asked} || []};
+    my @bad      = grep { $_->status >= 500 } @answered;
+    return if !@bad || @bad == @answered;
+    my %statuses = map { ($_->status => 1) } @bad;
+    my $statuses = join ' and ', sort keys %statuses;
+    return wrong(
+        'errors',
+        sprintf(
+            '%d of %d requests were answered with %s, the others were not: a proxy cannot always reach a server, or one of'
+                . ' several servers fails. At such an answer an EventSource of a browser gives up for good.',
+            scalar @bad, scalar @answered, $statuses
+        ),
+        remedy =>
+            'Read the log of the proxy, and let it take a failing server out (health checks). eventsource-hub.js tries again'
+            . ' by itself, and with EventSource a page has to make another one at the event error.',
+        measured => {failed => scalar @bad, requests => scalar @answered},
+        explains => [qw(last_event_id poll resume second_client)],
+    );
+}
 
 sub _redirect {
     my $hop = shift;
@@ -79,6 +126,17 @@ sub _status {
     my ($seen, $stream) = @_;
     my $status = $stream->status;
     return ok('status', 'The status is 200.', measured => {status => 200}) if $status == 200;
+    my ($proxy, $error) = __PACKAGE__->refusal($stream);
+    if ($proxy) {
+        my ($refuses, $remedy) = @{$REFUSAL{$error}};
+        return wrong(
+            'status',
+            "The status is $status instead of 200: the proxy $proxy $refuses.",
+            remedy   => $remedy,
+            measured => {status => 0 + $status, error => $error},
+            $error eq 'incremental_refused' ? (proxies => ['buffering']) : (),
+        );
+    }
     my $is_last = $status =~ /\A3/ ? 301 : $status;
     my ($means, $remedy) = @{$STATUS{$is_last} || ['is not a success', 'Read the log of the server.']};
     my $allow = $stream->header('Allow');
