@@ -11,21 +11,26 @@ use warnings;
 # noticed it.
 
 use Exporter    qw(import);
+use List::Util  qw(min);
 use Time::HiRes qw(sleep time);
 
 our $DEADLINE  = 30;                         ## no critic (ProhibitPackageVars)
 our @EXPORT_OK = qw($DEADLINE wait_until);
 
-my $AT_ONCE    = 14;                         # seconds
-my $LOOK_EVERY = 0.01;                       # seconds
+my $AT_ONCE = 14;                            # seconds
+
+# The pauses between two looks, in seconds: a look may be a request to a server, so they grow.
+my ($FIRST_PAUSE, $GROWTH, $LONGEST_PAUSE) = (0.01, 1.2, 0.05);
 
 # Returns true if the condition has become true within that many seconds.
 sub wait_until {
     my ($condition, $seconds) = reverse @_;
     my $deadline = time + ($seconds // $AT_ONCE);
+    my $pause    = $FIRST_PAUSE;
     while (!$condition->()) {
         return !!0 if time > $deadline;
-        sleep $LOOK_EVERY;
+        sleep $pause;
+        $pause = min($pause * $GROWTH, $LONGEST_PAUSE);
     }
     return !!1;
 }
