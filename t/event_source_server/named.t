@@ -118,7 +118,7 @@ sub in_event_loops {
     return;
 }
 
-on('Feersum', 1, workers => $WORKERS, test => \&in_event_loops);
+on($_, 1, workers => $WORKERS, test => \&in_event_loops) for Testing::Server->tested('Feersum');
 on('Twiggy', $WORKERS, test => \&in_event_loops);
 
 on(
