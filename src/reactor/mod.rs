@@ -22,6 +22,7 @@
 //! - `withdrawing`: the end of streams by their labels, topics and ages; `polls`: of those that end once they are answered
 //! - `shutdown`: the end of many: draining a hub, shutting down
 //! - `run_due`: what is due; `timers`: when; `stall_watchdog`: when a client is dead that takes nothing
+//! - `waiting`: streams that wait, for a time or for their hub
 //! - `stream_record`: the record of one stream; `io`: the system calls; `socket_errors`: what their errors mean
 //!
 //! A published event takes this way:
@@ -60,6 +61,7 @@ mod stream_members;
 mod stream_record;
 mod subscriptions;
 mod timers;
+mod waiting;
 mod withdrawing;
 
 #[cfg(test)]
@@ -81,6 +83,7 @@ use stream_members::Presences;
 use stream_record::StreamRecord;
 use subscriptions::Subscribing;
 use timers::Timers;
+use waiting::Waiting;
 
 /// Sends to many clients.
 #[derive(Debug)]
@@ -94,9 +97,9 @@ pub struct Reactor<I: Io> {
     hubs: Hubs,
     presences: Presences,
     /// Streams whose subscriptions are held, each with the time at which they take effect at the latest.
-    held: VecDeque<(Instant, StreamId)>,
-    /// Streams whose clients are ahead of their hub, each with the sequence number up to which its client has read.
-    ahead: Vec<(u64, StreamId)>,
+    held: Waiting<Instant>,
+    /// Streams whose clients are ahead of their hub, each with the hub and the sequence number up to which its client has read.
+    ahead: Waiting<(HubId, u64)>,
     /// The slots of the streams that the next flush sends to.
     send_queue: Vec<u32>,
     /// The slots of lagging streams, which take turns.
@@ -136,8 +139,8 @@ impl<I: Io> Reactor<I> {
             last_settings: None,
             hubs: Hubs::default(),
             presences: Presences::default(),
-            held: VecDeque::new(),
-            ahead: Vec::new(),
+            held: Waiting::default(),
+            ahead: Waiting::default(),
             send_queue: Vec::new(),
             behind_queue: VecDeque::new(),
             behind_calls: 0,

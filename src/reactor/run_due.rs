@@ -12,7 +12,7 @@ impl<I: Io> Reactor<I> {
     pub fn next_due(&self) -> Option<Instant> {
         let shutdown = self.shutdown.as_ref().map(Spread::next_due);
         let draining = self.drains.iter().map(Spread::next_due).min();
-        let held = self.held.front().map(|(until, _)| *until);
+        let held = self.held.first().map(|(until, _)| until);
         let timers = [self.timers.first(), self.first_looks.first()];
         timers.iter().chain(&[shutdown, draining, held, self.hubs.next_due()]).copied().flatten().min()
     }

@@ -120,8 +120,8 @@ impl<I: Io> Reactor<I> {
         }
         to.add(&self.hubs);
         to.add(&self.presences);
-        to.add(&self.held);
-        to.add(&self.ahead);
+        to.add(&self.held.iter().collect::<VecDeque<_>>());
+        to.add(&self.ahead.iter().map(|((_, seq), id)| (seq, id)).collect::<Vec<_>>());
         to.add(&self.drains);
     }
 
@@ -136,8 +136,9 @@ impl<I: Io> Reactor<I> {
         let ReactorState { records, hubs, presences, held, ahead, drains } = state;
         self.hubs = hubs;
         self.presences = presences;
-        self.held = held;
-        self.ahead = ahead;
+        self.held = held.into_iter().collect();
+        let hub_of = |id: StreamId| records.get(id.slot as usize)?.as_ref()?.subscription.as_ref().map(|it| it.hub);
+        self.ahead = ahead.into_iter().filter_map(|(seq, id)| Some(((hub_of(id)?, seq), id))).collect();
         self.drains = drains;
         self.records.resize_with(records.len(), || None);
         for (slot, record) in records.into_iter().enumerate() {

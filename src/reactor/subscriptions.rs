@@ -182,30 +182,30 @@ impl<I: Io> Reactor<I> {
 
     /// Holds a stream's subscriptions for a limited time.
     fn hold(&mut self, id: StreamId, now: Instant) {
-        if !self.held.iter().any(|(_, held)| *held == id) {
-            self.held.push_back((now + Self::HOLD, id));
+        if !self.held.contains(id) {
+            self.held.set(id, now + Self::HOLD);
         }
     }
 
     /// Makes a stream's held subscriptions effective, or has them wait until the hub is no longer behind the client.
     pub(super) fn begin(&mut self, id: StreamId) {
-        self.held.retain(|(_, held)| *held != id);
-        let awaited = match self.hub_and_cursor(id) {
-            Some((hub, cursor)) => hub.awaited_seq(cursor),
-            None => None,
+        self.held.remove(id);
+        let (hub_id, awaited) = match self.record_and_hubs(id) {
+            Some((record, hubs, _)) => match record.subscription.as_deref() {
+                Some(Subscription { hub, cursor }) => (*hub, hubs.get(*hub).and_then(|hub| hub.awaited_seq(cursor))),
+                None => (0, None),
+            },
+            None => (0, None),
         };
         match awaited {
             None => self.begin_now(id),
-            Some(seq) => {
-                self.ahead.retain(|(_, ahead)| *ahead != id);
-                self.ahead.push((seq, id));
-            }
+            Some(seq) => self.ahead.set(id, (hub_id, seq)),
         }
     }
 
     /// Makes a stream's held subscriptions effective, wherever its client is.
     pub(super) fn begin_now(&mut self, id: StreamId) {
-        self.ahead.retain(|(_, ahead)| *ahead != id);
+        self.ahead.remove(id);
         if let Some((record, hubs, answers)) = self.record_and_hubs(id) {
             if let Some(Subscription { hub, cursor }) = record.subscription.as_deref_mut() {
                 let own_blocks = hubs.get_mut(*hub).map_or_else(Vec::new, |hub| hub.begin(cursor));
@@ -219,31 +219,31 @@ impl<I: Io> Reactor<I> {
 
     /// Makes subscriptions effective that were held for too long.
     pub(super) fn begin_held(&mut self, now: Instant) {
-        while let Some((_, id)) = self.held.front().copied().filter(|(until, _)| *until <= now) {
+        while let Some((_, id)) = self.held.first().filter(|(until, _)| *until <= now) {
             self.begin(id);
         }
     }
 
     /// Makes the subscriptions effective of clients whose hub has caught up with them. Called before eviction.
     pub(super) fn begin_caught_up(&mut self) {
-        let mut at = 0;
-        while let Some((seq, id)) = self.ahead.get(at).copied() {
-            let is_behind = self.hub_and_cursor(id).map_or(false, |(hub, _)| hub.last_seq() < seq);
-            if is_behind {
-                at += 1;
+        let mut first = self.ahead.first();
+        while let Some(((hub, seq), id)) = first {
+            if self.hubs.get(hub).map_or(false, |hub| hub.last_seq() < seq) {
+                first = self.ahead.first_from((hub + 1, 0));
                 continue;
             }
-            self.ahead.swap_remove(at);
-            if !self.held.iter().any(|(_, held)| *held == id) {
+            self.ahead.remove(id);
+            if !self.held.contains(id) {
                 self.begin(id);
             }
+            first = self.ahead.first_from((hub, 0));
         }
     }
 
     /// Makes all held subscriptions effective if a hub is about to evict something: their streams have not been slow.
     pub(super) fn begin_before_eviction(&mut self, now: Instant) {
         if self.is_eviction_held(now) {
-            while let Some((_, id)) = self.held.front().copied() {
+            while let Some((_, id)) = self.held.first() {
                 self.begin(id);
             }
         }
@@ -312,7 +312,7 @@ impl<I: Io> Reactor<I> {
 
     /// Drops a stream's subscription, and with it everything that the stream is still to be sent of the logs.
     pub(super) fn drop_subscription(&mut self, id: StreamId) {
-        self.held.retain(|(_, held)| *held != id);
+        self.held.remove(id);
         if let Some((record, hubs, _)) = self.record_and_hubs(id) {
             record.subscription.take().into_iter().for_each(|subscription| subscription.remove(hubs));
         }
