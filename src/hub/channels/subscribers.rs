@@ -1,13 +1,18 @@
 //! The subscribers of a topic.
 
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::StreamId;
+use std::collections::BTreeSet;
 
 /// The streams that are subscribed to a channel or a pattern.
 ///
-/// A stream that has ended stays in the list until the list is next walked: finding it would take as long as walking.
+/// A stream that has ended stays in the list until the list is next walked: finding it would take as long as walking. So does
+/// one that is ending and has left this list before: it is noted beside the list.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct SubscriberList {
     streams: Vec<StreamId>,
+    /// The streams in the list that have left it. In a box, because few lists have such streams.
+    removed: Option<Box<BTreeSet<StreamId>>>,
     /// The number of streams without those that have ended.
     count: usize,
     /// Whether the topic is in the hub's queue of notifications.
@@ -24,21 +29,24 @@ impl SubscriberList {
     pub(in crate::hub) fn record_end(&mut self) -> bool {
         self.count -= 1;
         if self.count == 0 {
-            self.streams = Vec::new();
+            (self.streams, self.removed) = (Vec::new(), None);
         }
         self.streams.len() > 2 * self.count + 16
     }
 
     /// Removes a stream that is ending. Returns true if most streams in the list have ended.
     pub(in crate::hub) fn remove(&mut self, stream: StreamId) -> bool {
-        self.streams.retain(|other| *other != stream);
+        self.removed.get_or_insert_with(Box::default).insert(stream);
         self.record_end()
     }
 
     /// Calls a function with each stream, and removes the streams for which it returns false.
-    pub(in crate::hub) fn walk(&mut self, is_open: impl FnMut(&StreamId) -> bool) {
+    pub(in crate::hub) fn walk(&mut self, mut is_open: impl FnMut(&StreamId) -> bool) {
         self.is_queued = false;
-        self.streams.retain(is_open);
+        match self.removed.take() {
+            None => self.streams.retain(is_open),
+            Some(removed) => self.streams.retain(|stream| !removed.contains(stream) && is_open(stream)),
+        }
     }
 
     /// Returns the number of subscribers.
@@ -48,7 +56,8 @@ impl SubscriberList {
 
     /// Returns the streams in the list, perhaps some that have ended.
     pub(in crate::hub) fn iter(&self) -> impl Iterator<Item = StreamId> + '_ {
-        self.streams.iter().copied()
+        let has_left = |stream: &StreamId| self.removed.as_ref().map_or(false, |removed| removed.contains(stream));
+        self.streams.iter().copied().filter(move |stream| !has_left(stream))
     }
 
     /// Returns the number of streams in the list, those that have ended included.
@@ -58,7 +67,17 @@ impl SubscriberList {
     }
 }
 
-saved!(SubscriberList { streams, count, is_queued });
+impl Saved for SubscriberList {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.iter().collect::<Vec<_>>());
+        to.add(&self.count);
+        to.add(&self.is_queued);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        Ok(Self { streams: from.take()?, removed: None, count: from.take()?, is_queued: from.take()? })
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -71,5 +90,20 @@ mod tests {
         (1..=20).for_each(|serial| subscribers.add(stream(serial)));
         assert!(!(1..=18).any(|_| subscribers.record_end()));
         assert!(subscribers.remove(stream(20)));
+    }
+
+    #[test]
+    fn a_removed_stream_is_not_in_the_list_and_leaves_it_with_the_next_walk() {
+        let mut subscribers = SubscriberList::default();
+        let stream = |serial| StreamId { slot: serial, serial };
+        (1..=4).for_each(|serial| subscribers.add(stream(serial)));
+        subscribers.remove(stream(2));
+        assert_eq!((subscribers.len(), subscribers.iter().count(), subscribers.listed()), (3, 3, 4));
+        let mut walked = Vec::new();
+        subscribers.walk(|stream| {
+            walked.push(stream.serial);
+            true
+        });
+        assert_eq!((&walked[..], subscribers.listed()), (&[1, 3, 4][..], 3));
     }
 }
