@@ -11,7 +11,7 @@ use Testing::SideBySide qw(run_each);
 
 Testing::Tabs->require_or_skip_all($_) for Testing::Browser->names;
 
-my $STEPS = $ENV{EVENTSOURCE_XS_STEPS} || 6;
+my $STEPS = $ENV{EVENTSOURCE_XS_STEPS} || 4;
 my $TABS  = 5;
 
 # The share of the steps, and the seconds between two events.
