@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 /// The bytes after which a poll is answered, though there is more to send.
-const MOST_BYTES: usize = if cfg!(test) { 3_000 } else { 256 << 10 };
+const MOST_BYTES: usize = if cfg!(test) { 1_000 } else { 256 << 10 };
 
 /// How long the member of a poll stays after its end at the least: the next poll comes meanwhile.
 pub const POLL_LINGER: Duration = Duration::from_secs(15);

@@ -7,8 +7,8 @@ use super::*;
 use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
-    Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, PositionStyle, Presence, Retain,
-    SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
+    Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, Poll, PollReason, PositionStyle,
+    Presence, Retain, SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use fastrand::Rng;
@@ -450,12 +450,20 @@ impl Run {
         let after = invented.or(id).map(|id| id.into_bytes().into());
         let mut connection = Connection::new(stream, framing, coding);
         connection.keeps_up = client.is_some();
-        let first_block = FirstBlock {
+        let mut first_block = FirstBlock {
             position: any(&mut self.rng, &[PositionStyle::Event, PositionStyle::Id, PositionStyle::None]),
             retry: any(&mut self.rng, &[None, Some(1234)]),
             keeps_id: self.rng.u8(..10) == 0,
             names_channels: false,
         };
+        let wait = Duration::from_secs(any(&mut self.rng, &[0, 3, 30]));
+        let poll = (self.rng.u8(..3) == 0).then_some(Poll { wait, reason: PollReason::Other });
+        if poll.is_some() {
+            connection.is_cut = true; // it ends by itself
+            if first_block.position == PositionStyle::None {
+                first_block.position = PositionStyle::Id;
+            }
+        }
         connection.first_block = first_block;
         self.sources[source].connection = Some(connection);
         if is_slow {
@@ -465,7 +473,7 @@ impl Run {
         let again = if self.is_changing { any(&mut self.rng, &[0, 0, 0, 1, 2]) } else { 0 };
         for number in 0..=again {
             let topics = topics(&mut self.rng);
-            let access = Access { labels: labels(source), ..Access::default() };
+            let access = Access { labels: labels(source), poll, ..Access::default() };
             let request = SubscribeRequest {
                 topics,
                 after: after.clone(),

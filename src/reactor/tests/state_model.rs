@@ -8,8 +8,8 @@ use crate::compression::decoder::Decoder;
 use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
-    ChannelSettings, Epoch, FirstBlock, Hub, OnSlow, PositionStyle, Retain, SequencedEvent, Settings as HubSettings,
-    StartPoint, SubscribeRequest, Topic,
+    Access, ChannelSettings, Epoch, FirstBlock, Hub, OnSlow, Poll, PollReason, PositionStyle, Retain, SequencedEvent,
+    Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::parse::{Event, Parser};
@@ -404,9 +404,14 @@ impl Run {
             requests.reverse();
         }
         let holds = holds || requests.len() > 1;
+        let wait = Duration::from_secs(any(&mut self.rng, &[0, 3, 30]));
+        let poll = (self.rng.u8(..4) == 0).then_some(Poll { wait, reason: PollReason::Other });
+        let access = Access { poll, ..Access::default() };
         for (topics, start) in requests {
             let after = after.clone();
-            let request = Box::new(SubscribeRequest { topics, after, start, first_block, ..Default::default() });
+            let access = access.clone();
+            let request =
+                Box::new(SubscribeRequest { topics, after, start, first_block, access, ..Default::default() });
             self.world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds });
             if holds && self.rng.bool() {
                 self.publish();
