@@ -33,7 +33,7 @@ my @CASES = (
     {
         mode     => ['hold', head => 1],
         check    => 'buffering',
-        sentence => qr/of that no byte.*until they end/,
+        sentence => qr/and nothing of that came.*until they end/,
         poll     => $POLLS
     },
     {

@@ -19,7 +19,13 @@ mistakes_ok(
         verdict  => 'wrong',
         sentence => qr/not even the head[.].*holds? /,
     },
-    mistake(compression   => function(backend_response => 'set beresp.do_gzip = true;')),
+    {
+        name     => 'compression',                                                  # others wait for the first response
+        lines    => [function(backend_response => 'set beresp.do_gzip = true;')],
+        check    => 'compression',
+        verdict  => 'wrong',
+        sentence => qr/compressed \(gzip\), and no text has come, though a poll was answered/,
+    },
     mistake(timeout       => function(backend_fetch    => 'set bereq.between_bytes_timeout = 1s;')),
     mistake(last_event_id => function(recv             => 'unset req.http.Last-Event-ID;')),
     mistake(type          => function(backend_response => 'set beresp.http.Content-Type = "text/html";')),

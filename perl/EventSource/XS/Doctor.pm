@@ -87,10 +87,12 @@ sub examine {
         $self->_look_for_hubs;
     }
     elsif ($self->is_silent) {
-        $self->{second} = $self->_request(is_plain => 1) if $self->{method} eq 'GET';
         $self->{beside} = $self->_ask(method => 'OPTIONS', until => sub { $_[0]->has_head });
-        $self->_poll_beside if $self->{method} eq 'GET';
-        $_->leave for grep { $_ } @$self{qw(stream second)};
+        $self->{stream}->leave;
+        if ($self->{method} eq 'GET') {
+            $self->{second} = $self->_ask(is_plain => 1, patience => $POLLED, until => sub { defined $_[0]{body_at} });
+            $self->_poll_beside;
+        }
     }
     elsif (!$self->failure && $self->{method} eq 'GET') {
         $self->_poll_beside;
@@ -118,7 +120,7 @@ sub has_polled {
 # True if a page gets no stream here, or a stream without what was sent.
 sub is_hindered {
     my $self = shift;
-    return !$self->is_streaming || !defined $self->{stream}{body_at} || !!$self->{behind};
+    return !$self->is_streaming || !$self->{stream}->body->{bytes} || !!$self->{behind};
 }
 
 # True if the server has accepted the request and has not answered it.
@@ -440,7 +442,7 @@ sub _look_at_waiting_poll {
     return if !$self->has_polled || !$self->is_hindered;
     for my $wait ($POLLED, $POLLED / 2) {
         $self->{waiting} = $self->_poll_waiting($wait);
-        return if _is_whole($self->{waiting});
+        return if _is_whole($self->{waiting}) && $self->{waiting}->status == 200;
     }
     return;
 }
@@ -491,10 +493,10 @@ sub _is_error {
     return ($connection->status || 0) >= 500 && !EventSource::XS::Doctor::Check::Response->refusal($connection);
 }
 
-# What a stream lacks of the response to a poll: the number of events, or 'all' if nothing of it has come. A gap is the poll's own.
+# What a stream lacks of the response to a poll: the number of events, or 'all' if no text has come. A gap is the poll's own.
 sub _lacking {
     my ($stream, $poll) = @_;
-    return 'all' if !defined $stream->{body_at} && defined $poll->{body_at};
+    return 'all' if !$stream->body->{bytes} && $poll->body->{bytes};
     my %has = map { (_name($_) => 1) } @{$stream->body->{blocks}};
     return scalar grep { !$has{_name($_)} }
         grep { length($_->{id} // '') && ($_->{event} || '') ne 'gap' } $poll->body->events;

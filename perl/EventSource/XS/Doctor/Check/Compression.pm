@@ -24,6 +24,7 @@ sub findings {
     my $delay = @late ? 0 + sprintf '%.3f', max(@late) : defined $asked ? _probe_delay($seen) : undef;
     my %said  = (measured => {asked => $asked, unasked => $unasked, delay => $delay});
     my %mend  = (remedy   => $REMEDY, proxies => ['compression'], %said);
+    my %late  = (explains => ['buffering', EventSource::XS::Doctor::Check::Delivery->affected]);
     return wrong('compression',
         "The response is compressed ($unasked) for a client that has asked for no compression.", %mend)
         if defined $unasked;
@@ -32,8 +33,14 @@ sub findings {
         'compression',
         "The response is compressed ($asked), and the compressor withholds what a client without compression receives.",
         %mend,
-        explains => [@late ? ('buffering', EventSource::XS::Doctor::Check::Delivery->affected) : ()]
+        @late ? %late : ()
     ) if defined $delay && $delay >= $AT_ONCE;
+    return wrong(
+        'compression',
+        "The response is compressed ($asked), and no text has come, though a poll was answered: the compressor withholds it.",
+        %mend,
+        %late
+    ) if ($seen->{behind} || '') eq 'all';
     return ok('compression', "The response is compressed ($asked), and nothing is withheld.", %said)
         if defined $delay;
     return warning(

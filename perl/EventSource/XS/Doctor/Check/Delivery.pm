@@ -96,7 +96,7 @@ sub _behind {
     my $seen  = shift;
     my $lacks = $seen->{behind};
     my $what =
-        $lacks eq 'all' ? 'and of that no byte came on the stream' : "with $lacks events that the stream has not sent";
+        $lacks eq 'all' ? 'and nothing of that came on the stream' : "with $lacks events that the stream has not sent";
     return wrong(
         'buffering',
         sprintf(

@@ -68,8 +68,8 @@ sub _end {
     my %said = (measured => {seconds => 0 + sprintf('%.3f', $age), silent => 0 + sprintf('%.3f', $idle), end => $end});
     return _ended($seen, $stream, $age, %said) if $end eq 'complete';
     my $longest = max(0, _silences($stream));
-    return _limited($stream, $age, %said)    if _is_limited($seen) && $idle < 1.1 * $longest;
-    return _timed_out($stream, $idle, %said) if $idle >= $SHORT    && $idle > 0.9 * $longest;
+    return _limited($stream, $age, %said)    if _is_limited($seen, $idle, $longest);
+    return _timed_out($stream, $idle, %said) if $idle >= $SHORT && $idle > 0.9 * $longest;
     return warning(
         'end',
         sprintf(
@@ -98,7 +98,7 @@ sub _ended {
     my $sentence = sprintf 'The response ended as a whole after %.1f s', $age;
     return ok('end', "$sentence.", %said) if $seen->{method} ne 'GET';
     my ($idle, $longest) = ($said{measured}{silent}, max(0, _silences($stream)));
-    my $is_limited = _is_limited($seen) && $idle < 1.1 * $longest;
+    my $is_limited = _is_limited($seen, $idle, $longest);
 
     # Caddy ends a response at its read_timeout as if it were whole.
     return warning(
@@ -164,10 +164,13 @@ sub _keepalive {
     );
 }
 
-# True if two streams have ended at the same age, though one had begun later.
+# True if two streams have ended at the same age, though one had begun later, and not for their silence: a stream that was silent
+# for as long before, or for its keepalive, was not cut then.
 sub _is_limited {
-    my $seen = shift;
+    my ($seen, $idle, $longest) = @_;
     my ($stream, $second) = @$seen{qw(stream second)};
+    my $promised = $stream->body->{promised};
+    return !!0 if $idle >= $SHORT && $longest < 0.9 * ($promised // $idle);
     return !!0 if grep { !$_ || !defined $_->{ended_at} || !$_->has_head } $stream, $second;
     my $ages = abs($second->{ended_at} - $stream->{ended_at});
     my $ends = abs($second->{began} + $second->{ended_at} - $stream->{began} - $stream->{ended_at});
