@@ -2,6 +2,7 @@
 
 use super::eviction_clock::Evictions;
 use super::subscribers::SubscriberList;
+use super::topics::TopicId;
 use crate::hub::glob::Glob;
 use crate::log::Log;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
@@ -34,6 +35,12 @@ impl Channel {
         } else {
             0
         }
+    }
+
+    /// Returns true if one of these sorted topics names the channel, which is at `at`, or matches its name.
+    pub(in crate::hub) fn is_of(&self, at: usize, topics: &[TopicId]) -> bool {
+        let has_pattern = |pattern: &usize| topics.binary_search(&TopicId::Pattern(*pattern as u32)).is_ok();
+        topics.binary_search(&TopicId::Channel(at as u32)).is_ok() || self.patterns().iter().any(has_pattern)
     }
 
     /// Returns the slots of the patterns that match the name.

@@ -3,8 +3,10 @@
 use super::merge::{Merge, MergeSource};
 use super::recent_channels::RecentEntries;
 use super::Logs;
+use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{Extent, Part};
 use crate::hub::{Cursor, Hub};
+use std::collections::BTreeSet;
 
 impl Logs {
     /// Returns the backlog of a stream.
@@ -52,6 +54,18 @@ impl Logs {
             let versions = log.versions(after, last, snapshot, part.extent.after > 0).map(MergeSource::Versions);
             [MergeSource::of_state(log, after, last, later), versions].into_iter().flatten()
         })
+    }
+
+    /// Returns the channels of topics that may have an entry after a sequence number. A pattern may have thousands of channels,
+    /// of which few have one.
+    pub(in crate::hub) fn channels_with_entries(&self, topics: &[TopicId], seq: u64) -> BTreeSet<usize> {
+        let Self { recent, channels, .. } = self;
+        let publications = recent.after(seq);
+        if !recent.has_all_after(seq) || publications.len() >= channels.count_of(topics) {
+            return channels.channels_of(topics).collect();
+        }
+        let is_of = |at: &usize| channels.get(*at).map_or(false, |channel| channel.is_of(*at, topics));
+        publications.map(|(_, at)| *at as usize).filter(is_of).collect()
     }
 
     /// Returns true if a part has an entry after its beginning, up to a sequence number.

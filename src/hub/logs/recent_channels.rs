@@ -32,7 +32,7 @@ impl RecentChannels {
     }
 
     /// Returns the publications after a sequence number.
-    fn after(&self, seq: u64) -> Iter<'_, (u64, u32)> {
+    pub(super) fn after(&self, seq: u64) -> Iter<'_, (u64, u32)> {
         let len = self.publications.len();
         let last = self.publications.back().map_or(0, |(seq, _)| *seq);
         // Without a store, numbers increase by one: then this is the first publication after `seq`.
@@ -64,12 +64,8 @@ impl<'a> Iterator for RecentEntries<'a> {
         loop {
             let (seq, at) = *self.publications.next()?;
             // The channel may have been removed, and its slot reused. Then the log has no entry with this number.
-            let entry = self.channels.get(at as usize).and_then(|channel| {
-                let has_pattern =
-                    |pattern: &usize| self.topics.binary_search(&TopicId::Pattern(*pattern as u32)).is_ok();
-                let by_name = self.topics.binary_search(&TopicId::Channel(at)).is_ok();
-                (by_name || channel.patterns().iter().any(has_pattern)).then(|| channel.log.at(seq)).flatten()
-            });
+            let channel = self.channels.get(at as usize).filter(|channel| channel.is_of(at as usize, self.topics));
+            let entry = channel.and_then(|channel| channel.log.at(seq));
             if entry.is_some() {
                 return entry;
             }

@@ -69,7 +69,10 @@ impl Logs {
         let whole = Part::new(cursor.topics.to_vec().into(), cursor.seq);
         let parts = cursor.parts().map_or(std::slice::from_ref(&whole), |parts| &parts.list);
         let rest = parts.iter().flat_map(|part| {
-            let channels: BTreeSet<usize> = self.channels().channels_of(&part.topics).collect();
+            let channels: BTreeSet<usize> = match part.extent.state_through {
+                Some(_) => self.channels().channels_of(&part.topics).collect(),
+                None => self.channels_with_entries(&part.topics, part.extent.after.max(cursor.seq)),
+            };
             channels.into_iter().filter_map(move |at| {
                 let of_channel = Part { topics: Topics::One(TopicId::Channel(at as u32)), extent: part.extent };
                 if part.extent.state_through.is_some() {
