@@ -8,8 +8,10 @@
 //! deliveries, system calls included, and its ratio to that of the same events as they are, in one run. `alone` is a stream
 //! that came in the middle of a round.
 
+mod cpu;
 mod loopback;
 
+use cpu::cpu;
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Framing, LineEnd, Shared};
 use eventsource_xs::hub::{Epoch, Retain, SequencedEvent, Settings, SubscribeRequest, Topic};
@@ -17,7 +19,7 @@ use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Command, Reactor, StreamInit};
 use eventsource_xs::stream::{self, StreamId};
 use fastrand::Rng;
-use loopback::{connection, cpu, Loopback};
+use loopback::{connection, Loopback};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 

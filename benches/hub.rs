@@ -9,18 +9,22 @@
 //!
 //!     cargo bench --no-default-features --bench hub [-- state]
 
+mod cpu;
 mod loopback;
+mod sink;
 
+use cpu::cpu;
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Framing, LineEnd, Shared};
 use eventsource_xs::hub::{
     BlockForm, Cursor, Epoch, Hub, OnSlow, Retain, SequencedEvent, Settings, StartPoint, SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
-use eventsource_xs::reactor::{Command, Io, Reactor, StreamInit};
+use eventsource_xs::reactor::{Command, Reactor, StreamInit};
 use eventsource_xs::stream::{self, StreamId};
-use loopback::{connection, cpu, Loopback};
-use std::io::{self, IoSlice};
+use loopback::{connection, Loopback};
+use sink::Sink;
+use std::io::IoSlice;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -164,49 +168,6 @@ fn create_channels(users: usize) -> Duration {
     time(|| (0..users).for_each(|number| case.publish_to(of_user(number))))
 }
 
-/// An [`Io`] whose sockets take everything at once.
-struct Sink;
-
-impl Io for Sink {
-    type Socket = ();
-
-    fn register(&mut self, _: &(), _: StreamId) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn watch_writable(&mut self, _: &(), _: StreamId, _: bool) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn send(&mut self, _: &(), blocks: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(blocks.iter().map(|block| block.len()).sum())
-    }
-
-    fn untaken_bytes(&mut self, _: &Self::Socket) -> usize {
-        0
-    }
-
-    fn window(&mut self, _: &Self::Socket) -> Option<u32> {
-        Some(0)
-    }
-
-    fn set_tcp_user_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) {}
-
-    fn discard_input(&mut self, _: &()) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-
-    fn may_linger(&self) -> bool {
-        true
-    }
-
-    fn shutdown(&mut self, _: &()) {}
-
-    fn unregister(&mut self, (): &()) {}
-
-    fn close(&mut self, (): ()) {}
-}
-
 /// Returns how each stream begins.
 fn init() -> Box<StreamInit> {
     Box::new(StreamInit {
@@ -221,7 +182,7 @@ fn init() -> Box<StreamInit> {
 /// Sends 100 events, one a turn of the reactor, to each of `streams` streams.
 fn fan_out(streams: usize) -> Duration {
     let now = Instant::now();
-    let mut reactor = Reactor::new(Sink, now);
+    let mut reactor = Reactor::new(Sink::default(), now);
     let hub_settings = Box::new(settings(OnSlow::Gap, 1000));
     reactor.apply(
         Command::CreateHub { hub: 0, epoch: Epoch::new("e", None), settings: hub_settings, history: None },

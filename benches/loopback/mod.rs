@@ -1,8 +1,8 @@
 //! A reactor's connections over loopback, in one thread.
 
+use crate::cpu::cpu;
 use eventsource_xs::reactor::Io;
 use eventsource_xs::stream::StreamId;
-use rustix::time::{clock_gettime, ClockId};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -61,12 +61,6 @@ impl Io for Loopback {
     fn unregister(&mut self, _: &Self::Socket) {}
 
     fn close(&mut self, _: Self::Socket) {}
-}
-
-/// Returns the CPU time of this thread.
-pub fn cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 pub fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
