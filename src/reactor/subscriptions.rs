@@ -132,6 +132,9 @@ impl<I: Io> Reactor<I> {
             Some(hub) => hub,
             None => return, // the stream is subscribed to another hub
         };
+        if request.access.poll.is_none() && subscription.cursor.topics() == 0 {
+            record.stream.send_early_keepalive();
+        }
         let before = subscription.cursor.topics();
         let mut own_blocks: Vec<_> = hub.subscribe(id, &mut subscription.cursor, request, now).into_iter().collect();
         let added = subscription.cursor.topics() - before;

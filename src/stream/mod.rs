@@ -154,6 +154,8 @@ pub struct Stream {
     /// When something was sent last. For a stalled stream, since when its socket has taken nothing.
     since: Instant,
     is_stalled: bool,
+    /// Whether the next keepalive comes [early](Self::send_early_keepalive).
+    is_early: bool,
     /// Why the stream ends when its buffer is empty. `None` if it does not end.
     ending: Option<Reason>,
     /// The content that was sent, and what of the buffer is encoded.
@@ -174,6 +176,7 @@ impl Stream {
             buffered_bytes: 0,
             since: now,
             is_stalled: false,
+            is_early: false,
             ending: None,
             body: Body::default(),
         }
@@ -436,4 +439,4 @@ saved!(Reason: Client, Slow, Timeout, Error, Server, Application);
 saved!(LineEnd: Lf, CrLf);
 saved!(Settings { framing, coding, line_end, keepalive, timeout, max_buffered, drop_oldest, retry });
 saved!(BufferedBlock { bytes, events, may_drop, is_plain });
-saved!(Stream { settings, front, is_begun, rest, buffered_bytes, since, is_stalled, ending, body });
+saved!(Stream { settings, front, is_begun, rest, buffered_bytes, since, is_stalled, is_early, ending, body });

@@ -597,8 +597,9 @@ have those.
 
     keepalive => 15
 
-The quiet seconds after which a comment is sent: 15 by default, fractions allowed, 0 for none. It comes up to 1/16 later on a
-native stream, up to 1/2 later on the server's writer under an event loop, and never on the writer of a server that blocks.
+The quiet seconds after which a comment is sent: 15 by default, fractions allowed, 0 for none. The first one on a stream of a
+hub comes after at most 2. It comes up to 1/16 later on a native stream, up to 1/2 later on the server's writer under an event
+loop, never on the writer of a server that blocks.
 
 =head2 line_end
 

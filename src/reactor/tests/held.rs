@@ -38,7 +38,7 @@ fn a_held_stream_begins_after_five_seconds() {
     world.advance(Duration::from_millis(2500));
     publish(&mut world, 1..=1);
     world.advance(Duration::from_millis(2400));
-    assert_eq!(take_received(&mut world, stream), "");
+    assert_eq!(take_received(&mut world, stream), ":\n", "the early keepalive");
     world.advance(Duration::from_millis(200));
     assert_eq!(take_received(&mut world, stream), "event: position\ndata: \nid: e-0\n\n1.");
 }

@@ -164,3 +164,20 @@ fn the_member_of_a_poll_lingers_and_its_end_is_no_decision_of_the_application() 
     let reports: Vec<_> = std::mem::take(&mut world.presence).into_iter().map(|(_, report)| report).collect();
     assert_eq!(reports, ["enters ann for 15s", "leaves"]);
 }
+
+#[test]
+fn the_first_keepalive_of_a_stream_is_early_and_that_of_a_poll_is_not() {
+    let mut world = with_history(10);
+    let stream = SubscribeRequest { access: Access::default(), ..request("e-0", 0) };
+    for (request, expected) in [(stream, [":\n", "", ":\n"]), (request("e-0", 60), ["", ":\n", ""])] {
+        let stream = world.open(settings(), "");
+        subscribe_at(&mut world, HUB, stream, request, false);
+        world.run_until_idle();
+        take_received(&mut world, stream);
+        let received = [3, 13, 3].map(|seconds| {
+            world.advance(Duration::from_secs(seconds));
+            take_received(&mut world, stream)
+        });
+        assert_eq!(received, expected);
+    }
+}
