@@ -30,7 +30,7 @@ pub struct Access {
     pub max_age: Option<Duration>,
     /// When the application was asked, in nanoseconds of the system's monotonic clock; 0 if that does not matter.
     pub asked_at: u64,
-    /// Whether the stream is a poll.
+    /// Whether the stream is a poll, if this is its last request: it may end as soon as that takes effect.
     pub poll: Option<Poll>,
 }
 

@@ -137,6 +137,9 @@ impl<I: Io> Reactor<I> {
         }
         let before = subscription.cursor.topics();
         let mut own_blocks: Vec<_> = hub.subscribe(id, &mut subscription.cursor, request, now).into_iter().collect();
+        if let Some(poll) = &request.access.poll {
+            hub.begin_poll(&mut subscription.cursor, poll);
+        }
         let added = subscription.cursor.topics() - before;
         if added < request.topics.len() {
             answers.push(Answer::TopicsRemoved { stream: id, count: request.topics.len() - added });

@@ -93,15 +93,14 @@ impl super::Readers {
 }
 
 impl Cursor {
-    /// Records whether the stream is a poll. A client that polls needs an id to continue after, whatever the style is.
-    pub(in crate::hub) fn record_poll(&mut self, poll: Option<&Poll>) {
-        self.waiting = match poll {
-            None => return,
-            Some(Poll { wait: Duration::ZERO, .. }) => Waiting::Over,
-            Some(_) => Waiting::ForNews,
-        };
+    /// Records that the stream is a poll. A client that polls needs an id to continue after, whatever the style is.
+    fn record_poll(&mut self, poll: &Poll) {
+        self.waiting = if poll.wait > Duration::ZERO { Waiting::ForNews } else { Waiting::Over };
         if self.position == PositionStyle::None {
             self.position = PositionStyle::Id;
+            if let Some(parts) = &mut self.parts {
+                parts.first_block.position = PositionStyle::Id;
+            }
         }
     }
 
@@ -140,9 +139,10 @@ impl Hub {
         cursor.has_news && is_much && cursor.can_resume_here() || is_over && is_last && self.is_up_to_date(cursor)
     }
 
-    /// Counts a poll that begins.
-    pub(in crate::hub) fn count_poll(&mut self, reason: PollReason) {
-        *match reason {
+    /// Makes a poll of a stream, with its last request to subscribe: until then it may begin without the others.
+    pub fn begin_poll(&mut self, cursor: &mut Cursor, poll: &Poll) {
+        cursor.record_poll(poll);
+        *match poll.reason {
             PollReason::Mute => &mut self.counts.polls_mute,
             PollReason::Silent => &mut self.counts.polls_silent,
             PollReason::Refused => &mut self.counts.polls_refused,

@@ -4,7 +4,7 @@ use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{Part, ResumePoint};
 use crate::hub::ids::plain_and_opaque::ClientPosition;
 use crate::hub::logs::Logs;
-use crate::hub::{Cursor, FirstBlock, Gap, Hub, OwnBlock, StartPoint, SubscribeRequest, Topic};
+use crate::hub::{Cursor, Gap, Hub, OwnBlock, StartPoint, SubscribeRequest, Topic};
 use crate::stream::StreamId;
 use std::time::Instant;
 
@@ -43,14 +43,12 @@ impl Hub {
         if is_first {
             cursor.position = request.first_block.position;
             cursor.names_channels = request.first_block.names_channels;
-            cursor.record_poll(request.access.poll.as_ref());
-            request.access.poll.iter().for_each(|poll| self.count_poll(poll.reason));
             self.counts.streams += 1;
             self.counts.resumed += u64::from(request.after.is_some());
         }
         let parts = cursor.parts.get_or_insert_with(Box::default);
         if is_first {
-            parts.first_block = FirstBlock { position: cursor.position, ..request.first_block };
+            parts.first_block = request.first_block;
         }
         parts.list.push(Part::new(added.into(), point.seq));
         parts.resume_points.push(point);

@@ -473,7 +473,7 @@ impl Run {
         let again = if self.is_changing { any(&mut self.rng, &[0, 0, 0, 1, 2]) } else { 0 };
         for number in 0..=again {
             let topics = topics(&mut self.rng);
-            let access = Access { labels: labels(source), poll, ..Access::default() };
+            let access = Access { labels: labels(source), poll: poll.filter(|_| number == again), ..Access::default() };
             let request = SubscribeRequest {
                 topics,
                 after: after.clone(),

@@ -406,10 +406,10 @@ impl Run {
         let holds = holds || requests.len() > 1;
         let wait = Duration::from_secs(any(&mut self.rng, &[0, 3, 30]));
         let poll = (self.rng.u8(..4) == 0).then_some(Poll { wait, reason: PollReason::Other });
-        let access = Access { poll, ..Access::default() };
-        for (topics, start) in requests {
+        let last = requests.len() - 1;
+        for (at, (topics, start)) in requests.into_iter().enumerate() {
             let after = after.clone();
-            let access = access.clone();
+            let access = Access { poll: poll.filter(|_| at == last), ..Access::default() };
             let request =
                 Box::new(SubscribeRequest { topics, after, start, first_block, access, ..Default::default() });
             self.world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds });
@@ -435,7 +435,9 @@ impl Run {
 
     /// The application ends a stream, which is still sent what was published before.
     fn end(&mut self, number: usize, stream: usize) {
-        if self.clients[number].ends_through.is_none() {
+        let id = self.world.records[stream].id;
+        let is_poll_ending = self.world.reactor.record(id).map_or(true, |record| record.stream.ending().is_some());
+        if self.clients[number].ends_through.is_none() && !is_poll_ending {
             self.clients[number].ends_through = Some(self.truth().last_seq());
             self.world.end(stream, Reason::Application, Ending::Flush);
         }

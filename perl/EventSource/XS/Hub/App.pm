@@ -183,10 +183,11 @@ sub _limited_response {
 }
 
 # All subscriptions of a stream are one request, which takes effect with the last of them. What is said of the stream itself is
-# said once.
+# said once; that it is a poll, and whose, with the last: it may end as soon as that takes effect.
 sub _subscribe {
     my ($self, $stream, $groups, $access, %option) = @_;
     my @requests;
+    my %of_poll = map { ($_ => delete $access->{$_}) } $access->{poll} ? qw(member poll) : ();
     for my $group (@$groups) {
         my %own = (counted_by => $group->{counted_by});
         $own{start} = $group->{option}{start} if defined $group->{option}{start};
@@ -194,6 +195,7 @@ sub _subscribe {
         $access = {asked_at => $access->{asked_at}};
     }
     my $last = pop @requests;
+    $last->[-1] = {%{$last->[-1]}, %of_poll};
     $stream->enter_handler if @requests;
     $self->hub->subscribe_stream($stream, @$_) or return for @requests;
     $self->hub->serve_stream($stream, @$last);
