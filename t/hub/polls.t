@@ -126,6 +126,23 @@ for my $kind ('in one process', 'named') {
         is_deeply [(answer($_))[0]], [[['message', 'changed']]], 'a change ends it' for $poll, $later;
     };
 
+    subtest "$kind: channels that begin differently" => sub {
+        $hub->publish(log    => "entry $_") for 1 .. 3;
+        $hub->publish(people => {data => 'ann', key => 'ann', retain => 1});
+        my $of = Test::EventSource->new(
+            app => app(
+                $hub,
+                channels => sub { (['log', {start => -2}], ['people', {start => 'state'}]) },
+                member   => sub { {channel => 'people', id => 'bob', leave_after => 0} },
+            )
+        );
+        my ($events, $id) = answer($of);
+        is_deeply [grep { defined } map { $_->[1] =~ /(entry [0-9]|ann)/ } @$events], ['entry 2', 'entry 3', 'ann'],
+            'one answer has all';
+        answer($of, $id, 'wait=0') for 1 .. 3;
+        is $hub->members_count('people'), 1, 'the member stays';
+    };
+
     subtest "$kind: the form of a stream does not matter" => sub {
         my (undef, $id) = answer($es);
         for my $row (
