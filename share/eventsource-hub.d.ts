@@ -35,6 +35,13 @@ export interface HubErrorEvent extends Event {
     readonly status?: number;
 }
 
+/** A change of the transport. */
+export interface TransportEvent extends Event {
+    readonly transport: 'stream' | 'poll';
+    /** Of a poll: mute, silent, refused or cut; of a stream empty. */
+    readonly reason: string;
+}
+
 /** A change of a LiveMap. value is undefined if the key was forgotten. */
 export interface ChangeEvent<V> extends Event {
     readonly key: string;
@@ -70,6 +77,8 @@ export interface Hub extends EventTarget, AsyncIterable<MessageEvent> {
     readonly OPEN: 1;
     readonly CLOSED: 2;
     readonly lastEventId: string;
+    /** Whether the events come in a stream, or by polls: a proxy lets no stream through. */
+    readonly transport: 'stream' | 'poll';
     /** Resolved by the first position; rejected if the stream is closed before. */
     readonly ready: Promise<Hub>;
     onopen: ((this: Hub, event: Event) => unknown) | null;
@@ -82,6 +91,11 @@ export interface Hub extends EventTarget, AsyncIterable<MessageEvent> {
     addEventListener(
         type: 'error',
         listener: ((event: HubErrorEvent) => void) | { handleEvent(event: HubErrorEvent): void } | null,
+        options?: boolean | AddEventListenerOptions,
+    ): void;
+    addEventListener(
+        type: 'transport',
+        listener: ((event: TransportEvent) => void) | { handleEvent(event: TransportEvent): void } | null,
         options?: boolean | AddEventListenerOptions,
     ): void;
     addEventListener(

@@ -22,8 +22,9 @@
 //                                   for tabs without an id          id is welcomed
 // entries    stream to all          entries                         a tab that follows dispatches them; it says hello again
 //                                                                   if one is not the next after its own
-// state      stream to all, and to  readyState, status, elsewhere   the events open and error, and the end. elsewhere is whose
-//            a tab that waits                                       cookies ended it: a tab without an owner joins that stream
+// state      stream to all, and to  readyState, status, way,        the events open, error and transport, and the end. way: why
+//            a tab that waits       elsewhere                       it polls. elsewhere is whose cookies ended it: a tab without
+//                                                                   an owner joins that stream
 // elsewhere  stream to a tab        elsewhere: a user               the tab joins another stream, of that user
 // yields     elected tab to a tab   yields: 1; term: the next one   a tab that knows where to resume leads the next term
 //
@@ -50,6 +51,7 @@ const CONNECTING = 0, OPEN = 1, CLOSED = 2;
 const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
 const MAX_DELAY = 3e4;                    // ms between two attempts, unless Retry-After says more
 const LOOK_EVERY = 5e3, ASLEEP = 12e4;    // ms; timers of a page in the background run once a minute
+const MUTE_FOR = 3e3;                     // ms until a stream without a byte may be one that a proxy holds back
 const OWNER = 'EventSource-Owner';        // the header that says whose stream it is
 
 const { locks } = globalThis.navigator ?? {};
@@ -57,6 +59,12 @@ const { locks } = globalThis.navigator ?? {};
 const newId = () => NAME + Math.random() + now();
 // The clock of Date may be set back. That of performance may stand still while the machine sleeps.
 const now = () => performance.now();
+
+// The second module, when a stream does not come through. Without it there are only streams.
+let mayWarn = true;
+const load = () => import('./eventsource-hub-poll.js').catch(error => {
+  mayWarn = mayWarn && console.warn(error);
+});
 
 // A URL as fetch takes it: that of a page may have the name and password of its user.
 function plain(url) {
@@ -74,6 +82,7 @@ class Parser {
   #id;
   retry;                                  // ms, as the stream said last
   isState;                                // the stream begins with the state
+  keepalive;                              // s: a stream that is silent for twice as long does not come through
 
   constructor(onEvent, lastEventId = '') {
     this.onEvent = onEvent;
@@ -102,6 +111,7 @@ class Parser {
     else if (field === 'id' && !value.includes('\0')) this.#id = value;
     else if (field === 'retry' && /^[0-9]+$/.test(value)) this.retry = +value;
     else if (!field && value === 'state') this.isState = true;
+    else if (!field) this.keepalive = /^keepalive (.+)/.exec(value)?.[1] ?? this.keepalive;
   }
 
   #dispatch() {
@@ -112,7 +122,8 @@ class Parser {
   }
 }
 
-// The response to a request, and the next one whenever it ends.
+// The response to a request, and the next one whenever it ends. Where a stream does not come through, the second module
+// replaces fetch, after and doubt.
 class Source {
   #timer;
   #attempt = 0;                           // since the last event
@@ -122,7 +133,10 @@ class Source {
   #isClosed = false;
   #read;                                  // when bytes came last
   #renewed = -LOOK_EVERY;
+  #cacheKey = '';                         // once a response has come from a cache: a parameter of each URL
   asked;                                  // when the last request was made
+  isMute;                                 // it has had no byte; 2: for MUTE_FOR
+  keepalive;                              // as the stream said last
 
   // on.events(events, isState) may return a promise: no more is read until then. on.state(readyState, status).
   constructor(request, place, on) {
@@ -130,34 +144,56 @@ class Source {
     let looked;                           // by the clock that runs while the machine sleeps
     this.#timer = setInterval(() => {
       const silent = now() - this.#read, time = Date.now();
-      if (time - looked > ASLEEP || silent > (request.keepalive || Infinity) * 1000) this.renew();
+      if (time - looked > ASLEEP) this.renew();
+      else if (silent > 1000 * (request.keepalive ?? 2 * this.keepalive)) this.doubt(true);
+      else if (silent > MUTE_FOR && this.isMute === 1) this.doubt(this.isMute = 2);
       looked = time;
-    }, Math.min(LOOK_EVERY, request.keepalive * 500 || LOOK_EVERY));
+    }, 1000);
     this.#run();
   }
 
   close() {
     this.#isClosed = true;
     clearInterval(this.#timer);
-    this.#abort?.abort();
+    this.cut();
     this.wake();
+  }
+
+  cut() {
+    this.#abort?.abort();
   }
 
   // Ends the response, or the wait for the next one. Several tabs ask for it at once.
   renew() {
     if (now() - this.#renewed < LOOK_EVERY) return;
     this.#renewed = this.#read = now();
-    this.#abort?.abort();
+    this.cut();
     this.wake();
   }
 
+  // Of a stream that is silent (true), or mute (2), or of the end of one.
+  async doubt(what) {
+    const module = await load();
+    if (this.#isClosed) return;
+    if (module) return module.guide(this, { now, isRepeatable }).doubt(what);
+    this.request.way = '';
+    if (what === true) this.renew();
+  }
+
+  // Whether the next request is made at once.
+  after(end) {
+    if (end.status > 428 || end.status < 1 && end.lasted) this.doubt(end);
+  }
+
   async #run() {
+    if (this.request.way) await this.doubt();
     while (!this.#isClosed) {
-      let status = 0, seconds = 0, began = Infinity;
+      let status = 0, seconds = 0, began, response;
       try {
         this.asked = this.#read = now();
+        this.isMute = 1;
         this.#abort = new AbortController();
-        const response = await this.#ask(this.request.method, this.#abort.signal);
+        response = await this.fetch(this.request.method, this.#abort.signal);
         status = response.status;
         if (status === 200 && /^text\/event-stream *(;|$)/i.test(response.headers.get('Content-Type'))) {
           const owner = response.headers.get(OWNER) || '';
@@ -176,9 +212,15 @@ class Source {
           seconds = Math.max(0, +after || (Date.parse(after) - sent) / 1000) || 0;
         }
       } catch {}                          // the network, or the end of this response
-      this.#abort?.abort();               // the rest of a refusal is not read
+      const lasted = now() - began || 0;
+      const end = { status, response, seconds, lasted: this.#abort.signal.aborted ? 0 : lasted };
+      this.cut();                         // the rest of a refusal is not read
+      if (await this.after(end)) {
+        this.#attempt = 0;
+        continue;
+      }
       if (this.#isClosed) return;
-      if (now() - began > MAX_DELAY) this.#attempt = 0;
+      if (lasted > MAX_DELAY) this.#attempt = 0;
       if (this.#isFinal(status)) {
         this.close();
         return this.on.state(CLOSED, status);  // none, if a stream that is not repeated has ended
@@ -188,25 +230,26 @@ class Source {
     }
   }
 
-  // Whose stream a page would be sent now: of somebody else, as far as is known, if no answer comes.
-  findOwner() {
-    const abort = new AbortController();
-    setTimeout(() => abort.abort(), MAX_DELAY);
-    return this.#ask('HEAD', abort.signal).then(({ headers }) => headers.get(OWNER), error => {
-      if (!abort.signal.aborted) throw error;
-    });
-  }
-
-  async #ask(method, signal) {
+  // A hub says its keepalive, and echoes the token of a request: what has another one, or none, comes from a cache.
+  async fetch(method, signal, prefer = '') {
     const { url, headers, withCredentials } = this.request;
     const body = method === 'HEAD' ? undefined : this.request.body;
     const all = new Headers(typeof headers === 'function' ? await headers() : headers);
     if (!all.has('Accept')) all.set('Accept', 'text/event-stream');
     // A header takes bytes: those of the id in UTF-8, as the browser's EventSource sends them.
     if (this.lastEventId) all.set('Last-Event-ID', unescape(encodeURIComponent(this.lastEventId)));
-    if (this.#isClosed) this.#abort.abort();
+    const token = 'request=' + Math.random();
+    const isEchoed = this.lastEventId && (prefer || this.keepalive) && method !== 'HEAD';
+    if (prefer || isEchoed) all.append('Prefer', prefer + token);
+    if (this.#isClosed) this.cut();
     const credentials = withCredentials ? 'include' : 'same-origin';
-    return fetch(url, { method, headers: all, body, credentials, cache: 'no-store', signal });
+    const target = url + (this.#cacheKey && this.#cacheKey + token);
+    const response = await fetch(target, { method, headers: all, body, credentials, cache: 'no-store', signal });
+    const echo = response.headers.get('Preference-Applied') ?? (isEchoed ? '' : token);
+    if (this.#cacheKey || response.status !== 200 || echo.includes(token)) return response;
+    response.body.cancel();
+    this.#cacheKey = (/\?/.test(url) ? '&' : '?') + 'eventsource-';
+    return this.fetch(method, signal, prefer);
   }
 
   async #follow(body) {
@@ -217,8 +260,10 @@ class Source {
     this.on.state(OPEN);
     for (let part; !(part = await reader.read()).done && !this.#isClosed;) {
       this.#read = now();
+      this.isMute = 0;
       parser.push(decoder.decode(part.value, { stream: true }));
       this.#retry = parser.retry ?? this.#retry;
+      this.keepalive = parser.keepalive ?? this.keepalive;
       const { lastEventId } = parser;
       if (events.length) this.#attempt = 0;
       // An id without an event is a position for whoever reads the stream next, too.
@@ -427,7 +472,7 @@ class SharedStream {
     if ((owner ?? user) !== user) return this.send({ elsewhere: user }, from);
     // The cookies may be those of another user since the request was made.
     if (last === undefined && owner && !message.owner && asked < came) {
-      return this.#source.findOwner().then(its => {
+      return load().then(module => module.findOwner(this.#source, OWNER)).then(its => {
         if (this.#waiting.has(from)) return;  // it has said hello again
         if (its === owner) this.onTabMessage({ ...message, owner }, from);
         else this.send({ elsewhere: its || newId() }, from);
@@ -485,7 +530,7 @@ class SharedStream {
   }
 
   state(readyState, status) {
-    this.send(this.#state = { readyState, status, elsewhere: this.#source.other });
+    this.send(this.#state = { readyState, status, way: this.#request.way || '', elsewhere: this.#source.other });
     if (readyState === OPEN) this.#answerWaiting();
   }
 
@@ -580,38 +625,15 @@ function linkToWorker(hub, fail) {
   };
 }
 
-// A tab that has no answer leads the next term, which has a lock of its own. A leader that hangs does not know: when it wakes
-// up, tabs of a later term do not hear what it sends, and the first message of that term ends it. So no event comes twice. Were
-// its lock stolen, tabs could not tell what it sends before it hears of that.
+// Only browsers without SharedWorker elect a tab: the second module has how.
 function linkToElectedTab(hub, fail) {
-  const { key, request, term } = hub;
-  const gone = new AbortController();
-  const me = newId();
-  let stream;
-  const channel = new BroadcastChannel(NAME + key);
-  const post = message => channel.postMessage({ ...message, term: term + (message.yields | 0) });
-  const send = message => stream ? stream.onTabMessage({ ...message, came: 0 }, me) : post({ ...message, seed: undefined, from: me });
-  hold(`${NAME + key} ${term}`, gone, () => {
-    stream = new SharedStream(request, hub.hello.seed, (message, to) => {
-      if (to !== me) post({ ...message, to });
-      if (!to || to === me) hub.receive(message);
-    });
-    stream.lead();
-  }).catch(() => fail());
-  channel.onmessage = ({ data }) => {
-    if (data.term > term) {
-      hub.term = data.term;
-      fail(true);
-    } else if (data.from) stream?.onTabMessage(data, data.from);
-    else if (data.term === term && !stream && (!data.to || data.to === me)) hub.receive(data);
-  };
-  send(hub.hello);
+  let link, isLeft;
+  load().then(module => isLeft || (link = module?.elect(hub, fail, { NAME, newId, hold, SharedStream }))).catch(() => fail());
   return {
-    send,
+    send: message => link?.send(message),
     leave() {
-      gone.abort();
-      stream?.close();
-      channel.close();
+      isLeft = true;
+      link?.leave();
     },
   };
 }
@@ -683,6 +705,8 @@ class LiveMap extends Map {
 
 class Hub extends EventTarget {
   readyState = CONNECTING;
+  transport = 'stream';
+  way = '';                               // why the stream polls, as the tab was told
   lastEventId = '';
   term = 0;                               // of the elected tab
   #replica;
@@ -711,6 +735,10 @@ class Hub extends EventTarget {
     share ??= method === 'GET' && !headers && !lastEventId;
     const request = { url: href, origin, method, withCredentials: this.withCredentials, gap, position, start, history: share ? history : 0, key, keepalive };
     Object.assign(this, { key: JSON.stringify([scope, request]), request: { ...request, headers, body }, script: worker });
+    try {                                 // a page may have no storage, and nothing there
+      const [way, until] = localStorage[NAME + origin].split(' ');
+      if (Date.now() < until) this.request.way = way;
+    } catch {}
     this.#replica = new Replica(request, lastEventId && { entries: [], last: lastEventId });
     this.ready = new Promise((...settle) => { this.#settle = settle });
     this.ready.catch(() => {});
@@ -781,9 +809,12 @@ class Hub extends EventTarget {
     if (!this.#isFollowing) this.#link?.send(this.hello);
   }
 
-  receive({ welcome, asked, entries = [], readyState, status, leads, elsewhere }) {
+  receive({ welcome, asked, entries = [], readyState, status, way, leads, elsewhere }) {
     const replica = this.#replica;
     this.#unanswered = 0;
+    if ((way ?? this.way) !== this.way) {
+      load(this.way = way).then(module => module ? module.tell(this, way, NAME) : this.way = 0);
+    }
     if (elsewhere !== undefined && (replica.owner ?? elsewhere) === elsewhere) {
       this.key += elsewhere;
       return this.#join();

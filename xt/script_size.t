@@ -17,12 +17,14 @@ for my $form ([], [classic => 1]) {
     cmp_ok length join('', @$body), '<=', $MOST, "@$form: at most 6 KB are sent";
 }
 
-subtest 'share/eventsource-hub.min.js is made of the source' => sub {
+subtest 'share/*.min.js are made of the source' => sub {
     needs(packages_missing('t/node'));
     my $made = File::Temp->newdir;
-    is system("script/page_script --renew $made/min.js") >> 8, 0, 'terser makes it';
-    ok slurp("$made/min.js") eq slurp('share/eventsource-hub.min.js'), 'as it is here'
-        or diag 'run script/page_script --renew';
+    is system("script/page_script --renew $made") >> 8, 0, 'terser makes it';
+    for my $name (qw(eventsource-hub eventsource-hub-poll)) {
+        ok slurp("$made/$name.min.js") eq slurp("share/$name.min.js"), "$name, as it is here"
+            or diag 'run script/page_script --renew';
+    }
 };
 
 done_testing;

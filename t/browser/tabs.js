@@ -51,6 +51,7 @@ async function begin() {
         if (channel === 'numbers') received.push(+number);
         if (parent !== window) parent.postMessage(received, '*');
     };
+    hub.addEventListener('transport', ({transport, reason}) => events.push(`${transport} ${reason}`));
     hub.addEventListener('mine', ({data}) => mine.push(data));
     hub.addEventListener('gap', ({data}) => received.push(JSON.parse(data).reason));
     for (const name of query.getAll('state')) window.known[name] = hub.state(name);

@@ -5,6 +5,7 @@
 #   GET /blank            a page without scripts
 #   GET /frame            a page of the site "localhost" in which the page is a frame of the site 127.0.0.1
 #   GET /numbers          the stream of the channel "numbers"
+#   GET /kept             that with a keepalive each second
 #   GET /state            that of "numbers", "stock" and "people" with the state, for the member that the query names
 #   GET /secret           that of /numbers, for pages of any port with a cookie
 #   GET /public           that of /numbers, for all pages
@@ -12,7 +13,8 @@
 #   GET /mine             that of /numbers and of the user whom the cookie names
 #   GET /ping             an ordinary request
 #
-# The environment variable HUB has the settings of the hub as JSON.
+# The environment variable HUB has the settings of the hub as JSON; TRY_STREAM_EVERY the ms after which a page that polls tries
+# a stream.
 
 use strict;
 use warnings;
@@ -47,6 +49,19 @@ sub file {
     open my $in, '<:raw', $name or die "$name: $!\n";
     my $bytes = do { local $/; readline $in };
     return sub { answer('text/javascript; charset=utf-8', $bytes) };
+}
+
+# A script whose module for polls tries a stream more often.
+sub script {
+    my $script = EventSource::Hub->script_app(@_);
+    my $every  = $ENV{TRY_STREAM_EVERY} or return $script;
+    return sub {
+        my $env      = shift;
+        my $response = $script->({%$env, HTTP_ACCEPT_ENCODING => 'identity'});
+        return $response if $env->{QUERY_STRING} !~ /poll/;
+        $response->[2][0] =~ s/\b18e4\b/$every/ or die "there is no 18e4\n";
+        return answer('text/javascript', $response->[2][0]);
+    };
 }
 
 sub page {
@@ -92,10 +107,11 @@ builder {
     mount '/blank'      => sub { answer('text/html', $PAGE{blank}) };
     mount '/frame'      => sub { answer('text/html', sprintf $FRAME, $_[0]{HTTP_HOST} =~ s/localhost/127.0.0.1/r) };
     mount '/tabs.js'    => file('t/browser/tabs.js');
-    mount '/hub.js'     => EventSource::Hub->script_app;
-    mount '/classic.js' => EventSource::Hub->script_app(classic => 1);
+    mount '/hub.js'     => script();
+    mount '/classic.js' => script(classic => 1);
     mount '/numbers'    => numbers();
-    mount '/public'     => numbers(origins => '*');
+    mount '/kept'       => numbers(keepalive => 1);
+    mount '/public'     => numbers(origins   => '*');
     mount '/secret'     => secret();
     mount '/busy'       => busy();
     mount '/state'      => state();

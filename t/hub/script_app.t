@@ -19,11 +19,12 @@ sub ask {
     return ($status, {@$headers}, join '', @$body);
 }
 
-# Returns the content of an installed file.
+# Returns the content of an installed file, which loads the second module from the URL of script_app.
 sub installed {
-    my $name = shift;
-    my ($path) = grep { -e } map { "$_/$FOLDER/$name" } grep { !ref } @INC;
-    return slurp($path);
+    my $name    = shift;
+    my ($path)  = grep { -e } map { "$_/$FOLDER/$name" } grep { !ref } @INC;
+    my $version = EventSource::Hub->VERSION;
+    return slurp($path) =~ s{"[.]/eventsource-hub-poll[.]js"}{new URL("?poll&v=$version",t??location)}r;
 }
 
 subtest 'the module' => sub {
@@ -53,6 +54,24 @@ subtest 'the classic script' => sub {
     like $body, qr/^\(\(\)=>\{.*globalThis[.]EventSourceHub=\{connect:\w+,Parser:\w+\};\}\)\(\);\n\z/ms,
         'the module in a function';
     isnt $header->{ETag}, (ask($module = EventSource::Hub->script_app))[1]{ETag}, 'it has an ETag of its own';
+};
+
+subtest 'the module for polls' => sub {
+    for my $query (qw(poll v=0.1&poll poll&v=0.1)) {
+        my ($status, $header, $body) = ask($module, QUERY_STRING => $query);
+        is $status, 200,                                  "$query: the status";
+        is $body,   installed('eventsource-hub-poll.js'), "$query: the body is the installed file";
+    }
+    my ($classic) = (ask(EventSource::Hub->script_app(classic => 1), QUERY_STRING => 'poll'))[2];
+    is $classic, (ask($module, QUERY_STRING => 'poll'))[2], 'a classic script has the same';
+    is((ask($module, QUERY_STRING => 'polls'))[2], (ask($module))[2], 'another query');
+    isnt((ask($module, QUERY_STRING => 'poll'))[1]{ETag}, (ask($module))[1]{ETag}, 'an ETag of its own');
+    for my $form ([], [classic => 1]) {
+        my $script = (ask(EventSource::Hub->script_app(@$form)))[2];
+        like $script,
+            qr/(\bt)=(?:import[.]meta[.]url|globalThis[.]document).*\bimport\(new URL\("[?]poll&v=[0-9.]+",\1[?][?]location\)\)/,
+            "@$form: the script loads it";
+    }
 };
 
 subtest 'methods' => sub {

@@ -9,7 +9,10 @@
 import {readFileSync} from 'node:fs';
 
 const [script, first, count] = process.argv.slice(2);
-const run = new Function('globalThis', 'with (globalThis) {' + readFileSync(script, 'utf8').replace(/^\/\/.*$/gm, '') + '}');
+const read = path => readFileSync(path, 'utf8').replace(/^\/\/.*$/gm, '');
+const within = text => new Function('globalThis', `with (globalThis) {${text}}`);
+const run = within(read(script).replace('import("./eventsource-hub-poll.js")', 'importPoll()'));
+const runPoll = within(read(script.replace('.classic', '-poll')).replace(/export (function (\w+))/g, 'module.$2 = $2; $1'));
 const settled = () => new Promise(resolve => setImmediate(resolve));
 
 // mulberry32: the same numbers for the same seed.
@@ -88,7 +91,10 @@ class Server {
   publish(event) {
     this.log.push({...event, seq: this.last + 1});
     this.lost = Math.max(this.lost, this.last - this.kept);
-    for (const stream of this.streams) stream.send(this.text(this.log.at(-1), stream.user));
+    for (const stream of [...this.streams]) {
+      stream.send(this.text(this.log.at(-1), stream.user));
+      if (stream.isPoll) stream.finish();
+    }
   }
 
   text({seq, key, isForgotten}, user) {
@@ -118,6 +124,28 @@ class Server {
 
   // The bytes with which a stream begins.
   begin(lastId, user) {
+    return (this.keepalive ? `: keepalive ${this.keepalive}\n\n` : '') + this.replay(lastId, user);
+  }
+
+  // What is due to a stream. A poll ends when it has sent what its client had not, or in time.
+  start(stream, lastId, wait) {
+    stream.send(this.begin(lastId, stream.user));
+    if (this.keepalive) this.keepAlive(stream);
+    if (wait === undefined) return;
+    stream.isPoll = true;
+    if (!wait || lastId !== this.id(this.last)) stream.finish();
+    else this.schedule.after(wait * 1000 * (1 - this.random.next() / 4), null, () => stream.finish());
+  }
+
+  keepAlive(stream) {
+    this.schedule.after(this.keepalive * 1000, null, () => {
+      if (!this.streams.has(stream)) return;
+      stream.send(':\n\n');
+      this.keepAlive(stream);
+    });
+  }
+
+  replay(lastId, user) {
     if (!this.hasIds) return 'retry: 100\n\n';
     const position = this.hasState ? `event: position\ndata\nid: ${this.id(this.last)}\n\n` : '';
     const [, epoch, seq, isBeforeGap] = /^(\d+)-(\d+)(-0)?/.exec(lastId ?? '') ?? [];
@@ -137,6 +165,7 @@ class Server {
 
 class Stream {
   #sent = '';
+  #all = '';
   #read = [];
   #wanting;
 
@@ -146,14 +175,29 @@ class Stream {
   }
 
   send(text) {
-    if (this.isDead) return;
+    if (this.isDead || this.isEnding) return;
     this.#sent += text;
+    this.#all += text;
     this.pump();
   }
 
-  // So many bytes come in 20 ms.
+  // The server ends it.
+  finish() {
+    if (this.isOver || this.isDead) return;
+    this.isEnding = true;
+    this.server.streams.delete(this);
+    this.onfinish?.(this.#all);
+    this.pump();
+  }
+
+  // So many bytes come in 20 ms. A proxy that holds a stream back lets pass nothing before its end, or nothing but the beginning.
   pump() {
-    if (this.isPumping || !this.#sent) return;
+    if (this.isPumping) return;
+    if (this.held && !this.isEnding) {
+      if (this.held === 'all' || this.hasBegun) return;
+      this.hasBegun = true;
+    }
+    if (!this.#sent) return this.offer();
     this.isPumping = true;
     this.server.schedule.after(this.rate > 1e5 ? this.server.random.below(5) : 20, null, () => {
       this.isPumping = false;
@@ -178,6 +222,10 @@ class Stream {
       this.#wanting?.reject(new Error('cut'));
       this.#wanting = undefined;
     }, this);
+    else if (this.isEnding && !this.#sent) this.server.schedule.after(0, this.process, () => {
+      this.#wanting?.resolve({done: true});
+      this.#wanting = undefined;
+    }, this);
   }
 
   read() {
@@ -187,8 +235,11 @@ class Stream {
     });
   }
 
+  get body() { return {getReader: () => this, cancel: () => this.cut()} }
+
   cut() {
     this.isOver = true;
+    this.oncut?.();
     this.#sent = '';
     this.server.streams.delete(this);
     this.offer();
@@ -201,6 +252,12 @@ class Browser {
   worker;
   clock = 0;                              // how far it was set
   users = ['nobody'];                     // whose cookies it has had
+  proxy;                                  // what is between it and the server
+  cache = new Map();                      // of the proxy
+  polls = 0;
+  cached = 0;
+  storage = {};
+  warnings = new Set();
   isDeaf;                                 // its worker never answers: the tabs come to an elected one
   #ticks = 0;                             // a clock moves between two looks
   #locks = new Map();
@@ -258,7 +315,19 @@ class Browser {
         events.addEventListener(type, then);
         signal.addEventListener('abort', () => events.removeEventListener(type, then));
       },
-      fetch: (url, options) => this.fetch(process, options),
+      fetch: (url, options) => this.fetch(process, url, options),
+      importPoll: () => new Promise((resolve, reject) => schedule.after(this.delay(), process, () => {
+        if (this.isAway || this.refusal) {
+          this.hasMissed = true;          // it may be a stream of its own that a tab has then
+          return reject(new Error('away'));
+        }
+        if (!scope.module) {
+          scope.module = {};
+          runPoll(scope);
+        }
+        resolve(scope.module);
+      })),
+      module: undefined, console: {warn: text => this.warnings.add(text)}, localStorage: this.storage,
       BroadcastChannel: this.channel(process),
       navigator: {locks: {request: (...given) => this.lock(process, ...given), query: () => this.query(process)}},
       SharedWorker: hasWorker ? this.sharedWorker(process) : function () { throw new Error('there is none') },
@@ -268,21 +337,25 @@ class Browser {
     return process;
   }
 
-  fetch(process, {method, signal, headers}) {
-    const {schedule, server} = this;
+  fetch(process, url, {method, signal, headers}) {
+    const {schedule, server, random} = this;
+    const prefer = headers.get('Prefer') ?? '';
     const asked = {'Content-Type': 'text/event-stream', 'EventSource-Owner': this.user};
     return new Promise((resolve, reject) => {
       if (method === 'HEAD') {
         process.hasAsked = true;
         signal?.addEventListener('abort', () => reject(new Error('aborted')));
         // The answer never comes. The tab has a stream of its own then.
-        if (!this.isAtRest && this.random.chance(0.1)) return this.hasHung = true;
+        if (!this.isAtRest && random.chance(0.1)) return this.hasHung = true;
         return schedule.after(this.delay(), process, () => {
           if (this.isAway) reject(new Error('away'));
           else resolve({status: 200, ok: true, headers: new Headers({...asked, 'EventSource-Owner': this.user})});
         });
       }
       if (signal.aborted) return reject(new Error('aborted'));
+      const wait = server.polls ? /wait=(\d+)/.exec(prefer)?.[1] : undefined;
+      const token = /request=([\w.-]+)/.exec(prefer)?.[1];
+      if (server.polls && token) asked['Preference-Applied'] = (wait ? `wait=${wait}, ` : '') + `request=${token}`;
       let stream;
       signal.addEventListener('abort', () => {
         stream?.cut();
@@ -292,16 +365,39 @@ class Browser {
         if (signal.aborted || process.isDead) return;
         if (this.isAway) return schedule.after(0, process, () => reject(new Error('away')));
         // A server that is overloaded, and a proxy before one that is away.
-        if (this.refusal) {
-          const [status, given] = this.refusal;
+        const refusal = this.refusal || (this.proxy === 'refuses' && !wait ? [501, {}] : this.proxy === 'flaky' && random.chance(1 / 3) && [502, {}]);
+        if (refusal) {
+          const [status, given] = refusal;
           return schedule.after(this.delay(), process, () => resolve({status, headers: new Headers(given)}));
         }
+        // A cache does not look at the headers, and keeps what has ended. What it has of first requests, the next first one takes.
+        const found = this.proxy === 'caches' && this.cache.get(url);
+        const kept = (token || found?.asked?.['Preference-Applied']) && found;
         stream = new Stream(server, process, this.rate, asked['EventSource-Owner']);
+        if (kept?.until > schedule.now) {
+          this.cached++;
+          server.streams.delete(stream);
+          stream.send(kept.text);
+          stream.finish();
+          return schedule.after(this.delay(), process, () => resolve({
+            status: 200, ok: true, body: stream.body, headers: new Headers(kept.asked),
+          }));
+        }
         process.streams = (process.streams ?? new Set()).add(stream);
-        stream.send(server.begin(headers.get('Last-Event-ID'), stream.user));
-        schedule.after(this.delay(), process, () => resolve({
-          status: 200, ok: true, body: {getReader: () => stream}, headers: new Headers(asked),
+        const answer = () => schedule.after(this.delay(), process, () => resolve({
+          status: 200, ok: true, body: stream.body, headers: new Headers(asked),
         }));
+        stream.onfinish = text => {
+          this.cache.set(url, {text, asked, until: schedule.now + 60000});
+          if (stream.held === 'all') answer();
+        };
+        stream.held = {holds: 'all', starts: 'rest'}[this.proxy];
+        this.hasHeld ||= stream.held;
+        if (stream.held === 'all') stream.oncut = () => schedule.after(0, process, () => reject(new Error('cut')));
+        if (wait) this.polls++;
+        server.start(stream, headers.get('Last-Event-ID'), wait === undefined ? wait : +wait);
+        if (this.proxy === 'cuts') schedule.after(15000 + random.below(300), null, () => stream.isOver || stream.cut());
+        if (stream.held !== 'all') answer();
       });
     });
   }
@@ -409,7 +505,9 @@ class Browser {
     run(page.scope);
     this.pages.push(page);
     page.opened = this.users.length;
+    page.browser = this;
     page.hub = page.scope.EventSourceHub.connect('/events', options);
+    page.hub.addEventListener('transport', ({transport}) => { page.transport = transport });
     page.check = check(page);
     return page;
   }
@@ -483,12 +581,14 @@ class Check {
   #leftAt;                                // the event whose other listener closed
   #first;                                 // the last event with which it may begin
 
-  constructor(page, server, logs, users, mayLose) {
+  constructor(page, server, logs, users, mayLose, isShared) {
     const {hub} = page;
     Object.assign(this, {hub, page, server, logs, users, map: hub.state('c')});
     hub.addEventListener('gap', () => {
       // Without an id it may have missed what it knows nothing of.
-      const hasCause = mayLose() || page.hasPaused || server.epoch > 1 || users.length > 1 || !this.#last[0];
+      // A stream that is open and held back comes too late to a tab that is ahead of it.
+      const isLate = page.hasPaused || isShared && page.browser.hasHeld;
+      const hasCause = mayLose() || isLate || server.epoch > 1 || users.length > 1 || !this.#last[0];
       if (!hasCause) this.#fail('is told of a gap, and nothing is lost');
       this.gaps++;
       this.#plain.clear();                // it begins as a later tab, with the events of start
@@ -504,7 +604,7 @@ class Check {
     const {server} = this;
     const stream = [...this.page.streams ?? server.streams].at(-1), {epoch, last} = server;
     server.schedule.after(1000, this.page, () => {
-      if (!server.hasState && !this.events && !this.gaps && server.streams.has(stream)) this.#first ??= [epoch, last + 1];
+      if (!server.hasState && !this.events && !this.gaps && server.streams.has(stream) && !stream.held) this.#first ??= [epoch, last + 1];
     });
   }
 
@@ -575,15 +675,18 @@ async function runSeed(seed) {
   const browser = new Browser(schedule, random, server);
   const hasWorker = random.chance(0.6), hasLogins = random.chance(0.3);
   browser.isDeaf = random.chance(0.05);
+  const hasProxies = random.chance(0.5);
   const share = random.chance(0.9);
-  const options = {history: random.pick([1e6, 1e6, 500]), keepalive: 30, share, start: random.pick([0, 0, -5]), ...hasIds || {key: 'key'}};
+  server.keepalive = hasIds && random.pick([undefined, 5, 15]);
+  server.polls = !!server.keepalive && random.chance(0.9);
+  const options = {history: random.pick([1e6, 1e6, 500]), keepalive: server.polls ? random.pick([30, undefined]) : 30, share, start: random.pick([0, 0, -5]), ...hasIds || {key: 'key'}};
   // A tab that is elected before it has a position begins anew, whatever the others have.
   const mayLose = () => !hasIds || server.kept < 1000 || options.history < 1e6 || browser.hasHung;
   const old = new Map();
   const logs = (epoch, seq) => epoch === server.epoch ? server.state(seq) : old.get(epoch).state(seq);
   const checks = [];
   const keys = ['k1', 'k2', 'k3', 'k4', 'k5', 'k6'];
-  const check = page => new Check(page, server, logs, browser.users, mayLose);
+  const check = page => new Check(page, server, logs, browser.users, mayLose, share);
   const open = () => checks.push(browser.open(hasWorker, options, check).check);
   const publish = () => {
     const key = random.chance(0.5) ? random.pick(keys) : undefined;
@@ -632,6 +735,12 @@ async function runSeed(seed) {
     login: [hasLogins ? 3 : 0, () => {
       browser.users.push(random.pick(['nobody', 'ann', 'bob']));
     }],
+    proxy: [hasProxies ? 4 : 0, () => {
+      browser.proxy = random.pick([undefined, 'holds', 'holds', 'starts', 'cuts', 'refuses', 'flaky', server.polls && 'caches']);
+      if (random.chance(0.5)) for (const stream of [...server.streams]) stream.cut();
+    }],
+    drain: [hasProxies ? 1 : 0, () => { for (const stream of [...server.streams]) stream.finish() }],
+    rest: [hasProxies ? 2 : 0, () => schedule.until(schedule.now + random.pick([20000, 60000, 300000]))],
     slow: [3, () => { browser.slow = random.pick([500, 2000, undefined]) }],
     refuse: [2, () => {
       browser.refusal = random.pick([[429, {'Retry-After': '2'}], [503, {}], [500, {}], [200, {'Content-Type': 'text/html'}]]);
@@ -658,12 +767,14 @@ async function runSeed(seed) {
   };
   const lottery = Object.values(steps).flatMap(([weight, step]) => Array(weight).fill(step));
   for (let at = 0; at < 60; at++) {
-    random.pick(lottery)();
+    await random.pick(lottery)();
     await settled();
     await schedule.until(schedule.now + random.pick([0, 1, 10, 50, 300, 1500, 4000]));
   }
   browser.isAtRest = true;
   browser.isAway = browser.refusal = false;
+  if (!server.polls) browser.proxy = undefined;
+  if (hasProxies) for (const stream of [...server.streams]) stream.cut();
   for (const page of browser.pages.filter(page => page.isFrozen)) browser.thaw(page);
   const settle = async when => {
     await schedule.until(schedule.now + 120000);
@@ -687,21 +798,32 @@ async function runSeed(seed) {
   const troubles = [...checks.flatMap(({troubles}) => troubles.slice(0, 3)), ...late];
   browser.pages = browser.pages.filter(page => !page.hasLeft);
   const expected = share ? Math.min(1, browser.pages.length) : browser.pages.length;
-  if (server.streams.size !== expected && !browser.hasHung && browser.users.length === 1) troubles.push(`there are ${server.streams.size} streams`);
+  const isExpected = server.polls ? server.streams.size <= 2 * expected : server.streams.size === expected;
+  if (!isExpected && !browser.hasHung && (hasWorker || !browser.hasMissed) && browser.users.length === 1) troubles.push(`there are ${server.streams.size} streams`);
+  const ways = browser.pages.filter(({hub}) => hub.readyState !== 2).map(({hub, transport = 'stream'}) => {
+    if (hub.transport !== transport) troubles.push(`a tab was told of ${transport}`);
+    return hub.transport;
+  });
+  if (share && new Set(ways).size > 1 && browser.users.length === 1 && !browser.hasHung) troubles.push(`the ways of the tabs are ${ways}`);
+  // A stream that is renewed before it is known to be silent has its events then.
+  if (['holds', server.keepalive < 10 && 'starts', 'refuses'].includes(browser.proxy) && ways.includes('stream')) troubles.push(`a tab behind a proxy that ${browser.proxy} has a stream`);
   return {
     troubles,
     events: checks.reduce((sum, {events}) => sum + events, 0),
     gaps: checks.reduce((sum, {gaps}) => sum + gaps, 0),
-    way: `${share ? hasWorker ? 'worker' : 'leader' : 'alone'}${hasState ? ', state' : hasIds ? '' : ', no ids'}, history ${options.history}, kept ${server.kept}`,
+    polls: browser.polls, cached: browser.cached,
+    way: `${browser.proxy ? `proxy ${browser.proxy}, ` : ''}${server.polls ? 'polls, ' : ''}${share ? hasWorker ? 'worker' : 'leader' : 'alone'}${hasState ? ', state' : hasIds ? '' : ', no ids'}, history ${options.history}, kept ${server.kept}`,
   };
 }
 
-const all = {seeds: 0, failed: 0, events: 0, gaps: 0};
+const all = {seeds: 0, failed: 0, events: 0, gaps: 0, polls: 0, cached: 0};
 for (let seed = +first; seed < +first + +count; seed++) {
-  const {troubles, events, gaps, way} = await runSeed(seed);
+  const {troubles, events, gaps, polls, cached, way} = await runSeed(seed);
   all.seeds++;
   all.events += events;
   all.gaps += gaps;
+  all.polls += polls;
+  all.cached += cached;
   if (!troubles.length) continue;
   all.failed++;
   console.log(`seed ${seed} (${way}): ${troubles.slice(0, 4).join('; ')}`);

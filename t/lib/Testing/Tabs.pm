@@ -143,14 +143,14 @@ sub set_busy {
     return $is_busy ? CORE::open(my $new, '>', $file) : unlink $file;
 }
 
-# Options: page, a hash of what the URLs of all its pages have, and those of the hub.
+# Options: page, a hash of what the URLs of all its pages have; env, variables of the server; and those of the hub.
 sub start {
     my ($class, $browser, %hub) = @_;
-    my $page = delete $hub{page} || {};
+    my ($page, $env) = (delete $hub{page} || {}, delete $hub{env});
     EventSource::XS::Test::PrivateHubs->begin;
     my %settings = (name => 'tabs' . ++$count, retry => [50, 100], history => {events => 20_000}, %hub);
     my $folder   = File::Temp->newdir;
-    my %env      = (HUB => encode_json(\%settings), BUSY => "$folder/busy");
+    my %env      = (HUB => encode_json(\%settings), BUSY => "$folder/busy", %{$env || {}});
     my $server   = Testing::Server->start('Starman', 't/browser/tabs.psgi', workers => 4, env => \%env);
     return bless {
         browser   => ref $browser ? $browser : Testing::Browser->start($browser),

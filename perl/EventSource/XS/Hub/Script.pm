@@ -35,11 +35,12 @@ sub app {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('script_app takes options', @given);
     $SETTINGS->known(\%given, ['classic'], 'option %s of script_app');
-    my $forms = _forms_of(
-        EventSource::XS::Share->content($given{classic} ? 'eventsource-hub.classic.js' : 'eventsource-hub.js'));
+    my $name   = $given{classic} ? 'eventsource-hub.classic.js' : 'eventsource-hub.js';
+    my $script = _forms_of(_with_query(EventSource::XS::Share->content($name)));
+    my $poll   = _forms_of(EventSource::XS::Share->content('eventsource-hub-poll.js'));
     return sub {
         my $env = shift;
-        return _refusal($env) || _response($env, $forms);
+        return _refusal($env) || _response($env, _query($env) =~ /(?:\A|&)poll(?:&|\z)/ ? $poll : $script);
     };
 }
 
@@ -61,6 +62,11 @@ sub _has_current {
     return !!grep { $_ eq $etag } $condition =~ /("[^"]*")/g;
 }
 
+sub _query {
+    my $env = shift;
+    return defined $env->{QUERY_STRING} ? $env->{QUERY_STRING} : '';
+}
+
 sub _refusal {
     my $env = shift;
     my ($path, $method) = @$env{qw(PATH_INFO REQUEST_METHOD)};
@@ -77,13 +83,22 @@ sub _response {
     my $coding  = EventSource::XS::ContentCoding->best($env->{HTTP_ACCEPT_ENCODING}, qw(identity gzip));
     my $form    = $forms->{$coding};
     my $version = EventSource::XS->VERSION;
-    my $query   = defined $env->{QUERY_STRING}               ? $env->{QUERY_STRING} : '';
-    my $caching = $query =~ /(?:\A|&)v=\Q$version\E(?:&|\z)/ ? $FOR_GOOD            : $FOR_AN_HOUR;
+    my $caching = _query($env) =~ /(?:\A|&)v=\Q$version\E(?:&|\z)/ ? $FOR_GOOD : $FOR_AN_HOUR;
     my @headers = (@HEADERS, 'Cache-Control' => $caching, ETag => $form->{etag}, Vary => 'Accept-Encoding');
     return [304, \@headers, []] if _has_current($env->{HTTP_IF_NONE_MATCH}, $form->{etag});
     push @headers, 'Content-Type' => $TYPE, 'Content-Length' => length $form->{content};
     push @headers, 'Content-Encoding' => $coding if $coding ne 'identity';
     return EventSource::XS::Response->for_method($env->{REQUEST_METHOD}, [200, \@headers, [$form->{content}]]);
+}
+
+# The script loads the module for polls from its own URL: that is all it knows of where it is mounted. A classic worker has no
+# element that names it.
+sub _with_query {
+    my $script = shift;
+    my ($url)  = $script =~ /\b(\w+)=(?:import[.]meta|globalThis[.]document[?][.]currentScript[?])[.](?:url|src)\b/;
+    my $query  = '?poll&v=' . EventSource::XS->VERSION;
+    $script =~ s{import\("[.]/eventsource-hub-poll[.]js"\)}{import(new URL("$query",$url??location))};
+    return $script;
 }
 
 1;

@@ -1,0 +1,71 @@
+# Tabs of a real browser behind a proxy that holds each response back until it ends, or refuses streams: they poll, as each of
+# them is told, and have each event once and in order; when streams come through again, they have a stream.
+
+use lib 't/lib';
+use Testing;
+use Testing::HoldingProxy;
+use Testing::Tabs;
+
+Testing::Tabs->require_or_skip_all($_) for Testing::Browser->names;
+
+sub each_has_way_ok {
+    my ($tabs, $way, $name) = @_;
+    my ($transport) = split ' ', $way;
+    for my $tab ($tabs->tabs) {
+        $tab->wait_for("hub.transport === '$transport' && events.includes('$way')", "tab $tab->{name}: $name")
+            or diag $tab->evaluate('`${hub.transport} ${events}`');
+    }
+    return;
+}
+
+sub held_back {
+    my ($browser, @page) = @_;
+    my $tabs  = Testing::Tabs->start($browser, page => {@page, url => '/kept'}, env => {TRY_STREAM_EVERY => 4_000});
+    my $proxy = Testing::HoldingProxy->start($tabs->server->port);
+    $proxy->set('holds');
+    $tabs->publish(5);
+    $tabs->open(site => $proxy, waits => 1) for 1, 2;
+    each_has_way_ok($tabs, 'poll mute', 'it polls, and is told why');
+    for (1 .. 3) {
+        $tabs->publish(20);
+        $tabs->each_has_all_ok('each tab has each event once, in order');
+    }
+    my $streams = sub {
+        scalar grep { m{^GET /kept} && !/^Prefer:.*wait=/mi } $proxy->requests;
+    };
+    my $before = $streams->();
+    $tabs->open(site => $proxy);
+    each_has_way_ok($tabs, 'poll mute', 'a later tab is told, too');
+    is $streams->(), $before, 'it asks for no stream: what works is remembered' if !@page || $page[1] =~ /locks/;
+    $proxy->set('passes');
+    each_has_way_ok($tabs, 'stream ', 'a stream is used again');
+    $tabs->publish(20);
+    $tabs->each_has_all_ok('each tab has each event once, in order');
+    $tabs->close_tabs;
+    return;
+}
+
+sub refused {
+    my ($browser, @page) = @_;
+    my $tabs  = Testing::Tabs->start($browser, page => {@page});
+    my $proxy = Testing::HoldingProxy->start($tabs->server->port);
+    $proxy->set('refuses');
+    $tabs->open(site => $proxy, waits => 1) for 1, 2;
+    each_has_way_ok($tabs, 'poll refused', 'it polls');
+    $tabs->publish(20);
+    $tabs->each_has_all_ok('each tab has each event once, in order');
+    $tabs->close_tabs;
+    return;
+}
+
+for my $name (Testing::Browser->names) {
+    my $browser = Testing::Browser->start($name);
+    for my $way (Testing::Tabs->ways) {
+        my ($how, @page) = @$way;
+        subtest "$name, $how, behind a proxy that holds streams back" => sub { held_back($browser, @page) };
+    }
+    subtest "$name, the classic script under a policy, behind a proxy that refuses streams" =>
+        sub { refused($browser, classic => 1, csp => 1) };
+}
+
+done_testing;
