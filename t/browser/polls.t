@@ -3,6 +3,7 @@
 
 use lib 't/lib';
 use Testing;
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::HoldingProxy;
 use Testing::Tabs;
 
@@ -20,7 +21,7 @@ sub each_has_way_ok {
 
 sub held_back {
     my ($browser, @page) = @_;
-    my $tabs  = Testing::Tabs->start($browser, page => {@page, url => '/kept'}, env => {TRY_STREAM_EVERY => 4_000});
+    my $tabs  = Testing::Tabs->start($browser, page => {@page, url => '/kept'}, env => {TRY_STREAM_EVERY => 2_000});
     my $proxy = Testing::HoldingProxy->start($tabs->server->port);
     $proxy->set('holds');
     $tabs->publish(5);
@@ -38,6 +39,14 @@ sub held_back {
     each_has_way_ok($tabs, 'poll mute', 'a later tab is told, too');
     is $streams->(), $before, 'it asks for no stream: what works is remembered' if !@page || $page[1] =~ /locks/;
     $proxy->set('passes');
+    # It is tried when a poll ends.
+    wait_until(
+        $DEADLINE,
+        sub {
+            $tabs->publish(1);
+            return ($tabs->tabs)[0]->evaluate('hub.transport') eq 'stream';
+        }
+    );
     each_has_way_ok($tabs, 'stream ', 'a stream is used again');
     $tabs->publish(20);
     $tabs->each_has_all_ok('each tab has each event once, in order');

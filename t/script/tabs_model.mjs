@@ -256,6 +256,7 @@ class Browser {
   cache = new Map();                      // of the proxy
   polls = 0;
   cached = 0;
+  cuts = 0;
   storage = {};
   warnings = new Set();
   isDeaf;                                 // its worker never answers: the tabs come to an elected one
@@ -384,7 +385,8 @@ class Browser {
           }));
         }
         process.streams = (process.streams ?? new Set()).add(stream);
-        const answer = () => schedule.after(this.delay(), process, () => resolve({
+        const late = this.proxy === 'lags' ? random.below(6000) : 0;
+        const answer = () => schedule.after(this.delay() + late, process, () => resolve({
           status: 200, ok: true, body: stream.body, headers: new Headers(asked),
         }));
         stream.onfinish = text => {
@@ -396,7 +398,11 @@ class Browser {
         if (stream.held === 'all') stream.oncut = () => schedule.after(0, process, () => reject(new Error('cut')));
         if (wait) this.polls++;
         server.start(stream, headers.get('Last-Event-ID'), wait === undefined ? wait : +wait);
-        if (this.proxy === 'cuts') schedule.after(15000 + random.below(300), null, () => stream.isOver || stream.cut());
+        if (this.proxy === 'cuts') schedule.after(15000 + random.below(300), null, () => {
+          if (stream.isOver || stream.isEnding) return;
+          this.cuts++;
+          stream.cut();
+        });
         if (stream.held !== 'all') answer();
       });
     });
@@ -724,7 +730,7 @@ async function runSeed(seed) {
     }],
     clock: [1, () => { browser.clock += random.pick([-3600e3, 3600e3]) }],
     // Nobody is told that the connection is dead.
-    dead: [1, () => { for (const stream of server.streams) stream.isDead = true }],
+    dead: [2, () => { for (const stream of server.streams) stream.isDead = true }],
     cut: [3, () => { for (const stream of server.streams) stream.cut() }],
     restart: [1, () => {
       const {log, epoch} = server;
@@ -736,7 +742,7 @@ async function runSeed(seed) {
       browser.users.push(random.pick(['nobody', 'ann', 'bob']));
     }],
     proxy: [hasProxies ? 4 : 0, () => {
-      browser.proxy = random.pick([undefined, 'holds', 'holds', 'starts', 'cuts', 'refuses', 'flaky', server.polls && 'caches']);
+      browser.proxy = random.pick([undefined, 'holds', 'holds', 'starts', 'cuts', 'refuses', 'flaky', 'lags', server.polls && 'caches']);
       if (random.chance(0.5)) for (const stream of [...server.streams]) stream.cut();
     }],
     drain: [hasProxies ? 1 : 0, () => { for (const stream of [...server.streams]) stream.finish() }],
@@ -772,6 +778,8 @@ async function runSeed(seed) {
     await schedule.until(schedule.now + random.pick([0, 1, 10, 50, 300, 1500, 4000]));
   }
   browser.isAtRest = true;
+  browser.restedAt = schedule.now;
+  browser.cuts = 0;
   browser.isAway = browser.refusal = false;
   if (!server.polls) browser.proxy = undefined;
   if (hasProxies) for (const stream of [...server.streams]) stream.cut();
@@ -800,11 +808,15 @@ async function runSeed(seed) {
   const expected = share ? Math.min(1, browser.pages.length) : browser.pages.length;
   const isExpected = server.polls ? server.streams.size <= 2 * expected : server.streams.size === expected;
   if (!isExpected && !browser.hasHung && (hasWorker || !browser.hasMissed) && browser.users.length === 1) troubles.push(`there are ${server.streams.size} streams`);
+  if (!browser.proxy && server.polls && random.chance(0.3)) await schedule.until(schedule.now + 2400000);
   const ways = browser.pages.filter(({hub}) => hub.readyState !== 2).map(({hub, transport = 'stream'}) => {
     if (hub.transport !== transport) troubles.push(`a tab was told of ${transport}`);
     return hub.transport;
   });
   if (share && new Set(ways).size > 1 && browser.users.length === 1 && !browser.hasHung) troubles.push(`the ways of the tabs are ${ways}`);
+  if (!browser.proxy && schedule.now - browser.restedAt > 2400000 && ways.includes('poll')) troubles.push('a tab polls without need');
+  // What is cut at the same age twice is renewed before it.
+  if (browser.proxy === 'cuts' && browser.cuts > 10 * expected) troubles.push(`streams were cut ${browser.cuts} times`);
   // A stream that is renewed before it is known to be silent has its events then.
   if (['holds', server.keepalive < 10 && 'starts', 'refuses'].includes(browser.proxy) && ways.includes('stream')) troubles.push(`a tab behind a proxy that ${browser.proxy} has a stream`);
   return {
