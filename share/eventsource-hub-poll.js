@@ -307,11 +307,10 @@ export function elect(hub, fail, { NAME, newId, hold, SharedStream }) {
   const me = newId();
   let stream;
   const channel = new BroadcastChannel(NAME + key);
-  const post = message => channel.postMessage({ ...message, term: term + (message.yields | 0) });
-  const send = message => stream ? stream.onTabMessage({ ...message, came: 0 }, me) : post({ ...message, seed: undefined, from: me });
-  hold(`${NAME + key} ${term}`, gone, () => {
+  const send = message => stream ? stream.onTabMessage({ ...message, came: 0 }, me) : channel.postMessage({ ...message, seed: undefined, from: me, term });
+  hold(NAME + key + term, gone, () => {
     stream = new SharedStream(request, hub.hello.seed, (message, to) => {
-      if (to !== me) post({ ...message, to });
+      if (to !== me) channel.postMessage({ ...message, to, term: term + !!message.yields });
       if (!to || to === me) hub.receive(message);
     });
     stream.lead();

@@ -26,7 +26,7 @@
 //            a tab that waits       elsewhere                       it polls. elsewhere is whose cookies ended it: a tab without
 //                                                                   an owner joins that stream
 // elsewhere  stream to a tab        elsewhere: a user               the tab joins another stream, of that user
-// yields     elected tab to a tab   yields: 1; term: the next one   a tab that knows where to resume leads the next term
+// yields     elected tab to a tab   yields; term: the next one      a tab that knows where to resume leads the next term
 //
 // From a worker they are JSON. In a BroadcastChannel those of tabs have their sender (from), those for one tab its name (to),
 // and all have their term.
@@ -496,7 +496,7 @@ class SharedStream {
         if (message.seed) {
           this.#begin(message.seed);
           this.lead();
-        } else this.send({ yields: 1 }, from);
+        } else this.send({ yields: true }, from);
       } else this.onTabMessage(message, from, true);
     };
     look();
@@ -583,12 +583,12 @@ function serveTabs() {
   };
 }
 
-// Holds a lock, once it is granted, until the tab leaves.
-async function hold(name, { signal }, then) {
-  return locks.request(name, { signal }, () => {
-    if (signal.aborted) return;           // Chromium may grant a lock all the same
+// Holds a lock, once it is granted, until the tab leaves: gone is an AbortController, which has a signal as the options have.
+async function hold(name, gone, then) {
+  return locks.request(name, gone, () => {
+    if (gone.signal.aborted) return;      // Chromium may grant a lock all the same
     then();
-    return new Promise(resolve => { signal.onabort = resolve });
+    return new Promise(resolve => { gone.signal.onabort = resolve });
   });
 }
 
@@ -604,7 +604,7 @@ function linkToWorker(hub, fail) {
   port.onmessage = ({ data }) => {
     data = JSON.parse(data);
     // At once, Firefox would connect to the worker that has ended.
-    if (data.alive) locks?.request(data.alive, { signal: gone.signal }, () => setTimeout(fail, 1000, true)).catch(() => {});
+    if (data.alive) locks?.request(data.alive, gone, () => setTimeout(fail, 1000, true)).catch(() => {});
     hub.receive(data);
   };
   const greet = tab => port.postMessage({ key, request, tab, ...hub.hello });
@@ -750,7 +750,7 @@ class Hub extends EventTarget {
     this.#watchPage();
     this.#join();
     if (signal?.aborted) this.close();
-    signal?.addEventListener('abort', () => this.close(), { signal: this.#ends.signal });
+    signal?.addEventListener('abort', () => this.close(), this.#ends);
   }
 
   close(status) {
@@ -840,8 +840,8 @@ class Hub extends EventTarget {
     if (this.readyState === CLOSED) return;
     if (welcome) {
       this.#isFollowing = true;
-      this.lastEventId = welcome.last;
       Object.assign(replica, welcome);
+      this.lastEventId = replica.last;
     }
     if (readyState === CLOSED || readyState === CONNECTING && !welcome) this.#fail(readyState, status);
     if (this.#reader && entries.length) return new Promise(resolve => { this.#drain = resolve });

@@ -34,8 +34,9 @@ window.violations = () => received.map((number, at) => at && number !== received
 // The name of the tab whose page reads the stream.
 window.leader = async () => {
     const {held} = await navigator.locks.query();
+    const term = ({name}) => /[0-9]*$/.exec(name)[0];
     const its = held.filter(({name}) => name.startsWith('eventsource-hub') && name.includes('{'))
-        .sort((one, other) => one.name.split(' ').at(-1) - other.name.split(' ').at(-1)).at(-1)?.clientId;
+        .sort((one, other) => term(one) - term(other)).at(-1)?.clientId;
     return held.find(({name, clientId}) => clientId === its && name.startsWith('tab '))?.name.slice(4);
 };
 addEventListener('pageshow', ({persisted}) => { window.persisted = persisted; });

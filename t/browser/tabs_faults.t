@@ -110,7 +110,7 @@ subtest '429 with Retry-After' => sub {
 # Messages of an elected tab to the others: an event of which they lack the one before, and at once what it answered earlier.
 my $LATE = <<'JS';
 navigator.locks.query().then(({held}) => {
-    const [, name, term] = /^(.* )([0-9]+)$/.exec(held.find(({name}) => name.includes('{')).name);
+    const [, name, term] = /^(.*?)([0-9]+)$/.exec(held.find(({name}) => name.includes('{')).name);
     const channel = new BroadcastChannel(name);
     const [, before, next] = hub.hello.seed.entries.filter(({data}) => data);
     channel.postMessage({term: +term, entries: [{type: 'message', data: '0', id: 'late', prev: 'missing'}]});
