@@ -1,6 +1,6 @@
 # The application behind t/doctor: a good stream, and streams that are wrong in one way each.
 #
-#   /hub       a stream of the channel news; the query may have keepalive=SECONDS or preamble=BYTES
+#   /hub       a stream of the channel news; the query may have keepalive=SECONDS or preamble=BYTES; also /events
 #   /publish   publishes the query to that channel
 #   /count     a response that ends, with another event each time
 #   /same      a response that ends, with the same event each time
@@ -46,6 +46,7 @@ sub text { return [200, ['Content-Type' => 'text/plain'], [@_]] }
 
 builder {
     mount '/hub'     => \&stream;
+    mount '/events'  => \&stream;
     mount '/publish' => sub { my $env = shift; return text($hub->publish(news => $env->{QUERY_STRING})) };
     mount '/count'   => sub { $count++;        return [200, [@STREAM], ["id: $count\ndata: number $count\n\n"]] };
     mount '/same'    => sub { return [200, [@STREAM], ["id: 1\ndata: one\n\n"]] };

@@ -191,20 +191,24 @@ sub _ask_after {
 # token of a request tells at once.
 sub _look_at_cache {
     my $self = shift;
-    if (grep { $_ && $_->is_copy } @$self{qw(stream second poll)}) {
-        my $token = _token();
-        my $other =
-            $self->_ask(query => "eventsource-request=$token", token => $token, until => sub { $_[0]->has_head });
-        $self->{repetition}   = 'copy';
-        $self->{is_avoidable} = defined $other->applied->{request} && !$other->is_copy;
-        return;
-    }
+    return $self->_note_copy if grep { $_ && $_->is_copy } @$self{qw(stream second poll)};
     return if $self->{method} ne 'GET' || !_is_whole($self->{stream}) || !$self->{stream}->body->events;
     my @twice = map { $self->_ask } 1, 2;
     return if grep { !_is_whole($_) } @twice;
     return if _text($twice[0]) ne _text($twice[1]);
     my $other = $self->_ask(query => 'eventsource_doctor=' . int rand 1e9);
     $self->{repetition} = _text($other) eq _text($twice[0]) ? 'all' : 'copy';
+    return;
+}
+
+# A cache has answered. Does it, too, if the URL has a parameter?
+sub _note_copy {
+    my $self  = shift;
+    my $token = _token();
+    my $other =
+        $self->_ask(query => "eventsource-request=$token", token => $token, until => sub { $_[0]->has_head });
+    $self->{repetition}   = 'copy';
+    $self->{is_avoidable} = defined $other->applied->{request} && !$other->is_copy;
     return;
 }
 
@@ -231,7 +235,8 @@ sub _look_at_resume {
         return scalar grep { _has_token($_, $resume{token}, \%is_old) } $body->events if $resume{token};
         return @{$resume{expected}} ? !grep { !$got{$_} } @{$resume{expected}} : scalar keys %got;
     };
-    $resume{by_header}  = $self->_ask_after($resume{from}, 'id', $has_missed);
+    $resume{by_header} = $self->_ask_after($resume{from}, 'id', $has_missed);
+    return $self->_note_copy if $resume{by_header}->is_copy;
     $resume{is_resumed} = $has_missed->($resume{by_header}->body) ? 1 : 0;
     my %before = map { ($_ => 1) } $resume{from};
     $resume{repeated}  = [grep { $before{$_} } map { $_->{id} // '' } $resume{by_header}->body->events];
