@@ -348,7 +348,7 @@ sub _observe {
     }
     my $left = $ends - $stream->seconds;
     EventSource::XS::Doctor::Connection->wait_for($left > 0 ? $left : 0, $is_over, $stream, $second || ());
-    $self->_poll_beside if $self->{method} eq 'GET';
+    $self->_poll_beside if $self->{method} eq 'GET' && !$stream->is_excessive;
     $_->leave for grep { $_ } $stream, $second;
     return;
 }
