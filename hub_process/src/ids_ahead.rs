@@ -17,34 +17,38 @@ const LEAST: Duration = Duration::from_secs(5);
 const UP: Duration = Duration::from_secs(3);
 /// How long a stream waits at most. While the store is down nothing can be delivered, so waiting costs nothing.
 const MOST: Duration = Duration::from_secs(60);
-/// How often it is looked whether the store is up.
+/// How often it is looked whether the store is up, and at each stream: after a failover there may be thousands.
 const CHECK: Duration = Duration::from_millis(250);
 
-/// The streams that wait, by their ids in the library.
+/// The streams that wait.
 #[derive(Debug, Default)]
-pub struct IdsAhead(HashMap<u64, StreamAhead>);
+pub struct IdsAhead {
+    /// By their ids in the library.
+    streams: HashMap<u64, StreamAhead>,
+    looked_at: Option<Instant>,
+}
 
 impl IdsAhead {
     /// Lets a stream wait until the hub has published a sequence number. `is_proven` tells whether only a hub of this epoch can
     /// have given that number.
     pub fn wait_for(&mut self, stream: u64, seq: u64, is_proven: bool, now: Instant) {
         let ahead = StreamAhead::new(stream, seq, is_proven, now);
-        self.0.entry(stream).or_insert_with(|| ahead.clone()).also(&ahead);
+        self.streams.entry(stream).or_insert_with(|| ahead.clone()).also(&ahead);
     }
 
     /// Called when a stream has ended.
     pub fn remove(&mut self, stream: u64) {
-        self.0.remove(&stream);
+        self.streams.remove(&stream);
     }
 
     /// Called when all streams that wait have ended, with the hub of another epoch.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.streams.clear();
     }
 
     /// Returns when [`end_waits`](Self::end_waits) has something to do.
     pub fn next_due(&self, now: Instant) -> Option<Instant> {
-        (!self.0.is_empty()).then(|| now + CHECK)
+        (!self.streams.is_empty()).then(|| self.looked_at.map_or(now, |at| at + CHECK).max(now))
     }
 
     /// Ends the waits that are over, with a function that is given the stream's id. `store` returns the last sequence number
@@ -56,12 +60,13 @@ impl IdsAhead {
         now: Instant,
         mut end: impl FnMut(u64),
     ) -> Option<u64> {
-        if self.0.is_empty() {
+        if self.streams.is_empty() || self.looked_at.is_some_and(|at| now < at + CHECK) {
             return None;
         }
+        self.looked_at = Some(now);
         let (last_seq, is_up) = store();
         let mut lost = None;
-        self.0.retain(|_, ahead| {
+        self.streams.retain(|_, ahead| {
             if ahead.seq <= last_seq {
                 return false; // the reactor knows
             }
@@ -77,11 +82,11 @@ impl IdsAhead {
     }
 
     pub fn saved(&self) -> Vec<StreamAhead> {
-        self.0.values().cloned().collect()
+        self.streams.values().cloned().collect()
     }
 
     pub fn restore(saved: Vec<StreamAhead>) -> Self {
-        Self(saved.into_iter().map(|ahead| (ahead.stream, ahead)).collect())
+        Self { streams: saved.into_iter().map(|ahead| (ahead.stream, ahead)).collect(), looked_at: None }
     }
 }
 
@@ -156,7 +161,7 @@ mod tests {
         for (stream, seq, is_proven) in [(1, 5, false), (2, 7, false), (3, 8, false), (4, 9, true), (5, 8, true)] {
             ids.wait_for(stream, seq, is_proven, now);
         }
-        assert_eq!(ids.next_due(now), Some(now + CHECK));
+        assert_eq!(ids.next_due(now), Some(now));
         ids.remove(3);
         let mut ended = Vec::new();
         let mut end_waits = |ids: &mut IdsAhead, second| {
@@ -167,6 +172,20 @@ mod tests {
         let mut restored = IdsAhead::restore(ids.saved());
         (2..LEAST.as_secs()).for_each(|second| drop(end_waits(&mut restored, second)));
         assert_eq!(end_waits(&mut restored, LEAST.as_secs()), (Some(9), 0, vec![2]));
+    }
+
+    #[test]
+    fn the_streams_are_looked_at_a_few_times_a_second_however_many_turns_there_are() {
+        let (now, mut ids, mut looks) = (Instant::now(), IdsAhead::default(), 0);
+        ids.wait_for(1, 7, false, now);
+        for millisecond in 0..1000 {
+            let store = || {
+                looks += 1;
+                (5, true)
+            };
+            assert_eq!(ids.end_waits(store, now + Duration::from_millis(millisecond), |_| {}), None);
+        }
+        assert_eq!(looks, 4);
     }
 
     #[test]
