@@ -5,9 +5,10 @@
 // what the client did not have: then each proxy passes it on. A server that ignores the preference sends a stream.
 //
 // the way    the next request is                    what ends it
-// stream     a stream; if others were cut, it is    no byte for 3 s: polls are made beside it, and the first to have bytes is
-//            renewed shortly before that age        the way (mute). Silent for twice its keepalive (silent), two refusals
-//                                                   (refused), three that did not last (cut): a trial
+// stream     a stream; if others were cut, it is    no byte for 3 s, at first or, if it has said its keepalive, after its first
+//            renewed shortly before that age        2 s: polls are made beside it, and the first to have bytes is the way
+//                                                   (mute). Silent for twice its keepalive (silent), two refusals (refused),
+//                                                   three that did not last (cut): a trial
 // trial      a poll that waits for nothing          an answer: polls; otherwise streams again
 // poll       a poll, soon after the one before      a stream beside the polls has proved itself, or four polls have failed
 //
@@ -210,8 +211,9 @@ class Way {
   // The server may count the stream, and refuse another request beside it: then the stream is given up.
   async #pollBeside() {
     const source = this.#source;
-    const { asked, request } = source;
-    const isMute = () => source.isMute && source.asked === asked && !this.#reason && !this.#isClosed;
+    const { asked, request, lastEventId } = source;
+    const isSame = () => source.asked === asked && source.lastEventId === lastEventId;
+    const isMute = () => source.isMute === 2 && isSame() && !this.#reason && !this.#isClosed;
     for (let pause = 1e3; this.#mayPoll && isMute(); pause *= 2) {
       const beside = this.#beside = new AbortController();
       try {

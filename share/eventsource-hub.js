@@ -51,7 +51,7 @@ const CONNECTING = 0, OPEN = 1, CLOSED = 2;
 const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
 const MAX_DELAY = 3e4;                    // ms between two attempts, unless Retry-After says more
 const LOOK_EVERY = 5e3, ASLEEP = 12e4;    // ms; timers of a page in the background run once a minute
-const MUTE_FOR = 3e3;                     // ms until a stream without a byte may be one that a proxy holds back
+const MUTE_FOR = 3e3;                     // ms without a byte: a proxy may hold the stream back
 const OWNER = 'EventSource-Owner';        // the header that says whose stream it is
 
 const { locks } = globalThis.navigator ?? {};
@@ -135,7 +135,7 @@ class Source {
   #renewed = -LOOK_EVERY;
   #cacheKey = '';                         // once a response has come from a cache: a parameter of each URL
   asked;                                  // when the last request was made
-  isMute;                                 // it has had no byte; 2: for MUTE_FOR
+  isMute;                                 // no byte has come, or none after the first 2 s; 2: for MUTE_FOR
   keepalive;                              // as the stream said last
 
   // on.events(events, isState) may return a promise: no more is read until then. on.state(readyState, status).
@@ -146,7 +146,7 @@ class Source {
       const silent = now() - this.#read, time = Date.now();
       if (time - looked > ASLEEP) this.renew();
       else if (silent > 1000 * (request.keepalive ?? 2 * this.keepalive)) this.doubt(true);
-      else if (silent > MUTE_FOR && this.isMute === 1) this.doubt(this.isMute = 2);
+      else if (silent > MUTE_FOR && this.isMute === true) this.doubt(this.isMute = 2);
       looked = time;
     }, 1000);
     this.#run();
@@ -191,11 +191,11 @@ class Source {
       let status = 0, seconds = 0, began, response;
       try {
         this.asked = this.#read = now();
-        this.isMute = 1;
+        this.isMute = true;
         this.#abort = new AbortController();
         response = await this.fetch(this.request.method, this.#abort.signal);
         status = response.status;
-        if (status === 200 && /^text\/event-stream *(;|$)/i.test(response.headers.get('Content-Type'))) {
+        if (status === 200 && /^text\/event-stream\b/i.test(response.headers.get('Content-Type'))) {
           const owner = response.headers.get(OWNER) || '';
           status = 0;
           // The cookies are those of another user now.
@@ -232,7 +232,7 @@ class Source {
 
   // A hub says its keepalive, and echoes the token of a request: what has another one, or none, comes from a cache.
   async fetch(method, signal, prefer = '') {
-    const { url, headers, withCredentials } = this.request;
+    const { url, origin, headers, withCredentials } = this.request;
     const body = method === 'HEAD' ? undefined : this.request.body;
     const all = new Headers(typeof headers === 'function' ? await headers() : headers);
     if (!all.has('Accept')) all.set('Accept', 'text/event-stream');
@@ -240,7 +240,8 @@ class Source {
     if (this.lastEventId) all.set('Last-Event-ID', unescape(encodeURIComponent(this.lastEventId)));
     const token = 'request=' + Math.random();
     const isEchoed = this.lastEventId && (prefer || this.keepalive) && method !== 'HEAD';
-    if (prefer || isEchoed) all.append('Prefer', prefer + token);
+    // Another origin would be asked whether it allows the header.
+    if (prefer || isEchoed || origin === globalThis.origin) all.append('Prefer', prefer + token);
     if (this.#isClosed) this.cut();
     const credentials = withCredentials ? 'include' : 'same-origin';
     const target = url + (this.#cacheKey && this.#cacheKey + token);
@@ -248,7 +249,7 @@ class Source {
     const echo = response.headers.get('Preference-Applied') ?? (isEchoed ? '' : token);
     if (this.#cacheKey || response.status !== 200 || echo.includes(token)) return response;
     response.body.cancel();
-    this.#cacheKey = (/\?/.test(url) ? '&' : '?') + 'eventsource-';
+    this.#cacheKey = (url.includes('?') ? '&' : '?') + 'eventsource-';
     return this.fetch(method, signal, prefer);
   }
 
@@ -258,12 +259,13 @@ class Source {
     const decoder = new TextDecoder();
     const reader = body.getReader();
     this.on.state(OPEN);
-    for (let part; !(part = await reader.read()).done && !this.#isClosed;) {
+    for (let part; !(part = await reader.read()).done && !this.#abort.signal.aborted;) {
       this.#read = now();
-      this.isMute = 0;
       parser.push(decoder.decode(part.value, { stream: true }));
       this.#retry = parser.retry ?? this.#retry;
       this.keepalive = parser.keepalive ?? this.keepalive;
+      // The first keepalive comes after 2 s: what passes on only full buffers holds it back.
+      this.isMute = this.keepalive && now() - this.asked < 2000;
       const { lastEventId } = parser;
       if (events.length) this.#attempt = 0;
       // An id without an event is a position for whoever reads the stream next, too.
