@@ -4,7 +4,8 @@
 #   GET /?QUERY        the page
 #   GET /events?QUERY  the stream; max_age=SECONDS ends it after that time
 #
-# The environment variable HUB has the settings of the hub, as JSON, and STREAM those of its streams.
+# The environment variable HUB has the settings of the hub, as JSON, and STREAM those of its streams. EVERY is the number of
+# seconds after which the script tries a stream beside polls.
 
 use strict;
 use warnings;
@@ -55,6 +56,7 @@ window.summary = seconds => {
         lost: lost.length,
         missing: lost.slice(0, 5),
         twice: numbers.length - seen.size,
+        jumps: numbers.flatMap((number, at) => at && number !== numbers[at - 1] + 1 ? `${number} after ${numbers[at - 1]}` : []).slice(0, 5),
         disordered: numbers.filter((number, at) => at && number < numbers[at - 1]).length,
         p50: quantile(0.5), p99: quantile(0.99), max: quantile(1),
     };
@@ -75,9 +77,20 @@ sub stream {
     return $app->($env);
 }
 
+# The script with a shorter time.
+sub script {
+    my $env    = shift;
+    my $answer = EventSource::Hub->script_app->({%$env, HTTP_ACCEPT_ENCODING => 'identity'});
+    my $script = join '', @{$answer->[2]};
+    $script =~ s/\b18e4\b/1e3*$ENV{EVERY}/ and $script =~ s/\b18e5\b/1e4*$ENV{EVERY}/
+        or die "no time\n"
+        if $env->{QUERY_STRING} =~ /poll/;
+    return [200, ['Content-Type' => 'text/javascript', 'Content-Length' => length $script], [$script]];
+}
+
 builder {
     mount '/events'             => \&stream;
-    mount '/eventsource-hub.js' => EventSource::Hub->script_app;
+    mount '/eventsource-hub.js' => $ENV{EVERY} ? \&script : EventSource::Hub->script_app;
     mount '/' =>
         sub { [200, ['Content-Type' => 'text/html; charset=utf-8', 'Content-Length' => length $PAGE], [$PAGE]] };
 };

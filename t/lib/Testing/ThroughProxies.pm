@@ -26,15 +26,16 @@ my $FIRST  = 5;     # seconds of a page that do not count as delays
 my $WITHIN = 30;    # seconds, for the last event
 my %HUB    = (name => 'proxies', history => {events => 20_000}, retry => [100, 300]);
 
-# Publishes numbers with their times, until it is told to end. It prints the last one.
+# Publishes numbers with their times, from the next one to when it is told to end. It prints the last one.
 my $PUBLISHER = <<'PERL';
 use EventSource::Hub; use JSON::PP; use Time::HiRes qw(sleep time);
-my ($hub, $every, $ends) = (EventSource::Hub->new(%{decode_json(shift)}), shift);
+my ($hub, $number, $every, $ends) = (EventSource::Hub->new(%{decode_json(shift)}), @ARGV);
 $SIG{TERM} = sub { $ends = 1 };
-my ($number, $begun) = (0, time);
+my $due = time;
 until ($ends) {
-    $hub->publish(numbers => {json => {number => ++$number, at => 1_000 * time}});
-    my $early = $begun + $number * $every - time;
+    $hub->publish(numbers => {json => {number => 1 * ++$number, at => 1_000 * time}});
+    $due += $every;
+    my $early = $due - time;
     sleep $early if $early > 0;
 }
 print "last $number\n";
@@ -56,7 +57,8 @@ sub line {
 # last one is open. Each browser is its name and a scheme: plain or TLS. Returns a row for each page: what it has seen, with
 # browser, scheme, proxy, and end, the last number.
 #
-# Options: rate, by default 20 events a second; meanwhile, a function that is called ten times a second.
+# Options: rate, by default 20 events a second; meanwhile, a function that is called ten times a second; last, one that is
+# called before the wait for the last event.
 sub measure {
     my ($self, $browsers, $seconds, %option) = @_;
     my $publisher = $self->_publish(1 / ($option{rate} || 20));
@@ -75,7 +77,9 @@ sub measure {
         sleep 0.1;
     }
     $publisher->stop;
+    $option{last}->() if $option{last};
     my ($last) = $publisher->log =~ /^last ([0-9]+)$/m or die 'ThroughProxies: ' . $publisher->log;
+    $self->{last} = $last;    # a cache may have events of before
     my @left = @pages;
     wait_until(
         $WITHIN,
@@ -98,11 +102,11 @@ sub proxy { return $_[0]{proxies}{$_[1]} }
 sub server { return $_[0]{server} }
 
 # Options: names, of the proxies; more, a hash of the options of a Testing::Middlebox by its name; stream, the settings of
-# streams.
+# streams; every, the seconds after which the script tries a stream beside polls.
 sub start {
     my ($class, %option) = @_;
     EventSource::XS::Test::PrivateHubs->begin;
-    my %env    = (HUB => encode_json(\%HUB), STREAM => encode_json($option{stream} || {}));
+    my %env    = (HUB => encode_json(\%HUB), STREAM => encode_json($option{stream} || {}), EVERY => $option{every});
     my $server = Testing::Server->start('Starman', 'xt/browser/proxies.psgi', workers => 4, env => \%env);
     my $folder = File::Temp->newdir;
     my ($certificate, $key) = Testing::Certificates->new("$folder")->sign('proxy', 'IP:127.0.0.1');
@@ -129,7 +133,7 @@ sub url {
 
 sub _publish {
     my ($self, $every) = @_;
-    return Testing::Program->start(['-e', $PUBLISHER, encode_json(\%HUB), $every]);
+    return Testing::Program->start(['-e', $PUBLISHER, encode_json(\%HUB), $self->{last} // 0, $every]);
 }
 
 1;
