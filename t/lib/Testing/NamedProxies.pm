@@ -52,7 +52,6 @@ my %IS_MUTE = map { ($_ => 1) } (
     'nginx, HTTP/1.0',
     'Varnish, gzip',
     'Caddy, gzip',
-    'http-proxy, compression',
     'holds until the end',
     'holds, after the head',
     '64 KB at a time',
@@ -83,8 +82,7 @@ sub start {
     return Testing::ConfiguredProxy->start($kind, $server, @how);
 }
 
-# The way that a page goes through a proxy: stream, poll, or either. HAProxy sends what it has compressed with the next data, so
-# its keepalives are late, too.
-sub way { return $IS_MUTE{$_[1]} ? 'poll' : $_[1] =~ /\AHAProxy/ ? 'either' : 'stream' }
+# The way that a page goes through a proxy: stream, or poll.
+sub way { return $IS_MUTE{$_[1]} ? 'poll' : 'stream' }
 
 1;
