@@ -122,6 +122,9 @@ sub push_at {
 # Returns the resident memory of the process in bytes.
 sub resident_bytes { return Processes::resident_bytes($_[0]->pid) }
 
+# The socket of the hub process.
+sub socket { return $_[0]{socket} }
+
 sub start {
     my ($class, $name) = @_;
     my (undef, $server, $native, $has_hub, $has_process) = @{$TARGET{$name}};
