@@ -123,6 +123,7 @@ sub _caddy {
     auto_https off
 }
 http://127.0.0.1:$port {
+    bind 127.0.0.1
     $lines
 }
 CADDY
