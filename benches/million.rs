@@ -182,7 +182,8 @@ fn opening(streams: usize) -> f64 {
 
 fn opening_of_pattern(streams: usize) -> f64 {
     let mut world = World::new(streams, false);
-    (world.publish_to_all(), world.rest());
+    world.publish_to_all();
+    world.rest();
     each(streams, || world.open(of_pattern, false))
 }
 
@@ -196,7 +197,8 @@ fn memory(streams: usize) -> f64 {
 
 fn delivery(streams: usize) -> f64 {
     let mut world = World::with(streams, of_channel);
-    (world.publish_to_all(), world.rest());
+    world.publish_to_all();
+    world.rest();
     world.publish_to_all();
     let before = world.reactor.io().sent.0;
     let time = each(streams, || world.rest());
@@ -206,7 +208,8 @@ fn delivery(streams: usize) -> f64 {
 
 fn delivery_of_one_channel(streams: usize) -> f64 {
     let mut world = World::with(streams, of_one_channel);
-    (world.publish(0), world.rest());
+    world.publish(0);
+    world.rest();
     world.publish(0);
     each(streams, || world.rest())
 }
@@ -214,7 +217,8 @@ fn delivery_of_one_channel(streams: usize) -> f64 {
 /// The other streams are idle.
 fn delivery_in_one_turn(streams: usize) -> f64 {
     let mut world = World::with(streams, of_channel);
-    (world.publish_to_all(), world.rest());
+    world.publish_to_all();
+    world.rest();
     let turns = world.channels.min(100);
     let before = world.reactor.io().sent.0;
     let time = each(turns * IN_A_CHANNEL, || {
@@ -248,7 +252,8 @@ fn slow_client(streams: usize) -> f64 {
     world.set_full(true);
     each(streams, || {
         for _ in 0..2 * HISTORY {
-            (world.publish_to_all(), world.rest());
+            world.publish_to_all();
+            world.rest();
         }
         world.set_full(false);
         world.is_ready(Ready { writable: true, ..Default::default() });
@@ -312,7 +317,8 @@ fn leave_one_channel(streams: usize) -> f64 {
 
 fn draining(streams: usize, request: Request, is_full: bool) -> f64 {
     let mut world = World::new(streams, false);
-    (world.publish_to_all(), world.rest());
+    world.publish_to_all();
+    world.rest();
     world.open(request, false);
     world.set_full(is_full);
     (0..HISTORY).for_each(|channel| world.publish(channel));
@@ -342,7 +348,8 @@ fn drain_of_slow_clients(streams: usize) -> f64 {
 /// Clients that are ahead of a hub which shares its store, until it has caught up.
 fn ahead(streams: usize) -> f64 {
     let mut world = World::new(streams, true);
-    (world.publish(0), world.rest());
+    world.publish(0);
+    world.rest();
     each(streams, || {
         world.open(of_ahead, false);
         for turn in 1..=streams {

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 #[derive(Debug, Default)]
 pub(in crate::hub) struct SubscriberList {
     streams: Vec<StreamId>,
-    /// The streams in the list that have left it. In a box, because few lists have such streams.
-    removed: Option<Box<BTreeSet<StreamId>>>,
+    /// The streams in the list that have left it.
+    removed: BTreeSet<StreamId>,
     /// The number of streams without those that have ended.
     count: usize,
     /// Whether the topic is in the hub's queue of notifications.
@@ -29,24 +29,25 @@ impl SubscriberList {
     pub(in crate::hub) fn record_end(&mut self) -> bool {
         self.count -= 1;
         if self.count == 0 {
-            (self.streams, self.removed) = (Vec::new(), None);
+            (self.streams, self.removed) = Default::default();
         }
         self.streams.len() > 2 * self.count + 16
     }
 
     /// Removes a stream that is ending. Returns true if most streams in the list have ended.
     pub(in crate::hub) fn remove(&mut self, stream: StreamId) -> bool {
-        self.removed.get_or_insert_with(Box::default).insert(stream);
+        self.removed.insert(stream);
         self.record_end()
     }
 
     /// Calls a function with each stream, and removes the streams for which it returns false.
     pub(in crate::hub) fn walk(&mut self, mut is_open: impl FnMut(&StreamId) -> bool) {
         self.is_queued = false;
-        match self.removed.take() {
-            None => self.streams.retain(is_open),
-            Some(removed) => self.streams.retain(|stream| !removed.contains(stream) && is_open(stream)),
+        if self.removed.is_empty() {
+            return self.streams.retain(is_open);
         }
+        let removed = std::mem::take(&mut self.removed);
+        self.streams.retain(|stream| !removed.contains(stream) && is_open(stream));
     }
 
     /// Returns the number of subscribers.
@@ -56,8 +57,7 @@ impl SubscriberList {
 
     /// Returns the streams in the list, perhaps some that have ended.
     pub(in crate::hub) fn iter(&self) -> impl Iterator<Item = StreamId> + '_ {
-        let has_left = |stream: &StreamId| self.removed.as_ref().map_or(false, |removed| removed.contains(stream));
-        self.streams.iter().copied().filter(move |stream| !has_left(stream))
+        self.streams.iter().copied().filter(move |stream| !self.removed.contains(stream))
     }
 
     /// Returns the number of streams in the list, those that have ended included.
@@ -75,7 +75,7 @@ impl Saved for SubscriberList {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        Ok(Self { streams: from.take()?, removed: None, count: from.take()?, is_queued: from.take()? })
+        Ok(Self { streams: from.take()?, removed: BTreeSet::new(), count: from.take()?, is_queued: from.take()? })
     }
 }
 
