@@ -165,9 +165,11 @@ impl Progress {
 
     /// Counts what is lost up to the number `newest`, apart from the numbers that nobody has promised.
     pub fn add_losses(&self, newest: u64, excused: &HashSet<u64>, losses: &mut Losses) {
-        let tail = Hole { numbers: self.last + 1..newest + 1, is_told: self.is_told };
+        let tail = Hole { numbers: self.last.saturating_add(1)..newest + 1, is_told: self.is_told };
         for hole in self.holes.iter().chain((self.last > 0).then_some(&tail)) {
-            let lost = hole.numbers.clone().filter(|number| *number <= newest && !excused.contains(number)).count();
+            // A number may be any that a server has sent.
+            let numbers = hole.numbers.start..hole.numbers.end.min(newest + 1);
+            let lost = numbers.filter(|number| !excused.contains(number)).count();
             *(if hole.is_told { &mut losses.told } else { &mut losses.silent }) += lost as u64;
         }
     }
@@ -280,6 +282,9 @@ mod tests {
         let mut losses = Losses::default();
         progress.add_losses(11, &HashSet::from([8, 10]), &mut losses);
         assert_eq!(losses, Losses { told: 0, silent: 1 });
+        let (progress, _) = fed(&[&blocks(&[7, u64::MAX])]);
+        progress.add_losses(11, &HashSet::from([8, 10]), &mut losses);
+        assert_eq!(losses, Losses { told: 0, silent: 3 });
     }
 
     #[test]

@@ -122,9 +122,12 @@ impl Publisher {
                 excused.push(self.last_id.to_string());
             }
             due_ns = now_ns().max(due_ns + interval.as_nanos() as u64);
-            while !readable && now_ns() < due_ns {
+            loop {
                 commands.wait(Duration::from_nanos(due_ns - now_ns().min(due_ns)), &mut ready)?;
                 readable = ready.iter().any(|(number, _)| *number == COMMANDS);
+                if readable || now_ns() >= due_ns {
+                    break;
+                }
             }
         }
         Ok(answer(&format!(r#"{{"newest":{},"excused":[{}]}}"#, self.last_id, excused.join(",")))?)

@@ -14,8 +14,8 @@
 //!   last request, and `caught_up` the seconds from the last `mark` until the last client had
 //! - `mark`: begins the counts of delays and requests, and the time of `caught_up`
 //! - `cut`: closes all connections, half of them by a reset
-//! - `slow BYTES`: every second client reads so many bytes a second, with a small window. Delays are then those of the other
-//!   clients. 0 ends that: the time of `caught_up` begins, and the slow clients are behind
+//! - `slow BYTES`: every second client reads so many bytes a second, with a small window. Delays are those of the other clients
+//!   until the next `mark`. 0 ends that: the time of `caught_up` begins, and the slow clients are behind
 //! - `wander SECONDS`: each client leaves after a random time, so long on average, and comes back within half a second. 0 ends
 //!   that, and the time of `caught_up` begins
 //! - `judge NUMBER [EXCUSED,...]`: answers `{"told":...,"silent":...,"delays":{NS:COUNT,...}}`: what is lost up to that number,
@@ -117,6 +117,8 @@ struct All {
     marked: Instant,
     caught_up: Instant,
     slow_bytes: usize,
+    /// Whether clients have been slow since the last `mark`.
+    have_been_slow: bool,
     wandering: Option<Duration>,
     is_here: bool,
     /// When a client is due next.
@@ -162,6 +164,7 @@ impl All {
             marked: now,
             caught_up: now,
             slow_bytes: 0,
+            have_been_slow: false,
             wandering: None,
             is_here: false,
             next_due: now,
@@ -199,6 +202,7 @@ impl All {
             ["mark"] => {
                 (self.marked, self.caught_up) = (Instant::now(), Instant::now());
                 (self.counts.delays, self.connections) = Default::default();
+                self.have_been_slow = false;
             }
             ["cut"] => (0..self.clients.len()).for_each(|index| self.cut(index, AWAY)),
             ["slow", bytes] => self.slow_down(bytes.parse()?)?,
@@ -270,6 +274,7 @@ impl All {
 
     fn slow_down(&mut self, bytes_a_second: usize) -> Result<(), AnyError> {
         (self.marked, self.caught_up) = (Instant::now(), Instant::now());
+        self.have_been_slow = true;
         self.slow_bytes = bytes_a_second / (Duration::from_secs(1).as_millis() / SLOW_EVERY.as_millis()) as usize;
         for index in (1..self.clients.len()).step_by(2) {
             self.clients[index].due = Instant::now() + if self.slow_bytes > 0 { SLOW_EVERY } else { NEVER };
@@ -486,7 +491,7 @@ impl All {
             chunks.unframe(bytes, &mut self.body).map_err(|_| "a chunk is malformed")?;
             body = &self.body;
         }
-        let is_timed = !self.is_slow(index);
+        let is_timed = !(self.have_been_slow && index % 2 == 1);
         let client = &mut self.clients[index];
         client.progress.feed(body, &self.gap, now_ns(), is_timed, &mut self.counts);
         if client.is_behind && client.progress.pushed_ns >= client.asked_ns {
