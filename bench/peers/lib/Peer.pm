@@ -26,7 +26,8 @@ my @CLASSES = (
     ['sse-starlette'             => 'Peer::SseStarlette'],
 );
 
-# Those whose clients reconnect, with the resume that they offer.
+# Those whose clients reconnect, with the resume that they offer. A class that has several ways takes options: env, more of the
+# environment of its application.
 my @RETURNED_TO = (
     ['EventSource-XS, application' => 'Peer::NamedHub'],
     ['nchan'                       => 'Peer::Nchan'],
@@ -36,7 +37,8 @@ my @RETURNED_TO = (
     ['Mojolicious'                 => 'Peer::Mojolicious'],
     ['sse-starlette'               => 'Peer::SseStarlette'],
 );
-my %CLASS = map { @$_ } @CLASSES, @RETURNED_TO;
+my %CLASS  = map { ($_->[0] => $_->[1]) } @CLASSES, @RETURNED_TO;
+my %OPTION = map { my ($name, undef, @option) = @$_; ($name => \@option) } @RETURNED_TO;
 
 my $TIMEOUT = 60;    # seconds, for what should be immediate
 
@@ -144,7 +146,7 @@ sub returned_to {
 sub start {
     my ($class, $name, %option) = @_;
     my $self = bless {name => $name}, $class->class_of($name);
-    $self->open(%option);
+    $self->open(%option, @{$OPTION{$name} || []});
     return $self;
 }
 

@@ -39,11 +39,11 @@ sub missing {
 }
 
 sub open {
-    my $self = shift;
+    my ($self, %option) = @_;
     $self->{folder} = File::Temp->newdir(TEMPLATE => 'bench-XXXXXX', TMPDIR => 1);
     my $asked  = $self->{asked}  = "$self->{folder}/asked";
     my $socket = $self->{socket} = "$self->{folder}/hub";
-    my %env    = (BENCH_HUB => 1, BENCH_HUB_SOCKET => $socket, BENCH_ASKED => $asked);
+    my %env    = (BENCH_HUB => 1, BENCH_HUB_SOCKET => $socket, BENCH_ASKED => $asked, %{$option{env} || {}});
     $self->{program} = Testing::Server->start($SERVER, 'bench/streams/app.psgi', workers => $WORKERS, env => \%env);
     return;
 }
