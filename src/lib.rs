@@ -17,13 +17,14 @@
 //! - [`store_settings`]: where a hub process keeps its events: the settings of the stores, and their rules
 //! - [`parse`]: the way back, from bytes to events, incrementally
 //! - [`wire`]: the messages between a worker and the hub process
+//! - [`ticket`]: what a client may bring back, sealed
 //! - [`metrics`]: the counts of a hub as text for monitors
 //! - `sys`: system calls (Linux)
 //! - [`runtime`]: the reactor in a process: its thread, forks, the handles of streams and hubs (Linux)
 //! - [`remote`]: a named hub: where it is, its start, a connection to it (Linux)
 //! - `xs`: the boundary to Perl (feature `xs`, on by default)
 //!
-//! `event`, `compression`, `log`, `stream`, `hub`, `reactor`, `parse`, `wire` and `metrics` make no system call and
+//! `event`, `compression`, `log`, `stream`, `hub`, `reactor`, `parse`, `wire`, `ticket` and `metrics` make no system call and
 //! read no clock. Only `sys` makes system calls, only `xs` knows Perl, and only these two contain `unsafe` code.
 //! Without the feature `xs` the crate builds without a perl (`--no-default-features`). On systems other than Linux
 //! there is no `runtime` and no `remote`: Perl sends each stream through its PSGI server.
@@ -75,6 +76,7 @@ mod sys;
 
 #[cfg(test)]
 mod cases;
+pub mod ticket;
 pub mod wire;
 #[cfg(feature = "xs")]
 #[allow(unsafe_code)]

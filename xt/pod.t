@@ -19,7 +19,8 @@ sub subs_of_plugins {
 my %ALSO_PRIVATE = (
     'EventSource::Error'              => [qw(at here new outside)],
     'EventSource::Framework::Dancer2' => [subs_of_plugins()],
-    'EventSource::Hub' => [qw(absence check_max_streams clock groups relays serve_stream shown subscribe_stream)],
+    'EventSource::Hub'                => [
+        qw(absence check_max_streams clock groups relays seal_ticket serve_stream serve_ticket shown subscribe_stream)],
     'EventSource::Hub::Lease'      => [qw(is_held_now)],
     'EventSource::Server'          => [qw(add_tap refusal remove_tap)],
     'EventSource::Server::Emitter' => [qw(close hold new take)],

@@ -61,6 +61,14 @@ impl ServedHub {
         }
     }
 
+    /// Returns false if other machines may have ended streams without this one knowing of it: their store is away.
+    pub fn knows_all_ends(&self) -> bool {
+        match &self.source {
+            Source::Own(_) => true,
+            Source::Stored(stored) => stored.knows_all_ends(),
+        }
+    }
+
     /// Returns true if a store keeps its events.
     pub fn has_store(&self) -> bool {
         matches!(self.source, Source::Stored(_))

@@ -242,6 +242,11 @@ impl StoredHub {
         Ok(None)
     }
 
+    /// Returns false if other machines may have ended streams without this one knowing of it.
+    pub fn knows_all_ends(&self) -> bool {
+        !self.sequencer.is_shared() || self.status().is_up
+    }
+
     /// Returns the sequence number that a client's last event id names, if this process has not read so far: the client comes
     /// from another machine.
     pub fn seq_ahead(&self, id: Option<&[u8]>) -> Option<u64> {

@@ -54,7 +54,7 @@ my @HUB_SETTINGS = qw(
     position_event publish_timeout show_channel socket state store total_history total_state
 );
 
-my @APP_OPTIONS = qw(label member methods origins);
+my @APP_OPTIONS = qw(label member methods origins ticket);
 my @STREAM_SETTINGS =
     qw(compress fallback headers keepalive linger max_age max_streams max_streams_per native position preamble retry start
     timeout);
@@ -236,10 +236,25 @@ sub serve {
 
 sub serve_stream {
     my ($self, $stream, @topics) = @_;
-    my $is_subscribed = $self->subscribe_stream($stream, @topics);
-    EventSource::XS::Stream::Relay->serve_stream($stream, $self->{relays}, $self->{absence}->patience)
-        if $stream->needs_serving;
-    return $is_subscribed;
+    return $self->_serve($stream, $self->subscribe_stream($stream, @topics));
+}
+
+# Subscribe a stream as an opened ticket says, after the id and with the reconnection time and the poll of its request, and
+# serve it.
+sub serve_ticket {
+    my ($self, $stream, $opened, $after, $retry, $poll) = @_;
+    return !!0 if !$stream->is_open;
+    my $id         = defined $after && length $after ? $after : undef;
+    my %of_request = (retry => $retry, $poll ? $poll->native : ());
+    return $self->_serve($stream,
+        $self->_subscribe_native($stream, 1, sub { $self->_subscribe_ticket($_[0], $opened, $id, \%of_request) }));
+}
+
+# Seal a ticket of subscriptions: of each its options, and its topics. Return its bytes; undef if they are more than that.
+sub seal_ticket {
+    my ($self, $subscriptions, $limits, $owner, $binding, $seconds, $most) = @_;
+    my @all = map { [$self->_subscription(@$_)] } @$subscriptions;
+    return $self->_seal_ticket(\@all, $limits, $owner, $binding, $seconds, $most)->[0];
 }
 
 # The fields of an event of a channel in the form in which the hub sends it: show_channel changes them. The hash that is given
@@ -271,31 +286,18 @@ sub subscribe {
 
 sub subscribe_stream {
     my ($self, $stream, @topics) = @_;
-    my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics}       : ();
-    my $poll   = blessed $option{poll}     ? delete $option{poll} : undef;    # of EventSource::XS::Hub::Preference
-    $SETTINGS->known(\%option, [qw(after asked_at counted_by keeps_id label max_age member position retry start will)],
-        'option %s');
-    $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
-    my $topics  = $SUBSCRIPTION->topics($self->{max_topics}, @topics);
-    my $default = $self->{stream_settings}{start};
-    my ($start, $count) = $SUBSCRIPTION->start(defined $option{start} ? $option{start} : $default);
+    my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
+    my ($topics, $start, $count, $first_block) = $self->_subscription(\%option, @topics);
     my $after = $SETTINGS->string(after => $option{after});
     $after = undef if defined $after && !length $after;
-    my $member = $MEMBER->of($self, $option{member});
-    my %access = (
-        $self->_access(%option),
-        $poll ? $poll->native : (),
-        member => $member && $member->native,
-        will   => $MEMBER->will_of($self, $option{will})
-    );
-    return !!0                                              if !$stream->is_open;
+    return !!0 if !$stream->is_open;
     ($start, $count) = _later_start($after, $option{start}) if _has_begun($stream);
-    $self->_warn_of_several_processes                       if EventSource::XS::Stream->is_multiprocess;
-    my %first_block = ($self->_first_block($stream, %option), %access);
-    my $native      = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of_or_create($stream);
-    my $subscribed  = $SUBSCRIBED[$self->_subscribe($native, $topics, $after, $start, $count, \%first_block)];
-    $self->_log_refused_members if $access{member};
-    return $self->_note_subscription($stream, $subscribed);
+    $first_block->{keeps_id} = 1 if $stream->can('has_pushed_id') && $stream->has_pushed_id;
+    return $self->_subscribe_native(
+        $stream,
+        $first_block->{member},
+        sub { $self->_subscribe($_[0], $topics, $after, $start, $count, $first_block) }
+    );
 }
 
 sub to_app {
@@ -333,13 +335,12 @@ sub _access {
     return (labels => $labels, max_age => $max_age || undef, asked_at => $asked_at);
 }
 
-# The first block of a stream, as the native hub takes it. A client that the application has given an id of its own keeps it.
+# The first block of a stream, as the native hub takes it.
 sub _first_block {
-    my ($self, $stream, %option) = @_;
+    my ($self, %option) = @_;
     my $position = defined $option{position} ? $option{position} : $self->{stream_settings}{position};
     my $retry = $SETTINGS->whole_number(retry => $option{retry}, from => 0, to => $MAX_BOUND, unit => 'milliseconds');
-    my $is_custom = $option{keeps_id} || $stream->can('has_pushed_id') && $stream->has_pushed_id;
-    return (position => $SUBSCRIPTION->position($position), retry => $retry, keeps_id => $is_custom ? 1 : 0);
+    return (position => $SUBSCRIPTION->position($position), retry => $retry, keeps_id => $option{keeps_id} ? 1 : 0);
 }
 
 # The data of gap events by the native hub's numbers of their reasons; undef if the application gives none.
@@ -437,12 +438,52 @@ sub _note_subscription {
     return !!1;
 }
 
+# Serve a stream that is subscribed, if nothing else does.
+sub _serve {
+    my ($self, $stream, $is_subscribed) = @_;
+    EventSource::XS::Stream::Relay->serve_stream($stream, $self->{relays}, $self->{absence}->patience)
+        if $stream->needs_serving;
+    return $is_subscribed;
+}
+
 sub _stream_of {
     my ($connection, $method) = @_;
     my $stream = blessed $connection && $connection->isa('Plack::App::EventSource::Connection') && $connection->stream;
     $SETTINGS->refuse(connection => "$method takes a Plack::App::EventSource::Connection that has a stream")
         if !$stream;
     return $stream;
+}
+
+# Call code with the native stream of a stream, which it subscribes, perhaps with a member.
+sub _subscribe_native {
+    my ($self, $stream, $member, $subscribe) = @_;
+    $self->_warn_of_several_processes if EventSource::XS::Stream->is_multiprocess;
+    my $native     = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of_or_create($stream);
+    my $subscribed = $SUBSCRIBED[$subscribe->($native)];
+    $self->_log_refused_members if $member;
+    return $self->_note_subscription($stream, $subscribed);
+}
+
+# A subscription as the native hub takes it: the topics, how it starts and with how many events, and the first block.
+sub _subscription {
+    my ($self, $option, @topics) = @_;
+    my %option = %$option;
+    my $poll   = blessed $option{poll} ? delete $option{poll} : undef;    # of EventSource::XS::Hub::Preference
+    $SETTINGS->known(\%option, [qw(after asked_at counted_by keeps_id label max_age member position retry start will)],
+        'option %s');
+    $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
+    my $topics      = $SUBSCRIPTION->topics($self->{max_topics}, @topics);
+    my $default     = $self->{stream_settings}{start};
+    my @start       = $SUBSCRIPTION->start(defined $option{start} ? $option{start} : $default);
+    my $member      = $MEMBER->of($self, $option{member});
+    my %first_block = (
+        $self->_first_block(%option),
+        $self->_access(%option),
+        $poll ? $poll->native : (),
+        member => $member && $member->native,
+        will   => $MEMBER->will_of($self, $option{will})
+    );
+    return ($topics, @start, \%first_block);
 }
 
 # Each process has a hub of its own, so an event that is published in one process reaches no stream of another.
@@ -497,7 +538,7 @@ EventSource::Hub - Channels: publish an event once, and every subscribed stream 
     my $hub = EventSource::Hub->new(history => {events => 1000, seconds => 3600}, retry => 2000);
 
     my $app = builder {
-        mount '/events' => $hub->to_app(channels => sub { my $env = shift; return ('news', 'user/7') });
+        mount '/events' => $hub->to_app(channels => sub { ('news', 'user/7') });
         mount '/hello'  => sub {
             my $id = $hub->publish(news => {event => 'greeting', data => 'hello'});
             return [200, ['Content-Type' => 'text/plain'], ["published as $id\n"]];
@@ -514,18 +555,16 @@ L<Plack::App::EventSource> calls L</subscribe> or L</serve>.
 A hub lives in one process, a forked child has its own: an event reaches only the streams of the worker that publishes it, and
 the hub warns once. With a L</name> all workers and scripts share it.
 
-For servers see L<EventSource::Deployment/CHOOSE A SERVER>.
-
 =head2 Order, resume, gaps
 
 A hub has one sequence of events, with ids such as C<o6grvhtu-17> (L<EventSource::Wire/IDS>). Each stream receives those of
 its channels in this order, each once.
 
 A client that reconnects sends its last id as C<Last-Event-ID> (WHATWG HTML, section 9.2.4). It receives the events that it
-missed, from the L</history>, then new ones. A stream begins with its L</position>, so a client that receives no event can
-resume, too.
+missed, from the L</history>, then new ones. A stream begins with its L</position>, so a client without events can resume,
+too.
 
-If some of them are no longer there, it receives a C<gap> event (L</gap_event>), with the reason as its data:
+If some are gone, it receives a C<gap> event (L</gap_event>) with the reason as its data:
 C<{"reason":"evicted"}> if the history was too short, the rest of which follows; C<{"reason":"unknown"}> if the id is from
 before a restart, from another hub, ahead of the newest event, or no id of a hub, and the stream begins at L</start>;
 C<{"reason":"slow"}> if the client read too slowly (L</on_slow>). A page then loads its state, unless that is the L</State>
@@ -554,8 +593,8 @@ A stream may have a member, which the application knows by an id in a channel (L
 a member publishes an event C<join> to that channel, retained with the id as its key. When the last one has ended, and none
 has come for 5 seconds (C<leave_after>), an event C<leave> forgets the key.
 
-A page without L<EventSource::Browser> must close its stream at C<pagehide>: otherwise the member stays while the browser
-keeps the page (back/forward cache).
+A page without L<EventSource::Browser> must close its stream at C<pagehide>: otherwise the member stays while the page is
+cached (back/forward cache).
 
 =head2 Who reads
 
@@ -563,7 +602,7 @@ When a right is withdrawn, L</end> streams by topics, or by labels:
 
     my $orders = $hub->to_app(
         channels => sub { 'orders' },
-        label    => sub { my $env = shift; return "user/$env->{REMOTE_USER}" },
+        label    => sub { "user/$_[0]{REMOTE_USER}" },
     );
     $hub->end(label => 'user/7', finish => 1);    # at a logout
 
@@ -571,8 +610,8 @@ A label is a string of 1 to 256 bytes in UTF-8 that does not begin with a NUL. A
 L<EventSource::Cookbook/LOGOUT AND CHANGED RIGHTS>.
 
 B<Withdraw the right first>; then call C<end>. From then on no stream that it means is sent what is published, nor one that
-subscribes later, but whose request came before: for 60 seconds, and while less than 1,000 calls and 1 MiB of labels and
-topics have come. A stream that has begun is a new reader when it subscribes to further channels.
+subscribes later, but whose request came before: for an hour, unless 1,000 calls or 1 MiB of labels and topics came
+meanwhile. A stream that has begun is a new reader when it subscribes to further channels.
 
 =head1 ATTRIBUTES
 
@@ -599,7 +638,7 @@ Settings of the streams of L</to_app> (L<Plack::App::EventSource>).
 
 =head2 gap_data
 
-    gap_data => sub { my $gap = shift; return "elements <div id=gap>reload: $gap->{reason}</div>" }
+    gap_data => sub { "elements <div id=gap>reload: $_[0]{reason}</div>" }
 
 The data of the L</gap_event>, for clients such as Datastar: a string of characters, or code that returns one, which L</new>
 calls for each reason, with a hash of C<reason> and C<event> (the type). The default is the JSON of L</Order, resume, gaps>.
@@ -643,10 +682,10 @@ stays free.
 
 =head2 max_streams_per
 
-    max_streams_per => [sub { my $env = shift; return $env->{REMOTE_ADDR} }, 20]
+    max_streams_per => [sub { $_[0]{REMOTE_ADDR} }, 20]
 
-The most streams with a key in common, such as an address or a user: a callback that returns the key of a
-request, a string, or C<undef> for no limit, and a whole number from 1 to 999,999,999; no limit by default. For
+The most streams with a key in common, such as an address: a callback that returns the key of a request, a string, or
+C<undef> for no limit, and a whole number from 1 to 999,999,999; no limit by default. For
 L</to_app> and L<Plack::App::EventSource::PubSub> only.
 
 A further stream receives the status 429 and C<Retry-After>, 10 to 30 seconds at random, which an C<EventSource> ignores
@@ -807,7 +846,7 @@ How many seconds streams stay open when the last worker has gone; 30 by default.
     idle_exit => 60
 
 After how many seconds without worker, stream and publish the process ends, with its history unless it has a L</store>; 60 by
-default. Commands that only ask, such as C<eventsource hub check>, do not count.
+default. Commands that only ask (C<eventsource hub check>) do not count.
 
 =head2 max_relays
 
@@ -854,7 +893,7 @@ the program for L</name>.
 
 =head2 admin_app
 
-    mount '/admin' => $hub->admin_app(allow => sub { my $env = shift; return $env->{REMOTE_USER} eq 'ann' });
+    mount '/admin' => $hub->admin_app(allow => sub { $_[0]{REMOTE_USER} eq 'ann' });
 
 Return L<EventSource::Monitoring/ADMIN PAGE> as a PSGI application. C<allow> and C<hosts> are as for L</metrics_app>. Pages of
 other sites are refused.
@@ -913,7 +952,7 @@ hub process.
 
     my $id = $hub->forget($channel, $key, {event => $type, data => $data});
 
-Remove the retained event of a key, and publish, even if nothing was retained, an event of the type C<forget> with the key as
+Remove the retained event of a key, and always publish an event of the type C<forget> with the key as
 data, unless the optional hash has others. Options of L</publish> follow.
 
 =head2 is_unshared
@@ -934,8 +973,8 @@ Returns false if the member is not here. Throws C<full> if the event does not fi
     my @members = $hub->members($channel);
     my $count   = $hub->members_count($channel);
 
-Return the members of a channel in the order of their ids, or their number. Each is a hash: C<id>, C<json> or C<data>,
-C<since>, the time of its C<join>, and C<streams>, how many it has on this machine, 0 while it lingers.
+Return a channel's members, by their ids, or their number. Each is a hash: C<id>, C<json> or C<data>, C<since>, the time of
+its C<join>, and C<streams>, how many it has on this machine, 0 while it lingers.
 
 =head2 metrics_app
 
@@ -966,7 +1005,7 @@ An array of at most 100 channels and patterns with counts of their own.
 
     my $pattern = EventSource::Hub->pattern('news/*');
 
-Create a pattern of channels' names, also of later ones. C<*> matches anything but C</>, C<**> anything; neither a leading
+Create a pattern of channels' names, later ones too. C<*> matches anything but C</>, C<**> anything; neither a leading
 NUL. A pattern has 1 to 1,024 bytes in UTF-8.
 
 =head2 process
@@ -982,8 +1021,8 @@ L<EventSource::Hub::Process/connect>. Throws C<state> without a name.
     my $id = $hub->publish($channel, {event => $type, data => $data, key => $key, retain => 1});
     my $id = $hub->publish($channel, $event, {wait => 1, once => $key});
 
-Publish an event to a channel, and return its id. A channel's name is any string of 1 to 1,024 bytes in UTF-8. The event is
-its data (a string or an array of strings) or a hash of the fields of L<EventSource::XS/format_event> and of these:
+Publish an event, and return its id. A channel is any string of 1 to 1,024 bytes in UTF-8. The event is its data (a string or
+an array of strings) or a hash of the fields of L<EventSource::XS/format_event> and these:
 
 =over
 
@@ -1009,10 +1048,9 @@ a warning (L<EventSource::NamedHub/WHEN THE PROCESS IS AWAY>). True by default.
 
 =item once
 
-A string of 1 to 256 bytes in UTF-8. If an event was published with the same C<once> before, to any channel, nothing is
-published, and the id of that event is returned: an event whose first attempt threw C<unknown> can be repeated. The hub
-remembers as many as L</total_history> has events (at most 1,048,576), for the longest C<seconds> of L</history> and
-L</channels>; a new process those in its L</store>.
+A string of 1 to 256 bytes in UTF-8. If an event of any channel had the same C<once>, nothing is published, and its id is
+returned: repeat a call that threw C<unknown>. The hub remembers as many as L</total_history> has events (at most
+1,048,576), for the longest C<seconds> of L</history> and L</channels>; a new process those in its L</store>.
 
 =back
 
@@ -1063,7 +1101,7 @@ works on every server.
 
     my $stats = $hub->stats;
 
-Return the counts of the hub, of all events published before:
+Return the hub's counts, with all events published before:
 
     streams, channels, patterns, published, delivered, resumed, gaps, limited
     polls                      {waiting, mute, silent, refused, cut, other}
@@ -1072,6 +1110,7 @@ Return the counts of the hub, of all events published before:
     members                    {here, refused}
     slow                       {disconnect, gap, latest}
     compression                {before, after}: bytes of published events for streams with a content coding
+    tickets                    {issued, too_large, accepted, expired, limited, unknown, withdrawn}
     process                    of a named hub:
       pid, workers             process id; connected processes (of the same PID namespace)
       open, refused, buffered, cut_off
@@ -1088,8 +1127,8 @@ The others are the metrics with these names (L<EventSource::Monitoring/METRICS>)
     my $is_open = $hub->subscribe($connection, @topics);
     my $is_open = $hub->subscribe($connection, @topics, {after => $id, start => 'latest'});
 
-Subscribe the stream of a L<Plack::App::EventSource::Connection> to more channels and patterns, until it ends, also if the
-application drops the connection. Returns false if it has ended. What is pushed comes before events of the hub. The options:
+Subscribe the stream of a L<Plack::App::EventSource::Connection> to further channels and patterns, also if the application
+drops the connection. Returns false if it has ended. What is pushed comes before events of the hub. The options:
 
 =over
 
@@ -1103,8 +1142,7 @@ Instead of those of the hub; L</position> of the first subscription.
 
 =item label
 
-A string or an array: labels of the stream (L</Who reads>). If several calls give it more than 64, it ends with the reason
-C<error>.
+A string or an array: labels (L</Who reads>). If several calls give more than 64, the stream ends with the reason C<error>.
 
 =item member, will
 
@@ -1112,22 +1150,21 @@ The member of the stream, a hash, and its will, an array (L<EventSource::Presenc
 
 =back
 
-B<All subscriptions of one handler are one request.> The hub sends the stream nothing of them before the handler returns or
-pushes, or five seconds have passed, or a history is about to drop an event of the stream. A slower handler may cause a C<gap>
-of the reason C<unknown>.
+B<All subscriptions of one handler are one request.> The hub sends nothing of them before the handler returns or pushes, five
+seconds have passed, or a history is about to drop an event of the stream. A slower handler may cause a C<gap> of the reason
+C<unknown>.
 
-B<Later subscriptions>, after the stream has begun, begin with new events: C<after>, and a C<start> other than C<latest>,
-throw C<state>. (A stream that its handler has subscribed to nothing begins with its first subscription.) A client that
-reconnects receives what it has missed only of the channels that the handler names.
+B<Later subscriptions> begin with new events: C<after>, and a C<start> other than C<latest>,
+throw C<state>. (A stream without any from its handler begins with its first subscription.) A client that reconnects
+receives what it has missed only of the channels that the handler names.
 
-Throws C<state> also if the stream is subscribed to another hub, or goes through the writer of a server that blocks (use
-L</serve>).
+Throws C<state> also if the stream follows another hub, or goes through the writer of a server that blocks (L</serve>).
 
 =head2 subscribers
 
     my $count = $hub->subscribers($channel);
 
-Return how many streams are subscribed to a channel, by name or pattern.
+Return how many streams follow a channel, by name or pattern.
 
 =head2 to_app
 
@@ -1152,13 +1189,22 @@ the others what is left: if it ends meanwhile, some of that may come twice.
 
 =item label, member
 
-Callbacks that return the labels of the stream, a list (L</Who reads>, L<EventSource::Browser/Who reads>), and its member, one
+Callbacks that return the stream's labels, a list (L</Who reads>, L<EventSource::Browser/Who reads>), and its member, one
 hash (L<EventSource::Presence/MEMBERS>), or C<undef>. For members in several channels call L</subscribe> for each, in a
 handler.
 
 =item methods, origins
 
 As of L<Plack::App::EventSource>.
+
+=item ticket
+
+    ticket => {seconds => 600, cookies => ['session'], headers => ['X-User'], around => sub { My::Session->wrap($_[0]) }}
+
+Seconds, up to 3,600, or a hash: for so long (up to a fifth less, at most L</max_age>) a client that has a stream comes back
+by a cookie, without a callback. It counts for this hub process, path, query, host, origin, C<Authorization>, C<REMOTE_USER>,
+all cookies or those named, and the headers named: B<name all by which callbacks tell users apart>. L</end> withdraws it; its
+streams end with it. C<around> puts middleware around the callbacks.
 
 =item attributes of streams
 
@@ -1167,7 +1213,7 @@ instead of the hub's. A named hub takes C<max_streams> in L</new> only.
 
 =back
 
-An option without effect is C<invalid>. A request throws that, at this line, if a callback returns something else.
+Options without effect are C<invalid>; so, at a request, is what a callback returns wrongly.
 
 B<Clients whose streams are held back may poll>, as L<EventSource::Browser> does: with C<Prefer: wait=20>
 (RFC 7240; at most 60), perhaps C<; reason=mute> (C<silent>, C<refused>, C<cut>). The stream ends once it has sent what

@@ -63,6 +63,20 @@ pub struct Counts {
     pub polls_cut: u64,
     /// All others.
     pub polls_other: u64,
+    /// Tickets that clients were given.
+    pub tickets_issued: u64,
+    /// Tickets that were too large to be given.
+    pub tickets_too_large: u64,
+    /// Streams that began with a ticket.
+    pub tickets_accepted: u64,
+    /// Tickets that were refused because of their age.
+    pub tickets_expired: u64,
+    /// Tickets that were refused because a stream that they allow was to end.
+    pub tickets_withdrawn: u64,
+    /// Tickets that were refused because of a limit of their key.
+    pub tickets_limited: u64,
+    /// Tickets that do not open.
+    pub tickets_unknown: u64,
 }
 
 /// Both directions between counters and numbers. Each counter is named, so that a new one is not forgotten.
@@ -83,7 +97,7 @@ macro_rules! in_order {
 
 impl Counts {
     /// How many counters there are.
-    pub(crate) const LEN: usize = 25;
+    pub(crate) const LEN: usize = 32;
 
     in_order!(
         streams,
@@ -110,7 +124,14 @@ impl Counts {
         polls_silent,
         polls_refused,
         polls_cut,
-        polls_other
+        polls_other,
+        tickets_issued,
+        tickets_too_large,
+        tickets_accepted,
+        tickets_expired,
+        tickets_withdrawn,
+        tickets_limited,
+        tickets_unknown
     );
 
     /// Returns the bytes that logs hold, without what they keep for snapshots.

@@ -115,6 +115,7 @@
 //! - `gaps`: decides between a `gap` event, compaction and the end of a stream that has `missed` events.
 //! - `readers`: `ends` finds the streams that a request to end streams means, `stream_limits` counts those of a key, both by
 //!   their `labels`; `polls` decides when a poll is answered.
+//! - `ticket`: what a client may have again without the application being asked.
 //! - `stored_history`: continues with events that a store has kept, and says what it may forget.
 //!
 //! Beside the hub: `presence` is what a stream says of its member and its will; `members` decides who is here, from the streams
@@ -146,6 +147,7 @@ mod stored_history;
 mod subscribing;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
 pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
@@ -165,7 +167,7 @@ pub use publishing::refusal::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal,
 };
 pub use publishing::SequencedEvent;
-pub use readers::ends::{EndRequest, FINISH_BLOCK, REMEMBERED};
+pub use readers::ends::{EndRequest, FINISH_BLOCK, LONGEST_ANSWER};
 pub use readers::labels::{MAX_LABELS, MAX_LABEL_BYTES};
 pub use readers::polls::POLL_LINGER;
 pub use readers::stream_limits::RESERVED;
@@ -173,6 +175,7 @@ pub use readers::Readers;
 pub use sending::positions::OwnBlock;
 pub use settings::channel_settings::ChannelSettings;
 pub use stored_history::{ChannelEvictions, History};
+pub use ticket::{StreamLimit, Ticket, TicketOutcome, LONGEST_TICKET};
 
 pub use crate::log::Retain;
 pub use publishing::state_sizes::{Full, StateSizes};

@@ -26,7 +26,7 @@ pub struct SubscribeRequest {
 pub struct Access {
     /// By what the stream can be [ended](crate::hub::EndRequest): at most [`MAX_LABELS`](crate::hub::MAX_LABELS).
     pub labels: Vec<Box<[u8]>>,
-    /// When the stream ends at the latest.
+    /// When the stream ends.
     pub max_age: Option<Duration>,
     /// When the application was asked, in nanoseconds of the system's monotonic clock; 0 if that does not matter.
     pub asked_at: u64,
@@ -61,6 +61,14 @@ pub enum PollReason {
 impl PollReason {
     /// All reasons, in the order of their numbers.
     pub const ALL: [Self; 5] = [Self::Mute, Self::Silent, Self::Refused, Self::Cut, Self::Other];
+}
+
+impl Access {
+    /// Returns an age at which a stream ends that may have this age at most: streams that began together do not come back
+    /// together.
+    pub fn random_age(most: Duration) -> Duration {
+        most.mul_f64(1.0 - fastrand::f64() / 4.0)
+    }
 }
 
 /// The first block of a stream, and the form of its later positions.

@@ -194,6 +194,22 @@ pub enum Command {
         /// The most streams with this label.
         most: usize,
     },
+    /// Decides whether a stream may begin with an opened ticket. [`Answer::Admitted`] follows.
+    Admit {
+        /// The hub.
+        hub: HubId,
+        /// Identifies the request in the answer.
+        request_id: u64,
+        /// The ticket.
+        ticket: Box<hub::Ticket>,
+    },
+    /// Counts what became of a ticket.
+    CountTicket {
+        /// The hub.
+        hub: HubId,
+        /// What became of it.
+        outcome: hub::TicketOutcome,
+    },
     /// Drains a hub: ends its streams one by one, and sends each client a reconnection time of its own. A stream that
     /// subscribes later ends at once.
     Drain {
@@ -372,6 +388,13 @@ pub enum Answer {
         request_id: u64,
         /// Whether the stream may begin.
         is_granted: bool,
+    },
+    /// The answer to [`Command::Admit`].
+    Admitted {
+        /// The id of the request.
+        request_id: u64,
+        /// The ticket, if a stream may begin with it.
+        ticket: Option<Box<hub::Ticket>>,
     },
     /// A stream has fewer topics than its handle has counted: it had some of the requested ones already.
     TopicsRemoved {

@@ -223,6 +223,10 @@ impl<I: Io> Reactor<I> {
             Command::EndStreams { hub, request_id, request, at } => {
                 self.end_streams(hub, request_id, &request, at, now);
             }
+            Command::Admit { hub, request_id, ticket } => self.admit(hub, request_id, ticket, now),
+            Command::CountTicket { hub, outcome } => {
+                self.hubs.get_mut(hub).into_iter().for_each(|hub| hub.count_ticket(outcome));
+            }
             Command::Reserve { hub, request_id, label, most } => self.reserve(hub, request_id, &label, most, now),
             Command::Drain { hub, within } => self.drain(hub, within, now),
             Command::EndDrain { hub } => self.hubs.end_draining(hub),

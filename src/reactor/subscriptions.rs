@@ -11,7 +11,7 @@
 use super::buffering::Buffering;
 use super::hubs::Hubs;
 use super::{Answer, HubId, Io, Reactor, StreamId};
-use crate::hub::{Cursor, Hub, SubscribeRequest, POLL_LINGER};
+use crate::hub::{Cursor, Hub, SubscribeRequest, Ticket, TicketOutcome, POLL_LINGER};
 use crate::stream::Reason;
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,13 @@ impl<I: Io> Reactor<I> {
     pub(super) fn reserve(&mut self, hub: HubId, request_id: u64, label: &[u8], most: usize, now: Instant) {
         let is_granted = self.hubs.get_mut(hub).map_or(true, |hub| hub.reserve(label, most, now));
         self.answers.push(Answer::Reserved { request_id, is_granted });
+    }
+
+    /// Answers whether a stream may begin with a ticket.
+    pub(super) fn admit(&mut self, hub: HubId, request_id: u64, ticket: Box<Ticket>, now: Instant) {
+        let outcome = self.hubs.get_mut(hub).map(|hub| hub.admit(&ticket, now));
+        let ticket = Some(ticket).filter(|_| outcome == Some(TicketOutcome::Accepted));
+        self.answers.push(Answer::Admitted { request_id, ticket });
     }
 
     /// Begins a turn with the subscription that the last turn did not finish.

@@ -9,7 +9,8 @@ use super::remote_hub::Subscribed;
 use super::serving::{self, lock_serving};
 use crate::event::{Field, Unsequenced};
 use crate::hub::{
-    ChannelPage, Counts, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, Settings, SubscribeRequest,
+    ChannelPage, Counts, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, Settings,
+    SubscribeRequest, Ticket,
 };
 use crate::runtime::{self, HubHandle, StreamHandle};
 use crate::wire::{Counted, FieldList, Request};
@@ -36,7 +37,7 @@ struct Inner(RemoteHub);
 #[derive(Debug)]
 pub enum HubCounts {
     /// A hub of this process: its counters, and the number of a channel's subscribers.
-    Local(Counts, usize),
+    Local(Box<Counts>, usize),
     /// A named hub: the counters of the hub and its process, and the number of the process.
     Named(Box<Counted>, u32),
 }
@@ -121,7 +122,7 @@ impl Hub {
         match self {
             Self::Local(hub) => {
                 let (counts, subscribers) = hub.counts_and_subscribers(channel)?;
-                Ok(HubCounts::Local(counts, subscribers))
+                Ok(HubCounts::Local(Box::new(counts), subscribers))
             }
             Self::Named(NamedHub(named)) => {
                 let (counted, pid) = named.0.counted(channel)?;
@@ -189,6 +190,13 @@ of_both! {
     /// Reserves a place for a stream with a label, unless so many streams have it or a place. Of a hub process that does not
     /// answer nothing is known: then the stream may begin.
     fn reserve(label: &[u8], most: usize) -> bool;
+
+    /// Seals a ticket for a request, unless it has more than `most` bytes then.
+    fn seal_ticket(ticket: Ticket, valid_for: Duration, binding: &[u8], most: usize) -> Option<Vec<u8>>;
+
+    /// Opens a ticket that was sealed for the same request, and reserves the places of its stream. Returns nothing if no stream
+    /// may begin with it.
+    fn open_ticket(sealed: &[u8], binding: &[u8]) -> Option<Ticket>;
 
     /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Each
     /// client is sent a reconnection time.

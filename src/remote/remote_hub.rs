@@ -14,13 +14,16 @@ use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::response_reader::{Outcome, UNAWAITED};
 use super::start::is_served;
 use crate::event::Unsequenced;
-use crate::hub::{ChannelPage, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, SubscribeRequest};
+use crate::hub::{
+    ChannelPage, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, SubscribeRequest, Ticket,
+};
 use crate::reactor::StreamId;
 use crate::runtime::process::{check_shutdown, lock_process};
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::StreamHandle;
 use crate::stream::after;
 use crate::sys::thread;
+use crate::ticket;
 use crate::wire::{Counted, FieldList, Fields, Request};
 use crate::ErrorCode;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -319,24 +322,49 @@ impl RemoteHub {
     /// Reserves a place for a stream with a label, unless so many streams have it or a place. If the hub process does not
     /// answer, the stream may begin.
     pub(super) fn reserve(&self, label: &[u8], most: usize) -> Result<bool, Error> {
+        let most = most as u64;
+        let outcome = self.ask_soon(|request| Request::Reserve { request, label, most })?;
+        Ok(!matches!(outcome, Some(Outcome::Number(0))))
+    }
+
+    /// Has a ticket sealed. Returns nothing if it is too large.
+    pub(super) fn seal_ticket(
+        &self,
+        ticket: Ticket,
+        valid_for: Duration,
+        binding: &[u8],
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let most = most as u64;
+        let seal = |request| Request::SealTicket { request, ticket, valid_for, binding, most };
+        self.ask_soon(seal)?.ok_or(Error::Timeout)?.ticket().map(|bytes| bytes.map(Into::into))
+    }
+
+    /// Has a ticket opened. Returns nothing if no stream may begin with it, or if the hub process does not answer.
+    pub(super) fn open_ticket(&self, sealed: &[u8], binding: &[u8]) -> Result<Option<Ticket>, Error> {
+        let opened = self.ask_soon(|request| Request::OpenTicket { request, sealed, binding })?;
+        Ok(opened.and_then(|outcome| ticket::decode(&outcome.ticket().ok()??).ok()))
+    }
+
+    /// Makes a request without which a stream may begin, too: it waits for a short time only. Returns nothing if the hub
+    /// process does not answer.
+    fn ask_soon<'a>(&self, request: impl FnOnce(u64) -> Request<'a>) -> Result<Option<Outcome>, Error> {
         let deadline = after(Instant::now(), self.start.timeout.min(MAY_BEGIN));
         let RemoteRegistration { reactor, connection, .. } = self.connected_soon(deadline)?;
         if !connection.has_room(false) {
-            return Ok(true);
+            return Ok(None);
         }
-        let request = connection.begin();
-        let most = most as u64;
-        if let Err(error) = queue(&reactor, &connection, request, &Request::Reserve { request, label, most }) {
-            connection.forget(request);
+        let number = connection.begin();
+        if let Err(error) = queue(&reactor, &connection, number, &request(number)) {
+            connection.forget(number);
             return Err(error);
         }
-        match connection.wait(&reactor, request, deadline.saturating_duration_since(Instant::now())) {
-            Ok(Outcome::Number(number)) => Ok(number > 0),
+        match connection.wait(&reactor, number, deadline.saturating_duration_since(Instant::now())) {
+            Ok(outcome) => Ok(Some(outcome)),
             Err(Error::Timeout) => {
-                send(&reactor, LinkCommand::Await { connection, request });
-                Ok(true)
+                send(&reactor, LinkCommand::Await { connection, request: number });
+                Ok(None)
             }
-            Ok(_) => Ok(true),
             Err(error) => Err(error),
         }
     }

@@ -169,6 +169,7 @@ pub(crate) struct ReactorHandle {
     /// The numbers of streams that were ended by requests.
     pub(super) ended_streams: Requests<usize>,
     pub(super) reservations: Requests<bool>,
+    pub(super) admissions: Requests<Option<Box<hub::Ticket>>>,
     /// The evictions of a hub's channels.
     pub(super) evictions: Requests<Vec<hub::ChannelEvictions>>,
     next_request_id: AtomicU64,
@@ -206,6 +207,7 @@ impl ReactorHandle {
             log_pages: Requests::default(),
             ended_streams: Requests::default(),
             reservations: Requests::default(),
+            admissions: Requests::default(),
             evictions: Requests::default(),
             next_request_id: AtomicU64::new(UNAWAITED + 1),
             settings: Mutex::default(),

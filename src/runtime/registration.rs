@@ -7,6 +7,7 @@ use crate::hub::{
     Announcement, Epoch, Full, MemberData, Members, OnceKeys, Retain, Retention, SequencedEvent, StateSizes, Statement,
 };
 use crate::reactor::{Command, HubId};
+use crate::ticket::TicketKeys;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +27,8 @@ pub(super) struct HubRegistration {
     pub(super) retention: Retention,
     /// The members. None if a store gives the sequence numbers: then the hub's owner has them.
     pub(super) members: Option<Members>,
+    /// The keys of tickets.
+    pub(super) tickets: TicketKeys,
 }
 
 /// How many reports, and leaves and numbers that are due, are handled while the lock of the process is held.
@@ -231,6 +234,7 @@ mod tests {
             state: StateSizes::default(),
             retention: settings().retention(),
             members: Some(Members::default()),
+            tickets: TicketKeys::default(),
         }
     }
 

@@ -7,7 +7,8 @@ use super::handed_stream::Open;
 use crate::event::Unsequenced;
 use crate::hub::{
     Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, Poll, PollReason, PositionStyle,
-    Presence, Publication, Retain, StartPoint, Statement, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
+    Presence, Publication, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket, Topic, MAX_LABELS,
+    MAX_LABEL_BYTES,
 };
 use crate::stream::Reason;
 use std::time::Duration;
@@ -187,6 +188,28 @@ messages! {
         },
         /// Counts a request of a page of another origin that was refused.
         27 CountRefusedOrigin,
+        /// Seals a ticket. The response is [`Ticket`](super::Response::Ticket) or [`Refused`](super::Response::Refused).
+        28 SealTicket {
+            /// The request.
+            request: u64,
+            /// The ticket.
+            ticket: Ticket,
+            /// How long it is valid at most.
+            valid_for: Duration,
+            /// What it is bound to.
+            binding: &'a [u8],
+            /// The most bytes that it may have.
+            most: u64,
+        },
+        /// Opens a ticket. The response is [`Ticket`](super::Response::Ticket) or [`Refused`](super::Response::Refused).
+        29 OpenTicket {
+            /// The request.
+            request: u64,
+            /// The ticket.
+            sealed: &'a [u8],
+            /// What it is bound to.
+            binding: &'a [u8],
+        },
     }
 }
 
@@ -216,6 +239,8 @@ type SentPublication<'a> = Publication<'a, Fields<'a>>;
 
 coded! {
     SentPublication<'a> { channel, key, retain, once, fields }
+    Ticket { expires_at, owner, limits, requests }
+    StreamLimit { label, most }
     SubscribeRequest { topics, after, start, first_block, access, presence }
     LogRange { is_state, after, through, last }
     FirstBlock { position, retry, keeps_id, names_channels }

@@ -115,6 +115,13 @@ messages! {
             /// The part.
             page: LogPage,
         },
+        /// A ticket, sealed or opened; nothing if there is none, or if no stream may begin with it.
+        28 Ticket {
+            /// The request.
+            request: u64,
+            /// The bytes.
+            bytes: Option<&'a [u8]>,
+        },
         /// The process continues as the program that was asked for. The layout is the same in all versions.
         255 Upgraded,
     }

@@ -34,6 +34,13 @@ pub(super) fn of_hub(counts: &Counts) -> Vec<Named> {
         ("polls.refused", counts.polls_refused),
         ("polls.cut", counts.polls_cut),
         ("polls.other", counts.polls_other),
+        ("tickets.issued", counts.tickets_issued),
+        ("tickets.too_large", counts.tickets_too_large),
+        ("tickets.accepted", counts.tickets_accepted),
+        ("tickets.expired", counts.tickets_expired),
+        ("tickets.limited", counts.tickets_limited),
+        ("tickets.unknown", counts.tickets_unknown),
+        ("tickets.withdrawn", counts.tickets_withdrawn),
     ];
     numbers.iter().map(|(name, number)| (*name, number.to_string())).collect()
 }

@@ -224,6 +224,17 @@ typedef struct {
     size_t will_len;
 } esx_request;
 
+/* A ticket to seal. The limits are labels and numbers in turn. */
+typedef struct {
+    const esx_request *requests;
+    size_t len;
+    const esx_text *limits;
+    size_t limits_len;
+    esx_text owner, binding;
+    double seconds;
+    size_t most; /* bytes */
+} esx_ticket;
+
 /* What is read of a channel's log. */
 typedef struct {
     uint64_t after, through, last;
@@ -255,6 +266,9 @@ void *esx_hub_log(void *hub, esx_text channel, const esx_log_range *range, esx_r
 void *esx_hub_channels(void *hub, esx_text pattern, uint64_t from, esx_report *report);
 void *esx_hub_members(void *hub, esx_text channel, esx_text after, esx_report *report);
 int esx_hub_reserve(void *hub, esx_text label, uint64_t most, esx_report *report);
+void *esx_hub_seal_ticket(void *hub, const esx_ticket *ticket, esx_report *report);
+void *esx_hub_open_ticket(void *hub, esx_text sealed, esx_text binding, esx_report *report);
+int esx_hub_subscribe_ticket(void *hub, void *stream, esx_text opened, const esx_request *request, esx_report *report);
 int esx_hub_count_members(void *hub, esx_text channel, esx_report *report);
 int esx_hub_update_member(void *hub, const esx_text *texts, size_t len, esx_report *report);
 int esx_hub_count_refused_origin(void *hub);

@@ -48,16 +48,22 @@ esx_setting_path(pTHX_ HV *settings, const char *name)
     return path;
 }
 
+/* Returns the bytes of a string. Croaks if it has other characters. */
+static esx_text
+esx_bytes_of(pTHX_ SV *string)
+{
+    esx_text bytes;
+    STRLEN len;
+    bytes.text = SvPVbyte(string, len);
+    bytes.len = len;
+    return bytes;
+}
+
 /* Reads one setting that is bytes. */
 static esx_text
 esx_setting_bytes(pTHX_ HV *settings, const char *name)
 {
-    esx_text bytes;
-    STRLEN len;
-    SV *string = esx_string(aTHX_ esx_setting(aTHX_ settings, name));
-    bytes.text = SvPVbyte(string, len);
-    bytes.len = len;
-    return bytes;
+    return esx_bytes_of(aTHX_ esx_string(aTHX_ esx_setting(aTHX_ settings, name)));
 }
 
 /* Reads an argument that is one string. Croaks if it is a reference that is not overloaded, such as a pattern instead of a
@@ -298,6 +304,89 @@ esx_array_texts(pTHX_ SV *given, size_t *len)
         texts[at] = esx_text_of(aTHX_ AvARRAY(read)[at]);
     *len = (size_t)count;
     return texts;
+}
+
+/* The id that a client has sent, without text if there is none. */
+static esx_text
+esx_id_of(pTHX_ SV *id)
+{
+    esx_text text = {NULL, 0};
+    id = esx_read(aTHX_ id);
+    if (SvOK(id))
+        text = esx_text_of(aTHX_ esx_string(aTHX_ id));
+    if (text.len > ESX_NAME_MAX)
+        text.len = ESX_NAME_MAX + 1; /* no event has a longer id, so the cut one is unknown too */
+    return text;
+}
+
+/* Reads what is of the request, also if the rest is a ticket's. */
+static void
+esx_read_of_request(pTHX_ esx_request *request, HV *hash)
+{
+    SV *retry = esx_setting(aTHX_ hash, "retry");
+    SV *poll_wait = esx_setting(aTHX_ hash, "poll_wait");
+    request->has_retry = cBOOL(SvOK(retry));
+    request->retry = request->has_retry ? (uint64_t)SvUV(retry) : 0;
+    request->poll_wait = SvOK(poll_wait) ? SvNV(poll_wait) : -1;
+    request->poll_reason = request->poll_wait < 0 ? 0 : (uint8_t)esx_setting_uv(aTHX_ hash, "poll_reason");
+}
+
+/* Reads a subscription, as EventSource::Hub gives it. */
+static esx_request
+esx_request_of(pTHX_ SV *names, SV *after, SV *start, SV *last, SV *first_block)
+{
+    esx_request request;
+    AV *array = esx_plain_array(esx_read(aTHX_ names));
+    AV *labels;
+    HV *hash;
+    SV *max_age;
+    if (!array)
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _subscribe takes an array of names");
+    array = esx_snapshot_topics(aTHX_ array);
+    request.after = esx_id_of(aTHX_ after);
+    hash = esx_settings(aTHX_ first_block);
+    esx_read_of_request(aTHX_ &request, hash);
+    request.position = (uint8_t)esx_setting_uv(aTHX_ hash, "position");
+    request.keeps_id = esx_setting_is(aTHX_ hash, "keeps_id");
+    max_age = esx_setting(aTHX_ hash, "max_age");
+    request.max_age = SvOK(max_age) ? SvNV(max_age) : -1;
+    request.asked_at = (uint64_t)esx_setting_uv(aTHX_ hash, "asked_at");
+    labels = esx_plain_array(esx_setting(aTHX_ hash, "labels"));
+    request.labels = NULL;
+    request.labels_len = 0;
+    if (labels)
+        request.labels = esx_topics_of(aTHX_ esx_snapshot_topics(aTHX_ labels), &request.labels_len);
+    request.member = esx_array_texts(aTHX_ esx_setting(aTHX_ hash, "member"), &request.member_len);
+    request.will = esx_array_texts(aTHX_ esx_setting(aTHX_ hash, "will"), &request.will_len);
+    request.start = (uint8_t)SvUV(start);
+    request.last = SvUV(last);
+    request.topics = esx_topics_of(aTHX_ array, &request.len);
+    return request;
+}
+
+/* Reads the subscriptions of a ticket, into the buffer of a mortal: of each the names, the start, its number, the first
+ * block. */
+static const esx_request *
+esx_requests_of(pTHX_ SV *given, size_t *len)
+{
+    AV *array = esx_plain_array(given);
+    const SSize_t count = array ? av_len(array) + 1 : 0;
+    SV *buffer = sv_2mortal(newSV((size_t)(count + 1) * sizeof(esx_request)));
+    esx_request *requests = (esx_request *)SvPVX(buffer);
+    SSize_t at;
+    for (at = 0; at < count; at++) {
+        SV **element = av_fetch(array, at, 0);
+        AV *parts = element ? esx_plain_array(esx_keep_alive(aTHX_ *element)) : NULL;
+        SV *part[4];
+        int which;
+        if (!parts || av_len(parts) != 3)
+            esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _seal_ticket takes arrays of four arguments");
+        for (which = 0; which < 4; which++)
+            part[which] = esx_keep_alive(aTHX_ *av_fetch(parts, which, 1));
+        requests[at] = esx_request_of(aTHX_ part[0], &PL_sv_undef, part[1], part[2], part[3]);
+    }
+    *len = (size_t)count;
+    return requests;
 }
 
 /* Returns a new reference to an array of the texts of a handle, as bytes or as characters (SVf_UTF8), and frees the handle.

@@ -6,21 +6,19 @@ use super::guard::{self, Report, Thrown, ENDING, OK};
 use super::stream::seconds;
 use super::text::{path_of, texts, OwnTexts, RawText, Texts};
 use crate::codec::Reader;
-use crate::event::{Field, Unsequenced};
+use crate::event::Field;
 use crate::hub::{
-    check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Access, Announcement,
-    ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberRequest, OnSlow, Poll, PollReason,
-    PositionStyle, Presence, Publication, Retain, Settings, StartPoint, StateBounds, Statement, SubscribeRequest,
-    Topic,
+    check_fields, check_id, check_member, check_published_id, given_ids, ChannelSettings, EndRequest, GapData, OnSlow,
+    Publication, Retain, Settings, StateBounds, Topic,
 };
 use crate::log::Bounds;
 use crate::metrics::{self, Measured, TopicCounts};
 use crate::remote::hub::HubCounts;
-use crate::remote::{self, Address, Error, Hub, LeaseHandle, RemoteHub, Subscribed};
-use crate::runtime::{self, StreamHandle};
+use crate::remote::{self, Address, Error, Hub, LeaseHandle, RemoteHub};
+use crate::runtime;
 use crate::store_settings::{self, StoreSettings};
 use crate::sys::clock;
-use crate::wire::{FieldList, HubSettings, Name, NamedSettings, ShowChannel};
+use crate::wire::{HubSettings, Name, NamedSettings, ShowChannel};
 use std::os::raw::{c_char, c_int};
 use std::slice;
 use std::sync::Arc;
@@ -74,76 +72,9 @@ struct RawPublication {
 
 /// `esx_topic`
 #[repr(C)]
-struct RawTopic {
+pub(super) struct RawTopic {
     name: RawText,
     is_pattern: u8,
-}
-
-/// `esx_request`
-#[repr(C)]
-struct RawRequest {
-    topics: *const RawTopic,
-    len: usize,
-    after: RawText,
-    last: usize,
-    retry: u64,
-    start: u8,
-    position: u8,
-    has_retry: u8,
-    keeps_id: u8,
-    labels: *const RawTopic,
-    labels_len: usize,
-    /// In seconds; below 0 if there is none.
-    max_age: f64,
-    asked_at: u64,
-    /// In seconds; below 0 if the stream is not a poll.
-    poll_wait: f64,
-    /// The number of its reason.
-    poll_reason: u8,
-    /// The texts of a member and of a will, in the order of EventSource::XS::Hub::Member; none if there is none.
-    member: *const RawText,
-    member_len: usize,
-    will: *const RawText,
-    will_len: usize,
-}
-
-/// The texts of a member, of its data and of a will are in the order of EventSource::XS::Hub::Member.
-impl Texts<'_> {
-    fn is_true(&mut self) -> bool {
-        self.number::<f64>() != 0.0
-    }
-
-    /// An event that `EventSource::XS::format_event` has encoded.
-    fn event(&mut self) -> Unsequenced {
-        Unsequenced::of(FieldList::of_block(self.bytes()).fields().iter())
-    }
-
-    fn data(&mut self) -> MemberData {
-        MemberData { text: self.bytes().into(), is_json: self.is_true() }
-    }
-
-    fn member(mut self) -> Box<MemberRequest> {
-        Box::new(MemberRequest {
-            channel: self.bytes().into(),
-            id: self.bytes().into(),
-            linger: seconds(self.number()),
-            is_counted: self.is_true(),
-            data: self.data(),
-            join: self.event(),
-            update: self.event(),
-            leave: self.event(),
-        })
-    }
-
-    fn will(mut self) -> Box<Announcement> {
-        Box::new(Announcement {
-            channel: self.bytes().into(),
-            key: self.bytes().into(),
-            retain: if self.is_true() { Retain::Newest } else { Retain::No },
-            event: self.event(),
-            statement: Statement::Nothing,
-        })
-    }
 }
 
 fn on_slow(number: u8) -> OnSlow {
@@ -339,7 +270,7 @@ const ID_MAX: usize = 64;
 /// # Safety
 ///
 /// `topics..topics + len` is readable, and so are the texts that they point to.
-unsafe fn topics(topics: *const RawTopic, len: usize) -> Vec<Topic> {
+pub(super) unsafe fn topics(topics: *const RawTopic, len: usize) -> Vec<Topic> {
     if len == 0 {
         return Vec::new();
     }
@@ -360,7 +291,7 @@ unsafe fn topics(topics: *const RawTopic, len: usize) -> Vec<Topic> {
 /// # Safety
 ///
 /// As [`topics`].
-unsafe fn names(names: *const RawTopic, len: usize) -> Vec<Box<[u8]>> {
+pub(super) unsafe fn names(names: *const RawTopic, len: usize) -> Vec<Box<[u8]>> {
     // SAFETY: as for the caller.
     let topics = unsafe { topics(names, len) };
     topics.into_iter().map(|(Topic::Channel(name) | Topic::Pattern(name))| name).collect()
@@ -395,65 +326,6 @@ unsafe extern "C" fn esx_hub_end(
 #[no_mangle]
 extern "C" fn esx_monotonic() -> u64 {
     guard::run_or(1, clock::monotonic)
-}
-
-/// Returns 1 if the stream is subscribed, 2 if it waits for the hub process, 0 if it has ended, and -1 with a report of the
-/// error.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_subscribe(
-    hub: *mut Hub,
-    stream: *mut StreamHandle,
-    raw: *const RawRequest,
-    report: *mut Report,
-) -> c_int {
-    // SAFETY: C found both handles in the magic of live objects, which one interpreter uses at a time and C keeps alive.
-    let (hub, stream, raw, report) = unsafe { (&*hub, &mut *stream, &*raw, &mut *report) };
-    // SAFETY: the texts and the array of topics are in scalars' buffers, which live until the XSUB returns.
-    let (topics, after, labels) =
-        unsafe { (topics(raw.topics, raw.len), raw.after.bytes(), names(raw.labels, raw.labels_len)) };
-    // SAFETY: as above.
-    let (member, will) = unsafe { (Texts::new(raw.member, raw.member_len), Texts::new(raw.will, raw.will_len)) };
-    let mut subscribed = Subscribed::Ended;
-    let status = guard::run(report, |_| {
-        let start = match raw.start {
-            0 => StartPoint::Latest,
-            1 => StartPoint::Oldest,
-            2 => StartPoint::State,
-            3 => StartPoint::Last(raw.last),
-            number => guard::refuse_number("start", number),
-        };
-        let first_block = FirstBlock {
-            position: match raw.position {
-                0 => PositionStyle::Event,
-                1 => PositionStyle::Id,
-                2 => PositionStyle::None,
-                number => guard::refuse_number("position", number),
-            },
-            retry: Some(raw.retry).filter(|_| raw.has_retry != 0),
-            keeps_id: raw.keeps_id != 0,
-            names_channels: false,
-        };
-        let after = after.map(Into::into);
-        let max_age = Some(raw.max_age).filter(|age| *age >= 0.0).map(seconds);
-        let poll = Some(raw.poll_wait).filter(|wait| *wait >= 0.0).map(|wait| Poll {
-            wait: seconds(wait),
-            reason: match PollReason::ALL.get(usize::from(raw.poll_reason)) {
-                Some(reason) => *reason,
-                None => guard::refuse_number("poll_reason", raw.poll_reason),
-            },
-        });
-        let access = Access { labels, max_age, asked_at: raw.asked_at, poll };
-        let presence = Presence { member: member.map(Texts::member), will: will.map(Texts::will) };
-        check_presence(&presence, hub.settings())?;
-        subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block, access, presence })?;
-        Ok::<_, Thrown>(OK)
-    });
-    match subscribed {
-        _ if status != OK => -1,
-        Subscribed::Ended => 0,
-        Subscribed::Now => 1,
-        Subscribed::Waits => 2,
-    }
 }
 
 /// Reserves a place for a stream with a label. Stores 1 as the report's size if the stream may begin, and 0 if not.

@@ -96,49 +96,74 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
   PREINIT:
     esx_request request;
     esx_report report;
-    AV *array, *labels;
-    HV *hash;
-    SV *retry, *max_age, *poll_wait;
   CODE:
     esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
     stream = esx_snapshot(aTHX_ stream);
-    array = esx_plain_array(esx_read(aTHX_ names));
-    if (!array)
-        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _subscribe takes an array of names");
-    array = esx_snapshot_topics(aTHX_ array);
-    after = esx_read(aTHX_ after);
-    if (SvOK(after))
-        after = esx_string(aTHX_ after);
-    hash = esx_settings(aTHX_ first_block);
-    retry = esx_setting(aTHX_ hash, "retry");
-    request.has_retry = cBOOL(SvOK(retry));
-    request.retry = request.has_retry ? (uint64_t)SvUV(retry) : 0;
-    request.position = (uint8_t)esx_setting_uv(aTHX_ hash, "position");
-    request.keeps_id = esx_setting_is(aTHX_ hash, "keeps_id");
-    max_age = esx_setting(aTHX_ hash, "max_age");
-    request.max_age = SvOK(max_age) ? SvNV(max_age) : -1;
-    request.asked_at = (uint64_t)esx_setting_uv(aTHX_ hash, "asked_at");
-    poll_wait = esx_setting(aTHX_ hash, "poll_wait");
-    request.poll_wait = SvOK(poll_wait) ? SvNV(poll_wait) : -1;
-    request.poll_reason = request.poll_wait < 0 ? 0 : (uint8_t)esx_setting_uv(aTHX_ hash, "poll_reason");
-    labels = esx_plain_array(esx_setting(aTHX_ hash, "labels"));
-    request.labels = NULL;
-    request.labels_len = 0;
-    if (labels)
-        request.labels = esx_topics_of(aTHX_ esx_snapshot_topics(aTHX_ labels), &request.labels_len);
-    request.member = esx_array_texts(aTHX_ esx_setting(aTHX_ hash, "member"), &request.member_len);
-    request.will = esx_array_texts(aTHX_ esx_setting(aTHX_ hash, "will"), &request.will_len);
-    request.start = (uint8_t)SvUV(start);
-    request.last = SvUV(last);
-    request.topics = esx_topics_of(aTHX_ array, &request.len);
-    request.after.text = NULL;
-    request.after.len = 0;
-    if (SvOK(after))
-        request.after = esx_text_of(aTHX_ after);
-    if (request.after.len > ESX_NAME_MAX)
-        request.after.len = ESX_NAME_MAX + 1; /* no event has a longer id, so the cut one is unknown too */
+    request = esx_request_of(aTHX_ names, after, start, last, first_block);
     RETVAL = esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
+    if (RETVAL < 0)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+  OUTPUT:
+    RETVAL
+
+# Seals a ticket of subscriptions: of each an array of the arguments of _subscribe, without the stream and the id. The limits are
+# labels and numbers. Returns a reference to an array of the sealed bytes, if there are any.
+SV *
+_seal_ticket(SV *self, SV *subscriptions, SV *limits, SV *owner, SV *binding, NV seconds, UV most)
+  PREINIT:
+    esx_ticket ticket;
+    esx_report report;
+    void *texts;
+  CODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    ticket.limits = esx_array_texts(aTHX_ limits, &ticket.limits_len);
+    ticket.owner = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ owner)));
+    ticket.binding = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ binding)));
+    ticket.seconds = seconds;
+    ticket.most = most;
+    ticket.requests = esx_requests_of(aTHX_ subscriptions, &ticket.len);
+    texts = esx_hub_seal_ticket(esx_hub_of(aTHX_ self), &ticket, &report);
+    RETVAL = esx_texts(aTHX_ texts, &report, "EventSource::Hub", 0);
+  OUTPUT:
+    RETVAL
+
+# Opens a ticket. Returns a reference to an array: of whose stream it is, how many subscriptions it has, and the opened bytes;
+# empty if no stream may begin with it.
+SV *
+_open_ticket(SV *self, SV *sealed, SV *binding)
+  PREINIT:
+    esx_text bytes, text;
+    esx_report report;
+    void *texts;
+  CODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    text = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ binding)));
+    bytes = esx_bytes_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ sealed)));
+    texts = esx_hub_open_ticket(esx_hub_of(aTHX_ self), bytes, text, &report);
+    RETVAL = esx_texts(aTHX_ texts, &report, "EventSource::Hub", 0);
+  OUTPUT:
+    RETVAL
+
+# Subscribes a stream as an opened ticket says, with the id, the reconnection time and the poll of its request. Returns what
+# _subscribe does.
+int
+_subscribe_ticket(SV *self, SV *stream, SV *opened, SV *after, SV *first_block)
+  PREINIT:
+    esx_text bytes;
+    esx_request request;
+    esx_report report;
+  CODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    stream = esx_snapshot(aTHX_ stream);
+    Zero(&request, 1, esx_request);
+    request.after = esx_id_of(aTHX_ after);
+    esx_read_of_request(aTHX_ &request, esx_settings(aTHX_ first_block));
+    bytes = esx_bytes_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ opened)));
+    RETVAL = esx_hub_subscribe_ticket(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), bytes, &request, &report);
     if (RETVAL < 0)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
   OUTPUT:

@@ -12,6 +12,7 @@
 //! - `text`: texts of C, and texts for C
 //! - `stream`: the handle behind an EventSource::XS::Stream::Native (Linux)
 //! - `hub`: the handle behind an EventSource::Hub, and the settings of its store (Linux)
+//! - `subscribe`: subscriptions of streams to a hub, and tickets (Linux)
 //! - `counts`: the counts of a hub, its process and its store (Linux)
 //! - `lists`: what is read of a hub in parts: members, channels, the events of a channel (Linux)
 //! - `process`: the handle behind an EventSource::Hub::Process (Linux)
@@ -39,6 +40,8 @@ mod process;
 #[cfg(target_os = "linux")]
 mod stream;
 mod strings;
+#[cfg(target_os = "linux")]
+mod subscribe;
 mod text;
 
 use std::os::raw::c_void;

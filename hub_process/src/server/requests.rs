@@ -11,6 +11,7 @@ use crate::streams::{HeldStream, Opener, Streams};
 use eventsource_xs::hub::{EndRequest, LogPage, Publication, SubscribeRequest};
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
+use eventsource_xs::ticket;
 use eventsource_xs::wire::{Counted, Described, Failure, Fields, Frame, Open, Request, Response, MAX_FRAME_BYTES};
 use eventsource_xs::ErrorCode;
 use std::os::fd::OwnedFd;
@@ -87,6 +88,16 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             let is_granted = ask(hub.as_deref(), |hub| hub.reserve(label, most));
             respond(peer, request, is_granted.map(|is_granted| Response::Number { request, number: is_granted.into() }))
+        }
+        Request::SealTicket { request, ticket, valid_for, binding, most } => {
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            let sealed = ask(hub.as_deref(), |hub| hub.seal_ticket(ticket, valid_for, binding, most));
+            respond_ticket(peer, request, sealed)
+        }
+        Request::OpenTicket { request, sealed, binding } => {
+            let hub = hub.as_deref().filter(|hub| hub.knows_all_ends());
+            let opened = ask(hub, |hub| hub.open_ticket(sealed, binding));
+            respond_ticket(peer, request, opened.map(|opened| opened.map(|ticket| ticket::encode(&ticket))))
         }
         Request::UpdateMember { request, channel, id, data, event } => {
             let checked =
@@ -330,6 +341,12 @@ fn respond<'a>(
         Err(failure) => peer.refuse(request, failure),
     }
     Ok(())
+}
+
+/// Answers with a ticket, if there is one.
+fn respond_ticket(peer: &mut Peer, request: u64, ticket: Result<Option<Vec<u8>>, Failure>) -> Result<(), End> {
+    let response = ticket.as_ref().map(|bytes| Response::Ticket { request, bytes: bytes.as_deref() });
+    respond(peer, request, response.map_err(Clone::clone))
 }
 
 fn done(request: u64) -> Option<Response<'static>> {

@@ -14,7 +14,7 @@ use crate::process_log::log_message;
 use crate::publishing::{failure_of, Published};
 use crate::store::{Began, Draft, DraftKind, StoreCommand, StoreEntry};
 use eventsource_xs::hub::{
-    channel_of_kept, Announcement, EntryOrigin, History, Members, Retain, Statement, REMEMBERED,
+    channel_of_kept, Announcement, EntryOrigin, History, Members, Retain, Statement, LONGEST_ANSWER,
 };
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::wire::{Failure, HubSettings};
@@ -265,6 +265,8 @@ impl Sequencer {
     /// Called when the store begins. Returns the entries that it has reported before, and that may be gone.
     pub fn begin(&mut self, began: Began) -> Vec<StoreEntry> {
         let abandoned = self.beginning.abandon();
+        // Another machine may have ended streams in between, by another clock, or in an entry that is gone.
+        self.handle().filter(|_| self.is_shared()).into_iter().for_each(HubHandle::forget_tickets);
         let Position { epoch, last_seq, .. } = &self.position;
         let memory = self.memory.as_ref().map(|_| (&**epoch, *last_seq));
         self.beginning.begin(memory, began, self.settings.store.is_shared());
@@ -363,7 +365,7 @@ impl Sequencer {
     /// subscriptions that were asked for before it.
     fn end_streams_of(&self, entry: &StoreEntry, is_new: bool) {
         let age = if is_new { Duration::ZERO } else { self.now - self.threads.store.instant_of(entry.at, self.now) };
-        let is_known = if is_new { entry.ticket.is_some() } else { age > REMEMBERED };
+        let is_known = if is_new { entry.ticket.is_some() } else { age > LONGEST_ANSWER };
         if let Some((end, handle)) = entry.draft.end().filter(|_| !is_known).zip(self.handle()) {
             let _ = handle.end_streams_of(end, age); // fails only while the process ends
         }

@@ -34,6 +34,12 @@ sub of {
     return $id;
 }
 
+# Return a query without the parameters in which a client sends its last event ID.
+sub query_without {
+    my ($class, $query) = @_;
+    return join '&', grep { !/\A([^=]*)/ || !$IS_PARAMETER{$1} } split /[&;] ?/, $query, -1;
+}
+
 # Private functions
 
 # An id that is too long is unknown, and it stays unknown if it is cut off one byte after the limit.

@@ -13,13 +13,14 @@
 //! A stream that subscribes after a request is not meant by it. But an application may be asked for a stream, find that its
 //! user may read, and subscribe only after another process has withdrawn that right and asked for the end. So a hub remembers
 //! requests for a while ([`REMEMBERED`]), and a subscription says since when the application knows what it does
-//! ([`asked_at`](Access::asked_at)): one that is older than a request which means it ends at once, too.
+//! ([`asked_at`](Access::asked_at)): one that is older than a request which means it ends at once, too. A ticket that the
+//! application was asked for before is refused, for as long as any is valid: also if the request had to be forgotten earlier.
 
 use super::Readers;
 use crate::hub::channels::subscribers::SubscriberList;
 use crate::hub::glob::{self, Glob};
+use crate::hub::ticket::LONGEST_TICKET;
 use crate::hub::{Access, Hub, SubscribeRequest, Topic};
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::StreamId;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -30,8 +31,11 @@ pub const FINISH_BLOCK: &[u8] = b"event: finish\ndata: finish\nid: eventsource-f
 
 /// The most requests that are remembered, and the most bytes of their labels and topics.
 const MOST_REMEMBERED: (usize, usize) = (1000, 1 << 20);
-/// How long they are.
-pub const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long they are: as long as a [`Ticket`](crate::hub::Ticket) may be valid.
+const REMEMBERED: Duration = LONGEST_TICKET;
+/// How long an application may take between the question and the subscription. Older requests of a store's history mean nobody:
+/// no ticket is valid that was issued before its store has begun.
+pub const LONGEST_ANSWER: Duration = Duration::from_secs(60);
 
 /// A request to end streams: those with one of the labels, and those that read what one of the topics names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,20 +57,31 @@ impl EndRequest {
 
 /// The last requests, and when they were carried out: nanoseconds of the system's monotonic clock.
 #[derive(Debug, Default)]
-pub(super) struct EndRequests(VecDeque<(u64, EndRequest)>);
+pub(super) struct EndRequests {
+    /// In the order of these times.
+    requests: VecDeque<(u64, EndRequest)>,
+    /// The time of the last request that was forgotten.
+    forgotten_through: u64,
+}
 
 impl EndRequests {
     fn add(&mut self, request: &EndRequest, at: u64) {
-        let Self(requests) = self;
+        let Self { requests, forgotten_through } = self;
         let oldest = at.saturating_sub(REMEMBERED.as_nanos() as u64);
-        requests.push_back((at, request.clone()));
+        let place = requests.partition_point(|(other, _)| *other <= at);
+        requests.insert(place, (at, request.clone()));
         let is_too_much = |requests: &VecDeque<(u64, EndRequest)>| {
             let bytes: usize = requests.iter().map(|(_, request)| request.bytes()).sum();
             requests.len() > MOST_REMEMBERED.0 || bytes > MOST_REMEMBERED.1 && requests.len() > 1
         };
         while requests.front().map_or(false, |(at, _)| *at < oldest) || is_too_much(requests) {
-            requests.pop_front();
+            *forgotten_through = requests.pop_front().map_or(0, |(at, _)| at).max(*forgotten_through);
         }
+    }
+
+    /// Returns those that were carried out since some time, the last one first.
+    fn since(&self, at: u64) -> impl Iterator<Item = &EndRequest> {
+        self.requests.iter().rev().take_while(move |(carried_out, _)| *carried_out >= at).map(|(_, request)| request)
     }
 }
 
@@ -86,13 +101,22 @@ impl Readers {
     /// whether the client is told not to come back.
     pub fn overtaking_end(&self, subscription: &SubscribeRequest) -> Option<bool> {
         let SubscribeRequest { topics, access: Access { labels, asked_at, .. }, .. } = subscription;
-        let later = self.requests.0.iter().filter(|(at, _)| *at >= *asked_at && *asked_at > 0);
-        let mut means = later.filter(|(_, request)| {
-            labels.iter().any(|label| request.labels.contains(label))
-                || topics.iter().any(|topic| request.topics.iter().any(|of| has_common_name(topic, of)))
-        });
+        let mut means =
+            self.requests.since(Some(*asked_at).filter(|at| *at > 0).unwrap_or(u64::MAX)).filter(|request| {
+                labels.iter().any(|label| request.labels.contains(label))
+                    || topics.iter().any(|topic| request.topics.iter().any(|of| has_common_name(topic, of)))
+            });
         let first = means.next()?;
-        Some(first.1.finishes || means.any(|(_, request)| request.finishes))
+        Some(first.finishes || means.any(|request| request.finishes))
+    }
+
+    /// Returns true if a request that means one of the subscriptions of a ticket was carried out after the application was
+    /// asked for them, or if that is not known any more.
+    pub(in crate::hub) fn is_withdrawn(&self, subscriptions: &[SubscribeRequest]) -> bool {
+        subscriptions.iter().any(|subscription| {
+            subscription.access.asked_at <= self.requests.forgotten_through
+                || self.overtaking_end(subscription).is_some()
+        })
     }
 
     /// Takes the next stream that is old enough to end.
@@ -121,14 +145,5 @@ impl Hub {
     }
 }
 
-impl Saved for EndRequests {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.0);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.take().map(Self)
-    }
-}
-
+saved!(EndRequests { requests, forgotten_through });
 saved!(EndRequest { labels, topics, finishes });

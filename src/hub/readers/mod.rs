@@ -11,7 +11,7 @@ use crate::stream::{after, StreamId};
 use ends::EndRequests;
 use labels::Labels;
 use polls::Polls;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use stream_limits::Reservations;
 
 /// What a hub knows of those who read.
@@ -25,20 +25,15 @@ pub struct Readers {
     polls: Polls,
 }
 
-/// Returns when a stream ends that may last for a time. Streams that began together do not come back together.
-fn end_after(now: Instant, time: Duration) -> Instant {
-    after(now, time.mul_f64(1.0 - fastrand::f64() / 4.0))
-}
-
 impl Readers {
-    /// Adds the labels and the age of a stream, as its request to subscribe has them, and whether it is a poll. Returns false if
-    /// the stream has too many labels.
+    /// Adds the labels and the age of a stream, as its request to subscribe has them, and whether it is a poll. Returns false
+    /// if the stream has too many labels.
     pub fn add_stream(&mut self, stream: StreamId, request: &SubscribeRequest, now: Instant) -> bool {
         let Access { labels, max_age, poll, .. } = &request.access;
         if let Some(poll) = poll {
             self.polls.add(stream, poll, now);
         }
-        self.labels.add(stream, labels, max_age.map(|age| end_after(now, age)))
+        self.labels.add(stream, labels, max_age.map(|age| after(now, age)))
     }
 
     /// Removes what is known of a stream that is closed.

@@ -9,11 +9,10 @@
 //! A later position, as a keepalive or when a client of the state resumes, is not new by itself: otherwise a client of a quiet
 //! channel would poll without a pause while others are busy.
 
-use super::end_after;
 use crate::hub::cursor::parts::Parts;
 use crate::hub::cursor::Waiting;
-use crate::hub::{Cursor, Hub, Poll, PollReason, PositionStyle};
-use crate::stream::StreamId;
+use crate::hub::{Access, Cursor, Hub, Poll, PollReason, PositionStyle};
+use crate::stream::{after, StreamId};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
@@ -43,7 +42,7 @@ impl Polls {
     pub(super) fn add(&mut self, stream: StreamId, poll: &Poll, now: Instant) {
         let stream = u64::from(stream);
         self.remove(stream.into());
-        let until = Some(end_after(now, poll.wait)).filter(|_| poll.wait > Duration::ZERO);
+        let until = Some(after(now, Access::random_age(poll.wait))).filter(|_| poll.wait > Duration::ZERO);
         self.by_end.extend(until.map(|until| (until, stream)));
         self.of_stream.insert(stream, OpenPoll { until, bytes: 0 });
     }

@@ -75,7 +75,7 @@ impl Hub {
 }
 
 impl Readers {
-    fn reserve(&mut self, label: &[u8], most: usize, now: Instant) -> bool {
+    pub(in crate::hub) fn reserve(&mut self, label: &[u8], most: usize, now: Instant) -> bool {
         self.reservations.expire(now);
         let taken = self.labels.count(label).saturating_add(self.reservations.count(label, now));
         let is_granted = taken < most && is_counted(label) && label.len() <= MAX_LABEL_BYTES;

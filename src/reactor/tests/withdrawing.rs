@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{Access, EndRequest, SubscribeRequest, MAX_LABELS};
+use crate::hub::{Access, EndRequest, StreamLimit, SubscribeRequest, Ticket, MAX_LABELS};
 
 /// Opens a stream that is subscribed to topics, as a handler does that runs if `holds` is true.
 fn reader(world: &mut World, topics: &[&str], access: Access, holds: bool) -> usize {
@@ -147,8 +147,9 @@ fn a_subscription_that_was_asked_for_before_an_end_ends_too() {
 fn a_stream_ends_between_three_quarters_of_its_age_and_its_age_also_after_an_upgrade() {
     for upgrades in [false, true] {
         let mut world = with_history(10);
-        let access = Access { max_age: Some(Duration::from_secs(100)), ..Access::default() };
-        let aging: Vec<usize> = (0..20).map(|_| reader(&mut world, &["c"], access.clone(), false)).collect();
+        let most = Duration::from_secs(100);
+        let access = || Access { max_age: Some(Access::random_age(most)), ..Access::default() };
+        let aging: Vec<usize> = (0..20).map(|_| reader(&mut world, &["c"], access(), false)).collect();
         let other = reader(&mut world, &["c"], Access::default(), false);
         world.advance(Duration::from_secs(74));
         if upgrades {
@@ -171,4 +172,77 @@ fn a_stream_with_too_many_labels_ends() {
     let [enough, too_many] = [&names[1..], &names[..]].map(|names| reader(&mut world, &["c"], labelled(names), false));
     world.run_until_idle();
     assert_eq!([enough, too_many].map(|stream| world.records[stream].ended), [None, Some(Reason::Error)]);
+}
+
+/// Asks for a ticket whose application was asked at a time.
+fn admits(world: &mut World, asked_at: u64, given_labels: &[&str], all_topics: &[&[&str]]) -> bool {
+    let request = |topics: &&[&str]| SubscribeRequest {
+        topics: hub_world::topics(topics),
+        access: Access { asked_at, ..labelled(given_labels) },
+        ..Default::default()
+    };
+    let ticket = Box::new(Ticket { requests: all_topics.iter().map(request).collect(), ..Ticket::default() });
+    world.admitted = None;
+    world.apply(Command::Admit { hub: HUB, request_id: 1, ticket });
+    world.record_answers();
+    world.admitted.expect("an answer")
+}
+
+#[test]
+fn a_ticket_is_refused_if_what_it_allows_was_withdrawn_since() {
+    let mut world = with_history(10);
+    end(&mut world, &["a"], &["o/*"], false, 1000);
+    world.upgrade();
+    for (asked_at, names, topics, expected) in [
+        (999, &["a"][..], &[&["c"][..]][..], false),
+        (1000, &["a"], &[&["c"]], false),
+        (1001, &["a"], &[&["c"]], true),
+        (999, &["b"], &[&["c"]], true),
+        (999, &["b", "a"], &[&["c"]], false),
+        (999, &[], &[&["o/1"]], false),
+        (999, &[], &[&["c"], &["o/1"]], false),
+        (999, &[], &[&["c"], &["*/1", "p"]], false),
+        (999, &[], &[&["p/1"]], true),
+        (0, &["b"], &[&["c"]], false),
+    ] {
+        assert_eq!(admits(&mut world, asked_at, names, topics), expected, "{asked_at} {names:?} {topics:?}");
+    }
+    assert_eq!((counts(&mut world).tickets_accepted, counts(&mut world).tickets_withdrawn), (3, 7));
+}
+
+#[test]
+fn a_ticket_is_refused_if_the_hub_had_to_forget_what_was_withdrawn_since() {
+    let hour = 3_600_000_000_000;
+    let mut world = with_history(10);
+    end(&mut world, &["a"], &[], false, 10);
+    end(&mut world, &["a"], &[], false, 5);
+    assert!(!admits(&mut world, 7, &["a"], &[&["c"]]), "requests of other machines come late");
+    assert!(admits(&mut world, 7, &["b"], &[&["c"]]));
+    for number in 0..999 {
+        end(&mut world, &["x"], &[], false, 20 + number);
+    }
+    assert!(!admits(&mut world, 5, &["b"], &[&["c"]]), "the hub knows 1,000 requests, not the one of this time");
+    assert!(admits(&mut world, 6, &["b"], &[&["c"]]) && !admits(&mut world, 6, &["a"], &[&["c"]]));
+    end(&mut world, &["x"], &[], false, 10 + hour);
+    assert!(!admits(&mut world, 9, &["a"], &[&["c"]]), "for as long as a ticket may be valid");
+    world.upgrade();
+    end(&mut world, &["x"], &[], false, 2000 + hour);
+    world.upgrade();
+    assert!(!admits(&mut world, 1000, &["b"], &[&["c"]]) && admits(&mut world, 2001, &["b"], &[&["c"]]));
+}
+
+#[test]
+fn a_ticket_takes_a_place_of_each_limit() {
+    let mut world = with_history(10);
+    let limits = |most| vec![StreamLimit { label: b"\0=key"[..].into(), most }];
+    let admits = |world: &mut World, most| {
+        let access = Access { asked_at: 1, ..Access::default() };
+        let requests = vec![SubscribeRequest { topics: hub_world::topics(&["c"]), access, ..Default::default() }];
+        let ticket = Box::new(Ticket { limits: limits(most), requests, ..Ticket::default() });
+        world.apply(Command::Admit { hub: HUB, request_id: 1, ticket });
+        world.record_answers();
+        world.admitted.take().expect("an answer")
+    };
+    assert!(admits(&mut world, 2) && admits(&mut world, 2) && !admits(&mut world, 2) && admits(&mut world, 3));
+    assert_eq!((counts(&mut world).tickets_limited, counts(&mut world).limited), (1, 0));
 }

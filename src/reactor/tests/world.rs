@@ -179,6 +179,7 @@ pub(crate) struct World {
     pub(crate) ended_streams: usize,
     /// The last answer of a hub whether a stream may begin.
     pub(crate) granted: Option<bool>,
+    pub(crate) admitted: Option<bool>,
     /// The last [`Answer::Counted`].
     pub(crate) counts: Option<crate::hub::Counts>,
     pub(crate) records: Vec<Record>,
@@ -216,6 +217,7 @@ impl World {
             evictions: Vec::new(),
             ended_streams: 0,
             granted: None,
+            admitted: None,
             counts: None,
             shutdowns: 0,
             longest_stall: Duration::ZERO,
@@ -384,6 +386,7 @@ impl World {
         let answers: Vec<Answer> = self.reactor.take_answers().collect();
         for answer in answers {
             match answer {
+                Answer::Admitted { ticket, .. } => self.admitted = Some(ticket.is_some()),
                 Answer::Reserved { is_granted, .. } => self.granted = Some(is_granted),
                 Answer::StreamsEnded { count, .. } => self.ended_streams += count,
                 Answer::Buffered { stream, bytes } => self.open_record(stream).added_bytes += bytes,

@@ -34,6 +34,8 @@ pub(crate) enum Outcome {
     Log(LogPage),
     /// The number that was asked for.
     Number(u64),
+    /// A ticket, if there is one.
+    Ticket(Option<Box<[u8]>>),
     /// The identity of the hub process.
     Described(Box<Described>),
     /// The request was refused.
@@ -57,6 +59,7 @@ impl Outcome {
             Response::Members { request, page } => (request, Self::Members(page)),
             Response::LogPage { request, page } => (request, Self::Log(page)),
             Response::Number { request, number } => (request, Self::Number(number)),
+            Response::Ticket { request, bytes } => (request, Self::Ticket(bytes.map(Into::into))),
             Response::Described(described) => (described.request, Self::Described(described)),
             Response::Refused { request, failure } => (request, Self::Refused(failure)),
             other => return Err(other),
@@ -85,6 +88,7 @@ taken! {
     members: Members(MemberPage);
     log_page: Log(LogPage);
     number: Number(u64);
+    ticket: Ticket(Option<Box<[u8]>>);
     described: Described(Box<Described>);
 }
 

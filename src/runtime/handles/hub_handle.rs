@@ -6,6 +6,8 @@
 //! A hub that continues with [stored events](HubHandle::stored) gets the sequence numbers from its store. It exists only in the
 //! reactor in which it began.
 
+mod tickets;
+
 use super::stream_handle::StreamHandle;
 use crate::event::{EventId, Field, Shared, Text, Unsequenced};
 use crate::hub::{
@@ -22,6 +24,7 @@ use crate::runtime::registration::{check_room, HubRegistration};
 use crate::runtime::spawned;
 use crate::runtime::wake::sync::lock;
 use crate::sys::{clock, random};
+use crate::ticket::TicketKeys;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -165,7 +168,17 @@ impl HubHandle {
         let history = history.cloned().map(Box::new);
         reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings, history });
         let (state, members) = (StateSizes::default(), (!self.0.is_stored).then(Members::default));
-        Ok(HubRegistration { reactor, hub, epoch, last_seq, once, state, retention, members })
+        Ok(HubRegistration {
+            reactor,
+            hub,
+            epoch,
+            last_seq,
+            once,
+            state,
+            retention,
+            members,
+            tickets: TicketKeys::default(),
+        })
     }
 
     /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
@@ -434,6 +447,7 @@ pub struct SavedHub {
     members: Members,
     /// What is still to be applied to the members.
     reports: Vec<PresenceReport>,
+    tickets: TicketKeys,
 }
 
 impl SavedHub {
@@ -443,7 +457,20 @@ impl SavedHub {
     }
 }
 
-saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stored, once, state, members, reports });
+saved!(SavedHub {
+    settings,
+    retention,
+    max_topics,
+    hub,
+    epoch,
+    last_seq,
+    is_stored,
+    once,
+    state,
+    members,
+    reports,
+    tickets
+});
 
 impl HubHandle {
     /// Returns what a new program needs to continue the hub, with the members that its owner has; nothing if the reactor does
@@ -451,7 +478,7 @@ impl HubHandle {
     pub fn saved(&self, members: Option<&Members>) -> Option<SavedHub> {
         let mut process = lock_process();
         let index = process.registrations.index_of(self.0.key)?;
-        let HubRegistration { reactor, hub, epoch, last_seq, once, state, members: own, .. } =
+        let HubRegistration { reactor, hub, epoch, last_seq, once, state, members: own, tickets, .. } =
             process.registrations.at(index);
         Some(SavedHub {
             settings: self.0.settings.clone(),
@@ -465,6 +492,7 @@ impl HubHandle {
             state: state.clone(),
             members: members.or(own.as_ref()).cloned().unwrap_or_default(),
             reports: reactor.presence.of_hub(*hub),
+            tickets: tickets.clone(),
         })
     }
 
@@ -482,6 +510,7 @@ impl HubHandle {
             state,
             members,
             reports,
+            tickets,
         } = saved;
         let handle = Self::make(settings, max_topics, is_stored);
         *lock(&handle.0.retention) = retention.clone();
@@ -495,6 +524,7 @@ impl HubHandle {
             state,
             retention,
             members: (!is_stored).then_some(members),
+            tickets,
         };
         reports.into_iter().for_each(|report| registration.apply(report));
         let mut process = lock_process();

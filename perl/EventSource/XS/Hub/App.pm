@@ -12,10 +12,11 @@ use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Preference;
 use EventSource::XS::Hub::Subscription;
+use EventSource::XS::Hub::Ticket;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
-use Scalar::Util          qw(blessed);
-use Plack::Util::Accessor qw(channels hub label max_age max_streams_per member position start);
+use Scalar::Util          qw(blessed weaken);
+use Plack::Util::Accessor qw(channels hub label max_age max_streams_per member position start ticket);
 
 # An error reports the line of the application. These packages create this one for it.
 our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::App::EventSource::PubSub Plack::Component);
@@ -25,6 +26,8 @@ my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 # In the PSGI environment.
 my $GROUPS = 'eventsource.hub.groups';
 my $ACCESS = 'eventsource.hub.access';
+my $TICKET = 'eventsource.hub.ticket';
+my $ASKED  = 'eventsource.hub.asked_at';
 
 # Public methods
 
@@ -47,6 +50,7 @@ sub check_attributes {
     EventSource::XS::Hub::Subscription->max_age($self->max_age);
     EventSource::XS::Hub::Subscription->position($self->position);
     $SETTINGS->code($_ => $self->$_) for qw(label member);
+    EventSource::XS::Hub::Ticket->of($self->ticket);
     return $self->SUPER::check_attributes;
 }
 
@@ -55,23 +59,25 @@ sub prepare_app {
     $SETTINGS->refuse(channels => 'to_app takes channels, a code reference') if ref $self->channels ne 'CODE';
     EventSource::XS::Hub::Subscription->start($self->start);
     $self->SUPER::prepare_app;
+    $self->{_ticket} = EventSource::XS::Hub::Ticket->of($self->ticket) or return;
+    weaken(my $weak = $self);
+    $self->{_asked} = $self->{_ticket}->around(sub { return $weak->_asked_response($_[0]) });
     return;
 }
 
 sub run_handler {
     my ($self, $stream, $env, $last_event_id) = @_;
-    my $groups = delete $env->{$GROUPS};
-    my %option = (
-        after    => $last_event_id,
-        max_age  => $self->max_age,
-        position => $self->position,
-        retry    => $self->random_retry,
-        start    => $self->start,
-    );
+    my $groups  = delete $env->{$GROUPS};
+    my %option  = ($self->_stream_options, after => $last_event_id, retry => $self->random_retry);
     my $access  = delete $env->{$ACCESS};
+    my $opened  = delete $env->{$TICKET};
     my $process = $$;
-    my $handled = eval { $self->_subscribe($stream, $groups, $access, %option); 1 };
-    my $error   = $@;
+    my $handled = eval {
+        if ($opened) { $self->_subscribe_by_ticket($stream, $opened, %option) }
+        else         { $self->_subscribe($stream, $self->_subscriptions($groups, $access, %option)) }
+        1;
+    };
+    my $error = $@;
     if (!$handled) {
         my $is_own = $$ == $process;
         my $name   = $self->hub->{name};
@@ -89,19 +95,42 @@ sub run_handler {
 
 sub stream_response {
     my ($self, $env) = @_;
-    my $asked_at = $self->hub->clock;          # a right that is withdrawn from here on is noticed
+    $env->{$ASKED} = $self->hub->clock;    # a right that is withdrawn from here on is noticed
+    my $ticket = $self->{_ticket} or return $self->_asked_response($env);
+    my $opened = $ticket->opened($self->hub, $env, $self->_settings);
+    return $opened ? $self->_response_by_ticket($env, $opened) : $self->{_asked}->($env);
+}
+
+# Private methods
+
+# The client gets a ticket of the stream that was accepted for it.
+sub _add_ticket {
+    my ($self, $env, $groups, $headers, $owner) = @_;
+    my %access = %{$env->{$ACCESS}};
+    delete $access{poll};    # it is of this request
+    my @all = map { my @topics = @$_; [pop @topics, @topics] }
+        $self->_subscriptions($groups, \%access, $self->_stream_options);
+    my @limits = map { @{$_->{limits} || []} } @$groups;
+    push @$headers, $self->{_ticket}->header($self->hub, $env, \@all, \@limits, $owner);
+    return;
+}
+
+# The response if the application decides.
+sub _asked_response {
+    my ($self, $env) = @_;
+    my $asked_at = delete $env->{$ASKED};
     my @channels = $self->channels->($env);
     return $channels[0] if @channels == 1 && EventSource::XS::Response->is_response($channels[0]);
     return EventSource::XS::Response->text(404, 'There is no such stream') if !@channels;
     my $groups = $self->_groups(@channels);    # before the response begins, so that an error can still be answered
     my @labels = $self->label ? $self->label->($env) : ();
-    $self->_check_labels(@labels);
+    @labels = @{$self->_checked_labels(@labels)};
     my @owner      = $self->label ? ('EventSource-Owner' => _owner(@labels)) : ();
     my $preference = EventSource::XS::Hub::Preference->of($env);
-    my $head       = sub { $preference ? $preference->applied([@{$_[0]}, @owner]) : [@{$_[0]}, @owner] };
+    my ($head, $headers) = _head($preference, @owner);
     return [200, $head->($self->response_headers), []] if $env->{REQUEST_METHOD} eq 'HEAD';
     $env->{$GROUPS} = $groups;
-    $env->{'eventsource.head'} = $head if @owner || $preference;
+    $env->{'eventsource.head'} = $head if @owner || $preference || $self->{_ticket};
     my @members = $self->member ? $self->member->($env) : ();
     $env->{$ACCESS} = {
         asked_at => $asked_at,
@@ -110,10 +139,18 @@ sub stream_response {
         $preference && $preference->is_poll ? (poll => $preference) : (),
     };
     my $response = $self->SUPER::stream_response($env);
-    return ref $response eq 'CODE' ? $self->_limited_response($response, $env, $groups) : $response;
+    return $response if ref $response ne 'CODE';
+    $response = $self->_limited_response($response, $env, $groups);
+    $self->_add_ticket($env, $groups, $headers, $owner[1] || '') if $self->{_ticket} && ref $response eq 'CODE';
+    return $response;
 }
 
-# Private methods
+# A function that makes the head of a stream from that of all streams, and its own headers, to which others can be added.
+sub _head {
+    my ($preference, @headers) = @_;
+    my $head = sub { $preference ? $preference->applied([@{$_[0]}, @headers]) : [@{$_[0]}, @headers] };
+    return ($head, \@headers);
+}
 
 # Whose stream it is, for the script of pages: the same for the same labels, which it does not tell.
 sub _owner {
@@ -129,16 +166,17 @@ sub _refusal {
     return $self->SUPER::_refusal($env, $access);
 }
 
-sub _check_labels {
+sub _checked_labels {
     my ($self, @labels) = @_;
+    my $checked;
     $self->check_at_request(
         sub {
             $SETTINGS->refuse(label => 'label must return a list, not a reference to an array of labels')
                 if ref $labels[0] eq 'ARRAY';
-            EventSource::XS::Hub::Subscription->labels(\@labels);
+            $checked = EventSource::XS::Hub::Subscription->labels(\@labels);
         }
     );
-    return;
+    return $checked;
 }
 
 sub _checked_member {
@@ -178,28 +216,68 @@ sub _limited_response {
         next                   if !defined $label;
         return $limit->refusal if !$limit->may_begin($self->hub, $label);
         push @{$group->{counted_by}}, $label;
+        push @{$group->{limits}}, $label, $limit->{most};
     }
     return $response;
 }
 
-# All subscriptions of a stream are one request, which takes effect with the last of them. What is said of the stream itself is
-# said once; that it is a poll, and whose, with the last: it may end as soon as that takes effect.
+# The application is not asked. A stream is given no ticket by a ticket: what the application has said ends with the first one.
+sub _response_by_ticket {
+    my ($self, $env, $opened)   = @_;
+    my ($owner, $count, $bytes) = @$opened;
+    my $preference = EventSource::XS::Hub::Preference->of($env);
+    my @owner      = length $owner ? ('EventSource-Owner' => $owner) : ();
+    ($env->{'eventsource.head'}) = _head($preference, @owner) if @owner || $preference;
+    $env->{$TICKET} = {bytes => $bytes, count => $count, poll => $preference && $preference->is_poll && $preference};
+    return $self->SUPER::stream_response($env);
+}
+
+# What a ticket is bound to: it does not open if the application is deployed with others.
+sub _settings {
+    my $self  = shift;
+    my $limit = $self->max_streams_per;
+    my %of    = $self->_stream_options;
+    return [@of{sort keys %of}, $limit && $limit->[1]];
+}
+
+sub _stream_options {
+    my $self = shift;
+    return (max_age => $self->max_age, position => $self->position, start => $self->start);
+}
+
+# All subscriptions of a stream are one request, which takes effect with the last of them.
 sub _subscribe {
-    my ($self, $stream, $groups, $access, %option) = @_;
+    my ($self, $stream, @requests) = @_;
+    my $last = pop @requests;
+    $stream->enter_handler if @requests;
+    $self->hub->subscribe_stream($stream, @$_) or return for @requests;
+    $self->hub->serve_stream($stream, @$last);
+    return;
+}
+
+sub _subscribe_by_ticket {
+    my ($self, $stream, $opened, %option) = @_;
+    $stream->enter_handler if $opened->{count} > 1;
+    $self->hub->serve_ticket($stream, $opened->{bytes}, @option{qw(after retry)}, $opened->{poll});
+    return;
+}
+
+# The subscriptions of a stream: of each the topics, and its options. What is said of the stream itself is said once; that it is
+# a poll, and whose, with the last: it may end as soon as that takes effect.
+sub _subscriptions {
+    my ($self, $groups, $access, %option) = @_;
     my @requests;
-    my %of_poll = map { ($_ => delete $access->{$_}) } $access->{poll} ? qw(member poll) : ();
+    my %access  = %$access;
+    my %of_poll = map { ($_ => delete $access{$_}) } $access{poll} ? qw(member poll) : ();
+    $access = \%access;
     for my $group (@$groups) {
         my %own = (counted_by => $group->{counted_by});
         $own{start} = $group->{option}{start} if defined $group->{option}{start};
         push @requests, [@{$group->{topics}}, {%option, %$access, %own}];
         $access = {asked_at => $access->{asked_at}};
     }
-    my $last = pop @requests;
-    $last->[-1] = {%{$last->[-1]}, %of_poll};
-    $stream->enter_handler if @requests;
-    $self->hub->subscribe_stream($stream, @$_) or return for @requests;
-    $self->hub->serve_stream($stream, @$last);
-    return;
+    $requests[-1][-1] = {%{$requests[-1][-1]}, %of_poll};
+    return @requests;
 }
 
 1;

@@ -1,0 +1,141 @@
+# Logins, logouts, rights that are given and withdrawn, hub processes that are killed, and clients that come back with all
+# cookies that they were ever given, at random, against an oracle: it knows of each ticket what it was issued for, and whether
+# that was withdrawn. No stream has a channel that it does not allow, and none has one less. EVENTSOURCE_XS_SEED repeats a run,
+# and EVENTSOURCE_XS_STEPS is its length.
+
+use lib 't/lib';
+use Testing           qw(native);
+use Testing::Deadline qw(wait_until);
+use EventSource::Hub;
+use EventSource::Hub::Process;
+use Test::EventSource;
+
+my $STEPS = $ENV{EVENTSOURCE_XS_STEPS} || 300;
+my $SEED  = defined $ENV{EVENTSOURCE_XS_SEED} ? $ENV{EVENTSOURCE_XS_SEED} : int rand 1e9;
+
+my @USERS    = qw(ann bob cy);
+my @CHANNELS = qw(room/1 room/2 news own/ann own/bob own/cy);
+my @PATHS    = qw(/events /events?a=1 /other);
+
+sub one_of { return $_[int rand @_] }
+
+# The rights of each user, and what the application was asked last.
+my (%right, $asked);
+
+sub user_of { return ($_[0]{HTTP_COOKIE} || '') =~ /(?:\A|; )session=([a-z]+)/ ? $1 : 'nobody' }
+
+sub allowed { my @allowed = sort keys %{$right{$_[0]} || {}}; return @allowed }
+
+sub app {
+    my $hub = shift;
+    return $hub->to_app(
+        channels => sub { $asked = 1; return allowed(user_of($_[0])) },
+        label    => sub { return 'user/' . user_of($_[0]) },
+        ticket   => 600,
+    );
+}
+
+# Whether a call of end means a ticket.
+sub means {
+    my ($end, $ticket) = @_;
+    return $end->{label} eq "user/$ticket->{user}" if defined $end->{label};
+    my $topic = ref $end->{topics} ? qr{\Aroom/[^/]*\z} : qr/\A\Q$end->{topics}\E\z/;
+    return !!grep { $_ =~ $topic } @{$ticket->{channels}};
+}
+
+for my $kind ('in one process', 'named') {
+    my $life = 0;    # of the hub process
+    my $hub =
+        $kind eq 'named' ? Test::EventSource->private_hub(position => 'id') : EventSource::Hub->new(position => 'id');
+    my $es = Test::EventSource->new(app => app($hub));
+    my (@tickets, %counts);
+    my $number = 0;
+    srand $SEED;
+    $hub->epoch;     # the hub process runs
+    %right = (ann => {map { ($_ => 1) } 'news', 'room/1', 'own/ann'}, bob => {news => 1, 'own/bob' => 1});
+
+    # Makes a request with a session and a ticket, or none, and compares what happens with the oracle.
+    my $request = sub {
+        my ($user, $path, $ticket) = @_;
+        my $is_valid =
+               $ticket
+            && $ticket->{user} eq $user
+            && $ticket->{path} eq $path
+            && $ticket->{life} == $life
+            && !$ticket->{is_withdrawn};
+        my @expected = $is_valid ? @{$ticket->{channels}} : allowed($user);
+        $asked = 0;
+        my $cookies = join '; ', "session=$user", $ticket ? $ticket->{cookie} : ();
+        my $stream  = $es->get($path, headers => [Cookie => $cookies]);
+        my $name    = "$user, $path, " . ($ticket ? "a ticket of $ticket->{user}, $ticket->{path}" : 'no ticket');
+        return "$name: asked $asked" if $asked != ($is_valid ? 0 : 1);
+        $counts{$is_valid ? 'accepted' : $ticket ? 'refused' : 'without'}++;
+        return @expected ? "$name: no stream" : undef if $stream->status == 404;
+        return "$name: a stream"                      if !@expected;
+        my %last = map { my $channel = $_; ($channel => $hub->publish($channel => ++$number . " $channel")) } @CHANNELS;
+        $hub->publish($expected[0] => 'end');
+        my @received;
+
+        while (1) {
+            my $event = $stream->next_event or last;
+            last if $event->{data} eq 'end';
+            push @received, $event->{data} =~ /\A[0-9]+ (.+)\z/;
+        }
+        return "$name: received @received, not @expected" if "@{[sort @received]}" ne "@expected";
+        my $header = $stream->header('Set-Cookie');
+        return "$name: a ticket by a ticket" if $is_valid && defined $header;
+        return undef                         if $is_valid;
+        push @tickets,
+            {cookie => $header =~ s/;.*//r, user => $user, path => $path, channels => \@expected, life => $life};
+        shift @tickets if @tickets > 12;
+        return undef;
+    };
+    my %step = (
+        come => sub { $request->(one_of(@USERS, 'nobody'), one_of(@PATHS), undef) },
+        back => sub {
+            my $ticket = one_of(@tickets) or return undef;
+            return $request->(
+                rand() < 0.8 ? $ticket->{user} : one_of(@USERS),
+                rand() < 0.8 ? $ticket->{path} : one_of(@PATHS), $ticket
+            );
+        },
+        give => sub { $right{one_of(@USERS)}{one_of(@CHANNELS)} = 1; return undef },
+        take => sub {
+            my ($user, $channel) = (one_of(@USERS), one_of(@CHANNELS));
+            delete $right{$user}{$channel};
+            my $end = one_of({label => "user/$user"}, {topics => $channel}, {topics => $hub->pattern('room/*')});
+            $hub->end(%$end);
+            $_->{is_withdrawn} ||= means($end, $_) for @tickets;
+            return undef;
+        },
+        kill => sub {
+            return undef if $kind ne 'named' || rand() > 0.2;
+            my $pid = $hub->stats->{process}{pid};
+            kill KILL => $pid;
+            wait_until(
+                sub {
+                    (eval { $hub->stats->{process}{pid} } || $pid) != $pid;
+                }
+            );
+            $life++;
+            return undef;
+        },
+        upgrade => sub {
+            EventSource::Hub::Process->upgrade(name => 'test', socket => $hub->{socket})
+                if $kind eq 'named' && rand() < 0.3;
+            return undef;
+        },
+    );
+    my @kinds = ((qw(come)) x 2, (qw(back)) x 6, qw(give take kill upgrade));
+    my $problem;
+    for my $at (1 .. $STEPS) {
+        my $what = one_of(@kinds);
+        $problem = $step{$what}->();
+        $problem = "step $at of seed $SEED, $what: $problem" and last if defined $problem;
+    }
+    is $problem, undef, "$kind: each stream has what the application has allowed";
+    cmp_ok $counts{$_} || 0, '>', 0, "$kind: some are $_" for qw(accepted refused without);
+    note join ', ', map { "$_ $counts{$_}" } sort keys %counts;
+}
+
+done_testing;
