@@ -67,9 +67,11 @@ subtest 'what a client prefers' => sub {
             'request="a b"',                'request=a/b',
             "request=a\r\nSet-Cookie: a=b", 'request=' . 'x' x 65,
             '"' x 5000,                     'wait="' . '\\"' x 5000,
-            ';' x 5000,                     'a;' x 5000 . '"'
+            ';' x 5000,                     'a;' x 5000 . '"',
+            'wait="' . 'x' x 100_000 . '"', 'wait=5; reason="' . '\\x' x 100_000 . '"'
         ),
     ) {
+        local $SIG{__WARN__} = sub { fail "no warning: $_[0]" };
         is $of->($row->[0]), $row->[1], 'Prefer: ' . substr $row->[0], 0, 60;
     }
     is $of->(undef), undef, 'none';

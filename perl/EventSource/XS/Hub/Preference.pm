@@ -5,9 +5,10 @@ use warnings;
 # What the client of a stream prefers (the header Prefer, RFC 7240): that the stream be a poll, by the preference `wait`; and
 # that the response echo a token, by `request`, so that a response from a cache shows. What is malformed is ignored.
 
-my $MAX_WAIT  = 60;                             # seconds
-my $MAX_TOKEN = 64;                             # characters
-my @REASON    = qw(mute silent refused cut);    # the native hub takes these as numbers, in the order of PollReason::ALL
+my $MAX_WAIT   = 60;                            # seconds
+my $MAX_TOKEN  = 64;                            # characters
+my $MAX_LENGTH = 32_000;                        # characters: perl warns of a pattern that repeats more often
+my @REASON     = qw(mute silent refused cut);   # the native hub takes these as numbers, in the order of PollReason::ALL
 
 my %NUMBER = map { ($REASON[$_] => $_) } 0 .. $#REASON;
 
@@ -19,7 +20,8 @@ my $VALUE = qr/[ \t]*=[ \t]*($TOKEN|"(?:[^"\\]|\\.)*+")/s;
 # Return an object for the environment of a request, or undef if the client prefers nothing that is known here.
 sub of {
     my ($class, $env) = @_;
-    my $given = defined $env->{HTTP_PREFER} ? _parse($env->{HTTP_PREFER}) : undef or return undef;
+    my $text  = $env->{HTTP_PREFER};
+    my $given = defined $text && length $text <= $MAX_LENGTH ? _parse($text) : undef or return undef;
     my ($wait, $request) = @$given{qw(wait request)};
     my $self = bless {}, $class;
     if ($wait && $wait->{value} =~ /\A0*([0-9]+)\z/) {
