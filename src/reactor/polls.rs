@@ -18,9 +18,9 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Ends a poll in order. It is sent nothing more of the logs. A client that has waited in vain is sent its position, if that
-    /// has advanced: so a client of a quiet channel does not fall behind. The end is no decision of the application about its
-    /// member.
+    /// Ends a poll in order. It is sent nothing more of the logs. A client that has waited in vain is sent its position, if
+    /// that has advanced: so a client of a quiet channel does not fall behind. The end is no decision of the application about
+    /// its member.
     pub(super) fn end_poll(&mut self, id: StreamId) {
         self.note_age(id);
         let is_in_vain = self.hub_and_cursor(id).map_or(false, |(_, cursor)| !cursor.has_news());

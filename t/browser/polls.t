@@ -39,6 +39,7 @@ sub held_back {
     each_has_way_ok($tabs, 'poll mute', 'a later tab is told, too');
     is $streams->(), $before, 'it asks for no stream: what works is remembered' if !@page || $page[1] =~ /locks/;
     $proxy->set('passes');
+
     # It is tried when a poll ends.
     wait_until(
         $DEADLINE,

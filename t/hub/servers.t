@@ -288,7 +288,7 @@ sub polls {
         is_deeply [map { $_->{id} // () } blocks($waits->text)], [$ids[2], $event], 'that event is its last one';
     }
     my $stream = stream($run, channels => 'p');
-    is $stream->header('Incremental'),        '?1',  'a stream is to be forwarded incrementally';
+    is $stream->header('Incremental'), '?1', 'a stream is to be forwarded incrementally';
     like $stream->header('Cache-Control'), qr/, no-transform\z/, 'nobody is to compress it on the way';
     is $stream->header('Preference-Applied'), undef, 'nothing was asked of it';
     $stream->leave;

@@ -86,8 +86,8 @@ sub is_in_block {
 
 # Private methods
 
-# A comment of several lines is one; a server that repeats its comment has sent another. The one that says after how many seconds
-# at most the stream sends something (promised) is not a keepalive.
+# A comment of several lines is one; a server that repeats its comment has sent another. The one that says after how many
+# seconds at most the stream sends something (promised) is not a keepalive.
 sub _comment {
     my ($self, $at, $line) = @_;
     my $before = $self->{comment};

@@ -164,8 +164,8 @@ sub _keepalive {
     );
 }
 
-# True if two streams have ended at the same age, though one had begun later, and not for their silence: a stream that was silent
-# for as long before, or for its keepalive, was not cut then.
+# True if two streams have ended at the same age, though one had begun later, and not for their silence: a stream that was
+# silent for as long before, or for its keepalive, was not cut then.
 sub _is_limited {
     my ($seen, $idle, $longest) = @_;
     my ($stream, $second) = @$seen{qw(stream second)};
