@@ -19,13 +19,16 @@ use std::time::{Duration, Instant};
 /// The bytes after which a poll is answered, though there is more to send.
 const MOST_BYTES: usize = if cfg!(test) { 1_000 } else { 256 << 10 };
 
+/// How long a poll that does not wait for news may wait for its hub to be no longer behind its client.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
+
 /// How long the member of a poll stays after its end at the least: the next poll comes meanwhile.
 pub const POLL_LINGER: Duration = Duration::from_secs(15);
 
 /// An open poll.
 #[derive(Clone, Copy, Debug, Default)]
 struct OpenPoll {
-    /// Until when it waits, unless it does not wait.
+    /// Until when it waits.
     until: Option<Instant>,
     /// The bytes that it was sent.
     bytes: usize,
@@ -42,7 +45,7 @@ impl Polls {
     pub(super) fn add(&mut self, stream: StreamId, poll: &Poll, now: Instant) {
         let stream = u64::from(stream);
         self.remove(stream.into());
-        let until = Some(after(now, Access::random_age(poll.wait))).filter(|_| poll.wait > Duration::ZERO);
+        let until = Some(after(now, Access::random_age(poll.wait.max(LEAST_WAIT))));
         self.by_end.extend(until.map(|until| (until, stream)));
         self.of_stream.insert(stream, OpenPoll { until, bytes: 0 });
     }
