@@ -23,8 +23,8 @@
 // entries    stream to all          entries                         a tab that follows dispatches them; it says hello again
 //                                                                   if one is not the next after its own
 // state      stream to all, and to  readyState, status, way,        the events open, error and transport, and the end. way: why
-//            a tab that waits       elsewhere                       it polls. elsewhere is whose cookies ended it: a tab with no
-//                                                                   owner joins that stream
+//            a tab that waits       elsewhere                       it polls. elsewhere: whose cookies ended it; a tab without
+//                                                                   an owner joins that stream
 // elsewhere  stream to a tab        elsewhere: a user               the tab joins another stream, of that user
 // yields     elected tab to a tab   yields; term: the next one      a tab that knows where to resume leads the next term
 //

@@ -20,7 +20,7 @@ fn a_drained_hub_ends_its_streams_one_by_one_and_refuses_new_ones() {
         let events = if number < 5 { "1." } else { "1.2." };
         let text = take_received(&mut world, *stream);
         let text = text.replace("\n:\n", "\n").replace(".:\n", ".");
-                                                                                                   // The id of the last event is the position, so the last block has none.
+        // The id of the last event is the position, so the last block has none.
         let start = format!("{events}event: position\nretry: ");
         assert!(text.starts_with(&start) && text.ends_with("\ndata: \n\n"), "{text:?}");
         assert_eq!(world.records[*stream].ended, Some(Reason::Server));

@@ -96,8 +96,8 @@ my %LINES = (
 # Public methods
 
 # Return a hash: the lines, an array, by the name of the proxy (nginx, HAProxy, Caddy, Apache, Squid, Varnish). A line that
-# begins with # tells what to remove. $what is one of buffering, cache, compression, framing, http2, last_event_id, origin (with the
-# origin), timeout (with the seconds) and type.
+# begins with # tells what to remove. $what is one of buffering, cache, compression, framing, http2, last_event_id, origin (with
+# the origin), timeout (with the seconds) and type.
 sub lines {
     my ($class, $what, @values) = @_;
     my $of = $LINES{$what} || {};
