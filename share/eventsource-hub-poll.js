@@ -6,7 +6,7 @@
 //
 // the way    the next request is                    what ends it
 // stream     a stream; if others were cut, it is    no byte for 3 s, at first or, if it has said its keepalive, after its first
-//            renewed shortly before that age        2 s: polls are made beside it, and the first to have bytes is the way
+//            renewed shortly before that age        second: polls are made beside it, and the first to have bytes is the way
 //                                                   (mute). Silent for twice its keepalive (silent), two refusals (refused),
 //                                                   three that did not last (cut): a trial
 // trial      a poll that waits for nothing          an answer: polls; otherwise streams again

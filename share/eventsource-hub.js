@@ -135,7 +135,7 @@ class Source {
   #renewed = -LOOK_EVERY;
   #cacheKey = '';                         // once a response has come from a cache: a parameter of each URL
   asked;                                  // when the last request was made
-  isMute;                                 // no byte has come, or none after the first 2 s; 2: for MUTE_FOR
+  isMute;                                 // no byte has come, or none after the first second; 2: for MUTE_FOR
   keepalive;                              // as the stream said last
 
   // on.events(events, isState) may return a promise: no more is read until then. on.state(readyState, status).
@@ -203,8 +203,7 @@ class Source {
             this.other = owner;
             throw status = 403;
           }
-          began = now();
-          await this.#follow(response.body);
+          await this.#follow(response.body, began = now());
           status = undefined;
         } else {
           const after = response.headers.get('Retry-After');
@@ -253,7 +252,7 @@ class Source {
     return this.fetch(method, signal, prefer);
   }
 
-  async #follow(body) {
+  async #follow(body, began) {
     let events = [];
     const parser = new Parser(event => events.push(event), this.lastEventId);
     const decoder = new TextDecoder();
@@ -265,7 +264,7 @@ class Source {
       this.#retry = parser.retry ?? this.#retry;
       this.keepalive = parser.keepalive ?? this.keepalive;
       // The first keepalive comes after 2 s: what passes on only full buffers holds it back.
-      this.isMute = this.keepalive && now() - this.asked < 2000;
+      this.isMute = this.keepalive && now() - began < 1000;
       const { lastEventId } = parser;
       if (events.length) this.#attempt = 0;
       // An id without an event is a position for whoever reads the stream next, too.
