@@ -32,9 +32,9 @@ for my $name (qw(Starman Twiggy)) {
             run_script(fetch => {url => $proxy->url(hub => '/stream/all'), does => 'number', last => "$EVENTS"});
         is_deeply [map { $_->{data} } @{$seen->{events}}], [1 .. $EVENTS], 'each event arrives once and in order';
         my $state = $proxy->state('hub');
-        is $state->{left},                       0,     'the stream was cut at each place';
-        is @{$seen->{errors}},                   @CUTS, 'each is an error';
-        is grep({ defined } @{$seen->{errors}}), 0,     'without a status';
+        is $state->{left}, 0, 'the stream was cut at each place';
+        cmp_ok @{$seen->{errors}}, '>=', 3, 'each is an error, until polls take over from streams that do not last';
+        is grep({ defined } @{$seen->{errors}}), 0, 'without a status';
     };
 
     subtest "finish on $name" => sub {
