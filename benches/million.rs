@@ -64,7 +64,7 @@ fn of_pattern(_: &World, _: usize) -> SubscribeRequest {
 }
 
 fn with_label(world: &World, stream: usize) -> SubscribeRequest {
-    let access = Access { labels: vec![label(stream)], max_age: Some(AGE), asked_at: 0 };
+    let access = Access { labels: vec![label(stream)], max_age: Some(AGE), ..Access::default() };
     SubscribeRequest { access, ..of_channel(world, stream) }
 }
 

@@ -1,6 +1,7 @@
 # The application behind t/doctor: a good stream, and streams that are wrong in one way each.
 #
 #   /hub       a stream of the channel news; the query may have keepalive=SECONDS or preamble=BYTES; also /events
+#   /coded     the same stream, which proxies may compress
 #   /publish   publishes the query to that channel
 #   /count     a response that ends, with another event each time
 #   /same      a response that ends, with the same event each time
@@ -18,6 +19,7 @@ use EventSource::XS;
 use JSON::PP     ();
 use MIME::Base64 qw(decode_base64);
 use Plack::Builder;
+use Plack::Util ();
 use Time::HiRes qw(sleep);
 
 my $KEEPALIVE = 0.5;    # seconds
@@ -42,11 +44,18 @@ sub stream {
     return $app->($env);
 }
 
+sub coded {
+    my $response = stream(@_);
+    return Plack::Util::response_cb($response,
+        sub { Plack::Util::header_set($_[0][1], 'Cache-Control' => 'no-store'); return });
+}
+
 sub text { return [200, ['Content-Type' => 'text/plain'], [@_]] }
 
 builder {
     mount '/hub'     => \&stream;
     mount '/events'  => \&stream;
+    mount '/coded'   => \&coded;
     mount '/publish' => sub { my $env = shift; return text($hub->publish(news => $env->{QUERY_STRING})) };
     mount '/count'   => sub { $count++;        return [200, [@STREAM], ["id: $count\ndata: number $count\n\n"]] };
     mount '/same'    => sub { return [200, [@STREAM], ["id: 1\ndata: one\n\n"]] };
