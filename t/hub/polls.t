@@ -82,7 +82,7 @@ for my $kind ('in one process', 'named') {
     my $new =
         sub { $kind eq 'named' ? Test::EventSource->private_hub(name => 'polls', @_) : EventSource::Hub->new(@_) };
     my $hub = $kind eq 'named' ? $named : $new->(%BOUNDS);
-    my $es  = Test::EventSource->new(app => app($hub));
+    my $es  = Test::EventSource->new(timeout => 20, app => app($hub));
 
     subtest "$kind: a poll waits for what is new" => sub {
         my (undef, $id) = answer($es);
@@ -110,7 +110,7 @@ for my $kind ('in one process', 'named') {
     subtest "$kind: a gap, and the state" => sub {
         my ($gap) = answer($es, 'nonsense');
         is $gap->[0][0], 'gap', 'a client with an unknown id is answered with a gap';
-        my $state = Test::EventSource->new(app => app($hub, start => 'state'));
+        my $state = Test::EventSource->new(timeout => 20, app => app($hub, start => 'state'));
         $hub->publish(s => {data => "state $_", key => $_, retain => 1}) for 1 .. 3;
         my $all = [map { ['message', "state $_"] } 1 .. 3];
         my ($events, $id) = answer($state, undef, undef, 's');
@@ -132,7 +132,8 @@ for my $kind ('in one process', 'named') {
         $hub->publish(log    => "entry $_") for 1 .. 3;
         $hub->publish(people => {data => 'ann', key => 'ann', retain => 1});
         my $of = Test::EventSource->new(
-            app => app(
+            timeout => 20,
+            app     => app(
                 $hub,
                 channels => sub { (['log', {start => -2}], ['people', {start => 'state'}]) },
                 member   => sub { {channel => 'people', id => 'bob', leave_after => 0} },
@@ -154,7 +155,7 @@ for my $kind ('in one process', 'named') {
             ['with an age',            {max_age   => 3600}],
         ) {
             my ($what, $option) = @$row;
-            my $of = Test::EventSource->new(app => app($hub, %$option));
+            my $of = Test::EventSource->new(timeout => 20, app => app($hub, %$option));
             my (undef, $first) = answer($of);
             ok length $first, "$what: a new client receives an id";
             my $poll = begin($of, $first);
@@ -162,7 +163,7 @@ for my $kind ('in one process', 'named') {
             my $event = $hub->publish(a => 'new ' x 1000);
             is_deeply [answer($poll)], [[['message', 'new ' x 1000]], $event], "$what: the poll is answered";
         }
-        my $coded = Test::EventSource->new(app => app($hub, compress => 1));
+        my $coded = Test::EventSource->new(timeout => 20, app => app($hub, compress => 1));
         for my $from ($id, undef) {
             my $poll = begin($coded, $from, undef, 'a', 'Accept-Encoding' => 'gzip');
             $es->wait_for(sub { !defined $from || $hub->stats->{polls}{waiting} || !$poll->is_open });
@@ -189,7 +190,7 @@ for my $kind ('in one process', 'named') {
 
     subtest "$kind: the end of a poll by others" => sub {
         my %option = (label => sub { 'user/7' }, max_streams_per => [sub { 'one' }, 1]);
-        my $of     = Test::EventSource->new(app => app($hub, %option));
+        my $of     = Test::EventSource->new(timeout => 20, app => app($hub, %option));
         my (undef, $id) = answer($of);
         for my $round (1 .. 3) {
             my $poll = begin($of, $id);
@@ -206,15 +207,17 @@ for my $kind ('in one process', 'named') {
         is $echo->header('Incremental'),        '?1',        'and is a stream';
         $echo->close;
         is begin($es, 'eventsource-finished')->status, 204, 'a client that has finished is sent away';
-        my $aged = Test::EventSource->new(app => app($hub, max_age => 0.2));
+        my $aged = Test::EventSource->new(timeout => 20, app => app($hub, max_age => 0.2));
         is_deeply [answer($aged, $id)], [[], $id], 'max_age counts, too';
     };
 
     subtest "$kind: a member stays between polls" => sub {
         my $of = Test::EventSource->new(
-            app => app($hub, member => sub { {channel => 'room', id => 'ann', leave_after => 0} }));
+            timeout => 20,
+            app     => app($hub, member => sub { {channel => 'room', id => 'ann', leave_after => 0} })
+        );
         my @seen;
-        my $watch = Test::EventSource->new(app => app($hub))->get('/?topics=room');
+        my $watch = Test::EventSource->new(timeout => 20, app => app($hub))->get('/?topics=room');
         my $id;
         (undef, $id) = answer($of, $id, 'wait=0') for 1 .. 20;
         $es->wait_for(sub { $hub->stats->{streams} == 1 });
@@ -230,7 +233,7 @@ for my $kind ('in one process', 'named') {
 subtest 'an upgrade of the hub process ends no poll' => sub {
     my $folder = File::Temp->newdir;
     my $named  = EventSource::Hub->new(name => 'polls', socket => "$folder/hub.sock", idle_exit => 1);
-    my $es     = Test::EventSource->new(app => app($named));
+    my $es     = Test::EventSource->new(timeout => 20, app => app($named));
     my (undef, $id) = answer($es);
     my @polls = (begin($es, $id), begin($es, $id, 'wait=4'));
     $es->wait_for(sub { $named->stats->{polls}{waiting} == 2 });
@@ -243,7 +246,7 @@ subtest 'an upgrade of the hub process ends no poll' => sub {
 
 subtest 'ten thousand events are read by polls alone, while they are published' => sub {
     my $hub = $named;
-    my $es  = Test::EventSource->new(app => app($hub));
+    my $es  = Test::EventSource->new(timeout => 20, app => app($hub));
     my (undef, $id) = answer($es, undef, undef, 'n');
     my ($published, @all) = (0);
     while (@all < 10_000) {
