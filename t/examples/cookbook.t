@@ -243,7 +243,7 @@ recipe shop => sub {
         return $script->log;
     };
     my @streams = map { $es->get('/events') } 1 .. 8;
-    $es->wait_for(sub { $_->fill; length $_->last_event_id }) for @streams;
+    $es->wait_for(sub { length $_->last_event_id }) for @streams;
     is $restock->('hammer', 12), '', 'a script publishes';
     next_json_is($_, 'stock', {article => 'hammer', count => 12}, 'a client of any worker receives it')
         for @streams, $es->get('/events');
@@ -293,7 +293,7 @@ recipe logout => sub {
     # A stream that has its position receives what another worker publishes from then on.
     my $stream_of = sub {
         my $stream = $es->get('/events', headers => $_[0]);
-        ok $es->wait_for(sub { $stream->fill; length $stream->last_event_id }), 'a stream begins';
+        ok $es->wait_for(sub { length $stream->last_event_id }), 'a stream begins';
         return $stream;
     };
     my @phone       = map { $stream_of->($phone) } 1, 2;
@@ -353,7 +353,7 @@ recipe session => sub {
     my @files = glob "$folder/*";
     utime 1, 1, @files or die $!;
     my ($ends, @stay) = map { $es->get('/events', headers => $_) } $phone, $desk, $carl;
-    $es->wait_for(sub { $_->fill; length $_->last_event_id }) for $ends, @stay;
+    $es->wait_for(sub { length $_->last_event_id }) for $ends, @stay;
     is_deeply [map { (stat)[9] } @files], [map { 1 } @files],
         'a stream writes no session, which may have been logged out';
     is $es->post('/publish', headers => $carl, form => [text => 'one'])->code, 204, 'a user publishes';
@@ -378,7 +378,7 @@ recipe log_tail => sub {
     my $server  = start('log_tail', LOG_FILE => $log->filename);
     my $es      = client_of($server);
     my @streams = map { $es->get('/') } 1, 2;
-    ok $es->wait_for(sub { $_->fill; length $_->last_event_id }), 'each client is sent its position' for @streams;
+    ok $es->wait_for(sub { length $_->last_event_id }), 'each client is sent its position' for @streams;
     print {$log} "one\nhal";
     next_is($_, 'message', 'one', 'both clients of the one worker receive a line') for @streams;
     print {$log} "f\nthree\n";

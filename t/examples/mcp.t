@@ -85,7 +85,7 @@ sub progress_is {
 
 sub has_begun_ok {
     my $stream = shift;
-    return ok $es->wait_for(sub { $stream->fill; length $stream->last_event_id }), 'a stream begins';
+    return ok $es->wait_for(sub { length $stream->last_event_id }), 'a stream begins';
 }
 
 # The processes of the job of a call.

@@ -27,7 +27,7 @@ sub app {
 sub stream {
     my ($es, $topics, $labels, %option) = @_;
     my $stream = $es->get("/?topics=$topics" . ($labels ? "&label=$labels" : ''), %option);
-    $es->wait_for(sub { $stream->is_open && $stream->raw =~ /^id: /m });
+    $es->wait_for(sub { $stream->raw =~ /^id: /m });
     return $stream;
 }
 

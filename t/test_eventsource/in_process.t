@@ -49,12 +49,22 @@ for my $native (1, 0) {
         is $stream->last_event_id, 7, 'the last event ID is kept by events without an ID';
         like $stream->raw, qr/^event: tick\r\n/m, 'raw has the received bytes';
 
+        for my $row (
+            [raw           => {comment => 'later'}, qr/^:.*later/m],
+            [last_event_id => {id      => 8},       qr/^8$/],
+            [retry         => {retry   => 1234},    qr/^1234$/],
+        ) {
+            my ($method, $pushed, $expected) = @$row;
+            $kept[0]->push($pushed);
+            ok $es->wait_for(sub { ($stream->$method // '') =~ $expected }), "a test can wait for $method";
+        }
+
         my @told;
         $kept[0]->on_close(sub { push @told, $_[1] });
         $kept[0]->close;
-        ok $stream->has_ended,           'the stream ends when the application closes it';
-        ok $stream->is_complete,         'the stream that the application has closed is complete';
-        ok $es->wait_for(sub { @told }), 'on_close is called while the test waits';
+        ok $es->wait_for(sub { $stream->is_complete }), 'a stream that the application closes is complete';
+        ok $stream->has_ended,                          'and has ended';
+        ok $es->wait_for(sub { @told }),                'on_close is called while the test waits';
         is_deeply \@told, ['application'], 'on_close receives the reason application';
 
         my $second = $es->get('/events');

@@ -72,7 +72,7 @@ sub content {
         code    => 'timeout',
         message => "Test::EventSource: $self->{name} has not ended in " . $self->_seconds($seconds),
         );
-    return $self->raw;
+    return $self->{raw};
 }
 
 # If the handler had not answered when it was interrupted, a response that the interruption caused is discarded.
@@ -91,7 +91,7 @@ sub cut {
 sub ends_ok {
     my ($self, $seconds, $name) = @_;
     my $test   = Test::Builder->new;
-    my $passed = $self->has_ended($seconds) && $self->is_complete;
+    my $passed = $self->has_ended($seconds) && $self->{response}->is_complete;
     $test->ok($passed, defined $name ? $name : 'the stream ends');
     return !!1 if $passed;
     $test->diag(
@@ -136,7 +136,12 @@ sub is_answered {
     return !!$self->{response}->head;
 }
 
-sub is_complete { return $_[0]{response}->is_complete }
+# Receives first, as all methods do that tell what was received so far: a test may wait for what they return.
+sub is_complete {
+    my $self = shift;
+    $self->fill;
+    return $self->{response}->is_complete;
+}
 
 sub is_open {
     my $self = shift;
@@ -147,6 +152,7 @@ sub is_open {
 
 sub last_event_id {
     my $self = shift;
+    $self->fill;
     return @{$self->{events}} ? $self->{events}[0]{before} : $self->{parser}->last_event_id;
 }
 
@@ -191,7 +197,11 @@ sub no_event {
     return !!0;
 }
 
-sub raw { return $_[0]{raw} }
+sub raw {
+    my $self = shift;
+    $self->fill;
+    return $self->{raw};
+}
 
 sub reconnect {
     my $self = shift;
@@ -203,7 +213,11 @@ sub reconnect {
 
 sub response { return $_[0]{response}->head }
 
-sub retry { return $_[0]{parser}->retry }
+sub retry {
+    my $self = shift;
+    $self->fill;
+    return $self->{parser}->retry;
+}
 
 sub state_is {
     my ($self, $expected, $name) = @_;
@@ -257,17 +271,17 @@ sub _explain {
     my $self = shift;
     my $test = Test::Builder->new;
     my $state =
-         !$self->{response}->is_ended ? 'is open'
-        : $self->{reason}             ? "has ended: $self->{reason}"
-        : $self->is_complete          ? 'has ended'
-        :                               'was cut off';
+         !$self->{response}->is_ended    ? 'is open'
+        : $self->{reason}                ? "has ended: $self->{reason}"
+        : $self->{response}->is_complete ? 'has ended'
+        :                                  'was cut off';
     my $head = $self->response;
     my $type = $self->header('Content-Type') || 'no type';
     my $what = $head ? $head->code . " $type" : 'not answered';
-    $test->diag("$self->{name}, $what, $state. Received " . length($self->raw) . ' bytes:');
-    my $left = length($self->raw) - $SHOWN_BYTES;
+    $test->diag("$self->{name}, $what, $state. Received " . length($self->{raw}) . ' bytes:');
+    my $left = length($self->{raw}) - $SHOWN_BYTES;
     $test->diag("  ($left bytes before these)") if $left > 0;
-    my $raw = $left > 0 ? substr $self->raw, -$SHOWN_BYTES : $self->raw;
+    my $raw = $left > 0 ? substr $self->{raw}, -$SHOWN_BYTES : $self->{raw};
     $test->diag("  $_") for map { EventSource::XS::Test::Expected::escaped($_) } split /(?<=\n)/, $raw;
     my $news = $self->{server}->news;
     $test->diag("The server printed:\n$news") if length $news;
@@ -501,7 +515,7 @@ Close the connection. Events that were received can still be taken.
     my $bytes = $stream->content($seconds);
     my $bytes = $stream->raw;
 
-Return the whole body, without framing, when the response has ended, or what was received so far. C<content> croaks if the
+Return the whole body, without framing, when the response has ended, or what has come so far. C<content> croaks if the
 response does not end in time.
 
 =head2 events
