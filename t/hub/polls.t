@@ -122,8 +122,7 @@ for my $kind ('in one process', 'named') {
         my $later = begin($state, $id, undef, 's');
         ok $es->wait_for(sub { $later->raw =~ /^id: \Q$other\E$/m }),
             'a client that resumes is told that it has all of the state';
-        $es->wait_for(sub { $hub->stats->{polls}{waiting} == 2 });
-        ok $later->is_open, 'which is not new: it waits';
+        ok $es->wait_for(sub { $hub->stats->{polls}{waiting} == 2 }), 'which is not new: it waits';
         $hub->publish(s => {data => 'changed', key => 1, retain => 1});
         is_deeply [(answer($_))[0]], [[['message', 'changed']]], 'a change ends it' for $poll, $later;
     };
@@ -220,7 +219,7 @@ for my $kind ('in one process', 'named') {
         my $watch = Test::EventSource->new(timeout => 20, app => app($hub))->get('/?topics=room');
         my $id;
         (undef, $id) = answer($of, $id, 'wait=0') for 1 .. 20;
-        $es->wait_for(sub { $hub->stats->{streams} == 1 });
+        ok $es->wait_for(sub { $hub->stats->{streams} == 1 }), 'the polls have ended';
         $hub->publish(room => 'end');
         is_deeply [map { $_->{event} } $watch->events(2)], ['join', 'message'], 'it joins once, and does not leave';
 
