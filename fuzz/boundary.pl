@@ -34,7 +34,10 @@ my @FUNCTIONS = (
     sub { $parser->feed(@_) },                \&EventSource::Parser::feed,
     \&EventSource::Parser::finish,            \&EventSource::Parser::last_event_id,
     \&EventSource::Parser::retry,             \&EventSource::Parser::_attach,
-    \&EventSource::XS::_nothing,
+    \&EventSource::XS::_nothing,              \&EventSource::XS::LastEventID::_find,
+    \&EventSource::XS::ContentCoding::best,   \&EventSource::XS::Hub::Preference::_parse,
+    \&EventSource::XS::Hub::Ticket::_digest,  \&EventSource::XS::Hub::Ticket::_ticket_of,
+    \&EventSource::XS::Hub::Ticket::_cookie_of,
 );
 my @NAMES = qw(data event id retry comment json bytes key nonsense);
 my @TEXTS = (

@@ -17,6 +17,7 @@
 //! - [`store_settings`]: where a hub process keeps its events: the settings of the stores, and their rules
 //! - [`parse`]: the way back, from bytes to events, incrementally
 //! - [`wire`]: the messages between a worker and the hub process
+//! - [`request`]: what the head of a request says: where a client continues, what it prefers and accepts, its ticket
 //! - [`ticket`]: what a client may bring back, sealed
 //! - [`metrics`]: the counts of a hub as text for monitors
 //! - `sys`: system calls (Linux)
@@ -24,8 +25,9 @@
 //! - [`remote`]: a named hub: where it is, its start, a connection to it (Linux)
 //! - `xs`: the boundary to Perl (feature `xs`, on by default)
 //!
-//! `event`, `compression`, `log`, `stream`, `hub`, `reactor`, `parse`, `wire`, `ticket` and `metrics` make no system call and
-//! read no clock. Only `sys` makes system calls, only `xs` knows Perl, and only these two contain `unsafe` code.
+//! `event`, `compression`, `log`, `stream`, `hub`, `reactor`, `parse`, `wire`, `request`, `ticket` and `metrics` make no
+//! system call and read no clock. Only `sys` makes system calls, only `xs` knows Perl, and only these two contain `unsafe`
+//! code.
 //! Without the feature `xs` the crate builds without a perl (`--no-default-features`). On systems other than Linux
 //! there is no `runtime` and no `remote`: Perl sends each stream through its PSGI server.
 //!
@@ -65,6 +67,7 @@ pub mod parse;
 pub mod reactor;
 #[cfg(target_os = "linux")]
 pub mod remote;
+pub mod request;
 #[cfg(target_os = "linux")]
 pub mod runtime;
 pub mod store_settings;

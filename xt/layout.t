@@ -30,15 +30,18 @@ my %MAY_USE = (
     reactor        => [qw(saved event compression stream hub)],
     store_settings => [qw(codec saved)],
     wire           => [qw(codec saved histogram event compression log stream hub store_settings)],
+    request        => [qw(compression hub)],
+    ticket         => [qw(codec saved hub wire)],
     metrics        => [qw(histogram stream hub wire)],
     sys            => [],
-    runtime        => [qw(saved histogram event compression stream hub reactor sys)],
-    remote         => [qw(saved event compression stream hub reactor wire sys runtime)],
-    xs             => [qw(codec event parse compression log stream hub store_settings wire metrics sys runtime remote)],
+    runtime        => [qw(saved histogram event compression stream hub reactor ticket sys)],
+    remote         => [qw(saved event compression stream hub reactor wire ticket sys runtime)],
+    xs             => [
+        qw(codec event parse compression log stream hub store_settings wire request ticket metrics sys runtime remote)],
 );
 
 # Modules that only compute: the caller does the I/O and passes the time, and nothing is shared between threads.
-my @PURE = qw(codec histogram event parse compression log stream hub reactor wire metrics);
+my @PURE = qw(codec histogram event parse compression log stream hub reactor wire request ticket metrics);
 
 # Names that these modules may not use. Arc, Duration, Instant, io::Error and IoSlice are data and may be used.
 my $IMPURE = qr{

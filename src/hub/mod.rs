@@ -164,7 +164,7 @@ pub use presence::{
 pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::publication::Publication;
 pub use publishing::refusal::{
-    check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal,
+    check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal, MAX_ID_BYTES,
 };
 pub use publishing::SequencedEvent;
 pub use readers::ends::{EndRequest, FINISH_BLOCK, LONGEST_ANSWER};

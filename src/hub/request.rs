@@ -61,6 +61,17 @@ pub enum PollReason {
 impl PollReason {
     /// All reasons, in the order of their numbers.
     pub const ALL: [Self; 5] = [Self::Mute, Self::Silent, Self::Refused, Self::Cut, Self::Other];
+
+    /// Returns the reason that a client gives. One that is not known counts as another one.
+    pub fn of(name: &[u8]) -> Self {
+        match name {
+            b"mute" => Self::Mute,
+            b"silent" => Self::Silent,
+            b"refused" => Self::Refused,
+            b"cut" => Self::Cut,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl Access {

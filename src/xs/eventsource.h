@@ -77,6 +77,26 @@ void esx_parser_finish(void *parser);
 size_t esx_parser_last_event_id(const void *parser, const char **id);
 int esx_parser_retry(const void *parser, uint64_t *retry);
 
+/* The last event ID of a request at most; a ticket in a cookie; the name of that cookie; and the digest of a request. */
+enum { ESX_LAST_EVENT_ID_MAX = 1025, ESX_TICKET_MAX = 3072, ESX_COOKIE_NAME_MAX = 128, ESX_DIGEST_BYTES = 32 };
+
+/* What a client prefers. The value of Preference-Applied ends in the token. The wait is in seconds, below 0 for a stream. */
+typedef struct {
+    char applied[96];
+    size_t len, token_len;
+    int wait, reason;
+} esx_preference;
+
+/* The values of a request's head have no text if they are missing. These return a length, which is 0 if there is none. */
+size_t esx_last_event_id(esx_text header, esx_text query, char *out);
+size_t esx_ticket_of(esx_text cookies, esx_text hub, char *out);
+size_t esx_ticket_cookie(esx_text hub, char *out);
+void esx_preference_of(esx_text field, esx_preference *preference);
+esx_text esx_only_of_streams(void);
+esx_text esx_content_coding(esx_text field, esx_text most);
+int esx_bound_digest(const esx_text *texts, size_t len, const esx_text *names, size_t names_len, char *digest,
+    esx_report *report);
+
 /* The settings of a new stream. Times are in seconds. */
 typedef struct {
     const char *head, *opening;

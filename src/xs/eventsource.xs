@@ -19,6 +19,7 @@
 #include "snapshot.h"
 #include "event.h"
 #include "handle.h"
+#include "request.h"
 #ifdef __linux__
 #  include "reactor.h"
 #  include "stream.h"
@@ -61,6 +62,8 @@ INCLUDE: event.xs
 INCLUDE: value.xs
 
 INCLUDE: parser.xs
+
+INCLUDE: request.xs
 
 #ifdef __linux__
 

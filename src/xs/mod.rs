@@ -10,6 +10,7 @@
 //! - `first_times`: what a process has done once
 //! - `parser`: the handle behind an EventSource::Parser
 //! - `text`: texts of C, and texts for C
+//! - `request`: what the head of a request says
 //! - `stream`: the handle behind an EventSource::XS::Stream::Native (Linux)
 //! - `hub`: the handle behind an EventSource::Hub, and the settings of its store (Linux)
 //! - `subscribe`: subscriptions of streams to a hub, and tickets (Linux)
@@ -37,6 +38,7 @@ mod lists;
 mod parser;
 #[cfg(target_os = "linux")]
 mod process;
+mod request;
 #[cfg(target_os = "linux")]
 mod stream;
 mod strings;

@@ -67,10 +67,12 @@ for my $kind ('in one process', 'named') {
         $hub->publish(news => 'two');
         $again->like_event('two', 'it has all its channels');
         is asked($es, $cookies, '/events?lastEventId=7'), 0, 'nor with an id in the query';
+        is asked($es, $cookies, '/events?eventsource-request=0.5'), 0,
+            'nor with the token that a page adds for a cache';
         is asked($es, "z=1; $cookies"), 1, 'with another cookie the application is asked';
         my $stats = $hub->stats->{tickets};
         is_deeply $stats,
-            {issued => 2, accepted => 2, expired => 0, limited => 0, too_large => 0, unknown => 1, withdrawn => 0},
+            {issued => 2, accepted => 3, expired => 0, limited => 0, too_large => 0, unknown => 1, withdrawn => 0},
             'all is counted';
     };
 

@@ -215,6 +215,40 @@ subtest 'Perl code in one argument may change the others' => sub {
     is format_event(id => 1, data => $wide), "id: 1\ndata: 5000\n\n", 'the stack may move while it is read';
 };
 
+subtest 'the functions that read the head of a request do the same' => sub {
+    my @digest = (undef, '', 'GET', 'host', undef, undef, '/', 'a=1', 'b=2');
+    my $digest =
+        sub { return unpack 'H*', EventSource::XS::Hub::Ticket::_digest(undef, '', 'GET', $_[0], @digest[4 .. 8]) };
+    my %ways = (
+        'a header'  => [sub { EventSource::XS::LastEventID::_find($_[0], undef) }, "caf\xE9"],
+        'a query'   => [sub { EventSource::XS::LastEventID::_find(undef, $_[0]) }, "lastEventId=caf\xE9", "caf\xE9"],
+        'a coding'  => [sub { EventSource::XS::ContentCoding->best($_[0], 'gzip') }, 'gzip'],
+        'a cookie'  => [sub { EventSource::XS::Hub::Ticket::_ticket_of($_[0], '') }, 'eventsource-ticket=YQ', 'a'],
+        'its name'  => [sub { EventSource::XS::Hub::Ticket::_cookie_of($_[0]) },     'a', 'eventsource-ticket-a'],
+        preferences => [sub { (EventSource::XS::Hub::Preference::_parse($_[0]))[0] }, 'wait=5'],
+        'a request' => [$digest, "h\xE9", $digest->("h\xE9")],
+    );
+    for my $way (sort keys %ways) {
+        my ($code, $value, $expected) = @{$ways{$way}};
+        $expected //= $value;
+        utf8::upgrade(my $flagged = $value);
+        is $code->($_), $expected, "$way: with the flag and without" for $value, $flagged;
+        my $counted = tie my $tied, 'Counted', $value;
+        is $code->($tied), $expected, "$way: a tied value";
+        my $object = Says->new(sub { return $value });
+        is $code->($object),                     $expected, "$way: an object";
+        is "$counted->{reads} $object->{reads}", '1 1',     "$way: each is read once";
+    }
+    is EventSource::XS::LastEventID::_find('☺', undef), '☺', 'characters that are not bytes are kept';
+    my @values;
+    @values = ('before' x 50, Says->new(sub { @values = (); return 'lastEventId=7' }));
+    is EventSource::XS::LastEventID::_find(@values), 'before' x 50, 'a value may be freed while another is read';
+    my @names;
+    @names = (Says->new(sub { @names = (); return 'b' }), 'c');
+    is unpack('H*', EventSource::XS::Hub::Ticket::_digest(\@names, @digest[1 .. 8])), $digest->('host'),
+        'names may be freed, too';
+};
+
 subtest 'each result of one call site is a separate value' => sub {
     my @blocks = map { format_event(data => $_) } 'a' .. 'c';
     is "@blocks", "data: a\n\n data: b\n\n data: c\n\n", 'results of a map';

@@ -16,8 +16,10 @@ my %way = (
     'a hash'      => sub { return format_event({data => [$_[0]]}) },
     as_string     => sub { return HTTP::ServerEvent->as_string(data => $_[0]) },
     push          => sub { return EventSource::XS::_push_bytes(0, $_[0]) },
+    'a last id'   => sub { return EventSource::XS::LastEventID::_find($_[0], undef) },
     'a long text' => sub { return format_event(data => $_[0] . 'x' x 1_000) },
 );
+
 for my $name (sort keys %way) {
 
     # A call site uses its target again: the taint of the first output must not stay for the second.

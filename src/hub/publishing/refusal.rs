@@ -6,7 +6,7 @@ use crate::hub::Settings;
 use std::fmt;
 
 /// The most bytes of an id.
-const MAX_ID_BYTES: usize = 1024;
+pub const MAX_ID_BYTES: usize = 1024;
 
 /// The longest reconnection time of an event, a day in milliseconds. With a longer one a single event could keep
 /// clients away permanently.

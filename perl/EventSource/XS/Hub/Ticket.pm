@@ -3,13 +3,13 @@ use strict;
 use warnings;
 
 # The option ticket of to_app: the cookie in which a client brings back what the application has allowed for its stream, and the
-# request that this is bound to. src/ticket seals it. Whatever is wrong with a ticket, the application is asked as if there were
-# none: nothing here throws an exception at a request.
+# request that this is bound to. src/request reads both, and src/ticket seals it. Whatever is wrong with a ticket, the
+# application is asked as if there were none: nothing here throws an exception at a request.
 
 use Carp         ();
-use Digest::SHA  qw(sha256_hex);
-use MIME::Base64 qw(decode_base64url encode_base64url);
-use EventSource::XS::LastEventID;
+use Digest::SHA  qw(sha256);
+use MIME::Base64 qw(encode_base64url);
+use EventSource::XS::Library;
 use EventSource::XS::Settings;
 
 # Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
@@ -22,7 +22,8 @@ my $MAX_SECONDS = 3600;    # LONGEST_TICKET in src/hub/ticket.rs
 # What browsers accept (RFC 6265bis, section 5.6): more bytes are cut off, or not stored.
 my ($MAX_COOKIE, $MAX_PATH) = (4096, 1024);
 
-my $PREFIX = 'eventsource-ticket';
+# What a ticket is bound to, beside the path and the other headers that count.
+my @BOUND = qw(REQUEST_METHOD HTTP_HOST HTTP_ORIGIN HTTP_AUTHORIZATION);
 
 # In the PSGI environment.
 my $BINDING = 'eventsource.hub.binding';
@@ -64,7 +65,7 @@ sub header {
     my ($self, $hub, $env, $subscriptions, $limits, $owner) = @_;
     my ($path, $binding) = (_path_of($env), $env->{$BINDING});
     return if !defined $binding || $path !~ m{\A/[!-:<-~]*\z} || length $path > $MAX_PATH;
-    my $name   = _cookie_of($hub);
+    my $name   = _cookie_of(_name_of($hub));
     my $secure = ($env->{'psgi.url_scheme'} || '') eq 'https' ? '; Secure' : '';
     my $rest   = "; Path=$path; Max-Age=" . int($self->{seconds} + 0.999) . "; HttpOnly; SameSite=Strict$secure";
     my $most   = int(($MAX_COOKIE - length "$name=$rest") * 3 / 4);
@@ -87,54 +88,38 @@ sub opened {
     my ($self, $hub, $env, $settings) = @_;
     delete $env->{$BINDING};
     return undef if $env->{REQUEST_METHOD} ne 'GET';    # HEAD asks whose stream a GET would be
-    my $binding = $env->{$BINDING} = $self->_binding($hub, $env, $settings);
+    my $binding = $env->{$BINDING} = $self->_of_request($hub, $env) . $self->_of_worker($env, $settings);
     my $cookies = $env->{HTTP_COOKIE};
-    return undef if !defined $cookies || index($cookies, $PREFIX) < 0;
-    my $name  = _cookie_of($hub);
-    my @found = map { /\A\Q$name\E=([A-Za-z0-9_-]+)\z/ ? $1 : () } _cookies($cookies);
-    return undef if @found != 1 || length $found[0] > $MAX_COOKIE;
+    my $sealed  = defined $cookies ? _ticket_of($cookies, _name_of($hub)) : undef;
+    return undef if !defined $sealed;
     local ($@, $SIG{__DIE__});
-    my $opened = eval { $hub->_open_ticket(decode_base64url($found[0]), $binding) };
+    my $opened = eval { $hub->_open_ticket($sealed, $binding) };
     return $opened && @$opened ? $opened : undef;
 }
 
 # Private methods and functions
 
-# A digest of all by which an application may decide, so that a ticket opens for the same request only. An id with which a
-# client resumes is not part of it.
-sub _binding {
-    my ($self, $hub, $env, $settings) = @_;
-    my $query = defined $env->{QUERY_STRING} ? $env->{QUERY_STRING} : '';
+sub _name_of { return defined $_[0]{name} ? $_[0]{name} : '' }
+
+# A digest of all of a request by which an application may decide, so that a ticket opens for the same request only.
+sub _of_request {
+    my ($self, $hub, $env) = @_;
+    my @values =
+        (@$env{@BOUND}, _path_of($env), @$env{qw(QUERY_STRING HTTP_COOKIE)}, @$env{@{$self->{headers}}});
+    return _digest($self->{cookies}, _name_of($hub), @values);
+}
+
+# A digest of what else a ticket is bound to, and only a worker knows.
+sub _of_worker {
+    my ($self, $env, $settings) = @_;
     my @parts = (
-        $hub->{name},                                                     $env->{REQUEST_METHOD},
-        @$env{qw(HTTP_HOST HTTP_ORIGIN HTTP_AUTHORIZATION REMOTE_USER)},  _path_of($env),
-        EventSource::XS::LastEventID->query_without($query),              $self->_bound_cookies($env->{HTTP_COOKIE}),
-        @$env{@{$self->{headers}}},                                       $self->{seconds},
+        $env->{REMOTE_USER},                                              $self->{seconds},
         join(' ', @{$self->{headers}}, '', @{$self->{cookies} || ['*']}), @$settings,
     );
     my $text = join '', map { defined() ? length() . ":$_" : '-' } @parts;
     utf8::encode($text);
-    return sha256_hex($text);
+    return sha256($text);
 }
-
-# The cookies that count, in an order of their own, as one text.
-sub _bound_cookies {
-    my ($self, $cookies) = @_;
-    return '' if !defined $cookies;
-    my @all = grep { index($_, $PREFIX) != 0 } _cookies($cookies);
-    if (my $names = $self->{cookies}) {
-        my %is_named = map { ($_ => 1) } @$names;
-        @all = grep { /\A([^=]*)/ && $is_named{$1} } @all;
-    }
-    return join ';', sort @all;
-}
-
-sub _cookie_of {
-    my $hub = shift;
-    return defined $hub->{name} && length $hub->{name} ? "$PREFIX-$hub->{name}" : $PREFIX;
-}
-
-sub _cookies { return split /[ \t]*;[ \t]*/, $_[0] }
 
 # The path as the client has it: middleware and mounts leave REQUEST_URI alone.
 sub _path_of {

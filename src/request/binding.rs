@@ -1,0 +1,77 @@
+//! What a ticket is bound to.
+
+use super::cookies::{list, TICKET_PREFIX};
+use super::query::query_without_id;
+use sha2::{Digest, Sha256};
+
+/// All of a request by which an application may decide whose stream it is and what it has: a ticket opens for the same request
+/// only. The bytes are those of the request, before any middleware.
+#[derive(Clone, Copy, Debug)]
+pub struct BoundRequest<'a> {
+    /// The name of the hub; empty for a hub without one.
+    pub hub: &'a [u8],
+    /// The method.
+    pub method: &'a [u8],
+    /// The header `Host`.
+    pub host: Option<&'a [u8]>,
+    /// The header `Origin`.
+    pub origin: Option<&'a [u8]>,
+    /// The header `Authorization`.
+    pub authorization: Option<&'a [u8]>,
+    /// The path as the client has it: not decoded.
+    pub path: &'a [u8],
+    /// The query. The last event ID is no part of what a ticket is bound to.
+    pub query: &'a [u8],
+    /// The header `Cookie`.
+    pub cookies: Option<&'a [u8]>,
+    /// The names of the cookies that count; none if all do. Tickets never count, nor does the order.
+    pub cookie_names: Option<&'a [&'a [u8]]>,
+    /// The values of the other headers that count, in an order of the application.
+    pub headers: &'a [Option<&'a [u8]>],
+}
+
+impl BoundRequest<'_> {
+    /// Returns a digest of the request.
+    pub fn digest(&self) -> [u8; 32] {
+        let Self { hub, method, host, origin, authorization, path, query, cookies, cookie_names, headers } = *self;
+        let mut counted: Vec<_> = list(cookies.unwrap_or_default())
+            .filter(|cookie| !cookie.starts_with(TICKET_PREFIX))
+            .filter(|cookie| cookie_names.map_or(true, |names| names.contains(&name_of(cookie))))
+            .collect();
+        counted.sort_unstable();
+        let mut text = CanonicalText(Sha256::new());
+        text.add(Some(hub));
+        text.add(Some(method));
+        text.add(host);
+        text.add(origin);
+        text.add(authorization);
+        text.add(Some(path));
+        text.add(Some(&query_without_id(query)));
+        text.add_all(counted.iter().copied().map(Some));
+        text.add_all(headers.iter().copied());
+        text.0.finalize().into()
+    }
+}
+
+fn name_of(cookie: &[u8]) -> &[u8] {
+    cookie.split(|byte| *byte == b'=').next().unwrap_or_default()
+}
+
+/// A text that two requests share only if they are the same: each part has its length before it, and each list its own.
+struct CanonicalText(Sha256);
+
+impl CanonicalText {
+    fn add(&mut self, part: Option<&[u8]>) {
+        self.add_number(part.map_or(u64::MAX, |bytes| bytes.len() as u64));
+        self.0.update(part.unwrap_or_default());
+    }
+
+    fn add_all<'a>(&mut self, parts: impl ExactSizeIterator<Item = Option<&'a [u8]>>) {
+        self.add_number(parts.len() as u64);
+        parts.for_each(|part| self.add(part));
+    }
+
+    fn add_number(&mut self, number: u64) {
+        self.0.update(number.to_be_bytes());
+    }
+}
