@@ -296,8 +296,8 @@ proptest! {
             let id = last_event_id(header, &one);
             prop_assert!(id.map_or(true, |id| (1..=1025).contains(&id.len())));
         }
-        let without = query_without_id(&one);
-        prop_assert_eq!(query_without_id(&without), &*without);
+        let asked_again = [&one[..], b"&eventsource-request=0.5; lastEventId=7"].concat();
+        prop_assert_eq!(query_without_id(&asked_again), query_without_id(&one));
         if let Some(given) = Preference::of(&one) {
             prop_assert_eq!(Preference::of(given.applied().as_bytes()).map(|again| (again.wait, again.request)),
                 Some((given.wait, given.request)));
@@ -306,7 +306,7 @@ proptest! {
         let ticket = ticket_of(&one, &other);
         prop_assert!(ticket.map_or(true, |ticket| !ticket.is_empty() && ticket.len() <= 3072));
         let request = BoundRequest { query: &one, cookies: Some(&other), cookie_names: Some(&[&one]), ..REQUEST };
-        let again = BoundRequest { query: &without, ..request };
+        let again = BoundRequest { query: &asked_again, ..request };
         prop_assert_eq!(request.digest(), again.digest());
     }
 }
