@@ -27,8 +27,10 @@ my %ALSO_PRIVATE = (
     'EventSource::Server::Event'   => [qw(fields_of)],
     'EventSource::Server::Supply'  => [qw(new tap_fields)],
     'EventSource::XS'              => [qw(has_later_here later_here see_request tell_losses)],
-    'Plack::App::EventSource'      =>
-        [qw(after_handler check_at_request check_attributes end_with_error preamble_line random_retry run_handler)],
+    'Plack::App::EventSource'      => [
+        qw(after_handler check_at_request check_attributes end_with_error preamble_line random_retry run_handler
+            stream_beginning)
+    ],
     'Plack::App::EventSource::Connection' => [qw(closed enter_child of_stream remember_member stream through_new)],
     'Test::EventSource::Stream'           => [qw(attach cut fill is_answered new)],
 );

@@ -9,16 +9,17 @@
 /// The modules of the program, beside its `main`.
 #[path = "../../hub_process/src"]
 mod program {
+    pub mod acceptor;
     pub mod arguments;
     pub mod commands;
     pub mod descriptors;
+    pub mod http;
     pub mod ids_ahead;
     pub mod inherited;
     pub mod leases;
     pub mod lifetime;
     pub mod listener;
     pub mod log_pauses;
-    pub mod metrics_listener;
     pub mod new_program;
     pub mod operator_log;
     pub mod peers;

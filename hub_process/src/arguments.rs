@@ -1,6 +1,7 @@
 //! The command line. With lexopt 0.3, the smallest library of the field, and the same messages this file has 10 lines more and
 //! the program 6 kB: it hands over option after option, too, and neither knows their names nor says what is wrong with a value.
 
+use crate::http::Endpoint;
 use crate::run_options::RunOptions;
 use crate::store::check_built;
 use eventsource_xs::remote::Place;
@@ -15,7 +16,7 @@ use std::time::Duration;
 pub const USAGE: &str = "\
 usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECONDS] [--grace SECONDS]
                                [--store STORE | --store-from FILE] [--metrics ADDRESS:PORT[,NAME]...]
-                               [--log text|json]
+                               [--http unix:PATH|ADDRESS:PORT] [--log text|json]
        eventsource-hub upgrade [--program PATH] [--socket PATH] [--timeout SECONDS] [NAME]
        eventsource-hub --help | --version
 
@@ -33,6 +34,8 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
                        run: answer GET /metrics over HTTP with the metrics, as OpenMetrics, for example
                        on 127.0.0.1:9464. Everybody who reaches the address may read them, by an address,
                        as localhost, by the name of the machine, or by one of the names.
+  --http ADDRESS       run: serve streams to clients that have a ticket, behind a proxy that connects to
+                       unix:/PATH or an address of this machine alone, such as 127.0.0.1:8080
   --log text|json      run: the form of the lines on standard error (default: text)
 
 The command eventsource publishes to hubs, follows them and stops them.";
@@ -73,6 +76,8 @@ pub struct Arguments {
     pub store: Option<StoreSettings>,
     /// Where monitors read the metrics: an address with a port, and names, with commas.
     pub metrics: Option<Box<str>>,
+    /// Where a proxy connects for streams.
+    pub http: Option<Box<str>>,
     /// Whether lines of the log are objects.
     pub logs_objects: bool,
 }
@@ -95,6 +100,7 @@ impl Arguments {
             grace: None,
             store: None,
             metrics: None,
+            http: None,
             logs_objects: false,
         };
         let (mut store, mut store_from) = (None, None);
@@ -112,6 +118,7 @@ impl Arguments {
                 "--store" => store = Some(value()?),
                 "--store-from" => store_from = Some(value()?),
                 "--metrics" => parsed.metrics = Some(metrics(value()?)?),
+                "--http" => parsed.http = Some(Endpoint::of_streams(&value()?)?.to_string().into()),
                 "--log" => parsed.logs_objects = logs_objects(&value()?)?,
                 "--help" => asks_for_help = true,
                 "--inherited" => parsed.is_inherited = true,
@@ -136,6 +143,9 @@ impl Arguments {
         parsed.command = command_of(&command, &words)?;
         if parsed.metrics.is_some() && parsed.command != Subcommand::Run {
             return Err("--metrics is for run".to_owned());
+        }
+        if parsed.http.is_some() && parsed.command != Subcommand::Run {
+            return Err("--http is for run".to_owned());
         }
         parsed.read_store(store, store_from)?;
         Ok(parsed)
@@ -177,9 +187,9 @@ impl Arguments {
 
     /// Returns what `run` is started with.
     pub fn run_options(&self) -> Result<RunOptions, Box<dyn Error>> {
-        let Self { idle_exit, grace, ref store, ref metrics, logs_objects, .. } = *self;
-        let (store, metrics) = (store.clone(), metrics.clone());
-        Ok(RunOptions { place: self.place()?, idle_exit, grace, store, metrics, logs_objects })
+        let Self { idle_exit, grace, ref store, ref metrics, ref http, logs_objects, .. } = *self;
+        let (store, metrics, http) = (store.clone(), metrics.clone(), http.clone());
+        Ok(RunOptions { place: self.place()?, idle_exit, grace, store, metrics, http, logs_objects })
     }
 }
 

@@ -68,26 +68,27 @@ impl InstanceLock {
         })
     }
 
-    /// Takes the socket and the lock from the starter, the socket from systemd, or both from the file system.
-    pub fn take(arguments: &Arguments, place: &Place) -> Result<Self, Box<dyn Error>> {
+    /// Takes the socket and the lock from the starter, the socket from systemd, or both from the file system. Returns the
+    /// socket for HTTP clients, too, if systemd hands over one.
+    pub fn take(arguments: &Arguments, place: &Place) -> Result<(Self, Option<OwnedFd>), Box<dyn Error>> {
         if arguments.is_inherited {
             let (listener, lock) = (duplicate(0)?, duplicate(1)?);
             check_listens(&listener)?;
             silence(0)?;
             silence(1)?;
             let (listener, lock, place) = (listener.into(), lock.into(), place.clone());
-            return Ok(Self { listener, lock, place, removes_socket: true });
+            return Ok((Self { listener, lock, place, removes_socket: true }, None));
         }
         let Some(lock) = start::lock(place)? else {
             return Err(format!("the hub {} has a process already ({})", place.name(), place.lock().display()).into());
         };
-        let of_systemd = socket_of_systemd()?;
+        let (of_systemd, http) = sockets_of_systemd()?;
         let removes_socket = of_systemd.is_none();
         let listener = match of_systemd {
-            Some(socket) => socket,
+            Some(socket) => socket.into(),
             None => start::bind(place.socket())?,
         };
-        Ok(Self { listener, lock, place: place.clone(), removes_socket })
+        Ok((Self { listener, lock, place: place.clone(), removes_socket }, http))
     }
 
     /// Notes in the lock which process serves from here on. Returns the one before if that has not ended in order.
@@ -138,19 +139,26 @@ pub fn take_kept(number: i32) -> io::Result<OwnedFd> {
     adopt(number)
 }
 
-/// Returns the socket that systemd hands to this process, if it does.
-fn socket_of_systemd() -> Result<Option<UnixListener>, Box<dyn Error>> {
+/// Returns the sockets that systemd hands to this process: that of the hub, and the one for HTTP clients, whose unit names it
+/// `http` (`FileDescriptorName`).
+fn sockets_of_systemd() -> Result<(Option<OwnedFd>, Option<OwnedFd>), Box<dyn Error>> {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
     if number("LISTEN_PID") != Some(std::process::id()) {
-        return Ok(None);
+        return Ok((None, None));
     }
-    if number("LISTEN_FDS") != Some(1) {
-        return Err("systemd must hand over one socket".into());
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let (mut hub, mut http) = (None, None);
+    for (descriptor, name) in
+        (FIRST_OF_SYSTEMD..).zip(names.split(':')).take(number("LISTEN_FDS").unwrap_or(0) as usize)
+    {
+        set_close_at_exec(descriptor, true)?;
+        let socket = adopt(descriptor)?;
+        check_listens(&socket)?;
+        if if name == "http" { &mut http } else { &mut hub }.replace(socket).is_some() {
+            return Err("systemd must hand over one socket of the hub, and one named http at most".into());
+        }
     }
-    set_close_at_exec(FIRST_OF_SYSTEMD, true)?;
-    let listener = adopt(FIRST_OF_SYSTEMD)?;
-    check_listens(&listener)?;
-    Ok(Some(listener.into()))
+    Ok((hub, http))
 }
 
 /// Checks that a socket that was handed over listens.
@@ -174,7 +182,7 @@ mod tests {
         let words = ["run".into(), "--socket".into(), socket];
         let arguments = Arguments::parse(words.into_iter()).expect("a command");
         let place = arguments.place().expect("a place");
-        let instance = InstanceLock::take(&arguments, &place).expect("a free place");
+        let (instance, _) = InstanceLock::take(&arguments, &place).expect("a free place");
         assert!(InstanceLock::take(&arguments, &place).is_err());
         assert_eq!(instance.begin_service(), None, "no process before");
         assert_eq!(instance.begin_service(), Some(std::process::id()), "one that has not ended");
@@ -195,7 +203,7 @@ mod tests {
         assert!(!instance.is_held());
         assert!(InstanceLock::take(&arguments, &place).is_err(), "it listens, though it has no lock");
         std::fs::remove_file(place.socket()).expect("its owner may");
-        let next = InstanceLock::take(&arguments, &place).expect("a free place");
+        let (next, _) = InstanceLock::take(&arguments, &place).expect("a free place");
         assert!(next.is_held() && !instance.is_held());
         std::fs::remove_dir_all(&folder).expect("its owner may");
     }

@@ -1,17 +1,14 @@
 //! The socket at which peers connect, and the lock of the hub beside it.
 
+use crate::acceptor::Acceptor;
 use crate::inherited::InstanceLock;
 use crate::process_log::log_message;
 use eventsource_xs::remote::calls::{own_user, peer_user, Epoll};
 use eventsource_xs::remote::{start, Place};
-use rustix::io::Errno;
-use rustix::net::{accept_with, SocketFlags};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long no connection is accepted when this process has no descriptor left.
-const PAUSE: Duration = Duration::from_millis(100);
 /// How often the process looks whether its lock is in its place.
 const LOCK_CHECK: Duration = Duration::from_secs(30);
 
@@ -19,10 +16,7 @@ const LOCK_CHECK: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Listener {
     instance: InstanceLock,
-    /// Its number in the epoll set.
-    number: u64,
-    /// Until when no connection is accepted.
-    paused_until: Option<Instant>,
+    acceptor: Acceptor,
     /// When the process looks next whether its lock is in its place.
     lock_check: Instant,
 }
@@ -30,9 +24,8 @@ pub struct Listener {
 impl Listener {
     /// Waits for connections from here on.
     pub fn new(instance: InstanceLock, epoll: &Epoll, number: u64) -> io::Result<Self> {
-        instance.listener.set_nonblocking(true)?;
-        epoll.add(instance.listener.as_fd(), number)?;
-        Ok(Self { instance, number, paused_until: None, lock_check: Instant::now() + LOCK_CHECK })
+        let acceptor = Acceptor::new(instance.listener.try_clone()?.into(), epoll, number)?;
+        Ok(Self { instance, acceptor, lock_check: Instant::now() + LOCK_CHECK })
     }
 
     /// Returns what this process has of its hub alone.
@@ -42,31 +35,17 @@ impl Listener {
 
     /// Accepts the next connection, if there is one.
     pub fn accept(&mut self, epoll: &Epoll, now: Instant) -> Option<OwnedFd> {
-        loop {
-            match accept_with(&self.instance.listener, SocketFlags::CLOEXEC) {
-                Ok(socket) => return Some(socket),
-                Err(Errno::AGAIN) => return None,
-                Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(_) => {
-                    epoll.remove(self.instance.listener.as_fd());
-                    self.paused_until = Some(now + PAUSE);
-                    return None;
-                }
-            }
-        }
+        self.acceptor.accept(epoll, now)
     }
 
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
     pub fn next_due(&self) -> Instant {
-        self.paused_until.map_or(self.lock_check, |until| until.min(self.lock_check))
+        self.acceptor.next_due().map_or(self.lock_check, |until| until.min(self.lock_check))
     }
 
     /// Accepts again after a pause. Returns false if the hub is not that of this process any more: its lock is gone.
     pub fn run_timers(&mut self, epoll: &Epoll, now: Instant) -> io::Result<bool> {
-        if self.paused_until.is_some_and(|until| now >= until) {
-            self.paused_until = None;
-            epoll.add(self.instance.listener.as_fd(), self.number)?;
-        }
+        self.acceptor.run_timers(epoll, now)?;
         if now < self.lock_check {
             return Ok(true);
         }

@@ -6,11 +6,12 @@
 //! - `inherited`: the socket and the lock that a starter or systemd hands over
 //! - `protocol`: the version of the protocol that this process speaks
 //! - `process_log`: the log, and why a command fails, on standard error
-//! - `metrics_listener`: answers a monitor over HTTP
 //!
 //! The parts of the wire thread, each with its own state:
 //!
-//! - `listener`, `descriptors`: the socket at which peers connect; how many descriptors there may be, and for what
+//! - `listener`, `acceptor`, `descriptors`: the socket at which peers connect; any that listens; how many descriptors there may
+//!   be, and for what
+//! - `http`: the clients that this process answers itself: those with a ticket, and monitors
 //! - `peers`: who is connected
 //! - `streams`, `ids_ahead`: the streams that workers have handed over; how long those wait whose clients are ahead of the hub
 //! - `leases`: which worker holds which lease
@@ -29,17 +30,18 @@
 
 #![forbid(unsafe_code)]
 
+mod acceptor;
 mod arguments;
 mod commands;
 mod current_hub;
 mod descriptors;
+mod http;
 mod ids_ahead;
 mod inherited;
 mod leases;
 mod lifetime;
 mod listener;
 mod log_pauses;
-mod metrics_listener;
 mod new_program;
 mod operator_log;
 mod peers;

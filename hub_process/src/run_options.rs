@@ -3,11 +3,14 @@
 //! It is read once, from the command line, the environment and files, and travels with an upgrade. All of these may have
 //! changed by then: a folder that was made since is preferred now, or the file with the store is gone.
 
-use crate::metrics_listener::Hosts;
+use crate::http::{Endpoint, Hosts};
 use eventsource_xs::remote::Place;
 use eventsource_xs::saved;
 use eventsource_xs::wire::{NamedSettings, StoreSettings};
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The options with which a hub process was started.
@@ -20,16 +23,31 @@ pub struct RunOptions {
     pub store: Option<StoreSettings>,
     /// The address and port for monitors, as text; behind commas the names under which they may ask.
     pub metrics: Option<Box<str>>,
+    /// Where a proxy connects for streams, as text.
+    pub http: Option<Box<str>>,
     /// Whether lines of the log are objects.
     pub logs_objects: bool,
 }
 
-saved!(RunOptions { place, idle_exit, grace, store, metrics, logs_objects });
+saved!(RunOptions { place, idle_exit, grace, store, metrics, http, logs_objects });
 
 impl RunOptions {
-    /// Returns the address and port for monitors.
-    pub fn metrics(&self) -> Option<SocketAddr> {
-        self.metrics_words().next().and_then(|address| address.parse().ok())
+    /// Listens for monitors, if that is asked for.
+    pub fn listen_for_monitors(&self) -> io::Result<Option<OwnedFd>> {
+        let address: Option<SocketAddr> = self.metrics_words().next().and_then(|address| address.parse().ok());
+        let listen = |address| Endpoint::Tcp(address).listen().map_err(|error| cannot("--metrics", &address, &error));
+        address.map(listen).transpose()
+    }
+
+    /// Listens for the proxy, if that is asked for and systemd does not.
+    pub fn listen_for_streams(&self, of_systemd: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+        let listen = |endpoint: Endpoint| endpoint.listen().map_err(|error| cannot("--http", &endpoint, &error));
+        of_systemd.map_or_else(|| self.http().map(listen).transpose(), |socket| Ok(Some(socket)))
+    }
+
+    /// Returns where a proxy connects for streams.
+    pub fn http(&self) -> Option<Endpoint> {
+        self.http.as_ref().and_then(|text| Endpoint::of_streams(text).ok())
     }
 
     /// Returns the names under which monitors may ask.
@@ -46,4 +64,8 @@ impl RunOptions {
         let (idle_exit, grace, store) = (self.idle_exit, self.grace, self.store.clone());
         NamedSettings { idle_exit, grace, store, ..NamedSettings::default() }
     }
+}
+
+fn cannot(option: &str, place: &dyn fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {place} for {option}: {error}"))
 }

@@ -5,6 +5,7 @@
 
 mod control_requests;
 mod greeting;
+mod http;
 mod requests;
 mod sources;
 mod store_reports;
@@ -15,11 +16,11 @@ pub use upgrade::SavedServer;
 use crate::arguments::Arguments;
 use crate::current_hub::CurrentHub;
 use crate::descriptors::{self, Descriptors};
+use crate::http::{Connections, Listening, Service, Sockets, FIRST_NUMBER};
 use crate::inherited::{take_kept, InstanceLock};
 use crate::leases::Leases;
 use crate::lifetime::{DueAction, Lifetime};
 use crate::listener::{is_of_own_user, Listener};
-use crate::metrics_listener;
 use crate::operator_log::{send_lines, Operator};
 use crate::peers::{End, Peers, MAX_PEERS};
 use crate::process_log::{self, log_message, write_objects};
@@ -35,7 +36,6 @@ use eventsource_xs::wire::{Failure, Frame, NamedSettings, Response, StoreSetting
 use eventsource_xs::ErrorCode;
 use sources::Sources;
 use std::error::Error;
-use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -51,13 +51,10 @@ const STORE_LINGER: Duration = Duration::from_secs(5);
 pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     calls::outlive_file_limit();
     descriptors::raise_limit();
-    let (mut server, monitors) = match arguments.state {
+    let mut server = match arguments.state {
         None => begin(arguments)?,
         Some(number) => resume(arguments, number)?,
     };
-    if let Some(listener) = monitors {
-        metrics_listener::serve(listener, server.options.place.clone(), server.options.metrics_hosts());
-    }
     while !server.control.has_end() {
         server.turn()?;
     }
@@ -65,11 +62,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Begins to serve a hub, and listens for monitors.
-fn begin(arguments: &Arguments) -> Result<(Server, Option<TcpListener>), Box<dyn Error>> {
+/// Begins to serve a hub, and listens for HTTP clients.
+fn begin(arguments: &Arguments) -> Result<Server, Box<dyn Error>> {
     let options = arguments.run_options()?;
-    let monitors = options.metrics().map(metrics_listener::listen).transpose()?;
-    let instance = InstanceLock::take(arguments, &options.place)?;
+    let metrics = options.listen_for_monitors()?;
+    let (instance, of_systemd) = InstanceLock::take(arguments, &options.place)?;
+    let is_own = of_systemd.is_none();
+    let streams = options.listen_for_streams(of_systemd)?;
+    let sockets = Sockets { streams, metrics, is_own };
     let is_new_hub = !options.place.log().exists();
     process_log::keep_lines(&options.place.log()); // from here on the folder is known to be this user's alone
     let kept = Precedence::kept(&options);
@@ -81,24 +81,15 @@ fn begin(arguments: &Arguments) -> Result<(Server, Option<TcpListener>), Box<dyn
     let precedence = Precedence::of(&options, options.settings().or(kept));
     let place = &options.place;
     let read = ReadChannels::new(place.name().as_str(), place.socket(), is_new_hub, Instant::now());
-    let mut server = Server::new(options, own_program()?, instance, precedence)?;
+    let mut server = Server::new(options, own_program()?, instance, sockets, precedence)?;
     server.operator.watch_readers(read);
-    Ok((server, monitors))
+    Ok(server)
 }
 
 /// Resumes what the program before this one has saved.
-fn resume(arguments: &Arguments, state: i32) -> Result<(Server, Option<TcpListener>), Box<dyn Error>> {
+fn resume(arguments: &Arguments, state: i32) -> Result<Server, Box<dyn Error>> {
     process_log::keep_lines(&arguments.place()?.log());
-    let server = Server::restore(&take_kept(state)?.into())?;
-    // The listener has ended with the program before. Streams do not end because monitors cannot be answered.
-    let monitors = server.options.metrics().map(metrics_listener::listen).transpose();
-    Ok((
-        server,
-        monitors.unwrap_or_else(|error| {
-            log_message(&error.to_string());
-            None
-        }),
-    ))
+    Server::restore(&take_kept(state)?.into())
 }
 
 /// The parts of the wire thread. Each function outside of this file takes those that it may touch.
@@ -106,6 +97,8 @@ struct Server {
     options: RunOptions,
     sources: Sources,
     listener: Listener,
+    listening: Listening,
+    connections: Connections,
     peers: Peers,
     streams: Streams,
     leases: Leases,
@@ -120,10 +113,12 @@ impl Server {
         options: RunOptions,
         program: PathBuf,
         instance: InstanceLock,
+        sockets: Sockets,
         precedence: Precedence,
     ) -> Result<Self, Box<dyn Error>> {
         let (sources, now) = (Sources::new()?, Instant::now());
         let listener = Listener::new(instance, sources.epoll(), sources::LISTENER)?;
+        let listening = Listening::new(sockets, sources.epoll(), [sources::HTTP_STREAMS, sources::HTTP_METRICS])?;
         runtime::linger(LINGER);
         if options.logs_objects {
             write_objects(options.place.name().as_str());
@@ -132,6 +127,8 @@ impl Server {
         Ok(Self {
             sources,
             listener,
+            listening,
+            connections: Connections::new(),
             peers: Peers::default(),
             streams: Streams::default(),
             leases: Leases::default(),
@@ -157,6 +154,9 @@ impl Server {
                 sources::MEMBERS => self.current.take_presence(now),
                 sources::STORE => self.take_store_reports(now),
                 sources::LOG => process_log::clear_signal(), // lines are sent in each turn
+                sources::HTTP_STREAMS => http::accept(self, Service::Streams, now),
+                sources::HTTP_METRICS => http::accept(self, Service::Metrics, now),
+                client if client >= FIRST_NUMBER => http::serve(self, client, *readiness, now),
                 peer => self.serve(peer, *readiness, now),
             }
         }
@@ -179,6 +179,8 @@ impl Server {
             store,
             self.streams.ahead.next_due(now),
             self.operator.next_due(),
+            self.listening.next_due(),
+            self.connections.next_due(),
         ];
         let until = due.into_iter().flatten().map(|at| at.saturating_duration_since(now));
         until.chain(self.lifetime.next_due(now)).min()
@@ -202,6 +204,8 @@ impl Server {
         if !self.listener.run_timers(self.sources.epoll(), now)? {
             self.control.end();
         }
+        self.listening.run_timers(self.sources.epoll(), now)?;
+        self.connections.run_timers(now, http::too_late);
         if self.current.stored().is_some_and(|stored| stored.run_timers(now)) {
             self.current.watch_store(self.sources.epoll())?;
         }
@@ -257,7 +261,8 @@ impl Server {
             return failure(&format!("this is the hub process {} of another user", self.options.place.name()));
         }
         let has_store = self.current.hub().is_some_and(ServedHub::has_store);
-        let descriptors = Descriptors { peers: self.peers.len(), streams: self.streams.len(), has_store };
+        let peers = self.peers.len() + self.connections.len();
+        let descriptors = Descriptors { peers, streams: self.streams.len(), has_store };
         if self.peers.count() >= MAX_PEERS || !descriptors.has_room() {
             return failure("the hub process has as many connections as it may have: raise its limit of descriptors");
         }
@@ -386,6 +391,7 @@ impl Server {
         if self.listener.close(&self.options.place) && self.control.has_stop() {
             self.current.precedence().forget();
         }
+        self.listening.close(self.options.http().as_ref());
         self.close_store();
         runtime::shutdown();
         self.report_ends();

@@ -17,6 +17,9 @@ const MOST_WITHOUT_SOCKET: usize = MAX_FRAME_BYTES;
 /// The shortest time between two keepalives.
 const LEAST_KEEPALIVE: Duration = Duration::from_millis(10);
 
+/// The opener of the streams that this process has begun itself: no connection has this number.
+pub const OWN: Opener = Opener { peer: 0, number: 0 };
+
 /// The opener of a stream: a worker's connection, and the number that it has given the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opener {
@@ -39,12 +42,24 @@ pub struct HeldStream {
 impl HeldStream {
     /// Opens a stream that a worker hands over. It is refused if there are `most` streams. Fails with the reason of its end.
     pub fn open(open: &Open<'_>, socket: Option<OwnedFd>, opener: Opener, most: usize) -> Result<Self, Reason> {
+        Self::open_with(open, b"", socket, opener, most)
+    }
+
+    /// Opens the stream of a client that this process answers itself: with the first bytes of the content, not coded yet. Fails
+    /// as [`open`](Self::open).
+    pub fn open_with(
+        open: &Open<'_>,
+        content: &[u8],
+        socket: Option<OwnedFd>,
+        opener: Opener,
+        most: usize,
+    ) -> Result<Self, Reason> {
         let keepalive = open.settings.keepalive.map(|time| time.max(LEAST_KEEPALIVE));
         let options = OpenOptions {
             max_streams: most,
             socket,
             head: open.unsent,
-            content: b"",
+            content,
             body: open.body,
             settings: Settings { keepalive, ..open.settings },
             waits: false,

@@ -69,17 +69,18 @@ fn a_monitor_reads_the_metrics_of_the_hub() {
 fn other_requests_get_a_status() {
     let (scene, address) = (Scene::new(), Address::new());
     let mut child = run(&scene, &address);
-    let head = b"GET /metrics HTTP/1.1\r\nContent-Length: 200000\r\n\r\n".to_vec();
+    let head = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n".to_vec();
     let with_body = [head, vec![b'x'; 200_000]].concat();
-    let long = [b"GET /metrics HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 8 << 10]].concat();
+    let long = [b"GET /metrics HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 16 << 10]].concat();
     for (request, status) in [
-        (&b"GET / HTTP/1.1\r\n\r\n"[..], "404"),
-        (b"POST /metrics HTTP/1.1\r\n\r\n", "405"),
+        (&b"GET / HTTP/1.0\r\n\r\n"[..], "404"),
+        (b"POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", "405"),
+        (b"GET /metrics HTTP/1.1\r\n\r\n", "400"),
         (b"GET http://127.0.0.1/metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", "200"),
         (b"GET http://evil.example/metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", "403"),
         (b"GET /metrics HTTP/1.1\r\nHost: evil.example:9464\r\n\r\n", "403"),
         (b"\x16\x03\x01 hello\r\n\r\n", "400"),
-        (&long, "400"),
+        (&long, "431"),
         (&with_body, "200"),
     ] {
         let answer = ask(&address, request);
@@ -116,7 +117,7 @@ fn clients_that_send_nothing_delay_neither_the_hub_nor_a_monitor() {
     for mut client in clients {
         let mut answer = String::new();
         client.read_to_string(&mut answer).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
     drop(scene);
     child.wait().expect("it has ended");

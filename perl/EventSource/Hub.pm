@@ -252,9 +252,9 @@ sub serve_ticket {
 
 # Seal a ticket of subscriptions: of each its options, and its topics. Return its bytes; undef if they are more than that.
 sub seal_ticket {
-    my ($self, $subscriptions, $limits, $owner, $binding, $seconds, $most) = @_;
+    my ($self, $subscriptions, @given) = @_;
     my @all = map { [$self->_subscription(@$_)] } @$subscriptions;
-    return $self->_seal_ticket(\@all, $limits, $owner, $binding, $seconds, $most)->[0];
+    return $self->_seal_ticket(\@all, @given)->[0];
 }
 
 # The fields of an event of a channel in the form in which the hub sends it: show_channel changes them. The hash that is given

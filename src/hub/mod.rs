@@ -164,7 +164,8 @@ pub use presence::{
 pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::publication::Publication;
 pub use publishing::refusal::{
-    check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal, MAX_ID_BYTES,
+    check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal, FINISHED_ID,
+    MAX_ID_BYTES,
 };
 pub use publishing::SequencedEvent;
 pub use readers::ends::{EndRequest, FINISH_BLOCK, LONGEST_ANSWER};
@@ -175,7 +176,7 @@ pub use readers::Readers;
 pub use sending::positions::OwnBlock;
 pub use settings::channel_settings::ChannelSettings;
 pub use stored_history::{ChannelEvictions, History};
-pub use ticket::{StreamLimit, Ticket, TicketOutcome, LONGEST_TICKET};
+pub use ticket::{Passport, StreamLimit, Ticket, TicketOutcome, LONGEST_TICKET};
 
 pub use crate::log::Retain;
 pub use publishing::state_sizes::{Full, StateSizes};

@@ -4,7 +4,8 @@
 
 use super::counts::Counts;
 use super::Hub;
-use crate::hub::SubscribeRequest;
+use crate::hub::{Poll, SubscribeRequest};
+use crate::stream::Settings;
 use std::time::{Duration, Instant};
 
 /// How long a ticket is valid at most.
@@ -21,6 +22,60 @@ pub struct Ticket {
     pub limits: Vec<StreamLimit>,
     /// The subscriptions. Each says when the application was asked.
     pub requests: Vec<SubscribeRequest>,
+    /// What the ticket is bound to: a digest of its request, and what only the application can say of that.
+    pub binding: Box<[u8]>,
+    /// With it the hub process begins a stream itself. Without it a worker is needed.
+    pub passport: Option<Box<Passport>>,
+}
+
+/// What a stream is sent beside the events of its subscriptions, and which fields of a request count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passport {
+    /// The settings. How the content is framed and coded depends on the request.
+    pub settings: Settings,
+    /// Whether the content may be coded.
+    pub may_be_coded: bool,
+    /// The fields of the head that are the same for each request, as lines.
+    pub head: Box<[u8]>,
+    /// The first bytes of the content.
+    pub opening: Box<[u8]>,
+    /// The least and the longest reconnection time of the first block, in milliseconds.
+    pub retry: Option<[u64; 2]>,
+    /// The names of the cookies that count. `None`: all.
+    pub cookies: Option<Vec<Box<[u8]>>>,
+    /// The names of the other fields that count, in lower case.
+    pub fields: Vec<Box<[u8]>>,
+}
+
+impl Ticket {
+    /// Returns the subscriptions of a stream that begins with the ticket: after an id, with a reconnection time in
+    /// milliseconds, and as a poll.
+    pub fn into_requests(
+        mut self,
+        after: Option<&[u8]>,
+        retry: Option<u64>,
+        poll: Option<Poll>,
+    ) -> Vec<SubscribeRequest> {
+        for request in &mut self.requests {
+            request.after = after.map(Into::into);
+            request.first_block.retry = retry;
+        }
+        if poll.is_some() {
+            // It may end as soon as the last subscription takes effect.
+            let member = self.requests.first_mut().and_then(|first| first.presence.member.take());
+            if let Some(last) = self.requests.last_mut() {
+                (last.access.poll, last.presence.member) = (poll, member);
+            }
+        }
+        self.requests
+    }
+}
+
+impl Passport {
+    /// Returns a reconnection time in milliseconds, so that clients whose streams end together do not reconnect together.
+    pub fn random_retry(&self) -> Option<u64> {
+        self.retry.map(|[least, most]| fastrand::u64(least..=most.max(least)))
+    }
 }
 
 /// How many streams may have a label.

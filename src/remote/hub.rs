@@ -191,10 +191,10 @@ of_both! {
     /// answer nothing is known: then the stream may begin.
     fn reserve(label: &[u8], most: usize) -> bool;
 
-    /// Seals a ticket for a request, unless it has more than `most` bytes then.
-    fn seal_ticket(ticket: Ticket, valid_for: Duration, binding: &[u8], most: usize) -> Option<Vec<u8>>;
+    /// Seals a ticket, unless it has more than `most` bytes then.
+    fn seal_ticket(ticket: Ticket, valid_for: Duration, most: usize) -> Option<Vec<u8>>;
 
-    /// Opens a ticket that was sealed for the same request, and reserves the places of its stream. Returns nothing if no stream
+    /// Opens a ticket that is bound to this, and reserves the places of its stream. Returns nothing if no stream
     /// may begin with it.
     fn open_ticket(sealed: &[u8], binding: &[u8]) -> Option<Ticket>;
 

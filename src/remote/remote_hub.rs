@@ -332,11 +332,10 @@ impl RemoteHub {
         &self,
         ticket: Ticket,
         valid_for: Duration,
-        binding: &[u8],
         most: usize,
     ) -> Result<Option<Vec<u8>>, Error> {
         let most = most as u64;
-        let seal = |request| Request::SealTicket { request, ticket, valid_for, binding, most };
+        let seal = |request| Request::SealTicket { request, ticket, valid_for, most };
         self.ask_soon(seal)?.ok_or(Error::Timeout)?.ticket().map(|bytes| bytes.map(Into::into))
     }
 

@@ -9,9 +9,8 @@
 //! number of the key (1 byte), nonce (12 random bytes), the Ticket as a message has it, tag (16 bytes)
 //! ```
 //!
-//! The last two are AES-128-GCM's. Its associated data are `PURPOSE`, the version of messages, and what the ticket is bound
-//! to: a digest of the request, which the worker makes. There is no field that says how it is sealed, and nothing is read
-//! before the tag is right.
+//! The last two are AES-128-GCM's. Its associated data are `PURPOSE` and the version of messages. There is no field that says
+//! how it is sealed, and nothing is read before the tag is right. Then whoever opens it compares what it is bound to.
 //!
 //! # Keys
 //!
@@ -74,8 +73,8 @@ pub struct TicketKeys {
 }
 
 impl TicketKeys {
-    /// Seals a ticket for a request. `random` are bytes that nobody can guess.
-    pub fn seal(&mut self, ticket: &Ticket, binding: &[u8], now: u64, random: [u8; RANDOM_BYTES]) -> Vec<u8> {
+    /// Seals a ticket. `random` are bytes that nobody can guess.
+    pub fn seal(&mut self, ticket: &Ticket, now: u64, random: [u8; RANDOM_BYTES]) -> Vec<u8> {
         let (secret, nonce) = random.split_at(KEY_BYTES);
         let key = self.sealing(secret, now);
         let mut bytes = vec![key.number];
@@ -84,15 +83,15 @@ impl TicketKeys {
         ticket.write(&mut Writer(&mut bytes));
         let cipher = Aes128Gcm::new((&key.secret).into());
         let nonce = Nonce::from_slice(nonce);
-        match cipher.encrypt_in_place_detached(nonce, &associated(binding), &mut bytes[content..]) {
+        match cipher.encrypt_in_place_detached(nonce, &associated(), &mut bytes[content..]) {
             Ok(tag) => bytes.extend_from_slice(&tag),
             Err(_) => bytes.clear(), // it has more than 64 GiB
         }
         bytes
     }
 
-    /// Opens a ticket that was sealed for the same request.
-    pub fn open(&self, sealed: &[u8], binding: &[u8], now: u64) -> Result<Ticket, Refusal> {
+    /// Opens a ticket, if it is for the request of whoever asks.
+    pub fn open(&self, sealed: &[u8], is_for: impl FnOnce(&Ticket) -> bool, now: u64) -> Result<Ticket, Refusal> {
         let (number, rest) = sealed.split_first().ok_or(Refusal::Unknown)?;
         if rest.len() < NONCE_BYTES + TAG_BYTES {
             return Err(Refusal::Unknown);
@@ -103,14 +102,9 @@ impl TicketKeys {
         let cipher = Aes128Gcm::new((&key.ok_or(Refusal::Unknown)?.secret).into());
         let mut content = content.to_vec();
         cipher
-            .decrypt_in_place_detached(
-                Nonce::from_slice(nonce),
-                &associated(binding),
-                &mut content,
-                Tag::from_slice(tag),
-            )
+            .decrypt_in_place_detached(Nonce::from_slice(nonce), &associated(), &mut content, Tag::from_slice(tag))
             .map_err(|_| Refusal::Unknown)?;
-        let ticket = decode(&content).map_err(|_| Refusal::Unknown)?;
+        let ticket = decode(&content).ok().filter(is_for).ok_or(Refusal::Unknown)?;
         if ticket.expires_at <= now {
             return Err(Refusal::Expired);
         }
@@ -132,8 +126,8 @@ impl TicketKeys {
     }
 }
 
-fn associated(binding: &[u8]) -> Vec<u8> {
-    [PURPOSE, &VERSION.to_le_bytes(), binding].concat()
+fn associated() -> Vec<u8> {
+    [PURPOSE, &VERSION.to_le_bytes()].concat()
 }
 
 /// Returns an opened ticket as bytes, for the process that subscribes its stream.

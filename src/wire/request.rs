@@ -6,9 +6,9 @@ use super::frame::kind_of;
 use super::handed_stream::Open;
 use crate::event::Unsequenced;
 use crate::hub::{
-    Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, Poll, PollReason, PositionStyle,
-    Presence, Publication, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket, Topic, MAX_LABELS,
-    MAX_LABEL_BYTES,
+    Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, Passport, Poll, PollReason,
+    PositionStyle, Presence, Publication, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket, Topic,
+    MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::Reason;
 use std::time::Duration;
@@ -196,8 +196,6 @@ messages! {
             ticket: Ticket,
             /// How long it is valid at most.
             valid_for: Duration,
-            /// What it is bound to.
-            binding: &'a [u8],
             /// The most bytes that it may have.
             most: u64,
         },
@@ -239,7 +237,8 @@ type SentPublication<'a> = Publication<'a, Fields<'a>>;
 
 coded! {
     SentPublication<'a> { channel, key, retain, once, fields }
-    Ticket { expires_at, owner, limits, requests }
+    Passport { settings, may_be_coded, head, opening, retry, cookies, fields }
+    Ticket { expires_at, owner, limits, requests, binding, passport }
     StreamLimit { label, most }
     SubscribeRequest { topics, after, start, first_block, access, presence }
     LogRange { is_state, after, through, last }

@@ -251,6 +251,8 @@ typedef struct {
     const esx_text *limits;
     size_t limits_len;
     esx_text owner, binding;
+    const esx_text *passport; /* as EventSource::XS::Hub::Ticket makes it */
+    size_t passport_len;
     double seconds;
     size_t most; /* bytes */
 } esx_ticket;

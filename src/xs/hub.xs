@@ -110,7 +110,7 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
 # Seals a ticket of subscriptions: of each an array of the arguments of _subscribe, without the stream and the id. The limits are
 # labels and numbers. Returns a reference to an array of the sealed bytes, if there are any.
 SV *
-_seal_ticket(SV *self, SV *subscriptions, SV *limits, SV *owner, SV *binding, NV seconds, UV most)
+_seal_ticket(SV *self, SV *subscriptions, SV *limits, SV *owner, SV *binding, SV *passport, NV seconds, UV most)
   PREINIT:
     esx_ticket ticket;
     esx_report report;
@@ -120,7 +120,8 @@ _seal_ticket(SV *self, SV *subscriptions, SV *limits, SV *owner, SV *binding, NV
     self = esx_snapshot(aTHX_ self);
     ticket.limits = esx_array_texts(aTHX_ limits, &ticket.limits_len);
     ticket.owner = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ owner)));
-    ticket.binding = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ binding)));
+    ticket.binding = esx_bytes_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ binding)));
+    ticket.passport = esx_array_texts(aTHX_ passport, &ticket.passport_len);
     ticket.seconds = seconds;
     ticket.most = most;
     ticket.requests = esx_requests_of(aTHX_ subscriptions, &ticket.len);
@@ -140,7 +141,7 @@ _open_ticket(SV *self, SV *sealed, SV *binding)
   CODE:
     esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
-    text = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ binding)));
+    text = esx_bytes_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ binding)));
     bytes = esx_bytes_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ sealed)));
     texts = esx_hub_open_ticket(esx_hub_of(aTHX_ self), bytes, text, &report);
     RETVAL = esx_texts(aTHX_ texts, &report, "EventSource::Hub", 0);

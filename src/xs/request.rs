@@ -13,13 +13,12 @@ const LAST_EVENT_ID_MAX: usize = 1025;
 const TICKET_MAX: usize = 3072;
 /// `ESX_COOKIE_NAME_MAX`
 const COOKIE_NAME_MAX: usize = 128;
-const APPLIED_MAX: usize = 96;
 
 /// `esx_preference`
 #[repr(C)]
 struct RawPreference {
     /// The value of `Preference-Applied`, which ends in the token.
-    applied: [u8; APPLIED_MAX],
+    applied: [u8; 96],
     /// 0 if there is no preference.
     len: usize,
     token_len: usize,
@@ -30,7 +29,7 @@ struct RawPreference {
 }
 
 impl RawPreference {
-    const NONE: Self = Self { applied: [0; APPLIED_MAX], len: 0, token_len: 0, wait: -1, reason: 0 };
+    const NONE: Self = Self { applied: [0; 96], len: 0, token_len: 0, wait: -1, reason: 0 };
 
     fn of(given: &Preference) -> Self {
         let (mut raw, applied) = (Self::NONE, given.applied());

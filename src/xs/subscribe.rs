@@ -4,17 +4,20 @@ use super::guard::{self, Report, Thrown, OK};
 use super::hub::{names, topics, RawTopic};
 use super::stream::seconds;
 use super::text::{texts, OwnTexts, RawText, Texts};
+use crate::compression::ContentCoding;
 use crate::event::Unsequenced;
 use crate::hub::{
-    check_presence, Access, Announcement, FirstBlock, MemberData, MemberRequest, Poll, PollReason, PositionStyle,
-    Presence, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket,
+    check_presence, Access, Announcement, FirstBlock, MemberData, MemberRequest, Passport, Poll, PollReason,
+    PositionStyle, Presence, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket,
 };
 use crate::remote::{Hub, Subscribed};
 use crate::runtime::StreamHandle;
+use crate::stream::{Framing, LineEnd, Settings};
 use crate::ticket;
 use crate::wire::FieldList;
 use std::os::raw::c_int;
 use std::slice;
+use std::time::Duration;
 
 /// `esx_request`
 #[repr(C)]
@@ -53,6 +56,9 @@ struct RawTicket {
     limits_len: usize,
     owner: RawText,
     binding: RawText,
+    /// In the order of EventSource::XS::Hub::Ticket; none if there is none.
+    passport: *const RawText,
+    passport_len: usize,
     seconds: f64,
     most: usize,
 }
@@ -83,6 +89,33 @@ impl Texts<'_> {
             update: self.event(),
             leave: self.event(),
         })
+    }
+
+    fn passport(mut self) -> Passport {
+        let mut time = || Some(self.number()).filter(|time| *time > 0.0).map(seconds);
+        let (keepalive, timeout) = (time(), time());
+        let retry = Duration::from_millis(self.number());
+        let settings = Settings {
+            framing: Framing::Plain,
+            coding: ContentCoding::Identity,
+            line_end: LineEnd::Lf,
+            keepalive,
+            timeout: timeout.unwrap_or_default(),
+            max_buffered: self.number(),
+            drop_oldest: self.is_true(),
+            retry,
+        };
+        let may_be_coded = self.is_true();
+        let (head, opening) = (self.bytes().into(), self.bytes().into());
+        let retry = self.is_true();
+        let retry = Some([self.number(), self.number()]).filter(|_| retry);
+        let is_named = self.is_true();
+        let (cookies, fields) = (self.names(), self.names());
+        Passport { settings, may_be_coded, head, opening, retry, cookies: Some(cookies).filter(|_| is_named), fields }
+    }
+
+    fn names(&mut self) -> Vec<Box<[u8]>> {
+        self.bytes().split(|byte| *byte == b';').filter(|name| !name.is_empty()).map(Into::into).collect()
     }
 
     fn will(mut self) -> Box<Announcement> {
@@ -204,8 +237,11 @@ unsafe extern "C" fn esx_hub_seal_ticket(hub: *mut Hub, raw: *const RawTicket, r
             all.push(StreamLimit { label: label.into(), most: limits.number() });
         }
         let owner = String::from_utf8_lossy(owner).into();
-        let ticket = Ticket { expires_at: 0, owner, limits: all, requests };
-        let sealed = hub.seal_ticket(ticket, seconds(raw.seconds), binding, raw.most)?;
+        // SAFETY: as in `esx_hub_subscribe`.
+        let passport = unsafe { Texts::new(raw.passport, raw.passport_len) };
+        let passport = passport.map(|texts| Box::new(texts.passport()));
+        let ticket = Ticket { expires_at: 0, owner, limits: all, requests, binding: binding.into(), passport };
+        let sealed = hub.seal_ticket(ticket, seconds(raw.seconds), raw.most)?;
         Ok(sealed.into_iter().map(Vec::into_boxed_slice).collect())
     })
 }
@@ -246,17 +282,9 @@ unsafe extern "C" fn esx_hub_subscribe_ticket(
     let (opened, after) = unsafe { (opened.bytes().unwrap_or_default(), raw.after.bytes()) };
     subscribed(report, || {
         let mut last = Subscribed::Ended;
-        let mut requests = ticket::decode(opened).map_err(crate::remote::Error::from)?.requests;
-        if let Some(poll) = raw.poll() {
-            // It may end as soon as the last subscription takes effect.
-            let member = requests.first_mut().and_then(|first| first.presence.member.take());
-            if let Some(last) = requests.last_mut() {
-                (last.access.poll, last.presence.member) = (Some(poll), member);
-            }
-        }
-        for request in requests {
-            let first_block = FirstBlock { retry: raw.retry(), ..request.first_block };
-            last = hub.subscribe(stream, SubscribeRequest { after: after.map(Into::into), first_block, ..request })?;
+        let ticket = ticket::decode(opened).map_err(crate::remote::Error::from)?;
+        for request in ticket.into_requests(after, raw.retry(), raw.poll()) {
+            last = hub.subscribe(stream, request)?;
             if last == Subscribed::Ended {
                 break;
             }

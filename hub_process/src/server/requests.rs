@@ -22,7 +22,7 @@ const OVERHEAD: usize = 4096;
 
 /// Carries out a request: the table.
 pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), End> {
-    let Server { peers, streams, leases, current, operator, .. } = server;
+    let Server { peers, streams, leases, current, operator, listening, .. } = server;
     let hub = current.hub_mut();
     let (connections, workers) = (peers.len(), peers.count());
     let peer = peers.get_mut(from).ok_or(End::Closed)?;
@@ -50,7 +50,8 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::Release { stream } => release(peer, streams, stream),
         Request::Count { request, channel } => {
-            respond(peer, request, count(hub, operator, workers, (request, channel), now))
+            let counted = count(hub, operator, workers, (request, channel), now);
+            respond(peer, request, counted.map(|counted| Response::Counted(Box::new(counted))))
         }
         Request::EndStreams { request, end } => {
             let requester = Requester { peer: from, request, bytes: 0, since: None };
@@ -89,9 +90,10 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             let is_granted = ask(hub.as_deref(), |hub| hub.reserve(label, most));
             respond(peer, request, is_granted.map(|is_granted| Response::Number { request, number: is_granted.into() }))
         }
-        Request::SealTicket { request, ticket, valid_for, binding, most } => {
+        Request::SealTicket { request, mut ticket, valid_for, most } => {
+            ticket.passport = ticket.passport.filter(|_| listening.has_streams());
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let sealed = ask(hub.as_deref(), |hub| hub.seal_ticket(ticket, valid_for, binding, most));
+            let sealed = ask(hub.as_deref(), |hub| hub.seal_ticket(ticket, valid_for, most));
             respond_ticket(peer, request, sealed)
         }
         Request::OpenTicket { request, sealed, binding } => {
@@ -215,7 +217,7 @@ fn release(peer: &mut Peer, streams: &mut Streams, number: u64) -> Result<(), En
 }
 
 /// Subscribes a stream. One that has ended is left alone: its end is reported.
-fn subscribe(
+pub(super) fn subscribe(
     mut hub: Option<&mut ServedHub>,
     operator: &mut Operator,
     streams: &mut Streams,
@@ -245,17 +247,17 @@ fn subscribe(
 }
 
 /// Counts what the hub and the process have, and the subscribers of a channel.
-fn count(
+pub(super) fn count(
     hub: Option<&mut ServedHub>,
     operator: &Operator,
     workers: usize,
     (request, channel): (u64, &[u8]),
     now: Instant,
-) -> Result<Response<'static>, Failure> {
+) -> Result<Counted, Failure> {
     let hub = hub.ok_or_else(not_begun)?;
     let counted = hub.counts_and_subscribers(channel, now).ok_or_else(not_begun)?;
     let (counts, subscribers) = counted.map_err(|error| failure_of(&error))?;
-    Ok(Response::Counted(Box::new(Counted {
+    Ok(Counted {
         request,
         hub: counts,
         subscribers: subscribers as u64,
@@ -264,7 +266,7 @@ fn count(
         times: operator.times(),
         cut_off: operator.cut_off(),
         store: hub.store_status(),
-    })))
+    })
 }
 
 /// Ends streams of the hub. There is no response yet if that waits for the store.

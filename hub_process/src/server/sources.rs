@@ -16,7 +16,9 @@ pub(super) const PROGRESS: u64 = 3;
 pub(super) const STORE: u64 = 4;
 pub(super) const MEMBERS: u64 = 5;
 pub(super) const LOG: u64 = 6;
-const _: () = assert!(LOG < FIRST_TOKEN);
+pub(super) const HTTP_STREAMS: u64 = 7;
+pub(super) const HTTP_METRICS: u64 = 8;
+const _: () = assert!(HTTP_METRICS < FIRST_TOKEN);
 
 pub(super) struct Sources {
     epoll: Epoll,

@@ -3,6 +3,7 @@
 use super::control_requests::Upgrading;
 use super::{Server, STORE_LINGER};
 use crate::current_hub::SavedServed;
+use crate::http::SavedSockets;
 use crate::inherited::{take_kept, InstanceLock, SavedInstanceLock};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
@@ -105,6 +106,7 @@ impl Server {
             program: program.path().as_os_str().as_bytes().into(),
             program_file: program.number(),
             instance: self.listener.instance().saved(),
+            http: self.listening.saved(),
             hub: self.current.saved(),
             peers,
             next_token,
@@ -127,7 +129,7 @@ impl Server {
         let instance = InstanceLock::restore(&saved.instance, &saved.options.place)?;
         let program = OsStr::from_bytes(&saved.program).into();
         let precedence = Precedence::of(&saved.options, saved.known);
-        let mut server = Self::new(saved.options, program, instance, precedence)?;
+        let mut server = Self::new(saved.options, program, instance, saved.http.take()?, precedence)?;
         if let Some(hub) = saved.hub {
             server.current.restore(hub, &restored, server.sources.epoll())?;
         }
@@ -194,6 +196,7 @@ pub struct SavedServer {
     program: Box<[u8]>,
     program_file: i32,
     instance: SavedInstanceLock,
+    http: SavedSockets,
     hub: Option<SavedServed>,
     peers: Vec<SavedPeer>,
     next_token: u64,
@@ -211,6 +214,7 @@ saved!(SavedServer {
     program,
     program_file,
     instance,
+    http,
     hub,
     peers,
     next_token,
@@ -237,7 +241,7 @@ impl SavedServer {
     /// Returns the numbers of all descriptors.
     fn numbers(&self) -> impl Iterator<Item = i32> + '_ {
         let own = [self.instance.listener, self.instance.lock];
-        own.into_iter().chain(self.peers.iter().flat_map(SavedPeer::numbers))
+        own.into_iter().chain(self.http.numbers()).chain(self.peers.iter().flat_map(SavedPeer::numbers))
     }
 }
 

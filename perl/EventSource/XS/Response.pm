@@ -14,16 +14,11 @@ use Plack::Util ();
 # may read the response may read the headers for it, too (Fetch, section 3.2.3).
 sub completed {
     my ($class, $response, $cors) = @_;
-    my @for_page =
-        _has_header($cors, 'access-control-allow-origin') ? qw(Retry-After EventSource-Owner Preference-Applied) : ();
     return _changed(
         $response,
         sub {
             my ($status, $own, @body) = @{$_[0]};
-            return [$status, [@$own], @body] if _has_header($own, 'access-control-allow-origin');
-            my @exposed = grep { _has_header($own, lc) } @for_page;
-            my @expose  = @exposed ? ('Access-Control-Expose-Headers' => join ', ', @exposed) : ();
-            return [$status, [@$own, @$cors, @expose], @body];
+            return [$status, $class->with_cors($own, $cors), @body];
         }
     );
 }
@@ -65,6 +60,17 @@ sub text {
     my ($class, $status, $text, @headers) = @_;
     utf8::encode($text);
     return $class->of($status, 'text/plain; charset=UTF-8', "$text\n", @headers);
+}
+
+# Return the headers of a response as `completed` makes them.
+sub with_cors {
+    my ($class, $own, $cors) = @_;
+    return [@$own] if _has_header($own, 'access-control-allow-origin');
+    my @for_page =
+        _has_header($cors, 'access-control-allow-origin') ? qw(Retry-After EventSource-Owner Preference-Applied) : ();
+    my @exposed = grep { _has_header($own, lc) } @for_page;
+    my @expose  = @exposed ? ('Access-Control-Expose-Headers' => join ', ', @exposed) : ();
+    return [@$own, @$cors, @expose];
 }
 
 # Private functions

@@ -273,6 +273,17 @@ sub stream_response {
     };
 }
 
+# What streams begin with beside the headers of their response: the settings, the first bytes and the headers that all have.
+sub stream_beginning {
+    my $self  = shift;
+    my $known = $self->_known_beginning || $self->_checked_beginning;
+    return {
+        headers  => $known->{headers} || $self->response_headers,
+        opening  => $self->opening,
+        settings => $known->{settings},
+    };
+}
+
 # Private methods and functions
 
 # The value is that of the original.
@@ -471,6 +482,7 @@ sub _response {
     my $access =
         EventSource::XS::Origins->access('Plack::App::EventSource', $origins, $env, $self->can('hub') && $self->hub)
         or return EventSource::XS::Response->text(500, 'Internal server error');
+    $env->{'eventsource.cors'} = $access->{headers};
     my $response = $self->_refusal($env, $access) || $self->stream_response($env);
     return EventSource::XS::Response->completed($response, $access->{headers});
 }

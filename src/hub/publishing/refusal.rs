@@ -17,7 +17,7 @@ const MAX_PRESENCE_BYTES: usize = 65_536;
 
 /// The last event ID of a stream that is finished for good (`$conn->finish`). A client that reconnects with it is answered
 /// 204, and stays away.
-const FINISHED_ID: &[u8] = b"eventsource-finished";
+pub const FINISHED_ID: &[u8] = b"eventsource-finished";
 
 /// Returns the ids among fields, as they are sent.
 pub fn given_ids<'a>(fields: impl Iterator<Item = Field<'a>> + 'a) -> impl Iterator<Item = Vec<u8>> + 'a {

@@ -8,12 +8,13 @@ use warnings;
 #   Testing::Client->get($nginx->at, '/one');
 
 use parent 'Testing::Daemon';
-use Carp               qw(croak);
-use Testing::Developer qw(has_command needs);
+use Carp                qw(croak);
+use Testing::Developer  qw(has_command needs);
+use Testing::SourceTree qw(slurp);
 
 # The ways in which nginx passes requests on: as the documentation advises; with the minimal configuration, so that it speaks
 # HTTP/1.0 with the server and would buffer the response; to FastCGI, also on connections that it keeps; in uWSGI's
-# own protocol.
+# own protocol; with streams of clients that have a ticket served by a hub process, whose socket is given.
 my %LOCATION = (
     documented      => \&_documented,
     bare            => sub { return "location / { proxy_pass http://$_[0]; }" },
@@ -21,7 +22,8 @@ my %LOCATION = (
     'FastCGI, kept' => sub {
         return _fastcgi('fastcgi_pass kept; fastcgi_keep_conn on;'), "upstream kept { server $_[0]; keepalive 8; }";
     },
-    uwsgi => sub { return "location / { include /etc/nginx/uwsgi_params; uwsgi_pass $_[0]; }" },
+    tickets => \&_with_tickets,
+    uwsgi   => sub { return "location / { include /etc/nginx/uwsgi_params; uwsgi_pass $_[0]; }" },
 );
 
 my $EXAMPLE = 'examples/deployment/nginx.conf';
@@ -44,13 +46,15 @@ sub frame {
 # Ends the test file, or the subtest, green, if there is no nginx; with EVENTSOURCE_XS_FULL, it has to be there.
 sub require_or_skip_all { return needs(has_command('nginx') ? undef : 'there is no nginx here') }
 
-# Starts it in front of a server; how it passes requests on is one of the names above. More directives may follow.
+# Starts it in front of a server; how it passes requests on is one of the names above, or an array of one and what it needs.
+# More directives may follow.
 sub start {
-    my ($class, $server, $how, @more) = @_;
+    my ($class, $server, $given, @more) = @_;
+    my ($how, @needed) = ref $given ? @$given : $given;
     my $location = $LOCATION{$how} or croak "Nginx: there is no way '$how'";
     my $self     = $class->new('nginx');
     my $at       = $server->at;
-    my ($text, $upstream) = $location->($at =~ m{/} ? "unix:$at" : "127.0.0.1:$at");
+    my ($text, $upstream) = $location->($at =~ m{/} ? "unix:$at" : "127.0.0.1:$at", @needed);
     $self->_configure($upstream // '', $text, @more);
     return $self->run({}, 'nginx', '-e', 'stderr', '-p', $self->folder, '-c', $self->_file);
 }
@@ -77,6 +81,14 @@ sub _documented {
 }
 
 sub _fastcgi { return "location / { include /etc/nginx/fastcgi_params; fastcgi_param SCRIPT_NAME ''; $_[0] }" }
+
+sub _with_tickets {
+    my ($server, $hub) = @_;
+    my $text = slurp('examples/deployment/nginx-tickets.conf');
+    $text =~ s{/run/eventsource-hub/shop/http[.]sock}{$hub} or croak 'Nginx: there is no socket of the hub';
+    $text =~ s{http://127[.]0[.]0[.]1:5000}{http://$server} or croak 'Nginx: there is no application';
+    return "location / { proxy_pass http://$server; }\n$text";
+}
 
 sub _file { return $_[0]->folder . '/nginx.conf' }
 

@@ -30,7 +30,7 @@ my $CHECK_TIMEOUT = 2;
 sub run {
     my ($class, @arguments) = @_;
     my @common = qw(hub=s socket=s timeout=f);
-    my @own = qw(within=f json idle-exit=s grace=s lag=f pending=f running unused log=s metrics=s store=s store-from=s);
+    my @own = qw(within=f json idle-exit=s grace=s lag=f pending=f running unused http=s log=s metrics=s store=s store-from=s);
     my $option = $COMMAND->options('hub', \@arguments, @common, @own) or return 0;
     my $name   = shift @arguments;
     $COMMAND->usage('run, start, list, check, log, drain, upgrade or stop?') if !defined $name;
@@ -44,7 +44,7 @@ sub run {
         $COMMAND->usage("--$of_check is for hub check");
     }
     $COMMAND->usage('--running or --unused, not both') if $option->{running} && $option->{unused};
-    for my $of_run (grep { defined $option->{$_} && $name ne 'run' } qw(log metrics)) {
+    for my $of_run (grep { defined $option->{$_} && $name ne 'run' } qw(http log metrics)) {
         $COMMAND->usage("--$of_run is for hub run");
     }
     $COMMAND->usage('--store and --store-from are for hub run and hub start')
@@ -162,7 +162,7 @@ sub _run {
     my $program = EventSource::Hub::Process->program;
     my @given =
         map { defined $option->{$_} ? ("--$_", $option->{$_}) : () }
-        qw(socket idle-exit grace log metrics store store-from);
+        qw(socket idle-exit grace http log metrics store store-from);
     local $SIG{PIPE} = 'DEFAULT';    # the program inherits what is ignored
     exec {$program} $program, 'run', '--name', $option->{hub}, @given or die "cannot run $program: $!\n";
 }

@@ -110,9 +110,18 @@ sub _add_ticket {
     delete $access{poll};    # it is of this request
     my @all = map { my @topics = @$_; [pop @topics, @topics] }
         $self->_subscriptions($groups, \%access, $self->_stream_options);
-    my @limits = map { @{$_->{limits} || []} } @$groups;
-    push @$headers, $self->{_ticket}->header($self->hub, $env, \@all, \@limits, $owner);
+    my @limits   = map { @{$_->{limits} || []} } @$groups;
+    my $passport = $self->{_ticket}->passport($self->hub, $env, $self->_beginning($env, $headers));
+    push @$headers, $self->{_ticket}->header($self->hub, $env, \@all, \@limits, $owner, $passport);
     return;
+}
+
+# How streams of requests like this one begin. What belongs to Preference-Applied, which the request decides, is there, too.
+sub _beginning {
+    my ($self, $env, $headers) = @_;
+    my $beginning = $self->stream_beginning;
+    my @own       = (@{$beginning->{headers}}, @$headers, 'Preference-Applied' => '');
+    return {%$beginning, headers => EventSource::XS::Response->with_cors(\@own, $env->{'eventsource.cors'} || [])};
 }
 
 # The response if the application decides.

@@ -11,6 +11,7 @@ use Digest::SHA  qw(sha256);
 use MIME::Base64 qw(encode_base64url);
 use EventSource::XS::Library;
 use EventSource::XS::Settings;
+use EventSource::XS::Stream::Native;
 
 # Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
 $Carp::CarpInternal{+__PACKAGE__} = 1;
@@ -62,7 +63,7 @@ sub around {
 # Return the header that gives the client of a request a ticket of these subscriptions; an empty list if it gets none. The
 # request has come through `opened`.
 sub header {
-    my ($self, $hub, $env, $subscriptions, $limits, $owner) = @_;
+    my ($self, $hub, $env, $subscriptions, $limits, $owner, $passport) = @_;
     my ($path, $binding) = (_path_of($env), $env->{$BINDING});
     return if !defined $binding || $path !~ m{\A/[!-:<-~]*\z} || length $path > $MAX_PATH;
     my $name   = _cookie_of(_name_of($hub));
@@ -71,7 +72,7 @@ sub header {
     my $most   = int(($MAX_COOKIE - length "$name=$rest") * 3 / 4);
     my @sealed = eval {
         local $SIG{__DIE__};
-        $hub->seal_ticket($subscriptions, $limits, $owner, $binding, $self->{seconds}, $most);
+        $hub->seal_ticket($subscriptions, $limits, $owner, $binding, $passport, $self->{seconds}, $most);
     };
     return                                                                   if !@sealed;
     return ('Set-Cookie' => "$name=" . encode_base64url($sealed[0]) . $rest) if defined $sealed[0];
@@ -95,6 +96,33 @@ sub opened {
     local ($@, $SIG{__DIE__});
     my $opened = eval { $hub->_open_ticket($sealed, $binding) };
     return $opened && @$opened ? $opened : undef;
+}
+
+# Return what the hub process needs to begin a stream of this request itself, in the order in which src/xs/subscribe.rs reads
+# it; undef if it cannot know all by which the application has decided. How such a stream begins is given as a hash.
+sub passport {
+    my ($self, $hub, $env, $beginning) = @_;
+    return undef if !length _name_of($hub) || defined $env->{REMOTE_USER};
+    my ($setting, @headers) = ($beginning->{settings}, @{$beginning->{headers}});
+    my $head = '';
+    while (my ($name, $value) = splice @headers, 0, 2) {
+        return undef if grep { !defined || /[^\t -~]/ } $name, $value;
+        $head .= "$name: $value\r\n" if $name ne 'Preference-Applied';
+    }
+    my $native = EventSource::XS::Stream::Native->native_settings(%$setting);
+    my $retry  = $setting->{retry};
+    my @retry  = !defined $retry ? () : ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
+    my @names  = map { lc =~ s/\Ahttp_//r =~ tr/_/-/r } @{$self->{headers}};
+    return [
+        @$native{qw(keepalive timeout retry max_buffered drops_oldest)},
+        $setting->{compress} ? 1 : 0,
+        $head,
+        $beginning->{opening},
+        @retry                   ? (1, @retry) : (0, 0, 0),
+        defined $self->{cookies} ? 1           : 0,
+        join(';', @{$self->{cookies} || []}),
+        join(';', @names),
+    ];
 }
 
 # Private methods and functions

@@ -10,16 +10,10 @@ use crate::ticket::{self, Refusal, TicketKeys};
 use std::time::Duration;
 
 impl HubHandle {
-    /// Seals a ticket for a request, unless it has more than `most` bytes then. It is valid for the time that is given, or
+    /// Seals a ticket, unless it has more than `most` bytes then. It is valid for the time that is given, or
     /// less: those of one moment do not expire together. That time begins when the application was asked. Errors are those of
     /// [`append`](Self::append).
-    pub fn seal_ticket(
-        &self,
-        mut ticket: Ticket,
-        valid_for: Duration,
-        binding: &[u8],
-        most: usize,
-    ) -> Result<Option<Vec<u8>>, Error> {
+    pub fn seal_ticket(&self, mut ticket: Ticket, valid_for: Duration, most: usize) -> Result<Option<Vec<u8>>, Error> {
         let mut bytes = [0; ticket::RANDOM_BYTES];
         random::fill(&mut bytes).map_err(Error::System)?;
         let max_age = ticket.requests.first().and_then(|request| request.access.max_age).unwrap_or(LONGEST_TICKET);
@@ -28,22 +22,27 @@ impl HubHandle {
         ticket.expires_at = asked_at.saturating_add(valid_for.as_nanos() as u64);
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
-        let sealed = Some(registration.tickets.seal(&ticket, binding, clock::monotonic(), bytes));
+        let sealed = Some(registration.tickets.seal(&ticket, clock::monotonic(), bytes));
         let sealed = sealed.filter(|sealed| (1..=most).contains(&sealed.len()));
         let outcome = if sealed.is_some() { TicketOutcome::Issued } else { TicketOutcome::TooLarge };
         registration.reactor.send(Command::CountTicket { hub: registration.hub, outcome });
         Ok(sealed)
     }
 
-    /// Opens a ticket that was sealed for the same request, and reserves the places of its stream. Returns nothing if no stream
-    /// may begin with it. Otherwise its first subscription ends the stream when the ticket ends. Errors are those of
-    /// [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// As [`open_ticket_if`](Self::open_ticket_if), for a ticket that is bound to this.
     pub fn open_ticket(&self, sealed: &[u8], binding: &[u8]) -> Result<Option<Ticket>, Error> {
+        self.open_ticket_if(sealed, |ticket| *ticket.binding == *binding)
+    }
+
+    /// Opens a ticket, if it is for the request of whoever asks, and reserves the places of its stream. Returns nothing if no
+    /// stream may begin with it. Otherwise its first subscription ends the stream when the ticket ends. Errors are those of
+    /// [`counts_and_subscribers`](Self::counts_and_subscribers).
+    pub fn open_ticket_if(&self, sealed: &[u8], is_for: impl FnOnce(&Ticket) -> bool) -> Result<Option<Ticket>, Error> {
         let now = clock::monotonic();
         let (reactor, hub, opened) = {
             let mut process = lock_process();
             let registration = self.registration_or_create(&mut process)?;
-            let opened = registration.tickets.open(sealed, binding, now);
+            let opened = registration.tickets.open(sealed, is_for, now);
             (registration.reactor.clone(), registration.hub, opened)
         };
         let mut ticket = match opened {

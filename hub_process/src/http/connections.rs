@@ -1,0 +1,257 @@
+//! The connections of HTTP clients, until they are streams or have their answer.
+//!
+//! Each has one request. It has a time for its head, and a time to take the answer and to close its side. If there are too
+//! many, one that has its answer makes room, or the one that has been silent for the longest time. So a client that is slow or
+//! hostile delays neither another one nor the hub.
+
+use super::head::{Head, Refusal, MAX_HEAD};
+use eventsource_xs::remote::calls::{Epoll, Readiness};
+use rustix::io::Errno;
+use rustix::net::{recv, send, shutdown, RecvFlags, SendFlags, Shutdown};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How long a client may take for its answer, and to close its side then.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// The numbers of connections in the epoll set begin here.
+pub const FIRST_NUMBER: u64 = 1 << 63;
+
+/// For whom a connection was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    Streams,
+    Metrics,
+}
+
+impl Service {
+    /// The most connections that are no streams.
+    fn most(self) -> usize {
+        match self {
+            Self::Streams => 1024,
+            Self::Metrics => 16,
+        }
+    }
+
+    /// How long a client may take to send its head.
+    fn head_time(self) -> Duration {
+        match self {
+            Self::Streams => Duration::from_secs(10),
+            Self::Metrics => Duration::from_secs(2),
+        }
+    }
+}
+
+/// A client that has sent its request.
+#[derive(Debug)]
+pub struct Client {
+    pub socket: OwnedFd,
+    pub service: Service,
+    /// What it has sent.
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    socket: OwnedFd,
+    service: Service,
+    deadline: Instant,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum Progress {
+    /// The bytes of the head so far.
+    Reads(Vec<u8>),
+    /// The answer, how much of it was sent, and whether the client may still send something.
+    Writes { answer: Vec<u8>, sent: usize, is_complete: bool },
+    /// Until the client closes its side. If the connection were closed with unread bytes, it would be reset, and the client
+    /// could lose the answer.
+    Ends,
+}
+
+/// The connections by their numbers, the oldest first.
+#[derive(Debug)]
+pub struct Connections {
+    open: BTreeMap<u64, Connection>,
+    next: u64,
+}
+
+impl Connections {
+    pub fn new() -> Self {
+        Self { open: BTreeMap::new(), next: FIRST_NUMBER }
+    }
+
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Returns when [`run_timers`](Self::run_timers) has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.open.values().map(|connection| connection.deadline).min()
+    }
+
+    /// Closes the connections whose time is up. Those that have sent no whole head are sent an answer, if they take it at once.
+    pub fn run_timers(&mut self, now: Instant, too_late: impl FnOnce() -> Vec<u8>) {
+        if self.next_due().map_or(true, |due| now < due) {
+            return;
+        }
+        let answer = too_late();
+        self.open.retain(|_, connection| {
+            let is_due = now >= connection.deadline;
+            if is_due && matches!(connection.progress, Progress::Reads(_)) {
+                let _ = send(&connection.socket, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            }
+            !is_due
+        });
+    }
+
+    /// Takes a connection that was accepted. Returns the client if its head is there already, as that of a proxy is.
+    pub fn add(&mut self, socket: OwnedFd, service: Service, epoll: &Epoll, now: Instant) -> Option<Client> {
+        let progress = Progress::Reads(Vec::new());
+        let mut connection = Connection { socket, service, deadline: now + service.head_time(), progress };
+        match connection.read() {
+            Step::Done => return None,
+            Step::Request(client) => return Some(connection.into_client(client)),
+            Step::Waits => {}
+        }
+        self.keep(connection, epoll);
+        None
+    }
+
+    /// Waits for a connection from here on.
+    fn keep(&mut self, connection: Connection, epoll: &Epoll) {
+        if !self.make_room(connection.service) {
+            return;
+        }
+        let reads = !matches!(connection.progress, Progress::Writes { .. });
+        let added = epoll.add(connection.socket.as_fd(), self.next);
+        // Without memory in the kernel the connection is closed.
+        if added.and_then(|()| epoll.ask(connection.socket.as_fd(), self.next, reads, !reads)).is_ok() {
+            self.open.insert(self.next, connection);
+            self.next += 1;
+        }
+    }
+
+    /// Closes a connection of a service if it has as many as it may have. Returns false if all are being answered.
+    fn make_room(&mut self, service: Service) -> bool {
+        let of_service = || self.open.iter().filter(|(_, connection)| connection.service == service);
+        if of_service().count() < service.most() {
+            return true;
+        }
+        let ends = of_service().find(|(_, connection)| matches!(connection.progress, Progress::Ends));
+        let silent = || of_service().find(|(_, connection)| matches!(connection.progress, Progress::Reads(_)));
+        let number = ends.or_else(silent).map(|(number, _)| *number);
+        number.and_then(|number| self.open.remove(&number)).is_some()
+    }
+
+    /// Continues with a connection that is ready. Returns the client if its head is complete now.
+    pub fn serve(&mut self, number: u64, readiness: Readiness, epoll: &Epoll, now: Instant) -> Option<Client> {
+        let connection = self.open.get_mut(&number)?;
+        let was_writing = matches!(connection.progress, Progress::Writes { .. });
+        let step = match connection.progress {
+            Progress::Reads(_) => connection.read(),
+            Progress::Writes { .. } if readiness.writable || readiness.hung_up => connection.write(now),
+            Progress::Writes { .. } => Step::Waits,
+            Progress::Ends => connection.drain(),
+        };
+        match step {
+            Step::Waits => {
+                let ends = matches!(connection.progress, Progress::Ends);
+                if was_writing && ends && epoll.ask(connection.socket.as_fd(), number, true, false).is_err() {
+                    self.open.remove(&number);
+                }
+                None
+            }
+            Step::Done => {
+                self.open.remove(&number);
+                None
+            }
+            Step::Request(bytes) => {
+                let connection = self.open.remove(&number)?;
+                epoll.remove(connection.socket.as_fd()); // the client may become a stream
+                Some(connection.into_client(bytes))
+            }
+        }
+    }
+
+    /// Answers a client. What it has sent beside its head is not read.
+    pub fn answer(&mut self, client: Client, answer: Vec<u8>, epoll: &Epoll, now: Instant) {
+        let Client { socket, service, bytes } = client;
+        let head = Head::read(&bytes);
+        let is_complete = matches!(&head, Ok(Some(head)) if head.len == bytes.len() && !head.has_body());
+        let progress = Progress::Writes { answer, sent: 0, is_complete };
+        let mut connection = Connection { socket, service, deadline: now + ANSWER_TIME, progress };
+        if let Step::Waits = connection.write(now) {
+            self.keep(connection, epoll);
+        }
+    }
+}
+
+/// What follows for a connection.
+enum Step {
+    /// It waits for its client.
+    Waits,
+    /// It is to be closed.
+    Done,
+    /// Its head is complete or refused.
+    Request(Vec<u8>),
+}
+
+impl Connection {
+    fn into_client(self, bytes: Vec<u8>) -> Client {
+        Client { socket: self.socket, service: self.service, bytes }
+    }
+
+    /// Reads the head, or a part of it.
+    fn read(&mut self) -> Step {
+        let Progress::Reads(bytes) = &mut self.progress else { return Step::Waits };
+        let mut room = [0; MAX_HEAD];
+        let read = loop {
+            match recv(&self.socket, &mut room[bytes.len()..], RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Step::Done,
+                Ok((_, count)) => break count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Step::Waits,
+                Err(_) => return Step::Done,
+            }
+        };
+        let from = bytes.len();
+        bytes.extend_from_slice(&room[from..from + read]);
+        if !bytes[from..].contains(&b'\n') && bytes.len() < MAX_HEAD {
+            return Step::Waits; // a head that comes byte by byte is not read from its beginning each time
+        }
+        match Head::read(bytes) {
+            Ok(None) => Step::Waits,
+            Ok(Some(_)) | Err(Refusal::Malformed | Refusal::TooLarge) => Step::Request(std::mem::take(bytes)),
+        }
+    }
+
+    /// Sends the answer, or a part of it.
+    fn write(&mut self, now: Instant) -> Step {
+        let Progress::Writes { answer, sent, is_complete } = &mut self.progress else { return Step::Waits };
+        while *sent < answer.len() {
+            match send(&self.socket, &answer[*sent..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(count) => *sent += count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Step::Waits,
+                Err(_) => return Step::Done,
+            }
+        }
+        if *is_complete || shutdown(&self.socket, Shutdown::Write).is_err() {
+            return Step::Done;
+        }
+        (self.progress, self.deadline) = (Progress::Ends, now + ANSWER_TIME);
+        self.drain()
+    }
+
+    /// Reads what the client still sends.
+    fn drain(&mut self) -> Step {
+        let mut ignored = [0; MAX_HEAD];
+        match recv(&self.socket, &mut ignored, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => Step::Done,
+            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => Step::Waits,
+            Err(_) => Step::Done,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The requests of HTTP clients: a stream for one with a ticket, the application for every other one, and metrics.
+
+use super::{requests, Server};
+use crate::descriptors::Descriptors;
+use crate::http::{Client, Head, MonitorRequest, Refusal, Service};
+use crate::served_hub::ServedHub;
+use crate::streams::{HeldStream, OWN};
+use eventsource_xs::compression::ContentCoding;
+use eventsource_xs::hub::{Passport, SubscribeRequest, Ticket, FINISHED_ID};
+use eventsource_xs::metrics::{self, Measured};
+use eventsource_xs::remote::calls::Readiness;
+use eventsource_xs::request::{self, BoundRequest, Preference, ONLY_OF_STREAMS};
+use eventsource_xs::stream::Settings;
+use eventsource_xs::wire::{Failure, Open};
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+/// How many connections are accepted before workers have their turn again.
+const AT_ONCE: usize = 64;
+
+/// Asks the proxy to let the application answer.
+const ASK_APPLICATION: &[u8] = b"HTTP/1.1 200 OK\r\nX-Accel-Redirect: @app\r\nContent-Length: 0\r\n\
+    Cache-Control: no-store\r\nConnection: close\r\n\r\n";
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Accepts connections, and serves those whose request is there.
+pub(super) fn accept(server: &mut Server, service: Service, now: Instant) {
+    for _ in 0..AT_ONCE {
+        let Server { listening, connections, sources, .. } = server;
+        let Some(acceptor) = listening.of(service) else { return };
+        let Some(socket) = acceptor.accept(sources.epoll(), now) else { return };
+        if let Some(client) = connections.add(socket, service, sources.epoll(), now) {
+            answer(server, client, now);
+        }
+    }
+}
+
+/// Continues with a connection that is ready.
+pub(super) fn serve(server: &mut Server, number: u64, readiness: Readiness, now: Instant) {
+    if let Some(client) = server.connections.serve(number, readiness, server.sources.epoll(), now) {
+        answer(server, client, now);
+    }
+}
+
+fn answer(server: &mut Server, client: Client, now: Instant) {
+    let text = match Head::read(&client.bytes) {
+        Ok(Some(head)) => match client.service {
+            Service::Metrics => answer_monitor(server, &head, now),
+            Service::Streams => match Accepted::of(server, &head) {
+                Some(accepted) => return accepted.begin(server, client.socket, now),
+                None => ASK_APPLICATION.to_vec(),
+            },
+        },
+        Ok(None) | Err(Refusal::Malformed) => refusal("400 Bad Request", "this is not a request of HTTP/1\n"),
+        Err(Refusal::TooLarge) => {
+            refusal("431 Request Header Fields Too Large", "the head has too many bytes or fields\n")
+        }
+    };
+    server.connections.answer(client, text, server.sources.epoll(), now);
+}
+
+/// A stream that a ticket allows.
+struct Accepted {
+    passport: Box<Passport>,
+    requests: Vec<SubscribeRequest>,
+    head: Vec<u8>,
+    coding: ContentCoding,
+}
+
+impl Accepted {
+    /// Returns nothing if the application is to be asked.
+    fn of(server: &mut Server, head: &Head<'_>) -> Option<Self> {
+        if head.method != "GET" || head.has_body() {
+            return None;
+        }
+        let (path, query) = head.path_and_query()?;
+        let name = server.options.place.name().as_str().as_bytes();
+        let cookies = head.field("cookie")?;
+        let sealed = request::ticket_of(&cookies, name)?;
+        let after = request::last_event_id(head.field("last-event-id").as_deref(), query.as_bytes());
+        if after.as_deref() == Some(FINISHED_ID) || !server.has_room_for_stream() {
+            return None;
+        }
+        let is_bound = |passport: &Passport, binding: &[u8]| {
+            let names = passport.cookies.as_ref().map(|names| names.iter().map(|name| &**name).collect::<Vec<_>>());
+            let fields: Vec<_> =
+                passport.fields.iter().map(|name| head.field(&String::from_utf8_lossy(name))).collect();
+            let fields: Vec<_> = fields.iter().map(Option::as_deref).collect();
+            let (host, origin, authorization) = (head.field("host"), head.field("origin"), head.field("authorization"));
+            let request = BoundRequest {
+                hub: name,
+                method: head.method.as_bytes(),
+                host: host.as_deref(),
+                origin: origin.as_deref(),
+                authorization: authorization.as_deref(),
+                path: path.as_bytes(),
+                query: query.as_bytes(),
+                cookies: Some(&cookies),
+                cookie_names: names.as_deref(),
+                headers: &fields,
+            };
+            binding.starts_with(&request.digest())
+        };
+        let hub = server.current.hub().filter(|hub| hub.knows_all_ends()).and_then(|hub| hub.handle())?;
+        let is_for =
+            |ticket: &Ticket| ticket.passport.as_ref().is_some_and(|passport| is_bound(passport, &ticket.binding));
+        let mut ticket = hub.open_ticket_if(&sealed, is_for).ok()??;
+        let passport = ticket.passport.take()?;
+        let preference = head.field("prefer").and_then(|prefer| Preference::of(&prefer));
+        let poll = preference.as_ref().and_then(Preference::poll);
+        let coding = match passport.may_be_coded {
+            true => request::content_coding(head.field("accept-encoding").as_deref()),
+            false => ContentCoding::Identity,
+        };
+        let head = response_head(&passport, preference.as_ref(), coding);
+        let requests = ticket.into_requests(after.as_deref(), passport.random_retry(), poll);
+        Some(Self { passport, requests, head, coding })
+    }
+
+    /// Begins the stream. If it cannot begin, the client reconnects.
+    fn begin(self, server: &mut Server, socket: OwnedFd, now: Instant) {
+        let settings = Settings { coding: self.coding, ..self.passport.settings };
+        let open = Open { holds: true, ..Open::new(OWN.number, settings, &self.head) };
+        let most = server.current.hub().map_or(usize::MAX, |hub| hub.settings.max_streams);
+        let Ok(stream) = HeldStream::open_with(&open, &self.passport.opening, Some(socket), OWN, most) else { return };
+        let id = server.streams.insert(stream);
+        for request in self.requests {
+            let Server { current, operator, streams, .. } = server;
+            let subscribed = requests::subscribe(current.hub_mut(), operator, streams, Some(id), request, now);
+            if let (Err(_), Some(stream)) = (subscribed, server.streams.get_mut(id)) {
+                stream.handle.end_with_retry();
+            }
+        }
+        server.streams.release(id);
+    }
+}
+
+/// Returns the head of a stream.
+fn response_head(passport: &Passport, preference: Option<&Preference>, coding: ContentCoding) -> Vec<u8> {
+    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+    let is_poll = preference.is_some_and(|preference| preference.wait.is_some());
+    let lines = passport.head.split_inclusive(|byte| *byte == b'\n');
+    let name = |line: &[u8]| line.split(|byte| *byte == b':').next().unwrap_or_default().to_ascii_lowercase();
+    let is_kept = |line: &&[u8]| !is_poll || name(line) != ONLY_OF_STREAMS.to_ascii_lowercase().as_bytes();
+    lines.filter(is_kept).for_each(|line| head.extend_from_slice(line));
+    if coding != ContentCoding::Identity {
+        head.extend_from_slice(format!("Content-Encoding: {}\r\n", coding.name()).as_bytes());
+    }
+    if let Some(preference) = preference {
+        head.extend_from_slice(format!("Preference-Applied: {}\r\nVary: Prefer\r\n", preference.applied()).as_bytes());
+    }
+    head.extend_from_slice(b"Connection: close\r\n\r\n");
+    head.extend_from_slice(coding.beginning());
+    head
+}
+
+fn answer_monitor(server: &mut Server, head: &Head<'_>, now: Instant) -> Vec<u8> {
+    let (status, kind, body) = match MonitorRequest::of(head, &server.options.metrics_hosts()) {
+        MonitorRequest::Metrics => match metrics_text(server, now) {
+            Ok(text) => ("200 OK", metrics::CONTENT_TYPE, text),
+            Err(failure) => ("503 Service Unavailable", PLAIN, format!("{}\n", failure.message)),
+        },
+        MonitorRequest::Other => ("404 Not Found", PLAIN, "the metrics are at /metrics\n".to_owned()),
+        MonitorRequest::OtherMethod => ("405 Method Not Allowed", PLAIN, "GET or HEAD\n".to_owned()),
+        MonitorRequest::OtherHost => (
+            "403 Forbidden",
+            PLAIN,
+            "this name is not known here: write it behind the address, --metrics ADDRESS:PORT,NAME\n".to_owned(),
+        ),
+    };
+    response(status, kind, &body, head.method == "HEAD")
+}
+
+fn metrics_text(server: &mut Server, now: Instant) -> Result<String, Failure> {
+    let workers = server.peers.count();
+    let Server { current, operator, options, .. } = server;
+    let counted = requests::count(current.hub_mut(), operator, workers, (0, b""), now)?;
+    Ok(metrics::text(&Measured::of_process(options.place.name().as_str(), &counted, &[])))
+}
+
+fn refusal(status: &str, message: &str) -> Vec<u8> {
+    response(status, PLAIN, message, false)
+}
+
+/// Returns the answer to a client that has not sent a whole head in time.
+pub(super) fn too_late() -> Vec<u8> {
+    refusal("408 Request Timeout", "the head came too slowly\n")
+}
+
+/// Returns a response, to HEAD without its body.
+fn response(status: &str, kind: &str, body: &str, is_head: bool) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+         X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    (head + if is_head { "" } else { body }).into_bytes()
+}
+
+impl Server {
+    fn has_room_for_stream(&self) -> bool {
+        let hub = self.current.hub();
+        let has_store = hub.is_some_and(ServedHub::has_store);
+        let peers = self.peers.len() + self.connections.len();
+        let room = Descriptors { peers, streams: self.streams.len(), has_store }.for_streams();
+        self.streams.len() < room.min(hub.map_or(usize::MAX, |hub| hub.settings.max_streams))
+    }
+}
