@@ -57,11 +57,31 @@ subtest 'the probe of a hub' => sub {
     is_wrong($none, 'buffering',   'warning', qr/could not be sent/,                 'its probe');
 };
 
+subtest 'streams that are held back' => sub {
+    my $id      = Testing::Client->ask($server->port, '/publish?before')->body;
+    my @client  = map { Testing::Client->stream($server->port, '/hub') } 1 .. 19;
+    my $process = EventSource::Hub::Process->connect(name => 'test', socket => $env{HUB_SOCKET});
+    my $polls   = sub {
+        my $count  = shift;
+        my @prefer = (headers => [Prefer => 'wait=60; reason=mute', 'Last-Event-ID' => $id]);
+        push @client, map { Testing::Client->stream($server->port, '/hub', @prefer) } 1 .. $count;
+        ok wait_until($DEADLINE, sub { $process->stats->{polls}{waiting} == @client - 19 }), "$count more poll";
+        return Testing::Doctor->start('--seconds', 0.5, @hub, $url);
+    };
+    my $few = $polls->(1)->finding('hub_polls');
+    is $few->{verdict}, 'ok', 'one polls';
+    like $few->{sentence}, qr/^1 of 2[0-9] streams of the hub test poll now; polls so far, by reason: mute 1,/,
+        'it says how many, and why';
+    my $many = is_wrong($polls->(3), 'hub_polls', 'warning', qr/^4 of 2[0-9] .* mute 4,/, 'many poll');
+    like $many->{remedy}, qr/run eventsource doctor URL where such a client is/, 'the remedy finds the proxy';
+    $_->leave for @client;
+};
+
 subtest 'a state of 10,000 keys' => sub {
     my $process = EventSource::Hub::Process->connect(name => 'test', socket => $env{HUB_SOCKET});
     $process->begin_publish(stock => {key => $_, data => $_, retain => 1}) for 1 .. 10_000;
     is scalar(grep { defined $_->{id} } $process->answers), 10_000, 'it is published';
-    my $doctor = Testing::Doctor->start('--seconds', 10, @hub, '--channel', 'stock', $server->url('/state'));
+    my $doctor = Testing::Doctor->start('--seconds', 5, @hub, '--channel', 'stock', $server->url('/state'));
     like $doctor->finding('buffering')->{sentence}, qr/The probe arrived/, 'the probe arrives after it';
 };
 

@@ -17,6 +17,7 @@ use EventSource::XS::Doctor::Check::Delivery;
 use EventSource::XS::Doctor::Check::Ending;
 use EventSource::XS::Doctor::Check::Format;
 use EventSource::XS::Doctor::Check::HubName;
+use EventSource::XS::Doctor::Check::HubPolls;
 use EventSource::XS::Doctor::Check::HubProcess;
 use EventSource::XS::Doctor::Check::HubStore;
 use EventSource::XS::Doctor::Check::Origin;
@@ -28,12 +29,13 @@ use EventSource::XS::Doctor::Check::Response;
 use EventSource::XS::Doctor::Check::Resume;
 use EventSource::XS::Doctor::Connection;
 use EventSource::XS::Doctor::Probe;
+use EventSource::XS::Reason;
 use List::Util qw(max min);
 use URI;
 
 # In the order of a report: each explains better than those after it.
 my @CHECKS = map { "EventSource::XS::Doctor::Check::$_" }
-    qw(Response HubName ProbeTarget Delivery Ending Compression Caching Poll Resume Protocol Origin Format HubProcess HubStore Outbox);
+    qw(Response HubName ProbeTarget Delivery Ending Compression Caching Poll Resume Protocol Origin Format HubProcess HubPolls HubStore Outbox);
 
 # Those that look at a table and at no stream.
 my @OF_TABLE = ('EventSource::XS::Doctor::Check::Outbox');
@@ -82,9 +84,9 @@ sub examine {
     $self->_open_stream;
     if ($self->is_streaming) {
         $self->_observe;
-        $self->_look_at_cache;
-        $self->_look_at_resume;
-        $self->_look_for_hubs;
+        $self->_examine_cache;
+        $self->_examine_resume;
+        $self->_find_hubs;
     }
     elsif ($self->is_silent) {
         $self->{beside} = $self->_ask(method => 'OPTIONS', until => sub { $_[0]->has_head });
@@ -97,8 +99,8 @@ sub examine {
     elsif (!$self->failure && $self->{method} eq 'GET') {
         $self->_poll_beside;
     }
-    $self->_look_at_waiting_poll;
-    $self->_look_at_server if !$self->failure;
+    $self->_examine_waiting_poll;
+    $self->_examine_server if !$self->failure;
     return $self->findings;
 }
 
@@ -115,6 +117,13 @@ sub findings {
 sub has_polled {
     my $poll = shift->{poll};
     return !!($poll && ($poll->status || 0) == 200 && defined $poll->applied->{wait} && _is_whole($poll));
+}
+
+# Returns what the hub process says of itself, or its failure; asked once.
+sub hub_stats {
+    my $self = shift;
+    return $self->{hub_stats} ||=
+        eval { $self->{probe}->stats } || {failure => EventSource::XS::Reason->message_of($@)};
 }
 
 # True if a page gets no stream here, or a stream without what was sent.
@@ -189,7 +198,7 @@ sub _ask_after {
 
 # If two requests get the same events, and another URL does not, then the second response is a copy. A server that repeats the
 # token of a request tells at once.
-sub _look_at_cache {
+sub _examine_cache {
     my $self = shift;
     return $self->_note_copy if grep { $_ && $_->is_copy } @$self{qw(stream second poll)};
     return if $self->{method} ne 'GET' || !_is_whole($self->{stream}) || !$self->{stream}->body->events;
@@ -214,7 +223,7 @@ sub _note_copy {
 
 # Asks for what follows an id that the stream has sent: with a probe the event that is published meanwhile, otherwise the
 # later events of the stream.
-sub _look_at_resume {
+sub _examine_resume {
     my $self = shift;
     return if $self->{method} ne 'GET' || ($self->{repetition} || '') eq 'copy';
     my @ids        = $self->{stream}->body->ids or return;
@@ -264,7 +273,7 @@ sub _look_at_resume {
 }
 
 # If the probe has not arrived, looks whether other workers have other hubs.
-sub _look_for_hubs {
+sub _find_hubs {
     my $self = shift;
     return if $self->{method} ne 'GET' || !$self->{is_probed} || defined $self->{probe_seconds};
     for (1 .. $MOST_WORKERS) {
@@ -277,7 +286,7 @@ sub _look_for_hubs {
 }
 
 # Checks that do not need the stream: HTTP/2, and the preflight of other origins.
-sub _look_at_server {
+sub _examine_server {
     my $self = shift;
     $self->{alpn} = $self->_connection->alpn;
     return if !defined $self->{origin};
@@ -442,7 +451,7 @@ sub _poll_beside {
 
 # Where no stream works, a page polls: does a poll work that has to wait, and does it bring an event in time? eventsource-hub.js
 # waits for a shorter time if it does not.
-sub _look_at_waiting_poll {
+sub _examine_waiting_poll {
     my $self = shift;
     return if !$self->has_polled || !$self->is_hindered;
     for my $wait ($POLLED, $POLLED / 2) {

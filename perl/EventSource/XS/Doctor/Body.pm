@@ -131,7 +131,7 @@ sub _line {
         $self->{nameless}++      if defined $block->{event} && !defined $block->{data};
         return;
     }
-    $self->_look_at_text($line);
+    $self->_examine_text($line);
     return $self->_comment($at, $line) if $line =~ /\A:/;
     delete $self->{comment};
     my ($name, $value) = split /:/, $line, 2;
@@ -156,7 +156,7 @@ sub _take_lines {
 }
 
 # UTF-8 that was encoded once more: a lead byte as a character of Latin-1 (U+00C3), then one that follows it.
-sub _look_at_text {
+sub _examine_text {
     my ($self, $line) = @_;
     return if $line !~ /[\x80-\xFF]/;
     my $copy = $line;

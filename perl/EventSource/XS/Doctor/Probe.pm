@@ -78,13 +78,18 @@ sub send_and_wait {
     return $token;
 }
 
+# The counts of the hub, for all or one of its channels. Throws if no process answers.
+sub stats {
+    my ($self, @channel) = @_;
+    return EventSource::Hub::Process->connect($self->_place, timeout => $TIMEOUT)->stats(@channel);
+}
+
 # The hub process' answer about the probe's channel: its epoch, the readers of the channel, and the kind of its store. Nothing
 # for a command of the user, or if no process answers.
 sub target {
     my $self = shift;
     return undef if defined $self->{trigger};
-    my $stats = eval { EventSource::Hub::Process->connect($self->_place, timeout => $TIMEOUT)->stats($self->{channel}) }
-        or return undef;
+    my $stats = eval { $self->stats($self->{channel}) } or return undef;
     return {epoch => $stats->{epoch}, readers => $stats->{subscribers}, store => $stats->{store}{kind}};
 }
 

@@ -4,18 +4,14 @@ use warnings;
 
 # Whether a restart of the service by systemd would kill the hub process together with its workers.
 
-use EventSource::Hub::Process;
 use EventSource::XS::Doctor::Finding qw(ok warning wrong);
-use EventSource::XS::Reason;
-
-my $TIMEOUT = 2;    # seconds
 
 # Public methods
 
 sub findings {
     my ($class, $seen) = @_;
     return if !defined $seen->{hub};
-    my $stats = _stats($seen);
+    my $stats = $seen->hub_stats;
     return warning(
         'hub_process',
         "The hub $seen->{hub} has no process that this user can ask: $stats->{failure}.",
@@ -62,14 +58,6 @@ sub _cgroup {
     my ($systemd) = map { /\A[0-9]+:name=systemd:(.*)/ ? $1 : () } @lines;
     my ($unified) = map { /\A0::(.*)/                  ? $1 : () } @lines;
     return defined $systemd ? $systemd : $unified;
-}
-
-# What the hub process says of itself: pid and workers (process ids), or failure.
-sub _stats {
-    my $seen  = shift;
-    my %place = (name => $seen->{hub}, defined $seen->{socket} ? (socket => $seen->{socket}) : ());
-    my $stats = eval { EventSource::Hub::Process->connect(%place, autostart => 0, timeout => $TIMEOUT)->stats };
-    return $stats || {failure => EventSource::XS::Reason->message_of($@)};
 }
 
 1;
