@@ -4,7 +4,7 @@
 use lib 't/lib';
 use Testing;
 use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::HoldingProxy;
+use Testing::Middlebox;
 use Testing::Tabs;
 
 Testing::Tabs->require_or_skip_all($_) for Testing::Browser->names;
@@ -22,8 +22,7 @@ sub each_has_way_ok {
 sub held_back {
     my ($browser, @page) = @_;
     my $tabs  = Testing::Tabs->start($browser, page => {@page, url => '/kept'}, env => {TRY_STREAM_EVERY => 2_000});
-    my $proxy = Testing::HoldingProxy->start($tabs->server->port);
-    $proxy->set('holds');
+    my $proxy = Testing::Middlebox->start('hold', $tabs->server->port, path => '/kept');
     $tabs->publish(5);
     $tabs->open(site => $proxy, waits => 1) for 1, 2;
     each_has_way_ok($tabs, 'poll mute', 'it polls, and is told why');
@@ -34,13 +33,13 @@ sub held_back {
 
     # The first ones of a tab: a stream that is tried beside polls has an id.
     my $streams = sub {
-        scalar grep { m{^GET /kept} && !/^(?:Prefer:.*wait=|Last-Event-ID:)/mi } $proxy->requests;
+        scalar grep { ($_->{prefer} // '') !~ /wait=/ && !defined $_->{last_event_id} } $proxy->requests;
     };
     my $before = $streams->();
     $tabs->open(site => $proxy);
     each_has_way_ok($tabs, 'poll mute', 'a later tab is told, too');
     is $streams->(), $before, 'it asks for no stream: what works is remembered' if !@page || $page[1] =~ /locks/;
-    $proxy->set('passes');
+    $proxy->become('pass');
 
     # It is tried when a poll ends.
     wait_until(
@@ -60,8 +59,7 @@ sub held_back {
 sub refused {
     my ($browser, @page) = @_;
     my $tabs  = Testing::Tabs->start($browser, page => {@page});
-    my $proxy = Testing::HoldingProxy->start($tabs->server->port);
-    $proxy->set('refuses');
+    my $proxy = Testing::Middlebox->start('refuse', $tabs->server->port, path => '/numbers');
     $tabs->open(site => $proxy, waits => 1) for 1, 2;
     each_has_way_ok($tabs, 'poll refused', 'it polls');
     $tabs->publish(20);
