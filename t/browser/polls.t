@@ -46,7 +46,7 @@ sub held_back {
         $DEADLINE,
         sub {
             $tabs->publish(1);
-            return ($tabs->tabs)[0]->evaluate('hub.transport') eq 'stream';
+            return !grep { $_->evaluate('hub.transport') ne 'stream' } $tabs->tabs;
         }
     );
     each_has_way_ok($tabs, 'stream ', 'a stream is used again');
