@@ -10,7 +10,8 @@
 //                                                   (mute). Silent for twice its keepalive (silent), two refusals (refused),
 //                                                   three that did not last (cut): a trial
 // trial      a poll that waits for nothing          an answer: polls; otherwise streams again
-// poll       a poll, soon after the one before      a stream beside the polls has proved itself, or four polls have failed
+// poll       a poll, soon after the one before      a stream beside the polls has proved itself, or the server has no room
+//                                                   for both; or four polls have failed
 //
 // Each request has the last id, and of two at the same time only one gives events: no event is lost, none comes twice.
 
@@ -99,8 +100,9 @@ class Way {
   async after(end) {
     clearTimeout(this.#timer);
     if (!this.#next) this.#beside?.abort();
-    if (this.#isQuiet) return true;
-    return this.#isPoll ? this.#afterPoll(end) : this.#count(end);
+    if (!this.#isQuiet) return this.#isPoll ? this.#afterPoll(end) : this.#count(end);
+    if (!this.#next) await later(PAUSE);  // a server that counts streams notices the end of this one
+    return true;
   }
 
   get #mayPoll() {
@@ -187,6 +189,14 @@ class Way {
     }
     const isFinal = status > 399 && status < 500 && ![408, 425, 429].includes(status);
     if (!this.#isTold && isFinal && this.#source.other === undefined) this.#noPollsUntil = this.#tools.now() + REMEMBERED_FOR;
+    // There is no room for a poll beside the stream that is tried: it is tried in place of polls, and ever later.
+    if (status === 429 && this.#trial && !this.#trial.signal.aborted) {
+      this.#trial.abort();
+      this.#provenAt = this.#tools.now();
+      this.#reason = '';
+      await later(PAUSE);
+      return true;
+    }
     const isTrial = !this.#isTold;
     this.#failures++;
     if (isTrial || this.#failures > 3) this.#reason = '';

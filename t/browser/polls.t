@@ -1,5 +1,6 @@
 # Tabs of a real browser behind a proxy that holds each response back until it ends, or refuses streams: they poll, as each of
-# them is told, and have each event once and in order; when streams come through again, they have a stream.
+# them is told, and have each event once and in order; when streams come through again, they have a stream. So it is if the
+# server has room for one stream or poll only.
 
 use lib 't/lib';
 use Testing;
@@ -20,9 +21,9 @@ sub each_has_way_ok {
 }
 
 sub held_back {
-    my ($browser, @page) = @_;
-    my $tabs  = Testing::Tabs->start($browser, page => {@page, url => '/kept'}, env => {TRY_STREAM_EVERY => 2_000});
-    my $proxy = Testing::Middlebox->start('hold', $tabs->server->port, path => '/kept');
+    my ($browser, $url, @page) = @_;
+    my $tabs  = Testing::Tabs->start($browser, page => {@page, url => $url}, env => {TRY_STREAM_EVERY => 2_000});
+    my $proxy = Testing::Middlebox->start('hold', $tabs->server->port, path => $url);
     $tabs->publish(5);
     $tabs->open(site => $proxy, waits => 1) for 1, 2;
     each_has_way_ok($tabs, 'poll mute', 'it polls, and is told why');
@@ -52,6 +53,8 @@ sub held_back {
     each_has_way_ok($tabs, 'stream ', 'a stream is used again');
     $tabs->publish(20);
     $tabs->each_has_all_ok('each tab has each event once, in order');
+    my $errors = sub { $_[0]->evaluate('`${events.filter(name => /error/.test(name))}`') };
+    is $errors->($_), '', "tab $_->{name} is told of no error" for $tabs->tabs;
     $tabs->close_tabs;
     return;
 }
@@ -72,7 +75,8 @@ for my $name (Testing::Browser->names) {
     my $browser = Testing::Browser->start($name);
     for my $way (Testing::Tabs->ways) {
         my ($how, @page) = @$way;
-        subtest "$name, $how, behind a proxy that holds streams back" => sub { held_back($browser, @page) };
+        my $url = @page ? '/kept' : '/single';
+        subtest "$name, $how, behind a proxy that holds streams back" => sub { held_back($browser, $url, @page) };
     }
     subtest "$name, the classic script under a policy, behind a proxy that refuses streams" =>
         sub { refused($browser, classic => 1, csp => 1) };

@@ -6,6 +6,7 @@
 #   GET /frame            a page of the site "localhost" in which the page is a frame of the site 127.0.0.1
 #   GET /numbers          the stream of the channel "numbers"
 #   GET /kept             that with a keepalive each second
+#   GET /single           that of /kept, for one client at a time
 #   GET /state            that of "numbers", "stock" and "people" with the state, for the member that the query names
 #   GET /secret           that of /numbers, for pages of any port with a cookie
 #   GET /public           that of /numbers, for all pages
@@ -111,6 +112,7 @@ builder {
     mount '/classic.js' => script(classic => 1);
     mount '/numbers'    => numbers();
     mount '/kept'       => numbers(keepalive => 1);
+    mount '/single'     => numbers(keepalive => 1, max_streams_per => [sub { 'all' }, 1]);
     mount '/public'     => numbers(origins   => '*');
     mount '/secret'     => secret();
     mount '/busy'       => busy();
