@@ -919,26 +919,26 @@ A client that does not read ends after its C<timeout>.
     my $count = $hub->end(label => ['user/7', 'user/8'], finish => 1);
     my $count = $hub->end(topics => ['orders/7', EventSource::Hub->pattern('invoices/*')]);
 
-End the streams (L</Who reads>) that have one of the labels, or could be sent an event of a channel of the topics. A stream
-ends with all its topics.
+End the streams (L</Who reads>) that have one of the labels, or could be sent an event of the topics. A stream ends with all
+its topics.
 
 =over
 
 =item label, topics
 
-At most 64 labels, at most 1,000 channels and patterns: one or both, each a value or an array.
+At most 64 labels, 1,000 channels and patterns: one or both, each a value or an array.
 
 =item finish
 
 If true, clients do not come back: each is sent the event of L<Plack::App::EventSource::Connection/finish>, and one that
-reconnects receives the response of C<channels>, or the status 204. By default each is sent a C<retry>, and comes back; those
-who may still read miss nothing.
+reconnects receives the response of C<channels>, or a 204. By default each is sent a C<retry>, and comes back; who may still
+read misses nothing. For one between two streams or polls C<channels> decides.
 
 =back
 
 Streams that keep up are sent what was published before; others the rest of their buffer, until their C<timeout>. C<on_close>
 has the reason C<application>. Those of all workers of a named hub end, with Redis of all machines
-(L<EventSource::Stores/SEVERAL MACHINES>). Returns how many have ended on this one. Call it again if it has thrown, or if
+(L<EventSource::Stores/SEVERAL MACHINES>). Returns how many ended on this one. Call it again if it has thrown, or
 C<pid> of L</stats> has changed.
 
 =head2 epoch

@@ -15,6 +15,10 @@
 //! requests for a while ([`REMEMBERED`]), and a subscription says since when the application knows what it does
 //! ([`asked_at`](Access::asked_at)): one that is older than a request which means it ends at once, too. A ticket that the
 //! application was asked for before is refused, for as long as any is valid: also if the request had to be forgotten earlier.
+//!
+//! A client that is between two streams or polls is not meant either, and `finishes` does not reach it: its application, which
+//! has withdrawn the right before, is asked again. A request that means later polls would also end those that the application
+//! has let in since.
 
 use super::Readers;
 use crate::hub::channels::subscribers::SubscriberList;
