@@ -6,9 +6,9 @@
 //
 // the way    the next request is                    what ends it
 // stream     a stream; if others were cut, it is    no byte for 3 s, at first or, if it has said its keepalive, after its first
-//            renewed shortly before that age        second: polls are made beside it, and the first to have bytes is the way
-//                                                   (mute). Silent for twice its keepalive (silent), two refusals (refused),
-//                                                   three that did not last (cut): a trial
+//            renewed shortly before that age        second; or for 2 s after a part of a line: polls are made beside it, and
+//                                                   the first to have bytes is the way (mute). Silent for twice its keepalive
+//                                                   (silent), two refusals (refused), three that did not last (cut): a trial
 // trial      a poll that waits for nothing          an answer: polls; otherwise streams again
 // poll       a poll, soon after the one before      a stream beside the polls has proved itself, or the server has no room
 //                                                   for both; or four polls have failed
@@ -86,12 +86,12 @@ class Way {
     };
   }
 
-  // The stream is silent (true), or has had no bytes for MUTE_FOR (2); or it has ended.
+  // The stream is silent (true), or mute (0); or it has ended.
   doubt(what) {
     if (what?.lasted >= 0) return this.#count(what);
-    if (this.#isPoll || !what) return;    // a poll has a timer
+    if (this.#isPoll || what === undefined) return;  // a poll has a timer
     if (this.#reason) this.#cut();
-    else if (what === 2) this.#pollBeside();
+    else if (what === 0) this.#pollBeside();
     else if (this.#tryPolls('silent')) this.#cut();
     else this.#source.renew();
   }
@@ -223,7 +223,7 @@ class Way {
     const source = this.#source;
     const { asked, request, lastEventId } = source;
     const isSame = () => source.asked === asked && source.lastEventId === lastEventId;
-    const isMute = () => source.isMute === 2 && isSame() && !this.#reason && !this.#isClosed;
+    const isMute = () => source.isMute === 0 && isSame() && !this.#reason && !this.#isClosed;
     for (let pause = 1e3; this.#mayPoll && isMute(); pause *= 2) {
       const beside = this.#beside = new AbortController();
       try {
@@ -253,10 +253,12 @@ class Way {
     try {
       const response = await this.#ask(source.request.method, trial.signal, '');
       const reader = isStream(response) && !isPoll(response) && response.body.getReader();
-      for (let began; reader && !isProven && !(await reader.read()).done; began ??= now()) {
+      for (let began, part; reader && !(part = await reader.read()).done; began ??= now()) {
         clearTimeout(timer);
         timer = give(2e3 * (source.keepalive ?? 15) + PROOF_AFTER);
-        isProven = now() - began > PROOF_AFTER;
+        if (!(now() - began > PROOF_AFTER)) continue;
+        isProven = part.value.at(-1) < 14;  // the end of a line: that of a full buffer is within one
+        break;
       }
     } catch {}                            // the network, or the end of this request
     clearTimeout(timer);
@@ -296,7 +298,8 @@ export function findOwner(source, header) {
 }
 
 // Tells a page of the way of its stream. It is remembered for other pages and for the next tab that reads the stream.
-export function tell(hub, reason, name) {
+export function tell(hub, name) {
+  const reason = hub.way;                 // it may have changed since the module was asked for
   const transport = reason ? 'poll' : 'stream';
   hub.request.way = reason;
   if (hub.transport === transport) return;

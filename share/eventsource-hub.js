@@ -75,7 +75,7 @@ function plain(url) {
 
 // Parses a stream (WHATWG HTML, section 9.2.6). Calls onEvent for each event.
 class Parser {
-  #rest = '';
+  rest = '';                              // of a line that has not ended
   #skipsLF = false;
   #data = '';
   #type = '';
@@ -95,11 +95,11 @@ class Parser {
     const end = /\r\n?|\n/g;
     let start = end.lastIndex = this.#skipsLF && text[0] === '\n' ? 1 : 0;
     for (let found; (found = end.exec(text)); start = end.lastIndex) {
-      const line = this.#rest + text.slice(start, found.index);
-      this.#rest = '';
+      const line = this.rest + text.slice(start, found.index);
+      this.rest = '';
       this.#take(line);
     }
-    this.#rest += text.slice(start);
+    this.rest += text.slice(start);
     this.#skipsLF = text.endsWith('\r');
   }
 
@@ -135,7 +135,7 @@ class Source {
   #renewed = -LOOK_EVERY;
   #cacheKey = '';                         // once a response has come from a cache: a parameter of each URL
   asked;                                  // when the last request was made
-  isMute;                                 // no byte has come, or none after the first second; 2: for MUTE_FOR
+  isMute;                                 // no byte has come, or none after the first second, or a part of a line; 0: for long
   keepalive;                              // as the stream said last
 
   // on.events(events, isState) may return a promise: no more is read until then. on.state(readyState, status).
@@ -146,7 +146,7 @@ class Source {
       const silent = now() - this.#read, time = Date.now();
       if (time - looked > ASLEEP) this.renew();
       else if (silent > 1000 * (request.keepalive ?? 2 * this.keepalive)) this.doubt(true);
-      else if (silent > MUTE_FOR && this.isMute === true) this.doubt(this.isMute = 2);
+      else if (silent * this.isMute > MUTE_FOR) this.doubt(this.isMute = 0);
       looked = time;
     }, 1000);
     this.#run();
@@ -171,7 +171,7 @@ class Source {
     this.wake();
   }
 
-  // Of a stream that is silent (true), or mute (2), or of the end of one.
+  // Of a stream that is silent (true), or mute (0), or of the end of one.
   async doubt(what) {
     const module = await load();
     if (this.#isClosed) return;
@@ -191,7 +191,7 @@ class Source {
       let status = 0, seconds = 0, began, response;
       try {
         this.asked = this.#read = now();
-        this.isMute = true;
+        this.isMute = 1;
         this.#abort = new AbortController();
         response = await this.fetch(this.request.method, this.#abort.signal);
         status = response.status;
@@ -263,8 +263,9 @@ class Source {
       parser.push(decoder.decode(part.value, { stream: true }));
       this.#retry = parser.retry ?? this.#retry;
       this.keepalive = parser.keepalive ?? this.keepalive;
-      // The first keepalive comes after 2 s: what passes on only full buffers holds it back.
-      this.isMute = this.keepalive && now() - began < 1000;
+      // The first keepalive comes after 2 s: what passes on only full buffers holds it back. Such a buffer ends within a line,
+      // and the rest of an event that was sent comes late.
+      this.isMute = this.keepalive && (parser.rest ? 1.5 : now() - began < 1000);
       const { lastEventId } = parser;
       if (events.length) this.#attempt = 0;
       // An id without an event is a position for whoever reads the stream next, too.
@@ -281,7 +282,7 @@ class Source {
 
   // A refusal that stays one; or a request that may have had its effect, and that its server could not tell from a new one.
   #isFinal(status) {
-    if (status === 204 || status >= 400 && status < 500 && ![408, 425, 429].includes(status)) return true;
+    if (/^(204|4(?!08|25|29)..)$/.test(status)) return true;
     return !isRepeatable(this.request, this.lastEventId) && status !== 429 && status !== 503;
   }
 
@@ -456,7 +457,7 @@ class SharedStream {
 
   // A new tab waits for an open stream: whether it may read what the others have been sent, the server says, unless the tab
   // came before the request. One whose last id is not known waits, too: the stream may come to it, until it has been open for
-  // two seconds.
+  // two seconds, and is not mute: otherwise tabs would yield to each other before one of them polls.
   onTabMessage(message, from, isLate) {
     const { last, inState, call } = message;
     if (call) {
@@ -491,7 +492,7 @@ class SharedStream {
       if (this.#waiting.get(from) !== message) return;
       // The stream comes to a tab that is ahead of it.
       const isAhead = message.line === replica.line && message.count > replica.count;
-      const isOpen = this.#state.readyState === OPEN;
+      const isOpen = this.#state.readyState === OPEN && !this.#source.isMute;
       if (!wasOpen || !isOpen || isAhead) setTimeout(look, 2000, isOpen);
       else if (last && came < this.#mayRestartUntil) {
         if (message.seed) {
@@ -814,7 +815,7 @@ class Hub extends EventTarget {
     const replica = this.#replica;
     this.#unanswered = 0;
     if ((way ?? this.way) !== this.way) {
-      load(this.way = way).then(module => module ? module.tell(this, way, NAME) : this.way = 0);
+      load(this.way = way).then(module => module ? module.tell(this, NAME) : this.way = 0);
     }
     if (elsewhere !== undefined && (replica.owner ?? elsewhere) === elsewhere) {
       this.key += elsewhere;

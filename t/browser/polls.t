@@ -1,6 +1,6 @@
-# Tabs of a real browser behind a proxy that holds each response back until it ends, or refuses streams: they poll, as each of
-# them is told, and have each event once and in order; when streams come through again, they have a stream. So it is if the
-# server has room for one stream or poll only.
+# Tabs of a real browser behind a proxy that holds each response back until it ends or a buffer is full, or refuses streams:
+# they poll, as each of them is told, and have each event once and in order; when streams come through again, they have a
+# stream. So it is if the server has room for one stream or poll only.
 
 use lib 't/lib';
 use Testing;
@@ -59,6 +59,24 @@ sub held_back {
     return;
 }
 
+# Bytes come all the time, but the newest event when the next ones have filled the buffer.
+sub buffered {
+    my $browser = shift;
+    my $tabs    = Testing::Tabs->start($browser);
+    my $proxy   = Testing::Middlebox->start('pass', $tabs->server->port, path => '/numbers');
+    $tabs->open(site => $proxy);
+    my ($tab) = $tabs->tabs;
+    $tab->wait_for('performance.now() > 2000', 'the stream has lasted for a second');
+    $tabs->publish(1);
+    $tabs->each_has_all_ok('it has an event then');
+    $proxy->become('batch', bytes => 1_000, head => 1);
+    $tabs->publish(60);
+    each_has_way_ok($tabs, 'poll mute', 'it polls');
+    $tabs->each_has_all_ok('each tab has each event once, in order');
+    $tabs->close_tabs;
+    return;
+}
+
 sub refused {
     my ($browser, @page) = @_;
     my $tabs  = Testing::Tabs->start($browser, page => {@page});
@@ -78,6 +96,7 @@ for my $name (Testing::Browser->names) {
         my $url = @page ? '/kept' : '/single';
         subtest "$name, $how, behind a proxy that holds streams back" => sub { held_back($browser, $url, @page) };
     }
+    subtest "$name, behind a proxy that passes on full buffers" => sub { buffered($browser) };
     subtest "$name, the classic script under a policy, behind a proxy that refuses streams" =>
         sub { refused($browser, classic => 1, csp => 1) };
 }

@@ -13,6 +13,7 @@ const read = path => readFileSync(path, 'utf8').replace(/^\/\/.*$/gm, '');
 const within = text => new Function('globalThis', `with (globalThis) {${text}}`);
 const run = within(read(script).replace('import("./eventsource-hub-poll.js")', 'importPoll()'));
 const runPoll = within(read(script.replace('.classic', '-poll')).replace(/export (function (\w+))/g, 'module.$2 = $2; $1'));
+const BUFFER = 300;                       // bytes, of a proxy
 const settled = () => new Promise(resolve => setImmediate(resolve));
 
 // mulberry32: the same numbers for the same seed.
@@ -191,19 +192,22 @@ class Stream {
     this.pump();
   }
 
-  // So many bytes come in 20 ms. A proxy that holds a stream back lets pass nothing before its end, or nothing but the beginning.
+  // So many bytes come in 20 ms. A proxy that holds a stream back lets pass nothing before its end, nothing but the beginning, or
+  // full buffers.
   pump() {
     if (this.isPumping) return;
+    let most = this.#sent.length;
     if (this.held && !this.isEnding) {
       if (this.held === 'all' || this.hasBegun) return;
-      this.hasBegun = true;
+      if (this.held === 'rest') this.hasBegun = true;
+      else if ((most -= this.#all.length % BUFFER) <= 0) return;
     }
     if (!this.#sent) return this.offer();
     this.isPumping = true;
     this.server.schedule.after(this.rate > 1e5 ? this.server.random.below(5) : 20, null, () => {
       this.isPumping = false;
       if (this.isOver) return;
-      const size = Math.max(1, Math.min(this.#sent.length, Math.ceil(this.rate / 50)));
+      const size = Math.max(1, Math.min(most, this.#sent.length, Math.ceil(this.rate / 50)));
       this.#read.push(this.#sent.slice(0, size));
       this.#sent = this.#sent.slice(size);
       this.offer();
@@ -394,7 +398,7 @@ class Browser {
           this.cache.set(url, {text, asked, until: schedule.now + 60000});
           if (stream.held === 'all') answer();
         };
-        stream.held = {holds: 'all', starts: 'rest'}[this.proxy];
+        stream.held = {holds: 'all', starts: 'rest', buffers: 'part'}[this.proxy];
         this.hasHeld ||= stream.held;
         if (stream.held === 'all') stream.oncut = () => schedule.after(0, process, () => reject(new Error('cut')));
         if (wait) this.polls++;
@@ -743,7 +747,7 @@ async function runSeed(seed) {
       browser.users.push(random.pick(['nobody', 'ann', 'bob']));
     }],
     proxy: [hasProxies ? 4 : 0, () => {
-      browser.proxy = random.pick([undefined, 'holds', 'holds', 'starts', 'cuts', 'refuses', 'flaky', 'lags', server.polls && 'caches']);
+      browser.proxy = random.pick([undefined, 'holds', 'holds', 'starts', 'cuts', 'refuses', 'flaky', 'lags', server.polls && 'caches', server.polls && 'buffers']);
       if (random.chance(0.5)) for (const stream of [...server.streams]) stream.cut();
     }],
     drain: [hasProxies ? 1 : 0, () => { for (const stream of [...server.streams]) stream.finish() }],

@@ -117,11 +117,16 @@ sub _head_refuse {
     return !!1;
 }
 
-# Sends what has come when that is enough.
+# Sends full buffers.
 sub _data_batch {
     my ($self, $exchange) = @_;
-    return if length $exchange->{body} < $self->{option}{bytes};
-    return $self->_send_held($exchange);
+    my $length = length $exchange->{body};
+    my $rest   = $length % $self->{option}{bytes};
+    return if $rest == $length;
+    my $held = substr $exchange->{body}, $length - $rest, $rest, '';
+    $self->_send_held($exchange);
+    $exchange->{body} = $held;
+    return;
 }
 
 sub _data_hold { return }
