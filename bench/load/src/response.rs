@@ -25,6 +25,13 @@ pub fn head(bytes: &[u8]) -> Option<Result<(usize, Framing), Bad>> {
     Some(Ok((end, if is_chunked { Framing::Chunked(Chunks::Size(0)) } else { Framing::Plain })))
 }
 
+/// Returns the value of a field of a head; its name is in lower case, with the colon.
+pub fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let line = lines.find(|line| line.get(..name.len()).is_some_and(|begun| begun.eq_ignore_ascii_case(name)))?;
+    Some(line[name.len()..].trim_ascii())
+}
+
 /// The state of the parser of chunks (RFC 9112, section 7.1).
 #[derive(Debug, PartialEq)]
 pub enum Chunks {

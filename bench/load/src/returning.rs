@@ -6,6 +6,9 @@
 //! or a failed connection. At most `--at-once` requests wait for their head: a stampede that overflows the listener's queue
 //! would measure how the kernel repeats a SYN.
 //!
+//! A client keeps the cookie that it is given. With `--application PORT` there are two servers, as behind a proxy: a client asks
+//! the first one if it has a cookie, and the application if it has none or the answer has `X-Accel-Redirect`.
+//!
 //! It prints `{"here":N}` when every client has an id to reconnect with, or with `--open` when each has an open stream. Then it
 //! reads commands:
 //!
@@ -27,7 +30,7 @@ use crate::control::{answer, Commands};
 use crate::judge::{Counts, Losses, Progress};
 use crate::options::{AnyError, Options};
 use crate::ready::{raise_descriptor_limit, Ready, COMMANDS, FIRST, NOTHING, READ, READ_WRITE};
-use crate::response::{head, Framing};
+use crate::response::{field, head, Framing};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{self, sockopt, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -83,6 +86,9 @@ struct Connections {
 struct Client {
     progress: Progress,
     state: State,
+    /// The header with its cookie.
+    cookie: Vec<u8>,
+    asks_application: bool,
     /// Bytes until it disconnects.
     left: usize,
     /// When it disconnects, or a slow one reads again.
@@ -100,6 +106,7 @@ enum State {
 
 struct All {
     address: SocketAddrV4,
+    application: Option<SocketAddrV4>,
     /// Each process has its own address, since the ports of one are soon used up.
     from: SocketAddrV4,
     path: String,
@@ -140,16 +147,21 @@ impl All {
         let now = Instant::now();
         let wanted: usize = options.need("streams")?;
         let from = Ipv4Addr::new(127, 0, 0, options.get("from", 1)?);
+        let port = |number| SocketAddrV4::new(Ipv4Addr::LOCALHOST, number);
+        let application = Some(options.get("application", 0)?).filter(|number| *number > 0).map(port);
         let client = |_| Client {
             progress: Progress::default(),
             state: State::Away(now),
+            cookie: Vec::new(),
+            asks_application: application.is_some(),
             left: usize::MAX,
             due: now + NEVER,
             asked_ns: 0,
             is_behind: true,
         };
         Ok(Self {
-            address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.need("port")?),
+            address: port(options.need("port")?),
+            application,
             from: SocketAddrV4::new(from, 0),
             path: options.get("path", "/events".to_owned())?,
             gap: options.get("gap", "gap".to_owned())?.into_bytes(),
@@ -344,7 +356,8 @@ impl All {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
         net::bind(&socket, &self.from)?;
-        match net::connect(&socket, &self.address) {
+        let application = self.application.filter(|_| self.clients[index].asks_application);
+        match net::connect(&socket, &application.unwrap_or(self.address)) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error.into()),
         }
@@ -385,6 +398,7 @@ impl All {
             request.extend_from_slice(&client.progress.last_event_id);
             request.extend_from_slice(b"\r\n");
         }
+        request.extend_from_slice(&client.cookie);
         request.extend_from_slice(b"Accept: text/event-stream\r\n\r\n");
         client.asked_ns = now_ns();
         let sent = sockopt::socket_error(&socket)?.and_then(|()| net::send(&socket, &request, SendFlags::NOSIGNAL));
@@ -454,6 +468,18 @@ impl All {
                 }
                 Some(Ok((length, found))) => {
                     let rest = so_far.split_off(length);
+                    let client = &mut self.clients[index];
+                    client.asks_application = field(so_far, b"x-accel-redirect:").is_some() && self.application.is_some();
+                    if client.asks_application {
+                        drop(socket);
+                        self.head_is_over();
+                        self.clients[index].state = State::Away(Instant::now());
+                        return Ok(());
+                    }
+                    if let Some(cookie) = field(so_far, b"set-cookie:") {
+                        let pair = cookie.split(|byte| *byte == b';').next().unwrap_or_default();
+                        client.cookie = [b"Cookie: ", pair.trim_ascii(), b"\r\n"].concat();
+                    }
                     (begun, framing) = (None, found);
                     self.opened();
                     if self.is_slow(index) {

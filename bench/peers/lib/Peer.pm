@@ -27,15 +27,17 @@ my @CLASSES = (
 );
 
 # Those whose clients reconnect, with the resume that they offer. A class that has several ways takes options: env, more of the
-# environment of its application.
+# environment of its application; http, whether clients with a ticket are served by the hub process.
 my @RETURNED_TO = (
-    ['EventSource-XS, application' => 'Peer::NamedHub'],
-    ['nchan'                       => 'Peer::Nchan'],
-    ['Pushpin'                     => 'Peer::Pushpin'],
-    ['better-sse'                  => 'Peer::BetterSSE'],
-    ['axum'                        => 'Peer::Axum'],
-    ['Mojolicious'                 => 'Peer::Mojolicious'],
-    ['sse-starlette'               => 'Peer::SseStarlette'],
+    ['EventSource-XS, application'      => 'Peer::NamedHub'],
+    ['EventSource-XS, ticket in worker' => 'Peer::NamedHub', env => {BENCH_TICKET => 600}],
+    ['EventSource-XS, ticket in hub'    => 'Peer::NamedHub', env => {BENCH_TICKET => 600}, http => 1],
+    ['nchan'                            => 'Peer::Nchan'],
+    ['Pushpin'                          => 'Peer::Pushpin'],
+    ['better-sse'                       => 'Peer::BetterSSE'],
+    ['axum'                             => 'Peer::Axum'],
+    ['Mojolicious'                      => 'Peer::Mojolicious'],
+    ['sse-starlette'                    => 'Peer::SseStarlette'],
 );
 my %CLASS  = map { ($_->[0] => $_->[1]) } @CLASSES, @RETURNED_TO;
 my %OPTION = map { my ($name, undef, @option) = @$_; ($name => \@option) } @RETURNED_TO;
@@ -46,6 +48,9 @@ my $TIMEOUT = 60;    # seconds, for what should be immediate
 $ENV{PATH} .= ':/usr/sbin';
 
 # Public methods
+
+# Returns the port of the application if clients that return ask another server first.
+sub application { return }
 
 # Returns how many requests for streams have reached the application; undef if the server is the application.
 sub asked { return }

@@ -3,11 +3,13 @@ use strict;
 use warnings;
 
 # This module's named hub on Starman, with a worker for each core: bench/streams/app.psgi. The hub process has the streams, the
-# workers have the requests. It has no store.
+# workers have the requests. It has no store. It can be started here, and serve clients with a ticket itself.
 
 use parent 'Peer';
-use EventSource::XS   ();
+use EventSource::Hub::Process;
+use EventSource::XS ();
 use File::Temp        ();
+use Peer::Program;
 use Processes         qw(end_hub hub);
 use Testing::Deadline qw(wait_until);
 use Testing::Server;
@@ -18,6 +20,8 @@ my $ENDS    = 10;                               # seconds
 
 # Public methods
 
+sub application { return $_[0]{http} ? $_[0]{program}->port : undef }
+
 sub asked { return -s $_[0]{asked} || 0 }
 
 sub gap { return 'gap' }
@@ -26,9 +30,10 @@ sub install_with {
     return [qw(apt-get install -y --no-install-recommends starman)];
 }
 
-# The next request starts another one.
+# The next request starts another one, unless it was started here.
 sub kill_hub {
     my $self = shift;
+    return $self->{http}->restart('KILL') if $self->{http};
     kill KILL => hub($self->{socket});
     return;
 }
@@ -44,6 +49,7 @@ sub open {
     my $asked  = $self->{asked}  = "$self->{folder}/asked";
     my $socket = $self->{socket} = "$self->{folder}/hub";
     my %env    = (BENCH_HUB => 1, BENCH_HUB_SOCKET => $socket, BENCH_ASKED => $asked, %{$option{env} || {}});
+    $self->_start_hub if $option{http};
     $self->{program} = Testing::Server->start($SERVER, 'bench/streams/app.psgi', workers => $WORKERS, env => \%env);
     return;
 }
@@ -52,6 +58,11 @@ sub pids {
     my $self = shift;
     return ($self->{program}->pids, hub($self->{socket}));
 }
+
+sub place_to_publish { return ($_[0]->SUPER::place_to_publish, port => $_[0]{program}->port) }
+
+# Returns where clients that return connect.
+sub port { return $_[0]{http} ? $_[0]{http}->port : $_[0]->SUPER::port }
 
 # Starman replaces its workers, which load the application. Waits until the former ones have ended.
 sub reload {
@@ -71,8 +82,17 @@ sub reload {
 sub stop {
     my $self = shift;
     $self->SUPER::stop;
-    end_hub($self->{socket});
+    if   ($self->{http}) { $self->{http}->stop }
+    else                 { end_hub($self->{socket}) }
     return;
+}
+
+# A kill is followed by a start, as with systemd.
+sub _start_hub {
+    my $self    = shift;
+    my $hub     = $self->{http} = Peer::Program->new('eventsource-hub');
+    my @options = ('--name', 'bench', '--socket', $self->{socket}, '--http', '127.0.0.1:' . $hub->port);
+    return $hub->run({}, EventSource::Hub::Process->program, 'run', @options);
 }
 
 sub version {
