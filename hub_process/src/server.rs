@@ -16,7 +16,7 @@ pub use upgrade::SavedServer;
 use crate::arguments::Arguments;
 use crate::current_hub::CurrentHub;
 use crate::descriptors::{self, Descriptors};
-use crate::http::{Connections, Listening, Service, Sockets, FIRST_NUMBER};
+use crate::http::{Client, Connections, Listening, Service, Sockets, FIRST_NUMBER};
 use crate::inherited::{take_kept, InstanceLock};
 use crate::leases::Leases;
 use crate::lifetime::{DueAction, Lifetime};
@@ -99,6 +99,8 @@ struct Server {
     listener: Listener,
     listening: Listening,
     connections: Connections,
+    /// The clients with tickets of this turn.
+    candidates: Vec<(Client, http::Candidate)>,
     peers: Peers,
     streams: Streams,
     leases: Leases,
@@ -129,6 +131,7 @@ impl Server {
             listener,
             listening,
             connections: Connections::new(),
+            candidates: Vec::new(),
             peers: Peers::default(),
             streams: Streams::default(),
             leases: Leases::default(),
@@ -161,6 +164,9 @@ impl Server {
             }
         }
         self.sources.return_list(ready);
+        if !self.candidates.is_empty() {
+            http::begin_streams(self, now);
+        }
         self.run_timers(now)?;
         self.send_log();
         self.flush_responses(now);

@@ -194,14 +194,14 @@ pub enum Command {
         /// The most streams with this label.
         most: usize,
     },
-    /// Decides whether a stream may begin with an opened ticket. [`Answer::Admitted`] follows.
+    /// Decides whether streams may begin with opened tickets, one with each. [`Answer::Admitted`] follows.
     Admit {
         /// The hub.
         hub: HubId,
         /// Identifies the request in the answer.
         request_id: u64,
-        /// The ticket.
-        ticket: Box<hub::Ticket>,
+        /// The tickets.
+        tickets: Vec<Box<hub::Ticket>>,
     },
     /// Counts what became of a ticket.
     CountTicket {
@@ -393,8 +393,8 @@ pub enum Answer {
     Admitted {
         /// The id of the request.
         request_id: u64,
-        /// The ticket, if a stream may begin with it.
-        ticket: Option<Box<hub::Ticket>>,
+        /// The tickets in their order, without those with which no stream may begin.
+        tickets: Vec<Option<Box<hub::Ticket>>>,
     },
     /// A stream has fewer topics than its handle has counted: it had some of the requested ones already.
     TopicsRemoved {

@@ -223,7 +223,7 @@ impl<I: Io> Reactor<I> {
             Command::EndStreams { hub, request_id, request, at } => {
                 self.end_streams(hub, request_id, &request, at, now);
             }
-            Command::Admit { hub, request_id, ticket } => self.admit(hub, request_id, ticket, now),
+            Command::Admit { hub, request_id, tickets } => self.admit(hub, request_id, tickets, now),
             Command::CountTicket { hub, outcome } => {
                 self.hubs.get_mut(hub).into_iter().for_each(|hub| hub.count_ticket(outcome));
             }

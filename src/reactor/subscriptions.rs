@@ -96,11 +96,13 @@ impl<I: Io> Reactor<I> {
         self.answers.push(Answer::Reserved { request_id, is_granted });
     }
 
-    /// Answers whether a stream may begin with a ticket.
-    pub(super) fn admit(&mut self, hub: HubId, request_id: u64, ticket: Box<Ticket>, now: Instant) {
-        let outcome = self.hubs.get_mut(hub).map(|hub| hub.admit(&ticket, now));
-        let ticket = Some(ticket).filter(|_| outcome == Some(TicketOutcome::Accepted));
-        self.answers.push(Answer::Admitted { request_id, ticket });
+    /// Answers with which tickets a stream may begin.
+    pub(super) fn admit(&mut self, hub: HubId, request_id: u64, tickets: Vec<Box<Ticket>>, now: Instant) {
+        let mut hub = self.hubs.get_mut(hub);
+        let mut may_begin =
+            |ticket: &Ticket| hub.as_mut().map(|hub| hub.admit(ticket, now)) == Some(TicketOutcome::Accepted);
+        let tickets = tickets.into_iter().map(|ticket| Some(ticket).filter(|ticket| may_begin(ticket))).collect();
+        self.answers.push(Answer::Admitted { request_id, tickets });
     }
 
     /// Begins a turn with the subscription that the last turn did not finish.

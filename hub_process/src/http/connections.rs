@@ -125,9 +125,10 @@ impl Connections {
             return;
         }
         let reads = !matches!(connection.progress, Progress::Writes { .. });
-        let added = epoll.add(connection.socket.as_fd(), self.next);
+        let socket = connection.socket.as_fd();
+        let added = epoll.add(socket, self.next);
         // Without memory in the kernel the connection is closed.
-        if added.and_then(|()| epoll.ask(connection.socket.as_fd(), self.next, reads, !reads)).is_ok() {
+        if added.and_then(|()| if reads { Ok(()) } else { epoll.ask(socket, self.next, false, true) }).is_ok() {
             self.open.insert(self.next, connection);
             self.next += 1;
         }

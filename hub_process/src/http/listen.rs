@@ -4,10 +4,10 @@ use super::connections::Service;
 use super::endpoint::Endpoint;
 use crate::acceptor::Acceptor;
 use crate::inherited::take_kept;
-use eventsource_xs::remote::calls::Epoll;
+use eventsource_xs::remote::calls::{defer_accept, Epoll};
 use eventsource_xs::saved;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 /// The sockets at which HTTP clients connect.
@@ -53,6 +53,7 @@ impl Listening {
     pub fn new(sockets: Sockets, epoll: &Epoll, [streams, metrics]: [u64; 2]) -> io::Result<Self> {
         let accept =
             |socket: Option<OwnedFd>, number| socket.map(|socket| Acceptor::new(socket, epoll, number)).transpose();
+        sockets.streams.iter().for_each(|socket| defer_accept(socket.as_fd())); // a proxy sends its request at once
         Ok(Self {
             streams: accept(sockets.streams, streams)?,
             metrics: accept(sockets.metrics, metrics)?,

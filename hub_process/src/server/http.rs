@@ -6,7 +6,7 @@ use crate::http::{Client, Head, MonitorRequest, Refusal, Service};
 use crate::served_hub::ServedHub;
 use crate::streams::{HeldStream, OWN};
 use eventsource_xs::compression::ContentCoding;
-use eventsource_xs::hub::{Passport, SubscribeRequest, Ticket, FINISHED_ID};
+use eventsource_xs::hub::{Passport, Poll, Ticket, FINISHED_ID};
 use eventsource_xs::metrics::{self, Measured};
 use eventsource_xs::remote::calls::Readiness;
 use eventsource_xs::request::{self, BoundRequest, Preference, ONLY_OF_STREAMS};
@@ -24,14 +24,14 @@ const ASK_APPLICATION: &[u8] = b"HTTP/1.1 200 OK\r\nX-Accel-Redirect: @app\r\nCo
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Accepts connections, and serves those whose request is there.
+/// Accepts connections, and reads the requests that are there.
 pub(super) fn accept(server: &mut Server, service: Service, now: Instant) {
     for _ in 0..AT_ONCE {
         let Server { listening, connections, sources, .. } = server;
         let Some(acceptor) = listening.of(service) else { return };
         let Some(socket) = acceptor.accept(sources.epoll(), now) else { return };
         if let Some(client) = connections.add(socket, service, sources.epoll(), now) {
-            answer(server, client, now);
+            take(server, client, now);
         }
     }
 }
@@ -39,16 +39,17 @@ pub(super) fn accept(server: &mut Server, service: Service, now: Instant) {
 /// Continues with a connection that is ready.
 pub(super) fn serve(server: &mut Server, number: u64, readiness: Readiness, now: Instant) {
     if let Some(client) = server.connections.serve(number, readiness, server.sources.epoll(), now) {
-        answer(server, client, now);
+        take(server, client, now);
     }
 }
 
-fn answer(server: &mut Server, client: Client, now: Instant) {
-    let text = match Head::read(&client.bytes) {
+/// Takes a request: a client with a ticket waits for the others of this turn, every other one is answered.
+fn take(server: &mut Server, client: Client, now: Instant) {
+    let answer = match Head::read(&client.bytes) {
         Ok(Some(head)) => match client.service {
             Service::Metrics => answer_monitor(server, &head, now),
-            Service::Streams => match Accepted::of(server, &head) {
-                Some(accepted) => return accepted.begin(server, client.socket, now),
+            Service::Streams => match Candidate::of(server, &head) {
+                Some(candidate) => return server.candidates.push((client, candidate)),
                 None => ASK_APPLICATION.to_vec(),
             },
         },
@@ -57,20 +58,47 @@ fn answer(server: &mut Server, client: Client, now: Instant) {
             refusal("431 Request Header Fields Too Large", "the head has too many bytes or fields\n")
         }
     };
-    server.connections.answer(client, text, server.sources.epoll(), now);
+    server.connections.answer(client, answer, server.sources.epoll(), now);
 }
 
-/// A stream that a ticket allows.
-struct Accepted {
-    passport: Box<Passport>,
-    requests: Vec<SubscribeRequest>,
+/// Begins the streams of the clients with tickets. The hub is asked once for all of them.
+pub(super) fn begin_streams(server: &mut Server, now: Instant) {
+    let mut clients = Vec::new();
+    let mut tickets = Vec::new();
+    for (client, Candidate { ticket, beginning }) in server.candidates.drain(..) {
+        clients.push((client, beginning));
+        tickets.push(ticket);
+    }
+    tickets.truncate(server.room_for_streams()); // there is no room for others: the application refuses them
+    let admitted = server.current.handle().and_then(|hub| hub.admit_tickets(tickets).ok()).unwrap_or_default();
+    let mut admitted = admitted.into_iter();
+    for (client, beginning) in clients {
+        match admitted.next().flatten() {
+            Some(ticket) => beginning.begin(server, *ticket, client.socket, now),
+            None => server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now),
+        }
+    }
+}
+
+/// A client with a ticket that opens.
+pub(super) struct Candidate {
+    ticket: Box<Ticket>,
+    beginning: Beginning,
+}
+
+/// How the stream of a request begins.
+struct Beginning {
     head: Vec<u8>,
-    coding: ContentCoding,
+    settings: Settings,
+    opening: Box<[u8]>,
+    after: Option<Vec<u8>>,
+    retry: Option<u64>,
+    poll: Option<Poll>,
 }
 
-impl Accepted {
+impl Candidate {
     /// Returns nothing if the application is to be asked.
-    fn of(server: &mut Server, head: &Head<'_>) -> Option<Self> {
+    fn of(server: &Server, head: &Head<'_>) -> Option<Self> {
         if head.method != "GET" || head.has_body() {
             return None;
         }
@@ -79,15 +107,16 @@ impl Accepted {
         let cookies = head.field("cookie")?;
         let sealed = request::ticket_of(&cookies, name)?;
         let after = request::last_event_id(head.field("last-event-id").as_deref(), query.as_bytes());
-        if after.as_deref() == Some(FINISHED_ID) || !server.has_room_for_stream() {
+        if after.as_deref() == Some(FINISHED_ID) {
             return None;
         }
-        let is_bound = |passport: &Passport, binding: &[u8]| {
+        let is_for = |ticket: &Ticket| {
+            let Some(passport) = &ticket.passport else { return false };
             let names = passport.cookies.as_ref().map(|names| names.iter().map(|name| &**name).collect::<Vec<_>>());
-            let fields: Vec<_> =
-                passport.fields.iter().map(|name| head.field(&String::from_utf8_lossy(name))).collect();
+            let fields = passport.fields.iter().map(|name| head.field(&String::from_utf8_lossy(name)));
+            let fields: Vec<_> = fields.collect();
             let fields: Vec<_> = fields.iter().map(Option::as_deref).collect();
-            let (host, origin, authorization) = (head.field("host"), head.field("origin"), head.field("authorization"));
+            let [host, origin, authorization] = ["host", "origin", "authorization"].map(|name| head.field(name));
             let request = BoundRequest {
                 hub: name,
                 method: head.method.as_bytes(),
@@ -100,32 +129,38 @@ impl Accepted {
                 cookie_names: names.as_deref(),
                 headers: &fields,
             };
-            binding.starts_with(&request.digest())
+            ticket.binding.starts_with(&request.digest())
         };
         let hub = server.current.hub().filter(|hub| hub.knows_all_ends()).and_then(|hub| hub.handle())?;
-        let is_for =
-            |ticket: &Ticket| ticket.passport.as_ref().is_some_and(|passport| is_bound(passport, &ticket.binding));
-        let mut ticket = hub.open_ticket_if(&sealed, is_for).ok()??;
+        let mut ticket = hub.unseal_ticket(&sealed, is_for).ok()??;
         let passport = ticket.passport.take()?;
+        Some(Self { ticket, beginning: Beginning::of(*passport, head, after) })
+    }
+}
+
+impl Beginning {
+    fn of(passport: Passport, head: &Head<'_>, after: Option<Vec<u8>>) -> Self {
         let preference = head.field("prefer").and_then(|prefer| Preference::of(&prefer));
-        let poll = preference.as_ref().and_then(Preference::poll);
         let coding = match passport.may_be_coded {
             true => request::content_coding(head.field("accept-encoding").as_deref()),
             false => ContentCoding::Identity,
         };
-        let head = response_head(&passport, preference.as_ref(), coding);
-        let requests = ticket.into_requests(after.as_deref(), passport.random_retry(), poll);
-        Some(Self { passport, requests, head, coding })
+        Self {
+            head: response_head(&passport, preference.as_ref(), coding),
+            settings: Settings { coding, ..passport.settings },
+            after,
+            retry: passport.random_retry(),
+            poll: preference.as_ref().and_then(Preference::poll),
+            opening: passport.opening,
+        }
     }
 
     /// Begins the stream. If it cannot begin, the client reconnects.
-    fn begin(self, server: &mut Server, socket: OwnedFd, now: Instant) {
-        let settings = Settings { coding: self.coding, ..self.passport.settings };
-        let open = Open { holds: true, ..Open::new(OWN.number, settings, &self.head) };
-        let most = server.current.hub().map_or(usize::MAX, |hub| hub.settings.max_streams);
-        let Ok(stream) = HeldStream::open_with(&open, &self.passport.opening, Some(socket), OWN, most) else { return };
+    fn begin(self, server: &mut Server, ticket: Ticket, socket: OwnedFd, now: Instant) {
+        let open = Open { holds: true, ..Open::new(OWN.number, self.settings, &self.head) };
+        let Ok(stream) = HeldStream::open_with(&open, &self.opening, Some(socket), OWN, usize::MAX) else { return };
         let id = server.streams.insert(stream);
-        for request in self.requests {
+        for request in ticket.into_requests(self.after.as_deref(), self.retry, self.poll) {
             let Server { current, operator, streams, .. } = server;
             let subscribed = requests::subscribe(current.hub_mut(), operator, streams, Some(id), request, now);
             if let (Err(_), Some(stream)) = (subscribed, server.streams.get_mut(id)) {
@@ -199,11 +234,12 @@ fn response(status: &str, kind: &str, body: &str, is_head: bool) -> Vec<u8> {
 }
 
 impl Server {
-    fn has_room_for_stream(&self) -> bool {
+    /// Returns how many more streams there may be.
+    fn room_for_streams(&self) -> usize {
         let hub = self.current.hub();
         let has_store = hub.is_some_and(ServedHub::has_store);
         let peers = self.peers.len() + self.connections.len();
         let room = Descriptors { peers, streams: self.streams.len(), has_store }.for_streams();
-        self.streams.len() < room.min(hub.map_or(usize::MAX, |hub| hub.settings.max_streams))
+        room.min(hub.map_or(usize::MAX, |hub| hub.settings.max_streams)).saturating_sub(self.streams.len())
     }
 }

@@ -386,7 +386,7 @@ impl World {
         let answers: Vec<Answer> = self.reactor.take_answers().collect();
         for answer in answers {
             match answer {
-                Answer::Admitted { ticket, .. } => self.admitted = Some(ticket.is_some()),
+                Answer::Admitted { tickets, .. } => self.admitted = Some(tickets.iter().all(Option::is_some)),
                 Answer::Reserved { is_granted, .. } => self.granted = Some(is_granted),
                 Answer::StreamsEnded { count, .. } => self.ended_streams += count,
                 Answer::Buffered { stream, bytes } => self.open_record(stream).added_bytes += bytes,

@@ -141,7 +141,7 @@ impl StreamTable {
                 self.handle.hub_counts.answer(request_id, (*counts, subscribers));
             }
             Answer::StreamsEnded { request_id, count } => self.handle.ended_streams.answer(request_id, count),
-            Answer::Admitted { request_id, ticket } => self.handle.admissions.answer(request_id, ticket),
+            Answer::Admitted { request_id, tickets } => self.handle.admissions.answer(request_id, tickets),
             Answer::Reserved { request_id, is_granted } => self.handle.reservations.answer(request_id, is_granted),
             Answer::Channels { request_id, page } => self.handle.pages.answer(request_id, page),
             Answer::Log { request_id, page } => self.handle.log_pages.answer(request_id, page),

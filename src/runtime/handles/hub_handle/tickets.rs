@@ -29,39 +29,51 @@ impl HubHandle {
         Ok(sealed)
     }
 
-    /// As [`open_ticket_if`](Self::open_ticket_if), for a ticket that is bound to this.
+    /// Opens a ticket that is bound to this, and reserves the places of its stream. Returns nothing if no stream may begin with
+    /// it. Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn open_ticket(&self, sealed: &[u8], binding: &[u8]) -> Result<Option<Ticket>, Error> {
-        self.open_ticket_if(sealed, |ticket| *ticket.binding == *binding)
+        let opened = self.unseal_ticket(sealed, |ticket| *ticket.binding == *binding)?;
+        let mut admitted = self.admit_tickets(opened.into_iter().collect())?;
+        Ok(admitted.pop().flatten().map(|ticket| *ticket))
     }
 
-    /// Opens a ticket, if it is for the request of whoever asks, and reserves the places of its stream. Returns nothing if no
-    /// stream may begin with it. Otherwise its first subscription ends the stream when the ticket ends. Errors are those of
-    /// [`counts_and_subscribers`](Self::counts_and_subscribers).
-    pub fn open_ticket_if(&self, sealed: &[u8], is_for: impl FnOnce(&Ticket) -> bool) -> Result<Option<Ticket>, Error> {
+    /// Opens a ticket, if it is for the request of whoever asks. Its first subscription ends the stream when the ticket ends.
+    /// Errors are those of [`append`](Self::append). [`admit_tickets`](Self::admit_tickets) follows.
+    pub fn unseal_ticket(
+        &self,
+        sealed: &[u8],
+        is_for: impl FnOnce(&Ticket) -> bool,
+    ) -> Result<Option<Box<Ticket>>, Error> {
         let now = clock::monotonic();
-        let (reactor, hub, opened) = {
+        let mut process = lock_process();
+        let registration = self.registration_or_create(&mut process)?;
+        let outcome = match registration.tickets.open(sealed, is_for, now) {
+            Ok(mut ticket) => {
+                if let Some(first) = ticket.requests.first_mut() {
+                    first.access.max_age = Some(Duration::from_nanos(ticket.expires_at.saturating_sub(now)));
+                }
+                return Ok(Some(Box::new(ticket)));
+            }
+            Err(Refusal::Expired) => TicketOutcome::Expired,
+            Err(Refusal::Unknown) => TicketOutcome::Unknown,
+        };
+        registration.reactor.send(Command::CountTicket { hub: registration.hub, outcome });
+        Ok(None)
+    }
+
+    /// Reserves the places of a stream for each opened ticket. Returns them in their order, without those with which no stream
+    /// may begin. Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
+    pub fn admit_tickets(&self, tickets: Vec<Box<Ticket>>) -> Result<Vec<Option<Box<Ticket>>>, Error> {
+        if tickets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (reactor, hub) = {
             let mut process = lock_process();
             let registration = self.registration_or_create(&mut process)?;
-            let opened = registration.tickets.open(sealed, is_for, now);
-            (registration.reactor.clone(), registration.hub, opened)
+            (registration.reactor.clone(), registration.hub)
         };
-        let mut ticket = match opened {
-            Ok(ticket) => Box::new(ticket),
-            Err(refusal) => {
-                let outcome = match refusal {
-                    Refusal::Expired => TicketOutcome::Expired,
-                    Refusal::Unknown => TicketOutcome::Unknown,
-                };
-                reactor.send(Command::CountTicket { hub, outcome });
-                return Ok(None);
-            }
-        };
-        if let Some(first) = ticket.requests.first_mut() {
-            first.access.max_age = Some(Duration::from_nanos(ticket.expires_at.saturating_sub(now)));
-        }
-        let command = |request_id| Command::Admit { hub, request_id, ticket };
-        let admitted = reactor.ask(&reactor.admissions, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
-        Ok(admitted.map(|ticket| *ticket))
+        let command = |request_id| Command::Admit { hub, request_id, tickets };
+        reactor.ask(&reactor.admissions, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
     }
 
     /// Makes all tickets that were sealed before worthless: who has withdrawn rights since is not known.
