@@ -115,8 +115,8 @@ pub fn window(socket: BorrowedFd<'_>) -> Option<u32> {
 pub fn defer_accept(socket: BorrowedFd<'_>) {
     let seconds: libc::c_int = 1;
     let size = std::mem::size_of_val(&seconds) as libc::socklen_t;
-    // SAFETY: the descriptor is open as long as it is borrowed; the kernel reads `size` bytes at the address of `seconds`, which
-    // lives until the call returns.
+    // SAFETY: the descriptor is open as long as it is borrowed; the kernel reads `size` bytes at the address of `seconds`,
+    // which lives until the call returns.
     unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
