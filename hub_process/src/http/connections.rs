@@ -9,6 +9,7 @@ use eventsource_xs::remote::calls::{Epoll, Readiness};
 use rustix::io::Errno;
 use rustix::net::{recv, send, shutdown, RecvFlags, SendFlags, Shutdown};
 use std::collections::BTreeMap;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -207,18 +208,22 @@ impl Connection {
     /// Reads the head, or a part of it.
     fn read(&mut self) -> Step {
         let Progress::Reads(bytes) = &mut self.progress else { return Step::Waits };
-        let mut room = [0; MAX_HEAD];
-        let read = loop {
-            match recv(&self.socket, &mut room[bytes.len()..], RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => return Step::Done,
-                Ok((_, count)) => break count,
+        let from = bytes.len();
+        let mut room = [MaybeUninit::<u8>::uninit(); MAX_HEAD];
+        loop {
+            match recv(&self.socket, &mut room[from..], RecvFlags::DONTWAIT) {
+                Ok(((received, _), _)) => {
+                    bytes.extend_from_slice(received);
+                    break;
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Step::Waits,
                 Err(_) => return Step::Done,
             }
-        };
-        let from = bytes.len();
-        bytes.extend_from_slice(&room[from..from + read]);
+        }
+        if bytes.len() == from {
+            return Step::Done; // the client has closed its side
+        }
         if !bytes[from..].contains(&b'\n') && bytes.len() < MAX_HEAD {
             return Step::Waits; // a head that comes byte by byte is not read from its beginning each time
         }
