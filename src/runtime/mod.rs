@@ -45,8 +45,8 @@ pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
 pub use handles::takeover::{Obstacle, Takeover};
 pub use presence::{PresenceChange, PresenceReport};
 pub use process::{
-    count_refused_origin, end_streams, end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats,
-    stop_waiting, take_ended, times,
+    count_refused_origin, counted_generation, end_streams, end_with_retry, linger, notify_descriptor,
+    remove_interpreter, shutdown, stats, stop_waiting, take_ended, times,
 };
 pub use process::{presence_descriptor, progress_descriptor, take_presence_reports, take_progress};
 pub use relayed_client::RelayedClient;

@@ -242,6 +242,12 @@ pub fn stop_waiting(stream: StreamId) {
     }
 }
 
+/// Returns the generation of this process, also before its first reactor: forks are counted from the first call on.
+pub fn counted_generation() -> u32 {
+    let _ = forks::register(); // fails only if the system has no memory, as the reactor then does, too
+    generation()
+}
+
 /// Takes the next end of a stream that an interpreter has asked for.
 pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
     last_reactor()?.ends.take(interpreter)

@@ -184,6 +184,7 @@ int esx_is_connection(int number);
 int esx_has_left(int number);
 int esx_is_hung_up(int number);
 size_t esx_default_max_streams(void);
+uint32_t esx_generation(void);
 int esx_is_short(void);
 
 /* How many reasons a gap may have. */

@@ -51,6 +51,14 @@ _has_callbacks()
   OUTPUT:
     RETVAL
 
+# A number that differs in each forked child from its parent's. Unlike $$ it takes no system call.
+UV
+_generation()
+  CODE:
+    RETVAL = esx_generation();
+  OUTPUT:
+    RETVAL
+
 void
 _finish()
   CODE:

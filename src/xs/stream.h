@@ -23,9 +23,16 @@ esx_octets(pTHX_ SV *bytes)
     return bytes;
 }
 
+/* Reads the settings of a stream. They are the same for all streams of an application, so the first one leaves them in the hash
+ * as they are read. */
 static void
 esx_read_settings(pTHX_ esx_opening *opening, HV *hash)
 {
+    SV **read = SvRMAGICAL(hash) ? NULL : hv_fetchs(hash, "_read", 0);
+    if (read && esx_is_plain(*read) && SvCUR(*read) == sizeof *opening) {
+        Copy(SvPVX_const(*read), opening, sizeof *opening, char);
+        return;
+    }
     Zero(opening, 1, esx_opening);
     opening->keepalive = esx_setting_nv(aTHX_ hash, "keepalive");
     opening->timeout = esx_setting_nv(aTHX_ hash, "timeout");
@@ -38,6 +45,8 @@ esx_read_settings(pTHX_ esx_opening *opening, HV *hash)
     opening->waits = esx_setting_is(aTHX_ hash, "waits");
     opening->may_wait = esx_setting_is(aTHX_ hash, "may_wait");
     opening->coding = (uint8_t)esx_setting_uv(aTHX_ hash, "coding");
+    if (!SvRMAGICAL(hash) && !SvREADONLY(hash))
+        (void)hv_stores(hash, "_read", newSVpvn((const char *)opening, sizeof *opening));
 }
 
 /* Reads the settings of a new stream and the first bytes of its body. */

@@ -414,6 +414,9 @@ guarded! {
     fn esx_is_connection(number: c_int) -> c_int { descriptor::is_connection(number).into() }
     fn esx_has_left(number: c_int) -> c_int { descriptor::has_left(number).into() }
     fn esx_is_hung_up(number: c_int) -> c_int { descriptor::is_hung_up(number).into() }
+    /// Returns a number that differs in each forked child from its parent's.
+    fn esx_generation() -> u32 { runtime::counted_generation() }
+
     fn esx_default_max_streams() -> usize { descriptor_reserve::default_max_streams() }
 
     /// Returns 1 if few descriptors are left for one more stream that is not native.

@@ -70,8 +70,43 @@ esx_has_class(pTHX_ HV *sets, const char *name, HV *class)
     return hash && text && hv_exists(hash, text, HvNAMEUTF8(class) ? -HvNAMELEN_get(class) : HvNAMELEN_get(class));
 }
 
-/* Returns the descriptor of psgix.io, or -1 if the request is one for the checks of EventSource::XS::Adapter::obstacle: one to
- * HEAD, or one with a handle of a class that has not passed them, or that is tied. Sets two members of the environment. */
+/* Returns true if a request's environment has a member of this list. */
+static bool
+esx_has_member_of(pTHX_ HV *request, SV **list)
+{
+    AV *names = list ? esx_plain_array(*list) : NULL;
+    SSize_t at;
+    for (at = names ? av_len(names) : -1; at >= 0; at--) {
+        SV **name = av_fetch(names, at, 0);
+        if (name && hv_exists_ent(request, *name, 0))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* Returns true if a request may be that of a server that EventSource::XS::Adapter recognizes by the environment, or if it could
+ * change what is noted of the server: the first request of a process, and one from several threads. */
+static bool
+esx_is_special_request(pTHX_ HV *request, HV *known, bool is_loop)
+{
+    SV *errors = esx_request_member(aTHX_ request, "psgi.errors");
+    SV *threads = esx_request_member(aTHX_ request, "psgi.multithread");
+    SV *processes = esx_request_member(aTHX_ request, "psgi.multiprocess");
+    SV **noted = is_loop ? hv_fetchs(known, "noted_in_loop", 0) : hv_fetchs(known, "noted", 0);
+    if (!noted || !SvIOK(*noted) || SvUV(*noted) != esx_generation())
+        return TRUE;
+    if (SvGMAGICAL(threads) || SvROK(threads) || SvTRUE_nomg(threads) || SvGMAGICAL(processes) || SvROK(processes)
+        || (SvTRUE_nomg(processes) && !hv_exists(known, "is_multiprocess", 15)))
+        return TRUE;
+    if (SvGMAGICAL(errors) || (SvROK(errors) && SvOBJECT(SvRV(errors))
+        && esx_has_class(aTHX_ known, "errors", SvSTASH(SvRV(errors)))))
+        return TRUE;
+    return esx_has_member_of(aTHX_ request, hv_fetchs(known, "keys", 0));
+}
+
+/* Returns the descriptor of psgix.io, or -1 if the request is one for the checks of EventSource::XS::Adapter: one to HEAD, one
+ * with a handle of a class that has not passed them, or that is tied, or one that may be of another server. Sets two members of
+ * the environment. */
 static int
 esx_plain_descriptor(pTHX_ HV *request, HV *known, SV **protocol, SV **is_loop)
 {
@@ -83,7 +118,8 @@ esx_plain_descriptor(pTHX_ HV *request, HV *known, SV **protocol, SV **is_loop)
     *protocol = esx_request_member(aTHX_ request, "SERVER_PROTOCOL");
     *is_loop = esx_request_member(aTHX_ request, "psgi.nonblocking");
     if (SvGMAGICAL(method) || SvROK(method) || SvGMAGICAL(*protocol) || SvROK(*protocol) || SvGMAGICAL(*is_loop)
-        || SvROK(*is_loop) || esx_is_text(method, "HEAD")) /* reading a reference could run Perl code */
+        || SvROK(*is_loop) || esx_is_text(method, "HEAD") /* reading a reference could run Perl code */
+        || esx_is_special_request(aTHX_ request, known, cBOOL(SvTRUE_nomg(*is_loop))))
         return -1;
     handle = hv_fetchs(request, "psgix.io", 0);
     if (!handle || SvGMAGICAL(*handle) || !SvROK(*handle))
@@ -126,4 +162,35 @@ esx_is_plain_writer(pTHX_ SV *writer, HV *known, SV **write)
     *write = esx_inline_code(aTHX_ writer, "write");
     return *write ? esx_has_class(aTHX_ known, "packages", CvSTASH((CV *)SvRV(*write)))
                   : esx_has_class(aTHX_ known, "classes", SvSTASH(SvRV(writer)));
+}
+
+/* Lets the server's adapter end the connection for further requests: the member end_keep_alive, if there is one, has its code
+ * and the first two arguments. Its exceptions are dropped, and a handler of them is not called. */
+static void
+esx_end_keep_alive(pTHX_ HV *known, SV *env)
+{
+    SV **member = hv_fetchs(known, "end_keep_alive", 0), **code, **adapter, **server;
+    AV *parts = member ? esx_plain_array(*member) : NULL;
+    dSP;
+    if (!parts || av_len(parts) != 2)
+        return;
+    code = av_fetch(parts, 0, 0);
+    adapter = av_fetch(parts, 1, 0);
+    server = av_fetch(parts, 2, 0);
+    if (!code || !adapter || !server || !SvROK(*code) || !SvROK(*server))
+        return;
+    ENTER;
+    SAVETMPS;
+    save_scalar(PL_errgv);
+    SAVEGENERICSV(PL_diehook);
+    PL_diehook = NULL;
+    PUSHMARK(SP);
+    EXTEND(SP, 3);
+    PUSHs(*adapter);
+    PUSHs(sv_mortalcopy(*server));
+    PUSHs(env);
+    PUTBACK;
+    call_sv(*code, G_VOID | G_DISCARD | G_EVAL);
+    FREETMPS;
+    LEAVE;
 }

@@ -59,21 +59,24 @@ _restore(SV *self)
 MODULE = EventSource::XS    PACKAGE = EventSource::XS::Stream::Native
 
 # The takeover in one call, as EventSource::XS::Stream::Takeover::begin makes it step by step, if nothing about the request is
-# special. Returns nothing if something is; the stream; or undef, the takeover, the writer, and the obstacle's code and text if
-# the stream was refused. The takeover is undef if it could not begin.
+# special; with what Stream::open does before and after it for each request. Returns nothing if something is special; the
+# stream; or undef, the takeover, the writer, and the obstacle's code and text if the stream was refused. The takeover is undef if
+# it could not begin.
 void
-_begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *probe, SV *interpreter, SV *known)
+_begin_plainly(SV *env, SV *respond, SV *response, SV *first, SV *settings, SV *interpreter, SV *known)
   PREINIT:
     esx_opening opening;
     esx_report report;
-    HV *request, *writers;
-    SV *takeover, *writer, *write, *protocol, *is_loop;
+    HV *request, *writers, *hash;
+    SV *takeover, *writer, *write, *protocol, *is_loop, *probe;
     void *stream;
     int number, results;
   PPCODE:
     request = esx_plain_hash(env);
     writers = esx_plain_hash(known);
-    if (!request || !writers || !esx_is_plain(probe) || !esx_is_plain(first) || !esx_is_small_head(aTHX_ response)
+    hash = esx_plain_hash(settings);
+    probe = hash ? esx_request_member(aTHX_ hash, "probe") : NULL;
+    if (!request || !writers || !probe || !esx_is_plain(probe) || !esx_is_plain(first) || !esx_is_small_head(aTHX_ response)
         || !SvROK(respond) || SvTYPE(SvRV(respond)) != SVt_PVCV
         || (number = esx_plain_descriptor(aTHX_ request, writers, &protocol, &is_loop)) < 0)
         XSRETURN(0);
@@ -101,6 +104,8 @@ _begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *
     if (stream) {
         ST(0) = esx_stream_object(aTHX_ GvSTASH(CvGV(cv)), stream);
         esx_call_writer(aTHX_ writer, "close", esx_inline_code(aTHX_ writer, "close"), NULL, G_EVAL);
+        if (opening.ends_with_handle)
+            esx_end_keep_alive(aTHX_ writers, env);
         results = 1;
     }
     else {

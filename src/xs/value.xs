@@ -21,6 +21,27 @@ _package_of(SV *code)
   OUTPUT:
     RETVAL
 
+# True if the members of an object that is a hash, by their names, are the same as these values. See esx_are_same.
+bool
+_has_values(SV *object, SV *names, SV *values)
+  PREINIT:
+    HV *hash;
+    AV *keys, *known;
+    SSize_t at;
+  CODE:
+    hash = SvROK(object) && SvTYPE(SvRV(object)) == SVt_PVHV ? (HV *)SvRV(object) : NULL;
+    keys = esx_plain_array(names);
+    known = esx_plain_array(values);
+    RETVAL = hash && !SvRMAGICAL(hash) && keys && known && av_len(keys) == av_len(known);
+    for (at = RETVAL ? av_len(keys) : -1; RETVAL && at >= 0; at--) {
+        SV **key = av_fetch(keys, at, 0);
+        SV **value = av_fetch(known, at, 0);
+        HE *entry = key ? hv_fetch_ent(hash, *key, 0, 0) : NULL;
+        RETVAL = esx_are_same(aTHX_ entry ? HeVAL(entry) : &PL_sv_undef, value ? *value : &PL_sv_undef, 1);
+    }
+  OUTPUT:
+    RETVAL
+
 # Two references to arrays. See esx_are_same.
 bool
 _are_same(SV *one, SV *other)

@@ -7,6 +7,7 @@ use EventSource::XS ();
 use EventSource::XS::Stream;
 use IO::Handle;
 use Plack::Util;
+use POSIX       ();
 use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes qw(sleep);
 
@@ -21,8 +22,10 @@ my %CASE = (
     'a value with overloading'       => {env      => {'psgi.nonblocking' => bless [], 'Overloaded'}},
     'an opening'                     => {opening  => ": opening\r\n"},
     'lines that end in LF'           => {settings => [line_end => 'lf']},
-    'no request method'              => {env      => {REQUEST_METHOD => undef}},
-    'HEAD'                           => {env      => {REQUEST_METHOD => 'HEAD'}},
+    'no request method'              => {env      => {REQUEST_METHOD      => undef}},
+    'several threads'                => {env      => {'psgi.multithread'  => 1}},
+    'several processes'              => {env      => {'psgi.multiprocess' => 1}},
+    'HEAD'                           => {env      => {REQUEST_METHOD      => 'HEAD'}},
     'a body that is filtered'        => {body     => sub { uc $_[0] }},
     'a status of the server\'s own'  => {head     => sub { $_[0] =~ s/200 OK/404 Not Found/r }},
     'half a head'                    => {head     => sub { substr $_[0], 0, 20 }},
@@ -98,10 +101,11 @@ sub seen {
     my $log    = '';
     open my $errors, '>', \$log or die;
     my %env = (
-        REQUEST_METHOD  => 'GET',
-        SERVER_PROTOCOL => 'HTTP/1.1',
-        'psgi.errors'   => $errors,
-        'psgix.io'      => $io,
+        REQUEST_METHOD    => 'GET',
+        SERVER_PROTOCOL   => 'HTTP/1.1',
+        'psgi.errors'     => $errors,
+        'psgi.url_scheme' => 'http',
+        'psgix.io'        => $io,
         %{$case->{env} || {}}
     );
     no warnings 'closed';
@@ -149,6 +153,10 @@ sub seen {
     };
 }
 
+# The first takeover of a process is step by step.
+seen($_, 0) for { }
+, $CASE{'an event loop'};
+
 for my $name (sort keys %CASE) {
     my $case = $CASE{$name};
     my ($by_steps, $plainly, $again) = map { seen($case, $_) } 0, 1, 1;
@@ -160,10 +168,10 @@ for my $name (sort keys %CASE) {
 {
     my ($begun, $finished) = (0, 0);
     my $begin   = EventSource::XS::Stream::Takeover->can('begin');
-    my $plainly = EventSource::XS::Stream::Takeover->can('begin_plainly');
+    my $plainly = EventSource::XS::Stream::Native->can('_begin_plainly');
     no warnings 'redefine';
     local *EventSource::XS::Stream::Takeover::begin = sub { $begun++; goto &$begin };
-    local *EventSource::XS::Stream::Takeover::begin_plainly =
+    local *EventSource::XS::Stream::Native::_begin_plainly =
         sub { my @got = $plainly->(@_); $finished++ if $got[0]; return @got };
     seen({}, 0);
     is "$begun $finished", '1 0', 'without the native call there are steps';
@@ -173,6 +181,32 @@ for my $name (sort keys %CASE) {
     is "$begun $finished", '1 2', 'nor does one of a class that names a protocol for all its objects';
     seen({io => sub { my $io = shift; ${*$io}{protocol} = 'TCP'; bless $io, 'My::Proto' }}, 1);
     is "$begun $finished", '2 2', 'one whose object names a protocol has steps';
+}
+
+# What is to be seen step by step is not even begun: requests of servers that are known by the environment, what is noted of a
+# server once, and a process that has not been noted.
+{
+    my $begins = sub {
+        my %env = (REQUEST_METHOD => 'GET', 'psgi.errors' => \*STDERR, @_);
+        socketpair $env{'psgix.io'}, my $client, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+        my $native  = EventSource::XS::Stream::Native->shared_settings(EventSource::XS::Stream->settings);
+        my @request = (\%env, sub { die "responds\n" }, [200, []], '', $native);
+        my $known   = EventSource::XS::Adapter->plain;
+        my $number  = ${EventSource::XS::Stream::Native->interpreter};
+        return eval { EventSource::XS::Stream::Native::_begin_plainly(@request, $number, $known); 1 } ? 0 : $@;
+    };
+    is $begins->(), "responds\n", 'a plain request is responded to';
+    is $begins->('psgix.output.guard' => 1),                        0, 'not one with a mark of another server';
+    is $begins->('psgi.errors'        => bless [], 'uwsgi::error'), 0, 'nor one with the errors of another server';
+    is $begins->('psgi.multithread'   => 1),                        0, 'nor one of several threads';
+    delete EventSource::XS::Adapter->plain->{is_multiprocess};
+    is $begins->('psgi.multiprocess' => 1), 0, 'nor the first one of several processes';
+    my $pid = fork // die "fork: $!";
+    POSIX::_exit($begins->() ? 1 : 0) if !$pid;
+    waitpid $pid, 0;
+    is $?, 0, 'nor the first one of a child';
+    EventSource::XS::Adapter->see_next_request;
+    is $begins->(), 0, 'nor the next one after that was asked for';
 }
 
 done_testing;

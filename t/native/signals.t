@@ -201,6 +201,14 @@ my %WAY = (
     },
 );
 
+# The first takeover of a process is in steps.
+{
+    my ($number) = Testing::StreamPair->connect;
+    open my $io, '+<&=', $number or die "fdopen: $!";
+    my $env = {REQUEST_METHOD => 'GET', 'psgix.io' => $io, 'psgi.errors' => \*STDERR};
+    ok +EventSource::XS::Stream->open($env, responder($io, sub { }), [200, []], ''), 'a stream is opened';
+}
+
 for my $way (sort keys %WAY) {
     for (@MOMENTS) {
         my ($moment, $status, $body) = @$_;

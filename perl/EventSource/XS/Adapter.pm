@@ -108,8 +108,20 @@ sub of_writer {
     return ref $writer->{write} eq 'CODE' ? $BY_PACKAGE{EventSource::XS::_package_of($writer->{write})} : undef;
 }
 
-# What a takeover without special cases recognises, as sets of names: classes of psgix.io that obstacle has accepted (handles),
-# and the classes and packages of writers of adapters that inherit takes_chunks and sends_head_late.
+# The server has responded with a native stream. From here on a takeover in one step, which does not come here, is enough for
+# requests that are like this one.
+sub note_takeover {
+    my ($class, $env, $is_multiprocess) = @_;
+    my $noted = $env->{'psgi.nonblocking'} ? 'noted_in_loop' : 'noted';
+    $PLAIN{$noted}          = EventSource::XS::_generation() if $PLAIN{can_note};
+    $PLAIN{is_multiprocess} = 1                              if $is_multiprocess;
+    return;
+}
+
+# What a takeover in one step recognises, as sets of names: classes of psgix.io that obstacle has accepted (handles), and the
+# classes and packages of writers of adapters that inherit takes_chunks and sends_head_late; keys and errors, by which other
+# servers are known (recognized_by); the server's end_keep_alive with two arguments; and the process in which a takeover has
+# been noted.
 sub plain {
     _index() if !$is_indexed;
     return \%PLAIN;
@@ -124,7 +136,13 @@ sub register {
         message => 'EventSource::XS::Adapter: register takes the name of a loaded subclass of EventSource::XS::Adapter'
     ) if !defined $adapter || ref $adapter || $adapter eq __PACKAGE__ || !$adapter->isa(__PACKAGE__);
     push @ADAPTERS, $adapter if !grep { $_ eq $adapter } @ADAPTERS;
-    $is_indexed = 0;
+    $is_indexed = $process = 0;
+    return;
+}
+
+# The next request is to be seen step by step.
+sub see_next_request {
+    delete @PLAIN{qw(noted noted_in_loop)};
     return;
 }
 
@@ -153,6 +171,10 @@ sub name { return 'PSGI server' }
 # True if the environment is this server's, where it must be known before it responds. It runs for each request of every server,
 # so it must be cheap, and must not read psgix.io, which one of them forbids.
 sub recognizes_env { return !!0 }
+
+# By what recognizes_env knows the server: a member of the environment that only it has (key => $name), the class of its
+# psgi.errors (errors => $class), or among others that there is no psgix.io (io => 0). src/xs knows other servers by that.
+sub recognized_by { return () }
 
 # The full names of the server's methods that call the application, if other methods need their object ($server below).
 sub serving_subs { return () }
@@ -223,6 +245,11 @@ sub after_takeover {
         $end_keep_alive = $serving && $serving->can('end_keep_alive');
         weaken $server                           if ref $server;
         eval { $serving->hear_signals($server) } if $server;
+        delete $PLAIN{end_keep_alive};
+        if (ref $server && $end_keep_alive != \&end_keep_alive) {
+            $PLAIN{end_keep_alive} = [$end_keep_alive, $serving, $server];
+            weaken $PLAIN{end_keep_alive}[2];
+        }
     }
     return if !$server;
     eval { $end_keep_alive->($serving, $server, $env) };
@@ -345,8 +372,12 @@ sub _index {
     @READ_FAILURE = map { $_->read_failures } @ADAPTERS;
     my @plain =
         grep { $_->can('takes_chunks') == \&takes_chunks && $_->can('sends_head_late') == \&sends_head_late } @ADAPTERS;
+    my @known_by = map { [$_->[0]->recognized_by] } @BY_ENV;
     %PLAIN = (
+        can_note => !(grep { !@$_ } @known_by),
+        errors   => {map { ($_->[1] => 1) } grep { $_->[0] eq 'errors' } grep { @$_ } @known_by},
         handles  => \%IS_PLAIN,
+        keys     => [map { $_->[1] } grep { $_->[0] eq 'key' } grep { @$_ } @known_by],
         classes  => {map { ($_ => 1) } map { $_->writer_classes } grep { !$_->can('take_over') } @plain},
         packages => {map { ($_ => 1) } map { $_->writer_packages } @plain},
     );

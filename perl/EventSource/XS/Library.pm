@@ -25,6 +25,10 @@ XSLoader::load(__PACKAGE__, $VERSION);
 # False where there are no native streams.
 my $HAS_NATIVE = defined &_has_callbacks;
 
+# Where the library has no count of forks.
+*_generation = sub { return $$ }
+    if !$HAS_NATIVE;
+
 # The fields that each function knows.
 my @OF_EVENT = qw(bytes comment data event id json retry);
 my %FIELDS   = (

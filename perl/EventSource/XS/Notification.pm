@@ -75,6 +75,7 @@ sub send_signal {
     my $has_timer = EventSource::XS::Adapter->run_in_idle_workers($number, $on_signal);
     EventSource::XS::Stream::Native->notify_by_signal($has_timer ? 0 : $number);
     ($signal, $has_asked_server) = ($name, 0);
+    EventSource::XS::Adapter->see_next_request;
     return;
 }
 

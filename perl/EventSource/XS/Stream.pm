@@ -11,6 +11,7 @@ use EventSource::XS::Notification;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Child;
 use EventSource::XS::Stream::Fallback;
+use EventSource::XS::Stream::Native;
 use EventSource::XS::Stream::Obstacle;
 use EventSource::XS::Stream::Takeover;
 use EventSource::XS::Stream::Writer;
@@ -22,8 +23,13 @@ my $SETTINGS = EventSource::XS::Settings->new('EventSource::XS');
 
 # perl forgets which classes it has looked up whenever a handle is made, as a server does for each connection. So what each
 # stream calls is called as a function, which perl looks up once, with the name of its class.
-my ($ADAPTER, $TAKEOVER) = qw(EventSource::XS::Adapter EventSource::XS::Stream::Takeover);
+my $ADAPTER  = 'EventSource::XS::Adapter';
 my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
+
+my $INTERPRETER = EventSource::XS::Stream::Native->interpreter;
+
+# What a takeover in one step recognises. It is always the same hash.
+my $PLAIN = $ADAPTER->plain;
 
 my %DEFAULT = (
     native       => 'auto',
@@ -78,9 +84,22 @@ sub obstacle {
 sub open {
     my ($class, $env, $respond, $response, $opening, $setting) = @_;
     $setting = $class->settings(@_[5 .. $#_]) if @_ != 6;
-    my $adapter = EventSource::XS::Adapter::of_env($ADAPTER, $env);
+    my ($stream, $obstacle, @writer);
+    if ($setting->{native} && $TAKES_PLAINLY) {
+        my $coded  = $setting->{compress} ? _coded($setting, $env) : $setting;
+        my $native = $coded->{native_settings} || EventSource::XS::Stream::Native->shared_settings($coded);
+        ($stream, @writer) = EventSource::XS::Stream::Native::_begin_plainly($env, $respond, $response, $opening,
+            $native, $$INTERPRETER, $PLAIN);
+        _log($env, 'native stream') if $stream && $ENV{EVENTSOURCE_XS_DEBUG};
+        return $stream              if $stream;
+        ($stream, $obstacle, @writer) =
+            EventSource::XS::Stream::Takeover::continue_plainly($env, $coded, $opening, @writer)
+            if @writer;
+    }
+    my $adapter = $ADAPTER->of_env($env);
     _note_request($adapter, $env);
-    my ($stream, $obstacle, @writer) = _open_native($adapter, $env, $respond, $response, $setting, $opening);
+    ($stream, $obstacle, @writer) =
+        _open_native($adapter, $env, $respond, $response, $setting, $opening, $stream, $obstacle, @writer);
     return $stream                                                   if $stream;
     return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
     @writer = $adapter->respond($respond, $response)                 if !@writer;
@@ -180,20 +199,19 @@ sub _obstacle {
     return $adapter->obstacle($env);
 }
 
-# Takes the response over: in one step if there is nothing special about it. Returns the stream; or undef, the obstacle, and if
-# the server has responded, its writer.
+# Takes the response over step by step, unless one step has done that. Returns the stream; or undef, the obstacle, and if the
+# server has responded, its writer.
 sub _open_native {
-    my ($adapter, $env, $respond, $response, $setting, $opening) = @_;
+    my ($adapter, $env, $respond, $response, $setting, $opening, $stream, $obstacle, @writer) = @_;
     $setting = _coded($setting, $env) if $setting->{compress} && $adapter->codes_content;
-    my ($stream, $obstacle, @writer);
-    ($stream, $obstacle, @writer) =
-        EventSource::XS::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)
-        if $setting->{native} && $TAKES_PLAINLY && $adapter eq $ADAPTER;
     ($stream, $obstacle, @writer) = _take_over($adapter, $env, $respond, $response, $setting, $opening)
         if !$stream && !defined $obstacle;
     $obstacle = $OBSTACLE->collected || $obstacle                               if !$stream;
     _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
-    EventSource::XS::Adapter::after_takeover($ADAPTER, $env) if $stream && !$env->{'psgi.nonblocking'};
+    if ($stream) {
+        $ADAPTER->after_takeover($env)                  if !$env->{'psgi.nonblocking'};
+        $ADAPTER->note_takeover($env, $is_multiprocess) if $adapter eq $ADAPTER;
+    }
     return ($stream, $obstacle, @writer);
 }
 

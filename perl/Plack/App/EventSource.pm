@@ -52,7 +52,8 @@ my @STREAM_SETTINGS =
 
 # The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, except
 # those that a class has accessors of its own for.
-my @CHECKED = (@STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble spawn));
+my @CHECKED = keys
+    %{{map { ($_ => 1) } @STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble spawn)}};
 my %OWN_ACCESSORS;
 
 # The methods that make the first bytes. If a class has its own, they are called for each stream.
@@ -205,13 +206,13 @@ sub run_handler {
     my ($self, $stream, $env, $last_event_id) = @_;
 
     # A push may throw an EventSource::Gone while this call runs in this process.
-    my $process = $$;
-    my $own     = $OWN_ACCESSORS{ref $self};
+    my $generation = EventSource::XS::_generation();
+    my $own        = $OWN_ACCESSORS{ref $self};
     my ($on_gone, $characters, $spawn, $handler) =
           $own && !@$own
         ? @$self{qw(on_gone characters spawn handler_cb)}
         : (scalar $self->on_gone, scalar $self->characters, scalar $self->spawn, $self->_handler);
-    my $unwind     = $on_gone && $stream->is_blocking ? $process : 0;
+    my $unwind     = $on_gone && $stream->is_blocking ? $$ : 0;
     my $connection = Plack::App::EventSource::Connection::of_stream($CONNECTION, {stream => $stream});
     $connection->{characters}    = 1              if $characters;
     $connection->{last_event_id} = $last_event_id if defined $last_event_id;
@@ -232,6 +233,7 @@ sub run_handler {
 
     if (!$handled) {
         my $is_unwound = blessed $exception && eval { $exception->isa('EventSource::Gone') };
+        my $process    = $generation == EventSource::XS::_generation() ? $$ : 0;
         $self->end_with_error($stream, $env, 'the handler died', $exception, $process) if !$is_unwound;
     }
     my $loop = $EventSource::XS::Stream::HeldWorker::running && EventSource::XS::Stream::HeldWorker::loop();
@@ -428,7 +430,7 @@ sub _known_beginning {
     my $self  = shift;
     my $known = $self->{_beginning};
     return undef if !$known || $known->{class} ne ref $self;
-    return undef if !EventSource::XS::_are_same([@$self{@CHECKED}], $known->{members});
+    return undef if !EventSource::XS::_has_values($self, \@CHECKED, $known->{members});
     my @own = @{$OWN_ACCESSORS{$known->{class}}} or return $known;
     return EventSource::XS::_are_same([map { scalar $self->$_ } @own], $known->{own_values}) ? $known : undef;
 }

@@ -23,6 +23,8 @@ my $FOLDER = '/proc/self/fd';
 sub name         { return 'FCGI' }
 sub serving_subs { return 'Plack::Handler::FCGI::run' }
 
+sub recognized_by { return (io => 0) }
+
 # One of the two handles is FCGI's own, though an option gives another one for the errors, and a body may have been read.
 sub recognizes_env {
     my ($class, $env) = @_;

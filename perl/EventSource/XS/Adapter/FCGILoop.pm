@@ -23,6 +23,8 @@ sub serving_subs {
     return map { $_->[1] } @SERVERS;
 }
 
+sub recognized_by { return (io => 0) }
+
 sub recognizes_env {
     my ($class, $env) = @_;
     return !exists $env->{'psgix.io'} && $env->{'psgi.nonblocking'} && !!grep { $INC{$_->[0]} } @SERVERS;

@@ -33,6 +33,7 @@ use POSIX        ();
 use Scalar::Util qw(refaddr weaken);
 
 my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
+my $GUARD    = 'psgix.output.guard';
 my $WRITER   = 'Feersum::Connection::Writer';
 
 # Seconds between two checks whether Feersum has given up a response before its head was sent.
@@ -53,7 +54,8 @@ our @sent;    ## no critic (ProhibitPackageVars) it is local
 my $WORKER_SUB = qr{\AFeersum::Runner::\w*fork};
 
 sub name           { return 'Feersum' }
-sub recognizes_env { return exists $_[1]{'psgix.output.guard'} }
+sub recognizes_env { return exists $_[1]{$GUARD} }
+sub recognized_by  { return (key => $GUARD) }
 sub writer_classes { return $WRITER }
 
 # Feersum sends the head before it is known whether the stream is native.

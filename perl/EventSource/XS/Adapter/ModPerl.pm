@@ -11,6 +11,7 @@ sub name { return 'mod_perl' }
 
 # A process of Apache has no other server. The input is not the request's if it was read before.
 sub recognizes_env { return !!$INC{'Plack/Handler/Apache2.pm'} && !exists $_[1]{'psgix.io'} }
+sub recognized_by  { return (io => 0) }
 
 # A child that Apache ends frees its requests, also one whose handler runs, and destroys the interpreter then.
 sub is_writable_at_exit { return !!0 }

@@ -10,6 +10,9 @@ use parent 'EventSource::XS::Adapter';
 use EventSource::XS::Stream::Obstacle;
 use EventSource::XS::Stream::Writer::Socket;
 
+# The class of psgi.errors.
+my $ERRORS = 'uwsgi::error';
+
 # Whether the server speaks HTTP on its sockets, once that is known.
 my $speaks_http;
 
@@ -17,7 +20,8 @@ my $speaks_http;
 my %HAS_TIMER;
 
 sub name           { return 'uWSGI' }
-sub recognizes_env { return ref $_[1]{'psgi.errors'} eq 'uwsgi::error' }
+sub recognizes_env { return ref $_[1]{'psgi.errors'} eq $ERRORS }
+sub recognized_by  { return (errors => $ERRORS) }
 sub writer_classes { return 'uwsgi::streaming' }
 
 # psgi.input dies of these when the client disconnects or sends nothing.

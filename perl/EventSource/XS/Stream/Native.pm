@@ -29,6 +29,10 @@ my $interpreter =
 my $watched = 0;
 my $watch;
 
+# A comment that shows what the server does to the body, for a takeover. It has letters of both cases, because a filter may
+# change one.
+my %PROBE = (crlf => ": Probe\r\n", lf => ": Probe\n");
+
 # Milliseconds to wait for the end of a stream that a handler has closed, before the handler's request is over.
 my $END_TIMEOUT = 100;
 
@@ -154,14 +158,15 @@ sub native_settings {
         handler_limit => $setting{handler_limit} || 0,
         is_lf         => ($setting{line_end}                                     || '') eq 'lf',
         coding        => EventSource::XS::ContentCoding->number($setting{coding} || 'identity'),
+        probe         => $PROBE{$setting{line_end}                               || 'crlf'},
     };
 }
 
-# Opens the stream of a response that EventSource::XS::Stream::Takeover has captured.
+# Opens the stream of a response that EventSource::XS::Stream::Takeover has captured. The probe of the settings was written.
 sub open_captured {
-    my ($class, $capture, $probe, $setting, $opening, $is_loop, $takes_chunks) = @_;
+    my ($class, $capture, $setting, $opening, $is_loop, $takes_chunks) = @_;
     my $native = $class->shared_settings($setting);
-    return $capture->_open($class, $$interpreter, $native, $opening, $is_loop, $takes_chunks, $probe);
+    return $capture->_open($class, $$interpreter, $native, $opening, $is_loop, $takes_chunks, $native->{probe});
 }
 
 # Opens the stream of a response whose head the server sends, in an event loop. Its socket is attached later.

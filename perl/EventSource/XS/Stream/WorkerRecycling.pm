@@ -6,12 +6,13 @@ use warnings;
 # warns if that will happen often.
 
 use EventSource::XS::Adapter;
+use EventSource::XS::Library;
 
 # With fewer requests than this a worker ends much earlier than streams that live for hours.
 my $MIN_REQUESTS = 10_000;
 
-# The process that has warned.
-my $warned = 0;
+# The process that has warned, by its generation.
+my $warned = -1;
 
 # Public methods
 
@@ -29,8 +30,9 @@ sub limit {
 
 sub warn_once {
     my ($class, $env) = @_;
-    return if $warned == $$;
-    $warned = $$;
+    my $generation = EventSource::XS::_generation();
+    return if $warned == $generation;
+    $warned = $generation;
     my ($name, $option, $number) = $class->limit($env) or return;
     return if $number !~ /\A[0-9]+\z/ || $number >= $MIN_REQUESTS;
     $env->{'psgi.errors'}->print("EventSource::XS: $name ends a worker and its event streams after $number requests;"
