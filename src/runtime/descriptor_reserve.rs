@@ -17,10 +17,14 @@ fn size(limit: usize) -> usize {
     (limit / 8).min(128)
 }
 
-/// Returns how many streams a process may hold by default. The other descriptors are for accepting connections, for databases
-/// and files.
+/// The limit of descriptors at the last count; 0 before.
+static LIMIT: AtomicUsize = AtomicUsize::new(0);
+
+/// Returns how many streams a process may hold by default, by the limit at the last count. The other descriptors are for
+/// accepting connections, for databases and files.
 pub fn default_max_streams() -> usize {
-    let limit = descriptor::limit();
+    let counted = Some(LIMIT.load(Ordering::Relaxed)).filter(|limit| *limit > 0);
+    let limit = counted.unwrap_or_else(descriptor::limit);
     limit - (limit / 4).min(256)
 }
 
@@ -32,6 +36,7 @@ pub fn recount_if_due(sockets: impl FnOnce() -> usize) -> bool {
         return false;
     }
     let limit = descriptor::limit();
+    LIMIT.store(limit, Ordering::Relaxed);
     let used = descriptor::count().map_or(limit, |count| count.unwrap_or_else(sockets));
     let spare = limit.saturating_sub(used).saturating_sub(size(limit));
     // While it is set up a stream may need several descriptors, and the application opens others meanwhile.

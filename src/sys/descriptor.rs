@@ -1,6 +1,7 @@
 //! File descriptors: those of the server, known by their numbers, and those that this library owns.
 
 use super::socket;
+use rustix::buffer::spare_capacity;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::{self as calls, DupFlags, Errno, FdFlags};
 use rustix::net::{sockopt::socket_acceptconn, SocketAddrUnix};
@@ -59,6 +60,26 @@ pub fn silence(number: RawFd) -> io::Result<()> {
         let _kept = null.into_raw_fd();
     }
     Ok(())
+}
+
+/// Returns what is read and written through the descriptor of a server that is captured: an end to read from and one to write to,
+/// neither of which waits. An `exec` closes both. There is room for so many bytes. Fails if the limit of descriptors is reached.
+///
+/// A pipe takes half as long as a socketpair. The system makes them small for a user who has many: then this is a socketpair.
+pub fn capture(bytes: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::pipe::{fcntl_getpipe_size, pipe_with, PipeFlags};
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    if fcntl_getpipe_size(&read)? >= bytes {
+        return Ok((read, write));
+    }
+    socket::pair()
+}
+
+/// Reads bytes into the free capacity of a buffer. Returns true if they have filled it, so that there may be more. Fails if there
+/// is nothing to read now.
+pub fn read_more(descriptor: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    calls::read(descriptor, spare_capacity(buffer))?;
+    Ok(buffer.len() == buffer.capacity())
 }
 
 /// Takes ownership of a descriptor that its owner gives up. Fails if the descriptor is not open.

@@ -3,7 +3,6 @@
 //! The PSGI server shares the connection's open file description, and with it the flag `O_NONBLOCK`. The reactor
 //! neither sets that flag nor relies on it: each call passes its own flag not to block.
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -11,9 +10,11 @@ use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-/// Returns a pair of connected sockets, which an `exec` closes. Fails if the limit of descriptors is reached.
-pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+/// Returns a pair of connected sockets, which do not wait and which an `exec` closes. Fails if the limit of descriptors is
+/// reached.
+pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
 /// Sends bytes, and waits for room for at most that long each time. What the connection does not take is lost.
@@ -50,13 +51,6 @@ pub fn send(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result<usize>
 /// nothing to read. Any other error means that the connection is broken.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0)
-}
-
-/// Reads bytes into the free capacity of a buffer. Returns true if they have filled it, so that there may be more. Errors are
-/// those of [`receive`].
-pub fn receive_more(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<bool> {
-    net::recv(socket, spare_capacity(buffer), RecvFlags::DONTWAIT)?;
-    Ok(buffer.len() == buffer.capacity())
 }
 
 /// Shuts down sending to the client, for every process that holds the socket.

@@ -138,7 +138,7 @@ impl Failure for Obstacle {
     }
 }
 
-/// Puts one end of a socketpair in the place of the server's socket. Returns NULL if that fails.
+/// Puts one end of a pipe in the place of the server's socket. Returns NULL if that fails.
 #[no_mangle]
 unsafe extern "C" fn esx_takeover_begin(
     number: c_int,

@@ -1,10 +1,10 @@
 //! The takeover of a response: what the server writes is captured, and a stream is opened in its place.
 //!
-//! Where the server has the client's socket, it gets one end of a socketpair. It writes its head, and a comment that
+//! Where the server has the client's socket, it gets one end of a pipe. It writes its head, and a comment that
 //! shows what becomes of the body. Then either the stream has the client's socket and the server `/dev/null`, or the
 //! server has its socket again and the client what was captured.
 //!
-//! Each takeover has a socketpair of its own, though one for all would save four microseconds: a duplicate of the server's
+//! Each takeover has a pipe of its own, though one for all would save three microseconds: a duplicate of the server's
 //! descriptor that other code holds would otherwise write into the response of another client.
 
 mod response_head;
@@ -27,7 +27,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 const CAPTURE_BYTES: usize = 1024;
 const READ_BYTES: usize = 256;
 
-/// A response whose server writes into a socketpair. Dropping it gives the server its socket back, unless a stream has
+/// The room for what the server writes: twice the largest head, and a probe.
+const PIPE_BYTES: usize = 64 << 10;
+
+/// A response whose server writes into a pipe. Dropping it gives the server its socket back, unless a stream has
 /// it.
 #[derive(Debug)]
 pub struct Takeover {
@@ -35,7 +38,7 @@ pub struct Takeover {
     number: RawFd,
     /// The client's connection, until a stream or the server has it.
     client: Option<OwnedFd>,
-    /// The other end of the socketpair.
+    /// The other end of the pipe.
     ours: OwnedFd,
     captured: Vec<u8>,
     /// How many of the captured bytes are the version of the status line, and how many are the head.
@@ -70,7 +73,7 @@ impl fmt::Display for Obstacle {
 }
 
 impl Takeover {
-    /// Puts one end of a socketpair where the server has its client's socket. Fails if the client is known to have left, or if
+    /// Puts one end of a pipe where the server has its client's socket. Fails if the client is known to have left, or if
     /// there is no descriptor. If `must_be_connection`, also if the descriptor is not a connection. The server's descriptor is
     /// unchanged then.
     pub fn begin(number: RawFd, must_be_connection: bool) -> Result<Self, Obstacle> {
@@ -81,7 +84,7 @@ impl Takeover {
         if !must_be_connection && descriptor::has_left(number) {
             return Err(Obstacle::new("left"));
         }
-        let (theirs, ours) = socket::pair().map_err(Obstacle::limit("there is no socketpair"))?;
+        let (ours, theirs) = descriptor::capture(PIPE_BYTES).map_err(Obstacle::limit("there is no pipe"))?;
         let client =
             descriptor::duplicate(number).map_err(Obstacle::limit("the server's socket cannot be duplicated"))?;
         descriptor::replace(number, theirs.as_raw_fd())
@@ -144,7 +147,7 @@ impl Takeover {
     /// Reads what the server has written since the last call.
     fn read(&mut self) {
         self.captured.reserve(READ_BYTES);
-        while let Ok(true) = socket::receive_more(self.ours.as_fd(), &mut self.captured) {
+        while let Ok(true) = descriptor::read_more(self.ours.as_fd(), &mut self.captured) {
             self.captured.reserve(READ_BYTES);
         }
     }

@@ -3,9 +3,9 @@ use strict;
 use warnings;
 
 # Takes a response over from a PSGI server that writes to its socket itself. The server writes the head into a
-# socketpair and is left with /dev/null. In any doubt the server gets its socket back.
+# pipe and is left with /dev/null. In any doubt the server gets its socket back.
 #
-# 1. The client's socket is duplicated, and one end of a socketpair is put in its place.
+# 1. The client's socket is duplicated, and one end of a pipe is put in its place.
 # 2. The server responds. It writes the head, which is read from the other end.
 # 3. A comment is written through the server's writer and read back. It comes back unchanged or as one chunk; if it comes back
 #    as anything else, something filters the body. Whether a middleware filters may depend on the request, so each response is
@@ -27,7 +27,7 @@ my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
 # The class of the objects that Plack::Util::inline_object makes. Calling its code is quicker than its methods.
 my $INLINE_OBJECT = 'Plack::Util::Prototype';
 
-# The most bytes of headers that a response may have. The socketpair holds several times as many.
+# The most bytes of headers that a response may have. The pipe holds twice as many.
 my $MAX_HEAD = 32_768;
 
 # Public methods
@@ -55,7 +55,7 @@ sub continue_plainly {
 
 # Private functions
 
-# The server has responded into the socketpair.
+# The server has responded into the pipe.
 sub _open_captured {
     my ($self, $writer, $adapter, $env, $setting, $opening) = @_;
     my $known = $writer && EventSource::XS::Adapter->of_writer($writer);
