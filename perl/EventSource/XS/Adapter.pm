@@ -142,7 +142,7 @@ sub register {
 
 # The next request is to be seen step by step.
 sub see_next_request {
-    delete @PLAIN{qw(noted noted_in_loop)};
+    delete @PLAIN{qw(noted noted_in_loop seen_in)};
     return;
 }
 
@@ -363,7 +363,13 @@ sub requests_per_worker { return undef }
 # Private functions
 
 sub _index {
-    @BY_ENV       = grep { $_->[1] != \&recognizes_env } map { [$_, $_->can('recognizes_env')] } @ADAPTERS;
+    my @by_env = map { [$_, $_->can('recognizes_env'), $_->recognized_by, ''] }
+        grep { $_->can('recognizes_env') != \&recognizes_env } @ADAPTERS;
+    my ($key, $errors, $io, $other) = map {
+        my $by = $_;
+        [grep { $_->[2] eq $by } @by_env]
+    } qw(key errors io), '';
+    @BY_ENV       = map { @$_ } $key, $errors, $io, $other;
     %BY_WRITER    = _index_by(sub { $_[0]->writer_classes });
     %BY_PACKAGE   = _index_by(sub { $_[0]->writer_packages });
     %BY_WRAPPER   = _index_by(sub { $_[0]->wrapper_classes });
@@ -372,12 +378,11 @@ sub _index {
     @READ_FAILURE = map { $_->read_failures } @ADAPTERS;
     my @plain =
         grep { $_->can('takes_chunks') == \&takes_chunks && $_->can('sends_head_late') == \&sends_head_late } @ADAPTERS;
-    my @known_by = map { [$_->[0]->recognized_by] } @BY_ENV;
     %PLAIN = (
-        can_note => !(grep { !@$_ } @known_by),
-        errors   => {map { ($_->[1] => 1) } grep { $_->[0] eq 'errors' } grep { @$_ } @known_by},
+        can_note => !@$other,
+        errors   => {map { ($_->[3] => 1) } @$errors},
         handles  => \%IS_PLAIN,
-        keys     => [map { $_->[1] } grep { $_->[0] eq 'key' } grep { @$_ } @known_by],
+        keys     => [map { $_->[3] } @$key],
         classes  => {map { ($_ => 1) } map { $_->writer_classes } grep { !$_->can('take_over') } @plain},
         packages => {map { ($_ => 1) } map { $_->writer_packages } @plain},
     );

@@ -85,7 +85,7 @@ sub open {
     my ($class, $env, $respond, $response, $opening, $setting) = @_;
     $setting = $class->settings(@_[5 .. $#_]) if @_ != 6;
     my ($stream, $obstacle, @writer);
-    if ($setting->{native} && $TAKES_PLAINLY) {
+    if ($setting->{native} && $TAKES_PLAINLY && (exists $PLAIN->{noted} || exists $PLAIN->{noted_in_loop})) {
         my $coded  = $setting->{compress} ? _coded($setting, $env) : $setting;
         my $native = $coded->{native_settings} || EventSource::XS::Stream::Native->shared_settings($coded);
         ($stream, @writer) = EventSource::XS::Stream::Native::_begin_plainly($env, $respond, $response, $opening,
@@ -97,7 +97,9 @@ sub open {
             if @writer;
     }
     my $adapter = $ADAPTER->of_env($env);
-    _note_request($adapter, $env);
+    my $seen_in = $PLAIN->{seen_in}{$adapter};
+    _note_request($adapter, $env)
+        if !defined $seen_in || $seen_in != EventSource::XS::_generation() || $env->{'psgi.multithread'};
     ($stream, $obstacle, @writer) =
         _open_native($adapter, $env, $respond, $response, $setting, $opening, $stream, $obstacle, @writer);
     return $stream                                                   if $stream;
@@ -183,9 +185,10 @@ sub _log {
     return;
 }
 
-# Notes the properties of the server that a request tells.
+# Notes the properties of the server that a request tells. The next requests of the process tell the same.
 sub _note_request {
     my ($adapter, $env) = @_;
+    $PLAIN->{seen_in}{$adapter} = EventSource::XS::_generation();
     $is_multiprocess ||= $adapter->is_multiprocess($env);
     EventSource::XS::Stream::Child->see_request($env) if $env->{'psgi.multithread'};
     EventSource::XS::Notification->see_request($env);

@@ -100,6 +100,8 @@ sub call {
     my ($self, $env) = @_;
     EventSource::XS::dispatch($LIBRARY);
     $self = $self->new if !ref $self;
+    my $known = $env->{REQUEST_METHOD} eq 'GET' ? $self->_known_beginning : undef;
+    return $self->_begin($env, $known) if $known && $known->{is_plain};
     my $own = $OWN_ACCESSORS{ref $self};
     my ($origins, $methods) = $own && !@$own ? @$self{qw(origins methods)} : ($self->origins, $self->methods);
     return $self->stream_response($env)
@@ -246,8 +248,26 @@ sub run_handler {
 
 sub stream_response {
     my ($self, $env) = @_;
+    return $self->_begin($env, $self->_known_beginning);
+}
+
+# What streams begin with beside the headers of their response: the settings, the first bytes and the headers that all have.
+sub stream_beginning {
+    my $self  = shift;
+    my $known = $self->_known_beginning || $self->_checked_beginning;
+    return {
+        headers  => $known->{headers} || $self->response_headers,
+        opening  => $self->opening,
+        settings => $known->{settings},
+    };
+}
+
+# Private methods and functions
+
+# Returns the response. Its beginning is known unless an attribute has changed since it was checked.
+sub _begin {
+    my ($self, $env, $known) = @_;
     my $asked_at = EventSource::Hub::clock($LIBRARY);
-    my $known    = $self->_known_beginning;
     $self->check_at_request(
         sub {
             $known ||= $self->_checked_beginning;
@@ -274,19 +294,6 @@ sub stream_response {
         return;
     };
 }
-
-# What streams begin with beside the headers of their response: the settings, the first bytes and the headers that all have.
-sub stream_beginning {
-    my $self  = shift;
-    my $known = $self->_known_beginning || $self->_checked_beginning;
-    return {
-        headers  => $known->{headers} || $self->response_headers,
-        opening  => $self->opening,
-        settings => $known->{settings},
-    };
-}
-
-# Private methods and functions
 
 # The value is that of the original.
 sub _cache_control { return 'no-store, no-cache, must-revalidate, max-age=0' }
@@ -376,6 +383,8 @@ sub _checked_beginning {
         handler_limit => $EventSource::XS::Stream::HeldWorker::LIMIT
     );
     $known{must_check} = $settings->{native} eq '1';
+    $known{is_plain} =
+        !@own && !defined $self->{origins} && !defined $self->{methods} && !_has_own($class, 'stream_response');
     $known{headers} = $self->response_headers if _is_comparable($headers)    && !_has_own($class, 'response_headers');
     $known{opening} = $self->opening          if !defined $settings->{retry} && !grep { _has_own($class, $_) } @OPENING;
     return $self->{_beginning} = \%known;

@@ -45,10 +45,14 @@ my %HEADLESS;
 my ($timer, $interval);
 
 # Whether this process is a worker of several, and the process that this is known of.
-my ($is_forked, $known_in) = (!!0, 0);
+my ($is_forked, $known_in) = (!!0, -1);
 
 # The stream whose server has nothing left to send, and its writer, while code is called that when_sent was given.
 our @sent;    ## no critic (ProhibitPackageVars) it is local
+
+# The writer of the response that is begun, if any: true until Feersum has made it. And whether Feersum's method says so.
+our $own;     ## no critic (ProhibitPackageVars) it is local
+my $is_wrapped = !!0;
 
 # A worker of --pre-fork runs its event loop in such a sub.
 my $WORKER_SUB = qr{\AFeersum::Runner::\w*fork};
@@ -70,14 +74,12 @@ sub client_socket {
     return ref $writer eq $WRITER ? $class->copy_handle($writer->fileno) : undef;
 }
 
-# Feersum's responder is a closure that calls this method.
+# Feersum's responder is a closure that calls a method, which is wrapped once: doing so for each response would take a tenth of
+# the time of a stream, because perl then forgets which methods it has looked up.
 sub respond {
     my ($class, $respond, $response) = @_;
-    my $continue = Feersum::Connection->can('_continue_streaming_psgi')
-        or return $class->SUPER::respond($respond, $response);
-    my $own;
-    no warnings 'redefine';
-    local *Feersum::Connection::_continue_streaming_psgi = sub { return $own = $continue->(@_) };
+    _wrap_responder() if !$is_wrapped;
+    local $own = 1;
     my $given = $respond->($response);
     return ($given, ref $own eq $WRITER ? $own : ());
 }
@@ -85,11 +87,11 @@ sub respond {
 # Feersum never says that it has several processes. What its worker runs in does.
 sub is_multiprocess {
     my ($class, $env) = @_;
-    if ($known_in != $$) {
+    if ($known_in != EventSource::XS::_generation()) {
         my $depth = 0;
         $is_forked = !!0;
         while (my $sub = (caller $depth++)[3]) { $is_forked ||= $sub =~ $WORKER_SUB }
-        $known_in = $$;
+        $known_in = EventSource::XS::_generation();
     }
     return $is_forked || $class->SUPER::is_multiprocess($env);
 }
@@ -273,6 +275,18 @@ sub _hang_up {
 sub _is_unfetched {
     my $env = shift;
     return EventSource::XS::_has_get_magic(\$env->{'psgix.io'});
+}
+
+sub _wrap_responder {
+    my $continue = Feersum::Connection->can('_continue_streaming_psgi') or return;
+    no warnings 'redefine';
+    *Feersum::Connection::_continue_streaming_psgi = sub {
+        my $writer = $continue->(@_);
+        $own = $writer if $own;
+        return $writer;
+    };
+    $is_wrapped = !!1;
+    return;
 }
 
 1;

@@ -208,6 +208,7 @@ sub start {
 # whose child cannot be started ends: its handler has returned.
 sub start_promised {
     my ($class, $stream, $milliseconds) = @_;
+    return if !%WAITING;
     my $name    = $stream->_name;
     my $waiting = $WAITING{$name} or return;
     $stream->_promise(0);
