@@ -217,6 +217,23 @@ pub fn count() -> io::Result<Option<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fd::AsFd;
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn what_is_captured_has_room_though_a_user_with_many_pipes_gets_small_ones() {
+        const HEAD: &[u8] = &[b'x'; 32 << 10];
+        for bytes in [2 * HEAD.len(), usize::MAX] {
+            let (ours, theirs) = capture(bytes).expect("two descriptors are free");
+            assert_eq!(calls::write(&theirs, HEAD).ok(), Some(HEAD.len()), "room for {bytes}");
+            let mut captured = Vec::with_capacity(1000);
+            while let Ok(true) = read_more(ours.as_fd(), &mut captured) {
+                captured.reserve(1000);
+            }
+            assert_eq!(captured, HEAD);
+            assert_eq!(calls::fcntl_getfd(&theirs).ok(), Some(FdFlags::CLOEXEC));
+        }
+    }
 
     #[test]
     #[cfg_attr(miri, ignore)] // system calls
