@@ -21,23 +21,36 @@ _package_of(SV *code)
   OUTPUT:
     RETVAL
 
-# True if the members of an object that is a hash, by their names, are the same as these values. See esx_are_same.
-bool
-_has_values(SV *object, SV *names, SV *values)
+# What an object that is a hash keeps in its member _beginning: a hash that was made when the object had the class and the values
+# of these members that it has in it, class and members. Returns undef if there is none, or if something has changed.
+SV *
+_kept_beginning(SV *object, SV *names)
   PREINIT:
-    HV *hash;
-    AV *keys, *known;
+    HV *hash, *kept;
+    AV *keys, *values;
+    SV **beginning, **class, **members;
+    const char *name;
     SSize_t at;
   CODE:
-    hash = SvROK(object) && SvTYPE(SvRV(object)) == SVt_PVHV ? (HV *)SvRV(object) : NULL;
+    hash = SvROK(object) && SvOBJECT(SvRV(object)) && SvTYPE(SvRV(object)) == SVt_PVHV ? (HV *)SvRV(object) : NULL;
+    beginning = hash && !SvRMAGICAL(hash) ? hv_fetchs(hash, "_beginning", 0) : NULL;
+    kept = beginning ? esx_plain_hash(*beginning) : NULL;
+    class = kept ? hv_fetchs(kept, "class", 0) : NULL;
+    members = kept ? hv_fetchs(kept, "members", 0) : NULL;
     keys = esx_plain_array(names);
-    known = esx_plain_array(values);
-    RETVAL = hash && !SvRMAGICAL(hash) && keys && known && av_len(keys) == av_len(known);
-    for (at = RETVAL ? av_len(keys) : -1; RETVAL && at >= 0; at--) {
-        SV **key = av_fetch(keys, at, 0);
-        SV **value = av_fetch(known, at, 0);
-        HE *entry = key ? hv_fetch_ent(hash, *key, 0, 0) : NULL;
-        RETVAL = esx_are_same(aTHX_ entry ? HeVAL(entry) : &PL_sv_undef, value ? *value : &PL_sv_undef, 1);
+    values = members ? esx_plain_array(*members) : NULL;
+    name = hash ? HvNAME_get(SvSTASH(hash)) : NULL;
+    RETVAL = &PL_sv_undef;
+    if (name && class && values && keys && av_len(keys) == av_len(values) && esx_is_plain(*class)
+        && strEQ(SvPVX_const(*class), name)) {
+        for (at = av_len(keys); at >= 0; at--) {
+            SV **value = av_fetch(values, at, 0);
+            HE *entry = hv_fetch_ent(hash, *av_fetch(keys, at, 0), 0, 0);
+            if (!esx_are_same(aTHX_ entry ? HeVAL(entry) : &PL_sv_undef, value ? *value : &PL_sv_undef, 1))
+                break;
+        }
+        if (at < 0)
+            RETVAL = newSVsv(*beginning);
     }
   OUTPUT:
     RETVAL

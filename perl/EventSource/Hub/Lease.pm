@@ -16,11 +16,13 @@ use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
 our @CARP_NOT = qw(EventSource::Server);
 
+$EventSource::XS::is_polling = 1;    # dispatch calls collect
+
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
-my $MAX_NAME_BYTES = 1200;    # in UTF-8
-my $RETRY          = 1;       # seconds between two attempts while the hub process cannot be asked
-my $PAUSE          = 0.01;    # seconds between two attempts of a patient one
+my $MAX_NAME_BYTES = 1200;           # in UTF-8
+my $RETRY          = 1;              # seconds between two attempts while the hub process cannot be asked
+my $PAUSE          = 0.01;           # seconds between two attempts of a patient one
 
 # The states of a native lease, in the order of src/xs/eventsource.h.
 my ($WAITING, $HELD, $LOST) = (0, 1, 2);

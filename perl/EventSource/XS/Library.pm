@@ -66,8 +66,10 @@ my $has_warned_of_losses = 0;
 # True if an event loop has been asked to call dispatch.
 my $is_asked = 0;
 
-# True in a push and in a callback. src/xs/stream.h sets the first one too.
+# True in a push and in a callback. src/xs/stream.h sets the first one too. And true if a module is loaded that dispatch always
+# calls.
 ## no critic (ProhibitPackageVars)
+our $is_polling     = 0;
 our $is_pushing     = 0;
 our $is_dispatching = 0;
 ## use critic
@@ -80,15 +82,12 @@ sub CLONE {
 
 # Public methods
 
-# Called for each request, so it asks at once whether there is anything to do at all.
+# Called for each request, so it asks at once whether there is anything to do at all. The library counts what is queued here.
 sub dispatch {
-    my $is_due = @LATER || $HAS_NATIVE && _has_callbacks();
-    if (!$is_due && !$INC{'EventSource/XS/Stream/Relay.pm'} && !$INC{'EventSource/Hub/Lease.pm'}) {
-        $is_asked = 0;
-        return 0;
-    }
+    my $is_due = $HAS_NATIVE ? _has_callbacks() : @LATER;
+    return $is_asked = 0 if !$is_due && !$is_polling;
     EventSource::XS::Stream::Native->collect if $HAS_NATIVE && $is_due && $INC{'EventSource/XS/Stream/Native.pm'};
-    EventSource::XS::Stream::Relay->collect  if $INC{'EventSource/XS/Stream/Relay.pm'};
+    EventSource::XS::Stream::Relay->collect if $INC{'EventSource/XS/Stream/Relay.pm'};
     __PACKAGE__->tell_losses;
     EventSource::Hub::Lease->collect if $INC{'EventSource/Hub/Lease.pm'};
     $is_asked = 0;

@@ -100,8 +100,8 @@ sub call {
     my ($self, $env) = @_;
     EventSource::XS::dispatch($LIBRARY);
     $self = $self->new if !ref $self;
-    my $known = $env->{REQUEST_METHOD} eq 'GET' ? $self->_known_beginning : undef;
-    return $self->_begin($env, $known) if $known && $known->{is_plain};
+    my $known = EventSource::XS::_kept_beginning($self, \@CHECKED);
+    return _begin($self, $env, $known) if $known && $known->{is_plain} && $env->{REQUEST_METHOD} eq 'GET';
     my $own = $OWN_ACCESSORS{ref $self};
     my ($origins, $methods) = $own && !@$own ? @$self{qw(origins methods)} : ($self->origins, $self->methods);
     return $self->stream_response($env)
@@ -228,7 +228,7 @@ sub run_handler {
         $spawn && $self->_spawn($connection, $env, $handler, $spawn) or $handler->(_for_handler($connection), $env);
         1;
     };
-    my $exception = $handled ? undef : $@;
+    my $exception = $@;
     EventSource::XS::Stream::HeldWorker::end();
     $unwind = 0;
     $stream->leave_handler;
@@ -239,8 +239,10 @@ sub run_handler {
         $self->end_with_error($stream, $env, 'the handler died', $exception, $process) if !$is_unwound;
     }
     my $loop = $EventSource::XS::Stream::HeldWorker::running && EventSource::XS::Stream::HeldWorker::loop();
-    weaken($connection)                                           if $loop;
-    EventSource::XS::Stream::HeldWorker->see_kept($stream, $loop) if $loop && $handled && $connection;
+    if ($loop) {
+        weaken($connection);
+        EventSource::XS::Stream::HeldWorker->see_kept($stream, $loop) if $handled && $connection;
+    }
     undef $connection;
     $self->after_handler($stream, $env);
     return;
@@ -274,9 +276,11 @@ sub _begin {
             $self->_check_native($env) if $known->{settings}{native} eq '1';
         }
     ) if !$known || $known->{must_check};
-    my $may_have = length $env->{HTTP_LAST_EVENT_ID} || length $env->{QUERY_STRING};
-    my $id       = $may_have ? EventSource::XS::LastEventID->of($env) : undef;
-    return $self->_finished if defined $id && $id eq Plack::App::EventSource::Connection->finished_id;
+    my $id;
+    if (length $env->{HTTP_LAST_EVENT_ID} || length $env->{QUERY_STRING}) {
+        $id = EventSource::XS::LastEventID->of($env);
+        return $self->_finished if defined $id && $id eq Plack::App::EventSource::Connection->finished_id;
+    }
     my ($settings, $headers, $opening) = @$known{qw(settings headers opening)};
     return sub {
         my $response = [200, $headers ? [@$headers] : $self->response_headers];
@@ -437,10 +441,8 @@ sub _line_break {
 # The first bytes of this application's streams; undef if an attribute has changed since it was checked.
 sub _known_beginning {
     my $self  = shift;
-    my $known = $self->{_beginning};
-    return undef if !$known || $known->{class} ne ref $self;
-    return undef if !EventSource::XS::_has_values($self, \@CHECKED, $known->{members});
-    my @own = @{$OWN_ACCESSORS{$known->{class}}} or return $known;
+    my $known = EventSource::XS::_kept_beginning($self, \@CHECKED) or return undef;
+    my @own   = @{$OWN_ACCESSORS{$known->{class}}}                 or return $known;
     return EventSource::XS::_are_same([map { scalar $self->$_ } @own], $known->{own_values}) ? $known : undef;
 }
 

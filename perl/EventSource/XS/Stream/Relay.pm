@@ -29,6 +29,8 @@ use Time::HiRes  ();
 
 our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Hub::App);
 
+$EventSource::XS::is_polling = 1;    # dispatch calls collect
+
 # Bytes to copy at once: less than the kernel has sent when a full socket has room again, or the queue of a server with an event
 # loop would grow while a slow client reads. And seconds between two checks of a serving handler whether the client is there.
 my $BYTES          = 16_384;
