@@ -182,7 +182,7 @@ esx_end_keep_alive(pTHX_ HV *known, SV *env)
     ENTER;
     SAVETMPS;
     save_scalar(PL_errgv);
-    SAVEGENERICSV(PL_diehook);
+    SAVESPTR(PL_diehook);
     PL_diehook = NULL;
     PUSHMARK(SP);
     EXTEND(SP, 3);

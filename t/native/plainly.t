@@ -183,6 +183,22 @@ for my $name (sort keys %CASE) {
     is "$begun $finished", '2 2', 'one whose object names a protocol has steps';
 }
 
+# The server is told that the connection is not kept, as step by step: of a stream on a server that blocks. Nobody sees what that
+# code dies of.
+{
+    my ($server, @told, $died) = ({});
+    my $handler = sub { $died++ };
+    local EventSource::XS::Adapter->plain->{end_keep_alive} =
+        [sub { push @told, [@_]; die "keep\n" }, 'The::Adapter', $server];
+    local $SIG{__DIE__} = $handler;
+    my $got = seen({}, 1);
+    is_deeply [$told[0][0], $told[0][1] == $server, $told[0][2]{REQUEST_METHOD}], ['The::Adapter', !!1, 'GET'],
+        'the adapter is told of a takeover, with the server and the request';
+    seen($CASE{'an event loop'}, 1);
+    is_deeply [scalar @told, $died, $got->{died}], [1, undef, ''],
+        'once, under an event loop not at all; what it dies of is dropped';
+}
+
 # What is to be seen step by step is not even begun: requests of servers that are known by the environment, what is noted of a
 # server once, and a process that has not been noted.
 {
