@@ -31,8 +31,9 @@ my %ALSO_PRIVATE = (
         qw(after_handler check_at_request check_attributes end_with_error preamble_line random_retry run_handler
             stream_beginning)
     ],
-    'Plack::App::EventSource::Connection' => [qw(closed enter_child of_stream remember_member stream through_new)],
-    'Test::EventSource::Stream'           => [qw(attach cut fill is_answered new)],
+    'Plack::App::EventSource::Connection' =>
+        [qw(closed enter_child of_stream remember_member shared_attributes stream through_new)],
+    'Test::EventSource::Stream' => [qw(attach cut fill is_answered new)],
 );
 
 # Perl's own hooks, and those of Plack::Component, which documents them.

@@ -64,14 +64,26 @@ esx_read_opening(pTHX_ esx_opening *opening, SV *interpreter, SV *settings, SV *
     opening->opening = SvPV_nomg_const(first, opening->opening_len);
 }
 
-/* Makes an object of a class around a handle: an array, which EventSource::XS::Stream::Native keeps callbacks in. It takes no
- * more memory than a scalar with magic. */
+/* Makes an object of a class around a handle: a scalar, whose value EventSource::XS::Stream::CloseCallbacks owns. */
 static SV *
 esx_stream_object(pTHX_ HV *class, void *stream)
 {
-    SV *object = newSV_type(SVt_PVAV);
+    SV *object = newSV_type(SVt_PVMG);
     esx_handle_attach(aTHX_ object, &esx_stream_table)->mg_ptr = stream;
     return sv_bless(sv_2mortal(newRV_noinc(object)), class);
+}
+
+/* Keeps what a reference refers to in the magic of a stream: the callbacks, without a scalar of their own. What was kept before is
+ * freed when the statement ends. */
+static void
+esx_stream_keep(pTHX_ SV *self, SV *reference)
+{
+    MAGIC *magic;
+    esx_stream_of(aTHX_ self);
+    magic = esx_handle_magic(aTHX_ self, &esx_stream_table);
+    sv_2mortal(magic->mg_obj);
+    magic->mg_obj = SvROK(reference) ? SvREFCNT_inc_simple_NN(SvRV(reference)) : NULL;
+    magic->mg_flags |= MGf_REFCOUNTED;
 }
 
 /* Returns a string of bytes. Reading it may run any Perl code, so the caller looks up the stream afterwards. */

@@ -151,6 +151,22 @@ _wait_until_sent(SV *self, UV milliseconds)
   OUTPUT:
     RETVAL
 
+# A reference to what _keep_callbacks was given a reference to; undef if there is nothing.
+void
+_callbacks(SV *self)
+  PREINIT:
+    const MAGIC *magic;
+  PPCODE:
+    magic = esx_handle_magic(aTHX_ self, &esx_stream_table);
+    if (!magic || !magic->mg_obj)
+        XSRETURN_UNDEF;
+    mXPUSHs(newRV_inc(magic->mg_obj));
+
+void
+_keep_callbacks(SV *self, SV *reference)
+  CODE:
+    esx_stream_keep(aTHX_ self, reference);
+
 void
 _want_end(SV *self)
   PREINIT:

@@ -29,10 +29,10 @@ my %METHOD = (
 
 my ($stream, $client) = Testing::StreamPair->open;
 my %FORGED = (
-    'a hash'           => bless({},                   'EventSource::XS::Stream::Native'),
-    'a number'         => bless(\(my $number = 4711), 'EventSource::XS::Stream::Native'),
-    'a copied object'  => bless([@$stream],           'EventSource::XS::Stream::Native'),
-    'a code reference' => bless(sub { },              'EventSource::XS::Stream::Native'),
+    'a hash'           => bless({},                     'EventSource::XS::Stream::Native'),
+    'a number'         => bless(\(my $number = 4711),   'EventSource::XS::Stream::Native'),
+    'a copied object'  => bless(\(my $copy = $$stream), 'EventSource::XS::Stream::Native'),
+    'a code reference' => bless(sub { },                'EventSource::XS::Stream::Native'),
     'the class itself' => 'EventSource::XS::Stream::Native',
 );
 

@@ -8,7 +8,7 @@ use Testing::Deadline qw(wait_until);
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use POSIX        ();
-use Scalar::Util qw(weaken);
+use Scalar::Util qw(refaddr weaken);
 
 # Dispatches until that many callbacks have run in all.
 sub dispatched {
@@ -136,6 +136,73 @@ subtest 'a callback does not keep its stream alive' => sub {
     ok dispatched(1),     'dispatch runs the callbacks';
     is_deeply \@told, ['application ended'], 'on_close runs after the end';
     is $stream, undef, 'the stream is destroyed';
+};
+
+{
+
+    package Connection::OfApplication;
+    our @ISA = 'Plack::App::EventSource::Connection';
+}
+
+# What the application releases, the class of the connection, and its attributes.
+my @HOLDERS = (
+    ['a connection',                    'Plack::App::EventSource::Connection'],
+    ['a connection with an id',         'Plack::App::EventSource::Connection', last_event_id => 7],
+    ['a connection of its own class',   'Connection::OfApplication'],
+    ['the same with another attribute', 'Connection::OfApplication', user => 'ann', last_event_id => 'x'],
+);
+
+for my $case (map { [1, @$_], [0, @$_] } @HOLDERS) {
+    my ($is_held, $what, $class, %attributes) = @$case;
+    my $name = $is_held ? "callbacks are given $what" : "callbacks are given one like $what that was released";
+    subtest $name => sub {
+        my ($stream, $client) = Testing::StreamPair->open;
+        my $conn    = $class->new(stream => $stream);
+        my $address = refaddr $conn;
+        my @given;
+        %$conn = (%$conn, %attributes);
+        $conn->on_close(sub { push @given, $_[0] }) for 1 .. 3;
+        undef $conn if !$is_held;
+        $client->leave;
+        ok dispatched(3), 'dispatch runs the callbacks';
+        is scalar(grep { $is_held && refaddr $_ != $address } @given), 0, 'a connection that is held is given itself';
+
+        for my $given (@given) {
+            my %has = %$given;
+            delete $has{is_handle};
+            is ref $given, $class, 'the class';
+            is_deeply \%has, {%attributes, stream => $stream}, 'the stream and the attributes';
+        }
+    };
+}
+
+# Resident bytes that each call of the code takes.
+sub bytes_of_each {
+    my ($count, $code) = @_;
+    my $resident = sub {
+        open my $smaps, '<', '/proc/self/smaps_rollup' or die "smaps_rollup: $!";
+        return map { /\ARss:\s+([0-9]+)/ ? $1 * 1_024 : () } readline $smaps;
+    };
+    my ($before) = $resident->();
+    $code->($_) for 0 .. $count - 1;
+    my ($after) = $resident->();
+    return ($after - $before) / $count;
+}
+
+subtest 'on_close takes no more memory than an array of three references' => sub {
+    my $count = 4_000;
+    my @conns = map {
+        Plack::App::EventSource::Connection->new(
+            stream        => Testing::StreamPair->stream(-1),
+            last_event_id => "id $_",
+            characters    => 1
+        )
+    } 1 .. $count;
+    my @list;
+    my $callback = sub { };
+    my $array    = bytes_of_each($count, sub { push @list, [($callback) x 3] });
+    my $on_close = bytes_of_each($count, sub { $conns[$_[0]]->on_close($callback) });
+    cmp_ok $on_close, '<=', $array, 'bytes of a stream';
 };
 
 subtest "a forked child does not run its parent's pending callbacks" => sub {

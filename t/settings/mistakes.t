@@ -29,10 +29,11 @@ use Testing::StreamPair;
 {
 
     package My::Stream;
-    sub new       { return bless {}, shift }
-    sub drop      { return }
-    sub is_native { return !!0 }
-    sub write     { return !!1 }
+    sub new             { return bless {}, shift }
+    sub drop            { return }
+    sub is_native       { return !!0 }
+    sub keep_attributes { return }
+    sub write           { return !!1 }
 }
 
 # A stream on the writer of a server that blocks.

@@ -216,10 +216,10 @@ sub run_handler {
         : (scalar $self->on_gone, scalar $self->characters, scalar $self->spawn, $self->_handler);
     my $unwind     = $on_gone && $stream->is_blocking ? $$ : 0;
     my $connection = Plack::App::EventSource::Connection::of_stream($CONNECTION, {stream => $stream});
-    $connection->{characters}    = 1              if $characters;
-    $connection->{last_event_id} = $last_event_id if defined $last_event_id;
-    $connection->{unwind}        = \$unwind       if $unwind;
-    $connection->{asked_at}      = $env->{$ASKED_AT};
+    $connection->{characters}    = 1                 if $characters;
+    $connection->{last_event_id} = $last_event_id    if defined $last_event_id;
+    $connection->{unwind}        = \$unwind          if $unwind;
+    $connection->{asked_at}      = $env->{$ASKED_AT} if $env->{$ASKED_AT};
     $stream->enter_handler;
     local $Plack::App::EventSource::Connection::request = $env;
     local $EventSource::XS::Stream::HeldWorker::running =

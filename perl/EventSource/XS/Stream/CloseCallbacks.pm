@@ -3,72 +3,130 @@ use strict;
 use warnings;
 
 # The callbacks of on_close of a stream, and the holder of each: what the callback is given, mostly the connection. The holder
-# is not kept alive for it. If it has been freed, the callback is given what the method closed of its class returns for the
-# stream and the holder's fields.
+# is not kept alive for it. If it has been freed, the callback is given a connection of the same class and with the same
+# attributes, which keep_attributes has kept then.
 #
-# They are pairs in an array of the caller: the callback, and its holder. A native stream is that array itself: arrays of their
-# own, and names in a hash, take 210 bytes more for a stream. 0 stands for the stream itself, undef for a connection without
-# fields that has been freed, and a Holder for what differs from that.
+# Each callback has a note of its holder: the holder; 0 for the stream itself; undef for a connection that has been freed, and
+# a Freed if that was of another class, or had attributes. Callbacks and notes are pairs in an array of the caller. A native
+# stream keeps its first callback in its magic and the note as its own value: an array takes 96 bytes more for a stream.
 #
 # Called as functions, because perl forgets the methods that it has looked up (EventSource::XS::Stream).
 
-use Scalar::Util qw(weaken);
+use Scalar::Util qw(refaddr weaken);
 
 my $CONNECTION = 'Plack::App::EventSource::Connection';
-my $HOLDER     = 'EventSource::XS::Stream::CloseCallbacks::Holder';
+my $FREED      = 'EventSource::XS::Stream::CloseCallbacks::Freed';
 
 # Public functions
 
-# Adds a callback. The holder and its fields, a hash, may be missing.
+# Adds a callback to pairs. The holder may be missing; it may be a note of other pairs (pass_on).
 sub add {
-    my ($pairs, $callback, $holder, $fields) = @_;
-    if    (!$holder)                              { push @$pairs, $callback, 0 }
-    elsif ($fields || ref $holder ne $CONNECTION) { push @$pairs, $callback, $HOLDER->new($holder, $fields) }
-    else {
-        push @$pairs, $callback, $holder;
-        weaken $pairs->[-1];
+    my ($pairs, $callback, $holder) = @_;
+    push @$pairs, $callback, undef;
+    _note($pairs->[-1], $holder);
+    return;
+}
+
+# Adds a callback to a native stream. The magic has the first one, or an array of it and of the pairs of the others.
+sub add_to_stream {
+    my ($stream, $callback, $holder) = @_;
+    my $kept = $stream->_callbacks;
+    if (!$kept) {
+        $stream->_keep_callbacks($callback);
+        _note($$stream, $holder);
+        return;
+    }
+    $stream->_keep_callbacks($kept = [$kept]) if ref $kept eq 'CODE';
+    add($kept, $callback, $holder);
+    return;
+}
+
+# Takes the callbacks of a native stream out. Returns the values that are freed with them, so that somebody can keep them.
+sub forget {
+    return grep { ref eq 'CODE' || ref eq $FREED } _take_pairs(shift);
+}
+
+# Returns what a callback is given.
+sub given {
+    my ($note, $stream) = @_;
+    return
+          !defined $note      ? $CONNECTION->closed($stream)
+        : !ref $note          ? $stream
+        : ref $note eq $FREED ? $note->closed($stream)
+        :                       $note;
+}
+
+# Keeps the class and the attributes of a holder, which is being freed, in the notes of it.
+sub keep_attributes {
+    my $holder = shift;
+    for my $note (grep { ref && refaddr $_ == refaddr $holder } @_) {
+        my %attributes = $holder->shared_attributes;
+        $note = $FREED->new(ref $holder, \%attributes) if %attributes || ref $holder ne $CONNECTION;
     }
     return;
 }
 
-# Returns the values that are freed with the callbacks, so that somebody can keep them.
-sub held {
-    my $pairs = shift;
-    return grep { ref eq 'CODE' || ref eq $HOLDER } @$pairs;
+sub keep_attributes_of_stream {
+    my ($holder, $stream) = @_;
+    my $kept = $stream->_callbacks or return;
+    keep_attributes($holder, $$stream, ref $kept eq 'ARRAY' ? @$kept : ());
+    return;
 }
 
-# Takes all callbacks out: for each an array of the callback, its holder, and the holder's fields. $stream is what callbacks
-# without a holder are given.
+# Gives pairs to another stream, except those of one callback.
+sub pass_on {
+    my ($pairs, $stream, $except) = @_;
+    while (my ($callback, $note) = splice @$pairs, 0, 2) {
+        $note = $FREED->new($CONNECTION)    if !defined $note;
+        $stream->on_close($callback, $note) if $callback != $except;
+    }
+    return;
+}
+
+# Takes all callbacks out of pairs: for each an array of the callback and of what it is given.
 sub take {
     my ($pairs, $stream) = @_;
     my @pairs = splice @$pairs;
     my @taken;
-    while (my ($callback, $holder) = splice @pairs, 0, 2) {
-        push @taken,
-              !defined $holder       ? [$callback, $CONNECTION->closed($stream)]
-            : !$holder               ? [$callback, $stream]
-            : ref $holder ne $HOLDER ? [$callback, $holder]
-            :                          [$callback, $holder->get($stream), $holder->fields];
-    }
+    while (my ($callback, $note) = splice @pairs, 0, 2) { push @taken, [$callback, given ($note, $stream)] }
     return @taken;
 }
 
-# A holder of another class, or with fields: an array of the holder, its class, and its fields.
-package EventSource::XS::Stream::CloseCallbacks::Holder;
-
-sub fields { return $_[0][2] }
-
-sub get {
-    my ($self, $stream) = @_;
-    my ($holder, $class, $fields) = @$self;
-    return $holder || $class->closed($stream, $fields);
+sub take_from_stream {
+    my $stream = shift;
+    return take([_take_pairs($stream)], $stream);
 }
 
-sub new {
-    my ($class, $holder, $fields) = @_;
-    my $self = bless [$holder, ref $holder, $fields], $class;
-    Scalar::Util::weaken($self->[0]);
-    return $self;
+# Private functions
+
+# Notes a holder in the first argument.
+sub _note {
+    my (undef, $holder) = @_;
+    $_[0] = $holder || 0;
+    weaken $_[0] if $holder && ref $holder ne $FREED;
+    return;
 }
+
+# Takes the callbacks of a native stream out, as pairs.
+sub _take_pairs {
+    my $stream = shift;
+    my $kept   = $stream->_callbacks or return;
+    my ($first, @more) = ref $kept eq 'CODE' ? $kept : @$kept;
+    my @pairs = ($first, $$stream, @more);
+    undef $$stream;
+    $stream->_keep_callbacks(undef);
+    return @pairs;
+}
+
+# What is kept of a holder: an array of its class and its attributes.
+package EventSource::XS::Stream::CloseCallbacks::Freed;
+
+sub closed {
+    my ($self,  $stream)     = @_;
+    my ($class, $attributes) = @$self;
+    return $class->closed($stream, $attributes);
+}
+
+sub new { my ($class, @kept) = @_; return bless \@kept, $class }
 
 1;

@@ -43,7 +43,7 @@ my ($LONGEST_WAIT, $CHECK_INTERVAL) = (86_400, 0.1);
 sub CLONE {
     $$interpreter = EventSource::XS::_new_interpreter() if EventSource::XS->can('_new_interpreter');
     $watched      = 0;
-    @$_           = () for EventSource::XS::Stream::AwaitedEnds::clear();
+    EventSource::XS::Stream::CloseCallbacks::forget($_) for EventSource::XS::Stream::AwaitedEnds::clear();
     return;
 }
 
@@ -80,8 +80,7 @@ sub collect {
 sub forget_callbacks {
     my $self = shift;
     EventSource::XS::Stream::AwaitedEnds::take($self->_name);
-    push @forgotten, EventSource::XS::Stream::CloseCallbacks::held($self);
-    @$self = ();
+    push @forgotten, EventSource::XS::Stream::CloseCallbacks::forget($self);
     return;
 }
 
@@ -102,6 +101,12 @@ sub interpreter { return $interpreter }
 
 sub is_native { return !!1 }
 
+# A holder of a callback of on_close is being freed.
+sub keep_attributes {
+    my ($self, $holder) = @_;
+    return EventSource::XS::Stream::CloseCallbacks::keep_attributes_of_stream($holder, $self);
+}
+
 sub needs_serving { return !!0 }
 
 # The reactor sends this thread a signal while collect has something to do.
@@ -121,12 +126,15 @@ sub notify_number {
 # (max_buffered was exceeded), timeout (the client read or acknowledged nothing for too long), error, server (the process
 # ends, or holds as many streams as it may) or application.
 sub on_close {
-    my ($self, $callback, $holder, $fields) = @_;
+    my ($self, $callback, $holder) = @_;
     my $reason = $self->_want_end;
-    if (defined $reason) { EventSource::XS->later_here($callback, $holder || $self, $reason) }
+    if (defined $reason) {
+        my $given = EventSource::XS::Stream::CloseCallbacks::given($holder || 0, $self);
+        EventSource::XS->later_here($callback, $given, $reason);
+    }
     else {
-        EventSource::XS::Stream::AwaitedEnds::add($self) if !@$self;
-        EventSource::XS::Stream::CloseCallbacks::add($self, $callback, $holder, $fields);
+        EventSource::XS::Stream::AwaitedEnds::add($self) if !$self->_callbacks;
+        EventSource::XS::Stream::CloseCallbacks::add_to_stream($self, $callback, $holder);
         $self->watch if !$self->is_blocking;
     }
     return;
@@ -226,7 +234,7 @@ sub wait {
 # The handler has returned. If it has closed the stream, the callbacks can mostly run now.
 sub wait_for_end_briefly {
     my $self = shift;
-    $self->_wait_for_end($END_TIMEOUT) if !$self->is_open && @$self;
+    $self->_wait_for_end($END_TIMEOUT) if !$self->is_open && $self->_callbacks;
     return;
 }
 
@@ -249,9 +257,9 @@ sub watch {
 sub _queue {
     my ($name,   $reason)    = @_;
     my ($stream, $reason_of) = EventSource::XS::Stream::AwaitedEnds::take($name) or return 0;
-    my @callbacks = EventSource::XS::Stream::CloseCallbacks::take($stream, $stream);
+    my @callbacks = EventSource::XS::Stream::CloseCallbacks::take_from_stream($stream);
     $reason = $reason_of->() if $reason_of;
-    EventSource::XS->later_here(@$_[0, 1], $reason) for @callbacks;
+    EventSource::XS->later_here(@$_, $reason) for @callbacks;
     return scalar @callbacks;
 }
 

@@ -177,7 +177,7 @@ sub end {
     eval { $writer->close } if $writer && !$self->{is_abandoned};    # global destruction may have freed it first
 
     if (${^GLOBAL_PHASE} ne 'DESTRUCT') {
-        EventSource::XS->later_here(@$_[0, 1], $reason)
+        EventSource::XS->later_here(@$_, $reason)
             for EventSource::XS::Stream::CloseCallbacks::take($self->{on_close}, $self);
     }
     delete $self->{relay_stream};
@@ -249,6 +249,13 @@ sub is_open {
 
 sub is_subscribed { return !!($_[0]{relay_stream} && $_[0]{relay_stream}->is_subscribed) }
 
+# A holder of a callback of on_close is being freed.
+sub keep_attributes {
+    my ($self, $holder) = @_;
+    return $self->{passed_on}->keep_attributes($holder) if $self->{passed_on};
+    return EventSource::XS::Stream::CloseCallbacks::keep_attributes($holder, @{$self->{on_close}});
+}
+
 sub leave_handler {
     my $self = shift;
     delete $self->{in_handler};
@@ -261,10 +268,10 @@ sub needs_serving { return $_[0]->is_blocking && !$_[0]{passed_on} }
 # Have a callback called once by EventSource::XS::dispatch when the stream has ended, as Stream::Native::on_close does.
 # $reason is client, application, error if a write died, or the reason that close was given.
 sub on_close {
-    my ($self, $callback, @holder) = @_;
-    if    ($self->{passed_on})      { $self->{passed_on}->on_close($callback, @holder) }
-    elsif (defined $self->{reason}) { EventSource::XS->later_here($callback, $holder[0] || $self, $self->{reason}) }
-    else { EventSource::XS::Stream::CloseCallbacks::add($self->{on_close}, $callback, @holder) }
+    my ($self, $callback, $holder) = @_;
+    if    ($self->{passed_on})      { $self->{passed_on}->on_close($callback, $holder) }
+    elsif (defined $self->{reason}) { EventSource::XS->later_here($callback, $holder || $self, $self->{reason}) }
+    else { EventSource::XS::Stream::CloseCallbacks::add($self->{on_close}, $callback, $holder) }
     return;
 }
 
@@ -275,9 +282,7 @@ sub pass_on {
     delete $self->{watch};    # before its descriptor is closed
     $self->_release_connection;
     $self->{passed_on} = $relay_stream;
-    for my $callback (EventSource::XS::Stream::CloseCallbacks::take($self->{on_close}, undef)) {
-        $relay_stream->on_close(@$callback) if $callback->[0] != $forgotten;
-    }
+    EventSource::XS::Stream::CloseCallbacks::pass_on($self->{on_close}, $relay_stream, $forgotten);
     return;
 }
 

@@ -33,8 +33,8 @@ my $LENIENT = EventSource::XS::Settings->new(__PACKAGE__, warns => 1);
 
 my @ATTRIBUTES = qw(characters close_cb last_event_id push_cb stream);
 
-# The members of one connection only: the callback of on_close is given another one with the same attributes.
-my %IS_OWN = map { ($_ => 1) } qw(close_cb push_cb stream unwind);
+# The members of one connection only (shared_attributes).
+my %IS_OWN = map { ($_ => 1) } qw(asked_at close_cb is_handle push_cb stream unwind);
 
 sub new {
     my ($class, @given) = @_;
@@ -108,8 +108,7 @@ sub on_close {
         or EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ': on_close needs a stream');
 
     # The stream holds the callback, and neither may hold the connection: releasing the connection may end the stream.
-    my %attributes = map { $_ => $self->{$_} } grep { !$IS_OWN{$_} } keys %$self;
-    $stream->on_close($callback, $self, %attributes ? \%attributes : ());
+    $stream->on_close($callback, $self);
     return $self;
 }
 
@@ -146,6 +145,12 @@ sub remember_member {
     my ($self, $hub, $member) = @_;
     $self->{member} = [$hub, $member->channel, $member->id];
     return;
+}
+
+# What another connection with the same stream has in common with this one: a callback of on_close is given it.
+sub shared_attributes {
+    my $self = shift;
+    return map { $_ => $self->{$_} } grep { !$IS_OWN{$_} } keys %$self;
 }
 
 sub spawn {
@@ -240,9 +245,11 @@ sub _writer_died {
 }
 
 sub DESTROY {
-    my $self = shift;
+    my $self   = shift;
+    my $stream = $self->{stream} or return;
     local ($@, $!, $?);
-    $self->{stream}->drop if $self->{stream} && !$self->{is_handle};
+    $stream->drop if !$self->{is_handle};
+    $stream->keep_attributes($self);
     return;
 }
 
