@@ -150,25 +150,9 @@ impl Field<'_> {
 ///
 /// If `out` is shorter than [`size_bound`] of the fields.
 pub fn encode<'a>(fields: impl IntoIterator<Item = Field<'a>>, line_end: LineEnd, out: &mut [u8]) -> usize {
-    let mut block = Block { out, at: 0, line_end };
-    let (mut has_comment, mut has_field) = (false, false);
-    for field in fields {
-        let is_comment = matches!(field, Field::Comment(_));
-        has_comment |= is_comment;
-        has_field |= !is_comment;
-        match field {
-            Field::Event(name) => block.line(&EVENT, name.text()),
-            Field::Id(id) => block.line(&ID, id.text()),
-            Field::Retry(retry) => block.line(&RETRY, retry.text()),
-            Field::Data(text) => block.lines(&DATA, text),
-            Field::Comment(text) => block.lines(&COMMENT, text),
-            Field::Blank => block.end_line(),
-        }
-    }
-    if has_field || !has_comment {
-        block.end_line();
-    }
-    block.at
+    let mut block = Block::new(out, line_end);
+    let written = fields.into_iter().try_for_each(|field| block.add(field)).and_then(|()| block.end());
+    written.expect("the buffer has the size that was measured")
 }
 
 /// Encodes a block into a new vector, as [`encode`] does.
@@ -191,84 +175,128 @@ pub fn has_id_line(block: &[u8]) -> bool {
     lines.any(|line| line.strip_prefix(b"id").map_or(false, |rest| rest.is_empty() || rest[0] == b':'))
 }
 
-/// A block while it is written, up to `at`.
-struct Block<'out> {
+/// A block while it is written, up to `at`, as [`encode`] does: for a buffer that may be too short.
+#[derive(Debug)]
+pub struct Block<'out> {
     out: &'out mut [u8],
     at: usize,
     line_end: LineEnd,
+    has_comment: bool,
+    has_field: bool,
 }
 
-impl Block<'_> {
-    fn line(&mut self, name: &Literal, text: Text<'_>) {
-        self.put_literal(name);
-        self.put_text(text, text.bytes());
-        self.end_line();
+impl<'out> Block<'out> {
+    /// Begins a block at the front of `out`.
+    pub fn new(out: &'out mut [u8], line_end: LineEnd) -> Self {
+        Self { out, at: 0, line_end, has_comment: false, has_field: false }
+    }
+
+    /// False if the buffer is empty.
+    pub fn has_room(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Writes a field. Returns none if it does not fit; then the block is of no use.
+    #[inline]
+    pub fn add(&mut self, field: Field<'_>) -> Option<()> {
+        let is_comment = matches!(field, Field::Comment(_));
+        self.has_comment |= is_comment;
+        self.has_field |= !is_comment;
+        match field {
+            Field::Event(name) => self.line(&EVENT, name.text()),
+            Field::Id(id) => self.line(&ID, id.text()),
+            Field::Retry(retry) => self.line(&RETRY, retry.text()),
+            Field::Data(text) => self.lines(&DATA, text),
+            Field::Comment(text) => self.lines(&COMMENT, text),
+            Field::Blank => self.end_line(),
+        }
+    }
+
+    /// Writes the end of the block. Returns its length; none if it does not fit.
+    #[inline]
+    pub fn end(mut self) -> Option<usize> {
+        if self.has_field || !self.has_comment {
+            self.end_line()?;
+        }
+        Some(self.at)
+    }
+
+    fn line(&mut self, name: &Literal, text: Text<'_>) -> Option<()> {
+        self.put_literal(name)?;
+        self.put_text(text, text.bytes())?;
+        self.end_line()
     }
 
     /// Writes one line of the field for each line of the text. WHATWG HTML 9.2.5: CRLF, LF and a lone CR each end a line.
-    fn lines(&mut self, lines: &FieldLiterals, text: Text<'_>) {
+    fn lines(&mut self, lines: &FieldLiterals, text: Text<'_>) -> Option<()> {
         let bytes = text.bytes();
+        if bytes.len() > self.out.len() {
+            return None; // without the first lines
+        }
         let between = self.line_end.between(lines);
         let mut start = 0;
-        self.put_literal(&lines.name);
+        self.put_literal(&lines.name)?;
         for at in Breaks::new(bytes) {
             if at < start {
                 continue; // the LF of a CRLF
             }
-            self.put_text(text, &bytes[start..at]);
-            self.put_literal(between);
+            self.put_text(text, &bytes[start..at])?;
+            self.put_literal(between)?;
             let is_crlf = bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n');
             start = at + 1 + usize::from(is_crlf);
         }
-        self.put_text(text, &bytes[start..]);
-        self.end_line();
-    }
-
-    fn end_line(&mut self) {
-        self.put_literal(self.line_end.literal());
+        self.put_text(text, &bytes[start..])?;
+        self.end_line()
     }
 
     #[inline]
-    fn put_literal(&mut self, frame: &Literal) {
-        self.out[self.at..self.at + frame.bytes.len()].copy_from_slice(&frame.bytes);
+    fn end_line(&mut self) -> Option<()> {
+        self.put_literal(self.line_end.literal())
+    }
+
+    #[inline]
+    fn put_literal(&mut self, frame: &Literal) -> Option<()> {
+        self.out.get_mut(self.at..self.at + frame.bytes.len())?.copy_from_slice(&frame.bytes);
         self.at += frame.len;
+        Some(())
     }
 
     #[inline]
-    fn put_text(&mut self, text: Text<'_>, part: &[u8]) {
+    fn put_text(&mut self, text: Text<'_>, part: &[u8]) -> Option<()> {
         if text.is_verbatim() {
-            self.put(part);
+            self.put(part)
         } else {
-            self.put_latin1(part);
+            self.put_latin1(part)
         }
     }
 
     #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+    fn put(&mut self, bytes: &[u8]) -> Option<()> {
+        self.out.get_mut(self.at..self.at + bytes.len())?.copy_from_slice(bytes);
         self.at += bytes.len();
+        Some(())
     }
 
     /// Writes Latin-1 as UTF-8, eight bytes at a time as long as they are ASCII, as most text is.
-    fn put_latin1(&mut self, part: &[u8]) {
+    fn put_latin1(&mut self, part: &[u8]) -> Option<()> {
         let mut words = part.chunks_exact(8);
         for word in words.by_ref() {
             match <[u8; 8]>::try_from(word) {
-                Ok(word) if word.is_ascii() => self.put(&word),
-                _ => self.put_characters(word),
+                Ok(word) if word.is_ascii() => self.put(&word)?,
+                _ => self.put_characters(word)?,
             }
         }
-        self.put_characters(words.remainder());
+        self.put_characters(words.remainder())
     }
 
-    fn put_characters(&mut self, latin1: &[u8]) {
-        for byte in latin1 {
+    fn put_characters(&mut self, latin1: &[u8]) -> Option<()> {
+        latin1.iter().try_for_each(|byte| {
             if byte.is_ascii() {
-                self.put(&[*byte]);
+                self.put(&[*byte])
             } else {
-                self.put(&[0xC0 | byte >> 6, 0x80 | byte & 0x3F]);
+                self.put(&[0xC0 | byte >> 6, 0x80 | byte & 0x3F])
             }
-        }
+        })
     }
 }
 
@@ -367,6 +395,28 @@ mod tests {
                     assert_eq!(encode_to_vec(&[field], line_end), naive::encode(&[field], line_end));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_block_is_written_whole_or_not_at_all() {
+        let fields = [
+            Field::Comment(Text::from("a\nb")),
+            Field::Id(EventId::new(Text::from("7")).unwrap()),
+            Field::Data(Text::latin1(b"caf\xe9 and\r\n\xe9")),
+            Field::Blank,
+        ];
+        let whole = encode_to_vec(&fields, LineEnd::CrLf);
+        for room in 0..100 {
+            let mut out = vec![0; room];
+            let mut block = Block::new(&mut out, LineEnd::CrLf);
+            let written = fields.iter().try_for_each(|field| block.add(*field)).and_then(|()| block.end());
+            assert_eq!(
+                written.is_some(),
+                room >= whole.len() + 6,
+                "the last literal is written as eight bytes: {room}"
+            );
+            assert!(written.map_or(true, |len| out[..len] == *whole), "{room}");
         }
     }
 

@@ -19,7 +19,7 @@ mod naive;
 mod text;
 mod unsequenced;
 
-pub use encode::{encode, encode_to_vec, has_id_line, retry_line, size_bound, LineEnd, BLANK_SIZE_BOUND};
+pub use encode::{encode, encode_to_vec, has_id_line, retry_line, size_bound, Block, LineEnd, BLANK_SIZE_BOUND};
 pub use field::{EventId, EventName, Field, FieldError, FieldName, Retry, Why};
 pub use framing::{Framing, Shared};
 pub use text::Text;

@@ -1,9 +1,9 @@
 //! A block of fields, sized and written into the buffer of a scalar.
 
-use super::guard::{self, Report, CONVERT, OK};
+use super::guard::{self, Report, CONVERT, ENCODED, OK};
 use super::strings::{conversion_of, is_encoded, repair, Conversion, Strings};
 use crate::event::{
-    encode, EventId, EventName, Field, FieldError, FieldName, LineEnd, Retry, Text, Why, BLANK_SIZE_BOUND,
+    encode, size_bound, Block, EventId, EventName, Field, FieldError, FieldName, LineEnd, Retry, Text, Why,
 };
 use std::os::raw::{c_char, c_int};
 use std::slice;
@@ -94,32 +94,74 @@ pub(super) fn accepted(fields: &[RawField]) -> impl Iterator<Item = Field<'_>> +
     fields.iter().filter_map(|field| field.field().ok().flatten())
 }
 
-/// Determines each field's conversion, refuses invalid fields, and reports the room that the block needs.
+/// Determines each field's conversion and refuses invalid fields. Encodes the block into `out` if it fits, as most do: that saves
+/// a search in each text, and a call. Otherwise reports how much room it needs, unless there is none.
 #[no_mangle]
-unsafe extern "C" fn esx_measure(fields: *mut RawField, len: usize, strings: c_int, report: *mut Report) -> c_int {
+unsafe extern "C" fn esx_measure(
+    fields: *mut RawField,
+    len: usize,
+    strings: c_int,
+    line_end: c_int,
+    out: *mut c_char,
+    room: usize,
+    report: *mut Report,
+) -> c_int {
     // SAFETY: C passes an array of `len` fields and a report, both on its own stack or in a mortal's buffer, to this
-    // call alone.
-    let (fields, report) = unsafe { (slice::from_raw_parts_mut(fields, len), &mut *report) };
-    guard::run(report, |report| measure(fields, Strings::from_c(strings), report))
+    // call alone; and a buffer of `room` bytes.
+    let (fields, out, report) = unsafe { (slice::from_raw_parts_mut(fields, len), zeroed(out, room), &mut *report) };
+    guard::run(report, |report| {
+        measure(fields, Strings::from_c(strings), Block::new(out, self::line_end(line_end)), report)
+    })
 }
 
-fn measure(fields: &mut [RawField], strings: Strings, report: &mut Report) -> Result<c_int, FieldError> {
+fn measure(
+    fields: &mut [RawField],
+    strings: Strings,
+    mut block: Block<'_>,
+    report: &mut Report,
+) -> Result<c_int, FieldError> {
     let any_utf8 = fields.iter().any(|field| field.utf8 != 0);
-    let mut status = OK;
-    let mut size = BLANK_SIZE_BOUND;
+    let has_room = block.has_room();
+    let (mut status, mut fits) = (OK, has_room);
     for (at, field) in fields.iter_mut().enumerate() {
         report.set_at(at);
         let conversion = conversion_of(field.bytes(), field.utf8 != 0, field.strings(strings), any_utf8)
             .map_err(|_| FieldError { field: field.name(), why: Why::NotUtf8 })?;
+        field.conversion = conversion as u8;
         if matches!(conversion, Conversion::Repair | Conversion::Downgrade) {
             status = CONVERT;
+            fits = false;
         }
-        field.conversion = conversion as u8;
-        size = size.saturating_add(field.field()?.map_or(0, Field::size_bound));
+        if let Some(field) = field.field()? {
+            fits = fits && block.add(field).is_some();
+        }
     }
     report.set_utf8(any_utf8 && strings == Strings::AsIs);
-    report.set_size(size);
+    match block.end() {
+        Some(size) if fits => {
+            report.set_size(size);
+            return Ok(ENCODED);
+        }
+        _ if has_room && status == OK => report.set_size(size_bound(accepted(fields))),
+        _ => {}
+    }
     Ok(status)
+}
+
+/// Returns the first bytes of a result's buffer. They are zeroed, because a slice must not show memory that was never written.
+///
+/// # Safety
+///
+/// The buffer has `len` bytes. It is on C's stack, a new scalar's or that of the calling op's target, into which no field points.
+unsafe fn zeroed<'a>(out: *mut c_char, len: usize) -> &'a mut [u8] {
+    if len == 0 {
+        return &mut []; // there may be no buffer
+    }
+    // SAFETY: as above; the buffer lives until the XSUB returns.
+    unsafe {
+        out.write_bytes(0, len);
+        slice::from_raw_parts_mut(out.cast(), len)
+    }
 }
 
 /// `esx_line_end`
@@ -141,13 +183,8 @@ unsafe extern "C" fn esx_encode(
     out_len: usize,
     report: *mut Report,
 ) -> c_int {
-    // SAFETY: as in `esx_measure`; `out` is the buffer of the result, which C has made at least `out_len` bytes long: a
-    // new scalar's or that of the calling op's target, into which no field points. It is zeroed first because a slice
-    // must not show memory that was never written.
-    let (fields, out, report) = unsafe {
-        out.write_bytes(0, out_len);
-        (slice::from_raw_parts(fields, len), slice::from_raw_parts_mut(out.cast(), out_len), &mut *report)
-    };
+    // SAFETY: as in `esx_measure`; `out` is the buffer of the result, which C has made at least `out_len` bytes long.
+    let (fields, out, report) = unsafe { (slice::from_raw_parts(fields, len), zeroed(out, out_len), &mut *report) };
     guard::run::<FieldError>(report, |report| {
         report.set_size(encode(accepted(fields), self::line_end(line_end), out));
         Ok(OK)

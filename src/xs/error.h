@@ -4,9 +4,13 @@
 #if defined(__GNUC__) || defined(__clang__)
 #  define ESX_DIES __attribute__((cold, noinline, noreturn))
 #  define ESX_WARNS __attribute__((cold, noinline))
+#  define ESX_RARE __attribute__((cold, noinline))
+#  define ESX_INLINE static inline __attribute__((always_inline))
 #else
 #  define ESX_DIES
 #  define ESX_WARNS
+#  define ESX_RARE
+#  define ESX_INLINE static
 #endif
 
 /* The statement that called into this distribution. XSUBs leave no frame that Carp could see, so this walks perl's own. */

@@ -6,7 +6,7 @@ enum esx_push { ESX_PUSH_IN_HUB = 1, ESX_PUSH_LF = 2 };
 static const char *const esx_keys[KEYS] = {"comment", "event", "id", "retry", "data", "json", "bytes", "key", "retain"};
 
 /* Comparing with a constant of a constant length is a word's comparison, not a call. */
-static int
+ESX_INLINE int
 esx_key_of(const char *name, STRLEN len)
 {
     switch (len) {
@@ -67,8 +67,6 @@ esx_keep_unknown(pTHX_ AV **unknown, SV *name)
 static void ESX_WARNS
 esx_warn_unknown_fields(pTHX_ esx_block *block, AV *unknown, int function)
 {
-    if (!unknown)
-        return;
     esx_block_detach(aTHX_ block);
     esx_warn_once(aTHX_ "EventSource::XS::_warn_unknown_fields", sv_2mortal(newRV_inc((SV *)unknown)),
         esx_functions[function]);
@@ -98,7 +96,8 @@ esx_given_by_list(pTHX_ esx_block *block, I32 from, SV **given, int function)
         else
             esx_keep_unknown(aTHX_ &unknown, name);
     }
-    esx_warn_unknown_fields(aTHX_ block, unknown, function);
+    if (unknown)
+        esx_warn_unknown_fields(aTHX_ block, unknown, function);
 }
 
 /* Fills given[] from a hash. */
@@ -128,7 +127,8 @@ esx_given_by_hash(pTHX_ esx_block *block, HV *hash, SV **given, int function)
         else
             esx_keep_unknown(aTHX_ &unknown, name);
     }
-    esx_warn_unknown_fields(aTHX_ block, unknown, function);
+    if (unknown)
+        esx_warn_unknown_fields(aTHX_ block, unknown, function);
 }
 
 /* Looks the fields of a push up: that is faster than an iteration, which allocates. Returns false if the hash has others. */

@@ -21,7 +21,7 @@ enum esx_conversion { ESX_COPY, ESX_REPAIR = 2, ESX_DOWNGRADE };
 
 enum esx_line_end { ESX_LF, ESX_CRLF };
 
-enum esx_status { ESX_OK, ESX_CONVERT, ESX_ERROR, ESX_ENDING = 4 };
+enum esx_status { ESX_OK, ESX_CONVERT, ESX_ERROR, ESX_ENDING = 4, ESX_ENCODED };
 
 typedef struct {
     const char *text;
@@ -43,7 +43,7 @@ enum esx_code { ESX_CODE_INVALID, ESX_CODE_STATE, ESX_CODE_UNAVAILABLE = 3, ESX_
 
 /* The results of a call besides its status. Rust writes it and never reads it. */
 typedef struct {
-    size_t size;       /* esx_measure: the maximal size that esx_encode will write; esx_encode: the size that it wrote */
+    size_t size;       /* the size of an encoded block; of one that is only measured, the maximal size */
     size_t at;         /* esx_measure, after ESX_ERROR: the index of the invalid field */
     const char *field; /* after an error: the name of the field or setting at fault, a static string without NUL, or NULL */
     size_t field_len;
@@ -55,7 +55,7 @@ typedef struct {
 /* The name of a kind of error. */
 esx_text esx_code_name(int code);
 
-int esx_measure(esx_field *fields, size_t len, int strings, esx_report *report);
+int esx_measure(esx_field *fields, size_t len, int strings, int line_end, char *out, size_t room, esx_report *report);
 int esx_encode(const esx_field *fields, size_t len, int line_end, char *out, size_t out_len, esx_report *report);
 size_t esx_repair(const char *text, size_t len, char *out, size_t out_len);
 int esx_is_encoded(const char *text, size_t len, int utf8);

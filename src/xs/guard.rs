@@ -23,6 +23,8 @@ pub(super) const PANIC: c_int = 3;
 
 /// The process ends, and the call has had no effect.
 pub(super) const ENDING: c_int = 4;
+/// The block is encoded, not only measured.
+pub(super) const ENCODED: c_int = 5;
 
 /// An error that C throws as an `EventSource::Error`. Its `Display` is the message.
 pub(super) trait Failure: Display {

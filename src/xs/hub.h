@@ -188,7 +188,7 @@ esx_publication_of(pTHX_ esx_block *block, int strings, uint8_t retain, SV *once
     esx_publication publication;
     esx_report report;
 
-    esx_block_measure(aTHX_ block, strings, NULL, &report);
+    (void)esx_block_measure(aTHX_ block, strings, ESX_LF, NULL, 0, NULL, &report);
     publication.channel = esx_channel_of(aTHX_ block->texts[ESX_CHANNEL_TEXT]);
     publication.key = key && SvOK(key) ? esx_text_of(aTHX_ key) : esx_nothing;
     if (publication.key.len > ESX_NAME_MAX)

@@ -41,7 +41,7 @@ typedef struct {
 } esx_block;
 
 /* Makes room for one more field. Beyond the small arrays the room is in mortals, so that a die frees it. */
-static void
+static void ESX_RARE
 esx_block_grow(pTHX_ esx_block *block)
 {
     size_t room = block->room * 4;
@@ -54,7 +54,18 @@ esx_block_grow(pTHX_ esx_block *block)
     block->room = room;
 }
 
-static esx_field *
+/* Points a field at the bytes of a string. They stay as they are until Perl code runs, before which esx_block_detach comes. */
+ESX_INLINE void
+esx_field_point(pTHX_ esx_field *field, SV *sv)
+{
+    STRLEN len;
+    field->text = SvPV_nomg_const(sv, len);
+    field->len = len;
+    field->utf8 = SvUTF8(sv) ? 1 : 0;
+}
+
+/* Appends a field with a string, or with none if the value is NULL. */
+ESX_INLINE esx_field *
 esx_block_append(pTHX_ esx_block *block, int name, SV *value)
 {
     esx_field *field;
@@ -67,6 +78,8 @@ esx_block_append(pTHX_ esx_block *block, int name, SV *value)
     field->utf8 = 0;
     field->conversion = ESX_COPY;
     field->strings = ESX_AS_IS;
+    if (value)
+        esx_field_point(aTHX_ field, value);
     block->values[block->len++] = value;
     return field;
 }
@@ -146,8 +159,10 @@ esx_block_detach(pTHX_ esx_block *block)
     if (block->array)
         esx_keep_alive(aTHX_ (SV *)block->array);
     for (at = 0; at < block->len; at++)
-        if (block->values[at])
+        if (block->values[at]) {
             block->values[at] = esx_string(aTHX_ block->values[at]);
+            esx_field_point(aTHX_ &block->fields[at], block->values[at]);
+        }
     for (at = 0; at < 2; at++)
         if (block->texts[at])
             block->texts[at] = esx_string(aTHX_ block->texts[at]);
@@ -353,13 +368,11 @@ esx_block_add_array(pTHX_ esx_block *block, int name, AV *array, int function)
     block->array = NULL;
 }
 
-/* Appends a value given for a field: nothing if undefined; an array gives a data field for each element. */
+/* Appends a value given for a field that is not a plain string. */
 static void
-esx_block_add_given(pTHX_ esx_block *block, int name, const char *field, SV *sv, int function)
+esx_block_add_unusual(pTHX_ esx_block *block, int name, const char *field, SV *sv, int function)
 {
     AV *array;
-    if (!sv)
-        return;
     sv = esx_block_read(aTHX_ block, sv);
     if (!SvOK(sv))
         return;
@@ -370,20 +383,14 @@ esx_block_add_given(pTHX_ esx_block *block, int name, const char *field, SV *sv,
         esx_block_add_value(aTHX_ block, name, field, field, sv, function);
 }
 
-/* Points each field at its scalar's bytes. No Perl code runs from here on. */
-static void
-esx_block_point(pTHX_ esx_block *block)
+/* Appends a value given for a field: nothing if there is none or undef; an array gives a data field for each element. */
+ESX_INLINE void
+esx_block_add_given(pTHX_ esx_block *block, int name, const char *field, SV *sv, int function)
 {
-    size_t at;
-    for (at = 0; at < block->len; at++) {
-        SV *sv = block->values[at];
-        if (sv) {
-            STRLEN len;
-            block->fields[at].text = SvPV_nomg_const(sv, len);
-            block->fields[at].len = len;
-            block->fields[at].utf8 = SvUTF8(sv) ? 1 : 0;
-        }
-    }
+    if (sv && !block->is_detached && esx_is_plain(sv)) /* most are */
+        esx_block_append(aTHX_ block, name, sv);
+    else if (sv)
+        esx_block_add_unusual(aTHX_ block, name, field, sv, function);
 }
 
 /* Converts the texts that Rust cannot take as they are: characters that are not Unicode, and bytes that perl holds as
@@ -412,9 +419,9 @@ esx_block_convert(pTHX_ esx_block *block)
             if (SvTAINTED(block->values[at]))
                 SvTAINTED_on(converted);
             block->values[at] = converted;
+            esx_field_point(aTHX_ field, converted);
         }
     }
-    esx_block_point(aTHX_ block);
 }
 
 /* When debugging: warns of characters that look like bytes in UTF-8, which would be encoded once more. */
@@ -454,41 +461,64 @@ typedef SV *(*esx_describe)(pTHX_ const esx_block *block, size_t at);
  * scalar and its buffer. Longer ones get a scalar of their own, whose buffer an assignment takes over. */
 #define ESX_TARGET_MAX 256
 
-/* Determines how each text is converted and how much room the block needs. Croaks if a field is invalid. */
-static void
-esx_block_measure(pTHX_ esx_block *block, int strings, esx_describe describe, esx_report *report)
+/* Converts what Rust cannot take, and measures again. Croaks if a field is invalid. */
+static int ESX_RARE
+esx_block_measure_again(pTHX_ esx_block *block, int strings, int line_end, char *out, size_t room, int status,
+    esx_describe describe, esx_report *report)
 {
-    int status;
-    esx_block_point(aTHX_ block);
-    status = esx_measure(block->fields, block->len, strings, report);
     if (status == ESX_CONVERT) {
         esx_block_convert(aTHX_ block);
-        status = esx_measure(block->fields, block->len, strings, report);
+        status = esx_measure(block->fields, block->len, strings, line_end, out, room, report);
     }
     if (status == ESX_CONVERT)
         esx_croakf(ESX_CODE_INTERNAL, NULL, "EventSource::XS: internal error: text still needs work");
-    if (status != ESX_OK)
+    if (status != ESX_OK && status != ESX_ENCODED)
         esx_croak_report(aTHX_ report, "EventSource::XS",
             describe && status == ESX_ERROR ? describe(aTHX_ block, report->at) : NULL);
+    return status;
 }
 
+/* Has the block encoded into `out` if it fits there, and checked otherwise: then the report has the size that it needs, unless
+ * there is no room. Returns true if it is encoded. Croaks if a field is invalid. */
+static bool
+esx_block_measure(pTHX_ esx_block *block, int strings, int line_end, char *out, size_t room, esx_describe describe,
+    esx_report *report)
+{
+    int status = esx_measure(block->fields, block->len, strings, line_end, out, room, report);
+    if (status != ESX_OK && status != ESX_ENCODED)
+        status = esx_block_measure_again(aTHX_ block, strings, line_end, out, room, status, describe, report);
+    return status == ESX_ENCODED;
+}
+
+/* Returns a new scalar with a block that has been encoded into a buffer of C's stack, or is too long for it. */
+static SV *
+esx_block_result(pTHX_ const esx_block *block, const char *encoded, int line_end, esx_report *report)
+{
+    SV *out = sv_2mortal(newSV(report->size + 1));
+    if (encoded)
+        Copy(encoded, SvPVX(out), report->size, char);
+    else if (esx_encode(block->fields, block->len, line_end, SvPVX(out), report->size, report) != ESX_OK)
+        esx_croak_report(aTHX_ report, "EventSource::XS", NULL);
+    return out;
+}
+
+/* The target may be NULL: then the result is a scalar of its own. */
 static SV *
 esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, esx_describe describe)
 {
+    char buffer[ESX_TARGET_MAX], *room = buffer;
     esx_report report;
-    SV *out;
+    SV *out = target;
+    bool is_encoded;
 
-    esx_block_measure(aTHX_ block, strings, describe, &report);
-    if (target && report.size < ESX_TARGET_MAX) {
-        out = target;
-        SV_CHECK_THINKFIRST_COW_DROP(out);
-        (void)SvUPGRADE(out, SVt_PV);
-        (void)SvGROW(out, ESX_TARGET_MAX);
+    if (target) {
+        SV_CHECK_THINKFIRST_COW_DROP(target);
+        (void)SvUPGRADE(target, SVt_PV);
+        room = SvGROW(target, ESX_TARGET_MAX);
     }
-    else
-        out = sv_2mortal(newSV(report.size + 1));
-    if (esx_encode(block->fields, block->len, line_end, SvPVX(out), report.size, &report) != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::XS", NULL);
+    is_encoded = esx_block_measure(aTHX_ block, strings, line_end, room, ESX_TARGET_MAX - 1, describe, &report);
+    if (!is_encoded || !target)
+        out = esx_block_result(aTHX_ block, is_encoded ? buffer : NULL, line_end, &report);
     SvPOK_only(out);
     SvCUR_set(out, report.size);
     *SvEND(out) = '\0';

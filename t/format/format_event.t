@@ -116,6 +116,17 @@ subtest 'json becomes one line of data' => sub {
     is_deeply decode_json($data), $structure, 'the line decodes to the same structure';
 };
 
+# Up to 255 bytes a block is written at once, into the target of the op.
+subtest 'a block of every length is as the naive encoder writes it' => sub {
+    for my $text ('x', "\xe9", "x\n", "\x{263a}") {
+        my ($ours, $naive) = map {
+            my $format = $_;
+            [map { $format->(id => 7, data => $text x $_) } 0 .. 260]
+        } \&format_event, \&plain_format_event;
+        is_deeply $ours, $naive, sprintf 'of U+%04X', ord $text;
+    }
+};
+
 subtest 'format_event does not change its arguments' => sub {
     my ($number, $text) = (7, "a\nb");
     format_event(id => $number, data => $text);
