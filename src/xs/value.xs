@@ -41,12 +41,12 @@ _kept_beginning(SV *object, SV *names)
     values = members ? esx_plain_array(*members) : NULL;
     name = hash ? HvNAME_get(SvSTASH(hash)) : NULL;
     RETVAL = &PL_sv_undef;
-    if (name && class && values && keys && av_len(keys) == av_len(values) && esx_is_plain(*class)
-        && strEQ(SvPVX_const(*class), name)) {
+    if (name && class && values && keys && !SvRMAGICAL(keys) && !SvRMAGICAL(values) && av_len(keys) == av_len(values)
+        && esx_is_plain(*class) && strEQ(SvPVX_const(*class), name)) {
         for (at = av_len(keys); at >= 0; at--) {
-            SV **value = av_fetch(values, at, 0);
-            HE *entry = hv_fetch_ent(hash, *av_fetch(keys, at, 0), 0, 0);
-            if (!esx_are_same(aTHX_ entry ? HeVAL(entry) : &PL_sv_undef, value ? *value : &PL_sv_undef, 1))
+            SV *value = AvARRAY(values)[at];
+            HE *entry = AvARRAY(keys)[at] ? hv_fetch_ent(hash, AvARRAY(keys)[at], 0, 0) : NULL;
+            if (!esx_are_same(aTHX_ entry ? HeVAL(entry) : &PL_sv_undef, value ? value : &PL_sv_undef, 1))
                 break;
         }
         if (at < 0)

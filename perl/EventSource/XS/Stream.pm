@@ -48,6 +48,9 @@ my %HAS_NO_BODY = map { ($_ => 1) } 204, 205, 304;
 # False to have every takeover made step by step, as a test does to compare.
 our $TAKES_PLAINLY = !!EventSource::XS->can('_next_end');    ## no critic (ProhibitPackageVars)
 
+# The methods take_over of adapters that have one, each in an array.
+my %TAKE_OVER;
+
 # True if a server has said that it has several processes.
 my $is_multiprocess = 0;
 
@@ -137,8 +140,9 @@ sub _take_over {
     $obstacle = $OBSTACLE->new('setting') if !$setting->{native};
     $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
     return (undef, $obstacle) if defined $obstacle;
-    my @request = ($env, $respond, $response, $setting, $opening);
-    return $adapter->take_over(@request) if $adapter->can('take_over');
+    my @request   = ($env, $respond, $response, $setting, $opening);
+    my $take_over = ($TAKE_OVER{$adapter} ||= [$adapter->can('take_over')])->[0];
+    return $take_over->($adapter, @request) if $take_over;
     return EventSource::XS::Stream::Takeover->begin($adapter, @request);
 }
 

@@ -182,7 +182,7 @@ sub prepare_env {
 sub take_over {
     my ($class, $env, $respond, $response, $setting, $opening) = @_;
     my ($given, $own) = $class->respond($respond, $response);
-    my $writer = $class->server_writer($given);
+    my $writer = ref $given eq $WRITER ? $given : $class->server_writer($given);
     return (undef, $OBSTACLE->new('filter'), $given, $own) if ref $writer ne $WRITER;
     return _ended($env, $writer, $setting)                 if EventSource::XS::_has_left($writer->fileno);
 
