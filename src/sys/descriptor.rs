@@ -62,8 +62,8 @@ pub fn silence(number: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns what is read and written through the descriptor of a server that is captured: an end to read from and one to write to,
-/// neither of which waits. An `exec` closes both. There is room for so many bytes. Fails if the limit of descriptors is reached.
+/// Returns an end to read from, and one to put in the place of a server's descriptor that is captured. Neither waits, and an
+/// `exec` closes both. There is room for so many bytes. Fails if the limit of descriptors is reached.
 ///
 /// A pipe takes half as long as a socketpair. The system makes them small for a user who has many: then this is a socketpair.
 pub fn capture(bytes: usize) -> io::Result<(OwnedFd, OwnedFd)> {
@@ -75,8 +75,8 @@ pub fn capture(bytes: usize) -> io::Result<(OwnedFd, OwnedFd)> {
     socket::pair()
 }
 
-/// Reads bytes into the free capacity of a buffer. Returns true if they have filled it, so that there may be more. Fails if there
-/// is nothing to read now.
+/// Reads bytes into the free capacity of a buffer. Returns true if they have filled it, so that there may be more. Fails if
+/// there is nothing to read now.
 pub fn read_more(descriptor: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<bool> {
     calls::read(descriptor, spare_capacity(buffer))?;
     Ok(buffer.len() == buffer.capacity())

@@ -183,8 +183,8 @@ for my $name (sort keys %CASE) {
     is "$begun $finished", '2 2', 'one whose object names a protocol has steps';
 }
 
-# The server is told that the connection is not kept, as step by step: of a stream on a server that blocks. Nobody sees what that
-# code dies of.
+# The server is told that the connection is not kept, as step by step: of a stream on a server that blocks. Nobody sees what
+# that code dies of.
 {
     my ($server, @told, $died) = ({});
     my $handler = sub { $died++ };

@@ -43,8 +43,9 @@ sub begin {
 }
 
 # Continues where _begin_plainly of EventSource::XS::Stream::Native has found something special: in src/xs, it takes over most
-# responses in one step. Takes and returns what is still to be returned to Stream::open. The step saves a quarter of all
-# that a stream costs its server (bench/connect, stepwise); that is worth its 200 lines of C. t/native/plainly.t compares both ways.
+# responses in one step. Takes what that returned, and returns what Stream::open is to have: as begin does. The step saves a
+# quarter of all that a stream costs its server (bench/connect, stepwise); that is worth its 200 lines of C. t/native/plainly.t
+# compares both ways.
 sub continue_plainly {
     my ($env, $setting, $opening, $self, $writer, @why) = @_;
     return $self->_open_captured($writer, 'EventSource::XS::Adapter', $env, $setting, $opening) if $self && !@why;
