@@ -303,7 +303,11 @@ unsafe extern "C" fn esx_stream_push(
 unsafe extern "C" fn esx_stream_report_handler(handle: *mut StreamHandle, line: *const c_char, len: usize, log: c_int) {
     // SAFETY: see `borrow`; the line is a scalar's buffer, which lives until the XSUB returns.
     let (handle, line) = unsafe { (borrow(handle), slice::from_raw_parts(line.cast(), len)) };
-    guard::run_or((), || handle.report_handler(&String::from_utf8_lossy(line), log))
+    // Most lines are UTF-8, which is checked much more quickly than it is mended.
+    guard::run_or((), || match std::str::from_utf8(line) {
+        Ok(line) => handle.report_handler(line, log),
+        Err(_) => handle.report_handler(&String::from_utf8_lossy(line), log),
+    })
 }
 
 /// Returns the number of the reason for which the stream has ended, or -1 if it is open. Its end is then reported later, by
