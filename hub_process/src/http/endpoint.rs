@@ -1,6 +1,7 @@
 //! Where HTTP clients connect: a Unix socket, or an address with a port.
 
 use rustix::fs::{chmod, Mode};
+use rustix::net::listen;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,6 +9,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+
+/// How many connections may wait to be accepted, if the kernel allows so many: all clients of a proxy return at once.
+const BACKLOG: i32 = 4096;
 
 const UNIX: &str = "unix:";
 
@@ -32,6 +36,12 @@ impl Endpoint {
 
     /// Listens. A socket's file that nobody listens at is replaced.
     pub fn listen(&self) -> io::Result<OwnedFd> {
+        let listener = self.bind()?;
+        listen(&listener, BACKLOG)?; // instead of the 128 of the standard library
+        Ok(listener)
+    }
+
+    fn bind(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Tcp(address) => Ok(TcpListener::bind(address)?.into()),
             Self::Unix(path) => {
