@@ -29,6 +29,9 @@ use versions::{Replaced, Versions};
 /// A shorter span says nothing of the pace of events.
 const SHORTEST_SPAN: Duration = Duration::from_millis(1);
 
+/// So many of the last entries are looked at before a binary search.
+const NEAR_END: usize = 3;
+
 /// The retention of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -266,10 +269,13 @@ impl Log {
 
     /// Returns the entries of the history after a sequence number.
     pub fn after(&self, seq: u64) -> Iter<'_, LogEntry> {
-        // Most streams keep up, so mostly nothing is after `seq`.
-        let first = match self.entries.back() {
-            Some(last) if last.seq <= seq => self.entries.len(),
-            _ => self.entries.partition_point(|entry| entry.seq <= seq),
+        // Most streams keep up, so mostly nothing or the last entry is after `seq`. Otherwise an entry far from the end would
+        // be read, which no cache has.
+        let len = self.entries.len();
+        let is_sent = |at: usize| self.entries.get(at).map_or(true, |entry| entry.seq <= seq);
+        let first = match (1..=NEAR_END.min(len)).find(|back| is_sent(len - back)) {
+            Some(back) => len + 1 - back,
+            None => self.entries.partition_point(|entry| entry.seq <= seq),
         };
         self.entries.range(first..)
     }

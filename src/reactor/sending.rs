@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// The most blocks in one write.
 pub(super) const MAX_BLOCKS: usize = 256;
 
+/// As many blocks are tried first: to fill [`MAX_BLOCKS`] with nothing costs as much as the rest of a delivery.
+const FEW_BLOCKS: usize = 8;
+
 /// The result of sending to one stream.
 enum SendResult {
     /// The stream has ended: everything is sent.
@@ -143,18 +146,17 @@ impl<I: Io> Sender<'_, I> {
             return Ok(Some(if state == LogState::MustEnd { SendResult::MustEnd } else { SendResult::Nothing }));
         }
         self.buffer_end();
-        let mut blocks = [IoSlice::new(&[]); MAX_BLOCKS];
-        let write = GatheredWrite::gather(self.buffering.stream, &self.log, state, &mut blocks);
-        let bytes = match write.blocks {
-            0 if state == LogState::MustEnd => return Ok(Some(SendResult::MustEnd)),
-            0 => 0,
-            count => match self.io.send(self.socket, &blocks[..count]) {
-                Ok(bytes) => bytes,
-                Err(_) if state == LogState::MustEnd => return Ok(Some(SendResult::MustEnd)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(SendResult::Stalled)),
-                Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(None),
-                Err(error) => return Err(error),
-            },
+        let (write, sent) = match self.write::<FEW_BLOCKS>(state) {
+            Some(written) => written,
+            None => self.write::<MAX_BLOCKS>(state).expect("the most blocks are as many as are ever sent"),
+        };
+        let bytes = match sent {
+            _ if write.blocks == 0 && state == LogState::MustEnd => return Ok(Some(SendResult::MustEnd)),
+            Ok(bytes) => bytes,
+            Err(_) if state == LogState::MustEnd => return Ok(Some(SendResult::MustEnd)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(SendResult::Stalled)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(None),
+            Err(error) => return Err(error),
         };
         let (is_all, is_last, is_behind) = (bytes == write.bytes, write.is_last, write.is_behind);
         self.advance(bytes, is_all, write.gathered);
@@ -176,6 +178,18 @@ impl<I: Io> Sender<'_, I> {
         }
         let is_done = self.log.has_no_subscription() && self.buffering.stream.is_done();
         Ok(Some(if is_done { SendResult::Done } else { SendResult::Nothing }))
+    }
+
+    /// Gathers at most so many blocks and sends them. Returns none, and sends nothing, if there may be more blocks than that.
+    fn write<const ROOM: usize>(&mut self, state: LogState) -> Option<(GatheredWrite, io::Result<usize>)> {
+        let mut blocks = [IoSlice::new(&[]); ROOM];
+        let write = GatheredWrite::gather(self.buffering.stream, &self.log, state, &mut blocks);
+        let sent = match write.blocks {
+            0 => Ok(0),
+            count if count == ROOM && ROOM < MAX_BLOCKS => return None,
+            count => self.io.send(self.socket, &blocks[..count]),
+        };
+        Some((write, sent))
     }
 
     /// Buffers the end of an ending response when everything from the log is sent or buffered.
@@ -222,12 +236,8 @@ struct GatheredWrite {
 }
 
 impl GatheredWrite {
-    fn gather<'b>(
-        stream: &'b Stream,
-        log: &'b LogSource<'_>,
-        state: LogState,
-        blocks: &mut [IoSlice<'b>; MAX_BLOCKS],
-    ) -> Self {
+    fn gather<'b>(stream: &'b Stream, log: &'b LogSource<'_>, state: LogState, blocks: &mut [IoSlice<'b>]) -> Self {
+        let room = blocks.len();
         let own = stream.gather(blocks);
         let log_blocks = if state == LogState::Open { &mut blocks[own..] } else { &mut [] };
         let gathered = log.gather(stream, log_blocks);
@@ -237,7 +247,7 @@ impl GatheredWrite {
         Self {
             blocks: count,
             bytes: blocks[..count].iter().map(|block| block.len()).sum(),
-            is_last: !is_buffer_first && count < MAX_BLOCKS && is_log_end,
+            is_last: !is_buffer_first && count < room && is_log_end,
             is_behind: matches!(state, LogState::Later | LogState::Copying { is_behind: true })
                 || gathered.as_ref().map_or(false, |gathered| gathered.was_offered_before),
             gathered,

@@ -115,6 +115,21 @@ fn thousands_of_events_are_sent_in_gathered_writes() {
 }
 
 #[test]
+fn events_that_fit_into_one_write_are_sent_in_one() {
+    for count in (1..20).chain(MAX_BLOCKS - 2..MAX_BLOCKS) {
+        let mut world = with_history(10_000);
+        let stream = subscriber(&mut world, settings());
+        publish(&mut world, 1..=count as u64);
+        assert_eq!(take_received(&mut world, stream), numbers(1..=count as u64));
+        assert_eq!(
+            (world.client(stream).most_blocks, world.client(stream).send_calls),
+            (count, 1 + 1),
+            "{count} events"
+        );
+    }
+}
+
+#[test]
 fn a_quiet_subscribed_stream_is_sent_its_position_as_keepalive() {
     let mut world = with_history(10);
     let stream = subscriber(&mut world, settings());

@@ -167,8 +167,12 @@ impl StreamTable {
         add(&self.handle.counts.bytes, bytes as u64);
         add(&self.handle.counts.events, events as u64);
         if let Some(state) = self.get(stream) {
-            state.add_buffered(log_bytes);
-            state.subtract_buffered(bytes);
+            // Both together, mostly nothing: what comes from the log alone is never in the buffer.
+            match log_bytes.checked_sub(bytes) {
+                Some(0) => {}
+                Some(more) => state.add_buffered(more),
+                None => state.subtract_buffered(bytes - log_bytes),
+            }
             state.set_stalled(false);
             self.report_progress(state);
         }
