@@ -6,14 +6,14 @@ use crate::stored_hub::{LastDelivered, StoredHub};
 use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{
     check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, MemberData,
-    MemberPage, Presence, Publication, Refusal, MAX_ONCE_BYTES,
+    MemberPage, Presence, Publication, Refusal, Ticket, MAX_ONCE_BYTES,
 };
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::wire::{Failure, Fields, HubSettings, NamedSettings, ShowChannel, StoreSettings, StoreStatus};
 use eventsource_xs::ErrorCode;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The hub, from its first worker on.
 pub struct ServedHub {
@@ -61,12 +61,38 @@ impl ServedHub {
         }
     }
 
-    /// Returns false if other machines may have ended streams without this one knowing of it: their store is away.
-    pub fn knows_all_ends(&self) -> bool {
-        match &self.source {
-            Source::Own(_) => true,
-            Source::Stored(stored) => stored.knows_all_ends(),
+    /// Seals a ticket, unless it has more than `most` bytes then.
+    pub fn seal_ticket(
+        &mut self,
+        ticket: Ticket,
+        valid_for: Duration,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        match &mut self.source {
+            Source::Own(handle) => handle.seal_ticket(ticket, valid_for, most).map_err(|error| failure_of(&error)),
+            Source::Stored(stored) => stored.seal_ticket(ticket, valid_for, most),
         }
+    }
+
+    /// Opens a ticket, if it is for the request of whoever asks. `admit_tickets` of the handle follows.
+    pub fn unseal_ticket(
+        &mut self,
+        sealed: &[u8],
+        is_for: impl FnOnce(&Ticket) -> bool,
+    ) -> Result<Option<Box<Ticket>>, Failure> {
+        match &mut self.source {
+            Source::Own(handle) => handle.unseal_ticket(sealed, is_for).map_err(|error| failure_of(&error)),
+            Source::Stored(stored) => stored.unseal_ticket(sealed, is_for),
+        }
+    }
+
+    /// Opens a ticket that is bound to this, and reserves the places of its stream. Returns nothing if no stream may begin with
+    /// it.
+    pub fn open_ticket(&mut self, sealed: &[u8], binding: &[u8]) -> Result<Option<Box<Ticket>>, Failure> {
+        let opened = self.unseal_ticket(sealed, |ticket| *ticket.binding == *binding)?;
+        let admitted = self.handle().map(|hub| hub.admit_tickets(opened.into_iter().collect()));
+        let mut admitted = admitted.transpose().map_err(|error| failure_of(&error))?.unwrap_or_default();
+        Ok(admitted.pop().flatten())
     }
 
     /// Returns true if a store keeps its events.

@@ -22,6 +22,7 @@ mod beginning;
 mod counted;
 mod drafts;
 mod kept_lingering;
+mod known_ends;
 mod last_delivered;
 mod losses;
 mod member_drafts;
@@ -34,6 +35,7 @@ mod state;
 mod store_threads;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod unread_entries;
 mod wills;
 
@@ -52,6 +54,7 @@ use eventsource_xs::saved;
 use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::{Failure, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
+use known_ends::KnownEnds;
 use member_drafts::draft_of;
 use members::StoredMembers;
 use memory::{Ids, MemoryHub};
@@ -111,10 +114,11 @@ pub struct SavedStored {
     epoch_changes: u64,
     gaps: u64,
     counted: Counted,
+    ends: KnownEnds,
     wills: Vec<Draft>,
 }
 
-saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, wills });
+saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, ends, wills });
 
 impl StoredHub {
     /// Starts the store of these settings.
@@ -143,10 +147,10 @@ impl StoredHub {
     }
 
     fn resume(mut self, saved: SavedStored, handle: HubHandle, members: Members) -> Self {
-        let SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, wills } = saved;
+        let SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, ends, wills } = saved;
         let position = Position { epoch: ids.epoch.as_str().into(), last_seq, epoch_changes, confirmed: 0 };
         let memory = MemoryHub { handle, ids, state: State::of(state) };
-        self.sequencer.resume((memory, members), position, (counted, UnreadEntries::restore(gaps)));
+        self.sequencer.resume((memory, members), position, (counted, UnreadEntries::restore(gaps), ends));
         Self { wills: Wills::restore(wills), ..self }
     }
 
@@ -167,6 +171,7 @@ impl StoredHub {
             epoch_changes,
             gaps: self.gaps(),
             counted: self.sequencer.counted().clone(),
+            ends: self.sequencer.tickets.ends.saved(last_seq),
             wills: self.wills.saved(),
         })
     }
@@ -232,19 +237,17 @@ impl StoredHub {
             return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
         };
         let draft = Draft::of_end(&end);
-        let count = handle.end_streams(end).map_err(|error| failure_of(&error))?;
+        let count = handle.end_streams(end.clone()).map_err(|error| failure_of(&error))?;
         if !self.sequencer.is_shared() {
             return Ok(Some(count));
         }
-        self.sequencer.check_threads()?;
+        if let Err(failure) = self.sequencer.check_threads() {
+            self.sequencer.add_own_end(end);
+            return Err(failure);
+        }
         self.sequencer.set_time(Instant::now());
         self.sequencer.append(draft, WaitingDraft::new(Purpose::End(count), [requester]));
         Ok(None)
-    }
-
-    /// Returns false if other machines may have ended streams without this one knowing of it.
-    pub fn knows_all_ends(&self) -> bool {
-        !self.sequencer.is_shared() || self.status().is_up
     }
 
     /// Returns the sequence number that a client's last event id names, if this process has not read so far: the client comes
@@ -384,6 +387,7 @@ impl StoredHub {
             self.take_report(report, &mut effects);
         }
         self.sequencer.write_delivered();
+        self.sequencer.mark_position();
         if has_ended {
             self.sequencer.beginning.await_again();
             self.fail_waiting("the store has ended", &mut effects);
@@ -419,6 +423,7 @@ impl StoredHub {
                 effects.queued.extend(tickets.into_iter().flat_map(|ticket| self.sequencer.queue_draft(ticket)));
             }
             StoreReport::Done(ticket) => self.answer(ticket, &Ok("".into()), effects),
+            StoreReport::TicketKeys(keys) => self.sequencer.tickets.keys = keys,
             StoreReport::Announce => members::reannounce(&mut self.sequencer),
             StoreReport::Failed { ticket, failure } => self.answer(ticket, &Err(failure), effects),
             StoreReport::CannotBegin { failure, retries } => effects.cannot_begin = Some((failure, retries)),
@@ -443,6 +448,7 @@ impl StoredHub {
             return Ok(()); // another beginning follows
         }
         effects.is_ready = true;
+        self.sequencer.mark_position();
         self.members.resume_members(is_other_history, &mut self.sequencer);
         self.publish_wills();
         Ok(())

@@ -1202,9 +1202,9 @@ As of L<Plack::App::EventSource>.
     ticket => {seconds => 600, cookies => ['session'], headers => ['X-User'], around => sub { My::Session->wrap($_[0]) }}
 
 Seconds, up to 3,600, or a hash: for so long (up to a fifth less, at most L</max_age>) a client that has a stream comes back
-by a cookie, without a callback. It counts for this hub process, path, query, host, origin, C<Authorization>, C<REMOTE_USER>,
-all cookies or those named, and the headers named: B<name all by which callbacks tell users apart>. L</end> withdraws it; its
-streams end with it. C<around> puts middleware around the callbacks.
+by a cookie, without a callback. It counts for this hub (without Redis: process), path, query, host, origin, C<Authorization>,
+C<REMOTE_USER>, all cookies or those named, and named headers: B<name all by which callbacks tell users apart>. L</end>
+withdraws it; its streams end with it. C<around> wraps callbacks in middleware.
 
 =item attributes of streams
 

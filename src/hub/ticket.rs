@@ -12,10 +12,16 @@ use std::time::{Duration, Instant};
 pub const LONGEST_TICKET: Duration = Duration::from_secs(3600);
 
 /// What the application has allowed for a stream, as the worker asks for it of the hub.
+///
+/// Its times are nanoseconds of the system's monotonic clock. While it is sealed for all machines of a store, they are those of
+/// the store's clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ticket {
-    /// Until when: nanoseconds of the system's monotonic clock. A stream that begins with the ticket ends then.
+    /// Until when it is valid. A stream that begins with the ticket ends then.
     pub expires_at: u64,
+    /// With a store that machines share: the sequence number of an entry that was there before the application was asked. No
+    /// request up to that one withdraws the ticket, and each later one that means it does, whatever clocks show.
+    pub known_through: u64,
     /// Whose stream it is, for the page.
     pub owner: Box<str>,
     /// The limits of the stream's keys.
@@ -48,6 +54,32 @@ pub struct Passport {
 }
 
 impl Ticket {
+    /// Returns when the application was asked first; 0 if that is not known.
+    pub fn asked_at(&self) -> u64 {
+        self.requests.iter().map(|request| request.access.asked_at).min().unwrap_or(0)
+    }
+
+    /// Sets when the application was asked.
+    pub fn set_asked_at(&mut self, asked_at: u64) {
+        self.requests.iter_mut().for_each(|request| request.access.asked_at = asked_at);
+    }
+
+    /// Sets for how long it is valid: less, so that those of one moment do not expire together. That time begins when the
+    /// application was asked.
+    pub fn set_end(&mut self, valid_for: Duration) {
+        let max_age = self.requests.first().and_then(|request| request.access.max_age).unwrap_or(LONGEST_TICKET);
+        let valid_for = valid_for.min(max_age).min(LONGEST_TICKET).mul_f64(1.0 - fastrand::f64() / 5.0);
+        self.expires_at = self.asked_at().saturating_add(valid_for.as_nanos() as u64);
+    }
+
+    /// Lets the first subscription end the stream when the ticket ends. The time is the system's monotonic clock's.
+    pub fn limit_age(&mut self, now: u64) {
+        let left = self.expires_at.saturating_sub(now);
+        if let Some(first) = self.requests.first_mut() {
+            first.access.max_age = Some(Duration::from_nanos(left));
+        }
+    }
+
     /// Returns the subscriptions of a stream that begins with the ticket: after an id, with a reconnection time in
     /// milliseconds, and as a poll.
     pub fn into_requests(

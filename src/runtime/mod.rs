@@ -39,6 +39,7 @@ pub(crate) mod stats;
 pub(crate) mod stream_state;
 
 pub use crate::stream::Stats;
+pub use crate::sys::clock::monotonic;
 pub use error::Error;
 pub use handles::hub_handle::HubHandle;
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};

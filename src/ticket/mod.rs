@@ -1,7 +1,8 @@
 //! Tickets: what an application has allowed for a stream, sealed, so that its client can bring it back.
 //!
 //! A client gets a ticket as a cookie, in the head of a stream that the application has accepted. Whoever has the keys opens
-//! it: the hub process, or the worker for a hub without a name. A worker never has the keys of a named hub.
+//! it: the hub process, or the worker for a hub without a name. A worker never has the keys of a named hub. The hub processes
+//! of machines that share a store have the same keys.
 //!
 //! # What a ticket is
 //!
@@ -15,7 +16,8 @@
 //! # Keys
 //!
 //! A key seals for `LONGEST_TICKET`, and opens as long once more; then no ticket of it is valid. So a key seals far fewer
-//! than the 2^32 tickets for which random nonces suffice. Keys live as long as the hub in memory. An upgrade keeps them.
+//! than the 2^32 tickets for which random nonces suffice. Keys live as long as the hub in memory. An upgrade keeps them. A
+//! shared store makes keys itself, and their times are of its clock (`hub_process/src/stored_hub/tickets.rs`).
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +25,7 @@
 mod tests;
 
 use crate::codec::{Coded, Malformed, Reader, Writer};
-use crate::hub::{Ticket, LONGEST_TICKET};
+use crate::hub::{Ticket, TicketOutcome, LONGEST_TICKET};
 use crate::wire::VERSION;
 use aes_gcm::aead::{AeadInPlace, KeyInit};
 use aes_gcm::{Aes128Gcm, Nonce, Tag};
@@ -33,10 +35,11 @@ use aes_gcm::{Aes128Gcm, Nonce, Tag};
 const PURPOSE: &[u8] = b"EventSource-XS ticket\0";
 
 const KEY_BYTES: usize = 16;
-const NONCE_BYTES: usize = 12;
+/// How many random bytes a ticket takes whose key is there.
+pub const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 
-/// How many random bytes a ticket takes.
+/// How many random bytes a ticket takes whose key may have to be made.
 pub const RANDOM_BYTES: usize = KEY_BYTES + NONCE_BYTES;
 
 /// Why a ticket is refused.
@@ -48,14 +51,24 @@ pub enum Refusal {
     Unknown,
 }
 
+impl From<Refusal> for TicketOutcome {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Expired => Self::Expired,
+            Refusal::Unknown => Self::Unknown,
+        }
+    }
+}
+
 /// A key.
 #[derive(Clone, PartialEq, Eq)]
-struct Key {
+pub struct Key {
     /// The keys of a hub have the numbers 0 to 255, over and over.
-    number: u8,
-    secret: [u8; KEY_BYTES],
-    /// From when it seals: nanoseconds of the system's monotonic clock.
-    since: u64,
+    pub number: u8,
+    /// The key itself.
+    pub secret: [u8; KEY_BYTES],
+    /// From when it seals, in nanoseconds.
+    pub since: u64,
 }
 
 /// The secret is not shown.
@@ -65,7 +78,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// The keys of a hub's tickets. Times are nanoseconds of the system's monotonic clock.
+/// The keys of a hub's tickets. Times are nanoseconds of one clock: the system's monotonic one, or that of a shared store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TicketKeys {
     current: Option<Key>,
@@ -73,21 +86,45 @@ pub struct TicketKeys {
 }
 
 impl TicketKeys {
-    /// Seals a ticket. `random` are bytes that nobody can guess.
+    /// Returns keys that a store has made.
+    pub fn new(current: Key, previous: Option<Key>) -> Self {
+        Self { current: Some(current), previous }
+    }
+
+    /// Seals a ticket, with another key if it is time. `random` are bytes that nobody can guess.
     pub fn seal(&mut self, ticket: &Ticket, now: u64, random: [u8; RANDOM_BYTES]) -> Vec<u8> {
         let (secret, nonce) = random.split_at(KEY_BYTES);
-        let key = self.sealing(secret, now);
+        if !self.is_fresh(now) {
+            let number = self.current.as_ref().map_or(0, |key| key.number.wrapping_add(1));
+            self.previous = self.current.take();
+            let mut next = Key { number, secret: [0; KEY_BYTES], since: now };
+            next.secret.copy_from_slice(secret);
+            self.current = Some(next);
+        }
+        let mut of_ticket = [0; NONCE_BYTES];
+        of_ticket.copy_from_slice(nonce);
+        self.seal_with_current(ticket, of_ticket).unwrap_or_default()
+    }
+
+    /// Returns true if there is a key, and another one is not to take its place.
+    pub fn is_fresh(&self, now: u64) -> bool {
+        let longest = LONGEST_TICKET.as_nanos() as u64;
+        self.current.as_ref().map_or(false, |key| now < key.since.saturating_add(longest))
+    }
+
+    /// Seals a ticket, if there is a key. The nonce is random.
+    pub fn seal_with_current(&self, ticket: &Ticket, nonce: [u8; NONCE_BYTES]) -> Option<Vec<u8>> {
+        let key = self.current.as_ref()?;
         let mut bytes = vec![key.number];
-        bytes.extend_from_slice(nonce);
+        bytes.extend_from_slice(&nonce);
         let content = bytes.len();
         ticket.write(&mut Writer(&mut bytes));
         let cipher = Aes128Gcm::new((&key.secret).into());
-        let nonce = Nonce::from_slice(nonce);
-        match cipher.encrypt_in_place_detached(nonce, &associated(), &mut bytes[content..]) {
-            Ok(tag) => bytes.extend_from_slice(&tag),
-            Err(_) => bytes.clear(), // it has more than 64 GiB
-        }
-        bytes
+        let nonce = Nonce::from_slice(&nonce);
+        // It fails for more than 64 GiB.
+        let tag = cipher.encrypt_in_place_detached(nonce, &associated(), &mut bytes[content..]).ok()?;
+        bytes.extend_from_slice(&tag);
+        Some(bytes)
     }
 
     /// Opens a ticket, if it is for the request of whoever asks.
@@ -109,20 +146,6 @@ impl TicketKeys {
             return Err(Refusal::Expired);
         }
         Ok(ticket)
-    }
-
-    /// Returns the key that seals now. If the last one has done so for long enough, another one with this secret follows.
-    fn sealing(&mut self, secret: &[u8], now: u64) -> &Key {
-        let longest = LONGEST_TICKET.as_nanos() as u64;
-        let is_fresh = self.current.as_ref().map_or(false, |key| now < key.since.saturating_add(longest));
-        if !is_fresh {
-            let number = self.current.as_ref().map_or(0, |key| key.number.wrapping_add(1));
-            self.previous = self.current.take();
-            let mut next = Key { number, secret: [0; KEY_BYTES], since: now };
-            next.secret.copy_from_slice(secret);
-            self.current = Some(next);
-        }
-        self.current.as_ref().expect("it was made")
     }
 }
 

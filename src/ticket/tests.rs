@@ -21,7 +21,8 @@ fn ticket(expires_at: u64) -> Ticket {
     let topics = vec![Topic::Channel(b"orders"[..].into()), Topic::Pattern(b"room/*"[..].into())];
     let limits = vec![StreamLimit { label: b"\0=key"[..].into(), most: 3 }];
     let requests = vec![SubscribeRequest { topics, access, ..SubscribeRequest::default() }];
-    Ticket { expires_at, owner: "0123".into(), limits, requests, binding: b"binding"[..].into(), passport: None }
+    let binding = b"binding"[..].into();
+    Ticket { expires_at, owner: "0123".into(), limits, requests, binding, ..Ticket::default() }
 }
 
 fn seal(keys: &mut TicketKeys, ticket: &Ticket, now: u64) -> Vec<u8> {

@@ -238,7 +238,7 @@ type SentPublication<'a> = Publication<'a, Fields<'a>>;
 coded! {
     SentPublication<'a> { channel, key, retain, once, fields }
     Passport { settings, may_be_coded, head, opening, retry, cookies, fields }
-    Ticket { expires_at, owner, limits, requests, binding, passport }
+    Ticket { expires_at, known_through, owner, limits, requests, binding, passport }
     StreamLimit { label, most }
     SubscribeRequest { topics, after, start, first_block, access, presence }
     LogRange { is_state, after, through, last }

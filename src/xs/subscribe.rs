@@ -240,7 +240,8 @@ unsafe extern "C" fn esx_hub_seal_ticket(hub: *mut Hub, raw: *const RawTicket, r
         // SAFETY: as in `esx_hub_subscribe`.
         let passport = unsafe { Texts::new(raw.passport, raw.passport_len) };
         let passport = passport.map(|texts| Box::new(texts.passport()));
-        let ticket = Ticket { expires_at: 0, owner, limits: all, requests, binding: binding.into(), passport };
+        let binding = binding.into();
+        let ticket = Ticket { owner, limits: all, requests, binding, passport, ..Ticket::default() };
         let sealed = hub.seal_ticket(ticket, seconds(raw.seconds), raw.most)?;
         Ok(sealed.into_iter().map(Vec::into_boxed_slice).collect())
     })

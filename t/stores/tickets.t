@@ -1,5 +1,6 @@
-# Tickets of hubs with a store. A hub process that was killed leaves none. Two machines with one Redis: a right that is
-# withdrawn on one of them is withdrawn on both; without Redis no ticket opens.
+# Tickets of hubs with a store. With a file a hub process that was killed leaves none. Two machines with one Redis: each opens
+# the tickets of both, also after its process was killed; a right that is withdrawn on one of them is withdrawn on both; without
+# Redis no ticket opens.
 
 use lib 't/lib';
 use Testing qw(native);
@@ -78,30 +79,121 @@ subtest 'Redis' => sub {
     my $redis   = Testing::Redis->start(appendonly => 'always');
     my @hubs    = map { hub($_, {redis => $redis->url}) } 'one', 'two';
     my @clients = map { client($_) } @hubs;
+    my $epoch   = ($hubs[0]->epoch, $hubs[1]->epoch)[1];
     my @tickets = map { ticket($_) } @clients;
-    is asked($clients[$_], $tickets[$_]),     0, 'a ticket opens'                                             for 0, 1;
-    is asked($clients[$_], $tickets[1 - $_]), 1, 'that of another machine does not: the application is asked' for 0, 1;
+
+    # Whether all machines open all these tickets, or none of them does: otherwise which do.
+    my $opens = sub {
+        my ($expected, @of) = @_;
+        my @opened;
+        for my $at (0, 1) {
+            push @opened, map { "$_ at $at" } grep { !asked($clients[$at], $of[$_]) == $expected } 0 .. $#of;
+        }
+        return @opened == 2 * @of ? '' : "only @opened";
+    };
+    my $opened  = sub { is $opens->(1, @{$_[0]}), '', $_[1] };
+    my $refused = sub {
+        my ($of, $name) = @_;
+        return ok wait_until(sub { $opens->(!1, @$of) eq '' }), $name;
+    };
+    my $kill = sub { ok kill_hub($hubs[$_[0]]), 'a hub process is killed' };
+
+    $opened->(\@tickets, 'each machine opens the tickets of both');
     $hubs[0]->end(label => 'user/8');
     $hubs[0]->publish(news => 'after it');
-    is asked($clients[$_], $tickets[$_]), 0, 'nobody has withdrawn its right' for 0, 1;
-    $hubs[0]->end(label => 'user/7');
-    is asked($clients[0], $tickets[0]), 1, 'a right that is withdrawn here';
-    ok wait_until(sub { asked($clients[1], $tickets[1]) }), 'is withdrawn on the other machine, too';
+    $opened->(\@tickets, 'nobody has withdrawn this right');
+    for my $by (0, 1) {
+        $hubs[$by]->end(label => 'user/7');
+        is asked($clients[$by], $tickets[$_]), 1,
+            'a right that is withdrawn here, whichever machine has issued its ticket'
+            for 0, 1;
+        $refused->(\@tickets, 'is withdrawn on the other machine, too');
+        @tickets = map { ticket($_) } @clients;
+        ok wait_until(
+            sub {
+                @tickets = map { ticket($_) } @clients;
+                $opens->(1, @tickets) eq '';
+            }
+            ),
+            'later tickets open on both';
+    }
+    $hubs[0]->end(topics => 'news');
+    $refused->(\@tickets, 'and so is one by a topic');
+
+    subtest 'a process that was killed' => sub {
+        @tickets = map { ticket($_) } @clients;
+        $kill->(0);
+        $opened->(\@tickets, 'the next one opens what it has issued');
+        EventSource::Hub::Process->upgrade(name => 'shop', socket => "$folder/one.sock");
+        ok wait_until(sub { $opens->(1, @tickets) eq '' }),
+            'and the one after an upgrade, as soon as it has read Redis';
+        $hubs[0]->end(label => 'user/7');
+        EventSource::Hub::Process->upgrade(name => 'shop', socket => "$folder/one.sock");
+        is asked($clients[0], $tickets[$_]), 1, 'an upgrade does not forget what was withdrawn' for 0, 1;
+        $kill->(0);
+        is asked($clients[0], $tickets[$_]), 1, 'nor does the process after one that was killed' for 0, 1;
+        @tickets = map { ticket($_) } @clients;
+        $opened->(\@tickets, 'later tickets open');
+        kill KILL => $hubs[0]->stats->{process}{pid};
+        $hubs[1]->end(label => 'user/7');
+        $refused->(\@tickets, 'what is withdrawn meanwhile counts');
+        @tickets = map { ticket($_) } @clients;
+        $hubs[1]->end(label => 'user/8') for 1 .. 3;
+        $hubs[1]->publish(news => $_) for 1 .. 10;
+        $redis->command('XTRIM', "es:{shop}:$epoch", 'MAXLEN', 2);
+        $opened->(\@tickets, 'a hub that knows all opens tickets that are older than the history');
+        $kill->(0);
+        is asked($clients[0], $tickets[$_]), 1, 'one that has begun with it does not' for 0, 1;
+    };
+
+    subtest 'keys' => sub {
+        my $key = 'es:{shop}.tickets';
+        my $age = sub {
+            my ($number, $since, $secret) = split / /, $redis->command('HGET', $key, 'current');
+            $redis->command('HSET', $key, 'current', join ' ', $number, $since - 3_600_001, $secret);
+        };
+        my @of_first = map { ticket($_) } @clients;
+        $age->();
+        $kill->(0);
+        my $new = ticket($clients[0]);
+        is asked($clients[0], $_), 0, 'a key has taken the place of another, which opens still' for $new, @of_first;
+        is asked($clients[1], $new), 1, 'a machine that has not read it asks the application';
+        ok wait_until(sub { !asked($clients[1], $new) }), 'and reads it';
+        $age->();
+        $kill->(0);
+        is asked($clients[0], $new), 0, 'the key before opens';
+        is asked($clients[0], $_),   1, 'the one before that does not' for @of_first;
+        my $stranger = client(hub(three => {redis => $redis->url, prefix => 'other'}));
+        is asked($stranger, $new), 1, 'a hub with another prefix has other keys';
+        EventSource::Hub::Process->stop(name => 'shop', socket => "$folder/three.sock");
+    };
+
     @tickets = map { ticket($_) } @clients;
-    is asked($clients[$_], $tickets[$_]), 0, 'later tickets open' for 0, 1;
+    ok wait_until(sub { $opens->(1, @tickets) eq '' }), 'all tickets open';
     $redis->kill;
-    ok wait_until(sub { !$hubs[0]->stats->{store}{up} }), 'Redis is away';
-    is asked($clients[0], $tickets[0]), 1, 'others may have withdrawn a right meanwhile';
+    ok wait_until(
+        sub {
+            !grep { $_->stats->{store}{up} } @hubs;
+        }
+        ),
+        'Redis is away';
+    is asked($clients[$_], $tickets[$_]), 1, 'others may have withdrawn a right meanwhile' for 0, 1;
     $redis->restart;
-    ok wait_until(sub { $hubs[0]->stats->{store}{up} }), 'Redis is back';
-    is asked($clients[0], $tickets[0]), 0, 'nobody has';
-    $hubs[1]->end(label => 'user/7');
-    ok wait_until(sub { asked($clients[0], $tickets[0]) }), 'what is withdrawn now counts';
-    my $ticket = ticket($clients[0]);
-    is asked($clients[0], $ticket), 0, 'a later ticket opens';
+    ok wait_until(
+        sub {
+            !grep { !$_->stats->{store}{up} } @hubs;
+        }
+        ),
+        'Redis is back';
+    $opened->(\@tickets, 'nobody has');
     $redis->command('FLUSHALL');
-    ok wait_until(sub { $hubs[0]->stats->{store}{epoch_changes} }), 'Redis has lost its history';
-    is asked($clients[0], $ticket), 1, 'nobody knows what was withdrawn in what is lost';
+    ok wait_until(
+        sub {
+            !grep { !$_->stats->{store}{epoch_changes} } @hubs;
+        }
+        ),
+        'Redis has lost its history';
+    is $opens->(!1, @tickets), '', 'nobody knows what was withdrawn in what is lost';
     EventSource::Hub::Process->stop(name => 'shop', socket => "$folder/$_.sock") for 'one', 'two';
 };
 

@@ -98,7 +98,7 @@ struct Beginning {
 
 impl Candidate {
     /// Returns nothing if the application is to be asked.
-    fn of(server: &Server, head: &Head<'_>) -> Option<Self> {
+    fn of(server: &mut Server, head: &Head<'_>) -> Option<Self> {
         if head.method != "GET" || head.has_body() {
             return None;
         }
@@ -131,8 +131,7 @@ impl Candidate {
             };
             ticket.binding.starts_with(&request.digest())
         };
-        let hub = server.current.hub().filter(|hub| hub.knows_all_ends()).and_then(|hub| hub.handle())?;
-        let mut ticket = hub.unseal_ticket(&sealed, is_for).ok()??;
+        let mut ticket = server.current.hub_mut()?.unseal_ticket(&sealed, is_for).ok()??;
         let passport = ticket.passport.take()?;
         Some(Self { ticket, beginning: Beginning::of(*passport, head, after) })
     }

@@ -93,12 +93,11 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         Request::SealTicket { request, mut ticket, valid_for, most } => {
             ticket.passport = ticket.passport.filter(|_| listening.has_streams());
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let sealed = ask(hub.as_deref(), |hub| hub.seal_ticket(ticket, valid_for, most));
+            let sealed = hub.ok_or_else(not_begun).and_then(|hub| hub.seal_ticket(ticket, valid_for, most));
             respond_ticket(peer, request, sealed)
         }
         Request::OpenTicket { request, sealed, binding } => {
-            let hub = hub.as_deref().filter(|hub| hub.knows_all_ends());
-            let opened = ask(hub, |hub| hub.open_ticket(sealed, binding));
+            let opened = hub.ok_or_else(not_begun).and_then(|hub| hub.open_ticket(sealed, binding));
             respond_ticket(peer, request, opened.map(|opened| opened.map(|ticket| ticket::encode(&ticket))))
         }
         Request::UpdateMember { request, channel, id, data, event } => {

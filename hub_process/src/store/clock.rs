@@ -24,6 +24,13 @@ impl StoreClock {
         *self.lock() = Some(Reading { shown, read_at });
     }
 
+    /// Returns what the clock shows; 0 if it was never read.
+    pub fn shows(&self, now: Instant) -> u64 {
+        let Some(Reading { shown, read_at }) = *self.lock() else { return 0 };
+        let since = u64::try_from(now.saturating_duration_since(read_at).as_millis()).unwrap_or(u64::MAX);
+        shown.saturating_add(since)
+    }
+
     /// Returns how long ago a time of that clock is; zero if it is still to come.
     pub fn age(&self, at: u64, now: Instant) -> Duration {
         let Some(Reading { shown, read_at }) = *self.lock() else { return Duration::ZERO };

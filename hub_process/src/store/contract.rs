@@ -34,6 +34,11 @@
 //! then sends `Here` for each member that has streams on this machine or lingers, and `Changed` where the retained entry shows
 //! other data than the hub has. It may forget the drafts `Gone` that have failed: who is not announced is gone.
 //!
+//! # Tickets
+//!
+//! A shared store keeps the keys of tickets of its epoch, and reports them after each `Began`, and again when it is
+//! [asked](StoreCommand::ReadTicketKeys). Without them the hubs issue no tickets.
+//!
 //! # What a store keeps
 //!
 //! An entry is garbage when all of this is true:
@@ -67,6 +72,7 @@
 
 use super::draft::Draft;
 use eventsource_xs::hub::ChannelEvictions;
+use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::Failure;
 use std::time::Duration;
 
@@ -102,6 +108,8 @@ pub enum StoreCommand {
     /// Keep what the hub says of the members that linger, in the place of what it has said before. A shared store, which knows
     /// when a machine was removed, is not asked.
     Linger(Box<[u8]>),
+    /// Report the keys of tickets. Only a shared store is asked.
+    ReadTicketKeys,
     /// Begin another epoch: entries are missing that this process has delivered before it began the store anew.
     Lost(Box<str>),
     /// End, after what was asked before. If the hub continues, in this process or in another program, its members stay on this
@@ -122,6 +130,8 @@ pub enum StoreReport {
     Queued(Vec<u64>),
     /// The store did what a draft says of a member. It appended no entry, or one that it reports without ticket.
     Done(u64),
+    /// The keys of tickets of this epoch, which all machines of a shared store have. Their times are of its clock.
+    TicketKeys(TicketKeys),
     /// The hub should say again which members it has: the store is new, or was away.
     Announce,
     /// A draft was not stored, or perhaps was (`Unknown`).

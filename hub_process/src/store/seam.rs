@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A store, as the wire thread has it.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub struct Store {
 struct Shared {
     backpressure: Backpressure,
     status: Mutex<StoreStatus>,
+    read_at: Mutex<Option<Instant>>,
     clock: StoreClock,
 }
 
@@ -93,6 +94,17 @@ impl Store {
         now.checked_sub(self.shared.clock.age(at, now)).unwrap_or(now)
     }
 
+    /// Returns true if all that the store had within this time was reported.
+    pub fn has_read(&self, within: Duration, now: Instant) -> bool {
+        let read_at = *self.shared.read_at.lock().unwrap_or_else(PoisonError::into_inner);
+        read_at.is_some_and(|at| now.saturating_duration_since(at) < within)
+    }
+
+    /// Returns what the store's clock shows, in milliseconds since 1970.
+    pub fn clock(&self, now: Instant) -> u64 {
+        self.shared.clock.shows(now)
+    }
+
     /// Returns what is known of the store's health.
     pub fn status(&self) -> StoreStatus {
         self.shared.lock_status().clone()
@@ -132,6 +144,11 @@ impl Reporter {
         self.shared.clock.set(shown, Instant::now());
     }
 
+    /// Says when all was reported that the store had; nothing if that is not known.
+    pub fn set_read(&self, at: Option<Instant>) {
+        *self.shared.read_at.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
     /// Returns how old something is by the store's clock, in milliseconds.
     pub fn age(&self, at: u64) -> u64 {
         u64::try_from(self.shared.clock.age(at, Instant::now()).as_millis()).unwrap_or(u64::MAX)
@@ -158,7 +175,6 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
-    use std::time::Duration;
 
     const ENTRIES: usize = 100;
 

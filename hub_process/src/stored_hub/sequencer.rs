@@ -6,17 +6,20 @@
 use super::beginning::Beginning;
 use super::counted::Counted;
 use super::drafts::{Drafts, Purpose, WaitingDraft};
+use super::known_ends::KnownEnds;
 use super::memory::MemoryHub;
 use super::state::StateChange;
 use super::store_threads::StoreThreads;
+use super::tickets::SharedTickets;
 use super::unread_entries::UnreadEntries;
 use crate::process_log::log_message;
 use crate::publishing::{failure_of, Published};
 use crate::store::{Began, Draft, DraftKind, StoreCommand, StoreEntry};
 use eventsource_xs::hub::{
-    channel_of_kept, Announcement, EntryOrigin, History, Members, Retain, Statement, LONGEST_ANSWER,
+    channel_of_kept, Announcement, EndRequest, EntryOrigin, History, Members, Retain, Statement, LONGEST_ANSWER,
 };
-use eventsource_xs::runtime::{Error, HubHandle};
+use eventsource_xs::runtime::{monotonic, Error, HubHandle};
+use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, HubSettings};
 use eventsource_xs::ErrorCode;
 use std::rc::Rc;
@@ -69,6 +72,8 @@ pub struct Sequencer {
     drafts: Drafts,
     counted: Counted,
     unread: UnreadEntries,
+    /// What is known of tickets, if machines share the store.
+    pub tickets: SharedTickets,
     /// The time of the call in which the hub is: all that follows from it has one time.
     now: Instant,
     /// When the store is told next what the hub has evicted; none if nothing was published since.
@@ -89,6 +94,7 @@ impl Sequencer {
             drafts: Drafts::default(),
             counted: Counted::default(),
             unread: UnreadEntries::default(),
+            tickets: SharedTickets::default(),
             now: Instant::now(),
             forget_at: None,
             retry_at: None,
@@ -100,10 +106,10 @@ impl Sequencer {
         &mut self,
         (memory, members): (MemoryHub, Members),
         position: Position,
-        (counted, unread): (Counted, UnreadEntries),
+        (counted, unread, ends): (Counted, UnreadEntries, KnownEnds),
     ) {
         (self.memory, self.members, self.position) = (Some(memory), members, position);
-        (self.counted, self.unread) = (counted, unread);
+        (self.counted, self.unread, self.tickets.ends) = (counted, unread, ends);
         self.beginning.resume();
     }
 
@@ -205,6 +211,7 @@ impl Sequencer {
     pub fn append(&mut self, draft: Draft, waiting: WaitingDraft) {
         let change = waiting.state.clone();
         let ticket = self.drafts.add(&draft, waiting);
+        draft.end().into_iter().for_each(|end| self.tickets.ends.wait(ticket, end));
         if let (Some(change), Some(memory)) = (change, &mut self.memory) {
             memory.state.wait(ticket, &change);
         }
@@ -216,6 +223,7 @@ impl Sequencer {
     /// purpose.
     pub fn remove_draft(&mut self, ticket: u64) -> Option<WaitingDraft> {
         let waiting = self.drafts.remove(ticket)?;
+        self.tickets.ends.end_draft(ticket, self.position.last_seq);
         if let (Some(change), Some(memory)) = (&waiting.state, &mut self.memory) {
             memory.state.release(ticket, change);
         }
@@ -265,8 +273,7 @@ impl Sequencer {
     /// Called when the store begins. Returns the entries that it has reported before, and that may be gone.
     pub fn begin(&mut self, began: Began) -> Vec<StoreEntry> {
         let abandoned = self.beginning.abandon();
-        // Another machine may have ended streams in between, by another clock, or in an entry that is gone.
-        self.handle().filter(|_| self.is_shared()).into_iter().for_each(HubHandle::forget_tickets);
+        self.tickets.keys = TicketKeys::default(); // those of this epoch follow
         let Position { epoch, last_seq, .. } = &self.position;
         let memory = self.memory.as_ref().map(|_| (&**epoch, *last_seq));
         self.beginning.begin(memory, began, self.settings.store.is_shared());
@@ -295,6 +302,7 @@ impl Sequencer {
         let Position { epoch: before, epoch_changes, .. } = &self.position;
         let is_other = !before.is_empty() && epoch != before;
         let epoch_changes = epoch_changes + u64::from(is_other);
+        self.tickets.ends.begin(*evicted_through, epoch != before);
         self.position = Position { epoch: epoch.clone(), last_seq: 0, epoch_changes, confirmed: 0 };
         (self.memory, self.counted) = (Some(memory), Counted::default());
         Ok(Restarted { epoch: is_other.then(|| epoch.clone()), wills })
@@ -342,6 +350,7 @@ impl Sequencer {
         };
         let result = match draft.kind() {
             DraftKind::End => {
+                self.tickets.ends.add(seq, ticket, draft.end());
                 self.end_streams_of(entry, is_new);
                 self.pass_in_memory(seq)
             }
@@ -432,6 +441,18 @@ impl Sequencer {
         evicted.extend(self.counted.take_evictions());
         if !evicted.is_empty() {
             self.threads.store.send(StoreCommand::Forget(evicted));
+        }
+    }
+
+    /// Takes note of a request to end streams that this machine has carried out, and the store will not have.
+    pub fn add_own_end(&mut self, end: EndRequest) {
+        self.tickets.ends.add_own(end, self.position.last_seq);
+    }
+
+    /// Takes note of how far the history was read by now.
+    pub fn mark_position(&mut self) {
+        if self.beginning.is_complete() {
+            self.tickets.ends.mark(self.position.last_seq, monotonic());
         }
     }
 

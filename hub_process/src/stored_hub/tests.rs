@@ -7,10 +7,11 @@ use super::*;
 use crate::store::{Began, MemberPart, Store, StoreCommand, StoreEnd};
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{Access, MemberRequest, Retain, StartPoint, SubscribeRequest, Topic};
+use eventsource_xs::hub::{Access, MemberRequest, Retain, StartPoint, SubscribeRequest, Ticket, Topic};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream;
 use eventsource_xs::stream::StreamId;
+use eventsource_xs::ticket::{Key, TicketKeys};
 use eventsource_xs::wire::{FieldList, RedisSettings, StoreSettings};
 use rustix::time::{clock_gettime, ClockId};
 use std::collections::{HashMap as Map, HashSet, VecDeque};
@@ -276,6 +277,12 @@ impl World {
     fn catch_up(&mut self) -> Effects {
         self.store.report(usize::MAX);
         self.take()
+    }
+
+    /// As [`catch_up`](Self::catch_up), with answers to requests that nobody has made.
+    fn catch_up_unasked(&mut self) {
+        self.store.report(usize::MAX);
+        self.hub.take_reports(self.now);
     }
 
     fn note(&mut self, effects: &Effects) {
@@ -892,4 +899,109 @@ fn an_event_with_the_key_of_a_member_is_refused() {
     }
     let other = Draft { channel: b"other"[..].into(), key: key(), retain: Retain::Newest, ..draft(2, "") };
     assert!(world.hub.publish(other, None, NOBODY, world.now).is_ok());
+}
+
+/// The keys of tickets that the store of all these worlds has made.
+fn report_ticket_keys(world: &mut World) {
+    let key = Key { number: 9, secret: [7; 16], since: world.store.clock * 1_000_000 };
+    world.store.end.reporter.report(StoreReport::TicketKeys(TicketKeys::new(key, None)));
+    world.store.end.reporter.set_read(Some(Instant::now()));
+    world.take();
+}
+
+fn end_of(label: &str) -> EndRequest {
+    EndRequest { labels: vec![label.as_bytes().into()], ..EndRequest::default() }
+}
+
+fn seal(world: &mut World, label: &str, asked_at: u64) -> Option<Vec<u8>> {
+    let access = Access { labels: vec![label.as_bytes().into()], asked_at, ..Access::default() };
+    let topics = vec![Topic::Channel(b"news"[..].into())];
+    let requests = vec![SubscribeRequest { topics, access, ..SubscribeRequest::default() }];
+    let ticket = Ticket { requests, ..Ticket::default() };
+    world.hub.seal_ticket(ticket, Duration::from_secs(600), 4096).expect("the hub is ready")
+}
+
+fn opens(world: &mut World, sealed: &[u8]) -> bool {
+    let before = runtime::monotonic();
+    let Some(ticket) = world.hub.open_ticket(sealed, |_| true).expect("the hub is ready") else { return false };
+    let Access { asked_at, max_age, .. } = &ticket.requests[0].access;
+    assert!(*asked_at >= before, "what is withdrawn from now on ends its stream");
+    assert!(max_age.is_some_and(|age| age <= Duration::from_secs(600)), "{max_age:?}");
+    true
+}
+
+#[test]
+fn a_ticket_opens_on_all_machines_of_a_store_until_a_request_after_its_question_withdraws_it() {
+    let (mut one, mut two) = (World::new(), World::new());
+    assert_eq!(seal(&mut one, "a", runtime::monotonic()), None, "there are no keys");
+    [&mut one, &mut two].into_iter().for_each(report_ticket_keys);
+    assert_eq!(seal(&mut one, "a", 1), None, "the application was asked before the hub began");
+    assert_eq!(seal(&mut one, "a", 0), None, "it is not known when it was asked");
+    let asked = runtime::monotonic();
+    let [mut of_one, mut of_two] = [&mut one, &mut two].map(|world| seal(world, "a", asked).expect("a ticket"));
+    let other = seal(&mut one, "b", asked).expect("a ticket");
+    let opened = |one: &mut World, two: &mut World, sealed: &[u8]| (opens(one, sealed), opens(two, sealed));
+    assert_eq!(opened(&mut one, &mut two, &of_one), (true, true));
+    assert_eq!(opened(&mut one, &mut two, &of_two), (true, true));
+
+    assert_eq!(one.hub.end_streams(end_of("a"), NOBODY).expect("it waits for the store"), None);
+    assert_eq!(opened(&mut one, &mut two, &of_two), (false, true), "here it counts at once");
+    one.store.listen();
+    one.store.append_asked(|| 0);
+    two.store.append(None, Draft::of_end(&end_of("a")), 0);
+    two.catch_up();
+    assert_eq!(opened(&mut one, &mut two, &of_one), (false, false));
+    let unread = seal(&mut two, "a", runtime::monotonic()).expect("a ticket");
+    assert_eq!(opened(&mut one, &mut two, &unread), (false, true), "the other machine has not read so far");
+    one.catch_up_unasked();
+    assert_eq!(opened(&mut one, &mut two, &of_two), (false, false));
+    assert_eq!(opened(&mut one, &mut two, &unread), (true, true));
+    assert_eq!(opened(&mut one, &mut two, &other), (true, true));
+    let late = seal(&mut one, "a", asked).expect("a ticket");
+    assert_eq!(opened(&mut one, &mut two, &late), (false, false), "the answer of the application came late");
+
+    [of_one, of_two] = [&mut one, &mut two].map(|world| seal(world, "a", runtime::monotonic()).expect("a ticket"));
+    assert_eq!(opened(&mut one, &mut two, &of_one), (true, true));
+    one.hub.end_streams(end_of("a"), NOBODY).expect("it waits for the store");
+    one.store.listen();
+    let (ticket, _) = one.store.asked.pop_front().expect("a request");
+    one.store.fail(ticket, ErrorCode::Unavailable);
+    one.catch_up_unasked();
+    assert_eq!(opened(&mut one, &mut two, &of_two), (false, true), "it was carried out on this machine only");
+}
+
+#[test]
+fn a_ticket_opens_only_while_the_store_is_read_and_within_its_time_by_the_clock_of_the_store() {
+    let mut world = World::new();
+    report_ticket_keys(&mut world);
+    let sealed = seal(&mut world, "a", runtime::monotonic()).expect("a ticket");
+    let clock = world.store.clock;
+    for (shown, expected) in [(0, true), (470_000, true), (600_000, false), (0, true), (-1_000, true), (-60_000, false)]
+    {
+        world.store.clock = clock.saturating_add_signed(shown);
+        world.catch_up();
+        assert_eq!(opens(&mut world, &sealed), expected, "{shown} milliseconds later");
+    }
+    world.store.clock = clock;
+    world.catch_up();
+    for (age, expected) in [(None, false), (Some(0), true), (Some(5), false), (Some(0), true)] {
+        let at = age.and_then(|age| Instant::now().checked_sub(Duration::from_secs(age)));
+        world.store.end.reporter.set_read(at);
+        assert_eq!(opens(&mut world, &sealed), expected, "read {age:?} seconds ago");
+    }
+    world.store.begin("");
+    assert!(opens(&mut world, &sealed), "nothing is known of that yet");
+    world.take();
+    assert!(!opens(&mut world, &sealed), "the store has not said which keys it has");
+    report_ticket_keys(&mut world);
+    assert!(opens(&mut world, &sealed));
+    world.store.end.reporter.report(StoreReport::Began(Began { epoch: "epoch1".into(), ..Began::default() }));
+    report_ticket_keys(&mut world);
+    assert!(!opens(&mut world, &sealed), "its history is not complete");
+    world.store.end.reporter.report(StoreReport::Ready);
+    world.take();
+    assert!(opens(&mut world, &sealed));
+    world.store.begin_after(7, "entries were evicted", 0);
+    report_ticket_keys(&mut world);
+    assert!(!opens(&mut world, &sealed), "requests may be among what was evicted");
 }

@@ -22,7 +22,7 @@ fn refusal(settings: &RedisSettings) -> (String, ErrorCode, bool) {
 #[test]
 fn a_user_a_password_a_database_and_a_prefix_are_used() {
     let rules = "--user hub on >s%cret@ ~mine:* +auth +xadd +xread +xrange +xinfo +xtrim +hmget +eval +hget +hset +del \
-                 +unlink +hscan +hdel +zscore +zadd +zremrangebyscore +zremrangebyrank +time +select +memory|usage +info \
+                 +unlink +pexpire +hscan +hdel +zscore +zadd +zremrangebyscore +zremrangebyrank +time +select +memory|usage +info \
                  +role";
     let mut redis = redis!(rules.split(' ').collect::<Vec<_>>());
     let mut a = Node::ready(&RedisSettings {

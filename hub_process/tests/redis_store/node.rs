@@ -4,6 +4,7 @@ use crate::server::eventually;
 use crate::store::{self, Began, Draft, Store, StoreCommand, StoreEntry, StoreReport};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::Retain;
+use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, FieldList, Name, RedisSettings, StoreSettings};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct Node {
     pub next_ticket: u64,
     /// How many times the hub was asked to announce its members.
     pub announcements: u32,
+    /// The keys of tickets, each time they were reported.
+    pub ticket_keys: Vec<TicketKeys>,
 }
 
 /// Returns a number of the environment.
@@ -111,6 +114,7 @@ impl Node {
             refusals: Vec::new(),
             next_ticket: 1,
             announcements: 0,
+            ticket_keys: Vec::new(),
         };
         node.keep(100_000);
         node
@@ -218,6 +222,7 @@ impl Node {
                 StoreReport::Ready => self.logs.last_mut().expect("a beginning").is_ready = true,
                 StoreReport::Entries(entries) => self.note(entries),
                 StoreReport::Done(ticket) => self.end(ticket, End::Done),
+                StoreReport::TicketKeys(keys) => self.ticket_keys.push(keys),
                 StoreReport::Announce => self.announcements += 1,
                 StoreReport::Failed { ticket, failure } => self.end(ticket, End::Failed(failure)),
                 StoreReport::CannotBegin { failure, retries } => self.refusals.push((failure, retries)),

@@ -6,6 +6,7 @@ use crate::server::Redis;
 const STREAM: &str = "es:{shop}:e1";
 const STATE: &str = "es:{shop}.state";
 const ONCE: &str = "es:{shop}.once";
+const TICKETS: &str = "es:{shop}.tickets";
 
 /// Starts a Redis with an epoch.
 fn begun(redis: Redis) -> Redis {
@@ -163,4 +164,40 @@ fn a_field_is_removed_if_it_has_not_changed() {
     assert_eq!([state(&redis, "p:a"), state(&redis, "p:b")], ["", "2 2-0"]);
     let read = run(&redis, &scripts::READ_STATE, &[STATE, STREAM], &["1"]);
     assert!(read.contains("2 2-0") && read.contains("last-generated-id") && read.ends_with("marker\ne1"), "{read}");
+}
+
+#[test]
+fn the_key_of_tickets_is_the_same_for_all_until_another_one_takes_its_place() {
+    let redis = redis!();
+    let pointer = "es:{shop}";
+    let of = |epoch: &str, secret: &str| {
+        run(&redis, &scripts::TICKET_KEYS, &[TICKETS, pointer], &[epoch, "3600000", secret, "255"])
+    };
+    let read = |secret: &str| of("e1", secret);
+    assert_eq!(read("zero"), "", "no epoch has begun");
+    redis.call(&["HSET", pointer, "epoch", "e1"]);
+    let words = |answer: &str| answer.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let first = words(&read("one"));
+    assert_eq!((&*first[0], &*first[2]), ("255", "one"));
+    assert_eq!(words(&read("two")), first, "it seals for an hour");
+    let lifetime = redis.call(&["PTTL", TICKETS]).parse::<u64>().expect("milliseconds");
+    assert!((7_100_000..=7_200_000).contains(&lifetime), "{lifetime}");
+    let age = |by: u64| {
+        let current = words(&redis.call(&["HGET", TICKETS, "current"]));
+        let since = current[1].parse::<u64>().expect("milliseconds") - by;
+        redis.call(&["HSET", TICKETS, "current", &format!("{} {since} {}", current[0], current[2])]);
+    };
+    age(3_590_000);
+    assert_eq!(words(&read("two"))[2], "one");
+    age(20_000);
+    let second = words(&read("two"));
+    assert_eq!([&*second[0], &*second[2], &*second[3], &*second[5]], ["0", "two", "255", "one"]);
+    assert_eq!(words(&read("three")), second);
+    age(4_000_000);
+    let third = words(&read("three"));
+    assert_eq!([&*third[0], &*third[2], &*third[3], &*third[5]], ["1", "three", "0", "two"]);
+    redis.call(&["HSET", pointer, "epoch", "e2"]);
+    assert_eq!(read("four"), "", "a hub that has not read of another epoch");
+    let other = words(&of("e2", "five"));
+    assert_eq!((other.len(), &*other[2]), (3, "five"), "the keys end with their epoch");
 }

@@ -34,11 +34,11 @@ use std::time::{Duration, Instant};
 pub const FINISH_BLOCK: &[u8] = b"event: finish\ndata: finish\nid: eventsource-finished\n\n";
 
 /// The most requests that are remembered, and the most bytes of their labels and topics.
-const MOST_REMEMBERED: (usize, usize) = (1000, 1 << 20);
+pub const MOST_REMEMBERED: (usize, usize) = (1000, 1 << 20);
 /// How long they are: as long as a [`Ticket`](crate::hub::Ticket) may be valid.
 const REMEMBERED: Duration = LONGEST_TICKET;
-/// How long an application may take between the question and the subscription. Older requests of a store's history mean nobody:
-/// no ticket is valid that was issued before its store has begun.
+/// How long an application may take between the question and the subscription. Older requests of a store's history mean no
+/// subscription. Tickets of a store that machines share are compared with its history itself.
 pub const LONGEST_ANSWER: Duration = Duration::from_secs(60);
 
 /// A request to end streams: those with one of the labels, and those that read what one of the topics names.
@@ -53,7 +53,15 @@ pub struct EndRequest {
 }
 
 impl EndRequest {
-    fn bytes(&self) -> usize {
+    /// Returns true if it means a stream with this subscription.
+    pub fn means(&self, subscription: &SubscribeRequest) -> bool {
+        let SubscribeRequest { topics, access: Access { labels, .. }, .. } = subscription;
+        labels.iter().any(|label| self.labels.contains(label))
+            || topics.iter().any(|topic| self.topics.iter().any(|of| has_common_name(topic, of)))
+    }
+
+    /// Returns how many bytes its labels and topics have.
+    pub fn bytes(&self) -> usize {
         let topics = self.topics.iter().map(|(Topic::Channel(name) | Topic::Pattern(name))| name.len());
         self.labels.iter().map(|label| label.len()).chain(topics).sum()
     }
@@ -104,12 +112,8 @@ impl Readers {
     /// Returns something if a request that means a subscription was carried out after the application was asked for it:
     /// whether the client is told not to come back.
     pub fn overtaking_end(&self, subscription: &SubscribeRequest) -> Option<bool> {
-        let SubscribeRequest { topics, access: Access { labels, asked_at, .. }, .. } = subscription;
-        let mut means =
-            self.requests.since(Some(*asked_at).filter(|at| *at > 0).unwrap_or(u64::MAX)).filter(|request| {
-                labels.iter().any(|label| request.labels.contains(label))
-                    || topics.iter().any(|topic| request.topics.iter().any(|of| has_common_name(topic, of)))
-            });
+        let since = Some(subscription.access.asked_at).filter(|at| *at > 0).unwrap_or(u64::MAX);
+        let mut means = self.requests.since(since).filter(|request| request.means(subscription));
         let first = means.next()?;
         Some(first.finishes || means.any(|request| request.finishes))
     }

@@ -254,6 +254,7 @@ impl Keeper {
             }
             StoreCommand::Linger(lingering) => batch.lingering = Some(lingering),
             StoreCommand::Lost(reason) => batch.lost = Some(reason),
+            StoreCommand::ReadTicketKeys => {} // it has one machine
             StoreCommand::Close { .. } => self.is_closing = true,
         }
     }
@@ -312,7 +313,12 @@ impl Keeper {
             match command {
                 Ok(StoreCommand::Append { ticket, .. }) => self.fail([ticket].into_iter(), fault),
                 Ok(StoreCommand::Retain { events, bytes, age }) => self.bounds = Bounds::new(events, bytes, age),
-                Ok(StoreCommand::Forget(_) | StoreCommand::Linger(_) | StoreCommand::Lost(_)) => {}
+                Ok(
+                    StoreCommand::Forget(_)
+                    | StoreCommand::Linger(_)
+                    | StoreCommand::Lost(_)
+                    | StoreCommand::ReadTicketKeys,
+                ) => {}
                 Ok(StoreCommand::Close { .. }) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => return false,
             }

@@ -36,7 +36,7 @@ pub fn write_lapsed(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, Lapsed { 
 }
 
 fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, member: Option<(&str, &str)>) {
-    let Appending { keys: StreamKeys { stream, state, once }, most, age_ms, producer } = *to;
+    let Appending { keys: StreamKeys { stream, state, once, .. }, most, age_ms, producer } = *to;
     let mut command;
     if draft.retain == Retain::No {
         command = cmd("XADD");
@@ -79,6 +79,7 @@ fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, membe
 mod tests {
     use super::super::super::MemberHere;
     use super::super::entry::{event, Event};
+    use super::super::epoch::Keys;
     use super::*;
     use eventsource_xs::event::{Field, Text};
     use eventsource_xs::hub::EndRequest;
@@ -88,7 +89,7 @@ mod tests {
     /// Returns the event of the entry that a command adds.
     fn added(draft: &Draft) -> Event {
         let mut bytes = Vec::new();
-        let keys = StreamKeys { stream: "stream".into(), state: "state".into(), once: "once".into() };
+        let keys = Keys::new("es", "shop").of("e1");
         let to = Appending { keys: &keys, most: 1000, age_ms: 60_000, producer: "producer" };
         write_append(&mut bytes, &to, 7, draft, "m");
         let Value::Array(mut words) = redis::parse_redis_value(&bytes).expect("a command") else {

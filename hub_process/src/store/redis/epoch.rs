@@ -23,15 +23,16 @@ pub struct Pointer {
 /// The keys of a hub.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    pointer: String,
+    pub pointer: String,
 }
 
-/// The keys of an epoch. The state is that of all epochs.
+/// The keys of an epoch. All but the stream are those of all epochs.
 #[derive(Clone, Debug)]
 pub struct StreamKeys {
     pub stream: String,
     pub state: String,
     pub once: String,
+    pub tickets: String,
 }
 
 impl Keys {
@@ -42,7 +43,7 @@ impl Keys {
     /// Returns the keys of an epoch.
     pub fn of(&self, epoch: &str) -> StreamKeys {
         let of = |name: &str| format!("{}{name}", self.pointer);
-        StreamKeys { stream: of(&format!(":{epoch}")), state: of(".state"), once: of(".once") }
+        StreamKeys { stream: of(&format!(":{epoch}")), state: of(".state"), once: of(".once"), tickets: of(".tickets") }
     }
 
     /// Returns the command that reads the pointer.
@@ -68,7 +69,7 @@ impl Keys {
     ) -> Result<Pointer, CallError> {
         let fresh = |error: std::io::Error| CallError::Cut(format!("no random numbers: {error}"));
         let epoch = random_text::<12>().map_err(fresh)?;
-        let cipher: String = random::<16>().map_err(fresh)?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let cipher = hex(&random::<16>().map_err(fresh)?);
         let mut command = cmd("EVAL");
         let after = self.of(&epoch);
         command.arg(scripts::REPLACE_EPOCH.as_str()).arg(5).arg(&self.pointer).arg(self.of(expected).stream);
@@ -108,7 +109,13 @@ fn is_epoch(text: &str) -> bool {
     (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-fn parse_key(text: &str) -> Option<[u8; 16]> {
+/// Returns a key as text.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads a key from text.
+pub fn parse_key(text: &str) -> Option<[u8; 16]> {
     if !text.is_ascii() || text.len() != 32 {
         return None;
     }

@@ -129,6 +129,7 @@ impl Position {
 mod tests {
     use super::super::super::Draft;
     use super::super::entry::Event;
+    use super::super::epoch::Keys;
     use super::*;
 
     const fn id(ms: u64) -> Id {
@@ -141,7 +142,7 @@ mod tests {
 
     /// Returns a reader of the epoch `e2` that has read the entry `200-0`, with the count 7.
     fn position() -> Position {
-        let keys = StreamKeys { stream: String::new(), state: String::new(), once: String::new() };
+        let keys = Keys::new("es", "shop").of("e2");
         let mark = Some((b"p"[..].into(), 7));
         Position { pointer: pointer("e2"), keys, last: id(200), mark, history_end: None }
     }

@@ -5,6 +5,7 @@
 //! PREFIX:{HUB}:EPOCH    the live stream: a marker, then the entries
 //! PREFIX:{HUB}.state    the state: a hash with what is retained, and of what epoch, machines, producers (`state`)
 //! PREFIX:{HUB}.once     a sorted set of the keys `once` of retained events
+//! PREFIX:{HUB}.tickets  a hash with the epoch, and its keys of tickets, for two hours at most
 //! ```
 //!
 //! - `call_error`: why a call fails, and what Redis refuses
@@ -18,6 +19,7 @@
 //! - `producers`: which entries were stored twice
 //! - `sizes`: how many bytes the stream holds
 //! - `state`: what is retained, beyond the stream
+//! - `ticket_keys`: the keys of tickets
 //! - `scripts`: what Redis does as one, in Lua: `scripts/*.lua`
 //! - `shared`: what both threads know: drafts in flight, the stream that is served, the health
 //! - `reader`, `writer`: the threads. `reader/reconnecting`: how the reader connects, and again; what becomes of drafts
@@ -84,6 +86,7 @@ mod sentinels;
 mod shared;
 mod sizes;
 mod state;
+mod ticket_keys;
 mod writer;
 
 use super::random::{random, random_text};

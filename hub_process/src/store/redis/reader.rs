@@ -13,6 +13,7 @@ use super::producers::Producers;
 use super::shared::{Shared, Target};
 use super::sizes::Sizes;
 use super::state::{self, Contents};
+use super::ticket_keys;
 use super::{ANSWER, BLOCK, CHECK, CHUNK, CHUNK_BYTES, STALE};
 use crate::process_log::log_message;
 use eventsource_xs::histogram::Scale;
@@ -78,6 +79,8 @@ pub struct Reader {
     is_warned: bool,
     /// Whether the stream had passed everything that it had when the state began to be read.
     has_missed_changes: bool,
+    /// Whether people were told that Redis gives no keys of tickets.
+    is_warned_of_tickets: bool,
     /// Whether people were told of entries that this version cannot read.
     is_warned_of_unread: bool,
 }
@@ -97,6 +100,7 @@ impl Reader {
             reported: String::new(),
             is_warned: false,
             has_missed_changes: false,
+            is_warned_of_tickets: false,
             is_warned_of_unread: false,
         }
     }
@@ -125,6 +129,7 @@ impl Reader {
         if position.history_end.is_some() {
             return false;
         }
+        self.shared.reporter.set_read(Some(Instant::now()));
         self.shared.update(|state| {
             state.last_round = Instant::now();
             if state.target.is_none() {
@@ -193,7 +198,8 @@ impl Reader {
             Some(first) => pointer.seq(first.id)?.saturating_sub(1),
             None => last_seq,
         };
-        self.start_generation(&pointer);
+        let ticket_keys = ticket_keys::read(connection, &self.keys, &pointer.epoch)?;
+        self.start_generation(&pointer); // from here on nothing fails, so that it is known what was reported
         self.shared.reporter.update(|status| status.events = info.length);
         self.shared.reporter.report(StoreReport::Began(Began {
             epoch: pointer.epoch.as_str().into(),
@@ -204,6 +210,7 @@ impl Reader {
             reason: reason.into(),
             ..Began::default()
         }));
+        self.report_ticket_keys(ticket_keys);
         self.report_state(retained, &pointer, first_id.unwrap_or(Id { part: info.last.part + 1, ..info.last }));
         let last = if first.is_empty() { info.last } else { pointer.start() };
         self.position = Some(Position { pointer, keys, last, mark: None, history_end: Some(info.last) });
@@ -229,11 +236,31 @@ impl Reader {
         unread.into_iter().for_each(|index| self.warn_of_unread(ids[index]));
     }
 
+    /// Reports the keys of tickets, if Redis gives them. The log is told once if not.
+    fn report_ticket_keys(&mut self, answer: ticket_keys::Answer) {
+        match answer {
+            Ok(None) => {}
+            Ok(Some(keys)) => self.shared.reporter.report(StoreReport::TicketKeys(keys)),
+            Err(why) => {
+                let message = format!(
+                    "Redis at {} gives no keys of tickets, so the application is asked for each stream: {why}; its user \
+                     needs the commands HMGET, HSET, DEL, PEXPIRE and TIME, also in scripts",
+                    self.endpoint.shown()
+                );
+                if !std::mem::replace(&mut self.is_warned_of_tickets, true) {
+                    log_message(&message);
+                }
+                self.shared.reporter.record_error(&message);
+            }
+        }
+    }
+
     /// Makes the drafts in flight those of the new epoch. In the same epoch they are perhaps in the history.
     fn start_generation(&mut self, pointer: &Pointer) {
         let before = self.position.as_ref().map(|position| &position.pointer.epoch);
         let is_same = before == Some(&pointer.epoch);
         self.producers = Producers::default();
+        self.shared.reporter.set_read(None);
         self.epochs.retain(|known| *known != pointer.epoch);
         self.epochs.push_back(pointer.epoch.clone());
         if self.epochs.len() > MOST_EPOCHS {
@@ -258,6 +285,7 @@ impl Reader {
             return;
         }
         self.reported.clear();
+        self.shared.reporter.set_read(Some(Instant::now()));
         self.shared.reporter.report(StoreReport::Ready);
         let missing = self.shared.update(|state| state.in_flight.remove_missing());
         for sent in missing {
@@ -309,6 +337,11 @@ impl Reader {
         connection.set_read_timeout(ANSWER + BLOCK)?;
         if self.last_check.elapsed() >= CHECK {
             self.check(connection)?;
+            if self.shared.update(|state| std::mem::take(&mut state.wants_ticket_keys)) {
+                let Some(position) = &self.position else { return Ok(()) };
+                let read = ticket_keys::read(connection, &self.keys, &position.pointer.epoch)?;
+                self.report_ticket_keys(read);
+            }
             return self.look_around(connection);
         }
         let block = BLOCK.as_millis() as u64;

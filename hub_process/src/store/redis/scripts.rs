@@ -18,6 +18,9 @@ pub static RENEW_LIFETIMES: LazyLock<String> = LazyLock::new(|| code(&[include_s
 /// Begins another epoch.
 pub static REPLACE_EPOCH: LazyLock<String> = LazyLock::new(|| code(&[include_str!("scripts/replace_epoch.lua")]));
 
+/// Reads the keys of tickets, and makes them.
+pub static TICKET_KEYS: LazyLock<String> = LazyLock::new(|| code(&[include_str!("scripts/ticket_keys.lua")]));
+
 /// Joins the parts of a script without their comments, which stand in lines of their own, and without indents.
 fn code(parts: &[&str]) -> String {
     let lines = parts.iter().flat_map(|part| part.lines()).map(str::trim_start);

@@ -37,6 +37,8 @@ pub struct State {
     pub is_writer_up: bool,
     /// Whether Redis has refused a draft, or replicas lacked one, and it is not known that they would take another.
     pub is_refusing: bool,
+    /// Whether the hub asks for the keys of tickets.
+    pub wants_ticket_keys: bool,
     /// The URL of another master, for which the reader should leave its own.
     pub master: Option<String>,
     pub is_closing: bool,
@@ -71,6 +73,7 @@ impl Shared {
             last_round: Instant::now(),
             is_writer_up: false,
             is_refusing: false,
+            wants_ticket_keys: false,
             master: None,
             is_closing: false,
             trouble: "no connection yet".into(),

@@ -47,6 +47,7 @@ impl Reader {
     /// Takes note of a fault. The store cannot begin if it has not.
     fn note(&mut self, fault: &CallError) {
         let message = self.shared.record(self.endpoint.shown(), fault);
+        self.shared.reporter.set_read(None);
         self.shared.update(|state| state.target = None);
         self.shared.refresh();
         if self.position.is_none() && self.reported != message {
@@ -83,7 +84,10 @@ impl Reader {
             }
         }
         let Some(mut connection) = found else { return Err(fault.unwrap_or(masters.fault)) };
-        self.shared.update(|state| state.master = None);
+        self.shared.update(|state| {
+            state.master = None;
+            state.wants_ticket_keys = true; // this one may have lost the last ones
+        });
         let [server, memory, time] =
             connection.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("TIME")])?;
         self.set_clock(&time);

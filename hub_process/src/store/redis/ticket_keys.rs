@@ -1,0 +1,45 @@
+//! The keys of tickets, which the hubs of an epoch share.
+//!
+//! A script reads them, and makes another one when it is time, so all machines have the same. They end with their epoch: what
+//! was withdrawn in one that is lost is not known. Who may read Redis may read them. No message and no log has them.
+
+use super::connection::RedisConnection;
+use super::entry::text;
+use super::epoch::{hex, parse_key, Keys};
+use super::{call_error::CallError, random, scripts};
+use eventsource_xs::hub::LONGEST_TICKET;
+use eventsource_xs::ticket::{Key, TicketKeys};
+use redis::{cmd, Value};
+
+/// The keys; none if another epoch has begun, or the reason if Redis refuses.
+pub type Answer = Result<Option<TicketKeys>, String>;
+
+/// Reads the keys of an epoch.
+pub fn read(connection: &mut RedisConnection, keys: &Keys, epoch: &str) -> Result<Answer, CallError> {
+    let fresh = |error: std::io::Error| CallError::Cut(format!("no random numbers: {error}"));
+    let (secret, [number]) = (random::<16>().map_err(fresh)?, random::<1>().map_err(fresh)?);
+    let mut command = cmd("EVAL");
+    let hash = keys.of(epoch).tickets;
+    command.arg(scripts::TICKET_KEYS.as_str()).arg(2).arg(&hash).arg(&keys.pointer).arg(epoch);
+    command.arg(LONGEST_TICKET.as_millis() as u64).arg(hex(&secret)).arg(number);
+    let [answer] = connection.calls([&command])?;
+    Ok(match answer {
+        Ok(Value::Nil) => Ok(None),
+        Ok(answer) => parse(&answer).map(Some).ok_or_else(|| format!("the key {hash} holds something else")),
+        Err(refusal) => Err(refusal.message),
+    })
+}
+
+fn parse(answer: &Value) -> Option<TicketKeys> {
+    let Value::Array(parts) = answer else { return None };
+    let mut keys = parts.iter().filter_map(text).map(key);
+    let current = keys.next()??;
+    Some(TicketKeys::new(current, keys.next().flatten()))
+}
+
+/// Reads `NUMBER SINCE SECRET`.
+fn key(text: &[u8]) -> Option<Key> {
+    let mut words = std::str::from_utf8(text).ok()?.split(' ');
+    let (number, since, secret) = (words.next()?.parse().ok()?, words.next()?.parse::<u64>().ok()?, words.next()?);
+    Some(Key { number, secret: parse_key(secret)?, since: since.checked_mul(1_000_000)? })
+}
