@@ -12,6 +12,7 @@ mod program {
     pub mod acceptor;
     pub mod arguments;
     pub mod commands;
+    pub mod current_hub;
     pub mod descriptors;
     pub mod http;
     pub mod ids_ahead;
@@ -34,14 +35,13 @@ mod program {
     pub mod store;
     pub mod stored_hub;
     pub mod streams;
-    pub mod current_hub;
 }
 
 // They name each other by `crate::`.
 use program::{
-    arguments, descriptors, ids_ahead, inherited, leases, lifetime, listener, log_pauses, metrics_listener,
-    new_program, operator_log, peers, process_log, protocol, publishing, read_channels, run_options, served_hub, server,
-    settings, store, stored_hub, streams, current_hub,
+    acceptor, arguments, current_hub, descriptors, http, ids_ahead, inherited, leases, lifetime, listener, log_pauses,
+    new_program, operator_log, peers, process_log, protocol, publishing, read_channels, run_options, served_hub,
+    server, settings, store, stored_hub, streams,
 };
 
 use arbitrary::Arbitrary;

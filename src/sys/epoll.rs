@@ -52,6 +52,12 @@ impl Epoll {
         Ok(epoll::modify(&self.0, socket, EventData::new_u64(number), Self::flags(readable, writable))?)
     }
 
+    /// Sets that a socket is reported only when it takes bytes, or its connection is broken: a peer that has closed its side may
+    /// still read. Fails as [`ask`](Self::ask).
+    pub fn ask_for_room(&self, socket: BorrowedFd<'_>, number: u64) -> io::Result<()> {
+        Ok(epoll::modify(&self.0, socket, EventData::new_u64(number), EventFlags::OUT)?)
+    }
+
     /// Removes a socket. Closing the socket does not remove it if another process holds the same socket.
     pub fn remove(&self, socket: BorrowedFd<'_>) {
         // Fails only if the socket is not in the set.

@@ -2,13 +2,13 @@
 //!
 //! Each has one request. It has a time for its head, and a time to take the answer and to close its side. If there are too
 //! many, one that has its answer makes room, or the one that has been silent for the longest time. So a client that is slow or
-//! hostile delays neither another one nor the hub.
+//! hostile delays neither another one nor the hub, and takes no descriptor that a worker needs.
 
 use super::head::{Head, Refusal, MAX_HEAD};
-use eventsource_xs::remote::calls::{Epoll, Readiness};
+use eventsource_xs::remote::calls::{self, Epoll, Readiness};
 use rustix::io::Errno;
 use rustix::net::{recv, send, shutdown, RecvFlags, SendFlags, Shutdown};
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// The numbers of connections in the epoll set begin here.
 pub const FIRST_NUMBER: u64 = 1 << 63;
+/// Which part of the descriptors the connections of a service may have.
+const PART: usize = 8;
 
 /// For whom a connection was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +30,11 @@ pub enum Service {
 impl Service {
     /// The most connections that are no streams.
     fn most(self) -> usize {
-        match self {
+        let most = match self {
             Self::Streams => 1024,
             Self::Metrics => 16,
-        }
+        };
+        most.min(calls::limit() / PART).max(1)
     }
 
     /// How long a client may take to send its head.
@@ -71,40 +74,63 @@ enum Progress {
     Ends,
 }
 
-/// The connections by their numbers, the oldest first.
+/// The connections by their numbers.
 #[derive(Debug)]
 pub struct Connections {
-    open: BTreeMap<u64, Connection>,
+    open: HashMap<u64, Connection>,
+    /// When the time of those is up that have their answer, and of the others.
+    deadlines: [BTreeSet<(Instant, u64)>; 2],
     next: u64,
+    /// How many are for metrics.
+    metrics: usize,
 }
 
 impl Connections {
     pub fn new() -> Self {
-        Self { open: BTreeMap::new(), next: FIRST_NUMBER }
+        Self { open: HashMap::new(), deadlines: Default::default(), next: FIRST_NUMBER, metrics: 0 }
     }
 
     pub fn len(&self) -> usize {
         self.open.len()
     }
 
+    fn len_of(&self, service: Service) -> usize {
+        match service {
+            Service::Streams => self.open.len() - self.metrics,
+            Service::Metrics => self.metrics,
+        }
+    }
+
+    fn insert(&mut self, number: u64, connection: Connection) {
+        self.deadlines[connection.rank()].insert((connection.deadline, number));
+        self.metrics += usize::from(connection.service == Service::Metrics);
+        self.open.insert(number, connection);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Connection> {
+        let connection = self.open.remove(&number)?;
+        self.deadlines[connection.rank()].remove(&(connection.deadline, number));
+        self.metrics -= usize::from(connection.service == Service::Metrics);
+        Some(connection)
+    }
+
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        self.open.values().map(|connection| connection.deadline).min()
+        self.next_deadline().map(|(deadline, _)| deadline)
+    }
+
+    fn next_deadline(&self) -> Option<(Instant, u64)> {
+        self.deadlines.iter().filter_map(|deadlines| deadlines.iter().next().copied()).min()
     }
 
     /// Closes the connections whose time is up. Those that have sent no whole head are sent an answer, if they take it at once.
-    pub fn run_timers(&mut self, now: Instant, too_late: impl FnOnce() -> Vec<u8>) {
-        if self.next_due().map_or(true, |due| now < due) {
-            return;
-        }
-        let answer = too_late();
-        self.open.retain(|_, connection| {
-            let is_due = now >= connection.deadline;
-            if is_due && matches!(connection.progress, Progress::Reads(_)) {
-                let _ = send(&connection.socket, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    pub fn run_timers(&mut self, now: Instant, too_late: impl Fn() -> Vec<u8>) {
+        while let Some((_, number)) = self.next_deadline().filter(|(deadline, _)| *deadline <= now) {
+            let overdue = self.remove(number).filter(|connection| matches!(connection.progress, Progress::Reads(_)));
+            if let Some(connection) = overdue {
+                let _ = send(&connection.socket, &too_late(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
             }
-            !is_due
-        });
+        }
     }
 
     /// Takes a connection that was accepted. Returns the client if its head is there already, as that of a proxy is.
@@ -122,34 +148,30 @@ impl Connections {
 
     /// Waits for a connection from here on.
     fn keep(&mut self, connection: Connection, epoll: &Epoll) {
-        if !self.make_room(connection.service) {
-            return;
+        self.make_room(connection.service);
+        let mut added = epoll.add(connection.socket.as_fd(), self.next);
+        if matches!(connection.progress, Progress::Writes { .. }) {
+            added = added.and_then(|()| epoll.ask_for_room(connection.socket.as_fd(), self.next));
         }
-        let reads = !matches!(connection.progress, Progress::Writes { .. });
-        let socket = connection.socket.as_fd();
-        let added = epoll.add(socket, self.next);
         // Without memory in the kernel the connection is closed.
-        if added.and_then(|()| if reads { Ok(()) } else { epoll.ask(socket, self.next, false, true) }).is_ok() {
-            self.open.insert(self.next, connection);
+        if added.is_ok() {
+            self.insert(self.next, connection);
             self.next += 1;
         }
     }
 
-    /// Closes a connection of a service if it has as many as it may have. Returns false if all are being answered.
-    fn make_room(&mut self, service: Service) -> bool {
-        let of_service = || self.open.iter().filter(|(_, connection)| connection.service == service);
-        if of_service().count() < service.most() {
-            return true;
+    /// Closes a connection of a service if it has as many as it may have.
+    fn make_room(&mut self, service: Service) {
+        if self.len_of(service) >= service.most() {
+            let of_service = |number: &u64| self.open.get(number).map_or(false, |found| found.service == service);
+            let first = self.deadlines.iter().flatten().map(|(_, number)| *number).find(of_service);
+            first.and_then(|number| self.remove(number));
         }
-        let ends = of_service().find(|(_, connection)| matches!(connection.progress, Progress::Ends));
-        let silent = || of_service().find(|(_, connection)| matches!(connection.progress, Progress::Reads(_)));
-        let number = ends.or_else(silent).map(|(number, _)| *number);
-        number.and_then(|number| self.open.remove(&number)).is_some()
     }
 
     /// Continues with a connection that is ready. Returns the client if its head is complete now.
     pub fn serve(&mut self, number: u64, readiness: Readiness, epoll: &Epoll, now: Instant) -> Option<Client> {
-        let connection = self.open.get_mut(&number)?;
+        let mut connection = self.remove(number)?;
         let was_writing = matches!(connection.progress, Progress::Writes { .. });
         let step = match connection.progress {
             Progress::Reads(_) => connection.read(),
@@ -159,18 +181,14 @@ impl Connections {
         };
         match step {
             Step::Waits => {
-                let ends = matches!(connection.progress, Progress::Ends);
-                if was_writing && ends && epoll.ask(connection.socket.as_fd(), number, true, false).is_err() {
-                    self.open.remove(&number);
+                let has_written = was_writing && matches!(connection.progress, Progress::Ends);
+                if !has_written || epoll.ask(connection.socket.as_fd(), number, true, false).is_ok() {
+                    self.insert(number, connection);
                 }
                 None
             }
-            Step::Done => {
-                self.open.remove(&number);
-                None
-            }
+            Step::Done => None,
             Step::Request(bytes) => {
-                let connection = self.open.remove(&number)?;
                 epoll.remove(connection.socket.as_fd()); // the client may become a stream
                 Some(connection.into_client(bytes))
             }
@@ -201,6 +219,11 @@ enum Step {
 }
 
 impl Connection {
+    /// Which of the deadlines of [`Connections`] it has: the first make room first.
+    fn rank(&self) -> usize {
+        usize::from(!matches!(self.progress, Progress::Ends))
+    }
+
     fn into_client(self, bytes: Vec<u8>) -> Client {
         Client { socket: self.socket, service: self.service, bytes }
     }
@@ -259,5 +282,31 @@ impl Connection {
             Ok(_) | Err(Errno::INTR | Errno::AGAIN) => Step::Waits,
             Err(_) => Step::Done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_client_that_has_closed_its_side_and_takes_no_bytes_causes_no_turns() {
+        let (epoll, now) = (Epoll::new().expect("an epoll set"), Instant::now());
+        let (mut socket, server) = UnixStream::pair().expect("a pair of sockets");
+        let mut connections = Connections::new();
+        socket.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("a connection");
+        socket.shutdown(net::Shutdown::Write).expect("a connection");
+        let client = connections.add(server.into(), Service::Metrics, &epoll, now).expect("a head");
+        connections.answer(client, vec![b'a'; 1 << 20], &epoll, now);
+        assert_eq!(connections.len(), 1, "the answer is too long to be taken at once");
+        epoll.wait(Some(Duration::ZERO), |_, readiness| panic!("{readiness:?}")).expect("a wait");
+        drop(socket);
+        let mut ready = Vec::new();
+        epoll.wait(None, |number, readiness| ready.push((number, readiness))).expect("a wait");
+        assert!(connections.serve(ready[0].0, ready[0].1, &epoll, now).is_none());
+        assert_eq!(connections.len(), 0, "it has left");
     }
 }
