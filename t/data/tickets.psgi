@@ -32,7 +32,7 @@ my $streams = $hub->to_app(
     retry           => [7000, 7000],
     keepalive       => 7,
     headers         => ['X-Shop' => 'yes'],
-    ticket          => {seconds => 600, cookies => ['session'], headers => ['X-Device']},
+    ticket          => {seconds => 600, cookies => ['session'], headers => [qw(X-Device X-Forwarded-For)]},
 );
 
 builder {

@@ -59,7 +59,8 @@ sub drop_in {
     return ("eventsource-hub\@$hub.service.d/store.conf" => $text);
 }
 
-my @units = map { "$UNITS/systemd/system/$_" } map { "eventsource-$_" } 'hub@.socket', 'hub@.service',
+my @units = map { "$UNITS/systemd/system/$_" } map { "eventsource-$_" } 'hub@.socket', 'hub-http@.socket',
+    'hub@.service',
     'outbox@.service';
 my %bakery  = ('/srv/bakery' => '/run/test/bakery', '127.0.0.1:5000' => "127.0.0.1:$bakery_port");
 my $systemd = Testing::Systemd->start(
@@ -283,6 +284,24 @@ subtest 'a hub with Redis, under the drop-in of the manual' => sub {
     Testing::Redis->require_or_skip_all;
     my $redis = Testing::Redis->start;
     goes_on_ok(redis => $redis->url);
+};
+
+subtest 'the socket for HTTP' => sub {
+    my ($socket, $hub) = ('eventsource-hub-http@web.socket', 'eventsource-hub@web.service');
+    my @nobody = qw(setpriv --reuid=65534 --regid=65534 --clear-groups);
+    my @ask =
+        (qw(curl -si --max-time), $DEADLINE, qw(--unix-socket /run/eventsource-hub-http/web.sock http://web/events));
+    systemctl_ok($systemd, start => $socket);
+    for my $when ('before it runs', 'while it is stopped') {
+        is $systemd->property($hub, 'ActiveState'), 'inactive', 'the hub does not run';
+        my (undef, $said) = $systemd->run(@nobody, @ask);
+        like $said, qr/^X-Accel-Redirect: \@app\r?$/m, "$when: a proxy is answered by it";
+        systemctl_ok($systemd, reload => $hub);
+        (undef, $said) = $systemd->run(@nobody, @ask);
+        like $said, qr/^X-Accel-Redirect: \@app\r?$/m, 'also after an upgrade';
+        systemctl_ok($systemd, stop => $hub);
+    }
+    systemctl_ok($systemd, stop => $socket, 'eventsource-hub@web.socket');
 };
 
 subtest 'the units of a user' => sub {

@@ -8,9 +8,11 @@ use EventSource::Hub::Process;
 use File::Temp ();
 use IO::Socket::UNIX;
 use Testing::Client;
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Deadline  qw($DEADLINE wait_until);
+use Testing::Developer qw(needs);
 use Testing::Nginx;
 use Testing::Program;
+use Testing::Proxy;
 use Testing::Server;
 use Testing::Subscriber qw(blocks);
 
@@ -114,6 +116,9 @@ subtest 'the head is that of the application' => sub {
     is $by_hub->{'content-encoding'},            'gzip',                 'coded as the client accepts it';
     is $by_hub->{'access-control-allow-origin'}, 'https://shop.example', 'for the page of another origin';
     $_->leave for $first, $again;
+    ($cookies) = cookies_of('/events', 'bob', Origin => 'https://other.example');
+    ($count)   = asked_by('/events', Cookie => $cookies, Origin => 'https://other.example');
+    is $count, 1, 'a page whose origin only middleware may allow is the application\'s';
 };
 
 subtest 'polls' => sub {
@@ -170,8 +175,9 @@ subtest 'every other request is the application\'s' => sub {
         ['no device',                          1, '/events?a=1',   Cookie => $cookies],
         ['another query',                      1, '/events?a=2',   @same[1 .. 4]],
         ['another path',                       1, '/events/b?a=1', @same[1 .. 4]],
-        ['an origin',                          1, @same,           Origin        => 'https://shop.example'],
-        ['a password',                         1, @same,           Authorization => 'Basic eDp5'],
+        ['an origin',                          1, @same,           Origin            => 'https://shop.example'],
+        ['a password',                         1, @same,           Authorization     => 'Basic eDp5'],
+        ['a forged address',                   1, @same,           'X-Forwarded-For' => '127.0.0.1'],
         ['a forged ticket',                    1, '/events?a=1',   Cookie => $forged,             'X-Device' => 'x'],
         ['two tickets',                        1, '/events?a=1',   Cookie => "$cookies; $ticket", 'X-Device' => 'x'],
         ['no ticket',                          1, '/events?a=1',   Cookie => 'session=ann',       'X-Device' => 'x'],
@@ -190,7 +196,10 @@ subtest 'every other request is the application\'s' => sub {
     $post->read_head;
     is $post->status, 200, 'a POST with a body reaches the application';
     like $post->header('Content-Type'), qr{\Atext/event-stream}, 'which answers with a stream';
-    my ($count, $refused) = asked_by('/events');
+    my $cookie = 'session=ann; a=' . 'a' x 7_000;
+    my ($count, $long) = asked_by('/events', Cookie => $cookie, 'X-A' => 'a' x 7_000, 'X-B' => 'a' x 7_000);
+    is_deeply [$count, $long->status], [1, 200], 'a head that is longer than the hub process reads';
+    ($count, my $refused) = asked_by('/events');
     is_deeply [$count, $refused->status], [1, 403], 'a client without a session is refused';
     my $finished = get('/events?a=1', @same[1 .. 4], 'Last-Event-ID' => 'eventsource-finished');
     is $finished->status, 204, 'a client that has finished is told so';
@@ -212,31 +221,40 @@ subtest 'hostile clients of the socket' => sub {
     };
     my ($cookies) = cookies_of('/events', 'ann');
     my $host      = 'Host: 127.0.0.1:' . $nginx->port . "\r\n";
-    my $head      = "${host}Cookie: $cookies\r\n";
+    my $head      = "${host}X-Forwarded-For: 127.0.0.1\r\nCookie: $cookies\r\n";
     for (
-        ['no ticket',       'application', "GET /events HTTP/1.1\r\nHost: a\r\n\r\n"],
-        ['HTTP/1.0',        'application', "GET /events HTTP/1.0\r\n\r\n"],
-        ['an absolute URL', 'application', "GET http://shop.example/events HTTP/1.1\r\n$head\r\n"],
-        ['a fragment',      'application', "GET /events# HTTP/1.1\r\n$head\r\n"],
-        ['HEAD',            'application', "HEAD /events HTTP/1.1\r\n$head\r\n"],
-        ['a body',          'application', "GET /events HTTP/1.1\r\n${head}Content-Length: 3\r\n\r\nabc"],
-        ['two lengths', 'application', "GET /events HTTP/1.1\r\n${head}Content-Length: 0\r\nContent-Length: 9\r\n\r\n"],
-        ['chunks',      'application', "GET /events HTTP/1.1\r\n${head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
-        ['a POST',      'application', "POST /events HTTP/1.1\r\n$head\r\n"],
-        ['two requests',      'application', "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /events HTTP/1.1\r\n$head\r\n"],
-        ['two hosts',         400,           "GET /events HTTP/1.1\r\n$head$host\r\n"],
-        ['no host',           400,           "GET /events HTTP/1.1\r\nCookie: $cookies\r\n\r\n"],
-        ['a folded field',    400,           "GET /events HTTP/1.1\r\n${head}X: a\r\n b\r\n\r\n"],
-        ['a space in a name', 400,           "GET /events HTTP/1.1\r\n${head}X : a\r\n\r\n"],
-        ['a NUL',             400,           "GET /events HTTP/1.1\r\n${head}X: \0\r\n\r\n"],
-        ['TLS',               400,           "\x16\x03\x01\x02\x00\n"],
-        ['HTTP/2',            400,           "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
-        ['a thousand fields', 431,           "GET /events HTTP/1.1\r\n$head" . "X: 1\r\n" x 1000 . "\r\n"],
-        ['a long head',       431,           "GET /events HTTP/1.1\r\n${head}X: " . 'a' x 20_000 . "\r\n\r\n"],
-        ['an endless line',   431,           'GET /' . 'a' x 20_000],
+        ['no ticket',          "GET /events HTTP/1.1\r\nHost: a\r\n\r\n"],
+        ['HTTP/1.0',           "GET /events HTTP/1.0\r\n\r\n"],
+        ['an absolute URL',    "GET http://shop.example/events HTTP/1.1\r\n$head\r\n"],
+        ['a fragment',         "GET /events# HTTP/1.1\r\n$head\r\n"],
+        ['HEAD',               "HEAD /events HTTP/1.1\r\n$head\r\n"],
+        ['a body',             "GET /events HTTP/1.1\r\n${head}Content-Length: 3\r\n\r\nabc"],
+        ['two lengths',        "GET /events HTTP/1.1\r\n${head}Content-Length: 0\r\nContent-Length: 9\r\n\r\n"],
+        ['chunks',             "GET /events HTTP/1.1\r\n${head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
+        ['a POST',             "POST /events HTTP/1.1\r\n$head\r\n"],
+        ['two requests',       "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /events HTTP/1.1\r\n$head\r\n"],
+        ['two hosts',          "GET /events HTTP/1.1\r\n$head$host\r\n"],
+        ['no host',            "GET /events HTTP/1.1\r\nCookie: $cookies\r\n\r\n"],
+        ['a folded field',     "GET /events HTTP/1.1\r\n${head}X: a\r\n b\r\n\r\n"],
+        ['a space in a name',  "GET /events HTTP/1.1\r\n${head}X : a\r\n\r\n"],
+        ['a NUL',              "GET /events HTTP/1.1\r\n${head}X: \0\r\n\r\n"],
+        ['TLS',                "\x16\x03\x01\x02\x00\n"],
+        ['HTTP/2',             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
+        ['a thousand fields',  "GET /events HTTP/1.1\r\n$head" . "X: 1\r\n" x 1000 . "\r\n"],
+        ['a long head',        "GET /events HTTP/1.1\r\n${head}X: " . 'a' x 20_000 . "\r\n\r\n"],
+        ['an endless line',    'GET /' . 'a' x 20_000],
+        ['a dot in the path',  "GET /x/../events HTTP/1.1\r\n$head\r\n"],
+        ['two slashes',        "GET //events HTTP/1.1\r\n$head\r\n"],
+        ['an escaped path',    "GET /%65vents HTTP/1.1\r\n$head\r\n"],
+        ['a slash at its end', "GET /events%2F HTTP/1.1\r\n$head\r\n"],
+        ['a parameter',        "GET /events;a HTTP/1.1\r\n$head\r\n"],
+        ['a second query',     "GET /events?a?b HTTP/1.1\r\n$head\r\n"],
+        ['bytes in the path',  "GET /events\xE4 HTTP/1.1\r\n$head\r\n"],
+        ['a second session',   "GET /events HTTP/1.1\r\n${head}Cookie: session=bob\r\n\r\n"],
+        ['a longer host',      "GET /events HTTP/1.1\r\n" . $head =~ s/(?=\r\nCookie)/.evil.example/r . "\r\n"],
     ) {
-        my ($what, $expected, $bytes) = @$_;
-        is $answer->($bytes), $expected, $what;
+        my ($what, $bytes) = @$_;
+        is $answer->($bytes), 'application', $what;
     }
     my @silent = map { $raw->('GET /') } 1 .. 1100;
     my $served = $raw->("GET /events HTTP/1.1\r\n$head\r\n");
@@ -254,6 +272,38 @@ subtest 'hostile clients of the socket' => sub {
         'a head that comes byte by byte is read';
 };
 
+my %proxy;
+for my $name (qw(HAProxy Caddy)) {
+    subtest $name => sub {
+        needs(Testing::Proxy->missing($name));
+        my $proxy   = $proxy{$name} = Testing::Proxy->start($name, $server, $http);
+        my $request = sub {
+            my ($cookies, @option) = @_;
+            my $before = asked();
+            my $client = $proxy->curl('/events', '--header', "Cookie: $cookies", @option);
+            ok wait_until($DEADLINE, sub { $client->log =~ m{^HTTP/\S+ \d.*^\r?\n}ms }), 'a response'
+                or diag $client->log;
+            my ($ticket) = $client->log =~ /^Set-Cookie: ([^;]+)/mi;
+            return (asked() - $before, $ticket, $client);
+        };
+        my ($count, $ticket, $client);
+        ok wait_until($DEADLINE, sub { (undef, $ticket) = $request->('session=kim', '--http2'); $ticket }), 'a ticket';
+        my $cookies = "session=kim; $ticket";
+        for my $version ('--http1.1', '--http2') {
+            ($count, undef, $client) = $request->($cookies, $version);
+            is $count, 0, "$version: the application is not asked for the next request";
+            my $id = $hub->publish(kim => 'at once');
+            ok wait_until($DEADLINE, sub { $client->log =~ /^id: \Q$id\E$/m }), 'events arrive at once';
+        }
+        ($count) = $request->("session=lee; $ticket", '--http2');
+        is $count, 1, 'it is for another user';
+        ($count) = $request->($cookies, '--http2', '--header', 'X-Forwarded-For: 127.0.0.1');
+        is $count, $name eq 'Caddy' ? 0 : 1, 'a client does not choose its address';
+        ($count) = $request->($cookies, '--http2', '--data', 'a' x 50_000);
+        is $count, 1, 'and for a POST with a body';
+    };
+}
+
 subtest 'an upgrade, and a hub process that is away' => sub {
     my ($cookies, $first) = cookies_of('/events', 'zoe');
     ok $first->read_until(qr/^id: /m), 'a stream';
@@ -267,6 +317,9 @@ subtest 'an upgrade, and a hub process that is away' => sub {
     ($count) = asked_by('/events', Cookie => $cookies, 'Last-Event-ID' => $id);
     is $count, 0, 'tickets are known, and the socket is served';
     $process->stop('KILL');
+    my $before = asked();
+    my @away   = map { $_->curl('/events', '--header', 'Cookie: eventsource-ticket-shop=x') } values %proxy;
+    ok wait_until($DEADLINE, sub { asked() - $before == @away }), 'HAProxy and Caddy ask the application';
     ($count, my $away) = asked_by('/events', Cookie => $cookies, 'Last-Event-ID' => $id);
     is $count, 1, 'without a hub process the application is asked';
     $process = hub_process();

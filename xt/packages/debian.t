@@ -100,7 +100,7 @@ subtest 'what the packages have' => sub {
     like slurp("$documents/copyright"),                      qr{vendor/bytes-}, 'the licences of the crates';
     like qx{gzip -dc $documents/eventsource-xs.cdx.json.gz}, qr/"CycloneDX"/,   'what is inside';
 
-    for my $unit (qw(eventsource-hub@.service eventsource-hub@.socket)) {
+    for my $unit (qw(eventsource-hub@.service eventsource-hub@.socket eventsource-hub-http@.socket)) {
         my $text = slurp($debian->folder . "/lib/systemd/system/$unit");
         like $text,   qr/eventsource-hub/,     "$unit: it is for the hub";
         unlike $text, qr{/usr/local|www-data}, "$unit: with the paths and the user of the package";

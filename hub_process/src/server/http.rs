@@ -18,8 +18,8 @@ use std::time::Instant;
 /// How many connections are accepted before workers have their turn again.
 const AT_ONCE: usize = 64;
 
-/// Asks the proxy to let the application answer.
-const ASK_APPLICATION: &[u8] = b"HTTP/1.1 200 OK\r\nX-Accel-Redirect: @app\r\nContent-Length: 0\r\n\
+/// Asks the proxy to let the application answer: nginx and Caddy by the field, HAProxy by the status.
+const ASK_APPLICATION: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nX-Accel-Redirect: @app\r\nContent-Length: 0\r\n\
     Cache-Control: no-store\r\nConnection: close\r\n\r\n";
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -53,6 +53,8 @@ fn take(server: &mut Server, client: Client, now: Instant) {
                 None => ASK_APPLICATION.to_vec(),
             },
         },
+        // What the proxy has passed on is the application's to refuse: it reads more than is read here.
+        Ok(None) | Err(_) if client.service == Service::Streams => ASK_APPLICATION.to_vec(),
         Ok(None) | Err(Refusal::Malformed) => refusal("400 Bad Request", "this is not a request of HTTP/1\n"),
         Err(Refusal::TooLarge) => {
             refusal("431 Request Header Fields Too Large", "the head has too many bytes or fields\n")

@@ -85,7 +85,7 @@ sub _fastcgi { return "location / { include /etc/nginx/fastcgi_params; fastcgi_p
 sub _with_tickets {
     my ($server, $hub) = @_;
     my $text = slurp('examples/deployment/nginx-tickets.conf');
-    $text =~ s{/run/eventsource-hub/shop/http[.]sock}{$hub} or croak 'Nginx: there is no socket of the hub';
+    $text =~ s{/run/eventsource-hub-http/shop[.]sock}{$hub} or croak 'Nginx: there is no socket of the hub';
     $text =~ s{http://127[.]0[.]0[.]1:5000}{http://$server} or croak 'Nginx: there is no application';
     return "location / { proxy_pass http://$server; }\n$text";
 }

@@ -6,6 +6,7 @@ use warnings;
 # port, a certificate for the test, and timeouts of one second. It ends with the object.
 #
 #   my $proxy  = Testing::Proxy->start('HAProxy', $server);
+#   my $proxy  = Testing::Proxy->start('HAProxy', $server, $http);  # streams of tickets from the socket of a hub process
 #   my $client = $proxy->curl('/held?name=a', '--http2');     # a Testing::Program; its log is the response with its head
 
 use parent 'Testing::ConfiguredProxy';
@@ -17,11 +18,11 @@ use Testing::SourceTree qw(slurp);
 
 my $HOST = 'events.example.org';
 
-# The file of each proxy, and how it becomes that of the test.
+# The file of each proxy, how it becomes that of the test, and how it becomes one with tickets.
 my %PROXY = (
     nginx   => ['nginx.conf',  \&_edit_nginx],
-    HAProxy => ['haproxy.cfg', \&_edit_haproxy],
-    Caddy   => ['Caddyfile',   \&_edit_caddy],
+    HAProxy => ['haproxy.cfg', \&_edit_haproxy, \&_haproxy_with_tickets],
+    Caddy   => ['Caddyfile',   \&_edit_caddy,   sub { return slurp('examples/deployment/Caddyfile-tickets') }],
 );
 
 # Public methods
@@ -42,12 +43,13 @@ sub missing {
 }
 
 sub start {
-    my ($class, $name, $server) = @_;
-    my ($file, $edit) = @{$PROXY{$name} || croak "Proxy: there is no proxy '$name'"};
+    my ($class, $name, $server, $http) = @_;
+    my ($file, $edit, $with_tickets) = @{$PROXY{$name} || croak "Proxy: there is no proxy '$name'"};
     my $self = $class->new($name);
     $self->_certify;
     my $text = slurp("examples/deployment/$file");
-    $text =~ s/\b127[.]0[.]0[.]1:5000\b/'127.0.0.1:' . $server->port/e or croak "Proxy: $file has no port 5000";
+    $text = _edit($with_tickets->($text), qr{/run/eventsource-hub-http/shop[.]sock} => $http) if $http;
+    $text =~ s/\b127[.]0[.]0[.]1:5000\b/'127.0.0.1:' . $server->port/ge or croak "Proxy: $file has no port 5000";
     return $self->start_with($edit->($self, $text));
 }
 
@@ -85,8 +87,8 @@ sub _edit_caddy {
     return $global
         . _edit(
         $text,
-        qr/^\Q$HOST\E \{$/m => "https://$HOST:$port {\n\tbind 127.0.0.1\n\ttls $crt $key",
-        qr{/events\*}       => '/held*'
+        qr/^\Q$HOST\E \{$/m         => "https://$HOST:$port {\n\tbind 127.0.0.1\n\ttls $crt $key",
+        qr{(?<=not path )/events\*} => '/held*'
         );
 }
 
@@ -113,6 +115,12 @@ sub _edit_nginx {
         qr{/etc/ssl/}         => "$folder/"
     );
     return Testing::Nginx::frame($folder, $site);
+}
+
+sub _haproxy_with_tickets {
+    my $text = shift;
+    my ($line, $backend) = slurp('examples/deployment/haproxy-tickets.cfg') =~ /(^ +use_backend .*?\n)(.*)/ms;
+    return _edit($text, qr/(?=^ +default_backend )/m => $line) . $backend;
 }
 
 sub _path { return $_[0]->folder . "/$HOST.$_[1]" }

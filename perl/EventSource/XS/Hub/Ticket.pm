@@ -104,6 +104,8 @@ sub passport {
     my ($self, $hub, $env, $beginning) = @_;
     return undef if !length _name_of($hub) || defined $env->{REMOTE_USER};
     my ($setting, @headers) = ($beginning->{settings}, @{$beginning->{headers}});
+    my %of = @headers;
+    return undef if defined $env->{HTTP_ORIGIN} && !grep { lc eq 'access-control-allow-origin' } keys %of;  # middleware
     my $head = '';
     while (my ($name, $value) = splice @headers, 0, 2) {
         return undef if grep { !defined || /[^\t -~]/ } $name, $value;
