@@ -1,14 +1,18 @@
 # Logins, logouts, rights that are given and withdrawn, hub processes that are killed, and clients that come back with all
 # cookies that they were ever given, at random, against an oracle: it knows of each ticket what it was issued for, and whether
-# that was withdrawn. No stream has a channel that it does not allow, and none has one less. EVENTSOURCE_XS_SEED repeats a run,
-# and EVENTSOURCE_XS_STEPS is its length.
+# that was withdrawn. No stream has a channel that it does not allow, and none has one less. Behind a proxy each request goes to the
+# hub process first, and from there to the application. EVENTSOURCE_XS_SEED repeats a run, and EVENTSOURCE_XS_STEPS is its length.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing qw(native);
 use EventSource::Hub;
 use EventSource::Hub::Process;
+use File::Temp ();
+use IO::Socket::UNIX;
+use Socket qw(SOL_SOCKET SO_RCVTIMEO);
 use Test::EventSource;
+use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Program;
 
 my $STEPS = $ENV{EVENTSOURCE_XS_STEPS} || 300;
 my $SEED  = defined $ENV{EVENTSOURCE_XS_SEED} ? $ENV{EVENTSOURCE_XS_SEED} : int rand 1e9;
@@ -43,15 +47,47 @@ sub means {
     return !!grep { $_ =~ $topic } @{$ticket->{channels}};
 }
 
-for my $kind ('in one process', 'named') {
-    my $life = 0;    # of the hub process
-    my $hub =
-        $kind eq 'named' ? Test::EventSource->private_hub(position => 'id') : EventSource::Hub->new(position => 'id');
-    my $es = Test::EventSource->new(app => app($hub));
+my $folder = File::Temp->newdir;
+my ($socket, $http) = map { "$folder/$_" } qw(hub.sock http.sock);
+
+sub hub_process {
+    my @option  = ('--socket', $socket, '--http', "unix:$http", qw(--grace 60 --idle-exit 60));
+    my $process = Testing::Program->new('eventsource-hub')
+        ->run({}, EventSource::Hub::Process->program, qw(run --name test), @option);
+    wait_until($DEADLINE, sub { IO::Socket::UNIX->new(Peer => $http) }) or die "the hub process does not listen\n";
+    return $process;
+}
+
+# Asks the hub process for a stream. Returns its socket behind the head, or undef if the application is to be asked.
+sub ask_hub_process {
+    my ($path, $host, $cookies) = @_;
+    my $client = IO::Socket::UNIX->new(Peer => $http) or die "the hub process does not listen\n";
+    setsockopt $client, SOL_SOCKET, SO_RCVTIMEO, pack 'l!l!', $DEADLINE, 0;
+    print {$client} "GET $path HTTP/1.1\r\nHost: $host\r\nCookie: $cookies\r\n\r\n";
+    my $head = '';
+    while ($head !~ /\r\n\r\n\z/) { $head .= readline($client) // die "no answer\n" }
+    return $head =~ /^X-Accel-Redirect: \@app\r$/m ? undef : $client;
+}
+
+my %HUB = (
+    'in one process' => sub { return EventSource::Hub->new(position => 'id') },
+    'named'          => sub { return Test::EventSource->private_hub(position => 'id') },
+    'behind a proxy' =>
+        sub { return EventSource::Hub->new(position => 'id', name => 'test', socket => $socket, autostart => 0) },
+);
+
+for my $kind ('in one process', 'named', 'behind a proxy') {
+    my $life       = 0;                                          # of the hub process
+    my $is_behind  = $kind eq 'behind a proxy';
+    my $is_process = $kind ne 'in one process';
+    my $process    = $is_behind && hub_process();
+    my $hub        = $HUB{$kind}->();
+    my $es         = Test::EventSource->new(app => app($hub));
+    my ($host)     = $es->url =~ m{//([^/]+)};
     my (@tickets, %counts);
     my $number = 0;
     srand $SEED;
-    $hub->epoch;     # the hub process runs
+    $hub->epoch;                                                 # the hub process runs
     %right = (ann => {map { ($_ => 1) } 'news', 'room/1', 'own/ann'}, bob => {news => 1, 'own/bob' => 1});
 
     # Makes a request with a session and a ticket, or none, and compares what happens with the oracle.
@@ -66,22 +102,30 @@ for my $kind ('in one process', 'named') {
         my @expected = $is_valid ? @{$ticket->{channels}} : allowed($user);
         $asked = 0;
         my $cookies = join '; ', "session=$user", $ticket ? $ticket->{cookie} : ();
-        my $stream  = $es->get($path, headers => [Cookie => $cookies]);
         my $name    = "$user, $path, " . ($ticket ? "a ticket of $ticket->{user}, $ticket->{path}" : 'no ticket');
+        my $client  = $is_behind && ask_hub_process($path, $host, $cookies);
+        return "$name: the hub process " . ($client ? 'has a stream' : 'has none')
+            if $is_behind && !$client != !$is_valid;
+        my $stream = $client ? undef : $es->get($path, headers => [Cookie => $cookies]);
         return "$name: asked $asked" if $asked != ($is_valid ? 0 : 1);
         $counts{$is_valid ? 'accepted' : $ticket ? 'refused' : 'without'}++;
-        return @expected ? "$name: no stream" : undef if $stream->status == 404;
+        return @expected ? "$name: no stream" : undef if $stream && $stream->status == 404;
         return "$name: a stream"                      if !@expected;
         my %last = map { my $channel = $_; ($channel => $hub->publish($channel => ++$number . " $channel")) } @CHANNELS;
         $hub->publish($expected[0] => 'end');
+        my $until = time + $DEADLINE;    # keepalives come, whatever is missing
+        my $next  = sub {
+            if ($stream) { my $event = $stream->next_event; return $event && $event->{data} }
+            while (time < $until && defined(my $line = readline $client)) { return $1 if $line =~ /\Adata: (.*)\n\z/ }
+            return undef;
+        };
         my @received;
-
-        while (1) {
-            my $event = $stream->next_event or last;
-            last if $event->{data} eq 'end';
-            push @received, $event->{data} =~ /\A[0-9]+ (.+)\z/;
+        while (defined(my $data = $next->())) {
+            last if $data eq 'end';
+            push @received, $data =~ /\A[0-9]+ (.+)\z/;
         }
         return "$name: received @received, not @expected" if "@{[sort @received]}" ne "@expected";
+        return undef                                      if $client;
         my $header = $stream->header('Set-Cookie');
         return "$name: a ticket by a ticket" if $is_valid && defined $header;
         return undef                         if $is_valid;
@@ -109,9 +153,10 @@ for my $kind ('in one process', 'named') {
             return undef;
         },
         kill => sub {
-            return undef if $kind ne 'named' || rand() > 0.2;
+            return undef if !$is_process || rand() > 0.2;
             my $pid = $hub->stats->{process}{pid};
-            kill KILL => $pid;
+            $process ? $process->stop('KILL') : kill KILL => $pid;
+            $process &&= hub_process();
             wait_until(
                 sub {
                     (eval { $hub->stats->{process}{pid} } || $pid) != $pid;
@@ -122,7 +167,7 @@ for my $kind ('in one process', 'named') {
         },
         upgrade => sub {
             EventSource::Hub::Process->upgrade(name => 'test', socket => $hub->{socket})
-                if $kind eq 'named' && rand() < 0.3;
+                if $is_process && rand() < 0.3;
             return undef;
         },
     );
