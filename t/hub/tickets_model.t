@@ -1,7 +1,8 @@
 # Logins, logouts, rights that are given and withdrawn, hub processes that are killed, and clients that come back with all
 # cookies that they were ever given, at random, against an oracle: it knows of each ticket what it was issued for, and whether
-# that was withdrawn. No stream has a channel that it does not allow, and none has one less. Behind a proxy each request goes to the
-# hub process first, and from there to the application. EVENTSOURCE_XS_SEED repeats a run, and EVENTSOURCE_XS_STEPS is its length.
+# that was withdrawn. No stream has a channel that it does not allow, and none has one less. Over Redis there are two machines,
+# and each step is one of either. Behind a proxy each request goes to the hub process first, and from there to the application.
+# EVENTSOURCE_XS_SEED repeats a run, and EVENTSOURCE_XS_STEPS is its length.
 
 use lib 't/lib';
 use Testing qw(native);
@@ -13,6 +14,7 @@ use Socket qw(SOL_SOCKET SO_RCVTIMEO);
 use Test::EventSource;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Program;
+use Testing::Redis;
 
 my $STEPS = $ENV{EVENTSOURCE_XS_STEPS} || 300;
 my $SEED  = defined $ENV{EVENTSOURCE_XS_SEED} ? $ENV{EVENTSOURCE_XS_SEED} : int rand 1e9;
@@ -69,30 +71,42 @@ sub ask_hub_process {
     return $head =~ /^X-Accel-Redirect: \@app\r$/m ? undef : $client;
 }
 
-my %HUB = (
+my $redis = Testing::Redis->missing ? undef : Testing::Redis->start;
+my %HUBS  = (
     'in one process' => sub { return EventSource::Hub->new(position => 'id') },
-    'named'          => sub { return Test::EventSource->private_hub(position => 'id') },
+    named            => sub { return Test::EventSource->private_hub(position => 'id') },
+    'over Redis'     => sub {
+        my %hub = (name => 'test', position => 'id', store => {redis => $redis->url}, idle_exit => 5);
+        return map { EventSource::Hub->new(%hub, socket => "$folder/$_.sock") } 1, 2;
+    },
     'behind a proxy' =>
         sub { return EventSource::Hub->new(position => 'id', name => 'test', socket => $socket, autostart => 0) },
 );
 
-for my $kind ('in one process', 'named', 'behind a proxy') {
-    my $life       = 0;                                          # of the hub process
-    my $is_behind  = $kind eq 'behind a proxy';
-    my $is_process = $kind ne 'in one process';
-    my $process    = $is_behind && hub_process();
-    my $hub        = $HUB{$kind}->();
-    my $es         = Test::EventSource->new(app => app($hub));
-    my ($host)     = $es->url =~ m{//([^/]+)};
+# A private hub comes last: from then on, hubs of this test keep their events in memory.
+for my $kind ('in one process', $redis ? 'over Redis' : (), 'behind a proxy', 'named') {
+    my $life      = 0;                                                              # of the hub process
+    my $is_behind = $kind eq 'behind a proxy';
+    my $process   = $is_behind && hub_process();
+    my @hubs      = $HUBS{$kind}->();
+    my $is_shared = @hubs > 1;
+    my %client    = map { ($_ => Test::EventSource->new(app => app($_))) } @hubs;
+    my ($host)    = $client{$hubs[0]}->url =~ m{//([^/]+)};
     my (@tickets, %counts);
     my $number = 0;
     srand $SEED;
-    $hub->epoch;                                                 # the hub process runs
+
+    $_->epoch for @hubs;                                                            # the hub processes run
+
+    # A machine that has published knows all that was before in the order of Redis.
+    my $read = sub { $_->publish(read => 1) for $is_shared ? @hubs : () };
     %right = (ann => {map { ($_ => 1) } 'news', 'room/1', 'own/ann'}, bob => {news => 1, 'own/bob' => 1});
 
     # Makes a request with a session and a ticket, or none, and compares what happens with the oracle.
     my $request = sub {
         my ($user, $path, $ticket) = @_;
+        my $hub = one_of(@hubs);
+        $read->();
         my $is_valid =
                $ticket
             && $ticket->{user} eq $user
@@ -103,10 +117,10 @@ for my $kind ('in one process', 'named', 'behind a proxy') {
         $asked = 0;
         my $cookies = join '; ', "session=$user", $ticket ? $ticket->{cookie} : ();
         my $name    = "$user, $path, " . ($ticket ? "a ticket of $ticket->{user}, $ticket->{path}" : 'no ticket');
-        my $client  = $is_behind && ask_hub_process($path, $host, $cookies);
-        return "$name: the hub process " . ($client ? 'has a stream' : 'has none')
-            if $is_behind && !$client != !$is_valid;
-        my $stream = $client ? undef : $es->get($path, headers => [Cookie => $cookies]);
+        my $by_hub  = $is_behind && ask_hub_process($path, $host, $cookies);
+        return "$name: the hub process " . ($by_hub ? 'has a stream' : 'has none')
+            if $is_behind && !$by_hub != !$is_valid;
+        my $stream = $by_hub ? undef : $client{$hub}->get($path, headers => [Cookie => $cookies]);
         return "$name: asked $asked" if $asked != ($is_valid ? 0 : 1);
         $counts{$is_valid ? 'accepted' : $ticket ? 'refused' : 'without'}++;
         return @expected ? "$name: no stream" : undef if $stream && $stream->status == 404;
@@ -116,7 +130,7 @@ for my $kind ('in one process', 'named', 'behind a proxy') {
         my $until = time + $DEADLINE;    # keepalives come, whatever is missing
         my $next  = sub {
             if ($stream) { my $event = $stream->next_event; return $event && $event->{data} }
-            while (time < $until && defined(my $line = readline $client)) { return $1 if $line =~ /\Adata: (.*)\n\z/ }
+            while (time < $until && defined(my $line = readline $by_hub)) { return $1 if $line =~ /\Adata: (.*)\n\z/ }
             return undef;
         };
         my @received;
@@ -125,7 +139,7 @@ for my $kind ('in one process', 'named', 'behind a proxy') {
             push @received, $data =~ /\A[0-9]+ (.+)\z/;
         }
         return "$name: received @received, not @expected" if "@{[sort @received]}" ne "@expected";
-        return undef                                      if $client;
+        return undef                                      if $by_hub;
         my $header = $stream->header('Set-Cookie');
         return "$name: a ticket by a ticket" if $is_valid && defined $header;
         return undef                         if $is_valid;
@@ -147,13 +161,14 @@ for my $kind ('in one process', 'named', 'behind a proxy') {
         take => sub {
             my ($user, $channel) = (one_of(@USERS), one_of(@CHANNELS));
             delete $right{$user}{$channel};
-            my $end = one_of({label => "user/$user"}, {topics => $channel}, {topics => $hub->pattern('room/*')});
-            $hub->end(%$end);
+            my $end = one_of({label => "user/$user"}, {topics => $channel}, {topics => $hubs[0]->pattern('room/*')});
+            one_of(@hubs)->end(%$end);
             $_->{is_withdrawn} ||= means($end, $_) for @tickets;
             return undef;
         },
         kill => sub {
-            return undef if !$is_process || rand() > 0.2;
+            return undef if $kind eq 'in one process' || rand() > 0.2;
+            my $hub = one_of(@hubs);
             my $pid = $hub->stats->{process}{pid};
             $process ? $process->stop('KILL') : kill KILL => $pid;
             $process &&= hub_process();
@@ -162,12 +177,12 @@ for my $kind ('in one process', 'named', 'behind a proxy') {
                     (eval { $hub->stats->{process}{pid} } || $pid) != $pid;
                 }
             );
-            $life++;
+            $life++ if !$is_shared;
             return undef;
         },
         upgrade => sub {
-            EventSource::Hub::Process->upgrade(name => 'test', socket => $hub->{socket})
-                if $is_process && rand() < 0.3;
+            return undef if $kind eq 'in one process' || rand() > 0.3;
+            EventSource::Hub::Process->upgrade(name => 'test', socket => one_of(@hubs)->{socket});
             return undef;
         },
     );
@@ -180,6 +195,7 @@ for my $kind ('in one process', 'named', 'behind a proxy') {
     }
     is $problem, undef, "$kind: each stream has what the application has allowed";
     cmp_ok $counts{$_} || 0, '>', 0, "$kind: some are $_" for qw(accepted refused without);
+    EventSource::Hub::Process->stop(name => 'test', socket => $_->{socket}) for $is_shared ? @hubs : ();
     note join ', ', map { "$_ $counts{$_}" } sort keys %counts;
 }
 
