@@ -17,9 +17,10 @@ my $hub   = EventSource::Hub->new(
 
 my $streams = $hub->to_app(
     channels => sub {
-        my $env = shift;
+        my $env    = shift;
         my ($user) = ($env->{HTTP_COOKIE} || '') =~ /(?:\A|; )session=([a-z]+)/;
-        return $user ? ('news', $user) : [403, ['Content-Type' => 'text/plain'], ['log in']];
+        my @many   = $env->{QUERY_STRING} =~ /many=([0-9]+)/ ? map { sprintf 'channel-%092d', $_ } 1 .. $1 : ();
+        return $user ? ('news', $user, @many) : [403, ['Content-Type' => 'text/plain'], ['log in']];
     },
     label  => sub { return $_[0]{HTTP_COOKIE} =~ /session=([a-z]+)/ ? "user/$1" : () },
     member => sub {

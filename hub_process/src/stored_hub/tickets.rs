@@ -62,7 +62,7 @@ impl StoredHub {
         ticket.known_through = known_through;
         ticket.set_asked_at(shown.saturating_sub(now.saturating_sub(asked_at)));
         ticket.set_end(valid_for);
-        self.ready_handle()?.seal_ticket_with(keys, &ticket, most).map_err(|error| failure_of(&error))
+        self.ready_handle()?.seal_ticket_with(keys, ticket, most).map_err(|error| failure_of(&error))
     }
 
     /// Opens a ticket, if it is for the request of whoever asks. `admit_tickets` of the hub follows.

@@ -10,28 +10,42 @@ use crate::ticket::{self, TicketKeys};
 use std::time::Duration;
 
 impl HubHandle {
-    /// Seals a ticket, unless it has more than `most` bytes then. It is valid [for the time](Ticket::set_end) that is given.
-    /// Errors are those of [`append`](Self::append).
+    /// Seals a ticket, unless it has more than `most` bytes then, also without its passport. It is valid [for the
+    /// time](Ticket::set_end) that is given. Errors are those of [`append`](Self::append).
     pub fn seal_ticket(&self, mut ticket: Ticket, valid_for: Duration, most: usize) -> Result<Option<Vec<u8>>, Error> {
-        let mut bytes = [0; ticket::RANDOM_BYTES];
-        random::fill(&mut bytes).map_err(Error::System)?;
         ticket.set_end(valid_for);
-        let sealed = {
+        self.issue_ticket(ticket, most, |ticket| {
+            let mut bytes = [0; ticket::RANDOM_BYTES];
+            random::fill(&mut bytes).map_err(Error::System)?;
             let mut process = lock_process();
-            self.registration_or_create(&mut process)?.tickets.seal(&ticket, clock::monotonic(), bytes)
-        };
-        self.issue_ticket(sealed, most)
+            let registration = self.registration_or_create(&mut process)?;
+            Ok(Some(registration.tickets.seal(ticket, clock::monotonic(), bytes)))
+        })
     }
 
     /// Seals a ticket with the keys of a store, if there are any, as [`seal_ticket`](Self::seal_ticket) does.
-    pub fn seal_ticket_with(&self, keys: &TicketKeys, ticket: &Ticket, most: usize) -> Result<Option<Vec<u8>>, Error> {
-        let mut nonce = [0; ticket::NONCE_BYTES];
-        random::fill(&mut nonce).map_err(Error::System)?;
-        keys.seal_with_current(ticket, nonce).map_or(Ok(None), |sealed| self.issue_ticket(sealed, most))
+    pub fn seal_ticket_with(&self, keys: &TicketKeys, ticket: Ticket, most: usize) -> Result<Option<Vec<u8>>, Error> {
+        self.issue_ticket(ticket, most, |ticket| {
+            let mut nonce = [0; ticket::NONCE_BYTES];
+            random::fill(&mut nonce).map_err(Error::System)?;
+            Ok(keys.seal_with_current(ticket, nonce))
+        })
     }
 
-    /// Returns a sealed ticket, unless it has more than `most` bytes, and counts it.
-    fn issue_ticket(&self, sealed: Vec<u8>, most: usize) -> Result<Option<Vec<u8>>, Error> {
+    /// Has a ticket sealed, each time under another nonce, and counts it.
+    fn issue_ticket(
+        &self,
+        mut ticket: Ticket,
+        most: usize,
+        seal: impl Fn(&Ticket) -> Result<Option<Vec<u8>>, Error>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let mut sealed = match seal(&ticket)? {
+            Some(sealed) => sealed,
+            None => return Ok(None),
+        };
+        if sealed.len() > most && ticket.passport.take().is_some() {
+            sealed = seal(&ticket)?.unwrap_or_default(); // a worker can still begin the stream
+        }
         let sealed = Some(sealed).filter(|sealed| (1..=most).contains(&sealed.len()));
         self.count_ticket(if sealed.is_some() { TicketOutcome::Issued } else { TicketOutcome::TooLarge })?;
         Ok(sealed)
