@@ -459,8 +459,16 @@ impl All {
         self.clients[index].left -= bytes.len().min(self.clients[index].left);
         if let Some(so_far) = &mut begun {
             so_far.extend_from_slice(bytes);
+            let asks = self.application.is_some() && field(so_far, b"x-accel-redirect:").is_some();
             match head(so_far) {
                 None => {}
+                Some(_) if asks => {
+                    drop(socket);
+                    self.head_is_over();
+                    self.clients[index].asks_application = true;
+                    self.clients[index].state = State::Away(Instant::now());
+                    return Ok(());
+                }
                 Some(Err(_)) => {
                     self.connections.refused += 1;
                     self.fail(index);
@@ -469,13 +477,7 @@ impl All {
                 Some(Ok((length, found))) => {
                     let rest = so_far.split_off(length);
                     let client = &mut self.clients[index];
-                    client.asks_application = field(so_far, b"x-accel-redirect:").is_some() && self.application.is_some();
-                    if client.asks_application {
-                        drop(socket);
-                        self.head_is_over();
-                        self.clients[index].state = State::Away(Instant::now());
-                        return Ok(());
-                    }
+                    client.asks_application = false;
                     if let Some(cookie) = field(so_far, b"set-cookie:") {
                         let pair = cookie.split(|byte| *byte == b';').next().unwrap_or_default();
                         client.cookie = [b"Cookie: ", pair.trim_ascii(), b"\r\n"].concat();
