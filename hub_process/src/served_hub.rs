@@ -79,7 +79,7 @@ impl ServedHub {
         &mut self,
         sealed: &[u8],
         is_for: impl FnOnce(&Ticket) -> bool,
-    ) -> Result<Option<Box<Ticket>>, Failure> {
+    ) -> Result<Option<Ticket>, Failure> {
         match &mut self.source {
             Source::Own(handle) => handle.unseal_ticket(sealed, is_for).map_err(|error| failure_of(&error)),
             Source::Stored(stored) => stored.unseal_ticket(sealed, is_for),
@@ -88,7 +88,7 @@ impl ServedHub {
 
     /// Opens a ticket that is bound to this, and reserves the places of its stream. Returns nothing if no stream may begin with
     /// it.
-    pub fn open_ticket(&mut self, sealed: &[u8], binding: &[u8]) -> Result<Option<Box<Ticket>>, Failure> {
+    pub fn open_ticket(&mut self, sealed: &[u8], binding: &[u8]) -> Result<Option<Ticket>, Failure> {
         let opened = self.unseal_ticket(sealed, |ticket| *ticket.binding == *binding)?;
         let admitted = self.handle().map(|hub| hub.admit_tickets(opened.into_iter().collect()));
         let mut admitted = admitted.transpose().map_err(|error| failure_of(&error))?.unwrap_or_default();

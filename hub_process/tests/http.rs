@@ -12,7 +12,8 @@ use support::{event, eventually, Scene, DEADLINE, PROGRAM};
 
 const REQUEST: &[u8] = b"GET /events HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 
-/// Starts the program in a shell, after other commands and with more arguments. `$0` is the socket of the hub, `$1` that for HTTP.
+/// Starts the program in a shell, after other commands and with more arguments. `$0` is the socket of the hub, `$1` that for
+/// HTTP.
 fn run(scene: &Scene, http: &Path, before: &str, more: &str, handed: [Stdio; 2]) -> Child {
     let script = format!("{before} exec '{PROGRAM}' run --name shop --socket \"$0\" {more}");
     let [first, second] = handed;

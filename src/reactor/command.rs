@@ -201,7 +201,7 @@ pub enum Command {
         /// Identifies the request in the answer.
         request_id: u64,
         /// The tickets.
-        tickets: Vec<Box<hub::Ticket>>,
+        tickets: Vec<hub::Ticket>,
     },
     /// Counts what became of a ticket.
     CountTicket {
@@ -394,7 +394,7 @@ pub enum Answer {
         /// The id of the request.
         request_id: u64,
         /// The tickets in their order, without those with which no stream may begin.
-        tickets: Vec<Option<Box<hub::Ticket>>>,
+        tickets: Vec<Option<hub::Ticket>>,
     },
     /// A stream has fewer topics than its handle has counted: it had some of the requested ones already.
     TopicsRemoved {

@@ -97,7 +97,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Answers with which tickets a stream may begin.
-    pub(super) fn admit(&mut self, hub: HubId, request_id: u64, tickets: Vec<Box<Ticket>>, now: Instant) {
+    pub(super) fn admit(&mut self, hub: HubId, request_id: u64, tickets: Vec<Ticket>, now: Instant) {
         let mut hub = self.hubs.get_mut(hub);
         let mut may_begin =
             |ticket: &Ticket| hub.as_mut().map(|hub| hub.admit(ticket, now)) == Some(TicketOutcome::Accepted);

@@ -52,8 +52,8 @@ impl Epoll {
         Ok(epoll::modify(&self.0, socket, EventData::new_u64(number), Self::flags(readable, writable))?)
     }
 
-    /// Sets that a socket is reported only when it takes bytes, or its connection is broken: a peer that has closed its side may
-    /// still read. Fails as [`ask`](Self::ask).
+    /// Sets that a socket is reported only when it takes bytes, or its connection is broken: a peer that has closed its side
+    /// may still read. Fails as [`ask`](Self::ask).
     pub fn ask_for_room(&self, socket: BorrowedFd<'_>, number: u64) -> io::Result<()> {
         Ok(epoll::modify(&self.0, socket, EventData::new_u64(number), EventFlags::OUT)?)
     }

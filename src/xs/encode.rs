@@ -94,8 +94,8 @@ pub(super) fn accepted(fields: &[RawField]) -> impl Iterator<Item = Field<'_>> +
     fields.iter().filter_map(|field| field.field().ok().flatten())
 }
 
-/// Determines each field's conversion and refuses invalid fields. Encodes the block into `out` if it fits, as most do: that saves
-/// a search in each text, and a call. Otherwise reports how much room it needs, unless there is none.
+/// Determines each field's conversion and refuses invalid fields. Encodes the block into `out` if it fits, as most do: that
+/// saves a search in each text, and a call. Otherwise reports how much room it needs, unless there is none.
 #[no_mangle]
 unsafe extern "C" fn esx_measure(
     fields: *mut RawField,
@@ -152,7 +152,8 @@ fn measure(
 ///
 /// # Safety
 ///
-/// The buffer has `len` bytes. It is on C's stack, a new scalar's or that of the calling op's target, into which no field points.
+/// The buffer has `len` bytes. It is on C's stack, a new scalar's or that of the calling op's target, into which no field
+/// points.
 unsafe fn zeroed<'a>(out: *mut c_char, len: usize) -> &'a mut [u8] {
     if len == 0 {
         return &mut []; // there may be no buffer

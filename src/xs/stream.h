@@ -73,8 +73,8 @@ esx_stream_object(pTHX_ HV *class, void *stream)
     return sv_bless(sv_2mortal(newRV_noinc(object)), class);
 }
 
-/* Keeps what a reference refers to in the magic of a stream: the callbacks, without a scalar of their own. What was kept before is
- * freed when the statement ends. */
+/* Keeps what a reference refers to in the magic of a stream: the callbacks, without a scalar of their own. What was kept before
+ * is freed when the statement ends. */
 static void
 esx_stream_keep(pTHX_ SV *self, SV *reference)
 {

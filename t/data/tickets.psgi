@@ -1,4 +1,5 @@
-# Streams with tickets for a hub process that serves them by HTTP, too. /asked says how many requests for streams a worker was sent.
+# Streams with tickets for a hub process that serves them by HTTP, too. /asked says
+# how many requests for streams a worker was sent.
 
 use strict;
 use warnings;

@@ -152,8 +152,9 @@ my @HOLDERS = (
     ['the same with another attribute', 'Connection::OfApplication', user => 'ann', last_event_id => 'x'],
 );
 
-for my $case (map { [1, @$_], [0, @$_] } @HOLDERS) {
-    my ($is_held, $what, $class, %attributes) = @$case;
+for my $number (0 .. 2 * @HOLDERS - 1) {
+    my $is_held = $number % 2 == 0;
+    my ($what, $class, %attributes) = @{$HOLDERS[$number / 2]};
     my $name = $is_held ? "callbacks are given $what" : "callbacks are given one like $what that was released";
     subtest $name => sub {
         my ($stream, $client) = Testing::StreamPair->open;

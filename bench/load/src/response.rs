@@ -25,11 +25,10 @@ pub fn head(bytes: &[u8]) -> Option<Result<(usize, Framing), Bad>> {
     Some(Ok((end, if is_chunked { Framing::Chunked(Chunks::Size(0)) } else { Framing::Plain })))
 }
 
-/// Returns the value of a field of a head; its name is in lower case, with the colon.
-pub fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let mut lines = head.split(|byte| *byte == b'\n');
-    let line = lines.find(|line| line.get(..name.len()).is_some_and(|begun| begun.eq_ignore_ascii_case(name)))?;
-    Some(line[name.len()..].trim_ascii())
+/// Returns the value of a field of a head; its name is in lower case.
+pub fn field<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut fields = std::str::from_utf8(head).ok()?.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }
 
 /// The state of the parser of chunks (RFC 9112, section 7.1).

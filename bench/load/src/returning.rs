@@ -6,8 +6,8 @@
 //! or a failed connection. At most `--at-once` requests wait for their head: a stampede that overflows the listener's queue
 //! would measure how the kernel repeats a SYN.
 //!
-//! A client keeps the cookie that it is given. With `--application PORT` there are two servers, as behind a proxy: a client asks
-//! the first one if it has a cookie, and the application if it has none or the answer has `X-Accel-Redirect`.
+//! A client keeps the cookie that it is given. With `--application PORT` there are two servers, as behind a proxy: a client
+//! asks the first one if it has a cookie, and the application if it has none or the answer has `X-Accel-Redirect`.
 //!
 //! It prints `{"here":N}` when every client has an id to reconnect with, or with `--open` when each has an open stream. Then it
 //! reads commands:
@@ -459,7 +459,7 @@ impl All {
         self.clients[index].left -= bytes.len().min(self.clients[index].left);
         if let Some(so_far) = &mut begun {
             so_far.extend_from_slice(bytes);
-            let asks = self.application.is_some() && field(so_far, b"x-accel-redirect:").is_some();
+            let asks = self.application.is_some() && field(so_far, "x-accel-redirect").is_some();
             match head(so_far) {
                 None => {}
                 Some(_) if asks => {
@@ -478,9 +478,9 @@ impl All {
                     let rest = so_far.split_off(length);
                     let client = &mut self.clients[index];
                     client.asks_application = false;
-                    if let Some(cookie) = field(so_far, b"set-cookie:") {
-                        let pair = cookie.split(|byte| *byte == b';').next().unwrap_or_default();
-                        client.cookie = [b"Cookie: ", pair.trim_ascii(), b"\r\n"].concat();
+                    if let Some(cookie) = field(so_far, "set-cookie") {
+                        let pair = cookie.split(';').next().unwrap_or_default();
+                        client.cookie = format!("Cookie: {pair}\r\n").into_bytes();
                     }
                     (begun, framing) = (None, found);
                     self.opened();

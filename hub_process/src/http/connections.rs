@@ -163,7 +163,7 @@ impl Connections {
     /// Closes a connection of a service if it has as many as it may have.
     fn make_room(&mut self, service: Service) {
         if self.len_of(service) >= service.most() {
-            let of_service = |number: &u64| self.open.get(number).map_or(false, |found| found.service == service);
+            let of_service = |number: &u64| self.open.get(number).is_some_and(|found| found.service == service);
             let first = self.deadlines.iter().flatten().map(|(_, number)| *number).find(of_service);
             first.and_then(|number| self.remove(number));
         }

@@ -76,7 +76,7 @@ pub(super) fn begin_streams(server: &mut Server, now: Instant) {
     let mut admitted = admitted.into_iter();
     for (client, beginning) in clients {
         match admitted.next().flatten() {
-            Some(ticket) => beginning.begin(server, *ticket, client.socket, now),
+            Some(ticket) => beginning.begin(server, ticket, client.socket, now),
             None => server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now),
         }
     }
@@ -84,7 +84,7 @@ pub(super) fn begin_streams(server: &mut Server, now: Instant) {
 
 /// A client with a ticket that opens.
 pub(super) struct Candidate {
-    ticket: Box<Ticket>,
+    ticket: Ticket,
     beginning: Beginning,
 }
 

@@ -70,7 +70,7 @@ impl StoredHub {
         &mut self,
         sealed: &[u8],
         is_for: impl FnOnce(&Ticket) -> bool,
-    ) -> Result<Option<Box<Ticket>>, Failure> {
+    ) -> Result<Option<Ticket>, Failure> {
         if !self.sequencer.is_shared() {
             return self.ready_handle()?.unseal_ticket(sealed, is_for).map_err(|error| failure_of(&error));
         }
@@ -85,11 +85,7 @@ impl StoredHub {
 
     /// Opens a ticket of a shared store. Its times are of the system's monotonic clock then: it counts as asked for when it was
     /// compared with all that was read, and what is read later ends its stream.
-    fn open_shared(
-        &mut self,
-        sealed: &[u8],
-        is_for: impl FnOnce(&Ticket) -> bool,
-    ) -> Result<Box<Ticket>, TicketOutcome> {
+    fn open_shared(&mut self, sealed: &[u8], is_for: impl FnOnce(&Ticket) -> bool) -> Result<Ticket, TicketOutcome> {
         if !(self.sequencer.is_open() && self.sequencer.threads.store.has_read(STALE, Instant::now())) {
             return Err(TicketOutcome::Unknown); // others may have ended streams
         }
@@ -113,7 +109,7 @@ impl StoredHub {
         ticket.expires_at = now.saturating_add(ticket.expires_at.saturating_sub(shown));
         ticket.set_asked_at(now);
         ticket.limit_age(now);
-        Ok(Box::new(ticket))
+        Ok(ticket)
     }
 
     /// Asks the store for its keys, unless it was asked a moment ago.

@@ -181,7 +181,7 @@ fn admits(world: &mut World, asked_at: u64, given_labels: &[&str], all_topics: &
         access: Access { asked_at, ..labelled(given_labels) },
         ..Default::default()
     };
-    let tickets = vec![Box::new(Ticket { requests: all_topics.iter().map(request).collect(), ..Ticket::default() })];
+    let tickets = vec![Ticket { requests: all_topics.iter().map(request).collect(), ..Ticket::default() }];
     world.admitted = None;
     world.apply(Command::Admit { hub: HUB, request_id: 1, tickets });
     world.record_answers();
@@ -238,7 +238,7 @@ fn a_ticket_takes_a_place_of_each_limit() {
     let admits = |world: &mut World, most| {
         let access = Access { asked_at: 1, ..Access::default() };
         let requests = vec![SubscribeRequest { topics: hub_world::topics(&["c"]), access, ..Default::default() }];
-        let tickets = vec![Box::new(Ticket { limits: limits(most), requests, ..Ticket::default() })];
+        let tickets = vec![Ticket { limits: limits(most), requests, ..Ticket::default() }];
         world.apply(Command::Admit { hub: HUB, request_id: 1, tickets });
         world.record_answers();
         world.admitted.take().expect("an answer")

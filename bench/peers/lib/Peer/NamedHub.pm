@@ -8,7 +8,7 @@ use warnings;
 use parent 'Peer';
 use EventSource::Hub::Process;
 use EventSource::XS ();
-use File::Temp        ();
+use File::Temp      ();
 use Peer::Program;
 use Processes         qw(end_hub hub);
 use Testing::Deadline qw(wait_until);

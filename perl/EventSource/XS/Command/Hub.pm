@@ -30,7 +30,8 @@ my $CHECK_TIMEOUT = 2;
 sub run {
     my ($class, @arguments) = @_;
     my @common = qw(hub=s socket=s timeout=f);
-    my @own = qw(within=f json idle-exit=s grace=s lag=f pending=f running unused http=s log=s metrics=s store=s store-from=s);
+    my @own =
+        qw(within=f json idle-exit=s grace=s lag=f pending=f running unused http=s log=s metrics=s store=s store-from=s);
     my $option = $COMMAND->options('hub', \@arguments, @common, @own) or return 0;
     my $name   = shift @arguments;
     $COMMAND->usage('run, start, list, check, log, drain, upgrade or stop?') if !defined $name;

@@ -56,16 +56,12 @@ impl HubHandle {
     pub fn open_ticket(&self, sealed: &[u8], binding: &[u8]) -> Result<Option<Ticket>, Error> {
         let opened = self.unseal_ticket(sealed, |ticket| *ticket.binding == *binding)?;
         let mut admitted = self.admit_tickets(opened.into_iter().collect())?;
-        Ok(admitted.pop().flatten().map(|ticket| *ticket))
+        Ok(admitted.pop().flatten())
     }
 
     /// Opens a ticket, if it is for the request of whoever asks. Errors are those of [`append`](Self::append).
     /// [`admit_tickets`](Self::admit_tickets) follows.
-    pub fn unseal_ticket(
-        &self,
-        sealed: &[u8],
-        is_for: impl FnOnce(&Ticket) -> bool,
-    ) -> Result<Option<Box<Ticket>>, Error> {
+    pub fn unseal_ticket(&self, sealed: &[u8], is_for: impl FnOnce(&Ticket) -> bool) -> Result<Option<Ticket>, Error> {
         let now = clock::monotonic();
         let opened = {
             let mut process = lock_process();
@@ -74,7 +70,7 @@ impl HubHandle {
         match opened {
             Ok(mut ticket) => {
                 ticket.limit_age(now);
-                Ok(Some(Box::new(ticket)))
+                Ok(Some(ticket))
             }
             Err(refusal) => self.count_ticket(refusal.into()).map(|()| None),
         }
@@ -82,7 +78,7 @@ impl HubHandle {
 
     /// Reserves the places of a stream for each opened ticket. Returns them in their order, without those with which no stream
     /// may begin. Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
-    pub fn admit_tickets(&self, tickets: Vec<Box<Ticket>>) -> Result<Vec<Option<Box<Ticket>>>, Error> {
+    pub fn admit_tickets(&self, tickets: Vec<Ticket>) -> Result<Vec<Option<Ticket>>, Error> {
         if tickets.is_empty() {
             return Ok(Vec::new());
         }
