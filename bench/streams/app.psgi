@@ -12,8 +12,9 @@
 # An event's id is a number that grows by one with each round. Its data begins with two times in nanoseconds of
 # CLOCK_MONOTONIC: when the round was due, and when this push began. BENCH_NATIVE is the attribute native of
 # Plack::App::EventSource if it has one; 0 is the server's own writer. With BENCH_HUB the streams are those of a hub,
-# and with BENCH_HUB_SOCKET, its socket, the hub has a hub process; BENCH_TICKET is the ticket of to_app. BENCH_ASKED
-# is a file that gets a byte with each request for a stream of the hub.
+# and with BENCH_HUB_SOCKET, its socket, the hub has a hub process, which it starts unless BENCH_HUB_IS_STARTED is set;
+# BENCH_TICKET is the ticket of to_app. BENCH_ASKED is a file that gets a byte with each request for a stream of the
+# hub.
 
 use strict;
 use warnings;
@@ -30,6 +31,7 @@ if ($ENV{BENCH_HUB}) {
     require EventSource::Hub;
     my $history = {events => 100_000, bytes => 100_000_000};
     my %process = $ENV{BENCH_HUB_SOCKET} ? (name => 'bench', socket => $ENV{BENCH_HUB_SOCKET}) : ();
+    $process{autostart} = 0 if $ENV{BENCH_HUB_IS_STARTED};
     $hub = EventSource::Hub->new(history => $history, total_history => $history, per_process => 1, %process);
 }
 

@@ -31,7 +31,7 @@ my @CLASSES = (
 my @RETURNED_TO = (
     ['EventSource-XS, application'      => 'Peer::NamedHub'],
     ['EventSource-XS, ticket in worker' => 'Peer::NamedHub', env => {BENCH_TICKET => 600}],
-    ['EventSource-XS, ticket in hub'    => 'Peer::NamedHub', env => {BENCH_TICKET => 600}, http => 1],
+    ['EventSource-XS, ticket in hub'    => 'Peer::NamedHub', env => {BENCH_TICKET => 600, BENCH_HUB_IS_STARTED => 1}, http => 1],
     ['nchan'                            => 'Peer::Nchan'],
     ['Pushpin'                          => 'Peer::Pushpin'],
     ['better-sse'                       => 'Peer::BetterSSE'],
