@@ -4,7 +4,7 @@
 use lib 't/lib';
 use Testing            qw(named_hubs);
 use Testing::Developer qw(needs_module);
-use Testing::Deadline  qw($DEADLINE);
+use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Process   qw(suspend);
 use Testing::StoredHub;
 
@@ -21,7 +21,12 @@ AnyEvent::detect();
 
 my $started = Testing::StoredHub->start(undef, publish_timeout => 0.2);
 my $hub     = $started->hub;
-$hub->publish(other => 'the process runs');
+wait_until(
+    $DEADLINE,
+    sub {
+        eval { $hub->publish(other => 'the process runs') }
+    }
+) or die "the hub process does not run: $@";
 my $pid = $hub->stats->{process}{pid};
 
 my @reported;
