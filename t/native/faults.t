@@ -179,7 +179,7 @@ my $WRITER  = qr/\Awriter\z/;
 my $REFUSED = qr/\Arefused\z/;
 my $SOUND   = qr/\A(?:native|writer|refused)\z/;
 my @FIRST   = (
-    ['HTTP::Server::PSGI', 'socketpair',    'ENFILE', '1',  $WRITER],
+    ['HTTP::Server::PSGI', 'pipe2',         'ENFILE', '1',  $WRITER],
     ['HTTP::Server::PSGI', 'dup3',          'EBADF',  '1',  $WRITER],
     ['HTTP::Server::PSGI', 'dup3',          'EBADF',  '2',  $WRITER],
     ['HTTP::Server::PSGI', 'eventfd2',      'EMFILE', '1',  $WRITER],
@@ -187,7 +187,7 @@ my @FIRST   = (
     ['HTTP::Server::PSGI', 'epoll_ctl',     'ENOMEM', '1',  $WRITER],
     ['HTTP::Server::PSGI', 'clone,clone3',  'EAGAIN', '1+', $WRITER],
     ['HTTP::Server::PSGI', 'openat',        'ENFILE', '1+', $WRITER],
-    ['HTTP::Server::PSGI', 'recvfrom',      'ENOMEM', '1',  $WRITER],
+    ['HTTP::Server::PSGI', 'read',          'ENOMEM', '2',  $WRITER],
     (map { ['HTTP::Server::PSGI', 'fcntl', 'EMFILE', $_, $SOUND] } 1 .. 5),
     ['Twiggy',  'dup3',          'EBADF',  '1',  $WRITER],
     ['Twiggy',  'dup3',          'EBADF',  '2',  $WRITER],
