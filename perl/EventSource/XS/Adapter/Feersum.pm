@@ -30,7 +30,7 @@ use EventSource::XS::Stream::Obstacle;
 use EventSource::XS::Stream::Writer;
 use EventSource::XS::Stream::Writer::Socket;
 use POSIX        ();
-use Scalar::Util qw(refaddr weaken);
+use Scalar::Util qw(refaddr set_prototype weaken);
 
 my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
 my $GUARD    = 'psgix.output.guard';
@@ -279,13 +279,14 @@ sub _is_unfetched {
 
 sub _wrap_responder {
     my $continue = Feersum::Connection->can('_continue_streaming_psgi') or return;
-    no warnings 'redefine';
-    *Feersum::Connection::_continue_streaming_psgi = sub {
+    my $wrapped  = sub {
         my $writer = $continue->(@_);
         $own = $writer if $own;
         return $writer;
     };
-    $is_wrapped = !!1;
+    no warnings 'redefine';
+    *Feersum::Connection::_continue_streaming_psgi = set_prototype(\&$wrapped, prototype $continue);
+    $is_wrapped                                    = !!1;
     return;
 }
 
