@@ -31,13 +31,17 @@ my @CLASSES = (
 my @RETURNED_TO = (
     ['EventSource-XS, application'      => 'Peer::NamedHub'],
     ['EventSource-XS, ticket in worker' => 'Peer::NamedHub', env => {BENCH_TICKET => 600}],
-    ['EventSource-XS, ticket in hub'    => 'Peer::NamedHub', env => {BENCH_TICKET => 600, BENCH_HUB_IS_STARTED => 1}, http => 1],
-    ['nchan'                            => 'Peer::Nchan'],
-    ['Pushpin'                          => 'Peer::Pushpin'],
-    ['better-sse'                       => 'Peer::BetterSSE'],
-    ['axum'                             => 'Peer::Axum'],
-    ['Mojolicious'                      => 'Peer::Mojolicious'],
-    ['sse-starlette'                    => 'Peer::SseStarlette'],
+    [
+        'EventSource-XS, ticket in hub' => 'Peer::NamedHub',
+        env                             => {BENCH_TICKET => 600, BENCH_HUB_IS_STARTED => 1},
+        http                            => 1
+    ],
+    ['nchan'         => 'Peer::Nchan'],
+    ['Pushpin'       => 'Peer::Pushpin'],
+    ['better-sse'    => 'Peer::BetterSSE'],
+    ['axum'          => 'Peer::Axum'],
+    ['Mojolicious'   => 'Peer::Mojolicious'],
+    ['sse-starlette' => 'Peer::SseStarlette'],
 );
 my %CLASS  = map { ($_->[0] => $_->[1]) } @CLASSES, @RETURNED_TO;
 my %OPTION = map { my ($name, undef, @option) = @$_; ($name => \@option) } @RETURNED_TO;
