@@ -10,8 +10,10 @@ use crate::hub::Hub;
 use std::time::Instant;
 
 impl<I: Io> Reactor<I> {
-    /// The most calls a turn for lagging streams, so that they do not delay the streams that keep up for long.
+    /// The calls a turn for lagging streams: so many, or one for each of so many calls for streams that keep up. So they delay
+    /// those by little, and clients that return together are sent what they missed while others are sent what is new.
     const BEHIND_CALLS: usize = if cfg!(test) { 1024 } else { 32 };
+    const CALLS_FOR_ONE_BEHIND: usize = 4;
     /// A call counts as one more for each of these many logs that have to be merged for the stream.
     const LOGS_PER_CALL: usize = 64;
     /// The same of entries among which retained ones are searched.
@@ -20,7 +22,7 @@ impl<I: Io> Reactor<I> {
     /// Sends what is buffered and what was published, then evicts from the logs.
     pub fn flush(&mut self, now: Instant) {
         self.flush_queued(now);
-        self.behind_calls = 0;
+        (self.prompt_calls, self.behind_calls) = (0, 0);
         self.hubs.evict(now);
         self.continue_subscribing(now);
         // Checked here because what was sent above may have ended the last stream.
@@ -44,6 +46,7 @@ impl<I: Io> Reactor<I> {
         self.queue_subscribers();
         loop {
             let mut queued = std::mem::take(&mut self.send_queue);
+            self.prompt_calls += queued.len();
             for slot in queued.drain(..) {
                 self.flush_queued_in(StreamQueue::Send, slot, now);
             }
@@ -80,7 +83,8 @@ impl<I: Io> Reactor<I> {
 
     /// Sends to lagging streams in turn, until the calls of this turn of the reactor are used up.
     fn flush_behind(&mut self, now: Instant) {
-        while self.behind_calls < Self::BEHIND_CALLS {
+        let most = Self::BEHIND_CALLS.max(self.prompt_calls / Self::CALLS_FOR_ONE_BEHIND);
+        while self.behind_calls < most {
             let slot = match self.behind_queue.pop_front() {
                 Some(slot) => slot,
                 None => return,

@@ -104,6 +104,8 @@ pub struct Reactor<I: Io> {
     send_queue: Vec<u32>,
     /// The slots of lagging streams, which take turns.
     behind_queue: VecDeque<u32>,
+    /// How many calls this turn has made for streams that keep up.
+    prompt_calls: usize,
     /// How many of this turn's calls for lagging streams are used up.
     behind_calls: usize,
     /// A subscription whose patterns do not all exist yet. No command is executed before it takes effect.
@@ -143,6 +145,7 @@ impl<I: Io> Reactor<I> {
             ahead: Waiting::default(),
             send_queue: Vec::new(),
             behind_queue: VecDeque::new(),
+            prompt_calls: 0,
             behind_calls: 0,
             subscribing: None,
             compared: 0,
