@@ -163,6 +163,7 @@ impl EventLoop {
             }
             self.ready = all;
             self.take_commands(now);
+            self.apply_answers(); // who waits for one does not wait for what is sent, too
             self.reactor.run_due(now);
             self.with_forwarder((), |forwarder, context| forwarder.run_due(now, context));
             self.reactor.flush(now);
