@@ -99,7 +99,7 @@ struct Server {
     listener: Listener,
     listening: Listening,
     connections: Connections,
-    /// The clients with tickets of this turn.
+    /// The clients with tickets that have not asked the hub yet.
     candidates: Vec<(Client, http::Candidate)>,
     peers: Peers,
     streams: Streams,
@@ -148,6 +148,7 @@ impl Server {
         let timeout = self.next_due(Instant::now());
         let ready = self.sources.wait(timeout)?;
         let now = Instant::now();
+        let mut may_have_more = false;
         for (number, readiness) in &ready {
             match *number {
                 sources::LISTENER => self.accept(now),
@@ -157,20 +158,19 @@ impl Server {
                 sources::MEMBERS => self.current.take_presence(now),
                 sources::STORE => self.take_store_reports(now),
                 sources::LOG => process_log::clear_signal(), // lines are sent in each turn
-                sources::HTTP_STREAMS => http::accept(self, Service::Streams, now),
-                sources::HTTP_METRICS => http::accept(self, Service::Metrics, now),
+                sources::HTTP_STREAMS => may_have_more |= http::accept(self, Service::Streams, now),
+                sources::HTTP_METRICS => may_have_more |= http::accept(self, Service::Metrics, now),
                 client if client >= FIRST_NUMBER => http::serve(self, client, *readiness, now),
                 peer => self.serve(peer, *readiness, now),
             }
         }
         self.sources.return_list(ready);
-        if !self.candidates.is_empty() {
-            http::begin_streams(self, now);
-        }
+        http::begin_streams(self, may_have_more, now);
         self.run_timers(now)?;
         self.send_log();
         self.flush_responses(now);
         if let Some(upgrading) = self.control.take_upgrade() {
+            http::begin_streams(self, false, now);
             self.upgrade(&upgrading);
         }
         Ok(())
@@ -267,7 +267,7 @@ impl Server {
             return failure(&format!("this is the hub process {} of another user", self.options.place.name()));
         }
         let has_store = self.current.hub().is_some_and(ServedHub::has_store);
-        let peers = self.peers.len() + self.connections.len();
+        let peers = self.peers.len() + self.connections.len() + self.candidates.len();
         let descriptors = Descriptors { peers, streams: self.streams.len(), has_store };
         if self.peers.count() >= MAX_PEERS || !descriptors.has_room() {
             return failure("the hub process has as many connections as it may have: raise its limit of descriptors");

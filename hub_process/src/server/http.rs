@@ -15,7 +15,7 @@ use eventsource_xs::wire::{Failure, Open};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-/// How many connections are accepted before workers have their turn again.
+/// How many connections are accepted before other requests have their turn again.
 const AT_ONCE: usize = 64;
 
 /// Asks the proxy to let the application answer: nginx and Caddy by the field, HAProxy by the status.
@@ -24,16 +24,17 @@ const ASK_APPLICATION: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nX-Accel-Red
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Accepts connections, and reads the requests that are there.
-pub(super) fn accept(server: &mut Server, service: Service, now: Instant) {
+/// Accepts connections, and reads the requests that are there. Returns true if there may be more.
+pub(super) fn accept(server: &mut Server, service: Service, now: Instant) -> bool {
     for _ in 0..AT_ONCE {
         let Server { listening, connections, sources, .. } = server;
-        let Some(acceptor) = listening.of(service) else { return };
-        let Some(socket) = acceptor.accept(sources.epoll(), now) else { return };
+        let Some(acceptor) = listening.of(service) else { return false };
+        let Some(socket) = acceptor.accept(sources.epoll(), now) else { return false };
         if let Some(client) = connections.add(socket, service, sources.epoll(), now) {
             take(server, client, now);
         }
     }
+    true
 }
 
 /// Continues with a connection that is ready.
@@ -63,8 +64,13 @@ fn take(server: &mut Server, client: Client, now: Instant) {
     server.connections.answer(client, answer, server.sources.epoll(), now);
 }
 
-/// Begins the streams of the clients with tickets. The hub is asked once for all of them.
-pub(super) fn begin_streams(server: &mut Server, now: Instant) {
+/// Begins the streams of the clients with tickets. The hub is asked once for all of them: the reactor answers when it has sent
+/// what others are due, which may take longer than to accept all that wait.
+pub(super) fn begin_streams(server: &mut Server, may_have_more: bool, now: Instant) {
+    let has_room = server.candidates.len() < Service::Streams.most();
+    if server.candidates.is_empty() || may_have_more && has_room {
+        return;
+    }
     let mut clients = Vec::new();
     let mut tickets = Vec::new();
     for (client, Candidate { ticket, beginning }) in server.candidates.drain(..) {
