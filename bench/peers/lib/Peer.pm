@@ -27,21 +27,21 @@ my @CLASSES = (
 );
 
 # Those whose clients reconnect, with the resume that they offer. A class that has several ways takes options: env, more of the
-# environment of its application; http, whether clients with a ticket are served by the hub process.
-my @RETURNED_TO = (
+# environment of its application; http, whether clients with a ticket are served by the hub process; store, where that keeps its
+# events (file or redis), which matters only when it is killed.
+my %SERVES_TICKETS = (env => {BENCH_TICKET => 600, BENCH_HUB_IS_STARTED => 1}, http => 1);
+my @RETURNED_TO    = (
     ['EventSource-XS, application'      => 'Peer::NamedHub'],
     ['EventSource-XS, ticket in worker' => 'Peer::NamedHub', env => {BENCH_TICKET => 600}],
-    [
-        'EventSource-XS, ticket in hub' => 'Peer::NamedHub',
-        env                             => {BENCH_TICKET => 600, BENCH_HUB_IS_STARTED => 1},
-        http                            => 1
-    ],
-    ['nchan'         => 'Peer::Nchan'],
-    ['Pushpin'       => 'Peer::Pushpin'],
-    ['better-sse'    => 'Peer::BetterSSE'],
-    ['axum'          => 'Peer::Axum'],
-    ['Mojolicious'   => 'Peer::Mojolicious'],
-    ['sse-starlette' => 'Peer::SseStarlette'],
+    ['EventSource-XS, ticket in hub'    => 'Peer::NamedHub', %SERVES_TICKETS],
+    ['EventSource-XS, file'             => 'Peer::NamedHub', %SERVES_TICKETS, store => 'file'],
+    ['EventSource-XS, Redis'            => 'Peer::NamedHub', %SERVES_TICKETS, store => 'redis'],
+    ['nchan'                            => 'Peer::Nchan'],
+    ['Pushpin'                          => 'Peer::Pushpin'],
+    ['better-sse'                       => 'Peer::BetterSSE'],
+    ['axum'                             => 'Peer::Axum'],
+    ['Mojolicious'                      => 'Peer::Mojolicious'],
+    ['sse-starlette'                    => 'Peer::SseStarlette'],
 );
 my %CLASS  = map { ($_->[0] => $_->[1]) } @CLASSES, @RETURNED_TO;
 my %OPTION = map { my ($name, undef, @option) = @$_; ($name => \@option) } @RETURNED_TO;
@@ -72,6 +72,13 @@ sub cpu { return Processes::cpu($_[0]->pids) }
 
 # Returns the type of the event by which it reports missing events; its documentation has it.
 sub gap { return '-' }
+
+# Returns whether a peer is another one with a store.
+sub has_store {
+    my ($class, $name) = @_;
+    my %option = @{$OPTION{$name} || []};
+    return defined $option{store};
+}
 
 # Returns the number of open connections at its port, as the kernel counts them.
 sub held {

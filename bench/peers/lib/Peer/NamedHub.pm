@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # This module's named hub on Starman, with a worker for each core: bench/streams/app.psgi. The hub process has the streams, the
-# workers have the requests. It has no store. It can be started here, and serve clients with a ticket itself.
+# workers have the requests. It has no store, unless it is started here, when it also serves clients with a ticket itself.
 
 use parent 'Peer';
 use EventSource::Hub::Process;
@@ -49,7 +49,7 @@ sub open {
     my $asked  = $self->{asked}  = "$self->{folder}/asked";
     my $socket = $self->{socket} = "$self->{folder}/hub";
     my %env    = (BENCH_HUB => 1, BENCH_HUB_SOCKET => $socket, BENCH_ASKED => $asked, %{$option{env} || {}});
-    $self->_start_hub if $option{http};
+    $self->_start_hub($option{store}) if $option{http};
     $self->{program} = Testing::Server->start($SERVER, 'bench/streams/app.psgi', workers => $WORKERS, env => \%env);
     return;
 }
@@ -82,17 +82,28 @@ sub reload {
 sub stop {
     my $self = shift;
     $self->SUPER::stop;
-    if   ($self->{http}) { $self->{http}->stop }
-    else                 { end_hub($self->{socket}) }
+    if ($self->{http}) {
+        $_->stop for grep { defined } @$self{qw(http redis)};
+    }
+    else { end_hub($self->{socket}) }
     return;
 }
 
 # A kill is followed by a start, as with systemd.
 sub _start_hub {
-    my $self    = shift;
+    my ($self, $store) = @_;
     my $hub     = $self->{http} = Peer::Program->new('eventsource-hub');
     my @options = ('--name', 'bench', '--socket', $self->{socket}, '--http', '127.0.0.1:' . $hub->port);
+    push @options, '--store', $store eq 'file' ? "file:$self->{folder}/events.db" : $self->_start_redis if $store;
     return $hub->run({}, EventSource::Hub::Process->program, 'run', @options);
+}
+
+# Returns its URL.
+sub _start_redis {
+    my $self  = shift;
+    my $redis = $self->{redis} = Peer::Program->new('redis-server');
+    $redis->run({}, 'redis-server', '--bind', '127.0.0.1', '--port', $redis->port, '--save', '');
+    return 'redis://127.0.0.1:' . $redis->port . '/0';
 }
 
 sub version {
