@@ -41,9 +41,12 @@ struct Machine {
 }
 
 impl Machine {
+    /// Starts a store. Its writer asks for the members once when it has connected, so each later time is another connection.
     fn new(settings: &RedisSettings) -> Self {
-        let (members, said) = (BTreeSet::new(), BTreeMap::new());
-        Self { node: Node::ready(settings), members, said, linger: Duration::ZERO, announced: 0 }
+        let mut node = Node::ready(settings);
+        node.until("connected", |node| node.announcements > 0);
+        let (members, said, announced) = (BTreeSet::new(), BTreeMap::new(), node.announcements);
+        Self { node, members, said, linger: Duration::ZERO, announced }
     }
 
     fn at<const N: usize>(urls: [String; N]) -> [Self; N] {
@@ -357,6 +360,22 @@ fn members_survive_redis() {
         a.node.logs.len() > began.0 && b.node.logs.len() > began.1
     });
     until(&mut [&mut a, &mut b], &["ann", "bob"]);
+}
+
+#[test]
+fn a_member_who_lapses_while_its_machine_waits_for_replicas_is_announced_again() {
+    let master = redis!();
+    let replica = replica_of(&master, &[]);
+    let mut waits = Machine::new(&RedisSettings { replicas: 1, ..settings(&master.url()) });
+    let mut other = Machine::new(&settings(&master.url()));
+    replica.stop();
+    // Its machine does not renew its lifetime before it has the answer.
+    waits.here("ann");
+    until(&mut [&mut other], &["ann"]);
+    until(&mut [&mut other], &[]);
+    replica.resume();
+    until(&mut [&mut waits, &mut other], &["ann"]);
+    assert_eq!(other.told(), ["ann join", "ann lapsed", "ann join"]);
 }
 
 #[test]

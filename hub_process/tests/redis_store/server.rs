@@ -173,8 +173,17 @@ impl Redis {
 
     /// Stops the process: it answers no more, and its connections stay.
     pub fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Continues a process that was stopped.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = self.child.as_ref().and_then(|child| Pid::from_raw(child.id() as i32)).expect("a process");
-        kill_process(pid, Signal::STOP).expect("the process exists");
+        kill_process(pid, signal).expect("the process exists");
     }
 
     /// Sends one command, and returns the answer as text: lists have a line for each element.

@@ -2,7 +2,7 @@
 
 use super::super::{Draft, DraftKind, MemberPart};
 use super::epoch::StreamKeys;
-use super::machines::Lapsed;
+use super::machines::{Lapsed, LIFETIME};
 use super::{scripts, state};
 use eventsource_xs::hub::Retain;
 use redis::cmd;
@@ -46,7 +46,7 @@ fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, membe
         command.arg(if member.is_some() { scripts::APPEND_MEMBER.as_str() } else { scripts::APPEND.as_str() });
         command.arg(3).arg(stream).arg(state).arg(once);
         if let Some((happened, machine)) = member {
-            command.arg(happened).arg(machine);
+            command.arg(happened).arg(machine).arg(LIFETIME.as_millis() as u64);
         }
         command.arg(most).arg(age_ms).arg(state::field(&draft.channel, &draft.key));
     }
@@ -96,9 +96,9 @@ mod tests {
             panic!("no command")
         };
         // After XADD stream NOMKSTREAM MAXLEN ~ 1000 *, or EVAL script 3 stream state once 1000 60000 field. For members,
-        // two more come before 1000.
+        // three more come before 1000.
         let before = if draft.retain == Retain::No { 7 } else { 9 };
-        let fields = words.split_off(before + if draft.member == MemberPart::None { 0 } else { 2 });
+        let fields = words.split_off(before + if draft.member == MemberPart::None { 0 } else { 3 });
         event(fields).expect("an event")
     }
 

@@ -22,7 +22,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 /// How long a lifetime lasts. Tests have less time.
-const LIFETIME: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(8) };
+pub const LIFETIME: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(8) };
 /// How often it is renewed, and Redis is asked for lifetimes that have ended.
 const RENEW: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(2) };
 /// How long a lifetime must have ended before members leave: all lifetimes end if Redis' clock jumps, until they are renewed.
@@ -67,8 +67,6 @@ pub struct Machines {
     own: String,
     /// Whether Redis was told of a member on it.
     has_members: bool,
-    /// Whether it has a lifetime.
-    has_lifetime: bool,
     /// The name on the connection before, until its lifetime is renewed for the last time.
     before: String,
     tended: Option<Instant>,
@@ -90,7 +88,6 @@ impl Machines {
             sessions: 0,
             own: format!("{producer}0000"),
             has_members: false,
-            has_lifetime: false,
             before: String::new(),
             tended: None,
             calm_until: Instant::now(),
@@ -111,7 +108,6 @@ impl Machines {
             self.before = before;
         }
         let now = Instant::now();
-        self.has_lifetime = false;
         self.tended = None;
         self.calm_until = now + LIFETIME;
         self.dead.clear();
@@ -121,7 +117,7 @@ impl Machines {
     /// Returns the name under which a draft is sent.
     pub fn name_for(&mut self, draft: &Draft) -> &str {
         if matches!(draft.member, MemberPart::Here(_)) && !mem::replace(&mut self.has_members, true) {
-            self.tended = None; // it has no lifetime before it renews that
+            self.tended = None; // it begins to renew the lifetime that the draft gives it
         }
         &self.own
     }
@@ -141,8 +137,7 @@ impl Machines {
         let Some((had_lifetime, clock, lifetimes)) = self.call(connection, keys, own, "")? else { return Ok(true) };
         self.before.clear();
         self.removed.clear();
-        let is_lost = self.has_lifetime && !had_lifetime;
-        self.has_lifetime = self.has_members;
+        let is_lost = self.has_members && !had_lifetime;
         self.living.clear();
         for (name, lifetime) in lifetimes {
             if lifetime > clock || name == self.own {

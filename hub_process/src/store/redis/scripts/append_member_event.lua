@@ -1,24 +1,29 @@
 -- Changes the machines on which a member is, and appends the member's event if that is news. ARGV begins with what happened
--- (`here`, `changed`, `gone`; `reap` if the machine's lifetime has ended) and the machine. Returns as the script for other
--- events does, and `done` if it was not news.
+-- (`here`, `changed`, `gone`; `reap` if the machine's lifetime has ended), the machine, and its first lifetime in milliseconds.
+-- Returns as the script for other events does, and `done` if it was not news.
 --
--- A machine that has no lifetime is one whose lifetime has ended, until it renews that. What a machine that is `gone` without
--- having said so is removed from must not count as its own again when the clock goes back: so it has no lifetime from then on.
-local mode, machine = table.remove(ARGV, 1), table.remove(ARGV, 1)
+-- A machine has a lifetime from its first member on: it renews that only when it has the answers, for which it waits as long as
+-- replicas need. What a machine that is `gone` without having said so is removed from must not count as its own again when the
+-- clock goes back: so it has no lifetime from then on.
+local mode, machine, first_lifetime = table.remove(ARGV, 1), table.remove(ARGV, 1), table.remove(ARGV, 1)
 if is_of_other_epoch() then return false end
-if is_repeated() then return '0-0' end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lifetimes = redis.call('HGET', KEYS[2], 'machines') or ''
 local lifetime = tonumber(string.match(lifetimes, ' ' .. machine .. '=(-?%d+)'))
+if mode == 'here' and not lifetime then
+  lifetimes = lifetimes .. ' ' .. machine .. '=' .. string.format('%.0f', now + first_lifetime)
+  redis.call('HSET', KEYS[2], 'machines', lifetimes)
+end
+if is_repeated() then return '0-0' end
+
 local id, machines, rest = string.match(redis.call('HGET', KEYS[2], ARGV[3]) or '', '^([^, ]*)([^ ]*)(.*)$')
 local here = string.find(machines, ',' .. machine, 1, true)
 local before, is_news = machines, machines ~= ''
 if mode == 'here' then
   is_news = not is_news
   if not here then machines = machines .. ',' .. machine end
-  if not lifetime then redis.call('HSET', KEYS[2], 'machines', lifetimes .. ' ' .. machine .. '=0') end
 elseif mode ~= 'changed' then
   if mode == 'reap' and lifetime and lifetime > 0 then
     if lifetime > now then return 'done' end
