@@ -18,6 +18,15 @@ pub fn replica_of(master: &Redis, more: &[&str]) -> Redis {
     replica
 }
 
+/// Waits until the replica has everything that the master has.
+pub fn wait_until_equal(master: &Redis, replica: &Redis) {
+    let offset = |redis: &Redis| {
+        let info = redis.call(&["INFO", "replication"]);
+        info.lines().find(|line| line.starts_with("master_repl_offset:")).map(str::to_owned)
+    };
+    eventually("it is replicated", || offset(master) == offset(replica));
+}
+
 /// Starts a Sentinel for a master at that port.
 fn sentinel_of(port: u16, more: &str) -> Redis {
     Redis::start_sentinel(&format!(
