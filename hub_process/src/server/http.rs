@@ -18,9 +18,10 @@ use std::time::Instant;
 /// How many connections are accepted before other requests have their turn again.
 const AT_ONCE: usize = 64;
 
-/// Asks the proxy to let the application answer: nginx and Caddy by the field, HAProxy by the status.
+/// Asks the proxy to let the application answer: nginx and Caddy by the field, HAProxy by the status. Nginx would add some other
+/// fields, Cache-Control among them, to what the application answers.
 const ASK_APPLICATION: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nX-Accel-Redirect: @app\r\nContent-Length: 0\r\n\
-    Cache-Control: no-store\r\nConnection: close\r\n\r\n";
+    Connection: close\r\n\r\n";
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
