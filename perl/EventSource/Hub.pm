@@ -1156,7 +1156,7 @@ C<unknown>.
 
 B<Later subscriptions> begin with new events: C<after>, and a C<start> other than C<latest>,
 throw C<state>. (A stream without any from its handler begins with its first subscription.) A client that reconnects
-receives what it has missed only of the channels that the handler names.
+receives what it missed only of channels that the handler names.
 
 Throws C<state> also if the stream follows another hub, or goes through the writer of a server that blocks (L</serve>).
 
@@ -1185,7 +1185,7 @@ and C<max_streams_per>, a limit of streams with a key and just these channels in
 the first says.
 
 Each event is sent once. At a gap of any channel the stream receives one C<gap>, the state of those that begin with it, and of
-the others what is left: if it ends meanwhile, some of that may come twice.
+others what is left: if it ends meanwhile, some of that may come twice.
 
 =item label, member
 
@@ -1201,10 +1201,10 @@ As of L<Plack::App::EventSource>.
 
     ticket => {seconds => 600, cookies => ['session'], headers => ['X-User'], around => sub { My::Session->wrap($_[0]) }}
 
-Seconds, up to 3,600, or a hash: for so long (up to a fifth less, at most L</max_age>) a client that has a stream comes back
+Seconds, up to 3,600, or a hash: for so long (up to a fifth less, at most L</max_age>) a client with a stream comes back
 by a cookie, without a callback. It counts for this hub (without Redis: process), path, query, host, origin, C<Authorization>,
 C<REMOTE_USER>, all cookies or those named, and named headers: B<name all by which callbacks tell users apart>. L</end>
-withdraws it; its streams end with it. C<around> wraps callbacks in middleware.
+withdraws it; its streams end with it, and change no member. C<around> wraps callbacks in middleware.
 
 =item attributes of streams
 

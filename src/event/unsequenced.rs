@@ -20,6 +20,11 @@ impl Unsequenced {
         &self.block
     }
 
+    /// Returns true if it has blank lines at most, as one without fields that has travelled.
+    pub fn is_empty(&self) -> bool {
+        self.block.iter().all(|byte| *byte == b'\n')
+    }
+
     /// Returns the event with an id, which is its last field.
     pub fn with_id(&self, id: &str) -> Shared {
         // Comments alone have no blank line.

@@ -135,7 +135,8 @@ impl Members {
         }
     }
 
-    /// Adds a stream to a member that is here: on this machine, or on others.
+    /// Adds a stream to a member that is here: on this machine, or on others. The member stays as it is if the request has no
+    /// event for other data, because it repeats what the application has said before.
     fn return_member(
         &mut self,
         at: u32,
@@ -145,16 +146,21 @@ impl Members {
         out: &mut Vec<Announcement>,
     ) {
         let MemberRequest { channel, id, linger, data, join, update, leave, is_counted: _ } = request;
+        let is_repeated = update.is_empty();
         let common = self.lists.common(&channel, &id, &leave);
         self.add_stream(stream, at);
         if let Some(member) = self.lists.get_mut(at) {
-            member.set_linger(linger);
-            member.common = common;
+            if !is_repeated {
+                member.set_linger(linger);
+                member.common = common;
+            }
             if !std::mem::replace(&mut member.is_own, true) {
                 self.announce(at, Statement::Here, (join, Some(&data)), out);
             }
         }
-        let _ = self.update_member(&channel, &id, data, update, fits, out); // otherwise the member keeps its data
+        if !is_repeated {
+            let _ = self.update_member(&channel, &id, data, update, fits, out); // otherwise the member keeps its data
+        }
     }
 
     fn join_member(

@@ -44,7 +44,7 @@ pub struct MemberRequest {
     pub data: MemberData,
     /// The event that says that the member has come.
     pub join: Unsequenced,
-    /// The event that says that its data has changed.
+    /// The event that says that its data has changed. Without it the data changes nothing of a member that is here.
     pub update: Unsequenced,
     /// The event that says that it has gone.
     pub leave: Unsequenced,

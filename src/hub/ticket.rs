@@ -4,6 +4,7 @@
 
 use super::counts::Counts;
 use super::Hub;
+use crate::event::Unsequenced;
 use crate::hub::{Poll, SubscribeRequest};
 use crate::stream::Settings;
 use std::time::{Duration, Instant};
@@ -70,6 +71,13 @@ impl Ticket {
         let max_age = self.requests.first().and_then(|request| request.access.max_age).unwrap_or(LONGEST_TICKET);
         let valid_for = valid_for.min(max_age).min(LONGEST_TICKET).mul_f64(1.0 - fastrand::f64() / 5.0);
         self.expires_at = self.asked_at().saturating_add(valid_for.as_nanos() as u64);
+    }
+
+    /// Leaves out the event for other data of a member: what the application has said when it was asked changes nothing of a
+    /// member of which it has said more since.
+    pub fn repeat_members(&mut self) {
+        let members = self.requests.iter_mut().filter_map(|request| request.presence.member.as_mut());
+        members.for_each(|member| member.update = Unsequenced::default());
     }
 
     /// Lets the first subscription end the stream when the ticket ends. The time is the system's monotonic clock's.

@@ -241,7 +241,8 @@ unsafe extern "C" fn esx_hub_seal_ticket(hub: *mut Hub, raw: *const RawTicket, r
         let passport = unsafe { Texts::new(raw.passport, raw.passport_len) };
         let passport = passport.map(|texts| Box::new(texts.passport()));
         let binding = binding.into();
-        let ticket = Ticket { owner, limits: all, requests, binding, passport, ..Ticket::default() };
+        let mut ticket = Ticket { owner, limits: all, requests, binding, passport, ..Ticket::default() };
+        ticket.repeat_members();
         let sealed = hub.seal_ticket(ticket, seconds(raw.seconds), raw.most)?;
         Ok(sealed.into_iter().map(Vec::into_boxed_slice).collect())
     })

@@ -246,9 +246,11 @@ for my $kind ('in one process', 'named') {
         my ($by_ticket, $count) = stream_and_asked($limited, $cookies);
         is $count, 0, 'the application is not asked';
         is_deeply [map { $_->{id} } $hub->members('people')], ['ann'], 'the member joins by a ticket';
+        $hub->member(people => 'ann', {json => {n => 2}});
         my @data   = map { $by_ticket->next_event->{data} } 1 .. 2;
         my $second = (stream_and_asked($limited, $cookies))[0];
-        is $second->status, 200, 'a second stream may begin';
+        is $second->status,                         200, 'a second stream may begin';
+        is + ($hub->members('people'))[0]{json}{n}, 2,   'which changes nothing of what was said of the member since';
         my ($third, $third_count) = stream_and_asked($limited, $cookies);
         is_deeply [$third->status, $third_count], [429, 1], 'a third one is refused by the application';
         $second->close;
