@@ -118,6 +118,7 @@ subtest 'the head is that of the application' => sub {
     $_->leave for $first, $again;
     ($cookies) = cookies_of('/events', 'bob', Origin => 'https://other.example');
     ($count)   = asked_by('/events', Cookie => $cookies, Origin => 'https://other.example');
+    is scalar(grep { lc eq 'cache-control' } @{$first->headers}), 1, 'nothing of the hub process is in it';
     is $count, 1, 'a page whose origin only middleware may allow is the application\'s';
 };
 
@@ -305,6 +306,9 @@ for my $name (qw(HAProxy Caddy)) {
         is $count, $name eq 'Caddy' ? 0 : 1, 'a client does not choose its address';
         ($count) = $request->($cookies, '--http2', '--data', 'a' x 50_000);
         is $count, 1, 'and for a POST with a body';
+        ($count, undef, $client) = $request->($cookies, '--http2', '--request', 'GET', '--data', 'a' x 50_000);
+        is $count, 1, 'and for a GET with one';
+        like $client->log, qr{^HTTP/\S+ 200}m, 'which it answers';
     };
 }
 
