@@ -52,6 +52,22 @@ fn silent_clients_leave_descriptors_for_workers_and_for_other_clients() {
 }
 
 #[test]
+fn a_socket_of_a_process_that_accepts_nothing_is_left_alone() {
+    let scene = Scene::new();
+    let http = scene.folder.join("http");
+    let other = UnixListener::bind(&http).expect("a socket");
+    rustix::net::listen(&other, 0).expect("a shorter backlog");
+    let _waits = UnixStream::connect(&http).expect("a connection");
+    let mut hub = run(&scene, &http, "", "--http \"unix:$1\"", [Stdio::null(), Stdio::inherit()]);
+    let mut status = None;
+    eventually("the process says that the path is taken", || {
+        status = hub.try_wait().expect("a child");
+        status.is_some()
+    });
+    assert_eq!((status.and_then(|status| status.code()), http.exists()), (Some(1), true));
+}
+
+#[test]
 fn a_client_that_connects_before_systemd_starts_the_process_is_served() {
     let scene = Scene::new();
     let http = scene.folder.join("http");

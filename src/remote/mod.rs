@@ -42,7 +42,9 @@ pub mod calls {
     };
     pub use crate::sys::descriptor::{adopt, duplicate, is_connection, limit, set_close_at_exec, silence};
     pub use crate::sys::epoll::{Epoll, Readiness};
-    pub use crate::sys::local::{can_write, own_user, peer_process, peer_user, receive, send, try_lock, Wait};
+    pub use crate::sys::local::{
+        can_write, connect_at_once, own_user, peer_process, peer_user, receive, send, try_lock, Wait,
+    };
     pub use crate::sys::socket::defer_accept;
     pub use crate::sys::standard_error;
 }

@@ -1,5 +1,6 @@
 //! Where HTTP clients connect: a Unix socket, or an address with a port.
 
+use eventsource_xs::remote::calls::connect_at_once;
 use rustix::fs::{chmod, Mode};
 use rustix::net::listen;
 use std::fmt;
@@ -7,7 +8,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 /// How many connections may wait to be accepted, if the kernel allows so many: all clients of a proxy return at once.
@@ -46,7 +47,7 @@ impl Endpoint {
             Self::Tcp(address) => Ok(TcpListener::bind(address)?.into()),
             Self::Unix(path) => {
                 let is_left = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
-                    && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+                    && connect_at_once(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
                 if is_left {
                     std::fs::remove_file(path)?;
                 }
