@@ -21,8 +21,8 @@ pub struct ServedHub {
     /// The settings that workers or the command line have named. The others are as they are because nobody has.
     pub claimed: NamedSettings,
     pub source: Source,
-    /// What a store has delivered before, if this hub has none: its first event is not in that history, and the store has to
-    /// know of it when it comes back.
+    /// What a store has delivered before, if this hub has none: its first event, or request to end streams, is not in that
+    /// history, and the store has to know of it when it comes back.
     before: Option<LastDelivered>,
 }
 
@@ -154,8 +154,12 @@ impl ServedHub {
     /// Ends streams. Returns how many of this machine; nothing if the store will say when others know of it.
     pub fn end_streams(&mut self, end: EndRequest, requester: Requester) -> Result<Option<usize>, Failure> {
         match &mut self.source {
-            Source::Own(handle) => handle.end_streams(end).map(Some).map_err(|error| failure_of(&error)),
-            Source::Stored(stored) => stored.end_streams(end, requester),
+            Source::Own(handle) => {
+                let ended = handle.end_streams(end).map(Some).map_err(|error| failure_of(&error))?;
+                deliver_other(&mut self.before, handle);
+                Ok(ended)
+            }
+            Source::Stored(stored) => stored.end_streams(end, requester).map(|()| None),
         }
     }
 
@@ -279,13 +283,18 @@ impl ServedHub {
         match &mut self.source {
             Source::Own(handle) => {
                 let published = publish_to(handle, publication, given.as_deref())?;
-                if let (Some(mut before), Ok(epoch)) = (self.before.take(), handle.epoch()) {
-                    before.write(&epoch, 1);
-                }
+                deliver_other(&mut self.before, handle);
                 Ok(published)
             }
             Source::Stored(stored) => stored.publish(publication.into(), given.as_deref(), requester, now),
         }
+    }
+}
+
+/// Takes note that something happens to a hub without a store that the one before does not have.
+fn deliver_other(before: &mut Option<LastDelivered>, handle: &HubHandle) {
+    if let (Some(mut before), Ok(epoch)) = (before.take(), handle.epoch()) {
+        before.write(&epoch, 1);
     }
 }
 

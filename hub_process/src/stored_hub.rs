@@ -230,24 +230,22 @@ impl StoredHub {
         self.sequencer.publish(draft, given_id, WaitingDraft::new(Purpose::Event, [requester]))
     }
 
-    /// Ends streams of this machine at once, and those of others when their hubs read that from the store. Returns the number
-    /// here; nothing if the requester waits until the store has the request.
-    pub fn end_streams(&mut self, end: EndRequest, requester: Requester) -> Result<Option<usize>, Failure> {
+    /// Ends streams of this machine at once, and those of others when their hubs read that from the store, which withdraws
+    /// tickets, too. The requester waits until the store has the request, so that neither another machine nor a process that
+    /// follows this one accepts them.
+    pub fn end_streams(&mut self, end: EndRequest, requester: Requester) -> Result<(), Failure> {
         let Some(handle) = self.handle() else {
             return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
         };
         let draft = Draft::of_end(&end);
         let count = handle.end_streams(end.clone()).map_err(|error| failure_of(&error))?;
-        if !self.sequencer.is_shared() {
-            return Ok(Some(count));
-        }
         if let Err(failure) = self.sequencer.check_threads() {
             self.sequencer.add_own_end(end);
             return Err(failure);
         }
         self.sequencer.set_time(Instant::now());
         self.sequencer.append(draft, WaitingDraft::new(Purpose::End(count), [requester]));
-        Ok(None)
+        Ok(())
     }
 
     /// Returns the sequence number that a client's last event id names, if this process has not read so far: the client comes

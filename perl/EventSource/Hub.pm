@@ -1202,7 +1202,7 @@ As of L<Plack::App::EventSource>.
     ticket => {seconds => 600, cookies => ['session'], headers => ['X-User'], around => sub { My::Session->wrap($_[0]) }}
 
 Seconds, up to 3,600, or a hash: for so long (up to a fifth less, at most L</max_age>) a client with a stream comes back
-by a cookie, without a callback. It counts for this hub (without Redis: process), path, query, host, origin, C<Authorization>,
+by a cookie, without a callback. It counts for this hub (without a store: process), path, query, host, origin, C<Authorization>,
 C<REMOTE_USER>, all cookies or those named, and named headers: B<name all by which callbacks tell users apart>. L</end>
 withdraws it; its streams end with it, and change no member. C<around> wraps callbacks in middleware.
 

@@ -17,7 +17,7 @@
 //!
 //! A key seals for `LONGEST_TICKET`, and opens as long once more; then no ticket of it is valid. So a key seals far fewer
 //! than the 2^32 tickets for which random nonces suffice. Keys live as long as the hub in memory. An upgrade keeps them. A
-//! shared store makes keys itself, and their times are of its clock (`hub_process/src/stored_hub/tickets.rs`).
+//! store makes keys itself, which outlive the hub process (`hub_process/src/stored_hub/tickets.rs`).
 
 #![forbid(unsafe_code)]
 
@@ -94,16 +94,27 @@ impl TicketKeys {
     /// Seals a ticket, with another key if it is time. `random` are bytes that nobody can guess.
     pub fn seal(&mut self, ticket: &Ticket, now: u64, random: [u8; RANDOM_BYTES]) -> Vec<u8> {
         let (secret, nonce) = random.split_at(KEY_BYTES);
-        if !self.is_fresh(now) {
-            let number = self.current.as_ref().map_or(0, |key| key.number.wrapping_add(1));
-            self.previous = self.current.take();
-            let mut next = Key { number, secret: [0; KEY_BYTES], since: now };
-            next.secret.copy_from_slice(secret);
-            self.current = Some(next);
-        }
+        let mut next = [0; KEY_BYTES];
+        next.copy_from_slice(secret);
+        self.renew(now, next);
         let mut of_ticket = [0; NONCE_BYTES];
         of_ticket.copy_from_slice(nonce);
         self.seal_with_current(ticket, of_ticket).unwrap_or_default()
+    }
+
+    /// Puts another key in the place of the one that seals, if it is time. Returns true if it has.
+    pub fn renew(&mut self, now: u64, secret: [u8; KEY_BYTES]) -> bool {
+        if self.is_fresh(now) {
+            return false;
+        }
+        let number = self.current.as_ref().map_or(0, |key| key.number.wrapping_add(1));
+        self.previous = self.current.replace(Key { number, secret, since: now });
+        true
+    }
+
+    /// Returns true if there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.current.is_none()
     }
 
     /// Returns true if there is a key, and another one is not to take its place.

@@ -1,8 +1,9 @@
 # Logins, logouts, rights that are given and withdrawn, hub processes that are killed, and clients that come back with all
 # cookies that they were ever given, at random, against an oracle: it knows of each ticket what it was issued for, and whether
-# that was withdrawn. No stream has a channel that it does not allow, and none has one less. Over Redis there are two machines,
-# and each step is one of either. Behind a proxy each request goes to the hub process first, and from there to the application.
-# EVENTSOURCE_XS_SEED repeats a run, and EVENTSOURCE_XS_STEPS is its length.
+# that was withdrawn. No stream has a channel that it does not allow, and none has one less. With a store a killed hub process
+# takes no ticket with it. Over Redis there are two machines, and each step is one of either. Behind a proxy each request goes
+# to the hub process first, and from there to the application. EVENTSOURCE_XS_SEED repeats a run, and EVENTSOURCE_XS_STEPS is
+# its length.
 
 use lib 't/lib';
 use Testing qw(native);
@@ -79,17 +80,21 @@ my %HUBS  = (
         my %hub = (name => 'test', position => 'id', store => {redis => $redis->url}, idle_exit => 5);
         return map { EventSource::Hub->new(%hub, socket => "$folder/$_.sock") } 1, 2;
     },
+    'over a file' => sub {
+        my %hub = (name => 'test', position => 'id', store => {file => "$folder/events.db"}, idle_exit => 5);
+        return EventSource::Hub->new(%hub, socket => "$folder/file.sock");
+    },
     'behind a proxy' =>
         sub { return EventSource::Hub->new(position => 'id', name => 'test', socket => $socket, autostart => 0) },
 );
 
 # A private hub comes last: from then on, hubs of this test keep their events in memory.
-for my $kind ('in one process', $redis ? 'over Redis' : (), 'behind a proxy', 'named') {
+for my $kind ('in one process', 'over a file', $redis ? 'over Redis' : (), 'behind a proxy', 'named') {
     my $life      = 0;                                                              # of the hub process
     my $is_behind = $kind eq 'behind a proxy';
     my $process   = $is_behind && hub_process();
     my @hubs      = $HUBS{$kind}->();
-    my $is_shared = @hubs > 1;
+    my $has_store = $kind =~ /\Aover/;
     my %client    = map { ($_ => Test::EventSource->new(app => app($_))) } @hubs;
     my ($host)    = $client{$hubs[0]}->url =~ m{//([^/]+)};
     my (@tickets, %counts);
@@ -98,8 +103,8 @@ for my $kind ('in one process', $redis ? 'over Redis' : (), 'behind a proxy', 'n
 
     $_->epoch for @hubs;                                                            # the hub processes run
 
-    # A machine that has published knows all that was before in the order of Redis.
-    my $read = sub { $_->publish(read => 1) for $is_shared ? @hubs : () };
+    # A machine that has published knows all that was before in the order of the store.
+    my $read = sub { $_->publish(read => 1) for $has_store ? @hubs : () };
     %right = (ann => {map { ($_ => 1) } 'news', 'room/1', 'own/ann'}, bob => {news => 1, 'own/bob' => 1});
 
     # Makes a request with a session and a ticket, or none, and compares what happens with the oracle.
@@ -177,7 +182,7 @@ for my $kind ('in one process', $redis ? 'over Redis' : (), 'behind a proxy', 'n
                     (eval { $hub->stats->{process}{pid} } || $pid) != $pid;
                 }
             );
-            $life++ if !$is_shared;
+            $life++ if !$has_store;
             return undef;
         },
         upgrade => sub {
@@ -195,7 +200,7 @@ for my $kind ('in one process', $redis ? 'over Redis' : (), 'behind a proxy', 'n
     }
     is $problem, undef, "$kind: each stream has what the application has allowed";
     cmp_ok $counts{$_} || 0, '>', 0, "$kind: some are $_" for qw(accepted refused without);
-    EventSource::Hub::Process->stop(name => 'test', socket => $_->{socket}) for $is_shared ? @hubs : ();
+    EventSource::Hub::Process->stop(name => 'test', socket => $_->{socket}) for $has_store ? @hubs : ();
     note join ', ', map { "$_ $counts{$_}" } sort keys %counts;
 }
 

@@ -1,11 +1,12 @@
-# Tickets of hubs with a store. With a file a hub process that was killed leaves none. Two machines with one Redis: each opens
-# the tickets of both, also after its process was killed; a right that is withdrawn on one of them is withdrawn on both; without
-# Redis no ticket opens.
+# Tickets of hubs with a store. With a file the next process opens those of one that was killed, unless they were withdrawn, and
+# never after an earlier file was put back. Two machines with one Redis: each opens the tickets of both, also after its process
+# was killed; a right that is withdrawn on one of them is withdrawn on both; without Redis no ticket opens.
 
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
 use EventSource::Hub::Process;
+use File::Copy qw(copy);
 use File::Temp ();
 use Test::EventSource;
 use Testing::Deadline qw(wait_until);
@@ -57,21 +58,83 @@ sub kill_hub {
 }
 
 subtest 'a file' => sub {
-    my $hub    = hub(file => {file => "$folder/events.db"});
+    my ($file, $socket) = ("$folder/events.db", "$folder/file.sock");
+    my $hub    = hub(file => {file => $file});
     my $client = client($hub);
+    my @warned;
+    {
+        local $SIG{__WARN__} = sub { push @warned, @_ };
+        is ticket($client), undef, 'whose application was asked before the hub process ran gets no ticket';
+    }
+    is "@warned",                '',   'and nobody is told that it is too large';
+    is + (stat $file)[2] & 0777, 0600, 'only its owner reads the keys in the file';
     my $ticket = ticket($client);
     is asked($client, $ticket), 0, 'a ticket opens';
-    EventSource::Hub::Process->upgrade(name => 'shop', socket => "$folder/file.sock");
-    is asked($client, $ticket), 0, 'also after an upgrade';
-    $hub->end(label => 'user/7');
-    EventSource::Hub::Process->upgrade(name => 'shop', socket => "$folder/file.sock");
-    is asked($client, $ticket), 1, 'an upgrade does not forget what was withdrawn';
-    $ticket = ticket($client);
-    is asked($client, $ticket), 0, 'a later ticket opens';
-    kill_hub($hub);
-    is asked($client, $ticket),         1, 'the next process does not know it';
-    is asked($client, ticket($client)), 0, 'it makes its own';
-    EventSource::Hub::Process->stop(name => 'shop', socket => "$folder/file.sock");
+    my @restarts = (
+        upgrade => sub { EventSource::Hub::Process->upgrade(name => 'shop', socket => $socket) },
+        stop    => sub { EventSource::Hub::Process->stop(name => 'shop', socket => $socket) },
+        kill    => sub { kill_hub($hub) },
+    );
+    while (my ($name, $restart) = splice @restarts, 0, 2) {
+        subtest $name => sub {
+            $ticket = ticket($client);
+            my $restarted = sub { $restart->(); $hub->publish(other => 'the store has begun') };
+            $restarted->();
+            is asked($client, $ticket), 0, 'the next process opens the ticket';
+            $hub->end(label => 'user/8');
+            $restarted->();
+            is asked($client, $ticket), 0, 'nobody has withdrawn this right';
+            for my $end ({label => 'user/7'}, {topics => 'news'}) {
+                $hub->end(%$end);
+                $restarted->();
+                is asked($client, $ticket), 1, "what was withdrawn just before by a @{[%$end]} counts";
+                $ticket = ticket($client);
+                is asked($client, $ticket), 0, 'a later ticket opens';
+                $restarted->();
+                is asked($client, $ticket), 0, 'also in the next process';
+            }
+        };
+    }
+    kill KILL => $hub->stats->{process}{pid};
+    wait_until(
+        sub {
+            eval { $hub->end(label => 'user/7'); 1 }
+        }
+    );    # it throws if it does not know
+    is asked($client, $ticket), 1, 'what is withdrawn while no process runs counts';
+
+    subtest 'an earlier file' => sub {
+        my $stop = sub { EventSource::Hub::Process->stop(name => 'shop', socket => $socket) };
+        $ticket = ticket($client);
+        $stop->();
+        copy($file, "$folder/backup.db") or die "$!\n";
+        is asked($client, $ticket), 0, 'the ticket opens';
+        $hub->end(label => 'user/7');
+        $stop->();
+        copy("$folder/backup.db", $file) or die "$!\n";    # in its place
+        is asked($client, $ticket), 1, 'what was withdrawn after a backup counts when that is put back';
+        $ticket = ticket($client);
+        $stop->();
+        is asked($client, $ticket), 0, 'another ticket opens';
+        $stop->();
+        copy($file, "$folder/backup.db") or die "$!\n";
+        unlink "$socket.seen"            or die "$socket.seen: $!\n";
+        is asked($client, $ticket), 1, 'none opens if nobody knows what the file must have';
+        $ticket = ticket($client);
+        $stop->();
+        rename "$folder/backup.db", $file or die "$file: $!\n";
+        is asked($client, $ticket),         1, 'nor from another file';
+        is asked($client, ticket($client)), 0, 'but later ones';
+
+        $ticket = ticket($client);
+        $stop->();
+        my $of_memory = hub(file => undef);
+        $of_memory->end(label => 'user/7');
+        undef $of_memory;
+        $stop->();
+        is asked($client, $ticket), 1, 'what was withdrawn while the hub had no store counts';
+        $stop->();
+    };
 };
 
 subtest 'Redis' => sub {

@@ -36,14 +36,16 @@
 //!
 //! # Tickets
 //!
-//! A shared store keeps the keys of tickets of its epoch, and reports them after each `Began`, and again when it is
-//! [asked](StoreCommand::ReadTicketKeys). Without them the hubs issue no tickets.
+//! A store keeps the keys of tickets of its epoch, and reports them after each `Began`, and again when it is
+//! [asked](StoreCommand::ReadTicketKeys). Without them the hubs issue no tickets. A file has other keys as soon as an entry may
+//! be missing that was reported: what withdraws a ticket is such an entry.
 //!
 //! # What a store keeps
 //!
 //! An entry is garbage when all of this is true:
 //!
-//! - The history has evicted it: by [`StoreCommand::Forget`], or by the store's own bounds ([`StoreCommand::Retain`]).
+//! - The history has evicted it: by [`StoreCommand::Forget`], or by the store's own bounds ([`StoreCommand::Retain`]). In a
+//!   file these do not count requests to end streams, of which the hub remembers some only.
 //! - It is not the latest entry of its key, or that was discarded, too ([`ChannelEvictions`]).
 //! - It is not retained: it is not `Retain::Newest`, or a later entry of its channel and key is `Newest` or `Forget`.
 //!
@@ -96,6 +98,13 @@ pub struct Delivered {
     pub seq: u64,
 }
 
+impl Delivered {
+    /// Returns true if the history has it, or has evicted it.
+    pub fn is_in(&self, began: &Began) -> bool {
+        self.epoch == began.epoch && self.seq <= began.last_seq
+    }
+}
+
 /// A request to a store.
 #[derive(Debug)]
 pub enum StoreCommand {
@@ -108,7 +117,7 @@ pub enum StoreCommand {
     /// Keep what the hub says of the members that linger, in the place of what it has said before. A shared store, which knows
     /// when a machine was removed, is not asked.
     Linger(Box<[u8]>),
-    /// Report the keys of tickets. Only a shared store is asked.
+    /// Report the keys of tickets.
     ReadTicketKeys,
     /// Begin another epoch: entries are missing that this process has delivered before it began the store anew.
     Lost(Box<str>),
@@ -130,7 +139,8 @@ pub enum StoreReport {
     Queued(Vec<u64>),
     /// The store did what a draft says of a member. It appended no entry, or one that it reports without ticket.
     Done(u64),
-    /// The keys of tickets of this epoch, which all machines of a shared store have. Their times are of its clock.
+    /// The keys of tickets of this epoch, which all machines of a shared store have. Their times are of its clock; those of a
+    /// store of one machine are of the system's monotonic clock.
     TicketKeys(TicketKeys),
     /// The hub should say again which members it has: the store is new, or was away.
     Announce,
@@ -157,4 +167,12 @@ pub struct Began {
     pub reason: Box<str>,
     /// What the hub has said last of the members that linger.
     pub lingering: Box<[u8]>,
+}
+
+impl Began {
+    /// Returns how far requests to end streams were evicted, which have no channel.
+    pub fn ends_evicted_through(&self) -> u64 {
+        let of_ends = self.evicted.iter().find(|(channel, _)| channel.is_empty());
+        of_ends.map_or(self.evicted_through, |(_, through)| *through)
+    }
 }

@@ -4,6 +4,7 @@
 //! - `keeper`: the thread; `upkeep`: what it does now and then
 //! - `entries`, `place`: the rows of entries; the path, the lock, and the name of a damaged file
 //! - `index`: which entries each channel has, and which of them are to be deleted
+//! - `ticket_keys`: the keys of tickets, and when they count
 //! - `fault`: what goes wrong, and what follows from it
 //!
 //! One thread, "store", does everything. It takes all commands that wait, commits them together, then reports the entries; so
@@ -27,9 +28,11 @@ mod keeper;
 mod place;
 #[cfg(test)]
 mod tests;
+mod ticket_keys;
 mod upkeep;
 
 use super::{now_ms, Delivered, Draft, Engine, StoreEnd, StoreReport};
+use eventsource_xs::runtime::monotonic;
 use eventsource_xs::wire::{Failure, FileSettings};
 use eventsource_xs::ErrorCode;
 use keeper::Keeper;
@@ -48,7 +51,8 @@ impl Engine for FileSettings {
 
     fn start(&self, _: &str, delivered: Option<Delivered>, end: StoreEnd) -> io::Result<()> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        start_in(Surroundings { now: Arc::new(now_ms), boot: boot.trim().into(), delivered }, self.clone(), end)
+        let (now, monotonic) = (Arc::new(now_ms), Arc::new(monotonic));
+        start_in(Surroundings { now, monotonic, boot: boot.trim().into(), delivered }, self.clone(), end)
     }
 }
 
@@ -72,6 +76,8 @@ fn start_in(surroundings: Surroundings, settings: FileSettings, end: StoreEnd) -
 struct Surroundings {
     /// The milliseconds since 1970.
     now: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// The nanoseconds of the system's monotonic clock, which continues within a boot.
+    monotonic: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The identifier of the boot; empty if it is unknown.
     boot: Box<str>,
     /// The last entry that was delivered in this boot, if that is known.

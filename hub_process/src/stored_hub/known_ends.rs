@@ -1,4 +1,4 @@
-//! Which requests to end streams withdraw a ticket, on all machines of a shared store.
+//! Which requests to end streams withdraw a ticket, on all machines of a store and in processes that follow killed ones.
 //!
 //! The clocks of machines differ, the order of their store does not. So a ticket says through which entry its machine had read
 //! the store before the application was asked ([`Ticket::known_through`]), and each later request that means it withdraws it.
@@ -110,6 +110,11 @@ impl KnownEnds {
     /// Returns through which number the store had been read before a time, at least; nothing if that is not known.
     pub fn known_before(&self, at: u64) -> Option<u64> {
         self.marks.iter().rev().find(|(marked_at, _)| *marked_at < at).map(|(_, seq)| *seq)
+    }
+
+    /// Returns the number after which all requests are known.
+    pub fn known_after(&self) -> u64 {
+        self.known_after
     }
 
     /// Returns why a ticket is refused, if it is. The store was read through `last_seq`.

@@ -18,7 +18,7 @@ const EPOCH_BYTES: usize = 16;
 #[derive(Debug, Default)]
 pub struct LastDelivered {
     file: Option<File>,
-    written: u64,
+    written: Option<(Box<str>, u64)>,
 }
 
 impl LastDelivered {
@@ -26,7 +26,7 @@ impl LastDelivered {
     pub fn open(path: &Path) -> Self {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        Self { file: options.open(path).ok(), written: 0 }
+        Self { file: options.open(path).ok(), written: None }
     }
 
     /// Returns the sequence number that was delivered last in an epoch.
@@ -54,15 +54,16 @@ impl LastDelivered {
         self.known().is_some_and(|(_, known)| known != padded(epoch))
     }
 
-    /// Writes what was delivered last. One write, which a kill does not cut.
+    /// Writes what was delivered last: 0 if that is nothing yet. One write, which a kill does not cut.
     pub fn write(&mut self, epoch: &str, seq: u64) {
-        if let Some(file) = self.file.as_ref().filter(|_| seq > 0 && seq != self.written) {
+        let is_written = self.written.as_ref().is_some_and(|(of, written)| (&**of, *written) == (epoch, seq));
+        if let Some(file) = self.file.as_ref().filter(|_| !is_written) {
             let mut bytes = seq.to_le_bytes().to_vec();
             bytes.extend(padded(epoch));
             if file.write_all_at(&bytes, 0).is_err() {
                 let _ = file.set_len(0); // what is there would prove too little
             }
-            self.written = seq;
+            self.written = Some((epoch.into(), seq));
         }
     }
 }
@@ -84,7 +85,7 @@ mod tests {
         let path = folder.join("shop.sock.seen");
         let mut seen = LastDelivered::open(&path);
         assert_eq!((seen.read("one"), seen.has_other("one")), (None, false));
-        for (epoch, seq) in [("one", 7), ("one", 9), ("a much longer on", u64::MAX)] {
+        for (epoch, seq) in [("one", 7), ("one", 9), ("two", 9), ("one", 0), ("a much longer on", u64::MAX)] {
             seen.write(epoch, seq);
             assert_eq!((LastDelivered::open(&path).read(epoch), seen.read("other")), (Some(seq), None));
             assert_eq!((seen.has_other(epoch), seen.has_other("other")), (false, true));

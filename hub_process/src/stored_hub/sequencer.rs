@@ -10,7 +10,7 @@ use super::known_ends::KnownEnds;
 use super::memory::MemoryHub;
 use super::state::StateChange;
 use super::store_threads::StoreThreads;
-use super::tickets::SharedTickets;
+use super::tickets::StoredTickets;
 use super::unread_entries::UnreadEntries;
 use crate::process_log::log_message;
 use crate::publishing::{failure_of, Published};
@@ -72,8 +72,7 @@ pub struct Sequencer {
     drafts: Drafts,
     counted: Counted,
     unread: UnreadEntries,
-    /// What is known of tickets, if machines share the store.
-    pub tickets: SharedTickets,
+    pub tickets: StoredTickets,
     /// The time of the call in which the hub is: all that follows from it has one time.
     now: Instant,
     /// When the store is told next what the hub has evicted; none if nothing was published since.
@@ -94,7 +93,7 @@ impl Sequencer {
             drafts: Drafts::default(),
             counted: Counted::default(),
             unread: UnreadEntries::default(),
-            tickets: SharedTickets::default(),
+            tickets: StoredTickets::default(),
             now: Instant::now(),
             forget_at: None,
             retry_at: None,
@@ -291,7 +290,7 @@ impl Sequencer {
             epoch: epoch.clone(),
             cipher_key: *cipher_key,
             last_seq: *last_seq,
-            evicted: evicted.iter().filter(|(channel, _)| !channel_of_kept(channel).1).cloned().collect(),
+            evicted: evicted.iter().filter(|(channel, _)| is_of_events(channel)).cloned().collect(),
             evicted_through: *evicted_through,
             is_shared: self.is_shared(),
         };
@@ -302,7 +301,7 @@ impl Sequencer {
         let Position { epoch: before, epoch_changes, .. } = &self.position;
         let is_other = !before.is_empty() && epoch != before;
         let epoch_changes = epoch_changes + u64::from(is_other);
-        self.tickets.ends.begin(*evicted_through, epoch != before);
+        self.tickets.begin(began, epoch != before);
         self.position = Position { epoch: epoch.clone(), last_seq: 0, epoch_changes, confirmed: 0 };
         (self.memory, self.counted) = (Some(memory), Counted::default());
         Ok(Restarted { epoch: is_other.then(|| epoch.clone()), wills })
@@ -439,6 +438,7 @@ impl Sequencer {
     pub fn forget_evicted(&mut self) {
         let mut evicted = self.handle().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
         evicted.extend(self.counted.take_evictions());
+        evicted.extend(self.tickets.take_evictions(self.position.last_seq));
         if !evicted.is_empty() {
             self.threads.store.send(StoreCommand::Forget(evicted));
         }
@@ -464,8 +464,15 @@ impl Sequencer {
 
     /// Writes down what was delivered last, for a process that begins after this one was killed.
     pub fn write_delivered(&mut self) {
-        self.beginning.write_delivered(&self.position.epoch, self.position.last_seq);
+        if self.beginning.is_complete() {
+            self.beginning.write_delivered(&self.position.epoch, self.position.last_seq);
+        }
     }
+}
+
+/// Returns true if streams can be sent entries of a channel.
+fn is_of_events(channel: &[u8]) -> bool {
+    !(channel.is_empty() || channel_of_kept(channel).1)
 }
 
 fn unavailable(message: &str) -> Failure {

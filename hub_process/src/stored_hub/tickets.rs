@@ -1,21 +1,22 @@
 //! Tickets of a hub with a store.
 //!
-//! A store in a file has one machine: its tickets are those of the hub in memory. Machines that share a store accept each
-//! other's tickets, and those of hub processes that have ended:
+//! A hub process accepts the tickets of those before it, also of killed ones, and machines that share a store accept each
+//! other's:
 //!
 //! - The store makes the keys, for each epoch others. They are read when it begins, and again, once a second at most, when a
-//!   ticket does not open or another key is due.
+//!   ticket does not open or another key is due. Those of a file count in one boot.
 //! - What withdraws a ticket is decided by the order of the store's entries ([`KnownEnds`]), not by a clock.
-//! - When a ticket expires is decided by the store's clock, of which each machine knows what it has shown a moment ago. So a
-//!   ticket lives longer than its seconds by the time that the store needs for an answer, and if that clock is set back, by as
-//!   much. A ticket of the future is refused.
+//! - When a ticket expires is decided by the clock that its readers share. With a file this is the system's monotonic one.
+//!   Several machines have the store's, of which each knows what it has shown a moment ago. So a ticket lives longer than its
+//!   seconds by the time that the store needs for an answer, and if that clock is set back, by as much. A ticket of the future
+//!   is refused.
 //!
 //! While the store is away, or its history is not complete, no ticket opens.
 
 use super::{known_ends::KnownEnds, StoredHub};
 use crate::publishing::failure_of;
-use crate::store::StoreCommand;
-use eventsource_xs::hub::{Ticket, TicketOutcome};
+use crate::store::{Began, StoreCommand};
+use eventsource_xs::hub::{ChannelEvictions, Ticket, TicketOutcome};
 use eventsource_xs::runtime::{monotonic, HubHandle};
 use eventsource_xs::ticket::{Refusal, TicketKeys};
 use eventsource_xs::wire::Failure;
@@ -29,36 +30,58 @@ const STALE: Duration = Duration::from_secs(2);
 /// How far the readings of the store's clock on two machines may be apart: as long as Redis may take for an answer.
 const TOLERANCE: u64 = 2_000_000_000;
 
-/// What a hub knows of the tickets of a shared store.
+/// What a hub knows of the tickets of a store.
 #[derive(Debug, Default)]
-pub struct SharedTickets {
-    /// The keys. Their times, and those of sealed tickets, are nanoseconds since 1970 by the store's clock.
+pub struct StoredTickets {
+    /// The keys. Their times, and those of sealed tickets, are nanoseconds of the clock of tickets.
     pub keys: TicketKeys,
     pub ends: KnownEnds,
     asked_for_keys: Option<Instant>,
+    /// Through which number the store was told to forget requests to end streams.
+    forgotten_through: u64,
+}
+
+impl StoredTickets {
+    /// Begins with a history.
+    pub fn begin(&mut self, began: &Began, is_other_epoch: bool) {
+        self.ends.begin(began.ends_evicted_through(), is_other_epoch);
+        self.forgotten_through = 0;
+    }
+
+    /// Returns what the store may forget: requests to end streams that the hub has forgotten. `last_seq` is the store's.
+    pub fn take_evictions(&mut self, last_seq: u64) -> Option<ChannelEvictions> {
+        let through = self.ends.known_after().min(last_seq);
+        if through <= self.forgotten_through {
+            return None;
+        }
+        self.forgotten_through = through;
+        let channel = Box::default();
+        Some(ChannelEvictions { channel, evicted_through: through, discarded_through: through })
+    }
 }
 
 impl StoredHub {
-    /// Seals a ticket, unless it has more than `most` bytes then. Returns nothing also if there are no keys, or this machine
-    /// cannot say which requests to end streams the application knew of.
+    /// Seals a ticket, unless it has more than `most` bytes then. Fails if there are no keys, or this machine cannot say which
+    /// requests to end streams the application knew of: it was asked before this process began.
     pub fn seal_ticket(
         &mut self,
         mut ticket: Ticket,
         valid_for: Duration,
         most: usize,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        if !self.sequencer.is_shared() {
-            return self.ready_handle()?.seal_ticket(ticket, valid_for, most).map_err(|error| failure_of(&error));
-        }
         self.ready_handle()?;
-        let (now, shown) = (monotonic(), self.store_clock());
+        let now = monotonic();
+        let shown = self.ticket_clock(now);
         self.sequencer.mark_position();
         if !self.sequencer.tickets.keys.is_fresh(shown) {
             self.ask_for_keys();
         }
         let asked_at = ticket.asked_at();
-        let SharedTickets { keys, ends, .. } = &self.sequencer.tickets;
-        let Some(known_through) = ends.known_before(asked_at) else { return Ok(None) };
+        let StoredTickets { keys, ends, .. } = &self.sequencer.tickets;
+        let Some(known_through) = ends.known_before(asked_at).filter(|_| !keys.is_empty()) else {
+            let message = "the hub has no keys of tickets, or did not run when the application was asked";
+            return Err(Failure::new(ErrorCode::Unavailable, None, message));
+        };
         ticket.known_through = known_through;
         ticket.set_asked_at(shown.saturating_sub(now.saturating_sub(asked_at)));
         ticket.set_end(valid_for);
@@ -71,10 +94,7 @@ impl StoredHub {
         sealed: &[u8],
         is_for: impl FnOnce(&Ticket) -> bool,
     ) -> Result<Option<Ticket>, Failure> {
-        if !self.sequencer.is_shared() {
-            return self.ready_handle()?.unseal_ticket(sealed, is_for).map_err(|error| failure_of(&error));
-        }
-        match self.open_shared(sealed, is_for) {
+        match self.open_sealed(sealed, is_for) {
             Ok(ticket) => Ok(Some(ticket)),
             Err(outcome) => {
                 let counted = self.ready_handle()?.count_ticket(outcome);
@@ -83,14 +103,15 @@ impl StoredHub {
         }
     }
 
-    /// Opens a ticket of a shared store. Its times are of the system's monotonic clock then: it counts as asked for when it was
+    /// Opens a ticket. Its times are of the system's monotonic clock then: it counts as asked for when it was
     /// compared with all that was read, and what is read later ends its stream.
-    fn open_shared(&mut self, sealed: &[u8], is_for: impl FnOnce(&Ticket) -> bool) -> Result<Ticket, TicketOutcome> {
-        if !(self.sequencer.is_open() && self.sequencer.threads.store.has_read(STALE, Instant::now())) {
-            return Err(TicketOutcome::Unknown); // others may have ended streams
+    fn open_sealed(&mut self, sealed: &[u8], is_for: impl FnOnce(&Ticket) -> bool) -> Result<Ticket, TicketOutcome> {
+        if !(self.sequencer.is_open() && self.has_read_ends()) {
+            return Err(TicketOutcome::Unknown);
         }
-        let (now, shown) = (monotonic(), self.store_clock());
-        let SharedTickets { keys, ends, .. } = &self.sequencer.tickets;
+        let now = monotonic();
+        let shown = self.ticket_clock(now);
+        let StoredTickets { keys, ends, .. } = &self.sequencer.tickets;
         let mut ticket = match keys.open(sealed, is_for, shown) {
             Ok(ticket) => ticket,
             Err(refusal) => {
@@ -122,9 +143,18 @@ impl StoredHub {
         }
     }
 
-    /// Returns what the store's clock shows, in nanoseconds since 1970.
-    fn store_clock(&self) -> u64 {
-        self.sequencer.threads.store.clock(Instant::now()).saturating_mul(1_000_000)
+    /// Returns true if no other machine can have ended streams without this one knowing.
+    fn has_read_ends(&self) -> bool {
+        !self.sequencer.is_shared() || self.sequencer.threads.store.has_read(STALE, Instant::now())
+    }
+
+    /// Returns what the clock of tickets shows in nanoseconds: the system's monotonic one, or since 1970 by that of a shared
+    /// store.
+    fn ticket_clock(&self, now: u64) -> u64 {
+        match self.sequencer.is_shared() {
+            true => self.sequencer.threads.store.clock(Instant::now()).saturating_mul(1_000_000),
+            false => now,
+        }
     }
 
     fn ready_handle(&self) -> Result<&HubHandle, Failure> {

@@ -215,7 +215,7 @@ impl Database {
     /// Returns true if the history has the last entry that was delivered: somebody else has moved the WAL into the file.
     fn has_delivered(&self, delivered: Option<&Delivered>) -> Result<bool, Fault> {
         let (began, _) = self.history()?;
-        Ok(delivered.is_some_and(|last| last.epoch == began.epoch && last.seq <= began.last_seq))
+        Ok(delivered.is_some_and(|last| last.is_in(&began)))
     }
 
     /// Checks all pages. The entries have checksums of their own; this finds lists of free pages that are wrong, too.
@@ -324,12 +324,12 @@ impl Database {
         Ok(file.ino() as i64)
     }
 
-    fn meta<T: FromSql>(&self, name: &str) -> Result<Option<T>, Fault> {
+    pub(super) fn meta<T: FromSql>(&self, name: &str) -> Result<Option<T>, Fault> {
         let value = self.connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
         value.optional().map_err(|error| self.fault(&error))
     }
 
-    fn write_meta(&self, values: &[(&str, &dyn ToSql)]) -> Result<(), Fault> {
+    pub(super) fn write_meta(&self, values: &[(&str, &dyn ToSql)]) -> Result<(), Fault> {
         let write = || -> rusqlite::Result<()> {
             let transaction = self.connection.unchecked_transaction()?;
             for (name, value) in values {

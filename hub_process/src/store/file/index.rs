@@ -110,11 +110,14 @@ impl Index {
         let Some(of) = self.channels.get_mut(name) else { return };
         let (held, first, was_empty) = (of.held, of.first_seq(), of.is_empty());
         change(of, &mut self.garbage);
+        self.empty = self.empty + usize::from(of.is_empty()) - usize::from(was_empty);
+        if name.is_empty() {
+            return; // no bound counts requests to end streams: the hub forgets them
+        }
         let all = &mut self.held;
         all.events = all.events + of.held.events - held.events;
         all.bytes = all.bytes + of.held.bytes - held.bytes;
         all.state = all.state + of.held.state - held.state;
-        self.empty = self.empty + usize::from(of.is_empty()) - usize::from(was_empty);
         let now_first = of.first_seq();
         if first != now_first {
             let first_of = |seq| (seq, Arc::clone(name));

@@ -4,6 +4,7 @@ use super::database::Database;
 use super::fault::{Fault, Kind};
 use super::index::Index;
 use super::place::{lock, real, set_aside};
+use super::ticket_keys::KeptKeys;
 use super::{size_of, Bounds, Surroundings};
 use crate::process_log::log_message;
 use crate::store::{Draft, Reporter, StoreCommand, StoreEnd, StoreEntry, StoreReport};
@@ -49,6 +50,7 @@ pub(super) struct Keeper {
 pub(super) struct Open {
     pub(super) database: Database,
     pub(super) index: Index,
+    keys: KeptKeys,
     last_seq: u64,
     last_at: u64,
     /// When to sync and to tidy up; none if nothing was written.
@@ -74,6 +76,7 @@ struct Batch {
     lingering: Option<Box<[u8]>>,
     /// The loss that the hub has found.
     lost: Option<Box<str>>,
+    wants_ticket_keys: bool,
 }
 
 impl Keeper {
@@ -153,15 +156,18 @@ impl Keeper {
         if !began.reason.is_empty() && self.lost.is_none() {
             self.lose(began.reason.to_string());
         }
+        let mut keys = KeptKeys::begin(&database, &began, &self.surroundings)?;
+        let of_tickets = keys.renew(&database, &self.surroundings)?;
         self.reporter.set_clock((self.surroundings.now)());
         self.reporter.report(StoreReport::Began(began));
+        self.reporter.report(StoreReport::TicketKeys(of_tickets));
         database.read(|entries| {
             entries.iter().for_each(|entry| index.append(entry));
             self.reporter.report(StoreReport::Entries(entries));
         })?;
         index.find_garbage();
         (self.lost, self.reported, self.has_begun) = (None, None, true);
-        let mut open = Open { database, index, last_seq, last_at, tick_at: None };
+        let mut open = Open { database, index, keys, last_seq, last_at, tick_at: None };
         self.show(&open);
         self.set_up(true);
         open.will_tick();
@@ -228,6 +234,11 @@ impl Keeper {
             let kept = open.database.keep_lingering(&lingering);
             self.tolerate(open, kept)?;
         }
+        if batch.wants_ticket_keys {
+            let keys = open.keys.renew(&open.database, &self.surroundings);
+            let keys = self.tolerate(open, keys)?;
+            keys.into_iter().for_each(|keys| self.reporter.report(StoreReport::TicketKeys(keys)));
+        }
         if let Some(reason) = batch.lost {
             return Err(Stop::Lost(format!("{}: {reason}", self.path.display())));
         }
@@ -254,7 +265,7 @@ impl Keeper {
             }
             StoreCommand::Linger(lingering) => batch.lingering = Some(lingering),
             StoreCommand::Lost(reason) => batch.lost = Some(reason),
-            StoreCommand::ReadTicketKeys => {} // it has one machine
+            StoreCommand::ReadTicketKeys => batch.wants_ticket_keys = true,
             StoreCommand::Close { .. } => self.is_closing = true,
         }
     }

@@ -3,11 +3,13 @@
 mod faults;
 mod index;
 mod killed;
+mod ticket_keys;
 
 use super::{start_in, Surroundings};
 use crate::store::{Began, Delivered, Draft, Store, StoreCommand, StoreEntry, StoreReport};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{ChannelEvictions, Retain};
+use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, FieldList, FileSettings, FileSync, StoreStatus};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use std::collections::VecDeque;
@@ -93,6 +95,7 @@ struct Running {
 /// A store's first report.
 struct Beginning {
     began: Began,
+    keys: TicketKeys,
     entries: Vec<StoreEntry>,
 }
 
@@ -102,7 +105,10 @@ impl Running {
         let clock = Arc::clone(&machine.clock);
         let now = Arc::new(move || clock.load(Ordering::SeqCst));
         let settings = FileSettings { path: path.to_str().expect("a path").into(), sync };
-        let surroundings = Surroundings { now, boot: machine.boot.into(), delivered: machine.delivered.clone() };
+        let clock = Arc::clone(&machine.clock);
+        let monotonic = Arc::new(move || clock.load(Ordering::SeqCst) * 1_000_000);
+        let (boot, delivered) = (machine.boot.into(), machine.delivered.clone());
+        let surroundings = Surroundings { now, monotonic, boot, delivered };
         start_in(surroundings, settings, end).expect("a thread");
         Self { store, reports: VecDeque::new(), tickets: 0 }
     }
@@ -138,7 +144,10 @@ impl Running {
         let mut found: Option<Beginning> = None;
         loop {
             match (self.next(), &mut found) {
-                (StoreReport::Began(began), _) => found = Some(Beginning { began, entries: Vec::new() }),
+                (StoreReport::Began(began), _) => {
+                    found = Some(Beginning { began, keys: TicketKeys::default(), entries: Vec::new() });
+                }
+                (StoreReport::TicketKeys(keys), Some(beginning)) => beginning.keys = keys,
                 (StoreReport::Entries(more), Some(beginning)) => beginning.entries.extend(more),
                 (StoreReport::Ready, Some(_)) => return found.expect("a beginning"),
                 (StoreReport::Entries(_), None) => {}
