@@ -82,8 +82,6 @@ _begin_plainly(SV *env, SV *respond, SV *response, SV *first, SV *settings, SV *
         XSRETURN(0);
     esx_read_opening(aTHX_ &opening, interpreter, settings, first, is_loop, boolSV(esx_is_text(protocol, "HTTP/1.1")));
     opening.socket = -1;
-    opening.head = SvPVX_const(probe);
-    opening.head_len = SvCUR(probe);
     stream = esx_takeover_begin(number, TRUE, &report);
     if (!stream) {
         ST(0) = ST(1) = ST(2) = &PL_sv_undef;
@@ -97,7 +95,11 @@ _begin_plainly(SV *env, SV *respond, SV *response, SV *first, SV *settings, SV *
     results = 3;
     stream = NULL;
     if (esx_is_plain_writer(aTHX_ writer, writers, &write) && esx_takeover_has_head(esx_takeover_of(aTHX_ takeover)) > 0) {
-        esx_call_writer(aTHX_ writer, "write", write, probe, 0);
+        if (!write) { /* a method, which other code may have wrapped; the code of an inline object is the server's own */
+            esx_call_writer(aTHX_ writer, "write", NULL, probe, 0);
+            opening.head = SvPVX_const(probe);
+            opening.head_len = SvCUR(probe);
+        }
         stream = esx_takeover_open(esx_takeover_of(aTHX_ takeover), &opening, &report);
         results = 4;
     }

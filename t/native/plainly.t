@@ -11,13 +11,24 @@ use POSIX       ();
 use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes qw(sleep);
 
-my @HEADERS = ('Content-Type' => 'text/event-stream', 'X-Test' => 'yes');
+my @HEADERS = ('Content-Type'      => 'text/event-stream', 'X-Test' => 'yes');
+my @CHUNKED = ('Transfer-Encoding' => 'chunked');
+
+sub chunk { return sprintf "%x\r\n%s\r\n", length $_[0], $_[0] }
+
+# The writer of a known server whose class may be wrapped: it is probed in one step, too.
+sub in_class {
+    my %code = @_;
+    return bless {%code}, 'Twiggy::Writer';
+}
 
 # Servers by what they write, and other special cases. Each code gets the request's handle and changes what it likes.
 my %CASE = (
     'a plain server'                 => {},
-    'HTTP/1.0'                       => {env      => {SERVER_PROTOCOL => 'HTTP/1.0'}},
-    'a server that writes chunks'    => {body     => sub { sprintf "%x\r\n%s\r\n", length $_[0], $_[0] }},
+    'HTTP/1.0'                       => {env  => {SERVER_PROTOCOL => 'HTTP/1.0'}},
+    'a server that writes chunks'    => {body => \&chunk, headers => \@CHUNKED},
+    'chunks to an unknown version'   => {body => \&chunk, headers => \@CHUNKED, env => {SERVER_PROTOCOL => 'HTTP/1.x'}},
+    'a length'                       => {headers  => ['Content-Length' => 1_000]},
     'an event loop'                  => {env      => {'psgi.nonblocking' => 1}},
     'a value with overloading'       => {env      => {'psgi.nonblocking' => bless [], 'Overloaded'}},
     'an opening'                     => {opening  => ": opening\r\n"},
@@ -26,17 +37,17 @@ my %CASE = (
     'several threads'                => {env      => {'psgi.multithread'  => 1}},
     'several processes'              => {env      => {'psgi.multiprocess' => 1}},
     'HEAD'                           => {env      => {REQUEST_METHOD      => 'HEAD'}},
-    'a body that is filtered'        => {body     => sub { uc $_[0] }},
+    'a body that is filtered'        => {body     => sub { uc $_[0] }, writer => \&in_class},
     'a status of the server\'s own'  => {head     => sub { $_[0] =~ s/200 OK/404 Not Found/r }},
     'half a head'                    => {head     => sub { substr $_[0], 0, 20 }},
     'an unknown writer'              => {writer   => sub { my %code = @_; bless {%code}, 'Unknown::Writer' }},
     'no writer'                      => {writer   => sub { undef }},
-    'a writer in a wrapped class'    => {writer   => sub { my %code = @_; bless {%code}, 'Twiggy::Writer' }},
+    'a writer in a wrapped class'    => {writer   => \&in_class},
     'a large head'                   => {headers  => ['X-Large'     => 'x' x 40_000]},
     'a header that is undefined'     => {headers  => ['X-Undefined' => undef]},
     'a header that is an object'     => {headers  => ['X-Object'    => bless [], 'Overloaded']},
     'a responder that dies'          => {dies     => 'respond'},
-    'a writer that dies'             => {dies     => 'write'},
+    'a writer that dies'             => {dies     => 'write', writer => \&in_class},
     'a writer that dies when closed' => {dies     => 'close'},
     'no handle'                      => {io       => sub { undef }},
     'a closed handle'                => {io       => sub { my $io = shift; close $io; $io }},
@@ -181,6 +192,12 @@ for my $name (sort keys %CASE) {
     is "$begun $finished", '1 2', 'nor does one of a class that names a protocol for all its objects';
     seen({io => sub { my $io = shift; ${*$io}{protocol} = 'TCP'; bless $io, 'My::Proto' }}, 1);
     is "$begun $finished", '2 2', 'one whose object names a protocol has steps';
+    my $probed = 0;
+    my %server = (body => sub { $probed++; $_[0] });
+    seen(\%server, 1);
+    is $probed, 0, 'the code of a known server is not probed';
+    seen({%server, writer => \&in_class}, 1);
+    is $probed, 1, 'a method is';
 }
 
 # The server is told that the connection is not kept, as step by step: of a stream on a server that blocks. Nobody sees what

@@ -212,6 +212,7 @@ my %WAY = (
 for my $way (sort keys %WAY) {
     for (@MOMENTS) {
         my ($moment, $status, $body) = @$_;
+        next if $moment =~ /probe/ && $way eq 'in one call';    # which does not probe this writer
         subtest "a signal handler that dies during a takeover $way, $moment" => sub {
             my ($number, $client) = Testing::StreamPair->connect;
             open my $io, '+<&=', $number or die "fdopen: $!";

@@ -101,8 +101,8 @@ impl Takeover {
     }
 
     /// Opens the stream, which begins with the captured head. The server has written `probe` meanwhile, and ends its
-    /// response to `/dev/null`. The body is chunked if the server's is, or if the client takes chunks. Fails if something
-    /// filters the body, or if the system refuses. Then [`restore`](Self::restore) is to follow.
+    /// response to `/dev/null`; an empty probe was not written. The body is chunked if the server's is, or if the client takes
+    /// chunks. Fails if something filters the body, or if the system refuses. Then [`restore`](Self::restore) is to follow.
     pub fn open(
         &mut self,
         probe: &[u8],
@@ -110,13 +110,18 @@ impl Takeover {
         mut stream: OpenOptions<'_>,
     ) -> Result<StreamHandle, Obstacle> {
         let (version, end) = self.head.ok_or_else(|| Obstacle::new("head"))?;
-        self.read();
+        if !probe.is_empty() {
+            self.read();
+        }
         let (head, seen) = self.captured.split_at(end);
-        let is_chunked = seen == &Framing::Chunked.frame(probe)[..];
+        let head = Head::of_parsed(head, version);
+        let is_chunked = match probe {
+            b"" => head.has("transfer-encoding"),
+            _ => seen == &Framing::Chunked.frame(probe)[..],
+        };
         if !is_chunked && seen != probe {
             return Err(Obstacle::new("filter"));
         }
-        let head = Head::of_parsed(head, version);
         let is_chunked = is_chunked || takes_chunks && !head.has("content-length");
         stream.settings.framing = if is_chunked { Framing::Chunked } else { Framing::Plain };
         if head.has("content-encoding") || head.has("content-length") {

@@ -9,7 +9,8 @@ use warnings;
 # 2. The server responds. It writes the head, which is read from the other end.
 # 3. A comment is written through the server's writer and read back. It comes back unchanged or as one chunk; if it comes back
 #    as anything else, something filters the body. Whether a middleware filters may depend on the request, so each response is
-#    probed, and a takeover that has failed is tried again for the next request.
+#    probed, and a takeover that has failed is tried again for the next request. In one step (continue_plainly) a writer is
+#    not, whose code stands in the server's own package: nothing filters between, and the head says whether it writes chunks.
 # 4. In any doubt the socket is put back where it was, the captured bytes are sent to the client, and the server's writer is
 #    used. Nothing is lost.
 # 5. Otherwise the native stream begins with the captured head, with Connection: close. To a client whose request says HTTP/1.1
