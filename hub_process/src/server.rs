@@ -101,6 +101,8 @@ struct Server {
     connections: Connections,
     /// The clients with tickets that have not asked the hub yet.
     candidates: Vec<(Client, http::Candidate)>,
+    /// For how many turns the first of them has waited.
+    candidates_waited: usize,
     peers: Peers,
     streams: Streams,
     leases: Leases,
@@ -132,6 +134,7 @@ impl Server {
             listening,
             connections: Connections::new(),
             candidates: Vec::new(),
+            candidates_waited: 0,
             peers: Peers::default(),
             streams: Streams::default(),
             leases: Leases::default(),

@@ -29,7 +29,7 @@ pub enum Service {
 
 impl Service {
     /// The most connections that are no streams.
-    pub fn most(self) -> usize {
+    fn most(self) -> usize {
         let most = match self {
             Self::Streams => 1024,
             Self::Metrics => 16,

@@ -17,6 +17,8 @@ use std::time::Instant;
 
 /// How many connections are accepted before other requests have their turn again.
 const AT_ONCE: usize = 64;
+/// How many turns a client with a ticket waits at most for others that connect, so that also those who bring none delay nobody.
+const MOST_TURNS: usize = 16;
 
 /// Asks the proxy to let the application answer: nginx and Caddy by the field, HAProxy by the status. Nginx would add some other
 /// fields, Cache-Control among them, to what the application answers.
@@ -68,10 +70,14 @@ fn take(server: &mut Server, client: Client, now: Instant) {
 /// Begins the streams of the clients with tickets. The hub is asked once for all of them: the reactor answers when it has sent
 /// what others are due, which may take longer than to accept all that wait.
 pub(super) fn begin_streams(server: &mut Server, may_have_more: bool, now: Instant) {
-    let has_room = server.candidates.len() < Service::Streams.most();
-    if server.candidates.is_empty() || may_have_more && has_room {
+    if server.candidates.is_empty() {
         return;
     }
+    server.candidates_waited += 1;
+    if may_have_more && server.candidates_waited < MOST_TURNS {
+        return;
+    }
+    server.candidates_waited = 0;
     let mut clients = Vec::new();
     let mut tickets = Vec::new();
     for (client, Candidate { ticket, beginning }) in server.candidates.drain(..) {
