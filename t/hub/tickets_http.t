@@ -60,7 +60,15 @@ sub cookies_of {
     return (cookies($client, "session=$user"), $client);
 }
 
-sub last_id { return ($_[0]->text =~ /^id: (.*?)\r?$/mg)[-1] }
+# Opens a stream by the application, and leaves it. Returns the headers with which its client comes back.
+sub left_by {
+    my $user = shift;
+    my ($cookies, $first) = cookies_of('/events', $user);
+    ok $first->read_until(qr/^id: /m), 'a stream of the application';
+    my $id = ($first->text =~ /^id: (.*?)\r?$/mg)[-1];
+    $first->leave;
+    return (Cookie => $cookies, 'Last-Event-ID' => $id);
+}
 
 # How often the application is asked by a request, and its client.
 sub asked_by {
@@ -79,13 +87,9 @@ sub head_of {
 }
 
 subtest 'a client comes back' => sub {
-    my ($cookies, $first) = cookies_of('/events', 'ann');
-    is $first->status, 200, 'the application has answered the first request';
-    ok $first->read_until(qr/^id: /m), 'with a stream';
-    my $id = last_id($first);
-    $first->leave;
+    my %back = left_by('ann');
     $hub->publish(ann => 'meanwhile');
-    my ($count, $again) = asked_by('/events', Cookie => $cookies, 'Last-Event-ID' => $id);
+    my ($count, $again) = asked_by('/events', %back);
     is $count,         0,   'it is not asked for the next one';
     is $again->status, 200, 'which is a stream';
     ok $again->read_until(qr/^data: meanwhile\n/m), 'it has missed nothing';
@@ -93,13 +97,13 @@ subtest 'a client comes back' => sub {
     like $again->body, qr/^retry: 7\d\d\d$/m,               'and its reconnection time';
     my $new = $hub->publish(news => 'new');
     ok $again->read_until(qr/^id: \Q$new\E\n/m), 'it has all its channels';
-    my ($id_in_query, $by_query) = asked_by("/events?lastEventId=$id", Cookie => $cookies);
+    my ($id_in_query, $by_query) = asked_by("/events?lastEventId=$back{'Last-Event-ID'}", Cookie => $back{Cookie});
     is $id_in_query, 0, 'with an id in the query neither';
     ok $by_query->read_until(qr/^data: meanwhile\n/m), 'which counts';
     is $hub->subscribers('news'),      2, 'the streams are those of the hub';
     is $hub->end(label => 'user/ann'), 2, 'a right that is withdrawn ends them';
     ok $again->read_all, 'at once';
-    ($count) = asked_by('/events', Cookie => $cookies, 'Last-Event-ID' => $id);
+    ($count) = asked_by('/events', %back);
     is $count, 1, 'and refuses the ticket: the application is asked';
 };
 
@@ -123,17 +127,13 @@ subtest 'the head is that of the application' => sub {
 };
 
 subtest 'polls' => sub {
-    my ($cookies, $first) = cookies_of('/events', 'eve');
-    ok $first->read_until(qr/^id: /m), 'a stream';
-    my $id = last_id($first);
-    $first->leave;
-    my ($count, $poll) =
-        asked_by('/events', Cookie => $cookies, 'Last-Event-ID' => $id, Prefer => 'wait=0, request=7f');
+    my %back = left_by('eve');
+    my ($count, $poll) = asked_by('/events', %back, Prefer => 'wait=0, request=7f');
     is $count,                              0,                    'the application is not asked for a poll';
     is $poll->header('Preference-Applied'), 'wait=0, request=7f', 'it is one';
     is $poll->header('Incremental'),        undef,                'which ends soon';
     ok $poll->read_all, 'and has ended';
-    ($count, $poll) = asked_by('/events', Cookie => $cookies, 'Last-Event-ID' => $id, Prefer => 'wait=30; reason=mute');
+    ($count, $poll) = asked_by('/events', %back, Prefer => 'wait=30; reason=mute');
     $hub->publish(eve => 'awaited');
     ok $poll->read_all, 'a poll that waits ends with the event';
     like $poll->body, qr/^data: awaited\n/m, 'that it has waited for';
@@ -313,16 +313,13 @@ for my $name (qw(HAProxy Caddy)) {
 }
 
 subtest 'an upgrade, and a hub process that is away' => sub {
-    my ($cookies, $first) = cookies_of('/events', 'zoe');
-    ok $first->read_until(qr/^id: /m), 'a stream';
-    my $id = last_id($first);
-    $first->leave;
-    my ($count, $open) = asked_by('/events', Cookie => $cookies, 'Last-Event-ID' => $id);
+    my %back = left_by('zoe');
+    my ($count, $open) = asked_by('/events', %back);
     is $count,                                                                                  0, 'by its ticket';
     is system($^X, '-Mblib', 'bin/eventsource', 'hub', 'upgrade', 'shop', '--socket', $socket), 0, 'an upgrade';
     $hub->publish(zoe => 'after the upgrade');
     ok $open->read_until(qr/^data: after the upgrade\n/m), 'the stream continues';
-    ($count) = asked_by('/events', Cookie => $cookies, 'Last-Event-ID' => $id);
+    ($count) = asked_by('/events', %back);
     is $count, 0, 'tickets are known, and the socket is served';
     $process->stop('KILL');
 
@@ -331,7 +328,7 @@ subtest 'an upgrade, and a hub process that is away' => sub {
         my $client = $proxy{$name}->curl('/events', '--header', 'Cookie: eventsource-ticket-shop=x');
         ok wait_until($DEADLINE, sub { asked() > $before }), "$name asks the application";
     }
-    ($count, my $away) = asked_by('/events', Cookie => $cookies, 'Last-Event-ID' => $id);
+    ($count, my $away) = asked_by('/events', %back);
     is $count, 1, 'without a hub process the application is asked';
     $process = hub_process();
     $hub->publish(zoe => 'again');
@@ -339,7 +336,7 @@ subtest 'an upgrade, and a hub process that is away' => sub {
     ok wait_until(
         $DEADLINE,
         sub {
-            ($count, $back) = asked_by('/events', Cookie => $cookies, 'Last-Event-ID' => $id);
+            ($count, $back) = asked_by('/events', %back);
             $back->status == 200 && $back->header('Set-Cookie');
         }
         ),

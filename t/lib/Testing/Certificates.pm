@@ -51,11 +51,7 @@ sub trouble { return has_command('openssl') ? undef : 'there is no openssl here'
 
 sub _openssl {
     my $openssl = Testing::Program->new('openssl')->run({}, 'openssl', @_);
-    waitpid $openssl->pid, 0;
-    my $status = $?;
-    $openssl->{status} = $status;
-    $openssl->stop;
-    croak 'Certificates: openssl: ' . $openssl->log if $status;
+    croak 'Certificates: openssl: ' . $openssl->log if $openssl->wait_for_end;
     return;
 }
 

@@ -18,8 +18,7 @@ use File::Spec ();
 sub deploy {
     my $self    = shift;
     my $program = Testing::Program->new('hypnotoad')->run($self->{started}[0], _hypnotoad(), $self->{app});
-    waitpid $program->pid, 0;
-    $program->{status} = $?;
+    $program->wait_for_end;
     return $program->log;
 }
 

@@ -133,11 +133,18 @@ sub stop {
         wait_until($STOP_WITHIN, sub { $self->has_ended });
     }
     kill KILL => -$pid;
+    $self->wait_for_end;
+    wait_until($GONE_WITHIN, sub { !$self->pids });
+    return $self->{status};
+}
+
+# Waits until it ends by itself. Returns its status.
+sub wait_for_end {
+    my $self = shift;
     if (!$self->has_ended) {
-        waitpid $pid, 0;
+        waitpid $self->{pid}, 0;
         $self->{status} = $?;
     }
-    wait_until($GONE_WITHIN, sub { !$self->pids });
     return $self->{status};
 }
 

@@ -63,8 +63,7 @@ sub _certify {
         '-addext', "subjectAltName=DNS:$HOST", '-out', $self->_path('crt'), '-keyout', $self->_path('key')
     );
     my $openssl = Testing::Program->new('openssl')->run({}, @command);
-    waitpid $openssl->pid, 0;
-    croak 'Proxy: openssl: ' . $openssl->log if $?;
+    croak 'Proxy: openssl: ' . $openssl->log if $openssl->wait_for_end;
     $self->write("$HOST.pem", slurp($self->_path('crt')) . slurp($self->_path('key')));
     return;
 }
