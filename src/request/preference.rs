@@ -14,7 +14,8 @@ const MAX_TOKEN_BYTES: usize = 64;
 const MAX_BYTES: usize = 32_000;
 
 /// The header of a stream that the response to a poll does not have: it ends soon, so it need not be forwarded incrementally.
-pub const ONLY_OF_STREAMS: &str = "Incremental";
+/// In lower case.
+pub const ONLY_OF_STREAMS: &str = "incremental";
 
 /// What a client prefers, of what is known here: at least one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -91,7 +91,7 @@ unsafe extern "C" fn esx_preference_of(field: RawText, out: *mut RawPreference) 
     unsafe { out.write(raw) };
 }
 
-/// Returns the name of the header of streams that polls do not have.
+/// Returns the name of the header of streams that polls do not have, in lower case.
 #[no_mangle]
 extern "C" fn esx_only_of_streams() -> RawText {
     RawText::of(ONLY_OF_STREAMS.as_bytes())

@@ -190,9 +190,10 @@ fn response_head(passport: &Passport, preference: Option<&Preference>, coding: C
     let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
     let is_poll = preference.is_some_and(|preference| preference.wait.is_some());
     let lines = passport.head.split_inclusive(|byte| *byte == b'\n');
-    let name = |line: &[u8]| line.split(|byte| *byte == b':').next().unwrap_or_default().to_ascii_lowercase();
-    let is_kept = |line: &&[u8]| !is_poll || name(line) != ONLY_OF_STREAMS.to_ascii_lowercase().as_bytes();
-    lines.filter(is_kept).for_each(|line| head.extend_from_slice(line));
+    let is_of_streams = |line: &[u8]| {
+        line.split(|byte| *byte == b':').next().unwrap_or_default().eq_ignore_ascii_case(ONLY_OF_STREAMS.as_bytes())
+    };
+    lines.filter(|line| !is_poll || !is_of_streams(line)).for_each(|line| head.extend_from_slice(line));
     if coding != ContentCoding::Identity {
         head.extend_from_slice(format!("Content-Encoding: {}\r\n", coding.name()).as_bytes());
     }

@@ -7,7 +7,7 @@ use warnings;
 
 use EventSource::XS::Library;
 
-my $ONLY_OF_STREAMS = lc _only_of_streams();
+my $ONLY_OF_STREAMS = _only_of_streams();
 
 # Public methods
 
