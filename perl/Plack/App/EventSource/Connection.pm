@@ -370,7 +370,7 @@ Call a callback once when the stream has ended, with the connection and the reas
 
     reason         why the stream ended
     -------------  ---------------------------------------------------------------------------
-    client         the client disconnected
+    client         the client disconnected or closed its side
     slow           more than "max_buffered" of Plack::App::EventSource was buffered for the client
     timeout        the client neither read nor acknowledged anything for "timeout" seconds
     error          the handler or a push died, or the system refused the stream
@@ -379,9 +379,9 @@ Call a callback once when the stream has ended, with the connection and the reas
 
 Callbacks run late in an idle worker of a server that blocks (L<EventSource::XS/WHEN CALLBACKS RUN>).
 
-Use the callback's argument: a callback that closes over another reference to the connection keeps the stream open.
+Use its argument: a callback that closes over another reference to the connection keeps the stream open.
 
-Returns the connection. Throws C<invalid> for an argument that is not code, C<state> if the connection has no stream.
+Returns the connection. Throws C<invalid> for an argument that is not code, C<state> without a stream.
 
 =head2 push
 
