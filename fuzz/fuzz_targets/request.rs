@@ -25,7 +25,7 @@ fuzz_target!(|input: Input<'_>| {
             assert_eq!((again.wait, again.request), (given.wait, given.request));
         }
     }
-    assert!(ticket_of(cookies, name).map_or(true, |ticket| !ticket.is_empty() && ticket.len() <= 3072));
+    assert!(ticket_of(cookies, name, query).map_or(true, |ticket| !ticket.is_empty() && ticket.len() <= 3072));
     let request = BoundRequest {
         hub: name,
         method: b"GET",

@@ -1,22 +1,26 @@
 //! The cookies of a request, and the ticket among them.
 
+use sha2::{Digest, Sha256};
+
 /// With this begin the names of cookies that have tickets. They are no part of what a ticket is bound to.
 pub(super) const TICKET_PREFIX: &[u8] = b"eventsource-ticket";
 
 /// The longest value of a cookie: what browsers store (RFC 6265bis, section 5.6).
 const MAX_VALUE_BYTES: usize = 4096;
 
-/// Returns the name of the cookie that has a hub's ticket. The name of a hub without one is empty.
-pub fn ticket_cookie(hub: &[u8]) -> Vec<u8> {
-    if hub.is_empty() {
-        return TICKET_PREFIX.to_vec();
-    }
-    [TICKET_PREFIX, b"-", hub].concat()
+/// Returns the name of the cookie that has a hub's ticket for a path. The name of a hub without one is empty.
+///
+/// A browser sends the cookies of `/events` to `/events/news`, too, and the order of two with one name is not promised
+/// (RFC 6265, section 5.4). So the name has a digest of the path.
+pub fn ticket_cookie(hub: &[u8], path: &[u8]) -> Vec<u8> {
+    let of_path: String = Sha256::digest(path).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let separator: &[u8] = if hub.is_empty() { b"" } else { b"-" };
+    [TICKET_PREFIX, separator, hub, b"-", of_path.as_bytes()].concat()
 }
 
-/// Returns the sealed ticket that a client brings back to a hub; none if there is none, or more than one.
-pub fn ticket_of(cookies: &[u8], hub: &[u8]) -> Option<Vec<u8>> {
-    let name = ticket_cookie(hub);
+/// Returns the sealed ticket that a client brings back to a path of a hub; none if there is none, or more than one.
+pub fn ticket_of(cookies: &[u8], hub: &[u8], path: &[u8]) -> Option<Vec<u8>> {
+    let name = ticket_cookie(hub, path);
     let mut values = list(cookies).filter_map(|cookie| cookie.strip_prefix(&*name)?.strip_prefix(b"="));
     let value = values.next().filter(|value| (1..=MAX_VALUE_BYTES).contains(&value.len()))?;
     if values.next().is_some() {

@@ -227,33 +227,36 @@ fn a_digest_does_not_change_with_what_does_not_count() {
 }
 
 #[test]
-fn one_ticket_of_the_hub_is_taken() {
-    assert_eq!(ticket_cookie(b""), b"eventsource-ticket");
-    assert_eq!(ticket_cookie(b"a.b"), b"eventsource-ticket-a.b");
-    let long = |len| format!("eventsource-ticket-a={}", "A".repeat(len)).into_bytes();
+fn one_ticket_of_the_hub_and_the_path_is_taken() {
+    assert_eq!(ticket_cookie(b"", b"/a"), b"eventsource-ticket-6a50dc85");
+    assert_eq!(ticket_cookie(b"a.b", b"/a/b"), b"eventsource-ticket-a.b-662b7b62");
+    let long = |len| format!("eventsource-ticket-a-6a50dc85={}", "A".repeat(len)).into_bytes();
     for (cookies, ticket) in [
-        (&b"eventsource-ticket-a=AP-_"[..], Some(&b"\0\xFF\xBF"[..])),
-        (b"x=y;eventsource-ticket-a=AA \t; z", Some(b"\0")),
-        (b"eventsource-ticket-a=AAA; eventsource-ticket-a-b=AAAA; eventsource-ticket=AAAA", Some(b"\0\0")),
-        (b"eventsource-ticket-a=AAAA; eventsource-ticket-a=AAAA", None),
-        (b"eventsource-ticket-a=AAAA; eventsource-ticket-a=", None),
-        (b"eventsource-ticket-a=", None),
-        (b"eventsource-ticket-a", None),
-        (b"eventsource-ticket-a=A", None),
-        (b"eventsource-ticket-a=AAAAA", None),
-        (b"eventsource-ticket-a=AB", None),
-        (b"eventsource-ticket-a=AAB", None),
-        (b"eventsource-ticket-a=AA==", None),
-        (b"eventsource-ticket-a=\"AAAA\"", None),
-        (b"eventsource-ticket-a=AA+/", None),
-        (b"eventsource-ticket-a=AA AA", None),
-        (b"Eventsource-ticket-a=AAAA", None),
-        (b"eventsource-ticket=AAAA", None),
+        (&b"eventsource-ticket-a-6a50dc85=AP-_"[..], Some(&b"\0\xFF\xBF"[..])),
+        (b"x=y;eventsource-ticket-a-6a50dc85=AA \t; z", Some(b"\0")),
+        (b"eventsource-ticket-a-6a50dc85=AAA; eventsource-ticket-a-b=AAAA; eventsource-ticket=AAAA", Some(b"\0\0")),
+        (b"eventsource-ticket-a-6a50dc85=AAAA; eventsource-ticket-a-6a50dc85=AAAA", None),
+        (b"eventsource-ticket-a-6a50dc85=AAAA; eventsource-ticket-a-6a50dc85=", None),
+        (b"eventsource-ticket-a-6a50dc85=", None),
+        (b"eventsource-ticket-a-6a50dc85", None),
+        (b"eventsource-ticket-a-6a50dc85=A", None),
+        (b"eventsource-ticket-a-6a50dc85=AAAAA", None),
+        (b"eventsource-ticket-a-6a50dc85=AB", None),
+        (b"eventsource-ticket-a-6a50dc85=AAB", None),
+        (b"eventsource-ticket-a-6a50dc85=AA==", None),
+        (b"eventsource-ticket-a-6a50dc85=\"AAAA\"", None),
+        (b"eventsource-ticket-a-6a50dc85=AA+/", None),
+        (b"eventsource-ticket-a-6a50dc85=AA AA", None),
+        (b"Eventsource-ticket-a-6a50dc85=AAAA", None),
+        (b"eventsource-ticket-6a50dc85=AAAA; eventsource-ticket-a=AAAA; eventsource-ticket=AAAA", None),
+        (b"eventsource-ticket-a-662b7b62=AAAA; eventsource-ticket-a-6a50dc85=AA", Some(b"\0")),
+        (b"eventsource-ticket-a-6a50dc85=AA; eventsource-ticket-a-662b7b62=AAAA", Some(b"\0")),
+        (b"eventsource-ticket-a-662b7b62=AAAA", None),
         (&long(4096), Some(&[0; 3072])),
         (&long(4098), None),
         (b"", None),
     ] {
-        assert_eq!(ticket_of(cookies, b"a").as_deref(), ticket, "{:?}", String::from_utf8_lossy(cookies));
+        assert_eq!(ticket_of(cookies, b"a", b"/a").as_deref(), ticket, "{:?}", String::from_utf8_lossy(cookies));
     }
 }
 
@@ -269,7 +272,7 @@ fn likely() -> impl Strategy<Value = Vec<u8>> {
         "gzip",
         "identity",
         "q=0.5",
-        "eventsource-ticket-a",
+        "eventsource-ticket-a-6a50dc85",
         "AAAA",
         "=",
         "=",
@@ -303,7 +306,7 @@ proptest! {
                 Some((given.wait, given.request)));
         }
         prop_assert!(ContentCoding::ALL.contains(&content_coding(Some(&one))));
-        let ticket = ticket_of(&one, &other);
+        let ticket = ticket_of(&one, &other, b"/a");
         prop_assert!(ticket.map_or(true, |ticket| !ticket.is_empty() && ticket.len() <= 3072));
         let request = BoundRequest { query: &one, cookies: Some(&other), cookie_names: Some(&[&one]), ..REQUEST };
         let again = BoundRequest { query: &asked_again, ..request };
@@ -314,7 +317,8 @@ proptest! {
 #[test]
 fn many_parts_take_no_longer_than_their_bytes() {
     let each = |part: &str| part.repeat(300_000 / part.len()).into_bytes();
-    for part in ["&", "lastEventId=7&", "%4", "a=b; ", "eventsource-ticket-a=A;", ";", ",", "wait=\"\\\"", "gzip;q=1,"]
+    for part in
+        ["&", "lastEventId=7&", "%4", "a=b; ", "eventsource-ticket-a-6a50dc85=A;", ";", ",", "wait=\"\\\"", "gzip;q=1,"]
     {
         let text = each(part);
         let request = BoundRequest { query: &text, cookies: Some(&text), cookie_names: Some(&[b"a"]), ..REQUEST };
@@ -322,6 +326,6 @@ fn many_parts_take_no_longer_than_their_bytes() {
         last_event_id(None, &text);
         Preference::of(&text);
         content_coding(Some(&text));
-        ticket_of(&text, b"a");
+        ticket_of(&text, b"a", b"/a");
     }
 }

@@ -89,8 +89,8 @@ typedef struct {
 
 /* The values of a request's head have no text if they are missing. These return a length, which is 0 if there is none. */
 size_t esx_last_event_id(esx_text header, esx_text query, char *out);
-size_t esx_ticket_of(esx_text cookies, esx_text hub, char *out);
-size_t esx_ticket_cookie(esx_text hub, char *out);
+size_t esx_ticket_of(esx_text cookies, esx_text hub, esx_text path, char *out);
+size_t esx_ticket_cookie(esx_text hub, esx_text path, char *out);
 void esx_preference_of(esx_text field, esx_preference *preference);
 esx_text esx_only_of_streams(void);
 esx_text esx_content_coding(esx_text field, esx_text most);

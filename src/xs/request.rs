@@ -140,25 +140,26 @@ unsafe extern "C" fn esx_bound_digest(
     })
 }
 
-/// Writes the sealed ticket among the cookies of a request to a hub, and returns its length; 0 if there is none.
+/// Writes the sealed ticket among the cookies of a request to a path of a hub, and returns its length; 0 if there is none.
 #[no_mangle]
-unsafe extern "C" fn esx_ticket_of(cookies: RawText, hub: RawText, out: *mut c_char) -> usize {
+unsafe extern "C" fn esx_ticket_of(cookies: RawText, hub: RawText, path: RawText, out: *mut c_char) -> usize {
     // SAFETY: as in `esx_last_event_id`.
-    let (cookies, hub) = unsafe { (cookies.bytes().unwrap_or_default(), hub.bytes().unwrap_or_default()) };
+    let [cookies, hub, path] = unsafe { [cookies.bytes(), hub.bytes(), path.bytes()] };
     guard::run_or(0, || {
-        let ticket = request::ticket_of(cookies, hub);
+        let path = path.unwrap_or_default();
+        let ticket = request::ticket_of(cookies.unwrap_or_default(), hub.unwrap_or_default(), path);
         // SAFETY: `out` is a buffer on the stack of C with that room.
         unsafe { write(ticket, out, TICKET_MAX) }
     })
 }
 
-/// Writes the name of the cookie that has a hub's ticket, and returns its length.
+/// Writes the name of the cookie that has a hub's ticket for a path, and returns its length.
 #[no_mangle]
-unsafe extern "C" fn esx_ticket_cookie(hub: RawText, out: *mut c_char) -> usize {
+unsafe extern "C" fn esx_ticket_cookie(hub: RawText, path: RawText, out: *mut c_char) -> usize {
     // SAFETY: as in `esx_last_event_id`.
-    let hub = unsafe { hub.bytes().unwrap_or_default() };
+    let [hub, path] = unsafe { [hub.bytes(), path.bytes()] };
     guard::run_or(0, || {
-        let name = request::ticket_cookie(hub);
+        let name = request::ticket_cookie(hub.unwrap_or_default(), path.unwrap_or_default());
         // SAFETY: `out` is a buffer on the stack of C with that room.
         unsafe { write(Some(name), out, COOKIE_NAME_MAX) }
     })

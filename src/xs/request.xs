@@ -92,33 +92,35 @@ _digest(SV *cookie_names, ...)
   OUTPUT:
     RETVAL
 
-# The sealed ticket among the cookies of a request to a hub; undef if there is none.
+# The sealed ticket among the cookies of a request to a path of a hub; undef if there is none.
 SV *
-_ticket_of(SV *cookies, SV *hub)
+_ticket_of(SV *cookies, SV *hub, SV *path)
   PREINIT:
     char ticket[ESX_TICKET_MAX];
     size_t len;
   CODE:
     PERL_UNUSED_VAR(cookies);
     PERL_UNUSED_VAR(hub);
+    PERL_UNUSED_VAR(path);
     esx_snapshot_values(aTHX_ ax, 0, items);
-    len = esx_ticket_of(esx_octets_of(aTHX_ ST(0)), esx_octets_of(aTHX_ ST(1)), ticket);
+    len = esx_ticket_of(esx_octets_of(aTHX_ ST(0)), esx_octets_of(aTHX_ ST(1)), esx_octets_of(aTHX_ ST(2)), ticket);
     if (!len)
         XSRETURN_UNDEF;
     RETVAL = newSVpvn(ticket, len);
   OUTPUT:
     RETVAL
 
-# The name of the cookie that has a hub's ticket.
+# The name of the cookie that has a hub's ticket for a path.
 SV *
-_cookie_of(SV *hub)
+_cookie_of(SV *hub, SV *path)
   PREINIT:
     char name[ESX_COOKIE_NAME_MAX];
     size_t len;
   CODE:
     PERL_UNUSED_VAR(hub);
+    PERL_UNUSED_VAR(path);
     esx_snapshot_values(aTHX_ ax, 0, items);
-    len = esx_ticket_cookie(esx_octets_of(aTHX_ ST(0)), name);
+    len = esx_ticket_cookie(esx_octets_of(aTHX_ ST(0)), esx_octets_of(aTHX_ ST(1)), name);
     RETVAL = newSVpvn(name, len);
   OUTPUT:
     RETVAL

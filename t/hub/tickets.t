@@ -51,7 +51,7 @@ for my $kind ('in one process', 'named') {
         is $count, 1, 'the application is asked for the first stream';
         my $header = $first->header('Set-Cookie');
         like $header,
-            qr{\A\Q$name\E=[A-Za-z0-9_-]{100,600}; Path=/events; Max-Age=60; HttpOnly; SameSite=Strict\z},
+            qr{\A\Q$name\E-[0-9a-f]{8}=[A-Za-z0-9_-]{100,600}; Path=/events; Max-Age=60; HttpOnly; SameSite=Strict\z},
             'it has a ticket';
         my $id = $hub->publish(ann => 'one');
         $first->like_event({id => $id, data => 'one'});
@@ -96,6 +96,18 @@ for my $kind ('in one process', 'named') {
         $stream->like_event('another', 'it stays open');
     };
 
+    subtest "$kind: streams at nested paths" => sub {
+        my %stream = map { ($_ => (stream_and_asked($es, 'session=ann', $_))[0]) } '/events', '/events/news',
+            '/events/';
+        my @tickets = map { cookies($stream{$_}) } sort keys %stream;
+        for my $cookies (join('; ', 'session=ann', @tickets), join '; ', reverse(@tickets), 'session=ann') {
+            is asked($es, $cookies, $_), 0, "a client comes back to $_ with the tickets of all" for sort keys %stream;
+        }
+        my $unknown = $hub->stats->{tickets}{unknown};
+        is asked($es, "session=ann; $tickets[0]", '/events/news'), 1, 'the ticket of another path is none of this one';
+        is $hub->stats->{tickets}{unknown},                        $unknown, 'and not a refused one';
+    };
+
     subtest "$kind: another request" => sub {
         my ($stream) = stream_and_asked($es, 'session=ann', '/events?a=1', Origin => 'https://shop.example');
         my ($ticket, @same) = (cookies($stream), '/events?a=1', Origin => 'https://shop.example');
@@ -105,21 +117,21 @@ for my $kind ('in one process', 'named') {
         for (
             ['another user',        cookies($stream, 'session=bob'), @same],
             ['a user who left',     $ticket,                         @same],
-            ['another path',        $cookies, '/event?a=1',  @same[1, 2]],
-            ['another query',       $cookies, '/events?a=2', @same[1, 2]],
-            ['no query',            $cookies, '/events',     @same[1, 2]],
-            ['another origin',      $cookies, '/events?a=1', Origin => 'https://evil.example'],
-            ['no origin',           $cookies, '/events?a=1'],
-            ['another host',        $cookies, @same, Host          => 'other.example'],
-            ['a password',          $cookies, @same, Authorization => 'Basic eDp5'],
-            ['two tickets',         "$cookies; $ticket",                @same],
-            ['half a ticket',       substr($cookies, 0, -50),           @same],
-            ['more than a ticket',  "${cookies}AAAA",                   @same],
-            ['a forged ticket',     "session=ann; $name=" . 'A' x 200,  @same],
-            ['an empty ticket',     "session=ann; $name=",              @same],
-            ['a huge ticket',       "session=ann; $name=" . 'A' x 6000, @same],
-            ['a ticket as another', $cookies =~ s/\Q$name\E/$name-x/r, @same],
-            ['a quoted ticket',     $cookies =~ s/=([^=]+)\z/="$1"/r,  @same],
+            ['another path',        $cookies,                 '/event?a=1',  @same[1, 2]],
+            ['another query',       $cookies,                 '/events?a=2', @same[1, 2]],
+            ['no query',            $cookies,                 '/events',     @same[1, 2]],
+            ['another origin',      $cookies,                 '/events?a=1', Origin => 'https://evil.example'],
+            ['no origin',           $cookies,                 '/events?a=1'],
+            ['another host',        $cookies,                 @same, Host          => 'other.example'],
+            ['a password',          $cookies,                 @same, Authorization => 'Basic eDp5'],
+            ['two tickets',         "$cookies; $ticket",      @same],
+            ['half a ticket',       substr($cookies, 0, -50), @same],
+            ['more than a ticket',  "${cookies}AAAA",         @same],
+            ['a forged ticket',     $cookies =~ s/=[^=]+\z/'=' . 'A' x 200/er,  @same],
+            ['an empty ticket',     $cookies =~ s/=[^=]+\z/=/r,                 @same],
+            ['a huge ticket',       $cookies =~ s/=[^=]+\z/'=' . 'A' x 6000/er, @same],
+            ['a ticket as another', $cookies =~ s/\Q$name\E/$name-x/r,          @same],
+            ['a quoted ticket',     $cookies =~ s/=([^=]+)\z/="$1"/r,           @same],
         ) {
             my ($what, @request) = @$_;
             is asked($es, @request), 1, $what;
@@ -155,7 +167,7 @@ for my $kind ('in one process', 'named') {
         my $similar    = Test::EventSource->new(app => app($apart));
         my ($of_other) = stream_and_asked($similar, 'session=ann');
         is asked($similar, cookies($of_other, 'session=ann')), 0, 'a hub that is like this one knows its own tickets';
-        is asked($similar, $cookies =~ s/\Q$name\E=/eventsource-ticket=/r), 1, 'and no other ones';
+        is asked($similar, $cookies =~ s/\Q$name\E-/eventsource-ticket-/r), 1, 'and no other ones';
     };
 
     subtest "$kind: a right is withdrawn" => sub {

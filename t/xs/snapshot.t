@@ -220,11 +220,13 @@ subtest 'the functions that read the head of a request do the same' => sub {
     my $digest =
         sub { return unpack 'H*', EventSource::XS::Hub::Ticket::_digest(undef, '', 'GET', $_[0], @digest[4 .. 8]) };
     my %ways = (
-        'a header'  => [sub { EventSource::XS::LastEventID::_find($_[0], undef) }, "caf\xE9"],
-        'a query'   => [sub { EventSource::XS::LastEventID::_find(undef, $_[0]) }, "lastEventId=caf\xE9", "caf\xE9"],
-        'a coding'  => [sub { EventSource::XS::ContentCoding->best($_[0], 'gzip') }, 'gzip'],
-        'a cookie'  => [sub { EventSource::XS::Hub::Ticket::_ticket_of($_[0], '') }, 'eventsource-ticket=YQ', 'a'],
-        'its name'  => [sub { EventSource::XS::Hub::Ticket::_cookie_of($_[0]) },     'a', 'eventsource-ticket-a'],
+        'a header' => [sub { EventSource::XS::LastEventID::_find($_[0], undef) }, "caf\xE9"],
+        'a query'  => [sub { EventSource::XS::LastEventID::_find(undef, $_[0]) }, "lastEventId=caf\xE9", "caf\xE9"],
+        'a coding' => [sub { EventSource::XS::ContentCoding->best($_[0], 'gzip') }, 'gzip'],
+        'a cookie' =>
+            [sub { EventSource::XS::Hub::Ticket::_ticket_of($_[0], '', '/') }, 'eventsource-ticket-8a5edab2=YQ', 'a'],
+        'its name' =>
+            [sub { EventSource::XS::Hub::Ticket::_cookie_of($_[0], '/') }, 'a', 'eventsource-ticket-a-8a5edab2'],
         preferences => [sub { (EventSource::XS::Hub::Preference::_parse($_[0]))[0] }, 'wait=5'],
         'a request' => [$digest, "h\xE9", $digest->("h\xE9")],
     );

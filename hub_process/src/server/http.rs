@@ -120,7 +120,7 @@ impl Candidate {
         let (path, query) = head.path_and_query()?;
         let name = server.options.place.name().as_str().as_bytes();
         let cookies = head.field("cookie")?;
-        let sealed = request::ticket_of(&cookies, name)?;
+        let sealed = request::ticket_of(&cookies, name, path.as_bytes())?;
         let after = request::last_event_id(head.field("last-event-id").as_deref(), query.as_bytes());
         if after.as_deref() == Some(FINISHED_ID) {
             return None;

@@ -66,7 +66,7 @@ sub header {
     my ($self, $hub, $env, $subscriptions, $limits, $owner, $passport) = @_;
     my ($path, $binding) = (_path_of($env), $env->{$BINDING});
     return if !defined $binding || $path !~ m{\A/[!-:<-~]*\z} || length $path > $MAX_PATH;
-    my $name   = _cookie_of(_name_of($hub));
+    my $name   = _cookie_of(_name_of($hub), $path);
     my $secure = ($env->{'psgi.url_scheme'} || '') eq 'https' ? '; Secure' : '';
     my $rest   = "; Path=$path; Max-Age=" . int($self->{seconds} + 0.999) . "; HttpOnly; SameSite=Strict$secure";
     my $most   = int(($MAX_COOKIE - length "$name=$rest") * 3 / 4);
@@ -91,7 +91,7 @@ sub opened {
     return undef if $env->{REQUEST_METHOD} ne 'GET';    # HEAD asks whose stream a GET would be
     my $binding = $env->{$BINDING} = $self->_of_request($hub, $env) . $self->_of_worker($env, $settings);
     my $cookies = $env->{HTTP_COOKIE};
-    my $sealed  = defined $cookies ? _ticket_of($cookies, _name_of($hub)) : undef;
+    my $sealed  = defined $cookies ? _ticket_of($cookies, _name_of($hub), _path_of($env)) : undef;
     return undef if !defined $sealed;
     local ($@, $SIG{__DIE__});
     my $opened = eval { $hub->_open_ticket($sealed, $binding) };
