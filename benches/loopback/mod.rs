@@ -48,6 +48,8 @@ impl Io for Loopback {
 
     fn set_tcp_user_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) {}
 
+    fn uncork(&mut self, _: &Self::Socket) {}
+
     fn discard_input(&mut self, _: &Self::Socket) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
     }

@@ -46,6 +46,8 @@ impl Io for Sink {
 
     fn set_tcp_user_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) {}
 
+    fn uncork(&mut self, _: &Self::Socket) {}
+
     fn discard_input(&mut self, _: &()) -> io::Result<usize> {
         Err(ErrorKind::WouldBlock.into())
     }

@@ -29,6 +29,9 @@ pub trait Io {
     /// Sets the time after which the kernel ends the connection of a client that takes nothing. `None` is never.
     fn set_tcp_user_timeout(&mut self, socket: &Self::Socket, timeout: Option<Duration>);
 
+    /// Lets the system send at once what a server has made it keep ([`descriptor::cork`](crate::sys::descriptor::cork)).
+    fn uncork(&mut self, socket: &Self::Socket);
+
     /// Reads and discards some of what the client has sent. Returns 0 if the client has closed its side. Fails with
     /// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) if there is nothing to read now.
     fn discard_input(&mut self, socket: &Self::Socket) -> io::Result<usize>;

@@ -194,7 +194,7 @@ impl<I: Io> Reactor<I> {
             Command::Refuse { stream } => self.end_with_retry(stream, Reason::Server),
             Command::Attach { stream } => {
                 if let Some(socket) = socket {
-                    self.attach(stream, socket, now);
+                    self.attach_late(stream, socket, now);
                 }
             }
             Command::Push { stream, event, has_id } => self.push(stream, event, has_id, now),

@@ -58,6 +58,16 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// Gives a stream its socket, to which a server has written the head. The kernel has kept that, and sends it with what is
+    /// buffered, in one segment.
+    pub(super) fn attach_late(&mut self, id: StreamId, socket: I::Socket, now: Instant) {
+        self.attach(id, socket, now);
+        self.flush_stream(id.slot, now);
+        if let Some((record, io)) = self.record_and_io(id) {
+            record.socket.iter().for_each(|socket| io.uncork(socket));
+        }
+    }
+
     /// Gives a stream its socket. The socket is closed if the stream has ended.
     pub(super) fn attach(&mut self, id: StreamId, socket: I::Socket, now: Instant) {
         match self.record_and_io(id) {

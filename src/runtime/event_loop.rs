@@ -262,7 +262,10 @@ impl EventLoop {
             }
             Command::Attach { stream } => {
                 if let Some(forwarder) = &mut self.forwarder {
-                    socket = socket.and_then(|socket| forwarder.attach(stream, socket));
+                    socket = socket.and_then(|socket| {
+                        socket::cork(socket.as_fd(), false); // another process need not know of it
+                        forwarder.attach(stream, socket)
+                    });
                 }
                 // Another process has the stream, or it has ended before its socket came. The reactor closes the socket,
                 // and its number may be reused.

@@ -106,6 +106,11 @@ pub fn set_close_at_exec(number: RawFd, closes: bool) -> io::Result<()> {
     Ok(calls::fcntl_setfd(descriptor, flags)?)
 }
 
+/// Makes the client's connection of a server keep what the server writes, until the reactor has written something too.
+pub fn cork(number: RawFd) {
+    let _ = borrow(number).map(|descriptor| socket::cork(descriptor, true));
+}
+
 /// Gives up ownership and returns the number, which stays open.
 pub fn into_number(descriptor: OwnedFd) -> RawFd {
     descriptor.into_raw_fd()

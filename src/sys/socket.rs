@@ -73,6 +73,13 @@ pub fn set_tcp_user_timeout(socket: BorrowedFd<'_>, timeout: Option<Duration>) {
     let _ = net::sockopt::set_tcp_user_timeout(socket, milliseconds);
 }
 
+/// Makes a TCP socket keep what it takes until a segment is full, for 200 ms at most (`TCP_CORK`), or send that at once. Has no
+/// effect on a socket that is not TCP.
+pub fn cork(socket: BorrowedFd<'_>, keeps: bool) {
+    // Fails only if the socket is not TCP.
+    let _ = net::sockopt::set_tcp_cork(socket, keeps);
+}
+
 /// Returns how many bytes the socket has taken that its peer has not: not acknowledged (TCP), or not read (Unix sockets, with
 /// the memory of the kernel's own records).
 pub fn untaken_bytes(socket: BorrowedFd<'_>) -> usize {

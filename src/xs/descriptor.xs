@@ -16,6 +16,12 @@ _is_connection(int number)
   OUTPUT:
     RETVAL
 
+# Makes the connection keep what the server writes, until the reactor has written something too.
+void
+_cork(int number)
+  CODE:
+    esx_cork(number);
+
 bool
 _has_left(int number)
   CODE:

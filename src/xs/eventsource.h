@@ -182,6 +182,7 @@ double esx_relayed_client_look(void *client, int number, double timeout);
 int esx_duplicate(int number);
 int esx_is_connection(int number);
 int esx_has_left(int number);
+void esx_cork(int number);
 int esx_is_hung_up(int number);
 size_t esx_default_max_streams(void);
 uint32_t esx_generation(void);

@@ -415,6 +415,7 @@ guarded! {
         runtime::set_end_signal(Some(number).filter(|number| *number > 0), interpreter)
     }
 
+    fn esx_cork(number: c_int) { descriptor::cork(number) }
     fn esx_is_connection(number: c_int) -> c_int { descriptor::is_connection(number).into() }
     fn esx_has_left(number: c_int) -> c_int { descriptor::has_left(number).into() }
     fn esx_is_hung_up(number: c_int) -> c_int { descriptor::is_hung_up(number).into() }

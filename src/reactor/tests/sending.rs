@@ -15,6 +15,24 @@ fn a_quiet_stream_is_sent_a_keepalive_at_each_interval() {
 }
 
 #[test]
+fn a_socket_that_comes_later_is_uncorked_when_what_waits_for_it_is_sent() {
+    let mut world = World::new();
+    let [full, quiet, stuck, closed] = ["opening", "", "opening", "opening"].map(|head| {
+        let stream = world.open_without_socket(settings(), head);
+        world.push(stream, if head.is_empty() { b"" } else { b"event" });
+        stream
+    });
+    world.end(closed, Reason::Application, Ending::Flush);
+    world.attach_with(stuck, |client| client.default_send = Some(Err(libc::EAGAIN)));
+    [full, quiet, closed].iter().for_each(|stream| {
+        world.attach(*stream);
+    });
+    let uncorked = [full, quiet, stuck, closed].map(|stream| world.client(stream).uncorked_at);
+    assert_eq!(uncorked, [Some(12), Some(0), Some(0), Some(12)]);
+    world.run_until_idle();
+}
+
+#[test]
 fn settings_with_an_infinite_time_do_not_overflow() {
     let mut world = World::new();
     let forever = Duration::MAX;
@@ -355,8 +373,7 @@ fn a_stream_without_a_socket_drops_no_event() {
         world.run_until_idle();
     }
     assert_eq!(world.records[stream].lost.events, 0);
-    let client = world.attach(stream);
-    world.reactor.io().clients[client].sends.push_back(Ok(4 + 3));
+    world.attach_with(stream, |client| client.sends.push_back(Ok(4 + 3)));
     world.run_until_idle();
     assert_eq!((world.received(stream), world.records[stream].lost.events), ("headeve".into(), 0));
     // With a socket the limit applies. The partly sent event and the newest event stay.

@@ -31,6 +31,8 @@ pub(crate) struct Client {
     pub(crate) is_local: bool,
     /// Whether the kernel's timer is off.
     pub(crate) is_kernel_patient: bool,
+    /// How much it had been sent when its socket was uncorked.
+    pub(crate) uncorked_at: Option<usize>,
     pub(crate) received: Vec<u8>,
     /// How many received bytes were taken out of `received`.
     pub(crate) taken_bytes: usize,
@@ -121,6 +123,11 @@ impl Io for Script {
 
     fn set_tcp_user_timeout(&mut self, socket: &Socket, timeout: Option<Duration>) {
         self.open(socket).is_kernel_patient = timeout.is_none();
+    }
+
+    fn uncork(&mut self, socket: &Socket) {
+        let client = self.open(socket);
+        client.uncorked_at = Some(client.taken_bytes + client.received.len());
     }
 
     fn discard_input(&mut self, socket: &Socket) -> io::Result<usize> {

@@ -49,6 +49,10 @@ impl Io for Sockets {
         socket::set_tcp_user_timeout(socket.as_fd(), timeout);
     }
 
+    fn uncork(&mut self, socket: &OwnedFd) {
+        socket::cork(socket.as_fd(), false);
+    }
+
     fn discard_input(&mut self, socket: &OwnedFd) -> io::Result<usize> {
         socket::receive(socket.as_fd(), &mut self.scratch)
     }

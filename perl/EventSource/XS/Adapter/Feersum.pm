@@ -9,7 +9,8 @@ use warnings;
 # Feersum sends the head of a response when its event loop comes to it. Until then the stream buffers everything that is
 # written, but not longer than its timeout. If the client disconnects before, the stream ends within a second or two. When
 # the head has been sent, the stream is attached to a duplicate of the client's socket, /dev/null is put in its place, and
-# Feersum's writer is closed. The stream frames the body as Feersum does: in chunks for HTTP/1.1.
+# Feersum's writer is closed. The stream frames the body as Feersum does: in chunks for HTTP/1.1. Meanwhile the kernel keeps
+# the head (TCP_CORK), so that it goes with what the stream has buffered, in one segment.
 #
 # psgix.io is dangerous under Feersum. Fetching it, even by copying the environment ({%$env}), makes a handle on the very
 # descriptor that Feersum continues to use and closes itself. When that handle is freed, the descriptor is closed under
@@ -184,12 +185,14 @@ sub take_over {
     my ($given, $own) = $class->respond($respond, $response);
     my $writer = ref $given eq $WRITER ? $given : $class->server_writer($given);
     return (undef, $OBSTACLE->new('filter'), $given, $own) if ref $writer ne $WRITER;
-    return _ended($env, $writer, $setting)                 if EventSource::XS::_has_left($writer->fileno);
+    my $number = $writer->fileno;
+    return _ended($env, $writer, $setting) if EventSource::XS::_has_left($number);
 
     # Feersum decides as takes_chunks does, and its status line says the same.
     my ($stream, $obstacle) =
         EventSource::XS::Stream::Native->open_without_socket($setting, $opening, $class->takes_chunks($env));
     return (undef, $obstacle, $given) if !$stream;
+    EventSource::XS::_cork($number);
     my $address = refaddr $stream;
     $HEADLESS{$address} = [$writer, $stream, EV::now() + $setting->{timeout}];
     _check_every($setting->{timeout}) if !$timer || $setting->{timeout} < $interval;
