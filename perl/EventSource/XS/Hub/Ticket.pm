@@ -104,14 +104,16 @@ sub passport {
     my ($self, $hub, $env, $beginning) = @_;
     return undef if !length _name_of($hub) || defined $env->{REMOTE_USER};
     my ($setting, @headers) = ($beginning->{settings}, @{$beginning->{headers}});
-    my %of = @headers;
-    return undef if defined $env->{HTTP_ORIGIN} && !grep { lc eq 'access-control-allow-origin' } keys %of;  # middleware
+    if (defined $env->{HTTP_ORIGIN}) {
+        my %of = @headers;
+        return undef if !grep { lc eq 'access-control-allow-origin' } keys %of;    # middleware may allow it
+    }
+    return undef if grep({ !defined } @headers) || join('', @headers) =~ /[^\t -~]/;
     my $head = '';
     while (my ($name, $value) = splice @headers, 0, 2) {
-        return undef if grep { !defined || /[^\t -~]/ } $name, $value;
         $head .= "$name: $value\r\n" if $name ne 'Preference-Applied';
     }
-    my $native = EventSource::XS::Stream::Native->native_settings(%$setting);
+    my $native = EventSource::XS::Stream::Native->shared_settings($setting);
     my $retry  = $setting->{retry};
     my @retry  = !defined $retry ? () : ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
     my @names  = map { lc =~ s/\Ahttp_//r =~ tr/_/-/r } @{$self->{headers}};
