@@ -167,10 +167,16 @@ impl Hub {
     pub fn admit(&mut self, ticket: &Ticket, now: Instant) -> TicketOutcome {
         let outcome = if self.readers.is_withdrawn(&ticket.requests) {
             TicketOutcome::Withdrawn
-        } else if ticket.limits.iter().all(|limit| self.readers.reserve(&limit.label, limit.most(), now)) {
-            TicketOutcome::Accepted
         } else {
-            TicketOutcome::Limited
+            let limits = &ticket.limits;
+            let granted =
+                limits.iter().take_while(|limit| self.readers.reserve(&limit.label, limit.most(), now)).count();
+            if granted == limits.len() {
+                TicketOutcome::Accepted
+            } else {
+                limits[..granted].iter().for_each(|limit| self.readers.give_back(&limit.label));
+                TicketOutcome::Limited
+            }
         };
         self.counts.count_ticket(outcome);
         outcome

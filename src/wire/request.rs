@@ -166,7 +166,7 @@ messages! {
             /// The event that says so.
             event: Unsequenced,
         },
-        /// Reserves a place for a stream with a label, unless so many have one. The response is
+        /// Reserves a place for a stream with a label, unless so many have one; if 0, gives one back. The response is
         /// [`Number`](super::Response::Number), 1 if the stream may begin, or [`Refused`](super::Response::Refused).
         25 Reserve {
             /// The request.

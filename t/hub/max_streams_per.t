@@ -96,6 +96,7 @@ for my $kind ('in one process', 'named') {
         is $status->($page, '/?dan+a'),   200, 'another key has its own';
         is $status->($page, '/?eve+b'),   200, 'another channel, too';
         is $status->($page, '/?dan+c+a'), 429, 'each channel of a stream counts';
+        is $status->($page, '/?dan+c'),   200, 'a stream that one limit refuses has no place of another';
         is $status->($page, '/?+a'),      200, 'a request without a key has no limit' for 1, 2;
         is $status->($page, '/?eve'),     200, 'nor has a stream without such a channel';
         $of_eve->close;

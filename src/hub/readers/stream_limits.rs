@@ -5,7 +5,8 @@
 //!
 //! A worker asks before the response begins, and subscribes the stream later. In between the stream has a reservation, so that
 //! several requests at once do not take the same place. The subscription takes the reservation; one that is not taken, because
-//! the client has left before, expires after [`RESERVED`].
+//! the client has left before, expires after [`RESERVED`]. If another limit refuses the stream, its places are given back: a
+//! client that asks in vain takes no place of others.
 
 use super::labels::{is_counted, MAX_LABEL_BYTES};
 use super::Readers;
@@ -66,8 +67,12 @@ impl Reservations {
 
 impl Hub {
     /// Reserves a place for a stream with a label, unless so many streams have it or a place. Returns false, and counts that,
-    /// if there is no place left.
+    /// if there is no place left. If no stream may have the label, the last place is given back: another limit refuses its stream.
     pub fn reserve(&mut self, label: &[u8], most: usize, now: Instant) -> bool {
+        if most == 0 {
+            self.readers.give_back(label);
+            return false;
+        }
         let is_granted = self.readers.reserve(label, most, now);
         self.counts.limited += u64::from(!is_granted);
         is_granted
@@ -83,6 +88,10 @@ impl Readers {
             self.reservations.add(label, now);
         }
         is_granted
+    }
+
+    pub(in crate::hub) fn give_back(&mut self, label: &[u8]) {
+        self.reservations.take(label);
     }
 
     /// Takes the reservations of a stream that subscribes, or that has ended before.

@@ -217,15 +217,20 @@ sub _limited_response {
         [$self->max_streams_per, $groups->[0]],
         map { [$_->{option}{max_streams_per}, $_, @{$_->{topics}}] } @$groups
     );
+    my @reserved;
     for (grep { defined $_->[0] } @limits) {
         my ($given, $group, @topics) = @$_;
         my ($limit, $label);
         $self->check_at_request(sub { $limit = EventSource::XS::Hub::Limit->of($given) });
         $self->check_at_request(sub { $label = $limit->label_of($env, @topics) });
-        next                   if !defined $label;
-        return $limit->refusal if !$limit->may_begin($self->hub, $label);
+        next if !defined $label;
+        if (!$limit->may_begin($self->hub, $label)) {
+            $_->[0]->give_back($self->hub, $_->[1]) for @reserved;
+            return $limit->refusal;
+        }
+        push @reserved,               [$limit, $label];
         push @{$group->{counted_by}}, $label;
-        push @{$group->{limits}}, $label, $limit->{most};
+        push @{$group->{limits}},     $label, $limit->{most};
     }
     return $response;
 }

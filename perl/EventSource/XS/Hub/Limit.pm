@@ -48,6 +48,14 @@ sub of {
 
 # Public methods
 
+# Give back a place of a stream that another limit refuses.
+sub give_back {
+    my ($self, $hub, $label) = @_;
+    local ($@, $SIG{__DIE__});
+    eval { $hub->_reserve($label, 0) };    # otherwise it expires
+    return;
+}
+
 # Return the label of a request's key, in the channels that follow if the limit is one of these. undef if the request has no
 # key: then it has no limit.
 sub label_of {
