@@ -17,10 +17,10 @@ use std::time::Instant;
 
 /// How many connections are accepted before other requests have their turn again.
 const AT_ONCE: usize = 64;
-/// How many turns a client with a ticket waits at most for others that connect, so that also those who bring none delay nobody.
+/// How many turns a client with a ticket waits at most for others that connect: those who bring none delay nobody.
 const MOST_TURNS: usize = 16;
 
-/// How many turns a client with a ticket waits at most for others that connect: those who bring none delay nobody.
+/// Asks the proxy to let the application answer: nginx and Caddy by the field, HAProxy by the status. Nginx would add other
 /// fields, Cache-Control among them, to what the application answers.
 const ASK_APPLICATION: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nX-Accel-Redirect: @app\r\nContent-Length: 0\r\n\
     Connection: close\r\n\r\n";
