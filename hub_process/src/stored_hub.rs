@@ -30,6 +30,7 @@ mod members;
 #[cfg(test)]
 mod members_model;
 mod memory;
+mod presence;
 mod sequencer;
 mod state;
 mod store_threads;
@@ -47,11 +48,9 @@ use crate::store::{self, Draft, StoreEntry, StoreReport};
 use beginning::Beginning;
 use counted::Counted;
 use drafts::{Purpose, WaitingDraft};
-use eventsource_xs::event::Unsequenced;
-use eventsource_xs::hub::{Announcement, Counts, EndRequest, MemberData, Members, Retain, StateSizes, Statement};
-use eventsource_xs::runtime::{self, HubHandle, PresenceChange, PresenceReport};
+use eventsource_xs::hub::{Announcement, Counts, EndRequest, Members, StateSizes};
+use eventsource_xs::runtime::HubHandle;
 use eventsource_xs::saved;
-use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::{Failure, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
 use known_ends::KnownEnds;
@@ -67,9 +66,6 @@ use std::time::{Duration, Instant};
 use store_threads::StoreThreads;
 use unread_entries::UnreadEntries;
 use wills::Wills;
-
-/// How many leaves and numbers that are due are handled before others have their turn.
-const STEPS: usize = 256;
 
 /// Why a will is lost that cannot be kept.
 const TOO_MANY: &str = "too many wait already";
@@ -285,82 +281,10 @@ impl StoredHub {
         self.sequencer.position().last_seq
     }
 
-    /// Checks that an event of a member can be retained.
-    pub fn check_update(&self, channel: &[u8], id: &[u8], event: &Unsequenced) -> Result<(), Failure> {
-        let (channel, key, fields) = (channel.into(), id.into(), event.into());
-        let draft = Draft { channel, key, retain: Retain::Newest, fields, ..Draft::default() };
-        self.sequencer.state_change(&draft).map(drop).map_err(|error| failure_of(&error))
-    }
-
     /// Adds what only this hub counts: the members, and the gaps in place of events that this version cannot read.
     pub fn complete_counts(&self, counts: Counts) -> Counts {
         let (here, refused) = self.members().map(Members::totals).unwrap_or_default();
         Counts { gaps: counts.gaps + self.gaps(), members: here as u64, members_refused: refused, ..counts }
-    }
-
-    /// Changes the data of a member. Returns false if it is not here.
-    pub fn update_member(
-        &mut self,
-        (channel, id): (&[u8], &[u8]),
-        data: MemberData,
-        event: Unsequenced,
-        now: Instant,
-    ) -> Result<bool, runtime::Error> {
-        self.sequencer.set_time(now);
-        let mut updated = Ok(false);
-        self.change_members(|members, handle, out| {
-            let fits = |announced: &Announcement| handle.check_announcement(announced);
-            updated = members.update_member(channel, id, data, event, &fits, out);
-        });
-        Ok(updated?)
-    }
-
-    /// Applies a report of the reactor to the members of the hub in memory, if the stream is one of that hub: a hub before has
-    /// ended its streams, and its members linger in this one.
-    pub fn apply_presence(&mut self, report: PresenceReport, now: Instant) {
-        if self.handle().is_some_and(|handle| handle.has_reported(&report)) {
-            let PresenceReport { stream, at, change, .. } = report;
-            self.sequencer.set_time(now);
-            self.apply_change(stream, (at, store::now_ms()), change);
-        }
-    }
-
-    /// Applies a change of a stream of the hub in memory, after what was due before.
-    fn apply_change(&mut self, stream: StreamId, (at, wall): (Instant, u64), change: PresenceChange) {
-        let most = self.sequencer.settings.hub.max_members;
-        self.change_members(|members, handle, out| {
-            let mut left = usize::MAX;
-            members.run_due(at, &mut left, out);
-            match change {
-                PresenceChange::Entered(member) => {
-                    let fits = |announced: &Announcement| handle.check_announcement(announced);
-                    members.enter_stream(stream, *member, (most, &fits), (at, wall), out);
-                }
-                PresenceChange::Willed(will) => members.set_will(stream, will),
-                PresenceChange::Left { is_by_application } => members.end_stream(stream, is_by_application, at, out),
-            }
-        });
-    }
-
-    /// Lets members leave that have lingered, and publishes numbers that have changed.
-    fn run_members(&mut self) {
-        let (now, mut left) = (self.sequencer.now(), STEPS);
-        self.change_members(|members, _, out| members.run_due(now, &mut left, out));
-    }
-
-    /// Changes the members, and asks the store for what follows.
-    fn change_members(&mut self, change: impl FnOnce(&mut Members, &HubHandle, &mut Vec<Announcement>)) {
-        for announcement in self.sequencer.change_members(change) {
-            let is_number = announcement.statement == Statement::Number;
-            let draft = draft_of(announcement, None);
-            if is_number {
-                self.members.publish_number(draft, &mut self.sequencer);
-            } else {
-                self.wills.keep(draft, TOO_MANY);
-                self.publish_wills();
-            }
-        }
-        self.members.announce_changes(&mut self.sequencer);
     }
 
     /// Publishes the wills that wait. Those that the store does not take are tried again later.

@@ -12,12 +12,12 @@
 use super::tests::{hub_of, open_stream};
 use super::*;
 use crate::store::{Began, MemberHere, MemberPart, Store, StoreCommand, StoreEnd};
-use eventsource_xs::event::{EventName, Field, Text};
+use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
-    MemberData, MemberInfo, MemberKey, MemberRequest, StartPoint, Statement, SubscribeRequest, Topic,
+    MemberData, MemberInfo, MemberKey, MemberRequest, Retain, StartPoint, Statement, SubscribeRequest, Topic,
 };
 use eventsource_xs::parse::Parser;
-use eventsource_xs::runtime::StreamHandle;
+use eventsource_xs::runtime::{PresenceChange, StreamHandle};
 use eventsource_xs::saved::{Restorer, Saver};
 use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::{FieldList, FileSettings, FileSync, StoreSettings};
