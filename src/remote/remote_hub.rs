@@ -341,7 +341,12 @@ impl RemoteHub {
 
     /// Has a ticket opened. Returns nothing if no stream may begin with it, or if the hub process does not answer.
     pub(super) fn open_ticket(&self, sealed: &[u8], binding: &[u8]) -> Result<Option<Ticket>, Error> {
-        let opened = self.ask_soon(|request| Request::OpenTicket { request, sealed, binding })?;
+        let ask = || self.ask_soon(|request| Request::OpenTicket { request, sealed, binding });
+        let opened = match ask() {
+            // The process was killed, which this one did not know. The next one may have the keys.
+            Err(Error::Unknown) | Ok(Some(Outcome::Unsent)) => ask()?,
+            opened => opened?,
+        };
         Ok(opened.and_then(|outcome| ticket::decode(&outcome.ticket().ok()??).ok()))
     }
 
