@@ -66,8 +66,8 @@ subtest 'a file' => sub {
         local $SIG{__WARN__} = sub { push @warned, @_ };
         is ticket($client), undef, 'whose application was asked before the hub process ran gets no ticket';
     }
-    is "@warned",                '',   'and nobody is told that it is too large';
-    is + (stat $file)[2] & 0777, 0600, 'only its owner reads the keys in the file';
+    is "@warned",                                '',  'and nobody is told that it is too large';
+    is sprintf("%o", (stat $file)[2] & oct 777), 600, 'only its owner reads the keys in the file';
     my $ticket = ticket($client);
     is asked($client, $ticket), 0, 'a ticket opens';
     my $count    = 0;
