@@ -29,7 +29,7 @@ pub trait Io {
     /// Sets the time after which the kernel ends the connection of a client that takes nothing. `None` is never.
     fn set_tcp_user_timeout(&mut self, socket: &Self::Socket, timeout: Option<Duration>);
 
-    /// Lets the system send at once what a server has made it keep ([`descriptor::cork`](crate::sys::descriptor::cork)).
+    /// Lets the system send at once what a server has made it keep (`cork` of `sys/descriptor.rs`).
     fn uncork(&mut self, socket: &Self::Socket);
 
     /// Reads and discards some of what the client has sent. Returns 0 if the client has closed its side. Fails with

@@ -67,7 +67,8 @@ impl Reservations {
 
 impl Hub {
     /// Reserves a place for a stream with a label, unless so many streams have it or a place. Returns false, and counts that,
-    /// if there is no place left. If no stream may have the label, the last place is given back: another limit refuses its stream.
+    /// if there is no place left. If no stream may have the label, the last place is given back: another limit refuses its
+    /// stream.
     pub fn reserve(&mut self, label: &[u8], most: usize, now: Instant) -> bool {
         if most == 0 {
             self.readers.give_back(label);
