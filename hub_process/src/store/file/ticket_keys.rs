@@ -30,7 +30,7 @@ pub struct KeptKeys {
 }
 
 impl KeptKeys {
-    /// Returns the keys of a store that begins: those in the file, if they count, or others.
+    /// Returns the keys of a store that begins: those in the file, if they count, or none. [`renew`](Self::renew) makes others.
     pub fn begin(database: &Database, began: &Began, surroundings: &Surroundings) -> Result<Self, Fault> {
         let Surroundings { boot, delivered, .. } = surroundings;
         let mut begun = Self { epoch: began.epoch.clone(), boot: boot.clone(), keys: TicketKeys::default() };
@@ -40,7 +40,6 @@ impl KeptKeys {
             let kept = kept.filter(|kept| (&kept.epoch, &kept.boot) == (&begun.epoch, &begun.boot));
             begun.keys = kept.map_or(begun.keys, |kept| kept.keys);
         }
-        begun.renew(database, surroundings)?;
         Ok(begun)
     }
 
