@@ -269,13 +269,17 @@ impl Server {
         if !is_of_own_user(socket) {
             return failure(&format!("this is the hub process {} of another user", self.options.place.name()));
         }
-        let has_store = self.current.hub().is_some_and(ServedHub::has_store);
-        let peers = self.peers.len() + self.connections.len() + self.candidates.len();
-        let descriptors = Descriptors { peers, streams: self.streams.len(), has_store };
-        if self.peers.count() >= MAX_PEERS || !descriptors.has_room() {
+        if self.peers.count() >= MAX_PEERS || !self.descriptors().has_room() {
             return failure("the hub process has as many connections as it may have: raise its limit of descriptors");
         }
         None
+    }
+
+    /// Returns what has descriptors.
+    fn descriptors(&self) -> Descriptors {
+        let has_store = self.current.hub().is_some_and(ServedHub::has_store);
+        let peers = self.peers.len() + self.connections.len() + self.candidates.len();
+        Descriptors { peers, streams: self.streams.len(), has_store }
     }
 
     /// Serves a peer whose connection is ready.

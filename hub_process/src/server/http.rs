@@ -1,9 +1,7 @@
 //! The requests of HTTP clients: a stream for one with a ticket, the application for every other one, and metrics.
 
 use super::{requests, Server};
-use crate::descriptors::Descriptors;
 use crate::http::{Client, Head, MonitorRequest, Refusal, Service};
-use crate::served_hub::ServedHub;
 use crate::streams::{HeldStream, OWN};
 use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::hub::{Passport, Poll, Ticket, FINISHED_ID};
@@ -252,9 +250,7 @@ impl Server {
     /// Returns how many more streams there may be.
     fn room_for_streams(&self) -> usize {
         let hub = self.current.hub();
-        let has_store = hub.is_some_and(ServedHub::has_store);
-        let peers = self.peers.len() + self.connections.len();
-        let room = Descriptors { peers, streams: self.streams.len(), has_store }.for_streams();
+        let room = self.descriptors().for_streams();
         room.min(hub.map_or(usize::MAX, |hub| hub.settings.max_streams)).saturating_sub(self.streams.len())
     }
 }
