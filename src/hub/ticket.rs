@@ -174,7 +174,7 @@ impl Hub {
             if granted == limits.len() {
                 TicketOutcome::Accepted
             } else {
-                limits[..granted].iter().for_each(|limit| self.readers.give_back(&limit.label));
+                limits[..granted].iter().for_each(|limit| self.readers.free_place(&limit.label));
                 TicketOutcome::Limited
             }
         };

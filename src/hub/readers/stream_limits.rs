@@ -71,7 +71,7 @@ impl Hub {
     /// stream.
     pub fn reserve(&mut self, label: &[u8], most: usize, now: Instant) -> bool {
         if most == 0 {
-            self.readers.give_back(label);
+            self.readers.free_place(label);
             return false;
         }
         let is_granted = self.readers.reserve(label, most, now);
@@ -91,7 +91,7 @@ impl Readers {
         is_granted
     }
 
-    pub(in crate::hub) fn give_back(&mut self, label: &[u8]) {
+    pub(in crate::hub) fn free_place(&mut self, label: &[u8]) {
         self.reservations.take(label);
     }
 

@@ -225,7 +225,7 @@ sub _limited_response {
         $self->check_at_request(sub { $label = $limit->label_of($env, @topics) });
         next if !defined $label;
         if (!$limit->may_begin($self->hub, $label)) {
-            $_->[0]->give_back($self->hub, $_->[1]) for @reserved;
+            $_->[0]->free_place($self->hub, $_->[1]) for @reserved;
             return $limit->refusal;
         }
         push @reserved,               [$limit, $label];

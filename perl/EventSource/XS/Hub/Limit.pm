@@ -48,8 +48,8 @@ sub of {
 
 # Public methods
 
-# Give back a place of a stream that another limit refuses.
-sub give_back {
+# Free the place of a stream that another limit refuses.
+sub free_place {
     my ($self, $hub, $label) = @_;
     local ($@, $SIG{__DIE__});
     eval { $hub->_reserve($label, 0) };    # otherwise it expires
