@@ -456,10 +456,12 @@ impl Sequencer {
         }
     }
 
-    /// Writes down what is delivered next: the process may be killed when a client has it.
+    /// Writes down what is delivered next: the process may be killed when a client has it. While the history is collected
+    /// nothing is, and there is no epoch.
     pub fn will_deliver(&mut self, entries: &[StoreEntry]) {
-        let last = entries.last().map_or(0, |last| last.seq);
-        self.beginning.will_deliver(&self.position.epoch, last.max(self.position.last_seq));
+        if let Some(last) = entries.last() {
+            self.beginning.will_deliver(&self.position.epoch, last.seq.max(self.position.last_seq));
+        }
     }
 
     /// Writes down what was delivered last, for a process that begins after this one was killed.

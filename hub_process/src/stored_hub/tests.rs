@@ -67,6 +67,12 @@ impl Simulated {
 
     /// Begins with so many of its entries, of which some were evicted.
     fn begin_after(&mut self, evicted_through: u64, reason: &str, most: usize) {
+        self.begin_without_end(evicted_through, reason, most);
+        self.end.reporter.report(StoreReport::Ready);
+    }
+
+    /// Begins, and does not say that its history is complete.
+    fn begin_without_end(&mut self, evicted_through: u64, reason: &str, most: usize) {
         let began = Began {
             epoch: format!("epoch{}", self.epoch).into(),
             last_seq: self.log.last().map_or(0, |entry| entry.seq),
@@ -77,7 +83,6 @@ impl Simulated {
         self.end.reporter.report(StoreReport::Began(began));
         self.reported = 0;
         self.report(most);
-        self.end.reporter.report(StoreReport::Ready);
     }
 
     /// Takes what it was asked.
@@ -683,9 +688,10 @@ fn an_event_that_replicas_perhaps_lack_has_its_id_when_they_have_a_repetition_or
 fn the_successor_of_a_killed_process_knows_which_events_the_history_must_hold() {
     let folder = std::env::temp_dir().join(format!("eventsource-stored-{}", std::process::id()));
     std::fs::create_dir(&folder).expect("a new folder");
-    let begin = |last: u64| {
+    let file = StoreSettings::File(FileSettings { path: "/events".into(), sync: FileSync::Second });
+    let begin = |kind: &StoreSettings, last: u64, is_killed_before_the_end: bool| {
         let (store, end) = Store::new().expect("a pipe");
-        let settings = HubSettings { store: StoreSettings::Redis(Box::default()), ..HubSettings::default() };
+        let settings = HubSettings { store: kind.clone(), ..HubSettings::default() };
         let name = Name::new("shop").expect("a name");
         let seen = LastDelivered::open(&folder.join("shop.sock"));
         let mut hub = StoredHub::of(StoreThreads::new(store), &settings, &name, seen);
@@ -693,14 +699,23 @@ fn the_successor_of_a_killed_process_knows_which_events_the_history_must_hold() 
         for number in 0..last {
             simulated.append(None, draft(number, ""), 0);
         }
-        simulated.begin("");
+        simulated.begin_without_end(0, "", usize::MAX);
+        if !is_killed_before_the_end {
+            simulated.end.reporter.report(StoreReport::Ready);
+        }
         let is_ready = hub.take_reports(Instant::now()).is_ready;
         simulated.listen();
         (is_ready, simulated.has_lost)
     };
-    // A process that was killed before its store has begun another epoch leaves the next one to find the same.
-    for (last, is_lost) in [(3, false), (3, false), (5, false), (4, true), (4, true), (7, false)] {
-        assert_eq!(begin(last), (!is_lost, is_lost), "through {last}");
+    for kind in [StoreSettings::Redis(Box::default()), file] {
+        // A process that was killed before its store has begun another epoch leaves the next one to find the same. So does one
+        // that was killed while it read the history.
+        for (last, is_lost) in [(3, false), (3, false), (5, false), (4, true), (4, true), (7, false)] {
+            let (is_ready, has_lost) = begin(&kind, last, true);
+            assert!(!is_ready && (is_lost || !has_lost), "{kind:?} through {last}, killed before the end");
+            assert_eq!(begin(&kind, last, false), (!is_lost, is_lost), "{kind:?} through {last}");
+        }
+        std::fs::remove_file(folder.join("shop.sock")).expect("it is there");
     }
     std::fs::remove_dir_all(&folder).expect("its own folder");
 }

@@ -21,7 +21,7 @@ use List::Util        qw(shuffle);
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outbox;
 use Testing::OutboxProducers;
-use Testing::Process qw(suspend);
+use Testing::Process qw(hubs_at suspend);
 use Testing::Program;
 use Time::HiRes qw(time);
 
@@ -40,6 +40,7 @@ my %OFTEN = (
     kill_database => 1,
     kill_follower => 3,
     kill_hub      => 3,
+    kill_hubs     => 2,
     kill_producer => 6,
     kill_worker   => 3,
     pause_hub     => 1,
@@ -163,6 +164,25 @@ sub _kill_follower {
 }
 
 sub _kill_hub { return $_[0]->SUPER::_kill_hub($_[0]{machines}[0]) }
+
+# One process, and the next one while it reads the file.
+sub _kill_hubs {
+    my $self   = shift;
+    my $socket = $self->{machines}[0]{socket};
+    my $pid    = (hubs_at($socket))[0] // 0;
+    my @next;
+    $self->_continue_hub;
+    $self->_kill_hub;
+    $self->_until(
+        sub {
+            @next = grep { $_ != $pid } hubs_at($socket);
+        },
+        5,
+        0.005
+    );
+    $self->_turn(rand 0.03);
+    return $self->_kill('kill_hub_again', $next[0]);
+}
 
 sub _kill_producer {
     my $self = shift;
@@ -326,8 +346,8 @@ sub _end {
 }
 
 sub _until {
-    my ($self, $condition, $seconds) = @_;
-    return wait_until($seconds // 2 * $DEADLINE, sub { $self->_turn(0.05); $condition->() });
+    my ($self, $condition, $seconds, $pause) = @_;
+    return wait_until($seconds // 2 * $DEADLINE, sub { $self->_turn($pause // 0.05); $condition->() });
 }
 
 1;
