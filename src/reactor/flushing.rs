@@ -10,10 +10,9 @@ use crate::hub::Hub;
 use std::time::Instant;
 
 impl<I: Io> Reactor<I> {
-    /// The calls a turn for lagging streams: so many, or one for each of so many calls for streams that keep up. So they delay
+    /// The fewest calls a turn for lagging streams. There are as many as for those that keep up, if that is more: so they delay
     /// those by little, and clients that return together are sent what they missed while others are sent what is new.
     const BEHIND_CALLS: usize = if cfg!(test) { 1024 } else { 32 };
-    const CALLS_FOR_ONE_BEHIND: usize = 4;
     /// A call counts as one more for each of these many logs that have to be merged for the stream.
     const LOGS_PER_CALL: usize = 64;
     /// The same of entries among which retained ones are searched.
@@ -83,7 +82,7 @@ impl<I: Io> Reactor<I> {
 
     /// Sends to lagging streams in turn, until the calls of this turn of the reactor are used up.
     fn flush_behind(&mut self, now: Instant) {
-        let most = Self::BEHIND_CALLS.max(self.prompt_calls / Self::CALLS_FOR_ONE_BEHIND);
+        let most = Self::BEHIND_CALLS.max(self.prompt_calls);
         while self.behind_calls < most {
             let slot = match self.behind_queue.pop_front() {
                 Some(slot) => slot,
