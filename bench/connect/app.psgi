@@ -32,13 +32,14 @@ sub handle {
 
 sub ordinary { return [200, [@HEADERS], ["data: $DATA\r\n\r\n"]] }
 
-# What the original does, without its classes.
+# What the original does, without its classes: it writes the line and the end of the event one after the other.
 sub plain {
     return sub {
         my $respond = shift;
         my $writer  = $respond->([200, [@HEADERS]]);
         my $push    = sub {
-            $writer->write(join '', map { "data: $_\r\n" } @_, '');
+            $writer->write("data: $_\r\n") for @_;
+            $writer->write("\r\n");
         };
         $push->($DATA);
         push @held, $push;
