@@ -317,7 +317,8 @@ export function tell(hub, name) {
 // up, tabs of a later term do not hear what it sends, and the first message of that term ends it. So no event comes twice. Were
 // its lock stolen, tabs could not tell what it sends before it hears of that.
 export function elect(hub, fail, { NAME, newId, hold, SharedStream }) {
-  const { key, request, term } = hub;
+  const { key, request, term, isChosen } = hub;
+  hub.isChosen = false;
   const gone = new AbortController();
   const me = newId();
   let stream;
@@ -331,13 +332,16 @@ export function elect(hub, fail, { NAME, newId, hold, SharedStream }) {
     stream.lead();
   }).catch(() => fail());
   channel.onmessage = ({ data }) => {
+    if (data.yields && data.to !== me) return;  // that tab leads the next term, and says so then
     if (data.term > term) {
       hub.term = data.term;
+      hub.isChosen = data.yields;
       fail(true);
     } else if (data.from) stream?.onTabMessage(data, data.from);
     else if (data.term === term && !stream && (!data.to || data.to === me)) hub.receive(data);
   };
-  send(hub.hello);
+  // The others would ask for the lock of its term, too, before it has that.
+  if (!isChosen) send(hub.hello);
   return {
     send,
     leave() {

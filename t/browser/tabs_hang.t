@@ -27,7 +27,7 @@ my %PAUSE = (
 );
 
 sub pause { my ($tab, $how) = @_; $tab->{paused} = $how; return $PAUSE{$how}[0]->($tab) }
-sub wake { my $tab = shift; return $PAUSE{delete $tab->{paused}}[1]->($tab) }
+sub wake { my $tab = shift; return $PAUSE{$tab->{was} = delete $tab->{paused}}[1]->($tab) }
 
 sub awake {
     return grep { !$_->{paused} } $tabs->tabs;
@@ -48,7 +48,15 @@ sub awake_have_all_ok {
             !(@lacking = grep { !$_->evaluate("received.at(-1) === $tabs->{published}") } awake());
         }
     );
-    return is_deeply [map { "$_->{name} " . $_->evaluate('received.at(-1)') } @lacking], [], $name;
+    return is_deeply [map { what_has($_) } @lacking], [], $name;
+}
+
+# What is known of a tab: how it paused last, its last number, and its stream.
+sub what_has {
+    my $tab = shift;
+    my $has = join ', ', 'received ${received.at(-1)}', '${document.visibilityState}', 'readyState ${hub.readyState}',
+        'term ${hub.term}', '${await leader()} leads';
+    return "$tab->{name}: " . $tab->evaluate("(async () => `$has`)()") . ($tab->{was} ? ", $tab->{was} before" : '');
 }
 
 for my $how (sort keys %PAUSE) {
@@ -66,6 +74,27 @@ for my $how (sort keys %PAUSE) {
         $tabs->close_tabs;
     };
 }
+
+subtest 'a tab that wakes up with an id which the leader does not know leads at once, however many others there are' =>
+    sub {
+    $tabs->open for 1, 2;
+    $tabs->publish(5);
+    $tabs->each_has_all_ok('both tabs have each event');
+    my $leader = $tabs->leader;
+    my ($late) = grep { $_ != $leader } $tabs->tabs;
+    pause($late, 'is frozen');
+    $tabs->publish(5);
+    $tabs->open for 3 .. 7;
+    $leader->close;
+    awake_have_all_ok('a new tab takes the lead');
+    my $term = (awake())[-1]->evaluate('hub.term');
+    wake($late);
+    $tabs->publish(5);
+    $tabs->each_has_all_ok('each tab has each event once, in order');
+    is_deeply [map { $_->evaluate('hub.term') } $tabs->tabs], [($term + 1) x $tabs->tabs],
+        'the leader has yielded once';
+    $tabs->close_tabs;
+    };
 
 # What a tab does at random.
 my %STEP = (
