@@ -62,6 +62,12 @@ impl Acceptor {
         Ok(())
     }
 
+    /// Waits for connections at another socket from here on, and closes this one.
+    pub fn replace(&mut self, socket: OwnedFd, epoll: &Epoll) -> io::Result<()> {
+        *self = Self::new(socket, epoll, self.number)?;
+        Ok(())
+    }
+
     pub fn descriptor(&self) -> i32 {
         self.socket.as_raw_fd()
     }

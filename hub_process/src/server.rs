@@ -213,7 +213,7 @@ impl Server {
         if !self.listener.run_timers(self.sources.epoll(), now)? {
             self.control.end();
         }
-        self.listening.run_timers(self.sources.epoll(), now)?;
+        self.listening.run_timers(self.sources.epoll(), || self.options.http(), now)?;
         self.connections.run_timers(now, http::too_late);
         if self.current.stored().is_some_and(|stored| stored.run_timers(now)) {
             self.current.watch_store(self.sources.epoll())?;

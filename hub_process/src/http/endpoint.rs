@@ -42,6 +42,14 @@ impl Endpoint {
         Ok(listener)
     }
 
+    /// Returns false if a proxy finds nothing there: the socket's file was removed.
+    pub fn is_there(&self) -> bool {
+        match self {
+            Self::Tcp(_) => true,
+            Self::Unix(path) => path.symlink_metadata().is_ok(),
+        }
+    }
+
     fn bind(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Tcp(address) => Ok(TcpListener::bind(address)?.into()),

@@ -4,11 +4,15 @@ use super::connections::Service;
 use super::endpoint::Endpoint;
 use crate::acceptor::Acceptor;
 use crate::inherited::take_kept;
+use crate::process_log::log_message;
 use eventsource_xs::remote::calls::{defer_accept, Epoll};
 use eventsource_xs::saved;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How often the process looks whether the file of its socket is there.
+const FILE_CHECK: Duration = Duration::from_secs(30);
 
 /// The sockets at which HTTP clients connect.
 #[derive(Debug, Default)]
@@ -46,6 +50,10 @@ pub struct Listening {
     streams: Option<Acceptor>,
     metrics: Option<Acceptor>,
     is_own: bool,
+    /// When the process looks next whether the file of its socket is there.
+    file_check: Instant,
+    /// Whether the file could not be made again.
+    is_file_missing: bool,
 }
 
 impl Listening {
@@ -58,6 +66,8 @@ impl Listening {
             streams: accept(sockets.streams, streams)?,
             metrics: accept(sockets.metrics, metrics)?,
             is_own: sockets.is_own,
+            file_check: Instant::now() + FILE_CHECK,
+            is_file_missing: false,
         })
     }
 
@@ -82,9 +92,40 @@ impl Listening {
         self.streams.iter().chain(&self.metrics).filter_map(Acceptor::next_due).min()
     }
 
-    /// Accepts again after a pause.
-    pub fn run_timers(&mut self, epoll: &Epoll, now: Instant) -> io::Result<()> {
+    /// Accepts again after a pause. Looks now and then, when something else is due, whether the file of the socket for streams
+    /// is there.
+    pub fn run_timers(
+        &mut self,
+        epoll: &Epoll,
+        endpoint: impl FnOnce() -> Option<Endpoint>,
+        now: Instant,
+    ) -> io::Result<()> {
+        if now >= self.file_check {
+            self.file_check = now + FILE_CHECK;
+            if let Some(endpoint) = endpoint().filter(|_| self.is_own) {
+                self.restore_file(&endpoint, epoll);
+            }
+        }
         self.all().try_for_each(|acceptor| acceptor.run_timers(epoll, now))
+    }
+
+    /// Makes the file of the socket for streams again if it was removed: a proxy that does not find it asks the application for
+    /// each client, and nobody would notice.
+    fn restore_file(&mut self, endpoint: &Endpoint, epoll: &Epoll) {
+        let Some(streams) = self.streams.as_mut().filter(|_| !endpoint.is_there()) else { return };
+        self.is_file_missing = match endpoint.listen().and_then(|socket| streams.replace(socket, epoll)) {
+            Ok(()) => {
+                log_message(&format!("the socket {endpoint} was removed, and is made again"));
+                false
+            }
+            Err(_) if self.is_file_missing => true,
+            Err(error) => {
+                log_message(&format!(
+                    "the socket {endpoint} was removed, and cannot be made again: {error}; proxies ask the application for each client"
+                ));
+                true
+            }
+        };
     }
 
     pub fn saved(&self) -> SavedSockets {
@@ -97,5 +138,47 @@ impl Listening {
         if let Some(Endpoint::Unix(path)) = endpoint.filter(|_| self.is_own) {
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_file_that_was_removed_is_made_again() {
+        let folder = std::env::temp_dir().join(format!("eventsource-listen-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a new folder");
+        let path = folder.join("shop.sock");
+        let endpoint = Endpoint::Unix(path.clone());
+        let epoll = Epoll::new().expect("an epoll set");
+        let sockets = |is_own| Sockets { streams: endpoint.listen().ok(), metrics: None, is_own };
+        let connects = |listening: &mut Listening, now| {
+            let _client = UnixStream::connect(&path).ok()?;
+            listening.of(Service::Streams)?.accept(&epoll, now)
+        };
+        for is_own in [true, false] {
+            let mut listening = Listening::new(sockets(is_own), &epoll, [1, 2]).expect("it listens");
+            let later = Instant::now() + FILE_CHECK * 2;
+            for seconds in [0, 60, 120] {
+                let now = later + Duration::from_secs(seconds);
+                let _ = std::fs::remove_file(&path);
+                listening.run_timers(&epoll, || Some(endpoint.clone()), now).expect("it accepts");
+                assert_eq!(connects(&mut listening, now).is_some(), is_own, "after {seconds} seconds");
+                listening.run_timers(&epoll, || Some(endpoint.clone()), now).expect("it accepts");
+                assert_eq!(connects(&mut listening, now).is_some(), is_own, "it stays");
+            }
+            listening.close(Some(&endpoint));
+        }
+        let mut listening = Listening::new(sockets(true), &epoll, [1, 2]).expect("it listens");
+        std::fs::remove_dir_all(&folder).expect("its own folder");
+        listening.run_timers(&epoll, || Some(endpoint.clone()), Instant::now() + FILE_CHECK).expect("it continues");
+        assert!(listening.is_file_missing);
+        std::fs::create_dir(&folder).expect("a new folder");
+        let later = Instant::now() + FILE_CHECK * 2;
+        listening.run_timers(&epoll, || Some(endpoint.clone()), later).expect("it accepts");
+        assert!(connects(&mut listening, later).is_some() && !listening.is_file_missing);
+        std::fs::remove_dir_all(&folder).expect("its own folder");
     }
 }
