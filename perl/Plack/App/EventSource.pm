@@ -64,10 +64,6 @@ my %IS_METHOD = map { ($_ => 1) } qw(DELETE GET PATCH POST PUT QUERY);
 
 my ($MIN_PREAMBLE, $MAX_PREAMBLE) = (3, 65_536);    # bytes
 
-# Where run_handler finds when the application was asked for the stream: a right that is withdrawn from then on is noticed,
-# whenever the handler subscribes. By the clock of hubs, which is there without their modules.
-my $ASKED_AT = 'eventsource_xs.asked_at';
-
 # What is wrong in the arguments is reported here, at the line that makes the mistake: attributes of the original by warnings,
 # because it accepts them.
 sub new {
@@ -204,8 +200,10 @@ sub response_headers {
     return [@own, @headers];
 }
 
+# A right that is withdrawn from $asked_at on, when the application was asked for the stream, is noticed, whenever the handler
+# subscribes.
 sub run_handler {
-    my ($self, $stream, $env, $last_event_id) = @_;
+    my ($self, $stream, $env, $last_event_id, $asked_at) = @_;
 
     # A push may throw an EventSource::Gone while this call runs in this process.
     my $generation = EventSource::XS::_generation();
@@ -216,10 +214,10 @@ sub run_handler {
         : (scalar $self->on_gone, scalar $self->characters, scalar $self->spawn, $self->_handler);
     my $unwind     = $on_gone && $stream->is_blocking ? $$ : 0;
     my $connection = Plack::App::EventSource::Connection::of_stream($CONNECTION, {stream => $stream});
-    $connection->{characters}    = 1                 if $characters;
-    $connection->{last_event_id} = $last_event_id    if defined $last_event_id;
-    $connection->{unwind}        = \$unwind          if $unwind;
-    $connection->{asked_at}      = $env->{$ASKED_AT} if $env->{$ASKED_AT};
+    $connection->{characters}    = 1              if $characters;
+    $connection->{last_event_id} = $last_event_id if defined $last_event_id;
+    $connection->{unwind}        = \$unwind       if $unwind;
+    $connection->{asked_at}      = $asked_at      if $asked_at;
     $stream->enter_handler;
     local $Plack::App::EventSource::Connection::request = $env;
     local $EventSource::XS::Stream::HeldWorker::running =
@@ -269,7 +267,7 @@ sub stream_beginning {
 # Returns the response. Its beginning is known unless an attribute has changed since it was checked.
 sub _begin {
     my ($self, $env, $known) = @_;
-    my $asked_at = EventSource::Hub::clock($LIBRARY);
+    my $asked_at = EventSource::Hub::clock($LIBRARY);    # is there without the modules of hubs
     $self->check_at_request(
         sub {
             $known ||= $self->_checked_beginning;
@@ -292,8 +290,7 @@ sub _begin {
             $self->end_with_error($stream, $env, 'the stream cannot be native', $why, $$);
         }
         elsif ($stream->is_open) {
-            local $env->{$ASKED_AT} = $asked_at;
-            $self->run_handler($stream, $env, $id);
+            $self->run_handler($stream, $env, $id, $asked_at);
         }
         return;
     };
