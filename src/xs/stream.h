@@ -11,7 +11,7 @@ ESX_HANDLE_OF(stream, ESX_CODE_INVALID,
 static HV *
 esx_stash(pTHX_ SV *class)
 {
-    return gv_stashsv(esx_string(aTHX_ esx_read(aTHX_ class)), GV_ADD);
+    return gv_stashsv(esx_is_plain(class) ? class : esx_string(aTHX_ esx_read(aTHX_ class)), GV_ADD);
 }
 
 /* Returns a string of bytes. Croaks if it has a character above U+00FF. */

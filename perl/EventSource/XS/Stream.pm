@@ -135,15 +135,13 @@ sub settings {
 
 # Takes the response over step by step, unless something is in the way. Returns what take_over of the adapter returns.
 sub _take_over {
-    my ($adapter, $env, $respond, $response, $setting, $opening) = @_;
+    my ($adapter, $env, undef, undef, $setting) = @_;
     my $obstacle = $adapter->prepare_env($env);
     $obstacle = $OBSTACLE->new('setting') if !$setting->{native};
     $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
     return (undef, $obstacle) if defined $obstacle;
-    my @request   = ($env, $respond, $response, $setting, $opening);
     my $take_over = ($TAKE_OVER{$adapter} ||= [$adapter->can('take_over')])->[0];
-    return $take_over->($adapter, @request) if $take_over;
-    return EventSource::XS::Stream::Takeover->begin($adapter, @request);
+    return $take_over ? $take_over->(@_) : EventSource::XS::Stream::Takeover->begin(@_);
 }
 
 # Returns the settings of a native stream with the content coding that its client accepts best. The head of a takeover names it,

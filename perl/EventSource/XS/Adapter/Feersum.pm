@@ -31,17 +31,20 @@ use EventSource::XS::Stream::Obstacle;
 use EventSource::XS::Stream::Writer;
 use EventSource::XS::Stream::Writer::Socket;
 use POSIX        ();
-use Scalar::Util qw(refaddr set_prototype weaken);
+use Scalar::Util qw(set_prototype weaken);
 
 my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
 my $GUARD    = 'psgix.output.guard';
 my $WRITER   = 'Feersum::Connection::Writer';
 
+# Where the responder is compiled.
+my $RESPONDER = 'Feersum::Connection';
+
 # Seconds between two checks whether Feersum has given up a response before its head was sent.
 my $CHECK_INTERVAL = 1;
 
-# The responses whose head is still to be sent: the writer, the stream, and when to give up, by the stream's address. One
-# timer checks all of them.
+# The responses whose head is still to be sent: the writer, the stream, and when to give up, by the number of their descriptor.
+# One timer checks all of them.
 my %HEADLESS;
 my ($timer, $interval);
 
@@ -75,11 +78,12 @@ sub client_socket {
     return ref $writer eq $WRITER ? $class->copy_handle($writer->fileno) : undef;
 }
 
-# Feersum's responder is a closure that calls a method, which is wrapped once: doing so for each response would take a tenth of
-# the time of a stream, because perl then forgets which methods it has looked up.
+# Feersum's responder is a closure that calls a method. Only another one, of a filter, needs that method wrapped; once, as perl
+# forgets then which methods it has looked up.
 sub respond {
     my ($class, $respond, $response) = @_;
-    _wrap_responder() if !$is_wrapped;
+    return scalar $respond->($response) if EventSource::XS::_package_of($respond) eq $RESPONDER;
+    _wrap_responder()                   if !$is_wrapped;
     local $own = 1;
     my $given = $respond->($response);
     return ($given, ref $own eq $WRITER ? $own : ());
@@ -152,18 +156,20 @@ sub obstacle {
     my ($class, $env) = @_;
     return $OBSTACLE->new('encrypted') if $env->{'psgi.url_scheme'} ne 'http' && Feersum->can('set_tls');
     return $OBSTACLE->new('fetched')
-        if exists $env->{'psgix.io'} && !_is_unfetched($env) && !defined _fetched_number($env);
+        if exists $env->{'psgix.io'}
+        && !EventSource::XS::_has_get_magic(\$env->{'psgix.io'})
+        && !defined _fetched_number($env);
     return undef;
 }
 
 # psgix.io is magical: fetching it, even by copying the environment, makes a handle on the very descriptor that Feersum
-# continues to use and will close. If it was not fetched, it is deleted, so that no code can fetch it. If it was fetched,
-# the handle is closed before it can do harm, and Feersum's descriptor is put back at its number, where Feersum's event
-# loop expects this connection.
+# continues to use and will close. If it was not fetched, as its magic shows, it is deleted, so that no code can fetch it. If
+# it was fetched, the handle is closed before it can do harm, and Feersum's descriptor is put back at its number, where
+# Feersum's event loop expects this connection.
 sub prepare_env {
     my ($class, $env) = @_;
     return undef if !exists $env->{'psgix.io'};
-    if (_is_unfetched($env)) {
+    if (EventSource::XS::_has_get_magic(\$env->{'psgix.io'})) {
         delete $env->{'psgix.io'};    # in void context, which runs no magic
         return undef;
     }
@@ -193,29 +199,25 @@ sub take_over {
         EventSource::XS::Stream::Native->open_without_socket($setting, $opening, $class->takes_chunks($env));
     return (undef, $obstacle, $given) if !$stream;
     EventSource::XS::_cork($number);
-    my $address = refaddr $stream;
-    $HEADLESS{$address} = [$writer, $stream, EV::now() + $setting->{timeout}];
+    _give_up($number) if $HEADLESS{$number};    # its connection was closed
+    $HEADLESS{$number} = [$writer, $stream, EV::now() + $setting->{timeout}];
     _check_every($setting->{timeout}) if !$timer || $setting->{timeout} < $interval;
-    $writer->poll_cb(
-        sub {
-            delete $HEADLESS{$address};
-            _attach_socket($_[0], $stream);
-            delete $env->{'psgix.io'};    # holds the connection, which would delay Feersum's graceful stop
-            EventSource::XS::Stream::Child->start_promised($stream);
-        }
-    );
+    $writer->poll_cb(\&_attach_socket);
     return $stream;
 }
 
 # Private functions
 
-# The head has been sent. Feersum ends the response to /dev/null; if that cannot be arranged, the stream must not
-# write there.
+# Feersum calls this when the head has been sent. It ends the response to /dev/null; if that cannot be arranged, the stream must
+# not write there.
 sub _attach_socket {
-    my ($writer, $stream) = @_;
+    my $writer = shift;
     my $number = $writer->fileno;
-    $stream->_fail if !defined $number || !$stream->_take_over($number);
-    _close_writer($writer);
+    my (undef, $stream) = @{my $waiting = delete $HEADLESS{$number} || return};
+    $stream->_fail if !$stream->_take_over($number);
+    $writer->poll_cb(undef);
+    $writer->close;
+    EventSource::XS::Stream::Child->start_promised($stream);
     return;
 }
 
@@ -243,13 +245,9 @@ sub _ended {
 # Ends the responses whose head is never sent. If the client does not read, the stream ends by itself at its timeout, and
 # Feersum's writer is released then. If the client disconnects, Feersum closes the connection without calling anybody.
 sub _end_without_head {
-    for my $address (keys %HEADLESS) {
-        my ($writer, $stream, $until) = @{$HEADLESS{$address} || next};
-        my $is_closed = $writer->fileno < 0;
-        next if !$is_closed && EV::now() < $until;
-        delete $HEADLESS{$address};
-        _hang_up($stream) if $is_closed;
-        _close_writer($writer);
+    for my $number (keys %HEADLESS) {
+        my ($writer, undef, $until) = @{$HEADLESS{$number} || next};
+        _give_up($number) if $writer->fileno < 0 || EV::now() >= $until;
     }
     undef $timer if !%HEADLESS;
     return;
@@ -263,6 +261,15 @@ sub _fetched_number {
     return defined $number && $number >= 0 ? $number : undef;
 }
 
+# The head of a response will not be sent.
+sub _give_up {
+    my $number = shift;
+    my ($writer, $stream) = @{delete $HEADLESS{$number}};
+    _hang_up($stream) if $writer->fileno < 0;
+    _close_writer($writer);
+    return;
+}
+
 # Attaches the stream to a socket whose other end is closed, so that it ends as any stream whose client has disconnected. A
 # stream that the application has ended already would otherwise wait for its socket until its timeout.
 sub _hang_up {
@@ -272,12 +279,6 @@ sub _hang_up {
     return                if defined $socket && $stream->_attach($socket);
     POSIX::close($socket) if defined $socket;
     return $stream->_fail;
-}
-
-# The flag says that the value still has its magic, without running it.
-sub _is_unfetched {
-    my $env = shift;
-    return EventSource::XS::_has_get_magic(\$env->{'psgix.io'});
 }
 
 sub _wrap_responder {

@@ -180,7 +180,7 @@ sub open_captured {
 # Opens the stream of a response whose head the server sends, in an event loop. Its socket is attached later.
 sub open_without_socket {
     my ($class, $setting, $opening, $is_chunked) = @_;
-    my $native = $class->shared_settings($setting);
+    my $native = $setting->{native_settings} || $class->shared_settings($setting);
     my ($self, $error) = $class->_open(-1, '', $$interpreter, $native, $opening, 1, $is_chunked);
     return $self
         ? $self
