@@ -47,7 +47,7 @@ my @ADAPTERS;
 
 # The properties that the adapters declare, indexed at the first use. Only class names and code are kept, so a cloned
 # interpreter can use its copy.
-my ($is_indexed, @BY_ENV, %BY_WRITER, %BY_PACKAGE, %BY_WRAPPER, %BY_SUB, %SEND_TIMEOUT, @READ_FAILURE, %PLAIN);
+my ($is_indexed, @BY_KEY, @BY_ENV, %BY_WRITER, %BY_PACKAGE, %BY_WRAPPER, %BY_SUB, %SEND_TIMEOUT, @READ_FAILURE, %PLAIN);
 
 # The server that serves in this process, from the first takeover on: its adapter, with its end_keep_alive, and its object.
 my ($process, $serving, $end_keep_alive, $server) = (0);
@@ -94,6 +94,7 @@ sub of_caller {
 sub of_env {
     my ($class, $env) = @_;
     _index() if !$is_indexed;
+    for my $known (@BY_KEY) { return $known->[0] if exists $env->{$known->[1]} }
     for my $known (@BY_ENV) { return $known->[0] if $known->[1]->($known->[0], $env) }
     return __PACKAGE__;
 }
@@ -168,13 +169,14 @@ sub server_writer {
 # The server's name, for messages.
 sub name { return 'PSGI server' }
 
+# By what the server is known: a member of the environment that only it has (key => $name); or by recognizes_env, to which the
+# class of psgi.errors (errors => $class) belongs, or among others that there is no psgix.io (io => 0). src/xs knows other
+# servers by that.
+sub recognized_by { return () }
+
 # True if the environment is this server's, where it must be known before it responds. It runs for each request of every server,
 # so it must be cheap, and must not read psgix.io, which one of them forbids.
 sub recognizes_env { return !!0 }
-
-# By what recognizes_env knows the server: a member of the environment that only it has (key => $name), the class of its
-# psgi.errors (errors => $class), or among others that there is no psgix.io (io => 0). src/xs knows other servers by that.
-sub recognized_by { return () }
 
 # The full names of the server's methods that call the application, if other methods need their object ($server below).
 sub serving_subs { return () }
@@ -363,13 +365,14 @@ sub requests_per_worker { return undef }
 # Private functions
 
 sub _index {
-    my @by_env = map { [$_, $_->can('recognizes_env'), $_->recognized_by, ''] }
-        grep { $_->can('recognizes_env') != \&recognizes_env } @ADAPTERS;
+    my @known = map { [$_, $_->recognized_by, ''] } @ADAPTERS;
     my ($key, $errors, $io, $other) = map {
         my $by = $_;
-        [grep { $_->[2] eq $by } @by_env]
+        [grep { $_->[1] eq $by } @known]
     } qw(key errors io), '';
-    @BY_ENV       = map { @$_ } $key, $errors, $io, $other;
+    @$other       = grep { $_->[0]->can('recognizes_env') != \&recognizes_env } @$other;
+    @BY_KEY       = map  { [@$_[0, 2]] } @$key;
+    @BY_ENV       = map  { [$_->[0], $_->[0]->can('recognizes_env')] } map { @$_ } $errors, $io, $other;
     %BY_WRITER    = _index_by(sub { $_[0]->writer_classes });
     %BY_PACKAGE   = _index_by(sub { $_[0]->writer_packages });
     %BY_WRAPPER   = _index_by(sub { $_[0]->wrapper_classes });
@@ -380,9 +383,9 @@ sub _index {
         grep { $_->can('takes_chunks') == \&takes_chunks && $_->can('sends_head_late') == \&sends_head_late } @ADAPTERS;
     %PLAIN = (
         can_note => !@$other,
-        errors   => {map { ($_->[3] => 1) } @$errors},
+        errors   => {map { ($_->[2] => 1) } @$errors},
         handles  => \%IS_PLAIN,
-        keys     => [map { $_->[3] } @$key],
+        keys     => [map { $_->[1] } @BY_KEY],
         classes  => {map { ($_ => 1) } map { $_->writer_classes } grep { !$_->can('take_over') } @plain},
         packages => {map { ($_ => 1) } map { $_->writer_packages } @plain},
     );

@@ -212,8 +212,9 @@ sub run_handler {
           $own && !@$own
         ? @$self{qw(on_gone characters spawn handler_cb)}
         : (scalar $self->on_gone, scalar $self->characters, scalar $self->spawn, $self->_handler);
-    my $unwind     = $on_gone && $stream->is_blocking ? $$ : 0;
-    my $connection = Plack::App::EventSource::Connection::of_stream($CONNECTION, {stream => $stream});
+    my $is_blocking = $stream->is_blocking;
+    my $unwind      = $on_gone && $is_blocking ? $$ : 0;
+    my $connection  = Plack::App::EventSource::Connection::of_stream($CONNECTION, {stream => $stream});
     $connection->{characters}    = 1              if $characters;
     $connection->{last_event_id} = $last_event_id if defined $last_event_id;
     $connection->{unwind}        = \$unwind       if $unwind;
@@ -221,13 +222,13 @@ sub run_handler {
     $stream->enter_handler;
     local $Plack::App::EventSource::Connection::request = $env;
     local $EventSource::XS::Stream::HeldWorker::running =
-        EventSource::XS::Stream::HeldWorker::begin($HELD, $stream, $env, $self);
+        $is_blocking ? EventSource::XS::Stream::HeldWorker::begin($HELD, $stream, $env, $self) : undef;
     my $handled = eval {
         $spawn && $self->_spawn($connection, $env, $handler, $spawn) or $handler->(_for_handler($connection), $env);
         1;
     };
     my $exception = $@;
-    EventSource::XS::Stream::HeldWorker::end();
+    EventSource::XS::Stream::HeldWorker::end() if $is_blocking;
     $unwind = 0;
     $stream->leave_handler;
 

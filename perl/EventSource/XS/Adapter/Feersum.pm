@@ -33,9 +33,10 @@ use EventSource::XS::Stream::Writer::Socket;
 use POSIX        ();
 use Scalar::Util qw(set_prototype weaken);
 
-my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
-my $GUARD    = 'psgix.output.guard';
-my $WRITER   = 'Feersum::Connection::Writer';
+my $OBSTACLE    = 'EventSource::XS::Stream::Obstacle';
+my $INTERPRETER = EventSource::XS::Stream::Native->interpreter;
+my $GUARD       = 'psgix.output.guard';
+my $WRITER      = 'Feersum::Connection::Writer';
 
 # Where the responder is compiled.
 my $RESPONDER = 'Feersum::Connection';
@@ -62,7 +63,6 @@ my $is_wrapped = !!0;
 my $WORKER_SUB = qr{\AFeersum::Runner::\w*fork};
 
 sub name           { return 'Feersum' }
-sub recognizes_env { return exists $_[1]{$GUARD} }
 sub recognized_by  { return (key => $GUARD) }
 sub writer_classes { return $WRITER }
 
@@ -82,8 +82,7 @@ sub client_socket {
 # forgets then which methods it has looked up.
 sub respond {
     my ($class, $respond, $response) = @_;
-    return scalar $respond->($response) if EventSource::XS::_package_of($respond) eq $RESPONDER;
-    _wrap_responder()                   if !$is_wrapped;
+    _wrap_responder() if !$is_wrapped;
     local $own = 1;
     my $given = $respond->($response);
     return ($given, ref $own eq $WRITER ? $own : ());
@@ -188,16 +187,20 @@ sub prepare_env {
 # The head is sent when the event loop comes to it. Until then the stream has no socket, and buffers what is written.
 sub take_over {
     my ($class, $env, $respond, $response, $setting, $opening) = @_;
-    my ($given, $own) = $class->respond($respond, $response);
+    my ($given, $own) =
+        EventSource::XS::_package_of($respond) eq $RESPONDER
+        ? scalar $respond->($response)
+        : $class->respond($respond, $response);
     my $writer = ref $given eq $WRITER ? $given : $class->server_writer($given);
     return (undef, $OBSTACLE->new('filter'), $given, $own) if ref $writer ne $WRITER;
     my $number = $writer->fileno;
     return _ended($env, $writer, $setting) if EventSource::XS::_has_left($number);
 
     # Feersum decides as takes_chunks does, and its status line says the same.
-    my ($stream, $obstacle) =
-        EventSource::XS::Stream::Native->open_without_socket($setting, $opening, $class->takes_chunks($env));
-    return (undef, $obstacle, $given) if !$stream;
+    my $native = $setting->{native_settings} || EventSource::XS::Stream::Native->shared_settings($setting);
+    my ($stream, $error) =
+        EventSource::XS::Stream::Native->_open(-1, '', $$INTERPRETER, $native, $opening, 1, $class->takes_chunks($env));
+    return (undef, $OBSTACLE->new(limit => "EventSource::XS::Stream::Native: $error"), $given) if !$stream;
     EventSource::XS::_cork($number);
     _give_up($number) if $HEADLESS{$number};    # its connection was closed
     $HEADLESS{$number} = [$writer, $stream, EV::now() + $setting->{timeout}];

@@ -34,10 +34,10 @@ my $REMEDY = 'spawn => 1 runs each handler in a child process';
 
 # Public methods
 
-# A handler of a component begins: local $running = begin(...). Returns undef if it holds nothing, or if others run beside it.
+# A handler of a component begins, on a server that blocks: local $running = begin(...). Returns undef if others run beside it.
 sub begin {
     my ($class, $stream, $env, $component) = @_;
-    return undef if !$stream->is_blocking || $env->{'psgi.multithread'} || $env->{'psgi.run_once'};
+    return undef if $env->{'psgi.multithread'} || $env->{'psgi.run_once'};
     my $application = $component->{_held};
     $application = $component->{_held} = _application($component)
         if !$application || $application->{generation} != EventSource::XS::_generation();

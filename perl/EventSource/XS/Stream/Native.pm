@@ -177,16 +177,6 @@ sub open_captured {
     return $capture->_open($class, $$interpreter, $native, $opening, $is_loop, $takes_chunks, $native->{probe});
 }
 
-# Opens the stream of a response whose head the server sends, in an event loop. Its socket is attached later.
-sub open_without_socket {
-    my ($class, $setting, $opening, $is_chunked) = @_;
-    my $native = $setting->{native_settings} || $class->shared_settings($setting);
-    my ($self, $error) = $class->_open(-1, '', $$interpreter, $native, $opening, 1, $is_chunked);
-    return $self
-        ? $self
-        : (undef, EventSource::XS::Stream::Obstacle->new(limit => "EventSource::XS::Stream::Native: $error"));
-}
-
 # Makes the settings for the library at the first stream of an application, and keeps them with the others.
 sub shared_settings {
     my ($class, $setting) = @_;
