@@ -7,25 +7,20 @@ use eventsource_xs::remote::calls::{own_user, peer_user, Epoll};
 use eventsource_xs::remote::{start, Place};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
-
-/// How often the process looks whether its lock is in its place.
-const LOCK_CHECK: Duration = Duration::from_secs(30);
+use std::time::Instant;
 
 /// The socket that listens.
 #[derive(Debug)]
 pub struct Listener {
     instance: InstanceLock,
     acceptor: Acceptor,
-    /// When the process looks next whether its lock is in its place.
-    lock_check: Instant,
 }
 
 impl Listener {
     /// Waits for connections from here on.
     pub fn new(instance: InstanceLock, epoll: &Epoll, number: u64) -> io::Result<Self> {
         let acceptor = Acceptor::new(instance.listener.try_clone()?.into(), epoll, number)?;
-        Ok(Self { instance, acceptor, lock_check: Instant::now() + LOCK_CHECK })
+        Ok(Self { instance, acceptor })
     }
 
     /// Returns what this process has of its hub alone.
@@ -39,23 +34,23 @@ impl Listener {
     }
 
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
-    pub fn next_due(&self) -> Instant {
-        self.acceptor.next_due().map_or(self.lock_check, |until| until.min(self.lock_check))
+    pub fn next_due(&self) -> Option<Instant> {
+        self.acceptor.next_due()
     }
 
-    /// Accepts again after a pause. Returns false if the hub is not that of this process any more: its lock is gone.
-    pub fn run_timers(&mut self, epoll: &Epoll, now: Instant) -> io::Result<bool> {
-        self.acceptor.run_timers(epoll, now)?;
-        if now < self.lock_check {
-            return Ok(true);
-        }
-        self.lock_check = now + LOCK_CHECK;
+    /// Accepts again after a pause.
+    pub fn run_timers(&mut self, epoll: &Epoll, now: Instant) -> io::Result<()> {
+        self.acceptor.run_timers(epoll, now)
+    }
+
+    /// Looks whether the lock is in its place. Returns false if the hub is not that of this process any more: its lock is gone.
+    pub fn hold_lock(&mut self) -> bool {
         let is_held = self.instance.hold();
         if !is_held {
             log_message("the file of its lock was removed, so that another process may serve the hub");
             self.instance.removes_socket = false;
         }
-        Ok(is_held)
+        is_held
     }
 
     /// Removes the socket, if this process has made it. Returns true if the files of the hub are its own: without its lock they

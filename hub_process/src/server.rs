@@ -42,6 +42,8 @@ use std::time::{Duration, Instant};
 
 /// How often a publish connection is read before the first one of its worker: more than its socket can hold.
 const MOST_PUBLISHER_READS: usize = 256;
+/// How often the process looks whether its files are in their places.
+const FILE_CHECK: Duration = Duration::from_secs(30);
 /// How long the end of the process waits until what is buffered for clients is sent.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long an upgrade or the end of the process waits for the store.
@@ -98,6 +100,8 @@ struct Server {
     sources: Sources,
     listener: Listener,
     listening: Listening,
+    /// When the process looks next whether its files are in their places.
+    file_check: Instant,
     connections: Connections,
     /// The clients with tickets that have not asked the hub yet.
     candidates: Vec<(Client, http::Candidate)>,
@@ -132,6 +136,7 @@ impl Server {
             sources,
             listener,
             listening,
+            file_check: now + FILE_CHECK,
             connections: Connections::new(),
             candidates: Vec::new(),
             candidates_waited: 0,
@@ -184,7 +189,8 @@ impl Server {
         let store = self.current.stored().and_then(|stored| stored.next_due());
         let due = [
             self.peers.next_due(),
-            Some(self.listener.next_due()),
+            self.listener.next_due(),
+            Some(self.file_check),
             store,
             self.streams.ahead.next_due(now),
             self.operator.next_due(),
@@ -210,10 +216,9 @@ impl Server {
         for (token, end) in self.peers.overdue(now) {
             self.end_peer(token, end);
         }
-        if !self.listener.run_timers(self.sources.epoll(), now)? {
-            self.control.end();
-        }
-        self.listening.run_timers(self.sources.epoll(), || self.options.http(), now)?;
+        self.listener.run_timers(self.sources.epoll(), now)?;
+        self.listening.run_timers(self.sources.epoll(), now)?;
+        self.check_files(now);
         self.connections.run_timers(now, http::too_late);
         if self.current.stored().is_some_and(|stored| stored.run_timers(now)) {
             self.current.watch_store(self.sources.epoll())?;
@@ -227,6 +232,20 @@ impl Server {
         }
         self.update_lifetime(now);
         Ok(())
+    }
+
+    /// Looks whether the lock and the socket of `--http` are in their places.
+    fn check_files(&mut self, now: Instant) {
+        if now < self.file_check {
+            return;
+        }
+        self.file_check = now + FILE_CHECK;
+        if !self.listener.hold_lock() {
+            self.control.end();
+        }
+        if let Some(endpoint) = self.options.http() {
+            self.listening.restore_file(&endpoint, self.sources.epoll());
+        }
     }
 
     fn update_lifetime(&mut self, now: Instant) {

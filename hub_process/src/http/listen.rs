@@ -9,10 +9,7 @@ use eventsource_xs::remote::calls::{defer_accept, Epoll};
 use eventsource_xs::saved;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
-
-/// How often the process looks whether the file of its socket is there.
-const FILE_CHECK: Duration = Duration::from_secs(30);
+use std::time::Instant;
 
 /// The sockets at which HTTP clients connect.
 #[derive(Debug, Default)]
@@ -50,8 +47,6 @@ pub struct Listening {
     streams: Option<Acceptor>,
     metrics: Option<Acceptor>,
     is_own: bool,
-    /// When the process looks next whether the file of its socket is there.
-    file_check: Instant,
     /// Whether the file could not be made again.
     is_file_missing: bool,
 }
@@ -66,7 +61,6 @@ impl Listening {
             streams: accept(sockets.streams, streams)?,
             metrics: accept(sockets.metrics, metrics)?,
             is_own: sockets.is_own,
-            file_check: Instant::now() + FILE_CHECK,
             is_file_missing: false,
         })
     }
@@ -92,27 +86,16 @@ impl Listening {
         self.streams.iter().chain(&self.metrics).filter_map(Acceptor::next_due).min()
     }
 
-    /// Accepts again after a pause. Looks now and then, when something else is due, whether the file of the socket for streams
-    /// is there.
-    pub fn run_timers(
-        &mut self,
-        epoll: &Epoll,
-        endpoint: impl FnOnce() -> Option<Endpoint>,
-        now: Instant,
-    ) -> io::Result<()> {
-        if now >= self.file_check {
-            self.file_check = now + FILE_CHECK;
-            if let Some(endpoint) = endpoint().filter(|_| self.is_own) {
-                self.restore_file(&endpoint, epoll);
-            }
-        }
+    /// Accepts again after a pause.
+    pub fn run_timers(&mut self, epoll: &Epoll, now: Instant) -> io::Result<()> {
         self.all().try_for_each(|acceptor| acceptor.run_timers(epoll, now))
     }
 
     /// Makes the file of the socket for streams again if it was removed: a proxy that does not find it asks the application for
-    /// each client, and nobody would notice.
-    fn restore_file(&mut self, endpoint: &Endpoint, epoll: &Epoll) {
-        let Some(streams) = self.streams.as_mut().filter(|_| !endpoint.is_there()) else { return };
+    /// each client, and nobody would notice. That of systemd is systemd's.
+    pub fn restore_file(&mut self, endpoint: &Endpoint, epoll: &Epoll) {
+        let is_removed = self.is_own && !endpoint.is_there();
+        let Some(streams) = self.streams.as_mut().filter(|_| is_removed) else { return };
         self.is_file_missing = match endpoint.listen().and_then(|socket| streams.replace(socket, epoll)) {
             Ok(()) => {
                 log_message(&format!("the socket {endpoint} was removed, and is made again"));
@@ -154,31 +137,28 @@ mod tests {
         let endpoint = Endpoint::Unix(path.clone());
         let epoll = Epoll::new().expect("an epoll set");
         let sockets = |is_own| Sockets { streams: endpoint.listen().ok(), metrics: None, is_own };
-        let connects = |listening: &mut Listening, now| {
+        let connects = |listening: &mut Listening| {
             let _client = UnixStream::connect(&path).ok()?;
-            listening.of(Service::Streams)?.accept(&epoll, now)
+            listening.of(Service::Streams)?.accept(&epoll, Instant::now())
         };
         for is_own in [true, false] {
             let mut listening = Listening::new(sockets(is_own), &epoll, [1, 2]).expect("it listens");
-            let later = Instant::now() + FILE_CHECK * 2;
-            for seconds in [0, 60, 120] {
-                let now = later + Duration::from_secs(seconds);
+            for time in 1..=3 {
                 let _ = std::fs::remove_file(&path);
-                listening.run_timers(&epoll, || Some(endpoint.clone()), now).expect("it accepts");
-                assert_eq!(connects(&mut listening, now).is_some(), is_own, "after {seconds} seconds");
-                listening.run_timers(&epoll, || Some(endpoint.clone()), now).expect("it accepts");
-                assert_eq!(connects(&mut listening, now).is_some(), is_own, "it stays");
+                listening.restore_file(&endpoint, &epoll);
+                assert_eq!(connects(&mut listening).is_some(), is_own, "removed {time} times");
+                listening.restore_file(&endpoint, &epoll);
+                assert_eq!(connects(&mut listening).is_some(), is_own, "it stays");
             }
             listening.close(Some(&endpoint));
         }
         let mut listening = Listening::new(sockets(true), &epoll, [1, 2]).expect("it listens");
         std::fs::remove_dir_all(&folder).expect("its own folder");
-        listening.run_timers(&epoll, || Some(endpoint.clone()), Instant::now() + FILE_CHECK).expect("it continues");
+        listening.restore_file(&endpoint, &epoll);
         assert!(listening.is_file_missing);
         std::fs::create_dir(&folder).expect("a new folder");
-        let later = Instant::now() + FILE_CHECK * 2;
-        listening.run_timers(&epoll, || Some(endpoint.clone()), later).expect("it accepts");
-        assert!(connects(&mut listening, later).is_some() && !listening.is_file_missing);
+        listening.restore_file(&endpoint, &epoll);
+        assert!(connects(&mut listening).is_some() && !listening.is_file_missing);
         std::fs::remove_dir_all(&folder).expect("its own folder");
     }
 }
