@@ -11,8 +11,10 @@ use Testing::Client;
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs);
 use Testing::Nginx;
+use Testing::Process;
 use Testing::Program;
 use Testing::Proxy;
+use Testing::Redis;
 use Testing::Server;
 use Testing::Subscriber qw(blocks);
 
@@ -22,9 +24,9 @@ Testing::Nginx->require_or_skip_all;
 my $folder = File::Temp->newdir;
 my ($socket, $http) = map { "$folder/$_" } qw(hub.sock http.sock);
 
-# Starts the hub process, and waits until it listens.
+# Starts the hub process with more options, and waits until it listens.
 sub hub_process {
-    my @option  = (qw(--name shop --socket), $socket, '--http', "unix:$http", qw(--grace 60 --idle-exit 60));
+    my @option  = (qw(--name shop --socket), $socket, '--http', "unix:$http", qw(--grace 60 --idle-exit 60), @_);
     my $process = Testing::Program->new('eventsource-hub')->run({}, EventSource::Hub::Process->program, 'run', @option);
     ok wait_until($DEADLINE, sub { -S $http && IO::Socket::UNIX->new(Peer => $http) }), 'the hub process listens';
     return $process;
@@ -346,6 +348,36 @@ subtest 'an upgrade, and a hub process that is away' => sub {
     my $again = cookies($back, 'session=zoe');
     ($count) = asked_by('/events', Cookie => $again);
     is $count, 0, 'and gives one that it knows';
+};
+
+subtest 'a client comes back before the hub process has read its store' => sub {
+    Testing::Redis->require_or_skip_all;
+    my $redis = Testing::Redis->start(appendonly => 'always');
+    my @store = ('--store', $redis->url);
+    $process->stop('KILL');
+    $process = hub_process(@store);
+    my %back;
+    ok wait_until($DEADLINE, sub { %back = left_by('zoe'); $back{Cookie} =~ /ticket/ }), 'a ticket of this hub';
+    $process->stop('KILL');
+    Testing::Process::suspend($redis->pid);
+    $process = hub_process(@store);
+    my $before = asked();
+    my $first  = Testing::Client->get($nginx->port, '/events', headers => [%back]);
+    ok wait_until($DEADLINE, sub { asked() > $before }), 'without a worker the first client has the application asked';
+    my $client;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            $before = asked();
+            $client = Testing::Client->get($nginx->port, '/events', headers => [%back]);
+            !$client->read_head(0.3) && asked() == $before;
+        }
+        ),
+        'the next one waits';
+    kill CONT => $redis->pid;
+    $client->read_head;
+    is $client->status, 200, 'and gets its stream';
+    is asked(), $before, 'the application is not asked';
 };
 
 done_testing;

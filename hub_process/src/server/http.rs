@@ -26,8 +26,17 @@ const ASK_APPLICATION: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nX-Accel-Red
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Accepts connections, and reads the requests that are there. Returns true if there may be more.
+///
+/// Without the hub no ticket opens. So clients wait while it is about to be there: otherwise the application would be asked for
+/// all that come back after a `kill -9`. One now and then has it asked if no worker is connected, which brings one.
 pub(super) fn accept(server: &mut Server, service: Service, now: Instant) -> bool {
-    for _ in 0..AT_ONCE {
+    let mut most = AT_ONCE;
+    if service == Service::Streams && server.awaits_hub(now) {
+        let Server { listening, sources, .. } = server;
+        listening.of(service).into_iter().for_each(|acceptor| acceptor.pause(sources.epoll(), now));
+        most = usize::from(server.current.hub().is_none());
+    }
+    for _ in 0..most {
         let Server { listening, connections, sources, .. } = server;
         let Some(acceptor) = listening.of(service) else { return false };
         let Some(socket) = acceptor.accept(sources.epoll(), now) else { return false };
@@ -35,7 +44,7 @@ pub(super) fn accept(server: &mut Server, service: Service, now: Instant) -> boo
             take(server, client, now);
         }
     }
-    true
+    most == AT_ONCE
 }
 
 /// Continues with a connection that is ready.
