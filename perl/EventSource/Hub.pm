@@ -610,8 +610,8 @@ A label is a string of 1 to 256 bytes in UTF-8 that does not begin with a NUL. A
 L<EventSource::Cookbook/LOGOUT AND CHANGED RIGHTS>.
 
 B<Withdraw the right first>; then call C<end>. From then on no stream that it means is sent what is published, nor one that
-subscribes later, but whose request came before: for an hour, unless 1,000 calls or 1 MiB of labels and topics came
-meanwhile. A stream that has begun is a new reader when it subscribes to further channels.
+was requested before and subscribes later; after an hour, 1,000 calls or 1 MiB of labels and topics any such stream
+ends. A stream that has begun is a new reader when it subscribes to further channels.
 
 =head1 ATTRIBUTES
 

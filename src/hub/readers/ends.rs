@@ -14,7 +14,8 @@
 //! user may read, and subscribe only after another process has withdrawn that right and asked for the end. So a hub remembers
 //! requests for a while ([`REMEMBERED`]), and a subscription says since when the application knows what it does
 //! ([`asked_at`](Access::asked_at)): one that is older than a request which means it ends at once, too. A ticket that the
-//! application was asked for before is refused, for as long as any is valid: also if the request had to be forgotten earlier.
+//! application was asked for before is refused, for as long as any is valid. A request that had to be forgotten may have
+//! meant anybody: a job that withdraws the rights of many users makes a hub forget others within milliseconds.
 //!
 //! A client that is between two streams or polls is not meant either, and `finishes` does not reach it: its application, which
 //! has withdrawn the right before, is asked again. A request that means later polls would also end those that the application
@@ -109,22 +110,20 @@ fn has_common_name(one: &Topic, other: &Topic) -> bool {
 }
 
 impl Readers {
-    /// Returns something if a request that means a subscription was carried out after the application was asked for it:
-    /// whether the client is told not to come back.
+    /// Returns something if a request that means a subscription was carried out after the application was asked for it, or one
+    /// of which that is not known any more: whether the client is told not to come back.
     pub fn overtaking_end(&self, subscription: &SubscribeRequest) -> Option<bool> {
-        let since = Some(subscription.access.asked_at).filter(|at| *at > 0).unwrap_or(u64::MAX);
-        let mut means = self.requests.since(since).filter(|request| request.means(subscription));
-        let first = means.next()?;
-        Some(first.finishes || means.any(|request| request.finishes))
+        let asked_at = Some(subscription.access.asked_at).filter(|at| *at > 0)?;
+        let mut means = self.requests.since(asked_at).filter(|request| request.means(subscription)).peekable();
+        let is_overtaken = means.peek().is_some() || asked_at <= self.requests.forgotten_through;
+        is_overtaken.then(|| means.any(|request| request.finishes))
     }
 
-    /// Returns true if a request that means one of the subscriptions of a ticket was carried out after the application was
-    /// asked for them, or if that is not known any more.
+    /// Returns true if one of the subscriptions of a ticket is [overtaken](Self::overtaking_end), or if it is not known when
+    /// the application was asked for it.
     pub(in crate::hub) fn is_withdrawn(&self, subscriptions: &[SubscribeRequest]) -> bool {
-        subscriptions.iter().any(|subscription| {
-            subscription.access.asked_at <= self.requests.forgotten_through
-                || self.overtaking_end(subscription).is_some()
-        })
+        let mut all = subscriptions.iter();
+        all.any(|subscription| subscription.access.asked_at == 0 || self.overtaking_end(subscription).is_some())
     }
 
     /// Takes the next stream that is old enough to end.

@@ -144,6 +144,26 @@ fn a_subscription_that_was_asked_for_before_an_end_ends_too() {
 }
 
 #[test]
+fn a_subscription_ends_if_the_hub_had_to_forget_whom_an_end_since_its_question_meant() {
+    let asked = |asked_at| Access { asked_at, ..labelled(&["a"]) };
+    let mut world = with_history(10);
+    end(&mut world, &["a"], &[], true, 1000);
+    for number in 1..=1000 {
+        end(&mut world, &["x"], &[], false, 1000 + number);
+    }
+    world.upgrade();
+    let streams = [1000, 1001, 0].map(|asked_at| reader(&mut world, &["c"], asked(asked_at), false));
+    deliver(&mut world, 1..=1);
+    assert_eq!(streams.map(|stream| world.records[stream].ended.is_some()), [true, false, false]);
+    let text = take_received(&mut world, streams[0]);
+    assert!(text.starts_with("retry: ") && !text.contains("1."), "its client asks the application again: {text}");
+    end(&mut world, &["a"], &[], true, 3000);
+    let finished = reader(&mut world, &["c"], asked(1000), false);
+    world.run_until_idle();
+    assert!(take_received(&mut world, finished).contains("event: finish"), "what is known counts");
+}
+
+#[test]
 fn a_stream_ends_between_three_quarters_of_its_age_and_its_age_also_after_an_upgrade() {
     for upgrades in [false, true] {
         let mut world = with_history(10);
