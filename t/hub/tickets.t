@@ -145,6 +145,9 @@ for my $kind ('in one process', 'named') {
         my $head = $es->request('HEAD', '/events?a=1', headers => [Cookie => $cookies, @same[1, 2]]);
         is $asked,                      1,     'HEAD asks the application';
         is $head->header('Set-Cookie'), undef, 'and gets no ticket';
+        $asked = 0;
+        my $content = $es->get('/events?a=1', content => 'b=2', headers => [Cookie => $cookies, @same[1, 2]]);
+        is_deeply [$asked, $content->header('Set-Cookie')], [1, undef], 'content asks it, too';
     };
 
     subtest "$kind: another application of the hub" => sub {

@@ -89,6 +89,7 @@ sub opened {
     my ($self, $hub, $env, $settings) = @_;
     delete $env->{$BINDING};
     return undef if $env->{REQUEST_METHOD} ne 'GET';    # HEAD asks whose stream a GET would be
+    return undef if $env->{CONTENT_LENGTH} || defined $env->{HTTP_TRANSFER_ENCODING};    # callbacks may read the body
     my $binding = $env->{$BINDING} = $self->_of_request($hub, $env) . $self->_of_worker($env, $settings);
     my $cookies = $env->{HTTP_COOKIE};
     my $sealed  = defined $cookies ? _ticket_of($cookies, _name_of($hub), _path_of($env)) : undef;
