@@ -24,7 +24,8 @@ pub struct BoundRequest<'a> {
     pub query: &'a [u8],
     /// The header `Cookie`.
     pub cookies: Option<&'a [u8]>,
-    /// The names of the cookies that count; none if all do. Tickets never count, nor does the order.
+    /// The names of the cookies that count; none if all do. Tickets never count, nor does the order but of those with one name:
+    /// applications take the first or the last of them.
     pub cookie_names: Option<&'a [&'a [u8]]>,
     /// The values of the other headers that count, in an order of the application.
     pub headers: &'a [Option<&'a [u8]>],
@@ -38,7 +39,7 @@ impl BoundRequest<'_> {
             .filter(|cookie| !cookie.starts_with(TICKET_PREFIX))
             .filter(|cookie| cookie_names.map_or(true, |names| names.contains(&name_of(cookie))))
             .collect();
-        counted.sort_unstable();
+        counted.sort_by_key(|cookie| name_of(cookie));
         let mut text = CanonicalText(Sha256::new());
         text.add(Some(hub));
         text.add(Some(method));

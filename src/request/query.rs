@@ -25,17 +25,18 @@ pub fn last_event_id(header: Option<&[u8]>, query: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Returns a query without what differs between the requests of one stream: the parameters with the last event ID, and that by
-/// which a page tells its requests apart.
+/// which a page tells its requests apart. The separators of the others stay: to some applications a semicolon is none.
 pub fn query_without_id(query: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(query.len());
-    for pair in pairs(query) {
-        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+    for part in query.split_inclusive(is_separator) {
+        let pair = part.strip_prefix(b" ").unwrap_or(part);
+        let name = pair.split(|byte| *byte == b'=' || is_separator(byte)).next().unwrap_or_default();
         if name != REQUEST_PARAMETER && !ID_PARAMETERS.contains(&name) {
-            kept.extend_from_slice(pair);
-            kept.push(b'&');
+            kept.extend_from_slice(part);
+        } else if !part.last().map_or(false, is_separator) {
+            kept.pop(); // the separator before it
         }
     }
-    kept.pop();
     kept
 }
 
@@ -67,8 +68,12 @@ fn id_in(query: &[u8]) -> Option<Vec<u8>> {
 
 /// The parts of a query: general parsers separate them like this.
 fn pairs(query: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let separated = query.split(|byte| matches!(byte, b'&' | b';')).enumerate();
+    let separated = query.split(is_separator).enumerate();
     separated.map(|(at, pair)| if at > 0 { pair.strip_prefix(b" ").unwrap_or(pair) } else { pair })
+}
+
+fn is_separator(byte: &u8) -> bool {
+    matches!(byte, b'&' | b';')
 }
 
 /// The bytes that a name or a value means.
