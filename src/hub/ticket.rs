@@ -80,18 +80,11 @@ impl Ticket {
         members.for_each(|member| member.update = Unsequenced::default());
     }
 
-    /// Lets the first subscription end the stream when the ticket ends. The time is the system's monotonic clock's.
-    pub fn limit_age(&mut self, now: u64) {
-        let left = self.expires_at.saturating_sub(now);
-        if let Some(first) = self.requests.first_mut() {
-            first.access.max_age = Some(Duration::from_nanos(left));
-        }
-    }
-
-    /// Returns the subscriptions of a stream that begins with the ticket: after an id, with a reconnection time in
-    /// milliseconds, and as a poll.
+    /// Returns the subscriptions of a stream that begins with the ticket now, by the system's monotonic clock, and ends with
+    /// it: after an id, with a reconnection time in milliseconds, and as a poll.
     pub fn into_requests(
         mut self,
+        now: u64,
         after: Option<&[u8]>,
         retry: Option<u64>,
         poll: Option<Poll>,
@@ -99,6 +92,9 @@ impl Ticket {
         for request in &mut self.requests {
             request.after = after.map(Into::into);
             request.first_block.retry = retry;
+        }
+        if let Some(first) = self.requests.first_mut() {
+            first.access.max_age = Some(Duration::from_nanos(self.expires_at.saturating_sub(now)));
         }
         if poll.is_some() {
             // It may end as soon as the last subscription takes effect.

@@ -5,7 +5,7 @@ use crate::codec::Random;
 use crate::hub::{Access, StreamLimit, SubscribeRequest, Topic};
 use crate::saved::{Restorer, Saver};
 use proptest::prelude::*;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const HOUR: u64 = LONGEST_TICKET.as_nanos() as u64;
 
@@ -44,6 +44,14 @@ fn a_ticket_opens_until_it_expires_for_the_request_that_it_was_sealed_for() {
     seal(&mut others, &ticket(100), 10);
     assert_eq!(open(&others, &sealed, 99), Err(Refusal::Unknown), "the key of another hub has its number");
     assert_eq!(open(&TicketKeys::default(), &sealed, 99), Err(Refusal::Unknown));
+}
+
+#[test]
+fn a_stream_that_begins_late_ends_with_its_ticket() {
+    for (now, left) in [(40, 60), (100, 0), (140, 0)] {
+        let requests = ticket(100).into_requests(now, None, None, None);
+        assert_eq!(requests[0].access.max_age, Some(Duration::from_nanos(left)), "{now}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::hub::{
     PositionStyle, Presence, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket,
 };
 use crate::remote::{Hub, Subscribed};
-use crate::runtime::StreamHandle;
+use crate::runtime::{monotonic, StreamHandle};
 use crate::stream::{Framing, LineEnd, Settings};
 use crate::ticket;
 use crate::wire::FieldList;
@@ -285,7 +285,7 @@ unsafe extern "C" fn esx_hub_subscribe_ticket(
     subscribed(report, || {
         let mut last = Subscribed::Ended;
         let ticket = ticket::decode(opened).map_err(crate::remote::Error::from)?;
-        for request in ticket.into_requests(after, raw.retry(), raw.poll()) {
+        for request in ticket.into_requests(monotonic(), after, raw.retry(), raw.poll()) {
             last = hub.subscribe(stream, request)?;
             if last == Subscribed::Ended {
                 break;

@@ -8,6 +8,7 @@ use eventsource_xs::hub::{Passport, Poll, Ticket, FINISHED_ID};
 use eventsource_xs::metrics::{self, Measured};
 use eventsource_xs::remote::calls::Readiness;
 use eventsource_xs::request::{self, BoundRequest, Preference, ONLY_OF_STREAMS};
+use eventsource_xs::runtime::monotonic;
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{Failure, Open};
 use std::os::fd::OwnedFd;
@@ -181,7 +182,7 @@ impl Beginning {
         let open = Open { holds: true, ..Open::new(OWN.number, self.settings, &self.head) };
         let Ok(stream) = HeldStream::open_with(&open, &self.opening, Some(socket), OWN, usize::MAX) else { return };
         let id = server.streams.insert(stream);
-        for request in ticket.into_requests(self.after.as_deref(), self.retry, self.poll) {
+        for request in ticket.into_requests(monotonic(), self.after.as_deref(), self.retry, self.poll) {
             let Server { current, operator, streams, .. } = server;
             let subscribed = requests::subscribe(current.hub_mut(), operator, streams, Some(id), request, now);
             if let (Err(_), Some(stream)) = (subscribed, server.streams.get_mut(id)) {

@@ -129,7 +129,6 @@ impl StoredHub {
         }
         ticket.expires_at = now.saturating_add(ticket.expires_at.saturating_sub(shown));
         ticket.set_asked_at(now);
-        ticket.limit_age(now);
         Ok(ticket)
     }
 

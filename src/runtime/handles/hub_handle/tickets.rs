@@ -68,10 +68,7 @@ impl HubHandle {
             self.registration_or_create(&mut process)?.tickets.open(sealed, is_for, now)
         };
         match opened {
-            Ok(mut ticket) => {
-                ticket.limit_age(now);
-                Ok(Some(ticket))
-            }
+            Ok(ticket) => Ok(Some(ticket)),
             Err(refusal) => self.count_ticket(refusal.into()).map(|()| None),
         }
     }
