@@ -222,6 +222,8 @@ for my $kind ('in one process', 'named') {
         };
         like $header->('/a%20b/c?d', 'psgi.url_scheme' => 'https'),
             qr{; Path=/a%20b/c; Max-Age=60; HttpOnly; SameSite=Strict; Secure\z}, 'of a path, by https';
+        like $header->('/a', HTTP_X_FORWARDED_PROTO => $_->[0]), $_->[1], "behind a proxy that is asked by $_->[0]"
+            for ['https', qr/; Secure\z/], ['HTTPS, http', qr/; Secure\z/], ['http, https', qr/; SameSite=Strict\z/];
         like $header->('/', ticket => 0.5), qr{; Path=/; Max-Age=1;}, 'of the shortest path';
         is $header->('/a;b'),               undef, 'no cookie can have this path';
         is $header->('/' . 'x' x 1024),     undef, 'nor such a long one';

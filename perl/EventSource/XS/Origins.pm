@@ -68,6 +68,17 @@ sub check {
     return;
 }
 
+# True if the client speaks TLS, with the server or with a proxy in front of it. A page cannot send these headers to another
+# origin unasked, and a client that invents them is refused more, or given a cookie that it does not send by http.
+sub is_https {
+    my ($class, $env) = @_;
+    return
+           ($env->{'psgi.url_scheme'}        // '') eq 'https'
+        || lc($env->{HTTP_X_FORWARDED_PROTO} // '') =~ /\A\s*https\b/
+        || lc($env->{HTTP_X_FORWARDED_SSL}   // '') eq 'on'
+        || ($env->{HTTP_FORWARDED} // '') =~ /\A[^,]*\bproto="?https\b/i;
+}
+
 # Return a PSGI response, a 403, if the page may not use the method; otherwise undef.
 sub refusal {
     my ($class, $access, $method) = @_;
@@ -92,23 +103,12 @@ sub respond_to_options {
 
 # Private functions
 
-# True if the client speaks TLS, with the server or with a proxy in front of it. A page cannot send these headers to another
-# origin unasked, and a client that invents them is refused more.
-sub _is_https {
-    my $env = shift;
-    return
-           $env->{'psgi.url_scheme'} eq 'https'
-        || lc($env->{HTTP_X_FORWARDED_PROTO} // '') =~ /\A\s*https\b/
-        || lc($env->{HTTP_X_FORWARDED_SSL}   // '') eq 'on'
-        || ($env->{HTTP_FORWARDED} // '') =~ /\A[^,]*\bproto="?https\b/i;
-}
-
 # True if the origin is that of the request. An https origin is one even if the server sees http: a proxy may terminate TLS.
 # If the proxy says that it does, an http origin is another one, as anyone on the way may write its pages.
 sub _is_same_origin {
     my ($origin, $env)       = @_;
     my ($scheme, $authority) = lc($origin) =~ m{\A(https?)://([^/]+)\z};
-    return 0 if !$scheme || $scheme eq 'http' && _is_https($env);
+    return 0 if !$scheme || $scheme eq 'http' && __PACKAGE__->is_https($env);
     my $default = $scheme eq 'http' ? 80 : 443;
     my ($of_page, $of_request) = map { s/:$default\z//r } $authority, lc($env->{HTTP_HOST} // '');
     return $of_page eq $of_request;

@@ -10,6 +10,7 @@ use Carp         ();
 use Digest::SHA  qw(sha256);
 use MIME::Base64 qw(encode_base64url);
 use EventSource::XS::Library;
+use EventSource::XS::Origins;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Native;
 
@@ -67,7 +68,7 @@ sub header {
     my ($path, $binding) = (_path_of($env), $env->{$BINDING});
     return if !defined $binding || $path !~ m{\A/[!-:<-~]*\z} || length $path > $MAX_PATH;
     my $name   = _cookie_of(_name_of($hub), $path);
-    my $secure = ($env->{'psgi.url_scheme'} || '') eq 'https' ? '; Secure' : '';
+    my $secure = EventSource::XS::Origins->is_https($env) ? '; Secure' : '';
     my $rest   = "; Path=$path; Max-Age=" . int($self->{seconds} + 0.999) . "; HttpOnly; SameSite=Strict$secure";
     my $most   = int(($MAX_COOKIE - length "$name=$rest") * 3 / 4);
     my @sealed = eval {
