@@ -260,6 +260,10 @@ for my $kind ('in one process', 'named') {
         my $cookies = cookies($stream, 'session=ann');
         $stream->close;
         ok $limited->wait_for(sub { !$hub->members('people') }), 'the member leaves';
+        my @finished = ('/events', 'Last-Event-ID' => 'eventsource-finished');
+        is_deeply [map { ref ? $_->status : $_ } stream_and_asked($limited, $cookies, @finished)], [204, 1],
+            'a client that has finished asks it, and takes no place'
+            for 1 .. 2;
         my ($by_ticket, $count) = stream_and_asked($limited, $cookies);
         is $count, 0, 'the application is not asked';
         is_deeply [map { $_->{id} } $hub->members('people')], ['ann'], 'the member joins by a ticket';

@@ -9,10 +9,12 @@ use warnings;
 use Carp         ();
 use Digest::SHA  qw(sha256);
 use MIME::Base64 qw(encode_base64url);
+use EventSource::XS::LastEventID;
 use EventSource::XS::Library;
 use EventSource::XS::Origins;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Native;
+use Plack::App::EventSource::Connection;
 
 # Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
 $Carp::CarpInternal{+__PACKAGE__} = 1;
@@ -26,6 +28,9 @@ my ($MAX_COOKIE, $MAX_PATH) = (4096, 1024);
 
 # What a ticket is bound to, beside the path and the other headers that count.
 my @BOUND = qw(REQUEST_METHOD HTTP_HOST HTTP_ORIGIN HTTP_AUTHORIZATION);
+
+# What a client sends whose stream has ended for good: it begins no stream, and takes no place of one.
+my $FINISHED = Plack::App::EventSource::Connection->finished_id;
 
 # In the PSGI environment.
 my $BINDING = 'eventsource.hub.binding';
@@ -94,7 +99,7 @@ sub opened {
     my $binding = $env->{$BINDING} = $self->_of_request($hub, $env) . $self->_of_worker($env, $settings);
     my $cookies = $env->{HTTP_COOKIE};
     my $sealed  = defined $cookies ? _ticket_of($cookies, _name_of($hub), _path_of($env)) : undef;
-    return undef if !defined $sealed;
+    return undef if !defined $sealed || (EventSource::XS::LastEventID->of($env) // '') eq $FINISHED;
     local ($@, $SIG{__DIE__});
     my $opened = eval { $hub->_open_ticket($sealed, $binding) };
     return $opened && @$opened ? $opened : undef;
