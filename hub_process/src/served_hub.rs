@@ -6,7 +6,7 @@ use crate::stored_hub::{LastDelivered, StoredHub};
 use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{
     check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, MemberData,
-    MemberPage, Presence, Publication, Refusal, Ticket, MAX_ONCE_BYTES,
+    MemberPage, Presence, Publication, Refusal, Ticket, TicketOutcome, MAX_ONCE_BYTES,
 };
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{self, HubHandle};
@@ -79,10 +79,10 @@ impl ServedHub {
         &mut self,
         sealed: &[u8],
         is_for: impl FnOnce(&Ticket) -> bool,
-    ) -> Result<Option<Ticket>, Failure> {
+    ) -> Result<Result<Ticket, TicketOutcome>, Failure> {
         match &mut self.source {
             Source::Own(handle) => handle.unseal_ticket(sealed, is_for).map_err(|error| failure_of(&error)),
-            Source::Stored(stored) => stored.unseal_ticket(sealed, is_for),
+            Source::Stored(stored) => Ok(stored.unseal_ticket(sealed, is_for)),
         }
     }
 
@@ -90,9 +90,8 @@ impl ServedHub {
     /// it.
     pub fn open_ticket(&mut self, sealed: &[u8], binding: &[u8]) -> Result<Option<Ticket>, Failure> {
         let opened = self.unseal_ticket(sealed, |ticket| *ticket.binding == *binding)?;
-        let admitted = self.handle().map(|hub| hub.admit_tickets(opened.into_iter().collect()));
-        let mut admitted = admitted.transpose().map_err(|error| failure_of(&error))?.unwrap_or_default();
-        Ok(admitted.pop().flatten())
+        let admitted = self.handle().map(|hub| hub.admit_opened(opened)).transpose();
+        admitted.map(Option::flatten).map_err(|error| failure_of(&error))
     }
 
     /// Returns true if a store keeps its events.

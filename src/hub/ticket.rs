@@ -158,8 +158,9 @@ impl Counts {
 }
 
 impl Hub {
-    /// Decides whether a stream may begin with an opened ticket, and reserves its places. The subscriptions follow later: one
-    /// that is withdrawn in between ends then, because it says when the application was asked.
+    /// Decides whether a stream may begin with an opened ticket, reserves its places, and counts it. The subscriptions follow
+    /// later: one that is withdrawn in between ends then, because it says when the application was asked. Whoever has the
+    /// application asked [counts](Self::count_ticket) a refusal: a worker is shown a ticket that the hub process has refused.
     pub fn admit(&mut self, ticket: &Ticket, now: Instant) -> TicketOutcome {
         let outcome = if self.readers.is_withdrawn(&ticket.requests) {
             TicketOutcome::Withdrawn
@@ -174,7 +175,9 @@ impl Hub {
                 TicketOutcome::Limited
             }
         };
-        self.counts.count_ticket(outcome);
+        if outcome == TicketOutcome::Accepted {
+            self.counts.count_ticket(outcome);
+        }
         outcome
     }
 

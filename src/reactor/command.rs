@@ -393,8 +393,8 @@ pub enum Answer {
     Admitted {
         /// The id of the request.
         request_id: u64,
-        /// The tickets in their order, without those with which no stream may begin.
-        tickets: Vec<Option<hub::Ticket>>,
+        /// The tickets in their order; why no stream may begin with one.
+        tickets: Vec<Result<hub::Ticket, hub::TicketOutcome>>,
     },
     /// A stream has fewer topics than its handle has counted: it had some of the requested ones already.
     TopicsRemoved {

@@ -99,9 +99,11 @@ impl<I: Io> Reactor<I> {
     /// Answers with which tickets a stream may begin.
     pub(super) fn admit(&mut self, hub: HubId, request_id: u64, tickets: Vec<Ticket>, now: Instant) {
         let mut hub = self.hubs.get_mut(hub);
-        let mut may_begin =
-            |ticket: &Ticket| hub.as_mut().map(|hub| hub.admit(ticket, now)) == Some(TicketOutcome::Accepted);
-        let tickets = tickets.into_iter().map(|ticket| Some(ticket).filter(|ticket| may_begin(ticket))).collect();
+        let admitted = |ticket| match hub.as_mut().map_or(TicketOutcome::Unknown, |hub| hub.admit(&ticket, now)) {
+            TicketOutcome::Accepted => Ok(ticket),
+            refusal => Err(refusal),
+        };
+        let tickets = tickets.into_iter().map(admitted).collect();
         self.answers.push(Answer::Admitted { request_id, tickets });
     }
 

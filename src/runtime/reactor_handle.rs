@@ -169,7 +169,7 @@ pub(crate) struct ReactorHandle {
     /// The numbers of streams that were ended by requests.
     pub(super) ended_streams: Requests<usize>,
     pub(super) reservations: Requests<bool>,
-    pub(super) admissions: Requests<Vec<Option<hub::Ticket>>>,
+    pub(super) admissions: Requests<Vec<Result<hub::Ticket, hub::TicketOutcome>>>,
     /// The evictions of a hub's channels.
     pub(super) evictions: Requests<Vec<hub::ChannelEvictions>>,
     next_request_id: AtomicU64,

@@ -187,8 +187,10 @@ subtest 'every other request is the application\'s' => sub {
         ['no ticket',                          1, '/events?a=1',   Cookie => 'session=ann',       'X-Device' => 'x'],
     ) {
         my ($what, $expected, @request) = @$_;
+        my $unknown = $hub->stats->{tickets}{unknown};
         my ($count, $client) = asked_by(@request);
-        is $count, $expected, $what;
+        is $count,                                     $expected, $what;
+        is $hub->stats->{tickets}{unknown} - $unknown, 1,         'which is counted once' if $what eq 'a forged ticket';
         $client->leave;
     }
     my $post = Testing::Client->get(
@@ -201,9 +203,11 @@ subtest 'every other request is the application\'s' => sub {
     is $post->status, 200, 'a POST with a body reaches the application';
     like $post->header('Content-Type'), qr{\Atext/event-stream}, 'which answers with a stream';
     my ($large) = cookies_of('/events?many=23', 'ann');
+    my $counted = $hub->stats->{tickets};
     my ($asked, $by_worker) = asked_by('/events?many=23', Cookie => $large);
     like $large, qr/ticket/, 'a ticket that is too large with what the hub process needs is given without';
     is_deeply [$asked, scalar $by_worker->header('Set-Cookie')], [1, undef], 'and is the worker\'s';
+    is_deeply $hub->stats->{tickets}, {%$counted, accepted => $counted->{accepted} + 1}, 'which alone counts it';
     my $cookie = 'session=ann; a=' . 'a' x 7_000;
     my ($count, $long) = asked_by('/events', Cookie => $cookie, 'X-A' => 'a' x 7_000, 'X-B' => 'a' x 7_000);
     is_deeply [$count, $long->status], [1, 200], 'a head that is longer than the hub process reads';

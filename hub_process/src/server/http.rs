@@ -96,9 +96,9 @@ pub(super) fn begin_streams(server: &mut Server, may_have_more: bool, now: Insta
     let admitted = server.current.handle().and_then(|hub| hub.admit_tickets(tickets).ok()).unwrap_or_default();
     let mut admitted = admitted.into_iter();
     for (client, beginning) in clients {
-        match admitted.next().flatten() {
-            Some(ticket) => beginning.begin(server, ticket, client.socket, now),
-            None => server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now),
+        match admitted.next() {
+            Some(Ok(ticket)) => beginning.begin(server, ticket, client.socket, now),
+            _ => server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now),
         }
     }
 }
@@ -154,7 +154,7 @@ impl Candidate {
             };
             ticket.binding.starts_with(&request.digest())
         };
-        let mut ticket = server.current.hub_mut()?.unseal_ticket(&sealed, is_for).ok()??;
+        let mut ticket = server.current.hub_mut()?.unseal_ticket(&sealed, is_for).ok()?.ok()?;
         let passport = ticket.passport.take()?;
         Some(Self { ticket, beginning: Beginning::of(*passport, head, after) })
     }

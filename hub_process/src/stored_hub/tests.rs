@@ -957,7 +957,7 @@ fn seal(world: &mut World, label: &str, asked_at: u64) -> Option<Vec<u8>> {
 
 fn opens(world: &mut World, sealed: &[u8]) -> bool {
     let before = runtime::monotonic();
-    let Some(ticket) = world.hub.unseal_ticket(sealed, |_| true).expect("the hub is ready") else { return false };
+    let Ok(ticket) = world.hub.unseal_ticket(sealed, |_| true) else { return false };
     let now = runtime::monotonic();
     assert!((before..=now).contains(&ticket.asked_at()), "what is withdrawn from now on ends its stream");
     let max_age = ticket.into_requests(now, None, None, None)[0].access.max_age;

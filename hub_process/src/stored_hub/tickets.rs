@@ -88,24 +88,14 @@ impl StoredHub {
         self.ready_handle()?.seal_ticket_with(keys, ticket, most).map_err(|error| failure_of(&error))
     }
 
-    /// Opens a ticket, if it is for the request of whoever asks. `admit_tickets` of the hub follows.
+    /// Opens a ticket, if it is for the request of whoever asks. Its times are of the system's monotonic clock then: it counts
+    /// as asked for when it was compared with all that was read, and what is read later ends its stream. `admit_tickets` of the
+    /// hub follows.
     pub fn unseal_ticket(
         &mut self,
         sealed: &[u8],
         is_for: impl FnOnce(&Ticket) -> bool,
-    ) -> Result<Option<Ticket>, Failure> {
-        match self.open_sealed(sealed, is_for) {
-            Ok(ticket) => Ok(Some(ticket)),
-            Err(outcome) => {
-                let counted = self.ready_handle()?.count_ticket(outcome);
-                counted.map(|()| None).map_err(|error| failure_of(&error))
-            }
-        }
-    }
-
-    /// Opens a ticket. Its times are of the system's monotonic clock then: it counts as asked for when it was
-    /// compared with all that was read, and what is read later ends its stream.
-    fn open_sealed(&mut self, sealed: &[u8], is_for: impl FnOnce(&Ticket) -> bool) -> Result<Ticket, TicketOutcome> {
+    ) -> Result<Ticket, TicketOutcome> {
         if !(self.sequencer.is_open() && self.has_read_ends()) {
             return Err(TicketOutcome::Unknown);
         }

@@ -227,7 +227,7 @@ fn a_ticket_is_refused_if_what_it_allows_was_withdrawn_since() {
     ] {
         assert_eq!(admits(&mut world, asked_at, names, topics), expected, "{asked_at} {names:?} {topics:?}");
     }
-    assert_eq!((counts(&mut world).tickets_accepted, counts(&mut world).tickets_withdrawn), (3, 7));
+    assert_eq!((counts(&mut world).tickets_accepted, counts(&mut world).tickets_withdrawn), (3, 0));
 }
 
 #[test]
@@ -269,5 +269,5 @@ fn a_ticket_takes_a_place_of_each_limit() {
         assert!(!admits(&mut world, 2));
     }
     assert!(admits(&mut world, 3), "those that were refused have no place of the other limit");
-    assert_eq!((counts(&mut world).tickets_limited, counts(&mut world).limited), (9, 0));
+    assert_eq!(counts(&mut world).limited, 0);
 }

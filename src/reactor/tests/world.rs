@@ -393,7 +393,7 @@ impl World {
         let answers: Vec<Answer> = self.reactor.take_answers().collect();
         for answer in answers {
             match answer {
-                Answer::Admitted { tickets, .. } => self.admitted = Some(tickets.iter().all(Option::is_some)),
+                Answer::Admitted { tickets, .. } => self.admitted = Some(tickets.iter().all(Result::is_ok)),
                 Answer::Reserved { is_granted, .. } => self.granted = Some(is_granted),
                 Answer::StreamsEnded { count, .. } => self.ended_streams += count,
                 Answer::Buffered { stream, bytes } => self.open_record(stream).added_bytes += bytes,

@@ -54,28 +54,38 @@ impl HubHandle {
     /// Opens a ticket that is bound to this, and reserves the places of its stream. Returns nothing if no stream may begin with
     /// it. Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn open_ticket(&self, sealed: &[u8], binding: &[u8]) -> Result<Option<Ticket>, Error> {
-        let opened = self.unseal_ticket(sealed, |ticket| *ticket.binding == *binding)?;
-        let mut admitted = self.admit_tickets(opened.into_iter().collect())?;
-        Ok(admitted.pop().flatten())
+        self.admit_opened(self.unseal_ticket(sealed, |ticket| *ticket.binding == *binding)?)
+    }
+
+    /// Reserves the places of the stream of a ticket that was to be opened. If no stream may begin with it, the application is
+    /// asked, and why is counted. Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
+    pub fn admit_opened(&self, opened: Result<Ticket, TicketOutcome>) -> Result<Option<Ticket>, Error> {
+        let admitted = match opened {
+            Ok(ticket) => self.admit_tickets(vec![ticket])?.pop().unwrap_or(Err(TicketOutcome::Unknown)),
+            refused => refused,
+        };
+        match admitted {
+            Ok(ticket) => Ok(Some(ticket)),
+            Err(refusal) => self.count_ticket(refusal).map(|()| None),
+        }
     }
 
     /// Opens a ticket, if it is for the request of whoever asks. Errors are those of [`append`](Self::append).
     /// [`admit_tickets`](Self::admit_tickets) follows.
-    pub fn unseal_ticket(&self, sealed: &[u8], is_for: impl FnOnce(&Ticket) -> bool) -> Result<Option<Ticket>, Error> {
+    pub fn unseal_ticket(
+        &self,
+        sealed: &[u8],
+        is_for: impl FnOnce(&Ticket) -> bool,
+    ) -> Result<Result<Ticket, TicketOutcome>, Error> {
         let now = clock::monotonic();
-        let opened = {
-            let mut process = lock_process();
-            self.registration_or_create(&mut process)?.tickets.open(sealed, is_for, now)
-        };
-        match opened {
-            Ok(ticket) => Ok(Some(ticket)),
-            Err(refusal) => self.count_ticket(refusal.into()).map(|()| None),
-        }
+        let mut process = lock_process();
+        let opened = self.registration_or_create(&mut process)?.tickets.open(sealed, is_for, now);
+        Ok(opened.map_err(Into::into))
     }
 
-    /// Reserves the places of a stream for each opened ticket. Returns them in their order, without those with which no stream
-    /// may begin. Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
-    pub fn admit_tickets(&self, tickets: Vec<Ticket>) -> Result<Vec<Option<Ticket>>, Error> {
+    /// Reserves the places of a stream for each opened ticket. Returns them in their order, or why none may begin.
+    /// Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
+    pub fn admit_tickets(&self, tickets: Vec<Ticket>) -> Result<Vec<Result<Ticket, TicketOutcome>>, Error> {
         if tickets.is_empty() {
             return Ok(Vec::new());
         }
