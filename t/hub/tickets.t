@@ -236,9 +236,9 @@ for my $kind ('in one process', 'named') {
             length($header->('/events') || '');
         } 1 .. 100;
         my ($most) = sort { $b <=> $a } @lengths;
-        ok $most > 4000 && $most <= 4096, "a cookie has at most 4,096 bytes, this one $most";
-        is $lengths[99],                                      0,                        'then there is none';
-        is scalar(grep { /larger than a cookie/ } @warnings), $kind eq 'named' ? 0 : 1, 'the log says so once';
+        ok $most > 1950 && $most <= 2048, "a cookie has at most 2,048 bytes, this one $most";
+        is $lengths[99],                                        0,                        'then there is none';
+        is scalar(grep { /larger than 2048 bytes/ } @warnings), $kind eq 'named' ? 0 : 1, 'the log says so once';
         ok $hub->stats->{tickets}{too_large} > 10, 'and they are counted';
     };
 

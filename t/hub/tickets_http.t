@@ -202,9 +202,9 @@ subtest 'every other request is the application\'s' => sub {
     $post->read_head;
     is $post->status, 200, 'a POST with a body reaches the application';
     like $post->header('Content-Type'), qr{\Atext/event-stream}, 'which answers with a stream';
-    my ($large) = cookies_of('/events?many=23', 'ann');
+    my ($large) = cookies_of('/events?many=10', 'ann');
     my $counted = $hub->stats->{tickets};
-    my ($asked, $by_worker) = asked_by('/events?many=23', Cookie => $large);
+    my ($asked, $by_worker) = asked_by('/events?many=10', Cookie => $large);
     like $large, qr/ticket/, 'a ticket that is too large with what the hub process needs is given without';
     is_deeply [$asked, scalar $by_worker->header('Set-Cookie')], [1, undef], 'and is the worker\'s';
     is_deeply $hub->stats->{tickets}, {%$counted, accepted => $counted->{accepted} + 1}, 'which alone counts it';

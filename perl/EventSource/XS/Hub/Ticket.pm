@@ -23,8 +23,10 @@ my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
 my $MAX_SECONDS = 3600;    # LONGEST_TICKET in src/hub/ticket.rs
 
-# What browsers accept (RFC 6265bis, section 5.6): more bytes are cut off, or not stored.
-my ($MAX_COOKIE, $MAX_PATH) = (4096, 1024);
+# Browsers store cookies of 4,096 bytes, and paths of 1,024 (RFC 6265bis, section 5.6). But a client whose request is longer
+# than its server reads has no stream until the cookie ends: some servers read heads of 4,096 bytes by default, nginx lines of
+# 8,192, in which the tickets of nested paths are.
+my ($MAX_COOKIE, $MAX_PATH) = (2048, 1024);
 
 # What a ticket is bound to, beside the path and the other headers that count.
 my @BOUND = qw(REQUEST_METHOD HTTP_HOST HTTP_ORIGIN HTTP_AUTHORIZATION);
@@ -82,8 +84,8 @@ sub header {
     };
     return                                                                   if !@sealed;
     return ('Set-Cookie' => "$name=" . encode_base64url($sealed[0]) . $rest) if defined $sealed[0];
-    warn "EventSource::Hub: a stream has so many channels or labels that its ticket is larger than a cookie may be: its"
-        . " client gets none, and the application is asked each time.\n"
+    warn "EventSource::Hub: a stream has so many channels or labels that its ticket is larger than $MAX_COOKIE bytes:"
+        . " its client gets none, and the application is asked each time.\n"
         if !$has_logged_size++;
     return;
 }
