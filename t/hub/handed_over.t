@@ -106,7 +106,9 @@ sub without_socket {
     my ($number, $client) = Testing::StreamPair->connect;
     my $head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
     POSIX::write($number, $head, length $head);
-    my $stream = EventSource::XS::Stream::Native->open_without_socket(\%setting, '', 0);
+    my $class       = 'EventSource::XS::Stream::Native';
+    my $interpreter = $class->interpreter;
+    my ($stream)    = $class->_open(-1, '', $$interpreter, $class->shared_settings(\%setting), '', 1, 0);
     return ($stream, Plack::App::EventSource::Connection->new(stream => $stream), $number, $client);
 }
 
