@@ -118,7 +118,8 @@ sub _edit_nginx {
 
 sub _haproxy_with_tickets {
     my $text = shift;
-    my ($line, $backend) = slurp('examples/deployment/haproxy-tickets.cfg') =~ /(^ +use_backend .*?\n)(.*)/ms;
+    my ($line, $backend) =
+        slurp('examples/deployment/haproxy-tickets.cfg') =~ /(^ +http-request wait.*?\n +use_backend .*?\n)(.*)/ms;
     return _edit($text, qr/(?=^ +default_backend )/m => $line) . $backend;
 }
 
