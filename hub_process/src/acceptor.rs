@@ -48,6 +48,11 @@ impl Acceptor {
         self.paused_until = Some(now + PAUSE);
     }
 
+    /// Ends a pause with the next [`run_timers`](Self::run_timers).
+    pub fn end_pause(&mut self, now: Instant) {
+        self.paused_until = self.paused_until.map(|until| until.min(now));
+    }
+
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
         self.paused_until

@@ -3,6 +3,7 @@
 
 use super::greeting::welcome;
 use super::{Server, STORE_LINGER};
+use crate::http::Service;
 use crate::peers::End;
 use crate::publishing::Requester;
 use crate::settings::Wanted;
@@ -117,13 +118,14 @@ impl Server {
         waiting.into_iter().for_each(|token| self.reject(token, failure.clone(), now));
     }
 
-    /// Called when the hub has perhaps begun: workers are sent its epoch, and those who wait for it are welcomed.
+    /// Called when the hub has perhaps begun: workers are sent its epoch, and those who wait for it are welcomed or accepted.
     fn follow_beginning(&mut self) {
-        let Self { options, current, peers, lifetime, .. } = self;
+        let Self { options, current, peers, lifetime, listening, .. } = self;
         if current.handle().is_none() {
             return;
         }
         current.note_begun();
+        listening.of(Service::Streams).into_iter().for_each(|acceptor| acceptor.end_pause(Instant::now()));
         let epoch = current.handle().and_then(|hub| hub.epoch().ok());
         epoch.into_iter().for_each(|epoch| peers.announce_epoch(&epoch));
         for token in peers.take_waiting(|_| true) {
