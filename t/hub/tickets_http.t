@@ -385,8 +385,8 @@ subtest 'a client comes back before the hub process has read its store' => sub {
         'the next one waits';
     kill CONT => $redis->pid;
     $client->read_head;
-    is $client->status, 200, 'and gets its stream';
-    is asked(), $before, 'the application is not asked';
+    is $client->status, 200,     'and gets its stream';
+    is asked(),         $before, 'the application is not asked';
 };
 
 done_testing;
