@@ -497,6 +497,7 @@ class SharedStream {
       else if (last && came < this.#mayRestartUntil) {
         if (message.seed) {
           this.#begin(message.seed);
+          this.onTabMessage(message, from);  // before the server answers with a gap
           this.lead();
         } else this.send({ yields: true }, from);
       } else this.onTabMessage(message, from, true);
