@@ -314,11 +314,11 @@ export function tell(hub, name) {
 }
 
 // A tab that has no answer leads the next term, which has a lock of its own. A leader that hangs does not know: when it wakes
-// up, tabs of a later term do not hear what it sends, and the first message of that term ends it. So no event comes twice. Were
-// its lock stolen, tabs could not tell what it sends before it hears of that.
+// up, tabs of a later term do not hear what it sends, and the first message of a later leader ends it. So no event comes twice.
+// Were its lock stolen, tabs could not tell what it sends before it hears of that. Only a leader moves others to its term: were
+// they to ask for the lock of that, too, one of them might get it, who knows no more than the leader that has yielded.
 export function elect(hub, fail, { NAME, newId, hold, SharedStream }) {
-  const { key, request, term, isChosen } = hub;
-  hub.isChosen = false;
+  const { key, request, term } = hub;
   const gone = new AbortController();
   const me = newId();
   let stream;
@@ -332,16 +332,14 @@ export function elect(hub, fail, { NAME, newId, hold, SharedStream }) {
     stream.lead();
   }).catch(() => fail());
   channel.onmessage = ({ data }) => {
-    if (data.yields && data.to !== me) return;  // that tab leads the next term, and says so then
     if (data.term > term) {
+      if (data.from || data.yields && data.to !== me) return;
       hub.term = data.term;
-      hub.isChosen = data.yields;
       fail(true);
     } else if (data.from) stream?.onTabMessage(data, data.from);
     else if (data.term === term && !stream && (!data.to || data.to === me)) hub.receive(data);
   };
-  // The others would ask for the lock of its term, too, before it has that.
-  if (!isChosen) send(hub.hello);
+  send(hub.hello);
   return {
     send,
     leave() {
