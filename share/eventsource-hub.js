@@ -440,7 +440,6 @@ class SharedStream {
   }
 
   #begin(seed) {
-    this.#waiting.clear();
     this.#source?.close();
     this.#state = {};
     this.#replica = new Replica(this.#request, seed);
@@ -497,7 +496,8 @@ class SharedStream {
       else if (last && came < this.#mayRestartUntil) {
         if (message.seed) {
           this.#begin(message.seed);
-          this.onTabMessage(message, from);  // before the server answers with a gap
+          this.#answerWaiting();          // before the server answers with a gap
+          this.#waiting.clear();
           this.lead();
         } else this.send({ yields: true }, from);
       } else this.onTabMessage(message, from, true);

@@ -325,7 +325,7 @@ class Browser {
       },
       fetch: (url, options) => this.fetch(process, url, options),
       importPoll: () => new Promise((resolve, reject) => schedule.after(this.delay(), process, () => {
-        if (this.isAway || this.refusal) {
+        if (!scope.module && (this.isAway || this.refusal)) {
           this.hasMissed = true;          // it may be a stream of its own that a tab has then
           return reject(new Error('away'));
         }
@@ -717,6 +717,8 @@ async function runSeed(seed) {
   const present = () => awake().filter(({hub, hasLeft, opened}) => !hasLeft && (hub.readyState !== 2 || opened >= browser.users.length && !browser.cached));
   const lacking = (when, pages = present()) => present().filter(page => pages.includes(page) && !page.check.isDone)
     .map(({check}) => `${when} a tab is at ${check.where}, not at ${server.epoch}-${server.last}`);
+  // A tab leaves this way if three workers in a row end before it has heard them.
+  const mayEnd = worker => schedule.now - worker?.began > 1500;
   const steps = {
     publish: [30, publish],
     burst: [3, () => { for (let at = 0; at < 12; at++) publish() }],
@@ -724,9 +726,7 @@ async function runSeed(seed) {
     close: [3, () => browser.pages.length > 1 && browser.close(random.pick(browser.pages))],
     kill: [5, () => {
       const {reader} = browser;
-      // A tab leaves this way if three workers in a row end before it has heard them.
-      const mayEnd = reader === browser.worker ? schedule.now - reader?.began > 1500 : browser.pages.length > 1;
-      if (reader && mayEnd) browser.kill(reader);
+      if (reader && (reader === browser.worker ? mayEnd(reader) : browser.pages.length > 1)) browser.kill(reader);
     }],
     freeze: [3, () => {
       if (awake().length > 1) browser.freeze(random.pick(awake()));
@@ -800,7 +800,7 @@ async function runSeed(seed) {
         for (let count = random.pick([1, 3, 6]); count; count--) open();
         await schedule.until(schedule.now + 1000);
         for (const page of others) browser.close(page);
-        if (browser.worker) browser.kill(browser.worker);
+        if (mayEnd(browser.worker)) browser.kill(browser.worker);
         await schedule.until(schedule.now + random.pick([0, 1000, 10000]));
       }
       if (browser.worker?.hangs) browser.wake(browser.worker);
