@@ -42,9 +42,6 @@ use std::time::{Duration, Instant};
 
 /// How often a publish connection is read before the first one of its worker: more than its socket can hold.
 const MOST_PUBLISHER_READS: usize = 256;
-/// How long HTTP clients of a new process wait for its first worker, and until its store has begun.
-const PEER_WITHIN: Duration = Duration::from_secs(1);
-const HUB_WITHIN: Duration = Duration::from_secs(3);
 /// How often the process looks whether its files are in their places.
 const FILE_CHECK: Duration = Duration::from_secs(30);
 /// How long the end of the process waits until what is buffered for clients is sent.
@@ -103,6 +100,7 @@ struct Server {
     sources: Sources,
     listener: Listener,
     listening: Listening,
+    /// When this program has begun to serve.
     begun: Instant,
     /// When the process looks next whether its files are in their places.
     file_check: Instant,
@@ -237,12 +235,6 @@ impl Server {
         }
         self.update_lifetime(now);
         Ok(())
-    }
-
-    /// Returns true while this process is new and its hub is about to begin.
-    fn awaits_hub(&self, now: Instant) -> bool {
-        let within = if self.current.hub().is_some() { HUB_WITHIN } else { PEER_WITHIN };
-        now < self.begun + within && self.current.handle().is_none() && self.current.cannot_begin().is_none()
     }
 
     /// Looks whether the lock and the socket of `--http` are in their places.

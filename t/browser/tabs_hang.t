@@ -51,7 +51,7 @@ sub awake_have_all_ok {
     return is_deeply [map { what_has($_) } @lacking], [], $name;
 }
 
-# What is known of a tab: how it paused last, its last number, and its stream.
+# Returns a line about a tab: its last number, its stream, and how it paused last.
 sub what_has {
     my $tab = shift;
     my $has = join ', ', 'received ${received.at(-1)}', '${document.visibilityState}', 'readyState ${hub.readyState}',

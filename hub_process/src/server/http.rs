@@ -1,5 +1,6 @@
 //! The requests of HTTP clients: a stream for one with a ticket, the application for every other one, and metrics.
 
+use super::store_reports::BEGIN_WITHIN;
 use super::{requests, Server};
 use crate::http::{Client, Head, MonitorRequest, Refusal, Service};
 use crate::streams::{HeldStream, OWN};
@@ -12,10 +13,12 @@ use eventsource_xs::runtime::monotonic;
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{Failure, Open};
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many connections are accepted before other requests have their turn again.
 const AT_ONCE: usize = 64;
+/// How long clients of a new process wait for its first worker.
+const PEER_WITHIN: Duration = Duration::from_secs(1);
 /// How many turns a client with a ticket waits at most for others that connect: those who bring none delay nobody.
 const MOST_TURNS: usize = 16;
 
@@ -32,7 +35,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 /// all that come back after a `kill -9`. One now and then has it asked if no worker is connected, which brings one.
 pub(super) fn accept(server: &mut Server, service: Service, now: Instant) -> bool {
     let mut most = AT_ONCE;
-    if service == Service::Streams && server.awaits_hub(now) {
+    if service == Service::Streams && awaits_hub(server, now) {
         let Server { listening, sources, .. } = server;
         listening.of(service).into_iter().for_each(|acceptor| acceptor.pause(sources.epoll(), now));
         most = usize::from(server.current.hub().is_none());
@@ -46,6 +49,12 @@ pub(super) fn accept(server: &mut Server, service: Service, now: Instant) -> boo
         }
     }
     most == AT_ONCE
+}
+
+/// Returns true while this process is new and its hub is about to begin.
+fn awaits_hub(Server { current, begun, .. }: &Server, now: Instant) -> bool {
+    let within = if current.hub().is_some() { BEGIN_WITHIN } else { PEER_WITHIN };
+    now < *begun + within && current.handle().is_none() && current.cannot_begin().is_none()
 }
 
 /// Continues with a connection that is ready.

@@ -14,9 +14,9 @@ use eventsource_xs::wire::{Failure, Response};
 use eventsource_xs::ErrorCode;
 use std::time::{Duration, Instant};
 
-/// How long a restart waits until the hub's store has begun. Requests of workers wait that long unread, so this is shorter than
-/// their calls may take (`publish_timeout`).
-const BEGIN_WITHIN: Duration = Duration::from_secs(3);
+/// How long a restart, and HTTP clients of a new process, wait until the hub's store has begun. Requests of workers wait that
+/// long unread, so this is shorter than their calls may take (`publish_timeout`).
+pub(super) const BEGIN_WITHIN: Duration = Duration::from_secs(3);
 
 impl Server {
     /// Begins the hub with these settings. One that is there already restarts: it ends as at the end of the process, but its

@@ -31,7 +31,7 @@ my ($MAX_COOKIE, $MAX_PATH) = (2048, 1024);
 # What a ticket is bound to, beside the path and the other headers that count.
 my @BOUND = qw(REQUEST_METHOD HTTP_HOST HTTP_ORIGIN HTTP_AUTHORIZATION);
 
-# What a client sends whose stream has ended for good: it begins no stream, and takes no place of one.
+# The last event ID of a client whose stream has ended for good. It begins no stream, and takes no place of one.
 my $FINISHED = Plack::App::EventSource::Connection->finished_id;
 
 # In the PSGI environment.
