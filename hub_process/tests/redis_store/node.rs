@@ -190,25 +190,30 @@ impl Node {
         state
     }
 
+    /// Waits until the condition is true. The deadline counts from the store's last report: a disk may be slow.
     pub fn until(&mut self, expected: &str, is_true: impl Fn(&Self) -> bool) {
-        let mut count = 0;
-        eventually(expected, || {
-            self.pump();
-            count += 1;
-            if count % 2500 == 0 {
-                eprintln!("{expected}: {:?}", self.store.status());
-                if let Some(Log { began, entries, is_ready, .. }) = self.logs.last() {
-                    let last = entries.last().map(|entry| (entry.seq, String::from_utf8_lossy(&entry.draft.once)));
-                    eprintln!("{began:?}, ready: {is_ready}, {} entries, the last {last:?}", entries.len());
+        self.pump();
+        while !is_true(self) {
+            let mut count = 0;
+            eventually(expected, || {
+                count += 1;
+                if count % 2500 == 0 {
+                    eprintln!("{expected}: {:?}", self.store.status());
+                    if let Some(Log { began, entries, is_ready, .. }) = self.logs.last() {
+                        let last = entries.last().map(|entry| (entry.seq, String::from_utf8_lossy(&entry.draft.once)));
+                        eprintln!("{began:?}, ready: {is_ready}, {} entries, the last {last:?}", entries.len());
+                    }
                 }
-            }
-            is_true(self)
-        });
+                self.pump() || is_true(self)
+            });
+        }
     }
 
-    /// Takes the reports, and checks what is true of all of them.
-    pub fn pump(&mut self) {
-        for report in self.store.take_reports().0 {
+    /// Takes the reports, and checks what is true of all of them. Returns true if there were some.
+    pub fn pump(&mut self) -> bool {
+        let reports = self.store.take_reports().0;
+        let has_reports = !reports.is_empty();
+        for report in reports {
             match report {
                 StoreReport::Queued(tickets) => self.queued.extend(tickets),
                 StoreReport::Began(began) => {
@@ -228,6 +233,7 @@ impl Node {
                 StoreReport::CannotBegin { failure, retries } => self.refusals.push((failure, retries)),
             }
         }
+        has_reports
     }
 
     fn note(&mut self, entries: Vec<StoreEntry>) {

@@ -85,7 +85,9 @@ impl Run {
     }
 
     fn pump(&mut self) {
-        self.nodes.iter_mut().for_each(Node::pump);
+        for node in &mut self.nodes {
+            node.pump();
+        }
     }
 
     /// Ends all faults, waits until all drafts have ended and all stores have a last entry, then compares the books.

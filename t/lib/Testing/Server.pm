@@ -14,12 +14,14 @@ use Config   qw(%Config);
 use Exporter qw(import);
 use Testing::Apache;
 use Testing::Client;
-use Testing::Deadline  qw($DEADLINE wait_until);
-use Testing::Developer qw(has_command has_module needs);
-use File::Spec         ();
-use File::Temp         ();
-use POSIX              ();
-use Test::More         ();
+use Testing::Deadline     qw($DEADLINE wait_until);
+use Testing::Developer    qw(has_command has_module needs);
+use Testing::ReadableCopy qw(copy_for_all);
+use File::Basename        qw(basename);
+use File::Spec            ();
+use File::Temp            ();
+use POSIX                 ();
+use Test::More            ();
 
 our @EXPORT_OK = qw(path subtest_once);
 
@@ -180,10 +182,12 @@ sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
 
 # Private functions and methods
 
-# The application is loaded before Apache's children become another user's, who may not read its modules.
+# Apache's children become another user's, who may not be able to read a checkout: they load modules from a copy.
 sub _apache {
     my ($self, $psgi, $workers) = @_;
     my $file = $self->folder . '/apache2.conf';
+    copy_for_all($_, $self->folder . '/' . basename($_)) for qw(blib t/lib);
+    my $libs = join ':', map { $self->folder . "/$_" } qw(blib/lib blib/arch lib);
     open my $text, '>', $file or croak "Server: $file: $!";
     print {$text} Testing::Apache::frame(
         $self->folder,
@@ -201,7 +205,7 @@ sub _apache {
         '</Location>'
     );
     CORE::close $text or croak "Server: $file: $!";
-    return (qw(apache2 -D FOREGROUND -f), $file);
+    return ('env', "PERL5LIB=$libs", qw(apache2 -D FOREGROUND -f), $file);
 }
 
 # The files of a certificate for 127.0.0.1 and of its key.
