@@ -107,9 +107,10 @@ impl KnownEnds {
         }
     }
 
-    /// Returns through which number the store had been read before a time, at least; nothing if that is not known.
-    pub fn known_before(&self, at: u64) -> Option<u64> {
-        self.marks.iter().rev().find(|(marked_at, _)| *marked_at < at).map(|(_, seq)| *seq)
+    /// Returns through which number the store had been read before a time, at least. 0 if that is not known, as of a time before
+    /// this process: then each request counts as a later one.
+    pub fn known_before(&self, at: u64) -> u64 {
+        self.marks.iter().rev().find(|(marked_at, _)| *marked_at < at).map_or(0, |(_, seq)| *seq)
     }
 
     /// Returns the number after which all requests are known.
@@ -202,17 +203,17 @@ mod tests {
     fn how_far_the_store_was_read_is_known_of_the_last_minute_and_exactly_around_a_request() {
         let mut ends = KnownEnds::default();
         let second = 1_000_000_000;
-        assert_eq!(ends.known_before(u64::MAX), None);
+        assert_eq!(ends.known_before(u64::MAX), 0);
         for (seq, at) in [(1, 0), (2, second / 2), (3, second), (3, 2 * second)] {
             ends.mark(seq, at);
         }
-        assert_eq!([0, 1, second, second + 1].map(|at| ends.known_before(at)), [None, Some(1), Some(1), Some(3)]);
+        assert_eq!([0, 1, second, second + 1].map(|at| ends.known_before(at)), [0, 1, 1, 3]);
         ends.add(4, None, Some(end("a")));
         ends.mark(5, second + 2);
-        assert_eq!([second + 2, second + 3].map(|at| ends.known_before(at)), [Some(3), Some(5)]);
+        assert_eq!([second + 2, second + 3].map(|at| ends.known_before(at)), [3, 5]);
         (6..=200).for_each(|seq| ends.mark(seq, seq * second));
-        assert_eq!(ends.known_before(140 * second), Some(139));
-        assert_eq!(ends.known_before(139 * second), None, "an application that takes so long gets no ticket");
+        assert_eq!(ends.known_before(140 * second), 139);
+        assert_eq!(ends.known_before(139 * second), 0, "an application that takes so long");
         (201..=2000).for_each(|seq| {
             ends.add(seq, None, Some(end("b")));
             ends.mark(seq, 200 * second + seq);

@@ -970,14 +970,14 @@ fn a_ticket_opens_on_all_machines_of_a_store_until_a_request_after_its_question_
     let (mut one, mut two) = (World::new(), World::new());
     assert_eq!(seal(&mut one, "a", runtime::monotonic()), None, "there are no keys");
     [&mut one, &mut two].into_iter().for_each(report_ticket_keys);
-    assert_eq!(seal(&mut one, "a", 1), None, "the application was asked before the hub began");
-    assert_eq!(seal(&mut one, "a", 0), None, "it is not known when it was asked");
     let asked = runtime::monotonic();
+    let early = seal(&mut one, "a", asked - 60_000_000_000).expect("a ticket, though asked before the hub began");
     let [mut of_one, mut of_two] = [&mut one, &mut two].map(|world| seal(world, "a", asked).expect("a ticket"));
     let other = seal(&mut one, "b", asked).expect("a ticket");
     let opened = |one: &mut World, two: &mut World, sealed: &[u8]| (opens(one, sealed), opens(two, sealed));
     assert_eq!(opened(&mut one, &mut two, &of_one), (true, true));
     assert_eq!(opened(&mut one, &mut two, &of_two), (true, true));
+    assert_eq!(opened(&mut one, &mut two, &early), (true, true));
 
     one.hub.end_streams(end_of("a"), NOBODY).expect("it waits for the store");
     assert_eq!(opened(&mut one, &mut two, &of_two), (false, true), "here it counts at once");
@@ -1069,7 +1069,14 @@ fn a_ticket_of_a_killed_process_opens_in_the_next_one_unless_it_was_withdrawn() 
         let opened = [&withdrawn, &other, &later].map(|sealed| opens(&mut world, sealed));
         assert_eq!(opened, [false, true, true], "the clock was changed by {clock_change} milliseconds");
     }
-    assert_eq!(seal(&mut world, "a", runtime::monotonic() - 60_000_000_000), None, "asked before this process began");
+    let before = runtime::monotonic() - 60_000_000_000;
+    let early = ["a", "b"].map(|label| seal(&mut world, label, before).expect("a ticket"));
+    let opened = early.map(|sealed| opens(&mut world, &sealed));
+    assert_eq!(
+        opened,
+        [false, true],
+        "of an application that was asked before this process began, each request is later"
+    );
 }
 
 #[test]

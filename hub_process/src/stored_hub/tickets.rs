@@ -61,8 +61,7 @@ impl StoredTickets {
 }
 
 impl StoredHub {
-    /// Seals a ticket, unless it has more than `most` bytes then. Fails if there are no keys, or this machine cannot say which
-    /// requests to end streams the application knew of: it was asked before this process began.
+    /// Seals a ticket, unless it has more than `most` bytes then. Fails if there are no keys.
     pub fn seal_ticket(
         &mut self,
         mut ticket: Ticket,
@@ -78,11 +77,10 @@ impl StoredHub {
         }
         let asked_at = ticket.asked_at();
         let StoredTickets { keys, ends, .. } = &self.sequencer.tickets;
-        let Some(known_through) = ends.known_before(asked_at).filter(|_| !keys.is_empty()) else {
-            let message = "the hub has no keys of tickets, or did not run when the application was asked";
-            return Err(Failure::new(ErrorCode::Unavailable, None, message));
-        };
-        ticket.known_through = known_through;
+        if keys.is_empty() {
+            return Err(Failure::new(ErrorCode::Unavailable, None, "the hub has no keys of tickets"));
+        }
+        ticket.known_through = ends.known_before(asked_at);
         ticket.set_asked_at(shown.saturating_sub(now.saturating_sub(asked_at)));
         ticket.set_end(valid_for);
         self.ready_handle()?.seal_ticket_with(keys, ticket, most).map_err(|error| failure_of(&error))
