@@ -116,12 +116,16 @@ function showNumbers(look) {
   const slow = Object.values(look.slow ?? {}).reduce((sum, count) => sum + count, 0);
   const { waiting, ...polls } = look.polls ?? {};
   const reasons = Object.entries(polls).filter(([, count]) => count);
+  const { issued, accepted, too_large: tooLarge, ...refused } = look.tickets ?? {};
+  const refusals = Object.entries({ 'too large': tooLarge, ...refused }).filter(([, count]) => count);
   const numbers = [
     ['Streams', look.streams], ['Channels', look.counted], ['Members here', look.members?.here],
     ['Events published', look.published], ['Events sent', look.delivered], ['In the history', look.history?.events],
     ['In the state', look.state?.keys], ['Streams resumed', look.resumed], ['Gaps', look.gaps, look.gaps > 0],
     ['Slow clients', slow, slow > 0], ['Streams refused', look.refused, look.refused > 0],
     ['Polls that wait', waiting], ...reasons.map(([reason, count]) => [`Polls: ${reason}`, count, true]),
+    ['Tickets issued', issued], ['Streams by ticket', accepted],
+    ...refusals.map(([reason, count]) => [`Tickets: ${reason}`, count, reason !== 'expired']),
   ];
   $('numbers').replaceChildren(...numbers.filter(([, value]) => value !== undefined).map(([name, value, isWarning]) =>
     make('div', isWarning ? { class: 'warning' } : {}, make('dt', {}, name), make('dd', {}, number(value)))));

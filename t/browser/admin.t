@@ -53,7 +53,8 @@ for my $name (Testing::Browser->names) {
         $server->ask('/publish', channel => 'orders', data => $_) for 1 .. 3;
         $tab->wait_for("/^[0-9.]+ events a second come, .* to 1 stream/.test(${\text('flow')})",
             'events flow, to one stream');
-        $tab->wait_for(button('orders'), 'the channel is listed');
+        $tab->wait_for("/Tickets issued1Streams by ticket0/.test(${\text('numbers')})", 'a client has a ticket');
+        $tab->wait_for(button('orders'),                                                'the channel is listed');
         $tab->evaluate('window.kept = ' . button('orders') . ', 1');
         $tab->evaluate(button('orders') . '.click(), 1');
         $tab->wait_for("/ann.*\"name\":\"Ann\"/.test(${\text('members')})", 'its members');

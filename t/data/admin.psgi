@@ -26,6 +26,7 @@ builder {
             my $id  = parameter($env, 'member') // return;
             return {channel => parameter($env, 'channel'), id => $id, json => {name => ucfirst $id}};
         },
+        ticket => 60,
     );
     mount '/publish' => sub {
         my $env = shift;

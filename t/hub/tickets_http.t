@@ -132,7 +132,7 @@ subtest 'polls' => sub {
     my %back = left_by('eve');
     my ($count, $poll) = asked_by('/events', %back, Prefer => 'wait=0, request=7f');
     is $count,                              0,                    'the application is not asked for a poll';
-    is $poll->header('Preference-Applied'), 'wait=0, request=7f', 'it is one';
+    is $poll->header('Preference-Applied'), 'wait=0, request=7f, ticket=hub', 'it is one';
     is $poll->header('Incremental'),        undef,                'which ends soon';
     ok $poll->read_all, 'and has ended';
     ($count, $poll) = asked_by('/events', %back, Prefer => 'wait=30; reason=mute');

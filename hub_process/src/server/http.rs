@@ -215,7 +215,8 @@ fn response_head(passport: &Passport, preference: Option<&Preference>, coding: C
         head.extend_from_slice(format!("Content-Encoding: {}\r\n", coding.name()).as_bytes());
     }
     if let Some(preference) = preference {
-        head.extend_from_slice(format!("Preference-Applied: {}\r\nVary: Prefer\r\n", preference.applied()).as_bytes());
+        let applied = preference.applied();
+        head.extend_from_slice(format!("Preference-Applied: {applied}, ticket=hub\r\nVary: Prefer\r\n").as_bytes());
     }
     head.extend_from_slice(b"Connection: close\r\n\r\n");
     head.extend_from_slice(coding.beginning());

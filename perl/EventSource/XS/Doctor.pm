@@ -27,6 +27,7 @@ use EventSource::XS::Doctor::Check::ProbeTarget;
 use EventSource::XS::Doctor::Check::Protocol;
 use EventSource::XS::Doctor::Check::Response;
 use EventSource::XS::Doctor::Check::Resume;
+use EventSource::XS::Doctor::Check::Tickets;
 use EventSource::XS::Doctor::Connection;
 use EventSource::XS::Doctor::Probe;
 use EventSource::XS::Reason;
@@ -35,7 +36,7 @@ use URI;
 
 # In the order of a report: each explains better than those after it.
 my @CHECKS = map { "EventSource::XS::Doctor::Check::$_" }
-    qw(Response HubName ProbeTarget Delivery Ending Compression Caching Poll Resume Protocol Origin Format HubProcess HubPolls HubStore Outbox);
+    qw(Response HubName ProbeTarget Delivery Ending Compression Caching Poll Resume Tickets Protocol Origin Format HubProcess HubPolls HubStore Outbox);
 
 # Those that look at a table and at no stream.
 my @OF_TABLE = ('EventSource::XS::Doctor::Check::Outbox');
@@ -86,6 +87,7 @@ sub examine {
         $self->_observe;
         $self->_examine_cache;
         $self->_examine_resume;
+        $self->_examine_tickets if $self->{tickets} && $self->{method} eq 'GET';
         $self->_find_hubs;
     }
     elsif ($self->is_silent) {
@@ -272,6 +274,29 @@ sub _examine_resume {
     return;
 }
 
+# Comes back twice as a browser does, with the cookies of the responses before. A stream that begins with a ticket is given no
+# other one; the second time the cookies are those that the application has had before.
+sub _examine_tickets {
+    my $self    = shift;
+    my $tickets = sub {
+        defined $self->{hub} ? eval { local $SIG{__DIE__}; $self->{probe}->stats->{tickets} } : undef;
+    };
+    my $before = $tickets->();
+    my (%jar, @visits);
+    while (@visits < 3) {
+        my %sent  = map { $_->{is_sent} ? ($_->{name} => $_->{value}) : () } values %jar;
+        my $visit = $self->_ask(cookies => \%sent, until => sub { $_[0]->has_head });
+        push @visits,
+            {connection => $visit, sent => \%sent, set => [EventSource::XS::Doctor::Check::Tickets->cookies($visit)]};
+        last if ($visit->status || 0) != 200 || !EventSource::XS::Doctor::Check::Tickets->ticket($visits[-1]);
+        $jar{"$_->{name};$_->{path}"} = $_ for @{$visits[-1]{set}};
+    }
+    $self->{visits} = \@visits;
+    my $after = $tickets->();
+    $self->{tickets_counted} = {map { ($_ => $after->{$_} - $before->{$_}) } keys %$after} if $before && $after;
+    return;
+}
+
 # If the probe has not arrived, looks whether other workers have other hubs.
 sub _find_hubs {
     my $self = shift;
@@ -331,8 +356,11 @@ sub _headers {
     push @own, ['Last-Event-ID'   => $option{id}] if defined $option{id};
     if (($option{method} || '') ne 'OPTIONS') {
         push @own, @{$self->{headers}};
-        push @own, [Cookie => $self->{cookie}] if defined $self->{cookie};
-        push @own, [Origin => $self->{origin}] if defined $self->{origin};
+        my %later  = %{$option{cookies} || {}};
+        my @cookie = grep { /\A\s*([^=;]*?)\s*(?:=|\z)/ && !exists $later{$1} } split /;/, $self->{cookie} // '';
+        push @cookie, map { "$_=$later{$_}" } sort keys %later;
+        push @own,    [Cookie => join '; ', map { s/\A\s+//r } @cookie] if @cookie;
+        push @own,    [Origin => $self->{origin}]                       if defined $self->{origin};
         push @own, ['Content-Type' => 'application/json']
             if defined $self->{data} && !grep { lc $_->[0] eq 'content-type' } @own;
     }

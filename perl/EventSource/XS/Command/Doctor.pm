@@ -65,7 +65,7 @@ sub _options {
     my @names     = map { "$_=s" } qw(
         channel cookie data dsn hub method origin password-from seconds socket table trigger user workers
     );
-    my $option = $COMMAND->options('doctor', \@arguments, @names, qw(header=s@ insecure json)) or return;
+    my $option = $COMMAND->options('doctor', \@arguments, @names, qw(header=s@ insecure json tickets)) or return;
     $option->{seconds} = 20 if !defined $option->{seconds};
     _read_url($option, @arguments);
     for my $name (grep { defined $option->{$_} } sort keys %CHECK) {

@@ -1,0 +1,33 @@
+# Streams with tickets, for the doctor: /events; /session, whose middleware sets the session's cookie anew with each response;
+# /none, without a ticket; /large, with one that is larger than a cookie may be.
+
+use strict;
+use warnings;
+use EventSource::Hub;
+use Plack::Builder;
+
+my $hub    = EventSource::Hub->new(name => 'shop', socket => $ENV{HUB_SOCKET}, autostart => 0);
+my @ticket = (channels => sub { 'news' }, ticket => 600);
+my $count  = 0;
+
+builder {
+    mount '/events' => $hub->to_app(@ticket);
+    mount '/none'   => $hub->to_app(channels => sub { 'news' });
+    mount '/large' => $hub->to_app(
+        @ticket,
+        label => sub {
+            map { sprintf 'label-%0100d', $_ } 1 .. 40;
+        }
+    );
+    mount '/session' => builder {
+        enable sub {
+            my $app = shift;
+            return sub {
+                my $env = shift;
+                my $set = ['Set-Cookie' => "session=$$." . $count++ . '; Path=/'];
+                return Plack::Util::response_cb($app->($env), sub { push @{$_[0][1]}, @$set; return });
+            };
+        };
+        $hub->to_app(@ticket);
+    };
+};
