@@ -1,5 +1,5 @@
-# A Catalyst application whose actions give a stream's response to Catalyst (t/servers/catalyst.t, t/frameworks/state.t). The
-# first event says whether the stream is native.
+# A Catalyst application whose actions give a stream's response to Catalyst (t/servers/catalyst.t, t/frameworks/heads.t,
+# state.t). The first event says whether the stream is native.
 
 use strict;
 use warnings;
@@ -39,9 +39,11 @@ my %SOURCE = map { ($_ => Plack::App::EventSource->new(handler_cb => $APP{$_})->
 $SOURCE{writer} = Plack::App::EventSource->new(handler_cb => $APP{one},  native => 0)->to_app;
 $SOURCE{kept}   = Plack::App::EventSource->new(handler_cb => $APP{keep}, native => 0)->to_app;
 
-my $hub    = EventSource::Hub->new;
-my $state  = $hub->to_app(channels => sub { 'stock' }, start => 'state');
-my $both   = $hub->to_app(channels => sub { (['stock', {start => 'state'}], ['talk', {start => -1}]) });
+my $hub   = EventSource::Hub->new;
+my $state = $hub->to_app(channels => sub { 'stock' }, start => 'state');
+my $both  = $hub->to_app(channels => sub { (['stock', {start => 'state'}], ['talk', {start => -1}]) });
+my $labelled =
+    $hub->to_app(channels => sub { 'news' }, label => sub { 'user/7' }, origins => 'https://other.example');
 my $people = $hub->to_app(
     channels => sub { 'people' },
     start    => 'state',
@@ -78,6 +80,12 @@ my $people = $hub->to_app(
     sub people : Local : Args(1) {
         my ($self, $c, $id) = @_;
         $c->res->from_psgi_response($people->({%{$c->req->env}, 'catalyst_streams.id' => $id}));
+        return;
+    }
+
+    sub labelled : Local : Args(0) {
+        my ($self, $c) = @_;
+        $c->res->from_psgi_response($labelled->($c->req->env));
         return;
     }
 

@@ -1,5 +1,5 @@
-# An application of Dancer2 whose streams answer a POST, one that begins with the state, and mistakes (t/frameworks/dancer2.t,
-# state.t).
+# An application of Dancer2 whose streams answer a POST, one that begins with the state, one that tabs share, and mistakes
+# (t/frameworks/dancer2.t, heads.t, state.t).
 
 package Unusual;
 use Dancer2;
@@ -32,6 +32,9 @@ get '/both' => sub {
 get '/people/:id' => sub {
     my $member = {id => route_parameters->get('id'), channel => 'people', leave_after => 0};
     events $hub, 'people', {start => 'state', member => sub { return $member }};
+};
+any ['get', 'head', 'post', 'options'] => '/labelled' => sub {
+    events $hub, 'news', {label => sub { 'user/7' }, origins => 'https://other.example'};
 };
 get '/no-hub'     => sub { events 'news' };
 get '/no-channel' => sub { events $hub };

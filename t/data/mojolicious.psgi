@@ -1,4 +1,4 @@
-# An application of Mojolicious with unusual streams (t/frameworks/mojolicious_daemon.t, mojolicious_psgi.t, state.t).
+# An application of Mojolicious with unusual streams (t/frameworks/mojolicious_daemon.t, mojolicious_psgi.t, heads.t, state.t).
 
 use EventSource::Hub;
 use EventSource::XS;
@@ -117,6 +117,9 @@ get '/people/:id' => sub {
     my $c      = shift;
     my $member = {id => $c->param('id'), channel => 'people', leave_after => 0};
     $c->events($hub, 'people', {start => 'state', member => sub { return $member }});
+};
+any '/labelled' => sub {
+    shift->events($hub, 'news', {label => sub { 'user/7' }, origins => 'https://other.example'});
 };
 get '/must-be-native' => sub { shift->event_source(\&ends, native => 1) };
 get '/no-hub'         => sub { shift->events('news') };

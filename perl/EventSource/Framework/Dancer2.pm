@@ -58,6 +58,7 @@ sub _complete {
         content    => $content,
         is_encoded => 1
     );
+    $response->headers->remove_header('Content-Length') if !$response->header('Content-Length');    # Dancer2 adds one
     $app->set_response($response);    # Dancer2 adds the cookie of a session to this one
     return $response;
 }
