@@ -8,6 +8,7 @@
 #   /raw       a response with the bytes and headers of the environment, as JSON: DOCTOR_RAW
 #   /posted    a response to POST with an event that has the request's body, and then the end
 #   /status    a response with the status of the query
+#   /owned     a response of an owner; HEAD has the status and headers of the query, as JSON: 200,["EventSource-Owner","ann"]
 #   /to        a redirect to the query
 #   /slow      a stream whose head comes late
 
@@ -21,6 +22,7 @@ use MIME::Base64 qw(decode_base64);
 use Plack::Builder;
 use Plack::Util ();
 use Time::HiRes qw(sleep);
+use URI::Escape qw(uri_unescape);
 
 my $KEEPALIVE = 0.5;    # seconds
 
@@ -65,9 +67,16 @@ builder {
         return [$env->{REQUEST_METHOD} eq 'POST' ? 200 : 405, [@STREAM], ["data: $env->{CONTENT_TYPE} $body\n\n"]];
     };
     mount '/status' => sub { my $env = shift; return [$env->{QUERY_STRING}, [], []] };
-    mount '/to'     => sub { my $env = shift; return [302, [Location => $env->{QUERY_STRING}], []] };
-    mount '/slow'   => sub { sleep 1.2; return [200, [@STREAM], ["data: late\n\n"]] };
-    mount '/raw'    => sub {
+    mount '/owned'  => sub {
+        my $env = shift;
+        return [200, [@STREAM, 'EventSource-Owner' => 'ann'], ["id: 1\ndata: a\n\n"]]
+            if $env->{REQUEST_METHOD} ne 'HEAD';
+        my ($status, $headers) = @{JSON::PP::decode_json('[' . uri_unescape($env->{QUERY_STRING} =~ s/&.*//sr) . ']')};
+        return [$status, $headers, []];
+    };
+    mount '/to'   => sub { my $env = shift; return [302, [Location => $env->{QUERY_STRING}], []] };
+    mount '/slow' => sub { sleep 1.2; return [200, [@STREAM], ["data: late\n\n"]] };
+    mount '/raw'  => sub {
         my $env     = shift;
         my $case    = $raw->{$env->{QUERY_STRING} =~ s/&.*//sr};
         my %headers = (@STREAM, @{$case->{headers}});

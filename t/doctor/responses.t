@@ -6,6 +6,7 @@ use JSON::PP        ();
 use MIME::Base64    qw(encode_base64);
 use Testing::Doctor qw(is_fine is_wrong);
 use Testing::Server;
+use URI::Escape qw(uri_escape);
 
 Testing::Server->require_or_skip_all('Starman');
 
@@ -49,6 +50,16 @@ my @STATUS = (
     [418, qr/is not a success/],
 );
 
+# What HEAD is answered with for a stream of the owner ann: status, headers, and the sentence; none if that is fine.
+my @ann  = ('EventSource-Owner' => 'ann');
+my @HEAD = (
+    [200, [@ann]],
+    [200, [@ann, ('Content-Length' => 0) x 2], qr/two Content-Length [(]0, 0[)]/],
+    [200, ['EventSource-Owner' => 'bob'],      qr/not answered with the EventSource-Owner of GET/],
+    [200, [],                                  qr/not answered with the EventSource-Owner of GET/],
+    [502, [@ann],                              qr/answered with 502/],
+);
+
 # A reconnection time counts when its line ends.
 my @RETRY_LINE = ('retry_line', "id: 1\ndata: a\n\nretry: 5000\n");
 
@@ -71,6 +82,14 @@ for my $case (@STATUS) {
     my ($status, $sentence) = @$case;
     is_wrong(Testing::Doctor->start('--seconds', 1, $server->url("/status?$status")),
         'status', 'wrong', $sentence, "status $status");
+}
+
+for my $case (@HEAD) {
+    my ($status, $headers, $sentence) = @$case;
+    my $answer = "$status," . JSON::PP::encode_json($headers);
+    my $doctor = Testing::Doctor->start('--seconds', 0.5, $server->url('/owned?' . uri_escape($answer)));
+    if ($sentence) { is_wrong($doctor, 'owner', 'wrong', $sentence, "HEAD is answered with $answer") }
+    else           { is $doctor->finding('owner')->{verdict}, 'ok', "HEAD is answered with $answer" }
 }
 
 my $hub = $server->url('/hub');

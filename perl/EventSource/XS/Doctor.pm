@@ -85,6 +85,8 @@ sub examine {
     $self->_open_stream;
     if ($self->is_streaming) {
         $self->_observe;
+        $self->{head} = $self->_ask(method => 'HEAD', until => sub { $_[0]->has_head })
+            if $self->{method} eq 'GET' && defined $self->{stream}->header('EventSource-Owner');
         $self->_examine_cache;
         $self->_examine_resume;
         $self->_examine_tickets if $self->{tickets} && $self->{method} eq 'GET';

@@ -68,7 +68,8 @@ sub findings {
     }
     return @findings if !$stream->has_head;
     push @findings, _status($seen, $stream), _errors($seen);
-    push @findings, _type($stream) if $stream->status == 200;
+    push @findings, _type($stream)                                              if $stream->status == 200;
+    push @findings, _owner($seen->{head}, $stream->header('EventSource-Owner')) if $seen->{head};
     return @findings;
 }
 
@@ -105,6 +106,23 @@ sub _errors {
             . ' by itself, and with EventSource a page has to make another one at the event error.',
         measured => {failed => scalar @bad, requests => scalar @answered},
         explains => [qw(last_event_id poll resume second_client)],
+    );
+}
+
+# With HEAD the tabs of a browser ask whose stream they would share.
+sub _owner {
+    my ($head,   $owner)  = @_;
+    my ($status, $length) = ($head->status, $head->header('Content-Length') // '');
+    my $trouble =
+          !defined $status                                     ? 'not answered'
+        : $length =~ /,/                                       ? "answered with two Content-Length ($length)"
+        : $status != 200                                       ? "answered with $status"
+        : ($head->header('EventSource-Owner') // '') ne $owner ? 'not answered with the EventSource-Owner of GET'
+        :   return ok('owner', 'HEAD is answered with the owner of the stream, so tabs can share it.');
+    return wrong(
+        'owner',
+        "HEAD is $trouble, so tabs that wait for another tab's stream cannot share it.",
+        remedy => 'Let the application, its middleware and each proxy answer HEAD as they answer GET, without the body.'
     );
 }
 
