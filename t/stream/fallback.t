@@ -1,4 +1,5 @@
-# A server that blocks says once for each reason that a stream is not native, and what to do about it.
+# A server that blocks says once for each reason that a stream is not native, and what to do about it; any server does, if a
+# middleware filters the stream, which may hold its events back.
 
 use lib 't/lib';
 use Testing;
@@ -45,7 +46,7 @@ sub after_stream {
 }
 
 sub warnings_of {
-    return grep { /not native/ } split /\n/, $_[0]->log;
+    return grep { /not native|held back/ } split /\n/, $_[0]->log;
 }
 
 sub server {
@@ -61,9 +62,10 @@ sub warning {
         . ' silences this)';
 }
 
-my $FILTERED =
-    warning("the response's writer is not known; exclude text/event-stream from the middleware that filters the"
-        . ' body, such as Deflater with a content_type, or mount the stream outside of it');
+my $EXCLUDE =
+    "the response's body is filtered; exclude text/event-stream from the middleware that filters the body, such as Deflater"
+    . ' with a content_type, or mount the stream outside of it';
+my $FILTERED = warning($EXCLUDE);
 
 for my $name ('Starman', 'Starlet', 'HTTP::Server::PSGI', 'uWSGI') {
     subtest $name => sub {
@@ -122,13 +124,18 @@ for my $case (['Starman', 'the connection is encrypted'], ['uWSGI', "the respons
         my $server = server($name, workers => 1, tls => 1);
         like join("\n", after_stream($server, '/native')), qr/: $reason; [^\n]*a proxy terminate TLS [(]/,
             'the reason and the remedy';
+        is + (after_stream($server, '/deflated'))[-1], $FILTERED, 'a filtered body is the reason that counts'
+            if $name eq 'Starman';
     };
 }
 
 for my $name ('Twiggy', 'Feersum') {
     subtest "$name, which does not block" => sub {
         my $server = server($name);
-        is_deeply [after_stream($server, $_)], [], "$_: there is no warning" for qw(/native /deflated);
+        my $held   = "EventSource::XS: the events of a stream may be held back: $EXCLUDE"
+            . " (native => 0 or fallback => 'quiet' silences this)";
+        is_deeply [after_stream($server, $_)], [], "$_: there is no warning" for qw(/native /large /excluded /quiet);
+        is_deeply [after_stream($server, '/deflated')], [$held], 'a filtered body: the reason and the remedy' for 1, 2;
     };
 }
 

@@ -54,6 +54,9 @@ my ($process, $serving, $end_keep_alive, $server) = (0);
 
 # Detection
 
+# True if the writer is that of a middleware that filters the body.
+sub is_filter { return _kind_of(@_) eq 'Plack::Util' }
+
 # True if some server throws this exception when the body of a request does not arrive.
 sub is_read_failure {
     my ($class, $error) = @_;
@@ -102,11 +105,8 @@ sub of_env {
 # The adapter by the writer that a responder has returned; undef if the writer belongs to no known server, as that of a
 # middleware that filters the body.
 sub of_writer {
-    my ($class, $writer) = @_;
-    $writer = $class->server_writer($writer);
-    my $kind = blessed $writer or return undef;
-    return $BY_WRITER{$kind} if $kind ne $INLINE_OBJECT;
-    return ref $writer->{write} eq 'CODE' ? $BY_PACKAGE{EventSource::XS::_package_of($writer->{write})} : undef;
+    my $kind = _kind_of(@_);
+    return $BY_WRITER{$kind} || $BY_PACKAGE{$kind};
 }
 
 # The server has responded with a native stream. From here on a takeover in one step, which does not come here, is enough for
@@ -421,6 +421,15 @@ sub _is_tls {
     local ($@, $SIG{__DIE__});
     $IS_PLAIN{$class} = 1 if !$protocol || defined eval { $class->$protocol };
     return !!0;
+}
+
+# The class of a writer, or the package in which one that Plack::Util::inline_object has made is written.
+sub _kind_of {
+    my ($class, $writer) = @_;
+    $writer = $class->server_writer($writer);
+    my $kind = blessed $writer || '';
+    return $kind if $kind ne $INLINE_OBJECT || ref $writer->{write} ne 'CODE';
+    return EventSource::XS::_package_of($writer->{write});
 }
 
 # Loads each module of the folder EventSource/XS/Adapter, so that a new server needs no list. All are loaded with this

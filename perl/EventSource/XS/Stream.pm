@@ -110,6 +110,8 @@ sub open {
     @writer = $adapter->respond($respond, $response)                 if !@writer;
     return $class->_end_without_body($env, $response, $writer[0], $setting)
         if !$writer[0] || $HAS_NO_BODY{$response->[0]};
+    $obstacle = $OBSTACLE->collected || ($ADAPTER->is_filter($writer[0]) ? $OBSTACLE->new('filter') : $obstacle);
+    _log($env, "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
     $stream = _open_on_writer($env, \@writer, $setting, $opening);
     EventSource::XS::Stream::Fallback->warn_once($env, $obstacle)
         if $setting->{fallback} eq 'warn'
@@ -211,9 +213,8 @@ sub _open_native {
     $setting = _coded($setting, $env) if $setting->{compress} && $adapter->codes_content;
     ($stream, $obstacle, @writer) = _take_over($adapter, $env, $respond, $response, $setting, $opening)
         if !$stream && !defined $obstacle;
-    $obstacle = $OBSTACLE->collected || $obstacle                               if !$stream;
-    _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
     if ($stream) {
+        _log($env, 'native stream')                     if $ENV{EVENTSOURCE_XS_DEBUG};
         $ADAPTER->after_takeover($env)                  if !$env->{'psgi.nonblocking'};
         $ADAPTER->note_takeover($env, $is_multiprocess) if $adapter eq $ADAPTER;
     }

@@ -2,8 +2,8 @@ package EventSource::XS::Stream::Fallback;
 use strict;
 use warnings;
 
-# A stream that is not native holds a worker of a server that blocks, or a process if it follows a named hub. If the response is
-# collected, its client receives nothing, on any server. This module says so, with the remedy.
+# A stream that is not native holds a worker of a server that blocks, or a process if it follows a named hub. On any server a
+# middleware that collects or filters the response may send nothing. This module says so, with the remedy.
 
 use EventSource::XS::Library;
 
@@ -13,15 +13,16 @@ use EventSource::XS::Library;
 # event loop (psgi.nonblocking), or in a process that serves one request only (psgi.run_once).
 sub warn_once {
     my ($class, $env, $obstacle) = @_;
-    my $is_collected = $obstacle->code eq 'collected';
-    return if !$env->{'psgi.errors'};
-    return if !$is_collected && ($env->{'psgi.nonblocking'} || $env->{'psgi.run_once'});
-    return if !EventSource::XS::_is_first_time("$$ fallback " . $obstacle->code);
-    my ($what, $silences) =
-        $is_collected
-        ? ('the client of a stream receives nothing until it ends', '')
-        : ('a stream is not native, and holds this worker, or a process if it follows a named hub', 'native => 0 or ');
-    my $remedy = $obstacle->remedy;
+    my $code         = $obstacle->code;
+    my $holds_worker = !$env->{'psgi.nonblocking'} && !$env->{'psgi.run_once'};
+    return if !$env->{'psgi.errors'} || !$holds_worker && $code !~ /\A(?:collected|filter)\z/;
+    return if !EventSource::XS::_is_first_time("$$ fallback $code");
+    my $what =
+          $code eq 'collected' ? 'the client of a stream receives nothing until it ends'
+        : $holds_worker        ? 'a stream is not native, and holds this worker, or a process if it follows a named hub'
+        :                        'the events of a stream may be held back';
+    my $silences = $code eq 'collected' ? '' : 'native => 0 or ';
+    my $remedy   = $obstacle->remedy;
     $env->{'psgi.errors'}
         ->print("EventSource::XS: $what: $obstacle; $remedy (${silences}fallback => 'quiet' silences this)\n");
     return;
