@@ -682,7 +682,7 @@ stays free.
 
 =head2 max_streams_per
 
-    max_streams_per => [sub { $_[0]{REMOTE_ADDR} }, 20]
+    max_streams_per => [sub { EventSource::XS->client_address($_[0], 64) }, 20]
 
 The most streams with a key in common, such as an address: a callback that returns the key of a request, a string, or
 C<undef> for no limit, and a whole number from 1 to 999,999,999; no limit by default. For

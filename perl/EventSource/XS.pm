@@ -6,6 +6,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use EventSource::XS::Address;
 use EventSource::XS::Library;
 use Exporter qw(import);
 
@@ -16,6 +17,8 @@ my @COUNTED = qw(buffered bytes events longest_delay lost opened refused wakeups
 my @REASONS = qw(client slow timeout error server application);
 
 # Public methods
+
+sub client_address { return EventSource::XS::Address->text($_[1]{REMOTE_ADDR}, $_[2]) }
 
 sub notify_fd {
     require EventSource::XS::Notification;
@@ -164,6 +167,14 @@ NUL, a field is unknown, or there is none. References other than objects with ov
 wrong.
 
 =head1 METHODS
+
+=head2 client_address
+
+    my $address = EventSource::XS->client_address($env);
+    my $network = EventSource::XS->client_address($env, 64);
+
+Return C<REMOTE_ADDR> of a request in one form: C<192.0.2.7> for C<::ffff:192.0.2.7>, too, as a server says that listens on
+C<[::]>. Of an IPv6 address only so many first bits are kept. Without one, as on a Unix socket, it is C<undef>.
 
 =head2 dispatch
 

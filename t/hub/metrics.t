@@ -114,6 +114,11 @@ subtest 'who may read' => sub {
         [['192.0.2.0/24', '2001:db8::/32'], '127.0.0.1',        0],
         [['192.0.2.7'],                     '192.0.2.7',        1],
         [['192.0.2.7'],                     '192.0.2.70',       0],
+        [['192.0.2.0/24'],                  '::ffff:192.0.2.7', 1],
+        [['192.0.2.0/24'],                  '::ffff:192.0.3.7', 0],
+        [['::ffff:192.0.2.7'],              '192.0.2.7',        1],
+        [['::/0'],                          '::ffff:192.0.2.7', 0],
+        [['fe80::/10'],                     'fe80::1%eth0',     1],
         [[],                                '127.0.0.1',        0],
         [sub { $_[0]{REMOTE_ADDR} eq 'x' }, 'x',                1],
         [sub { $_[0]{REMOTE_ADDR} eq 'x' }, '127.0.0.1',        0],
@@ -129,6 +134,21 @@ subtest 'who may read' => sub {
         is get($hub->metrics_app,                     $header => '127.0.0.1')->[0], 403, "forwarded: $header";
         is get($hub->metrics_app(allow => sub { 1 }), $header => '192.0.2.1')->[0], 200, "$header, and code allows it";
     }
+};
+
+subtest 'who is refused by the address is logged, once in a process' => sub {
+    my $hub = EventSource::Hub->new;
+    my $app = $hub->metrics_app(allow => ['192.0.2.0/24']);
+    open my $errors, '>', \my $said or die $!;
+    my @errors = ('psgi.errors' => $errors);
+    get($app, @errors, REMOTE_ADDR => '::ffff:198.51.100.7') for 1, 2;
+    is $said, "EventSource::Hub: metrics_app refuses 198.51.100.7 by the address: add it to allow, if it may\n",
+        'with the remedy';
+    get($app, @errors, REMOTE_ADDR => '192.0.2.7', HTTP_X_FORWARDED_FOR => '192.0.2.7') for 1, 2;
+    like $said, qr/\n.* refuses 192[.]0[.]2[.]7 behind a proxy: only code may allow that\n\z/, 'a proxy';
+    get($app, @errors, REMOTE_ADDR => '192.0.2.7');
+    get($hub->metrics_app(allow => sub { 0 }), @errors);
+    is scalar(() = $said =~ /\n/g), 2, 'no more';
 };
 
 subtest 'under which names' => sub {
@@ -159,16 +179,17 @@ subtest 'under which names' => sub {
 subtest 'mistakes' => sub {
     my $hub = EventSource::Hub->new;
     for my $case (
-        [allow    => '127.0.0.1',      qr/allow must be an array of addresses/],
-        [allow    => ['localhost'],    qr/allow takes addresses/],
-        [allow    => ['10.0.0.0/33'],  qr/allow takes addresses/],
-        [hosts    => 'app',            qr/hosts must be an array of names/],
-        [hosts    => ['app:80'],       qr/hosts takes names without ports/],
-        [hosts    => [undef],          qr/hosts takes names without ports/],
-        [channels => 'news',           qr/channels must be an array/],
-        [channels => [''],             qr/a channel must be a string/],
-        [channels => [('news') x 101], qr/at most 100/],
-        [chanels  => ['news'],         qr/'chanels' of metrics_app; did you mean channels/],
+        [allow    => '127.0.0.1',             qr/allow must be an array of addresses/],
+        [allow    => ['localhost'],           qr/allow takes addresses/],
+        [allow    => ['10.0.0.0/33'],         qr/allow takes addresses/],
+        [allow    => ['::ffff:10.0.0.0/120'], qr/allow takes addresses/],
+        [hosts    => 'app',                   qr/hosts must be an array of names/],
+        [hosts    => ['app:80'],              qr/hosts takes names without ports/],
+        [hosts    => [undef],                 qr/hosts takes names without ports/],
+        [channels => 'news',                  qr/channels must be an array/],
+        [channels => [''],                    qr/a channel must be a string/],
+        [channels => [('news') x 101],        qr/at most 100/],
+        [chanels  => ['news'],                qr/'chanels' of metrics_app; did you mean channels/],
     ) {
         my ($name, $value, $like) = @$case;
         error_ok($name, invalid => $name, sub { $hub->metrics_app($name => $value) });

@@ -4,13 +4,13 @@ use warnings;
 
 # Who may use an application for operators (metrics_app and admin_app of EventSource::Hub): which clients, under which names.
 
+use EventSource::XS::Address;
 use EventSource::XS::Response;
-use Socket        qw(AF_INET AF_INET6 inet_pton);
 use Sys::Hostname ();
 
 our @CARP_NOT = qw(EventSource::XS::Hub::Admin EventSource::XS::Hub::Metrics EventSource::XS::MetricsApp);
 
-my @LOOPBACK = qw(127.0.0.0/8 ::1 ::ffff:127.0.0.0/104);
+my @LOOPBACK = qw(127.0.0.0/8 ::1);
 
 # Headers with which a proxy says that the client is another one.
 my @FORWARDED = qw(HTTP_FORWARDED HTTP_VIA HTTP_X_FORWARDED_FOR HTTP_X_REAL_IP);
@@ -21,7 +21,7 @@ sub new {
     my ($class, $settings, %given) = @_;
     return bless {
         %given,
-        is_allowed => _is_allowed($settings, $given{allow}),
+        is_allowed => _is_allowed($settings, @given{qw(allow of)}),
         is_host    => _is_host($settings, $given{hosts}),
     }, $class;
 }
@@ -38,35 +38,36 @@ sub refusal {
 
 # Private functions
 
-# The first bits of an address, and their number.
-sub _block {
-    my $text = shift;
-    my ($address, $bits) = $text =~ m{\A([0-9A-Fa-f:.]+)(?:/([0-9]{1,3}))?\z} or return;
-    my $packed = inet_pton($address =~ /:/  ? AF_INET6 : AF_INET, $address);
-    my $most   = 8 * length(defined $packed ? $packed  : '');
-    $bits = $most if !defined $bits;
-    return if !$most || $bits > $most;
-    return [unpack("B$bits", $packed), $most];
+# The first bits of an address, after its length in bytes.
+sub _bits {
+    my ($address, $count) = @_;
+    my $packed = EventSource::XS::Address->packed($address);
+    return if !defined $packed || defined $count && ($count !~ /\A[0-9]{1,3}\z/ || $count > 8 * length $packed);
+    return join ' ', length $packed, unpack 'B' . ($count // '*'), $packed;
 }
 
 # Returns a function of the PSGI environment.
 sub _is_allowed {
-    my ($settings, $allow) = @_;
+    my ($settings, $allow, $of) = @_;
     return sub { !!$allow->($_[0]) }
         if ref $allow eq 'CODE';
     my $elements = defined $allow ? $settings->array(allow => $allow, 'addresses') : \@LOOPBACK;
     $settings->refuse(allow => 'allow must be an array of addresses, or a code reference') if !$elements;
-    my @blocks;
+    my (@blocks, %has_logged);
     for my $text (@$elements) {
-        push @blocks, defined $text && _block("$text")
+        push @blocks, defined $text && _bits(split m{/}, $text, 2)
             || $settings->refuse(allow => 'allow takes addresses, such as 192.0.2.7, 192.0.2.0/24 and 2001:db8::/32');
     }
     return sub {
-        my $env = shift;
-        return !!0 if grep { defined $env->{$_} } @FORWARDED;
-        my $of_client = defined $env->{REMOTE_ADDR} ? _block($env->{REMOTE_ADDR}) : undef;
-        return !!0 if !$of_client || $env->{REMOTE_ADDR} =~ m{/};
-        return !!grep { $_->[1] == $of_client->[1] && index($of_client->[0], $_->[0]) == 0 } @blocks;
+        my ($env, $client) = ($_[0], EventSource::XS::Address->text($_[0]{REMOTE_ADDR}) // '');
+        my $bits  = _bits($client) // '';
+        my $proxy = grep { defined $env->{$_} } @FORWARDED;
+        return !!1 if !$proxy && grep { index($bits, $_) == 0 } @blocks;
+        my $remedy = $proxy ? 'behind a proxy: only code may allow that' : 'by the address: add it to allow, if it may';
+        $client = 'a client' if !$bits;
+        $env->{'psgi.errors'}->print("$settings->{module}: $of refuses $client $remedy\n")
+            if $env->{'psgi.errors'} && !$has_logged{$remedy}++;
+        return !!0;
     };
 }
 
@@ -84,8 +85,8 @@ sub _is_host {
         my $host = lc(defined $_[0] ? $_[0] : '');
         return !!1 if $host eq '';
         $host =~ s/:[0-9]*\z// if $host !~ /\]\z/;
-        my ($v6) = $host =~ /\A\[(.*)\]\z/;
-        return !!1 if defined inet_pton(defined $v6 ? (AF_INET6, $v6) : (AF_INET, $host));
+        my ($address) = $host =~ /\A(?|\[(.*:.*)\]|([0-9.]+))\z/;
+        return !!1 if defined EventSource::XS::Address->packed($address);
         return !!$is_known{$host};
     };
 }

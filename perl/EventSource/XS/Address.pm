@@ -1,0 +1,26 @@
+package EventSource::XS::Address;
+use strict;
+use warnings;
+
+# Addresses of clients in one form. A server that listens on [::] gives an IPv4 client as ::ffff:192.0.2.7 (RFC 4291, section
+# 2.5.5.2): here that is 192.0.2.7 everywhere.
+
+use Socket qw(AF_INET AF_INET6 inet_ntop inet_pton);
+
+# Return the address in 4 or 16 bytes; undef if it is none. An IPv6 one may name its interface.
+sub packed {
+    my $text   = $_[1] // '';
+    my $packed = $text =~ /\A([0-9A-Fa-f.]*:[^%]*)/ ? inet_pton(AF_INET6, $1) : inet_pton(AF_INET, $text);
+    return defined $packed ? $packed =~ s/\A\0{10}\xFF\xFF//r : undef;
+}
+
+# Return the address as text, of an IPv6 one so many first bits; what is none as it is, and undef for nothing.
+sub text {
+    my ($class, $text, $bits) = @_;
+    my $packed = $class->packed($text);
+    return length($text // '') ? $text : undef if !defined $packed;
+    return inet_ntop(AF_INET, $packed) if length $packed == 4;
+    return inet_ntop(AF_INET6, pack 'B128', unpack 'B' . ($bits // 128), $packed);
+}
+
+1;

@@ -1,0 +1,64 @@
+# EventSource::XS->client_address: an IPv4 client has one address, whatever the server listens on; and the lines of the manuals
+# for limits and proxies, with both.
+
+use lib 't/lib';
+use Testing;
+use EventSource::XS;
+use Plack::Builder;
+use Testing::SourceTree qw(slurp);
+
+for my $case (
+    ['192.0.2.7',         '192.0.2.7',      '192.0.2.7'],
+    ['::ffff:192.0.2.7',  '192.0.2.7',      '192.0.2.7'],
+    ['::FFFF:c000:0207',  '192.0.2.7',      '192.0.2.7'],
+    ['2001:DB8:1:2:3::9', '2001:db8:1:2::', '2001:db8:1:2:3::9'],
+    ['2001:db8:1:2:4::a', '2001:db8:1:2::', '2001:db8:1:2:4::a'],
+    ['fe80::1%eth0',      'fe80::',         'fe80::1'],
+    ['::1',               '::',             '::1'],
+    ['::fffe:192.0.2.7',  '::',             '::fffe:c000:207'],
+    ['unknown',           'unknown',        'unknown'],
+    ['192.0.2.7%eth0',    '192.0.2.7%eth0', '192.0.2.7%eth0'],
+    ['',                  undef,            undef],
+    [undef,               undef,            undef],
+) {
+    my ($given, $network, $address) = @$case;
+    my $shown = $given // 'none';
+    is(EventSource::XS->client_address({REMOTE_ADDR => $given}),     $address, "the address of $shown");
+    is(EventSource::XS->client_address({REMOTE_ADDR => $given}, 64), $network, "its first 64 bits, if it is IPv6");
+}
+
+my $deployment = slurp('perl/EventSource/Deployment.pod');
+
+subtest 'behind a proxy' => sub {
+    my ($line) = $deployment =~ /^ {4}(enable_if .*)$/m;
+    my $app = eval "builder { $line sub { return [200, [], [\$_[0]{REMOTE_ADDR}]] } }"
+        or die $@;    ## no critic (StringyEval)
+    for my $case (
+        ['127.0.0.1',        '192.0.2.7'],
+        ['::ffff:127.0.0.1', '192.0.2.7'],
+        ['198.51.100.1',     '198.51.100.1'],
+        [undef,              undef],
+    ) {
+        my ($proxy, $client) = @$case;
+        my %env = (
+            REQUEST_METHOD       => 'GET',
+            'psgi.url_scheme'    => 'http',
+            REMOTE_ADDR          => $proxy,
+            HTTP_X_FORWARDED_FOR => '192.0.2.7'
+        );
+        is $app->(\%env)->[2][0], $client, 'the client of ' . ($proxy // 'a Unix socket');
+    }
+};
+
+subtest 'limits' => sub {
+    for my $manual ($deployment, slurp('perl/EventSource/Hub.pm')) {
+        my ($line) = $manual =~ /^ {4}(max_streams_per => .*)$/m;
+        my (undef, $limit) = eval $line or die $@;    ## no critic (StringyEval)
+        my %keys = map { ($limit->[0]->({REMOTE_ADDR => $_}) => 1) } '192.0.2.7', '::ffff:192.0.2.7',
+            '::ffff:192.0.2.8', '2001:db8::1', '2001:db8::2', '2001:db8:0:1::1';
+        is_deeply [sort keys %keys], ['192.0.2.7', '192.0.2.8', '2001:db8:0:1::', '2001:db8::'],
+            'a key for an IPv4 address, and for four groups of IPv6';
+    }
+};
+
+done_testing;
