@@ -521,6 +521,11 @@ sub _with_default_id {
     return (@topics, {after => $id, %own, %option});
 }
 
+EventSource::XS->keep_errors(
+    qw(admin_app drain end epoch forget history member members members_count metrics_app new process script_app serve state stats
+        subscribe subscribers to_app)
+);
+
 1;
 __END__
 

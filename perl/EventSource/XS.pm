@@ -270,7 +270,8 @@ when the process ends, after all streams, but not under uWSGI. C<publish> reache
 
 =back
 
-A callback that dies causes a warning. The methods of a hub keep C<$@>, C<$!> and C<$?>.
+A callback that dies causes a warning. The methods of a hub and of L<EventSource::Hub::Process>, C<push> and L</format_event>
+keep C<$@>, C<$!> and C<$?>; an exception is in C<$@>.
 
 =head1 SIGNALS
 

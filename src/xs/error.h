@@ -146,3 +146,18 @@ esx_check(pTHX_ int status, const esx_report *report, const char *module)
     if (status != ESX_OK)
         esx_croak_report(aTHX_ report, module, NULL);
 }
+
+static MGVTBL esx_kept_table = {0};
+
+/* The guard of $@, $! and $?: an XSUB that calls the sub in its magic with its own arguments, which are on perl's stack. It has
+ * no frame, so the sub sees its caller. $? is not restored by the scope, because exit sets it before it leaves all scopes. */
+static XSPROTO(esx_call_kept)
+{
+    const I32 status = PL_statusvalue;
+    ENTER;
+    save_scalar(PL_errgv);
+    SAVEINT(errno);
+    (void)call_sv(mg_findext((SV *)cv, PERL_MAGIC_ext, &esx_kept_table)->mg_obj, GIMME_V);
+    LEAVE;
+    PL_statusvalue = status;
+}

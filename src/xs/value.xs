@@ -62,3 +62,12 @@ _are_same(SV *one, SV *other)
     RETVAL = esx_are_same(aTHX_ one, other, 2);
   OUTPUT:
     RETVAL
+
+# Puts the guard of $@, $! and $? around a sub.
+void
+_keep_errors(const char *name)
+  PREINIT:
+    SV *sub;
+  CODE:
+    sub = sv_2mortal(SvREFCNT_inc((SV *)get_cv(name, GV_ADD)));
+    sv_magicext((SV *)newXS(name, esx_call_kept, __FILE__), sub, PERL_MAGIC_ext, &esx_kept_table, NULL, 0);

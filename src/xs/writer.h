@@ -161,6 +161,7 @@ esx_writer_write(pTHX_ HV *stream, AV *direct, SV *bytes, int has_id, SV **error
     ENTER;
     if (!is_clear)
         save_scalar(PL_errgv); /* otherwise it is clear again after a write */
+    SAVEINT(errno);
     esx_autoflush(aTHX);
     esx_write_to(aTHX_ writer, bytes);
     has_died = SvROK(ERRSV) || SvTRUE(ERRSV); /* since 5.14 nothing that is freed on the way clears it */

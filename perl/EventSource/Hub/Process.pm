@@ -417,6 +417,11 @@ sub _topic {
         && $topic->isa('EventSource::XS::Hub::Pattern') ? (pattern => $$topic) : (channel => _name($topic));
 }
 
+EventSource::XS->keep_errors(
+    qw(answers begin_publish channels connect drain end follow forget history log members names openmetrics program publish state
+        stats stop upgrade)
+);
+
 1;
 __END__
 

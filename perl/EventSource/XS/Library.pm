@@ -111,6 +111,15 @@ sub has_later_here {
     return scalar grep { $_->[0] } @LATER;
 }
 
+# Have subs of the calling package keep $@, $! and $? of their caller.
+sub keep_errors {
+    my ($class, @names) = @_;
+    my $package = caller;
+    no warnings 'redefine';
+    _keep_errors("${package}::$_") for @names;
+    return;
+}
+
 sub later {
     my ($class, $code, @arguments) = @_;
     $SETTINGS->refuse(code => 'later takes a code reference') if !defined $SETTINGS->code(code => $code);
@@ -161,7 +170,6 @@ sub _json { return $SETTINGS->json($_[0], $JSON) }
 # Called by the methods of hubs and by the signal of notify_signal. The reactor repeats the signal until this has run.
 sub _run_callbacks {
     return if $is_pushing || $is_dispatching || ${^GLOBAL_PHASE} eq 'DESTRUCT';
-    local ($!, $?, $@);
     eval { __PACKAGE__->dispatch; 1 } or warn "EventSource::XS: a callback died: $@";
     return;
 }
@@ -237,5 +245,7 @@ sub _queue {
     $is_asked = $loop->next_tick(sub { __PACKAGE__->dispatch });    # it may not run yet
     return;
 }
+
+__PACKAGE__->keep_errors(qw(_json _run_callbacks));
 
 1;

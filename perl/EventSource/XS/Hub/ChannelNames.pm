@@ -4,6 +4,7 @@ use warnings;
 
 # A hub whose events include the name of their channel, and the form that such events have.
 
+use EventSource::XS ();
 use EventSource::XS::Settings;
 use overload ();
 use parent -norequire, 'EventSource::Hub';
@@ -116,5 +117,7 @@ sub _key {
     my $key = $event->{key} = $SETTINGS->string(key => $event->{key});
     return (key => defined $key ? $key : '', $event->{retain} eq 'forget' ? (forget => \1) : ());
 }
+
+EventSource::XS->keep_errors('publish');
 
 1;

@@ -253,6 +253,8 @@ sub DESTROY {
     return;
 }
 
+EventSource::XS->keep_errors('_write');
+
 1;
 __END__
 
