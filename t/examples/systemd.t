@@ -249,7 +249,12 @@ subtest 'the service of the hub ends, and starts again' => sub {
     my ($status, $said) = $systemd->run(qw(kill -KILL), $pid);
     is "$status: $said", '0: ', 'the process is killed';
     ok $client->read_all, 'its stream ends';
-    ok wait_until($DEADLINE, sub { $systemd->property($HUB, 'NRestarts') == 1 }),     'systemd restarts it';
+    ok wait_until($DEADLINE, sub { $systemd->property($HUB, 'NRestarts') == 1 }), 'systemd restarts it';
+    for my $time (2 .. 6) {
+        $systemd->systemctl(kill => '--signal=KILL', $HUB);
+        ok wait_until($DEADLINE, sub { $systemd->property($HUB, 'NRestarts') == $time }), "killed $time times"
+            or return diag $systemd->journal;
+    }
     ok wait_until($DEADLINE, sub { publish('the application') =~ /\A\w+-[0-9]+\z/ }), 'the application has it again';
     systemctl_ok($systemd, stop => $APP, $HUB, $SOCKET);
     is $systemd->property($HUB, 'Result'), 'success', 'the service has ended with success';
