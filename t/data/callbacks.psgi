@@ -65,10 +65,25 @@ my %CHILD = (
         my $number;
         while ($conn->push({data => ++$number})) { Time::HiRes::sleep($PAUSE) }
     },
-    counts   => sub { my $conn = shift; $conn->push($_) for 1 .. 3 },
-    random   => sub { my $conn = shift; $conn->push(rand) },
-    dies     => sub { my $conn = shift; $conn->push('before'); die "on purpose\n" },
-    exits    => sub { my $conn = shift; $conn->push('before'); exit 3 },
+    counts => sub { my $conn = shift; $conn->push($_) for 1 .. 3 },
+    random => sub { my $conn = shift; $conn->push(rand) },
+    dies   => sub { my $conn = shift; $conn->push('before'); die "on purpose\n" },
+    exits  => sub { my $conn = shift; $conn->push('before'); exit 3 },
+    forks  => sub {
+        my ($conn, $tag) = @_;
+        $conn->push('before');
+        for my $end (qw(exits dies returns)) {
+            defined(my $pid = fork) or die "fork: $!";
+            exit 3                       if !$pid && $end eq 'exits';
+            die "a child of the child\n" if !$pid && $end eq 'dies';
+            return                       if !$pid;
+            waitpid $pid, 0;
+            $conn->push("$end " . ($? >> 8));
+        }
+        my $pid = open(my $output, '-|') // die "pipe: $!";
+        if (!$pid) { print 'pipes'; exit }
+        $conn->push(scalar readline $output);
+    },
     sleeps   => sub { my $conn = shift; $conn->push('asleep'); sleep 600 },
     stubborn => sub {
         my ($conn, $tag) = @_;

@@ -102,6 +102,18 @@ sub children_fail {
     return;
 }
 
+sub child_forks {
+    my ($run, $server) = @_;
+    my ($client, undef, $worker) = spawned($run, 'do=forks', qr/before/);
+    ok $client->read_all, 'the stream ends';
+    is $client->text,
+        join('', map { "data: $_\r\n\r\n" } "parent $worker", 'before', 'exits 3', 'dies 255', 'returns 0', 'pipes'),
+        'the child continues its stream while processes that it has forked end, in whatever way';
+    like $server->log, qr/the spawned handler died: a child of the child/, 'an exception goes to psgi.errors';
+    closed_ok($run, $client, qr/^closed by application in $worker$/m, 'the reason is that of the child');
+    return;
+}
+
 sub child_has_its_own {
     my $run = shift;
     my %number =
@@ -221,6 +233,7 @@ my @CHECKS = (
     ['the worker is free while children run'            => \&worker_is_free],
     ['a child ends when its client leaves'              => \&sleeping_child_ends],
     ['a child that fails ends the stream with an error' => \&children_fail],
+    ['processes that a child forks'                     => \&child_forks],
     ['a child has its own callbacks and random numbers' => \&child_has_its_own],
     ['the number of children is bounded'                => \&number_is_bounded],
     ['wait in a child'                                  => \&child_waits],

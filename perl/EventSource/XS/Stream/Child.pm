@@ -65,11 +65,8 @@ my %LEASHES;
 # The arguments of start for streams whose heads are still to be sent, by the names of the streams.
 my %WAITING;
 
-# True in a child, and in processes that it forks.
-my $is_child = 0;
-
-# True once the child has begun to end.
-my $is_leaving = 0;
+# The process id of the child, in it and in processes that it forks; and of the last process that has begun to end.
+my ($spawned, $leaving) = (0, 0);
 
 # Seconds within which a child begins. A test has less.
 our $DEADLINE = 10;    ## no critic (ProhibitPackageVars)
@@ -154,8 +151,6 @@ sub fork_twice {
     return $child ? ($child, $report) : ();
 }
 
-sub is_child { return $is_child }
-
 # Perl has locks of its own, which a thread may hold during a fork by another thread. The child would wait for them for ever.
 sub obstacle {
     return $has_threads
@@ -169,7 +164,7 @@ sub obstacle_of {
     my $threads = $class->obstacle;
     return
           defined $threads                ? $threads
-        : $is_child                       ? 'this process is a spawned child already'
+        : $spawned                        ? 'this process is a spawned child already'
         : !$stream || !$stream->is_native ? 'the stream is not native'
         :                                   undef;
 }
@@ -330,8 +325,8 @@ sub _refuse {
 # The child's life.
 sub _run {
     my ($class, $connection, $code, $theirs, $reports, %option) = @_;
-    $is_child = 1;
-    %LEASHES  = ();          # closes the copies of other leashes
+    $spawned = $$;
+    %LEASHES = ();           # closes the copies of other leashes
     POSIX::setpgid(0, 0);    # commands that the child runs end with it
     $class->default_signals;
     srand;
@@ -354,15 +349,18 @@ sub _run {
     return $class->_leave($stream, $reports, $is_error ? ('error', 255) : ('application', 0));
 }
 
-# Ends the child: sends what is buffered, runs the callbacks that the child has registered, and skips all else that would run
-# at the end of its parent.
+# Ends this process: sends what is buffered, runs the callbacks that the child has registered, and skips all else that would run
+# at the end of its parent. A process that the child has forked leaves the stream to it.
 sub _leave {
     my ($class, $stream, $reports, $reason, $status) = @_;
-    POSIX::_exit($status) if $is_leaving++;
+    POSIX::_exit($status) if $leaving == $$;
+    $leaving = $$;
     eval {
-        my $ended = $stream->_want_end;
-        syswrite $reports, (defined $ended ? $ended : $reason) . "\n";    # before the leash ends
-        $stream->close($reason);
+        if ($$ == $spawned) {
+            my $ended = $stream->_want_end;
+            syswrite $reports, (defined $ended ? $ended : $reason) . "\n";    # before the leash ends
+            $stream->close($reason);
+        }
         EventSource::XS::_finish();
         EventSource::XS->dispatch;
         1;
