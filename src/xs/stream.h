@@ -57,7 +57,6 @@ esx_read_opening(pTHX_ esx_opening *opening, SV *interpreter, SV *settings, SV *
     esx_read_settings(aTHX_ opening, esx_settings(aTHX_ settings));
     first = esx_octets(aTHX_ first);
     opening->interpreter = (uint32_t)SvUV(interpreter);
-    opening->waits = opening->waits && !loop;
     opening->ends_with_handle = !loop;
     opening->may_wait = opening->may_wait && loop;
     opening->is_chunked = cBOOL(SvTRUE(is_chunked));

@@ -84,6 +84,14 @@ my %CHILD = (
         if (!$pid) { print 'pipes'; exit }
         $conn->push(scalar readline $output);
     },
+    much => sub {
+        my ($conn, $tag) = @_;
+        $conn->push('before');
+        local $SIG{ALRM} = sub { report($tag, 'a push waits') if $EventSource::XS::is_pushing };
+        Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), $PAUSE, $PAUSE);
+        $conn->push('x' x 100_000) for 1 .. 200;
+        Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), 0);
+    },
     sleeps   => sub { my $conn = shift; $conn->push('asleep'); sleep 600 },
     stubborn => sub {
         my ($conn, $tag) = @_;

@@ -114,6 +114,15 @@ sub child_forks {
     return;
 }
 
+sub push_waits_for_client {
+    my $run = shift;
+    my ($client) = spawned($run, 'do=much', qr/before/);
+    $run->journal_ok($client, qr/^a push waits$/m, 'a push waits for a client that reads nothing');
+    ok $client->read_all, 'the client reads';
+    is scalar(() = $client->text =~ /^data: x{50000}x{50000}\r$/mg), 200, 'it receives all events';
+    return;
+}
+
 sub child_has_its_own {
     my $run = shift;
     my %number =
@@ -234,6 +243,7 @@ my @CHECKS = (
     ['a child ends when its client leaves'              => \&sleeping_child_ends],
     ['a child that fails ends the stream with an error' => \&children_fail],
     ['processes that a child forks'                     => \&child_forks],
+    ['a child whose client reads late'                  => \&push_waits_for_client],
     ['a child has its own callbacks and random numbers' => \&child_has_its_own],
     ['the number of children is bounded'                => \&number_is_bounded],
     ['wait in a child'                                  => \&child_waits],

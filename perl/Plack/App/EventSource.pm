@@ -698,7 +698,7 @@ What a push to a native stream does if more than L</max_buffered> would be buffe
 
 =item C<block>
 
-The default: on a server that blocks a handler waits for its client. Any other push disconnects.
+The default: on a server that blocks, and in a child (L</spawn>), a handler waits for its client. Any other push disconnects.
 
 =item C<disconnect>
 

@@ -50,8 +50,8 @@ pub struct OpenOptions<'a> {
     pub body: Body,
     /// The settings of the application.
     pub settings: Settings,
-    /// Whether a push to a full buffer returns [`Pushed::Full`] instead of ending the stream. It does not after
-    /// [`StreamHandle::leave_handler`].
+    /// Whether a push to a full buffer returns [`Pushed::Full`] instead of ending the stream: until
+    /// [`StreamHandle::leave_handler`] if the stream ends with its handle, and after [`StreamHandle::end_process_too`].
     pub waits: bool,
     /// Whether the stream ends when the last handle is [released](StreamHandle::release).
     pub ends_with_handle: bool,
@@ -313,7 +313,8 @@ impl StreamHandle {
     }
 
     /// Makes this process end with the stream, unless the application closes it. See `spawned`.
-    pub fn end_process_too(&self, grace: Duration, report: i32) {
+    pub fn end_process_too(&mut self, grace: Duration, report: i32) {
+        self.handler.enter_own_process();
         let state = self.stream.state();
         spawned::set_up(grace, report);
         state.set_ends_process();

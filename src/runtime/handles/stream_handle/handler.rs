@@ -14,8 +14,10 @@ enum Opening {
 /// The handler of a stream.
 #[derive(Debug)]
 pub(super) struct Handler {
-    /// Whether a push to a full buffer waits for room.
-    waits: bool,
+    /// Whether a push to a full buffer waits for room, where one may.
+    blocks: bool,
+    /// Whether a push may wait: the handler keeps nothing up but its own process or thread.
+    may_wait: bool,
     /// Whether the handler runs on a server where one handler runs at a time.
     holds_worker: bool,
     opening: Opening,
@@ -23,23 +25,30 @@ pub(super) struct Handler {
 
 impl Handler {
     /// The first handler of a new stream.
-    pub(super) fn new(waits: bool, holds_worker: bool, head_waits: bool) -> Self {
-        Self { waits, holds_worker, opening: if head_waits { Opening::HeadWaits } else { Opening::Begun } }
+    pub(super) fn new(blocks: bool, holds_worker: bool, head_waits: bool) -> Self {
+        let opening = if head_waits { Opening::HeadWaits } else { Opening::Begun };
+        Self { blocks, may_wait: holds_worker, holds_worker, opening }
     }
 
     /// A handler that a new program continues. Its pushes do not wait.
     pub(super) fn restore(is_opening: bool) -> Self {
-        Self { waits: false, holds_worker: false, opening: if is_opening { Opening::Begun } else { Opening::Over } }
+        let opening = if is_opening { Opening::Begun } else { Opening::Over };
+        Self { blocks: false, may_wait: false, holds_worker: false, opening }
     }
 
     /// The same handler as another thread sees it: it does not run there.
     pub(super) fn of_other_thread(&self) -> Self {
-        Self { waits: self.waits, holds_worker: false, opening: Opening::Over }
+        Self { holds_worker: false, opening: Opening::Over, ..*self }
     }
 
     /// Returns true if a push to a full buffer waits for room.
     pub(super) fn waits(&self) -> bool {
-        self.waits
+        self.blocks && self.may_wait
+    }
+
+    /// The handler runs in a process of its own, which ends with the stream.
+    pub(super) fn enter_own_process(&mut self) {
+        self.may_wait = true;
     }
 
     /// Returns true while the handler runs on a server where one handler runs at a time.
@@ -73,7 +82,7 @@ impl Handler {
 
     /// The handler has returned. Returns true if it has held a worker.
     pub(super) fn leave(&mut self) -> bool {
-        self.waits = false;
+        self.may_wait = false;
         self.opening = Opening::Over;
         std::mem::take(&mut self.holds_worker)
     }
@@ -101,6 +110,17 @@ mod tests {
         assert_eq!((handler.waits(), handler.holds_worker()), (true, true));
         assert_eq!((handler.leave(), handler.leave()), (true, false));
         assert_eq!((handler.waits(), handler.holds_worker()), (false, false));
+    }
+
+    #[test]
+    fn pushes_wait_under_an_event_loop_only_in_a_process_of_the_handler() {
+        for blocks in [true, false] {
+            let mut handler = Handler::new(blocks, false, true);
+            handler.leave();
+            assert!(!handler.waits());
+            handler.enter_own_process();
+            assert_eq!(handler.waits(), blocks);
+        }
     }
 
     #[test]
