@@ -15,6 +15,7 @@ use EventSource::XS::ErrorLog;
 use EventSource::XS::Loop;
 use EventSource::XS::Reason;
 use EventSource::XS::Settings;
+use EventSource::XS::Signals qw(without_signals);
 use EventSource::XS::WeakLink;
 use JSON::MaybeXS ();
 use List::Util    qw(max min);
@@ -50,9 +51,7 @@ sub new {
         queue => [],
         turn  => {},
     }, $class;
-    my $link = $self->{link} = EventSource::XS::WeakLink->new($self);
-    $given{on_text} = sub { $$link->_call(on_bytes => $_[0]) if $$link }
-        if $given{on_bytes};
+    $self->{link}   = EventSource::XS::WeakLink->new($self);
     $self->{source} = EventSource::XS::Client::Source->new(_of_source(%given), place => EventSource::Error->here);
 
     if ($given{on_event}) {
@@ -74,7 +73,7 @@ sub close {
     $self->{source}->close;
     $self->{queue} = [];
     $self->{input} = '';
-    $self->_report;
+    $self->_call($self->_report);
     return;
 }
 
@@ -99,9 +98,9 @@ sub next {
     my $has_waited;
     while ($self) {
         my $now = _now();
-        if (my $event = shift @{$self->{queue}}) {
-            return $event if !$event->{is_gap} || !$self->{on_gap};
-            $self->_call(on_gap => $event);
+        if (my $event = $self->{queue}[0]) {
+            return shift @{$self->{queue}} if !$event->{is_gap} || !$self->{on_gap};
+            $self->_call(on_gap => shift @{$self->{queue}});
             next;
         }
         next if $self->_advance($now);
@@ -192,7 +191,6 @@ sub _of_source {
         max_event     => $SETTINGS->whole_number(max_event => $given{max_event}, from => 1, to => 999_999_999_999_999)
             // $MAX_EVENT,
         method         => $method,
-        on_text        => $given{on_text},
         position_event => $given{position_event} // 'position',
         reconnect      => $given{reconnect}      // ($method eq 'GET'),
         retry          => $given{retry}          // $RETRY,
@@ -215,15 +213,28 @@ sub _transport_in_loop {
 
 # Private methods
 
-# Do one thing that is due and needs no waiting. Returns false if there is none.
+# Do one thing that is due and needs no waiting. Returns false if there is none. A handler of a signal that dies must not leave it
+# half done: it runs before or after, in the call of next.
 sub _advance {
     my ($self, $now) = @_;
+    my $step = sub { [$self->_step($now)] };
+    my ($is_done, @call) = @{$self->{loop} ? $step->() : without_signals($step)};
+    $self->_call(@call);
+    return $is_done;
+}
+
+# Returns whether there was something to do, and what to call about it.
+sub _step {
+    my ($self, $now) = @_;
+    my @call = $self->_report;
+    return (!!1, @call) if @call;
     my $source = $self->{source};
-    return !!1 if $self->_report;
-    my $state = $source->state;
+    my $state  = $source->state;
     return !!0 if $state eq 'closed';
     if (length $self->{input} || $source->has_more) {
-        push @{$self->{queue}}, $source->events($now, \$self->{input});
+        my ($text, @events) = $source->events($now, \$self->{input});
+        push @{$self->{queue}}, @events;
+        return (!!1, length $text ? (on_bytes => $text) : ());
     }
     elsif (my $end = delete $self->{end}) {
         my ($code, $text) = @$end;
@@ -241,7 +252,7 @@ sub _advance {
 # Exceptions of callbacks reach the caller of next. In an event loop there is none.
 sub _call {
     my ($self, $name, @arguments) = @_;
-    my $code = $self->{$name} or return;
+    my $code = defined $name && $self->{$name} or return;
     if ($self->{loop}) {
         EventSource::XS::ErrorLog->call_back({}, "EventSource::Client: $name died", $code, $self, @arguments);
     }
@@ -289,27 +300,22 @@ sub _refuse_blocking {
     return;
 }
 
-# Call the callbacks about what has happened. Returns true if one thing was reported.
+# The callback about one thing that has happened, and its arguments; an empty list if nothing has.
 sub _report {
     my $self   = shift;
     my $source = $self->{source};
     my $state  = $source->state;
-    $self->_cut if $self->{transport} && $state =~ /\A(?:closed|redirected|waiting)\z/;
-    if (delete $self->{has_opened}) {
-        $self->_call('on_open');
-        return !!1;
-    }
+    $self->_cut      if $self->{transport} && $state =~ /\A(?:closed|redirected|waiting)\z/;
+    return 'on_open' if delete $self->{has_opened};
     my $error = $source->take_error;
     if ($error) {
         $self->{error}   = $error;
         $self->{failure} = $error if $state eq 'closed';
-        $self->_call(on_error => $error);
-        return !!1;
+        return (on_error => $error);
     }
-    return !!0 if $state ne 'closed' || @{$self->{queue}} || $self->{has_closed}++;
+    return if $state ne 'closed' || @{$self->{queue}} || $self->{has_closed}++;
     delete $self->{timer};
-    $self->_call(on_close => $self->{failure});
-    return !!1;
+    return (on_close => $self->{failure});
 }
 
 # Read from the server unless the application does not take what there is.
@@ -501,6 +507,7 @@ for so many seconds (from 0, fractions allowed; for ever by default): L</state> 
 seconds more.
 
 Throws the L</error> that has ended the client, once, after the events before it, and C<state> if the client has L</on_event>.
+The exception of a handler of a signal is thrown too; the next call continues where this one was.
 
 =head2 pause, resume
 

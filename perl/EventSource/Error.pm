@@ -6,7 +6,8 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use Carp ();
+use Carp         ();
+use Scalar::Util qw(blessed);
 use overload
     '""'     => sub { $_[0]->as_string },
     'bool'   => sub { 1 },
@@ -46,6 +47,14 @@ sub new {
     my ($class, %error) = @_;
     my $place = delete $error{place};
     return bless {%error, %$place}, $class;
+}
+
+# What an eval has caught, if it is an exception of this distribution, or nothing. Any other one, such as that of a handler of a
+# signal, is thrown again.
+sub own {
+    my ($class, $error) = @_;
+    die $error if ref $error ? !blessed $error || !$error->isa($class) : length $error;
+    return $error;
 }
 
 # The place of the nearest caller whose package does not match, and is not the one that calls this, as here returns it.

@@ -56,6 +56,7 @@ sub committed {
     return if defined $self->{needs_hint} && !$self->{needs_hint};
     local ($@, $SIG{__DIE__});
     eval { $self->{hub}->publish($FOLLOWER->channel_of_hints, $self->{table}, {wait => 0}) };
+    EventSource::Error->own($@);
     return;
 }
 

@@ -101,7 +101,7 @@ sub _ask {
         delete $self->{error};
         return $hub->absence->end;
     }
-    my $message = blessed $error && $error->isa('EventSource::Error') ? $error->message : $error;
+    my $message = $error->message;
     my $is_new  = !defined $self->{error} || $self->{error} ne $message;
     warn "EventSource::Hub::Lease: $message\n" if $is_new && $hub->absence->claim_log($error);
     $self->{error} = $message;
@@ -130,7 +130,7 @@ sub _elect {
         $self->{native} = $native;
         return undef;
     }
-    return $@;
+    return EventSource::Error->own($@);
 }
 
 # While it is not known who holds the lease, nothing changes: this worker may get it again.

@@ -99,8 +99,8 @@ sub end {
         };
     };
     return $count if defined $count;
-    my $error = $@;
-    die $error if !blessed $error || $error->code ne 'unknown';
+    my $error = EventSource::Error->own($@);
+    die $error if $error->code ne 'unknown';
     my $problem = $self->_problem_of_store or die $error;
     return EventSource::Error->throw(
         code    => 'unknown',
@@ -320,7 +320,9 @@ sub _is_listening {
 sub _last_of {
     my $self = shift;
     local $SIG{__DIE__};
-    my ($line) = reverse eval { $self->log } or return {last => undef, last_age => undef};
+    my ($line) = reverse eval { $self->log };
+    EventSource::Error->own($@);
+    return {last => undef, last_age => undef} if !$line;
     my $age = Time::HiRes::time() - $line->{time};
     return {last => $line->{message}, last_age => $age > 0 ? $age : 0};
 }
@@ -354,6 +356,7 @@ sub _problem_of_store {
     my $self = shift;
     local $SIG{__DIE__};
     my $store = eval { (ref $self)->connect(%{$self->{place}}, autostart => 0)->stats->{store} };
+    EventSource::Error->own($@);
     return undef if !$store || $store->{up};
     return 'the store is down' . (defined $store->{last_error} ? ": $store->{last_error}" : '');
 }

@@ -26,7 +26,7 @@ my $FORBIDDEN = qr{[\0-\x20\x7F#%/<>?\@\\^|]};
 
 # Make an event source that waits for its first request. Options: url (an object of URI), method, headers (an array of pairs),
 # content (bytes), last_event_id, timeout (seconds, 0 for none), retry (milliseconds), max_event (bytes), reconnect,
-# retry_statuses (an array), gap_event, position_event, on_text (called with the bytes of the stream), place (of exceptions).
+# retry_statuses (an array), gap_event, position_event, place (of exceptions).
 sub new {
     my ($class, %option) = @_;
     my $self = bless {%option, state => 'waiting', attempts => 0, opens_at => 0}, $class;
@@ -73,16 +73,14 @@ sub error {
     );
 }
 
-# Take bytes off the body, at most 64 KiB of text, and return the events that they complete. Nothing is taken if more bytes
-# have to come first.
+# Take bytes off the body, at most 64 KiB of text, and return that and the events that it completes. Nothing is taken if more
+# bytes have to come first.
 sub events {
     my ($self, $now, $bytes) = @_;
     my ($text, $is_damaged) = $self->{decoder}->next_text($bytes);
-    $self->{on_text}->($text) if $self->{on_text} && length $text;
-    return                    if $self->{state} eq 'closed';
     my @events = $self->_parse($text);
     $self->end($now, $self->error('unavailable', 'the compressed stream is damaged')) if $is_damaged;
-    return @events;
+    return ($text, @events);
 }
 
 # Take the head of a response: its headers are in a hash by their names in lower case. Returns read if its body is the stream,
@@ -189,7 +187,8 @@ sub _parse {
     my ($self,   $text)   = @_;
     my ($parser, @events) = $self->{parser};
     local $SIG{__DIE__};
-    eval { @events = $parser->feed($text); $parser->feed('') if @events; 1 } or $self->close($self->_too_long);
+    eval { @events = $parser->feed($text); $parser->feed('') if @events; 1 }
+        or EventSource::Error->own($@) && $self->close($self->_too_long);
     $self->{attempts} = 0 if @events = map { $self->_known($_) } @events;
     return @events;
 }

@@ -11,6 +11,7 @@ use warnings;
 # be seen from a child: there the page is told to ask for each look itself, and the tail is a stream of that hub. It asks, too,
 # where there can be no child; while the hub process is away, such a look holds its worker for a second at most.
 
+use EventSource::Error;
 use EventSource::XS::AccessPolicy;
 use EventSource::XS::Hub::Admin::Feed;
 use EventSource::XS::Hub::Admin::Look;
@@ -140,6 +141,7 @@ sub _feed {
         return if eval {
             $connection->spawn(sub { $feed->run(shift) }, max_children => $MAX_CHILDREN);
         };
+        EventSource::Error->own($@);
         $why = $@ ? EventSource::XS::Reason->message_of($@) : "there are $MAX_CHILDREN of these pages already";
     }
     $connection->finish(event => 'ask', data => $why // 'this hub has no name');

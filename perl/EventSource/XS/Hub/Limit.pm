@@ -7,6 +7,7 @@ use warnings;
 
 use Carp        ();
 use Digest::SHA qw(sha256_hex);
+use EventSource::Error;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed);
@@ -53,6 +54,7 @@ sub free_place {
     my ($self, $hub, $label) = @_;
     local ($@, $SIG{__DIE__});
     eval { $hub->_reserve($label, 0) };    # otherwise it expires
+    EventSource::Error->own($@);
     return;
 }
 
@@ -74,7 +76,7 @@ sub may_begin {
     my ($self, $hub, $label) = @_;
     local ($@, $SIG{__DIE__});
     my $may_begin = eval { $hub->_reserve($label, $self->{most}) ? 1 : 0 };
-    return defined $may_begin ? $may_begin : 1;
+    return defined $may_begin ? $may_begin : !!EventSource::Error->own($@);
 }
 
 sub refusal {

@@ -4,12 +4,12 @@ use warnings;
 
 # Finds out whether a hub without a process would work: the first worker starts one, if this user can. It starts nothing.
 
+use EventSource::Error;
 use EventSource::Hub::Process;
 use EventSource::XS::Settings;
 use File::Basename qw(dirname);
 use IO::Select;
 use IO::Socket::IP;
-use Scalar::Util qw(blessed);
 
 use filetest 'access';    # a file system may be read-only
 
@@ -60,10 +60,7 @@ sub _folder {
 }
 
 # What a call says that throws.
-sub _message_of {
-    my $error = shift;
-    return blessed $error && $error->isa('EventSource::Error') ? $error->message =~ s/\A[\w:]+: //r : "$error";
-}
+sub _message_of { return EventSource::Error->own(shift)->message =~ s/\A[\w:]+: //r }
 
 sub _store {
     my ($timeout, %hub) = @_;

@@ -9,6 +9,7 @@ use warnings;
 use Carp         ();
 use Digest::SHA  qw(sha256);
 use MIME::Base64 qw(encode_base64url);
+use EventSource::Error;
 use EventSource::XS::LastEventID;
 use EventSource::XS::Library;
 use EventSource::XS::Origins;
@@ -82,6 +83,7 @@ sub header {
         local $SIG{__DIE__};
         $hub->seal_ticket($subscriptions, $limits, $owner, $binding, $passport, $self->{seconds}, $most);
     };
+    EventSource::Error->own($@);
     return                                                                   if !@sealed;
     return ('Set-Cookie' => "$name=" . encode_base64url($sealed[0]) . $rest) if defined $sealed[0];
     warn "EventSource::Hub: a stream has so many channels or labels that its ticket is larger than $MAX_COOKIE bytes:"
@@ -104,6 +106,7 @@ sub opened {
     return undef if !defined $sealed || (EventSource::XS::LastEventID->of($env) // '') eq $FINISHED;
     local ($@, $SIG{__DIE__});
     my $opened = eval { $hub->_open_ticket($sealed, $binding) };
+    EventSource::Error->own($@);
     return $opened && @$opened ? $opened : undef;
 }
 

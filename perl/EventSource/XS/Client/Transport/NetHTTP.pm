@@ -6,10 +6,11 @@ use warnings;
 # whole response and call back meanwhile: a caller that wants one event, and then control, would need a process beside it.
 # Net::HTTP connects, does TLS and formats the request; its socket is read when the caller asks. So a caller that does not ask
 # slows the server down, no call waits for longer than it is told, and close cuts at once. Only the connection is made in one
-# call.
+# call. A handler of a signal may die while these wait, and not between what is read or sent and what is known of it.
 
 use parent 'EventSource::XS::Client::Transport';
-use IO::Select ();
+use EventSource::XS::Signals qw(without_signals);
+use IO::Select               ();
 use Net::HTTP;
 
 my $CONNECT_WITHIN = 10;        # seconds, for each address and for TLS
@@ -40,15 +41,13 @@ sub resume { return }
 # Connect, or send or read once. Returns true if it has connected or sent: a head that comes byte by byte is not a sign of life.
 sub turn {
     my ($self, $seconds) = @_;
-    return                        if !$self->{on};
-    return $self->_connect        if !$self->{socket};
-    return $self->_send($seconds) if length $self->{out};
-    my $socket = $self->{socket};
-    return if !($socket->can('pending') && $socket->pending) && !IO::Select->new($socket)->can_read($seconds);
-    my $count = sysread $socket, my ($bytes), $READ;
-    return                     if !defined $count && ($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
-    return $self->take($bytes) if $count;
-    return $self->lost(defined $count ? () : "$!");
+    return if !$self->{on};
+    my $socket    = $self->{socket} or return $self->_connect;
+    my $select    = IO::Select->new($socket);
+    my $does      = length $self->{out} ? '_send' : '_read';
+    my $has_bytes = $socket->can('pending') && $socket->pending;
+    return if !($does eq '_send' ? $select->can_write($seconds) : $has_bytes || $select->can_read($seconds));
+    return without_signals(sub { $self->$does });
 }
 
 # Private methods
@@ -59,16 +58,17 @@ sub _connect {
     my $url     = $request->{url};
     my %how     = (Host => $url->host_port, Timeout => $CONNECT_WITHIN);
     my $class   = 'Net::HTTP';
-    local $SIG{__DIE__};
+    local ($@, $SIG{__DIE__});
     if ($url->scheme eq 'https') {
         return $self->report_end(
             unsupported => 'https needs the module IO::Socket::SSL (Debian: apt-get install libio-socket-ssl-perl)')
-            if !eval { require IO::Socket::SSL; require Net::HTTPS; 1 };
+            if !without_signals(\&_has_tls);
         $class = 'Net::HTTPS';
         %how   = (%how, SSL_verifycn_scheme => 'http', SSL_verifycn_name => $url->host);
     }
-    my $socket = eval { $class->new(%how) || die _connect_error($class) . "\n" }
-        or return $self->report_end(unavailable => 'there is no connection to ' . $url->host_port . ": $@");
+    my $socket = $class->new(%how);              # it returns its errors
+    my $error  = $socket ? undef : 'there is no connection to ' . $url->host_port . ': ' . _connect_error($class);
+    return without_signals(sub { $self->report_end(unavailable => $error) }) if defined $error;
     binmode $socket if $class eq 'Net::HTTP';    # as in EventSource::XS::SocketPair
     $socket->blocking(0);
     my @headers = map { @$_ } @{$request->{headers}};
@@ -87,12 +87,22 @@ sub _connect_error {
     return $instead && $instead !~ /configuration failed/ ? $instead : $reason;
 }
 
+sub _has_tls {
+    return scalar eval { require IO::Socket::SSL; require Net::HTTPS; 1 }
+}
+
+sub _read {
+    my $self  = shift;
+    my $count = sysread $self->{socket}, my ($bytes), $READ;
+    return                     if !defined $count && ($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
+    return $self->take($bytes) if $count;
+    return $self->lost(defined $count ? () : "$!");
+}
+
 sub _send {
-    my ($self, $seconds) = @_;
-    my $socket = $self->{socket};
-    return if !IO::Select->new($socket)->can_write($seconds);
+    my $self = shift;
     local $SIG{PIPE} = 'IGNORE';
-    my $sent = syswrite $socket, $self->{out};
+    my $sent = syswrite $self->{socket}, $self->{out};
     substr $self->{out}, 0, $sent, '' if $sent;
     return $sent if defined $sent || $!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR};
     return $self->report_end(unavailable => "the request could not be sent: $!");

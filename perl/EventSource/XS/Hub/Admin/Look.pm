@@ -5,6 +5,7 @@ use warnings;
 # A hub at one time, for the admin page: a structure for JSON. It is bounded, however many channels, members and retained
 # events there are.
 
+use EventSource::Error;
 use EventSource::XS::Hub::ChannelList;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Reason;
@@ -108,6 +109,7 @@ sub _lines {
     my $hub = shift;
     local ($@, $SIG{__DIE__});
     my @lines = eval { $hub->log };
+    EventSource::Error->own($@);
     splice @lines, 0, -$MAX_LINES if @lines > $MAX_LINES;
     $_->{message} = _beginning($_->{message}) for @lines;
     return @lines;

@@ -1,0 +1,76 @@
+# Calls that may fail with an EventSource::Error, and do without the hub then. Any other exception, such as that of a handler of
+# a signal, is thrown again.
+
+use lib 't/lib';
+use Testing qw(native);
+use EventSource::Error;
+use EventSource::Hub;
+use EventSource::Hub::Lease;
+use EventSource::Hub::Process;
+use EventSource::Outbox;
+use EventSource::XS::Hub::Admin;
+use EventSource::XS::Hub::Admin::Look;
+use EventSource::XS::Hub::Limit;
+use EventSource::XS::Hub::Readiness;
+use EventSource::XS::Hub::Ticket;
+
+# The code that is called in the place of a method.
+my $in_its_place;
+
+sub away {
+    return EventSource::Error->throw(code => 'unavailable', message => 'EventSource::Hub: away');
+}
+
+my $hub     = EventSource::Hub->new(name => 'own_errors', autostart => 0);
+my $process = bless {}, 'EventSource::Hub::Process';
+my $limit   = EventSource::XS::Hub::Limit->of([sub { 1 }, 2]);
+my $lease   = bless {hub => $hub, name => 'task'}, 'EventSource::Hub::Lease';
+my $outbox  = EventSource::Outbox->new(hub => $hub);
+my $ticket  = EventSource::XS::Hub::Ticket->of(60);
+
+my %env = (
+    REQUEST_METHOD => 'GET',
+    SCRIPT_NAME    => '',
+    PATH_INFO      => '/events',
+    HTTP_COOKIE    => 'a=b',
+    HTTP_HOST      => 'localhost',
+    QUERY_STRING   => ''
+);
+
+# The request has a cookie that could be the ticket.
+sub opens_ticket {
+    no warnings 'redefine';
+    local *EventSource::XS::Hub::Ticket::_ticket_of = sub { 'sealed' };
+    return $ticket->opened($hub, {%env}, []);
+}
+
+sub seals_ticket { return scalar(() = $ticket->header($hub, {%env, 'eventsource.hub.binding' => 'x'}, [], [])) }
+
+# The method, what calls it, and its result where the hub is away.
+my @CASES = (
+    ['EventSource::Hub::_reserve',         sub { $limit->may_begin($hub, 'label') },  1],
+    ['EventSource::Hub::_reserve',         sub { $limit->free_place($hub, 'label') }, undef],
+    ['EventSource::Hub::_elect',           sub { ref $lease->_elect },                'EventSource::Error'],
+    ['EventSource::Hub::publish',          sub { $outbox->committed },                undef],
+    ['EventSource::Hub::_open_ticket',     \&opens_ticket,                            undef],
+    ['EventSource::Hub::seal_ticket',      \&seals_ticket,                            0],
+    ['EventSource::Hub::Process::log',     sub { $process->_last_of->{last} },        undef],
+    ['EventSource::Hub::Process::stats',   sub { $process->_problem_of_store },       undef],
+    ['EventSource::Hub::Process::log',     sub { scalar(() = EventSource::XS::Hub::Admin::Look::_lines($process)) }, 0],
+    ['EventSource::Hub::Process::program', sub { EventSource::XS::Hub::Readiness::_without_program() }, 'away'],
+);
+
+for (@CASES) {
+    my ($method, $call, $expected) = @$_;
+    no strict 'refs';
+    no warnings 'redefine';
+    local *{'EventSource::Hub::Process::connect'} = sub { $process };
+    local *$method = sub { $in_its_place->() };
+    $in_its_place = \&away;
+    is scalar $call->(), $expected, "$method: an error of the hub is known";
+    $in_its_place = sub { die "not ours\n" };
+    ok !eval { $call->(); 1 }, "$method: another exception is thrown again";
+    is $@, "not ours\n", 'as it is';
+}
+
+done_testing;
