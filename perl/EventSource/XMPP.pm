@@ -71,6 +71,7 @@ sub start {
     return $self if $self->{lease};
     _load();
     AnyEvent::detect();
+    $self->{process}    = $$;
     $self->{connecting} = EventSource::XS::XMPP::Timer->new($self, most => $MAX_PAUSE);
     $self->{loading}    = EventSource::XS::XMPP::Timer->new($self, most => $MAX_HUB_PAUSE);
     weaken(my $weak = $self);
@@ -92,7 +93,7 @@ sub stop {
 
 sub DESTROY {
     my $self = shift;
-    return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || !$self->{lease};
+    return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || !$self->{lease} || $self->{process} != $$;
     local ($@, $!, $?, $SIG{__DIE__});
     eval { $self->_end };
     return;
