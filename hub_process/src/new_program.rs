@@ -7,8 +7,8 @@
 //!
 //! 1. The program is opened: what is checked is what is run, whatever is installed meanwhile.
 //! 2. The program is run as `check-state VERSION`: it says that it reads states of this version.
-//! 3. The store ends, the reactor stops at the end of a turn, and all is saved, piece by piece: an allocation that fails would
-//!    end the process.
+//! 3. The store has done what it was asked; its threads end with this program, at the `exec`. The reactor stops at the end of a
+//!    turn, and all is saved, piece by piece: an allocation that fails would end the process.
 //! 4. The program is run again, with the state as its input: it says that it has read all of it, and has room for threads.
 //! 5. The descriptors are to outlive the `exec`, and the process is the other program.
 //!

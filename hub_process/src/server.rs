@@ -46,7 +46,7 @@ const MOST_PUBLISHER_READS: usize = 256;
 const FILE_CHECK: Duration = Duration::from_secs(30);
 /// How long the end of the process waits until what is buffered for clients is sent.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long an upgrade or the end of the process waits for the store.
+/// How long the end of the process waits for the store.
 const STORE_LINGER: Duration = Duration::from_secs(5);
 
 /// Serves a hub until nobody needs it or the process is asked to end.

@@ -464,7 +464,7 @@ impl StoredHub {
     }
 
     /// Starts the store again. The hub in memory continues where the store does.
-    pub fn restart(&mut self) -> io::Result<()> {
+    fn restart(&mut self) -> io::Result<()> {
         let threads =
             StoreThreads::start(&self.sequencer.settings, &self.name, self.sequencer.beginning.last_delivered())?;
         self.replace_threads(threads);
@@ -500,7 +500,13 @@ impl StoredHub {
         let wills = self.sequencer.members.take_wills();
         self.keep_wills(wills);
         self.publish_wills();
-        let (mut effects, _) = self.end(within, false);
+        self.sequencer.forget_evicted();
+        self.members.keep_lingering(&self.sequencer);
+        self.sequencer.threads.close(false);
+        let (mut effects, until) = (Effects::default(), Instant::now() + within);
+        while let Some(report) = self.sequencer.threads.store.wait_for_report(until) {
+            self.take_late_report(report, &mut effects);
+        }
         effects.is_ready = false;
         self.fail_waiting("the store did not answer before it ended", &mut effects);
         self.wills.lose("the hub has ended while its store was away");
@@ -508,29 +514,22 @@ impl StoredHub {
         effects
     }
 
-    /// Ends the store after what it was asked before, so that another program continues. Returns true if that was within
-    /// the time; then [`restart`](Self::restart) continues here. Otherwise the store ends and starts again when it answers
-    /// again, and those who wait are told then.
-    pub fn pause(&mut self, within: Duration) -> (Effects, bool) {
-        self.end(within, true)
+    /// Keeps back what members and wills ask the store: another program asks it, or this one when it continues.
+    pub fn hold_members(&mut self, holds: bool) {
+        self.sequencer.holds_members = holds;
+        self.sequencer.retry_later();
     }
 
-    fn end(&mut self, within: Duration, hub_continues: bool) -> (Effects, bool) {
-        let mut effects = Effects::default();
-        self.sequencer.set_time(Instant::now());
-        self.sequencer.forget_evicted();
-        self.members.keep_lingering(&self.sequencer);
-        self.sequencer.threads.close(hub_continues);
-        let until = Instant::now() + within;
-        while let Some(report) = self.sequencer.threads.store.wait_for_report(until) {
-            self.take_late_report(report, &mut effects);
+    /// Waits until nothing [waits](Self::has_waiting) for the store, at most for a time.
+    pub fn settle(&mut self, within: Duration) -> Effects {
+        let (mut effects, until) = (Effects::default(), Instant::now() + within);
+        while self.has_waiting() {
+            match self.sequencer.threads.store.wait_for_report(until) {
+                Some(report) => self.take_late_report(report, &mut effects),
+                None => break,
+            }
         }
-        let has_ended = Instant::now() < until;
-        if has_ended {
-            self.fail_waiting("the store has ended", &mut effects);
-        }
-        self.log_losses();
-        (effects, has_ended)
+        effects
     }
 }
 

@@ -463,37 +463,42 @@ fn a_look_at_the_file_of_a_killed_process_loses_nothing() {
 
 #[test]
 fn an_upgrade_without_enough_memory_or_descriptors_changes_nothing() {
-    let (scene, mut settings) = (Scene::new(), settings());
-    settings.hub.history.bytes = 1 << 30;
-    let mut worker = scene.client_with(settings);
-    let before = worker.welcome().clone();
-    let mut client = follow(&mut worker, 1, topics("news", None));
-    let large = "x".repeat(200_000);
-    (0..80).for_each(|_| drop(worker.publish(&event("large", &large)).expect("an id")));
-    let status = fs::read_to_string(format!("/proc/{}/status", before.pid)).expect("a process");
-    let size =
-        status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    let most = (size.expect("a number") << 10) + (6 << 20);
-    let limit = |words: &str| {
-        let mut command = Command::new("prlimit");
-        assert!(command.args([words, "--pid", &before.pid.to_string()]).status().expect("prlimit").success());
-    };
-    for (less, enough, message) in [
-        ("--nofile=8:", "--nofile=1000:", "Too many open files"),
-        (&format!("--as={most}:"), "--as=unlimited:", "cannot save the state: memory allocation failed"),
+    let no_memory = "cannot save the state: memory allocation failed";
+    for (of_status, more, limited, message) in [
+        ("", 8, "nofile", "Too many open files"),
+        ("VmSize:", 6 << 20, "as", no_memory),
+        ("VmData:", 300 << 10, "data", no_memory),
     ] {
-        limit(less);
-        signal(before.pid, Signal::USR2); // no descriptor is left for a command
-        let log = || fs::read_to_string(scene.place.log()).expect("a log");
-        assert!(is_eventually(|| log().contains(message)), "{}", log());
-        limit(enough);
-        worker.publish(&event("news", less)).expect("an id");
-        read_event(&mut client, less);
+        for has_file in [false, true] {
+            let scene = Scene::new();
+            let mut settings = if has_file { in_file(&scene) } else { settings() };
+            settings.hub.history.bytes = 1 << 30;
+            let mut worker = scene.client_with(settings);
+            let before = worker.welcome().clone();
+            let mut client = follow(&mut worker, 1, topics("news", None));
+            let large = "x".repeat(200_000);
+            (0..80).for_each(|_| drop(worker.publish(&event("large", &large)).expect("an id")));
+            let status = fs::read_to_string(format!("/proc/{}/status", before.pid)).expect("a process");
+            let size = |line: &str| line.strip_prefix(of_status)?.trim().strip_suffix(" kB")?.parse::<u64>().ok();
+            let used = status.lines().find_map(size).unwrap_or(0) << 10;
+            let limit = |most: &str| {
+                let mut command = Command::new("prlimit");
+                command.args([&format!("--{limited}={most}:"), "--pid", &before.pid.to_string()]);
+                assert!(command.status().expect("prlimit").success());
+            };
+            limit(&(used + more).to_string());
+            signal(before.pid, Signal::USR2); // no descriptor is left for a command
+            let log = || fs::read_to_string(scene.place.log()).expect("a log");
+            assert!(is_eventually(|| log().contains(message)), "{}", log());
+            limit(if more == 8 { "1000" } else { "unlimited" });
+            worker.publish(&event("news", limited)).expect("an id");
+            read_event(&mut client, limited);
+            scene.upgrade();
+            worker.publish(&event("news", "after")).expect("an id");
+            read_event(&mut client, "after");
+            assert_eq!((scene.client().welcome().pid, &scene.client().welcome().epoch), (before.pid, &before.epoch));
+        }
     }
-    scene.upgrade();
-    worker.publish(&event("news", "after")).expect("an id");
-    read_event(&mut client, "after");
-    assert_eq!((scene.client().welcome().pid, &scene.client().welcome().epoch), (before.pid, &before.epoch));
 }
 
 /// 1024 blocks are half a MiB, with bash a MiB.

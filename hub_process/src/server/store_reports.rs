@@ -14,8 +14,8 @@ use eventsource_xs::wire::{Failure, Response};
 use eventsource_xs::ErrorCode;
 use std::time::{Duration, Instant};
 
-/// How long a restart, and HTTP clients of a new process, wait until the hub's store has begun. Requests of workers wait that
-/// long unread, so this is shorter than their calls may take (`publish_timeout`).
+/// How long a restart, and HTTP clients of a new process, wait until the hub's store has begun, and an upgrade until it has
+/// answered. Requests of workers wait that long unread, so this is shorter than their calls may take (`publish_timeout`).
 pub(super) const BEGIN_WITHIN: Duration = Duration::from_secs(3);
 
 impl Server {

@@ -1,7 +1,8 @@
 //! Continuing as another program: what is saved of the server, and how the server of the new program begins.
 
 use super::control_requests::Upgrading;
-use super::{Server, STORE_LINGER};
+use super::store_reports::BEGIN_WITHIN;
+use super::Server;
 use crate::current_hub::SavedServed;
 use crate::http::SavedSockets;
 use crate::inherited::{take_kept, InstanceLock, SavedInstanceLock};
@@ -43,40 +44,34 @@ impl Server {
     }
 
     fn try_upgrade(&mut self, Upgrading { requesters, program }: &Upgrading) -> Result<Infallible, String> {
+        try_memory(LEAST_MEMORY)?;
         let program = Program::open(program)?;
         program.check(None)?;
-        self.end_store()?;
-        let failed = self.exec_program(requesters, &program);
-        let Self { current, sources, .. } = self;
-        if let Some(stored) = current.stored() {
-            let restarted = stored.restart();
-            restarted
-                .and_then(|()| current.watch_store(sources.epoll()))
-                .map_err(|error| format!("the store cannot begin anew: {error}"))?;
-        }
+        let failed = self.settle_store().and_then(|()| self.exec_program(requesters, &program));
+        self.current.stored().into_iter().for_each(|stored| stored.hold_members(false));
         failed
     }
 
-    /// Ends the store, with which the new program continues: its file is locked as long as one of its threads is there.
-    fn end_store(&mut self) -> Result<(), String> {
+    /// Waits until the store has done all that it was asked: the rest would be lost. Its threads end with this program, as in a
+    /// killed process, so nothing has changed if the upgrade fails.
+    fn settle_store(&mut self) -> Result<(), String> {
+        let lost = |why: &str| Err(format!("events wait for the hub's store, which {why}, and would be lost"));
         let Some(stored) = self.current.stored() else { return Ok(()) };
         if !stored.is_ready() {
             return Err("the hub's store has not begun".to_owned());
         }
         if stored.has_waiting() && !stored.is_up() {
-            return Err(
-                "events wait for the hub's store, which is down, and would be lost: try again when it is up".to_owned()
-            );
+            return lost("is down");
         }
         stored.check_place()?;
-        let (effects, has_ended) = stored.pause(STORE_LINGER);
+        stored.hold_members(true);
+        let effects = stored.settle(BEGIN_WITHIN);
+        let has_settled = !stored.has_waiting();
         self.follow(effects, Instant::now());
-        if !has_ended {
-            let within = STORE_LINGER.as_secs();
-            return Err(format!("the hub's store has not ended within {within} seconds: try again when it answers"));
+        if has_settled {
+            return Ok(());
         }
-        self.current.unwatch_store(self.sources.epoll());
-        Ok(())
+        lost(&format!("has not answered within {} seconds", BEGIN_WITHIN.as_secs()))
     }
 
     fn exec_program(&mut self, requesters: &[u64], program: &Program) -> Result<Infallible, String> {

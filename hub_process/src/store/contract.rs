@@ -121,8 +121,8 @@ pub enum StoreCommand {
     ReadTicketKeys,
     /// Begin another epoch: entries are missing that this process has delivered before it began the store anew.
     Lost(Box<str>),
-    /// End, after what was asked before. If the hub continues, in this process or in another program, its members stay on this
-    /// machine meanwhile.
+    /// End, after what was asked before. If the hub continues, its members stay on this machine meanwhile. A store ends without
+    /// it, too, when it has done what it was asked and the process continues as another program.
     Close { hub_continues: bool },
 }
 

@@ -79,6 +79,8 @@ pub struct Sequencer {
     forget_at: Option<Instant>,
     /// When it is looked whether the store is up that has failed something.
     retry_at: Option<Instant>,
+    /// Whether the process is about to continue as another program.
+    pub holds_members: bool,
 }
 
 impl Sequencer {
@@ -97,6 +99,7 @@ impl Sequencer {
             now: Instant::now(),
             forget_at: None,
             retry_at: None,
+            holds_members: false,
         }
     }
 
@@ -150,9 +153,10 @@ impl Sequencer {
         self.settings.store.is_shared()
     }
 
-    /// Returns true if the store has reported its history, and is not asked to end. Members and wills wait until then.
+    /// Returns true if the store has reported its history, and neither it nor this program is to end. Members and wills wait
+    /// until then.
     pub fn is_open(&self) -> bool {
-        self.threads.are_running() && self.beginning.is_complete()
+        self.threads.are_running() && self.beginning.is_complete() && !self.holds_members
     }
 
     /// Takes over the settings that may change.

@@ -622,19 +622,28 @@ fn nobody_waits_for_a_store_that_has_ended() {
 }
 
 #[test]
-fn a_store_that_does_not_end_in_time_continues_and_restarts_when_it_has_ended() {
+fn what_waits_for_a_store_that_does_not_answer_in_time_continues_to_wait() {
     let mut world = World::new();
     let request = world.publish("");
-    let (effects, has_ended) = world.hub.pause(Duration::from_millis(10));
-    assert!(!has_ended && effects.completions.is_empty() && !world.hub.run_timers(world.now + DEADLINE));
-    // Its earlier requests are still carried out.
-    world.store.append_asked(|| 0);
-    world.catch_up();
-    assert!(world.told[&request].is_ok());
+    world.hub.hold_members(true);
+    let effects = world.hub.settle(Duration::from_millis(10));
+    assert!(world.hub.has_waiting() && effects.completions.is_empty() && !world.hub.sequencer.is_open());
+    world.hub.hold_members(false);
     let late = world.publish("");
+    world.store.append_asked(|| 0);
+    world.store.report(usize::MAX);
+    let effects = world.hub.settle(DEADLINE);
+    assert!(!world.hub.has_waiting() && world.hub.sequencer.is_open());
+    let answered: Vec<_> = effects.completions.iter().map(|answer| answer.requester.request).collect();
+    assert_eq!(answered, [request, late]);
+    assert!(effects.completions.iter().all(|answer| answer.result.is_ok()));
+}
+
+#[test]
+fn a_store_that_has_ended_is_asked_nothing_until_it_starts_again() {
+    let mut world = World::new();
     drop(std::mem::replace(&mut world.store, Simulated::new(Store::new().expect("a pipe").1)));
     world.take();
-    assert_eq!(world.told[&late], Err(ErrorCode::Unknown));
     let requester = Requester { peer: 1, request: 99, bytes: 100, since: None };
     let refused =
         world.hub.publish(draft(99, ""), None, requester, world.now).err().expect("nobody would carry it out");
