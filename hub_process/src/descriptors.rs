@@ -19,6 +19,8 @@ pub fn raise_limit() {
 #[derive(Clone, Copy, Debug)]
 pub struct Descriptors {
     pub peers: usize,
+    /// HTTP clients that are no streams.
+    pub clients: usize,
     pub streams: usize,
     pub has_store: bool,
 }
@@ -30,7 +32,13 @@ impl Descriptors {
 
     /// Returns how many streams there may be.
     pub fn for_streams(self) -> usize {
-        calls::limit().saturating_sub(self.own() + self.peers)
+        calls::limit().saturating_sub(self.own() + self.peers + self.clients)
+    }
+
+    /// Returns how many HTTP clients there may be that are no streams: half of what streams and peers leave. Workers, and the
+    /// streams that they hand over, find the other half.
+    pub fn for_clients(self) -> usize {
+        self.for_peers().saturating_sub(self.peers) / 2
     }
 
     /// Returns how many connections there may be.
@@ -41,6 +49,6 @@ impl Descriptors {
     /// Returns true if there is room for another connection. Streams leave more descriptors free (`descriptor_reserve`), so
     /// their sockets can be taken even to be refused.
     pub fn has_room(self) -> bool {
-        self.peers < self.for_peers()
+        self.peers + self.clients < self.for_peers()
     }
 }

@@ -272,6 +272,7 @@ impl Server {
 
     fn accept(&mut self, now: Instant) {
         while let Some(socket) = self.listener.accept(self.sources.epoll(), now) {
+            self.keep_descriptors();
             match self.obstacle(&socket) {
                 // It fails only without memory. The peer tries again.
                 None => drop(self.peers.add(socket, self.sources.epoll(), now)),
@@ -300,8 +301,14 @@ impl Server {
     /// Returns what has descriptors.
     fn descriptors(&self) -> Descriptors {
         let has_store = self.current.hub().is_some_and(ServedHub::has_store);
-        let peers = self.peers.len() + self.connections.len() + self.candidates.len();
-        Descriptors { peers, streams: self.streams.len(), has_store }
+        let clients = self.connections.len() + self.candidates.len();
+        Descriptors { peers: self.peers.len(), clients, streams: self.streams.len(), has_store }
+    }
+
+    /// Closes connections of HTTP clients that take descriptors from workers.
+    fn keep_descriptors(&mut self) {
+        let most = self.descriptors().for_clients();
+        self.connections.keep_at_most(most);
     }
 
     /// Serves a peer whose connection is ready.

@@ -3,12 +3,13 @@
 mod support;
 
 use eventsource_xs::remote::{start, CallConnection, Start};
+use eventsource_xs::wire::{HubSettings, Response};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use support::{event, eventually, Scene, DEADLINE, PROGRAM};
+use support::{event, eventually, open, report_with, settings, Scene, DEADLINE, PROGRAM};
 
 const REQUEST: &[u8] = b"GET /events HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 
@@ -47,6 +48,27 @@ fn silent_clients_leave_descriptors_for_workers_and_for_other_clients() {
         scene.client().publish(&event("news", "hello")).expect("an id");
         answer_of(&silent[0]).is_empty() // it has made room, and was not closed because its time was up
     });
+    drop(scene);
+    hub.wait().expect("it has ended");
+}
+
+#[test]
+fn silent_clients_take_no_descriptor_that_streams_leave_to_workers() {
+    let scene = Scene::new();
+    let http = scene.folder.join("http");
+    let mut hub = run(&scene, &http, "ulimit -n 200;", "--http \"unix:$1\"", [Stdio::null(), Stdio::inherit()]);
+    eventually("the process listens", || UnixStream::connect(&http).is_ok());
+    let mut worker = scene.client_with(HubSettings { max_streams: 1000, ..settings() });
+    let mut streams: Vec<_> = (1..=160).map(|number| open(&mut worker, number, "")).collect();
+    report_with(&mut worker, |report| matches!(report, Response::Ended { .. })); // no more fit
+    eventually("workers come while many clients are silent", || {
+        let silent: Vec<_> = (0..100).map(|_| UnixStream::connect(&http).expect("a connection")).collect();
+        let mut others: Vec<_> = (0..5).map(|_| scene.client()).collect();
+        others.iter_mut().for_each(|other| drop(other.publish(&event("news", "hello")).expect("an id")));
+        answer_of(&silent[0]).is_empty()
+    });
+    streams.truncate(100);
+    eventually("clients are answered", || ask(&http).contains("X-Accel-Redirect: @app"));
     drop(scene);
     hub.wait().expect("it has ended");
 }

@@ -1,11 +1,11 @@
 //! The connections of HTTP clients, until they are streams or have their answer.
 //!
 //! Each has one request. It has a time for its head, and a time to take the answer and to close its side. If there are too
-//! many, one that has its answer makes room, or the one that has been silent for the longest time. So a client that is slow or
-//! hostile delays neither another one nor the hub, and takes no descriptor that a worker needs.
+//! many, one that has its answer makes room, or else the one that has sent no whole head for the longest time. So a client that
+//! is slow or hostile delays neither another one nor the hub, and takes no descriptor that a worker needs.
 
 use super::head::{Head, Refusal, MAX_HEAD};
-use eventsource_xs::remote::calls::{self, Epoll, Readiness};
+use eventsource_xs::remote::calls::{Epoll, Readiness};
 use rustix::io::Errno;
 use rustix::net::{recv, send, shutdown, RecvFlags, SendFlags, Shutdown};
 use std::collections::{BTreeSet, HashMap};
@@ -17,8 +17,6 @@ use std::time::{Duration, Instant};
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// The numbers of connections in the epoll set begin here.
 pub const FIRST_NUMBER: u64 = 1 << 63;
-/// Which part of the descriptors the connections of a service may have.
-const PART: usize = 8;
 
 /// For whom a connection was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +26,14 @@ pub enum Service {
 }
 
 impl Service {
-    /// The most connections that are no streams.
+    /// The most connections that are no streams. All together have [`Descriptors::for_clients`].
+    ///
+    /// [`Descriptors::for_clients`]: crate::descriptors::Descriptors::for_clients
     fn most(self) -> usize {
-        let most = match self {
+        match self {
             Self::Streams => 1024,
             Self::Metrics => 16,
-        };
-        most.min(calls::limit() / PART).max(1)
+        }
     }
 
     /// How long a client may take to send its head.
@@ -78,8 +77,8 @@ enum Progress {
 #[derive(Debug)]
 pub struct Connections {
     open: HashMap<u64, Connection>,
-    /// When the time of those is up that have their answer, and of the others.
-    deadlines: [BTreeSet<(Instant, u64)>; 2],
+    /// When the time is up of those that end, that read their heads and that write.
+    deadlines: [BTreeSet<(Instant, u64)>; 3],
     next: u64,
     /// How many are for metrics.
     metrics: usize,
@@ -163,10 +162,21 @@ impl Connections {
     /// Closes a connection of a service if it has as many as it may have.
     fn make_room(&mut self, service: Service) {
         if self.len_of(service) >= service.most() {
-            let of_service = |number: &u64| self.open.get(number).is_some_and(|found| found.service == service);
-            let first = self.deadlines.iter().flatten().map(|(_, number)| *number).find(of_service);
-            first.and_then(|number| self.remove(number));
+            self.close_first(|connection| connection.service == service);
         }
+    }
+
+    /// Closes those that are too many.
+    pub fn keep_at_most(&mut self, most: usize) {
+        while self.len() > most {
+            self.close_first(|_| true);
+        }
+    }
+
+    fn close_first(&mut self, is_meant: impl Fn(&Connection) -> bool) {
+        let is_meant = |number: &u64| self.open.get(number).is_some_and(&is_meant);
+        let first = self.deadlines.iter().flatten().map(|(_, number)| *number).find(is_meant);
+        first.and_then(|number| self.remove(number));
     }
 
     /// Continues with a connection that is ready. Returns the client if its head is complete now.
@@ -221,7 +231,11 @@ enum Step {
 impl Connection {
     /// Which of the deadlines of [`Connections`] it has: the first make room first.
     fn rank(&self) -> usize {
-        usize::from(!matches!(self.progress, Progress::Ends))
+        match self.progress {
+            Progress::Ends => 0,
+            Progress::Reads(_) => 1,
+            Progress::Writes { .. } => 2,
+        }
     }
 
     fn into_client(self, bytes: Vec<u8>) -> Client {

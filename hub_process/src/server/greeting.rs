@@ -3,13 +3,11 @@
 use super::requests::not_begun;
 use super::Server;
 use crate::current_hub::CurrentHub;
-use crate::descriptors::Descriptors;
 use crate::lifetime::Lifetime;
 use crate::peers::{End, MAX_PEERS};
 use crate::protocol;
 use crate::publishing::failure_of;
 use crate::run_options::RunOptions;
-use crate::served_hub::ServedHub;
 use eventsource_xs::wire::WINDOW_BYTES;
 use eventsource_xs::wire::{Failure, Frame, Hello, NamedSettings, Response, Role, Stop, Upgrade, Welcome, WorkerId};
 use eventsource_xs::ErrorCode;
@@ -123,14 +121,11 @@ fn add_publisher(server: &mut Server, publisher: u64, of: WorkerId, now: Instant
     if let Some(earlier) = server.peers.publisher_of(of.number) {
         server.end_peer(earlier, End::Closed);
     }
-    let Server { peers, streams, current, .. } = server;
-    let has_store = current.hub().is_some_and(ServedHub::has_store);
-    let descriptors = Descriptors { peers: peers.len(), streams: streams.len(), has_store };
     // The other half is for first connections, which cannot do without.
-    if peers.len() > descriptors.for_peers().min(MAX_PEERS) / 2 {
+    if server.peers.len() > server.descriptors().for_peers().min(MAX_PEERS) / 2 {
         return refused("half of the connections that this process may have are in use");
     }
-    peers.set_publisher(of.number, publisher);
+    server.peers.set_publisher(of.number, publisher);
     Ok(())
 }
 

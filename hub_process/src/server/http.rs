@@ -47,6 +47,7 @@ pub(super) fn accept(server: &mut Server, service: Service, now: Instant) -> boo
         if let Some(client) = connections.add(socket, service, sources.epoll(), now) {
             take(server, client, now);
         }
+        server.keep_descriptors();
     }
     most == AT_ONCE
 }

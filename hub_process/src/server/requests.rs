@@ -22,9 +22,10 @@ const OVERHEAD: usize = 4096;
 
 /// Carries out a request: the table.
 pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), End> {
+    let descriptors = server.descriptors();
     let Server { peers, streams, leases, current, operator, listening, .. } = server;
     let hub = current.hub_mut();
-    let (connections, workers) = (peers.len(), peers.count());
+    let workers = peers.count();
     let peer = peers.get_mut(from).ok_or(End::Closed)?;
     match Request::decode(frame).map_err(|_| End::Malformed)? {
         Request::Publish { request, publication } => {
@@ -33,7 +34,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         _ if peer.is_publisher() => Err(End::Malformed), // a publish connection only publishes
         Request::Open(open) => open_with_socket(peer, streams, hub.as_deref(), &open),
-        Request::OpenWithoutSocket(open) => open_without_socket(peer, streams, hub.as_deref(), &open, connections),
+        Request::OpenWithoutSocket(open) => open_without_socket(peer, streams, hub.as_deref(), &open, descriptors),
         Request::Attach { stream } => attach(peer, streams, stream),
         Request::Push { stream, event, has_id } => {
             with_stream(peer, streams, stream, |stream| stream.push(event, has_id))
@@ -159,9 +160,8 @@ fn open_without_socket(
     streams: &mut Streams,
     hub: Option<&ServedHub>,
     open: &Open<'_>,
-    peers: usize,
+    descriptors: Descriptors,
 ) -> Result<(), End> {
-    let descriptors = Descriptors { peers, streams: streams.len(), has_store: hub.is_some_and(ServedHub::has_store) };
     open_stream(peer, streams, open, Ok(None), max_streams(hub).min(descriptors.for_streams()))
 }
 
