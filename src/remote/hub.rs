@@ -215,7 +215,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         lock_serving().remove(&self.0);
         if let Some(registration) = lock_remotes().remove(&self.0) {
-            registration.connection.publish_connection.close();
             send(&registration.reactor, LinkCommand::Close(registration.connection));
         }
     }

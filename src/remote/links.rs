@@ -92,12 +92,7 @@ impl Links {
                     self.end(stream.into(), Reason::Error, context);
                 }
             }
-            LinkCommand::Close(connection) => {
-                if let Some(linked) = self.links.get_mut(&connection.number) {
-                    linked.is_closing = true;
-                }
-                self.close_if_unused(connection.number, context);
-            }
+            LinkCommand::Close(connection) => self.close_if_unused(connection.number, context),
         }
     }
 
@@ -330,12 +325,11 @@ impl Links {
     }
 
     fn close_if_unused(&mut self, number: u32, context: &mut Context<'_>) {
-        let is_unused = self
-            .links
-            .get(&number)
-            .map_or(false, |linked| linked.is_closing && linked.released == 0 && linked.connection.is_idle());
-        let is_unused = is_unused && self.waiting.is_free(number);
-        if is_unused && !self.remotes.values().any(|remote| remote.link == number) {
+        let is_closed = self.links.get(&number).map_or(false, |linked| {
+            let is_unused = !linked.connection.is_used() && linked.released == 0 && self.waiting.is_free(number);
+            is_unused && !self.remotes.values().any(|remote| remote.link == number) && linked.connection.close()
+        });
+        if is_closed {
             self.lose(number, context);
         }
     }
@@ -463,7 +457,7 @@ impl Forwarder for Links {
             self.lose(number, context);
         }
         let closing: Vec<u32> =
-            self.links.iter().filter(|(_, linked)| linked.is_closing).map(|(number, _)| *number).collect();
+            self.links.iter().filter(|(_, linked)| !linked.connection.is_used()).map(|(number, _)| *number).collect();
         for number in closing {
             self.close_if_unused(number, context);
         }

@@ -66,8 +66,8 @@ impl RemoteRegistration {
 /// The connections of a process, for each hub object. Objects whose place and settings are equal share a connection.
 pub(super) struct Remotes {
     used: Vec<(RemoteHub, RemoteRegistration)>,
-    /// The connections that no object uses any more, but perhaps streams: how long the end of the process waits for each.
-    closing: Vec<(Arc<Connection>, Duration)>,
+    /// The connections that no object uses any more, but perhaps streams, and the last object of each.
+    closing: Vec<(RemoteHub, RemoteRegistration)>,
 }
 
 impl Remotes {
@@ -92,7 +92,7 @@ impl Remotes {
         Some(registration).filter(|registration| !registration.is_lost())
     }
 
-    /// Returns the connection to a hub, also one that another object has made, unless it was lost.
+    /// Returns the connection to a hub, also one that another object has made, perhaps one that is gone, unless it was lost.
     pub(super) fn get_or_share(&mut self, hub: &RemoteHub) -> Option<RemoteRegistration> {
         if let Some(registration) = self.get(hub) {
             return Some(registration.clone());
@@ -103,8 +103,10 @@ impl Remotes {
                 && !registration.is_lost()
                 && (!is_coming || other.start.program == hub.start.program)
         };
-        let found = self.used.iter().find(|(other, registration)| fits(other, registration));
-        let registration = found.map(|(_, registration)| registration.clone())?;
+        let mut fitting =
+            self.used.iter().chain(&self.closing).filter(|(other, registration)| fits(other, registration));
+        let (_, registration) = fitting.find(|(_, registration)| registration.connection.add_user())?.clone();
+        self.closing.retain(|(_, closing)| !Arc::ptr_eq(&closing.connection, &registration.connection));
         self.insert(hub.clone(), registration.clone());
         Some(registration)
     }
@@ -126,28 +128,25 @@ impl Remotes {
     /// Removes the connection of a hub object, even if it was lost. Returns it if no other object uses it.
     pub(super) fn remove(&mut self, hub: &RemoteHub) -> Option<RemoteRegistration> {
         let index = self.used.iter().position(|(other, _)| other.is_copy_of(hub))?;
-        let (_, registration) = self.used.swap_remove(index);
-        let is_same = |other: &RemoteRegistration| Arc::ptr_eq(&other.connection, &registration.connection);
-        if self.used.iter().any(|(_, other)| is_same(other)) {
+        let (hub, registration) = self.used.swap_remove(index);
+        if !registration.connection.remove_user() {
             return None;
         }
-        self.closing.retain(|(connection, _)| !connection.is_lost());
-        self.closing.push((Arc::clone(&registration.connection), hub.start.timeout));
+        self.closing.retain(|(_, closing)| !closing.is_lost());
+        self.closing.push((hub, registration.clone()));
         Some(registration)
     }
 
     /// Returns the connections, and how long a call with each may take.
     pub(super) fn connections(&self) -> Vec<(Arc<Connection>, Duration)> {
-        let used = self.used.iter();
-        let used = used.map(|(hub, registration)| (Arc::clone(&registration.connection), hub.start.timeout));
-        used.chain(self.closing.iter().map(|(connection, timeout)| (Arc::clone(connection), *timeout))).collect()
+        let all = self.used.iter().chain(&self.closing);
+        all.map(|(hub, registration)| (Arc::clone(&registration.connection), hub.start.timeout)).collect()
     }
 
     /// In a child, closes its copies of the sockets, and leaks the rest, as the registrations of the reactor's hubs does.
     pub(super) fn leave_to_parent(&mut self) {
         let left = std::mem::replace(self, Self::new());
-        left.used.iter().for_each(|(_, registration)| registration.connection.close_copy());
-        left.closing.iter().for_each(|(connection, _)| connection.close_copy());
+        left.used.iter().chain(&left.closing).for_each(|(_, registration)| registration.connection.close_copy());
         std::mem::forget(left);
     }
 }

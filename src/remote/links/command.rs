@@ -43,7 +43,7 @@ pub(crate) enum LinkCommand {
     BeginSubscription(StreamId),
     /// Ends a stream that a lost connection has given back, and that is not handed over anew.
     Abandon(StreamId),
-    /// Closes the connection as soon as it has no streams.
+    /// Closes the connection as soon as it has no streams, unless a hub object uses it again.
     Close(Arc<Connection>),
 }
 

@@ -26,8 +26,6 @@ pub(super) struct Connected {
     pub(super) released: u64,
     /// Whether it is watched for room.
     pub(super) is_writable_asked: bool,
-    /// Whether nobody uses it but its streams.
-    pub(super) is_closing: bool,
 }
 
 /// Publishes to a hub with a store that wait for credits, with their numbers. Other requests overtake them: a store decides
@@ -48,7 +46,6 @@ impl Connected {
             unanswered: Unanswered::default(),
             released: 0,
             is_writable_asked: false,
-            is_closing: false,
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     /// The number that the event loop knows the connection by.
     pub(crate) number: u32,
     pub(crate) began: Instant,
+    /// How many hub objects use it; nothing when none can any more.
+    users: Mutex<Option<usize>>,
     /// Nothing until the connection is made.
     hub_identity: Mutex<Option<HubIdentity>>,
     /// Why the connection was not made, and since when that is known.
@@ -68,11 +70,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Begins a connection that is still to be made.
+    /// Begins a connection that is still to be made, with one user.
     pub(crate) fn new(number: u32, is_away: bool) -> Self {
         Self {
             number,
             began: Instant::now(),
+            users: Mutex::new(Some(1)),
             hub_identity: Mutex::default(),
             failure: Mutex::default(),
             is_coming: AtomicBool::new(true),
@@ -90,6 +93,33 @@ impl Connection {
             leases: WorkerLeases::default(),
             publish_connection: PublishConnection::default(),
         }
+    }
+
+    /// Counts one more user. Returns false if the connection is being closed.
+    pub(crate) fn add_user(&self) -> bool {
+        lock(&self.users).as_mut().map(|users| *users += 1).is_some()
+    }
+
+    /// Counts one user less. Returns true if none is left.
+    pub(crate) fn remove_user(&self) -> bool {
+        lock(&self.users).as_mut().map_or(false, |users| {
+            *users -= 1;
+            *users == 0
+        })
+    }
+
+    pub(crate) fn is_used(&self) -> bool {
+        *lock(&self.users) != Some(0)
+    }
+
+    /// Refuses users from now on, if it has none and has done what they have asked for. Returns true if it does.
+    pub(crate) fn close(&self) -> bool {
+        let mut users = lock(&self.users);
+        let is_closed = *users == Some(0) && self.is_idle();
+        if is_closed {
+            *users = None;
+        }
+        is_closed
     }
 
     /// Takes note of a socket that is to become the connection. No fork happens meanwhile.

@@ -378,12 +378,26 @@ fn an_abandoned_stream_ends_with_its_socket() {
 #[test]
 fn a_connection_that_nobody_uses_is_closed_when_everything_is_answered() {
     let (scene, connection, mut hub) = Scene::connected();
+    let close = || {
+        assert!(connection.remove_user());
+        send(&scene.handle, LinkCommand::Close(Arc::clone(&connection)));
+    };
     scene.publish_as(&connection, UNAWAITED, 10);
-    send(&scene.handle, LinkCommand::Close(Arc::clone(&connection)));
+    close();
     hub.next(|_| {});
     assert!(!connection.is_lost());
+    assert!(connection.add_user(), "another object uses it");
     hub.answer(&Response::Published { request: UNAWAITED, id: "epoch-1" });
+    let request = scene.publish(&connection, 10);
+    hub.next(|_| {});
+    hub.answer(&Response::Published { request, id: "epoch-2" });
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Published(_))));
+    scene.publish_as(&connection, UNAWAITED, 10);
+    close();
+    hub.next(|_| {});
+    hub.answer(&Response::Published { request: UNAWAITED, id: "epoch-3" });
     scene.eventually("it is closed", || connection.is_lost());
+    assert!(!connection.add_user());
     assert_eq!(hub.socket.read(&mut [0; 1]).expect("an end"), 0);
     assert_eq!(scene.handle.stats().lost, 0);
 }
