@@ -74,6 +74,28 @@ sub same_events_ok {
     return;
 }
 
+# A follower is mostly there before the first worker, which says how the hub shows channels.
+sub form_ok {
+    my $database = shift;
+    my $outbox   = Testing::Outbox->new($database, $shell, hub => 'form', table => 'form_outbox');
+    my $dbh      = $database->connect;
+    my $follower = $outbox->follow;
+    $outbox->outbox->publish($dbh, form => 'before');
+    ok $outbox->wait_until_empty, 'the follower has connected' or diag $follower->log;
+    my $socket = $shell->folder . '/form.sock';
+    my $code   = 'EventSource::Hub->new(name => "form", socket => shift, show_channel => "data")->publish(form => "x")';
+    is system($^X, '-Iblib/lib', '-Iblib/arch', '-MEventSource::Hub', '-e', $code, $socket), 0, 'a worker names show_channel';
+    $outbox->outbox->publish($dbh, form => $_) for 1, 2;
+    ok $outbox->wait_until_empty, 'the follower publishes all' or diag $follower->log;
+    my @data = map { $_->{data} } $outbox->events(3, 'form');
+    is_deeply [@data[-2, -1]], [map { qq({"channel":"form","data":"$_"}) } 1, 2], 'in the form of the hub';
+    is_deeply [$follower->log =~ /(.*: the hub .*)/g], [], 'without a word';
+    $follower->stop;
+    $database->connect->do("DROP TABLE $_") for qw(form_outbox form_outbox_follower);
+    $shell->run(qw(hub stop form));
+    return;
+}
+
 sub transactions_ok {
     my $outbox = shift;
     my $dbh    = $outbox->database->connect;
@@ -380,6 +402,7 @@ run_each(
         my $database = $class->start;
         same_events_ok($database);
         same_events_ok($database, show_channel => $_) for qw(data event);
+        form_ok($database) if $class->name eq 'SQLite';
         my $outbox = Testing::Outbox->new($database, $shell, hub => lc $class->name);
         transactions_ok($outbox);
         hints_ok($outbox) if $class->name eq 'MariaDB';

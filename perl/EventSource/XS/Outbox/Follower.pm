@@ -307,6 +307,10 @@ sub _publish_wave {
     }
     my $trouble = $self->_send(\@wave, \%answer);
     my $before  = $self->{accepted};
+    my @refused = grep { ($answer{$_}{code} || '') eq 'refused' } keys %answer;
+    $self->_drop_hub                          if @refused;    # the next connection learns what has changed: show_channel
+    delete @answer{@refused}                  if @refused && !$self->{is_renewed};
+    $self->{is_renewed} = @refused > 0;
     $self->{accepted} += grep { defined $_->{id} } values %answer;
     for my $row (grep { $answer{$_->{id}} } @wave) {
         my ($answer, $group) = ($answer{$row->{id}}, $ROW->group_of($row));
@@ -314,7 +318,6 @@ sub _publish_wave {
         elsif (_is_of_row($answer))   { $self->_give_up($row, $answer->{error}) }
         elsif ($self->_delay($row, $answer->{error}, $before)) { $is_delayed{$group} = 1 }
         else { $trouble //= $answer->{error}; delete $answer{$row->{id}} }
-        $self->_drop_hub if ($answer->{code} || '') eq 'refused';    # the next connection learns what has changed
     }
     my $waiting = $self->{waiting};
     splice @$waiting, 0, @wave, grep { !$answer{$_->{id}} } @wave;
