@@ -73,7 +73,7 @@ function plain(url) {
   return target;
 }
 
-// Parses a stream (WHATWG HTML, section 9.2.6). Calls onEvent for each event.
+// Parses a stream (WHATWG HTML, section 9.2.6). Calls onEvent for each event, and onPosition for an id without an event.
 class Parser {
   rest = '';                              // of a line that has not ended
   #skipsLF = false;
@@ -84,8 +84,8 @@ class Parser {
   isState;                                // the stream begins with the state
   keepalive;                              // s: a stream that is silent for twice as long does not come through
 
-  constructor(onEvent, lastEventId = '') {
-    this.onEvent = onEvent;
+  constructor(onEvent, lastEventId = '', onPosition = () => {}) {
+    Object.assign(this, { onEvent, onPosition });
     this.#id = this.lastEventId = lastEventId;
   }
 
@@ -116,9 +116,11 @@ class Parser {
 
   #dispatch() {
     const data = this.#data, type = this.#type || 'message';
+    const before = this.lastEventId;
     this.#data = this.#type = '';
     this.lastEventId = this.#id;
     if (data) this.onEvent({ type, data: data.slice(0, -1), lastEventId: this.#id });
+    else if (this.#id !== before) this.onPosition(this.#id);
   }
 }
 
@@ -254,7 +256,9 @@ class Source {
 
   async #follow(body, began) {
     let events = [];
-    const parser = new Parser(event => events.push(event), this.lastEventId);
+    // An id without an event is a position for whoever reads the stream next, too.
+    const onPosition = lastEventId => events.push({ data: '', lastEventId });
+    const parser = new Parser(event => events.push(event), this.lastEventId, onPosition);
     const decoder = new TextDecoder();
     const reader = body.getReader();
     this.on.state(OPEN);
@@ -266,11 +270,8 @@ class Source {
       // The first keepalive comes after 2 s: what passes on only full buffers holds it back. Such a buffer ends within a line,
       // and the rest of an event that was sent comes late.
       this.isMute = this.keepalive && (parser.rest ? 1.5 : now() - began < 1000);
-      const { lastEventId } = parser;
-      if (events.length) this.#attempt = 0;
-      // An id without an event is a position for whoever reads the stream next, too.
-      if (lastEventId !== (events.at(-1) ?? this).lastEventId) events.push({ data: '', lastEventId });
-      this.lastEventId = lastEventId;
+      if (events.some(({ type }) => type)) this.#attempt = 0;
+      this.lastEventId = parser.lastEventId;
       if (!events.length) continue;
       const taken = events;
       events = [];
@@ -338,6 +339,7 @@ class Replica {
   owner;                                  // whose stream it is
   line;                                   // what counts together: a gap begins another line
   count = 0;                              // entries with an id of their own
+  #hasPositions;
 
   constructor(request, { entries = [], ...place } = {}) {
     this.#request = request;
@@ -361,6 +363,7 @@ class Replica {
     const completes = type === position && !this.isComplete;
     this.last = id;
     this.inState = type === position ? undefined : entry.inState;
+    this.#hasPositions ||= !type || type === position;
     if (id !== prev) this.count++;
     if (completes) this.isComplete = true;
     if (type === gap) {
@@ -369,9 +372,7 @@ class Replica {
       this.#ring = [];
       this.#state.clear();
       this.#size = 0;
-      return;
-    }
-    if (at) {
+    } else if (at) {
       const place = JSON.stringify([at.channel, at.key, at.isMember]);
       this.#state.delete(place);
       if (!at.isGone) this.#state.set(place, entry);
@@ -384,38 +385,49 @@ class Replica {
     }
   }
 
-  // A state follows a gap without a position.
+  // A state follows a gap without a position. After another one, events that are older come first, with a position each: those
+  // have its line, too.
   make({ type, data, lastEventId: id }) {
     const { gap, key } = this.#request;
     const prev = this.last;
     const line = type === gap ? newId() : undefined;
     const inState = !line ? this.inState : id === prev ? line : undefined;
-    return { type, data, id, prev, inState, line, at: locate(type, data, key) };
+    const end = this.#ring.at(-1);
+    const isNew = inState || this.#hasPositions && this.#isEvent({ type }) && this.#isEvent(end);
+    return { type, data, id, prev, inState, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, key) };
+  }
+
+  #isEvent({ type } = {}) {
+    return type && type !== this.#request.gap && type !== this.#request.position;
   }
 
   isNext({ type, prev, inState }) {
     return prev === this.last && (!prev || inState === this.inState || type === this.#request.gap);
   }
 
-  // What a tab lacks that is here, in this state; undefined if that is not known.
-  since(last, inState) {
-    if (last === this.last && inState === this.inState) return [];
+  // What a tab lacks that is here, in this state; undefined if that is not known. A tab of another line that has an older event
+  // was not told of the gap. Late, no position will follow the last event.
+  since({ last, inState, line }, isLate) {
     const { position } = this.#request;
+    const end = this.#ring.at(-1);
+    const isTold = (entry, isSure) => !last || !entry?.line || entry.line === line || this.#hasPositions && isSure;
+    if (last === this.last && inState === this.inState) return isTold(end, isLate || !this.#isEvent(end)) ? [] : undefined;
     const from = this.#ring.findLastIndex(({ id, prev, type }) => prev === last && (id !== last || inState && type === position));
     const rest = this.#ring.slice(from);  // there are holes in that of a tab that came late
     const isChain = (entry, i) => (!entry.inState || entry.inState === inState) && (!i || entry.prev === rest[i - 1].id);
     const isWhole = !inState || inState === this.inState || rest.some(({ type }) => type === position);
-    return from >= 0 && isWhole && rest.every(isChain) && rest.at(-1).id === this.last ? rest : undefined;
+    const isKnown = from >= 0 && isWhole && isTold(rest[0], this.#isEvent(rest[0]));
+    return isKnown && rest.every(isChain) && end.id === this.last ? rest : undefined;
   }
 
   // What a new tab is given, and one that lacks too much.
   snapshot(hasGap) {
     const { gap, position, start } = this.#request;
-    const tail = this.#ring.filter(({ at, type }) => !at && type && type !== position).slice(start || Infinity);
+    const tail = this.#ring.filter(entry => !entry.at && this.#isEvent(entry)).slice(start || Infinity);
     const kept = new Set([...this.state, ...tail]);
     const entries = this.seed.entries.filter(entry => kept.has(entry));
-    const own = { id: this.last, prev: this.last, inState: this.inState, line: this.line };
-    if (hasGap) entries.unshift({ type: gap, data: '{"reason":"evicted"}', ...own });
+    const own = { id: this.last, prev: this.last, inState: this.inState };
+    if (hasGap) entries.unshift({ type: gap, data: '{"reason":"evicted"}', ...own, line: this.line });
     if (this.isComplete) entries.push({ type: position, data: '', ...own });
     return entries;
   }
@@ -458,7 +470,7 @@ class SharedStream {
   // came before the request. One whose last id is not known waits, too: the stream may come to it, until it has been open for
   // two seconds, and is not mute: otherwise tabs would yield to each other before one of them polls.
   onTabMessage(message, from, isLate) {
-    const { last, inState, call } = message;
+    const { last, call } = message;
     if (call) {
       this.#source[call]?.();
       return this.send({}, from);
@@ -481,7 +493,7 @@ class SharedStream {
     }
     const entries = last === undefined
       ? this.#state.readyState && replica.snapshot()
-      : owner === user && replica.since(last, inState) || isLate && replica.snapshot(true);
+      : owner === user && replica.since(message, isLate) || isLate && replica.snapshot(true);
     if (entries) return this.#welcome(last, entries, from);
     this.#waiting.set(from, message);
     if (isWaiting) return;
@@ -493,7 +505,7 @@ class SharedStream {
       const isAhead = message.line === replica.line && message.count > replica.count;
       const isOpen = this.#state.readyState === OPEN && !this.#source.isMute;
       if (!wasOpen || !isOpen || isAhead) setTimeout(look, 2000, isOpen);
-      else if (last && came < this.#mayRestartUntil) {
+      else if (last && came < this.#mayRestartUntil && !replica.since(message, true)) {
         if (message.seed) {
           this.#begin(message.seed);
           this.#answerWaiting();          // before the server answers with a gap
@@ -507,7 +519,7 @@ class SharedStream {
 
   // Tells all tabs that it has begun. One without a position begins there, but has all of a stream without ids.
   lead() {
-    this.#welcome('', this.#replica.since('') ?? this.#replica.snapshot(), undefined, true);
+    this.#welcome('', this.#replica.since({ last: '' }) ?? this.#replica.snapshot(), undefined, true);
   }
 
   #welcome(asked, entries, to, leads) {

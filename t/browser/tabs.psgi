@@ -10,6 +10,7 @@
 #   GET /state            that of "numbers", "stock" and "people" with the state, for the member that the query names
 #   GET /secret           that of /numbers, for pages of any port with a cookie
 #   GET /public           that of /numbers, for all pages
+#   GET /both             that of /numbers and of the channel "rare"
 #   GET /busy             that of /numbers, but 429 while there is a file of the name in the environment variable BUSY
 #   GET /mine             that of /numbers and of the user whom the cookie names
 #   GET /ping             an ordinary request
@@ -114,6 +115,7 @@ builder {
     mount '/kept'       => numbers(keepalive => 1);
     mount '/single'     => numbers(keepalive => 1, max_streams_per => [sub { 'all' }, 1]);
     mount '/public'     => numbers(origins   => '*');
+    mount '/both'       => $hub->to_app(channels => sub { qw(numbers rare) });
     mount '/secret'     => secret();
     mount '/busy'       => busy();
     mount '/state'      => state();

@@ -64,6 +64,31 @@ for my $browser (Testing::Browser->names) {
         };
     }
 
+    # The history of the numbers is short. The second page has what the other channel published, not what was lost.
+    for my $way ((Testing::Tabs->ways)[0, 1]) {
+        my ($name, %page) = @$way;
+        subtest "$browser: two pages of which each is told of a gap when its user comes back, $name" => sub {
+            my $short = Testing::Tabs->start($tabs->browser, history => {events => 5}, page => {%page, url => '/both'});
+            my $other = $short->open(url => '/numbers');    # it keeps the worker
+            my @pages = map { $short->open } 1, 2;
+            for my $page (@pages) {
+                $short->publish(1);
+                $short->hub->publish(rare => {event => 'mine', data => $page->{name}});
+                $_->wait_for("received.at(-1) === $short->{published} && mine.at(-1) === '$page->{name}'", 'it has all')
+                    for $page, $pages[1];
+                $page->open($short->server->url('/blank'));
+            }
+            $short->publish(20);
+            for my $page (@pages) {
+                $page->evaluate('history.back(), 1');
+                $page->wait_for("window.received?.at(-1) === $short->{published}", 'the user is back');
+                is_deeply $page->evaluate('received.slice(-6)'), ['evicted', 18 .. 22], 'it is told of the gap';
+            }
+            $short->close_tabs;
+            }
+            if $browser eq 'Chromium';
+    }
+
     # Chromium freezes a SharedWorker with its last page: the second time before it hears that the page leaves.
     for my $way (Testing::Tabs->ways) {
         my ($name, %page) = @$way;

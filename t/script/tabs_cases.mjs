@@ -1,0 +1,62 @@
+// Cases of tabs that share a stream, in the browser and on the network of tabs_model.mjs: node tabs_cases.mjs SCRIPT
+//
+// It prints a line of JSON for each: its name, and what was found and expected.
+
+import {Browser, Schedule, Server, randomOf} from './tabs_model.mjs';
+
+const WAYS = [['a SharedWorker', true], ['an elected tab', false]];
+
+// A server, and a browser whose pages have what they receive as a list of ids: of events, and of gaps with the word.
+function begin({hasState = false, kept = 1000, hasWorker, ...given}) {
+  const random = randomOf(1), schedule = new Schedule();
+  const server = Object.assign(new Server(schedule, random, hasState, kept, true), given);
+  const browser = Object.assign(new Browser(schedule, random, server), {isCalm: true});
+  const check = page => {
+    const received = page.received = [];
+    page.hub.onmessage = ({lastEventId}) => received.push(lastEventId);
+    page.hub.addEventListener('gap', () => received.push('gap'));
+    page.hub.addEventListener('position', () => { page.isReady = true });
+  };
+  const open = options => browser.open(hasWorker, {keepalive: 30, ...options}, check);
+  const pass = seconds => schedule.until(schedule.now + 1000 * seconds);
+  const publish = (count, event = {}) => {
+    for (let at = 0; at < count; at++) server.publish(typeof event === 'function' ? event(at) : event);
+  };
+  return {schedule, server, browser, open, pass, publish};
+}
+
+const ids = (from, to) => Array.from({length: to - from + 1}, (_, at) => `1-${from + at}`);
+
+const CASES = {
+  // The page that comes back later has the first rare event already; what the busy channel has lost since then it has not.
+  async 'a page is restored after one that was told of a gap'(hasWorker) {
+    const {browser, open, pass, publish} = begin({kept: 5, hasWorker});
+    const early = open(), late = open();
+    await pass(10);
+    publish(5);
+    await pass(5);
+    browser.freeze(early);
+    publish(1, {isRare: true});
+    await pass(5);
+    browser.freeze(late);
+    publish(1, {isRare: true});
+    publish(24);
+    for (const page of [early, late]) {
+      browser.thaw(page);
+      await pass(15);
+    }
+    publish(1);
+    await pass(15);
+    return [
+      [early.received, [...ids(1, 5), 'gap', '1-6', '1-7', ...ids(27, 32)]],
+      [late.received, [...ids(1, 6), 'gap', '1-7', ...ids(27, 32)]],
+    ];
+  },
+};
+
+for (const [name, run] of Object.entries(CASES)) {
+  for (const [way, hasWorker] of WAYS) {
+    for (const [found, expected] of await run(hasWorker)) console.log(JSON.stringify({name: `${name}, ${way}`, found, expected}));
+  }
+}
+process.exit();
