@@ -535,7 +535,7 @@ class SharedStream {
       const entry = replica.make(event);
       replica.add(entry);
       entries.push(entry);
-      this.#answerWaiting();              // before a short history has lost it
+      this.#answerWaiting(entry);         // before a short history has lost it
       if (event.lastEventId === FINISHED) break;
     }
     const taken = this.send({ entries });
@@ -549,8 +549,11 @@ class SharedStream {
     if (readyState === OPEN) this.#answerWaiting();
   }
 
-  #answerWaiting() {
-    for (const [from, message] of [...this.#waiting]) this.onTabMessage(message, from);
+  // All that wait, or those whose place an entry has reached.
+  #answerWaiting(entry) {
+    for (const [from, message] of [...this.#waiting]) {
+      if (!entry || message.last === entry.prev || message.last === entry.id) this.onTabMessage(message, from);
+    }
   }
 }
 

@@ -52,7 +52,52 @@ const CASES = {
       [late.received, [...ids(1, 6), 'gap', '1-7', ...ids(27, 32)]],
     ];
   },
+
+  // They come back after a restart of the hub, and wait while the next restart has the state sent again.
+  async 'tabs that wait while a state comes'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasState: true, hasWorker});
+    const KEYS = 2000, TABS = 10;
+    const keys = at => ({key: `k${at}`});
+    publish(KEYS, keys);
+    open();
+    const others = Array.from({length: TABS}, () => open());
+    await pass(20);
+    for (const page of others) browser.freeze(page);
+    server.restart();
+    publish(1, keys);
+    await pass(40);
+    for (const page of others) browser.thaw(page);
+    await pass(0.5);
+    const looked = await countElements(async () => {
+      server.restart();
+      publish(KEYS, keys);
+      await pass(30);
+    });
+    publish(1);
+    await pass(10);
+    return [
+      [others.map(({received}) => received.at(-1)), others.map(() => `3-${KEYS + 1}`)],
+      [looked < 20 * TABS * KEYS || looked, true],
+    ];
+  },
 };
+
+// How many elements of long arrays are looked at meanwhile.
+async function countElements(run) {
+  const real = {...Object.fromEntries(['find', 'findIndex', 'findLast', 'findLastIndex', 'filter', 'some', 'every'].map(name => [name, Array.prototype[name]]))};
+  let count = 0;
+  for (const [name, method] of Object.entries(real)) {
+    Array.prototype[name] = function (test, ...given) {
+      return method.call(this, (...element) => {
+        if (this.length > 500) count++;
+        return test(...element);
+      }, ...given);
+    };
+  }
+  await run();
+  Object.assign(Array.prototype, real);
+  return count;
+}
 
 for (const [name, run] of Object.entries(CASES)) {
   for (const [way, hasWorker] of WAYS) {
