@@ -86,12 +86,12 @@ class Way {
     };
   }
 
-  // The stream is silent (true), or mute (0); or it has ended.
+  // The stream is silent (true), or mute; or it has ended.
   doubt(what) {
     if (what?.lasted >= 0) return this.#count(what);
     if (this.#isPoll || what === undefined) return;  // a poll has a timer
     if (this.#reason) this.#cut();
-    else if (what === 0) this.#pollBeside();
+    else if (what === 'mute') this.#pollBeside();
     else if (this.#tryPolls('silent')) this.#cut();
     else this.#source.renew();
   }
@@ -223,7 +223,7 @@ class Way {
     const source = this.#source;
     const { asked, request, lastEventId } = source;
     const isSame = () => source.asked === asked && source.lastEventId === lastEventId;
-    const isMute = () => source.isMute === 0 && isSame() && !this.#reason && !this.#isClosed;
+    const isMute = () => source.flow === 'mute' && isSame() && !this.#reason && !this.#isClosed;
     for (let pause = 1e3; this.#mayPoll && isMute(); pause *= 2) {
       const beside = this.#beside = new AbortController();
       try {

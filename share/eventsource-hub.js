@@ -134,24 +134,38 @@ class Source {
   wake = () => {};                        // ends a wait: the page is shown again
   #isClosed = false;
   #read;                                  // when bytes came last
+  #came = {};                             // of these: the age of the response then, and whether they ended within a line
   #renewed = -LOOK_EVERY;
   #cacheKey = '';                         // once a response has come from a cache: a parameter of each URL
   asked;                                  // when the last request was made
-  isMute;                                 // no byte has come, or none after the first second, or a part of a line; 0: for long
   keepalive;                              // as the stream said last
 
   // on.events(events, isState) may return a promise: no more is read until then. on.state(readyState, status).
   constructor(request, place, on) {
     Object.assign(this, { request, place, lastEventId: place.last, on });
-    let looked;                           // by the clock that runs while the machine sleeps
+    let looked, flow;                     // by the clock that runs while the machine sleeps
     this.#timer = setInterval(() => {
-      const silent = now() - this.#read, time = Date.now();
+      const time = Date.now(), before = flow;
+      flow = this.flow;
       if (time - looked > ASLEEP) this.renew();
-      else if (silent > 1000 * (request.keepalive ?? 2 * this.keepalive)) this.doubt(true);
-      else if (silent * this.isMute > MUTE_FOR) this.doubt(this.isMute = 0);
+      else if (this.silent > 1000 * (request.keepalive ?? 2 * this.keepalive)) this.doubt(true);
+      else if (flow === 'mute' && flow !== before) this.doubt(flow);
       looked = time;
     }, 1000);
     this.#run();
+  }
+
+  get silent() {
+    return now() - this.#read;
+  }
+
+  // How the bytes of the response come. The first keepalive comes after 2 s: what passes on only full buffers holds it back.
+  // Such a buffer ends within a line, and the rest of an event that was sent comes late.
+  get flow() {
+    const { age, isPart } = this.#came;
+    if (age >= 0 && (!this.keepalive || age >= 1000 && !isPart)) return 'flowing';
+    if (this.silent > (isPart ? 2000 : MUTE_FOR)) return 'mute';
+    return isPart ? 'part' : 'unknown';
   }
 
   close() {
@@ -173,7 +187,7 @@ class Source {
     this.wake();
   }
 
-  // Of a stream that is silent (true), or mute (0), or of the end of one.
+  // Of a stream that is silent (true), or mute, or of the end of one.
   async doubt(what) {
     const module = await load();
     if (this.#isClosed) return;
@@ -193,7 +207,7 @@ class Source {
       let status = 0, seconds = 0, began, response;
       try {
         this.asked = this.#read = now();
-        this.isMute = 1;
+        this.#came = {};
         this.#abort = new AbortController();
         response = await this.fetch(this.request.method, this.#abort.signal);
         status = response.status;
@@ -267,9 +281,7 @@ class Source {
       parser.push(decoder.decode(part.value, { stream: true }));
       this.#retry = parser.retry ?? this.#retry;
       this.keepalive = parser.keepalive ?? this.keepalive;
-      // The first keepalive comes after 2 s: what passes on only full buffers holds it back. Such a buffer ends within a line,
-      // and the rest of an event that was sent comes late.
-      this.isMute = this.keepalive && (parser.rest ? 1.5 : now() - began < 1000);
+      this.#came = { age: now() - began, isPart: !!parser.rest };
       if (events.some(({ type }) => type)) this.#attempt = 0;
       this.lastEventId = parser.lastEventId;
       if (!events.length) continue;
@@ -334,7 +346,7 @@ class Replica {
   #size = 0;
   // Its place in the stream: { ...replica }.
   last;                                   // undefined until the tab has been welcomed
-  isComplete;
+  isComplete;                             // whether it has a whole state; false: it will have one again
   inState;                                // the name of the state that is not complete
   owner;                                  // whose stream it is
   line;                                   // what counts together: a gap begins another line
@@ -367,7 +379,7 @@ class Replica {
     if (id !== prev) this.count++;
     if (completes) this.isComplete = true;
     if (type === gap) {
-      this.isComplete = undefined;
+      this.isComplete &&= false;
       this.line = entry.line;
       this.#ring = [];
       this.#state.clear();
@@ -467,8 +479,8 @@ class SharedStream {
   }
 
   // A new tab waits for an open stream: whether it may read what the others have been sent, the server says, unless the tab
-  // came before the request. One whose last id is not known waits, too: the stream may come to it, until it has been open for
-  // two seconds, and is not mute: otherwise tabs would yield to each other before one of them polls.
+  // came before the request. One whose last id is not known waits, too: the stream may come to it, until it has been flowing,
+  // or polls, for two seconds, and its state is complete: otherwise tabs would yield to each other for ever.
   onTabMessage(message, from, isLate) {
     const { last, call } = message;
     if (call) {
@@ -499,12 +511,13 @@ class SharedStream {
     if (isWaiting) return;
     this.#source.wake();
     this.send(this.#state, from);
-    const look = wasOpen => {
+    const look = wasReady => {
       if (this.#waiting.get(from) !== message) return;
       // The stream comes to a tab that is ahead of it.
       const isAhead = message.line === replica.line && message.count > replica.count;
-      const isOpen = this.#state.readyState === OPEN && !this.#source.isMute;
-      if (!wasOpen || !isOpen || isAhead) setTimeout(look, 2000, isOpen);
+      const isFlowing = this.#state.readyState === OPEN && (this.#request.way || this.#source.flow === 'flowing');
+      const isReady = isFlowing && !(replica.inState && replica.isComplete === false);
+      if (!wasReady || !isReady || isAhead) setTimeout(look, 2000, isReady);
       else if (last && came < this.#mayRestartUntil && !replica.since(message, true)) {
         if (message.seed) {
           this.#begin(message.seed);

@@ -53,6 +53,60 @@ const CASES = {
     ];
   },
 
+  // The server ignores that polls are preferred. The next term begins when a leader yields.
+  async 'tabs whose ids differ, over a mute stream of a server without polls'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasWorker, keepalive: 15});
+    const pages = [];
+    for (let count = 0; count < 2; count++) {
+      const page = open();
+      await pass(5);
+      publish(5);
+      await pass(5);
+      browser.freeze(page);
+      pages.push(page);
+      publish(5);
+    }
+    browser.proxy = 'mute';
+    for (const page of pages) {
+      browser.thaw(page);
+      await pass(5);
+    }
+    await pass(30);
+    const before = server.requests;
+    await pass(120);
+    const requests = server.requests - before;
+    browser.proxy = undefined;
+    for (const stream of server.streams) stream.cut();
+    await pass(40);
+    return [
+      [requests <= 120 / 30 || requests, true],
+      [pages[0].received, ids(1, 20)],
+      [pages[1].received, ids(11, 20)],
+    ];
+  },
+
+  async 'tabs whose ids differ, while a state comes for a minute'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasState: true, kept: 5, hasWorker});
+    const pages = [];
+    for (let count = 0; count < 2; count++) {
+      const page = open();
+      await pass(5);
+      publish(50, at => ({key: `k${at}`}));
+      await pass(5);
+      browser.freeze(page);
+      pages.push(page);
+    }
+    publish(100, at => ({key: `k${at}`}));
+    Object.assign(browser, {isCalm: false, slow: 120});
+    for (const page of pages) {
+      page.isReady = false;
+      browser.thaw(page);
+      await pass(5);
+    }
+    await pass(90);
+    return [[[server.requests, ...pages.map(({isReady, received}) => [isReady, received.at(-1)])], [4, [true, '1-200'], [true, '1-200']]]];
+  },
+
   // They come back after a restart of the hub, and wait while the next restart has the state sent again.
   async 'tabs that wait while a state comes'(hasWorker) {
     const {server, browser, open, pass, publish} = begin({hasState: true, hasWorker});

@@ -82,7 +82,7 @@ class Server {
   log = [];           // events, with their numbers within the epoch
   lost = 0;           // the last number that the history has not
   streams = new Set();
-  asked = 0;
+  requests = 0;
 
   constructor(schedule, random, hasState, kept, hasIds) {
     Object.assign(this, {schedule, random, hasState, kept, hasIds});
@@ -205,13 +205,13 @@ class Stream {
     this.pump();
   }
 
-  // So many bytes come in 20 ms. A proxy that holds a stream back lets pass nothing before its end, nothing but the beginning, or
-  // full buffers.
+  // So many bytes come in 20 ms. A proxy that holds a stream back lets pass nothing before its end, the head, nothing but the
+  // beginning, or full buffers.
   pump() {
     if (this.isPumping) return;
     let most = this.#sent.length;
     if (this.held && !this.isEnding) {
-      if (this.held === 'all' || this.hasBegun) return;
+      if (this.held === 'all' || this.held === 'body' || this.hasBegun) return;
       if (this.held === 'rest') this.hasBegun = true;
       else if ((most -= this.#all.length % BUFFER) <= 0) return;
     }
@@ -415,10 +415,11 @@ class Browser {
           this.cache.set(url, {text, asked, until: schedule.now + 60000});
           if (stream.held === 'all') answer();
         };
-        stream.held = {holds: 'all', starts: 'rest', buffers: 'part'}[this.proxy];
+        stream.held = {holds: 'all', mute: 'body', starts: 'rest', buffers: 'part'}[this.proxy];
         this.hasHeld ||= stream.held;
         if (stream.held === 'all') stream.oncut = () => schedule.after(0, process, () => reject(new Error('cut')));
         if (wait) this.polls++;
+        server.requests++;
         server.start(stream, headers.get('Last-Event-ID'), wait === undefined ? wait : +wait);
         if (this.proxy === 'cuts') schedule.after(15000 + random.below(300), null, () => {
           if (stream.isOver || stream.isEnding) return;
@@ -799,7 +800,7 @@ async function runSeed(seed) {
       browser.users.push(random.pick(['nobody', 'ann', 'bob']));
     }],
     proxy: [hasProxies ? 4 : 0, () => {
-      browser.proxy = random.pick([undefined, 'holds', 'holds', 'starts', 'cuts', 'refuses', 'flaky', 'lags', server.polls && 'caches', server.polls && 'buffers']);
+      browser.proxy = random.pick([undefined, 'holds', 'holds', 'mute', 'starts', 'cuts', 'refuses', 'flaky', 'lags', server.polls && 'caches', server.polls && 'buffers']);
       if (random.chance(0.5)) for (const stream of [...server.streams]) stream.cut();
     }],
     drain: [hasProxies ? 1 : 0, () => { for (const stream of [...server.streams]) stream.finish() }],
@@ -908,7 +909,7 @@ async function runSeed(seed) {
   if (!browser.proxy && !browser.hasHung && schedule.now - browser.restedAt > 2400000 && ways.includes('poll')) troubles.push('a tab polls without need');
   // What is cut at the same age twice is renewed before it.
   if (browser.proxy === 'cuts' && browser.cuts > 20 * expected * browser.users.length) troubles.push(`streams were cut ${browser.cuts} times`);
-  if (['holds', server.polls ? 'starts' : '', 'refuses'].includes(browser.proxy) && ways.includes('stream')) troubles.push(`a tab behind a proxy that ${browser.proxy} has a stream`);
+  if (['holds', 'mute', server.polls ? 'starts' : '', 'refuses'].includes(browser.proxy) && ways.includes('stream')) troubles.push(`a tab behind a proxy that ${browser.proxy} has a stream`);
   return {
     troubles,
     events: checks.reduce((sum, {events}) => sum + events, 0),
