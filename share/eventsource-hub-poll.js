@@ -137,6 +137,7 @@ class Way {
     this.#next = undefined;
     this.#isQuiet = false;
     if (next) {
+      this.#endSilent();
       this.#isPoll = true;
       const beside = this.#beside;
       signal.addEventListener('abort', () => beside.abort());
@@ -148,12 +149,18 @@ class Way {
       if (this.#life) this.#timer = setTimeout(() => this.#renew(), this.#life - Math.max(1e3, this.#life / 10));
       return this.#take(await this.#ask(method, signal));
     }
-    this.#timer = setTimeout(() => {
-      this.#wait = Math.max(1, wait >> 1);
-      this.#isQuiet = this.#isTold;
-      this.#source.cut();
-    }, (wait + SLOW) * 1e3);
+    this.#endSilent();
     return this.#take(await this.#ask(method, signal, `wait=${wait}; reason=${this.#reason}, `));
+  }
+
+  // Ends a poll that is silent for longer than it waits. One that brings much may take as long as it needs.
+  #endSilent() {
+    const wait = this.#wait;
+    const rest = (wait + SLOW) * 1e3 - Math.max(0, this.#source.silent);
+    if (rest > 0) return this.#timer = setTimeout(() => this.#endSilent(), rest);
+    this.#wait = Math.max(1, wait >> 1);
+    this.#isQuiet = this.#isTold;
+    this.#source.cut();
   }
 
   // A proxy will cut the stream soon.
@@ -267,7 +274,7 @@ class Way {
     if (!isProven || !this.#reason || this.#isClosed) return;
     this.#provenAt = now();
     this.#reason = '';
-    this.#cut();
+    if (source.silent > PROOF_AFTER) this.#cut();  // otherwise the poll is about to end, or brings a state
   }
 }
 

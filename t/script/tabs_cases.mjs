@@ -53,6 +53,49 @@ const CASES = {
     ];
   },
 
+  // The proxy refuses streams. Bytes come all the time.
+  async 'a poll whose state takes a minute'(hasWorker) {
+    const {browser, open, pass, publish} = begin({hasState: true, kept: 5, hasWorker, polls: true, keepalive: 15});
+    publish(100, at => ({key: `k${at}`}));
+    Object.assign(browser, {isCalm: false, slow: 120, proxy: 'refuses'});
+    const page = open();
+    await pass(100);
+    return [[[page.isReady, page.hub.transport, page.hub.state('c').size], [true, 'poll', 100]]];
+  },
+
+  // The proxy holds streams back. What the first poll has brought so far is a part of the state.
+  async 'a poll beside a mute stream stalls'(hasWorker) {
+    const {browser, open, pass, publish} = begin({hasState: true, kept: 5, hasWorker, polls: true, keepalive: 15});
+    publish(100, at => ({key: `k${at}`}));
+    Object.assign(browser, {isCalm: false, slow: 120, proxy: 'mute'});
+    const page = open();
+    await pass(10);
+    const {size} = page.hub.state('c');
+    browser.slow = undefined;
+    for (const stream of browser.reader.streams) stream.pump = () => {};
+    await pass(60);
+    return [[[size > 0 && size < 100, page.isReady, page.hub.transport], [true, true, 'poll']]];
+  },
+
+  // The stream is tried when a poll ends, beside the next one, which is slow.
+  async 'a stream proves itself while a poll brings a state'(hasWorker) {
+    const {browser, open, pass, publish} = begin({hasState: true, kept: 5, hasWorker, polls: true, keepalive: 15});
+    const keys = at => ({key: `k${at}`});
+    publish(100, keys);
+    browser.proxy = 'refuses';
+    const page = open();
+    await pass(184);
+    const way = page.hub.transport;
+    browser.proxy = undefined;
+    publish(20, keys);
+    await pass(0.15);
+    Object.assign(browser, {isCalm: false, slow: 120});
+    await pass(10);
+    browser.isCalm = true;
+    await pass(80);
+    return [[[way, page.hub.transport, page.received.filter(id => id === 'gap'), page.received.at(-1)], ['poll', 'stream', ['gap'], '1-120']]];
+  },
+
   // The server ignores that polls are preferred. The next term begins when a leader yields.
   async 'tabs whose ids differ, over a mute stream of a server without polls'(hasWorker) {
     const {server, browser, open, pass, publish} = begin({hasWorker, keepalive: 15});
