@@ -397,8 +397,7 @@ class Replica {
     }
   }
 
-  // A state follows a gap without a position. After another one, events that are older come first, with a position each: those
-  // have its line, too.
+  // A state follows a gap without a position. After another one come older events, with a position each and the gap's line.
   make({ type, data, lastEventId: id }) {
     const { gap, key } = this.#request;
     const prev = this.last;
@@ -423,6 +422,8 @@ class Replica {
     const { position } = this.#request;
     const end = this.#ring.at(-1);
     const isTold = (entry, isSure) => !last || !entry?.line || entry.line === line || this.#hasPositions && isSure;
+    // An event of the state may have the id of before the gap: a tab that is there may lack it.
+    if (inState && this.#ring.some(entry => entry.id === last && entry.prev === last && this.#isEvent(entry))) return;
     if (last === this.last && inState === this.inState) return isTold(end, isLate || !this.#isEvent(end)) ? [] : undefined;
     const from = this.#ring.findLastIndex(({ id, prev, type }) => prev === last && (id !== last || inState && type === position));
     const rest = this.#ring.slice(from);  // there are holes in that of a tab that came late

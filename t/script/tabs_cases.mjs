@@ -53,6 +53,25 @@ const CASES = {
     ];
   },
 
+  // The id of the first event of the state is that of before the gap.
+  async 'a page leaves between a gap and the state'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasState: true, kept: 5, hasWorker, keepalive: 15});
+    const keys = at => ({key: `k${at}`});
+    publish(1, keys);
+    const pages = [open(), open()];
+    await pass(5);
+    browser.isAway = true;
+    for (const stream of server.streams) stream.cut();
+    publish(20, at => keys(at + 1));
+    Object.assign(browser, {isAway: false, isCalm: false, slow: 500});
+    while (!pages[1].received.includes('gap')) await pass(0.01);
+    browser.freeze(pages[1]);
+    await pass(10);
+    browser.thaw(pages[1]);
+    await pass(10);
+    return pages.map(({hub}) => [hub.state('c').size, 21]);
+  },
+
   // The proxy refuses streams. Bytes come all the time.
   async 'a poll whose state takes a minute'(hasWorker) {
     const {browser, open, pass, publish} = begin({hasState: true, kept: 5, hasWorker, polls: true, keepalive: 15});
