@@ -31,6 +31,13 @@ sub database {
 
 my $hub = EventSource::Hub->new(name => 'accounts', socket => $ENV{ACCOUNTS_SOCKET});
 
+# Fields of a form, in characters: the user is in JSON, too.
+sub fields_of {
+    my ($request, @names) = @_;
+    my $form = $request->body_parameters;
+    return map { defined $form->{$_} ? decode('UTF-8', $form->{$_}) : undef } @names;
+}
+
 # A digest of the session's id: what the database and a label say does not log in.
 sub session_of { return sha256_hex(Plack::Request->new(shift)->cookies->{session} // '') }
 
@@ -52,7 +59,7 @@ my $events = $hub->to_app(
 
 sub login {
     my $request = shift;
-    my ($user, $password) = @{$request->body_parameters}{qw(user password)};
+    my ($user, $password) = fields_of($request, qw(user password));
     return [403, [], []] if !defined $user || !defined $password || ($PASSWORD{$user} // '') ne $password;
     open my $random, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
     read $random, my $bytes, 16;
@@ -86,7 +93,7 @@ sub logout_everywhere {
 sub rights {
     my $request = shift;
     return [403, [], []] if (user_of($request->env) // '') ne 'staff';
-    my ($user, $channel, $may) = @{$request->body_parameters}{qw(user channel may)};
+    my ($user, $channel, $may) = fields_of($request, qw(user channel may));
     return [400, [], []] if !exists $PASSWORD{$user // ''} || ($channel // '') !~ /\A\w{1,40}\z/a;
     database(
         sub {
@@ -102,9 +109,9 @@ sub rights {
 sub publish {
     my $request = shift;
     return [403, [], []] if (user_of($request->env) // '') ne 'staff';
-    my ($channel, $text) = @{$request->body_parameters}{qw(channel text)};
+    my ($channel, $text) = fields_of($request, qw(channel text));
     return [400, [], []] if ($channel // '') !~ /\A\w{1,40}\z/a || !length($text // '');
-    $hub->publish($channel => {event => $channel, data => decode('UTF-8', $text)});
+    $hub->publish($channel => {event => $channel, data => $text});
     return [204, [], []];
 }
 

@@ -560,6 +560,15 @@ L<Plack::App::EventSource> calls L</subscribe> or L</serve>.
 A hub lives in one process, a forked child has its own: an event reaches only the streams of the worker that publishes it, and
 the hub warns once. With a L</name> all workers and scripts share it.
 
+=head2 Names
+
+Channels, patterns, labels, ids of members, keys, C<once>, the keys of L</max_streams_per> and the names of
+L<leases|EventSource::Hub::Lease> are characters. A string without perl's UTF8 flag that is valid UTF-8 stands for these
+characters: the bytes of C<REMOTE_USER> and C<'josé'> under C<use utf8> are one name. Other bytes are characters (Latin-1).
+
+A string with the flag is taken as it is: do not join decoded strings and bytes. The hub returns characters. Data, types and
+ids of events are not names (L<EventSource::XS/format_event>).
+
 =head2 Order, resume, gaps
 
 A hub has one sequence of events, with ids such as C<o6grvhtu-17> (L<EventSource::Wire/IDS>). Each stream receives those of

@@ -371,8 +371,9 @@ C<TRUNCATE> publishes nothing.
 
 =head1 METHODS
 
-All strings are characters. Wrong arguments throw an L<EventSource::Error> with the code C<invalid> at the caller's line, and
-nothing is written. Errors of the database are thrown as L<DBI> throws them, whatever the handle's C<HandleError> returns.
+All strings are characters (L<EventSource::Hub/Names>). Wrong arguments throw an L<EventSource::Error> with the code C<invalid>
+at the caller's line, and nothing is written. Errors of the database are thrown as L<DBI> throws them, whatever the handle's
+C<HandleError> returns.
 
 A handle is one of L<DBI>, with any attributes, or an object with one: a schema or storage of L<DBIx::Class>
 (0.082843 does not know L<DBD::MariaDB>), a database of L<Mojo::Pg> or L<Mojo::SQLite>, an L<DBIx::Connector>.

@@ -159,9 +159,9 @@ sub _check {
     $SETTINGS->headers(headers => $option->{headers});
     EventSource::XS::Hub::Subscription->position($option->{position});
     EventSource::XS::Hub::Subscription->start($option->{start});
-    EventSource::XS::Hub::Subscription->topic($option->{channel})         if defined $option->{channel};
-    $SETTINGS->refuse(channel => 'channel must be a name, not a pattern') if ref $option->{channel};
-    return                                                                if !defined $option->{hub};
+    $option->{channel} = EventSource::XS::Hub::Subscription->topic($option->{channel}) if defined $option->{channel};
+    $SETTINGS->refuse(channel => 'channel must be a name, not a pattern')              if ref $option->{channel};
+    return                                                                             if !defined $option->{hub};
     $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub')
         if !blessed $option->{hub} || !$option->{hub}->isa('EventSource::Hub');
     $SETTINGS->refuse(channel => 'channel must be given with hub') if !defined $option->{channel};

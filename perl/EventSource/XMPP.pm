@@ -57,10 +57,10 @@ sub publisher {
     $OPTIONS->check_hub($given{hub});
     $OPTIONS->check_service($given{service});
     $SETTINGS->code(payload => $given{payload});
-    my $prefix = defined $given{prefix} ? "$given{prefix}" : '';
+    my $prefix = $SETTINGS->name(prefix => defined $given{prefix} ? $given{prefix} : '');
     return EventSource::XS::XMPP::Publisher->new(
         hub     => $given{hub},
-        channel => $OPTIONS->channel_of(lc $given{service}, $prefix, 'publish'),
+        channel => $OPTIONS->channel_of($OPTIONS->service_of($given{service}), $prefix, 'publish'),
         payload => $given{payload},
         prefix  => $prefix
     );

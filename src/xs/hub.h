@@ -14,12 +14,12 @@ static const esx_text esx_nothing = {"", 0};
 
 /* Returns a string's characters as UTF-8. Runs no Perl code if the string is plain. */
 static esx_text
-esx_text_of(pTHX_ SV *sv)
+esx_text_as(pTHX_ SV *sv, bool is_name)
 {
     esx_text text;
     STRLEN len;
     text.text = SvPV_nomg_const(sv, len);
-    if (!SvUTF8(sv) && !is_ascii_string((const U8 *)text.text, len)) {
+    if (!SvUTF8(sv) && !is_ascii_string((const U8 *)text.text, len) && !(is_name && esx_is_name_in_bytes(sv))) {
         sv = newSVpvn_flags(text.text, len, SVs_TEMP);
         sv_utf8_upgrade(sv);
         text.text = SvPV_nomg_const(sv, len);
@@ -27,6 +27,9 @@ esx_text_of(pTHX_ SV *sv)
     text.len = len;
     return text;
 }
+
+#define esx_text_of(sv) esx_text_as(sv, FALSE)
+#define esx_name_of(sv) esx_text_as(sv, TRUE)
 
 /* Reads one setting that is a string. */
 static esx_text
@@ -170,7 +173,7 @@ esx_snapshot_publish_options(pTHX_ esx_block *block, SV *options, SV **once, boo
 static esx_text
 esx_channel_of(pTHX_ SV *name)
 {
-    const esx_text text = SvOK(name) ? esx_text_of(aTHX_ name) : esx_nothing;
+    const esx_text text = SvOK(name) ? esx_name_of(aTHX_ name) : esx_nothing;
     if (!text.len)
         esx_croakf(ESX_CODE_INVALID, "channel",
             "EventSource::Hub: a channel's name must be a string that is not empty");
@@ -190,12 +193,12 @@ esx_publication_of(pTHX_ esx_block *block, int strings, uint8_t retain, SV *once
 
     (void)esx_block_measure(aTHX_ block, strings, ESX_LF, NULL, 0, NULL, &report);
     publication.channel = esx_channel_of(aTHX_ block->texts[ESX_CHANNEL_TEXT]);
-    publication.key = key && SvOK(key) ? esx_text_of(aTHX_ key) : esx_nothing;
+    publication.key = key && SvOK(key) ? esx_name_of(aTHX_ key) : esx_nothing;
     if (publication.key.len > ESX_NAME_MAX)
         esx_croakf(ESX_CODE_INVALID, "key", "EventSource::Hub: key must have at most %d bytes in UTF-8", ESX_NAME_MAX);
     publication.once = esx_nothing;
     if (once) {
-        publication.once = esx_text_of(aTHX_ once);
+        publication.once = esx_name_of(aTHX_ once);
         if (!publication.once.len || publication.once.len > ESX_ONCE_MAX)
             esx_croakf(ESX_CODE_INVALID, "once", "EventSource::Hub: once must have 1 to %d bytes in UTF-8", ESX_ONCE_MAX);
     }

@@ -143,6 +143,10 @@ esx_string(pTHX_ SV *sv)
     return string;
 }
 
+/* "Names" in EventSource::Hub: a plain string without perl's flag for characters that is UTF-8 is a name in bytes. One with the
+ * flag is never decoded: otherwise a user whose name looks encoded could take the name of another one. */
+#define esx_is_name_in_bytes(sv) (!SvUTF8(sv) && esx_is_encoded(SvPVX_const(sv), SvCUR(sv), 0))
+
 /* To be called before the first Perl code may run. Nothing that was read refers to a scalar of the caller afterwards, and what
  * is still to be read stays alive. ST(0) becomes a copy that keeps the object alive. */
 static void

@@ -71,3 +71,17 @@ _keep_errors(const char *name)
   CODE:
     sub = sv_2mortal(SvREFCNT_inc((SV *)get_cv(name, GV_ADD)));
     sv_magicext((SV *)newXS(name, esx_call_kept, __FILE__), sub, PERL_MAGIC_ext, &esx_kept_table, NULL, 0);
+
+# A name in characters; undef stays undef.
+SV *
+_name(SV *given)
+  CODE:
+    given = esx_read(aTHX_ given);
+    if (SvOK(given)) {
+        given = esx_string(aTHX_ given);
+        if (esx_is_name_in_bytes(given))
+            SvUTF8_on(given);
+    }
+    RETVAL = newSVsv(given);
+  OUTPUT:
+    RETVAL

@@ -56,7 +56,7 @@ for my $kind ('in one process', 'named') {
     };
 
     subtest "$kind: keys of any characters and length" => sub {
-        my @keys = ("\x{263A}", "\xE9", "\xC3\xA9", "\0", '', $LONG, "${LONG}k");
+        my @keys = ("\x{263A}", "\xE9", 'Ã©', "\0", '', $LONG, "${LONG}k");
         my $key;
         my $app     = $hub->to_app(%app, max_streams_per => [sub { return $key }, 1]);
         my $any     = Test::EventSource->new(app => $app);

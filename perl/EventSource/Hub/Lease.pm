@@ -39,7 +39,7 @@ sub new {
     my ($hub, $name) = @given{qw(hub name)};
     $SETTINGS->refuse(hub => 'hub must be a named EventSource::Hub')
         if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->_has_process;
-    $name = $SETTINGS->string(name => $name);
+    $name = $SETTINGS->name(name => $name);
     utf8::encode(my $bytes = defined $name ? $name : '');
     $SETTINGS->refuse(name => "name must be a string of 1 to $MAX_NAME_BYTES bytes in UTF-8")
         if !length $bytes || length $bytes > $MAX_NAME_BYTES;

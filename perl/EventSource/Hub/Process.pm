@@ -57,7 +57,8 @@ sub begin_publish {
 }
 
 sub channels {
-    my ($self, $pattern, $code) = @_;
+    my ($self, $given, $code) = @_;
+    my $pattern = $SETTINGS->name(pattern => $given);
     EventSource::XS::Hub::ChannelList->each(sub { $self->_channels($pattern, @_) }, $code);
     return;
 }
@@ -346,9 +347,7 @@ sub _short {
     my ($field, $what, $value) = @_;
     $SETTINGS->refuse($field, "$what must be a string that is not empty")
         if !defined $value || ref $value || !length $value;
-    my $problem = EventSource::XS::Hub::Name->problem($value);
-    $SETTINGS->refuse($field, "$what $problem") if defined $problem;
-    return $value;
+    return EventSource::XS::Hub::Name->checked($SETTINGS, $field, $what, $value);
 }
 
 # Why the store may be what a call has waited for. This connection still waits for its answer, so another one asks.
@@ -449,8 +448,8 @@ thread.
 
 =head1 METHODS
 
-Strings are characters. Wrong arguments throw an L<EventSource::Error> with the code C<invalid>. All methods of an object
-throw
+Strings are characters (L<EventSource::Hub/Names>). Wrong arguments throw an L<EventSource::Error> with the code C<invalid>. All
+methods of an object throw
 
     unavailable    the connection had broken before the call: nothing was done
     unknown        it broke before the answer, or no answer came in time

@@ -135,6 +135,12 @@ sub known {
     return $self->refuse($unknown, "unknown $what$hint (known: " . join(', ', sort @$names) . ')');
 }
 
+# Return a name of a hub as string does, in characters ("Names" in EventSource::Hub). The library has the rule.
+sub name {
+    my ($self, @given) = @_;
+    return EventSource::XS::_name($self->string(@given));
+}
+
 # The more letters a name has, the more of them may be wrong, but not all. A name that is the beginning of another, up to an
 # underscore, is like it: handler, handler_cb.
 sub nearest {

@@ -44,7 +44,8 @@ sub publish {
 # show_channel.
 sub show {
     my ($class, $way, $channel, $event) = @_;
-    my %shown = $way eq 'event' ? _as_type($channel, $event) : _in_data($channel, $event);
+    my $name  = $SETTINGS->name(channel => $channel);
+    my %shown = $way eq 'event' ? _as_type($name, $event) : _in_data($name, $event);
     return {%$event, %shown};
 }
 
@@ -55,8 +56,9 @@ sub shown {
 
 sub type_of {
     my ($self, $channel, $event) = @_;
-    my %event = ref $event eq 'HASH'             ? %$event                     : (data => $event);
-    my %shown = $self->{show_channel} eq 'event' ? _as_type($channel, \%event) : ();
+    my %event = ref $event eq 'HASH' ? %$event : (data => $event);
+    my $name  = $SETTINGS->name(channel => $channel);
+    my %shown = $self->{show_channel} eq 'event' ? _as_type($name, \%event) : ();
     return {%event, %shown}->{event};
 }
 
@@ -114,7 +116,7 @@ sub _in_data {
 sub _key {
     my $event = shift;
     return if !$event->{retain};
-    my $key = $event->{key} = $SETTINGS->string(key => $event->{key});
+    my $key = $event->{key} = $SETTINGS->name(key => $event->{key});
     return (key => defined $key ? $key : '', $event->{retain} eq 'forget' ? (forget => \1) : ());
 }
 

@@ -21,7 +21,7 @@ my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 sub event {
     my ($class, $key, $given, $show_channel) = @_;
     my $shows_key = defined $show_channel && $show_channel eq 'data';
-    $key = $SETTINGS->string(key => defined $key ? $key : '', field => 'key');
+    $key = $SETTINGS->name(key => defined $key ? $key : '', field => 'key');
     $SETTINGS->refuse(event => 'forget takes the event as a hash of fields, such as {event => \'gone\'}')
         if defined $given && ref $given ne 'HASH';
     my %given = (event => 'forget', %{$given || {}});

@@ -64,7 +64,7 @@ sub label_of {
     my ($self, $env, @topics) = @_;
     my $key = $self->{code}->($env);
     return undef if !defined $key;
-    $key = $SETTINGS->string('a key of max_streams_per', $key, field => 'max_streams_per');
+    $key = $SETTINGS->name('a key of max_streams_per', $key, field => 'max_streams_per');
     utf8::encode(my $bytes = $key);
     return $OF_CHANNELS . sha256_hex(map { sha256_hex($_) } $bytes, map { _text_of($_) } @topics) if @topics;
     return length $bytes <= $MAX_KEY_BYTES ? "$OF_KEY$key" : $OF_HASH . sha256_hex($bytes);

@@ -106,12 +106,11 @@ sub will_of {
     my ($channel, $event) = @$given;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $SETTINGS->known(\%event, \@WILL, 'field %s of will');
-    my $key     = $SETTINGS->string(key => $event{key});
-    my $retain  = $event{retain}              ? 1                                         : 0;
-    my $problem = defined $key && length $key ? EventSource::XS::Hub::Name->problem($key) : undef;
-    $SETTINGS->refuse(key => "key $problem") if defined $problem;
-    my $name  = $class->channel_of($channel);
-    my $shown = $hub->shown($name, {%event, key => $key, retain => $retain});
+    my $key = $event{key};
+    $key = EventSource::XS::Hub::Name->checked($SETTINGS, key => 'key', $key) if defined $key && length $key;
+    my $retain = $event{retain} ? 1 : 0;
+    my $name   = $class->channel_of($channel);
+    my $shown  = $hub->shown($name, {%event, key => $key, retain => $retain});
     return [$name, defined $key ? $key : '', $retain, _encoded($shown)];
 }
 
@@ -155,11 +154,8 @@ sub _event {
 
 # The id of a member is the key of its events.
 sub _id {
-    my $given   = shift;
-    my $id      = $SETTINGS->string(id => defined $given ? $given : '', field => 'id');
-    my $problem = EventSource::XS::Hub::Name->problem($id);
-    $SETTINGS->refuse(id => "the id of a member $problem") if defined $problem;
-    return $id;
+    my $given = shift;
+    return EventSource::XS::Hub::Name->checked($SETTINGS, id => 'the id of a member', defined $given ? $given : '');
 }
 
 1;

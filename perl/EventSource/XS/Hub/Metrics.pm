@@ -45,10 +45,9 @@ sub topics {
 sub _topic {
     my $topic = shift;
     return (pattern => $$topic) if blessed $topic && $topic->isa('EventSource::XS::Hub::Pattern');
-    my $is_name = defined $topic && !ref $topic && length $topic;
-    my $problem = $is_name ? EventSource::XS::Hub::Name->problem($topic) : 'must be a string that is not empty';
-    $SETTINGS->refuse(channels => "a channel $problem") if defined $problem;
-    return (channel => $topic);
+    $SETTINGS->refuse(channels => 'a channel must be a string that is not empty')
+        if !defined $topic || ref $topic || !length $topic;
+    return (channel => EventSource::XS::Hub::Name->checked($SETTINGS, channels => 'a channel', $topic));
 }
 
 1;

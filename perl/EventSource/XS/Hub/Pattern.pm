@@ -17,9 +17,8 @@ sub new {
     my ($class, $pattern) = @_;
     $SETTINGS->refuse(pattern => 'a pattern must be a string that is not empty')
         if !defined $pattern || ref $pattern || !length $pattern;
-    my $problem = EventSource::XS::Hub::Name->problem($pattern);
-    $SETTINGS->refuse(pattern => "a pattern $problem") if defined $problem;
-    return bless \"$pattern", $class;
+    my $text = EventSource::XS::Hub::Name->checked($SETTINGS, pattern => 'a pattern', $pattern);
+    return bless \$text, $class;
 }
 
 1;

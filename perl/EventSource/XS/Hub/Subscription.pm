@@ -39,14 +39,15 @@ sub groups {
             push @{$plain->{topics}}, $channel;
         }
     }
-    $class->topics($most, map { @{$_->{topics}} } @groups);
+    my $topics = $class->topics($most, map { @{$_->{topics}} } @groups);
+    $_->{topics} = [splice @$topics, 0, scalar @{$_->{topics}}] for @groups;
     return \@groups;
 }
 
 # A reference to the labels, of one or of an array. Stringifies each object once.
 sub labels {
     my ($class, $given) = @_;
-    my @labels = map { $SETTINGS->string('a label', $_, field => 'label') } grep { defined } _list($given);
+    my @labels = map { $SETTINGS->name('a label', $_, field => 'label') } grep { defined } _list($given);
     $SETTINGS->refuse(label => "there may be at most $MAX_LABELS labels") if @labels > $MAX_LABELS;
     for my $label (@labels) {
         utf8::encode(my $bytes = $label);
@@ -103,10 +104,7 @@ sub topic {
     my ($class, $topic) = @_;
     return $topic if blessed $topic && $topic->isa('EventSource::XS::Hub::Pattern');
     $SETTINGS->refuse(channel => 'a channel must be a string or a pattern, not undef') if !defined $topic;
-    my $name    = $SETTINGS->string('a channel', $topic, field => 'channel');
-    my $problem = EventSource::XS::Hub::Name->problem($name);
-    $SETTINGS->refuse(channel => "a channel's name $problem") if defined $problem;
-    return $name;
+    return EventSource::XS::Hub::Name->checked($SETTINGS, channel => "a channel's name", $topic);
 }
 
 # A reference to at most so many topics. Stringifies each object once.

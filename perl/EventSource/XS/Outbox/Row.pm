@@ -33,6 +33,7 @@ sub of_event {
     my $retain = $event->{retain} || '';
     @row{qw(retain forget)} = $retain eq 'forget' ? (0, 1) : (!!$retain, 0);
     my %is_bytes = map { $_ => 1 } $has_bytes ? qw(data comment event event_id) : ();
+    $row{$_} = $SETTINGS->name($_ => $row{$_}) for qw(channel event_key once);
 
     for my $column (grep { defined $row{$_} } @TEXTS) {
         $row{$column} = "$row{$column}";

@@ -69,7 +69,7 @@ sub take {
 # Returns the data for like_event: the JSON of an event has the id, too.
 sub _event {
     my ($id, $data) = @_;
-    return ref $data eq 'HASH' ? {json => {%$data, id => $id}} : $data;
+    return ref $data eq 'HASH' ? {json => {%$data, id => $SETTINGS->name(id => $id)}} : $data;
 }
 
 # An event as it is without show_channel => 'data'. The hub adds the channel and the key to the JSON of members, whatever a

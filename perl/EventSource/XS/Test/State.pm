@@ -30,8 +30,9 @@ sub new {
 sub differences {
     my ($self, $expected) = @_;
     $SETTINGS->refuse(state => 'state_is takes a hash: of each key the event') if ref $expected ne 'HASH';
-    my %wanted = map { $_ => EventSource::XS::Test::Expected->new($expected->{$_}) } keys %$expected;
-    my %known  = (%wanted, %{$self->{events}});
+    my %wanted =
+        map { $SETTINGS->name(key => $_) => EventSource::XS::Test::Expected->new($expected->{$_}) } keys %$expected;
+    my %known = (%wanted, %{$self->{events}});
     return map { $self->_differences_of($_, $wanted{$_}) } sort keys %known;
 }
 

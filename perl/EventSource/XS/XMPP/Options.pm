@@ -42,8 +42,8 @@ sub new {
         events   => {%EVENTS, %{$given{events} || {}}},
         names    => $names,
         patterns => $patterns,
-        prefix   => "$option{prefix}",
-        service  => lc $given{service},
+        prefix   => $SETTINGS->name(prefix => $option{prefix}),
+        service  => $class->service_of($given{service}),
     }, $class;
 }
 
@@ -78,6 +78,9 @@ sub check_service {
         if !defined $service || $service !~ m{\A[^\s\0]+\z};
     return;
 }
+
+# The service, of which a name of the hub is made.
+sub service_of { return lc $SETTINGS->name(service => $_[1]) }
 
 # The options of the connection, as EventSource::XS::XMPP::Connection takes them.
 sub connection {
@@ -151,7 +154,7 @@ sub _topics {
     my (@names, @patterns);
     for my $topic (@given) {
         if (blessed $topic && $topic->isa('EventSource::XS::Hub::Pattern')) { push @patterns, _regex_of($$topic); next }
-        my $name = $SETTINGS->string(nodes => $topic);
+        my $name = $SETTINGS->name(nodes => $topic);
         $SETTINGS->refuse(nodes => 'each of nodes must be a name or a pattern') if !defined $name || !length $name;
         push @names, $name;
     }

@@ -76,7 +76,7 @@ sub _new_id { return substr(sha256_base64(join '-', $$, ++$count, Time::HiRes::t
 
 sub _node_of {
     my ($self, $channel) = @_;
-    $channel = $SETTINGS->string(channel => $channel);
+    $channel = $SETTINGS->name(channel => $channel);
     $SETTINGS->refuse(channel => 'channel must be a name, with the prefix')
         if !defined $channel || index($channel, $self->{prefix}) || length $channel <= length $self->{prefix};
     my $node = substr $channel, length $self->{prefix};

@@ -157,13 +157,15 @@ sub _misleading {
     return undef;
 }
 
+sub _name_prefix { return $SETTINGS->name(prefix => $_[0]->prefix // '') }
+
 # The node that a request names, in characters; or undef and a response.
 sub _node {
     my ($self, $env) = @_;
     my $bytes = ($env->{PATH_INFO} // '') =~ s{\A/}{}r;
     return (undef, _text(400, 'The name of the node has a control character in it')) if _has_nul($env);
     return (undef, _text(404, 'Not found'))                                          if $bytes eq '';
-    utf8::encode(my $prefix = $self->prefix // '');
+    utf8::encode(my $prefix = $self->_name_prefix);
     return (undef, _text(414, 'The name of the node is too long')) if length($prefix) + length $bytes > $MAX_NAME_BYTES;
     my $node = EventSource::XS::UTF8->decode($bytes);
     return (undef, _text(400, 'The name of the node is not UTF-8'))                  if !defined $node;
@@ -212,9 +214,13 @@ sub _refusal_unless_declared {
     my $nodes = $self->nodes;
     return undef if !defined $nodes;
     my $is_declared;
-    if    (ref $nodes eq 'HASH') { $is_declared = exists $nodes->{$node} && ($nodes->{$node} || 1) }
+    if (ref $nodes eq 'HASH') {
+        my @keys = $node =~ /[^\0-\x7F]/ ? keys %$nodes : exists $nodes->{$node} ? $node : ();
+        my ($key) = grep { $SETTINGS->name(nodes => $_) eq $node } @keys;
+        $is_declared = defined $key && ($nodes->{$key} || 1);
+    }
     elsif (ref $nodes eq 'ARRAY') {
-        $is_declared = grep { $_ eq $node } @$nodes;
+        $is_declared = grep { $SETTINGS->name(nodes => $_) eq $node } @$nodes;
     }
     else {
         my $answer = _call_back($env, 'nodes', $nodes, $node, $env) or return _failed();
@@ -245,7 +251,7 @@ sub _response_to {
     $refusal ||= $self->_refusal_unless_authorized($env, $method eq 'POST' ? 'publish' : 'subscribe', $node);
     return $refusal if $refusal;
 
-    my $channel = ($self->prefix // '') . $node;
+    my $channel = $self->_name_prefix . $node;
     return $self->_publish($env, $channel) if $method eq 'POST';
     return $self->_head                    if $method eq 'HEAD';
     return _cannot_stream($env)            if !$env->{'psgi.streaming'};
@@ -480,9 +486,9 @@ The most bytes of the body of a POST: from 1 to 999,999,999,999,999; 65,536 by d
     nodes => {news => 1, 'room/7' => {start => -50}, 'room/7/people' => {start => 'state'}}
     nodes => sub { my ($node, $env) = @_; ... }
 
-The nodes, in characters: an array of names, a hash whose keys are names, or a callback that returns true for a node that
-exists (a 500 if it dies). By default every node exists. To keep secret which exist, leave this out, and have L</authorize>
-return a 404.
+The nodes: an array of L<names|EventSource::Hub/Names>, a hash whose keys are names, or a callback that is given characters, and
+returns true for a node that exists (a 500 if it dies). By default every node exists. To keep secret which exist, leave this
+out, and have L</authorize> return a 404.
 
 The value in the hash, and what the callback returns, may be a hash of options of this node: C<start> and C<max_streams_per>,
 as for a channel of L<EventSource::Hub/to_app>. With others C<new>, or the request, throws C<invalid>.
