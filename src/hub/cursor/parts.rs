@@ -11,6 +11,8 @@ use crate::hub::FirstBlock;
 pub(in crate::hub) struct Parts {
     /// The parts in the order of their requests. A stream is sent an event that is due for any of them.
     pub(in crate::hub) list: Vec<Part>,
+    /// Whether a channel of several parts is sent as the first of them says: they are those with which the stream began.
+    pub(in crate::hub) is_ordered: bool,
     /// The resume point of each part of the list. [`begin`](crate::hub::Hub::begin) makes the parts effective and empties this.
     pub(in crate::hub) resume_points: Vec<ResumePoint>,
     /// The first block, which the stream is sent when the parts are made effective.
@@ -167,6 +169,11 @@ impl Parts {
         }
     }
 
+    /// Returns the parts before one of the list if their channels do not belong to it.
+    pub(in crate::hub) fn before(&self, at: usize) -> &[Part] {
+        &self.list[..if self.is_ordered { at } else { 0 }]
+    }
+
     /// Returns the next sequence number after `seq` at which a stage of the replay through the stream's buffer ends.
     pub(in crate::hub) fn boundary(&self, seq: u64) -> Option<u64> {
         let uncompacted = self.list.iter().map(|part| part.extent.uncompacted_through);
@@ -213,7 +220,7 @@ impl Parts {
     }
 }
 
-saved!(Parts { list, resume_points, first_block, reported_through, is_ending, state_topics, held });
+saved!(Parts { list, is_ordered, resume_points, first_block, reported_through, is_ending, state_topics, held });
 saved!(ClientId: None, Unknown, Known, BeforeGap);
 saved!(ResumePoint { seq, reported_through, client_id, unknown_id, follows_state, custom_id });
 saved!(HeldSnapshots { since, through, end, began, is_completion_queued });

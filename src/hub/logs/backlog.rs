@@ -18,7 +18,8 @@ impl Logs {
             let list = if cursor.is_held() { &[] } else { &parts.list[..] };
             let through = parts.state_through().unwrap_or(u64::MAX);
             let compacts = self.can_compact_for(cursor);
-            return list.iter().flat_map(|part| self.sources(part, seq, through, compacts)).collect();
+            let parts = list.iter().enumerate().map(|(at, part)| (part, parts.before(at)));
+            return parts.flat_map(|(part, before)| self.sources(part, before, seq, through, compacts)).collect();
         }
         if seq >= self.last_seq {
             return Merge::Nothing;
@@ -37,11 +38,12 @@ impl Logs {
         channels.logs_of(topics).filter_map(|log| MergeSource::of(log, seq, u64::MAX, is_compacted)).collect()
     }
 
-    /// Returns the entries of each log of a part, through a sequence number, for a cursor that is at `seq`. A log that has
-    /// evicted some of them gives only the newest entry of each key if the part is compacted.
+    /// Returns the entries of each log of a part that none of the parts before has, through a sequence number, for a cursor
+    /// that is at `seq`. A log that has evicted some of them gives only the newest entry of each key if the part is compacted.
     fn sources<'a>(
         &'a self,
         part: &'a Part,
+        before: &'a [Part],
         seq: u64,
         through: u64,
         compacts: bool,
@@ -49,7 +51,8 @@ impl Logs {
         let Extent { after, until, uncompacted_through, state_since, state_through, .. } = part.extent;
         let (after, until) = (after.max(seq), until.min(through));
         let compacts = compacts && uncompacted_through <= after;
-        self.channels.logs_of(&part.topics).flat_map(move |log| {
+        let channels = self.channels.channels_of(&part.topics).filter(move |at| !self.is_of_any(*at, before));
+        channels.map(move |at| &self.channels[at].log).flat_map(move |log| {
             // What came after the beginning of the state is sent as long as this log holds it.
             let state = state_through.map_or(0, |through| through.min(log.evicted_through().max(state_since)));
             if state <= after {
@@ -61,6 +64,11 @@ impl Logs {
             let versions = log.versions(after, last, snapshot, part.extent.after > 0).map(MergeSource::Versions);
             [MergeSource::of_state(log, after, last, later), versions].into_iter().flatten()
         })
+    }
+
+    /// Returns true if one of these parts has a channel.
+    pub(in crate::hub) fn is_of_any(&self, at: usize, parts: &[Part]) -> bool {
+        parts.iter().any(|part| self.channels[at].is_of(at, &part.topics))
     }
 
     /// Returns the channels of topics that may have an entry after a sequence number. A pattern may have thousands of channels,
@@ -77,13 +85,13 @@ impl Logs {
 
     /// Returns true if a part has an entry after its beginning, up to a sequence number.
     pub(in crate::hub) fn has_entry_through(&self, part: &Part, through: u64) -> bool {
-        let mut sources = self.sources(part, 0, u64::MAX, true);
+        let mut sources = self.sources(part, &[], 0, u64::MAX, true);
         sources.any(|mut entries| entries.next().map_or(false, |first| first.seq <= through))
     }
 
     /// Returns the sequence number of the last entry that is still to be sent of a part; none if there is nothing.
     pub(in crate::hub) fn last_to_send(&self, part: &Part, seq: u64, compacts: bool) -> Option<u64> {
-        self.sources(part, seq, u64::MAX, compacts).flatten().last().map(|entry| entry.seq)
+        self.sources(part, &[], seq, u64::MAX, compacts).flatten().last().map(|entry| entry.seq)
     }
 }
 

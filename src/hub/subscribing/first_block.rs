@@ -40,7 +40,7 @@ impl Hub {
         let held = points.iter().any(starts_with_state).then(|| self.hold_first_snapshot());
         let last_seq = self.logs.last_seq();
         let parts = cursor.ensure_parts();
-        parts.held = held;
+        (parts.held, parts.is_ordered) = (held, true);
         for (part, point) in parts.list.iter_mut().zip(points) {
             if let Some(held) = held.filter(|_| starts_with_state(point)) {
                 *part = Part::of_state(std::mem::take(&mut part.topics), held.through);

@@ -21,7 +21,7 @@ impl Hub {
         let seq = match request.start {
             StartPoint::Latest => self.logs.last_seq(),
             StartPoint::Oldest | StartPoint::State => 0,
-            StartPoint::Last(count) => self.seq_before_last(count, added),
+            StartPoint::Last(count) => self.seq_before_last(count, cursor, added),
         };
         let client_id = if request.after.is_some() { ClientId::Unknown } else { ClientId::None };
         let (reported_through, unknown_id) = (self.logs.last_seq(), request.after.clone());
@@ -46,9 +46,11 @@ impl Hub {
         }
     }
 
-    /// Returns a sequence number after which topics have `count` events; 0 if they have fewer.
-    fn seq_before_last(&self, count: usize, topics: &[TopicId]) -> u64 {
-        let channels: BTreeSet<usize> = self.logs.channels().channels_of(topics).collect();
+    /// Returns a sequence number after which the topics that were added to a stream have `count` events in channels of their
+    /// own; 0 if they have fewer.
+    fn seq_before_last(&self, count: usize, cursor: &Cursor, added: &[TopicId]) -> u64 {
+        let channels = self.logs.channels().channels_of(added);
+        let channels: BTreeSet<usize> = channels.filter(|at| !self.logs.has_earlier(*at, cursor, added)).collect();
         let logs = || channels.iter().map(|at| &self.logs.channels()[*at].log);
         let all: usize = logs().map(|log| log.after(0).len()).sum();
         if count == 0 {

@@ -30,13 +30,16 @@ impl Hub {
             }
             cursor.ensure_parts(); // a part of the topics before these are added
         }
-        let added = self.logs.register(stream, cursor, &request.topics);
+        let mut added = self.logs.register(stream, cursor, &request.topics);
+        let point = self.resume_point(request, cursor, &added);
+        if !is_later {
+            self.logs.leave_to_earlier(cursor, &mut added);
+        }
         if added.is_empty() {
             cursor.advance(cursor.seq);
             return None;
         }
         cursor.record_state(&added, request.start == StartPoint::State);
-        let point = self.resume_point(request, cursor, &added);
         if is_later {
             return self.subscribe_later(cursor, added, request, &point);
         }
@@ -128,5 +131,25 @@ impl Logs {
         all.sort_unstable();
         cursor.topics = all.into();
         added
+    }
+
+    /// Removes channels from the topics that were added to a stream if an earlier topic of the stream, a pattern, has them: they
+    /// begin as that does.
+    fn leave_to_earlier(&self, cursor: &Cursor, added: &mut Vec<TopicId>) {
+        if added.len() < cursor.topics.len() {
+            let is_own = |topic: &&TopicId| match topic {
+                TopicId::Channel(at) => !self.has_earlier(*at as usize, cursor, added),
+                TopicId::Pattern(_) => true,
+            };
+            *added = added.iter().filter(is_own).copied().collect();
+        }
+    }
+
+    /// Returns true if a stream has a channel by a topic that is not one of those that were added.
+    pub(super) fn has_earlier(&self, at: usize, cursor: &Cursor, added: &[TopicId]) -> bool {
+        let is_earlier =
+            |topic: TopicId| cursor.topics.binary_search(&topic).is_ok() && added.binary_search(&topic).is_err();
+        let mut patterns = self.channels()[at].patterns().iter();
+        is_earlier(TopicId::Channel(at as u32)) || patterns.any(|at| is_earlier(TopicId::Pattern(*at as u32)))
     }
 }

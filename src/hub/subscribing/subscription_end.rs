@@ -67,13 +67,15 @@ impl Logs {
     /// Returns a part for each channel of which a stream is still to be sent something.
     fn parts_to_send(&self, cursor: &Cursor) -> Vec<Part> {
         let whole = Part::new(cursor.topics.to_vec().into(), cursor.seq);
-        let parts = cursor.parts().map_or(std::slice::from_ref(&whole), |parts| &parts.list);
-        let rest = parts.iter().flat_map(|part| {
+        let parts = cursor.parts();
+        let list = parts.map_or(std::slice::from_ref(&whole), |parts| &parts.list);
+        let rest = list.iter().enumerate().flat_map(|(at, part)| {
+            let before = parts.map_or(&[][..], |parts| parts.before(at));
             let channels: BTreeSet<usize> = match part.extent.state_through {
                 Some(_) => self.channels().channels_of(&part.topics).collect(),
                 None => self.channels_with_entries(&part.topics, part.extent.after.max(cursor.seq)),
             };
-            channels.into_iter().filter_map(move |at| {
+            channels.into_iter().filter(move |at| !self.is_of_any(*at, before)).filter_map(move |at| {
                 let of_channel = Part { topics: Topics::One(TopicId::Channel(at as u32)), extent: part.extent };
                 if part.extent.state_through.is_some() {
                     let extent = Extent { until: self.last_seq(), ..part.extent };

@@ -81,6 +81,8 @@ struct Terms {
 struct Held {
     request: SubscribeRequest,
     added: Vec<Topic>,
+    /// The topics that the stream had before.
+    before: Vec<Topic>,
     resume_point: Option<ResumePoint>,
     start: u64,
 }
@@ -119,6 +121,8 @@ pub(super) struct Connection {
     caught_up: u64,
     /// Whether it began with a log that had evicted something.
     began_with_loss: bool,
+    /// Whether a pattern began before a channel of its own that belongs to an earlier request.
+    pub(super) leaves_out: bool,
     /// The number of the last pushed event.
     pushed: u64,
 }
@@ -169,6 +173,7 @@ impl Connection {
             last: 0,
             caught_up: 0,
             began_with_loss: false,
+            leaves_out: false,
             pushed: 0,
         }
     }
@@ -184,16 +189,17 @@ impl Connection {
         self.topics[known..].to_vec()
     }
 
-    /// Returns what is owed for the topics in `added` after `seq`, and whether some of that was evicted without the client's
-    /// knowledge.
+    /// Returns what is owed for the topics in `added` after `seq`, without that of topics before them, and whether some of it
+    /// was evicted without the client's knowledge.
     fn owed(
         &self,
-        added: &[Topic],
+        (added, before): (&[Topic], &[Topic]),
         seq: u64,
         resume_point: Option<ResumePoint>,
         naive: &Naive,
     ) -> (Vec<(u64, Terms)>, bool) {
-        let everything = naive.after(added, seq, false);
+        let mut everything = naive.after(added, seq, false);
+        everything.retain(|seq| !before.iter().any(|topic| matches(topic, naive.event(*seq).channel)));
         // A new client is not owed evicted events, nor is a client that knows of their eviction.
         let told = resume_point.and_then(|resume_point| resume_point.known_gap).unwrap_or(0).min(naive.newest());
         let is_evicted = |seq: u64| !naive.is_in_log(seq);
@@ -214,6 +220,7 @@ impl Connection {
 
     /// Subscribes before the first event: in the handler.
     fn hold(&mut self, request: &SubscribeRequest, naive: &Naive) {
+        let before = self.topics.clone();
         let added = self.add(request);
         self.remember(request);
         if !added.is_empty() {
@@ -222,9 +229,9 @@ impl Connection {
                 self.first_block = request.first_block;
             }
             let resume_point = naive.resume_point(request, &self.topics);
-            let start = naive.start(&SubscribeRequest { topics: added.clone(), ..request.clone() });
+            let start = naive.start(request.start, &added, &before);
             self.is_subscribed = true;
-            self.held.push(Held { request: request.clone(), added, resume_point, start });
+            self.held.push(Held { request: request.clone(), added, before, resume_point, start });
         }
     }
 
@@ -233,22 +240,20 @@ impl Connection {
         let (mut is_missed, mut is_forced) = (false, false);
         let (mut first, mut least, mut told) = (None, u64::MAX, 0);
         self.owed.clear(); // events published meanwhile are found again below
-        for Held { request, added, resume_point, start } in std::mem::take(&mut self.held) {
+        for Held { request, added, before, resume_point, start } in std::mem::take(&mut self.held) {
             let resume_point = resume_point.or_else(|| naive.resume_point(&request, &self.topics));
             let seq = resume_point.map_or(start, |resume_point| resume_point.seq);
             self.caught_up = self.caught_up.min(seq);
             least = least.min(seq);
             told = told.max(resume_point.and_then(|resume_point| resume_point.known_gap).unwrap_or(0));
-            let (owed, misses) = self.owed(&added, seq, resume_point, naive);
+            let (owed, misses) = self.owed((&added, &before), seq, resume_point, naive);
+            let is_left_out = |seq: &u64| before.iter().any(|topic| matches(topic, naive.event(*seq).channel));
+            self.leaves_out |= resume_point.is_none() && naive.after(&added, seq, false).iter().any(is_left_out);
             is_missed |= misses;
             is_forced |=
                 request.after.is_some() && resume_point.map_or(true, |resume_point| resume_point.known_gap == Some(0));
             self.began_with_loss |= resume_point.is_none() && owed.iter().any(|(_, terms)| terms.floor > 0);
-            for (seq, terms) in owed {
-                // An event of two requests is sent if one of them is owed it.
-                let least = self.owed.entry(seq).or_insert(terms);
-                least.floor = least.floor.min(terms.floor);
-            }
+            self.owed.extend(owed);
             first = first.or(resume_point);
         }
         self.gaps_due += usize::from(is_forced && !is_missed);
@@ -483,9 +488,11 @@ impl EventSource {
             let told = told.expect("a gap has a sequence number");
             let is_missed = |(seq, _): (&u64, &Terms)| !naive.is_in_log(*seq) && !connection.is_covered(*seq);
             // With compaction, a slow client may have begun with a log that had evicted something. The hub does not know
-            // whether later evictions are older than its beginning, and reports a gap in any case.
+            // whether later evictions are older than its beginning, and reports a gap in any case. So it does for a pattern that
+            // began before a channel of an earlier request: of what a pattern has evicted it does not know the channel.
             let compacts = naive.has_had(CHANNELS, OnSlow::Latest);
-            let is_unsure = compacts && !connection.keeps_up && connection.began_with_loss;
+            let is_unsure =
+                !connection.keeps_up && (compacts && connection.began_with_loss || connection.leaves_out);
             let news = connection.owed.range(..=told).any(is_missed);
             assert!(news || is_unsure || told <= naive.merged_through, "a gap that reports nothing new: {gap:?}");
         }

@@ -274,12 +274,14 @@ impl Naive {
         Some(resume_point).filter(|point| point.seq <= self.newest() && self.is_known(point.seq))
     }
 
-    pub(super) fn start(&self, request: &SubscribeRequest) -> u64 {
-        match request.start {
+    /// Returns where a new client begins in these topics. What others have that came before them does not count.
+    pub(super) fn start(&self, start: StartPoint, topics: &[Topic], before: &[Topic]) -> u64 {
+        match start {
             StartPoint::Latest => self.newest(),
             StartPoint::Oldest | StartPoint::State => 0,
             StartPoint::Last(count) => {
-                let held = self.after(&request.topics, 0, true);
+                let mut held = self.after(topics, 0, true);
+                held.retain(|seq| !before.iter().any(|topic| matches(topic, self.event(*seq).channel)));
                 let first = held.len().checked_sub(count);
                 first.map_or(0, |first| held.get(first).map_or(self.newest(), |seq| seq - 1))
             }
