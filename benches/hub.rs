@@ -78,7 +78,7 @@ impl Case {
     fn subscribe(&mut self, topics: &[Topic], start: StartPoint) -> Cursor {
         let mut cursor = Cursor::default();
         let request = SubscribeRequest { topics: topics.into(), start, ..Default::default() };
-        self.hub.subscribe(STREAM, &mut cursor, &request, self.now);
+        self.hub.subscribe(STREAM, &mut cursor, &request);
         self.hub.begin(&mut cursor);
         cursor
     }
@@ -113,9 +113,9 @@ fn drop_channels(channels: usize) -> Duration {
         case.publish(number, 0);
     }
     let now = case.now;
-    case.hub.evict(now);
+    assert!(case.hub.evict(now, &[]).is_ok());
     time(|| {
-        case.hub.expire(now + NEVER);
+        assert!(case.hub.evict(now + NEVER, &[]).is_ok());
         assert_eq!(case.hub.counts().channels, 0);
     })
 }
@@ -127,7 +127,7 @@ fn compact(keys: usize) -> Duration {
     let mut publish_some = || {
         for number in 0..2 * keys + 2 {
             case.publish(0, number % (2 * keys + 1));
-            case.hub.evict(now);
+            assert!(case.hub.evict(now, &[]).is_ok());
         }
     };
     publish_some();

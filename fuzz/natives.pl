@@ -108,7 +108,7 @@ my @CALLS = (
         my $start  = reluctant(main::byte() % 3);
         push @subscribed, $object{$stream} if $object{$stream};
         $main::armed = 1;
-        EventSource::Hub::_subscribe($object{$hub}, $object{$stream}, \@topics, $_[0], $$start, 3);
+        EventSource::Hub::_subscribe($object{$hub}, $object{$stream}, \@topics, $_[0], {start => $$start, last => 3});
     },
     sub {
         my $key = object_named('h', name());

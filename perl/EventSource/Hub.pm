@@ -228,15 +228,16 @@ sub serve {
     my $stream = _stream_of($connection, 'serve');
     my ($member, @given) = $self->_with_member($self->_with_default_id($connection, @topics));
     $connection->remember_member($self, $member)
-        if $member;    # before serve_stream, which may return at the stream's end
-    my $is_subscribed = $self->serve_stream($stream, @given);
+        if $member;    # before _serve, which may return at the stream's end
+    my $is_subscribed = $self->_serve($stream, $self->subscribe_stream($stream, @given));
     EventSource::XS::_call_callbacks();
     return $is_subscribed;
 }
 
-sub serve_stream {
-    my ($self, $stream, @topics) = @_;
-    return $self->_serve($stream, $self->subscribe_stream($stream, @topics));
+# Subscribe a stream to groups of topics, which begin each with its own option, as one request, and serve it.
+sub serve_groups {
+    my ($self, $stream, $groups, $option) = @_;
+    return $self->_serve($stream, $self->_subscribe_groups($stream, $groups, $option));
 }
 
 # Subscribe a stream as an opened ticket says, after the id and with the reconnection time and the poll of its request, and
@@ -250,11 +251,10 @@ sub serve_ticket {
         $self->_subscribe_native($stream, 1, sub { $self->_subscribe_ticket($_[0], $opened, $id, \%of_request) }));
 }
 
-# Seal a ticket of subscriptions: of each its options, and its topics. Return its bytes; undef if they are more than that.
+# Seal a ticket of a subscription: groups of topics, and options. Return its bytes; undef if they are more than that.
 sub seal_ticket {
-    my ($self, $subscriptions, @given) = @_;
-    my @all = map { [$self->_subscription(@$_)] } @$subscriptions;
-    return $self->_seal_ticket(\@all, @given)->[0];
+    my ($self, $groups, $option, @given) = @_;
+    return $self->_seal_ticket($self->_subscription($groups, $option), @given)->[0];
 }
 
 # The fields of an event of a channel in the form in which the hub sends it: show_channel changes them. The hash that is given
@@ -286,18 +286,8 @@ sub subscribe {
 
 sub subscribe_stream {
     my ($self, $stream, @topics) = @_;
-    my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
-    my ($topics, $start, $count, $first_block) = $self->_subscription(\%option, @topics);
-    my $after = $SETTINGS->string(after => $option{after});
-    $after = undef if defined $after && !length $after;
-    return !!0 if !$stream->is_open;
-    ($start, $count) = _later_start($after, $option{start}) if _has_begun($stream);
-    $first_block->{keeps_id} = 1 if $stream->can('has_pushed_id') && $stream->has_pushed_id;
-    return $self->_subscribe_native(
-        $stream,
-        $first_block->{member},
-        sub { $self->_subscribe($_[0], $topics, $after, $start, $count, $first_block) }
-    );
+    my $option = ref $topics[-1] eq 'HASH' ? pop @topics : {};
+    return $self->_subscribe_groups($stream, [{topics => \@topics, option => {}}], $option);
 }
 
 sub to_app {
@@ -327,11 +317,8 @@ sub _access {
     $max_age = $SUBSCRIPTION->max_age($max_age);
     my $asked_at = $SETTINGS->whole_number(asked_at => $option{asked_at}, from => 0, to => $MAX_CLOCK);
     $asked_at = $self->clock if !defined $asked_at;
-    my $labels  = $SUBSCRIPTION->labels($option{label});
-    my @counted = @{$option{counted_by} || []};
-    $SETTINGS->refuse(label => 'there may be at most 63 labels beside two limits of max_streams_per')
-        if @counted > 1 && @$labels > 63;
-    push @$labels, @counted;
+    my $labels = $SUBSCRIPTION->labels($option{label});
+    push @$labels, @{$option{counted_by} || []};
     return (labels => $labels, max_age => $max_age || undef, asked_at => $asked_at);
 }
 
@@ -454,6 +441,19 @@ sub _stream_of {
     return $stream;
 }
 
+# Subscribe a stream to groups of topics.
+sub _subscribe_groups {
+    my ($self, $stream, $groups, $option) = @_;
+    my ($topics, $native) = $self->_subscription($groups, $option);
+    my $after = $SETTINGS->string(after => $option->{after});
+    $after = undef if defined $after && !length $after;
+    return !!0 if !$stream->is_open;
+    @$native{qw(start last)} = _later_start($after, $option->{start}) if _has_begun($stream);
+    $native->{keeps_id}      = 1 if $stream->can('has_pushed_id') && $stream->has_pushed_id;
+    my $subscribe = sub { $self->_subscribe($_[0], $topics, $after, $native) };
+    return $self->_subscribe_native($stream, $native->{member}, $subscribe);
+}
+
 # Call code with the native stream of a stream, which it subscribes, perhaps with a member.
 sub _subscribe_native {
     my ($self, $stream, $member, $subscribe) = @_;
@@ -464,26 +464,35 @@ sub _subscribe_native {
     return $self->_note_subscription($stream, $subscribed);
 }
 
-# A subscription as the native hub takes it: the topics, how it starts and with how many events, and the first block.
+# A subscription as the native hub takes it: the topics, and the rest, in which the first ones have their start, and others the
+# index of the first of them, the kind of their start and the number of events.
 sub _subscription {
-    my ($self, $option, @topics) = @_;
+    my ($self, $groups, $option) = @_;
     my %option = %$option;
     my $poll   = blessed $option{poll} ? delete $option{poll} : undef;    # of EventSource::XS::Hub::Preference
     $SETTINGS->known(\%option, [qw(after asked_at counted_by keeps_id label max_age member position retry start will)],
         'option %s');
+    my (@topics, @starts);
+    for my $group (@$groups) {
+        my ($given) = grep { defined } $group->{option}{start}, $option{start}, $self->{stream_settings}{start};
+        push @starts, scalar @topics, $SUBSCRIPTION->start($given);
+        push @topics, @{$group->{topics}};
+    }
     $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
-    my $topics      = $SUBSCRIPTION->topics($self->{max_topics}, @topics);
-    my $default     = $self->{stream_settings}{start};
-    my @start       = $SUBSCRIPTION->start(defined $option{start} ? $option{start} : $default);
-    my $member      = $MEMBER->of($self, $option{member});
-    my %first_block = (
+    my $topics = $SUBSCRIPTION->topics($self->{max_topics}, @topics);
+    my $member = $MEMBER->of($self, $option{member});
+    my (undef, $start, $last, @others) = @starts;
+    my %native = (
         $self->_first_block(%option),
         $self->_access(%option),
         $poll ? $poll->native : (),
+        start  => $start,
+        last   => $last,
+        starts => @others ? \@others : undef,
         member => $member && $member->native,
         will   => $MEMBER->will_of($self, $option{will})
     );
-    return ($topics, @start, \%first_block);
+    return ($topics, \%native);
 }
 
 # Each process has a hub of its own, so an event that is published in one process reaches no stream of another.

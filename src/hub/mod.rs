@@ -40,11 +40,12 @@
 //!
 //! # Several requests
 //!
-//! All subscriptions of one handler are one request. They take effect together when the stream [begins](Hub::begin),
-//! with one position and at most one `gap` event. A later subscription begins with new events: after the last sequence number.
+//! A request has groups of topics, each of which may begin elsewhere. All subscriptions of one handler are one request. They
+//! take effect together when the stream [begins](Hub::begin), with one position and at most one `gap` event. A channel of
+//! several groups begins as the first one says. A later subscription begins with new events: after the last sequence number.
 //!
 //! A cursor is one number if that says all of what the stream has been sent. Otherwise it has *parts*, one for each
-//! request, each with topics and with the number after which their events are still to be sent. Say the stream above, whose
+//! group, each with topics and with the number after which their events are still to be sent. Say the stream above, whose
 //! client reads slowly, subscribes to `c`:
 //!
 //! ```text
@@ -169,7 +170,7 @@ pub use publishing::refusal::{
 };
 pub use publishing::SequencedEvent;
 pub use readers::ends::{EndRequest, FINISH_BLOCK, LONGEST_ANSWER, MOST_REMEMBERED};
-pub use readers::labels::{MAX_LABELS, MAX_LABEL_BYTES};
+pub use readers::labels::{is_counted, MAX_LABELS, MAX_LABEL_BYTES};
 pub use readers::polls::POLL_LINGER;
 pub use readers::stream_limits::RESERVED;
 pub use readers::Readers;
@@ -180,7 +181,9 @@ pub use ticket::{Passport, StreamLimit, Ticket, TicketOutcome, LONGEST_TICKET};
 
 pub use crate::log::Retain;
 pub use publishing::state_sizes::{Full, StateSizes};
-pub use request::{Access, FirstBlock, Poll, PollReason, PositionStyle, StartPoint, SubscribeRequest, Topic};
+pub use request::{
+    Access, FirstBlock, OtherStart, Poll, PollReason, PositionStyle, StartPoint, SubscribeRequest, Topic,
+};
 pub use sending::gathering::{Gathered, Sent};
 pub use sending::shared_encoding::{BlockForm, NextEncoding};
 pub use settings::gap_settings::{GapData, OnSlow};

@@ -7,18 +7,39 @@ use std::time::Duration;
 /// A subscription that a stream asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscribeRequest {
-    /// The channels and patterns.
+    /// The channels and patterns. A channel of several begins as the first of them does.
     pub topics: Vec<Topic>,
     /// The id of the last event that the client received. Clients can send any bytes here.
     pub after: Option<Box<[u8]>>,
     /// The beginning of the stream if the id is missing or unknown.
     pub start: StartPoint,
+    /// The last topics, if they begin otherwise: in groups, each of which ends where the next one begins.
+    pub other_starts: Vec<OtherStart>,
     /// The first block of the stream. It counts with the first request of a stream.
     pub first_block: FirstBlock,
     /// The reader, as its application knows it.
     pub access: Access,
     /// Who is behind the stream.
     pub presence: Presence,
+}
+
+/// The beginning of the topics of a request from one of them on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OtherStart {
+    /// The index of the first of them.
+    pub from: usize,
+    /// Where they begin.
+    pub start: StartPoint,
+}
+
+impl SubscribeRequest {
+    /// Returns the topics in groups that begin alike.
+    pub fn groups(&self) -> impl Iterator<Item = (&[Topic], StartPoint)> + '_ {
+        let first = std::iter::once(OtherStart { from: 0, start: self.start });
+        let ends = self.other_starts.iter().map(|other| other.from).chain([self.topics.len()]);
+        let groups = first.chain(self.other_starts.iter().copied()).zip(ends);
+        groups.filter_map(move |(OtherStart { from, start }, end)| Some((self.topics.get(from..end)?, start)))
+    }
 }
 
 /// The reader of a stream, as the application knows it at the subscription.
@@ -30,7 +51,7 @@ pub struct Access {
     pub max_age: Option<Duration>,
     /// When the application was asked, in nanoseconds of the system's monotonic clock; 0 if that does not matter.
     pub asked_at: u64,
-    /// Whether the stream is a poll, if this is its last request: it may end as soon as that takes effect.
+    /// Whether the stream is a poll.
     pub poll: Option<Poll>,
 }
 

@@ -152,9 +152,13 @@ impl Hub {
     /// Returns the sequence number that the hub must reach before it knows where a held subscription resumes; none if it
     /// knows. Another hub of the same store has published further, and has given the client its id.
     pub fn awaited_seq(&self, cursor: &Cursor) -> Option<u64> {
-        self.stored.as_deref().filter(|stored| stored.is_shared)?;
         let seqs = cursor.unknown_ids().filter_map(|id| self.epoch.seq(id));
-        seqs.max().filter(|seq| *seq > self.logs.last_seq())
+        seqs.max().filter(|seq| self.has_shared_store() && *seq > self.logs.last_seq())
+    }
+
+    /// Returns true if other hubs publish what this one reads of its store.
+    pub(in crate::hub) fn has_shared_store(&self) -> bool {
+        self.stored.as_deref().map_or(false, |stored| stored.is_shared)
     }
 
     /// Returns the sequence number of the last event that was published, or of the last one of the history.

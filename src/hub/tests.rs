@@ -81,7 +81,7 @@ impl Case {
         for channel in channels.split(' ') {
             self.publish_as(channel, "", None);
         }
-        self.hub.evict(self.now);
+        assert!(self.hub.evict(self.now, &[]).is_ok());
     }
 
     fn publish_as(&mut self, channel: &str, key: &str, id: Option<&str>) {
@@ -106,7 +106,7 @@ impl Case {
     fn subscribe(&mut self, names: &str, after: Option<&str>, start: StartPoint) -> String {
         let request = request(names, after, start);
         let mut own_blocks: Vec<OwnBlock> =
-            self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now).into_iter().collect();
+            self.hub.subscribe(STREAM, &mut self.cursor, &request).into_iter().collect();
         own_blocks.extend(self.hub.begin(&mut self.cursor));
         self.check_with(own_blocks)
     }
@@ -116,7 +116,7 @@ impl Case {
         self.hub.remove_stream(std::mem::take(&mut self.cursor));
         for (names, after, start) in requests {
             let request = request(names, *after, *start);
-            let own_block = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
+            let own_block = self.hub.subscribe(STREAM, &mut self.cursor, &request);
             assert!(own_block.is_none() && !self.hub.is_up_to_date(&self.cursor));
         }
         let own_blocks = self.hub.begin(&mut self.cursor);
@@ -206,8 +206,8 @@ fn another_retention_applies_to_every_log() {
     let retention = settings().retention();
     let history = Bounds { events: 1, ..retention.history };
     case.hub.set_retention(Retention { history, ..retention.clone() });
-    assert!(case.hub.has_evictions_due(case.now));
-    case.hub.evict(case.now);
+    assert!(case.hub.has_grown());
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.start("a b", None, StartPoint::Oldest), "@e-0-4, 5, 6");
     assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-3 evicted, 5");
     case.hub.set_retention(retention);
@@ -236,8 +236,8 @@ fn the_first_channel_settings_that_match_count_and_the_hub_names_the_rest() {
     assert_eq!(case.resume("user/1", "e-4"), "@e-4, 5, 6, 7");
     assert_eq!(case.hub.next_due(), Some(case.now + Duration::from_millis(10_625)), "before those that are older");
     case.now += Duration::from_secs(10);
-    assert!(case.hub.has_evictions_due(case.now));
-    case.hub.expire(case.now);
+    assert!(case.hub.is_eviction_due(case.now));
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.start("**", None, StartPoint::Oldest), "@e-0-8, 3, 9, 10");
     assert_eq!(case.hub.next_due().map(|due| due > case.now + NEVER), Some(true));
 }
@@ -248,7 +248,7 @@ fn an_entry_of_a_channel_becomes_no_older_than_the_hub_allows_for_all() {
     let mut case = Case::new(Settings { channels, ..settings() });
     case.publish("a b");
     case.now += NEVER;
-    case.hub.expire(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.hub.counts().channels, 0);
 }
 
@@ -260,7 +260,7 @@ fn other_channel_settings_apply_to_every_log() {
         |set: fn(&mut ChannelSettings)| Retention { channels: vec![of_channels("b", set)], ..settings().retention() };
     case.hub.set_retention(of_b(|b| (b.events, b.on_slow) = (Some(1), Some(OnSlow::Latest))));
     case.hub.check();
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.start("a b", None, StartPoint::Oldest), "@e-0-4, 1, 3, 5, 6");
     case.publish_as("b", "k", None);
     case.publish_as("b", "l", None);
@@ -300,7 +300,7 @@ fn a_stream_ends_for_what_it_has_not_been_sent_only() {
         let mut case = Case::new(Settings { channels: channels.clone(), on_slow: OnSlow::Disconnect, ..settings() });
         case.publish("end end end end gap");
         let request = request(topics, Some("e-0"), StartPoint::Latest);
-        case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+        case.hub.subscribe(STREAM, &mut case.cursor, &request);
         assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "@e-0-0, gap e-0-1 evicted");
         case.publish("gap gap gap gap gap");
         assert_eq!(case.sent(), "gap e-0-7 slow, 2, @e-2-7, 3, @e-3-7, 4, @e-4-7, 8, 9, 10", "{topics}");
@@ -308,7 +308,7 @@ fn a_stream_ends_for_what_it_has_not_been_sent_only() {
         let mut case = Case::new(Settings { channels: channels.clone(), on_slow: OnSlow::Disconnect, ..settings() });
         case.publish("gap end end end end");
         let request = self::request(topics, None, StartPoint::Oldest);
-        case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+        case.hub.subscribe(STREAM, &mut case.cursor, &request);
         assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "@e-0-2");
         case.publish("gap gap gap");
         assert_eq!(case.sent(), "gap e-0-2 slow, 3, 4, 5, 6, 7, 8", "{topics}: end has evicted nothing since");
@@ -392,7 +392,7 @@ fn resume_of_a_removed_channel_sends_a_gap_for_its_expired_events() {
     let mut case = Case::new(settings());
     case.publish("n/a b");
     case.now += NEVER;
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!((case.hub.counts().channels, case.hub.counts().events), (0, 0));
     for names in ["n/a", "n/*", "n/a n/*", "**"] {
         assert!(case.resume(names, "e-0").starts_with("@e-0-0, gap e-0-"), "{names}");
@@ -414,7 +414,7 @@ fn a_lagging_stream_of_a_pattern_is_sent_a_gap_for_a_removed_channel() {
     assert_eq!(case.sent(), "1, 2");
     case.publish("n/c");
     case.now += NEVER;
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.hub.counts().channels, 0);
     case.publish("n/c n/d");
     assert_eq!(case.sent(), "gap e-2-3 slow, 4, 5");
@@ -431,7 +431,7 @@ fn resume_of_an_up_to_date_client_sends_no_gap_after_all_events_have_expired() {
         let position = in_words(case.hub.quiet_block(&mut case.cursor).map(OwnBlock::Position).into_iter().collect());
         assert_eq!(position, format!("@e-{last}"), "the position of a quiet stream is the last seq");
         case.now += NEVER;
-        case.hub.evict(case.now);
+        assert!(case.hub.evict(case.now, &[]).is_ok());
         assert_eq!(case.resume(names, &format!("e-{last}")), format!("@e-{last}"));
     }
 }
@@ -446,7 +446,7 @@ fn resume_with_an_id_of_the_application_continues_after_its_event() {
     assert_eq!(case.resume("a b", "one"), "@one, two, two, 4, 5");
     assert_eq!(case.resume("a b", "two"), "@two, two, 4, 5", "the first of two events with the id counts");
     case.now += NEVER;
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.resume("b", "two"), "@two, gap e-2-4 evicted");
     assert_eq!(case.resume("a", "one"), "@one, gap e-1-5 evicted", "an id outlives its event");
     assert_eq!(case.resume("c", "two"), "@e-5-0, gap e-5 unknown", "an id is unknown in other channels");
@@ -461,7 +461,7 @@ fn a_lagging_stream_with_compaction_is_sent_the_latest_event_of_each_channel_and
     for (channel, key) in [("a", "x"), ("a", "y"), ("b", "x"), ("a", "x"), ("a", "x"), ("a", "x"), ("a", "x")] {
         case.publish_as(channel, key, None);
     }
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.sent(), "2, 3, 7");
     assert_eq!(case.sent(), "");
 }
@@ -473,7 +473,7 @@ fn compaction_with_more_keys_than_retained_sends_a_gap() {
     for key in 1..=8 {
         case.publish_as("a", &key.to_string(), None);
     }
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.sent(), "gap e-0-2 slow, 3, 4, 5, 6, 7, 8");
 }
 
@@ -486,7 +486,7 @@ fn a_request_without_topics_subscribes_to_nothing() {
         start: StartPoint::Oldest,
         ..Default::default()
     };
-    let own_block = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+    let own_block = case.hub.subscribe(STREAM, &mut case.cursor, &request);
     assert!(own_block.is_none() && case.hub.counts().streams == 0);
 }
 
@@ -497,7 +497,7 @@ fn a_lagging_stream_that_ends_is_sent_the_latest_event_of_each_key() {
     for key in ["k", "l", "l", "l", "l", "l"] {
         case.publish_as("a", key, None);
     }
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.last_sent(), "1, 6");
 }
 
@@ -510,7 +510,7 @@ fn after_a_gap_a_stream_with_compaction_is_sent_the_latest_event_of_each_key() {
     for key in ["1", "2", "3", "4", "5", "6", "7"] {
         case.publish_as("a", key, None); // 5 is discarded, 6 to 8 are compacted, 9 to 11 are in the history
     }
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     let b = "1, @e-1-5, 4, @e-4-5";
     assert_eq!(case.sent(), format!("gap e-0-5 slow, {b}, 6, 7, 8, 9, 10, 11"));
     assert_eq!(case.sent(), "");
@@ -590,10 +590,10 @@ fn a_later_subscription_with_an_id_sends_a_gap_only_if_the_client_has_missed_eve
     assert_eq!(case.start("a b", Some("e-0"), StartPoint::Latest), "@e-0-0, gap e-0-3 evicted, 1, @e-1-3, 4, 5, 6, 7");
     let request = SubscribeRequest { topics: topics("a b"), after: Some(b"e-0"[..].into()), ..Default::default() };
     case.hub.remove_stream(std::mem::take(&mut case.cursor));
-    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
+    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request).is_none());
     assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "@e-0-0, gap e-0-3 evicted");
     let request = SubscribeRequest { topics: topics("c"), ..request };
-    let own_block = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+    let own_block = case.hub.subscribe(STREAM, &mut case.cursor, &request);
     assert_eq!(in_words(own_block.into_iter().collect()), "gap e-0-3 unknown");
     case.publish("c");
     assert_eq!(case.sent(), "1, @e-1-3, 4, 5, 6, 7, 8");
@@ -616,7 +616,7 @@ fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event()
     case.publish("a b a");
     // The stream has been sent nothing yet. b begins after 3, so none of its earlier events is sent.
     let request = SubscribeRequest { topics: topics("b"), ..Default::default() };
-    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
+    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request).is_none());
     case.publish("b a");
     assert_eq!(case.sent(), "1, 3, 4, 5");
     assert!(case.cursor.parts.is_none(), "the cursor is one number again");
@@ -629,7 +629,7 @@ fn a_stream_with_a_backlog_is_sent_no_gap_for_events_from_before_a_later_subscri
     case.publish("a b b b b");
     // b has evicted 2, which was published before the later subscription.
     let request = SubscribeRequest { topics: topics("b"), ..Default::default() };
-    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
+    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request).is_none());
     assert_eq!(case.sent(), "1");
     case.publish("b b b b");
     assert_eq!(case.sent(), "gap e-5-6 slow, 7, 8, 9");
@@ -651,7 +651,7 @@ fn a_stream_that_ends_with_a_backlog_is_sent_the_events_published_before() {
     case.leave();
     case.publish("b");
     case.now += NEVER;
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.sent(), "gap e-8-10 slow");
     assert!(case.cursor.is_idle());
 }
@@ -663,7 +663,7 @@ fn a_reused_channel_slot_sends_nothing_to_a_stream_that_ended_with_the_earlier_c
     case.publish("secret");
     case.leave();
     case.now += NEVER;
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     case.publish("other other");
     assert_eq!(case.sent(), "gap e-0-1 slow");
     assert!(case.cursor.is_idle());
@@ -717,7 +717,7 @@ fn first_block(settings: Settings, after: Option<&str>, first_block: FirstBlock)
     case.publish("a a a a");
     let after = after.map(|id| id.as_bytes().into());
     let request = SubscribeRequest { topics: topics("a"), after, first_block, ..Default::default() };
-    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
+    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request).is_none());
     bytes_of(case.hub.begin(&mut case.cursor))
 }
 
@@ -819,7 +819,7 @@ fn a_stream_with_names_is_sent_a_comment_with_the_channel_before_each_event() {
     let first_block = FirstBlock { names_channels: true, ..FirstBlock::default() };
     let request =
         SubscribeRequest { topics: topics("a b/*"), start: StartPoint::Oldest, first_block, ..Default::default() };
-    case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+    case.hub.subscribe(STREAM, &mut case.cursor, &request);
     case.hub.begin(&mut case.cursor);
     case.publish("b/1");
     case.publish_as("b/x%\ny", "", None);
@@ -910,10 +910,10 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
         let event = Shared::of(format!("data: x\nid: e-{seq}\n: {filler}\n\n"));
         let (channel, key) = (b"a"[..].into(), [key].into());
         case.hub.publish(SequencedEvent { seq, channel, event, key, retain, id: None }, case.now);
-        case.hub.evict(case.now);
+        assert!(case.hub.evict(case.now, &[]).is_ok());
     };
     (0..30).for_each(|key| publish(&mut case, key, Retain::Newest));
-    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request("a", None, StartPoint::State), case.now).is_none());
+    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request("a", None, StartPoint::State)).is_none());
     assert_eq!(in_words(case.hub.begin(&mut case.cursor)), ":state");
     for key in 0..30 {
         publish(&mut case, key, Retain::Newest);
@@ -946,7 +946,7 @@ fn with_everything() -> Case {
         access: Access { labels: vec![b"user/7"[..].into()], max_age: None, ..Access::default() },
         ..request("a own/*", None, StartPoint::State)
     };
-    case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+    case.hub.subscribe(STREAM, &mut case.cursor, &request);
     assert!(case.hub.readers.add_stream(STREAM, &request, case.now));
     case.hub.begin(&mut case.cursor);
     case.hub.streams_to_end(&EndRequest { labels: vec![b"user/8"[..].into()], ..EndRequest::default() }, 1);

@@ -27,15 +27,15 @@ pub struct Ticket {
     pub owner: Box<str>,
     /// The limits of the stream's keys.
     pub limits: Vec<StreamLimit>,
-    /// The subscriptions. Each says when the application was asked.
-    pub requests: Vec<SubscribeRequest>,
+    /// The subscription. It says when the application was asked.
+    pub request: SubscribeRequest,
     /// What the ticket is bound to: a digest of its request, and what only the application can say of that.
     pub binding: Box<[u8]>,
     /// With it the hub process begins a stream itself. Without it a worker is needed.
     pub passport: Option<Box<Passport>>,
 }
 
-/// What a stream is sent beside the events of its subscriptions, and which fields of a request count.
+/// What a stream is sent beside the events of its subscription, and which fields of a request count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passport {
     /// The settings. How the content is framed and coded depends on the request.
@@ -55,55 +55,47 @@ pub struct Passport {
 }
 
 impl Ticket {
-    /// Returns when the application was asked first; 0 if that is not known.
+    /// Returns when the application was asked; 0 if that is not known.
     pub fn asked_at(&self) -> u64 {
-        self.requests.iter().map(|request| request.access.asked_at).min().unwrap_or(0)
+        self.request.access.asked_at
     }
 
     /// Sets when the application was asked.
     pub fn set_asked_at(&mut self, asked_at: u64) {
-        self.requests.iter_mut().for_each(|request| request.access.asked_at = asked_at);
+        self.request.access.asked_at = asked_at;
     }
 
     /// Sets for how long it is valid: less, so that those of one moment do not expire together. That time begins when the
     /// application was asked.
     pub fn set_end(&mut self, valid_for: Duration) {
-        let max_age = self.requests.first().and_then(|request| request.access.max_age).unwrap_or(LONGEST_TICKET);
+        let max_age = self.request.access.max_age.unwrap_or(LONGEST_TICKET);
         let valid_for = valid_for.min(max_age).min(LONGEST_TICKET).mul_f64(1.0 - fastrand::f64() / 5.0);
         self.expires_at = self.asked_at().saturating_add(valid_for.as_nanos() as u64);
     }
 
     /// Leaves out the event for other data of a member: what the application has said when it was asked changes nothing of a
     /// member of which it has said more since.
-    pub fn repeat_members(&mut self) {
-        let members = self.requests.iter_mut().filter_map(|request| request.presence.member.as_mut());
-        members.for_each(|member| member.update = Unsequenced::default());
+    pub fn repeat_member(&mut self) {
+        if let Some(member) = &mut self.request.presence.member {
+            member.update = Unsequenced::default();
+        }
     }
 
-    /// Returns the subscriptions of a stream that begins with the ticket now, by the system's monotonic clock, and ends with
+    /// Returns the subscription of a stream that begins with the ticket now, by the system's monotonic clock, and ends with
     /// it: after an id, with a reconnection time in milliseconds, and as a poll.
-    pub fn into_requests(
-        mut self,
+    pub fn into_request(
+        self,
         now: u64,
         after: Option<&[u8]>,
         retry: Option<u64>,
         poll: Option<Poll>,
-    ) -> Vec<SubscribeRequest> {
-        for request in &mut self.requests {
-            request.after = after.map(Into::into);
-            request.first_block.retry = retry;
-        }
-        if let Some(first) = self.requests.first_mut() {
-            first.access.max_age = Some(Duration::from_nanos(self.expires_at.saturating_sub(now)));
-        }
-        if poll.is_some() {
-            // It may end as soon as the last subscription takes effect.
-            let member = self.requests.first_mut().and_then(|first| first.presence.member.take());
-            if let Some(last) = self.requests.last_mut() {
-                (last.access.poll, last.presence.member) = (poll, member);
-            }
-        }
-        self.requests
+    ) -> SubscribeRequest {
+        let mut request = self.request;
+        request.after = after.map(Into::into);
+        request.first_block.retry = retry;
+        request.access.max_age = Some(Duration::from_nanos(self.expires_at.saturating_sub(now)));
+        request.access.poll = poll;
+        request
     }
 }
 
@@ -158,11 +150,11 @@ impl Counts {
 }
 
 impl Hub {
-    /// Decides whether a stream may begin with an opened ticket, reserves its places, and counts it. The subscriptions follow
+    /// Decides whether a stream may begin with an opened ticket, reserves its places, and counts it. The subscription follows
     /// later: one that is withdrawn in between ends then, because it says when the application was asked. Whoever has the
     /// application asked [counts](Self::count_ticket) a refusal: a worker is shown a ticket that the hub process has refused.
     pub fn admit(&mut self, ticket: &Ticket, now: Instant) -> TicketOutcome {
-        let outcome = if self.readers.is_withdrawn(&ticket.requests) {
+        let outcome = if self.readers.is_withdrawn(&ticket.request) {
             TicketOutcome::Withdrawn
         } else {
             let limits = &ticket.limits;

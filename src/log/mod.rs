@@ -321,9 +321,10 @@ impl Log {
         compacted.or_else(|| self.entries.front()).map(|first| (first.seq, first.at))
     }
 
-    /// Returns true if the history exceeds its bounds. A single entry may be larger than the bound of bytes.
-    pub fn exceeds(&self, bounds: &Bounds) -> bool {
-        self.entries.len() > bounds.events || (self.bytes > bounds.bytes && self.entries.len() > 1)
+    /// Returns the first entry of the history if that exceeds its bounds. A single entry may be larger than the bound of bytes.
+    pub fn excess(&self, bounds: &Bounds) -> Option<u64> {
+        let len = self.entries.len();
+        self.first_of_history().filter(|_| len > bounds.events || (self.bytes > bounds.bytes && len > 1))
     }
 
     /// Evicts the first entry of the history. If it is the newest of its key, a compacted log keeps it within `bounds`. If it

@@ -35,10 +35,11 @@ fn an_eviction_raises_evicted_through_to_the_seq_of_the_evicted_entry() {
     assert_eq!(log.evicted_through(), 2);
     log.append(entry(5, Instant::now(), ""), &Snapshots::default());
     log.append(entry(7, Instant::now(), ""), &Snapshots::default());
-    assert!(log.exceeds(&Bounds { events: 1, ..BOUNDS }) && log.exceeds(&Bounds { bytes: 1, ..BOUNDS }));
+    let beyond = [log.excess(&Bounds { events: 1, ..BOUNDS }), log.excess(&Bounds { bytes: 1, ..BOUNDS })];
+    assert_eq!(beyond, [log.first_of_history(); 2]);
     log.evict_first(&BOUNDS, &Snapshots::default());
     assert_eq!((log.evicted_through(), log.held().0, log.is_empty()), (5, 1, false));
-    assert!(!log.exceeds(&Bounds { bytes: 1, ..BOUNDS }), "a single entry may exceed the bound of bytes");
+    assert_eq!(log.excess(&Bounds { bytes: 1, ..BOUNDS }), None, "a single entry may exceed the bound of bytes");
     log.discard_first(&Snapshots::default());
     assert_eq!((log.evicted_through(), log.held(), log.is_empty()), (7, (0, 0), true));
     log.discard_first(&Snapshots::default());

@@ -6,7 +6,6 @@
 use super::stream_record::StreamQueue;
 use super::subscriptions::Subscription;
 use super::{Answer, HubId, Io, Reactor};
-use crate::hub::Hub;
 use std::time::Instant;
 
 impl<I: Io> Reactor<I> {
@@ -22,7 +21,7 @@ impl<I: Io> Reactor<I> {
     pub fn flush(&mut self, now: Instant) {
         self.flush_queued(now);
         (self.prompt_calls, self.behind_calls) = (0, 0);
-        self.hubs.evict(now);
+        self.evict(now);
         self.continue_subscribing(now);
         // Checked here because what was sent above may have ended the last stream.
         if self.open_streams == 0 && self.shutdown.take().is_some() {
@@ -32,16 +31,15 @@ impl<I: Io> Reactor<I> {
 
     /// Sends and evicts before a command whose result depends on the hub's log.
     pub(super) fn flush_hub(&mut self, hub: HubId, now: Instant) {
-        if self.hubs.get(hub).map_or(false, Hub::has_grown) || self.is_eviction_held(now) {
+        if self.hubs.get(hub).map_or(false, |hub| hub.is_eviction_due(now)) {
             self.flush_queued(now);
-            self.hubs.evict(now);
+            self.evict(now);
         }
     }
 
     /// Sends to the streams that keep up, then to those that lag.
-    fn flush_queued(&mut self, now: Instant) {
+    pub(super) fn flush_queued(&mut self, now: Instant) {
         self.begin_caught_up();
-        self.begin_before_eviction(now);
         self.queue_subscribers();
         loop {
             let mut queued = std::mem::take(&mut self.send_queue);

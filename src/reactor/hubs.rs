@@ -61,29 +61,9 @@ impl Hubs {
         }
     }
 
-    /// Evicts entries that exceed their bounds, and drops closed hubs without streams.
-    pub(super) fn evict(&mut self, now: Instant) {
-        for hub in self.iter_mut() {
-            hub.evict(now);
-        }
-        self.0.retain(|_, state| !state.is_closed || state.hub.counts().streams > 0);
-    }
-
-    /// Evicts entries that are too old.
-    pub(super) fn expire(&mut self, now: Instant) {
-        for hub in self.iter_mut() {
-            hub.expire(now);
-        }
-    }
-
     /// Returns true if something was published since the last eviction.
     pub(super) fn have_grown(&self) -> bool {
         self.0.values().any(|state| state.hub.has_grown())
-    }
-
-    /// Returns true if an eviction now would drop something.
-    pub(super) fn have_evictions_due(&self, now: Instant) -> bool {
-        self.0.values().any(|state| state.hub.has_evictions_due(now))
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
@@ -125,6 +105,28 @@ impl Hubs {
 }
 
 impl<I: Io> Reactor<I> {
+    /// Evicts from the logs, and drops closed hubs without streams. Held streams begin before something is evicted that they
+    /// are still to be sent, because they have not been slow.
+    pub(super) fn evict(&mut self, now: Instant) {
+        loop {
+            let Self { hubs, records, held, .. } = self;
+            let mut needing = Vec::new();
+            for (hub_id, HubState { hub, .. }) in &mut hubs.0 {
+                let of_hub = held.iter().filter_map(|(_, id)| {
+                    let subscription = records.get(id.slot as usize)?.as_ref()?.subscription.as_deref()?;
+                    subscription.is_of(*hub_id).then_some((id, &subscription.cursor))
+                });
+                needing.extend(hub.evict(now, &of_hub.collect::<Vec<_>>()).err().into_iter().flatten());
+            }
+            if needing.is_empty() {
+                break;
+            }
+            needing.into_iter().for_each(|id| self.begin(id));
+            self.flush_queued(now);
+        }
+        self.hubs.0.retain(|_, state| !state.is_closed || state.hub.counts().streams > 0);
+    }
+
     /// Ends the hub's streams after everything that was published, then drops the hub.
     pub(super) fn close_hub(&mut self, id: HubId) {
         for stream in self.streams_of(id) {

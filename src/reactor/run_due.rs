@@ -1,4 +1,4 @@
-//! Doing what is due: keepalives, timeouts, deadlines, held subscriptions, evictions, drains.
+//! Doing what is due: keepalives, timeouts, deadlines, held subscriptions, drains. `flush` follows, which evicts.
 
 use super::shutdown::Spread;
 use super::stall_watchdog::{first_look, StallWatchdog};
@@ -30,10 +30,6 @@ impl<I: Io> Reactor<I> {
             }
         }
         self.begin_held(now);
-        self.begin_before_eviction(now);
-        if !self.is_busy() {
-            self.hubs.expire(now); // otherwise `flush` expires, after it has sent what was published
-        }
         self.end_aged(now);
         self.continue_draining(now);
         self.continue_shutdown(now);

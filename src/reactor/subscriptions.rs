@@ -1,8 +1,8 @@
 //! Subscribing streams to the channels of a hub.
 //!
 //! The first subscriptions of a stream may be held: they take effect together when the stream's handler returns or pushes,
-//! after [`HOLD`](Reactor::HOLD), or before a log evicts an entry. So no id claims events of a channel that the handler was
-//! still to subscribe to.
+//! after [`HOLD`](Reactor::HOLD), or before a log evicts an entry of theirs. So no id claims events of a channel that the
+//! handler was still to subscribe to.
 //!
 //! If the client of such a stream is ahead of its hub, which other hubs share a store with, they are held further: until the
 //! hub has published as far as the client has read, before anything of that is evicted, or until
@@ -147,7 +147,7 @@ impl<I: Io> Reactor<I> {
             record.stream.send_early_keepalive();
         }
         let before = subscription.cursor.topics();
-        let mut own_blocks: Vec<_> = hub.subscribe(id, &mut subscription.cursor, request, now).into_iter().collect();
+        let mut own_blocks: Vec<_> = hub.subscribe(id, &mut subscription.cursor, request).into_iter().collect();
         if let Some(poll) = &request.access.poll {
             hub.begin_poll(&mut subscription.cursor, poll);
         }
@@ -255,20 +255,6 @@ impl<I: Io> Reactor<I> {
             }
             first = self.ahead.first_from((hub, 0));
         }
-    }
-
-    /// Makes all held subscriptions effective if a hub is about to evict something: their streams have not been slow.
-    pub(super) fn begin_before_eviction(&mut self, now: Instant) {
-        if self.is_eviction_held(now) {
-            while let Some((_, id)) = self.held.first() {
-                self.begin(id);
-            }
-        }
-    }
-
-    /// Returns true if a hub would evict something while subscriptions are held.
-    pub(super) fn is_eviction_held(&self, now: Instant) -> bool {
-        !self.held.is_empty() && self.hubs.have_evictions_due(now)
     }
 
     /// Ends the subscription of a stream that ends. It is still sent what was published before.

@@ -29,10 +29,6 @@ impl<K: Copy + Ord> Waiting<K> {
         self.keys.contains_key(&id)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
     /// Returns the stream that waits for the least.
     pub(super) fn first(&self) -> Option<(K, StreamId)> {
         self.by_key.iter().next().copied()

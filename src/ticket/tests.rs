@@ -20,9 +20,9 @@ fn ticket(expires_at: u64) -> Ticket {
     let access = Access { labels: vec![b"user/7"[..].into()], asked_at: 5, ..Access::default() };
     let topics = vec![Topic::Channel(b"orders"[..].into()), Topic::Pattern(b"room/*"[..].into())];
     let limits = vec![StreamLimit { label: b"\0=key"[..].into(), most: 3 }];
-    let requests = vec![SubscribeRequest { topics, access, ..SubscribeRequest::default() }];
+    let request = SubscribeRequest { topics, access, ..SubscribeRequest::default() };
     let binding = b"binding"[..].into();
-    Ticket { expires_at, owner: "0123".into(), limits, requests, binding, ..Ticket::default() }
+    Ticket { expires_at, owner: "0123".into(), limits, request, binding, ..Ticket::default() }
 }
 
 fn seal(keys: &mut TicketKeys, ticket: &Ticket, now: u64) -> Vec<u8> {
@@ -49,8 +49,8 @@ fn a_ticket_opens_until_it_expires_for_the_request_that_it_was_sealed_for() {
 #[test]
 fn a_stream_that_begins_late_ends_with_its_ticket() {
     for (now, left) in [(40, 60), (100, 0), (140, 0)] {
-        let requests = ticket(100).into_requests(now, None, None, None);
-        assert_eq!(requests[0].access.max_age, Some(Duration::from_nanos(left)), "{now}");
+        let request = ticket(100).into_request(now, None, None, None);
+        assert_eq!(request.access.max_age, Some(Duration::from_nanos(left)), "{now}");
     }
 }
 

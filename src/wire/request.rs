@@ -6,9 +6,9 @@ use super::frame::kind_of;
 use super::handed_stream::Open;
 use crate::event::Unsequenced;
 use crate::hub::{
-    Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, Passport, Poll, PollReason,
-    PositionStyle, Presence, Publication, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket, Topic,
-    MAX_LABELS, MAX_LABEL_BYTES,
+    is_counted, Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, OtherStart,
+    Passport, Poll, PollReason, PositionStyle, Presence, Publication, Retain, StartPoint, Statement, StreamLimit,
+    SubscribeRequest, Ticket, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::Reason;
 use std::time::Duration;
@@ -238,9 +238,10 @@ type SentPublication<'a> = Publication<'a, Fields<'a>>;
 coded! {
     SentPublication<'a> { channel, key, retain, once, fields }
     Passport { settings, may_be_coded, head, opening, retry, cookies, fields }
-    Ticket { expires_at, known_through, owner, limits, requests, binding, passport }
+    Ticket { expires_at, known_through, owner, limits, request, binding, passport }
     StreamLimit { label, most }
-    SubscribeRequest { topics, after, start, first_block, access, presence }
+    SubscribeRequest { topics, after, start, other_starts, first_block, access, presence }
+    OtherStart { from, start }
     LogRange { is_state, after, through, last }
     FirstBlock { position, retry, keeps_id, names_channels }
     Poll { wait, reason }
@@ -272,10 +273,11 @@ impl Coded<'_> for Topic {
     }
 }
 
-/// Reads labels, of which a stream has a few short ones: those of the application, and one by which it is counted.
+/// Reads labels, of which a stream has a few short ones of the application, beside those by which it is counted.
 fn read_labels(from: &mut Reader<'_>) -> Result<Vec<Box<[u8]>>, Malformed> {
     let labels = Vec::<Box<[u8]>>::read(from)?;
-    let are_few = labels.len() <= MAX_LABELS + 1 && labels.iter().all(|label| label.len() <= MAX_LABEL_BYTES);
+    let are_few = labels.iter().filter(|label| !is_counted(label)).count() <= MAX_LABELS
+        && labels.iter().all(|label| label.len() <= MAX_LABEL_BYTES);
     are_few.then_some(labels).ok_or(Malformed)
 }
 

@@ -5,7 +5,7 @@ use crate::ErrorCode;
 
 /// The version of the messages. Processes of different versions work together in three requests only: the first messages of a
 /// connection, which have one layout in all versions. Everything else a process refuses, and says what to do.
-pub const VERSION: u16 = 19;
+pub const VERSION: u16 = 20;
 
 /// Checks that a worker speaks the version `ours` of a hub process. Fails with [`ErrorCode::Unsupported`] with the remedy if it
 /// does not.

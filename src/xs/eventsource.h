@@ -231,6 +231,8 @@ typedef struct {
     const esx_topic *topics;
     size_t len;
     esx_text after;
+    const esx_text *starts; /* of topics that begin otherwise: the index of the first, the number of the kind, of events */
+    size_t starts_len;
     size_t last;
     uint64_t retry;
     uint8_t start, position, has_retry, keeps_id;
@@ -248,8 +250,7 @@ typedef struct {
 
 /* A ticket to seal. The limits are labels and numbers in turn. */
 typedef struct {
-    const esx_request *requests;
-    size_t len;
+    esx_request request;
     const esx_text *limits;
     size_t limits_len;
     esx_text owner, binding;

@@ -287,13 +287,14 @@ static const esx_text *
 esx_array_texts(pTHX_ SV *given, size_t *len)
 {
     AV *array = esx_plain_array(esx_read(aTHX_ given));
-    AV *read = (AV *)sv_2mortal((SV *)newAV());
+    AV *read;
     SV *buffer;
     esx_text *texts;
     SSize_t at, count;
     *len = 0;
     if (!array)
         return NULL;
+    read = (AV *)sv_2mortal((SV *)newAV());
     esx_keep_alive(aTHX_ (SV *)array);
     for (at = 0; at <= av_len(array); at++) {
         SV **element = av_fetch(array, at, 0);
@@ -336,7 +337,7 @@ esx_read_of_request(pTHX_ esx_request *request, HV *hash)
 
 /* Reads a subscription, as EventSource::Hub gives it. */
 static esx_request
-esx_request_of(pTHX_ SV *names, SV *after, SV *start, SV *last, SV *first_block)
+esx_request_of(pTHX_ SV *names, SV *after, SV *options)
 {
     esx_request request;
     AV *array = esx_plain_array(esx_read(aTHX_ names));
@@ -347,7 +348,7 @@ esx_request_of(pTHX_ SV *names, SV *after, SV *start, SV *last, SV *first_block)
         esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _subscribe takes an array of names");
     array = esx_snapshot_topics(aTHX_ array);
     request.after = esx_id_of(aTHX_ after);
-    hash = esx_settings(aTHX_ first_block);
+    hash = esx_settings(aTHX_ options);
     esx_read_of_request(aTHX_ &request, hash);
     request.position = (uint8_t)esx_setting_uv(aTHX_ hash, "position");
     request.keeps_id = esx_setting_is(aTHX_ hash, "keeps_id");
@@ -361,35 +362,11 @@ esx_request_of(pTHX_ SV *names, SV *after, SV *start, SV *last, SV *first_block)
         request.labels = esx_topics_of(aTHX_ esx_snapshot_topics(aTHX_ labels), &request.labels_len);
     request.member = esx_array_texts(aTHX_ esx_setting(aTHX_ hash, "member"), &request.member_len);
     request.will = esx_array_texts(aTHX_ esx_setting(aTHX_ hash, "will"), &request.will_len);
-    request.start = (uint8_t)SvUV(start);
-    request.last = SvUV(last);
+    request.start = (uint8_t)esx_setting_uv(aTHX_ hash, "start");
+    request.last = esx_setting_uv(aTHX_ hash, "last");
+    request.starts = esx_array_texts(aTHX_ esx_setting(aTHX_ hash, "starts"), &request.starts_len);
     request.topics = esx_topics_of(aTHX_ array, &request.len);
     return request;
-}
-
-/* Reads the subscriptions of a ticket, into the buffer of a mortal: of each the names, the start, its number, the first
- * block. */
-static const esx_request *
-esx_requests_of(pTHX_ SV *given, size_t *len)
-{
-    AV *array = esx_plain_array(given);
-    const SSize_t count = array ? av_len(array) + 1 : 0;
-    SV *buffer = sv_2mortal(newSV((size_t)(count + 1) * sizeof(esx_request)));
-    esx_request *requests = (esx_request *)SvPVX(buffer);
-    SSize_t at;
-    for (at = 0; at < count; at++) {
-        SV **element = av_fetch(array, at, 0);
-        AV *parts = element ? esx_plain_array(esx_keep_alive(aTHX_ *element)) : NULL;
-        SV *part[4];
-        int which;
-        if (!parts || av_len(parts) != 3)
-            esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _seal_ticket takes arrays of four arguments");
-        for (which = 0; which < 4; which++)
-            part[which] = esx_keep_alive(aTHX_ *av_fetch(parts, which, 1));
-        requests[at] = esx_request_of(aTHX_ part[0], &PL_sv_undef, part[1], part[2], part[3]);
-    }
-    *len = (size_t)count;
-    return requests;
 }
 
 /* Returns a new reference to an array of the texts of a handle, as bytes or as characters (SVf_UTF8), and frees the handle.

@@ -92,7 +92,7 @@ publish(SV *self, SV *channel, SV *event, SV *options = NULL)
     XSRETURN(1);
 
 int
-_subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *first_block)
+_subscribe(SV *self, SV *stream, SV *names, SV *after, SV *options)
   PREINIT:
     esx_request request;
     esx_report report;
@@ -100,17 +100,17 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
     esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
     stream = esx_snapshot(aTHX_ stream);
-    request = esx_request_of(aTHX_ names, after, start, last, first_block);
+    request = esx_request_of(aTHX_ names, after, options);
     RETVAL = esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
     if (RETVAL < 0)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
   OUTPUT:
     RETVAL
 
-# Seals a ticket of subscriptions: of each an array of the arguments of _subscribe, without the stream and the id. The limits are
-# labels and numbers. Returns a reference to an array of the sealed bytes, if there are any.
+# Seals a ticket of a subscription, the arguments of _subscribe without the stream and the id. The limits are labels and
+# numbers. Returns a reference to an array of the sealed bytes, if there are any.
 SV *
-_seal_ticket(SV *self, SV *subscriptions, SV *limits, SV *owner, SV *binding, SV *passport, NV seconds, UV most)
+_seal_ticket(SV *self, SV *names, SV *options, SV *limits, SV *owner, SV *binding, SV *passport, NV seconds, UV most)
   PREINIT:
     esx_ticket ticket;
     esx_report report;
@@ -124,14 +124,14 @@ _seal_ticket(SV *self, SV *subscriptions, SV *limits, SV *owner, SV *binding, SV
     ticket.passport = esx_array_texts(aTHX_ passport, &ticket.passport_len);
     ticket.seconds = seconds;
     ticket.most = most;
-    ticket.requests = esx_requests_of(aTHX_ subscriptions, &ticket.len);
+    ticket.request = esx_request_of(aTHX_ names, &PL_sv_undef, options);
     texts = esx_hub_seal_ticket(esx_hub_of(aTHX_ self), &ticket, &report);
     RETVAL = esx_texts(aTHX_ texts, &report, "EventSource::Hub", 0);
   OUTPUT:
     RETVAL
 
-# Opens a ticket. Returns a reference to an array: of whose stream it is, how many subscriptions it has, and the opened bytes;
-# empty if no stream may begin with it.
+# Opens a ticket. Returns a reference to an array: of whose stream it is, and the opened bytes; empty if no stream may begin
+# with it.
 SV *
 _open_ticket(SV *self, SV *sealed, SV *binding)
   PREINIT:
@@ -151,7 +151,7 @@ _open_ticket(SV *self, SV *sealed, SV *binding)
 # Subscribes a stream as an opened ticket says, with the id, the reconnection time and the poll of its request. Returns what
 # _subscribe does.
 int
-_subscribe_ticket(SV *self, SV *stream, SV *opened, SV *after, SV *first_block)
+_subscribe_ticket(SV *self, SV *stream, SV *opened, SV *after, SV *options)
   PREINIT:
     esx_text bytes;
     esx_request request;
@@ -162,7 +162,7 @@ _subscribe_ticket(SV *self, SV *stream, SV *opened, SV *after, SV *first_block)
     stream = esx_snapshot(aTHX_ stream);
     Zero(&request, 1, esx_request);
     request.after = esx_id_of(aTHX_ after);
-    esx_read_of_request(aTHX_ &request, esx_settings(aTHX_ first_block));
+    esx_read_of_request(aTHX_ &request, esx_settings(aTHX_ options));
     bytes = esx_bytes_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ opened)));
     RETVAL = esx_hub_subscribe_ticket(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), bytes, &request, &report);
     if (RETVAL < 0)

@@ -7,8 +7,8 @@ use super::text::{texts, OwnTexts, RawText, Texts};
 use crate::compression::ContentCoding;
 use crate::event::Unsequenced;
 use crate::hub::{
-    check_presence, Access, Announcement, FirstBlock, MemberData, MemberRequest, Passport, Poll, PollReason,
-    PositionStyle, Presence, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket,
+    check_presence, Access, Announcement, FirstBlock, MemberData, MemberRequest, OtherStart, Passport, Poll,
+    PollReason, PositionStyle, Presence, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket,
 };
 use crate::remote::{Hub, Subscribed};
 use crate::runtime::{monotonic, StreamHandle};
@@ -16,7 +16,6 @@ use crate::stream::{Framing, LineEnd, Settings};
 use crate::ticket;
 use crate::wire::FieldList;
 use std::os::raw::c_int;
-use std::slice;
 use std::time::Duration;
 
 /// `esx_request`
@@ -25,6 +24,9 @@ pub(super) struct RawRequest {
     topics: *const RawTopic,
     len: usize,
     after: RawText,
+    /// Of the other starts the index of a topic, the number of the kind and the number of events.
+    starts: *const RawText,
+    starts_len: usize,
     last: usize,
     retry: u64,
     start: u8,
@@ -50,8 +52,7 @@ pub(super) struct RawRequest {
 /// `esx_ticket`
 #[repr(C)]
 struct RawTicket {
-    requests: *const RawRequest,
-    len: usize,
+    request: RawRequest,
     limits: *const RawText,
     limits_len: usize,
     owner: RawText,
@@ -156,13 +157,12 @@ impl RawRequest {
         // SAFETY: as above.
         let (member, will) =
             unsafe { (Texts::new(self.member, self.member_len), Texts::new(self.will, self.will_len)) };
-        let start = match self.start {
-            0 => StartPoint::Latest,
-            1 => StartPoint::Oldest,
-            2 => StartPoint::State,
-            3 => StartPoint::Last(self.last),
-            number => guard::refuse_number("start", number),
-        };
+        // SAFETY: as above.
+        let mut starts = unsafe { Texts::new(self.starts, self.starts_len) }.unwrap_or_default();
+        let mut other_starts = Vec::new();
+        while let Some(from) = starts.number_if() {
+            other_starts.push(OtherStart { from, start: start_of(starts.number(), starts.number()) });
+        }
         let first_block = FirstBlock {
             position: match self.position {
                 0 => PositionStyle::Event,
@@ -178,7 +178,19 @@ impl RawRequest {
         let max_age = Some(self.max_age).filter(|age| *age >= 0.0).map(seconds).map(Access::random_age);
         let access = Access { labels, max_age, asked_at: self.asked_at, poll: self.poll() };
         let presence = Presence { member: member.map(Texts::member), will: will.map(Texts::will) };
-        SubscribeRequest { topics, after, start, first_block, access, presence }
+        let start = start_of(self.start, self.last);
+        SubscribeRequest { topics, after, start, other_starts, first_block, access, presence }
+    }
+}
+
+/// Returns the start of a kind by its number, and a number of events.
+fn start_of(kind: u8, last: usize) -> StartPoint {
+    match kind {
+        0 => StartPoint::Latest,
+        1 => StartPoint::Oldest,
+        2 => StartPoint::State,
+        3 => StartPoint::Last(last),
+        number => guard::refuse_number("start", number),
     }
 }
 
@@ -222,15 +234,12 @@ unsafe extern "C" fn esx_hub_seal_ticket(hub: *mut Hub, raw: *const RawTicket, r
     // SAFETY: as in `esx_hub_subscribe`.
     let (hub, raw, report) = unsafe { (&*hub, &*raw, &mut *report) };
     texts(report, || {
-        // SAFETY: as in `esx_hub_subscribe`. The pointer is not null.
-        let (requests, limits) =
-            unsafe { (slice::from_raw_parts(raw.requests, raw.len), Texts::new(raw.limits, raw.limits_len)) };
         // SAFETY: as in `esx_hub_subscribe`.
-        let requests: Vec<_> = requests.iter().map(|raw| unsafe { raw.subscription() }).collect();
+        let (request, limits) = unsafe { (raw.request.subscription(), Texts::new(raw.limits, raw.limits_len)) };
         // SAFETY: as in `esx_hub_subscribe`.
         let (owner, binding) =
             unsafe { (raw.owner.bytes().unwrap_or_default(), raw.binding.bytes().unwrap_or_default()) };
-        requests.iter().try_for_each(|request| check_presence(&request.presence, hub.settings()))?;
+        check_presence(&request.presence, hub.settings())?;
         let mut limits = limits.unwrap_or_default();
         let mut all = Vec::new();
         while let Some(label) = limits.next() {
@@ -241,15 +250,15 @@ unsafe extern "C" fn esx_hub_seal_ticket(hub: *mut Hub, raw: *const RawTicket, r
         let passport = unsafe { Texts::new(raw.passport, raw.passport_len) };
         let passport = passport.map(|texts| Box::new(texts.passport()));
         let binding = binding.into();
-        let mut ticket = Ticket { owner, limits: all, requests, binding, passport, ..Ticket::default() };
-        ticket.repeat_members();
+        let mut ticket = Ticket { owner, limits: all, request, binding, passport, ..Ticket::default() };
+        ticket.repeat_member();
         let sealed = hub.seal_ticket(ticket, seconds(raw.seconds), raw.most)?;
         Ok(sealed.into_iter().map(Vec::into_boxed_slice).collect())
     })
 }
 
-/// Opens a ticket. Returns a handle of texts: whose stream it is, the number of its subscriptions, and the opened bytes; of
-/// nothing if no stream may begin with it; or null with a report of the error.
+/// Opens a ticket. Returns a handle of texts: whose stream it is, and the opened bytes; of nothing if no stream may begin with
+/// it; or null with a report of the error.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_open_ticket(
     hub: *mut Hub,
@@ -261,10 +270,9 @@ unsafe extern "C" fn esx_hub_open_ticket(
     let (hub, sealed, binding, report) =
         unsafe { (&*hub, sealed.bytes().unwrap_or_default(), binding.bytes().unwrap_or_default(), &mut *report) };
     texts(report, || {
-        Ok(hub.open_ticket(sealed, binding)?.map_or_else(Vec::new, |opened| {
-            let count = opened.requests.len().to_string();
-            [opened.owner.as_bytes().into(), count.into_bytes().into(), ticket::encode(&opened).into()].into()
-        }))
+        Ok(hub
+            .open_ticket(sealed, binding)?
+            .map_or_else(Vec::new, |opened| [opened.owner.as_bytes().into(), ticket::encode(&opened).into()].into()))
     })
 }
 
@@ -283,14 +291,7 @@ unsafe extern "C" fn esx_hub_subscribe_ticket(
     // SAFETY: as in `esx_hub_subscribe`.
     let (opened, after) = unsafe { (opened.bytes().unwrap_or_default(), raw.after.bytes()) };
     subscribed(report, || {
-        let mut last = Subscribed::Ended;
         let ticket = ticket::decode(opened).map_err(crate::remote::Error::from)?;
-        for request in ticket.into_requests(monotonic(), after, raw.retry(), raw.poll()) {
-            last = hub.subscribe(stream, request)?;
-            if last == Subscribed::Ended {
-                break;
-            }
-        }
-        Ok(last)
+        Ok(hub.subscribe(stream, ticket.into_request(monotonic(), after, raw.retry(), raw.poll()))?)
     })
 }

@@ -12,11 +12,12 @@ use warnings;
 use EventSource::Hub;
 use Plack::Builder;
 
-my $folder = $ENV{HUB_FOLDER};
-my %HUB    = (
-    $ENV{HUB_LOCAL} ? (local => EventSource::Hub->new(channels => {room => {history => {events => 4}}})) : (),
+my $folder  = $ENV{HUB_FOLDER};
+my %HISTORY = (room => {history => {events => 4}}, noise => {history => {events => 1}});
+my %HUB     = (
+    $ENV{HUB_LOCAL} ? (local => EventSource::Hub->new(channels => \%HISTORY)) : (),
     named => EventSource::Hub->new(
-        channels => {room => {history => {events => 4}}},
+        channels => \%HISTORY,
         name     => 'shop',
         socket   => "$folder/shop",
         grace    => 1

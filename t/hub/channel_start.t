@@ -4,16 +4,20 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
+use EventSource::Hub::Process;
 use File::Temp ();
 use Test::EventSource;
 use Testing::Client;
 use Testing::Deadline qw(wait_until);
+use Testing::Fork     qw(fork_child);
 use Testing::Server;
 use Testing::Subscriber qw(blocks wait_for_events);
 
 Testing->need('named_hubs');
 
 my $DEADLINE = 20;    # seconds
+my $ROUNDS   = 30;
+my $test     = $$;
 
 # The blocks that a client has received, when it has so many events: positions as "position", gaps with their reason, and data.
 sub seen {
@@ -113,6 +117,38 @@ for my $row (['Twiggy', qw(local named)], ['Starman', 'named']) {
                     'the member leaves';
             };
         }
+        subtest "$name, a hub that is $kind, while a channel that no stream reads evicts its events" => sub {
+            my $noise = fork_child(
+                sub {
+                    my $to      = shift;
+                    my $process = $kind eq 'named'
+                        && EventSource::Hub::Process->connect(name => 'shop', socket => "$folder/shop");
+                    for (my $count = 0; getppid == $test; $count++) {
+                        $process ? $process->publish(noise => 'x') : $publish->(noise => 'x');
+                        syswrite $to, '.' if $count == 1;    # the history is full
+                    }
+                },
+                sub { POSIX::_exit(0) }
+            );
+            sysread $noise->{from}, my $began, 1_000;
+            is $began, '.', 'its history is full';
+            my %seen;
+            for my $round (1 .. $ROUNDS) {
+                my $id;
+                for my $what ('new: ', 'again: ') {
+                    my @header = defined $id ? ('Last-Event-ID' => $id) : ();
+                    my $client = Testing::Client->get($server->port, "/$kind/native/stream", headers => \@header);
+                    $client->read_until(qr/^event: position\n.*?\n\n/ms);    # the state is complete
+                    $seen{join ' ', $what, sort grep { $_ ne 'position' } @{seen($client, 0)}}++;
+                    $id = last_id($client);
+                    $client->leave;
+                }
+            }
+            kill KILL => $noise->{pid};
+            my $all = join ' ', 'new: ', sort 'room 10', 'room 11', 'eve 1';
+            is_deeply \%seen, {$all => $ROUNDS, 'again: ' => $ROUNDS}, 'each stream begins whole, and without a gap';
+            waitpid $noise->{pid}, 0;
+        };
     }
     $server->stop;
     my %is_so = (native => qr{/native/stream: native stream}, writer => qr{/writer/stream: on the server's writer});
@@ -121,8 +157,8 @@ for my $row (['Twiggy', qw(local named)], ['Starman', 'named']) {
 
 subtest 'a channel that two elements name' => sub {
     for my $row (
-        ['the first says where it begins', [['a', {start => -1}],       ['a', {start => 'oldest'}]],       '3'],
-        ['whatever the second says',       [['a', {start => 'oldest'}], ['a', {start => -1}]],             '1 2 3'],
+        ['the first says where it begins', [['a', {start => -1}],       ['a', {start => 'oldest'}]],         '3'],
+        ['whatever the second says',       [['a', {start => 'oldest'}], ['a', {start => -1}]],               '1 2 3'],
         ['a name before a pattern', [['a', {start => -1}], [EventSource::Hub->pattern('*'), {start => -2}]], '3'],
         ['a pattern before a name', [[EventSource::Hub->pattern('*'), {start => -1}], ['a', {start => 'oldest'}]], '3'],
         [
@@ -131,10 +167,12 @@ subtest 'a channel that two elements name' => sub {
             ''
         ],
         [
-            'a pattern that begins with the state',
-            ['a', [EventSource::Hub->pattern('*'), {start => 'state'}]],
-            ''
+            'a channel that has no start, after a pattern',
+            ['b', [EventSource::Hub->pattern('*'), {start => -1}], 'a'],
+            '3'
         ],
+        ['a channel that has no start, between others', [['b', {start => -9}], 'a', ['a', {start => -1}]], ''],
+        ['a pattern that begins with the state', ['a', [EventSource::Hub->pattern('*'), {start => 'state'}]], ''],
     ) {
         my ($what, $channels, $first) = @$row;
         my $hub = EventSource::Hub->new;

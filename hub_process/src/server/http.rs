@@ -189,15 +189,14 @@ impl Beginning {
 
     /// Begins the stream. If it cannot begin, the client reconnects.
     fn begin(self, server: &mut Server, ticket: Ticket, socket: OwnedFd, now: Instant) {
-        let open = Open { holds: true, ..Open::new(OWN.number, self.settings, &self.head) };
+        let open = Open::new(OWN.number, self.settings, &self.head);
         let Ok(stream) = HeldStream::open_with(&open, &self.opening, Some(socket), OWN, usize::MAX) else { return };
         let id = server.streams.insert(stream);
-        for request in ticket.into_requests(monotonic(), self.after.as_deref(), self.retry, self.poll) {
-            let Server { current, operator, streams, .. } = server;
-            let subscribed = requests::subscribe(current.hub_mut(), operator, streams, Some(id), request, now);
-            if let (Err(_), Some(stream)) = (subscribed, server.streams.get_mut(id)) {
-                stream.handle.end_with_retry();
-            }
+        let request = ticket.into_request(monotonic(), self.after.as_deref(), self.retry, self.poll);
+        let Server { current, operator, streams, .. } = server;
+        let subscribed = requests::subscribe(current.hub_mut(), operator, streams, Some(id), request, now);
+        if let (Err(_), Some(stream)) = (subscribed, server.streams.get_mut(id)) {
+            stream.handle.end_with_retry();
         }
         server.streams.release(id);
     }

@@ -126,7 +126,7 @@ impl KnownEnds {
         }
         let later = self.requests.iter().rev().take_while(|(seq, _)| *seq > through);
         let mut later = later.chain(&self.waiting).map(|(_, request)| request);
-        let is_meant = |end: &EndRequest| ticket.requests.iter().any(|request| end.means(request));
+        let is_meant = |end: &EndRequest| end.means(&ticket.request);
         later.any(is_meant).then_some(TicketOutcome::Withdrawn)
     }
 }
@@ -142,8 +142,8 @@ mod tests {
 
     fn ticket(known_through: u64) -> Ticket {
         let access = Access { labels: vec![b"a"[..].into()], ..Access::default() };
-        let requests = vec![SubscribeRequest { access, ..SubscribeRequest::default() }];
-        Ticket { known_through, requests, ..Ticket::default() }
+        let request = SubscribeRequest { access, ..SubscribeRequest::default() };
+        Ticket { known_through, request, ..Ticket::default() }
     }
 
     /// Returns the first letter of what becomes of tickets, with the numbers 0 to `last_seq` + 1: accepted, unknown, withdrawn.

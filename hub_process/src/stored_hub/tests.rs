@@ -956,8 +956,8 @@ fn end_of(label: &str) -> EndRequest {
 fn seal(world: &mut World, label: &str, asked_at: u64) -> Option<Vec<u8>> {
     let access = Access { labels: vec![label.as_bytes().into()], asked_at, ..Access::default() };
     let topics = vec![Topic::Channel(b"news"[..].into())];
-    let requests = vec![SubscribeRequest { topics, access, ..SubscribeRequest::default() }];
-    let ticket = Ticket { requests, ..Ticket::default() };
+    let request = SubscribeRequest { topics, access, ..SubscribeRequest::default() };
+    let ticket = Ticket { request, ..Ticket::default() };
     match world.hub.seal_ticket(ticket, Duration::from_secs(600), 4096) {
         Ok(sealed) => Some(sealed.expect("it is small")),
         Err(failure) => (failure.code != ErrorCode::Unavailable).then(|| panic!("{failure}")),
@@ -969,7 +969,7 @@ fn opens(world: &mut World, sealed: &[u8]) -> bool {
     let Ok(ticket) = world.hub.unseal_ticket(sealed, |_| true) else { return false };
     let now = runtime::monotonic();
     assert!((before..=now).contains(&ticket.asked_at()), "what is withdrawn from now on ends its stream");
-    let max_age = ticket.into_requests(now, None, None, None)[0].access.max_age;
+    let max_age = ticket.into_request(now, None, None, None).access.max_age;
     assert!(max_age.is_some_and(|age| age <= Duration::from_secs(600)), "{max_age:?}");
     true
 }

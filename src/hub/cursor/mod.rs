@@ -6,7 +6,7 @@ use crate::hub::channels::topics::{TopicId, Topics};
 
 use crate::hub::ids::LastId;
 use crate::hub::PositionStyle;
-use parts::{Part, Parts};
+use parts::{Part, Parts, ResumePoint};
 
 /// A stream's topics, and the sequence number up to which it has been sent their events.
 ///
@@ -75,10 +75,14 @@ impl Cursor {
         self.parts.as_ref().map_or(false, |parts| !parts.resume_points.is_empty())
     }
 
+    /// Returns the parts that are still to be made effective, each with its resume point.
+    pub(in crate::hub) fn points(&self) -> impl Iterator<Item = (&Part, &ResumePoint)> {
+        self.parts.iter().flat_map(|parts| parts.list.iter().zip(&parts.resume_points))
+    }
+
     /// Returns the ids, of subscriptions that are still to be made effective, that were unknown when they came.
     pub(in crate::hub) fn unknown_ids(&self) -> impl Iterator<Item = &[u8]> {
-        let points = self.parts.iter().flat_map(|parts| &parts.resume_points);
-        points.filter_map(|point| point.unknown_id.as_deref())
+        self.points().filter_map(|(_, point)| point.unknown_id.as_deref())
     }
 
     /// Returns true if the next events are sent by [`replay_into_buffer`](crate::hub::Hub::replay_into_buffer).

@@ -1,15 +1,15 @@
 //! The parts of a cursor, while topics differ in what is to be sent.
 //!
-//! Each request of a stream is a part: its topics, and the sequence number after which their events are sent. The parts are
-//! removed when the cursor has reached all of these numbers.
+//! Each group of topics that begin alike is a part: its topics, and the sequence number after which their events are sent. The
+//! parts are removed when the cursor has reached all of these numbers.
 
-use crate::hub::channels::topics::Topics;
+use crate::hub::channels::topics::{TopicId, Topics};
 use crate::hub::FirstBlock;
 
 /// The parts of a cursor.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Parts {
-    /// The parts in the order of their requests. A stream is sent an event that is due for any of them.
+    /// The parts in the order in which they came. A stream is sent an event that is due for any of them.
     pub(in crate::hub) list: Vec<Part>,
     /// Whether a channel of several parts is sent as the first of them says: they are those with which the stream began.
     pub(in crate::hub) is_ordered: bool,
@@ -90,13 +90,19 @@ impl ResumePoint {
         matches!(self.client_id, ClientId::Known | ClientId::BeforeGap)
     }
 
+    /// Returns true if a held stream is still to be sent an entry of the part. A state is that of when the stream begins.
+    pub(in crate::hub) fn needs(&self, seq: u64) -> bool {
+        let is_state = self.follows_state && !self.has_known_id();
+        self.unknown_id.is_some() || seq > self.seq && !is_state
+    }
+
     /// Returns true if the client receives a `gap` event whatever was evicted.
     pub(in crate::hub) fn has_gap(&self) -> bool {
         matches!(self.client_id, ClientId::Unknown | ClientId::BeforeGap)
     }
 }
 
-/// Topics that a stream subscribed to by one request.
+/// Topics that begin alike.
 #[derive(Debug)]
 pub(in crate::hub) struct Part {
     pub(in crate::hub) topics: Topics,
@@ -169,9 +175,10 @@ impl Parts {
         }
     }
 
-    /// Returns the parts before one of the list if their channels do not belong to it.
+    /// Returns the parts before one of the list if it leaves their channels to them. Only a pattern can have some of these.
     pub(in crate::hub) fn before(&self, at: usize) -> &[Part] {
-        &self.list[..if self.is_ordered { at } else { 0 }]
+        let has_pattern = matches!(self.list[at].topics.last(), Some(TopicId::Pattern(_)));
+        &self.list[..if self.is_ordered && has_pattern { at } else { 0 }]
     }
 
     /// Returns the next sequence number after `seq` at which a stage of the replay through the stream's buffer ends.

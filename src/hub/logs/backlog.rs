@@ -51,7 +51,8 @@ impl Logs {
         let Extent { after, until, uncompacted_through, state_since, state_through, .. } = part.extent;
         let (after, until) = (after.max(seq), until.min(through));
         let compacts = compacts && uncompacted_through <= after;
-        let channels = self.channels.channels_of(&part.topics).filter(move |at| !self.is_of_any(*at, before));
+        let is_before = move |at| before.iter().any(|part| self.is_of(at, &part.topics));
+        let channels = self.channels.channels_of(&part.topics).filter(move |at| !is_before(*at));
         channels.map(move |at| &self.channels[at].log).flat_map(move |log| {
             // What came after the beginning of the state is sent as long as this log holds it.
             let state = state_through.map_or(0, |through| through.min(log.evicted_through().max(state_since)));
@@ -66,9 +67,9 @@ impl Logs {
         })
     }
 
-    /// Returns true if one of these parts has a channel.
-    pub(in crate::hub) fn is_of_any(&self, at: usize, parts: &[Part]) -> bool {
-        parts.iter().any(|part| self.channels[at].is_of(at, &part.topics))
+    /// Returns true if a channel is one of sorted topics.
+    pub(in crate::hub) fn is_of(&self, at: usize, topics: &[TopicId]) -> bool {
+        self.channels[at].is_of(at, topics)
     }
 
     /// Returns the channels of topics that may have an entry after a sequence number. A pattern may have thousands of channels,

@@ -49,6 +49,7 @@ impl PendingWork {
         self.grown.pop()
     }
 
+    #[cfg(test)]
     pub(in crate::hub) fn grown(&self) -> impl Iterator<Item = usize> + '_ {
         self.grown.iter().copied()
     }

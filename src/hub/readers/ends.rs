@@ -119,11 +119,10 @@ impl Readers {
         is_overtaken.then(|| means.any(|request| request.finishes))
     }
 
-    /// Returns true if one of the subscriptions of a ticket is [overtaken](Self::overtaking_end), or if it is not known when
-    /// the application was asked for it.
-    pub(in crate::hub) fn is_withdrawn(&self, subscriptions: &[SubscribeRequest]) -> bool {
-        let mut all = subscriptions.iter();
-        all.any(|subscription| subscription.access.asked_at == 0 || self.overtaking_end(subscription).is_some())
+    /// Returns true if the subscription of a ticket is [overtaken](Self::overtaking_end), or if it is not known when the
+    /// application was asked for it.
+    pub(in crate::hub) fn is_withdrawn(&self, subscription: &SubscribeRequest) -> bool {
+        subscription.access.asked_at == 0 || self.overtaking_end(subscription).is_some()
     }
 
     /// Takes the next stream that is old enough to end.

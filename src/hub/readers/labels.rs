@@ -105,7 +105,7 @@ impl Labels {
 }
 
 /// Returns true if a label counts streams, and is not one of the application.
-pub(super) fn is_counted(label: &[u8]) -> bool {
+pub fn is_counted(label: &[u8]) -> bool {
     label.first() == Some(&COUNTED)
 }
 

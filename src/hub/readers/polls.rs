@@ -141,7 +141,7 @@ impl Hub {
         cursor.has_news && is_much && cursor.can_resume_here() || is_over && is_last && self.is_up_to_date(cursor)
     }
 
-    /// Makes a poll of a stream, with its last request to subscribe: until then it may begin without the others.
+    /// Makes a poll of a stream.
     pub fn begin_poll(&mut self, cursor: &mut Cursor, poll: &Poll) {
         cursor.record_poll(poll);
         *match poll.reason {

@@ -2,9 +2,9 @@
 
 use super::channels::topics::TopicId;
 use super::logs::Logs;
-use super::{Counts, Hub, Retention};
+use super::{Counts, Cursor, Hub, Retention};
 use crate::log::{Bounds, Log, Snapshots};
-use crate::stream::after;
+use crate::stream::{after, StreamId};
 use std::time::Instant;
 
 /// What a hub stores of a log beside it.
@@ -49,50 +49,59 @@ impl Hub {
         self.pending.has_grown()
     }
 
-    /// Evicts the entries that exceed the retention. The caller has offered everything that was published to the
-    /// streams that keep up, so such a stream misses nothing, however small the bounds are.
-    pub fn evict(&mut self, now: Instant) {
-        self.logs.record_offered();
+    /// Evicts the entries that exceed the retention or are too old. The caller has offered everything that was published to the
+    /// streams that keep up, so such a stream misses nothing, however small the bounds are. Stops before an entry that some of
+    /// these held streams are still to be sent, and fails with them.
+    pub fn evict(&mut self, now: Instant, held: &[(StreamId, &Cursor)]) -> Result<(), Vec<StreamId>> {
         while let Some(at) = self.pending.pop_grown() {
             if let Some(history) = self.logs.begin_eviction(at) {
                 // Evicting the last entry may remove the channel.
-                while self.logs.channels().get(at).map_or(false, |channel| channel.log.exceeds(&history)) {
+                while let Some(first) = self.logs.channels().get(at).and_then(|channel| channel.log.excess(&history)) {
+                    if let Err(needing) = self.check_unneeded((first, at), held) {
+                        self.pending.add_grown(at, self.logs.channels_mut().channel_mut(at));
+                        return Err(needing);
+                    }
                     self.change_log(at, |log, snapshots| log.evict_first(&history, snapshots));
                 }
             }
         }
         let total_history = self.logs.settings().total_history;
-        while self.counts.is_over(&total_history) {
-            match self.logs.first() {
-                Some((_, at)) => self.change_log(at, Log::discard_first),
-                None => break,
-            }
+        while let Some(first) = self.logs.first().filter(|_| self.counts.is_over(&total_history)) {
+            self.discard(first, held)?;
         }
-        self.expire(now);
-        self.bound_versions();
-    }
-
-    /// Returns true if [`evict`](Self::evict) would evict or expire something.
-    pub fn has_evictions_due(&self, now: Instant) -> bool {
-        let mut grown = self.pending.grown().filter_map(|at| self.logs.channels().get(at));
-        grown.any(|channel| channel.log.exceeds(&self.logs.policy_of(channel).history()))
-            || self.counts.is_over(&self.logs.settings().total_history)
-            || self.logs.firsts().any(|(_, at)| self.logs.is_first_expired(at, now))
-    }
-
-    /// Expires the entries that are too old, except those that were not yet offered to the streams that keep up.
-    pub fn expire(&mut self, now: Instant) {
+        self.logs.record_offered();
         for number in 0..self.logs.policies().len() {
-            while let Some((seq, at)) = self.logs.first_of_policy(number) {
-                if seq > self.logs.offered_through() || !self.logs.is_first_expired(at, now) {
-                    break;
-                }
-                self.change_log(at, Log::discard_first);
+            while let Some(first) = self.logs.first_of_policy(number).filter(|of| self.logs.is_first_expired(of.1, now))
+            {
+                self.discard(first, held)?;
             }
         }
+        self.bound_versions();
+        Ok(())
     }
 
-    /// Returns when [`expire`](Self::expire) is due if nothing is published before. Entries expire up to a sixteenth of
+    fn discard(&mut self, first: (u64, usize), held: &[(StreamId, &Cursor)]) -> Result<(), Vec<StreamId>> {
+        self.check_unneeded(first, held)?;
+        self.change_log(first.1, Log::discard_first);
+        Ok(())
+    }
+
+    /// Fails with the held streams that are still to be sent an entry of a channel, if there are any.
+    fn check_unneeded(&self, (seq, at): (u64, usize), held: &[(StreamId, &Cursor)]) -> Result<(), Vec<StreamId>> {
+        let needs = |cursor: &Cursor| {
+            let first = cursor.points().find(|(part, _)| self.logs.is_of(at, &part.topics));
+            first.map_or(false, |(_, point)| point.needs(seq))
+        };
+        let needing: Vec<_> = held.iter().filter(|(_, cursor)| needs(cursor)).map(|(id, _)| *id).collect();
+        Some(()).filter(|()| needing.is_empty()).ok_or(needing)
+    }
+
+    /// Returns true if [`evict`](Self::evict) has something to do.
+    pub fn is_eviction_due(&self, now: Instant) -> bool {
+        self.pending.has_grown() || self.logs.firsts().any(|(_, at)| self.logs.is_first_expired(at, now))
+    }
+
+    /// Returns when [`evict`](Self::evict) is due if nothing is published before. Entries expire up to a sixteenth of
     /// their age late, so that the reactor does not wake for each of them.
     pub fn next_due(&self) -> Option<Instant> {
         let due = self.logs.firsts().filter_map(|(_, at)| {

@@ -23,7 +23,7 @@ fn replay(case: &mut Case, entries: &[(u64, &str)]) {
     for (seq, channel) in entries {
         case.publish_stored(*seq, case.now, channel, "", None);
     }
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
 }
 
 /// Takes what channels have evicted, sorted.
@@ -113,15 +113,15 @@ fn stored_entries_expire_by_the_time_at_which_they_were_stored() {
     for (seq, at) in [(1, ago(1 << 31)), (3, ago(100)), (5, ago(60))] {
         case.publish_stored(seq, at, "a", "", None);
     }
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-3 evicted, 5");
     assert_eq!(evictions(&mut case), [("a".to_owned(), 3, 3)]);
     // A new event that is too old already is offered to the streams that keep up.
     case.publish_stored(9, ago(200), "a", "", None);
-    case.hub.expire(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.sent(), "9");
     case.now += Duration::from_secs(40);
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.resume("a", "e-3"), "@e-3-0, gap e-3-9 evicted");
 }
 
@@ -134,7 +134,7 @@ fn take_evictions_reports_each_channel_once_as_far_as_its_entries_are_evicted() 
     assert_eq!(evictions(&mut case), []);
     let retention = settings().retention();
     case.hub.set_retention(Retention { total_history: Bounds { events: 0, ..retention.total_history }, ..retention });
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(evictions(&mut case), [("a".to_owned(), 12, 12), ("b".to_owned(), 8, 8)]);
     let mut ordinary = Case::of(Hub::new(Epoch::new("e", None), settings()));
     replay(&mut ordinary, &[(1, "a"), (2, "a"), (3, "a"), (4, "a")]);
@@ -147,12 +147,12 @@ fn take_evictions_of_compacted_logs_reports_the_discarded_entries() {
     for (seq, key) in [(2, "k"), (4, "l"), (6, "l"), (8, "m"), (10, "n"), (12, "n"), (14, "n")] {
         case.publish_stored(seq, case.now, "a", key, None);
     }
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(evictions(&mut case), [("a".to_owned(), 8, 0)]); // 2, 6 and 8 are kept
     case.publish_stored(16, case.now, "a", "o", None);
     case.publish_stored(18, case.now, "a", "p", None);
     case.publish_stored(20, case.now, "a", "q", None);
-    case.hub.evict(case.now);
+    assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(evictions(&mut case), [("a".to_owned(), 14, 2)]);
     assert_eq!(case.start("a", None, StartPoint::Oldest), "@e-0-14, 16, 18, 20");
     // A hub that continues with these entries compacts them again, and does not report what it still has.
@@ -160,7 +160,7 @@ fn take_evictions_of_compacted_logs_reports_the_discarded_entries() {
     for (seq, key) in [(6, "l"), (8, "m"), (14, "n"), (16, "o"), (18, "p"), (20, "q")] {
         next.publish_stored(seq, next.now, "a", key, None);
     }
-    next.hub.evict(next.now);
+    assert!(next.hub.evict(next.now, &[]).is_ok());
     assert_eq!(next.start("a", None, StartPoint::Oldest), "@e-0-14, 16, 18, 20");
     assert_eq!(next.resume("a", "e-8"), "@e-8-0, gap e-8-14 evicted, 16, 18, 20");
     assert_eq!(next.resume("a", "e-16"), "@e-16, 18, 20");
@@ -180,7 +180,7 @@ fn a_lagging_stream_is_sent_a_gap_for_entries_below_a_merged_tombstone() {
         ..Default::default()
     };
     let stream = crate::stream::StreamId { slot: 0, serial: 1 };
-    case.hub.subscribe(stream, &mut case.cursor, &request, case.now);
+    case.hub.subscribe(stream, &mut case.cursor, &request);
     case.hub.begin(&mut case.cursor);
     replay(&mut case, &[(60, "a"), (70, "a")]); // 10 and 20 are evicted before they were sent
     assert_eq!(evictions(&mut case), [("a".to_owned(), 29, 29)]);

@@ -7,21 +7,22 @@ use crate::hub::{Cursor, Hub, StartPoint, SubscribeRequest};
 use std::collections::BTreeSet;
 
 impl Hub {
-    /// Returns where a request resumes. `added` are the topics that are new to the stream.
+    /// Returns where topics of a request resume, which begin at `start`: those that were added to others of the stream.
     pub(in crate::hub) fn resume_point(
         &self,
         request: &SubscribeRequest,
+        start: StartPoint,
         cursor: &Cursor,
-        added: &[TopicId],
+        (added, before): (&[TopicId], &[TopicId]),
     ) -> ResumePoint {
-        let follows_state = request.start == StartPoint::State;
+        let follows_state = start == StartPoint::State;
         if let Some(point) = request.after.as_deref().and_then(|id| self.point_of_id(id, &cursor.topics)) {
             return ResumePoint { follows_state, ..point };
         }
-        let seq = match request.start {
+        let seq = match start {
             StartPoint::Latest => self.logs.last_seq(),
             StartPoint::Oldest | StartPoint::State => 0,
-            StartPoint::Last(count) => self.seq_before_last(count, cursor, added),
+            StartPoint::Last(count) => self.seq_before_last(count, added, before),
         };
         let client_id = if request.after.is_some() { ClientId::Unknown } else { ClientId::None };
         let (reported_through, unknown_id) = (self.logs.last_seq(), request.after.clone());
@@ -39,18 +40,19 @@ impl Hub {
         Some(ResumePoint { seq, reported_through, client_id, unknown_id: None, follows_state: false, custom_id })
     }
 
-    /// Resolves an id that was unknown while the stream had only some of its topics.
+    /// Resolves an id that was unknown while the stream had only some of its topics, or the hub had not read its store so far.
     pub(in crate::hub) fn resolve_id(&self, point: &mut ResumePoint, topics: &[TopicId]) {
-        if let Some(known) = point.unknown_id.take().and_then(|id| self.point_of_id(&id, topics)) {
+        let known = point.unknown_id.take().and_then(|id| self.point_of_id(&id, topics));
+        if let Some(known) = known.filter(|known| known.custom_id.is_some() || self.has_shared_store()) {
             *point = ResumePoint { follows_state: point.follows_state, ..known };
         }
     }
 
-    /// Returns a sequence number after which the topics that were added to a stream have `count` events in channels of their
-    /// own; 0 if they have fewer.
-    fn seq_before_last(&self, count: usize, cursor: &Cursor, added: &[TopicId]) -> u64 {
-        let channels = self.logs.channels().channels_of(added);
-        let channels: BTreeSet<usize> = channels.filter(|at| !self.logs.has_earlier(*at, cursor, added)).collect();
+    /// Returns a sequence number after which topics have `count` events, without the channels of those before; 0 if they have
+    /// fewer.
+    fn seq_before_last(&self, count: usize, topics: &[TopicId], before: &[TopicId]) -> u64 {
+        let channels = self.logs.channels().channels_of(topics);
+        let channels: BTreeSet<usize> = channels.filter(|at| !self.logs.is_of(*at, before)).collect();
         let logs = || channels.iter().map(|at| &self.logs.channels()[*at].log);
         let all: usize = logs().map(|log| log.after(0).len()).sum();
         if count == 0 {

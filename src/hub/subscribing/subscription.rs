@@ -1,12 +1,11 @@
 //! Subscribing: registering a stream with topics, and making its subscriptions effective.
 
-use crate::hub::channels::topics::TopicId;
-use crate::hub::cursor::parts::{Part, ResumePoint};
+use crate::hub::channels::topics::{TopicId, Topics};
+use crate::hub::cursor::parts::Part;
 use crate::hub::ids::plain_and_opaque::ClientPosition;
 use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Gap, Hub, OwnBlock, StartPoint, SubscribeRequest, Topic};
 use crate::stream::StreamId;
-use std::time::Instant;
 
 impl Hub {
     /// Subscribes a stream to the topics of a request, besides those that it is subscribed to already.
@@ -14,60 +13,53 @@ impl Hub {
     /// The first subscriptions of a stream become effective when the stream [begins](Self::begin), all of them as one. A later
     /// one begins with new events at once. Its id, if it has one, only decides whether the stream is sent the returned
     /// block, a `gap` event: the request came too late for the events after that id.
-    pub fn subscribe(
-        &mut self,
-        stream: StreamId,
-        cursor: &mut Cursor,
-        request: &SubscribeRequest,
-        now: Instant,
-    ) -> Option<OwnBlock> {
-        self.expire(now);
+    pub fn subscribe(&mut self, stream: StreamId, cursor: &mut Cursor, request: &SubscribeRequest) -> Option<OwnBlock> {
         let is_first = cursor.is_idle();
-        let is_later = !is_first && !cursor.is_held();
-        if is_later {
-            if self.is_up_to_date(cursor) {
-                self.advance(cursor, self.logs.last_seq());
+        if !is_first && !cursor.is_held() {
+            return self.subscribe_later(stream, cursor, request);
+        }
+        for (topics, start) in request.groups() {
+            let (mut added, before) = self.logs.register(stream, cursor, topics);
+            let point = self.resume_point(request, start, cursor, (&added, &before));
+            // A channel that an earlier pattern has begins as that does.
+            added.retain(|topic| !matches!(topic, TopicId::Channel(at) if self.logs.is_of(*at as usize, &before)));
+            if !added.is_empty() {
+                cursor.record_state(&added, start == StartPoint::State);
+                let parts = cursor.parts.get_or_insert_with(Box::default);
+                parts.list.push(Part::new(added.into(), point.seq));
+                parts.resume_points.push(point);
             }
-            cursor.ensure_parts(); // a part of the topics before these are added
         }
-        let mut added = self.logs.register(stream, cursor, &request.topics);
-        let point = self.resume_point(request, cursor, &added);
-        if !is_later {
-            self.logs.leave_to_earlier(cursor, &mut added);
-        }
-        if added.is_empty() {
-            cursor.advance(cursor.seq);
-            return None;
-        }
-        cursor.record_state(&added, request.start == StartPoint::State);
-        if is_later {
-            return self.subscribe_later(cursor, added, request, &point);
-        }
-        if is_first {
+        if let Some(parts) = cursor.parts.as_mut().filter(|_| is_first) {
+            parts.first_block = request.first_block;
             cursor.position = request.first_block.position;
             cursor.names_channels = request.first_block.names_channels;
             self.counts.streams += 1;
             self.counts.resumed += u64::from(request.after.is_some());
         }
-        let parts = cursor.parts.get_or_insert_with(Box::default);
-        if is_first {
-            parts.first_block = request.first_block;
-        }
-        parts.list.push(Part::new(added.into(), point.seq));
-        parts.resume_points.push(point);
         None
     }
 
-    /// Makes a later subscription effective. A client takes the first position for the end of the state, and clears what it
-    /// knows at a gap, so the state comes after a gap.
+    /// Makes a later subscription effective, which has one start. A client takes the first position for the end of the state,
+    /// and clears what it knows at a gap, so the state comes after a gap.
     fn subscribe_later(
         &mut self,
+        stream: StreamId,
         cursor: &mut Cursor,
-        added: Vec<TopicId>,
         request: &SubscribeRequest,
-        point: &ResumePoint,
     ) -> Option<OwnBlock> {
-        let has_missed = request.after.is_some() && self.logs.has_missed_after(&added, point);
+        if self.is_up_to_date(cursor) {
+            self.advance(cursor, self.logs.last_seq());
+        }
+        cursor.ensure_parts(); // a part of the topics before these are added
+        let (added, before) = self.logs.register(stream, cursor, &request.topics);
+        if added.is_empty() {
+            cursor.advance(cursor.seq);
+            return None;
+        }
+        cursor.record_state(&added, request.start == StartPoint::State);
+        let point = self.resume_point(request, request.start, cursor, (&added, &before));
+        let has_missed = request.after.is_some() && self.logs.has_missed_after(&added, &point);
         let parts = cursor.ensure_parts();
         parts.list.push(Part::new(added.into(), self.logs.last_seq()));
         let reported = Some(parts.reported_through).filter(|reported| *reported > cursor.seq);
@@ -116,8 +108,8 @@ impl Hub {
 }
 
 impl Logs {
-    /// Registers a stream with topics, and returns those that are new to it, sorted.
-    fn register(&mut self, stream: StreamId, cursor: &mut Cursor, topics: &[Topic]) -> Vec<TopicId> {
+    /// Registers a stream with topics, and returns those that are new to it, sorted, and those before them.
+    fn register(&mut self, stream: StreamId, cursor: &mut Cursor, topics: &[Topic]) -> (Vec<TopicId>, Topics) {
         let mut added: Vec<TopicId> = topics.iter().map(|topic| self.get_or_create_topic(topic)).collect();
         added.sort_unstable();
         added.dedup();
@@ -129,27 +121,7 @@ impl Logs {
         }
         let mut all = [&cursor.topics, &added[..]].concat();
         all.sort_unstable();
-        cursor.topics = all.into();
-        added
-    }
-
-    /// Removes channels from the topics that were added to a stream if an earlier topic of the stream, a pattern, has them: they
-    /// begin as that does.
-    fn leave_to_earlier(&self, cursor: &Cursor, added: &mut Vec<TopicId>) {
-        if added.len() < cursor.topics.len() {
-            let is_own = |topic: &&TopicId| match topic {
-                TopicId::Channel(at) => !self.has_earlier(*at as usize, cursor, added),
-                TopicId::Pattern(_) => true,
-            };
-            *added = added.iter().filter(is_own).copied().collect();
-        }
-    }
-
-    /// Returns true if a stream has a channel by a topic that is not one of those that were added.
-    pub(super) fn has_earlier(&self, at: usize, cursor: &Cursor, added: &[TopicId]) -> bool {
-        let is_earlier =
-            |topic: TopicId| cursor.topics.binary_search(&topic).is_ok() && added.binary_search(&topic).is_err();
-        let mut patterns = self.channels()[at].patterns().iter();
-        is_earlier(TopicId::Channel(at as u32)) || patterns.any(|at| is_earlier(TopicId::Pattern(*at as u32)))
+        let before = std::mem::replace(&mut cursor.topics, all.into());
+        (added, before)
     }
 }

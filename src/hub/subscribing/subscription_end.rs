@@ -75,7 +75,8 @@ impl Logs {
                 Some(_) => self.channels().channels_of(&part.topics).collect(),
                 None => self.channels_with_entries(&part.topics, part.extent.after.max(cursor.seq)),
             };
-            channels.into_iter().filter(move |at| !self.is_of_any(*at, before)).filter_map(move |at| {
+            let is_before = move |at| before.iter().any(|part| self.is_of(at, &part.topics));
+            channels.into_iter().filter(move |at| !is_before(*at)).filter_map(move |at| {
                 let of_channel = Part { topics: Topics::One(TopicId::Channel(at as u32)), extent: part.extent };
                 if part.extent.state_through.is_some() {
                     let extent = Extent { until: self.last_seq(), ..part.extent };

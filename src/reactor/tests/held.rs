@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::SubscribeRequest;
+use crate::hub::{StartPoint, SubscribeRequest};
 
 /// Subscribes a stream to a channel, as a running handler does.
 fn subscribe_held(world: &mut World, stream: usize, channel: &str) {
@@ -61,6 +61,39 @@ fn a_held_stream_begins_before_its_events_are_evicted() {
             "history {history}"
         );
         assert_eq!(world.records[stream].ended, None);
+    }
+}
+
+#[test]
+fn an_eviction_begins_only_the_held_streams_that_need_what_is_evicted() {
+    for (start, after, channel, count, begins) in [
+        (StartPoint::Latest, None, "d", 20, false),
+        (StartPoint::Latest, None, "c", 3, false),
+        (StartPoint::Latest, None, "c", 4, true),
+        (StartPoint::Last(2), None, "c", 1, false),
+        (StartPoint::Last(2), None, "c", 2, true),
+        (StartPoint::State, None, "c", 20, false),
+        (StartPoint::State, Some("e-4"), "c", 2, false),
+        (StartPoint::State, Some("e-4"), "c", 3, true),
+        (StartPoint::Latest, Some("of a later request"), "d", 20, false),
+        (StartPoint::Latest, Some("of a later request"), "c", 1, true),
+    ] {
+        let mut world = with_history(3);
+        deliver(&mut world, 1..=5);
+        let stream = world.open(settings(), "");
+        let after_id = after.map(|id| id.as_bytes().into());
+        let request = SubscribeRequest { topics: topics(&["c"]), after: after_id, start, ..Default::default() };
+        subscribe_at(&mut world, HUB, stream, request, true);
+        publish_to(&mut world, channel, 6..=5 + count);
+        world.run_until_idle();
+        let subscription = world.reactor.record(world.records[stream].id).and_then(|of| of.subscription.as_deref());
+        let is_held = subscription.map(|subscription| subscription.is_held());
+        assert_eq!(is_held, Some(!begins), "{start:?} {after:?} {channel} {count}");
+        world.apply(Command::BeginSubscription { stream: world.records[stream].id });
+        world.run_until_idle();
+        assert_eq!(counts(&mut world).disconnected, 0);
+        let gaps = u64::from(after == Some("of a later request"));
+        assert_eq!(counts(&mut world).gaps, gaps, "{start:?} {after:?} {channel} {count}");
     }
 }
 

@@ -178,10 +178,10 @@ impl Connection {
         }
     }
 
-    /// Adds the topics of a request. Returns those that are new.
-    fn add(&mut self, request: &SubscribeRequest) -> Vec<Topic> {
+    /// Adds topics of a request. Returns those that are new.
+    fn add(&mut self, topics: &[Topic]) -> Vec<Topic> {
         let known = self.topics.len();
-        for topic in &request.topics {
+        for topic in topics {
             if !self.topics.contains(topic) {
                 self.topics.push(topic.clone());
             }
@@ -220,18 +220,20 @@ impl Connection {
 
     /// Subscribes before the first event: in the handler.
     fn hold(&mut self, request: &SubscribeRequest, naive: &Naive) {
-        let before = self.topics.clone();
-        let added = self.add(request);
         self.remember(request);
-        if !added.is_empty() {
-            if self.held.is_empty() {
-                self.first = Some(String::new());
-                self.first_block = request.first_block;
+        for (topics, start) in request.groups() {
+            let before = self.topics.clone();
+            let added = self.add(topics);
+            if !added.is_empty() {
+                if self.held.is_empty() {
+                    self.first = Some(String::new());
+                    self.first_block = request.first_block;
+                }
+                let resume_point = naive.resume_point(request, &self.topics);
+                let start = naive.start(start, &added, &before);
+                self.is_subscribed = true;
+                self.held.push(Held { request: request.clone(), added, before, resume_point, start });
             }
-            let resume_point = naive.resume_point(request, &self.topics);
-            let start = naive.start(request.start, &added, &before);
-            self.is_subscribed = true;
-            self.held.push(Held { request: request.clone(), added, before, resume_point, start });
         }
     }
 
@@ -241,7 +243,7 @@ impl Connection {
         let (mut first, mut least, mut told) = (None, u64::MAX, 0);
         self.owed.clear(); // events published meanwhile are found again below
         for Held { request, added, before, resume_point, start } in std::mem::take(&mut self.held) {
-            let resume_point = resume_point.or_else(|| naive.resume_point(&request, &self.topics));
+            let resume_point = resume_point.or_else(|| naive.custom_point(&request, &self.topics));
             let seq = resume_point.map_or(start, |resume_point| resume_point.seq);
             self.caught_up = self.caught_up.min(seq);
             least = least.min(seq);
@@ -262,7 +264,7 @@ impl Connection {
 
     /// Subscribes later: it is owed new events. If its id says that it has missed something of the new topics, a gap is due.
     fn join(&mut self, request: &SubscribeRequest, naive: &Naive) {
-        let added = self.add(request);
+        let added = self.add(&request.topics);
         if added.is_empty() || request.after.is_none() {
             return;
         }
@@ -488,11 +490,10 @@ impl EventSource {
             let told = told.expect("a gap has a sequence number");
             let is_missed = |(seq, _): (&u64, &Terms)| !naive.is_in_log(*seq) && !connection.is_covered(*seq);
             // With compaction, a slow client may have begun with a log that had evicted something. The hub does not know
-            // whether later evictions are older than its beginning, and reports a gap in any case. So it does for a pattern that
-            // began before a channel of an earlier request: of what a pattern has evicted it does not know the channel.
+            // whether later evictions are older than its beginning, and reports a gap in any case. So it does for a pattern
+            // that began before a channel of an earlier request: of what a pattern has evicted it does not know the channel.
             let compacts = naive.has_had(CHANNELS, OnSlow::Latest);
-            let is_unsure =
-                !connection.keeps_up && (compacts && connection.began_with_loss || connection.leaves_out);
+            let is_unsure = !connection.keeps_up && (compacts && connection.began_with_loss || connection.leaves_out);
             let news = connection.owed.range(..=told).any(is_missed);
             assert!(news || is_unsure || told <= naive.merged_through, "a gap that reports nothing new: {gap:?}");
         }

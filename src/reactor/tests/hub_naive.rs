@@ -252,8 +252,8 @@ impl Naive {
         }
     }
 
-    /// Returns where a request resumes. None if its id is unknown here.
-    pub(super) fn resume_point(&self, request: &SubscribeRequest, topics: &[Topic]) -> Option<ResumePoint> {
+    /// Returns where a request resumes if its id is one of the application. None if it is unknown here.
+    pub(super) fn custom_point(&self, request: &SubscribeRequest, topics: &[Topic]) -> Option<ResumePoint> {
         let id = std::str::from_utf8(request.after.as_deref()?).ok()?;
         let is_given = |event: &Event| {
             event.has_custom_id
@@ -261,9 +261,16 @@ impl Naive {
                 && !event.is_forgotten
                 && topics.iter().any(|topic| matches(topic, event.channel))
         };
-        if let Some((seq, _)) = self.events.iter().find(|(_, event)| is_given(event)) {
-            return Some(ResumePoint { seq: *seq, known_gap: None });
+        let given = self.events.iter().find(|(_, event)| is_given(event));
+        given.map(|(seq, _)| ResumePoint { seq: *seq, known_gap: None })
+    }
+
+    /// Returns where a request resumes. None if its id is unknown here.
+    pub(super) fn resume_point(&self, request: &SubscribeRequest, topics: &[Topic]) -> Option<ResumePoint> {
+        if let Some(point) = self.custom_point(request, topics) {
+            return Some(point);
         }
+        let id = std::str::from_utf8(request.after.as_deref()?).ok()?;
         let parts: Vec<&str> = id.split('-').collect();
         let number = |text: &str| text.parse::<u64>().ok().filter(|number| number.to_string() == text);
         let resume_point = match *parts {

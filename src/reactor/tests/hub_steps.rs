@@ -7,8 +7,8 @@ use super::*;
 use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
-    Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, Poll, PollReason, PositionStyle,
-    Presence, Retain, SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
+    Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, OtherStart, Poll, PollReason,
+    PositionStyle, Retain, SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use fastrand::Rng;
@@ -380,12 +380,6 @@ impl Run {
     pub(super) fn turn(&mut self) {
         // In the order of the reactor: first what is due, then sending.
         self.begin_held();
-        let events = self.events_in_logs();
-        self.world.reactor.run_due(self.world.now);
-        // A busy reactor expires entries only after it has evicted others, of which it compacts some. Each order is right.
-        if self.events_in_logs() < events {
-            self.naive.expire(self.world.now);
-        }
         self.world.turn();
         self.update_held();
         self.naive.evict(self.world.now);
@@ -396,11 +390,6 @@ impl Run {
                 self.read(source);
             }
         }
-    }
-
-    /// Returns the number of events that the hub holds.
-    fn events_in_logs(&mut self) -> u64 {
-        self.world.reactor.hubs.get_mut(HUB).map_or(0, |hub| hub.counts().events)
     }
 
     pub(super) fn run_until_idle(&mut self) {
@@ -474,13 +463,15 @@ impl Run {
         for number in 0..=again {
             let topics = topics(&mut self.rng);
             let access = Access { labels: labels(source), poll: poll.filter(|_| number == again), ..Access::default() };
+            let other_starts = self.other_starts(topics.len());
             let request = SubscribeRequest {
                 topics,
                 after: after.clone(),
                 start,
+                other_starts,
                 first_block,
                 access,
-                presence: Presence::default(),
+                ..Default::default()
             };
             self.subscribe(source, request, again > 0);
             match self.rng.u8(..8) {
@@ -514,10 +505,9 @@ impl Run {
         }
     }
 
-    /// Lets held subscriptions take effect that are due, or that an eviction would harm.
+    /// Lets held subscriptions take effect that are due.
     fn begin_held(&mut self) {
         self.world.reactor.begin_held(self.world.now);
-        self.world.reactor.begin_before_eviction(self.world.now);
         self.update_held();
     }
 
@@ -533,6 +523,12 @@ impl Run {
                 StartPoint::Last(5),
             ],
         )
+    }
+
+    /// Returns where some of so many topics begin otherwise.
+    fn other_starts(&mut self, topics: usize) -> Vec<OtherStart> {
+        let others = (1..topics).filter(|_| self.rng.bool()).collect::<Vec<_>>();
+        others.into_iter().map(|from| OtherStart { from, start: self.start() }).collect()
     }
 
     /// Returns the sequence number of any event, or 0.
@@ -569,9 +565,8 @@ impl Run {
 
     /// Does what a command that depends on the log does first: all hubs send and evict, if the hub has new events.
     fn flush(&mut self, hub: HubId) {
-        let is_held = self.sources.iter().flat_map(|source| &source.connection).any(|of| of.is_held());
-        let has_grown = self.world.reactor.hubs.get_mut(hub).map_or(false, |hub| hub.has_grown());
-        if has_grown || is_held {
+        let now = self.world.now;
+        if self.world.reactor.hubs.get_mut(hub).map_or(false, |hub| hub.is_eviction_due(now)) {
             self.begin_held();
             self.world.flush();
             self.update_held();
@@ -588,7 +583,6 @@ impl Run {
         let id = self.world.records[stream].id;
         let is_open = self.world.reactor.record(id).map_or(false, |entry| entry.stream.ending().is_none());
         if is_open && !self.is_drained {
-            self.naive.expire(self.world.now);
             let is_first = !self.has_subscription(stream);
             self.resumed_streams += u64::from(is_first && request.after.is_some());
             let is_held = self.sources[source].connection.as_ref().map_or(false, |connection| connection.is_held());

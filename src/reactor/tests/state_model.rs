@@ -1,5 +1,5 @@
 //! The state model: random clients that keep a map of retained events, each compared with all that was published. Some streams
-//! have a second request, whose channels do not begin with their state.
+//! have a channel, too, that does not begin with its state.
 
 use super::hub_steps::any;
 use super::*;
@@ -8,8 +8,8 @@ use crate::compression::decoder::Decoder;
 use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
-    Access, ChannelSettings, Epoch, FirstBlock, Hub, OnSlow, Poll, PollReason, PositionStyle, Retain, SequencedEvent,
-    Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
+    Access, ChannelSettings, Epoch, FirstBlock, Hub, OnSlow, OtherStart, Poll, PollReason, PositionStyle, Retain,
+    SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::parse::{Event, Parser};
@@ -20,7 +20,7 @@ const HUB: HubId = 0;
 const CLIENTS: usize = 4;
 const EPISODE: u64 = if cfg!(miri) { 60 } else { 500 };
 const CHANNELS: [&str; 4] = ["room/1", "room/2", "stock", "x"];
-/// A channel that clients read from its history, by a request of its own.
+/// A channel that clients read from its history.
 const HISTORY: &str = "history/of/x";
 const KEYS: [&str; 4] = ["", "a", "b", "c"];
 
@@ -49,8 +49,6 @@ struct Client {
     /// The last event of that, and the last one before which nothing is missing unless a gap was told.
     last_of_history: u64,
     history_through: Option<u64>,
-    /// Something came before the second request, so a gap follows.
-    is_early: bool,
     map: State,
     /// Everything through this number was received, or a gap was told. None while the state is coming.
     complete_through: Option<u64>,
@@ -94,7 +92,7 @@ impl Client {
                 self.map.clear();
                 self.begin_state(run);
                 (self.complete_through, self.history_through, self.last_of_state) = (None, None, 0);
-                (self.is_early, self.is_resuming) = (false, false);
+                self.is_resuming = false;
             }
             "position" => {
                 let seq = run.seq_of(&event.last_event_id).expect("a position has an id");
@@ -102,12 +100,7 @@ impl Client {
                     self.check_none_between(run, complete, seq);
                     let is_early =
                         self.is_resuming && seq < self.connected_through && !event.last_event_id.starts_with("own");
-                    assert!(
-                        !is_early || self.history.is_some(),
-                        "{seq} before what was missed: {}",
-                        self.connected_through
-                    );
-                    self.is_early |= is_early;
+                    assert!(!is_early, "{seq} before what was missed: {}", self.connected_through);
                 }
                 self.is_resuming = false;
                 if self.complete_through.is_none() && self.ends_through.is_none() {
@@ -135,15 +128,13 @@ impl Client {
         let state = run.state(&self.topics);
         let mut due = state.iter().filter(|(_, newest)| **newest <= through);
         let missing = due.find(|(key, newest)| self.map.get(*key) != Some(*newest));
-        assert!((lost, missing) == (None, None) || self.history.is_some(), "{lost:?}, {missing:?} at {through}");
-        self.is_early |= (lost, missing) != (None, None);
+        assert_eq!((lost, missing), (None, None), "at {through}");
     }
 
-    /// Checks that nothing is missing, unless the second request may have come late: then a gap follows.
+    /// Checks that nothing is missing.
     fn check_none_between(&mut self, run: &Truth<'_>, after: u64, through: u64) {
         let missed = run.first_between(&self.topics, after, through);
-        assert!(missed.is_none() || self.history.is_some(), "{missed:?} is missing after {after}, through {through}");
-        self.is_early |= missed.is_some();
+        assert_eq!(missed, None, "after {after}, through {through}");
     }
 
     fn receive_event(&mut self, event: &Event, run: &Truth<'_>) {
@@ -172,7 +163,6 @@ impl Client {
                 assert!(seq > self.last_of_state, "{seq} after {}", self.last_of_state);
                 self.last_of_state = seq;
             }
-            // Its request may have come later than the other one's.
             Some(_) if !is_of_state => {}
             Some(complete) => {
                 assert!(seq > complete, "{seq} came again after {complete}");
@@ -389,7 +379,7 @@ impl Run {
         client.complete_through = complete_through; // unless a gap is told
         client.is_resuming = complete_through.is_some();
         (client.connected_through, client.may_lag, client.ends_through) = (connected_through, may_lag, None);
-        (client.last_of_history, client.history_through, client.is_early) = (0, None, false);
+        (client.last_of_history, client.history_through) = (0, None);
         let after = (!last_id.is_empty()).then(|| last_id.into_bytes().into());
         if after.is_none() {
             client.map.clear();
@@ -398,26 +388,24 @@ impl Run {
         let position = any(&mut self.rng, &[PositionStyle::Event, PositionStyle::Id]);
         let first_block = FirstBlock { position, ..FirstBlock::default() };
         let id = self.world.records[stream].id;
-        let mut requests = vec![(client.topics.clone(), StartPoint::State)];
-        requests.extend(client.history.map(|start| (vec![Topic::Channel(HISTORY.as_bytes().into())], start)));
-        if self.rng.bool() {
-            requests.reverse();
+        let mut groups = vec![(client.topics.clone(), StartPoint::State)];
+        groups.extend(client.history.map(|start| (vec![Topic::Channel(HISTORY.as_bytes().into())], start)));
+        if self.rng.bool() && !matches(&client.topics, HISTORY) {
+            groups.reverse();
         }
-        let holds = holds || requests.len() > 1;
         let wait = Duration::from_secs(any(&mut self.rng, &[0, 3, 30]));
         let poll = (self.rng.u8(..4) == 0).then_some(Poll { wait, reason: PollReason::Other });
-        let last = requests.len() - 1;
-        for (at, (topics, start)) in requests.into_iter().enumerate() {
-            let after = after.clone();
-            let access = Access { poll: poll.filter(|_| at == last), ..Access::default() };
-            let request =
-                Box::new(SubscribeRequest { topics, after, start, first_block, access, ..Default::default() });
-            self.world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds });
-            if holds && self.rng.bool() {
+        let other_starts: Vec<_> =
+            groups.get(1).map(|(_, start)| OtherStart { from: groups[0].0.len(), start: *start }).into_iter().collect();
+        let (start, access) = (groups[0].1, Access { poll, ..Access::default() });
+        let topics = groups.into_iter().flat_map(|(topics, _)| topics).collect();
+        let request =
+            SubscribeRequest { topics, after, start, other_starts, first_block, access, ..Default::default() };
+        self.world.apply(Command::Subscribe { hub: HUB, stream: id, request: Box::new(request), holds });
+        if holds {
+            if self.rng.bool() {
                 self.publish();
             }
-        }
-        if holds {
             self.world.apply(Command::BeginSubscription { stream: id });
         }
         let hub = self.world.reactor.hubs.get(HUB).expect("the hub exists");
@@ -520,7 +508,6 @@ impl Run {
             let client = &self.clients[number];
             if client.stream.is_some() {
                 assert_eq!(client.map, self.truth().state(&client.topics), "client {number}");
-                assert!(!client.is_early, "client {number} has received no gap");
             }
         }
     }

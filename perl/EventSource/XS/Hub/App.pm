@@ -73,8 +73,8 @@ sub run_handler {
     my $opened  = delete $env->{$TICKET};
     my $process = $$;
     my $handled = eval {
-        if ($opened) { $self->_subscribe_by_ticket($stream, $opened, %option) }
-        else         { $self->_subscribe($stream, $self->_subscriptions($groups, $access, %option)) }
+        if ($opened) { $self->hub->serve_ticket($stream, $opened->{bytes}, @option{qw(after retry)}, $opened->{poll}) }
+        else         { $self->hub->serve_groups($stream, $groups, {%option, %$access}) }
         1;
     };
     my $error = $@;
@@ -105,14 +105,11 @@ sub stream_response {
 
 # The client gets a ticket of the stream that was accepted for it.
 sub _add_ticket {
-    my ($self, $env, $groups, $headers, $owner) = @_;
-    my %access = %{$env->{$ACCESS}};
-    delete $access{poll};    # it is of this request
-    my @all = map { my @topics = @$_; [pop @topics, @topics] }
-        $self->_subscriptions($groups, \%access, $self->_stream_options);
-    my @limits   = map { @{$_->{limits} || []} } @$groups;
+    my ($self, $env, $groups, $headers, $owner, $limits) = @_;
+    my %option = ($self->_stream_options, %{$env->{$ACCESS}});
+    delete $option{poll};    # it is of this request
     my $passport = $self->{_ticket}->passport($self->hub, $env, $self->_beginning($env, $headers));
-    push @$headers, $self->{_ticket}->header($self->hub, $env, \@all, \@limits, $owner, $passport);
+    push @$headers, $self->{_ticket}->header($self->hub, $env, [$groups, \%option], $limits, $owner, $passport);
     return;
 }
 
@@ -149,8 +146,11 @@ sub _asked_response {
     };
     my $response = $self->SUPER::stream_response($env);
     return $response if ref $response ne 'CODE';
-    $response = $self->_limited_response($response, $env, $groups);
-    $self->_add_ticket($env, $groups, $headers, $owner[1] || '') if $self->{_ticket} && ref $response eq 'CODE';
+    my ($refusal, @limits) = $self->_reserve($env, $groups);
+    return $refusal if $refusal;
+    $env->{$ACCESS}{counted_by} = [map { $_->[1] } @limits];
+    $self->_add_ticket($env, $groups, $headers, $owner[1] || '', [map { ($_->[1], $_->[0]{most}) } @limits])
+        if $self->{_ticket};
     return $response;
 }
 
@@ -210,16 +210,14 @@ sub _groups {
     return $groups;
 }
 
-# The response, or a refusal if the key of the request has as many streams as it may have: in all, or in some channels.
-sub _limited_response {
-    my ($self, $response, $env, $groups) = @_;
-    my @limits = (
-        [$self->max_streams_per, $groups->[0]],
-        map { [$_->{option}{max_streams_per}, $_, @{$_->{topics}}] } @$groups
-    );
+# The limits of the request, each with a label by which the stream is counted, in all, or in some channels, after a refusal if
+# the key of the request has as many streams as it may have.
+sub _reserve {
+    my ($self, $env, $groups) = @_;
+    my @limits = ([$self->max_streams_per], map { [$_->{option}{max_streams_per}, @{$_->{topics}}] } @$groups);
     my @reserved;
     for (grep { defined $_->[0] } @limits) {
-        my ($given, $group, @topics) = @$_;
+        my ($given, @topics) = @$_;
         my ($limit, $label);
         $self->check_at_request(sub { $limit = EventSource::XS::Hub::Limit->of($given) });
         $self->check_at_request(sub { $label = $limit->label_of($env, @topics) });
@@ -228,21 +226,19 @@ sub _limited_response {
             $_->[0]->free_place($self->hub, $_->[1]) for @reserved;
             return $limit->refusal;
         }
-        push @reserved,               [$limit, $label];
-        push @{$group->{counted_by}}, $label;
-        push @{$group->{limits}},     $label, $limit->{most};
+        push @reserved, [$limit, $label];
     }
-    return $response;
+    return (undef, @reserved);
 }
 
 # The application is not asked. A stream is given no ticket by a ticket: what the application has said ends with the first one.
 sub _response_by_ticket {
-    my ($self, $env, $opened)   = @_;
-    my ($owner, $count, $bytes) = @$opened;
+    my ($self, $env, $opened) = @_;
+    my ($owner, $bytes) = @$opened;
     my $preference = EventSource::XS::Hub::Preference->of($env);
     my @owner      = length $owner ? ('EventSource-Owner' => $owner) : ();
     ($env->{'eventsource.head'}) = _head($preference, @owner) if @owner || $preference;
-    $env->{$TICKET} = {bytes => $bytes, count => $count, poll => $preference && $preference->is_poll && $preference};
+    $env->{$TICKET} = {bytes => $bytes, poll => $preference && $preference->is_poll && $preference};
     return $self->SUPER::stream_response($env);
 }
 
@@ -257,41 +253,6 @@ sub _settings {
 sub _stream_options {
     my $self = shift;
     return (max_age => $self->max_age, position => $self->position, start => $self->start);
-}
-
-# All subscriptions of a stream are one request, which takes effect with the last of them.
-sub _subscribe {
-    my ($self, $stream, @requests) = @_;
-    my $last = pop @requests;
-    $stream->enter_handler if @requests;
-    $self->hub->subscribe_stream($stream, @$_) or return for @requests;
-    $self->hub->serve_stream($stream, @$last);
-    return;
-}
-
-sub _subscribe_by_ticket {
-    my ($self, $stream, $opened, %option) = @_;
-    $stream->enter_handler if $opened->{count} > 1;
-    $self->hub->serve_ticket($stream, $opened->{bytes}, @option{qw(after retry)}, $opened->{poll});
-    return;
-}
-
-# The subscriptions of a stream: of each the topics, and its options. What is said of the stream itself is said once; that it is
-# a poll, and whose, with the last: it may end as soon as that takes effect.
-sub _subscriptions {
-    my ($self, $groups, $access, %option) = @_;
-    my @requests;
-    my %access  = %$access;
-    my %of_poll = map { ($_ => delete $access{$_}) } $access{poll} ? qw(member poll) : ();
-    $access = \%access;
-    for my $group (@$groups) {
-        my %own = (counted_by => $group->{counted_by});
-        $own{start} = $group->{option}{start} if defined $group->{option}{start};
-        push @requests, [@{$group->{topics}}, {%option, %$access, %own}];
-        $access = {asked_at => $access->{asked_at}};
-    }
-    $requests[-1][-1] = {%{$requests[-1][-1]}, %of_poll};
-    return @requests;
 }
 
 1;

@@ -28,16 +28,24 @@ my @START    = qw(latest oldest state);
 # Public methods
 
 # The channels of a stream, each a topic, or an array of topics and a hash of options: references to hashes of topics and
-# option. Those without options are one group. An array is one of its own: a number of events is counted in it.
+# option. Those without options are one group, but not with one that an array between may have: the first element counts. An
+# array is a group of its own: a number of events is counted in it.
 sub groups {
     my ($class, $most, @channels) = @_;
-    my (@groups, $plain);
+    my (@groups, $plain, %between);
     for my $channel (@channels) {
-        if (ref $channel eq 'ARRAY') { push @groups, _with_option(@$channel) }
-        else {
-            push @groups,             $plain = {topics => [], option => {}} if !$plain;
-            push @{$plain->{topics}}, $channel;
+        if (ref $channel eq 'ARRAY') {
+            push @groups, _with_option(@$channel);
+            $between{ref() || !defined() ? '' : $_} = 1 for @{$groups[-1]{topics}};
+            next;
         }
+        my $name = ref $channel || !defined $channel ? '' : $channel;
+        undef $plain if $between{''} || $between{$name} || ref $channel && %between;
+        if (!$plain) {
+            push @groups, $plain = {topics => [], option => {}};
+            %between = ();
+        }
+        push @{$plain->{topics}}, $channel;
     }
     my $topics = $class->topics($most, map { @{$_->{topics}} } @groups);
     $_->{topics} = [splice @$topics, 0, scalar @{$_->{topics}}] for @groups;

@@ -69,10 +69,10 @@ sub around {
     return $self->{around} ? $self->{around}->($app) : $app;
 }
 
-# Return the header that gives the client of a request a ticket of these subscriptions; an empty list if it gets none. The
+# Return the header that gives the client of a request a ticket of this subscription; an empty list if it gets none. The
 # request has come through `opened`.
 sub header {
-    my ($self, $hub, $env, $subscriptions, $limits, $owner, $passport) = @_;
+    my ($self, $hub, $env, $subscription, $limits, $owner, $passport) = @_;
     my ($path, $binding) = (_path_of($env), $env->{$BINDING});
     return if !defined $binding || $path !~ m{\A/[!-:<-~]*\z} || length $path > $MAX_PATH;
     my $name   = _cookie_of(_name_of($hub), $path);
@@ -81,7 +81,7 @@ sub header {
     my $most   = int(($MAX_COOKIE - length "$name=$rest") * 3 / 4);
     my @sealed = eval {
         local $SIG{__DIE__};
-        $hub->seal_ticket($subscriptions, $limits, $owner, $binding, $passport, $self->{seconds}, $most);
+        $hub->seal_ticket(@$subscription, $limits, $owner, $binding, $passport, $self->{seconds}, $most);
     };
     EventSource::Error->own($@);
     return                                                                   if !@sealed;
@@ -92,9 +92,9 @@ sub header {
     return;
 }
 
-# Return what the ticket of a request allows: whose stream it is, the number of subscriptions, and what the hub subscribes;
-# undef if the application is to be asked. The settings are those of the application that a ticket is bound to, beside the
-# request as it is here: middleware may change it before its stream gets another ticket.
+# Return what the ticket of a request allows: whose stream it is, and what the hub subscribes; undef if the application is to be
+# asked. The settings are those of the application that a ticket is bound to, beside the request as it is here: middleware may
+# change it before its stream gets another ticket.
 sub opened {
     my ($self, $hub, $env, $settings) = @_;
     delete $env->{$BINDING};
