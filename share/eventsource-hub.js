@@ -81,7 +81,7 @@ class Parser {
   #type = '';
   #id;
   retry;                                  // ms, as the stream said last
-  isState;                                // the stream begins with the state
+  isState;                                // the state follows, perhaps after a gap
   keepalive;                              // s: a stream that is silent for twice as long does not come through
 
   constructor(onEvent, lastEventId = '', onPosition = () => {}) {
@@ -140,7 +140,7 @@ class Source {
   asked;                                  // when the last request was made
   keepalive;                              // as the stream said last
 
-  // on.events(events, isState) may return a promise: no more is read until then. on.state(readyState, status).
+  // on.events(events) may return a promise: no more is read until then. on.state(readyState, status).
   constructor(request, place, on) {
     Object.assign(this, { request, place, lastEventId: place.last, on });
     let looked, flow;                     // by the clock that runs while the machine sleeps
@@ -270,9 +270,12 @@ class Source {
 
   async #follow(body, began) {
     let events = [];
+    const take = event => {
+      events.push({ ...event, isState: parser.isState });
+      parser.isState = undefined;
+    };
     // An id without an event is a position for whoever reads the stream next, too.
-    const onPosition = lastEventId => events.push({ data: '', lastEventId });
-    const parser = new Parser(event => events.push(event), this.lastEventId, onPosition);
+    const parser = new Parser(take, this.lastEventId, lastEventId => take({ data: '', lastEventId }));
     const decoder = new TextDecoder();
     const reader = body.getReader();
     this.on.state(OPEN);
@@ -288,7 +291,7 @@ class Source {
       const taken = events;
       events = [];
       this.#read = Infinity;              // as long as they are not taken
-      await this.on.events(taken, parser.isState);
+      await this.on.events(taken);
       this.#read = now();
     }
   }
@@ -397,12 +400,13 @@ class Replica {
     }
   }
 
-  // A state follows a gap without a position. After another one come older events, with a position each and the gap's line.
-  make({ type, data, lastEventId: id }) {
+  // A stream without ids before it, and one after a gap, may begin with the state. After another gap come older events, with a
+  // position each and the gap's line.
+  make({ type, data, lastEventId: id, isState }) {
     const { gap, key } = this.#request;
     const prev = this.last;
     const line = type === gap ? newId() : undefined;
-    const inState = !line ? this.inState : id === prev ? line : undefined;
+    const inState = line ? isState && line : isState && !prev ? newId() : this.inState;
     const end = this.#ring.at(-1);
     const isNew = inState || this.#hasPositions && this.#isEvent({ type }) && this.#isEvent(end);
     return { type, data, id, prev, inState, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, key) };
@@ -541,10 +545,9 @@ class SharedStream {
   }
 
   // The methods below are for the source.
-  events(events, isState) {
+  events(events) {
     const replica = this.#replica;
     const entries = [];
-    if (isState && !replica.last) replica.inState = newId();
     for (const event of events) {
       const entry = replica.make(event);
       replica.add(entry);

@@ -39,11 +39,12 @@ fn words(block: &[u8]) -> String {
     let text = String::from_utf8(block.to_vec()).expect("only text is published");
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
     let id = field("id: ");
+    let state = if text.starts_with(":state\n") { ":state " } else { "" };
     match &*field("data: ") {
-        "" if block.starts_with(b":state") => ":state".to_owned(),
+        "" if !state.is_empty() => state.trim_end().to_owned(),
         "" => format!("@{id}"),
         "x" => id.strip_prefix("e-").map_or(id.clone(), str::to_owned),
-        reason => format!("{} {id} {}", field("event: "), reason.split('"').nth(3).unwrap_or_default()),
+        reason => format!("{state}{} {id} {}", field("event: "), reason.split('"').nth(3).unwrap_or_default()),
     }
 }
 
@@ -833,6 +834,25 @@ fn a_stream_with_names_is_sent_a_comment_with_the_channel_before_each_event() {
 }
 
 #[test]
+fn a_gap_says_whether_the_state_follows_also_if_it_has_an_id() {
+    let mut case = Case::new(settings());
+    case.publish("a b b b b");
+    assert_eq!(case.start("b", Some("e-0"), StartPoint::State), ":state, :state gap  evicted");
+    assert_eq!(case.sent(), "@e-5");
+    assert_eq!(case.start("b", Some("e-0"), StartPoint::Latest), "@e-0-0, gap e-0-2 evicted, 3, 4, 5");
+    assert_eq!(case.start("a", None, StartPoint::Latest), "@e-5");
+    assert_eq!(case.subscribe("b", None, StartPoint::State), ":state gap e-5-0 unknown");
+    assert_eq!(case.sent(), "@e-5");
+    assert_eq!(case.sent(), "");
+    case.publish("b b b b");
+    assert_eq!(case.sent(), ":state gap  slow");
+    assert_eq!(case.sent(), "@e-9");
+    assert_eq!(case.start("a", None, StartPoint::Latest), "@e-9");
+    case.publish("a a a a");
+    assert_eq!(case.sent(), "gap e-9-10 slow, 11, 12, 13");
+}
+
+#[test]
 fn a_gap_event_has_the_data_of_the_application_for_its_reason_and_the_id_last() {
     let data = GapData { evicted: "one\ntwo".into(), unknown: "what?".into(), slow: "slow".into() };
     let own = Settings { gap_data: Some(Box::new(data)), gap_event: "message".into(), ..settings() };
@@ -923,7 +943,7 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
     (1..30).for_each(|key| publish(&mut case, key, Retain::Forget));
     assert_eq!(case.hub.snapshots.bytes(), 0, "what is kept is bounded by what the logs hold");
     let own_blocks = case.hub.catch_up(&mut case.cursor).expect("it continues");
-    assert_eq!(in_words(own_blocks), "gap  slow");
+    assert_eq!(in_words(own_blocks), ":state gap  slow");
     assert_eq!((case.sent(), case.sent()), ("31".into(), "@e-89".into()));
     assert!(
         !case.hub.snapshots.held().is_empty(),

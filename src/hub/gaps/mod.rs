@@ -3,7 +3,8 @@
 //! - A client that comes back receives one when its stream begins, if its id is unknown or events after it were evicted
 //!   ([`Logs::set_baselines`]).
 //! - A slow client receives one before its next events, or its stream ends: [`OnSlow`] decides ([`catch_up`](Hub::catch_up)).
-//! - A later subscription with an id receives one if it has missed something ([`Logs::has_missed_after`]).
+//! - A later subscription with an id receives one if it has missed something ([`Logs::has_missed_after`]), and any before the
+//!   state.
 //!
 //! [`missed`] finds what a stream has missed.
 
@@ -11,7 +12,7 @@ pub(super) mod missed;
 
 use super::ids::plain_and_opaque::ClientPosition;
 use super::ids::LastId;
-use super::sending::positions::block;
+use super::sending::positions::{block, STATE_COMMENT};
 #[cfg(doc)]
 use super::{logs::Logs, OnSlow};
 use super::{Cursor, GapData, Hub, OwnBlock};
@@ -131,7 +132,8 @@ impl Hub {
         self.gap_block(cursor, Some(here), Gap::Slow)
     }
 
-    /// Returns a `gap` event with a position as its id, and counts it.
+    /// Returns a `gap` event with a position as its id, and counts it. If the state follows, a comment before it says so: a
+    /// client clears what it knows at a gap, and the application may give the data.
     pub(in crate::hub) fn gap_block(
         &mut self,
         cursor: &mut Cursor,
@@ -143,8 +145,8 @@ impl Hub {
         cursor.last_id = LastId::at(here.map_or(0, |here| here.seq));
         let data = gap.data(self.logs.settings().gap_data.as_deref());
         let id = here.map(|here| self.epoch.id(here));
-        OwnBlock::Gap(
-            block(Some(&self.logs.settings().gap_event), None, Some(&data), id.as_deref()).unwrap_or_default(),
-        )
+        let gap = block(Some(&self.logs.settings().gap_event), None, Some(&data), id.as_deref()).unwrap_or_default();
+        let is_state = cursor.parts().map_or(false, |parts| parts.last_of_state().is_some());
+        OwnBlock::Gap(if is_state { [STATE_COMMENT, &gap].concat() } else { gap })
     }
 }

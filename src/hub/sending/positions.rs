@@ -13,6 +13,9 @@ use crate::event::{encode_to_vec, retry_line, EventId, EventName, Field, LineEnd
 use crate::hub::ids::LastId;
 use crate::hub::{Cursor, Hub, PositionStyle, Settings};
 
+/// The comment that says that the state follows: the first line of a stream, and of a `gap` event.
+pub(in crate::hub) const STATE_COMMENT: &[u8] = b":state\n";
+
 /// A block for one stream's own buffer, which is sent before anything of the logs.
 #[derive(Clone, Debug)]
 pub enum OwnBlock {

@@ -5,11 +5,8 @@ use crate::hub::gaps::missed::Missed;
 use crate::hub::ids::plain_and_opaque::ClientPosition;
 use crate::hub::ids::LastId;
 use crate::hub::logs::Logs;
-use crate::hub::sending::positions::block;
+use crate::hub::sending::positions::{block, STATE_COMMENT};
 use crate::hub::{Cursor, FirstBlock, Hub, OwnBlock};
-
-/// What a stream begins with that is sent the state first.
-const STATE_COMMENT: &[u8] = b":state\n";
 
 impl Hub {
     /// Makes the first subscriptions of a stream effective. The cursor begins at the earliest of their resume points.
