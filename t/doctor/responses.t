@@ -55,8 +55,8 @@ my @ann  = ('EventSource-Owner' => 'ann');
 my @HEAD = (
     [200, [@ann]],
     [200, [@ann, ('Content-Length' => 0) x 2], qr/two Content-Length [(]0, 0[)]/],
-    [200, ['EventSource-Owner' => 'bob'],      qr/not answered with the EventSource-Owner of GET/],
-    [200, [],                                  qr/not answered with the EventSource-Owner of GET/],
+    [200, ['EventSource-Owner' => 'bob'],      qr/answered with 200 bob instead of 200 ann/],
+    [200, [],                                  qr/answered with 200 nothing instead of 200 ann/],
     [502, [@ann],                              qr/answered with 502/],
 );
 

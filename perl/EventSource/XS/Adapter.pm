@@ -425,11 +425,10 @@ sub _is_tls {
 
 # The class of a writer, or the package in which one that Plack::Util::inline_object has made is written.
 sub _kind_of {
-    my ($class, $writer) = @_;
-    $writer = $class->server_writer($writer);
-    my $kind = blessed $writer || '';
-    return $kind if $kind ne $INLINE_OBJECT || ref $writer->{write} ne 'CODE';
-    return EventSource::XS::_package_of($writer->{write});
+    my $writer = $_[0]->server_writer($_[1]);
+    my $kind   = blessed $writer || '';
+    my $write  = $kind eq $INLINE_OBJECT && $writer->{write};
+    return ref $write eq 'CODE' ? EventSource::XS::_package_of($write) : $kind;
 }
 
 # Loads each module of the folder EventSource/XS/Adapter, so that a new server needs no list. All are loaded with this
