@@ -917,9 +917,10 @@ the program for L</name>.
 =head2 admin_app
 
     mount '/admin' => $hub->admin_app(allow => sub { $_[0]{REMOTE_USER} eq 'ann' });
+    mount '/admin' => $hub->admin_app(allow => ['127.0.0.1', '::1'], token => $ENV{ADMIN_TOKEN});
 
-Return L<EventSource::Monitoring/ADMIN PAGE> as a PSGI application. C<allow> and C<hosts> are as for L</metrics_app>. Pages of
-other sites are refused.
+Return L<EventSource::Monitoring/ADMIN PAGE> as a PSGI application. C<allow>, C<hosts> and C<token> are as for L</metrics_app>.
+Pages of other sites are refused.
 
 =head2 check_topics
 
@@ -1001,7 +1002,7 @@ its C<join>, and C<streams>, how many it has on this machine, 0 while it lingers
 
 =head2 metrics_app
 
-    mount '/metrics' => $hub->metrics_app(allow => ['192.0.2.0/24', '2001:db8::/32']);
+    mount '/metrics' => $hub->metrics_app(allow => ['192.0.2.0/24', '2001:db8::/32'], token => $ENV{METRICS_TOKEN});
 
 Return a PSGI application that answers C<GET> with the hub's counts in OpenMetrics 1.0
 (L<EventSource::Monitoring/METRICS>), or with 503 if the hub process does not answer.
@@ -1010,9 +1011,14 @@ Return a PSGI application that answers C<GET> with the hub's counts in OpenMetri
 
 =item allow
 
-Who may read; others receive a 403: an array of addresses, or code that is called with the PSGI environment. Default: this
-machine. Only code may allow a request with a header C<Forwarded>, C<Via>, C<X-Forwarded-For> or C<X-Real-IP>, which comes
-from a proxy. B<A proxy on this machine must set one of these headers>, or its clients are taken for this machine.
+Who may read, required; others receive a 403, as the log says once: an array of addresses, with a C<token>; or code that is
+called with the PSGI environment. Only code may allow a request with a header C<Forwarded>, C<Via>, C<X-Forwarded-For> or
+C<X-Real-IP>, which comes from a proxy. B<Behind a proxy that sets none of them each client has its address>.
+
+=item token
+
+A secret, required with addresses: 16 characters of ASCII or more, without blanks. The client sends C<Authorization: Bearer
+TOKEN>; a browser asks its user for it, as a password, and any name. Only TLS encrypts it.
 
 =item hosts
 

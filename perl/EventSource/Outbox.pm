@@ -88,7 +88,7 @@ sub forget {
 sub metrics_app {
     my ($self, @given) = @_;
     my %given = $SETTINGS->parse('metrics_app takes options', @given);
-    $SETTINGS->known(\%given, [qw(allow connect hosts)], 'option %s of metrics_app');
+    $SETTINGS->known(\%given, [qw(allow connect hosts token)], 'option %s of metrics_app');
     my $connect = $self->_connect_of(\%given);
     require EventSource::XS::MetricsApp;
     return EventSource::XS::MetricsApp->new(
@@ -419,10 +419,10 @@ Write a row that forgets a key (L<EventSource::Hub/forget>); otherwise as L</pub
 
 =head2 metrics_app
 
-    mount '/metrics/outbox' => $outbox->metrics_app(connect => sub { $schema->storage->dbh });
+    mount '/metrics/outbox' => $outbox->metrics_app(connect => sub { $schema->storage->dbh }, allow => \&is_monitor);
 
 Return a PSGI application that answers C<GET> with L</openmetrics>, or with a 503 and the reason. C<connect> returns a handle
-with the rights of a follower. C<allow> and C<hosts> are those of L<EventSource::Hub/metrics_app>.
+with the rights of a follower. C<allow>, C<hosts> and C<token> are those of L<EventSource::Hub/metrics_app>.
 
 =head2 openmetrics
 

@@ -13,6 +13,8 @@ use Testing::Server   qw(path);
 Testing::Browser->require_or_skip_all($_) for Testing::Browser->names;
 Testing::Server->require_or_skip_all('Starman');
 
+my $TOKEN = 'the-token-of-this-test';
+
 my $EVIL = q(<script>document.title='evil'</script><img src=x onerror="document.title='evil'">);
 
 # One character of each kind that a browser draws as nothing.
@@ -39,13 +41,13 @@ for my $name (Testing::Browser->names) {
 
     subtest "$name: a named hub" => sub {
         my $folder = File::Temp->newdir;
-        my @place  = (name         => 'shop', socket => "$folder/s");
-        my %env    = (ADMIN_SOCKET => "$folder/s");
+        my @place  = (name         => 'shop',      socket => "$folder/s");
+        my %env    = (ADMIN_SOCKET => "$folder/s", $name eq 'Chromium' ? (ADMIN_TOKEN => $TOKEN) : ());
         my $server = Testing::Server->start('Starman', 't/data/admin.psgi', workers => 2, env => \%env);
         my $client = Testing::Client->stream($server->port,
             path('/events', channel => 'orders', member => 'ann', label => 'user/7'));
         my $url = $server->url('/admin/');
-        $url =~ s{//}{//ann:secret@} if $name eq 'Chromium';    # as a bookmark has it; Firefox asks its user
+        $url =~ s{//}{//ann:$TOKEN@} if $name eq 'Chromium';    # as a bookmark has it; Firefox asks its user
         my $tab = $browser->new_tab($url);
 
         $tab->wait_for("/^No event has come for [0-9]+ s.* 1 stream waits/.test(${\text('flow')})",

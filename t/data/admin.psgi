@@ -1,5 +1,5 @@
 # The admin page of a hub at /admin, a stream of a channel at /events?channel=C&member=M&label=L, and /publish?channel=C&data=D.
-# ADMIN_SOCKET is the socket of a hub named shop; without it the hub has no name.
+# ADMIN_SOCKET is the socket of a hub named shop; without it the hub has no name. The page needs ADMIN_TOKEN, if there is one.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ my $hub    = EventSource::Hub->new(
 sub parameter { return scalar Plack::Request->new($_[0])->query_parameters->{$_[1]} }
 
 builder {
-    mount '/admin' => $hub->admin_app;
+    mount '/admin' => $hub->admin_app(allow => sub { 1 }, token => $ENV{ADMIN_TOKEN});
     mount '/events' => $hub->to_app(
         channels => sub { parameter($_[0], 'channel') },
         label    => sub { parameter($_[0], 'label') // () },

@@ -128,5 +128,7 @@ my %PATH = (
 builder {
     mount "/$_"     => answer($PATH{$_}) for keys %PATH;
     mount '/export' => source(\&export);
-    mount '/held'   => source(\&hold);
+    mount '/forwarded' =>
+        sub { [200, ['Content-Type' => 'text/plain'], ['for ', $_[0]{HTTP_X_FORWARDED_FOR} // 'nobody']] };
+    mount '/held' => source(\&hold);
 };

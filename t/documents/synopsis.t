@@ -60,6 +60,8 @@ my $server = Testing::HostileServer->start(
     }
 );
 
+$ENV{METRICS_TOKEN} = 'the-token-of-this-test';
+
 # The named hubs that the examples use are those of this test.
 my $has_program = eval { Test::EventSource->private_hub; 1 };
 

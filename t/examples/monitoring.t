@@ -27,6 +27,7 @@ plan skip_all => 'eventsource-hub is not built here' if !$program;
 
 my $DEADLINE = 60;                                 # seconds; a scrape and an evaluation take one each
 my $FILES    = 'examples/deployment/monitoring';
+my $TOKEN    = 'the-token-of-this-test';
 
 my $http   = HTTP::Tiny->new(timeout => 10);
 my $json   = JSON::PP->new->utf8;
@@ -52,7 +53,7 @@ my $follower = Testing::Program->start(['-Mblib', 'bin/eventsource', 'outbox', @
 my $server   = Testing::Server->start(
     'Starman', 't/data/metrics.psgi',
     workers => 2,
-    env     => {HUB_SOCKET => "$folder/s", OUTBOX_DSN => $database->dsn}
+    env     => {HUB_SOCKET => "$folder/s", OUTBOX_DSN => $database->dsn, METRICS_TOKEN => $TOKEN}
 );
 
 # The configuration of the example, which asks here and at once, and a job for the application.
@@ -61,7 +62,14 @@ sub configuration {
     $text =~ s/interval: 15s/interval: 1s/g;
     $text =~ s/127[.]0[.]0[.]1:9464/'127.0.0.1:' . $hub->port/e;
     $text =~ s/127[.]0[.]0[.]1:5000/127.0.0.1:$server->{port}/;
-    return $text . "  - job_name: application\n    static_configs: [{targets: ['127.0.0.1:$server->{port}']}]\n";
+    $text =~ s/(?<=credentials: )THE-TOKEN\S+/$TOKEN/ or die 'no token';
+    return $text . <<"EOF";
+  - job_name: application
+    authorization: {credentials: $TOKEN}
+    static_configs: [{targets: ['127.0.0.1:$server->{port}']}]
+  - job_name: stranger
+    static_configs: [{targets: ['127.0.0.1:$server->{port}']}]
+EOF
 }
 
 write_file("$folder/prometheus.yml", configuration());
@@ -124,7 +132,7 @@ subtest 'Prometheus reads what the hub process and any worker say' => sub {
         my $value = shift;
         return {map { ($_ => $value) } qw(eventsource application)};
     };
-    eventually_is('up', 'job', {%{$both->(1)}, eventsource_outbox => 1}, 'all are read')
+    eventually_is('up', 'job', {%{$both->(1)}, eventsource_outbox => 1, stranger => 0}, 'all are read, with the token')
         or diag explain(api('targets')), $hub->log, $server->log;
     eventually_is('eventsource_streams{hub="shop"}',                 'job', $both->(1),          'one stream');
     eventually_is('eventsource_published_total',                     'job', $both->($published), 'the events');

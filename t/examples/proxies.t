@@ -11,7 +11,7 @@ use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Proxy;
 use Testing::SideBySide   qw(run_each);
-use Testing::SourceTree   qw(slurp);
+use Testing::SourceTree   qw(distribution_files slurp);
 use Testing::StreamServer qw(path);
 
 my $OFTEN = 0.3;    # seconds; the keepalive of the streams
@@ -25,6 +25,11 @@ sub proxy_ok {
     my $quiet  = $option{has_timeout} && $proxy->curl(path('/held', name => 'quiet', keepalive => 0), '--http2');
     streams_ok($server, $proxy, $_) for '1.1', '2';
     many_ok($server, $proxy);
+    log_ok(
+        $proxy->curl('/forwarded', '--header', 'X-Forwarded-For: 192.0.2.7'),
+        qr/^for (?:192[.]0[.]2[.]7, )?127[.]0[.]0[.]1$/m,
+        'the proxy says for whom it asks'
+    );
     ok wait_until(sub { $quiet->has_ended }), 'the proxy ends a stream without keepalive' if $quiet;
     return;
 }
@@ -91,6 +96,13 @@ sub haproxy_leaving {
     $server->ended_ok('without', 'client', 'but when it has sent something');
     return;
 }
+
+subtest 'each file for nginx says for whom it asks' => sub {
+    for my $file (grep { m{^examples/.*[.]conf$} } distribution_files()) {
+        my $text = slurp($file);
+        ok $text =~ /proxy_set_header X-Forwarded-For \$proxy_add_x_forwarded_for;/, $file if $text =~ /proxy_pass/;
+    }
+};
 
 my %CASE = (
     'nginx'   => sub { proxy_ok('nginx',   has_timeout => 1) },

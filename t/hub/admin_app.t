@@ -7,8 +7,9 @@ use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
 use EventSource::Parser;
 use EventSource::XS::Hub::Admin::Look;
-use File::Temp ();
-use JSON::PP   ();
+use File::Temp   ();
+use JSON::PP     ();
+use MIME::Base64 qw(encode_base64);
 use Test::EventSource;
 use Testing::Client;
 use Testing::CommandLine;
@@ -25,13 +26,14 @@ sub ask {
     my ($name, $query) = split /[?]/, $path;
     return $app->(
         {
-            REQUEST_METHOD    => 'GET',
-            SCRIPT_NAME       => '/admin',
-            PATH_INFO         => $name,
-            QUERY_STRING      => $query // '',
-            HTTP_HOST         => 'localhost',
-            REMOTE_ADDR       => '127.0.0.1',
-            'psgi.url_scheme' => 'http',
+            REQUEST_METHOD     => 'GET',
+            SCRIPT_NAME        => '/admin',
+            PATH_INFO          => $name,
+            QUERY_STRING       => $query // '',
+            HTTP_HOST          => 'localhost',
+            HTTP_AUTHORIZATION => 'Bearer the-token-of-this-test',
+            REMOTE_ADDR        => '127.0.0.1',
+            'psgi.url_scheme'  => 'http',
             %env
         }
     );
@@ -49,14 +51,23 @@ sub text { return join '', @{$_[0][2]} }
 
 sub json { return $JSON->decode(text($_[0])) }
 
+my $TOKEN = 'the-token-of-this-test';
+my @HERE  = (allow => ['127.0.0.0/8'], token => $TOKEN);
+
 my $hub = EventSource::Hub->new;
-my $app = $hub->admin_app;
+my $app = $hub->admin_app(@HERE);
 
 subtest 'mistakes' => sub {
     error_ok('a class', invalid => undef, sub { EventSource::Hub->admin_app });
     for my $case ([channels => []], [allow => ['x']], [allow => 'x'], [hosts => 'x'], [hosts => ['x:80']]) {
         my ($name, $value) = @$case;
-        error_ok($name, invalid => $name, sub { $hub->admin_app($name => $value) });
+        error_ok($name, invalid => $name, sub { $hub->admin_app(@HERE, $name => $value) });
+    }
+    for my $undecided (['allow'], ['token', allow => ['127.0.0.1']], ['allow', token => $TOKEN]) {
+        my ($missing, @given) = @$undecided;
+        error_ok("without $missing", invalid => $missing, sub { $hub->admin_app(@given) });
+        like $@, qr/admin_app needs allow, .* together with token; or code as allow[.] .* proxy at \Q$0\E line/,
+            'the error names both';
     }
 };
 
@@ -92,6 +103,9 @@ subtest 'the page and its files' => sub {
 
 subtest 'who may' => sub {
     my @refused = (
+        ['no token, as through a proxy that says nothing' => HTTP_AUTHORIZATION => undef],
+        ['another token'                                  => HTTP_AUTHORIZATION => 'Bearer the-token-of-that-test'],
+        ['another password'        => HTTP_AUTHORIZATION   => 'Basic ' . encode_base64('ann:secret', '')],
         ['another machine'         => REMOTE_ADDR          => '192.0.2.1'],
         ['what a proxy forwards'   => HTTP_X_FORWARDED_FOR => '127.0.0.1'],
         ['an unknown name'         => HTTP_HOST            => 'evil.example'],
@@ -100,15 +114,23 @@ subtest 'who may' => sub {
     );
     for my $case (@refused) {
         my ($what, %env) = @$case;
-        is ask($app, $_, %env)->[0], 403, "$what: $_" for qw(/look /events /admin.js);
-        is post($app, '/publish', {channel => 'news', data => 1}, %env)->[0], 403, "$what: /publish";
+        my $status = exists $env{HTTP_AUTHORIZATION} ? 401 : 403;
+        is ask($app, $_, %env)->[0], $status, "$what: $_" for qw(/look /events /admin.js);
+        is post($app, '/publish', {channel => 'news', data => 1}, %env)->[0], $status, "$what: /publish";
     }
     is ask($app, '/', HTTP_SEC_FETCH_SITE => 'cross-site')->[0], 200, 'a link from elsewhere';
     my %far = (REMOTE_ADDR => '192.0.2.1');
-    is ask($hub->admin_app(allow => ['192.0.2.0/24']), '/look', %far)->[0], 200, 'a machine that is allowed';
+    is ask($hub->admin_app(@HERE, allow => ['192.0.2.0/24']), '/look', %far)->[0], 200, 'a machine that is allowed';
+    my %password = (HTTP_AUTHORIZATION => 'Basic ' . encode_base64("ann:$TOKEN", ''));
+    is ask($app, '/look', %password)->[0], 200, 'the token as a password';
+    is + {@{ask($app, '/', HTTP_AUTHORIZATION => '')->[1]}}->{'WWW-Authenticate'}, 'Basic realm="admin_app"',
+        'for which a browser asks';
+    is ask($hub->admin_app(allow => sub { 1 }, token => $TOKEN),    '/look', %far)->[0], 200, 'code and a token';
+    is ask($hub->admin_app(allow => sub { 1 }, token => "$TOKEN."), '/look', %far)->[0], 401, 'code and another token';
     is ask($hub->admin_app(allow => sub { $_[0]{REMOTE_USER} }), '/look', %far, REMOTE_USER => 'ann')->[0], 200,
         'a user';
-    is ask($hub->admin_app(hosts => ['ops.example']), '/look', HTTP_HOST => 'ops.example:81')->[0], 200, 'a name';
+    is ask($hub->admin_app(@HERE, hosts => ['ops.example']), '/look', HTTP_HOST => 'ops.example:81')->[0], 200,
+        'a name';
     is $hub->stats->{published}, 0, 'nothing was published';
 };
 
@@ -158,7 +180,7 @@ subtest 'mistakes of the forms' => sub {
 
 subtest 'a hub of the process' => sub {
     my $hub    = EventSource::Hub->new;
-    my $app    = $hub->admin_app;
+    my $app    = $hub->admin_app(@HERE);
     my $es     = Test::EventSource->new(app => $hub->to_app(channels => sub { 'news' }, label => sub { 'user/7' }));
     my $stream = $es->get('/');
     like json(post($app, '/publish', {channel => 'news', event => 'note', data => 'hi'}))->{id}, qr/-1\z/, 'an id';
@@ -173,7 +195,7 @@ subtest 'a hub of the process' => sub {
 
 subtest 'a list is bounded, however many channels there are' => sub {
     my $many = EventSource::Hub->new(history => {events => 10});
-    my $page = $many->admin_app;
+    my $page = $many->admin_app(@HERE);
     $many->publish("many/$_"   => 'x') for 1 .. 2_000;
     $many->publish($SCRIPT     => 'x') for 1 .. 3;
     $many->publish("many/1777" => 'x') for 1 .. 2;
@@ -192,7 +214,7 @@ subtest 'a list is bounded, however many channels there are' => sub {
 subtest 'a look at a hub that is away gives up soon' => sub {
     my $shell    = Testing::CommandLine->new;
     my $socket   = $shell->folder . '/shop.sock';
-    my $page     = EventSource::Hub->new(name => 'shop', socket => $socket)->admin_app;
+    my $page     = EventSource::Hub->new(name => 'shop', socket => $socket)->admin_app(@HERE);
     my $patient  = $shell->start(qw(stats --hub shop --timeout 4 --socket), $socket);
     my $response = ask($page, '/look');
     is $response->[0], 503, 'the status';

@@ -13,12 +13,15 @@ use Testing::CommandLine;
 use Testing::Errors     qw(error_ok);
 use Testing::SourceTree qw(slurp);
 
-my $DEADLINE = 20;    # seconds
+my $DEADLINE = 20;                                            # seconds
+my $TOKEN    = 'the-token-of-this-test';
+my @HERE     = (allow => ['127.0.0.0/8'], token => $TOKEN);
 
 # Returns the response of an application as a PSGI array, to a request from an address.
 sub get {
     my ($app, %env) = @_;
-    return $app->({REQUEST_METHOD => 'GET', PATH_INFO => '/', REMOTE_ADDR => '127.0.0.1', %env});
+    my %request = (REQUEST_METHOD => 'GET', PATH_INFO => '/', HTTP_AUTHORIZATION => "Bearer $TOKEN");
+    return $app->({%request, REMOTE_ADDR => '127.0.0.1', %env});
 }
 
 # Returns a hash of the samples: names with labels, and values.
@@ -29,7 +32,9 @@ sub samples_of {
 }
 
 # Returns the metrics of a hub.
-sub text_of { return get(shift->metrics_app(@_))->[2][0] }
+sub text_of {
+    return get(shift->metrics_app(allow => sub { 1 }, @_))->[2][0];
+}
 
 # Returns the names of metrics in the manual.
 sub documented {
@@ -40,7 +45,7 @@ sub documented {
 subtest 'a hub of the process' => sub {
     my $hub = EventSource::Hub->new;
     my $app = builder {
-        mount '/metrics' => $hub->metrics_app(channels => ['news', EventSource::Hub->pattern('user/*'), 'none']);
+        mount '/metrics' => $hub->metrics_app(@HERE, channels => ['news', EventSource::Hub->pattern('user/*'), 'none']);
         mount '/'        => $hub->to_app(channels => sub { qw(news user/1) });
     };
     my $es     = Test::EventSource->new(app => $app);
@@ -99,15 +104,15 @@ subtest 'refused origins are counted, those of a named hub in its process' => su
 subtest 'who may read' => sub {
     my $hub = EventSource::Hub->new;
     my @may = (
-        [undef,                             '127.0.0.1',        1],
-        [undef,                             '127.9.8.7',        1],
-        [undef,                             '::1',              1],
-        [undef,                             '::ffff:127.0.0.1', 1],
-        [undef,                             '192.0.2.1',        0],
-        [undef,                             '::2',              0],
-        [undef,                             '',                 0],
-        [undef,                             undef,              0],
-        [undef,                             '127.0.0.1/8',      0],
+        [['127.0.0.0/8',  '::1'],           '127.0.0.1',        1],
+        [['127.0.0.0/8',  '::1'],           '127.9.8.7',        1],
+        [['127.0.0.0/8',  '::1'],           '::1',              1],
+        [['127.0.0.0/8',  '::1'],           '::ffff:127.0.0.1', 1],
+        [['127.0.0.0/8',  '::1'],           '192.0.2.1',        0],
+        [['127.0.0.0/8',  '::1'],           '::2',              0],
+        [['127.0.0.0/8',  '::1'],           '',                 0],
+        [['127.0.0.0/8',  '::1'],           undef,              0],
+        [['127.0.0.0/8',  '::1'],           '127.0.0.1/8',      0],
         [['192.0.2.0/24', '2001:db8::/32'], '192.0.2.77',       1],
         [['192.0.2.0/24', '2001:db8::/32'], '192.0.3.77',       0],
         [['192.0.2.0/24', '2001:db8::/32'], '2001:db8:1::1',    1],
@@ -125,20 +130,20 @@ subtest 'who may read' => sub {
     );
     for my $case (@may) {
         my ($allow, $address, $is_allowed) = @$case;
-        my $app   = $hub->metrics_app(defined $allow ? (allow => $allow) : ());
-        my $shown = !defined $allow ? 'nothing' : ref $allow eq 'CODE' ? 'code' : join ' ', @$allow;
+        my $app   = $hub->metrics_app(@HERE, allow => $allow);
+        my $shown = ref $allow eq 'CODE' ? 'code' : join ' ', @$allow;
         is get($app, REMOTE_ADDR => $address)->[0], $is_allowed ? 200 : 403,
             join ' ', 'with', $shown, 'allowed:', $address // 'no address';
     }
     for my $header (qw(HTTP_X_FORWARDED_FOR HTTP_FORWARDED HTTP_VIA HTTP_X_REAL_IP)) {
-        is get($hub->metrics_app,                     $header => '127.0.0.1')->[0], 403, "forwarded: $header";
+        is get($hub->metrics_app(@HERE),              $header => '127.0.0.1')->[0], 403, "forwarded: $header";
         is get($hub->metrics_app(allow => sub { 1 }), $header => '192.0.2.1')->[0], 200, "$header, and code allows it";
     }
 };
 
 subtest 'who is refused by the address is logged, once in a process' => sub {
     my $hub = EventSource::Hub->new;
-    my $app = $hub->metrics_app(allow => ['192.0.2.0/24']);
+    my $app = $hub->metrics_app(@HERE, allow => ['192.0.2.0/24']);
     open my $errors, '>', \my $said or die $!;
     my @errors = ('psgi.errors' => $errors);
     get($app, @errors, REMOTE_ADDR => '::ffff:198.51.100.7') for 1, 2;
@@ -173,7 +178,7 @@ subtest 'under which names' => sub {
         is get($app, defined $host ? (HTTP_HOST => $host) : ())->[0], $is_known ? 200 : 403,
             join ' ', "with hosts @$hosts:", $host // 'no Host';
     }
-    is get($hub->metrics_app, HTTP_HOST => 'evil.example')->[0], 403, 'also to a client on this machine';
+    is get($hub->metrics_app(@HERE), HTTP_HOST => 'evil.example')->[0], 403, 'also to a client on this machine';
 };
 
 subtest 'mistakes' => sub {
@@ -183,16 +188,22 @@ subtest 'mistakes' => sub {
         [allow    => ['localhost'],           qr/allow takes addresses/],
         [allow    => ['10.0.0.0/33'],         qr/allow takes addresses/],
         [allow    => ['::ffff:10.0.0.0/120'], qr/allow takes addresses/],
-        [hosts    => 'app',                   qr/hosts must be an array of names/],
-        [hosts    => ['app:80'],              qr/hosts takes names without ports/],
-        [hosts    => [undef],                 qr/hosts takes names without ports/],
-        [channels => 'news',                  qr/channels must be an array/],
-        [channels => [''],                    qr/a channel must be a string/],
-        [channels => [('news') x 101],        qr/at most 100/],
-        [chanels  => ['news'],                qr/'chanels' of metrics_app; did you mean channels/],
+        [allow    => undef,       qr/metrics_app needs allow, an array of addresses, together with token; or code as/],
+        [token    => undef,       qr/metrics_app needs allow, an array of addresses, together with token; or code as/],
+        [token    => '',          qr/token must be at least 16 characters/],
+        [token    => 'x' x 15,    qr/token must be at least 16 characters/],
+        [token    => "\xE9" x 16, qr/token must be at least 16 characters/],
+        [token    => 'a token with blanks', qr/token must be at least 16 characters/],
+        [hosts    => 'app',                 qr/hosts must be an array of names/],
+        [hosts    => ['app:80'],            qr/hosts takes names without ports/],
+        [hosts    => [undef],               qr/hosts takes names without ports/],
+        [channels => 'news',                qr/channels must be an array/],
+        [channels => [''],                  qr/a channel must be a string/],
+        [channels => [('news') x 101],      qr/at most 100/],
+        [chanels  => ['news'],              qr/'chanels' of metrics_app; did you mean channels/],
     ) {
         my ($name, $value, $like) = @$case;
-        error_ok($name, invalid => $name, sub { $hub->metrics_app($name => $value) });
+        error_ok($name, invalid => $name, sub { $hub->metrics_app(@HERE, $name => $value) });
         like $@, $like, 'the error says why';
     }
 };
@@ -222,7 +233,7 @@ subtest 'a named hub: all workers read the counts of its process' => sub {
 subtest 'a hub process that is away' => sub {
     my $folder   = File::Temp->newdir;
     my $hub      = EventSource::Hub->new(name => 'away', socket => "$folder/s", autostart => 0, publish_timeout => 0.1);
-    my $response = get($hub->metrics_app);
+    my $response = get($hub->metrics_app(@HERE));
     is $response->[0], 503, 'the answer is 503';
     like join('', @{$response->[2]}), qr/no process serves the hub away/, 'which says why';
 };

@@ -21,11 +21,13 @@ my $outbox =
 my $dbh = $database->connect;
 $dbh->do($_) for grep { /\S/ } split /;\n(?=\n|\z)/, $outbox->schema('sqlite');
 
-my $app = $outbox->metrics_app(connect => sub { $database->connect });
+my @HERE = (allow => ['127.0.0.1'], token => 'the-token-of-this-test');
+my $app  = $outbox->metrics_app(@HERE, connect => sub { $database->connect });
 
 sub get {
     my ($app, %env) = @_;
-    return $app->({REQUEST_METHOD => 'GET', PATH_INFO => '/', REMOTE_ADDR => '127.0.0.1', %env});
+    my %request = (REQUEST_METHOD => 'GET', PATH_INFO => '/', HTTP_AUTHORIZATION => 'Bearer the-token-of-this-test');
+    return $app->({%request, REMOTE_ADDR => '127.0.0.1', %env});
 }
 
 # Returns a hash of the samples, whose labels are all the same.
@@ -73,10 +75,12 @@ subtest 'rows' => sub {
 };
 
 subtest 'who may read' => sub {
-    is get($app, REMOTE_ADDR    => '192.0.2.7')->[0],    403, 'no other machine';
-    is get($app, HTTP_HOST      => 'evil.example')->[0], 403, 'no other name';
-    is get($app, REQUEST_METHOD => 'POST')->[0],         405, 'no POST';
+    is get($app, REMOTE_ADDR        => '192.0.2.7')->[0],    403, 'no other machine';
+    is get($app, HTTP_HOST          => 'evil.example')->[0], 403, 'no other name';
+    is get($app, REQUEST_METHOD     => 'POST')->[0],         405, 'no POST';
+    is get($app, HTTP_AUTHORIZATION => undef)->[0],          401, 'nobody without the token';
     my $open = $outbox->metrics_app(
+        @HERE,
         connect => sub { $database->connect },
         allow   => ['192.0.2.0/24'],
         hosts   => ['shop.example']
@@ -85,19 +89,21 @@ subtest 'who may read' => sub {
 };
 
 subtest 'a database that is away' => sub {
-    my $away     = $outbox->metrics_app(connect => sub { die "the disk is full\n" });
+    my $away     = $outbox->metrics_app(@HERE, connect => sub { die "the disk is full\n" });
     my $response = get($away);
     is $response->[0], 503, 'is a 503';
     like $response->[2][0], qr/the database answers nothing: the disk is full/, 'with the reason';
-    is get($outbox->metrics_app(connect => sub { undef }))->[0], 503, 'so is a connect that returns nothing';
+    is get($outbox->metrics_app(@HERE, connect => sub { undef }))->[0], 503, 'so is a connect that returns nothing';
 };
 
 subtest 'mistakes' => sub {
-    my @connect = (connect => sub { $database->connect });
+    my @connect = (@HERE, connect => sub { $database->connect });
     for my $case (
         [connect  => qr/connect must be code that returns/, ()],
         [connect  => qr/connect must be a code reference/, connect => 'dbi:Pg:'],
         [allow    => qr/allow must be an array/,           @connect, allow    => 'all'],
+        [allow    => qr/metrics_app needs allow/,          @connect, allow    => undef],
+        [token    => qr/metrics_app needs allow/,          @connect, token    => undef],
         [hosts    => qr/hosts must be an array/,           @connect, hosts    => 'here'],
         [channels => qr/unknown option 'channels'/,        @connect, channels => ['news']],
     ) {

@@ -17,7 +17,7 @@ my $folder = File::Temp->newdir;
 my @place  = (name => 'shop', socket => "$folder/s");
 my $redis  = Testing::Redis->start;
 my $hub    = EventSource::Hub->new(@place, store => {redis => $redis->url}, publish_timeout => 1);
-my $app    = $hub->admin_app;
+my $app    = $hub->admin_app(allow => sub { 1 });
 
 sub ask {
     my ($path, %env) = @_;

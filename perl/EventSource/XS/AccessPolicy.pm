@@ -2,27 +2,33 @@ package EventSource::XS::AccessPolicy;
 use strict;
 use warnings;
 
-# Who may use an application for operators (metrics_app and admin_app of EventSource::Hub): which clients, under which names.
+# Who may use an application for operators (metrics_app and admin_app of EventSource::Hub): which clients, under which names,
+# with which token. Its owner decides: an address alone may be that of a proxy, which need not say for whom it asks.
 
+use Digest::SHA qw(sha256);
 use EventSource::XS::Address;
 use EventSource::XS::Response;
+use MIME::Base64  qw(decode_base64);
 use Sys::Hostname ();
 
 our @CARP_NOT = qw(EventSource::XS::Hub::Admin EventSource::XS::Hub::Metrics EventSource::XS::MetricsApp);
 
-my @LOOPBACK = qw(127.0.0.0/8 ::1);
-
 # Headers with which a proxy says that the client is another one.
 my @FORWARDED = qw(HTTP_FORWARDED HTTP_VIA HTTP_X_FORWARDED_FOR HTTP_X_REAL_IP);
 
-# Arguments: the settings of the module that has the method, the options allow and hosts, and for refusals what is asked
-# for with its verb, and the name of the method.
+# Arguments: the settings of the module that has the method, its options allow, hosts and token, and its name (of).
 sub new {
     my ($class, $settings, %given) = @_;
+    my ($missing) = ref $given{allow} eq 'CODE' ? () : grep { !defined $given{$_} } qw(allow token);
+    $settings->refuse(
+        $missing => "$given{of} needs allow, an array of addresses, together with token; or code as allow."
+            . ' An address alone may be that of a proxy')
+        if $missing;
     return bless {
-        %given,
+        of         => $given{of},
         is_allowed => _is_allowed($settings, @given{qw(allow of)}),
         is_host    => _is_host($settings, $given{hosts}),
+        has_token  => _has_token($settings, $given{token}),
     }, $class;
 }
 
@@ -30,10 +36,13 @@ sub new {
 
 # Return a PSGI response if the client of a request may not use the application; otherwise undef.
 sub refusal {
-    my ($self, $env) = @_;
-    return EventSource::XS::Response->text(403, "$self->{what} not for this client") if !$self->{is_allowed}->($env);
-    return undef if $self->{is_host}->($env->{HTTP_HOST});
-    return EventSource::XS::Response->text(403, "this name is not known here: add it to hosts of $self->{of}");
+    my ($self, $env)  = @_;
+    my ($of,   @asks) = ($self->{of}, 'WWW-Authenticate' => qq(Basic realm="$self->{of}"));
+    return EventSource::XS::Response->text(403, "$of is not for this client") if !$self->{is_allowed}->($env);
+    return EventSource::XS::Response->text(403, "this name is not known here: add it to hosts of $of")
+        if !$self->{is_host}->($env->{HTTP_HOST});
+    return undef if $self->{has_token}->($env->{HTTP_AUTHORIZATION});
+    return EventSource::XS::Response->text(401, "$of needs its token: Authorization: Bearer ...", @asks);
 }
 
 # Private functions
@@ -46,13 +55,27 @@ sub _bits {
     return join ' ', length $packed, unpack 'B' . ($count // '*'), $packed;
 }
 
+# Returns a function of the header Authorization. A browser asks its user for a password, which is the token. Digests are
+# compared, so the time says nothing of it.
+sub _has_token {
+    my ($settings, $token) = @_;
+    return sub { !!1 }
+        if !defined $token;
+    $settings->refuse(token => 'token must be at least 16 characters of ASCII, none of them a blank')
+        if ref $token || $token !~ /\A[!-~]{16,}\z/;
+    my $digest = sha256($token);
+    return sub {
+        my ($scheme, $given) = ($_[0] // '') =~ /\A(Basic|Bearer) +(\S+)\z/i or return !!0;
+        return sha256(lc $scheme eq 'basic' ? decode_base64($given) =~ s/\A[^:]*://r : $given) eq $digest;
+    };
+}
+
 # Returns a function of the PSGI environment.
 sub _is_allowed {
     my ($settings, $allow, $of) = @_;
     return sub { !!$allow->($_[0]) }
         if ref $allow eq 'CODE';
-    my $elements = defined $allow ? $settings->array(allow => $allow, 'addresses') : \@LOOPBACK;
-    $settings->refuse(allow => 'allow must be an array of addresses, or a code reference') if !$elements;
+    my $elements = $settings->array(allow => $allow, 'addresses');
     my (@blocks, %has_logged);
     for my $text (@$elements) {
         push @blocks, defined $text && _bits(split m{/}, $text, 2)
@@ -65,8 +88,8 @@ sub _is_allowed {
         return !!1 if !$proxy && grep { index($bits, $_) == 0 } @blocks;
         my $remedy = $proxy ? 'behind a proxy: only code may allow that' : 'by the address: add it to allow, if it may';
         $client = 'a client' if !$bits;
-        $env->{'psgi.errors'}->print("$settings->{module}: $of refuses $client $remedy\n")
-            if $env->{'psgi.errors'} && !$has_logged{$remedy}++;
+        my $log = $has_logged{$remedy}++ ? undef : $env->{'psgi.errors'};
+        $log->print("$settings->{module}: $of refuses $client $remedy\n") if $log;
         return !!0;
     };
 }
@@ -77,7 +100,6 @@ sub _is_allowed {
 sub _is_host {
     my ($settings, $hosts) = @_;
     my $elements = defined $hosts ? $settings->array(hosts => $hosts, 'names') : [];
-    $settings->refuse(hosts => 'hosts must be an array of names') if !$elements;
     $settings->refuse(hosts => "hosts takes names without ports, such as 'shop.example'")
         if grep { !defined || !/\A[A-Za-z0-9._-]+\z/ } @$elements;
     my %is_known = map { (lc $_ => 1) } 'localhost', Sys::Hostname::hostname(), @$elements;

@@ -16,12 +16,11 @@ my $CONTENT_TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
 
 # Public methods
 
-# The application. Arguments: the settings of the module that has the method, the options allow and hosts, and code that returns
-# the text, or throws an EventSource::Error if there is none for now.
+# The application. Arguments: the settings of the module that has the method, the options allow, hosts and token, and code that
+# returns the text, or throws an EventSource::Error if there is none for now.
 sub new {
     my ($class, $settings, $given, $text_of) = @_;
-    my $policy =
-        EventSource::XS::AccessPolicy->new($settings, %$given, what => 'these metrics are', of => 'metrics_app');
+    my $policy      = EventSource::XS::AccessPolicy->new($settings, %$given, of => 'metrics_app');
     my $response_to = sub {
         my $env     = shift;
         my $refusal = $policy->refusal($env);

@@ -65,24 +65,23 @@ my %HTTP_STATUS = map { ($_ => 400) } qw(full invalid refused);
 sub app {
     my ($class, $hub, @given) = @_;
     my %given = $SETTINGS->parse('admin_app takes options', @given);
-    $SETTINGS->known(\%given, [qw(allow hosts)], 'option %s of admin_app');
+    $SETTINGS->known(\%given, [qw(allow hosts token)], 'option %s of admin_app');
     my @named = length $hub->{name} ? (name => $hub->{name}, open => sub { $hub->process(@_) }) : ();
     return $class->app_of(%given, hub => $hub, @named);
 }
 
-# The application of settings: allow and hosts; name and open, which connects to the hub process with the timeout that it is
-# given, of a named hub; and hub, the object of the application.
+# The application of settings: allow, hosts and token; name and open, which connects to the hub process with the timeout that it
+# is given, of a named hub; and hub, the object of the application.
 sub app_of {
     my ($class, %given) = @_;
     my $self   = bless {map { ($_ => $given{$_}) } qw(hub name open)}, $class;
-    my %who    = (what => 'this page is', of => 'admin_app');
-    my $policy = EventSource::XS::AccessPolicy->new($SETTINGS, %given, %who);
+    my $policy = EventSource::XS::AccessPolicy->new($SETTINGS, %given, of => 'admin_app');
     my $get    = $self->_routes;
     my %post   = map { ("/$_" => $self->can("_$_")) } qw(end publish);
     return sub {
         my $env      = shift;
         my $method   = $env->{REQUEST_METHOD};
-        my $response = $policy->refusal($env) || _other_site($env) || $self->_response($env, $get, \%post);
+        my $response = _other_site($env) || $policy->refusal($env) || $self->_response($env, $get, \%post);
         return EventSource::XS::Response->for_method($method, $response);
     };
 }

@@ -23,7 +23,7 @@ my $MAX_TOPICS = 100;    # labels cost a monitor memory
 sub app {
     my ($class, $hub, @given) = @_;
     my %given = $SETTINGS->parse('metrics_app takes options', @given);
-    $SETTINGS->known(\%given, [qw(allow channels hosts)], 'option %s of metrics_app');
+    $SETTINGS->known(\%given, [qw(allow channels hosts token)], 'option %s of metrics_app');
     my @topics = $class->topics($given{channels});
     my $name   = defined $hub->{name} ? $hub->{name} : '';
     return EventSource::XS::MetricsApp->new($SETTINGS, \%given, sub { $hub->_metrics([$name, @topics]) });
