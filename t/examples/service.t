@@ -43,10 +43,11 @@ subtest 'the command serves, drains and stops' => sub {
     my @streams = map { $es->get('/events') } 1 .. 3;
     is $es->post('/publish', @admin)->code, 200, 'an administrator publishes';
     $_->like_event('hello', 'each stream receives the event') for @streams;
-    my $stats = decode_json($es->request(GET => '/stats')->content);
-    is $stats->{hub}{streams},    3,   'the counters count the streams of the hub';
-    is $stats->{streams}{native}, 3,   'all of them are native';
-    is $es->post($_)->code,       403, "$_ needs the secret" for '/publish', '/drain';
+    my $stats = decode_json($es->request(GET => '/stats', @admin)->content);
+    is $stats->{hub}{streams},              3,   'the counters count the streams of the hub';
+    is $stats->{streams}{native},           3,   'all of them are native';
+    is $es->post($_)->code,                 403, "$_ needs the secret" for '/publish', '/drain';
+    is $es->request(GET => '/stats')->code, 403, 'and so do the counters';
 
     is $es->post('/drain', @admin)->code, 204, 'an administrator drains';
     $es->get('/events')->ends_ok;
