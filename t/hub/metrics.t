@@ -154,6 +154,8 @@ subtest 'who is refused by the address is logged, once in a process' => sub {
     get($app, @errors, REMOTE_ADDR => '192.0.2.7');
     get($hub->metrics_app(allow => sub { 0 }), @errors);
     is scalar(() = $said =~ /\n/g), 2, 'no more';
+    get($hub->metrics_app(@HERE, allow => ['192.0.2.0/24']), @errors, REMOTE_ADDR => '');
+    like $said, qr/\n.* refuses a client behind a proxy: only code may allow that\n\z/, 'who comes by a Unix socket';
 };
 
 subtest 'under which names' => sub {

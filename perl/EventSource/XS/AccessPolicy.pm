@@ -84,7 +84,7 @@ sub _is_allowed {
     return sub {
         my ($env, $client) = ($_[0], EventSource::XS::Address->text($_[0]{REMOTE_ADDR}) // '');
         my $bits  = _bits($client) // '';
-        my $proxy = grep { defined $env->{$_} } @FORWARDED;
+        my $proxy = !$bits || grep { defined $env->{$_} } @FORWARDED;    # or a Unix socket, behind which is one
         return !!1 if !$proxy && grep { index($bits, $_) == 0 } @blocks;
         my $remedy = $proxy ? 'behind a proxy: only code may allow that' : 'by the address: add it to allow, if it may';
         $client = 'a client' if !$bits;
