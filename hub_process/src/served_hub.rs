@@ -12,7 +12,10 @@ use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::wire::{Failure, Fields, HubSettings, NamedSettings, ShowChannel, StoreSettings, StoreStatus};
 use eventsource_xs::ErrorCode;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The hub, from its first worker on.
@@ -160,6 +163,20 @@ impl ServedHub {
             }
             Source::Stored(stored) => stored.end_streams(end, requester).map(|()| None),
         }
+    }
+
+    /// Has the store copy everything into a new file. The requester waits for that.
+    pub fn back_up(&mut self, path: &[u8], requester: Requester) -> Result<(), Failure> {
+        let path = Path::new(OsStr::from_bytes(path));
+        let message = match &mut self.source {
+            Source::Own(_) => "the hub keeps its events in memory: give it a store in a file to back them up",
+            Source::Stored(_) if self.settings.store.is_shared() => {
+                "the hub keeps its events in Redis: back that up by its own means, such as BGSAVE or a replica"
+            }
+            Source::Stored(_) if path.exists() => "the file of the backup exists",
+            Source::Stored(stored) => return stored.back_up(path, requester),
+        };
+        Err(Failure::new(ErrorCode::Refused, None, message))
     }
 
     /// Checks that the events of a peer have the form that all events of this hub have.

@@ -61,6 +61,7 @@ use sequencer::{EntryOutcome, Position, Restarted, Sequencer};
 use state::State;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use store_threads::StoreThreads;
@@ -244,6 +245,11 @@ impl StoredHub {
         Ok(())
     }
 
+    /// Asks the store for a copy in a new file. The requester waits until it is complete.
+    pub fn back_up(&mut self, path: &Path, requester: Requester) -> Result<(), Failure> {
+        self.sequencer.back_up(path, WaitingDraft::new(Purpose::BackUp, [requester]))
+    }
+
     /// Returns the sequence number that a client's last event id names, if this process has not read so far: the client comes
     /// from another machine.
     pub fn seq_ahead(&self, id: Option<&[u8]>) -> Option<u64> {
@@ -315,12 +321,6 @@ impl StoredHub {
             self.fail_waiting("the store has ended", &mut effects);
         }
         effects
-    }
-
-    /// Takes a report that was waited for.
-    fn take_late_report(&mut self, report: StoreReport, effects: &mut Effects) {
-        self.sequencer.set_time(Instant::now());
-        self.take_report(report, effects);
     }
 
     fn take_report(&mut self, report: StoreReport, effects: &mut Effects) {
@@ -483,12 +483,16 @@ impl StoredHub {
 
     /// Waits until the hub can be used, or the store says that it cannot begin, at most until a time.
     pub fn wait_until_ready(&mut self, until: Instant) -> Effects {
+        self.wait_until(until, |hub, effects| hub.is_ready() || effects.cannot_begin.is_some())
+    }
+
+    /// Takes reports until something is so, the time is over, or none can come.
+    fn wait_until(&mut self, until: Instant, is_so: impl Fn(&Self, &Effects) -> bool) -> Effects {
         let mut effects = Effects::default();
-        while !self.is_ready() && effects.cannot_begin.is_none() {
-            match self.sequencer.threads.store.wait_for_report(until) {
-                Some(report) => self.take_late_report(report, &mut effects),
-                None => break,
-            }
+        while !is_so(self, &effects) {
+            let Some(report) = self.sequencer.threads.store.wait_for_report(until) else { break };
+            self.sequencer.set_time(Instant::now());
+            self.take_report(report, &mut effects);
         }
         effects
     }
@@ -503,10 +507,7 @@ impl StoredHub {
         self.sequencer.forget_evicted();
         self.members.keep_lingering(&self.sequencer);
         self.sequencer.threads.close(false);
-        let (mut effects, until) = (Effects::default(), Instant::now() + within);
-        while let Some(report) = self.sequencer.threads.store.wait_for_report(until) {
-            self.take_late_report(report, &mut effects);
-        }
+        let mut effects = self.wait_until(Instant::now() + within, |_, _| false);
         effects.is_ready = false;
         self.fail_waiting("the store did not answer before it ended", &mut effects);
         self.wills.lose("the hub has ended while its store was away");
@@ -522,14 +523,7 @@ impl StoredHub {
 
     /// Waits until nothing [waits](Self::has_waiting) for the store, at most for a time.
     pub fn settle(&mut self, within: Duration) -> Effects {
-        let (mut effects, until) = (Effects::default(), Instant::now() + within);
-        while self.has_waiting() {
-            match self.sequencer.threads.store.wait_for_report(until) {
-                Some(report) => self.take_late_report(report, &mut effects),
-                None => break,
-            }
-        }
-        effects
+        self.wait_until(Instant::now() + within, |hub, _| !hub.has_waiting())
     }
 }
 

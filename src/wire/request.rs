@@ -208,6 +208,14 @@ messages! {
             /// What it is bound to.
             binding: &'a [u8],
         },
+        /// Asks for a backup of the store. The response is [`Published`](super::Response::Published) without an id when it is
+        /// complete, or [`Refused`](super::Response::Refused).
+        30 BackUp {
+            /// The request.
+            request: u64,
+            /// The absolute path of the file, which does not exist.
+            path: &'a [u8],
+        },
     }
 }
 

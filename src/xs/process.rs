@@ -47,6 +47,7 @@ impl HubProcess {
             b"follow" => self.follow(arguments)?,
             b"drain" => self.client.drain(seconds(arguments.number()))?,
             b"end" => self.end(arguments)?,
+            b"backup" => self.client.back_up(arguments.bytes())?,
             _ => {
                 let message = "there is no such call".to_owned();
                 return Err(remote::Error::Invalid { field: "name", message }.into());

@@ -58,6 +58,11 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             let requester = Requester { peer: from, request, bytes: 0, since: None };
             respond(peer, request, end_streams(hub, end, requester))
         }
+        Request::BackUp { request, path } => {
+            let requester = Requester { peer: from, request, bytes: 0, since: None };
+            let asked = hub.ok_or_else(not_begun).and_then(|hub| hub.back_up(path, requester));
+            respond(peer, request, asked.map(|()| None))
+        }
         Request::Drain { within } => drain(hub.as_deref(), within),
         Request::Channels { request, pattern, from } => {
             let pattern = Some(pattern).filter(|pattern| !pattern.is_empty());

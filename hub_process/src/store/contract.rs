@@ -76,6 +76,7 @@ use super::draft::Draft;
 use eventsource_xs::hub::ChannelEvictions;
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::Failure;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// An event that is stored, or a [request](Draft::of_end) to end streams.
@@ -119,6 +120,8 @@ pub enum StoreCommand {
     Linger(Box<[u8]>),
     /// Report the keys of tickets.
     ReadTicketKeys,
+    /// Copy everything into a new file. It ends as a draft does that has no entry. Only a store in a file is asked.
+    BackUp { ticket: u64, path: PathBuf },
     /// Begin another epoch: entries are missing that this process has delivered before it began the store anew.
     Lost(Box<str>),
     /// End, after what was asked before. If the hub continues, its members stay on this machine meanwhile. A store ends without

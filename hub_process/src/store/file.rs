@@ -1,7 +1,7 @@
 //! A store in a file of this machine: a database of SQLite.
 //!
 //! - `database`: the file, what it promises for each `sync`, and when its epoch is new
-//! - `keeper`: the thread; `upkeep`: what it does now and then
+//! - `keeper`: the thread; `upkeep`: what it does now and then; `backup`: a copy of the file
 //! - `entries`, `place`: the rows of entries; the path, the lock, and the name of a damaged file
 //! - `index`: which entries each channel has, and which of them are to be deleted
 //! - `ticket_keys`: the keys of tickets, and when they count
@@ -20,6 +20,7 @@
 //! killed before that; then the epoch is new, unless somebody else has moved the WAL into the file, as `sqlite3` does when it
 //! ends.
 
+mod backup;
 mod database;
 mod entries;
 mod fault;

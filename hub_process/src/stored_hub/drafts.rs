@@ -19,6 +19,8 @@ pub enum Purpose {
     Will(Box<Draft>),
     /// To end streams on all machines. So many were ended on this one.
     End(usize),
+    /// To have a backup.
+    BackUp,
 }
 
 /// A draft that waits.

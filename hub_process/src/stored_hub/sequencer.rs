@@ -22,6 +22,7 @@ use eventsource_xs::runtime::{monotonic, Error, HubHandle};
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, HubSettings};
 use eventsource_xs::ErrorCode;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -220,6 +221,14 @@ impl Sequencer {
         }
         self.forget_at.get_or_insert(self.now + FORGET);
         self.threads.store.send(StoreCommand::Append { ticket, draft });
+    }
+
+    /// Asks the store for a backup, whose requester waits as that of a draft.
+    pub fn back_up(&mut self, path: &Path, waiting: WaitingDraft) -> Result<(), Failure> {
+        self.check_threads()?;
+        let ticket = self.drafts.add(&Draft::default(), waiting);
+        self.threads.store.send(StoreCommand::BackUp { ticket, path: path.into() });
+        Ok(())
     }
 
     /// Removes a draft that the store has answered. What it would have changed of the state counts no more, whatever its

@@ -50,6 +50,16 @@ sub answers {
     return @results;
 }
 
+sub backup {
+    my ($self, $file) = @_;
+    my $path = defined $file && !ref $file ? "$file" : '';
+    utf8::encode($path) if utf8::is_utf8($path);
+    $SETTINGS->refuse(file => 'backup takes the absolute path of a new file, in UTF-8')
+        if $path !~ m{\A/[^\0]+\z} || !utf8::decode($path);
+    $self->_ask('backup', $path);
+    return;
+}
+
 sub begin_publish {
     my ($self, $channel, $event) = @_;
     $self->_ask('publish', $self->_publication($channel, $event));
@@ -493,6 +503,13 @@ L<EventSource::Hub/new>.
 Send the events of L</begin_publish>, and return their answers in the same order: hashes with the C<id> of the event in the
 order of the hub, or with C<error>, C<code> and C<field>, as L</publish> throws them. If the connection breaks, the answers
 that have come are returned; the next call throws C<unknown>.
+
+=head2 backup
+
+    $hub->backup('/var/backups/shop.db');
+
+Have the process copy the file of its store into a new one (L<EventSource::Stores/Backups>), and wait for that as long as it
+answers. Throws C<refused> if the file exists or the store is not a file, C<unavailable> if it cannot be written.
 
 =head2 begin_publish
 

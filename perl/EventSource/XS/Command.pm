@@ -28,7 +28,7 @@ my @COMMANDS = (
     [end      => 'end the streams of a user, or of topics'],
     [outbox   => 'publish what transactions have written into a table'],
     [xmpp     => 'publish the items of nodes of an XMPP service', 'XMPP'],
-    [hub      => 'start, list, check, log, drain, upgrade and stop the processes of hubs'],
+    [hub      => 'start, list, check, log, drain, back up, upgrade and stop the processes of hubs'],
     [doctor   => 'find out what keeps a stream from working'],
 );
 

@@ -131,6 +131,21 @@ impl CallConnection {
         self.describe().map(|_| ()) // requests are carried out in their order
     }
 
+    /// Has the store copy everything into a new file, and waits for that as long as the hub process answers. Errors are those of
+    /// [`publish`](Self::publish).
+    pub fn back_up(&mut self, path: &[u8]) -> Result<(), Error> {
+        let request = self.next_request();
+        self.send(&Request::BackUp { request, path }, None)?;
+        self.pending.push_back(Begun { request, response: None });
+        while !self.pending.is_empty() {
+            match self.take_response() {
+                Err(Error::Timeout) => drop(self.describe()?),
+                other => other?,
+            }
+        }
+        self.answered.pop().map_or(Err(Error::Unknown), |result| result.map(drop).map_err(Error::Refused))
+    }
+
     /// Begins to publish an event; the request may be sent with later ones. [`publish_results`](Self::publish_results) sends
     /// what is left and returns what became of it. At most [`MAX_PENDING`] are sent before any is answered. Errors are those of
     /// [`send`](Self::send). Events that were begun before are then perhaps published.

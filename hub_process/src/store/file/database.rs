@@ -21,7 +21,8 @@
 //!
 //! An epoch must not assign a sequence number twice: a client that has seen the first one would silently miss the other. So
 //! the epoch is new whenever reported entries may be missing: after a loss of power unless the last process had `sync =>
-//! 'event'`, if the WAL of a killed process is missing, and if the file is a copy (a backup that was put back). A file without
+//! 'event'`, if the WAL of a killed process is missing, and if the file is a copy. A backup has a mark in its first page until a
+//! hub uses it, so that a WAL beside it is known to be that of another file, whatever put it there. A file without
 //! the WAL that has what was delivered last in this boot is whole: another program has moved the WAL into it. If the file was
 //! written over, or its WAL damaged, the hub finds that it has delivered more (`last_delivered.rs`). The entries that are
 //! there are kept: clients that come back are sent a `gap` event, but the history and the latest entry of each key are better
@@ -38,7 +39,7 @@ use rusqlite::types::{FromSql, ToSql};
 use rusqlite::{params, Connection, OpenFlags, OptionalExtension};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,6 +48,10 @@ const FORMAT: i64 = 3;
 
 /// Says in the file's first page that the database is a store: "esxs".
 const APPLICATION_ID: i64 = 0x6573_7873;
+
+/// The mark of a backup, and where it is in the first page: SQLite has a number for applications there (`user_version`).
+pub const BACKUP: [u8; 4] = *b"copy";
+pub const MARK_AT: u64 = 60;
 
 /// The first SQLite with the STRICT tables of a store: an older one would take the file for damaged. Where the program runs
 /// may be another one than where it was built.
@@ -110,6 +115,11 @@ impl Database {
             let (lasting, version) = (Kind::Lasting, rusqlite::version());
             return Err(Fault::new(lasting, format!("a store in a file needs SQLite 3.37 or newer, not {version}")));
         }
+        let mut mark = [0; 4];
+        let is_backup = file.read_exact_at(&mut mark, MARK_AT).is_ok() && mark == BACKUP;
+        if is_backup {
+            let _ = std::fs::remove_file(wal_of(path)); // there is none, as a rule
+        }
         let has_wal = wal_of(path).exists();
         let fault = |error: rusqlite::Error| Fault::of(&error, path);
         let mut database = Self { connection: connect(path).map_err(fault)?, file, wal: None, path: path.into(), sync };
@@ -119,7 +129,7 @@ impl Database {
         let lost = match lost {
             Some(reason) => Some(reason.into()),
             None if is_new => None,
-            None => database.loss(has_wal, surroundings)?,
+            None => database.loss(is_backup, has_wal, surroundings)?,
         };
         let (began, last_at) = database.begin(lost, &surroundings.boot)?;
         Ok((database, began, last_at))
@@ -179,6 +189,9 @@ impl Database {
             ("is_clean", &0),
         ];
         self.write_meta(&values)?;
+        if !epoch_goes_on {
+            self.connection.pragma_update(None, "user_version", 0).map_err(|error| self.fault(&error))?;
+        }
         self.checkpoint()?;
         self.wal = Some(File::open(wal_of(&self.path)).map_err(|error| self.lasting(&format!("has no WAL: {error}")))?);
         let level = if self.sync == FileSync::Event { "FULL" } else { "NORMAL" };
@@ -187,9 +200,9 @@ impl Database {
     }
 
     /// Returns why reported entries may be missing, if they may.
-    fn loss(&self, has_wal: bool, surroundings: &Surroundings) -> Result<Option<Box<str>>, Fault> {
+    fn loss(&self, is_backup: bool, has_wal: bool, surroundings: &Surroundings) -> Result<Option<Box<str>>, Fault> {
         let path = self.path.display();
-        if self.meta::<i64>("inode")?.is_some_and(|inode| Ok(inode) != self.inode()) {
+        if is_backup || self.meta::<i64>("inode")?.is_some_and(|inode| Ok(inode) != self.inode()) {
             self.check_pages()?; // the WAL may be that of the other file
             return Ok(Some(format!("{path} is a copy: the copied hub may have gone on").into()));
         }

@@ -38,20 +38,13 @@ impl Database {
     }
 
     /// Commits entries, and what the index has to write.
-    pub fn commit(&mut self, entries: &[StoreEntry], index: &Index, last: (u64, u64)) -> Result<(), Fault> {
-        let path = &self.path;
-        let result = commit(&mut self.connection, entries, index, last);
-        result.map_err(|error| Fault::of(&error, path))
+    pub fn commit(&self, entries: &[StoreEntry], index: &Index, last: (u64, u64)) -> Result<(), Fault> {
+        commit(&self.connection, entries, index, last).map_err(|error| self.fault(&error))
     }
 }
 
-fn commit(
-    connection: &mut Connection,
-    entries: &[StoreEntry],
-    index: &Index,
-    last: (u64, u64),
-) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
+fn commit(connection: &Connection, entries: &[StoreEntry], index: &Index, last: (u64, u64)) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
     {
         let mut insert =
             transaction.prepare_cached("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;

@@ -9,8 +9,10 @@ use super::{size_of, Bounds, Surroundings};
 use crate::process_log::log_message;
 use crate::store::{Draft, Reporter, StoreCommand, StoreEnd, StoreEntry, StoreReport};
 use eventsource_xs::wire::FileSettings;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,22 +35,25 @@ pub(super) struct Keeper {
     pub(super) settings: FileSettings,
     pub(super) surroundings: Surroundings,
     commands: Receiver<StoreCommand>,
-    reporter: Reporter,
+    pub(super) reporter: Reporter,
     pub(super) bounds: Bounds,
     /// Why the next beginning has a new epoch.
     lost: Option<Box<str>>,
     /// Drafts whose commit has found the file damaged. The next file gets them.
     carried: Vec<(u64, Draft)>,
+    /// The backups that are to be made, one after the other: their tickets and paths.
+    backups: VecDeque<(u64, PathBuf)>,
     has_begun: bool,
     /// Whether the hub has asked for the end.
-    is_closing: bool,
+    pub(super) is_closing: bool,
     /// Why the store cannot begin, as it was reported.
     reported: Option<Fault>,
 }
 
 /// The state of the thread while the file is open.
 pub(super) struct Open {
-    pub(super) database: Database,
+    /// Shared with a backup that is being made.
+    pub(super) database: Rc<Database>,
     pub(super) index: Index,
     keys: KeptKeys,
     last_seq: u64,
@@ -91,6 +96,7 @@ impl Keeper {
             bounds: Bounds { events: u64::MAX, bytes: u64::MAX, age: u64::MAX },
             lost: None,
             carried: Vec::new(),
+            backups: VecDeque::new(),
             has_begun: false,
             is_closing: false,
             reported: None,
@@ -167,7 +173,7 @@ impl Keeper {
         })?;
         index.find_garbage();
         (self.lost, self.reported, self.has_begun) = (None, None, true);
-        let mut open = Open { database, index, keys, last_seq, last_at, tick_at: None };
+        let mut open = Open { database: Rc::new(database), index, keys, last_seq, last_at, tick_at: None };
         self.show(&open);
         self.set_up(true);
         open.will_tick();
@@ -208,16 +214,25 @@ impl Keeper {
                 return Stop::End;
             }
             let now = Instant::now();
-            result = match open.tick_at {
-                Some(at) if at <= now => self.tick(open),
-                Some(at) => match self.commands.recv_timeout(at - now) {
+            result = match (self.backups.pop_front(), open.tick_at) {
+                (Some((ticket, path)), _) => self.back_up(open, ticket, &path),
+                (None, Some(at)) if at <= now => self.tick(open),
+                (None, Some(at)) => match self.commands.recv_timeout(at - now) {
                     Ok(command) => self.carry_out(open, command),
                     Err(RecvTimeoutError::Timeout) => Ok(()),
                     Err(RecvTimeoutError::Disconnected) => Err(Stop::End),
                 },
-                None => self.commands.recv().map_or(Err(Stop::End), |command| self.carry_out(open, command)),
+                (None, None) => self.commands.recv().map_or(Err(Stop::End), |command| self.carry_out(open, command)),
             }
         }
+    }
+
+    /// Does what is due, and what is asked, without waiting.
+    pub(super) fn do_due(&mut self, open: &mut Open) -> Result<(), Stop> {
+        if open.tick_at.is_some_and(|at| at <= Instant::now()) {
+            self.tick(open)?;
+        }
+        self.commands.try_recv().map_or(Ok(()), |command| self.carry_out(open, command))
     }
 
     /// Carries out a command and those that wait behind it.
@@ -266,6 +281,7 @@ impl Keeper {
             StoreCommand::Linger(lingering) => batch.lingering = Some(lingering),
             StoreCommand::Lost(reason) => batch.lost = Some(reason),
             StoreCommand::ReadTicketKeys => batch.wants_ticket_keys = true,
+            StoreCommand::BackUp { ticket, path } => self.backups.push_back((ticket, path)),
             StoreCommand::Close { .. } => self.is_closing = true,
         }
     }
@@ -322,7 +338,9 @@ impl Keeper {
                 false => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match command {
-                Ok(StoreCommand::Append { ticket, .. }) => self.fail([ticket].into_iter(), fault),
+                Ok(StoreCommand::Append { ticket, .. } | StoreCommand::BackUp { ticket, .. }) => {
+                    self.fail([ticket].into_iter(), fault);
+                }
                 Ok(StoreCommand::Retain { events, bytes, age }) => self.bounds = Bounds::new(events, bytes, age),
                 Ok(
                     StoreCommand::Forget(_)

@@ -1,5 +1,6 @@
 //! Tests of the store in a file, with real files.
 
+mod backup;
 mod faults;
 mod index;
 mod killed;

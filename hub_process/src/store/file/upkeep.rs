@@ -6,6 +6,7 @@ use super::keeper::{Keeper, Open, Stop, TICK};
 use super::place::is_same;
 use super::Bounds;
 use eventsource_xs::wire::FileSync;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// After this time it is looked again whether entries are too old, whatever the clock said.
@@ -22,7 +23,10 @@ impl Keeper {
             return Err(Stop::Lost(format!("{} was removed or replaced", self.path.display())));
         }
         if !open.database.has_wal() {
-            open.database.restore_wal(&self.surroundings.boot).map_err(|fault| Stop::Lost(fault.message.into()))?;
+            match Rc::get_mut(&mut open.database).map(|database| database.restore_wal(&self.surroundings.boot)) {
+                None => open.will_tick(), // when the backup has been given up
+                Some(restored) => restored.map_err(|fault| Stop::Lost(fault.message.into()))?,
+            }
         }
         if self.settings.sync == FileSync::Second {
             self.tolerate(open, open.database.sync())?;

@@ -153,7 +153,8 @@ impl Writer {
         match command {
             StoreCommand::Append { ticket, draft } => self.append(ticket, draft),
             StoreCommand::Retain { events, bytes, age } => self.retention = Retention { events, bytes, age },
-            StoreCommand::Forget(_) | StoreCommand::Linger(_) => {} // its own bounds evict; a lifetime says who lingers
+            // Its own bounds evict; a lifetime says who lingers.
+            StoreCommand::Forget(_) | StoreCommand::Linger(_) | StoreCommand::BackUp { .. } => {}
             StoreCommand::ReadTicketKeys => self.shared.update(|state| state.wants_ticket_keys = true),
             StoreCommand::Lost(reason) => self.shared.update(|state| state.lost = Some(reason.into())),
             StoreCommand::Close { hub_continues } => {

@@ -13,6 +13,7 @@ my $COMMAND = 'EventSource::XS::Command';
 
 # The methods for the commands.
 my %METHOD = (
+    backup  => '_backup',
     check   => '_check',
     drain   => '_drain',
     list    => '_list',
@@ -34,10 +35,10 @@ sub run {
         qw(within=f json idle-exit=s grace=s lag=f pending=f running unused http=s log=s metrics=s store=s store-from=s);
     my $option = $COMMAND->options('hub', \@arguments, @common, @own) or return 0;
     my $name   = shift @arguments;
-    $COMMAND->usage('run, start, list, check, log, drain, upgrade or stop?') if !defined $name;
+    $COMMAND->usage('run, start, list, check, log, drain, backup, upgrade or stop?') if !defined $name;
     my $method = $METHOD{$name} or $COMMAND->usage("unknown command hub $name");
     if ($name ne 'list') {
-        $option->{hub} = shift @arguments      if @arguments;
+        $option->{hub} = shift @arguments      if @arguments > ($name eq 'backup' ? defined $option->{hub} : 0);
         $option->{hub} = $ENV{EVENTSOURCE_HUB} if !defined $option->{hub} && $name eq 'check';
         $COMMAND->usage("which hub? eventsource hub $name NAME") if !defined $option->{hub};
     }
@@ -45,6 +46,8 @@ sub run {
         $COMMAND->usage("--$of_check is for hub check");
     }
     $COMMAND->usage('--running or --unused, not both') if $option->{running} && $option->{unused};
+    $COMMAND->usage('into which file? eventsource hub backup NAME FILE')
+        if $name eq 'backup' && !length($option->{file} = shift(@arguments) // '');
     for my $of_run (grep { defined $option->{$_} && $name ne 'run' } qw(http log metrics)) {
         $COMMAND->usage("--$of_run is for hub run");
     }
@@ -52,6 +55,13 @@ sub run {
         if $name ne 'run' && $name ne 'start' && grep { defined $option->{$_} } qw(store store-from);
     $COMMAND->usage("what is '$arguments[0]'?") if @arguments;
     return $class->$method($option);
+}
+
+# The process has another working directory.
+sub _backup {
+    my ($class, $option) = @_;
+    $COMMAND->connect($option, autostart => 0)->backup(File::Spec->rel2abs($option->{file}));
+    return 0;
 }
 
 # Green or red, for programs that watch services: any trouble is the exit code 1, but for a wrong command line and for a hub of

@@ -75,7 +75,16 @@ fn child_with_a_small_disk() {
     assert_eq!((again.began.epoch, again.entries), (first.began.epoch, without_tickets(appended)));
     store.close();
 
-    // A disk that is full from the beginning.
+    // A disk that is full from the beginning. Before that, one that has no room for a backup.
+    let (mut store, _) = Running::begin(&path, FileSync::Event);
+    let copies: Vec<_> = (0..3).map(|number| (folder.join(number.to_string()), number)).collect();
+    let failed = copies.iter().find_map(|(copy, _)| store.backed_up(copy).0.err()).expect("no room for three");
+    assert!(failed.message.contains("the disk is full") || failed.message.contains("No space"), "{failed:?}");
+    let (whole, parts): (Vec<_>, Vec<_>) = copies.into_iter().partition(|(copy, _)| copy.exists());
+    assert!(!parts.is_empty() && !folder.join(format!("{}.part", parts[0].1)).exists(), "{parts:?}");
+    whole.iter().for_each(|(copy, _)| std::fs::remove_file(copy).expect("a file"));
+    store.append(draft("a", "x"));
+    store.close();
     std::fs::remove_file(&path).expect("a file");
     let room = std::fs::File::create(folder.join("other")).expect("a file");
     let mut count = 0;
