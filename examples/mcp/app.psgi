@@ -317,6 +317,7 @@ sub message {
     my $message = eval { $json->decode(Plack::Request->new($env)->content) };
     return undef, refuse(400, "the content is not JSON of at most $MOST_LEVELS levels", -32_700) if !defined $message;
     return undef, refuse(400, 'the content is not a message of JSON-RPC 2.0', -32_600) if !is_message($message);
+    $message->{id} = int $message->{id} if exists $message->{id} && encode_json([$message->{id}]) !~ /"/;    # of 1e3
     return $message;
 }
 
@@ -325,12 +326,15 @@ sub is_message {
     my $message = shift;
     return 0
         if ref $message ne 'HASH' || ($message->{jsonrpc} || '') ne '2.0' || ref($message->{params} // {}) ne 'HASH';
-    return 0                                if exists $message->{id} && !is_string($message->{id});
+    return 0                                if exists $message->{id} && !is_id($message->{id});
     return is_string($message->{method})    if exists $message->{method};
     return 0                                if !exists $message->{id};
     return ref $message->{result} eq 'HASH' if !exists $message->{error};
     return ref $message->{error} eq 'HASH' && is_string($message->{error}{message});
 }
+
+# A string or a whole number, which comes back as what it is.
+sub is_id { return encode_json([shift]) =~ /\A\[(?:"|-?[0-9]{1,15}(?:[.]0)?\])/ }
 
 # Numbers are strings, too.
 sub is_string { return defined $_[0] && !ref $_[0] }

@@ -108,6 +108,14 @@ subtest 'what is answered at once' => sub {
     my $stream  = $es->stream('POST', '/', in($session, %call), headers => \@headers);
     is next_message($stream)->{result}{content}[0]{text}, 3, 'a client that names streams first is sent one';
     $stream->ends_ok;
+    my @json = (headers => ['Content-Type' => 'application/json', @JSON, 'Mcp-Session-Id' => $session]);
+
+    for (['7', '7'], ['"7"', '"7"'], ['1e3', '1000'], ['-2', '-2'], ['1.5'], ['true'], ['null'], ['1e300'], ['[7]']) {
+        my ($id, $back) = @$_;
+        my $answer = $es->post('/', @json, content => qq({"jsonrpc":"2.0","method":"ping","id":$id}));
+        is $answer->code, defined $back ? 200 : 400, "the id $id";
+        like $answer->content, qr/"id":\Q$back\E[,}]/, 'comes back' if defined $back;
+    }
 };
 
 subtest 'what is refused' => sub {
@@ -223,11 +231,11 @@ subtest 'a call is cancelled' => sub {
     is post($session, id => $_, result => {})->code, 202, "an answer to nothing: '$_'" for '', 1;
     my ($id, $stream) = call($session, count_down => {from => 1000});
     is scalar(jobs_of($stream)), 1, 'a job counts';
-    post($session, method => 'notifications/cancelled', params => {requestId => $id + 1000});
+    post($session, method => 'notifications/cancelled', params => {requestId => $_}) for $id + 1000, "$id";
     post($session, method => 'notifications/cancelled', params => $_) for { reason => 'no id' }
     , '', [];
     post($session, method => 'notifications/cancelled', is_end => \1);
-    is next_message($stream)->{method}, 'notifications/progress', 'it continues if another call is cancelled';
+    is next_message($stream)->{method}, 'notifications/progress', 'it continues if another call is cancelled' for 1 .. 3;
     post($session, method => 'notifications/cancelled', params => {requestId => $id});
     ok wait_until(sub { !jobs_of($stream) }), 'it ends when its own call is';
     $stream->ends_ok;
