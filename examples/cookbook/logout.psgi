@@ -61,6 +61,7 @@ sub login {
     my $request = shift;
     my ($user, $password) = fields_of($request, qw(user password));
     return [403, [], []] if !defined $user || !defined $password || ($PASSWORD{$user} // '') ne $password;
+    logout($request);    # another user may be logged in here, with a stream in another tab
     open my $random, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
     read $random, my $bytes, 16;
     my $id = unpack 'H*', $bytes;

@@ -32,16 +32,23 @@ my $events = $hub->to_app(
     label => \&label_of,
 );
 
+# Another user may be logged in here before a login, with a stream in another tab.
 sub login {
     my $request = Plack::Request->new(shift);
     my ($user, $password) = @{$request->body_parameters}{qw(user password)};
     return [403, [], []] if !defined $user || !defined $password || ($PASSWORD{$user} // '') ne $password;
     $request->session->{user}              = $user;
-    $request->session_options->{change_id} = 1;       # nobody knows the id from before the login
+    $request->session_options->{change_id} = 1;                         # nobody knows the id from before the login
+    $request->env->{'news.ended'}          = label_of($request->env);
     return [204, [], []];
 }
 
-sub logout { shift->{'psgix.session.options'}{expire} = 1; return [204, [], []] }
+sub logout {
+    my $env = shift;
+    $env->{'psgix.session.options'}{expire} = 1;
+    $env->{'news.ended'} = label_of($env);
+    return [204, [], []];
+}
 
 sub publish {
     my $request = Plack::Request->new(shift);
@@ -63,6 +70,6 @@ my $app = builder {
 sub {
     my $env      = shift;
     my $response = $app->($env);
-    $hub->end(label => label_of($env), finish => 1) if $env->{'psgix.session.options'}{expire};
+    $hub->end(label => $env->{'news.ended'}, finish => 1) if defined $env->{'news.ended'};
     return $response;
 };

@@ -4,6 +4,7 @@
 
 package News;
 use Dancer2;
+use Digest::SHA qw(sha256_hex);
 use EventSource::Framework::Dancer2;
 use EventSource::Hub;
 
@@ -11,12 +12,25 @@ my %password = (anna => 'secret', bob => 'secret');
 my $hub      = EventSource::Hub->new;
 my %room;
 
+# The streams of a session. What a label says does not log in.
+sub label { return 'session/' . sha256_hex(session->id) }
+
 post '/login' => sub {
     my ($user, $password) = map { body_parameters->get($_) // '' } qw(user password);
     send_error 'wrong password', 403 if $password ne ($password{$user} // "\0");
+    my $before = label();
     session user => $user;
-    app->change_session_id;    # nobody knows the id from before the login
+    app->change_session_id;                      # nobody knows the id from before the login
+    $hub->end(label => $before, finish => 1);    # another user may be logged in here, with a stream in another tab
     return "hello $user";
+};
+
+# First the session goes, so that nobody comes back with it; then its streams end.
+post '/logout' => sub {
+    my $label = label();
+    app->destroy_session;
+    $hub->end(label => $label, finish => 1);
+    return 'goodbye';
 };
 
 post '/news' => sub {
@@ -26,7 +40,8 @@ post '/news' => sub {
 
 get '/events' => sub {
     send_error 'log in first', 403 if !session 'user';
-    events $hub, 'news';
+    my $label = label();
+    events $hub, 'news', {label => sub { $label }};
 };
 
 # The same events, and everybody sees who comes and goes.

@@ -333,6 +333,11 @@ recipe logout => sub {
     my $new = $stream_of->($login->('ada'));
     $publish->(orders => 'six');
     next_is($new, 'orders', 'six', 'ada can log in again');
+
+    my $tab = $stream_of->(my $shared = $login->('ada'));
+    is $post->('/login', $shared, [user => 'carl', password => 'carl pass']), 204, 'carl logs in where ada is';
+    next_is($tab, 'finish', 'finish', 'the stream of ada is finished');
+    is $es->get('/events', headers => $shared)->status, 403, 'her session is gone';
     stop_with_hub($server, $env{ACCOUNTS_SOCKET});
 };
 
@@ -367,6 +372,10 @@ recipe session => sub {
     is $es->post('/publish', headers => $phone, form => [text => 'x'])->code, 403, 'the session is gone';
     $es->post('/publish', headers => $desk, form => [text => 'two']);
     next_is($_, 'message', 'two', 'the other session and the other user are unharmed') for @stay;
+    is $es->post('/login', headers => $desk, form => [user => 'carl', password => 'c'])->code, 204,
+        'carl logs in where ada is';
+    next_is($stay[0], 'finish', 'finish', 'the stream of ada is finished');
+    is $es->get('/events', headers => $desk)->status, 403, 'her session is gone';
     stop_with_hub($server, $env{SESSIONS_SOCKET});
     },
     'Starman';

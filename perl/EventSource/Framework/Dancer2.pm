@@ -119,6 +119,20 @@ in the route.
 
 Stream the events of channels. Hub, channels and options are those of L<EventSource::Framework/hub_app>.
 
+Behind a login, give the streams of a session a label, and L<end|EventSource::Hub/Who reads> them at a logout, and at a login,
+before which another user may have been logged in:
+
+    my $label = sub { 'session/' . sha256_hex(session->id) };
+    get '/events' => sub {
+        my $own = $label->();
+        events $hub, 'news', {label => sub { $own }};
+    };
+    post '/logout' => sub {
+        my $own = $label->();
+        app->destroy_session;    # first
+        $hub->end(label => $own, finish => 1);
+    };
+
 =head2 event_source
 
     event_source sub { my ($conn, $env) = @_; ... };
