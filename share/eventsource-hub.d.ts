@@ -69,22 +69,15 @@ export interface MemberMap<V = unknown> extends LiveMap<V> {
     readonly count?: number;
 }
 
-export interface Hub extends EventTarget, AsyncIterable<MessageEvent> {
-    readonly url: string;
-    readonly withCredentials: boolean;
+export interface Hub extends EventSource, AsyncIterable<MessageEvent> {
     readonly readyState: 0 | 1 | 2;
-    readonly CONNECTING: 0;
-    readonly OPEN: 1;
-    readonly CLOSED: 2;
     readonly lastEventId: string;
     /** Whether the events come in a stream, or by polls: a proxy lets no stream through. */
     readonly transport: 'stream' | 'poll';
     /** Resolved by the first position; rejected if the stream is closed before. */
     readonly ready: Promise<Hub>;
-    onopen: ((this: Hub, event: Event) => unknown) | null;
-    onmessage: ((this: Hub, event: MessageEvent<string>) => unknown) | null;
-    onerror: ((this: Hub, event: HubErrorEvent) => unknown) | null;
-    close(): void;
+    onmessage: ((this: EventSource, event: MessageEvent<string>) => unknown) | null;
+    onerror: ((this: EventSource, event: HubErrorEvent) => unknown) | null;
     /** Without a channel: of all channels. */
     state<V = unknown>(channel?: string): LiveMap<V>;
     members<V = unknown>(channel?: string): MemberMap<V>;
@@ -107,6 +100,11 @@ export interface Hub extends EventTarget, AsyncIterable<MessageEvent> {
         type: string,
         listener: ((event: MessageEvent<string>) => void) | EventListenerObject | null,
         options?: boolean | AddEventListenerOptions,
+    ): void;
+    removeEventListener(
+        type: string,
+        listener: ((event: MessageEvent<string>) => void) | EventListenerObject | null,
+        options?: boolean | EventListenerOptions,
     ): void;
 }
 
