@@ -6,8 +6,11 @@ use Testing;
 use EventSource::XS::Adapter;
 use EventSource::XS::Stream::Obstacle;
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
+use IO::Select         ();
+use POSIX              ();
+use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs_module);
+use Testing::Fork      qw(child_end fork_child);
 use Testing::Server;
 
 subtest 'each reason has a remedy' => sub {
@@ -138,5 +141,23 @@ for my $name ('Twiggy', 'Feersum') {
         is_deeply [after_stream($server, '/deflated')], [$held], 'a filtered body: the reason and the remedy' for 1, 2;
     };
 }
+
+subtest 'a hub in Plack::Test' => sub {
+    needs_module('Plack::Test');
+    require EventSource::Hub;
+    require Plack::Test::MockHTTP;
+    my $events = EventSource::Hub->new->to_app(channels => sub { 'news' });
+    my $child  = fork_child(
+        sub {
+            open STDERR, '>&', $_[0] or die "STDERR: $!\n";
+            Plack::Test::MockHTTP->new($events)->request(HTTP::Request->new(GET => 'http://localhost/'));
+        },
+        sub { POSIX::_exit(0) }
+    );
+    ok(IO::Select->new($child->{from})->can_read($DEADLINE), 'a test that waits for ever has a line');
+    kill KILL => $child->{pid};
+    like readline($child->{from}), qr/Plack::Test .*Test::EventSource/, 'which says what to test with';
+    child_end($child);
+};
 
 done_testing;

@@ -9,6 +9,15 @@ use EventSource::XS::Library;
 
 # Public methods
 
+# Plack::Test returns a response when that has ended, and nobody ends a hub's stream. Call it while the application responds.
+sub warn_in_test {
+    for (my $depth = 0; my $sub = (caller $depth)[3]; $depth++) {
+        next if $sub ne 'HTTP::Message::PSGI::res_from_psgi' || !EventSource::XS::_is_first_time("$$ in test");
+        warn "EventSource::XS: Plack::Test waits for the end of a hub's stream: test it with Test::EventSource\n";
+    }
+    return;
+}
+
 # Print the reason and the remedy to psgi.errors, once for each code in a process. A stream holds nothing on a server with an
 # event loop (psgi.nonblocking), or in a process that serves one request only (psgi.run_once).
 sub warn_once {

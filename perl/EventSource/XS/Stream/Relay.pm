@@ -20,6 +20,7 @@ use EventSource::XS::Adapter;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use EventSource::XS::SocketPair;
+use EventSource::XS::Stream::Fallback;
 use EventSource::XS::Stream::Native;
 use EventSource::XS::Stream::Relay::Process;
 use IO::Select;
@@ -164,6 +165,7 @@ sub serve {
     my $self   = shift;
     my $select = IO::Select->new($self->{ours});
     my ($adapter, $server) = EventSource::XS::Adapter->of_caller;
+    EventSource::XS::Stream::Fallback->warn_in_test if !$self->{stream}->socket;
     while ($self->{ours} && $self->{stream}->check_open) {
         return $self->_end_with_worker if _is_ending($adapter, $server);
         next                           if !$select->can_read($CHECK_INTERVAL);
