@@ -92,10 +92,10 @@ fn a_signal_upgrades_to_the_program_that_is_now_at_the_path() {
     let start = Start { program: Some(path.clone()), ..Scene::start() };
     let mut worker = CallConnection::connect(&start, &scene.place, Some(settings().into())).expect("a hub");
     let pid = worker.welcome().pid;
-    for kept in ["kept", "kept too"] {
+    for (kept, asked) in [("kept", Signal::USR2), ("kept too", Signal::HUP)] {
         fs::rename(&path, scene.folder.join(kept)).expect("its owner may");
         copy_of_program(&scene, "installed"); // as an installation does
-        signal(pid, Signal::USR2);
+        signal(pid, asked);
         eventually("the process is the new program", || program_of(pid) == path);
         worker.publish(&event("news", "hello")).expect("an id");
         let shown = |what| fs::read_to_string(format!("/proc/{pid}/{what}")).expect("a process");

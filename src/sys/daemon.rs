@@ -32,9 +32,9 @@ pub fn close_at_exec() -> io::Result<()> {
 /// The request that a signal stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// To end: INT, TERM, HUP.
+    /// To end: INT, TERM.
     End,
-    /// To continue as a new program: USR2.
+    /// To continue as the installed program: USR2, and HUP, which asks a daemon to reload. A terminal that closes sends that, too.
     Upgrade,
 }
 
@@ -67,7 +67,8 @@ pub fn next_signal(signals: BorrowedFd<'_>) -> Option<Asked> {
     let mut info = [0; std::mem::size_of::<libc::signalfd_siginfo>()];
     let count = rustix::io::read(signals, &mut info).ok()?;
     let number: [u8; 4] = info[..count].get(..4)?.try_into().ok()?; // ssi_signo comes first
-    Some(if u32::from_ne_bytes(number) == libc::SIGUSR2 as u32 { Asked::Upgrade } else { Asked::End })
+    let is_reload = [libc::SIGUSR2, libc::SIGHUP].contains(&(u32::from_ne_bytes(number) as libc::c_int));
+    Some(if is_reload { Asked::Upgrade } else { Asked::End })
 }
 
 /// Lets a write beyond the limit of the size of files (`ulimit -f`) fail with EFBIG. By default SIGXFSZ ends the process.
