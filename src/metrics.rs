@@ -222,8 +222,15 @@ static FAMILIES: &[Family] = &[
         |m| Some(m.streams.bytes.into())),
     family(Gauge, ("buffered_bytes", "bytes"), "Bytes that are buffered for streams.",
         |m| Some(m.streams.buffered.into())),
-    family(Counter, ("lost", ""), "Events that were accepted and not handed to the kernel.",
-        |m| Some(m.streams.lost.into())),
+    family(Gauge, ("stalled_streams", ""), "Open streams whose clients read more slowly than they are sent, now.",
+        |m| Some(m.streams.stalled.into())),
+    family(Counter, ("lost", ""), "Events that were accepted and not handed to the kernel, by why their streams ended.",
+        |m| Some(Values::By("reason", {
+            let reasons = Reason::ALL.iter().map(|reason| reason.name()).chain(["dropped"]);
+            reasons.zip(m.streams.lost).collect()
+        }))),
+    family(Gauge, ("start_time_seconds", "seconds"), "When the hub process has begun, in seconds since 1970.",
+        |m| m.process.map(|process| Values::Milliseconds(process.started_at))),
     family(Gauge, ("workers", ""), "Workers and commands that are connected to the hub process.",
         |m| m.process.map(|process| process.workers.into())),
     family(Counter, ("workers_cut_off", ""), "Connections that the hub process ended because they broke the protocol.",

@@ -41,7 +41,7 @@ fn a_shutdown_tells_every_client_to_reconnect_and_refuses_new_streams() {
         assert_eq!(handle.report_end_or_reason(), Some(Reason::Server));
         assert_eq!(handle.push(b"data: late\n\n"), Pushed::Ended);
     }
-    assert_eq!((stats().open, stats().lost > 0), (0, true));
+    assert_eq!((stats().open, stats().lost != [0; 7]), (0, true));
 
     let (socket, _client) = local();
     let (error, socket) = StreamHandle::open(opening(socket, settings())).map(|_| "opened").unwrap_err();

@@ -12,7 +12,7 @@ use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::saved_reactor::{Restored, SavedHub};
 use eventsource_xs::runtime::HubHandle;
 use eventsource_xs::saved;
-use eventsource_xs::wire::{Failure, HubSettings, NamedSettings};
+use eventsource_xs::wire::{Failure, HubSettings, NamedSettings, StoreStatus};
 use std::error::Error;
 use std::io;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub struct CurrentHub {
     place: Place,
     precedence: Precedence,
     hub: Option<ServedHub>,
-    /// Why the store has not begun, if it still tries to.
+    /// Why the store has not begun.
     cannot_begin: Option<Failure>,
     /// The number of the hub's store in the epoll set.
     number: u64,
@@ -54,6 +54,13 @@ impl CurrentHub {
     /// Returns true while the hub's store has not begun.
     pub fn is_beginning(&self) -> bool {
         self.hub.is_some() && self.handle().is_none()
+    }
+
+    /// Returns the health of the store. One that nobody has needed so far is not down.
+    pub fn store_status(&self) -> StoreStatus {
+        let of_next = || self.precedence.wanted(NamedSettings::default(), None).all.store.kind().into();
+        let unused = || StoreStatus { kind: of_next(), is_up: self.cannot_begin.is_none(), ..StoreStatus::default() };
+        self.hub.as_ref().map_or_else(unused, ServedHub::store_status)
     }
 
     pub fn precedence(&self) -> &Precedence {
@@ -116,15 +123,15 @@ impl CurrentHub {
         self.cannot_begin = Some(failure);
     }
 
-    /// Returns why the store has not begun, if it still tries to.
+    /// Returns why the store has not begun.
     pub fn cannot_begin(&self) -> Option<&Failure> {
         self.cannot_begin.as_ref()
     }
 
-    /// Ends the hub, whose store cannot begin. The next peer begins one.
-    pub fn give_up(&mut self, epoll: &Epoll) {
+    /// Ends the hub, whose store cannot begin, for a reason that stays known. The next peer begins one.
+    pub fn give_up(&mut self, failure: Failure, epoll: &Epoll) {
         self.unwatch_store(epoll);
-        (self.hub, self.cannot_begin) = (None, None);
+        (self.hub, self.cannot_begin) = (None, Some(failure));
     }
 
     /// Applies what the reactor has reported of streams with members and wills, if a store has the order of events.

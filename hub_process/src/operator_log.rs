@@ -5,6 +5,7 @@ use crate::log_pauses::Watch;
 use crate::peers::{End, Peer};
 use crate::process_log::{self, log_event, log_message};
 use crate::read_channels::ReadChannels;
+use crate::store::now_ms;
 use eventsource_xs::histogram::{Histogram, Scale, Times};
 use eventsource_xs::hub::Topic;
 use eventsource_xs::runtime;
@@ -15,8 +16,9 @@ use std::time::{Duration, Instant};
 /// What was counted and logged.
 #[derive(Debug)]
 pub struct Operator {
-    /// When the process has begun.
+    /// When the process has begun, and the same in milliseconds since 1970.
     started: Instant,
+    pub started_at: u64,
     /// How many workers were cut off.
     cut_off: u64,
     /// How long publishes have waited for the store.
@@ -37,9 +39,10 @@ pub struct SavedOperator {
     cut_off: u64,
     store_wait: Histogram,
     started: Instant,
+    started_at: u64,
 }
 
-saved!(SavedOperator { cut_off, store_wait, started });
+saved!(SavedOperator { cut_off, store_wait, started, started_at });
 
 impl Operator {
     /// Begins with what the library has counted: before an upgrade.
@@ -47,16 +50,18 @@ impl Operator {
         let read = ReadChannels::unknown(now);
         let watch = Watch::new(&runtime::stats());
         let (store_wait, has_logged_members, store_failure) = (Histogram::default(), false, String::new());
-        Self { started: now, cut_off: 0, store_wait, watch, has_logged_members, store_failure, read }
+        let started_at = now_ms();
+        Self { started: now, started_at, cut_off: 0, store_wait, watch, has_logged_members, store_failure, read }
     }
 
     pub fn saved(&self) -> SavedOperator {
-        SavedOperator { cut_off: self.cut_off, store_wait: self.store_wait, started: self.started }
+        let Self { cut_off, store_wait, started, started_at, .. } = *self;
+        SavedOperator { cut_off, store_wait, started, started_at }
     }
 
     pub fn restore(saved: SavedOperator) -> Self {
-        let SavedOperator { cut_off, store_wait, started } = saved;
-        Self { cut_off, store_wait, ..Self::new(started) }
+        let SavedOperator { cut_off, store_wait, started, started_at } = saved;
+        Self { cut_off, store_wait, started_at, ..Self::new(started) }
     }
 
     /// Returns for how long the process has run.

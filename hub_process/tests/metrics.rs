@@ -2,7 +2,7 @@
 
 mod support;
 
-use eventsource_xs::remote::{upgrade, Start};
+use eventsource_xs::remote::{upgrade, CallConnection, Start};
 use rustix::net::{bind, getsockname, socket, sockopt, AddressFamily, SocketType};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -10,7 +10,8 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Child;
-use support::{event, eventually, Scene, DEADLINE, PROGRAM};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use support::{event, eventually, kill, Scene, DEADLINE, PROGRAM};
 
 /// An address that nobody else is given. A socket is bound to it and never listens, so the process may listen on it.
 struct Address(SocketAddr, #[allow(dead_code)] OwnedFd);
@@ -61,6 +62,65 @@ fn a_monitor_reads_the_metrics_of_the_hub() {
     assert!(body.contains("\neventsource_published_total{hub=\"shop\"} 1\n") && body.ends_with("# EOF\n"), "{body}");
     let head_only = ask(&address, b"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(head_only.starts_with("HTTP/1.1 200 OK\r\n") && head_only.ends_with("\r\n\r\n"), "{head_only}");
+    drop(scene);
+    child.wait().expect("it has ended");
+}
+
+#[test]
+fn a_monitor_reads_what_is_known_before_the_first_worker_comes() {
+    for (store, line) in [
+        ("memory", "eventsource_store_info{hub=\"shop\",kind=\"memory\"} 1"),
+        // Nobody has asked for the store, so it is not down.
+        ("redis://127.0.0.1:1", "eventsource_store_info{hub=\"shop\",kind=\"redis\"} 1"),
+    ] {
+        let (scene, address) = (Scene::new(), Address::new());
+        let metrics = address.0.to_string();
+        let mut child = scene.command(&["run", "--metrics", &metrics, "--store", store]).spawn().expect("a process");
+        eventually("the process listens", || TcpStream::connect(address.0).is_ok());
+        let answer = ask(&address, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("# EOF\n"), "{answer}");
+        for line in [line, "eventsource_streams{hub=\"shop\"} 0", "eventsource_store_up{hub=\"shop\"} 1"] {
+            assert!(answer.lines().any(|found| found == line), "{line}: {answer}");
+        }
+        kill(child.id());
+        child.wait().expect("it has ended");
+    }
+}
+
+#[test]
+fn a_monitor_reads_that_the_store_has_not_begun() {
+    let (scene, address) = (Scene::new(), Address::new());
+    let words = ["run", "--metrics", &address.0.to_string(), "--store", "redis://127.0.0.1:1"];
+    let mut child = scene.command(&words).spawn().expect("a process");
+    let start = Start { program: None, needs_settings: false, timeout: Duration::from_millis(100) };
+    eventually("the process listens", || TcpStream::connect(address.0).is_ok());
+    assert!(CallConnection::connect(&start, &scene.place, None).is_err(), "nobody listens at the address of Redis");
+    eventually("the store is down", || {
+        let answer = ask(&address, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        answer.lines().any(|line| line == "eventsource_store_up{hub=\"shop\"} 0")
+    });
+    kill(child.id());
+    child.wait().expect("it has ended");
+}
+
+#[test]
+fn an_upgrade_keeps_the_start_of_the_process_and_a_new_process_has_another_one() {
+    let (scene, address) = (Scene::new(), Address::new());
+    let mut child = run(&scene, &address);
+    let began = || {
+        let answer = ask(&address, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let (_, began) = answer.split_once("\neventsource_start_time_seconds{hub=\"shop\"} ").expect("the metric");
+        began.split_whitespace().next().expect("a number").parse::<f64>().expect("a number")
+    };
+    let first = began();
+    let age = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64() - first;
+    assert!((0.0..DEADLINE.as_secs_f64()).contains(&age), "{age}");
+    scene.upgrade();
+    assert_eq!(began(), first);
+    kill(child.id());
+    child.wait().expect("it has ended");
+    let mut child = run(&scene, &address);
+    assert!(began() > first);
     drop(scene);
     child.wait().expect("it has ended");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 fn text_of(name: Option<&str>, process: Option<&Counted>, topics: &[TopicCounts]) -> String {
     let hub = Counts { streams: 3, published: 7, skipped: 2, polls: 1, polls_mute: 4, ..Counts::default() };
-    let streams = Stats { ended: [1, 2, 3, 4, 5, 6], ..Stats::default() };
+    let streams = Stats { ended: [1, 2, 3, 4, 5, 6], lost: [1, 2, 3, 4, 5, 6, 7], stalled: 8, ..Stats::default() };
     text(&Measured { name, hub: &hub, streams: &streams, times: &Times::default(), process, topics })
 }
 
@@ -33,9 +33,13 @@ fn a_hub_of_a_process_has_no_metrics_of_a_hub_process_and_no_label_of_its_name()
         "\neventsource_polls_total{reason=\"mute\"} 4\n",
         "\neventsource_streams_ended_total{reason=\"application\"} 6\n",
         "# UNIT eventsource_history_bytes bytes\n",
+        "\neventsource_lost_total{reason=\"slow\"} 2\n",
+        "\neventsource_lost_total{reason=\"dropped\"} 7\n",
+        "\neventsource_stalled_streams 8\n",
     ] {
         assert!(text.contains(line), "{line}");
     }
+    assert!(!text.contains("start_time"));
     assert!(!text.contains("store") && !text.contains("workers") && !text.contains("channel_"));
     assert!(text.ends_with("\n# EOF\n") && !text.contains("\n\n"));
 }
@@ -44,6 +48,7 @@ fn a_hub_of_a_process_has_no_metrics_of_a_hub_process_and_no_label_of_its_name()
 fn labels_are_the_hub_and_what_was_chosen_with_escapes() {
     let mut counted = Counted::default();
     (counted.store.kind, counted.store.lag, counted.workers) = ("file".into(), 1500, 4);
+    counted.started_at = 1_764_021_600_123;
     let channel = |name: &[u8]| ChannelCounts {
         name: name.into(),
         subscribers: 2,
@@ -69,6 +74,7 @@ fn labels_are_the_hub_and_what_was_chosen_with_escapes() {
         "eventsource_store_info{hub=\"shop\",kind=\"file\"} 1",
         "eventsource_store_lag_seconds{hub=\"shop\"} 1.5",
         "eventsource_workers{hub=\"shop\"} 4",
+        "eventsource_start_time_seconds{hub=\"shop\"} 1764021600.123",
         "# TYPE eventsource_store_wait_seconds histogram",
         "eventsource_store_wait_seconds_bucket{hub=\"shop\",le=\"0.001\"} 0",
         "eventsource_store_wait_seconds_bucket{hub=\"shop\",le=\"0.005\"} 1",

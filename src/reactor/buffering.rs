@@ -3,7 +3,7 @@
 use super::{Answer, Io, Reactor, StreamId};
 use crate::compression::Alone;
 use crate::hub::OwnBlock;
-use crate::stream::{Discarded, Framing, LineEnd, Stream};
+use crate::stream::{Discarded, Framing, LineEnd, Reason, Stream};
 use bytes::Bytes;
 use std::time::Instant;
 
@@ -18,7 +18,10 @@ impl<I: Io> Reactor<I> {
             self.flush_stream(id.slot, now);
         }
         let mut lost = Discarded { events: 1, bytes: event.len() };
+        // A stream that has ended at once was mostly left by its client.
+        let mut reason = Some(self.record(id).and_then(|record| record.stream.ending()).unwrap_or(Reason::Client));
         if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
+            reason = None;
             lost = match &record.socket {
                 Some(_) => record.stream.push(event),
                 // Without a socket the client cannot read yet, so the size of the buffer says nothing about the client.
@@ -30,7 +33,7 @@ impl<I: Io> Reactor<I> {
             self.queue(id.slot);
         }
         if lost.events > 0 {
-            self.answers.push(Answer::Lost { stream: id, lost });
+            self.answers.push(Answer::Lost { stream: id, lost, reason });
         }
     }
 

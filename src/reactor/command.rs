@@ -305,6 +305,8 @@ pub enum Answer {
         stream: StreamId,
         /// The events and bytes that were lost.
         lost: Discarded,
+        /// Why their stream ends; nothing if they were dropped for newer ones.
+        reason: Option<Reason>,
     },
     /// A stream has ended.
     Ended {

@@ -41,6 +41,7 @@ impl<I: Io> Reactor<I> {
         }
         let StreamRecord { socket, mut stream, .. } = record;
         let (settings, unsent, body) = (*stream.settings(), stream.unsent(), *stream.body());
+        self.note_unstalled(&stream);
         let buffered_events = stream.discard().events;
         Some(Detached { socket, settings, unsent, buffered_bytes, buffered_events, body })
     }

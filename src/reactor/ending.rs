@@ -9,7 +9,7 @@
 
 use super::stream_record::{Deadline, StreamQueue, StreamRecord};
 use super::{Answer, Ending, Io, Reactor, StreamId};
-use crate::stream::{Discarded, Reason};
+use crate::stream::{Discarded, Reason, Stream};
 use std::time::{Duration, Instant};
 
 impl<I: Io> Reactor<I> {
@@ -100,7 +100,7 @@ impl<I: Io> Reactor<I> {
             let has_subscription = record.subscription.is_some();
             let lost = record.stream.discard();
             if lost != Discarded::default() {
-                self.answers.push(Answer::Lost { stream: id, lost });
+                self.answers.push(Answer::Lost { stream: id, lost, reason: Some(reason) });
             }
             if !has_ended {
                 // A stream that was ending keeps its reason unless an event is lost.
@@ -131,10 +131,18 @@ impl<I: Io> Reactor<I> {
                 subscription.remove(&mut self.hubs);
             }
             self.hubs.unmark(id);
+            self.note_unstalled(&record.stream);
             if let Some(socket) = record.socket {
                 self.io.close(socket);
             }
             self.answers.push(Answer::Closed { stream: id });
+        }
+    }
+
+    /// Takes note that a stream which is given up waits no longer until its client takes more.
+    pub(super) fn note_unstalled(&mut self, stream: &Stream) {
+        if stream.stalled_since().is_some() {
+            self.answers.push(Answer::Unstalled { stalled_for: Duration::ZERO });
         }
     }
 

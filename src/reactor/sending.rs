@@ -59,8 +59,8 @@ impl<I: Io> Reactor<I> {
             Ok(SendResult::Stalled) => self.block(id, now),
             Ok(SendResult::Answered) => self.end_poll(id),
             Err(error) if is_memory(&error) => {
+                self.stall(id, now);
                 if let Some(record) = self.record(id) {
-                    record.stream.set_stalled(now);
                     record.is_blocked = true;
                     record.deadline = Some(Box::new((now + Self::RETRY, Deadline::Retry)));
                 }
@@ -93,16 +93,22 @@ impl<I: Io> Reactor<I> {
         progress.unwrap_or(Ok(SendResult::MoreToSend))
     }
 
+    /// Takes note that the socket takes nothing more for now.
+    fn stall(&mut self, id: StreamId, now: Instant) {
+        if self.record(id).map_or(false, |record| record.stream.set_stalled(now)) {
+            self.answers.push(Answer::Stalled { stream: id });
+        }
+    }
+
     /// Waits until the socket is writable.
     fn block(&mut self, id: StreamId, now: Instant) {
+        self.stall(id, now);
         if let Some((record, io)) = self.record_and_io(id) {
-            record.stream.set_stalled(now);
             let watched = record.socket.as_ref().map_or(Ok(()), |socket| io.watch_writable(socket, id, true));
             record.is_blocked = true;
             if watched.is_err() {
                 return self.end_at_once(id, Reason::Error);
             }
-            self.answers.push(Answer::Stalled { stream: id });
             self.watch(id.slot, now);
         }
         self.arm_timer(id.slot, now);
@@ -204,7 +210,7 @@ impl<I: Io> Sender<'_, I> {
 
     /// Removes what the kernel has taken from the stream's own buffer, and moves its cursor past the rest.
     fn advance(&mut self, bytes: usize, is_all: bool, gathered: Option<Gathered>) {
-        if let Some(since) = self.buffering.stream.stalled_since() {
+        if let Some(since) = self.buffering.stream.stalled_since().filter(|_| bytes > 0) {
             self.buffering.answers.push(Answer::Unstalled { stalled_for: self.now.saturating_duration_since(since) });
         }
         let log_bytes = bytes.saturating_sub(self.buffering.stream.buffered_bytes());

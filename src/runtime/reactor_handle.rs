@@ -417,9 +417,9 @@ impl ReactorHandle {
         }
     }
 
-    /// Counts lost events and bytes. Several threads may do so once the reactor has died.
+    /// Counts events and bytes that were lost by an error. Several threads may do so once the reactor has died.
     pub(crate) fn count_lost(&self, events: usize, bytes: usize) {
-        self.counts.lost.fetch_add(events as u64, Ordering::Relaxed);
+        self.counts.lost[Reason::Error as usize].fetch_add(events as u64, Ordering::Relaxed);
         self.counts.lost_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
@@ -534,7 +534,10 @@ mod tests {
                 }
                 handle.notify_all();
             });
-            assert_eq!((queue.len(), handle.counts.stats().lost), if dies { (0, 3) } else { (3, 0) });
+            assert_eq!(
+                (queue.len(), handle.counts.stats().lost.iter().sum::<u64>()),
+                if dies { (0, 3) } else { (3, 0) }
+            );
         }
     }
 

@@ -20,7 +20,9 @@ pub struct Counts {
     pub(crate) returned: AtomicU64,
     pub(crate) events: AtomicU64,
     pub(crate) bytes: AtomicU64,
-    pub(super) lost: AtomicU64,
+    /// By the reason, as in [`Stats`].
+    pub(super) lost: [AtomicU64; 7],
+    pub(super) stalled: AtomicU64,
     pub(super) wakeups: AtomicU64,
     pub(super) longest_delay_ns: AtomicU64,
     /// Bytes that producers pushed or published, or that the reactor added.
@@ -86,8 +88,8 @@ impl Counts {
     /// Reads the counters.
     pub(super) fn stats(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut ended = [0; 6];
-        for (to, from) in ended.iter_mut().zip(&self.ended) {
+        let (mut ended, mut lost) = ([0; 6], [0; 7]);
+        for (to, from) in ended.iter_mut().zip(&self.ended).chain(lost.iter_mut().zip(&self.lost)) {
             *to = read(from);
         }
         let (opened, bytes) = (read(&self.opened), read(&self.bytes));
@@ -99,7 +101,8 @@ impl Counts {
             ended,
             events: read(&self.events),
             bytes,
-            lost: read(&self.lost),
+            lost,
+            stalled: read(&self.stalled),
             buffered: read(&self.accepted).saturating_sub(done),
             wakeups: read(&self.wakeups),
             longest_delay_ns: read(&self.longest_delay_ns),
@@ -127,7 +130,8 @@ impl Counts {
         for (counter, more) in self.all().into_iter().zip(dead.all()) {
             counter.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        let Stats { open, buffered, longest_delay_ns, .. } = dead.stats();
+        let Stats { open, buffered, longest_delay_ns, stalled, .. } = dead.stats();
+        self.stalled.fetch_sub(stalled, Ordering::Relaxed);
         self.longest_delay_ns.store(longest_delay.max(longest_delay_ns), Ordering::Relaxed);
         self.ended[Reason::Error as usize].fetch_add(open, Ordering::Relaxed);
         self.lost_bytes.fetch_add(buffered, Ordering::Relaxed);
@@ -150,8 +154,8 @@ impl Counts {
     fn all(&self) -> Vec<&AtomicU64> {
         macro_rules! all {
             ($($name:ident),*) => {{
-                let Self { ended, send, age, $($name),* } = self;
-                [$($name),*].iter().copied().chain(ended).chain(send.all()).chain(age.all()).collect()
+                let Self { ended, lost, send, age, $($name),* } = self;
+                [$($name),*].iter().copied().chain(ended).chain(lost).chain(send.all()).chain(age.all()).collect()
             }};
         }
         all!(
@@ -162,7 +166,7 @@ impl Counts {
             returned,
             events,
             bytes,
-            lost,
+            stalled,
             wakeups,
             longest_delay_ns,
             accepted,

@@ -18,12 +18,12 @@ impl Stream {
         self.is_early = false;
     }
 
-    /// Records that the socket takes nothing. The first call counts until bytes are sent.
-    pub fn set_stalled(&mut self, now: Instant) {
+    /// Records that the socket takes nothing. The first call counts until bytes are sent: others return false.
+    pub fn set_stalled(&mut self, now: Instant) -> bool {
         if !self.is_stalled {
-            self.is_stalled = true;
             self.since = now;
         }
+        !std::mem::replace(&mut self.is_stalled, true)
     }
 
     /// Returns since when the socket has taken nothing. `None` if the stream is not stalled.

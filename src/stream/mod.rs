@@ -416,7 +416,6 @@ impl Stream {
     /// Discards the buffer. Returns what is lost.
     pub fn discard(&mut self) -> Discarded {
         self.is_begun = false;
-        self.is_stalled = false;
         let front = std::mem::take(&mut self.front);
         let rest = std::mem::take(&mut self.rest);
         let rest = rest.iter().flat_map(|rest| rest.iter());

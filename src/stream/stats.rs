@@ -16,10 +16,13 @@ pub struct Stats {
     pub events: u64,
     /// Bytes that were handed to the kernel.
     pub bytes: u64,
-    /// Events that were accepted and not handed to the kernel to their end.
-    pub lost: u64,
+    /// Events that were accepted and not handed to the kernel to their end: by the reason of the end of their streams, as
+    /// [`ended`](Self::ended); the last ones were dropped for newer ones.
+    pub lost: [u64; 7],
     /// Bytes that are buffered.
     pub buffered: u64,
+    /// Streams whose sockets take nothing more for now: their clients read more slowly than they are sent.
+    pub stalled: u64,
     /// How often the reactor has woken, because of a producer, a client or a timer.
     pub wakeups: u64,
     /// The longest time between the reactor having bytes to send and the kernel taking some, in nanoseconds.

@@ -157,16 +157,18 @@ pub struct Counted {
     pub times: Times,
     /// How many workers were cut off because they broke the rules of the protocol.
     pub cut_off: u64,
+    /// When the process has begun, in milliseconds since 1970.
+    pub started_at: u64,
     /// The health of the hub's store.
     pub store: StoreStatus,
 }
 
 coded! {
-    Counted { request, hub, subscribers, workers, streams, times, cut_off, store }
+    Counted { request, hub, subscribers, workers, streams, times, cut_off, started_at, store }
     Times { send, age, store_wait }
     Histogram { counts, sum }
     Stats {
-        open, opened, refused, ended, events, bytes, lost, buffered, wakeups, longest_delay_ns, refused_origins,
+        open, opened, refused, ended, events, bytes, lost, buffered, stalled, wakeups, longest_delay_ns, refused_origins,
     }
     Described { request, version, age, workers }
     ChannelPage { next, channels }

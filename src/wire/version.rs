@@ -7,12 +7,9 @@ use crate::ErrorCode;
 /// connection, which have one layout in all versions. Everything else a process refuses, and says what to do.
 pub const VERSION: u16 = 20;
 
-/// Checks that a worker speaks the version `ours` of a hub process. Fails with [`ErrorCode::Unsupported`] with the remedy if it
-/// does not.
-pub(super) fn check(workers: u16, ours: u16) -> Result<(), Failure> {
-    if workers == ours {
-        return Ok(());
-    }
+/// Returns the failure, with [`ErrorCode::Unsupported`] and the remedy, of a worker that does not speak the version `ours` of
+/// the process of a hub.
+pub(super) fn refusal(workers: u16, ours: u16, hub: &Name) -> Failure {
     let remedy = if workers > ours {
         "have the process continue as the program that was installed with the worker (eventsource hub upgrade NAME)"
     } else {

@@ -97,6 +97,7 @@ _stats()
     esx_counts counts;
     HV *hash, *closed;
     int reason;
+    UV lost = 0;
   PPCODE:
     esx_stats(&counts);
     hash = newHV();
@@ -106,10 +107,12 @@ _stats()
     (void)hv_stores(hash, "refused", newSVuv((UV)counts.refused));
     (void)hv_stores(hash, "events", newSVuv((UV)counts.events));
     (void)hv_stores(hash, "bytes", newSVuv((UV)counts.bytes));
-    (void)hv_stores(hash, "lost", newSVuv((UV)counts.lost));
     (void)hv_stores(hash, "buffered", newSVuv((UV)counts.buffered));
     (void)hv_stores(hash, "wakeups", newSVuv((UV)counts.wakeups));
     (void)hv_stores(hash, "longest_delay", newSVnv(counts.longest_delay_ns / 1e9));
+    for (reason = 0; reason <= ESX_REASONS; reason++)
+        lost += (UV)counts.lost[reason];
+    (void)hv_stores(hash, "lost", newSVuv(lost));
     for (reason = 0; reason < ESX_REASONS; reason++)
         (void)hv_store_ent(closed, sv_2mortal(esx_reason_sv(aTHX_ reason)), newSVuv((UV)counts.ended[reason]), 0);
     (void)hv_stores(hash, "closed", newRV_noinc((SV *)closed));

@@ -7,7 +7,9 @@ use Testing::Deadline qw(wait_until);
 use File::Temp        ();
 use HTTP::Tiny        ();
 use JSON::PP          ();
+use EventSource::Hub::Process;
 use Test::EventSource;
+use Testing::Client;
 use Testing::Daemon;
 use Testing::Database::SQLite;
 use Testing::Developer qw(needs_command);
@@ -46,13 +48,18 @@ subtest 'promtool accepts the files' => sub {
 
 my $hub = Testing::Daemon->new('eventsource-hub');
 $hub->run({}, $program, 'run', qw(--name shop --socket), "$folder/s", '--metrics', '127.0.0.1:' . $hub->port);
+
+# One whose store cannot be reached, once somebody asks for it.
+my $down  = Testing::Daemon->new('eventsource-hub');
+my @store = ('--store', 'redis://127.0.0.1:1', '--idle-exit', 600);
+$down->run({}, $program, 'run', qw(--name down --socket), "$folder/d", '--metrics', '127.0.0.1:' . $down->port, @store);
 my $database = Testing::Database::SQLite->start;
 Testing::Outbox->create_tables($database->connect, 'EventSource::Outbox');
 my @place    = ('--hub', 'shop', '--socket', "$folder/s");
 my $follower = Testing::Program->start(['-Mblib', 'bin/eventsource', 'outbox', @place, '--dsn', $database->dsn]);
 my $server   = Testing::Server->start(
     'Starman', 't/data/metrics.psgi',
-    workers => 2,
+    workers => 4,                                                          # Prometheus keeps connections to two
     env     => {HUB_SOCKET => "$folder/s", OUTBOX_DSN => $database->dsn, METRICS_TOKEN => $TOKEN}
 );
 
@@ -62,6 +69,7 @@ sub configuration {
     $text =~ s/interval: 15s/interval: 1s/g;
     $text =~ s/127[.]0[.]0[.]1:9464/'127.0.0.1:' . $hub->port/e;
     $text =~ s/127[.]0[.]0[.]1:5000/127.0.0.1:$server->{port}/;
+    $text =~ s/(targets: \['127[.]0[.]0[.]1:[0-9]+')/"$1, '127.0.0.1:" . $down->port . q(')/e;
     $text =~ s/(?<=credentials: )THE-TOKEN\S+/$TOKEN/ or die 'no token';
     return $text . <<"EOF";
   - job_name: application
@@ -135,10 +143,10 @@ subtest 'Prometheus reads what the hub process and any worker say' => sub {
     eventually_is('up', 'job', {%{$both->(1)}, eventsource_outbox => 1, stranger => 0}, 'all are read, with the token')
         or diag explain(api('targets')), $hub->log, $server->log;
     eventually_is('eventsource_streams{hub="shop"}',                 'job', $both->(1),          'one stream');
-    eventually_is('eventsource_published_total',                     'job', $both->($published), 'the events');
+    eventually_is('eventsource_published_total{hub="shop"}',         'job', $both->($published), 'the events');
     eventually_is('eventsource_channel_subscribers{channel="news"}', 'job', {application => 1},  'the chosen channel');
-    eventually_is('eventsource_outbox_followed', 'table', {eventsource_outbox => 1}, 'the outbox');
-    eventually_is('eventsource_store_info',      'kind',  {memory => 1},             'the kind of the store');
+    eventually_is('eventsource_outbox_followed',        'table', {eventsource_outbox => 1}, 'the outbox');
+    eventually_is('eventsource_store_info{hub="shop"}', 'kind',  {memory => 1},             'the kind of the store');
     kill HUP => $server->pid;
     ok wait_until(
         $DEADLINE,
@@ -148,8 +156,8 @@ subtest 'Prometheus reads what the hub process and any worker say' => sub {
         ),
         'all workers are replaced';
     ok wait_until($DEADLINE, sub { publish(1) }), 'a new one publishes';
-    eventually_is('eventsource_published_total',             'job', $both->($published), 'the counter goes on');
-    eventually_is('resets(eventsource_published_total[5m])', 'job', $both->(0),          'and was never reset');
+    eventually_is('eventsource_published_total{hub="shop"}', 'job', $both->($published),    'the counter goes on');
+    eventually_is('resets(eventsource_published_total{hub="shop"}[5m])', 'job', $both->(0), 'and was never reset');
 };
 
 subtest 'Prometheus knows the types, the units and the texts' => sub {
@@ -195,12 +203,77 @@ subtest 'the alerts' => sub {
         or diag explain \%state;
     my @names = slurp("$FILES/alerts.yml") =~ /alert: (\w+)/g;
     is_deeply [sort keys %state], [sort @names], 'all are evaluated';
-    $hub->stop;
-    ok wait_until($DEADLINE, sub { %state = $rules->(); ($state{EventSourceAway} // '') eq 'ok pending' }),
-        'the end of the hub process is noticed'
-        or diag explain \%state;
 };
 
+# Whether the condition of an alert is true now, for any hub.
+sub is_true {
+    my $alert = shift;
+    my ($condition) = slurp("$FILES/alerts.yml") =~ /alert: $alert\n +expr: (.+)/;
+    return scalar @{(api('query', query => $condition) || {})->{result} || []};
+}
+
+sub eventually_true {
+    my ($alert, $name) = @_;
+    return ok wait_until($DEADLINE, sub { is_true($alert) }), "$alert: $name";
+}
+
+my @place_of_hub = (name => 'shop', socket => "$folder/s");
 $stream->close;
-$follower->stop;
+my $CLIENTS = 12;
+my @last_id;
+
+# Streams of clients that read only the first position, whose id is the next one's Last-Event-ID.
+sub clients {
+    my @clients;
+    for my $number (1 .. $CLIENTS) {
+        my @headers = $last_id[$number] ? (headers => ['Last-Event-ID' => $last_id[$number]]) : ();
+        push @clients, my $client = Testing::Client->stream($server->port, '/events', @headers);
+        ($last_id[$number]) = $client->text =~ /^id: (\S+)/m;
+    }
+    return @clients;
+}
+
+subtest 'slow clients that are disconnected are slow, and no event of others is lost' => sub {
+    my $publisher = EventSource::Hub::Process->connect(@place_of_hub);
+    my @clients   = clients();
+    my $event     = 'x' x 100_000;
+    my $stalled   = qr/^eventsource_stalled_streams\S* $CLIENTS$/m;
+    ok wait_until($DEADLINE, sub { $publisher->publish(news => $event); $publisher->openmetrics =~ $stalled }),
+        'all are slow';
+    eventually_true(EventSourceSlowClients => 'while they are slow');
+    my $disconnected = sub { $publisher->publish(news => $event); $publisher->stats->{slow}{disconnect} == $CLIENTS };
+    ok wait_until($DEADLINE, $disconnected), 'all are disconnected';
+    ok wait_until(
+        $DEADLINE, sub { (values_of('eventsource_lost_total{reason="slow"}', 'job')->{eventsource} // 0) > 0 }
+        ),
+        'Prometheus knows what was buffered for them';
+    ok !is_true('EventSourceEventsLost'), 'EventSourceEventsLost: not because of them';
+    ok !is_true('EventSourceGaps'),       'EventSourceGaps: nobody has come back';
+};
+
+subtest 'a hub in memory is killed again and again' => sub {
+    my @clients = clients();
+    for my $time (1 .. 3) {
+        ok !is_true('EventSourceRestarts'), "EventSourceRestarts: not yet, killed $time times" if $time < 3;
+        my $started = sub { values_of('eventsource_start_time_seconds{hub="shop"}', 'job')->{eventsource} // 0 };
+        my $before  = $started->();
+        $hub->restart('KILL');
+        ok wait_until($DEADLINE, sub { $started->() > $before }), 'Prometheus knows the start of the next process';
+    }
+    eventually_true(EventSourceRestarts => 'killed three times');
+    @clients = clients();
+    eventually_true(EventSourceGaps => 'each client has perhaps missed events');
+};
+
+subtest 'other faults' => sub {
+    ok !is_true('EventSourceStoreDown'), 'EventSourceStoreDown: nobody has asked for the store';
+    ok !eval { EventSource::Hub::Process->connect(name => 'down', socket => "$folder/d", timeout => 0.1) },
+        'a worker does';
+    eventually_true(EventSourceStoreDown => 'it cannot be reached');
+    $follower->stop;
+    eventually_true(EventSourceOutboxNotFollowed => 'the follower has ended');
+    $hub->stop;
+    eventually_true(EventSourceAway => 'the hub process has ended');
+};
+
 done_testing;

@@ -243,7 +243,7 @@ fn answer_monitor(server: &mut Server, head: &Head<'_>, now: Instant) -> Vec<u8>
 fn metrics_text(server: &mut Server, now: Instant) -> Result<String, Failure> {
     let workers = server.peers.count();
     let Server { current, operator, options, .. } = server;
-    let counted = requests::count(current.hub_mut(), operator, workers, (0, b""), now)?;
+    let counted = requests::count(current, operator, workers, (0, b""), now)?;
     Ok(metrics::text(&Measured::of_process(options.place.name().as_str(), &counted, &[])))
 }
 

@@ -1,6 +1,7 @@
 //! The requests of workers and commands that have greeted: a function for each, which says what it may touch, and the table.
 
 use super::Server;
+use crate::current_hub::CurrentHub;
 use crate::descriptors::Descriptors;
 use crate::leases::{Candidate, Leases};
 use crate::operator_log::Operator;
@@ -51,7 +52,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::Release { stream } => release(peer, streams, stream),
         Request::Count { request, channel } => {
-            let counted = count(hub, operator, workers, (request, channel), now);
+            let counted = count(current, operator, workers, (request, channel), now);
             respond(peer, request, counted.map(|counted| Response::Counted(Box::new(counted))))
         }
         Request::EndStreams { request, end } => {
@@ -250,17 +251,16 @@ pub(super) fn subscribe(
     }
 }
 
-/// Counts what the hub and the process have, and the subscribers of a channel.
+/// Counts what the hub, as far as it has begun, and the process have, and the subscribers of a channel.
 pub(super) fn count(
-    hub: Option<&mut ServedHub>,
+    current: &mut CurrentHub,
     operator: &Operator,
     workers: usize,
     (request, channel): (u64, &[u8]),
     now: Instant,
 ) -> Result<Counted, Failure> {
-    let hub = hub.ok_or_else(not_begun)?;
-    let counted = hub.counts_and_subscribers(channel, now).ok_or_else(not_begun)?;
-    let (counts, subscribers) = counted.map_err(|error| failure_of(&error))?;
+    let counted = current.hub_mut().and_then(|hub| hub.counts_and_subscribers(channel, now)).transpose();
+    let (counts, subscribers) = counted.map_err(|error| failure_of(&error))?.unwrap_or_default();
     Ok(Counted {
         request,
         hub: counts,
@@ -269,7 +269,8 @@ pub(super) fn count(
         streams: runtime::stats(),
         times: operator.times(),
         cut_off: operator.cut_off(),
-        store: hub.store_status(),
+        started_at: operator.started_at,
+        store: current.store_status(),
     })
 }
 

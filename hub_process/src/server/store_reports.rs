@@ -69,7 +69,7 @@ impl Server {
             Some((failure, false)) => {
                 let waiting = self.peers.take_waiting(|_| true);
                 self.reject_waiting(waiting, &failure, now);
-                self.current.give_up(self.sources.epoll());
+                self.current.give_up(failure, self.sources.epoll());
                 // A hub before has perhaps had workers. They reconnect, and learn why there is none.
                 self.peers.greeted().into_iter().for_each(|token| self.end_peer(token, End::Closed));
             }

@@ -110,10 +110,16 @@ fn a_client_that_takes_nothing_times_out_and_one_that_takes_a_byte_in_time_does_
         world.client(slow).sends.push_back(Ok(1));
         world.writable(slow);
         world.run_until_idle();
+        let open = [dead, slow].iter().filter(|stream| world.records[**stream].ended.is_none()).count();
+        assert_eq!(world.stalled as usize, open, "each open stream is stalled, and counts once");
     }
     assert_eq!([dead, slow].map(|stream| world.records[stream].ended), [Some(Reason::Timeout), None]);
     assert_eq!(world.received(slow), "a long he");
     assert!(world.longest_stall >= Duration::from_secs(50), "{:?}", world.longest_stall);
+    world.client(slow).default_send = None;
+    world.writable(slow);
+    world.run_until_idle();
+    assert_eq!((&*world.received(slow), world.stalled), ("a long head", 0));
 }
 
 #[test]

@@ -193,6 +193,8 @@ pub(crate) struct World {
     /// How many shutdowns were completed.
     pub(crate) shutdowns: usize,
     pub(crate) longest_stall: Duration,
+    /// How many streams are stalled, by the answers.
+    pub(crate) stalled: i32,
     free_slots: Vec<u32>,
     used_slots: u32,
     /// The streams that were not closed at the last check.
@@ -228,6 +230,7 @@ impl World {
             counts: None,
             shutdowns: 0,
             longest_stall: Duration::ZERO,
+            stalled: 0,
             free_slots: Vec::new(),
             used_slots: 0,
             open_records: Vec::new(),
@@ -404,7 +407,7 @@ impl World {
                     sent.events += events;
                 }
                 Answer::Shrunk { stream, bytes } => self.open_record(stream).shrunk_bytes += bytes,
-                Answer::Lost { stream, lost } => {
+                Answer::Lost { stream, lost, .. } => {
                     let record = self.record(stream);
                     assert!(!record.is_closed || lost.events == 1, "a closed stream loses one event for each push");
                     record.lost.bytes += lost.bytes;
@@ -420,10 +423,14 @@ impl World {
                     self.free_slots.push(stream.slot);
                 }
                 Answer::Stalled { stream } => {
+                    self.stalled += 1;
                     let record = self.open_record(stream);
                     assert!(record.ended.is_none(), "only an open stream stalls");
                 }
-                Answer::Unstalled { stalled_for } => self.longest_stall = self.longest_stall.max(stalled_for),
+                Answer::Unstalled { stalled_for } => {
+                    self.stalled -= 1;
+                    self.longest_stall = self.longest_stall.max(stalled_for);
+                }
                 Answer::Counted { counts, .. } => self.counts = Some(*counts),
                 Answer::Evictions { evictions, .. } => self.evictions = evictions,
                 Answer::Channels { .. } | Answer::Log { .. } => {}
@@ -458,9 +465,11 @@ impl World {
 
     fn check(&mut self) {
         let Self { reactor, records, open_records, .. } = self;
+        let mut stalled = 0;
         for record in open_records.iter().map(|stream| &records[*stream]) {
             let entry = reactor.record(record.id);
             assert_eq!(entry.is_none(), record.is_closed);
+            stalled += i32::from(entry.as_ref().map_or(false, |entry| entry.stream.stalled_since().is_some()));
             let buffered = entry.map_or(0, |entry| entry.stream.buffered_bytes());
             assert_eq!(
                 record.pushed_bytes + record.added_bytes,
@@ -476,6 +485,7 @@ impl World {
                 assert_eq!(client.is_closed, record.is_closed, "a socket is closed when its slot is freed");
             }
         }
+        assert_eq!(self.stalled, stalled, "each stalled stream counts once");
         open_records.retain(|stream| !records[*stream].is_closed);
         let open = open_records.iter().filter(|stream| records[**stream].ended.is_none()).count();
         assert_eq!(reactor.open_streams, open);

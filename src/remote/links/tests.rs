@@ -251,11 +251,11 @@ fn unawaited_events_that_are_refused_or_not_answered_count_as_lost() {
     hub.answer(&Response::Published { request: UNAWAITED, id: "epoch-1" });
     let failure = Failure::new(ErrorCode::Invalid, Some("id"), "no");
     hub.answer(&Response::Refused { request: UNAWAITED, failure });
-    scene.eventually("the refused one is lost", || scene.handle.stats().lost == 1);
+    scene.eventually("the refused one is lost", || scene.handle.stats().lost[Reason::Error as usize] == 1);
     drop(hub);
-    scene.eventually("so are those without an answer", || scene.handle.stats().lost == 3);
+    scene.eventually("so are those without an answer", || scene.handle.stats().lost[Reason::Error as usize] == 3);
     scene.publish_as(&connection, UNAWAITED, 10);
-    scene.eventually("and later ones", || scene.handle.stats().lost == 4);
+    scene.eventually("and later ones", || scene.handle.stats().lost[Reason::Error as usize] == 4);
     assert!(connection.is_idle());
 }
 
@@ -399,7 +399,7 @@ fn a_connection_that_nobody_uses_is_closed_when_everything_is_answered() {
     scene.eventually("it is closed", || connection.is_lost());
     assert!(!connection.add_user());
     assert_eq!(hub.socket.read(&mut [0; 1]).expect("an end"), 0);
-    assert_eq!(scene.handle.stats().lost, 0);
+    assert_eq!(scene.handle.stats().lost, [0; 7]);
 }
 
 /// Reads the requests that hand a stream over without its socket, and accepts its subscription.
@@ -569,7 +569,7 @@ fn streams_that_wait_end_with_a_retry_if_the_connection_is_not_made() {
     assert!(rest(client).contains("retry: "));
     scene.eventually("it ends", || state.reason() == Some(Reason::Server));
     assert!(matches!(scene.wait(&connection, awaited), Ok(Outcome::Unsent)));
-    assert_eq!(scene.handle.stats().lost, 1);
+    assert_eq!(scene.handle.stats().lost[Reason::Error as usize], 1);
     assert!(connection.is_idle());
 }
 

@@ -124,8 +124,8 @@ impl StreamTable {
             Answer::Sent { stream, bytes, events, log_bytes } => self.apply_sent(stream, bytes, events, log_bytes),
             Answer::Stalled { stream } => self.apply_stalled(stream),
             Answer::Unstalled { stalled_for } => self.apply_unstalled(stalled_for),
-            Answer::Shrunk { stream, bytes } => self.apply_lost(stream, Discarded { events: 0, bytes }),
-            Answer::Lost { stream, lost } => self.apply_lost(stream, lost),
+            Answer::Shrunk { stream, bytes } => self.apply_lost(stream, Discarded { events: 0, bytes }, None),
+            Answer::Lost { stream, lost, reason } => self.apply_lost(stream, lost, reason),
             Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
             Answer::Closed { stream } => self.apply_closed(stream),
             Answer::Entered { hub, stream, member } => {
@@ -191,6 +191,7 @@ impl StreamTable {
     }
 
     fn apply_stalled(&self, stream: StreamId) {
+        add(&self.handle.counts.stalled, 1);
         if let Some(state) = self.get(stream) {
             state.set_stalled(true);
             self.report_progress(state);
@@ -198,11 +199,13 @@ impl StreamTable {
     }
 
     fn apply_unstalled(&self, stalled_for: Duration) {
+        add(&self.handle.counts.stalled, 1_u64.wrapping_neg());
         self.handle.counts.record_delay(stalled_for.as_nanos() as u64);
     }
 
-    fn apply_lost(&self, stream: StreamId, lost: Discarded) {
-        add(&self.handle.counts.lost, lost.events as u64);
+    fn apply_lost(&self, stream: StreamId, lost: Discarded, reason: Option<Reason>) {
+        let reason = reason.map_or(Reason::ALL.len(), |reason| reason as usize);
+        add(&self.handle.counts.lost[reason], lost.events as u64);
         add(&self.handle.counts.lost_bytes, lost.bytes as u64);
         if let Some(state) = self.get(stream) {
             state.subtract_buffered(lost.bytes);
