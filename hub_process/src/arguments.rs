@@ -22,7 +22,7 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
 
   --name NAME          the hub (default: default)
   --socket PATH        its socket, in another place than the folder of this user
-  --timeout SECONDS    upgrade: how long it waits for the hub (default: 5); run: a publish waits 4/5 of it for Redis
+  --timeout SECONDS    upgrade: how long it takes at most (default: 50); run: a publish waits 4/5 of it for Redis (default: 5)
   --program PATH       upgrade: the program that the process executes (default: the one that this command is)
   --idle-exit SECONDS  run: end after so long without peer and stream (default: 60)
   --grace SECONDS      run: end the streams so long after the last peer (default: 30)
@@ -39,6 +39,9 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
   --log text|json      run: the form of the lines on standard error (default: text)
 
 The command eventsource publishes to hubs, follows them and stops them.";
+
+/// How many seconds an upgrade may take: the new program reads the state twice.
+const UPGRADE_WITHIN: u64 = 50;
 
 /// The command.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,7 +95,7 @@ impl Arguments {
             command: Subcommand::Run,
             name: Name::new("default").map_err(|error| error.to_string())?,
             socket: None,
-            timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(if command == "upgrade" { UPGRADE_WITHIN } else { 5 }),
             is_inherited: false,
             program: None,
             state: None,
@@ -188,8 +191,8 @@ impl Arguments {
     /// Returns what `run` is started with.
     pub fn run_options(&self) -> Result<RunOptions, Box<dyn Error>> {
         let Self { idle_exit, grace, ref store, ref metrics, ref http, logs_objects, .. } = *self;
-        let (store, metrics, http) = (store.clone(), metrics.clone(), http.clone());
-        Ok(RunOptions { place: self.place()?, idle_exit, grace, store, metrics, http, logs_objects })
+        let (is_started, store, metrics, http) = (self.is_inherited, store.clone(), metrics.clone(), http.clone());
+        Ok(RunOptions { place: self.place()?, is_started, idle_exit, grace, store, metrics, http, logs_objects })
     }
 }
 

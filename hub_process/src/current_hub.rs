@@ -73,7 +73,7 @@ impl CurrentHub {
     /// Returns the settings that the hub is to have, if it can have them. A command names none.
     pub fn wanted(&self, given: NamedSettings) -> Result<Wanted, Failure> {
         let wanted = self.precedence.wanted(given, self.hub.as_ref().map(|hub| &hub.settings));
-        wanted.check(self.hub.as_ref().map(|hub| &hub.claimed))?;
+        wanted.check(self.place.name(), self.hub.as_ref().map(|hub| &hub.claimed))?;
         Ok(wanted)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::arguments::Arguments;
 use eventsource_xs::remote::calls::{adopt, begin_session, close_at_exec, duplicate, set_close_at_exec, silence};
-use eventsource_xs::remote::{start, Place};
+use eventsource_xs::remote::{self, start, Place, Start};
 use eventsource_xs::saved;
 use rustix::net::sockopt::socket_acceptconn;
 use std::error::Error;
@@ -13,7 +13,10 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long a process may take that is to end for this one: it waits for clients that do not read, and for its store.
+const REPLACED_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 10 });
 
 /// The first descriptor that systemd hands over (`sd_listen_fds`).
 const FIRST_OF_SYSTEMD: i32 = 3;
@@ -79,9 +82,7 @@ impl InstanceLock {
             let (listener, lock, place) = (listener.into(), lock.into(), place.clone());
             return Ok((Self { listener, lock, place, removes_socket: true }, None));
         }
-        let Some(lock) = start::lock(place)? else {
-            return Err(format!("the hub {} has a process already ({})", place.name(), place.lock().display()).into());
-        };
+        let lock = lock_or_replace(place)?;
         let (of_systemd, http) = sockets_of_systemd()?;
         let removes_socket = of_systemd.is_none();
         let listener = match of_systemd {
@@ -122,6 +123,24 @@ impl InstanceLock {
         match (self.lock.metadata(), std::fs::metadata(self.place.lock())) {
             (Ok(own), Ok(there)) => number(own) == number(there),
             _ => false,
+        }
+    }
+}
+
+/// Takes the lock. A process that a worker or a command has started ends for this one, which was run: whoever supervises this
+/// one would otherwise start it for ever, and the hub would lack what the command line asks for.
+fn lock_or_replace(place: &Place) -> Result<File, Box<dyn Error>> {
+    let deadline = Instant::now() + REPLACED_WITHIN;
+    loop {
+        if let Some(lock) = start::lock(place)? {
+            return Ok(lock);
+        }
+        let start = Start { program: None, needs_settings: false, timeout: deadline - Instant::now() };
+        let asked = remote::replace(&start, place);
+        let may_be_free = matches!(asked, Ok(()) | Err(remote::Error::Unavailable(_))); // it begins or ends, or has ended
+        if !may_be_free || Instant::now() >= deadline {
+            let (name, lock) = (place.name(), place.lock().display());
+            return Err(format!("the hub {name} has a process already ({lock}); eventsource hub stop {name}").into());
         }
     }
 }
@@ -172,7 +191,6 @@ fn check_listens(socket: &OwnedFd) -> Result<(), Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_lock_is_not_held_when_its_file_was_removed_or_replaced() {

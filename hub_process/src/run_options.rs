@@ -17,6 +17,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     pub place: Place,
+    /// Whether a worker or a command has started the process: it ends if another one is run.
+    pub is_started: bool,
     pub idle_exit: Option<Duration>,
     pub grace: Option<Duration>,
     /// The store, instead of that of the workers' settings.
@@ -29,7 +31,7 @@ pub struct RunOptions {
     pub logs_objects: bool,
 }
 
-saved!(RunOptions { place, idle_exit, grace, store, metrics, http, logs_objects });
+saved!(RunOptions { place, is_started, idle_exit, grace, store, metrics, http, logs_objects });
 
 impl RunOptions {
     /// Listens for monitors, if that is asked for.

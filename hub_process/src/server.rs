@@ -31,6 +31,7 @@ use crate::settings::Precedence;
 use crate::streams::{Opener, Streams};
 use control_requests::{own_program, ControlRequests};
 use eventsource_xs::remote::calls::{self, Asked, Readiness, Wait};
+use eventsource_xs::remote::kept_settings;
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Failure, Frame, NamedSettings, Response, StoreSettings, LOG_LEASE};
 use eventsource_xs::ErrorCode;
@@ -75,6 +76,9 @@ fn begin(arguments: &Arguments) -> Result<Server, Box<dyn Error>> {
     let is_new_hub = !options.place.log().exists();
     process_log::keep_lines(&options.place.log()); // from here on the folder is known to be this user's alone
     let kept = Precedence::kept(&options);
+    if !options.is_started {
+        kept_settings::note_proxy(&options.place, options.http.as_deref());
+    }
     if let Some(before) = instance.begin_service() {
         let has_store = kept.store.as_ref().is_some_and(|store| *store != StoreSettings::Memory);
         let what = if has_store { "its store has the history and the state" } else { "history and state are lost" };

@@ -13,7 +13,7 @@ use crate::process_log::log_message;
 use crate::run_options::RunOptions;
 use crate::store::check_built;
 use eventsource_xs::remote::{kept_settings, Place};
-use eventsource_xs::wire::{Failure, HubSettings, NamedSettings};
+use eventsource_xs::wire::{Failure, HubSettings, Name, NamedSettings};
 use eventsource_xs::ErrorCode;
 
 /// The settings that are there before a peer comes.
@@ -91,12 +91,12 @@ impl Precedence {
 
 impl Wanted {
     /// Checks that a hub of which others have claimed these settings, if any, can have the wanted ones.
-    pub fn check(&self, claimed: Option<&NamedSettings>) -> Result<(), Failure> {
+    pub fn check(&self, hub: &Name, claimed: Option<&NamedSettings>) -> Result<(), Failure> {
         let refused = |field, message: &str| Err(Failure::new(ErrorCode::Refused, Some(field), message));
         if let Some(field) = claimed.and_then(|claimed| claimed.disagreement(&self.named)) {
             let message = format!(
                 "{field} differs from that of the hub process: give all peers the same settings, \
-                 or stop the hub (eventsource hub stop NAME)"
+                 or stop the hub (eventsource hub stop {hub})"
             );
             return refused(field, &message);
         }
@@ -110,7 +110,6 @@ impl Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eventsource_xs::wire::Name;
     use std::time::Duration;
 
     fn named(max_topics: usize) -> NamedSettings {
@@ -152,10 +151,12 @@ mod tests {
     fn a_claimed_setting_that_must_agree_is_refused_and_one_that_may_change_is_not() {
         let wanted = |named: NamedSettings| Wanted { all: named.clone().over(HubSettings::default()), named };
         let claimed = NamedSettings { opaque_ids: Some(true), ..named(1) };
-        assert_eq!(wanted(named(2)).check(Some(&claimed)), Ok(()));
+        let hub = Name::new("shop").expect("a name");
+        assert_eq!(wanted(named(2)).check(&hub, Some(&claimed)), Ok(()));
         let other = wanted(NamedSettings { opaque_ids: Some(false), ..NamedSettings::default() });
-        let failure = other.check(Some(&claimed)).expect_err("another value");
+        let failure = other.check(&hub, Some(&claimed)).expect_err("another value");
+        assert!(failure.message.ends_with("(eventsource hub stop shop)"), "{failure}");
         assert_eq!((failure.code, failure.field.as_deref()), (ErrorCode::Refused, Some("opaque_ids")));
-        assert_eq!(other.check(None), Ok(()));
+        assert_eq!(other.check(&hub, None), Ok(()));
     }
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use eventsource_xs::remote::{start, CallConnection, Error, Place, Start};
+use eventsource_xs::remote::{start, stop, upgrade, CallConnection, Error, Place, Start};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{HubSettings, Name, NamedSettings, Request, Response, VERSION};
 use eventsource_xs::ErrorCode;
@@ -14,10 +14,11 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use support::{
-    connect, copy_executable, event, eventually, follow, gone, hello, kill, open, read_event, read_to_end, read_until,
-    report_with, settings, signal, topics, Scene, Signal, DEADLINE, PROGRAM,
+    connect, copy_executable, event, eventually, follow, gone, hello, is_eventually, kill, open, read_event,
+    read_to_end, read_until, report_with, settings, signal, topics, Scene, Signal, DEADLINE, PROGRAM,
 };
 
 /// The socket of the hub that [`starter`] starts.
@@ -146,6 +147,21 @@ fn stop_ends_the_hub_and_its_streams_with_a_reconnection_time() {
 }
 
 #[test]
+fn a_stop_and_an_upgrade_take_no_longer_than_they_are_told_if_the_process_does_not_answer() {
+    let scene = Scene::new();
+    let pid = scene.client().welcome().pid;
+    signal(pid, Signal::STOP);
+    let (start, began) = (Start { timeout: Duration::from_millis(50), ..Scene::start() }, Instant::now());
+    for error in [upgrade(&start, &scene.place, None), stop(&start, &scene.place)].map(Result::unwrap_err) {
+        assert_eq!(error.code(), ErrorCode::Unknown);
+        assert!(error.to_string().contains("eventsource hub log shop may say why"), "{error}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(40), "one that answers late may take 45 seconds");
+    signal(pid, Signal::CONT);
+    gone(pid); // what it was asked for stands
+}
+
+#[test]
 fn a_signal_ends_the_hub_and_its_streams_with_a_reconnection_time() {
     let (_scene, mut worker) = Scene::with_worker();
     let mut client = follow(&mut worker, 1, topics("news", None));
@@ -178,12 +194,52 @@ fn a_hub_that_may_not_be_started_is_unavailable() {
 }
 
 #[test]
-fn a_second_process_for_the_same_hub_is_refused() {
+fn run_takes_over_from_a_process_that_a_worker_has_started_and_from_no_other_one() {
     let scene = Scene::new();
-    let pid = scene.client().welcome().pid;
+    let grace = Some(Duration::from_secs(77));
+    let mut worker = scene.client_with(NamedSettings { grace, ..NamedSettings::default() });
+    let before = worker.welcome().pid;
+    let mut client = follow(&mut worker, 1, topics("news", None));
+    scene.upgrade(); // the next program knows who has started the process
+    let socket = scene.folder.join("http");
+    let mut run = scene.command(&["run", "--http", &format!("unix:{}", socket.display())]).spawn().expect("a process");
+    gone(before);
+    assert!(read_to_end(&mut client).contains("retry: "));
+    eventually("the process that was run serves the hub", || scene.pid() == Some(run.id()));
+    assert_eq!(Some(scene.client().welcome().settings.grace), grace, "the settings are kept");
+    assert!(UnixStream::connect(&socket).is_ok(), "it serves what it was asked for");
+    let message = failure(&mut scene.command(&["run"]));
+    assert!(message.contains("has a process already") && message.contains("eventsource hub stop shop"), "{message}");
+    scene.upgrade();
     let message = failure(&mut scene.command(&["run"]));
     assert!(message.contains("has a process already"), "{message}");
-    assert_eq!(scene.client().welcome().pid, pid);
+    assert_eq!(scene.pid(), Some(run.id()));
+    scene.stop();
+    assert!(run.wait().expect("it ends").success());
+}
+
+#[test]
+fn run_takes_over_though_workers_start_a_process_at_once_when_one_ends() {
+    let scene = Scene::new();
+    scene.client();
+    let start = Start { timeout: Duration::from_secs(1), ..Scene::start() };
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                while !ends.load(Ordering::Relaxed) {
+                    let worker = CallConnection::connect(&start, &scene.place, None);
+                    let _ = worker.map(|mut worker| worker.next_report()); // until the process has ended
+                }
+            });
+        }
+        let mut run = scene.command(&["run"]).spawn().expect("a process");
+        let takes_over = is_eventually(|| scene.pid() == Some(run.id()));
+        ends.store(true, Ordering::Relaxed);
+        scene.stop();
+        let status = run.wait().expect("it ends");
+        assert!(takes_over && status.success(), "{status}");
+    });
 }
 
 #[test]

@@ -77,7 +77,8 @@ function show(look) {
   if (last) pace = [...pace, perSecond('published', last, look)].slice(-MAX_PACE);
   const [first] = looks;
   const published = last && perSecond('published', first, look), delivered = last && perSecond('delivered', first, look);
-  state(look.store && !look.store.up ? 'the store is down' : 'open', look.store && !look.store.up ? 'bad' : 'good');
+  const trouble = look.store && !look.store.up ? 'the store is down' : look.trouble;
+  state(visible(trouble ?? 'open'), trouble ? 'bad' : 'good');
   showProcess(look);
   showFlow(look, published, delivered);
   showNumbers(look);

@@ -83,7 +83,7 @@ impl RemoteHub {
                 Ok(Outcome::Unsent) => return Err(self.lost()),
                 Ok(_) => return Ok(handle),
                 Err(error) => {
-                    if matches!(error, Error::Timeout) {
+                    if matches!(error, Error::Timeout(_)) {
                         send(&reactor, LinkCommand::Await { connection, request: number });
                     }
                     return Err(error);

@@ -53,7 +53,7 @@ pub use access::{call_connection, error, kept_settings, link, place, publisher, 
 pub(crate) use access::{greeting, response_reader};
 pub use call_connection::CallConnection;
 pub use error::Error;
-pub use greeting::{stop, upgrade};
+pub use greeting::{replace, stop, upgrade};
 pub use hub::{serve, Hub, NamedHub};
 pub use lease_handle::LeaseHandle;
 pub use link::Link;

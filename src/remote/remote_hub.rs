@@ -127,7 +127,7 @@ impl RemoteHub {
                 }
                 connection.fail(match error {
                     // Nothing was asked for yet.
-                    Error::Unknown | Error::Timeout => self.absent(),
+                    Error::Unknown | Error::Timeout(_) => self.absent(),
                     error => error,
                 });
                 LinkCommand::Fail(connection)
@@ -336,7 +336,8 @@ impl RemoteHub {
     ) -> Result<Option<Vec<u8>>, Error> {
         let most = most as u64;
         let seal = |request| Request::SealTicket { request, ticket, valid_for, most };
-        self.ask_soon(seal)?.ok_or(Error::Timeout)?.ticket().map(|bytes| bytes.map(Into::into))
+        let too_late = || Error::Timeout(Some(self.address.name().clone()));
+        self.ask_soon(seal)?.ok_or_else(too_late)?.ticket().map(|bytes| bytes.map(Into::into))
     }
 
     /// Has a ticket opened. Returns nothing if no stream may begin with it, or if the hub process does not answer.
@@ -365,7 +366,7 @@ impl RemoteHub {
         }
         match connection.wait(&reactor, number, deadline.saturating_duration_since(Instant::now())) {
             Ok(outcome) => Ok(Some(outcome)),
-            Err(Error::Timeout) => {
+            Err(Error::Timeout(_)) => {
                 send(&reactor, LinkCommand::Await { connection, request: number });
                 Ok(None)
             }
@@ -416,7 +417,7 @@ impl RemoteHub {
             match connection.wait(&reactor, request, connection.optional_wait().saturating_sub(began.elapsed())) {
                 Ok(Outcome::Unsent) => parked = Some(reactor),
                 Ok(_) => return Ok(Subscribed::Now),
-                Err(Error::Timeout) => {
+                Err(Error::Timeout(_)) => {
                     send(&reactor, LinkCommand::Await { connection, request });
                     stream.note_waiting_for_hub();
                     return Ok(Subscribed::Waits);

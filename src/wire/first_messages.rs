@@ -17,6 +17,7 @@ const MAGIC: &[u8; 8] = b"ES-hub\r\n";
 
 /// The kinds of first messages, in all versions.
 const HELLO: u8 = 0;
+const REPLACE: u8 = 253;
 const STOP: u8 = 254;
 const UPGRADE: u8 = 255;
 
@@ -67,12 +68,16 @@ impl<'a> Upgrade<'a> {
 pub struct Stop<'a> {
     /// The hub that is to end.
     pub name: &'a str,
+    /// Whether only the process is to end, because another one was run for the hub: for one that a worker or a command has
+    /// started. Any other one rejects this, as one of a version before 20.
+    pub is_replaced: bool,
 }
 
 impl<'a> Stop<'a> {
     /// Appends the message as a frame. Fails with [`TooLong`], because of the name.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
-        write_first(out, STOP, |writer| writer.bytes(self.name.as_bytes()))
+        let kind = if self.is_replaced { REPLACE } else { STOP };
+        write_first(out, kind, |writer| writer.bytes(self.name.as_bytes()))
     }
 
     /// Appends the request as a process of version 14 knows it: after a greeting as a command. Errors are those of
@@ -88,9 +93,10 @@ impl<'a> Stop<'a> {
 
     /// Decodes the message; nothing if the frame is another one.
     pub fn decode(frame: Frame<'a>) -> Option<Self> {
-        let mut reader = read_first(frame, STOP)?;
+        let is_replaced = frame.kind == REPLACE;
+        let mut reader = read_first(frame, if is_replaced { REPLACE } else { STOP })?;
         let name = reader.str().ok()?;
-        reader.end().ok().map(|()| Self { name })
+        reader.end().ok().map(|()| Self { name, is_replaced })
     }
 }
 
@@ -156,7 +162,9 @@ impl Hello {
         let malformed = |_| Failure::new(ErrorCode::Invalid, None, "the first message is not a hello of a worker");
         let mut reader = read_first(frame, HELLO).ok_or(Malformed).map_err(malformed)?;
         let version = reader.u16().map_err(malformed)?;
-        version::check(version, ours)?;
+        if version != ours {
+            return Err(version::refusal(version, ours, &Name::read(&mut reader).map_err(malformed)?));
+        }
         Self::read(reader).map_err(malformed)
     }
 

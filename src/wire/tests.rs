@@ -395,13 +395,18 @@ fn an_upgrade_and_its_answer_have_the_same_layout_in_all_versions() {
 #[test]
 fn a_stop_has_the_same_layout_in_all_versions() {
     let mut bytes = Vec::new();
-    Stop { name: "shop" }.encode(&mut bytes).expect("a short name");
-    Stop { name: "shop" }.encode_version_14(&mut bytes).expect("a short name");
+    Stop { name: "shop", is_replaced: false }.encode(&mut bytes).expect("a short name");
+    Stop { name: "shop", is_replaced: true }.encode(&mut bytes).expect("a short name");
+    Stop { name: "shop", is_replaced: false }.encode_version_14(&mut bytes).expect("a short name");
     let hello = b"\x14\0\0\0\0ES-hub\r\n\x0e\0\x04\0\0\0shop\0";
-    assert_eq!(bytes, [&b"\x11\0\0\0\xfeES-hub\r\n\x04\0\0\0shop"[..], hello, b"\x01\0\0\0\x0b"].concat());
+    let [stop, replaced] = [254, 253].map(|kind| [b"\x11\0\0\0", &[kind][..], b"ES-hub\r\n\x04\0\0\0shop"].concat());
+    assert_eq!(bytes, [&stop[..], &replaced, hello, b"\x01\0\0\0\x0b"].concat());
     let mut decoded = Vec::new();
-    frames(&bytes, &[3, 9], |frame| decoded.push(Stop::decode(frame).map(|stop| stop.name.to_owned())));
-    assert_eq!(decoded, [Some("shop".to_owned()), None, None]);
+    frames(&bytes, &[3, 9], |frame| {
+        decoded.push(Stop::decode(frame).map(|stop| (stop.name.to_owned(), stop.is_replaced)))
+    });
+    let of = |is_replaced| Some(("shop".to_owned(), is_replaced));
+    assert_eq!(decoded, [of(false), of(true), None, None]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The version of the messages, and who is refused because of it.
 
 use super::failure::Failure;
+use super::hub_name::Name;
 use crate::ErrorCode;
 
 /// The version of the messages. Processes of different versions work together in three requests only: the first messages of a
@@ -11,11 +12,13 @@ pub const VERSION: u16 = 20;
 /// the process of a hub.
 pub(super) fn refusal(workers: u16, ours: u16, hub: &Name) -> Failure {
     let remedy = if workers > ours {
-        "have the process continue as the program that was installed with the worker (eventsource hub upgrade NAME)"
+        format!(
+            "have the process continue as the program that was installed with the worker (eventsource hub upgrade {hub})"
+        )
     } else {
-        "restart the worker, so that it loads the library that was installed with the hub's program"
+        "restart the worker, so that it loads the library that was installed with the hub's program".to_owned()
     };
     let message =
         format!("this hub process speaks version {ours} of the protocol, the worker version {workers}: {remedy}");
-    Err(Failure::new(ErrorCode::Unsupported, None, &message))
+    Failure::new(ErrorCode::Unsupported, None, &message)
 }

@@ -4,6 +4,7 @@ use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
 use EventSource::Hub;
+use EventSource::XS::Hub::Admin::Look;
 use File::Temp        ();
 use IO::Socket::UNIX  ();
 use JSON::PP          ();
@@ -72,6 +73,28 @@ subtest 'run serves in the foreground until it is stopped' => sub {
     kill TERM => $run->pid;
     ok wait_until($DEADLINE, sub { $run->has_ended }), 'TERM ends it';
     is $run->stop, 0, 'with 0';
+};
+
+subtest 'run takes over from a process that a command has started in its place' => sub {
+    my $http = 'unix:' . $shell->folder . '/http';
+    my $run  = $shell->start(qw(hub run proxied --http), $http);
+    ok wait_until($DEADLINE, sub { $shell->run(qw(hub check proxied --running))->{code} == 0 }), 'it runs';
+    kill KILL => $run->pid;
+    $run->stop;
+    is $shell->run(qw(publish --hub proxied news x))->{code}, 0, 'a command starts another process';
+    my $check = $shell->run(qw(hub check proxied --running));
+    is $check->{code}, 1, 'which is red';
+    like $check->{err}, qr{: nobody serves --http \Q$http\E, which hub run was given}, 'with a sentence';
+    my $hub = $shell->connect('proxied');
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
+    like +EventSource::XS::Hub::Admin::Look->new(name => 'proxied')->take($hub)->{trouble}, qr/nobody serves --http/,
+        'as does the admin page';
+    $run = $shell->start(qw(hub run proxied --http), $http);
+    ok wait_until($DEADLINE, sub { $shell->run(qw(hub check proxied --running))->{code} == 0 }), 'run takes over'
+        or diag $run->log;
+    is $shell->connect('proxied')->pid,           $run->pid, 'as the process of the hub';
+    is $shell->run(qw(hub stop proxied))->{code}, 0,         'stop';
+    $run->stop;
 };
 
 subtest 'stats' => sub {
@@ -238,7 +261,7 @@ subtest 'another version of the protocol is refused' => sub {
     for my $name (sort keys %called) {
         ok !eval { $called{$name}->(); 1 }, "$name fails";
         is_deeply [$@->code, $@->field], ['refused', undef], 'with the code refused';
-        like $@, qr/version [0-9]+ .*eventsource hub upgrade NAME/, 'and the remedy';
+        like $@, qr/version [0-9]+ .*eventsource hub upgrade test/, 'and the remedy';
     }
     my $done = $shell->run(qw(publish --hub test --socket), $place[-1], 'news', 'x');
     is $done->{code}, 5, 'exit code 5';

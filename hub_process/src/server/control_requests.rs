@@ -34,9 +34,9 @@ impl ControlRequests {
         self.ends = true;
     }
 
-    /// Ends the hub, too: the next process begins with other settings.
-    pub(super) fn stop(&mut self) {
-        (self.ends, self.forgets) = (true, true);
+    /// Ends the hub, too: the next process begins with other settings, unless that was run in the place of this one.
+    pub(super) fn stop(&mut self, is_replaced: bool) {
+        (self.ends, self.forgets) = (true, !is_replaced);
     }
 
     pub(super) fn has_end(&self) -> bool {
@@ -112,7 +112,9 @@ mod tests {
         assert!(control.upgrade(1, None).is_err());
         assert!(control.take_upgrade().is_none());
         assert_eq!((control.has_end(), control.has_stop()), (true, false));
-        control.stop();
+        control.stop(true);
+        assert!(!control.has_stop());
+        control.stop(false);
         assert!(control.has_stop());
     }
 }

@@ -19,7 +19,10 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
     let taken = match (Upgrade::decode(frame), Stop::decode(frame)) {
         (Some(upgrade), _) => control.upgrade(from, upgrade.program),
         // The connection of the command that asks ends with the process, at the end of this turn.
-        (_, Some(stop)) => check_name(options, stop.name).map(|()| control.stop()),
+        (_, Some(stop)) if stop.is_replaced && !options.is_started => {
+            Err(Failure::new(ErrorCode::Refused, None, "this process was run itself"))
+        }
+        (_, Some(stop)) => check_name(options, stop.name).map(|()| control.stop(stop.is_replaced)),
         _ => greet(server, from, frame, now),
     };
     taken.map_err(|failure| {

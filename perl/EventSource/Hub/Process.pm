@@ -31,6 +31,9 @@ my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 # eventsource-hub, beside the native library.
 my $PROGRAM = 'eventsource-hub';
 
+# How many seconds a call may take by default, if not 5.
+my %WITHIN = (stop => 10, upgrade => 50);
+
 my @FIELDS = qw(comment data event id json key once retain retry);
 
 # The texts of counts; the others are numbers.
@@ -250,7 +253,7 @@ sub stats {
 
 sub stop {
     my ($class, @given) = @_;
-    ($class, @given) = (ref $class, %{$class->{place}}) if ref $class;
+    ($class, @given) = (ref $class, %{$class->{place}}, timeout => undef) if ref $class;
     $class->_replace({$class->_checked('stop', \@given, qw(name socket timeout)), program => ''});
     return;
 }
@@ -316,8 +319,8 @@ sub _checked {
         autostart => $given{autostart},
         name      => $SETTINGS->string(name => $given{name}),
         exists $given{show_channel} ? (show_channel => $given{show_channel}) : (),
-        socket => defined $socket ? $socket : '',
-        timeout => defined $given{timeout} ? $given{timeout} : 5,
+        socket  => defined $socket ? $socket : '',
+        timeout => $given{timeout} // $WITHIN{$method} // 5,
     );
 }
 
@@ -616,10 +619,10 @@ process ids, without this one. Besides there are
 
 C<stop> ends the hub process; its streams end with a C<retry>. C<upgrade> has it continue as the installed program; no stream
 ends and no event is lost. Both take a process of any version. C<stop> returns when the connections of the process have ended,
-at the latest 9 seconds after C<timeout>; C<upgrade> when the new program has taken over, at the latest 45 seconds after it.
+at the latest after C<timeout> seconds, by default 10; C<upgrade> when the new program has taken over, by default after 50.
 
 Both throw what L</connect> throws, C<refused> if the process does not end, or keeps its program, and C<unknown> if that is
-not known in time.
+not known in time: it may still happen.
 
 =head1 SEE ALSO
 

@@ -30,6 +30,8 @@ pub struct CallConnection {
     welcome: Welcome,
     unsent: Vec<u8>,
     last_request: u64,
+    /// The last request that was sent, at least in part.
+    last_sent: u64,
     /// The states and ends of streams that this connection has opened.
     reports: VecDeque<Response<'static>>,
     /// The publishes that were begun. Those that have no response yet are perhaps before others that have one: a hub refuses an
@@ -55,8 +57,9 @@ impl CallConnection {
     /// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
     pub fn connect(start: &Start, place: &Place, settings: Option<NamedSettings>) -> Result<Self, Error> {
         let (welcome, responses) = connect(start, place, settings, &mut |_| {})?;
-        let (unsent, reports, pending, answered) = Default::default();
-        Ok(Self { responses, welcome, unsent, last_request: 0, reports, pending, answered, timeout: start.timeout })
+        let (unsent, last_request, last_sent, reports, pending, answered) = Default::default();
+        let timeout = start.timeout;
+        Ok(Self { responses, welcome, unsent, last_request, last_sent, reports, pending, answered, timeout })
     }
 
     /// Returns what the hub process has said about itself.
@@ -139,7 +142,7 @@ impl CallConnection {
         self.pending.push_back(Begun { request, response: None });
         while !self.pending.is_empty() {
             match self.take_response() {
-                Err(Error::Timeout) => drop(self.describe()?),
+                Err(Error::Timeout(_)) => drop(self.describe()?),
                 other => other?,
             }
         }
@@ -165,7 +168,8 @@ impl CallConnection {
 
     /// Returns the ids of the events that were begun, or why the hub has refused them, in their order. Waits for the responses.
     /// After an error, the responses that came before it are returned first, and the error by the next call. Fails with
-    /// [`Error::Unknown`] or [`Error::Timeout`]: the events that are not answered were perhaps published.
+    /// [`Error::Unknown`] or [`Error::Timeout`]: the events that are not answered were perhaps published; with
+    /// [`Error::Unavailable`] none of them was.
     pub fn publish_results(&mut self) -> Result<Vec<PublishResult>, Error> {
         let collected = self.flush().and_then(|()| {
             while !self.pending.is_empty() {
@@ -184,7 +188,7 @@ impl CallConnection {
         let deadline = after(Instant::now(), self.timeout);
         while self.pending.front().map_or(false, |oldest| oldest.response.is_none()) {
             if Instant::now() >= deadline {
-                return Err(Error::Timeout);
+                return Err(self.too_late());
             }
             self.read_response()?;
         }
@@ -201,7 +205,7 @@ impl CallConnection {
             }
             match self.read_response() {
                 Ok(_) => {}
-                Err(Error::Timeout) => return Ok(None),
+                Err(Error::Timeout(_)) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
@@ -257,6 +261,7 @@ impl CallConnection {
         while sent < self.unsent.len() {
             sent += send(self.responses.socket.as_fd(), &self.unsent[sent..], descriptor.take(), Wait::Forever)
                 .map_err(|error| self.lost(&error))?;
+            self.last_sent = self.last_request;
         }
         self.unsent.clear();
         Ok(())
@@ -264,9 +269,15 @@ impl CallConnection {
 
     fn lost(&self, error: &io::Error) -> Error {
         match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Timeout,
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.too_late(),
+            // Other events that were begun were perhaps published.
+            _ if self.pending.front().map_or(false, |begun| begun.request <= self.last_sent) => Error::Unknown,
             _ => Error::Unavailable(format!("lost the hub process {}: {error}", self.welcome.name)),
         }
+    }
+
+    fn too_late(&self) -> Error {
+        Error::Timeout(Some(self.welcome.name.clone()))
     }
 
     fn answer_to(&mut self, request: u64) -> Result<Outcome, Error> {
@@ -277,7 +288,7 @@ impl CallConnection {
                     return Err(Error::Refused(failure))
                 }
                 Some((answered, outcome)) if answered == request => return Ok(outcome),
-                _ if Instant::now() >= deadline => return Err(Error::Timeout),
+                _ if Instant::now() >= deadline => return Err(self.too_late()),
                 _ => {}
             }
         }

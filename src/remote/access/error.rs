@@ -1,6 +1,6 @@
 //! Why a call on a hub failed, of this process or a named one.
 
-use crate::wire::{Failure, Malformed, NameError, TooLong};
+use crate::wire::{Failure, Malformed, Name, NameError, TooLong};
 use crate::{runtime, ErrorCode};
 use std::fmt;
 use std::io;
@@ -13,8 +13,8 @@ pub enum Error {
     Unavailable(String),
     /// The connection broke before the response: the request was perhaps carried out.
     Unknown,
-    /// The hub process did not answer in time: the request was perhaps carried out.
-    Timeout,
+    /// The hub process did not answer in time: the request was perhaps carried out. The name is that of the hub, if it is known.
+    Timeout(Option<Name>),
     /// Too many requests wait to be sent: nothing was done.
     Full,
     /// The hub process has refused the request.
@@ -66,7 +66,7 @@ impl Error {
             }
             Self::Runtime(error) => error.field(),
             Self::Invalid { field, .. } => Some(field),
-            Self::Unavailable(_) | Self::Unknown | Self::Timeout | Self::Full => None,
+            Self::Unavailable(_) | Self::Unknown | Self::Timeout(_) | Self::Full => None,
         }
     }
 
@@ -75,7 +75,7 @@ impl Error {
         match self {
             Self::Unavailable(_) => ErrorCode::Unavailable,
             // A publish that was not answered in time was perhaps carried out, too.
-            Self::Unknown | Self::Timeout => ErrorCode::Unknown,
+            Self::Unknown | Self::Timeout(_) => ErrorCode::Unknown,
             Self::Full => ErrorCode::Full,
             // A process of another version, or one that cannot continue as another program: this system can do it.
             Self::Refused(failure) if failure.code == ErrorCode::Unsupported && failure.field.is_none() => {
@@ -98,7 +98,10 @@ impl fmt::Display for Error {
         match self {
             Self::Unavailable(message) | Self::Invalid { message, .. } => out.write_str(message),
             Self::Unknown => out.write_str("the connection to the hub process broke before its answer"),
-            Self::Timeout => out.write_str("the hub process does not answer; eventsource hub log NAME may say why"),
+            Self::Timeout(None) => out.write_str("the hub process does not answer"),
+            Self::Timeout(Some(name)) => {
+                write!(out, "the hub process {name} does not answer; eventsource hub log {name} may say why")
+            }
             Self::Full => out.write_str("too many requests wait for the hub process, which does not take them"),
             Self::Refused(failure) => failure.fmt(out),
             Self::Runtime(error) => error.fmt(out),

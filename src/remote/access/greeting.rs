@@ -6,7 +6,7 @@ use super::response_reader::ResponseReader;
 use super::start::{ends_at_once, Pauses, Start};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
-use crate::wire::{Hello, NamedSettings, Response, Role, Stop, TooLong, Upgrade, Welcome};
+use crate::wire::{Hello, Name, NamedSettings, Response, Role, Stop, TooLong, Upgrade, Welcome};
 use crate::ErrorCode;
 use rustix::fd::{AsFd, BorrowedFd};
 use std::io;
@@ -15,11 +15,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How much longer than any other response an upgrade may take: the new program reads the state twice.
-const UPGRADE_TIME: Duration = Duration::from_secs(45);
-
-/// How much longer the end of a process may take: it waits for clients that do not read, and for its store.
-const STOP_TIME: Duration = Duration::from_secs(9);
+/// How long a process that is asked to end, or to continue as another program, may take to accept the connection.
+const ACCEPT_WITHIN: Duration = Duration::from_secs(1);
 
 /// The welcome of a hub process, and its connection.
 pub(crate) type Greeted = (Welcome, ResponseReader);
@@ -57,7 +54,7 @@ pub(super) fn greet(socket: UnixStream, hello: &Hello, timeout: Duration) -> Res
              its settings have {bytes} bytes, and may have {most}"
         ),
     })?;
-    let mut responses = send_first(socket, &bytes, timeout, timeout, "cannot greet the hub process")?;
+    let mut responses = send_first(socket, &hello.name, &bytes, timeout, "cannot greet the hub process")?;
     match responses.wait_for_bytes(after(Instant::now(), timeout)) {
         Err(Error::Unknown) => return Ok(None),
         other => other?,
@@ -77,8 +74,8 @@ pub(super) fn greet(socket: UnixStream, hello: &Hello, timeout: Duration) -> Res
 pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
     let mut bytes = Vec::new();
     Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
-    let timeout = start.timeout.saturating_add(UPGRADE_TIME);
-    match ask(start, place, &bytes, timeout)?.wait(after(Instant::now(), timeout))? {
+    let deadline = after(Instant::now(), start.timeout);
+    match ask(start, place, &bytes)?.wait(deadline)? {
         Response::Upgraded => Ok(()),
         Response::Rejected(failure) => Err(Error::Refused(failure)),
         _ => Err(Error::Unknown),
@@ -89,7 +86,7 @@ pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(
 /// when the process has ended its connections. Fails with [`Error::Unavailable`] if no process serves the hub,
 /// [`Error::Refused`] if it is that of another hub or of a version before 14, [`Error::Timeout`] if it has not ended in time.
 pub fn stop(start: &Start, place: &Place) -> Result<(), Error> {
-    let stop = Stop { name: place.name().as_str() };
+    let stop = Stop { name: place.name().as_str(), is_replaced: false };
     let mut bytes = Vec::new();
     stop.encode(&mut bytes)?;
     match ask_to_end(start, place, &bytes) {
@@ -103,10 +100,17 @@ pub fn stop(start: &Start, place: &Place) -> Result<(), Error> {
     }
 }
 
+/// Asks a hub process that a worker or a command has started to end, because this one was run to serve the hub. Returns when the
+/// process has ended its connections. Errors are those of [`stop`]; a process that was run itself refuses.
+pub fn replace(start: &Start, place: &Place) -> Result<(), Error> {
+    let mut bytes = Vec::new();
+    Stop { name: place.name().as_str(), is_replaced: true }.encode(&mut bytes)?;
+    ask_to_end(start, place, &bytes)
+}
+
 fn ask_to_end(start: &Start, place: &Place, bytes: &[u8]) -> Result<(), Error> {
-    let timeout = start.timeout.saturating_add(STOP_TIME);
-    let deadline = after(Instant::now(), timeout);
-    let mut responses = ask(start, place, bytes, timeout)?;
+    let deadline = after(Instant::now(), start.timeout);
+    let mut responses = ask(start, place, bytes)?;
     loop {
         match responses.wait_for_bytes(deadline) {
             Err(Error::Unknown) => return Ok(()), // the connection has ended
@@ -120,23 +124,24 @@ fn ask_to_end(start: &Start, place: &Place, bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Sends a running process the first message of a connection.
-fn ask(start: &Start, place: &Place, bytes: &[u8], timeout: Duration) -> Result<ResponseReader, Error> {
-    let socket = Start { program: None, ..start.clone() }.connect(place)?;
-    send_first(socket, bytes, timeout, start.timeout, "cannot ask the hub process")
+fn ask(start: &Start, place: &Place, bytes: &[u8]) -> Result<ResponseReader, Error> {
+    let timeout = start.timeout.min(ACCEPT_WITHIN);
+    let socket = Start { program: None, needs_settings: false, timeout }.connect(place)?;
+    send_first(socket, place.name(), bytes, start.timeout, "cannot ask the hub process")
 }
 
 /// Sends the first message of a connection, after it has set the timeouts of the socket.
 fn send_first(
     socket: UnixStream,
+    hub: &Name,
     bytes: &[u8],
-    read_timeout: Duration,
-    write_timeout: Duration,
+    timeout: Duration,
     what: &str,
 ) -> Result<ResponseReader, Error> {
     let failed = |error: io::Error| Error::Unavailable(format!("{what}: {error}"));
-    socket.set_read_timeout(Some(read_timeout)).map_err(failed)?;
-    socket.set_write_timeout(Some(write_timeout)).map_err(failed)?;
+    socket.set_read_timeout(Some(timeout)).map_err(failed)?;
+    socket.set_write_timeout(Some(timeout)).map_err(failed)?;
     // A process that refuses this connection may have closed it already, and said why.
     let _ = send(socket.as_fd(), bytes, None, Wait::Forever);
-    Ok(ResponseReader::new(socket, read_timeout))
+    Ok(ResponseReader::new(socket, timeout, Some(hub.clone())))
 }

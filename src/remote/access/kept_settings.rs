@@ -44,8 +44,16 @@ pub fn write(place: &Place, settings: &NamedSettings) -> io::Result<()> {
     written
 }
 
+/// Keeps where a process that was run serves streams for a proxy, if it does: one that is started in its place does not.
+/// Call this with the lock of the hub.
+pub fn note_proxy(place: &Place, endpoint: Option<&str>) {
+    // It is only for people.
+    let _ = endpoint.map_or_else(|| fs::remove_file(place.proxy()), |endpoint| fs::write(place.proxy(), endpoint));
+}
+
 /// Forgets the settings of a hub. Call this with the lock of the hub.
 pub fn forget(place: &Place) {
+    note_proxy(place, None);
     let own = std::iter::once(place.settings());
     own.chain(place.other_settings()).for_each(|path| drop(fs::remove_file(path)));
 }

@@ -131,7 +131,12 @@ impl Place {
         beside(&self.socket, "settings")
     }
 
-    /// Returns the same in the other folders of this user.
+    /// Returns the path of the file that says where the last process that was run serves a proxy.
+    pub fn proxy(&self) -> PathBuf {
+        beside(&self.socket, "proxy")
+    }
+
+    /// Returns the same as [`settings`](Self::settings) in the other folders of this user.
     pub(super) fn other_settings(&self) -> impl Iterator<Item = PathBuf> + '_ {
         self.private_others().map(|socket| beside(socket, "settings"))
     }
@@ -160,8 +165,8 @@ impl Place {
     }
 
     /// Returns the files of the hub that may be there, beside the socket.
-    pub fn files(&self) -> [PathBuf; 4] {
-        [self.lock.clone(), self.log(), self.seen(), self.settings()]
+    pub fn files(&self) -> [PathBuf; 5] {
+        [self.lock.clone(), self.log(), self.seen(), self.settings(), self.proxy()]
     }
 
     /// Returns the files that a hub process keeps locked if it listens at another path than [`socket`](Self::socket).

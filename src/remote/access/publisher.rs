@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(&*publish(&mut publisher, 10, LONG).expect("an id"), "epoch-1");
         let _hub = responses.join().expect("no panic");
         let late = publish(&mut publisher, 10, Duration::from_millis(20));
-        assert!(matches!(late, Err(Unpublished::Unanswered(Error::Timeout))), "{late:?}");
+        assert!(matches!(late, Err(Unpublished::Unanswered(Error::Timeout(_)))), "{late:?}");
     }
 
     #[test]

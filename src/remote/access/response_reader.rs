@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use crate::hub::{ChannelPage, LogPage, MemberPage};
-use crate::wire::{Counted, Credits, Described, Failure, FrameBuffer, Malformed, Response};
+use crate::wire::{Counted, Credits, Described, Failure, FrameBuffer, Malformed, Name, Response};
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -100,19 +100,21 @@ pub(crate) struct ResponseReader {
     arrived: FrameBuffer,
     /// How long a read of the socket waits.
     read_timeout: Duration,
+    /// The hub, once it is known.
+    hub: Option<Name>,
 }
 
 impl ResponseReader {
-    /// Begins with a socket, and the time that its reads wait.
-    pub(super) fn new(socket: UnixStream, read_timeout: Duration) -> Self {
-        Self { socket, credits: Credits::new(0), arrived: FrameBuffer::default(), read_timeout }
+    /// Begins with a socket, the time that its reads wait, and the hub.
+    pub(super) fn new(socket: UnixStream, read_timeout: Duration, hub: Option<Name>) -> Self {
+        Self { socket, credits: Credits::new(0), arrived: FrameBuffer::default(), read_timeout, hub }
     }
 
     /// As after the greeting of the other side.
     #[cfg(test)]
     pub(crate) fn greeted(socket: UnixStream, credits: u64) -> Self {
         socket.set_read_timeout(Some(SHORTEST_TIMEOUT)).expect("a socket");
-        Self { credits: Credits::new(credits), ..Self::new(socket, SHORTEST_TIMEOUT) }
+        Self { credits: Credits::new(credits), ..Self::new(socket, SHORTEST_TIMEOUT, None) }
     }
 
     /// Takes the next response that has arrived completely. Credits are taken note of.
@@ -138,7 +140,7 @@ impl ResponseReader {
     /// Waits until the next response has arrived completely. Errors are those of [`wait`](Self::wait).
     pub(super) fn wait_for_bytes(&mut self, deadline: Instant) -> Result<(), Error> {
         while !self.arrived.has_frame()? {
-            let left = left_until(deadline).ok_or(Error::Timeout)?;
+            let left = left_until(deadline).ok_or_else(|| Error::Timeout(self.hub.clone()))?;
             // Most reads may take the same time, so that this is not a system call for each.
             if self.read_timeout > left + SLACK || self.read_timeout < left / 2 {
                 self.read_timeout = left.max(SHORTEST_TIMEOUT);

@@ -8,7 +8,7 @@ use crate::remote::response_reader::Outcome;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::wake::sync::lock;
 use crate::sys::{descriptor, socket};
-use crate::wire::{Welcome, WorkerId};
+use crate::wire::{Name, Welcome, WorkerId};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
@@ -28,6 +28,7 @@ pub(crate) struct HubIdentity {
     pub(crate) pid: u32,
     /// The number of the connection there, and the process.
     pub(crate) worker: WorkerId,
+    name: Name,
 }
 
 /// A connection, as threads and the event loop share it. It begins before it is made: what is asked of it until then waits in
@@ -130,7 +131,8 @@ impl Connection {
 
     /// Takes note of what the hub process has said about itself.
     pub(crate) fn note_welcome(&self, welcome: &Welcome) {
-        let hub_identity = HubIdentity { epoch: welcome.epoch.clone(), pid: welcome.pid, worker: welcome.worker() };
+        let Welcome { epoch, pid, name, .. } = welcome.clone();
+        let hub_identity = HubIdentity { epoch, pid, name, worker: welcome.worker() };
         *lock(&self.hub_identity) = Some(hub_identity);
     }
 
@@ -285,7 +287,7 @@ impl Connection {
             Some(Outcome::Lost) => Err(Error::Unknown),
             Some(outcome) => Ok(outcome),
             None if is_dead => Err(Error::Unknown),
-            None => Err(Error::Timeout),
+            None => Err(Error::Timeout(self.hub_identity().map(|hub| hub.name))),
         }
     }
 

@@ -72,7 +72,7 @@ impl PublishConnection {
         };
         if state.connection.is_none() {
             match self.connect(&mut state, address, worker, deadline) {
-                Ok(()) | Err(Error::Refused(_) | Error::Timeout) => {}
+                Ok(()) | Err(Error::Refused(_) | Error::Timeout(_)) => {}
                 Err(_) => return PublishOutcome::Unsent, // the process ends
             }
         }

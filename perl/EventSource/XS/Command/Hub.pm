@@ -24,7 +24,7 @@ my %METHOD = (
     upgrade => '_upgrade',
 );
 
-# How long `list` and `check` wait for each process, and `stop` for a connection, in seconds.
+# How long `list` and `check` wait for each process, in seconds.
 my $LIST_TIMEOUT  = 1;
 my $CHECK_TIMEOUT = 2;
 
@@ -69,6 +69,7 @@ sub _backup {
 sub _check {
     my ($class, $option) = @_;
     require EventSource::XS::Hub::Health;
+    require EventSource::XS::Hub::Proxy;
     my %limit = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(lag pending);
     $COMMAND->usage("--$_ takes seconds, from 0") for grep { $limit{$_} < 0 } sort keys %limit;
     my $stats;
@@ -77,7 +78,7 @@ sub _check {
         my $health = EventSource::XS::Hub::Health->new($hub, %limit);
         $health->examine;
         $stats = $health->stats;
-        $health->problem;
+        $health->problem // EventSource::XS::Hub::Proxy->problem($hub);
     };
     my $error = $@;
     if (!$stats) {
@@ -203,7 +204,7 @@ sub _store {
 
 sub _stop {
     my ($class, $option) = @_;
-    EventSource::Hub::Process->stop(name => $option->{hub}, timeout => $LIST_TIMEOUT, _place($option));
+    EventSource::Hub::Process->stop(name => $option->{hub}, _place($option));
     return 0;
 }
 

@@ -8,6 +8,7 @@ use warnings;
 use EventSource::Error;
 use EventSource::XS::Hub::ChannelList;
 use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Hub::Proxy;
 use EventSource::XS::Reason;
 use Time::HiRes qw(time);
 
@@ -65,6 +66,7 @@ sub take {
         defined $self->{problem} ? (problem => $self->{problem})                 : (),
         defined $self->{channel} ? (chosen => $self->_chosen($hub, $is_process)) : (),
         lines => $is_process ? [_lines($hub)] : [],
+        $is_process ? (trouble => EventSource::XS::Hub::Proxy->problem($hub)) : (),
     };
 }
 
