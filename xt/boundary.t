@@ -21,6 +21,7 @@ my %RUST = (
     'uint64_t'            => 'u64',
     'uint8_t'             => 'u8',
     ESX_GAPS              => 3,
+    ESX_LOSSES            => 7,
     ESX_REASONS           => 6,
     ESX_STORE_KIND_MAX    => 'KIND_MAX',
     ESX_STORE_PLACE_MAX   => 'PLACE_MAX',

@@ -8,8 +8,8 @@ use crate::ErrorCode;
 /// connection, which have one layout in all versions. Everything else a process refuses, and says what to do.
 pub const VERSION: u16 = 20;
 
-/// Returns the failure, with [`ErrorCode::Unsupported`] and the remedy, of a worker that does not speak the version `ours` of
-/// the process of a hub.
+/// Returns the failure, with [`ErrorCode::Unsupported`] and the remedy, of a worker that does not speak the version `ours` of a
+/// hub process.
 pub(super) fn refusal(workers: u16, ours: u16, hub: &Name) -> Failure {
     let remedy = if workers > ours {
         format!(

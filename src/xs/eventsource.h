@@ -113,11 +113,11 @@ enum esx_pushed { ESX_TAKEN, ESX_FULL };
 /* Whether an event that is pushed has an id. */
 enum esx_has_id { ESX_NO_ID, ESX_HAS_ID, ESX_ID_UNKNOWN };
 
-enum { ESX_REASONS = 6 };
+enum { ESX_REASONS = 6, ESX_LOSSES = 7 };
 
 typedef struct {
     uint64_t open, opened, refused, ended[ESX_REASONS], events, bytes;
-    uint64_t lost[ESX_REASONS + 1], buffered, stalled, wakeups, longest_delay_ns;
+    uint64_t lost[ESX_LOSSES], buffered, stalled, wakeups, longest_delay_ns;
     uint64_t refused_origins;
 } esx_counts;
 

@@ -110,7 +110,7 @@ _stats()
     (void)hv_stores(hash, "buffered", newSVuv((UV)counts.buffered));
     (void)hv_stores(hash, "wakeups", newSVuv((UV)counts.wakeups));
     (void)hv_stores(hash, "longest_delay", newSVnv(counts.longest_delay_ns / 1e9));
-    for (reason = 0; reason <= ESX_REASONS; reason++)
+    for (reason = 0; reason < ESX_LOSSES; reason++)
         lost += (UV)counts.lost[reason];
     (void)hv_stores(hash, "lost", newSVuv(lost));
     for (reason = 0; reason < ESX_REASONS; reason++)

@@ -92,7 +92,7 @@ subtest 'run takes over from a process that a command has started in its place' 
     $run = $shell->start(qw(hub run proxied --http), $http);
     ok wait_until($DEADLINE, sub { $shell->run(qw(hub check proxied --running))->{code} == 0 }), 'run takes over'
         or diag $run->log;
-    is $shell->connect('proxied')->pid,           $run->pid, 'as the process of the hub';
+    is $shell->connect('proxied')->pid,           $run->pid, 'as the hub process';
     is $shell->run(qw(hub stop proxied))->{code}, 0,         'stop';
     $run->stop;
 };

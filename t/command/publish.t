@@ -162,7 +162,7 @@ subtest 'ten thousand lines are published in their order' => sub {
 # Begins to publish, and kills the hub process when the command has connected. Returns the number of ids, the exit code
 # and the message.
 sub killed_between {
-    my ($before, $after, @arguments) = @_;
+    my ($before, $after, $last, @arguments) = @_;
     local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
     my $hub    = $shell->connect('test');
     my $errors = File::Temp->new;
@@ -179,13 +179,19 @@ sub killed_between {
             grep { $_ == $pid } @{$hub->stats->{workers}};
         }
     ) or diag 'it does not connect';
+    local $SIG{PIPE} = 'IGNORE';
+    if (length $last) {
+        kill STOP => $hub->pid;
+        print {$in} $after;
+        my $has_said = sub { -s $errors->filename };
+        wait_until($DEADLINE, $has_said) or diag 'it does not give up waiting for the answer';
+    }
     kill KILL => $hub->pid;
     my $is_killed = sub {
         !eval { $hub->stats }
     };
     wait_until($DEADLINE, $is_killed) or diag 'the process is not killed';
-    local $SIG{PIPE} = 'IGNORE';
-    print {$in} $after;
+    print {$in} length $last ? $last : $after;
     close $in;
     push @ids, readline $out;
     waitpid $pid, 0;
@@ -194,24 +200,36 @@ sub killed_between {
     return (scalar(grep { /\A$ID\n\z/ } @ids), $? >> 8, $message // '');
 }
 
-subtest 'when the hub process is killed, no exit code says that nothing was done' => sub {
+subtest 'lines outlive the hub process' => sub {
     my $long = 'x' x 1000 . "\n";
     for my $case (
-        ['a line'                              => "first\n", "second\n", qw(--lines killed)],
-        ['lines that are sent before all read' => "first\n", $long x 60, qw(--lines killed)],
+        ['a line'                              => "first\n", "second\n", 2,  qw(--lines killed)],
+        ['lines that are sent before all read' => "first\n", $long x 60, 61, qw(--lines killed)],
         [
             'objects' => qq({"data":"first"}\n),
             qq({"data":"second"}\n) x 3_000,
-            qw(--json-lines killed)
+            3_001, qw(--json-lines killed)
         ],
-        ['arguments' => '', $long x 60, qw(killed - second third)],
     ) {
-        my ($name, $before, $after, @arguments) = @$case;
-        my ($ids, $code, $message) = killed_between($before, $after, @arguments);
-        is $ids,  length $before ? 1 : 0, "$name: the ids that were answered are printed";
-        is $code, 4,                      'exit code 4';
-        like $message, qr/\Aeventsource publish: the hub has not answered: [0-9]+ events? w/, 'the reason';
+        my ($name, $before, $after, $count, @arguments) = @$case;
+        my ($ids, $code, $message) = killed_between($before, $after, '', @arguments);
+        is $ids,  $count, "$name: each line is published";
+        is $code, 0,      'exit code 0' or diag $message;
     }
+};
+
+subtest 'lines that were perhaps published are reported, and those after them are published' => sub {
+    my @timeout = qw(--timeout 0.5);
+    my ($ids, $code, $message) = killed_between("first\n", "second\nthird\n", "last\n", @timeout, qw(--lines killed));
+    is $ids,  2, 'the first and the last line have an id';
+    is $code, 4, 'exit code 4';
+    like $message, qr/: the hub has not answered: 2 events were perhaps published, from line 2 on$/, 'the reason';
+};
+
+subtest 'arguments: no exit code says that nothing was done' => sub {
+    my ($ids, $code, $message) = killed_between('', 'x' x 60_000, '', qw(killed - second third));
+    is $code, 4, 'exit code 4';
+    like $message, qr/\Aeventsource publish: the hub has not answered: [0-9]+ events? w/, 'the reason';
 };
 
 subtest 'an argument that is too long does not hide the ids of others' => sub {

@@ -2,7 +2,8 @@ package EventSource::XS::Command::Publish;
 use strict;
 use warnings;
 
-# `eventsource publish`: publishes events from arguments or standard input, and prints their ids.
+# `eventsource publish`: publishes events from arguments or standard input, and prints their ids. With lines it outlives the hub
+# process: it waits for the next one.
 
 use EventSource::XS::Command;
 use EventSource::XS::Reason;
@@ -28,7 +29,7 @@ sub run {
     my $self   = bless {option => $option, code => 0, begun => []}, $class;
     $self->_check_arguments(\@arguments);
     $self->{hub} = $COMMAND->connect($option);
-    if ($option->{'json-lines'} || $option->{lines}) {
+    if ($self->{is_lines} = $option->{'json-lines'} || $option->{lines}) {
         $self->_publish_lines;
     }
     else {
@@ -162,8 +163,20 @@ sub _publish {
     my $line     = delete $event{line};
     my $is_begun = eval { $self->{hub}->begin_publish($channel, \%event); 1 };
     die $@ if !$is_begun && !_is_broken($@);
-    push @{$self->{begun}}, {channel => $channel, line => $line};
+    push @{$self->{begun}}, {channel => $channel, event => \%event, line => $line};
     $self->_collect if !$is_begun;
+    return;
+}
+
+# Waits for the next hub process.
+sub _connect_again {
+    my $self = shift;
+    my $has_said;
+    until (eval { $self->{hub} = $COMMAND->connect($self->{option}) }) {
+        die $@                                                                               if !_is_broken($@);
+        $COMMAND->complain('publish', 'the hub process has ended; waiting for the next one') if !$has_said++;
+        sleep 1;
+    }
     return;
 }
 
@@ -177,14 +190,16 @@ sub _collect {
         if (!@answers) {
             $COMMAND->print($printed);
             die $@ if $@ && !_is_broken($@);
-            EventSource::Error->throw(
-                code    => 'unknown',
-                message => 'the hub has not answered: '
-                    . @begun
-                    . ' event'
-                    . (@begun > 1 ? 's were' : ' was')
-                    . ' perhaps published'
-            );
+            my $was_sent = $COMMAND->exit_code($@) != 3;
+            my $problem  = 'the hub has not answered: ' . @begun . ' event' . (@begun > 1 ? 's were' : ' was');
+            EventSource::Error->throw(code => 'unknown', message => "$problem perhaps published")
+                if !$self->{is_lines};
+            $self->_report(4, "$problem perhaps published, from line $begun[0]{line} on") if $was_sent;
+            $self->_connect_again;
+            return if $was_sent;
+            $printed = '';
+            eval { $self->{hub}->begin_publish($_->{channel}, $_->{event}) for @begun; 1 } or _is_broken($@) or die $@;
+            next;
         }
         for my $answer (@answers) {
             my $event = shift @begun;
