@@ -66,9 +66,12 @@ const load = () => import('./eventsource-hub-poll.js').catch(error => {
   mayWarn = mayWarn && console.warn(error);
 });
 
+// Relative to the page, or to the script of a worker.
+const absolute = url => new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
+
 // A URL as fetch takes it: that of a page may have the name and password of its user.
 function plain(url) {
-  const target = new URL(url, globalThis.document?.baseURI);
+  const target = absolute(url);
   target.hash = target.username = target.password = '';
   return target;
 }
@@ -762,7 +765,7 @@ class Hub extends EventTarget {
     method = 'GET', gap = 'gap', position = 'position', start = 0, history = 1e6, key, keepalive,
   } = {}) {
     super();
-    this.url = new URL(url, globalThis.document?.baseURI).href;
+    this.url = absolute(url).href;
     this.withCredentials = !!withCredentials;
     const { href, origin } = plain(url);
     // It throws where fetch would do so for each attempt, and names the methods of the standard in upper case.
@@ -969,6 +972,7 @@ Object.assign(Hub.prototype, { CONNECTING, OPEN, CLOSED });
 // Opens the stream of a URL.
 const connect = (url, options) => new Hub(url, options);
 
-if ('onconnect' in globalThis) serveTabs();
+// An application's own SharedWorker has another name.
+if ('onconnect' in globalThis && globalThis.name === NAME) serveTabs();
 
 export { connect, Parser };

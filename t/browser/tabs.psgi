@@ -11,6 +11,7 @@
 #   GET /secret           that of /numbers, for pages of any port with a cookie
 #   GET /public           that of /numbers, for all pages
 #   GET /both             that of /numbers and of the channel "rare"
+#   GET /worker.js        a worker of an application, which has a stream of its own
 #   GET /busy             that of /numbers, but 429 while there is a file of the name in the environment variable BUSY
 #   GET /mine             that of /numbers and of the user whom the cookie names
 #   GET /ping             an ordinary request
@@ -109,6 +110,7 @@ builder {
     mount '/blank'      => sub { answer('text/html', $PAGE{blank}) };
     mount '/frame'      => sub { answer('text/html', sprintf $FRAME, $_[0]{HTTP_HOST} =~ s/localhost/127.0.0.1/r) };
     mount '/tabs.js'    => file('t/browser/tabs.js');
+    mount '/worker.js'  => file('t/browser/worker.js');
     mount '/hub.js'     => script();
     mount '/classic.js' => script(classic => 1);
     mount '/numbers'    => numbers();

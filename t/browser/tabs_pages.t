@@ -1,6 +1,6 @@
-# Pages of all kinds in real browsers with a stream of the script: those that a user leaves and comes back to, with a strict
-# Content Security Policy, with the classic script, of another origin with cookies, in a frame, with a name and password in
-# their URL, and from a file.
+# Pages of all kinds in real browsers with a stream of the script: those that a user leaves and comes back to,
+# with a strict Content Security Policy, with the classic script, of another origin with cookies, in a frame, with a name and
+# password in their URL, and from a file; and workers of the application.
 
 use lib 't/lib';
 use Testing;
@@ -22,6 +22,25 @@ window.hub = connect('%s/public');
 hub.onmessage = ({data}) => received.push(+data);
 </script>
 HTML
+
+# Workers of an application. ask sends each a message. The answers follow the first one that a worker has received.
+my $WORKERS = <<'JS';
+window.asked = 0,
+window.workers = [Worker, SharedWorker].map(kind => {
+    const worker = new kind('/worker.js', {type: 'module'}), heard = [];
+    const port = worker.port ?? worker;
+    port.onmessage = ({data}) => heard.push(data);
+    return {worker, port, heard};
+}),
+window.ask = () => {
+    window.asked++;
+    for (const {port} of workers) port.postMessage({key: 'app', call: window.asked});
+    return true;
+},
+window.strange = ({heard}) => heard.map(({data}) => JSON.stringify(data))
+    .filter((data, at) => data !== JSON.stringify({key: 'app', call: window.asked - heard.length + 1 + at})),
+1
+JS
 
 # Chromium keeps a page that was left; the last one with a SharedWorker leaves that cache by itself. Firefox keeps none that had
 # a request or a lock: it loads it anew.
@@ -104,6 +123,21 @@ for my $browser (Testing::Browser->names) {
             $tab->close;
         };
     }
+
+    subtest "$browser: a worker of the application, dedicated and shared" => sub {
+        my $tab = $tabs->browser->new_tab($tabs->server->url('/blank'));
+        $tab->evaluate($WORKERS);
+        $tab->wait_for('ask() && workers.every(({heard}) => heard.at(-1)?.state === 1)', 'each has a stream');
+        $tabs->publish(5);
+        $tab->wait_for("ask() && workers.every(({heard}) => heard.at(-1).numbers.at(-1) === $tabs->{published})",
+            'and its events');
+        is $tab->evaluate('workers[0].heard[0]?.url'), $tabs->server->url('/numbers'),
+            'a URL is relative to that of its script';
+        $tab->wait_for('workers.every(({heard}) => heard.at(-1).data?.call === window.asked)',
+            'it answers each message');
+        is_deeply $tab->evaluate('workers.flatMap(strange)'), [], 'once, and has it as it was sent';
+        $tab->close;
+    };
 
     subtest "$browser: a strict Content Security Policy" => sub {
         my @tabs = map { $tabs->open(csp => 1) } 1, 2;

@@ -14,7 +14,9 @@ let asked = 0;
 globalThis.fetch = async () => RESPONSES[asked++] ?? stream;
 globalThis.navigator ??= {};
 globalThis.onconnect = null;
-(0, eval)(readFileSync(process.argv[2], 'utf8'));
+const script = readFileSync(process.argv[2], 'utf8');
+[, globalThis.name] = /"(eventsource-hub \d+)"/.exec(script);
+(0, eval)(script);
 
 const request = {url: 'http://localhost/events', method: 'GET', gap: 'gap', position: 'position', start: 0, history: 1e6};
 

@@ -506,10 +506,10 @@ class Browser {
   sharedWorker(page) {
     const browser = this;
     return class {
-      constructor() {
+      constructor(url, {name}) {
         if (!browser.worker || browser.worker.isDead) {
           browser.worker = browser.process(false);
-          browser.worker.scope.onconnect = null;
+          Object.assign(browser.worker.scope, {name, onconnect: null});
           if (!browser.isDeaf) run(browser.worker.scope);
           Object.assign(browser.worker, {users: new Set(), began: browser.schedule.now});
         }
