@@ -786,7 +786,9 @@ class Hub extends EventTarget {
     }
     this.#transports = share ? [linkToWorker, linkToElectedTab, ownStream] : [ownStream];
     this.#watchPage();
-    this.#join();
+    // A page that is prerendered may never be shown.
+    if (!globalThis.document?.prerendering) this.#join();
+    else document.addEventListener('prerenderingchange', () => this.#join(), this.#ends);
     if (signal?.aborted) this.close();
     signal?.addEventListener('abort', () => this.close(), this.#ends);
   }

@@ -41,6 +41,16 @@ window.leader = async () => {
 };
 addEventListener('pageshow', ({persisted}) => { window.persisted = persisted; });
 
+// What a page that is prerendered has asked for, and when it has a stream.
+const requested = [];
+if (document.prerendering) {
+    const real = fetch;
+    globalThis.fetch = (...given) => {
+        requested.push(given[0]);
+        return real(...given);
+    };
+}
+
 async function begin() {
     const {connect} = globalThis.EventSourceHub ?? await import('/hub.js');
     const options = JSON.parse(query.get('options') ?? '{}');
@@ -57,6 +67,10 @@ async function begin() {
     hub.addEventListener('gap', ({data}) => received.push(JSON.parse(data).reason));
     for (const name of query.getAll('state')) window.known[name] = hub.state(name);
     for (const name of query.getAll('members')) window.known[name] = hub.members(name);
+    if (document.prerendering) {
+        hub.addEventListener('open', () => { localStorage.shown = 'open'; });
+        setTimeout(() => { localStorage.prerendered = `requested ${JSON.stringify(requested)}`; });
+    }
     navigator.locks?.request(`tab ${query.get('tab')}`, () => new Promise(() => {}));
 }
 begin();

@@ -11,6 +11,7 @@
 #   GET /secret           that of /numbers, for pages of any port with a cookie
 #   GET /public           that of /numbers, for all pages
 #   GET /both             that of /numbers and of the channel "rare"
+#   GET /prerender        a page that prerenders /page with the same query, and shows it when there is a "show" in localStorage
 #   GET /worker.js        a worker of an application, which has a stream of its own
 #   GET /busy             that of /numbers, but 429 while there is a file of the name in the environment variable BUSY
 #   GET /mine             that of /numbers and of the user whom the cookie names
@@ -37,6 +38,18 @@ my $FRAME = <<'HTML';
 <title>Frame</title>
 <script>addEventListener('message', ({data}) => { window.received = data; });</script>
 <iframe src="http://%s/page?url=/numbers"></iframe>
+HTML
+my $PRERENDER = <<'HTML';
+<!doctype html>
+<title>Prerender</title>
+<script>
+const url = `/page${location.search}`;
+const rules = document.createElement('script');
+rules.type = 'speculationrules';
+rules.textContent = JSON.stringify({prerender: [{urls: [url], eagerness: 'immediate'}]});
+document.head.append(rules);
+addEventListener('storage', ({key}) => { if (key === 'show') location = url; });
+</script>
 HTML
 my $POLICY = q{default-src 'none'; script-src 'self'; connect-src 'self'};
 
@@ -109,6 +122,7 @@ builder {
     mount '/page'       => \&page;
     mount '/blank'      => sub { answer('text/html', $PAGE{blank}) };
     mount '/frame'      => sub { answer('text/html', sprintf $FRAME, $_[0]{HTTP_HOST} =~ s/localhost/127.0.0.1/r) };
+    mount '/prerender'  => sub { answer('text/html', $PRERENDER) };
     mount '/tabs.js'    => file('t/browser/tabs.js');
     mount '/worker.js'  => file('t/browser/worker.js');
     mount '/hub.js'     => script();

@@ -1,4 +1,4 @@
-# Pages of all kinds in real browsers with a stream of the script: those that a user leaves and comes back to,
+# Pages of all kinds in real browsers with a stream of the script: those that a user leaves and comes back to, prerendered ones,
 # with a strict Content Security Policy, with the classic script, of another origin with cookies, in a frame, with a name and
 # password in their URL, and from a file; and workers of the application.
 
@@ -7,8 +7,9 @@ use Testing;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Nginx;
 use Testing::Tabs;
-use File::Temp    ();
-use JSON::MaybeXS qw(encode_json);
+use Testing::Server qw(path);
+use File::Temp      ();
+use JSON::MaybeXS   qw(encode_json);
 
 Testing::Tabs->require_or_skip_all($_) for Testing::Browser->names;
 
@@ -138,6 +139,25 @@ for my $browser (Testing::Browser->names) {
         is_deeply $tab->evaluate('workers.flatMap(strange)'), [], 'once, and has it as it was sent';
         $tab->close;
     };
+
+    # DevTools would forbid to prerender what they see.
+    for my $way ((Testing::Tabs->ways)[0, 1], ['not shared', options => '{"share":false}']) {
+        my ($name, %page) = @$way;
+        subtest "$browser: a page that is prerendered, $name" => sub {
+            my $tab = $tabs->open(%page);
+            my $url = $tabs->server->url(path('/prerender', url => '/numbers', %page));
+            $tab->evaluate('localStorage.clear()');
+            my $target = $tabs->browser->ask_in(undef, 'Target.createTarget', url => $url)->{targetId};
+            $tab->wait_for('localStorage.prerendered', 'it is loaded');
+            is $tab->evaluate('localStorage.prerendered'), 'requested []', 'it asks for no stream';
+            $tab->evaluate('localStorage.show = 1');
+            $tab->wait_for('localStorage.shown', 'it has a stream when it is shown');
+            is $tabs->streams, $page{options} ? 2 : 1, 'the streams of both tabs';
+            $tabs->browser->ask_in(undef, 'Target.closeTarget', targetId => $target);
+            $tab->close;
+            }
+            if $browser eq 'Chromium';
+    }
 
     subtest "$browser: a strict Content Security Policy" => sub {
         my @tabs = map { $tabs->open(csp => 1) } 1, 2;
