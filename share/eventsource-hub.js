@@ -654,6 +654,7 @@ function linkToWorker(hub, fail) {
     leave(isHidden) {
       gone.abort();
       port.postMessage({ bye: true });
+      port.onmessage = worker.onerror = null;  // Chromium keeps both until the page ends
       port.close();
       if (isHidden) {
         new BroadcastChannel(name).onmessage = fail;

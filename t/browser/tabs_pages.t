@@ -1,6 +1,6 @@
 # Pages of all kinds in real browsers with a stream of the script: those that a user leaves and comes back to, prerendered ones,
 # with a strict Content Security Policy, with the classic script, of another origin with cookies, in a frame, with a name and
-# password in their URL, and from a file; and workers of the application.
+# password in their URL, and from a file; and workers of the application. What a page has closed it lets go.
 
 use lib 't/lib';
 use Testing;
@@ -41,6 +41,20 @@ window.ask = () => {
 window.strange = ({heard}) => heard.map(({data}) => JSON.stringify(data))
     .filter((data, at) => data !== JSON.stringify({key: 'app', call: window.asked - heard.length + 1 + at})),
 1
+JS
+
+# Opens streams with their maps, and closes them when they have begun.
+my $CLOSES = <<'JS';
+import('/hub.js').then(async ({connect}) => {
+    window.released = [];
+    for (let count = 0; count < 5; count++) {
+        const other = connect(`/state?member=m${count}`);
+        released.push(new WeakRef(other), new WeakRef(other.state('stock')));
+        await other.ready;
+        other.close();
+    }
+    return 1;
+})
 JS
 
 # Chromium keeps a page that was left; the last one with a SharedWorker leaves that cache by itself. Firefox keeps none that had
@@ -154,6 +168,21 @@ for my $browser (Testing::Browser->names) {
             $tab->wait_for('localStorage.shown', 'it has a stream when it is shown');
             is $tabs->streams, $page{options} ? 2 : 1, 'the streams of both tabs';
             $tabs->browser->ask_in(undef, 'Target.closeTarget', targetId => $target);
+            $tab->close;
+            }
+            if $browser eq 'Chromium';
+    }
+
+    for my $way (Testing::Tabs->ways) {
+        my ($name, %page) = @$way;
+        subtest "$browser: what a page has closed, $name" => sub {
+            my $tab = $tabs->open(%page);
+            $tab->evaluate($CLOSES);
+            my $collected = sub {
+                $tab->ask('HeapProfiler.collectGarbage');
+                return $tab->evaluate('released.every(reference => !reference.deref())');
+            };
+            ok wait_until($DEADLINE, $collected), 'it lets go';
             $tab->close;
             }
             if $browser eq 'Chromium';
