@@ -8,7 +8,8 @@
 // stream     a stream; if others were cut, it is    no byte for 3 s, at first or, if it has said its keepalive, after its first
 //            renewed shortly before that age        second; or for 2 s after a part of a line: polls are made beside it, and
 //                                                   the first to have bytes is the way (mute). Silent for twice its keepalive
-//                                                   (silent), two refusals (refused), three that did not last (cut): a trial
+//                                                   it is renewed, and if that is silent, too (silent), or after two refusals
+//                                                   (refused), or three that did not last (cut): a trial
 // trial      a poll that waits for nothing          an answer: polls; otherwise streams again
 // poll       a poll, soon after the one before      a stream beside the polls has proved itself, or the server has no room
 //                                                   for both; or four polls have failed
@@ -22,7 +23,6 @@ const PAUSE = 200, PAUSE_AFTER_ERROR = 250;  // ms between two polls
 const TRY_STREAM_EVERY = 18e4, AT_MOST = 18e5;  // ms
 const PROOF_AFTER = 1e3;                  // ms after its first bytes: what comes then was sent later
 const REMEMBERED_FOR = 6e5;               // ms
-const ANSWERED_AFTER = 3e4;               // ms
 const RENEWALS = 30;                      // of a stream before its age: then it is looked at anew
 
 const later = ms => new Promise(resolve => setTimeout(resolve, ms));
@@ -92,8 +92,8 @@ class Way {
     if (this.#isPoll || what === undefined) return;  // a poll has a timer
     if (this.#reason) this.#cut();
     else if (what === 'mute') this.#pollBeside();
-    else if (this.#tryPolls('silent')) this.#cut();
-    else this.#source.renew();
+    else if (this.#source.silences && this.#tryPolls('silent')) this.#cut();
+    else this.#source.renew(true);
   }
 
   // Whether the next request follows at once. A status of undefined is that of a whole response.
@@ -233,9 +233,11 @@ class Way {
     const isMute = () => source.flow === 'mute' && isSame() && !this.#reason && !this.#isClosed;
     for (let pause = 1e3; this.#mayPoll && isMute(); pause *= 2) {
       const beside = this.#beside = new AbortController();
+      const timer = setTimeout(() => beside.abort(), SLOW * 1e3);  // its connection may be dead
       try {
         const response = await this.#ask(request.method, beside.signal, 'wait=0; reason=mute, ');
         const next = isPoll(response) && await begun(response);
+        clearTimeout(timer);
         if (!isMute()) return beside.abort();
         if (next || response.status === 429) {
           this.#tryPolls('mute');
@@ -293,15 +295,6 @@ async function begun({ status, headers, body }) {
 // Gives a source its way, once.
 export function guide(source, tools) {
   return source.way ??= new Way(source, tools);
-}
-
-// Whose stream a page would be sent now: of somebody else, as far as is known, if no answer comes.
-export function findOwner(source, header) {
-  const abort = new AbortController();
-  setTimeout(() => abort.abort(), ANSWERED_AFTER);
-  return source.fetch('HEAD', abort.signal).then(({ headers }) => headers.get(header), error => {
-    if (!abort.signal.aborted) throw error;
-  });
 }
 
 // Tells a page of the way of its stream. It is remembered for other pages and for the next tab that reads the stream.

@@ -60,11 +60,22 @@ const newId = () => NAME + Math.random() + now();
 // The clock of Date may be set back. That of performance may stand still while the machine sleeps.
 const now = () => performance.now();
 
-// The second module, when a stream does not come through. Without it there are only streams.
-let mayWarn = true;
-const load = () => import('./eventsource-hub-poll.js').catch(error => {
-  mayWarn = mayWarn && console.warn(error);
-});
+// The second module, when a stream does not come through. Without it there are only streams. It is asked for again, ever later,
+// by another URL: Firefox keeps a module that has failed, and a dead connection never answers. If it is late, that is a rejection
+// without an error.
+let module, loading, loadAt = 0, tries = 0;
+async function load() {
+  if (!module && now() >= loadAt) {
+    loadAt = now() + Math.min(LOOK_EVERY * 2 ** tries, MAX_DELAY);
+    loading = new Promise((resolve, reject) => {
+      setTimeout(reject, MUTE_FOR);
+      const found = tries++ ? import('./eventsource-hub-poll.js?' + tries) : import('./eventsource-hub-poll.js');
+      found.then(its => resolve(module = its), reject);
+    });
+    loading.catch(error => error && tries < 2 && console.warn(error));
+  }
+  return module ?? loading;
+}
 
 // Relative to the page, or to the script of a worker.
 const absolute = url => new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
@@ -140,6 +151,7 @@ class Source {
   #came = {};                             // of these: the age of the response then, and whether they ended within a line
   #renewed = -LOOK_EVERY;
   #cacheKey = '';                         // once a response has come from a cache: a parameter of each URL
+  silences = 0;                           // since bytes came through
   asked;                                  // when the last request was made
   keepalive;                              // as the stream said last
 
@@ -150,9 +162,9 @@ class Source {
     this.#timer = setInterval(() => {
       const time = Date.now(), before = flow;
       flow = this.flow;
+      if (flow === 'mute' && (flow !== before || !this.way)) this.doubt(flow);
       if (time - looked > ASLEEP) this.renew();
-      else if (this.silent > 1000 * (request.keepalive ?? 2 * this.keepalive)) this.doubt(true);
-      else if (flow === 'mute' && flow !== before) this.doubt(flow);
+      else if (this.silent > this.#patience) this.doubt(true);
       looked = time;
     }, 1000);
     this.#run();
@@ -178,25 +190,44 @@ class Source {
     this.wake();
   }
 
-  cut() {
-    this.#abort?.abort();
+  cut(reason) {
+    this.#abort?.abort(reason);
   }
 
-  // Ends the response, or the wait for the next one. Several tabs ask for it at once.
-  renew() {
-    if (now() - this.#renewed < LOOK_EVERY) return;
+  // ms for which nothing waits for an answer; NaN until it is known.
+  get #patience() {
+    return 1000 * (this.request.keepalive ?? 2 * this.keepalive);
+  }
+
+  // Ends the response, or the wait for the next one. Several tabs ask for it at once. The connection of a stream that is silent
+  // may be dead. That of a hub ended when its last bytes came; another one may have nothing to send.
+  renew(isSilent) {
+    if (isSilent) this.silences++;
+    else if (now() - this.#renewed < LOOK_EVERY) return;
+    this.cut(isSilent && this.keepalive && { at: this.#read });
     this.#renewed = this.#read = now();
-    this.cut();
     this.wake();
   }
 
   // Of a stream that is silent (true), or mute, or of the end of one.
   async doubt(what) {
-    const module = await load();
-    if (this.#isClosed) return;
-    if (module) return module.guide(this, { now, isRepeatable }).doubt(what);
-    this.request.way = '';
-    if (what === true) this.renew();
+    if (what === true) {
+      this.renew(true);
+      if (this.silences < 2) return;
+      what = undefined;
+    }
+    const module = await load().catch(() => {});
+    if (!module || this.#isClosed || what === 'mute' && (this.way || this.flow !== what)) return;
+    return module.guide(this, { now, isRepeatable }).doubt(what);
+  }
+
+  // Whose stream a page would be sent now; undefined if no answer comes.
+  findOwner() {
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(), this.#patience || MAX_DELAY);
+    return this.fetch('HEAD', abort.signal).then(({ headers }) => headers.get(OWNER), error => {
+      if (!abort.signal.aborted) throw error;
+    });
   }
 
   // Whether the next request is made at once.
@@ -206,6 +237,7 @@ class Source {
 
   async #run() {
     if (this.request.way) await this.doubt();
+    if (!this.way) this.request.way = '';
     while (!this.#isClosed) {
       let status = 0, seconds = 0, began, response;
       try {
@@ -231,7 +263,8 @@ class Source {
         }
       } catch {}                          // the network, or the end of this response
       const lasted = now() - began || 0;
-      const end = { status, response, seconds, lasted: this.#abort.signal.aborted ? 0 : lasted };
+      const { aborted, reason } = this.#abort.signal;
+      const end = { status, response, seconds, lasted: aborted ? Math.max(0, reason?.at - began) || 0 : lasted };
       this.cut();                         // the rest of a refusal is not read
       if (await this.after(end)) {
         this.#attempt = 0;
@@ -288,6 +321,7 @@ class Source {
       this.#retry = parser.retry ?? this.#retry;
       this.keepalive = parser.keepalive ?? this.keepalive;
       this.#came = { age: now() - began, isPart: !!parser.rest };
+      if (this.flow === 'flowing') this.silences = 0;
       if (events.some(({ type }) => type)) this.#attempt = 0;
       this.lastEventId = parser.lastEventId;
       if (!events.length) continue;
@@ -505,10 +539,11 @@ class SharedStream {
     if ((owner ?? user) !== user) return this.send({ elsewhere: user }, from);
     // The cookies may be those of another user since the request was made.
     if (last === undefined && owner && !message.owner && asked < came) {
-      return load().then(module => module.findOwner(this.#source, OWNER)).then(its => {
+      return this.#source.findOwner().then(its => {
         if (this.#waiting.has(from)) return;  // it has said hello again
         if (its === owner) this.onTabMessage({ ...message, owner }, from);
-        else this.send({ elsewhere: its || newId() }, from);
+        else if (its === undefined && now() - came < MAX_DELAY) throw its;
+        else this.send({ elsewhere: its || newId() }, from);  // as far as is known
       }).catch(() => setTimeout(() => this.onTabMessage(message, from), 2000));
     }
     const entries = last === undefined
@@ -667,7 +702,8 @@ function linkToWorker(hub, fail) {
 // Only browsers without SharedWorker elect a tab: the second module has how.
 function linkToElectedTab(hub, fail) {
   let link, isLeft;
-  load().then(module => isLeft || (link = module?.elect(hub, fail, { NAME, newId, hold, SharedStream }))).catch(() => fail());
+  load().then(module => isLeft || (link = module.elect(hub, fail, { NAME, newId, hold, SharedStream })))
+    .catch(error => error && fail());
   return {
     send: message => link?.send(message),
     leave() {
@@ -854,7 +890,7 @@ class Hub extends EventTarget {
     const replica = this.#replica;
     this.#unanswered = 0;
     if ((way ?? this.way) !== this.way) {
-      load(this.way = way).then(module => module ? module.tell(this, NAME) : this.way = 0);
+      load(this.way = way).then(module => module.tell(this, NAME)).catch(() => { this.way = 0 });
     }
     if (elsewhere !== undefined && (replica.owner ?? elsewhere) === elsewhere) {
       this.key += elsewhere;

@@ -13,7 +13,8 @@
 #   GET /both             that of /numbers and of the channel "rare"
 #   GET /prerender        a page that prerenders /page with the same query, and shows it when there is a "show" in localStorage
 #   GET /worker.js        a worker of an application, which has a stream of its own
-#   GET /busy             that of /numbers, but 429 while there is a file of the name in the environment variable BUSY
+#   GET /busy             that of /numbers, but 429 while there is a file of the name in the environment variable BUSY; the module
+#                         for polls is answered 502 meanwhile, and the file has a byte for each time
 #   GET /mine             that of /numbers and of the user whom the cookie names
 #   GET /ping             an ordinary request
 #
@@ -67,14 +68,19 @@ sub file {
     return sub { answer('text/javascript; charset=utf-8', $bytes) };
 }
 
-# A script whose module for polls tries a stream more often.
+# A script whose module for polls tries a stream more often, and may be missing.
 sub script {
     my $script = EventSource::Hub->script_app(@_);
-    my $every  = $ENV{TRY_STREAM_EVERY} or return $script;
+    my $every  = $ENV{TRY_STREAM_EVERY};
     return sub {
-        my $env      = shift;
+        my $env     = shift;
+        my $is_poll = $env->{QUERY_STRING} =~ /poll/;
+        if ($is_poll && open my $busy, '+<', $ENV{BUSY}) {
+            seek $busy, 0, 2 and print {$busy} '.';
+            return [502, ['Content-Type' => 'text/html'], ["<h1>Bad gateway</h1>\n"]];
+        }
+        return $script->($env) if !$is_poll || !$every;
         my $response = $script->({%$env, HTTP_ACCEPT_ENCODING => 'identity'});
-        return $response if $env->{QUERY_STRING} !~ /poll/;
         $response->[2][0] =~ s/\b18e4\b/$every/ or die "there is no 18e4\n";
         return answer('text/javascript', $response->[2][0]);
     };

@@ -24,7 +24,10 @@ sub installed {
     my $name    = shift;
     my ($path)  = grep { -e } map { "$_/$FOLDER/$name" } grep { !ref } @INC;
     my $version = EventSource::Hub->VERSION;
-    return slurp($path) =~ s{"[.]/eventsource-hub-poll[.]js"}{new URL("?poll&v=$version",t??location)}r;
+    my $url     = qr/import[.]meta[.]url|globalThis[.]document[?][.]currentScript[?][.]src/;
+    return slurp($path) =~ s{=($url)}{=$1,scriptURL=$1}r =~
+        s{"[.]/eventsource-hub-poll[.]js[?]"([+]\w+)}{new URL("?poll&v=$version&"$1,scriptURL??location)}r =~
+        s{"[.]/eventsource-hub-poll[.]js"}{new URL("?poll&v=$version",scriptURL??location)}r;
 }
 
 subtest 'the module' => sub {
@@ -68,9 +71,11 @@ subtest 'the module for polls' => sub {
     isnt((ask($module, QUERY_STRING => 'poll'))[1]{ETag}, (ask($module))[1]{ETag}, 'an ETag of its own');
     for my $form ([], [classic => 1]) {
         my $script = (ask(EventSource::Hub->script_app(@$form)))[2];
-        like $script,
-            qr/(\bt)=(?:import[.]meta[.]url|globalThis[.]document).*\bimport\(new URL\("[?]poll&v=[0-9.]+",\1[?][?]location\)\)/,
-            "@$form: the script loads it";
+        like $script, qr/\bscriptURL=(?:import[.]meta[.]url|globalThis[.]document)/, "@$form: the script knows its URL";
+        like $script, qr/\bimport\(new URL\("[?]poll&v=[0-9.]+",scriptURL[?][?]location\)\)/,
+            "@$form: and loads it from there";
+        like $script, qr/\bimport\(new URL\("[?]poll&v=[0-9.]+&"[+]\w+,scriptURL[?][?]location\)\)/,
+            "@$form: or by another URL after a failure";
     }
 };
 

@@ -1,10 +1,12 @@
 # share/eventsource-hub.js in Node, where a stream is not shared: which requests it sends after which answers, and what the
-# application gets. All streams run at the same time.
+# application gets, some of it without the module for polls. All streams run at the same time.
 
 use lib 't/lib';
 use Testing;
 use Digest::SHA        qw(sha1_hex);
 use Fcntl              qw(O_CREAT O_EXCL O_WRONLY);
+use File::Copy         qw(copy);
+use File::Path         qw(make_path);
 use File::Temp         ();
 use HTTP::Date         qw(str2time time2str);
 use IO::Select         ();
@@ -283,6 +285,36 @@ sub case_of {
 
 my @cases = map { case_of(@$_) } @CASES;
 
+# Cases that wait for nothing of the module for polls, where it fails, and where it never comes.
+my %MODULE = (fails => 'throw "the module for polls fails"', 'never comes' => 'await new Promise(() => {})');
+my %number_without;
+for my $what (sort keys %MODULE) {
+    for my $case (grep { $_->{name} =~ /\A(?:a silent stream is renewed|a stream that has ended|500 is asked again)\z/ }
+        @cases) {
+        push @{$number_without{$what}}, scalar @cases;
+        push @cases, {%$case, name => "$case->{name}, and the module for polls $what"};
+    }
+}
+
+sub run_cases {
+    return run_script(fetch => map { {url => $_[0]->url("/$_"), %{$cases[$_]}{qw(does options)}} } @_[1 .. $#_]);
+}
+
+# The same with another module for polls.
+sub run_without {
+    my ($server, $what) = @_;
+    my $inc      = File::Temp->newdir;
+    my $share    = 'auto/share/dist/EventSource-XS';
+    my ($script) = grep { -e } map { "$_/$share/eventsource-hub.js" } grep { !ref } @INC;
+    make_path("$inc/$share");
+    copy($script, "$inc/$share") or die "$script: $!\n";
+    open my $module, '>', "$inc/$share/eventsource-hub-poll.js" or die "$inc: $!\n";
+    print {$module} $MODULE{$what};
+    close $module or die "$inc: $!\n";
+    local @INC = ("$inc", @INC);
+    return run_cases($server, @{$number_without{$what}});
+}
+
 # Options that fetch refuses, each time.
 my @REFUSED = (
     ['a body with GET'                  => {body    => 'x'}],
@@ -319,7 +351,7 @@ my $server = Testing::HostileServer->start(
     }
 );
 
-my @seen    = run_script(fetch => map { {url => $server->url("/$_"), %{$cases[$_]}{qw(does options)}} } 0 .. $#cases);
+my @seen    = (run_cases($server, 0 .. $#CASES), map { run_without($server, $_) } sort keys %MODULE);
 my @refused = run_script(fetch => map { {url => $server->url('/refused'), options => $_->[1]} } @REFUSED);
 my %ids;
 for ($server->requests) { push @{$ids{$1}}, /^last-event-id: (.*)\r$/mi ? $1 : undef if m{\A\w+ /([0-9]+)(?:\?\w+)? } }

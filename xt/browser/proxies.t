@@ -10,7 +10,7 @@ use Testing::ThroughProxies;
 my $SECONDS = 25;
 
 # When a proxy cuts, or becomes silent: not before 10 s, which streams that last take.
-my %SOON = ('cut after 30 s' => {seconds => 11}, 'silent after 30 s' => {seconds => 8});
+my %SOON = ('cut after 30 s' => {seconds => 11}, 'silent after 30 s' => {seconds => 11});
 
 my @names = Testing::NamedProxies->names;
 needs(Testing::NamedProxies->missing($_)) for @names;

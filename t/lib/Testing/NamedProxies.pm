@@ -55,7 +55,6 @@ my %IS_MUTE = map { ($_ => 1) } (
     'holds until the end',
     'holds, after the head',
     '64 KB at a time',
-    'silent after 30 s',
     'refuses Incremental'
 );
 my %IS_OWN = map { ($_ => 1) } Testing::Middlebox->modes;

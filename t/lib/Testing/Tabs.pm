@@ -130,13 +130,16 @@ sub publish_meanwhile {
     return Testing::Program->start(\@command);
 }
 
+# How often the module for polls has been refused.
+sub refusals { return -s "$_[0]{folder}/busy" || 0 }
+
 sub require_or_skip_all {
     Testing->need('named_hubs');
     Testing::Server->require_or_skip_all('Starman');
     return Testing::Browser->require_or_skip_all($_[1]);
 }
 
-# Has /busy refuse its streams, or accept them.
+# Has /busy refuse its streams and the module for polls, or accept them.
 sub set_busy {
     my ($self, $is_busy) = @_;
     my $file = "$self->{folder}/busy";

@@ -92,12 +92,13 @@ sub _response {
 }
 
 # The script loads the module for polls from its own URL: that is all it knows of where it is mounted. A classic worker has no
-# element that names it.
+# element that names it. The short names of the script may have other values where it imports.
 sub _with_query {
     my $script = shift;
-    my ($url)  = $script =~ /\b(\w+)=(?:import[.]meta|globalThis[.]document[?][.]currentScript[?])[.](?:url|src)\b/;
     my $query  = '?poll&v=' . EventSource::XS->VERSION;
-    $script =~ s{import\("[.]/eventsource-hub-poll[.]js"\)}{import(new URL("$query",$url??location))};
+    $script =~ s{=(import[.]meta[.]url|globalThis[.]document[?][.]currentScript[?][.]src)\b}{=$1,scriptURL=$1};
+    $script =~ s{import\("[.]/eventsource-hub-poll[.]js([?]?)("[^)]*)\)}
+                {sprintf 'import(new URL("%s%s%s,scriptURL??location))', $query, $1 && '&', $2}ge;
     return $script;
 }
 
