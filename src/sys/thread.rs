@@ -4,6 +4,11 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::thread::{Builder, JoinHandle};
 
+/// Container runtimes that do not know the system call refuse it, instead of saying that there is none.
+const REFUSED: &str =
+    "no thread can be started, because the system call clone3 is refused; update Docker to 20.10.10 or newer, \
+                       or allow clone3 in the seccomp profile of the container";
+
 /// Starts a thread that no signal handler ever runs on: perl's handlers would crash there, because no interpreter belongs to
 /// the thread. Signals that the thread itself causes, such as a fault, are not blocked. Fails if the system cannot create a
 /// thread.
@@ -11,7 +16,10 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<Joi
     let before = block_signals();
     let thread = Builder::new().name(name.into()).spawn(body);
     restore_signals(&before);
-    thread
+    thread.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => io::Error::new(error.kind(), REFUSED),
+        _ => error,
+    })
 }
 
 /// Blocks signals on this thread and returns the previous mask. A thread inherits the mask of the one that starts it.

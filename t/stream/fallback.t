@@ -32,6 +32,9 @@ subtest 'each reason has a remedy' => sub {
     my $limit = EventSource::XS::Stream::Obstacle->new(limit => 'there is no socketpair: Too many');
     is_deeply [$limit->code, "$limit"], ['limit', 'there is no socketpair: Too many'],
         'a limit of the system has its text';
+    my $refused = EventSource::XS::Stream::Obstacle->new(limit => 'no thread can be started; update Docker');
+    is_deeply ["$refused", $refused->remedy], ['no thread can be started', 'update Docker'],
+        'a text of the library may have a remedy of its own';
     like $limit->remedy, qr/\Araise the limit/, 'and the remedy of the list';
     my $other = EventSource::XS::Stream::Obstacle->new(mine => 'another reason', 'another remedy');
     is_deeply [$other->code, "$other", $other->remedy], ['mine', 'another reason', 'another remedy'],

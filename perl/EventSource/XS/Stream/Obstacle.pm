@@ -63,11 +63,12 @@ sub collected {
 
 sub code { return $_[0]{code} }
 
-# $text and $remedy are for what the list does not have.
+# $text and $remedy are for what the list does not have. A text of the library may have a remedy of its own.
 sub new {
     my ($class, $code, $text, $remedy) = @_;
+    ($text, $remedy) = split /; /, $text, 2 if defined $text && !defined $remedy;
     my $known = $KNOWN{$code} || [];
-    return bless {code => $code, text => $known->[0] || $text, remedy => $known->[1] || $remedy || $SEE_MANUAL}, $class;
+    return bless {code => $code, text => $known->[0] || $text, remedy => $remedy || $known->[1] || $SEE_MANUAL}, $class;
 }
 
 sub remedy { return $_[0]{remedy} }
