@@ -213,8 +213,8 @@ sub _transport_in_loop {
 
 # Private methods
 
-# Do one thing that is due and needs no waiting. Returns false if there is none. A handler of a signal that dies must not leave it
-# half done: it runs before or after, in the call of next.
+# Do one thing that is due and needs no waiting. Returns false if there is none. A handler of a signal that dies must not leave
+# it half done: it runs before or after, in the call of next.
 sub _advance {
     my ($self, $now) = @_;
     my $step = sub { [$self->_step($now)] };

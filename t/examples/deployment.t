@@ -11,6 +11,8 @@ use Testing::SourceTree qw(slurp);
 
 Testing::Server->require_or_skip_all('Starman');
 
+my $TOKEN = 'the-token-of-a-scraper';
+
 # The application of a manual, in a file, and the command lines in its comments, each a list of words.
 sub example {
     my $manual     = shift;
@@ -24,7 +26,7 @@ sub example {
 # Starts Starman with an application whose hubs are those of the shell.
 sub start {
     my ($psgi, $shell, $workers) = @_;
-    my %env = (EVENTSOURCE_RUNTIME_DIR => $shell->folder);
+    my %env = (EVENTSOURCE_RUNTIME_DIR => $shell->folder, METRICS_TOKEN => $TOKEN);
     return Testing::Server->start('Starman, without preloading', $psgi->filename, workers => $workers, env => \%env);
 }
 
@@ -46,7 +48,8 @@ subtest 'Monitoring' => sub {
     my $shell  = Testing::CommandLine->new;
     my $server = start($psgi, $shell, 2);
     my $stream = Testing::Client->stream($server->port, '/events');
-    like $server->ask('/metrics'), qr/^eventsource_streams\{hub="shop"\} 1$/m, 'a worker has the metrics of the hub';
+    my $scraper = Testing::Client->ask($server->port, '/metrics', headers => [Authorization => "Bearer $TOKEN"]);
+    like $scraper->body, qr/^eventsource_streams\{hub="shop"\} 1$/m, 'a worker has the metrics of the hub';
     is scalar @commands, 2, 'the manual has commands';
     for my $command (@commands) {
         my $done = $shell->run(@$command);

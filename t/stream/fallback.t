@@ -10,7 +10,7 @@ use IO::Select         ();
 use POSIX              ();
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs_module);
-use Testing::Fork      qw(child_end fork_child);
+use Testing::Fork      qw(fork_child);
 use Testing::Server;
 
 subtest 'each reason has a remedy' => sub {
@@ -160,7 +160,7 @@ subtest 'a hub in Plack::Test' => sub {
     ok(IO::Select->new($child->{from})->can_read($DEADLINE), 'a test that waits for ever has a line');
     kill KILL => $child->{pid};
     like readline($child->{from}), qr/Plack::Test .*Test::EventSource/, 'which says what to test with';
-    child_end($child);
+    waitpid $child->{pid}, 0;
 };
 
 done_testing;
