@@ -54,7 +54,7 @@ subtest 'the command serves, drains and stops' => sub {
     my $other = start();
     my $after = Test::EventSource->new(url => 'http://127.0.0.1:' . $other->port, timeout => $DEADLINE);
     my $late  = $after->get('/events');
-    $after->wait_for(sub { length $late->raw });
+    $after->wait_for(sub { $late->raw =~ m{^id: }m });    # it is subscribed
     kill TERM => $_->pid for $service, $other;
     ok wait_until($DEADLINE, sub { $_->has_ended }), 'the service stops when it is asked to' for $service, $other;
     $late->ends_ok;
