@@ -45,9 +45,9 @@ subtest 'Deployment' => sub {
 
 subtest 'Monitoring' => sub {
     my ($psgi, @commands) = example('Monitoring');
-    my $shell  = Testing::CommandLine->new;
-    my $server = start($psgi, $shell, 2);
-    my $stream = Testing::Client->stream($server->port, '/events');
+    my $shell   = Testing::CommandLine->new;
+    my $server  = start($psgi, $shell, 2);
+    my $stream  = Testing::Client->stream($server->port, '/events');
     my $scraper = Testing::Client->ask($server->port, '/metrics', headers => [Authorization => "Bearer $TOKEN"]);
     like $scraper->body, qr/^eventsource_streams\{hub="shop"\} 1$/m, 'a worker has the metrics of the hub';
     is scalar @commands, 2, 'the manual has commands';

@@ -433,8 +433,8 @@ sub _topic {
 }
 
 EventSource::XS->keep_errors(
-    qw(answers begin_publish channels connect drain end follow forget history log members names openmetrics program publish state
-        stats stop upgrade)
+    qw(answers backup begin_publish channels connect drain end follow forget history log members names openmetrics program publish
+        state stats stop upgrade)
 );
 
 1;
