@@ -61,8 +61,8 @@ const newId = () => NAME + Math.random() + now();
 const now = () => performance.now();
 
 // The second module, when a stream does not come through. Without it there are only streams. It is asked for again, ever later,
-// by another URL: Firefox keeps a module that has failed, and a dead connection never answers. If it is late, that is a rejection
-// without an error.
+// by another URL: Firefox keeps a module that has failed, and a dead connection never answers. If it is late, that is a
+// rejection without an error.
 let module, loading, loadAt = 0, tries = 0;
 async function load() {
   if (!module && now() >= loadAt) {

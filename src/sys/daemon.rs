@@ -34,7 +34,7 @@ pub fn close_at_exec() -> io::Result<()> {
 pub enum Asked {
     /// To end: INT, TERM.
     End,
-    /// To continue as the installed program: USR2, and HUP, which asks a daemon to reload. A terminal that closes sends that, too.
+    /// To continue as the installed program: USR2, and HUP, which asks a daemon to reload. A closed terminal sends that, too.
     Upgrade,
 }
 

@@ -13,8 +13,8 @@
 #   GET /both             that of /numbers and of the channel "rare"
 #   GET /prerender        a page that prerenders /page with the same query, and shows it when there is a "show" in localStorage
 #   GET /worker.js        a worker of an application, which has a stream of its own
-#   GET /busy             that of /numbers, but 429 while there is a file of the name in the environment variable BUSY; the module
-#                         for polls is answered 502 meanwhile, and the file has a byte for each time
+#   GET /busy             that of /numbers, but 429 while there is a file of the name in the environment variable BUSY; the
+#                         module for polls is answered 502 meanwhile, and the file has a byte for each time
 #   GET /mine             that of /numbers and of the user whom the cookie names
 #   GET /ping             an ordinary request
 #

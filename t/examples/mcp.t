@@ -235,7 +235,8 @@ subtest 'a call is cancelled' => sub {
     post($session, method => 'notifications/cancelled', params => $_) for { reason => 'no id' }
     , '', [];
     post($session, method => 'notifications/cancelled', is_end => \1);
-    is next_message($stream)->{method}, 'notifications/progress', 'it continues if another call is cancelled' for 1 .. 3;
+    is next_message($stream)->{method}, 'notifications/progress', 'it continues if another call is cancelled'
+        for 1 .. 3;
     post($session, method => 'notifications/cancelled', params => {requestId => $id});
     ok wait_until(sub { !jobs_of($stream) }), 'it ends when its own call is';
     $stream->ends_ok;

@@ -59,7 +59,7 @@ my @place    = ('--hub', 'shop', '--socket', "$folder/s");
 my $follower = Testing::Program->start(['-Mblib', 'bin/eventsource', 'outbox', @place, '--dsn', $database->dsn]);
 my $server   = Testing::Server->start(
     'Starman', 't/data/metrics.psgi',
-    workers => 4,                                                          # Prometheus keeps connections to two
+    workers => 4,    # Prometheus keeps connections to two
     env     => {HUB_SOCKET => "$folder/s", OUTBOX_DSN => $database->dsn, METRICS_TOKEN => $TOKEN}
 );
 

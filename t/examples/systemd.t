@@ -248,8 +248,9 @@ subtest 'the service of the hub ends, and starts again' => sub {
     my $pid    = $systemd->property($HUB, 'MainPID');
     my ($status, $said) = $systemd->run(qw(kill -KILL), $pid);
     is "$status: $said", '0: ', 'the process is killed';
-    ok $client->read_all, 'its stream ends';
+    ok $client->read_all,                                                         'its stream ends';
     ok wait_until($DEADLINE, sub { $systemd->property($HUB, 'NRestarts') == 1 }), 'systemd restarts it';
+
     for my $time (2 .. 6) {
         $systemd->systemctl(kill => '--signal=KILL', $HUB);
         ok wait_until($DEADLINE, sub { $systemd->property($HUB, 'NRestarts') == $time }), "killed $time times"

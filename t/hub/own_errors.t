@@ -62,10 +62,10 @@ my @CASES = (
 
 for (@CASES) {
     my ($method, $call, $expected) = @$_;
-    no strict 'refs';
+    my $replaced = do { no strict 'refs'; \*{$method} };    ## no critic (ProhibitNoStrict)
     no warnings 'redefine';
-    local *{'EventSource::Hub::Process::connect'} = sub { $process };
-    local *$method = sub { $in_its_place->() };
+    local *EventSource::Hub::Process::connect = sub { $process };
+    local *$replaced                          = sub { $in_its_place->() };
     $in_its_place = \&away;
     is scalar $call->(), $expected, "$method: an error of the hub is known";
     $in_its_place = sub { die "not ours\n" };

@@ -131,9 +131,9 @@ subtest 'the head is that of the application' => sub {
 subtest 'polls' => sub {
     my %back = left_by('eve');
     my ($count, $poll) = asked_by('/events', %back, Prefer => 'wait=0, request=7f');
-    is $count,                              0,                    'the application is not asked for a poll';
+    is $count,                              0,                                'the application is not asked for a poll';
     is $poll->header('Preference-Applied'), 'wait=0, request=7f, ticket=hub', 'it is one';
-    is $poll->header('Incremental'),        undef,                'which ends soon';
+    is $poll->header('Incremental'),        undef,                            'which ends soon';
     ok $poll->read_all, 'and has ended';
     ($count, $poll) = asked_by('/events', %back, Prefer => 'wait=30; reason=mute');
     $hub->publish(eve => 'awaited');

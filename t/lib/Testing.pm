@@ -14,8 +14,10 @@ use utf8;
 use Test::More;
 
 # A test has an environment of its own: what the developer's shell tells the software, servers and frameworks does not reach it.
-delete @ENV{grep { /\A(?:EVENTSOURCE_(?!XS_|ORIGINALS)|EVENTSOURCE_XS_DEBUG|PLACK_|MOJO_|DANCER_|CATALYST_)/ }
-        keys %ENV};
+delete @ENV{
+    grep { /\A(?:EVENTSOURCE_(?!XS_|ORIGINALS)|EVENTSOURCE_XS_DEBUG|PLACK_|MOJO_|DANCER_|CATALYST_)/ }
+        keys %ENV
+};
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 

@@ -84,12 +84,13 @@ sub form_ok {
     ok $outbox->wait_until_empty, 'the follower has connected' or diag $follower->log;
     my $socket = $shell->folder . '/form.sock';
     my $code   = 'EventSource::Hub->new(name => "form", socket => shift, show_channel => "data")->publish(form => "x")';
-    is system($^X, '-Iblib/lib', '-Iblib/arch', '-MEventSource::Hub', '-e', $code, $socket), 0, 'a worker names show_channel';
+    is system($^X, '-Iblib/lib', '-Iblib/arch', '-MEventSource::Hub', '-e', $code, $socket), 0,
+        'a worker names show_channel';
     $outbox->outbox->publish($dbh, form => $_) for 1, 2;
     ok $outbox->wait_until_empty, 'the follower publishes all' or diag $follower->log;
     my @data = map { $_->{data} } $outbox->events(3, 'form');
     is_deeply [@data[-2, -1]], [map { qq({"channel":"form","data":"$_"}) } 1, 2], 'in the form of the hub';
-    is_deeply [$follower->log =~ /(.*: the hub .*)/g], [], 'without a word';
+    is_deeply [$follower->log =~ /(.*: the hub .*)/g], [],                        'without a word';
     $follower->stop;
     $database->connect->do("DROP TABLE $_") for qw(form_outbox form_outbox_follower);
     $shell->run(qw(hub stop form));

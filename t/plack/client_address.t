@@ -30,9 +30,9 @@ for my $case (
 my $deployment = slurp('perl/EventSource/Deployment.pod');
 
 subtest 'behind a proxy' => sub {
-    my ($line) = $deployment =~ /^ {4}(enable_if .*)$/m;
-    my $app = eval "builder { $line sub { return [200, [], [\$_[0]{REMOTE_ADDR}]] } }"
-        or die $@;    ## no critic (StringyEval)
+    my ($line)  = $deployment =~ /^ {4}(enable_if .*)$/m;
+    my $builder = "builder { $line sub { return [200, [], [\$_[0]{REMOTE_ADDR}]] } }";
+    my $app     = eval $builder or die $@;                                               ## no critic (StringyEval)
     for my $case (
         ['127.0.0.1',        '192.0.2.7'],
         ['::ffff:127.0.0.1', '192.0.2.7'],

@@ -70,6 +70,7 @@ subtest 'a file' => sub {
         stop    => sub { EventSource::Hub::Process->stop(name => 'shop', socket => $socket) },
         kill    => sub { kill_hub($hub) },
     );
+
     while (my ($name, $restart) = splice @restarts, 0, 2) {
         subtest $name => sub {
             $ticket = ticket($client);

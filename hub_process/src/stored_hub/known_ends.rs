@@ -107,8 +107,8 @@ impl KnownEnds {
         }
     }
 
-    /// Returns through which number the store had been read before a time, at least. 0 if that is not known, as of a time before
-    /// this process: then each request counts as a later one.
+    /// Returns through which number the store had been read before a time, at least. 0 if that is not known, as of a time
+    /// before this process: then each request counts as a later one.
     pub fn known_before(&self, at: u64) -> u64 {
         self.marks.iter().rev().find(|(marked_at, _)| *marked_at < at).map_or(0, |(_, seq)| *seq)
     }

@@ -134,8 +134,8 @@ impl CallConnection {
         self.describe().map(|_| ()) // requests are carried out in their order
     }
 
-    /// Has the store copy everything into a new file, and waits for that as long as the hub process answers. Errors are those of
-    /// [`publish`](Self::publish).
+    /// Has the store copy everything into a new file, and waits for that as long as the hub process answers. Errors are those
+    /// of [`publish`](Self::publish).
     pub fn back_up(&mut self, path: &[u8]) -> Result<(), Error> {
         let request = self.next_request();
         self.send(&Request::BackUp { request, path }, None)?;

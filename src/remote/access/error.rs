@@ -13,7 +13,7 @@ pub enum Error {
     Unavailable(String),
     /// The connection broke before the response: the request was perhaps carried out.
     Unknown,
-    /// The hub process did not answer in time: the request was perhaps carried out. The name is that of the hub, if it is known.
+    /// The hub process did not answer in time: the request was perhaps carried out. The name of the hub, if it is known.
     Timeout(Option<Name>),
     /// Too many requests wait to be sent: nothing was done.
     Full,

@@ -100,8 +100,8 @@ pub fn stop(start: &Start, place: &Place) -> Result<(), Error> {
     }
 }
 
-/// Asks a hub process that a worker or a command has started to end, because this one was run to serve the hub. Returns when the
-/// process has ended its connections. Errors are those of [`stop`]; a process that was run itself refuses.
+/// Asks a hub process that a worker or a command has started to end, because this one was run to serve the hub. Returns when
+/// the process has ended its connections. Errors are those of [`stop`]; a process that was run itself refuses.
 pub fn replace(start: &Start, place: &Place) -> Result<(), Error> {
     let mut bytes = Vec::new();
     Stop { name: place.name().as_str(), is_replaced: true }.encode(&mut bytes)?;

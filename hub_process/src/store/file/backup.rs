@@ -1,8 +1,8 @@
 //! A copy of the file while the hub uses it.
 //!
 //! SQLite copies some pages at a time (its online backup). Between two steps the store does what it is asked, and SQLite writes
-//! pages that this changes into the copy, too: appends wait for one step and its sync. `VACUUM INTO` would let them wait for the
-//! whole copy. Until the disk has that it has another name, so a killed process leaves none, or a whole one.
+//! pages that this changes into the copy, too: appends wait for one step and its sync. `VACUUM INTO` would let them wait for
+//! the whole copy. Until the disk has that it has another name, so a killed process leaves none, or a whole one.
 
 use super::database::{BACKUP, MARK_AT};
 use super::fault::{Fault, Kind};

@@ -21,8 +21,8 @@
 //!
 //! An epoch must not assign a sequence number twice: a client that has seen the first one would silently miss the other. So
 //! the epoch is new whenever reported entries may be missing: after a loss of power unless the last process had `sync =>
-//! 'event'`, if the WAL of a killed process is missing, and if the file is a copy. A backup has a mark in its first page until a
-//! hub uses it, so that a WAL beside it is known to be that of another file, whatever put it there. A file without
+//! 'event'`, if the WAL of a killed process is missing, and if the file is a copy. A backup has a mark in its first page until
+//! a hub uses it, so that a WAL beside it is known to be that of another file, whatever put it there. A file without
 //! the WAL that has what was delivered last in this boot is whole: another program has moved the WAL into it. If the file was
 //! written over, or its WAL damaged, the hub finds that it has delivered more (`last_delivered.rs`). The entries that are
 //! there are kept: clients that come back are sent a `gap` event, but the history and the latest entry of each key are better

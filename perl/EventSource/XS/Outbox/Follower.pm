@@ -308,10 +308,11 @@ sub _publish_wave {
     my $trouble = $self->_send(\@wave, \%answer);
     my $before  = $self->{accepted};
     my @refused = grep { ($answer{$_}{code} || '') eq 'refused' } keys %answer;
-    $self->_drop_hub                          if @refused;    # the next connection learns what has changed: show_channel
-    delete @answer{@refused}                  if @refused && !$self->{is_renewed};
+    $self->_drop_hub         if @refused;    # the next connection learns what has changed: show_channel
+    delete @answer{@refused} if @refused && !$self->{is_renewed};
     $self->{is_renewed} = @refused > 0;
     $self->{accepted} += grep { defined $_->{id} } values %answer;
+
     for my $row (grep { $answer{$_->{id}} } @wave) {
         my ($answer, $group) = ($answer{$row->{id}}, $ROW->group_of($row));
         if    (defined $answer->{id}) { push @{$self->{taken}}, $row; delete $self->{delayed}{$group} }

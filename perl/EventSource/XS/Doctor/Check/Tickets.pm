@@ -18,7 +18,7 @@ my %REASON = (
 
 # Public methods
 
-# Return the cookies that a response sets: hashes of name, value, path, and is_sent, whether a browser sends it back to this URL.
+# Return the cookies that a response sets: hashes of name, value, path, and is_sent: a browser sends it back to this URL.
 sub cookies {
     my ($class, $connection) = @_;
     my $url = $connection->{url};
