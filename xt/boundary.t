@@ -11,6 +11,7 @@ my %RUST = (
     'const char *'        => '*const c_char',
     'const esx_field *'   => '*const RawField',
     'const esx_request *' => '*const RawRequest',
+    'esx_request'         => 'RawRequest',
     'const esx_text *'    => '*const RawText',
     'const esx_topic *'   => '*const RawTopic',
     'double'              => 'f64',

@@ -88,6 +88,7 @@ sub _connect_error {
 }
 
 sub _has_tls {
+    local $SIG{__DIE__};
     return scalar eval { require IO::Socket::SSL; require Net::HTTPS; 1 }
 }
 
