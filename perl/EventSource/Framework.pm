@@ -152,8 +152,4 @@ Return a PSGI application whose stream reads these channels of an L<EventSource:
 L<EventSource::Hub/to_app> returns them: names, patterns, arrays. The options are the others of that method, and methods are
 allowed as in L</app>. Throws C<invalid> if there is no hub or no channel.
 
-=head1 SEE ALSO
-
-L<EventSource::Hub>
-
 =cut

@@ -684,20 +684,14 @@ sixteenth of its time late. The method returns the events, or the last ones: has
 
 =head2 max_age
 
-    max_age => 3600
-
 A stream ends at random after three quarters to all of so many seconds; 0, the default: never. Its client comes
 back, and the application is asked again.
 
 =head2 max_members
 
-    max_members => 10_000
-
 The most members of a channel (L</Members>), with those of other machines; 10,000 by default.
 
 =head2 max_streams
-
-    max_streams => 10_000
 
 The most native streams, from 1: of one process (L<Plack::App::EventSource/max_streams>), of a named hub those of
 all workers. By default the hub process holds what its hard limit of descriptors allows, of which an eighth, at most 128,
@@ -720,14 +714,10 @@ proxy see L<EventSource::Deployment/LIMITS>.
 
 =head2 max_topics
 
-    max_topics => 1000
-
 The most channels and patterns of a stream, from 1; 1,000 by default. A new pattern that begins with a star
 occupies the hub for some milliseconds with 50,000 channels: let clients name few.
 
 =head2 on_slow
-
-    on_slow => 'disconnect'
 
 What happens when events of a slow client are evicted unsent.
 
@@ -751,20 +741,14 @@ otherwise, and if it starts with the state, as C<gap>.
 
 =head2 opaque_ids
 
-    opaque_ids => 1
-
 Encrypt the number in each id (AES-128, a random key for each epoch): it reveals only the epoch (L<EventSource::Wire/WHAT IDS
 REVEAL>). An id then has 35 characters, or 39 with a L</store> in Redis. False by default.
 
 =head2 per_process
 
-    per_process => 1
-
 If true, the hub does not warn that each process has its own.
 
 =head2 position
-
-    position => 'event'
 
 How streams receive their position, first and when it has advanced in a quiet stream (L<EventSource::Wire/POSITIONS>).
 
@@ -787,14 +771,10 @@ No position. A client that has received no event begins anew.
 
 =head2 position_event
 
-    position_event => 'position'
-
 The type of positions: one line that is not empty, not that of L</gap_event>; C<position> by default. L</publish> refuses
 events of that type, unless L</position> of the hub is C<id> or C<none>.
 
 =head2 show_channel
-
-    show_channel => 'event'
 
 Include the name of the channel in each event, off by default. With C<event>, it is the type of events that have none. With
 C<data>, the data becomes a JSON object, which has the C<key> if the event changes the state; C<data> in it is a string, or
@@ -808,8 +788,6 @@ All publishers of a named hub name it alike: events of others are C<refused>. Th
 C<count> of members keeps its data.
 
 =head2 start
-
-    start => 'latest'
 
 Where a stream begins if its client sends no id: C<latest>, at the next event, by default; C<oldest>, with the whole history;
 a whole number from -1 to -999,999,999, -10 for the last ten events; or C<state>, with the L</State> of its channels.
@@ -844,8 +822,8 @@ The L</state> of all channels together; these are the defaults.
 Give the hub a hub process, which workers, jobs and scripts of this user on this machine reach by this name: 1 to 64 ASCII
 letters, digits, C<_>, C<-> and C<.>, beginning with a letter, a digit or C<_>.
 
-The first call connects to the process, or starts it. L</publish> waits until it has the event, some tens of microseconds.
-Streams are handed over to it, and outlive their worker (L<EventSource::Deployment/What survives which restart>).
+The first call connects to the process, or starts it. L</publish> waits until it has the event. Streams are handed over to it,
+and outlive their worker (L<EventSource::Deployment/What survives which restart>).
 
 A job needs a name only, and L</show_channel> if the hub has that (L<EventSource::NamedHub/SETTINGS>).
 
@@ -854,33 +832,23 @@ C<unknown> the call has perhaps had its effect.
 
 =head2 autostart
 
-    autostart => 1
-
 Start the process if none runs, true by default. If false, a call throws C<unavailable> after L</publish_timeout>.
 
 =head2 grace
 
-    grace => 30
-
 How many seconds streams stay open when the last worker has gone; 30 by default. Then they end with a C<retry>.
 
 =head2 idle_exit
-
-    idle_exit => 60
 
 After how many seconds without worker, stream and publish the process ends, with its history unless it has a L</store>; 60 by
 default. Commands that only ask (C<eventsource hub check>) do not count.
 
 =head2 max_relays
 
-    max_relays => 100
-
 How many streams on the server's writer, of all workers, the hub takes over: from 0 to 10,000; 100 by default. Workers serve
 further ones, and warn once.
 
 =head2 publish_timeout
-
-    publish_timeout => 5
 
 How many seconds (above 0) a call waits for the process, while that is started, too; 5 by default. A call without an answer
 throws C<unknown>.

@@ -472,8 +472,4 @@ Return the counts of the table. Needs the rights of a follower.
     oldest_age    seconds since the oldest of them was written; 0 without one
     follower      machine and number of the process that follows; undefined without one
 
-=head1 SEE ALSO
-
-L<EventSource::Monitoring/Metrics of an outbox>
-
 =cut

@@ -485,13 +485,9 @@ L<name|/Several workers> C<per_process> is true by default.
 
 =head2 headers
 
-    headers => ['Access-Control-Allow-Origin' => '*']
-
 See L<Plack::App::EventSource/headers>.
 
 =head2 keepalive, keepalive_interval
-
-    keepalive => 1, keepalive_interval => 60
 
 If C<keepalive> is true, a quiet stream is sent a comment, or its position if that has advanced, after C<keepalive_interval>
 seconds (above 0, fractions allowed, 60 by default), and a tap a comment at every interval if an event loop was loaded before.
@@ -656,9 +652,5 @@ From the Raku module:
     stopping twice                                     an error
     X-Accel-Buffering: no; only GET                    neither
     a client that disconnects is released              is written to until the server is stopped
-
-=head1 SEE ALSO
-
-L<EventSource::Hub>
 
 =cut

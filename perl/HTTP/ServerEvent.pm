@@ -31,8 +31,8 @@ HTTP::ServerEvent - Format one server-sent event, natively
 
 =head1 DESCRIPTION
 
-A drop-in replacement for the module of this name, more than ten times as fast. New code takes
-L<EventSource::XS/format_event>, which encodes its result, keeps empty lines and accepts JSON.
+A drop-in replacement for the module of this name (L<EventSource::Migration/All differences>), more than ten times as fast. New
+code takes L<EventSource::XS/format_event>, which encodes its result, keeps empty lines and accepts JSON.
 
 =head1 METHODS
 
@@ -50,13 +50,5 @@ empty lines at the end of each string, and an empty string altogether.
 Throws an L<EventSource::Error> with the code C<invalid> and the field if C<event>, C<id> or C<retry> contains CR, LF or NUL.
 Its message is that of the original: C<Newline or null detected in event type '...'. Possible event injection.> Any reference
 but an object with overloading and the array of C<data> is sent as C<HASH(0x...)>, with a warning.
-
-=head1 DIFFERENCES
-
-See L<EventSource::Migration/All differences>.
-
-=head1 SEE ALSO
-
-L<EventSource::XS/format_event>
 
 =cut

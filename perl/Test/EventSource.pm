@@ -286,11 +286,7 @@ Test::EventSource - Test an application that streams server-sent events
 =head1 DESCRIPTION
 
 Test any PSGI application that streams events, in the test's process (L</IN PROCESS>), on a server (L</REAL SERVERS>) or
-elsewhere:
-
-    my $es = Test::EventSource->new(app => $app);
-    my $es = Test::EventSource->new(app => 'app.psgi', server => 'Starman', workers => 2);
-    my $es = Test::EventSource->new(url => 'http://127.0.0.1:5000/app');
+elsewhere (C<url>).
 
 =head1 METHODS
 
@@ -498,9 +494,5 @@ name needs no settings but L<EventSource::Hub/show_channel>.
 The server listens on a free port of 127.0.0.1, and ends with the test, even a killed one. An application that is code runs in
 a fork of the test, a file in a perl of its own, with the test's C<@INC>; both with C<-E deployment>. For handlers that block
 take Starman with one worker more than there are streams.
-
-=head1 SEE ALSO
-
-L<Test::EventSource::Stream>
 
 =cut

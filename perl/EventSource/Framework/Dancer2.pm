@@ -120,18 +120,7 @@ in the route.
 Stream the events of channels. Hub, channels and options are those of L<EventSource::Framework/hub_app>.
 
 Behind a login, give the streams of a session a label, and L<end|EventSource::Hub/Who reads> them at a logout, and at a login,
-before which another user may have been logged in:
-
-    my $label = sub { 'session/' . sha256_hex(session->id) };
-    get '/events' => sub {
-        my $own = $label->();
-        events $hub, 'news', {label => sub { $own }};
-    };
-    post '/logout' => sub {
-        my $own = $label->();
-        app->destroy_session;    # first
-        $hub->end(label => $own, finish => 1);
-    };
+before which another user may have been logged in, as F<examples/frameworks/dancer2.psgi> does.
 
 =head2 event_source
 
@@ -142,19 +131,11 @@ before which another user may have been logged in:
 Call a handler (L<Plack::App::EventSource/handler_cb>). Handler, attributes and application are those of
 L<EventSource::Framework/app>.
 
-    post '/answers' => sub {
-        event_source sub {
-            my ($conn, $env) = @_;
-            my $question = decode_json(Plack::Request->new($env)->content)->{question};
-            $conn->push("you asked: $question");
-            $conn->close;
-        };
-    };
-
-Feersum 1.410 gives a body only once, and Dancer2 has read it: read C<body_parameters> in the route there.
+A handler reads the body with L<Plack::Request>. Feersum 1.410 gives a body only once, and Dancer2 has read it: read
+C<body_parameters> in the route there.
 
 =head1 SEE ALSO
 
-L<EventSource::Framework>, L<Dancer2::Plugin>; F<examples/frameworks/dancer2.psgi> has a login.
+L<EventSource::Framework>, L<Dancer2::Plugin>
 
 =cut

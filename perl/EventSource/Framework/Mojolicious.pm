@@ -201,8 +201,6 @@ Streams do not count as C<clients>, and C<inactivity_timeout> does not end them.
 A worker that stops gracefully ends each with a C<retry> of its own; one that is killed (C<prefork> and C<hypnotoad> at TERM)
 cannot. C<hypnotoad> stops a worker after C<accepts> connections, 10,000 by default; set it to 0.
 
-With several workers give the hub a L<name|EventSource::Hub/name>.
-
 On an encrypted connection Mojolicious sends the stream, and the memory of a client that does not read is bounded for events of
 a hub only. With C<< native => 1 >> that is an exception.
 
@@ -234,12 +232,6 @@ Mojolicious routes to C<get> as well, is answered with 400.
 Call a handler (L<Plack::App::EventSource/handler_cb>). Handler, attributes and application are those of
 L<EventSource::Framework/app>. Returns and throws as L</events> does.
 
-    post '/answers' => sub {
-        my $c        = shift;
-        my $question = $c->req->json('/question');
-        $c->event_source(sub { my $conn = shift; $conn->push("you asked: $question"); $conn->close });
-    };
-
 C<psgi.input> of the environment has the body, but of a multipart body perhaps no preamble, epilogue and unusual spacing. A
 body that exceeds C<max_request_size> of the application is a 413.
 
@@ -253,6 +245,6 @@ Add the helpers to an application, as L<Mojolicious/plugin> does. The plugin tak
 
 =head1 SEE ALSO
 
-L<EventSource::Framework>, L<Mojolicious::Plugin>; F<examples/frameworks/mojolicious.pl> has a login.
+L<EventSource::Framework>, L<Mojolicious::Plugin>
 
 =cut

@@ -124,8 +124,4 @@ Encode the event as L<EventSource::XS/format_event> does.
 
 Return the type, or C<undef>.
 
-=head1 SEE ALSO
-
-L<EventSource::Server>
-
 =cut

@@ -580,21 +580,15 @@ C<undef> stands for the default.
 
 =head2 characters
 
-    characters => 1
-
 If true, all pushed strings are characters, and encoded as UTF-8. False by default: valid UTF-8 is sent as it is, any other
 field is encoded.
 
 =head2 compress
 
-    compress => 1
-
 Whether native streams are compressed: 0, the default, or 1. C<Accept-Encoding> decides between C<zstd> (if the build has it),
 which is taken if both are alike, and C<gzip>. See L<EventSource::Compression>.
 
 =head2 fallback
-
-    fallback => 'warn'
 
 When a stream is not native on a server that blocks, or middleware filters it on any, C<warn>, the default, writes the reason
 and the remedy to C<psgi.errors>, once for each reason in a process; C<quiet> does not. Nor does C<< native => 0 >>, unless a
@@ -618,21 +612,15 @@ have those.
 
 =head2 keepalive
 
-    keepalive => 15
-
 The quiet seconds after which a comment is sent: 15 by default, fractions allowed, 0 for none. The first one on a stream of a
 hub comes after at most 2. It comes up to 1/16 later on a native stream, up to 1/2 later on the server's writer under an event
 loop, never on the writer of a server that blocks.
 
 =head2 line_end
 
-    line_end => 'crlf'
-
 The end of each line: C<crlf>, the default, or C<lf> (L<EventSource::Wire/BYTES>).
 
 =head2 linger
-
-    linger => 2
 
 How many seconds the end of the process waits for native streams, fractions allowed; 2 by default. The longest time of all
 applications counts. Each client first receives a C<retry> of one to two times the L</retry> that is set, or two seconds. Data
@@ -640,14 +628,10 @@ that has not been sent by then is lost, and counted.
 
 =head2 max_buffered
 
-    max_buffered => 4_194_304
-
 The most bytes that are buffered for the client of a native stream, from 1; 4 MiB by default. A single event may be larger.
 Beyond that L</on_full> decides. Under Feersum the limit begins when the head has been sent.
 
 =head2 max_streams
-
-    max_streams => 10_000
 
 The most native streams of a process, from 1. A further client receives the status 200, a C<retry> of its own and the end, so
 a browser reconnects later; its handler does not run. The default is the soft limit of descriptors (C<ulimit -n>) minus 256,
@@ -674,23 +658,17 @@ B<A form of any other page can make a POST with the cookies of the user.> Set L<
 
 =head2 native
 
-    native => 'auto'
-
 Whether streams are native (L</NATIVE STREAMS>): C<auto>, the default, where possible; 0 never; 1 always. With 1, a GET whose
 stream cannot be native throws C<unsupported>, at the line that called L</to_app>; after the head the stream ends, with the
 reason in C<psgi.errors>.
 
 =head2 on_gone
 
-    on_gone => 'unwind'
-
 With C<unwind> a push to a client that has disconnected throws an L<EventSource::Gone>, which this application catches: an
 endless loop ends. By default, under an event loop, after the connection's handler and in a child that it has forked, the push
 returns false.
 
 =head2 on_full
-
-    on_full => 'block'
 
 What a push to a native stream does if more than L</max_buffered> would be buffered:
 
@@ -743,8 +721,6 @@ C<http> if it came without TLS.
 
 =head2 preamble
 
-    preamble => 2048
-
 The bytes of a comment that is sent first, for old proxies and polyfills, which hold back 2 KB: 3 to 65,536; 0, for none, by
 default.
 
@@ -769,8 +745,6 @@ C<max_children>, or if the system refuses a process, the client is answered as w
 once. The handler of a stream that is not native, or on a server with threads, runs in the worker, with a warning.
 
 =head2 timeout
-
-    timeout => 60
 
 The seconds, above 0, fractions allowed, 60 by default, after which, or up to a quarter later, a native stream or a hub's
 ends if its client takes nothing buffered for it. It must read up to 130 KB of a full receive buffer in that time.
@@ -838,8 +812,7 @@ of the body must not return an empty string: it ends the response.
 =head1 BEHIND NGINX
 
 Put nginx (L<EventSource::Deployment/nginx>), or another proxy that reads whole requests, in front of Starman: a body that is
-shorter than its C<Content-Length> ends a worker of Starman, with all its streams. Keep nginx's C<proxy_request_buffering> at
-C<on>, its default, everywhere.
+shorter than its C<Content-Length> ends a worker of Starman, with all its streams.
 
 =head1 SEE ALSO
 

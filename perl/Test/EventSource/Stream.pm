@@ -571,8 +571,4 @@ Return the head of the response (L<HTTP::Response>), one of its headers, all of 
 
 Return the reconnection time that the stream has set last, in milliseconds, or C<undef>.
 
-=head1 SEE ALSO
-
-L<Test::EventSource>
-
 =cut

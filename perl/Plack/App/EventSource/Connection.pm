@@ -415,24 +415,16 @@ id receives a C<gap>.
     my $pid = $conn->spawn(sub { my ($conn) = @_; ... });
     my $pid = $conn->spawn($code, max_children => 100, grace => 5);
 
-Run C<$code> with the connection in a child process, and return its process id at once.
-
-    handler_cb => sub {
-        my ($conn) = @_;
-        $conn->spawn(sub {
-            my ($conn) = @_;
-            open my $log, '-|', 'tail', '-F', '/var/log/syslog' or die "tail: $!\n";
-            while (my $line = <$log>) { $conn->push($line) }
-        });
-    },
+Run C<$code> with the connection in a child process, and return its process id at once (an example:
+L<EventSource::Cookbook/TAIL OF A LOG>).
 
 The stream is the child's then, and ends with it: in the worker C<push> returns false. An exception is printed to
 C<psgi.errors>, or to C<STDERR> outside of a handler.
 
 When its client disconnects or its stream fails, the child's process group is sent SIGTERM, and SIGKILL after C<grace> seconds
 (fractions allowed; 5 by default). The child also ends with its worker, however that ends, and its stream is cut, without a
-C<retry>. In C<ps> it has the name of a worker, and the parent 1. It takes some megabytes. Its C<$SIG{TERM}> may clean up. A
-child that is stopped (SIGSTOP) does not end, nor one that has called C<exec>: run programs with C<system> or a pipe.
+C<retry>. In C<ps> it has the name of a worker, and the parent 1. Its C<$SIG{TERM}> may clean up. A child that is stopped
+(SIGSTOP) does not end, nor one that has called C<exec>: run programs with C<system> or a pipe.
 
 In the child
 

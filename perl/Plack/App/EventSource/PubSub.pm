@@ -446,15 +446,10 @@ All but the settings of the streams and L</headers> may be changed at any time. 
 
 =head2 authorize
 
-    authorize => sub {
-        my ($env, $action, $node) = @_;
-        return [401, ['WWW-Authenticate' => 'Basic realm="news"'], []] if !$env->{REMOTE_USER};
-        return $action eq 'subscribe' || is_editor($env->{REMOTE_USER}, $node);
-    },
-
-Whether a client may C<subscribe> to a node (GET, HEAD) or C<publish> to it (POST). B<By default every client may subscribe to
-every node, and none may publish.> The node is in characters, without the L</prefix>. A true result allows the request, a
-false one is a 403, a PSGI response is sent instead. A callback that dies is a 500.
+A callback, as in the L</SYNOPSIS>: whether a client may C<subscribe> to a node (GET, HEAD) or C<publish> to it (POST). B<By
+default every client may subscribe to every node, and none may publish.> The node is in characters, without the L</prefix>. A
+true result allows the request, a false one is a 403. A PSGI response, such as a 401, is sent instead. A callback that dies is
+a 500.
 
 It is called once for a stream. It may read the body with L<Plack::Request>, to verify a signature such as C<X-Hub-Signature>;
 L</max_body> is checked later.
@@ -475,8 +470,6 @@ there.
 The hosts for which the application responds, whatever the port and the case of letters; all by default.
 
 =head2 max_body
-
-    max_body => 65_536
 
 The most bytes of the body of a POST: from 1 to 999,999,999,999,999; 65,536 by default.
 
@@ -508,8 +501,6 @@ What the name of a node's channel begins with, so that other channels have no UR
 UTF-8; it counts towards the 1,024 bytes of a name.
 
 =head2 headers
-
-    headers => ['X-Own' => 1]
 
 More headers of the streams (L<Plack::App::EventSource/headers>).
 
@@ -550,9 +541,5 @@ MOD_PUBSUB_EVENTSOURCE>:
     POST: the same URL, 200 and the id                          202
     POST takes text; an object in JSON is an event              415 for text; an object is the item
     neither Atom feeds nor X-Hub-Signature                      both
-
-=head1 SEE ALSO
-
-L<Plack::App::EventSource>
 
 =cut
