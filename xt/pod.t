@@ -17,7 +17,7 @@ sub subs_of_plugins {
 
 # Besides, what only the other modules of the distribution call.
 my %ALSO_PRIVATE = (
-    'EventSource::Error'              => [qw(at here new outside)],
+    'EventSource::Error'              => [qw(at here new outside own)],
     'EventSource::Framework::Dancer2' => [subs_of_plugins()],
     'EventSource::Hub'                => [
         qw(absence check_max_streams clock groups relays seal_ticket serve_groups serve_ticket shown subscribe_stream)],
