@@ -149,15 +149,31 @@ esx_check(pTHX_ int status, const esx_report *report, const char *module)
 
 static MGVTBL esx_kept_table = {0};
 
-/* The guard of $@, $! and $?: an XSUB that calls the sub in its magic with its own arguments, which are on perl's stack. It has
- * no frame, so the sub sees its caller. $? is not restored by the scope, because exit sets it before it leaves all scopes. */
+/* The guard of $@, $! and $?: an XSUB that calls the sub in its magic with its own arguments. It has no frame, so the sub sees
+ * its caller; after a goto the context is in the frame that this has popped. perl's stack is another one meanwhile: the program
+ * would continue in here if a callback of the application left the sub by last or next. $? is not restored by the scope, because
+ * exit sets it before it leaves all scopes. */
 static XSPROTO(esx_call_kept)
 {
+    dXSARGS;
     const I32 status = PL_statusvalue;
+    const I32 context = PL_op->op_type == OP_GOTO ? cxstack[cxstack_ix + 1].blk_gimme & G_WANT : GIMME_V;
+    SV **values = &ST(0);
     ENTER;
     save_scalar(PL_errgv);
     SAVEINT(errno);
-    (void)call_sv(mg_findext((SV *)cv, PERL_MAGIC_ext, &esx_kept_table)->mg_obj, GIMME_V);
+    PUSHSTACKi(PERLSI_UNKNOWN);
+    PUSHMARK(SP);
+    EXTEND(SP, items);
+    Copy(values, SP + 1, items, SV *);
+    PL_stack_sp = SP + items;
+    items = call_sv(mg_findext((SV *)cv, PERL_MAGIC_ext, &esx_kept_table)->mg_obj, context);
+    values = PL_stack_sp - items + 1;
+    POPSTACK;
+    SP = PL_stack_base + ax - 1;
+    EXTEND(SP, items);
+    Copy(values, SP + 1, items, SV *);
+    PL_stack_sp = SP + items;
     LEAVE;
     PL_statusvalue = status;
 }

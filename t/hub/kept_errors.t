@@ -201,6 +201,23 @@ subtest 'context and arguments' => sub {
     is scalar(my @events = $hub->history('a', last => 2)), 2, 'a list';
     is_deeply [map { $_->{data} } $hub->history('a')], [1, 2, 3], 'in order';
     like scalar($hub->forget(a => 'k')), qr/-4\z/, 'a scalar';
+    my $history = sub { goto &EventSource::Hub::history };
+    is scalar(my @all = $history->($hub, 'a')), 4, 'a list by goto';
+    is_deeply [scalar $history->($hub, 'a', last => 1)], [scalar $hub->history('a', last => 1)], 'a scalar by goto';
+};
+
+subtest 'a callback that does not return' => sub {
+    my ($rounds, $error) = (0);
+ROUND: for (1 .. 2) {
+        $rounds++;
+        no warnings 'exiting';
+        eval {
+            EventSource::Hub->new(gap_data => sub { last ROUND });
+        };
+        $error = $@;
+    }
+    is $rounds, 2, 'ends no loop around the method';
+    like $error, qr/last ROUND/, 'but the method, with an exception';
 };
 
 my $exits = 'sub TO_JSON { exit 3 } EventSource::XS::format_event(json => bless {})';
