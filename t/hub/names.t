@@ -131,6 +131,15 @@ my %OF_HUB = (
         my @streams = map { $es->get('/') } @names;
         return $streams[1]->status == 429;
     },
+    'a channel of two elements' => sub {
+        my ($hub, $one, $other) = @_;
+        my @channels = ('end', ["twice/$one", {start => -1}], "twice/$other");
+        $count++;
+        $hub->publish("twice/$other" => "number $count");
+        my $stream = app_of($hub, channels => sub { @channels })->get('/');
+        $hub->publish(end => 'end');
+        return $stream->next_event->{data} =~ /number $count\b/;
+    },
     'a type' => sub {
         my ($hub, @names) = @_;
         my $typed = EventSource::Hub->new(show_channel => 'event');

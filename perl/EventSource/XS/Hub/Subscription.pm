@@ -36,19 +36,18 @@ sub groups {
     for my $channel (@channels) {
         if (ref $channel eq 'ARRAY') {
             push @groups, _with_option(@$channel);
-            $between{ref() || !defined() ? '' : $_} = 1 for @{$groups[-1]{topics}};
+            $between{ref() ? '' : $_} = 1 for @{$groups[-1]{topics}};
             next;
         }
-        my $name = ref $channel || !defined $channel ? '' : $channel;
-        undef $plain if $between{''} || $between{$name} || ref $channel && %between;
+        my $topic = $class->topic($channel);
+        undef $plain if ref $topic ? %between : $between{''} || $between{$topic};
         if (!$plain) {
             push @groups, $plain = {topics => [], option => {}};
             %between = ();
         }
-        push @{$plain->{topics}}, $channel;
+        push @{$plain->{topics}}, $topic;
     }
-    my $topics = $class->topics($most, map { @{$_->{topics}} } @groups);
-    $_->{topics} = [splice @$topics, 0, scalar @{$_->{topics}}] for @groups;
+    _check_number($most, map { @{$_->{topics}} } @groups);
     return \@groups;
 }
 
@@ -118,13 +117,19 @@ sub topic {
 # A reference to at most so many topics. Stringifies each object once.
 sub topics {
     my ($class, $most, @topics) = @_;
-    $most = $MAX_TOPICS if !defined $most;
-    $SETTINGS->refuse(channels => "a stream may have at most $most channels and patterns (max_topics)")
-        if @topics > $most;
+    _check_number($most, @topics);
     return [map { $class->topic($_) } @topics];
 }
 
 # Private functions
+
+sub _check_number {
+    my ($most, @topics) = @_;
+    $most = $MAX_TOPICS if !defined $most;
+    $SETTINGS->refuse(channels => "a stream may have at most $most channels and patterns (max_topics)")
+        if @topics > $most;
+    return;
+}
 
 # The options and the topics of an array in channels.
 sub _with_option {
@@ -138,7 +143,7 @@ sub _with_option {
     $SETTINGS->known($option, [qw(max_streams_per start)], 'option %s of a channel');
     EventSource::XS::Hub::Limit->of($option->{max_streams_per});
     __PACKAGE__->start($option->{start});
-    return {topics => \@topics, option => {%$option}};
+    return {topics => [map { __PACKAGE__->topic($_) } @topics], option => {%$option}};
 }
 
 # One value, or the values in an array.
