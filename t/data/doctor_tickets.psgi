@@ -1,5 +1,5 @@
 # Streams with tickets, for the doctor: /events; /session, whose middleware sets the session's cookie anew with each response;
-# /none, without a ticket; /large, with one that is larger than a cookie may be.
+# /page, where who comes back gets a page; /none, without a ticket; /large, with one that is larger than a cookie may be.
 
 use strict;
 use warnings;
@@ -13,6 +13,12 @@ my $count  = 0;
 builder {
     mount '/events' => $hub->to_app(@ticket);
     mount '/none'   => $hub->to_app(channels => sub { 'news' });
+    mount '/page'   => builder {
+        enable_if { ($_[0]{HTTP_COOKIE} // '') =~ /ticket/ } sub {
+            sub { [200, ['Content-Type' => 'text/html; charset=UTF-8'], ['Log in']] }
+        };
+        $hub->to_app(@ticket);
+    };
     mount '/large' => $hub->to_app(
         @ticket,
         label => sub {

@@ -49,8 +49,9 @@ tickets_ok(examine($server->port, '/events'), qr/A worker opens/, 'without a pro
 my @hub   = ('--hub', 'shop', '--socket', $socket);
 my @WRONG = (
     [$server, '/none',    qr/gives its client no ticket[.]/, 'no ticket'],
-    [$server, '/large',   qr/would be too large/, 'a ticket that is too large', @hub],
-    [$server, '/session', qr/sets the cookie session anew/, 'a cookie that is set anew'],
+    [$server, '/large',   qr/would be too large/,                   'a ticket that is too large', @hub],
+    [$server, '/page',    qr{the status 200 and text/html instead}, 'a page for who comes back'],
+    [$server, '/session', qr/sets the cookie session anew/,         'a cookie that is set anew'],
     [
         $nginx[2],                                                            '/shop/events',
         qr{its cookie is for the path /events, and the URL has /shop/events}, 'a path that a proxy strips'

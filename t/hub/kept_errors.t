@@ -98,7 +98,11 @@ my %OF_STREAM = (
 
 my %OF_PROCESS = (
     (map { ($_ => $OF_HUB{$_}) } qw(end epoch forget history members publish state stats)),
-    answers       => sub { $_[0]->answers },
+    answers => sub { $_[0]->answers },
+    backup  => sub {
+        local $@;
+        eval { $_[0]->backup('/of/no/file') };
+    },
     begin_publish => sub { $_[0]->begin_publish(a => $JSON); $_[0]->answers },
     channels      => sub {
         $_[0]->channels('**', sub { });

@@ -23,7 +23,7 @@ sub cookies {
     my ($class, $connection) = @_;
     my $url = $connection->{url};
     return map {
-        my ($pair, @attributes) = split /\s*;\s*/, $_->[1];
+        my ($pair, @attributes) = map { (/\A\s*(.*\S)?/s)[0] // '' } split /;/, $_->[1];
         my ($name, $value) = split /=/, $pair // '', 2;
         my %is        = map { /\A([^=]+)=?(.*)\z/ ? (lc $1 => $2) : () } @attributes;
         my $path      = ($is{path} // '') =~ m{\A/} ? $is{path} : $url->path =~ m{\A(/.*)/}s ? $1 : '/';
@@ -38,11 +38,14 @@ sub findings {
     my @visits = @{$seen->{visits} || []} or return;
     my $last   = $visits[-1];
     my $status = $last->{connection}->status || 0;
+    my $type   = ($last->{connection}->header('Content-Type') // 'no type') =~ s/\s*;.*//sr;
     return wrong(
         'tickets',
-        $status ? "A client that comes back got the status $status." : 'A client that comes back got no answer.',
+        $status
+        ? "A client that comes back got the status $status and $type instead of a stream."
+        : 'A client that comes back got no answer.',
         remedy => 'Read the logs of the proxy and the application.'
-    ) if $status != 200;
+    ) if $status != 200 || lc $type ne 'text/event-stream';
     return _none($seen) if @visits == 1;
     my $ticket = $class->ticket($last) or return _opened($last, @visits - 1);
     return _unsent($seen, $ticket) if !$ticket->{is_sent};
