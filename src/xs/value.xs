@@ -70,7 +70,7 @@ _keep_errors(const char *name)
     SV *sub;
   CODE:
     sub = sv_2mortal(SvREFCNT_inc((SV *)get_cv(name, GV_ADD)));
-    sv_magicext((SV *)newXS(name, esx_call_kept, __FILE__), sub, PERL_MAGIC_ext, &esx_kept_table, NULL, 0);
+    sv_magicext((SV *)newXS(name, esx_call_kept, "value.xs"), sub, PERL_MAGIC_ext, &esx_kept_table, NULL, 0);
 
 # A name in characters; undef stays undef.
 SV *
