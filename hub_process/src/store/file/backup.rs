@@ -9,13 +9,15 @@ use super::fault::{Fault, Kind};
 use super::keeper::{Keeper, Open, Stop};
 use super::place::lock;
 use crate::store::StoreReport;
+use eventsource_xs::remote::calls::own_user;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::Connection;
 use std::fs::{remove_file, rename, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// How many pages are copied in a step: a MiB.
 const STEP: i32 = 256;
@@ -29,7 +31,7 @@ impl Keeper {
             stopped = self.do_due(open);
             stopped.is_ok() && !self.is_closing && database.has_wal()
         };
-        let backed_up = lock(&part).and_then(|file| {
+        let backed_up = create(&part).and_then(|file| {
             let copied = copy(&database.connection, &file, &part, between);
             let completed = copied.and_then(|()| complete(&file, &part, path).map_err(|error| passing(path, &error)));
             completed.inspect_err(|_| drop(remove_file(&part)))
@@ -46,10 +48,25 @@ fn passing(path: &Path, error: &io::Error) -> Fault {
     Fault::new(Kind::Passing, format!("{}: {error}", path.display()))
 }
 
+/// Creates and locks the file of a copy, in the place of what a killed process has left. Refuses any other file that is there:
+/// it is somebody's, leads elsewhere, or lets others read the copy.
+fn create(part: &Path) -> Result<Arc<File>, Fault> {
+    let there = part.symlink_metadata();
+    if there.is_ok_and(|found| found.is_file() && found.uid() == own_user() && found.mode() & 0o077 == 0) {
+        let _locked = lock(part)?;
+        remove_file(part).map_err(|error| passing(part, &error))?;
+    }
+    match File::options().write(true).create_new(true).mode(0o600).open(part) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(passing(part, &io::Error::other("another file is there: remove it")))
+        }
+        _ => lock(part), // it says why, if there is none
+    }
+}
+
 /// Copies a database into a file that is locked. `between` returns false if the copy is given up.
 fn copy(from: &Connection, file: &File, path: &Path, mut between: impl FnMut() -> bool) -> Result<(), Fault> {
     let fault = |error: rusqlite::Error| Fault::of(&error, path);
-    file.set_len(0).map_err(|error| passing(path, &error))?; // what a killed process has left
     let mut to = Connection::open(path).map_err(fault)?;
     to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").map_err(fault)?; // nobody wants a part of it
     let backup = Backup::new(from, &mut to).map_err(fault)?;

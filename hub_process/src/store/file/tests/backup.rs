@@ -1,6 +1,8 @@
 //! Copies of the file while the store uses it.
 
 use super::*;
+use std::fs::Permissions;
+use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 
 impl Running {
     /// Asks for a backup without waiting.
@@ -74,8 +76,25 @@ fn a_backup_takes_the_place_of_what_a_killed_process_has_left_and_of_no_other_fi
     let (folder, mut store, _) = Folder::begun(FileSync::Second);
     append_many(&mut store);
     let path = folder.0.join("backup");
-    std::fs::write(folder.0.join("backup.part"), vec![b'x'; 9 << 20]).expect("room");
+    let (part, other) = (folder.0.join("backup.part"), folder.0.join("other"));
+    let refused = |store: &mut Running, what: &str| {
+        let failed = store.backed_up(&path).0.expect_err(what).message;
+        assert!(failed.contains("another file is there"), "{what}: {failed}");
+    };
+    std::fs::write(&other, "kept").expect("room");
+    std::fs::copy(&other, &part).expect("room");
+    std::fs::set_permissions(&part, Permissions::from_mode(0o644)).expect("its owner may");
+    refused(&mut store, "others may read it");
+    assert_eq!(std::fs::read(&part).expect("a file"), b"kept");
+    std::fs::remove_file(&part).expect("its owner may");
+    symlink(&other, &part).expect("a new name");
+    refused(&mut store, "it leads elsewhere");
+    assert_eq!(std::fs::read(&other).expect("a file"), b"kept");
+    [&part, &other].map(|path| std::fs::remove_file(path).expect("its owner may"));
+    std::fs::write(&part, vec![b'x'; 9 << 20]).expect("room");
+    std::fs::set_permissions(&part, Permissions::from_mode(0o600)).expect("its owner may");
     store.backed_up(&path).0.expect("a backup");
+    assert_eq!(std::fs::metadata(&path).expect("a file").mode() & 0o777, 0o600);
     let before = std::fs::read(&path).expect("a file");
     let failed = store.backed_up(&path).0.expect_err("it exists").message;
     assert!(failed.contains("exists"), "{failed}");
