@@ -71,25 +71,31 @@ impl InstanceLock {
         })
     }
 
-    /// Takes the socket and the lock from the starter, the socket from systemd, or both from the file system. Returns the
-    /// socket for HTTP clients, too, if systemd hands over one.
-    pub fn take(arguments: &Arguments, place: &Place) -> Result<(Self, Option<OwnedFd>), Box<dyn Error>> {
+    /// Takes the socket and the lock from the starter, the socket from systemd, or both from the file system. `listen` takes
+    /// the socket for HTTP clients, if systemd hands over one, and listens for them: no other process ends for one that cannot.
+    pub fn take<T>(
+        arguments: &Arguments,
+        place: &Place,
+        listen: impl FnOnce(Option<OwnedFd>) -> io::Result<T>,
+    ) -> Result<(Self, T), Box<dyn Error>> {
         if arguments.is_inherited {
             let (listener, lock) = (duplicate(0)?, duplicate(1)?);
             check_listens(&listener)?;
             silence(0)?;
             silence(1)?;
             let (listener, lock, place) = (listener.into(), lock.into(), place.clone());
-            return Ok((Self { listener, lock, place, removes_socket: true }, None));
+            return Ok((Self { listener, lock, place, removes_socket: true }, listen(None)?));
         }
-        let lock = lock_or_replace(place)?;
+        let free = start::lock(place)?;
         let (of_systemd, http) = sockets_of_systemd()?;
+        let listening = listen(http)?;
+        let lock = free.map_or_else(|| lock_or_replace(place), Ok)?;
         let removes_socket = of_systemd.is_none();
         let listener = match of_systemd {
             Some(socket) => socket.into(),
             None => start::bind(place.socket())?,
         };
-        Ok((Self { listener, lock, place: place.clone(), removes_socket }, http))
+        Ok((Self { listener, lock, place: place.clone(), removes_socket }, listening))
     }
 
     /// Notes in the lock which process serves from here on. Returns the one before if that has not ended in order.
@@ -200,8 +206,8 @@ mod tests {
         let words = ["run".into(), "--socket".into(), socket];
         let arguments = Arguments::parse(words.into_iter()).expect("a command");
         let place = arguments.place().expect("a place");
-        let (instance, _) = InstanceLock::take(&arguments, &place).expect("a free place");
-        assert!(InstanceLock::take(&arguments, &place).is_err());
+        let (instance, _) = InstanceLock::take(&arguments, &place, |_| Ok(())).expect("a free place");
+        assert!(InstanceLock::take(&arguments, &place, |_| Ok(())).is_err());
         assert_eq!(instance.begin_service(), None, "no process before");
         assert_eq!(instance.begin_service(), Some(std::process::id()), "one that has not ended");
         instance.end_service();
@@ -219,9 +225,9 @@ mod tests {
         }
         std::fs::remove_file(place.lock()).expect("its owner may");
         assert!(!instance.is_held());
-        assert!(InstanceLock::take(&arguments, &place).is_err(), "it listens, though it has no lock");
+        assert!(InstanceLock::take(&arguments, &place, |_| Ok(())).is_err(), "it listens, though it has no lock");
         std::fs::remove_file(place.socket()).expect("its owner may");
-        let (next, _) = InstanceLock::take(&arguments, &place).expect("a free place");
+        let (next, _) = InstanceLock::take(&arguments, &place, |_| Ok(())).expect("a free place");
         assert!(next.is_held() && !instance.is_held());
         std::fs::remove_dir_all(&folder).expect("its owner may");
     }

@@ -68,11 +68,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 /// Begins to serve a hub, and listens for HTTP clients.
 fn begin(arguments: &Arguments) -> Result<Server, Box<dyn Error>> {
     let options = arguments.run_options()?;
-    let metrics = options.listen_for_monitors()?;
-    let (instance, of_systemd) = InstanceLock::take(arguments, &options.place)?;
-    let is_own = of_systemd.is_none();
-    let streams = options.listen_for_streams(of_systemd)?;
-    let sockets = Sockets { streams, metrics, is_own };
+    let (instance, sockets) = InstanceLock::take(arguments, &options.place, |of_systemd| {
+        let (metrics, is_own) = (options.listen_for_monitors()?, of_systemd.is_none());
+        Ok(Sockets { streams: options.listen_for_streams(of_systemd)?, metrics, is_own })
+    })?;
     let is_new_hub = !options.place.log().exists();
     process_log::keep_lines(&options.place.log()); // from here on the folder is known to be this user's alone
     let kept = Precedence::kept(&options);

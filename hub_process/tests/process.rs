@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -204,7 +204,13 @@ fn run_takes_over_from_a_process_that_a_worker_has_started_and_from_no_other_one
     let mut client = follow(&mut worker, 1, topics("news", None));
     scene.upgrade(); // the next program knows who has started the process
     let socket = scene.folder.join("http");
-    let mut run = scene.command(&["run", "--http", &format!("unix:{}", socket.display())]).spawn().expect("a process");
+    let http = format!("unix:{}", socket.display());
+    let taken = UnixListener::bind(&socket).expect("a socket");
+    let message = failure(&mut scene.command(&["run", "--http", &http]));
+    assert!(message.contains("cannot listen on"), "{message}");
+    assert_eq!(scene.pid(), Some(before), "it does not end for a process that cannot serve what it was asked for");
+    drop(taken);
+    let mut run = scene.command(&["run", "--http", &http]).spawn().expect("a process");
     gone(before);
     assert!(read_to_end(&mut client).contains("retry: "));
     eventually("the process that was run serves the hub", || scene.pid() == Some(run.id()));
