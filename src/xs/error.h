@@ -151,7 +151,7 @@ static MGVTBL esx_kept_table = {0};
 
 /* The guard of $@, $! and $?: an XSUB that calls the sub in its magic with its own arguments. It has no frame, so the sub sees
  * its caller; after a goto the context is in the frame that this has popped. perl's stack is another one meanwhile: the program
- * would continue in here if a callback of the application left the sub by last or next. $? is not restored by the scope, because
+ * would continue in here if a callback of the application left the sub by last or next. The scope does not restore $?, because
  * exit sets it before it leaves all scopes. */
 static XSPROTO(esx_call_kept)
 {

@@ -90,7 +90,9 @@ fn a_backup_takes_the_place_of_what_a_killed_process_has_left_and_of_no_other_fi
     symlink(&other, &part).expect("a new name");
     refused(&mut store, "it leads elsewhere");
     assert_eq!(std::fs::read(&other).expect("a file"), b"kept");
-    [&part, &other].map(|path| std::fs::remove_file(path).expect("its owner may"));
+    for path in [&part, &other] {
+        std::fs::remove_file(path).expect("its owner may");
+    }
     std::fs::write(&part, vec![b'x'; 9 << 20]).expect("room");
     std::fs::set_permissions(&part, Permissions::from_mode(0o600)).expect("its owner may");
     store.backed_up(&path).0.expect("a backup");
