@@ -358,11 +358,14 @@ sub _headers {
     push @own, ['Last-Event-ID'   => $option{id}] if defined $option{id};
     if (($option{method} || '') ne 'OPTIONS') {
         push @own, @{$self->{headers}};
-        my %later  = %{$option{cookies} || {}};
-        my @cookie = grep { /\A\s*([^=;]*?)\s*(?:=|\z)/ && !exists $later{$1} } split /;/, $self->{cookie} // '';
-        push @cookie, map { "$_=$later{$_}" } sort keys %later;
-        push @own,    [Cookie => join '; ', map { s/\A\s+//r } @cookie] if @cookie;
-        push @own,    [Origin => $self->{origin}]                       if defined $self->{origin};
+        my @cookie = grep { defined } $self->{cookie};
+        if (my $later = $option{cookies}) {
+            my @given = grep { length } map { split m{\s*;\s*} } @cookie;
+            @cookie = grep { !exists $later->{/\A([^=]*)/ && $1} } @given;
+            push @cookie, map { "$_=$later->{$_}" } sort keys %$later;
+        }
+        push @own, [Cookie => join '; ', @cookie] if @cookie;
+        push @own, [Origin => $self->{origin}]    if defined $self->{origin};
         push @own, ['Content-Type' => 'application/json']
             if defined $self->{data} && !grep { lc $_->[0] eq 'content-type' } @own;
     }
