@@ -24,8 +24,6 @@ pub enum Published {
     Id(String),
     /// The store will say.
     Waits,
-    /// The store keeps it until it is up again, and will say then.
-    Queued,
 }
 
 /// Encodes an event whose hub has given it an id.

@@ -84,8 +84,6 @@ pub struct Completion {
 #[derive(Debug, Default)]
 pub struct Effects {
     pub completions: Vec<Completion>,
-    /// The workers whose events the store has taken into its own queue, and what these have cost of their credits.
-    pub queued: Vec<(u64, usize)>,
     /// The hub can be used now.
     pub is_ready: bool,
     /// The epoch that has begun in the place of another one.
@@ -340,9 +338,6 @@ impl StoredHub {
                 if let Err(failure) = self.complete_history(effects) {
                     effects.cannot_begin = Some((failure, false));
                 }
-            }
-            StoreReport::Queued(tickets) => {
-                effects.queued.extend(tickets.into_iter().flat_map(|ticket| self.sequencer.queue_draft(ticket)));
             }
             StoreReport::Done(ticket) => self.answer(ticket, &Ok("".into()), effects),
             StoreReport::TicketKeys(keys) => self.sequencer.tickets.keys = keys,

@@ -1068,7 +1068,7 @@ second), its L</store> takes no events, or the system cannot run the thread.
 
 =item C<full>
 
-The event would exceed L</state> or L</total_state>, the store's C<queue> is full, or more than 8 MiB wait for the hub
+The event would exceed L</state> or L</total_state>, or more than 8 MiB wait for the hub
 process or its store, after L</publish_timeout> (with C<< wait => 0 >> at once).
 
 =item C<state>

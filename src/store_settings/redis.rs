@@ -6,16 +6,13 @@ use std::fmt;
 use std::time::Duration;
 
 pub(super) const KIND: StoreKind = StoreKind {
-    names: "redis ca cert key prefix queue replicas sentinel_login when_down",
+    names: "redis ca cert key prefix replicas sentinel_login",
     words: "Redis",
     place_in: |text| text.contains("://").then_some(text),
     read: |given| read(given).map(|settings| StoreSettings::Redis(Box::new(settings))),
 };
 
 const MAX_REPLICAS: u32 = 100;
-/// How many events wait while Redis is away, if the application wants that and gives no number.
-const QUEUE: u32 = 10_000;
-const MAX_QUEUE: u32 = 1_000_000;
 const MAX_PREFIX_BYTES: usize = 64;
 const PORT: u16 = 6379;
 const EXAMPLE: &str = "redis://127.0.0.1:6379/0";
@@ -34,8 +31,6 @@ pub struct RedisSettings {
     pub sentinel_login: Box<str>,
     /// How many replicas have an event before it counts as published.
     pub replicas: u32,
-    /// How many events wait while Redis is away; 0 if publishing fails then.
-    pub queue: u32,
     /// The first part of all keys.
     pub prefix: Box<str>,
     /// The path of the certificates of the authorities that Redis' certificate is checked with; those of the system, if empty.
@@ -54,7 +49,6 @@ impl Default for RedisSettings {
             url: EXAMPLE.into(),
             sentinel_login: "".into(),
             replicas: 0,
-            queue: 0,
             prefix: "es".into(),
             ca: "".into(),
             cert: "".into(),
@@ -67,8 +61,8 @@ impl Default for RedisSettings {
 /// Shows everything but users and passwords.
 impl fmt::Debug for RedisSettings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { replicas, queue, prefix, .. } = self;
-        write!(out, "RedisSettings({}, prefix {prefix}, replicas {replicas}, queue {queue})", self.shown_url())
+        let Self { replicas, prefix, .. } = self;
+        write!(out, "RedisSettings({}, prefix {prefix}, replicas {replicas})", self.shown_url())
     }
 }
 
@@ -99,7 +93,7 @@ impl RedisSettings {
     }
 }
 
-coded!(RedisSettings { url, sentinel_login, replicas, queue, prefix, ca, cert, key, timeout });
+coded!(RedisSettings { url, sentinel_login, replicas, prefix, ca, cert, key, timeout });
 
 fn read(given: &Given<'_>) -> Result<RedisSettings, String> {
     let url = given.text("redis").unwrap_or_default();
@@ -110,7 +104,6 @@ fn read(given: &Given<'_>) -> Result<RedisSettings, String> {
         return Err("prefix must be 1 to 64 letters, digits, _, -, . and :, without spaces and braces".into());
     }
     let replicas = given.whole_number("replicas", 0, MAX_REPLICAS)?.unwrap_or(0);
-    let queue = read_queue(given)?;
     let sentinel_login = given.text("sentinel_login");
     sentinel_login.map_or(Ok(()), |login| check_sentinel_login(url, login))?;
     for (name, what) in TLS_FILES {
@@ -128,22 +121,12 @@ fn read(given: &Given<'_>) -> Result<RedisSettings, String> {
         url: url.into(),
         sentinel_login: sentinel_login.unwrap_or_default().into(),
         replicas,
-        queue,
         prefix: prefix.into(),
         ca: ca.unwrap_or_default(),
         cert: cert.unwrap_or_default(),
         key: key.unwrap_or_default(),
         timeout: given.timeout,
     })
-}
-
-fn read_queue(given: &Given<'_>) -> Result<u32, String> {
-    let queues = given.one_of("when_down", &["refuse", "queue"])? == Some(1);
-    if given.text("queue").is_some() && !queues {
-        return Err("queue is only for when_down 'queue': add that, too".into());
-    }
-    let queue = given.whole_number("queue", 1, MAX_QUEUE)?;
-    Ok(if queues { queue.unwrap_or(QUEUE) } else { 0 })
 }
 
 fn check_sentinel_login(url: &str, login: &str) -> Result<(), String> {

@@ -18,10 +18,9 @@ fn stores_are_read_with_their_settings() {
         assert_eq!(parse(url), redis(RedisSettings { url: url.into(), ..RedisSettings::default() }));
     }
     let url = "rediss-sentinel://u:p%40@a:1,[::1]:2/m";
-    let settings = "?replicas=1&when_down=queue&prefix=shop&ca=/ca&cert=/c&key=/k&sentinel_login=w:%26";
+    let settings = "?replicas=1&prefix=shop&ca=/ca&cert=/c&key=/k&sentinel_login=w:%26";
     let [prefix, ca, cert, key, sentinel_login] = ["shop", "/ca", "/c", "/k", "w:%26"].map(Into::into);
-    let all =
-        RedisSettings { url: url.into(), sentinel_login, replicas: 1, queue: 10_000, prefix, ca, cert, key, timeout };
+    let all = RedisSettings { url: url.into(), sentinel_login, replicas: 1, prefix, ca, cert, key, timeout };
     assert_eq!(parse(&format!("{url}{settings}")), redis(all));
 }
 
@@ -32,6 +31,7 @@ fn a_wrong_text_is_refused_without_its_password() {
         ("disk", "a store is memory, file:PATH or the URL of Redis"),
         ("memory?sync=event", "memory has no settings"),
         ("file:x?replicas=1", "replicas is not for a store in a file, but for one in Redis"),
+        ("redis://h?when_down=queue", "when_down of store is gone: events are refused while the store is away"),
         ("redis://h?geheim=1", "unknown setting of store; known: redis, ca, cert"),
         ("redis://:geheim@h?x", "name=value&name=value"),
         ("http://:geheim@h", "redis must begin with redis://"),

@@ -179,7 +179,7 @@ subtest 'Redis' => sub {
     Testing::Redis->require_or_skip_all;
     my $redis = Testing::Redis->start(appendonly => 'always', password => 'geheim');
     my $proxy = Testing::CuttableProxy->start($redis->port);
-    local $ENV{EVENTSOURCE_STORE} = $redis->url(port => $proxy->port) . '?when_down=queue';
+    local $ENV{EVENTSOURCE_STORE} = $redis->url(port => $proxy->port);
     $shell->run(qw(hub start away));
     my $hub = $shell->connect('away');
     $hub->publish(news => 'one');

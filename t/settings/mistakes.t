@@ -705,8 +705,8 @@ my @STORES        = (
     [{file => 'x', redis => $DEFAULT_PLACE}, 'store has file and redis; a hub has one store: remove one of them'],
     [{file => 'x', snyc => 'event'}, q(unknown setting 'snyc' of store; did you mean sync? (known: file, sync))],
     [
-        {redis => $DEFAULT_PLACE, whendown => 'queue'},
-        qr/\Aunknown setting 'whendown' of store; did you mean when_down\? \(known: ca, cert, key, prefix, queue, /
+        {redis => $DEFAULT_PLACE, replica => 1},
+        qr/\Aunknown setting 'replica' of store; did you mean replicas\? \(known: ca, cert, key, prefix, redis, /
     ],
     [{fil => 'x'}, qr/\Aunknown setting 'fil' of store; did you mean file\? \(known: ca, cert, file, key, /],
     [{'redis://:geheim@h' => 1}, 'store has a URL as the name of a setting; write {redis => $url}'],
@@ -727,16 +727,10 @@ my @STORES        = (
     [{redis => []}, "redis of store $STRING ARRAY"],
     [{redis => $DEFAULT_PLACE, sync      => 'event'}, 'sync is not for a store in Redis, but for one in a file'],
     [{redis => $DEFAULT_PLACE, replicas  => -1},      'replicas of store must be a whole number from 0 to 100'],
-    [{redis => $DEFAULT_PLACE, when_down => 'wait'},  q(when_down of store must be 'refuse' or 'queue')],
-    [{redis => $DEFAULT_PLACE, queue     => 5},       q(queue is only for when_down 'queue': add that, too)],
-    [
-        {redis => $DEFAULT_PLACE, queue => 5, when_down => 'refuse'},
-        q(queue is only for when_down 'queue': add that, too)
-    ],
-    [
-        {redis => $DEFAULT_PLACE, when_down => 'queue', queue => 0},
-        'queue of store must be a whole number from 1 to 1000000'
-    ],
+    map({ [
+                {redis => $DEFAULT_PLACE, $_ => 'queue'},
+                "$_ of store is gone: events are refused while the store is away, and EventSource::Outbox keeps them"
+        ] } qw(queue when_down)),
     map({ [
                 {redis => $DEFAULT_PLACE, prefix => $_},
                 'prefix must be 1 to 64 letters, digits, _, -, . and :, without spaces and braces'

@@ -98,51 +98,6 @@ subtest 'Redis is killed and started: nothing is lost' => sub {
     $_->leave for @clients, $late;
 };
 
-subtest 'events that wait until Redis is back are not lost by an upgrade' => sub {
-    my $machine =
-        Testing::Machine->start({redis => $redis->url, when_down => 'queue', prefix => 'queue'}, publish_timeout => 1);
-    my $client = Testing::RoamingClient->open($machine, channels => 'news');
-    $machine->publish_at_last(news => 'before');
-    $redis->kill;
-    $machine->stats_ok(sub { !$_[0]{store}{up} }, 'the counters report that the store is down');
-    like $machine->publish(news => 'while it is away'), qr/\Aerror unknown\z/,  'an event waits for Redis';
-    like $machine->upgrade, qr/events wait for the hub's store, which is down/, 'an upgrade is refused, and says why';
-    $redis->restart;
-    ok $client->has('while it is away'), 'the event is delivered when Redis is back';
-    $machine->stats_ok(sub { $_[0]{store}{up} }, 'the store is up');
-    $machine->upgrade_ok;
-    $machine->publish_at_last(news => 'after', once => 'after');
-    ok $client->has('after'), 'the stream stays open';
-    is_deeply [$client->data], ['before', 'while it is away', 'after'], 'everything, once and in order';
-    $client->leave;
-    $machine->end_ok;
-};
-
-subtest 'events that wait until Redis is back keep nothing else waiting, and as many fit as the queue holds' => sub {
-    my ($fit, $many) = (400, 480);    # less than the 8 MiB that a process may queue, more than its credits
-    my %store   = (redis => $redis->url, when_down => 'queue', queue => $fit, prefix => 'burst');
-    my %hub     = (publish_timeout => 2, history => {bytes => 1 << 24});                            # all of them fit
-    my $machine = Testing::Machine->start(\%store, %hub);
-    my $client  = Testing::RoamingClient->open($machine, channels => 'news');
-    my $first   = $machine->publish_at_last(news => 'first');
-    $machine->publish_at_last(news => 'before');
-    ok $client->has('before'), 'a client receives events';
-    $redis->kill;
-    $machine->stats_ok(sub { !$_[0]{store}{up} }, 'the counters report that the store is down');
-    like $machine->ask('/burst', channel => 'news', count => $many, bytes => 16_000), qr/\A[{].*"up":0/,
-        'a worker that has published much more than its credits is answered';
-    my @late = map { Testing::RoamingClient->open($machine, channels => 'news', id => $first) } 1 .. 4;
-    ok $_->has('before'), 'and its clients are subscribed' for @late;
-    $machine->stats_ok(sub { my $store = $_[0]{store}; $store->{pending} == $fit && $store->{failed} == $many - $fit },
-        'as many events wait as the queue holds');
-    $redis->restart;
-    $client->has(qr/\A$fit:/);
-    is_deeply [map { /\A([^:]+)/ } $client->data], ['first', 'before', 1 .. $fit],
-        'they are delivered when Redis is back';
-    $_->leave for $client, @late;
-    $machine->end_ok;
-};
-
 subtest 'Redis stops for a while, with its connections open' => sub {
     my @clients = clients();
     my @ids     = $machines[0]->publish(news => 'before the pause');

@@ -121,8 +121,8 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
     }
 }
 
-/// Publishes an event. If the hub's store has to take it, its credits are granted when that has published it, failed it, or
-/// put it into its own queue.
+/// Publishes an event. If the hub's store has to take it, its credits are granted when that has published it, or
+/// failed it.
 fn publish(
     peers: &mut Peers,
     hub: Option<&mut ServedHub>,
@@ -142,7 +142,7 @@ fn publish(
     };
     match hub.ok_or_else(not_begun).and_then(publish) {
         Ok(Published::Id(id)) if request > 0 => peer.answer(&Response::Published { request, id: &id }),
-        Ok(Published::Id(_) | Published::Queued) => {}
+        Ok(Published::Id(_)) => {}
         Ok(Published::Waits) => return Ok(()),
         Err(failure) => peer.refuse(request, failure),
     }

@@ -28,7 +28,7 @@ impl Server {
             check_place(&wanted.all.store).map_err(unavailable)?;
             self.operator.log_restart(before, &wanted.all.store);
             let finished = self.current.finish_store(STORE_LINGER);
-            self.answer_requesters(finished.completions, finished.queued, now);
+            self.answer_requesters(finished.completions, now);
             self.streams.ahead.clear(); // they end with the hub
         }
         let begun = self.current.begin(wanted, self.sources.epoll());
@@ -55,8 +55,8 @@ impl Server {
 
     /// Does what follows when the store has made progress.
     pub(super) fn follow(&mut self, effects: Effects, now: Instant) {
-        let Effects { completions, queued, epoch, cannot_begin, is_ready } = effects;
-        self.answer_requesters(completions, queued, now);
+        let Effects { completions, epoch, cannot_begin, is_ready } = effects;
+        self.answer_requesters(completions, now);
         if let Some(epoch) = epoch {
             self.streams.ahead.clear(); // they have ended with the hub of the other epoch
             self.peers.announce_epoch(&epoch);
@@ -80,12 +80,9 @@ impl Server {
         }
     }
 
-    /// Answers those whose requests the store has carried out, or has taken into its own queue.
-    pub(super) fn answer_requesters(&mut self, completions: Vec<Completion>, queued: Vec<(u64, usize)>, now: Instant) {
+    /// Answers those whose requests the store has carried out.
+    pub(super) fn answer_requesters(&mut self, completions: Vec<Completion>, now: Instant) {
         let Self { peers, operator, .. } = self;
-        for (peer, bytes) in queued {
-            peers.answer_with(peer, |peer| peer.grant(bytes));
-        }
         for Completion { requester, result, ended } in completions {
             let Requester { peer, request, bytes, since } = requester;
             if let (Some(since), None) = (since, ended) {
@@ -141,7 +138,7 @@ impl Server {
         }
         runtime::end_streams();
         let finished = self.current.finish_store(STORE_LINGER);
-        self.answer_requesters(finished.completions, finished.queued, Instant::now());
+        self.answer_requesters(finished.completions, Instant::now());
         if let Some((failure, _)) = finished.cannot_begin {
             let waiting = self.peers.take_waiting(|_| true);
             self.reject_waiting(waiting, &failure, Instant::now());

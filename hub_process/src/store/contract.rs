@@ -138,8 +138,6 @@ pub enum StoreReport {
     Entries(Vec<StoreEntry>),
     /// The history is complete.
     Ready,
-    /// The store keeps these drafts in a queue of its own, which it bounds, until it is up again.
-    Queued(Vec<u64>),
     /// The store did what a draft says of a member. It appended no entry, or one that it reports without ticket.
     Done(u64),
     /// The keys of tickets of this epoch, which all machines of a shared store have. Their times are of its clock; those of a

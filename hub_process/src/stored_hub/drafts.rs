@@ -1,7 +1,7 @@
 //! The drafts that wait for the store, and who waits for each.
 
 use super::state::StateChange;
-use crate::publishing::{Published, Requester};
+use crate::publishing::Requester;
 use crate::store::Draft;
 use eventsource_xs::hub::MemberKey;
 use std::collections::{BTreeMap, HashMap};
@@ -32,14 +32,12 @@ pub struct WaitingDraft {
     /// What the draft does to the state.
     pub state: Option<StateChange>,
     once: Box<[u8]>,
-    /// Whether the store keeps it until it is up again.
-    is_queued: bool,
 }
 
 impl WaitingDraft {
     pub fn new(purpose: Purpose, requesters: impl IntoIterator<Item = Requester>) -> Self {
         let requesters = requesters.into_iter().collect();
-        Self { purpose, requesters, state: None, once: Box::default(), is_queued: false }
+        Self { purpose, requesters, state: None, once: Box::default() }
     }
 
     pub fn with_state(self, state: Option<StateChange>) -> Self {
@@ -67,15 +65,10 @@ impl Drafts {
         self.last_ticket
     }
 
-    /// Adds requesters to the draft with this key `once`, if one waits.
-    pub fn join(&mut self, once: &[u8], requesters: &[Requester]) -> Option<Published> {
-        let waiting = self.waiting.get_mut(self.once.get(once)?)?;
-        if waiting.is_queued {
-            waiting.requesters.extend(requesters.iter().map(|requester| Requester { bytes: 0, ..*requester }));
-            return Some(Published::Queued);
-        }
-        waiting.requesters.extend(requesters);
-        Some(Published::Waits)
+    /// Adds requesters to the draft with this key `once`. Returns false if none waits.
+    pub fn join(&mut self, once: &[u8], requesters: &[Requester]) -> bool {
+        let waiting = self.once.get(once).and_then(|ticket| self.waiting.get_mut(ticket));
+        waiting.map(|waiting| waiting.requesters.extend(requesters)).is_some()
     }
 
     /// Removes a draft that the store has answered.
@@ -85,15 +78,6 @@ impl Drafts {
             self.once.remove(&waiting.once);
         }
         Some(waiting)
-    }
-
-    /// Takes note that the store has a draft in a queue of its own: it is not a request of its worker any more. Returns the
-    /// workers, and what it has cost of their credits.
-    pub fn queue(&mut self, ticket: u64) -> Vec<(u64, usize)> {
-        let Some(waiting) = self.waiting.get_mut(&ticket) else { return Vec::new() };
-        waiting.is_queued = true;
-        let granted = |requester: &mut Requester| (requester.peer, std::mem::take(&mut requester.bytes));
-        waiting.requesters.iter_mut().map(granted).filter(|(_, bytes)| *bytes > 0).collect()
     }
 
     /// Returns true if a draft with this key `once` waits.
@@ -138,16 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn a_repetition_joins_the_draft_that_waits_and_costs_nothing_once_that_is_queued() {
+    fn a_repetition_joins_the_draft_that_waits() {
         let mut drafts = Drafts::default();
-        assert!(drafts.join(b"k", &[requester(1)]).is_none());
+        assert!(!drafts.join(b"k", &[requester(1)]));
         let ticket = drafts.add(&once("k"), event(1));
-        assert!(matches!(drafts.join(b"k", &[requester(2)]), Some(Published::Waits)));
-        assert_eq!(drafts.queue(ticket), [(1, 10), (1, 10)]);
-        assert!(matches!(drafts.join(b"k", &[requester(3)]), Some(Published::Queued)));
-        assert_eq!(drafts.queue(ticket), [], "credits are granted once");
+        assert!(drafts.join(b"k", &[requester(2)]));
         let WaitingDraft { requesters, .. } = drafts.remove(ticket).expect("it waits");
-        assert_eq!(requesters, [1, 2, 3].map(|request| Requester { bytes: 0, ..requester(request) }));
+        assert_eq!(requesters, [1, 2].map(requester));
         assert!(drafts.is_empty() && !drafts.has_once(b"k") && drafts.remove(ticket).is_none());
     }
 

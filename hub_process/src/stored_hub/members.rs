@@ -124,7 +124,7 @@ pub fn take_answer(key: &MemberKey, failure: Option<&Failure>, sequencer: &mut S
     match failure.map(|failure| failure.code) {
         None => sequencer.members.confirm_request(key),
         Some(ErrorCode::Invalid | ErrorCode::Unsupported) => sequencer.members.refuse_request(key),
-        // Full is the store's queue. That of the state was found before the store was asked.
+        // Full is the store. That of the state was found before the store was asked.
         Some(code) => {
             if sequencer.members.fail_request(key, matches!(code, ErrorCode::Full | ErrorCode::Unavailable)) {
                 return sequencer.retry_later();

@@ -198,8 +198,8 @@ impl Sequencer {
                 return Ok(Published::Id(id.clone()));
             }
         }
-        if let Some(joined) = self.drafts.join(&draft.once, &waiting.requesters) {
-            return Ok(joined);
+        if self.drafts.join(&draft.once, &waiting.requesters) {
+            return Ok(Published::Waits);
         }
         // A repetition changes no state.
         let state = if known.is_some() { Ok(None) } else { memory.state_change(&draft) };
@@ -240,11 +240,6 @@ impl Sequencer {
             memory.state.release(ticket, change);
         }
         Some(waiting)
-    }
-
-    /// Takes note that the store has a draft in its own queue. Returns the credits that are granted.
-    pub fn queue_draft(&mut self, ticket: u64) -> Vec<(u64, usize)> {
-        self.drafts.queue(ticket)
     }
 
     /// Returns what a draft would do to the state.

@@ -309,7 +309,6 @@ impl World {
     }
 
     fn note(&mut self, effects: &Effects) {
-        self.spent -= effects.queued.iter().map(|(_, bytes)| bytes).sum::<usize>();
         for completion in &effects.completions {
             let request = completion.requester.request;
             self.spent -= completion.requester.bytes;
@@ -328,7 +327,6 @@ impl World {
         self.open.insert(self.next, once.into());
         match self.hub.publish(draft(self.next, once), None, requester, self.now).expect("it is accepted") {
             Published::Waits => self.spent += requester.bytes,
-            Published::Queued => {}
             Published::Id(id) => {
                 self.open.remove(&self.next);
                 self.told.insert(self.next, Ok(id.into()));
@@ -416,12 +414,6 @@ fn run(seed: u64, steps: u64) {
             }
             75..=89 => {
                 world.store.report(random.usize(0..10));
-                world.take();
-            }
-            // The store keeps what it has been asked, until it is up again.
-            98 => {
-                let tickets = world.store.asked.iter().map(|(ticket, _)| *ticket).collect();
-                world.store.end.reporter.report(StoreReport::Queued(tickets));
                 world.take();
             }
             // One fails for sure, or is perhaps stored.

@@ -141,25 +141,6 @@ fn a_draft_that_was_perhaps_stored_fails_as_unknown() {
 }
 
 #[test]
-fn drafts_wait_while_redis_is_away_as_many_as_the_queue_holds() {
-    let mut redis = redis!(PERSISTENT);
-    let settings = RedisSettings { queue: 100, timeout: Duration::from_millis(300), ..settings(&redis.url()) };
-    let mut a = Node::ready(&settings);
-    a.until("up", |node| node.store.status().is_up);
-    redis.kill();
-    a.until("down", |node| !node.store.status().is_up);
-    let tickets: Vec<u64> = (0..120).map(|number| a.append(&number.to_string())).collect();
-    a.until("20 failures", |node| node.ends.len() == 20);
-    std::thread::sleep(Duration::from_millis(600)); // longer than the timeout, which does not count here
-    a.pump();
-    assert!(tickets[100..].iter().all(|ticket| code(&a.ends[ticket]) == Some(ErrorCode::Full)), "{:?}", a.ends);
-    assert_eq!((a.ends.len(), a.queued.iter().copied().collect::<Vec<_>>()), (20, tickets[..100].to_vec()));
-    redis.run();
-    a.until("all", |node| node.ends.len() == 120);
-    assert_eq!(a.texts(), (0..100).map(|number| number.to_string()).collect::<Vec<_>>());
-}
-
-#[test]
 fn a_closed_store_finishes_earlier_requests() {
     let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));

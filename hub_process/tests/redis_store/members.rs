@@ -418,9 +418,8 @@ fn run(seed: u64) {
     let mut redis = Redis::start(if seed % 2 == 0 { &PERSISTENT } else { &[] });
     let proxies: Vec<Proxy> = (0..MACHINES).map(|_| Proxy::new(redis.port)).collect();
     let begin = |index: usize| {
-        let queue = if index == 2 { 10_000 } else { 0 };
         let timeout = Duration::from_secs(4);
-        Machine::new(&RedisSettings { timeout, queue, ..settings(&proxies[index].url()) })
+        Machine::new(&RedisSettings { timeout, ..settings(&proxies[index].url()) })
     };
     let mut machines: Vec<Machine> = (0..MACHINES).map(begin).collect();
     for _ in 0..number("EVENTSOURCE_XS_STEPS").unwrap_or(300) {

@@ -6,7 +6,7 @@ use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, FieldList, Name, RedisSettings, StoreSettings};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 /// How a draft ended.
@@ -39,8 +39,6 @@ pub struct Node {
     pub store: Store,
     pub logs: Vec<Log>,
     pub ends: HashMap<u64, End>,
-    /// The tickets of the drafts that the store has taken into its queue.
-    pub queued: BTreeSet<u64>,
     pub refusals: Vec<(Failure, bool)>,
     pub next_ticket: u64,
     /// How many times the hub was asked to announce its members.
@@ -110,7 +108,6 @@ impl Node {
             store,
             logs: Vec::new(),
             ends: HashMap::new(),
-            queued: BTreeSet::new(),
             refusals: Vec::new(),
             next_ticket: 1,
             announcements: 0,
@@ -215,7 +212,6 @@ impl Node {
         let has_reports = !reports.is_empty();
         for report in reports {
             match report {
-                StoreReport::Queued(tickets) => self.queued.extend(tickets),
                 StoreReport::Began(began) => {
                     if self.logs.iter().rev().skip(1).any(|log| log.began.epoch == began.epoch) {
                         let last = self.logs.last().map(|log| log.began.epoch.clone());

@@ -32,10 +32,9 @@ impl Run {
         let arguments: &[&str] = if is_persistent { &PERSISTENT } else { &[] };
         let redis = Redis::start(arguments);
         let proxies: Vec<Proxy> = (0..NODES).map(|_| Proxy::new(redis.port)).collect();
-        let nodes = proxies.iter().enumerate().map(|(index, proxy)| {
-            let queue = if index == 2 { 10_000 } else { 0 };
-            Node::ready(&RedisSettings { timeout: Duration::from_secs(4), queue, ..settings(&proxy.url()) })
-        });
+        let nodes = proxies
+            .iter()
+            .map(|proxy| Node::ready(&RedisSettings { timeout: Duration::from_secs(4), ..settings(&proxy.url()) }));
         let nodes: Vec<Node> = nodes.collect();
         if seed / 2 % 2 == 0 {
             for node in &nodes {

@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
-/// The most drafts that wait while Redis is away, if there is no setting for that.
+/// The most drafts that wait while Redis is away.
 const MOST_WAITING: usize = 100_000;
 /// The most bytes of drafts that wait for Redis.
 const MOST_BYTES: usize = 256 << 20;
@@ -89,8 +89,8 @@ impl SendState {
 pub struct Sending {
     pub ticket: u64,
     pub draft: Draft,
-    /// When it fails. None while it waits for Redis to come back.
-    deadline: Option<Instant>,
+    /// When it fails.
+    deadline: Instant,
     since: Instant,
     state: SendState,
 }
@@ -121,8 +121,6 @@ pub enum Claim {
 #[derive(Debug)]
 pub struct InFlight {
     needs_replicas: bool,
-    /// How many drafts may wait for Redis to come back. Without any, each has its time.
-    capacity: usize,
     timeout: Duration,
     /// The count of the last draft. Those of this producer increase in the stream.
     count: u64,
@@ -143,7 +141,6 @@ impl InFlight {
     pub fn new(settings: &RedisSettings) -> Self {
         Self {
             needs_replicas: settings.replicas > 0,
-            capacity: settings.queue as usize,
             timeout: settings.timeout,
             count: 0,
             drafts: BTreeMap::new(),
@@ -171,26 +168,16 @@ impl InFlight {
         self.read_through
     }
 
-    pub fn tickets(&self) -> impl Iterator<Item = u64> + '_ {
-        self.drafts.values().map(|sent| sent.ticket)
-    }
-
-    /// Returns true if drafts wait until Redis is back, however long that takes.
-    pub fn outlasts(&self) -> bool {
-        self.capacity > 0
-    }
-
     /// Returns true if no more may wait for a Redis that is away.
     pub fn is_full(&self) -> bool {
-        let most = if self.outlasts() { self.capacity } else { MOST_WAITING };
-        self.len() >= most || self.bytes >= MOST_BYTES
+        self.len() >= MOST_WAITING || self.bytes >= MOST_BYTES
     }
 
     /// Returns how many drafts to add at most. One has its time from when it is added, so what cannot be sent soon stays where
     /// it is; but while Redis is away, what is too much is refused.
     pub fn room(&self, is_connected: bool) -> usize {
         if !is_connected {
-            return (2 * MOST_WAITING).max(self.capacity + 1).saturating_sub(self.len());
+            return (2 * MOST_WAITING).saturating_sub(self.len());
         }
         let unsent = self.unsent_from.map_or(0, |from| self.drafts.range(from..).take(2 * CHUNK).count());
         2 * CHUNK - unsent
@@ -204,7 +191,7 @@ impl InFlight {
 
     /// Returns when the first of these drafts fails.
     pub fn deadline(&self, counts: &[u64]) -> Option<Instant> {
-        counts.iter().filter_map(|count| self.drafts.get(count)?.deadline).min()
+        counts.iter().filter_map(|count| Some(self.drafts.get(count)?.deadline)).min()
     }
 
     /// Returns true if the reader has not read, for so long, an entry that may be reported.
@@ -222,9 +209,8 @@ impl InFlight {
 
     /// Adds a draft that is to be sent.
     pub fn add(&mut self, ticket: u64, draft: Draft, now: Instant) {
-        let deadline = (!self.outlasts()).then(|| now + self.timeout);
         self.bytes += draft.bytes();
-        self.append(Sending { ticket, draft, deadline, since: now, state: SendState::Unsent });
+        self.append(Sending { ticket, draft, deadline: now + self.timeout, since: now, state: SendState::Unsent });
     }
 
     fn append(&mut self, sent: Sending) {
@@ -233,8 +219,7 @@ impl InFlight {
         self.unsent_from.get_or_insert(self.count);
     }
 
-    /// Sends the drafts that are to be sent as long as there is room. Those that have waited for Redis have their time from now
-    /// on.
+    /// Sends the drafts that are to be sent as long as there is room.
     pub fn send(&mut self, mut send: impl FnMut(u64, &Draft) -> bool) {
         let Some(from) = self.unsent_from.take() else { return };
         let now = Instant::now();
@@ -246,11 +231,8 @@ impl InFlight {
                 self.unsent_from = Some(*count);
                 return;
             }
-            if sent.state == SendState::Unsent || self.capacity > 0 {
+            if sent.state == SendState::Unsent {
                 sent.since = now;
-            }
-            if self.capacity > 0 {
-                sent.deadline = Some(now + self.timeout);
             }
             sent.apply(SendEvent::Sent);
         }
@@ -309,16 +291,8 @@ impl InFlight {
 
     /// Removes the drafts whose time is over.
     pub fn remove_late(&mut self, now: Instant) -> Vec<Sending> {
-        let is_late = |sent: &Sending| sent.deadline.is_some_and(|deadline| deadline <= now);
-        let counts = self.drafts.iter().take_while(|(_, sent)| is_late(sent)).map(|(count, _)| *count);
+        let counts = self.drafts.iter().take_while(|(_, sent)| sent.deadline <= now).map(|(count, _)| *count);
         counts.collect::<Vec<u64>>().into_iter().filter_map(|count| self.remove(count)).collect()
-    }
-
-    /// Gives all drafts their time: the store ends.
-    pub fn close(&mut self, now: Instant) {
-        let end = now + self.timeout;
-        self.capacity = 0;
-        self.drafts.values_mut().for_each(|sent| sent.deadline = Some(sent.deadline.map_or(end, |at| at.min(end))));
     }
 
     // What the reader does.
@@ -376,13 +350,13 @@ mod tests {
     const STATES: [SendState; 6] = [Unsent, Unanswered, OnWire, OnWireAgain, Acknowledged, Confirmed];
     const LATER: Duration = Duration::from_secs(5);
 
-    fn settings(queue: u32) -> RedisSettings {
-        RedisSettings { timeout: LATER, queue, ..RedisSettings::default() }
-    }
-
     /// Returns drafts in these states, with counts from 1 on and tickets from 11 on.
     fn in_flight(needs_replicas: bool, states: &[SendState]) -> InFlight {
-        let mut in_flight = InFlight::new(&RedisSettings { replicas: needs_replicas.into(), ..settings(0) });
+        let mut in_flight = InFlight::new(&RedisSettings {
+            replicas: needs_replicas.into(),
+            timeout: LATER,
+            ..RedisSettings::default()
+        });
         for (ticket, state) in (11..).zip(states) {
             in_flight.add(ticket, Draft::default(), Instant::now());
             in_flight.drafts.last_entry().expect("it was added").get_mut().state = *state;
@@ -492,20 +466,14 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_has_its_time_from_the_beginning_unless_it_may_wait_for_redis() {
-        for (queue, is_late) in [(0, true), (2, false)] {
-            let (mut in_flight, now) = (InFlight::new(&settings(queue)), Instant::now());
-            in_flight.add(1, Draft::default(), now);
-            assert!(in_flight.remove_late(now).is_empty(), "it has time");
-            assert_eq!(in_flight.remove_late(now + LATER).len(), usize::from(is_late));
-            in_flight.add(2, Draft::default(), now);
-            assert_eq!(in_flight.is_full(), queue > 0, "two wait");
-            assert_eq!(send(&mut in_flight, 1).len(), 1);
-            in_flight.close(now);
-            let late: Vec<bool> = in_flight.remove_late(now + LATER).iter().map(Sending::is_perhaps_stored).collect();
-            assert_eq!(late.last(), Some(&is_late), "all have their time at the end");
-            assert!(in_flight.is_empty());
-        }
+    fn a_draft_has_its_time_from_when_it_was_asked_for() {
+        let (mut in_flight, now) = (in_flight(false, &[]), Instant::now());
+        in_flight.add(1, Draft::default(), now);
+        in_flight.add(2, Draft::default(), now);
+        assert!(in_flight.remove_late(now).is_empty(), "they have time");
+        assert_eq!(send(&mut in_flight, 1).len(), 1);
+        let late: Vec<bool> = in_flight.remove_late(now + LATER).iter().map(Sending::is_perhaps_stored).collect();
+        assert_eq!((late, in_flight.len()), (vec![true, false], 0));
     }
 
     #[test]

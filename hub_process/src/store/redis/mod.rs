@@ -23,7 +23,7 @@
 //! - `scripts`: what Redis does as one, in Lua: `scripts/*.lua`
 //! - `shared`: what both threads know: drafts in flight, the stream that is served, the health
 //! - `reader`, `writer`: the threads. `reader/reconnecting`: how the reader connects, and again; what becomes of drafts
-//!   meanwhile: `queue_if_away` and `expire` in `writer`
+//!   meanwhile: `expire` in `writer`
 //!
 //! Redis assigns the ids, so the stream has one order for all hubs. A sequence number is `(ms - origin) << 24 | part` of the id
 //! `ms-part`. A dense counter would be used again after a loss, and clients would silently miss events.

@@ -15,7 +15,7 @@ use super::connection::RedisConnection;
 use super::endpoint::Endpoint;
 use super::entry::{Id, Info};
 use super::losses;
-use super::shared::{Shared, State, Target};
+use super::shared::{Shared, Target};
 use batches::Batches;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
@@ -48,8 +48,6 @@ pub struct Writer {
     shared: Arc<Shared>,
     endpoint: Endpoint,
     commands: Receiver<StoreCommand>,
-    /// Whether drafts wait for a Redis that is away.
-    is_queueing: bool,
     batches: Batches,
     retention: Retention,
     replicas: Replicas,
@@ -77,7 +75,6 @@ impl Writer {
             shared,
             endpoint,
             commands,
-            is_queueing: false,
             retention: Retention { events: 1_000_000, bytes: usize::MAX, age: Duration::MAX },
             replicas,
             upkeep: Upkeep::new(now),
@@ -99,7 +96,6 @@ impl Writer {
             if let Err(fault) = self.work() {
                 self.disconnect(&fault);
             }
-            self.queue_if_away();
             let is_up = self.is_ready();
             self.shared.update(|state| state.is_writer_up = is_up);
             self.shared.refresh();
@@ -120,7 +116,7 @@ impl Writer {
                 match self.commands.recv_timeout(pause) {
                     Ok(command) => self.accept(command),
                     Err(RecvTimeoutError::Timeout) => return,
-                    Err(RecvTimeoutError::Disconnected) => self.close(),
+                    Err(RecvTimeoutError::Disconnected) => self.is_closing = true,
                 }
             }
         }
@@ -132,7 +128,7 @@ impl Writer {
             match self.commands.try_recv() {
                 Ok(command) => self.accept(command),
                 Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Disconnected) => self.close(),
+                Err(TryRecvError::Disconnected) => self.is_closing = true,
             }
         }
     }
@@ -158,8 +154,7 @@ impl Writer {
             StoreCommand::ReadTicketKeys => self.shared.update(|state| state.wants_ticket_keys = true),
             StoreCommand::Lost(reason) => self.shared.update(|state| state.lost = Some(reason.into())),
             StoreCommand::Close { hub_continues } => {
-                self.hub_continues = hub_continues;
-                self.close();
+                (self.hub_continues, self.is_closing) = (hub_continues, true);
             }
         }
     }
@@ -167,48 +162,19 @@ impl Writer {
     fn append(&mut self, ticket: u64, draft: Draft) {
         let mut state = self.shared.lock();
         // While Redis takes drafts, the workers' credits bound how many wait, and a publisher without answers must lose none.
-        if self.is_away(&state) && state.in_flight.is_full() {
+        let is_away = self.session.is_none() || state.target.is_none(); // the reader may have noticed before
+        if is_away && state.in_flight.is_full() {
             let why = format!("{} events wait already ({})", state.in_flight.len(), state.trouble);
             drop(state);
             return self.shared.fail((ticket, &draft), ErrorCode::Full, &why);
         }
         self.shared.note_member(&draft);
         state.in_flight.add(ticket, draft, Instant::now());
-        drop(state);
-        if self.is_queueing {
-            self.shared.reporter.report(StoreReport::Queued(vec![ticket]));
-        }
-    }
-
-    /// Returns true if Redis is away. The reader may have noticed before the writer.
-    fn is_away(&self, state: &State) -> bool {
-        self.session.is_none() || state.target.is_none()
-    }
-
-    /// When Redis has gone and drafts may wait for it, they are the store's from here on, and no requests of workers any more.
-    fn queue_if_away(&mut self) {
-        let state = self.shared.lock();
-        let is_queueing = state.in_flight.outlasts() && self.is_away(&state);
-        let tickets = (is_queueing && !self.is_queueing).then(|| state.in_flight.tickets().collect());
-        drop(state);
-        self.is_queueing = is_queueing;
-        tickets.into_iter().for_each(|tickets| self.shared.reporter.report(StoreReport::Queued(tickets)));
-    }
-
-    /// Lets everything end within the timeout.
-    fn close(&mut self) {
-        self.is_closing = true;
-        self.shared.lock().in_flight.close(Instant::now());
     }
 
     /// Fails the drafts whose time is over.
     fn expire(&mut self) {
-        let mut state = self.shared.lock();
-        if state.in_flight.outlasts() && !self.is_ready() {
-            return; // they wait until Redis is back
-        }
-        let late = state.in_flight.remove_late(Instant::now());
-        drop(state);
+        let late = self.shared.lock().in_flight.remove_late(Instant::now());
         late.iter().for_each(|sent| self.shared.fail_sent(sent, &self.trouble()));
     }
 

@@ -51,7 +51,8 @@ sub _names_of {
 
     my %is_known  = map { ($_ => 1) } map { @$_ } values %kind;
     my %is_own    = map { ($_ => 1) } @given ? @{$kind{$given[0]}} : keys %is_known;
-    my %unforeign = map { $is_known{$_} && !$is_own{$_} ? () : ($_ => 1) } keys %$store;
+    my %foreign   = (queue => 1, when_down => 1, map { $is_own{$_} ? () : ($_ => 1) } keys %is_known);
+    my %unforeign = map { $foreign{$_} ? () : ($_ => 1) } keys %$store;
     $SETTINGS->known(\%unforeign, [keys %is_own], 'setting %s of store');
     _refuse('store needs ' . join(' or ', @kinds) . ": $forms") if !@given;
     return grep { defined $store->{$_} } sort keys %$store;
