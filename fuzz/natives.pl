@@ -104,22 +104,22 @@ my @CALLS = (
     },
     sub {
         my ($hub, $stream) = (object_named('h', name()), object_named('s', name()));
-        my @topics = topics(@_);
-        my $start  = reluctant(main::byte() % 3);
+        my @topics = map { (main::byte() & 1 ? 'channel' : 'pattern', $_) } name(), @_;
+        my $start  = reluctant((qw(latest oldest state))[main::byte() % 3]);
         push @subscribed, $object{$stream} if $object{$stream};
         $main::armed = 1;
-        EventSource::Hub::_subscribe($object{$hub}, $object{$stream}, \@topics, $_[0], {start => $$start, last => 3});
+        EventSource::Hub::_subscribe($object{$hub}, $object{$stream}, undef, after => $_[0], start => $$start, 3, @topics);
     },
     sub {
         my $key = object_named('h', name());
         $main::armed = 1;
-        EventSource::Hub::subscribers($object{$key}, $_[0]);
+        EventSource::Hub::_call($object{$key}, 'subscribers', $_[0]);
     },
     sub {
         my $key     = object_named('h', name());
         my $seconds = reluctant(0);
         $main::armed = 1;
-        EventSource::Hub::_drain($object{$key}, $$seconds);
+        EventSource::Hub::_call($object{$key}, 'drain', $$seconds);
     },
     sub {
         my $key    = object_named('s', name());
@@ -148,7 +148,7 @@ my @CALLS = (
             }
         );
     },
-    sub { EventSource::Hub::stats($object{object_named('h', name())}) },
+    sub { EventSource::Hub::_call($object{object_named('h', name())}, 'count') },
 );
 
 # Returns the settings of a stream. Some run code when they are read.
@@ -160,16 +160,6 @@ sub settings {
     );
     tie $settings{$_}, 'Reluctant', $settings{$_} for grep { main::byte() & 1 } sort keys %settings;
     return \%settings;
-}
-
-# Returns names and patterns. An application may bless its own scalar as a pattern, whose text saboteurs can find.
-sub topics {
-    my @texts = (@_, main::string());
-    main::expose(\@texts);
-    return map {
-        my $how = main::byte() % 4;
-        $how == 0 ? $texts[$_] : $how == 1 ? name() : bless \$texts[$_], 'EventSource::XS::Hub::Pattern'
-    } 0 .. $#texts;
 }
 
 # Returns one of the calls.

@@ -1,32 +1,28 @@
 # The structs that cross the boundary have the same members in C and in Rust, in the same order and of the same types: so they
-# have the same layout (repr(C)).
+# have the same layout (repr(C)). And the calls by name that Perl makes are those that Rust answers.
 
 use lib 't/lib';
 use Testing;
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(distribution_files slurp);
 
 # The types of C, and the sizes of its arrays, as Rust names them.
 my %RUST = (
-    'char'                => 'u8',
-    'const char *'        => '*const c_char',
-    'const esx_field *'   => '*const RawField',
-    'const esx_request *' => '*const RawRequest',
-    'esx_request'         => 'RawRequest',
-    'const esx_text *'    => '*const RawText',
-    'const esx_topic *'   => '*const RawTopic',
-    'double'              => 'f64',
-    'esx_text'            => 'RawText',
-    'int'                 => 'c_int',
-    'size_t'              => 'usize',
-    'uint32_t'            => 'u32',
-    'uint64_t'            => 'u64',
-    'uint8_t'             => 'u8',
-    ESX_GAPS              => 3,
-    ESX_LOSSES            => 7,
-    ESX_REASONS           => 6,
-    ESX_STORE_KIND_MAX    => 'KIND_MAX',
-    ESX_STORE_PLACE_MAX   => 'PLACE_MAX',
-    ESX_STORE_ERROR_MAX   => 'ERROR_MAX',
+    'char'              => 'u8',
+    'const char *'      => '*const c_char',
+    'const esx_field *' => '*const RawField',
+    'double'            => 'f64',
+    'esx_text'          => 'RawText',
+    'int'               => 'c_int',
+    'size_t'            => 'usize',
+    'uint32_t'          => 'u32',
+    'uint64_t'          => 'u64',
+    'uint8_t'           => 'u8',
+    ESX_GAPS            => 3,
+    ESX_LOSSES          => 7,
+    ESX_REASONS         => 6,
+    ESX_STORE_KIND_MAX  => 'KIND_MAX',
+    ESX_STORE_PLACE_MAX => 'PLACE_MAX',
+    ESX_STORE_ERROR_MAX => 'ERROR_MAX',
 );
 
 # The declarations of a struct of C, each as Rust writes it.
@@ -72,5 +68,14 @@ my %number = $header =~ /\bESX_(?:STORE_)?(\w+_MAX) = (\d+)/g;
 for my $name (grep { $rust =~ /\bconst $_: usize/ } sort keys %number) {
     like $rust, qr/\bconst $name: usize = $number{$name};/, "$name has the same value";
 }
+
+my %calls =
+    map { ($_ => 1) } map { slurp($_) =~ /->_call\(\s*'(\w+)'/g } grep { m{\Aperl/.*[.]pm\z} } distribution_files();
+my @answers = map {
+    grep { defined }
+        slurp("src/xs/$_.rs") =~ /^ {8}(?: {4})?(?:\(None, )?b"(\w+)"\)? => (?!Retain|Topic)/mg
+} qw(calls hub process);
+is_deeply [sort keys %calls], [sort keys %{{map { ($_ => 1) } @answers}}],
+    'each call that Perl makes is answered, and no other';
 
 done_testing;

@@ -3,18 +3,17 @@ use strict;
 use warnings;
 
 # Channels: each stream that is subscribed to a channel is sent the events that are published to it. The hub itself is
-# native: publish, epoch, stats and subscribers are in src/xs.
+# native: publish is in src/xs. EventSource::XS::Hub::Calls has the other methods that a connection to a hub process has, too.
 
 our $VERSION = '0.100';
 
+use parent 'EventSource::XS::Hub::Calls';
 use EventSource::Error;
 use EventSource::Hub::Process;
 use EventSource::XS ();
 use EventSource::XS::Hub::Absence;
 use EventSource::XS::Hub::ChannelNames;
-use EventSource::XS::Hub::Forgotten;
 use EventSource::XS::Hub::Limit;
-use EventSource::XS::Hub::LoggedEvent;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Hub::ProcessSettings;
@@ -40,10 +39,6 @@ my $MAX_CLOCK = ~0 >> 1;
 
 my $MAX_MAX_RELAYS = 10_000;
 my $MAX_RELAYS     = 100;      # processes of relays of a named hub
-
-# The results of a subscription, in the order of their numbers (esx_hub_subscribe in src/xs/hub.rs): the stream has
-# ended; is subscribed; or waits for the hub process.
-my @SUBSCRIBED = qw(ended now waits);
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
 my @GAP_REASONS = qw(evicted unknown slow);
@@ -119,30 +114,11 @@ sub check_topics {
     return;
 }
 
-sub drain {
-    my ($self, $seconds) = @_;
-    $SETTINGS->refuse(seconds => 'drain takes a number of seconds') if !$SETTINGS->is_seconds($seconds);
-    $self->_drain("$seconds");
-    EventSource::XS::_call_callbacks();
-    return;
-}
-
 sub end {
     my ($self, @given) = @_;
-    my ($labels, $topics, $finish) = $SUBSCRIPTION->options_of_end(@given);
     $self->_warn_of_several_processes if EventSource::XS::Stream->is_multiprocess;
-    my $count = $self->_end($labels, $topics, $finish);
-    EventSource::XS::_call_callbacks();
-    return $count;
+    return $self->SUPER::end(@given);
 }
-
-sub forget {
-    my ($self, $channel, $key, $event, @options) = @_;
-    return $self->publish($channel, EventSource::XS::Hub::Forgotten->event($key, $event, $self->{show_channel}),
-        @options);
-}
-
-sub gap_event { return $_[0]{gap_event} }
 
 # The channels of a stream, by how it begins there.
 sub groups {
@@ -150,42 +126,10 @@ sub groups {
     return $SUBSCRIPTION->groups($self->{max_topics}, @channels);
 }
 
-sub history {
-    my ($self, $channel, @given) = @_;
-    my $name   = $MEMBER->channel_of($channel);
-    my @events = EventSource::XS::Hub::LoggedEvent->history(sub { $self->_log($name, @_) }, @given);
-    EventSource::XS::_call_callbacks();
-    return @events;
-}
+sub has_process { return length($_[0]{name} // '') > 0 }
 
 # Where each process has a hub of its own, an event reaches only its own streams.
 sub is_unshared { return !$_[0]{per_process} }
-
-# Change the data of a member.
-sub member {
-    my ($self, $channel, $id, $change) = @_;
-    my $is_here = $self->_update_member($MEMBER->change_of($self, $channel, $id, $change));
-    EventSource::XS::_call_callbacks();
-    return $is_here;
-}
-
-sub members {
-    my ($self, $channel) = @_;
-    my ($name, $from, @members) = ($MEMBER->channel_of($channel), '');
-    do {
-        ($from, my @found) = @{$self->_members($name, $from)};
-        while (my @member = splice @found, 0, 5) { push @members, $MEMBER->info_of(@member) }
-    } while length $from;
-    EventSource::XS::_call_callbacks();
-    return @members;
-}
-
-sub members_count {
-    my ($self, $channel) = @_;
-    my $count = $self->_count_members($MEMBER->channel_of($channel));
-    EventSource::XS::_call_callbacks();
-    return $count;
-}
 
 sub metrics_app {
     my ($self, @given) = @_;
@@ -200,8 +144,6 @@ sub pattern {
 }
 
 sub position { return $_[0]{stream_settings}{position} }
-
-sub position_event { return $_[0]{position_event} }
 
 sub process {
     my ($self, @given) = @_;
@@ -246,27 +188,16 @@ sub serve_ticket {
     my ($self, $stream, $opened, $after, $retry, $poll) = @_;
     return !!0 if !$stream->is_open;
     my $id         = defined $after && length $after ? $after : undef;
-    my %of_request = (retry => $retry, $poll ? $poll->native : ());
-    return $self->_serve($stream,
-        $self->_subscribe_native($stream, 1, sub { $self->_subscribe_ticket($_[0], $opened, $id, \%of_request) }));
+    my @of_request = (after => $id, retry => $retry, $poll ? $poll->native : ());
+    return $self->_serve($stream, $self->_subscribe_native($stream, 1, $opened, @of_request));
 }
 
-# Seal a ticket of a subscription: groups of topics, and options. Return its bytes; undef if they are more than that.
+# Seal a ticket of a subscription: groups of topics, and options; for so many seconds; and what else it says. Return its bytes;
+# undef if they are more than that.
 sub seal_ticket {
-    my ($self, $groups, $option, @given) = @_;
-    return $self->_seal_ticket($self->_subscription($groups, $option), @given)->[0];
-}
-
-# The fields of an event of a channel in the form in which the hub sends it: show_channel changes them. The hash that is given
-# is the method's own.
-sub shown { return $_[2] }
-
-sub state {
-    my ($self, $channel) = @_;
-    my $name   = $MEMBER->channel_of($channel);
-    my @events = EventSource::XS::Hub::LoggedEvent->state(sub { $self->_log($name, @_) });
-    EventSource::XS::_call_callbacks();
-    return @events;
+    my ($self, $groups, $option, $seconds, $most, @ticket) = @_;
+    my ($sealed) = $self->_call('seal_ticket', $seconds, $most, @ticket, $self->_subscription($groups, $option));
+    return $sealed;
 }
 
 sub subscribe {
@@ -319,7 +250,7 @@ sub _access {
     $asked_at = $self->clock if !defined $asked_at;
     my $labels = $SUBSCRIPTION->labels($option{label});
     push @$labels, @{$option{counted_by} || []};
-    return (labels => $labels, max_age => $max_age || undef, asked_at => $asked_at);
+    return ((map { (label => $_) } @$labels), max_age => $max_age || undef, asked_at => $asked_at);
 }
 
 # The first block of a stream, as the native hub takes it.
@@ -346,11 +277,10 @@ sub _gap_data_for {
     return $SETTINGS->string($is_code ? 'what gap_data returns' : 'gap_data', $data, field => 'gap_data');
 }
 
-# Where a later subscription begins: with new events.
-sub _later_start {
+# A later subscription begins with new events.
+sub _check_later {
     my ($after, $start) = @_;
-    my ($late) =
-        defined $after ? 'after' : defined $start && $start ne 'latest' ? 'start' : return $SUBSCRIPTION->start(undef);
+    my ($late) = defined $after ? 'after' : defined $start && $start ne 'latest' ? 'start' : return;
     return EventSource::Error->throw(
         code    => 'state',
         field   => $late,
@@ -401,14 +331,14 @@ sub _has_begun {
 # Returns true if an id is one of this hub. While its process is away, all that look like ids of hubs are.
 sub _is_own_id {
     my ($self, $id) = @_;
-    my $epoch = $self->_known_epoch;
+    my $epoch = $self->_call('known_epoch');
     return length $epoch ? index($id, "$epoch-") == 0 : $id =~ /\A[0-9a-v]{8,12}-[0-9a-v]+\z/;
 }
 
 # Logs once that a stream of this process has opened without its member. A hub process logs that itself.
 sub _log_refused_members {
     my $self = shift;
-    return if $self->{has_logged_refused_members} || !$self->_has_refused_members;
+    return if $self->{has_logged_refused_members} || !$self->_call('has_refused_members');
     $self->{has_logged_refused_members} = 1;
     warn "EventSource::Hub: a stream has opened without its member: a channel has max_members, or the state is full.\n";
     return;
@@ -444,55 +374,50 @@ sub _stream_of {
 # Subscribe a stream to groups of topics.
 sub _subscribe_groups {
     my ($self, $stream, $groups, $option) = @_;
-    my ($topics, $native) = $self->_subscription($groups, $option);
     my $after = $SETTINGS->string(after => $option->{after});
     $after = undef if defined $after && !length $after;
+    my %later;
+    if ($stream->is_open && _has_begun($stream)) {
+        _check_later($after, $option->{start});
+        %later = (start => 'latest');
+    }
+    my @native = $self->_subscription($groups, {%$option, %later});
     return !!0 if !$stream->is_open;
-    @$native{qw(start last)} = _later_start($after, $option->{start}) if _has_begun($stream);
-    $native->{keeps_id}      = 1 if $stream->can('has_pushed_id') && $stream->has_pushed_id;
-    my $subscribe = sub { $self->_subscribe($_[0], $topics, $after, $native) };
-    return $self->_subscribe_native($stream, $native->{member}, $subscribe);
+    push @native, keeps_id => 1 if $stream->can('has_pushed_id') && $stream->has_pushed_id;
+    return $self->_subscribe_native($stream, $option->{member}, undef, after => $after, @native);
 }
 
-# Call code with the native stream of a stream, which it subscribes, perhaps with a member.
+# Subscribe the native stream of a stream: by an opened ticket, if there is one, perhaps with a member.
 sub _subscribe_native {
-    my ($self, $stream, $member, $subscribe) = @_;
+    my ($self, $stream, $member, @native) = @_;
     $self->_warn_of_several_processes if EventSource::XS::Stream->is_multiprocess;
     my $native     = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of_or_create($stream);
-    my $subscribed = $SUBSCRIBED[$subscribe->($native)];
+    my $subscribed = $self->_subscribe($native, @native);
     $self->_log_refused_members if $member;
     return $self->_note_subscription($stream, $subscribed);
 }
 
-# A subscription as the native hub takes it: the topics, and the rest, in which the first ones have their start, and others the
-# index of the first of them, the kind of their start and the number of events.
+# A subscription as the native hub takes it: names, each with its texts behind it (src/xs/subscribe.rs).
 sub _subscription {
     my ($self, $groups, $option) = @_;
     my %option = %$option;
     my $poll   = blessed $option{poll} ? delete $option{poll} : undef;    # of EventSource::XS::Hub::Preference
     $SETTINGS->known(\%option, [qw(after asked_at counted_by keeps_id label max_age member position retry start will)],
         'option %s');
-    my (@topics, @starts);
-    for my $group (@$groups) {
-        my ($given) = grep { defined } $group->{option}{start}, $option{start}, $self->{stream_settings}{start};
-        push @starts, scalar @topics, $SUBSCRIPTION->start($given);
-        push @topics, @{$group->{topics}};
-    }
+    my @topics = map { @{$_->{topics}} } @$groups;
     $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
-    my $topics = $SUBSCRIPTION->topics($self->{max_topics}, @topics);
+    $SUBSCRIPTION->check_number($self->{max_topics}, @topics);
+    my @native;
+
+    for my $group (@$groups) {
+        my ($start) = grep { defined } $group->{option}{start}, $option{start}, $self->{stream_settings}{start};
+        push @native, start => $SUBSCRIPTION->start($start), $SUBSCRIPTION->native_topics(@{$group->{topics}});
+    }
+    push @native, $self->_first_block(%option), $self->_access(%option), $poll ? $poll->native : ();
     my $member = $MEMBER->of($self, $option{member});
-    my (undef, $start, $last, @others) = @starts;
-    my %native = (
-        $self->_first_block(%option),
-        $self->_access(%option),
-        $poll ? $poll->native : (),
-        start  => $start,
-        last   => $last,
-        starts => @others ? \@others : undef,
-        member => $member && $member->native,
-        will   => $MEMBER->will_of($self, $option{will})
-    );
-    return ($topics, \%native);
+    push @native, member => $member->native                        if $member;
+    push @native, will   => $MEMBER->will_of($self, $option{will}) if defined $option{will};
+    return @native;
 }
 
 # Each process has a hub of its own, so an event that is published in one process reaches no stream of another.
@@ -530,10 +455,7 @@ sub _with_default_id {
     return (@topics, {after => $id, %own, %option});
 }
 
-EventSource::XS->keep_errors(
-    qw(admin_app drain end epoch forget history member members members_count metrics_app new process script_app serve state stats
-        subscribe subscribers to_app)
-);
+EventSource::XS->keep_errors(qw(admin_app end metrics_app new process script_app serve subscribe to_app));
 
 1;
 __END__

@@ -40,7 +40,7 @@ sub new {
     $SETTINGS->known(\%given, [qw(hub table)]);
     my $hub = $given{hub};
     $SETTINGS->refuse(hub => 'hub must be a named EventSource::Hub: a follower in another process publishes to it')
-        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->_has_process;
+        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->has_process;
     my $table = $SETTINGS->string(table => $given{table});
     $table = $DATABASE->default_table if !defined $table;
     my $problem = $DATABASE->problem_of_table($table);

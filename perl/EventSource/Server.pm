@@ -183,7 +183,7 @@ sub _check_supply {
     my $kind   = $self->{source}->kind eq 'handle' ? 'a filehandle' : 'an iterator';
     my $remedy = 'Use a server that has one (psgi.nonblocking), or read the supply in code: '
         . 'supply => sub { my $emitter = shift; $emitter->emit($_) for ... }';
-    $remedy .= ', or in a process of its own that publishes to the hub' if $self->{hub}->_has_process;
+    $remedy .= ', or in a process of its own that publishes to the hub' if $self->{hub}->has_process;
     EventSource::Error->throw(
         code    => 'unsupported',
         field   => 'supply',
@@ -303,7 +303,7 @@ sub _start_supply {
     my ($self, $loop, $env) = @_;
     $self->_reset_after_fork;
     return !!1 if !$self->{source} || $self->{run};
-    if ($self->{hub}->_has_process) {
+    if ($self->{hub}->has_process) {
         weaken(my $server = $self);
         $self->{lease} ||= EventSource::Hub::Lease->new(
             hub       => $self->{hub},

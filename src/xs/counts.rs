@@ -1,7 +1,7 @@
-//! The counts of a hub for Perl: names and values, of which EventSource::Hub::Process makes hashes. A dot is between the name
+//! The counts of a hub for Perl: names and values, of which EventSource::XS::Hub::Calls makes hashes. A dot is between the name
 //! of a hash and the name in it.
 
-use crate::hub::{Counts, Topic};
+use crate::hub::Counts;
 use crate::wire::{Counted, StoreStatus};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -43,15 +43,6 @@ pub(super) fn of_hub(counts: &Counts) -> Vec<Named> {
         ("tickets.withdrawn", counts.tickets_withdrawn),
     ];
     numbers.iter().map(|(name, number)| (*name, number.to_string())).collect()
-}
-
-/// Reads the topics that are told apart in metrics: pairs of `pattern` or another word, and the name.
-pub(super) fn topics_of<'a>(mut texts: impl Iterator<Item = &'a [u8]>) -> Vec<Topic> {
-    let mut topics = Vec::new();
-    while let (Some(kind), Some(name)) = (texts.next(), texts.next()) {
-        topics.push(if kind == b"pattern" { Topic::Pattern(name.into()) } else { Topic::Channel(name.into()) });
-    }
-    topics
 }
 
 /// Returns the counts of a named hub, its process and its store. Without an error of the store, its text is empty.

@@ -84,7 +84,7 @@ impl RawField {
             },
             name::COMMENT => Field::Comment(text),
             name::BLANK => Field::Blank,
-            _ => guard::refuse_number("field", self.name),
+            _ => guard::refuse("field", self.name),
         }))
     }
 }
@@ -170,7 +170,7 @@ pub(super) fn line_end(number: c_int) -> LineEnd {
     match number {
         0 => LineEnd::Lf,
         1 => LineEnd::CrLf,
-        _ => guard::refuse_number("line end", number),
+        _ => guard::refuse("line end", number),
     }
 }
 

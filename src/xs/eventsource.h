@@ -47,7 +47,7 @@ typedef struct {
     size_t at;         /* esx_measure, after ESX_ERROR: the index of the invalid field */
     const char *field; /* after an error: the name of the field or setting at fault, a static string without NUL, or NULL */
     size_t field_len;
-    uint8_t utf8;      /* esx_measure: true if the result holds characters, encoded as perl does, rather than bytes */
+    uint8_t utf8;      /* true if the result holds characters, encoded as perl does, rather than bytes */
     uint8_t code;      /* after an error: its kind */
     char message[248]; /* after an error: ends in NUL */
 } esx_report;
@@ -220,59 +220,12 @@ typedef struct {
     uint8_t waits, retain;
 } esx_publication;
 
-/* A channel or a pattern of a subscription. */
-typedef struct {
-    esx_text name;
-    uint8_t is_pattern;
-} esx_topic;
-
-/* A subscription, its beginning, and the first block of its stream. The text of `after` is NULL if the client sent no last
- * event id. `retry` is in milliseconds. */
-typedef struct {
-    const esx_topic *topics;
-    size_t len;
-    esx_text after;
-    const esx_text *starts; /* of topics that begin otherwise: the index of the first, the number of the kind, of events */
-    size_t starts_len;
-    size_t last;
-    uint64_t retry;
-    uint8_t start, position, has_retry, keeps_id;
-    const esx_topic *labels;
-    size_t labels_len;
-    double max_age; /* below 0 if there is none */
-    uint64_t asked_at;
-    double poll_wait; /* below 0 if the stream is not a poll */
-    uint8_t poll_reason;
-    const esx_text *member; /* as EventSource::XS::Hub::Member makes them */
-    size_t member_len;
-    const esx_text *will;
-    size_t will_len;
-} esx_request;
-
-/* A ticket to seal. The limits are labels and numbers in turn. */
-typedef struct {
-    esx_request request;
-    const esx_text *limits;
-    size_t limits_len;
-    esx_text owner, binding;
-    const esx_text *passport; /* as EventSource::XS::Hub::Ticket makes it */
-    size_t passport_len;
-    double seconds;
-    size_t most; /* bytes */
-} esx_ticket;
-
-/* What is read of a channel's log. */
-typedef struct {
-    uint64_t after, through, last;
-    uint8_t is_state;
-} esx_log_range;
-
 /* The longest id that a hub makes. */
 enum { ESX_ID_MAX = 64 };
 
-/* A handle of texts, whose number is the size of the report. */
-esx_text esx_texts_at(const void *texts, size_t at);
-void esx_texts_drop(void *texts);
+/* The answer of a call: texts, whose number is the size of the report. They are characters if that says so (utf8). */
+esx_text esx_answer_at(const void *answer, size_t at);
+void esx_answer_drop(void *answer);
 
 void *esx_hub_new(const esx_hub_settings *settings, esx_report *report);
 void *esx_hub_clone(const void *hub);
@@ -280,27 +233,9 @@ void esx_hub_drop(void *hub);
 int esx_hub_check_ids(const esx_field *fields, size_t len, esx_report *report);
 int esx_hub_publish(void *hub, const esx_publication *publication, char *id, esx_report *report);
 int esx_hub_check(void *hub, const esx_publication *publication, esx_report *report);
-int esx_hub_subscribe(void *hub, void *stream, const esx_request *request, esx_report *report);
-int esx_hub_end(void *hub, const esx_topic *labels, size_t labels_len, const esx_topic *topics, size_t topics_len, int finishes,
-    esx_report *report);
+void *esx_hub_subscribe(void *hub, void *stream, const esx_text *given, size_t len, esx_report *report);
+void *esx_hub_call(void *hub, const esx_text *given, size_t len, esx_report *report);
 uint64_t esx_monotonic(void);
-int esx_hub_epoch(void *hub, int waits, char *epoch, esx_report *report);
-int esx_hub_subscribers(void *hub, esx_text channel, esx_report *report);
-void *esx_hub_counts(void *hub, esx_report *report);
-void *esx_hub_metrics(void *hub, const esx_text *given, size_t len, esx_report *report);
-void *esx_hub_log(void *hub, esx_text channel, const esx_log_range *range, esx_report *report);
-void *esx_hub_channels(void *hub, esx_text pattern, uint64_t from, esx_report *report);
-void *esx_hub_members(void *hub, esx_text channel, esx_text after, esx_report *report);
-int esx_hub_reserve(void *hub, esx_text label, uint64_t most, esx_report *report);
-void *esx_hub_seal_ticket(void *hub, const esx_ticket *ticket, esx_report *report);
-void *esx_hub_open_ticket(void *hub, esx_text sealed, esx_text binding, esx_report *report);
-int esx_hub_subscribe_ticket(void *hub, void *stream, esx_text opened, const esx_request *request, esx_report *report);
-int esx_hub_count_members(void *hub, esx_text channel, esx_report *report);
-int esx_hub_update_member(void *hub, const esx_text *texts, size_t len, esx_report *report);
-int esx_hub_count_refused_origin(void *hub);
-int esx_hub_has_refused_members(void *hub);
-int esx_hub_drain(void *hub, double seconds, esx_report *report);
-int esx_hub_has_process(void *hub);
 
 /* Leases: what one worker of a named hub does for all. The states are 0 while another worker holds it, 1 if
  * this one does, 2 if the connection was lost. */
@@ -309,17 +244,11 @@ int esx_lease_state(void *lease);
 void *esx_lease_clone(const void *lease);
 void esx_lease_drop(void *lease);
 
-/* A connection to a hub process. The program is empty if it is not to be started; it is started only with settings that
- * are kept if those are needed. An undefined argument of a call has no text. */
-void *esx_process_connect(esx_text name, esx_text socket, esx_text program, uint8_t needs_settings, double timeout,
-    esx_report *report);
-/* Without a program the process ends. */
-int esx_process_replace(esx_text name, esx_text socket, esx_text program, double timeout, esx_report *report);
+/* A connection to a hub process; without one (NULL) the calls that need none. */
+void *esx_process_connect(const esx_text *given, size_t len, esx_report *report);
 void *esx_process_clone(const void *process);
 void esx_process_drop(void *process);
-void *esx_process_call(void *process, const esx_text *texts, size_t len, esx_report *report);
-void *esx_process_folders(esx_report *report);
-void *esx_process_store(esx_text name, esx_text socket, esx_text text, esx_report *report);
+void *esx_process_call(void *process, const esx_text *given, size_t len, esx_report *report);
 esx_text esx_store_names(size_t kind);
 esx_text esx_coding(size_t number);
 

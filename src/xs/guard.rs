@@ -75,6 +75,14 @@ pub(super) struct Thrown {
     message: String,
 }
 
+impl Thrown {
+    /// An error of no argument: the call does not fit the state of its object.
+    #[cfg(target_os = "linux")]
+    pub(super) fn state(message: &str) -> Self {
+        Self { code: ErrorCode::State, field: None, message: message.to_owned() }
+    }
+}
+
 impl<E: Failure> From<E> for Thrown {
     fn from(error: E) -> Self {
         Self { code: error.code(), field: error.field(), message: error.to_string() }
@@ -157,15 +165,6 @@ pub(super) fn run<E: Into<Thrown>>(report: &mut Report, body: impl FnOnce(&mut R
     }
 }
 
-/// As [`run`]. Stores the number that `body` returns as the report's size.
-#[cfg(target_os = "linux")]
-pub(super) fn size(report: &mut Report, body: impl FnOnce() -> Result<usize, Thrown>) -> c_int {
-    run(report, |report| {
-        report.set_size(body()?);
-        Ok::<_, Thrown>(OK)
-    })
-}
-
 /// As [`run`]. Returns a handle of what `body` makes, or null with a report of the error.
 pub(super) fn make<T>(report: &mut Report, body: impl FnOnce() -> Result<T, Thrown>) -> *mut T {
     let mut handle = std::ptr::null_mut();
@@ -230,9 +229,9 @@ macro_rules! handles {
     )*};
 }
 
-/// Refuses a number that C does not have: a defect, which [`run`] reports as one.
-pub(super) fn refuse_number(what: &str, number: impl Display) -> ! {
-    panic!("{number} from C is no {what}")
+/// Refuses a number or a name that C does not have: a defect, which [`run`] reports as one.
+pub(super) fn refuse(what: &str, given: impl Display) -> ! {
+    panic!("{given} from C is no {what}")
 }
 
 fn describe(cause: &(dyn std::any::Any + Send)) -> String {

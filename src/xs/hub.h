@@ -239,150 +239,40 @@ esx_publish(pTHX_ void *hub, const esx_publication *publication, SV *target)
     return target;
 }
 
-/* Copies the names in an array, and the patterns, which are references to their texts. Each is read once. The copies are
- * plain strings or undefined. After each copy comes true for a pattern, false for a name. */
-static AV *
-esx_snapshot_topics(pTHX_ AV *names)
-{
-    AV *read = (AV *)sv_2mortal((SV *)newAV());
-    SSize_t at;
-    esx_keep_alive(aTHX_ (SV *)names);
-    for (at = 0; at <= av_len(names); at++) { /* the length is read anew: Perl code may have changed the array */
-        SV **element = av_fetch(names, at, 0);
-        SV *name = element ? esx_read(aTHX_ *element) : &PL_sv_undef;
-        const bool is_pattern = SvROK(name);
-        if (is_pattern) {
-            if (SvTYPE(SvRV(name)) >= SVt_PVAV)
-                esx_croakf(ESX_CODE_INVALID, "channel",
-                    "EventSource::Hub: a pattern must be a string, not a reference to %s", sv_reftype(SvRV(name), FALSE));
-            name = esx_read(aTHX_ SvRV(name));
-        }
-        if (SvOK(name))
-            name = esx_string(aTHX_ name);
-        av_push(read, SvREFCNT_inc_simple_NN(name));
-        av_push(read, is_pattern ? &PL_sv_yes : &PL_sv_no);
-    }
-    return read;
-}
-
-/* Returns pointers to the snapshots of topics, in the buffer of a mortal. Runs no Perl code. */
-static esx_topic *
-esx_topics_of(pTHX_ AV *read, size_t *len)
-{
-    const SSize_t count = (av_len(read) + 1) / 2;
-    SV *buffer = sv_2mortal(newSV((size_t)(count + 1) * sizeof(esx_topic)));
-    esx_topic *topics = (esx_topic *)SvPVX(buffer);
-    SSize_t at;
-    for (at = 0; at < count; at++) {
-        topics[at].is_pattern = AvARRAY(read)[2 * at + 1] == &PL_sv_yes;
-        topics[at].name = esx_channel_of(aTHX_ AvARRAY(read)[2 * at]);
-    }
-    *len = (size_t)count;
-    return topics;
-}
-
-/* Returns pointers to the snapshots of texts in an array, in the buffer of a mortal; none if it is not an array. Runs the Perl
- * code of the texts, once. */
+/* Snapshots the arguments of an XSUB from a place on. Returns their characters, in the buffer of a mortal. An undefined one has
+ * no text. */
 static const esx_text *
-esx_array_texts(pTHX_ SV *given, size_t *len)
+esx_texts_of(pTHX_ I32 ax, I32 from, I32 items)
 {
-    AV *array = esx_plain_array(esx_read(aTHX_ given));
-    AV *read;
-    SV *buffer;
-    esx_text *texts;
-    SSize_t at, count;
-    *len = 0;
-    if (!array)
-        return NULL;
-    read = (AV *)sv_2mortal((SV *)newAV());
-    esx_keep_alive(aTHX_ (SV *)array);
-    for (at = 0; at <= av_len(array); at++) {
-        SV **element = av_fetch(array, at, 0);
-        SV *text = esx_string(aTHX_ esx_read(aTHX_ element ? *element : &PL_sv_no));
-        av_push(read, SvREFCNT_inc_simple_NN(text));
+    SV *buffer = sv_2mortal(newSV((size_t)(items + 1) * sizeof(esx_text)));
+    esx_text *texts = (esx_text *)SvPVX(buffer);
+    I32 at;
+    esx_snapshot_values(aTHX_ ax, from, items);
+    for (at = from; at < items; at++) {
+        static const esx_text undefined = {NULL, 0};
+        SV *text = PL_stack_base[ax + at];
+        texts[at - from] = SvOK(text) ? esx_text_of(aTHX_ text) : undefined;
     }
-    count = av_len(read) + 1;
-    buffer = sv_2mortal(newSV((size_t)(count + 1) * sizeof(esx_text)));
-    texts = (esx_text *)SvPVX(buffer);
-    for (at = 0; at < count; at++)
-        texts[at] = esx_text_of(aTHX_ AvARRAY(read)[at]);
-    *len = (size_t)count;
     return texts;
 }
 
-/* The id that a client has sent, without text if there is none. */
-static esx_text
-esx_id_of(pTHX_ SV *id)
-{
-    esx_text text = {NULL, 0};
-    id = esx_read(aTHX_ id);
-    if (SvOK(id))
-        text = esx_text_of(aTHX_ esx_string(aTHX_ id));
-    if (text.len > ESX_NAME_MAX)
-        text.len = ESX_NAME_MAX + 1; /* no event has a longer id, so the cut one is unknown too */
-    return text;
-}
-
-/* Reads what is of the request, also if the rest is a ticket's. */
+/* Puts the texts of an answer in the place of an XSUB's arguments, and frees it. Dies with the error that Rust reports if there is
+ * none. Perl code may have moved the stack since the XSUB began. */
 static void
-esx_read_of_request(pTHX_ esx_request *request, HV *hash)
+esx_return_answer(pTHX_ I32 ax, void *answer, const esx_report *report, const char *module)
 {
-    SV *retry = esx_setting(aTHX_ hash, "retry");
-    SV *poll_wait = esx_setting(aTHX_ hash, "poll_wait");
-    request->has_retry = cBOOL(SvOK(retry));
-    request->retry = request->has_retry ? (uint64_t)SvUV(retry) : 0;
-    request->poll_wait = SvOK(poll_wait) ? SvNV(poll_wait) : -1;
-    request->poll_reason = request->poll_wait < 0 ? 0 : (uint8_t)esx_setting_uv(aTHX_ hash, "poll_reason");
-}
-
-/* Reads a subscription, as EventSource::Hub gives it. */
-static esx_request
-esx_request_of(pTHX_ SV *names, SV *after, SV *options)
-{
-    esx_request request;
-    AV *array = esx_plain_array(esx_read(aTHX_ names));
-    AV *labels;
-    HV *hash;
-    SV *max_age;
-    if (!array)
-        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _subscribe takes an array of names");
-    array = esx_snapshot_topics(aTHX_ array);
-    request.after = esx_id_of(aTHX_ after);
-    hash = esx_settings(aTHX_ options);
-    esx_read_of_request(aTHX_ &request, hash);
-    request.position = (uint8_t)esx_setting_uv(aTHX_ hash, "position");
-    request.keeps_id = esx_setting_is(aTHX_ hash, "keeps_id");
-    max_age = esx_setting(aTHX_ hash, "max_age");
-    request.max_age = SvOK(max_age) ? SvNV(max_age) : -1;
-    request.asked_at = (uint64_t)esx_setting_uv(aTHX_ hash, "asked_at");
-    labels = esx_plain_array(esx_setting(aTHX_ hash, "labels"));
-    request.labels = NULL;
-    request.labels_len = 0;
-    if (labels)
-        request.labels = esx_topics_of(aTHX_ esx_snapshot_topics(aTHX_ labels), &request.labels_len);
-    request.member = esx_array_texts(aTHX_ esx_setting(aTHX_ hash, "member"), &request.member_len);
-    request.will = esx_array_texts(aTHX_ esx_setting(aTHX_ hash, "will"), &request.will_len);
-    request.start = (uint8_t)esx_setting_uv(aTHX_ hash, "start");
-    request.last = esx_setting_uv(aTHX_ hash, "last");
-    request.starts = esx_array_texts(aTHX_ esx_setting(aTHX_ hash, "starts"), &request.starts_len);
-    request.topics = esx_topics_of(aTHX_ array, &request.len);
-    return request;
-}
-
-/* Returns a new reference to an array of the texts of a handle, as bytes or as characters (SVf_UTF8), and frees the handle.
- * Dies with the error that Rust reports if there is no handle. */
-static SV *
-esx_texts(pTHX_ void *texts, const esx_report *report, const char *module, U32 flags)
-{
-    AV *all;
+    SV **sp = PL_stack_base + ax - 1;
     size_t at;
-    if (!texts)
+    if (!answer)
         esx_croak_report(aTHX_ report, module, NULL);
-    all = newAV();
+    EXTEND(SP, (SSize_t)report->size);
     for (at = 0; at < report->size; at++) {
-        const esx_text text = esx_texts_at(texts, at);
-        av_push(all, newSVpvn_flags(text.text, text.len, flags));
+        const esx_text text = esx_answer_at(answer, at);
+        SV *sv = newSVpvn_flags(text.text, text.len, SVs_TEMP);
+        if (report->utf8)
+            (void)sv_utf8_decode(sv);
+        PUSHs(sv);
     }
-    esx_texts_drop(texts);
-    return newRV_noinc((SV *)all);
+    esx_answer_drop(answer);
+    PUTBACK;
 }

@@ -1,23 +1,21 @@
 //! The handle behind an EventSource::Hub.
 
-use super::counts;
+use super::calls;
 use super::encode::{accepted, RawField};
 use super::guard::{self, Report, Thrown, ENDING, OK};
 use super::stream::seconds;
-use super::text::{path_of, texts, OwnTexts, RawText, Texts};
+use super::text::{answer, path_of, Answer, RawText, Texts};
 use crate::codec::Reader;
 use crate::event::Field;
 use crate::hub::{
-    check_fields, check_id, check_member, check_published_id, given_ids, ChannelSettings, EndRequest, GapData, OnSlow,
-    Publication, Retain, Settings, StateBounds, Topic,
+    check_fields, check_id, check_presence, check_published_id, given_ids, ChannelSettings, GapData, OnSlow,
+    Publication, Retain, Settings, StateBounds,
 };
 use crate::log::Bounds;
-use crate::metrics::{self, Measured, TopicCounts};
-use crate::remote::hub::HubCounts;
 use crate::remote::{self, Address, Error, Hub, LeaseHandle, RemoteHub};
-use crate::runtime;
 use crate::store_settings::{self, StoreSettings};
 use crate::sys::clock;
+use crate::ticket;
 use crate::wire::{HubSettings, Name, NamedSettings, ShowChannel};
 use std::os::raw::{c_char, c_int};
 use std::slice;
@@ -70,19 +68,12 @@ struct RawPublication {
     retain: u8,
 }
 
-/// `esx_topic`
-#[repr(C)]
-pub(super) struct RawTopic {
-    name: RawText,
-    is_pattern: u8,
-}
-
 fn on_slow(number: u8) -> OnSlow {
     match number {
         0 => OnSlow::Disconnect,
         1 => OnSlow::Gap,
         2 => OnSlow::Latest,
-        number => guard::refuse_number("on_slow", number),
+        number => guard::refuse("on_slow", number),
     }
 }
 
@@ -257,7 +248,7 @@ unsafe fn checked<'a>(
     let publication = Publication {
         channel: channel.unwrap_or_default(),
         key: key.unwrap_or_default(),
-        retain: retain.unwrap_or_else(|| guard::refuse_number("retain", raw.retain)),
+        retain: retain.unwrap_or_else(|| guard::refuse("retain", raw.retain)),
         once: once.unwrap_or_default(),
         fields: accepted(fields),
     };
@@ -267,208 +258,52 @@ unsafe fn checked<'a>(
 /// `ESX_ID_MAX`
 const ID_MAX: usize = 64;
 
-/// # Safety
-///
-/// `topics..topics + len` is readable, and so are the texts that they point to.
-pub(super) unsafe fn topics(topics: *const RawTopic, len: usize) -> Vec<Topic> {
-    if len == 0 {
-        return Vec::new();
-    }
-    // SAFETY: the caller guarantees that the topics are readable.
-    let raw = unsafe { slice::from_raw_parts(topics, len) };
-    let topic = |raw: &RawTopic| {
-        // SAFETY: the caller guarantees that the texts are readable.
-        let name = unsafe { raw.name.bytes() }.unwrap_or_default().into();
-        if raw.is_pattern != 0 {
-            Topic::Pattern(name)
-        } else {
-            Topic::Channel(name)
-        }
-    };
-    raw.iter().map(topic).collect()
-}
-
-/// # Safety
-///
-/// As [`topics`].
-pub(super) unsafe fn names(names: *const RawTopic, len: usize) -> Vec<Box<[u8]>> {
-    // SAFETY: as for the caller.
-    let topics = unsafe { topics(names, len) };
-    topics.into_iter().map(|(Topic::Channel(name) | Topic::Pattern(name))| name).collect()
-}
-
-/// Ends streams, and stores their number as the report's size. Returns `ENDING` if the process ends.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_end(
-    hub: *mut Hub,
-    raw_labels: *const RawTopic,
-    labels_len: usize,
-    raw_topics: *const RawTopic,
-    topics_len: usize,
-    finishes: c_int,
-    report: *mut Report,
-) -> c_int {
-    // SAFETY: as in `esx_hub_publish`.
-    let (hub, report) = unsafe { (&*hub, &mut *report) };
-    // SAFETY: as in `esx_hub_subscribe`.
-    let (labels, topics) = unsafe { (names(raw_labels, labels_len), topics(raw_topics, topics_len)) };
-    guard::run(report, |report| match hub.end_streams(EndRequest { labels, topics, finishes: finishes != 0 }) {
-        Ok(count) => {
-            report.set_size(count);
-            Ok(OK)
-        }
-        Err(error) if error.is_shutdown() => Ok(ENDING),
-        Err(error) => Err(error),
-    })
-}
-
 /// Returns the time of the system's monotonic clock, in nanoseconds.
 #[no_mangle]
 extern "C" fn esx_monotonic() -> u64 {
     guard::run_or(1, clock::monotonic)
 }
 
-/// Reserves a place for a stream with a label. Stores 1 as the report's size if the stream may begin, and 0 if not.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_reserve(hub: *mut Hub, label: RawText, most: u64, report: *mut Report) -> c_int {
-    // SAFETY: as in `esx_hub_publish`.
-    let (hub, label, report) = unsafe { (&*hub, label.bytes().unwrap_or_default(), &mut *report) };
-    guard::size(report, || Ok(hub.reserve(label, usize::try_from(most).unwrap_or(usize::MAX))?.into()))
-}
-
-/// Stores how many members a channel has as the report's size.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_count_members(hub: *mut Hub, channel: RawText, report: *mut Report) -> c_int {
-    // SAFETY: as in `esx_hub_publish`.
-    let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
-    guard::size(report, || Ok(hub.count_members(channel)?))
-}
-
 guarded! {
-    /// Returns 1 if a stream of a hub of this process has opened without the member that it was to have.
-    fn esx_hub_has_refused_members(hub: &mut Hub) -> c_int {
-        matches!(hub, Hub::Local(hub) if hub.has_refused_members()).into()
-    }
-
-    /// Counts a request of a page of another origin that was refused. Returns 1.
-    fn esx_hub_count_refused_origin(hub: &mut Hub) -> c_int {
-        hub.count_refused_origin();
-        1
-    }
-
-    /// Returns 1 if the hub has a hub process.
-    fn esx_hub_has_process(hub: &mut Hub) -> c_int { matches!(hub, Hub::Named(_)).into() }
-
     /// Returns the number of what is known of a lease.
     fn esx_lease_state(lease: &mut Arc<LeaseHandle>) -> c_int { lease.state() as c_int }
 }
 
-/// Changes the data of a member, with the texts of its channel, its id, its data and the event. Stores as the report's size
-/// whether it is here.
+/// Calls by name, the first of the texts. Returns a handle of the answer, or null with a report of the error.
 #[no_mangle]
-unsafe extern "C" fn esx_hub_update_member(
-    hub: *mut Hub,
-    texts: *const RawText,
-    len: usize,
-    report: *mut Report,
-) -> c_int {
-    // SAFETY: as in `esx_hub_subscribe`.
-    let (hub, texts, report) = unsafe { (&*hub, Texts::new(texts, len), &mut *report) };
-    guard::size(report, || {
-        let mut texts = texts.unwrap_or_default();
-        let (channel, id, data, event) = (texts.bytes(), texts.bytes(), texts.data(), texts.event());
-        check_member(&data, &event, hub.settings())?;
-        Ok(hub.update_member(channel, id, data, event)?.into())
-    })
-}
-
-/// Writes the epoch, with which the hub's ids begin, and stores its length as the report's size. Unless the call waits for a
-/// hub process that is away, it writes nothing then.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_epoch(hub: *mut Hub, waits: c_int, out: *mut c_char, report: *mut Report) -> c_int {
-    // SAFETY: as in `esx_hub_publish`.
-    let (hub, report) = unsafe { (&*hub, &mut *report) };
-    guard::size(report, || {
-        let epoch = hub.epoch(waits != 0)?.unwrap_or_default();
-        let len = epoch.len().min(ID_MAX);
-        // SAFETY: C's buffer has room for ID_MAX bytes.
-        unsafe { out.copy_from_nonoverlapping(epoch.as_ptr().cast(), len) };
-        Ok(len)
-    })
-}
-
-/// Stores the number of a channel's subscribers as the report's size.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_subscribers(hub: *mut Hub, channel: RawText, report: *mut Report) -> c_int {
-    // SAFETY: as in `esx_hub_publish`.
-    let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
-    guard::size(report, || match hub.count(channel) {
-        Ok(HubCounts::Local(_, subscribers)) => Ok(subscribers),
-        Ok(HubCounts::Named(counted, _)) => Ok(usize::try_from(counted.subscribers).unwrap_or(usize::MAX)),
-        Err(error) if error.is_shutdown() => Ok(0), // all streams have ended
-        Err(error) => Err(error.into()),
-    })
-}
-
-/// The [counts] of a hub, and of its process and its store if it has one of its own: names and values, in texts as
-/// those of `esx_hub_members`.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_counts(hub: *mut Hub, report: *mut Report) -> *mut OwnTexts {
-    // SAFETY: as in `esx_hub_publish`.
-    let (hub, report) = unsafe { (&*hub, &mut *report) };
-    texts(report, || {
-        let named = match hub.count(b"")? {
-            HubCounts::Local(of_hub, _) => counts::of_hub(&of_hub),
-            HubCounts::Named(counted, pid) => {
-                let mut named = counts::of_process(&counted);
-                named.push(("process.pid", pid.to_string()));
-                named
-            }
-        };
-        Ok(named.into_iter().flat_map(|(name, value)| [name.as_bytes().into(), value.into_bytes().into()]).collect())
-    })
-}
-
-/// The [metrics] of a hub, as one of the texts of `esx_hub_members`. The given texts are the hub's name, empty if it has
-/// none, and the [topics](counts::topics_of) that are told apart.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_metrics(
+unsafe extern "C" fn esx_hub_call(
     hub: *mut Hub,
     given: *const RawText,
     len: usize,
     report: *mut Report,
-) -> *mut OwnTexts {
-    // SAFETY: as in `esx_hub_publish`; the texts live until the XSUB returns.
-    let (hub, given, report) = unsafe { (&*hub, slice::from_raw_parts(given, len), &mut *report) };
-    // SAFETY: as above.
-    let mut given = given.iter().map(|text| unsafe { text.bytes() }.unwrap_or_default());
-    texts(report, || {
-        let name = String::from_utf8_lossy(given.next().unwrap_or_default());
-        let mut topics = Vec::new();
-        for topic in counts::topics_of(given) {
-            topics.push(TopicCounts::of(&topic, |name, from| hub.channel_page(name, from))?);
-        }
-        let topics = &topics[..];
-        let text = match hub.count(b"")? {
-            HubCounts::Local(of_hub, _) => metrics::text(&Measured {
-                name: None,
-                hub: &of_hub,
-                streams: &runtime::stats(),
-                times: &runtime::times(),
-                process: None,
-                topics,
-            }),
-            HubCounts::Named(counted, _) => metrics::text(&Measured::of_process(&name, &counted, topics)),
-        };
-        Ok(vec![text.into_bytes().into()])
+) -> *mut Answer {
+    // SAFETY: as in `esx_hub_publish`. One interpreter uses the hub at a time.
+    let (hub, mut given, report) = unsafe { (&mut *hub, Texts::new(given, len), &mut *report) };
+    answer(report, || {
+        Ok(match given.bytes() {
+            b"count_refused_origin" => {
+                hub.count_refused_origin();
+                Answer::default()
+            }
+            b"epoch" => Answer::of(&*hub.epoch(true)?.unwrap_or_default()),
+            b"has_refused_members" => Answer::of_truth(matches!(hub, Hub::Local(hub) if hub.has_refused_members())),
+            b"known_epoch" => Answer::of(&*hub.epoch(false)?.unwrap_or_default()),
+            b"open_ticket" => {
+                let opened = hub.open_ticket(&given.octets(), &given.octets())?;
+                let texts = opened.map(|opened| [opened.owner.as_bytes().into(), ticket::encode(&opened)]);
+                Answer::of_bytes(texts.into_iter().flatten())
+            }
+            b"reserve" => Answer::of_truth(hub.reserve(given.bytes(), given.number())?),
+            b"seal_ticket" => {
+                let (valid_for, most) = (seconds(given.number()), given.number());
+                let mut ticket = given.ticket();
+                check_presence(&ticket.request.presence, hub.settings())?;
+                ticket.repeat_member();
+                Answer::of_bytes(hub.seal_ticket(ticket, valid_for, most)?)
+            }
+            name => calls::call(hub, name, given)?,
+        })
     })
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_hub_drain(hub: *mut Hub, time: f64, report: *mut Report) -> c_int {
-    // SAFETY: as in `esx_hub_publish`.
-    let (hub, report) = unsafe { (&*hub, &mut *report) };
-    guard::run(report, |_| hub.drain(seconds(time)).map(|()| OK))
 }
 
 /// Asks for a lease of a named hub. Returns a handle; or null, with a report of the error.

@@ -26,6 +26,8 @@
 #![allow(unknown_lints, unexpected_cfgs)]
 
 #[cfg(target_os = "linux")]
+mod calls;
+#[cfg(target_os = "linux")]
 mod counts;
 mod encode;
 mod first_times;

@@ -1,21 +1,22 @@
 /* What the head of a request says: bytes, for the functions of src/request. */
 
-/* Snapshots the arguments of an XSUB from a place on. Most requests have plain values, which are used as they are: then no Perl
- * code runs. Otherwise each is read once and copied. */
+/* Snapshots the arguments of an XSUB from a place on. Most are plain strings, which are used as they are, or numbers, whose
+ * digits are copied: then no Perl code runs. Otherwise each is read once and copied. */
 static void
 esx_snapshot_values(pTHX_ I32 ax, I32 from, I32 items)
 {
+    bool is_plain = TRUE;
     I32 at;
+    for (at = from; at < items; at++)
+        if (SvFLAGS(PL_stack_base[ax + at]) & (SVs_GMG | SVf_ROK))
+            is_plain = FALSE;
+    if (!is_plain)
+        esx_keep_args_alive(aTHX_ ax, from, items);
     for (at = from; at < items; at++) {
         SV *sv = PL_stack_base[ax + at];
-        if (!esx_is_plain(sv) && (SvOK(sv) || SvGMAGICAL(sv)))
-            break;
-    }
-    if (at == items)
-        return;
-    esx_keep_args_alive(aTHX_ ax, from, items);
-    for (at = from; at < items; at++) {
-        SV *sv = esx_read(aTHX_ PL_stack_base[ax + at]);
+        if (is_plain && esx_is_plain(sv))
+            continue;
+        sv = esx_read(aTHX_ sv);
         PL_stack_base[ax + at] = SvOK(sv) ? esx_string(aTHX_ sv) : &PL_sv_undef;
     }
 }

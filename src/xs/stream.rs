@@ -63,7 +63,7 @@ impl RawOpening {
             coding: ContentCoding::ALL
                 .get(usize::from(self.coding))
                 .copied()
-                .unwrap_or_else(|| guard::refuse_number("content coding", self.coding)),
+                .unwrap_or_else(|| guard::refuse("content coding", self.coding)),
             line_end: super::encode::line_end(self.line_end.into()),
             keepalive: Some(self.keepalive).filter(|quiet| *quiet > 0.0).map(seconds),
             timeout: seconds(self.timeout),

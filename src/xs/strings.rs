@@ -4,7 +4,7 @@
 //! says which. The flag is internal to perl: two strings that are `eq` must give the same bytes whatever their flags
 //! are. The caller's strings have one of four meanings, [`Strings`]. From it and the flag follows the [`Conversion`].
 
-use super::guard::refuse_number;
+use super::guard::refuse;
 use std::os::raw::c_int;
 
 /// `esx_strings`: the meaning of the strings of a call.
@@ -27,7 +27,7 @@ impl Strings {
             1 => Self::Characters,
             2 => Self::Bytes,
             3 => Self::Either,
-            _ => refuse_number("meaning of strings", number),
+            _ => refuse("meaning of strings", number),
         }
     }
 }

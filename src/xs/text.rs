@@ -41,32 +41,21 @@ impl RawText {
 }
 
 /// Texts that Perl gives to one call, in their order. One that is undefined is none.
-#[derive(Default)]
 pub(super) struct Texts<'a>(VecDeque<Option<&'a [u8]>>);
 
 impl<'a> Texts<'a> {
-    /// Takes an array of texts; none if it is empty.
-    ///
     /// # Safety
     ///
     /// `texts..texts + len` is readable, and so are the texts that they point to, for the lifetime.
-    pub(super) unsafe fn new(texts: *const RawText, len: usize) -> Option<Self> {
-        if len == 0 {
-            return None;
-        }
+    pub(super) unsafe fn new(texts: *const RawText, len: usize) -> Self {
         // SAFETY: the caller guarantees that the texts are readable.
         let all = unsafe { slice::from_raw_parts(texts, len) };
         // SAFETY: as above.
-        Some(Self(all.iter().map(|text| unsafe { text.bytes() }).collect()))
+        Self(all.iter().map(|text| unsafe { text.bytes() }).collect())
     }
 
     pub(super) fn next(&mut self) -> Option<&'a [u8]> {
         self.0.pop_front().flatten()
-    }
-
-    /// Takes the texts that are left.
-    pub(super) fn rest(&mut self) -> impl Iterator<Item = &'a [u8]> + '_ {
-        self.0.drain(..).map(Option::unwrap_or_default)
     }
 
     pub(super) fn bytes(&mut self) -> &'a [u8] {
@@ -81,6 +70,20 @@ impl<'a> Texts<'a> {
         })
     }
 
+    /// Takes bytes, which are characters up to U+00FF here.
+    pub(super) fn octets(&mut self) -> Cow<'a, [u8]> {
+        let text = self.bytes();
+        let characters = std::str::from_utf8(text).ok().filter(|_| !text.is_ascii());
+        let octets = characters.and_then(|text| text.chars().map(|each| u8::try_from(each).ok()).collect());
+        octets.map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
+    /// Takes the bytes of a path, unless it is empty.
+    pub(super) fn path(&mut self) -> Option<PathBuf> {
+        let path = self.octets();
+        Some(path_of(&path)).filter(|_| !path.is_empty())
+    }
+
     /// Takes a number, if it is one.
     pub(super) fn number_if<T: FromStr>(&mut self) -> Option<T> {
         self.next().and_then(|bytes| std::str::from_utf8(bytes).ok()?.parse().ok())
@@ -91,30 +94,57 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// Texts for Perl.
-pub(super) type OwnTexts = Vec<Box<[u8]>>;
-
-handles! {
-    OwnTexts: esx_texts_drop;
+/// Texts for Perl: of characters in UTF-8, or of bytes.
+#[derive(Default)]
+pub(super) struct Answer {
+    texts: Vec<Box<[u8]>>,
+    is_bytes: bool,
 }
 
-/// Returns a handle of texts, and stores their number as the report's size; or null with a report of the error.
-pub(super) fn texts(report: &mut Report, make: impl FnOnce() -> Result<OwnTexts, Thrown>) -> *mut OwnTexts {
-    let mut len = 0;
+impl Answer {
+    pub(super) fn of(text: impl AsRef<[u8]>) -> Self {
+        let mut answer = Self::default();
+        answer.push(text);
+        answer
+    }
+
+    pub(super) fn of_bytes<T: Into<Box<[u8]>>>(texts: impl IntoIterator<Item = T>) -> Self {
+        Self { texts: texts.into_iter().map(Into::into).collect(), is_bytes: true }
+    }
+
+    /// True is 1, and false is empty, as in Perl.
+    pub(super) fn of_truth(is_true: bool) -> Self {
+        Self::of(if is_true { "1" } else { "" })
+    }
+
+    pub(super) fn push(&mut self, text: impl AsRef<[u8]>) {
+        self.texts.push(text.as_ref().into());
+    }
+}
+
+handles! {
+    Answer: esx_answer_drop;
+}
+
+/// Returns a handle of what a function answers, and stores the number of its texts as the report's size, and whether they are
+/// characters; or null with a report of the error.
+pub(super) fn answer(report: &mut Report, make: impl FnOnce() -> Result<Answer, Thrown>) -> *mut Answer {
+    let mut form = (0, true);
     let handle = guard::make(report, || {
-        let texts = make()?;
-        len = texts.len();
-        Ok(texts)
+        let answer = make()?;
+        form = (answer.texts.len(), !answer.is_bytes);
+        Ok(answer)
     });
-    report.set_size(len);
+    report.set_size(form.0);
+    report.set_utf8(form.1);
     handle
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_texts_at(texts: *const OwnTexts, at: usize) -> RawText {
-    // SAFETY: C has the handle from a function that makes texts, and has not freed it yet.
-    let texts = unsafe { &*texts };
-    RawText::of(texts.get(at).map_or(&b""[..], |text| text))
+unsafe extern "C" fn esx_answer_at(answer: *const Answer, at: usize) -> RawText {
+    // SAFETY: C has the handle from a function that answers, and has not freed it yet.
+    let answer = unsafe { &*answer };
+    RawText::of(answer.texts.get(at).map_or(&b""[..], |text| text))
 }
 
 /// Returns the name of a kind of error. It is empty for a number that is none.

@@ -21,7 +21,7 @@ copy(EventSource::Hub::Process->program, $program) or die "$program: $!\n";
 chmod 0755, $program;
 
 my $shell = Testing::CommandLine->new;
-my @own   = split /\0/, EventSource::Hub::Process::_folders();
+my @own   = EventSource::Hub::Process->_call('folders');
 
 sub run_command {
     my @arguments = @_;

@@ -237,7 +237,7 @@ subtest 'mistakes' => sub {
             map {
                 my $asked_at = $_;
                 [
-                    asked_at => sub { $hub->subscribe_stream(undef, 'a', {asked_at => $asked_at}) },
+                    asked_at => sub { $hub->seal_ticket([{topics => ['a']}], {asked_at => $asked_at}) },
                     qr/asked_at must be a whole number/
                 ]
             } 'now',

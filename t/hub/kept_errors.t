@@ -97,7 +97,10 @@ my %OF_STREAM = (
 );
 
 my %OF_PROCESS = (
-    (map { ($_ => $OF_HUB{$_}) } qw(end epoch forget history members publish state stats)),
+    (
+        map { ($_ => $OF_HUB{$_}) }
+            qw(end epoch forget history member members members_count publish state stats subscribers)
+    ),
     answers => sub { $_[0]->answers },
     backup  => sub {
         local $@;
@@ -205,7 +208,7 @@ subtest 'context and arguments' => sub {
     is scalar(my @events = $hub->history('a', last => 2)), 2, 'a list';
     is_deeply [map { $_->{data} } $hub->history('a')], [1, 2, 3], 'in order';
     like scalar($hub->forget(a => 'k')), qr/-4\z/, 'a scalar';
-    my $history = sub { goto &EventSource::Hub::history };
+    my $history = sub { goto &EventSource::XS::Hub::Calls::history };
     is scalar(my @all = $history->($hub, 'a')), 4, 'a list by goto';
     is_deeply [scalar $history->($hub, 'a', last => 1)], [scalar $hub->history('a', last => 1)], 'a scalar by goto';
 };

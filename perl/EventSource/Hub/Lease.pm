@@ -38,7 +38,7 @@ sub new {
     $SETTINGS->known(\%given, [qw(hub name on_change)]);
     my ($hub, $name) = @given{qw(hub name)};
     $SETTINGS->refuse(hub => 'hub must be a named EventSource::Hub')
-        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->_has_process;
+        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->has_process;
     $name = $SETTINGS->name(name => $name);
     utf8::encode(my $bytes = defined $name ? $name : '');
     $SETTINGS->refuse(name => "name must be a string of 1 to $MAX_NAME_BYTES bytes in UTF-8")

@@ -8,17 +8,13 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use parent 'EventSource::XS::Hub::Calls';
 use EventSource::Error;
 use EventSource::XS ();
-use EventSource::XS::Hub::ChannelList;
 use EventSource::XS::Hub::ChannelNames;
-use EventSource::XS::Hub::Forgotten;
 use EventSource::XS::Hub::HubName;
 use EventSource::XS::Hub::Log;
-use EventSource::XS::Hub::LoggedEvent;
-use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Name;
-use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
 use File::Spec   ();
@@ -26,7 +22,8 @@ use Scalar::Util qw(blessed);
 use Socket       qw(SOCK_STREAM SOL_SOCKET SO_TYPE);
 use Time::HiRes  ();
 
-my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
+my $SETTINGS     = EventSource::XS::Settings->new(__PACKAGE__);
+my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
 
 # eventsource-hub, beside the native library.
 my $PROGRAM = 'eventsource-hub';
@@ -36,43 +33,32 @@ my %WITHIN = (stop => 10, upgrade => 50);
 
 my @FIELDS = qw(comment data event id json key once retain retry);
 
-# The texts of counts; the others are numbers.
-my %IS_TEXT = map { ($_ => 1) } qw(kind last_error place);
-
 # Public methods
 
 sub answers {
     my $self    = shift;
-    my @answers = $self->_ask('answers');
+    my @answers = $self->_call('answers');
     my @results;
     while (my ($id, $error, $code, $field) = splice @answers, 0, 4) {
         push @results, length $id
             ? {id    => $id}
-            : {error => _characters($error), code => $code, field => length $field ? $field : undef};
+            : {error => $error, code => $code, field => length $field ? $field : undef};
     }
     return @results;
 }
 
 sub backup {
     my ($self, $file) = @_;
-    my $path = defined $file && !ref $file ? "$file" : '';
-    utf8::encode($path) if utf8::is_utf8($path);
+    my $path = _bytes(defined $file && !ref $file ? "$file" : '');
     $SETTINGS->refuse(file => 'backup takes the absolute path of a new file, in UTF-8')
         if $path !~ m{\A/[^\0]+\z} || !utf8::decode($path);
-    $self->_ask('backup', $path);
+    $self->_call('backup', $path);
     return;
 }
 
 sub begin_publish {
     my ($self, $channel, $event) = @_;
-    $self->_ask('publish', $self->_publication($channel, $event));
-    return;
-}
-
-sub channels {
-    my ($self, $given, $code) = @_;
-    my $pattern = $SETTINGS->name(pattern => $given);
-    EventSource::XS::Hub::ChannelList->each(sub { $self->_channels($pattern, @_) }, $code);
+    $self->_call('begin_publish', $self->_publication($channel, $event));
     return;
 }
 
@@ -81,12 +67,11 @@ sub connect {
     my %native    = $class->_checked('connect', \@given, qw(autostart name show_channel socket timeout));
     my $way       = EventSource::XS::Hub::ChannelNames->way(delete $native{show_channel});
     my $autostart = delete $native{autostart};
-    $native{program}        = !defined $autostart || $autostart ? $class->program : '';
-    $native{needs_settings} = !defined $autostart;
-    my %place = map { length $native{$_} ? ($_ => $native{$_}) : () } qw(name socket timeout);
-    my $self  = bless {process => $$, place => \%place}, $class;
-    $self->_connect(\%native);
-    @$self{qw(pid epoch gap_event position_event show_channel)} = map { _characters($_) } $self->_ask('welcome');
+    my $program   = !defined $autostart || $autostart ? $class->program : '';
+    my %place     = map { length $native{$_} ? ($_ => $native{$_}) : () } qw(name socket timeout);
+    my $self      = bless {name => $native{name}, place => \%place}, $class;
+    $self->_connect(@native{qw(name socket)}, $program, $native{timeout}, !defined $autostart);
+    @$self{qw(pid gap_event position_event show_channel)} = $self->_call('welcome');
     $self->{show_channel} = $way if !length $self->{show_channel};
     EventSource::Error->throw(
         code    => 'refused',
@@ -96,21 +81,11 @@ sub connect {
     return $self;
 }
 
-sub drain {
-    my ($self, $seconds) = @_;
-    $SETTINGS->refuse(seconds => 'drain takes a number of seconds') if !$SETTINGS->is_seconds($seconds);
-    $self->_ask('drain', "$seconds");
-    return;
-}
-
 sub end {
     my ($self, @given) = @_;
-    my ($labels, $topics, $finish) = EventSource::XS::Hub::Subscription->options_of_end(@given);
-    my ($count) = do {
+    my $count = do {
         local $SIG{__DIE__};
-        eval {
-            $self->_ask('end', $finish, (map { (label => $_) } @$labels), map { _topic($_) } @$topics);
-        };
+        eval { $self->SUPER::end(@given) };
     };
     return $count if defined $count;
     my $error = EventSource::Error->own($@);
@@ -123,31 +98,20 @@ sub end {
     );
 }
 
-sub epoch { return $_[0]{epoch} }
-
 sub follow {
     my ($self, $socket, @topics) = @_;
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
     $SETTINGS->known(\%option, [qw(after start)], 'option %s');
     $SETTINGS->refuse(channels => 'there is no channel to follow') if !@topics;
-    my ($kind, $last) = EventSource::XS::Hub::Subscription->start($option{start});
-    my $after = defined $option{after} && length $option{after} ? $option{after} : undef;
-    my @start = ((EventSource::XS::Hub::Subscription->kinds_of_start)[$kind], $last);
-    $self->_ask('follow', _number_of($socket), @start, $after, map { _topic($_) } @topics);
+    my $after  = defined $option{after} && length $option{after} ? $option{after} : undef;
+    my @native = $SUBSCRIPTION->native_topics(@topics);
+    $self->_call(
+        'follow', _number_of($socket),
+        after => $after,
+        start => $SUBSCRIPTION->start($option{start}),
+        @native
+    );
     return;
-}
-
-sub forget {
-    my ($self, $channel, $key, $event) = @_;
-    return $self->publish($channel, EventSource::XS::Hub::Forgotten->event($key, $event, $self->{show_channel}));
-}
-
-sub gap_event { return $_[0]{gap_event} }
-
-sub history {
-    my ($self, $channel, @given) = @_;
-    my $name = _name($channel);
-    return EventSource::XS::Hub::LoggedEvent->history(sub { $self->_log($name, @_) }, @given);
 }
 
 sub log {
@@ -157,7 +121,7 @@ sub log {
     my $name  = $place{name};
     my $wrong = EventSource::XS::Hub::HubName->problem($name);
     $SETTINGS->refuse(name => "name $wrong") if defined $wrong;
-    my @sockets = length $place{socket} ? $place{socket} : map { "$_/$name.sock" } @{_folders()};
+    my @sockets = length $place{socket} ? $place{socket} : map { "$_/$name.sock" } $class->_call('folders');
     my $lines   = EventSource::XS::Hub::Log->lines_of(map { "$_.log" } @sockets);
     return @$lines if $lines;
     return EventSource::Error->throw(
@@ -167,21 +131,11 @@ sub log {
     );
 }
 
-sub members {
-    my ($self, $channel) = @_;
-    my ($name, $from, @members) = (_name($channel), '');
-    do {
-        ($from, my @found) = @{$self->_members($name, $from)};
-        while (my @member = splice @found, 0, 5) { push @members, EventSource::XS::Hub::Member->info_of(@member) }
-    } while length $from;
-    return @members;
-}
-
 sub names {
     my $class = shift;
     $class->_check_system;
     my %is_listening;
-    for my $folder (@{_folders()}) {
+    for my $folder ($class->_call('folders')) {
         opendir my $entries, $folder or next;
         my @names = map { /\A(.+)[.]sock\z/ ? $1 : () } readdir $entries;
         $is_listening{$_} = 1 for grep { _is_listening("$folder/$_.sock") } @names;
@@ -190,24 +144,12 @@ sub names {
     return @names;
 }
 
-sub openmetrics {
-    my ($self, @topics) = @_;
-    require EventSource::XS::Hub::Metrics;
-    my ($text) = $self->_ask('metrics', EventSource::XS::Hub::Metrics->topics(\@topics));
-    return $text;
-}
-
 sub pid { return $_[0]{pid} + 0 }
-
-sub position_event { return $_[0]{position_event} }
 
 sub program {
     for my $library (grep { m{/EventSource/XS/XS[.]} } map { defined ? $_ : () } @DynaLoader::dl_shared_objects) {
         my $program = $library =~ s{[^/]+\z}{$PROGRAM}r;
-
-        # As perl does with a path. rel2abs adds bytes to it.
-        utf8::encode($program)               if utf8::is_utf8($program);
-        return File::Spec->rel2abs($program) if -x $program;
+        return File::Spec->rel2abs(_bytes($program)) if -x $program;
     }
     return EventSource::Error->throw(
         code    => 'unsupported',
@@ -232,67 +174,39 @@ sub publish {
 
 sub show_channel { return $_[0]{show_channel} }
 
-sub state {
-    my ($self, $channel) = @_;
-    my $name = _name($channel);
-    return EventSource::XS::Hub::LoggedEvent->state(sub { $self->_log($name, @_) });
-}
-
 sub stats {
-    my ($self, $channel)          = @_;
-    my ($subscribers, @texts)     = $self->_ask('count', defined $channel ? _name($channel) : '');
-    my ($version, $age, @workers) = $self->_ask('describe');
-    my %counts = %{_counts_of([map { _characters($_) } @texts])};
-    my %stats  = (%counts, %{$counts{process}});
-    delete $stats{process};
-    $stats{subscribers} = $subscribers + 0 if defined $channel;
+    my ($self, $channel) = @_;
+    my %stats = %{$self->SUPER::stats};
+    my ($version, $age, @workers) = $self->_call('describe');
+    %stats              = (%stats, %{delete $stats{process}});
+    $stats{subscribers} = $self->subscribers($channel) if defined $channel;
     $stats{workers}     = [map { $_ + 0 } grep { $_ != $$ } @workers];
     $stats{log}         = _last_of($self);
-    return {%stats, age => $age + 0, epoch => $self->epoch, pid => $self->pid, version => $version};
+    return {%stats, age => $age + 0, epoch => $self->epoch, version => $version};
 }
 
 sub stop {
     my ($class, @given) = @_;
     ($class, @given) = (ref $class, %{$class->{place}}, timeout => undef) if ref $class;
-    $class->_replace({$class->_checked('stop', \@given, qw(name socket timeout)), program => ''});
+    my %native = $class->_checked('stop', \@given, qw(name socket timeout));
+    $class->_call('replace', @native{qw(name socket)}, '', $native{timeout});
     return;
 }
 
 sub upgrade {
     my ($class, @given) = @_;
     my %native = $class->_checked('upgrade', \@given, qw(name socket timeout));
-    $class->_replace({%native, program => $class->program});
+    $class->_call('replace', @native{qw(name socket)}, $class->program, $native{timeout});
     return;
 }
 
 # Private methods and functions
 
-sub _ask {
-    my ($self, @call) = @_;
-    EventSource::Error->throw(
-        code    => 'state',
-        message => __PACKAGE__ . ': this connection belongs to another process; connect in the forked child'
-    ) if $self->{process} != $$;
-    return @{$self->_call(@call)};
-}
-
-# There may be many: no call for each.
-sub _all_characters {
-    my @texts = @_;
-    utf8::decode($_) for @texts;
-    return \@texts;
-}
-
-# Parts of the lists of channels, of logged events and of members, as those of EventSource::Hub in src/xs.
-sub _channels {
-    my ($self, @part) = @_;
-    return _all_characters($self->_ask('channels', @part));
-}
-
-sub _characters {
-    my $text = shift;
-    utf8::decode($text);
-    return $text;
+# A path as perl gives it to the system.
+sub _bytes {
+    my $path = shift;
+    utf8::encode($path) if utf8::is_utf8($path);
+    return $path;
 }
 
 sub _check_system {
@@ -319,7 +233,7 @@ sub _checked {
         autostart => $given{autostart},
         name      => $SETTINGS->string(name => $given{name}),
         exists $given{show_channel} ? (show_channel => $given{show_channel}) : (),
-        socket  => defined $socket ? $socket : '',
+        socket  => defined $socket ? _bytes($socket) : '',
         timeout => $given{timeout} // $WITHIN{$method} // 5,
     );
 }
@@ -339,16 +253,6 @@ sub _last_of {
     return {last => undef, last_age => undef} if !$line;
     my $age = Time::HiRes::time() - $line->{time};
     return {last => $line->{message}, last_age => $age > 0 ? $age : 0};
-}
-
-sub _log {
-    my ($self, @part) = @_;
-    return _all_characters($self->_ask('log', @part));
-}
-
-sub _members {
-    my ($self, @part) = @_;
-    return _all_characters($self->_ask('members', @part));
 }
 
 sub _name {
@@ -373,21 +277,6 @@ sub _problem_of_store {
     return 'the store is down' . (defined $store->{last_error} ? ": $store->{last_error}" : '');
 }
 
-# Called by src/xs, too: makes hashes of the names and values of a hub's counts. Without an error of the store, its text and its
-# age are undefined.
-sub _counts_of {
-    my @texts = @{$_[0]};
-    my %counts;
-    while (my ($path, $text) = splice @texts, 0, 2) {
-        my ($group, $name) = $path =~ /\A(?:(\w+)[.])?(\w+)\z/;
-        my $hash = $group ? $counts{$group} ||= {} : \%counts;
-        $hash->{$name} = $IS_TEXT{$name} ? $text : $text + 0;
-    }
-    my $store = $counts{store};
-    @$store{qw(last_error last_error_age)} = () if $store && !length $store->{last_error};
-    return \%counts;
-}
-
 # The number of an open stream socket. A closed handle has none, and the hub must not be given another file for it.
 sub _number_of {
     my $socket = shift;
@@ -407,8 +296,7 @@ sub _publication {
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $SETTINGS->known(\%event, \@FIELDS, 'field %s');
     my $name = _name($channel);
-    %event = %{EventSource::XS::Hub::ChannelNames->show($self->{show_channel}, $name, \%event)}
-        if defined $self->{show_channel};
+    %event = %{$self->shown($name, \%event)};
     my ($key, $once) = map { defined $event{$_} ? _short($_, $_, $event{$_}) : '' } qw(key once);
     my $retain = !$event{retain} ? '' : $event{retain} eq 'forget' ? 'forget' : 1;
     my $data   = $event{data};
@@ -425,17 +313,8 @@ sub _publication {
     return ($name, $key, $once, $retain, @event{qw(comment event id retry)}, $data);
 }
 
-# A topic as the native call takes it: its kind, and the pattern or the name.
-sub _topic {
-    my $topic = shift;
-    return blessed $topic
-        && $topic->isa('EventSource::XS::Hub::Pattern') ? (pattern => $$topic) : (channel => _name($topic));
-}
-
 EventSource::XS->keep_errors(
-    qw(answers backup begin_publish channels connect drain end follow forget history log members names openmetrics program publish
-        state stats stop upgrade)
-);
+    qw(answers backup begin_publish connect end follow log names program publish stats stop upgrade));
 
 1;
 __END__
@@ -530,7 +409,7 @@ appears or disappears meanwhile may be missing or come twice. The argument is a 
 or by patterns), C<events> and C<bytes> of its history, C<keys> of its state, C<rate>, the events a second over the last ten
 seconds, and C<last_id>, empty if there is no event.
 
-=head2 drain, end, forget, history, members, state
+=head2 drain, end, forget, history, member, members, members_count, state, subscribers
 
     $hub->drain(30);
     my $count   = $hub->end(label => 'user/7', finish => 1);

@@ -51,8 +51,8 @@ sub access {
     my @public = $is_public ? ('Access-Control-Allow-Origin' => '*') : ();
     my $is_counted;
     my $refused = sub {
-        return                      if $is_counted++;
-        $hub->_count_refused_origin if $hub && $hub->can('_count_refused_origin');
+        return                              if $is_counted++;
+        $hub->_call('count_refused_origin') if $hub && $hub->can('_call');
         _report($module, $origins, $env);
     };
     $refused->() if !$is_public;

@@ -7,7 +7,8 @@ use super::greeting::connect;
 use super::place::Place;
 use super::response_reader::{Outcome, ResponseReader};
 use super::start::Start;
-use crate::hub::{ChannelPage, EndRequest, LogPage, LogRange, MemberPage, Publication, SubscribeRequest};
+use crate::event::Unsequenced;
+use crate::hub::{ChannelPage, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, SubscribeRequest};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
 use crate::wire::{Counted, Described, Failure, FieldList, NamedSettings, Open, Request, Response, Welcome};
@@ -113,6 +114,22 @@ impl CallConnection {
         self.ask(|request| Request::Members { request, channel, after })?.members()
     }
 
+    /// Returns how many members a channel has. Errors are those of [`publish`](Self::publish).
+    pub fn count_members(&mut self, channel: &[u8]) -> Result<usize, Error> {
+        self.number(|request| Request::CountMembers { request, channel })
+    }
+
+    /// Changes the data of a member. Returns false if it is not here. Errors are those of [`publish`](Self::publish).
+    pub fn update_member(
+        &mut self,
+        channel: &[u8],
+        id: &[u8],
+        data: MemberData,
+        event: Unsequenced,
+    ) -> Result<bool, Error> {
+        Ok(self.number(|request| Request::UpdateMember { request, channel, id, data, event })? > 0)
+    }
+
     /// Returns a part of a channel's history or state. Errors are those of [`publish`](Self::publish).
     pub fn log_page(&mut self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
         self.ask(|request| Request::ReadLog { request, channel, range })?.log_page()
@@ -124,8 +141,8 @@ impl CallConnection {
     }
 
     /// Ends streams, and returns how many of this machine. Errors are those of [`publish`](Self::publish).
-    pub fn end_streams(&mut self, end: EndRequest) -> Result<u64, Error> {
-        self.ask(|request| Request::EndStreams { request, end })?.number()
+    pub fn end_streams(&mut self, end: EndRequest) -> Result<usize, Error> {
+        self.number(|request| Request::EndStreams { request, end })
     }
 
     /// Drains the hub, and waits until that has begun. Errors are those of [`publish`](Self::publish).
@@ -232,6 +249,10 @@ impl CallConnection {
         let number = self.next_request();
         self.send(&request(number), None)?;
         self.answer_to(number)
+    }
+
+    fn number<'a>(&mut self, request: impl FnOnce(u64) -> Request<'a>) -> Result<usize, Error> {
+        Ok(usize::try_from(self.ask(request)?.number()?).unwrap_or(usize::MAX))
     }
 
     fn next_request(&mut self) -> u64 {

@@ -49,11 +49,6 @@ sub show {
     return {%$event, %shown};
 }
 
-sub shown {
-    my ($self, $channel, $event) = @_;
-    return $self->show($self->{show_channel}, $channel, $event);
-}
-
 sub type_of {
     my ($self, $channel, $event) = @_;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);

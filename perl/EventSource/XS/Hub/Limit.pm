@@ -53,7 +53,7 @@ sub of {
 sub free_place {
     my ($self, $hub, $label) = @_;
     local ($@, $SIG{__DIE__});
-    eval { $hub->_reserve($label, 0) };    # otherwise it expires
+    eval { $hub->_call('reserve', $label, 0) };    # otherwise it expires
     EventSource::Error->own($@);
     return;
 }
@@ -75,7 +75,7 @@ sub label_of {
 sub may_begin {
     my ($self, $hub, $label) = @_;
     local ($@, $SIG{__DIE__});
-    my $may_begin = eval { $hub->_reserve($label, $self->{most}) ? 1 : 0 };
+    my $may_begin = eval { $hub->_call('reserve', $label, $self->{most}) ? 1 : 0 };
     return defined $may_begin ? $may_begin : !!EventSource::Error->own($@);
 }
 

@@ -26,7 +26,7 @@ sub history {
         if exists $option{last} && (!defined $last || ref $last || $last !~ /\A[1-9][0-9]{0,14}\z/);
     my ($after, $through, @events) = (0, 0);
     do {
-        ($after, $through, my @found) = @{$read->(0, $after, $through, defined $last ? $last : 0)};
+        ($after, $through, my @found) = $read->(0, $after, $through, defined $last ? $last : 0);
         push @events, _infos_of(\@found);
         $last = 0;
     } while length $after;
@@ -38,7 +38,7 @@ sub state {
     my ($class, $read) = @_;
     my ($after, undef, @events) = (0);
     do {
-        ($after, undef, my @found) = @{$read->(1, $after, 0, 0)};
+        ($after, undef, my @found) = $read->(1, $after, 0, 0);
         push @events, _infos_of(\@found);
     } while length $after;
     my %is_later;

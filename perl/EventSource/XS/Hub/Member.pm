@@ -4,7 +4,7 @@ use warnings;
 
 # Who is behind a stream, and what is published when the stream has ended: the options member and will of a subscription, and
 # the changes of a member. Each method checks what the application gives, and returns it as the native hub takes it: a list of
-# texts, in the order of src/xs/hub.rs. Events are encoded here, so that their mistakes are reported at once, in the form of
+# texts, in the order of src/xs/subscribe.rs. Events are encoded here, so that their mistakes are reported at once, in the form of
 # show_channel.
 
 use Carp            ();
@@ -51,7 +51,7 @@ sub change_of {
     my ($data, $text) = _data($key, $given);
     my $shown = sub { $hub->shown($name, {%{$_[0]}, key => $key, retain => 1}) };
     my $event = _event($shown, 'update', $data, {event => $given->{event}});
-    return [$name, $key, $text, exists $data->{json} ? 1 : 0, $event];
+    return ($name, $key, $text, exists $data->{json} ? 1 : 0, $event);
 }
 
 sub id { return $_[0][1] }
@@ -68,7 +68,7 @@ sub info_of {
     return {%info, json => $json};
 }
 
-sub native { return [@{$_[0]}] }
+sub native { return @{$_[0]} }
 
 # The member of a stream, an object of this class; undef if there is none.
 sub of {
@@ -97,10 +97,9 @@ sub of {
         $class;
 }
 
-# What is published when a stream has ended; undef if there is nothing.
+# What is published when a stream has ended.
 sub will_of {
     my ($class, $hub, $given) = @_;
-    return undef if !defined $given;
     $SETTINGS->refuse(will => q{will must be a channel and an event: ['room/7', {event => 'gone', data => $user}]})
         if ref $given ne 'ARRAY' || @$given != 2;
     my ($channel, $event) = @$given;
@@ -111,7 +110,7 @@ sub will_of {
     my $retain = $event{retain} ? 1 : 0;
     my $name   = $class->channel_of($channel);
     my $shown  = $hub->shown($name, {%event, key => $key, retain => $retain});
-    return [$name, defined $key ? $key : '', $retain, _encoded($shown)];
+    return ($name, $key, $retain, _encoded($shown));
 }
 
 # Private functions

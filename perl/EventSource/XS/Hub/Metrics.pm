@@ -25,8 +25,8 @@ sub app {
     my %given = $SETTINGS->parse('metrics_app takes options', @given);
     $SETTINGS->known(\%given, [qw(allow channels hosts token)], 'option %s of metrics_app');
     my @topics = $class->topics($given{channels});
-    my $name   = defined $hub->{name} ? $hub->{name} : '';
-    return EventSource::XS::MetricsApp->new($SETTINGS, \%given, sub { $hub->_metrics([$name, @topics]) });
+    return EventSource::XS::MetricsApp->new($SETTINGS, \%given,
+        sub { scalar $hub->_call('metrics', $hub->{name}, @topics) });
 }
 
 # The channels and patterns of an option, as the native side takes them: pairs of a kind and a name.

@@ -36,7 +36,7 @@ sub is_poll { return defined $_[0]{wait} }
 # Return what the native hub takes.
 sub native {
     my $self = shift;
-    return (poll_wait => $self->{wait}, poll_reason => $self->{reason});
+    return (poll => @$self{qw(wait reason)});
 }
 
 1;

@@ -15,7 +15,7 @@ use IO::Socket::UNIX;
 sub problem {
     my ($class, $hub)    = @_;
     my ($name,  $socket) = @{$hub->{place}}{qw(name socket)};
-    my @sockets = defined $socket ? $socket : map { "$_/$name.sock" } @{EventSource::Hub::Process::_folders()};
+    my @sockets = defined $socket ? $socket : map { "$_/$name.sock" } EventSource::Hub::Process->_call('folders');
     my ($file) = grep { -e } map { "$_.proxy" } @sockets or return undef;
     open my $lines, '<', $file or return undef;
     my $endpoint = readline $lines // '';

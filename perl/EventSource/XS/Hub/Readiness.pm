@@ -64,9 +64,9 @@ sub _message_of { return EventSource::Error->own(shift)->message =~ s/\A[\w:]+: 
 
 sub _store {
     my ($timeout, %hub) = @_;
-    my %given = (name => $hub{name}, socket => $hub{socket} // '', store => $ENV{EVENTSOURCE_STORE} // '');
+    my @given = ($hub{name}, $hub{socket}, $ENV{EVENTSOURCE_STORE});
     local $SIG{__DIE__};
-    my ($is_known, $kind, @at) = eval { @{EventSource::Hub::Process::_first_store(\%given)} }
+    my ($is_known, $kind, @at) = eval { EventSource::Hub::Process->_call('first_store', @given) }
         or return 'no process can start: ' . _message_of($@);
     ${$hub{is_known}} = length $is_known || -e "$hub{path}.log" if $hub{is_known};
     return undef                                                if $kind eq 'memory';

@@ -9,7 +9,7 @@ use Carp ();
 use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Settings;
-use Scalar::Util qw(blessed);
+use Scalar::Util qw(blessed reftype);
 
 # Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
 $Carp::CarpInternal{+__PACKAGE__} = 1;
@@ -21,11 +21,17 @@ my $MAX_END_TOPICS  = 1000;    # of a call of end
 my $MAX_LABELS      = 64;      # of a stream, and of a call of end
 my $MAX_LABEL_BYTES = 256;     # bytes in UTF-8
 
-# The native hub takes these as numbers, in the order of src/xs/eventsource.h.
-my @POSITION = qw(event id none);
-my @START    = qw(latest oldest state);
+my @START = qw(latest oldest state);
 
 # Public methods
+
+sub check_number {
+    my ($class, $most, @topics) = @_;
+    $most = $MAX_TOPICS if !defined $most;
+    $SETTINGS->refuse(channels => "a stream may have at most $most channels and patterns (max_topics)")
+        if @topics > $most;
+    return;
+}
 
 # The channels of a stream, each a topic, or an array of topics and a hash of options: references to hashes of topics and
 # option. Those without options are one group, but not with one that an array between may have: the first element counts. An
@@ -47,7 +53,7 @@ sub groups {
         }
         push @{$plain->{topics}}, $topic;
     }
-    _check_number($most, map { @{$_->{topics}} } @groups);
+    $class->check_number($most, map { @{$_->{topics}} } @groups);
     return \@groups;
 }
 
@@ -65,15 +71,26 @@ sub labels {
     return \@labels;
 }
 
-# The names of the kinds of start, in the order of their numbers.
-sub kinds_of_start { return @START, 'last' }
-
 sub max_age {
     my ($class, $seconds) = @_;
     return $SETTINGS->seconds(max_age => $seconds);
 }
 
 sub max_topics { return $MAX_TOPICS }
+
+# Topics as the native hub takes them: the kind of each, and its name or pattern. An application may bless a scalar of its own as
+# a pattern.
+sub native_topics {
+    my ($class, @topics) = @_;
+    my @native;
+    for my $topic (map { $class->topic($_) } @topics) {
+        my $kind = reftype $topic or push(@native, channel => $topic), next;
+        $SETTINGS->refuse(channel => "a pattern must be a string, not a reference to $kind")
+            if $kind !~ /\A(?:SCALAR|REF|LVALUE|VSTRING)\z/;
+        push @native, pattern => EventSource::XS::Hub::Name->checked($SETTINGS, channel => 'a pattern', "$$topic");
+    }
+    return @native;
+}
 
 # The options of end: references to the labels and the topics, and whether the clients are not to come back.
 sub options_of_end {
@@ -91,18 +108,15 @@ sub options_of_end {
 
 sub position {
     my ($class, $position) = @_;
-    $SETTINGS->one_of(position => $position, @POSITION);
-    my ($number) = defined $position ? grep { $POSITION[$_] eq $position } 0 .. $#POSITION : 0;
-    return $number;
+    return $SETTINGS->one_of(position => $position, qw(event id none)) // 'event';
 }
 
-# The number of the kind of start, and a number of events.
+# The name of the start, and a number of events.
 sub start {
     my ($class, $start) = @_;
-    return (0, 0) if !defined $start;
-    my ($kind) = grep { $START[$_] eq $start } 0 .. $#START;
-    return ($kind,         0)  if defined $kind;
-    return (scalar @START, $1) if $start =~ /\A-([1-9][0-9]{0,8})\z/;
+    return (latest => 0)  if !defined $start;
+    return ($start => 0)  if grep { $_ eq $start } @START;
+    return (last   => $1) if $start =~ /\A-([1-9][0-9]{0,8})\z/;
     return $SETTINGS->refuse(start => "start must be 'latest', 'oldest', 'state' or a number of events, such as -10");
 }
 
@@ -117,19 +131,11 @@ sub topic {
 # A reference to at most so many topics. Stringifies each object once.
 sub topics {
     my ($class, $most, @topics) = @_;
-    _check_number($most, @topics);
+    $class->check_number($most, @topics);
     return [map { $class->topic($_) } @topics];
 }
 
 # Private functions
-
-sub _check_number {
-    my ($most, @topics) = @_;
-    $most = $MAX_TOPICS if !defined $most;
-    $SETTINGS->refuse(channels => "a stream may have at most $most channels and patterns (max_topics)")
-        if @topics > $most;
-    return;
-}
 
 # The options and the topics of an array in channels.
 sub _with_option {

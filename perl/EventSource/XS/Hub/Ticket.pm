@@ -72,7 +72,7 @@ sub around {
 # Return the header that gives the client of a request a ticket of this subscription; an empty list if it gets none. The
 # request has come through `opened`.
 sub header {
-    my ($self, $hub, $env, $subscription, $limits, $owner, $passport) = @_;
+    my ($self, $hub, $env, $subscription, @ticket) = @_;
     my ($path, $binding) = (_path_of($env), $env->{$BINDING});
     return if !defined $binding || $path !~ m{\A/[!-:<-~]*\z} || length $path > $MAX_PATH;
     my $name   = _cookie_of(_name_of($hub), $path);
@@ -81,7 +81,7 @@ sub header {
     my $most   = int(($MAX_COOKIE - length "$name=$rest") * 3 / 4);
     my @sealed = eval {
         local $SIG{__DIE__};
-        $hub->seal_ticket(@$subscription, $limits, $owner, $binding, $passport, $self->{seconds}, $most);
+        $hub->seal_ticket(@$subscription, $self->{seconds}, $most, binding => $binding, @ticket);
     };
     EventSource::Error->own($@);
     return                                                                   if !@sealed;
@@ -105,22 +105,22 @@ sub opened {
     my $sealed  = defined $cookies ? _ticket_of($cookies, _name_of($hub), _path_of($env)) : undef;
     return undef if !defined $sealed || (EventSource::XS::LastEventID->of($env) // '') eq $FINISHED;
     local ($@, $SIG{__DIE__});
-    my $opened = eval { $hub->_open_ticket($sealed, $binding) };
+    my $opened = eval { [$hub->_call('open_ticket', $sealed, $binding)] };
     EventSource::Error->own($@);
     return $opened && @$opened ? $opened : undef;
 }
 
 # Return what the hub process needs to begin a stream of this request itself, in the order in which src/xs/subscribe.rs reads
-# it; undef if it cannot know all by which the application has decided. How such a stream begins is given as a hash.
+# it; nothing if it cannot know all by which the application has decided. How such a stream begins is given as a hash.
 sub passport {
     my ($self, $hub, $env, $beginning) = @_;
-    return undef if !length _name_of($hub) || defined $env->{REMOTE_USER};
+    return if !length _name_of($hub) || defined $env->{REMOTE_USER};
     my ($setting, @headers) = ($beginning->{settings}, @{$beginning->{headers}});
     if (defined $env->{HTTP_ORIGIN}) {
         my %of = @headers;
-        return undef if !grep { lc eq 'access-control-allow-origin' } keys %of;    # middleware may allow it
+        return if !grep { lc eq 'access-control-allow-origin' } keys %of;    # middleware may allow it
     }
-    return undef if grep({ !defined } @headers) || join('', @headers) =~ /[^\t -~]/;
+    return if grep({ !defined } @headers) || join('', @headers) =~ /[^\t -~]/;
     my $head = '';
     while (my ($name, $value) = splice @headers, 0, 2) {
         $head .= "$name: $value\r\n" if $name ne 'Preference-Applied';
@@ -129,8 +129,8 @@ sub passport {
     my $retry  = $setting->{retry};
     my @retry  = !defined $retry ? () : ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
     my @names  = map { lc =~ s/\Ahttp_//r =~ tr/_/-/r } @{$self->{headers}};
-    return [
-        @$native{qw(keepalive timeout retry max_buffered drops_oldest)},
+    return (
+        passport => @$native{qw(keepalive timeout retry max_buffered drops_oldest)},
         $setting->{compress} ? 1 : 0,
         $head,
         $beginning->{opening},
@@ -138,7 +138,7 @@ sub passport {
         defined $self->{cookies} ? 1           : 0,
         join(';', @{$self->{cookies} || []}),
         join(';', @names),
-    ];
+    );
 }
 
 # Private methods and functions

@@ -68,7 +68,7 @@ sub channel_of {
 sub check_hub {
     my ($class, $hub) = @_;
     $SETTINGS->refuse(hub => 'hub must be a named EventSource::Hub')
-        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->_has_process;
+        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->has_process;
     return;
 }
 

@@ -6,7 +6,6 @@ use warnings;
 # events there are.
 
 use EventSource::Error;
-use EventSource::XS::Hub::ChannelList;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Hub::Proxy;
 use EventSource::XS::Reason;
@@ -83,7 +82,7 @@ sub _channels {
         $count++;
         @busiest = _first($MAX_CHANNELS, @busiest) if @busiest > 20 * $MAX_CHANNELS;
     };
-    EventSource::XS::Hub::ChannelList->each(sub { $hub->_channels($self->{pattern}, @_) }, $take);
+    $hub->channels($self->{pattern}, $take);
     return {channels => [_first($MAX_CHANNELS, @busiest)], matching => $count};
 }
 
@@ -92,7 +91,7 @@ sub _chosen {
     my $name = $self->{channel};
     my ($found, %more);
     my $take = sub { my $channel = shift; $found = $channel if $channel->{name} eq $name };
-    EventSource::XS::Hub::ChannelList->each(sub { $hub->_channels($name, @_) }, $take) if $name !~ /[*]/;
+    $hub->channels($name, $take) if $name !~ /[*]/;
     ($more{has_more_members}, my @members) = _members($hub, $name);
     $more{state} = [_state($hub, $name)] if $is_process && $found && $found->{keys} && $found->{keys} <= $MAX_KEYS;
     return {%{$found || {}}, name => $name, members => \@members, %more};
@@ -120,7 +119,7 @@ sub _lines {
 # The first members of a channel, and before them whether there are more.
 sub _members {
     my ($hub,  $name)  = @_;
-    my ($from, @found) = @{$hub->_members($name, '')};
+    my ($from, @found) = $hub->_call('members', $name);
     my @members;
     while (my ($id, undef, $streams, undef, $data) = splice @found, 0, 5) {
         push @members, {id => $id, streams => $streams + 0, data => _beginning($data)};

@@ -1,0 +1,144 @@
+package EventSource::XS::Hub::Calls;
+use strict;
+use warnings;
+
+# What a hub answers wherever it is asked: the methods that EventSource::Hub and EventSource::Hub::Process have in common. A
+# subclass has _call, which is native: it takes the name of a call and texts, and returns texts (src/xs/calls.rs). It also has what
+# it knows of the hub: name, gap_event, position_event, show_channel.
+
+use EventSource::XS ();
+use EventSource::XS::Hub::ChannelNames;
+use EventSource::XS::Hub::Forgotten;
+use EventSource::XS::Hub::LoggedEvent;
+use EventSource::XS::Hub::Member;
+use EventSource::XS::Hub::Subscription;
+use EventSource::XS::Settings;
+
+# An error reports the line of the application. These packages call the methods for it.
+our @CARP_NOT = qw(EventSource::Hub EventSource::Hub::Process);
+
+my $SETTINGS     = EventSource::XS::Settings->new('EventSource::Hub');
+my $MEMBER       = 'EventSource::XS::Hub::Member';
+my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
+
+# The numbers of a channel.
+my @NUMBERS = qw(subscribers events bytes keys rate);
+
+# The texts of counts; the others are numbers.
+my %IS_TEXT = map { ($_ => 1) } qw(kind last_error place);
+
+# Public methods
+
+sub channels {
+    my ($self, $given, $code) = @_;
+    my $pattern = $SETTINGS->name(pattern => $given);
+    my $from    = 0;
+    while (length $from) {
+        ($from, my @found) = $self->_call('channels', $pattern, $from);
+        while (my ($name, @values) = splice @found, 0, @NUMBERS + 2) {
+            my %channel = (name => $name, last_id => pop @values);
+            @channel{@NUMBERS} = map { $_ + 0 } @values;
+            $channel{rate} /= 3600;
+            $code->(\%channel);
+        }
+    }
+    return;
+}
+
+sub drain {
+    my ($self, $seconds) = @_;
+    $SETTINGS->refuse(seconds => 'drain takes a number of seconds') if !$SETTINGS->is_seconds($seconds);
+    $self->_call('drain', "$seconds");
+    return;
+}
+
+sub end {
+    my ($self, @given) = @_;
+    my ($labels, $topics, $finish) = $SUBSCRIPTION->options_of_end(@given);
+    return $self->_call('end', $finish, (map { (label => $_) } @$labels), $SUBSCRIPTION->native_topics(@$topics)) + 0;
+}
+
+sub epoch { return scalar $_[0]->_call('epoch') }
+
+sub forget {
+    my ($self, $channel, $key, $event, @options) = @_;
+    return $self->publish($channel, EventSource::XS::Hub::Forgotten->event($key, $event, $self->{show_channel}),
+        @options);
+}
+
+sub gap_event { return $_[0]{gap_event} }
+
+sub history {
+    my ($self, $channel, @given) = @_;
+    my $name = $MEMBER->channel_of($channel);
+    return EventSource::XS::Hub::LoggedEvent->history(sub { $self->_call('log', $name, @_) }, @given);
+}
+
+# Change the data of a member.
+sub member {
+    my ($self, $channel, $id, $change) = @_;
+    return !!$self->_call('update_member', $MEMBER->change_of($self, $channel, $id, $change));
+}
+
+sub members {
+    my ($self, $channel) = @_;
+    my ($name, $from, @members) = ($MEMBER->channel_of($channel), '');
+    do {
+        ($from, my @found) = $self->_call('members', $name, $from);
+        while (my @member = splice @found, 0, 5) { push @members, $MEMBER->info_of(@member) }
+    } while length $from;
+    return @members;
+}
+
+sub members_count {
+    my ($self, $channel) = @_;
+    return $self->_call('count_members', $MEMBER->channel_of($channel)) + 0;
+}
+
+sub openmetrics {
+    my ($self, @topics) = @_;
+    require EventSource::XS::Hub::Metrics;
+    return scalar $self->_call('metrics', $self->{name}, EventSource::XS::Hub::Metrics->topics(\@topics));
+}
+
+sub position_event { return $_[0]{position_event} }
+
+# The fields of an event of a channel in the form in which the hub sends it: show_channel changes them. The hash that is given
+# is the method's own.
+sub shown {
+    my ($self, $channel, $event) = @_;
+    my $way = $self->{show_channel};
+    return defined $way ? EventSource::XS::Hub::ChannelNames->show($way, $channel, $event) : $event;
+}
+
+sub state {
+    my ($self, $channel) = @_;
+    my $name = $MEMBER->channel_of($channel);
+    return EventSource::XS::Hub::LoggedEvent->state(sub { $self->_call('log', $name, @_) });
+}
+
+# Without an error of the store, its text and its age are undefined.
+sub stats {
+    my $self  = shift;
+    my @texts = $self->_call('count');
+    my %counts;
+    while (my ($path, $text) = splice @texts, 0, 2) {
+        my ($group, $name) = $path =~ /\A(?:(\w+)[.])?(\w+)\z/;
+        my $hash = $group ? $counts{$group} ||= {} : \%counts;
+        $hash->{$name} = $IS_TEXT{$name} ? $text : $text + 0;
+    }
+    my $store = $counts{store};
+    @$store{qw(last_error last_error_age)} = () if $store && !length $store->{last_error};
+    return \%counts;
+}
+
+sub subscribers {
+    my $self = shift;
+    my ($channel) = @_;
+    return $self->_call('subscribers', $MEMBER->channel_of($channel)) + 0;
+}
+
+EventSource::XS->keep_errors(
+    qw(channels drain end epoch forget history member members members_count openmetrics state stats subscribers));
+
+1;
