@@ -3,6 +3,8 @@
 use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
+use EventSource::Hub::Process;
+use EventSource::XS::Command::Tail;
 use File::Temp        ();
 use JSON::PP          ();
 use POSIX             ();
@@ -174,6 +176,23 @@ APP
     like $done->{err}, qr/404/, 'with its status';
     $server->stop;
     is $shell->run('tail', $server->url('/'))->{code}, 3, 'a server that is not there: 3';
+};
+
+# In this process: the connection breaks between what is asked and the answer.
+subtest 'a hub process that ends while it is asked for a stream' => sub {
+    publish(late => 3 .. 5);
+    my ($file, $follow, $asked) = (File::Temp->new, \&EventSource::Hub::Process::follow, 0);
+    no warnings 'redefine';    ## no critic (TestingAndDebugging::ProhibitNoWarnings)
+    local *EventSource::Hub::Process::follow = sub {
+        EventSource::Error->throw(code => 'unknown', message => 'broke') if !$asked++;
+        goto &$follow;
+    };
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
+    open my $stdout, '>&', \*STDOUT        or die "STDOUT: $!\n";
+    open STDOUT,     '>',  $file->filename or die "$file: $!\n";
+    my $code = eval { EventSource::XS::Command::Tail->run(qw(--hub test --last 2 --count 2 --timeout 20 --data late)) };
+    open STDOUT, '>&', $stdout or die "STDOUT: $!\n";
+    is_deeply [$code, $asked, readline $file], [0, 2, "4\n", "5\n"], 'the next one is asked for the same';
 };
 
 done_testing;

@@ -59,13 +59,15 @@ sub _follow_hub {
     my $option = $self->{option};
     my @given  = grep { $option->{$_} } qw(last from-start from-state after);
     $COMMAND->usage('one of --last, --from-start, --from-state, --after') if @given > 1;
-    my %start  = (last => -($option->{last} || 0), 'from-start' => 'oldest', 'from-state' => 'state');
-    my $after  = defined $option->{after} ? $COMMAND->text('--after', $option->{after}) : '';
-    my $stream = $self->_connect(@given && $start{$given[0]} || 'latest', $after);
+    my %start = (last => -($option->{last} || 0), 'from-start' => 'oldest', 'from-state' => 'state');
+    my $after = defined $option->{after} ? $COMMAND->text('--after', $option->{after}) : '';
+    $self->{begin} = [@given && $start{$given[0]} || 'latest', $after];
     my $pause  = $FIRST_PAUSE;
+    my $stream = eval { $self->_connect(@{$self->{begin}}) };
+    die $@ if !$stream && !($self->{hub} && $COMMAND->exit_code($@) == 4);    # it has ended without an answer
 
     while (!$self->_is_over) {
-        if ($self->_read_stream($stream)) {
+        if ($stream && $self->_read_stream($stream)) {
             $pause = $FIRST_PAUSE;
         }
         else {
@@ -90,21 +92,23 @@ sub _connect {
     my ($self, $start, $after, %how) = @_;
     my $hub = $COMMAND->connect($self->{option}, %how);
     my ($stream, $handed) = EventSource::XS::SocketPair->open or die "no pair of sockets: $!\n";
-    $hub->follow($handed, @{$self->{topics}}, {start => $start, after => $after});
     $self->{hub} = $hub;    # the stream lives as long as this connection
+    $hub->follow($handed, @{$self->{topics}}, {start => $start, after => $after});
     $self->{reader}->restart;
     return $stream;
 }
 
-# The next hub process has only events that were published after the last one was lost, and its state, if that is asked for.
+# The next hub process has only events that were published after the last one was lost, and its state, if that is asked for. A
+# stream without an id has not begun.
 sub _connect_again {
     my ($self, $pause) = @_;
     my $has_said;
     while (!$self->_is_over) {
         sleep $pause;
         local $self->{option} = {%{$self->{option}}, autostart => 0, timeout => $LONGEST_PAUSE};
-        my $start  = $self->{option}{'from-state'} ? 'state' : 'oldest';
-        my $stream = eval { $self->_connect($start, $self->{reader}->last_event_id) };
+        my $id     = $self->{reader}->last_event_id;
+        my @from   = length $id ? ($self->{option}{'from-state'} ? 'state' : 'oldest', $id) : @{$self->{begin}};
+        my $stream = eval { $self->_connect(@from) };
         if ($stream) {
             $COMMAND->complain('tail', 'connected again') if $has_said;
             return $stream;
