@@ -394,6 +394,11 @@ impl Log {
         self.entries.front().map(|first| first.seq)
     }
 
+    /// Returns the sequence number of the first entry of the history if that forgets a key.
+    pub fn first_forgetting(&self) -> Option<u64> {
+        self.entries.front().filter(|first| first.retain == Retain::Forget).map(|first| first.seq)
+    }
+
     /// Returns how many entries an hour has at the pace of the last `span`. The history may be shorter than that: then its own
     /// span counts.
     pub fn entries_per_hour(&self, now: Instant, span: Duration) -> u64 {

@@ -18,7 +18,7 @@ pub(in crate::hub) struct Parts {
     /// The first block, which the stream is sent when the parts are made effective.
     pub(in crate::hub) first_block: FirstBlock,
     /// The stream was sent a `gap` event for evictions through this number. Each event up to it is followed by a
-    /// position that says so.
+    /// position that says so. While a stream is sent the state: the ids of entries up to it say how much of that came.
     pub(in crate::hub) reported_through: u64,
     /// Whether the stream ends when all parts are sent. Each part then has one channel.
     pub(in crate::hub) is_ending: bool,
@@ -88,6 +88,12 @@ impl ResumePoint {
     /// Returns true if the client's id determines the resume point.
     pub(in crate::hub) fn has_known_id(&self) -> bool {
         matches!(self.client_id, ClientId::Known | ClientId::BeforeGap)
+    }
+
+    /// Returns the sequence number through which the client has the state as of [`seq`](Self::seq), if it was not told that it is
+    /// complete.
+    pub(in crate::hub) fn state_after(&self) -> Option<u64> {
+        Some(self.reported_through).filter(|after| self.follows_state && *after > 0 && *after <= self.seq)
     }
 
     /// Returns true if a held stream is still to be sent an entry of the part. A state is that of when the stream begins.
@@ -201,6 +207,14 @@ impl Parts {
     /// Returns the sequence number through which the state is sent.
     pub(in crate::hub) fn last_of_state(&self) -> Option<u64> {
         self.list.iter().filter_map(|part| part.extent.state_through).max()
+    }
+
+    /// Returns the sequence number as of which the client of a stream that is sent the state has what it was sent of that, if
+    /// that is a later one.
+    pub(in crate::hub) fn state_as_of(&self) -> Option<u64> {
+        let is_first_phase = self.held.map_or(false, |held| held.since.is_none());
+        let of_state = self.list.iter().find(|part| part.extent.state_through.is_some())?;
+        Some(if is_first_phase { of_state.extent.state_since } else { 0 })
     }
 
     /// Returns the sequence number through which the client of a resumed stream is sent what it has missed of the state.

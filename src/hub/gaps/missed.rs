@@ -51,7 +51,8 @@ impl Logs {
         let is_evicted = evicted > point.seq;
         if part.extent.state_through.is_some() {
             let gap = if point.has_known_id() && is_evicted { Gap::Evicted } else { Gap::Unknown };
-            return Missed { through: None, gap: Some(gap).filter(|_| !point.is_new_client()) };
+            let has_gap = !point.is_new_client() && part.extent.after == 0;
+            return Missed { through: None, gap: Some(gap).filter(|_| has_gap) };
         }
         let gap = if is_evicted && evicted > point.reported_through {
             Some(Gap::Evicted) // it replaces the one for an unknown id

@@ -9,7 +9,8 @@ use std::fmt;
 ///
 /// REPORTED is present while a client is sent older events of some channels, of which others have evicted theirs:
 /// evictions through that sequence number need no `gap` event. The client has received one, or it is new and has
-/// missed nothing. REPORTED is 0 if the `gap` event is still to be sent.
+/// missed nothing. REPORTED is 0 if the `gap` event is still to be sent. If it is not greater than SEQ, the client has the
+/// state as of SEQ through REPORTED, and was not told that the state is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::hub) struct ClientPosition {
     pub(in crate::hub) seq: u64,

@@ -30,6 +30,8 @@ pub(super) struct Logs {
     last_seq: u64,
     /// The sequence number through which events were offered to the streams that keep up.
     offered_through: u64,
+    /// Through this number the history has evicted entries that forget keys, as far as is known.
+    pub(super) forgotten_through: u64,
     channels: Channels,
     custom_ids: CustomIds,
     /// The channels of the last publications.
@@ -53,6 +55,7 @@ impl Logs {
             policies,
             last_seq,
             offered_through: last_seq,
+            forgotten_through: last_seq,
             channels,
             custom_ids: CustomIds::default(),
             recent: RecentChannels::default(),
@@ -203,7 +206,17 @@ impl Logs {
 
 impl Saved for Logs {
     fn save(&self, to: &mut Saver) {
-        let Self { policies, last_seq, offered_through, channels, custom_ids, recent, clock, firsts: _ } = self;
+        let Self {
+            policies,
+            last_seq,
+            offered_through,
+            forgotten_through: _,
+            channels,
+            custom_ids,
+            recent,
+            clock,
+            firsts: _,
+        } = self;
         to.add(policies);
         to.add(last_seq);
         to.add(offered_through);
@@ -221,6 +234,7 @@ impl Saved for Logs {
             return Err(Malformed);
         }
         let firsts = FirstEntries::of(&channels, policies.len());
-        Ok(Self { policies, last_seq, offered_through, channels, custom_ids, recent, clock, firsts })
+        let forgotten_through = last_seq;
+        Ok(Self { policies, last_seq, offered_through, forgotten_through, channels, custom_ids, recent, clock, firsts })
     }
 }

@@ -116,7 +116,7 @@ impl Hub {
     /// Changes a channel's log, and what the hub stores about all logs.
     pub(super) fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log, &Snapshots)) {
         let log = &mut self.logs.channels_mut().channel_mut(at).log;
-        let before = LogFigures::of(log);
+        let (before, forgetting) = (LogFigures::of(log), log.first_forgetting());
         change(log, self.snapshots.held());
         let now = LogFigures::of(log);
         let has_evicted = now.history_len < before.history_len;
@@ -131,6 +131,9 @@ impl Hub {
         }
         if before.version_bytes != now.version_bytes {
             self.snapshots.record_kept(at, before.version_bytes as u64, now.version_bytes as u64);
+        }
+        if let Some(seq) = forgetting.filter(|_| has_evicted) {
+            self.logs.forgotten_through = self.logs.forgotten_through.max(seq);
         }
         if has_evicted || now.discarded_through > before.discarded_through {
             self.record_eviction(at, has_evicted);

@@ -4,6 +4,8 @@
 //! says it: up to where evictions were reported. Events that a compacted hub sends in full are replayed too, up to the
 //! sequence number where compaction begins again.
 
+use crate::event::{Framing, Shared};
+use crate::hub::cursor::parts::Parts;
 use crate::hub::ids::plain_and_opaque::ClientPosition;
 use crate::hub::ids::LastId;
 use crate::hub::logs::Logs;
@@ -90,6 +92,7 @@ impl Hub {
         let mut replayed = Replayed { own_blocks: Vec::new(), events: 0, seq: through, last_id: cursor.last_id };
         let mut bytes = 0;
         let mut last = cursor.seq;
+        let state_as_of = cursor.parts().and_then(Parts::state_as_of);
         for entry in self.logs.backlog(cursor).take_while(|entry| entry.seq <= through) {
             if bytes >= MOST_BYTES {
                 replayed.seq = last;
@@ -100,15 +103,34 @@ impl Hub {
             replayed.events += 1;
             replayed.last_id = entry.last_id();
             replayed.own_blocks.extend(self.logs.channel_block(cursor, entry));
+            if let Some(as_of) = state_as_of {
+                replayed.own_blocks.push(OwnBlock::Event(self.with_mark(entry, as_of.max(last))));
+                continue;
+            }
             replayed.own_blocks.push(OwnBlock::Event(entry.event.clone()));
             if last <= reported && !entry.has_custom_id {
-                let id = self.epoch.id(ClientPosition { seq: last, reported: Some(reported) });
+                let id =
+                    self.epoch.id(ClientPosition { seq: last, reported: Some(reported).filter(|_| last < reported) });
                 replayed.own_blocks.extend(
                     self.logs.settings().position_block(cursor.position, Some(&id), None).map(OwnBlock::Position),
                 );
             }
         }
         replayed
+    }
+
+    /// Returns an entry of the state, whose id says that the client has the state as of a sequence number through this entry.
+    /// One with an id of the application keeps that.
+    fn with_mark(&self, entry: &LogEntry, as_of: u64) -> Shared {
+        let line = |id: String| format!("id: {id}\n\n");
+        let own = line(self.epoch.event_id(entry.seq));
+        match entry.event.bytes(Framing::Plain).strip_suffix(own.as_bytes()) {
+            Some(before) if !entry.has_custom_id => {
+                let mark = ClientPosition { seq: as_of, reported: Some(entry.seq) };
+                Shared::of([before, line(self.epoch.id(mark)).as_bytes()].concat())
+            }
+            _ => entry.event.clone(),
+        }
     }
 
     /// Returns the next events of a stream as blocks, about `most_bytes`, and advances its cursor: a stream whose lines end

@@ -14,6 +14,10 @@
 //! A client that comes back may have lost its connection in the middle of the state. No id says so: an event of the state has
 //! the same id for all. So each stream that resumes and follows the state is sent its position after what it has missed.
 //!
+//! If that was evicted, it would begin with the state again, and never have it if its streams are always cut before. So the ids
+//! that a poll is sent with the state say of what state it has how much. The next one is sent the rest of that, as far as it is
+//! still so, and all that has come since, as in a phase: no log has evicted what forgets a key since.
+//!
 //! What the logs keep for snapshots is bounded by what they hold otherwise. Beyond that the oldest snapshot is dropped, and its
 //! streams are lagging.
 
@@ -26,9 +30,9 @@ use crate::hub::{Cursor, Hub, OwnBlock, PositionStyle};
 use crate::log::Log;
 
 impl Hub {
-    /// Holds the snapshot of a stream that begins with the state.
-    pub(in crate::hub) fn hold_first_snapshot(&mut self) -> HeldSnapshots {
-        let (through, began) = (self.hold_snapshot(0), self.logs.last_seq());
+    /// Holds the snapshot of a stream that begins with the state, or has some of that as of an earlier number.
+    pub(in crate::hub) fn hold_first_snapshot(&mut self, after: u64) -> HeldSnapshots {
+        let (through, began) = (self.hold_snapshot(after), self.logs.last_seq());
         HeldSnapshots { since: None, through, end: None, began, is_completion_queued: false }
     }
 
@@ -112,6 +116,7 @@ impl Hub {
             part.extend_state(held.through);
             (part.extent.after, part.extent.state_since) = (since, since.max(held.began));
         }
+        parts.reported_through = parts.reported_through.min(1) * held.through;
         let before = parts.held.replace(held);
         // The stream has the state as of the snapshot after this one.
         self.release_snapshots(
@@ -150,7 +155,7 @@ impl Hub {
         let whole = Part::new(cursor.topics.to_vec().into(), seq);
         let parts = cursor.parts.take().map_or_else(Parts::default, |parts| *parts);
         self.release_snapshots(parts.held);
-        let held = self.hold_first_snapshot();
+        let held = self.hold_first_snapshot(0);
         let mut list = vec![Part::of_state(of_state.clone().into(), held.through)];
         let (before, state_topics) = (if parts.is_uniform() { vec![whole] } else { parts.list }, parts.state_topics);
         for Part { topics, extent } in before {

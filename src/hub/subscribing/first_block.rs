@@ -18,11 +18,17 @@ impl Hub {
         };
         points.iter_mut().for_each(|point| self.resolve_id(point, &cursor.topics));
         self.place_parts(cursor, &points);
-        cursor.has_news = !points.iter().all(ResumePoint::has_known_id); // the client is sent its first id, or another one
+        // The client is sent its first id, or another one, or is told that its state is complete.
+        let is_in_state = points.iter().any(|point| point.state_after().is_some());
+        cursor.has_news = is_in_state || !points.iter().all(ResumePoint::has_known_id);
         let missed = self.logs.set_baselines(cursor, &points);
         let own_blocks = self.first_blocks(cursor, &missed, &points);
         if cursor.state_through().is_some() {
-            cursor.ensure_parts().reported_through = 0; // there are no positions before the state is complete
+            // There are no positions before the state is complete. If the client may be cut before, ids say what it has of that.
+            let has_marks = cursor.is_poll() || is_in_state;
+            let parts = cursor.ensure_parts();
+            let through = parts.list.iter().map(|part| part.extent.state_through.unwrap_or(0)).min();
+            parts.reported_through = through.filter(|_| has_marks).unwrap_or(0);
         }
         cursor.advance(cursor.seq);
         own_blocks
@@ -33,14 +39,21 @@ impl Hub {
     fn place_parts(&mut self, cursor: &mut Cursor, points: &[ResumePoint]) {
         let list = &cursor.ensure_parts().list;
         let has_missed = list.iter().zip(points).any(|(part, point)| self.logs.has_missed_at(part, point));
-        let starts_with_state = |point: &ResumePoint| point.follows_state && (!point.has_known_id() || has_missed);
-        let held = points.iter().any(starts_with_state).then(|| self.hold_first_snapshot());
+        let state_after = |point: &ResumePoint| point.state_after().filter(|_| !has_missed);
+        let starts_with_state = |point: &ResumePoint| {
+            point.follows_state && (!point.has_known_id() || has_missed || point.state_after().is_some())
+        };
+        let as_of = points.iter().filter_map(|point| state_after(point).map(|_| point.seq)).max().unwrap_or(0);
+        let held = points.iter().any(starts_with_state).then(|| self.hold_first_snapshot(as_of));
         let last_seq = self.logs.last_seq();
         let parts = cursor.ensure_parts();
         (parts.held, parts.is_ordered) = (held, true);
         for (part, point) in parts.list.iter_mut().zip(points) {
             if let Some(held) = held.filter(|_| starts_with_state(point)) {
                 *part = Part::of_state(std::mem::take(&mut part.topics), held.through);
+                if let Some(after) = state_after(point) {
+                    (part.extent.after, part.extent.state_since) = (after, point.seq);
+                }
             } else {
                 part.extent.after = point.seq;
                 if point.follows_state && point.seq < last_seq {
@@ -94,6 +107,10 @@ impl Logs {
     /// receives one gap, whatever it has missed.
     fn has_missed_at(&self, part: &Part, point: &ResumePoint) -> bool {
         let seen = if point.follows_state { point.seq } else { point.seq.max(point.reported_through) };
-        point.has_gap() || (point.has_known_id() && self.channels().evicted_through(&part.topics) > seen)
+        let lost = match point.state_after() {
+            Some(_) => self.forgotten_through,
+            None => self.channels().evicted_through(&part.topics),
+        };
+        point.has_gap() || (point.has_known_id() && lost > seen)
     }
 }

@@ -5,6 +5,7 @@ use super::*;
 use crate::hub::{
     Access, MemberRequest, Poll, PollReason, Presence, Retain, SequencedEvent, StartPoint, SubscribeRequest,
 };
+use crate::parse::{Event, Parser};
 
 const POSITION: &str = "event: position\ndata: \nid: e-";
 
@@ -141,6 +142,46 @@ fn a_poll_has_the_whole_state_and_one_that_resumes_after_it_waits() {
     assert_eq!(content(&mut world, resumed), format!(":state\n{POSITION}31\n\n"), "its new position is not news");
     publish_key(&mut world, 32, 1);
     assert!(content(&mut world, resumed).ends_with('$'));
+}
+
+/// Each poll is cut within the bytes of the state, or is held until the next one begins; keys change and are forgotten meanwhile.
+#[test]
+fn polls_that_are_cut_within_the_state_continue_there_until_it_is_complete() {
+    for (events, forgets_between, gaps) in [(10, false, 0), (10, true, 0), (0, false, 0), (0, true, 1)] {
+        let mut world = with_history(events);
+        let mut seq = 0;
+        let mut publish_key = |world: &mut World, key: u64, retain| {
+            seq += 1;
+            let event = crate::event::Shared::of(format!("data: {key} {}\nid: e-{seq}\n\n", "x".repeat(200)));
+            let (channel, key) = ((*b"c").into(), key.to_string().into_bytes().into());
+            let event = SequencedEvent { seq, channel, event, key, retain, id: None };
+            world.apply(Command::Publish { hub: HUB, event: Box::new(event) });
+        };
+        (1..=100).for_each(|key| publish_key(&mut world, key, Retain::Newest));
+        world.run_until_idle();
+        let (mut parser, mut received) = (Parser::default(), Vec::new());
+        for round in 0..30 {
+            if received.iter().any(|event: &Event| event.event == "position") {
+                break;
+            }
+            parser.finish();
+            let with_state = SubscribeRequest { start: StartPoint::State, ..request(parser.last_event_id(), 0) };
+            let poll = world.open(settings(), "");
+            subscribe_at(&mut world, HUB, poll, with_state, false);
+            world.run_until_idle();
+            let bytes = world.client(poll).take_received();
+            parser.feed(&bytes[..bytes.len().min(3_333)]).expect("small events");
+            received.extend(std::iter::from_fn(|| parser.next_event()));
+            if round == 1 && forgets_between {
+                publish_key(&mut world, 1, Retain::Forget);
+            }
+            publish_key(&mut world, 100 + round, Retain::Newest);
+            world.run_until_idle();
+        }
+        let count = |name: &str| received.iter().filter(|event| event.event == name).count();
+        assert_eq!((count("gap"), count("position")), (gaps, 1), "{events} {forgets_between}");
+        assert!(count("message") < 130 + 40 * gaps, "{events} {forgets_between}: {}", count("message"));
+    }
 }
 
 #[test]

@@ -204,6 +204,13 @@ impl Truth<'_> {
         state
     }
 
+    /// Returns the numbers of an id that says that the client has a state in part: as of which number, and through which.
+    fn mark_of(&self, id: &str) -> Option<(u64, u64)> {
+        let (as_of, through) = id.strip_prefix(&*self.epoch)?.split_once('-')?;
+        let mark = (as_of.parse().ok()?, through.parse().ok()?);
+        Some(mark).filter(|(as_of, through)| *through > 0 && through <= as_of)
+    }
+
     /// Returns the sequence number of an id; none if it is of another epoch.
     fn seq_of(&self, id: &str) -> Option<u64> {
         let seq = |text: &str| text.split('-').next().and_then(|seq| seq.parse().ok());
@@ -370,7 +377,9 @@ impl Run {
         }
         let holds = self.rng.bool();
         let last_id = self.clients[number].parser.last_event_id().to_owned();
-        let (complete_through, connected_through) = (self.truth().seq_of(&last_id), self.truth().last_seq());
+        let mark = self.truth().mark_of(&last_id);
+        let complete_through = self.truth().seq_of(&last_id).filter(|_| mark.is_none());
+        let connected_through = mark.map_or(self.truth().last_seq(), |(as_of, _)| as_of);
         let may_lag = self.may_lag(number);
         let client = &mut self.clients[number];
         client.parser.finish();
@@ -411,6 +420,9 @@ impl Run {
         let hub = self.world.reactor.hubs.get(HUB).expect("the hub exists");
         let truth = Truth { hub, published: &self.published, epoch: self.epoch_text() };
         self.clients[number].begin_state(&truth);
+        if mark.is_some() {
+            self.clients[number].began_through = connected_through;
+        }
     }
 
     /// Returns true if a client reads a channel in which a lagging stream does not end.
