@@ -18,7 +18,15 @@ my @REASONS = qw(client slow timeout error server application);
 
 # Public methods
 
-sub client_address { return EventSource::XS::Address->text($_[1]{REMOTE_ADDR}, $_[2]) }
+sub client_address {
+    my ($class, $env, $bits) = @_;
+    EventSource::Error->throw(
+        code    => 'invalid',
+        field   => 'bits',
+        message => 'EventSource::XS: the bits of client_address must be a whole number from 0 to 128'
+    ) if ($bits //= 128) !~ /\A[0-9]{1,3}\z/ || $bits > 128;
+    return EventSource::XS::Address->text($env->{REMOTE_ADDR}, $bits);
+}
 
 sub notify_fd {
     require EventSource::XS::Notification;

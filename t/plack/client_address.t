@@ -27,6 +27,16 @@ for my $case (
     is(EventSource::XS->client_address({REMOTE_ADDR => $given}, 64), $network, "its first 64 bits, if it is IPv6");
 }
 
+for my $bits (-1, 129, 1.5, 'many', '') {
+    my $error = do {
+        local $@;
+        eval { EventSource::XS->client_address({REMOTE_ADDR => '::1'}, $bits) };
+        $@;
+    };
+    is_deeply [eval { $error->code }, eval { $error->field }], ['invalid', 'bits'], "'$bits' bits are refused";
+    like $error, qr/client_address\.t line/, 'at the line of the caller';
+}
+
 my $deployment = slurp('perl/EventSource/Deployment.pod');
 
 subtest 'behind a proxy' => sub {
