@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The version of the layout of everything that is saved.
-pub const VERSION: u32 = 35;
+pub const VERSION: u32 = 36;
 
 /// The bytes from which on a saver writes what it has into its file.
 const PIECE: usize = if cfg!(test) { 10 } else { 1 << 20 };

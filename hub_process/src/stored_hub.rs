@@ -48,7 +48,7 @@ use crate::store::{self, Draft, StoreEntry, StoreReport};
 use beginning::Beginning;
 use counted::Counted;
 use drafts::{Purpose, WaitingDraft};
-use eventsource_xs::hub::{Announcement, Counts, EndRequest, Members, StateSizes};
+use eventsource_xs::hub::{Announcement, Counts, EndRequest, Evictions, Members, StateSizes};
 use eventsource_xs::runtime::HubHandle;
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, HubSettings, Name, StoreStatus};
@@ -110,10 +110,11 @@ pub struct SavedStored {
     gaps: u64,
     counted: Counted,
     ends: KnownEnds,
+    evicted: Evictions,
     wills: Vec<Draft>,
 }
 
-saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, ends, wills });
+saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, ends, evicted, wills });
 
 impl StoredHub {
     /// Starts the store of these settings.
@@ -142,10 +143,11 @@ impl StoredHub {
     }
 
     fn resume(mut self, saved: SavedStored, handle: HubHandle, members: Members) -> Self {
-        let SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, ends, wills } = saved;
+        let SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, ends, evicted, wills } = saved;
         let position = Position { epoch: ids.epoch.as_str().into(), last_seq, epoch_changes, confirmed: 0 };
         let memory = MemoryHub { handle, ids, state: State::of(state) };
         self.sequencer.resume((memory, members), position, (counted, UnreadEntries::restore(gaps), ends));
+        self.sequencer.evicted = evicted;
         Self { wills: Wills::restore(wills), ..self }
     }
 
@@ -167,6 +169,7 @@ impl StoredHub {
             gaps: self.gaps(),
             counted: self.sequencer.counted().clone(),
             ends: self.sequencer.tickets.ends.saved(last_seq),
+            evicted: self.sequencer.evicted.clone(),
             wills: self.wills.saved(),
         })
     }
@@ -395,6 +398,9 @@ impl StoredHub {
             (Purpose::Member(key), _) => {
                 members::take_answer(&key, result.as_ref().err(), &mut self.sequencer);
             }
+            (Purpose::Forget(evictions), _) => {
+                self.sequencer.end_forgetting(ticket, result.as_ref().err().map(|_| evictions));
+            }
             (Purpose::Will(will), Err(failure)) => {
                 self.wills.take_back(*will, failure);
                 self.sequencer.retry_later();
@@ -425,7 +431,7 @@ impl StoredHub {
     /// Does what is due. Returns true if the store has started again, with another descriptor.
     pub fn run_timers(&mut self, now: Instant) -> bool {
         self.sequencer.set_time(now);
-        self.log_losses();
+        self.wills.log_losses();
         if self.handle().is_some_and(HubHandle::has_ended) {
             self.restart_after_defect();
         }
@@ -444,10 +450,6 @@ impl StoredHub {
             self.sequencer.threads.delay_restart(now);
         }
         has_begun
-    }
-
-    fn log_losses(&mut self) {
-        self.wills.log_losses();
     }
 
     /// Called when the reactor has died, with its streams. Their clients return with ids that the hub knows again when its
@@ -506,7 +508,7 @@ impl StoredHub {
         effects.is_ready = false;
         self.fail_waiting("the store did not answer before it ended", &mut effects);
         self.wills.lose("the hub has ended while its store was away");
-        self.log_losses();
+        self.wills.log_losses();
         effects
     }
 

@@ -176,7 +176,7 @@ pub use readers::stream_limits::RESERVED;
 pub use readers::Readers;
 pub use sending::positions::OwnBlock;
 pub use settings::channel_settings::ChannelSettings;
-pub use stored_history::{ChannelEvictions, History};
+pub use stored_history::{Evictions, History};
 pub use ticket::{Passport, StreamLimit, Ticket, TicketOutcome, LONGEST_TICKET};
 
 pub use crate::log::Retain;

@@ -14,7 +14,6 @@ mod tests;
 use crate::hub::channels::Channels;
 use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Epoch, Hub, Settings};
-use crate::log::Log;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -36,16 +35,15 @@ pub struct History {
     pub is_shared: bool,
 }
 
-/// How far a channel has evicted its entries: a store may forget them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChannelEvictions {
-    /// The channel's name.
-    pub channel: Box<[u8]>,
-    /// Entries through this sequence number are evicted, but a compacted log may still hold the latest of a key. Either may
-    /// still be retained.
-    pub evicted_through: u64,
-    /// Entries through this sequence number are evicted, whatever their key is.
-    pub discarded_through: u64,
+/// What a hub has evicted: its store may forget it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evictions {
+    /// The sequence numbers of the entries that the hub has no longer: not in the history, and not in the state.
+    pub numbers: Vec<u64>,
+    /// Channels that have evicted entries, and through which number.
+    pub channels: HashMap<Arc<[u8]>, u64>,
+    /// The same of all channels whose own number is not remembered. It counts for those, too, that have evicted less.
+    pub others: u64,
 }
 
 /// The memory that only a hub with stored events needs.
@@ -57,8 +55,8 @@ pub(in crate::hub) struct StoreMemory {
     seqs: VecDeque<u64>,
     /// Whether other hubs use the store.
     is_shared: bool,
-    /// How far channels have evicted and discarded entries, since that was last taken.
-    evictions: HashMap<Arc<[u8]>, (u64, u64)>,
+    /// What was evicted since that was last taken. A shared store is not told, for it has bounds of its own.
+    evictions: Evictions,
 }
 
 impl fmt::Debug for History {
@@ -78,10 +76,21 @@ impl History {
     }
 }
 
-impl StoreMemory {
-    /// How many channels are reported at once. A store that is not told of more forgets their entries later.
-    const MOST_REPORTED: usize = 65_536;
+impl Evictions {
+    /// Returns true if there is nothing to forget.
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty() && self.channels.is_empty()
+    }
 
+    /// Adds what was evicted later.
+    pub fn extend(&mut self, later: Self) {
+        self.numbers.extend(later.numbers);
+        self.channels.extend(later.channels);
+        self.others = self.others.max(later.others);
+    }
+}
+
+impl StoreMemory {
     /// Records the number of an entry, the greatest of all.
     pub(in crate::hub) fn add_seq(&mut self, seq: u64) {
         self.seqs.push_back(seq);
@@ -107,14 +116,17 @@ impl StoreMemory {
         }
     }
 
+    /// Records that the hub has an entry no longer.
+    pub(in crate::hub) fn record_gone(&mut self, seq: u64) {
+        if !self.is_shared {
+            self.evictions.numbers.push(seq);
+        }
+    }
+
     /// Records how far a channel has evicted its entries.
-    pub(in crate::hub) fn record_evictions(&mut self, name: &Arc<[u8]>, log: &Log) {
-        // A log with a merged tombstone, or with compacted entries of its history, holds some that it counts as evicted.
-        let before = |first: Option<u64>| first.map_or(u64::MAX, |first| first - 1);
-        let evicted = log.evicted_through().min(before(log.first_of_history()));
-        let discarded = log.discarded_through().min(before(log.first().map(|(seq, _)| seq)));
-        if self.evictions.contains_key(name) || self.evictions.len() < Self::MOST_REPORTED {
-            self.evictions.insert(Arc::clone(name), (evicted, discarded));
+    pub(in crate::hub) fn record_evictions(&mut self, name: &Arc<[u8]>, through: u64) {
+        if !self.is_shared {
+            self.evictions.channels.insert(Arc::clone(name), through);
         }
     }
 }
@@ -174,16 +186,12 @@ impl Hub {
         }
     }
 
-    /// Takes what channels have evicted since the last call. Only a hub with stored events remembers that.
-    pub fn take_evictions(&mut self) -> Vec<ChannelEvictions> {
+    /// Takes what was evicted since the last call. Only a hub whose store no other hub uses remembers that.
+    pub fn take_evictions(&mut self) -> Evictions {
         let taken = self.stored.as_mut().map(|stored| std::mem::take(&mut stored.evictions)).unwrap_or_default();
-        let evictions = taken.into_iter().map(|(name, (evicted_through, discarded_through))| ChannelEvictions {
-            channel: (*name).into(),
-            evicted_through,
-            discarded_through,
-        });
-        evictions.collect()
+        Evictions { others: self.logs.channels().merged_through(), ..taken }
     }
 }
 
+saved!(Evictions { numbers, channels, others });
 saved!(StoreMemory { history_through, seqs, is_shared, evictions });

@@ -128,15 +128,29 @@ impl Compacted {
     }
 
     /// Discards the first entries that the history has evicted while these exceed the bounds.
-    fn shrink_to(&mut self, bounds: &Bounds) {
-        while self.newest.exceeds(bounds) && self.discard_first() {}
+    fn shrink_to(&mut self, bounds: &Bounds, state: &Option<Box<Newest>>, gone: Gone<'_>) {
+        while self.newest.exceeds(bounds) && self.discard_first(state, gone) {}
     }
 
     /// Discards the first entry that the history has evicted. Returns true if there was one.
-    fn discard_first(&mut self) -> bool {
+    fn discard_first(&mut self, state: &Option<Box<Newest>>, gone: Gone<'_>) -> bool {
         let first = self.newest.pop_first();
-        self.discarded_through = first.as_ref().map_or(0, |first| first.seq).max(self.discarded_through);
+        if let Some(first) = &first {
+            self.discarded_through = self.discarded_through.max(first.seq);
+            report_unless_retained(first, state, gone);
+        }
         first.is_some()
+    }
+}
+
+/// Takes the sequence numbers of entries that a log holds no longer, each once. What is kept for [`Snapshots`] alone counts as
+/// gone.
+pub type Gone<'a> = &'a mut dyn FnMut(u64);
+
+/// Reports an entry that neither the history nor its compaction has any longer.
+fn report_unless_retained(entry: &LogEntry, state: &Option<Box<Newest>>, gone: Gone<'_>) {
+    if !state.as_ref().map_or(false, |state| state.is_newest(entry)) {
+        gone(entry.seq);
     }
 }
 
@@ -190,12 +204,15 @@ impl Log {
 
     /// Keeps the newest entry of each key beyond the history from here on, within `bounds`, or discards what only that
     /// has kept.
-    pub fn set_compacted(&mut self, bounds: Option<&Bounds>) {
+    pub fn set_compacted(&mut self, bounds: Option<&Bounds>, gone: Gone<'_>) {
+        let Self { compacted, entries, evicted_through, state, .. } = self;
         let bounds = match bounds {
             Some(bounds) => bounds,
-            None => return self.compacted = None,
+            None => {
+                let compacted = compacted.take();
+                return compacted.into_iter().for_each(|mut all| while all.discard_first(state, gone) {});
+            }
         };
-        let Self { compacted, entries, evicted_through, .. } = self;
         let compacted = compacted.get_or_insert_with(|| {
             let mut newest = Newest::default();
             for entry in entries.iter() {
@@ -203,27 +220,31 @@ impl Log {
             }
             Box::new(Compacted { newest, discarded_through: *evicted_through })
         });
-        compacted.shrink_to(bounds);
+        compacted.shrink_to(bounds, state, gone);
     }
 
     /// Appends an entry. Its sequence number is greater than all others of the log. What it replaces in the state is kept for
     /// the streams that are sent the state as of one of the `snapshots`.
     ///
     /// A retained entry that an earlier log has evicted comes back from a store: only the state holds it.
-    pub fn append(&mut self, entry: LogEntry, snapshots: &Snapshots) {
-        if entry.retain == Retain::Newest && entry.seq <= self.evicted_through {
-            let state = self.state.get_or_insert_with(Box::default);
-            state.record(&entry.key, entry.seq);
-            return state.keep(entry);
-        }
-        if let Some(compacted) = &mut self.compacted {
-            compacted.newest.record(&entry.key, entry.seq);
+    pub fn append(&mut self, entry: LogEntry, snapshots: &Snapshots, gone: Gone<'_>) {
+        let is_of_state_only = entry.retain == Retain::Newest && entry.seq <= self.evicted_through;
+        if let Some(compacted) = self.compacted.as_mut().filter(|_| !is_of_state_only) {
+            if let Some((_, Some(kept))) = compacted.newest.record(&entry.key, entry.seq) {
+                report_unless_retained(&kept, &self.state, gone);
+            }
         }
         let replaced = match (entry.retain, &mut self.state) {
             (Retain::Newest, state) => state.get_or_insert_with(Box::default).record(&entry.key, entry.seq),
             (Retain::Forget, Some(state)) => state.forget(&entry.key),
             _ => None,
         };
+        if let Some((seq, Some(_))) = replaced {
+            gone(seq);
+        }
+        if is_of_state_only {
+            return self.state.get_or_insert_with(Box::default).keep(entry);
+        }
         let replaced = replaced.map(|(seq, kept)| self.take_replaced((seq, kept), entry.seq, snapshots));
         let is_needed = replaced.as_ref().map_or(false, |replaced| replaced.entry.is_some());
         if entry.retain.changes_state() && (is_needed || self.versions.is_some()) {
@@ -329,22 +350,31 @@ impl Log {
 
     /// Evicts the first entry of the history. If it is the newest of its key, a compacted log keeps it within `bounds`. If it
     /// forgets a key, it is kept for streams that are sent the state as of one of the `snapshots`.
-    pub fn evict_first(&mut self, bounds: &Bounds, snapshots: &Snapshots) {
-        if let (Some(evicted), Some(compacted)) = (self.pop_first(snapshots), &mut self.compacted) {
-            if compacted.newest.is_newest(&evicted) {
-                compacted.newest.keep(evicted);
+    pub fn evict_first(&mut self, bounds: &Bounds, snapshots: &Snapshots, gone: Gone<'_>) {
+        let evicted = self.pop_first(snapshots);
+        match (evicted, &mut self.compacted) {
+            (Some(evicted), Some(compacted)) => {
+                if compacted.newest.is_newest(&evicted) {
+                    compacted.newest.keep(evicted);
+                } else {
+                    report_unless_retained(&evicted, &self.state, gone);
+                }
+                compacted.shrink_to(bounds, &self.state, gone);
             }
-            compacted.shrink_to(bounds);
+            (Some(evicted), None) => gone(evicted.seq),
+            (None, _) => {}
         }
     }
 
     /// Discards the first entry of the log, compacted entries first. Only the state may keep it, and the `snapshots`.
-    pub fn discard_first(&mut self, snapshots: &Snapshots) {
-        if self.compacted.as_mut().map_or(false, |compacted| compacted.discard_first()) {
+    pub fn discard_first(&mut self, snapshots: &Snapshots, gone: Gone<'_>) {
+        let Self { compacted, state, .. } = self;
+        if compacted.as_mut().map_or(false, |compacted| compacted.discard_first(state, gone)) {
             return;
         }
-        if let (Some(discarded), Some(compacted)) = (self.pop_first(snapshots), &mut self.compacted) {
-            compacted.record_discarded(&discarded);
+        if let Some(discarded) = self.pop_first(snapshots) {
+            report_unless_retained(&discarded, &self.state, gone);
+            self.compacted.iter_mut().for_each(|compacted| compacted.record_discarded(&discarded));
         }
     }
 

@@ -375,7 +375,7 @@ pub enum Answer {
         /// The request.
         request_id: u64,
         /// The evictions of channels since the last request.
-        evictions: Vec<hub::ChannelEvictions>,
+        evictions: hub::Evictions,
     },
     /// The answer to [`Command::EndStreams`].
     StreamsEnded {

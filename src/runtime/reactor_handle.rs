@@ -171,7 +171,7 @@ pub(crate) struct ReactorHandle {
     pub(super) reservations: Requests<bool>,
     pub(super) admissions: Requests<Vec<Result<hub::Ticket, hub::TicketOutcome>>>,
     /// The evictions of a hub's channels.
-    pub(super) evictions: Requests<Vec<hub::ChannelEvictions>>,
+    pub(super) evictions: Requests<hub::Evictions>,
     next_request_id: AtomicU64,
     settings: Mutex<Option<Arc<Settings>>>,
 }

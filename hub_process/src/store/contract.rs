@@ -42,18 +42,12 @@
 //!
 //! # What a store keeps
 //!
-//! An entry is garbage when all of this is true:
+//! A store of one machine keeps what its hub has: that names each entry which it has no longer, neither in its history nor
+//! retained ([`StoreCommand::Forget`]). A shared store has bounds of its own ([`StoreCommand::Retain`]), and keeps what is
+//! retained beyond them. The hub refuses a draft that does not fit before it asks the store, and counts the drafts that wait.
 //!
-//! - The history has evicted it: by [`StoreCommand::Forget`], or by the store's own bounds ([`StoreCommand::Retain`]). In a
-//!   file these do not count requests to end streams, of which the hub remembers some only.
-//! - It is not the latest entry of its key, or that was discarded, too ([`ChannelEvictions`]).
-//! - It is not retained: it is not `Retain::Newest`, or a later entry of its channel and key is `Newest` or `Forget`.
-//!
-//! No bound evicts what is retained. The hub refuses a draft that does not fit before it asks the store, and counts the drafts
-//! that wait.
-//!
-//! A store deletes garbage in the order of sequence numbers, or all at once: without the entry that has forgotten a key, or has
-//! replaced its value, an earlier value would come back.
+//! A hub asks a store to forget in the order in which it has evicted, and again what has failed before it asks for more:
+//! without the entry that has forgotten a key, or has replaced its value, an earlier value would come back.
 //!
 //! What the history has evicted and what is still retained is reported as the rest of the history is, in the order of sequence
 //! numbers. The hub has these entries in its state only, because their channels have evicted as much ([`Began::evicted`]).
@@ -73,7 +67,7 @@
 //! [`instant_of`]: super::Store::instant_of
 
 use super::draft::Draft;
-use eventsource_xs::hub::ChannelEvictions;
+use eventsource_xs::hub::Evictions;
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::Failure;
 use std::path::PathBuf;
@@ -111,9 +105,9 @@ impl Delivered {
 pub enum StoreCommand {
     /// Append an event. Tickets are numbers that the hub uses once.
     Append { ticket: u64, draft: Draft },
-    /// Forget entries of channels, unless they are retained.
-    Forget(Vec<ChannelEvictions>),
-    /// The retention of the history of all channels together.
+    /// Delete what the hub of this epoch has evicted. It ends as a draft does that has no entry. A shared store is not asked.
+    Forget { ticket: u64, epoch: Box<str>, evictions: Evictions },
+    /// The retention of the history of all channels together, for a shared store.
     Retain { events: usize, bytes: usize, age: Duration },
     /// Keep what the hub says of the members that linger, in the place of what it has said before. A shared store, which knows
     /// when a machine was removed, is not asked.

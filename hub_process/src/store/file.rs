@@ -3,13 +3,12 @@
 //! - `database`: the file, what it promises for each `sync`, and when its epoch is new
 //! - `keeper`: the thread; `upkeep`: what it does now and then; `backup`: a copy of the file
 //! - `entries`, `place`: the rows of entries; the path, the lock, and the name of a damaged file
-//! - `index`: which entries each channel has, and which of them are to be deleted
 //! - `ticket_keys`: the keys of tickets, and when they count
 //! - `fault`: what goes wrong, and what follows from it
 //!
 //! One thread, "store", does everything. It takes all commands that wait, commits them together, then reports the entries; so
 //! the more is published, the fewer commits there are. What has to be done now and then is done a second after something was
-//! written; an idle store sleeps until its first entry is too old.
+//! written; an idle store sleeps.
 //!
 //! # Faults
 //!
@@ -24,7 +23,6 @@ mod backup;
 mod database;
 mod entries;
 mod fault;
-mod index;
 mod keeper;
 mod place;
 #[cfg(test)]
@@ -32,7 +30,7 @@ mod tests;
 mod ticket_keys;
 mod upkeep;
 
-use super::{now_ms, Delivered, Draft, Engine, StoreEnd, StoreReport};
+use super::{now_ms, Delivered, Engine, StoreEnd, StoreReport};
 use eventsource_xs::runtime::monotonic;
 use eventsource_xs::wire::{Failure, FileSettings};
 use eventsource_xs::ErrorCode;
@@ -40,7 +38,6 @@ use keeper::Keeper;
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The message when the thread has panicked.
 const DEFECT: &str = "the store has ended: this is a defect of eventsource-hub";
@@ -83,24 +80,4 @@ struct Surroundings {
     boot: Box<str>,
     /// The last entry that was delivered in this boot, if that is known.
     delivered: Option<Delivered>,
-}
-
-/// The retention of all channels together.
-#[derive(Clone, Copy, Debug)]
-struct Bounds {
-    events: u64,
-    bytes: u64,
-    /// In milliseconds.
-    age: u64,
-}
-
-impl Bounds {
-    fn new(events: usize, bytes: usize, age: Duration) -> Self {
-        Self { events: events as u64, bytes: bytes as u64, age: u64::try_from(age.as_millis()).unwrap_or(u64::MAX) }
-    }
-}
-
-/// Returns the bytes of a draft that count for the retention, which are about those that the hub counts.
-fn size_of(draft: &Draft) -> usize {
-    draft.key.len() + draft.fields.as_bytes().len()
 }

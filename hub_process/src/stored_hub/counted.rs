@@ -4,8 +4,9 @@
 //! `once` of a number names the entry with the number before it. So of several machines that publish one at the same time, one
 //! succeeds. Another number follows if that was not the right one.
 
+use super::member_drafts::key_of;
 use crate::store::Draft;
-use eventsource_xs::hub::{number_of_members, ChannelEvictions, Retain, COUNT_KEY};
+use eventsource_xs::hub::{number_of_members, Evictions, MemberKey, Retain, COUNT_KEY};
 use eventsource_xs::saved;
 use std::collections::HashMap;
 
@@ -17,21 +18,31 @@ const ONCE: &[u8] = b"\0count ";
 pub struct Counted {
     /// The sequence number of the entry with a channel's number, or of that with its first member; and the number.
     numbers: HashMap<Box<[u8]>, (u64, usize)>,
-    /// How far the channels of the members are read.
-    read: HashMap<Box<[u8]>, u64>,
+    /// The sequence numbers of the entries that are retained, and of those that are not.
+    retained: HashMap<MemberKey, u64>,
+    gone: Vec<u64>,
 }
 
-saved!(Counted { numbers, read });
+saved!(Counted { numbers, retained, gone });
 
 impl Counted {
     /// Takes note of an entry of a member of a channel.
     pub fn count_member(&mut self, channel: &[u8], draft: &Draft, seq: u64) {
-        self.read.insert(draft.channel.clone(), seq);
         if draft.retain == Retain::Newest {
             self.numbers.entry(channel.into()).or_insert((seq, 0));
         } else if self.number(channel) == 0 {
             self.numbers.remove(channel);
         }
+    }
+
+    /// Takes note of the entry of a member for a store that is told what to forget.
+    pub fn retain_member(&mut self, draft: &Draft, seq: u64) {
+        let before = match draft.retain {
+            Retain::Newest => self.retained.insert(key_of(draft), seq),
+            Retain::Forget => self.retained.remove(&key_of(draft)),
+            Retain::No => None,
+        };
+        self.gone.extend(before.into_iter().chain((draft.retain != Retain::Newest).then_some(seq)));
     }
 
     /// Takes note of an entry of a channel. Returns the number of members that a hub has published with it.
@@ -58,11 +69,9 @@ impl Counted {
         [ONCE, seq.to_string().as_bytes()].concat().into()
     }
 
-    /// Returns the entries that the store may forget unless they are retained: no stream reads them.
-    pub fn take_evictions(&mut self) -> impl Iterator<Item = ChannelEvictions> + '_ {
-        let evicted =
-            |(channel, through)| ChannelEvictions { channel, evicted_through: through, discarded_through: through };
-        self.read.drain().map(evicted)
+    /// Adds the entries that the store may forget: no stream reads them.
+    pub fn take_evictions(&mut self, evictions: &mut Evictions) {
+        evictions.numbers.append(&mut self.gone);
     }
 }
 

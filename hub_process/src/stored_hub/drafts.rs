@@ -3,7 +3,7 @@
 use super::state::StateChange;
 use crate::publishing::Requester;
 use crate::store::Draft;
-use eventsource_xs::hub::MemberKey;
+use eventsource_xs::hub::{Evictions, MemberKey};
 use std::collections::{BTreeMap, HashMap};
 
 /// What a draft was appended for.
@@ -21,6 +21,8 @@ pub enum Purpose {
     End(usize),
     /// To have a backup.
     BackUp,
+    /// To have the store forget this.
+    Forget(Evictions),
 }
 
 /// A draft that waits.

@@ -16,7 +16,8 @@ use crate::process_log::log_message;
 use crate::publishing::{failure_of, Published};
 use crate::store::{Began, Draft, DraftKind, StoreCommand, StoreEntry};
 use eventsource_xs::hub::{
-    channel_of_kept, Announcement, EndRequest, EntryOrigin, History, Members, Retain, Statement, LONGEST_ANSWER,
+    channel_of_kept, Announcement, EndRequest, EntryOrigin, Evictions, History, Members, Retain, Statement,
+    LONGEST_ANSWER,
 };
 use eventsource_xs::runtime::{monotonic, Error, HubHandle};
 use eventsource_xs::ticket::TicketKeys;
@@ -26,8 +27,12 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How often the store is told what the hub has evicted.
+/// How long after an event the store is told what the hub has evicted, unless this is much sooner (`will_forget`).
 const FORGET: Duration = Duration::from_secs(1);
+/// How often it is told what has expired while nothing was published.
+const EXPIRE: Duration = Duration::from_secs(60);
+/// The events and bytes after which the store is told at once, if an eighth of the history is not more.
+const MUCH: (usize, usize) = (1000, 1 << 20);
 /// How often it is looked whether the store is up that has failed what a member or a will says.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -76,8 +81,14 @@ pub struct Sequencer {
     pub tickets: StoredTickets,
     /// The time of the call in which the hub is: all that follows from it has one time.
     now: Instant,
-    /// When the store is told next what the hub has evicted; none if nothing was published since.
+    /// What the store is to forget, and does not know yet.
+    pub evicted: Evictions,
+    /// The ticket of what it was asked to forget, until it has.
+    forgetting: Option<u64>,
+    /// When the store is told next what the hub has evicted.
     forget_at: Option<Instant>,
+    /// The events that were published since it was told, and their bytes.
+    grown: (usize, usize),
     /// When it is looked whether the store is up that has failed something.
     retry_at: Option<Instant>,
     /// Whether the process is about to continue as another program.
@@ -98,7 +109,10 @@ impl Sequencer {
             unread: UnreadEntries::default(),
             tickets: StoredTickets::default(),
             now: Instant::now(),
+            evicted: Evictions::default(),
+            forgetting: None,
             forget_at: None,
+            grown: (0, 0),
             retry_at: None,
             holds_members: false,
         }
@@ -219,7 +233,6 @@ impl Sequencer {
         if let (Some(change), Some(memory)) = (change, &mut self.memory) {
             memory.state.wait(ticket, &change);
         }
-        self.forget_at.get_or_insert(self.now + FORGET);
         self.threads.store.send(StoreCommand::Append { ticket, draft });
     }
 
@@ -312,6 +325,7 @@ impl Sequencer {
         self.tickets.begin(began, epoch != before);
         self.position = Position { epoch: epoch.clone(), last_seq: 0, epoch_changes, confirmed: 0 };
         (self.memory, self.counted) = (Some(memory), Counted::default());
+        (self.evicted, self.forgetting) = (Evictions::default(), None);
         Ok(Restarted { epoch: is_other.then(|| epoch.clone()), wills })
     }
 
@@ -347,6 +361,9 @@ impl Sequencer {
             return EntryOutcome::Skipped; // the store was asked to end, and starts again
         }
         self.position.last_seq = seq;
+        if !self.is_shared() {
+            self.will_forget(entry);
+        }
         if ticket.is_some() {
             self.position.confirmed = seq;
         }
@@ -362,7 +379,6 @@ impl Sequencer {
                 self.pass_in_memory(seq)
             }
             DraftKind::CountedMember(channel) => {
-                self.forget_at.get_or_insert(self.now + FORGET);
                 self.counted.count_member(channel, draft, seq);
                 self.pass_in_memory(seq)
             }
@@ -390,10 +406,10 @@ impl Sequencer {
     /// Publishes an event to the hub in memory, unless another one with its key `once` was published.
     fn publish_event(&mut self, entry: &StoreEntry) -> Result<Rc<str>, Failure> {
         let StoreEntry { seq, at, ref draft, .. } = *entry;
-        self.forget_at.get_or_insert(self.now + FORGET);
-        let at = self.threads.store.instant_of(at, self.now);
+        let (at, is_shared) = (self.threads.store.instant_of(at, self.now), self.is_shared());
         let memory = self.memory.as_mut().ok_or_else(|| unavailable("the hub's store has not begun"))?;
         if let Some(id) = memory.once_id(draft) {
+            self.evicted.numbers.extend((!is_shared).then_some(seq));
             return self.pass_in_memory(seq).and(Ok(id.into()));
         }
         let number = self.counted.take_number(draft, seq);
@@ -434,21 +450,56 @@ impl Sequencer {
         self.forget_at.into_iter().chain(self.retry_at).chain(self.threads.restart_at()).min()
     }
 
+    /// Takes note of an entry of a store that is told what to forget: soon, or at once if it would have much more than the hub.
+    fn will_forget(&mut self, StoreEntry { seq, draft, .. }: &StoreEntry) {
+        match draft.kind() {
+            DraftKind::End => self.tickets.entries.push_back(*seq),
+            DraftKind::CountedMember(_) => self.counted.retain_member(draft, *seq),
+            DraftKind::Event => {}
+        }
+        let (grown, total) = (&mut self.grown, self.settings.hub.total_history);
+        *grown = (grown.0 + 1, grown.1 + draft.bytes());
+        let is_much = grown.0 > MUCH.0.max(total.events / 8) || grown.1 > MUCH.1.max(total.bytes / 8);
+        let at = if is_much { self.now } else { self.now + FORGET };
+        self.forget_at = Some(self.forget_at.map_or(at, |before| before.min(at)));
+    }
+
     /// Tells the store what the hub has evicted, if it is time.
     pub fn forget_evicted_in_time(&mut self) {
         if self.forget_at.is_some_and(|at| self.now >= at) {
-            self.forget_at = None;
             self.forget_evicted();
         }
     }
 
-    /// Tells the store what the hub has evicted.
+    /// Tells the store what the hub has evicted, unless it is a shared one, or has still to forget what it was told before.
     pub fn forget_evicted(&mut self) {
-        let mut evicted = self.handle().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
-        evicted.extend(self.counted.take_evictions());
-        evicted.extend(self.tickets.take_evictions(self.position.last_seq));
-        if !evicted.is_empty() {
-            self.threads.store.send(StoreCommand::Forget(evicted));
+        if self.is_shared() {
+            return;
+        }
+        let evicted = self.handle().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
+        self.evicted.extend(evicted);
+        self.counted.take_evictions(&mut self.evicted);
+        self.tickets.take_evictions(self.position.last_seq, &mut self.evicted);
+        (self.forget_at, self.grown) = (Some(self.now + EXPIRE), (0, 0));
+        if self.forgetting.is_none() && !self.evicted.is_empty() {
+            let (evictions, epoch) = (std::mem::take(&mut self.evicted), self.position.epoch.clone());
+            let waiting = WaitingDraft::new(Purpose::Forget(evictions.clone()), []);
+            let ticket = self.drafts.add(&Draft::default(), waiting);
+            self.forgetting = Some(ticket);
+            self.threads.store.send(StoreCommand::Forget { ticket, epoch, evictions });
+        }
+    }
+
+    /// Takes note that the store has forgotten what it was told, or has `failed` to.
+    pub fn end_forgetting(&mut self, ticket: u64, failed: Option<Evictions>) {
+        if self.forgetting != Some(ticket) {
+            return; // another hub in memory has begun, with all that the store has
+        }
+        self.forgetting = None;
+        if let Some(mut evictions) = failed {
+            evictions.extend(std::mem::take(&mut self.evicted));
+            self.evicted = evictions;
+            self.forget_at = Some(self.now + FORGET);
         }
     }
 

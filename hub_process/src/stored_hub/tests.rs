@@ -1086,20 +1086,30 @@ fn the_store_is_told_which_requests_to_end_streams_the_hub_has_forgotten() {
     let evictions = |world: &mut World| {
         world.hub.sequencer.forget_evicted();
         let commands = std::iter::from_fn(|| world.store.end.commands.try_recv().ok());
-        let evicted = commands.filter_map(|command| match command {
-            StoreCommand::Forget(list) => Some(list),
+        let forgets = commands.filter_map(|command| match command {
+            StoreCommand::Forget { ticket, evictions, .. } => Some((ticket, evictions)),
             _ => None,
         });
-        let ends = evicted.flatten().filter(|of| of.channel.is_empty());
-        ends.map(|of| (of.evicted_through, of.discarded_through)).collect::<Vec<_>>()
+        forgets.map(|(ticket, of)| (ticket, of.numbers, of.channels[&b""[..]])).collect::<Vec<_>>()
     };
     (0..1000).for_each(|_| world.store.append(None, Draft::of_end(&end_of("a")), 0));
     world.catch_up();
     assert_eq!(evictions(&mut world), []);
     (0..2).for_each(|_| world.store.append(None, Draft::of_end(&end_of("a")), 0));
     world.catch_up();
-    assert_eq!(evictions(&mut world), [(2, 2)]);
+    let [(ticket, ref numbers, 2)] = evictions(&mut world)[..] else { panic!("not told") };
+    assert_eq!(numbers[..], [1, 2]);
     assert_eq!(evictions(&mut world), [], "it is told once");
+    world.store.append(None, Draft::of_end(&end_of("a")), 0);
+    world.catch_up();
+    assert_eq!(evictions(&mut world), [], "it has not forgotten those yet");
+    world.store.fail(ticket, ErrorCode::Unavailable);
+    world.take();
+    let [(ticket, ref numbers, 3)] = evictions(&mut world)[..] else { panic!("not told again") };
+    assert_eq!(numbers[..], [1, 2, 3], "with what was evicted since");
+    world.store.end.reporter.report(StoreReport::Done(ticket));
+    world.take();
+    assert_eq!(evictions(&mut world), []);
 }
 
 #[test]

@@ -16,11 +16,12 @@
 use super::{known_ends::KnownEnds, StoredHub};
 use crate::publishing::failure_of;
 use crate::store::{Began, StoreCommand};
-use eventsource_xs::hub::{ChannelEvictions, Ticket, TicketOutcome};
+use eventsource_xs::hub::{Evictions, Ticket, TicketOutcome};
 use eventsource_xs::runtime::{monotonic, HubHandle};
 use eventsource_xs::ticket::{Refusal, TicketKeys};
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// How often the store is asked for keys.
@@ -37,7 +38,9 @@ pub struct StoredTickets {
     pub keys: TicketKeys,
     pub ends: KnownEnds,
     asked_for_keys: Option<Instant>,
-    /// Through which number the store was told to forget requests to end streams.
+    /// The numbers of the entries with requests to end streams, unless the store was told to forget them.
+    pub entries: VecDeque<u64>,
+    /// Through which number it was told so.
     forgotten_through: u64,
 }
 
@@ -45,18 +48,19 @@ impl StoredTickets {
     /// Begins with a history.
     pub fn begin(&mut self, began: &Began, is_other_epoch: bool) {
         self.ends.begin(began.ends_evicted_through(), is_other_epoch);
-        self.forgotten_through = 0;
+        (self.entries, self.forgotten_through) = (VecDeque::new(), 0);
     }
 
-    /// Returns what the store may forget: requests to end streams that the hub has forgotten. `last_seq` is the store's.
-    pub fn take_evictions(&mut self, last_seq: u64) -> Option<ChannelEvictions> {
+    /// Adds what the store may forget: requests to end streams that the hub has forgotten. `last_seq` is the store's. Their
+    /// number stays apart from that of other channels.
+    pub fn take_evictions(&mut self, last_seq: u64, evictions: &mut Evictions) {
         let through = self.ends.known_after().min(last_seq);
-        if through <= self.forgotten_through {
-            return None;
+        let forgotten = self.entries.partition_point(|seq| *seq <= through);
+        evictions.numbers.extend(self.entries.drain(..forgotten));
+        if through > self.forgotten_through || !evictions.is_empty() {
+            self.forgotten_through = through;
+            evictions.channels.insert([].into(), through);
         }
-        self.forgotten_through = through;
-        let channel = Box::default();
-        Some(ChannelEvictions { channel, evicted_through: through, discarded_through: through })
     }
 }
 

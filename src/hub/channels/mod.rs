@@ -247,6 +247,11 @@ impl Channels {
         at
     }
 
+    /// Returns the number through which channels without a tombstone of their own count as having evicted entries.
+    pub(in crate::hub) fn merged_through(&self) -> u64 {
+        self.names.merged_through()
+    }
+
     /// Returns how many names new patterns were compared with since that was last taken.
     pub(super) fn compared(&self) -> usize {
         self.compared

@@ -114,6 +114,10 @@ impl Names {
         }
     }
 
+    pub(super) fn merged_through(&self) -> u64 {
+        self.merged.through
+    }
+
     /// Returns the slots of the channels whose names match a pattern, and the sequence number through which any removed channel
     /// has evicted its entries whose name does. Channels of merged tombstones count as matching. Adds how many names are
     /// compared.

@@ -61,7 +61,7 @@ impl Hub {
         self.pending.queue_subscribers_of(at, self.logs.channels_mut());
         let has_custom_id = id.is_some();
         let entry = LogEntry { seq, at: published_at, event, key, retain, has_custom_id, channel: at as u32 };
-        self.change_log(at, |log, snapshots| log.append(entry, snapshots));
+        self.change_log(at, |log, snapshots, gone| log.append(entry, snapshots, gone));
         self.pending.add_grown(at, self.logs.channels_mut().channel_mut(at));
     }
 }

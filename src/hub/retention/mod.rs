@@ -3,7 +3,7 @@
 use super::channels::topics::TopicId;
 use super::logs::Logs;
 use super::{Counts, Cursor, Hub, Retention};
-use crate::log::{Bounds, Log, Snapshots};
+use crate::log::{Bounds, Gone, Log, Snapshots};
 use crate::stream::{after, StreamId};
 use std::time::Instant;
 
@@ -40,7 +40,7 @@ impl Hub {
             self.pending.add_grown(at, channel);
         }
         for (at, bounds) in compacted {
-            self.change_log(at, |log, _| log.set_compacted(bounds.as_ref()));
+            self.change_log(at, |log, _, gone| log.set_compacted(bounds.as_ref(), gone));
         }
     }
 
@@ -61,7 +61,7 @@ impl Hub {
                         self.pending.add_grown(at, self.logs.channels_mut().channel_mut(at));
                         return Err(needing);
                     }
-                    self.change_log(at, |log, snapshots| log.evict_first(&history, snapshots));
+                    self.change_log(at, |log, snapshots, gone| log.evict_first(&history, snapshots, gone));
                 }
             }
         }
@@ -114,10 +114,11 @@ impl Hub {
     }
 
     /// Changes a channel's log, and what the hub stores about all logs.
-    pub(super) fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log, &Snapshots)) {
+    pub(super) fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log, &Snapshots, Gone<'_>)) {
         let log = &mut self.logs.channels_mut().channel_mut(at).log;
         let (before, forgetting) = (LogFigures::of(log), log.first_forgetting());
-        change(log, self.snapshots.held());
+        let stored = &mut self.stored;
+        change(log, self.snapshots.held(), &mut |seq| stored.iter_mut().for_each(|stored| stored.record_gone(seq)));
         let now = LogFigures::of(log);
         let has_evicted = now.history_len < before.history_len;
         let counts = &mut self.counts;
@@ -148,7 +149,7 @@ impl Hub {
         self.logs.record_eviction(at, has_evicted);
         if let Some(stored) = &mut self.stored {
             let channel = &self.logs.channels()[at];
-            stored.record_evictions(&channel.name, &channel.log);
+            stored.record_evictions(&channel.name, channel.log.evicted_through());
             stored.forget_seqs(self.logs.evicted_through());
         }
     }

@@ -27,7 +27,6 @@ use crate::hub::cursor::parts::{HeldSnapshots, Part, Parts};
 use crate::hub::ids::LastId;
 use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Hub, OwnBlock, PositionStyle};
-use crate::log::Log;
 
 impl Hub {
     /// Holds the snapshot of a stream that begins with the state, or has some of that as of an earlier number.
@@ -51,7 +50,7 @@ impl Hub {
     /// Drops what no snapshot needs any more.
     fn clean_versions(&mut self) {
         for at in self.snapshots.channels() {
-            self.change_log(at, Log::clean);
+            self.change_log(at, |log, snapshots, _| log.clean(snapshots));
             self.remove_if_unused(TopicId::Channel(at as u32));
         }
         self.snapshots.record_clean();

@@ -26,15 +26,14 @@ fn replay(case: &mut Case, entries: &[(u64, &str)]) {
     assert!(case.hub.evict(case.now, &[]).is_ok());
 }
 
-/// Takes what channels have evicted, sorted.
-fn evictions(case: &mut Case) -> Vec<(String, u64, u64)> {
-    let evictions = case.hub.take_evictions().into_iter().map(|of| {
-        let name = String::from_utf8(of.channel.into()).expect("a name");
-        (name, of.evicted_through, of.discarded_through)
-    });
-    let mut evictions: Vec<_> = evictions.collect();
-    evictions.sort();
-    evictions
+/// Takes what was evicted, sorted: the numbers, then the channels.
+fn evictions(case: &mut Case) -> String {
+    let Evictions { mut numbers, channels, .. } = case.hub.take_evictions();
+    numbers.sort_unstable();
+    let name = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    let mut channels: Vec<_> = channels.iter().map(|(of, through)| format!(" {}:{through}", name(of))).collect();
+    channels.sort();
+    format!("{numbers:?}{}", channels.concat())
 }
 
 #[test]
@@ -115,7 +114,7 @@ fn stored_entries_expire_by_the_time_at_which_they_were_stored() {
     }
     assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-3 evicted, 5");
-    assert_eq!(evictions(&mut case), [("a".to_owned(), 3, 3)]);
+    assert_eq!(evictions(&mut case), "[1, 3] a:3");
     // A new event that is too old already is offered to the streams that keep up.
     case.publish_stored(9, ago(200), "a", "", None);
     assert!(case.hub.evict(case.now, &[]).is_ok());
@@ -126,34 +125,34 @@ fn stored_entries_expire_by_the_time_at_which_they_were_stored() {
 }
 
 #[test]
-fn take_evictions_reports_each_channel_once_as_far_as_its_entries_are_evicted() {
+fn take_evictions_reports_each_entry_once_and_how_far_channels_have_evicted() {
     let mut case = stored(settings(), &history(0, &[], 0));
-    assert_eq!(evictions(&mut case), []);
+    assert_eq!(evictions(&mut case), "[]");
     replay(&mut case, &[(2, "a"), (4, "a"), (6, "a"), (8, "b"), (10, "a"), (12, "a")]);
-    assert_eq!(evictions(&mut case), [("a".to_owned(), 4, 4)]);
-    assert_eq!(evictions(&mut case), []);
+    assert_eq!(evictions(&mut case), "[2, 4] a:4");
+    assert_eq!(evictions(&mut case), "[]");
     let retention = settings().retention();
     case.hub.set_retention(Retention { total_history: Bounds { events: 0, ..retention.total_history }, ..retention });
     assert!(case.hub.evict(case.now, &[]).is_ok());
-    assert_eq!(evictions(&mut case), [("a".to_owned(), 12, 12), ("b".to_owned(), 8, 8)]);
+    assert_eq!(evictions(&mut case), "[6, 8, 10, 12] a:12 b:8");
     let mut ordinary = Case::of(Hub::new(Epoch::new("e", None), settings()));
     replay(&mut ordinary, &[(1, "a"), (2, "a"), (3, "a"), (4, "a")]);
-    assert_eq!(evictions(&mut ordinary), []);
+    assert_eq!(evictions(&mut ordinary), "[]");
 }
 
 #[test]
-fn take_evictions_of_compacted_logs_reports_the_discarded_entries() {
+fn take_evictions_of_compacted_logs_reports_no_entry_that_is_the_latest_of_its_key() {
     let mut case = stored(compacting(settings()), &history(0, &[], 0));
     for (seq, key) in [(2, "k"), (4, "l"), (6, "l"), (8, "m"), (10, "n"), (12, "n"), (14, "n")] {
         case.publish_stored(seq, case.now, "a", key, None);
     }
     assert!(case.hub.evict(case.now, &[]).is_ok());
-    assert_eq!(evictions(&mut case), [("a".to_owned(), 8, 0)]); // 2, 6 and 8 are kept
+    assert_eq!(evictions(&mut case), "[4] a:8"); // 2, 6 and 8 are kept
     case.publish_stored(16, case.now, "a", "o", None);
     case.publish_stored(18, case.now, "a", "p", None);
     case.publish_stored(20, case.now, "a", "q", None);
     assert!(case.hub.evict(case.now, &[]).is_ok());
-    assert_eq!(evictions(&mut case), [("a".to_owned(), 14, 2)]);
+    assert_eq!(evictions(&mut case), "[2, 10, 12] a:14");
     assert_eq!(case.start("a", None, StartPoint::Oldest), "@e-0-14, 16, 18, 20");
     // A hub that continues with these entries compacts them again, and does not report what it still has.
     let mut next = stored(compacting(settings()), &history(20, &[("a", 14)], 0));
@@ -164,7 +163,7 @@ fn take_evictions_of_compacted_logs_reports_the_discarded_entries() {
     assert_eq!(next.start("a", None, StartPoint::Oldest), "@e-0-14, 16, 18, 20");
     assert_eq!(next.resume("a", "e-8"), "@e-8-0, gap e-8-14 evicted, 16, 18, 20");
     assert_eq!(next.resume("a", "e-16"), "@e-16, 18, 20");
-    assert_eq!(evictions(&mut next), [("a".to_owned(), 14, 5)]);
+    assert_eq!(evictions(&mut next), "[] a:14");
 }
 
 #[test]
@@ -183,7 +182,7 @@ fn a_lagging_stream_is_sent_a_gap_for_entries_below_a_merged_tombstone() {
     case.hub.subscribe(stream, &mut case.cursor, &request);
     case.hub.begin(&mut case.cursor);
     replay(&mut case, &[(60, "a"), (70, "a")]); // 10 and 20 are evicted before they were sent
-    assert_eq!(evictions(&mut case), [("a".to_owned(), 29, 29)]);
+    assert_eq!(evictions(&mut case), "[10, 20] a:50");
     assert!(case.sent().starts_with("gap e-0-50 slow, 30"));
 }
 
@@ -200,6 +199,6 @@ fn a_hub_with_stored_events_continues_in_a_new_program() {
         assert_eq!(case.resume("a b", "e-60"), "@e-60, 100, 110, 120");
         assert_eq!(case.resume("a b", "e-105"), "@e-120-0, gap e-120 unknown");
         assert_eq!(case.resume("c", "e-6"), "@e-6-0, gap e-6-7 evicted");
-        assert_eq!(evictions(case), [("a".to_owned(), 50, 50)]);
+        assert_eq!(evictions(case), "[50] a:50");
     }
 }

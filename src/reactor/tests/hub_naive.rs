@@ -34,13 +34,6 @@ pub(super) struct Event {
     pub(super) state: State,
 }
 
-/// A channel's evictions, as the model of a store knows them.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct StoredEvictions {
-    pub(super) evicted_through: u64,
-    pub(super) discarded_through: u64,
-}
-
 pub(super) struct Naive {
     pub(super) settings: HubSettings,
     /// The events by their sequence numbers.
@@ -201,24 +194,31 @@ impl Naive {
         self.published += 1;
     }
 
-    /// The hub ends. A store continues with what it has: what is not known to be evicted, and the latest event of each key
-    /// that is not known to be discarded. Returns the history of the next hub.
-    pub(super) fn restart(&mut self, known: &BTreeMap<&'static str, StoredEvictions>, is_merged: bool) -> History {
+    /// The store forgets an event, which the hub has dropped. Returns false if it has already.
+    pub(super) fn forget(&mut self, seq: u64) -> bool {
+        let event = self.events.get_mut(&seq).expect("an event");
+        assert_eq!(event.state, State::Evicted, "{seq} is forgotten");
+        !std::mem::replace(&mut event.is_forgotten, true)
+    }
+
+    /// Returns the events that are dropped and that the store has still.
+    pub(super) fn unforgotten(&self) -> Vec<u64> {
+        let is_left =
+            |(seq, event): (&u64, &Event)| (event.state == State::Evicted && !event.is_forgotten).then_some(*seq);
+        self.events.iter().filter_map(is_left).collect()
+    }
+
+    /// The hub ends. A store continues with what it has: all that it was not told to forget. Returns the history of the next
+    /// hub.
+    pub(super) fn restart(&mut self, known: &BTreeMap<&'static str, u64>, is_merged: bool) -> History {
         let newest = self.newest();
-        for seq in self.events.keys().copied().collect::<Vec<_>>() {
-            let event = self.event(seq);
-            let StoredEvictions { evicted_through, discarded_through } =
-                known.get(event.channel).copied().unwrap_or_default();
-            let is_latest = self.compacts(event.channel) && seq > discarded_through && !self.is_superseded(seq);
-            let is_kept = !event.is_forgotten && (seq > evicted_through || is_latest);
-            let event = self.events.get_mut(&seq).expect("an event");
-            event.is_forgotten = !is_kept;
-            event.state = if is_kept { State::InLog } else { State::Evicted };
+        for event in self.events.values_mut() {
+            event.state = if event.is_forgotten { State::Evicted } else { State::InLog };
         }
         let is_in_log = |(seq, event): (&u64, &Event)| (event.state == State::InLog).then_some(*seq);
         self.present = self.events.iter().filter_map(is_in_log).collect();
         let named = |number: usize| !is_merged || number % 2 == 0;
-        let all = || known.iter().enumerate().map(|(number, (name, of))| (named(number), *name, of.evicted_through));
+        let all = || known.iter().enumerate().map(|(number, (name, through))| (named(number), *name, *through));
         let evicted: Vec<_> = all().filter(|of| of.0).map(|(_, name, at)| (name.as_bytes().into(), at)).collect();
         let merged = all().filter(|of| !of.0).map(|(.., at)| at).max().unwrap_or(0);
         self.merged_through = self.merged_through.max(merged);

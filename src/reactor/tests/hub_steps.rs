@@ -1,7 +1,7 @@
 //! The random steps of the hub model: a hub in a reactor, and clients that do anything.
 
 use super::hub_client::{Connection, EventSource, HEAD};
-use super::hub_naive::{Naive, StoredEvictions, EPOCH};
+use super::hub_naive::{Naive, EPOCH};
 use super::hub_world::{publish_event, subscribe_at};
 use super::*;
 use crate::compression::ContentCoding;
@@ -55,7 +55,7 @@ pub(super) struct Run {
     /// How many seconds before an event was stored. One that has expired already hides what a hub knows of others.
     lates: &'static [u64],
     /// The evictions that the store knows.
-    stored: BTreeMap<&'static str, StoredEvictions>,
+    stored: BTreeMap<&'static str, u64>,
     /// The counters of the hubs before this one.
     pub(super) past: Counts,
 }
@@ -291,15 +291,18 @@ impl Run {
 
     /// Tells the store what the hub has evicted.
     fn report_evictions(&mut self) {
+        self.run_until_idle();
+        let dropped = self.naive.unforgotten();
         self.world.apply(Command::TakeEvictions { hub: HUB, request_id: 1 });
         self.run_until_idle();
-        for of in std::mem::take(&mut self.world.evictions) {
-            let name = CHANNELS.into_iter().find(|name| name.as_bytes() == &*of.channel).expect("a channel");
+        let evictions = std::mem::take(&mut self.world.evictions);
+        for (channel, through) in evictions.channels {
+            let name = CHANNELS.into_iter().find(|name| name.as_bytes() == &*channel).expect("a channel");
             let known = self.stored.entry(name).or_default();
-            assert!(of.discarded_through <= of.evicted_through, "{of:?}");
-            known.evicted_through = known.evicted_through.max(of.evicted_through);
-            known.discarded_through = known.discarded_through.max(of.discarded_through);
+            *known = through.max(*known);
         }
+        evictions.numbers.into_iter().for_each(|seq| assert!(self.naive.forget(seq), "{seq} is reported twice"));
+        dropped.into_iter().for_each(|seq| _ = self.naive.forget(seq)); // the others are of the state, which is not modelled
     }
 
     /// The hub ends with all streams, perhaps before the store knows of all evictions. Another hub continues with the stored

@@ -181,7 +181,7 @@ pub(crate) struct World {
     /// What was reported of members and wills.
     pub(crate) presence: Vec<(StreamId, String)>,
     /// The content of the last [`Answer::Evictions`].
-    pub(crate) evictions: Vec<crate::hub::ChannelEvictions>,
+    pub(crate) evictions: crate::hub::Evictions,
     /// How many streams requests have ended.
     pub(crate) ended_streams: usize,
     /// The last answer of a hub whether a stream may begin.
@@ -223,7 +223,7 @@ impl World {
             now,
             records: Vec::new(),
             presence: Vec::new(),
-            evictions: Vec::new(),
+            evictions: Default::default(),
             ended_streams: 0,
             granted: None,
             admitted: None,

@@ -11,9 +11,8 @@ mod tickets;
 use super::stream_handle::StreamHandle;
 use crate::event::{EventId, Field, Shared, Text, Unsequenced};
 use crate::hub::{
-    Announcement, ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, LogPage, LogRange,
-    MemberData, MemberPage, Members, OnceKeys, Publication, Retention, SequencedEvent, Settings, StateSizes,
-    SubscribeRequest,
+    Announcement, ChannelPage, Counts, EndRequest, Epoch, Evictions, Full, History, LogPage, LogRange, MemberData,
+    MemberPage, Members, OnceKeys, Publication, Retention, SequencedEvent, Settings, StateSizes, SubscribeRequest,
 };
 use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
@@ -257,10 +256,10 @@ impl HubHandle {
         Ok(self.registration_or_create(&mut lock_process())?.last_seq)
     }
 
-    /// Takes what channels have evicted since the last call: the store may forget that. Only a hub that continues with stored
-    /// events collects it, once for each channel. Fails with [`Error::Timeout`] if the reactor does not answer; otherwise as
+    /// Takes what was evicted since the last call: the store may forget that. Only a hub whose store no other hub uses collects
+    /// it. Fails with [`Error::Timeout`] if the reactor does not answer; otherwise as
     /// [`append`](Self::append).
-    pub fn take_evictions(&self) -> Result<Vec<ChannelEvictions>, Error> {
+    pub fn take_evictions(&self) -> Result<Evictions, Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::TakeEvictions { hub, request_id };
         reactor.ask(&reactor.evictions, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)

@@ -353,11 +353,6 @@ impl Database {
         write().map_err(|error| self.fault(&error))
     }
 
-    /// Keeps what the hub says of the members that linger.
-    pub fn keep_lingering(&self, lingering: &[u8]) -> Result<(), Fault> {
-        self.write_meta(&[("lingering", &lingering)])
-    }
-
     fn pragma<T: FromSql>(&self, name: &str) -> Result<T, Fault> {
         self.connection.pragma_query_value(None, name, |row| row.get(0)).map_err(|error| self.fault(&error))
     }

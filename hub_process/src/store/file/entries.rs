@@ -1,12 +1,11 @@
-//! The rows of a store's entries: written with what the index deletes, read with their checksums.
+//! The rows of a store's entries: written together with what the hub has evicted, read with their checksums.
 
 use super::database::Database;
 use super::fault::{Fault, Kind};
-use super::index::Index;
 use crate::store::{Draft, MemberPart, StoreEntry};
-use eventsource_xs::hub::Retain;
+use eventsource_xs::hub::{Evictions, Retain};
 use eventsource_xs::wire::FieldList;
-use rusqlite::{params, Connection};
+use rusqlite::{params, Connection, OptionalExtension};
 
 /// How many entries are read at a time.
 const PART: usize = 512;
@@ -37,13 +36,20 @@ impl Database {
         }
     }
 
-    /// Commits entries, and what the index has to write.
-    pub fn commit(&self, entries: &[StoreEntry], index: &Index, last: (u64, u64)) -> Result<(), Fault> {
-        commit(&self.connection, entries, index, last).map_err(|error| self.fault(&error))
+    /// Commits entries, and what the hub has evicted. `last` is the number and the time of the last entry. Returns how many
+    /// were deleted.
+    pub fn commit(&self, entries: &[StoreEntry], evicted: &Evictions, last: (u64, u64)) -> Result<usize, Fault> {
+        commit(&self.connection, entries, evicted, last).map_err(|error| self.fault(&error))
     }
 }
 
-fn commit(connection: &Connection, entries: &[StoreEntry], index: &Index, last: (u64, u64)) -> rusqlite::Result<()> {
+fn commit(
+    connection: &Connection,
+    entries: &[StoreEntry],
+    evicted: &Evictions,
+    (last_seq, last_at): (u64, u64),
+) -> rusqlite::Result<usize> {
+    let mut deleted = 0;
     let transaction = connection.unchecked_transaction()?;
     {
         let mut insert =
@@ -54,27 +60,28 @@ fn commit(connection: &Connection, entries: &[StoreEntry], index: &Index, last: 
             insert.execute(params![seq, at, channel, key, retain, once, fields, member.encode(), checksum(entry)])?;
         }
         let mut delete = transaction.prepare_cached("DELETE FROM entries WHERE seq = ?1")?;
-        for seq in index.garbage() {
-            delete.execute([*seq as i64])?;
+        for seq in &evicted.numbers {
+            deleted += delete.execute([*seq as i64])?;
         }
-        let mut set = transaction.prepare_cached("INSERT OR REPLACE INTO evicted VALUES (?1, ?2)")?;
-        let mut unset = transaction.prepare_cached("DELETE FROM evicted WHERE channel = ?1")?;
-        for (channel, through) in index.changed_rows() {
-            match through {
-                Some(through) => set.execute(params![&*channel, through as i64])?,
-                None => unset.execute([&*channel])?,
-            };
-        }
-        let mut meta = transaction.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?;
-        if let Some(through) = index.changed_evicted_through() {
-            meta.execute(params!["evicted_through", through as i64])?;
-        }
-        if !index.garbage().is_empty() {
-            meta.execute(params!["last_seq", last.0 as i64])?;
-            meta.execute(params!["last_at", last.1 as i64])?;
+        if !evicted.is_empty() {
+            let mut set = transaction.prepare_cached("INSERT OR REPLACE INTO evicted VALUES (?1, ?2)")?;
+            for (channel, through) in &evicted.channels {
+                set.execute(params![&**channel, *through as i64])?;
+            }
+            let mut known = transaction.prepare_cached("SELECT value FROM meta WHERE name = 'evicted_through'")?;
+            let known: Option<i64> = known.query_row([], |row| row.get(0)).optional()?;
+            if evicted.others as i64 > known.unwrap_or(0) {
+                let sql = "DELETE FROM evicted WHERE through <= ?1 AND channel <> x''";
+                transaction.execute(sql, [evicted.others as i64])?;
+            }
+            let mut meta = transaction.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?;
+            let values = [("evicted_through", evicted.others), ("last_seq", last_seq), ("last_at", last_at)];
+            for (name, value) in values {
+                meta.execute(params![name, value as i64])?;
+            }
         }
     }
-    transaction.commit()
+    transaction.commit().map(|()| deleted)
 }
 
 /// Returns the entry of a row; none if its checksum is another one.

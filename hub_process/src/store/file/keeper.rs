@@ -2,12 +2,12 @@
 
 use super::database::Database;
 use super::fault::{Fault, Kind};
-use super::index::Index;
 use super::place::{lock, real, set_aside};
 use super::ticket_keys::KeptKeys;
-use super::{size_of, Bounds, Surroundings};
+use super::Surroundings;
 use crate::process_log::log_message;
 use crate::store::{Draft, Reporter, StoreCommand, StoreEnd, StoreEntry, StoreReport};
+use eventsource_xs::hub::Evictions;
 use eventsource_xs::wire::FileSettings;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -36,7 +36,6 @@ pub(super) struct Keeper {
     pub(super) surroundings: Surroundings,
     commands: Receiver<StoreCommand>,
     pub(super) reporter: Reporter,
-    pub(super) bounds: Bounds,
     /// Why the next beginning has a new epoch.
     lost: Option<Box<str>>,
     /// Drafts whose commit has found the file damaged. The next file gets them.
@@ -54,8 +53,10 @@ pub(super) struct Keeper {
 pub(super) struct Open {
     /// Shared with a backup that is being made.
     pub(super) database: Rc<Database>,
-    pub(super) index: Index,
+    epoch: Box<str>,
     keys: KeptKeys,
+    /// The number of entries.
+    events: usize,
     last_seq: u64,
     last_at: u64,
     /// When to sync and to tidy up; none if nothing was written.
@@ -77,6 +78,9 @@ pub(super) enum Stop {
 struct Batch {
     drafts: Vec<(u64, Draft)>,
     bytes: usize,
+    /// What the hub has evicted, and the tickets of that.
+    evicted: Evictions,
+    forgets: Vec<u64>,
     /// What the hub says of the members that linger.
     lingering: Option<Box<[u8]>>,
     /// The loss that the hub has found.
@@ -93,7 +97,6 @@ impl Keeper {
             surroundings,
             commands: end.commands,
             reporter: end.reporter,
-            bounds: Bounds { events: u64::MAX, bytes: u64::MAX, age: u64::MAX },
             lost: None,
             carried: Vec::new(),
             backups: VecDeque::new(),
@@ -155,10 +158,7 @@ impl Keeper {
     fn begin_with(&mut self, file: Arc<File>) -> Result<Open, Fault> {
         let (database, began, last_at) =
             Database::open((file, &self.real), self.settings.sync, &self.surroundings, self.lost.as_deref())?;
-        let (last_seq, mut index) = (began.last_seq, Index::new(began.evicted_through));
-        for (channel, through) in &began.evicted {
-            index.add_row(channel, *through);
-        }
+        let (last_seq, epoch) = (began.last_seq, began.epoch.clone());
         if !began.reason.is_empty() && self.lost.is_none() {
             self.lose(began.reason.to_string());
         }
@@ -167,13 +167,14 @@ impl Keeper {
         self.reporter.set_clock((self.surroundings.now)());
         self.reporter.report(StoreReport::Began(began));
         self.reporter.report(StoreReport::TicketKeys(of_tickets));
+        let mut events = 0;
         database.read(|entries| {
-            entries.iter().for_each(|entry| index.append(entry));
+            events += entries.len();
             self.reporter.report(StoreReport::Entries(entries));
         })?;
-        index.find_garbage();
         (self.lost, self.reported, self.has_begun) = (None, None, true);
-        let mut open = Open { database: Rc::new(database), index, keys, last_seq, last_at, tick_at: None };
+        let database = Rc::new(database);
+        let mut open = Open { database, epoch, keys, events, last_seq, last_at, tick_at: None };
         self.show(&open);
         self.set_up(true);
         open.will_tick();
@@ -202,7 +203,7 @@ impl Keeper {
     /// Carries out what is asked until the file cannot be used any more.
     fn serve(&mut self, open: &mut Open) -> Stop {
         let carried = std::mem::take(&mut self.carried);
-        let mut result = self.store(open, carried);
+        let mut result = self.store(open, Batch { drafts: carried, ..Batch::default() });
         if let Err(Stop::Damaged(fault)) = &result {
             self.fail_carried(fault); // no third file
         }
@@ -244,40 +245,36 @@ impl Keeper {
             let is_full = self.is_closing || batch.drafts.len() >= MOST_DRAFTS || batch.bytes >= MOST_DRAFT_BYTES;
             next = if is_full { None } else { self.commands.try_recv().ok() };
         }
-        self.store(open, batch.drafts)?;
-        if let Some(lingering) = batch.lingering {
-            let kept = open.database.keep_lingering(&lingering);
+        let (lingering, lost, wants_ticket_keys) = (batch.lingering.take(), batch.lost.take(), batch.wants_ticket_keys);
+        self.store(open, batch)?;
+        if let Some(lingering) = lingering {
+            let kept = open.database.write_meta(&[("lingering", &lingering)]);
             self.tolerate(open, kept)?;
         }
-        if batch.wants_ticket_keys {
+        if wants_ticket_keys {
             let keys = open.keys.renew(&open.database, &self.surroundings);
             let keys = self.tolerate(open, keys)?;
             keys.into_iter().for_each(|keys| self.reporter.report(StoreReport::TicketKeys(keys)));
         }
-        if let Some(reason) = batch.lost {
-            return Err(Stop::Lost(format!("{}: {reason}", self.path.display())));
+        match lost {
+            Some(reason) => Err(Stop::Lost(format!("{}: {reason}", self.path.display()))),
+            None => Ok(()),
         }
-        if self.exceeds(&open.index, 9, 8) {
-            self.trim(open)?;
-        }
-        Ok(())
     }
 
     fn gather(&mut self, open: &mut Open, command: StoreCommand, batch: &mut Batch) {
         match command {
             StoreCommand::Append { ticket, draft } => {
-                batch.bytes += size_of(&draft);
+                batch.bytes += draft.bytes();
                 batch.drafts.push((ticket, draft));
             }
-            StoreCommand::Forget(list) => {
-                for of in list {
-                    open.index.forget(&of.channel, of.evicted_through, of.discarded_through);
+            StoreCommand::Forget { ticket, epoch, evictions } => {
+                batch.forgets.push(ticket);
+                if epoch == open.epoch {
+                    batch.evicted.extend(evictions);
                 }
             }
-            StoreCommand::Retain { events, bytes, age } => {
-                self.bounds = Bounds::new(events, bytes, age);
-                open.tick_at = Some(Instant::now());
-            }
+            StoreCommand::Retain { .. } => {} // the hub says what it evicts
             StoreCommand::Linger(lingering) => batch.lingering = Some(lingering),
             StoreCommand::Lost(reason) => batch.lost = Some(reason),
             StoreCommand::ReadTicketKeys => batch.wants_ticket_keys = true,
@@ -286,21 +283,34 @@ impl Keeper {
         }
     }
 
-    /// Commits drafts and what the index has to write, and reports them.
-    pub(super) fn store(&mut self, open: &mut Open, drafts: Vec<(u64, Draft)>) -> Result<(), Stop> {
-        if drafts.is_empty() && !open.index.is_changed() {
+    /// Commits drafts and what the hub has evicted, and reports them.
+    fn store(&mut self, open: &mut Open, Batch { drafts, evicted, forgets, .. }: Batch) -> Result<(), Stop> {
+        if drafts.is_empty() && forgets.is_empty() {
             return Ok(());
         }
         self.reporter.update(|status| status.pending = drafts.len() as u64);
         let now = (self.surroundings.now)();
         self.reporter.set_clock(now);
         let entries = open.entries(now, drafts);
-        let result = open.commit(&entries);
+        let result = open.commit(&entries, &evicted);
+        let forgotten = match &result {
+            Err(fault) if fault.kind != Kind::Damaged => {
+                let _ = open.database.checkpoint(); // the next commit then needs no room beyond the WAL's
+                open.commit(&[], &evicted) // which makes room for the next drafts
+            }
+            result => result.clone(),
+        };
+        for ticket in forgets {
+            self.reporter.report(match &forgotten {
+                Ok(()) => StoreReport::Done(ticket),
+                Err(fault) => StoreReport::Failed { ticket, failure: fault.failure() },
+            });
+        }
         self.reporter.update(|status| status.pending = 0);
         match result {
             Ok(()) => {
                 self.set_up(true);
-                self.reporter.update(|status| status.events = open.events());
+                self.reporter.update(|status| status.events = open.events as u64);
                 if !entries.is_empty() {
                     self.reporter.report(StoreReport::Entries(entries));
                 }
@@ -312,9 +322,7 @@ impl Keeper {
             }
             Err(fault) => {
                 self.note(&fault);
-                let _ = open.database.checkpoint(); // the next commit then needs no room beyond the WAL's
                 self.fail(entries.iter().filter_map(|entry| entry.ticket), &fault);
-                open.will_tick(); // deletions are tried again
                 Ok(())
             }
         }
@@ -341,9 +349,11 @@ impl Keeper {
                 Ok(StoreCommand::Append { ticket, .. } | StoreCommand::BackUp { ticket, .. }) => {
                     self.fail([ticket].into_iter(), fault);
                 }
-                Ok(StoreCommand::Retain { events, bytes, age }) => self.bounds = Bounds::new(events, bytes, age),
+                Ok(StoreCommand::Forget { ticket, .. }) => {
+                    self.reporter.report(StoreReport::Failed { ticket, failure: fault.failure() });
+                }
                 Ok(
-                    StoreCommand::Forget(_)
+                    StoreCommand::Retain { .. }
                     | StoreCommand::Linger(_)
                     | StoreCommand::Lost(_)
                     | StoreCommand::ReadTicketKeys,
@@ -389,8 +399,8 @@ impl Keeper {
     }
 
     pub(super) fn show(&self, open: &Open) {
-        let (events, bytes) = (open.events(), open.database.size());
-        self.reporter.update(|status| (status.events, status.bytes) = (events, bytes));
+        let (events, bytes) = (open.events, open.database.size());
+        self.reporter.update(|status| (status.events, status.bytes) = (events as u64, bytes));
     }
 }
 
@@ -400,11 +410,6 @@ impl Open {
         self.tick_at = Some(self.tick_at.map_or(soon, |at| at.min(soon)));
     }
 
-    /// Returns the number of entries.
-    fn events(&self) -> u64 {
-        self.index.held().events + self.index.held().state
-    }
-
     /// Makes entries of drafts. The times of entries never go back, whatever the clock does.
     fn entries(&self, now: u64, drafts: Vec<(u64, Draft)>) -> Vec<StoreEntry> {
         let at = now.max(self.last_at);
@@ -412,12 +417,11 @@ impl Open {
         numbered.map(|(seq, (ticket, draft))| StoreEntry { seq, at, ticket: Some(ticket), draft }).collect()
     }
 
-    fn commit(&mut self, entries: &[StoreEntry]) -> Result<(), Fault> {
+    fn commit(&mut self, entries: &[StoreEntry], evicted: &Evictions) -> Result<(), Fault> {
         let last = entries.last().map_or((self.last_seq, self.last_at), |entry| (entry.seq, entry.at));
-        self.database.commit(entries, &self.index, last)?;
+        let deleted = self.database.commit(entries, evicted, last)?;
         (self.last_seq, self.last_at) = last;
-        self.index.is_written();
-        entries.iter().for_each(|entry| self.index.append(entry));
+        self.events = (self.events + entries.len()).saturating_sub(deleted);
         self.will_tick();
         Ok(())
     }

@@ -2,14 +2,13 @@
 
 mod backup;
 mod faults;
-mod index;
 mod killed;
 mod ticket_keys;
 
 use super::{start_in, Surroundings};
 use crate::store::{Began, Delivered, Draft, Store, StoreCommand, StoreEntry, StoreReport};
 use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::{ChannelEvictions, Retain};
+use eventsource_xs::hub::{Evictions, Retain};
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, FieldList, FileSettings, FileSync, StoreStatus};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -22,8 +21,8 @@ use std::time::{Duration, Instant};
 /// How long a test waits for a report. No test fails by being slow before.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The hub's bounds while a test has no others.
-const UNBOUNDED: Duration = Duration::from_secs(1 << 40);
+/// The ticket of what is to be forgotten.
+const FORGOTTEN: u64 = u64::MAX;
 
 /// A folder of a test, which is removed with it.
 struct Folder(PathBuf);
@@ -91,6 +90,7 @@ struct Running {
     store: Store,
     reports: VecDeque<StoreReport>,
     tickets: u64,
+    epoch: Box<str>,
 }
 
 /// A store's first report.
@@ -111,7 +111,7 @@ impl Running {
         let (boot, delivered) = (machine.boot.into(), machine.delivered.clone());
         let surroundings = Surroundings { now, monotonic, boot, delivered };
         start_in(surroundings, settings, end).expect("a thread");
-        Self { store, reports: VecDeque::new(), tickets: 0 }
+        Self { store, reports: VecDeque::new(), tickets: 0, epoch: Box::default() }
     }
 
     /// Starts a store that begins.
@@ -128,16 +128,19 @@ impl Running {
     fn next(&mut self) -> StoreReport {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            if let Some(report) = self.reports.pop_front() {
-                return report;
+            match self.reports.pop_front() {
+                Some(StoreReport::Done(FORGOTTEN) | StoreReport::Failed { ticket: FORGOTTEN, .. }) => {}
+                Some(report) => return report,
+                None => self.take_reports(),
             }
             assert!(Instant::now() < deadline, "no report; the store says: {:?}", self.status());
-            self.reports.extend(self.store.take_reports().0);
-            if self.reports.is_empty() {
-                let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-                poll(&mut [PollFd::new(&self.store.descriptor(), PollFlags::IN)], Some(&second)).expect("a pipe");
-            }
         }
+    }
+
+    fn take_reports(&mut self) {
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.store.descriptor(), PollFlags::IN)], Some(&second)).expect("a pipe");
+        self.reports.extend(self.store.take_reports().0);
     }
 
     /// Reads the reports of a beginning. Entries that came before it are void.
@@ -146,6 +149,7 @@ impl Running {
         loop {
             match (self.next(), &mut found) {
                 (StoreReport::Began(began), _) => {
+                    self.epoch = began.epoch.clone();
                     found = Some(Beginning { began, keys: TicketKeys::default(), entries: Vec::new() });
                 }
                 (StoreReport::TicketKeys(keys), Some(beginning)) => beginning.keys = keys,
@@ -187,16 +191,14 @@ impl Running {
         self.try_append(draft).expect("a store that is up")
     }
 
-    fn forget(&mut self, channel: &str, evicted_through: u64, discarded_through: u64) {
-        self.store.send(StoreCommand::Forget(vec![ChannelEvictions {
-            channel: channel.as_bytes().into(),
-            evicted_through,
-            discarded_through,
-        }]));
+    /// Has these entries of a channel forgotten, of which it has evicted all through a number.
+    fn forget(&mut self, channel: &str, through: u64, numbers: impl IntoIterator<Item = u64>) {
+        let channels = [(channel.as_bytes().into(), through)].into();
+        self.forget_all(Evictions { numbers: numbers.into_iter().collect(), channels, others: 0 });
     }
 
-    fn retain(&mut self, events: usize, bytes: usize, age: Duration) {
-        self.store.send(StoreCommand::Retain { events, bytes, age });
+    fn forget_all(&mut self, evictions: Evictions) {
+        self.store.send(StoreCommand::Forget { ticket: FORGOTTEN, epoch: self.epoch.clone(), evictions });
     }
 
     fn status(&self) -> StoreStatus {
@@ -237,10 +239,6 @@ fn keyed(channel: &str, key: &str, data: &str) -> Draft {
 
 fn retained(key: &str, data: &str) -> Draft {
     Draft { retain: Retain::Newest, ..keyed("a", key, data) }
-}
-
-fn forgotten(key: &str) -> Draft {
-    Draft { retain: Retain::Forget, ..keyed("a", key, key) }
 }
 
 fn seqs(entries: &[StoreEntry]) -> Vec<u64> {
@@ -329,7 +327,7 @@ fn sequence_numbers_continue_when_all_entries_are_forgotten() {
     for _ in 0..3 {
         store.append(draft("a", "x"));
     }
-    store.forget("a", 3, 3);
+    store.forget("a", 3, 1..=3);
     store.wait_until("forgotten", |status| status.events == 0);
     store.close();
     machine.clock.fetch_sub(60_000, Ordering::SeqCst);
@@ -371,97 +369,42 @@ fn the_age_of_an_entry_is_by_the_clock_of_the_machine_when_it_is_read() {
 }
 
 #[test]
-fn forgetting_keeps_the_latest_entry_of_each_key() {
-    let (folder, mut store, _) = Folder::begun(FileSync::Second);
-    for (key, channel) in [("k", "a"), ("l", "a"), ("", "a"), ("k", "b"), ("k", "a"), ("", "a")] {
-        store.append(keyed(channel, key, "x"));
+fn what_the_hub_of_this_epoch_has_evicted_is_deleted_and_remembered() {
+    let (folder, mut store, first) = Folder::begun(FileSync::Second);
+    for channel in ["a", "b", "c", "a", ""] {
+        store.append(draft(channel, "x"));
     }
-    store.forget("a", 6, 0);
-    store.wait_until("2 and 5 of a, 4 of b", |status| status.events == 3);
-    store.append(keyed("a", "l", "x"));
-    store.forget("a", 6, 0);
-    store.wait_until("2 is not the latest any more", |status| status.events == 3);
+    store.forget("a", 4, [1]);
+    store.forget("b", 2, [2]);
+    store.forget("", 1, []);
+    store.wait_until("1 and 2 are gone", |status| status.events == 3);
+    store.forget("b", 2, [2]); // again
+    store.epoch = "another".into();
+    store.forget("c", 5, [3]);
     store.close();
-    let (mut store, again) = Running::begin(&folder.file(), FileSync::Second);
-    assert_eq!(seqs(&again.entries), [4, 5, 7]);
-    assert_eq!(again.began.evicted, [(b"a".as_slice().into(), 6)]);
-    store.forget("a", 6, 5);
-    store.wait_until("5 is discarded", |status| status.events == 2);
+    let (mut store, mut again) = Running::begin(&folder.file(), FileSync::Second);
+    let rows = |began: &mut Began| {
+        began.evicted.sort();
+        let names = began.evicted.iter().map(|(name, through)| (String::from_utf8_lossy(name).into_owned(), *through));
+        names.collect::<Vec<_>>()
+    };
+    let row = |name: &str, through| (name.to_owned(), through);
+    assert_eq!((seqs(&again.entries), again.began.evicted_through), (vec![3, 4, 5], 0));
+    assert_eq!(rows(&mut again.began), [row("", 1), row("a", 4), row("b", 2)]);
+    // Channels whose numbers are not remembered one by one any more
+    store.forget_all(Evictions { numbers: vec![3], channels: [(b"c"[..].into(), 3)].into(), others: 3 });
+    store.close();
+    let (_store, mut last) = Running::begin(&folder.file(), FileSync::Second);
+    assert_eq!((seqs(&last.entries), last.began.evicted_through, last.began.last_seq), (vec![4, 5], 3, 5));
+    assert_eq!((rows(&mut last.began), last.began.epoch), (vec![row("", 1), row("a", 4)], first.began.epoch));
 }
 
 #[test]
-fn what_is_retained_stays_whatever_is_forgotten_or_old_and_counts_for_no_bound() {
-    let (folder, machine, mut store) = Folder::begun_with_clock();
-    for draft in [retained("k", "1"), retained("", "2"), retained("l", "3"), retained("k", "4"), keyed("a", "k", "5")] {
-        store.append(draft);
-    }
-    store.append(forgotten("l"));
-    store.forget("a", 6, 6);
-    store.wait_until("2 and 4 are retained", |status| status.events == 2);
-    machine.clock.fetch_add(10_000, Ordering::SeqCst);
-    store.append(draft("a", "7"));
-    store.append(draft("b", "8"));
-    store.retain(1, 1, Duration::from_secs(5));
-    store.wait_until("8 is left of the history", |status| status.events == 3);
-    store.close();
-    let (mut store, again) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
-    let retains = |entry: &StoreEntry| (entry.seq, entry.draft.retain);
-    let expected = [(2, Retain::Newest), (4, Retain::Newest), (8, Retain::No)];
-    assert_eq!(again.entries.iter().map(retains).collect::<Vec<_>>(), expected);
-    assert_eq!(again.began.evicted, [(b"a".as_slice().into(), 7)]);
-    store.append(forgotten("k"));
-    store.append(retained("", "10"));
-    store.forget("a", 10, 10);
-    store.wait_until("8 and 10 are left", |status| status.events == 2);
-    store.close();
-    assert_eq!(seqs(&Running::begin_on(&folder.file(), FileSync::Second, &machine).1.entries), [8, 10]);
-}
-
-#[test]
-fn too_many_and_too_old_entries_are_deleted() {
-    let (folder, machine, mut store) = Folder::begun_with_clock();
-    for number in 0..10 {
-        machine.clock.store(1_000 * number, Ordering::SeqCst);
-        store.append(draft(if number % 2 == 0 { "even" } else { "odd" }, "x"));
-    }
-    let size = super::size_of(&draft("even", "x"));
-    for (events, bytes, age, left) in [
-        (8, usize::MAX, UNBOUNDED, 8),
-        (usize::MAX, 6 * size, UNBOUNDED, 6),
-        (usize::MAX, usize::MAX, Duration::from_millis(3_500), 4),
-    ] {
-        store.retain(events, bytes, age);
-        store.wait_until("retained", |status| status.events == left);
-    }
-    store.close();
-    let (_store, mut again) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
-    assert_eq!(seqs(&again.entries), [7, 8, 9, 10]);
-    again.began.evicted.sort();
-    assert_eq!(again.began.evicted, [(b"even".as_slice().into(), 5), (b"odd".as_slice().into(), 6)]);
-}
-
-#[test]
-fn too_old_entries_are_deleted_though_nothing_is_written() {
-    let (_folder, machine, mut store) = Folder::begun_with_clock();
-    store.retain(usize::MAX, usize::MAX, Duration::from_secs(3));
-    for _ in 0..3 {
-        store.append(draft("a", "x"));
-    }
-    // The store's work after a write is over.
-    std::thread::sleep(Duration::from_millis(2_500));
-    assert_eq!(store.status().events, 3);
-    machine.clock.fetch_add(10_000, Ordering::SeqCst);
-    store.wait_until("expired", |status| status.events == 0);
-}
-
-#[test]
-fn the_file_stays_within_twice_the_bounds() {
+fn the_file_gives_back_what_the_hub_has_evicted() {
     let (folder, mut store, _) = Folder::begun(FileSync::Never);
-    let bytes = 16 << 20;
-    store.retain(usize::MAX, bytes, UNBOUNDED);
     let data = "x".repeat(1_000);
     let mut most = [0, 0];
-    for _ in 0..80 {
+    for round in 0..80 {
         let asked: Vec<u64> = (0..1_000).map(|_| store.ask(draft("a", &data))).collect();
         let mut reported = 0;
         while reported < asked.len() {
@@ -469,14 +412,18 @@ fn the_file_stays_within_twice_the_bounds() {
                 reported += entries.len();
             }
         }
+        if round >= 16 {
+            let through = 1_000 * (round - 15);
+            store.forget("a", through, through - 999..=through);
+        }
         let sizes =
             ["events", "events-wal"].map(|name| std::fs::metadata(folder.0.join(name)).map_or(0, |file| file.len()));
         most = [most[0].max(sizes[0]), most[1].max(sizes[1])];
     }
-    println!("80 MB appended, bound {bytes}: file and WAL had at most {most:?} bytes");
-    assert!(most[0] <= 2 * bytes as u64 && most[1] <= 8 << 20, "{most:?}");
-    store.retain(usize::MAX, bytes / 16, UNBOUNDED);
-    store.wait_until("free pages are given back", |status| status.bytes < bytes as u64);
+    println!("80 MB appended, 16 MB kept: file and WAL had at most {most:?} bytes");
+    assert!(most[0] <= 32 << 20 && most[1] <= 8 << 20, "{most:?}");
+    store.forget("a", 79_000, 65_000..=79_000);
+    store.wait_until("free pages are given back", |status| status.bytes < 16 << 20);
 }
 
 #[test]

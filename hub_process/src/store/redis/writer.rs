@@ -150,7 +150,7 @@ impl Writer {
             StoreCommand::Append { ticket, draft } => self.append(ticket, draft),
             StoreCommand::Retain { events, bytes, age } => self.retention = Retention { events, bytes, age },
             // Its own bounds evict; a lifetime says who lingers.
-            StoreCommand::Forget(_) | StoreCommand::Linger(_) | StoreCommand::BackUp { .. } => {}
+            StoreCommand::Forget { .. } | StoreCommand::Linger(_) | StoreCommand::BackUp { .. } => {}
             StoreCommand::ReadTicketKeys => self.shared.update(|state| state.wants_ticket_keys = true),
             StoreCommand::Lost(reason) => self.shared.update(|state| state.lost = Some(reason.into())),
             StoreCommand::Close { hub_continues } => {

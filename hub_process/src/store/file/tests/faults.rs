@@ -295,8 +295,8 @@ fn damaged_while_running(folder: &Folder) -> Running {
     let size = std::fs::metadata(folder.file()).expect("a file").len();
     overwrite(&folder.file(), 4096, &vec![0xA5; size as usize - 4096]);
     overwrite(&folder.0.join("events-wal"), 32, &[0xA5; 1 << 20]);
-    store.forget("a", 300, 300);
-    store.forget("b", 350, 350);
+    store.forget("a", 300, 1..=300);
+    store.forget("b", 350, 301..=350);
     store
 }
 

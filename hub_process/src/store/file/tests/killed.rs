@@ -64,7 +64,7 @@ fn child_that_appends() {
             let _ = std::io::stdout().lock().write_all(lines.as_bytes());
         }
         if random.u8(0..20) == 0 {
-            store.forget("b", first.began.last_seq, first.began.last_seq);
+            store.forget("b", first.began.last_seq, []);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Tests of the keys of tickets, and of the requests to end streams that withdraw tickets.
+//! Tests of the keys of tickets.
 
 use super::*;
-use eventsource_xs::hub::{EndRequest, LONGEST_TICKET};
+use eventsource_xs::hub::LONGEST_TICKET;
 
 fn delivered(epoch: &str, seq: u64) -> Option<Delivered> {
     Some(Delivered { epoch: epoch.into(), seq })
@@ -77,26 +77,4 @@ fn a_key_seals_for_an_hour_and_opens_as_long_once_more_also_in_the_next_process(
     machine.clock.fetch_add(hour, Ordering::SeqCst);
     let (_store, again) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
     assert_eq!(format!("{:?}", again.keys), "TicketKeys { current: Some(Key 1), previous: Some(Key 0) }");
-}
-
-#[test]
-fn requests_to_end_streams_stay_until_the_hub_forgets_them_and_count_for_no_bound() {
-    let (folder, machine, mut store) = Folder::begun_with_clock();
-    let end =
-        |label: &str| Draft::of_end(&EndRequest { labels: vec![label.as_bytes().into()], ..EndRequest::default() });
-    for label in ["a", "b", "a"] {
-        store.append(end(label));
-    }
-    store.append(draft("a", "4"));
-    machine.clock.fetch_add(10_000, Ordering::SeqCst);
-    store.append(draft("a", "5"));
-    store.append(end("b"));
-    store.retain(1, 1, Duration::from_secs(5));
-    store.wait_until("5 is left of the events", |status| status.events == 1);
-    store.forget("", 2, 2);
-    store.close();
-    let (store, again) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
-    assert_eq!((seqs(&again.entries), store.status().events), (vec![3, 5, 6], 1));
-    assert_eq!(again.entries[2].draft, end("b"));
-    assert_eq!(again.began.ends_evicted_through(), 2);
 }
