@@ -40,7 +40,7 @@ my $MAX_CLOCK = ~0 >> 1;
 my $MAX_MAX_RELAYS = 10_000;
 my $MAX_RELAYS     = 100;      # processes of relays of a named hub
 
-# The native hub takes these as numbers, in the order of src/xs/eventsource.h.
+# In the order in which the native hub takes their data.
 my @GAP_REASONS = qw(evicted unknown slow);
 
 # Both new and to_app have channels, which differ.
@@ -83,7 +83,7 @@ sub new {
     $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
     require EventSource::XS::Hub::App;
     EventSource::XS::Hub::App->check(%{$self->{stream_settings}});
-    $self->_attach(\%native);
+    $self->_attach(map { ref $native{$_} ? @{$native{$_}} : ($_ => $native{$_}) } keys %native);
     return $self;
 }
 
@@ -261,11 +261,11 @@ sub _first_block {
     return (position => $SUBSCRIPTION->position($position), retry => $retry, keeps_id => $option{keeps_id} ? 1 : 0);
 }
 
-# The data of gap events by the native hub's numbers of their reasons; undef if the application gives none.
+# The data of gap events for each reason, if the application gives them.
 sub _gap_data {
     my ($gap_data, $gap_event) = @_;
-    return undef if !defined $gap_data;
-    return [map { _gap_data_for($_, $gap_data, $gap_event) } @GAP_REASONS];
+    return [] if !defined $gap_data;
+    return [gap_data => map { _gap_data_for($_, $gap_data, $gap_event) } @GAP_REASONS];
 }
 
 sub _gap_data_for {

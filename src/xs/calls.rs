@@ -68,17 +68,7 @@ pub(super) fn call(of: &mut impl Answering, name: &[u8], mut given: Texts<'_>) -
         b"count" => count(of.counts(b"")?),
         b"count_members" => Answer::of(of.count_members(given.bytes())?.to_string()),
         b"drain" => of.drain(seconds(given.number())).map(|()| Answer::default())?,
-        b"end" => {
-            let finishes = given.is_true();
-            let mut end = EndRequest { finishes, ..EndRequest::default() };
-            while let Some(kind) = given.next() {
-                match kind {
-                    b"label" => end.labels.push(given.bytes().into()),
-                    kind => end.topics.push(given.topic(kind)),
-                }
-            }
-            Answer::of(unless_ending(of.end_streams(end))?.to_string())
-        }
+        b"end" => Answer::of(unless_ending(of.end_streams(given.end()))?.to_string()),
         b"log" => {
             let channel = given.bytes();
             let is_state = given.is_true();
@@ -149,6 +139,18 @@ fn metrics_of(of: &mut impl Answering, mut given: Texts<'_>) -> Result<Answer, T
 }
 
 impl Texts<'_> {
+    /// Takes which streams end, after whether they end for good.
+    fn end(mut self) -> EndRequest {
+        let mut end = EndRequest { finishes: self.is_true(), ..EndRequest::default() };
+        while let Some(kind) = self.next() {
+            match kind {
+                b"label" => end.labels.push(self.bytes().into()),
+                kind => end.topics.push(self.topic(kind)),
+            }
+        }
+        end
+    }
+
     /// Takes a topic, whose kind was before it.
     pub(super) fn topic(&mut self, kind: &[u8]) -> Topic {
         let name = self.bytes().into();

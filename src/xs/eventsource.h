@@ -189,26 +189,6 @@ size_t esx_default_max_streams(void);
 uint32_t esx_generation(void);
 int esx_is_short(void);
 
-/* How many reasons a gap may have. */
-enum { ESX_GAPS = 3 };
-
-/* The settings of a hub: the hub's own events, the bounds of each channel's log and of all logs, and others. Times are in
- * seconds. The texts of gap_data are NULL if the application gives none. The name is empty for a hub of this process; socket
- * and program are empty if there is none. `named` are the names of the settings that the application gives,
- * with blanks between them. */
-typedef struct {
-    esx_text gap_event, gap_data[ESX_GAPS], position_event, show_channel;
-    size_t events, bytes, events_in_total, bytes_in_total, state_keys, state_bytes, total_state_keys, total_state_bytes;
-    size_t max_topics, max_streams, max_members;
-    double seconds, seconds_in_total; /* below 0 if there is none */
-    uint8_t on_slow, opaque_ids, refuses_position_event;
-    esx_text name, socket, program;
-    double idle_exit, grace, publish_timeout;
-    esx_text store; /* as EventSource::XS::Hub::Store packs it */
-    esx_text named;
-    esx_text channels; /* as EventSource::XS::Hub::Retention packs it */
-} esx_hub_settings;
-
 /* What an event does to the state of its channel, in the order of src/log/mod.rs. */
 enum { ESX_RETAIN_NO, ESX_RETAIN_NEWEST, ESX_RETAIN_FORGET };
 
@@ -227,7 +207,7 @@ enum { ESX_ID_MAX = 64 };
 esx_text esx_answer_at(const void *answer, size_t at);
 void esx_answer_drop(void *answer);
 
-void *esx_hub_new(const esx_hub_settings *settings, esx_report *report);
+void *esx_hub_new(const esx_text *given, size_t len, esx_report *report);
 void *esx_hub_clone(const void *hub);
 void esx_hub_drop(void *hub);
 int esx_hub_check_ids(const esx_field *fields, size_t len, esx_report *report);
@@ -249,7 +229,6 @@ void *esx_process_connect(const esx_text *given, size_t len, esx_report *report)
 void *esx_process_clone(const void *process);
 void esx_process_drop(void *process);
 void *esx_process_call(void *process, const esx_text *given, size_t len, esx_report *report);
-esx_text esx_store_names(size_t kind);
 esx_text esx_coding(size_t number);
 
 void esx_start(void);

@@ -31,44 +31,6 @@ esx_text_as(pTHX_ SV *sv, bool is_name)
 #define esx_text_of(sv) esx_text_as(sv, FALSE)
 #define esx_name_of(sv) esx_text_as(sv, TRUE)
 
-/* Reads one setting that is a string. */
-static esx_text
-esx_setting_text(pTHX_ HV *settings, const char *name)
-{
-    SV *value = esx_setting(aTHX_ settings, name);
-    return esx_text_of(aTHX_ esx_string(aTHX_ value));
-}
-
-/* Reads one setting that is a path: the bytes that perl gives to the system. Bytes of UTF-8 are not encoded once more. */
-static esx_text
-esx_setting_path(pTHX_ HV *settings, const char *name)
-{
-    SV *value = esx_string(aTHX_ esx_setting(aTHX_ settings, name));
-    esx_text path;
-    STRLEN len;
-    path.text = SvPV_nomg_const(value, len);
-    path.len = len;
-    return path;
-}
-
-/* Returns the bytes of a string. Croaks if it has other characters. */
-static esx_text
-esx_bytes_of(pTHX_ SV *string)
-{
-    esx_text bytes;
-    STRLEN len;
-    bytes.text = SvPVbyte(string, len);
-    bytes.len = len;
-    return bytes;
-}
-
-/* Reads one setting that is bytes. */
-static esx_text
-esx_setting_bytes(pTHX_ HV *settings, const char *name)
-{
-    return esx_bytes_of(aTHX_ esx_string(aTHX_ esx_setting(aTHX_ settings, name)));
-}
-
 /* Reads an argument that is one string. Croaks if it is a reference that is not overloaded, such as a pattern instead of a
  * name. */
 static SV *

@@ -2,59 +2,24 @@
 
 use super::calls;
 use super::encode::{accepted, RawField};
-use super::guard::{self, Report, Thrown, ENDING, OK};
+use super::guard::{self, refuse, Report, Thrown, ENDING, OK};
 use super::stream::seconds;
-use super::text::{answer, path_of, Answer, RawText, Texts};
-use crate::codec::Reader;
+use super::text::{answer, Answer, RawText, Texts};
 use crate::event::Field;
 use crate::hub::{
     check_fields, check_id, check_presence, check_published_id, given_ids, ChannelSettings, GapData, OnSlow,
-    Publication, Retain, Settings, StateBounds,
+    Publication, Retain,
 };
-use crate::log::Bounds;
 use crate::remote::{self, Address, Error, Hub, LeaseHandle, RemoteHub};
-use crate::store_settings::{self, StoreSettings};
+use crate::store_settings::StoreSettings;
 use crate::sys::clock;
 use crate::ticket;
 use crate::wire::{HubSettings, Name, NamedSettings, ShowChannel};
+use std::borrow::Cow;
 use std::os::raw::{c_char, c_int};
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// `esx_hub_settings`
-#[repr(C)]
-struct RawSettings {
-    gap_event: RawText,
-    gap_data: [RawText; 3],
-    position_event: RawText,
-    show_channel: RawText,
-    events: usize,
-    bytes: usize,
-    events_in_total: usize,
-    bytes_in_total: usize,
-    state_keys: usize,
-    state_bytes: usize,
-    total_state_keys: usize,
-    total_state_bytes: usize,
-    max_topics: usize,
-    max_streams: usize,
-    max_members: usize,
-    seconds: f64,
-    seconds_in_total: f64,
-    on_slow: u8,
-    opaque_ids: u8,
-    refuses_position_event: u8,
-    name: RawText,
-    socket: RawText,
-    program: RawText,
-    idle_exit: f64,
-    grace: f64,
-    publish_timeout: f64,
-    store: RawText,
-    named: RawText,
-    channels: RawText,
-}
 
 /// `esx_publication`
 #[repr(C)]
@@ -68,104 +33,93 @@ struct RawPublication {
     retain: u8,
 }
 
-fn on_slow(number: u8) -> OnSlow {
-    match number {
-        0 => OnSlow::Disconnect,
-        1 => OnSlow::Gap,
-        2 => OnSlow::Latest,
-        number => guard::refuse("on_slow", number),
+fn on_slow(name: &[u8]) -> OnSlow {
+    match name {
+        b"disconnect" => OnSlow::Disconnect,
+        b"gap" => OnSlow::Gap,
+        b"latest" => OnSlow::Latest,
+        name => refuse("on_slow", String::from_utf8_lossy(name)),
     }
 }
 
-/// Reads the settings of channels: of each the pattern, the bounds of the history and of the state, and the policy for slow
-/// clients. A part that is not given is empty.
-fn channel_settings(given: &[u8]) -> Result<Vec<ChannelSettings>, Error> {
-    let malformed = |_| Error::Invalid { field: "channels", message: "channels cannot be read".into() };
-    let mut reader = Reader(given);
-    let mut all = Vec::new();
-    while !reader.0.is_empty() {
-        let mut channels = ChannelSettings::new(reader.bytes().map_err(malformed)?);
-        let mut text = || reader.str().map_err(malformed);
-        (channels.events, channels.bytes) = (text()?.parse().ok(), text()?.parse().ok());
-        channels.age = text()?.parse().ok().map(seconds);
-        (channels.state_keys, channels.state_bytes) = (text()?.parse().ok(), text()?.parse().ok());
-        channels.on_slow = text()?.parse().ok().map(on_slow);
-        all.push(channels);
+impl Texts<'_> {
+    fn text<T: for<'a> From<Cow<'a, str>>>(&mut self) -> T {
+        String::from_utf8_lossy(self.bytes()).into()
     }
-    Ok(all)
-}
 
-#[no_mangle]
-unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -> *mut Hub {
-    // SAFETY: both are on the stack of C, and the settings have values.
-    let (raw, report) = unsafe { (&*raw, &mut *report) };
-    // SAFETY: the texts are scalars' buffers, which live until the XSUB returns, or null.
-    let text = |raw: RawText| unsafe { raw.bytes() }.map(|text| String::from_utf8_lossy(text).into());
-    guard::make(report, || {
-        let history = Bounds { events: raw.events, bytes: raw.bytes, age: seconds(raw.seconds) };
-        let age = seconds(raw.seconds_in_total);
-        let total_history = Bounds { events: raw.events_in_total, bytes: raw.bytes_in_total, age };
-        // SAFETY: as for `text`.
-        let channels = channel_settings(unsafe { raw.channels.bytes() }.unwrap_or_default())?;
-        let settings = Settings {
-            on_slow: on_slow(raw.on_slow),
-            channels,
-            gap_event: text(raw.gap_event).unwrap_or_default(),
-            gap_data: match raw.gap_data.map(text) {
-                [Some(evicted), Some(unknown), Some(slow)] => Some(Box::new(GapData { evicted, unknown, slow })),
-                _ => None,
-            },
-            position_event: text(raw.position_event).unwrap_or_default(),
-            refuses_position_event: raw.refuses_position_event != 0,
-            opaque_ids: raw.opaque_ids != 0,
-            state: StateBounds { keys: raw.state_keys, bytes: raw.state_bytes },
-            max_members: raw.max_members,
-            total_state: StateBounds { keys: raw.total_state_keys, bytes: raw.total_state_bytes },
-            ..Settings::new(history, total_history)
-        };
-        // SAFETY: as for `text`.
-        let path = |raw: RawText| unsafe { raw.bytes() }.filter(|path| !path.is_empty()).map(path_of);
-        let name: Box<str> = text(raw.name).unwrap_or_default();
-        if name.is_empty() {
-            return Ok(Hub::local(settings, raw.max_topics));
+    /// Takes the settings of channels: the pattern, the bounds of the history and of the state, and the policy for slow clients.
+    /// What is not given is undefined.
+    fn channels(&mut self) -> ChannelSettings {
+        let mut channels = ChannelSettings::new(self.bytes());
+        (channels.events, channels.bytes) = (self.number_if(), self.number_if());
+        channels.age = self.number_if().map(seconds);
+        (channels.state_keys, channels.state_bytes) = (self.number_if(), self.number_if());
+        channels.on_slow = self.next().map(on_slow);
+        channels
+    }
+
+    /// Takes the settings of a hub: names, each with its texts behind it. `named` are the names of those that the application
+    /// gives, with blanks between them.
+    fn hub(mut self) -> Result<Hub, Thrown> {
+        let (mut all, mut timeout, mut store) = (HubSettings::default(), Duration::default(), Vec::new());
+        let (mut name, mut named) = (String::new(), String::new());
+        let (mut socket, mut program) = (None, None);
+        while let Some(setting) = self.next() {
+            let hub = &mut all.hub;
+            match setting {
+                b"bytes" => hub.history.bytes = self.number(),
+                b"bytes_in_total" => hub.total_history.bytes = self.number(),
+                b"channels" => hub.channels.push(self.channels()),
+                b"events" => hub.history.events = self.number(),
+                b"events_in_total" => hub.total_history.events = self.number(),
+                b"gap_data" => {
+                    let (evicted, unknown, slow) = (self.text(), self.text(), self.text());
+                    hub.gap_data = Some(Box::new(GapData { evicted, unknown, slow }));
+                }
+                b"gap_event" => hub.gap_event = self.text(),
+                b"grace" => all.grace = seconds(self.number()),
+                b"idle_exit" => all.idle_exit = seconds(self.number()),
+                b"max_members" => hub.max_members = self.number(),
+                b"max_streams" => all.max_streams = self.number(),
+                b"max_topics" => all.max_topics = self.number(),
+                b"name" => name = self.text(),
+                b"named" => named = self.text(),
+                b"on_slow" => hub.on_slow = on_slow(self.bytes()),
+                b"opaque_ids" => hub.opaque_ids = self.is_true(),
+                b"position_event" => hub.position_event = self.text(),
+                b"program" => program = self.path(),
+                b"publish_timeout" => timeout = seconds(self.number()),
+                b"refuses_position_event" => hub.refuses_position_event = self.is_true(),
+                b"seconds" => hub.history.age = seconds(self.number()),
+                b"seconds_in_total" => hub.total_history.age = seconds(self.number()),
+                b"show_channel" => all.show_channel = ShowChannel::of_name(&self.text::<String>()),
+                b"socket" => socket = self.path(),
+                b"state_bytes" => hub.state.bytes = self.number(),
+                b"state_keys" => hub.state.keys = self.number(),
+                b"store" => store.push((self.text::<String>(), self.text::<String>())),
+                b"total_state_bytes" => hub.total_state.bytes = self.number(),
+                b"total_state_keys" => hub.total_state.keys = self.number(),
+                name => refuse("setting", String::from_utf8_lossy(name)),
+            }
         }
-        let name = Name::new(&name).map_err(Error::from)?;
-        let address = Address::new(name, path(raw.socket))?;
-        let timeout = seconds(raw.publish_timeout);
-        let start = remote::Start { program: path(raw.program), needs_settings: false, timeout };
-        // SAFETY: as for `text`.
-        let store = store_of(unsafe { raw.store.bytes() }.unwrap_or_default(), timeout)
-            .map_err(|message| Error::Invalid { field: "store", message })?;
-        let settings = HubSettings {
-            hub: settings,
-            max_topics: raw.max_topics,
-            max_streams: raw.max_streams,
-            idle_exit: seconds(raw.idle_exit),
-            grace: seconds(raw.grace),
-            store,
-            show_channel: text(raw.show_channel).and_then(|name: Box<str>| ShowChannel::of_name(&name)),
-        };
-        let named: Box<str> = text(raw.named).unwrap_or_default();
-        let settings = NamedSettings::from(settings).only(|option| named.split(' ').any(|name| name == option));
+        if name.is_empty() {
+            return Ok(Hub::local(all.hub, all.max_topics));
+        }
+        let address = Address::new(Name::new(&name).map_err(Error::from)?, socket)?;
+        let store: Vec<_> = store.iter().map(|(name, value)| (&**name, &**value)).collect();
+        all.store =
+            StoreSettings::new(&store, timeout).map_err(|message| Error::Invalid { field: "store", message })?;
+        let settings = NamedSettings::from(all).only(|option| named.split(' ').any(|name| name == option));
+        let start = remote::Start { program, needs_settings: false, timeout };
         Ok(Hub::named(RemoteHub::new(address, start, settings))?)
-    })
-}
-
-/// Reads the settings of a store: names and values, each with its length before it (`pack '(V/a*)*'`).
-fn store_of(given: &[u8], publish_timeout: Duration) -> Result<StoreSettings, String> {
-    let mut reader = Reader(given);
-    let mut texts = Vec::new();
-    while !reader.0.is_empty() {
-        texts.push(reader.str().map_err(|error| error.to_string())?);
     }
-    let pairs: Vec<_> = texts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    StoreSettings::new(&pairs, publish_timeout)
 }
 
-/// Returns the names of the settings of a kind of store, with spaces between. They are empty after the last kind.
 #[no_mangle]
-extern "C" fn esx_store_names(kind: usize) -> RawText {
-    RawText::of(store_settings::names().nth(kind).unwrap_or_default().as_bytes())
+unsafe extern "C" fn esx_hub_new(given: *const RawText, len: usize, report: *mut Report) -> *mut Hub {
+    // SAFETY: the report is on the stack of C. The texts are scalars' buffers, which live until the XSUB returns.
+    let (given, report) = unsafe { (Texts::new(given, len), &mut *report) };
+    guard::make(report, || given.hub())
 }
 
 handles! {
@@ -248,7 +202,7 @@ unsafe fn checked<'a>(
     let publication = Publication {
         channel: channel.unwrap_or_default(),
         key: key.unwrap_or_default(),
-        retain: retain.unwrap_or_else(|| guard::refuse("retain", raw.retain)),
+        retain: retain.unwrap_or_else(|| refuse("retain", raw.retain)),
         once: once.unwrap_or_default(),
         fields: accepted(fields),
     };

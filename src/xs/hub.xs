@@ -1,58 +1,18 @@
-# Hubs, their leases, and the kinds of stores. hub.h reads the arguments, hub.rs is behind them.
+# Hubs and their leases. hub.h reads the arguments, hub.rs is behind them.
 
 MODULE = EventSource::XS    PACKAGE = EventSource::Hub
 
 void
-_attach(SV *self, SV *settings)
+_attach(SV *self, ...)
   PREINIT:
-    esx_hub_settings raw;
+    const esx_text *given;
     esx_report report;
     MAGIC *magic;
-    HV *hash;
-    AV *gap_data;
-    int reason;
   CODE:
-    settings = esx_keep_alive(aTHX_ settings);
     self = esx_snapshot(aTHX_ self);
-    hash = esx_settings(aTHX_ settings);
-    raw.events = esx_setting_uv(aTHX_ hash, "events");
-    raw.bytes = esx_setting_uv(aTHX_ hash, "bytes");
-    raw.events_in_total = esx_setting_uv(aTHX_ hash, "events_in_total");
-    raw.bytes_in_total = esx_setting_uv(aTHX_ hash, "bytes_in_total");
-    raw.seconds = esx_setting_nv(aTHX_ hash, "seconds");
-    raw.seconds_in_total = esx_setting_nv(aTHX_ hash, "seconds_in_total");
-    raw.state_keys = esx_setting_uv(aTHX_ hash, "state_keys");
-    raw.state_bytes = esx_setting_uv(aTHX_ hash, "state_bytes");
-    raw.total_state_keys = esx_setting_uv(aTHX_ hash, "total_state_keys");
-    raw.total_state_bytes = esx_setting_uv(aTHX_ hash, "total_state_bytes");
-    raw.max_topics = esx_setting_uv(aTHX_ hash, "max_topics");
-    raw.max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
-    raw.max_members = esx_setting_uv(aTHX_ hash, "max_members");
-    raw.on_slow = (uint8_t)esx_setting_uv(aTHX_ hash, "on_slow");
-    raw.opaque_ids = (uint8_t)esx_setting_uv(aTHX_ hash, "opaque_ids");
-    raw.refuses_position_event = esx_setting_is(aTHX_ hash, "refuses_position_event");
-    raw.name = esx_setting_text(aTHX_ hash, "name");
-    raw.socket = esx_setting_path(aTHX_ hash, "socket");
-    raw.program = esx_setting_path(aTHX_ hash, "program");
-    raw.idle_exit = esx_setting_nv(aTHX_ hash, "idle_exit");
-    raw.grace = esx_setting_nv(aTHX_ hash, "grace");
-    raw.publish_timeout = esx_setting_nv(aTHX_ hash, "publish_timeout");
-    raw.store = esx_setting_bytes(aTHX_ hash, "store");
-    raw.named = esx_setting_text(aTHX_ hash, "named");
-    raw.channels = esx_setting_bytes(aTHX_ hash, "channels");
-    raw.gap_event = esx_setting_text(aTHX_ hash, "gap_event");
-    raw.position_event = esx_setting_text(aTHX_ hash, "position_event");
-    raw.show_channel = esx_setting_text(aTHX_ hash, "show_channel");
-    gap_data = esx_plain_array(esx_setting(aTHX_ hash, "gap_data"));
-    for (reason = 0; reason < ESX_GAPS; reason++) {
-        SV **data = gap_data ? av_fetch(gap_data, reason, 0) : NULL;
-        raw.gap_data[reason].text = NULL;
-        raw.gap_data[reason].len = 0;
-        if (data)
-            raw.gap_data[reason] = esx_text_of(aTHX_ esx_string(aTHX_ *data));
-    }
+    given = esx_texts_of(aTHX_ ax, 1, items);
     magic = esx_handle_new(aTHX_ self, &esx_hub_table, "EventSource::Hub", "hub");
-    magic->mg_ptr = esx_hub_new(&raw, &report);
+    magic->mg_ptr = esx_hub_new(given, (size_t)items - 1, &report);
     if (!magic->mg_ptr)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
 
@@ -148,18 +108,6 @@ _elect(SV *self, SV *object, SV *name, UV interpreter)
     magic->mg_ptr = esx_hub_elect(esx_hub_of(aTHX_ self), text, (uint32_t)interpreter, &report);
     if (!magic->mg_ptr)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
-
-MODULE = EventSource::XS    PACKAGE = EventSource::XS::Hub::Store
-
-# The names of the settings of each kind of store, with spaces between.
-void
-_names()
-  PREINIT:
-    size_t kind;
-    esx_text names;
-  PPCODE:
-    for (kind = 0; names = esx_store_names(kind), names.len; kind++)
-        mXPUSHp(names.text, names.len);
 
 MODULE = EventSource::XS    PACKAGE = EventSource::Hub::Lease::Native
 

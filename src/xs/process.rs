@@ -10,7 +10,7 @@ use crate::compression::ContentCoding;
 use crate::event::{EventId, EventName, Field, Framing, LineEnd, Retry, Text};
 use crate::hub::{FirstBlock, PositionStyle, Publication, Retain, SubscribeRequest};
 use crate::remote::{self, kept_settings, CallConnection, Place};
-use crate::store_settings::StoreSettings;
+use crate::store_settings::{self, StoreSettings};
 use crate::stream::Settings;
 use crate::wire::{FieldList, Name, Open, Request, ShowChannel};
 use rustix::fd::BorrowedFd;
@@ -182,6 +182,7 @@ unsafe extern "C" fn esx_process_call(
                 Ok(Answer::of_bytes(folders.iter().map(|folder| folder.as_os_str().as_bytes())))
             }
             (None, b"replace") => replace(given),
+            (None, b"store_names") => Ok(Answer::of_bytes(store_settings::names().map(str::as_bytes))),
             (None, name) => guard::refuse("call", String::from_utf8_lossy(name)),
         }
     })

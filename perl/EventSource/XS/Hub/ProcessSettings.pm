@@ -59,6 +59,7 @@ sub _socket {
     my $path = $SETTINGS->string(socket => shift);
     $SETTINGS->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
         if $path !~ m{\A/[^\0]+\z};
+    utf8::encode($path) if utf8::is_utf8($path);    # as perl gives it to the system
     return $path;
 }
 

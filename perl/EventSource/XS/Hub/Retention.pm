@@ -32,9 +32,6 @@ my $MAX_BOUND = 999_999_999_999_999;
 # The native hub compares a new channel with each of them, and asks each for the next event that expires.
 my $MAX_CHANNELS = 100;
 
-# The native hub takes these as numbers, in the order of src/xs/eventsource.h.
-my @ON_SLOW = qw(disconnect gap latest);
-
 # Public methods
 
 sub native {
@@ -47,7 +44,7 @@ sub native {
     return (
         channels         => _channels($given{channels}),
         max_members      => defined $members ? $members : $MAX_MEMBERS,
-        on_slow          => $on_slow || 0,
+        on_slow          => $on_slow || 'disconnect',
         seconds_in_total => defined $seconds ? $seconds : -1,             # no bound
         (map { ($_              => $history->{$_}) } @HISTORY),
         (map { ("${_}_in_total" => $total_history->{$_}) } qw(events bytes)),
@@ -72,10 +69,10 @@ sub _bound {
     return $SETTINGS->whole_number($name, $value, from => 0, to => $MAX_BOUND, field => $field);
 }
 
-# The list of channels with settings of their own, as bytes: seven texts for each, with their lengths before them.
+# The list of channels with settings of their own: seven texts for each.
 sub _channels {
     my $given = shift;
-    return '' if !defined $given;
+    return [] if !defined $given;
     my @list =
           ref $given eq 'ARRAY' && !(@$given % 2) ? @$given
         : ref $given eq 'HASH'                    ? map { ($_ => $given->{$_}) } _in_order(keys %$given)
@@ -83,11 +80,11 @@ sub _channels {
         channels => 'channels must be names or patterns and their settings, in a hash or in an array of'
             . ' pairs. The channels of a stream are an option of to_app');
     $SETTINGS->refuse(channels => "channels has at most $MAX_CHANNELS names and patterns") if @list > 2 * $MAX_CHANNELS;
-    my $native = '';
+    my @native;
     while (my ($pattern, $settings) = splice @list, 0, 2) {
-        $native .= pack '(V/a*)7', map { defined $_ ? $_ : '' } _of_channels($pattern, $settings);
+        push @native, channels => _of_channels($pattern, $settings);
     }
-    return $native;
+    return \@native;
 }
 
 # Escapes the text of an application in a format, where %s is the last conversion.
@@ -121,17 +118,14 @@ sub _of_channels {
     my $history = _bounds("history $of", $settings->{history}, 'channels', @HISTORY);
     my $state   = _bounds("state $of",   $settings->{state},   'channels', @STATE);
     my $on_slow = _on_slow("on_slow $of", $settings->{on_slow}, 'channels');
-    utf8::encode($text);
     return ($text, @$history{@HISTORY}, @$state{@STATE}, $on_slow);
 }
 
-# The number of a policy for slow clients; undef if none is given.
 sub _on_slow {
     my ($name, $given, $field) = @_;
-    return undef if !defined $given;
-    my ($number) = grep { $ON_SLOW[$_] eq $given } 0 .. $#ON_SLOW;
-    $SETTINGS->refuse($field, "$name must be 'disconnect', 'gap' or 'latest'") if !defined $number;
-    return $number;
+    $SETTINGS->refuse($field, "$name must be 'disconnect', 'gap' or 'latest'")
+        if defined $given && $given !~ /\A(?:disconnect|gap|latest)\z/;
+    return $given;
 }
 
 # The bounds of a setting of the hub.

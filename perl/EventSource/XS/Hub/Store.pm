@@ -5,7 +5,7 @@ use warnings;
 # The setting `store` of a hub: reads the hash, and makes of it what the native hub takes. The rules of the values are in
 # src/store_settings, for the command line, too.
 
-use EventSource::XS::Library;
+use EventSource::Hub::Process;
 use EventSource::XS::Settings;
 
 # An error reports the line of the application.
@@ -15,14 +15,13 @@ my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
 # Public methods
 
-# Return what the native hub takes for store: bytes with the names and values of the settings; none for memory. Throws an
-# EventSource::Error with the code invalid if the hash does not have the form that EventSource::Hub describes. The native hub
-# checks the values. No message shows any part of the URL of Redis, because that may hold a password.
+# Return what the native hub takes for store: names and values; none for memory. Throws an EventSource::Error with the code invalid
+# if the hash does not have the form that EventSource::Hub describes. The native hub checks the values. No message shows any part
+# of the URL of Redis, because that may hold a password.
 sub native {
     my ($class, $store) = @_;
-    return '' if !defined $store || !ref $store && $store eq 'memory';
-    my %value = map { ($_ => _value($_, $store->{$_})) } _names_of($store);
-    return pack '(V/a*)*', %value;
+    return [] if !defined $store || !ref $store && $store eq 'memory';
+    return [map { (store => $_, _value($_, $store->{$_})) } _names_of($store)];
 }
 
 # Private functions
@@ -37,7 +36,7 @@ sub _check_for_urls {
 # The names of the settings that are given. One of them says where the store is.
 sub _names_of {
     my $store = shift;
-    my %kind  = map { ((split / /)[0] => [split / /]) } _names();
+    my %kind  = map { ((split / /)[0] => [split / /]) } EventSource::Hub::Process->_call('store_names');
     my @kinds = sort keys %kind;
     my $forms = join ' or ', map { "{$_ => ...}" } @kinds;
     if (ref $store ne 'HASH') {
@@ -60,12 +59,12 @@ sub _names_of {
 
 sub _refuse { return $SETTINGS->refuse(store => shift) }
 
-# A value as bytes of UTF-8. Paths are such bytes already, or characters.
+# A value as characters. Paths are such, or bytes of UTF-8.
 sub _value {
     my ($name, $value) = @_;
-    my $bytes = $SETTINGS->string("$name of store", $value, field => 'store');
-    utf8::encode($bytes) if $bytes =~ /[^\0-\xFF]/ || !utf8::decode(my $copy = $bytes);
-    return $bytes;
+    my $text = $SETTINGS->string("$name of store", $value, field => 'store');
+    utf8::decode($text);
+    return $text;
 }
 
 1;
