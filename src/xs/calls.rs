@@ -1,6 +1,7 @@
-//! Calls by name: all that hubs do for Perl and that is not hot. A call has a name and texts, and answers texts, so the boundary is
-//! one function for all of them. These are the calls that a hub and a connection to a hub process have in common; `hub.rs` and
-//! `process.rs` have the others. `perl/EventSource/XS/Hub/Calls.pm` makes them; `xt/boundary.t` compares the names.
+//! Calls by name: all that hubs do for Perl and that is not hot. A call has a name and texts, and answers texts, so the
+//! boundary is one function for all of them. These are the calls that a hub and a connection to a hub process have in common;
+//! `hub.rs` and `process.rs` have the others. `perl/EventSource/XS/Hub/Calls.pm` makes them; `xt/boundary.t` compares the
+//! names.
 
 use super::counts;
 use super::guard::{refuse, Thrown};
@@ -116,7 +117,8 @@ fn count(counted: HubCounts) -> Answer {
     answer
 }
 
-/// The [metrics] as text in UTF-8. The given texts are the hub's name, empty if it has none, and the topics that are told apart.
+/// The [metrics] as text in UTF-8. The given texts are the hub's name, empty if it has none, and the topics that are told
+/// apart.
 fn metrics_of(of: &mut impl Answering, mut given: Texts<'_>) -> Result<Answer, Thrown> {
     let name = String::from_utf8_lossy(given.bytes());
     let mut topics = Vec::new();

@@ -201,14 +201,19 @@ esx_publish(pTHX_ void *hub, const esx_publication *publication, SV *target)
     return target;
 }
 
-/* Snapshots the arguments of an XSUB from a place on. Returns their characters, in the buffer of a mortal. An undefined one has
- * no text. */
+/* Snapshots the arguments of an XSUB: the objects, and the texts from a place on. Returns the characters of these, in the
+ * buffer of a mortal. An undefined one has no text. */
 static const esx_text *
 esx_texts_of(pTHX_ I32 ax, I32 from, I32 items)
 {
     SV *buffer = sv_2mortal(newSV((size_t)(items + 1) * sizeof(esx_text)));
     esx_text *texts = (esx_text *)SvPVX(buffer);
     I32 at;
+    for (at = 0; at < from; at++)
+        if (SvGMAGICAL(PL_stack_base[ax + at]))
+            esx_keep_args_alive(aTHX_ ax, 0, items);
+    for (at = 0; at < from; at++)
+        PL_stack_base[ax + at] = esx_snapshot(aTHX_ PL_stack_base[ax + at]);
     esx_snapshot_values(aTHX_ ax, from, items);
     for (at = from; at < items; at++) {
         static const esx_text undefined = {NULL, 0};
@@ -218,8 +223,8 @@ esx_texts_of(pTHX_ I32 ax, I32 from, I32 items)
     return texts;
 }
 
-/* Puts the texts of an answer in the place of an XSUB's arguments, and frees it. Dies with the error that Rust reports if there is
- * none. Perl code may have moved the stack since the XSUB began. */
+/* Puts the texts of an answer in the place of an XSUB's arguments, and frees it. Dies with the error that Rust reports if there
+ * is none. Perl code may have moved the stack since the XSUB began. */
 static void
 esx_return_answer(pTHX_ I32 ax, void *answer, const esx_report *report, const char *module)
 {

@@ -47,8 +47,8 @@ impl Texts<'_> {
         String::from_utf8_lossy(self.bytes()).into()
     }
 
-    /// Takes the settings of channels: the pattern, the bounds of the history and of the state, and the policy for slow clients.
-    /// What is not given is undefined.
+    /// Takes the settings of channels: the pattern, the bounds of the history and of the state, and the policy for slow
+    /// clients. What is not given is undefined.
     fn channels(&mut self) -> ChannelSettings {
         let mut channels = ChannelSettings::new(self.bytes());
         (channels.events, channels.bytes) = (self.number_if(), self.number_if());

@@ -9,9 +9,9 @@ _attach(SV *self, ...)
     esx_report report;
     MAGIC *magic;
   CODE:
-    self = esx_snapshot(aTHX_ self);
+    PERL_UNUSED_VAR(self);
     given = esx_texts_of(aTHX_ ax, 1, items);
-    magic = esx_handle_new(aTHX_ self, &esx_hub_table, "EventSource::Hub", "hub");
+    magic = esx_handle_new(aTHX_ ST(0), &esx_hub_table, "EventSource::Hub", "hub");
     magic->mg_ptr = esx_hub_new(given, (size_t)items - 1, &report);
     if (!magic->mg_ptr)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
@@ -58,11 +58,11 @@ _subscribe(SV *self, SV *stream, ...)
     const esx_text *given;
     esx_report report;
   PPCODE:
-    self = esx_snapshot(aTHX_ self);
-    stream = esx_snapshot(aTHX_ stream);
+    PERL_UNUSED_VAR(self);
+    PERL_UNUSED_VAR(stream);
     given = esx_texts_of(aTHX_ ax, 2, items);
     esx_return_answer(aTHX_ ax,
-        esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), given, (size_t)items - 2, &report), &report,
+        esx_hub_subscribe(esx_hub_of(aTHX_ ST(0)), esx_stream_of(aTHX_ ST(1)), given, (size_t)items - 2, &report), &report,
         "EventSource::Hub");
     SPAGAIN;
 
@@ -73,9 +73,9 @@ _call(SV *self, ...)
     const esx_text *given;
     esx_report report;
   PPCODE:
-    self = esx_snapshot(aTHX_ self);
+    PERL_UNUSED_VAR(self);
     given = esx_texts_of(aTHX_ ax, 1, items);
-    esx_return_answer(aTHX_ ax, esx_hub_call(esx_hub_of(aTHX_ self), given, (size_t)items - 1, &report), &report,
+    esx_return_answer(aTHX_ ax, esx_hub_call(esx_hub_of(aTHX_ ST(0)), given, (size_t)items - 1, &report), &report,
         "EventSource::Hub");
     esx_run_callbacks(aTHX);
     SPAGAIN;

@@ -3,8 +3,8 @@
 use super::text::Answer;
 use crate::hub::{ChannelPage, LogPage, MemberInfo, MemberPage};
 
-/// Returns where a list of members continues, and of each member its id, when it came, how many streams it has, whether its data
-/// is JSON, and the data.
+/// Returns where a list of members continues, and of each member its id, when it came, how many streams it has, whether its
+/// data is JSON, and the data.
 pub(super) fn of_members(page: MemberPage) -> Answer {
     let mut answer = Answer::of(page.next.unwrap_or_default());
     for MemberInfo { id, data, since, streams } in page.members {

@@ -137,7 +137,8 @@ fn place(given: &mut Texts<'_>) -> Result<Place, remote::Error> {
 }
 
 /// Connects, and starts the process if need be: unless the path of its program is empty, or no settings are kept for a hub that
-/// needs them. The texts are the name, the paths of the socket and the program, the timeout, and whether the hub needs settings.
+/// needs them. The texts are the name, the paths of the socket and the program, the timeout, and whether the hub needs
+/// settings.
 #[no_mangle]
 unsafe extern "C" fn esx_process_connect(given: *const RawText, len: usize, report: *mut Report) -> *mut HubProcess {
     // SAFETY: the report is on the stack of C. The texts are scalars' buffers, which live until the XSUB returns.

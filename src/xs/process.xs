@@ -9,9 +9,9 @@ _connect(SV *self, ...)
     esx_report report;
     MAGIC *magic;
   CODE:
-    self = esx_snapshot(aTHX_ self);
+    PERL_UNUSED_VAR(self);
     given = esx_texts_of(aTHX_ ax, 1, items);
-    magic = esx_handle_new(aTHX_ self, &esx_process_table, "EventSource::Hub::Process", "connection");
+    magic = esx_handle_new(aTHX_ ST(0), &esx_process_table, "EventSource::Hub::Process", "connection");
     magic->mg_ptr = esx_process_connect(given, (size_t)items - 1, &report);
     if (!magic->mg_ptr)
         esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
@@ -24,9 +24,9 @@ _call(SV *self, ...)
     esx_report report;
     void *process;
   PPCODE:
-    self = esx_snapshot(aTHX_ self);
+    PERL_UNUSED_VAR(self);
     given = esx_texts_of(aTHX_ ax, 1, items);
-    process = SvROK(self) ? esx_process_of(aTHX_ self) : NULL;
+    process = SvROK(ST(0)) ? esx_process_of(aTHX_ ST(0)) : NULL;
     esx_return_answer(aTHX_ ax, esx_process_call(process, given, (size_t)items - 1, &report), &report,
         "EventSource::Hub::Process");
     SPAGAIN;

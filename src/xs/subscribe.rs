@@ -145,8 +145,8 @@ impl Texts<'_> {
     }
 }
 
-/// Subscribes a stream. The texts are a ticket as it was opened, empty if there is none, and a [subscription](Texts::ticket): all
-/// of it, or what a ticket leaves to the request. Answers what became of the stream.
+/// Subscribes a stream. The texts are a ticket as it was opened, empty if there is none, and a [subscription](Texts::ticket):
+/// all of it, or what a ticket leaves to the request. Answers what became of the stream.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_subscribe(
     hub: *mut Hub,

@@ -4,8 +4,8 @@ use warnings;
 
 # Who is behind a stream, and what is published when the stream has ended: the options member and will of a subscription, and
 # the changes of a member. Each method checks what the application gives, and returns it as the native hub takes it: a list of
-# texts, in the order of src/xs/subscribe.rs. Events are encoded here, so that their mistakes are reported at once, in the form of
-# show_channel.
+# texts, in the order of src/xs/subscribe.rs. Events are encoded here, so that their mistakes are reported at once, in the form
+# of show_channel.
 
 use Carp            ();
 use EventSource::XS ();

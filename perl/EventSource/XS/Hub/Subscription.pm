@@ -78,8 +78,8 @@ sub max_age {
 
 sub max_topics { return $MAX_TOPICS }
 
-# Topics as the native hub takes them: the kind of each, and its name or pattern. An application may bless a scalar of its own as
-# a pattern.
+# Topics as the native hub takes them: the kind of each, and its name or pattern. An application may bless a scalar of its own
+# as a pattern.
 sub native_topics {
     my ($class, @topics) = @_;
     my @native;
