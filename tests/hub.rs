@@ -9,8 +9,8 @@ use child::fork;
 use client::{eventually, local, open, opening, read_events, read_to_end, read_until, settings, tcp};
 use eventsource_xs::event::{EventId, Field, Framing, Shared, Text};
 use eventsource_xs::hub::{
-    EndRequest, Evictions, History, OnSlow, Publication, Retain, SequencedEvent, Settings as HubSettings, StartPoint,
-    SubscribeRequest, Topic,
+    EndRequest, Evictions, History, OnSlow, Publication, Question, Retain, SequencedEvent, Settings as HubSettings,
+    StartPoint, SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
@@ -349,9 +349,9 @@ fn a_hub_continues_with_stored_events_and_reports_evictions() {
     let sent = events_until(&mut client, "end").into_iter().map(|event| (event.data, event.last_event_id));
     let expected = [("20", "kept-20"), ("40", "kept-40"), ("90", "kept-90"), ("end", "kept-91")];
     assert!(sent.eq(expected.map(|(data, id)| (data.to_owned(), id.to_owned()))));
-    let evictions = hub.take_evictions().expect("an answer");
+    let evictions = || hub.ask(Question::TakeEvictions).expect("an answer").evictions();
     let all = Evictions { numbers: vec![10, 20, 40], channels: [(b"news"[..].into(), 40)].into(), others: 0 };
-    assert_eq!((evictions, hub.take_evictions().expect("an answer")), (all, Evictions::default()));
+    assert_eq!((evictions(), evictions()), (all, Evictions::default()));
     kill_reactor();
     assert_eq!(append(100, 0).expect_err("the hub has ended").to_string(), "the hub has ended with its reactor");
 }

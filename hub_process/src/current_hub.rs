@@ -7,10 +7,9 @@ use crate::served_hub::{ServedHub, Source};
 use crate::settings::{Precedence, Wanted};
 use crate::store::check_built;
 use crate::stored_hub::{Effects, LastDelivered, SavedStored, StoredHub};
-use eventsource_xs::remote::calls::Epoll;
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::saved_reactor::{Restored, SavedHub};
-use eventsource_xs::runtime::HubHandle;
+use eventsource_xs::runtime::{HubHandle, PresenceReport};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, HubSettings, NamedSettings, StoreStatus};
 use std::error::Error;
@@ -24,14 +23,12 @@ pub struct CurrentHub {
     hub: Option<ServedHub>,
     /// Why the store has not begun.
     cannot_begin: Option<Failure>,
-    /// The number of the hub's store in the epoll set.
-    number: u64,
 }
 
 impl CurrentHub {
     /// Begins without a hub: the first peer decides its settings.
-    pub fn new(place: Place, precedence: Precedence, number: u64) -> Self {
-        Self { place, precedence, hub: None, cannot_begin: None, number }
+    pub fn new(place: Place, precedence: Precedence) -> Self {
+        Self { place, precedence, hub: None, cannot_begin: None }
     }
 
     pub fn hub(&self) -> Option<&ServedHub> {
@@ -91,13 +88,12 @@ impl CurrentHub {
     }
 
     /// Begins the hub. One that was there ends with its streams; its store has [finished](Self::finish_store).
-    pub fn begin(&mut self, wanted: &Wanted, epoll: &Epoll) -> io::Result<()> {
-        self.unwatch_store(epoll);
+    pub fn begin(&mut self, wanted: &Wanted) -> io::Result<()> {
         let claimed = self.hub.take().map(|before| before.claimed).unwrap_or_default();
         self.cannot_begin = None;
         let hub = ServedHub::new(&self.place, wanted.all.clone(), wanted.named.clone().or(claimed))?;
         self.hub = Some(hub);
-        self.watch_store(epoll)
+        Ok(())
     }
 
     /// Takes note of settings that a peer has named for the hub, as it is now.
@@ -129,35 +125,21 @@ impl CurrentHub {
     }
 
     /// Ends the hub, whose store cannot begin, for a reason that stays known. The next peer begins one.
-    pub fn give_up(&mut self, failure: Failure, epoll: &Epoll) {
-        self.unwatch_store(epoll);
+    pub fn give_up(&mut self, failure: Failure) {
         (self.hub, self.cannot_begin) = (None, Some(failure));
     }
 
-    /// Applies what the reactor has reported of streams with members and wills, if a store has the order of events.
-    pub fn take_presence(&mut self, now: Instant) {
-        self.hub.iter_mut().for_each(|hub| hub.take_presence(now));
+    /// Applies what the reactor has reported of a stream with a member or a will, if a store has the order of events.
+    pub fn apply_presence(&mut self, report: PresenceReport, now: Instant) {
+        if let Some(stored) = self.stored() {
+            stored.apply_presence(report, now);
+        }
     }
 
-    /// Ends the store, if there is one, when it has the wills of the streams: these have ended, or do so with the hub. Returns
+    /// Ends the store, if there is one. The hub has the wills of the streams: these have ended, or do so with the hub. Returns
     /// what has become of those who wait for it; the hub is not ready afterwards.
     pub fn finish_store(&mut self, within: Duration) -> Effects {
-        if self.stored().is_none() {
-            return Effects::default();
-        }
-        let hub = self.hub.as_mut().filter(|hub| hub.handle().is_some());
-        let _ = hub.map(|hub| hub.take_all_presence(Instant::now())); // fails only if the reactor has died, with its wills
         self.stored().map(|stored| stored.finish(within)).unwrap_or_default()
-    }
-
-    /// Waits for the reports of the hub's store from here on.
-    pub fn watch_store(&mut self, epoll: &Epoll) -> io::Result<()> {
-        let number = self.number;
-        self.stored().map_or(Ok(()), |stored| epoll.add(stored.descriptor(), number))
-    }
-
-    pub fn unwatch_store(&mut self, epoll: &Epoll) {
-        self.stored().into_iter().for_each(|stored| epoll.remove(stored.descriptor()));
     }
 }
 
@@ -192,7 +174,7 @@ impl CurrentHub {
     }
 
     /// Continues with the hub of another program.
-    pub fn restore(&mut self, saved: SavedServed, restored: &Restored, epoll: &Epoll) -> Result<(), Box<dyn Error>> {
+    pub fn restore(&mut self, saved: SavedServed, restored: &Restored) -> Result<(), Box<dyn Error>> {
         let SavedServed { mut handle, settings, claimed, stored } = saved;
         let source = match stored {
             None => Source::Own(restored.hub(handle)),
@@ -203,6 +185,6 @@ impl CurrentHub {
             }
         };
         self.hub = Some(ServedHub::of(source, &self.place, (settings, claimed)));
-        Ok(self.watch_store(epoll)?)
+        Ok(())
     }
 }

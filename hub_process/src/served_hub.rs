@@ -2,14 +2,14 @@
 
 use crate::publishing::{failure_of, Published, Requester};
 use crate::settings::Wanted;
-use crate::stored_hub::{LastDelivered, StoredHub};
+use crate::stored_hub::{EndedCount, LastDelivered, StoredHub};
 use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{
     check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, MemberData,
     MemberPage, Presence, Publication, Refusal, Ticket, TicketOutcome, MAX_ONCE_BYTES,
 };
 use eventsource_xs::remote::Place;
-use eventsource_xs::runtime::{self, HubHandle};
+use eventsource_xs::runtime::HubHandle;
 use eventsource_xs::wire::{Failure, Fields, HubSettings, NamedSettings, ShowChannel, StoreSettings, StoreStatus};
 use eventsource_xs::ErrorCode;
 use std::ffi::OsStr;
@@ -77,7 +77,7 @@ impl ServedHub {
         }
     }
 
-    /// Opens a ticket, if it is for the request of whoever asks. `admit_tickets` of the handle follows.
+    /// Opens a ticket, if it is for the request of whoever asks. `Question::Admit` follows.
     pub fn unseal_ticket(
         &mut self,
         sealed: &[u8],
@@ -87,14 +87,6 @@ impl ServedHub {
             Source::Own(handle) => handle.unseal_ticket(sealed, is_for).map_err(|error| failure_of(&error)),
             Source::Stored(stored) => Ok(stored.unseal_ticket(sealed, is_for)),
         }
-    }
-
-    /// Opens a ticket that is bound to this, and reserves the places of its stream. Returns nothing if no stream may begin with
-    /// it.
-    pub fn open_ticket(&mut self, sealed: &[u8], binding: &[u8]) -> Result<Option<Ticket>, Failure> {
-        let opened = self.unseal_ticket(sealed, |ticket| *ticket.binding == *binding)?;
-        let admitted = self.handle().map(|hub| hub.admit_opened(opened)).transpose();
-        admitted.map(Option::flatten).map_err(|error| failure_of(&error))
     }
 
     /// Returns true if a store keeps its events.
@@ -109,19 +101,12 @@ impl ServedHub {
         }
     }
 
-    /// Returns the counts of the hub, and the number of a channel's subscribers; nothing while its store has not begun.
-    pub fn counts_and_subscribers(
-        &mut self,
-        channel: &[u8],
-        now: Instant,
-    ) -> Option<Result<(Counts, usize), runtime::Error>> {
-        let counted = self.handle()?.counts_and_subscribers(channel);
-        self.take_presence(now);
-        let complete = |counts| match &self.source {
-            Source::Own(_) => counts,
-            Source::Stored(stored) => stored.complete_counts(counts),
-        };
-        Some(counted.map(|(counts, subscribers)| (complete(counts), subscribers)))
+    /// Adds to the reactor's counts what is known here.
+    pub fn complete_counts(&self, counts: Counts) -> Result<Counts, Failure> {
+        match &self.source {
+            Source::Own(handle) => handle.with_members(counts).map_err(|error| failure_of(&error)),
+            Source::Stored(stored) => Ok(stored.complete_counts(counts)),
+        }
     }
 
     /// Returns the health of the store.
@@ -153,15 +138,15 @@ impl ServedHub {
         true
     }
 
-    /// Ends streams. Returns how many of this machine; nothing if the store will say when others know of it.
-    pub fn end_streams(&mut self, end: EndRequest, requester: Requester) -> Result<Option<usize>, Failure> {
+    /// Takes note of a request to end streams, which the reactor is asked to carry out, and says how many. Returns true if the
+    /// store will say when others know of it.
+    pub fn end_streams(&mut self, end: EndRequest, requester: Requester, ended: EndedCount) -> Result<bool, Failure> {
         match &mut self.source {
             Source::Own(handle) => {
-                let ended = handle.end_streams(end).map(Some).map_err(|error| failure_of(&error))?;
                 deliver_other(&mut self.before, handle);
-                Ok(ended)
+                Ok(false)
             }
-            Source::Stored(stored) => stored.end_streams(end, requester).map(|()| None),
+            Source::Stored(stored) => stored.end_streams(end, requester, ended).map(|()| true),
         }
     }
 
@@ -220,24 +205,18 @@ impl ServedHub {
         }
     }
 
-    /// Returns a part of the list of a channel's members: those after an id, or from the first one. All streams count whose
-    /// subscriptions have taken effect before.
-    pub fn member_page(
-        &mut self,
-        channel: &[u8],
-        after: Option<&[u8]>,
-        now: Instant,
-    ) -> Result<MemberPage, runtime::Error> {
-        match self.take_all_presence(now)? {
-            Source::Own(handle) => handle.member_page(channel, after),
+    /// Returns a part of the list of a channel's members: those after an id, or from the first one.
+    pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Failure> {
+        match &self.source {
+            Source::Own(handle) => handle.member_page(channel, after).map_err(|error| failure_of(&error)),
             Source::Stored(stored) => Ok(stored.members().map(|here| here.page(channel, after)).unwrap_or_default()),
         }
     }
 
     /// Returns how many members a channel has.
-    pub fn count_members(&mut self, channel: &[u8], now: Instant) -> Result<usize, runtime::Error> {
-        match self.take_all_presence(now)? {
-            Source::Own(handle) => handle.count_members(channel),
+    pub fn count_members(&self, channel: &[u8]) -> Result<usize, Failure> {
+        match &self.source {
+            Source::Own(handle) => handle.count_members(channel).map_err(|error| failure_of(&error)),
             Source::Stored(stored) => Ok(stored.members().map_or(0, |here| here.count(channel))),
         }
     }
@@ -249,10 +228,12 @@ impl ServedHub {
         data: MemberData,
         event: Unsequenced,
         now: Instant,
-    ) -> Result<bool, runtime::Error> {
-        match self.take_all_presence(now)? {
-            Source::Own(handle) => handle.update_member(channel, id, data, event),
-            Source::Stored(stored) => stored.update_member((channel, id), data, event, now),
+    ) -> Result<bool, Failure> {
+        match &mut self.source {
+            Source::Own(handle) => handle.update_member(channel, id, data, event).map_err(|error| failure_of(&error)),
+            Source::Stored(stored) => {
+                stored.update_member((channel, id), data, event, now).map_err(|error| failure_of(&error))
+            }
         }
     }
 
@@ -262,23 +243,6 @@ impl ServedHub {
             Source::Own(handle) => handle.has_refused_members(),
             Source::Stored(stored) => stored.members().is_some_and(|members| members.totals().1 > 0),
         }
-    }
-
-    /// Applies what the reactor has reported of streams with members and wills, if a store has the order of events.
-    pub fn take_presence(&mut self, now: Instant) {
-        let reports = runtime::take_presence_reports();
-        if let Source::Stored(stored) = &mut self.source {
-            reports.into_iter().for_each(|report| stored.apply_presence(report, now));
-        }
-    }
-
-    /// Applies all that the reactor knows of the streams of members.
-    pub fn take_all_presence(&mut self, now: Instant) -> Result<&mut Source, runtime::Error> {
-        if let Source::Stored(stored) = &self.source {
-            stored.handle().map_or(Ok(()), HubHandle::report_presence)?;
-            self.take_presence(now);
-        }
-        Ok(&mut self.source)
     }
 
     /// Publishes an event, which is checked first.

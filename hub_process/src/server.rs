@@ -16,7 +16,7 @@ pub use upgrade::SavedServer;
 use crate::arguments::Arguments;
 use crate::current_hub::CurrentHub;
 use crate::descriptors::{self, Descriptors};
-use crate::http::{Client, Connections, Listening, Service, Sockets, FIRST_NUMBER};
+use crate::http::{Connections, Listening, Service, Sockets, FIRST_NUMBER};
 use crate::inherited::{take_kept, InstanceLock};
 use crate::leases::Leases;
 use crate::lifetime::{DueAction, Lifetime};
@@ -24,18 +24,22 @@ use crate::listener::{is_of_own_user, Listener};
 use crate::operator_log::{send_lines, Operator};
 use crate::peers::{End, Peers, MAX_PEERS};
 use crate::process_log::{self, log_message, write_objects};
+use crate::publishing::failure_of;
 use crate::read_channels::ReadChannels;
 use crate::run_options::RunOptions;
 use crate::served_hub::ServedHub;
 use crate::settings::Precedence;
 use crate::streams::{Opener, Streams};
 use control_requests::{own_program, ControlRequests};
+use eventsource_xs::hub::{Answer, Question};
 use eventsource_xs::remote::calls::{self, Asked, Readiness, Wait};
 use eventsource_xs::remote::kept_settings;
-use eventsource_xs::runtime;
+use eventsource_xs::runtime::{self, HubHandle, Mail};
+use eventsource_xs::stream::{Reason, StreamId};
 use eventsource_xs::wire::{Failure, Frame, NamedSettings, Response, StoreSettings, LOG_LEASE};
 use eventsource_xs::ErrorCode;
 use sources::Sources;
+use std::collections::HashMap;
 use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -108,10 +112,8 @@ struct Server {
     /// When the process looks next whether its files are in their places.
     file_check: Instant,
     connections: Connections,
-    /// The clients with tickets that have not asked the hub yet.
-    candidates: Vec<(Client, http::Candidate)>,
-    /// For how many turns the first of them has waited.
-    candidates_waited: usize,
+    /// How many HTTP clients wait for an answer of the hub.
+    waiting_clients: usize,
     peers: Peers,
     streams: Streams,
     leases: Leases,
@@ -119,7 +121,11 @@ struct Server {
     lifetime: Lifetime,
     operator: Operator,
     control: ControlRequests,
+    /// What follows when the hub in the reactor has answered, by the numbers of the questions.
+    asked: HashMap<u64, Then>,
 }
+
+type Then = Box<dyn FnOnce(&mut Server, Result<Answer, Failure>, Instant)>;
 
 impl Server {
     fn new(
@@ -144,15 +150,15 @@ impl Server {
             begun: now,
             file_check: now + FILE_CHECK,
             connections: Connections::new(),
-            candidates: Vec::new(),
-            candidates_waited: 0,
+            waiting_clients: 0,
             peers: Peers::default(),
             streams: Streams::default(),
             leases: Leases::default(),
-            current: CurrentHub::new(options.place.clone(), precedence, sources::STORE),
+            current: CurrentHub::new(options.place.clone(), precedence),
             lifetime: Lifetime::new(settings.idle_exit, settings.grace, now),
             operator: Operator::new(now),
             control: ControlRequests::new(program),
+            asked: HashMap::new(),
             options,
         })
     }
@@ -162,29 +168,24 @@ impl Server {
         let timeout = self.next_due(Instant::now());
         let ready = self.sources.wait(timeout)?;
         let now = Instant::now();
-        let mut may_have_more = false;
         for (number, readiness) in &ready {
             match *number {
                 sources::LISTENER => self.accept(now),
                 sources::SIGNALS => self.take_signals(),
-                sources::ENDS => self.report_ends(),
-                sources::PROGRESS => self.report_progress(),
-                sources::MEMBERS => self.current.take_presence(now),
-                sources::STORE => self.take_store_reports(now),
+                sources::MAIL => self.take_mail(now),
                 sources::LOG => process_log::clear_signal(), // lines are sent in each turn
-                sources::HTTP_STREAMS => may_have_more |= http::accept(self, Service::Streams, now),
-                sources::HTTP_METRICS => may_have_more |= http::accept(self, Service::Metrics, now),
+                sources::HTTP_STREAMS => http::accept(self, Service::Streams, now),
+                sources::HTTP_METRICS => http::accept(self, Service::Metrics, now),
                 client if client >= FIRST_NUMBER => http::serve(self, client, *readiness, now),
                 peer => self.serve(peer, *readiness, now),
             }
         }
         self.sources.return_list(ready);
-        http::begin_streams(self, may_have_more, now);
         self.run_timers(now)?;
+        self.ask_for_store(now);
         self.send_log();
         self.flush_responses(now);
         if let Some(upgrading) = self.control.take_upgrade() {
-            http::begin_streams(self, false, now);
             self.upgrade(&upgrading);
         }
         Ok(())
@@ -226,9 +227,7 @@ impl Server {
         self.listening.run_timers(self.sources.epoll(), now)?;
         self.check_files(now);
         self.connections.run_timers(now, http::too_late);
-        if self.current.stored().is_some_and(|stored| stored.run_timers(now)) {
-            self.current.watch_store(self.sources.epoll())?;
-        }
+        self.current.stored().into_iter().for_each(|stored| stored.run_timers(now));
         let Self { current, streams, operator, .. } = self;
         operator.log_changes(|| current.stored().map(|stored| stored.status()), now);
         let store = || current.stored().map_or((u64::MAX, true), |stored| (stored.given_through(), stored.is_up()));
@@ -304,7 +303,7 @@ impl Server {
     /// Returns what has descriptors.
     fn descriptors(&self) -> Descriptors {
         let has_store = self.current.hub().is_some_and(ServedHub::has_store);
-        let clients = self.connections.len() + self.candidates.len();
+        let clients = self.connections.len() + self.waiting_clients;
         Descriptors { peers: self.peers.len(), clients, streams: self.streams.len(), has_store }
     }
 
@@ -399,25 +398,71 @@ impl Server {
         }
     }
 
-    /// Tells openers which of their streams have ended.
-    fn report_ends(&mut self) {
-        while let Some((id, reason)) = runtime::take_ended(0) {
-            if let Some(Opener { peer, number }) = self.streams.remove(id) {
-                self.peers.answer_with(peer, |peer| {
-                    peer.streams.remove(&number);
-                    peer.answer(&Response::Ended { stream: number, reason });
-                });
+    /// Asks the hub in the reactor. The function is called with the answer, in a later turn; at once if the hub has not begun.
+    fn ask(
+        &mut self,
+        question: Question,
+        now: Instant,
+        then: impl FnOnce(&mut Self, Result<Answer, Failure>, Instant) + 'static,
+    ) {
+        let hub = self.current.handle().ok_or_else(requests::not_begun);
+        match hub.and_then(|hub| hub.ask_later(question).map_err(|error| failure_of(&error))) {
+            Ok(number) => drop(self.asked.insert(number, Box::new(then))),
+            Err(failure) => then(self, Err(failure), now),
+        }
+    }
+
+    /// Asks what the store's part of the hub has to know.
+    fn ask_for_store(&mut self, now: Instant) {
+        let Some(stored) = self.current.stored() else { return };
+        for question in stored.take_questions() {
+            let Some(asked) = self.current.handle().cloned() else { return };
+            self.ask(question, now, move |server, answer, _| {
+                let stored = server.current.stored().filter(|stored| stored.handle().is_some_and(|hub| hub.is(&asked)));
+                stored.zip(answer.ok()).into_iter().for_each(|(stored, answer)| stored.take_answer(answer));
+            });
+        }
+    }
+
+    /// Takes what the reactor and the store have reported.
+    fn take_mail(&mut self, now: Instant) {
+        for mail in self.sources.take_mail() {
+            match mail {
+                Mail::Answered(number, answer) => {
+                    let answer = answer.ok_or_else(|| failure_of(&runtime::Error::Timeout));
+                    if let Some(then) = self.asked.remove(&number) {
+                        then(self, answer, now);
+                    }
+                }
+                Mail::Presence(report) => self.current.apply_presence(report, now),
+                Mail::Ended(id, reason) => self.report_end(id, reason),
+                Mail::Progress(id) => self.report_progress(id),
+                Mail::Elsewhere => self.take_store_reports(now),
             }
         }
     }
 
-    /// Tells openers what the clients of their streams have taken.
-    fn report_progress(&mut self) {
-        for id in runtime::take_progress() {
-            let Some(stream) = self.streams.get_mut(id.into()) else { continue };
-            let Opener { peer, number } = stream.opener;
-            self.peers.answer_with(peer, |peer| peer.answer(&stream.state(number)));
+    /// Waits until the reactor has answered everything, and takes that: something ends.
+    fn settle_reactor(&mut self, now: Instant) {
+        let _ = self.current.handle().map(HubHandle::wait_for_reports); // fails only if the reactor has died
+        self.take_mail(now);
+    }
+
+    /// Tells an opener that its stream has ended.
+    fn report_end(&mut self, id: StreamId, reason: Reason) {
+        if let Some(Opener { peer, number }) = self.streams.remove(id) {
+            self.peers.answer_with(peer, |peer| {
+                peer.streams.remove(&number);
+                peer.answer(&Response::Ended { stream: number, reason });
+            });
         }
+    }
+
+    /// Tells an opener what the client of its stream has taken.
+    fn report_progress(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(id.into()) else { return };
+        let Opener { peer, number } = stream.opener;
+        self.peers.answer_with(peer, |peer| peer.answer(&stream.state(number)));
     }
 
     fn flush_responses(&mut self, now: Instant) {
@@ -437,9 +482,10 @@ impl Server {
             self.current.precedence().forget();
         }
         self.listening.close(self.options.http().as_ref());
+        self.settle_reactor(Instant::now());
         self.close_store();
         runtime::shutdown();
-        self.report_ends();
+        self.take_mail(Instant::now());
         self.send_log();
         self.flush_responses(Instant::now());
     }

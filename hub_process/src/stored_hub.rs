@@ -40,15 +40,16 @@ mod tickets;
 mod unread_entries;
 mod wills;
 
+pub use drafts::EndedCount;
 pub use last_delivered::LastDelivered;
 
 use crate::process_log::log_message;
-use crate::publishing::{failure_of, Published, Requester};
+use crate::publishing::{Published, Requester};
 use crate::store::{self, Draft, StoreEntry, StoreReport};
 use beginning::Beginning;
 use counted::Counted;
 use drafts::{Purpose, WaitingDraft};
-use eventsource_xs::hub::{Announcement, Counts, EndRequest, Evictions, Members, StateSizes};
+use eventsource_xs::hub::{Announcement, Answer, Counts, EndRequest, Evictions, Members, Question, StateSizes};
 use eventsource_xs::runtime::HubHandle;
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, HubSettings, Name, StoreStatus};
@@ -60,7 +61,6 @@ use memory::{Ids, MemoryHub};
 use sequencer::{EntryOutcome, Position, Restarted, Sequencer};
 use state::State;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -77,7 +77,7 @@ pub struct Completion {
     pub requester: Requester,
     pub result: Result<Rc<str>, Failure>,
     /// How many streams of this machine were ended, if that was asked for.
-    pub ended: Option<usize>,
+    pub ended: Option<EndedCount>,
 }
 
 /// What reports have changed for those who wait for the hub itself.
@@ -193,11 +193,6 @@ impl StoredHub {
         !self.sequencer.drafts().is_empty()
     }
 
-    /// Returns the descriptor that is readable while the store has reports.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.sequencer.threads.store.descriptor()
-    }
-
     /// Returns true if the store takes events, and reports them.
     pub fn is_up(&self) -> bool {
         self.sequencer.threads.store.is_up()
@@ -228,22 +223,30 @@ impl StoredHub {
         self.sequencer.publish(draft, given_id, WaitingDraft::new(Purpose::Event, [requester]))
     }
 
-    /// Ends streams of this machine at once, and those of others when their hubs read that from the store, which withdraws
-    /// tickets, too. The requester waits until the store has the request, so that neither another machine nor a process that
-    /// follows this one accepts them.
-    pub fn end_streams(&mut self, end: EndRequest, requester: Requester) -> Result<(), Failure> {
-        let Some(handle) = self.handle() else {
+    /// Ends streams of other machines when their hubs read that from the store, which withdraws tickets, too: here they are
+    /// withdrawn at once. The reactor is asked to end those of this machine. The requester waits until the store has the
+    /// request, so that neither another machine nor a process that follows this one accepts them.
+    pub fn end_streams(&mut self, end: EndRequest, requester: Requester, ended: EndedCount) -> Result<(), Failure> {
+        if self.handle().is_none() {
             return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
-        };
-        let draft = Draft::of_end(&end);
-        let count = handle.end_streams(end.clone()).map_err(|error| failure_of(&error))?;
+        }
         if let Err(failure) = self.sequencer.check_threads() {
             self.sequencer.add_own_end(end);
             return Err(failure);
         }
         self.sequencer.set_time(Instant::now());
-        self.sequencer.append(draft, WaitingDraft::new(Purpose::End(count), [requester]));
+        self.sequencer.append(Draft::of_end(&end), WaitingDraft::new(Purpose::End(ended), [requester]));
         Ok(())
+    }
+
+    /// Takes what the hub in memory is to be asked.
+    pub fn take_questions(&mut self) -> Vec<Question> {
+        std::mem::take(&mut self.sequencer.questions)
+    }
+
+    /// Takes the answer of the hub in memory, if it is still that one.
+    pub fn take_answer(&mut self, answer: Answer) {
+        self.sequencer.take_answer(answer);
     }
 
     /// Asks the store for a copy in a new file. The requester waits until it is complete.
@@ -390,8 +393,8 @@ impl StoredHub {
     /// Answers those who wait for a draft.
     fn answer(&mut self, ticket: u64, result: &Result<Rc<str>, Failure>, effects: &mut Effects) {
         let Some(WaitingDraft { purpose, requesters, .. }) = self.sequencer.remove_draft(ticket) else { return };
-        let ended = match purpose {
-            Purpose::End(ended) => Some(ended),
+        let ended = match &purpose {
+            Purpose::End(ended) => Some(Rc::clone(ended)),
             _ => None,
         };
         match (purpose, result) {
@@ -410,7 +413,7 @@ impl StoredHub {
         effects.completions.extend(requesters.into_iter().map(|requester| Completion {
             requester,
             result: result.clone(),
-            ended,
+            ended: ended.clone(),
         }));
     }
 
@@ -428,8 +431,8 @@ impl StoredHub {
         self.sequencer.next_due().into_iter().chain(self.members.next_due()).chain(members).min()
     }
 
-    /// Does what is due. Returns true if the store has started again, with another descriptor.
-    pub fn run_timers(&mut self, now: Instant) -> bool {
+    /// Does what is due.
+    pub fn run_timers(&mut self, now: Instant) {
         self.sequencer.set_time(now);
         self.wills.log_losses();
         if self.handle().is_some_and(HubHandle::has_ended) {
@@ -442,14 +445,9 @@ impl StoredHub {
             members::ask_waiting(&mut self.sequencer);
             self.publish_wills();
         }
-        if self.sequencer.threads.restart_at().is_none_or(|at| now < at) {
-            return false;
-        }
-        let has_begun = self.restart().is_ok();
-        if !has_begun {
+        if self.sequencer.threads.restart_at().is_some_and(|at| now >= at) && self.restart().is_err() {
             self.sequencer.threads.delay_restart(now);
         }
-        has_begun
     }
 
     /// Called when the reactor has died, with its streams. Their clients return with ids that the hub knows again when its
@@ -501,7 +499,7 @@ impl StoredHub {
         let wills = self.sequencer.members.take_wills();
         self.keep_wills(wills);
         self.publish_wills();
-        self.sequencer.forget_evicted();
+        self.sequencer.forget_all_evicted();
         self.members.keep_lingering(&self.sequencer);
         self.sequencer.threads.close(false);
         let mut effects = self.wait_until(Instant::now() + within, |_, _| false);

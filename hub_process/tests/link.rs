@@ -3,7 +3,7 @@
 
 mod support;
 
-use eventsource_xs::hub::Publication;
+use eventsource_xs::hub::{EndRequest, LogRange, Publication};
 use eventsource_xs::remote::calls::{Epoll, Readiness};
 use eventsource_xs::remote::link::{ConnectionLost, MAX_QUEUED_BYTES};
 use eventsource_xs::remote::Link;
@@ -68,6 +68,37 @@ fn more_than_credits_and_queue_hold_is_sent_in_order() {
     publish(&mut link, 1, "last");
     assert!(id_of(&mut link, 1).ends_with(&format!("-{}", count + 1)));
     assert_eq!((link.queued_bytes(), link.wants_to_write()), (0, false));
+}
+
+/// All are sent in one write, and read in one turn of the hub process.
+#[test]
+fn a_publish_is_answered_while_questions_before_it_still_wait_for_the_reactor() {
+    let scene = Scene::new();
+    let mut link = scene.link();
+    let (channel, end) = (&b"news"[..], EndRequest { labels: vec![b"nobody"[..].into()], ..EndRequest::default() });
+    for question in [
+        Request::Count { request: 1, channel },
+        Request::Members { request: 2, channel, after: None },
+        Request::ReadLog { request: 3, channel, range: LogRange::default() },
+        Request::EndStreams { request: 4, end },
+    ] {
+        queue(&mut link, &question, None);
+    }
+    publish(&mut link, 5, "x");
+    let mut answered = Vec::new();
+    while answered.len() < 5 {
+        turn(&mut link, |answer| {
+            answered.push(match answer {
+                Response::Counted(counted) => counted.request,
+                Response::Members { request, .. }
+                | Response::LogPage { request, .. }
+                | Response::StreamsEnded { request, .. }
+                | Response::Published { request, .. } => request,
+                other => panic!("{other:?}"),
+            });
+        });
+    }
+    assert_eq!(answered, [5, 1, 2, 3, 4]);
 }
 
 #[test]

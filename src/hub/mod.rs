@@ -119,12 +119,15 @@
 //! - `ticket`: what a client may have again without the application being asked.
 //! - `stored_history`: continues with events that a store has kept, and says what it may forget.
 //!
+//! `call` is what other threads ask the hub.
+//!
 //! Beside the hub: `presence` is what a stream says of its member and its will; `members` decides who is here, from the streams
 //! that enter and leave. Their announcements are published as any other event. `glob` matches names with patterns, `steps`
 //! counts what searches do, for tests.
 
 #![forbid(unsafe_code)]
 
+mod call;
 mod channels;
 mod counts;
 mod cursor;
@@ -150,6 +153,7 @@ mod subscribing;
 mod tests;
 mod ticket;
 
+pub use call::{Answer, Question};
 pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
 pub use gaps::{Gap, Lagging};

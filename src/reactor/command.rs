@@ -134,74 +134,14 @@ pub enum Command {
         /// The stream.
         stream: StreamId,
     },
-    /// Asks for a hub's counts. [`Answer::Counted`] follows.
-    Count {
+    /// Asks a hub. [`Answer::Answered`] follows.
+    Ask {
         /// The hub.
         hub: HubId,
         /// Identifies the request in the answer.
         request_id: u64,
-        /// The channel whose subscribers are counted.
-        channel: Box<[u8]>,
-    },
-    /// Asks for a part of the list of a hub's channels. [`Answer::Channels`] follows.
-    ListChannels {
-        /// The hub.
-        hub: HubId,
-        /// Identifies the request in the answer.
-        request_id: u64,
-        /// The pattern that their names match; all channels, if `None`.
-        pattern: Option<Box<[u8]>>,
-        /// Where the list continues: 0, or what the last page says.
-        from: u64,
-    },
-    /// Asks for a part of a channel's history or state. [`Answer::Log`] follows.
-    ReadLog {
-        /// The hub.
-        hub: HubId,
-        /// Identifies the request in the answer.
-        request_id: u64,
-        /// The channel.
-        channel: Box<[u8]>,
-        /// What is read.
-        range: hub::LogRange,
-    },
-    /// Takes what the channels of a hub with stored events have evicted. [`Answer::Evictions`] follows.
-    TakeEvictions {
-        /// The hub.
-        hub: HubId,
-        /// Identifies the request in the answer.
-        request_id: u64,
-    },
-    /// Ends the streams of a hub that a request means. [`Answer::StreamsEnded`] follows.
-    EndStreams {
-        /// The hub.
-        hub: HubId,
-        /// Identifies the request in the answer.
-        request_id: u64,
-        /// Which streams, and how.
-        request: Box<hub::EndRequest>,
-        /// The time of the system's monotonic clock, in nanoseconds.
-        at: u64,
-    },
-    /// Reserves a place for a stream with a label, unless so many have one. [`Answer::Reserved`] follows.
-    Reserve {
-        /// The hub.
-        hub: HubId,
-        /// Identifies the request in the answer.
-        request_id: u64,
-        /// The label.
-        label: Box<[u8]>,
-        /// The most streams with this label.
-        most: usize,
-    },
-    /// Decides whether streams may begin with opened tickets, one with each. [`Answer::Admitted`] follows.
-    Admit {
-        /// The hub.
-        hub: HubId,
-        /// Identifies the request in the answer.
-        request_id: u64,
-        /// The tickets.
-        tickets: Vec<hub::Ticket>,
+        /// The question.
+        question: Box<hub::Question>,
     },
     /// Counts what became of a ticket.
     CountTicket {
@@ -347,56 +287,12 @@ pub enum Answer {
         /// The stream.
         stream: StreamId,
     },
-    /// The answer to [`Command::Count`].
-    Counted {
+    /// The answer to [`Command::Ask`].
+    Answered {
         /// The id of the request.
         request_id: u64,
-        /// The hub's counts.
-        counts: Box<hub::Counts>,
-        /// How many streams are subscribed to the channel.
-        subscribers: usize,
-    },
-    /// A part of the list of a hub's channels.
-    Channels {
-        /// The request.
-        request_id: u64,
-        /// The part.
-        page: hub::ChannelPage,
-    },
-    /// A part of a channel's history or state.
-    Log {
-        /// The request.
-        request_id: u64,
-        /// The part.
-        page: hub::LogPage,
-    },
-    /// The answer to [`Command::TakeEvictions`].
-    Evictions {
-        /// The request.
-        request_id: u64,
-        /// The evictions of channels since the last request.
-        evictions: hub::Evictions,
-    },
-    /// The answer to [`Command::EndStreams`].
-    StreamsEnded {
-        /// The id of the request.
-        request_id: u64,
-        /// How many streams were ended.
-        count: usize,
-    },
-    /// The answer to [`Command::Reserve`].
-    Reserved {
-        /// The id of the request.
-        request_id: u64,
-        /// Whether the stream may begin.
-        is_granted: bool,
-    },
-    /// The answer to [`Command::Admit`].
-    Admitted {
-        /// The id of the request.
-        request_id: u64,
-        /// The tickets in their order; why no stream may begin with one.
-        tickets: Vec<Result<hub::Ticket, hub::TicketOutcome>>,
+        /// The hub's answer.
+        answer: hub::Answer,
     },
     /// A stream has fewer topics than its handle has counted: it had some of the requested ones already.
     TopicsRemoved {

@@ -1,7 +1,7 @@
 //! The hubs of a reactor: creating, publishing, evicting, counting, closing.
 
-use super::{Answer, HubId, Io, Reactor};
-use crate::hub::{Epoch, History, Hub, LogRange, Retention, SequencedEvent, Settings};
+use super::{HubId, Io, Reactor};
+use crate::hub::{Answer, Epoch, History, Hub, Question, Retention, SequencedEvent, Settings};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{Reason, StreamId};
 use std::collections::BTreeMap;
@@ -138,43 +138,26 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Answers with the hub's counts and the number of a channel's subscribers.
-    pub(super) fn count(&mut self, id: HubId, request_id: u64, channel: &[u8], now: Instant) {
-        self.flush_hub(id, now);
+    /// Asks a hub, and ends the streams that a question means.
+    pub(super) fn ask(&mut self, id: HubId, request_id: u64, question: Question, now: Instant) {
+        if question.follows_eviction() {
+            self.flush_hub(id, now);
+        }
+        let finishes = matches!(&question, Question::EndStreams { request, .. } if request.finishes);
         let Self { hubs, records, .. } = self;
-        let hub = hubs.get(id);
         let is_subscribed = |stream: StreamId| match records.get(stream.slot as usize) {
             Some(Some(record)) => record.serial == stream.serial && record.subscription.is_some(),
             _ => false,
         };
-        let counts = Box::new(hub.map_or_else(Default::default, Hub::counts));
-        let subscribers = hub.map_or(0, |hub| hub.subscribers_of(channel, is_subscribed));
-        self.answers.push(Answer::Counted { request_id, counts, subscribers });
-    }
-
-    /// Answers with a part of the list of the hub's channels.
-    pub(super) fn list_channels(
-        &mut self,
-        id: HubId,
-        (request_id, from): (u64, u64),
-        pattern: Option<&[u8]>,
-        now: Instant,
-    ) {
-        let page = self.hubs.get(id).map_or_else(Default::default, |hub| hub.channel_page(pattern, from, now));
-        self.answers.push(Answer::Channels { request_id, page });
-    }
-
-    /// Answers with a part of a channel's history or state.
-    pub(super) fn read_log(&mut self, id: HubId, request_id: u64, channel: &[u8], range: LogRange) {
-        let page = self.hubs.get(id).map_or_else(Default::default, |hub| hub.log_page(channel, range));
-        self.answers.push(Answer::Log { request_id, page });
-    }
-
-    /// Answers with what the hub's channels have evicted.
-    pub(super) fn take_evictions(&mut self, id: HubId, request_id: u64, now: Instant) {
-        self.flush_hub(id, now);
-        let evictions = self.hubs.get_mut(id).map(Hub::take_evictions).unwrap_or_default();
-        self.answers.push(Answer::Evictions { request_id, evictions });
+        // Nobody asks a hub that was dropped.
+        let answer = hubs.get_mut(id).map_or(Answer::Number(0), |hub| hub.ask(question, is_subscribed, now));
+        let answer = match answer {
+            Answer::Ending(streams) => {
+                Answer::Number(streams.into_iter().filter(|id| self.withdraw(*id, finishes)).count())
+            }
+            answer => answer,
+        };
+        self.answers.push(super::Answer::Answered { request_id, answer });
     }
 
     /// Returns the streams that have a subscription to a hub.

@@ -217,20 +217,10 @@ impl<I: Io> Reactor<I> {
             }
             Command::BeginSubscription { stream } => self.begin(stream),
             Command::StopWaiting { stream } => self.begin_now(stream),
-            Command::Count { hub, request_id, channel } => self.count(hub, request_id, &channel, now),
-            Command::ListChannels { hub, request_id, pattern, from } => {
-                self.list_channels(hub, (request_id, from), pattern.as_deref(), now);
-            }
-            Command::ReadLog { hub, request_id, channel, range } => self.read_log(hub, request_id, &channel, range),
-            Command::TakeEvictions { hub, request_id } => self.take_evictions(hub, request_id, now),
-            Command::EndStreams { hub, request_id, request, at } => {
-                self.end_streams(hub, request_id, &request, at, now);
-            }
-            Command::Admit { hub, request_id, tickets } => self.admit(hub, request_id, tickets, now),
+            Command::Ask { hub, request_id, question } => self.ask(hub, request_id, *question, now),
             Command::CountTicket { hub, outcome } => {
                 self.hubs.get_mut(hub).into_iter().for_each(|hub| hub.count_ticket(outcome));
             }
-            Command::Reserve { hub, request_id, label, most } => self.reserve(hub, request_id, &label, most, now),
             Command::Drain { hub, within } => self.drain(hub, within, now),
             Command::EndDrain { hub } => self.hubs.end_draining(hub),
             Command::CloseHub { hub } => self.close_hub(hub),

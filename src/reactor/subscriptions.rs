@@ -11,7 +11,7 @@
 use super::buffering::Buffering;
 use super::hubs::Hubs;
 use super::{Answer, HubId, Io, Reactor, StreamId};
-use crate::hub::{Cursor, Hub, SubscribeRequest, Ticket, TicketOutcome, POLL_LINGER};
+use crate::hub::{Cursor, Hub, SubscribeRequest, POLL_LINGER};
 use crate::stream::Reason;
 use std::time::{Duration, Instant};
 
@@ -88,23 +88,6 @@ impl<I: Io> Reactor<I> {
         if let Some(hub) = self.hubs.get_mut(subscribing.hub) {
             hub.remove_unused_patterns(&subscribing.request.topics);
         }
-    }
-
-    /// Answers whether one more stream with a label may begin. A hub that does not exist has none.
-    pub(super) fn reserve(&mut self, hub: HubId, request_id: u64, label: &[u8], most: usize, now: Instant) {
-        let is_granted = self.hubs.get_mut(hub).map_or(true, |hub| hub.reserve(label, most, now));
-        self.answers.push(Answer::Reserved { request_id, is_granted });
-    }
-
-    /// Answers with which tickets a stream may begin.
-    pub(super) fn admit(&mut self, hub: HubId, request_id: u64, tickets: Vec<Ticket>, now: Instant) {
-        let mut hub = self.hubs.get_mut(hub);
-        let admitted = |ticket| match hub.as_mut().map_or(TicketOutcome::Unknown, |hub| hub.admit(&ticket, now)) {
-            TicketOutcome::Accepted => Ok(ticket),
-            refusal => Err(refusal),
-        };
-        let tickets = tickets.into_iter().map(admitted).collect();
-        self.answers.push(Answer::Admitted { request_id, tickets });
     }
 
     /// Begins a turn with the subscription that the last turn did not finish.

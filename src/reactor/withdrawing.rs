@@ -3,23 +3,14 @@
 //! A withdrawn stream is sent what was sent to its own buffer, but nothing more of the logs, whatever was published before: its
 //! client may have lost the right to read it. A client that reconnects resumes where it was, if the application still lets it.
 
-use super::{Answer, Ending, HubId, Io, Reactor, StreamId};
-use crate::hub::{EndRequest, FINISH_BLOCK};
+use super::{Ending, Io, Reactor, StreamId};
+use crate::hub::FINISH_BLOCK;
 use crate::stream::Reason;
 use std::time::Instant;
 
 impl<I: Io> Reactor<I> {
     /// The most streams that one turn ends because of their ages.
     pub(super) const AGED_PER_TURN: usize = 64;
-
-    /// Ends the streams that a request means, and answers with their number. What was published before is sent first to those
-    /// that keep up.
-    pub(super) fn end_streams(&mut self, hub: HubId, request_id: u64, request: &EndRequest, at: u64, now: Instant) {
-        self.flush_hub(hub, now);
-        let streams = self.hubs.get_mut(hub).map_or_else(Vec::new, |hub| hub.streams_to_end(request, at));
-        let count = streams.into_iter().filter(|id| self.withdraw(*id, request.finishes)).count();
-        self.answers.push(Answer::StreamsEnded { request_id, count });
-    }
 
     /// Ends the streams that are old enough.
     pub(super) fn end_aged(&mut self, now: Instant) {

@@ -156,14 +156,18 @@ impl Hub {
     }
 }
 
-/// Defines methods of a hub whose arguments and results are the same in both cases.
+/// Defines methods of a hub whose arguments and results are the same in both cases. A local hub is asked the one in brackets
+/// before.
 macro_rules! of_both {
-    ($($(#[$about:meta])* fn $name:ident($($given:ident: $type:ty),*) -> $result:ty;)*) => {
+    ($($(#[$about:meta])* $([$before:ident])? fn $name:ident($($given:ident: $type:ty),*) -> $result:ty;)*) => {
         impl Hub {$(
             $(#[$about])*
             pub fn $name(&self, $($given: $type),*) -> Result<$result, Error> {
                 match self {
-                    Self::Local(hub) => Ok(hub.$name($($given),*)?),
+                    Self::Local(hub) => {
+                        $(hub.$before()?;)?
+                        Ok(hub.$name($($given),*)?)
+                    }
                     Self::Named(NamedHub(named)) => named.0.$name($($given),*),
                 }
             }
@@ -176,13 +180,13 @@ of_both! {
     fn log_page(channel: &[u8], range: LogRange) -> LogPage;
 
     /// Returns a part of the list of a channel's members: those after an id, or from the first one.
-    fn member_page(channel: &[u8], after: Option<&[u8]>) -> MemberPage;
+    [wait_for_reports] fn member_page(channel: &[u8], after: Option<&[u8]>) -> MemberPage;
 
     /// Returns how many members a channel has.
-    fn count_members(channel: &[u8]) -> usize;
+    [wait_for_reports] fn count_members(channel: &[u8]) -> usize;
 
     /// Changes the data of a member. Returns false if it is not here.
-    fn update_member(channel: &[u8], id: &[u8], data: MemberData, event: Unsequenced) -> bool;
+    [wait_for_reports] fn update_member(channel: &[u8], id: &[u8], data: MemberData, event: Unsequenced) -> bool;
 
     /// Ends the streams that a request means, and returns their number. A subscription that was asked for before ends, too.
     fn end_streams(request: EndRequest) -> usize;

@@ -7,6 +7,7 @@
 //! - `stats`: the counters of a reactor
 //! - `stream_state`: the state of one stream, which producers read without asking the reactor
 //! - `presence`: what the reactor reports of streams with members, until it is applied
+//! - `mailbox`: what the reactor tells the thread that serves other processes
 //! - `spawned`: the end of a process that only serves one client
 //! - `running_handler`: the handler that runs, on a server that blocks
 //! - `relayed_client`: when the client of a relay is dead that takes nothing
@@ -28,6 +29,7 @@ mod error;
 pub(crate) mod event_loop;
 pub(crate) mod generation;
 pub(crate) mod handles;
+mod mailbox;
 mod presence;
 pub(crate) mod process;
 pub(crate) mod reactor_handle;
@@ -44,12 +46,12 @@ pub use error::Error;
 pub use handles::hub_handle::HubHandle;
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
 pub use handles::takeover::{Obstacle, Takeover};
+pub use mailbox::{Mail, Mailbox};
 pub use presence::{PresenceChange, PresenceReport};
 pub use process::{
-    count_refused_origin, counted_generation, end_streams, end_with_retry, linger, notify_descriptor,
+    count_refused_origin, counted_generation, end_streams, end_with_retry, linger, mailbox, notify_descriptor,
     remove_interpreter, shutdown, stats, stop_waiting, take_ended, times,
 };
-pub use process::{presence_descriptor, progress_descriptor, take_presence_reports, take_progress};
 pub use relayed_client::RelayedClient;
 pub use stats::Counts;
 pub use wake::end_queue::{count_callbacks, has_callbacks};

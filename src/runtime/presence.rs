@@ -1,6 +1,6 @@
 //! What the reactor reports of streams with members and wills, until it is applied to their hubs.
 //!
-//! Over a store the owner of the hub has the members, and takes the reports from a queue. Otherwise the members are beside a
+//! Over a store the owner of the hub has the members, and the reports come with its mail. Otherwise the members are beside a
 //! hub's sequence numbers, behind the lock of the process, because their events take part in that order. The reactor's thread
 //! must not wait for that lock: a publisher may hold it who waits for the reactor. So it leaves its reports here. Whoever has
 //! the lock applies them: the reactor's thread tries to get it in each turn, and a call that asks for members has it.
@@ -46,6 +46,8 @@ pub struct PresenceReport {
 struct Inner {
     reports: VecDeque<PresenceReport>,
     due: Option<Instant>,
+    /// The hubs whose owners have the members.
+    owned: Vec<HubId>,
     /// Whether a hub that is reported may still be registered.
     is_held: bool,
 }
@@ -55,11 +57,22 @@ struct Inner {
 pub(super) struct PresenceReports(Mutex<Inner>);
 
 impl PresenceReports {
-    pub(super) fn push(&self, hub: HubId, stream: StreamId, change: PresenceChange) {
+    /// Adds a report. Returns it if it is for the owner of the hub.
+    pub(super) fn push(&self, hub: HubId, stream: StreamId, change: PresenceChange) -> Option<PresenceReport> {
         let at = Instant::now();
+        let report = PresenceReport { hub, stream, at, change };
         let mut inner = lock(&self.0);
-        inner.reports.push_back(PresenceReport { hub, stream, at, change });
+        if inner.owned.contains(&hub) {
+            return Some(report);
+        }
+        inner.reports.push_back(report);
         inner.due = Some(inner.due.map_or(at, |due| due.min(at)));
+        None
+    }
+
+    /// Leaves the reports of a hub to its owner from here on.
+    pub(super) fn leave_to_owner(&self, hub: HubId) {
+        lock(&self.0).owned.push(hub);
     }
 
     /// Takes all reports, unless they are held. The caller has the lock of the process, and applies them.

@@ -7,7 +7,7 @@ pub(crate) mod forks;
 use super::error::Error;
 use super::event_loop::EventLoop;
 use super::generation::generation;
-use super::presence::PresenceReport;
+use super::mailbox::Mailbox;
 use super::reactor_handle::ReactorHandle;
 use super::registration::Registrations;
 use super::wake::sync::lock;
@@ -16,7 +16,6 @@ use crate::reactor::{Command, StreamId};
 use crate::stream::Reason;
 use crate::stream::Stats;
 use crate::sys::thread;
-use rustix::fd::OwnedFd;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, TryLockError};
@@ -263,32 +262,13 @@ pub fn notify_descriptor(interpreter: u32) -> io::Result<i32> {
     any_reactor()?.ends.descriptor(interpreter)
 }
 
-/// Takes the streams whose progress was [watched](super::StreamHandle::watch_progress), and that have made some.
-pub fn take_progress() -> Vec<StreamId> {
-    last_reactor().map_or_else(Vec::new, |reactor| reactor.progress.take())
-}
-
-/// Returns a descriptor that is readable while [`take_progress`] has a stream to return.
+/// Returns the mailbox of the thread that serves other processes.
 ///
 /// # Errors
 ///
 /// As for a new stream, if no reactor runs yet.
-pub fn progress_descriptor() -> io::Result<OwnedFd> {
-    any_reactor()?.progress.descriptor()
-}
-
-/// Takes what the reactor has reported of streams with members and wills, of hubs with a store.
-pub fn take_presence_reports() -> Vec<PresenceReport> {
-    last_reactor().map_or_else(Vec::new, |reactor| reactor.stored_presence.take())
-}
-
-/// Returns a descriptor that is readable while [`take_presence_reports`] has something to return.
-///
-/// # Errors
-///
-/// As for a new stream, if no reactor runs yet.
-pub fn presence_descriptor() -> io::Result<OwnedFd> {
-    any_reactor()?.stored_presence.descriptor()
+pub fn mailbox() -> Result<Arc<Mailbox>, Error> {
+    Ok(Arc::clone(&any_reactor()?.mailbox))
 }
 
 /// Removes an interpreter that has ended with its thread. Ends of streams are no longer reported to it.

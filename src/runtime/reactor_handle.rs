@@ -1,16 +1,16 @@
 //! The queue of commands to the reactor, and what threads share with the reactor.
 
-use super::presence::{PresenceReport, PresenceReports};
+use super::mailbox::{Mail, Mailbox};
+use super::presence::{PresenceChange, PresenceReports};
 use super::running_handler::RunningHandler;
 use super::stats::Counts;
 use super::stream_state::StreamState;
 use super::wake::end_queue::EndQueues;
 use super::wake::notifier::Notifier;
-use super::wake::report_queue::ReportQueue;
 use super::wake::sync::lock;
 use super::wake::waker::Waker;
 use crate::histogram::Times;
-use crate::hub;
+use crate::hub::{Answer, Question};
 use crate::reactor::{Command, HubId, StreamId};
 use crate::saved::Saver;
 use crate::stream::Stats;
@@ -112,23 +112,16 @@ fn next_serial(serials: &AtomicU32) -> u32 {
     }
 }
 
-/// The requests that threads wait for, by id, with their answers once these have arrived.
+/// The number of the next request, in whichever reactor.
+static NEXT_REQUEST: AtomicU64 = AtomicU64::new(UNAWAITED + 1);
+
+/// Who waits for an answer.
 #[derive(Debug)]
-pub(super) struct Requests<T>(Mutex<HashMap<u64, Option<T>>>);
-
-impl<T> Default for Requests<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T> Requests<T> {
-    /// Stores the answer to a request, unless the thread that asked no longer waits.
-    pub(super) fn answer(&self, request_id: u64, answer: T) {
-        if let Some(waits) = lock(&self.0).get_mut(&request_id) {
-            *waits = Some(answer);
-        }
-    }
+enum Requester {
+    /// A thread, with the answer once that has arrived.
+    Thread(Option<Answer>),
+    /// Whoever reads the mailbox.
+    Mailbox,
 }
 
 /// A reactor as other threads see it.
@@ -148,10 +141,8 @@ pub(crate) struct ReactorHandle {
     notifier: Notifier,
     /// The ends of streams that interpreters have yet to take.
     pub(crate) ends: Arc<EndQueues>,
-    /// The streams whose progress is to be reported to another process.
-    pub(super) progress: Arc<ReportQueue<StreamId>>,
-    /// What the owners of hubs with a store are still to be told of streams.
-    pub(super) stored_presence: Arc<ReportQueue<PresenceReport>>,
+    /// What the thread that serves other processes is still to be told.
+    pub(super) mailbox: Arc<Mailbox>,
     /// What hubs with members are still to be told of streams.
     pub(super) presence: PresenceReports,
     /// The handler whose stream is one of this reactor.
@@ -160,19 +151,8 @@ pub(crate) struct ReactorHandle {
     past: Vec<Arc<Counts>>,
     slots: Mutex<Slots>,
     hubs: AtomicU32,
-    /// The counters of a hub, and the number of a channel's subscribers.
-    pub(super) hub_counts: Requests<(hub::Counts, usize)>,
-    /// Parts of the list of a hub's channels.
-    pub(super) pages: Requests<hub::ChannelPage>,
-    /// Parts of the histories and states of a hub's channels.
-    pub(super) log_pages: Requests<hub::LogPage>,
-    /// The numbers of streams that were ended by requests.
-    pub(super) ended_streams: Requests<usize>,
-    pub(super) reservations: Requests<bool>,
-    pub(super) admissions: Requests<Vec<Result<hub::Ticket, hub::TicketOutcome>>>,
-    /// The evictions of a hub's channels.
-    pub(super) evictions: Requests<hub::Evictions>,
-    next_request_id: AtomicU64,
+    /// The requests that somebody waits for, by their numbers.
+    requests: Mutex<HashMap<u64, Requester>>,
     settings: Mutex<Option<Arc<Settings>>>,
 }
 
@@ -195,21 +175,13 @@ impl ReactorHandle {
             is_shut_down: AtomicBool::new(false),
             notifier: Notifier::default(),
             ends: Arc::default(),
-            progress: Arc::default(),
-            stored_presence: Arc::default(),
+            mailbox: Arc::default(),
             presence: PresenceReports::default(),
             running_handler: RunningHandler::default(),
             past: Vec::new(),
             slots: Mutex::default(),
             hubs: AtomicU32::new(0),
-            hub_counts: Requests::default(),
-            pages: Requests::default(),
-            log_pages: Requests::default(),
-            ended_streams: Requests::default(),
-            reservations: Requests::default(),
-            admissions: Requests::default(),
-            evictions: Requests::default(),
-            next_request_id: AtomicU64::new(UNAWAITED + 1),
+            requests: Mutex::default(),
             settings: Mutex::default(),
         })
     }
@@ -218,8 +190,7 @@ impl ReactorHandle {
     /// counters. No hub gets a number that a hub of the dead reactor has, because that hub's handle may still exist.
     pub(super) fn replace(&mut self, dead: &Self) {
         self.ends = Arc::clone(&dead.ends);
-        self.progress = Arc::clone(&dead.progress);
-        self.stored_presence = Arc::clone(&dead.stored_presence);
+        self.mailbox = Arc::clone(&dead.mailbox);
         self.hubs = AtomicU32::new(dead.hubs.load(Ordering::Relaxed));
         self.past = dead.past.clone();
         self.past.push(Arc::clone(&dead.counts));
@@ -343,19 +314,55 @@ impl ReactorHandle {
         accepted.saturating_sub(self.counts.consumed.load(Ordering::Relaxed))
     }
 
-    /// Asks the reactor, and waits for the answer. Returns nothing if the reactor does not answer in time.
-    pub(super) fn ask<T>(
-        &self,
-        requests: &Requests<T>,
-        timeout: Duration,
-        command: impl FnOnce(u64) -> Command,
-    ) -> Option<T> {
-        let request_id = self.next_request_id.fetch_add(1, Ordering::Relaxed);
-        lock(&requests.0).insert(request_id, None);
-        self.send(command(request_id));
-        let is_answered = || matches!(lock(&requests.0).get(&request_id), Some(Some(_)));
+    /// Asks a hub of the reactor, and waits for the answer. Returns nothing if the reactor does not answer in time.
+    pub(super) fn ask(&self, hub: HubId, question: Question, timeout: Duration) -> Option<Answer> {
+        let request_id = self.send_question(hub, question, Requester::Thread(None));
+        let is_answered = || matches!(lock(&self.requests).get(&request_id), Some(Requester::Thread(Some(_))));
         self.wait(timeout, || is_answered() || self.is_dead());
-        lock(&requests.0).remove(&request_id).flatten()
+        match lock(&self.requests).remove(&request_id) {
+            Some(Requester::Thread(answer)) => answer,
+            _ => None,
+        }
+    }
+
+    /// Asks a hub of the reactor. Returns the number with which the answer comes in the mailbox.
+    pub(super) fn ask_later(&self, hub: HubId, question: Question) -> u64 {
+        self.send_question(hub, question, Requester::Mailbox)
+    }
+
+    fn send_question(&self, hub: HubId, question: Question, requester: Requester) -> u64 {
+        let request_id = NEXT_REQUEST.fetch_add(1, Ordering::Relaxed);
+        lock(&self.requests).insert(request_id, requester);
+        self.send(Command::Ask { hub, request_id, question: Box::new(question) });
+        request_id
+    }
+
+    /// Gives an answer to whoever has asked, unless that is a thread that no longer waits.
+    pub(super) fn answer(&self, request_id: u64, answer: Option<Answer>) {
+        let mut requests = lock(&self.requests);
+        match requests.get_mut(&request_id) {
+            Some(Requester::Thread(waits)) => *waits = answer,
+            Some(Requester::Mailbox) => {
+                requests.remove(&request_id);
+                self.mailbox.push(Mail::Answered(request_id, answer));
+            }
+            None => {}
+        }
+    }
+
+    /// Reports a change of a stream with a member or a will.
+    pub(super) fn report_presence(&self, hub: HubId, stream: StreamId, change: PresenceChange) {
+        if let Some(report) = self.presence.push(hub, stream, change) {
+            self.mailbox.push(Mail::Presence(report));
+        }
+    }
+
+    /// Reports the end of a stream: to the thread that serves other processes, or to the interpreter that has opened it.
+    pub(super) fn report_end(&self, interpreter: u32, stream: StreamId, reason: Reason) {
+        match self.mailbox.is_open() {
+            true => self.mailbox.push(Mail::Ended(stream, reason)),
+            false => self.ends.push(interpreter, stream, reason),
+        }
     }
 
     /// Waits until the condition is true, at most for the timeout. Returns whether it is true. The reactor notifies of
@@ -390,6 +397,8 @@ impl ReactorHandle {
         self.is_dead.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         self.discard_queue();
+        let unanswered: Vec<u64> = lock(&self.requests).keys().copied().collect();
+        unanswered.into_iter().for_each(|request_id| self.answer(request_id, None));
     }
 
     fn discard_queue(&self) {
@@ -408,6 +417,9 @@ impl ReactorHandle {
             Queued::Command(_) | Queued::Stream(..) => self.count_lost(0, queued.bytes()),
             Queued::Forwarder(command) => self.count_lost(command.fail(), 0),
             Queued::Pause(_) => {}
+        }
+        if let Queued::Command(Command::Ask { request_id, .. }) = &queued {
+            self.answer(*request_id, None);
         }
         if let Queued::Stream(command, parts) = &queued {
             parts.state.clear_socket();
@@ -428,7 +440,7 @@ impl ReactorHandle {
         if state.reason().is_none() {
             self.counts.ended[Reason::Error as usize].fetch_add(1, Ordering::Relaxed);
             if state.end(Reason::Error) {
-                self.ends.push(state.interpreter, state.id, Reason::Error);
+                self.report_end(state.interpreter, state.id, Reason::Error);
             }
         }
     }
@@ -545,14 +557,33 @@ mod tests {
     #[cfg_attr(miri, ignore)] // a signal is a system call
     fn an_answer_that_comes_too_late_is_dropped() {
         let (handle, queue) = handle();
-        let command = |request_id| Command::Count { hub: 0, request_id, channel: b"a"[..].into() };
-        assert_eq!(handle.ask(&handle.hub_counts, Duration::ZERO, command), None);
-        let request_id = match queue.recv() {
-            Ok(Queued::Command(Command::Count { request_id, .. })) => request_id,
-            other => panic!("not a request for counts: {}", other.is_ok()),
+        assert_eq!(handle.ask(0, Question::TakeEvictions, Duration::ZERO), None);
+        let asked = |queue: &Receiver<Queued>| match queue.recv() {
+            Ok(Queued::Command(Command::Ask { request_id, .. })) => request_id,
+            other => panic!("not a question: {}", other.is_ok()),
         };
-        handle.hub_counts.answer(request_id, (hub::Counts::default(), 7));
-        assert!(lock(&handle.hub_counts.0).is_empty());
+        handle.answer(asked(&queue), Some(Answer::Number(7)));
+        assert!(lock(&handle.requests).is_empty());
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // a signal is a system call
+    fn who_reads_the_mailbox_is_answered_in_order_also_by_a_reactor_that_dies() {
+        let (handle, _queue) = handle();
+        let [first, second] = [(); 2].map(|()| handle.ask_later(0, Question::TakeEvictions));
+        handle.answer(second, Some(Answer::Number(7)));
+        handle.mark_dead();
+        let third = handle.ask_later(0, Question::TakeEvictions);
+        let answers: Vec<_> = handle
+            .mailbox
+            .take()
+            .into_iter()
+            .map(|mail| match mail {
+                Mail::Answered(number, answer) => (number, answer),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(answers, [(second, Some(Answer::Number(7))), (first, None), (third, None)]);
     }
 
     #[test]

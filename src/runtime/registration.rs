@@ -1,5 +1,6 @@
 //! The hubs in the reactor of a process: the reactor of each, and the sequence number of its last event.
 
+use super::mailbox::Mail;
 use super::presence::{PresenceChange, PresenceReport};
 use super::reactor_handle::ReactorHandle;
 use crate::event::{Shared, Unsequenced};
@@ -66,7 +67,7 @@ impl HubRegistration {
         let Self { members, state, retention, reactor, .. } = self;
         let members = match members {
             Some(members) => members,
-            None => return reactor.stored_presence.push(report),
+            None => return reactor.mailbox.push(Mail::Presence(report)),
         };
         let (mut out, PresenceReport { stream, at, change, .. }) = (Vec::new(), report);
         match change {
@@ -186,6 +187,9 @@ impl Registrations {
     /// Adds a hub. Replaces its registration with a dead reactor. Returns its index.
     pub(super) fn insert(&mut self, hub_key: u64, registration: HubRegistration) -> usize {
         self.remove(hub_key);
+        if registration.members.is_none() {
+            registration.reactor.presence.leave_to_owner(registration.hub);
+        }
         self.0.push((hub_key, registration));
         self.0.len() - 1
     }
@@ -314,7 +318,7 @@ mod tests {
             }
             assert_eq!(all, (0..2000).map(|number| format!("room {number:04} {retain}")).collect::<Vec<_>>());
         };
-        (0..2000).for_each(|number| reactor.presence.push(HUB, stream(number), entered(number)));
+        (0..2000).for_each(|number| drop(reactor.presence.push(HUB, stream(number), entered(number))));
         apply_all("Newest");
         for number in 0..2000 {
             reactor.presence.push(HUB, stream(number), PresenceChange::Left { is_by_application: true });

@@ -78,6 +78,7 @@ pub fn restore(state: State) -> Result<Restored, Error> {
     let change_handle = |handle: &mut ReactorHandle| {
         handle.restore(counts, numbers);
         handle.presence.hold();
+        let _ = handle.mailbox.open(); // without a descriptor it fails again when it is read
     };
     let reactor = lock_process().start_with(change_handle, |event_loop| event_loop.restore(streams, reactor))?;
     Ok(Restored { reactor, states })

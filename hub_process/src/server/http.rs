@@ -5,13 +5,13 @@ use super::{requests, Server};
 use crate::http::{Client, Head, MonitorRequest, Refusal, Service};
 use crate::streams::{HeldStream, OWN};
 use eventsource_xs::compression::ContentCoding;
-use eventsource_xs::hub::{Passport, Poll, Ticket, FINISHED_ID};
+use eventsource_xs::hub::{Answer, Passport, Poll, Question, Ticket, FINISHED_ID};
 use eventsource_xs::metrics::{self, Measured};
 use eventsource_xs::remote::calls::Readiness;
 use eventsource_xs::request::{self, BoundRequest, Preference, ONLY_OF_STREAMS};
 use eventsource_xs::runtime::monotonic;
 use eventsource_xs::stream::Settings;
-use eventsource_xs::wire::{Failure, Open};
+use eventsource_xs::wire::Open;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,6 @@ use std::time::{Duration, Instant};
 const AT_ONCE: usize = 64;
 /// How long clients of a new process wait for its first worker.
 const PEER_WITHIN: Duration = Duration::from_secs(1);
-/// How many turns a client with a ticket waits at most for others that connect: those who bring none delay nobody.
-const MOST_TURNS: usize = 16;
 
 /// Asks the proxy to let the application answer: nginx and Caddy by the field, HAProxy by the status. Nginx would add other
 /// fields, Cache-Control among them, to what the application answers.
@@ -29,11 +27,11 @@ const ASK_APPLICATION: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nX-Accel-Red
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Accepts connections, and reads the requests that are there. Returns true if there may be more.
+/// Accepts connections, and reads the requests that are there.
 ///
 /// Without the hub no ticket opens. So clients wait while it is about to be there: otherwise the application would be asked for
 /// all that come back after a `kill -9`. One now and then has it asked if no worker is connected, which brings one.
-pub(super) fn accept(server: &mut Server, service: Service, now: Instant) -> bool {
+pub(super) fn accept(server: &mut Server, service: Service, now: Instant) {
     let mut most = AT_ONCE;
     if service == Service::Streams && awaits_hub(server, now) {
         let Server { listening, sources, .. } = server;
@@ -42,14 +40,13 @@ pub(super) fn accept(server: &mut Server, service: Service, now: Instant) -> boo
     }
     for _ in 0..most {
         let Server { listening, connections, sources, .. } = server;
-        let Some(acceptor) = listening.of(service) else { return false };
-        let Some(socket) = acceptor.accept(sources.epoll(), now) else { return false };
+        let Some(acceptor) = listening.of(service) else { return };
+        let Some(socket) = acceptor.accept(sources.epoll(), now) else { return };
         if let Some(client) = connections.add(socket, service, sources.epoll(), now) {
             take(server, client, now);
         }
         server.keep_descriptors();
     }
-    most == AT_ONCE
 }
 
 /// Returns true while this process is new and its hub is about to begin.
@@ -65,13 +62,16 @@ pub(super) fn serve(server: &mut Server, number: u64, readiness: Readiness, now:
     }
 }
 
-/// Takes a request: a client with a ticket waits for the others of this turn, every other one is answered.
+/// Takes a request. The hub is asked for a client with a ticket, and for metrics; every other one is answered.
 fn take(server: &mut Server, client: Client, now: Instant) {
     let answer = match Head::read(&client.bytes) {
         Ok(Some(head)) => match client.service {
-            Service::Metrics => answer_monitor(server, &head, now),
+            Service::Metrics => match answer_monitor(server, &head) {
+                Ok(answer) => answer,
+                Err(is_head) => return send_metrics(server, client, is_head, now),
+            },
             Service::Streams => match Candidate::of(server, &head) {
-                Some(candidate) => return server.candidates.push((client, candidate)),
+                Some(candidate) => return candidate.ask(server, client, now),
                 None => ASK_APPLICATION.to_vec(),
             },
         },
@@ -83,34 +83,6 @@ fn take(server: &mut Server, client: Client, now: Instant) {
         }
     };
     server.connections.answer(client, answer, server.sources.epoll(), now);
-}
-
-/// Begins the streams of the clients with tickets. The hub is asked once for all of them: the reactor answers when it has sent
-/// what others are due, which may take longer than to accept all that wait.
-pub(super) fn begin_streams(server: &mut Server, may_have_more: bool, now: Instant) {
-    if server.candidates.is_empty() {
-        return;
-    }
-    server.candidates_waited += 1;
-    if may_have_more && server.candidates_waited < MOST_TURNS {
-        return;
-    }
-    server.candidates_waited = 0;
-    let mut clients = Vec::new();
-    let mut tickets = Vec::new();
-    for (client, Candidate { ticket, beginning }) in server.candidates.drain(..) {
-        clients.push((client, beginning));
-        tickets.push(ticket);
-    }
-    tickets.truncate(server.room_for_streams()); // there is no room for others: the application refuses them
-    let admitted = server.current.handle().and_then(|hub| hub.admit_tickets(tickets).ok()).unwrap_or_default();
-    let mut admitted = admitted.into_iter();
-    for (client, beginning) in clients {
-        match admitted.next() {
-            Some(Ok(ticket)) => beginning.begin(server, ticket, client.socket, now),
-            _ => server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now),
-        }
-    }
 }
 
 /// A client with a ticket that opens.
@@ -168,6 +140,23 @@ impl Candidate {
         let passport = ticket.passport.take()?;
         Some(Self { ticket, beginning: Beginning::of(*passport, head, after) })
     }
+
+    /// Asks the hub, and begins the stream. If it may not begin, or there is no room for it, the application is asked.
+    fn ask(self, server: &mut Server, client: Client, now: Instant) {
+        let Self { ticket, beginning } = self;
+        if server.room_for_streams() <= server.waiting_clients {
+            return server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now);
+        }
+        server.waiting_clients += 1;
+        let question = Question::Admit { opened: Ok(Box::new(ticket)), counts_refusal: false };
+        server.ask(question, now, move |server, answer, now| {
+            server.waiting_clients -= 1;
+            match answer.ok().and_then(Answer::admitted) {
+                Some(ticket) => beginning.begin(server, *ticket, client.socket, now),
+                None => server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now),
+            }
+        });
+    }
 }
 
 impl Beginning {
@@ -223,28 +212,35 @@ fn response_head(passport: &Passport, preference: Option<&Preference>, coding: C
     head
 }
 
-fn answer_monitor(server: &mut Server, head: &Head<'_>, now: Instant) -> Vec<u8> {
-    let (status, kind, body) = match MonitorRequest::of(head, &server.options.metrics_hosts()) {
-        MonitorRequest::Metrics => match metrics_text(server, now) {
-            Ok(text) => ("200 OK", metrics::CONTENT_TYPE, text),
-            Err(failure) => ("503 Service Unavailable", PLAIN, format!("{}\n", failure.message)),
-        },
-        MonitorRequest::Other => ("404 Not Found", PLAIN, "the metrics are at /metrics\n".to_owned()),
-        MonitorRequest::OtherMethod => ("405 Method Not Allowed", PLAIN, "GET or HEAD\n".to_owned()),
-        MonitorRequest::OtherHost => (
-            "403 Forbidden",
-            PLAIN,
-            "this name is not known here: write it behind the address, --metrics ADDRESS:PORT,NAME\n".to_owned(),
-        ),
+/// Returns the answer to a monitor. Fails if that is the metrics, with whether it wants their head only.
+fn answer_monitor(server: &Server, head: &Head<'_>) -> Result<Vec<u8>, bool> {
+    let is_head = head.method == "HEAD";
+    let (status, body) = match MonitorRequest::of(head, &server.options.metrics_hosts()) {
+        MonitorRequest::Metrics => return Err(is_head),
+        MonitorRequest::Other => ("404 Not Found", "the metrics are at /metrics\n"),
+        MonitorRequest::OtherMethod => ("405 Method Not Allowed", "GET or HEAD\n"),
+        MonitorRequest::OtherHost => {
+            ("403 Forbidden", "this name is not known here: write it behind the address, --metrics ADDRESS:PORT,NAME\n")
+        }
     };
-    response(status, kind, &body, head.method == "HEAD")
+    Ok(response(status, PLAIN, body, is_head))
 }
 
-fn metrics_text(server: &mut Server, now: Instant) -> Result<String, Failure> {
-    let workers = server.peers.count();
-    let Server { current, operator, options, .. } = server;
-    let counted = requests::count(current, operator, workers, (0, b""), now)?;
-    Ok(metrics::text(&Measured::of_process(options.place.name().as_str(), &counted, &[])))
+/// Sends a monitor the metrics when the hub has counted.
+fn send_metrics(server: &mut Server, client: Client, is_head: bool, now: Instant) {
+    server.waiting_clients += 1;
+    server.ask(Question::reports(), now, move |server, answer, now| {
+        server.waiting_clients -= 1;
+        let answer = match requests::counted(server, 0, answer) {
+            Ok(counted) => {
+                let name = server.options.place.name().as_str();
+                let text = metrics::text(&Measured::of_process(name, &counted, &[]));
+                response("200 OK", metrics::CONTENT_TYPE, &text, is_head)
+            }
+            Err(failure) => response("503 Service Unavailable", PLAIN, &format!("{}\n", failure.message), is_head),
+        };
+        server.connections.answer(client, answer, server.sources.epoll(), now);
+    });
 }
 
 fn refusal(status: &str, message: &str) -> Vec<u8> {

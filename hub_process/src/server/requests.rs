@@ -1,21 +1,22 @@
 //! The requests of workers and commands that have greeted: a function for each, which says what it may touch, and the table.
 
 use super::Server;
-use crate::current_hub::CurrentHub;
 use crate::descriptors::Descriptors;
 use crate::leases::{Candidate, Leases};
 use crate::operator_log::Operator;
 use crate::peers::{End, Peer, Peers};
 use crate::publishing::{failure_of, Published, Requester};
 use crate::served_hub::ServedHub;
+use crate::stored_hub::EndedCount;
 use crate::streams::{HeldStream, Opener, Streams};
-use eventsource_xs::hub::{EndRequest, LogPage, Publication, SubscribeRequest};
-use eventsource_xs::runtime::{self, HubHandle};
+use eventsource_xs::hub::{Answer, EndRequest, LogPage, Publication, Question, SubscribeRequest};
+use eventsource_xs::runtime;
 use eventsource_xs::stream::Reason;
 use eventsource_xs::ticket;
 use eventsource_xs::wire::{Counted, Described, Failure, Fields, Frame, Open, Request, Response, MAX_FRAME_BYTES};
 use eventsource_xs::ErrorCode;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// The bytes of a message beside those of a page's only event.
@@ -26,7 +27,6 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
     let descriptors = server.descriptors();
     let Server { peers, streams, leases, current, operator, listening, .. } = server;
     let hub = current.hub_mut();
-    let workers = peers.count();
     let peer = peers.get_mut(from).ok_or(End::Closed)?;
     match Request::decode(frame).map_err(|_| End::Malformed)? {
         Request::Publish { request, publication } => {
@@ -52,23 +52,24 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::Release { stream } => release(peer, streams, stream),
         Request::Count { request, channel } => {
-            let counted = count(current, operator, workers, (request, channel), now);
-            respond(peer, request, counted.map(|counted| Response::Counted(Box::new(counted))))
+            server.ask(Question::Count { channel: channel.into() }, now, move |server, answer, _| {
+                let counted = counted(server, request, answer).map(|counted| Response::Counted(Box::new(counted)));
+                server.peers.answer_with(from, |peer| _ = respond(peer, request, counted));
+            });
+            Ok(())
         }
-        Request::EndStreams { request, end } => {
-            let requester = Requester { peer: from, request, bytes: 0, since: None };
-            respond(peer, request, end_streams(hub, end, requester))
-        }
+        Request::EndStreams { request, end } => end_streams(server, (from, request), end, now),
         Request::BackUp { request, path } => {
             let requester = Requester { peer: from, request, bytes: 0, since: None };
             let asked = hub.ok_or_else(not_begun).and_then(|hub| hub.back_up(path, requester));
             respond(peer, request, asked.map(|()| None))
         }
         Request::Drain { within } => drain(hub.as_deref(), within),
-        Request::Channels { request, pattern, from } => {
-            let pattern = Some(pattern).filter(|pattern| !pattern.is_empty());
-            let page = ask(hub.as_deref(), |hub| hub.channel_page(pattern, from));
-            respond(peer, request, page.map(|page| Response::Channels { request, page }))
+        Request::Channels { request, pattern, from: place } => {
+            let pattern = Some(pattern).filter(|pattern| !pattern.is_empty()).map(Into::into);
+            ask(server, (from, request), Question::Channels { pattern, from: place }, now, move |_, answer, _| {
+                Ok(Response::Channels { request, page: answer.channels() })
+            })
         }
         Request::Describe { request } => {
             let described = describe(peers, operator, request, now);
@@ -77,25 +78,33 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::Elect { lease, name } => elect(peer, leases, lease, name),
         Request::Members { request, channel, after } => {
-            let page = ask_hub(hub, |hub| hub.member_page(channel, after, now));
-            respond(peer, request, page.map(|page| Response::Members { request, page }))
+            let (channel, after) = (Box::<[u8]>::from(channel), after.map(Box::<[u8]>::from));
+            ask(server, (from, request), Question::reports(), now, move |hub, _, _| {
+                Ok(Response::Members { request, page: hub.member_page(&channel, after.as_deref())? })
+            })
         }
         Request::ReadLog { request, channel, range } => {
-            let page = ask(hub.as_deref(), |hub| hub.log_page(channel, range)).and_then(fitting);
-            respond(peer, request, page.map(|page| Response::LogPage { request, page }))
+            let question = Question::ReadLog { channel: channel.into(), range };
+            ask(server, (from, request), question, now, move |_, answer, _| {
+                fitting(answer.log()).map(|page| Response::LogPage { request, page })
+            })
         }
         Request::CountRefusedOrigin => {
             runtime::count_refused_origin();
             Ok(())
         }
         Request::CountMembers { request, channel } => {
-            let number = ask_hub(hub, |hub| hub.count_members(channel, now));
-            respond(peer, request, number.map(|number| Response::Number { request, number: number as u64 }))
+            let channel = Box::<[u8]>::from(channel);
+            ask(server, (from, request), Question::reports(), now, move |hub, _, _| {
+                Ok(Response::Number { request, number: hub.count_members(&channel)? as u64 })
+            })
         }
         Request::Reserve { request, label, most } => {
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let is_granted = ask(hub.as_deref(), |hub| hub.reserve(label, most));
-            respond(peer, request, is_granted.map(|is_granted| Response::Number { request, number: is_granted.into() }))
+            let question = Question::Reserve { label: label.into(), most };
+            ask(server, (from, request), question, now, move |_, answer, _| {
+                Ok(Response::Number { request, number: answer.number() as u64 })
+            })
         }
         Request::SealTicket { request, mut ticket, valid_for, most } => {
             ticket.passport = ticket.passport.filter(|_| listening.has_streams());
@@ -104,15 +113,28 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             respond_ticket(peer, request, sealed)
         }
         Request::OpenTicket { request, sealed, binding } => {
-            let opened = hub.ok_or_else(not_begun).and_then(|hub| hub.open_ticket(sealed, binding));
-            respond_ticket(peer, request, opened.map(|opened| opened.map(|ticket| ticket::encode(&ticket))))
+            let unseal = |hub: &mut ServedHub| hub.unseal_ticket(sealed, |ticket| *ticket.binding == *binding);
+            let opened = match hub.ok_or_else(not_begun).and_then(unseal) {
+                Ok(opened) => opened.map(Box::new),
+                Err(failure) => return respond(peer, request, Err::<Option<_>, _>(failure)),
+            };
+            server.ask(Question::Admit { opened, counts_refusal: true }, now, move |server, answer, _| {
+                let ticket = answer.map(|answer| answer.admitted().map(|ticket| ticket::encode(&ticket)));
+                server.peers.answer_with(from, |peer| _ = respond_ticket(peer, request, ticket));
+            });
+            Ok(())
         }
         Request::UpdateMember { request, channel, id, data, event } => {
             let checked =
                 hub.as_ref().map_or(Ok(()), |hub| hub.check_member((channel, id), &data, &event, peer.show_channel));
-            let update = |hub: &mut ServedHub| hub.update_member((channel, id), data, event, now);
-            let is_here = checked.and_then(|()| ask_hub(hub, update));
-            respond(peer, request, is_here.map(|is_here| Response::Number { request, number: is_here.into() }))
+            if let Err(failure) = checked {
+                return respond(peer, request, Err::<Option<_>, _>(failure));
+            }
+            let (channel, id) = (Box::<[u8]>::from(channel), Box::<[u8]>::from(id));
+            ask(server, (from, request), Question::reports(), now, move |hub, _, now| {
+                let is_here = hub.update_member((&channel, &id), data, event, now)?;
+                Ok(Response::Number { request, number: is_here.into() })
+            })
         }
         Request::Resign { lease } => {
             announce_holders(peers, leases.resign(Candidate { peer: from, lease }));
@@ -251,21 +273,19 @@ pub(super) fn subscribe(
     }
 }
 
-/// Counts what the hub, as far as it has begun, and the process have, and the subscribers of a channel.
-pub(super) fn count(
-    current: &mut CurrentHub,
-    operator: &Operator,
-    workers: usize,
-    (request, channel): (u64, &[u8]),
-    now: Instant,
-) -> Result<Counted, Failure> {
-    let counted = current.hub_mut().and_then(|hub| hub.counts_and_subscribers(channel, now)).transpose();
-    let (counts, subscribers) = counted.map_err(|error| failure_of(&error))?.unwrap_or_default();
+/// Returns what the hub, as far as it has begun, and the process have, when the hub in the reactor has counted.
+pub(super) fn counted(server: &Server, request: u64, answer: Result<Answer, Failure>) -> Result<Counted, Failure> {
+    let Server { current, peers, operator, .. } = server;
+    let (counts, subscribers) = match answer {
+        Err(_) if current.handle().is_none() => Default::default(),
+        answer => *answer?.counted(),
+    };
+    let hub = current.hub().map_or(Ok(counts), |hub| hub.complete_counts(counts));
     Ok(Counted {
         request,
-        hub: counts,
+        hub: hub?,
         subscribers: subscribers as u64,
-        workers: workers as u64,
+        workers: peers.count() as u64,
         streams: runtime::stats(),
         times: operator.times(),
         cut_off: operator.cut_off(),
@@ -275,13 +295,23 @@ pub(super) fn count(
 }
 
 /// Ends streams of the hub. There is no response yet if that waits for the store.
-fn end_streams(
-    hub: Option<&mut ServedHub>,
-    end: EndRequest,
-    requester: Requester,
-) -> Result<Option<Response<'static>>, Failure> {
-    let ended = hub.ok_or_else(not_begun)?.end_streams(end, requester)?;
-    Ok(ended.map(|count| Response::StreamsEnded { request: requester.request, count: count as u64 }))
+fn end_streams(server: &mut Server, (from, request): (u64, u64), end: EndRequest, now: Instant) -> Result<(), End> {
+    let requester = Requester { peer: from, request, bytes: 0, since: None };
+    let question = Question::EndStreams { request: Box::new(end.clone()), at: runtime::monotonic() };
+    let ended = EndedCount::default();
+    let noted = server.current.hub_mut().ok_or_else(not_begun);
+    let noted = noted.and_then(|hub| hub.end_streams(end, requester, Rc::clone(&ended)));
+    server.ask(question, now, move |server, answer, _| {
+        let count = answer.map(Answer::number);
+        ended.set(Some(*count.as_ref().unwrap_or(&0)));
+        let response = match noted {
+            Ok(true) => return, // the store's answer follows
+            Ok(false) => count.map(|count| Response::StreamsEnded { request, count: count as u64 }),
+            Err(failure) => Err(failure),
+        };
+        server.peers.answer_with(from, |peer| _ = respond(peer, request, response));
+    });
+    Ok(())
 }
 
 fn drain(hub: Option<&ServedHub>, within: Duration) -> Result<(), End> {
@@ -295,19 +325,20 @@ fn describe(peers: &Peers, operator: &Operator, request: u64, now: Instant) -> R
     Response::Described(Box::new(Described { request, version, age, workers }))
 }
 
-/// Asks the hub, if it has begun.
-fn ask_hub<T>(
-    hub: Option<&mut ServedHub>,
-    ask: impl FnOnce(&mut ServedHub) -> Result<T, runtime::Error>,
-) -> Result<T, Failure> {
-    let hub = hub.filter(|hub| hub.handle().is_some()).ok_or_else(not_begun)?;
-    ask(hub).map_err(|error| failure_of(&error))
-}
-
-/// Asks the hub in memory.
-fn ask<T>(hub: Option<&ServedHub>, ask: impl FnOnce(&HubHandle) -> Result<T, runtime::Error>) -> Result<T, Failure> {
-    let hub = hub.and_then(ServedHub::handle).ok_or_else(not_begun)?;
-    ask(hub).map_err(|error| failure_of(&error))
+/// Asks the hub in the reactor, and answers the request of a peer when it has answered.
+fn ask(
+    server: &mut Server,
+    (from, request): (u64, u64),
+    question: Question,
+    now: Instant,
+    response: impl FnOnce(&mut ServedHub, Answer, Instant) -> Result<Response<'static>, Failure> + 'static,
+) -> Result<(), End> {
+    server.ask(question, now, move |server, answer, now| {
+        let hub = server.current.hub_mut().ok_or_else(not_begun);
+        let response = hub.and_then(|hub| response(hub, answer?, now));
+        server.peers.answer_with(from, |peer| _ = respond(peer, request, response));
+    });
+    Ok(())
 }
 
 /// Refuses a part whose only event has more bytes than a message may have: those of fields, which were sent here, are fewer.

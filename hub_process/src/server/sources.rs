@@ -2,47 +2,41 @@
 
 use crate::peers::FIRST_TOKEN;
 use crate::process_log;
-use eventsource_xs::remote::calls::{self, duplicate, Asked, Epoll, Readiness};
-use eventsource_xs::runtime;
+use eventsource_xs::remote::calls::{self, Asked, Epoll, Readiness};
+use eventsource_xs::runtime::{self, Mail, Mailbox};
 use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const LISTENER: u64 = 0;
 pub(super) const SIGNALS: u64 = 1;
-pub(super) const ENDS: u64 = 2;
-pub(super) const PROGRESS: u64 = 3;
-pub(super) const STORE: u64 = 4;
-pub(super) const MEMBERS: u64 = 5;
-pub(super) const LOG: u64 = 6;
-pub(super) const HTTP_STREAMS: u64 = 7;
-pub(super) const HTTP_METRICS: u64 = 8;
+pub(super) const MAIL: u64 = 2;
+pub(super) const LOG: u64 = 3;
+pub(super) const HTTP_STREAMS: u64 = 4;
+pub(super) const HTTP_METRICS: u64 = 5;
 const _: () = assert!(HTTP_METRICS < FIRST_TOKEN);
 
 pub(super) struct Sources {
     epoll: Epoll,
     signals: OwnedFd,
-    /// Descriptors that are readable while the reactor has ends, progress and streams of members to report.
-    _reports: [OwnedFd; 3],
+    mailbox: Arc<Mailbox>,
+    /// Is readable while there is mail.
+    _has_mail: OwnedFd,
     ready: Vec<(u64, Readiness)>,
 }
 
 impl Sources {
-    /// Waits for signals, the reactor and the log. The listener, the store and the peers add themselves.
+    /// Waits for signals, the reactor, the store and the log. The listener and the peers add themselves.
     pub(super) fn new() -> Result<Self, Box<dyn Error>> {
         let (signals, epoll) = (calls::signals()?, Epoll::new()?);
         epoll.add(signals.as_fd(), SIGNALS)?;
-        let reports = [
-            duplicate(runtime::notify_descriptor(0)?)?,
-            runtime::progress_descriptor()?,
-            runtime::presence_descriptor()?,
-        ];
-        for (report, number) in reports.iter().zip([ENDS, PROGRESS, MEMBERS]) {
-            epoll.add(report.as_fd(), number)?;
-        }
+        let mailbox = runtime::mailbox()?;
+        let has_mail = mailbox.open()?;
+        epoll.add(has_mail.as_fd(), MAIL)?;
         process_log::unsent_descriptor().map_or(Ok(()), |unsent| epoll.add(unsent, LOG))?;
-        Ok(Self { epoll, signals, _reports: reports, ready: Vec::new() })
+        Ok(Self { epoll, signals, mailbox, _has_mail: has_mail, ready: Vec::new() })
     }
 
     pub(super) fn epoll(&self) -> &Epoll {
@@ -60,6 +54,11 @@ impl Sources {
     pub(super) fn return_list(&mut self, mut ready: Vec<(u64, Readiness)>) {
         ready.clear();
         self.ready = ready;
+    }
+
+    /// Takes what the reactor has reported.
+    pub(super) fn take_mail(&self) -> Vec<Mail> {
+        self.mailbox.take()
     }
 
     /// Returns what a signal asks for.

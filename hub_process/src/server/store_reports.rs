@@ -9,6 +9,7 @@ use crate::publishing::Requester;
 use crate::settings::Wanted;
 use crate::store::check_place;
 use crate::stored_hub::{Completion, Effects};
+use eventsource_xs::hub::Question;
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Failure, Response};
 use eventsource_xs::ErrorCode;
@@ -27,11 +28,12 @@ impl Server {
         if let Some(before) = &before {
             check_place(&wanted.all.store).map_err(unavailable)?;
             self.operator.log_restart(before, &wanted.all.store);
+            self.settle_reactor(now);
             let finished = self.current.finish_store(STORE_LINGER);
             self.answer_requesters(finished.completions, now);
             self.streams.ahead.clear(); // they end with the hub
         }
-        let begun = self.current.begin(wanted, self.sources.epoll());
+        let begun = self.current.begin(wanted);
         begun.map_err(|error| unavailable(error.to_string()))?;
         match self.current.stored().filter(|_| before.is_some()) {
             Some(stored) => {
@@ -48,7 +50,6 @@ impl Server {
     }
 
     pub(super) fn take_store_reports(&mut self, now: Instant) {
-        self.current.take_presence(now); // the wills of a hub in memory that another one replaces
         let effects = self.current.stored().map(|stored| stored.take_reports(now));
         effects.into_iter().for_each(|effects| self.follow(effects, now));
     }
@@ -69,7 +70,7 @@ impl Server {
             Some((failure, false)) => {
                 let waiting = self.peers.take_waiting(|_| true);
                 self.reject_waiting(waiting, &failure, now);
-                self.current.give_up(failure, self.sources.epoll());
+                self.current.give_up(failure);
                 // A hub before has perhaps had workers. They reconnect, and learn why there is none.
                 self.peers.greeted().into_iter().for_each(|token| self.end_peer(token, End::Closed));
             }
@@ -82,8 +83,14 @@ impl Server {
 
     /// Answers those whose requests the store has carried out.
     pub(super) fn answer_requesters(&mut self, completions: Vec<Completion>, now: Instant) {
-        let Self { peers, operator, .. } = self;
-        for Completion { requester, result, ended } in completions {
+        for completion in completions {
+            if completion.ended.as_ref().is_some_and(|ended| ended.get().is_none()) {
+                self.answer_when_ended(completion, now);
+                continue;
+            }
+            let Self { peers, operator, .. } = self;
+            let Completion { requester, result, ended } = completion;
+            let ended = ended.and_then(|ended| ended.get());
             let Requester { peer, request, bytes, since } = requester;
             if let (Some(since), None) = (since, ended) {
                 operator.count_store_wait(now.duration_since(since));
@@ -98,6 +105,14 @@ impl Server {
                 peer.grant(bytes);
             });
         }
+    }
+
+    /// Answers a requester when the reactor has said how many streams it has ended: before its next answer.
+    fn answer_when_ended(&mut self, completion: Completion, now: Instant) {
+        self.ask(Question::reports(), now, move |server, _, now| {
+            completion.ended.iter().for_each(|ended| ended.set(ended.get().or(Some(0))));
+            server.answer_requesters(vec![completion], now);
+        });
     }
 
     /// Tells peers that have waited for a store that does not begin why they are not served.
@@ -137,6 +152,7 @@ impl Server {
             return;
         }
         runtime::end_streams();
+        self.settle_reactor(Instant::now());
         let finished = self.current.finish_store(STORE_LINGER);
         self.answer_requesters(finished.completions, Instant::now());
         if let Some((failure, _)) = finished.cannot_begin {

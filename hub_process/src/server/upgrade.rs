@@ -47,6 +47,7 @@ impl Server {
         try_memory(LEAST_MEMORY)?;
         let program = Program::open(program)?;
         program.check(None)?;
+        self.settle_reactor(Instant::now());
         let failed = self.settle_store().and_then(|()| self.exec_program(requesters, &program));
         self.current.stored().into_iter().for_each(|stored| stored.hold_members(false));
         failed
@@ -77,9 +78,7 @@ impl Server {
     fn exec_program(&mut self, requesters: &[u64], program: &Program) -> Result<Infallible, String> {
         let state = new_program::begin_state().map_err(cannot_save)?;
         let (mut state, paused) = runtime::saved_reactor::pause(state).map_err(|error| error.to_string())?;
-        self.report_ends(); // from here on every stream here is one of the reactor, too
-        self.report_progress();
-        self.current.take_presence(Instant::now());
+        self.take_mail(Instant::now()); // from here on every stream here is one of the reactor, too
         self.send_log();
         try_memory(state.size())?;
         let saved = self.saved(requesters, program);
@@ -126,7 +125,7 @@ impl Server {
         let precedence = Precedence::of(&saved.options, saved.known);
         let mut server = Self::new(saved.options, program, instance, saved.http.take()?, precedence)?;
         if let Some(hub) = saved.hub {
-            server.current.restore(hub, &restored, server.sources.epoll())?;
+            server.current.restore(hub, &restored)?;
         }
         server.streams = Streams::restore(saved.streams, &restored);
         (server.leases, server.lifetime) = (saved.leases, saved.lifetime);

@@ -6,7 +6,6 @@ use super::contract::{StoreCommand, StoreReport};
 use super::notifier::WireNotifier;
 use eventsource_xs::wire::StoreStatus;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +15,6 @@ use std::time::{Duration, Instant};
 pub struct Store {
     commands: Sender<StoreCommand>,
     reports: Receiver<StoreReport>,
-    notifier: WireNotifier,
     shared: Arc<Shared>,
 }
 
@@ -52,8 +50,8 @@ impl Store {
         let (commands, asked) = channel();
         let (reported, reports) = channel();
         let shared = Arc::<Shared>::default();
-        let reporter = Reporter { reports: reported, notifier: notifier.clone(), shared: Arc::clone(&shared) };
-        Ok((Self { commands, reports, notifier, shared }, StoreEnd { commands: asked, reporter }))
+        let reporter = Reporter { reports: reported, notifier, shared: Arc::clone(&shared) };
+        Ok((Self { commands, reports, shared }, StoreEnd { commands: asked, reporter }))
     }
 
     /// Sends the store a command. Does nothing if its threads have ended.
@@ -61,14 +59,8 @@ impl Store {
         let _ = self.commands.send(command);
     }
 
-    /// Returns the descriptor that is readable while there are reports.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.notifier.descriptor()
-    }
-
     /// Takes all reports that there are. The flag says that no more will come: the threads of the store have ended.
     pub fn take_reports(&self) -> (Vec<StoreReport>, bool) {
-        self.notifier.reset();
         let mut reports = Vec::new();
         loop {
             match self.reports.try_recv() {

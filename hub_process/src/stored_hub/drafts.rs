@@ -4,7 +4,12 @@ use super::state::StateChange;
 use crate::publishing::Requester;
 use crate::store::Draft;
 use eventsource_xs::hub::{Evictions, MemberKey};
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+/// How many streams were ended on this machine, once the reactor has said so.
+pub type EndedCount = Rc<Cell<Option<usize>>>;
 
 /// What a draft was appended for.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,8 +22,8 @@ pub enum Purpose {
     Member(MemberKey),
     /// To publish this will.
     Will(Box<Draft>),
-    /// To end streams on all machines. So many were ended on this one.
-    End(usize),
+    /// To end streams on all machines.
+    End(EndedCount),
     /// To have a backup.
     BackUp,
     /// To have the store forget this.

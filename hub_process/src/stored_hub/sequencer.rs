@@ -16,8 +16,8 @@ use crate::process_log::log_message;
 use crate::publishing::{failure_of, Published};
 use crate::store::{Began, Draft, DraftKind, StoreCommand, StoreEntry};
 use eventsource_xs::hub::{
-    channel_of_kept, Announcement, EndRequest, EntryOrigin, Evictions, History, Members, Retain, Statement,
-    LONGEST_ANSWER,
+    channel_of_kept, Announcement, Answer, EndRequest, EntryOrigin, Evictions, History, Members, Question, Retain,
+    Statement, LONGEST_ANSWER,
 };
 use eventsource_xs::runtime::{monotonic, Error, HubHandle};
 use eventsource_xs::ticket::TicketKeys;
@@ -79,6 +79,8 @@ pub struct Sequencer {
     counted: Counted,
     unread: UnreadEntries,
     pub tickets: StoredTickets,
+    /// What the hub in memory is to be asked.
+    pub questions: Vec<Question>,
     /// The time of the call in which the hub is: all that follows from it has one time.
     now: Instant,
     /// What the store is to forget, and does not know yet.
@@ -108,6 +110,7 @@ impl Sequencer {
             counted: Counted::default(),
             unread: UnreadEntries::default(),
             tickets: StoredTickets::default(),
+            questions: Vec::new(),
             now: Instant::now(),
             evicted: Evictions::default(),
             forgetting: None,
@@ -415,9 +418,8 @@ impl Sequencer {
         let number = self.counted.take_number(draft, seq);
         let gap = draft.is_unread().then(|| UnreadEntries::event(&self.settings));
         let published = memory.publish(seq, at, draft, gap.as_ref().unwrap_or(&draft.fields).fields());
-        if published.is_ok() && gap.is_some() {
-            let counted = memory.handle.counts_and_subscribers(&draft.channel);
-            self.unread.count(counted.map_or(0, |(_, subscribers)| subscribers));
+        if published.is_ok() && gap.is_some() && self.beginning.was_complete() {
+            self.questions.push(Question::Count { channel: draft.channel.clone() });
         }
         if let Some(number) = number {
             self.members.note_stored_number(&draft.channel, number, self.now);
@@ -464,19 +466,34 @@ impl Sequencer {
         self.forget_at = Some(self.forget_at.map_or(at, |before| before.min(at)));
     }
 
-    /// Tells the store what the hub has evicted, if it is time.
+    /// Asks the hub what it has evicted, if it is time.
     pub fn forget_evicted_in_time(&mut self) {
         if self.forget_at.is_some_and(|at| self.now >= at) {
-            self.forget_evicted();
+            self.forget_at = None;
+            self.questions.push(Question::TakeEvictions);
         }
     }
 
+    /// Takes an answer of the hub in memory: what it has evicted, or how many streams were sent a gap.
+    pub fn take_answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Evictions(evicted) => self.forget(evicted),
+            Answer::Counted(counted) => self.unread.count(counted.1),
+            _ => {}
+        }
+    }
+
+    /// Tells the store what the hub has evicted, and waits for the reactor.
+    pub fn forget_all_evicted(&mut self) {
+        let evicted = self.handle().and_then(|handle| handle.ask(Question::TakeEvictions).ok());
+        self.forget(evicted.map(Answer::evictions).unwrap_or_default());
+    }
+
     /// Tells the store what the hub has evicted, unless it is a shared one, or has still to forget what it was told before.
-    pub fn forget_evicted(&mut self) {
+    fn forget(&mut self, evicted: Evictions) {
         if self.is_shared() {
             return;
         }
-        let evicted = self.handle().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
         self.evicted.extend(evicted);
         self.counted.take_evictions(&mut self.evicted);
         self.tickets.take_evictions(self.position.last_seq, &mut self.evicted);

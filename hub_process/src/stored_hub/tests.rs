@@ -640,7 +640,8 @@ fn a_store_that_has_ended_is_asked_nothing_until_it_starts_again() {
     let refused =
         world.hub.publish(draft(99, ""), None, requester, world.now).err().expect("nobody would carry it out");
     assert_eq!(refused.code, ErrorCode::Unavailable);
-    assert!(world.hub.run_timers(world.now + RESTART));
+    world.hub.run_timers(world.now + RESTART);
+    assert!(world.hub.sequencer.threads.are_running());
 }
 
 #[test]
@@ -980,7 +981,7 @@ fn a_ticket_opens_on_all_machines_of_a_store_until_a_request_after_its_question_
     assert_eq!(opened(&mut one, &mut two, &of_two), (true, true));
     assert_eq!(opened(&mut one, &mut two, &early), (true, true));
 
-    one.hub.end_streams(end_of("a"), NOBODY).expect("it waits for the store");
+    one.hub.end_streams(end_of("a"), NOBODY, EndedCount::default()).expect("it waits for the store");
     assert_eq!(opened(&mut one, &mut two, &of_two), (false, true), "here it counts at once");
     one.store.listen();
     one.store.append_asked(|| 0);
@@ -998,7 +999,7 @@ fn a_ticket_opens_on_all_machines_of_a_store_until_a_request_after_its_question_
 
     [of_one, of_two] = [&mut one, &mut two].map(|world| seal(world, "a", runtime::monotonic()).expect("a ticket"));
     assert_eq!(opened(&mut one, &mut two, &of_one), (true, true));
-    one.hub.end_streams(end_of("a"), NOBODY).expect("it waits for the store");
+    one.hub.end_streams(end_of("a"), NOBODY, EndedCount::default()).expect("it waits for the store");
     one.store.listen();
     let (ticket, _) = one.store.asked.pop_front().expect("a request");
     one.store.fail(ticket, ErrorCode::Unavailable);
@@ -1054,7 +1055,7 @@ fn a_ticket_of_a_killed_process_opens_in_the_next_one_unless_it_was_withdrawn() 
     report_ticket_keys(&mut world);
     let [withdrawn, other] = ["a", "b"].map(|label| seal(&mut world, label, runtime::monotonic()).expect("a ticket"));
     assert!(opens(&mut world, &withdrawn) && opens(&mut world, &other), "nobody else can have withdrawn it");
-    world.hub.end_streams(end_of("a"), NOBODY).expect("it waits for the store");
+    world.hub.end_streams(end_of("a"), NOBODY, EndedCount::default()).expect("it waits for the store");
     assert!(!opens(&mut world, &withdrawn), "it counts before the store has it");
     world.store.listen();
     world.store.append_asked(|| 0);
@@ -1084,7 +1085,7 @@ fn a_ticket_of_a_killed_process_opens_in_the_next_one_unless_it_was_withdrawn() 
 fn the_store_is_told_which_requests_to_end_streams_the_hub_has_forgotten() {
     let mut world = World::with_file();
     let evictions = |world: &mut World| {
-        world.hub.sequencer.forget_evicted();
+        world.hub.sequencer.forget_all_evicted();
         let commands = std::iter::from_fn(|| world.store.end.commands.try_recv().ok());
         let forgets = commands.filter_map(|command| match command {
             StoreCommand::Forget { ticket, evictions, .. } => Some((ticket, evictions)),

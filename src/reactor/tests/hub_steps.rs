@@ -8,7 +8,7 @@ use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
     Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, OtherStart, Poll, PollReason,
-    PositionStyle, Retain, SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
+    PositionStyle, Question, Retain, SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use fastrand::Rng;
@@ -293,9 +293,8 @@ impl Run {
     fn report_evictions(&mut self) {
         self.run_until_idle();
         let dropped = self.naive.unforgotten();
-        self.world.apply(Command::TakeEvictions { hub: HUB, request_id: 1 });
+        let evictions = self.world.ask(HUB, Question::TakeEvictions).evictions();
         self.run_until_idle();
-        let evictions = std::mem::take(&mut self.world.evictions);
         for (channel, through) in evictions.channels {
             let name = CHANNELS.into_iter().find(|name| name.as_bytes() == &*channel).expect("a channel");
             let known = self.stored.entry(name).or_default();
@@ -653,11 +652,9 @@ impl Run {
         let connection = self.sources[source].connection.as_mut().expect("a connected source");
         connection.is_cut = true; // it is sent nothing more of the logs
         let request = Box::new(EndRequest { labels: labels(source), ..EndRequest::default() });
-        self.world.ended_streams = 0;
-        self.world.apply(Command::EndStreams { hub: HUB, request_id: 1, request, at: 1 });
-        self.world.record_answers();
+        let ended = self.world.ask(HUB, Question::EndStreams { request, at: 1 }).number();
         assert!(self.is_ending(stream), "a stream that is to end does");
-        assert!(is_ending || self.world.ended_streams > 0, "a stream that is ended counts");
+        assert!(is_ending || ended > 0, "a stream that is ended counts");
         self.update_held();
     }
 

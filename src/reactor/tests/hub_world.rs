@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Shared;
-use crate::hub::{self, Epoch, History, OnSlow, SequencedEvent, SubscribeRequest, Topic};
+use crate::hub::{self, Epoch, History, OnSlow, Question, SequencedEvent, SubscribeRequest, Topic};
 use crate::log::Bounds;
 
 pub(super) const HUB: HubId = 0;
@@ -115,7 +115,7 @@ pub(super) fn take_received(world: &mut World, stream: usize) -> String {
 }
 
 pub(super) fn counts(world: &mut World) -> hub::Counts {
-    world.apply(Command::Count { hub: HUB, request_id: 1, channel: (*b"c").into() });
+    let (counts, _) = *world.ask(HUB, Question::Count { channel: (*b"c").into() }).counted();
     world.run_until_idle();
-    world.counts.expect("the reactor has answered")
+    counts
 }

@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{Access, EndRequest, StreamLimit, SubscribeRequest, Ticket, MAX_LABELS};
+use crate::hub::{Access, EndRequest, Question, StreamLimit, SubscribeRequest, Ticket, MAX_LABELS};
 
 /// Opens a stream that is subscribed to topics, as a handler does that runs if `holds` is true.
 fn reader(world: &mut World, topics: &[&str], access: Access, holds: bool) -> usize {
@@ -23,10 +23,7 @@ fn labelled(all: &[&str]) -> Access {
 /// Ends streams at a time, and returns how many.
 fn end(world: &mut World, given_labels: &[&str], topics: &[&str], finishes: bool, at: u64) -> usize {
     let request = Box::new(EndRequest { labels: labels(given_labels), topics: hub_world::topics(topics), finishes });
-    world.ended_streams = 0;
-    world.apply(Command::EndStreams { hub: HUB, request_id: 1, request, at });
-    world.record_answers();
-    world.ended_streams
+    world.ask(HUB, Question::EndStreams { request, at }).number()
 }
 
 #[test]
@@ -194,15 +191,16 @@ fn a_stream_with_too_many_labels_ends() {
     assert_eq!([enough, too_many].map(|stream| world.records[stream].ended), [None, Some(Reason::Error)]);
 }
 
+fn admits_ticket(world: &mut World, ticket: Ticket) -> bool {
+    let opened = Ok(Box::new(ticket));
+    world.ask(HUB, Question::Admit { opened, counts_refusal: false }).admitted().is_some()
+}
+
 /// Asks for a ticket whose application was asked at a time.
 fn admits(world: &mut World, asked_at: u64, given_labels: &[&str], topics: &[&str]) -> bool {
     let access = Access { asked_at, ..labelled(given_labels) };
     let request = SubscribeRequest { topics: hub_world::topics(topics), access, ..Default::default() };
-    let tickets = vec![Ticket { request, ..Ticket::default() }];
-    world.admitted = None;
-    world.apply(Command::Admit { hub: HUB, request_id: 1, tickets });
-    world.record_answers();
-    world.admitted.expect("an answer")
+    admits_ticket(world, Ticket { request, ..Ticket::default() })
 }
 
 #[test]
@@ -256,10 +254,7 @@ fn a_ticket_takes_a_place_of_each_limit() {
     let admits = |world: &mut World, most| {
         let access = Access { asked_at: 1, ..Access::default() };
         let request = SubscribeRequest { topics: hub_world::topics(&["c"]), access, ..Default::default() };
-        let tickets = vec![Ticket { limits: limits(most), request, ..Ticket::default() }];
-        world.apply(Command::Admit { hub: HUB, request_id: 1, tickets });
-        world.record_answers();
-        world.admitted.take().expect("an answer")
+        admits_ticket(world, Ticket { limits: limits(most), request, ..Ticket::default() })
     };
     assert!(admits(&mut world, 2) && admits(&mut world, 2));
     for _ in 0..9 {

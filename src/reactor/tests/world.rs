@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::compression::{Body, ContentCoding};
+use crate::hub::Question;
 use crate::saved::{Restorer, Saver};
 use std::collections::VecDeque;
 
@@ -180,15 +181,8 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     /// What was reported of members and wills.
     pub(crate) presence: Vec<(StreamId, String)>,
-    /// The content of the last [`Answer::Evictions`].
-    pub(crate) evictions: crate::hub::Evictions,
-    /// How many streams requests have ended.
-    pub(crate) ended_streams: usize,
-    /// The last answer of a hub whether a stream may begin.
-    pub(crate) granted: Option<bool>,
-    pub(crate) admitted: Option<bool>,
-    /// The last [`Answer::Counted`].
-    pub(crate) counts: Option<crate::hub::Counts>,
+    /// The last answer of a hub.
+    answer: Option<crate::hub::Answer>,
     pub(crate) records: Vec<Record>,
     /// How many shutdowns were completed.
     pub(crate) shutdowns: usize,
@@ -223,11 +217,7 @@ impl World {
             now,
             records: Vec::new(),
             presence: Vec::new(),
-            evictions: Default::default(),
-            ended_streams: 0,
-            granted: None,
-            admitted: None,
-            counts: None,
+            answer: None,
             shutdowns: 0,
             longest_stall: Duration::ZERO,
             stalled: 0,
@@ -306,6 +296,12 @@ impl World {
 
     pub(crate) fn apply(&mut self, command: Command) {
         self.reactor.apply(command, None, self.now);
+    }
+
+    pub(crate) fn ask(&mut self, hub: HubId, question: Question) -> crate::hub::Answer {
+        self.apply(Command::Ask { hub, request_id: 1, question: Box::new(question) });
+        self.record_answers();
+        self.answer.take().expect("an answer")
     }
 
     /// Lets a client read again that took nothing.
@@ -396,9 +392,7 @@ impl World {
         let answers: Vec<Answer> = self.reactor.take_answers().collect();
         for answer in answers {
             match answer {
-                Answer::Admitted { tickets, .. } => self.admitted = Some(tickets.iter().all(Result::is_ok)),
-                Answer::Reserved { is_granted, .. } => self.granted = Some(is_granted),
-                Answer::StreamsEnded { count, .. } => self.ended_streams += count,
+                Answer::Answered { answer, .. } => self.answer = Some(answer),
                 Answer::Buffered { stream, bytes } => self.open_record(stream).added_bytes += bytes,
                 Answer::Sent { stream, bytes, events, log_bytes } => {
                     self.open_record(stream).added_bytes += log_bytes;
@@ -431,9 +425,6 @@ impl World {
                     self.stalled -= 1;
                     self.longest_stall = self.longest_stall.max(stalled_for);
                 }
-                Answer::Counted { counts, .. } => self.counts = Some(*counts),
-                Answer::Evictions { evictions, .. } => self.evictions = evictions,
-                Answer::Channels { .. } | Answer::Log { .. } => {}
                 Answer::TopicsRemoved { .. } => {} // the stream's handle counts them
                 Answer::Entered { stream, member, .. } => {
                     let linger = Some(member.linger).filter(|linger| *linger > Duration::ZERO);

@@ -2,6 +2,7 @@
 
 use crate::histogram::Scale;
 use crate::reactor::{Answer, StreamId};
+use crate::runtime::mailbox::Mail;
 use crate::runtime::presence::PresenceChange;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::spawned;
@@ -129,23 +130,15 @@ impl StreamTable {
             Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
             Answer::Closed { stream } => self.apply_closed(stream),
             Answer::Entered { hub, stream, member } => {
-                self.handle.presence.push(hub, stream, PresenceChange::Entered(member))
+                self.handle.report_presence(hub, stream, PresenceChange::Entered(member))
             }
             Answer::Willed { hub, stream, will } => {
-                self.handle.presence.push(hub, stream, PresenceChange::Willed(will))
+                self.handle.report_presence(hub, stream, PresenceChange::Willed(will))
             }
             Answer::Left { hub, stream, is_by_application } => {
-                self.handle.presence.push(hub, stream, PresenceChange::Left { is_by_application });
+                self.handle.report_presence(hub, stream, PresenceChange::Left { is_by_application });
             }
-            Answer::Counted { request_id, counts, subscribers } => {
-                self.handle.hub_counts.answer(request_id, (*counts, subscribers));
-            }
-            Answer::StreamsEnded { request_id, count } => self.handle.ended_streams.answer(request_id, count),
-            Answer::Admitted { request_id, tickets } => self.handle.admissions.answer(request_id, tickets),
-            Answer::Reserved { request_id, is_granted } => self.handle.reservations.answer(request_id, is_granted),
-            Answer::Channels { request_id, page } => self.handle.pages.answer(request_id, page),
-            Answer::Log { request_id, page } => self.handle.log_pages.answer(request_id, page),
-            Answer::Evictions { request_id, evictions } => self.handle.evictions.answer(request_id, evictions),
+            Answer::Answered { request_id, answer } => self.handle.answer(request_id, Some(answer)),
             Answer::TopicsRemoved { stream, count } => self.apply_topics_removed(stream, count),
             Answer::ShutdownComplete => self.handle.complete_shutdown(),
         }
@@ -180,7 +173,7 @@ impl StreamTable {
 
     fn report_progress(&self, state: &StreamState) {
         if state.take_watch() {
-            self.handle.progress.push(state.id);
+            self.handle.mailbox.push(Mail::Progress(state.id));
         }
     }
 
@@ -219,12 +212,12 @@ impl StreamTable {
         self.handle.counts.age.record(&Scale::AGES, age, 1);
         if let Some(Slot::Reported(serial, interpreter)) = self.slots.get(stream.slot as usize) {
             if *serial == stream.serial {
-                self.handle.ends.push(*interpreter, stream, reason);
+                self.handle.report_end(*interpreter, stream, reason);
             }
         }
         if let Some(state) = self.get(stream) {
             if state.end(reason) {
-                self.handle.ends.push(state.interpreter, state.id, reason);
+                self.handle.report_end(state.interpreter, state.id, reason);
             }
             if state.ends_process() && !matches!(reason, Reason::Application | Reason::Server) {
                 spawned::end_process(reason);

@@ -11,8 +11,9 @@ mod tickets;
 use super::stream_handle::StreamHandle;
 use crate::event::{EventId, Field, Shared, Text, Unsequenced};
 use crate::hub::{
-    Announcement, ChannelPage, Counts, EndRequest, Epoch, Evictions, Full, History, LogPage, LogRange, MemberData,
-    MemberPage, Members, OnceKeys, Publication, Retention, SequencedEvent, Settings, StateSizes, SubscribeRequest,
+    Announcement, Answer, ChannelPage, Counts, EndRequest, Epoch, Full, History, LogPage, LogRange, MemberData,
+    MemberPage, Members, OnceKeys, Publication, Question, Retention, SequencedEvent, Settings, StateSizes,
+    SubscribeRequest,
 };
 use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
@@ -26,10 +27,10 @@ use crate::sys::{clock, random};
 use crate::ticket::TicketKeys;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long [`HubHandle::counts_and_subscribers`] waits for the reactor.
+/// How long [`HubHandle::ask`] waits for the reactor.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a hub with stored events does not begin anew: its store would have to be read again.
@@ -57,19 +58,6 @@ fn new_epoch() -> Box<str> {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
     let number = random::number();
     (0..8).map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect::<String>().into()
-}
-
-/// Locks the state of this process when everything is applied that a reactor has reported of members. Others may have the lock
-/// in between.
-fn lock_with_presence(reactor: &Arc<ReactorHandle>) -> MutexGuard<'static, Process> {
-    loop {
-        let mut process = lock_process();
-        if process.apply_presence(reactor, Instant::now()) {
-            return process;
-        }
-        drop(process);
-        std::thread::yield_now();
-    }
 }
 
 /// Returns a random key for opaque ids. There is no substitute for the kernel's random bytes: a client that could guess the
@@ -113,6 +101,11 @@ impl HubHandle {
     /// back.
     pub fn has_ended(&self) -> bool {
         self.0.is_stored && lock_process().registrations.index_of(self.0.key).is_none()
+    }
+
+    /// Returns true if both are copies of one hub.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Returns the hub's settings.
@@ -256,13 +249,18 @@ impl HubHandle {
         Ok(self.registration_or_create(&mut lock_process())?.last_seq)
     }
 
-    /// Takes what was evicted since the last call: the store may forget that. Only a hub whose store no other hub uses collects
-    /// it. Fails with [`Error::Timeout`] if the reactor does not answer; otherwise as
-    /// [`append`](Self::append).
-    pub fn take_evictions(&self) -> Result<Evictions, Error> {
+    /// Asks the hub in the reactor, and waits for the answer. Fails with [`Error::System`], [`Error::ShuttingDown`] or
+    /// [`Error::Timeout`].
+    pub fn ask(&self, question: Question) -> Result<Answer, Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
-        let command = |request_id| Command::TakeEvictions { hub, request_id };
-        reactor.ask(&reactor.evictions, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
+        reactor.ask(hub, question, ANSWER_TIMEOUT).ok_or(Error::Timeout)
+    }
+
+    /// Asks the hub in the reactor. Returns the number with which the answer comes in the [`Mailbox`](crate::runtime::Mailbox).
+    /// Errors are those of [`append`](Self::append).
+    pub fn ask_later(&self, question: Question) -> Result<u64, Error> {
+        let (reactor, hub) = self.reactor_and_hub()?;
+        Ok(reactor.ask_later(hub, question))
     }
 
     /// Returns the reactor of a hub in this process, and the hub's number there.
@@ -287,39 +285,38 @@ impl HubHandle {
         Ok(self.registration_or_create(&mut lock_process())?.epoch.as_str().into())
     }
 
-    /// Returns the hub's counters and the number of a channel's subscribers. Fails with [`Error::System`],
-    /// [`Error::ShuttingDown`] or [`Error::Timeout`].
+    /// Returns the hub's counters and the number of a channel's subscribers. Errors are those of [`ask`](Self::ask).
     pub fn counts_and_subscribers(&self, channel: &[u8]) -> Result<(Counts, usize), Error> {
-        let (reactor, hub) = self.reactor_and_hub()?;
-        let command = |request_id| Command::Count { hub, request_id, channel: channel.into() };
-        let (mut counts, subscribers) =
-            reactor.ask(&reactor.hub_counts, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
-        let mut process = lock_with_presence(&reactor);
-        if let Some(members) = &self.registration_or_create(&mut process)?.members {
-            let (here, refused) = members.totals();
-            (counts.members, counts.members_refused) = (here as u64, refused);
-        }
-        Ok((counts, subscribers))
+        let (counts, subscribers) = *self.ask(Question::Count { channel: channel.into() })?.counted();
+        Ok((self.with_members(counts)?, subscribers))
     }
 
-    /// Returns a part of the list of a channel's members: those after an id, or from the first one. All streams count whose
-    /// subscriptions have taken effect before. A hub with stored events leaves its members to its owner, and lists none. Errors
-    /// are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// Adds to the reactor's counters what is known of members. Errors are those of [`append`](Self::append).
+    pub fn with_members(&self, counts: Counts) -> Result<Counts, Error> {
+        self.with_presence(|HubRegistration { members, .. }| {
+            let (here, refused) = members.as_ref().map(Members::totals).unwrap_or_default();
+            Counts { members: here as u64, members_refused: refused, ..counts }
+        })
+    }
+
+    /// Returns a part of the list of a channel's members: those after an id, or from the first one. A stream counts when the
+    /// reactor has reported it, as it does before each answer. A hub with stored events leaves its members to its owner, and
+    /// lists none. Errors are those of [`append`](Self::append).
     pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
         self.with_presence(|HubRegistration { members, .. }| {
             members.as_ref().map(|members| members.page(channel, after)).unwrap_or_default()
         })
     }
 
-    /// Returns how many members a channel has. Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// Returns how many members a channel has. Errors are those of [`append`](Self::append).
     pub fn count_members(&self, channel: &[u8]) -> Result<usize, Error> {
         self.with_presence(|HubRegistration { members, .. }| {
             members.as_ref().map_or(0, |members| members.count(channel))
         })
     }
 
-    /// Changes the data of a member. Returns false if it is not here. Errors are those of
-    /// [`counts_and_subscribers`](Self::counts_and_subscribers), or [`Error::Full`] if its event does not fit.
+    /// Changes the data of a member. Returns false if it is not here. Errors are those of [`append`](Self::append), or
+    /// [`Error::Full`] if its event does not fit.
     pub fn update_member(
         &self,
         channel: &[u8],
@@ -330,11 +327,9 @@ impl HubHandle {
         Ok(self.with_presence(|registration| registration.update_member(channel, id, data, event))??)
     }
 
-    /// Applies all that the reactor knows of the streams of members. The owner of a hub with stored events finds its part in
-    /// [`take_presence_reports`](crate::runtime::take_presence_reports). Errors are those of
-    /// [`counts_and_subscribers`](Self::counts_and_subscribers).
-    pub fn report_presence(&self) -> Result<(), Error> {
-        self.with_presence(|_| ())
+    /// Waits until the reactor has reported all that it knows of streams. Errors are those of [`ask`](Self::ask).
+    pub fn wait_for_reports(&self) -> Result<(), Error> {
+        self.ask(Question::reports()).map(drop)
     }
 
     /// Returns true if a report is of a stream of this hub.
@@ -355,40 +350,35 @@ impl HubHandle {
         members.map_or(false, |members| members.totals().1 > 0)
     }
 
-    /// Calls a function when what the reactor knows of members has been applied.
+    /// Calls a function when what the reactor has reported of members is applied.
     fn with_presence<T>(&self, function: impl FnOnce(&mut HubRegistration) -> T) -> Result<T, Error> {
-        let (reactor, hub) = self.reactor_and_hub()?;
-        let command = |request_id| Command::Count { hub, request_id, channel: Box::default() };
-        reactor.ask(&reactor.hub_counts, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
-        let mut process = lock_with_presence(&reactor);
-        Ok(function(self.registration_or_create(&mut process)?))
+        let (reactor, _) = self.reactor_and_hub()?;
+        loop {
+            let mut process = lock_process();
+            if process.apply_presence(&reactor, Instant::now()) {
+                return Ok(function(self.registration_or_create(&mut process)?));
+            }
+            drop(process); // others may have the lock in between
+            std::thread::yield_now();
+        }
     }
 
     /// Returns a part of the list of the channels of a hub in this process: those whose names match the pattern, or all. The
-    /// list begins at 0, and continues where each part says. Errors are those of
-    /// [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// list begins at 0, and continues where each part says. Errors are those of [`ask`](Self::ask).
     pub fn channel_page(&self, pattern: Option<&[u8]>, from: u64) -> Result<ChannelPage, Error> {
-        let (reactor, hub) = self.reactor_and_hub()?;
-        let pattern = pattern.map(Into::into);
-        let command = |request_id| Command::ListChannels { hub, request_id, pattern, from };
-        reactor.ask(&reactor.pages, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
+        Ok(self.ask(Question::Channels { pattern: pattern.map(Into::into), from })?.channels())
     }
 
     /// Returns a part of the history or the state of a channel. It begins after 0, and continues where each part says. Errors
-    /// are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// are those of [`ask`](Self::ask).
     pub fn log_page(&self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
-        let (reactor, hub) = self.reactor_and_hub()?;
-        let command = |request_id| Command::ReadLog { hub, request_id, channel: channel.into(), range };
-        reactor.ask(&reactor.log_pages, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
+        Ok(self.ask(Question::ReadLog { channel: channel.into(), range })?.log())
     }
 
     /// Ends the streams that a request means, and returns their number. A subscription that was asked for before ends, too.
-    /// Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// Errors are those of [`ask`](Self::ask).
     pub fn end_streams(&self, request: EndRequest) -> Result<usize, Error> {
-        let (reactor, hub) = self.reactor_and_hub()?;
-        let (request, at) = (Box::new(request), clock::monotonic());
-        let command = |request_id| Command::EndStreams { hub, request_id, request, at };
-        reactor.ask(&reactor.ended_streams, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
+        Ok(self.ask(Question::EndStreams { request: Box::new(request), at: clock::monotonic() })?.number())
     }
 
     /// As [`end_streams`](Self::end_streams), for a request that was carried out elsewhere so long ago: a subscription that was
@@ -398,17 +388,15 @@ impl HubHandle {
         let (reactor, hub) = self.reactor_and_hub()?;
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         let (request, at) = (Box::new(request), clock::monotonic().saturating_sub(age));
-        reactor.send(Command::EndStreams { hub, request_id: UNAWAITED, request, at });
+        let question = Box::new(Question::EndStreams { request, at });
+        reactor.send(Command::Ask { hub, request_id: UNAWAITED, question });
         Ok(())
     }
 
     /// Reserves a place for a stream with a label, unless so many streams have it or a place. Errors are those of
-    /// [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// [`ask`](Self::ask).
     pub fn reserve(&self, label: &[u8], most: usize) -> Result<bool, Error> {
-        let (reactor, hub) = self.reactor_and_hub()?;
-        let label = label.into();
-        let command = |request_id| Command::Reserve { hub, request_id, label, most };
-        reactor.ask(&reactor.reservations, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
+        Ok(self.ask(Question::Reserve { label: label.into(), most })?.number() > 0)
     }
 
     /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once.

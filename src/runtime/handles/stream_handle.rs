@@ -408,7 +408,7 @@ impl StreamHandle {
         self.stream.state().is_stalled()
     }
 
-    /// Asks [`take_progress`](crate::runtime::take_progress) for the stream when some of its buffer was sent, or when its
+    /// Reports [progress](crate::runtime::Mail::Progress) of the stream when some of its buffer was sent, or when its
     /// client takes nothing more. Progress from before this call is not reported: read the state after it.
     pub fn watch_progress(&self) {
         self.stream.state().watch();

@@ -5,13 +5,11 @@
 //! - [`notifier`]: wakes threads that wait for the reactor
 //! - `turn_lock`: keeps forks out of the reactor's turns
 //! - `end_queue`: the ends of streams that interpreters have yet to take
-//! - `report_queue`: the streams that have made report_queue, for a hub process
 //! - `end_signal`: the signal that tells an idle interpreter of ended streams
 
 pub(crate) mod end_queue;
 pub(crate) mod end_signal;
 pub mod notifier;
-pub(crate) mod report_queue;
 pub(crate) mod sync;
 pub(crate) mod turn_lock;
 pub mod waker;

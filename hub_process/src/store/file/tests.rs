@@ -11,7 +11,6 @@ use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{Evictions, Retain};
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, FieldList, FileSettings, FileSync, StoreStatus};
-use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -138,9 +137,10 @@ impl Running {
     }
 
     fn take_reports(&mut self) {
-        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        poll(&mut [PollFd::new(&self.store.descriptor(), PollFlags::IN)], Some(&second)).expect("a pipe");
         self.reports.extend(self.store.take_reports().0);
+        if self.reports.is_empty() {
+            self.reports.extend(self.store.wait_for_report(Instant::now() + Duration::from_secs(1)));
+        }
     }
 
     /// Reads the reports of a beginning. Entries that came before it are void.

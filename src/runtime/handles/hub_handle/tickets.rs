@@ -1,7 +1,7 @@
 //! The tickets of a hub: sealed and opened in the thread that asks, admitted by the reactor.
 
-use super::{HubHandle, ANSWER_TIMEOUT};
-use crate::hub::{Ticket, TicketOutcome};
+use super::HubHandle;
+use crate::hub::{Question, Ticket, TicketOutcome};
 use crate::reactor::Command;
 use crate::runtime::error::Error;
 use crate::runtime::process::lock_process;
@@ -52,26 +52,15 @@ impl HubHandle {
     }
 
     /// Opens a ticket that is bound to this, and reserves the places of its stream. Returns nothing if no stream may begin with
-    /// it. Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
+    /// it: then the application is asked, and why is counted. Errors are those of [`ask`](Self::ask).
     pub fn open_ticket(&self, sealed: &[u8], binding: &[u8]) -> Result<Option<Ticket>, Error> {
-        self.admit_opened(self.unseal_ticket(sealed, |ticket| *ticket.binding == *binding)?)
-    }
-
-    /// Reserves the places of the stream of a ticket that was to be opened. If no stream may begin with it, the application is
-    /// asked, and why is counted. Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
-    pub fn admit_opened(&self, opened: Result<Ticket, TicketOutcome>) -> Result<Option<Ticket>, Error> {
-        let admitted = match opened {
-            Ok(ticket) => self.admit_tickets(vec![ticket])?.pop().unwrap_or(Err(TicketOutcome::Unknown)),
-            refused => refused,
-        };
-        match admitted {
-            Ok(ticket) => Ok(Some(ticket)),
-            Err(refusal) => self.count_ticket(refusal).map(|()| None),
-        }
+        let opened = self.unseal_ticket(sealed, |ticket| *ticket.binding == *binding)?.map(Box::new);
+        let admitted = self.ask(Question::Admit { opened, counts_refusal: true })?.admitted();
+        Ok(admitted.map(|ticket| *ticket))
     }
 
     /// Opens a ticket, if it is for the request of whoever asks. Errors are those of [`append`](Self::append).
-    /// [`admit_tickets`](Self::admit_tickets) follows.
+    /// [`Question::Admit`] follows.
     pub fn unseal_ticket(
         &self,
         sealed: &[u8],
@@ -81,17 +70,6 @@ impl HubHandle {
         let mut process = lock_process();
         let opened = self.registration_or_create(&mut process)?.tickets.open(sealed, is_for, now);
         Ok(opened.map_err(Into::into))
-    }
-
-    /// Reserves the places of a stream for each opened ticket. Returns them in their order, or why none may begin.
-    /// Errors are those of [`counts_and_subscribers`](Self::counts_and_subscribers).
-    pub fn admit_tickets(&self, tickets: Vec<Ticket>) -> Result<Vec<Result<Ticket, TicketOutcome>>, Error> {
-        if tickets.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (reactor, hub) = self.reactor_and_hub()?;
-        let command = |request_id| Command::Admit { hub, request_id, tickets };
-        reactor.ask(&reactor.admissions, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
     }
 
     /// Counts what became of a ticket. Errors are those of [`append`](Self::append).

@@ -1,0 +1,127 @@
+//! What a hub is asked by other threads: each question has one answer, and both are owned values.
+
+use super::{ChannelPage, Counts, EndRequest, Evictions, Hub, LogPage, LogRange, Ticket, TicketOutcome};
+use crate::stream::StreamId;
+use std::time::Instant;
+
+/// A question to a hub.
+#[derive(Debug)]
+pub enum Question {
+    /// How much the hub has, and how many streams are subscribed to a channel.
+    Count {
+        /// The channel.
+        channel: Box<[u8]>,
+    },
+    /// A part of the list of channels: those whose names match the pattern, or all.
+    Channels {
+        /// The pattern.
+        pattern: Option<Box<[u8]>>,
+        /// Where the list continues: 0, or what the last page says.
+        from: u64,
+    },
+    /// A part of a channel's history or state.
+    ReadLog {
+        /// The channel.
+        channel: Box<[u8]>,
+        /// What is read.
+        range: LogRange,
+    },
+    /// What channels have evicted since the last question. Only a hub with stored events collects that.
+    TakeEvictions,
+    /// Ends streams, and asks how many.
+    EndStreams {
+        /// Which streams, and how.
+        request: Box<EndRequest>,
+        /// The time of the system's monotonic clock, in nanoseconds.
+        at: u64,
+    },
+    /// Whether a stream with a label may begin, for which a place is reserved then.
+    Reserve {
+        /// The label.
+        label: Box<[u8]>,
+        /// The most streams with this label.
+        most: usize,
+    },
+    /// Whether a stream may begin with a ticket.
+    Admit {
+        /// The ticket, or why it did not open.
+        opened: Result<Box<Ticket>, TicketOutcome>,
+        /// Whether a refusal is counted: it is not if the application is asked, which opens the ticket again.
+        counts_refusal: bool,
+    },
+}
+
+impl Question {
+    /// Returns a question whose answer follows all that the reactor knows of streams.
+    pub fn reports() -> Self {
+        Self::Count { channel: Box::default() }
+    }
+
+    /// Returns true if the answer depends on what is evicted.
+    pub(crate) fn follows_eviction(&self) -> bool {
+        matches!(self, Self::Count { .. } | Self::TakeEvictions | Self::EndStreams { .. })
+    }
+}
+
+macro_rules! answers {
+    ($($(#[$doc:meta])* $answer:ident($type:ty), $taken:ident;)+) => {
+        /// The answer to a [`Question`].
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Answer {
+            $($(#[$doc])* $answer($type),)+
+        }
+
+        impl Answer {
+            $(
+                $(#[$doc])*
+                pub fn $taken(self) -> $type {
+                    match self {
+                        Self::$answer(value) => value,
+                        _ => Default::default(),
+                    }
+                }
+            )+
+        }
+    };
+}
+
+answers! {
+    /// The counts, and the number of subscribers.
+    Counted(Box<(Counts, usize)>), counted;
+    /// The part of the list of channels.
+    Channels(ChannelPage), channels;
+    /// The part of a channel's history or state.
+    Log(LogPage), log;
+    /// The evictions.
+    Evictions(Evictions), evictions;
+    /// The streams that are to end.
+    Ending(Vec<StreamId>), ending;
+    /// How many streams were ended; 1 if a place was reserved.
+    Number(usize), number;
+    /// The ticket, if a stream may begin with it.
+    Admitted(Option<Box<Ticket>>), admitted;
+}
+
+impl Hub {
+    /// Answers a question. The caller ends the streams that are to end, and says which streams have not ended.
+    pub fn ask(&mut self, question: Question, is_open: impl Fn(StreamId) -> bool, now: Instant) -> Answer {
+        match question {
+            Question::Count { channel } => {
+                Answer::Counted(Box::new((self.counts(), self.subscribers_of(&channel, is_open))))
+            }
+            Question::Channels { pattern, from } => Answer::Channels(self.channel_page(pattern.as_deref(), from, now)),
+            Question::ReadLog { channel, range } => Answer::Log(self.log_page(&channel, range)),
+            Question::TakeEvictions => Answer::Evictions(self.take_evictions()),
+            Question::EndStreams { request, at } => Answer::Ending(self.streams_to_end(&request, at)),
+            Question::Reserve { label, most } => Answer::Number(self.reserve(&label, most, now).into()),
+            Question::Admit { opened, counts_refusal } => {
+                let outcome = opened.as_ref().map_or_else(|refusal| *refusal, |ticket| self.admit(ticket, now));
+                let is_accepted = outcome == TicketOutcome::Accepted;
+                if counts_refusal && !is_accepted {
+                    self.count_ticket(outcome);
+                }
+                Answer::Admitted(opened.ok().filter(|_| is_accepted))
+            }
+        }
+    }
+}
