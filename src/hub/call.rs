@@ -44,7 +44,7 @@ pub enum Question {
     },
     /// Whether a stream may begin with a ticket.
     Admit {
-        /// The ticket, or why it did not open.
+        /// The ticket, or what has become of it before.
         opened: Result<Box<Ticket>, TicketOutcome>,
         /// Whether a refusal is counted: it is not if the application is asked, which opens the ticket again.
         counts_refusal: bool,

@@ -143,13 +143,6 @@ pub enum Command {
         /// The question.
         question: Box<hub::Question>,
     },
-    /// Counts what became of a ticket.
-    CountTicket {
-        /// The hub.
-        hub: HubId,
-        /// What became of it.
-        outcome: hub::TicketOutcome,
-    },
     /// Drains a hub: ends its streams one by one, and sends each client a reconnection time of its own. A stream that
     /// subscribes later ends at once.
     Drain {

@@ -218,9 +218,6 @@ impl<I: Io> Reactor<I> {
             Command::BeginSubscription { stream } => self.begin(stream),
             Command::StopWaiting { stream } => self.begin_now(stream),
             Command::Ask { hub, request_id, question } => self.ask(hub, request_id, *question, now),
-            Command::CountTicket { hub, outcome } => {
-                self.hubs.get_mut(hub).into_iter().for_each(|hub| hub.count_ticket(outcome));
-            }
             Command::Drain { hub, within } => self.drain(hub, within, now),
             Command::EndDrain { hub } => self.hubs.end_draining(hub),
             Command::CloseHub { hub } => self.close_hub(hub),

@@ -70,8 +70,8 @@ fn take(server: &mut Server, client: Client, now: Instant) {
                 Ok(answer) => answer,
                 Err(is_head) => return send_metrics(server, client, is_head, now),
             },
-            Service::Streams => match Candidate::of(server, &head) {
-                Some(candidate) => return candidate.ask(server, client, now),
+            Service::Streams => match Beginning::of(server, &head) {
+                Some((ticket, beginning)) => return beginning.ask(server, ticket, client, now),
                 None => ASK_APPLICATION.to_vec(),
             },
         },
@@ -85,13 +85,7 @@ fn take(server: &mut Server, client: Client, now: Instant) {
     server.connections.answer(client, answer, server.sources.epoll(), now);
 }
 
-/// A client with a ticket that opens.
-pub(super) struct Candidate {
-    ticket: Ticket,
-    beginning: Beginning,
-}
-
-/// How the stream of a request begins.
+/// How the stream of a client with a ticket begins.
 struct Beginning {
     head: Vec<u8>,
     settings: Settings,
@@ -101,9 +95,9 @@ struct Beginning {
     poll: Option<Poll>,
 }
 
-impl Candidate {
-    /// Returns nothing if the application is to be asked.
-    fn of(server: &mut Server, head: &Head<'_>) -> Option<Self> {
+impl Beginning {
+    /// Opens the ticket of a request. Returns nothing if the application is to be asked.
+    fn of(server: &mut Server, head: &Head<'_>) -> Option<(Ticket, Self)> {
         if head.method != "GET" || head.has_body() {
             return None;
         }
@@ -138,12 +132,11 @@ impl Candidate {
         };
         let mut ticket = server.current.hub_mut()?.unseal_ticket(&sealed, is_for).ok()?.ok()?;
         let passport = ticket.passport.take()?;
-        Some(Self { ticket, beginning: Beginning::of(*passport, head, after) })
+        Some((ticket, Self::with(*passport, head, after)))
     }
 
     /// Asks the hub, and begins the stream. If it may not begin, or there is no room for it, the application is asked.
-    fn ask(self, server: &mut Server, client: Client, now: Instant) {
-        let Self { ticket, beginning } = self;
+    fn ask(self, server: &mut Server, ticket: Ticket, client: Client, now: Instant) {
         if server.room_for_streams() <= server.waiting_clients {
             return server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now);
         }
@@ -152,15 +145,13 @@ impl Candidate {
         server.ask(question, now, move |server, answer, now| {
             server.waiting_clients -= 1;
             match answer.ok().and_then(Answer::admitted) {
-                Some(ticket) => beginning.begin(server, *ticket, client.socket, now),
+                Some(ticket) => self.begin(server, *ticket, client.socket, now),
                 None => server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now),
             }
         });
     }
-}
 
-impl Beginning {
-    fn of(passport: Passport, head: &Head<'_>, after: Option<Vec<u8>>) -> Self {
+    fn with(passport: Passport, head: &Head<'_>, after: Option<Vec<u8>>) -> Self {
         let preference = head.field("prefer").and_then(|prefer| Preference::of(&prefer));
         let coding = match passport.may_be_coded {
             true => request::content_coding(head.field("accept-encoding").as_deref()),

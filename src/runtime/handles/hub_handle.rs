@@ -385,11 +385,15 @@ impl HubHandle {
     /// asked for after that continues, if it is still to come. Nobody asks for the number, so the call does not wait: the
     /// queue of commands keeps the order. Errors are those of [`append`](Self::append).
     pub fn end_streams_of(&self, request: EndRequest, age: Duration) -> Result<(), Error> {
-        let (reactor, hub) = self.reactor_and_hub()?;
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         let (request, at) = (Box::new(request), clock::monotonic().saturating_sub(age));
-        let question = Box::new(Question::EndStreams { request, at });
-        reactor.send(Command::Ask { hub, request_id: UNAWAITED, question });
+        self.tell(Question::EndStreams { request, at })
+    }
+
+    /// Asks the hub in the reactor what nobody wants to know.
+    fn tell(&self, question: Question) -> Result<(), Error> {
+        let (reactor, hub) = self.reactor_and_hub()?;
+        reactor.send(Command::Ask { hub, request_id: UNAWAITED, question: Box::new(question) });
         Ok(())
     }
 

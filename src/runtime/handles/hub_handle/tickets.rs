@@ -2,7 +2,6 @@
 
 use super::HubHandle;
 use crate::hub::{Question, Ticket, TicketOutcome};
-use crate::reactor::Command;
 use crate::runtime::error::Error;
 use crate::runtime::process::lock_process;
 use crate::sys::{clock, random};
@@ -73,9 +72,7 @@ impl HubHandle {
     }
 
     /// Counts what became of a ticket. Errors are those of [`append`](Self::append).
-    pub fn count_ticket(&self, outcome: TicketOutcome) -> Result<(), Error> {
-        let (reactor, hub) = self.reactor_and_hub()?;
-        reactor.send(Command::CountTicket { hub, outcome });
-        Ok(())
+    fn count_ticket(&self, outcome: TicketOutcome) -> Result<(), Error> {
+        self.tell(Question::Admit { opened: Err(outcome), counts_refusal: true })
     }
 }
