@@ -94,6 +94,8 @@ enum Message<'a> {
     Describe,
     Elect { lease: u8, name: &'a [u8] },
     Resign { lease: u8 },
+    Mark { number: u64, has_publishes: bool },
+    After { mark: u64 },
 }
 
 fn stream(number: u8) -> u64 {
@@ -156,6 +158,8 @@ impl Message<'_> {
             Self::Describe => Request::Describe { request: 6 },
             Self::Elect { lease, name } => Request::Elect { lease: lease.into(), name },
             Self::Resign { lease } => Request::Resign { lease: lease.into() },
+            Self::Mark { number, has_publishes } => Request::Mark { number, has_publishes },
+            Self::After { mark } => Request::After { mark },
         };
         let _ = request.encode(out); // one that is too long is left out
     }

@@ -1,4 +1,4 @@
-//! Who is connected: workers, their publish connections, and commands; what these keep alive, and who has to be sent responses.
+//! Who is connected: workers, their connections for calls, and commands; what these keep alive, and who is sent responses.
 //!
 //! A peer stays in its place while it is served, so everybody sees it: whoever counts, describes or answers peers. What ends
 //! with a peer (its streams, its leases) is with the caller of [`remove`](Peers::remove).
@@ -8,14 +8,14 @@ mod connection;
 pub use connection::{End, Keeps, Peer, SavedPeer};
 
 use eventsource_xs::remote::calls::Epoll;
-use eventsource_xs::wire::{FrameBuffer, NamedSettings, Response};
-use std::collections::HashMap;
+use eventsource_xs::wire::{FrameBuffer, NamedSettings, Request, Response};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// The most connections of workers and commands. Workers may have half as many publish connections beside them.
+/// The most connections of workers and commands, beside those for calls.
 pub const MAX_PEERS: usize = 4096;
 /// The token of the first peer: the smaller ones are for what else the loop waits for.
 pub const FIRST_TOKEN: u64 = 16;
@@ -78,8 +78,8 @@ type ByToken<T> = HashMap<u64, T, BuildHasherDefault<TokenHasher>>;
 #[derive(Debug)]
 pub struct Peers {
     peers: ByToken<Peer>,
-    /// The publish connections of workers, by their workers.
-    publishers: ByToken<u64>,
+    /// The connections for calls, each after its worker.
+    calls: BTreeSet<(u64, u64)>,
     next_token: u64,
     /// The peers that have greeted and wait for the hub's store, and those whose greeting [waits](Peer::held).
     waiting: Vec<u64>,
@@ -96,7 +96,7 @@ impl Default for Peers {
     fn default() -> Self {
         Self {
             peers: ByToken::default(),
-            publishers: ByToken::default(),
+            calls: BTreeSet::new(),
             next_token: FIRST_TOKEN,
             waiting: Vec::new(),
             answered: Vec::new(),
@@ -118,16 +118,12 @@ impl Peers {
         Ok(())
     }
 
-    /// Removes a connection, with the publish connection that it has.
+    /// Removes a connection. Those for calls of a worker are to be removed before it.
     pub fn remove(&mut self, token: u64) -> Option<Peer> {
         let peer = self.peers.remove(&token)?;
         self.keepers.subtract(&peer);
         self.waiting.retain(|waiting| *waiting != token);
-        match peer.publishes_for {
-            Some(first) if self.publishers.get(&first) == Some(&token) => drop(self.publishers.remove(&first)),
-            Some(_) => {} // it was replaced
-            None => drop(self.publishers.remove(&token).and_then(|publisher| self.peers.remove(&publisher))),
-        }
+        peer.calls_for.map(|worker| self.calls.remove(&(worker, token)));
         Some(peer)
     }
 
@@ -139,7 +135,7 @@ impl Peers {
     pub fn publishing(&mut self, token: u64) -> Option<&mut Peer> {
         let peer = self.peers.get_mut(&token)?;
         self.was_used = true;
-        if peer.keeps == Keeps::Nothing && peer.publishes_for.is_none() {
+        if peer.keeps == Keeps::Nothing && peer.calls_for.is_none() {
             self.keepers.count(peer, Keeps::Process);
         }
         Some(peer)
@@ -150,9 +146,9 @@ impl Peers {
         self.peers.len()
     }
 
-    /// Returns how many workers and commands are connected. Publish connections are those of workers.
+    /// Returns how many workers and commands are connected.
     pub fn count(&self) -> usize {
-        self.peers.len().saturating_sub(self.publishers.len())
+        self.peers.len().saturating_sub(self.calls.len())
     }
 
     /// Returns the processes that have greeted.
@@ -166,7 +162,7 @@ impl Peers {
 
     /// Returns the workers and commands that have greeted.
     pub fn greeted(&self) -> Vec<u64> {
-        let is_greeted = |peer: &&Peer| peer.is_greeted && peer.publishes_for.is_none();
+        let is_greeted = |peer: &&Peer| peer.is_greeted && peer.calls_for.is_none();
         self.peers.values().filter(is_greeted).map(Peer::token).collect()
     }
 
@@ -188,22 +184,40 @@ impl Peers {
         std::mem::take(&mut self.was_used) || !self.waiting.is_empty() || self.keepers.commands > 0
     }
 
-    /// Returns the publish connection of a worker.
-    pub fn publisher_of(&self, worker: u64) -> Option<u64> {
-        self.publishers.get(&worker).copied()
+    /// Returns the connections for calls of a worker.
+    pub fn calls_of(&self, worker: u64) -> impl Iterator<Item = u64> + '_ {
+        self.calls.range((worker, 0)..=(worker, u64::MAX)).map(|(_, calls)| *calls)
     }
 
-    /// Returns true if a publish connection may be that of this peer.
-    pub fn may_have_publisher(&self, worker: u64) -> bool {
-        self.peers.get(&worker).is_some_and(|first| first.is_greeted && first.publishes_for.is_none())
+    /// Returns true if a connection for calls may be that of this peer.
+    pub fn may_have_calls(&self, worker: u64) -> bool {
+        self.peers.get(&worker).is_some_and(|peer| peer.is_greeted && peer.calls_for.is_none())
     }
 
-    /// Makes a connection the publish connection of a worker, which has none.
-    pub fn set_publisher(&mut self, worker: u64, publisher: u64) {
-        if let Some(peer) = self.peers.get_mut(&publisher) {
-            peer.publishes_for = Some(worker);
-            self.publishers.insert(worker, publisher);
+    /// Makes a connection one for calls of a worker.
+    pub fn add_calls(&mut self, worker: u64, calls: u64) {
+        if let Some(peer) = self.peers.get_mut(&calls) {
+            peer.calls_for = Some(worker);
+            self.calls.insert((worker, calls));
         }
+    }
+
+    /// Returns true if the next call of a peer, with which these bytes begin, is to be kept until its worker's mark has come.
+    pub fn keep_call(&mut self, token: u64, bytes: &[u8]) -> bool {
+        let worker = self.peers.get(&token).filter(|peer| peer.after > 0).and_then(|peer| peer.calls_for);
+        let marks = worker.and_then(|worker| self.peers.get(&worker)).map(|worker| worker.marks);
+        let (Some(marks), Some(peer)) = (marks, self.peers.get_mut(&token)) else { return false };
+        peer.is_kept = peer.after > if Request::is_publish(bytes) { marks.1 } else { marks.0 };
+        if peer.after <= marks.1 {
+            peer.after = 0;
+        }
+        peer.is_kept
+    }
+
+    /// Returns the connections of a worker that have a call which is kept.
+    pub fn kept_calls(&self, worker: u64) -> Vec<u64> {
+        let is_kept = |token: &u64| self.peers.get(token).is_some_and(|peer| peer.is_kept);
+        self.calls_of(worker).filter(is_kept).collect()
     }
 }
 
@@ -256,7 +270,7 @@ impl Peers {
     /// Sends workers and commands the epoch that has begun. Those that still wait for their welcome receive it with that.
     pub fn announce_epoch(&mut self, epoch: &str) {
         let Self { peers, waiting, answered, .. } = self;
-        let is_told = |peer: &Peer| peer.is_greeted && peer.publishes_for.is_none() && !waiting.contains(&peer.token());
+        let is_told = |peer: &Peer| peer.is_greeted && peer.calls_for.is_none() && !waiting.contains(&peer.token());
         for (token, peer) in peers.iter_mut().filter(|(_, peer)| is_told(peer)) {
             peer.answer(&Response::Epoch { epoch });
             answered.push(*token);
@@ -285,15 +299,19 @@ impl Peers {
 
 /// What peers send, and when.
 impl Peers {
-    /// Reads once what a peer has sent. Returns it, and whether there may be more; [`return_inbox`](Self::return_inbox) follows
-    /// when the complete messages in it were carried out.
-    pub fn read(&mut self, token: u64) -> Result<(FrameBuffer, bool), End> {
-        let peer = self.peers.get_mut(&token).ok_or(End::Closed)?;
-        let has_read = peer.read()?;
-        Ok((std::mem::take(&mut peer.inbox), has_read))
+    /// Reads once what a peer has sent, and returns it; [`return_inbox`](Self::return_inbox) follows when the complete messages
+    /// in it were carried out.
+    pub fn read(&mut self, token: u64) -> Result<FrameBuffer, End> {
+        self.peers.get_mut(&token).ok_or(End::Closed)?.read()?;
+        Ok(self.take_inbox(token))
     }
 
-    /// Puts back what has not arrived completely, and checks that it may be so much.
+    /// Returns what has arrived, as [`read`](Self::read) does.
+    pub fn take_inbox(&mut self, token: u64) -> FrameBuffer {
+        self.peers.get_mut(&token).map_or_else(FrameBuffer::default, |peer| std::mem::take(&mut peer.inbox))
+    }
+
+    /// Puts back what has not arrived completely or is kept, and checks that it may be so much.
     pub fn return_inbox(&mut self, token: u64, inbox: FrameBuffer) -> Result<(), End> {
         let peer = self.peers.get_mut(&token).ok_or(End::Closed)?;
         peer.inbox = inbox;
@@ -340,7 +358,7 @@ impl Peers {
         let token = peer.token();
         self.keepers.add(&peer);
         self.waiting.extend(peer.held.as_ref().map(|_| token));
-        self.publishers.extend(peer.publishes_for.map(|first| (first, token)));
+        self.calls.extend(peer.calls_for.map(|worker| (worker, token)));
         self.peers.insert(token, peer);
         Ok(token)
     }
@@ -384,10 +402,10 @@ mod tests {
             token
         }
 
-        fn add_publisher(&mut self, worker: u64) -> u64 {
-            let publisher = self.add(true);
-            self.peers.set_publisher(worker, publisher);
-            publisher
+        fn add_calls(&mut self, worker: u64) -> u64 {
+            let calls = self.add(true);
+            self.peers.add_calls(worker, calls);
+            calls
         }
 
         /// Returns how many bytes a peer is sent in this turn.
@@ -399,44 +417,57 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_and_its_publish_connection_are_one_peer_and_leave_together() {
+    fn the_connections_of_a_worker_are_one_peer() {
         let mut scene = Scene::new();
         let (worker, command) = (scene.add(true), scene.add(true));
-        let publisher = scene.add_publisher(worker);
-        assert_eq!((scene.peers.len(), scene.peers.count()), (3, 2));
-        assert_eq!(scene.peers.publisher_of(worker), Some(publisher));
-        assert_eq!(
-            [worker, command, publisher].map(|token| scene.peers.may_have_publisher(token)),
-            [true, true, false]
-        );
+        let calls = [scene.add_calls(worker), scene.add_calls(worker), scene.add_calls(command)];
+        assert_eq!((scene.peers.len(), scene.peers.count()), (5, 2));
+        assert_eq!(scene.peers.calls_of(worker).collect::<Vec<_>>(), calls[..2]);
+        assert_eq!([worker, command, calls[0]].map(|token| scene.peers.may_have_calls(token)), [true, true, false]);
         assert_eq!(scene.peers.processes(), [std::process::id()]);
-        assert!(scene.peers.remove(worker).is_some());
-        assert_eq!((scene.peers.len(), scene.peers.count(), scene.peers.publisher_of(worker)), (1, 1, None));
-        // The other order: a worker does without.
-        let publisher = scene.add_publisher(command);
-        assert!(scene.peers.remove(publisher).is_some());
-        assert_eq!((scene.peers.len(), scene.peers.count(), scene.peers.publisher_of(command)), (1, 1, None));
+        assert!(scene.peers.remove(calls[0]).is_some());
+        assert_eq!((scene.peers.count(), scene.peers.calls_of(worker).collect::<Vec<_>>()), (2, vec![calls[1]]));
     }
 
     #[test]
-    fn a_publish_connection_that_was_replaced_leaves_its_successor_in_place() {
+    fn a_call_is_kept_until_the_mark_of_its_worker_has_come() {
         let mut scene = Scene::new();
-        let worker = scene.add(true);
-        let (earlier, later) = (scene.add_publisher(worker), scene.add_publisher(worker));
-        assert!(scene.peers.remove(earlier).is_some());
-        assert_eq!(scene.peers.publisher_of(worker), Some(later));
+        let (worker, other) = (scene.add(true), scene.add(true));
+        let calls = scene.add_calls(worker);
+        let call = |request: Request<'_>| {
+            let mut bytes = Vec::new();
+            request.encode(&mut bytes).expect("a short message");
+            bytes
+        };
+        let publish = call(Request::Publish { request: 1, publication: Default::default() });
+        let count = call(Request::CountMembers { request: 1, channel: b"" });
+        let mut kept = |after, marks, of: u64| {
+            scene.peers.get_mut(of).expect("a peer").marks = marks;
+            scene.peers.get_mut(calls).expect("a peer").after = after;
+            let kept = [&publish, &count].map(|bytes| scene.peers.keep_call(calls, bytes));
+            (kept, scene.peers.kept_calls(worker).len())
+        };
+        assert_eq!(kept(0, (0, 0), worker), ([false, false], 0));
+        assert_eq!(kept(7, (6, 6), worker), ([true, true], 1));
+        assert_eq!(kept(7, (9, 9), other), ([true, true], 1), "another worker's marks do not count");
+        assert_eq!(
+            kept(7, (7, 6), worker),
+            ([true, false], 0),
+            "publishes that have no credits are waited for by publishes"
+        );
+        assert_eq!(kept(7, (8, 8), worker), ([false, false], 0));
     }
 
     #[test]
     fn workers_keep_the_streams_and_commands_that_publish_keep_the_process() {
         let mut scene = Scene::new();
         let (worker, command) = (scene.add(true), scene.add(true));
-        let publisher = scene.add_publisher(worker);
+        let calls = scene.add_calls(worker);
         assert_eq!((scene.peers.workers(), scene.peers.take_use()), (0, false));
         scene.peers.add_worker(worker);
         assert_eq!((scene.peers.workers(), scene.peers.take_use()), (1, false));
         // What a worker publishes is a use of this turn alone, whichever connection it comes on.
-        for token in [worker, publisher] {
+        for token in [worker, calls] {
             assert!(scene.peers.publishing(token).is_some());
             assert_eq!([scene.peers.take_use(), scene.peers.take_use()], [true, false]);
         }
@@ -456,10 +487,10 @@ mod tests {
     fn an_epoch_is_announced_to_all_who_were_welcomed() {
         let mut scene = Scene::new();
         let (welcomed, waiting, silent) = (scene.add(true), scene.add(true), scene.add(false));
-        let publisher = scene.add_publisher(welcomed);
+        let calls = scene.add_calls(welcomed);
         scene.peers.wait_for_hub(waiting, scene.now);
         scene.peers.announce_epoch("e");
-        let sent = [welcomed, waiting, silent, publisher].map(|token| scene.sent(token) > 0);
+        let sent = [welcomed, waiting, silent, calls].map(|token| scene.sent(token) > 0);
         assert_eq!(sent, [true, false, false, false]);
     }
 
@@ -485,12 +516,11 @@ mod tests {
         let peer = scene.add(false);
         for (bytes, has_frame) in [(&[2, 0, 0][..], false), (&[0, 7], false), (&[7], true)] {
             scene.others[0].write_all(bytes).expect("room");
-            let (mut inbox, has_read) = scene.peers.read(peer).expect("a connection");
-            assert!(has_read);
+            let mut inbox = scene.peers.read(peer).expect("a connection");
             assert_eq!(inbox.next_frame().expect("a frame").is_some(), has_frame);
             assert_eq!(scene.peers.return_inbox(peer, inbox), Ok(()));
         }
-        assert!(!scene.peers.read(peer).expect("a connection").1);
+        assert!(scene.peers.read(peer).expect("a connection").is_empty());
         let mut inbox = FrameBuffer::default();
         inbox.feed(&vec![0; MAX_GREETING_BYTES * 2]);
         assert_eq!(scene.peers.return_inbox(peer, inbox), Err(End::Flood));

@@ -36,7 +36,7 @@ use eventsource_xs::remote::calls::{self, Asked, Readiness, Wait};
 use eventsource_xs::remote::kept_settings;
 use eventsource_xs::runtime::{self, HubHandle, Mail};
 use eventsource_xs::stream::{Reason, StreamId};
-use eventsource_xs::wire::{Failure, Frame, NamedSettings, Response, StoreSettings, LOG_LEASE};
+use eventsource_xs::wire::{Failure, Frame, FrameBuffer, NamedSettings, Response, StoreSettings, LOG_LEASE};
 use eventsource_xs::ErrorCode;
 use sources::Sources;
 use std::collections::HashMap;
@@ -45,8 +45,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How often a publish connection is read before the first one of its worker: more than its socket can hold.
-const MOST_PUBLISHER_READS: usize = 256;
 /// How often the process looks whether its files are in their places.
 const FILE_CHECK: Duration = Duration::from_secs(30);
 /// How long the end of the process waits until what is buffered for clients is sent.
@@ -315,32 +313,20 @@ impl Server {
 
     /// Serves a peer whose connection is ready.
     fn serve(&mut self, token: u64, readiness: Readiness, now: Instant) {
-        self.serve_publisher_of(token, now);
         let Some(peer) = self.peers.get_mut(token) else { return };
         if readiness.hung_up && !peer.is_readable() {
             peer.stop_answering();
         }
         let served = match peer.is_readable() && (readiness.readable || readiness.hung_up) {
-            true => self.read_requests(token, now).map(drop),
+            true => self.peers.read(token).and_then(|inbox| self.carry_out_all(token, inbox, now)),
             false => Ok(()),
         };
         self.end_turn(token, served, now);
-    }
-
-    /// Carries out what a worker has sent on its publish connection, before what it has sent on the first one. A worker
-    /// publishes there when everything that came before was carried out, so what is left on the first one came later, even if
-    /// the worker has not waited for the response.
-    fn serve_publisher_of(&mut self, worker: u64, now: Instant) {
-        let Some(token) = self.peers.publisher_of(worker) else { return };
-        let mut served = Ok(true);
-        for _ in 0..MOST_PUBLISHER_READS {
-            let is_readable = self.peers.get_mut(token).is_some_and(|publisher| publisher.is_readable());
-            if !is_readable || served != Ok(true) {
-                break;
-            }
-            served = self.read_requests(token, now);
+        for calls in self.peers.kept_calls(token) {
+            let inbox = self.peers.take_inbox(calls);
+            let served = self.carry_out_all(calls, inbox, now);
+            self.end_turn(calls, served, now);
         }
-        self.end_turn(token, served.map(drop), now);
     }
 
     /// Sends a peer its responses: also the reason, if its connection ends.
@@ -357,10 +343,12 @@ impl Server {
         self.end_turn(token, Err(End::Rejected), now);
     }
 
-    /// Reads once, and carries out what has arrived completely. Returns true if there may be more to read.
-    fn read_requests(&mut self, token: u64, now: Instant) -> Result<bool, End> {
-        let (mut inbox, has_read) = self.peers.read(token)?;
+    /// Carries out what has arrived completely, up to a call that is kept.
+    fn carry_out_all(&mut self, token: u64, mut inbox: FrameBuffer, now: Instant) -> Result<(), End> {
         let carried_out = loop {
+            if self.peers.keep_call(token, inbox.bytes()) {
+                break Ok(());
+            }
             match inbox.next_frame() {
                 Ok(None) => break Ok(()),
                 Ok(Some(frame)) => match self.carry_out(token, frame, now) {
@@ -371,7 +359,7 @@ impl Server {
             }
         };
         let returned = self.peers.return_inbox(token, inbox);
-        carried_out.and(returned).map(|()| has_read)
+        carried_out.and(returned)
     }
 
     fn carry_out(&mut self, token: u64, frame: Frame<'_>, now: Instant) -> Result<(), End> {
@@ -386,8 +374,15 @@ impl Server {
         greeting::carry_out(self, token, frame, now)
     }
 
-    /// Leaves a peer's streams to themselves, gives its leases to others, and closes its connection.
+    /// Leaves a peer's streams to themselves, gives its leases to others, and closes its connections.
     fn end_peer(&mut self, token: u64, end: End) {
+        for calls in self.peers.kept_calls(token) {
+            let failure =
+                Failure::new(ErrorCode::Unavailable, None, "the connection of the worker has ended before the call");
+            self.reject(calls, failure, Instant::now());
+        }
+        let calls: Vec<u64> = self.peers.calls_of(token).collect();
+        calls.into_iter().for_each(|calls| self.end_peer(calls, End::Closed));
         let Self { peers, streams, leases, operator, .. } = self;
         let Some(peer) = peers.remove(token) else { return };
         operator.count_end(end);

@@ -316,6 +316,38 @@ fn a_command_sent_while_the_reactor_dies_is_counted_as_lost_once() {
     });
 }
 
+/// The model of `ReactorHandle::queue_up` and `mark` in `src/remote/remote_hub.rs`: of two threads that each push and then
+/// call, perhaps with the other one's mark, none has its call carried out before its own push was sent.
+#[test]
+fn the_mark_that_a_call_names_comes_after_what_its_thread_has_queued() {
+    loom::model(|| {
+        // The queue, with marks as `Err`; how many commands were counted; the last mark.
+        let shared = Arc::new((Mutex::new(Vec::new()), AtomicUsize::new(0), AtomicUsize::new(0)));
+        let push_and_call = |shared: &(Mutex<Vec<Result<u8, usize>>>, AtomicUsize, AtomicUsize), thread| {
+            let (queue, counted, last_mark) = shared;
+            lock(queue).push(Ok(thread));
+            counted.fetch_add(1, Ordering::Release);
+            let after = counted.load(Ordering::Acquire);
+            if last_mark.load(Ordering::Acquire) < after {
+                lock(queue).push(Err(after));
+                last_mark.fetch_max(after, Ordering::Release);
+            }
+            after
+        };
+        let other = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || push_and_call(&shared, 1)
+        });
+        let own = push_and_call(&shared, 0);
+        for (thread, after) in [(0, own), (1, other.join().unwrap())] {
+            let queue = lock(&shared.0);
+            let pushed = queue.iter().position(|queued| *queued == Ok(thread));
+            let marked = queue.iter().position(|queued| matches!(queued, Err(mark) if *mark >= after));
+            assert!(marked.is_some() && pushed < marked, "{queue:?}");
+        }
+    });
+}
+
 /// The model of `lock_all` in `src/runtime/process/forks.rs`: a fork, the reactor with two turns, and a call of `remote`. The
 /// fork finds what turns change in step, waits for one turn at most, and no thread waits without end. The reactor only tries
 /// the other locks, so the model leaves that out.

@@ -25,16 +25,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub(super) mod calls;
 pub(super) mod command;
 mod connected;
 pub(super) mod connection;
 mod effect;
 mod parked;
-pub(super) mod publish_connection;
 mod remote_stream;
 #[cfg(test)]
 mod tests;
-mod unanswered;
 mod waiting;
 pub(super) mod worker_leases;
 
@@ -67,7 +66,7 @@ impl Links {
             }
             LinkCommand::Await { connection, request } => {
                 let linked = self.links.get(&connection.number);
-                if linked.map_or(connection.is_coming(), |linked| linked.unanswered.is_awaited(request)) {
+                if linked.map_or(connection.is_coming(), |linked| linked.is_unanswered(request)) {
                     connection.set_away(true);
                     self.waiting.begin(connection);
                 }
@@ -81,6 +80,9 @@ impl Links {
                 None if request == UNAWAITED => lose_events(1, context),
                 None => unsent(&connection, request, context),
             },
+            LinkCommand::Mark { connection, number } => {
+                self.links.get_mut(&connection.number).into_iter().for_each(|linked| linked.mark(number));
+            }
             LinkCommand::Subscribe { connection, request, stream, subscription, holds, .. } => {
                 self.subscribe(&connection, request, stream, subscription, holds, context);
             }
@@ -196,8 +198,7 @@ impl Links {
             return context.handle.notify_all();
         }
         if let Some(linked) = self.links.get_mut(&connection.number) {
-            linked.unanswered.add_subscription(request, number);
-            linked.queue(request, frame, None);
+            linked.queue_subscription(request, number, frame);
         }
     }
 

@@ -2,15 +2,15 @@
 //!
 //! - `access`: the same for all: [`place`], where the sockets of a user's hubs are, [`kept_settings`], those of a hub, beside
 //!   its socket, `foreign`, hubs of other users, [`start`], `greeting`, the first messages, `response_reader`, their bytes and
-//!   requests, [`call_connection`], a connection that waits for its responses, [`link`], one that never waits, [`publisher`],
-//!   one on which the thread that publishes waits
+//!   requests, `sockets`, those that a forked child closes, [`call_connection`], a connection that waits for its responses,
+//!   [`link`], one that never waits
 //! - [`calls`]: the system calls that eventsource-hub makes
 //!
 //! The rest is for a worker, with the reactor of its [`runtime`](crate::runtime):
 //!
 //! - `losses`: what was lost on the way to hub processes, until the application takes that
 //! - `links`: the event loop's connections, and the streams that were handed over; in its folder `connection`, a connection as
-//!   threads see it, `publish_connection`, `worker_leases`, and `command`, what threads ask of the event loop
+//!   threads see it, `calls`, those on which threads wait, `worker_leases`, and `command`, what threads ask of the event loop
 //! - `registrations`: the connections of a process, and how they end with it
 //! - `hub_log`: the log of a hub process, as one of its workers writes it
 //! - `remote_hub`: the calls of a named hub
@@ -49,8 +49,8 @@ pub mod calls {
     pub use crate::sys::standard_error;
 }
 
-pub use access::{call_connection, error, kept_settings, link, place, publisher, start};
-pub(crate) use access::{greeting, response_reader};
+pub use access::{call_connection, error, kept_settings, link, place, start};
+pub(crate) use access::{greeting, response_reader, sockets};
 pub use call_connection::CallConnection;
 pub use error::Error;
 pub use greeting::{replace, stop, upgrade};
@@ -60,7 +60,6 @@ pub use link::Link;
 pub use links::worker_leases::LeaseState;
 pub use losses::{has_losses, take_losses};
 pub use place::{Address, Place};
-pub use publisher::Publisher;
 pub use registrations::{shutdown, RemoteHub};
 pub use remote_hub::Subscribed;
 pub use start::Start;

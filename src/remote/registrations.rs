@@ -143,11 +143,9 @@ impl Remotes {
         all.map(|(hub, registration)| (Arc::clone(&registration.connection), hub.start.timeout)).collect()
     }
 
-    /// In a child, closes its copies of the sockets, and leaks the rest, as the registrations of the reactor's hubs does.
+    /// In a child, leaks all connections, as the registrations of the reactor's hubs does.
     pub(super) fn leave_to_parent(&mut self) {
-        let left = std::mem::replace(self, Self::new());
-        left.used.iter().chain(&left.closing).for_each(|(_, registration)| registration.connection.close_copy());
-        std::mem::forget(left);
+        std::mem::forget(std::mem::replace(self, Self::new()));
     }
 }
 

@@ -9,7 +9,6 @@ use super::hub_log;
 use super::link::Link;
 use super::links::command::{send, LinkCommand};
 use super::links::connection::Connection;
-use super::links::publish_connection::PublishOutcome;
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::response_reader::{Outcome, UNAWAITED};
 use super::start::is_served;
@@ -24,15 +23,15 @@ use crate::runtime::StreamHandle;
 use crate::stream::after;
 use crate::sys::thread;
 use crate::ticket;
-use crate::wire::{Counted, FieldList, Fields, Request};
+use crate::wire::{Counted, FieldList, Request};
 use crate::ErrorCode;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long after the end of the publish connection the first one is expected to end, too.
-const END_OF_BOTH: Duration = Duration::from_millis(50);
+/// How long after the end of a connection for calls the link is expected to end, too.
+const END_OF_ALL: Duration = Duration::from_millis(50);
 
 /// How long it is remembered that a hub process could not be reached: calls that do not wait fail at once.
 const REMEMBERED: Duration = Duration::from_secs(1);
@@ -111,7 +110,7 @@ impl RemoteHub {
     fn connect(&self, reactor: &ReactorHandle, connection: Arc<Connection>, known: &str) {
         let connect = || {
             let place = self.address.place()?;
-            Link::connect(&self.start, &place, self.settings.clone(), &mut |socket| connection.note_socket(socket))
+            Link::connect(&self.start, &place, self.settings.clone())
         };
         let made = catch_unwind(AssertUnwindSafe(connect)).unwrap_or(Err(Error::Unknown));
         let command = match made {
@@ -179,35 +178,48 @@ impl RemoteHub {
         }
     }
 
-    /// Makes a request and waits for what becomes of it. Connects anew, until the timeout, if it could not be sent.
+    /// Makes a request, and waits for what becomes of it. Connects anew, until the timeout, if it was not carried out.
     fn ask<'a>(&self, request: impl Fn(u64) -> Request<'a>) -> Result<Outcome, Error> {
-        let deadline = after(Instant::now(), self.start.timeout);
-        self.ask_until(deadline, false, request).map(|(outcome, _)| outcome)
+        self.ask_as(false, request).map(|(outcome, _)| outcome)
     }
 
-    /// As [`ask`](Self::ask). Returns the connection, too.
-    fn ask_until<'a>(
+    /// Makes a request without which a stream may begin, too: it waits for a short time only, and not for a hub process that is
+    /// known to be away.
+    fn ask_soon<'a>(&self, request: impl Fn(u64) -> Request<'a>) -> Result<Outcome, Error> {
+        self.ask_as(true, request).map(|(outcome, _)| outcome)
+    }
+
+    /// As [`ask`](Self::ask) or [`ask_soon`](Self::ask_soon). Returns the connection, too.
+    fn ask_as<'a>(
         &self,
-        deadline: Instant,
-        is_publish: bool,
+        is_soon: bool,
         request: impl Fn(u64) -> Request<'a>,
     ) -> Result<(Outcome, Arc<Connection>), Error> {
+        let timeout = self.start.timeout.min(if is_soon { MAY_BEGIN } else { Duration::MAX });
+        let deadline = after(Instant::now(), timeout);
         loop {
-            let RemoteRegistration { reactor, connection, .. } = self.connected(deadline)?;
-            let left = || deadline.saturating_duration_since(Instant::now());
-            let may_queue = || connection.has_room(is_publish) || connection.is_lost() || reactor.is_dead();
-            if !reactor.wait(left(), may_queue) {
-                return Err(Error::Full);
+            let connected = if is_soon { self.connected_soon(deadline) } else { self.connected(deadline) };
+            let RemoteRegistration { reactor, connection, .. } = connected?;
+            let mark = mark(&reactor, &connection, if is_soon { Instant::now() } else { deadline })?;
+            let worker = connection.worker().ok_or_else(|| self.lost())?;
+            let asked = connection.calls.call((&self.address, worker), mark, deadline, &request);
+            let left = deadline.saturating_duration_since(Instant::now());
+            match asked {
+                Err(Error::Unavailable(_) | Error::Timeout(_)) if is_soon && left.is_zero() => {
+                    // The response says when it is back.
+                    let request = connection.next_request();
+                    queue(&reactor, &connection, request, &Request::Describe { request })?;
+                    send(&reactor, LinkCommand::Await { connection: Arc::clone(&connection), request });
+                }
+                Err(Error::Unavailable(_) | Error::Unknown) => {
+                    // A process that ends closes all connections, but not at once.
+                    reactor.wait(left.min(END_OF_ALL), || connection.is_lost() || reactor.is_dead());
+                }
+                _ => {}
             }
-            let number = connection.begin();
-            if let Err(error) = queue(&reactor, &connection, number, &request(number)) {
-                connection.forget(number);
-                return Err(error);
-            }
-            match connection.wait(&reactor, number, left())? {
-                Outcome::Unsent if left() > Duration::ZERO => {}
-                Outcome::Unsent => return Err(self.lost()),
-                outcome => return Ok((outcome, connection)),
+            match asked {
+                Err(Error::Unavailable(_)) if left > Duration::ZERO => {}
+                asked => return asked.map(|outcome| (outcome, connection)),
             }
         }
     }
@@ -237,45 +249,12 @@ impl RemoteHub {
             queue(&reactor, &connection, UNAWAITED, &publish(UNAWAITED))?;
             return Ok(None);
         }
-        let deadline = after(Instant::now(), self.start.timeout);
-        if let Some(id) = self.publish_alone(publication, deadline)? {
-            return Ok(Some(id));
-        }
-        self.ask_until(deadline, true, publish)?.0.published().map(Some)
-    }
-
-    /// Publishes an event on the publish connection. Returns nothing if the event was not sent there, because the connection
-    /// cannot be had, or because the hub process may still have to carry out what was asked for before.
-    fn publish_alone(
-        &self,
-        publication: Publication<'_, Fields<'_>>,
-        deadline: Instant,
-    ) -> Result<Option<Box<str>>, Error> {
-        let RemoteRegistration { reactor, connection, .. } = self.connected(deadline)?;
-        if !connection.is_quiet(&reactor) {
-            return Ok(None);
-        }
-        let worker = match connection.worker() {
-            Some(worker) => worker,
-            None => return Ok(None),
-        };
-        let published = connection.publish_connection.publish(&self.address, worker, publication, deadline);
-        if matches!(published, PublishOutcome::Unsent | PublishOutcome::Published(Err(Error::Unknown))) {
-            // A process that ends closes both connections, but not at once: the first one is not to be used once more.
-            let left = deadline.saturating_duration_since(Instant::now());
-            reactor.wait(left.min(END_OF_BOTH), || connection.is_lost() || reactor.is_dead());
-        }
-        match published {
-            PublishOutcome::Published(published) => Ok(Some(published?)),
-            PublishOutcome::NotTried | PublishOutcome::Unsent => Ok(None),
-        }
+        self.ask(publish)?.published().map(Some)
     }
 
     /// Returns the counters of the hub and its process, the number of a channel's subscribers, and the process.
     pub(super) fn counted(&self, channel: &[u8]) -> Result<(Box<Counted>, u32), Error> {
-        let deadline = after(Instant::now(), self.start.timeout);
-        let request = |request| Request::Count { request, channel };
-        let (outcome, connection) = self.ask_until(deadline, false, request)?;
+        let (outcome, connection) = self.ask_as(false, |request| Request::Count { request, channel })?;
         Ok((outcome.counted()?, connection.hub_identity().map_or(0, |hub| hub.pid)))
     }
 
@@ -323,8 +302,10 @@ impl RemoteHub {
     /// answer, the stream may begin.
     pub(super) fn reserve(&self, label: &[u8], most: usize) -> Result<bool, Error> {
         let most = most as u64;
-        let outcome = self.ask_soon(|request| Request::Reserve { request, label, most })?;
-        Ok(!matches!(outcome, Some(Outcome::Number(0))))
+        match self.ask_soon(|request| Request::Reserve { request, label, most }) {
+            Err(Error::Timeout(_)) => Ok(true),
+            reserved => Ok(reserved?.number()? > 0),
+        }
     }
 
     /// Has a ticket sealed. Returns nothing if it is too large.
@@ -335,9 +316,8 @@ impl RemoteHub {
         most: usize,
     ) -> Result<Option<Vec<u8>>, Error> {
         let most = most as u64;
-        let seal = |request| Request::SealTicket { request, ticket, valid_for, most };
-        let too_late = || Error::Timeout(Some(self.address.name().clone()));
-        self.ask_soon(seal)?.ok_or_else(too_late)?.ticket().map(|bytes| bytes.map(Into::into))
+        let seal = |request| Request::SealTicket { request, ticket: ticket.clone(), valid_for, most };
+        self.ask_soon(seal)?.ticket().map(|bytes| bytes.map(Into::into))
     }
 
     /// Has a ticket opened. Returns nothing if no stream may begin with it, or if the hub process does not answer.
@@ -345,32 +325,12 @@ impl RemoteHub {
         let ask = || self.ask_soon(|request| Request::OpenTicket { request, sealed, binding });
         let opened = match ask() {
             // The process was killed, which this one did not know. The next one may have the keys.
-            Err(Error::Unknown) | Ok(Some(Outcome::Unsent)) => ask()?,
-            opened => opened?,
+            Err(Error::Unknown) => ask(),
+            opened => opened,
         };
-        Ok(opened.and_then(|outcome| ticket::decode(&outcome.ticket().ok()??).ok()))
-    }
-
-    /// Makes a request without which a stream may begin, too: it waits for a short time only. Returns nothing if the hub
-    /// process does not answer.
-    fn ask_soon<'a>(&self, request: impl FnOnce(u64) -> Request<'a>) -> Result<Option<Outcome>, Error> {
-        let deadline = after(Instant::now(), self.start.timeout.min(MAY_BEGIN));
-        let RemoteRegistration { reactor, connection, .. } = self.connected_soon(deadline)?;
-        if !connection.has_room(false) {
-            return Ok(None);
-        }
-        let number = connection.begin();
-        if let Err(error) = queue(&reactor, &connection, number, &request(number)) {
-            connection.forget(number);
-            return Err(error);
-        }
-        match connection.wait(&reactor, number, deadline.saturating_duration_since(Instant::now())) {
-            Ok(outcome) => Ok(Some(outcome)),
-            Err(Error::Timeout(_)) => {
-                send(&reactor, LinkCommand::Await { connection, request: number });
-                Ok(None)
-            }
-            Err(error) => Err(error),
+        match opened {
+            Err(Error::Timeout(_)) => Ok(None),
+            opened => Ok(opened?.ticket().ok().flatten().and_then(|ticket| ticket::decode(&ticket).ok())),
         }
     }
 
@@ -419,6 +379,7 @@ impl RemoteHub {
                 Ok(_) => return Ok(Subscribed::Now),
                 Err(Error::Timeout(_)) => {
                     send(&reactor, LinkCommand::Await { connection, request });
+                    reactor.count_forwarded();
                     stream.note_waiting_for_hub();
                     return Ok(Subscribed::Waits);
                 }
@@ -473,5 +434,21 @@ pub(super) fn queue(
     request.encode(&mut frame)?;
     connection.add_coming(frame.len());
     send(reactor, LinkCommand::Send { connection: Arc::clone(connection), request: number, frame });
+    reactor.count_forwarded();
     Ok(())
+}
+
+/// Returns the number of a mark that comes on the link after everything that this thread has sent there. Sends it, unless
+/// another one has come after that. Fails with [`Error::Full`] if there is no room until the deadline.
+fn mark(reactor: &ReactorHandle, connection: &Arc<Connection>, deadline: Instant) -> Result<u64, Error> {
+    let number = reactor.forwarded();
+    if connection.last_mark.load(Ordering::Acquire) < number {
+        let may_queue = || connection.has_room(false) || connection.is_lost() || reactor.is_dead();
+        if !reactor.wait(deadline.saturating_duration_since(Instant::now()), may_queue) {
+            return Err(Error::Full);
+        }
+        send(reactor, LinkCommand::Mark { connection: Arc::clone(connection), number });
+        connection.last_mark.fetch_max(number, Ordering::Release);
+    }
+    Ok(number)
 }

@@ -194,7 +194,6 @@ impl EventLoop {
         let mut bytes = 0;
         let opened = self.opened;
         self.rest = Rest::Sleep;
-        self.handle.set_taking(true);
         for _ in 0..MAX_COMMANDS {
             if self.reactor.is_turn_over() {
                 break;
@@ -207,7 +206,6 @@ impl EventLoop {
                 Err(_) => break,
             }
         }
-        self.handle.set_taking(false);
         if self.opened == Some(now) && opened.map_or(false, |before| now.duration_since(before) < 2 * NAP) {
             self.rest = Rest::Nap;
         }

@@ -62,6 +62,12 @@ impl Queued {
             Self::Forwarder(_) | Self::Pause(_) => 0,
         }
     }
+
+    /// Returns true if it is for a stream, which may be in a hub process, and changes what that is sent.
+    fn may_be_forwarded(&self) -> bool {
+        use Command::{BeginSubscription, End, Push, Refuse};
+        matches!(self, Self::Command(Push { .. } | End { .. } | Refuse { .. } | BeginSubscription { .. }))
+    }
 }
 
 /// A request to stop at the end of a turn.
@@ -130,8 +136,8 @@ pub(crate) struct ReactorHandle {
     commands: Sender<Queued>,
     /// The reactor receives from a clone. This one is for commands that are sent after the reactor has died.
     queue: Receiver<Queued>,
-    /// True while the reactor takes commands from the queue, and carries them out.
-    is_taking: AtomicBool,
+    /// How many commands were queued that a hub process may have to carry out.
+    forwarded: AtomicU64,
     pub(super) waker: Waker,
     /// Wakes the reactor's thread from `epoll_wait`.
     pub(super) signal: Signal,
@@ -167,7 +173,7 @@ impl ReactorHandle {
         Ok(Self {
             commands,
             queue,
-            is_taking: AtomicBool::new(false),
+            forwarded: AtomicU64::new(0),
             waker: Waker::new(),
             signal: Signal::new()?,
             counts: Arc::default(),
@@ -255,20 +261,24 @@ impl ReactorHandle {
                 while !self.wait(Duration::from_millis(50), has_room) {}
             }
         }
+        let is_forwarded = queued.may_be_forwarded();
         if let Err(SendError(queued)) = self.commands.send(queued) {
             self.discard(queued);
         }
+        if is_forwarded {
+            self.count_forwarded();
+        }
     }
 
-    /// Says whether the reactor takes commands just now. Called by the reactor.
-    pub(super) fn set_taking(&self, is_taking: bool) {
-        // The queue orders this before a command is taken: it is sequentially consistent, too.
-        self.is_taking.store(is_taking, Ordering::SeqCst);
+    /// Counts a command that a hub process has to carry out. Called when it is in the queue: another thread that has seen the
+    /// count queues what comes after it.
+    pub(crate) fn count_forwarded(&self) {
+        self.forwarded.fetch_add(1, Ordering::Release);
     }
 
-    /// Returns true if the reactor has carried out every command that this thread knows to be queued.
-    pub(crate) fn has_taken_all(&self) -> bool {
-        self.queue.is_empty() && !self.is_taking.load(Ordering::SeqCst)
+    /// Returns how many commands were queued that a hub process may have to carry out, those of this thread among them.
+    pub(crate) fn forwarded(&self) -> u64 {
+        self.forwarded.load(Ordering::Acquire)
     }
 
     /// Wakes the reactor if it sleeps and a command is queued.

@@ -92,10 +92,15 @@ pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
 /// Takes ownership of a socket that this process has inherited by a fork. Its [cookie](super::socket::cookie) identifies it.
 /// Fails if the number no longer refers to that socket: daemons close all inherited descriptors, and the number may be reused.
 pub fn inherit(number: RawFd, cookie: u64) -> io::Result<OwnedFd> {
-    if super::socket::cookie(borrow(number)?) != cookie {
+    if !is_socket(number, cookie) {
         return Err(Errno::BADF.into());
     }
     adopt(number) // the forking process owned it through this library, so nothing else in this process owns it
+}
+
+/// Returns true if a number still refers to the socket with a [cookie](super::socket::cookie).
+pub fn is_socket(number: RawFd, cookie: u64) -> bool {
+    borrow(number).map_or(false, |socket| super::socket::cookie(socket) == cookie)
 }
 
 /// Makes the next `exec` close a descriptor, or keep it open. Fails if the descriptor is not open.

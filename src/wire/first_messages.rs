@@ -24,7 +24,7 @@ const UPGRADE: u8 = 255;
 /// The codes of a [`Role`].
 const COMMAND: u8 = 0;
 const WORKER: u8 = 1;
-const PUBLISHER: u8 = 2;
+const CALLS: u8 = 2;
 
 /// Appends the first message of a connection as a frame.
 fn write_first(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), TooLong> {
@@ -125,9 +125,8 @@ pub enum Role {
     Command,
     /// A worker, with the hub's settings that it names.
     Worker(Box<NamedSettings>),
-    /// A second connection of a worker, beside the one that has this number: it only publishes, one event after the other, and
-    /// ends with the first one. Each worker has at most one.
-    Publisher(WorkerId),
+    /// A connection on which threads of a worker wait for responses, beside the one that has this number, with which it ends.
+    Calls(WorkerId),
 }
 
 impl Hello {
@@ -142,8 +141,8 @@ impl Hello {
                     writer.u8(WORKER);
                     settings.write(writer);
                 }
-                Role::Publisher(worker) => {
-                    writer.u8(PUBLISHER);
+                Role::Calls(worker) => {
+                    writer.u8(CALLS);
                     worker.write(writer);
                 }
             }
@@ -173,7 +172,7 @@ impl Hello {
         let role = match reader.u8()? {
             COMMAND => Role::Command,
             WORKER => Role::Worker(Coded::read(&mut reader)?),
-            PUBLISHER => Role::Publisher(WorkerId::read(&mut reader)?),
+            CALLS => Role::Calls(WorkerId::read(&mut reader)?),
             _ => return Err(Malformed),
         };
         reader.end()?;
@@ -199,7 +198,7 @@ pub struct Welcome {
 }
 
 impl Welcome {
-    /// Returns the id of this connection, for a [publish connection](Role::Publisher).
+    /// Returns the id of this connection, for its [calls](Role::Calls).
     pub fn worker(&self) -> WorkerId {
         WorkerId { process: self.pid, number: self.number }
     }

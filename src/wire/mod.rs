@@ -15,9 +15,11 @@
 //!                                     <-    Published, Refused, State, Ended, Credits, ...
 //! ```
 //!
-//! A worker may have a second connection, the publish connection ([`Role::Publisher`]): a thread that publishes waits on it for
-//! the response. Nothing orders the bytes of two connections, so the worker uses it only while the hub process has carried out
-//! all that was asked of it on the first one, and the hub process reads the publish connection before the first one.
+//! This connection of a worker, the link, is that of its event loop: streams, leases, and publishes that nobody waits for.
+//! Threads that wait for responses have others, at most four ([`Role::Calls`]). Nothing orders the bytes of two connections. So
+//! before a thread calls that has sent something on the link, a [`Mark`](Request::Mark) follows there, and the call names it
+//! ([`After`](Request::After)): the hub process keeps the call until it has read the mark, and rejects it if the link ends
+//! before.
 //!
 //! # Frames
 //!

@@ -216,6 +216,18 @@ messages! {
             /// The absolute path of the file, which does not exist.
             path: &'a [u8],
         },
+        /// Numbers what the worker has sent on this connection so far, for its [calls](super::Role::Calls).
+        31 Mark {
+            /// The number. One that is smaller than another before it says nothing new.
+            number: u64,
+            /// Whether publishes are among what is numbered; otherwise some of them are still to be sent.
+            has_publishes: bool,
+        },
+        /// On a connection for calls: those that follow are carried out after what the worker has numbered so.
+        32 After {
+            /// The number of the [`Mark`](Self::Mark).
+            mark: u64,
+        },
     }
 }
 

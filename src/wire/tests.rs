@@ -184,7 +184,7 @@ impl Random for Role {
         match rng.u8(..3) {
             0 => Self::Command,
             1 => Self::Worker(Random::random(rng)),
-            _ => Self::Publisher(Random::random(rng)),
+            _ => Self::Calls(Random::random(rng)),
         }
     }
 }

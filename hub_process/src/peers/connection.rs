@@ -102,8 +102,14 @@ pub struct Peer {
     /// How its events include the name of their channel.
     pub show_channel: Option<ShowChannel>,
     pub(super) keeps: Keeps,
-    /// The peer that this connection is the publish connection of; `None` for a worker's first connection, and for commands.
-    pub(super) publishes_for: Option<u64>,
+    /// The worker whose calls come on this connection; `None` for workers and commands.
+    pub(super) calls_for: Option<u64>,
+    /// The worker's last mark, and the last one that its publishes have reached.
+    pub marks: (u64, u64),
+    /// The mark after which its calls are carried out.
+    pub after: u64,
+    /// Whether a call is kept until that mark has come.
+    pub(super) is_kept: bool,
     /// The streams that the peer holds: their ids in the library by their numbers.
     pub streams: HashMap<u64, u64>,
     connected: Instant,
@@ -128,7 +134,10 @@ impl Peer {
             held: None,
             show_channel: None,
             keeps: Keeps::Nothing,
-            publishes_for: None,
+            calls_for: None,
+            marks: (0, 0),
+            after: 0,
+            is_kept: false,
             streams: HashMap::new(),
             connected: now,
             stuck_since: None,
@@ -139,11 +148,6 @@ impl Peer {
 
     pub fn token(&self) -> u64 {
         self.token
-    }
-
-    /// Returns true if this is the publish connection of another one.
-    pub fn is_publisher(&self) -> bool {
-        self.publishes_for.is_some()
     }
 
     /// Returns the process that has connected, if this process can know it.
@@ -157,19 +161,19 @@ impl Peer {
 
     /// Returns true if the peer's requests are to be read.
     pub fn is_readable(&self) -> bool {
-        self.is_deaf || self.unsent() < SLOW_BYTES
+        self.is_deaf || !self.is_kept && self.unsent() < SLOW_BYTES
     }
 
-    /// Reads what has arrived into the inbox. Returns true if there may be more. Fails if the connection has ended.
-    pub fn read(&mut self) -> Result<bool, End> {
+    /// Reads what has arrived into the inbox. Fails if the connection has ended.
+    pub fn read(&mut self) -> Result<(), End> {
         let room = self.inbox.room(if self.is_greeted { READ_BYTES } else { GREETING_READ_BYTES });
         match receive(self.socket.as_fd(), room, &mut self.descriptors, Wait::Never) {
             Ok(0) => Err(End::Closed),
             Ok(count) => {
                 self.inbox.filled(count);
-                Ok(true)
+                Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(_) => Err(End::Closed),
         }
     }
@@ -296,7 +300,10 @@ pub struct SavedPeer {
     pub held: Option<Box<NamedSettings>>,
     show_channel: Option<ShowChannel>,
     keeps: Keeps,
-    publishes_for: Option<u64>,
+    calls_for: Option<u64>,
+    marks: (u64, u64),
+    after: u64,
+    is_kept: bool,
     streams: HashMap<u64, u64>,
     connected: Instant,
     stuck_since: Option<Instant>,
@@ -314,7 +321,10 @@ saved!(SavedPeer {
     held,
     show_channel,
     keeps,
-    publishes_for,
+    calls_for,
+    marks,
+    after,
+    is_kept,
     streams,
     connected,
     stuck_since,
@@ -342,7 +352,10 @@ impl Peer {
             held: self.held.clone(),
             show_channel: self.show_channel,
             keeps: self.keeps,
-            publishes_for: self.publishes_for,
+            calls_for: self.calls_for,
+            marks: self.marks,
+            after: self.after,
+            is_kept: self.is_kept,
             streams: self.streams.clone(),
             connected: self.connected,
             stuck_since: self.stuck_since,
@@ -366,7 +379,10 @@ impl Peer {
             held: saved.held,
             show_channel: saved.show_channel,
             keeps: saved.keeps,
-            publishes_for: saved.publishes_for,
+            calls_for: saved.calls_for,
+            marks: saved.marks,
+            after: saved.after,
+            is_kept: saved.is_kept,
             streams: saved.streams,
             stuck_since: saved.stuck_since,
             is_deaf: saved.is_deaf,

@@ -77,8 +77,8 @@ fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<
             add_worker(server, from);
             show_channel
         }
-        Role::Publisher(of) => {
-            add_publisher(server, from, of, now)?;
+        Role::Calls(of) => {
+            add_calls(server, from, of)?;
             server.peers.get_mut(of.number).and_then(|worker| worker.show_channel)
         }
     };
@@ -113,22 +113,18 @@ fn add_worker(server: &mut Server, token: u64) {
     peers.add_worker(token);
 }
 
-/// Takes the publish connection of a worker, in the place of one that it has perhaps given up. A worker can do without.
-fn add_publisher(server: &mut Server, publisher: u64, of: WorkerId, now: Instant) -> Result<(), Failure> {
+/// Takes a connection for calls of a worker. It can do with one.
+fn add_calls(server: &mut Server, calls: u64, of: WorkerId) -> Result<(), Failure> {
     let refused = |why: &str| Err(Failure::new(ErrorCode::Unavailable, None, why));
-    let has_first = of.process == std::process::id() && server.peers.may_have_publisher(of.number);
-    if !has_first || server.current.handle().is_none() {
+    let peers = &server.peers;
+    if of.process != std::process::id() || !peers.may_have_calls(of.number) {
         return refused("the worker is not connected to this process");
     }
-    server.serve_publisher_of(of.number, now);
-    if let Some(earlier) = server.peers.publisher_of(of.number) {
-        server.end_peer(earlier, End::Closed);
-    }
-    // The other half is for first connections, which cannot do without.
-    if server.peers.len() > server.descriptors().for_peers().min(MAX_PEERS) / 2 {
+    let has_one = peers.calls_of(of.number).next().is_some();
+    if has_one && peers.len() > server.descriptors().for_peers().min(MAX_PEERS) / 2 {
         return refused("half of the connections that this process may have are in use");
     }
-    server.peers.set_publisher(of.number, publisher);
+    server.peers.add_calls(of.number, calls);
     Ok(())
 }
 

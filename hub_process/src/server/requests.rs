@@ -33,7 +33,6 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             let requester = Requester { peer: from, request, bytes: frame.wire_bytes(), since: Some(now) };
             publish(peers, hub, operator, publication, requester, now)
         }
-        _ if peer.is_publisher() => Err(End::Malformed), // a publish connection only publishes
         Request::Open(open) => open_with_socket(peer, streams, hub.as_deref(), &open),
         Request::OpenWithoutSocket(open) => open_without_socket(peer, streams, hub.as_deref(), &open, descriptors),
         Request::Attach { stream } => attach(peer, streams, stream),
@@ -138,6 +137,15 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::Resign { lease } => {
             announce_holders(peers, leases.resign(Candidate { peer: from, lease }));
+            Ok(())
+        }
+        Request::Mark { number, has_publishes } => {
+            let (all, publishes) = peer.marks; // threads may send theirs in another order
+            peer.marks = (all.max(number), if has_publishes { publishes.max(number) } else { publishes });
+            Ok(())
+        }
+        Request::After { mark } => {
+            peer.after = mark;
             Ok(())
         }
     }

@@ -86,7 +86,7 @@ impl Scene {
 
     /// Connects as the event loop of a worker does.
     pub fn link(&self) -> Link {
-        Link::connect(&Self::start(), &self.place, settings().into(), &mut |_| {}).expect("a hub")
+        Link::connect(&Self::start(), &self.place, settings().into()).expect("a hub")
     }
 
     /// Prepares a command for this scene's hub.

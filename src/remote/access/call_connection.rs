@@ -1,24 +1,35 @@
-//! A connection to a hub that waits for its responses, for commands and jobs.
+//! A connection to a hub on which a thread waits for responses: that of a command or job, or one of those that a worker has
+//! beside its [`Link`](super::link::Link). On that, the event loop would send and read, and each publish change threads four
+//! times: 1.56 times the CPU time, and nearly twice as long (`bench/record/hub-publish.txt`).
 //!
-//! It starts no thread, so a command can be killed without harm. Publishes are begun and answered in batches.
+//! It starts no thread, so a command can be killed without harm. Publishes are begun and answered in batches. A response to a
+//! request that was given up is dropped.
 
 use super::error::Error;
-use super::greeting::connect;
+use super::greeting::{connect, greet, Greeted};
 use super::place::Place;
-use super::response_reader::{Outcome, ResponseReader};
-use super::start::Start;
+use super::response_reader::{left_until, Outcome, ResponseReader};
+use super::sockets::NoFork;
+use super::start::{check_peer, connect_once, Start};
 use crate::event::Unsequenced;
 use crate::hub::{ChannelPage, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, SubscribeRequest};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
-use crate::wire::{Counted, Described, Failure, FieldList, NamedSettings, Open, Request, Response, Welcome};
+use crate::sys::socket::wait_for_room;
+use crate::wire::{
+    Counted, Described, Failure, FieldList, Hello, NamedSettings, Open, Request, Response, Role, Welcome, WorkerId,
+};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::collections::VecDeque;
 use std::io;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 /// How many bytes of unanswered requests are collected before they are sent.
 const BATCH_BYTES: usize = 32 << 10;
+
+/// The room that the buffer of requests keeps.
+const KEPT_BYTES: usize = 64 << 10;
 
 /// How many publishes are begun before any is answered. Their responses fit a socket's buffer, so neither side waits for the
 /// other to read.
@@ -30,6 +41,8 @@ pub struct CallConnection {
     responses: ResponseReader,
     welcome: Welcome,
     unsent: Vec<u8>,
+    /// The mark of the worker's link after which its calls are carried out.
+    mark: u64,
     last_request: u64,
     /// The last request that was sent, at least in part.
     last_sent: u64,
@@ -57,10 +70,33 @@ impl CallConnection {
     /// Connects to a hub, and starts its process if need be. Without settings the hub is taken as it is. Fails with
     /// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
     pub fn connect(start: &Start, place: &Place, settings: Option<NamedSettings>) -> Result<Self, Error> {
-        let (welcome, responses) = connect(start, place, settings, &mut |_| {})?;
-        let (unsent, last_request, last_sent, reports, pending, answered) = Default::default();
-        let timeout = start.timeout;
-        Ok(Self { responses, welcome, unsent, last_request, last_sent, reports, pending, answered, timeout })
+        Ok(Self::new(connect(start, place, settings, |_, _| {})?, start.timeout))
+    }
+
+    /// Connects for the calls of a worker. A forked child closes its copy. Errors are those of [`connect`](Self::connect), or
+    /// [`Error::Timeout`].
+    pub fn for_worker(place: &Place, worker: WorkerId, timeout: Duration) -> Result<Self, Error> {
+        let socket = connect_once(place, NoFork::note)
+            .map_err(|error| Error::at(place.socket(), "cannot connect to", &error))?;
+        let hello = Hello { name: place.name().clone(), role: Role::Calls(worker) };
+        match greet(check_peer(socket, place)?, &hello, timeout)? {
+            Some(greeted) if greeted.0.pid == worker.process => Ok(Self::new(greeted, timeout)),
+            _ => Err(Error::Unknown),
+        }
+    }
+
+    fn new((welcome, responses): Greeted, timeout: Duration) -> Self {
+        let (unsent, mark, last_request, last_sent, reports, pending, answered) = Default::default();
+        Self { responses, welcome, unsent, mark, last_request, last_sent, reports, pending, answered, timeout }
+    }
+
+    /// Has the later calls carried out after what the link of the worker has sent before a mark.
+    pub fn follow(&mut self, mark: u64) -> Result<(), Error> {
+        if mark > self.mark {
+            Request::After { mark }.encode(&mut self.unsent)?;
+            self.mark = mark;
+        }
+        Ok(())
     }
 
     /// Returns what the hub process has said about itself.
@@ -79,7 +115,7 @@ impl CallConnection {
     /// Publishes an event without waiting for a response, and so without knowing its id. The event may be sent with later
     /// ones, at the latest by [`flush`](Self::flush). Errors are those of [`flush`](Self::flush).
     pub fn publish_unanswered(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Error> {
-        self.queue(&Request::Publish { request: 0, publication: publication.borrowed() })?;
+        self.queue(&Request::Publish { request: 0, publication: publication.borrowed() }, self.deadline())?;
         if self.unsent.len() >= BATCH_BYTES {
             self.flush()?;
         }
@@ -175,7 +211,7 @@ impl CallConnection {
             self.take_response()?;
         }
         let request = self.next_request();
-        self.queue(&Request::Publish { request, publication: publication.borrowed() })?;
+        self.queue(&Request::Publish { request, publication: publication.borrowed() }, self.deadline())?;
         self.pending.push_back(Begun { request, response: None });
         if self.unsent.len() >= BATCH_BYTES {
             self.flush()?;
@@ -202,12 +238,9 @@ impl CallConnection {
 
     /// Takes the response to the oldest of the events that were begun.
     fn take_response(&mut self) -> Result<(), Error> {
-        let deadline = after(Instant::now(), self.timeout);
+        let deadline = self.deadline();
         while self.pending.front().map_or(false, |oldest| oldest.response.is_none()) {
-            if Instant::now() >= deadline {
-                return Err(self.too_late());
-            }
-            self.read_response()?;
+            self.read_response(deadline)?;
         }
         self.answered.extend(self.pending.pop_front().and_then(|oldest| oldest.response));
         Ok(())
@@ -220,7 +253,7 @@ impl CallConnection {
             if let Some(report) = self.reports.pop_front() {
                 return Ok(Some(report));
             }
-            match self.read_response() {
+            match self.read_response(self.deadline()) {
                 Ok(_) => {}
                 Err(Error::Timeout(_)) => return Ok(None),
                 Err(error) => return Err(error),
@@ -229,26 +262,50 @@ impl CallConnection {
     }
 
     /// Sends a request, and what was collected before. With the socket of a stream it is an [`Open`]. Fails with
-    /// [`Error::Unavailable`] if the connection has ended, [`Error::Timeout`] if the hub process takes nothing,
-    /// [`Error::Invalid`] if the request is too long.
+    /// [`Error::Unavailable`] if the connection has ended or the hub process takes nothing, [`Error::Invalid`] if the request
+    /// is too long.
     pub fn send(&mut self, request: &Request<'_>, socket: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         if socket.is_some() {
             self.flush()?; // so that the descriptor is beside the first byte of its request
         }
-        self.queue(request)?;
-        self.write_out(socket)
+        let deadline = self.deadline();
+        self.queue(request, deadline)?;
+        self.write_out(socket, deadline)
     }
 
     /// Sends what was collected. Errors are those of [`send`](Self::send).
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.write_out(None)
+        self.write_out(None, self.deadline())
     }
 
     /// Makes a request, and waits for its response.
     fn ask<'a>(&mut self, request: impl FnOnce(u64) -> Request<'a>) -> Result<Outcome, Error> {
+        self.ask_until(self.deadline(), request)
+    }
+
+    /// As [`ask`](Self::ask), until a deadline.
+    pub(crate) fn ask_until<'a>(
+        &mut self,
+        deadline: Instant,
+        request: impl FnOnce(u64) -> Request<'a>,
+    ) -> Result<Outcome, Error> {
         let number = self.next_request();
-        self.send(&request(number), None)?;
-        self.answer_to(number)
+        self.queue(&request(number), deadline)?;
+        self.write_out(None, deadline)?;
+        loop {
+            match self.read_response(deadline)? {
+                Some((answered, Outcome::Refused(failure))) if answered == number => {
+                    return Err(Error::Refused(failure))
+                }
+                Some((answered, outcome)) if answered == number => return Ok(outcome),
+                _ => {}
+            }
+        }
+    }
+
+    /// Returns until when a call that begins now may take.
+    fn deadline(&self) -> Instant {
+        after(Instant::now(), self.timeout)
     }
 
     fn number<'a>(&mut self, request: impl FnOnce(u64) -> Request<'a>) -> Result<usize, Error> {
@@ -261,12 +318,12 @@ impl CallConnection {
     }
 
     /// Collects a request. A publish waits for credits first.
-    fn queue(&mut self, request: &Request<'_>) -> Result<(), Error> {
+    fn queue(&mut self, request: &Request<'_>, deadline: Instant) -> Result<(), Error> {
         let is_publish = matches!(request, Request::Publish { .. });
         if is_publish && !self.responses.credits.may_send() {
-            self.flush()?;
+            self.write_out(None, deadline)?;
             while !self.responses.credits.may_send() {
-                self.read_response()?;
+                self.read_response(deadline).map_err(|error| self.unsent_for(error))?;
             }
         }
         let before = self.unsent.len();
@@ -277,47 +334,45 @@ impl CallConnection {
         Ok(())
     }
 
-    fn write_out(&mut self, mut descriptor: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+    fn write_out(&mut self, mut descriptor: Option<BorrowedFd<'_>>, deadline: Instant) -> Result<(), Error> {
         let mut sent = 0;
         while sent < self.unsent.len() {
-            sent += send(self.responses.socket.as_fd(), &self.unsent[sent..], descriptor.take(), Wait::Forever)
-                .map_err(|error| self.lost(&error))?;
-            self.last_sent = self.last_request;
+            let error = match send(self.responses.socket.as_fd(), &self.unsent[sent..], descriptor, Wait::Never) {
+                Ok(count) => {
+                    (sent, descriptor, self.last_sent) = (sent + count, None, self.last_request);
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match left_until(deadline) {
+                    Some(left) => {
+                        wait_for_room(self.responses.socket.as_fd(), left);
+                        continue;
+                    }
+                    None => Error::Timeout(Some(self.welcome.name.clone())),
+                },
+                Err(_) => Error::Unknown,
+            };
+            let _ = self.responses.socket.shutdown(Shutdown::Both); // a part of a request was perhaps sent
+            return Err(self.unsent_for(error));
         }
         self.unsent.clear();
+        self.unsent.shrink_to(KEPT_BYTES);
         Ok(())
     }
 
-    fn lost(&self, error: &io::Error) -> Error {
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.too_late(),
-            // Other events that were begun were perhaps published.
-            _ if self.pending.front().map_or(false, |begun| begun.request <= self.last_sent) => Error::Unknown,
-            _ => Error::Unavailable(format!("lost the hub process {}: {error}", self.welcome.name)),
-        }
-    }
-
-    fn too_late(&self) -> Error {
-        Error::Timeout(Some(self.welcome.name.clone()))
-    }
-
-    fn answer_to(&mut self, request: u64) -> Result<Outcome, Error> {
-        let deadline = after(Instant::now(), self.timeout);
-        loop {
-            match self.read_response()? {
-                Some((answered, Outcome::Refused(failure))) if answered == request => {
-                    return Err(Error::Refused(failure))
-                }
-                Some((answered, outcome)) if answered == request => return Ok(outcome),
-                _ if Instant::now() >= deadline => return Err(self.too_late()),
-                _ => {}
-            }
+    /// Returns what an error means for a request that was not sent completely: it was not carried out, unless others that were
+    /// begun perhaps were.
+    fn unsent_for(&self, error: Error) -> Error {
+        let name = &self.welcome.name;
+        match error {
+            error if self.pending.front().map_or(false, |begun| begun.request <= self.last_sent) => error,
+            Error::Timeout(_) => Error::Unavailable(format!("the hub process {name} takes nothing")),
+            _ => Error::Unavailable(format!("lost the hub process {name}")),
         }
     }
 
     /// Reads one response. Takes note of it, unless it is to a request that was not begun: that is returned.
-    fn read_response(&mut self) -> Result<Option<(u64, Outcome)>, Error> {
-        let response = match Outcome::of(self.responses.wait(after(Instant::now(), self.timeout))?) {
+    fn read_response(&mut self, deadline: Instant) -> Result<Option<(u64, Outcome)>, Error> {
+        let response = match Outcome::of(self.responses.wait(deadline)?) {
             Ok((request, outcome)) => {
                 return match self.pending.binary_search_by_key(&request, |begun| begun.request) {
                     Ok(at) => self.note_response(at, outcome).map(|()| None),
@@ -327,7 +382,7 @@ impl CallConnection {
             Err(response) => response,
         };
         match response {
-            Response::Rejected(failure) => return Err(Error::Refused(failure)),
+            Response::Rejected(failure) => return Err(Error::Unavailable(failure.to_string())), // the call was not carried out
             Response::State { stream, pushed, buffered, is_stalled } => {
                 self.reports.push_back(Response::State { stream, pushed, buffered, is_stalled });
             }
@@ -346,3 +401,6 @@ impl CallConnection {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

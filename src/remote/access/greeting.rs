@@ -3,12 +3,12 @@
 use super::error::Error;
 use super::place::Place;
 use super::response_reader::ResponseReader;
-use super::start::{ends_at_once, Pauses, Start};
+use super::start::{ends_at_once, Note, Pauses, Start};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
 use crate::wire::{Hello, Name, NamedSettings, Response, Role, Stop, TooLong, Upgrade, Welcome};
 use crate::ErrorCode;
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::AsFd;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -22,13 +22,13 @@ const ACCEPT_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) type Greeted = (Welcome, ResponseReader);
 
 /// Connects to a hub, and starts its process if need be. Without settings the hub is taken as it is. `note` is called with
-/// each socket before another thread can fork, so that a child knows which ones it has inherited. Fails with
-/// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
+/// each socket before another thread can fork. Fails with [`Error::Unavailable`], or [`Error::Refused`] if the hub has other
+/// settings or another version.
 pub(crate) fn connect(
     start: &Start,
     place: &Place,
     settings: Option<NamedSettings>,
-    note: &mut dyn FnMut(BorrowedFd<'_>),
+    note: Note,
 ) -> Result<Greeted, Error> {
     let deadline = Instant::now() + start.timeout;
     let role = settings.map_or(Role::Command, |settings| Role::Worker(Box::new(settings)));

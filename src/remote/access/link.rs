@@ -9,6 +9,7 @@ use super::error::Error;
 use super::greeting::{connect, Greeted};
 use super::place::Place;
 use super::response_reader::ResponseReader;
+use super::sockets::NoFork;
 use super::start::Start;
 use crate::sys::local::{receive, send, Wait};
 use crate::wire::{FrameBuffer, NamedSettings, Request, Response, Welcome};
@@ -68,16 +69,10 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects as [`CallConnection::connect`](super::call_connection::CallConnection::connect) does. `note` is called
-    /// with each socket before another thread can fork. Errors are those of
-    /// [`CallConnection::connect`](super::call_connection::CallConnection::connect).
-    pub fn connect(
-        start: &Start,
-        place: &Place,
-        settings: NamedSettings,
-        note: &mut dyn FnMut(BorrowedFd<'_>),
-    ) -> Result<Self, Error> {
-        connect(start, place, Some(settings), note).map(Self::new)
+    /// Connects as [`CallConnection::connect`](super::call_connection::CallConnection::connect) does, with its errors. A forked
+    /// child closes its copy.
+    pub fn connect(start: &Start, place: &Place, settings: NamedSettings) -> Result<Self, Error> {
+        connect(start, place, Some(settings), NoFork::note).map(Self::new)
     }
 
     pub(crate) fn new((welcome, responses): Greeted) -> Self {

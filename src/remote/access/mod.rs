@@ -7,6 +7,6 @@ pub(crate) mod greeting;
 pub mod kept_settings;
 pub mod link;
 pub mod place;
-pub mod publisher;
 pub(crate) mod response_reader;
+pub(crate) mod sockets;
 pub mod start;

@@ -170,6 +170,6 @@ impl ResponseReader {
 }
 
 /// Returns how long it is until a deadline; nothing if it is over.
-pub(super) fn left_until(deadline: Instant) -> Option<Duration> {
+pub(crate) fn left_until(deadline: Instant) -> Option<Duration> {
     deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
 }

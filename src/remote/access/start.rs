@@ -14,17 +14,16 @@
 
 use super::error::Error;
 use super::place::{give_owner, Place};
+use super::sockets::NoFork;
 use super::{foreign, kept_settings};
 use crate::sys::local::{connect_at_once, own_user, peer_user, try_lock};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::cell::Cell;
+use rustix::fd::{AsFd, OwnedFd};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -39,6 +38,9 @@ pub struct Start {
     pub timeout: Duration,
 }
 
+/// What becomes of a socket before another thread can fork: [`NoFork::note`], or nothing.
+pub(super) type Note = fn(&mut NoFork, &UnixStream);
+
 /// The user that may do everything.
 const ROOT: u32 = 0;
 
@@ -46,57 +48,19 @@ const ROOT: u32 = 0;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Held while a thread has a descriptor that a forked child must not inherit unseen: the lock of a hub process would be held
-/// for as long as the child lives.
-static NO_FORK: Mutex<()> = Mutex::new(());
-
-thread_local! {
-    /// Whether this thread holds it. The standard library may start a program by a fork.
-    static HOLDS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// While this guard exists, no other thread forks.
-struct NoFork(#[allow(dead_code)] MutexGuard<'static, ()>);
-
-impl NoFork {
-    fn new() -> Self {
-        let guard = NO_FORK.lock().unwrap_or_else(PoisonError::into_inner);
-        HOLDS.with(|holds| holds.set(true));
-        Self(guard)
-    }
-}
-
-impl Drop for NoFork {
-    fn drop(&mut self) {
-        HOLDS.with(|holds| holds.set(false));
-    }
-}
-
-/// Waits until no other thread has a descriptor that a forked child must not inherit. Called before a fork; the guard is
-/// dropped after it, in both processes.
-pub(crate) fn before_fork() -> Option<MutexGuard<'static, ()>> {
-    let is_own = HOLDS.try_with(Cell::get).unwrap_or(false);
-    (!is_own).then(|| NO_FORK.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
 impl Start {
     /// Connects to a hub. Starts its process if none runs. Fails with [`Error::Unavailable`] if no process serves the hub
     /// within the time, or if it belongs to another user.
     pub fn connect(&self, place: &Place) -> Result<UnixStream, Error> {
-        self.connect_until(place, Instant::now() + self.timeout, &mut |_| {})
+        self.connect_until(place, Instant::now() + self.timeout, |_, _| {})
     }
 
     /// As [`connect`](Self::connect), with a deadline. `note` is called with the socket before another thread can fork.
-    pub(super) fn connect_until(
-        &self,
-        place: &Place,
-        deadline: Instant,
-        note: &mut dyn FnMut(BorrowedFd<'_>),
-    ) -> Result<UnixStream, Error> {
+    pub(super) fn connect_until(&self, place: &Place, deadline: Instant, note: Note) -> Result<UnixStream, Error> {
         let mut pauses = Pauses::new();
         let mut has_started = false;
         loop {
-            let is_busy = match connect_and_note(place, note) {
+            let is_busy = match connect_once(place, note) {
                 Ok(socket) => return check_peer(socket, place),
                 Err(error) if is_busy(&error) => true,
                 Err(error) if is_absent(&error) => false,
@@ -122,13 +86,6 @@ impl Start {
             pauses.wait();
         }
     }
-}
-
-fn connect_and_note(place: &Place, note: &mut dyn FnMut(BorrowedFd<'_>)) -> io::Result<UnixStream> {
-    let _no_fork = NoFork::new();
-    let connected = connect_once(place);
-    connected.iter().for_each(|socket| note(socket.as_fd()));
-    connected
 }
 
 /// Says that a process that was started has ended.
@@ -174,7 +131,14 @@ impl Start {
 }
 
 /// Connects to the first path of a place at which somebody listens. Never waits: a stopped process accepts nothing.
-pub(super) fn connect_once(place: &Place) -> io::Result<UnixStream> {
+pub(super) fn connect_once(place: &Place, note: Note) -> io::Result<UnixStream> {
+    let mut no_fork = NoFork::new();
+    let connected = find(place);
+    connected.iter().for_each(|socket| note(&mut no_fork, socket));
+    connected
+}
+
+fn find(place: &Place) -> io::Result<UnixStream> {
     let mut absent = io::ErrorKind::NotFound.into();
     for path in place.sockets() {
         match connect_at_once(path) {
@@ -187,7 +151,7 @@ pub(super) fn connect_once(place: &Place) -> io::Result<UnixStream> {
 
 /// Returns true if somebody listens. Never waits.
 pub(crate) fn is_served(place: &Place) -> bool {
-    connect_and_note(place, &mut |_| {}).is_ok()
+    connect_once(place, |_, _| {}).is_ok()
 }
 
 /// Returns true if nobody listens.
@@ -217,7 +181,7 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
         None => return Ok(false),
     };
     // Nobody else binds while this process has the lock, but the process that had it before may have bound.
-    match connect_once(place) {
+    match find(place) {
         Err(error) if is_absent(&error) => {}
         connected => return Ok(connected.is_ok()),
     }
@@ -346,7 +310,7 @@ mod tests {
         let place = folders.place(0);
         let listener = super::bind(place.socket()).expect("a socket");
         super::bind(place.socket()).expect_err("somebody listens");
-        connect_once(&place).expect("the first one still listens");
+        find(&place).expect("the first one still listens");
         drop(listener);
         super::bind(place.socket()).expect("a socket in the place of a dead one");
         fs::remove_file(place.socket()).expect("its owner may");
@@ -434,7 +398,7 @@ mod tests {
         bind(&listener, &SocketAddrUnix::new(place.socket()).expect("a path")).expect("a new path");
         listen(&listener, 1).expect("a socket");
         let mut waiting = Vec::new();
-        while let Ok(socket) = connect_once(&place) {
+        while let Ok(socket) = find(&place) {
             waiting.push(socket);
         }
         let (done, outcome) = std::sync::mpsc::channel();

@@ -29,6 +29,8 @@ pub(crate) enum LinkCommand {
         request: u64,
         frame: Vec<u8>,
     },
+    /// Numbers what was sent so far, for calls of threads.
+    Mark { connection: Arc<Connection>, number: u64 },
     /// Hands a stream over, unless that was done, and subscribes it.
     Subscribe {
         connection: Arc<Connection>,
@@ -61,7 +63,7 @@ impl ForwarderCommand for LinkCommand {
             Self::Send { connection, request, .. } | Self::Subscribe { connection, request, .. } => {
                 connection.complete(*request, Outcome::Unsent);
             }
-            Self::BeginSubscription(_) | Self::Abandon(_) | Self::Await { .. } => {}
+            Self::BeginSubscription(_) | Self::Abandon(_) | Self::Await { .. } | Self::Mark { .. } => {}
         }
         0
     }

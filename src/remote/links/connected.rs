@@ -3,13 +3,12 @@
 use super::connection::Connection;
 use super::effect::Effect;
 use super::parked::{Parked, ParkedPush};
-use super::unanswered::Unanswered;
 use crate::remote::link::{ConnectionLost, Link};
 use crate::remote::response_reader::{Outcome, UNAWAITED};
 use crate::stream::Reason;
 use crate::wire::{Request, Response, StoreSettings, TooLong};
 use rustix::fd::OwnedFd;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// One connection.
@@ -21,18 +20,19 @@ pub(super) struct Connected {
     /// of the link.
     unsent: VecDeque<(u64, u64)>,
     uncredited: Uncredited,
-    pub(super) unanswered: Unanswered,
+    /// The requests with a number of their own that are not answered, and the streams that they subscribe.
+    unanswered: HashMap<u64, Option<u64>>,
     /// How many streams the hub process has that this process holds no longer. Their ends are counted.
     pub(super) released: u64,
     /// Whether it is watched for room.
     pub(super) is_writable_asked: bool,
 }
 
-/// Publishes to a hub with a store that wait for credits, with their numbers. Other requests overtake them: a store decides
+/// Publishes to a hub with a store that wait for credits, and marks behind them. Other requests overtake them: a store decides
 /// when an event is published, so nothing is promised about their order.
 #[derive(Debug, Default)]
 struct Uncredited {
-    publishes: VecDeque<(u64, Vec<u8>)>,
+    frames: VecDeque<Vec<u8>>,
     bytes: usize,
 }
 
@@ -43,7 +43,7 @@ impl Connected {
             connection,
             unsent: VecDeque::new(),
             uncredited: Uncredited::default(),
-            unanswered: Unanswered::default(),
+            unanswered: HashMap::new(),
             released: 0,
             is_writable_asked: false,
         }
@@ -56,11 +56,40 @@ impl Connected {
         }
         let has_store = self.link.welcome().settings.store != StoreSettings::Memory;
         if has_store && Request::is_publish(&frame) {
-            self.uncredited.bytes += frame.len();
-            self.uncredited.publishes.push_back((request, frame));
-            self.queue_uncredited();
+            self.queue_for_credits(frame);
         } else {
             self.queue_now(request, frame, socket);
+        }
+    }
+
+    /// Queues a request that subscribes a stream.
+    pub(super) fn queue_subscription(&mut self, request: u64, stream: u64, frame: Vec<u8>) {
+        self.unanswered.insert(request, Some(stream));
+        self.queue(request, frame, None);
+    }
+
+    /// Returns true if a request was sent, or is still to be, and is not answered.
+    pub(super) fn is_unanswered(&self, request: u64) -> bool {
+        self.unanswered.contains_key(&request)
+    }
+
+    fn queue_for_credits(&mut self, frame: Vec<u8>) {
+        self.uncredited.bytes += frame.len();
+        self.uncredited.frames.push_back(frame);
+        self.queue_uncredited();
+    }
+
+    /// Queues a mark, and if publishes wait for credits, another one for them.
+    pub(super) fn mark(&mut self, number: u64) {
+        let has_publishes = self.uncredited.frames.is_empty();
+        let encode = |has_publishes| {
+            let mut frame = Vec::new();
+            let _ = Request::Mark { number, has_publishes }.encode(&mut frame); // it is short
+            frame
+        };
+        self.queue_now(0, encode(has_publishes), None);
+        if !has_publishes {
+            self.queue_for_credits(encode(true));
         }
     }
 
@@ -89,22 +118,20 @@ impl Connected {
     }
 
     /// Queues the publishes for which there are credits.
-    pub(super) fn queue_uncredited(&mut self) {
-        while self.link.may_publish() {
-            let (request, frame) = match self.uncredited.publishes.pop_front() {
-                Some(next) => next,
-                None => break,
-            };
+    fn queue_uncredited(&mut self) {
+        while let Some(frame) = self.uncredited.frames.pop_front() {
+            if Request::is_publish(&frame) && !self.link.may_publish() {
+                return self.uncredited.frames.push_front(frame);
+            }
             self.uncredited.bytes -= frame.len();
-            self.queue_now(request, frame, None);
+            self.queue_now(0, frame, None);
         }
-        self.unanswered.set_uncredited(!self.uncredited.publishes.is_empty(), &self.connection);
     }
 
     fn queue_now(&mut self, request: u64, frame: Vec<u8>, socket: Option<OwnedFd>) {
         self.link.queue_frame(frame, socket);
-        self.unanswered.add(request, &self.connection);
         if request != 0 && request != UNAWAITED {
+            self.unanswered.entry(request).or_insert(None);
             self.unsent.push_back((request, self.link.accepted_bytes()));
         }
     }
@@ -132,10 +159,10 @@ impl Connected {
         let read = link.read(|response| {
             has_answered = true;
             effects.extend(match Outcome::of(response) {
-                Ok((request, outcome)) => unanswered.complete(request, outcome, connection),
+                Ok((request, outcome)) => complete(unanswered, connection, request, outcome),
                 Err(Response::Elected { lease, is_held }) => {
                     connection.leases.answer(lease, is_held);
-                    unanswered.complete(lease, Outcome::Done, connection)
+                    complete(unanswered, connection, lease, Outcome::Done)
                 }
                 Err(Response::Epoch { epoch }) => {
                     connection.set_epoch(epoch);
@@ -151,19 +178,39 @@ impl Connected {
     /// Completes all requests, because the connection is lost. Returns the requests that were not sent and that a thread waits
     /// for.
     pub(super) fn lose(&mut self) -> Vec<u64> {
-        let Self { connection, unsent, uncredited, unanswered, .. } = self;
+        let Self { connection, unsent, unanswered, .. } = self;
         // Nothing of these was carried out: their callers connect anew.
         let mut awaited = Vec::new();
         for (request, _) in unsent.drain(..) {
-            unanswered.forget(request);
+            unanswered.remove(&request);
             if connection.complete(request, Outcome::Unsent) {
                 awaited.push(request);
             }
         }
-        unanswered.lose(connection);
-        for (request, _) in uncredited.publishes.drain(..) {
-            connection.complete(request, Outcome::Unsent);
+        for (request, _) in unanswered.drain() {
+            connection.complete(request, Outcome::Lost);
         }
         awaited
     }
+}
+
+/// Completes a request that is answered. Returns what follows if no thread has waited for it.
+fn complete(
+    unanswered: &mut HashMap<u64, Option<u64>>,
+    connection: &Connection,
+    request: u64,
+    outcome: Outcome,
+) -> Option<Effect> {
+    let refusal = match &outcome {
+        Outcome::Refused(failure) => Some(failure.to_string()),
+        _ => None,
+    };
+    if request == UNAWAITED {
+        connection.count_answered();
+        return refusal.map(Effect::EventRefused);
+    }
+    let stream = unanswered.remove(&request).flatten();
+    let is_awaited = connection.complete(request, outcome);
+    let (stream, refusal) = (stream.filter(|_| !is_awaited)?, refusal?);
+    Some(Effect::SubscriptionRefused { stream, refusal })
 }

@@ -1,17 +1,15 @@
 //! The connection to a hub process, as threads see it that wait for responses.
 
-use super::publish_connection::PublishConnection;
+use super::calls::Calls;
 use super::worker_leases::WorkerLeases;
 use crate::remote::error::Error;
 use crate::remote::link::MAX_QUEUED_BYTES;
 use crate::remote::response_reader::Outcome;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::wake::sync::lock;
-use crate::sys::{descriptor, socket};
 use crate::wire::{Name, Welcome, WorkerId};
-use rustix::fd::{AsRawFd, BorrowedFd};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -49,8 +47,6 @@ pub(crate) struct Connection {
     /// Whether the hub process does not answer, as far as is known: nobody waits for it to take a stream.
     is_away: AtomicBool,
     is_lost: AtomicBool,
-    /// True if the hub process has carried out all requests that the event loop has taken. Only the event loop writes it.
-    is_quiet: AtomicBool,
     /// The bytes of requests that the event loop has not taken yet.
     coming_bytes: AtomicUsize,
     /// The bytes of requests that the event loop has and the kernel has not.
@@ -63,11 +59,10 @@ pub(crate) struct Connection {
     last_request: AtomicU64,
     /// The requests that are waited for.
     outcomes: Mutex<HashMap<u64, Option<Outcome>>>,
-    /// The number of the socket's descriptor, and the socket's cookie: a forked child cannot take a lock.
-    socket_number: AtomicI32,
-    socket_cookie: AtomicU64,
+    /// The number of the last mark that was sent.
+    pub(crate) last_mark: AtomicU64,
     pub(crate) leases: WorkerLeases,
-    pub(crate) publish_connection: PublishConnection,
+    pub(crate) calls: Calls,
 }
 
 impl Connection {
@@ -82,17 +77,15 @@ impl Connection {
             is_coming: AtomicBool::new(true),
             is_away: AtomicBool::new(is_away),
             is_lost: AtomicBool::new(false),
-            is_quiet: AtomicBool::new(true),
             coming_bytes: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
             held_bytes: AtomicUsize::new(0),
             unanswered: AtomicU64::new(0),
             last_request: AtomicU64::new(0),
             outcomes: Mutex::default(),
-            socket_number: AtomicI32::new(-1),
-            socket_cookie: AtomicU64::new(0),
+            last_mark: AtomicU64::new(0),
             leases: WorkerLeases::default(),
-            publish_connection: PublishConnection::default(),
+            calls: Calls::default(),
         }
     }
 
@@ -121,12 +114,6 @@ impl Connection {
             *users = None;
         }
         is_closed
-    }
-
-    /// Takes note of a socket that is to become the connection. No fork happens meanwhile.
-    pub(crate) fn note_socket(&self, socket: BorrowedFd<'_>) {
-        self.socket_cookie.store(socket::cookie(socket), Ordering::Release);
-        self.socket_number.store(socket.as_raw_fd(), Ordering::Release);
     }
 
     /// Takes note of what the hub process has said about itself.
@@ -234,24 +221,10 @@ impl Connection {
         self.unanswered.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Counts a response to one of the `UNAWAITED` requests. Returns true if all are answered.
-    pub(crate) fn count_answered(&self) -> bool {
+    /// Counts a response to one of the `UNAWAITED` requests. One too much is ignored.
+    pub(crate) fn count_answered(&self) {
         let one_less = |count: u64| count.checked_sub(1);
-        let before = self.unanswered.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
-        before == Ok(1) // a response too much is ignored
-    }
-
-    /// Says whether the hub process has carried out all requests that the event loop has taken.
-    pub(crate) fn set_quiet(&self, is_quiet: bool) {
-        self.is_quiet.store(is_quiet, Ordering::Release);
-    }
-
-    /// Returns true if the hub process has carried out everything that this thread has asked of it: then the order of its
-    /// requests is kept also if the next one goes another way.
-    pub(crate) fn is_quiet(&self, reactor: &ReactorHandle) -> bool {
-        // In this order: what the event loop has taken from the queue has changed the second one.
-        let has_none = reactor.has_taken_all() && self.is_quiet.load(Ordering::Acquire);
-        has_none && !self.is_away() && !self.is_coming() && !self.is_lost()
+        let _ = self.unanswered.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
     }
 
     /// Takes the number of unawaited requests without a response.
@@ -296,20 +269,10 @@ impl Connection {
         self.is_lost.store(true, Ordering::Release);
         self.is_coming.store(false, Ordering::Release);
         self.leases.lose();
-        self.publish_connection.close();
+        self.calls.close();
     }
 
     pub(crate) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Acquire)
-    }
-
-    /// In a forked child, closes its copies of the sockets, so that the hub process sees when the parent ends.
-    pub(crate) fn close_copy(&self) {
-        self.publish_connection.close_copy();
-        let number = self.socket_number.load(Ordering::Acquire);
-        let cookie = self.socket_cookie.load(Ordering::Acquire);
-        if !self.is_lost() && number >= 0 && cookie != 0 {
-            drop(descriptor::inherit(number, cookie));
-        }
     }
 }

@@ -81,7 +81,6 @@ impl Scene {
         let name = Name::new("test").expect("a name");
         let welcome = Welcome { name, pid: 1, epoch: "epoch".into(), settings, credits, number: 1 };
         let link = Link::new((welcome, ResponseReader::greeted(ours, credits)));
-        connection.note_socket(link.socket());
         connection.note_welcome(link.welcome());
         send(&self.handle, LinkCommand::Connect(Box::new(link), Arc::clone(connection)));
         HubSide::new(theirs)
@@ -488,45 +487,18 @@ fn a_stream_without_a_socket_that_was_not_sent_is_handed_over_anew() {
 }
 
 #[test]
-fn a_connection_is_quiet_when_its_last_request_was_carried_out() {
-    let (scene, connection, mut hub) = Scene::connected();
-    let is_quiet = || connection.is_quiet(&scene.handle);
-    scene.eventually("a new connection is", is_quiet);
-    let requests = [scene.publish(&connection, 10), scene.publish(&connection, 10)];
-    assert!(!is_quiet());
-    hub.next(|_| {});
-    hub.answer(&Response::Published { request: requests[0], id: "epoch-1" });
-    assert!(scene.wait(&connection, requests[0]).is_ok());
-    assert!(!is_quiet(), "the second one may still have to be carried out");
-    hub.next(|_| {});
-    hub.answer(&Response::Published { request: requests[1], id: "epoch-2" });
-    assert!(scene.wait(&connection, requests[1]).is_ok());
-    scene.eventually("all are answered", is_quiet);
-}
-
-#[test]
-fn a_request_without_an_answer_is_carried_out_when_a_later_one_is_answered() {
+fn a_mark_comes_after_what_was_queued_before_it() {
     let (scene, connection, mut hub) = Scene::connected();
     let (stream, state, _client) = scene.open();
     scene.hand_over(&connection, &mut hub, stream);
-    scene.eventually("it is subscribed", || connection.is_quiet(&scene.handle));
+    let before = scene.handle.forwarded();
     scene.push(stream, &state, b"event");
-    assert!(!connection.is_quiet(&scene.handle));
+    scene.publish_as(&connection, UNAWAITED, 10);
+    assert_eq!(scene.handle.forwarded(), before + 1, "who queues a request counts it");
+    send(&scene.handle, LinkCommand::Mark { connection: Arc::clone(&connection), number: 7 });
     hub.next(|got| assert!(matches!(got, Request::Push { .. }), "{got:?}"));
-    assert!(!connection.is_quiet(&scene.handle), "nothing says that it was carried out");
-    scene.publish_as(&connection, UNAWAITED, 10);
-    scene.publish_as(&connection, UNAWAITED, 10);
-    for is_last in [false, true] {
-        hub.next(|_| {});
-        hub.answer(&Response::Published { request: UNAWAITED, id: "epoch-1" });
-        match is_last {
-            false => assert!(!connection.is_quiet(&scene.handle)),
-            true => scene.eventually("all are carried out", || connection.is_quiet(&scene.handle)),
-        }
-    }
-    drop(hub);
-    scene.eventually("it is lost", || connection.is_lost());
-    assert!(!connection.is_quiet(&scene.handle));
+    hub.next(|got| assert!(matches!(got, Request::Publish { .. }), "{got:?}"));
+    hub.next(|got| assert_eq!(got, Request::Mark { number: 7, has_publishes: true }));
 }
 
 /// Reads everything that a client gets until its stream ends.
@@ -638,25 +610,26 @@ fn a_publish_to_a_slow_store_delays_no_other_request() {
     let (scene, connection) = Scene::connecting();
     let settings = HubSettings { store: StoreSettings::Redis(Box::default()), ..HubSettings::default() };
     let mut hub = scene.connect_begun(&connection, settings, 10);
-    let first = scene.publish(&connection, 10); // spends the credits
-    let second = scene.publish(&connection, 10);
+    scene.publish_as(&connection, UNAWAITED, 10); // spends the credits
     while connection.has_room(true) {
         scene.publish_as(&connection, UNAWAITED, 1 << 20);
     }
     scene.eventually("what waits for credits takes no room of other requests", || connection.has_room(false));
     assert!(!connection.is_idle());
-    hub.next(|got| assert!(matches!(got, Request::Publish { request: number, .. } if number == first), "{got:?}"));
+    hub.next(|got| assert!(matches!(got, Request::Publish { .. }), "{got:?}"));
     let (stream, state, _client) = scene.open();
     let subscription = scene.subscribe(&connection, stream);
     scene.push(stream, &state, b"pushed");
     hub.take_over(stream);
     assert!(matches!(scene.wait(&connection, subscription), Ok(Outcome::Done)));
     hub.next(|got| assert!(matches!(got, Request::Push { event: b"pushed", .. }), "{got:?}"));
-    // Nothing of what waits may be overtaken by an event on the publish connection.
-    assert!(!connection.is_quiet(&scene.handle));
-    hub.answer(&Response::Credits { bytes: 100 });
-    hub.next(|got| assert!(matches!(got, Request::Publish { request: number, .. } if number == second), "{got:?}"));
-    let third = scene.publish(&connection, 10);
-    drop(hub);
-    assert!(matches!(scene.wait(&connection, third), Ok(Outcome::Unsent)));
+    // A publish that is called waits for those that have no credits, another call does not.
+    send(&scene.handle, LinkCommand::Mark { connection: Arc::clone(&connection), number: 7 });
+    hub.next(|got| assert_eq!(got, Request::Mark { number: 7, has_publishes: false }));
+    hub.answer(&Response::Credits { bytes: 1 << 30 });
+    let mut publishes = 0;
+    while hub.next(|got| got != Request::Mark { number: 7, has_publishes: true }) {
+        publishes += 1;
+    }
+    assert!(publishes > 1, "the mark for publishes comes after them");
 }

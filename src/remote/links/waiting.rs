@@ -51,7 +51,7 @@ impl Waiting {
     /// Holds a command back if its hub process does not answer. Returns it otherwise.
     pub(super) fn hold(&mut self, command: LinkCommand, is_handed_over: impl Fn(u64) -> bool) -> Option<LinkCommand> {
         let (connection, held) = match &command {
-            LinkCommand::Send { connection, .. } => (connection, None),
+            LinkCommand::Send { connection, .. } | LinkCommand::Mark { connection, .. } => (connection, None),
             LinkCommand::Subscribe { connection, stream, until, .. } => {
                 (connection, Some((u64::from(*stream), *until)))
             }

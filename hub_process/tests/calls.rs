@@ -1,0 +1,213 @@
+//! The connections of a worker on which threads wait for responses: whose they are, their order beside the link, when they end.
+
+mod support;
+
+use eventsource_xs::remote::{CallConnection, Error, Start};
+use eventsource_xs::wire::{HubSettings, Request, WorkerId, WINDOW_BYTES};
+use eventsource_xs::ErrorCode;
+use std::time::Duration;
+use support::{event, eventually, follow, gone, read_event, settings, signal, topics, Scene, Signal, DEADLINE};
+
+fn calls_for(scene: &Scene, worker: WorkerId) -> Result<CallConnection, Error> {
+    CallConnection::for_worker(&scene.place, worker, DEADLINE)
+}
+
+fn calls_of(scene: &Scene, worker: &CallConnection) -> CallConnection {
+    calls_for(scene, worker.welcome().worker()).expect("it is welcome")
+}
+
+fn publish(calls: &mut CallConnection, data: &str) -> String {
+    calls.publish(&event("news", data)).expect("an id")
+}
+
+fn mark(worker: &mut CallConnection, number: u64, has_publishes: bool) {
+    worker.send(&Request::Mark { number, has_publishes }, None).expect("a connection");
+}
+
+#[test]
+fn a_worker_with_calls_is_counted_once() {
+    let (scene, mut worker) = Scene::with_worker();
+    let before = scene.client().welcome().settings.clone();
+    let mut calls = [calls_of(&scene, &worker), calls_of(&scene, &worker)];
+    let mut client = follow(&mut worker, 1, topics("news", None));
+    let epoch = worker.welcome().epoch.clone();
+    for (seq, data) in (1..).zip(["one", "two", "three"]) {
+        assert_eq!(*publish(&mut calls[seq % 2], data), format!("{epoch}-{seq}"));
+        read_event(&mut client, data);
+    }
+    assert_eq!(worker.publish(&event("news", "four")).expect("an id"), format!("{epoch}-4"));
+    eventually("only the worker counts", || calls[0].count(b"").expect("counts").workers == 1);
+    assert_eq!(*worker.describe().expect("a process").workers, [std::process::id()]);
+    assert_eq!(scene.client().welcome().settings, before);
+    // More than the credits for one time.
+    let data = "x".repeat(100_000);
+    for _ in 0..WINDOW_BYTES as usize * 3 / data.len() {
+        publish(&mut calls[0], &data);
+    }
+}
+
+#[test]
+fn a_refused_event_leaves_the_connection_open() {
+    let (scene, worker) = Scene::with_worker();
+    let mut calls = calls_of(&scene, &worker);
+    let mut refused = event("news", "x");
+    refused.once = &[b'k'; 257];
+    assert_eq!(calls.publish(&refused).expect_err("a long key").field(), Some("once"));
+    let huge = "x".repeat(17 << 20);
+    assert!(matches!(calls.publish(&event("news", &huge)), Err(Error::Invalid { .. })));
+    assert!(publish(&mut calls, "x").ends_with("-1"));
+}
+
+#[test]
+fn only_a_worker_of_this_process_has_them() {
+    let (scene, mut worker) = Scene::with_worker();
+    let WorkerId { process, number } = worker.welcome().worker();
+    let mut calls = calls_of(&scene, &worker);
+    let others = [(process + 1, number), (process, number + 1), (process, 0), (process, u64::MAX)];
+    for (process, number) in others {
+        match calls_for(&scene, WorkerId { process, number }) {
+            Err(Error::Refused(failure)) => assert_eq!(failure.code, ErrorCode::Unavailable),
+            other => panic!("{process} {number}: {other:?}"),
+        }
+    }
+    assert!(publish(&mut calls, "x").ends_with("-1"));
+    assert_eq!(worker.count(b"").expect("counts").hub.published, 1);
+}
+
+/// Sends a publish after a mark, calls a function, and returns the outcome of the publish.
+fn while_kept(calls: &mut CallConnection, after: u64, act: impl FnOnce()) -> Result<String, Error> {
+    calls.follow(after).expect("a short request");
+    calls.begin_publish(&event("news", "after")).expect("a connection");
+    calls.flush().expect("a connection");
+    act();
+    calls.publish_results().map(|mut all| all.remove(0).expect("an id"))
+}
+
+#[test]
+fn a_call_comes_after_what_its_worker_has_sent_before_the_mark() {
+    let (scene, mut worker) = Scene::with_worker();
+    let mut client = follow(&mut worker, 1, topics("news", None));
+    let (mut calls, mut others) = (calls_of(&scene, &worker), calls_of(&scene, &worker));
+    for (round, is_first) in (1..).zip([true, false, true, false]) {
+        let data = format!("before {round}");
+        let mut send = || {
+            worker.publish_unanswered(&event("news", &data)).expect("a connection");
+            mark(&mut worker, round, true);
+        };
+        let published = match is_first {
+            true => {
+                send();
+                while_kept(&mut calls, round, || {})
+            }
+            false => while_kept(&mut calls, round, || {
+                publish(&mut others, "another thread is not kept");
+                send();
+            }),
+        };
+        published.expect("an id");
+        let text = read_event(&mut client, "after");
+        assert!(text.contains(&format!("data: {data}\n")), "{text}");
+    }
+}
+
+#[test]
+fn a_publish_waits_for_publishes_without_credits_and_another_call_does_not() {
+    let (scene, mut worker) = Scene::with_worker();
+    let mut calls = calls_of(&scene, &worker);
+    mark(&mut worker, 7, false);
+    calls.follow(7).expect("a short request");
+    assert_eq!(calls.count(b"").expect("counts").hub.published, 0);
+    let published = while_kept(&mut calls, 8, || {
+        worker.publish(&event("news", "x")).expect("an id");
+        mark(&mut worker, 8, true);
+    });
+    assert!(published.expect("an id").ends_with("-2"));
+}
+
+#[test]
+fn a_call_whose_mark_does_not_come_before_the_end_of_its_worker_is_not_carried_out() {
+    let (scene, worker) = Scene::with_worker();
+    let mut other = scene.client();
+    let mut calls = calls_of(&scene, &worker);
+    let published = while_kept(&mut calls, 7, || drop(worker));
+    assert!(matches!(published, Err(Error::Unavailable(_))), "{published:?}");
+    assert_eq!(other.count(b"").expect("counts").hub.published, 0);
+}
+
+#[test]
+fn requests_that_a_stopped_process_has_not_read_are_not_carried_out() {
+    let (scene, mut worker) = Scene::with_worker();
+    let within = Duration::from_millis(200);
+    let mut calls = None;
+    eventually("it is welcome in time", || {
+        calls = CallConnection::for_worker(&scene.place, worker.welcome().worker(), within).ok();
+        calls.is_some()
+    });
+    signal(worker.welcome().pid, Signal::STOP);
+    let late = calls.as_mut().map(|calls| calls.publish(&event("news", &"x".repeat(8 << 20))));
+    assert!(matches!(late, Some(Err(Error::Unavailable(_)))), "{late:?}");
+    drop(calls);
+    signal(worker.welcome().pid, Signal::CONT);
+    assert_eq!(worker.count(b"").expect("counts").hub.published, 0);
+}
+
+#[test]
+fn they_end_with_their_worker_and_keep_no_process_alive() {
+    let scene = Scene::new();
+    let short = HubSettings { idle_exit: Duration::from_millis(50), ..settings() };
+    let (worker, other) = (scene.client_with(short.clone()), scene.client_with(short));
+    let pid = worker.welcome().pid;
+    let (mut calls, mut others) = (calls_of(&scene, &worker), calls_of(&scene, &other));
+    publish(&mut calls, "x");
+    drop(worker);
+    eventually("it ends", || calls.publish(&event("news", "x")).is_err());
+    publish(&mut others, "x");
+    drop(other);
+    gone(pid);
+}
+
+#[test]
+fn an_upgrade_leaves_them_as_they_are() {
+    let (scene, mut worker) = Scene::with_worker();
+    let mut calls = calls_of(&scene, &worker);
+    publish(&mut calls, "x");
+    for seq in 2..4 {
+        mark(&mut worker, seq, true);
+        let published = while_kept(&mut calls, seq + 1, || {
+            scene.upgrade();
+            mark(&mut worker, seq + 1, true);
+        });
+        assert!(published.expect("an id").ends_with(&format!("-{seq}")));
+        eventually("only the worker counts", || worker.count(b"").expect("counts").workers == 1);
+    }
+    drop(worker);
+    eventually("it ends with its worker", || calls.publish(&event("news", "x")).is_err());
+}
+
+#[test]
+fn more_than_one_leave_half_of_the_places_to_workers() {
+    let scene = Scene::new();
+    let mut hub = scene.limited("-n 128");
+    let (mut workers, mut calls) = (Vec::new(), Vec::new());
+    let refused = loop {
+        let worker = scene.client_with(settings());
+        let id = worker.welcome().worker();
+        workers.push(worker);
+        calls.push(calls_for(&scene, id).expect("it is welcome"));
+        match calls_for(&scene, id) {
+            Ok(second) => calls.push(second),
+            Err(error) => break error.to_string(),
+        }
+        assert!(workers.len() < 64, "they take every connection");
+    };
+    assert!(refused.contains("half of the connections"), "{refused}");
+    let start = Start { program: None, ..Scene::start() };
+    let connect = || CallConnection::connect(&start, &scene.place, None).ok();
+    let more = (0..128).map_while(|_| connect()).collect::<Vec<_>>();
+    assert!(more.len() >= workers.len(), "{} workers after {} with three connections", more.len(), workers.len());
+    calls.iter_mut().for_each(|calls| drop(publish(calls, "x")));
+    drop(more);
+    eventually("there is room again", || connect().is_some());
+    scene.stop();
+    assert!(hub.wait().expect("it ends").success());
+}
