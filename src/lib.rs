@@ -65,8 +65,6 @@ pub mod log;
 pub mod metrics;
 pub mod parse;
 pub mod reactor;
-#[cfg(target_os = "linux")]
-pub mod remote;
 pub mod request;
 #[cfg(target_os = "linux")]
 pub mod runtime;
@@ -86,3 +84,5 @@ pub mod wire;
 mod xs;
 
 pub use error_code::ErrorCode;
+#[cfg(target_os = "linux")]
+pub use runtime::remote;

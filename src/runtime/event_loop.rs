@@ -9,15 +9,16 @@
 //!   an Intel Xeon and 0.38 times on an AMD EPYC, both with two cores that the clients use too (`bench/hub_process threads`).
 //!   An ordering between reactors is worth its complexity from a factor of 1.6 on.
 
-pub(crate) mod forwarder;
+pub(crate) mod context;
 pub(crate) mod sockets;
 pub(crate) mod stream_table;
 
-use self::forwarder::{Context, Forwarder};
+use self::context::Context;
 use self::sockets::Sockets;
 use self::stream_table::{seconds_now, StreamTable};
 use super::generation::lock_turn;
 use super::reactor_handle::{Pause, Queued, ReactorHandle, StreamParts, WAKER_TOKEN};
+use super::remote::links::Links;
 use super::stats::add;
 use super::stream_state::StreamState;
 use super::wake::end_signal::EndSignal;
@@ -49,8 +50,8 @@ pub(crate) struct EventLoop {
     handle: Arc<ReactorHandle>,
     queue: Receiver<Queued>,
     streams: StreamTable,
-    /// The server of hub connections, once this process has one.
-    forwarder: Option<Box<dyn Forwarder>>,
+    /// The connections to hub processes.
+    links: Links,
     ready: Vec<(StreamId, Ready)>,
     /// How many events this turn has taken.
     published: u64,
@@ -76,7 +77,7 @@ impl EventLoop {
         let reactor = Reactor::new(Sockets::new(epoll), Instant::now());
         let (queue, streams) = (handle.queue(), StreamTable::new(Arc::clone(&handle)));
         let end_signal = EndSignal::new();
-        let (forwarder, ready, published) = (None, Vec::new(), 0);
+        let (links, ready, published) = (Links::default(), Vec::new(), 0);
         let (opened, rest) = (None, Rest::Sleep);
         let (is_ending, pause) = (false, None);
         Ok(Self {
@@ -84,7 +85,7 @@ impl EventLoop {
             handle,
             queue,
             streams,
-            forwarder,
+            links,
             ready,
             published,
             opened,
@@ -155,9 +156,7 @@ impl EventLoop {
             let mut all = std::mem::take(&mut self.ready);
             for (stream, ready) in all.drain(..) {
                 match stream.serial {
-                    NO_STREAM => self.with_forwarder((), |forwarder, context| {
-                        forwarder.handle_readiness(stream.slot, ready, context);
-                    }),
+                    NO_STREAM => self.with_links(|links, context| links.handle_readiness(stream.slot, ready, context)),
                     _ => self.reactor.handle_readiness(stream, ready, now),
                 }
             }
@@ -165,9 +164,9 @@ impl EventLoop {
             self.take_commands(now);
             self.apply_answers(); // who waits for one does not wait for what is sent, too
             self.reactor.run_due(now);
-            self.with_forwarder((), |forwarder, context| forwarder.run_due(now, context));
+            self.with_links(|links, context| links.run_due(now, context));
             self.reactor.flush(now);
-            self.with_forwarder((), |forwarder, context| forwarder.flush(context));
+            self.with_links(Links::flush);
             self.apply_answers();
             self.apply_presence_if_due(now);
             self.end_signal.fire(&self.handle.ends, now);
@@ -214,19 +213,16 @@ impl EventLoop {
         }
     }
 
-    /// Calls a function with what serves hub processes. Without that, returns a value in its place.
-    fn with_forwarder<T>(&mut self, without: T, function: impl FnOnce(&mut dyn Forwarder, &mut Context<'_>) -> T) -> T {
-        let Self { reactor, streams, forwarder, handle, .. } = self;
-        match forwarder {
-            Some(forwarder) => function(&mut **forwarder, &mut Context { reactor, streams, handle }),
-            None => without,
-        }
+    /// Calls a function with the connections to hub processes.
+    fn with_links<T>(&mut self, function: impl FnOnce(&mut Links, &mut Context<'_>) -> T) -> T {
+        let Self { reactor, streams, links, handle, .. } = self;
+        function(links, &mut Context { reactor, streams, handle })
     }
 
     fn take_command(&mut self, queued: Queued, now: Instant) {
         match queued {
             Queued::Command(Command::ReleaseState { stream }) => {
-                if !self.with_forwarder(false, |forwarder, context| forwarder.release(stream, context)) {
+                if !self.with_links(|links, context| links.release(stream, context)) {
                     self.streams.release(stream);
                 }
             }
@@ -236,17 +232,12 @@ impl EventLoop {
                     Command::PublishStored { .. } => self.handle.counts.sockets() > 0, // a history is read before
                     _ => false,
                 });
-                if !self.with_forwarder(false, |forwarder, context| forwarder.forward(&command, context)) {
+                if !self.with_links(|links, context| links.forward(&command, context)) {
                     self.reactor.apply(command, None, now);
                 }
             }
             Queued::Stream(command, parts) => self.take_stream(command, *parts, now),
-            Queued::Forwarder(command) => {
-                if self.forwarder.is_none() {
-                    self.forwarder = forwarder::make();
-                }
-                self.with_forwarder((), |forwarder, context| forwarder.apply(command.into_any(), context));
-            }
+            Queued::Link(command) => self.with_links(|links, context| links.apply(*command, context)),
             Queued::Pause(pause) => self.pause = Some(pause),
         }
     }
@@ -259,12 +250,7 @@ impl EventLoop {
                 self.streams.set_opened(stream, seconds_now());
             }
             Command::Attach { stream } => {
-                if let Some(forwarder) = &mut self.forwarder {
-                    socket = socket.and_then(|socket| {
-                        socket::cork(socket.as_fd(), false); // another process need not know of it
-                        forwarder.attach(stream, socket)
-                    });
-                }
+                socket = socket.and_then(|socket| self.links.attach(stream, socket));
                 // Another process has the stream, or it has ended before its socket came. The reactor closes the socket,
                 // and its number may be reused.
                 if socket.is_none() || self.streams.get(stream).is_none() {
@@ -281,7 +267,7 @@ impl EventLoop {
 
     /// Waits for sockets, commands and timers, unless there is something left to do. Notes which sockets are ready.
     fn wait(&mut self, now: Instant) -> io::Result<()> {
-        let Self { reactor, handle, queue, ready, rest, end_signal, forwarder, .. } = self;
+        let Self { reactor, handle, queue, ready, rest, end_signal, links, .. } = self;
         let is_nap = *rest == Rest::Nap;
         let may_rest = !reactor.is_busy() && handle.waker.prepare_rest(*rest, || queue.is_empty());
         if may_rest && !is_nap {
@@ -293,7 +279,7 @@ impl EventLoop {
             .chain(end_signal.due())
             .chain(handle.presence.next_due())
             .chain(handle.running_handler.next_due())
-            .chain(forwarder.as_ref().and_then(|forwarder| forwarder.next_due()))
+            .chain(links.next_due())
             .min();
         let timeout = match due {
             _ if !may_rest => Some(Duration::ZERO),
@@ -327,7 +313,7 @@ impl EventLoop {
             }
             self.streams.apply(answer);
         }
-        if self.is_ending && !self.forwarder.as_ref().map_or(false, |forwarder| forwarder.has_queued()) {
+        if self.is_ending && !self.links.has_queued() {
             self.handle.complete_shutdown();
         }
         if has_changed {

@@ -15,13 +15,15 @@
 //! - `generation`: the generation of this process, and the locks that keep forks out of the reactor's turns
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
 //! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers; in its folder `sockets`,
-//!   `stream_table`, and `forwarder`, its interface to what serves hub processes, which `remote` implements
+//!   `stream_table`, and `context`, what the connections to hub processes work on
 //! - `registration`: the hubs in the reactor of a process
 //! - `process`: the reactor of this process: its start, the shutdown at exit; in its folder `forks`: what a fork does to it
 //! - `handles`: streams and hubs of this process, as the application holds them
+//! - [`remote`]: named hubs. Its `links` are part of the event loop; a fork and the end of the process concern its `registrations`
 //! - [`saved_reactor`]: a new program continues with the streams and hubs of this process
 
 pub mod descriptor_reserve;
+pub mod remote;
 pub mod saved_reactor;
 pub mod wake;
 

@@ -10,6 +10,7 @@ use super::generation::generation;
 use super::mailbox::Mailbox;
 use super::reactor_handle::ReactorHandle;
 use super::registration::Registrations;
+use super::remote::registrations::{lock_remotes, try_lock_remotes, wait_for_answers, Remotes};
 use super::wake::sync::lock;
 use crate::histogram::Times;
 use crate::reactor::{Command, StreamId};
@@ -29,12 +30,9 @@ pub(crate) struct Process {
     /// The last reactor, which may have died, and the generation that started it.
     started: Option<(u32, Arc<ReactorHandle>)>,
     pub(super) registrations: Registrations,
-    /// The function that takes the locks of the layer above before a fork.
-    lock_above: Option<forks::LockAbove>,
 }
 
-static PROCESS: Mutex<Process> =
-    Mutex::new(Process { started: None, registrations: Registrations::new(), lock_above: None });
+static PROCESS: Mutex<Process> = Mutex::new(Process { started: None, registrations: Registrations::new() });
 /// Whether this process is ending. It is written with the lock of the process.
 static IS_SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
 /// Refused requests of pages of other origins.
@@ -168,29 +166,21 @@ pub fn linger(time: Duration) {
 }
 
 /// Ends all streams, because this process ends. Each client is sent a random reconnection time. Buffered bytes are sent;
-/// bytes that are not sent within the time of [`linger`] are lost. No stream is opened afterwards.
+/// bytes that are not sent within the time of [`linger`] are lost. No stream is opened afterwards. Waits until hub processes have
+/// what this process has published and pushed, at most as long as a call may take.
 pub fn shutdown() {
-    shut_down(lock(&PROCESS));
+    shut_down(lock(&PROCESS), || Some(lock_remotes()));
 }
 
-/// As [`shutdown`]. Returns the reactor, unless it was shut down before.
-pub(crate) fn shut_down_reactor() -> Option<Arc<ReactorHandle>> {
-    shut_down(lock(&PROCESS))
-}
-
-/// As [`shut_down_reactor`], at the exit of the process. If a thread holds the lock at that moment, nothing is done, for
-/// waiting could be a deadlock.
-pub(crate) fn shut_down_at_exit() -> Option<Arc<ReactorHandle>> {
-    PROCESS.try_lock().ok().and_then(shut_down)
-}
-
-fn shut_down(mut process: MutexGuard<'_, Process>) -> Option<Arc<ReactorHandle>> {
+fn shut_down(mut process: MutexGuard<'_, Process>, remotes: impl FnOnce() -> Option<MutexGuard<'static, Remotes>>) {
     process.forget_parent();
-    let reactor = process.running().filter(|_| check_shutdown().is_ok()).map(Arc::clone)?;
-    IS_SHUTTING_DOWN.store(true, Ordering::Release);
-    drop(process);
-    end_streams_of(&reactor);
-    Some(reactor)
+    let running = process.running().filter(|_| check_shutdown().is_ok()).map(Arc::clone);
+    if let Some(reactor) = running {
+        IS_SHUTTING_DOWN.store(true, Ordering::Release);
+        drop(process);
+        end_streams_of(&reactor);
+        wait_for_answers(&reactor, remotes());
+    }
 }
 
 /// Ends all streams as [`shutdown`] does, which is to follow. The hubs of this process stay until then, and those with a store
@@ -206,9 +196,10 @@ fn end_streams_of(reactor: &ReactorHandle) {
     reactor.wait_for_shutdown(within.saturating_add(SHUTDOWN_GRACE));
 }
 
-/// Shuts down in processes whose perl ends without running END: uWSGI just exits, even from a signal handler.
+/// Shuts down in processes whose perl ends without running END: uWSGI just exits, even from a signal handler. If a thread holds a
+/// lock at that moment, nothing is done, for waiting could be a deadlock.
 extern "C" fn at_exit() {
-    let _ = std::panic::catch_unwind(shut_down_at_exit);
+    let _ = std::panic::catch_unwind(|| PROCESS.try_lock().map(|process| shut_down(process, try_lock_remotes)));
 }
 
 /// Returns the counters of this process's reactors; all zero before the first one starts.

@@ -2,6 +2,7 @@
 
 use super::mailbox::{Mail, Mailbox};
 use super::presence::{PresenceChange, PresenceReports};
+use super::remote::links::command::LinkCommand;
 use super::running_handler::RunningHandler;
 use super::stats::Counts;
 use super::stream_state::StreamState;
@@ -18,9 +19,7 @@ use crate::stream::{after, Reason, Settings};
 use crate::sys::epoll::Signal;
 use crossbeam_channel::{unbounded, Receiver, SendError, Sender};
 use rustix::fd::OwnedFd;
-use std::any::Any;
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::sync::atomic::{fence, AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,8 +32,8 @@ pub(crate) enum Queued {
     Command(Command),
     /// A command that gives the reactor a stream or its socket.
     Stream(Command, Box<StreamParts>),
-    /// A command for what [serves hub processes](super::event_loop::forwarder).
-    Forwarder(Box<dyn ForwarderCommand>),
+    /// A command for the connections to hub processes.
+    Link(Box<LinkCommand>),
     /// Asks the reactor to stop at the end of its turn.
     Pause(Pause),
 }
@@ -46,20 +45,12 @@ pub(crate) struct StreamParts {
     pub(crate) state: Arc<StreamState>,
 }
 
-/// A command that the event loop passes on.
-pub(crate) trait ForwarderCommand: Any + fmt::Debug + Send {
-    /// Called instead of carrying the command out: the event loop has ended. Returns how many events are lost with it.
-    fn fail(&self) -> usize;
-    /// Returns the command, for who knows its type.
-    fn into_any(self: Box<Self>) -> Box<dyn Any>;
-}
-
 impl Queued {
     /// The bytes of events that it carries.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Command(command) | Self::Stream(command, _) => command.bytes(),
-            Self::Forwarder(_) | Self::Pause(_) => 0,
+            Self::Link(_) | Self::Pause(_) => 0,
         }
     }
 
@@ -241,6 +232,11 @@ impl ReactorHandle {
     pub(crate) fn send_queued(&self, queued: Queued) {
         self.queue_up(queued);
         self.wake();
+    }
+
+    /// Sends a command to the connections to hub processes.
+    pub(crate) fn send_link(&self, command: LinkCommand) {
+        self.send_queued(Queued::Link(Box::new(command)));
     }
 
     /// Sends a command that need not end a nap of the reactor.
@@ -425,7 +421,7 @@ impl ReactorHandle {
             // No stream has buffered its bytes.
             Queued::Command(Command::Publish { .. } | Command::PublishStored { .. }) => self.count_lost(1, 0),
             Queued::Command(_) | Queued::Stream(..) => self.count_lost(0, queued.bytes()),
-            Queued::Forwarder(command) => self.count_lost(command.fail(), 0),
+            Queued::Link(command) => self.count_lost(command.fail(), 0),
             Queued::Pause(_) => {}
         }
         if let Queued::Command(Command::Ask { request_id, .. }) = &queued {

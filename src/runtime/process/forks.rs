@@ -7,6 +7,9 @@
 
 use super::lock_process;
 use crate::runtime::generation::{count_fork, TURNS};
+use crate::runtime::remote::registrations::lock_remotes;
+use crate::runtime::remote::serving::lock_serving;
+use crate::runtime::remote::{losses, sockets};
 use crate::runtime::wake::{end_queue, sync::lock};
 use crate::sys::thread;
 use std::cell::RefCell;
@@ -17,10 +20,6 @@ use std::time::Duration;
 /// How long a fork waits until the pushes of the running handler are sent, so that clients get them before the child's.
 const FLUSH_BEFORE_FORK: Duration = Duration::from_secs(2);
 
-/// Takes the locks of the layer above. The function that it returns holds them, and is called in the child only, with whether
-/// the parent had a reactor.
-pub(crate) type LockAbove = fn() -> Box<dyn FnOnce(bool)>;
-
 thread_local! {
     /// The function that holds the locks and is called in the child: in the thread that forks, from before the fork until
     /// after it.
@@ -29,17 +28,15 @@ thread_local! {
 
 /// Takes all locks, in their order, with the reason for each. The function that it returns holds them.
 fn lock_all() -> Box<dyn FnOnce()> {
-    let (above, mut process) = loop {
-        let lock_above = lock_process().lock_above;
-        // Those of `remote`, whose calls take the lock of the process while they hold one of their own.
-        let above = lock_above.map(|lock_above| lock_above());
-        // The child replaces the reactor and the hubs.
-        let process = lock_process();
-        // Otherwise another thread has set the function meanwhile, and may hold locks above.
-        if process.lock_above.is_some() == above.is_some() {
-            break (above, process);
-        }
-    };
+    // A child would keep the lock of a hub process, and its copies of sockets. First: the thread that holds this one may itself
+    // fork, to start a hub process, and takes the others then.
+    let mut sockets = sockets::before_fork();
+    // The child has connections of its own. Calls of named hubs take the lock of the process while they hold this one.
+    let mut remotes = lock_remotes();
+    // The child serves the same hubs.
+    let mut serving = lock_serving();
+    // The child replaces the reactor and the hubs.
+    let mut process = lock_process();
     // While turns still begin.
     if let Some((reactor, state)) =
         process.running().and_then(|reactor| Some((reactor, reactor.running_handler.stream()?)))
@@ -53,9 +50,10 @@ fn lock_all() -> Box<dyn FnOnce()> {
         let _turns = turns;
         let had_reactor = process.started.is_some();
         process.forget_parent();
-        if let Some(enter_child) = above {
-            enter_child(had_reactor);
-        }
+        losses::enter_child();
+        remotes.leave_to_parent();
+        sockets.iter_mut().for_each(|sockets| sockets::close_copies(sockets));
+        serving.enter_child(had_reactor);
     })
 }
 
@@ -85,15 +83,9 @@ extern "C" fn after_fork_in_child() {
 /// # Errors
 ///
 /// If the system has no memory.
-pub(super) fn register() -> io::Result<()> {
+pub(crate) fn register() -> io::Result<()> {
     static HANDLERS: Once = Once::new();
     let mut registered = Ok(());
     HANDLERS.call_once(|| registered = thread::at_fork(before_fork, after_fork, after_fork_in_child));
     registered
-}
-
-/// As [`register`], with the locks of the layer above. Called before it takes one of them.
-pub(crate) fn register_with(lock_above: LockAbove) -> io::Result<()> {
-    lock_process().lock_above = Some(lock_above);
-    register()
 }

@@ -29,7 +29,7 @@ pub(super) fn record(count: u64, cause: &str) {
 }
 
 /// Called in a forked child: its parent tells of its own losses.
-pub(super) fn enter_child() {
+pub(crate) fn enter_child() {
     LOSSES.enter_child();
 }
 

@@ -4,7 +4,7 @@ use super::effect::StreamProgress;
 use super::parked::Parked;
 use crate::event::Framing;
 use crate::reactor::{Command, Ending};
-use crate::runtime::event_loop::forwarder::Context;
+use crate::runtime::event_loop::context::Context;
 use crate::runtime::stats::add;
 use crate::runtime::stream_state::StreamState;
 use crate::stream::Reason;

@@ -15,20 +15,20 @@ use super::losses;
 use super::response_reader::{Outcome, UNAWAITED};
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Answer, Command, Detached, Ending, Ready, StreamId};
-use crate::runtime::event_loop::forwarder::{Context, Forwarder};
+use crate::runtime::event_loop::context::Context;
 use crate::runtime::stats::add;
 use crate::stream::Reason;
+use crate::sys::socket::cork;
 use crate::wire::{self, Request};
-use rustix::fd::OwnedFd;
-use std::any::Any;
+use rustix::fd::{AsFd, OwnedFd};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 pub(super) mod calls;
-pub(super) mod command;
+pub(crate) mod command;
 mod connected;
-pub(super) mod connection;
+pub(crate) mod connection;
 mod effect;
 mod parked;
 mod remote_stream;
@@ -45,7 +45,7 @@ use waiting::Waiting;
 
 /// All connections, and the streams that were handed over.
 #[derive(Debug, Default)]
-pub(super) struct Links {
+pub(crate) struct Links {
     links: HashMap<u32, Connected>,
     remotes: HashMap<u64, RemoteStream>,
     parked: HashMap<u64, Parked>,
@@ -336,20 +336,22 @@ impl Links {
     }
 }
 
-impl Forwarder for Links {
-    fn has_queued(&self) -> bool {
+/// What the event loop calls.
+impl Links {
+    /// Returns true if there is something that a hub process is still to be sent.
+    pub(crate) fn has_queued(&self) -> bool {
         self.links.values().any(|linked| linked.queued_bytes().0 > 0)
     }
 
-    fn apply(&mut self, command: Box<dyn Any>, context: &mut Context<'_>) {
-        if let Ok(command) = command.downcast::<LinkCommand>() {
-            if let Some(command) = self.waiting.hold(*command, |stream| self.remotes.contains_key(&stream)) {
-                self.carry_out(command, context);
-            }
+    /// Carries out a command of a thread, perhaps later.
+    pub(crate) fn apply(&mut self, command: LinkCommand, context: &mut Context<'_>) {
+        if let Some(command) = self.waiting.hold(command, |stream| self.remotes.contains_key(&stream)) {
+            self.carry_out(command, context);
         }
     }
 
-    fn forward(&mut self, command: &Command, context: &mut Context<'_>) -> bool {
+    /// Forwards a command for a stream that was handed over. Returns false if it is the reactor's.
+    pub(crate) fn forward(&mut self, command: &Command, context: &mut Context<'_>) -> bool {
         let stream = match command {
             Command::Push { stream, .. }
             | Command::End { stream, .. }
@@ -381,23 +383,28 @@ impl Forwarder for Links {
         true
     }
 
-    fn attach(&mut self, stream: StreamId, socket: OwnedFd) -> Option<OwnedFd> {
+    /// Takes the socket of a stream that was handed over without it. Returns it if the stream is the reactor's.
+    pub(crate) fn attach(&mut self, stream: StreamId, socket: OwnedFd) -> Option<OwnedFd> {
         let number = u64::from(stream);
-        if let Some(parked) = self.parked.get_mut(&number) {
-            parked.socket = Some(socket);
-            return None;
+        let (parked, remote) = (self.parked.get_mut(&number), self.remotes.get(&number));
+        let linked = remote.and_then(|remote| self.links.get_mut(&remote.link));
+        if parked.is_none() && linked.is_none() {
+            return Some(socket);
         }
-        let linked = match self.remotes.get(&number).map(|remote| self.links.get_mut(&remote.link)) {
-            Some(Some(linked)) => linked,
-            _ => return Some(socket),
-        };
-        let mut frame = Vec::new();
-        let _ = Request::Attach { stream: number }.encode(&mut frame); // it is short
-        linked.queue(0, frame, Some(socket));
+        cork(socket.as_fd(), false); // another process need not know of it
+        if let Some(parked) = parked {
+            parked.socket = Some(socket);
+        } else if let Some(linked) = linked {
+            let mut frame = Vec::new();
+            let _ = Request::Attach { stream: number }.encode(&mut frame); // it is short
+            linked.queue(0, frame, Some(socket));
+        }
         None
     }
 
-    fn release(&mut self, stream: StreamId, context: &mut Context<'_>) -> bool {
+    /// Called when a stream's handle was dropped. If it was the last one, and nobody wants to know of the end, a stream that
+    /// was handed over is left to the hub process, and nothing is kept of it here. Returns true if so.
+    pub(crate) fn release(&mut self, stream: StreamId, context: &mut Context<'_>) -> bool {
         let number = u64::from(stream);
         let linked = match self.remotes.get(&number).and_then(|remote| self.links.get_mut(&remote.link)) {
             Some(linked) => linked,
@@ -416,24 +423,28 @@ impl Forwarder for Links {
         true
     }
 
-    fn handle_readiness(&mut self, number: u32, ready: Ready, context: &mut Context<'_>) {
+    /// Called when a connection is ready. It was added to the epoll set as the slot of a stream with the serial number 0.
+    pub(crate) fn handle_readiness(&mut self, number: u32, ready: Ready, context: &mut Context<'_>) {
         if ready.readable || ready.hung_up {
             self.read(number, context);
         }
     }
 
-    fn next_due(&self) -> Option<Instant> {
+    /// Returns when [`run_due`](Self::run_due) has something to do.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
         self.waiting.next_due()
     }
 
-    fn run_due(&mut self, now: Instant, context: &mut Context<'_>) {
+    /// Does what is due.
+    pub(crate) fn run_due(&mut self, now: Instant, context: &mut Context<'_>) {
         while let Some(stream) = self.waiting.take_due(now) {
             self.send_back(stream.into(), context);
             context.handle.notify_all();
         }
     }
 
-    fn flush(&mut self, context: &mut Context<'_>) {
+    /// Sends what the kernel takes.
+    pub(crate) fn flush(&mut self, context: &mut Context<'_>) {
         let mut lost = Vec::new();
         for (number, linked) in &mut self.links {
             let flushed = linked.link.flush().and_then(|()| {

@@ -2,7 +2,7 @@
 
 use crate::compression::Body;
 use crate::reactor::{Command, Ending};
-use crate::remote::link::Link;
+use crate::runtime::remote::link::Link;
 use crate::stream::{Reason, Settings};
 use crate::wire::{FrameBuffer, Open, Request, TooLong};
 use rustix::fd::OwnedFd;

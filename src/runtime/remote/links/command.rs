@@ -3,11 +3,9 @@
 use super::connection::Connection;
 use crate::hub::SubscribeRequest;
 use crate::reactor::StreamId;
-use crate::remote::link::Link;
-use crate::remote::losses;
-use crate::remote::response_reader::{Outcome, UNAWAITED};
-use crate::runtime::reactor_handle::{ForwarderCommand, Queued, ReactorHandle};
-use std::any::Any;
+use crate::runtime::remote::link::Link;
+use crate::runtime::remote::losses;
+use crate::runtime::remote::response_reader::{Outcome, UNAWAITED};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,8 +47,9 @@ pub(crate) enum LinkCommand {
     Close(Arc<Connection>),
 }
 
-impl ForwarderCommand for LinkCommand {
-    fn fail(&self) -> usize {
+impl LinkCommand {
+    /// Called instead of carrying the command out: the event loop has ended. Returns how many events are lost with it.
+    pub(crate) fn fail(&self) -> usize {
         match self {
             Self::Begin(connection)
             | Self::Connect(_, connection)
@@ -67,13 +66,4 @@ impl ForwarderCommand for LinkCommand {
         }
         0
     }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
-    }
-}
-
-/// Sends a command to the event loop.
-pub(crate) fn send(reactor: &ReactorHandle, command: LinkCommand) {
-    reactor.send_queued(Queued::Forwarder(Box::new(command)));
 }

@@ -2,10 +2,9 @@
 
 use super::calls::Calls;
 use super::worker_leases::WorkerLeases;
-use crate::remote::error::Error;
-use crate::remote::link::MAX_QUEUED_BYTES;
-use crate::remote::response_reader::Outcome;
-use crate::runtime::reactor_handle::ReactorHandle;
+use crate::runtime::remote::error::Error;
+use crate::runtime::remote::link::MAX_QUEUED_BYTES;
+use crate::runtime::remote::response_reader::Outcome;
 use crate::runtime::wake::sync::lock;
 use crate::wire::{Name, Welcome, WorkerId};
 use std::collections::HashMap;
@@ -26,7 +25,7 @@ pub(crate) struct HubIdentity {
     pub(crate) pid: u32,
     /// The number of the connection there, and the process.
     pub(crate) worker: WorkerId,
-    name: Name,
+    pub(crate) name: Name,
 }
 
 /// A connection, as threads and the event loop share it. It begins before it is made: what is asked of it until then waits in
@@ -249,19 +248,14 @@ impl Connection {
         lock(&self.outcomes).get_mut(&request).map(|slot| slot.get_or_insert(outcome)).is_some()
     }
 
-    /// Waits until it is known what became of a request. Returns [`Outcome::Unsent`] if the caller should connect anew.
-    pub(crate) fn wait(&self, reactor: &ReactorHandle, request: u64, timeout: Duration) -> Result<Outcome, Error> {
-        let is_known = || matches!(lock(&self.outcomes).get(&request), Some(Some(_)));
-        // The event loop completes every request, also those of a lost connection, unless it dies.
-        reactor.wait(timeout, || is_known() || reactor.is_dead());
-        let is_dead = reactor.is_dead(); // before the outcome is taken: it may have come before the death
-        match lock(&self.outcomes).remove(&request).flatten() {
-            Some(Outcome::Refused(failure)) => Err(Error::Refused(failure)),
-            Some(Outcome::Lost) => Err(Error::Unknown),
-            Some(outcome) => Ok(outcome),
-            None if is_dead => Err(Error::Unknown),
-            None => Err(Error::Timeout(self.hub_identity().map(|hub| hub.name))),
-        }
+    /// Returns true if it is known what became of a request.
+    pub(crate) fn is_completed(&self, request: u64) -> bool {
+        matches!(lock(&self.outcomes).get(&request), Some(Some(_)))
+    }
+
+    /// Takes what became of a request.
+    pub(crate) fn take_outcome(&self, request: u64) -> Option<Outcome> {
+        lock(&self.outcomes).remove(&request).flatten()
     }
 
     /// Has later calls connect anew.

@@ -3,7 +3,7 @@
 use super::command::LinkCommand;
 use super::connection::Connection;
 use crate::reactor::Command;
-use crate::remote::response_reader::Outcome;
+use crate::runtime::remote::response_reader::Outcome;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;

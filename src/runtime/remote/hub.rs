@@ -1,9 +1,8 @@
 //! A hub as the application holds it: in the reactor of this process, or in a hub process.
 
 use super::error::Error;
-use super::fork_handlers;
 use super::lease_handle::LeaseHandle;
-use super::links::command::{send, LinkCommand};
+use super::links::command::LinkCommand;
 use super::registrations::{lock_remotes, RemoteHub};
 use super::remote_hub::Subscribed;
 use super::serving::{self, lock_serving};
@@ -12,6 +11,7 @@ use crate::hub::{
     ChannelPage, Counts, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, Settings,
     SubscribeRequest, Ticket,
 };
+use crate::runtime::process::forks;
 use crate::runtime::{self, HubHandle, StreamHandle};
 use crate::wire::{Counted, FieldList, Request};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Hub {
     /// Creates a named hub. The first call that needs it connects, and starts its process if need be. Fails if the system has
     /// no memory.
     pub fn named(hub: RemoteHub) -> Result<Self, Error> {
-        fork_handlers::register()?;
+        forks::register()?;
         lock_serving().add(hub.clone());
         Ok(Self::Named(NamedHub(Arc::new(Inner(hub)))))
     }
@@ -209,7 +209,7 @@ of_both! {
 
 /// Connects this process to its hub processes, if they run: after a while, or now if it has a request to answer.
 pub fn serve(has_request: bool) {
-    if fork_handlers::register().is_ok() && lock_serving().serve(has_request) {
+    if forks::register().is_ok() && lock_serving().serve(has_request) {
         serving::connect();
     }
 }
@@ -219,7 +219,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         lock_serving().remove(&self.0);
         if let Some(registration) = lock_remotes().remove(&self.0) {
-            send(&registration.reactor, LinkCommand::Close(registration.connection));
+            registration.reactor.send_link(LinkCommand::Close(registration.connection));
         }
     }
 }

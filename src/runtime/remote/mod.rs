@@ -6,7 +6,7 @@
 //!   [`link`], one that never waits
 //! - [`calls`]: the system calls that eventsource-hub makes
 //!
-//! The rest is for a worker, with the reactor of its [`runtime`](crate::runtime):
+//! The rest is for a worker, with the reactor of its [`runtime`](super):
 //!
 //! - `losses`: what was lost on the way to hub processes, until the application takes that
 //! - `links`: the event loop's connections, and the streams that were handed over; in its folder `connection`, a connection as
@@ -16,21 +16,19 @@
 //! - `remote_hub`: the calls of a named hub
 //! - `lease_handle`: a lease of such a hub, as the application holds it
 //! - `serving`: connections of workers that call nothing
-//! - `fork_handlers`: what a fork does to all that
 //! - [`hub`]: a hub as the application holds it, of this process or a named one
 
 #![forbid(unsafe_code)]
 
 mod access;
-mod fork_handlers;
 pub mod hub;
 mod hub_log;
 mod lease_handle;
-mod links;
-mod losses;
-mod registrations;
+pub(crate) mod links;
+pub(crate) mod losses;
+pub(crate) mod registrations;
 mod remote_hub;
-mod serving;
+pub(crate) mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +47,7 @@ pub mod calls {
     pub use crate::sys::standard_error;
 }
 
+pub use super::process::shutdown;
 pub use access::{call_connection, error, kept_settings, link, place, start};
 pub(crate) use access::{greeting, response_reader, sockets};
 pub use call_connection::CallConnection;
@@ -60,6 +59,6 @@ pub use link::Link;
 pub use links::worker_leases::LeaseState;
 pub use losses::{has_losses, take_losses};
 pub use place::{Address, Place};
-pub use registrations::{shutdown, RemoteHub};
+pub use registrations::RemoteHub;
 pub use remote_hub::Subscribed;
 pub use start::Start;

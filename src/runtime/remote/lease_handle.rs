@@ -1,11 +1,11 @@
 //! A lease of a named hub, as the application holds it.
 
 use super::error::Error;
-use super::links::command::{send, LinkCommand};
+use super::links::command::LinkCommand;
 use super::links::connection::Connection;
 use super::links::worker_leases::{Lease, LeaseState};
 use super::registrations::{RemoteHub, RemoteRegistration};
-use super::remote_hub::queue;
+use super::remote_hub::{queue, wait};
 use super::response_reader::Outcome;
 use crate::runtime::generation::generation;
 use crate::runtime::reactor_handle::ReactorHandle;
@@ -78,13 +78,13 @@ impl RemoteHub {
                 connection.forget(number);
                 return Err(error);
             }
-            match connection.wait(&reactor, number, left()) {
+            match wait(&reactor, &connection, number, left()) {
                 Ok(Outcome::Unsent) if left() > Duration::ZERO => {}
                 Ok(Outcome::Unsent) => return Err(self.lost()),
                 Ok(_) => return Ok(handle),
                 Err(error) => {
                     if matches!(error, Error::Timeout(_)) {
-                        send(&reactor, LinkCommand::Await { connection, request: number });
+                        reactor.send_link(LinkCommand::Await { connection, request: number });
                     }
                     return Err(error);
                 }

@@ -1,20 +1,15 @@
 //! The connections of this process to hub processes, and how they end with it.
 
 use super::links::connection::Connection;
-use super::links::Links;
 use super::losses;
 use super::place::Address;
 use super::start::Start;
 use crate::reactor::HubId;
-use crate::runtime::event_loop::forwarder;
-use crate::runtime::process::{shut_down_at_exit, shut_down_reactor};
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::wake::sync::lock;
-use crate::sys::thread;
 use crate::wire::NamedSettings;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Where a hub process is, and how it is reached.
@@ -64,7 +59,7 @@ impl RemoteRegistration {
 }
 
 /// The connections of a process, for each hub object. Objects whose place and settings are equal share a connection.
-pub(super) struct Remotes {
+pub(crate) struct Remotes {
     used: Vec<(RemoteHub, RemoteRegistration)>,
     /// The connections that no object uses any more, but perhaps streams, and the last object of each.
     closing: Vec<(RemoteHub, RemoteRegistration)>,
@@ -73,17 +68,6 @@ pub(super) struct Remotes {
 impl Remotes {
     pub(super) const fn new() -> Self {
         Self { used: Vec::new(), closing: Vec::new() }
-    }
-
-    /// Prepares this process for connections, after its reactor has started. Fails if the system has no memory.
-    pub(super) fn set_up(&self) -> io::Result<()> {
-        static SET_UP: Once = Once::new();
-        let mut set_up = Ok(());
-        SET_UP.call_once(|| {
-            forwarder::set_up(|| Box::new(Links::default()));
-            set_up = thread::at_exit(at_exit);
-        });
-        set_up
     }
 
     /// Returns the connection to a hub, unless it was lost.
@@ -144,7 +128,7 @@ impl Remotes {
     }
 
     /// In a child, leaks all connections, as the registrations of the reactor's hubs does.
-    pub(super) fn leave_to_parent(&mut self) {
+    pub(crate) fn leave_to_parent(&mut self) {
         std::mem::forget(std::mem::replace(self, Self::new()));
     }
 }
@@ -153,32 +137,19 @@ impl Remotes {
 static REMOTES: Mutex<Remotes> = Mutex::new(Remotes::new());
 
 /// Locks the connections of this process.
-pub(super) fn lock_remotes() -> MutexGuard<'static, Remotes> {
+pub(crate) fn lock_remotes() -> MutexGuard<'static, Remotes> {
     lock(&REMOTES)
 }
 
-/// Ends all streams, because this process ends, as [`runtime::shutdown`](crate::runtime::shutdown) does. Waits until hub
-/// processes have what this process has published and pushed, at most as long as a call may take.
-pub fn shutdown() {
-    if let Some(reactor) = shut_down_reactor() {
-        let connections = lock_remotes().connections();
-        wait_for_answers(&reactor, connections);
-    }
+/// As [`lock_remotes`], at the exit of the process, when waiting for a thread could be a deadlock.
+pub(crate) fn try_lock_remotes() -> Option<MutexGuard<'static, Remotes>> {
+    REMOTES.try_lock().ok()
 }
 
-/// As [`shutdown`], in processes whose perl ends without running END. The runtime's own function for that follows, and finds
-/// nothing to do.
-extern "C" fn at_exit() {
-    let _ = std::panic::catch_unwind(|| {
-        if let Some(reactor) = shut_down_at_exit() {
-            let connections = REMOTES.try_lock().map_or_else(|_| Vec::new(), |remotes| remotes.connections());
-            wait_for_answers(&reactor, connections);
-        }
-    });
-}
-
-/// Waits until all connections are idle, for all at the same time.
-fn wait_for_answers(reactor: &ReactorHandle, connections: Vec<(Arc<Connection>, Duration)>) {
+/// Waits until hub processes have what this process has published and pushed, at most as long as a call may take: for all at
+/// the same time.
+pub(crate) fn wait_for_answers(reactor: &ReactorHandle, remotes: Option<MutexGuard<'static, Remotes>>) {
+    let connections = remotes.map_or_else(Vec::new, |remotes| remotes.connections());
     let began = Instant::now();
     for (connection, timeout) in connections {
         if !reactor.wait(timeout.saturating_sub(began.elapsed()), || connection.is_idle() || reactor.is_dead()) {

@@ -2,17 +2,15 @@
 
 #![cfg(not(miri))] // system calls
 
-use super::command::send;
 use super::*;
 use crate::compression::{Body, ContentCoding};
 use crate::event::{Field, Text};
 use crate::hub::{Publication, Topic};
 use crate::reactor::StreamInit;
-use crate::remote::response_reader::ResponseReader;
-use crate::remote::tests::HubSide;
-use crate::runtime::event_loop::forwarder;
 use crate::runtime::event_loop::EventLoop;
-use crate::runtime::reactor_handle::{ForwarderCommand, Queued, ReactorHandle, StreamParts};
+use crate::runtime::reactor_handle::{Queued, ReactorHandle, StreamParts};
+use crate::runtime::remote::response_reader::ResponseReader;
+use crate::runtime::remote::tests::HubSide;
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Framing, LineEnd, Settings};
 use crate::wire::{Failure, FieldList, HubSettings, Name, Open, Response, StoreSettings, Welcome, WINDOW_BYTES};
@@ -42,7 +40,6 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        forwarder::set_up(|| Box::new(Links::default()));
         let handle = Arc::new(ReactorHandle::new().expect("a descriptor"));
         let event_loop = EventLoop::new(Arc::clone(&handle), |_, _| true).expect("a descriptor");
         std::thread::spawn(|| event_loop.run());
@@ -52,7 +49,7 @@ impl Scene {
     /// Begins a connection that is still to be made.
     fn begin(&self, number: u32) -> Arc<Connection> {
         let connection = Arc::new(Connection::new(number, false));
-        send(&self.handle, LinkCommand::Begin(Arc::clone(&connection)));
+        self.handle.send_link(LinkCommand::Begin(Arc::clone(&connection)));
         connection
     }
 
@@ -82,7 +79,7 @@ impl Scene {
         let welcome = Welcome { name, pid: 1, epoch: "epoch".into(), settings, credits, number: 1 };
         let link = Link::new((welcome, ResponseReader::greeted(ours, credits)));
         connection.note_welcome(link.welcome());
-        send(&self.handle, LinkCommand::Connect(Box::new(link), Arc::clone(connection)));
+        self.handle.send_link(LinkCommand::Connect(Box::new(link), Arc::clone(connection)));
         HubSide::new(theirs)
     }
 
@@ -100,11 +97,11 @@ impl Scene {
         let publication = Publication { channel: b"news", fields: fields.fields(), ..Publication::default() };
         Request::Publish { request, publication }.encode(&mut frame).expect("a short request");
         connection.add_coming(frame.len());
-        send(&self.handle, LinkCommand::Send { connection: Arc::clone(connection), request, frame });
+        self.handle.send_link(LinkCommand::Send { connection: Arc::clone(connection), request, frame });
     }
 
     fn wait(&self, connection: &Connection, request: u64) -> Result<Outcome, remote::Error> {
-        connection.wait(&self.handle, request, TIMEOUT)
+        remote::remote_hub::wait(&self.handle, connection, request, TIMEOUT)
     }
 
     /// Waits until a condition is true. Not every condition wakes those that wait, so it is looked at again and again.
@@ -184,7 +181,7 @@ impl Scene {
         let topics = vec![Topic::Channel(channel.as_bytes().into())];
         let subscription = SubscribeRequest { topics, ..Default::default() };
         let connection = Arc::clone(connection);
-        send(&self.handle, LinkCommand::Subscribe { connection, request, stream, subscription, holds, until });
+        self.handle.send_link(LinkCommand::Subscribe { connection, request, stream, subscription, holds, until });
         request
     }
 
@@ -368,7 +365,7 @@ fn a_stream_whose_socket_was_not_sent_is_handed_over_anew() {
 fn an_abandoned_stream_ends_with_its_socket() {
     let scene = Scene::new();
     let (stream, state, mut client) = park(&scene);
-    send(&scene.handle, LinkCommand::Abandon(stream));
+    scene.handle.send_link(LinkCommand::Abandon(stream));
     scene.eventually("it ends", || state.reason() == Some(Reason::Error));
     assert_eq!(client.read(&mut [0; 1]).expect("an end"), 0);
     assert_eq!(scene.handle.stats().open, 0);
@@ -379,7 +376,7 @@ fn a_connection_that_nobody_uses_is_closed_when_everything_is_answered() {
     let (scene, connection, mut hub) = Scene::connected();
     let close = || {
         assert!(connection.remove_user());
-        send(&scene.handle, LinkCommand::Close(Arc::clone(&connection)));
+        scene.handle.send_link(LinkCommand::Close(Arc::clone(&connection)));
     };
     scene.publish_as(&connection, UNAWAITED, 10);
     close();
@@ -495,7 +492,7 @@ fn a_mark_comes_after_what_was_queued_before_it() {
     scene.push(stream, &state, b"event");
     scene.publish_as(&connection, UNAWAITED, 10);
     assert_eq!(scene.handle.forwarded(), before + 1, "who queues a request counts it");
-    send(&scene.handle, LinkCommand::Mark { connection: Arc::clone(&connection), number: 7 });
+    scene.handle.send_link(LinkCommand::Mark { connection: Arc::clone(&connection), number: 7 });
     hub.next(|got| assert!(matches!(got, Request::Push { .. }), "{got:?}"));
     hub.next(|got| assert!(matches!(got, Request::Publish { .. }), "{got:?}"));
     hub.next(|got| assert_eq!(got, Request::Mark { number: 7, has_publishes: true }));
@@ -537,7 +534,7 @@ fn streams_that_wait_end_with_a_retry_if_the_connection_is_not_made() {
     connection.forget(request);
     let awaited = scene.publish(&connection, 10);
     scene.publish_as(&connection, UNAWAITED, 10);
-    send(&scene.handle, LinkCommand::Fail(Arc::clone(&connection)));
+    scene.handle.send_link(LinkCommand::Fail(Arc::clone(&connection)));
     assert!(rest(client).contains("retry: "));
     scene.eventually("it ends", || state.reason() == Some(Reason::Server));
     assert!(matches!(scene.wait(&connection, awaited), Ok(Outcome::Unsent)));
@@ -550,7 +547,7 @@ fn a_stream_of_a_silent_hub_waits_until_its_time_is_over() {
     let (scene, connection, mut hub) = Scene::connected();
     let (first, first_state, _first_client) = scene.open();
     let request = scene.subscribe(&connection, first);
-    send(&scene.handle, LinkCommand::Await { connection: Arc::clone(&connection), request });
+    scene.handle.send_link(LinkCommand::Await { connection: Arc::clone(&connection), request });
     let (late, late_state, late_client) = scene.open();
     connection.forget(scene.subscribe_to("news", &connection, late, Duration::ZERO, false));
     assert!(rest(late_client).contains("retry: "));
@@ -624,7 +621,7 @@ fn a_publish_to_a_slow_store_delays_no_other_request() {
     assert!(matches!(scene.wait(&connection, subscription), Ok(Outcome::Done)));
     hub.next(|got| assert!(matches!(got, Request::Push { event: b"pushed", .. }), "{got:?}"));
     // A publish that is called waits for those that have no credits, another call does not.
-    send(&scene.handle, LinkCommand::Mark { connection: Arc::clone(&connection), number: 7 });
+    scene.handle.send_link(LinkCommand::Mark { connection: Arc::clone(&connection), number: 7 });
     hub.next(|got| assert_eq!(got, Request::Mark { number: 7, has_publishes: false }));
     hub.answer(&Response::Credits { bytes: 1 << 30 });
     let mut publishes = 0;

@@ -7,7 +7,7 @@
 use super::error::Error;
 use super::hub_log;
 use super::link::Link;
-use super::links::command::{send, LinkCommand};
+use super::links::command::LinkCommand;
 use super::links::connection::Connection;
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::response_reader::{Outcome, UNAWAITED};
@@ -70,7 +70,6 @@ impl RemoteHub {
             return Ok(registration);
         }
         let reactor = lock_process().reactor_or_start()?;
-        remotes.set_up()?;
         let last = remotes.last(self, &reactor);
         let failure = last.and_then(|last| last.connection.failure());
         let is_away = failure.is_some();
@@ -84,7 +83,7 @@ impl RemoteHub {
         // Numbers begin with 1: 0 is the waker's.
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
         let connection = Arc::new(Connection::new(number, is_away));
-        send(&reactor, LinkCommand::Begin(Arc::clone(&connection)));
+        reactor.send_link(LinkCommand::Begin(Arc::clone(&connection)));
         let registration = RemoteRegistration { reactor, hub, connection };
         remotes.insert(self.clone(), registration.clone());
         let (remote, RemoteRegistration { reactor, connection, .. }) = (self.clone(), registration.clone());
@@ -92,7 +91,7 @@ impl RemoteHub {
         if let Err(error) = thread {
             let RemoteRegistration { reactor, connection, .. } = &registration;
             connection.fail(Error::Unavailable(format!("cannot start a thread: {error}")));
-            send(reactor, LinkCommand::Fail(Arc::clone(connection)));
+            reactor.send_link(LinkCommand::Fail(Arc::clone(connection)));
         }
         Ok(registration)
     }
@@ -132,7 +131,7 @@ impl RemoteHub {
                 LinkCommand::Fail(connection)
             }
         };
-        send(reactor, command);
+        reactor.send_link(command);
     }
 
     /// Returns the connection of this process. Waits until it is made, or until the deadline.
@@ -168,7 +167,7 @@ impl RemoteHub {
         reactor.wait(left, || !connection.is_coming() || reactor.is_dead());
         if connection.is_coming() {
             // The event loop knows whether that is so still.
-            send(reactor, LinkCommand::Await { connection: Arc::clone(connection), request: 0 });
+            reactor.send_link(LinkCommand::Await { connection: Arc::clone(connection), request: 0 });
             return Err(self.absent());
         }
         match connection.failure() {
@@ -209,7 +208,7 @@ impl RemoteHub {
                     // The response says when it is back.
                     let request = connection.next_request();
                     queue(&reactor, &connection, request, &Request::Describe { request })?;
-                    send(&reactor, LinkCommand::Await { connection: Arc::clone(&connection), request });
+                    reactor.send_link(LinkCommand::Await { connection: Arc::clone(&connection), request });
                 }
                 Err(Error::Unavailable(_) | Error::Unknown) => {
                     // A process that ends closes all connections, but not at once.
@@ -351,7 +350,7 @@ impl RemoteHub {
         // A connection may be lost before the socket was sent. Then the stream waits here for the next one.
         let mut parked = None;
         let abandon = |parked: &Option<Arc<ReactorHandle>>, stream: StreamId| {
-            parked.iter().for_each(|reactor| send(reactor, LinkCommand::Abandon(stream)));
+            parked.iter().for_each(|reactor| reactor.send_link(LinkCommand::Abandon(stream)));
         };
         loop {
             let RemoteRegistration { reactor, hub, connection } = match self.registration(before(REMEMBERED)) {
@@ -373,12 +372,12 @@ impl RemoteHub {
             let (id, shared) = (stream.reactor_id(), Arc::clone(&connection));
             let command =
                 LinkCommand::Subscribe { connection: shared, request, stream: id, subscription, holds, until };
-            send(&reactor, command);
-            match connection.wait(&reactor, request, connection.optional_wait().saturating_sub(began.elapsed())) {
+            reactor.send_link(command);
+            match wait(&reactor, &connection, request, connection.optional_wait().saturating_sub(began.elapsed())) {
                 Ok(Outcome::Unsent) => parked = Some(reactor),
                 Ok(_) => return Ok(Subscribed::Now),
                 Err(Error::Timeout(_)) => {
-                    send(&reactor, LinkCommand::Await { connection, request });
+                    reactor.send_link(LinkCommand::Await { connection, request });
                     reactor.count_forwarded();
                     stream.note_waiting_for_hub();
                     return Ok(Subscribed::Waits);
@@ -433,7 +432,7 @@ pub(super) fn queue(
     let mut frame = Vec::new();
     request.encode(&mut frame)?;
     connection.add_coming(frame.len());
-    send(reactor, LinkCommand::Send { connection: Arc::clone(connection), request: number, frame });
+    reactor.send_link(LinkCommand::Send { connection: Arc::clone(connection), request: number, frame });
     reactor.count_forwarded();
     Ok(())
 }
@@ -447,8 +446,27 @@ fn mark(reactor: &ReactorHandle, connection: &Arc<Connection>, deadline: Instant
         if !reactor.wait(deadline.saturating_duration_since(Instant::now()), may_queue) {
             return Err(Error::Full);
         }
-        send(reactor, LinkCommand::Mark { connection: Arc::clone(connection), number });
+        reactor.send_link(LinkCommand::Mark { connection: Arc::clone(connection), number });
         connection.last_mark.fetch_max(number, Ordering::Release);
     }
     Ok(number)
+}
+
+/// Waits until it is known what became of a request on the link. Returns [`Outcome::Unsent`] if the caller should connect anew.
+pub(super) fn wait(
+    reactor: &ReactorHandle,
+    connection: &Connection,
+    request: u64,
+    timeout: Duration,
+) -> Result<Outcome, Error> {
+    // The event loop completes every request, also those of a lost connection, unless it dies.
+    reactor.wait(timeout, || connection.is_completed(request) || reactor.is_dead());
+    let is_dead = reactor.is_dead(); // before the outcome is taken: it may have come before the death
+    match connection.take_outcome(request) {
+        Some(Outcome::Refused(failure)) => Err(Error::Refused(failure)),
+        Some(Outcome::Lost) => Err(Error::Unknown),
+        Some(outcome) => Ok(outcome),
+        None if is_dead => Err(Error::Unknown),
+        None => Err(Error::Timeout(connection.hub_identity().map(|hub| hub.name))),
+    }
 }

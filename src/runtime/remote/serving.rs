@@ -16,7 +16,7 @@ use std::time::Duration;
 const WAIT: Duration = Duration::from_secs(1);
 
 /// The applications and hubs that a process serves.
-pub(super) struct Serving {
+pub(crate) struct Serving {
     serves: bool,
     /// The named hubs. Objects survive forks.
     hubs: Vec<RemoteHub>,
@@ -30,7 +30,7 @@ pub(super) struct Serving {
 static SERVING: Mutex<Serving> = Mutex::new(Serving { serves: false, hubs: Vec::new(), begun: None, connected: None });
 
 /// Locks what this process knows of its applications and hubs.
-pub(super) fn lock_serving() -> MutexGuard<'static, Serving> {
+pub(crate) fn lock_serving() -> MutexGuard<'static, Serving> {
     lock(&SERVING)
 }
 
@@ -47,7 +47,7 @@ impl Serving {
     }
 
     /// Called in a forked child, with whether its parent had a reactor.
-    pub(super) fn enter_child(&mut self, had_reactor: bool) {
+    pub(crate) fn enter_child(&mut self, had_reactor: bool) {
         self.serves &= !had_reactor;
         self.begin();
     }

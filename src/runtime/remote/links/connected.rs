@@ -3,8 +3,8 @@
 use super::connection::Connection;
 use super::effect::Effect;
 use super::parked::{Parked, ParkedPush};
-use crate::remote::link::{ConnectionLost, Link};
-use crate::remote::response_reader::{Outcome, UNAWAITED};
+use crate::runtime::remote::link::{ConnectionLost, Link};
+use crate::runtime::remote::response_reader::{Outcome, UNAWAITED};
 use crate::stream::Reason;
 use crate::wire::{Request, Response, StoreSettings, TooLong};
 use rustix::fd::OwnedFd;

@@ -3,11 +3,11 @@
 //! They belong to a connection of the event loop, and end with it. A thread takes one that is free, makes one, or waits: a few
 //! serve many threads, and each is a descriptor of both processes.
 
-use crate::remote::call_connection::CallConnection;
-use crate::remote::error::Error;
-use crate::remote::place::Address;
-use crate::remote::response_reader::{left_until, Outcome};
 use crate::runtime::descriptor_reserve;
+use crate::runtime::remote::call_connection::CallConnection;
+use crate::runtime::remote::error::Error;
+use crate::runtime::remote::place::Address;
+use crate::runtime::remote::response_reader::{left_until, Outcome};
 use crate::runtime::wake::notifier::Notifier;
 use crate::runtime::wake::sync::lock;
 use crate::wire::{Request, WorkerId};

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::event::{Field, Text};
-use crate::remote::tests::HubSide;
+use crate::runtime::remote::tests::HubSide;
 use crate::wire::{HubSettings, Name, WINDOW_BYTES};
 use crate::ErrorCode;
 use std::os::unix::net::UnixStream;
