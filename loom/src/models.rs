@@ -316,8 +316,8 @@ fn a_command_sent_while_the_reactor_dies_is_counted_as_lost_once() {
     });
 }
 
-/// The model of `ReactorHandle::queue_up` and `mark` in `src/runtime/remote/remote_hub.rs`: of two threads that each push and then
-/// call, perhaps with the other one's mark, none has its call carried out before its own push was sent.
+/// The model of `ReactorHandle::queue_up` and `mark` in `src/runtime/remote/remote_hub.rs`: of two threads that each push and
+/// then call, perhaps with the other one's mark, none has its call carried out before its own push was sent.
 #[test]
 fn the_mark_that_a_call_names_comes_after_what_its_thread_has_queued() {
     loom::model(|| {

@@ -19,7 +19,7 @@
 //! - `registration`: the hubs in the reactor of a process
 //! - `process`: the reactor of this process: its start, the shutdown at exit; in its folder `forks`: what a fork does to it
 //! - `handles`: streams and hubs of this process, as the application holds them
-//! - [`remote`]: named hubs. Its `links` are part of the event loop; a fork and the end of the process concern its `registrations`
+//! - [`remote`]: named hubs. The event loop has its `links`; a fork and the end of the process concern its `registrations`
 //! - [`saved_reactor`]: a new program continues with the streams and hubs of this process
 
 pub mod descriptor_reserve;

@@ -166,8 +166,8 @@ pub fn linger(time: Duration) {
 }
 
 /// Ends all streams, because this process ends. Each client is sent a random reconnection time. Buffered bytes are sent;
-/// bytes that are not sent within the time of [`linger`] are lost. No stream is opened afterwards. Waits until hub processes have
-/// what this process has published and pushed, at most as long as a call may take.
+/// bytes that are not sent within the time of [`linger`] are lost. No stream is opened afterwards. Waits until hub processes
+/// have what this process has published and pushed, at most as long as a call may take.
 pub fn shutdown() {
     shut_down(lock(&PROCESS), || Some(lock_remotes()));
 }
@@ -196,8 +196,8 @@ fn end_streams_of(reactor: &ReactorHandle) {
     reactor.wait_for_shutdown(within.saturating_add(SHUTDOWN_GRACE));
 }
 
-/// Shuts down in processes whose perl ends without running END: uWSGI just exits, even from a signal handler. If a thread holds a
-/// lock at that moment, nothing is done, for waiting could be a deadlock.
+/// Shuts down in processes whose perl ends without running END: uWSGI just exits, even from a signal handler. If a thread holds
+/// a lock at that moment, nothing is done, for waiting could be a deadlock.
 extern "C" fn at_exit() {
     let _ = std::panic::catch_unwind(|| PROCESS.try_lock().map(|process| shut_down(process, try_lock_remotes)));
 }

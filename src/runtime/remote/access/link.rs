@@ -11,13 +11,12 @@ use super::place::Place;
 use super::response_reader::ResponseReader;
 use super::sockets::NoFork;
 use super::start::Start;
-use crate::sys::local::{receive, send, Wait};
+use crate::sys::local::{send, Wait};
 use crate::wire::{FrameBuffer, NamedSettings, Request, Response, Welcome};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::unix::net::UnixStream;
 
 /// How many bytes of requests may be queued.
 pub const MAX_QUEUED_BYTES: usize = 8 << 20;
@@ -159,13 +158,10 @@ impl Link {
     /// Reads once, and calls a function with each response that has arrived completely. Credits are taken note of here. Fails
     /// with [`ConnectionLost`] if the connection has ended.
     pub fn read(&mut self, mut with_response: impl FnMut(Response<'_>)) -> Result<(), ConnectionLost> {
-        // The hub process sends no descriptors; one that it sent would be closed here.
-        let receive =
-            |socket: &UnixStream, room: &mut [u8]| receive(socket.as_fd(), room, &mut VecDeque::new(), Wait::Never);
-        match self.responses.read_with(PIECE_BYTES, receive) {
+        match self.responses.read_at_once(PIECE_BYTES) {
             Ok(0) => return Err(ConnectionLost),
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => return Err(ConnectionLost),
         }
         while let Some(response) = self.responses.next().map_err(|_| ConnectionLost)? {

@@ -2,7 +2,9 @@
 
 use super::error::Error;
 use crate::hub::{ChannelPage, LogPage, MemberPage};
+use crate::sys::socket::receive;
 use crate::wire::{Counted, Credits, Described, Failure, FrameBuffer, Malformed, Name, Response};
+use rustix::fd::AsFd;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -157,13 +159,9 @@ impl ResponseReader {
         Ok(())
     }
 
-    /// Reads once with a function, which returns how many bytes it has read.
-    pub(super) fn read_with(
-        &mut self,
-        room: usize,
-        read: impl FnOnce(&UnixStream, &mut [u8]) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        let count = read(&self.socket, self.arrived.room(room))?;
+    /// Reads once what is there. The hub process sends no descriptors; the kernel would close one that it sent.
+    pub(super) fn read_at_once(&mut self, room: usize) -> io::Result<usize> {
+        let count = receive(self.socket.as_fd(), self.arrived.room(room))?;
         self.arrived.filled(count);
         Ok(count)
     }
