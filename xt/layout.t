@@ -35,8 +35,7 @@ my %MAY_USE = (
     metrics        => [qw(histogram stream hub wire)],
     sys            => [],
     runtime        => [qw(saved histogram event compression stream hub reactor wire ticket sys)],
-    xs             => [
-        qw(codec event parse compression log stream hub store_settings wire request ticket metrics sys runtime)],
+    xs => [qw(codec event parse compression log stream hub store_settings wire request ticket metrics sys runtime)],
 );
 
 # Modules that only compute: the caller does the I/O and passes the time, and nothing is shared between threads.

@@ -144,10 +144,13 @@ impl EventLoop {
         if let Err(cause) = catch_unwind(AssertUnwindSafe(|| self.run_turns())) {
             std::mem::forget(cause); // its own drop might panic again
         }
+        if self.handle.is_lost() {
+            return std::mem::forget(self);
+        }
         self.die();
     }
 
-    /// Runs until the kernel no longer lets the thread wait. No fork happens during a turn, so a child finds the
+    /// Runs until the process has closed the thread's descriptors. No fork happens during a turn, so a child finds the
     /// sockets and the states of their streams in step.
     fn run_turns(&mut self) {
         loop {
@@ -184,6 +187,9 @@ impl EventLoop {
                 }
             }
             if self.wait(now).is_err() {
+                self.handle.lose();
+            }
+            if self.handle.is_lost() {
                 return;
             }
         }

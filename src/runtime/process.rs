@@ -119,6 +119,9 @@ impl Process {
         let mut handle = ReactorHandle::new()?;
         if let Some((_, dead)) = &self.started {
             handle.replace(dead);
+            if dead.is_lost() {
+                std::mem::forget(Arc::clone(dead));
+            }
         }
         change_handle(&mut handle);
         let handle = Arc::new(handle);

@@ -16,6 +16,7 @@ use crate::reactor::{Command, HubId, StreamId};
 use crate::saved::Saver;
 use crate::stream::Stats;
 use crate::stream::{after, Reason, Settings};
+use crate::sys::descriptor;
 use crate::sys::epoll::Signal;
 use crossbeam_channel::{unbounded, Receiver, SendError, Sender};
 use rustix::fd::OwnedFd;
@@ -90,6 +91,10 @@ struct Slots {
     used: u32,
 }
 
+/// What the log says of a process that has closed descriptors which are not its own.
+const LOST: &str = "EventSource::XS: this process has closed all descriptors, also those of its streams and hubs: the streams \
+    have ended, and a hub without a name has lost its history. Close them before the first stream or hub, or fork first.\n";
+
 /// The id of requests whose answers no thread waits for.
 pub(super) const UNAWAITED: u64 = 0;
 
@@ -134,6 +139,7 @@ pub(crate) struct ReactorHandle {
     pub(super) signal: Signal,
     pub(crate) counts: Arc<Counts>,
     is_dead: AtomicBool,
+    is_lost: AtomicBool,
     is_shut_down: AtomicBool,
     notifier: Notifier,
     /// The ends of streams that interpreters have yet to take.
@@ -169,6 +175,7 @@ impl ReactorHandle {
             signal: Signal::new()?,
             counts: Arc::default(),
             is_dead: AtomicBool::new(false),
+            is_lost: AtomicBool::new(false),
             is_shut_down: AtomicBool::new(false),
             notifier: Notifier::default(),
             ends: Arc::default(),
@@ -186,8 +193,10 @@ impl ReactorHandle {
     /// Continues a dead reactor: keeps its queues of ended streams with the descriptors that event loops watch, and its
     /// counters. No hub gets a number that a hub of the dead reactor has, because that hub's handle may still exist.
     pub(super) fn replace(&mut self, dead: &Self) {
-        self.ends = Arc::clone(&dead.ends);
-        self.mailbox = Arc::clone(&dead.mailbox);
+        if !dead.is_lost() {
+            self.ends = Arc::clone(&dead.ends);
+            self.mailbox = Arc::clone(&dead.mailbox);
+        }
         self.hubs = AtomicU32::new(dead.hubs.load(Ordering::Relaxed));
         self.past = dead.past.clone();
         self.past.push(Arc::clone(&dead.counts));
@@ -288,8 +297,8 @@ impl ReactorHandle {
     }
 
     fn raise_if(&self, must_signal: bool) {
-        if must_signal {
-            self.signal.raise();
+        if must_signal && !self.signal.raise() {
+            self.lose();
         }
         // The waker has a fence after the command was queued, and `mark_dead` has one before the reactor's last look
         // into the queue. So either the reactor finds the command there, or this thread sees that the reactor has died.
@@ -374,7 +383,26 @@ impl ReactorHandle {
     /// Waits until the condition is true, at most for the timeout. Returns whether it is true. The reactor notifies of
     /// each change.
     pub(crate) fn wait(&self, timeout: Duration, condition: impl Fn() -> bool) -> bool {
-        self.notifier.wait(after(Instant::now(), timeout), condition)
+        let is_true = self.notifier.wait(after(Instant::now(), timeout), condition);
+        if !is_true && self.signal.is_closed() {
+            self.lose();
+        }
+        is_true
+    }
+
+    /// Reports that the process has closed the descriptors of its reactor, as programs do that become daemons. Nobody may use
+    /// their numbers any more, so all that has one is leaked, and what needs a reactor begins another one.
+    pub(super) fn lose(&self) {
+        if !self.is_lost.swap(true, Ordering::AcqRel) {
+            descriptor::write(2, LOST.as_bytes());
+            self.is_dead.store(true, Ordering::Release);
+            self.notify_all();
+        }
+    }
+
+    /// Returns true if the process has closed the descriptors of this reactor. It has died then.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Acquire)
     }
 
     /// Wakes the threads that [wait](Self::wait).
@@ -432,6 +460,9 @@ impl ReactorHandle {
             if let Command::Open { .. } = command {
                 self.end_with_error(&parts.state);
             }
+        }
+        if self.is_lost() {
+            std::mem::forget(queued);
         }
     }
 

@@ -3,6 +3,7 @@
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{eventfd, EventfdFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::io;
 use std::mem::MaybeUninit;
@@ -104,10 +105,16 @@ impl Signal {
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
-    /// Raises the signal, which wakes the thread that waits for it.
-    pub fn raise(&self) {
-        // Fails only if the signal is raised 2^64 times.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    /// Raises the signal, which wakes the thread that waits for it. Returns false if somebody else has closed its descriptor.
+    pub fn raise(&self) -> bool {
+        // Otherwise it fails only if the signal is raised 2^64 times.
+        rustix::io::write(&self.0, &1u64.to_ne_bytes()) != Err(Errno::BADF)
+    }
+
+    /// Returns true if somebody else has closed the signal's descriptor. Its number may be that of another file by now, but not
+    /// of another signal.
+    pub fn is_closed(&self) -> bool {
+        rustix::fs::fstat(&self.0).map_or(true, |status| FileType::from_raw_mode(status.st_mode) != FileType::Unknown)
     }
 
     /// Lowers the signal.

@@ -725,12 +725,12 @@ my @STORES        = (
 
     # Redis
     [{redis => []}, "redis of store $STRING ARRAY"],
-    [{redis => $DEFAULT_PLACE, sync      => 'event'}, 'sync is not for a store in Redis, but for one in a file'],
-    [{redis => $DEFAULT_PLACE, replicas  => -1},      'replicas of store must be a whole number from 0 to 100'],
+    [{redis => $DEFAULT_PLACE, sync     => 'event'}, 'sync is not for a store in Redis, but for one in a file'],
+    [{redis => $DEFAULT_PLACE, replicas => -1},      'replicas of store must be a whole number from 0 to 100'],
     map({ [
                 {redis => $DEFAULT_PLACE, $_ => 'queue'},
                 "$_ of store is gone: events are refused while the store is away, and EventSource::Outbox keeps them"
-        ] } qw(queue when_down)),
+    ] } qw(queue when_down)),
     map({ [
                 {redis => $DEFAULT_PLACE, prefix => $_},
                 'prefix must be 1 to 64 letters, digits, _, -, . and :, without spaces and braces'

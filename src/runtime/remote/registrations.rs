@@ -105,7 +105,12 @@ impl Remotes {
 
     /// Adds a connection, in the place of one that was lost.
     pub(super) fn insert(&mut self, hub: RemoteHub, registration: RemoteRegistration) {
-        self.used.retain(|(other, _)| !other.is_copy_of(&hub));
+        if let Some(index) = self.used.iter().position(|(other, _)| other.is_copy_of(&hub)) {
+            let (_, before) = self.used.swap_remove(index);
+            if before.reactor.is_lost() {
+                std::mem::forget(before); // the number of its descriptor may be that of another file
+            }
+        }
         self.used.push((hub, registration));
     }
 

@@ -9,7 +9,7 @@ use super::error::Error;
 use super::greeting::{connect, greet, Greeted};
 use super::place::Place;
 use super::response_reader::{left_until, Outcome, ResponseReader};
-use super::sockets::NoFork;
+use super::sockets::{self, NoFork};
 use super::start::{check_peer, connect_once, Start};
 use crate::event::Unsequenced;
 use crate::hub::{ChannelPage, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, SubscribeRequest};
@@ -88,6 +88,13 @@ impl CallConnection {
     fn new((welcome, responses): Greeted, timeout: Duration) -> Self {
         let (unsent, mark, last_request, last_sent, reports, pending, answered) = Default::default();
         Self { responses, welcome, unsent, mark, last_request, last_sent, reports, pending, answered, timeout }
+    }
+
+    /// Closes the connection, unless somebody else has closed its descriptor, whose number may be that of another file.
+    pub fn leave(self) {
+        if sockets::is_closed(self.responses.socket.as_fd()) {
+            std::mem::forget(self);
+        }
     }
 
     /// Has the later calls carried out after what the link of the worker has sent before a mark.

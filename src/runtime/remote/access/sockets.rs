@@ -5,7 +5,7 @@
 //! are there only while no thread can fork.
 
 use crate::sys::{descriptor, socket};
-use rustix::fd::{AsFd, AsRawFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::cell::Cell;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -42,6 +42,12 @@ impl NoFork {
             self.0.push((socket.as_raw_fd(), cookie));
         }
     }
+}
+
+/// Returns true if somebody else has closed the descriptor of a socket that a child closes, too.
+pub(super) fn is_closed(socket: BorrowedFd<'_>) -> bool {
+    let (number, cookie) = (socket.as_raw_fd(), socket::cookie(socket));
+    lock().iter().any(|noted| noted.0 == number && noted.1 != cookie)
 }
 
 impl Drop for NoFork {

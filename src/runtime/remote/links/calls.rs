@@ -66,7 +66,7 @@ impl Calls {
             None => Err(Error::Unknown), // `take` has one
         };
         if matches!(outcome, Err(Error::Unavailable(_) | Error::Unknown)) {
-            taken.1 = None;
+            taken.1.take().into_iter().for_each(CallConnection::leave);
         }
         outcome
     }
