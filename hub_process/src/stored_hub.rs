@@ -169,7 +169,7 @@ impl StoredHub {
             gaps: self.gaps(),
             counted: self.sequencer.counted().clone(),
             ends: self.sequencer.tickets.ends.saved(last_seq),
-            evicted: self.sequencer.evicted.clone(),
+            evicted: self.sequencer.unforgotten(),
             wills: self.wills.saved(),
         })
     }
@@ -190,7 +190,7 @@ impl StoredHub {
 
     /// Returns true if an event waits to be stored.
     pub fn has_waiting(&self) -> bool {
-        !self.sequencer.drafts().is_empty()
+        self.sequencer.has_waiting()
     }
 
     /// Returns true if the store takes events, and reports them.

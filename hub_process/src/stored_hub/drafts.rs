@@ -97,8 +97,16 @@ impl Drafts {
         self.waiting.get(&ticket).is_some_and(|waiting| matches!(waiting.purpose, Purpose::Member(_)))
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Returns what the store is asked to forget with a ticket.
+    pub fn evictions(&self, ticket: u64) -> Option<&Evictions> {
+        match &self.waiting.get(&ticket)?.purpose {
+            Purpose::Forget(evictions) => Some(evictions),
+            _ => None,
+        }
     }
 
     /// Returns the tickets in their order.
@@ -136,7 +144,7 @@ mod tests {
         assert!(drafts.join(b"k", &[requester(2)]));
         let WaitingDraft { requesters, .. } = drafts.remove(ticket).expect("it waits");
         assert_eq!(requesters, [1, 2].map(requester));
-        assert!(drafts.is_empty() && !drafts.has_once(b"k") && drafts.remove(ticket).is_none());
+        assert!(drafts.len() == 0 && !drafts.has_once(b"k") && drafts.remove(ticket).is_none());
     }
 
     #[test]

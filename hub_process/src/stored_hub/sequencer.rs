@@ -131,6 +131,7 @@ impl Sequencer {
         (self.memory, self.members, self.position) = (Some(memory), members, position);
         (self.counted, self.unread, self.tickets.ends) = (counted, unread, ends);
         self.beginning.resume();
+        self.forget_at = Some(self.now + FORGET);
     }
 
     /// Called first by each call of the hub from which something follows, with its time.
@@ -487,6 +488,19 @@ impl Sequencer {
     pub fn forget_all_evicted(&mut self) {
         let evicted = self.handle().and_then(|handle| handle.ask(Question::TakeEvictions).ok());
         self.forget(evicted.map(Answer::evictions).unwrap_or_default());
+    }
+
+    /// Returns true if somebody waits for the store, beside the hub for what it is to forget.
+    pub fn has_waiting(&self) -> bool {
+        self.drafts.len() > usize::from(self.forgetting.is_some())
+    }
+
+    /// Returns what the hub has evicted and the store has perhaps not forgotten.
+    pub fn unforgotten(&self) -> Evictions {
+        let asked = self.forgetting.and_then(|ticket| self.drafts.evictions(ticket));
+        let mut evictions = asked.cloned().unwrap_or_default();
+        evictions.extend(self.evicted.clone());
+        evictions
     }
 
     /// Tells the store what the hub has evicted, unless it is a shared one, or has still to forget what it was told before.

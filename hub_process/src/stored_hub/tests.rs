@@ -1100,6 +1100,8 @@ fn the_store_is_told_which_requests_to_end_streams_the_hub_has_forgotten() {
     world.catch_up();
     let [(ticket, ref numbers, 2)] = evictions(&mut world)[..] else { panic!("not told") };
     assert_eq!(numbers[..], [1, 2]);
+    assert!(!world.hub.has_waiting(), "nobody waits for that");
+    assert_eq!(world.hub.saved().expect("it has begun").evicted.numbers, [1, 2]);
     assert_eq!(evictions(&mut world), [], "it is told once");
     world.store.append(None, Draft::of_end(&end_of("a")), 0);
     world.catch_up();
