@@ -204,9 +204,10 @@ impl Peers {
 
     /// Returns true if the next call of a peer, with which these bytes begin, is to be kept until its worker's mark has come.
     pub fn keep_call(&mut self, token: u64, bytes: &[u8]) -> bool {
-        let worker = self.peers.get(&token).filter(|peer| peer.after > 0).and_then(|peer| peer.calls_for);
-        let marks = worker.and_then(|worker| self.peers.get(&worker)).map(|worker| worker.marks);
-        let (Some(marks), Some(peer)) = (marks, self.peers.get_mut(&token)) else { return false };
+        let after = self.peers.get(&token).filter(|peer| peer.after > 0);
+        let Some(worker) = after.and_then(|peer| peer.calls_for) else { return false };
+        let marks = self.peers.get(&worker).map_or((u64::MAX, u64::MAX), |worker| worker.marks);
+        let Some(peer) = self.peers.get_mut(&token) else { return false };
         peer.is_kept = peer.after > if Request::is_publish(bytes) { marks.1 } else { marks.0 };
         if peer.after <= marks.1 {
             peer.after = 0;

@@ -1,5 +1,5 @@
 # The order of what one process asks of a named hub. A publish that waits for its id goes over a second
-# connection; whatever the process has asked for before it, on the first one, takes effect before it. Also: who uses that
+# connection; whatever the thread has asked for before it, on the first one, takes effect before it. Also: who uses that
 # connection after a fork, in threads, while signals come, and while the hub process does not answer.
 
 use lib 't/lib';
@@ -224,6 +224,31 @@ subtest 'twenty threads' => sub {
         } @all
         ),
         0, 'each thread has its ids in order';
+};
+
+# More threads than connections for their calls, of which each may have sent the mark of another one.
+subtest 'in each of ten threads what does not wait comes first' => sub {
+    plan skip_all => 'this perl has no threads' if !$Config{useithreads};
+    my ($hub)      = hub_with_two_connections();
+    my $subscriber = Testing::Subscriber->open($hub, 'a', 'end');
+    my @threads    = map {
+        my $name = $_;
+        threads->create(
+            sub {
+                for my $number (1 .. 30) {
+                    $hub->publish(a => "$name $number first", {wait => 0}) for 1 .. $number % 3;
+                    $hub->publish(a => "$name $number second");
+                }
+                return;
+            }
+        )
+    } 1 .. 10;
+    $_->join for @threads;
+    my @data = received($hub, $subscriber, 'last');
+    for my $name (1 .. 10) {
+        my @expected = map { my $number = $_; (("first") x ($number % 3), 'second') } 1 .. 30;
+        is_deeply [map { /\A$name [0-9]+ (\w+)/ ? $1 : () } @data], \@expected, "thread $name";
+    }
 };
 
 subtest 'both connections end with the hub' => sub {
