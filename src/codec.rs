@@ -1,4 +1,4 @@
-//! Numbers, texts and lists as bytes: in messages, and in the state that a new program continues with.
+//! Numbers, texts and lists as bytes: in messages, and in what a new program continues with.
 
 use std::fmt;
 use std::sync::Arc;
@@ -252,10 +252,6 @@ impl<const N: usize> Coded<'_> for [u64; N] {
 /// - enums whose variants have content, by the numbers that are given
 /// - `checked` structs: a function reads a field, and a field that no message has gets a value. By hand these were twice the
 ///   lines
-///
-/// [`Saved`](crate::saved::Saved) is a trait of its own. A message is checked, borrows from its frame and changes with the
-/// version of the protocol; a state has points in time and maps, longer counts, and a version of its own. A type in both has
-/// two lines.
 macro_rules! coded {
     ($($type:ident $(<$life:lifetime>)? { $($field:ident),+ $(,)? })+) => {$(
         impl<'a> $crate::codec::Coded<'a> for $type $(<$life>)? {

@@ -1,6 +1,5 @@
 //! How often a time was in which range: fixed ranges, so that counting costs a few nanoseconds.
 
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::time::Duration;
 
 /// The number of ranges. The last one has no upper bound.
@@ -61,21 +60,6 @@ pub struct Times {
     pub age: Histogram,
     /// From a publish to the answer of the hub's store.
     pub store_wait: Histogram,
-}
-
-impl Saved for Histogram {
-    fn save(&self, to: &mut Saver) {
-        self.counts.iter().chain([&self.sum]).for_each(|number| to.add(number));
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let mut histogram = Self::default();
-        for number in &mut histogram.counts {
-            *number = from.take()?;
-        }
-        histogram.sum = from.take()?;
-        Ok(histogram)
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 //!
 //! The modules, in dependency order: each uses only modules before it, `parse` only [`event`].
 //!
-//! - [`mod@saved`]: the state that a new program continues with: values as bytes, and back; `codec` has their layout
 //! - [`histogram`]: how often a time was in which range
 //! - [`event`]: the fields of an event, which are valid by construction, and their encoding
 //! - [`compression`]: content codings, of which streams share the encoded blocks
@@ -54,8 +53,6 @@
 #[macro_use]
 mod codec;
 mod error_code;
-#[macro_use]
-pub mod saved;
 
 pub mod compression;
 pub mod event;

@@ -14,8 +14,8 @@ use eventsource_xs::hub::{
 };
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::runtime::{saved_reactor, stats, HubHandle, OpenOptions, Pushed, StreamHandle};
-use eventsource_xs::saved::Saver;
+use eventsource_xs::remote::calls::memory_file;
+use eventsource_xs::runtime::{handing_over, stats, HandoverFile, HubHandle, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::DirEntry;
 use std::io::{Read, Write};
@@ -229,7 +229,8 @@ fn an_end_that_was_carried_out_elsewhere_keeps_its_place_without_waiting_for_the
     let _alone = alone();
     let hub = hub(10);
     let (_stream, mut client) = follow(&hub, tcp(), &["news"], None);
-    let paused = saved_reactor::pause(Saver::new(Instant::now())).expect("a reactor");
+    let file = HandoverFile::new(memory_file("hub").expect("memory"));
+    let paused = handing_over::pause(file, None, false).expect("a reactor");
     publish(&hub, "news", "before");
     let topics = vec![Topic::Channel(b"news"[..].into())];
     hub.end_streams_of(EndRequest { topics, ..EndRequest::default() }, Duration::ZERO).expect("a reactor");

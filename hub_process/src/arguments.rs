@@ -72,7 +72,7 @@ pub struct Arguments {
     /// The program of an upgrade.
     pub program: Option<PathBuf>,
     /// The descriptor of the state with which `run` continues.
-    pub state: Option<i32>,
+    pub state: Option<u32>,
     pub idle_exit: Option<Duration>,
     pub grace: Option<Duration>,
     /// The store, instead of that of the workers' settings.

@@ -2,14 +2,15 @@
 
 use crate::arguments::Arguments;
 use crate::new_program::claim;
-use crate::server::SavedServer;
+use crate::protocol;
+use crate::server::process_of;
+use crate::store::check_built;
 use eventsource_xs::remote::{self, Start};
-use eventsource_xs::saved::VERSION;
+use eventsource_xs::wire::{Handover, NamedSettings, HANDOVER};
 use std::error::Error;
 use std::io::{self, Read, Write};
 use std::sync::Mutex;
 use std::thread::{self, Builder};
-use std::time::Instant;
 
 /// How many threads a hub process has: the reactor's, up to three of a store, and one for monitors.
 const MOST_THREADS: usize = 5;
@@ -29,19 +30,25 @@ pub fn upgrade(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(remote::upgrade(&start, &arguments.place()?, Some(&program))?)
 }
 
-/// Reads the state that the standard input is, if it is one, and says that this program reads states of a version.
+/// Reads what is handed over from the standard input, if there is something, and says that this program reads that version.
 pub fn check_state(version: u32) -> Result<(), Box<dyn Error>> {
-    if version != VERSION {
-        return Err(format!("this program reads states of version {VERSION}, not {version}").into());
+    if version != HANDOVER {
+        return Err(format!("this program reads states of version {HANDOVER}, not {version}").into());
     }
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
     if !bytes.is_empty() {
-        let (_reactor, saved) = SavedServer::read(&bytes, Instant::now())?;
-        saved.check_store()?;
+        let handed = Handover::read_all(&bytes)?;
+        process_of(&handed)?;
+        for part in &handed {
+            if let Handover::Settings { all, .. } = part {
+                NamedSettings::of_handed(all).store.as_ref().map_or(Ok(()), check_built)?;
+            }
+        }
+        Vec::<u8>::new().try_reserve_exact(2 * bytes.len())?; // for the hub
         try_threads()?;
     }
-    print(&claim(version))
+    print(&format!("{}{}", claim(version), protocol::version()))
 }
 
 /// Tries whether there is room for the threads of a hub process: it could not continue without them.

@@ -5,13 +5,10 @@
 
 use crate::served_hub::{ServedHub, Source};
 use crate::settings::{Precedence, Wanted};
-use crate::store::check_built;
-use crate::stored_hub::{Effects, LastDelivered, SavedStored, StoredHub};
+use crate::stored_hub::{Effects, StoredHub};
 use eventsource_xs::remote::Place;
-use eventsource_xs::runtime::saved_reactor::{Restored, SavedHub};
-use eventsource_xs::runtime::{HubHandle, PresenceReport};
-use eventsource_xs::saved;
-use eventsource_xs::wire::{Failure, HubSettings, NamedSettings, StoreStatus};
+use eventsource_xs::runtime::{HandoverFile, HubHandle, PresenceReport};
+use eventsource_xs::wire::{Failure, Handover, HubSettings, NamedSettings, StoreStatus};
 use std::error::Error;
 use std::io;
 use std::time::{Duration, Instant};
@@ -129,6 +126,11 @@ impl CurrentHub {
         (self.hub, self.cannot_begin) = (None, Some(failure));
     }
 
+    /// Returns the hub, if it has no store.
+    pub fn own(&self) -> Option<&HubHandle> {
+        self.hub.as_ref().filter(|hub| !hub.has_store()).and_then(ServedHub::handle)
+    }
+
     /// Applies what the reactor has reported of a stream with a member or a will, if a store has the order of events.
     pub fn apply_presence(&mut self, report: PresenceReport, now: Instant) {
         if let Some(stored) = self.stored() {
@@ -143,48 +145,40 @@ impl CurrentHub {
     }
 }
 
-/// The state that another program needs to continue with the hub.
-#[derive(Debug)]
-pub struct SavedServed {
-    handle: SavedHub,
-    settings: HubSettings,
-    claimed: NamedSettings,
-    stored: Option<SavedStored>,
-}
-
-saved!(SavedServed { handle, settings, claimed, stored });
-
-impl SavedServed {
-    /// Checks that this program was built with the store of the hub. Fails with the reason.
-    pub fn check_store(&self) -> Result<(), String> {
-        check_built(&self.settings.store)
-    }
-}
-
+/// Handing over to another program.
 impl CurrentHub {
-    /// Returns what another program needs to continue with the hub, if that has begun.
-    pub fn saved(&self) -> Option<SavedServed> {
-        let hub = self.hub.as_ref()?;
-        let (stored, members) = match &hub.source {
-            Source::Own(_) => (None, None),
-            Source::Stored(stored) => (Some(stored.saved()?), stored.members()),
-        };
-        let handle = hub.handle()?.saved(members)?;
-        Some(SavedServed { handle, settings: hub.settings.clone(), claimed: hub.claimed.clone(), stored })
+    /// Appends the settings of the hub, and what is not in the reactor of one without a store.
+    pub fn hand_over(&self, file: &mut HandoverFile, now: Instant) {
+        let Some(hub) = &self.hub else { return };
+        let all = NamedSettings::from(hub.settings.clone()).handed();
+        file.add(&Handover::Settings { all, claimed: hub.claimed.handed() });
+        match &hub.source {
+            Source::Own(handle) => handle.hand_over(file, now),
+            Source::Stored(stored) => {
+                stored.members().into_iter().for_each(|members| HubHandle::hand_presences_over(members, file));
+            }
+        }
     }
 
-    /// Continues with the hub of another program.
-    pub fn restore(&mut self, saved: SavedServed, restored: &Restored) -> Result<(), Box<dyn Error>> {
-        let SavedServed { mut handle, settings, claimed, stored } = saved;
-        let source = match stored {
-            None => Source::Own(restored.hub(handle)),
-            Some(stored) => {
-                let (members, seen) = (handle.take_members(), LastDelivered::open(&self.place.seen()));
-                let hub = (restored.hub(handle), members);
-                Source::Stored(Box::new(StoredHub::restore(stored, &settings, self.place.name(), seen, hub)?))
+    /// Continues with the hub of another program, whose members linger for `wait` at least: their streams follow. One with a
+    /// store begins with that.
+    pub fn resume(&mut self, handed: &[Handover<'_>], wait: Duration) -> Result<(), Box<dyn Error>> {
+        let of_handed = |all: &[_]| NamedSettings::of_handed(all);
+        let both = handed.iter().find_map(|part| match part {
+            Handover::Settings { all, claimed } => Some((of_handed(all), of_handed(claimed))),
+            _ => None,
+        });
+        let Some((all, claimed)) = both else { return Ok(()) };
+        let settings = all.over(HubSettings::default());
+        let mut hub = match handed.iter().any(|part| matches!(part, Handover::History { .. })) {
+            true => {
+                let handle = HubHandle::resumed(settings.hub.clone(), settings.max_topics, handed, wait)?;
+                ServedHub::of(Source::Own(handle), &self.place, (settings, claimed))
             }
+            false => ServedHub::new(&self.place, settings, claimed)?,
         };
-        self.hub = Some(ServedHub::of(source, &self.place, (settings, claimed)));
+        hub.stored_mut().into_iter().for_each(|stored| stored.await_streams(wait));
+        self.hub = Some(hub);
         Ok(())
     }
 }

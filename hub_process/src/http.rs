@@ -10,5 +10,5 @@ mod monitor;
 pub use connections::{Client, Connections, Service, FIRST_NUMBER};
 pub use endpoint::Endpoint;
 pub use head::{Head, Refusal};
-pub use listen::{Listening, SavedSockets, Sockets};
+pub use listen::{Listening, Sockets};
 pub use monitor::{Hosts, MonitorRequest};

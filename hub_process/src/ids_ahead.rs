@@ -7,7 +7,6 @@
 //! If the store was up, and nobody can have invented the id, the wait has shown that the store has lost the event: a master of
 //! Redis has died before its replica had it, together with the hubs that have read it.
 
-use eventsource_xs::saved;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -80,19 +79,11 @@ impl IdsAhead {
         });
         lost
     }
-
-    pub fn saved(&self) -> Vec<StreamAhead> {
-        self.streams.values().cloned().collect()
-    }
-
-    pub fn restore(saved: Vec<StreamAhead>) -> Self {
-        Self { streams: saved.into_iter().map(|ahead| (ahead.stream, ahead)).collect(), looked_at: None }
-    }
 }
 
 /// A stream that waits.
 #[derive(Clone, Debug)]
-pub struct StreamAhead {
+struct StreamAhead {
     stream: u64,
     /// The sequence number that it waits for.
     seq: u64,
@@ -105,8 +96,6 @@ pub struct StreamAhead {
     /// When somebody looked last whether the store was up.
     looked_at: Instant,
 }
-
-saved!(StreamAhead { stream, seq, is_proven, until, at_most, looked_at });
 
 impl StreamAhead {
     fn new(stream: u64, seq: u64, is_proven: bool, now: Instant) -> Self {
@@ -166,12 +155,11 @@ mod tests {
         let mut ended = Vec::new();
         let mut end_waits = |ids: &mut IdsAhead, second| {
             let lost = ids.end_waits(|| (5, true), now + Duration::from_secs(second), |stream| ended.push(stream));
-            (lost, ids.saved().len(), ended.clone())
+            (lost, ids.streams.len(), ended.clone())
         };
         assert_eq!(end_waits(&mut ids, 1), (None, 3, vec![]));
-        let mut restored = IdsAhead::restore(ids.saved());
-        (2..LEAST.as_secs()).for_each(|second| drop(end_waits(&mut restored, second)));
-        assert_eq!(end_waits(&mut restored, LEAST.as_secs()), (Some(9), 0, vec![2]));
+        (2..LEAST.as_secs()).for_each(|second| drop(end_waits(&mut ids, second)));
+        assert_eq!(end_waits(&mut ids, LEAST.as_secs()), (Some(9), 0, vec![2]));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use crate::arguments::Arguments;
 use eventsource_xs::remote::calls::{adopt, begin_session, close_at_exec, duplicate, set_close_at_exec, silence};
 use eventsource_xs::remote::{self, start, Place, Start};
-use eventsource_xs::saved;
+use eventsource_xs::runtime::HandoverFile;
+use eventsource_xs::wire::HandedProcess;
 use rustix::net::sockopt::socket_acceptconn;
 use std::error::Error;
 use std::fs::{File, FileTimes, Metadata};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -46,29 +47,21 @@ pub fn detach(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The state for a new program: the numbers of the descriptors.
-#[derive(Debug)]
-pub struct SavedInstanceLock {
-    pub listener: i32,
-    pub lock: i32,
-    removes_socket: bool,
-}
-
-saved!(SavedInstanceLock { listener, lock, removes_socket });
-
 impl InstanceLock {
-    pub fn saved(&self) -> SavedInstanceLock {
-        let (listener, lock) = (self.listener.as_raw_fd(), self.lock.as_raw_fd());
-        SavedInstanceLock { listener, lock, removes_socket: self.removes_socket }
+    /// Takes over the socket and the lock that the program before this one has kept, as they were handed over.
+    pub fn resume(handed: &HandedProcess, place: &Place) -> io::Result<Self> {
+        Ok(Self {
+            listener: take_kept(handed.listener)?.into(),
+            lock: take_kept(handed.lock)?.into(),
+            place: place.clone(),
+            removes_socket: handed.removes_socket,
+        })
     }
 
-    pub fn restore(saved: &SavedInstanceLock, place: &Place) -> io::Result<Self> {
-        Ok(Self {
-            listener: take_kept(saved.listener)?.into(),
-            lock: take_kept(saved.lock)?.into(),
-            place: place.clone(),
-            removes_socket: saved.removes_socket,
-        })
+    /// Hands the socket and the lock over.
+    pub fn hand_over(&self, file: &mut HandoverFile, to: &mut HandedProcess) {
+        (to.listener, to.lock) = (file.keep(&self.listener), file.keep(&self.lock));
+        to.removes_socket = self.removes_socket;
     }
 
     /// Takes the socket and the lock from the starter, the socket from systemd, or both from the file system. `listen` takes
@@ -159,9 +152,9 @@ fn touch(path: &Path) {
 }
 
 /// Takes a descriptor that the program before this one has kept.
-pub fn take_kept(number: i32) -> io::Result<OwnedFd> {
-    set_close_at_exec(number, true)?;
-    adopt(number)
+pub fn take_kept(number: u32) -> io::Result<OwnedFd> {
+    set_close_at_exec(number as i32, true)?;
+    adopt(number as i32)
 }
 
 /// Returns the sockets that systemd hands to this process: that of the hub, and the one for HTTP clients, whose unit names it

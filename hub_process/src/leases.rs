@@ -2,8 +2,8 @@
 //! until it resigns or its connection ends. The kernel ends the connection of a dead worker, so no timeout decides whether a
 //! holder is alive.
 
-use eventsource_xs::saved;
-use eventsource_xs::wire::{Failure, MAX_LEASE_NAME_BYTES};
+use eventsource_xs::runtime::HandoverFile;
+use eventsource_xs::wire::{Failure, Handover, MAX_LEASE_NAME_BYTES};
 use eventsource_xs::ErrorCode;
 use std::collections::{HashMap, VecDeque};
 
@@ -18,7 +18,7 @@ pub struct Candidate {
 }
 
 /// The leases by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Leases {
     /// The first candidate of each queue holds the lease. No queue is empty.
     queues: HashMap<Box<[u8]>, VecDeque<Candidate>>,
@@ -26,9 +26,6 @@ pub struct Leases {
     /// How many candidates each worker has.
     counts: HashMap<u64, usize>,
 }
-
-saved!(Candidate { peer, lease });
-saved!(Leases { queues, names, counts });
 
 impl Leases {
     /// Adds a candidate, who is new. Returns whether it holds the lease.
@@ -47,6 +44,15 @@ impl Leases {
         let queue = self.queues.entry(name.into()).or_default();
         queue.push_back(candidate);
         Ok(queue.len() == 1)
+    }
+
+    /// Hands all candidates over, those of each lease in their order.
+    pub fn hand_over(&self, file: &mut HandoverFile) {
+        for (name, queue) in &self.queues {
+            queue.iter().for_each(|Candidate { peer, lease }| {
+                file.add(&Handover::Lease { peer: *peer, lease: *lease, name });
+            });
+        }
     }
 
     /// Returns the worker that holds a lease.

@@ -1,6 +1,5 @@
 //! When the process has nothing to do any more.
 
-use eventsource_xs::saved;
 use eventsource_xs::wire::{HubSettings, NamedSettings};
 use std::time::{Duration, Instant};
 
@@ -83,8 +82,6 @@ impl Lifetime {
         idle.into_iter().chain(grace).min()
     }
 }
-
-saved!(Lifetime { idle_exit, grace, without_worker, idle, has_ended_streams });
 
 #[cfg(test)]
 mod tests {

@@ -1,23 +1,27 @@
-//! Continuing as another program: an `exec` in place, without an end of a stream or a connection.
+//! Continuing as another program: an `exec` in place.
 //!
-//! Handing over between two processes would have more states than an `exec` in place.
+//! Handing over between two processes would have more states than an `exec` in place, and the members, ends and limits of a hub
+//! would have two owners.
 //!
-//! The process, its lock, its socket, the connections of workers and clients stay. Everything else travels as a state in a file
-//! in memory (`eventsource_xs::saved`). The order makes sure that nothing is lost if the other program cannot continue:
+//! The process, its lock and its sockets stay. What a hub without a store remembers, the connections, and the streams that were
+//! sent everything travel in a file in memory (`eventsource_xs::wire::Handover`). The other streams end: their clients come
+//! back with their last ids, and receive what they lack. The order makes sure that nothing has ended if the other program
+//! cannot continue:
 //!
 //! 1. The program is opened: what is checked is what is run, whatever is installed meanwhile.
-//! 2. The program is run as `check-state VERSION`: it says that it reads states of this version.
+//! 2. The program is run as `check-state VERSION`: it says that it reads this version, and which protocol it speaks. One of
+//!    another protocol is handed no streams and no connections of workers.
 //! 3. The store has done what it was asked; its threads end with this program, at the `exec`. The reactor stops at the end of a
-//!    turn, and all is saved, piece by piece: an allocation that fails would end the process.
-//! 4. The program is run again, with the state as its input: it says that it has read all of it, and has room for threads.
-//! 5. The descriptors are to outlive the `exec`, and the process is the other program.
+//!    turn, and hands over, piece by piece: an allocation that fails would end the process.
+//! 4. The program is run again, with that as its input: it says that it has read all of it, and has room for threads.
+//! 5. The descriptors are to outlive the `exec`, and the process is the other program, which ends the streams that end.
 //!
-//! Whatever fails before the `exec`, or the `exec` itself, leaves the process as it was. The other program takes everything
-//! from the state and nothing from the command line, the environment or files, so nothing there can stop it.
+//! Whatever fails before the `exec`, or the `exec` itself, leaves the process as it was. The other program takes nothing from
+//! the environment or files, so nothing there can stop it.
 
+use crate::run_options::RunOptions;
 use eventsource_xs::remote::calls::{execute, memory_file, open_program, set_close_at_exec};
-use eventsource_xs::remote::Place;
-use eventsource_xs::saved::{Malformed, Restorer, Saver, VERSION};
+use eventsource_xs::wire::HANDOVER;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -35,25 +39,9 @@ const CHECK_PAUSE: Duration = Duration::from_millis(1);
 /// The most bytes that are kept of what a program says about itself.
 const MAX_SAID_BYTES: u64 = 1000;
 
-/// The line that a program prints if it reads states of a version.
+/// The line that a program prints if it reads what is handed over in a version, before the version of its protocol.
 pub fn claim(version: u32) -> String {
-    format!("eventsource-hub reads states of version {version}")
-}
-
-/// Begins a state, in a file in memory: a program of another version reads no further.
-pub fn begin_state() -> io::Result<Saver> {
-    let mut saver = Saver::with_file(memory_file("eventsource-hub")?, Instant::now());
-    saver.add(&VERSION);
-    Ok(saver)
-}
-
-/// Reads the beginning of a state.
-pub fn read_state(bytes: &[u8], now: Instant) -> Result<Restorer<'_>, Malformed> {
-    let mut restorer = Restorer::new(bytes, now);
-    match restorer.take::<u32>()? {
-        VERSION => Ok(restorer),
-        _ => Err(Malformed),
-    }
+    format!("eventsource-hub reads states of version {version}, protocol ")
 }
 
 /// The program as which the process is to continue.
@@ -88,38 +76,38 @@ impl Program {
         format!("cannot run {}: {error}", self.path.display())
     }
 
-    /// Asks it whether it reads states of this version; with a state, whether it reads that one. Fails with the reason.
-    pub fn check(&self, state: Option<&File>) -> Result<(), String> {
+    /// Asks it whether it reads what this version hands over; with a file, whether it reads that. Returns the version of its
+    /// protocol. Fails with the reason.
+    pub fn check(&self, handed: Option<&File>) -> Result<u16, String> {
         let (program, failed) = (self.path.display(), |error: io::Error| self.cannot_run(&error));
         let mut said = memory_file("check").map_err(failed)?;
         let copy = |file: &File| file.try_clone().map(Stdio::from).map_err(failed);
         let mut command = Command::new(self.opened());
-        command.arg0(&self.path).args(["check-state", &VERSION.to_string()]);
-        command.stdin(state.map_or_else(|| Ok(Stdio::null()), copy)?).stdout(copy(&said)?).stderr(copy(&said)?);
-        let timeout = if state.is_some() { CHECK_TIMEOUT } else { CLAIM_TIMEOUT };
+        command.arg0(&self.path).args(["check-state", &HANDOVER.to_string()]);
+        command.stdin(handed.map_or_else(|| Ok(Stdio::null()), copy)?).stdout(copy(&said)?).stderr(copy(&said)?);
+        let timeout = if handed.is_some() { CHECK_TIMEOUT } else { CLAIM_TIMEOUT };
         let is_done = wait(&mut command.spawn().map_err(failed)?, timeout).map_err(failed)?;
-        if let Some(mut state) = state {
-            state.rewind().map_err(failed)?;
+        if let Some(mut handed) = handed {
+            handed.rewind().map_err(failed)?;
         }
         let mut text = String::new();
         said.rewind().map_err(failed)?;
         let _ = said.take(MAX_SAID_BYTES).read_to_string(&mut text); // non-UTF-8 output does not confirm compatibility
-        match is_done && text.trim_end() == claim(VERSION) {
-            true => Ok(()),
-            false if text.is_empty() => Err(format!("{program} is not a hub program that can continue here")),
-            false => Err(format!("{program} cannot continue here: {}", text.trim_end())),
+        let protocol = text.trim_end().strip_prefix(&claim(HANDOVER)).and_then(|protocol| protocol.parse().ok());
+        match protocol.filter(|_| is_done) {
+            Some(protocol) => Ok(protocol),
+            None if text.is_empty() => Err(format!("{program} is not a hub program that can continue here")),
+            None => Err(format!("{program} cannot continue here: {}", text.trim_end())),
         }
     }
 
-    /// Executes this program, which continues with the state and the descriptors. Returns only if that fails.
-    pub fn exec(&self, state: &File, descriptors: &[i32], place: &Place) -> String {
-        let number = state.as_raw_fd().to_string();
-        let mut words: Vec<OsString> = vec![self.path.clone().into()];
-        words.extend(["run", "--state", &number].map(OsString::from));
-        // Name and socket are for people, who look for them in `ps`.
-        words.extend(["--name", place.name().as_str()].map(OsString::from));
-        words.extend(place.socket().to_str().into_iter().flat_map(|path| ["--socket", path]).map(OsString::from));
-        let all = || descriptors.iter().copied().chain([state.as_raw_fd()]);
+    /// Executes this program, which continues with what is in the file and the descriptors. Its command line is that of this
+    /// process as far as people and other versions may read it. Returns only if that fails.
+    pub fn exec(&self, handed: &File, descriptors: &[i32], options: &RunOptions) -> String {
+        let mut words: Vec<OsString> = vec![self.path.clone().into(), "run".into()];
+        words.extend(["--state".into(), handed.as_raw_fd().to_string().into()]);
+        words.extend(options.words());
+        let all = || descriptors.iter().copied().chain([handed.as_raw_fd()]);
         let error = match all().try_for_each(|number| set_close_at_exec(number, false)) {
             Ok(()) => execute(&self.opened(), &words),
             Err(error) => error,

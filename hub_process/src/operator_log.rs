@@ -9,7 +9,6 @@ use crate::store::now_ms;
 use eventsource_xs::histogram::{Histogram, Scale, Times};
 use eventsource_xs::hub::Topic;
 use eventsource_xs::runtime;
-use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, Response, StoreSettings, StoreStatus};
 use std::time::{Duration, Instant};
 
@@ -33,17 +32,6 @@ pub struct Operator {
     read: ReadChannels,
 }
 
-/// The state for a new program.
-#[derive(Debug)]
-pub struct SavedOperator {
-    cut_off: u64,
-    store_wait: Histogram,
-    started: Instant,
-    started_at: u64,
-}
-
-saved!(SavedOperator { cut_off, store_wait, started, started_at });
-
 impl Operator {
     /// Begins with what the library has counted: before an upgrade.
     pub fn new(now: Instant) -> Self {
@@ -52,16 +40,6 @@ impl Operator {
         let (store_wait, has_logged_members, store_failure) = (Histogram::default(), false, String::new());
         let started_at = now_ms();
         Self { started: now, started_at, cut_off: 0, store_wait, watch, has_logged_members, store_failure, read }
-    }
-
-    pub fn saved(&self) -> SavedOperator {
-        let Self { cut_off, store_wait, started, started_at, .. } = *self;
-        SavedOperator { cut_off, store_wait, started, started_at }
-    }
-
-    pub fn restore(saved: SavedOperator) -> Self {
-        let SavedOperator { cut_off, store_wait, started, started_at } = saved;
-        Self { cut_off, store_wait, started_at, ..Self::new(started) }
     }
 
     /// Returns for how long the process has run.

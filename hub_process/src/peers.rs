@@ -5,10 +5,11 @@
 
 mod connection;
 
-pub use connection::{End, Keeps, Peer, SavedPeer};
+pub use connection::{End, Keeps, Peer};
 
 use eventsource_xs::remote::calls::Epoll;
-use eventsource_xs::wire::{FrameBuffer, NamedSettings, Request, Response};
+use eventsource_xs::runtime::HandoverFile;
+use eventsource_xs::wire::{FrameBuffer, HandedPeer, Name, NamedSettings, Request, Response};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
@@ -164,6 +165,11 @@ impl Peers {
     pub fn greeted(&self) -> Vec<u64> {
         let is_greeted = |peer: &&Peer| peer.is_greeted && peer.calls_for.is_none();
         self.peers.values().filter(is_greeted).map(Peer::token).collect()
+    }
+
+    /// Returns the connections that have not greeted.
+    pub fn ungreeted(&self) -> Vec<u64> {
+        self.peers.values().filter(|peer| !peer.is_greeted).map(Peer::token).collect()
     }
 
     /// Counts a worker that has greeted. Its streams stay open while it is connected.
@@ -343,9 +349,19 @@ impl Peers {
 
 /// What a new program continues with.
 impl Peers {
-    /// Returns the connections, and the token of the next one.
-    pub fn saved(&self) -> (Vec<SavedPeer>, u64) {
-        (self.peers.values().map(Peer::saved).collect(), self.next_token)
+    /// Hands connections over, for which a condition is true.
+    pub fn hand_over(&self, file: &mut HandoverFile, hub: &Name, continues: impl Fn(&Peer) -> bool) {
+        self.peers.values().filter(|peer| continues(peer)).for_each(|peer| peer.hand_over(file, hub));
+    }
+
+    /// Returns the descriptors of connections, which stay open.
+    pub fn keep(&self, file: &mut HandoverFile, tokens: &[u64]) -> Vec<u32> {
+        tokens.iter().filter_map(|token| Some(self.peers.get(token)?.keep(file))).collect()
+    }
+
+    /// Returns the token of the next connection.
+    pub fn next_token(&self) -> u64 {
+        self.next_token
     }
 
     /// Continues after a program whose next connection would have had that token.
@@ -353,21 +369,16 @@ impl Peers {
         Self { next_token, ..Self::default() }
     }
 
-    /// Continues with a connection of another program, which is added to the epoll set. Returns its token.
-    pub fn restore(&mut self, saved: SavedPeer, epoll: &Epoll) -> io::Result<u64> {
-        let peer = Peer::restore(saved, epoll)?;
+    /// Continues with a connection of another program, which is added to the epoll set.
+    pub fn resume(&mut self, handed: &HandedPeer<'_>, epoll: &Epoll, now: Instant) -> io::Result<()> {
+        let peer = Peer::resume(handed, epoll, now)?;
         let token = peer.token();
         self.keepers.add(&peer);
-        self.waiting.extend(peer.held.as_ref().map(|_| token));
         self.calls.extend(peer.calls_for.map(|worker| (worker, token)));
         self.peers.insert(token, peer);
-        Ok(token)
-    }
-
-    /// Queues all peers: their responses are sent, and their times are looked at.
-    pub fn resume(&mut self, now: Instant) {
-        self.answered = self.peers.keys().copied().collect();
+        self.answered.push(token);
         self.sweep = Some(now);
+        Ok(())
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a hub process was started with: where it is, and what the command line has decided.
 //!
-//! It is read once, from the command line, the environment and files, and travels with an upgrade. All of these may have
-//! changed by then: a folder that was made since is preferred now, or the file with the store is gone.
+//! It is read once, from the command line, the environment and files, and travels with an upgrade as options that name the same.
+//! All of these may have changed by then: a folder that was made since is preferred now, or the file with the store is gone.
 
 use crate::http::{Endpoint, Hosts};
 use eventsource_xs::remote::Place;
-use eventsource_xs::saved;
 use eventsource_xs::wire::{NamedSettings, StoreSettings};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The options with which a hub process was started.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct RunOptions {
     pub place: Place,
     /// Whether a worker or a command has started the process: it ends if another one is run.
@@ -31,9 +31,24 @@ pub struct RunOptions {
     pub logs_objects: bool,
 }
 
-saved!(RunOptions { place, is_started, idle_exit, grace, store, metrics, http, logs_objects });
-
 impl RunOptions {
+    /// Returns the options of a command line that name these, without the store: a password must not be there.
+    pub fn words(&self) -> impl Iterator<Item = OsString> {
+        let Self { place, is_started: _, idle_exit, grace, store: _, metrics, http, logs_objects } = self;
+        let seconds = |time: Duration| time.as_secs_f64().to_string().into();
+        let text = |text: &Option<Box<str>>| text.as_deref().map(OsString::from);
+        let given: [(&str, Option<OsString>); 7] = [
+            ("--idle-exit", idle_exit.map(seconds)),
+            ("--grace", grace.map(seconds)),
+            ("--metrics", text(metrics)),
+            ("--http", text(http)),
+            ("--log", logs_objects.then(|| "json".into())),
+            ("--name", Some(place.name().as_str().into())),
+            ("--socket", Some(place.socket().into())),
+        ];
+        given.into_iter().filter_map(|(option, value)| Some([option.into(), value?])).flatten()
+    }
+
     /// Listens for monitors, if that is asked for.
     pub fn listen_for_monitors(&self) -> io::Result<Option<OwnedFd>> {
         let address: Option<SocketAddr> = self.metrics_words().next().and_then(|address| address.parse().ok());

@@ -1,8 +1,9 @@
 //! The loop of the wire thread: it waits, lets each part do what is due, and sends the responses. What happens is decided in
 //! the parts: who is connected (`peers`), which hub is served (`current_hub`), what a message does (`greeting`, `requests`),
 //! when the hub begins and what follows from its store's reports (`store_reports`), what is logged (`operator_log`), when the
-//! process ends (`lifetime`, `control_requests`), and how another program continues (`upgrade`).
+//! process ends (`lifetime`, `control_requests`), and how another program continues (`upgrade`, `arrival`).
 
+mod arrival;
 mod control_requests;
 mod greeting;
 mod http;
@@ -11,13 +12,13 @@ mod sources;
 mod store_reports;
 mod upgrade;
 
-pub use upgrade::SavedServer;
+pub use arrival::process_of;
 
 use crate::arguments::Arguments;
 use crate::current_hub::CurrentHub;
 use crate::descriptors::{self, Descriptors};
 use crate::http::{Connections, Listening, Service, Sockets, FIRST_NUMBER};
-use crate::inherited::{take_kept, InstanceLock};
+use crate::inherited::InstanceLock;
 use crate::leases::Leases;
 use crate::lifetime::{DueAction, Lifetime};
 use crate::listener::{is_of_own_user, Listener};
@@ -30,6 +31,7 @@ use crate::run_options::RunOptions;
 use crate::served_hub::ServedHub;
 use crate::settings::Precedence;
 use crate::streams::{Opener, Streams};
+use arrival::Arrival;
 use control_requests::{own_program, ControlRequests};
 use eventsource_xs::hub::{Answer, Question};
 use eventsource_xs::remote::calls::{self, Asked, Readiness, Wait};
@@ -44,6 +46,7 @@ use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use store_reports::BEGIN_WITHIN;
 
 /// How often the process looks whether its files are in their places.
 const FILE_CHECK: Duration = Duration::from_secs(30);
@@ -58,7 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     descriptors::raise_limit();
     let mut server = match arguments.state {
         None => begin(arguments)?,
-        Some(number) => resume(arguments, number)?,
+        Some(number) => arrival::resume(arguments, number)?,
     };
     while !server.control.has_end() {
         server.turn()?;
@@ -93,12 +96,6 @@ fn begin(arguments: &Arguments) -> Result<Server, Box<dyn Error>> {
     Ok(server)
 }
 
-/// Resumes what the program before this one has saved.
-fn resume(arguments: &Arguments, state: i32) -> Result<Server, Box<dyn Error>> {
-    process_log::keep_lines(&arguments.place()?.log());
-    Server::restore(&take_kept(state)?.into())
-}
-
 /// The parts of the wire thread. Each function outside of this file takes those that it may touch.
 struct Server {
     options: RunOptions,
@@ -121,6 +118,7 @@ struct Server {
     control: ControlRequests,
     /// What follows when the hub in the reactor has answered, by the numbers of the questions.
     asked: HashMap<u64, Then>,
+    arrival: Arrival,
 }
 
 type Then = Box<dyn FnOnce(&mut Server, Result<Answer, Failure>, Instant)>;
@@ -157,6 +155,7 @@ impl Server {
             operator: Operator::new(now),
             control: ControlRequests::new(program),
             asked: HashMap::new(),
+            arrival: Arrival::default(),
             options,
         })
     }
@@ -183,7 +182,8 @@ impl Server {
         self.ask_for_store(now);
         self.send_log();
         self.flush_responses(now);
-        if let Some(upgrading) = self.control.take_upgrade() {
+        let has_begun = !self.arrival.is_waiting() && self.current.stored().is_none_or(|stored| stored.has_begun());
+        if let Some(upgrading) = self.control.take_upgrade(|asked| has_begun || now >= asked + BEGIN_WITHIN) {
             self.upgrade(&upgrading);
         }
         Ok(())
@@ -201,6 +201,8 @@ impl Server {
             self.operator.next_due(),
             self.listening.next_due(),
             self.connections.next_due(),
+            self.arrival.next_due(),
+            self.control.upgrade_asked().map(|asked| asked + BEGIN_WITHIN),
         ];
         let until = due.into_iter().flatten().map(|at| at.saturating_duration_since(now));
         until.chain(self.lifetime.next_due(now)).min()
@@ -216,6 +218,7 @@ impl Server {
     }
 
     fn run_timers(&mut self, now: Instant) -> Result<(), Box<dyn Error>> {
+        self.run_arrival(now);
         greeting::greet_held(self, now);
         self.reject_impatient(now);
         for (token, end) in self.peers.overdue(now) {
@@ -253,7 +256,7 @@ impl Server {
 
     fn update_lifetime(&mut self, now: Instant) {
         // An event that waits for the store is worth as much as a worker.
-        let waits = self.current.stored().is_some_and(|stored| stored.has_waiting());
+        let waits = self.arrival.is_waiting() || self.current.stored().is_some_and(|stored| stored.has_waiting());
         let workers = self.peers.workers() + usize::from(waits);
         match self.lifetime.update(workers, self.streams.len(), self.peers.take_use(), now) {
             Some(DueAction::EndStreams) => self.streams.end_all_with_retry(),

@@ -47,25 +47,20 @@ use crate::process_log::log_message;
 use crate::publishing::{Published, Requester};
 use crate::store::{self, Draft, StoreEntry, StoreReport};
 use beginning::Beginning;
-use counted::Counted;
 use drafts::{Purpose, WaitingDraft};
-use eventsource_xs::hub::{Announcement, Answer, Counts, EndRequest, Evictions, Members, Question, StateSizes};
+use eventsource_xs::hub::{Announcement, Answer, Counts, EndRequest, Members, Question};
 use eventsource_xs::runtime::HubHandle;
-use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
-use known_ends::KnownEnds;
 use member_drafts::draft_of;
 use members::StoredMembers;
-use memory::{Ids, MemoryHub};
-use sequencer::{EntryOutcome, Position, Restarted, Sequencer};
-use state::State;
+use memory::MemoryHub;
+use sequencer::{EntryOutcome, Restarted, Sequencer};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use store_threads::StoreThreads;
-use unread_entries::UnreadEntries;
 use wills::Wills;
 
 /// Why a will is lost that cannot be kept.
@@ -100,22 +95,6 @@ pub struct StoredHub {
     wills: Wills,
 }
 
-/// The state that another program needs to continue, beside the hub in memory.
-#[derive(Debug)]
-pub struct SavedStored {
-    ids: Ids,
-    state: StateSizes,
-    last_seq: u64,
-    epoch_changes: u64,
-    gaps: u64,
-    counted: Counted,
-    ends: KnownEnds,
-    evicted: Evictions,
-    wills: Vec<Draft>,
-}
-
-saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, ends, evicted, wills });
-
 impl StoredHub {
     /// Starts the store of these settings.
     pub fn begin(settings: &HubSettings, name: &Name, delivered: LastDelivered) -> io::Result<Self> {
@@ -127,28 +106,8 @@ impl StoredHub {
             name: name.clone(),
             sequencer: Sequencer::new(threads, settings, Beginning::new(delivered)),
             members: StoredMembers::default(),
-            wills: Wills::restore(Vec::new()),
+            wills: Wills::new(),
         }
-    }
-
-    /// Continues with the hub of another program. The store starts again.
-    pub fn restore(
-        saved: SavedStored,
-        settings: &HubSettings,
-        name: &Name,
-        delivered: LastDelivered,
-        (handle, members): (HubHandle, Members),
-    ) -> io::Result<Self> {
-        Ok(Self::begin(settings, name, delivered)?.resume(saved, handle, members))
-    }
-
-    fn resume(mut self, saved: SavedStored, handle: HubHandle, members: Members) -> Self {
-        let SavedStored { ids, state, last_seq, epoch_changes, gaps, counted, ends, evicted, wills } = saved;
-        let position = Position { epoch: ids.epoch.as_str().into(), last_seq, epoch_changes, confirmed: 0 };
-        let memory = MemoryHub { handle, ids, state: State::of(state) };
-        self.sequencer.resume((memory, members), position, (counted, UnreadEntries::restore(gaps), ends));
-        self.sequencer.evicted = evicted;
-        Self { wills: Wills::restore(wills), ..self }
     }
 
     /// Returns the members of the hub in memory, of this machine and of others.
@@ -156,26 +115,18 @@ impl StoredHub {
         self.sequencer.memory().map(|_| &self.sequencer.members)
     }
 
-    /// Returns what another program needs to continue, beside the hub in the reactor and its members; nothing if the store has
-    /// not begun.
-    pub fn saved(&self) -> Option<SavedStored> {
-        let MemoryHub { ids, state, .. } = self.sequencer.memory()?;
-        let Position { last_seq, epoch_changes, .. } = *self.sequencer.position();
-        Some(SavedStored {
-            ids: ids.clone(),
-            state: state.sizes.clone(),
-            last_seq,
-            epoch_changes,
-            gaps: self.gaps(),
-            counted: self.sequencer.counted().clone(),
-            ends: self.sequencer.tickets.ends.saved(last_seq),
-            evicted: self.sequencer.unforgotten(),
-            wills: self.wills.saved(),
-        })
+    /// Lets the members of the process before linger for so long at least, when the store has begun.
+    pub fn await_streams(&mut self, least: Duration) {
+        self.members.await_streams(least);
     }
 
     pub fn handle(&self) -> Option<&HubHandle> {
         self.sequencer.handle()
+    }
+
+    /// Returns true if the store has reported its history, and runs.
+    pub fn has_begun(&self) -> bool {
+        self.sequencer.is_open()
     }
 
     /// Returns true if the history is complete.
@@ -510,15 +461,13 @@ impl StoredHub {
         effects
     }
 
-    /// Keeps back what members and wills ask the store: another program asks it, or this one when it continues.
-    pub fn hold_members(&mut self, holds: bool) {
-        self.sequencer.holds_members = holds;
-        self.sequencer.retry_later();
-    }
-
-    /// Waits until nothing [waits](Self::has_waiting) for the store, at most for a time.
-    pub fn settle(&mut self, within: Duration) -> Effects {
-        self.wait_until(Instant::now() + within, |hub, _| !hub.has_waiting())
+    /// Waits until the store has everything that it was asked, and that follows from that, at most for a time. Returns whether
+    /// it has.
+    pub fn wait_until_stored(&mut self, within: Duration) -> (bool, Effects) {
+        let has_all =
+            |hub: &Self| !hub.has_waiting() && hub.wills.is_empty() && hub.sequencer.members.waiting().is_empty();
+        let effects = self.wait_until(Instant::now() + within, |hub, _| has_all(hub));
+        (has_all(self), effects)
     }
 }
 

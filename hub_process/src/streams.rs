@@ -1,13 +1,11 @@
 //! The streams that workers have handed over.
 
-use crate::ids_ahead::{IdsAhead, StreamAhead};
+use crate::ids_ahead::IdsAhead;
 use crate::peers::End;
 use eventsource_xs::reactor::Ending;
-use eventsource_xs::runtime::saved_reactor::{self, Restored};
-use eventsource_xs::runtime::{self, OpenOptions, Pushed, StreamHandle};
-use eventsource_xs::saved;
+use eventsource_xs::runtime::{self, HandoverFile, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings, StreamId};
-use eventsource_xs::wire::{Open, Response, MAX_FRAME_BYTES};
+use eventsource_xs::wire::{Handover, Open, Response, MAX_FRAME_BYTES};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -80,6 +78,11 @@ impl HeldStream {
 
     fn of(handle: StreamHandle, opener: Opener) -> Self {
         Self { handle, opener, pushed: 0, is_watched: false }
+    }
+
+    /// Continues a stream of another program, to which its opener has pushed so many bytes. Fails as [`open`](Self::open).
+    pub fn resume(open: &Open<'_>, socket: Option<OwnedFd>, opener: Opener, pushed: u64) -> Result<Self, Reason> {
+        Ok(Self { pushed, ..Self::open(open, socket, opener, usize::MAX)? })
     }
 
     /// Called when the opener's handler has returned: subscriptions take effect.
@@ -260,69 +263,19 @@ impl Streams {
     }
 }
 
-/// The state for a new program.
-#[derive(Debug)]
-pub struct SavedStreams {
-    held: Vec<SavedHeldStream>,
-    /// The ids of streams that were released, and their openers.
-    released: Vec<(u64, Opener)>,
-    ahead: Vec<StreamAhead>,
-}
-
-#[derive(Debug)]
-struct SavedHeldStream {
-    handle: saved_reactor::SavedStream,
-    opener: Opener,
-    pushed: u64,
-    is_watched: bool,
-}
-
-saved!(Opener { peer, number });
-saved!(SavedHeldStream { handle, opener, pushed, is_watched });
-saved!(SavedStreams { held, released, ahead });
-
+/// Handing over to another program.
 impl Streams {
-    pub fn saved(&self) -> SavedStreams {
-        let mut saved = SavedStreams { held: Vec::new(), released: Vec::new(), ahead: self.ahead.saved() };
+    /// Appends the openers of all streams.
+    pub fn hand_over(&self, file: &mut HandoverFile) {
         for (slot, number) in self.slots.iter().zip(0..) {
-            match slot {
-                StreamSlot::Free => {}
-                StreamSlot::Held(stream) => saved.held.push(SavedHeldStream {
-                    handle: stream.handle.saved(),
-                    opener: stream.opener,
-                    pushed: stream.pushed,
-                    is_watched: stream.is_watched,
-                }),
-                StreamSlot::Released(Released { serial, opener }) => {
-                    saved.released.push((StreamId { slot: number, serial: *serial }.into(), *opener));
-                }
+            let (Opener { peer, number: of_opener }, pushed) = match slot {
+                StreamSlot::Free => continue,
+                StreamSlot::Held(stream) => (stream.opener, Some(stream.pushed)),
+                StreamSlot::Released(released) => (released.opener, None),
+            };
+            if let Some(stream) = slot.id(number).map(u64::from) {
+                file.add(&Handover::Opener { stream, peer, number: of_opener, pushed });
             }
         }
-        saved
-    }
-
-    /// Continues with the streams of another program.
-    pub fn restore(saved: SavedStreams, restored: &Restored) -> Self {
-        let mut streams = Self { ahead: IdsAhead::restore(saved.ahead), ..Self::default() };
-        for saved in saved.held {
-            let SavedHeldStream { handle, opener, pushed, is_watched } = saved;
-            if let Some(handle) = restored.stream(&handle) {
-                streams.insert(HeldStream { handle, opener, pushed, is_watched });
-            }
-        }
-        for (id, opener) in saved.released {
-            let StreamId { slot, serial } = id.into();
-            streams.set(slot, StreamSlot::Released(Released { serial, opener }));
-        }
-        streams
-    }
-
-    /// Returns the responses that openers wait for: what has been taken while nobody was watching.
-    pub fn owed_states(&mut self) -> Vec<(u64, Response<'static>)> {
-        let held = self.slots.iter_mut().filter_map(|slot| match slot {
-            StreamSlot::Held(stream) if stream.is_watched => Some(stream),
-            _ => None,
-        });
-        held.map(|stream| (stream.opener.peer, stream.state(stream.opener.number))).collect()
     }
 }

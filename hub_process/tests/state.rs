@@ -13,7 +13,7 @@ use eventsource_xs::wire::{FieldList, HubSettings};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::net::TcpStream;
-use support::{event, follow, gone, in_file, kill, number, open, read_events, read_until, settings, topics, Scene};
+use support::{gone, in_file, kill, number, open, read_events, read_until, settings, topics, Scene};
 
 const CHANNELS: [&str; 2] = ["stock", "shop"];
 const KEYS: [&str; 4] = ["", "a", "b", "c"];
@@ -227,47 +227,6 @@ fn after_a_restart_what_was_evicted_is_a_gap_and_only_the_state_has_what_is_reta
         let text = read_until(&mut client, &last);
         let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
         assert_eq!(names, expected, "stream {stream}");
-    }
-}
-
-/// The state is more than the kernel takes for a client that does not read.
-#[test]
-fn an_upgrade_keeps_where_a_slow_client_stands_in_the_state() {
-    const KEYS: usize = 300;
-    let retained = |worker: &mut CallConnection, number: usize, word: &str| {
-        let (key, data) = (format!("key {number}"), format!("{word} {number} {}", "x".repeat(50_000)));
-        let publication = Publication { key: key.as_bytes(), retain: Retain::Newest, ..event("stock", &data) };
-        worker.publish(&publication).expect("an id");
-    };
-    for has_file in [false, true] {
-        let (mut rng, scene) = (Rng::with_seed(0), Scene::new());
-        let mut settings = hub_settings(&mut rng, &scene, has_file);
-        settings.hub.history.events = 1;
-        let mut worker = scene.client_with(settings);
-        (0..KEYS).for_each(|number| retained(&mut worker, number, "old"));
-        let state = SubscribeRequest { start: StartPoint::State, ..topics("stock", None) };
-        let (mut client, mut parser) = (follow(&mut worker, 1, state), Parser::default());
-        let mut came = Vec::new();
-        for round in 1.. {
-            if round <= 5 {
-                scene.upgrade();
-            }
-            if round <= 3 {
-                retained(&mut worker, KEYS - round, "new");
-            }
-            read_events(&mut client, &mut parser, |Event { event, data, .. }| {
-                let words: Vec<&str> = data.splitn(3, ' ').take(2).collect();
-                came.push(format!("{event} {}", words.join(" ")));
-                came.len() % 70 == 0 || event == "position"
-            });
-            if came.last().is_some_and(|last| last.starts_with("position")) {
-                break;
-            }
-        }
-        let state = (0..KEYS).map(|number| format!("message old {number}"));
-        let changed = (1..=3).map(|round| format!("message new {}", KEYS - round));
-        let expected: Vec<String> = state.chain(changed).chain(["position ".to_owned()]).collect();
-        assert_eq!(came, expected, "with a file: {has_file}");
     }
 }
 

@@ -463,10 +463,10 @@ fn a_look_at_the_file_of_a_killed_process_loses_nothing() {
 
 #[test]
 fn an_upgrade_without_enough_memory_or_descriptors_changes_nothing() {
-    let no_memory = "cannot save the state: memory allocation failed";
+    let no_memory = "cannot hand over: memory allocation failed";
     for (of_status, more, limited, message) in [
         ("", 8, "nofile", "Too many open files"),
-        ("VmSize:", 6 << 20, "as", no_memory),
+        ("VmSize:", 2 << 20, "as", no_memory),
         ("VmData:", 300 << 10, "data", no_memory),
     ] {
         for has_file in [false, true] {
@@ -517,7 +517,8 @@ fn a_limit_of_the_size_of_files_fails_an_upgrade_and_events_for_the_store_and_en
             assert!(refused.to_string().contains("ulimit -f"), "{refused}");
         }
         let failed = upgrade(&Scene::start(), &scene.place, Some(Path::new(PROGRAM))).expect_err("no upgrade");
-        assert!(failed.to_string().contains("prlimit --fsize"), "{failed}");
+        let why = if has_file { "the hub's store is down" } else { "prlimit --fsize" };
+        assert!(failed.to_string().contains(why), "{failed}");
         if !has_file {
             worker.publish(&event("news", "after")).expect("an id");
             read_event(&mut client, "after");

@@ -1,14 +1,18 @@
-//! A hub process continues as another program: what clients, publishers and workers see of it, which is nothing.
+//! A hub process continues as another program: the streams at rest and the connections of workers stay. The clients of other
+//! streams reconnect once, and whatever becomes of a stream, its client receives each event once.
 
 mod support;
 
-use eventsource_xs::event::{EventId, Field, Text};
-use eventsource_xs::hub::{ChannelSettings, OnSlow, Publication, StartPoint, SubscribeRequest, Topic};
+use eventsource_xs::event::{EventId, EventName, Field, Text, Unsequenced};
+use eventsource_xs::hub::{
+    Announcement, ChannelSettings, MemberRequest, OnSlow, OtherStart, Presence, Publication, Retain, StartPoint,
+    Statement, SubscribeRequest, Topic,
+};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{upgrade, CallConnection, Error, Place, Start};
 use eventsource_xs::stream::{Reason, Settings};
 use eventsource_xs::wire::{
-    FieldList, HubSettings, Name, NamedSettings, Open, Request, Response, ShowChannel, Upgrade,
+    FieldList, HubSettings, Name, NamedSettings, Open, Request, Response, ShowChannel, Upgrade, VERSION,
 };
 use std::fs;
 use std::io::{Read, Write};
@@ -21,7 +25,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::{
-    connect, copy_executable, event, eventually, follow, gone, hello, open, opening, read_event, read_to_end,
+    connect, copy_executable, event, eventually, follow, gone, hello, in_file, open, opening, read_event, read_to_end,
     read_until, report_with, settings, signal, stream_settings, tcp, topics, write_script, Scene, Signal, PROGRAM,
 };
 
@@ -75,7 +79,7 @@ fn the_process_its_streams_and_its_connections_stay() {
     assert_eq!((after.pid, &after.epoch, &after.settings), (before.pid, &before.epoch, &before.settings));
     let counted = worker.count(b"news").expect("counts");
     let hub = counted.hub;
-    assert_eq!((hub.published, hub.streams, hub.events, counted.streams.open, counted.subscribers), (2, 1, 2, 1, 1));
+    assert_eq!((hub.streams, hub.events, counted.streams.open, counted.subscribers), (1, 2, 1, 1));
     // A client resumes from before the upgrade.
     let mut returning = follow(&mut worker, 2, topics("news", Some(&first)));
     assert!(read_event(&mut returning, "two").ends_with(&format!("{first}\n\ndata: two\nid: {last}\n\n")));
@@ -108,7 +112,7 @@ fn a_signal_upgrades_to_the_program_that_is_now_at_the_path() {
     // Once more, and without a path in the request.
     upgrade(&Scene::start(), &scene.place, None).expect("an upgrade");
     upgrade(&Scene::start(), &scene.place, None).expect("an upgrade");
-    assert_eq!(worker.count(b"").expect("counts").hub.published, 2);
+    assert_eq!(worker.count(b"").expect("counts").hub.events, 2);
 }
 
 #[test]
@@ -250,53 +254,193 @@ fn each_event_that_is_published_meanwhile_is_delivered_once() {
 }
 
 #[test]
-fn a_client_that_reads_slowly_gets_every_byte_once_whatever_was_sent_of_an_event() {
+fn the_client_of_a_stream_that_is_not_at_rest_comes_back_once_and_misses_nothing() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings_for_many());
-    // Two sources: what is pushed to the stream itself, and what is published.
-    let (mut pushed, mut subscribed) = (open(&mut worker, 1, "head\n"), open(&mut worker, 2, ""));
-    worker.subscribe(2, topics("news", None)).expect("a stream");
-    let mut expected = String::from("head\n");
-    // More than the kernel takes from a client that does not read, and then some.
-    let mut more = 3;
-    let mut letters = ('a'..='z').cycle();
-    while more > 0 {
-        let data = format!("data: {}\n\n", letters.next().expect("a letter").to_string().repeat(100_000));
-        worker.send(&Request::Push { stream: 1, event: data.as_bytes(), has_id: false }, None).expect("a connection");
-        expected.push_str(&data);
-        let is_known = |report: &Response<'_>| {
-            let length = (expected.len() - "head\n".len()) as u64;
-            let Response::State { stream: 1, pushed, buffered, is_stalled } = *report else { return false };
-            pushed == length && (buffered == 0 || is_stalled)
-        };
-        // A stalled stream has no more to report.
-        if more < 3 || matches!(report_with(&mut worker, is_known), Response::State { buffered: 1.., .. }) {
-            more -= 1;
-        }
-    }
+    // Two that do not read: one is sent events of a hub, the other one only what is pushed to it.
+    let (mut pushed, mut client) = (open(&mut worker, 1, "head\n"), follow(&mut worker, 2, topics("news", None)));
     let large = |letter: char| letter.to_string().repeat(700_000);
     for letter in 'a'..='z' {
         worker.publish(&event("news", &large(letter))).expect("an id");
     }
     scene.upgrade();
-    // Some is read in between, so that another event is sent in part.
-    let mut some = vec![0; 150_001];
-    pushed.read_exact(&mut some).expect("bytes");
-    scene.upgrade();
-    assert!(worker.count(b"").expect("counts").streams.buffered > 0);
-    let mut text = String::from_utf8(some).expect("text");
-    let mut rest = vec![0; expected.len() - text.len()];
-    pushed.read_exact(&mut rest).expect("bytes");
-    text.push_str(&String::from_utf8(rest).expect("text"));
-    assert!(text == expected, "{} bytes differ", text.len());
-    let text = read_all_through(&mut subscribed, &large('z'));
-    let letters: String = text.lines().filter_map(|line| line.strip_prefix("data: ")?.chars().next()).collect();
+    let ended = [1, 2].map(|_| report_with(&mut worker, |report| matches!(report, Response::Ended { .. })));
+    let mut ended = ended.map(|report| match report {
+        Response::Ended { stream, reason: Reason::Server } => stream,
+        other => panic!("{other:?}"),
+    });
+    ended.sort_unstable();
+    assert_eq!(ended, [1, 2]);
+    assert!(read_to_end(&mut pushed).contains("retry: "));
+    let text = read_to_end(&mut client);
+    let complete = &text[..text.rfind("\n\n").map_or(0, |end| end + 2)];
+    let last = complete.rsplit_once("\nid: ").map(|(_, id)| id.trim_end().to_owned()).expect("an id");
+    let mut back = follow(&mut worker, 3, topics("news", Some(&last)));
+    let rest = read_all_through(&mut back, &large('z'));
+    let all = [complete, &*rest].concat();
+    let letters: String = all.lines().filter_map(|line| line.strip_prefix("data: ")?.chars().next()).collect();
     assert_eq!(letters, ('a'..='z').collect::<String>());
-    assert_eq!(event_ids(&text).len(), 26);
-    // The opener is told of the progress that it waits for.
-    let total = (expected.len() - "head\n".len()) as u64;
-    let all = Response::State { stream: 1, pushed: total, buffered: 0, is_stalled: false };
-    report_with(&mut worker, |report| *report == all);
+    assert!(!rest.contains("event: gap"));
+    scene.upgrade();
+    worker.publish(&event("news", "after")).expect("an id");
+    read_event(&mut back, "after");
+}
+
+#[test]
+fn a_stream_that_its_worker_holds_stays_with_what_is_buffered() {
+    let (scene, mut worker) = Scene::with_worker();
+    let mut client = open(&mut worker, 1, "head\n");
+    let subscription = SubscribeRequest {
+        topics: vec![Topic::Channel(b"news"[..].into()), Topic::Pattern(b"room/*"[..].into())],
+        other_starts: vec![OtherStart { from: 1, start: StartPoint::State }],
+        ..topics("", None)
+    };
+    worker.subscribe(1, subscription).expect("a stream");
+    let mut pushed = 0;
+    let mut push = |worker: &mut CallConnection, event: &str| {
+        let event = event.as_bytes();
+        pushed += event.len() as u64;
+        worker.send(&Request::Push { stream: 1, event, has_id: false }, None).expect("a connection");
+        pushed
+    };
+    let (large, mut count) = (format!("data: {}\n\n", "x".repeat(100_000)), 0);
+    loop {
+        let all = push(&mut worker, &large);
+        count += 1;
+        let state = report_with(
+            &mut worker,
+            |report| matches!(*report, Response::State { pushed, buffered, is_stalled, .. } if pushed == all && (is_stalled || buffered == 0)),
+        );
+        if matches!(state, Response::State { buffered: 1.., .. }) {
+            break;
+        }
+    }
+    scene.upgrade();
+    scene.upgrade();
+    let total = push(&mut worker, "data: pushed\n\n");
+    worker.publish(&Publication { key: b"k", ..event("room/1", "published") }).expect("an id");
+    let text = read_all_through(&mut client, "published");
+    assert_eq!((text.matches(&large).count(), text.matches("data: pushed\n").count()), (count, 1));
+    report_with(
+        &mut worker,
+        |report| matches!(*report, Response::State { pushed, buffered: 0, .. } if pushed == total),
+    );
+    let end = Request::End { stream: 1, reason: Reason::Application, discards: false };
+    worker.send(&end, None).expect("a connection");
+    report_with(&mut worker, |report| matches!(report, Response::Ended { stream: 1, reason: Reason::Application }));
+    assert!(!read_to_end(&mut client).contains("retry: "));
+}
+
+#[test]
+fn a_program_of_another_protocol_has_the_history_and_all_clients_come_back_once() {
+    let (scene, mut worker) = Scene::with_worker();
+    let keyed = |key: &'static [u8], data: &str| Publication { key, retain: Retain::Newest, ..event("prices", data) };
+    let once = Publication { once: b"order 7", ..event("news", "paid") };
+    let id = worker.publish(&once).expect("an id");
+    worker.publish(&keyed(b"a", "a1")).expect("an id");
+    let mut clients: Vec<TcpStream> =
+        (1..=20).map(|number| follow(&mut worker, number, topics("news", Some(&id)))).collect();
+    let epoch = worker.welcome().epoch.clone();
+    let other = VERSION + 1;
+    let speaks = |name, version: u16| {
+        script(&scene, name, &format!("EVENTSOURCE_TEST_PROTOCOL={version} exec {PROGRAM} \"$@\""))
+    };
+    let (next, back) = (speaks("next", other), speaks("back", VERSION));
+    upgrade(&Scene::start(), &scene.place, Some(&next)).expect("an upgrade");
+    assert!(worker.publish(&event("news", "lost")).is_err(), "its connection has ended");
+    for client in &mut clients {
+        assert_eq!(read_to_end(client).matches("retry: ").count(), 1);
+    }
+    let refused = CallConnection::connect(&Scene::start(), &scene.place, None).expect_err("another protocol");
+    assert!(refused.to_string().contains(&format!("speaks version {other}")), "{refused}");
+    // The way back is one of another protocol, too.
+    upgrade(&Scene::start(), &scene.place, Some(&back)).expect("an upgrade");
+    let mut worker = scene.client_with(settings());
+    assert_eq!(worker.welcome().epoch, epoch);
+    assert_eq!(worker.publish(&once).expect("an id"), id);
+    worker.publish(&event("news", "after")).expect("an id");
+    for number in 1..=20 {
+        let mut client = follow(&mut worker, number, topics("news", Some(&id)));
+        let text = read_event(&mut client, "after");
+        assert_eq!((event_ids(&text).len(), text.contains("event: gap")), (1, false), "{text}");
+    }
+    let mut page = open(&mut worker, 99, "");
+    worker.subscribe(99, SubscribeRequest { start: StartPoint::State, ..topics("prices", None) }).expect("a stream");
+    read_event(&mut page, "a1");
+}
+
+/// A subscription of a member without linger, and with a will.
+fn of_member(id: &str) -> SubscribeRequest {
+    let unsequenced = |name: &str| {
+        let name = EventName::new(Text::from(name)).expect("a name");
+        Unsequenced::of([Field::Event(name), Field::Data(Text::from(id))].into_iter())
+    };
+    let member = MemberRequest {
+        channel: b"room"[..].into(),
+        id: id.as_bytes().into(),
+        join: unsequenced("join"),
+        leave: unsequenced("leave"),
+        ..MemberRequest::default()
+    };
+    let will = Announcement {
+        channel: b"room"[..].into(),
+        key: Box::default(),
+        retain: Retain::No,
+        event: unsequenced("will"),
+        statement: Statement::Nothing,
+    };
+    let presence = Presence { member: Some(member.into()), will: Some(will.into()) };
+    SubscribeRequest { presence, ..topics("other", None) }
+}
+
+#[test]
+fn members_and_wills_wait_for_clients_that_come_back() {
+    for is_stored in [false, true] {
+        let scene = Scene::new();
+        let HubSettings { store, .. } = if is_stored { in_file(&scene) } else { settings() };
+        let mut worker = scene.client_with(HubSettings { store, ..settings_for_many() });
+        let mut page = follow(&mut worker, 1, topics("room", None));
+        // One that stays; one that comes back; one that does not. The last two have something to read that they do not read.
+        let mut stays = follow(&mut worker, 2, of_member("stays"));
+        let mut others: Vec<TcpStream> = vec![];
+        for (number, id) in [(3, "returns"), (4, "leaves")] {
+            let (socket, client) = tcp();
+            let settings = Settings { retry: Duration::from_millis(300), ..stream_settings() };
+            worker.open(Open::new(number, settings, b""), socket.as_fd()).expect("a connection");
+            worker
+                .subscribe(number, SubscribeRequest { topics: topics("busy", None).topics, ..of_member(id) })
+                .expect("a stream");
+            others.push(client);
+        }
+        let large = "x".repeat(900_000);
+        (0..12).for_each(|_| drop(worker.publish(&event("busy", &large)).expect("an id")));
+        let members = |worker: &mut CallConnection| {
+            let page = worker.members(b"room", None).expect("members");
+            let ids = page.members.iter().map(|member| String::from_utf8_lossy(&member.id).into_owned());
+            ids.collect::<Vec<_>>()
+        };
+        assert_eq!(members(&mut worker), ["leaves", "returns", "stays"]);
+        scene.upgrade();
+        let _back = follow(&mut worker, 5, of_member("returns"));
+        assert_eq!(members(&mut worker), ["leaves", "returns", "stays"], "stored: {is_stored}");
+        eventually("one has left", || members(&mut worker) == ["returns", "stays"]);
+        worker.publish(&event("room", "the last")).expect("an id");
+        let text = read_event(&mut page, "the last");
+        let mut told: Vec<_> = text.split("\n\n").filter_map(|block| block.strip_prefix("event: ")).collect();
+        told.retain(|block| !block.starts_with("position"));
+        let told: Vec<_> = told.iter().map(|block| block.split("\nid: ").next().unwrap_or_default()).collect();
+        let expected = [
+            "join\ndata: stays",
+            "join\ndata: returns",
+            "join\ndata: leaves",
+            "will\ndata: leaves",
+            "leave\ndata: leaves",
+        ];
+        assert_eq!(told, expected, "stored: {is_stored}");
+        worker.publish(&event("other", "hello")).expect("an id");
+        read_event(&mut stays, "hello");
+        drop(others);
+    }
 }
 
 /// Reads until the end of the event with this data, in large pieces.
@@ -333,7 +477,7 @@ fn requests_that_are_cut_anywhere_are_carried_out_once() {
         scene.upgrade();
         at = end;
     }
-    eventually("all are published", || worker.count(b"").expect("counts").hub.published == 30);
+    eventually("all are published", || worker.count(b"").expect("counts").hub.events == 30);
     let mut client = open(&mut worker, 1, "");
     let epoch = worker.welcome().epoch.clone();
     worker.subscribe(1, topics("news", Some(&format!("{epoch}-0")))).expect("a stream");
@@ -410,7 +554,7 @@ fn an_upgrade_to_a_program_that_cannot_continue_changes_nothing() {
     let (scene, mut worker) = Scene::with_worker();
     let mut client = follow(&mut worker, 1, topics("news", None));
     let pid = worker.welcome().pid;
-    let claim = "echo eventsource-hub reads states of version $2";
+    let claim = format!("echo eventsource-hub reads states of version $2, protocol {VERSION}");
     let bars = scene.folder.join("bars").display().to_string();
     let programs = [
         (PathBuf::from("/nowhere/eventsource-hub"), "cannot run /nowhere/eventsource-hub"),
@@ -470,9 +614,9 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     let own =
         FieldList::of([Field::Data(Text::from("own")), Field::Id(EventId::new(Text::from("mine")).expect("an id"))]);
     worker.publish(&Publication { channel: b"orders", fields: own, ..Publication::default() }).expect("an id");
-    // A handler that has subscribed and not returned, and a pattern.
+    // A handler that has subscribed and not returned: its client comes back. And a pattern.
     let (socket, mut held) = tcp();
-    let opening = Open { holds: true, ..Open::new(1, stream_settings(), b"") };
+    let opening = Open { holds: true, ..Open::new(1, stream_settings(), b"head\n") };
     worker.open(opening, socket.as_fd()).expect("a connection");
     drop(socket);
     worker.subscribe(1, topics("orders", Some(&id))).expect("a stream");
@@ -483,16 +627,19 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     scene.upgrade();
 
     assert_eq!(worker.publish(&once).expect("an id"), id);
-    worker.subscribe(1, topics("prices", None)).expect("a stream");
+    assert!(read_to_end(&mut held).starts_with("head\nretry: "));
+    worker.subscribe(1, topics("prices", None)).expect("it has ended");
     worker.send(&Request::Begin { stream: 1 }, None).expect("a connection");
+    let mut back = follow(&mut worker, 6, topics("orders", Some(&id)));
     worker.publish(&event("orders", "sent")).expect("an id");
     let data = |text: &str| {
         let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty());
         data.map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(data(&read_event(&mut held, "sent")), ["own", "sent"]);
+    assert_eq!(data(&read_event(&mut back, "sent")), ["own", "sent"]);
     assert_eq!(data(&read_event(&mut by_pattern, "sent")), ["sent"]);
-    let failed = worker.subscribe(1, topics("more", None)).expect_err("too many topics");
+    worker.subscribe(6, topics("prices", None)).expect("a stream");
+    let failed = worker.subscribe(6, topics("more", None)).expect_err("too many topics");
     assert!(failed.to_string().contains("at most 2 channels"), "{failed}");
     // An id of the application, and the compacted log.
     let mut resumed = follow(&mut worker, 3, topics("orders", Some("mine")));
@@ -543,14 +690,16 @@ fn keepalives_and_timeouts_of_streams_continue() {
     let (socket, mut client) = tcp();
     let quick = Settings { keepalive: Some(Duration::from_millis(50)), ..stream_settings() };
     worker.open(Open::new(1, quick, b""), socket.as_fd()).expect("a connection");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
     drop(socket);
     scene.upgrade();
     read_until(&mut client, ":\n:\n");
-    // A stalled client has its time, from when it has stalled.
+    // A client that takes nothing has its time.
     let (socket, client) = tcp();
     let impatient = Settings { timeout: Duration::from_millis(500), ..stream_settings() };
     let unsent = vec![b'x'; 12 << 20];
     worker.open(Open::new(2, impatient, &unsent), socket.as_fd()).expect("sent");
+    worker.subscribe(2, topics("news", None)).expect("a stream");
     drop(socket);
     scene.upgrade();
     loop {

@@ -2,8 +2,7 @@
 
 use super::checksum::Total;
 use super::{gzip, ContentCoding, Piece};
-use crate::codec::{Coded, Reader, Writer};
-use crate::saved::{Malformed, Restorer, Saved, Saver};
+use crate::codec::{Coded, Malformed, Reader, Writer};
 
 /// The body of one stream's response: what the stream was sent, as far as the coding of the next part depends on it. It is
 /// small, because every stream has one.
@@ -73,20 +72,6 @@ impl Coded<'_> for Body {
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
         let total = Total { crc: from.u32()?, len: from.u32()? };
         Ok(Self { total, round: if from.bool()? { Self::IS_UNKNOWN } else { 0 } })
-    }
-}
-
-impl Saved for Body {
-    fn save(&self, to: &mut Saver) {
-        let Self { total, round: _ } = self;
-        to.add(&total.crc);
-        to.add(&total.len);
-        to.add(&self.is_unknown());
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let total = Total { crc: from.take()?, len: from.take()? };
-        Ok(Self { total, round: if from.take()? { Self::IS_UNKNOWN } else { 0 } })
     }
 }
 

@@ -142,5 +142,3 @@ impl Alone {
         self.windows[at].1.encode_alone(block)
     }
 }
-
-saved!(ContentCoding: Identity, Gzip, Zstd);

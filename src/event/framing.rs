@@ -1,7 +1,6 @@
 //! The framing of a response's bytes: none, or the chunks of HTTP/1.1.
 
 use super::{encode, EventId, Field, LineEnd, BLANK_SIZE_BOUND};
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use bytes::Bytes;
 use std::io::Write;
 
@@ -130,23 +129,6 @@ impl Shared {
     /// Returns false: a block has at least one byte.
     pub fn is_empty(&self) -> bool {
         self.chunk.is_empty()
-    }
-}
-
-saved!(Framing: Plain, Chunked);
-
-impl Saved for Shared {
-    fn save(&self, to: &mut Saver) {
-        to.add_bytes(self.bytes(Framing::Plain));
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let block = from.take_bytes()?;
-        let copy = |out: &mut [u8]| {
-            out.copy_from_slice(block);
-            block.len()
-        };
-        Ok(Self::write(block.len(), copy))
     }
 }
 

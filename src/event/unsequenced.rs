@@ -42,8 +42,6 @@ impl Unsequenced {
     }
 }
 
-saved!(Unsequenced { block });
-
 /// An event in which one text may stand for another, such as the id of a member. Events of one form need not be kept each.
 #[derive(Clone, Debug)]
 pub struct Form {

@@ -4,7 +4,6 @@ use super::glob::Glob;
 use super::Hub;
 use crate::compression::Piece;
 use crate::event::Framing;
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::StreamId;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -243,19 +242,5 @@ impl Hub {
         }
         let streams = lists.iter().flat_map(|subscribers| subscribers.iter()).filter(|stream| is_open(*stream));
         streams.map(u64::from).collect::<HashSet<_>>().len()
-    }
-}
-
-impl Saved for Counts {
-    fn save(&self, to: &mut Saver) {
-        self.numbers().iter().for_each(|number| to.add(number));
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let mut numbers = [0; Self::LEN];
-        for number in &mut numbers {
-            *number = from.take()?;
-        }
-        Ok(Self::of_numbers(numbers))
     }
 }

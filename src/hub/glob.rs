@@ -5,7 +5,6 @@
 //! of the pattern, whatever the stars are, so no pattern is slow.
 
 use crate::hub::steps;
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::collections::BTreeMap;
 
 /// A pattern: `*` matches any characters but `/`, `**` any characters, everything else itself. As a shell does with a dot, a
@@ -196,16 +195,6 @@ impl Token {
                 _ => Self::Anything,
             })
         })
-    }
-}
-
-impl Saved for Glob {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.text);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.take::<Box<[u8]>>().map(|text| Self::new(&text))
     }
 }
 

@@ -17,18 +17,19 @@
 //! (`pending`).
 
 mod counts;
+mod handing_over;
 mod lingering;
 mod member;
 mod member_lists;
 mod member_streams;
 mod page;
 mod pending;
-mod saved;
 mod slots;
 mod stored;
 #[cfg(test)]
 mod tests;
 
+pub use handing_over::HandedMember;
 pub use page::{MemberInfo, MemberPage};
 pub use pending::MemberChange;
 pub use stored::{EntryOrigin, LingeringMember};
@@ -63,8 +64,6 @@ enum OrderOf {
     /// A store of several machines.
     SharedStore,
 }
-
-saved!(OrderOf: Hub, Store, SharedStore);
 
 /// The members of a hub.
 #[derive(Clone, Debug, Default)]

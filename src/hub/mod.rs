@@ -117,7 +117,8 @@
 //! - `readers`: `ends` finds the streams that a request to end streams means, `stream_limits` counts those of a key, both by
 //!   their `labels`; `polls` decides when a poll is answered.
 //! - `ticket`: what a client may have again without the application being asked.
-//! - `stored_history`: continues with events that a store has kept, and says what it may forget.
+//! - `stored_history`: continues with events that a store has kept, and says what it may forget; `handing_over`: what another
+//!   program continues with.
 //!
 //! `call` is what other threads ask the hub.
 //!
@@ -133,6 +134,7 @@ mod counts;
 mod cursor;
 mod gaps;
 mod glob;
+mod handing_over;
 mod ids;
 mod log_page;
 mod logs;
@@ -160,7 +162,8 @@ pub use gaps::{Gap, Lagging};
 pub use ids::plain_and_opaque::Epoch;
 pub use log_page::{LogPage, LogRange, LoggedEvent};
 pub use members::{
-    EntryOrigin, Fits, LingeringMember, MemberChange, MemberInfo, MemberKey, MemberPage, Members, MAX_MEMBERS_OF_STREAM,
+    EntryOrigin, Fits, HandedMember, LingeringMember, MemberChange, MemberInfo, MemberKey, MemberPage, Members,
+    MAX_MEMBERS_OF_STREAM,
 };
 pub use presence::{
     channel_of_kept, number_of_members, Announcement, KeptMember, MemberData, MemberRequest, Presence, Statement,
@@ -193,7 +196,6 @@ pub use sending::shared_encoding::{BlockForm, NextEncoding};
 pub use settings::gap_settings::{GapData, OnSlow};
 pub use settings::{Retention, Settings, StateBounds};
 
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use logs::Logs;
 use publishing::pending::PendingWork;
 use sending::shared_encoding::SharedEncoding;
@@ -235,25 +237,5 @@ impl Hub {
             encoding: SharedEncoding::default(),
             snapshots: StateSnapshots::default(),
         }
-    }
-}
-
-/// Encoded events are not saved: streams begin another round.
-impl Saved for Hub {
-    fn save(&self, to: &mut Saver) {
-        let Self { epoch, logs, pending, counts, stored, readers, encoding: _, snapshots } = self;
-        to.add(epoch);
-        to.add(logs);
-        to.add(pending);
-        to.add(counts);
-        to.add(stored);
-        to.add(readers);
-        to.add(snapshots);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let hub = Self::with_logs(from.take()?, from.take()?);
-        let (pending, counts, stored, readers) = (from.take()?, from.take()?, from.take()?, from.take()?);
-        Ok(Self { pending, counts, stored, readers, snapshots: from.take()?, ..hub })
     }
 }

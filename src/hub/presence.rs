@@ -146,12 +146,6 @@ pub fn number_of_members<'a>(fields: impl Iterator<Item = Field<'a>>) -> Option<
     number.filter(|_| is_number)
 }
 
-saved!(MemberData { text, is_json });
-saved!(Statement: Nothing, Here, Changed, Gone, Number);
-saved!(KeptMember { since, linger, data, leave });
-saved!(Announcement { channel, key, retain, event, statement });
-saved!(MemberRequest { channel, id, linger, is_counted, data, join, update, leave });
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,6 @@
 //! A request to subscribe: the topics, and where the stream begins.
 
 use crate::hub::presence::Presence;
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::time::Duration;
 
 /// A subscription that a stream asks for.
@@ -114,6 +113,8 @@ pub struct FirstBlock {
     pub keeps_id: bool,
     /// Whether each event comes after a comment that [names](crate::hub::Hub::copy_into_buffer) its channel.
     pub names_channels: bool,
+    /// Whether another process has sent the block: nothing is sent. No message has this.
+    pub is_sent: bool,
 }
 
 /// How a stream is sent its position.
@@ -149,23 +150,4 @@ pub enum StartPoint {
     Last(usize),
     /// With the state: the retained events. A client that has missed events is sent the state again, too.
     State,
-}
-
-saved!(FirstBlock { position, retry, keeps_id, names_channels });
-saved!(PositionStyle: Event, Id, None);
-
-impl Saved for Topic {
-    fn save(&self, to: &mut Saver) {
-        let (is_pattern, name) = match self {
-            Self::Channel(name) => (false, name),
-            Self::Pattern(name) => (true, name),
-        };
-        to.add(&is_pattern);
-        to.add(name);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let (is_pattern, name) = from.take()?;
-        Ok(if is_pattern { Self::Pattern(name) } else { Self::Channel(name) })
-    }
 }

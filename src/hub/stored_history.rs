@@ -13,7 +13,7 @@ mod tests;
 
 use crate::hub::channels::Channels;
 use crate::hub::logs::Logs;
-use crate::hub::{Cursor, Epoch, Hub, Settings};
+use crate::hub::{Cursor, Epoch, Hub, Readers, Settings};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +33,10 @@ pub struct History {
     pub evicted_through: u64,
     /// Whether other hubs use the store: a client may come from one of them with an id that this hub has not read yet.
     pub is_shared: bool,
+    /// Whether the hub gives the numbers, in the place of another program: then each up to the last one is known.
+    pub is_own: bool,
+    /// Until when requests to end streams may be forgotten, by the system's monotonic clock.
+    pub ends_forgotten_through: u64,
 }
 
 /// What a hub has evicted: its store may forget it.
@@ -62,7 +66,7 @@ pub(in crate::hub) struct StoreMemory {
 impl fmt::Debug for History {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the key.
-        let Self { epoch, cipher_key: _, last_seq, evicted, evicted_through, is_shared } = self;
+        let Self { epoch, cipher_key: _, last_seq, evicted, evicted_through, is_shared, .. } = self;
         let mut out = out.debug_struct("History");
         out.field("epoch", epoch).field("last_seq", last_seq);
         out.field("evicted", evicted).field("evicted_through", evicted_through).field("is_shared", is_shared).finish()
@@ -143,7 +147,9 @@ impl Hub {
         let channels = Channels::with_evicted(&history.evicted, history.evicted_through);
         let stored = StoreMemory { history_through: last_seq, is_shared: history.is_shared, ..StoreMemory::default() };
         let logs = Logs::with_history(settings, last_seq, channels, evicted_through);
-        Self { stored: Some(Box::new(stored)), ..Self::with_logs(epoch, logs) }
+        let stored = (!history.is_own).then(|| Box::new(stored));
+        let readers = Readers::after(history.ends_forgotten_through);
+        Self { stored, readers, ..Self::with_logs(epoch, logs) }
     }
 
     /// Takes note of an entry of the store that is not an event of a channel: another hub that begins after it gives its number
@@ -192,6 +198,3 @@ impl Hub {
         Evictions { others: self.logs.channels().merged_through(), ..taken }
     }
 }
-
-saved!(Evictions { numbers, channels, others });
-saved!(StoreMemory { history_through, seqs, is_shared, evictions });

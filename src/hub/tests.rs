@@ -7,7 +7,6 @@ use super::*;
 use crate::compression::{Body, ContentCoding};
 use crate::event::{Framing, LineEnd, Shared};
 use crate::log::Bounds;
-use crate::saved::{Restorer, Saver};
 use crate::stream::StreamId;
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
@@ -737,7 +736,7 @@ fn the_first_block_has_the_position_and_the_retry_in_the_form_of_the_request() {
         (Silent, None, false, ""),
         (Silent, Some(70), false, "retry: 70\n"),
     ] {
-        let block = first_block(settings(), None, FirstBlock { position, retry, keeps_id, names_channels: false });
+        let block = first_block(settings(), None, FirstBlock { position, retry, keeps_id, ..FirstBlock::default() });
         assert_eq!(block, expected, "{position:?} {retry:?} {keeps_id}");
     }
 }
@@ -953,41 +952,41 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
     assert!(case.hub.snapshots.held().is_empty() && case.hub.snapshots.channels().is_empty());
 }
 
-/// A hub that has something of everything that is saved, of maps in no order one value at most.
-fn with_everything() -> Case {
-    let own = of_channels("own/*", |own| own.state_keys = Some(7));
-    let history = History { last_seq: 4, evicted: vec![(b"old"[..].into(), 3)], ..History::default() };
-    let settings = Settings { channels: vec![own], ..settings() };
-    let mut case = Case::of(Hub::stored(Epoch::new("e", None), settings, &history));
-    case.hub.take_evictions();
-    case.publish("a own/1 a a a a");
-    case.publish_as("a", "key", Some("custom"));
-    let request = SubscribeRequest {
-        access: Access { labels: vec![b"user/7"[..].into()], max_age: None, ..Access::default() },
-        ..request("a own/*", None, StartPoint::State)
-    };
-    case.hub.subscribe(STREAM, &mut case.cursor, &request);
-    assert!(case.hub.readers.add_stream(STREAM, &request, case.now));
-    case.hub.begin(&mut case.cursor);
-    case.hub.streams_to_end(&EndRequest { labels: vec![b"user/8"[..].into()], ..EndRequest::default() }, 1);
-    assert!(case.hub.reserve(b"\0address", 1, case.now));
-    case.publish_as("own/1", "", None);
-    case.hub.check();
-    case
-}
-
-/// Another program restores what this one has saved: where this differs, [`VERSION`](crate::saved::VERSION) does, too.
 #[test]
-fn what_is_saved_of_a_hub_has_the_same_bytes_in_all_programs_of_a_version() {
-    let case = with_everything();
-    let saved = |hub: &Hub, now| {
-        let mut saver = Saver::new(now);
-        saver.add(hub);
-        saver.into_bytes()
-    };
-    let bytes = saved(&case.hub, case.now);
-    assert_eq!((crate::saved::VERSION, bytes.len(), crc32fast::hash(&bytes)), (36, 1763, 3_994_265_410));
-    let restored: Hub = Restorer::new(&bytes, case.now).take().expect("a hub");
-    restored.check();
-    assert_eq!(saved(&restored, case.now), bytes);
+fn a_hub_that_was_handed_over_has_the_same_history_state_and_gaps() {
+    for on_slow in [OnSlow::Gap, OnSlow::Latest] {
+        let settings = || Settings { on_slow, ..settings() };
+        let mut case = Case::new(settings());
+        case.publish("gone a");
+        case.publish_stored(3, case.now, "a", "retained", None);
+        case.publish_as("a", "", Some("custom"));
+        let retained = SequencedEvent {
+            seq: 5,
+            channel: b"b"[..].into(),
+            event: event("e-5"),
+            key: b"key"[..].into(),
+            retain: Retain::Newest,
+            id: None,
+        };
+        case.hub.publish(retained, case.now);
+        case.publish("a a a b b b b");
+        case.hub.streams_to_end(&EndRequest { labels: vec![b"user/8"[..].into()], ..EndRequest::default() }, 1);
+        let mut next = Case::of(Hub::stored(Epoch::new("e", None), settings(), &case.hub.history()));
+        for (channel, entry) in case.hub.entries() {
+            let crate::log::LogEntry { seq, at, event, key, retain, has_custom_id, .. } = entry.clone();
+            let id = has_custom_id.then(|| b"custom"[..].into());
+            next.hub.publish(SequencedEvent { seq, channel: channel.into(), event, key, retain, id }, at);
+        }
+        assert!(next.hub.evict(case.now, &[]).is_ok());
+        assert_eq!(next.hub.history().last_seq, case.hub.last_seq());
+        assert_eq!(next.hub.counts().keys, case.hub.counts().keys);
+        for case in [&mut case, &mut next] {
+            assert_eq!(case.resume("a b gone", "e-12"), "@e-12");
+            assert!(case.resume("a", "e-1").starts_with("@e-1-0, gap e-1-"), "{on_slow:?}");
+            assert!(case.resume("b", "e-9").ends_with("10, 11, 12"));
+            assert_eq!(case.start("b", None, StartPoint::State), ":state, 5");
+        }
+        let all = |case: &Case| case.hub.entries().into_iter().map(|(_, entry)| entry.seq).collect::<Vec<_>>();
+        assert_eq!(all(&next), all(&case), "{on_slow:?}");
+    }
 }

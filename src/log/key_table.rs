@@ -1,6 +1,5 @@
 //! Values by key, without the keys: they would take more memory than everything else.
 
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use siphasher::sip::SipHasher13;
 use std::collections::hash_map::{HashMap, RandomState};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
@@ -8,8 +7,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 /// A value for each key of a channel.
 ///
 /// Keys are told apart by a hash with a random seed. That two of 100,000 keys have the same one is less likely than 1 in 10^9,
-/// and nobody can choose such keys. Hashes are saved, so they are those of SipHash 1-3 in every program: std may change its
-/// own.
+/// and nobody can choose such keys.
 #[derive(Clone, Debug)]
 pub struct KeyTable<V> {
     seed: u64,
@@ -73,21 +71,6 @@ impl<V> KeyTable<V> {
     /// Returns true if there is no key.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
-    }
-}
-
-impl<V: Saved> Saved for KeyTable<V> {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.seed);
-        to.add_count(self.values.len());
-        for (hash, value) in &self.values {
-            to.add(hash);
-            to.add(value);
-        }
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        Ok(Self { seed: from.take()?, values: from.collect::<(u64, V), _>()? })
     }
 }
 

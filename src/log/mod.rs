@@ -457,9 +457,3 @@ impl Log {
         self.first().is_none() && self.retained().0 == 0 && self.versions.is_none()
     }
 }
-
-saved!(Bounds { events, bytes, age });
-saved!(LogEntry { seq, at, event, key, retain, has_custom_id, channel });
-saved!(Retain: No, Newest, Forget);
-saved!(Compacted { newest, discarded_through });
-saved!(Log { entries, bytes, evicted_through, state, versions, compacted });

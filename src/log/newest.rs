@@ -100,5 +100,3 @@ impl Newest {
         self.held
     }
 }
-
-saved!(Newest { seqs, slots, held });

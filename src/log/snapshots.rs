@@ -52,5 +52,3 @@ impl Snapshots {
         self.held.get(self.held.partition_point(|held| held.0 < from)).map_or(false, |held| held.0 < before)
     }
 }
-
-saved!(Snapshots { held });

@@ -120,6 +120,3 @@ impl<'a> Iterator for VersionEntries<'a> {
         kept.map(|(_, version)| version).find(is_of_state).map(|version| &version.entry)
     }
 }
-
-saved!(Versions { kept, changed, bytes });
-saved!(Version { entry, until });

@@ -2,7 +2,6 @@
 
 use super::{HubId, Io, Reactor};
 use crate::hub::{Answer, Epoch, History, Hub, Question, Retention, SequencedEvent, Settings};
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{Reason, StreamId};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -169,17 +168,5 @@ impl<I: Io> Reactor<I> {
             Some(StreamId { slot: slot as u32, serial: record.serial })
         });
         streams.collect()
-    }
-}
-
-saved!(HubState { hub, is_draining, is_closed });
-
-impl Saved for Hubs {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.0);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.take().map(Self)
     }
 }

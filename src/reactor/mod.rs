@@ -15,8 +15,7 @@
 //! - `sending`: one gathered write to one stream
 //! - `log_source`: the part of that write that comes from the log
 //! - `reading`: what clients send, and that they leave
-//! - `detaching`: giving a stream to another process
-//! - `state`: what the reactor of a new program continues with
+//! - `detaching`: giving a stream to another process; `handing_over`: all streams to another program
 //! - `ending`: the end of one stream
 //! - `stream_members`: which streams with members have entered and left
 //! - `withdrawing`: the end of streams by their labels, topics and ages; `polls`: of those that end once they are answered
@@ -45,6 +44,7 @@ mod command;
 mod detaching;
 mod ending;
 mod flushing;
+mod handing_over;
 mod hubs;
 mod io;
 mod log_source;
@@ -56,7 +56,6 @@ mod sending;
 mod shutdown;
 mod socket_errors;
 pub(crate) mod stall_watchdog;
-mod state;
 mod stream_members;
 mod stream_record;
 mod subscriptions;
@@ -69,8 +68,8 @@ mod tests;
 
 pub use command::{Answer, Command, Ending, HubId, StreamId, StreamInit};
 pub use detaching::Detached;
+pub use handing_over::HandedStream;
 pub use io::{Io, Ready};
-pub use state::ReactorState;
 
 use crate::compression::Alone;
 use crate::stream::{Reason, Settings};

@@ -5,7 +5,7 @@
 
 use super::{Ending, HubId, Io, Reactor, StreamId};
 use crate::event::retry_line;
-use crate::stream::{after, Reason};
+use crate::stream::{after, Reason, Settings};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -40,17 +40,22 @@ impl Spread {
     }
 }
 
+/// Returns a random reconnection time in milliseconds, between one and two times the stream's
+/// [`retry`](crate::stream::Settings::retry).
+pub(super) fn random_retry(settings: &Settings) -> u64 {
+    let least = settings.retry.as_millis().clamp(1, u128::from(u32::MAX)) as u64;
+    fastrand::u64(least..=2 * least)
+}
+
 impl<I: Io> Reactor<I> {
     /// The most streams that one turn ends because their hub is drained.
     const ENDS_PER_TURN: usize = 64;
 
-    /// Sends a client a random reconnection time between one and two times the stream's
-    /// [`retry`](crate::stream::Settings::retry), and its position if that has advanced.
+    /// Sends a client a random reconnection time, and its position if that has advanced.
     pub(super) fn send_retry(&mut self, id: StreamId) {
         self.begin(id); // the first block of a stream comes first
         if let Some(settings) = self.record(id).map(|record| *record.stream.settings()) {
-            let least = settings.retry.as_millis().clamp(1, u128::from(u32::MAX)) as u64;
-            let retry = fastrand::u64(least..=2 * least);
+            let retry = random_retry(&settings);
             let block = self.last_block(id, retry).unwrap_or_else(|| retry_line(retry));
             self.buffer_non_event(id, settings.frame(&block));
         }
@@ -127,5 +132,3 @@ impl<I: Io> Reactor<I> {
         }
     }
 }
-
-saved!(Spread { queue, until });

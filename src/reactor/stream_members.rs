@@ -89,6 +89,3 @@ impl<I: Io> Reactor<I> {
         }
     }
 }
-
-saved!(Presences { joining });
-saved!(EndReport: None, Due, DueOfAge);

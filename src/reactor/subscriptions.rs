@@ -311,8 +311,6 @@ impl<I: Io> Reactor<I> {
     }
 }
 
-saved!(Subscription { hub, cursor });
-
 #[cfg(test)]
 mod tests {
     use super::*;

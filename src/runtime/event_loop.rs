@@ -20,16 +20,12 @@ use super::generation::lock_turn;
 use super::reactor_handle::{Pause, Queued, ReactorHandle, StreamParts, WAKER_TOKEN};
 use super::remote::links::Links;
 use super::stats::add;
-use super::stream_state::StreamState;
 use super::wake::end_signal::EndSignal;
 use super::wake::waker::Rest;
 use crate::histogram::Scale;
-use crate::reactor::{Answer, Command, Reactor, ReactorState, Ready, StreamId};
+use crate::reactor::{Answer, Command, Reactor, Ready, StreamId};
 use crate::sys::epoll::Epoll;
-use crate::sys::{descriptor, socket};
 use crossbeam_channel::Receiver;
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use std::cell::RefCell;
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
@@ -61,7 +57,7 @@ pub(crate) struct EventLoop {
     end_signal: EndSignal,
     /// Whether all streams have ended at the shutdown, and only the connections to hub processes have something to send.
     is_ending: bool,
-    pause: Option<Pause>,
+    pause: Option<Box<Pause>>,
     /// Applies what the reactor has reported of members. Returns false if that has to be tried again.
     apply_presence: fn(&Arc<ReactorHandle>, Instant) -> bool,
 }
@@ -97,44 +93,12 @@ impl EventLoop {
         })
     }
 
-    /// Continues with what another program's reactor held.
-    pub(super) fn restore(&mut self, streams: Vec<(StreamId, u32, Arc<StreamState>)>, reactor: ReactorState) {
-        for (stream, opened, state) in streams {
-            self.streams.insert(stream, state);
-            self.streams.set_opened(stream, opened);
-            self.streams.release(stream);
-        }
-        let adopt = |number| {
-            descriptor::set_close_at_exec(number, true).ok()?;
-            descriptor::adopt(number).ok()
-        };
-        self.reactor.restore(reactor, adopt, Instant::now());
-        // The reactor's thread has not begun: nobody else reads the states yet.
-        for (stream, state) in self.streams.streams() {
-            if let Some(socket) = self.reactor.socket(stream) {
-                state.set_socket(socket.as_raw_fd(), socket::cookie(socket.as_fd()));
-            }
-        }
-    }
-
-    /// Saves what the reactor holds, and waits until it is to continue.
-    fn pause(&mut self, Pause { mut saver, saved, resumed }: Pause) {
-        saver.add(&self.handle.numbers());
-        saver.add(&self.handle.total());
-        let streams: Vec<_> = self.streams.streams().collect();
-        saver.add_count(streams.len());
-        for (stream, state) in streams {
-            saver.add(&stream);
-            saver.add(&self.streams.opened(stream));
-            saver.add(&*state);
-        }
-        let descriptors = RefCell::new(Vec::new());
-        let number = |socket: &OwnedFd| {
-            descriptors.borrow_mut().push(socket.as_raw_fd());
-            socket.as_raw_fd()
-        };
-        self.reactor.save(number, &mut saver);
-        if saved.send((saver, descriptors.into_inner())).is_ok() {
+    /// Hands over what the reactor holds, and waits until it is to continue.
+    fn pause(&mut self, Pause { mut file, history, may_continue, done, resumed, .. }: Pause) {
+        let now = Instant::now();
+        history.into_iter().for_each(|hub| file.add_history(&self.reactor, hub, now));
+        self.reactor.hand_over(may_continue, now, |stream| file.add_stream(stream));
+        if done.send(file).is_ok() {
             let _ = resumed.recv(); // fails when the other end is dropped
         }
     }
@@ -181,9 +145,9 @@ impl EventLoop {
             }
             drop(turn);
             if let Some(pause) = self.pause.take() {
-                match self.queue.is_empty() {
-                    true => self.pause(pause),
-                    false => self.pause = Some(pause), // events of members
+                match self.queue.is_empty() && (!self.reactor.is_busy() || Instant::now() >= pause.until) {
+                    true => self.pause(*pause),
+                    false => self.pause = Some(pause), // events of members, or something is to be sent
                 }
             }
             if self.wait(now).is_err() {

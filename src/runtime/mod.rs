@@ -11,6 +11,7 @@
 //! - `spawned`: the end of a process that only serves one client
 //! - `running_handler`: the handler that runs, on a server that blocks
 //! - `relayed_client`: when the client of a relay is dead that takes nothing
+//! - `handover_file`: what is handed over to another program
 //! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
 //! - `generation`: the generation of this process, and the locks that keep forks out of the reactor's turns
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
@@ -20,17 +21,18 @@
 //! - `process`: the reactor of this process: its start, the shutdown at exit; in its folder `forks`: what a fork does to it
 //! - `handles`: streams and hubs of this process, as the application holds them
 //! - [`remote`]: named hubs. The event loop has its `links`; a fork and the end of the process concern its `registrations`
-//! - [`saved_reactor`]: a new program continues with the streams and hubs of this process
+//! - [`handing_over`]: a new program continues with the history and the streams of this process
 
 pub mod descriptor_reserve;
+pub mod handing_over;
 pub mod remote;
-pub mod saved_reactor;
 pub mod wake;
 
 mod error;
 pub(crate) mod event_loop;
 pub(crate) mod generation;
 pub(crate) mod handles;
+mod handover_file;
 mod mailbox;
 mod presence;
 pub(crate) mod process;
@@ -48,6 +50,7 @@ pub use error::Error;
 pub use handles::hub_handle::HubHandle;
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
 pub use handles::takeover::{Obstacle, Takeover};
+pub use handover_file::HandoverFile;
 pub use mailbox::{Mail, Mailbox};
 pub use presence::{PresenceChange, PresenceReport};
 pub use process::{

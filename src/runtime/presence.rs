@@ -8,7 +8,6 @@
 use super::wake::sync::lock;
 use crate::hub::{Announcement, MemberRequest};
 use crate::reactor::{HubId, StreamId};
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -23,6 +22,8 @@ pub enum PresenceChange {
     Entered(Box<MemberRequest>),
     /// It has a will from here on.
     Willed(Box<Announcement>),
+    /// It has ended with the program before, and its client has had the time to come back.
+    Away,
     /// It has ended.
     Left {
         /// Whether the application has ended it.
@@ -48,8 +49,6 @@ struct Inner {
     due: Option<Instant>,
     /// The hubs whose owners have the members.
     owned: Vec<HubId>,
-    /// Whether a hub that is reported may still be registered.
-    is_held: bool,
 }
 
 /// The reports that are still to be applied, in their order, and when members of the reactor's hubs have something to do.
@@ -75,13 +74,9 @@ impl PresenceReports {
         lock(&self.0).owned.push(hub);
     }
 
-    /// Takes all reports, unless they are held. The caller has the lock of the process, and applies them.
+    /// Takes all reports. The caller has the lock of the process, and applies them.
     pub(super) fn take(&self) -> VecDeque<PresenceReport> {
-        let mut inner = lock(&self.0);
-        if inner.is_held {
-            return VecDeque::new();
-        }
-        std::mem::take(&mut inner.reports)
+        std::mem::take(&mut lock(&self.0).reports)
     }
 
     /// Puts reports back that are to be applied later, before those that have come meanwhile.
@@ -91,26 +86,11 @@ impl PresenceReports {
         inner.reports = reports;
     }
 
-    /// Holds the reports back from here on: the hubs of a new program are still to be registered.
-    pub(super) fn hold(&self) {
-        lock(&self.0).is_held = true;
-    }
-
-    /// Releases the reports: all hubs are registered.
-    pub(super) fn release(&self) {
-        lock(&self.0).is_held = false;
-    }
-
     /// Sets when there is something to do after the reports that were taken.
     pub(super) fn set_due(&self, due: Option<Instant>) {
         let mut inner = lock(&self.0);
         let first = inner.reports.front().map(|report| report.at);
         inner.due = first.or(due);
-    }
-
-    /// Returns the reports of a hub, with which a new program continues.
-    pub(super) fn of_hub(&self, hub: HubId) -> Vec<PresenceReport> {
-        lock(&self.0).reports.iter().filter(|report| report.hub == hub).cloned().collect()
     }
 
     /// Tries again a little later.
@@ -119,31 +99,6 @@ impl PresenceReports {
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let inner = lock(&self.0);
-        inner.due.filter(|_| !inner.is_held)
-    }
-}
-
-saved!(PresenceReport { hub, stream, at, change });
-
-impl Saved for PresenceChange {
-    fn save(&self, to: &mut Saver) {
-        let (entered, willed, left) = match self.clone() {
-            Self::Entered(member) => (Some(member), None, None),
-            Self::Willed(will) => (None, Some(will), None),
-            Self::Left { is_by_application } => (None, None, Some(is_by_application)),
-        };
-        to.add(&entered);
-        to.add(&willed);
-        to.add(&left);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        match (from.take()?, from.take()?, from.take()?) {
-            (Some(member), None, None) => Ok(Self::Entered(member)),
-            (None, Some(will), None) => Ok(Self::Willed(will)),
-            (None, None, Some(is_by_application)) => Ok(Self::Left { is_by_application }),
-            _ => Err(Malformed),
-        }
+        lock(&self.0).due
     }
 }

@@ -99,7 +99,7 @@ impl Process {
         check_shutdown()?;
         match self.running() {
             Some(reactor) => Ok(Arc::clone(reactor)),
-            None => Ok(self.start_with(|_| {}, |_| {})?),
+            None => Ok(self.start()?),
         }
     }
 
@@ -108,12 +108,7 @@ impl Process {
         self.started.as_ref().map(|(_, reactor)| reactor).filter(|reactor| !reactor.is_dead())
     }
 
-    /// Starts a reactor. The functions change its two sides before its thread begins.
-    pub(super) fn start_with(
-        &mut self,
-        change_handle: impl FnOnce(&mut ReactorHandle),
-        change_loop: impl FnOnce(&mut EventLoop),
-    ) -> io::Result<Arc<ReactorHandle>> {
+    fn start(&mut self) -> io::Result<Arc<ReactorHandle>> {
         forks::register()?;
         register_exit_handler()?;
         let mut handle = ReactorHandle::new()?;
@@ -123,10 +118,8 @@ impl Process {
                 std::mem::forget(Arc::clone(dead));
             }
         }
-        change_handle(&mut handle);
         let handle = Arc::new(handle);
-        let mut event_loop = EventLoop::new(Arc::clone(&handle), try_apply_presence)?;
-        change_loop(&mut event_loop);
+        let event_loop = EventLoop::new(Arc::clone(&handle), try_apply_presence)?;
         thread::spawn("eventsource-xs", move || event_loop.run())?;
         self.started = Some((generation(), Arc::clone(&handle)));
         Ok(handle)

@@ -13,7 +13,7 @@ use super::wake::waker::Waker;
 use crate::histogram::Times;
 use crate::hub::{Answer, Question};
 use crate::reactor::{Command, HubId, StreamId};
-use crate::saved::Saver;
+use crate::runtime::handover_file::HandoverFile;
 use crate::stream::Stats;
 use crate::stream::{after, Reason, Settings};
 use crate::sys::descriptor;
@@ -36,7 +36,7 @@ pub(crate) enum Queued {
     /// A command for the connections to hub processes.
     Link(Box<LinkCommand>),
     /// Asks the reactor to stop at the end of its turn.
-    Pause(Pause),
+    Pause(Box<Pause>),
 }
 
 /// The socket and the state of a stream.
@@ -65,24 +65,19 @@ impl Queued {
 /// A request to stop at the end of a turn.
 #[derive(Debug)]
 pub(crate) struct Pause {
-    /// Saves what the reactor holds.
-    pub(super) saver: Box<Saver>,
-    /// Takes that, and the numbers of the reactor's descriptors.
-    pub(super) saved: Sender<(Box<Saver>, Vec<i32>)>,
+    /// Takes what the reactor hands over.
+    pub(super) file: Box<HandoverFile>,
+    /// The hub whose history that is.
+    pub(super) history: Option<HubId>,
+    /// Whether streams may continue.
+    pub(super) may_continue: bool,
+    /// How long streams are sent what they can be before.
+    pub(super) until: Instant,
+    /// Takes the file when everything is in it.
+    pub(super) done: Sender<Box<HandoverFile>>,
     /// The reactor continues when the other end is dropped.
     pub(super) resumed: Receiver<()>,
 }
-
-/// The numbers that the next streams and hubs get.
-#[derive(Debug)]
-pub(super) struct Numbers {
-    slots: Slots,
-    last_serial: u32,
-    hubs: HubId,
-}
-
-saved!(Slots { free, used });
-saved!(Numbers { slots, last_serial, hubs });
 
 /// The slots of a reactor's streams.
 #[derive(Clone, Debug, Default)]
@@ -202,28 +197,11 @@ impl ReactorHandle {
         self.past.push(Arc::clone(&dead.counts));
     }
 
-    /// Returns the numbers that the next streams and hubs get.
-    pub(super) fn numbers(&self) -> Numbers {
-        Numbers {
-            slots: lock(&self.slots).clone(),
-            last_serial: SERIALS.load(Ordering::Relaxed),
-            hubs: self.hubs.load(Ordering::Relaxed),
-        }
-    }
-
     /// Returns the counters of this reactor and of those before it, as those of one.
-    pub(super) fn total(&self) -> Counts {
+    fn total(&self) -> Counts {
         let total = self.counts.copy();
         self.past.iter().for_each(|dead| total.add_dead(dead));
         total
-    }
-
-    /// Continues the counters and the numbers of another program's reactor.
-    pub(super) fn restore(&mut self, counts: Counts, numbers: Numbers) {
-        self.counts = Arc::new(counts);
-        self.slots = Mutex::new(numbers.slots);
-        self.hubs = AtomicU32::new(numbers.hubs);
-        SERIALS.store(numbers.last_serial, Ordering::Relaxed);
     }
 
     /// Returns the receiving end of the queue, for the reactor.

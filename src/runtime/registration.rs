@@ -77,6 +77,7 @@ impl HubRegistration {
                 members.enter_stream(stream, *member, (most, &fits), (at, wall_clock()), &mut out);
             }
             PresenceChange::Willed(will) => members.set_will(stream, will),
+            PresenceChange::Away => members.end_away(stream, at, &mut out),
             PresenceChange::Left { is_by_application } => members.end_stream(stream, is_by_application, at, &mut out),
         }
         self.announce(out);
@@ -254,17 +255,6 @@ mod tests {
         }))
     }
 
-    fn will(key: &str) -> PresenceChange {
-        let (channel, retain, event) = (b"wills"[..].into(), Retain::No, Unsequenced::default());
-        PresenceChange::Willed(Box::new(Announcement {
-            channel,
-            key: key.as_bytes().into(),
-            retain,
-            event,
-            statement: Statement::Nothing,
-        }))
-    }
-
     /// Returns the channels and keys of what was published.
     fn published(reactor: &ReactorHandle) -> Vec<String> {
         let queued = reactor.queue();
@@ -276,27 +266,6 @@ mod tests {
             _ => panic!("another command"),
         });
         commands.collect()
-    }
-
-    #[test]
-    fn reports_of_a_hub_that_is_still_to_be_registered_are_held() {
-        let reactor = reactor();
-        let mut registrations = Registrations::new();
-        reactor.presence.hold();
-        reactor.presence.push(HUB, stream(1), PresenceChange::Left { is_by_application: false });
-        registrations.apply_presence(&reactor, Instant::now());
-        assert_eq!(reactor.presence.next_due(), None, "the reactor does not try again and again");
-        let mut restored = registration(&reactor);
-        let (at, hub) = (Instant::now(), HUB);
-        restored.apply(PresenceReport { hub, stream: stream(1), at, change: entered(1) });
-        restored.apply(PresenceReport { hub, stream: stream(1), at, change: will("1") });
-        registrations.insert(7, restored);
-        registrations.apply_presence(&reactor, Instant::now());
-        assert_eq!(published(&reactor), ["room 0001 Newest"]);
-        reactor.presence.release();
-        assert!(reactor.presence.next_due().is_some());
-        assert!(registrations.apply_presence(&reactor, Instant::now()));
-        assert_eq!(published(&reactor), ["wills 1 No", "room 0001 Forget"]);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The counters of a reactor. The manual of EventSource::XS describes each.
 
 use crate::histogram::{Histogram, Scale, Times, RANGES};
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{Reason, Stats};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -174,19 +173,5 @@ impl Counts {
             lost_bytes,
             consumed
         )
-    }
-}
-
-impl Saved for Counts {
-    fn save(&self, to: &mut Saver) {
-        self.all().into_iter().for_each(|counter| to.add(&counter.load(Ordering::Relaxed)));
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let counts = Self::default();
-        for counter in counts.all() {
-            counter.store(from.take()?, Ordering::Relaxed);
-        }
-        Ok(counts)
     }
 }

@@ -3,7 +3,6 @@
 //! Producers and the reactor share a few atomics for each stream. Reading them takes no lock and makes no system call.
 
 use crate::reactor::{HubId, StreamId};
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::Reason;
 use std::os::raw::c_int;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -244,33 +243,5 @@ impl StreamState {
     /// Removes a handle. Returns true for the last one.
     pub(crate) fn remove_handle(&self) -> bool {
         self.handles.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-}
-
-/// A state without its socket, which the reactor's record of the stream has.
-impl Saved for StreamState {
-    fn save(&self, to: &mut Saver) {
-        let Self { buffered_bytes, flags, descriptor: _, cookie: _, handles, hub, topics, interpreter, id } = self;
-        to.add(&buffered_bytes.load(Ordering::Acquire));
-        to.add(&flags.load(Ordering::Acquire));
-        to.add(&handles.load(Ordering::Acquire));
-        to.add(&hub.load(Ordering::Acquire));
-        to.add(&topics.load(Ordering::Acquire));
-        to.add(interpreter);
-        to.add(id);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            buffered_bytes: AtomicUsize::new(from.take()?),
-            flags: AtomicU32::new(from.take()?),
-            descriptor: AtomicI32::new(-1),
-            cookie: AtomicU64::new(0),
-            handles: AtomicU32::new(from.take()?),
-            hub: AtomicU64::new(from.take()?),
-            topics: AtomicUsize::new(from.take()?),
-            interpreter: from.take()?,
-            id: from.take()?,
-        })
     }
 }

@@ -14,8 +14,6 @@ mod redis;
 pub use file::{FileSettings, FileSync};
 pub use redis::RedisSettings;
 
-use crate::codec::{Coded, Malformed, Reader, Writer};
-use crate::saved::{Restorer, Saved, Saver};
 use given::Given;
 use std::time::Duration;
 
@@ -158,21 +156,6 @@ coded!(StoreSettings by { 0: Memory, 1: File(settings), 2: Redis(settings) });
 fn pairs(text: &str) -> Result<Vec<(&str, &str)>, String> {
     let pairs = text.split('&').map(|pair| pair.split_once('='));
     pairs.collect::<Option<_>>().ok_or_else(|| "what is behind ? must be settings: name=value&name=value".to_owned())
-}
-
-impl Saved for StoreSettings {
-    fn save(&self, to: &mut Saver) {
-        let mut bytes = Vec::new();
-        self.write(&mut Writer(&mut bytes));
-        to.add_bytes(&bytes);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let mut reader = Reader(from.take_bytes()?);
-        let settings = Self::read(&mut reader)?;
-        reader.end()?;
-        Ok(settings)
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ pub use crate::event::{Framing, LineEnd};
 pub use stats::Stats;
 
 use crate::compression::{Alone, Body, ContentCoding, Piece};
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -200,11 +199,6 @@ impl Stream {
     /// Returns the stream's settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// Shares the settings with another stream that has equal ones.
-    pub(crate) fn share_settings(&mut self, settings: Arc<Settings>) {
-        self.settings = settings;
     }
 
     /// Buffers a framed event. Returns what was dropped to make room for it.
@@ -423,19 +417,3 @@ impl Stream {
         Discarded { events, bytes: std::mem::take(&mut self.buffered_bytes) }
     }
 }
-
-impl Saved for StreamId {
-    fn save(&self, to: &mut Saver) {
-        to.add(&u64::from(*self));
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.take::<u64>().map(Into::into)
-    }
-}
-
-saved!(Reason: Client, Slow, Timeout, Error, Server, Application);
-saved!(LineEnd: Lf, CrLf);
-saved!(Settings { framing, coding, line_end, keepalive, timeout, max_buffered, drop_oldest, retry });
-saved!(BufferedBlock { bytes, events, may_drop, is_plain });
-saved!(Stream { settings, front, is_begun, rest, buffered_bytes, since, is_stalled, is_early, ending, body });

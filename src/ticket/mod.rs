@@ -16,7 +16,7 @@
 //! # Keys
 //!
 //! A key seals for `LONGEST_TICKET`, and opens as long once more; then no ticket of it is valid. So a key seals far fewer
-//! than the 2^32 tickets for which random nonces suffice. Keys live as long as the hub in memory. An upgrade keeps them. A
+//! than the 2^32 tickets for which random nonces suffice. Keys live as long as the hub in memory. An upgrade hands them over. A
 //! store makes keys itself, which outlive the hub process (`hub_process/src/stored_hub/tickets.rs`).
 
 #![forbid(unsafe_code)]
@@ -89,6 +89,11 @@ impl TicketKeys {
     /// Returns keys that a store has made.
     pub fn new(current: Key, previous: Option<Key>) -> Self {
         Self { current: Some(current), previous }
+    }
+
+    /// Returns the keys, the one that seals last.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.previous.iter().chain(&self.current)
     }
 
     /// Seals a ticket, with another key if it is time. `random` are bytes that nobody can guess.
@@ -182,5 +187,34 @@ pub fn decode(bytes: &[u8]) -> Result<Ticket, Malformed> {
     reader.end().map(|()| ticket)
 }
 
-saved!(Key { number, secret, since });
-saved!(TicketKeys { current, previous });
+/// Returns keys as bytes for a store of this machine, with two texts that they are bound to.
+pub fn encode_keys(bound_to: [&str; 2], keys: &TicketKeys) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = Writer(&mut bytes);
+    bound_to.iter().for_each(|text| text.write(&mut writer));
+    for key in [&keys.current, &keys.previous] {
+        writer.option(key.as_ref(), |to, Key { number, secret, since }| {
+            to.u8(*number);
+            to.bytes(secret);
+            to.u64(*since);
+        });
+    }
+    bytes
+}
+
+/// Returns the texts and the keys that [`encode_keys`] has made bytes of.
+///
+/// # Errors
+///
+/// [`Malformed`] if the bytes are not keys.
+pub fn decode_keys(bytes: &[u8]) -> Result<([Box<str>; 2], TicketKeys), Malformed> {
+    let mut reader = Reader(bytes);
+    let bound_to = [Coded::read(&mut reader)?, Coded::read(&mut reader)?];
+    let mut next = || {
+        reader.option(|from| {
+            let (number, secret) = (from.u8()?, from.bytes()?.try_into().map_err(|_| Malformed)?);
+            Ok(Key { number, secret, since: from.u64()? })
+        })
+    };
+    Ok((bound_to, TicketKeys { current: next()?, previous: next()? }))
+}

@@ -23,6 +23,16 @@ impl Credits {
         Self { left: i64::try_from(bytes).unwrap_or(i64::MAX), handled: 0 }
     }
 
+    /// Continues in a hub process that has handled all publishes, and has still to grant so many bytes again.
+    pub fn after(bytes: u64, handled: u64) -> Self {
+        Self { handled, ..Self::new(bytes.saturating_sub(handled)) }
+    }
+
+    /// Returns the bytes that are still to be granted again.
+    pub fn handled(&self) -> u64 {
+        self.handled
+    }
+
     /// Returns true if a publish may be sent.
     pub fn may_send(&self) -> bool {
         self.left > 0
@@ -52,8 +62,6 @@ impl Credits {
         Some(granted)
     }
 }
-
-saved!(Credits { left, handled });
 
 #[cfg(test)]
 mod tests {

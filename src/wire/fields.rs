@@ -6,7 +6,6 @@
 use super::codec::{Coded, Malformed, Reader, Writer};
 use crate::event::{EventId, EventName, Field, FieldError, Retry, Text, Unsequenced};
 use crate::hub::Publication;
-use crate::saved::{Restorer, Saved, Saver};
 
 /// The fields of an event as they are in a message: any sequence of them, each valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,16 +97,6 @@ impl Publication<'_, FieldList> {
     pub fn borrowed(&self) -> Publication<'_, Fields<'_>> {
         let Self { channel, key, retain, once, ref fields } = *self;
         Publication { channel, key, retain, once, fields: fields.fields() }
-    }
-}
-
-impl Saved for FieldList {
-    fn save(&self, to: &mut Saver) {
-        to.add_bytes(&self.0);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        Self::from_bytes(from.take_bytes()?)
     }
 }
 

@@ -58,6 +58,7 @@
 //! - `first_messages`: those of a connection; `version`: which worker is refused because of its version; `hub_name`
 //! - `request`: what a worker sends, `handed_stream` among it; `response`: what the hub process sends; `message_lists`: both
 //!   of them as bytes
+//! - `handover`: what a program hands over to the one that continues as its process
 //! - `credits`: how much a worker may send
 
 #![forbid(unsafe_code)]
@@ -70,6 +71,7 @@ mod fields;
 mod first_messages;
 mod frame;
 mod handed_stream;
+mod handover;
 mod hub_name;
 mod request;
 mod response;
@@ -89,9 +91,12 @@ pub use fields::{FieldList, Fields};
 pub use first_messages::{Hello, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES};
 pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
 pub use handed_stream::Open;
+pub use handover::{HandedPeer, HandedProcess, Handover, HANDOVER};
 pub use hub_name::{Name, NameError};
-pub use request::{decode_end, encode_end, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
+pub use request::{
+    decode_end, decode_lingering, encode_end, encode_lingering, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS,
+};
 pub use response::{Counted, Described, Response};
-pub use settings::{HubSettings, NamedSettings, ShowChannel};
+pub use settings::{HandedSetting, HubSettings, NamedSettings, ShowChannel};
 pub use store_status::StoreStatus;
 pub use version::VERSION;

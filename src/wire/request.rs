@@ -6,9 +6,9 @@ use super::frame::kind_of;
 use super::handed_stream::Open;
 use crate::event::Unsequenced;
 use crate::hub::{
-    is_counted, Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, OtherStart,
-    Passport, Poll, PollReason, PositionStyle, Presence, Publication, Retain, StartPoint, Statement, StreamLimit,
-    SubscribeRequest, Ticket, Topic, MAX_LABELS, MAX_LABEL_BYTES,
+    is_counted, Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberKey, MemberRequest,
+    OtherStart, Passport, Poll, PollReason, PositionStyle, Presence, Publication, Retain, StartPoint, Statement,
+    StreamLimit, SubscribeRequest, Ticket, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::Reason;
 use std::time::Duration;
@@ -250,6 +250,7 @@ coded!(checked
         channel by read_given_name, id by read_given_name, linger, is_counted, data, join, update, leave
     }
     MemberData { text by read_text, is_json }
+    FirstBlock { position, retry, keeps_id, names_channels; is_sent: false }
     Announcement { channel by read_given_name, key by read_name, retain, event; statement: Statement::Nothing } // a will
 );
 
@@ -263,7 +264,6 @@ coded! {
     SubscribeRequest { topics, after, start, other_starts, first_block, access, presence }
     OtherStart { from, start }
     LogRange { is_state, after, through, last }
-    FirstBlock { position, retry, keeps_id, names_channels }
     Poll { wait, reason }
     Presence { member, will }
 }
@@ -344,4 +344,20 @@ pub fn encode_end(end: &EndRequest) -> Vec<u8> {
 /// not such a request.
 pub fn decode_end(bytes: &[u8]) -> Result<EndRequest, Malformed> {
     EndRequest::read(&mut Reader(bytes))
+}
+
+/// Appends when a member leaves that lingers, for a store of this machine.
+pub fn encode_lingering((channel, id): &MemberKey, leaves_at: u64, out: &mut Vec<u8>) {
+    let mut writer = Writer(out);
+    writer.bytes(channel);
+    writer.bytes(id);
+    writer.u64(leaves_at);
+}
+
+/// Takes the members from bytes, as far as these can be read.
+pub fn decode_lingering(bytes: &[u8]) -> Vec<(MemberKey, u64)> {
+    let mut reader = Reader(bytes);
+    let next =
+        || -> Result<_, Malformed> { Ok(((Coded::read(&mut reader)?, Coded::read(&mut reader)?), reader.u64()?)) };
+    std::iter::repeat_with(next).map_while(Result::ok).collect()
 }

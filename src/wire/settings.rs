@@ -66,6 +66,15 @@ impl Default for HubSettings {
     }
 }
 
+/// A setting of a hub by its name for applications. A program takes those that it knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HandedSetting {
+    name: Box<str>,
+    value: Box<[u8]>,
+}
+
+coded!(HandedSetting { name, value });
+
 /// A setting as it is in [`HubSettings`]: `T`, or none of it.
 trait Setting<T> {
     fn named(self) -> Option<T>;
@@ -132,6 +141,26 @@ macro_rules! named_settings {
                 None
             }
 
+            /// Returns the settings as they are handed over to a program of any version.
+            pub fn handed(&self) -> Vec<HandedSetting> {
+                let mut all = Vec::new();
+                $(if let Some(value) = &self.$name {
+                    let mut bytes = Vec::new();
+                    value.write(&mut Writer(&mut bytes));
+                    all.push(HandedSetting { name: $option.into(), value: bytes.into() });
+                })*
+                all
+            }
+
+            /// Returns those of the settings that were handed over that this version knows.
+            pub fn of_handed(all: &[HandedSetting]) -> Self {
+                fn read<'a, T: Coded<'a>>(all: &'a [HandedSetting], option: &str) -> Option<T> {
+                    let mut reader = Reader(&all.iter().find(|setting| *setting.name == *option)?.value);
+                    T::read(&mut reader).ok().filter(|_| reader.0.is_empty())
+                }
+                Self { $($name: read(all, $option),)* }
+            }
+
             /// Returns all settings: these, and the others of `base`.
             pub fn over(self, mut base: HubSettings) -> HubSettings {
                 $(base.$first $(.$rest)? = Setting::<$type>::with(base.$first $(.$rest)?, self.$name);)*
@@ -140,8 +169,6 @@ macro_rules! named_settings {
         }
 
         coded!(NamedSettings { $($name),* });
-
-        saved!(NamedSettings { $($name),* });
     };
 }
 
@@ -231,6 +258,3 @@ coded!(
     OnSlow in [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest],
     ShowChannel in ShowChannel::ALL,
 );
-
-saved!(ShowChannel: Data, Event);
-saved!(HubSettings { hub, max_topics, max_streams, idle_exit, grace, store, show_channel });

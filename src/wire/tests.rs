@@ -5,8 +5,8 @@ use super::*;
 use crate::codec::{Coded, Random, Reader, Writer};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text, Unsequenced};
 use crate::hub::{
-    Access, Announcement, ChannelSettings, Counts, EndRequest, MemberData, MemberRequest, Poll, PollReason, Retain,
-    StartPoint, Statement, SubscribeRequest, Topic, MAX_LABEL_BYTES,
+    Access, Announcement, ChannelSettings, Counts, EndRequest, FirstBlock, MemberData, MemberRequest, Poll, PollReason,
+    Retain, StartPoint, Statement, SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::ErrorCode;
 use fastrand::Rng;
@@ -62,6 +62,10 @@ random! {
     Access: |rng| Self { labels: labels(rng), max_age: Random::random(rng), asked_at: rng.u64(..), poll: Random::random(rng) };
     EndRequest: |rng| Self { labels: labels(rng), topics: Random::random(rng), finishes: rng.bool() };
     Counts: |rng| Self::of_numbers([(); Self::LEN].map(|()| rng.u64(..)));
+    FirstBlock: |rng| {
+        let (position, retry) = (Random::random(rng), Random::random(rng));
+        Self { position, retry, keeps_id: rng.bool(), names_channels: rng.bool(), is_sent: false }
+    };
     MemberData: |rng| Self { text: name_of(rng, 0), is_json: rng.bool() };
     HubSettings: |rng| NamedSettings::random(rng).over(Self::default());
     Hello: |rng| Self { name: Random::random(rng), role: Random::random(rng) };

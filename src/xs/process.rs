@@ -117,8 +117,7 @@ impl HubProcess {
         // SAFETY: the caller, EventSource::Hub::Process, holds the file open until this call returns; it is duplicated.
         let socket = unsafe { BorrowedFd::borrow_raw(number) };
         self.client.open(Open::new(stream, settings, b""), socket)?;
-        let first_block =
-            FirstBlock { position: PositionStyle::Id, retry: None, keeps_id: false, names_channels: true };
+        let first_block = FirstBlock { position: PositionStyle::Id, names_channels: true, ..FirstBlock::default() };
         self.client.subscribe(stream, SubscribeRequest { first_block, ..given.ticket().request })?;
         self.client.send(&Request::Release { stream }, None)?; // its end shows at the other end of the socket
         Ok(Answer::default())

@@ -6,7 +6,8 @@ use crate::acceptor::Acceptor;
 use crate::inherited::take_kept;
 use crate::process_log::log_message;
 use eventsource_xs::remote::calls::{defer_accept, Epoll};
-use eventsource_xs::saved;
+use eventsource_xs::runtime::HandoverFile;
+use eventsource_xs::wire::HandedProcess;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -20,24 +21,12 @@ pub struct Sockets {
     pub is_own: bool,
 }
 
-/// The state for a new program: the numbers of the descriptors.
-#[derive(Debug)]
-pub struct SavedSockets {
-    streams: Option<i32>,
-    metrics: Option<i32>,
-    is_own: bool,
-}
-
-saved!(SavedSockets { streams, metrics, is_own });
-
-impl SavedSockets {
-    pub fn numbers(&self) -> impl Iterator<Item = i32> {
-        self.streams.into_iter().chain(self.metrics)
-    }
-
-    pub fn take(&self) -> io::Result<Sockets> {
-        let take = |number: Option<i32>| number.map(take_kept).transpose();
-        Ok(Sockets { streams: take(self.streams)?, metrics: take(self.metrics)?, is_own: self.is_own })
+impl Sockets {
+    /// Takes over the sockets that the program before this one has kept, as they were handed over.
+    pub fn resume(handed: &HandedProcess) -> io::Result<Self> {
+        let take = |number: Option<u32>| number.map(take_kept).transpose();
+        let (streams, metrics) = (take(handed.streams)?, take(handed.metrics)?);
+        Ok(Self { streams, metrics, is_own: handed.removes_streams })
     }
 }
 
@@ -111,9 +100,11 @@ impl Listening {
         };
     }
 
-    pub fn saved(&self) -> SavedSockets {
-        let number = |acceptor: &Option<Acceptor>| acceptor.as_ref().map(Acceptor::descriptor);
-        SavedSockets { streams: number(&self.streams), metrics: number(&self.metrics), is_own: self.is_own }
+    /// Hands the sockets over.
+    pub fn hand_over(&self, file: &mut HandoverFile, to: &mut HandedProcess) {
+        let mut keep =
+            |acceptor: &Option<Acceptor>| acceptor.as_ref().map(|acceptor| file.keep(&acceptor.descriptor()));
+        (to.streams, to.metrics, to.removes_streams) = (keep(&self.streams), keep(&self.metrics), self.is_own);
     }
 
     /// Removes the file of the socket for streams, if this process has made it.

@@ -2,9 +2,10 @@
 
 use crate::inherited::take_kept;
 use eventsource_xs::remote::calls::{is_connection, peer_process, receive, send, Epoll, Wait};
-use eventsource_xs::saved;
+use eventsource_xs::runtime::HandoverFile;
 use eventsource_xs::wire::{
-    Credits, Failure, FrameBuffer, NamedSettings, Response, ShowChannel, MAX_GREETING_BYTES, WINDOW_BYTES,
+    Credits, Failure, FrameBuffer, HandedPeer, Handover, Hello, Name, NamedSettings, Response, Role, ShowChannel,
+    MAX_GREETING_BYTES, WINDOW_BYTES,
 };
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -80,8 +81,6 @@ pub enum Keeps {
     /// The streams, too: it is a worker.
     Streams,
 }
-
-saved!(Keeps: Nothing, Process, Streams);
 
 /// The connection of one peer.
 #[derive(Debug)]
@@ -287,106 +286,66 @@ impl Peer {
     }
 }
 
-/// The state for a new program: the sockets are numbers of descriptors.
-#[derive(Debug)]
-pub struct SavedPeer {
-    socket: i32,
-    token: u64,
-    inbox: Box<[u8]>,
-    descriptors: VecDeque<Option<i32>>,
-    unsent: Box<[u8]>,
-    credits: Credits,
-    pub is_greeted: bool,
-    pub held: Option<Box<NamedSettings>>,
-    show_channel: Option<ShowChannel>,
-    keeps: Keeps,
-    calls_for: Option<u64>,
-    marks: (u64, u64),
-    after: u64,
-    is_kept: bool,
-    streams: HashMap<u64, u64>,
-    connected: Instant,
-    stuck_since: Option<Instant>,
-    is_deaf: bool,
-}
-
-saved!(SavedPeer {
-    socket,
-    token,
-    inbox,
-    descriptors,
-    unsent,
-    credits,
-    is_greeted,
-    held,
-    show_channel,
-    keeps,
-    calls_for,
-    marks,
-    after,
-    is_kept,
-    streams,
-    connected,
-    stuck_since,
-    is_deaf,
-});
-
-impl SavedPeer {
-    /// Returns the numbers of all descriptors.
-    pub fn numbers(&self) -> impl Iterator<Item = i32> + '_ {
-        self.descriptors.iter().flatten().copied().chain([self.socket])
-    }
-}
-
+/// What a new program continues with.
 impl Peer {
-    pub fn saved(&self) -> SavedPeer {
-        let number = |descriptor: &Option<OwnedFd>| descriptor.as_ref().map(AsRawFd::as_raw_fd);
-        SavedPeer {
-            socket: self.socket.as_raw_fd(),
+    /// Hands the connection over. A worker that waits with its greeting greets that program.
+    pub fn hand_over(&self, file: &mut HandoverFile, hub: &Name) {
+        let mut inbox = Vec::new();
+        if let Some(settings) = &self.held {
+            // It was as long as a greeting may be.
+            let _ = Hello { name: hub.clone(), role: Role::Worker(settings.clone()) }.encode(&mut inbox);
+        }
+        inbox.extend_from_slice(self.inbox.bytes());
+        let descriptors =
+            self.descriptors.iter().map(|socket| socket.as_ref().map(|socket| file.keep(socket))).collect();
+        let descriptor = self.keep(file);
+        file.add(&Handover::Peer(Box::new(HandedPeer {
+            descriptor,
             token: self.token,
-            inbox: self.inbox.bytes().into(),
-            descriptors: self.descriptors.iter().map(number).collect(),
-            unsent: self.outgoing[self.sent..].into(),
-            credits: self.credits,
+            inbox: &inbox,
+            descriptors,
+            unsent: &self.outgoing[self.sent..],
+            handled: self.credits.handled(),
             is_greeted: self.is_greeted,
-            held: self.held.clone(),
             show_channel: self.show_channel,
-            keeps: self.keeps,
+            keeps: self.keeps as u32,
             calls_for: self.calls_for,
-            marks: self.marks,
             after: self.after,
             is_kept: self.is_kept,
-            streams: self.streams.clone(),
-            connected: self.connected,
-            stuck_since: self.stuck_since,
-            is_deaf: self.is_deaf,
-        }
+            last_mark: self.marks.0,
+            reached_mark: self.marks.1,
+        })));
     }
 
-    /// Continues with a connection, which is added to the epoll set.
-    pub fn restore(saved: SavedPeer, epoll: &Epoll) -> io::Result<Self> {
-        let socket = take_kept(saved.socket)?;
-        epoll.add(socket.as_fd(), saved.token)?;
+    /// Returns the descriptor, which stays open.
+    pub fn keep(&self, file: &mut HandoverFile) -> u32 {
+        file.keep(&self.socket)
+    }
+
+    /// Continues with a connection, which is added to the epoll set. Nothing that it has published waits.
+    pub fn resume(handed: &HandedPeer<'_>, epoll: &Epoll, now: Instant) -> io::Result<Self> {
+        let socket = take_kept(handed.descriptor)?;
+        epoll.add(socket.as_fd(), handed.token)?;
         let mut inbox = FrameBuffer::default();
-        inbox.feed(&saved.inbox);
-        let descriptor = |number: Option<i32>| number.and_then(|number| take_kept(number).ok());
+        inbox.feed(handed.inbox);
+        let keeps = [Keeps::Nothing, Keeps::Process, Keeps::Streams].get(handed.keeps as usize);
         Ok(Self {
             inbox,
-            descriptors: saved.descriptors.into_iter().map(descriptor).collect(),
-            outgoing: saved.unsent.into(),
-            credits: saved.credits,
-            is_greeted: saved.is_greeted,
-            held: saved.held,
-            show_channel: saved.show_channel,
-            keeps: saved.keeps,
-            calls_for: saved.calls_for,
-            marks: saved.marks,
-            after: saved.after,
-            is_kept: saved.is_kept,
-            streams: saved.streams,
-            stuck_since: saved.stuck_since,
-            is_deaf: saved.is_deaf,
-            ..Self::new(socket, saved.token, saved.connected)
+            descriptors: handed
+                .descriptors
+                .iter()
+                .map(|number| number.and_then(|number| take_kept(number).ok()))
+                .collect(),
+            outgoing: handed.unsent.into(),
+            credits: Credits::after(WINDOW_BYTES, handed.handled),
+            is_greeted: handed.is_greeted,
+            show_channel: handed.show_channel,
+            keeps: keeps.copied().unwrap_or_default(),
+            calls_for: handed.calls_for,
+            marks: (handed.last_mark, handed.reached_mark),
+            after: handed.after,
+            is_kept: handed.is_kept,
+            ..Self::new(socket, handed.token, now)
         })
     }
 }

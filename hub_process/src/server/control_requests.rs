@@ -5,6 +5,7 @@ use eventsource_xs::ErrorCode;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// An upgrade that was asked for.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(super) struct Upgrading {
     /// The connections that are to be answered; none if a signal has asked.
     pub(super) requesters: Vec<u64>,
     pub(super) program: PathBuf,
+    /// Since when it is asked for.
+    asked: Instant,
 }
 
 /// The control requests of this turn.
@@ -49,8 +52,8 @@ impl ControlRequests {
 
     /// Lets the process continue as the program that is installed now.
     pub(super) fn upgrade_to_installed(&mut self) {
-        let installed = || Upgrading { requesters: Vec::new(), program: self.program.clone() };
-        self.upgrading.get_or_insert_with(installed);
+        let (program, asked) = (self.program.clone(), Instant::now());
+        self.upgrading.get_or_insert(Upgrading { requesters: Vec::new(), program, asked });
     }
 
     /// Lets the process continue as a program, if none is named as the installed one. The requester is answered by that, or by
@@ -64,7 +67,7 @@ impl ControlRequests {
             let message = "the path of the program must be absolute";
             return Err(Failure::new(ErrorCode::Invalid, Some("program"), message));
         }
-        let first = || Upgrading { requesters: Vec::new(), program: program.to_owned() };
+        let first = || Upgrading { requesters: Vec::new(), program: program.to_owned(), asked: Instant::now() };
         let upgrading = self.upgrading.get_or_insert_with(first);
         if upgrading.program != program {
             let message = format!("the process continues as {} already", upgrading.program.display());
@@ -74,9 +77,15 @@ impl ControlRequests {
         Ok(())
     }
 
-    /// Takes the upgrade that was asked for; none if the process is to end.
-    pub(super) fn take_upgrade(&mut self) -> Option<Upgrading> {
-        self.upgrading.take().filter(|_| !self.ends)
+    /// Returns since when an upgrade is asked for.
+    pub(super) fn upgrade_asked(&self) -> Option<Instant> {
+        self.upgrading.as_ref().map(|upgrading| upgrading.asked)
+    }
+
+    /// Takes the upgrade that was asked for, if one that is asked for since a time may begin; none if the process is to end.
+    pub(super) fn take_upgrade(&mut self, may_begin: impl FnOnce(Instant) -> bool) -> Option<Upgrading> {
+        let ends = self.ends;
+        self.upgrading.take_if(|upgrading| ends || may_begin(upgrading.asked)).filter(|_| !ends)
     }
 }
 
@@ -99,9 +108,9 @@ mod tests {
         assert_eq!(control.upgrade(3, Some(b"/other")).map_err(|failure| failure.code), Err(ErrorCode::Unavailable));
         assert_eq!(control.upgrade(4, Some(b"other")).map_err(|failure| failure.code), Err(ErrorCode::Invalid));
         control.upgrade_to_installed();
-        let upgrading = control.take_upgrade().expect("an upgrade");
+        let upgrading = control.take_upgrade(|_| true).expect("an upgrade");
         assert_eq!((upgrading.requesters, upgrading.program), (vec![1, 2], "/installed".into()));
-        assert!(control.take_upgrade().is_none());
+        assert!(control.take_upgrade(|_| true).is_none());
     }
 
     #[test]
@@ -110,7 +119,7 @@ mod tests {
         control.upgrade_to_installed();
         control.end();
         assert!(control.upgrade(1, None).is_err());
-        assert!(control.take_upgrade().is_none());
+        assert!(control.take_upgrade(|_| true).is_none());
         assert_eq!((control.has_end(), control.has_stop()), (true, false));
         control.stop(true);
         assert!(!control.has_stop());

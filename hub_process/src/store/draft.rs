@@ -2,7 +2,6 @@
 
 use super::member_part::MemberPart;
 use eventsource_xs::hub::{channel_of_kept, EndRequest, Publication, Retain};
-use eventsource_xs::saved;
 use eventsource_xs::wire::{decode_end, encode_end, Failure, FieldList, Fields};
 use eventsource_xs::ErrorCode;
 
@@ -22,8 +21,6 @@ pub struct Draft {
     /// What the event says of a member.
     pub member: MemberPart,
 }
-
-saved!(Draft { channel, key, retain, once, fields, member });
 
 impl From<Publication<'_, Fields<'_>>> for Draft {
     fn from(Publication { channel, key, retain, once, fields }: Publication<'_, Fields<'_>>) -> Self {

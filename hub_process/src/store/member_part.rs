@@ -1,7 +1,5 @@
 //! What a draft says of a member, and how stores keep that.
 
-use eventsource_xs::saved;
-use eventsource_xs::saved::{Malformed, Restorer, Saved, Saver};
 use eventsource_xs::wire::FieldList;
 use std::time::Duration;
 
@@ -66,31 +64,6 @@ impl MemberPart {
         match bytes {
             [0] => Self::Gone,
             _ => here().unwrap_or_default(),
-        }
-    }
-}
-
-saved!(MemberHere { linger, leave, rest });
-
-impl Saved for MemberPart {
-    fn save(&self, to: &mut Saver) {
-        let (kind, here): (u8, _) = match self {
-            Self::None => (0, None),
-            Self::Here(here) => (1, Some((**here).clone())),
-            Self::Changed(here) => (2, Some((**here).clone())),
-            Self::Gone => (3, None),
-        };
-        to.add(&kind);
-        to.add(&here);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        match (from.take::<u8>()?, from.take::<Option<MemberHere>>()?) {
-            (0, None) => Ok(Self::None),
-            (1, Some(here)) => Ok(Self::Here(here.into())),
-            (2, Some(here)) => Ok(Self::Changed(here.into())),
-            (3, None) => Ok(Self::Gone),
-            _ => Err(Malformed),
         }
     }
 }

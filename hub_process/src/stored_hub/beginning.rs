@@ -61,11 +61,6 @@ impl Beginning {
         Self { delivered, ..Self::default() }
     }
 
-    /// Continues a hub that can be used already.
-    pub fn resume(&mut self) {
-        self.was_complete = true;
-    }
-
     /// Gives up a beginning. Returns the entries that it has collected, which may be gone.
     pub fn abandon(&mut self) -> Vec<StoreEntry> {
         match std::mem::take(&mut self.phase) {

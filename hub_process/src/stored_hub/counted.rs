@@ -7,7 +7,6 @@
 use super::member_drafts::key_of;
 use crate::store::Draft;
 use eventsource_xs::hub::{number_of_members, Evictions, MemberKey, Retain, COUNT_KEY};
-use eventsource_xs::saved;
 use std::collections::HashMap;
 
 /// Begins the keys `once` of numbers.
@@ -22,8 +21,6 @@ pub struct Counted {
     retained: HashMap<MemberKey, u64>,
     gone: Vec<u64>,
 }
-
-saved!(Counted { numbers, retained, gone });
 
 impl Counted {
     /// Takes note of an entry of a member of a channel.

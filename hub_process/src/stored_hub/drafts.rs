@@ -101,14 +101,6 @@ impl Drafts {
         self.waiting.len()
     }
 
-    /// Returns what the store is asked to forget with a ticket.
-    pub fn evictions(&self, ticket: u64) -> Option<&Evictions> {
-        match &self.waiting.get(&ticket)?.purpose {
-            Purpose::Forget(evictions) => Some(evictions),
-            _ => None,
-        }
-    }
-
     /// Returns the tickets in their order.
     pub fn tickets(&self) -> impl Iterator<Item = u64> + '_ {
         self.waiting.keys().copied()

@@ -5,7 +5,7 @@
 //! set back lets no member linger for longer than it would anew, one that was set forward lets it leave at once.
 
 use eventsource_xs::hub::{LingeringMember, MemberKey};
-use eventsource_xs::saved::{Restorer, Saver};
+use eventsource_xs::wire::{decode_lingering, encode_lingering};
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,12 +22,9 @@ fn wall_clock() -> u64 {
 impl KeptLingering {
     /// Returns what a store has kept. What cannot be read is of another version: then nobody has lingered.
     pub fn of_store(bytes: &[u8], now: Instant) -> Self {
-        let (mut kept, wall, mut bytes) = (HashMap::new(), wall_clock(), Restorer::new(bytes, now));
-        while let Ok((key, at)) = bytes.take::<(MemberKey, u64)>() {
-            let leaves_at = now.checked_add(Duration::from_millis(at.saturating_sub(wall)));
-            kept.insert(key, leaves_at.unwrap_or(now));
-        }
-        Self { kept }
+        let wall = wall_clock();
+        let leaves_at = |at: u64| now.checked_add(Duration::from_millis(at.saturating_sub(wall))).unwrap_or(now);
+        Self { kept: decode_lingering(bytes).into_iter().map(|(key, at)| (key, leaves_at(at))).collect() }
     }
 
     /// Returns true if the store knows of nobody.
@@ -47,13 +44,12 @@ impl KeptLingering {
             return None;
         }
         self.kept = kept;
-        let (wall, mut bytes) = (wall_clock(), Saver::new(now));
+        let (wall, mut bytes) = (wall_clock(), Vec::new());
         for (key, at) in &self.kept {
             let left = at.saturating_duration_since(now).as_millis() as u64; // at most a day
-            bytes.add(key);
-            bytes.add(&wall.saturating_add(left));
+            encode_lingering(key, wall.saturating_add(left), &mut bytes);
         }
-        Some(bytes.into_bytes().into())
+        Some(bytes.into())
     }
 }
 

@@ -7,7 +7,6 @@
 //! Then the application is asked.
 
 use eventsource_xs::hub::{EndRequest, Ticket, TicketOutcome, LONGEST_ANSWER, MOST_REMEMBERED};
-use eventsource_xs::saved;
 use std::collections::VecDeque;
 
 /// The most moments of which it is known how far the store was read.
@@ -28,8 +27,6 @@ pub struct KnownEnds {
     waiting: Vec<(u64, EndRequest)>,
 }
 
-saved!(KnownEnds { requests, known_after, marks, waiting });
-
 impl KnownEnds {
     /// Begins with a history of which all after a number is there. What waits for the store still waits.
     pub fn begin(&mut self, evicted_through: u64, is_other_epoch: bool) {
@@ -38,13 +35,6 @@ impl KnownEnds {
         if is_other_epoch {
             self.marks.clear();
         }
-    }
-
-    /// Returns what another program continues with, which has other tickets of drafts.
-    pub fn saved(&self, last_seq: u64) -> Self {
-        let mut saved = self.clone();
-        self.waiting.iter().for_each(|(ticket, _)| saved.end_draft(*ticket, last_seq));
-        saved
     }
 
     /// Takes note of a request of this machine.

@@ -23,6 +23,8 @@ pub struct StoredMembers {
     lingering: KeptLingering,
     /// When the store is told next.
     linger_at: Option<Instant>,
+    /// How long members of the process before linger at least.
+    least: Duration,
 }
 
 impl StoredMembers {
@@ -48,6 +50,11 @@ impl StoredMembers {
         }
     }
 
+    /// Lets members whose streams were those of the process before linger for so long at least.
+    pub fn await_streams(&mut self, least: Duration) {
+        self.least = least;
+    }
+
     /// Called when another history begins, with what the store has kept of the members that linger.
     pub fn begin_history(&mut self, lingering: &[u8], now: Instant) {
         self.lingering = KeptLingering::of_store(lingering, now);
@@ -58,7 +65,10 @@ impl StoredMembers {
     pub fn resume_members(&mut self, is_other_history: bool, sequencer: &mut Sequencer) {
         let now = sequencer.now();
         if is_other_history {
-            sequencer.members.resume(|key| self.lingering.rest(key, now), now);
+            let least = std::mem::take(&mut self.least);
+            // Before an upgrade the store was perhaps not told who lingers no more.
+            let rest = |key: &MemberKey| self.lingering.rest(key, now).filter(|_| least == Duration::ZERO);
+            sequencer.members.resume(rest, least, now);
         }
         self.lingering = KeptLingering::default();
         self.keep_lingering(sequencer);

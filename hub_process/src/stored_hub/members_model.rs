@@ -18,7 +18,6 @@ use eventsource_xs::hub::{
 };
 use eventsource_xs::parse::Parser;
 use eventsource_xs::runtime::{PresenceChange, StreamHandle};
-use eventsource_xs::saved::{Restorer, Saver};
 use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::{FieldList, FileSettings, FileSync, StoreSettings};
 use fastrand::Rng;
@@ -31,7 +30,6 @@ const EPISODE: u64 = 400;
 const STEPS: u64 = 75_000;
 const ROOMS: [&str; 2] = ["room/1", "room/2"];
 const IDS: [&str; 4] = ["ann", "bob", "cid", "dan"];
-const DEADLINE: Duration = Duration::from_secs(30);
 /// More than anybody lingers, and than a lifetime lasts.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -596,37 +594,6 @@ impl World {
         }
     }
 
-    /// Another program continues the hub.
-    fn upgrade(&mut self, number: usize) {
-        self.log.push(format!("{number}: upgrade"));
-        self.take_reported(number, usize::MAX);
-        self.machines[number].listen();
-        let done = self.rng.usize(..=self.machines[number].asked.len());
-        (0..done).for_each(|_| self.carry_out(number));
-        if self.rng.bool() {
-            self.tell(number, usize::MAX, usize::MAX);
-        }
-        let next = self.new_machine();
-        let machine = &mut self.machines[number];
-        drop(std::mem::replace(&mut machine.end, next.end)); // the threads of the store have ended
-        drop(machine.hub.finish(DEADLINE));
-        let now = Instant::now();
-        let mut saver = Saver::new(now);
-        saver.add(&machine.hub.saved().expect("it has begun"));
-        saver.add(machine.hub.members().expect("it has begun"));
-        let bytes = saver.into_bytes();
-        let mut restorer = Restorer::new(&bytes, now);
-        let (saved, members) = (restorer.take().expect("what was saved"), restorer.take().expect("members"));
-        let handle = machine.hub.handle().expect("it has begun").clone();
-        machine.hub = next.hub.resume(saved, handle, members);
-        (machine.process, machine.name) = (next.process, next.name);
-        machine.asked.clear();
-        machine.answers.clear();
-        machine.failed.clear();
-        let evicted = if self.rng.bool() { 0 } else { machine.told as u64 };
-        self.begin(number, evicted);
-    }
-
     /// The store loses what was done last, and begins another epoch.
     fn lose(&mut self) {
         let count = self.store.changes.len();
@@ -678,8 +645,7 @@ impl World {
                 let (name, draft) = self.late.swap_remove(at);
                 self.store.apply(Change::Asked(name, None, draft));
             }
-            960..=965 => self.kill(number),
-            966..=971 => self.upgrade(number),
+            960..=971 => self.kill(number),
             // The connection is lost and comes back.
             972..=977 => {
                 let evicted = if is_shared { self.any_evicted(number) } else { 0 };

@@ -5,7 +5,6 @@ use crate::publishing::encode;
 use crate::store::Draft;
 use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Retain, SequencedEvent};
 use eventsource_xs::runtime::{Error, HubHandle};
-use eventsource_xs::saved;
 use eventsource_xs::wire::{Fields, HubSettings};
 use std::time::Instant;
 
@@ -22,8 +21,6 @@ pub struct Ids {
     pub epoch: Epoch,
     pub once: OnceKeys,
 }
-
-saved!(Ids { epoch, once });
 
 impl MemoryHub {
     /// Begins where the store does.

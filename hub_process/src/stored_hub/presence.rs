@@ -62,6 +62,7 @@ impl StoredHub {
                     members.enter_stream(stream, *member, (most, &fits), (at, wall), out);
                 }
                 PresenceChange::Willed(will) => members.set_will(stream, will),
+                PresenceChange::Away => members.end_away(stream, at, out),
                 PresenceChange::Left { is_by_application } => members.end_stream(stream, is_by_application, at, out),
             }
         });

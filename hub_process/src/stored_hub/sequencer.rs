@@ -6,7 +6,6 @@
 use super::beginning::Beginning;
 use super::counted::Counted;
 use super::drafts::{Drafts, Purpose, WaitingDraft};
-use super::known_ends::KnownEnds;
 use super::memory::MemoryHub;
 use super::state::StateChange;
 use super::store_threads::StoreThreads;
@@ -93,8 +92,6 @@ pub struct Sequencer {
     grown: (usize, usize),
     /// When it is looked whether the store is up that has failed something.
     retry_at: Option<Instant>,
-    /// Whether the process is about to continue as another program.
-    pub holds_members: bool,
 }
 
 impl Sequencer {
@@ -117,21 +114,7 @@ impl Sequencer {
             forget_at: None,
             grown: (0, 0),
             retry_at: None,
-            holds_members: false,
         }
-    }
-
-    /// Continues with the hub of another program.
-    pub fn resume(
-        &mut self,
-        (memory, members): (MemoryHub, Members),
-        position: Position,
-        (counted, unread, ends): (Counted, UnreadEntries, KnownEnds),
-    ) {
-        (self.memory, self.members, self.position) = (Some(memory), members, position);
-        (self.counted, self.unread, self.tickets.ends) = (counted, unread, ends);
-        self.beginning.resume();
-        self.forget_at = Some(self.now + FORGET);
     }
 
     /// Called first by each call of the hub from which something follows, with its time.
@@ -172,10 +155,9 @@ impl Sequencer {
         self.settings.store.is_shared()
     }
 
-    /// Returns true if the store has reported its history, and neither it nor this program is to end. Members and wills wait
-    /// until then.
+    /// Returns true if the store has reported its history, and is not to end. Members and wills wait until then.
     pub fn is_open(&self) -> bool {
-        self.threads.are_running() && self.beginning.is_complete() && !self.holds_members
+        self.threads.are_running() && self.beginning.is_complete()
     }
 
     /// Takes over the settings that may change.
@@ -318,6 +300,7 @@ impl Sequencer {
             evicted: evicted.iter().filter(|(channel, _)| is_of_events(channel)).cloned().collect(),
             evicted_through: *evicted_through,
             is_shared: self.is_shared(),
+            ..History::default()
         };
         let mut memory = MemoryHub::begin(&self.settings, &history).map_err(|error| failure_of(&error))?;
         self.drafts.state_changes().for_each(|(ticket, change)| memory.state.wait(ticket, change));
@@ -493,14 +476,6 @@ impl Sequencer {
     /// Returns true if somebody waits for the store, beside the hub for what it is to forget.
     pub fn has_waiting(&self) -> bool {
         self.drafts.len() > usize::from(self.forgetting.is_some())
-    }
-
-    /// Returns what the hub has evicted and the store has perhaps not forgotten.
-    pub fn unforgotten(&self) -> Evictions {
-        let asked = self.forgetting.and_then(|ticket| self.drafts.evictions(ticket));
-        let mut evictions = asked.cloned().unwrap_or_default();
-        evictions.extend(self.evicted.clone());
-        evictions
     }
 
     /// Tells the store what the hub has evicted, unless it is a shared one, or has still to forget what it was told before.

@@ -54,11 +54,6 @@ fn hash_of(channel: &[u8], key: &[u8]) -> u64 {
 }
 
 impl State {
-    /// Begins with what is retained.
-    pub fn of(sizes: StateSizes) -> Self {
-        Self { sizes, waiting: HashMap::new() }
-    }
-
     /// Counts a draft that waits for the store.
     pub fn wait(&mut self, ticket: u64, StateChange { channel, key, size }: &StateChange) {
         let stored = self.sizes.size(channel, key);

@@ -13,10 +13,6 @@ pub struct UnreadEntries {
 }
 
 impl UnreadEntries {
-    pub fn restore(gaps: u64) -> Self {
-        Self { gaps }
-    }
-
     pub fn gaps(&self) -> u64 {
         self.gaps
     }

@@ -18,12 +18,8 @@ pub struct Wills {
 }
 
 impl Wills {
-    pub fn restore(waiting: Vec<Draft>) -> Self {
-        Self { waiting, losses: Losses::new("a will is", "wills are") }
-    }
-
-    pub fn saved(&self) -> Vec<Draft> {
-        self.waiting.clone()
+    pub fn new() -> Self {
+        Self { waiting: Vec::new(), losses: Losses::new("a will is", "wills are") }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -80,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_will_that_is_certainly_not_stored_waits_again() {
-        let mut wills = Wills::restore(Vec::new());
+        let mut wills = Wills::new();
         for (code, waits) in [
             (ErrorCode::Full, true),
             (ErrorCode::Unavailable, true),
@@ -91,6 +87,6 @@ mod tests {
             assert_eq!(!std::mem::take(&mut wills.waiting).is_empty(), waits, "{code:?}");
         }
         (0..MOST + 2).for_each(|_| wills.keep(Draft::default(), "too many"));
-        assert_eq!(wills.saved().len(), MOST);
+        assert_eq!(wills.waiting.len(), MOST);
     }
 }

@@ -496,8 +496,8 @@ process ids, without this one. Besides there are
     EventSource::Hub::Process->stop(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
     EventSource::Hub::Process->upgrade(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
 
-C<stop> ends the hub process; its streams end with a C<retry>. C<upgrade> has it continue as the installed program; no stream
-ends and no event is lost. Both take a process of any version. C<stop> returns when the connections of the process have ended,
+C<stop> ends the hub process; its streams end with a C<retry>. C<upgrade> has it continue as the installed program; no
+event is lost. Both take a process of any version. C<stop> returns when the connections of the process have ended,
 at the latest after C<timeout> seconds, by default 10; C<upgrade> when the new program has taken over, by default after 50.
 
 Both throw what L</connect> throws, C<refused> if the process does not end, or keeps its program, and C<unknown> if that is

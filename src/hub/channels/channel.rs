@@ -5,7 +5,6 @@ use super::subscribers::SubscriberList;
 use super::topics::TopicId;
 use crate::hub::glob::Glob;
 use crate::log::Log;
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -68,27 +67,4 @@ pub(super) struct Pattern {
     pub(super) discarded_through: u64,
     /// The same of the channels in which a lagging stream ends.
     pub(super) ending_through: u64,
-}
-
-saved!(Channel { name, evicted_at, log, policy, subscribers, patterns, has_grown });
-
-/// Earlier releases restore the number through which entries that forget a key may be evicted.
-impl Saved for Pattern {
-    fn save(&self, to: &mut Saver) {
-        let Self { glob, channels, subscribers, evictions, discarded_through, ending_through } = self;
-        to.add(glob);
-        to.add(channels);
-        to.add(subscribers);
-        to.add(evictions);
-        to.add(discarded_through);
-        to.add(&evictions.through());
-        to.add(ending_through);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let (glob, channels, subscribers) = (from.take()?, from.take()?, from.take()?);
-        let (evictions, discarded_through) = (from.take()?, from.take()?);
-        from.take::<u64>()?;
-        Ok(Self { glob, channels, subscribers, evictions, discarded_through, ending_through: from.take()? })
-    }
 }

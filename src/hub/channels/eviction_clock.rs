@@ -3,7 +3,6 @@
 //! The hub's eviction clock counts evictions, and so orders them in time: "evicted since the client began" is an
 //! eviction at a later time on the clock. Sequence numbers cannot tell that, because an old entry may be evicted late.
 
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::collections::VecDeque;
 
 /// The eviction clock of a hub: the number of evictions, and how far they reach.
@@ -42,8 +41,6 @@ impl EvictionClock {
         self.through = self.through.max(through);
     }
 }
-
-saved!(EvictionClock { through, time });
 
 /// The evictions of the channels that a pattern matches: each one's time on the eviction clock, and the sequence
 /// number of the evicted entry.
@@ -87,16 +84,6 @@ impl Evictions {
     pub(super) fn through_since(&self, clock: u64) -> u64 {
         let first = self.0.partition_point(|(at, _)| *at <= clock);
         self.0.get(first).map_or(0, |(_, seq)| *seq)
-    }
-}
-
-impl Saved for Evictions {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.0);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.take().map(Self)
     }
 }
 

@@ -21,6 +21,14 @@ impl Channels {
         greatest(topics, |at| self.slots[at].log.evicted_through(), |at| self.patterns[at].evictions.through())
     }
 
+    /// Returns how far each channel has evicted its history, also a removed one, and how far any other one.
+    pub(in crate::hub) fn all_evictions(&self) -> (Vec<(Box<[u8]>, u64)>, u64) {
+        let (removed, others) = self.names.tombstones();
+        let evicted = self.slots.iter().map(|(_, channel)| (&channel.name, channel.log.evicted_through()));
+        let all = evicted.filter(|(_, through)| *through > others).chain(removed);
+        (all.map(|(name, through)| ((**name).into(), through)).collect(), others)
+    }
+
     /// Returns the same, of what was evicted after a time on the eviction clock.
     pub(in crate::hub) fn evicted_since(&self, topics: &[TopicId], clock: u64) -> u64 {
         let of_pattern = |at: usize| self.patterns[at].evictions.through_since(clock);

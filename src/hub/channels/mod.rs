@@ -19,7 +19,6 @@ use super::settings::policies::Policies;
 use super::settings::policies::Policy;
 use super::Topic;
 use crate::log::Log;
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use channel::{Channel, Pattern};
 use eviction_clock::Evictions;
 use names::{Evicted, Names};
@@ -297,40 +296,5 @@ impl Channels {
         self.patterns.iter_mut().for_each(|(_, pattern)| pattern.ending_through = 0); // other channels may end streams now
         let channels: Vec<usize> = self.slots.iter().map(|(at, _)| at).collect();
         channels.into_iter().for_each(|at| self.record_ending(at, policies));
-    }
-}
-
-/// Values at stable indexes, which they keep.
-struct SavedSlots<'a, T>(&'a Slab<T>);
-
-impl<T: Saved> SavedSlots<'_, T> {
-    fn save(&self, to: &mut Saver) {
-        to.add_count(self.0.len());
-        for (at, value) in self.0 {
-            to.add(&at);
-            to.add(value);
-        }
-    }
-}
-
-impl Saved for Channels {
-    fn save(&self, to: &mut Saver) {
-        let Self { slots, by_name: _, names, patterns, pattern_by_text: _, compared: _ } = self;
-        SavedSlots(slots).save(to);
-        SavedSlots(patterns).save(to);
-        to.add(names);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let slots: Slab<Channel> = from.collect::<(usize, Channel), _>()?;
-        let patterns: Slab<Pattern> = from.collect::<(usize, Pattern), _>()?;
-        let mut names: Names = from.take()?;
-        let mut by_name = HashMap::new();
-        for (at, channel) in &slots {
-            names.add(Arc::clone(&channel.name), at);
-            by_name.insert(Arc::clone(&channel.name), at);
-        }
-        let pattern_by_text = patterns.iter().map(|(at, pattern)| (pattern.glob.text(), at)).collect();
-        Ok(Self { slots, by_name, names, patterns, pattern_by_text, compared: 0 })
     }
 }

@@ -6,7 +6,6 @@
 
 use super::prefixes::matching;
 use crate::hub::glob::Glob;
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
@@ -118,6 +117,15 @@ impl Names {
         self.merged.through
     }
 
+    /// Returns the tombstones, and the number through which any other removed channel may have evicted its entries.
+    pub(super) fn tombstones(&self) -> (impl Iterator<Item = (&Arc<[u8]>, u64)>, u64) {
+        let removed = self.known.iter().filter_map(|(name, known)| match known {
+            Known::Channel(_) => None,
+            Known::Removed(tombstone) => Some((name, tombstone.evicted.through)),
+        });
+        (removed, self.merged.through)
+    }
+
     /// Returns the slots of the channels whose names match a pattern, and the sequence number through which any removed channel
     /// has evicted its entries whose name does. Channels of merged tombstones count as matching. Adds how many names are
     /// compared.
@@ -145,35 +153,6 @@ impl Names {
         self.known.len() - self.tombstones.0
     }
 }
-
-/// The slots of channels are not saved: whoever restores the names adds the channels.
-impl Saved for Names {
-    fn save(&self, to: &mut Saver) {
-        let Self { known, order, removals, tombstones, merged } = self;
-        to.add_count(tombstones.0);
-        for (name, known) in known {
-            if let Known::Removed(tombstone) = known {
-                to.add(name);
-                to.add(tombstone);
-            }
-        }
-        to.add(order);
-        to.add(removals);
-        to.add(&tombstones.1);
-        to.add(merged);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let known: BTreeMap<Arc<[u8]>, Tombstone> = from.take()?;
-        let (order, removals, bytes, merged) = (from.take()?, from.take()?, from.take()?, from.take()?);
-        let tombstones = (known.len(), bytes);
-        let known = known.into_iter().map(|(name, tombstone)| (name, Known::Removed(tombstone))).collect();
-        Ok(Self { known, order, removals, tombstones, merged })
-    }
-}
-
-saved!(Evicted { through, clock });
-saved!(Tombstone { evicted, removal });
 
 #[cfg(test)]
 mod tests {

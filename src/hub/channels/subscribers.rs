@@ -1,6 +1,5 @@
 //! The subscribers of a topic.
 
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::StreamId;
 use std::collections::BTreeSet;
 
@@ -64,18 +63,6 @@ impl SubscriberList {
     #[cfg(test)]
     pub(in crate::hub) fn listed(&self) -> usize {
         self.streams.len()
-    }
-}
-
-impl Saved for SubscriberList {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.iter().collect::<Vec<_>>());
-        to.add(&self.count);
-        to.add(&self.is_queued);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        Ok(Self { streams: from.take()?, removed: BTreeSet::new(), count: from.take()?, is_queued: from.take()? })
     }
 }
 

@@ -1,6 +1,5 @@
 //! Topics as the hub stores them: slots of its channels and patterns.
 
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::ops::Deref;
 
 /// A topic of a subscription: the slot of a channel or of a pattern.
@@ -40,30 +39,5 @@ impl Deref for Topics {
             Self::One(one) => std::slice::from_ref(one),
             Self::Many(many) => many,
         }
-    }
-}
-
-impl Saved for TopicId {
-    fn save(&self, to: &mut Saver) {
-        to.add(&match self {
-            Self::Channel(at) => (false, *at),
-            Self::Pattern(at) => (true, *at),
-        });
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let (is_pattern, at) = from.take()?;
-        Ok(if is_pattern { Self::Pattern(at) } else { Self::Channel(at) })
-    }
-}
-
-impl Saved for Topics {
-    fn save(&self, to: &mut Saver) {
-        to.add_count(self.len());
-        self.iter().for_each(|topic| to.add(topic));
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.take::<Vec<TopicId>>().map(Into::into)
     }
 }

@@ -169,17 +169,3 @@ impl Cursor {
         }
     }
 }
-
-saved!(Cursor {
-    seq,
-    topics,
-    parts,
-    is_compacted,
-    position,
-    last_id,
-    names_channels,
-    follows_state,
-    waiting,
-    has_news
-});
-saved!(Waiting: No, ForNews, Over);

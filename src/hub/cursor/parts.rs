@@ -240,11 +240,3 @@ impl Parts {
         self.is_uniform_at(seq)
     }
 }
-
-saved!(Parts { list, is_ordered, resume_points, first_block, reported_through, is_ending, state_topics, held });
-saved!(ClientId: None, Unknown, Known, BeforeGap);
-saved!(ResumePoint { seq, reported_through, client_id, unknown_id, follows_state, custom_id });
-saved!(HeldSnapshots { since, through, end, began, is_completion_queued });
-saved!(Part { topics, extent });
-saved!(Extent { after, until, baseline, uncompacted_through, state_through, state_since });
-saved!(Baseline { through, clock });

@@ -142,9 +142,6 @@ impl CustomIds {
     }
 }
 
-saved!(CustomIds { by_channel, by_seq, order, bytes });
-saved!(CustomId { text });
-
 #[cfg(test)]
 mod tests {
     use super::*;

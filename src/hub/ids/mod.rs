@@ -4,8 +4,6 @@
 pub(super) mod custom_ids;
 pub(super) mod plain_and_opaque;
 
-use crate::saved::{Malformed, Restorer, Saved, Saver};
-
 /// The last id that the client of a stream was sent: the sequence number that it stands for, and whether the application
 /// gave it, in the lowest bit.
 ///
@@ -30,17 +28,6 @@ impl LastId {
 
     pub(in crate::hub) fn is_custom(self) -> bool {
         self.0 & 1 != 0
-    }
-}
-
-impl Saved for LastId {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.seq());
-        to.add(&self.is_custom());
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        Ok(Self::new(from.take()?, from.take()?))
     }
 }
 

@@ -1,6 +1,5 @@
 //! The ids that a hub gives: plain, `EPOCH-SEQ` or `EPOCH-SEQ-REPORTED`, or opaque, `EPOCH-CIPHERTEXT`.
 
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use aes::Aes128;
 use std::fmt;
@@ -83,6 +82,11 @@ impl Epoch {
         &self.text
     }
 
+    /// Returns the key of opaque ids, if they are.
+    pub(in crate::hub) fn key(&self) -> Option<[u8; 16]> {
+        self.key
+    }
+
     /// Returns true if an id is one of this epoch, or looks like one.
     pub fn is_like(&self, id: &[u8]) -> bool {
         id.strip_prefix(self.text.as_bytes()).map_or(false, |rest| rest.starts_with(b"-"))
@@ -118,18 +122,6 @@ impl Epoch {
             Some(ciphers) => ciphers.decipher(id.strip_prefix(self.text.as_bytes())?.strip_prefix(b"-")?),
             None => ClientPosition::parse(id, &self.text),
         }
-    }
-}
-
-impl Saved for Epoch {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.text);
-        to.add(&self.key);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let text: Box<str> = from.take()?;
-        Ok(Self::new(&text, from.take()?))
     }
 }
 

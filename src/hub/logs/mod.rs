@@ -18,7 +18,6 @@ use super::ids::custom_ids::CustomIds;
 use super::settings::policies::{Policies, Policy};
 use super::{Cursor, Retention, Settings, Topic};
 use crate::log::Bounds;
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use first_entries::FirstEntries;
 use recent_channels::RecentChannels;
 
@@ -201,40 +200,5 @@ impl Logs {
     /// Returns the first entry of a policy's logs.
     pub(super) fn first_of_policy(&self, number: usize) -> Option<(u64, usize)> {
         self.firsts.of_policy(number)
-    }
-}
-
-impl Saved for Logs {
-    fn save(&self, to: &mut Saver) {
-        let Self {
-            policies,
-            last_seq,
-            offered_through,
-            forgotten_through: _,
-            channels,
-            custom_ids,
-            recent,
-            clock,
-            firsts: _,
-        } = self;
-        to.add(policies);
-        to.add(last_seq);
-        to.add(offered_through);
-        to.add(channels);
-        to.add(custom_ids);
-        to.add(recent);
-        to.add(clock);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let (policies, last_seq, offered_through): (Policies, _, _) = (from.take()?, from.take()?, from.take()?);
-        let channels: Channels = from.take()?;
-        let (custom_ids, recent, clock) = (from.take()?, from.take()?, from.take()?);
-        if channels.iter().any(|(_, channel)| channel.policy >= policies.len()) {
-            return Err(Malformed);
-        }
-        let firsts = FirstEntries::of(&channels, policies.len());
-        let forgotten_through = last_seq;
-        Ok(Self { policies, last_seq, offered_through, forgotten_through, channels, custom_ids, recent, clock, firsts })
     }
 }

@@ -73,8 +73,6 @@ impl<'a> Iterator for RecentEntries<'a> {
     }
 }
 
-saved!(RecentChannels { publications, before });
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -139,15 +139,16 @@ impl Counts {
         self.due.iter().next().map(|(at, _)| *at)
     }
 
-    /// Returns the numbers, as they are saved.
-    pub(super) fn saved(&self) -> &HashMap<Arc<[u8]>, Count> {
-        &self.counts
+    /// Returns the numbers that streams were told.
+    pub(super) fn published(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        self.counts.iter().map(|(channel, count)| (&**channel, count.published))
     }
 
-    /// Resumes numbers that were saved.
-    pub(super) fn restore(counts: HashMap<Arc<[u8]>, Count>) -> Self {
-        let due = counts.iter().filter_map(|(channel, count)| Some((count.due?, Arc::clone(channel)))).collect();
-        Self { counts, due }
+    /// Continues with a number that streams were told by another program. It is looked at soon.
+    pub(super) fn resume(&mut self, channel: Arc<[u8]>, number: usize, now: Instant) {
+        let next = after(now, COUNT_INTERVAL);
+        self.counts.insert(Arc::clone(&channel), Count { published: number, next, due: None });
+        self.schedule(&channel, next);
     }
 
     #[cfg(test)]
@@ -155,8 +156,6 @@ impl Counts {
         self.counts.is_empty() && self.due.is_empty()
     }
 }
-
-saved!(Count { published, next, due });
 
 #[cfg(test)]
 mod tests {

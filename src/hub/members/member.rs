@@ -4,9 +4,8 @@ use super::lingering;
 use super::pending::Here;
 use crate::event::{Form, Unsequenced};
 use crate::hub::{Announcement, KeptMember, MemberData, Statement};
-use crate::stream::StreamId;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What members of a channel have in common.
 #[derive(Debug)]
@@ -107,42 +106,4 @@ impl Member {
     pub(super) fn kept(&self) -> KeptMember {
         KeptMember { since: self.since, linger: self.linger(), data: self.data(), leave: self.leave() }
     }
-
-    pub(super) fn saved(&self, streams: Vec<StreamId>, leaves_at: Option<Instant>) -> SavedMember {
-        SavedMember {
-            channel: Arc::clone(&self.common.channel),
-            id: self.id().into(),
-            kept: self.kept(),
-            leaves_at,
-            is_counted: self.is_counted,
-            is_own: self.is_own,
-            stored: self.stored,
-            streams,
-            here: self.here.clone(),
-        }
-    }
 }
-
-/// A member as it is saved, with its streams.
-#[derive(Debug)]
-pub(super) struct SavedMember {
-    pub(super) channel: Arc<[u8]>,
-    pub(super) id: Box<[u8]>,
-    pub(super) kept: KeptMember,
-    pub(super) leaves_at: Option<Instant>,
-    is_counted: bool,
-    is_own: bool,
-    stored: u8,
-    streams: Vec<StreamId>,
-    here: Option<Box<Here>>,
-}
-
-impl SavedMember {
-    pub(super) fn restored(self, common: Arc<Common>) -> (Member, Vec<StreamId>) {
-        let Self { id, kept, is_counted, is_own, stored, streams, here, .. } = self;
-        let member = Member::new((&id, is_counted), kept, common);
-        (Member { is_own, stored, here, streams: streams.len() as u32, ..member }, streams)
-    }
-}
-
-saved!(SavedMember { channel, id, kept, leaves_at, is_counted, is_own, stored, streams, here });

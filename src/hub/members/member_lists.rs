@@ -78,11 +78,6 @@ impl MemberLists {
         at
     }
 
-    /// Gives a member a slot that is not listed: the store has refused it, and it has streams.
-    pub(super) fn add_unlisted(&mut self, member: Member) -> u32 {
-        self.slots.add(member)
-    }
-
     /// Removes a member from the list. Its slot stays while streams have it.
     pub(super) fn remove(&mut self, at: u32) {
         let Self { lists, slots, listed } = self;

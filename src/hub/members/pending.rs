@@ -30,9 +30,6 @@ pub(super) struct Pending {
     stored: Option<MemberData>,
 }
 
-saved!(Here { event, data });
-saved!(Pending { asked, is_asking, changes, stored });
-
 impl Here {
     /// Returns how the member of a change is announced again; nothing if it has gone.
     pub(super) fn of((announcement, kept): &MemberChange) -> Option<Box<Self>> {

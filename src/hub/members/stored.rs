@@ -255,14 +255,14 @@ impl Members {
     }
 
     /// Called when the store has reported its history: the members of this machine linger, whose streams were those of a
-    /// process, or of a hub, before this one; for `rest` at most if they have lingered there.
-    pub fn resume(&mut self, rest: impl Fn(&MemberKey) -> Option<Duration>, now: Instant) {
+    /// process, or of a hub, before this one: for `least` at least, or for `rest` at most if they have lingered there.
+    pub fn resume(&mut self, rest: impl Fn(&MemberKey) -> Option<Duration>, least: Duration, now: Instant) {
         let of_before = self.lists.slots().filter(|(_, member)| member.here.is_some());
         let slots: Vec<u32> = of_before.map(|(at, _)| at).collect();
         for at in slots {
             if let Some(member) = self.lists.get_mut(at) {
                 member.is_own = true;
-                self.lingering.begin_rest(at, (member.linger(), rest(&key_of(member))), now);
+                self.lingering.begin_rest(at, (member.linger().max(least), rest(&key_of(member))), now);
             }
         }
     }

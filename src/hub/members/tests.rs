@@ -7,7 +7,6 @@ use crate::cases::run_seeds;
 use crate::event::{EventName, Field, Text};
 use crate::hub::{channel_of_kept, COUNT_KEY};
 use crate::log::Retain;
-use crate::saved::{Restorer, Saver};
 use fastrand::Rng;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -287,12 +286,19 @@ impl Run {
 
     /// A new program continues.
     fn upgrade(&mut self) {
-        let mut saver = Saver::new(self.now);
-        saver.add(&self.members);
-        let bytes = saver.into_bytes();
-        let mut restorer = Restorer::new(&bytes, self.now);
-        self.members = restorer.take().expect("members");
-        restorer.end().expect("nothing is left");
+        let (mut next, mut out) = (Members::default(), Vec::new());
+        self.members
+            .handed(self.now)
+            .for_each(|member| next.resume_member(&member, Duration::from_secs(9999), self.now));
+        self.members.published_counts().for_each(|(channel, number)| next.resume_count(channel, number, self.now));
+        for (stream, crate::hub::Presence { member, will }) in self.members.presences() {
+            let member = member.into_iter();
+            member.for_each(|of| next.enter_stream(stream, *of, (usize::MAX, &|_| Ok(())), (self.now, 0), &mut out));
+            will.into_iter().for_each(|will| next.set_will(stream, will));
+        }
+        assert!(out.is_empty(), "nothing is announced");
+        next.refused = self.members.refused;
+        self.members = next;
     }
 
     fn check(&self) {
@@ -740,12 +746,12 @@ fn a_member_of_whom_the_store_was_not_told_is_not_kept_when_it_has_gone() {
 fn a_store_of_one_machine_is_not_asked_for_what_it_has() {
     let mut stored = Stored::new(false);
     stored.tell(Some("of before"), EntryOrigin::History);
-    stored.members.resume(|_| None, stored.now);
+    stored.members.resume(|_| None, Duration::ZERO, stored.now);
     assert_eq!((stored.reannounce(), stored.members.next_due()), (0, Some(stored.now)));
     stored.enter("of before");
     assert_eq!((stored.reannounce(), stored.members.next_due()), (0, None));
     stored.members.restart();
-    stored.members.resume(|_| None, stored.now);
+    stored.members.resume(|_| None, Duration::ZERO, stored.now);
     assert_eq!(stored.reannounce(), 1, "another history does not have it");
     let mut left = usize::MAX;
     stored.members.run_due(stored.now, &mut left, &mut Vec::new());

@@ -43,6 +43,11 @@ impl OnceKeys {
         }
     }
 
+    /// Returns the keys with the ids of their events and when they were published, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &str, Instant)> {
+        self.by_age.iter().filter_map(move |(since, key)| Some((&**key, &**self.ids.get(key)?, *since)))
+    }
+
     fn forget(&mut self, max_keys: usize, now: Instant) {
         while let Some((since, _)) = self.by_age.front() {
             if self.by_age.len() <= max_keys && now.saturating_duration_since(*since) < self.max_age {
@@ -54,8 +59,6 @@ impl OnceKeys {
         }
     }
 }
-
-saved!(OnceKeys { ids, by_age, max_keys, max_age });
 
 #[cfg(test)]
 mod tests {

@@ -85,5 +85,3 @@ impl Hub {
         }
     }
 }
-
-saved!(PendingWork { to_notify, grown });

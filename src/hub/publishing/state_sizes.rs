@@ -147,10 +147,6 @@ impl Retention {
     }
 }
 
-saved!(Sum { keys, bytes });
-saved!(OfChannel { sizes, sum });
-saved!(StateSizes { channels, sum });
-
 #[cfg(test)]
 mod tests {
     use super::*;

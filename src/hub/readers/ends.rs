@@ -78,6 +78,10 @@ pub(super) struct EndRequests {
 }
 
 impl EndRequests {
+    pub(super) fn after(forgotten_through: u64) -> Self {
+        Self { forgotten_through, ..Self::default() }
+    }
+
     fn add(&mut self, request: &EndRequest, at: u64) {
         let Self { requests, forgotten_through } = self;
         let oldest = at.saturating_sub(REMEMBERED.as_nanos() as u64);
@@ -110,6 +114,11 @@ fn has_common_name(one: &Topic, other: &Topic) -> bool {
 }
 
 impl Readers {
+    /// Returns the requests that are remembered, with the times at which they were carried out, and until when others were.
+    pub fn end_requests(&self) -> (impl Iterator<Item = &(u64, EndRequest)>, u64) {
+        (self.requests.requests.iter(), self.requests.forgotten_through)
+    }
+
     /// Returns something if a request that means a subscription was carried out after the application was asked for it, or one
     /// of which that is not known any more: whether the client is told not to come back.
     pub fn overtaking_end(&self, subscription: &SubscribeRequest) -> Option<bool> {
@@ -150,6 +159,3 @@ impl Hub {
         streams.into_iter().map(Into::into).collect()
     }
 }
-
-saved!(EndRequests { requests, forgotten_through });
-saved!(EndRequest { labels, topics, finishes });

@@ -59,6 +59,12 @@ impl Labels {
         labelled.is_allowed()
     }
 
+    /// Returns the labels of a stream, and when it ends.
+    pub(super) fn of(&self, stream: StreamId) -> (Vec<Box<[u8]>>, Option<Instant>) {
+        let labelled = self.of_stream.get(&stream.into());
+        labelled.map_or((Vec::new(), None), |of| (of.labels.iter().map(|label| (**label).into()).collect(), of.ends_at))
+    }
+
     /// Returns the streams that have a label.
     pub(super) fn streams(&self, label: &[u8]) -> impl Iterator<Item = u64> + '_ {
         self.by_label.get(label).into_iter().flatten().copied()
@@ -108,6 +114,3 @@ impl Labels {
 pub fn is_counted(label: &[u8]) -> bool {
     label.first() == Some(&COUNTED)
 }
-
-saved!(Labelled { labels, ends_at });
-saved!(Labels { of_stream, by_label, by_end });

@@ -26,6 +26,11 @@ pub struct Readers {
 }
 
 impl Readers {
+    /// Begins without streams: requests to end them that were carried out until then may be forgotten.
+    pub(super) fn after(ends_forgotten_through: u64) -> Self {
+        Self { requests: EndRequests::after(ends_forgotten_through), ..Self::default() }
+    }
+
     /// Adds the labels and the age of a stream, as its request to subscribe has them, and whether it is a poll. Returns false
     /// if the stream has too many labels.
     pub fn add_stream(&mut self, stream: StreamId, request: &SubscribeRequest, now: Instant) -> bool {
@@ -42,11 +47,14 @@ impl Readers {
         self.polls.remove(stream);
     }
 
+    /// Returns the labels of a stream, and when it ends because of its age.
+    pub(super) fn labels_of(&self, stream: StreamId) -> (Vec<Box<[u8]>>, Option<Instant>) {
+        self.labels.of(stream)
+    }
+
     /// Returns true if nothing is kept of any stream.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.labels.is_empty() && self.reservations.is_empty() && self.polls.is_empty()
     }
 }
-
-saved!(Readers { labels, requests, reservations, polls });

@@ -153,6 +153,3 @@ impl Hub {
         } += 1;
     }
 }
-
-saved!(OpenPoll { until, bytes });
-saved!(Polls { of_stream, by_end });

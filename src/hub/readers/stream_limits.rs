@@ -100,5 +100,3 @@ impl Readers {
         request.access.labels.iter().filter(|label| is_counted(label)).for_each(|label| self.reservations.take(label));
     }
 }
-
-saved!(Reservations { by_label, sweep_at });

@@ -95,5 +95,3 @@ impl StateSnapshots {
         self.bytes
     }
 }
-
-saved!(StateSnapshots { held, channels, bytes, cleaned_bytes });

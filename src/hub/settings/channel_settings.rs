@@ -61,5 +61,3 @@ impl ChannelSettings {
         StateBounds { keys: self.state_keys.unwrap_or(hub.keys), bytes: self.state_bytes.unwrap_or(hub.bytes) }
     }
 }
-
-saved!(ChannelSettings { pattern, events, bytes, age, state_keys, state_bytes, on_slow });

@@ -22,6 +22,3 @@ pub enum OnSlow {
     /// there.
     Latest,
 }
-
-saved!(GapData { evicted, unknown, slow });
-saved!(OnSlow: Disconnect, Gap, Latest);

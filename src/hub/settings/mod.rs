@@ -105,20 +105,3 @@ impl Settings {
         }
     }
 }
-
-saved!(StateBounds { keys, bytes });
-saved!(Retention { history, total_history, state, total_state, channels, max_members });
-saved!(Settings {
-    history,
-    total_history,
-    state,
-    total_state,
-    channels,
-    max_members,
-    on_slow,
-    gap_event,
-    gap_data,
-    position_event,
-    refuses_position_event,
-    opaque_ids,
-});

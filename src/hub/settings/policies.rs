@@ -6,7 +6,6 @@
 
 use crate::hub::{OnSlow, Retention, Settings};
 use crate::log::Bounds;
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::ops::Index;
 
 /// How a hub treats some of its channels.
@@ -97,15 +96,5 @@ impl Index<usize> for Policies {
 
     fn index(&self, number: usize) -> &Policy {
         &self.list[number]
-    }
-}
-
-impl Saved for Policies {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.settings);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.take().map(Self::new)
     }
 }

@@ -6,8 +6,7 @@ use super::*;
 use crate::hub::tests::{compacting, settings, Case};
 use crate::hub::{Retention, StartPoint};
 use crate::log::Bounds;
-use crate::saved::{Restorer, Saver};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn history(last_seq: u64, evicted: &[(&str, u64)], evicted_through: u64) -> History {
     let evicted = evicted.iter().map(|(name, through)| (name.as_bytes().into(), *through)).collect();
@@ -184,21 +183,4 @@ fn a_lagging_stream_is_sent_a_gap_for_entries_below_a_merged_tombstone() {
     replay(&mut case, &[(60, "a"), (70, "a")]); // 10 and 20 are evicted before they were sent
     assert_eq!(evictions(&mut case), "[10, 20] a:50");
     assert!(case.sent().starts_with("gap e-0-50 slow, 30"));
-}
-
-#[test]
-fn a_hub_with_stored_events_continues_in_a_new_program() {
-    let mut case = stored(settings(), &history(90, &[("a", 40)], 7));
-    let entries = [(50, "a"), (60, "b"), (100, "a"), (110, "a"), (120, "a")];
-    replay(&mut case, &entries);
-    let mut saver = Saver::new(case.now);
-    saver.add(&case.hub);
-    let bytes = saver.into_bytes();
-    let mut restored = Case::of(Restorer::new(&bytes, Instant::now()).take().expect("a hub"));
-    for case in [&mut case, &mut restored] {
-        assert_eq!(case.resume("a b", "e-60"), "@e-60, 100, 110, 120");
-        assert_eq!(case.resume("a b", "e-105"), "@e-120-0, gap e-120 unknown");
-        assert_eq!(case.resume("c", "e-6"), "@e-6-0, gap e-6-7 evicted");
-        assert_eq!(evictions(case), "[50] a:50");
-    }
 }

@@ -88,10 +88,13 @@ impl Hub {
         position: ClientPosition,
         points: &[ResumePoint],
     ) -> Option<OwnBlock> {
-        let FirstBlock { position: style, retry, keeps_id, .. } = cursor.ensure_parts().first_block;
+        let FirstBlock { position: style, retry, keeps_id, is_sent, .. } = cursor.ensure_parts().first_block;
         let custom = points.first().and_then(|first| first.custom_id.as_deref());
         let custom = custom.filter(|id| points.iter().all(|point| point.custom_id.as_deref() == Some(*id)));
         cursor.last_id = LastId::new(position.seq, keeps_id || custom.is_some());
+        if is_sent {
+            return None;
+        }
         if cursor.state_through().is_some() {
             let retry = block(None, retry, None, None).unwrap_or_default();
             return Some(OwnBlock::Position([STATE_COMMENT, &retry].concat()));

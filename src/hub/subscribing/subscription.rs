@@ -35,7 +35,7 @@ impl Hub {
             cursor.position = request.first_block.position;
             cursor.names_channels = request.first_block.names_channels;
             self.counts.streams += 1;
-            self.counts.resumed += u64::from(request.after.is_some());
+            self.counts.resumed += u64::from(request.after.is_some() && !request.first_block.is_sent);
         }
         None
     }

@@ -1,8 +1,6 @@
 //! Tests of ending a stream: its reason, its buffer and its connection.
 
-use super::stream_record::Deadline;
 use super::*;
-use crate::saved::Saver;
 
 #[test]
 fn a_client_that_sends_forever_does_not_delay_handing_its_stream_over() {
@@ -323,12 +321,4 @@ fn a_stream_that_ends_when_a_keepalive_is_due_ends() {
     world.end(stream, Reason::Application, Ending::Flush);
     world.turn();
     assert_eq!(world.records[stream].ended, Some(Reason::Application));
-}
-
-/// Other numbers are another [`VERSION`](crate::saved::VERSION).
-#[test]
-fn what_a_stream_waits_for_is_saved_as_a_number() {
-    let mut saver = Saver::new(Instant::now());
-    saver.add(&vec![Deadline::Attach, Deadline::Retry, Deadline::Linger]);
-    assert_eq!(saver.into_bytes(), *b"\x03\0\0\0\0\0\0\0\0\x01\x02");
 }

@@ -445,7 +445,7 @@ impl Run {
             position: any(&mut self.rng, &[PositionStyle::Event, PositionStyle::Id, PositionStyle::None]),
             retry: any(&mut self.rng, &[None, Some(1234)]),
             keeps_id: self.rng.u8(..10) == 0,
-            names_channels: false,
+            ..FirstBlock::default()
         };
         let wait = Duration::from_secs(any(&mut self.rng, &[0, 3, 30]));
         let poll = (self.rng.u8(..3) == 0).then_some(Poll { wait, reason: PollReason::Other });

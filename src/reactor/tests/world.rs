@@ -4,7 +4,6 @@
 use super::*;
 use crate::compression::{Body, ContentCoding};
 use crate::hub::Question;
-use crate::saved::{Restorer, Saver};
 use std::collections::VecDeque;
 
 /// A client: the scripted results of its socket's calls, and what it has received.
@@ -366,24 +365,20 @@ impl World {
         self.now = until;
     }
 
-    /// Continues with another reactor, as a new program does after a turn: nothing but what was saved and the sockets stays.
+    /// Hands all streams over, and continues those at rest as another program does. For their clients nothing may change, and
+    /// for the others nothing changes until the program is executed.
     pub(crate) fn upgrade(&mut self) {
         self.turn();
-        if self.reactor.is_shutting_down {
-            return; // a process that ends is not upgraded
+        let mut resting = Vec::new();
+        self.reactor.hand_over(!self.reactor.is_shutting_down, self.now, |handed| {
+            resting.extend(handed.subscription.map(|request| (handed.id, Box::new(request))));
+        });
+        for (stream, request) in resting {
+            let record = self.reactor.record(stream).expect("it was handed over");
+            let hub = record.subscription.as_ref().expect("it is subscribed").hub;
+            self.reactor.drop_subscription(stream);
+            self.apply(Command::Subscribe { hub, stream, request, holds: false });
         }
-        let mut saver = Saver::new(self.now);
-        self.reactor.save(|socket| socket.0 as i32, &mut saver);
-        let bytes = saver.into_bytes();
-        let mut restorer = Restorer::new(&bytes, self.now);
-        let state = restorer.take().expect("what was saved");
-        assert_eq!(restorer.end(), Ok(()));
-        let mut script = std::mem::take(self.reactor.io());
-        for client in &mut script.clients {
-            (client.is_registered, client.is_watched) = (false, false);
-        }
-        self.reactor = Reactor::new(script, self.now);
-        self.reactor.restore(state, |number| Some(Socket(number as usize)), self.now);
         self.record_answers();
     }
 

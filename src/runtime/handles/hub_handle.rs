@@ -6,6 +6,7 @@
 //! A hub that continues with [stored events](HubHandle::stored) gets the sequence numbers from its store. It exists only in the
 //! reactor in which it began.
 
+mod handing_over;
 mod tickets;
 
 use super::stream_handle::StreamHandle;
@@ -419,109 +420,6 @@ impl HubHandle {
         let registration = self.registration_or_create(&mut process)?;
         registration.reactor.send(Command::EndDrain { hub: registration.hub });
         Ok(())
-    }
-}
-
-/// A hub, with which a new program continues.
-#[derive(Debug)]
-pub struct SavedHub {
-    settings: Settings,
-    retention: Retention,
-    max_topics: usize,
-    hub: HubId,
-    epoch: Epoch,
-    last_seq: u64,
-    is_stored: bool,
-    once: OnceKeys,
-    state: StateSizes,
-    /// The members, also those that the owner of a hub with stored events has.
-    members: Members,
-    /// What is still to be applied to the members.
-    reports: Vec<PresenceReport>,
-    tickets: TicketKeys,
-}
-
-impl SavedHub {
-    /// Takes the members: the hub's owner has them.
-    pub fn take_members(&mut self) -> Members {
-        std::mem::take(&mut self.members)
-    }
-}
-
-saved!(SavedHub {
-    settings,
-    retention,
-    max_topics,
-    hub,
-    epoch,
-    last_seq,
-    is_stored,
-    once,
-    state,
-    members,
-    reports,
-    tickets
-});
-
-impl HubHandle {
-    /// Returns what a new program needs to continue the hub, with the members that its owner has; nothing if the reactor does
-    /// not have it.
-    pub fn saved(&self, members: Option<&Members>) -> Option<SavedHub> {
-        let mut process = lock_process();
-        let index = process.registrations.index_of(self.0.key)?;
-        let HubRegistration { reactor, hub, epoch, last_seq, once, state, members: own, tickets, .. } =
-            process.registrations.at(index);
-        Some(SavedHub {
-            settings: self.0.settings.clone(),
-            retention: lock(&self.0.retention).clone(),
-            max_topics: self.0.max_topics.load(Ordering::Relaxed),
-            hub: *hub,
-            epoch: epoch.clone(),
-            last_seq: *last_seq,
-            is_stored: self.0.is_stored,
-            once: once.clone(),
-            state: state.clone(),
-            members: members.or(own.as_ref()).cloned().unwrap_or_default(),
-            reports: reactor.presence.of_hub(*hub),
-            tickets: tickets.clone(),
-        })
-    }
-
-    /// Continues a hub of a restored reactor.
-    pub(crate) fn restore(saved: SavedHub, reactor: &Arc<ReactorHandle>) -> Self {
-        let SavedHub {
-            settings,
-            retention,
-            max_topics,
-            hub,
-            epoch,
-            last_seq,
-            is_stored,
-            once,
-            state,
-            members,
-            reports,
-            tickets,
-        } = saved;
-        let handle = Self::make(settings, max_topics, is_stored);
-        *lock(&handle.0.retention) = retention.clone();
-        let reactor = Arc::clone(reactor);
-        let mut registration = HubRegistration {
-            reactor: Arc::clone(&reactor),
-            hub,
-            epoch,
-            last_seq,
-            once,
-            state,
-            retention,
-            members: (!is_stored).then_some(members),
-            tickets,
-        };
-        reports.into_iter().for_each(|report| registration.apply(report));
-        let mut process = lock_process();
-        process.registrations.insert(handle.0.key, registration);
-        drop(process);
-        handle
     }
 }
 

@@ -21,7 +21,6 @@ use crate::runtime::error::Error;
 use crate::runtime::process::reactor_or_start;
 use crate::runtime::reactor_handle::{Queued, ReactorHandle};
 use crate::runtime::spawned;
-use crate::runtime::stream_state::StreamState;
 use crate::stream::{LineEnd, Reason, Settings};
 use crate::sys::descriptor;
 use bytes::Bytes;
@@ -32,7 +31,7 @@ use reactor_stream::{ReactorStream, REACTOR_TIMEOUT};
 use rustix::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
-use subscriptions::{SubscribeMode, Subscriptions};
+use subscriptions::Subscriptions;
 
 /// The bytes that a stream may buffer while it is opened and the reactor naps.
 const MAX_SOON_BYTES: usize = 16 << 10;
@@ -446,45 +445,6 @@ impl StreamHandle {
         self.send_open(Some(socket), init);
         self.begin_handler(None);
         true
-    }
-}
-
-/// A stream's handle, with which a new program continues.
-#[derive(Debug)]
-pub struct SavedStream {
-    pub(crate) stream: StreamId,
-    settings: Settings,
-    subscribe_mode: SubscribeMode,
-    has_pushed_id: bool,
-    is_opening: bool,
-    is_released: bool,
-}
-
-saved!(SavedStream { stream, settings, subscribe_mode, has_pushed_id, is_opening, is_released });
-
-impl StreamHandle {
-    /// Returns what a new program needs to continue the stream. That of a handle that waits for its handler's pushes
-    /// (`waits`, `may_wait`) or ends with its handle is not saved: a hub process has none.
-    pub fn saved(&self) -> SavedStream {
-        SavedStream {
-            stream: self.stream.id(),
-            settings: *self.stream.settings(),
-            subscribe_mode: self.subscriptions.mode(),
-            has_pushed_id: self.subscriptions.has_pushed_id(),
-            is_opening: self.handler.is_opening(),
-            is_released: self.hold.is_released(),
-        }
-    }
-
-    /// Continues a stream of a restored reactor.
-    pub(crate) fn restore(saved: &SavedStream, state: Arc<StreamState>, reactor: Arc<ReactorHandle>) -> Self {
-        Self {
-            stream: ReactorStream::restore(reactor, state, saved.stream, saved.settings),
-            handler: Handler::restore(saved.is_opening),
-            subscriptions: Subscriptions::restore(saved.subscribe_mode, saved.has_pushed_id),
-            hold: Hold::restore(saved.is_released),
-            origin: Origin::here(),
-        }
     }
 }
 

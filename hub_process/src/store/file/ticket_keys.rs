@@ -14,9 +14,8 @@ use super::fault::{Fault, Kind};
 use super::Surroundings;
 use crate::store::random::random;
 use crate::store::{Began, Delivered};
-use eventsource_xs::saved::{Malformed, Restorer, Saver};
-use eventsource_xs::ticket::TicketKeys;
-use std::time::Instant;
+use eventsource_xs::ticket::{decode_keys, encode_keys, TicketKeys};
+use eventsource_xs::wire::Malformed;
 
 /// The name of the value with the keys.
 const NAME: &str = "ticket_keys";
@@ -56,15 +55,11 @@ impl KeptKeys {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = Saver::new(Instant::now());
-        bytes.add(&self.epoch);
-        bytes.add(&self.boot);
-        bytes.add(&self.keys);
-        bytes.into_bytes()
+        encode_keys([&self.epoch, &self.boot], &self.keys)
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut bytes = Restorer::new(bytes, Instant::now());
-        Ok(Self { epoch: bytes.take()?, boot: bytes.take()?, keys: bytes.take()? })
+        let ([epoch, boot], keys) = decode_keys(bytes)?;
+        Ok(Self { epoch, boot, keys })
     }
 }

@@ -30,12 +30,6 @@ impl Handler {
         Self { blocks, may_wait: holds_worker, holds_worker, opening }
     }
 
-    /// A handler that a new program continues. Its pushes do not wait.
-    pub(super) fn restore(is_opening: bool) -> Self {
-        let opening = if is_opening { Opening::Begun } else { Opening::Over };
-        Self { blocks: false, may_wait: false, holds_worker: false, opening }
-    }
-
     /// The same handler as another thread sees it: it does not run there.
     pub(super) fn of_other_thread(&self) -> Self {
         Self { holds_worker: false, opening: Opening::Over, ..*self }

@@ -19,11 +19,6 @@ impl Hold {
         Self { ends_with_handle, is_released: false, is_promised: false }
     }
 
-    /// The hold of a handle that a new program continues. Its state has counted it.
-    pub(super) fn restore(is_released: bool) -> Self {
-        Self { ends_with_handle: false, is_released, is_promised: false }
-    }
-
     /// The hold of one more handle, which the state of the stream counts.
     pub(super) fn add(&self, state: &StreamState) -> Self {
         if !self.is_released {
@@ -54,10 +49,6 @@ impl Hold {
 
     pub(super) fn is_promised(&self) -> bool {
         self.is_promised
-    }
-
-    pub(super) fn is_released(&self) -> bool {
-        self.is_released
     }
 }
 

@@ -41,16 +41,6 @@ impl ReactorStream {
         Self { state, id, settings: reactor.share_settings(settings), reactor }
     }
 
-    /// Continues a stream of a restored reactor.
-    pub(super) fn restore(
-        reactor: Arc<ReactorHandle>,
-        state: Arc<StreamState>,
-        id: StreamId,
-        settings: Settings,
-    ) -> Self {
-        Self { state, id, settings: reactor.share_settings(settings), reactor }
-    }
-
     /// Makes a stream of the parent process one of this child, which has inherited the socket, and returns that. The stream
     /// is still to be [opened](Self::queue_open). Returns nothing, and closes the stream, if that is not possible:
     ///

@@ -14,8 +14,6 @@ pub(super) enum SubscribeMode {
     Held,
 }
 
-saved!(SubscribeMode: AtOnce, Hold, Held);
-
 /// What a handle knows of its stream's subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
@@ -27,11 +25,6 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// Continues with what was saved.
-    pub(super) fn restore(mode: SubscribeMode, has_pushed_id: bool) -> Self {
-        Self { mode, has_pushed_id, has_waited_for_hub: false }
-    }
-
     /// Those of the same stream in another thread, where no handler runs.
     pub(super) fn of_other_thread(&self) -> Self {
         Self { mode: SubscribeMode::AtOnce, ..*self }
@@ -79,14 +72,6 @@ impl Subscriptions {
 
     pub(super) fn has_waited_for_hub(&self) -> bool {
         self.has_waited_for_hub
-    }
-
-    pub(super) fn mode(&self) -> SubscribeMode {
-        self.mode
-    }
-
-    pub(super) fn has_pushed_id(&self) -> bool {
-        self.has_pushed_id
     }
 }
 

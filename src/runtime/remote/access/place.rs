@@ -16,13 +16,10 @@
 //! a folder or a link that someone else has made there is refused, never used.
 
 use super::error::Error;
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::sys::local::own_user;
 use crate::wire::Name;
-use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -177,20 +174,6 @@ impl Place {
     fn private_others(&self) -> impl Iterator<Item = &Path> {
         let is_private = |path: &&Path| path.parent().map_or(false, |folder| check_folder(folder, own_user()).is_ok());
         self.others.iter().map(PathBuf::as_path).filter(is_private)
-    }
-}
-
-/// The place of a process that continues as another program: it stays where it is, and looks nowhere else.
-impl Saved for Place {
-    fn save(&self, to: &mut Saver) {
-        to.add_bytes(self.name.as_str().as_bytes());
-        to.add_bytes(self.socket.as_os_str().as_bytes());
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let (name, socket): (Box<str>, _) = (from.take()?, OsStr::from_bytes(from.take_bytes()?));
-        let name = Name::new(&name).map_err(|_| Malformed)?;
-        Self::at(name, socket.into(), Vec::new()).map_err(|_| Malformed)
     }
 }
 

@@ -1,0 +1,91 @@
+//! Handing all streams over to another program: the descriptors of their sockets stay open, and nothing else.
+//!
+//! A stream at rest is one number, the last sequence number of its hub: it continues, as one that a worker hands over. It may
+//! have something in its own buffer. Any other one ends: its client is sent a random reconnection time, and comes back with
+//! its last event id.
+
+use super::buffering::Buffering;
+use super::shutdown::random_retry;
+use super::subscriptions::Subscription;
+use super::{HubId, Io, Reactor, StreamId};
+use crate::compression::{Alone, Body};
+use crate::event::retry_line;
+use crate::hub::{Hub, SubscribeRequest};
+use crate::stream::{Settings, Stream};
+use std::time::Instant;
+
+/// A stream that is handed over.
+#[derive(Debug)]
+pub struct HandedStream<'a, S> {
+    /// The stream.
+    pub id: StreamId,
+    /// The client's connection.
+    pub socket: &'a S,
+    /// The settings.
+    pub settings: Settings,
+    /// The bytes that the client is still to be sent. Of a stream that ends, these are all.
+    pub unsent: Vec<u8>,
+    /// The content so far, `unsent` included.
+    pub body: Body,
+    /// How it continues; nothing if it ends.
+    pub subscription: Option<SubscribeRequest>,
+}
+
+impl<I: Io> Reactor<I> {
+    /// Returns the hub with this number.
+    pub fn hub(&self, hub: HubId) -> Option<&Hub> {
+        self.hubs.get(hub)
+    }
+
+    /// Calls a function with each stream that has a socket. Nothing changes here, except that positions may be buffered that
+    /// would be due later.
+    pub fn hand_over(&mut self, may_continue: bool, now: Instant, mut each: impl FnMut(HandedStream<'_, I::Socket>)) {
+        for slot in 0..self.records.len() {
+            let id = match &self.records[slot] {
+                Some(record) if !record.has_ended => StreamId { slot: slot as u32, serial: record.serial },
+                _ => continue,
+            };
+            let subscription = if may_continue { self.handed_subscription(id, now) } else { None };
+            let Self { records, answers, alone, .. } = self;
+            let record = match &mut records[slot] {
+                Some(record) => record,
+                None => continue,
+            };
+            Buffering { stream: &mut record.stream, id, answers }.encode_buffered(alone);
+            let (settings, body) = (*record.stream.settings(), *record.stream.body());
+            let unsent = match subscription {
+                Some(_) => record.stream.unsent(),
+                None => last_bytes(&record.stream, alone, now),
+            };
+            if let Some(socket) = &record.socket {
+                each(HandedStream { id, socket, settings, unsent, body, subscription });
+            }
+        }
+    }
+
+    /// Returns how a stream at rest continues, after the position that it would be sent when it is quiet.
+    fn handed_subscription(&mut self, id: StreamId, now: Instant) -> Option<SubscribeRequest> {
+        let record = self.record(id).filter(|record| record.stream.ending().is_none())?;
+        let (hub, settings) = (record.subscription.as_ref()?.hub, *record.stream.settings());
+        if !self.hubs.is_open(hub) {
+            return None;
+        }
+        if let Some(position) = self.quiet_block(id) {
+            self.buffer_non_event(id, settings.frame(&position));
+        }
+        let (record, hubs, _) = self.record_and_hubs(id)?;
+        let Subscription { hub, cursor } = record.subscription.as_deref_mut()?;
+        hubs.get_mut(*hub)?.handed_subscription(id, cursor, now)
+    }
+}
+
+/// Returns all that the client of a stream is still sent that ends: what is buffered, and a reconnection time.
+fn last_bytes(stream: &Stream, alone: &mut Alone, now: Instant) -> Vec<u8> {
+    let settings = *stream.settings();
+    let mut last = Stream::new(settings.into(), now).with_body(*stream.body());
+    last.push_raw(stream.unsent().into());
+    last.push_non_event(settings.frame(&retry_line(random_retry(&settings))));
+    last.encode_buffered(alone);
+    last.push_raw(last.end_of_response());
+    last.unsent()
+}

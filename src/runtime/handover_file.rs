@@ -1,0 +1,115 @@
+//! What is handed over to another program, as a file: it is written in pieces, so that no more memory is needed than for one.
+
+use crate::reactor::{HandedStream, HubId, Io, Reactor};
+use crate::wire::{Handover, Open};
+use rustix::fd::{AsRawFd, OwnedFd};
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::time::Instant;
+
+/// The bytes from which on a piece is written.
+const PIECE: usize = 1 << 20;
+/// The most bytes of an event in one message.
+const EVENT_PART: usize = 4 << 20;
+
+/// Messages in a file, and the descriptors that they name.
+#[derive(Debug)]
+pub struct HandoverFile {
+    file: File,
+    bytes: Vec<u8>,
+    descriptors: Vec<i32>,
+    /// Why the file lacks something.
+    failure: Option<io::Error>,
+    /// How many streams continue, and how many end.
+    pub streams: (usize, usize),
+}
+
+impl HandoverFile {
+    /// Begins an empty file.
+    pub fn new(file: File) -> Self {
+        Self { file, bytes: Vec::new(), descriptors: Vec::new(), failure: None, streams: (0, 0) }
+    }
+
+    /// Appends a message. One that is too long fails the file.
+    pub fn add(&mut self, message: &Handover<'_>) {
+        if let Err(error) = message.encode(&mut self.bytes) {
+            self.failure = Some(io::Error::new(io::ErrorKind::InvalidInput, error.to_string()));
+        }
+        if self.bytes.len() >= PIECE {
+            self.write_piece();
+        }
+    }
+
+    /// Returns the number of a descriptor, which stays open for the program.
+    pub fn keep(&mut self, descriptor: &impl AsRawFd) -> u32 {
+        self.descriptors.push(descriptor.as_raw_fd());
+        descriptor.as_raw_fd() as u32
+    }
+
+    /// Returns the file, at its beginning, and the numbers of the descriptors. Fails if it could not be written.
+    pub fn finish(mut self) -> io::Result<(File, Vec<i32>)> {
+        self.write_piece();
+        self.failure.map_or(Ok(()), Err)?;
+        self.file.rewind()?;
+        Ok((self.file, self.descriptors))
+    }
+
+    fn write_piece(&mut self) {
+        if self.failure.is_none() {
+            self.failure = self.file.write_all(&self.bytes).err();
+        }
+        self.bytes.clear();
+    }
+
+    /// Appends the history of a hub.
+    pub(super) fn add_history<I: Io>(&mut self, reactor: &Reactor<I>, hub: HubId, now: Instant) {
+        let hub = match reactor.hub(hub) {
+            Some(hub) => hub,
+            None => return,
+        };
+        let history = hub.history();
+        self.add(&Handover::History {
+            epoch: &history.epoch,
+            cipher_key: &history.cipher_key,
+            last_seq: history.last_seq,
+            evicted_through: history.evicted_through,
+            ends_forgotten_through: history.ends_forgotten_through,
+        });
+        for (channel, through) in &history.evicted {
+            self.add(&Handover::Evicted { channel, through: *through });
+        }
+        for (channel, entry) in hub.entries() {
+            let parts = entry.event.bytes(crate::event::Framing::Plain).chunks(EVENT_PART);
+            parts.for_each(|bytes| self.add(&Handover::EventPart { bytes }));
+            self.add(&Handover::Entry {
+                seq: entry.seq,
+                age: now.saturating_duration_since(entry.at),
+                channel,
+                key: &entry.key,
+                retain: entry.retain,
+                has_custom_id: entry.has_custom_id,
+            });
+        }
+        for (at, end) in hub.readers.end_requests().0 {
+            self.add(&Handover::End { at: *at, end: end.clone() });
+        }
+    }
+
+    /// Appends a stream. One that has more in its buffer than a message may have ends without that.
+    pub(super) fn add_stream(&mut self, stream: HandedStream<'_, OwnedFd>) {
+        let HandedStream { id, socket, settings, ref unsent, body, subscription } = stream;
+        let (descriptor, stream) = (self.keep(socket), id.into());
+        if let Some(subscription) = subscription {
+            let open = Open { body, ..Open::new(stream, settings, unsent) };
+            if (Handover::Stream { descriptor, open, subscription }).encode(&mut self.bytes).is_ok() {
+                self.streams.0 += 1;
+                return;
+            }
+        }
+        let cut = |bytes| Handover::Cut { descriptor, stream, retry: settings.retry, bytes };
+        if cut(unsent).encode(&mut self.bytes).is_err() {
+            self.add(&cut(b""));
+        }
+        self.streams.1 += 1;
+    }
+}

@@ -1,0 +1,231 @@
+//! What a program hands over to the one that continues as its process: the history of a hub without a store, and connections.
+//!
+//! The messages up to 63 are the same for all versions of the protocol: increase [`HANDOVER`] when one of them changes, or a
+//! type in it. The others are for a program of the same [`VERSION`](super::VERSION): a stream travels as when a worker hands it
+//! over.
+
+use super::codec::Reader;
+use super::frame::Frame;
+use super::handed_stream::Open;
+use super::settings::{HandedSetting, ShowChannel};
+use super::Malformed;
+use crate::hub::{EndRequest, HandedMember, KeptMember, Presence, Retain, SubscribeRequest};
+use std::time::Duration;
+
+/// The version of what is handed over between programs of all versions of the protocol.
+pub const HANDOVER: u32 = 37;
+
+messages! {
+    /// A part of what is handed over.
+    pub enum Handover<'a> {
+        /// The process: what is not on its command line.
+        1 Process(content: Box<HandedProcess>),
+        /// The settings of the hub, and those that somebody has claimed.
+        2 Settings {
+            /// All settings.
+            all: Vec<HandedSetting>,
+            /// The claimed ones.
+            claimed: Vec<HandedSetting>,
+        },
+        /// The history of a hub without a store.
+        3 History {
+            /// The epoch.
+            epoch: &'a str,
+            /// The key of opaque ids.
+            cipher_key: &'a [u8],
+            /// The last sequence number.
+            last_seq: u64,
+            /// Channels that are not named have evicted entries through this number.
+            evicted_through: u64,
+            /// Requests to end streams are forgotten that were carried out until then, by the system's monotonic clock.
+            ends_forgotten_through: u64,
+        },
+        /// A channel has evicted entries.
+        4 Evicted {
+            /// The channel.
+            channel: &'a [u8],
+            /// The number.
+            through: u64,
+        },
+        /// A part of the event of the next entry.
+        5 EventPart {
+            /// The bytes.
+            bytes: &'a [u8],
+        },
+        /// An entry of the history or the state, in the order of their numbers.
+        6 Entry {
+            /// The sequence number.
+            seq: u64,
+            /// How long ago it was published.
+            age: Duration,
+            /// The channel.
+            channel: &'a [u8],
+            /// The key.
+            key: &'a [u8],
+            /// What it does to the state.
+            retain: Retain,
+            /// Whether its id is the application's.
+            has_custom_id: bool,
+        },
+        /// A key of an event that is published once.
+        7 Once {
+            /// The key.
+            key: &'a [u8],
+            /// The id of the event.
+            id: &'a str,
+            /// How long ago it was published.
+            age: Duration,
+        },
+        /// A member who is here.
+        8 Member(content: Box<HandedMember>),
+        /// The number of members that streams were told last.
+        9 MemberCount {
+            /// The channel.
+            channel: &'a [u8],
+            /// The number.
+            number: u64,
+        },
+        /// A request to end streams, which withdraws tickets.
+        10 End {
+            /// When it was carried out, by the system's monotonic clock.
+            at: u64,
+            /// The request.
+            end: EndRequest,
+        },
+        /// A key of tickets. The one that seals comes last.
+        11 TicketKey {
+            /// Its number.
+            number: u32,
+            /// From when it seals, by the system's monotonic clock.
+            since: u64,
+            /// The key itself.
+            secret: &'a [u8],
+        },
+        /// A member or the will of a stream.
+        12 Presence {
+            /// The stream.
+            stream: u64,
+            /// The member, or the will.
+            presence: Presence,
+        },
+        /// A stream that ends: its client comes back.
+        13 Cut {
+            /// The descriptor of its socket.
+            descriptor: u32,
+            /// The stream.
+            stream: u64,
+            /// The shortest time after which its client comes back; it is twice that at most.
+            retry: Duration,
+            /// What its client is sent before.
+            bytes: &'a [u8],
+        },
+        /// The connection of a worker or a command.
+        14 Peer(content: Box<HandedPeer<'a>>),
+        /// A worker that holds a lease, or waits for it: those of one lease in their order.
+        64 Lease {
+            /// The worker.
+            peer: u64,
+            /// The number that it has given the lease.
+            lease: u64,
+            /// The name.
+            name: &'a [u8],
+        },
+        /// A stream that was sent everything.
+        65 Stream {
+            /// The descriptor of its socket.
+            descriptor: u32,
+            /// The stream.
+            open: Open<'a>,
+            /// Its subscription.
+            subscription: SubscribeRequest,
+        },
+        /// Who has opened a stream.
+        66 Opener {
+            /// The stream.
+            stream: u64,
+            /// The worker.
+            peer: u64,
+            /// The number that it has given the stream.
+            number: u64,
+            /// How many bytes it has pushed, if it holds the stream still.
+            pushed: Option<u64>,
+        },
+    }
+}
+
+/// The process that hands over. Descriptors are numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct HandedProcess {
+    /// The path of the program that continues, and the descriptor with which it is run.
+    pub program: Box<[u8]>,
+    pub program_file: u32,
+    /// The socket of the hub, its lock, and whether the socket's file is removed at the end.
+    pub listener: u32,
+    pub lock: u32,
+    pub removes_socket: bool,
+    /// The sockets for HTTP clients, and whether the file of the one for streams is removed at the end.
+    pub streams: Option<u32>,
+    pub metrics: Option<u32>,
+    pub removes_streams: bool,
+    /// Whether a worker or a command has started the process.
+    pub is_started: bool,
+    /// The connections that are told that the program continues.
+    pub requesters: Vec<u32>,
+    /// The number of the next connection.
+    pub next_token: u64,
+    /// The settings of the command line, and those that were named before.
+    pub decided: Vec<HandedSetting>,
+    pub known: Vec<HandedSetting>,
+}
+
+/// The connection of a worker or a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct HandedPeer<'a> {
+    pub descriptor: u32,
+    pub token: u64,
+    /// What has arrived and was not carried out, with its descriptors.
+    pub inbox: &'a [u8],
+    pub descriptors: Vec<Option<u32>>,
+    /// The responses that were not sent.
+    pub unsent: &'a [u8],
+    /// The bytes of publishes that were handled and are not granted again yet.
+    pub handled: u64,
+    pub is_greeted: bool,
+    pub show_channel: Option<ShowChannel>,
+    /// What it keeps alive.
+    pub keeps: u32,
+    /// The worker whose calls come on it, the mark after which they are carried out, and whether one is kept until then.
+    pub calls_for: Option<u64>,
+    pub after: u64,
+    pub is_kept: bool,
+    /// The worker's last mark, and the last one that its publishes have reached.
+    pub last_mark: u64,
+    pub reached_mark: u64,
+}
+
+coded! {
+    HandedProcess {
+        program, program_file, listener, lock, removes_socket, streams, metrics, removes_streams, is_started, requesters,
+        next_token, decided, known,
+    }
+    HandedMember { channel, id, is_counted, kept, rest }
+    KeptMember { since, linger, data, leave }
+    HandedPeer<'a> {
+        descriptor, token, inbox, descriptors, unsent, handled, is_greeted, show_channel, keeps, calls_for, after, is_kept,
+        last_mark, reached_mark,
+    }
+}
+
+impl<'a> Handover<'a> {
+    /// Reads everything that was handed over. Fails with [`Malformed`] if something is another message.
+    pub fn read_all(bytes: &'a [u8]) -> Result<Vec<Self>, Malformed> {
+        let (mut reader, mut all) = (Reader(bytes), Vec::new());
+        while !reader.0.is_empty() {
+            let (kind, message) = reader.bytes()?.split_first().ok_or(Malformed)?;
+            all.push(Self::decode(Frame { kind: *kind, message })?);
+        }
+        Ok(all)
+    }
+}
