@@ -6,7 +6,6 @@
 
 use super::buffering::Buffering;
 use super::shutdown::random_retry;
-use super::subscriptions::Subscription;
 use super::{HubId, Io, Reactor, StreamId};
 use crate::compression::{Alone, Body};
 use crate::event::retry_line;
@@ -63,19 +62,19 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Returns how a stream at rest continues, after the position that it would be sent when it is quiet.
+    /// Returns how a stream at rest continues, and buffers the position that it would be sent when it is quiet.
     fn handed_subscription(&mut self, id: StreamId, now: Instant) -> Option<SubscribeRequest> {
         let record = self.record(id).filter(|record| record.stream.ending().is_none())?;
         let (hub, settings) = (record.subscription.as_ref()?.hub, *record.stream.settings());
         if !self.hubs.is_open(hub) {
             return None;
         }
-        if let Some(position) = self.quiet_block(id) {
+        let (hub, cursor) = self.hub_and_cursor(id)?;
+        let subscription = hub.handed_subscription(id, cursor, now)?;
+        if let Some(position) = hub.quiet_block(cursor) {
             self.buffer_non_event(id, settings.frame(&position));
         }
-        let (record, hubs, _) = self.record_and_hubs(id)?;
-        let Subscription { hub, cursor } = record.subscription.as_deref_mut()?;
-        hubs.get_mut(*hub)?.handed_subscription(id, cursor, now)
+        Some(subscription)
     }
 }
 

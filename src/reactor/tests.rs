@@ -2,6 +2,7 @@
 
 mod detaching;
 mod ending;
+mod handing_over;
 mod held;
 mod hub_client;
 mod hub_model;

@@ -49,11 +49,3 @@ impl<K> Default for Waiting<K> {
         Self { by_key: BTreeSet::new(), keys: BTreeMap::new() }
     }
 }
-
-impl<K: Copy + Ord> FromIterator<(K, StreamId)> for Waiting<K> {
-    fn from_iter<T: IntoIterator<Item = (K, StreamId)>>(entries: T) -> Self {
-        let mut waiting = Self::default();
-        entries.into_iter().for_each(|(key, id)| waiting.set(id, key));
-        waiting
-    }
-}

@@ -33,6 +33,7 @@ impl Server {
     fn try_upgrade(&mut self, Upgrading { requesters, program, .. }: &Upgrading) -> Result<Infallible, String> {
         let entries = self.current.own().and_then(|hub| hub.counts_and_subscribers(b"").ok());
         try_memory(entries.map_or(0, |(counts, _)| counts.events + counts.keys) + self.streams.len() as u64)?;
+        self.options.place.socket().to_str().ok_or("the path of the socket is not UTF-8")?; // it is on the command line
         let program = Program::open(program)?;
         let may_continue = program.check(None)? == protocol::version();
         self.settle_reactor(Instant::now());

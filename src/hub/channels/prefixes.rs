@@ -83,14 +83,6 @@ impl PatternIndex {
     }
 }
 
-impl<'a> FromIterator<(&'a [u8], usize)> for PatternIndex {
-    fn from_iter<I: IntoIterator<Item = (&'a [u8], usize)>>(patterns: I) -> Self {
-        let mut index = Self::default();
-        patterns.into_iter().for_each(|(text, at)| index.insert(text, at));
-        index
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,7 +98,8 @@ mod tests {
             name in "[ab!/]{0,6}",
         ) {
             let patterns: Vec<_> = patterns.into_iter().collect();
-            let index: PatternIndex = patterns.iter().map(String::as_bytes).zip(0..).collect();
+            let mut index = PatternIndex::default();
+            patterns.iter().zip(0..).for_each(|(text, at)| index.insert(text.as_bytes(), at));
             let mut found = index.candidates(name.as_bytes());
             found.sort_unstable();
             let begins = |at: &usize| name.as_bytes().starts_with(literal(patterns[*at].as_bytes()));

@@ -31,7 +31,7 @@ pub(crate) struct StreamTable {
     opened: Vec<u32>,
 }
 
-/// Returns the seconds of the system's monotonic clock, which a new program of this process continues.
+/// Returns the seconds of the system's monotonic clock.
 pub(crate) fn seconds_now() -> u32 {
     (clock::monotonic() / 1_000_000_000) as u32
 }

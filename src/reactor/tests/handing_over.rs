@@ -1,0 +1,69 @@
+//! Tests of handing streams over: which are at rest, and what the clients of others are sent last.
+
+use super::hub_world::*;
+use super::*;
+use crate::compression::decoder::Decoder;
+use crate::compression::ContentCoding;
+use crate::hub::{Access, Poll, PollReason, StartPoint, SubscribeRequest, Topic};
+
+/// Returns the subscription of each stream that continues, and the bytes of each that ends.
+fn handed_over(world: &mut World, may_continue: bool) -> Vec<Result<SubscribeRequest, Vec<u8>>> {
+    world.turn();
+    let mut all = Vec::new();
+    world.reactor.hand_over(may_continue, world.now, |handed| all.push(handed.subscription.ok_or(handed.unsent)));
+    all
+}
+
+#[test]
+fn a_stream_that_was_sent_everything_continues_after_the_last_number_with_its_topics_labels_and_age() {
+    let mut world = with_history(10);
+    let stream = world.open(settings(), "");
+    let (labels, max_age) = (vec![b"user/7"[..].into()], Some(Duration::from_secs(100)));
+    let request = SubscribeRequest { access: Access { labels, max_age, ..Access::default() }, ..Default::default() };
+    subscribe_to(&mut world, stream, &["c", "other"], request);
+    publish(&mut world, 1..=2);
+    world.run_until_idle();
+    world.advance(Duration::from_secs(10));
+    let handed = handed_over(&mut world, true).pop().expect("a stream").expect("it continues");
+    let SubscribeRequest { mut topics, after, start, access, first_block, .. } = handed;
+    topics.sort_by_key(|topic| format!("{topic:?}"));
+    assert_eq!(topics, ["other", "c"].map(|name| Topic::Channel(name.as_bytes().into())));
+    assert_eq!((after.as_deref(), start, first_block.is_sent), (Some(&b"e-2"[..]), StartPoint::Latest, true));
+    assert_eq!((access.labels.len(), access.max_age), (1, Some(Duration::from_secs(90))));
+    assert!(handed_over(&mut world, false)[0].is_err(), "to a program of another protocol");
+}
+
+#[test]
+fn a_stream_that_is_behind_held_a_poll_or_without_a_hub_ends() {
+    let mut world = with_history(10);
+    let [behind, held, poll, _without] = [(); 4].map(|()| world.open(settings(), ""));
+    let poll_of = Some(Poll { wait: Duration::from_secs(9), reason: PollReason::Mute });
+    let access = Access { poll: poll_of, ..Access::default() };
+    subscribe_to(&mut world, behind, &["c"], SubscribeRequest::default());
+    subscribe_at(&mut world, HUB, held, SubscribeRequest { topics: topics(&["c"]), ..Default::default() }, true);
+    let after = Some(b"e-0"[..].into()); // it waits for something new
+    subscribe_to(&mut world, poll, &["other"], SubscribeRequest { access, after, ..Default::default() });
+    world.run_until_idle();
+    world.client(behind).default_send = Some(Err(libc::EAGAIN));
+    publish(&mut world, 1..=1);
+    let handed = handed_over(&mut world, true);
+    assert_eq!(handed.len(), 4);
+    for bytes in handed {
+        let text = String::from_utf8(bytes.expect_err("it ends")).expect("text");
+        let retry = text.strip_prefix("retry: ").and_then(|retry| retry.trim_end().parse::<u64>().ok());
+        assert!(retry.map_or(false, |retry| (3000..=6000).contains(&retry)), "{text}");
+    }
+}
+
+#[test]
+fn the_client_of_a_stream_that_ends_can_decode_what_is_buffered_and_the_retry() {
+    for coding in ContentCoding::ALL.iter().copied() {
+        let mut world = World::new();
+        let stream = world.open(Settings { coding, ..settings() }, "");
+        world.client(stream).default_send = Some(Err(libc::EAGAIN));
+        world.push(stream, b"data: buffered\n\n");
+        let bytes = handed_over(&mut world, true).pop().expect("a stream").expect_err("it ends");
+        let text = String::from_utf8(Decoder::new(coding).receive(&bytes)).expect("text");
+        assert!(text.starts_with("data: buffered\n\nretry: "), "{coding:?}: {text}");
+    }
+}
