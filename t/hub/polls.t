@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
 use EventSource::XS::Hub::Preference;
-use File::Temp             ();
 use IO::Uncompress::Gunzip qw(gunzip);
 use Test::EventSource;
 
@@ -228,20 +227,6 @@ for my $kind ('in one process', 'named') {
     };
     $hub->publish(a => 'x');
 }
-
-subtest 'an upgrade of the hub process ends no poll' => sub {
-    my $folder = File::Temp->newdir;
-    my $named  = EventSource::Hub->new(name => 'polls', socket => "$folder/hub.sock", idle_exit => 1);
-    my $es     = Test::EventSource->new(timeout => 20, app => app($named));
-    my (undef, $id) = answer($es);
-    my @polls = (begin($es, $id), begin($es, $id, 'wait=4'));
-    $es->wait_for(sub { $named->stats->{polls}{waiting} == 2 });
-    EventSource::Hub::Process->upgrade(name => 'polls', socket => "$folder/hub.sock");
-    is $named->stats->{polls}{waiting}, 2, 'they wait';
-    is_deeply [answer(pop @polls)], [[], $id], 'one as long as before';
-    my $event = $named->publish(a => 'new');
-    is_deeply [answer(@polls)], [[['message', 'new']], $event], 'the other one is answered';
-};
 
 subtest 'ten thousand events are read by polls alone, while they are published' => sub {
     my $hub = $named;

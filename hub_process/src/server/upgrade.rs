@@ -54,19 +54,17 @@ impl Server {
     /// killed process, so nothing has changed if the upgrade fails.
     fn wait_for_store(&mut self) -> Result<(), String> {
         let Some(stored) = self.current.stored() else { return Ok(()) };
+        let lost = |why: &str| Err(format!("events wait for the hub's store, which {why}, and would be lost"));
         if !stored.has_begun() || !stored.is_up() {
-            return Err("the hub's store is down".to_owned());
+            return if stored.has_waiting() { lost("is down") } else { Err("the hub's store is down".to_owned()) };
         }
         stored.check_place()?;
         let (has_all, effects) = stored.wait_until_stored(BEGIN_WITHIN);
         self.follow(effects, Instant::now());
-        let why = || {
-            let seconds = BEGIN_WITHIN.as_secs();
-            format!(
-                "events wait for the hub's store, which has not answered within {seconds} seconds, and would be lost"
-            )
-        };
-        has_all.then_some(()).ok_or_else(why)
+        match has_all {
+            true => Ok(()),
+            false => lost(&format!("has not answered within {} seconds", BEGIN_WITHIN.as_secs())),
+        }
     }
 
     /// Hands over what the reactor does not have. Workers that have greeted go to a program of the same protocol only: another
