@@ -1,5 +1,5 @@
-//! A hub process continues as a program that speaks another version of the protocol: streams stay, and workers of the version
-//! before are disconnected and told why.
+//! A hub process continues as a program that speaks another version of the protocol: clients reconnect, and workers of the
+//! version before are disconnected and told why.
 //!
 //! The other program is this one with another version (`EVENTSOURCE_TEST_PROTOCOL`), and workers of another version are those
 //! of this one, with another number in their greetings.
