@@ -58,8 +58,7 @@ my $since = time;
 $machines[1]->stats_ok(sub { !$_[0]{store}{up} }, 'the machine sees that it is cut off');
 like $machines[1]->upgrade, qr/the hub's store is down/, 'it is not upgraded meanwhile';
 $machines[1]->publish(news => 'nowhere') while time < $since + $HANDLER;
-is $roams->has_gaps_now, 0,
-    'a client that waits receives no gap, also when a handler has had its time';
+is $roams->has_gaps_now, 0, 'a client that waits receives no gap, also when a handler has had its time';
 $proxy->release;
 $machines[0]->publish(news => 'at last');
 ok $_->has('at last'), 'all clients receive what is published then' for $roams, $stays;
