@@ -114,7 +114,7 @@ impl EventLoop {
         self.die();
     }
 
-    /// Runs until the process has closed the thread's descriptors. No fork happens during a turn, so a child finds the
+    /// Runs until the kernel no longer lets the thread wait, or the process has closed its descriptors. No fork happens during a turn, so a child finds the
     /// sockets and the states of their streams in step.
     fn run_turns(&mut self) {
         loop {
@@ -150,10 +150,11 @@ impl EventLoop {
                     false => self.pause = Some(pause), // events of members, or something is to be sent
                 }
             }
-            if self.wait(now).is_err() {
+            let waited = self.wait(now);
+            if waited.is_err() && self.handle.signal.is_closed() {
                 self.handle.lose();
             }
-            if self.handle.is_lost() {
+            if waited.is_err() || self.handle.is_lost() {
                 return;
             }
         }
