@@ -1,6 +1,6 @@
 //! What a hub process was started with: where it is, and what the command line has decided.
 //!
-//! It is read once, from the command line, the environment and files, and travels with an upgrade as options that name the same.
+//! It is read once, from the command line, the environment and files. In an upgrade it travels as options that name the same.
 //! All of these may have changed by then: a folder that was made since is preferred now, or the file with the store is gone.
 
 use crate::http::{Endpoint, Hosts};

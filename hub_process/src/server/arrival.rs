@@ -126,7 +126,7 @@ impl Server {
         let mut known: HashMap<u64, Known> = HashMap::new();
         for part in handed {
             match part {
-                Handover::Peer(peer) => drop(self.peers.resume(peer, self.sources.epoll(), now)), // it fails only without memory
+                Handover::Peer(peer) => drop(self.peers.resume(peer, self.sources.epoll(), now)), // fails only without memory
                 Handover::Lease { peer, lease, name } => {
                     let _ = self.leases.elect(Candidate { peer: *peer, lease: *lease }, name);
                     // it was elected before

@@ -90,8 +90,8 @@ impl ResumePoint {
         matches!(self.client_id, ClientId::Known | ClientId::BeforeGap)
     }
 
-    /// Returns the sequence number through which the client has the state as of [`seq`](Self::seq), if it was not told that it is
-    /// complete.
+    /// Returns the sequence number through which the client has the state as of [`seq`](Self::seq), if it was not told that it
+    /// is complete.
     pub(in crate::hub) fn state_after(&self) -> Option<u64> {
         Some(self.reported_through).filter(|after| self.follows_state && *after > 0 && *after <= self.seq)
     }

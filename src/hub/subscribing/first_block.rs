@@ -24,7 +24,7 @@ impl Hub {
         let missed = self.logs.set_baselines(cursor, &points);
         let own_blocks = self.first_blocks(cursor, &missed, &points);
         if cursor.state_through().is_some() {
-            // There are no positions before the state is complete. If the client may be cut before, ids say what it has of that.
+            // There are no positions before the state is complete. If the client may be cut before, ids say what it has.
             let has_marks = cursor.is_poll() || is_in_state;
             let parts = cursor.ensure_parts();
             let through = parts.list.iter().map(|part| part.extent.state_through.unwrap_or(0)).min();

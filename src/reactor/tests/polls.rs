@@ -144,7 +144,7 @@ fn a_poll_has_the_whole_state_and_one_that_resumes_after_it_waits() {
     assert!(content(&mut world, resumed).ends_with('$'));
 }
 
-/// Each poll is cut within the bytes of the state, or is held until the next one begins; keys change and are forgotten meanwhile.
+/// Each poll is cut within the bytes of the state, or held until the next one begins; keys change and are forgotten meanwhile.
 #[test]
 fn polls_that_are_cut_within_the_state_continue_there_until_it_is_complete() {
     for (events, forgets_between, gaps) in [(10, false, 0), (10, true, 0), (0, false, 0), (0, true, 1)] {
