@@ -114,8 +114,8 @@ impl EventLoop {
         self.die();
     }
 
-    /// Runs until the kernel no longer lets the thread wait, or the process has closed its descriptors. No fork happens during a
-    /// turn, so a child finds the sockets and the states of their streams in step.
+    /// Runs until the kernel no longer lets the thread wait, or the process has closed its descriptors. No fork happens during
+    /// a turn, so a child finds the sockets and the states of their streams in step.
     fn run_turns(&mut self) {
         loop {
             let turn = lock_turn();

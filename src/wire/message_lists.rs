@@ -14,6 +14,7 @@ macro_rules! messages {
     ) => {
         $(#[$about])*
         #[derive(Clone, Debug, PartialEq, Eq)]
+        #[allow(clippy::large_enum_variant)] // a message lives as long as it is read or written
         pub enum $side<'a> {
             $($(#[$doc])* $name $(($type))? $({ $($(#[$field_doc])* $field: $field_type),+ })?),+
         }

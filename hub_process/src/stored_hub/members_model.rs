@@ -636,7 +636,7 @@ impl World {
                 self.pass(Duration::from_millis(time));
             }
             890..=914 => self.fail(number),
-            915..=924 => _ = self.machines[number].hub.run_timers(self.now),
+            915..=924 => self.machines[number].hub.run_timers(self.now),
             925..=929 if is_shared => self.reconnect(number),
             930..=934 if is_shared => self.take_for_dead(number),
             935..=949 if is_shared => self.lapse(1),

@@ -15,6 +15,9 @@ fn greatest(topics: &[TopicId], of_channel: impl Fn(usize) -> u64, of_pattern: i
     numbers.max().unwrap_or(0)
 }
 
+/// A channel, and the sequence number through which its history was evicted.
+type Evicted = (Box<[u8]>, u64);
+
 impl Channels {
     /// Returns the sequence number through which the history of any topic was evicted.
     pub(in crate::hub) fn evicted_through(&self, topics: &[TopicId]) -> u64 {
@@ -22,7 +25,7 @@ impl Channels {
     }
 
     /// Returns how far each channel has evicted its history, also a removed one, and how far any other one.
-    pub(in crate::hub) fn all_evictions(&self) -> (Vec<(Box<[u8]>, u64)>, u64) {
+    pub(in crate::hub) fn all_evictions(&self) -> (Vec<Evicted>, u64) {
         let (removed, others) = self.names.tombstones();
         let evicted = self.slots.iter().map(|(_, channel)| (&channel.name, channel.log.evicted_through()));
         let all = evicted.filter(|(_, through)| *through > others).chain(removed);

@@ -48,10 +48,9 @@ impl Members {
             let member = self.lists.get(at).filter(|member| member.is_here())?;
             Some((stream, Presence { member: Some(member.repeated().into()), will: None }))
         };
-        let of_will = |(stream, will): (&StreamId, &Box<Announcement>)| {
-            (*stream, Presence { member: None, will: Some(will.clone()) })
-        };
-        self.streams.iter().filter_map(of_member).chain(self.wills.iter().map(of_will)).collect()
+        let wills = self.wills.iter();
+        let of_wills = wills.map(|(stream, will)| (*stream, Presence { member: None, will: Some(will.clone()) }));
+        self.streams.iter().filter_map(of_member).chain(of_wills).collect()
     }
 
     /// Continues with a member, which lingers: its streams follow.

@@ -143,6 +143,5 @@ fn history_of(handed: &[Handover<'_>]) -> History {
 
 /// Returns the id of an encoded event, which is its last field.
 fn id_of(event: &[u8]) -> Box<[u8]> {
-    let last = event.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"id: ")).last();
-    last.unwrap_or_default().into()
+    event.rsplit(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"id: ")).unwrap_or_default().into()
 }
