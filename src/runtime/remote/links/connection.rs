@@ -179,7 +179,7 @@ impl Connection {
         }
     }
 
-    /// Returns the number of a new request, whose outcome is kept until it is [waited](Self::wait) for.
+    /// Returns the number of a new request, whose outcome is kept until it is waited for.
     pub(crate) fn begin(&self) -> u64 {
         let request = self.next_request();
         lock(&self.outcomes).insert(request, None);
