@@ -441,7 +441,7 @@ impl Server {
     }
 
     /// Waits until the reactor has answered everything, and takes that: something ends.
-    fn settle_reactor(&mut self, now: Instant) {
+    fn wait_for_reactor(&mut self, now: Instant) {
         let _ = self.current.handle().map(HubHandle::wait_for_reports); // fails only if the reactor has died
         self.take_mail(now);
     }
@@ -480,7 +480,7 @@ impl Server {
             self.current.precedence().forget();
         }
         self.listening.close(self.options.http().as_ref());
-        self.settle_reactor(Instant::now());
+        self.wait_for_reactor(Instant::now());
         self.close_store();
         runtime::shutdown();
         self.take_mail(Instant::now());

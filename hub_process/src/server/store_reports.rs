@@ -28,7 +28,7 @@ impl Server {
         if let Some(before) = &before {
             check_place(&wanted.all.store).map_err(unavailable)?;
             self.operator.log_restart(before, &wanted.all.store);
-            self.settle_reactor(now);
+            self.wait_for_reactor(now);
             let finished = self.current.finish_store(STORE_LINGER);
             self.answer_requesters(finished.completions, now);
             self.streams.ahead.clear(); // they end with the hub
@@ -152,7 +152,7 @@ impl Server {
             return;
         }
         runtime::end_streams();
-        self.settle_reactor(Instant::now());
+        self.wait_for_reactor(Instant::now());
         let finished = self.current.finish_store(STORE_LINGER);
         self.answer_requesters(finished.completions, Instant::now());
         if let Some((failure, _)) = finished.cannot_begin {

@@ -36,7 +36,7 @@ impl Server {
         self.options.place.socket().to_str().ok_or("the path of the socket is not UTF-8")?; // it is on the command line
         let program = Program::open(program)?;
         let may_continue = program.check(None)? == protocol::version();
-        self.settle_reactor(Instant::now());
+        self.wait_for_reactor(Instant::now());
         self.wait_for_store()?;
         let file = HandoverFile::new(memory_file("eventsource-hub").map_err(cannot_hand_over)?);
         let paused = handing_over::pause(file, self.current.own(), may_continue);
