@@ -263,9 +263,23 @@ subtest 'another version of the protocol is refused' => sub {
         is_deeply [$@->code, $@->field], ['refused', undef], 'with the code refused';
         like $@, qr/version [0-9]+ .*eventsource hub upgrade test/, 'and the remedy';
     }
-    my $done = $shell->run(qw(publish --hub test --socket), $place[-1], 'news', 'x');
-    is $done->{code}, 5, 'exit code 5';
-    like $done->{err}, qr/\Aeventsource publish: this hub process speaks version/, 'the reason';
+    for (
+        [5, qw(publish --hub test news x)],
+        [5, qw(forget --hub test news key)],
+        [5, qw(tail --hub test --last 1 news)],
+        [5, qw(stats --hub test)],
+        [5, qw(channels --hub test)],
+        [5, qw(members --hub test people)],
+        [5, qw(end --hub test --label x)],
+        [5, qw(hub drain test --within 1)],
+        [5, qw(hub start test)],
+        [1, qw(hub check test)],
+    ) {
+        my ($code, @command) = @$_;
+        my $done = $shell->run(@command, '--socket', $place[-1]);
+        is $done->{code}, $code, "@command: the exit code";
+        like $done->{err}, qr/this hub process speaks version .*eventsource hub upgrade/, 'the reason and the remedy';
+    }
     kill KILL => $pid;
     waitpid $pid, 0;
 };

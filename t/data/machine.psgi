@@ -46,14 +46,11 @@ sub labels {
     return split /,/, $query{labels} // '';
 }
 
-# The previous release has another name for it.
-my $LEAVE_AFTER = $ENV{RELEASE} && $ENV{RELEASE} eq 'previous' ? 'linger' : 'leave_after';
-
 sub member {
     my %query  = query(shift);
     my %member = (id => $query{id}, defined $query{bytes} ? (json => {x => 'x' x $query{bytes}}) : ());
-    return {%member, channel => 'people', $LEAVE_AFTER => $query{leave_after} // 2} if !defined $query{count};
-    return {%member, channel => $query{count}, join => 'count', $LEAVE_AFTER => $query{leave_after} // 0};
+    return {%member, channel => 'people', leave_after => $query{leave_after} // 2} if !defined $query{count};
+    return {%member, channel => $query{count}, join => 'count', leave_after => $query{leave_after} // 0};
 }
 
 sub publish {
