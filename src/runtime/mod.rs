@@ -5,6 +5,7 @@
 //! - `error`: why a call is refused
 //! - [`wake`]: what wakes whom: the reactor, threads that wait for it, interpreters
 //! - `stats`: the counters of a reactor
+//! - `stream_ids`: the ids of streams
 //! - `stream_state`: the state of one stream, which producers read without asking the reactor
 //! - `presence`: what the reactor reports of streams with members, until it is applied
 //! - `mailbox`: what the reactor tells the thread that serves other processes
@@ -42,6 +43,7 @@ mod relayed_client;
 mod running_handler;
 mod spawned;
 pub(crate) mod stats;
+mod stream_ids;
 pub(crate) mod stream_state;
 
 pub use crate::stream::Stats;

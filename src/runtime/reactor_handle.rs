@@ -5,6 +5,7 @@ use super::presence::{PresenceChange, PresenceReports};
 use super::remote::links::command::LinkCommand;
 use super::running_handler::RunningHandler;
 use super::stats::Counts;
+use super::stream_ids::StreamIds;
 use super::stream_state::StreamState;
 use super::wake::end_queue::EndQueues;
 use super::wake::notifier::Notifier;
@@ -79,35 +80,12 @@ pub(crate) struct Pause {
     pub(super) resumed: Receiver<()>,
 }
 
-/// The slots of a reactor's streams.
-#[derive(Clone, Debug, Default)]
-struct Slots {
-    free: Vec<u32>,
-    used: u32,
-}
-
 /// What the log says of a process that has closed descriptors which are not its own.
 const LOST: &str = "EventSource::XS: this process has closed all descriptors, also those of its streams and hubs: the streams \
     have ended, and a hub without a name has lost its history. Close them before the first stream or hub, or fork first.\n";
 
 /// The id of requests whose answers no thread waits for.
 pub(super) const UNAWAITED: u64 = 0;
-
-/// The serial numbers given so far. A forked child continues the sequence, because it may keep the ids of its parent's
-/// streams.
-static SERIALS: AtomicU32 = AtomicU32::new(0);
-
-/// The number of the waker's descriptor in the epoll set. No stream has it, because [`next_serial`] never returns 0.
-pub(super) const WAKER_TOKEN: u64 = 0;
-
-fn next_serial(serials: &AtomicU32) -> u32 {
-    loop {
-        match serials.fetch_add(1, Ordering::Relaxed).wrapping_add(1) {
-            0 => {}
-            serial => return serial,
-        }
-    }
-}
 
 /// The number of the next request, in whichever reactor.
 static NEXT_REQUEST: AtomicU64 = AtomicU64::new(UNAWAITED + 1);
@@ -147,7 +125,7 @@ pub(crate) struct ReactorHandle {
     pub(super) running_handler: RunningHandler,
     /// The counters of the reactors before this one. A thread may still count what it sent to a dead one.
     past: Vec<Arc<Counts>>,
-    slots: Mutex<Slots>,
+    streams: StreamIds,
     hubs: AtomicU32,
     /// The requests that somebody waits for, by their numbers.
     requests: Mutex<HashMap<u64, Requester>>,
@@ -178,7 +156,7 @@ impl ReactorHandle {
             presence: PresenceReports::default(),
             running_handler: RunningHandler::default(),
             past: Vec::new(),
-            slots: Mutex::default(),
+            streams: StreamIds::default(),
             hubs: AtomicU32::new(0),
             requests: Mutex::default(),
             settings: Mutex::default(),
@@ -488,18 +466,12 @@ impl ReactorHandle {
 
     /// Returns an id for a new stream.
     pub(crate) fn new_stream(&self) -> StreamId {
-        let mut slots = lock(&self.slots);
-        let serial = next_serial(&SERIALS);
-        let slot = slots.free.pop().unwrap_or_else(|| {
-            slots.used += 1;
-            slots.used - 1
-        });
-        StreamId { slot, serial }
+        self.streams.next()
     }
 
     /// Frees the slot of a stream whose socket is closed.
     pub(super) fn free_slot(&self, stream: StreamId) {
-        lock(&self.slots).free.push(stream.slot);
+        self.streams.free(stream);
     }
 
     /// Returns an id for a new hub.
@@ -527,13 +499,6 @@ mod tests {
         let handle = ReactorHandle::new().expect("a descriptor");
         let queue = handle.queue();
         (handle, queue)
-    }
-
-    #[test]
-    fn no_stream_has_the_number_of_the_waker() {
-        let serials = AtomicU32::new(u32::MAX - 1);
-        assert_eq!([(); 3].map(|()| next_serial(&serials)), [u32::MAX, 1, 2]);
-        assert_eq!(StreamId::from(WAKER_TOKEN).serial, 0);
     }
 
     #[test]
