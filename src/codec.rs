@@ -1,4 +1,4 @@
-//! Numbers, texts and lists as bytes: in messages, and in what a new program continues with.
+//! Values as bytes and back: in messages, in what a new program continues with, in stores and tickets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,10 +17,12 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 /// Appends values to a message.
-pub(crate) struct Writer<'a>(pub(crate) &'a mut Vec<u8>);
+#[derive(Debug)]
+pub struct Writer<'a>(pub(crate) &'a mut Vec<u8>);
 
 impl Writer<'_> {
-    pub(crate) fn u8(&mut self, number: u8) {
+    /// Appends a byte.
+    pub fn u8(&mut self, number: u8) {
         self.0.push(number);
     }
 
@@ -69,7 +71,7 @@ impl Writer<'_> {
 
 /// Takes values from the front of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+pub struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
@@ -85,7 +87,8 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().map_err(|_| Malformed)
     }
 
-    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
+    /// Takes a byte. Fails with [`Malformed`] if the message has ended.
+    pub fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.array::<1>()?[0])
     }
 
@@ -150,19 +153,36 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A value as bytes in a message. `coded!` implements it.
-pub(crate) trait Coded<'a>: Sized {
+/// A value as bytes in a message. [`coded!`](crate::coded) implements it.
+pub trait Coded<'a>: Sized {
     /// The most values of this type in a list.
     const MOST: usize = u32::MAX as usize;
 
+    /// Appends the value.
     fn write(&self, to: &mut Writer<'_>);
 
+    /// Takes a value. Fails with [`Malformed`] if there is none.
     fn read(from: &mut Reader<'a>) -> Result<Self, Malformed>;
+}
+
+/// Returns a value as bytes.
+pub fn encode<'a>(value: &impl Coded<'a>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    value.write(&mut Writer(&mut bytes));
+    bytes
+}
+
+/// Returns the value that [`encode`] has made bytes of. Fails with [`Malformed`] if the bytes are not such a value.
+pub fn decode<'a, T: Coded<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> {
+    let mut reader = Reader(bytes);
+    let value = T::read(&mut reader)?;
+    reader.end().map(|()| value)
 }
 
 /// A random value of a message, for tests.
 #[cfg(test)]
-pub(crate) trait Random: Sized {
+pub trait Random: Sized {
+    /// Returns one.
     fn random(rng: &mut fastrand::Rng) -> Self;
 }
 
@@ -231,27 +251,52 @@ impl<'a, T: Coded<'a>> Coded<'a> for Vec<T> {
     }
 }
 
-impl<const N: usize> Coded<'_> for [u64; N] {
+impl<'a, T: Coded<'a>, U: Coded<'a>> Coded<'a> for (T, U) {
     fn write(&self, to: &mut Writer<'_>) {
-        self.iter().for_each(|number| to.u64(*number));
+        self.0.write(to);
+        self.1.write(to);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let mut numbers = [0; N];
-        for number in &mut numbers {
-            *number = from.u64()?;
-        }
-        Ok(numbers)
+    fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok((T::read(from)?, U::read(from)?))
     }
 }
 
-/// Implements [`Coded`] in one line for:
+impl<'a, T: Coded<'a>, const N: usize> Coded<'a> for [T; N] {
+    fn write(&self, to: &mut Writer<'_>) {
+        self.iter().for_each(|value| value.write(to));
+    }
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let values: Result<Vec<T>, Malformed> = (0..N).map(|_| T::read(from)).collect();
+        values?.try_into().map_err(|_| Malformed)
+    }
+}
+
+/// Keeps what is for the tests of this crate from those of others.
+#[cfg(test)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! in_tests {
+    ($item:item) => {
+        $item
+    };
+}
+#[cfg(not(test))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! in_tests {
+    ($item:item) => {};
+}
+
+/// Implements [`Coded`](crate::codec::Coded) in one line for:
 ///
 /// - structs by all of their fields, in the order of the bytes
 /// - enums without fields by the numbers of their variants, of which a list is given
-/// - enums whose variants have content, by the numbers that are given
+/// - enums whose variants have content, by the numbers that are given; a list has at most so many of them as is given
 /// - `checked` structs: a function reads a field, and a field that no message has gets a value. By hand these were twice the
 ///   lines
+#[macro_export]
 macro_rules! coded {
     ($($type:ident $(<$life:lifetime>)? { $($field:ident),+ $(,)? })+) => {$(
         impl<'a> $crate::codec::Coded<'a> for $type $(<$life>)? {
@@ -266,12 +311,11 @@ macro_rules! coded {
             }
         }
 
-        #[cfg(test)]
-        impl$(<$life>)? $crate::codec::Random for $type $(<$life>)? {
+        $crate::in_tests! { impl$(<$life>)? $crate::codec::Random for $type $(<$life>)? {
             fn random(rng: &mut fastrand::Rng) -> Self {
                 Self { $($field: $crate::codec::Random::random(rng)),+ }
             }
-        }
+        } }
     )+};
     ($($type:ident in $all:expr),+ $(,)?) => {$(
         impl<'a> $crate::codec::Coded<'a> for $type {
@@ -285,15 +329,16 @@ macro_rules! coded {
             }
         }
 
-        #[cfg(test)]
-        impl $crate::codec::Random for $type {
+        $crate::in_tests! { impl $crate::codec::Random for $type {
             fn random(rng: &mut fastrand::Rng) -> Self {
                 $all[rng.usize(..$all.len())]
             }
-        }
+        } }
     )+};
-    ($type:ident by { $($number:literal: $variant:ident $(($content:ident))?),+ $(,)? }) => {
+    ($type:ident by { $($number:literal: $variant:ident $(($content:ident))?),+ $(,)? } $(, at most $most:expr)?) => {
         impl<'a> $crate::codec::Coded<'a> for $type {
+            $(const MOST: usize = $most;)?
+
             fn write(&self, to: &mut $crate::codec::Writer<'_>) {
                 match self {
                     $(Self::$variant $(($content))? => {
@@ -314,8 +359,7 @@ macro_rules! coded {
             }
         }
 
-        #[cfg(test)]
-        impl $crate::codec::Random for $type {
+        $crate::in_tests! { impl $crate::codec::Random for $type {
             fn random(rng: &mut fastrand::Rng) -> Self {
                 let all: &[fn(&mut fastrand::Rng) -> Self] = &[$(|_rng| Self::$variant $(({
                     let $content = $crate::codec::Random::random(_rng);
@@ -323,7 +367,7 @@ macro_rules! coded {
                 }))?),+];
                 all[rng.usize(..all.len())](rng)
             }
-        }
+        } }
     };
     (checked $($type:ident { $($field:ident $(by $read:path)?),+ $(; $fixed:ident: $value:expr)? })+) => {$(
         impl<'a> $crate::codec::Coded<'a> for $type {
@@ -333,7 +377,7 @@ macro_rules! coded {
             }
 
             fn read(from: &mut $crate::codec::Reader<'a>) -> Result<Self, $crate::codec::Malformed> {
-                $(let $field = coded!(@read from $($read)?)?;)+
+                $(let $field = $crate::coded!(@read from $($read)?)?;)+
                 Ok(Self { $($field,)+ $($fixed: $value)? })
             }
         }

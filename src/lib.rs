@@ -51,7 +51,7 @@
 #![warn(missing_debug_implementations, missing_docs, unsafe_op_in_unsafe_fn)]
 
 #[macro_use]
-mod codec;
+pub mod codec;
 mod error_code;
 
 pub mod compression;

@@ -25,7 +25,7 @@ my %MAY_USE = (
     compression    => [qw(codec event)],
     log            => [qw(event)],
     stream         => [qw(event compression)],
-    hub            => [qw(event compression log stream)],
+    hub            => [qw(codec event compression log stream)],
     reactor        => [qw(event compression stream hub)],
     store_settings => [qw(codec)],
     wire           => [qw(codec histogram event compression log stream hub store_settings)],
@@ -33,7 +33,7 @@ my %MAY_USE = (
     ticket         => [qw(codec hub wire)],
     metrics        => [qw(histogram stream hub wire)],
     sys            => [],
-    runtime        => [qw(histogram event compression stream hub reactor wire ticket sys)],
+    runtime        => [qw(codec histogram event compression stream hub reactor wire ticket sys)],
     xs => [qw(codec event parse compression log stream hub store_settings wire request ticket metrics sys runtime)],
 );
 

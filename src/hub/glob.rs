@@ -4,6 +4,7 @@
 //! each byte (Shift-And: Baeza-Yates and Gonnet 1992, A new approach to text searching). A byte takes a step for each 64 tokens
 //! of the pattern, whatever the stars are, so no pattern is slow.
 
+use crate::codec::{Coded, Malformed, Reader, Writer};
 use crate::hub::steps;
 use std::collections::BTreeMap;
 
@@ -16,6 +17,24 @@ pub(in crate::hub) struct Glob {
     literal: usize,
     /// The rest of the pattern, from the first star on.
     rest: Columns,
+}
+
+impl Coded<'_> for Glob {
+    fn write(&self, to: &mut Writer<'_>) {
+        to.bytes(&self.text);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        from.bytes().map(Self::new)
+    }
+}
+
+in_tests! {
+    impl crate::codec::Random for Glob {
+        fn random(rng: &mut fastrand::Rng) -> Self {
+            Self::new(&Box::<[u8]>::random(rng))
+        }
+    }
 }
 
 impl Glob {

@@ -69,7 +69,7 @@ pub struct MemberData {
 }
 
 /// A member as a store keeps it, so that a later process continues it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptMember {
     /// When it has come, in milliseconds of the system's clock since 1970.
     pub since: u64,

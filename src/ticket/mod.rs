@@ -24,7 +24,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::codec::{Coded, Malformed, Reader, Writer};
+use crate::codec::{decode, Coded, Writer};
 use crate::hub::{Ticket, TicketOutcome, LONGEST_TICKET};
 use crate::wire::VERSION;
 use aes_gcm::aead::{AeadInPlace, KeyInit};
@@ -85,15 +85,15 @@ pub struct TicketKeys {
     previous: Option<Key>,
 }
 
+coded! {
+    Key { number, secret, since }
+    TicketKeys { current, previous }
+}
+
 impl TicketKeys {
     /// Returns keys that a store has made.
     pub fn new(current: Key, previous: Option<Key>) -> Self {
         Self { current: Some(current), previous }
-    }
-
-    /// Returns the keys, the one that seals last.
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.previous.iter().chain(&self.current)
     }
 
     /// Seals a ticket, with another key if it is time. `random` are bytes that nobody can guess.
@@ -157,7 +157,7 @@ impl TicketKeys {
         cipher
             .decrypt_in_place_detached(Nonce::from_slice(nonce), &associated(), &mut content, Tag::from_slice(tag))
             .map_err(|_| Refusal::Unknown)?;
-        let ticket = decode(&content).ok().filter(is_for).ok_or(Refusal::Unknown)?;
+        let ticket = decode::<Ticket>(&content).ok().filter(is_for).ok_or(Refusal::Unknown)?;
         if ticket.expires_at <= now {
             return Err(Refusal::Expired);
         }
@@ -167,54 +167,4 @@ impl TicketKeys {
 
 fn associated() -> Vec<u8> {
     [PURPOSE, &VERSION.to_le_bytes()].concat()
-}
-
-/// Returns an opened ticket as bytes, for the process that subscribes its stream.
-pub fn encode(ticket: &Ticket) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    ticket.write(&mut Writer(&mut bytes));
-    bytes
-}
-
-/// Returns the ticket that [`encode`] has made bytes of.
-///
-/// # Errors
-///
-/// [`Malformed`] if the bytes are not a ticket.
-pub fn decode(bytes: &[u8]) -> Result<Ticket, Malformed> {
-    let mut reader = Reader(bytes);
-    let ticket = Ticket::read(&mut reader)?;
-    reader.end().map(|()| ticket)
-}
-
-/// Returns keys as bytes for a store of this machine, with two texts that they are bound to.
-pub fn encode_keys(bound_to: [&str; 2], keys: &TicketKeys) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut writer = Writer(&mut bytes);
-    bound_to.iter().for_each(|text| text.write(&mut writer));
-    for key in [&keys.current, &keys.previous] {
-        writer.option(key.as_ref(), |to, Key { number, secret, since }| {
-            to.u8(*number);
-            to.bytes(secret);
-            to.u64(*since);
-        });
-    }
-    bytes
-}
-
-/// Returns the texts and the keys that [`encode_keys`] has made bytes of.
-///
-/// # Errors
-///
-/// [`Malformed`] if the bytes are not keys.
-pub fn decode_keys(bytes: &[u8]) -> Result<([Box<str>; 2], TicketKeys), Malformed> {
-    let mut reader = Reader(bytes);
-    let bound_to = [Coded::read(&mut reader)?, Coded::read(&mut reader)?];
-    let mut next = || {
-        reader.option(|from| {
-            let (number, secret) = (from.u8()?, from.bytes()?.try_into().map_err(|_| Malformed)?);
-            Ok(Key { number, secret, since: from.u64()? })
-        })
-    };
-    Ok((bound_to, TicketKeys { current: next()?, previous: next()? }))
 }

@@ -125,6 +125,16 @@ impl From<Fields<'_>> for FieldList {
     }
 }
 
+impl Coded<'_> for FieldList {
+    fn write(&self, to: &mut Writer<'_>) {
+        self.fields().write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Self::from_bytes(from.bytes()?)
+    }
+}
+
 impl<'a> Coded<'a> for Fields<'a> {
     fn write(&self, to: &mut Writer<'_>) {
         to.bytes(self.0);

@@ -2,7 +2,7 @@
 
 use super::codec::{Coded, Malformed, Reader, Writer};
 use super::failure::Failure;
-use super::frame::{write_frame, write_frame_of, Frame, TooLong};
+use super::frame::{write_frame_of, Frame, TooLong};
 use super::hub_name::Name;
 use super::settings::{HubSettings, NamedSettings};
 use super::version::{self, VERSION};
@@ -20,11 +20,6 @@ const HELLO: u8 = 0;
 const REPLACE: u8 = 253;
 const STOP: u8 = 254;
 const UPGRADE: u8 = 255;
-
-/// The codes of a [`Role`].
-const COMMAND: u8 = 0;
-const WORKER: u8 = 1;
-const CALLS: u8 = 2;
 
 /// Appends the first message of a connection as a frame.
 fn write_first(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), TooLong> {
@@ -80,17 +75,6 @@ impl<'a> Stop<'a> {
         write_first(out, kind, |writer| writer.bytes(self.name.as_bytes()))
     }
 
-    /// Appends the request as a process of version 14 knows it: after a greeting as a command. Errors are those of
-    /// [`encode`](Self::encode).
-    pub fn encode_version_14(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
-        write_first(out, HELLO, |writer| {
-            writer.u16(14);
-            writer.bytes(self.name.as_bytes());
-            writer.u8(COMMAND);
-        })?;
-        write_frame(out, 11, |_| {})
-    }
-
     /// Decodes the message; nothing if the frame is another one.
     pub fn decode(frame: Frame<'a>) -> Option<Self> {
         let is_replaced = frame.kind == REPLACE;
@@ -135,17 +119,7 @@ impl Hello {
         write_first(out, HELLO, |writer| {
             writer.u16(VERSION);
             self.name.write(writer);
-            match &self.role {
-                Role::Command => writer.u8(COMMAND),
-                Role::Worker(settings) => {
-                    writer.u8(WORKER);
-                    settings.write(writer);
-                }
-                Role::Calls(worker) => {
-                    writer.u8(CALLS);
-                    worker.write(writer);
-                }
-            }
+            self.role.write(writer);
         })
     }
 
@@ -164,18 +138,8 @@ impl Hello {
         if version != ours {
             return Err(version::refusal(version, ours, &Name::read(&mut reader).map_err(malformed)?));
         }
-        Self::read(reader).map_err(malformed)
-    }
-
-    fn read(mut reader: Reader<'_>) -> Result<Self, Malformed> {
-        let name = Name::read(&mut reader)?;
-        let role = match reader.u8()? {
-            COMMAND => Role::Command,
-            WORKER => Role::Worker(Coded::read(&mut reader)?),
-            CALLS => Role::Calls(WorkerId::read(&mut reader)?),
-            _ => return Err(Malformed),
-        };
-        reader.end()?;
+        let (name, role) = Coded::read(&mut reader).map_err(malformed)?;
+        reader.end().map_err(malformed)?;
         Ok(Self { name, role })
     }
 }
@@ -208,3 +172,5 @@ coded! {
     WorkerId { process, number }
     Welcome { name, pid, number, epoch, settings, credits }
 }
+
+coded!(Role by { 0: Command, 1: Worker(settings), 2: Calls(worker) });

@@ -13,7 +13,7 @@ use crate::hub::{EndRequest, HandedMember, KeptMember, Presence, Retain, Subscri
 use std::time::Duration;
 
 /// The version of what is handed over between programs of all versions of the protocol.
-pub const HANDOVER: u32 = 37;
+pub const HANDOVER: u32 = 38;
 
 messages! {
     /// A part of what is handed over.
@@ -92,14 +92,10 @@ messages! {
             /// The request.
             end: EndRequest,
         },
-        /// A key of tickets. The one that seals comes last.
-        11 TicketKey {
-            /// Its number.
-            number: u32,
-            /// From when it seals, by the system's monotonic clock.
-            since: u64,
-            /// The key itself.
-            secret: &'a [u8],
+        /// The keys of tickets, encoded. Their times are of the system's monotonic clock.
+        11 TicketKeys {
+            /// The keys.
+            keys: &'a [u8],
         },
         /// A member or the will of a stream.
         12 Presence {

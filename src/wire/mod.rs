@@ -93,9 +93,7 @@ pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
 pub use handed_stream::Open;
 pub use handover::{HandedPeer, HandedProcess, Handover, HANDOVER};
 pub use hub_name::{Name, NameError};
-pub use request::{
-    decode_end, decode_lingering, encode_end, encode_lingering, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS,
-};
+pub use request::{Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use response::{Counted, Described, Response};
 pub use settings::{HandedSetting, HubSettings, NamedSettings, ShowChannel};
 pub use store_status::StoreStatus;

@@ -6,9 +6,9 @@ use super::frame::kind_of;
 use super::handed_stream::Open;
 use crate::event::Unsequenced;
 use crate::hub::{
-    is_counted, Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberKey, MemberRequest,
-    OtherStart, Passport, Poll, PollReason, PositionStyle, Presence, Publication, Retain, StartPoint, Statement,
-    StreamLimit, SubscribeRequest, Ticket, Topic, MAX_LABELS, MAX_LABEL_BYTES,
+    is_counted, Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, OtherStart,
+    Passport, Poll, PollReason, PositionStyle, Presence, Publication, Retain, StartPoint, Statement, StreamLimit,
+    SubscribeRequest, Ticket, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::Reason;
 use std::time::Duration;
@@ -242,6 +242,7 @@ impl Request<'_> {
 }
 
 coded!(StartPoint by { 0: Latest, 1: Oldest, 2: Last(count), 3: State });
+coded!(Topic by { 0: Channel(name), 1: Pattern(name) }, at most MAX_TOPICS);
 
 coded!(checked
     Access { labels by read_labels, max_age, asked_at, poll }
@@ -274,24 +275,6 @@ coded!(
     Retain in Retain::ALL,
     PositionStyle in [PositionStyle::Event, PositionStyle::Id, PositionStyle::None],
 );
-
-impl Coded<'_> for Topic {
-    const MOST: usize = MAX_TOPICS;
-
-    fn write(&self, to: &mut Writer<'_>) {
-        let (is_pattern, name) = match self {
-            Self::Channel(name) => (false, name),
-            Self::Pattern(name) => (true, name),
-        };
-        to.bool(is_pattern);
-        to.bytes(name);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let (is_pattern, name) = (from.bool()?, from.bytes()?.into());
-        Ok(if is_pattern { Self::Pattern(name) } else { Self::Channel(name) })
-    }
-}
 
 /// Reads labels, of which a stream has a few short ones of the application, beside those by which it is counted.
 fn read_labels(from: &mut Reader<'_>) -> Result<Vec<Box<[u8]>>, Malformed> {
@@ -331,33 +314,4 @@ impl Coded<'_> for Unsequenced {
         let is_of_block = FieldList::from(&event).fields() == fields;
         is_of_block.then_some(event).ok_or(Malformed)
     }
-}
-
-/// Returns a request to end streams as bytes, for a store that several hubs share.
-pub fn encode_end(end: &EndRequest) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    end.write(&mut Writer(&mut bytes));
-    bytes
-}
-
-/// Takes a request to end streams from bytes. What follows it is of a later version. Fails with [`Malformed`] if the bytes are
-/// not such a request.
-pub fn decode_end(bytes: &[u8]) -> Result<EndRequest, Malformed> {
-    EndRequest::read(&mut Reader(bytes))
-}
-
-/// Appends when a member leaves that lingers, for a store of this machine.
-pub fn encode_lingering((channel, id): &MemberKey, leaves_at: u64, out: &mut Vec<u8>) {
-    let mut writer = Writer(out);
-    writer.bytes(channel);
-    writer.bytes(id);
-    writer.u64(leaves_at);
-}
-
-/// Takes the members from bytes, as far as these can be read.
-pub fn decode_lingering(bytes: &[u8]) -> Vec<(MemberKey, u64)> {
-    let mut reader = Reader(bytes);
-    let next =
-        || -> Result<_, Malformed> { Ok(((Coded::read(&mut reader)?, Coded::read(&mut reader)?), reader.u64()?)) };
-    std::iter::repeat_with(next).map_while(Result::ok).collect()
 }

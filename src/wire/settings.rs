@@ -1,6 +1,6 @@
 //! The settings of hubs and streams in messages.
 
-use super::codec::{Coded, Malformed, Reader, Writer};
+use super::codec::{decode, encode, Coded, Malformed, Reader, Writer};
 use crate::compression::ContentCoding;
 use crate::event::{Framing, LineEnd};
 use crate::hub::{self, ChannelSettings, GapData, OnSlow, StateBounds};
@@ -145,9 +145,7 @@ macro_rules! named_settings {
             pub fn handed(&self) -> Vec<HandedSetting> {
                 let mut all = Vec::new();
                 $(if let Some(value) = &self.$name {
-                    let mut bytes = Vec::new();
-                    value.write(&mut Writer(&mut bytes));
-                    all.push(HandedSetting { name: $option.into(), value: bytes.into() });
+                    all.push(HandedSetting { name: $option.into(), value: encode(value).into() });
                 })*
                 all
             }
@@ -155,8 +153,7 @@ macro_rules! named_settings {
             /// Returns those of the settings that were handed over that this version knows.
             pub fn of_handed(all: &[HandedSetting]) -> Self {
                 fn read<'a, T: Coded<'a>>(all: &'a [HandedSetting], option: &str) -> Option<T> {
-                    let mut reader = Reader(&all.iter().find(|setting| *setting.name == *option)?.value);
-                    T::read(&mut reader).ok().filter(|_| reader.0.is_empty())
+                    decode(&all.iter().find(|setting| *setting.name == *option)?.value).ok()
                 }
                 Self { $($name: read(all, $option),)* }
             }
@@ -217,30 +214,6 @@ impl Coded<'_> for HubSettings {
         } else {
             Err(Malformed)
         }
-    }
-}
-
-impl Coded<'_> for ChannelSettings {
-    fn write(&self, to: &mut Writer<'_>) {
-        let Self { events, bytes, age, state_keys, state_bytes, on_slow, .. } = self;
-        to.bytes(self.pattern());
-        events.write(to);
-        bytes.write(to);
-        age.write(to);
-        state_keys.write(to);
-        state_bytes.write(to);
-        on_slow.write(to);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let mut channels = Self::new(from.bytes()?);
-        channels.events = Coded::read(from)?;
-        channels.bytes = Coded::read(from)?;
-        channels.age = Coded::read(from)?;
-        channels.state_keys = Coded::read(from)?;
-        channels.state_bytes = Coded::read(from)?;
-        channels.on_slow = Coded::read(from)?;
-        Ok(channels)
     }
 }
 

@@ -2,11 +2,11 @@
 //! and without memory that they do not justify.
 
 use super::*;
-use crate::codec::{Coded, Random, Reader, Writer};
+use crate::codec::{encode, Coded, Random, Reader, Writer};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text, Unsequenced};
 use crate::hub::{
-    Access, Announcement, ChannelSettings, Counts, EndRequest, FirstBlock, MemberData, MemberRequest, Poll, PollReason,
-    Retain, StartPoint, Statement, SubscribeRequest, Topic, MAX_LABEL_BYTES,
+    Access, Announcement, Counts, EndRequest, FirstBlock, MemberData, MemberRequest, Poll, PollReason, Retain,
+    StartPoint, Statement, SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::ErrorCode;
 use fastrand::Rng;
@@ -48,17 +48,16 @@ macro_rules! random {
 
 random! {
     bool: |rng| rng.bool();
+    u8: |rng| rng.u8(..);
     u32: |rng| rng.u32(..);
     u64: |rng| rng.u64(..);
     usize: |rng| rng.usize(..);
     Duration: |rng| Self::new(rng.u64(..), rng.u32(..1_000_000_000));
     String: |rng| text_of(rng, 0..20, any_char);
     Box<str>: |rng| String::random(rng).into();
-    Vec<u8>: |rng| (0..rng.usize(..40)).map(|_| rng.u8(..)).collect();
-    Box<[u8]>: |rng| Vec::<u8>::random(rng).into();
-    Arc<[u8]>: |rng| Vec::<u8>::random(rng).into();
+    Box<[u8]>: |rng| (0..rng.usize(..40)).map(|_| rng.u8(..)).collect();
+    Arc<[u8]>: |rng| Box::<[u8]>::random(rng).into();
     Name: |rng| Self::new(&format!("a{}", text_of(rng, 0..64, |rng| rng.alphanumeric()))).expect("a name");
-    Topic: |rng| if rng.bool() { Self::Pattern(Random::random(rng)) } else { Self::Channel(Random::random(rng)) };
     Access: |rng| Self { labels: labels(rng), max_age: Random::random(rng), asked_at: rng.u64(..), poll: Random::random(rng) };
     EndRequest: |rng| Self { labels: labels(rng), topics: Random::random(rng), finishes: rng.bool() };
     Counts: |rng| Self::of_numbers([(); Self::LEN].map(|()| rng.u64(..)));
@@ -95,10 +94,16 @@ impl<const N: usize> Random for [u64; N] {
     }
 }
 
+impl<const N: usize> Random for [u8; N] {
+    fn random(rng: &mut Rng) -> Self {
+        [0; N].map(|_| rng.u8(..))
+    }
+}
+
 impl Random for &[u8] {
     fn random(rng: &mut Rng) -> Self {
         static KEPT: Mutex<Vec<&Vec<u8>>> = Mutex::new(Vec::new());
-        keep::<Vec<u8>>(Random::random(rng), &KEPT)
+        keep::<Vec<u8>>(Box::<[u8]>::random(rng).into(), &KEPT)
     }
 }
 
@@ -169,27 +174,6 @@ impl Random for Announcement {
         let (channel, key) = (name_of(rng, 1), name_of(rng, 0));
         let (retain, event) = (Random::random(rng), Random::random(rng));
         Self { channel, key, retain, event, statement: Statement::Nothing }
-    }
-}
-
-impl Random for ChannelSettings {
-    fn random(rng: &mut Rng) -> Self {
-        let mut channels = Self::new(Random::random(rng));
-        (channels.events, channels.bytes, channels.age) =
-            (Random::random(rng), Random::random(rng), Random::random(rng));
-        (channels.state_keys, channels.state_bytes) = (Random::random(rng), Random::random(rng));
-        channels.on_slow = Random::random(rng);
-        channels
-    }
-}
-
-impl Random for Role {
-    fn random(rng: &mut Rng) -> Self {
-        match rng.u8(..3) {
-            0 => Self::Command,
-            1 => Self::Worker(Random::random(rng)),
-            _ => Self::Calls(Random::random(rng)),
-        }
     }
 }
 
@@ -401,16 +385,15 @@ fn a_stop_has_the_same_layout_in_all_versions() {
     let mut bytes = Vec::new();
     Stop { name: "shop", is_replaced: false }.encode(&mut bytes).expect("a short name");
     Stop { name: "shop", is_replaced: true }.encode(&mut bytes).expect("a short name");
-    Stop { name: "shop", is_replaced: false }.encode_version_14(&mut bytes).expect("a short name");
-    let hello = b"\x14\0\0\0\0ES-hub\r\n\x0e\0\x04\0\0\0shop\0";
+    Response::Upgraded.encode(&mut bytes).expect("a short message");
     let [stop, replaced] = [254, 253].map(|kind| [b"\x11\0\0\0", &[kind][..], b"ES-hub\r\n\x04\0\0\0shop"].concat());
-    assert_eq!(bytes, [&stop[..], &replaced, hello, b"\x01\0\0\0\x0b"].concat());
+    assert_eq!(bytes, [&stop[..], &replaced, b"\x01\0\0\0\xff"].concat());
     let mut decoded = Vec::new();
     frames(&bytes, &[3, 9], |frame| {
         decoded.push(Stop::decode(frame).map(|stop| (stop.name.to_owned(), stop.is_replaced)))
     });
     let of = |is_replaced| Some(("shop".to_owned(), is_replaced));
-    assert_eq!(decoded, [of(false), of(true), None, None]);
+    assert_eq!(decoded, [of(false), of(true), None]);
 }
 
 #[test]
@@ -460,21 +443,21 @@ fn parts_of_messages_have_the_bytes_of_this_version() {
     let labels = vec![(*b"ada").into()];
     let file = FileSettings { path: "/x".into(), sync: FileSync::Event };
     let parts = [
-        bytes_of(&member),
-        bytes_of(&will),
-        bytes_of(&topics),
-        bytes_of(&Access {
+        encode(&member),
+        encode(&will),
+        encode(&topics),
+        encode(&Access {
             labels: labels.clone(),
             max_age: Some(Duration::from_secs(60)),
             asked_at: 7,
             poll: Some(Poll { wait: Duration::from_secs(20), reason: PollReason::Other }),
         }),
-        bytes_of(&EndRequest { labels, topics: Vec::new(), finishes: true }),
+        encode(&EndRequest { labels, topics: Vec::new(), finishes: true }),
         [StartPoint::Latest, StartPoint::Oldest, StartPoint::Last(3), StartPoint::State]
             .iter()
-            .flat_map(bytes_of)
+            .flat_map(encode)
             .collect(),
-        [StoreSettings::Memory, StoreSettings::File(file)].iter().flat_map(bytes_of).collect(),
+        [StoreSettings::Memory, StoreSettings::File(file)].iter().flat_map(encode).collect(),
     ];
     let expected: [&[u8]; 7] = [
         b"\x04\0\0\0room\x03\0\0\0ada\x01\0\0\0\0\0\0\0\0e\xcd\x1d\x01\x02\0\0\0{}\x01\
@@ -488,10 +471,4 @@ fn parts_of_messages_have_the_bytes_of_this_version() {
         b"\0\x01\x02\0\0\0/x\x02",
     ];
     assert_eq!(parts, expected);
-}
-
-fn bytes_of<'a>(part: &impl Coded<'a>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    part.write(&mut Writer(&mut bytes));
-    bytes
 }

@@ -5,6 +5,7 @@ use super::encode::{accepted, RawField};
 use super::guard::{self, refuse, Report, Thrown, ENDING, OK};
 use super::stream::seconds;
 use super::text::{answer, Answer, RawText, Texts};
+use crate::codec;
 use crate::event::Field;
 use crate::hub::{
     check_fields, check_id, check_presence, check_published_id, given_ids, ChannelSettings, GapData, OnSlow,
@@ -13,7 +14,6 @@ use crate::hub::{
 use crate::remote::{self, Address, Error, Hub, LeaseHandle, RemoteHub};
 use crate::store_settings::StoreSettings;
 use crate::sys::clock;
-use crate::ticket;
 use crate::wire::{HubSettings, Name, NamedSettings, ShowChannel};
 use std::borrow::Cow;
 use std::os::raw::{c_char, c_int};
@@ -244,7 +244,7 @@ unsafe extern "C" fn esx_hub_call(
             b"known_epoch" => Answer::of(&*hub.epoch(false)?.unwrap_or_default()),
             b"open_ticket" => {
                 let opened = hub.open_ticket(&given.octets(), &given.octets())?;
-                let texts = opened.map(|opened| [opened.owner.as_bytes().into(), ticket::encode(&opened)]);
+                let texts = opened.map(|opened| [opened.owner.as_bytes().into(), codec::encode(&opened)]);
                 Answer::of_bytes(texts.into_iter().flatten())
             }
             b"reserve" => Answer::of_truth(hub.reserve(given.bytes(), given.number())?),

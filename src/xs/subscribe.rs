@@ -3,6 +3,7 @@
 use super::guard::{refuse, Report};
 use super::stream::seconds;
 use super::text::{answer, Answer, RawText, Texts};
+use crate::codec;
 use crate::compression::ContentCoding;
 use crate::event::Unsequenced;
 use crate::hub::{
@@ -12,7 +13,6 @@ use crate::hub::{
 use crate::remote::{Error, Hub, Subscribed};
 use crate::runtime::{monotonic, StreamHandle};
 use crate::stream::{Framing, LineEnd, Settings};
-use crate::ticket;
 use crate::wire::FieldList;
 use std::time::Duration;
 
@@ -165,7 +165,7 @@ unsafe extern "C" fn esx_hub_subscribe(
         let request = match opened.is_empty() {
             true => asked,
             false => {
-                let ticket = ticket::decode(&opened).map_err(Error::from)?;
+                let ticket = codec::decode::<Ticket>(&opened).map_err(Error::from)?;
                 let SubscribeRequest { after, first_block, access, .. } = asked;
                 ticket.into_request(monotonic(), after.as_deref(), first_block.retry, access.poll)
             }

@@ -9,10 +9,10 @@ use crate::publishing::{failure_of, Published, Requester};
 use crate::served_hub::ServedHub;
 use crate::stored_hub::EndedCount;
 use crate::streams::{HeldStream, Opener, Streams};
+use eventsource_xs::codec;
 use eventsource_xs::hub::{Answer, EndRequest, LogPage, Publication, Question, SubscribeRequest};
 use eventsource_xs::runtime;
 use eventsource_xs::stream::Reason;
-use eventsource_xs::ticket;
 use eventsource_xs::wire::{Counted, Described, Failure, Fields, Frame, Open, Request, Response, MAX_FRAME_BYTES};
 use eventsource_xs::ErrorCode;
 use std::os::fd::OwnedFd;
@@ -118,7 +118,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
                 Err(failure) => return respond(peer, request, Err::<Option<_>, _>(failure)),
             };
             server.ask(Question::Admit { opened, counts_refusal: true }, now, move |server, answer, _| {
-                let ticket = answer.map(|answer| answer.admitted().map(|ticket| ticket::encode(&ticket)));
+                let ticket = answer.map(|answer| answer.admitted().map(|ticket| codec::encode(&ticket)));
                 server.peers.answer_with(from, |peer| _ = respond_ticket(peer, request, ticket));
             });
             Ok(())

@@ -27,7 +27,7 @@
 //! send each of them again.
 //!
 //! A machine that dies, or cannot reach the store for some seconds, is removed from the sets; a member who is on no other one
-//! then leaves with its event [`leave`](super::MemberHere::leave), when it has lingered. The entry has no ticket on any
+//! then leaves with its event `leave`, when it has lingered. The entry has no ticket on any
 //! machine.
 //!
 //! [`StoreReport::Announce`] tells the hub that the store may have lost sets, or has removed this machine from them. The hub
@@ -67,6 +67,7 @@
 //! [`instant_of`]: super::Store::instant_of
 
 use super::draft::Draft;
+use eventsource_xs::coded;
 use eventsource_xs::hub::Evictions;
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::Failure;
@@ -85,6 +86,8 @@ pub struct StoreEntry {
     /// The event.
     pub draft: Draft,
 }
+
+coded!(checked StoreEntry { seq, at, draft; ticket: None });
 
 /// The last entry that a hub has delivered, as it was written down before.
 #[derive(Clone, Debug, PartialEq, Eq)]

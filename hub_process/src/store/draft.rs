@@ -1,9 +1,10 @@
 //! A draft: an event, or a request to end streams, that is to be stored.
 
 use super::member_part::MemberPart;
+use eventsource_xs::codec::{decode, encode};
 use eventsource_xs::hub::{channel_of_kept, EndRequest, Publication, Retain};
-use eventsource_xs::wire::{decode_end, encode_end, Failure, FieldList, Fields};
-use eventsource_xs::ErrorCode;
+use eventsource_xs::wire::{Failure, FieldList, Fields};
+use eventsource_xs::{coded, ErrorCode};
 
 /// An event that is to be stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Draft {
     /// What the event says of a member.
     pub member: MemberPart,
 }
+
+coded!(Draft { channel, key, retain, once, fields, member });
 
 impl From<Publication<'_, Fields<'_>>> for Draft {
     fn from(Publication { channel, key, retain, once, fields }: Publication<'_, Fields<'_>>) -> Self {
@@ -58,7 +61,7 @@ impl Draft {
 
     /// Makes a request to end streams a draft, for the hubs of other machines. It has no channel, which no event lacks.
     pub fn of_end(end: &EndRequest) -> Self {
-        Self { key: encode_end(end).into(), ..Self::default() }
+        Self { key: encode(end).into(), ..Self::default() }
     }
 
     /// Returns true if this version cannot read it: it is of a later one.
@@ -83,7 +86,7 @@ impl Draft {
     /// Returns the request to end streams, if this is one; none also if it is of a later version.
     pub fn end(&self) -> Option<EndRequest> {
         match self.kind() {
-            DraftKind::End => decode_end(&self.key).ok(),
+            DraftKind::End => decode(&self.key).ok(),
             DraftKind::CountedMember(_) | DraftKind::Event => None,
         }
     }

@@ -35,7 +35,7 @@ mod seam;
 pub use clock::now_ms;
 pub use contract::{Began, Delivered, StoreCommand, StoreEntry, StoreReport};
 pub use draft::{Draft, DraftKind};
-pub use member_part::{MemberHere, MemberPart};
+pub use member_part::MemberPart;
 pub use seam::{Reporter, Store, StoreEnd};
 
 use eventsource_xs::wire::{Name, StoreSettings};

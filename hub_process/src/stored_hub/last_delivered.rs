@@ -5,12 +5,11 @@
 //! follows reads here what must be in the history. What is here survives the process, not the machine.
 
 use crate::store::Delivered;
+use eventsource_xs::codec::{decode, encode};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// The bytes of the sequence number, before the epoch.
-const SEQ_BYTES: usize = 8;
 /// The most bytes of an epoch.
 const EPOCH_BYTES: usize = 16;
 
@@ -43,10 +42,9 @@ impl LastDelivered {
     }
 
     fn known(&self) -> Option<(u64, [u8; EPOCH_BYTES])> {
-        let mut bytes = [0; SEQ_BYTES + EPOCH_BYTES];
+        let mut bytes = [0; 8 + EPOCH_BYTES];
         self.file.as_ref()?.read_exact_at(&mut bytes, 0).ok()?;
-        let (seq, epoch) = bytes.split_at(SEQ_BYTES);
-        Some((u64::from_le_bytes(seq.try_into().ok()?), epoch.try_into().ok()?))
+        decode(&bytes).ok()
     }
 
     /// Returns true if something was delivered last in another epoch.
@@ -58,9 +56,7 @@ impl LastDelivered {
     pub fn write(&mut self, epoch: &str, seq: u64) {
         let is_written = self.written.as_ref().is_some_and(|(of, written)| (&**of, *written) == (epoch, seq));
         if let Some(file) = self.file.as_ref().filter(|_| !is_written) {
-            let mut bytes = seq.to_le_bytes().to_vec();
-            bytes.extend(padded(epoch));
-            if file.write_all_at(&bytes, 0).is_err() {
+            if file.write_all_at(&encode(&(seq, padded(epoch))), 0).is_err() {
                 let _ = file.set_len(0); // what is there would prove too little
             }
             self.written = Some((epoch.into(), seq));

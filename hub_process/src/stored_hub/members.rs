@@ -3,7 +3,7 @@
 
 use super::drafts::{Purpose, WaitingDraft};
 use super::kept_lingering::KeptLingering;
-use super::member_drafts::{draft_of, kept_of, key_of};
+use super::member_drafts::{draft_of, key_of};
 use super::sequencer::Sequencer;
 use super::state::StateChange;
 use crate::store::{Draft, DraftKind, MemberPart, StoreCommand};
@@ -146,13 +146,10 @@ pub fn take_answer(key: &MemberKey, failure: Option<&Failure>, sequencer: &mut S
 
 /// Applies what an entry says of a member, if it does.
 pub fn apply_entry(draft: &Draft, origin: EntryOrigin, sequencer: &mut Sequencer) {
-    let here = match &draft.member {
-        MemberPart::None => return,
-        MemberPart::Gone => None,
-        MemberPart::Here(here) | MemberPart::Changed(here) => {
-            Some((kept_of(here), Unsequenced::of(draft.fields.fields().iter())))
-        }
-    };
+    if draft.member == MemberPart::None {
+        return;
+    }
+    let here = draft.member.kept().map(|kept| (kept.clone(), Unsequenced::of(draft.fields.fields().iter())));
     let (key, now) = (key_of(draft), sequencer.now());
     sequencer.members.apply_entry(&key, here, origin, now);
     if origin == EntryOrigin::Other {

@@ -11,10 +11,11 @@
 
 use super::tests::{hub_of, open_stream};
 use super::*;
-use crate::store::{Began, MemberHere, MemberPart, Store, StoreCommand, StoreEnd};
+use crate::store::{Began, MemberPart, Store, StoreCommand, StoreEnd};
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
-    MemberData, MemberInfo, MemberKey, MemberRequest, Retain, StartPoint, Statement, SubscribeRequest, Topic,
+    KeptMember, MemberData, MemberInfo, MemberKey, MemberRequest, Retain, StartPoint, Statement, SubscribeRequest,
+    Topic,
 };
 use eventsource_xs::parse::Parser;
 use eventsource_xs::runtime::{PresenceChange, StreamHandle};
@@ -67,7 +68,7 @@ struct Simulated {
     /// Who asked for each entry of the log.
     requesters: Vec<Option<Asked>>,
     /// On which machines each member is, and what is kept of it.
-    here: Map<MemberKey, (BTreeSet<u64>, MemberHere)>,
+    here: Map<MemberKey, (BTreeSet<u64>, KeptMember)>,
 }
 
 impl Simulated {
@@ -83,7 +84,7 @@ impl Simulated {
                 is_needed
             }
             Change::Lapsed(name, key) => {
-                let leave = self.here.get(&key).map(|(_, kept)| kept.leave.clone()).unwrap_or_default();
+                let leave = self.here.get(&key).map(|(_, kept)| FieldList::from(&kept.leave)).unwrap_or_default();
                 let (channel, id) = key;
                 let (retain, member) = (Retain::Forget, MemberPart::Gone);
                 let draft = Draft { channel, key: id, retain, fields: leave, member, ..Draft::default() };
@@ -97,9 +98,7 @@ impl Simulated {
 
     fn append(&mut self, requester: Option<Asked>, draft: Draft) {
         let seq = self.log.len() as u64 + 1;
-        // Stores keep a change as what it says: the member is here.
-        let member = MemberPart::decode(&draft.member.encode());
-        self.log.push(StoreEntry { seq, at: 0, ticket: None, draft: Draft { member, ..draft } });
+        self.log.push(StoreEntry { seq, at: 0, ticket: None, draft });
         self.requesters.push(requester);
     }
 
@@ -138,7 +137,7 @@ impl Simulated {
 
     /// Returns the members on machines that are not these.
     fn dead(&self, living: &[u64]) -> Vec<(u64, MemberKey)> {
-        let names = |(key, (names, _)): (&MemberKey, &(BTreeSet<u64>, MemberHere))| {
+        let names = |(key, (names, _)): (&MemberKey, &(BTreeSet<u64>, KeptMember))| {
             let dead: Vec<_> = names.iter().filter(|name| !living.contains(name)).collect();
             dead.into_iter().map(|name| (*name, key.clone())).collect::<Vec<_>>()
         };

@@ -99,9 +99,9 @@ fn urls_that_can_never_work_are_reported_once() {
 #[test]
 fn another_layout_is_not_touched() {
     let redis = redis!();
-    redis.call(&["HSET", "es:{shop}", "layout", "2", "epoch", "x"]);
+    redis.call(&["HSET", "es:{shop}", "layout", "3", "epoch", "x"]);
     let (message, _, retries) = refusal(&settings(&redis.url()));
-    assert!(message.contains("layout 2") && retries, "{message}");
+    assert!(message.contains("layout 3") && retries, "{message}");
     assert_eq!(redis.call(&["HGET", "es:{shop}", "epoch"]), "x");
 }
 

@@ -6,9 +6,9 @@ use crate::failover::{replica_of, wait_until_equal};
 use crate::node::{number, seeds, settings, End, Node};
 use crate::proxy::Proxy;
 use crate::server::{eventually, has, Redis, PERSISTENT};
-use crate::store::{Draft, MemberHere, MemberPart, StoreCommand};
-use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::Retain;
+use crate::store::{Draft, MemberPart, StoreCommand};
+use eventsource_xs::event::{Field, Text, Unsequenced};
+use eventsource_xs::hub::{KeptMember, Retain};
 use eventsource_xs::wire::{FieldList, RedisSettings};
 use eventsource_xs::ErrorCode;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +20,9 @@ fn fields(text: &str) -> FieldList {
     FieldList::of([Field::Data(Text::from(text))])
 }
 
-fn here(linger: Duration) -> Box<MemberHere> {
-    MemberHere { linger, leave: fields("lapsed"), rest: b"rest"[..].into() }.into()
+fn here(linger: Duration) -> Box<KeptMember> {
+    let leave = Unsequenced::of(fields("lapsed").fields().iter());
+    Box::new(KeptMember { linger, leave, since: 7, ..KeptMember::default() })
 }
 
 fn draft(member: &str, text: &str, part: MemberPart) -> Draft {

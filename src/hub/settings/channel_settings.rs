@@ -23,6 +23,8 @@ pub struct ChannelSettings {
     pub on_slow: Option<OnSlow>,
 }
 
+coded!(ChannelSettings { pattern, events, bytes, age, state_keys, state_bytes, on_slow });
+
 impl ChannelSettings {
     /// Creates settings in which nothing differs.
     pub fn new(pattern: &[u8]) -> Self {

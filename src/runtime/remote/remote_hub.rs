@@ -12,6 +12,7 @@ use super::links::connection::Connection;
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::response_reader::{Outcome, UNAWAITED};
 use super::start::is_served;
+use crate::codec;
 use crate::event::Unsequenced;
 use crate::hub::{
     ChannelPage, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, SubscribeRequest, Ticket,
@@ -22,7 +23,6 @@ use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::StreamHandle;
 use crate::stream::after;
 use crate::sys::thread;
-use crate::ticket;
 use crate::wire::{Counted, FieldList, Request};
 use crate::ErrorCode;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -329,7 +329,7 @@ impl RemoteHub {
         };
         match opened {
             Err(Error::Timeout(_)) => Ok(None),
-            opened => Ok(opened?.ticket().ok().flatten().and_then(|ticket| ticket::decode(&ticket).ok())),
+            opened => Ok(opened?.ticket().ok().flatten().and_then(|ticket| codec::decode(&ticket).ok())),
         }
     }
 

@@ -3,7 +3,7 @@
 //! # Tables
 //!
 //! `entries` has a row for each entry, by sequence number and without an index, so that an append writes one table. Each row
-//! has a checksum, because SQLite has none for its pages. `evicted` says how far channels have evicted entries. `meta` has
+//! has the entry as `coded!` encodes it, and a checksum, because SQLite has none for its pages. `evicted` says how far channels have evicted entries. `meta` has
 //! single values; `last_seq` and `last_at` are written with deletions only, because the last entry has them.
 //!
 //! # What survives
@@ -44,7 +44,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The version of the tables. A program that changes them has another one, and reads the earlier ones.
-const FORMAT: i64 = 3;
+const FORMAT: i64 = 4;
 
 /// Says in the file's first page that the database is a store: "esxs".
 const APPLICATION_ID: i64 = 0x6573_7873;
@@ -72,9 +72,7 @@ const MOST_EPOCH: usize = 16;
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
     CREATE TABLE evicted (channel BLOB PRIMARY KEY, through INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE entries (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, channel BLOB NOT NULL, key BLOB NOT NULL,
-        retain INTEGER NOT NULL, once BLOB NOT NULL, fields BLOB NOT NULL, member BLOB NOT NULL,
-        checksum INTEGER NOT NULL) STRICT;
+    CREATE TABLE entries (seq INTEGER PRIMARY KEY, entry BLOB NOT NULL, checksum INTEGER NOT NULL) STRICT;
 ";
 
 /// The file, open and locked. A drop leaves it as a killed process does.
@@ -241,10 +239,7 @@ impl Database {
 
     fn history(&self) -> Result<(Began, u64), Fault> {
         let number = |name: &str| Ok(self.meta::<i64>(name)?.unwrap_or(0) as u64);
-        let last = "SELECT seq, at FROM entries ORDER BY seq DESC LIMIT 1";
-        let last =
-            self.connection.query_row(last, [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)));
-        let (last_seq, last_at) = last.optional().map_err(|error| self.fault(&error))?.unwrap_or_default();
+        let (last_seq, last_at) = self.last()?.map_or((0, 0), |last| (last.seq, last.at));
         let began = Began {
             epoch: self.meta::<String>("epoch")?.unwrap_or_default().into(),
             cipher_key: self.meta::<[u8; 16]>("cipher_key")?.unwrap_or_default(),

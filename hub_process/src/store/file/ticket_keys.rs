@@ -14,8 +14,9 @@ use super::fault::{Fault, Kind};
 use super::Surroundings;
 use crate::store::random::random;
 use crate::store::{Began, Delivered};
-use eventsource_xs::ticket::{decode_keys, encode_keys, TicketKeys};
-use eventsource_xs::wire::Malformed;
+use eventsource_xs::codec::{decode, encode};
+use eventsource_xs::coded;
+use eventsource_xs::ticket::TicketKeys;
 
 /// The name of the value with the keys.
 const NAME: &str = "ticket_keys";
@@ -28,6 +29,8 @@ pub struct KeptKeys {
     keys: TicketKeys,
 }
 
+coded!(KeptKeys { epoch, boot, keys });
+
 impl KeptKeys {
     /// Returns the keys of a store that begins: those in the file, if they count, or none. [`renew`](Self::renew) makes others.
     pub fn begin(database: &Database, began: &Began, surroundings: &Surroundings) -> Result<Self, Fault> {
@@ -35,7 +38,7 @@ impl KeptKeys {
         let mut begun = Self { epoch: began.epoch.clone(), boot: boot.clone(), keys: TicketKeys::default() };
         let is_whole = delivered.as_ref().is_some_and(|last: &Delivered| last.is_in(began));
         if is_whole && !boot.is_empty() {
-            let kept = database.meta::<Vec<u8>>(NAME)?.and_then(|bytes| Self::decode(&bytes).ok());
+            let kept = database.meta::<Vec<u8>>(NAME)?.and_then(|bytes| decode::<Self>(&bytes).ok());
             let kept = kept.filter(|kept| (&kept.epoch, &kept.boot) == (&begun.epoch, &begun.boot));
             begun.keys = kept.map_or(begun.keys, |kept| kept.keys);
         }
@@ -48,18 +51,9 @@ impl KeptKeys {
         let mut keys = self.keys.clone();
         if keys.renew((surroundings.monotonic)(), secret) {
             let next = Self { epoch: self.epoch.clone(), boot: self.boot.clone(), keys };
-            database.write_meta(&[(NAME, &next.encode())])?;
+            database.write_meta(&[(NAME, &encode(&next))])?;
             *self = next;
         }
         Ok(self.keys.clone())
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        encode_keys([&self.epoch, &self.boot], &self.keys)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let ([epoch, boot], keys) = decode_keys(bytes)?;
-        Ok(Self { epoch, boot, keys })
     }
 }

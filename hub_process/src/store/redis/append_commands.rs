@@ -4,6 +4,7 @@ use super::super::{Draft, DraftKind, MemberPart};
 use super::epoch::StreamKeys;
 use super::machines::{Lapsed, LIFETIME};
 use super::{scripts, state};
+use eventsource_xs::codec::encode;
 use eventsource_xs::hub::Retain;
 use redis::cmd;
 
@@ -65,9 +66,8 @@ fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, membe
                 command.arg(name).arg(&value[..]);
             }
         }
-        let member = draft.member.encode();
-        if !member.is_empty() {
-            command.arg("m").arg(member);
+        if draft.member != MemberPart::None {
+            command.arg("m").arg(encode(&draft.member));
         }
         command.arg("f").arg(draft.fields.as_bytes());
     }
@@ -77,14 +77,14 @@ fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, membe
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::MemberHere;
     use super::super::entry::{event, Event};
     use super::super::epoch::Keys;
     use super::*;
-    use eventsource_xs::event::{Field, Text};
-    use eventsource_xs::hub::EndRequest;
+    use eventsource_xs::event::{Field, Text, Unsequenced};
+    use eventsource_xs::hub::{EndRequest, KeptMember};
     use eventsource_xs::wire::FieldList;
     use redis::Value;
+    use std::iter;
 
     /// Returns the event of the entry that a command adds.
     fn added(draft: &Draft) -> Event {
@@ -117,8 +117,9 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_member_and_a_request_to_end_streams_are_read_as_they_were_added() {
-        let [left, fields] = ["left", "1"].map(|text| FieldList::of([Field::Data(Text::from(text))]));
-        let here = MemberHere { leave: left, rest: b"rest"[..].into(), ..MemberHere::default() };
+        let fields = FieldList::of([Field::Data(Text::from("1"))]);
+        let leave = Unsequenced::of(iter::once(Field::Data(Text::from("left"))));
+        let here = KeptMember { leave, since: 7, ..KeptMember::default() };
         let of_member = |retain, member| {
             let [channel, key] = ["room", "ann"].map(|text| text.as_bytes().into());
             Draft { channel, key, fields: fields.clone(), retain, member, ..Draft::default() }

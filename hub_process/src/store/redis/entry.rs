@@ -1,6 +1,7 @@
 //! Ids and entries of a Redis stream.
 
 use super::super::{Draft, MemberPart};
+use eventsource_xs::codec::decode;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
 use redis::Value;
@@ -141,7 +142,7 @@ pub fn event(fields: Vec<Value>) -> Option<Event> {
             b"r" => (key, retain) = (Some(bytes.into()), Retain::Newest),
             b"x" => (key, retain) = (Some(bytes.into()), Retain::Forget),
             b"o" => once = Some(bytes.into()),
-            b"m" => member = MemberPart::decode(&bytes),
+            b"m" => member = decode(&bytes).unwrap_or_default(),
             b"f" => list = FieldList::from_bytes(&bytes).ok(),
             b"p" => source = producer(&bytes),
             b"e" => end = Some(bytes.into()),

@@ -7,7 +7,7 @@ use super::{random, random_text, scripts};
 use redis::{cmd, Cmd, Value};
 
 /// The version of the layout in Redis.
-const LAYOUT: &[u8] = b"1";
+const LAYOUT: &[u8] = b"2";
 
 /// The content of the pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,8 +88,8 @@ impl Pointer {
         let [layout, epoch, origin, cipher, reason] = &parts[..] else { return Err(malformed()) };
         let Some(layout) = text(layout) else { return Ok(None) };
         if layout != LAYOUT {
-            let message =
-                format!("its history has the layout {}, this version knows 1", String::from_utf8_lossy(layout));
+            let [theirs, ours] = [layout, LAYOUT].map(String::from_utf8_lossy);
+            let message = format!("its history has the layout {theirs}, this version knows {ours}");
             return Err(CallError::Refused(Refusal { code: "LAYOUT".into(), message }));
         }
         let string = |value: &Value| text(value).and_then(|bytes| String::from_utf8(bytes.into()).ok());

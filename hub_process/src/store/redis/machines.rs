@@ -227,14 +227,14 @@ impl Machines {
         }
         let dead = self.dead.entry(machine.into()).or_insert_with(|| Dead::new(now, false));
         let (_, Draft { channel, key, member, .. }) = state::event(field, value)?;
-        let MemberPart::Here(here) = member else { return None };
+        let kept = member.kept()?;
         dead.is_needed = true;
-        let due = dead.due(here.linger).max(self.calm_until);
+        let due = dead.due(kept.linger).max(self.calm_until);
         if due > now {
             self.scan_at = Some(self.scan_at.map_or(due, |at| at.min(due)));
             return None;
         }
-        let (fields, retain, member) = (here.leave, Retain::Forget, MemberPart::Gone);
+        let (fields, retain, member) = ((&kept.leave).into(), Retain::Forget, MemberPart::Gone);
         self.scan_at.get_or_insert(now + RENEW); // it is removed if nobody is on it then
         Some(Lapsed {
             machine: machine.into(),

@@ -40,6 +40,7 @@ use super::connection::RedisConnection;
 use super::entry::{text, Id};
 use super::epoch::StreamKeys;
 use super::scripts;
+use eventsource_xs::codec::decode;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
 use redis::{cmd, Cmd, Value};
@@ -74,7 +75,7 @@ pub fn event(field: &[u8], value: &[u8]) -> Option<(Id, Draft)> {
         Some((id, _)) => {
             let (length, rest) = split(rest, b':')?;
             let (member, fields) = rest.split_at_checked(std::str::from_utf8(length).ok()?.parse().ok()?)?;
-            (id, MemberPart::decode(member), fields)
+            (id, decode(member).unwrap_or_default(), fields)
         }
     };
     let fields = FieldList::from_bytes(fields).unwrap_or_default(); // without fields, it is of a later version

@@ -1,6 +1,7 @@
 //! Handing a hub without a store over to another program: what is beside its history in the reactor.
 
 use super::HubHandle;
+use crate::codec::{decode, encode};
 use crate::event::Shared;
 use crate::hub::{Epoch, History, Members, Question, SequencedEvent, Settings};
 use crate::reactor::{Command, HubId};
@@ -11,7 +12,6 @@ use crate::runtime::process::{check_shutdown, lock_process};
 use crate::runtime::reactor_handle::UNAWAITED;
 use crate::runtime::registration::HubRegistration;
 use crate::stream::StreamId;
-use crate::ticket::{Key, TicketKeys};
 use crate::wire::Handover;
 use std::time::{Duration, Instant};
 
@@ -40,9 +40,7 @@ impl HubHandle {
             }
             Self::hand_presences_over(members, file);
         }
-        for Key { number, secret, since } in tickets.keys() {
-            file.add(&Handover::TicketKey { number: (*number).into(), since: *since, secret });
-        }
+        file.add(&Handover::TicketKeys { keys: &encode(tickets) });
     }
 
     /// Appends the members and wills of streams.
@@ -68,7 +66,7 @@ impl HubHandle {
         let epoch = Epoch::new(&history.epoch, cipher_key);
         let mut registration = hub.register(process.reactor_or_start()?, epoch, Some(&history))?;
         let HubRegistration { reactor, hub: number, once, members, tickets, state, retention, .. } = &mut registration;
-        let (mut event, mut last_key) = (Vec::new(), None);
+        let mut event = Vec::new();
         for part in handed {
             match *part {
                 Handover::EventPart { bytes } => event.extend_from_slice(bytes),
@@ -98,12 +96,7 @@ impl HubHandle {
                     let question = Box::new(Question::EndStreams { request, at });
                     reactor.send(Command::Ask { hub: *number, request_id: UNAWAITED, question });
                 }
-                Handover::TicketKey { number, since, secret } => {
-                    if let Ok(secret) = secret.try_into() {
-                        let key = Key { number: number as u8, secret, since };
-                        *tickets = TicketKeys::new(key.clone(), last_key.replace(key));
-                    }
-                }
+                Handover::TicketKeys { keys } => *tickets = decode(keys).unwrap_or_default(),
                 _ => {}
             }
         }

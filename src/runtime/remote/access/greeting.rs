@@ -7,7 +7,6 @@ use super::start::{ends_at_once, Note, Pauses, Start};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
 use crate::wire::{Hello, Name, NamedSettings, Response, Role, Stop, TooLong, Upgrade, Welcome};
-use crate::ErrorCode;
 use rustix::fd::AsFd;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -84,20 +83,11 @@ pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(
 
 /// Asks a hub process to end, whichever version it has: its streams end, and each client is sent a reconnection time. Returns
 /// when the process has ended its connections. Fails with [`Error::Unavailable`] if no process serves the hub,
-/// [`Error::Refused`] if it is that of another hub or of a version before 14, [`Error::Timeout`] if it has not ended in time.
+/// [`Error::Refused`] if it is that of another hub or of a version before 15, [`Error::Timeout`] if it has not ended in time.
 pub fn stop(start: &Start, place: &Place) -> Result<(), Error> {
-    let stop = Stop { name: place.name().as_str(), is_replaced: false };
     let mut bytes = Vec::new();
-    stop.encode(&mut bytes)?;
-    match ask_to_end(start, place, &bytes) {
-        // A process of version 14 does not know this first message.
-        Err(Error::Refused(failure)) if failure.code == ErrorCode::Invalid && failure.field.is_none() => {
-            bytes.clear();
-            stop.encode_version_14(&mut bytes)?;
-            ask_to_end(start, place, &bytes)
-        }
-        other => other,
-    }
+    Stop { name: place.name().as_str(), is_replaced: false }.encode(&mut bytes)?;
+    ask_to_end(start, place, &bytes)
 }
 
 /// Asks a hub process that a worker or a command has started to end, because this one was run to serve the hub. Returns when

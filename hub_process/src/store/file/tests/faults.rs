@@ -133,7 +133,7 @@ fn a_path_that_cannot_be_is_refused_with_the_remedy() {
 }
 
 #[test]
-fn the_files_of_others_and_of_later_programs_are_refused_untouched() {
+fn the_files_of_others_and_of_other_versions_are_refused_untouched() {
     let folder = Folder::new();
     let theirs = rusqlite::Connection::open(folder.file()).expect("a database");
     theirs.execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)").expect("a table");
@@ -145,11 +145,13 @@ fn the_files_of_others_and_of_later_programs_are_refused_untouched() {
 
     let later = folder.0.join("later");
     Running::begin(&later, FileSync::Second).0.close();
-    let database = rusqlite::Connection::open(&later).expect("a database");
-    database.execute("UPDATE meta SET value = 4 WHERE name = 'format'", []).expect("a store");
-    drop(database);
-    let (message, retries) = Running::start(&later, FileSync::Second, &Machine::default()).cannot_begin();
-    assert!(message.contains("has the format 4") && !retries, "{message}");
+    for format in [3, 5] {
+        let database = rusqlite::Connection::open(&later).expect("a database");
+        database.execute("UPDATE meta SET value = ?1 WHERE name = 'format'", [format]).expect("a store");
+        drop(database);
+        let (message, retries) = Running::start(&later, FileSync::Second, &Machine::default()).cannot_begin();
+        assert!(message.contains(&format!("has the format {format}")) && !retries, "{message}");
+    }
     assert_eq!(folder.others(), ["later", "later-wal"]);
 }
 
