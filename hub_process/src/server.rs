@@ -170,7 +170,6 @@ impl Server {
                 sources::LISTENER => self.accept(now),
                 sources::SIGNALS => self.take_signals(),
                 sources::MAIL => self.take_mail(now),
-                sources::LOG => process_log::clear_signal(), // lines are sent in each turn
                 sources::HTTP_STREAMS => http::accept(self, Service::Streams, now),
                 sources::HTTP_METRICS => http::accept(self, Service::Metrics, now),
                 client if client >= FIRST_NUMBER => http::serve(self, client, *readiness, now),

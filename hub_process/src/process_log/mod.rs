@@ -11,14 +11,10 @@ mod kept_lines;
 
 use eventsource_xs::remote::calls::standard_error;
 use kept_lines::{KeptLines, MOST_LINES};
-use rustix::event::{eventfd, EventfdFlags};
-use rustix::io::{read, write as write_to};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -36,14 +32,8 @@ static OBJECTS_OF: OnceLock<Box<str>> = OnceLock::new();
 /// The file with the last lines, once this process has one.
 static KEPT: Mutex<Option<KeptLines>> = Mutex::new(None);
 
-/// The lines that are still to be sent to a worker: the newest ones.
-static UNSENT: Mutex<VecDeque<Box<str>>> = Mutex::new(VecDeque::new());
-
-/// Whether there are any, so that nothing is locked if there are none.
-static HAS_UNSENT: AtomicBool = AtomicBool::new(false);
-
-/// Readable when there are lines to send. None if standard error is read.
-static UNSENT_SIGNAL: OnceLock<OwnedFd> = OnceLock::new();
+/// The lines that are still to be sent to a worker: the newest ones. None if standard error is read.
+static UNSENT: Mutex<Option<VecDeque<Box<str>>>> = Mutex::new(None);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,10 +43,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// panic is a line.
 pub fn keep_lines(path: &Path) {
     *lock(&KEPT) = Some(KeptLines::open(path));
-    if standard_error::is_unread() {
-        let signal = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let _ = signal.map(|signal| UNSENT_SIGNAL.set(signal)); // without a descriptor the lines are in the file only
-    }
+    *lock(&UNSENT) = standard_error::is_unread().then(VecDeque::new);
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         // Whoever panics may have a lock: then there is no line.
@@ -67,26 +54,14 @@ pub fn keep_lines(path: &Path) {
     }));
 }
 
-/// Returns the descriptor that is readable when there are lines to send; none if standard error is read.
-pub fn unsent_descriptor() -> Option<BorrowedFd<'static>> {
-    UNSENT_SIGNAL.get().map(AsFd::as_fd)
-}
-
-/// Returns true if there are lines to send.
+/// Returns true if there are lines to send. A line of a store's thread may be a second old: until then the wire thread looks.
 pub fn has_unsent() -> bool {
-    HAS_UNSENT.load(Ordering::Relaxed)
+    lock(&UNSENT).as_ref().is_some_and(|unsent| !unsent.is_empty())
 }
 
 /// Takes the lines that are to be sent to a worker.
 pub fn take_unsent() -> VecDeque<Box<str>> {
-    let mut unsent = lock(&UNSENT);
-    HAS_UNSENT.store(false, Ordering::Relaxed);
-    std::mem::take(&mut *unsent)
-}
-
-/// Called when the descriptor was readable. It is so again with the next line.
-pub fn clear_signal() {
-    let _ = UNSENT_SIGNAL.get().map(|signal| read(signal, &mut [0; 8]));
+    lock(&UNSENT).as_mut().map(std::mem::take).unwrap_or_default()
 }
 
 /// The value of a field of a line.
@@ -143,14 +118,11 @@ fn keep_line(line: &str) {
     if let Some(kept) = &mut *lock(&KEPT) {
         kept.add(&format!("{:.3}\t{line}", since.as_secs_f64()));
     }
-    if let Some(signal) = UNSENT_SIGNAL.get() {
-        let mut unsent = lock(&UNSENT);
+    if let Some(unsent) = &mut *lock(&UNSENT) {
         unsent.push_back(line.into());
-        HAS_UNSENT.store(true, Ordering::Relaxed);
         if unsent.len() > MOST_LINES {
             unsent.pop_front(); // the file has it
         }
-        let _ = write_to(signal, &1_u64.to_ne_bytes()); // one that is full wakes it, too
     }
 }
 

@@ -1,7 +1,6 @@
 //! What the loop waits for, beside its peers: their numbers in the epoll set.
 
 use crate::peers::FIRST_TOKEN;
-use crate::process_log;
 use eventsource_xs::remote::calls::{self, Asked, Epoll, Readiness};
 use eventsource_xs::runtime::{self, Mail, Mailbox};
 use std::error::Error;
@@ -13,9 +12,8 @@ use std::time::Duration;
 pub(super) const LISTENER: u64 = 0;
 pub(super) const SIGNALS: u64 = 1;
 pub(super) const MAIL: u64 = 2;
-pub(super) const LOG: u64 = 3;
-pub(super) const HTTP_STREAMS: u64 = 4;
-pub(super) const HTTP_METRICS: u64 = 5;
+pub(super) const HTTP_STREAMS: u64 = 3;
+pub(super) const HTTP_METRICS: u64 = 4;
 const _: () = assert!(HTTP_METRICS < FIRST_TOKEN);
 
 pub(super) struct Sources {
@@ -28,14 +26,13 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Waits for signals, the reactor, the store and the log. The listener and the peers add themselves.
+    /// Waits for signals, the reactor and the store. The listener and the peers add themselves.
     pub(super) fn new() -> Result<Self, Box<dyn Error>> {
         let (signals, epoll) = (calls::signals()?, Epoll::new()?);
         epoll.add(signals.as_fd(), SIGNALS)?;
         let mailbox = runtime::mailbox()?;
         let has_mail = mailbox.open()?;
         epoll.add(has_mail.as_fd(), MAIL)?;
-        process_log::unsent_descriptor().map_or(Ok(()), |unsent| epoll.add(unsent, LOG))?;
         Ok(Self { epoll, signals, mailbox, _has_mail: has_mail, ready: Vec::new() })
     }
 
