@@ -40,6 +40,8 @@ my $MAX_CLOCK = ~0 >> 1;
 my $MAX_MAX_RELAYS = 10_000;
 my $MAX_RELAYS     = 100;      # processes of relays of a named hub
 
+my %EVENT_NAME = (gap_event => 'gap', position_event => 'position');
+
 # In the order in which the native hub takes their data.
 my @GAP_REASONS = qw(evicted unknown slow);
 
@@ -65,15 +67,14 @@ sub new {
         $SETTINGS->refuse($name, "$name is an option of to_app, not a setting of new");
     }
     $SETTINGS->known(\%given, ['channels', @HUB_SETTINGS, @STREAM_SETTINGS]);
-    my %native = _native_settings(%given);
+    my @native = _native_settings(%given);
     my $self   = bless {
         absence        => EventSource::XS::Hub::Absence->new($given{name}),
         autostart      => $given{autostart},
-        gap_event      => $native{gap_event},
-        max_topics     => $native{max_topics},
-        name           => $native{name},
+        _event_names(%given),
+        max_topics     => $given{max_topics},
+        name           => defined $given{name} ? "$given{name}" : '',
         per_process    => $given{per_process} || defined $given{name},
-        position_event => $native{position_event},
         socket         => $given{socket},
     }, $class;
     my $most = defined $given{max_relays} ? $SETTINGS->plain_number($given{max_relays}) : $MAX_RELAYS;
@@ -83,7 +84,7 @@ sub new {
     $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
     require EventSource::XS::Hub::App;
     EventSource::XS::Hub::App->check(%{$self->{stream_settings}});
-    $self->_attach(map { ref $native{$_} ? @{$native{$_}} : ($_ => $native{$_}) } keys %native);
+    $self->_attach(@native);
     return $self;
 }
 
@@ -264,8 +265,8 @@ sub _first_block {
 # The data of gap events for each reason, if the application gives them.
 sub _gap_data {
     my ($gap_data, $gap_event) = @_;
-    return [] if !defined $gap_data;
-    return [gap_data => map { _gap_data_for($_, $gap_data, $gap_event) } @GAP_REASONS];
+    return if !defined $gap_data;
+    return (gap_data => map { _gap_data_for($_, $gap_data, $gap_event) } @GAP_REASONS);
 }
 
 sub _gap_data_for {
@@ -290,28 +291,29 @@ sub _check_later {
     );
 }
 
-# The settings of the native hub.
+# The names of the hub's own events.
+sub _event_names {
+    my %given = @_;
+    return map { ($_ => defined $given{$_} ? $given{$_} : $EVENT_NAME{$_}) } keys %EVENT_NAME;
+}
+
+# The settings that are given, as the native hub takes them: names, each with its texts behind it (src/xs/hub.rs). The others have
+# their defaults there.
 sub _native_settings {
     my %given = @_;
     $SETTINGS->one_line($_ => $given{$_}) for qw(gap_event position_event);
-    my $gap_event      = defined $given{gap_event}      ? $given{gap_event}      : 'gap';
-    my $position_event = defined $given{position_event} ? $given{position_event} : 'position';
-    $SETTINGS->refuse(position_event => "position_event must not be '$gap_event', the name of the event for gaps")
-        if $position_event eq $gap_event && !_is_for_process(%given);
+    my %event = _event_names(%given);
+    $SETTINGS->refuse(position_event => "position_event must not be '$event{gap_event}', the name of the event for gaps")
+        if $event{position_event} eq $event{gap_event} && !_is_for_process(%given);
     $SETTINGS->whole_number(max_relays => $given{max_relays}, from => 0, to => $MAX_MAX_RELAYS);
     $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $MAX_BOUND);
     return (
         EventSource::XS::Hub::Retention->native(%given),
-        gap_data    => _gap_data($given{gap_data}, $gap_event),
-        gap_event   => $gap_event,
-        max_streams => $given{max_streams} || 0,
-        named       => join(' ', grep { defined $given{$_} } sort keys %given),    # a hub process keeps these
-        max_topics  => defined $given{max_topics} ? $given{max_topics} : $SUBSCRIPTION->max_topics,
+        _gap_data($given{gap_data}, $event{gap_event}),
         EventSource::XS::Hub::ProcessSettings->native(%given),
-        opaque_ids             => $given{opaque_ids} ? 1 : 0,
-        position_event         => $position_event,
-        refuses_position_event => defined $given{position} && $given{position} ne 'event' ? 0                    : 1,
-        show_channel           => defined $given{show_channel}                            ? $given{show_channel} : '',
+        (map { defined $given{$_} ? ($_ => $given{$_}) : () } qw(gap_event max_streams max_topics position_event show_channel)),
+        defined $given{opaque_ids} ? (opaque_ids             => $given{opaque_ids} ? 1 : 0)            : (),
+        defined $given{position}   ? (refuses_position_event => $given{position} eq 'event' ? 1 : 0) : (),
     );
 }
 

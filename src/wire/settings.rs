@@ -120,11 +120,6 @@ macro_rules! named_settings {
         }
 
         impl NamedSettings {
-            /// Returns the settings whose names for applications a function accepts.
-            pub fn only(self, is_named: impl Fn(&str) -> bool) -> Self {
-                Self { $($name: self.$name.filter(|_| is_named($option)),)* }
-            }
-
             /// Returns these settings, and those of `other` that are not among them.
             pub fn or(self, other: Self) -> Self {
                 Self { $($name: self.$name.or(other.$name),)* }

@@ -9,8 +9,9 @@ use crate::codec;
 use crate::event::Field;
 use crate::hub::{
     check_fields, check_id, check_presence, check_published_id, given_ids, ChannelSettings, GapData, OnSlow,
-    Publication, Retain,
+    Publication, Retain, StateBounds,
 };
+use crate::log::Bounds;
 use crate::remote::{self, Address, Error, Hub, LeaseHandle, RemoteHub};
 use crate::store_settings::StoreSettings;
 use crate::sys::clock;
@@ -32,6 +33,9 @@ struct RawPublication {
     waits: u8,
     retain: u8,
 }
+
+/// How long a publish waits for the id of a named hub, unless the application says it.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn on_slow(name: &[u8]) -> OnSlow {
     match name {
@@ -58,60 +62,75 @@ impl Texts<'_> {
         channels
     }
 
-    /// Takes the settings of a hub: names, each with its texts behind it. `named` are the names of those that the application
-    /// gives, with blanks between them.
+    /// Takes bounds of the history. What is not given is as in `default`.
+    fn bounds(&mut self, default: Bounds) -> Bounds {
+        Bounds {
+            events: self.number_if().unwrap_or(default.events),
+            bytes: self.number_if().unwrap_or(default.bytes),
+            age: self.number_if().map_or(default.age, seconds),
+        }
+    }
+
+    /// Takes bounds of the state, as [`bounds`](Self::bounds).
+    fn state_bounds(&mut self, default: StateBounds) -> StateBounds {
+        let (keys, bytes) = (self.number_if(), self.number_if());
+        StateBounds { keys: keys.unwrap_or(default.keys), bytes: bytes.unwrap_or(default.bytes) }
+    }
+
+    /// Takes the settings of a hub that the application gives: names, each with its texts behind it. The others have their
+    /// defaults, or are those of the hub process.
     fn hub(mut self) -> Result<Hub, Thrown> {
-        let (mut all, mut timeout, mut store) = (HubSettings::default(), Duration::default(), Vec::new());
-        let (mut name, mut named) = (String::new(), String::new());
-        let (mut socket, mut program) = (None, None);
+        let (mut given, default) = (NamedSettings::default(), HubSettings::default());
+        let (mut name, mut socket, mut program, mut store) = (String::new(), None, None, None);
+        let mut timeout = PUBLISH_TIMEOUT;
         while let Some(setting) = self.next() {
-            let hub = &mut all.hub;
             match setting {
-                b"bytes" => hub.history.bytes = self.number(),
-                b"bytes_in_total" => hub.total_history.bytes = self.number(),
-                b"channels" => hub.channels.push(self.channels()),
-                b"events" => hub.history.events = self.number(),
-                b"events_in_total" => hub.total_history.events = self.number(),
+                b"channels" => {
+                    let count: usize = self.number();
+                    given.channels = Some((0..count).map(|_| self.channels()).collect());
+                }
                 b"gap_data" => {
                     let (evicted, unknown, slow) = (self.text(), self.text(), self.text());
-                    hub.gap_data = Some(Box::new(GapData { evicted, unknown, slow }));
+                    given.gap_data = Some(Box::new(GapData { evicted, unknown, slow }));
                 }
-                b"gap_event" => hub.gap_event = self.text(),
-                b"grace" => all.grace = seconds(self.number()),
-                b"idle_exit" => all.idle_exit = seconds(self.number()),
-                b"max_members" => hub.max_members = self.number(),
-                b"max_streams" => all.max_streams = self.number(),
-                b"max_topics" => all.max_topics = self.number(),
+                b"gap_event" => given.gap_event = Some(self.text()),
+                b"grace" => given.grace = Some(seconds(self.number())),
+                b"history" => given.history = Some(self.bounds(default.hub.history)),
+                b"idle_exit" => given.idle_exit = Some(seconds(self.number())),
+                b"max_members" => given.max_members = Some(self.number()),
+                b"max_streams" => given.max_streams = Some(self.number()),
+                b"max_topics" => given.max_topics = Some(self.number()),
                 b"name" => name = self.text(),
-                b"named" => named = self.text(),
-                b"on_slow" => hub.on_slow = on_slow(self.bytes()),
-                b"opaque_ids" => hub.opaque_ids = self.is_true(),
-                b"position_event" => hub.position_event = self.text(),
+                b"on_slow" => given.on_slow = Some(on_slow(self.bytes())),
+                b"opaque_ids" => given.opaque_ids = Some(self.is_true()),
+                b"position_event" => given.position_event = Some(self.text()),
                 b"program" => program = self.path(),
                 b"publish_timeout" => timeout = seconds(self.number()),
-                b"refuses_position_event" => hub.refuses_position_event = self.is_true(),
-                b"seconds" => hub.history.age = seconds(self.number()),
-                b"seconds_in_total" => hub.total_history.age = seconds(self.number()),
-                b"show_channel" => all.show_channel = ShowChannel::of_name(&self.text::<String>()),
+                b"refuses_position_event" => given.refuses_position_event = Some(self.is_true()),
+                b"show_channel" => given.show_channel = ShowChannel::of_name(&self.text::<String>()),
                 b"socket" => socket = self.path(),
-                b"state_bytes" => hub.state.bytes = self.number(),
-                b"state_keys" => hub.state.keys = self.number(),
-                b"store" => store.push((self.text::<String>(), self.text::<String>())),
-                b"total_state_bytes" => hub.total_state.bytes = self.number(),
-                b"total_state_keys" => hub.total_state.keys = self.number(),
+                b"state" => given.state = Some(self.state_bounds(default.hub.state)),
+                b"store" => {
+                    let count: usize = self.number();
+                    store = Some((0..count).map(|_| (self.text(), self.text())).collect::<Vec<(String, String)>>());
+                }
+                b"total_history" => given.total_history = Some(self.bounds(default.hub.total_history)),
+                b"total_state" => given.total_state = Some(self.state_bounds(default.hub.total_state)),
                 name => refuse("setting", String::from_utf8_lossy(name)),
             }
         }
         if name.is_empty() {
+            let all = given.over(default);
             return Ok(Hub::local(all.hub, all.max_topics));
         }
         let address = Address::new(Name::new(&name).map_err(Error::from)?, socket)?;
-        let store: Vec<_> = store.iter().map(|(name, value)| (&**name, &**value)).collect();
-        all.store =
-            StoreSettings::new(&store, timeout).map_err(|message| Error::Invalid { field: "store", message })?;
-        let settings = NamedSettings::from(all).only(|option| named.split(' ').any(|name| name == option));
+        if let Some(store) = store {
+            let pairs: Vec<_> = store.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let invalid = |message| Error::Invalid { field: "store", message };
+            given.store = Some(StoreSettings::new(&pairs, timeout).map_err(invalid)?);
+        }
         let start = remote::Start { program, needs_settings: false, timeout };
-        Ok(Hub::named(RemoteHub::new(address, start, settings))?)
+        Ok(Hub::named(RemoteHub::new(address, start, given))?)
     }
 }
 

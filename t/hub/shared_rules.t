@@ -11,6 +11,7 @@ use EventSource::XS::Hub::Name;
 use File::Temp ();
 use Plack::App::EventSource;
 use Test::EventSource;
+use Testing::SourceTree qw(slurp);
 
 my $hub = EventSource::Hub->new;
 
@@ -41,6 +42,13 @@ subtest 'the name of a hub' => sub {
         my $what = join ' ', map { sprintf '%02x', ord } split //, length $name > 4 ? substr $name, 0, 4 : $name;
         is defined $perl, defined $native, "'$what', of " . length($name) . ' characters';
     }
+};
+
+subtest 'the most channels of a stream' => sub {
+    my ($most) = slurp('src/wire/settings.rs') =~ /Self \{ hub, max_topics: ([0-9]+),/;
+    my $topics = sub { EventSource::Hub->check_topics(map { "a$_" } 1 .. $_[0]) };
+    is wrong_field(sub { $topics->($most) }), undef, $most;
+    is wrong_field(sub { $topics->($most + 1) }), 'channels', 'one more';
 };
 
 subtest 'the longest name, key and id' => sub {

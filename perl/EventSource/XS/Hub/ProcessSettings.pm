@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # The settings of a named hub: its name, where its process is, how long that lives, and its store. Checks them, and makes of
-# them what the native hub takes.
+# those that are given what the native hub takes.
 
 use EventSource::Hub::Process;
 use EventSource::XS::Hub::HubName;
@@ -18,25 +18,24 @@ my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 # They need a name.
 my @NAMES = qw(autostart grace idle_exit max_relays publish_timeout socket store);
 
-# The defaults of those that are seconds. xt/defaults.t compares them with those of a hub process.
-my %SECONDS = (grace => 30, idle_exit => 60, publish_timeout => 5);
-
 # Public methods
 
-# All texts are empty if the hub has no name.
 sub native {
     my ($class, %given) = @_;
-    my $is_named = defined $given{name};
-    for my $setting (grep { !$is_named && defined $given{$_} } @NAMES) {
-        $SETTINGS->refuse($setting, "$setting is for a named hub: give it a name, too");
+    if (!defined $given{name}) {
+        for my $setting (grep { defined $given{$_} } @NAMES) {
+            $SETTINGS->refuse($setting, "$setting is for a named hub: give it a name, too");
+        }
+        return;
     }
-    my $may_start = $is_named && (!defined $given{autostart} || $given{autostart});
+    my %is_above_zero = (grace => 0, idle_exit => 0, publish_timeout => 1);
     return (
-        name    => $is_named              ? _name($given{name})     : '',
-        socket  => defined $given{socket} ? _socket($given{socket}) : '',
-        store   => EventSource::XS::Hub::Store->native($given{store}),
-        program => $may_start ? EventSource::Hub::Process->program : '',
-        map { $_ => _seconds($_, $given{$_}) } sort keys %SECONDS
+        name => _name($given{name}),
+        defined $given{socket} ? (socket => _socket($given{socket})) : (),
+        defined $given{store}  ? EventSource::XS::Hub::Store->native($given{store}) : (),
+        !defined $given{autostart} || $given{autostart} ? (program => EventSource::Hub::Process->program) : (),
+        map { ($_ => $SETTINGS->seconds($_, $given{$_}, is_above_zero => $is_above_zero{$_})) }
+            grep { defined $given{$_} } sort keys %is_above_zero
     );
 }
 
@@ -47,12 +46,6 @@ sub _name {
     my $problem = EventSource::XS::Hub::HubName->problem($name);
     $SETTINGS->refuse(name => "name $problem") if defined $problem;
     return $name;
-}
-
-sub _seconds {
-    my ($setting, $given) = @_;
-    my $seconds = $SETTINGS->seconds($setting, $given, is_above_zero => $setting eq 'publish_timeout');
-    return defined $seconds ? $seconds : $SECONDS{$setting};
 }
 
 sub _socket {

@@ -3,8 +3,7 @@ use strict;
 use warnings;
 
 # The retention of a hub, and its treatment of slow clients: checks the settings history, total_history, state, total_state,
-# channels, max_members and on_slow, and makes of them what the native hub takes. A hub process has the same defaults, for what
-# no worker names (src/wire/settings.rs); xt/defaults.t compares them.
+# channels, max_members and on_slow, and makes of those that are given what the native hub takes.
 
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Settings;
@@ -18,14 +17,6 @@ my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 my @HISTORY = qw(events bytes seconds);
 my @STATE   = qw(keys bytes);
 
-my %DEFAULT = (
-    history       => {events => 1000,    bytes => 1_048_576, seconds => 3600},
-    total_history => {events => 100_000, bytes => 67_108_864},
-    state         => {keys   => 10_000,  bytes => 16_777_216},
-    total_state   => {keys   => 100_000, bytes => 67_108_864},
-);
-my $MAX_MEMBERS = 10_000;    # of a channel
-
 # The largest bound, in events, keys or bytes. It fits a size_t.
 my $MAX_BOUND = 999_999_999_999_999;
 
@@ -35,20 +26,14 @@ my $MAX_CHANNELS = 100;
 # Public methods
 
 sub native {
-    my ($class,   %given)         = @_;
-    my ($history, $total_history) = map { _own_bounds($_, $given{$_}, @HISTORY) } qw(history total_history);
-    my ($state,   $total_state)   = map { _own_bounds($_, $given{$_}, @STATE) } qw(state total_state);
-    my $on_slow = _on_slow('on_slow', $given{on_slow}, 'on_slow');
-    my $members = $SETTINGS->whole_number(max_members => $given{max_members}, from => 0, to => $MAX_BOUND);
-    my $seconds = $total_history->{seconds};
+    my ($class, %given) = @_;
+    _on_slow('on_slow', $given{on_slow}, 'on_slow');
+    $SETTINGS->whole_number(max_members => $given{max_members}, from => 0, to => $MAX_BOUND);
     return (
-        channels         => _channels($given{channels}),
-        max_members      => defined $members ? $members : $MAX_MEMBERS,
-        on_slow          => $on_slow || 'disconnect',
-        seconds_in_total => defined $seconds ? $seconds : -1,             # no bound
-        (map { ($_              => $history->{$_}) } @HISTORY),
-        (map { ("${_}_in_total" => $total_history->{$_}) } qw(events bytes)),
-        (map { ("state_$_"      => $state->{$_}, "total_state_$_" => $total_state->{$_}) } @STATE),
+        (map { _own_bounds($_, $given{$_}, @HISTORY) } qw(history total_history)),
+        (map { _own_bounds($_, $given{$_}, @STATE) } qw(state total_state)),
+        _channels($given{channels}),
+        map { defined $given{$_} ? ($_ => $given{$_}) : () } qw(max_members on_slow)
     );
 }
 
@@ -69,10 +54,10 @@ sub _bound {
     return $SETTINGS->whole_number($name, $value, from => 0, to => $MAX_BOUND, field => $field);
 }
 
-# The list of channels with settings of their own: seven texts for each.
+# The channels with settings of their own: their number, and seven texts for each.
 sub _channels {
     my $given = shift;
-    return [] if !defined $given;
+    return if !defined $given;
     my @list =
           ref $given eq 'ARRAY' && !(@$given % 2) ? @$given
         : ref $given eq 'HASH'                    ? map { ($_ => $given->{$_}) } _in_order(keys %$given)
@@ -82,9 +67,9 @@ sub _channels {
     $SETTINGS->refuse(channels => "channels has at most $MAX_CHANNELS names and patterns") if @list > 2 * $MAX_CHANNELS;
     my @native;
     while (my ($pattern, $settings) = splice @list, 0, 2) {
-        push @native, channels => _of_channels($pattern, $settings);
+        push @native, _of_channels($pattern, $settings);
     }
-    return \@native;
+    return (channels => @native / 7, @native);
 }
 
 # Escapes the text of an application in a format, where %s is the last conversion.
@@ -128,10 +113,10 @@ sub _on_slow {
     return $given;
 }
 
-# The bounds of a setting of the hub.
+# The bounds of a setting of the hub, if it is given.
 sub _own_bounds {
     my ($name, $given, @bounds) = @_;
-    return {%{$DEFAULT{$name}}, %{_bounds($name, $given, $name, @bounds)}};
+    return defined $given ? ($name => @{_bounds($name, $given, $name, @bounds)}{@bounds}) : ();
 }
 
 1;

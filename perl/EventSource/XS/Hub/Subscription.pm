@@ -76,8 +76,6 @@ sub max_age {
     return $SETTINGS->seconds(max_age => $seconds);
 }
 
-sub max_topics { return $MAX_TOPICS }
-
 # Topics as the native hub takes them: the kind of each, and its name or pattern. An application may bless a scalar of its own
 # as a pattern.
 sub native_topics {
