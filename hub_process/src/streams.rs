@@ -38,14 +38,9 @@ pub struct HeldStream {
 }
 
 impl HeldStream {
-    /// Opens a stream that a worker hands over. It is refused if there are `most` streams. Fails with the reason of its end.
-    pub fn open(open: &Open<'_>, socket: Option<OwnedFd>, opener: Opener, most: usize) -> Result<Self, Reason> {
-        Self::open_with(open, b"", socket, opener, most)
-    }
-
-    /// Opens the stream of a client that this process answers itself: with the first bytes of the content, not coded yet. Fails
-    /// as [`open`](Self::open).
-    pub fn open_with(
+    /// Opens a stream: one that a worker hands over, or of a client that this process answers itself, with the first bytes of
+    /// the content, not coded yet. It is refused if there are `most` streams. Fails with the reason of its end.
+    pub fn open(
         open: &Open<'_>,
         content: &[u8],
         socket: Option<OwnedFd>,
@@ -72,17 +67,13 @@ impl HeldStream {
         }
         match handle.report_end_or_reason() {
             Some(reason) => Err(reason),
-            None => Ok(Self::of(handle, opener)),
+            None => Ok(Self { handle, opener, pushed: 0, is_watched: false }),
         }
-    }
-
-    fn of(handle: StreamHandle, opener: Opener) -> Self {
-        Self { handle, opener, pushed: 0, is_watched: false }
     }
 
     /// Continues a stream of another program, to which its opener has pushed so many bytes. Fails as [`open`](Self::open).
     pub fn resume(open: &Open<'_>, socket: Option<OwnedFd>, opener: Opener, pushed: u64) -> Result<Self, Reason> {
-        Ok(Self { pushed, ..Self::open(open, socket, opener, usize::MAX)? })
+        Ok(Self { pushed, ..Self::open(open, b"", socket, opener, usize::MAX)? })
     }
 
     /// Called when the opener's handler has returned: subscriptions take effect.

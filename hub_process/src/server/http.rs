@@ -170,7 +170,7 @@ impl Beginning {
     /// Begins the stream. If it cannot begin, the client reconnects.
     fn begin(self, server: &mut Server, ticket: Ticket, socket: OwnedFd, now: Instant) {
         let open = Open::new(OWN.number, self.settings, &self.head);
-        let Ok(stream) = HeldStream::open_with(&open, &self.opening, Some(socket), OWN, usize::MAX) else { return };
+        let Ok(stream) = HeldStream::open(&open, &self.opening, Some(socket), OWN, usize::MAX) else { return };
         let id = server.streams.insert(stream);
         let request = ticket.into_request(monotonic(), self.after.as_deref(), self.retry, self.poll);
         let Server { current, operator, streams, .. } = server;

@@ -218,7 +218,7 @@ fn open_stream(
         return Err(End::Malformed);
     }
     let opener = Opener { peer: peer.token(), number: open.stream };
-    match socket.and_then(|socket| HeldStream::open(open, socket, opener, most)) {
+    match socket.and_then(|socket| HeldStream::open(open, b"", socket, opener, most)) {
         Ok(stream) => drop(peer.streams.insert(open.stream, streams.insert(stream))),
         Err(reason) => peer.answer(&Response::Ended { stream: open.stream, reason }),
     }

@@ -1,7 +1,7 @@
 //! Stores: what keeps a hub's events beyond the life of its process.
 //!
 //! - `contract`: what a store is asked and what it reports, `draft` and `member_part` what is stored
-//! - `seam`: the ends of a store, for the wire thread and for the store's threads, of `notifier`, `backpressure` and `clock`
+//! - `seam`: the ends of a store, for the wire thread and for the store's threads, of `backpressure` and `clock`
 //! - `random`: random bytes, for epochs
 //! - `file`: a store in a file of this machine
 //! - `redis`: a store in a Redis stream, which the hubs of several machines share
@@ -26,7 +26,6 @@ mod draft;
 #[cfg(feature = "file")]
 mod file;
 mod member_part;
-mod notifier;
 mod random;
 #[cfg(feature = "redis")]
 mod redis;

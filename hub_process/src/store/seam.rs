@@ -3,7 +3,7 @@
 use super::backpressure::Backpressure;
 use super::clock::{now_ms, StoreClock};
 use super::contract::{StoreCommand, StoreReport};
-use super::notifier::WireNotifier;
+use eventsource_xs::runtime::{self, Mail, Mailbox};
 use eventsource_xs::wire::StoreStatus;
 use std::io;
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
@@ -39,18 +39,34 @@ pub struct StoreEnd {
 pub struct Reporter {
     reports: Sender<StoreReport>,
     /// Dropped after `reports`, so that the wire thread sees that nothing more will come.
-    notifier: WireNotifier,
+    wire_thread: WireThread,
     shared: Arc<Shared>,
+}
+
+/// Notifies the wire thread, also when it is dropped.
+#[derive(Clone, Debug)]
+struct WireThread(Arc<Mailbox>);
+
+impl WireThread {
+    fn notify(&self) {
+        self.0.push(Mail::Elsewhere);
+    }
+}
+
+impl Drop for WireThread {
+    fn drop(&mut self) {
+        self.notify();
+    }
 }
 
 impl Store {
     /// Creates a store, and the end for its threads.
     pub fn new() -> io::Result<(Self, StoreEnd)> {
-        let notifier = WireNotifier::new()?;
+        let wire_thread = WireThread(runtime::mailbox().map_err(io::Error::other)?);
         let (commands, asked) = channel();
         let (reported, reports) = channel();
         let shared = Arc::<Shared>::default();
-        let reporter = Reporter { reports: reported, notifier, shared: Arc::clone(&shared) };
+        let reporter = Reporter { reports: reported, wire_thread, shared: Arc::clone(&shared) };
         Ok((Self { commands, reports, shared }, StoreEnd { commands: asked, reporter }))
     }
 
@@ -128,7 +144,7 @@ impl Reporter {
             self.shared.backpressure.add(entries);
         }
         let _ = self.reports.send(report); // fails only while the process ends
-        self.notifier.notify();
+        self.wire_thread.notify();
     }
 
     /// Says what the store's clock shows now: milliseconds since 1970. Times of entries are of this clock.
@@ -149,6 +165,15 @@ impl Reporter {
     /// Changes what is known of the store's health.
     pub fn update(&self, change: impl FnOnce(&mut StoreStatus)) {
         change(&mut self.shared.lock_status());
+    }
+
+    /// Takes note whether the store takes events, from this time on.
+    pub fn set_up(&self, is_up: bool, now: u64) {
+        self.update(|status| {
+            if status.is_up != is_up || status.since == 0 {
+                (status.is_up, status.since) = (is_up, now);
+            }
+        });
     }
 
     /// Takes note of an error.

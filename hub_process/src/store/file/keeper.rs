@@ -38,8 +38,6 @@ pub(super) struct Keeper {
     pub(super) reporter: Reporter,
     /// Why the next beginning has a new epoch.
     lost: Option<Box<str>>,
-    /// Drafts whose commit has found the file damaged. The next file gets them.
-    carried: Vec<(u64, Draft)>,
     /// The backups that are to be made, one after the other: their tickets and paths.
     backups: VecDeque<(u64, PathBuf)>,
     has_begun: bool,
@@ -98,7 +96,6 @@ impl Keeper {
             commands: end.commands,
             reporter: end.reporter,
             lost: None,
-            carried: Vec::new(),
             backups: VecDeque::new(),
             has_begun: false,
             is_closing: false,
@@ -202,11 +199,7 @@ impl Keeper {
 
     /// Carries out what is asked until the file cannot be used any more.
     fn serve(&mut self, open: &mut Open) -> Stop {
-        let carried = std::mem::take(&mut self.carried);
-        let mut result = self.store(open, Batch { drafts: carried, ..Batch::default() });
-        if let Err(Stop::Damaged(fault)) = &result {
-            self.fail_carried(fault); // no third file
-        }
+        let mut result = Ok(());
         loop {
             if let Err(stop) = result {
                 return stop;
@@ -288,7 +281,6 @@ impl Keeper {
         if drafts.is_empty() && forgets.is_empty() {
             return Ok(());
         }
-        self.reporter.update(|status| status.pending = drafts.len() as u64);
         let now = (self.surroundings.now)();
         self.reporter.set_clock(now);
         let entries = open.entries(now, drafts);
@@ -306,7 +298,6 @@ impl Keeper {
                 Err(fault) => StoreReport::Failed { ticket, failure: fault.failure() },
             });
         }
-        self.reporter.update(|status| status.pending = 0);
         match result {
             Ok(()) => {
                 self.set_up(true);
@@ -316,14 +307,10 @@ impl Keeper {
                 }
                 Ok(())
             }
-            Err(fault) if fault.kind == Kind::Damaged => {
-                self.carried = entries.into_iter().filter_map(|entry| Some((entry.ticket?, entry.draft))).collect();
-                Err(Stop::Damaged(fault))
-            }
             Err(fault) => {
-                self.note(&fault);
+                let tolerated = self.tolerate(open, Err(fault.clone())).map(|_: Option<()>| ());
                 self.fail(entries.iter().filter_map(|entry| entry.ticket), &fault);
-                Ok(())
+                tolerated
             }
         }
     }
@@ -335,7 +322,6 @@ impl Keeper {
         if self.reported.replace(fault.clone()).as_ref() != Some(fault) {
             self.reporter.report(StoreReport::CannotBegin { failure: fault.failure(), retries });
         }
-        self.fail_carried(fault);
         if self.is_closing {
             return true;
         }
@@ -346,19 +332,13 @@ impl Keeper {
                 false => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match command {
-                Ok(StoreCommand::Append { ticket, .. } | StoreCommand::BackUp { ticket, .. }) => {
-                    self.fail([ticket].into_iter(), fault);
-                }
-                Ok(StoreCommand::Forget { ticket, .. }) => {
-                    self.reporter.report(StoreReport::Failed { ticket, failure: fault.failure() });
-                }
                 Ok(
-                    StoreCommand::Retain { .. }
-                    | StoreCommand::Linger(_)
-                    | StoreCommand::Lost(_)
-                    | StoreCommand::ReadTicketKeys,
-                ) => {}
+                    StoreCommand::Append { ticket, .. }
+                    | StoreCommand::BackUp { ticket, .. }
+                    | StoreCommand::Forget { ticket, .. },
+                ) => self.fail([ticket].into_iter(), fault),
                 Ok(StoreCommand::Close { .. }) | Err(RecvTimeoutError::Disconnected) => return true,
+                Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => return false,
             }
         }
@@ -370,11 +350,6 @@ impl Keeper {
             self.note(&fault);
             log_message(&fault.message);
         }
-    }
-
-    fn fail_carried(&mut self, fault: &Fault) {
-        let carried = std::mem::take(&mut self.carried);
-        self.fail(carried.iter().map(|(ticket, _)| *ticket), fault);
     }
 
     fn fail(&self, tickets: impl Iterator<Item = u64>, fault: &Fault) {
@@ -390,12 +365,7 @@ impl Keeper {
     }
 
     fn set_up(&self, is_up: bool) {
-        let now = (self.surroundings.now)();
-        self.reporter.update(|status| {
-            if status.is_up != is_up || status.since == 0 {
-                (status.is_up, status.since) = (is_up, now);
-            }
-        });
+        self.reporter.set_up(is_up, (self.surroundings.now)());
     }
 
     pub(super) fn show(&self, open: &Open) {

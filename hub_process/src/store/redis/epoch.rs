@@ -69,12 +69,12 @@ impl Keys {
     ) -> Result<Pointer, CallError> {
         let fresh = |error: std::io::Error| CallError::Cut(format!("no random numbers: {error}"));
         let epoch = random_text::<12>().map_err(fresh)?;
-        let cipher = hex(&random::<16>().map_err(fresh)?);
+        let cipher = hex(random().map_err(fresh)?);
         let mut command = cmd("EVAL");
         let after = self.of(&epoch);
         command.arg(scripts::REPLACE_EPOCH.as_str()).arg(5).arg(&self.pointer).arg(self.of(expected).stream);
         command.arg(after.stream).arg(after.state).arg(after.once);
-        command.arg(expected).arg(LAYOUT).arg(&epoch).arg(&cipher).arg(reason);
+        command.arg(expected).arg(LAYOUT).arg(&epoch).arg(cipher).arg(reason);
         connection.call(&command)?;
         let gone = || CallError::Cut(format!("the key {} vanished", self.pointer));
         self.read(connection)?.ok_or_else(gone)
@@ -110,18 +110,13 @@ fn is_epoch(text: &str) -> bool {
 }
 
 /// Returns a key as text.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+pub fn hex(key: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(key))
 }
 
 /// Reads a key from text.
 pub fn parse_key(text: &str) -> Option<[u8; 16]> {
-    if !text.is_ascii() || text.len() != 32 {
-        return None;
-    }
-    let byte = |index: usize| u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok();
-    let bytes: Option<Vec<u8>> = (0..16).map(byte).collect();
-    bytes?.try_into().ok()
+    u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32).map(u128::to_be_bytes)
 }
 
 fn malformed() -> CallError {

@@ -62,7 +62,6 @@ impl Shared {
         reporter.update(|status| {
             status.kind = "redis".into();
             status.place = settings.shown_url().into();
-            status.since = now_ms();
         });
         let state = State {
             target: None,
@@ -195,12 +194,7 @@ impl Shared {
             && state.in_flight.age().is_none_or(|age| age < STALE.min(self.timeout));
         let pending = state.in_flight.len() as u64;
         drop(state);
-        self.reporter.update(|status| {
-            if status.is_up != is_up {
-                status.since = now_ms();
-            }
-            status.is_up = is_up;
-            status.pending = pending;
-        });
+        self.reporter.set_up(is_up, now_ms());
+        self.reporter.update(|status| status.pending = pending);
     }
 }

@@ -21,7 +21,7 @@ pub fn read(connection: &mut RedisConnection, keys: &Keys, epoch: &str) -> Resul
     let mut command = cmd("EVAL");
     let hash = keys.of(epoch).tickets;
     command.arg(scripts::TICKET_KEYS.as_str()).arg(2).arg(&hash).arg(&keys.pointer).arg(epoch);
-    command.arg(LONGEST_TICKET.as_millis() as u64).arg(hex(&secret)).arg(number);
+    command.arg(LONGEST_TICKET.as_millis() as u64).arg(hex(secret)).arg(number);
     let [answer] = connection.calls([&command])?;
     Ok(match answer {
         Ok(Value::Nil) => Ok(None),

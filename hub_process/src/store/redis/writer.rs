@@ -101,7 +101,7 @@ impl Writer {
             self.shared.refresh();
         }
         if let (Some(session), false) = (&mut self.session, self.hub_continues) {
-            self.batches.end_machine(session);
+            self.batches.machines.end(&mut session.connection, &session.target.keys);
         }
         self.shared.update(|state| state.is_closing = true);
     }
@@ -137,7 +137,7 @@ impl Writer {
     fn pause(&self) -> Option<Duration> {
         let state = self.shared.lock();
         let is_ready = self.is_ready();
-        if is_ready && (state.in_flight.has_unsent() && state.lost.is_none() || self.batches.is_scanning()) {
+        if is_ready && (state.in_flight.has_unsent() && state.lost.is_none() || self.batches.machines.is_scanning()) {
             return None;
         }
         // The writer waits for the reader or for Redis, or has drafts that may have to fail.
@@ -213,7 +213,7 @@ impl Writer {
     /// Lets the hub announce its members: Redis may have lost what it was told of them.
     fn announce_members(&mut self) {
         self.shared.take_failed_member();
-        self.batches.rename_machine();
+        self.batches.machines.begin();
         self.shared.reporter.report(StoreReport::Announce);
     }
 

@@ -26,7 +26,7 @@ pub struct Batches {
     /// The producer of the events with which members of other machines leave, and the count of the last one.
     reaper: Box<str>,
     reaped: u64,
-    machines: Machines,
+    pub machines: Machines,
     replicas: Replicas,
 }
 
@@ -181,20 +181,5 @@ impl Batches {
             }
         }
         Ok(self.shared.lock().is_refusing || !self.shared.take_failed_member())
-    }
-
-    /// Takes another name for this machine. Its members are announced under it.
-    pub fn rename_machine(&mut self) {
-        self.machines.begin();
-    }
-
-    /// Ends the lifetime of this machine.
-    pub fn end_machine(&mut self, Session { connection, target, .. }: &mut Session) {
-        self.machines.end(connection, &target.keys);
-    }
-
-    /// Returns true if members of other machines are still to be read.
-    pub fn is_scanning(&self) -> bool {
-        self.machines.is_scanning()
     }
 }
