@@ -11,4 +11,4 @@ pub use connections::{Client, Connections, Service, FIRST_NUMBER};
 pub use endpoint::Endpoint;
 pub use head::{Head, Refusal};
 pub use listen::{Listening, Sockets};
-pub use monitor::{Hosts, MonitorRequest};
+pub use monitor::{refusal, Hosts};

@@ -33,27 +33,20 @@ fn own_name() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim_end().to_owned())
 }
 
-/// What a monitor asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MonitorRequest {
-    Metrics,
-    Other,
-    OtherMethod,
-    OtherHost,
-}
-
-impl MonitorRequest {
-    pub fn of(head: &Head<'_>, hosts: &Hosts) -> Self {
-        let host = head.field("host").unwrap_or_default();
-        let host = String::from_utf8_lossy(&host);
-        let (host, path) = absolute(head.target).unwrap_or((&host, head.target));
-        let path = path.split('?').next().unwrap_or_default();
-        match (head.method, path) {
-            _ if !hosts.has(host) => Self::OtherHost,
-            ("GET" | "HEAD", "/metrics") => Self::Metrics,
-            ("GET" | "HEAD", _) => Self::Other,
-            _ => Self::OtherMethod,
-        }
+/// Returns the status and the text with which a request is refused that is not for the metrics.
+pub fn refusal(head: &Head<'_>, hosts: &Hosts) -> Option<(&'static str, &'static str)> {
+    let host = head.field("host").unwrap_or_default();
+    let host = String::from_utf8_lossy(&host);
+    let (host, path) = absolute(head.target).unwrap_or((&host, head.target));
+    let path = path.split('?').next().unwrap_or_default();
+    match (head.method, path) {
+        _ if !hosts.has(host) => Some((
+            "403 Forbidden",
+            "this name is not known here: write it behind the address, --metrics ADDRESS:PORT,NAME\n",
+        )),
+        ("GET" | "HEAD", "/metrics") => None,
+        ("GET" | "HEAD", _) => Some(("404 Not Found", "the metrics are at /metrics\n")),
+        _ => Some(("405 Method Not Allowed", "GET or HEAD\n")),
     }
 }
 
@@ -68,22 +61,24 @@ fn absolute(target: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    fn request_of(head: &str) -> MonitorRequest {
+    /// Returns the status of a refusal.
+    fn request_of(head: &str) -> &str {
         let head = Head::read(head.as_bytes()).expect("a head").expect("a whole head");
-        MonitorRequest::of(&head, &Hosts::new(["hub.example".to_owned()].into_iter()))
+        let refusal = refusal(&head, &Hosts::new(["hub.example".to_owned()].into_iter()));
+        refusal.map_or("", |(status, _)| &status[..3])
     }
 
     #[test]
     fn a_request_line_is_read_as_the_standard_says() {
         for (head, request) in [
-            ("GET /metrics HTTP/1.1\r\nHost:\r\n\r\n", MonitorRequest::Metrics),
-            ("HEAD /metrics?a=b HTTP/1.0\r\n\r\n", MonitorRequest::Metrics),
-            ("GET http://127.0.0.1:9464/metrics HTTP/1.1\r\nHost:\r\n\r\n", MonitorRequest::Metrics),
-            ("HEAD HTTP://hub.example/metrics?a=b HTTP/1.1\r\nHost:\r\n\r\n", MonitorRequest::Metrics),
-            ("GET http://localhost?metrics HTTP/1.1\r\nHost:\r\n\r\n", MonitorRequest::Other),
-            ("GET / HTTP/1.1\r\nHost:\r\n\r\n", MonitorRequest::Other),
-            ("POST /metrics HTTP/1.1\r\nHost:\r\n\r\n", MonitorRequest::OtherMethod),
-            ("OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n", MonitorRequest::OtherMethod),
+            ("GET /metrics HTTP/1.1\r\nHost:\r\n\r\n", ""),
+            ("HEAD /metrics?a=b HTTP/1.0\r\n\r\n", ""),
+            ("GET http://127.0.0.1:9464/metrics HTTP/1.1\r\nHost:\r\n\r\n", ""),
+            ("HEAD HTTP://hub.example/metrics?a=b HTTP/1.1\r\nHost:\r\n\r\n", ""),
+            ("GET http://localhost?metrics HTTP/1.1\r\nHost:\r\n\r\n", "404"),
+            ("GET / HTTP/1.1\r\nHost:\r\n\r\n", "404"),
+            ("POST /metrics HTTP/1.1\r\nHost:\r\n\r\n", "405"),
+            ("OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n", "405"),
         ] {
             assert_eq!(request_of(head), request, "{head}");
         }
@@ -103,11 +98,7 @@ mod tests {
             &own,
             "",
         ] {
-            assert_eq!(
-                request_of(&format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\n\r\n")),
-                MonitorRequest::Metrics,
-                "{host}"
-            );
+            assert_eq!(request_of(&format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\n\r\n")), "", "{host}");
         }
         for host in [
             "evil.example",
@@ -117,17 +108,10 @@ mod tests {
             "a@localhost",
             "[::1",
         ] {
-            assert_eq!(
-                request_of(&format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n")),
-                MonitorRequest::OtherHost,
-                "{host}"
-            );
+            assert_eq!(request_of(&format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n")), "403", "{host}");
             let absolute = format!("GET http://{host}/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            assert_eq!(request_of(&absolute), MonitorRequest::OtherHost, "{absolute}");
+            assert_eq!(request_of(&absolute), "403", "{absolute}");
         }
-        assert_eq!(
-            request_of("GET http://localhost/metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n"),
-            MonitorRequest::Metrics
-        );
+        assert_eq!(request_of("GET http://localhost/metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n"), "");
     }
 }

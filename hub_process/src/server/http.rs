@@ -2,7 +2,7 @@
 
 use super::store_reports::BEGIN_WITHIN;
 use super::{requests, Server};
-use crate::http::{Client, Head, MonitorRequest, Refusal, Service};
+use crate::http::{self, Client, Head, Refusal, Service};
 use crate::streams::{HeldStream, OWN};
 use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::hub::{Answer, Passport, Poll, Question, Ticket, FINISHED_ID};
@@ -66,9 +66,9 @@ pub(super) fn serve(server: &mut Server, number: u64, readiness: Readiness, now:
 fn take(server: &mut Server, client: Client, now: Instant) {
     let answer = match Head::read(&client.bytes) {
         Ok(Some(head)) => match client.service {
-            Service::Metrics => match answer_monitor(server, &head) {
-                Ok(answer) => answer,
-                Err(is_head) => return send_metrics(server, client, is_head, now),
+            Service::Metrics => match (http::refusal(&head, &server.options.metrics_hosts()), head.method == "HEAD") {
+                (None, is_head) => return send_metrics(server, client, is_head, now),
+                (Some((status, body)), is_head) => response(status, PLAIN, body, is_head),
             },
             Service::Streams => match Beginning::of(server, &head) {
                 Some((ticket, beginning)) => return beginning.ask(server, ticket, client, now),
@@ -201,20 +201,6 @@ fn response_head(passport: &Passport, preference: Option<&Preference>, coding: C
     head.extend_from_slice(b"Connection: close\r\n\r\n");
     head.extend_from_slice(coding.beginning());
     head
-}
-
-/// Returns the answer to a monitor. Fails if that is the metrics, with whether it wants their head only.
-fn answer_monitor(server: &Server, head: &Head<'_>) -> Result<Vec<u8>, bool> {
-    let is_head = head.method == "HEAD";
-    let (status, body) = match MonitorRequest::of(head, &server.options.metrics_hosts()) {
-        MonitorRequest::Metrics => return Err(is_head),
-        MonitorRequest::Other => ("404 Not Found", "the metrics are at /metrics\n"),
-        MonitorRequest::OtherMethod => ("405 Method Not Allowed", "GET or HEAD\n"),
-        MonitorRequest::OtherHost => {
-            ("403 Forbidden", "this name is not known here: write it behind the address, --metrics ADDRESS:PORT,NAME\n")
-        }
-    };
-    Ok(response(status, PLAIN, body, is_head))
 }
 
 /// Sends a monitor the metrics when the hub has counted.
