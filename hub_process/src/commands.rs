@@ -6,7 +6,7 @@ use crate::protocol;
 use crate::server::process_of;
 use crate::store::check_built;
 use eventsource_xs::remote::{self, Start};
-use eventsource_xs::wire::{Handover, NamedSettings, HANDOVER};
+use eventsource_xs::wire::{Handover, HANDOVER};
 use std::error::Error;
 use std::io::{self, Read, Write};
 use std::sync::Mutex;
@@ -42,7 +42,7 @@ pub fn check_state(version: u32) -> Result<(), Box<dyn Error>> {
         process_of(&handed)?;
         for part in &handed {
             if let Handover::Settings { all, .. } = part {
-                NamedSettings::of_handed(all).store.as_ref().map_or(Ok(()), check_built)?;
+                all.store.as_ref().map_or(Ok(()), check_built)?;
             }
         }
         Vec::<u8>::new().try_reserve_exact(2 * bytes.len())?; // for the hub

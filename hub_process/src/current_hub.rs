@@ -150,8 +150,8 @@ impl CurrentHub {
     /// Appends the settings of the hub, and what is not in the reactor of one without a store.
     pub fn hand_over(&self, file: &mut HandoverFile, now: Instant) {
         let Some(hub) = &self.hub else { return };
-        let all = NamedSettings::from(hub.settings.clone()).handed();
-        file.add(&Handover::Settings { all, claimed: hub.claimed.handed() });
+        let all = NamedSettings::from(hub.settings.clone()).into();
+        file.add(&Handover::Settings { all, claimed: hub.claimed.clone().into() });
         match &hub.source {
             Source::Own(handle) => handle.hand_over(file, now),
             Source::Stored(stored) => {
@@ -163,13 +163,13 @@ impl CurrentHub {
     /// Continues with the hub of another program, whose members linger for `wait` at least: their streams follow. One with a
     /// store begins with that.
     pub fn resume(&mut self, handed: &[Handover<'_>], wait: Duration) -> Result<(), Box<dyn Error>> {
-        let of_handed = |all: &[_]| NamedSettings::of_handed(all);
         let both = handed.iter().find_map(|part| match part {
-            Handover::Settings { all, claimed } => Some((of_handed(all), of_handed(claimed))),
+            Handover::Settings { all, claimed } => {
+                Some((all.clone().over(HubSettings::default()), (**claimed).clone()))
+            }
             _ => None,
         });
-        let Some((all, claimed)) = both else { return Ok(()) };
-        let settings = all.over(HubSettings::default());
+        let Some((settings, claimed)) = both else { return Ok(()) };
         let mut hub = match handed.iter().any(|part| matches!(part, Handover::History { .. })) {
             true => {
                 let handle = HubHandle::resumed(settings.hub.clone(), settings.max_topics, handed, wait)?;

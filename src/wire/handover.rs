@@ -7,7 +7,7 @@
 use super::codec::Reader;
 use super::frame::Frame;
 use super::handed_stream::Open;
-use super::settings::{HandedSetting, ShowChannel};
+use super::settings::{NamedSettings, ShowChannel};
 use super::Malformed;
 use crate::hub::{EndRequest, HandedMember, KeptMember, Presence, Retain, SubscribeRequest};
 use std::time::Duration;
@@ -23,9 +23,9 @@ messages! {
         /// The settings of the hub, and those that somebody has claimed.
         2 Settings {
             /// All settings.
-            all: Vec<HandedSetting>,
+            all: Box<NamedSettings>,
             /// The claimed ones.
-            claimed: Vec<HandedSetting>,
+            claimed: Box<NamedSettings>,
         },
         /// The history of a hub without a store.
         3 History {
@@ -171,8 +171,8 @@ pub struct HandedProcess {
     /// The number of the next connection.
     pub next_token: u64,
     /// The settings of the command line, and those that were named before.
-    pub decided: Vec<HandedSetting>,
-    pub known: Vec<HandedSetting>,
+    pub decided: NamedSettings,
+    pub known: NamedSettings,
 }
 
 /// The connection of a worker or a command.

@@ -95,6 +95,6 @@ pub use handover::{HandedPeer, HandedProcess, Handover, HANDOVER};
 pub use hub_name::{Name, NameError};
 pub use request::{Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use response::{Counted, Described, Response};
-pub use settings::{HandedSetting, HubSettings, NamedSettings, ShowChannel};
+pub use settings::{HubSettings, NamedSettings, ShowChannel};
 pub use store_status::StoreStatus;
 pub use version::VERSION;

@@ -66,41 +66,6 @@ impl Default for HubSettings {
     }
 }
 
-/// A setting of a hub by its name for applications. A program takes those that it knows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HandedSetting {
-    name: Box<str>,
-    value: Box<[u8]>,
-}
-
-coded!(HandedSetting { name, value });
-
-/// A setting as it is in [`HubSettings`]: `T`, or none of it.
-trait Setting<T> {
-    fn named(self) -> Option<T>;
-    fn with(self, named: Option<T>) -> Self;
-}
-
-impl<T> Setting<T> for T {
-    fn named(self) -> Option<T> {
-        Some(self)
-    }
-
-    fn with(self, named: Option<T>) -> Self {
-        named.unwrap_or(self)
-    }
-}
-
-impl<T> Setting<T> for Option<T> {
-    fn named(self) -> Self {
-        self
-    }
-
-    fn with(self, named: Self) -> Self {
-        named.or(self)
-    }
-}
-
 /// Makes [`NamedSettings`] of the list of settings: each one's name for applications and here, type, place in
 /// [`HubSettings`], and which values may be named for one hub.
 macro_rules! named_settings {
@@ -115,7 +80,7 @@ macro_rules! named_settings {
         /// Names all settings.
         impl From<HubSettings> for NamedSettings {
             fn from(settings: HubSettings) -> Self {
-                Self { $($name: Setting::<$type>::named(settings.$first $(.$rest)?),)* }
+                Self { $($name: Some(settings.$first $(.$rest)?),)* }
             }
         }
 
@@ -136,31 +101,37 @@ macro_rules! named_settings {
                 None
             }
 
-            /// Returns the settings as they are handed over to a program of any version.
-            pub fn handed(&self) -> Vec<HandedSetting> {
-                let mut all = Vec::new();
-                $(if let Some(value) = &self.$name {
-                    all.push(HandedSetting { name: $option.into(), value: encode(value).into() });
-                })*
-                all
-            }
-
-            /// Returns those of the settings that were handed over that this version knows.
-            pub fn of_handed(all: &[HandedSetting]) -> Self {
-                fn read<'a, T: Coded<'a>>(all: &'a [HandedSetting], option: &str) -> Option<T> {
-                    decode(&all.iter().find(|setting| *setting.name == *option)?.value).ok()
-                }
-                Self { $($name: read(all, $option),)* }
-            }
-
             /// Returns all settings: these, and the others of `base`.
             pub fn over(self, mut base: HubSettings) -> HubSettings {
-                $(base.$first $(.$rest)? = Setting::<$type>::with(base.$first $(.$rest)?, self.$name);)*
+                $(if let Some(value) = self.$name {
+                    base.$first $(.$rest)? = value;
+                })*
                 base
             }
         }
 
-        coded!(NamedSettings { $($name),* });
+        /// Each is written with its name. A program of any version takes those that it knows.
+        impl<'a> Coded<'a> for NamedSettings {
+            fn write(&self, to: &mut Writer<'_>) {
+                let mut all: Vec<(&str, Box<[u8]>)> = Vec::new();
+                $(all.extend(self.$name.as_ref().map(|value| ($option, encode(value).into())));)*
+                all.write(to);
+            }
+
+            fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+                let all = Vec::<(&str, &[u8])>::read(from)?;
+                let of = |option| all.iter().find(|(name, _)| *name == option).map(|(_, value)| *value);
+                Ok(Self { $($name: of($option).and_then(|value| decode(value).ok()),)* })
+            }
+        }
+
+        in_tests! {
+            impl crate::codec::Random for NamedSettings {
+                fn random(rng: &mut fastrand::Rng) -> Self {
+                    Self { $($name: crate::codec::Random::random(rng),)* }
+                }
+            }
+        }
     };
 }
 
@@ -183,7 +154,7 @@ named_settings! {
     "max_members" max_members: usize, hub.max_members, newest;
     "on_slow" on_slow: OnSlow, hub.on_slow, same;
     "gap_event" gap_event: Box<str>, hub.gap_event, same;
-    "gap_data" gap_data: Box<GapData>, hub.gap_data, same;
+    "gap_data" gap_data: Option<Box<GapData>>, hub.gap_data, same;
     "position_event" position_event: Box<str>, hub.position_event, same;
     "position" refuses_position_event: bool, hub.refuses_position_event, same;
     "opaque_ids" opaque_ids: bool, hub.opaque_ids, same;
@@ -192,7 +163,7 @@ named_settings! {
     "idle_exit" idle_exit: Duration, idle_exit, newest;
     "grace" grace: Duration, grace, newest;
     "store" store: StoreSettings, store, StoreSettings::is_same;
-    "show_channel" show_channel: ShowChannel, show_channel, same;
+    "show_channel" show_channel: Option<ShowChannel>, show_channel, same;
 }
 
 impl Coded<'_> for HubSettings {

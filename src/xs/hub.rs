@@ -91,7 +91,7 @@ impl Texts<'_> {
                 }
                 b"gap_data" => {
                     let (evicted, unknown, slow) = (self.text(), self.text(), self.text());
-                    given.gap_data = Some(Box::new(GapData { evicted, unknown, slow }));
+                    given.gap_data = Some(Some(Box::new(GapData { evicted, unknown, slow })));
                 }
                 b"gap_event" => given.gap_event = Some(self.text()),
                 b"grace" => given.grace = Some(seconds(self.number())),
@@ -107,7 +107,7 @@ impl Texts<'_> {
                 b"program" => program = self.path(),
                 b"publish_timeout" => timeout = seconds(self.number()),
                 b"refuses_position_event" => given.refuses_position_event = Some(self.is_true()),
-                b"show_channel" => given.show_channel = ShowChannel::of_name(&self.text::<String>()),
+                b"show_channel" => given.show_channel = Some(ShowChannel::of_name(&self.text::<String>())),
                 b"socket" => socket = self.path(),
                 b"state" => given.state = Some(self.state_bounds(default.hub.state)),
                 b"store" => {

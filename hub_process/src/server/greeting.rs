@@ -72,7 +72,7 @@ fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<
                 server.peers.hold(from, settings, now); // at a deployment the workers of before are about to leave
                 return Ok(());
             }
-            let show_channel = settings.show_channel;
+            let show_channel = settings.show_channel.flatten();
             take_settings(server, *settings, now)?;
             add_worker(server, from);
             show_channel

@@ -76,8 +76,8 @@ impl Server {
             is_started: self.options.is_started,
             requesters: self.peers.keep(file, requesters),
             next_token: self.peers.next_token(),
-            decided: self.current.precedence().decided().handed(),
-            known: self.current.precedence().known().handed(),
+            decided: self.current.precedence().decided().clone(),
+            known: self.current.precedence().known().clone(),
             ..HandedProcess::default()
         };
         self.listener.instance().hand_over(file, &mut process);

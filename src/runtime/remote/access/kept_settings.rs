@@ -4,13 +4,13 @@
 //! the process keeps what workers and command lines have named, and the next one begins with that. That the file exists says
 //! that this user has such a hub: a command starts no other one.
 //!
-//! The file holds the first message of a worker with these settings, so it has the version of the protocol, and is read by the
-//! same code. It may hold the password of a store: only the user may read it, as the folder. Only the process with the lock of
+//! The file holds the settings by their names, so a program of any version reads those that it knows. It may hold the password of a store: only the user may read it, as the folder. Only the process with the lock of
 //! the hub writes it. Another file takes its place at once, so a reader finds one of the two.
 
 use super::place::Place;
+use crate::codec::{decode, encode};
 use crate::sys::local::own_user;
-use crate::wire::{FrameBuffer, Hello, NamedSettings, Role, MAX_GREETING_BYTES};
+use crate::wire::{Name, NamedSettings, MAX_GREETING_BYTES};
 use rustix::fs::OFlags;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -27,10 +27,7 @@ pub fn read(place: &Place) -> Result<Option<NamedSettings>, String> {
 /// Keeps settings in the place of others. Call this with the lock of the hub. Fails with [`io::Error`]: the next hub process
 /// then begins with other settings.
 pub fn write(place: &Place, settings: &NamedSettings) -> io::Result<()> {
-    let role = Role::Worker(Box::new(settings.clone()));
-    let mut bytes = Vec::new();
-    let encoded = Hello { name: place.name().clone(), role }.encode(&mut bytes);
-    encoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+    let bytes = encode(&(place.name().clone(), settings.clone()));
     let path = place.settings();
     let mut new = path.clone().into_os_string();
     new.push(".new");
@@ -102,22 +99,16 @@ fn read_file(place: &Place, path: &Path) -> Result<Option<NamedSettings>, String
     if let Err(error) = file.take(2 * MAX_GREETING_BYTES as u64).read_to_end(&mut bytes) {
         return failed(&error.to_string());
     }
-    let mut frames = FrameBuffer::default();
-    frames.feed(&bytes);
-    match frames.next_frame() {
-        Ok(Some(frame)) => match Hello::decode(frame) {
-            Ok(Hello { name, role: Role::Worker(settings) }) if name == *place.name() => Ok(Some(*settings)),
-            Ok(_) => failed("they are of another hub"),
-            Err(_) => failed("they are of another version"),
-        },
-        _ => failed("the file is damaged"),
+    match decode::<(Name, NamedSettings)>(&bytes) {
+        Ok((name, settings)) if name == *place.name() => Ok(Some(settings)),
+        Ok(_) => failed("they are of another hub"),
+        Err(_) => failed("the file is damaged"),
     }
 }
 
 #[cfg(all(test, not(miri)))] // system calls
 mod tests {
     use super::*;
-    use crate::wire::Name;
     use std::os::unix::fs::{symlink, PermissionsExt};
     use std::time::Duration;
 
@@ -142,10 +133,6 @@ mod tests {
         let refused = |what: &str| assert!(read(&shop).is_err() && !exist(&shop), "{what}");
         fs::write(&file, &bytes[..bytes.len() - 1]).expect("its owner may");
         refused("a part of a file");
-        let mut other = bytes.clone();
-        other[13] ^= 1;
-        fs::write(&file, other).expect("its owner may");
-        refused("another version");
         fs::write(&file, &bytes).expect("its owner may");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("its owner may");
         refused("others may read it");
