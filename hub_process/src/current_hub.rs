@@ -170,7 +170,7 @@ impl CurrentHub {
             _ => None,
         });
         let Some((settings, claimed)) = both else { return Ok(()) };
-        let mut hub = match handed.iter().any(|part| matches!(part, Handover::History { .. })) {
+        let mut hub = match handed.iter().any(|part| matches!(part, Handover::History(_))) {
             true => {
                 let handle = HubHandle::resumed(settings.hub.clone(), settings.max_topics, handed, wait)?;
                 ServedHub::of(Source::Own(handle), &self.place, (settings, claimed))

@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Where a hub begins that continues with stored events.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// The epoch, with which ids begin.
     pub epoch: Box<str>,

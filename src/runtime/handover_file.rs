@@ -67,15 +67,10 @@ impl HandoverFile {
             Some(hub) => hub,
             None => return,
         };
-        let history = hub.history();
-        self.add(&Handover::History {
-            epoch: &history.epoch,
-            cipher_key: &history.cipher_key,
-            last_seq: history.last_seq,
-            evicted_through: history.evicted_through,
-            ends_forgotten_through: history.ends_forgotten_through,
-        });
-        for (channel, through) in &history.evicted {
+        let mut history = hub.history();
+        let evicted = std::mem::take(&mut history.evicted);
+        self.add(&Handover::History(history.into()));
+        for (channel, through) in &evicted {
             self.add(&Handover::Evicted { channel, through: *through });
         }
         for (channel, entry) in hub.entries() {

@@ -9,7 +9,7 @@ use super::frame::Frame;
 use super::handed_stream::Open;
 use super::settings::{NamedSettings, ShowChannel};
 use super::Malformed;
-use crate::hub::{EndRequest, HandedMember, KeptMember, Presence, Retain, SubscribeRequest};
+use crate::hub::{EndRequest, HandedMember, History, KeptMember, Presence, Retain, SubscribeRequest};
 use std::time::Duration;
 
 /// The version of what is handed over between programs of all versions of the protocol.
@@ -27,19 +27,8 @@ messages! {
             /// The claimed ones.
             claimed: Box<NamedSettings>,
         },
-        /// The history of a hub without a store.
-        3 History {
-            /// The epoch.
-            epoch: &'a str,
-            /// The key of opaque ids.
-            cipher_key: &'a [u8],
-            /// The last sequence number.
-            last_seq: u64,
-            /// Channels that are not named have evicted entries through this number.
-            evicted_through: u64,
-            /// Requests to end streams are forgotten that were carried out until then, by the system's monotonic clock.
-            ends_forgotten_through: u64,
-        },
+        /// Where the history of a hub without a store begins. What channels have evicted follows.
+        3 History(content: Box<History>),
         /// A channel has evicted entries.
         4 Evicted {
             /// The channel.
@@ -207,6 +196,7 @@ coded! {
         next_token, decided, known,
     }
     HandedMember { channel, id, is_counted, kept, rest }
+    History { epoch, cipher_key, last_seq, evicted, evicted_through, is_shared, is_own, ends_forgotten_through }
     KeptMember { since, linger, data, leave }
     HandedPeer<'a> {
         descriptor, token, inbox, descriptors, unsent, handled, is_greeted, show_channel, keeps, calls_for, after, is_kept,

@@ -82,6 +82,12 @@ impl<T: Random> Random for Box<T> {
     }
 }
 
+impl<T: Random, U: Random> Random for (T, U) {
+    fn random(rng: &mut Rng) -> Self {
+        (T::random(rng), U::random(rng))
+    }
+}
+
 impl<T: Random> Random for Vec<T> {
     fn random(rng: &mut Rng) -> Self {
         (0..rng.usize(..5)).map(|_| T::random(rng)).collect()

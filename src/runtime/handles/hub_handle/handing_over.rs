@@ -118,16 +118,11 @@ impl HubHandle {
 
 /// Returns where the hub begins.
 fn history_of(handed: &[Handover<'_>]) -> History {
-    let mut history = History { is_own: true, ..History::default() };
+    let mut history = History::default();
     for part in handed {
-        match *part {
-            Handover::History { epoch, cipher_key, last_seq, evicted_through, ends_forgotten_through } => {
-                history.epoch = epoch.into();
-                history.cipher_key = cipher_key.try_into().unwrap_or_default();
-                (history.last_seq, history.evicted_through) = (last_seq, evicted_through);
-                history.ends_forgotten_through = ends_forgotten_through;
-            }
-            Handover::Evicted { channel, through } => history.evicted.push((channel.into(), through)),
+        match part {
+            Handover::History(begins) => history = (**begins).clone(),
+            Handover::Evicted { channel, through } => history.evicted.push(((*channel).into(), *through)),
             _ => {}
         }
     }
