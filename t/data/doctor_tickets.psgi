@@ -1,5 +1,5 @@
 # Streams with tickets, for the doctor: /events; /session, whose middleware sets the session's cookie anew with each response;
-# /page, where who comes back gets a page; /none, without a ticket; /large, with one that is larger than a cookie may be.
+# /page, where who comes back gets a page; /deleted, whose middleware deletes old cookies; /none, without a ticket; /large, with one that is larger than a cookie may be.
 
 use strict;
 use warnings;
@@ -10,6 +10,19 @@ my $hub    = EventSource::Hub->new(name => 'shop', socket => $ENV{HUB_SOCKET}, a
 my @ticket = (channels => sub { 'news' }, ticket => 600);
 my $count  = 0;
 
+# A middleware that sets cookies.
+sub setting {
+    my $cookies = shift;
+    return sub {
+        my $app = shift;
+        return sub {
+            my $env = shift;
+            my @set = map { ('Set-Cookie' => $_) } $cookies->();
+            return Plack::Util::response_cb($app->($env), sub { push @{$_[0][1]}, @set; return });
+        };
+    };
+}
+
 builder {
     mount '/events' => $hub->to_app(@ticket);
     mount '/none'   => $hub->to_app(channels => sub { 'news' });
@@ -19,6 +32,13 @@ builder {
         };
         $hub->to_app(@ticket);
     };
+    mount '/deleted' => builder {
+        enable_if { ($_[0]{HTTP_COOKIE} // '') =~ /old/ } sub {
+            sub { [500, [], ['A deleted cookie']] }
+        };
+        enable setting(sub { 'old=; Max-Age=0', 'older=; Expires=Thu, 01 Jan 1970 00:00:00 GMT' });
+        $hub->to_app(@ticket);
+    };
     mount '/large' => $hub->to_app(
         @ticket,
         label => sub {
@@ -26,14 +46,7 @@ builder {
         }
     );
     mount '/session' => builder {
-        enable sub {
-            my $app = shift;
-            return sub {
-                my $env = shift;
-                my $set = ['Set-Cookie' => "session=$$." . $count++ . '; Path=/'];
-                return Plack::Util::response_cb($app->($env), sub { push @{$_[0][1]}, @$set; return });
-            };
-        };
+        enable setting(sub { "session=$$." . $count++ . '; Path=/' });
         $hub->to_app(@ticket);
     };
 };

@@ -44,7 +44,8 @@ tickets_ok(
 );
 tickets_ok(examine($nginx[1]->port, '/events'), qr/A worker opens.*does not reach its socket/,
     'behind one that cannot');
-tickets_ok(examine($server->port, '/events'), qr/A worker opens/, 'without a proxy');
+tickets_ok(examine($server->port, '/events'),  qr/A worker opens/, 'without a proxy');
+tickets_ok(examine($server->port, '/deleted'), qr/A worker opens/, 'with cookies that the application deletes');
 
 my @hub   = ('--hub', 'shop', '--socket', $socket);
 my @WRONG = (

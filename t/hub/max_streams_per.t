@@ -107,6 +107,14 @@ for my $kind ('in one process', 'named') {
         is $status->($both, '/?zoe+a'), 200, 'a stream that counts twice';
         is $status->($both, '/?zoe+b'), 429, 'the limit of the application counts beside';
 
+        my $same = sub {
+            return map {
+                ['twice', {max_streams_per => [sub { return 'joe' }, 2]}]
+            } 1, 2;
+        };
+        my $twice = Test::EventSource->new(app => $hub->to_app(channels => $same, max_streams_per => undef));
+        is join(' ', map { $status->($twice, '/') } 1 .. 3), '200 200 429', 'a limit that is named twice counts once';
+
         my $one = sub {
             [$_[0], {max_streams_per => [sub { return 'kim' }, 1]}]
         };

@@ -216,13 +216,13 @@ sub _groups {
 sub _reserve {
     my ($self, $env, $groups) = @_;
     my @limits = ([$self->max_streams_per], map { [$_->{option}{max_streams_per}, @{$_->{topics}}] } @$groups);
-    my @reserved;
+    my (@reserved, %has_place);
     for (grep { defined $_->[0] } @limits) {
         my ($given, @topics) = @$_;
         my ($limit, $label);
         $self->check_at_request(sub { $limit = EventSource::XS::Hub::Limit->of($given) });
         $self->check_at_request(sub { $label = $limit->label_of($env, @topics) });
-        next if !defined $label;
+        next if !defined $label || $has_place{$label}++;
         if (!$limit->may_begin($self->hub, $label)) {
             $_->[0]->free_place($self->hub, $_->[1]) for @reserved;
             return $limit->refusal;

@@ -5,6 +5,7 @@ use warnings;
 # Whether a client that comes back with a ticket begins its stream without the application, and why not.
 
 use EventSource::XS::Doctor::Finding qw(ok wrong);
+use HTTP::Date                       qw(str2time);
 
 my $NAME = qr/\Aeventsource-ticket/;
 
@@ -28,7 +29,9 @@ sub cookies {
         my %is        = map { /\A([^=]+)=?(.*)\z/ ? (lc $1 => $2) : () } @attributes;
         my $path      = ($is{path} // '') =~ m{\A/} ? $is{path} : $url->path =~ m{\A(/.*)/}s ? $1 : '/';
         my $is_secure = exists $is{secure} && $url->scheme ne 'https';
-        my $is_sent   = !$is_secure        && $url->path =~ m{\A\Q$path\E(?:\z|(?<=/)|/)};
+        my ($age)     = ($is{'max-age'} // '') =~ /\A(-?[0-9]+)\z/;
+        my $is_kept   = ($age // (str2time($is{expires}) // 'inf') - time) > 0;
+        my $is_sent   = $is_kept && !$is_secure && $url->path =~ m{\A\Q$path\E(?:\z|(?<=/)|/)};
         {name => $name // '', value => $value // '', path => $path, is_secure => $is_secure, is_sent => $is_sent};
     } grep { lc $_->[0] eq 'set-cookie' } @{$connection->{headers}};
 }
