@@ -136,10 +136,16 @@ fn lock_or_replace(place: &Place) -> Result<File, Box<dyn Error>> {
         }
         let start = Start { program: None, needs_settings: false, timeout: deadline - Instant::now() };
         let asked = remote::replace(&start, place);
-        let may_be_free = matches!(asked, Ok(()) | Err(remote::Error::Unavailable(_))); // it begins or ends, or has ended
-        if !may_be_free || Instant::now() >= deadline {
-            let (name, lock) = (place.name(), place.lock().display());
-            return Err(format!("the hub {name} has a process already ({lock}); eventsource hub stop {name}").into());
+        match asked {
+            Ok(()) | Err(remote::Error::Unavailable(_)) if Instant::now() < deadline => {} // it begins or ends, or has ended
+            asked => {
+                let why = asked.map_or_else(|error| error.to_string(), |()| "it does not end".into());
+                let (name, lock) = (place.name(), place.lock().display());
+                return Err(format!(
+                    "the hub {name} has a process already ({lock}): {why}; eventsource hub stop {name}"
+                )
+                .into());
+            }
         }
     }
 }

@@ -57,7 +57,7 @@ const STORE_LINGER: Duration = Duration::from_secs(5);
 
 /// Serves a hub until nobody needs it or the process is asked to end.
 pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    calls::outlive_file_limit();
+    calls::ignore_signals();
     descriptors::raise_limit();
     let mut server = match arguments.state {
         None => begin(arguments)?,

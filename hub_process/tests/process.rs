@@ -212,6 +212,8 @@ fn run_takes_over_from_a_process_that_a_worker_has_started_and_from_no_other_one
     drop(taken);
     let mut run = scene.command(&["run", "--http", &http]).spawn().expect("a process");
     gone(before);
+    let log = std::fs::read_to_string(scene.place.log()).expect("a log");
+    assert!(log.contains(&format!("ends: process {} was run for the hub", run.id())), "{log}");
     assert!(read_to_end(&mut client).contains("retry: "));
     eventually("the process that was run serves the hub", || scene.pid() == Some(run.id()));
     assert_eq!(Some(scene.client().welcome().settings.grace), grace, "the settings are kept");
@@ -224,6 +226,25 @@ fn run_takes_over_from_a_process_that_a_worker_has_started_and_from_no_other_one
     assert_eq!(scene.pid(), Some(run.id()));
     scene.stop();
     assert!(run.wait().expect("it ends").success());
+}
+
+#[test]
+fn run_says_that_the_process_before_does_not_answer_and_outlives_a_hangup_before_it_serves() {
+    let scene = Scene::new();
+    let before = scene.client().welcome().pid;
+    signal(before, Signal::STOP);
+    let run = scene.command(&["run"]).stderr(Stdio::piped()).spawn().expect("a process");
+    let status = format!("/proc/{}/status", run.id());
+    eventually("it ignores HUP", || {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
+        u64::from_str_radix(ignored.trim(), 16).unwrap_or_default() & 1 == 1
+    });
+    signal(run.id(), Signal::HUP);
+    let output = run.wait_with_output().expect("it ends");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && message.contains("does not answer"), "{output:?}");
+    signal(before, Signal::KILL);
 }
 
 #[test]

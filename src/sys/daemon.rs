@@ -71,10 +71,13 @@ pub fn next_signal(signals: BorrowedFd<'_>) -> Option<Asked> {
     Some(if is_reload { Asked::Upgrade } else { Asked::End })
 }
 
-/// Lets a write beyond the limit of the size of files (`ulimit -f`) fail with EFBIG. By default SIGXFSZ ends the process.
-pub fn outlive_file_limit() {
-    // SAFETY: takes two numbers, and no function of this process becomes a handler.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+/// Ignores signals that end the process by default. A write beyond the limit of the size of files (`ulimit -f`) fails with
+/// EFBIG. A program that begins needs no upgrade, until it has called [`signals`].
+pub fn ignore_signals() {
+    for signal in [libc::SIGXFSZ, libc::SIGHUP, libc::SIGUSR2] {
+        // SAFETY: takes two numbers, and no function of this process becomes a handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
 }
 
 /// Creates a file in memory. An `exec` closes it. The limit of the size of files holds for it, too. Fails if the limit of

@@ -5,6 +5,7 @@ use super::Server;
 use crate::current_hub::CurrentHub;
 use crate::lifetime::Lifetime;
 use crate::peers::{End, MAX_PEERS};
+use crate::process_log::log_message;
 use crate::protocol;
 use crate::publishing::failure_of;
 use crate::run_options::RunOptions;
@@ -22,7 +23,13 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         (_, Some(stop)) if stop.is_replaced && !options.is_started => {
             Err(Failure::new(ErrorCode::Refused, None, "this process was run itself"))
         }
-        (_, Some(stop)) => check_name(options, stop.name).map(|()| control.stop(stop.is_replaced)),
+        (_, Some(stop)) => check_name(options, stop.name).map(|()| {
+            if stop.is_replaced {
+                let pid = server.peers.get_mut(from).and_then(|peer| peer.process());
+                log_message(&format!("ends: process {} was run for the hub", pid.unwrap_or(0)));
+            }
+            control.stop(stop.is_replaced);
+        }),
         _ => greet(server, from, frame, now),
     };
     taken.map_err(|failure| {

@@ -35,8 +35,7 @@ mod tests;
 /// System calls for eventsource-hub, which has no `unsafe` code of its own.
 pub mod calls {
     pub use crate::sys::daemon::{
-        begin_session, close_at_exec, execute, memory_file, next_signal, open_program, outlive_file_limit, signals,
-        Asked,
+        begin_session, close_at_exec, execute, ignore_signals, memory_file, next_signal, open_program, signals, Asked,
     };
     pub use crate::sys::descriptor::{adopt, duplicate, is_connection, limit, set_close_at_exec, silence};
     pub use crate::sys::epoll::{Epoll, Readiness};
