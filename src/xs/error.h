@@ -149,10 +149,17 @@ esx_check(pTHX_ int status, const esx_report *report, const char *module)
 
 static MGVTBL esx_kept_table = {0};
 
+/* Restores $? for an eval. exit and an uncaught exception set it before they leave all scopes. */
+static void
+esx_restore_status(pTHX_ void *status)
+{
+    if (PL_in_eval && !(PL_exit_flags & PERL_EXIT_EXPECTED))
+        PL_statusvalue = (I32)PTR2IV(status);
+}
+
 /* The guard of $@, $! and $?: an XSUB that calls the sub in its magic with its own arguments. It has no frame, so the sub sees
  * its caller; after a goto the context is in the frame that this has popped. perl's stack is another one meanwhile: the program
- * would continue in here if a callback of the application left the sub by last or next. The scope does not restore $?, because
- * exit sets it before it leaves all scopes. */
+ * would continue in here if a callback of the application left the sub by last or next. */
 static XSPROTO(esx_call_kept)
 {
     dXSARGS;
@@ -162,6 +169,7 @@ static XSPROTO(esx_call_kept)
     ENTER;
     save_scalar(PL_errgv);
     SAVEINT(errno);
+    SAVEDESTRUCTOR_X(esx_restore_status, INT2PTR(void *, (IV)status));
     PUSHSTACKi(PERLSI_UNKNOWN);
     PUSHMARK(SP);
     EXTEND(SP, items);

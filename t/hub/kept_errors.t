@@ -186,9 +186,10 @@ subtest 'a call that dies' => sub {
     my $hub = EventSource::Hub->new;
     for my $method (qw(publish forget)) {
         ($!, $?) = (13, 77);
-        my $code = sub {
+        my $wrong = [Spoiler->new, sub { }];
+        my $code  = sub {
             eval {
-                $hub->$method(a => $method eq 'publish' ? {json => sub { }} : ('k', {json => sub { }}));
+                $hub->$method(a => $method eq 'publish' ? {json => $wrong} : ('k', {json => $wrong}));
                 1;
             }
         };
@@ -200,6 +201,18 @@ subtest 'a call that dies' => sub {
         like "$error", qr/ at \Q${\__FILE__}\E line /, 'at the line of the caller';
         is_deeply \@now, [13, 77], 'and keeps the others';
     }
+};
+
+subtest 'a callback that ends the program' => sub {
+    my %ends = ('eval { %s; 1 }' => ['exit 5', 5], '%s' => ['die "uncaught\n"', '[1-9][0-9]*']);
+    for my $calls (sort keys %ends) {
+        my ($ends, $status) = @{$ends{$calls}};
+        my $call = sprintf $calls, 'EventSource::Hub->new->publish(a => {json => bless {}, "X"})';
+        my $code = "use EventSource::Hub; close STDERR; sub X::TO_JSON { \$? = 0; $ends } $call";
+        system $^X, '-Mblib', '-e', $code;
+        like $? >> 8, qr/\A$status\z/, $ends;
+    }
+    $? = 0;
 };
 
 subtest 'context and arguments' => sub {
