@@ -29,35 +29,37 @@ sub run {
     my %of_hub = $COMMAND->settings_of_hub($option);
     require EventSource::Hub;
     require EventSource::XMPP;
-    my $hub = EventSource::Hub->new(%of_hub, show_channel => _show_channel($option));
+    my $password = _password($option->{'password-from'});
     my ($refused, $has_other_form, $done);
     my $report = sub {
-        $COMMAND->complain('xmpp', $_[0]);
-        return if $_[0] !~ /show_channel differs/;    # the hub object cannot take it over
+        return $COMMAND->complain('xmpp', $_[0]) if $_[0] !~ /show_channel differs/;
         $has_other_form = 1;
         $done->send;
     };
-    my $bridge = eval {
-        EventSource::XMPP->new(
-            %given,
-            hub        => $hub,
-            nodes      => \@nodes,
-            password   => _password($option->{'password-from'}),
-            tls        => !$option->{'no-tls'},
-            report     => $report,
-            on_refused => sub { $refused = shift; $done->send },
-        );
-    } or $COMMAND->usage($COMMAND->message_of($@));
-    require AnyEvent;
-    $done = AnyEvent->condvar;
-    my @signals = map {
-        AnyEvent->signal(signal => $_, cb => sub { $done->send })
-    } qw(INT TERM);
-    $bridge->start;
-    $done->recv;
-    $bridge->stop;
-    return $COMMAND->exit_code_of('unavailable') if $has_other_form;     # who starts it again has the hub's form
-    return 0                                     if !defined $refused;
+    my @signals;
+    do {
+        $has_other_form = 0;
+        my $bridge = eval {
+            EventSource::XMPP->new(
+                %given,
+                hub        => EventSource::Hub->new(%of_hub, show_channel => _show_channel($option)),
+                nodes      => \@nodes,
+                password   => $password,
+                tls        => !$option->{'no-tls'},
+                report     => $report,
+                on_refused => sub { $refused = shift; $done->send },
+            );
+        } or $COMMAND->usage($COMMAND->message_of($@));
+        require AnyEvent;
+        $done    = AnyEvent->condvar;
+        @signals = map {
+            AnyEvent->signal(signal => $_, cb => sub { $done->send })
+        } qw(INT TERM);
+        $bridge->start;
+        $done->recv;
+        $bridge->stop;
+    } while $has_other_form;    # a worker has named it since: another hub object has it, too
+    return 0 if !defined $refused;
     $COMMAND->complain('xmpp', "the server refuses the login: $refused");
     return $COMMAND->exit_code_of('refused');
 }
