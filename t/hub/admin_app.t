@@ -153,6 +153,11 @@ subtest 'a page of another site changes nothing' => sub {
     is post($app, '/publish', \%event, HTTP_ORIGIN => 'http://localhost', HTTP_SEC_FETCH_SITE => 'same-origin')->[0],
         200,
         'the page itself';
+    my %bare = (HTTP_ORIGIN => 'https://shop.example');
+    is post($app, '/publish', \%event, %bare, HTTP_SEC_FETCH_SITE => 'same-origin')->[0], 200,
+        'and behind a proxy that replaces Host';
+    like text(post($app, '/publish', \%event, %bare)), qr/proxy_set_header Host/,
+        'by http the remedy is named: there a browser does not say that it is the page';
 };
 
 subtest 'mistakes of the forms' => sub {

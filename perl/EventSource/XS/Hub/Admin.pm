@@ -108,9 +108,12 @@ sub _answer_look {
 # A page of another site can send a request that changes something, but no body of JSON without asking first.
 sub _answer_post {
     my ($self, $env, $method) = @_;
-    my $access  = EventSource::XS::Origins->access('EventSource::Hub', [], $env, $self->{hub});
-    my $refusal = EventSource::XS::Origins->refusal($access, 'POST');
-    return $refusal if $refusal;
+    if (($env->{HTTP_SEC_FETCH_SITE} // '') ne 'same-origin') {    # by http browsers do not say it
+        my $access = EventSource::XS::Origins->access('EventSource::Hub', [], $env, $self->{hub});
+        return _text(403,
+            'Not from this origin. A proxy has to pass the header Host (nginx: proxy_set_header Host $http_host)')
+            if EventSource::XS::Origins->refusal($access, 'POST');
+    }
     return _text(415, 'The body must be application/json')
         if ($env->{CONTENT_TYPE} // '') !~ m{\Aapplication/json\s*(?:;|\z)}i;
     my ($body, $why) = EventSource::XS::Post->body_of($env, $MAX_BODY);
