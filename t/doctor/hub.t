@@ -135,6 +135,19 @@ sub move {
     return;
 }
 
+subtest 'a hub process that is killed meanwhile' => sub {
+    my $finding;
+    for (1 .. 3) {    # perhaps it is killed before the doctor has the event
+        my $beside = Testing::Client->stream($server->port, '/hub');
+        my $doctor = Testing::Doctor->start('--seconds', 5, @hub, @channel, $url);
+        ok $beside->read_until(qr/probe-/), 'the probe is sent';
+        kill KILL => EventSource::Hub::Process->connect(name => 'test', socket => $env{HUB_SOCKET})->pid;
+        $finding = $doctor->finding('end');
+        last if $finding->{verdict} eq 'wrong';
+    }
+    like $finding->{sentence}, qr/because the hub process has ended/, 'is not taken for a timeout';
+};
+
 $stream->leave;
 my $hub_pid = hub_pid();
 $server->stop;

@@ -117,6 +117,14 @@ sub findings {
     return grep { $_->{verdict} eq 'ok' || !$explained{$_->{check}} } @findings;
 }
 
+# True if the hub process that sent the probe has ended since, and perhaps another one has begun.
+sub has_lost_hub {
+    my $self = shift;
+    return !!0 if !defined $self->{hub} || !defined $self->{probe_seconds};
+    my $stats = eval { local $SIG{__DIE__}; $self->{probe}->stats };
+    return !$stats || $stats->{age} < $self->{stream}->seconds;
+}
+
 # True if the poll was answered as one: with the preference for its end, and as a whole.
 sub has_polled {
     my $poll = shift->{poll};

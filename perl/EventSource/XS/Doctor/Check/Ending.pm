@@ -66,6 +66,12 @@ sub _end {
     my $age  = $stream->{ended_at} - $stream->{head_at};
     my $idle = _last_silence($stream);
     my %said = (measured => {seconds => 0 + sprintf('%.3f', $age), silent => 0 + sprintf('%.3f', $idle), end => $end});
+    return wrong(
+        'end',
+        sprintf('The stream ended after %.1f s, because the hub process has ended meanwhile.', $age),
+        remedy => "Look into its log (eventsource hub log $seen->{hub}), and into that of the system.",
+        %said
+    ) if $seen->has_lost_hub;
     return _ended($seen, $stream, $age, %said) if $end eq 'complete';
     my $longest = max(0, _silences($stream));
     return _limited($stream, $age, %said)    if _is_limited($seen, $idle, $longest);
