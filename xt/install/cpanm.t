@@ -3,7 +3,7 @@
 use lib 't/lib';
 use Testing;
 use Data::Dumper       ();
-use File::Path         qw(make_path);
+use File::Path         qw(make_path remove_tree);
 use File::Temp         ();
 use IO::Compress::Gzip qw(gzip);
 use Testing::Developer qw(has_command needs_command);
@@ -44,6 +44,16 @@ sub loads {
     return;
 }
 
+subtest 'cpanm installs from the tarball without a network' => sub {
+    $tree->must($^X,    'Makefile.PL');
+    $tree->must('make', 'dist');
+    installs(glob '"' . $tree->folder . '/EventSource-XS-*.tar.gz"');
+};
+
+# The others without eventsource-hub, which is built in the same way each time.
+$tree = Testing::SourceTree->new;
+remove_tree($tree->folder . '/hub_process');
+
 subtest 'cpanm installs from the folder without a network' => sub {
     installs('.');
 };
@@ -62,12 +72,6 @@ subtest 'cpanm says on a terminal how far the build is' => sub {
     my $shown   = $tree->must({%NO_NETWORK, CARGO => $slow}, 'script', '-q', '-e', '-c', $command, '/dev/null');
     like $shown, qr/^EventSource-XS: cargo compiles the library/m, 'the terminal is told what takes so long';
     like $shown, qr/^EventSource-XS: \d+ s: \d+ of [1-9]\d* crates are compiled/m, 'and how far it is';
-};
-
-subtest 'cpanm installs from the tarball without a network' => sub {
-    $tree->must($^X,    'Makefile.PL');
-    $tree->must('make', 'dist');
-    installs(glob '"' . $tree->folder . '/EventSource-XS-*.tar.gz"');
 };
 
 # Writes a mirror without distributions. Returns its folder.

@@ -5,13 +5,17 @@ use Testing;
 use Config;
 use Testing::Developer  qw(needs_command);
 use File::Find          qw(find);
+use File::Path          qw(remove_tree);
 use IPC::Open2          qw(open2);
 use Testing::SourceTree qw(slurp write_file);
 
 needs_command($_) for qw(cargo make);
 
 my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7) eq "data: 7\n\n" ? "loaded" : "wrong"';
-my $tree  = Testing::SourceTree->new;
+
+# Without eventsource-hub, which cpanm.t and vendor.t build.
+my $tree = Testing::SourceTree->new;
+remove_tree($tree->folder . '/hub_process');
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
 my @before  = $tree->files;
 
