@@ -1,5 +1,6 @@
 //! Values as bytes and back: in messages, in what a new program continues with, in stores and tickets.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -236,6 +237,31 @@ impl<'a, T: Coded<'a>> Coded<'a> for Box<T> {
     }
 }
 
+/// What is sent may be borrowed.
+impl<'a, T: Coded<'a> + Clone> Coded<'a> for Cow<'a, T> {
+    fn write(&self, to: &mut Writer<'_>) {
+        T::write(self, to);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        T::read(from).map(Self::Owned)
+    }
+}
+
+impl<'a, T: Coded<'a>, E: Coded<'a>> Coded<'a> for Result<T, E> {
+    fn write(&self, to: &mut Writer<'_>) {
+        to.bool(self.is_ok());
+        match self {
+            Ok(value) => value.write(to),
+            Err(error) => error.write(to),
+        }
+    }
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(if from.bool()? { Ok(T::read(from)?) } else { Err(E::read(from)?) })
+    }
+}
+
 impl<'a, T: Coded<'a>> Coded<'a> for Vec<T> {
     fn write(&self, to: &mut Writer<'_>) {
         to.u32(self.len().try_into().unwrap_or(u32::MAX));
@@ -335,15 +361,18 @@ macro_rules! coded {
             }
         } }
     )+};
-    ($type:ident by { $($number:literal: $variant:ident $(($content:ident))?),+ $(,)? } $(, at most $most:expr)?) => {
+    ($type:ident by {
+        $($number:literal: $variant:ident $(($content:ident))? $({ $($field:ident),+ $(,)? })?),+ $(,)?
+    } $(, at most $most:expr)?) => {
         impl<'a> $crate::codec::Coded<'a> for $type {
             $(const MOST: usize = $most;)?
 
             fn write(&self, to: &mut $crate::codec::Writer<'_>) {
                 match self {
-                    $(Self::$variant $(($content))? => {
+                    $(Self::$variant $(($content))? $({ $($field),+ })? => {
                         to.u8($number);
                         $($crate::codec::Coded::write($content, to);)?
+                        $($($crate::codec::Coded::write($field, to);)+)?
                     })+
                 }
             }
@@ -353,7 +382,7 @@ macro_rules! coded {
                     $($number => Self::$variant $(({
                         let $content = $crate::codec::Coded::read(from)?;
                         $content
-                    }))?,)+
+                    }))? $({ $($field: $crate::codec::Coded::read(from)?),+ })?,)+
                     _ => return Err($crate::codec::Malformed),
                 })
             }
@@ -364,7 +393,7 @@ macro_rules! coded {
                 let all: &[fn(&mut fastrand::Rng) -> Self] = &[$(|_rng| Self::$variant $(({
                     let $content = $crate::codec::Random::random(_rng);
                     $content
-                }))?),+];
+                }))? $({ $($field: $crate::codec::Random::random(_rng)),+ })?),+];
                 all[rng.usize(..all.len())](rng)
             }
         } }

@@ -17,6 +17,7 @@ use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::remote::calls::memory_file;
 use eventsource_xs::runtime::{handing_over, stats, HandoverFile, HubHandle, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings};
+use eventsource_xs::wire::{Call, Counted};
 use std::fs::DirEntry;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -124,13 +125,12 @@ fn events_of_many_threads_reach_every_stream_in_the_same_order() {
             "events of thread {channel} in the order in which it published them"
         );
     }
-    let (counts, subscribers) = hub.counts_and_subscribers(b"3").expect("an answer");
+    let counted = || hub.call(&Call::Count { channel: b"3"[..].into() }).expect("an answer").counted().expect("counts");
+    let Counted { hub: counts, subscribers, .. } = *counted();
     assert_eq!((counts.streams, counts.published, subscribers), (20, 2_001, 20));
     assert_eq!(counts.delivered, 20 * 2_001);
     drop(clients);
-    eventually("all streams have ended", || {
-        hub.counts_and_subscribers(b"3").map_or(false, |(counts, _)| counts.streams == 0)
-    });
+    eventually("all streams have ended", || counted().hub.streams == 0);
 }
 
 #[test]

@@ -48,12 +48,13 @@ use arbitrary::Arbitrary;
 use arguments::Arguments;
 use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{FirstBlock, Publication, Retain, StartPoint, SubscribeRequest, Topic};
+use eventsource_xs::hub::{FirstBlock, LogRange, Publication, Retain, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::{self, CallConnection, Place};
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{FieldList, FrameBuffer, Hello, Name, Open, Request, Role, Stop, Upgrade};
+use eventsource_xs::wire::{Call, FieldList, FrameBuffer, Hello, Name, Open, Request, Role, Stop, Upgrade};
 use libfuzzer_sys::fuzz_target;
+use std::borrow::Cow;
 use std::io::Read;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
@@ -92,10 +93,19 @@ enum Message<'a> {
     Count { channel: &'a [u8] },
     Channels { pattern: &'a [u8], from: u8 },
     Describe,
+    ReadLog { channel: &'a [u8], is_state: bool, after: u8, last: u8 },
+    Members { channel: &'a [u8], after: Option<&'a [u8]> },
+    CountMembers { channel: &'a [u8] },
+    Reserve { label: &'a [u8], most: u8 },
+    OpenTicket { sealed: &'a [u8], binding: &'a [u8] },
     Elect { lease: u8, name: &'a [u8] },
     Resign { lease: u8 },
     Mark { number: u64, has_publishes: bool },
     After { mark: u64 },
+}
+
+fn called(request: u64, call: Call) -> Request<'static> {
+    Request::Call { request, call: Cow::Owned(call) }
 }
 
 fn stream(number: u8) -> u64 {
@@ -153,9 +163,23 @@ impl Message<'_> {
                 Request::End { stream: stream(number), reason, discards }
             }
             Self::Release { stream: number } => Request::Release { stream: stream(number) },
-            Self::Count { channel } => Request::Count { request: 7, channel },
-            Self::Channels { pattern, from } => Request::Channels { request: 8, pattern, from: from.into() },
-            Self::Describe => Request::Describe { request: 6 },
+            Self::Count { channel } => called(7, Call::Count { channel: channel.into() }),
+            Self::Channels { pattern, from } => {
+                called(8, Call::Channels { pattern: pattern.into(), from: from.into() })
+            }
+            Self::Describe => called(6, Call::Describe),
+            Self::ReadLog { channel, is_state, after, last } => {
+                let range = LogRange { is_state, after: after.into(), through: 0, last: last.into() };
+                called(5, Call::ReadLog { channel: channel.into(), range })
+            }
+            Self::Members { channel, after } => {
+                called(4, Call::Members { channel: channel.into(), after: after.map(Into::into) })
+            }
+            Self::CountMembers { channel } => called(3, Call::CountMembers { channel: channel.into() }),
+            Self::Reserve { label, most } => called(2, Call::Reserve { label: label.into(), most: most.into() }),
+            Self::OpenTicket { sealed, binding } => {
+                called(1, Call::OpenTicket { sealed: sealed.into(), binding: binding.into() })
+            }
             Self::Elect { lease, name } => Request::Elect { lease: lease.into(), name },
             Self::Resign { lease } => Request::Resign { lease: lease.into() },
             Self::Mark { number, has_publishes } => Request::Mark { number, has_publishes },
@@ -172,7 +196,8 @@ fn are_excluded(bytes: &[u8]) -> bool {
     buffer.feed(bytes);
     while let Ok(Some(frame)) = buffer.next_frame() {
         let has_settings = Hello::decode(frame).is_ok_and(|hello| matches!(hello.role, Role::Worker(_)));
-        let drains = matches!(Request::decode(frame), Ok(Request::Drain { .. }));
+        let is_drain = |request| matches!(request, Request::Call { call, .. } if matches!(*call, Call::Drain { .. }));
+        let drains = Request::decode(frame).is_ok_and(is_drain);
         if has_settings || drains || Upgrade::decode(frame).is_some() || Stop::decode(frame).is_some() {
             return true;
         }
@@ -256,7 +281,8 @@ fuzz_target!(|input: Input<'_>| {
     let mut witness = hub.witness.lock().expect("no panic");
     let since = Instant::now();
     loop {
-        let counted = witness.count(b"").expect("counters");
+        let reply = witness.call(&Call::Count { channel: Box::default() }).expect("a reply");
+        let counted = reply.counted().expect("counters");
         if (counted.workers, counted.streams.open) == (1, 0) {
             break;
         }

@@ -7,7 +7,7 @@ use eventsource_xs::event::{Field, LineEnd, Text};
 use eventsource_xs::hub::{Publication, SubscribeRequest, Topic};
 use eventsource_xs::remote::{stop, CallConnection, Place, Start};
 use eventsource_xs::stream::{Framing, Settings};
-use eventsource_xs::wire::{FieldList, HubSettings, Name, Open};
+use eventsource_xs::wire::{Call, Counted, FieldList, HubSettings, Name, Open};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -62,16 +62,16 @@ fn answered(client: &mut CallConnection, publication: &Publication<'_, FieldList
 }
 
 fn unanswered(client: &mut CallConnection, publication: &Publication<'_, FieldList>) {
-    let before = client.count(b"").expect("counts").hub.published;
+    let before = counted(client, b"").hub.published;
     let begun = Instant::now();
     for _ in 0..UNANSWERED {
         client.publish_unanswered(publication).expect("a connection");
     }
     client.flush().expect("a connection");
     let sent = begun.elapsed();
-    let counted = client.count(b"").expect("counts");
+    let after = counted(client, b"");
     let all = begun.elapsed();
-    assert_eq!(counted.hub.published - before, UNANSWERED as u64);
+    assert_eq!(after.hub.published - before, UNANSWERED as u64);
     let each = |time: Duration| time.as_secs_f64() * 1e6 / UNANSWERED as f64;
     println!(
         "publish without answers: {:.2} µs each to send, {:.2} µs each until all are published",
@@ -92,11 +92,11 @@ fn be_publisher(socket: &Path) {
         client.publish_unanswered(&publication).expect("a connection");
     }
     client.flush().expect("a connection");
-    client.count(b"").expect("counts"); // everything before it is published
+    counted(&mut client, b""); // everything before it is published
 }
 
 fn from_several_processes(client: &mut CallConnection, place: &Place) {
-    let before = client.count(b"").expect("counts").hub.published;
+    let before = counted(client, b"").hub.published;
     let program = std::env::current_exe().expect("this program");
     let start = |_| {
         let mut command = Command::new(&program);
@@ -115,7 +115,7 @@ fn from_several_processes(client: &mut CallConnection, place: &Place) {
         assert!(child.wait().expect("an end").success());
     }
     let took = begun.elapsed().as_secs_f64();
-    let published = client.count(b"").expect("counts").hub.published - before;
+    let published = counted(client, b"").hub.published - before;
     assert_eq!(published, UNANSWERED as u64);
     println!("publish without answers from {PUBLISHERS} processes: {:.0} a second in all", published as f64 / took);
 }
@@ -146,7 +146,7 @@ fn handed_over(client: &mut CallConnection) {
         let request = eventsource_xs::wire::Request::Subscribe { request: 0, stream: number, subscription };
         client.send(&request, None).expect("a connection");
     }
-    assert_eq!(client.count(b"live").expect("counts").subscribers, STREAMS);
+    assert_eq!(counted(client, b"live").subscribers, STREAMS);
     println!("hand over and subscribe: {:.1} µs a stream", begun.elapsed().as_secs_f64() * 1e6 / STREAMS as f64);
     let begun = Instant::now();
     client.publish(&publication(b"live", "to all")).expect("an id");
@@ -159,4 +159,10 @@ fn handed_over(client: &mut CallConnection) {
         }
     }
     println!("one event to {STREAMS} streams: {:?}", begun.elapsed());
+}
+
+/// Returns the counters of a hub and its process.
+fn counted(client: &mut CallConnection, channel: &[u8]) -> Counted {
+    let reply = client.call(&Call::Count { channel: channel.into() });
+    *reply.expect("a reply").counted().expect("counts")
 }

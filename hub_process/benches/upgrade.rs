@@ -10,7 +10,7 @@ use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{stop, upgrade, CallConnection, Place, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::stream::{Framing, LineEnd};
-use eventsource_xs::wire::{FieldList, HubSettings, Name, Open, Request};
+use eventsource_xs::wire::{Call, Counted, FieldList, HubSettings, Name, Open, Request};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -44,7 +44,7 @@ fn main() {
     let large = "x".repeat(10_000);
     let of_history = event("history", &large);
     (0..HISTORY_BYTES / large.len()).for_each(|_| worker.publish_unanswered(&of_history).expect("a connection"));
-    worker.count(b"").expect("counts");
+    counted(&mut worker, b"");
     measure("64 MiB of history", &mut worker, &start, &place);
     worker.publish(&event("live", "the last")).expect("an id");
     for client in &mut clients {
@@ -90,7 +90,7 @@ fn open(worker: &mut CallConnection, streams: u64) -> Vec<TcpStream> {
         client
     };
     let clients = (1..=streams).map(&mut open).collect();
-    assert_eq!(worker.count(b"live").expect("counts").subscribers, streams);
+    assert_eq!(counted(worker, b"live").subscribers, streams);
     clients
 }
 
@@ -102,4 +102,10 @@ fn measure(what: &str, worker: &mut CallConnection, start: &Start, place: &Place
         worker.publish(&event("live", "hello")).expect("an id");
         println!("{what}: upgraded in {answered:?}, published in {:?}", begun.elapsed());
     }
+}
+
+/// Returns the counters of a hub and its process.
+fn counted(client: &mut CallConnection, channel: &[u8]) -> Counted {
+    let reply = client.call(&Call::Count { channel: channel.into() });
+    *reply.expect("a reply").counted().expect("counts")
 }

@@ -385,7 +385,8 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eventsource_xs::wire::MAX_GREETING_BYTES;
+    use eventsource_xs::wire::{Call, MAX_GREETING_BYTES};
+    use std::borrow::Cow;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
@@ -452,7 +453,7 @@ mod tests {
             bytes
         };
         let publish = call(Request::Publish { request: 1, publication: Default::default() });
-        let count = call(Request::CountMembers { request: 1, channel: b"" });
+        let count = call(Request::Call { request: 1, call: Cow::Owned(Call::Describe) });
         let mut kept = |after, marks, of: u64| {
             scene.peers.get_mut(of).expect("a peer").marks = marks;
             scene.peers.get_mut(calls).expect("a peer").after = after;

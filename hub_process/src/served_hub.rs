@@ -5,18 +5,20 @@ use crate::settings::Wanted;
 use crate::stored_hub::{EndedCount, LastDelivered, StoredHub};
 use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{
-    check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, MemberData,
-    MemberPage, Presence, Publication, Refusal, Ticket, TicketOutcome, MAX_ONCE_BYTES,
+    check_fields, check_member, check_presence, check_published_id, given_ids, Answer, EndRequest, MemberData,
+    Presence, Publication, Question, Refusal, Ticket, TicketOutcome, MAX_ONCE_BYTES,
 };
 use eventsource_xs::remote::Place;
-use eventsource_xs::runtime::HubHandle;
-use eventsource_xs::wire::{Failure, Fields, HubSettings, NamedSettings, ShowChannel, StoreSettings, StoreStatus};
+use eventsource_xs::runtime::{Begun, HubHandle};
+use eventsource_xs::wire::{
+    Call, Failure, Fields, HubSettings, NamedSettings, Reply, ShowChannel, StoreSettings, StoreStatus,
+};
 use eventsource_xs::ErrorCode;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The hub, from its first worker on.
 pub struct ServedHub {
@@ -64,16 +66,39 @@ impl ServedHub {
         }
     }
 
-    /// Seals a ticket, unless it has more than `most` bytes then.
-    pub fn seal_ticket(
-        &mut self,
-        ticket: Ticket,
-        valid_for: Duration,
-        most: usize,
-    ) -> Result<Option<Vec<u8>>, Failure> {
-        match &mut self.source {
-            Source::Own(handle) => handle.seal_ticket(ticket, valid_for, most).map_err(|error| failure_of(&error)),
-            Source::Stored(stored) => stored.seal_ticket(ticket, valid_for, most),
+    /// Does what a call does at once, before the hub in the reactor is asked. `given` is the form of the peer's events.
+    pub fn begin(&mut self, call: &Call, given: Option<ShowChannel>) -> Result<Begun, Failure> {
+        if let Call::UpdateMember { channel, id, data, event } = call {
+            self.check_member((channel, id), data, event, given)?;
+        }
+        match (call, &mut self.source) {
+            (Call::OpenTicket { sealed, binding }, Source::Stored(stored)) => {
+                let opened = stored.unseal_ticket(sealed, |ticket| ticket.binding == *binding).map(Box::new);
+                Ok(Begun::Asks(Question::Admit { opened, counts_refusal: true }))
+            }
+            (Call::SealTicket { ticket, valid_for, most }, Source::Stored(stored)) => {
+                let sealed = stored.seal_ticket((**ticket).clone(), *valid_for, *most)?;
+                Ok(Begun::Replied(Reply::Sealed(sealed.map(Into::into))))
+            }
+            _ => self.handle().ok_or_else(not_begun)?.begin(call).map_err(|error| failure_of(&error)),
+        }
+    }
+
+    /// Completes a call when the hub in the reactor has answered.
+    pub fn complete(&mut self, call: Call, answer: Answer, now: Instant) -> Result<Reply, Failure> {
+        match (call, &mut self.source) {
+            (call, Source::Own(handle)) => handle.complete(&call, answer).map_err(|error| failure_of(&error)),
+            (Call::UpdateMember { channel, id, data, event }, Source::Stored(stored)) => stored
+                .update_member((&channel, &id), data, event, now)
+                .map(|is_here| Reply::Number(is_here.into()))
+                .map_err(|error| failure_of(&error)),
+            (call, Source::Stored(stored)) => {
+                let mut reply = call.reply(answer, stored.members());
+                if let Reply::Counted(counted) = &mut reply {
+                    counted.hub.gaps += stored.gaps();
+                }
+                Ok(reply)
+            }
         }
     }
 
@@ -98,14 +123,6 @@ impl ServedHub {
         match &mut self.source {
             Source::Own(_) => None,
             Source::Stored(stored) => Some(stored),
-        }
-    }
-
-    /// Adds to the reactor's counts what is known here.
-    pub fn complete_counts(&self, counts: Counts) -> Result<Counts, Failure> {
-        match &self.source {
-            Source::Own(handle) => handle.with_members(counts).map_err(|error| failure_of(&error)),
-            Source::Stored(stored) => Ok(stored.complete_counts(counts)),
         }
     }
 
@@ -205,38 +222,6 @@ impl ServedHub {
         }
     }
 
-    /// Returns a part of the list of a channel's members: those after an id, or from the first one.
-    pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Failure> {
-        match &self.source {
-            Source::Own(handle) => handle.member_page(channel, after).map_err(|error| failure_of(&error)),
-            Source::Stored(stored) => Ok(stored.members().map(|here| here.page(channel, after)).unwrap_or_default()),
-        }
-    }
-
-    /// Returns how many members a channel has.
-    pub fn count_members(&self, channel: &[u8]) -> Result<usize, Failure> {
-        match &self.source {
-            Source::Own(handle) => handle.count_members(channel).map_err(|error| failure_of(&error)),
-            Source::Stored(stored) => Ok(stored.members().map_or(0, |here| here.count(channel))),
-        }
-    }
-
-    /// Changes the data of a member. Returns false if it is not here.
-    pub fn update_member(
-        &mut self,
-        (channel, id): (&[u8], &[u8]),
-        data: MemberData,
-        event: Unsequenced,
-        now: Instant,
-    ) -> Result<bool, Failure> {
-        match &mut self.source {
-            Source::Own(handle) => handle.update_member(channel, id, data, event).map_err(|error| failure_of(&error)),
-            Source::Stored(stored) => {
-                stored.update_member((channel, id), data, event, now).map_err(|error| failure_of(&error))
-            }
-        }
-    }
-
     /// Returns true if a stream is known to have opened without the member that it was to have.
     pub fn has_refused_members(&self) -> bool {
         match &self.source {
@@ -287,6 +272,10 @@ fn publish_to(
     let mut id = String::new();
     let published = handle.publish(publication.map(Fields::iter), given_id, |made| id.push_str(made));
     published.map(|()| Published::Id(id)).map_err(|error| failure_of(&error))
+}
+
+pub fn not_begun() -> Failure {
+    Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun")
 }
 
 fn refusal(refusal: Refusal) -> Failure {

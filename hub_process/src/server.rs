@@ -28,7 +28,7 @@ use crate::process_log::{self, log_message, write_objects};
 use crate::publishing::failure_of;
 use crate::read_channels::ReadChannels;
 use crate::run_options::RunOptions;
-use crate::served_hub::ServedHub;
+use crate::served_hub::{not_begun, ServedHub};
 use crate::settings::Precedence;
 use crate::streams::{Opener, Streams};
 use arrival::Arrival;
@@ -402,7 +402,7 @@ impl Server {
         now: Instant,
         then: impl FnOnce(&mut Self, Result<Answer, Failure>, Instant) + 'static,
     ) {
-        let hub = self.current.handle().ok_or_else(requests::not_begun);
+        let hub = self.current.handle().ok_or_else(not_begun);
         match hub.and_then(|hub| hub.ask_later(question).map_err(|error| failure_of(&error))) {
             Ok(number) => drop(self.asked.insert(number, Box::new(then))),
             Err(failure) => then(self, Err(failure), now),

@@ -48,7 +48,7 @@ use crate::publishing::{Published, Requester};
 use crate::store::{self, Draft, StoreEntry, StoreReport};
 use beginning::Beginning;
 use drafts::{Purpose, WaitingDraft};
-use eventsource_xs::hub::{Announcement, Answer, Counts, EndRequest, Members, Question};
+use eventsource_xs::hub::{Announcement, Answer, EndRequest, Members, Question};
 use eventsource_xs::runtime::HubHandle;
 use eventsource_xs::wire::{Failure, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
@@ -240,12 +240,6 @@ impl StoredHub {
     /// Returns the sequence number of the last entry that this process has read.
     pub fn last_seq(&self) -> u64 {
         self.sequencer.position().last_seq
-    }
-
-    /// Adds what only this hub counts: the members, and the gaps in place of events that this version cannot read.
-    pub fn complete_counts(&self, counts: Counts) -> Counts {
-        let (here, refused) = self.members().map(Members::totals).unwrap_or_default();
-        Counts { gaps: counts.gaps + self.gaps(), members: here as u64, members_refused: refused, ..counts }
     }
 
     /// Publishes the wills that wait. Those that the store does not take are tried again later.

@@ -10,8 +10,11 @@ use eventsource_xs::hub::{
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::CallConnection;
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{FieldList, HubSettings, Open, Request, Response, MAX_FRAME_BYTES, MAX_GREETING_BYTES};
+use eventsource_xs::wire::{
+    Call, FieldList, HubSettings, Open, Request, Response, MAX_FRAME_BYTES, MAX_GREETING_BYTES,
+};
 use rustix::process::{getrlimit, getuid, setrlimit, Resource, Rlimit};
+use std::borrow::Cow;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -22,7 +25,7 @@ use std::os::unix::process::CommandExt;
 use std::time::Duration;
 use support::{
     connect, encoded, event, eventually, follow, hello, opening, read_event, read_to_end, settings, stream_settings,
-    tcp, topics, Scene,
+    tcp, topics, Asks, Scene,
 };
 
 /// Memory of the process that no attack may make it use.
@@ -563,7 +566,8 @@ fn a_worker_that_reads_no_answers_is_slowed_and_others_are_not() {
     let mut worker = connect_and_greet(&scene);
     worker.set_write_timeout(Some(Duration::from_millis(200))).expect("a timeout");
     // Small requests with larger answers, until the hub reads no more of them.
-    let count = encoded(&Request::Count { request: 1, channel: b"" }).repeat(1000);
+    let count =
+        encoded(&Request::Call { request: 1, call: Cow::Owned(Call::Count { channel: Box::default() }) }).repeat(1000);
     let mut sent = 0;
     while let Ok(bytes) = worker.write(&count) {
         sent += bytes;

@@ -6,7 +6,7 @@ use eventsource_xs::remote::{CallConnection, Error, Start};
 use eventsource_xs::wire::{HubSettings, Request, WorkerId, WINDOW_BYTES};
 use eventsource_xs::ErrorCode;
 use std::time::Duration;
-use support::{event, eventually, follow, gone, read_event, settings, signal, topics, Scene, Signal, DEADLINE};
+use support::{event, eventually, follow, gone, read_event, settings, signal, topics, Asks, Scene, Signal, DEADLINE};
 
 fn calls_for(scene: &Scene, worker: WorkerId) -> Result<CallConnection, Error> {
     CallConnection::for_worker(&scene.place, worker, DEADLINE)

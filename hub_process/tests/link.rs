@@ -8,7 +8,8 @@ use eventsource_xs::remote::calls::{Epoll, Readiness};
 use eventsource_xs::remote::link::{ConnectionLost, MAX_QUEUED_BYTES};
 use eventsource_xs::remote::Link;
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Open, Request, Response, WINDOW_BYTES};
+use eventsource_xs::wire::{Call, Open, Request, Response, WINDOW_BYTES};
+use std::borrow::Cow;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -76,24 +77,22 @@ fn a_publish_is_answered_while_questions_before_it_still_wait_for_the_reactor() 
     let scene = Scene::new();
     let mut link = scene.link();
     let (channel, end) = (&b"news"[..], EndRequest { labels: vec![b"nobody"[..].into()], ..EndRequest::default() });
-    for question in [
-        Request::Count { request: 1, channel },
-        Request::Members { request: 2, channel, after: None },
-        Request::ReadLog { request: 3, channel, range: LogRange::default() },
-        Request::EndStreams { request: 4, end },
-    ] {
-        queue(&mut link, &question, None);
+    let channel = || channel.into();
+    let calls = [
+        Call::Count { channel: channel() },
+        Call::Members { channel: channel(), after: None },
+        Call::ReadLog { channel: channel(), range: LogRange::default() },
+        Call::EndStreams(end),
+    ];
+    for (request, call) in (1..).zip(calls) {
+        queue(&mut link, &Request::Call { request, call: Cow::Owned(call) }, None);
     }
     publish(&mut link, 5, "x");
     let mut answered = Vec::new();
     while answered.len() < 5 {
         turn(&mut link, |answer| {
             answered.push(match answer {
-                Response::Counted(counted) => counted.request,
-                Response::Members { request, .. }
-                | Response::LogPage { request, .. }
-                | Response::StreamsEnded { request, .. }
-                | Response::Published { request, .. } => request,
+                Response::Reply { request, result: Ok(_) } | Response::Published { request, .. } => request,
                 other => panic!("{other:?}"),
             });
         });
@@ -191,7 +190,7 @@ fn news(link: &mut Link, within: Duration) -> Option<String> {
     while found.is_none() && Instant::now() < deadline {
         link.read(|answer| match answer {
             Response::Elected { lease, is_held } => found = Some(format!("{lease} {is_held}")),
-            Response::Refused { request, failure } => found = Some(format!("{request} {:?}", failure.code)),
+            Response::Reply { request, result: Err(failure) } => found = Some(format!("{request} {:?}", failure.code)),
             _ => {}
         })
         .expect("a connection");

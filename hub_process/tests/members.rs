@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use support::{event, follow, gone, in_file, kill, number, open, read_events, topics, Scene, DEADLINE};
+use support::{event, follow, gone, in_file, kill, number, open, read_events, topics, Asks, Scene, DEADLINE};
 
 const MEMBERS: [&str; 5] = ["ann", "bob", "cid", "dan", "eve"];
 /// Those of them that linger longer than any test: whatever becomes of the process, they join once and never leave. The others

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::{
     connect, copy_executable, event, eventually, follow, gone, hello, is_eventually, kill, open, read_event,
-    read_to_end, read_until, report_with, settings, signal, topics, Scene, Signal, DEADLINE, PROGRAM,
+    read_to_end, read_until, report_with, settings, signal, topics, Asks, Scene, Signal, DEADLINE, PROGRAM,
 };
 
 /// The socket of the hub that [`starter`] starts.

@@ -6,7 +6,7 @@ use eventsource_xs::event::{EventId, EventName, Field, Retry, Text};
 use eventsource_xs::hub::Publication;
 use eventsource_xs::remote::Error;
 use eventsource_xs::wire::{FieldList, Request, MAX_FRAME_BYTES, WINDOW_BYTES};
-use support::{event, follow, read_event, topics, Scene};
+use support::{event, follow, read_event, topics, Asks, Scene};
 
 #[test]
 fn ids_of_all_workers_are_in_one_order() {

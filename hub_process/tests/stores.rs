@@ -21,7 +21,7 @@ use std::process::Command;
 use std::time::Duration;
 use support::{
     connect, event, follow, gone, in_file, is_eventually, kill, open, read_event, read_to_end, read_until, settings,
-    signal, topics, Scene, Signal, PROGRAM,
+    signal, topics, Asks, Scene, Signal, PROGRAM,
 };
 
 fn stop(scene: &Scene, pid: u32) {

@@ -5,7 +5,7 @@ mod support;
 use eventsource_xs::event::Framing;
 use eventsource_xs::remote::CallConnection;
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{HubSettings, NamedSettings, Open, Request, Response};
+use eventsource_xs::wire::{Call, HubSettings, NamedSettings, Open, Request, Response};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::{
     event, eventually, follow, open, read_event, read_to_end, read_until, report_with, settings, stream_settings, tcp,
-    topics, Scene, DEADLINE,
+    topics, Asks, Scene, DEADLINE,
 };
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
@@ -280,7 +280,7 @@ fn a_drain_lasts_until_the_last_worker_has_gone() {
     let mut workers = [(); 2].map(|()| scene.client_with(settings()));
     let mut client = open(&mut workers[0], 1, "");
     workers[0].subscribe(1, topics("news", None)).expect("a stream");
-    scene.client().drain(Duration::ZERO).expect("a connection");
+    scene.client().call(&Call::Drain { within: Duration::ZERO }).expect("a connection");
     assert!(read_to_end(&mut client).contains("retry: "));
     let [first, mut second] = workers;
     drop(first);

@@ -26,7 +26,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::{
     connect, copy_executable, event, eventually, follow, gone, hello, in_file, open, opening, read_event, read_to_end,
-    read_until, report_with, settings, signal, stream_settings, tcp, topics, write_script, Scene, Signal, PROGRAM,
+    read_until, report_with, settings, signal, stream_settings, tcp, topics, write_script, Asks, Scene, Signal,
+    PROGRAM,
 };
 
 /// Returns what tells an upgraded process from the one before: the time of its `exec` is not to be had, but its name is.

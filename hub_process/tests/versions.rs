@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use support::wire::Wire;
 use support::{
-    connect, event, eventually, follow, gone, hello, read_event, read_to_end, settings, topics, write_script, Scene,
-    DEADLINE, PROGRAM,
+    connect, event, eventually, follow, gone, hello, read_event, read_to_end, settings, topics, write_script, Asks,
+    Scene, DEADLINE, PROGRAM,
 };
 
 const OLDER: u16 = VERSION - 1;

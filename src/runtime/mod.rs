@@ -49,7 +49,7 @@ pub(crate) mod stream_state;
 pub use crate::stream::Stats;
 pub use crate::sys::clock::monotonic;
 pub use error::Error;
-pub use handles::hub_handle::HubHandle;
+pub use handles::hub_handle::{Begun, HubHandle};
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
 pub use handles::takeover::{Obstacle, Takeover};
 pub use handover_file::HandoverFile;

@@ -19,6 +19,11 @@ impl Failure {
     pub fn new(code: ErrorCode, field: Option<&str>, message: &str) -> Self {
         Self { code, field: field.map(Into::into), message: message.into() }
     }
+
+    /// The connection broke before the response, or that is another one: the request was perhaps carried out.
+    pub fn unknown() -> Self {
+        Self::new(ErrorCode::Unknown, None, "the connection to the hub process broke before its answer")
+    }
 }
 
 coded!(Failure { code, field, message });

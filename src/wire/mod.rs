@@ -11,8 +11,8 @@
 //! worker                                    hub process
 //! Hello (version, name, role)         ->
 //!                                     <-    Welcome (name, pid, epoch, settings, credits), or Rejected, and the end
-//! Publish, Open, Push, Subscribe, ... ->
-//!                                     <-    Published, Refused, State, Ended, Credits, ...
+//! Publish, Call, Open, Subscribe, ... ->
+//!                                     <-    Published, Reply, State, Ended, Credits, ...
 //! ```
 //!
 //! This connection of a worker, the link, is that of its event loop: streams, leases, and publishes that nobody waits for.
@@ -56,6 +56,7 @@
 //! - `settings`, `store_status`: the settings of hubs and streams, and the health of a hub's store
 //! - `failure`: why a hub process refuses something
 //! - `first_messages`: those of a connection; `version`: which worker is refused because of its version; `hub_name`
+//! - `call`: what the application asks a hub, and the replies
 //! - `request`: what a worker sends, `handed_stream` among it; `response`: what the hub process sends; `message_lists`: both
 //!   of them as bytes
 //! - `handover`: what a program hands over to the one that continues as its process
@@ -65,6 +66,7 @@
 
 #[macro_use]
 mod message_lists;
+mod call;
 mod credits;
 mod failure;
 mod fields;
@@ -85,6 +87,7 @@ use crate::codec;
 
 pub use crate::codec::Malformed;
 pub use crate::store_settings::{FileSettings, FileSync, RedisSettings, StoreSettings};
+pub use call::{Call, Counted, Described, Reply};
 pub use credits::{Credits, WINDOW_BYTES};
 pub use failure::Failure;
 pub use fields::{FieldList, Fields};
@@ -94,7 +97,7 @@ pub use handed_stream::Open;
 pub use handover::{HandedPeer, HandedProcess, Handover, HANDOVER};
 pub use hub_name::{Name, NameError};
 pub use request::{Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
-pub use response::{Counted, Described, Response};
+pub use response::Response;
 pub use settings::{HubSettings, NamedSettings, ShowChannel};
 pub use store_status::StoreStatus;
 pub use version::VERSION;

@@ -1,5 +1,6 @@
 //! The messages of a worker.
 
+use super::call::Call;
 use super::codec::{Coded, Malformed, Reader, Writer};
 use super::fields::{FieldList, Fields};
 use super::frame::kind_of;
@@ -11,7 +12,7 @@ use crate::hub::{
     SubscribeRequest, Ticket, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::Reason;
-use std::time::Duration;
+use std::borrow::Cow;
 
 /// The most topics of one message.
 pub const MAX_TOPICS: usize = 65_536;
@@ -29,8 +30,8 @@ messages! {
     /// Streams have numbers that their worker gives them, each once. A request with a number other than 0 is answered; the
     /// number is the worker's own, too.
     pub enum Request<'a> {
-        /// Publishes an event. The response is [`Published`](super::Response::Published) or
-        /// [`Refused`](super::Response::Refused).
+        /// Publishes an event. The response is [`Published`](super::Response::Published), or
+        /// [`Reply`](super::Response::Reply) with the reason why it was refused.
         1 Publish {
             /// The request; 0 if no response is wanted.
             request: u64,
@@ -56,8 +57,7 @@ messages! {
             /// Whether the event has an id.
             has_id: bool,
         },
-        /// Subscribes a stream to topics. The response is [`Done`](super::Response::Done) or
-        /// [`Refused`](super::Response::Refused).
+        /// Subscribes a stream to topics. The response is [`Reply`](super::Response::Reply).
         4 Subscribe {
             /// The request; 0 if no response is wanted.
             request: u64,
@@ -86,135 +86,25 @@ messages! {
             /// The stream.
             stream: u64,
         },
-        /// Asks for counters. The response is [`Counted`](super::Response::Counted) or [`Refused`](super::Response::Refused).
-        9 Count {
-            /// The request.
+        /// Calls the hub. The response is [`Reply`](super::Response::Reply).
+        9 Call {
+            /// The request; 0 if no response is wanted.
             request: u64,
-            /// The channel whose subscribers are counted.
-            channel: &'a [u8],
-        },
-        /// Drains the hub: ends its streams within a time, and streams that subscribe later at once.
-        10 Drain {
-            /// The time.
-            within: Duration,
-        },
-        /// Asks for a part of the list of channels. The response is [`Channels`](super::Response::Channels) or
-        /// [`Refused`](super::Response::Refused).
-        20 Channels {
-            /// The request.
-            request: u64,
-            /// The pattern that their names match; empty for all channels.
-            pattern: &'a [u8],
-            /// Where the list continues: 0, or what the last response says.
-            from: u64,
-        },
-        /// Asks what the hub process is. The response is [`Described`](super::Response::Described).
-        21 Describe {
-            /// The request.
-            request: u64,
+            /// The call.
+            call: Cow<'a, Call>,
         },
         /// Asks for a lease: of all workers that ask for the same name, one holds it at a time. The response is
-        /// [`Elected`](super::Response::Elected) or [`Refused`](super::Response::Refused).
+        /// [`Elected`](super::Response::Elected), or [`Reply`](super::Response::Reply) with the reason why it was refused.
         14 Elect {
             /// The request, which is the lease's number from then on.
             lease: u64,
             /// The lease's name: 1 to [`MAX_LEASE_NAME_BYTES`] bytes.
             name: &'a [u8],
         },
-        /// Ends streams. The response is [`StreamsEnded`](super::Response::StreamsEnded) or
-        /// [`Refused`](super::Response::Refused).
-        18 EndStreams {
-            /// The request.
-            request: u64,
-            /// Which streams, and how.
-            end: EndRequest,
-        },
         /// Gives a lease back, or no longer waits for it.
         15 Resign {
             /// The lease.
             lease: u64,
-        },
-        /// Asks for a part of the list of a channel's members. The response is [`Members`](super::Response::Members) or
-        /// [`Refused`](super::Response::Refused).
-        22 Members {
-            /// The request.
-            request: u64,
-            /// The channel.
-            channel: &'a [u8],
-            /// The id after which the list continues; none at first.
-            after: Option<&'a [u8]>,
-        },
-        /// Asks how many members a channel has. The response is [`Number`](super::Response::Number) or
-        /// [`Refused`](super::Response::Refused).
-        23 CountMembers {
-            /// The request.
-            request: u64,
-            /// The channel.
-            channel: &'a [u8],
-        },
-        /// Changes the data of a member. The response is [`Number`](super::Response::Number), 1 if the member is here, or
-        /// [`Refused`](super::Response::Refused).
-        24 UpdateMember {
-            /// The request.
-            request: u64,
-            /// The channel.
-            channel: &'a [u8],
-            /// The member.
-            id: &'a [u8],
-            /// The data.
-            data: MemberData,
-            /// The event that says so.
-            event: Unsequenced,
-        },
-        /// Reserves a place for a stream with a label, unless so many have one; if 0, gives one back. The response is
-        /// [`Number`](super::Response::Number), 1 if the stream may begin, or [`Refused`](super::Response::Refused).
-        25 Reserve {
-            /// The request.
-            request: u64,
-            /// The label.
-            label: &'a [u8],
-            /// The most streams with this label.
-            most: u64,
-        },
-        /// Asks for a part of a channel's history or state. The response is [`LogPage`](super::Response::LogPage) or
-        /// [`Refused`](super::Response::Refused).
-        26 ReadLog {
-            /// The request.
-            request: u64,
-            /// The channel.
-            channel: &'a [u8],
-            /// What is read.
-            range: LogRange,
-        },
-        /// Counts a request of a page of another origin that was refused.
-        27 CountRefusedOrigin,
-        /// Seals a ticket. The response is [`Ticket`](super::Response::Ticket) or [`Refused`](super::Response::Refused).
-        28 SealTicket {
-            /// The request.
-            request: u64,
-            /// The ticket.
-            ticket: Ticket,
-            /// How long it is valid at most.
-            valid_for: Duration,
-            /// The most bytes that it may have.
-            most: u64,
-        },
-        /// Opens a ticket. The response is [`Ticket`](super::Response::Ticket) or [`Refused`](super::Response::Refused).
-        29 OpenTicket {
-            /// The request.
-            request: u64,
-            /// The ticket.
-            sealed: &'a [u8],
-            /// What it is bound to.
-            binding: &'a [u8],
-        },
-        /// Asks for a backup of the store. The response is [`Published`](super::Response::Published) without an id when it is
-        /// complete, or [`Refused`](super::Response::Refused).
-        30 BackUp {
-            /// The request.
-            request: u64,
-            /// The absolute path of the file, which does not exist.
-            path: &'a [u8],
         },
         /// Numbers what the worker has sent on this connection so far, for its [calls](super::Role::Calls).
         31 Mark {

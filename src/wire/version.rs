@@ -6,7 +6,7 @@ use crate::ErrorCode;
 
 /// The version of the messages. Processes of different versions work together in three requests only: the first messages of a
 /// connection, which have one layout in all versions. Everything else a process refuses, and says what to do.
-pub const VERSION: u16 = 22;
+pub const VERSION: u16 = 23;
 
 /// Returns the failure, with [`ErrorCode::Unsupported`] and the remedy, of a worker that does not speak the version `ours` of a
 /// hub process.

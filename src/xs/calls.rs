@@ -8,95 +8,70 @@ use super::guard::{refuse, Thrown};
 use super::lists;
 use super::stream::seconds;
 use super::text::{Answer, Texts};
-use crate::event::Unsequenced;
-use crate::hub::{check_member, ChannelPage, EndRequest, LogPage, LogRange, MemberData, MemberPage, Settings, Topic};
+use crate::hub::{check_member, ChannelPage, EndRequest, LogRange, Settings, Topic};
 use crate::metrics::{self, Measured, TopicCounts};
-use crate::remote::hub::HubCounts;
-use crate::remote::{CallConnection, Error, Hub};
+use crate::remote::Error;
 use crate::runtime;
-use std::time::Duration;
+use crate::wire::{Call, Counted, Reply};
 
-/// Defines what answers calls: the name of each function of a hub, and that of a connection.
-macro_rules! answering {
-    ($(fn $name:ident | $of_connection:ident($($given:ident: $type:ty),*) -> $result:ty;)*) => {
-        /// A hub as a worker holds it, or a connection to a hub process.
-        pub(super) trait Answering {
-            fn counts(&mut self, channel: &[u8]) -> Result<HubCounts, Error>;
-            fn known_settings(&self) -> Option<&Settings>;
-            $(fn $name(&mut self, $($given: $type),*) -> Result<$result, Error>;)*
-        }
+/// Makes a call of a hub, or on a connection to a hub process.
+pub(super) type Make<'a> = &'a mut dyn FnMut(&Call) -> Result<Reply, Error>;
 
-        impl Answering for Hub {
-            fn counts(&mut self, channel: &[u8]) -> Result<HubCounts, Error> {
-                self.count(channel)
-            }
-            fn known_settings(&self) -> Option<&Settings> {
-                self.settings()
-            }
-            $(fn $name(&mut self, $($given: $type),*) -> Result<$result, Error> {
-                Hub::$name(self, $($given),*)
-            })*
-        }
-
-        impl Answering for CallConnection {
-            fn counts(&mut self, channel: &[u8]) -> Result<HubCounts, Error> {
-                let pid = self.welcome().pid;
-                self.count(channel).map(|counted| HubCounts::Named(Box::new(counted), pid))
-            }
-            fn known_settings(&self) -> Option<&Settings> {
-                None
-            }
-            $(fn $name(&mut self, $($given: $type),*) -> Result<$result, Error> {
-                CallConnection::$of_connection(self, $($given),*)
-            })*
-        }
-    };
-}
-
-answering! {
-    fn channel_page | channels(pattern: &[u8], from: u64) -> ChannelPage;
-    fn count_members | count_members(channel: &[u8]) -> usize;
-    fn drain | drain(within: Duration) -> ();
-    fn end_streams | end_streams(end: EndRequest) -> usize;
-    fn log_page | log_page(channel: &[u8], range: LogRange) -> LogPage;
-    fn member_page | members(channel: &[u8], after: Option<&[u8]>) -> MemberPage;
-    fn update_member | update_member(channel: &[u8], id: &[u8], data: MemberData, event: Unsequenced) -> bool;
-}
-
-pub(super) fn call(of: &mut impl Answering, name: &[u8], mut given: Texts<'_>) -> Result<Answer, Thrown> {
+/// Makes a call by name. A hub without a name has settings.
+pub(super) fn call(
+    make: Make<'_>,
+    settings: Option<&Settings>,
+    name: &[u8],
+    mut given: Texts<'_>,
+) -> Result<Answer, Thrown> {
     Ok(match name {
-        b"channels" => lists::of_channels(of.channel_page(given.bytes(), given.number())?),
-        b"count" => count(of.counts(b"")?),
-        b"count_members" => Answer::of(of.count_members(given.bytes())?.to_string()),
-        b"drain" => of.drain(seconds(given.number())).map(|()| Answer::default())?,
-        b"end" => Answer::of(unless_ending(of.end_streams(given.end()))?.to_string()),
+        b"channels" => lists::of_channels(channels(make, given.bytes(), given.number())?),
+        b"count" => count(&*counted(make, b"")?),
+        b"count_members" => {
+            Answer::of(make(&Call::CountMembers { channel: given.bytes().into() })?.number()?.to_string())
+        }
+        b"drain" => make(&Call::Drain { within: seconds(given.number()) }).map(|_| Answer::default())?,
+        b"end" => {
+            let ended = make(&Call::EndStreams(given.end())).and_then(|reply| Ok(reply.number()?));
+            Answer::of(unless_ending(ended)?.to_string())
+        }
         b"log" => {
-            let channel = given.bytes();
-            let is_state = given.is_true();
+            let (channel, is_state) = (given.bytes().into(), given.is_true());
             let mut number = || given.number();
             let (after, through) = (number(), number());
-            lists::of_log(of.log_page(channel, LogRange { is_state, after, through, last: number() })?)
+            let range = LogRange { is_state, after, through, last: number() };
+            lists::of_log(make(&Call::ReadLog { channel, range })?.log()?)
         }
-        b"members" => lists::of_members(of.member_page(given.bytes(), given.next().filter(|after| !after.is_empty()))?),
-        b"metrics" => metrics_of(of, given)?,
+        b"members" => {
+            let channel = given.bytes().into();
+            let after = given.next().filter(|after| !after.is_empty()).map(Into::into);
+            lists::of_members(make(&Call::Members { channel, after })?.members()?)
+        }
+        b"metrics" => metrics_of(make, given)?,
         b"subscribers" => {
-            let counted = of.counts(given.bytes()).map(|counts| match counts {
-                HubCounts::Local(_, subscribers) => subscribers,
-                HubCounts::Named(counted, _) => usize::try_from(counted.subscribers).unwrap_or(usize::MAX),
-            });
+            let counted = counted(make, given.bytes()).map(|counted| counted.subscribers);
             Answer::of(unless_ending(counted)?.to_string())
         }
         b"update_member" => {
-            let (channel, id, data, event) = (given.bytes(), given.bytes(), given.data(), given.event());
-            check_member(&data, &event, of.known_settings())?;
-            Answer::of_truth(of.update_member(channel, id, data, event)?)
+            let (channel, id) = (given.bytes().into(), given.bytes().into());
+            let (data, event) = (given.data(), given.event());
+            check_member(&data, &event, settings)?;
+            Answer::of_truth(make(&Call::UpdateMember { channel, id, data, event })?.number()? > 0)
         }
         name => refuse("call", String::from_utf8_lossy(name)),
     })
 }
 
+fn channels(make: Make<'_>, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
+    Ok(make(&Call::Channels { pattern: pattern.into(), from })?.channels()?)
+}
+
+fn counted(make: Make<'_>, channel: &[u8]) -> Result<Box<Counted>, Error> {
+    Ok(make(&Call::Count { channel: channel.into() })?.counted()?)
+}
+
 /// All streams have ended.
-fn unless_ending(counted: Result<usize, Error>) -> Result<usize, Error> {
+fn unless_ending(counted: Result<u64, Error>) -> Result<u64, Error> {
     match counted {
         Err(error) if error.is_shutdown() => Ok(0),
         counted => counted,
@@ -104,13 +79,13 @@ fn unless_ending(counted: Result<usize, Error>) -> Result<usize, Error> {
 }
 
 /// The [counts] of a hub, and of its process and its store if it has one of its own: names and values.
-fn count(counted: HubCounts) -> Answer {
+fn count(counted: &Counted) -> Answer {
     let mut answer = Answer::default();
-    let (named, pid) = match counted {
-        HubCounts::Local(of_hub, _) => (counts::of_hub(&of_hub), None),
-        HubCounts::Named(counted, pid) => (counts::of_process(&counted), Some(("process.pid", pid.to_string()))),
+    let named = match counted.pid {
+        0 => counts::of_hub(&counted.hub),
+        _ => counts::of_process(counted),
     };
-    for (name, value) in named.into_iter().chain(pid) {
+    for (name, value) in named {
         answer.push(name);
         answer.push(value);
     }
@@ -119,23 +94,24 @@ fn count(counted: HubCounts) -> Answer {
 
 /// The [metrics] as text in UTF-8. The given texts are the hub's name, empty if it has none, and the topics that are told
 /// apart.
-fn metrics_of(of: &mut impl Answering, mut given: Texts<'_>) -> Result<Answer, Thrown> {
+fn metrics_of(make: Make<'_>, mut given: Texts<'_>) -> Result<Answer, Thrown> {
     let name = String::from_utf8_lossy(given.bytes());
     let mut topics = Vec::new();
     while let Some(kind) = given.next() {
-        topics.push(TopicCounts::of(&given.topic(kind), |name, from| of.channel_page(name, from))?);
+        topics.push(TopicCounts::of(&given.topic(kind), |name, from| channels(make, name, from))?);
     }
     let topics = &topics[..];
-    let text = match of.counts(b"")? {
-        HubCounts::Local(of_hub, _) => metrics::text(&Measured {
+    let counted = counted(make, b"")?;
+    let text = match counted.pid {
+        0 => metrics::text(&Measured {
             name: None,
-            hub: &of_hub,
+            hub: &counted.hub,
             streams: &runtime::stats(),
             times: &runtime::times(),
             process: None,
             topics,
         }),
-        HubCounts::Named(counted, _) => metrics::text(&Measured::of_process(&name, &counted, topics)),
+        _ => metrics::text(&Measured::of_process(&name, &counted, topics)),
     };
     Ok(Answer::of_bytes([text.into_bytes()]))
 }

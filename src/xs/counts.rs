@@ -51,6 +51,7 @@ pub(super) fn of_process(counted: &Counted) -> Vec<Named> {
     let StoreStatus { is_up, since, lag, pending, events, bytes, failed, reconnects, epoch_changes, .. } =
         counted.store;
     let numbers = [
+        ("process.pid", counted.pid.into()),
         ("process.workers", counted.workers),
         ("process.open", counted.streams.open),
         ("process.refused", counted.streams.refused),

@@ -89,6 +89,13 @@ impl<E: Failure> From<E> for Thrown {
     }
 }
 
+#[cfg(target_os = "linux")]
+impl From<crate::wire::Failure> for Thrown {
+    fn from(failure: crate::wire::Failure) -> Self {
+        crate::remote::Error::from(failure).into()
+    }
+}
+
 /// `esx_report`. C allocates it on its stack, uninitialized. Rust writes each member that C reads afterwards.
 #[repr(C)]
 pub(super) struct Report {

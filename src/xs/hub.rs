@@ -15,7 +15,7 @@ use crate::log::Bounds;
 use crate::remote::{self, Address, Error, Hub, LeaseHandle, RemoteHub};
 use crate::store_settings::StoreSettings;
 use crate::sys::clock;
-use crate::wire::{HubSettings, Name, NamedSettings, ShowChannel};
+use crate::wire::{Call, HubSettings, Name, NamedSettings, ShowChannel};
 use std::borrow::Cow;
 use std::os::raw::{c_char, c_int};
 use std::slice;
@@ -255,26 +255,31 @@ unsafe extern "C" fn esx_hub_call(
     answer(report, || {
         Ok(match given.bytes() {
             b"count_refused_origin" => {
-                hub.count_refused_origin();
+                hub.call(&Call::CountRefusedOrigin)?;
                 Answer::default()
             }
             b"epoch" => Answer::of(&*hub.epoch(true)?.unwrap_or_default()),
             b"has_refused_members" => Answer::of_truth(matches!(hub, Hub::Local(hub) if hub.has_refused_members())),
             b"known_epoch" => Answer::of(&*hub.epoch(false)?.unwrap_or_default()),
             b"open_ticket" => {
-                let opened = hub.open_ticket(&given.octets(), &given.octets())?;
+                let (sealed, binding) = (given.octets().into(), given.octets().into());
+                let opened = hub.call(&Call::OpenTicket { sealed, binding })?.admitted()?;
                 let texts = opened.map(|opened| [opened.owner.as_bytes().into(), codec::encode(&opened)]);
                 Answer::of_bytes(texts.into_iter().flatten())
             }
-            b"reserve" => Answer::of_truth(hub.reserve(given.bytes(), given.number())?),
+            b"reserve" => {
+                let call = Call::Reserve { label: given.bytes().into(), most: given.number() };
+                Answer::of_truth(hub.call(&call)?.number()? > 0)
+            }
             b"seal_ticket" => {
                 let (valid_for, most) = (seconds(given.number()), given.number());
                 let mut ticket = given.ticket();
                 check_presence(&ticket.request.presence, hub.settings())?;
                 ticket.repeat_member();
-                Answer::of_bytes(hub.seal_ticket(ticket, valid_for, most)?)
+                let call = Call::SealTicket { ticket: ticket.into(), valid_for, most };
+                Answer::of_bytes(hub.call(&call)?.sealed()?)
             }
-            name => calls::call(hub, name, given)?,
+            name => calls::call(&mut |call| hub.call(call), hub.settings(), name, given)?,
         })
     })
 }

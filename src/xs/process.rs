@@ -12,7 +12,7 @@ use crate::hub::{FirstBlock, PositionStyle, Publication, Retain, SubscribeReques
 use crate::remote::{self, kept_settings, CallConnection, Place};
 use crate::store_settings::{self, StoreSettings};
 use crate::stream::Settings;
-use crate::wire::{FieldList, Name, Open, Request, ShowChannel};
+use crate::wire::{Call, FieldList, Name, Open, Request, ShowChannel};
 use rustix::fd::BorrowedFd;
 use std::os::raw::c_int;
 use std::os::unix::ffi::OsStrExt;
@@ -38,7 +38,7 @@ impl HubProcess {
             b"epoch" => Ok(Answer::of(&*self.client.welcome().epoch)),
             b"follow" => self.follow(given),
             b"welcome" => Ok(self.welcome()),
-            name => calls::call(&mut self.client, name, given),
+            name => calls::call(&mut |call| self.client.call(call), None, name, given),
         }
     }
 
@@ -92,7 +92,7 @@ impl HubProcess {
 
     /// The version, the age, and the process ids of the workers.
     fn describe(&mut self) -> Result<Answer, Thrown> {
-        let described = self.client.describe()?;
+        let described = self.client.call(&Call::Describe)?.described()?;
         let mut answer = Answer::of(&*described.version);
         answer.push(format!("{:.3}", described.age.as_secs_f64()));
         described.workers.iter().for_each(|worker| answer.push(worker.to_string()));

@@ -9,7 +9,7 @@ use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{stop, CallConnection, Place, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{
-    FieldList, FileSettings, FileSync, HubSettings, Name, Open, RedisSettings, Request, StoreSettings,
+    Call, Counted, FieldList, FileSettings, FileSync, HubSettings, Name, Open, RedisSettings, Request, StoreSettings,
 };
 use rustix::process::{kill_process, test_kill_process, Pid, Signal};
 use std::net::{TcpListener, TcpStream};
@@ -141,7 +141,7 @@ pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a, FieldList> {
 pub fn subscribe(worker: &mut CallConnection, stream: u64, channel: &str) -> TcpStream {
     let (socket, client) = connect();
     hand_over(worker, stream, &socket, channel, None);
-    worker.count(b"").expect("counts"); // the stream is subscribed: requests are carried out in their order
+    counted(worker, b""); // the stream is subscribed: requests are carried out in their order
     client
 }
 
@@ -174,4 +174,10 @@ pub fn hand_over(worker: &mut CallConnection, stream: u64, socket: &TcpStream, c
         ..Default::default()
     };
     worker.send(&Request::Subscribe { request: 0, stream, subscription }, None).expect("a connection");
+}
+
+/// Returns the counters of a hub and its process.
+pub fn counted(client: &mut CallConnection, channel: &[u8]) -> Counted {
+    let reply = client.call(&Call::Count { channel: channel.into() });
+    *reply.expect("a reply").counted().expect("counts")
 }

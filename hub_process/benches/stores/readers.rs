@@ -1,7 +1,7 @@
 //! Redis' CPU time for an event, with one hub and with eight, less that of the same time without events.
 
 use crate::figures::{cpu, Table};
-use crate::hubs::{data, event, Hub, Kept};
+use crate::hubs::{counted, data, event, Hub, Kept};
 use crate::servers::{Meter, Redis};
 use crate::{Plan, DEADLINE};
 use std::thread::sleep;
@@ -93,5 +93,5 @@ fn publish(hubs: &mut [Hub], way: &str, events: usize) {
 }
 
 fn published(hub: &mut Hub) -> u64 {
-    hub.client().count(b"").expect("counts").hub.published
+    counted(hub.client(), b"").hub.published
 }

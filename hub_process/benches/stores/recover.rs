@@ -1,7 +1,7 @@
 //! From the start of a hub process, with a history in its store, until it welcomes a worker.
 
 use crate::figures::{cpu, Table};
-use crate::hubs::{data, event, Hub, Kept};
+use crate::hubs::{counted, data, event, Hub, Kept};
 use crate::servers::Redis;
 use crate::Plan;
 use eventsource_xs::wire::FileSync;
@@ -32,7 +32,7 @@ pub fn run(plan: &Plan) {
                 table.add(name, column, begun.elapsed().as_secs_f64() * 1e3);
                 table.add(name, "CPU of the hub", cpu(hub.pid()).as_secs_f64() * 1e3);
             }
-            let events = hub.client().count(b"").expect("counts").hub.events;
+            let events = counted(hub.client(), b"").hub.events;
             assert_eq!(events, expected as u64, "{name}: events are missing");
             table.add(name, "events", events as f64);
             table.add(name, "MB of files", hub.file_bytes() as f64 / 1e6);

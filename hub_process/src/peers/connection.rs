@@ -215,7 +215,7 @@ impl Peer {
     /// Refuses a request, unless no response is wanted.
     pub fn refuse(&mut self, request: u64, failure: Failure) {
         if request > 0 {
-            self.answer(&Response::Refused { request, failure });
+            self.answer(&Response::Reply { request, result: Err(failure) });
         }
     }
 
@@ -367,7 +367,7 @@ mod tests {
 
     fn answer_bytes(peer: &mut Peer, bytes: usize) {
         let failure = Failure::new(ErrorCode::Internal, None, &"x".repeat(bytes));
-        peer.answer(&Response::Refused { request: 1, failure });
+        peer.answer(&Response::Reply { request: 1, result: Err(failure) });
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The first message of a connection: a greeting, which may begin the hub, or a control request of a command.
 
-use super::requests::not_begun;
 use super::Server;
 use crate::current_hub::CurrentHub;
 use crate::lifetime::Lifetime;
@@ -9,6 +8,7 @@ use crate::process_log::log_message;
 use crate::protocol;
 use crate::publishing::failure_of;
 use crate::run_options::RunOptions;
+use crate::served_hub::not_begun;
 use eventsource_xs::wire::WINDOW_BYTES;
 use eventsource_xs::wire::{Failure, Frame, Hello, NamedSettings, Response, Role, Stop, Upgrade, Welcome, WorkerId};
 use eventsource_xs::ErrorCode;

@@ -208,7 +208,7 @@ fn send_metrics(server: &mut Server, client: Client, is_head: bool, now: Instant
     server.waiting_clients += 1;
     server.ask(Question::reports(), now, move |server, answer, now| {
         server.waiting_clients -= 1;
-        let answer = match requests::counted(server, 0, answer) {
+        let answer = match requests::counted(server, answer, now) {
             Ok(counted) => {
                 let name = server.options.place.name().as_str();
                 let text = metrics::text(&Measured::of_process(name, &counted, &[]));

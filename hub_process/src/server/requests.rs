@@ -6,18 +6,19 @@ use crate::leases::{Candidate, Leases};
 use crate::operator_log::Operator;
 use crate::peers::{End, Peer, Peers};
 use crate::publishing::{failure_of, Published, Requester};
-use crate::served_hub::ServedHub;
+use crate::served_hub::{not_begun, ServedHub};
 use crate::stored_hub::EndedCount;
 use crate::streams::{HeldStream, Opener, Streams};
-use eventsource_xs::codec;
-use eventsource_xs::hub::{Answer, EndRequest, LogPage, Publication, Question, SubscribeRequest};
-use eventsource_xs::runtime;
+use eventsource_xs::hub::{Answer, EndRequest, Publication, Question, SubscribeRequest};
+use eventsource_xs::runtime::{self, Begun};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Counted, Described, Failure, Fields, Frame, Open, Request, Response, MAX_FRAME_BYTES};
+use eventsource_xs::wire::{
+    Call, Counted, Described, Failure, Fields, Frame, Open, Reply, Request, Response, MAX_FRAME_BYTES,
+};
 use eventsource_xs::ErrorCode;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The bytes of a message beside those of a page's only event.
 const OVERHEAD: usize = 4096;
@@ -25,7 +26,7 @@ const OVERHEAD: usize = 4096;
 /// Carries out a request: the table.
 pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), End> {
     let descriptors = server.descriptors();
-    let Server { peers, streams, leases, current, operator, listening, .. } = server;
+    let Server { peers, streams, leases, current, operator, .. } = server;
     let hub = current.hub_mut();
     let peer = peers.get_mut(from).ok_or(End::Closed)?;
     match Request::decode(frame).map_err(|_| End::Malformed)? {
@@ -43,98 +44,19 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             let id = peer.streams.get(&stream).copied();
             let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check(&subscription.presence, peer.show_channel));
             let subscribed = checked.and_then(|()| subscribe(hub, operator, streams, id, subscription, now));
-            respond(peer, request, subscribed.map(|()| done(request)))
+            respond(peer, request, subscribed.map(|()| Reply::Done))
         }
         Request::Begin { stream } => with_stream(peer, streams, stream, HeldStream::begin),
         Request::End { stream, reason, discards } => {
             with_stream(peer, streams, stream, |stream| stream.end(reason, discards))
         }
         Request::Release { stream } => release(peer, streams, stream),
-        Request::Count { request, channel } => {
-            server.ask(Question::Count { channel: channel.into() }, now, move |server, answer, _| {
-                let counted = counted(server, request, answer).map(|counted| Response::Counted(Box::new(counted)));
-                server.peers.answer_with(from, |peer| _ = respond(peer, request, counted));
-            });
-            Ok(())
-        }
-        Request::EndStreams { request, end } => end_streams(server, (from, request), end, now),
-        Request::BackUp { request, path } => {
+        Request::Call { request, call } => {
             let requester = Requester { peer: from, request, bytes: 0, since: None };
-            let asked = hub.ok_or_else(not_begun).and_then(|hub| hub.back_up(path, requester));
-            respond(peer, request, asked.map(|()| None))
-        }
-        Request::Drain { within } => drain(hub.as_deref(), within),
-        Request::Channels { request, pattern, from: place } => {
-            let pattern = Some(pattern).filter(|pattern| !pattern.is_empty()).map(Into::into);
-            ask(server, (from, request), Question::Channels { pattern, from: place }, now, move |_, answer, _| {
-                Ok(Response::Channels { request, page: answer.channels() })
-            })
-        }
-        Request::Describe { request } => {
-            let described = describe(peers, operator, request, now);
-            peers.answer(from, &described);
+            carry_out_call(server, requester, call.into_owned(), now);
             Ok(())
         }
         Request::Elect { lease, name } => elect(peer, leases, lease, name),
-        Request::Members { request, channel, after } => {
-            let (channel, after) = (Box::<[u8]>::from(channel), after.map(Box::<[u8]>::from));
-            ask(server, (from, request), Question::reports(), now, move |hub, _, _| {
-                Ok(Response::Members { request, page: hub.member_page(&channel, after.as_deref())? })
-            })
-        }
-        Request::ReadLog { request, channel, range } => {
-            let question = Question::ReadLog { channel: channel.into(), range };
-            ask(server, (from, request), question, now, move |_, answer, _| {
-                fitting(answer.log()).map(|page| Response::LogPage { request, page })
-            })
-        }
-        Request::CountRefusedOrigin => {
-            runtime::count_refused_origin();
-            Ok(())
-        }
-        Request::CountMembers { request, channel } => {
-            let channel = Box::<[u8]>::from(channel);
-            ask(server, (from, request), Question::reports(), now, move |hub, _, _| {
-                Ok(Response::Number { request, number: hub.count_members(&channel)? as u64 })
-            })
-        }
-        Request::Reserve { request, label, most } => {
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let question = Question::Reserve { label: label.into(), most };
-            ask(server, (from, request), question, now, move |_, answer, _| {
-                Ok(Response::Number { request, number: answer.number() as u64 })
-            })
-        }
-        Request::SealTicket { request, mut ticket, valid_for, most } => {
-            ticket.passport = ticket.passport.filter(|_| listening.has_streams());
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let sealed = hub.ok_or_else(not_begun).and_then(|hub| hub.seal_ticket(ticket, valid_for, most));
-            respond_ticket(peer, request, sealed)
-        }
-        Request::OpenTicket { request, sealed, binding } => {
-            let unseal = |hub: &mut ServedHub| hub.unseal_ticket(sealed, |ticket| *ticket.binding == *binding);
-            let opened = match hub.ok_or_else(not_begun).and_then(unseal) {
-                Ok(opened) => opened.map(Box::new),
-                Err(failure) => return respond(peer, request, Err::<Option<_>, _>(failure)),
-            };
-            server.ask(Question::Admit { opened, counts_refusal: true }, now, move |server, answer, _| {
-                let ticket = answer.map(|answer| answer.admitted().map(|ticket| codec::encode(&ticket)));
-                server.peers.answer_with(from, |peer| _ = respond_ticket(peer, request, ticket));
-            });
-            Ok(())
-        }
-        Request::UpdateMember { request, channel, id, data, event } => {
-            let checked =
-                hub.as_ref().map_or(Ok(()), |hub| hub.check_member((channel, id), &data, &event, peer.show_channel));
-            if let Err(failure) = checked {
-                return respond(peer, request, Err::<Option<_>, _>(failure));
-            }
-            let (channel, id) = (Box::<[u8]>::from(channel), Box::<[u8]>::from(id));
-            ask(server, (from, request), Question::reports(), now, move |hub, _, now| {
-                let is_here = hub.update_member((&channel, &id), data, event, now)?;
-                Ok(Response::Number { request, number: is_here.into() })
-            })
-        }
         Request::Resign { lease } => {
             announce_holders(peers, leases.resign(Candidate { peer: from, lease }));
             Ok(())
@@ -148,6 +70,48 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             peer.after = mark;
             Ok(())
         }
+    }
+}
+
+/// Carries out a call: what is not the same for a hub without a name is here.
+fn carry_out_call(server: &mut Server, requester: Requester, mut call: Call, now: Instant) {
+    let Requester { peer, request, .. } = requester;
+    let Server { peers, current, operator, listening, .. } = server;
+    let given = peers.get_mut(peer).and_then(|peer| peer.show_channel);
+    let hub = current.hub_mut().ok_or_else(not_begun);
+    if let (Call::SealTicket { ticket, .. }, false) = (&mut call, listening.has_streams()) {
+        ticket.passport = None; // no client comes here with it
+    }
+    let begun = match call {
+        Call::BackUp { ref path } => match hub.and_then(|hub| hub.back_up(path, requester)) {
+            Ok(()) => return, // the store's answer follows
+            Err(failure) => Err(failure),
+        },
+        Call::CountRefusedOrigin => {
+            runtime::count_refused_origin();
+            Ok(Begun::Replied(Reply::Done))
+        }
+        Call::Describe => {
+            let (version, age, workers) = (env!("CARGO_PKG_VERSION").into(), operator.age(now), peers.processes());
+            Ok(Begun::Replied(Reply::Described(Box::new(Described { version, age, workers }))))
+        }
+        Call::EndStreams(end) => return end_streams(server, requester, end, now),
+        Call::Count { channel } => {
+            return server.ask(Question::Count { channel }, now, move |server, answer, now| {
+                let counted = counted(server, answer, now).map(|counted| Reply::Counted(Box::new(counted)));
+                reply(&mut server.peers, (peer, request), counted);
+            });
+        }
+        ref call => hub.and_then(|hub| hub.begin(call, given)),
+    };
+    match begun {
+        Ok(Begun::Asks(question)) => server.ask(question, now, move |server, answer, now| {
+            let hub = server.current.hub_mut().ok_or_else(not_begun);
+            let result = hub.and_then(|hub| hub.complete(call, answer?, now)).and_then(fitting);
+            reply(&mut server.peers, (peer, request), result);
+        }),
+        Ok(Begun::Replied(done)) => reply(peers, (peer, request), Ok(done)),
+        Err(failure) => reply(peers, (peer, request), Err(failure)),
     }
 }
 
@@ -282,29 +246,27 @@ pub(super) fn subscribe(
 }
 
 /// Returns what the hub, as far as it has begun, and the process have, when the hub in the reactor has counted.
-pub(super) fn counted(server: &Server, request: u64, answer: Result<Answer, Failure>) -> Result<Counted, Failure> {
+pub(super) fn counted(server: &mut Server, answer: Result<Answer, Failure>, now: Instant) -> Result<Counted, Failure> {
     let Server { current, peers, operator, .. } = server;
-    let (counts, subscribers) = match answer {
-        Err(_) if current.handle().is_none() => Default::default(),
-        answer => *answer?.counted(),
+    let of_hub = match current.hub_mut().filter(|hub| hub.handle().is_some()) {
+        Some(hub) => *hub.complete(Call::Count { channel: Box::default() }, answer?, now)?.counted()?,
+        None => Counted::default(),
     };
-    let hub = current.hub().map_or(Ok(counts), |hub| hub.complete_counts(counts));
     Ok(Counted {
-        request,
-        hub: hub?,
-        subscribers: subscribers as u64,
+        pid: std::process::id(),
         workers: peers.count() as u64,
         streams: runtime::stats(),
         times: operator.times(),
         cut_off: operator.cut_off(),
         started_at: operator.started_at,
         store: current.store_status(),
+        ..of_hub
     })
 }
 
 /// Ends streams of the hub. There is no response yet if that waits for the store.
-fn end_streams(server: &mut Server, (from, request): (u64, u64), end: EndRequest, now: Instant) -> Result<(), End> {
-    let requester = Requester { peer: from, request, bytes: 0, since: None };
+fn end_streams(server: &mut Server, requester: Requester, end: EndRequest, now: Instant) {
+    let Requester { peer, request, .. } = requester;
     let question = Question::EndStreams { request: Box::new(end.clone()), at: runtime::monotonic() };
     let ended = EndedCount::default();
     let noted = server.current.hub_mut().ok_or_else(not_begun);
@@ -312,50 +274,24 @@ fn end_streams(server: &mut Server, (from, request): (u64, u64), end: EndRequest
     server.ask(question, now, move |server, answer, _| {
         let count = answer.map(Answer::number);
         ended.set(Some(*count.as_ref().unwrap_or(&0)));
-        let response = match noted {
+        let result = match noted {
             Ok(true) => return, // the store's answer follows
-            Ok(false) => count.map(|count| Response::StreamsEnded { request, count: count as u64 }),
+            Ok(false) => count.map(|count| Reply::Number(count as u64)),
             Err(failure) => Err(failure),
         };
-        server.peers.answer_with(from, |peer| _ = respond(peer, request, response));
+        reply(&mut server.peers, (peer, request), result);
     });
-    Ok(())
-}
-
-fn drain(hub: Option<&ServedHub>, within: Duration) -> Result<(), End> {
-    // Fails only while the process ends, which drains, too.
-    let _ = hub.and_then(ServedHub::handle).map(|hub| hub.drain(within));
-    Ok(())
-}
-
-fn describe(peers: &Peers, operator: &Operator, request: u64, now: Instant) -> Response<'static> {
-    let (version, age, workers) = (env!("CARGO_PKG_VERSION").into(), operator.age(now), peers.processes());
-    Response::Described(Box::new(Described { request, version, age, workers }))
-}
-
-/// Asks the hub in the reactor, and answers the request of a peer when it has answered.
-fn ask(
-    server: &mut Server,
-    (from, request): (u64, u64),
-    question: Question,
-    now: Instant,
-    response: impl FnOnce(&mut ServedHub, Answer, Instant) -> Result<Response<'static>, Failure> + 'static,
-) -> Result<(), End> {
-    server.ask(question, now, move |server, answer, now| {
-        let hub = server.current.hub_mut().ok_or_else(not_begun);
-        let response = hub.and_then(|hub| response(hub, answer?, now));
-        server.peers.answer_with(from, |peer| _ = respond(peer, request, response));
-    });
-    Ok(())
 }
 
 /// Refuses a part whose only event has more bytes than a message may have: those of fields, which were sent here, are fewer.
-fn fitting(page: LogPage) -> Result<LogPage, Failure> {
-    if page.bytes() < MAX_FRAME_BYTES - OVERHEAD {
-        return Ok(page);
+fn fitting(reply: Reply) -> Result<Reply, Failure> {
+    match reply {
+        Reply::Log(page) if page.bytes() >= MAX_FRAME_BYTES - OVERHEAD => {
+            let message = "an event of the channel has too many bytes to be read in this way: follow the channel";
+            Err(Failure::new(ErrorCode::Full, Some("channel"), message))
+        }
+        reply => Ok(reply),
     }
-    let message = "an event of the channel has too many bytes to be read in this way: follow the channel";
-    Err(Failure::new(ErrorCode::Full, Some("channel"), message))
 }
 
 fn elect(peer: &mut Peer, leases: &mut Leases, lease: u64, name: &[u8]) -> Result<(), End> {
@@ -363,8 +299,11 @@ fn elect(peer: &mut Peer, leases: &mut Leases, lease: u64, name: &[u8]) -> Resul
     if leases.contains(candidate) {
         return Err(End::Malformed);
     }
-    let elected = leases.elect(candidate, name).map(|is_held| elected(candidate, is_held));
-    respond(peer, lease, elected)
+    match leases.elect(candidate, name) {
+        Ok(is_held) => peer.answer(&elected(candidate, is_held)),
+        Err(failure) => peer.refuse(lease, failure),
+    }
+    Ok(())
 }
 
 /// Tells workers that they hold a lease now.
@@ -376,29 +315,15 @@ fn elected(candidate: Candidate, is_held: bool) -> Response<'static> {
     Response::Elected { lease: candidate.lease, is_held }
 }
 
-/// Answers a request, or refuses it.
-fn respond<'a>(
-    peer: &mut Peer,
-    request: u64,
-    result: Result<impl Into<Option<Response<'a>>>, Failure>,
-) -> Result<(), End> {
-    match result.map(Into::into) {
-        Ok(response) => response.iter().for_each(|response| peer.answer(response)),
-        Err(failure) => peer.refuse(request, failure),
+/// Answers a request, if a response is wanted.
+fn respond(peer: &mut Peer, request: u64, result: Result<Reply, Failure>) -> Result<(), End> {
+    if request > 0 {
+        peer.answer(&Response::Reply { request, result });
     }
     Ok(())
 }
 
-/// Answers with a ticket, if there is one.
-fn respond_ticket(peer: &mut Peer, request: u64, ticket: Result<Option<Vec<u8>>, Failure>) -> Result<(), End> {
-    let response = ticket.as_ref().map(|bytes| Response::Ticket { request, bytes: bytes.as_deref() });
-    respond(peer, request, response.map_err(Clone::clone))
-}
-
-fn done(request: u64) -> Option<Response<'static>> {
-    (request > 0).then_some(Response::Done { request })
-}
-
-pub(super) fn not_begun() -> Failure {
-    Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun")
+/// Answers the request of a peer in this turn.
+fn reply(peers: &mut Peers, (peer, request): (u64, u64), result: Result<Reply, Failure>) {
+    peers.answer_with(peer, |peer| _ = respond(peer, request, result));
 }

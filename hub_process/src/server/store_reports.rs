@@ -11,7 +11,7 @@ use crate::store::check_place;
 use crate::stored_hub::{Completion, Effects};
 use eventsource_xs::hub::Question;
 use eventsource_xs::runtime;
-use eventsource_xs::wire::{Failure, Response};
+use eventsource_xs::wire::{Failure, Reply, Response};
 use eventsource_xs::ErrorCode;
 use std::time::{Duration, Instant};
 
@@ -97,7 +97,9 @@ impl Server {
             }
             peers.answer_with(peer, |peer| {
                 match (result, ended) {
-                    (Ok(_), Some(count)) => peer.answer(&Response::StreamsEnded { request, count: count as u64 }),
+                    (Ok(_), Some(count)) => {
+                        peer.answer(&Response::Reply { request, result: Ok(Reply::Number(count as u64)) });
+                    }
                     (Ok(id), None) if request > 0 => peer.answer(&Response::Published { request, id: &id }),
                     (Ok(_), None) => {}
                     (Err(failure), _) => peer.refuse(request, failure),

@@ -8,7 +8,7 @@ use crate::process_log::log_message;
 use crate::protocol;
 use eventsource_xs::remote::calls::memory_file;
 use eventsource_xs::runtime::{handing_over, HandoverFile};
-use eventsource_xs::wire::{Failure, HandedProcess, Handover};
+use eventsource_xs::wire::{Call, Failure, HandedProcess, Handover};
 use eventsource_xs::ErrorCode;
 use std::convert::Infallible;
 use std::io;
@@ -31,8 +31,10 @@ impl Server {
     }
 
     fn try_upgrade(&mut self, Upgrading { requesters, program, .. }: &Upgrading) -> Result<Infallible, String> {
-        let entries = self.current.own().and_then(|hub| hub.counts_and_subscribers(b"").ok());
-        try_memory(entries.map_or(0, |(counts, _)| counts.events + counts.keys) + self.streams.len() as u64)?;
+        let count = Call::Count { channel: Box::default() };
+        let counted = self.current.own().and_then(|hub| hub.call(&count).ok()?.counted().ok());
+        let entries = counted.map_or(0, |counted| counted.hub.events + counted.hub.keys);
+        try_memory(entries + self.streams.len() as u64)?;
         self.options.place.socket().to_str().ok_or("the path of the socket is not UTF-8")?; // it is on the command line
         let program = Program::open(program)?;
         let may_continue = program.check(None)? == protocol::version();

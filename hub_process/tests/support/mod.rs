@@ -9,12 +9,12 @@ pub mod wire;
 pub use client::{eventually, is_eventually, read_events, read_until, tcp, DEADLINE};
 
 use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::{Publication, SubscribeRequest, Topic};
-use eventsource_xs::remote::{stop, upgrade, CallConnection, Link, Place, Start};
+use eventsource_xs::hub::{MemberPage, Publication, SubscribeRequest, Topic};
+use eventsource_xs::remote::{stop, upgrade, CallConnection, Error, Link, Place, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{
-    FieldList, FileSettings, FileSync, Hello, HubSettings, Name, NamedSettings, Open, Request, Response, Role,
-    StoreSettings,
+    Call, Counted, Described, FieldList, FileSettings, FileSync, Hello, HubSettings, Name, NamedSettings, Open, Reply,
+    Request, Response, Role, StoreSettings,
 };
 pub use rustix::process::Signal;
 use rustix::process::{kill_process, test_kill_process, Pid};
@@ -28,6 +28,29 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_eventsource-hub");
+
+/// What tests ask a hub process.
+pub trait Asks {
+    fn make(&mut self, call: &Call) -> Result<Reply, Error>;
+
+    fn count(&mut self, channel: &[u8]) -> Result<Counted, Error> {
+        Ok(*self.make(&Call::Count { channel: channel.into() })?.counted()?)
+    }
+
+    fn describe(&mut self) -> Result<Described, Error> {
+        Ok(*self.make(&Call::Describe)?.described()?)
+    }
+
+    fn members(&mut self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
+        Ok(self.make(&Call::Members { channel: channel.into(), after: after.map(Into::into) })?.members()?)
+    }
+}
+
+impl Asks for CallConnection {
+    fn make(&mut self, call: &Call) -> Result<Reply, Error> {
+        self.call(call)
+    }
+}
 
 /// A folder with the socket of a hub. When the test ends, so do the processes that have served the hub.
 pub struct Scene {

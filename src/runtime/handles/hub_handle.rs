@@ -10,22 +10,22 @@ mod handing_over;
 mod tickets;
 
 use super::stream_handle::StreamHandle;
-use crate::event::{EventId, Field, Shared, Text, Unsequenced};
+use crate::event::{EventId, Field, Shared, Text};
 use crate::hub::{
-    Announcement, Answer, ChannelPage, Counts, EndRequest, Epoch, Full, History, LogPage, LogRange, MemberData,
-    MemberPage, Members, OnceKeys, Publication, Question, Retention, SequencedEvent, Settings, StateSizes,
-    SubscribeRequest,
+    Announcement, Answer, EndRequest, Epoch, Full, History, Members, OnceKeys, Publication, Question, Retention,
+    SequencedEvent, Settings, StateSizes, SubscribeRequest,
 };
 use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
 use crate::runtime::presence::PresenceReport;
-use crate::runtime::process::{check_shutdown, lock_process, Process};
+use crate::runtime::process::{check_shutdown, count_refused_origin, lock_process, Process};
 use crate::runtime::reactor_handle::{ReactorHandle, UNAWAITED};
 use crate::runtime::registration::{check_room, HubRegistration};
 use crate::runtime::spawned;
 use crate::runtime::wake::sync::lock;
 use crate::sys::{clock, random};
 use crate::ticket::TicketKeys;
+use crate::wire::{Call, Reply};
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -40,6 +40,15 @@ const HUB_ENDED: &str = "the hub has ended with its reactor";
 /// A hub as the application holds it, in one thread.
 #[derive(Clone, Debug)]
 pub struct HubHandle(Arc<Inner>);
+
+/// What a call has come to before the hub in the reactor is asked.
+#[derive(Debug)]
+pub enum Begun {
+    /// It has its reply.
+    Replied(Reply),
+    /// The hub is asked, and completes the call.
+    Asks(Question),
+}
 
 /// The state that the copies of a hub share in all threads. The hub is closed when the last copy is dropped.
 #[derive(Debug)]
@@ -286,46 +295,55 @@ impl HubHandle {
         Ok(self.registration_or_create(&mut lock_process())?.epoch.as_str().into())
     }
 
-    /// Returns the hub's counters and the number of a channel's subscribers. Errors are those of [`ask`](Self::ask).
-    pub fn counts_and_subscribers(&self, channel: &[u8]) -> Result<(Counts, usize), Error> {
-        let (counts, subscribers) = *self.ask(Question::Count { channel: channel.into() })?.counted();
-        Ok((self.with_members(counts)?, subscribers))
+    /// Makes a call, and waits for the reply. Errors are those of [`ask`](Self::ask), or [`Error::Full`] if an event does not
+    /// fit.
+    pub fn call(&self, call: &Call) -> Result<Reply, Error> {
+        match self.begin(call)? {
+            Begun::Replied(reply) => Ok(reply),
+            Begun::Asks(question) => self.complete(call, self.ask(question)?),
+        }
     }
 
-    /// Adds to the reactor's counters what is known of members. Errors are those of [`append`](Self::append).
-    pub fn with_members(&self, counts: Counts) -> Result<Counts, Error> {
-        self.with_presence(|HubRegistration { members, .. }| {
-            let (here, refused) = members.as_ref().map(Members::totals).unwrap_or_default();
-            Counts { members: here as u64, members_refused: refused, ..counts }
-        })
+    /// Does what a call does at once. Errors are those of [`append`](Self::append).
+    pub fn begin(&self, call: &Call) -> Result<Begun, Error> {
+        Ok(Begun::Replied(match call {
+            Call::Drain { within } => {
+                let (reactor, hub) = self.reactor_and_hub()?;
+                reactor.send(Command::Drain { hub, within: *within });
+                Reply::Done
+            }
+            Call::OpenTicket { sealed, binding } => {
+                let opened = self.unseal_ticket(sealed, |ticket| ticket.binding == *binding)?.map(Box::new);
+                return Ok(Begun::Asks(Question::Admit { opened, counts_refusal: true }));
+            }
+            Call::SealTicket { ticket, valid_for, most } => {
+                Reply::Sealed(self.seal_ticket((**ticket).clone(), *valid_for, *most)?.map(Into::into))
+            }
+            call => match call.question(clock::monotonic()) {
+                Some(question) => return Ok(Begun::Asks(question)),
+                None => {
+                    count_refused_origin(); // what else is not asked is for a hub process
+                    Reply::Done
+                }
+            },
+        }))
     }
 
-    /// Returns a part of the list of a channel's members: those after an id, or from the first one. A stream counts when the
-    /// reactor has reported it, as it does before each answer. A hub with stored events leaves its members to its owner, and
-    /// lists none. Errors are those of [`append`](Self::append).
-    pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
-        self.with_presence(|HubRegistration { members, .. }| {
-            members.as_ref().map(|members| members.page(channel, after)).unwrap_or_default()
-        })
-    }
-
-    /// Returns how many members a channel has. Errors are those of [`append`](Self::append).
-    pub fn count_members(&self, channel: &[u8]) -> Result<usize, Error> {
-        self.with_presence(|HubRegistration { members, .. }| {
-            members.as_ref().map_or(0, |members| members.count(channel))
-        })
-    }
-
-    /// Changes the data of a member. Returns false if it is not here. Errors are those of [`append`](Self::append), or
-    /// [`Error::Full`] if its event does not fit.
-    pub fn update_member(
-        &self,
-        channel: &[u8],
-        id: &[u8],
-        data: MemberData,
-        event: Unsequenced,
-    ) -> Result<bool, Error> {
-        Ok(self.with_presence(|registration| registration.update_member(channel, id, data, event))??)
+    /// Completes a call when the hub in the reactor has answered, which reports all that it knows of members before. A hub with
+    /// stored events leaves these to its owner. Errors are those of [`call`](Self::call).
+    pub fn complete(&self, call: &Call, answer: Answer) -> Result<Reply, Error> {
+        match call {
+            Call::UpdateMember { channel, id, data, event } => {
+                let (data, event) = (data.clone(), event.clone());
+                let is_here =
+                    self.with_presence(|registration| registration.update_member(channel, id, data, event))?;
+                Ok(Reply::Number(is_here?.into()))
+            }
+            Call::Count { .. } | Call::CountMembers { .. } | Call::Members { .. } => {
+                self.with_presence(|registration| call.reply(answer, registration.members.as_ref()))
+            }
+            _ => Ok(answer.into()),
+        }
     }
 
     /// Waits until the reactor has reported all that it knows of streams. Errors are those of [`ask`](Self::ask).
@@ -364,25 +382,7 @@ impl HubHandle {
         }
     }
 
-    /// Returns a part of the list of the channels of a hub in this process: those whose names match the pattern, or all. The
-    /// list begins at 0, and continues where each part says. Errors are those of [`ask`](Self::ask).
-    pub fn channel_page(&self, pattern: Option<&[u8]>, from: u64) -> Result<ChannelPage, Error> {
-        Ok(self.ask(Question::Channels { pattern: pattern.map(Into::into), from })?.channels())
-    }
-
-    /// Returns a part of the history or the state of a channel. It begins after 0, and continues where each part says. Errors
-    /// are those of [`ask`](Self::ask).
-    pub fn log_page(&self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
-        Ok(self.ask(Question::ReadLog { channel: channel.into(), range })?.log())
-    }
-
-    /// Ends the streams that a request means, and returns their number. A subscription that was asked for before ends, too.
-    /// Errors are those of [`ask`](Self::ask).
-    pub fn end_streams(&self, request: EndRequest) -> Result<usize, Error> {
-        Ok(self.ask(Question::EndStreams { request: Box::new(request), at: clock::monotonic() })?.number())
-    }
-
-    /// As [`end_streams`](Self::end_streams), for a request that was carried out elsewhere so long ago: a subscription that was
+    /// Ends streams for a request that was carried out elsewhere so long ago: a subscription that was
     /// asked for after that continues, if it is still to come. Nobody asks for the number, so the call does not wait: the
     /// queue of commands keeps the order. Errors are those of [`append`](Self::append).
     pub fn end_streams_of(&self, request: EndRequest, age: Duration) -> Result<(), Error> {
@@ -395,21 +395,6 @@ impl HubHandle {
     fn tell(&self, question: Question) -> Result<(), Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         reactor.send(Command::Ask { hub, request_id: UNAWAITED, question: Box::new(question) });
-        Ok(())
-    }
-
-    /// Reserves a place for a stream with a label, unless so many streams have it or a place. Errors are those of
-    /// [`ask`](Self::ask).
-    pub fn reserve(&self, label: &[u8], most: usize) -> Result<bool, Error> {
-        Ok(self.ask(Question::Reserve { label: label.into(), most })?.number() > 0)
-    }
-
-    /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once.
-    /// Each client is sent a reconnection time. Fails with [`Error::System`] or [`Error::ShuttingDown`].
-    pub fn drain(&self, within: Duration) -> Result<(), Error> {
-        let mut process = lock_process();
-        let registration = self.registration_or_create(&mut process)?;
-        registration.reactor.send(Command::Drain { hub: registration.hub, within });
         Ok(())
     }
 

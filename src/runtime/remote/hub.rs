@@ -6,16 +6,12 @@ use super::links::command::LinkCommand;
 use super::registrations::{lock_remotes, RemoteHub};
 use super::remote_hub::Subscribed;
 use super::serving::{self, lock_serving};
-use crate::event::{Field, Unsequenced};
-use crate::hub::{
-    ChannelPage, Counts, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, Settings,
-    SubscribeRequest, Ticket,
-};
+use crate::event::Field;
+use crate::hub::{Publication, Settings, SubscribeRequest};
 use crate::runtime::process::forks;
-use crate::runtime::{self, HubHandle, StreamHandle};
-use crate::wire::{Counted, FieldList, Request};
+use crate::runtime::{HubHandle, StreamHandle};
+use crate::wire::{Call, FieldList, Reply, Request};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A hub as the application holds it, in one thread.
 #[derive(Clone, Debug)]
@@ -32,15 +28,6 @@ pub struct NamedHub(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner(RemoteHub);
-
-/// The counts of a hub.
-#[derive(Debug)]
-pub enum HubCounts {
-    /// A hub of this process: its counters, and the number of a channel's subscribers.
-    Local(Box<Counts>, usize),
-    /// A named hub: the counters of the hub and its process, and the number of the process.
-    Named(Box<Counted>, u32),
-}
 
 impl Hub {
     /// Creates a hub. The reactor gets it with the first call that needs it.
@@ -117,33 +104,11 @@ impl Hub {
         }
     }
 
-    /// Returns the counters.
-    pub fn count(&self, channel: &[u8]) -> Result<HubCounts, Error> {
+    /// Makes a call.
+    pub fn call(&self, call: &Call) -> Result<Reply, Error> {
         match self {
-            Self::Local(hub) => {
-                let (counts, subscribers) = hub.counts_and_subscribers(channel)?;
-                Ok(HubCounts::Local(Box::new(counts), subscribers))
-            }
-            Self::Named(NamedHub(named)) => {
-                let (counted, pid) = named.0.counted(channel)?;
-                Ok(HubCounts::Named(counted, pid))
-            }
-        }
-    }
-
-    /// Returns a part of the list of channels that match a pattern. Errors are those of [`publish`](Self::publish).
-    pub fn channel_page(&self, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
-        match self {
-            Self::Local(hub) => Ok(hub.channel_page(Some(pattern), from)?),
-            Self::Named(NamedHub(named)) => named.0.channel_page(pattern, from),
-        }
-    }
-
-    /// Counts a request of a page of another origin that was refused.
-    pub fn count_refused_origin(&self) {
-        match self {
-            Self::Local(_) => runtime::count_refused_origin(),
-            Self::Named(NamedHub(named)) => named.0.count_refused_origin(),
+            Self::Local(hub) => Ok(hub.call(call)?),
+            Self::Named(NamedHub(named)) => named.0.call(call),
         }
     }
 
@@ -154,57 +119,6 @@ impl Hub {
             Self::Named(NamedHub(named)) => named.0.elect(name, interpreter),
         }
     }
-}
-
-/// Defines methods of a hub whose arguments and results are the same in both cases. A local hub is asked the one in brackets
-/// before.
-macro_rules! of_both {
-    ($($(#[$about:meta])* $([$before:ident])? fn $name:ident($($given:ident: $type:ty),*) -> $result:ty;)*) => {
-        impl Hub {$(
-            $(#[$about])*
-            pub fn $name(&self, $($given: $type),*) -> Result<$result, Error> {
-                match self {
-                    Self::Local(hub) => {
-                        $(hub.$before()?;)?
-                        Ok(hub.$name($($given),*)?)
-                    }
-                    Self::Named(NamedHub(named)) => named.0.$name($($given),*),
-                }
-            }
-        )*}
-    };
-}
-
-of_both! {
-    /// Returns a part of the history or the state of a channel.
-    fn log_page(channel: &[u8], range: LogRange) -> LogPage;
-
-    /// Returns a part of the list of a channel's members: those after an id, or from the first one.
-    [wait_for_reports] fn member_page(channel: &[u8], after: Option<&[u8]>) -> MemberPage;
-
-    /// Returns how many members a channel has.
-    [wait_for_reports] fn count_members(channel: &[u8]) -> usize;
-
-    /// Changes the data of a member. Returns false if it is not here.
-    [wait_for_reports] fn update_member(channel: &[u8], id: &[u8], data: MemberData, event: Unsequenced) -> bool;
-
-    /// Ends the streams that a request means, and returns their number. A subscription that was asked for before ends, too.
-    fn end_streams(request: EndRequest) -> usize;
-
-    /// Reserves a place for a stream with a label, unless so many streams have it or a place. Of a hub process that does not
-    /// answer nothing is known: then the stream may begin.
-    fn reserve(label: &[u8], most: usize) -> bool;
-
-    /// Seals a ticket, unless it has more than `most` bytes then.
-    fn seal_ticket(ticket: Ticket, valid_for: Duration, most: usize) -> Option<Vec<u8>>;
-
-    /// Opens a ticket that is bound to this, and reserves the places of its stream. Returns nothing if no stream
-    /// may begin with it.
-    fn open_ticket(sealed: &[u8], binding: &[u8]) -> Option<Ticket>;
-
-    /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Each
-    /// client is sent a reconnection time.
-    fn drain(within: Duration) -> ();
 }
 
 /// Connects this process to its hub processes, if they run: after a while, or now if it has a request to answer.

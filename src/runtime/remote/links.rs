@@ -19,7 +19,7 @@ use crate::runtime::event_loop::context::Context;
 use crate::runtime::stats::add;
 use crate::stream::Reason;
 use crate::sys::socket::cork;
-use crate::wire::{self, Request};
+use crate::wire::{Failure, Reply, Request};
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -182,8 +182,8 @@ impl Links {
         let number = u64::from(stream);
         let mut frame = Vec::new();
         if (Request::Subscribe { request, stream: number, subscription }).encode(&mut frame).is_err() {
-            let failure = wire::Failure::new(crate::ErrorCode::Invalid, Some("channels"), "the names are too long");
-            let is_awaited = connection.complete(request, Outcome::Refused(failure));
+            let failure = Failure::new(crate::ErrorCode::Invalid, Some("channels"), "the names are too long");
+            let is_awaited = connection.complete(request, Outcome::Replied(Err(failure)));
             if !is_awaited && !self.forward(&Command::Refuse { stream }, context) {
                 self.send_back(stream, context);
             }
@@ -194,7 +194,7 @@ impl Links {
             None => self.hand_over(connection, stream, holds, context),
         };
         if !is_there {
-            connection.complete(request, Outcome::Done); // it has ended, which is reported
+            connection.complete(request, Outcome::Replied(Ok(Reply::Done))); // it has ended, which is reported
             return context.handle.notify_all();
         }
         if let Some(linked) = self.links.get_mut(&connection.number) {

@@ -12,19 +12,16 @@ use super::links::connection::Connection;
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::response_reader::{Outcome, UNAWAITED};
 use super::start::is_served;
-use crate::codec;
-use crate::event::Unsequenced;
-use crate::hub::{
-    ChannelPage, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, SubscribeRequest, Ticket,
-};
+use crate::hub::{Publication, SubscribeRequest};
 use crate::reactor::StreamId;
 use crate::runtime::process::{check_shutdown, lock_process};
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::StreamHandle;
 use crate::stream::after;
 use crate::sys::thread;
-use crate::wire::{Counted, FieldList, Request};
+use crate::wire::{Call, FieldList, Reply, Request};
 use crate::ErrorCode;
+use std::borrow::Cow;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
@@ -177,23 +174,9 @@ impl RemoteHub {
         }
     }
 
-    /// Makes a request, and waits for what becomes of it. Connects anew, until the timeout, if it was not carried out.
-    fn ask<'a>(&self, request: impl Fn(u64) -> Request<'a>) -> Result<Outcome, Error> {
-        self.ask_as(false, request).map(|(outcome, _)| outcome)
-    }
-
-    /// Makes a request without which a stream may begin, too: it waits for a short time only, and not for a hub process that is
-    /// known to be away.
-    fn ask_soon<'a>(&self, request: impl Fn(u64) -> Request<'a>) -> Result<Outcome, Error> {
-        self.ask_as(true, request).map(|(outcome, _)| outcome)
-    }
-
-    /// As [`ask`](Self::ask) or [`ask_soon`](Self::ask_soon). Returns the connection, too.
-    fn ask_as<'a>(
-        &self,
-        is_soon: bool,
-        request: impl Fn(u64) -> Request<'a>,
-    ) -> Result<(Outcome, Arc<Connection>), Error> {
+    /// Makes a request, and waits for its reply. Connects anew, until the timeout, if it was not carried out. A request without
+    /// which a stream may begin waits for a short time only (`is_soon`), and not for a hub process that is known to be away.
+    fn ask<'a>(&self, is_soon: bool, request: impl Fn(u64) -> Request<'a>) -> Result<Reply, Error> {
         let timeout = self.start.timeout.min(if is_soon { MAY_BEGIN } else { Duration::MAX });
         let deadline = after(Instant::now(), timeout);
         loop {
@@ -207,7 +190,8 @@ impl RemoteHub {
                 Err(Error::Unavailable(_) | Error::Timeout(_)) if is_soon && left.is_zero() => {
                     // The response says when it is back.
                     let request = connection.next_request();
-                    queue(&reactor, &connection, request, &Request::Describe { request })?;
+                    let call = Cow::Owned(Call::Describe);
+                    queue(&reactor, &connection, request, &Request::Call { request, call })?;
                     reactor.send_link(LinkCommand::Await { connection: Arc::clone(&connection), request });
                 }
                 Err(Error::Unavailable(_) | Error::Unknown) => {
@@ -218,7 +202,7 @@ impl RemoteHub {
             }
             match asked {
                 Err(Error::Unavailable(_)) if left > Duration::ZERO => {}
-                asked => return asked.map(|outcome| (outcome, connection)),
+                asked => return asked,
             }
         }
     }
@@ -248,94 +232,27 @@ impl RemoteHub {
             queue(&reactor, &connection, UNAWAITED, &publish(UNAWAITED))?;
             return Ok(None);
         }
-        self.ask(publish)?.published().map(Some)
+        Ok(Some(self.ask(false, publish)?.id()?))
     }
 
-    /// Returns the counters of the hub and its process, the number of a channel's subscribers, and the process.
-    pub(super) fn counted(&self, channel: &[u8]) -> Result<(Box<Counted>, u32), Error> {
-        let (outcome, connection) = self.ask_as(false, |request| Request::Count { request, channel })?;
-        Ok((outcome.counted()?, connection.hub_identity().map_or(0, |hub| hub.pid)))
-    }
-
-    /// Ends streams, and returns their number.
-    pub(super) fn end_streams(&self, end: EndRequest) -> Result<usize, Error> {
-        self.number(|request| Request::EndStreams { request, end: end.clone() })
-    }
-
-    /// Returns a part of the list of a channel's members.
-    pub(super) fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
-        self.ask(|request| Request::Members { request, channel, after })?.members()
-    }
-
-    /// Returns a part of a channel's history or state.
-    pub(super) fn log_page(&self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
-        self.ask(|request| Request::ReadLog { request, channel, range })?.log_page()
-    }
-
-    /// Returns a part of the list of channels that match a pattern. Errors are those of [`publish`](Self::publish).
-    pub(super) fn channel_page(&self, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
-        self.ask(|request| Request::Channels { request, pattern, from })?.channels()
-    }
-
-    /// Returns how many members a channel has.
-    pub(super) fn count_members(&self, channel: &[u8]) -> Result<usize, Error> {
-        self.number(|request| Request::CountMembers { request, channel })
-    }
-
-    /// Changes the data of a member. Returns false if it is not here.
-    pub(super) fn update_member(
-        &self,
-        channel: &[u8],
-        id: &[u8],
-        data: MemberData,
-        event: Unsequenced,
-    ) -> Result<bool, Error> {
-        let request = |request| {
-            let (data, event) = (data.clone(), event.clone());
-            Request::UpdateMember { request, channel, id, data, event }
-        };
-        Ok(self.number(request)? > 0)
-    }
-
-    /// Reserves a place for a stream with a label, unless so many streams have it or a place. If the hub process does not
-    /// answer, the stream may begin.
-    pub(super) fn reserve(&self, label: &[u8], most: usize) -> Result<bool, Error> {
-        let most = most as u64;
-        match self.ask_soon(|request| Request::Reserve { request, label, most }) {
-            Err(Error::Timeout(_)) => Ok(true),
-            reserved => Ok(reserved?.number()? > 0),
+    /// Makes a call, and waits for the reply. If the hub process does not answer whether a stream may begin, it may by its label,
+    /// but not with its ticket.
+    pub(super) fn call(&self, call: &Call) -> Result<Reply, Error> {
+        let request = |request| Request::Call { request, call: Cow::Borrowed(call) };
+        if *call == Call::CountRefusedOrigin {
+            self.send_if_there(&request(0)); // the client does not wait for it
+            return Ok(Reply::Done);
         }
-    }
-
-    /// Has a ticket sealed. Returns nothing if it is too large.
-    pub(super) fn seal_ticket(
-        &self,
-        ticket: Ticket,
-        valid_for: Duration,
-        most: usize,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        let most = most as u64;
-        let seal = |request| Request::SealTicket { request, ticket: ticket.clone(), valid_for, most };
-        self.ask_soon(seal)?.ticket().map(|bytes| bytes.map(Into::into))
-    }
-
-    /// Has a ticket opened. Returns nothing if no stream may begin with it, or if the hub process does not answer.
-    pub(super) fn open_ticket(&self, sealed: &[u8], binding: &[u8]) -> Result<Option<Ticket>, Error> {
-        let ask = || self.ask_soon(|request| Request::OpenTicket { request, sealed, binding });
-        let opened = match ask() {
+        match (call, self.ask(call.is_optional(), request)) {
             // The process was killed, which this one did not know. The next one may have the keys.
-            Err(Error::Unknown) => ask(),
-            opened => opened,
-        };
-        match opened {
-            Err(Error::Timeout(_)) => Ok(None),
-            opened => Ok(opened?.ticket().ok().flatten().and_then(|ticket| codec::decode(&ticket).ok())),
+            (Call::OpenTicket { .. }, Err(Error::Unknown)) => self.ask(true, request),
+            (_, asked) => asked,
         }
-    }
-
-    /// Asks for a number.
-    fn number<'a>(&self, request: impl Fn(u64) -> Request<'a>) -> Result<usize, Error> {
-        Ok(usize::try_from(self.ask(request)?.number()?).unwrap_or(usize::MAX))
+        .or_else(|error| match (call, error) {
+            (Call::OpenTicket { .. }, Error::Timeout(_)) => Ok(Reply::Admitted(None)),
+            (Call::Reserve { .. }, Error::Timeout(_)) => Ok(Reply::Number(1)),
+            (_, error) => Err(error),
+        })
     }
 
     /// Hands a stream over, unless that was done, and subscribes it. If the hub process does not answer soon, the stream
@@ -404,21 +321,13 @@ impl RemoteHub {
         connection.hub_identity().map(|hub| hub.epoch)
     }
 
-    /// Has a refused origin counted, if the hub process is there: the client does not wait for it.
-    pub(super) fn count_refused_origin(&self) {
+    /// Sends a request that is not answered, if the hub process is there.
+    fn send_if_there(&self, request: &Request<'_>) {
         if let Ok(RemoteRegistration { reactor, connection, .. }) = self.registration(before(REMEMBERED)) {
             if connection.hub_identity().is_some() && connection.has_room(false) {
-                let _ = queue(&reactor, &connection, 0, &Request::CountRefusedOrigin);
-                // it is short
+                let _ = queue(&reactor, &connection, 0, request); // it is short
             }
         }
-    }
-
-    /// Drains the hub.
-    pub(super) fn drain(&self, within: Duration) -> Result<(), Error> {
-        let deadline = after(Instant::now(), self.start.timeout);
-        let RemoteRegistration { reactor, connection, .. } = self.connected(deadline)?;
-        queue(&reactor, &connection, 0, &Request::Drain { within })
     }
 }
 
@@ -463,7 +372,7 @@ pub(super) fn wait(
     reactor.wait(timeout, || connection.is_completed(request) || reactor.is_dead());
     let is_dead = reactor.is_dead(); // before the outcome is taken: it may have come before the death
     match connection.take_outcome(request) {
-        Some(Outcome::Refused(failure)) => Err(Error::Refused(failure)),
+        Some(Outcome::Replied(Err(failure))) => Err(Error::Refused(failure)),
         Some(Outcome::Lost) => Err(Error::Unknown),
         Some(outcome) => Ok(outcome),
         None if is_dead => Err(Error::Unknown),

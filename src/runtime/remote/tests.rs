@@ -2,7 +2,7 @@
 
 use crate::reactor::StreamId;
 use crate::sys::local::{receive, Wait};
-use crate::wire::{FrameBuffer, Request, Response};
+use crate::wire::{FrameBuffer, Reply, Request, Response};
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::VecDeque;
 use std::io::Write;
@@ -73,7 +73,7 @@ impl HubSide {
                 break request;
             }
         };
-        self.answer(&Response::Done { request });
+        self.answer(&Response::Reply { request, result: Ok(Reply::Done) });
         pushed
     }
 }

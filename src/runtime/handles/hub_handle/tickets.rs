@@ -50,14 +50,6 @@ impl HubHandle {
         Ok(sealed)
     }
 
-    /// Opens a ticket that is bound to this, and reserves the places of its stream. Returns nothing if no stream may begin with
-    /// it: then the application is asked, and why is counted. Errors are those of [`ask`](Self::ask).
-    pub fn open_ticket(&self, sealed: &[u8], binding: &[u8]) -> Result<Option<Ticket>, Error> {
-        let opened = self.unseal_ticket(sealed, |ticket| *ticket.binding == *binding)?.map(Box::new);
-        let admitted = self.ask(Question::Admit { opened, counts_refusal: true })?.admitted();
-        Ok(admitted.map(|ticket| *ticket))
-    }
-
     /// Opens a ticket, if it is for the request of whoever asks. Errors are those of [`append`](Self::append).
     /// [`Question::Admit`] follows.
     pub fn unseal_ticket(

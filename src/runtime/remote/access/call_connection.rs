@@ -8,18 +8,18 @@
 use super::error::Error;
 use super::greeting::{connect, greet, Greeted};
 use super::place::Place;
-use super::response_reader::{left_until, Outcome, ResponseReader};
+use super::response_reader::{left_until, reply_of, Replied, ResponseReader};
 use super::sockets::{self, NoFork};
 use super::start::{check_peer, connect_once, Start};
-use crate::event::Unsequenced;
-use crate::hub::{ChannelPage, EndRequest, LogPage, LogRange, MemberData, MemberPage, Publication, SubscribeRequest};
+use crate::hub::{Publication, SubscribeRequest};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
 use crate::sys::socket::wait_for_room;
 use crate::wire::{
-    Counted, Described, Failure, FieldList, Hello, NamedSettings, Open, Request, Response, Role, Welcome, WorkerId,
+    Call, Failure, FieldList, Hello, NamedSettings, Open, Reply, Request, Response, Role, Welcome, WorkerId,
 };
 use rustix::fd::{AsFd, BorrowedFd};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
@@ -115,8 +115,9 @@ impl CallConnection {
     /// published, [`Error::Unknown`] or [`Error::Timeout`] if that is not known, [`Error::Refused`] if the hub has refused it.
     pub fn publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<String, Error> {
         self.ask(|request| Request::Publish { request, publication: publication.borrowed() })?
-            .published()
+            .id()
             .map(Into::into)
+            .map_err(Into::into)
     }
 
     /// Publishes an event without waiting for a response, and so without knowing its id. The event may be sent with later
@@ -139,70 +140,20 @@ impl CallConnection {
         self.ask(|request| Request::Subscribe { request, stream, subscription }).map(|_| ())
     }
 
-    /// Returns the counters of the hub and its process, and the number of a channel's subscribers. Errors are those of
-    /// [`publish`](Self::publish).
-    pub fn count(&mut self, channel: &[u8]) -> Result<Counted, Error> {
-        self.ask(|request| Request::Count { request, channel })?.counted().map(|counted| *counted)
-    }
-
-    /// Returns a part of the list of channels: those whose names match the pattern, or all if it is empty. The list begins at
-    /// 0, and continues where each part says. Errors are those of [`publish`](Self::publish).
-    pub fn channels(&mut self, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
-        self.ask(|request| Request::Channels { request, pattern, from })?.channels()
-    }
-
-    /// Returns a part of the list of a channel's members: those after an id, or from the first one. Errors are those of
-    /// [`publish`](Self::publish).
-    pub fn members(&mut self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
-        self.ask(|request| Request::Members { request, channel, after })?.members()
-    }
-
-    /// Returns how many members a channel has. Errors are those of [`publish`](Self::publish).
-    pub fn count_members(&mut self, channel: &[u8]) -> Result<usize, Error> {
-        self.number(|request| Request::CountMembers { request, channel })
-    }
-
-    /// Changes the data of a member. Returns false if it is not here. Errors are those of [`publish`](Self::publish).
-    pub fn update_member(
-        &mut self,
-        channel: &[u8],
-        id: &[u8],
-        data: MemberData,
-        event: Unsequenced,
-    ) -> Result<bool, Error> {
-        Ok(self.number(|request| Request::UpdateMember { request, channel, id, data, event })? > 0)
-    }
-
-    /// Returns a part of a channel's history or state. Errors are those of [`publish`](Self::publish).
-    pub fn log_page(&mut self, channel: &[u8], range: LogRange) -> Result<LogPage, Error> {
-        self.ask(|request| Request::ReadLog { request, channel, range })?.log_page()
-    }
-
-    /// Returns what the hub process is. Errors are those of [`publish`](Self::publish).
-    pub fn describe(&mut self) -> Result<Described, Error> {
-        self.ask(|request| Request::Describe { request })?.described().map(|described| *described)
-    }
-
-    /// Ends streams, and returns how many of this machine. Errors are those of [`publish`](Self::publish).
-    pub fn end_streams(&mut self, end: EndRequest) -> Result<usize, Error> {
-        self.number(|request| Request::EndStreams { request, end })
-    }
-
-    /// Drains the hub, and waits until that has begun. Errors are those of [`publish`](Self::publish).
-    pub fn drain(&mut self, within: Duration) -> Result<(), Error> {
-        self.send(&Request::Drain { within }, None)?;
-        self.describe().map(|_| ()) // requests are carried out in their order
+    /// Makes a call, and waits for the reply. Errors are those of [`publish`](Self::publish).
+    pub fn call(&mut self, call: &Call) -> Result<Reply, Error> {
+        self.ask(|request| Request::Call { request, call: Cow::Borrowed(call) })
     }
 
     /// Has the store copy everything into a new file, and waits for that as long as the hub process answers. Errors are those
     /// of [`publish`](Self::publish).
     pub fn back_up(&mut self, path: &[u8]) -> Result<(), Error> {
-        let request = self.next_request();
-        self.send(&Request::BackUp { request, path }, None)?;
+        let (request, call) = (self.next_request(), Cow::Owned(Call::BackUp { path: path.into() }));
+        self.send(&Request::Call { request, call }, None)?;
         self.pending.push_back(Begun { request, response: None });
         while !self.pending.is_empty() {
             match self.take_response() {
-                Err(Error::Timeout(_)) => drop(self.describe()?),
+                Err(Error::Timeout(_)) => drop(self.call(&Call::Describe)?),
                 other => other?,
             }
         }
@@ -286,7 +237,7 @@ impl CallConnection {
     }
 
     /// Makes a request, and waits for its response.
-    fn ask<'a>(&mut self, request: impl FnOnce(u64) -> Request<'a>) -> Result<Outcome, Error> {
+    fn ask<'a>(&mut self, request: impl FnOnce(u64) -> Request<'a>) -> Result<Reply, Error> {
         self.ask_until(self.deadline(), request)
     }
 
@@ -295,16 +246,13 @@ impl CallConnection {
         &mut self,
         deadline: Instant,
         request: impl FnOnce(u64) -> Request<'a>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Reply, Error> {
         let number = self.next_request();
         self.queue(&request(number), deadline)?;
         self.write_out(None, deadline)?;
         loop {
             match self.read_response(deadline)? {
-                Some((answered, Outcome::Refused(failure))) if answered == number => {
-                    return Err(Error::Refused(failure))
-                }
-                Some((answered, outcome)) if answered == number => return Ok(outcome),
+                Some((answered, result)) if answered == number => return result.map_err(Error::Refused),
                 _ => {}
             }
         }
@@ -313,10 +261,6 @@ impl CallConnection {
     /// Returns until when a call that begins now may take.
     fn deadline(&self) -> Instant {
         after(Instant::now(), self.timeout)
-    }
-
-    fn number<'a>(&mut self, request: impl FnOnce(u64) -> Request<'a>) -> Result<usize, Error> {
-        Ok(usize::try_from(self.ask(request)?.number()?).unwrap_or(usize::MAX))
     }
 
     fn next_request(&mut self) -> u64 {
@@ -378,12 +322,12 @@ impl CallConnection {
     }
 
     /// Reads one response. Takes note of it, unless it is to a request that was not begun: that is returned.
-    fn read_response(&mut self, deadline: Instant) -> Result<Option<(u64, Outcome)>, Error> {
-        let response = match Outcome::of(self.responses.wait(deadline)?) {
-            Ok((request, outcome)) => {
+    fn read_response(&mut self, deadline: Instant) -> Result<Option<Replied>, Error> {
+        let response = match reply_of(self.responses.wait(deadline)?) {
+            Ok((request, result)) => {
                 return match self.pending.binary_search_by_key(&request, |begun| begun.request) {
-                    Ok(at) => self.note_response(at, outcome).map(|()| None),
-                    Err(_) => Ok(Some((request, outcome))),
+                    Ok(at) => self.note_response(at, result).map(|()| None),
+                    Err(_) => Ok(Some((request, result))),
                 };
             }
             Err(response) => response,
@@ -400,10 +344,10 @@ impl CallConnection {
         Ok(None)
     }
 
-    fn note_response(&mut self, at: usize, outcome: Outcome) -> Result<(), Error> {
-        self.pending[at].response = Some(match outcome {
-            Outcome::Refused(failure) => Err(failure),
-            outcome => Ok(outcome.published()?.into()),
+    fn note_response(&mut self, at: usize, result: Result<Reply, Failure>) -> Result<(), Error> {
+        self.pending[at].response = Some(match result {
+            Ok(reply) => Ok(reply.id()?.into()),
+            Err(failure) => Err(failure),
         });
         Ok(())
     }

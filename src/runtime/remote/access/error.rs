@@ -123,6 +123,12 @@ impl From<TooLong> for Error {
     }
 }
 
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
 impl From<Malformed> for Error {
     fn from(_: Malformed) -> Self {
         Self::Unknown

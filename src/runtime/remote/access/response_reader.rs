@@ -1,9 +1,8 @@
 //! The responses of a hub process: the one place that turns the bytes of a connection into them, and matches them to requests.
 
 use super::error::Error;
-use crate::hub::{ChannelPage, LogPage, MemberPage};
 use crate::sys::socket::receive;
-use crate::wire::{Counted, Credits, Described, Failure, FrameBuffer, Malformed, Name, Response};
+use crate::wire::{Credits, Failure, FrameBuffer, Malformed, Name, Reply, Response};
 use rustix::fd::AsFd;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -22,76 +21,25 @@ const SLACK: Duration = Duration::from_millis(10);
 /// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// An event was published with this id.
-    Published(Box<str>),
-    /// The request was carried out.
-    Done,
-    /// The counters.
-    Counted(Box<Counted>),
-    /// A part of the list of channels.
-    Channels(ChannelPage),
-    /// A part of the list of a channel's members.
-    Members(MemberPage),
-    /// A part of a channel's history or state.
-    Log(LogPage),
-    /// The number that was asked for.
-    Number(u64),
-    /// A ticket, if there is one.
-    Ticket(Option<Box<[u8]>>),
-    /// The identity of the hub process.
-    Described(Box<Described>),
-    /// The request was refused.
-    Refused(Failure),
+    /// The hub process has replied or refused it.
+    Replied(Result<Reply, Failure>),
     /// The request was not sent, because the connection had ended.
     Unsent,
     /// The connection ended after the request was sent.
     Lost,
 }
 
-impl Outcome {
-    /// Returns the number of the request that a response is about, and what became of it; other responses as they are.
-    pub(crate) fn of(response: Response<'_>) -> Result<(u64, Self), Response<'_>> {
-        Ok(match response {
-            Response::Published { request: UNAWAITED, .. } => (UNAWAITED, Self::Done), // its id is not copied
-            Response::Published { request, id } => (request, Self::Published(id.into())),
-            Response::Done { request } => (request, Self::Done),
-            Response::Counted(counted) => (counted.request, Self::Counted(counted)),
-            Response::StreamsEnded { request, count } => (request, Self::Number(count)),
-            Response::Channels { request, page } => (request, Self::Channels(page)),
-            Response::Members { request, page } => (request, Self::Members(page)),
-            Response::LogPage { request, page } => (request, Self::Log(page)),
-            Response::Number { request, number } => (request, Self::Number(number)),
-            Response::Ticket { request, bytes } => (request, Self::Ticket(bytes.map(Into::into))),
-            Response::Described(described) => (described.request, Self::Described(described)),
-            Response::Refused { request, failure } => (request, Self::Refused(failure)),
-            other => return Err(other),
-        })
+/// The number of a request, and the reply or why there is none.
+pub(crate) type Replied = (u64, Result<Reply, Failure>);
+
+/// Returns what a response is about, if it is about a request; other responses as they are.
+pub(crate) fn reply_of(response: Response<'_>) -> Result<Replied, Response<'_>> {
+    match response {
+        Response::Published { request: UNAWAITED, .. } => Ok((UNAWAITED, Ok(Reply::Done))), // its id is not copied
+        Response::Published { request, id } => Ok((request, Ok(Reply::Id(id.into())))),
+        Response::Reply { request, result } => Ok((request, result)),
+        other => Err(other),
     }
-}
-
-/// Defines what takes the response to a request of one kind. After another response it is not known what became of the request.
-macro_rules! taken {
-    ($($name:ident: $variant:ident($type:ty);)*) => {
-        impl Outcome {$(
-            pub(crate) fn $name(self) -> Result<$type, Error> {
-                match self {
-                    Self::$variant(response) => Ok(response),
-                    _ => Err(Error::Unknown),
-                }
-            }
-        )*}
-    };
-}
-
-taken! {
-    published: Published(Box<str>);
-    counted: Counted(Box<Counted>);
-    channels: Channels(ChannelPage);
-    members: Members(MemberPage);
-    log_page: Log(LogPage);
-    number: Number(u64);
-    ticket: Ticket(Option<Box<[u8]>>);
-    described: Described(Box<Described>);
 }
 
 /// The socket of a connection, and what has arrived there.

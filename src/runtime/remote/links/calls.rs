@@ -7,10 +7,10 @@ use crate::runtime::descriptor_reserve;
 use crate::runtime::remote::call_connection::CallConnection;
 use crate::runtime::remote::error::Error;
 use crate::runtime::remote::place::Address;
-use crate::runtime::remote::response_reader::{left_until, Outcome};
+use crate::runtime::remote::response_reader::left_until;
 use crate::runtime::wake::notifier::Notifier;
 use crate::runtime::wake::sync::lock;
-use crate::wire::{Request, WorkerId};
+use crate::wire::{Reply, Request, WorkerId};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -50,7 +50,7 @@ impl Drop for Taken<'_> {
 }
 
 impl Calls {
-    /// Makes a request after what the link has sent before a mark, and waits for its outcome. Fails with
+    /// Makes a request after what the link has sent before a mark, and waits for its reply. Fails with
     /// [`Error::Unavailable`] if it was not carried out, [`Error::Unknown`] or [`Error::Timeout`] if that is not known,
     /// [`Error::Full`] if other threads use all connections.
     pub(crate) fn call<'a>(
@@ -59,16 +59,16 @@ impl Calls {
         mark: u64,
         deadline: Instant,
         request: impl FnOnce(u64) -> Request<'a>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Reply, Error> {
         let mut taken = self.take(address, worker, deadline)?;
-        let outcome = match &mut taken.1 {
+        let reply = match &mut taken.1 {
             Some(connection) => connection.follow(mark).and_then(|()| connection.ask_until(deadline, request)),
             None => Err(Error::Unknown), // `take` has one
         };
-        if matches!(outcome, Err(Error::Unavailable(_) | Error::Unknown)) {
+        if matches!(reply, Err(Error::Unavailable(_) | Error::Unknown)) {
             taken.1.take().into_iter().for_each(CallConnection::leave);
         }
-        outcome
+        reply
     }
 
     fn take(&self, address: &Address, worker: WorkerId, deadline: Instant) -> Result<Taken<'_>, Error> {

@@ -4,9 +4,9 @@ use super::connection::Connection;
 use super::effect::Effect;
 use super::parked::{Parked, ParkedPush};
 use crate::runtime::remote::link::{ConnectionLost, Link};
-use crate::runtime::remote::response_reader::{Outcome, UNAWAITED};
+use crate::runtime::remote::response_reader::{reply_of, Outcome, UNAWAITED};
 use crate::stream::Reason;
-use crate::wire::{Request, Response, StoreSettings, TooLong};
+use crate::wire::{Failure, Reply, Request, Response, StoreSettings, TooLong};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -158,11 +158,11 @@ impl Connected {
         let mut has_answered = false;
         let read = link.read(|response| {
             has_answered = true;
-            effects.extend(match Outcome::of(response) {
-                Ok((request, outcome)) => complete(unanswered, connection, request, outcome),
+            effects.extend(match reply_of(response) {
+                Ok((request, result)) => complete(unanswered, connection, request, result),
                 Err(Response::Elected { lease, is_held }) => {
                     connection.leases.answer(lease, is_held);
-                    complete(unanswered, connection, lease, Outcome::Done)
+                    complete(unanswered, connection, lease, Ok(Reply::Done))
                 }
                 Err(Response::Epoch { epoch }) => {
                     connection.set_epoch(epoch);
@@ -199,18 +199,15 @@ fn complete(
     unanswered: &mut HashMap<u64, Option<u64>>,
     connection: &Connection,
     request: u64,
-    outcome: Outcome,
+    result: Result<Reply, Failure>,
 ) -> Option<Effect> {
-    let refusal = match &outcome {
-        Outcome::Refused(failure) => Some(failure.to_string()),
-        _ => None,
-    };
+    let refusal = result.as_ref().err().map(Failure::to_string);
     if request == UNAWAITED {
         connection.count_answered();
         return refusal.map(Effect::EventRefused);
     }
     let stream = unanswered.remove(&request).flatten();
-    let is_awaited = connection.complete(request, outcome);
+    let is_awaited = connection.complete(request, Outcome::Replied(result));
     let (stream, refusal) = (stream.filter(|_| !is_awaited)?, refusal?);
     Some(Effect::SubscriptionRefused { stream, refusal })
 }

@@ -21,8 +21,6 @@ const OPTIONAL_WAIT: Duration = Duration::from_millis(50);
 pub(crate) struct HubIdentity {
     /// The epoch, with which the hub's ids begin.
     pub(crate) epoch: Box<str>,
-    /// The hub process.
-    pub(crate) pid: u32,
     /// The number of the connection there, and the process.
     pub(crate) worker: WorkerId,
     pub(crate) name: Name,
@@ -117,8 +115,8 @@ impl Connection {
 
     /// Takes note of what the hub process has said about itself.
     pub(crate) fn note_welcome(&self, welcome: &Welcome) {
-        let Welcome { epoch, pid, name, .. } = welcome.clone();
-        let hub_identity = HubIdentity { epoch, pid, name, worker: welcome.worker() };
+        let Welcome { epoch, name, .. } = welcome.clone();
+        let hub_identity = HubIdentity { epoch, name, worker: welcome.worker() };
         *lock(&self.hub_identity) = Some(hub_identity);
     }
 

@@ -13,7 +13,7 @@ use crate::runtime::remote::response_reader::ResponseReader;
 use crate::runtime::remote::tests::HubSide;
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Framing, LineEnd, Settings};
-use crate::wire::{Failure, FieldList, HubSettings, Name, Open, Response, StoreSettings, Welcome, WINDOW_BYTES};
+use crate::wire::{FieldList, HubSettings, Name, Open, Response, StoreSettings, Welcome, WINDOW_BYTES};
 use crate::{remote, ErrorCode};
 use bytes::Bytes;
 use rustix::fd::AsRawFd;
@@ -160,7 +160,7 @@ impl Scene {
     ) -> (UnixStream, Vec<Vec<u8>>) {
         let request = self.subscribe(connection, stream);
         let taken = hub.take_over(stream);
-        assert!(matches!(self.wait(connection, request), Ok(Outcome::Done)));
+        assert!(matches!(self.wait(connection, request), Ok(Outcome::Replied(Ok(Reply::Done)))));
         taken
     }
 
@@ -212,9 +212,11 @@ fn a_request_gets_its_own_answer() {
         });
     }
     let failure = Failure::new(ErrorCode::Invalid, Some("data"), "no");
-    hub.answer(&Response::Refused { request: requests[1], failure });
+    hub.answer(&Response::Reply { request: requests[1], result: Err(failure) });
     hub.answer(&Response::Published { request: requests[0], id: "epoch-1" });
-    assert!(matches!(scene.wait(&connection, requests[0]), Ok(Outcome::Published(id)) if &*id == "epoch-1"));
+    assert!(
+        matches!(scene.wait(&connection, requests[0]), Ok(Outcome::Replied(Ok(Reply::Id(id)))) if &*id == "epoch-1")
+    );
     let refused = scene.wait(&connection, requests[1]);
     assert!(matches!(refused, Err(remote::Error::Refused(_))), "{refused:?}");
 }
@@ -246,7 +248,7 @@ fn unawaited_events_that_are_refused_or_not_answered_count_as_lost() {
     assert!(!connection.is_idle());
     hub.answer(&Response::Published { request: UNAWAITED, id: "epoch-1" });
     let failure = Failure::new(ErrorCode::Invalid, Some("id"), "no");
-    hub.answer(&Response::Refused { request: UNAWAITED, failure });
+    hub.answer(&Response::Reply { request: UNAWAITED, result: Err(failure) });
     scene.eventually("the refused one is lost", || scene.handle.stats().lost[Reason::Error as usize] == 1);
     drop(hub);
     scene.eventually("so are those without an answer", || scene.handle.stats().lost[Reason::Error as usize] == 3);
@@ -387,7 +389,7 @@ fn a_connection_that_nobody_uses_is_closed_when_everything_is_answered() {
     let request = scene.publish(&connection, 10);
     hub.next(|_| {});
     hub.answer(&Response::Published { request, id: "epoch-2" });
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Published(_))));
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Replied(Ok(Reply::Id(_))))));
     scene.publish_as(&connection, UNAWAITED, 10);
     close();
     hub.next(|_| {});
@@ -428,7 +430,7 @@ fn a_stream_without_a_socket_is_handed_over_at_once_and_its_socket_follows() {
     // Later publishes come after the subscription.
     let published = scene.publish(&connection, 10);
     take_over_without_socket(&mut hub, stream, &[b"head"]);
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Replied(Ok(Reply::Done)))));
     hub.next(|got| assert!(matches!(got, Request::Publish { request: number, .. } if number == published), "{got:?}"));
     assert_eq!((state.is_handed_over(), state.is_attached(), state.buffered_bytes()), (true, false, 0));
     scene.push(stream, &state, b"event");
@@ -479,7 +481,7 @@ fn a_stream_without_a_socket_that_was_not_sent_is_handed_over_anew() {
             }
             Some(_client) => assert_eq!(hub.take_over(stream).1, [&b"head"[..], b"before"]),
         }
-        assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+        assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Replied(Ok(Reply::Done)))));
     }
 }
 
@@ -520,7 +522,7 @@ fn a_stream_waits_in_the_reactor_until_the_connection_is_made() {
     let mut hub = scene.connect_begun(&connection, HubSettings::default(), WINDOW_BYTES);
     let (mut socket, unsent) = hub.take_over(stream);
     hub.next(|got| assert!(matches!(got, Request::Publish { request: number, .. } if number == published), "{got:?}"));
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Replied(Ok(Reply::Done)))));
     assert!(unsent.concat().is_empty() && state.is_handed_over());
     socket.write_all(b"alive").expect("a connection");
     client.read_exact(&mut [0; 5]).expect("the bytes of the hub");
@@ -554,9 +556,9 @@ fn a_stream_of_a_silent_hub_waits_until_its_time_is_over() {
     let (next, next_state, _next_client) = scene.open();
     let subscribed = scene.subscribe(&connection, next);
     hub.take_over(first);
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Replied(Ok(Reply::Done)))));
     hub.take_over(next);
-    assert!(matches!(scene.wait(&connection, subscribed), Ok(Outcome::Done)));
+    assert!(matches!(scene.wait(&connection, subscribed), Ok(Outcome::Replied(Ok(Reply::Done)))));
     let handed_over = [&first_state, &late_state, &next_state].map(|state| state.is_handed_over());
     assert_eq!(handed_over, [true, false, true]);
 }
@@ -595,7 +597,7 @@ fn a_subscription_that_is_refused_when_nobody_waits_any_more_ends_its_stream() {
     connection.forget(request);
     hub.next(|_| {});
     hub.next(|_| {});
-    hub.answer(&Response::Refused { request, failure: Failure::new(ErrorCode::Invalid, Some("channels"), "no") });
+    hub.answer(&Response::Reply { request, result: Err(Failure::new(ErrorCode::Invalid, Some("channels"), "no")) });
     hub.next(|got| {
         let is_end = matches!(got, Request::End { stream: got, reason: Reason::Error, .. } if got == u64::from(stream));
         assert!(is_end, "{got:?}");
@@ -618,7 +620,7 @@ fn a_publish_to_a_slow_store_delays_no_other_request() {
     let subscription = scene.subscribe(&connection, stream);
     scene.push(stream, &state, b"pushed");
     hub.take_over(stream);
-    assert!(matches!(scene.wait(&connection, subscription), Ok(Outcome::Done)));
+    assert!(matches!(scene.wait(&connection, subscription), Ok(Outcome::Replied(Ok(Reply::Done)))));
     hub.next(|got| assert!(matches!(got, Request::Push { event: b"pushed", .. }), "{got:?}"));
     // A publish that is called waits for those that have no credits, another call does not.
     scene.handle.send_link(LinkCommand::Mark { connection: Arc::clone(&connection), number: 7 });

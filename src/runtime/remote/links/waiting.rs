@@ -4,6 +4,7 @@ use super::command::LinkCommand;
 use super::connection::Connection;
 use crate::reactor::Command;
 use crate::runtime::remote::response_reader::Outcome;
+use crate::wire::Reply;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -135,7 +136,7 @@ impl Waiting {
         if let Some(LinkCommand::Subscribe { connection, request, .. }) =
             requests.and_then(|requests| requests.commands.remove(&place))
         {
-            connection.complete(request, Outcome::Done);
+            connection.complete(request, Outcome::Replied(Ok(Reply::Done)));
         }
     }
 }

@@ -33,7 +33,7 @@ fn publish(connection: &mut CallConnection, bytes: usize, within: Duration) -> R
     let fields = FieldList::of([Field::Data(Text::from(&*text))]);
     let publication = Publication { channel: b"news", fields: fields.fields(), ..Publication::default() };
     let request = |request| Request::Publish { request, publication };
-    connection.ask_until(Instant::now() + within, request)?.published()
+    Ok(connection.ask_until(Instant::now() + within, request)?.id()?)
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn each_request_gets_its_own_answer() {
         let request = next(&mut hub);
         let failure = Failure::new(ErrorCode::Invalid, Some("id"), "no");
         hub.answer(&Response::Published { request: request - 1, id: "of another" });
-        hub.answer(&Response::Refused { request, failure });
+        hub.answer(&Response::Reply { request, result: Err(failure) });
         let request = next(&mut hub);
         hub.answer(&Response::Published { request, id: "epoch-2" });
     });
