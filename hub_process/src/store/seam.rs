@@ -1,7 +1,7 @@
 //! Both ends of a store: [`Store`] for the wire thread, [`StoreEnd`] for the threads of the store.
 
 use super::backpressure::Backpressure;
-use super::clock::{now_ms, StoreClock};
+use super::clock::{now_ms, Reading};
 use super::contract::{StoreCommand, StoreReport};
 use eventsource_xs::runtime::{self, Mail, Mailbox};
 use eventsource_xs::wire::StoreStatus;
@@ -22,9 +22,17 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Shared {
     backpressure: Backpressure,
-    status: Mutex<StoreStatus>,
-    read_at: Mutex<Option<Instant>>,
-    clock: StoreClock,
+    known: Mutex<Known>,
+}
+
+/// What a store has said of itself.
+#[derive(Debug, Default)]
+struct Known {
+    status: StoreStatus,
+    /// When all was reported that the store had.
+    read_at: Option<Instant>,
+    /// None before the store has begun.
+    clock: Option<Reading>,
 }
 
 /// The other end of a [`Store`], for its threads.
@@ -99,34 +107,37 @@ impl Store {
 
     /// Returns the time of this process that a time by the store's clock was; `now` if it is still to come.
     pub fn instant_of(&self, at: u64, now: Instant) -> Instant {
-        now.checked_sub(self.shared.clock.age(at, now)).unwrap_or(now)
+        now.checked_sub(self.shared.age(at, now)).unwrap_or(now)
     }
 
     /// Returns true if all that the store had within this time was reported.
     pub fn has_read(&self, within: Duration, now: Instant) -> bool {
-        let read_at = *self.shared.read_at.lock().unwrap_or_else(PoisonError::into_inner);
-        read_at.is_some_and(|at| now.saturating_duration_since(at) < within)
+        self.shared.lock().read_at.is_some_and(|at| now.saturating_duration_since(at) < within)
     }
 
-    /// Returns what the store's clock shows, in milliseconds since 1970.
+    /// Returns what the store's clock shows, in milliseconds since 1970; 0 if it was never read.
     pub fn clock(&self, now: Instant) -> u64 {
-        self.shared.clock.shows(now)
+        self.shared.lock().clock.map_or(0, |clock| clock.shows(now))
     }
 
     /// Returns what is known of the store's health.
     pub fn status(&self) -> StoreStatus {
-        self.shared.lock_status().clone()
+        self.shared.lock().status.clone()
     }
 
     /// Returns true if the store takes events, and reports them.
     pub fn is_up(&self) -> bool {
-        self.shared.lock_status().is_up
+        self.shared.lock().status.is_up
     }
 }
 
 impl Shared {
-    fn lock_status(&self) -> MutexGuard<'_, StoreStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn age(&self, at: u64, now: Instant) -> Duration {
+        self.lock().clock.map_or(Duration::ZERO, |clock| clock.age(at, now))
     }
 }
 
@@ -149,22 +160,22 @@ impl Reporter {
 
     /// Says what the store's clock shows now: milliseconds since 1970. Times of entries are of this clock.
     pub fn set_clock(&self, shown: u64) {
-        self.shared.clock.set(shown, Instant::now());
+        self.shared.lock().clock = Some(Reading { shown, read_at: Instant::now() });
     }
 
     /// Says when all was reported that the store had; nothing if that is not known.
     pub fn set_read(&self, at: Option<Instant>) {
-        *self.shared.read_at.lock().unwrap_or_else(PoisonError::into_inner) = at;
+        self.shared.lock().read_at = at;
     }
 
     /// Returns how old something is by the store's clock, in milliseconds.
     pub fn age(&self, at: u64) -> u64 {
-        u64::try_from(self.shared.clock.age(at, Instant::now()).as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.shared.age(at, Instant::now()).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Changes what is known of the store's health.
     pub fn update(&self, change: impl FnOnce(&mut StoreStatus)) {
-        change(&mut self.shared.lock_status());
+        change(&mut self.shared.lock().status);
     }
 
     /// Takes note whether the store takes events, from this time on.
