@@ -168,7 +168,7 @@ pub trait Coded<'a>: Sized {
 
 /// Returns a value as bytes.
 pub fn encode<'a>(value: &impl Coded<'a>) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(128); // most values have less
     value.write(&mut Writer(&mut bytes));
     bytes
 }

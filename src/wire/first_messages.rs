@@ -1,6 +1,6 @@
 //! The first messages of a connection: a worker's or a command's, and the welcome.
 
-use super::codec::{Coded, Malformed, Reader, Writer};
+use super::codec::{decode, Coded, Malformed, Reader, Writer};
 use super::failure::Failure;
 use super::frame::{write_frame_of, Frame, TooLong};
 use super::hub_name::Name;
@@ -46,14 +46,12 @@ pub struct Upgrade<'a> {
 impl<'a> Upgrade<'a> {
     /// Appends the message as a frame. Fails with [`TooLong`], because of the path.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
-        write_first(out, UPGRADE, |writer| writer.option(self.program, Writer::bytes))
+        write_first(out, UPGRADE, |writer| self.program.write(writer))
     }
 
     /// Decodes the message; nothing if the frame is another one.
     pub fn decode(frame: Frame<'a>) -> Option<Self> {
-        let mut reader = read_first(frame, UPGRADE)?;
-        let program = reader.option(Reader::bytes).ok()?;
-        reader.end().ok().map(|()| Self { program })
+        decode(read_first(frame, UPGRADE)?.0).ok().map(|program| Self { program })
     }
 }
 
@@ -72,15 +70,14 @@ impl<'a> Stop<'a> {
     /// Appends the message as a frame. Fails with [`TooLong`], because of the name.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
         let kind = if self.is_replaced { REPLACE } else { STOP };
-        write_first(out, kind, |writer| writer.bytes(self.name.as_bytes()))
+        write_first(out, kind, |writer| self.name.write(writer))
     }
 
     /// Decodes the message; nothing if the frame is another one.
     pub fn decode(frame: Frame<'a>) -> Option<Self> {
         let is_replaced = frame.kind == REPLACE;
-        let mut reader = read_first(frame, if is_replaced { REPLACE } else { STOP })?;
-        let name = reader.str().ok()?;
-        reader.end().ok().map(|()| Self { name, is_replaced })
+        let content = read_first(frame, if is_replaced { REPLACE } else { STOP })?;
+        decode(content.0).ok().map(|name| Self { name, is_replaced })
     }
 }
 
