@@ -15,6 +15,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// when it is down.
 const CHECK: Duration = Duration::from_secs(1);
 
+const REFUSED: &str =
+    "streams are refused: as many are open as max_streams allows, or few descriptors are left (LimitNOFILE)";
+
 /// A line of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
@@ -31,23 +34,17 @@ struct Growing {
 }
 
 impl Growing {
-    /// Returns by how much the number has grown since the last time, if that may be logged now.
+    /// Returns by how much the number has grown since the last time, if that may be logged now; otherwise it is due later.
     fn take(&mut self, number: u64, now: Instant, due: &mut Option<Instant>) -> Option<u64> {
-        let grown = number.saturating_sub(self.logged);
-        if grown == 0 || !may_log(self.logged_at, now, due) {
+        let grown = Some(number.saturating_sub(self.logged)).filter(|grown| *grown > 0)?;
+        let from = self.logged_at.map_or(now, |logged_at| logged_at + PAUSE);
+        if from > now {
+            *due = Some(due.map_or(from, |due| due.min(from)));
             return None;
         }
         (self.logged, self.logged_at) = (number, Some(now));
         Some(grown)
     }
-}
-
-fn may_log(logged_at: Option<Instant>, now: Instant, due: &mut Option<Instant>) -> bool {
-    let from = logged_at.map_or(now, |logged_at| logged_at + PAUSE);
-    if from > now {
-        *due = Some(due.map_or(from, |due| due.min(from)));
-    }
-    from <= now
 }
 
 /// What was logged.
@@ -58,8 +55,8 @@ pub struct Watch {
     was_up: bool,
     /// Whether the log has that it is up.
     is_up: bool,
-    /// When it was logged that the store is down, and that it is up.
-    store_logged_at: [Option<Instant>; 2],
+    /// How often it was logged that the store is down, and that it is up.
+    of_store: [Growing; 2],
     epochs: Growing,
     refused: Growing,
     slow: Growing,
@@ -74,7 +71,7 @@ impl Watch {
             checked_at: None,
             was_up: true,
             is_up: true,
-            store_logged_at: [None; 2],
+            of_store: Default::default(),
             epochs: Growing::default(),
             refused: counted(stats.refused),
             slow: counted(stats.ended[Reason::Slow as usize]),
@@ -99,36 +96,35 @@ impl Watch {
     /// Returns what is to be logged. A store that was up a moment ago is not logged as down: it may just begin.
     pub fn take_lines(&mut self, stats: &Stats, store: Option<&StoreStatus>, now: Instant) -> Vec<Line> {
         let mut lines = Vec::new();
-        self.checked_at = Some(now);
-        let mut due = store.map(|_| now + CHECK);
+        let Self { of_store, epochs, refused, slow, due, .. } = self;
+        (self.checked_at, *due) = (Some(now), store.map(|_| now + CHECK));
         if let Some(store) = store {
             let was_up = std::mem::replace(&mut self.was_up, store.is_up);
             let has_changed = store.is_up != self.is_up && (store.is_up || !was_up);
-            let logged_at = &mut self.store_logged_at[usize::from(store.is_up)];
-            if has_changed && may_log(*logged_at, now, &mut due) {
-                (self.is_up, *logged_at) = (store.is_up, Some(now));
-                lines.push(of_store(store));
-            }
-            if let Some(count) = self.epochs.take(store.epoch_changes, now, &mut due) {
-                let message = "the store has lost history: all clients receive a gap";
-                lines.push(Line { event: "epoch_changed", message, fields: vec![("count", count.into())] });
+            let logged = &mut of_store[usize::from(store.is_up)];
+            if logged.take(logged.logged + u64::from(has_changed), now, due).is_some() {
+                self.is_up = store.is_up;
+                lines.push(line_of(store));
             }
         }
-        if let Some(count) = self.refused.take(stats.refused, now, &mut due) {
-            let message = "streams are refused: as many are open as max_streams allows, or few descriptors are left (LimitNOFILE)";
-            let fields = vec![("count", count.into()), ("open", stats.open.into())];
-            lines.push(Line { event: "streams_refused", message, fields });
+        let epoch_changes = store.map_or(0, |store| store.epoch_changes);
+        let slow_ended = stats.ended[Reason::Slow as usize];
+        for (growing, number, event, message) in [
+            (epochs, epoch_changes, "epoch_changed", "the store has lost history: all clients receive a gap"),
+            (refused, stats.refused, "streams_refused", REFUSED),
+            (slow, slow_ended, "slow_clients", "streams of slow clients have ended: these read less than is published"),
+        ] {
+            if let Some(count) = growing.take(number, now, due) {
+                let mut fields = vec![("count", count.into())];
+                fields.extend((event == "streams_refused").then(|| ("open", stats.open.into())));
+                lines.push(Line { event, message, fields });
+            }
         }
-        if let Some(count) = self.slow.take(stats.ended[Reason::Slow as usize], now, &mut due) {
-            let message = "streams of slow clients have ended: these read less than is published";
-            lines.push(Line { event: "slow_clients", message, fields: vec![("count", count.into())] });
-        }
-        self.due = due;
         lines
     }
 }
 
-fn of_store(store: &StoreStatus) -> Line {
+fn line_of(store: &StoreStatus) -> Line {
     let mut fields = vec![("kind", (&*store.kind).into()), ("place", (&*store.place).into())];
     if store.is_up {
         return Line { event: "store_up", message: "the store is up", fields };
