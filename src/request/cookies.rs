@@ -1,5 +1,6 @@
 //! The cookies of a request, and the ticket among them.
 
+use base64::prelude::{Engine as _, BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 /// With this begin the names of cookies that have tickets. They are no part of what a ticket is bound to.
@@ -26,7 +27,7 @@ pub fn ticket_of(cookies: &[u8], hub: &[u8], path: &[u8]) -> Option<Vec<u8>> {
     if values.next().is_some() {
         return None;
     }
-    decode(value)
+    BASE64_URL_SAFE_NO_PAD.decode(value).ok() // which refuses a second text of the same bytes
 }
 
 /// The cookies of a request, each with its name and its value.
@@ -39,34 +40,4 @@ fn trimmed(mut text: &[u8]) -> &[u8] {
         text = rest;
     }
     text
-}
-
-/// Decodes base64url without padding (RFC 4648, section 5). Each value has one text: bits that are left over are 0.
-fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    for group in text.chunks(4) {
-        let mut bits = 0;
-        for character in group {
-            bits = bits << 6 | u32::from(sextet(*character)?);
-        }
-        bits <<= 6 * (4 - group.len());
-        let all = bits.to_be_bytes();
-        let (whole, left) = all.split_at(group.len());
-        if group.len() == 1 || left.iter().any(|byte| *byte != 0) {
-            return None;
-        }
-        bytes.extend_from_slice(&whole[1..]);
-    }
-    Some(bytes)
-}
-
-fn sextet(character: u8) -> Option<u8> {
-    Some(match character {
-        b'A'..=b'Z' => character - b'A',
-        b'a'..=b'z' => character - b'a' + 26,
-        b'0'..=b'9' => character - b'0' + 52,
-        b'-' => 62,
-        b'_' => 63,
-        _ => return None,
-    })
 }
