@@ -1,6 +1,5 @@
 //! How many descriptors this process may have, and for what.
 
-use eventsource_xs::remote::calls;
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 /// How many descriptors this process needs beside those of streams and workers: its own, those of streams that end, and those
@@ -18,6 +17,8 @@ pub fn raise_limit() {
 /// What has descriptors.
 #[derive(Clone, Copy, Debug)]
 pub struct Descriptors {
+    /// How many there may be.
+    pub most: usize,
     pub peers: usize,
     /// HTTP clients that are no streams.
     pub clients: usize,
@@ -32,7 +33,7 @@ impl Descriptors {
 
     /// Returns how many streams there may be.
     pub fn for_streams(self) -> usize {
-        calls::limit().saturating_sub(self.own() + self.peers + self.clients)
+        self.most.saturating_sub(self.own() + self.peers + self.clients)
     }
 
     /// Returns how many HTTP clients there may be that are no streams: half of what streams and peers leave. Workers, and the
@@ -43,7 +44,7 @@ impl Descriptors {
 
     /// Returns how many connections there may be.
     pub fn for_peers(self) -> usize {
-        calls::limit().saturating_sub(self.own() + self.streams)
+        self.most.saturating_sub(self.own() + self.streams)
     }
 
     /// Returns true if there is room for another connection. Streams leave more descriptors free (`descriptor_reserve`), so

@@ -106,6 +106,8 @@ struct Server {
     begun: Instant,
     /// When the process looks next whether its files are in their places.
     file_check: Instant,
+    /// How many descriptors the process may have, as of this turn.
+    descriptor_limit: usize,
     connections: Connections,
     /// How many HTTP clients wait for an answer of the hub.
     waiting_clients: usize,
@@ -145,6 +147,7 @@ impl Server {
             listening,
             begun: now,
             file_check: now + FILE_CHECK,
+            descriptor_limit: calls::limit(),
             connections: Connections::new(),
             waiting_clients: 0,
             peers: Peers::default(),
@@ -165,6 +168,7 @@ impl Server {
         let timeout = self.next_due(Instant::now());
         let ready = self.sources.wait(timeout)?;
         let now = Instant::now();
+        self.descriptor_limit = calls::limit();
         for (number, readiness) in &ready {
             match *number {
                 sources::LISTENER => self.accept(now),
@@ -304,7 +308,8 @@ impl Server {
     fn descriptors(&self) -> Descriptors {
         let has_store = self.current.hub().is_some_and(ServedHub::has_store);
         let clients = self.connections.len() + self.waiting_clients;
-        Descriptors { peers: self.peers.len(), clients, streams: self.streams.len(), has_store }
+        let (peers, streams) = (self.peers.len(), self.streams.len());
+        Descriptors { most: self.descriptor_limit, peers, clients, streams, has_store }
     }
 
     /// Closes connections of HTTP clients that take descriptors from workers.
