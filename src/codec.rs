@@ -1,5 +1,6 @@
 //! Values as bytes and back: in messages, in what a new program continues with, in stores and tickets.
 
+use crate::Failure;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,13 @@ impl fmt::Display for Malformed {
 }
 
 impl std::error::Error for Malformed {}
+
+/// It is not known what became of a call whose reply cannot be read.
+impl From<Malformed> for Failure {
+    fn from(_: Malformed) -> Self {
+        Self::unknown()
+    }
+}
 
 /// Appends values to a message.
 #[derive(Debug)]

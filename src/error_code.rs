@@ -1,4 +1,7 @@
-//! The kinds of errors, for Rust and for Perl.
+//! The kinds of errors, for Rust and for Perl, and the error that crosses layers.
+
+use std::fmt;
+use std::io;
 
 /// The kind of an error: the codes of the Perl class EventSource::Error.
 ///
@@ -54,5 +57,53 @@ impl ErrorCode {
             Self::Full => "full",
             Self::Refused => "refused",
         }
+    }
+}
+
+/// Why a call was refused, or cannot have its result, as EventSource::Error says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind of error.
+    pub code: ErrorCode,
+    /// The argument that is at fault, if it is one.
+    pub field: Option<Box<str>>,
+    /// The reason and the remedy.
+    pub message: Box<str>,
+}
+
+impl Failure {
+    /// Makes a failure.
+    pub fn new(code: ErrorCode, field: Option<&str>, message: &str) -> Self {
+        Self { code, field: field.map(Into::into), message: message.into() }
+    }
+
+    /// An argument is wrong.
+    pub fn invalid(field: &str, message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::Invalid, Some(field), &message.to_string())
+    }
+
+    /// Nothing was done, and the same call may succeed later.
+    pub fn unavailable(message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::Unavailable, None, &message.to_string())
+    }
+
+    /// The connection to a hub process broke before the response, or that is another one: the call perhaps had its effect.
+    pub fn unknown() -> Self {
+        Self::new(ErrorCode::Unknown, None, "the connection to the hub process broke before its answer")
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The system has no descriptor, no memory or no thread left.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::unavailable(error)
     }
 }

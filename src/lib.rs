@@ -80,6 +80,6 @@ pub mod wire;
 #[allow(unsafe_code)]
 mod xs;
 
-pub use error_code::ErrorCode;
+pub use error_code::{ErrorCode, Failure};
 #[cfg(target_os = "linux")]
 pub use runtime::remote;

@@ -5,6 +5,7 @@ use eventsource_xs::remote::calls::{adopt, begin_session, close_at_exec, duplica
 use eventsource_xs::remote::{self, start, Place, Start};
 use eventsource_xs::runtime::HandoverFile;
 use eventsource_xs::wire::HandedProcess;
+use eventsource_xs::ErrorCode;
 use rustix::net::sockopt::socket_acceptconn;
 use std::error::Error;
 use std::fs::{File, FileTimes, Metadata};
@@ -136,16 +137,13 @@ fn lock_or_replace(place: &Place) -> Result<File, Box<dyn Error>> {
         }
         let start = Start { program: None, needs_settings: false, timeout: deadline - Instant::now() };
         let asked = remote::replace(&start, place);
-        match asked {
-            Ok(()) | Err(remote::Error::Unavailable(_)) if Instant::now() < deadline => {} // it begins or ends, or has ended
-            asked => {
-                let why = asked.map_or_else(|error| error.to_string(), |()| "it does not end".into());
-                let (name, lock) = (place.name(), place.lock().display());
-                return Err(format!(
-                    "the hub {name} has a process already ({lock}): {why}; eventsource hub stop {name}"
-                )
-                .into());
-            }
+        // It begins or ends, or has ended.
+        let may_be_free = asked.as_ref().map_or_else(|failure| failure.code == ErrorCode::Unavailable, |()| true);
+        if !may_be_free || Instant::now() >= deadline {
+            let why = asked.map_or_else(|failure| failure.message, |()| "it does not end".into());
+            let (name, lock) = (place.name(), place.lock().display());
+            let message = format!("the hub {name} has a process already ({lock}): {why}; eventsource hub stop {name}");
+            return Err(message.into());
         }
     }
 }

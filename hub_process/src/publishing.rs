@@ -1,8 +1,7 @@
 //! What a publish is for every kind of hub: who waits for it, its id, its encoding, and what becomes of it.
 
 use eventsource_xs::event::{EventId, Shared, Text};
-use eventsource_xs::runtime;
-use eventsource_xs::wire::{Failure, Fields};
+use eventsource_xs::wire::Fields;
 use std::time::Instant;
 
 /// The publisher that waits for an event to be stored.
@@ -29,8 +28,4 @@ pub enum Published {
 /// Encodes an event whose hub has given it an id.
 pub fn encode(fields: Fields<'_>, made: &str) -> Shared {
     Shared::with_id_last(fields.iter(), EventId::new(Text::from(made)).ok())
-}
-
-pub fn failure_of(error: &runtime::Error) -> Failure {
-    Failure::new(error.code(), error.field(), &error.to_string())
 }

@@ -1,12 +1,12 @@
 //! The hub of this process, from its first worker on: its settings, and what is published to it.
 
-use crate::publishing::{failure_of, Published, Requester};
+use crate::publishing::{Published, Requester};
 use crate::settings::Wanted;
 use crate::stored_hub::{EndedCount, LastDelivered, StoredHub};
 use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{
     check_fields, check_member, check_presence, check_published_id, given_ids, Answer, EndRequest, MemberData,
-    Presence, Publication, Question, Refusal, Ticket, TicketOutcome, MAX_ONCE_BYTES,
+    Presence, Publication, Question, Ticket, TicketOutcome, MAX_ONCE_BYTES,
 };
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{Begun, HubHandle};
@@ -80,18 +80,17 @@ impl ServedHub {
                 let sealed = stored.seal_ticket((**ticket).clone(), *valid_for, *most)?;
                 Ok(Begun::Replied(Reply::Sealed(sealed.map(Into::into))))
             }
-            _ => self.handle().ok_or_else(not_begun)?.begin(call).map_err(|error| failure_of(&error)),
+            _ => self.handle().ok_or_else(not_begun)?.begin(call),
         }
     }
 
     /// Completes a call when the hub in the reactor has answered.
     pub fn complete(&mut self, call: Call, answer: Answer, now: Instant) -> Result<Reply, Failure> {
         match (call, &mut self.source) {
-            (call, Source::Own(handle)) => handle.complete(&call, answer).map_err(|error| failure_of(&error)),
-            (Call::UpdateMember { channel, id, data, event }, Source::Stored(stored)) => stored
-                .update_member((&channel, &id), data, event, now)
-                .map(|is_here| Reply::Number(is_here.into()))
-                .map_err(|error| failure_of(&error)),
+            (call, Source::Own(handle)) => handle.complete(&call, answer),
+            (Call::UpdateMember { channel, id, data, event }, Source::Stored(stored)) => {
+                stored.update_member((&channel, &id), data, event, now).map(|is_here| Reply::Number(is_here.into()))
+            }
             (call, Source::Stored(stored)) => {
                 let mut reply = call.reply(answer, stored.members());
                 if let Reply::Counted(counted) = &mut reply {
@@ -109,7 +108,7 @@ impl ServedHub {
         is_for: impl FnOnce(&Ticket) -> bool,
     ) -> Result<Result<Ticket, TicketOutcome>, Failure> {
         match &mut self.source {
-            Source::Own(handle) => handle.unseal_ticket(sealed, is_for).map_err(|error| failure_of(&error)),
+            Source::Own(handle) => handle.unseal_ticket(sealed, is_for),
             Source::Stored(stored) => Ok(stored.unseal_ticket(sealed, is_for)),
         }
     }
@@ -203,7 +202,7 @@ impl ServedHub {
         if presence.member.is_some() || presence.will.is_some() {
             self.check_form(given)?;
         }
-        check_presence(presence, Some(&self.settings.hub)).map_err(refusal)
+        Ok(check_presence(presence, Some(&self.settings.hub))?)
     }
 
     /// Checks a change of a member.
@@ -215,7 +214,7 @@ impl ServedHub {
         given: Option<ShowChannel>,
     ) -> Result<(), Failure> {
         self.check_form(given)?;
-        check_member(data, event, Some(&self.settings.hub)).map_err(refusal)?;
+        check_member(data, event, Some(&self.settings.hub))?;
         match &self.source {
             Source::Own(_) => Ok(()),
             Source::Stored(stored) => stored.check_update(channel, id, event),
@@ -243,8 +242,8 @@ impl ServedHub {
             return Err(Failure::new(ErrorCode::Invalid, Some("once"), &message));
         }
         let given = given_ids(fields.iter()).next();
-        given.as_deref().map_or(Ok(()), check_published_id).map_err(refusal)?;
-        check_fields(fields.iter(), Some(&self.settings.hub)).map_err(refusal)?;
+        given.as_deref().map_or(Ok(()), check_published_id)?;
+        check_fields(fields.iter(), Some(&self.settings.hub))?;
         match &mut self.source {
             Source::Own(handle) => {
                 let published = publish_to(handle, publication, given.as_deref())?;
@@ -271,13 +270,9 @@ fn publish_to(
 ) -> Result<Published, Failure> {
     let mut id = String::new();
     let published = handle.publish(publication.map(Fields::iter), given_id, |made| id.push_str(made));
-    published.map(|()| Published::Id(id)).map_err(|error| failure_of(&error))
+    published.map(|()| Published::Id(id))
 }
 
 pub fn not_begun() -> Failure {
     Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun")
-}
-
-fn refusal(refusal: Refusal) -> Failure {
-    Failure::new(ErrorCode::Invalid, Some(refusal.field().name()), &refusal.to_string())
 }

@@ -25,7 +25,6 @@ use crate::listener::{is_of_own_user, Listener};
 use crate::operator_log::{send_lines, Operator};
 use crate::peers::{End, Peers, MAX_PEERS};
 use crate::process_log::{self, log_message, write_objects};
-use crate::publishing::failure_of;
 use crate::read_channels::ReadChannels;
 use crate::run_options::RunOptions;
 use crate::served_hub::{not_begun, ServedHub};
@@ -408,7 +407,7 @@ impl Server {
         then: impl FnOnce(&mut Self, Result<Answer, Failure>, Instant) + 'static,
     ) {
         let hub = self.current.handle().ok_or_else(not_begun);
-        match hub.and_then(|hub| hub.ask_later(question).map_err(|error| failure_of(&error))) {
+        match hub.and_then(|hub| hub.ask_later(question)) {
             Ok(number) => drop(self.asked.insert(number, Box::new(then))),
             Err(failure) => then(self, Err(failure), now),
         }
@@ -431,7 +430,7 @@ impl Server {
         for mail in self.sources.take_mail() {
             match mail {
                 Mail::Answered(number, answer) => {
-                    let answer = answer.ok_or_else(|| failure_of(&runtime::Error::Timeout));
+                    let answer = answer.ok_or_else(runtime::no_answer);
                     if let Some(then) = self.asked.remove(&number) {
                         then(self, answer, now);
                     }

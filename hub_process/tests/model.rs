@@ -254,7 +254,7 @@ impl Model {
         let published = self.workers[worker].hub.publish(publication, None, true, |made| id = Some(place(made)));
         let (outcome, place) = match published {
             Ok(()) => (Certainty::Published, Some(id.expect("an id"))),
-            Err(error) => match error.code() {
+            Err(error) => match error.code {
                 ErrorCode::Unavailable => (Certainty::Unavailable, None),
                 ErrorCode::Unknown | ErrorCode::Timeout => (Certainty::Unknown, None),
                 other => panic!("{other:?}: {error}"),

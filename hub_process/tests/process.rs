@@ -2,7 +2,7 @@
 
 mod support;
 
-use eventsource_xs::remote::{start, stop, upgrade, CallConnection, Error, Place, Start};
+use eventsource_xs::remote::{start, stop, upgrade, CallConnection, Place, Start};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{HubSettings, Name, NamedSettings, Request, Response, VERSION};
 use eventsource_xs::ErrorCode;
@@ -156,7 +156,7 @@ fn a_stop_and_an_upgrade_take_no_longer_than_they_are_told_if_the_process_does_n
     let took = began.elapsed();
     signal(pid, Signal::CONT);
     for error in asked.map(|asked| asked.expect_err("no answer")) {
-        assert_eq!(error.code(), ErrorCode::Unknown);
+        assert_eq!(error.code, ErrorCode::Unknown);
         assert!(error.to_string().contains("eventsource hub log shop may say why"), "{error}");
     }
     assert!(took < Duration::from_secs(40), "one that answers late may take 45 seconds: {took:?}");
@@ -187,7 +187,7 @@ fn a_hub_that_may_not_be_started_is_unavailable() {
     let scene = Scene::new();
     let start = Start { program: None, needs_settings: false, timeout: Duration::from_millis(10) };
     let error = CallConnection::connect(&start, &scene.place, None).expect_err("no hub");
-    assert_eq!(error.code(), ErrorCode::Unavailable);
+    assert_eq!(error.code, ErrorCode::Unavailable);
     assert!(error.to_string().starts_with("no process serves the hub shop"), "{error}");
     let start = Start { program: Some("/nowhere/eventsource-hub".into()), ..start };
     let error = CallConnection::connect(&start, &scene.place, None).expect_err("no program");
@@ -323,7 +323,7 @@ fn a_worker_with_other_settings_receives_an_error_that_names_them() {
     let mut other = settings();
     other.hub.gap_event = "missed".into();
     match CallConnection::connect(&Scene::start(), &scene.place, Some(other.into())) {
-        Err(Error::Refused(failure)) => {
+        Err(failure) => {
             assert_eq!((failure.code, failure.field.as_deref()), (ErrorCode::Refused, Some("gap_event")));
         }
         other => panic!("{other:?}"),
@@ -384,7 +384,7 @@ fn a_process_begins_with_the_settings_that_workers_of_an_earlier_one_have_named(
     let start = Start { needs_settings: true, timeout: Duration::from_millis(200), ..Scene::start() };
     let command = || CallConnection::connect(&start, &scene.place, None);
     let error = command().expect_err("nobody has named settings");
-    assert_eq!(error.code(), ErrorCode::Unavailable);
+    assert_eq!(error.code, ErrorCode::Unavailable);
     assert!(error.to_string().contains("this user has no settings for it"), "{error}");
 
     let named = |gap_event: &str| NamedSettings { gap_event: Some(gap_event.into()), ..NamedSettings::default() };

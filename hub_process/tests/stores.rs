@@ -5,11 +5,11 @@ mod support;
 use eventsource_xs::event::{Field, Text, Unsequenced};
 use eventsource_xs::hub::{Announcement, Presence, Publication, Retain, StartPoint, Statement, SubscribeRequest};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{kept_settings, upgrade, CallConnection, Error};
+use eventsource_xs::remote::{kept_settings, upgrade, CallConnection};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
-    FileSettings, FileSync, FrameBuffer, Hello, HubSettings, NamedSettings, Request, Response, Role, StoreSettings,
-    Welcome,
+    Failure, FileSettings, FileSync, FrameBuffer, Hello, HubSettings, NamedSettings, Request, Response, Role,
+    StoreSettings, Welcome,
 };
 use eventsource_xs::ErrorCode;
 use std::fs;
@@ -151,15 +151,15 @@ fn a_worker_with_another_store_is_refused_and_one_without_is_not() {
     let other = FileSettings { path: "/other".into(), sync: FileSync::Never };
     let other = HubSettings { store: StoreSettings::File(other), ..settings() };
     match CallConnection::connect(&Scene::start(), &scene.place, Some(other.into())) {
-        Err(Error::Refused(failure)) => assert_eq!(failure.field.as_deref(), Some("store")),
+        Err(failure) => assert_eq!(failure.field.as_deref(), Some("store")),
         other => panic!("{other:?}"),
     }
     let unnamed = scene.client_with(NamedSettings::default());
     assert!(matches!(unnamed.welcome().settings.store, StoreSettings::File(_)));
     let memory = || CallConnection::connect(&Scene::start(), &scene.place, Some(settings().into()));
-    assert_eq!(memory().expect_err("another store").field(), Some("store"));
+    assert_eq!(memory().expect_err("another store").field.as_deref(), Some("store"));
     drop(worker);
-    assert_eq!(memory().expect_err("another worker is there").field(), Some("store"));
+    assert_eq!(memory().expect_err("another worker is there").field.as_deref(), Some("store"));
     drop(unnamed);
     assert!(is_eventually(|| memory().is_ok()), "no worker is there");
 }
@@ -170,7 +170,7 @@ fn two_hubs_do_not_share_a_file() {
     let mut worker = scene.client_with(in_file(&scene));
     worker.publish(&event("news", "one")).expect("an id");
     match CallConnection::connect(&Scene::start(), &other.place, Some(in_file(&scene).into())) {
-        Err(Error::Refused(failure)) => {
+        Err(failure) => {
             assert!(failure.message.contains("events.db"), "{}", failure.message);
             assert_eq!(failure.code, ErrorCode::Unavailable);
         }
@@ -190,7 +190,7 @@ fn a_file_that_cannot_be_used_is_a_clear_error_and_the_next_worker_tries_again()
     let store = StoreSettings::File(FileSettings { path: path.clone(), sync: FileSync::Event });
     let given = HubSettings { store, ..settings() };
     match CallConnection::connect(&Scene::start(), &scene.place, Some(given.clone().into())) {
-        Err(Error::Refused(failure)) => assert!(failure.message.contains(&*path), "{}", failure.message),
+        Err(failure) => assert!(failure.message.contains(&*path), "{}", failure.message),
         other => panic!("{other:?}"),
     }
     fs::create_dir(&folder).expect("a folder");
@@ -511,7 +511,7 @@ fn a_limit_of_the_size_of_files_fails_an_upgrade_and_events_for_the_store_and_en
         let before = worker.welcome().clone();
         let mut client = follow(&mut worker, 1, topics("news", None));
         let large = "x".repeat(20_000);
-        let refused: Vec<Error> = (0..80).filter_map(|_| worker.publish(&event("large", &large)).err()).collect();
+        let refused: Vec<Failure> = (0..80).filter_map(|_| worker.publish(&event("large", &large)).err()).collect();
         assert_eq!(refused.is_empty(), !has_file, "{refused:?}");
         if let Some(refused) = refused.last() {
             assert!(refused.to_string().contains("ulimit -f"), "{refused}");

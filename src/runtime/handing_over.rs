@@ -3,11 +3,11 @@
 //! [`pause`] stops the reactor at the end of a turn: every command that was queued is carried out, every answer applied, and
 //! each stream that can be is at rest. Nothing changes by that: the reactor continues when [`Paused`] is dropped.
 
-use super::error::Error;
 use super::handles::hub_handle::HubHandle;
 use super::handover_file::HandoverFile;
-use super::process::{check_shutdown, lock_process};
+use super::process::{check_shutdown, lock_process, no_answer};
 use super::reactor_handle::{Pause, Queued};
+use crate::Failure;
 use crossbeam_channel::{bounded, Sender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,23 +25,23 @@ pub struct Paused {
 
 /// Stops the reactor, and appends its streams and the history of a hub. `may_continue` says whether the program speaks the same
 /// version of the protocol: otherwise all streams end. The caller opens no stream and publishes nothing meanwhile. Fails with
-/// [`Error::ShuttingDown`] or [`Error::Timeout`].
+/// `Unavailable` or `Timeout`.
 pub fn pause(
     file: HandoverFile,
     history: Option<&HubHandle>,
     may_continue: bool,
-) -> Result<(HandoverFile, Paused), Error> {
+) -> Result<(HandoverFile, Paused), Failure> {
     let history = history.and_then(HubHandle::number);
     let reactor = {
         check_shutdown()?;
         let process = lock_process();
-        Arc::clone(process.running().ok_or(Error::Timeout)?)
+        Arc::clone(process.running().ok_or_else(no_answer)?)
     };
     let (done, answer) = bounded(1);
     let (resumes, resumed) = bounded(0);
     let until = Instant::now() + SENDING;
     let pause = Pause { file: Box::new(file), history, may_continue, until, done, resumed };
     reactor.send_queued(Queued::Pause(Box::new(pause)));
-    let file = answer.recv_timeout(PAUSE_TIMEOUT).map_err(|_| Error::Timeout)?;
+    let file = answer.recv_timeout(PAUSE_TIMEOUT).map_err(|_| no_answer())?;
     Ok((*file, Paused { _resumes: resumes }))
 }

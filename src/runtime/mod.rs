@@ -2,7 +2,6 @@
 //!
 //! Each file uses only files before it in this list.
 //!
-//! - `error`: why a call is refused
 //! - [`wake`]: what wakes whom: the reactor, threads that wait for it, interpreters
 //! - `stats`: the counters of a reactor
 //! - `stream_ids`: the ids of streams
@@ -29,7 +28,6 @@ pub mod handing_over;
 pub mod remote;
 pub mod wake;
 
-mod error;
 pub(crate) mod event_loop;
 pub(crate) mod generation;
 pub(crate) mod handles;
@@ -48,7 +46,6 @@ pub(crate) mod stream_state;
 
 pub use crate::stream::Stats;
 pub use crate::sys::clock::monotonic;
-pub use error::Error;
 pub use handles::hub_handle::{Begun, HubHandle};
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
 pub use handles::takeover::{Obstacle, Takeover};
@@ -56,8 +53,8 @@ pub use handover_file::HandoverFile;
 pub use mailbox::{Mail, Mailbox};
 pub use presence::{PresenceChange, PresenceReport};
 pub use process::{
-    count_refused_origin, counted_generation, end_streams, end_with_retry, linger, mailbox, notify_descriptor,
-    remove_interpreter, shutdown, stats, stop_waiting, take_ended, times,
+    count_refused_origin, counted_generation, end_streams, end_with_retry, is_shutting_down, linger, mailbox,
+    no_answer, notify_descriptor, remove_interpreter, shutdown, stats, stop_waiting, take_ended, times,
 };
 pub use relayed_client::RelayedClient;
 pub use stats::Counts;

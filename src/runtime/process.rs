@@ -4,7 +4,6 @@
 
 pub(crate) mod forks;
 
-use super::error::Error;
 use super::event_loop::EventLoop;
 use super::generation::generation;
 use super::mailbox::Mailbox;
@@ -17,6 +16,7 @@ use crate::reactor::{Command, StreamId};
 use crate::stream::Reason;
 use crate::stream::Stats;
 use crate::sys::thread;
+use crate::{ErrorCode, Failure};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, TryLockError};
@@ -53,8 +53,8 @@ fn register_exit_handler() -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// [`Error::System`] or [`Error::ShuttingDown`].
-pub(super) fn reactor_or_start() -> Result<Arc<ReactorHandle>, Error> {
+/// `Unavailable`.
+pub(super) fn reactor_or_start() -> Result<Arc<ReactorHandle>, Failure> {
     lock_process().reactor_or_start()
 }
 
@@ -95,12 +95,13 @@ impl Process {
     /// # Errors
     ///
     /// As [`reactor_or_start`].
-    pub(crate) fn reactor_or_start(&mut self) -> Result<Arc<ReactorHandle>, Error> {
+    pub(crate) fn reactor_or_start(&mut self) -> Result<Arc<ReactorHandle>, Failure> {
         check_shutdown()?;
-        match self.running() {
-            Some(reactor) => Ok(Arc::clone(reactor)),
-            None => Ok(self.start()?),
-        }
+        Ok(self.running_or_start()?)
+    }
+
+    fn running_or_start(&mut self) -> io::Result<Arc<ReactorHandle>> {
+        self.running().map(Arc::clone).map_or_else(|| self.start(), Ok)
     }
 
     /// Returns the reactor, unless it has died.
@@ -138,12 +139,22 @@ impl Process {
 ///
 /// # Errors
 ///
-/// [`Error::ShuttingDown`] if this process is ending.
-pub(crate) fn check_shutdown() -> Result<(), Error> {
-    match IS_SHUTTING_DOWN.load(Ordering::Acquire) {
-        true => Err(Error::ShuttingDown),
+/// `Unavailable` if this process is ending.
+pub(crate) fn check_shutdown() -> Result<(), Failure> {
+    match is_shutting_down() {
+        true => Err(Failure::unavailable("this process is ending")),
         false => Ok(()),
     }
+}
+
+/// Returns true if this process is ending: it opens no stream and publishes no event any more.
+pub fn is_shutting_down() -> bool {
+    IS_SHUTTING_DOWN.load(Ordering::Acquire)
+}
+
+/// The reactor did not answer in time.
+pub fn no_answer() -> Failure {
+    Failure::new(ErrorCode::Timeout, None, "the reactor does not answer")
 }
 
 /// Returns the last reactor of this process, even if it has died.
@@ -152,7 +163,7 @@ fn last_reactor() -> Option<Arc<ReactorHandle>> {
 }
 
 /// Returns the reactor, also while the process ends. Starts one if none runs.
-fn any_reactor() -> Result<Arc<ReactorHandle>, Error> {
+fn any_reactor() -> Result<Arc<ReactorHandle>, Failure> {
     last_reactor().filter(|reactor| !reactor.is_dead()).map_or_else(reactor_or_start, Ok)
 }
 
@@ -246,7 +257,12 @@ pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
 ///
 /// As for a new stream, if no reactor runs yet.
 pub fn notify_descriptor(interpreter: u32) -> io::Result<i32> {
-    any_reactor()?.ends.descriptor(interpreter)
+    let reactor = match last_reactor().filter(|reactor| !reactor.is_dead()) {
+        Some(reactor) => reactor,
+        None if is_shutting_down() => return Err(io::ErrorKind::Other.into()),
+        None => lock_process().running_or_start()?, // the caller reports the number of a system error
+    };
+    reactor.ends.descriptor(interpreter)
 }
 
 /// Returns the mailbox of the thread that serves other processes.
@@ -254,7 +270,7 @@ pub fn notify_descriptor(interpreter: u32) -> io::Result<i32> {
 /// # Errors
 ///
 /// As for a new stream, if no reactor runs yet.
-pub fn mailbox() -> Result<Arc<Mailbox>, Error> {
+pub fn mailbox() -> Result<Arc<Mailbox>, Failure> {
     Ok(Arc::clone(&any_reactor()?.mailbox))
 }
 

@@ -1,6 +1,5 @@
 //! What the application asks a hub: each call has one reply. Both are owned values, for a hub of this process and in messages.
 
-use super::failure::Failure;
 use super::store_status::StoreStatus;
 use crate::event::Unsequenced;
 use crate::histogram::{Histogram, Times};
@@ -9,6 +8,7 @@ use crate::hub::{
     MemberPage, Members, Question, Ticket,
 };
 use crate::stream::Stats;
+use crate::Failure;
 use std::time::Duration;
 
 /// A call. Its reply is named beside it.

@@ -1,12 +1,12 @@
 //! The first messages of a connection: a worker's or a command's, and the welcome.
 
 use super::codec::{decode, Coded, Malformed, Reader, Writer};
-use super::failure::Failure;
 use super::frame::{write_frame_of, Frame, TooLong};
 use super::hub_name::Name;
 use super::settings::{HubSettings, NamedSettings};
 use super::version::{self, VERSION};
 use crate::ErrorCode;
+use crate::Failure;
 
 /// The most bytes of the first message of a connection, after its length: so much a hub process keeps of one that it
 /// does not know yet.

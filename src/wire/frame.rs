@@ -1,6 +1,7 @@
 //! Frames in a sequence of bytes that is cut anywhere.
 
 use super::codec::{Malformed, Writer};
+use crate::Failure;
 use std::fmt;
 
 /// The most bytes of a frame after its length. An event that is longer is refused by its publisher.
@@ -29,6 +30,12 @@ impl fmt::Display for TooLong {
 }
 
 impl std::error::Error for TooLong {}
+
+impl From<TooLong> for Failure {
+    fn from(error: TooLong) -> Self {
+        Self::invalid("data", error)
+    }
+}
 
 /// One frame: the kind of its message, and the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

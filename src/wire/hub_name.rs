@@ -1,6 +1,7 @@
 //! The name of a hub.
 
 use super::codec::{Coded, Malformed, Reader, Writer};
+use crate::Failure;
 use std::fmt;
 
 /// The name of a hub, which is the name of files.
@@ -20,6 +21,12 @@ impl fmt::Display for NameError {
 }
 
 impl std::error::Error for NameError {}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Self {
+        Self::invalid("name", error)
+    }
+}
 
 impl Name {
     const MAX_BYTES: usize = 64;

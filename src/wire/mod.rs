@@ -54,7 +54,6 @@
 //! - `frame`: frames in a sequence of bytes that is cut anywhere
 //! - `fields`: the fields of an event
 //! - `settings`, `store_status`: the settings of hubs and streams, and the health of a hub's store
-//! - `failure`: why a hub process refuses something
 //! - `first_messages`: those of a connection; `version`: which worker is refused because of its version; `hub_name`
 //! - `call`: what the application asks a hub, and the replies
 //! - `request`: what a worker sends, `handed_stream` among it; `response`: what the hub process sends; `message_lists`: both
@@ -68,7 +67,6 @@
 mod message_lists;
 mod call;
 mod credits;
-mod failure;
 mod fields;
 mod first_messages;
 mod frame;
@@ -87,9 +85,9 @@ use crate::codec;
 
 pub use crate::codec::Malformed;
 pub use crate::store_settings::{FileSettings, FileSync, RedisSettings, StoreSettings};
+pub use crate::Failure;
 pub use call::{Call, Counted, Described, Reply};
 pub use credits::{Credits, WINDOW_BYTES};
-pub use failure::Failure;
 pub use fields::{FieldList, Fields};
 pub use first_messages::{Hello, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES};
 pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};

@@ -2,10 +2,10 @@
 
 use super::call::Reply;
 use super::codec::{Coded, Malformed, Reader, Writer};
-use super::failure::Failure;
 use super::first_messages::Welcome;
 use crate::hub::Counts;
 use crate::stream::Reason;
+use crate::{ErrorCode, Failure};
 
 messages! {
     /// A message of the hub process.
@@ -73,6 +73,9 @@ messages! {
         255 Upgraded,
     }
 }
+
+coded!(Failure { code, field, message });
+coded!(ErrorCode in ErrorCode::ALL);
 
 impl Coded<'_> for Counts {
     fn write(&self, to: &mut Writer<'_>) {

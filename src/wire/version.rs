@@ -1,8 +1,8 @@
 //! The version of the messages, and who is refused because of it.
 
-use super::failure::Failure;
 use super::hub_name::Name;
 use crate::ErrorCode;
+use crate::Failure;
 
 /// The version of the messages. Processes of different versions work together in three requests only: the first messages of a
 /// connection, which have one layout in all versions. Everything else a process refuses, and says what to do.

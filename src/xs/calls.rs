@@ -4,18 +4,18 @@
 //! names.
 
 use super::counts;
-use super::guard::{refuse, Thrown};
+use super::guard::refuse;
 use super::lists;
 use super::stream::seconds;
 use super::text::{Answer, Texts};
 use crate::hub::{check_member, ChannelPage, EndRequest, LogRange, Settings, Topic};
 use crate::metrics::{self, Measured, TopicCounts};
-use crate::remote::Error;
 use crate::runtime;
 use crate::wire::{Call, Counted, Reply};
+use crate::Failure;
 
 /// Makes a call of a hub, or on a connection to a hub process.
-pub(super) type Make<'a> = &'a mut dyn FnMut(&Call) -> Result<Reply, Error>;
+pub(super) type Make<'a> = &'a mut dyn FnMut(&Call) -> Result<Reply, Failure>;
 
 /// Makes a call by name. A hub without a name has settings.
 pub(super) fn call(
@@ -23,7 +23,7 @@ pub(super) fn call(
     settings: Option<&Settings>,
     name: &[u8],
     mut given: Texts<'_>,
-) -> Result<Answer, Thrown> {
+) -> Result<Answer, Failure> {
     Ok(match name {
         b"channels" => lists::of_channels(channels(make, given.bytes(), given.number())?),
         b"count" => count(&*counted(make, b"")?),
@@ -32,7 +32,7 @@ pub(super) fn call(
         }
         b"drain" => make(&Call::Drain { within: seconds(given.number()) }).map(|_| Answer::default())?,
         b"end" => {
-            let ended = make(&Call::EndStreams(given.end())).and_then(|reply| Ok(reply.number()?));
+            let ended = make(&Call::EndStreams(given.end())).and_then(|reply| reply.number());
             Answer::of(unless_ending(ended)?.to_string())
         }
         b"log" => {
@@ -62,18 +62,18 @@ pub(super) fn call(
     })
 }
 
-fn channels(make: Make<'_>, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
-    Ok(make(&Call::Channels { pattern: pattern.into(), from })?.channels()?)
+fn channels(make: Make<'_>, pattern: &[u8], from: u64) -> Result<ChannelPage, Failure> {
+    make(&Call::Channels { pattern: pattern.into(), from })?.channels()
 }
 
-fn counted(make: Make<'_>, channel: &[u8]) -> Result<Box<Counted>, Error> {
-    Ok(make(&Call::Count { channel: channel.into() })?.counted()?)
+fn counted(make: Make<'_>, channel: &[u8]) -> Result<Box<Counted>, Failure> {
+    make(&Call::Count { channel: channel.into() })?.counted()
 }
 
 /// All streams have ended.
-fn unless_ending(counted: Result<u64, Error>) -> Result<u64, Error> {
+fn unless_ending(counted: Result<u64, Failure>) -> Result<u64, Failure> {
     match counted {
-        Err(error) if error.is_shutdown() => Ok(0),
+        Err(_) if runtime::is_shutting_down() => Ok(0),
         counted => counted,
     }
 }
@@ -94,7 +94,7 @@ fn count(counted: &Counted) -> Answer {
 
 /// The [metrics] as text in UTF-8. The given texts are the hub's name, empty if it has none, and the topics that are told
 /// apart.
-fn metrics_of(make: Make<'_>, mut given: Texts<'_>) -> Result<Answer, Thrown> {
+fn metrics_of(make: Make<'_>, mut given: Texts<'_>) -> Result<Answer, Failure> {
     let name = String::from_utf8_lossy(given.bytes());
     let mut topics = Vec::new();
     while let Some(kind) = given.next() {

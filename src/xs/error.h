@@ -133,7 +133,7 @@ esx_croak_usage(pTHX_ CV *cv, const char *parameters)
 static void ESX_DIES
 esx_croak_report(pTHX_ const esx_report *report, const char *module, SV *message)
 {
-    SV *field = report->field ? newSVpvn_flags(report->field, report->field_len, SVs_TEMP) : NULL;
+    SV *field = *report->field ? newSVpvn_flags(report->field, strlen(report->field), SVs_TEMP) : NULL;
     if (!message)
         message = sv_2mortal(Perl_newSVpvf(aTHX_ "%s: %s", module, report->message));
     esx_croak(aTHX_ report->code, field, message);

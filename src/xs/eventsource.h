@@ -45,10 +45,9 @@ enum esx_code { ESX_CODE_INVALID, ESX_CODE_STATE, ESX_CODE_UNAVAILABLE = 3, ESX_
 typedef struct {
     size_t size;       /* the size of an encoded block; of one that is only measured, the maximal size */
     size_t at;         /* esx_measure, after ESX_ERROR: the index of the invalid field */
-    const char *field; /* after an error: the name of the field or setting at fault, a static string without NUL, or NULL */
-    size_t field_len;
     uint8_t utf8;      /* true if the result holds characters, encoded as perl does, rather than bytes */
     uint8_t code;      /* after an error: its kind */
+    char field[32];    /* after an error: the name of the field or setting at fault, or nothing; ends in NUL */
     char message[248]; /* after an error: ends in NUL */
 } esx_report;
 

@@ -3,9 +3,8 @@
 //! Only functions that read a field or two, and cannot panic, do without it.
 
 use crate::event::FieldError;
-use crate::hub::Refusal;
 use crate::parse::TooLarge;
-use crate::ErrorCode;
+use crate::{ErrorCode, Failure};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::mem::MaybeUninit;
@@ -26,73 +25,15 @@ pub(super) const ENDING: c_int = 4;
 /// The block is encoded, not only measured.
 pub(super) const ENCODED: c_int = 5;
 
-/// An error that C throws as an `EventSource::Error`. Its `Display` is the message.
-pub(super) trait Failure: Display {
-    /// The kind of the error.
-    fn code(&self) -> ErrorCode {
-        ErrorCode::Invalid
-    }
-
-    /// The name of the field or setting at fault, as the application writes it.
-    fn field(&self) -> Option<&'static str> {
-        None
+impl From<FieldError> for Failure {
+    fn from(error: FieldError) -> Self {
+        Self::invalid(error.field.name(), error)
     }
 }
 
-impl Failure for FieldError {
-    fn field(&self) -> Option<&'static str> {
-        Some(self.field.name())
-    }
-}
-
-impl Failure for TooLarge {
-    fn field(&self) -> Option<&'static str> {
-        Some("max_event")
-    }
-}
-
-impl Failure for Refusal {
-    fn field(&self) -> Option<&'static str> {
-        Some(Refusal::field(*self).name())
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Failure for crate::remote::Error {
-    fn code(&self) -> ErrorCode {
-        self.code()
-    }
-
-    fn field(&self) -> Option<&'static str> {
-        self.field()
-    }
-}
-
-/// An error of any kind, as C throws it.
-pub(super) struct Thrown {
-    code: ErrorCode,
-    field: Option<&'static str>,
-    message: String,
-}
-
-impl Thrown {
-    /// An error of no argument: the call does not fit the state of its object.
-    #[cfg(target_os = "linux")]
-    pub(super) fn state(message: &str) -> Self {
-        Self { code: ErrorCode::State, field: None, message: message.to_owned() }
-    }
-}
-
-impl<E: Failure> From<E> for Thrown {
-    fn from(error: E) -> Self {
-        Self { code: error.code(), field: error.field(), message: error.to_string() }
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl From<crate::wire::Failure> for Thrown {
-    fn from(failure: crate::wire::Failure) -> Self {
-        crate::remote::Error::from(failure).into()
+impl From<TooLarge> for Failure {
+    fn from(error: TooLarge) -> Self {
+        Self::invalid("max_event", error)
     }
 }
 
@@ -101,10 +42,9 @@ impl From<crate::wire::Failure> for Thrown {
 pub(super) struct Report {
     size: MaybeUninit<usize>,
     at: MaybeUninit<usize>,
-    field: MaybeUninit<*const c_char>,
-    field_len: MaybeUninit<usize>,
     utf8: MaybeUninit<u8>,
     code: MaybeUninit<u8>,
+    field: [MaybeUninit<c_char>; 32],
     message: [MaybeUninit<c_char>; 248],
 }
 
@@ -121,22 +61,21 @@ impl Report {
         self.utf8 = MaybeUninit::new(u8::from(utf8));
     }
 
-    fn set_failure(&mut self, code: ErrorCode, field: Option<&'static str>, message: &str) {
-        self.code = MaybeUninit::new(code as u8);
-        self.field = MaybeUninit::new(field.map_or(std::ptr::null(), |name| name.as_ptr().cast()));
-        self.field_len = MaybeUninit::new(field.map_or(0, str::len));
-        self.set_message(message);
+    fn set_failure(&mut self, Failure { code, field, message }: &Failure) {
+        self.code = MaybeUninit::new(*code as u8);
+        copy(field.as_deref().unwrap_or_default(), &mut self.field);
+        copy(message, &mut self.message);
     }
+}
 
-    /// Copies the message, cut at a character boundary if it is too long, and ends it with NUL.
-    fn set_message(&mut self, text: &str) {
-        let mut end = text.len().min(self.message.len() - 1);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        for (to, from) in self.message.iter_mut().zip(text[..end].bytes().chain([0])) {
-            *to = MaybeUninit::new(from as c_char);
-        }
+/// Copies a text, cut at a character boundary if it is too long, and ends it with NUL.
+fn copy(text: &str, out: &mut [MaybeUninit<c_char>]) {
+    let mut end = text.len().min(out.len() - 1);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    for (to, from) in out.iter_mut().zip(text[..end].bytes().chain([0])) {
+        *to = MaybeUninit::new(from as c_char);
     }
 }
 
@@ -156,16 +95,15 @@ pub(super) fn keep_panics_quiet() {
 }
 
 /// Runs `body`. An error becomes [`ERROR`], a panic [`PANIC`]; the report describes both.
-pub(super) fn run<E: Into<Thrown>>(report: &mut Report, body: impl FnOnce(&mut Report) -> Result<c_int, E>) -> c_int {
+pub(super) fn run<E: Into<Failure>>(report: &mut Report, body: impl FnOnce(&mut Report) -> Result<c_int, E>) -> c_int {
     match catch_unwind(AssertUnwindSafe(|| body(report))) {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => {
-            let Thrown { code, field, message } = error.into();
-            report.set_failure(code, field, &message);
+            report.set_failure(&error.into());
             ERROR
         }
         Err(cause) => {
-            report.set_failure(ErrorCode::Internal, None, &describe(&*cause));
+            report.set_failure(&Failure::new(ErrorCode::Internal, None, &describe(&*cause)));
             std::mem::forget(cause); // dropping it might panic again
             PANIC
         }
@@ -173,11 +111,11 @@ pub(super) fn run<E: Into<Thrown>>(report: &mut Report, body: impl FnOnce(&mut R
 }
 
 /// As [`run`]. Returns a handle of what `body` makes, or null with a report of the error.
-pub(super) fn make<T>(report: &mut Report, body: impl FnOnce() -> Result<T, Thrown>) -> *mut T {
+pub(super) fn make<T>(report: &mut Report, body: impl FnOnce() -> Result<T, Failure>) -> *mut T {
     let mut handle = std::ptr::null_mut();
     run(report, |_| {
         handle = Box::into_raw(Box::new(body()?));
-        Ok::<_, Thrown>(OK)
+        Ok::<_, Failure>(OK)
     });
     handle
 }
@@ -256,18 +194,25 @@ mod tests {
         Report {
             size: MaybeUninit::new(0),
             at: MaybeUninit::new(0),
-            field: MaybeUninit::new(std::ptr::null()),
-            field_len: MaybeUninit::new(0),
             utf8: MaybeUninit::new(0),
             code: MaybeUninit::new(99),
+            field: [MaybeUninit::new(1); 32],
             message: [MaybeUninit::new(1); 248],
         }
     }
 
-    fn message(report: &Report) -> String {
+    fn text(out: &[MaybeUninit<c_char>]) -> String {
         // SAFETY: `report` has given every byte a value.
-        let bytes = report.message.iter().map(|byte| unsafe { byte.assume_init() } as u8);
+        let bytes = out.iter().map(|byte| unsafe { byte.assume_init() } as u8);
         String::from_utf8(bytes.take_while(|byte| *byte != 0).collect()).unwrap()
+    }
+
+    fn message(report: &Report) -> String {
+        text(&report.message)
+    }
+
+    fn field(report: &Report) -> String {
+        text(&report.field)
     }
 
     fn code(report: &Report) -> u8 {
@@ -275,35 +220,13 @@ mod tests {
         unsafe { report.code.assume_init() }
     }
 
-    fn field(report: &Report) -> &str {
-        // SAFETY: `report` has given both a value; a pointer that is not null points to a `&'static str` of that length.
-        unsafe {
-            let (start, len) = (report.field.assume_init(), report.field_len.assume_init());
-            if start.is_null() {
-                return "";
-            }
-            std::str::from_utf8(std::slice::from_raw_parts(start.cast(), len)).unwrap()
-        }
-    }
-
-    /// An error with any message.
-    struct TestError(String);
-
-    impl Display for TestError {
-        fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            out.write_str(&self.0)
-        }
-    }
-
-    impl Failure for TestError {}
-
     #[test]
     fn a_panic_is_an_internal_error_whose_message_names_its_location() {
         let mut report = report();
         keep_panics_quiet();
-        let status = run::<TestError>(&mut report, |_| panic!("{} is odd", 7));
+        let status = run::<Failure>(&mut report, |_| panic!("{} is odd", 7));
         let _ = std::panic::take_hook();
-        assert_eq!((status, code(&report), field(&report)), (PANIC, ErrorCode::Internal as u8, ""));
+        assert_eq!((status, code(&report), field(&report)), (PANIC, ErrorCode::Internal as u8, String::new()));
         let message = message(&report);
         assert!(message.starts_with("internal error: 7 is odd ("), "{message}");
         assert!(message.contains("guard.rs:"), "{message}");
@@ -313,7 +236,7 @@ mod tests {
     fn an_error_about_a_field_reports_code_field_and_message() {
         let mut report = report();
         let status = run(&mut report, |_| EventId::new(Text::from("\n")).map(|_| OK));
-        assert_eq!((status, code(&report), field(&report)), (ERROR, ErrorCode::Invalid as u8, "id"));
+        assert_eq!((status, code(&report), field(&report)), (ERROR, ErrorCode::Invalid as u8, "id".to_owned()));
         assert_eq!(message(&report), "id must not contain a line break");
     }
 
@@ -325,7 +248,7 @@ mod tests {
     #[test]
     fn a_long_message_is_cut_at_a_character_boundary() {
         let mut report = report();
-        run(&mut report, |_| Err(TestError(["x", &"é".repeat(300)].concat())));
+        run(&mut report, |_| Err(Failure::unavailable(["x", &"é".repeat(300)].concat())));
         assert_eq!(message(&report), ["x", &"é".repeat(123)].concat());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::calls;
 use super::encode::{accepted, RawField};
-use super::guard::{self, refuse, Report, Thrown, ENDING, OK};
+use super::guard::{self, refuse, Report, ENDING, OK};
 use super::stream::seconds;
 use super::text::{answer, Answer, RawText, Texts};
 use crate::codec;
@@ -12,10 +12,12 @@ use crate::hub::{
     Publication, Retain, StateBounds,
 };
 use crate::log::Bounds;
-use crate::remote::{self, Address, Error, Hub, LeaseHandle, RemoteHub};
+use crate::remote::{self, Address, Hub, LeaseHandle, RemoteHub};
+use crate::runtime;
 use crate::store_settings::StoreSettings;
 use crate::sys::clock;
 use crate::wire::{Call, HubSettings, Name, NamedSettings, ShowChannel};
+use crate::Failure;
 use std::borrow::Cow;
 use std::os::raw::{c_char, c_int};
 use std::slice;
@@ -79,7 +81,7 @@ impl Texts<'_> {
 
     /// Takes the settings of a hub that the application gives: names, each with its texts behind it. The others have their
     /// defaults, or are those of the hub process.
-    fn hub(mut self) -> Result<Hub, Thrown> {
+    fn hub(mut self) -> Result<Hub, Failure> {
         let (mut given, default) = (NamedSettings::default(), HubSettings::default());
         let (mut name, mut socket, mut program, mut store) = (String::new(), None, None, None);
         let mut timeout = PUBLISH_TIMEOUT;
@@ -123,14 +125,14 @@ impl Texts<'_> {
             let all = given.over(default);
             return Ok(Hub::local(all.hub, all.max_topics));
         }
-        let address = Address::new(Name::new(&name).map_err(Error::from)?, socket)?;
+        let address = Address::new(Name::new(&name)?, socket)?;
         if let Some(store) = store {
             let pairs: Vec<_> = store.iter().map(|(name, value)| (&**name, &**value)).collect();
-            let invalid = |message| Error::Invalid { field: "store", message };
+            let invalid = |message| Failure::invalid("store", message);
             given.store = Some(StoreSettings::new(&pairs, timeout).map_err(invalid)?);
         }
         let start = remote::Start { program, needs_settings: false, timeout };
-        Ok(Hub::named(RemoteHub::new(address, start, given))?)
+        Hub::named(RemoteHub::new(address, start, given))
     }
 }
 
@@ -172,7 +174,7 @@ unsafe extern "C" fn esx_hub_publish(
     // SAFETY: C found `hub` in the magic of a live object and keeps it alive. The other arguments are on C's stack. The texts
     // are scalars' buffers, which live until the XSUB returns.
     let (hub, raw, report) = unsafe { (&*hub, &*raw, &mut *report) };
-    guard::run::<Thrown>(report, |report| {
+    guard::run::<Failure>(report, |report| {
         // SAFETY: as above.
         let (publication, id) = unsafe { checked(hub, raw) }?;
         let mut len = 0;
@@ -183,7 +185,7 @@ unsafe extern "C" fn esx_hub_publish(
         });
         report.set_size(len);
         match published {
-            Err(error) if error.is_shutdown() => Ok(ENDING), // all streams have ended: the callback of one may publish
+            Err(_) if runtime::is_shutting_down() => Ok(ENDING), // all streams have ended: the callback of one may publish
             result => Ok(result.map(|()| OK)?),
         }
     })
@@ -194,7 +196,7 @@ unsafe extern "C" fn esx_hub_publish(
 unsafe extern "C" fn esx_hub_check(hub: *mut Hub, raw: *const RawPublication, report: *mut Report) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, raw, report) = unsafe { (&*hub, &*raw, &mut *report) };
-    guard::run::<Thrown>(report, |_| {
+    guard::run::<Failure>(report, |_| {
         // SAFETY: as in `esx_hub_publish`.
         let (publication, _) = unsafe { checked(hub, raw) }?;
         hub.check_size(publication)?;
@@ -210,7 +212,7 @@ unsafe extern "C" fn esx_hub_check(hub: *mut Hub, raw: *const RawPublication, re
 unsafe fn checked<'a>(
     hub: &Hub,
     raw: &'a RawPublication,
-) -> Result<(Publication<'a, impl Iterator<Item = Field<'a>> + Clone>, Option<Vec<u8>>), Thrown> {
+) -> Result<(Publication<'a, impl Iterator<Item = Field<'a>> + Clone>, Option<Vec<u8>>), Failure> {
     // SAFETY: the caller guarantees that the fields and the texts are readable.
     let (fields, channel, key, once) =
         unsafe { (slice::from_raw_parts(raw.fields, raw.len), raw.channel.bytes(), raw.key.bytes(), raw.once.bytes()) };

@@ -3,7 +3,7 @@
 //! `perl/EventSource/Hub/Process.pm` has the arguments and results of each call.
 
 use super::calls;
-use super::guard::{self, Report, Thrown};
+use super::guard::{self, Report};
 use super::stream::seconds;
 use super::text::{answer, Answer, RawText, Texts};
 use crate::compression::ContentCoding;
@@ -13,6 +13,7 @@ use crate::remote::{self, kept_settings, CallConnection, Place};
 use crate::store_settings::{self, StoreSettings};
 use crate::stream::Settings;
 use crate::wire::{Call, FieldList, Name, Open, Request, ShowChannel};
+use crate::{ErrorCode, Failure};
 use rustix::fd::BorrowedFd;
 use std::os::raw::c_int;
 use std::os::unix::ffi::OsStrExt;
@@ -26,9 +27,10 @@ struct HubProcess {
 }
 
 impl HubProcess {
-    fn call(&mut self, name: &[u8], mut given: Texts<'_>) -> Result<Answer, Thrown> {
+    fn call(&mut self, name: &[u8], mut given: Texts<'_>) -> Result<Answer, Failure> {
         if self.process != std::process::id() {
-            return Err(Thrown::state("this connection belongs to another process; connect in the forked child"));
+            let message = "this connection belongs to another process; connect in the forked child";
+            return Err(Failure::new(ErrorCode::State, None, message));
         }
         match name {
             b"answers" => self.answers(),
@@ -51,7 +53,7 @@ impl HubProcess {
         answer
     }
 
-    fn begin_publish(&mut self, mut given: Texts<'_>) -> Result<Answer, Thrown> {
+    fn begin_publish(&mut self, mut given: Texts<'_>) -> Result<Answer, Failure> {
         let (channel, key, once) = (given.bytes(), given.bytes(), given.bytes());
         let retain = match given.bytes() {
             b"" => Retain::No,
@@ -76,7 +78,7 @@ impl HubProcess {
     }
 
     /// Of each event its id; or an empty text, the message, the code and the field of the error.
-    fn answers(&mut self) -> Result<Answer, Thrown> {
+    fn answers(&mut self) -> Result<Answer, Failure> {
         let mut answer = Answer::default();
         for result in self.client.publish_results()? {
             let texts = match &result {
@@ -91,7 +93,7 @@ impl HubProcess {
     }
 
     /// The version, the age, and the process ids of the workers.
-    fn describe(&mut self) -> Result<Answer, Thrown> {
+    fn describe(&mut self) -> Result<Answer, Failure> {
         let described = self.client.call(&Call::Describe)?.described()?;
         let mut answer = Answer::of(&*described.version);
         answer.push(format!("{:.3}", described.age.as_secs_f64()));
@@ -100,7 +102,7 @@ impl HubProcess {
     }
 
     /// Hands a stream over and subscribes it. The hub process holds it from then on, for as long as this connection.
-    fn follow(&mut self, mut given: Texts<'_>) -> Result<Answer, Thrown> {
+    fn follow(&mut self, mut given: Texts<'_>) -> Result<Answer, Failure> {
         let number: c_int = given.number_if().filter(|number| *number >= 0).ok_or_else(no_socket)?;
         let settings = Settings {
             framing: Framing::Plain,
@@ -125,12 +127,12 @@ impl HubProcess {
 }
 
 /// A closed handle has no number.
-fn no_socket() -> remote::Error {
-    remote::Error::Invalid { field: "socket", message: "the socket is not open".into() }
+fn no_socket() -> Failure {
+    Failure::invalid("socket", "the socket is not open")
 }
 
 /// Takes the name of a hub, and the path of its socket, which is empty if it is the default.
-fn place(given: &mut Texts<'_>) -> Result<Place, remote::Error> {
+fn place(given: &mut Texts<'_>) -> Result<Place, Failure> {
     let name = Name::new(&String::from_utf8_lossy(given.bytes()))?;
     Place::new(name, given.path().as_deref())
 }
@@ -190,7 +192,7 @@ unsafe extern "C" fn esx_process_call(
 
 /// Asks a process of any version to continue as another program; without the path of one, to end. The texts are those of
 /// [`esx_process_connect`] up to the timeout.
-fn replace(mut given: Texts<'_>) -> Result<Answer, Thrown> {
+fn replace(mut given: Texts<'_>) -> Result<Answer, Failure> {
     let place = place(&mut given)?;
     let program = given.path();
     let start = remote::Start { program: None, needs_settings: false, timeout: seconds(given.number()) };
@@ -204,13 +206,13 @@ fn replace(mut given: Texts<'_>) -> Result<Answer, Thrown> {
 /// Returns whether settings of the hub are kept, as a text that is empty if not, and the store with which a process would
 /// begin that is started now: `memory`; `file` and the path; or `redis`, or `rediss` with TLS, and the addresses. The texts are
 /// the name, the path of the socket, and the store of the environment, empty if it has none.
-fn first_store(mut given: Texts<'_>) -> Result<Answer, Thrown> {
+fn first_store(mut given: Texts<'_>) -> Result<Answer, Failure> {
     let place = place(&mut given)?;
     let text = String::from_utf8_lossy(given.bytes());
     let store = match text.is_empty() {
         true => kept_settings::to_begin_with(&place).store.unwrap_or_default(),
         false => StoreSettings::parse_variable(&text, Duration::ZERO)
-            .map_err(|message| remote::Error::Invalid { field: "store", message })?,
+            .map_err(|message| Failure::invalid("store", message))?,
     };
     let texts = match &store {
         StoreSettings::Redis(redis) if redis.has_tls() => [vec!["rediss".to_owned()], redis.addresses()].concat(),

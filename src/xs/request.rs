@@ -1,9 +1,10 @@
 //! What the head of a request says.
 
-use super::guard::{self, Report, Thrown, OK};
+use super::guard::{self, Report, OK};
 use super::text::RawText;
 use crate::compression::ContentCoding;
 use crate::request::{self, BoundRequest, Preference, ONLY_OF_STREAMS};
+use crate::Failure;
 use std::os::raw::{c_char, c_int};
 use std::slice;
 
@@ -136,7 +137,7 @@ unsafe extern "C" fn esx_bound_digest(
         let digest = request.digest();
         // SAFETY: `out` is a buffer of that size on the stack of C.
         unsafe { out.write(digest) };
-        Ok::<_, Thrown>(OK)
+        Ok::<_, Failure>(OK)
     })
 }
 

@@ -1,15 +1,16 @@
 //! The handle behind an EventSource::XS::Stream::Native, and the operations on descriptors that a takeover needs.
 
-use super::guard::{self, Failure, Report};
+use super::guard::{self, Report};
 use super::text::RawText;
 use crate::compression::{Body, ContentCoding};
 use crate::event::has_id_line;
-use crate::remote::{self, Error};
+use crate::remote;
 use crate::runtime::{
     self, descriptor_reserve, Obstacle, OpenOptions, Pushed, RelayedClient, Stats, StreamHandle, Takeover,
 };
 use crate::stream::{Framing, LineEnd, Reason, Settings};
 use crate::sys::{descriptor, signal};
+use crate::Failure;
 use rustix::fd::OwnedFd;
 use std::io;
 use std::os::raw::{c_char, c_int};
@@ -124,17 +125,17 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
         let adopted = Some(raw.socket).filter(|number| *number >= 0).map(descriptor::adopt).transpose();
         let Settings { framing, coding, .. } = raw.settings();
         let head = [head, &framing.frame(coding.beginning())].concat();
-        StreamHandle::open(raw.begin(adopted.map_err(Error::from)?, &head, opening)).map_err(|(error, socket)| {
+        StreamHandle::open(raw.begin(adopted?, &head, opening)).map_err(|(error, socket)| {
             let _number = socket.map(descriptor::into_number);
-            Error::from(error).into()
+            error
         })
     })
 }
 
 /// The field is the obstacle's code.
-impl Failure for Obstacle {
-    fn field(&self) -> Option<&'static str> {
-        Some(self.code)
+impl From<Obstacle> for Failure {
+    fn from(obstacle: Obstacle) -> Self {
+        Self::invalid(obstacle.code, obstacle)
     }
 }
 

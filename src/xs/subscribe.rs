@@ -10,7 +10,7 @@ use crate::hub::{
     check_presence, Access, Announcement, MemberData, MemberRequest, OtherStart, Passport, Poll, PollReason,
     PositionStyle, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket,
 };
-use crate::remote::{Error, Hub, Subscribed};
+use crate::remote::{Hub, Subscribed};
 use crate::runtime::{monotonic, StreamHandle};
 use crate::stream::{Framing, LineEnd, Settings};
 use crate::wire::FieldList;
@@ -165,7 +165,7 @@ unsafe extern "C" fn esx_hub_subscribe(
         let request = match opened.is_empty() {
             true => asked,
             false => {
-                let ticket = codec::decode::<Ticket>(&opened).map_err(Error::from)?;
+                let ticket = codec::decode::<Ticket>(&opened)?;
                 let SubscribeRequest { after, first_block, access, .. } = asked;
                 ticket.into_request(monotonic(), after.as_deref(), first_block.retry, access.poll)
             }

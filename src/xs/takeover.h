@@ -36,7 +36,7 @@ esx_set_obstacle(pTHX_ I32 ax, int at, const esx_report *report)
 {
     SV **sp = PL_stack_base + ax - 1;
     EXTEND(sp, at + 2);
-    ST(at) = report->field ? newSVpvn_flags(report->field, report->field_len, SVs_TEMP) : newSVpvs_flags("internal", SVs_TEMP);
+    ST(at) = *report->field ? newSVpvn_flags(report->field, strlen(report->field), SVs_TEMP) : newSVpvs_flags("internal", SVs_TEMP);
     ST(at + 1) = sv_2mortal(newSVpv(report->message, 0));
     return at + 2;
 }

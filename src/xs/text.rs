@@ -2,9 +2,9 @@
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code))] // the name of an error is all that is used there
 
-use super::guard::{self, Report, Thrown};
+use super::guard::{self, Report};
 use super::strings::repair;
-use crate::ErrorCode;
+use crate::{ErrorCode, Failure};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -128,7 +128,7 @@ handles! {
 
 /// Returns a handle of what a function answers, and stores the number of its texts as the report's size, and whether they are
 /// characters; or null with a report of the error.
-pub(super) fn answer(report: &mut Report, make: impl FnOnce() -> Result<Answer, Thrown>) -> *mut Answer {
+pub(super) fn answer(report: &mut Report, make: impl FnOnce() -> Result<Answer, Failure>) -> *mut Answer {
     let mut form = (0, true);
     let handle = guard::make(report, || {
         let answer = make()?;

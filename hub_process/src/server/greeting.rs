@@ -6,7 +6,6 @@ use crate::lifetime::Lifetime;
 use crate::peers::{End, MAX_PEERS};
 use crate::process_log::log_message;
 use crate::protocol;
-use crate::publishing::failure_of;
 use crate::run_options::RunOptions;
 use crate::served_hub::not_begun;
 use eventsource_xs::wire::WINDOW_BYTES;
@@ -143,7 +142,7 @@ pub(super) fn welcome(
     number: u64,
 ) -> Result<Response<'static>, Failure> {
     let (Some(hub), Some(handle)) = (current.hub(), current.handle()) else { return Err(not_begun()) };
-    let epoch = handle.epoch().map_err(|error| failure_of(&error))?;
+    let epoch = handle.epoch()?;
     let (name, pid, credits) = (options.place.name().clone(), std::process::id(), WINDOW_BYTES);
     let settings = lifetime.with_times(hub.settings.clone());
     Ok(Response::Welcome(Box::new(Welcome { name, pid, number, epoch, settings, credits })))

@@ -5,7 +5,7 @@ use crate::descriptors::Descriptors;
 use crate::leases::{Candidate, Leases};
 use crate::operator_log::Operator;
 use crate::peers::{End, Peer, Peers};
-use crate::publishing::{failure_of, Published, Requester};
+use crate::publishing::{Published, Requester};
 use crate::served_hub::{not_begun, ServedHub};
 use crate::stored_hub::EndedCount;
 use crate::streams::{HeldStream, Opener, Streams};
@@ -237,7 +237,7 @@ pub(super) fn subscribe(
     }
     let Some(stream) = id.and_then(|id| streams.get_mut(id)) else { return Ok(()) };
     match handle.filter(|hub| !hub.has_ended()) {
-        Some(hub) => hub.subscribe(&mut stream.handle, subscription).map(drop).map_err(|error| failure_of(&error)),
+        Some(hub) => hub.subscribe(&mut stream.handle, subscription).map(drop),
         None => {
             stream.handle.end_with_retry(); // the store begins again
             Ok(())

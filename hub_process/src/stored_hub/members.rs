@@ -9,7 +9,6 @@ use super::state::StateChange;
 use crate::store::{Draft, DraftKind, MemberPart, StoreCommand};
 use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{EntryOrigin, MemberKey, Retain};
-use eventsource_xs::runtime::Error;
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
 use std::time::{Duration, Instant};
@@ -158,7 +157,7 @@ pub fn apply_entry(draft: &Draft, origin: EntryOrigin, sequencer: &mut Sequencer
 }
 
 /// Returns what the draft of a member will do to the state. Fails if that cannot be.
-fn state_change(draft: &Draft, sequencer: &Sequencer) -> Result<Option<StateChange>, Error> {
+fn state_change(draft: &Draft, sequencer: &Sequencer) -> Result<Option<StateChange>, Failure> {
     match draft.kind() {
         DraftKind::CountedMember(_) => Ok(None), // their number is retained
         _ => sequencer.state_change(draft),

@@ -3,9 +3,9 @@
 use super::state::{size_of, State, StateChange};
 use crate::publishing::encode;
 use crate::store::Draft;
-use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Retain, SequencedEvent};
-use eventsource_xs::runtime::{Error, HubHandle};
-use eventsource_xs::wire::{Fields, HubSettings};
+use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Refusal, Retain, SequencedEvent};
+use eventsource_xs::runtime::HubHandle;
+use eventsource_xs::wire::{Failure, Fields, HubSettings};
 use std::time::Instant;
 
 /// A hub whose sequence numbers a store gives.
@@ -24,7 +24,7 @@ pub struct Ids {
 
 impl MemoryHub {
     /// Begins where the store does.
-    pub fn begin(settings: &HubSettings, history: &History) -> Result<Self, Error> {
+    pub fn begin(settings: &HubSettings, history: &History) -> Result<Self, Failure> {
         let handle = HubHandle::stored(settings.hub.clone(), settings.max_topics, history)?;
         let epoch = Epoch::new(&history.epoch, settings.hub.opaque_ids.then_some(history.cipher_key));
         let once = OnceKeys::new(settings.hub.total_history.events, settings.hub.retention().longest_age());
@@ -39,9 +39,9 @@ impl MemoryHub {
     }
 
     /// Checks an id that the application gives an event: it must not look like one of the hub's.
-    pub fn check_own_id(&self, id: &[u8]) -> Result<(), Error> {
+    pub fn check_own_id(&self, id: &[u8]) -> Result<(), Failure> {
         if self.ids.epoch.is_like(id) {
-            return Err(Error::ReservedId);
+            return Err(Refusal::ReservedId.into());
         }
         Ok(())
     }
@@ -58,8 +58,8 @@ impl MemoryHub {
     ///
     /// # Errors
     ///
-    /// [`Error::Full`] if it does not fit.
-    pub fn state_change(&self, draft: &Draft) -> Result<Option<StateChange>, Error> {
+    /// `Full` if it does not fit.
+    pub fn state_change(&self, draft: &Draft) -> Result<Option<StateChange>, Failure> {
         if let Some(size) = size_of(draft) {
             self.handle.check_state(&self.state.sizes, &draft.channel, &draft.key, size)?;
         }
@@ -67,7 +67,7 @@ impl MemoryHub {
     }
 
     /// Publishes an entry with these fields, which may be others than those of its draft. Returns its id.
-    pub fn publish(&mut self, seq: u64, at: Instant, draft: &Draft, fields: Fields<'_>) -> Result<String, Error> {
+    pub fn publish(&mut self, seq: u64, at: Instant, draft: &Draft, fields: Fields<'_>) -> Result<String, Failure> {
         let made = self.ids.epoch.event_id(seq);
         let event = encode(fields, &made);
         self.state.store(draft);

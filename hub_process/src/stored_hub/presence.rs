@@ -3,11 +3,10 @@
 
 use super::member_drafts::draft_of;
 use super::{StoredHub, TOO_MANY};
-use crate::publishing::failure_of;
 use crate::store::{self, Draft};
 use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{Announcement, MemberData, Members, Retain, Statement};
-use eventsource_xs::runtime::{self, HubHandle, PresenceChange, PresenceReport};
+use eventsource_xs::runtime::{HubHandle, PresenceChange, PresenceReport};
 use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::Failure;
 use std::time::Instant;
@@ -20,7 +19,7 @@ impl StoredHub {
     pub fn check_update(&self, channel: &[u8], id: &[u8], event: &Unsequenced) -> Result<(), Failure> {
         let (channel, key, fields) = (channel.into(), id.into(), event.into());
         let draft = Draft { channel, key, retain: Retain::Newest, fields, ..Draft::default() };
-        self.sequencer.state_change(&draft).map(drop).map_err(|error| failure_of(&error))
+        self.sequencer.state_change(&draft).map(drop)
     }
 
     /// Changes the data of a member. Returns false if it is not here.
@@ -30,7 +29,7 @@ impl StoredHub {
         data: MemberData,
         event: Unsequenced,
         now: Instant,
-    ) -> Result<bool, runtime::Error> {
+    ) -> Result<bool, Failure> {
         self.sequencer.set_time(now);
         let mut updated = Ok(false);
         self.change_members(|members, handle, out| {

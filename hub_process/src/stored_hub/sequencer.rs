@@ -12,13 +12,13 @@ use super::store_threads::StoreThreads;
 use super::tickets::StoredTickets;
 use super::unread_entries::UnreadEntries;
 use crate::process_log::log_message;
-use crate::publishing::{failure_of, Published};
+use crate::publishing::Published;
 use crate::store::{Began, Draft, DraftKind, StoreCommand, StoreEntry};
 use eventsource_xs::hub::{
-    channel_of_kept, Announcement, Answer, EndRequest, EntryOrigin, Evictions, History, Members, Question, Retain,
-    Statement, LONGEST_ANSWER,
+    channel_of_kept, Announcement, Answer, EndRequest, EntryOrigin, Evictions, History, Members, Question, Refusal,
+    Retain, Statement, LONGEST_ANSWER,
 };
-use eventsource_xs::runtime::{monotonic, Error, HubHandle};
+use eventsource_xs::runtime::{monotonic, HubHandle};
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, HubSettings};
 use eventsource_xs::ErrorCode;
@@ -187,7 +187,7 @@ impl Sequencer {
         self.check_threads()?;
         let memory = self.memory.as_mut().ok_or_else(|| unavailable("the hub's store has not begun"))?;
         if let Some(id) = given_id {
-            memory.check_own_id(id).map_err(|error| failure_of(&error))?;
+            memory.check_own_id(id)?;
         }
         let is_number = waiting.purpose == Purpose::Number;
         let known = memory.once_id(&draft);
@@ -203,9 +203,9 @@ impl Sequencer {
         }
         // A repetition changes no state.
         let state = if known.is_some() { Ok(None) } else { memory.state_change(&draft) };
-        let state = state.map_err(|error| failure_of(&error))?;
+        let state = state?;
         if state.is_some() && self.has_member(&draft) {
-            return Err(failure_of(&Error::MemberKey));
+            return Err(Refusal::MemberKey.into());
         }
         self.append(draft, waiting.with_state(state));
         Ok(Published::Waits)
@@ -242,7 +242,7 @@ impl Sequencer {
     }
 
     /// Returns what a draft would do to the state.
-    pub fn state_change(&self, draft: &Draft) -> Result<Option<StateChange>, Error> {
+    pub fn state_change(&self, draft: &Draft) -> Result<Option<StateChange>, Failure> {
         self.memory.as_ref().map_or(Ok(None), |memory| memory.state_change(draft))
     }
 
@@ -302,7 +302,7 @@ impl Sequencer {
             is_shared: self.is_shared(),
             ..History::default()
         };
-        let mut memory = MemoryHub::begin(&self.settings, &history).map_err(|error| failure_of(&error))?;
+        let mut memory = MemoryHub::begin(&self.settings, &history)?;
         self.drafts.state_changes().for_each(|(ticket, change)| memory.state.wait(ticket, change));
         let wills = self.members.take_wills();
         self.members.restart();
@@ -377,7 +377,7 @@ impl Sequencer {
     /// Passes over an entry in the hub in memory, which has no event for it.
     fn pass_in_memory(&self, seq: u64) -> Result<Rc<str>, Failure> {
         let passed = self.handle().map_or(Ok(()), |handle| handle.pass(seq));
-        passed.map(|()| "".into()).map_err(|error| failure_of(&error))
+        passed.map(|()| "".into())
     }
 
     /// Ends streams of this machine as another one has done. Where it was asked for it is carried out. One of a history ends
@@ -408,7 +408,7 @@ impl Sequencer {
         if let Some(number) = number {
             self.members.note_stored_number(&draft.channel, number, self.now);
         }
-        published.map(Into::into).map_err(|error| failure_of(&error))
+        published.map(Into::into)
     }
 
     /// Looks again later whether the store is up.

@@ -14,7 +14,6 @@
 //! While the store is away, or its history is not complete, no ticket opens.
 
 use super::{known_ends::KnownEnds, StoredHub};
-use crate::publishing::failure_of;
 use crate::store::{Began, StoreCommand};
 use eventsource_xs::hub::{Evictions, Ticket, TicketOutcome};
 use eventsource_xs::runtime::{monotonic, HubHandle};
@@ -87,7 +86,7 @@ impl StoredHub {
         ticket.known_through = ends.known_before(asked_at);
         ticket.set_asked_at(shown.saturating_sub(now.saturating_sub(asked_at)));
         ticket.set_end(valid_for);
-        self.ready_handle()?.seal_ticket_with(keys, ticket, most).map_err(|error| failure_of(&error))
+        self.ready_handle()?.seal_ticket_with(keys, ticket, most)
     }
 
     /// Opens a ticket, if it is for the request of whoever asks. Its times are of the system's monotonic clock then: it counts

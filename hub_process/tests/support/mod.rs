@@ -10,11 +10,11 @@ pub use client::{eventually, is_eventually, read_events, read_until, tcp, DEADLI
 
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{MemberPage, Publication, SubscribeRequest, Topic};
-use eventsource_xs::remote::{stop, upgrade, CallConnection, Error, Link, Place, Start};
+use eventsource_xs::remote::{stop, upgrade, CallConnection, Link, Place, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{
-    Call, Counted, Described, FieldList, FileSettings, FileSync, Hello, HubSettings, Name, NamedSettings, Open, Reply,
-    Request, Response, Role, StoreSettings,
+    Call, Counted, Described, Failure, FieldList, FileSettings, FileSync, Hello, HubSettings, Name, NamedSettings,
+    Open, Reply, Request, Response, Role, StoreSettings,
 };
 pub use rustix::process::Signal;
 use rustix::process::{kill_process, test_kill_process, Pid};
@@ -31,23 +31,23 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_eventsource-hub");
 
 /// What tests ask a hub process.
 pub trait Asks {
-    fn make(&mut self, call: &Call) -> Result<Reply, Error>;
+    fn make(&mut self, call: &Call) -> Result<Reply, Failure>;
 
-    fn count(&mut self, channel: &[u8]) -> Result<Counted, Error> {
+    fn count(&mut self, channel: &[u8]) -> Result<Counted, Failure> {
         Ok(*self.make(&Call::Count { channel: channel.into() })?.counted()?)
     }
 
-    fn describe(&mut self) -> Result<Described, Error> {
+    fn describe(&mut self) -> Result<Described, Failure> {
         Ok(*self.make(&Call::Describe)?.described()?)
     }
 
-    fn members(&mut self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
-        Ok(self.make(&Call::Members { channel: channel.into(), after: after.map(Into::into) })?.members()?)
+    fn members(&mut self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Failure> {
+        self.make(&Call::Members { channel: channel.into(), after: after.map(Into::into) })?.members()
     }
 }
 
 impl Asks for CallConnection {
-    fn make(&mut self, call: &Call) -> Result<Reply, Error> {
+    fn make(&mut self, call: &Call) -> Result<Reply, Failure> {
         self.call(call)
     }
 }

@@ -1,8 +1,9 @@
 //! The events that a hub refuses: those with which one publisher could harm the hub's clients.
 
-use crate::event::{encode_to_vec, EventName, Field, FieldName, LineEnd, Retry, Text, Unsequenced};
+use crate::event::{encode_to_vec, EventName, Field, LineEnd, Retry, Text, Unsequenced};
 use crate::hub::presence::{MemberData, Presence, COUNT_EVENT};
 use crate::hub::Settings;
+use crate::Failure;
 use std::fmt;
 
 /// The most bytes of an id.
@@ -50,6 +51,10 @@ pub enum Refusal {
     LargePresence,
     /// The numbers of members have the name of an event of the hub itself.
     CountEventName,
+    /// The application's id for an event could be mistaken for one of the hub's own ids.
+    ReservedId,
+    /// The event would change what is retained of a member who is here.
+    MemberKey,
 }
 
 impl fmt::Display for Refusal {
@@ -77,6 +82,8 @@ impl fmt::Display for Refusal {
             Self::CountEventName => {
                 "members cannot be counted: 'count' is the name of the hub's event for gaps or positions; choose another for that"
             }
+            Self::ReservedId => "id must not begin as the hub's own ids do",
+            Self::MemberKey => "this key is that of a member who is here: change it with member()",
         })
     }
 }
@@ -85,14 +92,25 @@ impl std::error::Error for Refusal {}
 
 impl Refusal {
     /// Returns the field that is at fault.
-    pub fn field(self) -> FieldName {
+    pub fn field(self) -> &'static str {
         match self {
-            Self::EmptyId | Self::LongId | Self::ControlInId | Self::BlankAroundId | Self::FinishedId => FieldName::Id,
-            Self::GapEventName | Self::PositionEventName => FieldName::Event,
-            Self::LongRetry => FieldName::Retry,
-            Self::LargePresence => FieldName::Data,
-            Self::CountEventName => FieldName::Event,
+            Self::EmptyId
+            | Self::LongId
+            | Self::ControlInId
+            | Self::BlankAroundId
+            | Self::FinishedId
+            | Self::ReservedId => "id",
+            Self::GapEventName | Self::PositionEventName | Self::CountEventName => "event",
+            Self::LongRetry => "retry",
+            Self::LargePresence => "data",
+            Self::MemberKey => "key",
         }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::invalid(refusal.field(), refusal)
     }
 }
 

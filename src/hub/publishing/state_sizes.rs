@@ -2,6 +2,7 @@
 
 use crate::hub::{ChannelSettings, Retain, Retention, StateBounds};
 use crate::log::KeyTable;
+use crate::{ErrorCode, Failure};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -22,6 +23,12 @@ impl fmt::Display for Full {
 }
 
 impl std::error::Error for Full {}
+
+impl From<Full> for Failure {
+    fn from(full: Full) -> Self {
+        Self::new(ErrorCode::Full, Some("retain"), &full.to_string())
+    }
+}
 
 /// The keys and the bytes that are retained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,13 +12,12 @@ mod tickets;
 use super::stream_handle::StreamHandle;
 use crate::event::{EventId, Field, Shared, Text};
 use crate::hub::{
-    Announcement, Answer, EndRequest, Epoch, Full, History, Members, OnceKeys, Publication, Question, Retention,
-    SequencedEvent, Settings, StateSizes, SubscribeRequest,
+    Announcement, Answer, EndRequest, Epoch, Full, History, Members, OnceKeys, Publication, Question, Refusal,
+    Retention, SequencedEvent, Settings, StateSizes, SubscribeRequest,
 };
 use crate::reactor::{Command, HubId};
-use crate::runtime::error::Error;
 use crate::runtime::presence::PresenceReport;
-use crate::runtime::process::{check_shutdown, count_refused_origin, lock_process, Process};
+use crate::runtime::process::{check_shutdown, count_refused_origin, lock_process, no_answer, Process};
 use crate::runtime::reactor_handle::{ReactorHandle, UNAWAITED};
 use crate::runtime::registration::{check_room, HubRegistration};
 use crate::runtime::spawned;
@@ -26,13 +25,17 @@ use crate::runtime::wake::sync::lock;
 use crate::sys::{clock, random};
 use crate::ticket::TicketKeys;
 use crate::wire::{Call, Reply};
-use std::io;
+use crate::{ErrorCode, Failure};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long [`HubHandle::ask`] waits for the reactor.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a spawned process has no hub.
+const SPAWNED: &str =
+    "a spawned handler has no hub: its streams are those of the worker; send the worker a message instead";
 
 /// Why a hub with stored events does not begin anew: its store would have to be read again.
 const HUB_ENDED: &str = "the hub has ended with its reactor";
@@ -72,9 +75,9 @@ fn new_epoch() -> Box<str> {
 
 /// Returns a random key for opaque ids. There is no substitute for the kernel's random bytes: a client that could guess the
 /// key could invent ids.
-fn new_cipher_key() -> Result<[u8; 16], Error> {
+fn new_cipher_key() -> Result<[u8; 16], Failure> {
     let mut key = [0; 16];
-    random::fill(&mut key).map_err(Error::System)?;
+    random::fill(&mut key)?;
     Ok(key)
 }
 
@@ -86,8 +89,8 @@ impl HubHandle {
 
     /// Creates a hub that continues with stored events. It is registered in the reactor at once. Publish the entries of its
     /// history with [`append`](Self::append) before any stream subscribes: a stream that has begun is not
-    /// sent older events. Fails with [`Error::System`], [`Error::ShuttingDown`] or [`Error::SpawnedChild`].
-    pub fn stored(settings: Settings, max_topics: usize, history: &History) -> Result<Self, Error> {
+    /// sent older events. Fails with `Unavailable` or `State`.
+    pub fn stored(settings: Settings, max_topics: usize, history: &History) -> Result<Self, Failure> {
         let handle = Self::make(settings, max_topics, true);
         {
             let mut process = lock_process();
@@ -138,10 +141,10 @@ impl HubHandle {
     }
 
     /// Returns the hub's registration in this process. Registers the hub first if need be.
-    fn registration_or_create<'a>(&self, process: &'a mut Process) -> Result<&'a mut HubRegistration, Error> {
+    fn registration_or_create<'a>(&self, process: &'a mut Process) -> Result<&'a mut HubRegistration, Failure> {
         let index = match process.registrations.index_of(self.0.key) {
             Some(index) => index,
-            None if self.0.is_stored => return Err(Error::System(io::Error::new(io::ErrorKind::Other, HUB_ENDED))),
+            None if self.0.is_stored => return Err(Failure::unavailable(HUB_ENDED)),
             None => {
                 let cipher_key = if self.0.settings.opaque_ids { Some(new_cipher_key()?) } else { None };
                 let epoch = Epoch::new(&new_epoch(), cipher_key);
@@ -158,9 +161,9 @@ impl HubHandle {
         reactor: Arc<ReactorHandle>,
         epoch: Epoch,
         history: Option<&History>,
-    ) -> Result<HubRegistration, Error> {
+    ) -> Result<HubRegistration, Failure> {
         if spawned::is_spawned() {
-            return Err(Error::SpawnedChild);
+            return Err(Failure::new(ErrorCode::State, None, SPAWNED));
         }
         let hub = reactor.new_hub();
         let retention = lock(&self.0.retention).clone();
@@ -186,14 +189,14 @@ impl HubHandle {
     /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
     /// without a key is published. `id` is the one among its fields, if they have one. `published` is called afterwards with
     /// the id that the hub gives the event, or with that of the earlier event. Waits while too many bytes are queued for the
-    /// reactor, never for a client. Fails with [`Error::System`], [`Error::ShuttingDown`], [`Error::ReservedId`],
-    /// [`Error::MemberKey`], or [`Error::Full`] if the event is to be retained and does not fit; then nothing is published.
+    /// reactor, never for a client. Fails with `Unavailable`, [`Refusal::ReservedId`],
+    /// [`Refusal::MemberKey`], or `Full` if the event is to be retained and does not fit; then nothing is published.
     pub fn publish<'a>(
         &self,
         publication: Publication<'_, impl Iterator<Item = Field<'a>> + Clone>,
         id: Option<&[u8]>,
         published: impl FnOnce(&str),
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failure> {
         let Publication { channel, key, retain, once, fields } = publication;
         let mut process = lock_process();
         check_shutdown()?;
@@ -205,10 +208,10 @@ impl HubHandle {
             }
         }
         if id.map_or(false, |id| registration.epoch.is_like(id)) {
-            return Err(Error::ReservedId);
+            return Err(Refusal::ReservedId.into());
         }
         if retain.changes_state() && registration.has_member_event(channel, key) {
-            return Err(Error::MemberKey);
+            return Err(Refusal::MemberKey.into());
         }
         let seq = registration.last_seq + 1;
         let made = registration.epoch.event_id(seq);
@@ -231,9 +234,8 @@ impl HubHandle {
     }
 
     /// Publishes an event that a store has given its sequence number. `at` is when it was stored, perhaps long ago. Sequence
-    /// numbers increase, not always by one. Fails with [`Error::System`], also if the hub has ended with its reactor, or
-    /// [`Error::ShuttingDown`].
-    pub fn append(&self, event: SequencedEvent, at: Instant) -> Result<(), Error> {
+    /// numbers increase, not always by one. Fails with `Unavailable`, also if the hub has ended with its reactor.
+    pub fn append(&self, event: SequencedEvent, at: Instant) -> Result<(), Failure> {
         let mut process = lock_process();
         check_shutdown()?;
         let HubRegistration { reactor, hub, last_seq, .. } = self.registration_or_create(&mut process)?;
@@ -244,7 +246,7 @@ impl HubHandle {
 
     /// Passes over a sequence number of a store whose entry is not an event of a channel. Clients of other hubs may have it as
     /// their position. Errors are those of [`append`](Self::append).
-    pub fn pass(&self, seq: u64) -> Result<(), Error> {
+    pub fn pass(&self, seq: u64) -> Result<(), Failure> {
         let mut process = lock_process();
         check_shutdown()?;
         let HubRegistration { reactor, hub, last_seq, .. } = self.registration_or_create(&mut process)?;
@@ -254,50 +256,49 @@ impl HubHandle {
     }
 
     /// Returns the last sequence number that clients may have been given: that of the last event, or of the last entry of the
-    /// history, which need not be an event. Fails with [`Error::System`] or [`Error::ShuttingDown`].
-    pub fn last_seq(&self) -> Result<u64, Error> {
+    /// history, which need not be an event. Fails with `Unavailable`.
+    pub fn last_seq(&self) -> Result<u64, Failure> {
         Ok(self.registration_or_create(&mut lock_process())?.last_seq)
     }
 
-    /// Asks the hub in the reactor, and waits for the answer. Fails with [`Error::System`], [`Error::ShuttingDown`] or
-    /// [`Error::Timeout`].
-    pub fn ask(&self, question: Question) -> Result<Answer, Error> {
+    /// Asks the hub in the reactor, and waits for the answer. Fails with `Unavailable` or
+    /// `Timeout`.
+    pub fn ask(&self, question: Question) -> Result<Answer, Failure> {
         let (reactor, hub) = self.reactor_and_hub()?;
-        reactor.ask(hub, question, ANSWER_TIMEOUT).ok_or(Error::Timeout)
+        reactor.ask(hub, question, ANSWER_TIMEOUT).ok_or_else(no_answer)
     }
 
     /// Asks the hub in the reactor. Returns the number with which the answer comes in the [`Mailbox`](crate::runtime::Mailbox).
     /// Errors are those of [`append`](Self::append).
-    pub fn ask_later(&self, question: Question) -> Result<u64, Error> {
+    pub fn ask_later(&self, question: Question) -> Result<u64, Failure> {
         let (reactor, hub) = self.reactor_and_hub()?;
         Ok(reactor.ask_later(hub, question))
     }
 
     /// Returns the reactor of a hub in this process, and the hub's number there.
-    fn reactor_and_hub(&self) -> Result<(Arc<ReactorHandle>, HubId), Error> {
+    fn reactor_and_hub(&self) -> Result<(Arc<ReactorHandle>, HubId), Failure> {
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
         Ok((Arc::clone(&registration.reactor), registration.hub))
     }
 
-    /// Subscribes a stream to topics. Returns false if it has ended. Fails with [`Error::System`], [`Error::ShuttingDown`],
-    /// [`Error::OtherHub`] or [`Error::TooManyTopics`].
-    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<bool, Error> {
+    /// Subscribes a stream to topics. Returns false if it has ended. Fails with `Unavailable`,
+    /// `State` or `Invalid`.
+    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<bool, Failure> {
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
         let max_topics = self.0.max_topics.load(Ordering::Relaxed);
         stream.subscribe(&registration.reactor, registration.hub, request, max_topics)
     }
 
-    /// Returns the epoch, with which the hub's ids begin. Each process has another one. Fails with [`Error::System`] or
-    /// [`Error::ShuttingDown`].
-    pub fn epoch(&self) -> Result<Box<str>, Error> {
+    /// Returns the epoch, with which the hub's ids begin. Each process has another one. Fails with `Unavailable`.
+    pub fn epoch(&self) -> Result<Box<str>, Failure> {
         Ok(self.registration_or_create(&mut lock_process())?.epoch.as_str().into())
     }
 
-    /// Makes a call, and waits for the reply. Errors are those of [`ask`](Self::ask), or [`Error::Full`] if an event does not
+    /// Makes a call, and waits for the reply. Errors are those of [`ask`](Self::ask), or `Full` if an event does not
     /// fit.
-    pub fn call(&self, call: &Call) -> Result<Reply, Error> {
+    pub fn call(&self, call: &Call) -> Result<Reply, Failure> {
         match self.begin(call)? {
             Begun::Replied(reply) => Ok(reply),
             Begun::Asks(question) => self.complete(call, self.ask(question)?),
@@ -305,7 +306,7 @@ impl HubHandle {
     }
 
     /// Does what a call does at once. Errors are those of [`append`](Self::append).
-    pub fn begin(&self, call: &Call) -> Result<Begun, Error> {
+    pub fn begin(&self, call: &Call) -> Result<Begun, Failure> {
         Ok(Begun::Replied(match call {
             Call::Drain { within } => {
                 let (reactor, hub) = self.reactor_and_hub()?;
@@ -331,7 +332,7 @@ impl HubHandle {
 
     /// Completes a call when the hub in the reactor has answered, which reports all that it knows of members before. A hub with
     /// stored events leaves these to its owner. Errors are those of [`call`](Self::call).
-    pub fn complete(&self, call: &Call, answer: Answer) -> Result<Reply, Error> {
+    pub fn complete(&self, call: &Call, answer: Answer) -> Result<Reply, Failure> {
         match call {
             Call::UpdateMember { channel, id, data, event } => {
                 let (data, event) = (data.clone(), event.clone());
@@ -347,7 +348,7 @@ impl HubHandle {
     }
 
     /// Waits until the reactor has reported all that it knows of streams. Errors are those of [`ask`](Self::ask).
-    pub fn wait_for_reports(&self) -> Result<(), Error> {
+    pub fn wait_for_reports(&self) -> Result<(), Failure> {
         self.ask(Question::reports()).map(drop)
     }
 
@@ -370,7 +371,7 @@ impl HubHandle {
     }
 
     /// Calls a function when what the reactor has reported of members is applied.
-    fn with_presence<T>(&self, function: impl FnOnce(&mut HubRegistration) -> T) -> Result<T, Error> {
+    fn with_presence<T>(&self, function: impl FnOnce(&mut HubRegistration) -> T) -> Result<T, Failure> {
         let (reactor, _) = self.reactor_and_hub()?;
         loop {
             let mut process = lock_process();
@@ -385,22 +386,21 @@ impl HubHandle {
     /// Ends streams for a request that was carried out elsewhere so long ago: a subscription that was
     /// asked for after that continues, if it is still to come. Nobody asks for the number, so the call does not wait: the
     /// queue of commands keeps the order. Errors are those of [`append`](Self::append).
-    pub fn end_streams_of(&self, request: EndRequest, age: Duration) -> Result<(), Error> {
+    pub fn end_streams_of(&self, request: EndRequest, age: Duration) -> Result<(), Failure> {
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         let (request, at) = (Box::new(request), clock::monotonic().saturating_sub(age));
         self.tell(Question::EndStreams { request, at })
     }
 
     /// Asks the hub in the reactor what nobody wants to know.
-    fn tell(&self, question: Question) -> Result<(), Error> {
+    fn tell(&self, question: Question) -> Result<(), Failure> {
         let (reactor, hub) = self.reactor_and_hub()?;
         reactor.send(Command::Ask { hub, request_id: UNAWAITED, question: Box::new(question) });
         Ok(())
     }
 
-    /// Ends the drain of a hub of this process: it accepts streams again. Fails with [`Error::System`] or
-    /// [`Error::ShuttingDown`].
-    pub fn end_drain(&self) -> Result<(), Error> {
+    /// Ends the drain of a hub of this process: it accepts streams again. Fails with `Unavailable`.
+    pub fn end_drain(&self) -> Result<(), Failure> {
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
         registration.reactor.send(Command::EndDrain { hub: registration.hub });

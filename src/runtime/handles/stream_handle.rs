@@ -17,12 +17,12 @@ mod subscriptions;
 use crate::compression::Body;
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Command, Ending, HubId, StreamId, StreamInit};
-use crate::runtime::error::Error;
 use crate::runtime::process::reactor_or_start;
 use crate::runtime::reactor_handle::{Queued, ReactorHandle};
 use crate::runtime::spawned;
 use crate::stream::{LineEnd, Reason, Settings};
 use crate::sys::descriptor;
+use crate::{ErrorCode, Failure};
 use bytes::Bytes;
 use handler::Handler;
 use hold::Hold;
@@ -88,9 +88,8 @@ pub struct StreamHandle {
 
 impl StreamHandle {
     /// Opens a stream. If this process has as many streams as it may have or few descriptors left, the client is
-    /// sent a reconnection time, and the returned handle is that of a stream that is ending. Fails with [`Error::System`] or
-    /// [`Error::ShuttingDown`], with the socket. Nothing has been sent then.
-    pub fn open(opening: OpenOptions<'_>) -> Result<Self, (Error, Option<OwnedFd>)> {
+    /// sent a reconnection time, and the returned handle is that of a stream that is ending. Fails with `Unavailable`, with the socket. Nothing has been sent then.
+    pub fn open(opening: OpenOptions<'_>) -> Result<Self, (Failure, Option<OwnedFd>)> {
         let OpenOptions { socket, body, settings, ends_with_handle, .. } = opening;
         let reactor = match reactor_or_start() {
             Ok(reactor) => reactor,
@@ -190,15 +189,15 @@ impl StreamHandle {
     }
 
     /// Subscribes the stream to topics of a hub. From here on it belongs to the hub, and no longer ends with its
-    /// handles. Returns false if it has ended or belongs to another process. Fails with [`Error::OtherHub`] or
-    /// [`Error::TooManyTopics`].
+    /// handles. Returns false if it has ended or belongs to another process. Fails with `State` or
+    /// `Invalid`.
     pub(crate) fn subscribe(
         &mut self,
         reactor: &Arc<ReactorHandle>,
         hub: HubId,
         request: SubscribeRequest,
         max_topics: usize,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, Failure> {
         match self.prepare(reactor, hub, request, Some(max_topics))? {
             Some((request, holds)) => {
                 self.stream.subscribe(hub, request, holds);
@@ -209,24 +208,25 @@ impl StreamHandle {
     }
 
     /// Checks that the stream may be subscribed to a hub. From here on it belongs to the hub. Returns the subscription and
-    /// whether it is held; nothing if the stream has ended or belongs to another process. Fails with [`Error::OtherHub`] or
-    /// [`Error::TooManyTopics`].
+    /// whether it is held; nothing if the stream has ended or belongs to another process. Fails with `State` or
+    /// `Invalid`.
     pub(crate) fn prepare(
         &mut self,
         reactor: &Arc<ReactorHandle>,
         hub: HubId,
         request: SubscribeRequest,
         max_topics: Option<usize>,
-    ) -> Result<Option<(SubscribeRequest, bool)>, Error> {
+    ) -> Result<Option<(SubscribeRequest, bool)>, Failure> {
         if !self.is_open() || !self.origin.is_here() || !Arc::ptr_eq(self.stream.reactor(), reactor) {
             return Ok(None);
         }
         let state = self.stream.state();
         if !state.set_hub(hub) {
-            return Err(Error::OtherHub);
+            return Err(Failure::new(ErrorCode::State, None, "this stream is subscribed to another hub"));
         }
         if let Some(max) = max_topics.filter(|max| !state.add_topics(request.topics.len(), *max)) {
-            return Err(Error::TooManyTopics { max });
+            let message = format!("a stream may have at most {max} channels and patterns (max_topics)");
+            return Err(Failure::invalid("channels", message));
         }
         Ok(Some(self.subscriptions.add(request)))
     }

@@ -1,6 +1,5 @@
 //! A hub as the application holds it: in the reactor of this process, or in a hub process.
 
-use super::error::Error;
 use super::lease_handle::LeaseHandle;
 use super::links::command::LinkCommand;
 use super::registrations::{lock_remotes, RemoteHub};
@@ -11,6 +10,7 @@ use crate::hub::{Publication, Settings, SubscribeRequest};
 use crate::runtime::process::forks;
 use crate::runtime::{HubHandle, StreamHandle};
 use crate::wire::{Call, FieldList, Reply, Request};
+use crate::Failure;
 use std::sync::Arc;
 
 /// A hub as the application holds it, in one thread.
@@ -37,7 +37,7 @@ impl Hub {
 
     /// Creates a named hub. The first call that needs it connects, and starts its process if need be. Fails if the system has
     /// no memory.
-    pub fn named(hub: RemoteHub) -> Result<Self, Error> {
+    pub fn named(hub: RemoteHub) -> Result<Self, Failure> {
         forks::register()?;
         lock_serving().add(hub.clone());
         Ok(Self::Named(NamedHub(Arc::new(Inner(hub)))))
@@ -59,7 +59,7 @@ impl Hub {
         id: Option<&[u8]>,
         waits: bool,
         published: impl FnOnce(&str),
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failure> {
         match self {
             Self::Local(hub) => Ok(hub.publish(publication, id, published)?),
             Self::Named(NamedHub(named)) => {
@@ -73,8 +73,8 @@ impl Hub {
     }
 
     /// Checks that an event is not too large for a hub process. A hub of this process takes events of any size. Fails with
-    /// [`Error::Invalid`].
-    pub fn check_size<'a>(&self, publication: Publication<'_, impl Iterator<Item = Field<'a>>>) -> Result<(), Error> {
+    /// `Invalid`.
+    pub fn check_size<'a>(&self, publication: Publication<'_, impl Iterator<Item = Field<'a>>>) -> Result<(), Failure> {
         if let Self::Named(_) = self {
             let publication = publication.map(FieldList::of);
             let publication = publication.borrowed();
@@ -84,7 +84,7 @@ impl Hub {
     }
 
     /// Subscribes a stream to topics.
-    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<Subscribed, Error> {
+    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<Subscribed, Failure> {
         match self {
             Self::Local(hub) => Ok(match hub.subscribe(stream, request)? {
                 true => Subscribed::Now,
@@ -96,7 +96,7 @@ impl Hub {
 
     /// Returns the epoch, with which the hub's ids begin. Each process has another one of a hub without a name. Unless the call
     /// waits, it returns nothing for a hub process that is away.
-    pub fn epoch(&self, waits: bool) -> Result<Option<Box<str>>, Error> {
+    pub fn epoch(&self, waits: bool) -> Result<Option<Box<str>>, Failure> {
         match self {
             Self::Local(hub) => Ok(Some(hub.epoch()?)),
             Self::Named(NamedHub(named)) if waits => named.0.epoch().map(Some),
@@ -105,17 +105,17 @@ impl Hub {
     }
 
     /// Makes a call.
-    pub fn call(&self, call: &Call) -> Result<Reply, Error> {
+    pub fn call(&self, call: &Call) -> Result<Reply, Failure> {
         match self {
             Self::Local(hub) => Ok(hub.call(call)?),
             Self::Named(NamedHub(named)) => named.0.call(call),
         }
     }
 
-    /// Asks for a lease of a named hub. Fails with [`Error`], also if the hub has no name.
-    pub fn elect(&self, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
+    /// Asks for a lease of a named hub. Fails, also if the hub has no name.
+    pub fn elect(&self, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Failure> {
         match self {
-            Self::Local(_) => Err(Error::Unavailable("only a named hub has leases".into())),
+            Self::Local(_) => Err(Failure::unavailable("only a named hub has leases")),
             Self::Named(NamedHub(named)) => named.0.elect(name, interpreter),
         }
     }

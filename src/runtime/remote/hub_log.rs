@@ -2,10 +2,10 @@
 //! the log of its server. The event loop does that, so it needs no request and no handler. A log that takes nothing at once, as
 //! a full pipe, is not waited for.
 
-use super::error::Error;
 use super::link::Link;
 use crate::sys::standard_error::{is_unread, write_at_once};
 use crate::wire::{Name, Request, LOG_LEASE};
+use crate::Failure;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many lines were lost since the last one that was written.
@@ -21,7 +21,7 @@ pub(super) fn ask(link: &mut Link, lease: u64) {
 }
 
 /// Writes why a hub process serves this process not, or not yet. No worker is sent its log before it does.
-pub(super) fn write_refusal(hub: &Name, error: &Error) {
+pub(super) fn write_refusal(hub: &Name, error: &Failure) {
     if !is_unread() {
         write(hub, &format!("does not serve process {}: {error}", std::process::id()));
     }

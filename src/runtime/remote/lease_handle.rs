@@ -1,16 +1,17 @@
 //! A lease of a named hub, as the application holds it.
 
-use super::error::Error;
 use super::links::command::LinkCommand;
 use super::links::connection::Connection;
 use super::links::worker_leases::{Lease, LeaseState};
 use super::registrations::{RemoteHub, RemoteRegistration};
 use super::remote_hub::{queue, wait};
 use super::response_reader::Outcome;
+use super::unanswered::Unanswered;
 use crate::runtime::generation::generation;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::stream::after;
 use crate::wire::Request;
+use crate::Failure;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,7 @@ impl Drop for LeaseHandle {
 impl RemoteHub {
     /// Asks for a lease, and waits for the first response. An interpreter receives each change. A hub process that is
     /// away is not waited for: who fails asks again later, and meanwhile the connection is perhaps made.
-    pub(super) fn elect(&self, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
+    pub(super) fn elect(&self, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Failure> {
         let deadline = after(Instant::now(), self.start.timeout.min(LONGEST));
         loop {
             let left = || deadline.saturating_duration_since(Instant::now());
@@ -83,10 +84,10 @@ impl RemoteHub {
                 Ok(Outcome::Unsent) => return Err(self.lost()),
                 Ok(_) => return Ok(handle),
                 Err(error) => {
-                    if matches!(error, Error::Timeout(_)) {
+                    if matches!(error, Unanswered::Late(_)) {
                         reactor.send_link(LinkCommand::Await { connection, request: number });
                     }
-                    return Err(error);
+                    return Err(error.into());
                 }
             }
         }

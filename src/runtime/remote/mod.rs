@@ -47,10 +47,9 @@ pub mod calls {
 }
 
 pub use super::process::shutdown;
-pub use access::{call_connection, error, kept_settings, link, place, start};
-pub(crate) use access::{greeting, response_reader, sockets};
+pub use access::{call_connection, kept_settings, link, place, start};
+pub(crate) use access::{greeting, response_reader, sockets, unanswered};
 pub use call_connection::CallConnection;
-pub use error::Error;
 pub use greeting::{replace, stop, upgrade};
 pub use hub::{serve, Hub, NamedHub};
 pub use lease_handle::LeaseHandle;

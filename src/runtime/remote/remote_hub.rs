@@ -4,7 +4,6 @@
 //! first call after the connection was lost. A thread of its own connects, and starts the hub process if need be. Calls that
 //! return something wait for it. A stream does not: until the connection is made, it waits in the event loop.
 
-use super::error::Error;
 use super::hub_log;
 use super::link::Link;
 use super::links::command::LinkCommand;
@@ -12,6 +11,7 @@ use super::links::connection::Connection;
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::response_reader::{Outcome, UNAWAITED};
 use super::start::is_served;
+use super::unanswered::{too_many, Unanswered};
 use crate::hub::{Publication, SubscribeRequest};
 use crate::reactor::StreamId;
 use crate::runtime::process::{check_shutdown, lock_process};
@@ -20,7 +20,7 @@ use crate::runtime::StreamHandle;
 use crate::stream::after;
 use crate::sys::thread;
 use crate::wire::{Call, FieldList, Reply, Request};
-use crate::ErrorCode;
+use crate::{ErrorCode, Failure};
 use std::borrow::Cow;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -59,8 +59,8 @@ fn before(time: Duration) -> Option<Instant> {
 
 impl RemoteHub {
     /// Returns the connection of this process, which is perhaps still to be made. Begins one if there is none. Fails with
-    /// [`Error::Runtime`], or why the last attempt has failed, if that was after `since`.
-    fn registration(&self, since: Option<Instant>) -> Result<RemoteRegistration, Error> {
+    /// `Unavailable`, or why the last attempt has failed, if that was after `since`.
+    fn registration(&self, since: Option<Instant>) -> Result<RemoteRegistration, Failure> {
         let mut remotes = lock_remotes();
         check_shutdown()?;
         if let Some(registration) = remotes.get_or_share(self) {
@@ -87,7 +87,7 @@ impl RemoteHub {
         let thread = thread::spawn("eventsource-hub", move || remote.connect(&reactor, connection, &known));
         if let Err(error) = thread {
             let RemoteRegistration { reactor, connection, .. } = &registration;
-            connection.fail(Error::Unavailable(format!("cannot start a thread: {error}")));
+            connection.fail(Failure::unavailable(format!("cannot start a thread: {error}")));
             reactor.send_link(LinkCommand::Fail(Arc::clone(connection)));
         }
         Ok(registration)
@@ -108,7 +108,7 @@ impl RemoteHub {
             let place = self.address.place()?;
             Link::connect(&self.start, &place, self.settings.clone())
         };
-        let made = catch_unwind(AssertUnwindSafe(connect)).unwrap_or(Err(Error::Unknown));
+        let made = catch_unwind(AssertUnwindSafe(connect)).unwrap_or(Err(Unanswered::Lost));
         let command = match made {
             Ok(mut link) => {
                 connection.note_welcome(link.welcome());
@@ -116,15 +116,17 @@ impl RemoteHub {
                 LinkCommand::Connect(Box::new(link), connection)
             }
             Err(error) => {
-                let is_refusal = matches!(&error, Error::Refused(refusal) if refusal.code == ErrorCode::Unavailable);
-                if is_refusal && error.to_string() != known {
-                    hub_log::write_refusal(self.address.name(), &error);
-                }
-                connection.fail(match error {
+                let is_refusal =
+                    matches!(&error, Unanswered::Refused(refusal) if refusal.code == ErrorCode::Unavailable);
+                let failure = match error {
                     // Nothing was asked for yet.
-                    Error::Unknown | Error::Timeout(_) => self.absent(),
-                    error => error,
-                });
+                    Unanswered::Lost | Unanswered::Late(_) => self.absent(),
+                    error => error.into(),
+                };
+                if is_refusal && *failure.message != *known {
+                    hub_log::write_refusal(self.address.name(), &failure);
+                }
+                connection.fail(failure);
                 LinkCommand::Fail(connection)
             }
         };
@@ -132,7 +134,7 @@ impl RemoteHub {
     }
 
     /// Returns the connection of this process. Waits until it is made, or until the deadline.
-    pub(super) fn connected(&self, deadline: Instant) -> Result<RemoteRegistration, Error> {
+    pub(super) fn connected(&self, deadline: Instant) -> Result<RemoteRegistration, Failure> {
         let began = Instant::now();
         loop {
             let registration = self.registration(None)?;
@@ -154,7 +156,7 @@ impl RemoteHub {
 
     /// Returns the connection of this process as [`connected`](Self::connected) does, but does not wait for a hub process
     /// that is known to be away.
-    pub(super) fn connected_soon(&self, deadline: Instant) -> Result<RemoteRegistration, Error> {
+    pub(super) fn connected_soon(&self, deadline: Instant) -> Result<RemoteRegistration, Failure> {
         let registration = self.registration(before(REMEMBERED))?;
         let RemoteRegistration { reactor, connection, .. } = &registration;
         let left = match connection.is_away() {
@@ -176,7 +178,7 @@ impl RemoteHub {
 
     /// Makes a request, and waits for its reply. Connects anew, until the timeout, if it was not carried out. A request without
     /// which a stream may begin waits for a short time only (`is_soon`), and not for a hub process that is known to be away.
-    fn ask<'a>(&self, is_soon: bool, request: impl Fn(u64) -> Request<'a>) -> Result<Reply, Error> {
+    fn ask<'a>(&self, is_soon: bool, request: impl Fn(u64) -> Request<'a>) -> Result<Reply, Unanswered> {
         let timeout = self.start.timeout.min(if is_soon { MAY_BEGIN } else { Duration::MAX });
         let deadline = after(Instant::now(), timeout);
         loop {
@@ -187,33 +189,33 @@ impl RemoteHub {
             let asked = connection.calls.call((&self.address, worker), mark, deadline, &request);
             let left = deadline.saturating_duration_since(Instant::now());
             match asked {
-                Err(Error::Unavailable(_) | Error::Timeout(_)) if is_soon && left.is_zero() => {
+                Err(Unanswered::Unsent(_) | Unanswered::Late(_)) if is_soon && left.is_zero() => {
                     // The response says when it is back.
                     let request = connection.next_request();
                     let call = Cow::Owned(Call::Describe);
                     queue(&reactor, &connection, request, &Request::Call { request, call })?;
                     reactor.send_link(LinkCommand::Await { connection: Arc::clone(&connection), request });
                 }
-                Err(Error::Unavailable(_) | Error::Unknown) => {
+                Err(Unanswered::Unsent(_) | Unanswered::Lost) => {
                     // A process that ends closes all connections, but not at once.
                     reactor.wait(left.min(END_OF_ALL), || connection.is_lost() || reactor.is_dead());
                 }
                 _ => {}
             }
             match asked {
-                Err(Error::Unavailable(_)) if left > Duration::ZERO => {}
+                Err(Unanswered::Unsent(_)) if left > Duration::ZERO => {}
                 asked => return asked,
             }
         }
     }
 
-    fn absent(&self) -> Error {
+    fn absent(&self) -> Failure {
         let name = self.address.name();
-        Error::Unavailable(format!("the hub process {name} does not answer; eventsource hub log {name} may say why"))
+        Failure::unavailable(format!("the hub process {name} does not answer; eventsource hub log {name} may say why"))
     }
 
-    pub(super) fn lost(&self) -> Error {
-        Error::Unavailable(format!("lost the hub process {}", self.address.name()))
+    pub(super) fn lost(&self) -> Failure {
+        Failure::unavailable(format!("lost the hub process {}", self.address.name()))
     }
 
     /// Publishes an event. Returns its id in the hub's order if the call waits.
@@ -221,13 +223,13 @@ impl RemoteHub {
         &self,
         publication: &Publication<'_, FieldList>,
         waits: bool,
-    ) -> Result<Option<Box<str>>, Error> {
+    ) -> Result<Option<Box<str>>, Failure> {
         let publication = publication.borrowed();
         let publish = |request| Request::Publish { request, publication };
         if !waits {
             let RemoteRegistration { reactor, connection, .. } = self.registration(before(REMEMBERED))?;
             if !connection.has_room(true) {
-                return Err(Error::Full);
+                return Err(too_many());
             }
             queue(&reactor, &connection, UNAWAITED, &publish(UNAWAITED))?;
             return Ok(None);
@@ -237,7 +239,7 @@ impl RemoteHub {
 
     /// Makes a call, and waits for the reply. If the hub process does not answer whether a stream may begin, it may by its label,
     /// but not with its ticket.
-    pub(super) fn call(&self, call: &Call) -> Result<Reply, Error> {
+    pub(super) fn call(&self, call: &Call) -> Result<Reply, Failure> {
         let request = |request| Request::Call { request, call: Cow::Borrowed(call) };
         if *call == Call::CountRefusedOrigin {
             self.send_if_there(&request(0)); // the client does not wait for it
@@ -245,13 +247,13 @@ impl RemoteHub {
         }
         match (call, self.ask(call.is_optional(), request)) {
             // The process was killed, which this one did not know. The next one may have the keys.
-            (Call::OpenTicket { .. }, Err(Error::Unknown)) => self.ask(true, request),
+            (Call::OpenTicket { .. }, Err(Unanswered::Lost)) => self.ask(true, request),
             (_, asked) => asked,
         }
-        .or_else(|error| match (call, error) {
-            (Call::OpenTicket { .. }, Error::Timeout(_)) => Ok(Reply::Admitted(None)),
-            (Call::Reserve { .. }, Error::Timeout(_)) => Ok(Reply::Number(1)),
-            (_, error) => Err(error),
+        .or_else(|unanswered| match (call, unanswered) {
+            (Call::OpenTicket { .. }, Unanswered::Late(_)) => Ok(Reply::Admitted(None)),
+            (Call::Reserve { .. }, Unanswered::Late(_)) => Ok(Reply::Number(1)),
+            (_, unanswered) => Err(unanswered.into()),
         })
     }
 
@@ -261,7 +263,7 @@ impl RemoteHub {
         &self,
         stream: &mut StreamHandle,
         subscription: SubscribeRequest,
-    ) -> Result<Subscribed, Error> {
+    ) -> Result<Subscribed, Failure> {
         let began = Instant::now();
         let until = after(began, self.start.timeout);
         // A connection may be lost before the socket was sent. Then the stream waits here for the next one.
@@ -282,7 +284,7 @@ impl RemoteHub {
                 Ok(Some(prepared)) => prepared,
                 other => {
                     abandon(&parked, stream.reactor_id());
-                    return Ok(other.map(|_| Subscribed::Ended)?);
+                    return other.map(|_| Subscribed::Ended);
                 }
             };
             let request = connection.begin();
@@ -293,13 +295,13 @@ impl RemoteHub {
             match wait(&reactor, &connection, request, connection.optional_wait().saturating_sub(began.elapsed())) {
                 Ok(Outcome::Unsent) => parked = Some(reactor),
                 Ok(_) => return Ok(Subscribed::Now),
-                Err(Error::Timeout(_)) => {
+                Err(Unanswered::Late(_)) => {
                     reactor.send_link(LinkCommand::Await { connection, request });
                     reactor.count_forwarded();
                     stream.note_waiting_for_hub();
                     return Ok(Subscribed::Waits);
                 }
-                Err(error) => return Err(error),
+                Err(unanswered) => return Err(unanswered.into()),
             }
             if Instant::now() >= until {
                 abandon(&parked, id);
@@ -309,7 +311,7 @@ impl RemoteHub {
     }
 
     /// Returns the epoch, with which the hub's ids begin.
-    pub(super) fn epoch(&self) -> Result<Box<str>, Error> {
+    pub(super) fn epoch(&self) -> Result<Box<str>, Failure> {
         let RemoteRegistration { connection, .. } = self.connected(after(Instant::now(), self.start.timeout))?;
         connection.hub_identity().map(|hub| hub.epoch).ok_or_else(|| self.absent())
     }
@@ -337,7 +339,7 @@ pub(super) fn queue(
     connection: &Arc<Connection>,
     number: u64,
     request: &Request<'_>,
-) -> Result<(), Error> {
+) -> Result<(), Failure> {
     let mut frame = Vec::new();
     request.encode(&mut frame)?;
     connection.add_coming(frame.len());
@@ -347,13 +349,13 @@ pub(super) fn queue(
 }
 
 /// Returns the number of a mark that comes on the link after everything that this thread has sent there. Sends it, unless
-/// another one has come after that. Fails with [`Error::Full`] if there is no room until the deadline.
-fn mark(reactor: &ReactorHandle, connection: &Arc<Connection>, deadline: Instant) -> Result<u64, Error> {
+/// another one has come after that. Fails with `Full` if there is no room until the deadline.
+fn mark(reactor: &ReactorHandle, connection: &Arc<Connection>, deadline: Instant) -> Result<u64, Failure> {
     let number = reactor.forwarded();
     if connection.last_mark.load(Ordering::Acquire) < number {
         let may_queue = || connection.has_room(false) || connection.is_lost() || reactor.is_dead();
         if !reactor.wait(deadline.saturating_duration_since(Instant::now()), may_queue) {
-            return Err(Error::Full);
+            return Err(too_many());
         }
         reactor.send_link(LinkCommand::Mark { connection: Arc::clone(connection), number });
         connection.last_mark.fetch_max(number, Ordering::Release);
@@ -367,15 +369,15 @@ pub(super) fn wait(
     connection: &Connection,
     request: u64,
     timeout: Duration,
-) -> Result<Outcome, Error> {
+) -> Result<Outcome, Unanswered> {
     // The event loop completes every request, also those of a lost connection, unless it dies.
     reactor.wait(timeout, || connection.is_completed(request) || reactor.is_dead());
     let is_dead = reactor.is_dead(); // before the outcome is taken: it may have come before the death
     match connection.take_outcome(request) {
-        Some(Outcome::Replied(Err(failure))) => Err(Error::Refused(failure)),
-        Some(Outcome::Lost) => Err(Error::Unknown),
+        Some(Outcome::Replied(Err(failure))) => Err(Unanswered::Refused(failure)),
+        Some(Outcome::Lost) => Err(Unanswered::Lost),
         Some(outcome) => Ok(outcome),
-        None if is_dead => Err(Error::Unknown),
-        None => Err(Error::Timeout(connection.hub_identity().map(|hub| hub.name))),
+        None if is_dead => Err(Unanswered::Lost),
+        None => Err(Unanswered::Late(connection.hub_identity().map(|hub| hub.name))),
     }
 }

@@ -5,7 +5,6 @@ use crate::codec::{decode, encode};
 use crate::event::Shared;
 use crate::hub::{Epoch, History, Members, Question, SequencedEvent, Settings};
 use crate::reactor::{Command, HubId};
-use crate::runtime::error::Error;
 use crate::runtime::handover_file::HandoverFile;
 use crate::runtime::presence::PresenceChange;
 use crate::runtime::process::{check_shutdown, lock_process};
@@ -13,6 +12,7 @@ use crate::runtime::reactor_handle::UNAWAITED;
 use crate::runtime::registration::HubRegistration;
 use crate::stream::StreamId;
 use crate::wire::Handover;
+use crate::Failure;
 use std::time::{Duration, Instant};
 
 impl HubHandle {
@@ -51,13 +51,13 @@ impl HubHandle {
     }
 
     /// Continues with a hub that was handed over. Its members linger for `wait` at least: their streams follow. Fails with
-    /// [`Error::System`] or [`Error::ShuttingDown`].
+    /// `Unavailable`.
     pub fn resumed(
         settings: Settings,
         max_topics: usize,
         handed: &[Handover<'_>],
         wait: Duration,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Failure> {
         let (hub, now) = (Self::make(settings, max_topics, false), Instant::now());
         check_shutdown()?;
         let mut process = lock_process();

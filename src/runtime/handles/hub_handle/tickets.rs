@@ -2,20 +2,25 @@
 
 use super::HubHandle;
 use crate::hub::{Question, Ticket, TicketOutcome};
-use crate::runtime::error::Error;
 use crate::runtime::process::lock_process;
 use crate::sys::{clock, random};
 use crate::ticket::{self, TicketKeys};
+use crate::Failure;
 use std::time::Duration;
 
 impl HubHandle {
     /// Seals a ticket, unless it has more than `most` bytes then, also without its passport. It is valid [for the
     /// time](Ticket::set_end) that is given. Errors are those of [`append`](Self::append).
-    pub fn seal_ticket(&self, mut ticket: Ticket, valid_for: Duration, most: usize) -> Result<Option<Vec<u8>>, Error> {
+    pub fn seal_ticket(
+        &self,
+        mut ticket: Ticket,
+        valid_for: Duration,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, Failure> {
         ticket.set_end(valid_for);
         self.issue_ticket(ticket, most, |ticket| {
             let mut bytes = [0; ticket::RANDOM_BYTES];
-            random::fill(&mut bytes).map_err(Error::System)?;
+            random::fill(&mut bytes)?;
             let mut process = lock_process();
             let registration = self.registration_or_create(&mut process)?;
             Ok(Some(registration.tickets.seal(ticket, clock::monotonic(), bytes)))
@@ -23,10 +28,10 @@ impl HubHandle {
     }
 
     /// Seals a ticket with the keys of a store, if there are any, as [`seal_ticket`](Self::seal_ticket) does.
-    pub fn seal_ticket_with(&self, keys: &TicketKeys, ticket: Ticket, most: usize) -> Result<Option<Vec<u8>>, Error> {
+    pub fn seal_ticket_with(&self, keys: &TicketKeys, ticket: Ticket, most: usize) -> Result<Option<Vec<u8>>, Failure> {
         self.issue_ticket(ticket, most, |ticket| {
             let mut nonce = [0; ticket::NONCE_BYTES];
-            random::fill(&mut nonce).map_err(Error::System)?;
+            random::fill(&mut nonce)?;
             Ok(keys.seal_with_current(ticket, nonce))
         })
     }
@@ -36,8 +41,8 @@ impl HubHandle {
         &self,
         mut ticket: Ticket,
         most: usize,
-        seal: impl Fn(&Ticket) -> Result<Option<Vec<u8>>, Error>,
-    ) -> Result<Option<Vec<u8>>, Error> {
+        seal: impl Fn(&Ticket) -> Result<Option<Vec<u8>>, Failure>,
+    ) -> Result<Option<Vec<u8>>, Failure> {
         let mut sealed = match seal(&ticket)? {
             Some(sealed) => sealed,
             None => return Ok(None),
@@ -56,7 +61,7 @@ impl HubHandle {
         &self,
         sealed: &[u8],
         is_for: impl FnOnce(&Ticket) -> bool,
-    ) -> Result<Result<Ticket, TicketOutcome>, Error> {
+    ) -> Result<Result<Ticket, TicketOutcome>, Failure> {
         let now = clock::monotonic();
         let mut process = lock_process();
         let opened = self.registration_or_create(&mut process)?.tickets.open(sealed, is_for, now);
@@ -64,7 +69,7 @@ impl HubHandle {
     }
 
     /// Counts what became of a ticket. Errors are those of [`append`](Self::append).
-    fn count_ticket(&self, outcome: TicketOutcome) -> Result<(), Error> {
+    fn count_ticket(&self, outcome: TicketOutcome) -> Result<(), Failure> {
         self.tell(Question::Admit { opened: Err(outcome), counts_refusal: true })
     }
 }

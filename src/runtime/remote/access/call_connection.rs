@@ -5,12 +5,12 @@
 //! It starts no thread, so a command can be killed without harm. Publishes are begun and answered in batches. A response to a
 //! request that was given up is dropped.
 
-use super::error::Error;
 use super::greeting::{connect, greet, Greeted};
-use super::place::Place;
+use super::place::{failed_at, Place};
 use super::response_reader::{left_until, reply_of, Replied, ResponseReader};
 use super::sockets::{self, NoFork};
 use super::start::{check_peer, connect_once, Start};
+use super::unanswered::Unanswered;
 use crate::hub::{Publication, SubscribeRequest};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
@@ -68,20 +68,20 @@ struct Begun {
 
 impl CallConnection {
     /// Connects to a hub, and starts its process if need be. Without settings the hub is taken as it is. Fails with
-    /// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
-    pub fn connect(start: &Start, place: &Place, settings: Option<NamedSettings>) -> Result<Self, Error> {
+    /// `Unavailable`, or `Refused` if the hub has other settings or another version.
+    pub fn connect(start: &Start, place: &Place, settings: Option<NamedSettings>) -> Result<Self, Failure> {
         Ok(Self::new(connect(start, place, settings, |_, _| {})?, start.timeout))
     }
 
     /// Connects for the calls of a worker. A forked child closes its copy. Errors are those of [`connect`](Self::connect), or
-    /// [`Error::Timeout`].
-    pub fn for_worker(place: &Place, worker: WorkerId, timeout: Duration) -> Result<Self, Error> {
+    /// `Unknown`.
+    pub fn for_worker(place: &Place, worker: WorkerId, timeout: Duration) -> Result<Self, Failure> {
         let socket = connect_once(place, NoFork::note)
-            .map_err(|error| Error::at(place.socket(), "cannot connect to", &error))?;
+            .map_err(|error| failed_at(place.socket(), "cannot connect to", &error))?;
         let hello = Hello { name: place.name().clone(), role: Role::Calls(worker) };
         match greet(check_peer(socket, place)?, &hello, timeout)? {
             Some(greeted) if greeted.0.pid == worker.process => Ok(Self::new(greeted, timeout)),
-            _ => Err(Error::Unknown),
+            _ => Err(Failure::unknown()),
         }
     }
 
@@ -98,7 +98,7 @@ impl CallConnection {
     }
 
     /// Has the later calls carried out after what the link of the worker has sent before a mark.
-    pub fn follow(&mut self, mark: u64) -> Result<(), Error> {
+    pub fn follow(&mut self, mark: u64) -> Result<(), Unanswered> {
         if mark > self.mark {
             Request::After { mark }.encode(&mut self.unsent)?;
             self.mark = mark;
@@ -111,18 +111,16 @@ impl CallConnection {
         &self.welcome
     }
 
-    /// Publishes an event, and returns its id in the hub's order. Fails with [`Error::Unavailable`] if the event was not
-    /// published, [`Error::Unknown`] or [`Error::Timeout`] if that is not known, [`Error::Refused`] if the hub has refused it.
-    pub fn publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<String, Error> {
-        self.ask(|request| Request::Publish { request, publication: publication.borrowed() })?
-            .id()
-            .map(Into::into)
-            .map_err(Into::into)
+    /// Publishes an event, and returns its id in the hub's order. Fails with `Unavailable` if the event was not
+    /// published, `Unknown` or `Unknown` if that is not known, `Refused` if the hub has refused it.
+    pub fn publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<String, Failure> {
+        let publish = |request| Request::Publish { request, publication: publication.borrowed() };
+        Ok(self.ask(publish)?.id()?.into())
     }
 
     /// Publishes an event without waiting for a response, and so without knowing its id. The event may be sent with later
     /// ones, at the latest by [`flush`](Self::flush). Errors are those of [`flush`](Self::flush).
-    pub fn publish_unanswered(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Error> {
+    pub fn publish_unanswered(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Failure> {
         self.queue(&Request::Publish { request: 0, publication: publication.borrowed() }, self.deadline())?;
         if self.unsent.len() >= BATCH_BYTES {
             self.flush()?;
@@ -131,39 +129,40 @@ impl CallConnection {
     }
 
     /// Hands over a stream with its socket, which may be closed then. Errors are those of [`send`](Self::send).
-    pub fn open(&mut self, open: Open<'_>, socket: BorrowedFd<'_>) -> Result<(), Error> {
+    pub fn open(&mut self, open: Open<'_>, socket: BorrowedFd<'_>) -> Result<(), Failure> {
         self.send(&Request::Open(open), Some(socket))
     }
 
     /// Subscribes a stream of this connection. Errors are those of [`publish`](Self::publish).
-    pub fn subscribe(&mut self, stream: u64, subscription: SubscribeRequest) -> Result<(), Error> {
-        self.ask(|request| Request::Subscribe { request, stream, subscription }).map(|_| ())
+    pub fn subscribe(&mut self, stream: u64, subscription: SubscribeRequest) -> Result<(), Failure> {
+        self.ask(|request| Request::Subscribe { request, stream, subscription })?;
+        Ok(())
     }
 
     /// Makes a call, and waits for the reply. Errors are those of [`publish`](Self::publish).
-    pub fn call(&mut self, call: &Call) -> Result<Reply, Error> {
-        self.ask(|request| Request::Call { request, call: Cow::Borrowed(call) })
+    pub fn call(&mut self, call: &Call) -> Result<Reply, Failure> {
+        Ok(self.ask(|request| Request::Call { request, call: Cow::Borrowed(call) })?)
     }
 
     /// Has the store copy everything into a new file, and waits for that as long as the hub process answers. Errors are those
     /// of [`publish`](Self::publish).
-    pub fn back_up(&mut self, path: &[u8]) -> Result<(), Error> {
+    pub fn back_up(&mut self, path: &[u8]) -> Result<(), Failure> {
         let (request, call) = (self.next_request(), Cow::Owned(Call::BackUp { path: path.into() }));
         self.send(&Request::Call { request, call }, None)?;
         self.pending.push_back(Begun { request, response: None });
         while !self.pending.is_empty() {
             match self.take_response() {
-                Err(Error::Timeout(_)) => drop(self.call(&Call::Describe)?),
+                Err(Unanswered::Late(_)) => drop(self.call(&Call::Describe)?),
                 other => other?,
             }
         }
-        self.answered.pop().map_or(Err(Error::Unknown), |result| result.map(drop).map_err(Error::Refused))
+        self.answered.pop().map_or(Err(Failure::unknown()), |result| result.map(drop))
     }
 
     /// Begins to publish an event; the request may be sent with later ones. [`publish_results`](Self::publish_results) sends
     /// what is left and returns what became of it. At most [`MAX_PENDING`] are sent before any is answered. Errors are those of
     /// [`send`](Self::send). Events that were begun before are then perhaps published.
-    pub fn begin_publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Error> {
+    pub fn begin_publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Failure> {
         while self.pending.len() >= MAX_PENDING {
             self.flush()?;
             self.take_response()?;
@@ -179,23 +178,23 @@ impl CallConnection {
 
     /// Returns the ids of the events that were begun, or why the hub has refused them, in their order. Waits for the responses.
     /// After an error, the responses that came before it are returned first, and the error by the next call. Fails with
-    /// [`Error::Unknown`] or [`Error::Timeout`]: the events that are not answered were perhaps published; with
-    /// [`Error::Unavailable`] none of them was.
-    pub fn publish_results(&mut self) -> Result<Vec<PublishResult>, Error> {
-        let collected = self.flush().and_then(|()| {
+    /// `Unknown` or `Unknown`: the events that are not answered were perhaps published; with
+    /// `Unavailable` none of them was.
+    pub fn publish_results(&mut self) -> Result<Vec<PublishResult>, Failure> {
+        let collected = self.write_out(None, self.deadline()).and_then(|()| {
             while !self.pending.is_empty() {
                 self.take_response()?;
             }
             Ok(())
         });
         match collected {
-            Err(error) if self.answered.is_empty() => Err(error),
+            Err(error) if self.answered.is_empty() => Err(error.into()),
             _ => Ok(std::mem::take(&mut self.answered)),
         }
     }
 
     /// Takes the response to the oldest of the events that were begun.
-    fn take_response(&mut self) -> Result<(), Error> {
+    fn take_response(&mut self) -> Result<(), Unanswered> {
         let deadline = self.deadline();
         while self.pending.front().map_or(false, |oldest| oldest.response.is_none()) {
             self.read_response(deadline)?;
@@ -205,39 +204,39 @@ impl CallConnection {
     }
 
     /// Returns the next [state](Response::State) or [end](Response::Ended) of a stream of this connection; none if there is
-    /// none within the timeout. Fails with [`Error::Unavailable`] or [`Error::Unknown`] if the connection has ended.
-    pub fn next_report(&mut self) -> Result<Option<Response<'static>>, Error> {
+    /// none within the timeout. Fails with `Unavailable` or `Unknown` if the connection has ended.
+    pub fn next_report(&mut self) -> Result<Option<Response<'static>>, Failure> {
         loop {
             if let Some(report) = self.reports.pop_front() {
                 return Ok(Some(report));
             }
             match self.read_response(self.deadline()) {
                 Ok(_) => {}
-                Err(Error::Timeout(_)) => return Ok(None),
-                Err(error) => return Err(error),
+                Err(Unanswered::Late(_)) => return Ok(None),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
     /// Sends a request, and what was collected before. With the socket of a stream it is an [`Open`]. Fails with
-    /// [`Error::Unavailable`] if the connection has ended or the hub process takes nothing, [`Error::Invalid`] if the request
+    /// `Unavailable` if the connection has ended or the hub process takes nothing, `Invalid` if the request
     /// is too long.
-    pub fn send(&mut self, request: &Request<'_>, socket: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+    pub fn send(&mut self, request: &Request<'_>, socket: Option<BorrowedFd<'_>>) -> Result<(), Failure> {
         if socket.is_some() {
             self.flush()?; // so that the descriptor is beside the first byte of its request
         }
         let deadline = self.deadline();
         self.queue(request, deadline)?;
-        self.write_out(socket, deadline)
+        Ok(self.write_out(socket, deadline)?)
     }
 
     /// Sends what was collected. Errors are those of [`send`](Self::send).
-    pub fn flush(&mut self) -> Result<(), Error> {
-        self.write_out(None, self.deadline())
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.write_out(None, self.deadline())?)
     }
 
     /// Makes a request, and waits for its response.
-    fn ask<'a>(&mut self, request: impl FnOnce(u64) -> Request<'a>) -> Result<Reply, Error> {
+    fn ask<'a>(&mut self, request: impl FnOnce(u64) -> Request<'a>) -> Result<Reply, Unanswered> {
         self.ask_until(self.deadline(), request)
     }
 
@@ -246,13 +245,13 @@ impl CallConnection {
         &mut self,
         deadline: Instant,
         request: impl FnOnce(u64) -> Request<'a>,
-    ) -> Result<Reply, Error> {
+    ) -> Result<Reply, Unanswered> {
         let number = self.next_request();
         self.queue(&request(number), deadline)?;
         self.write_out(None, deadline)?;
         loop {
             match self.read_response(deadline)? {
-                Some((answered, result)) if answered == number => return result.map_err(Error::Refused),
+                Some((answered, result)) if answered == number => return result.map_err(Unanswered::Refused),
                 _ => {}
             }
         }
@@ -269,7 +268,7 @@ impl CallConnection {
     }
 
     /// Collects a request. A publish waits for credits first.
-    fn queue(&mut self, request: &Request<'_>, deadline: Instant) -> Result<(), Error> {
+    fn queue(&mut self, request: &Request<'_>, deadline: Instant) -> Result<(), Unanswered> {
         let is_publish = matches!(request, Request::Publish { .. });
         if is_publish && !self.responses.credits.may_send() {
             self.write_out(None, deadline)?;
@@ -285,7 +284,7 @@ impl CallConnection {
         Ok(())
     }
 
-    fn write_out(&mut self, mut descriptor: Option<BorrowedFd<'_>>, deadline: Instant) -> Result<(), Error> {
+    fn write_out(&mut self, mut descriptor: Option<BorrowedFd<'_>>, deadline: Instant) -> Result<(), Unanswered> {
         let mut sent = 0;
         while sent < self.unsent.len() {
             let error = match send(self.responses.socket.as_fd(), &self.unsent[sent..], descriptor, Wait::Never) {
@@ -298,9 +297,9 @@ impl CallConnection {
                         wait_for_room(self.responses.socket.as_fd(), left);
                         continue;
                     }
-                    None => Error::Timeout(Some(self.welcome.name.clone())),
+                    None => Unanswered::Late(Some(self.welcome.name.clone())),
                 },
-                Err(_) => Error::Unknown,
+                Err(_) => Unanswered::Lost,
             };
             let _ = self.responses.socket.shutdown(Shutdown::Both); // a part of a request was perhaps sent
             return Err(self.unsent_for(error));
@@ -312,17 +311,17 @@ impl CallConnection {
 
     /// Returns what an error means for a request that was not sent completely: it was not carried out, unless others that were
     /// begun perhaps were.
-    fn unsent_for(&self, error: Error) -> Error {
+    fn unsent_for(&self, error: Unanswered) -> Unanswered {
         let name = &self.welcome.name;
         match error {
             error if self.pending.front().map_or(false, |begun| begun.request <= self.last_sent) => error,
-            Error::Timeout(_) => Error::Unavailable(format!("the hub process {name} takes nothing")),
-            _ => Error::Unavailable(format!("lost the hub process {name}")),
+            Unanswered::Late(_) => Unanswered::Unsent(format!("the hub process {name} takes nothing")),
+            _ => Unanswered::Unsent(format!("lost the hub process {name}")),
         }
     }
 
     /// Reads one response. Takes note of it, unless it is to a request that was not begun: that is returned.
-    fn read_response(&mut self, deadline: Instant) -> Result<Option<Replied>, Error> {
+    fn read_response(&mut self, deadline: Instant) -> Result<Option<Replied>, Unanswered> {
         let response = match reply_of(self.responses.wait(deadline)?) {
             Ok((request, result)) => {
                 return match self.pending.binary_search_by_key(&request, |begun| begun.request) {
@@ -333,7 +332,7 @@ impl CallConnection {
             Err(response) => response,
         };
         match response {
-            Response::Rejected(failure) => return Err(Error::Unavailable(failure.to_string())), // the call was not carried out
+            Response::Rejected(failure) => return Err(Unanswered::Unsent(failure.to_string())), // the call was not carried out
             Response::State { stream, pushed, buffered, is_stalled } => {
                 self.reports.push_back(Response::State { stream, pushed, buffered, is_stalled });
             }
@@ -344,7 +343,7 @@ impl CallConnection {
         Ok(None)
     }
 
-    fn note_response(&mut self, at: usize, result: Result<Reply, Failure>) -> Result<(), Error> {
+    fn note_response(&mut self, at: usize, result: Result<Reply, Failure>) -> Result<(), Unanswered> {
         self.pending[at].response = Some(match result {
             Ok(reply) => Ok(reply.id()?.into()),
             Err(failure) => Err(failure),

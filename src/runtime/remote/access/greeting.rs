@@ -1,12 +1,13 @@
 //! The first messages of a connection: the greeting, or the request that the process ends or continues as another program.
 
-use super::error::Error;
 use super::place::Place;
 use super::response_reader::ResponseReader;
 use super::start::{ends_at_once, Note, Pauses, Start};
+use super::unanswered::Unanswered;
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
 use crate::wire::{Hello, Name, NamedSettings, Response, Role, Stop, TooLong, Upgrade, Welcome};
+use crate::Failure;
 use rustix::fd::AsFd;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -21,14 +22,14 @@ const ACCEPT_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) type Greeted = (Welcome, ResponseReader);
 
 /// Connects to a hub, and starts its process if need be. Without settings the hub is taken as it is. `note` is called with
-/// each socket before another thread can fork. Fails with [`Error::Unavailable`], or [`Error::Refused`] if the hub has other
+/// each socket before another thread can fork. Fails with `Unavailable`, or `Refused` if the hub has other
 /// settings or another version.
 pub(crate) fn connect(
     start: &Start,
     place: &Place,
     settings: Option<NamedSettings>,
     note: Note,
-) -> Result<Greeted, Error> {
+) -> Result<Greeted, Unanswered> {
     let deadline = Instant::now() + start.timeout;
     let role = settings.map_or(Role::Command, |settings| Role::Worker(Box::new(settings)));
     let hello = Hello { name: place.name().clone(), role };
@@ -38,83 +39,83 @@ pub(crate) fn connect(
             Some(greeted) => return Ok(greeted),
             // The process was ending when this one connected.
             None if Instant::now() < deadline => pauses.wait(),
-            None => return Err(Error::Unavailable(ends_at_once(place))),
+            None => return Err(Unanswered::Unsent(ends_at_once(place))),
         }
     }
 }
 
 /// Greets the hub process. Returns nothing if it ends without a response.
-pub(super) fn greet(socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Option<Greeted>, Error> {
+pub(super) fn greet(socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Option<Greeted>, Unanswered> {
     let mut bytes = Vec::new();
-    hello.encode(&mut bytes).map_err(|TooLong { bytes, most }| Error::Invalid {
-        field: "gap_data",
-        message: format!(
+    hello.encode(&mut bytes).map_err(|TooLong { bytes, most }| {
+        let message = format!(
             "channels, gap_data (for all its reasons), gap_event and position_event are too long for a named hub: \
              its settings have {bytes} bytes, and may have {most}"
-        ),
+        );
+        Failure::invalid("gap_data", message)
     })?;
     let mut responses = send_first(socket, &hello.name, &bytes, timeout, "cannot greet the hub process")?;
     match responses.wait_for_bytes(after(Instant::now(), timeout)) {
-        Err(Error::Unknown) => return Ok(None),
+        Err(Unanswered::Lost) => return Ok(None),
         other => other?,
     }
     let welcome = match responses.next()? {
         Some(Response::Welcome(welcome)) => *welcome,
-        Some(Response::Rejected(failure)) => return Err(Error::Refused(failure)),
-        _ => return Err(Error::Unknown),
+        Some(Response::Rejected(failure)) => return Err(Unanswered::Refused(failure)),
+        _ => return Err(Unanswered::Lost),
     };
     Ok(Some((welcome, responses)))
 }
 
 /// Asks a hub process to continue as another program, whichever version it has. Without a program it is the one at the path
-/// that the process has been started from. Returns when the new program has taken over. Fails with [`Error::Unavailable`] if no
-/// process serves the hub, [`Error::Refused`] if the process continues as it is, [`Error::Unknown`] or [`Error::Timeout`] if
+/// that the process has been started from. Returns when the new program has taken over. Fails with `Unavailable` if no
+/// process serves the hub, `Refused` if the process continues as it is, `Unknown` or `Unknown` if
 /// that is not known.
-pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
+pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Failure> {
     let mut bytes = Vec::new();
     Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
     let deadline = after(Instant::now(), start.timeout);
     match ask(start, place, &bytes)?.wait(deadline)? {
         Response::Upgraded => Ok(()),
-        Response::Rejected(failure) => Err(Error::Refused(failure)),
-        _ => Err(Error::Unknown),
+        Response::Rejected(failure) => Err(Unanswered::Refused(failure).into()),
+        _ => Err(Failure::unknown()),
     }
 }
 
 /// Asks a hub process to end, whichever version it has: its streams end, and each client is sent a reconnection time. Returns
-/// when the process has ended its connections. Fails with [`Error::Unavailable`] if no process serves the hub,
-/// [`Error::Refused`] if it is that of another hub or of a version before 15, [`Error::Timeout`] if it has not ended in time.
-pub fn stop(start: &Start, place: &Place) -> Result<(), Error> {
+/// when the process has ended its connections. Fails with `Unavailable` if no process serves the hub, `Refused` if it is that of
+/// another hub or of a version before 15, `Unknown` if it has not ended in time.
+pub fn stop(start: &Start, place: &Place) -> Result<(), Failure> {
     let mut bytes = Vec::new();
     Stop { name: place.name().as_str(), is_replaced: false }.encode(&mut bytes)?;
-    ask_to_end(start, place, &bytes)
+    Ok(ask_to_end(start, place, &bytes)?)
 }
 
 /// Asks a hub process that a worker or a command has started to end, because this one was run to serve the hub. Returns when
 /// the process has ended its connections. Errors are those of [`stop`]; a process that was run itself refuses.
-pub fn replace(start: &Start, place: &Place) -> Result<(), Error> {
+pub fn replace(start: &Start, place: &Place) -> Result<(), Failure> {
     let mut bytes = Vec::new();
     Stop { name: place.name().as_str(), is_replaced: true }.encode(&mut bytes)?;
-    ask_to_end(start, place, &bytes)
+    Ok(ask_to_end(start, place, &bytes)?)
 }
 
-fn ask_to_end(start: &Start, place: &Place, bytes: &[u8]) -> Result<(), Error> {
+fn ask_to_end(start: &Start, place: &Place, bytes: &[u8]) -> Result<(), Unanswered> {
     let deadline = after(Instant::now(), start.timeout);
     let mut responses = ask(start, place, bytes)?;
     loop {
         match responses.wait_for_bytes(deadline) {
-            Err(Error::Unknown) => return Ok(()), // the connection has ended
+            Err(Unanswered::Lost) => return Ok(()), // the connection has ended
             other => other?,
         }
         // Another response is a welcome, perhaps in the layout of another version.
         if let Ok(Some(Response::Rejected(failure))) = responses.next() {
-            return Err(Error::Refused(failure));
+            return Err(Unanswered::Refused(failure));
         }
     }
 }
 
 /// Sends a running process the first message of a connection.
-fn ask(start: &Start, place: &Place, bytes: &[u8]) -> Result<ResponseReader, Error> {
+fn ask(start: &Start, place: &Place, bytes: &[u8]) -> Result<ResponseReader, Unanswered> {
     let timeout = start.timeout.min(ACCEPT_WITHIN);
     let socket = Start { program: None, needs_settings: false, timeout }.connect(place)?;
     send_first(socket, place.name(), bytes, start.timeout, "cannot ask the hub process")
@@ -127,8 +128,8 @@ fn send_first(
     bytes: &[u8],
     timeout: Duration,
     what: &str,
-) -> Result<ResponseReader, Error> {
-    let failed = |error: io::Error| Error::Unavailable(format!("{what}: {error}"));
+) -> Result<ResponseReader, Unanswered> {
+    let failed = |error: io::Error| Unanswered::Unsent(format!("{what}: {error}"));
     socket.set_read_timeout(Some(timeout)).map_err(failed)?;
     socket.set_write_timeout(Some(timeout)).map_err(failed)?;
     // A process that refuses this connection may have closed it already, and said why.

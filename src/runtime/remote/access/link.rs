@@ -5,12 +5,12 @@
 //! [socket](Link::socket): it calls [`Link::read`] when the socket is readable, and [`Link::flush`] when it takes bytes again,
 //! for as long as [`Link::wants_to_write`].
 
-use super::error::Error;
 use super::greeting::{connect, Greeted};
 use super::place::Place;
 use super::response_reader::ResponseReader;
 use super::sockets::NoFork;
 use super::start::Start;
+use super::unanswered::Unanswered;
 use crate::sys::local::{send, Wait};
 use crate::wire::{FrameBuffer, NamedSettings, Request, Response, Welcome};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -70,7 +70,7 @@ pub struct Link {
 impl Link {
     /// Connects as [`CallConnection::connect`](super::call_connection::CallConnection::connect) does, with its errors. A forked
     /// child closes its copy.
-    pub fn connect(start: &Start, place: &Place, settings: NamedSettings) -> Result<Self, Error> {
+    pub fn connect(start: &Start, place: &Place, settings: NamedSettings) -> Result<Self, Unanswered> {
         connect(start, place, Some(settings), NoFork::note).map(Self::new)
     }
 

@@ -1,7 +1,6 @@
 //! A hub process as anybody sees it: where it is, its start, connections to it.
 
 pub mod call_connection;
-pub mod error;
 mod foreign;
 pub(crate) mod greeting;
 pub mod kept_settings;
@@ -10,3 +9,4 @@ pub mod place;
 pub(crate) mod response_reader;
 pub(crate) mod sockets;
 pub mod start;
+pub(crate) mod unanswered;

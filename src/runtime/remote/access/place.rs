@@ -15,9 +15,9 @@
 //! A folder belongs to the user and no one else may enter it, so no other user can offer a socket in it. `/tmp` is everyone's:
 //! a folder or a link that someone else has made there is refused, never used.
 
-use super::error::Error;
 use crate::sys::local::own_user;
 use crate::wire::Name;
+use crate::Failure;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -44,9 +44,9 @@ pub struct Address {
 }
 
 impl Address {
-    /// Returns the address of a hub by its name, or also by the path of its socket. Fails with [`Error::Invalid`] if the path
+    /// Returns the address of a hub by its name, or also by the path of its socket. Fails with `Invalid` if the path
     /// is too long.
-    pub fn new(name: Name, socket: Option<PathBuf>) -> Result<Self, Error> {
+    pub fn new(name: Name, socket: Option<PathBuf>) -> Result<Self, Failure> {
         socket.iter().try_for_each(|socket| check_length(socket))?;
         Ok(Self { name, socket })
     }
@@ -57,7 +57,7 @@ impl Address {
     }
 
     /// Finds the place. Errors are those of [`Place::new`].
-    pub fn place(&self) -> Result<Place, Error> {
+    pub fn place(&self) -> Result<Place, Failure> {
         Place::new(self.name.clone(), self.socket.as_deref())
     }
 }
@@ -73,9 +73,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns the place of a hub: in the folders of this user, or at a path. Fails with [`Error::Unavailable`] if there is no
-    /// folder for this user alone, [`Error::Invalid`] if the path is too long.
-    pub fn new(name: Name, socket: Option<&Path>) -> Result<Self, Error> {
+    /// Returns the place of a hub: in the folders of this user, or at a path. Fails with `Unavailable` if there is no
+    /// folder for this user alone, `Invalid` if the path is too long.
+    pub fn new(name: Name, socket: Option<&Path>) -> Result<Self, Failure> {
         match socket {
             Some(path) => Self::at(name, path.to_owned(), Vec::new()),
             None => {
@@ -87,7 +87,7 @@ impl Place {
     }
 
     /// Returns a place that is looked for at other paths, too.
-    pub(super) fn at(name: Name, socket: PathBuf, others: Vec<PathBuf>) -> Result<Self, Error> {
+    pub(super) fn at(name: Name, socket: PathBuf, others: Vec<PathBuf>) -> Result<Self, Failure> {
         check_length(&socket)?;
         let lock = beside(&socket, "lock");
         Ok(Self { name, socket, lock, others })
@@ -144,10 +144,10 @@ impl Place {
     }
 
     /// Checks that no other user can make files beside the socket: the lock and the others are opened where they are. Fails
-    /// with [`Error::Invalid`] if the folder is another user's, or others may write to it, or if it is a link.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    /// with `Invalid` if the folder is another user's, or others may write to it, or if it is a link.
+    pub(super) fn check(&self) -> Result<(), Failure> {
         let folder = self.socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let found = fs::symlink_metadata(folder).map_err(|error| Error::at(folder, "cannot use the folder", &error))?;
+        let found = fs::symlink_metadata(folder).map_err(|error| failed_at(folder, "cannot use the folder", &error))?;
         let why = if !found.is_dir() {
             "is not a folder"
         } else if ![own_user(), ROOT].contains(&found.uid()) {
@@ -158,7 +158,7 @@ impl Place {
             return Ok(());
         };
         let message = format!("socket must be in a folder of this user alone: {} {why}", folder.display());
-        Err(Error::Invalid { field: "socket", message })
+        Err(Failure::invalid("socket", message))
     }
 
     /// Returns the files of the hub that may be there, beside the socket.
@@ -177,10 +177,15 @@ impl Place {
     }
 }
 
-fn check_length(socket: &Path) -> Result<(), Error> {
+/// Says what could not be done with a path.
+pub(super) fn failed_at(path: &Path, what: &str, error: &io::Error) -> Failure {
+    Failure::unavailable(format!("{what} {}: {error}", path.display()))
+}
+
+fn check_length(socket: &Path) -> Result<(), Failure> {
     if socket.as_os_str().len() > MAX_PATH_BYTES {
         let message = format!("socket has at most {MAX_PATH_BYTES} bytes: {}", socket.display());
-        return Err(Error::Invalid { field: "socket", message });
+        return Err(Failure::invalid("socket", message));
     }
     Ok(())
 }
@@ -194,8 +199,8 @@ fn beside(socket: &Path, what: &str) -> PathBuf {
 }
 
 /// Returns the folders in which hubs of this user may be. Creates the preferred one, which is the first, if need be. Fails with
-/// [`Error::Unavailable`] if no folder is this user's alone.
-pub fn folders() -> Result<Vec<PathBuf>, Error> {
+/// `Unavailable` if no folder is this user's alone.
+pub fn folders() -> Result<Vec<PathBuf>, Failure> {
     let (preferred, mut others) = choose()?;
     others.retain(|folder| check_folder(folder, own_user()).is_ok());
     others.insert(0, preferred);
@@ -225,7 +230,7 @@ pub(super) fn is_private_folder(path: &Path, user: u32) -> bool {
 }
 
 /// Returns the folder in which hubs are started, and the others in which they are looked for.
-fn choose() -> Result<(PathBuf, Vec<PathBuf>), Error> {
+fn choose() -> Result<(PathBuf, Vec<PathBuf>), Failure> {
     let user = own_user();
     if let Some(given) = std::env::var_os(VARIABLE).filter(|given| !given.is_empty()) {
         return Ok((given_folder(PathBuf::from(given), user)?, Vec::new()));
@@ -242,14 +247,14 @@ fn choose() -> Result<(PathBuf, Vec<PathBuf>), Error> {
         Some(at) => Ok((folders.remove(at), folders)),
         None => {
             let error = failure.unwrap_or_else(|| io::ErrorKind::NotFound.into());
-            Err(Error::at(&folders[2], "no folder for sockets", &error))
+            Err(failed_at(&folders[2], "no folder for sockets", &error))
         }
     }
 }
 
 /// Returns the folder that the environment gives. It is never made: a test that has removed it has ended.
-fn given_folder(path: PathBuf, user: u32) -> Result<PathBuf, Error> {
-    let refused = |why: &str| Err(Error::Unavailable(format!("{VARIABLE}, {}: {why}", path.display())));
+fn given_folder(path: PathBuf, user: u32) -> Result<PathBuf, Failure> {
+    let refused = |why: &str| Err(Failure::unavailable(format!("{VARIABLE}, {}: {why}", path.display())));
     if !path.is_absolute() {
         return refused("it is not an absolute path");
     }
@@ -343,6 +348,7 @@ mod tests {
         let place = Place::new(name(), Some(Path::new("/run/hub.blue"))).expect("a place");
         assert_eq!(place.seen(), Path::new("/run/hub.blue.seen"));
         let long = "/x".repeat(60);
-        assert!(matches!(Place::new(name(), Some(Path::new(&long))), Err(Error::Invalid { field: "socket", .. })));
+        let refused = Place::new(name(), Some(Path::new(&long))).expect_err("it is too long");
+        assert_eq!(refused.field.as_deref(), Some("socket"));
     }
 }

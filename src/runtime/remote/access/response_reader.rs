@@ -1,6 +1,6 @@
 //! The responses of a hub process: the one place that turns the bytes of a connection into them, and matches them to requests.
 
-use super::error::Error;
+use super::unanswered::Unanswered;
 use crate::sys::socket::receive;
 use crate::wire::{Credits, Failure, FrameBuffer, Malformed, Name, Reply, Response};
 use rustix::fd::AsFd;
@@ -81,27 +81,27 @@ impl ResponseReader {
         Ok(Some(response))
     }
 
-    /// Waits for the next response. Fails with [`Error::Timeout`], or [`Error::Unknown`] if the connection has ended.
-    pub(super) fn wait(&mut self, deadline: Instant) -> Result<Response<'_>, Error> {
+    /// Waits for the next response. Fails with `Unknown`, or `Unknown` if the connection has ended.
+    pub(super) fn wait(&mut self, deadline: Instant) -> Result<Response<'_>, Unanswered> {
         self.wait_for_bytes(deadline)?;
-        self.next()?.ok_or(Error::Unknown)
+        self.next()?.ok_or(Unanswered::Lost)
     }
 
     /// Waits until the next response has arrived completely. Errors are those of [`wait`](Self::wait).
-    pub(super) fn wait_for_bytes(&mut self, deadline: Instant) -> Result<(), Error> {
+    pub(super) fn wait_for_bytes(&mut self, deadline: Instant) -> Result<(), Unanswered> {
         while !self.arrived.has_frame()? {
-            let left = left_until(deadline).ok_or_else(|| Error::Timeout(self.hub.clone()))?;
+            let left = left_until(deadline).ok_or_else(|| Unanswered::Late(self.hub.clone()))?;
             // Most reads may take the same time, so that this is not a system call for each.
             if self.read_timeout > left + SLACK || self.read_timeout < left / 2 {
                 self.read_timeout = left.max(SHORTEST_TIMEOUT);
-                self.socket.set_read_timeout(Some(self.read_timeout)).map_err(|_| Error::Unknown)?;
+                self.socket.set_read_timeout(Some(self.read_timeout)).map_err(|_| Unanswered::Lost)?;
             }
             match self.socket.read(self.arrived.room(READ_BYTES)) {
-                Ok(0) => return Err(Error::Unknown),
+                Ok(0) => return Err(Unanswered::Lost),
                 Ok(count) => self.arrived.filled(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
-                Err(_) => return Err(Error::Unknown),
+                Err(_) => return Err(Unanswered::Lost),
             }
         }
         Ok(())

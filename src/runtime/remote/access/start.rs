@@ -12,11 +12,11 @@
 //! worker's. `LISTEN_PID` of systemd's protocol is not known before the fork. `eventsource-hub start` begins a session of its
 //! own, starts `eventsource-hub run` and ends; then the hub process is nobody's child.
 
-use super::error::Error;
-use super::place::{give_owner, Place};
+use super::place::{failed_at, give_owner, Place};
 use super::sockets::NoFork;
 use super::{foreign, kept_settings};
 use crate::sys::local::{connect_at_once, own_user, peer_user, try_lock};
+use crate::Failure;
 use rustix::fd::{AsFd, OwnedFd};
 use std::fs::{self, File};
 use std::io;
@@ -49,14 +49,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl Start {
-    /// Connects to a hub. Starts its process if none runs. Fails with [`Error::Unavailable`] if no process serves the hub
+    /// Connects to a hub. Starts its process if none runs. Fails with `Unavailable` if no process serves the hub
     /// within the time, or if it belongs to another user.
-    pub fn connect(&self, place: &Place) -> Result<UnixStream, Error> {
+    pub fn connect(&self, place: &Place) -> Result<UnixStream, Failure> {
         self.connect_until(place, Instant::now() + self.timeout, |_, _| {})
     }
 
     /// As [`connect`](Self::connect), with a deadline. `note` is called with the socket before another thread can fork.
-    pub(super) fn connect_until(&self, place: &Place, deadline: Instant, note: Note) -> Result<UnixStream, Error> {
+    pub(super) fn connect_until(&self, place: &Place, deadline: Instant, note: Note) -> Result<UnixStream, Failure> {
         let mut pauses = Pauses::new();
         let mut has_started = false;
         loop {
@@ -64,7 +64,7 @@ impl Start {
                 Ok(socket) => return check_peer(socket, place),
                 Err(error) if is_busy(&error) => true,
                 Err(error) if is_absent(&error) => false,
-                Err(error) => return Err(Error::at(place.socket(), "cannot connect to", &error)),
+                Err(error) => return Err(failed_at(place.socket(), "cannot connect to", &error)),
             };
             if let (Some(program), false) = (&self.program, is_busy) {
                 if (!self.needs_settings || kept_settings::exist(place)) && start_if_free(program, place)? {
@@ -75,7 +75,7 @@ impl Start {
                 }
             }
             if Instant::now() >= deadline {
-                return Err(Error::Unavailable(if is_busy {
+                return Err(Failure::unavailable(if is_busy {
                     format!("the hub process {} accepts no connections", place.name())
                 } else if has_started {
                     ends_at_once(place)
@@ -166,15 +166,15 @@ fn is_busy(error: &io::Error) -> bool {
 }
 
 /// Checks that a socket is of this user, or of root: the service manager of the system listens for the services of all users.
-pub(super) fn check_peer(socket: UnixStream, place: &Place) -> Result<UnixStream, Error> {
+pub(super) fn check_peer(socket: UnixStream, place: &Place) -> Result<UnixStream, Failure> {
     match peer_user(socket.as_fd()) {
         Ok(user) if user == own_user() || user == ROOT => Ok(socket),
-        _ => Err(Error::Unavailable(format!("{} belongs to another user", place.socket().display()))),
+        _ => Err(Failure::unavailable(format!("{} belongs to another user", place.socket().display()))),
     }
 }
 
 /// Starts the program, unless another process does or has done so. Returns true if it was started.
-fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
+fn start_if_free(program: &Path, place: &Place) -> Result<bool, Failure> {
     let no_fork = NoFork::new();
     let lock = match lock(place)? {
         Some(lock) => lock,
@@ -189,20 +189,20 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
     let listener = bind(place.socket())?;
     start(program, place, listener.into(), lock, no_fork).map_err(|error| {
         let _ = remove_socket(place.socket());
-        Error::at(program, "cannot start", &error)
+        failed_at(program, "cannot start", &error)
     })?;
     Ok(true)
 }
 
-/// Takes the lock of a hub process; nothing if another process has it, in any folder. Fails with [`Error::Unavailable`] if its
-/// file cannot be made, [`Error::Invalid`] if another user could make the files of the hub.
-pub fn lock(place: &Place) -> Result<Option<File>, Error> {
+/// Takes the lock of a hub process; nothing if another process has it, in any folder. Fails with `Unavailable` if its
+/// file cannot be made, `Invalid` if another user could make the files of the hub.
+pub fn lock(place: &Place) -> Result<Option<File>, Failure> {
     place.check()?;
     let path = place.lock();
     let lock = File::options().create(true).append(true).mode(0o600).open(path);
     let lock = lock.and_then(|lock| give_owner(path, 0o600).map(|()| lock));
-    let lock = lock.map_err(|error| Error::at(path, "cannot open", &error))?;
-    let is_locked = try_lock(&lock).map_err(|error| Error::at(path, "cannot lock", &error))?;
+    let lock = lock.map_err(|error| failed_at(path, "cannot open", &error))?;
+    let is_locked = try_lock(&lock).map_err(|error| failed_at(path, "cannot lock", &error))?;
     Ok(Some(lock).filter(|_| is_locked && !place.other_locks().any(|other| is_taken(&other))))
 }
 
@@ -211,22 +211,22 @@ fn is_taken(lock: &Path) -> bool {
     File::options().append(true).open(lock).map_or(false, |lock| matches!(try_lock(&lock), Ok(false)))
 }
 
-/// Binds a socket in the place of one that a killed process has left. Fails with [`Error::Unavailable`], [`Error::Invalid`] if
+/// Binds a socket in the place of one that a killed process has left. Fails with `Unavailable`, `Invalid` if
 /// something else is there.
-pub fn bind(path: &Path) -> Result<UnixListener, Error> {
+pub fn bind(path: &Path) -> Result<UnixListener, Failure> {
     if matches!(connect_at_once(path), Err(error) if is_absent(&error)) {
         remove_socket(path)?;
     }
     let listener = UnixListener::bind(path).and_then(|listener| give_owner(path, 0o600).map(|()| listener));
-    listener.map_err(|error| Error::at(path, "cannot listen on", &error))
+    listener.map_err(|error| failed_at(path, "cannot listen on", &error))
 }
 
-/// Removes a socket of this user, and nothing else. Fails with [`Error::Invalid`] if something else is there,
-/// [`Error::Unavailable`] if it cannot be removed.
-pub fn remove_socket(path: &Path) -> Result<(), Error> {
+/// Removes a socket of this user, and nothing else. Fails with `Invalid` if something else is there,
+/// `Unavailable` if it cannot be removed.
+pub fn remove_socket(path: &Path) -> Result<(), Failure> {
     let refused = |why: &str| {
         let message = format!("socket must be a path at which there is nothing else: {} {why}", path.display());
-        Err(Error::Invalid { field: "socket", message })
+        Err(Failure::invalid("socket", message))
     };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -234,7 +234,7 @@ pub fn remove_socket(path: &Path) -> Result<(), Error> {
         Ok(found) if found.uid() != own_user() && own_user() != ROOT => return refused("belongs to another user"),
         _ => {}
     }
-    fs::remove_file(path).map_err(|error| Error::at(path, "cannot remove", &error))
+    fs::remove_file(path).map_err(|error| failed_at(path, "cannot remove", &error))
 }
 
 fn start(program: &Path, place: &Place, listener: OwnedFd, lock: File, no_fork: NoFork) -> io::Result<()> {
@@ -286,7 +286,7 @@ mod tests {
         }
     }
 
-    fn connect(place: &Place) -> Result<UnixStream, Error> {
+    fn connect(place: &Place) -> Result<UnixStream, Failure> {
         let program = Some("/nowhere/eventsource-hub".into());
         Start { program, needs_settings: false, timeout: Duration::from_millis(50) }.connect(place)
     }

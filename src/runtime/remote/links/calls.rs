@@ -5,9 +5,9 @@
 
 use crate::runtime::descriptor_reserve;
 use crate::runtime::remote::call_connection::CallConnection;
-use crate::runtime::remote::error::Error;
 use crate::runtime::remote::place::Address;
 use crate::runtime::remote::response_reader::left_until;
+use crate::runtime::remote::unanswered::{too_many, Unanswered};
 use crate::runtime::wake::notifier::Notifier;
 use crate::runtime::wake::sync::lock;
 use crate::wire::{Reply, Request, WorkerId};
@@ -51,31 +51,31 @@ impl Drop for Taken<'_> {
 
 impl Calls {
     /// Makes a request after what the link has sent before a mark, and waits for its reply. Fails with
-    /// [`Error::Unavailable`] if it was not carried out, [`Error::Unknown`] or [`Error::Timeout`] if that is not known,
-    /// [`Error::Full`] if other threads use all connections.
+    /// `Unavailable` if it was not carried out, `Unknown` or `Unknown` if that is not known,
+    /// `Full` if other threads use all connections.
     pub(crate) fn call<'a>(
         &self,
         (address, worker): (&Address, WorkerId),
         mark: u64,
         deadline: Instant,
         request: impl FnOnce(u64) -> Request<'a>,
-    ) -> Result<Reply, Error> {
+    ) -> Result<Reply, Unanswered> {
         let mut taken = self.take(address, worker, deadline)?;
         let reply = match &mut taken.1 {
             Some(connection) => connection.follow(mark).and_then(|()| connection.ask_until(deadline, request)),
-            None => Err(Error::Unknown), // `take` has one
+            None => Err(Unanswered::Lost), // `take` has one
         };
-        if matches!(reply, Err(Error::Unavailable(_) | Error::Unknown)) {
+        if matches!(reply, Err(Unanswered::Unsent(_) | Unanswered::Lost)) {
             taken.1.take().into_iter().for_each(CallConnection::leave);
         }
         reply
     }
 
-    fn take(&self, address: &Address, worker: WorkerId, deadline: Instant) -> Result<Taken<'_>, Error> {
+    fn take(&self, address: &Address, worker: WorkerId, deadline: Instant) -> Result<Taken<'_>, Unanswered> {
         loop {
             let mut state = lock(&self.state);
             if state.is_closed {
-                return Err(Error::Unavailable(format!("lost the hub process {}", address.name())));
+                return Err(Unanswered::Unsent(format!("lost the hub process {}", address.name())));
             }
             if let Some(connection) = state.free.pop() {
                 return Ok(Taken(self, Some(connection)));
@@ -86,7 +86,7 @@ impl Calls {
                 drop(state);
                 let mut taken = Taken(self, None);
                 let connect = |left| CallConnection::for_worker(&address.place()?, worker, left);
-                match left_until(deadline).map_or(Err(Error::Timeout(None)), connect) {
+                match left_until(deadline).map_or_else(|| Err(Unanswered::Late(None).into()), connect) {
                     Ok(connection) => {
                         taken.1 = Some(connection);
                         return Ok(taken);
@@ -95,7 +95,7 @@ impl Calls {
                         drop(taken);
                         state = lock(&self.state);
                         if state.count == 0 {
-                            return Err(Error::Unavailable(error.to_string()));
+                            return Err(Unanswered::Unsent(error.to_string()));
                         }
                         state.is_refused = true;
                     }
@@ -107,7 +107,7 @@ impl Calls {
                 !state.free.is_empty() || state.count == 0 || state.is_closed
             };
             if !self.changed.wait(deadline, is_changed) {
-                return Err(Error::Full);
+                return Err(too_many().into());
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use super::calls::Calls;
 use super::worker_leases::WorkerLeases;
-use crate::runtime::remote::error::Error;
 use crate::runtime::remote::link::MAX_QUEUED_BYTES;
 use crate::runtime::remote::response_reader::Outcome;
 use crate::runtime::wake::sync::lock;
 use crate::wire::{Name, Welcome, WorkerId};
+use crate::Failure;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
@@ -38,7 +38,7 @@ pub(crate) struct Connection {
     /// Nothing until the connection is made.
     hub_identity: Mutex<Option<HubIdentity>>,
     /// Why the connection was not made, and since when that is known.
-    failure: Mutex<Option<(Error, Instant)>>,
+    failure: Mutex<Option<(Failure, Instant)>>,
     /// True until the event loop has it, unless it is lost.
     is_coming: AtomicBool,
     /// Whether the hub process does not answer, as far as is known: nobody waits for it to take a stream.
@@ -142,12 +142,12 @@ impl Connection {
     }
 
     /// Says that the connection could not be made.
-    pub(crate) fn fail(&self, error: Error) {
+    pub(crate) fn fail(&self, error: Failure) {
         *lock(&self.failure) = Some((error, Instant::now()));
     }
 
     /// Returns why the connection could not be made, and since when that is known.
-    pub(crate) fn failure(&self) -> Option<(Error, Instant)> {
+    pub(crate) fn failure(&self) -> Option<(Failure, Instant)> {
         lock(&self.failure).clone()
     }
 

@@ -11,6 +11,7 @@ use crate::runtime::event_loop::EventLoop;
 use crate::runtime::reactor_handle::{Queued, ReactorHandle, StreamParts};
 use crate::runtime::remote::response_reader::ResponseReader;
 use crate::runtime::remote::tests::HubSide;
+use crate::runtime::remote::unanswered::Unanswered;
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Framing, LineEnd, Settings};
 use crate::wire::{FieldList, HubSettings, Name, Open, Response, StoreSettings, Welcome, WINDOW_BYTES};
@@ -100,7 +101,7 @@ impl Scene {
         self.handle.send_link(LinkCommand::Send { connection: Arc::clone(connection), request, frame });
     }
 
-    fn wait(&self, connection: &Connection, request: u64) -> Result<Outcome, remote::Error> {
+    fn wait(&self, connection: &Connection, request: u64) -> Result<Outcome, Unanswered> {
         remote::remote_hub::wait(&self.handle, connection, request, TIMEOUT)
     }
 
@@ -218,7 +219,7 @@ fn a_request_gets_its_own_answer() {
         matches!(scene.wait(&connection, requests[0]), Ok(Outcome::Replied(Ok(Reply::Id(id)))) if &*id == "epoch-1")
     );
     let refused = scene.wait(&connection, requests[1]);
-    assert!(matches!(refused, Err(remote::Error::Refused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Unanswered::Refused(_))), "{refused:?}");
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn a_broken_connection_makes_sent_requests_unknown_and_the_others_unsent() {
     scene.eventually("they are queued", || connection.has_room(true) && !connection.is_idle());
     drop(hub);
     let outcome = scene.wait(&connection, sent);
-    assert!(matches!(outcome, Err(remote::Error::Unknown)), "{outcome:?}");
+    assert!(matches!(outcome, Err(Unanswered::Lost)), "{outcome:?}");
     for request in [in_part, unsent] {
         let outcome = scene.wait(&connection, request);
         assert!(matches!(outcome, Ok(Outcome::Unsent)), "{outcome:?}");

@@ -12,7 +12,7 @@ use super::super::{ANSWER, CHUNK, CHUNK_BYTES};
 use super::replicas::Replicas;
 use super::upkeep::Retention;
 use super::Session;
-use eventsource_xs::runtime::Error;
+use eventsource_xs::hub;
 use eventsource_xs::wire::Failure;
 use redis::Value;
 use std::sync::Arc;
@@ -107,8 +107,7 @@ impl Batches {
                 return None;
             }
         } else if text == Some(b"member") {
-            let failure =
-                || Failure::new(Error::MemberKey.code(), Error::MemberKey.field(), &Error::MemberKey.to_string());
+            let failure = || Failure::from(hub::Refusal::MemberKey);
             let sent = self.in_flight(|in_flight| in_flight.remove(count));
             sent.into_iter()
                 .for_each(|sent| reporter.report(StoreReport::Failed { ticket: sent.ticket, failure: failure() }));

@@ -28,7 +28,7 @@ fn connection(credits: u64) -> (CallConnection, HubSide) {
     (CallConnection::new((welcome, ResponseReader::greeted(ours, credits)), LONG), HubSide::new(theirs))
 }
 
-fn publish(connection: &mut CallConnection, bytes: usize, within: Duration) -> Result<Box<str>, Error> {
+fn publish(connection: &mut CallConnection, bytes: usize, within: Duration) -> Result<Box<str>, Unanswered> {
     let text = "x".repeat(bytes);
     let fields = FieldList::of([Field::Data(Text::from(&*text))]);
     let publication = Publication { channel: b"news", fields: fields.fields(), ..Publication::default() };
@@ -51,7 +51,7 @@ fn each_request_gets_its_own_answer() {
     });
     assert_eq!(&*publish(&mut connection, 10, LONG).expect("an id"), "epoch-1");
     let refused = publish(&mut connection, 10, LONG);
-    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Unanswered::Refused(_))), "{refused:?}");
     assert_eq!(&*publish(&mut connection, 10, LONG).expect("an id"), "epoch-2");
     responses.join().expect("no panic");
 }
@@ -60,7 +60,7 @@ fn each_request_gets_its_own_answer() {
 fn a_call_takes_no_longer_than_its_time_and_a_late_response_is_dropped() {
     let (mut connection, mut hub) = connection(WINDOW_BYTES);
     let late = publish(&mut connection, 10, Duration::from_millis(20));
-    assert!(matches!(late, Err(Error::Timeout(_))), "{late:?}");
+    assert!(matches!(late, Err(Unanswered::Late(_))), "{late:?}");
     let responses = thread::spawn(move || {
         for id in ["late", "epoch-2"] {
             let request = next(&mut hub);
@@ -73,7 +73,7 @@ fn a_call_takes_no_longer_than_its_time_and_a_late_response_is_dropped() {
 
 #[test]
 fn a_request_that_was_not_sent_completely_or_is_rejected_is_not_carried_out() {
-    let is_unavailable = |published| matches!(published, Err(Error::Unavailable(_)));
+    let is_unavailable = |published| matches!(published, Err(Unanswered::Unsent(_)));
     let (mut unread, _hub) = connection(WINDOW_BYTES);
     assert!(is_unavailable(publish(&mut unread, 8 << 20, Duration::from_millis(20))));
     let (mut closed, hub) = connection(WINDOW_BYTES);
@@ -92,7 +92,7 @@ fn a_request_that_was_not_sent_completely_or_is_rejected_is_not_carried_out() {
         ends.join().expect("no panic");
         match is_rejected {
             true => assert!(is_unavailable(published)),
-            false => assert!(matches!(published, Err(Error::Unknown)), "{published:?}"),
+            false => assert!(matches!(published, Err(Unanswered::Lost)), "{published:?}"),
         }
     }
 }
@@ -108,7 +108,7 @@ fn without_credits_nothing_is_sent() {
     assert!(publish(&mut connection, 10, LONG).is_ok());
     let mut hub = responses.join().expect("no panic");
     let unsent = publish(&mut connection, 10, Duration::from_millis(20));
-    assert!(matches!(unsent, Err(Error::Unavailable(_))), "{unsent:?}");
+    assert!(matches!(unsent, Err(Unanswered::Unsent(_))), "{unsent:?}");
     hub.answer(&Response::Credits { bytes: 1000 });
     let responses = thread::spawn(move || {
         let request = next(&mut hub);
