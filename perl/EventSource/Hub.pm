@@ -507,7 +507,7 @@ ids of events are not names (L<EventSource::XS/format_event>).
 A hub has one sequence of events, with ids such as C<o6grvhtu-17> (L<EventSource::Wire/IDS>). Each stream receives those of
 its channels in this order, each once.
 
-A client that reconnects sends its last id as C<Last-Event-ID> (WHATWG HTML, section 9.2.4). It receives the events that it
+A client that reconnects sends its last id as C<Last-Event-ID>. It receives the events that it
 missed, from the L</history>, then new ones. A stream begins with its L</position>, so a client without events can resume,
 too.
 
@@ -602,9 +602,14 @@ type, unless there is L</gap_data>.
 
     history => {events => 1000, bytes => 1_048_576, seconds => 3600}
     my @events = $hub->history($channel, last => 50);
+    my $oldest = $hub->oldest($channel);
 
 The retention of each channel; these are the defaults. A single event may have more bytes. An event is evicted up to a
-sixteenth of its time late. The method returns the events, or the last ones: hashes of C<key> and the fields.
+sixteenth of its time late. C<history> returns the events, or the last ones: hashes of C<key> and the fields.
+
+C<oldest> returns a hash of the first event's C<id> (the hub's) and C<time> (seconds since 1970), or
+C<undef> if the history is empty. A client that was sent this event, or a later one of the hub, resumes without a C<gap>. If
+nothing was evicted, so does every client; otherwise also one that was sent all that was.
 
 =head2 max_age
 

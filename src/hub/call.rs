@@ -2,7 +2,7 @@
 
 use super::{ChannelPage, Counts, EndRequest, Evictions, Hub, LogPage, LogRange, Ticket, TicketOutcome};
 use crate::stream::StreamId;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A question to a hub.
 #[derive(Debug)]
@@ -25,6 +25,11 @@ pub enum Question {
         channel: Box<[u8]>,
         /// What is read.
         range: LogRange,
+    },
+    /// The oldest event of a channel after which a client can resume without a gap.
+    Oldest {
+        /// The channel.
+        channel: Box<[u8]>,
     },
     /// What channels have evicted since the last question. Only a hub with stored events collects that.
     TakeEvictions,
@@ -59,7 +64,7 @@ impl Question {
 
     /// Returns true if the answer depends on what is evicted.
     pub(crate) fn follows_eviction(&self) -> bool {
-        matches!(self, Self::Count { .. } | Self::TakeEvictions | Self::EndStreams { .. })
+        matches!(self, Self::Count { .. } | Self::Oldest { .. } | Self::TakeEvictions | Self::EndStreams { .. })
     }
 }
 
@@ -92,6 +97,8 @@ answers! {
     Channels(ChannelPage), channels;
     /// The part of a channel's history or state.
     Log(LogPage), log;
+    /// The id of the event, and how long ago it was published; nothing if the history has none.
+    Oldest(Option<(Box<str>, Duration)>), oldest;
     /// The evictions.
     Evictions(Evictions), evictions;
     /// The streams that are to end.
@@ -111,6 +118,7 @@ impl Hub {
             }
             Question::Channels { pattern, from } => Answer::Channels(self.channel_page(pattern.as_deref(), from, now)),
             Question::ReadLog { channel, range } => Answer::Log(self.log_page(&channel, range)),
+            Question::Oldest { channel } => Answer::Oldest(self.oldest(&channel, now)),
             Question::TakeEvictions => Answer::Evictions(self.take_evictions()),
             Question::EndStreams { request, at } => Answer::Ending(self.streams_to_end(&request, at)),
             Question::Reserve { label, most } => Answer::Number(self.reserve(&label, most, now).into()),
@@ -123,5 +131,13 @@ impl Hub {
                 Answer::Admitted(opened.ok().filter(|_| is_accepted))
             }
         }
+    }
+
+    /// Returns the first event of a channel's history: all that is evicted is before it. What is retained beyond the history is
+    /// older, but events between were evicted.
+    fn oldest(&self, channel: &[u8], now: Instant) -> Option<(Box<str>, Duration)> {
+        let log = &self.logs.channels()[self.logs.channels().at_name(channel)?].log;
+        let entry = log.after(log.evicted_through()).next()?;
+        Some((self.epoch.event_id(entry.seq).into(), now.saturating_duration_since(entry.at)))
     }
 }

@@ -55,6 +55,11 @@ pub enum Call {
         /// The id after which the list continues; none at first.
         after: Option<Box<[u8]>>,
     },
+    /// Returns the oldest event of a channel after which a client can resume without a gap.
+    Oldest {
+        /// The channel.
+        channel: Box<[u8]>,
+    },
     /// Opens a ticket, and reserves the places of its stream. Returns nothing if no stream may begin with it.
     OpenTicket {
         /// The ticket.
@@ -114,6 +119,7 @@ coded!(Call by {
     11: Reserve { label, most },
     12: SealTicket { ticket, valid_for, most },
     13: UpdateMember { channel, id, data, event },
+    14: Oldest { channel },
 });
 
 impl Call {
@@ -127,6 +133,7 @@ impl Call {
             Self::Count { channel } => Question::Count { channel: channel.clone() },
             Self::CountMembers { .. } | Self::Members { .. } | Self::UpdateMember { .. } => Question::reports(),
             Self::EndStreams(end) => Question::EndStreams { request: Box::new(end.clone()), at },
+            Self::Oldest { channel } => Question::Oldest { channel: channel.clone() },
             Self::ReadLog { channel, range } => Question::ReadLog { channel: channel.clone(), range: *range },
             Self::Reserve { label, most } => Question::Reserve { label: label.clone(), most: *most },
             Self::BackUp { .. }
@@ -202,6 +209,8 @@ replies! {
     5 Members(MemberPage), members;
     /// A part of a channel's history or state.
     6 Log(LogPage), log;
+    /// The id of the event, and how long ago it was published; nothing if the history has none.
+    10 Oldest(Option<(Box<str>, Duration)>), oldest;
     /// A ticket that was sealed, unless it is too large.
     7 Sealed(Option<Box<[u8]>>), sealed;
     /// A ticket that was opened, if a stream may begin with it.
@@ -226,6 +235,7 @@ impl From<Answer> for Reply {
             }
             Answer::Channels(page) => Self::Channels(page),
             Answer::Log(page) => Self::Log(page),
+            Answer::Oldest(event) => Self::Oldest(event),
             Answer::Number(number) => Self::Number(number as u64),
             Answer::Admitted(ticket) => Self::Admitted(ticket),
             Answer::Evictions(_) | Answer::Ending(_) => Self::Done, // no call asks for them

@@ -13,6 +13,7 @@ use crate::metrics::{self, Measured, TopicCounts};
 use crate::runtime;
 use crate::wire::{Call, Counted, Reply};
 use crate::Failure;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Makes a call of a hub, or on a connection to a hub process.
 pub(super) type Make<'a> = &'a mut dyn FnMut(&Call) -> Result<Reply, Failure>;
@@ -48,6 +49,15 @@ pub(super) fn call(
             lists::of_members(make(&Call::Members { channel, after })?.members()?)
         }
         b"metrics" => metrics_of(make, given)?,
+        b"oldest" => {
+            let mut answer = Answer::default();
+            if let Some((id, age)) = make(&Call::Oldest { channel: given.bytes().into() })?.oldest()? {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                answer.push(&*id);
+                answer.push(format!("{:.3}", now.saturating_sub(age).as_secs_f64()));
+            }
+            answer
+        }
         b"subscribers" => {
             let counted = counted(make, given.bytes()).map(|counted| counted.subscribers);
             Answer::of(unless_ending(counted)?.to_string())

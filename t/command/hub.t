@@ -129,6 +129,11 @@ subtest 'channels' => sub {
     my ($one) = grep { $_->{name} eq 'list/123' } map { $json->decode($_) } @some;
     is_deeply [@$one{qw(events subscribers)}], [1, 0], 'with counts';
     is $one->{last_id}, $worker->epoch . '-126', 'and the last id';
+    my $oldest = $shell->run(qw(channels --hub test --match list/123 --oldest))->{out};
+    like $oldest, qr/\t\Q${\$worker->epoch}\E-126\t\d+\.\d+$/, '--oldest adds the oldest event that is still there';
+    ($oldest) = map { $json->decode($_)->{oldest} }
+        $shell->run(qw(channels --hub test --match list/123 --oldest --json))->{out};
+    is $oldest->{id}, $worker->epoch . '-126', 'as an object with --json';
     my $head = $shell->run('channels', '--hub', 'nobody', '--timeout', '0.2');
     is $head->{code}, 3, 'no hub: 3';
 };

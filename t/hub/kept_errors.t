@@ -77,6 +77,7 @@ my %OF_HUB = (
     metrics_app   => sub {
         $_[0]->metrics_app(allow => sub { 1 });
     },
+    oldest  => sub { $_[0]->oldest('a') },
     new     => sub { EventSource::Hub->new($_[1] ? (name => $_[1]) : ()) },
     pattern => sub { $_[0]->pattern('a*') },
     process => sub { $_[0]->process if $_[1] },
@@ -99,7 +100,7 @@ my %OF_STREAM = (
 my %OF_PROCESS = (
     (
         map { ($_ => $OF_HUB{$_}) }
-            qw(end epoch forget history member members members_count publish state stats subscribers)
+            qw(end epoch forget history member members members_count oldest publish state stats subscribers)
     ),
     answers => sub { $_[0]->answers },
     backup  => sub {

@@ -1,8 +1,9 @@
-# The history and the state of a channel, as history and state return them: of a hub of this process, of named ones, of one with
+# The history and the state of a channel, as history, oldest and state return them: of a hub of this process, of named ones, of one with
 # a store, and of a connection to a hub process.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing           qw(native);
+use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
 use File::Temp         ();
 use Testing::Developer qw(has_command);
@@ -43,8 +44,29 @@ sub returns {
     return;
 }
 
+sub is_oldest {
+    my ($hubs, $id, $since, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    for my $hub (sort keys %$hubs) {
+        my $oldest = $hubs->{$hub}->oldest('few');
+        is $oldest->{id}, $id, "$hub: $name";
+        ok $oldest->{time} >= $since && $oldest->{time} < time + 2, "$hub: with its time";
+    }
+    return;
+}
+
+# What a client is sent that resumes after an event.
+sub left {
+    my ($hub, $id) = @_;
+    return Testing::Subscriber->open($hub, 'few', {after => $id})->left;
+}
+
 for my $kind (sort keys %KIND) {
-    my $hub  = EventSource::Hub->new(history => {events => 5000}, @{$KIND{$kind}});
+    my $hub = EventSource::Hub->new(
+        history  => {events => 5000},
+        channels => [few => {history => {events => 2}}],
+        @{$KIND{$kind}}
+    );
     my %hubs = (hub => $hub);
     $hub->epoch                    if @{$KIND{$kind}};
     $hubs{process} = $hub->process if @{$KIND{$kind}};
@@ -93,6 +115,29 @@ for my $kind (sort keys %KIND) {
             for sort keys %hubs;
     };
 
+    subtest "$kind: the oldest event" => sub {
+        my $since = time - 1;
+        returns(\%hubs, oldest => ['few'], [undef], 'none of a channel that nobody knows');
+        my @ids = map { $hub->publish(few => $_) } 1, 2;
+        is_oldest(\%hubs, $ids[0], $since, 'the first one, while nothing is evicted');
+        my $first = $hub->oldest('few')->{time};
+        push @ids, map { $hub->publish(few => {data => $_, key => $_, retain => 1}) } 3, 4, 5;
+        is_oldest(\%hubs, $ids[3], $since, 'the first of the history, also if the state has older ones');
+        cmp_ok $hub->oldest('few')->{time}, '>=', $first - 0.1, 'which was published later';
+        is_deeply [left($hub, $ids[3])], [5], 'a client resumes after it';
+        is_deeply [left($hub, $ids[1])], ['evicted', 4, 5], 'but not after older ones';
+        return if !@{$KIND{$kind}};
+        my $time = $hub->oldest('few')->{time};
+        kill KILL => $hub->stats->{process}{pid};
+        my @found;
+        ok wait_until($DEADLINE, sub { @found = eval { $hub->oldest('few') } }), 'after a restart';
+        my $oldest = $found[0];
+        return is $oldest, undef, 'without a store there is none' if $kind eq 'named';
+        is $oldest->{id}, $ids[3], 'it is the same one';
+        cmp_ok abs($oldest->{time} - $time), '<', 10, 'with its time';
+        $hubs{process} = $hub->process;
+    };
+
     subtest "$kind: mistakes" => sub {
         my $line = __LINE__ + 1;
         my $died = !eval { $hub->history('news', last => 0); 1 };
@@ -101,7 +146,7 @@ for my $kind (sort keys %KIND) {
             is error_of(sub { $hubs{$name}->history('news', @$_) }), "invalid $_->[0]", "$name: history: @$_"
                 for [last => 'all'], [last => -1], [first => 1];
             is error_of(sub { $hubs{$name}->$_('') }), 'invalid channel', "$name: $_ without a channel"
-                for qw(history state);
+                for qw(history oldest state);
         }
     };
 }
@@ -112,6 +157,7 @@ subtest 'ids as clients are sent them' => sub {
     my $client = Testing::Subscriber->open($hub, 'news', {start => 'oldest'});
     my @sent   = grep { defined $_->{data} } $client->blocks_at(2);
     is_deeply [map { $_->{id} } $hub->history('news')], [map { $_->{id} } @sent], 'opaque ones';
+    is $hub->oldest('news')->{id}, $sent[0]{id}, 'also that of the oldest event';
 };
 
 done_testing;

@@ -397,8 +397,7 @@ answers. Throws C<refused> if the file exists or the store is not a file, C<unav
 
     $hub->begin_publish($channel, $event);
 
-Begin to L</publish> an event: several times faster. At most 256 are sent before their answers have come. Call L</answers> at
-the end.
+Begin to L</publish> an event: several times faster. At most 256 are sent before their L</answers> have come.
 
 =head2 channels
 
@@ -409,7 +408,7 @@ appears or disappears meanwhile may be missing or come twice. The argument is a 
 or by patterns), C<events> and C<bytes> of its history, C<keys> of its state, C<rate>, the events a second over the last ten
 seconds, and C<last_id>, empty if there is no event.
 
-=head2 drain, end, forget, history, member, members, members_count, state, subscribers
+=head2 drain, end, forget, history, member, members, members_count, oldest, state, subscribers
 
     $hub->drain(30);
     my $count   = $hub->end(label => 'user/7', finish => 1);

@@ -95,6 +95,12 @@ sub members_count {
     return $self->_call('count_members', $MEMBER->channel_of($channel)) + 0;
 }
 
+sub oldest {
+    my ($self, $channel) = @_;
+    my ($id, $time) = $self->_call('oldest', $MEMBER->channel_of($channel));
+    return defined $id ? {id => $id, time => $time + 0} : undef;
+}
+
 sub openmetrics {
     my ($self, @topics) = @_;
     require EventSource::XS::Hub::Metrics;
@@ -139,6 +145,6 @@ sub subscribers {
 }
 
 EventSource::XS->keep_errors(
-    qw(channels drain end epoch forget history member members members_count openmetrics state stats subscribers));
+    qw(channels drain end epoch forget history member members members_count oldest openmetrics state stats subscribers));
 
 1;
