@@ -274,6 +274,7 @@ sub _take_body {
             && @{$self->{pieces}} < $MAX_PIECES;
         $self->{is_excessive} = 1;
         $self->leave;
+        $self->{left_at} = $self->{last_at};    # taking the lines may have lasted for seconds: that is no silence
     }
     return;
 }
