@@ -97,7 +97,7 @@ sub members_count {
 
 sub oldest {
     my ($self, $channel) = @_;
-    my ($id, $time) = $self->_call('oldest', $MEMBER->channel_of($channel));
+    my ($id,   $time)    = $self->_call('oldest', $MEMBER->channel_of($channel));
     return defined $id ? {id => $id, time => $time + 0} : undef;
 }
 
@@ -145,6 +145,7 @@ sub subscribers {
 }
 
 EventSource::XS->keep_errors(
-    qw(channels drain end epoch forget history member members members_count oldest openmetrics state stats subscribers));
+    qw(channels drain end epoch forget history member members members_count oldest openmetrics state stats subscribers)
+);
 
 1;
