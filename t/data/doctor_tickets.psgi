@@ -36,7 +36,7 @@ builder {
         enable_if { ($_[0]{HTTP_COOKIE} // '') =~ /old/ } sub {
             sub { [500, [], ['A deleted cookie']] }
         };
-        enable setting(sub { 'old=; Max-Age=0', 'older=; Expires=Thu, 01 Jan 1970 00:00:00 GMT' });
+        enable setting(sub { return ('old=; Max-Age=0', 'older=; Expires=Thu, 01 Jan 1970 00:00:00 GMT') });
         $hub->to_app(@ticket);
     };
     mount '/large' => $hub->to_app(
