@@ -40,13 +40,14 @@ pub enum Call {
     CountRefusedOrigin,
     /// Returns what the hub process is.
     Describe,
-    /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Each client
-    /// is sent a reconnection time. Done.
+    /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Each
+    /// client is sent a reconnection time. Done.
     Drain {
         /// The time.
         within: Duration,
     },
-    /// Ends the streams that are meant, and returns how many of this machine. A subscription that was asked for before ends, too.
+    /// Ends the streams that are meant, and returns how many of this machine. A subscription that was asked for before ends,
+    /// too.
     EndStreams(EndRequest),
     /// Returns a part of the list of a channel's members.
     Members {
@@ -123,8 +124,8 @@ coded!(Call by {
 });
 
 impl Call {
-    /// Returns what the hub in the reactor is asked first, at this time of the system's monotonic clock; nothing for a call that
-    /// is not asked there, or only when a ticket was opened.
+    /// Returns what the hub in the reactor is asked first, at this time of the system's monotonic clock; nothing for a call
+    /// that is not asked there, or only when a ticket was opened.
     pub fn question(&self, at: u64) -> Option<Question> {
         Some(match self {
             Self::Channels { pattern, from } => {

@@ -1,5 +1,5 @@
-# The history and the state of a channel, as history, oldest and state return them: of a hub of this process, of named ones, of one with
-# a store, and of a connection to a hub process.
+# The history and the state of a channel, as history, oldest and state return them: of a hub of this process, of
+# named ones, of one with a store, and of a connection to a hub process.
 
 use lib 't/lib';
 use Testing           qw(native);

@@ -88,7 +88,8 @@ pub struct StreamHandle {
 
 impl StreamHandle {
     /// Opens a stream. If this process has as many streams as it may have or few descriptors left, the client is
-    /// sent a reconnection time, and the returned handle is that of a stream that is ending. Fails with `Unavailable`, with the socket. Nothing has been sent then.
+    /// sent a reconnection time, and the returned handle is that of a stream that is ending. Fails with `Unavailable`, with the
+    /// socket. Nothing has been sent then.
     pub fn open(opening: OpenOptions<'_>) -> Result<Self, (Failure, Option<OwnedFd>)> {
         let OpenOptions { socket, body, settings, ends_with_handle, .. } = opening;
         let reactor = match reactor_or_start() {

@@ -237,8 +237,8 @@ impl RemoteHub {
         Ok(Some(self.ask(false, publish)?.id()?))
     }
 
-    /// Makes a call, and waits for the reply. If the hub process does not answer whether a stream may begin, it may by its label,
-    /// but not with its ticket.
+    /// Makes a call, and waits for the reply. If the hub process does not answer whether a stream may begin, it may by its
+    /// label, but not with its ticket.
     pub(super) fn call(&self, call: &Call) -> Result<Reply, Failure> {
         let request = |request| Request::Call { request, call: Cow::Borrowed(call) };
         if *call == Call::CountRefusedOrigin {

@@ -83,8 +83,8 @@ pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(
 }
 
 /// Asks a hub process to end, whichever version it has: its streams end, and each client is sent a reconnection time. Returns
-/// when the process has ended its connections. Fails with `Unavailable` if no process serves the hub, `Refused` if it is that of
-/// another hub or of a version before 15, `Unknown` if it has not ended in time.
+/// when the process has ended its connections. Fails with `Unavailable` if no process serves the hub, `Refused` if it is that
+/// of another hub or of a version before 15, `Unknown` if it has not ended in time.
 pub fn stop(start: &Start, place: &Place) -> Result<(), Failure> {
     let mut bytes = Vec::new();
     Stop { name: place.name().as_str(), is_replaced: false }.encode(&mut bytes)?;
