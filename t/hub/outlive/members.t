@@ -46,6 +46,7 @@ sub test {
     my $self = Testing::Outlive->start($name, %how, by_hand => 1, endless => $how{recycle});
     my $hub  = $self->hub;
     my $page = Testing::Subscriber->open($hub, 'people');
+    ok $page->position, 'a page follows, before the first member comes';
     my @tabs = map { $self->open('/hub?member=ann') } 2 .. $TABS;
     my $bob  = $self->open('/filtered?member=bob');
     my $will = $self->open('/will');
