@@ -1,16 +1,14 @@
-//! The hub that this process serves: none before the first peer, and from then on one, whose store begins and ends here.
-//!
-//! A peer whose settings do not fit a hub restarts it, as if the process had ended and begun again: the hub ends with its
-//! streams and its store, and one with the wanted settings begins. Nothing moves from one to the other.
+//! The hub that this process serves: none before the first peer, and from then on one, whose store begins and ends here. For a
+//! worker whose settings do not fit it the process continues as the same program, with another hub (`server/upgrade.rs`).
 
 use crate::served_hub::{ServedHub, Source};
 use crate::settings::{Precedence, Wanted};
 use crate::stored_hub::{Effects, StoredHub};
 use eventsource_xs::remote::Place;
-use eventsource_xs::runtime::{HandoverFile, HubHandle, PresenceReport};
+use eventsource_xs::runtime::{resume_hub, HandoverFile, PresenceReport, ReactorHub};
 use eventsource_xs::wire::{Failure, Handover, HubSettings, NamedSettings, StoreStatus};
 use std::error::Error;
-use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The hub that is served, and whose settings it has.
@@ -41,8 +39,13 @@ impl CurrentHub {
     }
 
     /// Returns the hub in memory; nothing while the hub does not exist, or its store has not begun.
-    pub fn handle(&self) -> Option<&HubHandle> {
+    pub fn handle(&self) -> Option<&Arc<ReactorHub>> {
         self.hub.as_ref().and_then(ServedHub::handle)
+    }
+
+    /// Returns the epoch of the hub, once it has begun.
+    pub fn epoch(&self) -> Option<&str> {
+        self.hub.as_ref().filter(|hub| hub.handle().is_some()).map(ServedHub::epoch)
     }
 
     /// Returns true while the hub's store has not begun.
@@ -84,12 +87,10 @@ impl CurrentHub {
         self.hub.as_mut().is_some_and(|hub| hub.adopt(wanted))
     }
 
-    /// Begins the hub. One that was there ends with its streams; its store has [finished](Self::finish_store).
-    pub fn begin(&mut self, wanted: &Wanted) -> io::Result<()> {
-        let claimed = self.hub.take().map(|before| before.claimed).unwrap_or_default();
+    /// Begins the hub.
+    pub fn begin(&mut self, wanted: &Wanted) -> Result<(), Failure> {
         self.cannot_begin = None;
-        let hub = ServedHub::new(&self.place, wanted.all.clone(), wanted.named.clone().or(claimed))?;
-        self.hub = Some(hub);
+        self.hub = Some(ServedHub::new(&self.place, wanted.all.clone(), wanted.named.clone())?);
         Ok(())
     }
 
@@ -126,15 +127,22 @@ impl CurrentHub {
         (self.hub, self.cannot_begin) = (None, Some(failure));
     }
 
+    /// Returns true if there is no hub, because its store cannot begin.
+    pub fn has_given_up(&self) -> bool {
+        self.hub.is_none() && self.cannot_begin.is_some()
+    }
+
     /// Returns the hub, if it has no store.
-    pub fn own(&self) -> Option<&HubHandle> {
+    pub fn own(&self) -> Option<&Arc<ReactorHub>> {
         self.hub.as_ref().filter(|hub| !hub.has_store()).and_then(ServedHub::handle)
     }
 
-    /// Applies what the reactor has reported of a stream with a member or a will, if a store has the order of events.
+    /// Applies what the reactor has reported of a stream with a member or a will, if it is one of this hub: a hub before has
+    /// ended its streams, and its members linger in this one.
     pub fn apply_presence(&mut self, report: PresenceReport, now: Instant) {
-        if let Some(stored) = self.stored() {
-            stored.apply_presence(report, now);
+        let is_reported = |hub: &&mut ServedHub| hub.in_reactor().is_some_and(|hub| hub.has_reported(&report));
+        if let Some(hub) = self.hub.as_mut().filter(is_reported) {
+            hub.apply(report.stream, report.change, report.at, now);
         }
     }
 
@@ -147,16 +155,24 @@ impl CurrentHub {
 
 /// Handing over to another program.
 impl CurrentHub {
-    /// Appends the settings of the hub, and what is not in the reactor of one without a store.
-    pub fn hand_over(&self, file: &mut HandoverFile, now: Instant) {
+    /// Gives the hub other settings, with which another program continues.
+    pub fn reshape(&mut self, settings: &HubSettings) {
+        self.hub.iter_mut().for_each(|hub| hub.settings = settings.clone());
+    }
+
+    /// Appends the settings of the hub, and what is beside the history of one that is kept.
+    pub fn hand_over(&self, file: &mut HandoverFile, keeps_history: bool, now: Instant) {
         let Some(hub) = &self.hub else { return };
         let all = NamedSettings::from(hub.settings.clone()).into();
         file.add(&Handover::Settings { all, claimed: hub.claimed.clone().into() });
-        match &hub.source {
-            Source::Own(handle) => handle.hand_over(file, now),
-            Source::Stored(stored) => {
-                stored.members().into_iter().for_each(|members| HubHandle::hand_presences_over(members, file));
-            }
+        if !keeps_history {
+            return;
+        }
+        if let Source::Own(own) = &hub.source {
+            own.hand_over(file, now);
+        }
+        for (stream, presence) in hub.sequence().members.presences() {
+            file.add(&Handover::Presence { stream: stream.into(), presence });
         }
     }
 
@@ -172,8 +188,8 @@ impl CurrentHub {
         let Some((settings, claimed)) = both else { return Ok(()) };
         let mut hub = match handed.iter().any(|part| matches!(part, Handover::History(_))) {
             true => {
-                let handle = HubHandle::resumed(settings.hub.clone(), settings.max_topics, handed, wait)?;
-                ServedHub::of(Source::Own(handle), &self.place, (settings, claimed))
+                let own = resume_hub(settings.hub.clone(), handed, wait)?;
+                ServedHub::of(Source::Own(own.into()), &self.place, (settings, claimed))
             }
             false => ServedHub::new(&self.place, settings, claimed)?,
         };

@@ -22,7 +22,7 @@
 use crate::run_options::RunOptions;
 use eventsource_xs::remote::calls::{execute, memory_file, open_program, set_close_at_exec};
 use eventsource_xs::wire::HANDOVER;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -44,18 +44,37 @@ pub fn claim(version: u32) -> String {
     format!("eventsource-hub reads states of version {version}, protocol ")
 }
 
+/// Returns the path that this program has been started from, even if another file is there now.
+pub fn own_program() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let kept = path.as_os_str().as_bytes().strip_suffix(b" (deleted)").map(OsStr::from_bytes);
+    Ok(kept.map_or_else(|| path.clone(), PathBuf::from))
+}
+
 /// The program as which the process is to continue.
 pub struct Program {
     /// Where it was, for people and for the next upgrade.
     path: PathBuf,
     file: OwnedFd,
+    /// Whether it is the one that runs.
+    is_running: bool,
 }
 
 impl Program {
     /// Opens the program that is at a path now. Fails with the reason.
     pub fn open(path: &Path) -> Result<Self, String> {
         let file = open_program(path).map_err(|error| format!("cannot run {}: {error}", path.display()))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, is_running: false })
+    }
+
+    /// Opens the program that runs, whatever is at its path now.
+    pub fn running() -> Result<Self, String> {
+        let path = own_program().map_err(|error| error.to_string())?;
+        Ok(Self { path, is_running: true, ..Self::open(Path::new("/proc/self/exe"))? })
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.is_running
     }
 
     pub fn path(&self) -> &Path {

@@ -86,14 +86,14 @@ impl Operator {
     }
 
     /// Logs that the hub restarts because a worker names other settings than it has.
-    pub fn log_restart(&self, before: &StoreSettings, next: &StoreSettings) {
+    pub fn log_restart(&self, (before, next): (&StoreSettings, &StoreSettings), keeps_history: bool) {
         let settings = match before.is_same(next) {
             true => "other settings".into(),
             false => format!("another store, {} {}", next.kind(), next.place()),
         };
         let effect = match before {
+            _ if keeps_history => "its clients reconnect",
             StoreSettings::Memory => "clients receive a gap, and the state is to be published again",
-            _ if before.is_same(next) => "its clients reconnect",
             _ => "clients receive a gap, and history and state stay in the store before",
         };
         log_message(&format!("a worker names {}: the hub restarts; {effect}", settings.trim_end()));

@@ -351,7 +351,8 @@ impl Peers {
 impl Peers {
     /// Hands connections over, for which a condition is true.
     pub fn hand_over(&self, file: &mut HandoverFile, hub: &Name, continues: impl Fn(&Peer) -> bool) {
-        self.peers.values().filter(|peer| continues(peer)).for_each(|peer| peer.hand_over(file, hub));
+        let continuing = self.peers.values().filter(|peer| continues(peer));
+        continuing.for_each(|peer| peer.hand_over(file, hub, self.waiting.contains(&peer.token())));
     }
 
     /// Returns the descriptors of connections, which stay open.
@@ -374,6 +375,7 @@ impl Peers {
         let peer = Peer::resume(handed, epoll, now)?;
         let token = peer.token();
         self.keepers.add(&peer);
+        self.waiting.extend((handed.waits && peer.is_greeted).then_some(token));
         self.calls.extend(peer.calls_for.map(|worker| (worker, token)));
         self.peers.insert(token, peer);
         self.answered.push(token);

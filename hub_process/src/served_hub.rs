@@ -6,18 +6,19 @@ use crate::stored_hub::{EndedCount, LastDelivered, StoredHub};
 use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{
     check_fields, check_member, check_presence, check_published_id, given_ids, Answer, EndRequest, MemberData,
-    Presence, Publication, Question, Ticket, TicketOutcome, MAX_ONCE_BYTES,
+    Presence, PresenceChange, Publication, Question, Sequence, Ticket, TicketOutcome, MAX_ONCE_BYTES, STEPS,
 };
 use eventsource_xs::remote::Place;
-use eventsource_xs::runtime::{Begun, HubHandle};
+use eventsource_xs::runtime::{create_own_hub, Begun, OwnHub, ReactorHub};
+use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::{
     Call, Failure, Fields, HubSettings, NamedSettings, Reply, ShowChannel, StoreSettings, StoreStatus,
 };
 use eventsource_xs::ErrorCode;
 use std::ffi::OsStr;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The hub, from its first worker on.
@@ -34,16 +35,16 @@ pub struct ServedHub {
 /// Where the order of events comes from.
 pub enum Source {
     /// This process decides it, and keeps the events.
-    Own(HubHandle),
+    Own(Box<OwnHub>),
     /// A store does.
     Stored(Box<StoredHub>),
 }
 
 impl ServedHub {
     /// Begins with these settings.
-    pub fn new(place: &Place, settings: HubSettings, claimed: NamedSettings) -> io::Result<Self> {
+    pub fn new(place: &Place, settings: HubSettings, claimed: NamedSettings) -> Result<Self, Failure> {
         let source = match &settings.store {
-            StoreSettings::Memory => Source::Own(HubHandle::new(settings.hub.clone(), settings.max_topics)),
+            StoreSettings::Memory => Source::Own(Box::new(create_own_hub(settings.hub.clone())?)),
             _ => {
                 Source::Stored(Box::new(StoredHub::begin(&settings, place.name(), LastDelivered::open(&place.seen()))?))
             }
@@ -58,12 +59,29 @@ impl ServedHub {
         Self { settings, claimed, source, before }
     }
 
-    /// Returns the hub; nothing while its store has not begun.
-    pub fn handle(&self) -> Option<&HubHandle> {
+    /// Returns the hub in the reactor; nothing while its store has not begun.
+    pub fn handle(&self) -> Option<&Arc<ReactorHub>> {
+        self.in_reactor().filter(|_| !matches!(&self.source, Source::Stored(stored) if !stored.is_ready()))
+    }
+
+    /// Returns the hub in the reactor, also while the history is not complete.
+    pub fn in_reactor(&self) -> Option<&Arc<ReactorHub>> {
         match &self.source {
-            Source::Own(handle) => Some(handle),
-            Source::Stored(stored) => stored.handle().filter(|_| stored.is_ready()),
+            Source::Own(own) => Some(&own.hub),
+            Source::Stored(stored) => stored.handle(),
         }
+    }
+
+    /// Returns the order of its events.
+    pub fn sequence(&self) -> &Sequence {
+        match &self.source {
+            Source::Own(own) => &own.sequence,
+            Source::Stored(stored) => stored.sequence(),
+        }
+    }
+
+    pub fn epoch(&self) -> &str {
+        self.sequence().epoch.as_str()
     }
 
     /// Does what a call does at once, before the hub in the reactor is asked. `given` is the form of the peer's events.
@@ -72,6 +90,7 @@ impl ServedHub {
             self.check_member((channel, id), data, event, given)?;
         }
         match (call, &mut self.source) {
+            (call, Source::Own(own)) => own.begin(call),
             (Call::OpenTicket { sealed, binding }, Source::Stored(stored)) => {
                 let opened = stored.unseal_ticket(sealed, |ticket| ticket.binding == *binding).map(Box::new);
                 Ok(Begun::Asks(Question::Admit { opened, counts_refusal: true }))
@@ -80,19 +99,19 @@ impl ServedHub {
                 let sealed = stored.seal_ticket((**ticket).clone(), *valid_for, *most)?;
                 Ok(Begun::Replied(Reply::Sealed(sealed.map(Into::into))))
             }
-            _ => self.handle().ok_or_else(not_begun)?.begin(call),
+            (call, Source::Stored(_)) => Ok(self.handle().ok_or_else(not_begun)?.begin(call)),
         }
     }
 
     /// Completes a call when the hub in the reactor has answered.
     pub fn complete(&mut self, call: Call, answer: Answer, now: Instant) -> Result<Reply, Failure> {
         match (call, &mut self.source) {
-            (call, Source::Own(handle)) => handle.complete(&call, answer),
+            (call, Source::Own(own)) => own.complete(&call, answer),
             (Call::UpdateMember { channel, id, data, event }, Source::Stored(stored)) => {
                 stored.update_member((&channel, &id), data, event, now).map(|is_here| Reply::Number(is_here.into()))
             }
             (call, Source::Stored(stored)) => {
-                let mut reply = call.reply(answer, stored.members());
+                let mut reply = call.reply(answer, &stored.sequence().members);
                 if let Reply::Counted(counted) = &mut reply {
                     counted.hub.gaps += stored.gaps();
                 }
@@ -106,10 +125,37 @@ impl ServedHub {
         &mut self,
         sealed: &[u8],
         is_for: impl FnOnce(&Ticket) -> bool,
-    ) -> Result<Result<Ticket, TicketOutcome>, Failure> {
+    ) -> Result<Ticket, TicketOutcome> {
         match &mut self.source {
-            Source::Own(handle) => handle.unseal_ticket(sealed, is_for),
-            Source::Stored(stored) => Ok(stored.unseal_ticket(sealed, is_for)),
+            Source::Own(own) => own.unseal_ticket(sealed, is_for),
+            Source::Stored(stored) => stored.unseal_ticket(sealed, is_for),
+        }
+    }
+
+    /// Applies a change of a stream, after what was due before.
+    pub fn apply(&mut self, stream: StreamId, change: PresenceChange, at: Instant, now: Instant) {
+        match &mut self.source {
+            Source::Own(own) => {
+                own.run_due(at, &mut { usize::MAX });
+                own.apply(stream, change, at);
+            }
+            Source::Stored(stored) => stored.apply(stream, change, at, now),
+        }
+    }
+
+    /// Does what is due.
+    pub fn run_timers(&mut self, now: Instant) {
+        match &mut self.source {
+            Source::Own(own) => own.run_due(now, &mut { STEPS }),
+            Source::Stored(stored) => stored.run_timers(now),
+        }
+    }
+
+    /// Returns when [`run_timers`](Self::run_timers) has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        match &self.source {
+            Source::Own(own) => own.sequence.members.next_due(),
+            Source::Stored(stored) => stored.next_due(),
         }
     }
 
@@ -147,7 +193,7 @@ impl ServedHub {
             own.hub = own.hub.clone().with_retention(retention.clone());
             own.max_topics = wanted.all.max_topics;
             match &mut self.source {
-                Source::Own(handle) => handle.set_bounds(retention, own.max_topics),
+                Source::Own(own) => own.set_retention(retention),
                 Source::Stored(stored) => stored.adopt(own),
             }
         }
@@ -158,8 +204,8 @@ impl ServedHub {
     /// store will say when others know of it.
     pub fn end_streams(&mut self, end: EndRequest, requester: Requester, ended: EndedCount) -> Result<bool, Failure> {
         match &mut self.source {
-            Source::Own(handle) => {
-                deliver_other(&mut self.before, handle);
+            Source::Own(own) => {
+                deliver_other(&mut self.before, own);
                 Ok(false)
             }
             Source::Stored(stored) => stored.end_streams(end, requester, ended).map(|()| true),
@@ -223,10 +269,7 @@ impl ServedHub {
 
     /// Returns true if a stream is known to have opened without the member that it was to have.
     pub fn has_refused_members(&self) -> bool {
-        match &self.source {
-            Source::Own(handle) => handle.has_refused_members(),
-            Source::Stored(stored) => stored.members().is_some_and(|members| members.totals().1 > 0),
-        }
+        self.sequence().members.totals().1 > 0
     }
 
     /// Publishes an event, which is checked first.
@@ -245,10 +288,12 @@ impl ServedHub {
         given.as_deref().map_or(Ok(()), check_published_id)?;
         check_fields(fields.iter(), Some(&self.settings.hub))?;
         match &mut self.source {
-            Source::Own(handle) => {
-                let published = publish_to(handle, publication, given.as_deref())?;
-                deliver_other(&mut self.before, handle);
-                Ok(published)
+            Source::Own(own) => {
+                let mut id = String::new();
+                let publication = publication.map(Fields::iter);
+                own.publish(publication, given.as_deref(), |made| id.push_str(made))?;
+                deliver_other(&mut self.before, own);
+                Ok(Published::Id(id))
             }
             Source::Stored(stored) => stored.publish(publication.into(), given.as_deref(), requester, now),
         }
@@ -256,21 +301,10 @@ impl ServedHub {
 }
 
 /// Takes note that something happens to a hub without a store that the one before does not have.
-fn deliver_other(before: &mut Option<LastDelivered>, handle: &HubHandle) {
-    if let (Some(mut before), Ok(epoch)) = (before.take(), handle.epoch()) {
-        before.write(&epoch, 1);
+fn deliver_other(before: &mut Option<LastDelivered>, own: &OwnHub) {
+    if let Some(mut before) = before.take() {
+        before.write(own.sequence.epoch.as_str(), 1);
     }
-}
-
-/// Publishes an event to a hub without a store.
-fn publish_to(
-    handle: &HubHandle,
-    publication: Publication<'_, Fields<'_>>,
-    given_id: Option<&[u8]>,
-) -> Result<Published, Failure> {
-    let mut id = String::new();
-    let published = handle.publish(publication.map(Fields::iter), given_id, |made| id.push_str(made));
-    published.map(|()| Published::Id(id))
 }
 
 pub fn not_begun() -> Failure {

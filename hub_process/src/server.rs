@@ -1,15 +1,15 @@
 //! The loop of the wire thread: it waits, lets each part do what is due, and sends the responses. What happens is decided in
 //! the parts: who is connected (`peers`), which hub is served (`current_hub`), what a message does (`greeting`, `requests`),
-//! when the hub begins and what follows from its store's reports (`store_reports`), what is logged (`operator_log`), when the
+//! when the hub begins and what follows from its store's reports (`hub_life`), what is logged (`operator_log`), when the
 //! process ends (`lifetime`, `control_requests`), and how another program continues (`upgrade`, `arrival`).
 
 mod arrival;
 mod control_requests;
 mod greeting;
 mod http;
+mod hub_life;
 mod requests;
 mod sources;
-mod store_reports;
 mod upgrade;
 
 pub use arrival::process_of;
@@ -22,30 +22,32 @@ use crate::inherited::InstanceLock;
 use crate::leases::Leases;
 use crate::lifetime::{DueAction, Lifetime};
 use crate::listener::{is_of_own_user, Listener};
+use crate::new_program::own_program;
 use crate::operator_log::{send_lines, Operator};
 use crate::peers::{End, Peers, MAX_PEERS};
 use crate::process_log::{self, log_message, write_objects};
 use crate::read_channels::ReadChannels;
 use crate::run_options::RunOptions;
 use crate::served_hub::{not_begun, ServedHub};
-use crate::settings::Precedence;
+use crate::settings::{Precedence, Wanted};
 use crate::streams::{Opener, Streams};
 use arrival::Arrival;
-use control_requests::{own_program, ControlRequests};
+use control_requests::ControlRequests;
 use eventsource_xs::hub::{Answer, Question};
 use eventsource_xs::remote::calls::{self, Asked, Readiness, Wait};
 use eventsource_xs::remote::kept_settings;
-use eventsource_xs::runtime::{self, HubHandle, Mail};
+use eventsource_xs::runtime::{self, Mail};
 use eventsource_xs::stream::{Reason, StreamId};
 use eventsource_xs::wire::{Failure, Frame, FrameBuffer, NamedSettings, Response, StoreSettings, LOG_LEASE};
 use eventsource_xs::ErrorCode;
+use hub_life::BEGIN_WITHIN;
 use sources::Sources;
 use std::collections::HashMap;
 use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store_reports::BEGIN_WITHIN;
 
 /// How often the process looks whether its files are in their places.
 const FILE_CHECK: Duration = Duration::from_secs(30);
@@ -120,6 +122,8 @@ struct Server {
     /// What follows when the hub in the reactor has answered, by the numbers of the questions.
     asked: HashMap<u64, Then>,
     arrival: Arrival,
+    /// The settings for which the process restarts at the end of this turn.
+    wanted: Option<Wanted>,
 }
 
 type Then = Box<dyn FnOnce(&mut Server, Result<Answer, Failure>, Instant)>;
@@ -158,6 +162,7 @@ impl Server {
             control: ControlRequests::new(program),
             asked: HashMap::new(),
             arrival: Arrival::default(),
+            wanted: None,
             options,
         })
     }
@@ -188,17 +193,26 @@ impl Server {
         if let Some(upgrading) = self.control.take_upgrade(|asked| has_begun || now >= asked + BEGIN_WITHIN) {
             self.upgrade(&upgrading);
         }
+        if let Some(wanted) =
+            self.wanted.take_if(|_| !self.arrival.is_waiting() && self.control.upgrade_asked().is_none())
+        {
+            self.restart(&wanted);
+        }
+        if self.current.hub().and_then(ServedHub::in_reactor).is_some_and(|hub| hub.is_dead()) {
+            log_message("the process ends: the thread of its streams has ended, which is a defect of eventsource-hub");
+            self.control.end();
+        }
         Ok(())
     }
 
     /// Returns how long until something is due.
     fn next_due(&mut self, now: Instant) -> Option<Duration> {
-        let store = self.current.stored().and_then(|stored| stored.next_due());
+        let hub = self.current.hub().and_then(ServedHub::next_due);
         let due = [
             self.peers.next_due(),
             self.listener.next_due(),
             Some(self.file_check),
-            store,
+            hub,
             self.streams.ahead.next_due(now),
             self.operator.next_due(),
             self.listening.next_due(),
@@ -230,7 +244,7 @@ impl Server {
         self.listening.run_timers(self.sources.epoll(), now)?;
         self.check_files(now);
         self.connections.run_timers(now, http::too_late);
-        self.current.stored().into_iter().for_each(|stored| stored.run_timers(now));
+        self.current.hub_mut().into_iter().for_each(|hub| hub.run_timers(now));
         let Self { current, streams, operator, .. } = self;
         operator.log_changes(|| current.stored().map(|stored| stored.status()), now);
         let store = || current.stored().map_or((u64::MAX, true), |stored| (stored.given_through(), stored.is_up()));
@@ -407,7 +421,7 @@ impl Server {
         then: impl FnOnce(&mut Self, Result<Answer, Failure>, Instant) + 'static,
     ) {
         let hub = self.current.handle().ok_or_else(not_begun);
-        match hub.and_then(|hub| hub.ask_later(question)) {
+        match hub.map(|hub| hub.ask_later(question)) {
             Ok(number) => drop(self.asked.insert(number, Box::new(then))),
             Err(failure) => then(self, Err(failure), now),
         }
@@ -419,7 +433,10 @@ impl Server {
         for question in stored.take_questions() {
             let Some(asked) = self.current.handle().cloned() else { return };
             self.ask(question, now, move |server, answer, _| {
-                let stored = server.current.stored().filter(|stored| stored.handle().is_some_and(|hub| hub.is(&asked)));
+                let stored = server
+                    .current
+                    .stored()
+                    .filter(|stored| stored.handle().is_some_and(|hub| Arc::ptr_eq(hub, &asked)));
                 stored.zip(answer.ok()).into_iter().for_each(|(stored, answer)| stored.take_answer(answer));
             });
         }
@@ -445,7 +462,7 @@ impl Server {
 
     /// Waits until the reactor has answered everything, and takes that: something ends.
     fn wait_for_reactor(&mut self, now: Instant) {
-        let _ = self.current.handle().map(HubHandle::wait_for_reports); // fails only if the reactor has died
+        let _ = self.current.handle().map(|hub| hub.wait_for_reports()); // fails only if the reactor has died
         self.take_mail(now);
     }
 

@@ -7,7 +7,8 @@
 //!
 //! What the command line or a peer has named for a hub is claimed, for as long as any worker is connected: of the settings that
 //! must agree ([`NamedSettings::disagreement`]) no other peer may name another value; the greeting of one that names another
-//! store waits a moment for the others to leave. A peer that names another value for what nobody has claimed restarts the hub.
+//! store waits a moment for the others to leave. For a peer that names another value for what nobody has claimed the process
+//! continues with that (`server/upgrade.rs`).
 
 use crate::process_log::log_message;
 use crate::run_options::RunOptions;

@@ -29,7 +29,6 @@ mod member_drafts;
 mod members;
 #[cfg(test)]
 mod members_model;
-mod memory;
 mod presence;
 mod sequencer;
 mod state;
@@ -43,22 +42,21 @@ mod wills;
 pub use drafts::EndedCount;
 pub use last_delivered::LastDelivered;
 
-use crate::process_log::log_message;
 use crate::publishing::{Published, Requester};
 use crate::store::{self, Draft, StoreEntry, StoreReport};
 use beginning::Beginning;
 use drafts::{Purpose, WaitingDraft};
-use eventsource_xs::hub::{Announcement, Answer, EndRequest, Members, Question};
-use eventsource_xs::runtime::HubHandle;
+use eventsource_xs::hub::{Announcement, Answer, EndRequest, Question, Sequence};
+use eventsource_xs::runtime::ReactorHub;
 use eventsource_xs::wire::{Failure, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
 use member_drafts::draft_of;
 use members::StoredMembers;
-use memory::MemoryHub;
 use sequencer::{EntryOutcome, Restarted, Sequencer};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store_threads::StoreThreads;
 use wills::Wills;
@@ -110,9 +108,9 @@ impl StoredHub {
         }
     }
 
-    /// Returns the members of the hub in memory, of this machine and of others.
-    pub fn members(&self) -> Option<&Members> {
-        self.sequencer.memory().map(|_| &self.sequencer.members)
+    /// Returns the order of the hub in memory. Its members are those of this machine and of others.
+    pub fn sequence(&self) -> &Sequence {
+        &self.sequencer.sequence
     }
 
     /// Lets the members of the process before linger for so long at least, when the store has begun.
@@ -120,7 +118,7 @@ impl StoredHub {
         self.members.await_streams(least);
     }
 
-    pub fn handle(&self) -> Option<&HubHandle> {
+    pub fn handle(&self) -> Option<&Arc<ReactorHub>> {
         self.sequencer.handle()
     }
 
@@ -211,14 +209,13 @@ impl StoredHub {
         if !self.sequencer.is_shared() {
             return None; // no other machine has it
         }
-        let seq = self.sequencer.memory()?.ids.epoch.seq(id?)?;
+        let seq = self.sequencer.epoch()?.seq(id?)?;
         Some(seq).filter(|seq| *seq > self.given_through())
     }
 
     /// Returns true if only a hub of this epoch can have made that id.
     pub fn is_proven(&self, id: Option<&[u8]>) -> bool {
-        let proven = |memory: &MemoryHub| memory.ids.epoch.proven_seq(id?);
-        self.sequencer.memory().and_then(proven).is_some()
+        self.sequencer.epoch().zip(id).is_some_and(|(epoch, id)| epoch.proven_seq(id).is_some())
     }
 
     /// Called when a client has proven that an event was delivered which the store does not have.
@@ -233,8 +230,7 @@ impl StoredHub {
     /// that of the last event if the history ends with an entry that is no event, as one that has just begun: with the marker
     /// of Redis.
     pub fn given_through(&self) -> u64 {
-        let given = self.handle().and_then(|handle| handle.last_seq().ok());
-        given.unwrap_or(0).max(self.last_seq())
+        self.sequence().last_seq.max(self.last_seq())
     }
 
     /// Returns the sequence number of the last entry that this process has read.
@@ -327,9 +323,9 @@ impl StoredHub {
         let result = match self.sequencer.publish_entry(entry, is_new) {
             EntryOutcome::Skipped => return,
             EntryOutcome::Void => Err(entry.draft.failure(ErrorCode::Unknown, "history was lost")),
-            EntryOutcome::Published(origin, result) => {
+            EntryOutcome::Published(origin, id) => {
                 members::apply_entry(&entry.draft, origin, &mut self.sequencer);
-                result
+                Ok(id)
             }
         };
         entry.ticket.into_iter().for_each(|ticket| self.answer(ticket, &result, effects));
@@ -372,7 +368,7 @@ impl StoredHub {
 
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        let members = self.members().and_then(Members::next_due);
+        let members = self.sequence().members.next_due();
         self.sequencer.next_due().into_iter().chain(self.members.next_due()).chain(members).min()
     }
 
@@ -380,9 +376,6 @@ impl StoredHub {
     pub fn run_timers(&mut self, now: Instant) {
         self.sequencer.set_time(now);
         self.wills.log_losses();
-        if self.handle().is_some_and(HubHandle::has_ended) {
-            self.restart_after_defect();
-        }
         self.sequencer.forget_evicted_in_time();
         self.run_members();
         self.members.keep_lingering_in_time(&self.sequencer);
@@ -393,14 +386,6 @@ impl StoredHub {
         if self.sequencer.threads.restart_at().is_some_and(|at| now >= at) && self.restart().is_err() {
             self.sequencer.threads.delay_restart(now);
         }
-    }
-
-    /// Called when the reactor has died, with its streams. Their clients return with ids that the hub knows again when its
-    /// store has started again.
-    fn restart_after_defect(&mut self) {
-        log_message("the hub begins anew with its store: the thread of its streams has ended, which is a defect of eventsource-hub");
-        self.sequencer.drop_memory();
-        self.sequencer.threads.close(true);
     }
 
     /// Starts the store again. The hub in memory continues where the store does.
@@ -421,11 +406,6 @@ impl StoredHub {
         store::check_place(&self.sequencer.settings.store)
     }
 
-    /// Waits until the hub can be used, or the store says that it cannot begin, at most until a time.
-    pub fn wait_until_ready(&mut self, until: Instant) -> Effects {
-        self.wait_until(until, |hub, effects| hub.is_ready() || effects.cannot_begin.is_some())
-    }
-
     /// Takes reports until something is so, the time is over, or none can come.
     fn wait_until(&mut self, until: Instant, is_so: impl Fn(&Self, &Effects) -> bool) -> Effects {
         let mut effects = Effects::default();
@@ -441,12 +421,12 @@ impl StoredHub {
     /// that the event was perhaps stored. The hub is never ready afterwards: nothing can be appended.
     pub fn finish(&mut self, within: Duration) -> Effects {
         self.sequencer.set_time(Instant::now());
-        let wills = self.sequencer.members.take_wills();
+        let wills = self.sequencer.sequence.members.take_wills();
         self.keep_wills(wills);
         self.publish_wills();
         self.sequencer.forget_all_evicted();
         self.members.keep_lingering(&self.sequencer);
-        self.sequencer.threads.close(false);
+        self.sequencer.threads.close();
         let mut effects = self.wait_until(Instant::now() + within, |_, _| false);
         effects.is_ready = false;
         self.fail_waiting("the store did not answer before it ended", &mut effects);
@@ -459,7 +439,7 @@ impl StoredHub {
     /// it has.
     pub fn wait_until_stored(&mut self, within: Duration) -> (bool, Effects) {
         let has_all =
-            |hub: &Self| !hub.has_waiting() && hub.wills.is_empty() && hub.sequencer.members.waiting().is_empty();
+            |hub: &Self| !hub.has_waiting() && hub.wills.is_empty() && hub.sequence().members.waiting().is_empty();
         let effects = self.wait_until(Instant::now() + within, |hub, _| has_all(hub));
         (has_all(self), effects)
     }

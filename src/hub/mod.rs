@@ -122,7 +122,8 @@
 //!
 //! `call` is what other threads ask the hub.
 //!
-//! Beside the hub: `presence` is what a stream says of its member and its will; `members` decides who is here, from the streams
+//! Beside the hub: `sequence` is the order of its events, before they reach the logs: numbers, what was published once, sizes of
+//! the state, members. `presence` is what a stream says of its member and its will; `members` decides who is here, from the streams
 //! that enter and leave. Their announcements are published as any other event. `glob` matches names with patterns, `steps`
 //! counts what searches do, for tests.
 
@@ -147,6 +148,7 @@ mod readers;
 mod request;
 mod retention;
 mod sending;
+mod sequence;
 mod settings;
 pub(crate) mod steps;
 mod stored_history;
@@ -166,8 +168,8 @@ pub use members::{
     MAX_MEMBERS_OF_STREAM,
 };
 pub use presence::{
-    channel_of_kept, number_of_members, Announcement, KeptMember, MemberData, MemberRequest, Presence, Statement,
-    COUNT_KEY,
+    channel_of_kept, number_of_members, Announcement, KeptMember, MemberData, MemberRequest, Presence, PresenceChange,
+    Statement, COUNT_KEY,
 };
 pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::publication::Publication;
@@ -182,6 +184,7 @@ pub use readers::polls::POLL_LINGER;
 pub use readers::stream_limits::RESERVED;
 pub use readers::Readers;
 pub use sending::positions::OwnBlock;
+pub use sequence::{Sequence, STEPS};
 pub use settings::channel_settings::ChannelSettings;
 pub use stored_history::{Evictions, History};
 pub use ticket::{Passport, StreamLimit, Ticket, TicketOutcome, LONGEST_TICKET};

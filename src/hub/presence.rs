@@ -59,6 +59,22 @@ pub struct Presence {
     pub will: Option<Box<Announcement>>,
 }
 
+/// A change of one stream.
+#[derive(Clone, Debug)]
+pub enum PresenceChange {
+    /// It has a member from here on.
+    Entered(Box<MemberRequest>),
+    /// It has a will from here on.
+    Willed(Box<Announcement>),
+    /// It has ended with the program before, and its client has had the time to come back.
+    Away,
+    /// It has ended.
+    Left {
+        /// Whether the application has ended it.
+        is_by_application: bool,
+    },
+}
+
 /// The data of a member, as its application gives it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberData {

@@ -75,7 +75,7 @@ impl fmt::Debug for History {
 
 impl History {
     /// Returns the greatest sequence number that the history has given.
-    pub(crate) fn through(&self) -> u64 {
+    pub fn through(&self) -> u64 {
         self.evicted.iter().map(|(_, through)| *through).fold(self.last_seq.max(self.evicted_through), u64::max)
     }
 }

@@ -3,10 +3,10 @@
 //! [`pause`] stops the reactor at the end of a turn: every command that was queued is carried out, every answer applied, and
 //! each stream that can be is at rest. Nothing changes by that: the reactor continues when [`Paused`] is dropped.
 
-use super::handles::hub_handle::HubHandle;
 use super::handover_file::HandoverFile;
-use super::process::{check_shutdown, lock_process, no_answer};
+use super::process::{check_shutdown, lock_process};
 use super::reactor_handle::{Pause, Queued};
+use super::reactor_hub::{no_answer, ReactorHub};
 use crate::Failure;
 use crossbeam_channel::{bounded, Sender};
 use std::sync::Arc;
@@ -28,10 +28,10 @@ pub struct Paused {
 /// `Unavailable` or `Timeout`.
 pub fn pause(
     file: HandoverFile,
-    history: Option<&HubHandle>,
+    history: Option<&ReactorHub>,
     may_continue: bool,
 ) -> Result<(HandoverFile, Paused), Failure> {
-    let history = history.and_then(HubHandle::number);
+    let history = history.map(|hub| hub.number);
     let reactor = {
         check_shutdown()?;
         let process = lock_process();

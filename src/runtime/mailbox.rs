@@ -19,7 +19,7 @@ use std::sync::Mutex;
 pub enum Mail {
     /// The answer to the question with this number; nothing if the reactor has died.
     Answered(u64, Option<Answer>),
-    /// A change of a stream with a member or a will, of a hub with stored events.
+    /// A change of a stream with a member or a will.
     Presence(PresenceReport),
     /// A stream has ended.
     Ended(StreamId, Reason),

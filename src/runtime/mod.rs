@@ -17,7 +17,8 @@
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
 //! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers; in its folder `sockets`,
 //!   `stream_table`, and `context`, what the connections to hub processes work on
-//! - `registration`: the hubs in the reactor of a process
+//! - [`reactor_hub`](ReactorHub): a hub in the reactor; [`own_hub`](OwnHub): one that owns the order of its events
+//! - `registration`: the hubs of an application in the reactor of a process
 //! - `process`: the reactor of this process: its start, the shutdown at exit; in its folder `forks`: what a fork does to it
 //! - `handles`: streams and hubs of this process, as the application holds them
 //! - [`remote`]: named hubs. The event loop has its `links`; a fork and the end of the process concern its `registrations`
@@ -33,9 +34,11 @@ pub(crate) mod generation;
 pub(crate) mod handles;
 mod handover_file;
 mod mailbox;
+mod own_hub;
 mod presence;
 pub(crate) mod process;
 pub(crate) mod reactor_handle;
+mod reactor_hub;
 mod registration;
 mod relayed_client;
 mod running_handler;
@@ -46,16 +49,19 @@ pub(crate) mod stream_state;
 
 pub use crate::stream::Stats;
 pub use crate::sys::clock::monotonic;
-pub use handles::hub_handle::{Begun, HubHandle};
+pub use handles::hub_handle::HubHandle;
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
 pub use handles::takeover::{Obstacle, Takeover};
 pub use handover_file::HandoverFile;
 pub use mailbox::{Mail, Mailbox};
-pub use presence::{PresenceChange, PresenceReport};
+pub use own_hub::OwnHub;
+pub use presence::PresenceReport;
 pub use process::{
-    count_refused_origin, counted_generation, end_streams, end_with_retry, is_shutting_down, linger, mailbox,
-    no_answer, notify_descriptor, remove_interpreter, shutdown, stats, stop_waiting, take_ended, times,
+    count_refused_origin, counted_generation, create_hub, create_own_hub, end_streams, end_with_retry,
+    is_shutting_down, linger, mailbox, notify_descriptor, remove_interpreter, resume_hub, shutdown, stats,
+    stop_waiting, take_ended, times,
 };
+pub use reactor_hub::{no_answer, Begun, ReactorHub};
 pub use relayed_client::RelayedClient;
 pub use stats::Counts;
 pub use wake::end_queue::{count_callbacks, has_callbacks};

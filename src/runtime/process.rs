@@ -7,16 +7,20 @@ pub(crate) mod forks;
 use super::event_loop::EventLoop;
 use super::generation::generation;
 use super::mailbox::Mailbox;
+use super::own_hub::OwnHub;
 use super::reactor_handle::ReactorHandle;
+use super::reactor_hub::ReactorHub;
 use super::registration::Registrations;
 use super::remote::registrations::{lock_remotes, try_lock_remotes, wait_for_answers, Remotes};
 use super::wake::sync::lock;
 use crate::histogram::Times;
+use crate::hub::{Epoch, History, Settings};
 use crate::reactor::{Command, StreamId};
 use crate::stream::Reason;
 use crate::stream::Stats;
 use crate::sys::thread;
-use crate::{ErrorCode, Failure};
+use crate::wire::Handover;
+use crate::Failure;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, TryLockError};
@@ -152,11 +156,6 @@ pub fn is_shutting_down() -> bool {
     IS_SHUTTING_DOWN.load(Ordering::Acquire)
 }
 
-/// The reactor did not answer in time.
-pub fn no_answer() -> Failure {
-    Failure::new(ErrorCode::Timeout, None, "the reactor does not answer")
-}
-
 /// Returns the last reactor of this process, even if it has died.
 fn last_reactor() -> Option<Arc<ReactorHandle>> {
     lock_process().started.as_ref().map(|(_, reactor)| Arc::clone(reactor))
@@ -223,6 +222,22 @@ pub fn count_refused_origin() {
 /// Returns the times that this process's reactors have measured.
 pub fn times() -> Times {
     last_reactor().map_or_else(Times::default, |reactor| reactor.times())
+}
+
+/// Creates a hub that continues with stored events. Its owner has the order. Fails with `Unavailable`.
+pub fn create_hub(settings: Settings, epoch: Epoch, history: &History) -> Result<Arc<ReactorHub>, Failure> {
+    Ok(ReactorHub::create(reactor_or_start()?, settings, epoch, Some(history)))
+}
+
+/// Creates a hub that belongs to the caller. Errors are those of [`create_hub`].
+pub fn create_own_hub(settings: Settings) -> Result<OwnHub, Failure> {
+    OwnHub::create(reactor_or_start()?, settings)
+}
+
+/// Continues with a hub that was handed over, whose members linger for `wait` at least: their streams follow. Errors are those
+/// of [`create_hub`].
+pub fn resume_hub(settings: Settings, handed: &[Handover<'_>], wait: Duration) -> Result<OwnHub, Failure> {
+    Ok(OwnHub::resume(reactor_or_start()?, settings, handed, wait))
 }
 
 /// Ends a stream that no handle holds, as [`StreamHandle::end_with_retry`](super::StreamHandle::end_with_retry) does.

@@ -1,7 +1,7 @@
 //! The queue of commands to the reactor, and what threads share with the reactor.
 
 use super::mailbox::{Mail, Mailbox};
-use super::presence::{PresenceChange, PresenceReports};
+use super::presence::{PresenceReport, PresenceReports};
 use super::remote::links::command::LinkCommand;
 use super::running_handler::RunningHandler;
 use super::stats::Counts;
@@ -12,7 +12,7 @@ use super::wake::notifier::Notifier;
 use super::wake::sync::lock;
 use super::wake::waker::Waker;
 use crate::histogram::Times;
-use crate::hub::{Answer, Question};
+use crate::hub::{Answer, PresenceChange, Question};
 use crate::reactor::{Command, HubId, StreamId};
 use crate::runtime::handover_file::HandoverFile;
 use crate::stream::Stats;
@@ -323,8 +323,10 @@ impl ReactorHandle {
 
     /// Reports a change of a stream with a member or a will.
     pub(super) fn report_presence(&self, hub: HubId, stream: StreamId, change: PresenceChange) {
-        if let Some(report) = self.presence.push(hub, stream, change) {
-            self.mailbox.push(Mail::Presence(report));
+        let report = PresenceReport { hub, stream, at: Instant::now(), change };
+        match self.mailbox.is_open() {
+            true => self.mailbox.push(Mail::Presence(report)),
+            false => self.presence.push(report),
         }
     }
 

@@ -35,11 +35,10 @@ use aes_gcm::{Aes128Gcm, Nonce, Tag};
 const PURPOSE: &[u8] = b"EventSource-XS ticket\0";
 
 const KEY_BYTES: usize = 16;
-/// How many random bytes a ticket takes whose key is there.
-pub const NONCE_BYTES: usize = 12;
+const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 
-/// How many random bytes a ticket takes whose key may have to be made.
+/// How many random bytes a ticket takes: for its key, if that has to be made, and its nonce.
 pub const RANDOM_BYTES: usize = KEY_BYTES + NONCE_BYTES;
 
 /// Why a ticket is refused.
@@ -98,13 +97,10 @@ impl TicketKeys {
 
     /// Seals a ticket, with another key if it is time. `random` are bytes that nobody can guess.
     pub fn seal(&mut self, ticket: &Ticket, now: u64, random: [u8; RANDOM_BYTES]) -> Vec<u8> {
-        let (secret, nonce) = random.split_at(KEY_BYTES);
         let mut next = [0; KEY_BYTES];
-        next.copy_from_slice(secret);
+        next.copy_from_slice(&random[..KEY_BYTES]);
         self.renew(now, next);
-        let mut of_ticket = [0; NONCE_BYTES];
-        of_ticket.copy_from_slice(nonce);
-        self.seal_with_current(ticket, of_ticket).unwrap_or_default()
+        self.seal_with_current(ticket, random).unwrap_or_default()
     }
 
     /// Puts another key in the place of the one that seals, if it is time. Returns true if it has.
@@ -128,15 +124,15 @@ impl TicketKeys {
         self.current.as_ref().map_or(false, |key| now < key.since.saturating_add(longest))
     }
 
-    /// Seals a ticket, if there is a key. The nonce is random.
-    pub fn seal_with_current(&self, ticket: &Ticket, nonce: [u8; NONCE_BYTES]) -> Option<Vec<u8>> {
-        let key = self.current.as_ref()?;
+    /// Seals a ticket, if there is a key. The last random bytes are the nonce.
+    pub fn seal_with_current(&self, ticket: &Ticket, random: [u8; RANDOM_BYTES]) -> Option<Vec<u8>> {
+        let (key, nonce) = (self.current.as_ref()?, &random[KEY_BYTES..]);
         let mut bytes = vec![key.number];
-        bytes.extend_from_slice(&nonce);
+        bytes.extend_from_slice(nonce);
         let content = bytes.len();
         ticket.write(&mut Writer(&mut bytes));
         let cipher = Aes128Gcm::new((&key.secret).into());
-        let nonce = Nonce::from_slice(&nonce);
+        let nonce = Nonce::from_slice(nonce);
         // It fails for more than 64 GiB.
         let tag = cipher.encrypt_in_place_detached(nonce, &associated(), &mut bytes[content..]).ok()?;
         bytes.extend_from_slice(&tag);

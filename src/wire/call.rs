@@ -147,16 +147,12 @@ impl Call {
     }
 
     /// Returns the reply, when the reactor has answered and its reports of members are applied.
-    pub fn reply(&self, answer: Answer, members: Option<&Members>) -> Reply {
+    pub fn reply(&self, answer: Answer, members: &Members) -> Reply {
         match (self, Reply::from(answer)) {
-            (Self::CountMembers { channel }, _) => {
-                Reply::Number(members.map_or(0, |members| members.count(channel)) as u64)
-            }
-            (Self::Members { channel, after }, _) => {
-                Reply::Members(members.map(|members| members.page(channel, after.as_deref())).unwrap_or_default())
-            }
+            (Self::CountMembers { channel }, _) => Reply::Number(members.count(channel) as u64),
+            (Self::Members { channel, after }, _) => Reply::Members(members.page(channel, after.as_deref())),
             (_, Reply::Counted(mut counted)) => {
-                let (here, refused) = members.map(Members::totals).unwrap_or_default();
+                let (here, refused) = members.totals();
                 (counted.hub.members, counted.hub.members_refused) = (here as u64, refused);
                 Reply::Counted(counted)
             }

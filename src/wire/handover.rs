@@ -13,7 +13,7 @@ use crate::hub::{EndRequest, HandedMember, History, KeptMember, Presence, Retain
 use std::time::Duration;
 
 /// The version of what is handed over between programs of all versions of the protocol.
-pub const HANDOVER: u32 = 38;
+pub const HANDOVER: u32 = 39;
 
 messages! {
     /// A part of what is handed over.
@@ -178,6 +178,8 @@ pub struct HandedPeer<'a> {
     /// The bytes of publishes that were handled and are not granted again yet.
     pub handled: u64,
     pub is_greeted: bool,
+    /// Whether it waits for the hub, whose welcome follows.
+    pub waits: bool,
     pub show_channel: Option<ShowChannel>,
     /// What it keeps alive.
     pub keeps: u32,
@@ -199,7 +201,7 @@ coded! {
     History { epoch, cipher_key, last_seq, evicted, evicted_through, is_shared, is_own, ends_forgotten_through }
     KeptMember { since, linger, data, leave }
     HandedPeer<'a> {
-        descriptor, token, inbox, descriptors, unsent, handled, is_greeted, show_channel, keeps, calls_for, after, is_kept,
+        descriptor, token, inbox, descriptors, unsent, handled, is_greeted, waits, show_channel, keeps, calls_for, after, is_kept,
         last_mark, reached_mark,
     }
 }

@@ -289,7 +289,7 @@ impl Peer {
 /// What a new program continues with.
 impl Peer {
     /// Hands the connection over. A worker that waits with its greeting greets that program.
-    pub fn hand_over(&self, file: &mut HandoverFile, hub: &Name) {
+    pub fn hand_over(&self, file: &mut HandoverFile, hub: &Name, waits: bool) {
         let mut inbox = Vec::new();
         if let Some(settings) = &self.held {
             // It was as long as a greeting may be.
@@ -307,6 +307,7 @@ impl Peer {
             unsent: &self.outgoing[self.sent..],
             handled: self.credits.handled(),
             is_greeted: self.is_greeted,
+            waits,
             show_channel: self.show_channel,
             keeps: self.keeps as u32,
             calls_for: self.calls_for,

@@ -1,7 +1,7 @@
 //! Continuing another program: its history at once, its connections and streams when the hub can be used. They wait in their
 //! sockets until then.
 
-use super::store_reports::BEGIN_WITHIN;
+use super::hub_life::BEGIN_WITHIN;
 use super::{requests, Server};
 use crate::arguments::Arguments;
 use crate::http::Sockets;
@@ -13,9 +13,8 @@ use crate::process_log::{self, log_message};
 use crate::run_options::RunOptions;
 use crate::settings::Precedence;
 use crate::streams::{HeldStream, Opener, OWN};
-use eventsource_xs::hub::{FirstBlock, Presence, SubscribeRequest};
+use eventsource_xs::hub::{FirstBlock, Presence, PresenceChange, SubscribeRequest};
 use eventsource_xs::remote::calls::{send, Readiness, Wait};
-use eventsource_xs::runtime::PresenceChange;
 use eventsource_xs::stream::{Reason, StreamId};
 use eventsource_xs::wire::{HandedProcess, Handover, Malformed, Open, Response};
 use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
@@ -117,8 +116,7 @@ impl Server {
             self.take_over(&handed, now);
         }
         if let Some((streams, _)) = self.arrival.away.take_if(|(_, until)| is_due(*until)) {
-            let hub = self.current.handle();
-            hub.into_iter().for_each(|hub| streams.iter().for_each(|id| hub.report_away(*id, PresenceChange::Away)));
+            streams.into_iter().for_each(|id| self.report_away(id, PresenceChange::Away, now));
         }
     }
 
@@ -157,8 +155,7 @@ impl Server {
             }
         }
         self.end_others(known, now + time_to_return(handed));
-        let epoch = self.current.handle().and_then(|hub| hub.epoch().ok());
-        epoch.into_iter().for_each(|epoch| self.peers.announce_epoch(&epoch));
+        self.follow_beginning();
         if let Ok(HandedProcess { program, requesters, .. }) = process_of(handed) {
             let program = Path::new(OsStr::from_bytes(program)).display();
             log_message(&format!("continues as {program}: {stay} streams stay, {cut} clients reconnect"));
@@ -166,7 +163,11 @@ impl Server {
             let _ = Response::Upgraded.encode(&mut answer); // it is short
             requesters.iter().for_each(|requester| send_last(*requester, &answer));
         }
-        for token in self.peers.ungreeted() {
+        let ungreeted = self.peers.ungreeted();
+        if self.current.has_given_up() {
+            return self.reject_all(ungreeted, now);
+        }
+        for token in ungreeted {
             self.serve(token, Readiness { readable: true, ..Readiness::default() }, now);
             // it has perhaps greeted already
         }
@@ -212,22 +213,31 @@ impl Server {
     /// Tells the openers of other streams that these have ended, and lets their members wait until clients may be back. The
     /// will of one without a member is published now: nobody would know whether its client is back.
     fn end_others(&mut self, others: HashMap<u64, Known>, until: Instant) {
-        let (hub, mut away) = (self.current.handle(), Vec::new());
+        let (now, mut away) = (Instant::now(), Vec::new());
         for (number, Known { opener, presences, .. }) in (0..).zip(others.into_values()) {
             self.peers.answer(opener.peer, &Response::Ended { stream: opener.number, reason: Reason::Server });
-            let Some(hub) = hub.filter(|_| !presences.is_empty()) else { continue };
+            if presences.is_empty() {
+                continue;
+            }
             let id = StreamId { slot: number, serial: 0 }; // no stream of this program has it
             let has_member = presences.iter().any(|presence| presence.member.is_some());
             for Presence { member, will } in presences {
-                member.into_iter().for_each(|member| hub.report_away(id, PresenceChange::Entered(member)));
-                will.into_iter().for_each(|will| hub.report_away(id, PresenceChange::Willed(will)));
+                member.into_iter().for_each(|member| self.report_away(id, PresenceChange::Entered(member), now));
+                will.into_iter().for_each(|will| self.report_away(id, PresenceChange::Willed(will), now));
             }
             match has_member {
                 true => away.push(id),
-                false => hub.report_away(id, PresenceChange::Left { is_by_application: false }),
+                false => self.report_away(id, PresenceChange::Left { is_by_application: false }, now),
             }
         }
         self.arrival.away = (!away.is_empty()).then_some((away, until));
+    }
+
+    /// Applies a change of a stream that this program does not have: it has ended with the one before.
+    fn report_away(&mut self, id: StreamId, change: PresenceChange, now: Instant) {
+        if let Some(hub) = self.current.hub_mut() {
+            hub.apply(id, change, now, now);
+        }
     }
 }
 

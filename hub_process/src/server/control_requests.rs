@@ -89,13 +89,6 @@ impl ControlRequests {
     }
 }
 
-/// Returns the path that this program has been started from, even if another file is there now.
-pub(super) fn own_program() -> std::io::Result<PathBuf> {
-    let path = std::env::current_exe()?;
-    let kept = path.as_os_str().as_bytes().strip_suffix(b" (deleted)").map(OsStr::from_bytes);
-    Ok(kept.map_or_else(|| path.clone(), PathBuf::from))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ use crate::process_log::log_message;
 use crate::protocol;
 use crate::run_options::RunOptions;
 use crate::served_hub::not_begun;
+use crate::store::check_place;
 use eventsource_xs::wire::WINDOW_BYTES;
 use eventsource_xs::wire::{Failure, Frame, Hello, NamedSettings, Response, Role, Stop, Upgrade, Welcome, WorkerId};
 use eventsource_xs::ErrorCode;
@@ -68,18 +69,19 @@ pub(super) fn greet_held(server: &mut Server, now: Instant) {
 fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<(), Failure> {
     let show_channel = match role {
         Role::Command => {
-            take_settings(server, NamedSettings::default(), now)?;
+            take_settings(server, &NamedSettings::default())?;
             // Its welcome says how the hub shows channels.
             server.current.hub().and_then(|hub| hub.settings.show_channel)
         }
         Role::Worker(settings) => {
             let may_wait = server.peers.get_mut(from).is_some_and(|peer| !peer.has_waited(now));
-            if may_wait && server.current.has_other_store_claimed(&settings) {
-                server.peers.hold(from, settings, now); // at a deployment the workers of before are about to leave
+            let show_channel = settings.show_channel.flatten();
+            // At a deployment the workers of before are about to leave.
+            let waits = may_wait && server.current.has_other_store_claimed(&settings);
+            if waits || !take_settings(server, &settings)? {
+                server.peers.hold(from, settings, now);
                 return Ok(());
             }
-            let show_channel = settings.show_channel.flatten();
-            take_settings(server, *settings, now)?;
             add_worker(server, from);
             show_channel
         }
@@ -99,22 +101,27 @@ fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<
     Ok(())
 }
 
-/// Takes the settings that a worker names; a command names none. The first call creates the hub.
-fn take_settings(server: &mut Server, given: NamedSettings, now: Instant) -> Result<(), Failure> {
-    let wanted = server.current.wanted(given)?;
-    if !server.current.adopt(&wanted) {
-        server.begin_hub(&wanted, now)?;
+/// Takes the settings that a worker names; a command names none. The first call creates the hub. Returns false if the process
+/// restarts for them: the greeting waits for that. Nothing happens if the next store obviously cannot begin.
+fn take_settings(server: &mut Server, given: &NamedSettings) -> Result<bool, Failure> {
+    let wanted = server.current.wanted(given.clone())?;
+    if server.current.hub().is_none() {
+        server.begin_hub(&wanted)?;
+    } else if !server.current.adopt(&wanted) {
+        check_place(&wanted.all.store).map_err(|message| Failure::new(ErrorCode::Unavailable, None, &message))?;
+        server.wanted.get_or_insert(wanted);
+        return Ok(false);
     }
     server.lifetime.adopt(&wanted.named);
     server.current.remember(&wanted.named);
-    Ok(())
+    Ok(true)
 }
 
 /// Counts a worker. Where none was, those that were drained have gone.
 fn add_worker(server: &mut Server, token: u64) {
     let Server { peers, current, .. } = server;
     if peers.workers() == 0 {
-        let _ = current.handle().map(|hub| hub.end_drain()); // fails only while the process ends
+        current.handle().into_iter().for_each(|hub| hub.end_drain());
     }
     peers.add_worker(token);
 }
@@ -141,8 +148,7 @@ pub(super) fn welcome(
     lifetime: &Lifetime,
     number: u64,
 ) -> Result<Response<'static>, Failure> {
-    let (Some(hub), Some(handle)) = (current.hub(), current.handle()) else { return Err(not_begun()) };
-    let epoch = handle.epoch()?;
+    let (Some(hub), Some(epoch)) = (current.hub(), current.epoch().map(Into::into)) else { return Err(not_begun()) };
     let (name, pid, credits) = (options.place.name().clone(), std::process::id(), WINDOW_BYTES);
     let settings = lifetime.with_times(hub.settings.clone());
     Ok(Response::Welcome(Box::new(Welcome { name, pid, number, epoch, settings, credits })))

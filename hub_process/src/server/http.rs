@@ -1,6 +1,6 @@
 //! The requests of HTTP clients: a stream for one with a ticket, the application for every other one, and metrics.
 
-use super::store_reports::BEGIN_WITHIN;
+use super::hub_life::BEGIN_WITHIN;
 use super::{requests, Server};
 use crate::http::{self, Client, Head, Refusal, Service};
 use crate::streams::{HeldStream, OWN};
@@ -130,7 +130,7 @@ impl Beginning {
             };
             ticket.binding.starts_with(&request.digest())
         };
-        let mut ticket = server.current.hub_mut()?.unseal_ticket(&sealed, is_for).ok()?.ok()?;
+        let mut ticket = server.current.hub_mut()?.unseal_ticket(&sealed, is_for).ok()?;
         let passport = ticket.passport.take()?;
         Some((ticket, Self::with(*passport, head, after)))
     }

@@ -232,12 +232,13 @@ pub(super) fn subscribe(
     }
     operator.note_reader(&subscription.topics);
     let handle = hub.as_ref().and_then(|hub| hub.handle());
+    let max_topics = hub.as_ref().map_or(0, |hub| hub.settings.max_topics);
     if subscription.presence.member.is_some() {
         operator.log_refused_members(|| hub.as_ref().is_some_and(|hub| hub.has_refused_members()));
     }
     let Some(stream) = id.and_then(|id| streams.get_mut(id)) else { return Ok(()) };
-    match handle.filter(|hub| !hub.has_ended()) {
-        Some(hub) => hub.subscribe(&mut stream.handle, subscription).map(drop),
+    match handle {
+        Some(hub) => stream.handle.subscribe(hub, subscription, max_topics).map(drop),
         None => {
             stream.handle.end_with_retry(); // the store begins again
             Ok(())

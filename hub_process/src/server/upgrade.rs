@@ -1,14 +1,17 @@
-//! Continuing as another program: the history and the connections are handed over. `arrival` is the other side.
+//! Continuing as another program, or as this one with other settings of the hub: the history and the connections are handed
+//! over. `arrival` is the other side.
 
 use super::control_requests::Upgrading;
-use super::store_reports::BEGIN_WITHIN;
-use super::Server;
+use super::hub_life::BEGIN_WITHIN;
+use super::{Server, STORE_LINGER};
 use crate::new_program::Program;
 use crate::process_log::log_message;
 use crate::protocol;
+use crate::settings::Wanted;
+use eventsource_xs::hub::{Answer, Question};
 use eventsource_xs::remote::calls::memory_file;
 use eventsource_xs::runtime::{handing_over, HandoverFile};
-use eventsource_xs::wire::{Call, Failure, HandedProcess, Handover};
+use eventsource_xs::wire::{Failure, HandedProcess, Handover};
 use eventsource_xs::ErrorCode;
 use std::convert::Infallible;
 use std::io;
@@ -18,6 +21,16 @@ use std::time::Instant;
 /// The memory that is tried before anything is handed over, and that for each entry and each stream.
 const MEMORY: usize = 4 << 20;
 const MEMORY_OF_EACH: u64 = 64;
+
+/// What the program that continues keeps.
+struct Keeps {
+    /// The connections of workers.
+    workers: bool,
+    /// The streams that are at rest.
+    streams: bool,
+    /// What was published, and the members.
+    history: bool,
+}
 
 impl Server {
     /// Continues as another program. Returns only if that fails; then the process continues as it is, and the requesters
@@ -31,31 +44,69 @@ impl Server {
     }
 
     fn try_upgrade(&mut self, Upgrading { requesters, program, .. }: &Upgrading) -> Result<Infallible, String> {
-        let count = Call::Count { channel: Box::default() };
-        let counted = self.current.own().and_then(|hub| hub.call(&count).ok()?.counted().ok());
-        let entries = counted.map_or(0, |counted| counted.hub.events + counted.hub.keys);
+        let count = Question::Count { channel: Box::default() };
+        let counted = self.current.own().and_then(|hub| hub.ask(count).ok()).map(Answer::counted);
+        let entries = counted.map_or(0, |counted| counted.0.events + counted.0.keys);
         try_memory(entries + self.streams.len() as u64)?;
         self.options.place.socket().to_str().ok_or("the path of the socket is not UTF-8")?; // it is on the command line
         let program = Program::open(program)?;
-        let may_continue = program.check(None)? == protocol::version();
+        let is_same = program.check(None)? == protocol::version();
         self.wait_for_reactor(Instant::now());
-        self.wait_for_store()?;
+        self.continue_as(&program, requesters, &Keeps { workers: is_same, streams: is_same, history: true })
+    }
+
+    /// Continues with other settings of the hub, as this program: a process is one hub for life. Workers stay connected, and
+    /// streams end. What was published stays, unless another store is to have it. If that fails the process ends: workers
+    /// reconnect, and begin another one.
+    pub(super) fn restart(&mut self, wanted: &Wanted) {
+        let Err(message) = self.try_restart(wanted);
+        log_message(&format!("the process ends, and the next one has these settings: {message}"));
+        self.current.remember(&wanted.named);
+        self.control.end();
+    }
+
+    fn try_restart(&mut self, wanted: &Wanted) -> Result<Infallible, String> {
+        let now = Instant::now();
+        let before = self.current.hub().ok_or("there is no hub")?.settings.clone();
+        let is_same_store = before.store.is_same(&wanted.all.store);
+        let has_history = match self.current.stored() {
+            Some(stored) => stored.has_begun(),
+            None => before.hub.opaque_ids == wanted.all.hub.opaque_ids, // otherwise its ids are unknown
+        };
+        let keeps = Keeps { workers: true, streams: false, history: is_same_store && has_history };
+        self.operator.log_restart((&before.store, &wanted.all.store), keeps.history);
+        let program = Program::running()?;
+        self.wait_for_reactor(now);
+        if !keeps.history {
+            let finished = self.current.finish_store(STORE_LINGER);
+            self.answer_requesters(finished.completions, now);
+        }
+        self.current.reshape(&wanted.all);
+        self.continue_as(&program, &[], &keeps)
+    }
+
+    /// Continues as a program, which keeps some of what this one has. Returns only if that fails.
+    fn continue_as(&mut self, program: &Program, requesters: &[u64], keeps: &Keeps) -> Result<Infallible, String> {
+        self.wait_for_store(keeps)?;
         let file = HandoverFile::new(memory_file("eventsource-hub").map_err(cannot_hand_over)?);
-        let paused = handing_over::pause(file, self.current.own(), may_continue);
+        let history = self.current.own().filter(|_| keeps.history);
+        let paused = handing_over::pause(file, history.map(|hub| &**hub), keeps.streams);
         let (mut file, _paused) = paused.map_err(|error| error.to_string())?;
         self.take_mail(Instant::now()); // from here on every stream here is one of the reactor, too
-        self.wait_for_store()?;
+        self.wait_for_store(keeps)?;
         self.send_log();
-        self.hand_over(requesters, &program, may_continue, &mut file);
+        self.hand_over(requesters, program, keeps, &mut file);
         let (file, descriptors) = file.finish().map_err(cannot_hand_over)?;
-        program.check(Some(&file))?;
+        if !program.is_running() {
+            program.check(Some(&file))?;
+        }
         Err(program.exec(&file, &descriptors, &self.options))
     }
 
     /// Waits until the store has everything: the other program begins with it. Its threads end with this program, as in a
     /// killed process, so nothing has changed if the upgrade fails.
-    fn wait_for_store(&mut self) -> Result<(), String> {
-        let Some(stored) = self.current.stored() else { return Ok(()) };
+    fn wait_for_store(&mut self, keeps: &Keeps) -> Result<(), String> {
+        let Some(stored) = self.current.stored().filter(|_| keeps.history) else { return Ok(()) };
         let lost = |why: &str| Err(format!("events wait for the hub's store, which {why}, and would be lost"));
         if !stored.has_begun() || !stored.is_up() {
             return if stored.has_waiting() { lost("is down") } else { Err("the hub's store is down".to_owned()) };
@@ -71,7 +122,7 @@ impl Server {
 
     /// Hands over what the reactor does not have. Workers that have greeted go to a program of the same protocol only: another
     /// one would refuse them.
-    fn hand_over(&self, requesters: &[u64], program: &Program, may_continue: bool, file: &mut HandoverFile) {
+    fn hand_over(&self, requesters: &[u64], program: &Program, keeps: &Keeps, file: &mut HandoverFile) {
         let mut process = HandedProcess {
             program: program.path().as_os_str().as_bytes().into(),
             program_file: program.number() as u32,
@@ -85,11 +136,11 @@ impl Server {
         self.listener.instance().hand_over(file, &mut process);
         self.listening.hand_over(file, &mut process);
         file.add(&Handover::Process(process.into()));
-        self.current.hand_over(file, Instant::now());
+        self.current.hand_over(file, keeps.history, Instant::now());
         self.peers.hand_over(file, self.options.place.name(), |peer| {
-            (may_continue || !peer.is_greeted) && !requesters.contains(&peer.token())
+            (keeps.workers || !peer.is_greeted) && !requesters.contains(&peer.token())
         });
-        if may_continue {
+        if keeps.workers {
             self.leases.hand_over(file);
             self.streams.hand_over(file);
         }

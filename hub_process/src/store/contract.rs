@@ -121,9 +121,9 @@ pub enum StoreCommand {
     BackUp { ticket: u64, path: PathBuf },
     /// Begin another epoch: entries are missing that this process has delivered before it began the store anew.
     Lost(Box<str>),
-    /// End, after what was asked before. If the hub continues, its members stay on this machine meanwhile. A store ends without
-    /// it, too, when it has done what it was asked and the process continues as another program.
-    Close { hub_continues: bool },
+    /// End, after what was asked before. A store ends without it, too, when it has done what it was asked and the process
+    /// continues as another program: then the members stay on this machine.
+    Close,
 }
 
 /// A report of a store.

@@ -167,11 +167,6 @@ impl Beginning {
         }
     }
 
-    /// Called when the hub in memory is gone.
-    pub fn drop_memory(&mut self) {
-        self.was_complete = false;
-    }
-
     /// Writes down what is about to be delivered, unless the history is still to prove that it has what was delivered before.
     pub fn will_deliver(&mut self, epoch: &str, last_seq: u64) {
         if self.proof.is_none() && !self.is_void() {

@@ -29,7 +29,7 @@ pub struct StoredMembers {
 impl StoredMembers {
     /// Asks the store for what members have announced.
     pub fn announce_changes(&mut self, sequencer: &mut Sequencer) {
-        let changed = sequencer.members.take_changed();
+        let changed = sequencer.sequence.members.take_changed();
         if !changed.is_empty() {
             self.linger_at.get_or_insert(sequencer.now() + LINGER);
         }
@@ -67,7 +67,7 @@ impl StoredMembers {
             let least = std::mem::take(&mut self.least);
             // Before an upgrade the store was perhaps not told who lingers no more.
             let rest = |key: &MemberKey| self.lingering.rest(key, now).filter(|_| least == Duration::ZERO);
-            sequencer.members.resume(rest, least, now);
+            sequencer.sequence.members.resume(rest, least, now);
         }
         self.lingering = KeptLingering::default();
         self.keep_lingering(sequencer);
@@ -90,10 +90,13 @@ impl StoredMembers {
     /// while there are members.
     pub fn keep_lingering(&mut self, sequencer: &Sequencer) {
         self.linger_at = None;
-        if !sequencer.is_open() || sequencer.is_shared() || sequencer.members.is_empty() && self.lingering.is_empty() {
+        if !sequencer.is_open()
+            || sequencer.is_shared()
+            || sequencer.sequence.members.is_empty() && self.lingering.is_empty()
+        {
             return;
         }
-        if let Some(bytes) = self.lingering.change(sequencer.members.lingering(), sequencer.now()) {
+        if let Some(bytes) = self.lingering.change(sequencer.sequence.members.lingering(), sequencer.now()) {
             sequencer.threads.store.send(StoreCommand::Linger(bytes));
         }
         self.linger_at = Some(sequencer.now() + LINGER);
@@ -102,14 +105,16 @@ impl StoredMembers {
 
 /// Asks the store for what waits of a member.
 fn ask_store(key: &MemberKey, sequencer: &mut Sequencer) {
-    while let Some((announcement, kept)) = sequencer.is_open().then(|| sequencer.members.next_request(key)).flatten() {
+    while let Some((announcement, kept)) =
+        sequencer.is_open().then(|| sequencer.sequence.members.next_request(key)).flatten()
+    {
         let draft = draft_of(announcement, kept);
         match state_change(&draft, sequencer) {
             Ok(state) => {
                 let waiting = WaitingDraft::new(Purpose::Member(key.clone()), None);
                 return sequencer.append(draft, waiting.with_state(state));
             }
-            Err(_) => sequencer.members.refuse_request(key),
+            Err(_) => sequencer.sequence.members.refuse_request(key),
         }
     }
 }
@@ -120,22 +125,22 @@ fn ask_for(keys: &[MemberKey], sequencer: &mut Sequencer) {
 
 /// Asks the store again for what it has failed.
 pub fn ask_waiting(sequencer: &mut Sequencer) {
-    ask_for(&sequencer.members.waiting(), sequencer);
+    ask_for(&sequencer.sequence.members.waiting(), sequencer);
 }
 
 /// Announces all members again, of which the store may not know.
 pub fn reannounce(sequencer: &mut Sequencer) {
-    ask_for(&sequencer.members.reannounce(), sequencer);
+    ask_for(&sequencer.sequence.members.reannounce(), sequencer);
 }
 
 /// Called when the store has answered a request of a member.
 pub fn take_answer(key: &MemberKey, failure: Option<&Failure>, sequencer: &mut Sequencer) {
     match failure.map(|failure| failure.code) {
-        None => sequencer.members.confirm_request(key),
-        Some(ErrorCode::Invalid | ErrorCode::Unsupported) => sequencer.members.refuse_request(key),
+        None => sequencer.sequence.members.confirm_request(key),
+        Some(ErrorCode::Invalid | ErrorCode::Unsupported) => sequencer.sequence.members.refuse_request(key),
         // Full is the store. That of the state was found before the store was asked.
         Some(code) => {
-            if sequencer.members.fail_request(key, matches!(code, ErrorCode::Full | ErrorCode::Unavailable)) {
+            if sequencer.sequence.members.fail_request(key, matches!(code, ErrorCode::Full | ErrorCode::Unavailable)) {
                 return sequencer.retry_later();
             }
         }
@@ -150,7 +155,7 @@ pub fn apply_entry(draft: &Draft, origin: EntryOrigin, sequencer: &mut Sequencer
     }
     let here = draft.member.kept().map(|kept| (kept.clone(), Unsequenced::of(draft.fields.fields().iter())));
     let (key, now) = (key_of(draft), sequencer.now());
-    sequencer.members.apply_entry(&key, here, origin, now);
+    sequencer.sequence.members.apply_entry(&key, here, origin, now);
     if origin == EntryOrigin::Other {
         ask_store(&key, sequencer);
     }

@@ -14,11 +14,11 @@ use super::*;
 use crate::store::{Began, MemberPart, Store, StoreCommand, StoreEnd};
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
-    KeptMember, MemberData, MemberInfo, MemberKey, MemberRequest, Retain, StartPoint, Statement, SubscribeRequest,
-    Topic,
+    KeptMember, MemberData, MemberInfo, MemberKey, MemberRequest, PresenceChange, Retain, StartPoint, Statement,
+    SubscribeRequest, Topic,
 };
 use eventsource_xs::parse::Parser;
-use eventsource_xs::runtime::{PresenceChange, StreamHandle};
+use eventsource_xs::runtime::StreamHandle;
 use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::{FieldList, FileSettings, FileSync, StoreSettings};
 use fastrand::Rng;
@@ -158,7 +158,7 @@ struct Page {
 
 impl Page {
     /// A page that reads of all rooms, or of none.
-    fn open(hub: &HubHandle, reads_rooms: bool) -> Self {
+    fn open(hub: &ReactorHub, reads_rooms: bool) -> Self {
         let mut topics = vec![Topic::Channel(b"mark"[..].into())];
         if reads_rooms {
             topics.extend([Topic::Pattern(b"room/*"[..].into()), Topic::Channel(b"wills"[..].into())]);
@@ -289,12 +289,11 @@ impl Machine {
     }
 
     fn report(&mut self, stream: u64, at: Instant, change: PresenceChange, now: Instant) {
-        self.hub.sequencer.set_time(now);
-        self.hub.apply_change(StreamId::from(stream), (at, 7), change);
+        self.hub.apply(StreamId::from(stream), change, at, now);
     }
 
     fn refused(&self) -> u64 {
-        self.hub.members().map_or(0, |members| members.totals().1)
+        self.hub.sequence().members.totals().1
     }
 }
 
@@ -721,7 +720,7 @@ impl World {
 }
 
 fn listed_of(hub: &StoredHub) -> Vec<(&'static str, MemberInfo)> {
-    let members = hub.members().expect("it has begun");
+    let members = &hub.sequence().members;
     let page =
         |room: &'static str| members.page(room.as_bytes(), None).members.into_iter().map(move |member| (room, member));
     ROOMS.into_iter().flat_map(page).collect()

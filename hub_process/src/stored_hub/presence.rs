@@ -5,14 +5,10 @@ use super::member_drafts::draft_of;
 use super::{StoredHub, TOO_MANY};
 use crate::store::{self, Draft};
 use eventsource_xs::event::Unsequenced;
-use eventsource_xs::hub::{Announcement, MemberData, Members, Retain, Statement};
-use eventsource_xs::runtime::{HubHandle, PresenceChange, PresenceReport};
+use eventsource_xs::hub::{Announcement, MemberData, PresenceChange, Retain, Statement, STEPS};
 use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::Failure;
 use std::time::Instant;
-
-/// How many leaves and numbers that are due are handled before others have their turn.
-const STEPS: usize = 256;
 
 impl StoredHub {
     /// Checks that an event of a member can be retained.
@@ -31,51 +27,34 @@ impl StoredHub {
         now: Instant,
     ) -> Result<bool, Failure> {
         self.sequencer.set_time(now);
-        let mut updated = Ok(false);
-        self.change_members(|members, handle, out| {
-            let fits = |announced: &Announcement| handle.check_announcement(announced);
-            updated = members.update_member(channel, id, data, event, &fits, out);
-        });
-        Ok(updated?)
-    }
-
-    /// Applies a report of the reactor to the members of the hub in memory, if the stream is one of that hub: a hub before has
-    /// ended its streams, and its members linger in this one.
-    pub fn apply_presence(&mut self, report: PresenceReport, now: Instant) {
-        if self.handle().is_some_and(|handle| handle.has_reported(&report)) {
-            let PresenceReport { stream, at, change, .. } = report;
-            self.sequencer.set_time(now);
-            self.apply_change(stream, (at, store::now_ms()), change);
-        }
+        let (is_here, announced) = self.sequencer.sequence.update_member(channel, id, data, event)?;
+        self.announce(announced);
+        Ok(is_here)
     }
 
     /// Applies a change of a stream of the hub in memory, after what was due before.
-    pub(super) fn apply_change(&mut self, stream: StreamId, (at, wall): (Instant, u64), change: PresenceChange) {
-        let most = self.sequencer.settings.hub.max_members;
-        self.change_members(|members, handle, out| {
-            let mut left = usize::MAX;
-            members.run_due(at, &mut left, out);
-            match change {
-                PresenceChange::Entered(member) => {
-                    let fits = |announced: &Announcement| handle.check_announcement(announced);
-                    members.enter_stream(stream, *member, (most, &fits), (at, wall), out);
-                }
-                PresenceChange::Willed(will) => members.set_will(stream, will),
-                PresenceChange::Away => members.end_away(stream, at, out),
-                PresenceChange::Left { is_by_application } => members.end_stream(stream, is_by_application, at, out),
-            }
-        });
+    pub fn apply(&mut self, stream: StreamId, change: PresenceChange, at: Instant, now: Instant) {
+        self.sequencer.set_time(now);
+        if self.handle().is_some() {
+            self.run_due(at, usize::MAX);
+            let announced = self.sequencer.sequence.apply(stream, change, (at, store::now_ms()));
+            self.announce(announced);
+        }
     }
 
     /// Lets members leave that have lingered, and publishes numbers that have changed.
     pub(super) fn run_members(&mut self) {
-        let (now, mut left) = (self.sequencer.now(), STEPS);
-        self.change_members(|members, _, out| members.run_due(now, &mut left, out));
+        self.run_due(self.sequencer.now(), STEPS);
     }
 
-    /// Changes the members, and asks the store for what follows.
-    fn change_members(&mut self, change: impl FnOnce(&mut Members, &HubHandle, &mut Vec<Announcement>)) {
-        for announcement in self.sequencer.change_members(change) {
+    fn run_due(&mut self, now: Instant, mut left: usize) {
+        let announced = self.sequencer.sequence.run_due(now, &mut left);
+        self.announce(announced);
+    }
+
+    /// Asks the store for what follows when members have changed.
+    fn announce(&mut self, announced: Vec<Announcement>) {
+        for announcement in announced {
             let is_number = announcement.statement == Statement::Number;
             let draft = draft_of(announcement, None);
             if is_number {

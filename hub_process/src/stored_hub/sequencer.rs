@@ -6,24 +6,24 @@
 use super::beginning::Beginning;
 use super::counted::Counted;
 use super::drafts::{Drafts, Purpose, WaitingDraft};
-use super::memory::MemoryHub;
-use super::state::StateChange;
+use super::state::{size_of, StateChange, WaitingState};
 use super::store_threads::StoreThreads;
 use super::tickets::StoredTickets;
 use super::unread_entries::UnreadEntries;
 use crate::process_log::log_message;
-use crate::publishing::Published;
+use crate::publishing::{encode, Published};
 use crate::store::{Began, Draft, DraftKind, StoreCommand, StoreEntry};
 use eventsource_xs::hub::{
-    channel_of_kept, Announcement, Answer, EndRequest, EntryOrigin, Evictions, History, Members, Question, Refusal,
-    Retain, Statement, LONGEST_ANSWER,
+    channel_of_kept, given_ids, Announcement, Answer, EndRequest, EntryOrigin, Epoch, Evictions, History, Members,
+    Question, Retain, Sequence, SequencedEvent, LONGEST_ANSWER,
 };
-use eventsource_xs::runtime::{monotonic, HubHandle};
+use eventsource_xs::runtime::{create_hub, monotonic, ReactorHub};
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, HubSettings};
 use eventsource_xs::ErrorCode;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long after an event the store is told what the hub has evicted, unless this is much sooner (`will_forget`).
@@ -38,7 +38,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How far the hub has read.
 #[derive(Clone, Debug, Default)]
 pub struct Position {
-    pub epoch: Box<str>,
     /// The sequence number of the last entry that was published to the hub in memory.
     pub last_seq: u64,
     pub epoch_changes: u64,
@@ -52,8 +51,8 @@ pub enum EntryOutcome {
     Skipped,
     /// Its history was lost.
     Void,
-    /// It is published: who has asked for it, and what those who wait for it are answered.
-    Published(EntryOrigin, Result<Rc<str>, Failure>),
+    /// It is published: who has asked for it, and the id that those who wait for it are answered.
+    Published(EntryOrigin, Rc<str>),
 }
 
 /// What a hub leaves to the one in its place.
@@ -70,9 +69,11 @@ pub struct Sequencer {
     pub threads: StoreThreads,
     pub beginning: Beginning,
     /// The hub in memory, from the store's beginning on.
-    memory: Option<MemoryHub>,
-    /// The members of its streams, and of those of other machines. Those of this machine outlive it.
-    pub members: Members,
+    hub: Option<Arc<ReactorHub>>,
+    /// Its order, as the store gives it. The members are those of its streams, and of those of other machines. Those of this
+    /// machine outlive it.
+    pub sequence: Sequence,
+    waiting_state: WaitingState,
     position: Position,
     drafts: Drafts,
     counted: Counted,
@@ -100,8 +101,14 @@ impl Sequencer {
             settings: settings.clone(),
             threads,
             beginning,
-            memory: None,
-            members: Members::stored(settings.store.is_shared()),
+            hub: None,
+            sequence: Sequence::new(
+                Epoch::new("", None),
+                0,
+                settings.hub.retention(),
+                Members::stored(settings.store.is_shared()),
+            ),
+            waiting_state: WaitingState::default(),
             position: Position::default(),
             drafts: Drafts::default(),
             counted: Counted::default(),
@@ -126,12 +133,13 @@ impl Sequencer {
         self.now
     }
 
-    pub fn memory(&self) -> Option<&MemoryHub> {
-        self.memory.as_ref()
+    pub fn handle(&self) -> Option<&Arc<ReactorHub>> {
+        self.hub.as_ref()
     }
 
-    pub fn handle(&self) -> Option<&HubHandle> {
-        self.memory.as_ref().map(|memory| &memory.handle)
+    /// Returns the epoch of the hub in memory, if there is one.
+    pub fn epoch(&self) -> Option<&Epoch> {
+        self.hub.as_ref().map(|_| &self.sequence.epoch)
     }
 
     pub fn position(&self) -> &Position {
@@ -163,15 +171,14 @@ impl Sequencer {
     /// Takes over the settings that may change.
     pub fn adopt(&mut self, settings: &HubSettings) {
         self.settings = settings.clone();
-        if let Some(memory) = &mut self.memory {
-            memory.adopt(settings);
-        }
+        self.sequence.set_retention(settings.hub.retention());
+        self.hub.iter().for_each(|hub| hub.set_retention(settings.hub.retention()));
         self.threads.retain(settings);
     }
 
     /// Fails if the store's threads have ended, and are to begin anew: what they are asked meanwhile is dropped.
     pub fn check_threads(&self) -> Result<(), Failure> {
-        match self.threads.restart_at().is_some() && self.memory.is_some() {
+        match self.threads.restart_at().is_some() && self.hub.is_some() {
             true => Err(unavailable("the hub's store has ended, and begins anew in a moment")),
             false => Ok(()),
         }
@@ -185,27 +192,23 @@ impl Sequencer {
         waiting: WaitingDraft,
     ) -> Result<Published, Failure> {
         self.check_threads()?;
-        let memory = self.memory.as_mut().ok_or_else(|| unavailable("the hub's store has not begun"))?;
-        if let Some(id) = given_id {
-            memory.check_own_id(id)?;
-        }
+        self.hub.as_ref().ok_or_else(|| unavailable("the hub's store has not begun"))?;
         let is_number = waiting.purpose == Purpose::Number;
-        let known = memory.once_id(&draft);
+        let known = self.sequence.once_id(&draft.once, Instant::now).map(str::to_owned);
         if let Some(id) = &known {
             let must_wait = self.settings.store.has_replicas() && !is_number;
             let is_confirmed = |seq| seq <= self.position.confirmed;
-            if !must_wait || memory.ids.epoch.seq(id.as_bytes()).is_some_and(is_confirmed) {
+            if !must_wait || self.sequence.epoch.seq(id.as_bytes()).is_some_and(is_confirmed) {
                 return Ok(Published::Id(id.clone()));
             }
         }
         if self.drafts.join(&draft.once, &waiting.requesters) {
             return Ok(Published::Waits);
         }
-        // A repetition changes no state.
-        let state = if known.is_some() { Ok(None) } else { memory.state_change(&draft) };
-        let state = state?;
-        if state.is_some() && self.has_member(&draft) {
-            return Err(Refusal::MemberKey.into());
+        let mut state = None; // a repetition changes none
+        if known.is_none() {
+            self.sequence.check(&draft.channel, &draft.key, draft.retain, given_id)?;
+            state = self.state_change(&draft)?;
         }
         self.append(draft, waiting.with_state(state));
         Ok(Published::Waits)
@@ -216,8 +219,8 @@ impl Sequencer {
         let change = waiting.state.clone();
         let ticket = self.drafts.add(&draft, waiting);
         draft.end().into_iter().for_each(|end| self.tickets.ends.wait(ticket, end));
-        if let (Some(change), Some(memory)) = (change, &mut self.memory) {
-            memory.state.wait(ticket, &change);
+        if let Some(change) = change {
+            self.waiting_state.wait(&mut self.sequence.state, ticket, &change);
         }
         self.threads.store.send(StoreCommand::Append { ticket, draft });
     }
@@ -235,53 +238,35 @@ impl Sequencer {
     pub fn remove_draft(&mut self, ticket: u64) -> Option<WaitingDraft> {
         let waiting = self.drafts.remove(ticket)?;
         self.tickets.ends.end_draft(ticket, self.position.last_seq);
-        if let (Some(change), Some(memory)) = (&waiting.state, &mut self.memory) {
-            memory.state.release(ticket, change);
+        if let Some(change) = &waiting.state {
+            self.waiting_state.release(&mut self.sequence.state, ticket, change);
         }
         Some(waiting)
     }
 
-    /// Returns what a draft would do to the state.
+    /// Returns what a draft would do to the state, if it does anything. Fails if it does not fit.
     pub fn state_change(&self, draft: &Draft) -> Result<Option<StateChange>, Failure> {
-        self.memory.as_ref().map_or(Ok(None), |memory| memory.state_change(draft))
+        let Sequence { state, retention, .. } = &self.sequence;
+        size_of(draft).map_or(Ok(()), |size| state.check(&draft.channel, &draft.key, size, retention))?;
+        Ok(StateChange::of(draft))
     }
 
     /// Returns true if the hub itself retains an event with the key of a draft: that of a member who is here.
     pub fn has_member(&self, draft: &Draft) -> bool {
-        self.members.has_event(&draft.channel, &draft.key)
-    }
-
-    /// Changes the members of the hub in memory, if there is one. Returns the wills and numbers that follow. A will does not
-    /// change what is retained of a member who is here: it is sent.
-    pub fn change_members(
-        &mut self,
-        change: impl FnOnce(&mut Members, &HubHandle, &mut Vec<Announcement>),
-    ) -> Vec<Announcement> {
-        let (mut announced, Self { members, memory, .. }) = (Vec::new(), self);
-        if let Some(MemoryHub { handle, .. }) = memory {
-            change(members, handle, &mut announced);
-        }
-        for Announcement { channel, key, statement, retain, .. } in &mut announced {
-            if *statement == Statement::Nothing && members.has_event(channel, key) {
-                *retain = Retain::No;
-            }
-        }
-        announced
+        self.sequence.members.has_event(&draft.channel, &draft.key)
     }
 
     /// Returns true if the hub in memory continues when the store begins so.
     #[cfg(test)]
     pub fn continues(&self, began: &Began) -> bool {
-        let Position { epoch, last_seq, .. } = &self.position;
-        super::beginning::continues(self.memory.as_ref().map(|_| (&**epoch, *last_seq)), began)
+        super::beginning::continues(self.epoch().map(|epoch| (epoch.as_str(), self.position.last_seq)), began)
     }
 
     /// Called when the store begins. Returns the entries that it has reported before, and that may be gone.
     pub fn begin(&mut self, began: Began) -> Vec<StoreEntry> {
         let abandoned = self.beginning.abandon();
         self.tickets.keys = TicketKeys::default(); // those of this epoch follow
-        let Position { epoch, last_seq, .. } = &self.position;
-        let memory = self.memory.as_ref().map(|_| (&**epoch, *last_seq));
+        let memory = self.hub.as_ref().map(|_| (self.sequence.epoch.as_str(), self.position.last_seq));
         self.beginning.begin(memory, began, self.settings.store.is_shared());
         abandoned
     }
@@ -302,24 +287,24 @@ impl Sequencer {
             is_shared: self.is_shared(),
             ..History::default()
         };
-        let mut memory = MemoryHub::begin(&self.settings, &history)?;
-        self.drafts.state_changes().for_each(|(ticket, change)| memory.state.wait(ticket, change));
-        let wills = self.members.take_wills();
-        self.members.restart();
-        let Position { epoch: before, epoch_changes, .. } = &self.position;
-        let is_other = !before.is_empty() && epoch != before;
-        let epoch_changes = epoch_changes + u64::from(is_other);
-        self.tickets.begin(began, epoch != before);
-        self.position = Position { epoch: epoch.clone(), last_seq: 0, epoch_changes, confirmed: 0 };
-        (self.memory, self.counted) = (Some(memory), Counted::default());
+        let settings = &self.settings.hub;
+        let next = Epoch::new(epoch, settings.opaque_ids.then_some(*cipher_key));
+        let hub = create_hub(settings.clone(), next.clone(), &history)?;
+        let mut members = std::mem::take(&mut self.sequence.members);
+        let wills = members.take_wills();
+        members.restart();
+        let sequence = Sequence::new(next, history.through(), settings.retention(), members);
+        let before = std::mem::replace(&mut self.sequence, sequence).epoch;
+        (self.hub, self.waiting_state, self.counted) = (Some(hub), WaitingState::default(), Counted::default());
+        for (ticket, change) in self.drafts.state_changes() {
+            self.waiting_state.wait(&mut self.sequence.state, ticket, change);
+        }
+        let is_other = !before.as_str().is_empty() && **epoch != *before.as_str();
+        let epoch_changes = self.position.epoch_changes + u64::from(is_other);
+        self.tickets.begin(began, **epoch != *before.as_str());
+        self.position = Position { last_seq: 0, epoch_changes, confirmed: 0 };
         (self.evicted, self.forgetting) = (Evictions::default(), None);
         Ok(Restarted { epoch: is_other.then(|| epoch.clone()), wills })
-    }
-
-    /// Drops the hub in memory.
-    pub fn drop_memory(&mut self) {
-        self.memory = None;
-        self.beginning.drop_memory();
     }
 
     /// Takes note that the history is read up to this number, though not all entries are there: a client that has read events
@@ -344,9 +329,6 @@ impl Sequencer {
         if self.beginning.is_void() {
             return EntryOutcome::Void;
         }
-        if self.memory.is_none() {
-            return EntryOutcome::Skipped; // the store was asked to end, and starts again
-        }
         self.position.last_seq = seq;
         if !self.is_shared() {
             self.will_forget(entry);
@@ -359,7 +341,7 @@ impl Sequencer {
             false if is_new => EntryOrigin::Other,
             false => EntryOrigin::History,
         };
-        let result = match draft.kind() {
+        let id = match draft.kind() {
             DraftKind::End => {
                 self.tickets.ends.add(seq, ticket, draft.end());
                 self.end_streams_of(entry, is_new);
@@ -371,13 +353,14 @@ impl Sequencer {
             }
             DraftKind::Event => self.publish_event(entry),
         };
-        EntryOutcome::Published(origin, result)
+        EntryOutcome::Published(origin, id)
     }
 
     /// Passes over an entry in the hub in memory, which has no event for it.
-    fn pass_in_memory(&self, seq: u64) -> Result<Rc<str>, Failure> {
-        let passed = self.handle().map_or(Ok(()), |handle| handle.pass(seq));
-        passed.map(|()| "".into())
+    fn pass_in_memory(&mut self, seq: u64) -> Rc<str> {
+        self.hub.iter().for_each(|hub| hub.pass(seq));
+        self.sequence.last_seq = self.sequence.last_seq.max(seq);
+        "".into()
     }
 
     /// Ends streams of this machine as another one has done. Where it was asked for it is carried out. One of a history ends
@@ -386,29 +369,42 @@ impl Sequencer {
         let age = if is_new { Duration::ZERO } else { self.now - self.threads.store.instant_of(entry.at, self.now) };
         let is_known = if is_new { entry.ticket.is_some() } else { age > LONGEST_ANSWER };
         if let Some((end, handle)) = entry.draft.end().filter(|_| !is_known).zip(self.handle()) {
-            let _ = handle.end_streams_of(end, age); // fails only while the process ends
+            handle.end_streams_of(end, age);
         }
     }
 
-    /// Publishes an event to the hub in memory, unless another one with its key `once` was published.
-    fn publish_event(&mut self, entry: &StoreEntry) -> Result<Rc<str>, Failure> {
+    /// Publishes an event to the hub in memory, unless another one with its key `once` was published. Returns its id.
+    fn publish_event(&mut self, entry: &StoreEntry) -> Rc<str> {
         let StoreEntry { seq, at, ref draft, .. } = *entry;
         let (at, is_shared) = (self.threads.store.instant_of(at, self.now), self.is_shared());
-        let memory = self.memory.as_mut().ok_or_else(|| unavailable("the hub's store has not begun"))?;
-        if let Some(id) = memory.once_id(draft) {
+        if let Some(id) = self.sequence.once_id(&draft.once, Instant::now).map(Into::into) {
             self.evicted.numbers.extend((!is_shared).then_some(seq));
-            return self.pass_in_memory(seq).and(Ok(id.into()));
+            self.pass_in_memory(seq);
+            return id;
         }
-        let number = self.counted.take_number(draft, seq);
+        if let Some(number) = self.counted.take_number(draft, seq) {
+            self.sequence.members.note_stored_number(&draft.channel, number, self.now);
+        }
+        let made = self.sequence.epoch.event_id(seq);
         let gap = draft.is_unread().then(|| UnreadEntries::event(&self.settings));
-        let published = memory.publish(seq, at, draft, gap.as_ref().unwrap_or(&draft.fields).fields());
-        if published.is_ok() && gap.is_some() && self.beginning.was_complete() {
+        let fields = gap.as_ref().unwrap_or(&draft.fields).fields();
+        let (channel, key, id) =
+            (draft.channel.clone(), draft.key.clone(), given_ids(fields.iter()).next().map(Into::into));
+        // An event in place of one that cannot be read is not a state: the key is no longer retained.
+        let retain = if gap.is_some() && draft.retain == Retain::Newest { Retain::Forget } else { draft.retain };
+        let event = SequencedEvent { seq, channel, event: encode(fields, &made), key, retain, id };
+        self.waiting_state.store(&mut self.sequence.state, draft);
+        if let Some(hub) = &self.hub {
+            hub.append(event, at);
+        }
+        self.sequence.last_seq = self.sequence.last_seq.max(seq);
+        if !draft.once.is_empty() {
+            self.sequence.once.insert(&draft.once, &made, at);
+        }
+        if gap.is_some() && self.beginning.was_complete() {
             self.questions.push(Question::Count { channel: draft.channel.clone() });
         }
-        if let Some(number) = number {
-            self.members.note_stored_number(&draft.channel, number, self.now);
-        }
-        published.map(Into::into)
+        made.into()
     }
 
     /// Looks again later whether the store is up.
@@ -488,7 +484,7 @@ impl Sequencer {
         self.tickets.take_evictions(self.position.last_seq, &mut self.evicted);
         (self.forget_at, self.grown) = (Some(self.now + EXPIRE), (0, 0));
         if self.forgetting.is_none() && !self.evicted.is_empty() {
-            let (evictions, epoch) = (std::mem::take(&mut self.evicted), self.position.epoch.clone());
+            let (evictions, epoch) = (std::mem::take(&mut self.evicted), self.sequence.epoch.as_str().into());
             let waiting = WaitingDraft::new(Purpose::Forget(evictions.clone()), []);
             let ticket = self.drafts.add(&Draft::default(), waiting);
             self.forgetting = Some(ticket);
@@ -525,14 +521,14 @@ impl Sequencer {
     /// nothing is, and there is no epoch.
     pub fn will_deliver(&mut self, entries: &[StoreEntry]) {
         if let Some(last) = entries.last() {
-            self.beginning.will_deliver(&self.position.epoch, last.seq.max(self.position.last_seq));
+            self.beginning.will_deliver(self.sequence.epoch.as_str(), last.seq.max(self.position.last_seq));
         }
     }
 
     /// Writes down what was delivered last, for a process that begins after this one was killed.
     pub fn write_delivered(&mut self) {
         if self.beginning.is_complete() {
-            self.beginning.write_delivered(&self.position.epoch, self.position.last_seq);
+            self.beginning.write_delivered(self.sequence.epoch.as_str(), self.position.last_seq);
         }
     }
 }

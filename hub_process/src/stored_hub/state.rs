@@ -1,4 +1,4 @@
-//! The sizes of what is retained, with the drafts that wait for the store: a publisher whose draft waits has its room.
+//! The drafts that wait for the store in the sizes of what is retained: a publisher whose draft waits has its room.
 //!
 //! The fields of a draft count as their event, whose id the store has still to give.
 
@@ -8,14 +8,9 @@ use std::collections::hash_map::DefaultHasher;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
-/// What is retained, and what will be when the store has the drafts that wait.
+/// The keys of drafts that wait for the store, by their hashes.
 #[derive(Debug, Default)]
-pub struct State {
-    /// With the drafts that wait.
-    pub sizes: StateSizes,
-    /// The keys of these drafts, by their hashes.
-    waiting: HashMap<u64, WaitingKey>,
-}
+pub struct WaitingState(HashMap<u64, WaitingKey>);
 
 /// A key of drafts that wait.
 #[derive(Debug)]
@@ -53,36 +48,37 @@ fn hash_of(channel: &[u8], key: &[u8]) -> u64 {
     hasher.finish()
 }
 
-impl State {
+impl WaitingState {
     /// Counts a draft that waits for the store.
-    pub fn wait(&mut self, ticket: u64, StateChange { channel, key, size }: &StateChange) {
-        let stored = self.sizes.size(channel, key);
-        let waiting = self.waiting.entry(hash_of(channel, key)).or_insert(WaitingKey { stored, drafts: Vec::new() });
+    pub fn wait(&mut self, sizes: &mut StateSizes, ticket: u64, change: &StateChange) {
+        let StateChange { channel, key, size } = change;
+        let stored = sizes.size(channel, key);
+        let waiting = self.0.entry(hash_of(channel, key)).or_insert(WaitingKey { stored, drafts: Vec::new() });
         waiting.drafts.push((ticket, *size));
-        self.sizes.set(channel, key, *size);
+        sizes.set(channel, key, *size);
     }
 
     /// Counts the draft of an entry. Drafts that wait for its key come after it.
-    pub fn store(&mut self, draft: &Draft) {
+    pub fn store(&mut self, sizes: &mut StateSizes, draft: &Draft) {
         let Draft { channel, key, retain, .. } = draft;
         if retain.changes_state() {
-            match self.waiting.get_mut(&hash_of(channel, key)) {
+            match self.0.get_mut(&hash_of(channel, key)) {
                 Some(waiting) => waiting.stored = size_of(draft),
-                None => self.sizes.set(channel, key, size_of(draft)),
+                None => sizes.set(channel, key, size_of(draft)),
             }
         }
     }
 
     /// Takes note that a draft waits no longer: it is stored and counted, or has failed.
-    pub fn release(&mut self, ticket: u64, StateChange { channel, key, .. }: &StateChange) {
+    pub fn release(&mut self, sizes: &mut StateSizes, ticket: u64, StateChange { channel, key, .. }: &StateChange) {
         let hash = hash_of(channel, key);
-        let Some(waiting) = self.waiting.get_mut(&hash) else { return };
+        let Some(waiting) = self.0.get_mut(&hash) else { return };
         waiting.drafts.retain(|(waiting, _)| *waiting != ticket);
         let size = waiting.drafts.last().map_or(waiting.stored, |(_, size)| *size);
         if waiting.drafts.is_empty() {
-            self.waiting.remove(&hash);
+            self.0.remove(&hash);
         }
-        self.sizes.set(channel, key, size);
+        sizes.set(channel, key, size);
     }
 }
 
@@ -98,7 +94,7 @@ mod tests {
     fn drafts_count_until_they_fail_and_entries_of_other_machines_count_too() {
         for seed in 0..300 {
             let mut random = fastrand::Rng::with_seed(seed);
-            let mut state = State::default();
+            let (mut state, mut sizes) = (WaitingState::default(), StateSizes::default());
             let mut stored = BTreeMap::new();
             let mut waiting: Vec<(u64, Draft, StateChange)> = Vec::new();
             for ticket in 0..100 {
@@ -109,21 +105,21 @@ mod tests {
                 let change = StateChange::of(&draft).expect("a change");
                 match random.u8(0..5) {
                     0 | 1 => {
-                        state.wait(ticket, &change);
+                        state.wait(&mut sizes, ticket, &change);
                         waiting.push((ticket, draft, change));
                     }
                     2 => {
-                        state.store(&draft);
+                        state.store(&mut sizes, &draft);
                         stored.insert(key, change.size);
                     }
                     outcome if !waiting.is_empty() => {
                         let first = if outcome == 3 { 0 } else { random.usize(0..waiting.len()) };
                         let (ticket, draft, change) = waiting.remove(first);
                         if outcome == 3 {
-                            state.store(&draft);
+                            state.store(&mut sizes, &draft);
                             stored.insert(draft.key[0], change.size);
                         }
-                        state.release(ticket, &change);
+                        state.release(&mut sizes, ticket, &change);
                     }
                     _ => {}
                 }
@@ -131,7 +127,7 @@ mod tests {
                     let last =
                         waiting.iter().rfind(|(_, draft, _)| draft.key[0] == key).map(|(_, _, change)| change.size);
                     let expected = last.unwrap_or_else(|| stored.get(&key).copied().flatten());
-                    assert_eq!(state.sizes.size(b"", &[key]), expected, "seed {seed} after {ticket}: {key}");
+                    assert_eq!(sizes.size(b"", &[key]), expected, "seed {seed} after {ticket}: {key}");
                 }
             }
         }

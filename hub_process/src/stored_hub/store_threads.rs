@@ -45,9 +45,9 @@ impl StoreThreads {
     }
 
     /// Asks the threads to end, after what they were asked before.
-    pub fn close(&mut self, hub_continues: bool) {
+    pub fn close(&mut self) {
         self.life = Life::Closing;
-        self.store.send(StoreCommand::Close { hub_continues });
+        self.store.send(StoreCommand::Close);
     }
 
     /// Takes all reports that there are. The flag says that the threads have ended: it is set once.
@@ -87,9 +87,9 @@ mod tests {
     fn threads_that_have_ended_start_again_once() {
         let (store, end) = Store::new().expect("a pipe");
         let (mut threads, now) = (StoreThreads::new(store), Instant::now());
-        threads.close(true);
+        threads.close();
         assert!(!threads.are_running() && threads.restart_at().is_none());
-        assert!(matches!(end.commands.try_recv(), Ok(StoreCommand::Close { hub_continues: true })));
+        assert!(matches!(end.commands.try_recv(), Ok(StoreCommand::Close)));
         end.reporter.report(StoreReport::Ready);
         let taken = |threads: &mut StoreThreads, now| {
             let (reports, has_ended) = threads.take_reports(now);

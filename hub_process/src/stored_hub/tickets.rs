@@ -16,7 +16,7 @@
 use super::{known_ends::KnownEnds, StoredHub};
 use crate::store::{Began, StoreCommand};
 use eventsource_xs::hub::{Evictions, Ticket, TicketOutcome};
-use eventsource_xs::runtime::{monotonic, HubHandle};
+use eventsource_xs::runtime::{monotonic, ReactorHub};
 use eventsource_xs::ticket::{Refusal, TicketKeys};
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
@@ -85,8 +85,8 @@ impl StoredHub {
         }
         ticket.known_through = ends.known_before(asked_at);
         ticket.set_asked_at(shown.saturating_sub(now.saturating_sub(asked_at)));
-        ticket.set_end(valid_for);
-        self.ready_handle()?.seal_ticket_with(keys, ticket, most)
+        let seal = |ticket: &Ticket, random| keys.seal_with_current(ticket, random).unwrap_or_default();
+        self.ready_handle()?.issue_ticket(ticket, valid_for, most, seal)
     }
 
     /// Opens a ticket, if it is for the request of whoever asks. Its times are of the system's monotonic clock then: it counts
@@ -147,8 +147,8 @@ impl StoredHub {
         }
     }
 
-    fn ready_handle(&self) -> Result<&HubHandle, Failure> {
+    fn ready_handle(&self) -> Result<&ReactorHub, Failure> {
         let not_begun = || Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun");
-        self.handle().filter(|_| self.is_ready()).ok_or_else(not_begun)
+        self.handle().filter(|_| self.is_ready()).map(|hub| &**hub).ok_or_else(not_begun)
     }
 }

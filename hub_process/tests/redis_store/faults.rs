@@ -147,7 +147,7 @@ fn a_closed_store_finishes_earlier_requests() {
     for number in 0..500 {
         a.append(&number.to_string());
     }
-    a.store.send(StoreCommand::Close { hub_continues: false });
+    a.store.send(StoreCommand::Close);
     a.until("all", |node| node.ends.len() == 500);
     assert!(a.ends.values().all(|end| code(end).is_none()));
     let connections = || redis.call(&["CLIENT", "LIST"]).lines().filter(|line| line.contains("age=")).count();

@@ -293,7 +293,7 @@ fn the_members_of_a_process_that_ends_in_order_linger_and_may_return_elsewhere()
     ends.here("ann");
     ends.here("moves");
     until(&mut [&mut ends, &mut other], &["ann", "moves"]);
-    ends.node.store.send(StoreCommand::Close { hub_continues: false });
+    ends.node.store.send(StoreCommand::Close);
     drop(ends);
     other.here("moves");
     until(&mut [&mut other], &["moves"]);
@@ -302,33 +302,6 @@ fn the_members_of_a_process_that_ends_in_order_linger_and_may_return_elsewhere()
     drop(other);
     let mut late = Machine::new(&settings(&redis.url()));
     until(&mut [&mut late], &[]);
-}
-
-#[test]
-fn the_members_of_a_hub_that_continues_in_another_process_stay() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
-    let mut ends = Machine::new(&settings(&redis.url()));
-    let mut other = Machine::new(&settings(&redis.url()));
-    ends.here("ann");
-    until(&mut [&mut ends, &mut other], &["ann"]);
-    ends.node.store.send(StoreCommand::Close { hub_continues: true });
-    while ends.node.store.wait_for_report(Instant::now() + Duration::from_secs(10)).is_some() {}
-    let lifetimes = redis.call(&["HGET", STATE, "machines"]);
-    assert!(!lifetimes.contains("=-"), "{lifetimes}");
-    let mut continues = Machine::new(&settings(&redis.url()));
-    let ticket = continues.here("ann");
-    continues.ends(ticket);
-    crate::server::eventually("one machine", || {
-        continues.pump();
-        other.pump();
-        redis.call(&["HGET", STATE, "machines"]).matches('=').count() == 1
-    });
-    until(&mut [&mut continues, &mut other], &["ann"]);
-    assert_eq!(other.told(), ["ann join"]);
-    continues.gone("ann");
-    until(&mut [&mut continues, &mut other], &[]);
-    assert_eq!(other.told(), ["ann join", "ann leave"]);
 }
 
 #[test]

@@ -45,6 +45,11 @@ impl Members {
         Self { order, ..Self::default() }
     }
 
+    /// Returns true if a store has them.
+    pub(in crate::hub) fn are_stored(&self) -> bool {
+        self.order != OrderOf::Hub
+    }
+
     /// Lets the store be asked for a change of a member, before its data change.
     pub(super) fn announce_to_store(&mut self, at: u32, announcement: Announcement, data: Option<&MemberData>) {
         let member = match self.lists.get_mut(at) {

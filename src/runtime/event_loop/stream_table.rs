@@ -1,9 +1,9 @@
 //! The states of the reactor's streams, and what each answer of the reactor does to them and to the counters.
 
 use crate::histogram::Scale;
+use crate::hub::PresenceChange;
 use crate::reactor::{Answer, StreamId};
 use crate::runtime::mailbox::Mail;
-use crate::runtime::presence::PresenceChange;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::spawned;
 use crate::runtime::stats::add;

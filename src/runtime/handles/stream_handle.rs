@@ -19,6 +19,7 @@ use crate::hub::SubscribeRequest;
 use crate::reactor::{Command, Ending, HubId, StreamId, StreamInit};
 use crate::runtime::process::reactor_or_start;
 use crate::runtime::reactor_handle::{Queued, ReactorHandle};
+use crate::runtime::reactor_hub::ReactorHub;
 use crate::runtime::spawned;
 use crate::stream::{LineEnd, Reason, Settings};
 use crate::sys::descriptor;
@@ -190,18 +191,16 @@ impl StreamHandle {
     }
 
     /// Subscribes the stream to topics of a hub. From here on it belongs to the hub, and no longer ends with its
-    /// handles. Returns false if it has ended or belongs to another process. Fails with `State` or
-    /// `Invalid`.
-    pub(crate) fn subscribe(
+    /// handles. Returns false if it has ended or belongs to another process. Fails with `State` or `Invalid`.
+    pub fn subscribe(
         &mut self,
-        reactor: &Arc<ReactorHandle>,
-        hub: HubId,
+        hub: &ReactorHub,
         request: SubscribeRequest,
         max_topics: usize,
     ) -> Result<bool, Failure> {
-        match self.prepare(reactor, hub, request, Some(max_topics))? {
+        match self.prepare(&hub.reactor, hub.number, request, Some(max_topics))? {
             Some((request, holds)) => {
-                self.stream.subscribe(hub, request, holds);
+                self.stream.subscribe(hub.number, request, holds);
                 Ok(true)
             }
             None => Ok(false),

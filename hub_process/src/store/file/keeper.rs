@@ -272,7 +272,7 @@ impl Keeper {
             StoreCommand::Lost(reason) => batch.lost = Some(reason),
             StoreCommand::ReadTicketKeys => batch.wants_ticket_keys = true,
             StoreCommand::BackUp { ticket, path } => self.backups.push_back((ticket, path)),
-            StoreCommand::Close { .. } => self.is_closing = true,
+            StoreCommand::Close => self.is_closing = true,
         }
     }
 
@@ -337,7 +337,7 @@ impl Keeper {
                     | StoreCommand::BackUp { ticket, .. }
                     | StoreCommand::Forget { ticket, .. },
                 ) => self.fail([ticket].into_iter(), fault),
-                Ok(StoreCommand::Close { .. }) | Err(RecvTimeoutError::Disconnected) => return true,
+                Ok(StoreCommand::Close) | Err(RecvTimeoutError::Disconnected) => return true,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => return false,
             }

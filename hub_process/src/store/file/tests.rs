@@ -215,7 +215,7 @@ impl Running {
 
     /// Ends the store, and waits for it.
     fn close(mut self) {
-        self.store.send(StoreCommand::Close { hub_continues: false });
+        self.store.send(StoreCommand::Close);
         self.wait_for_end();
     }
 

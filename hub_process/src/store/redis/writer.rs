@@ -56,8 +56,6 @@ pub struct Writer {
     next_attempt: Instant,
     backoff: Backoff,
     is_closing: bool,
-    /// Whether the hub continues when this has ended.
-    hub_continues: bool,
 }
 
 impl Writer {
@@ -82,7 +80,6 @@ impl Writer {
             next_attempt: now,
             backoff: Backoff::new(),
             is_closing: false,
-            hub_continues: false,
         }
     }
 
@@ -100,7 +97,7 @@ impl Writer {
             self.shared.update(|state| state.is_writer_up = is_up);
             self.shared.refresh();
         }
-        if let (Some(session), false) = (&mut self.session, self.hub_continues) {
+        if let Some(session) = &mut self.session {
             self.batches.machines.end(&mut session.connection, &session.target.keys);
         }
         self.shared.update(|state| state.is_closing = true);
@@ -153,9 +150,7 @@ impl Writer {
             StoreCommand::Forget { .. } | StoreCommand::Linger(_) | StoreCommand::BackUp { .. } => {}
             StoreCommand::ReadTicketKeys => self.shared.update(|state| state.wants_ticket_keys = true),
             StoreCommand::Lost(reason) => self.shared.update(|state| state.lost = Some(reason.into())),
-            StoreCommand::Close { hub_continues } => {
-                (self.hub_continues, self.is_closing) = (hub_continues, true);
-            }
+            StoreCommand::Close => self.is_closing = true,
         }
     }
 

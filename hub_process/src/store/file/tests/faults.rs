@@ -309,7 +309,7 @@ fn damage_that_is_found_later_begins_a_new_epoch_and_a_draft_fails_or_is_in_the_
         let mut store = damaged_while_running(&folder);
         let asked = store.ask(draft("a", "after the damage"));
         if is_closed {
-            store.store.send(StoreCommand::Close { hub_continues: false });
+            store.store.send(StoreCommand::Close);
         }
         let first = store.next();
         let has_failed = matches!(&first, StoreReport::Failed { ticket, .. } if *ticket == asked);

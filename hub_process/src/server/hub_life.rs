@@ -1,5 +1,5 @@
-//! The hub begins and restarts, and what the reports of its store mean for peers: those who have published are answered, and
-//! those who wait for the hub are welcomed or rejected.
+//! The hub begins and ends, and what the reports of its store mean for peers: those who have published are answered, and those
+//! who wait for the hub are welcomed or rejected.
 
 use super::greeting::welcome;
 use super::{Server, STORE_LINGER};
@@ -7,46 +7,23 @@ use crate::http::Service;
 use crate::peers::End;
 use crate::publishing::Requester;
 use crate::settings::Wanted;
-use crate::store::check_place;
 use crate::stored_hub::{Completion, Effects};
 use eventsource_xs::hub::Question;
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Failure, Reply, Response};
-use eventsource_xs::ErrorCode;
 use std::time::{Duration, Instant};
 
-/// How long a restart, and HTTP clients of a new process, wait until the hub's store has begun, and an upgrade until it has
-/// answered. Requests of workers wait that long unread, so this is shorter than their calls may take (`publish_timeout`).
+/// How long HTTP clients of a new process, and what was handed over to it, wait until the hub's store has begun, and an upgrade
+/// until it has answered. Requests of workers wait that long unread, so this is shorter than their calls may take
+/// (`publish_timeout`).
 pub(super) const BEGIN_WITHIN: Duration = Duration::from_secs(3);
 
 impl Server {
-    /// Begins the hub with these settings. One that is there already restarts: it ends as at the end of the process, but its
-    /// workers stay connected, and their requests wait. Nothing happens to it if the next store obviously cannot begin.
-    pub(super) fn begin_hub(&mut self, wanted: &Wanted, now: Instant) -> Result<(), Failure> {
-        let unavailable = |message: String| Failure::new(ErrorCode::Unavailable, None, &message);
-        let before = self.current.hub().map(|hub| hub.settings.store.clone());
-        if let Some(before) = &before {
-            check_place(&wanted.all.store).map_err(unavailable)?;
-            self.operator.log_restart(before, &wanted.all.store);
-            self.wait_for_reactor(now);
-            let finished = self.current.finish_store(STORE_LINGER);
-            self.answer_requesters(finished.completions, now);
-            self.streams.ahead.clear(); // they end with the hub
-        }
-        let begun = self.current.begin(wanted);
-        begun.map_err(|error| unavailable(error.to_string()))?;
-        match self.current.stored().filter(|_| before.is_some()) {
-            Some(stored) => {
-                let effects = stored.wait_until_ready(now + BEGIN_WITHIN);
-                let failure = effects.cannot_begin.clone();
-                self.follow(effects, now);
-                failure.filter(|(_, retries)| !retries).map_or(Ok(()), |(failure, _)| Err(failure))
-            }
-            None => {
-                self.follow_beginning();
-                Ok(())
-            }
-        }
+    /// Begins the hub with these settings.
+    pub(super) fn begin_hub(&mut self, wanted: &Wanted) -> Result<(), Failure> {
+        self.current.begin(wanted)?;
+        self.follow_beginning();
+        Ok(())
     }
 
     pub(super) fn take_store_reports(&mut self, now: Instant) {
@@ -68,11 +45,9 @@ impl Server {
         match cannot_begin {
             Some((failure, true)) => self.current.note_cannot_begin(failure),
             Some((failure, false)) => {
-                let waiting = self.peers.take_waiting(|_| true);
-                self.reject_waiting(waiting, &failure, now);
                 self.current.give_up(failure);
-                // A hub before has perhaps had workers. They reconnect, and learn why there is none.
-                self.peers.greeted().into_iter().for_each(|token| self.end_peer(token, End::Closed));
+                let waiting = self.peers.take_waiting(|_| true);
+                self.reject_all(waiting, now);
             }
             None => {}
         }
@@ -128,20 +103,27 @@ impl Server {
         }
     }
 
+    /// Tells peers why there is no hub. A hub before has perhaps had workers: they reconnect, and learn it, too.
+    pub(super) fn reject_all(&mut self, waiting: Vec<u64>, now: Instant) {
+        if let Some(failure) = self.current.cannot_begin().cloned() {
+            self.reject_waiting(waiting, &failure, now);
+            self.peers.greeted().into_iter().for_each(|token| self.end_peer(token, End::Closed));
+        }
+    }
+
     fn reject_waiting(&mut self, waiting: Vec<u64>, failure: &Failure, now: Instant) {
         waiting.into_iter().for_each(|token| self.reject(token, failure.clone(), now));
     }
 
     /// Called when the hub has perhaps begun: workers are sent its epoch, and those who wait for it are welcomed or accepted.
-    fn follow_beginning(&mut self) {
+    pub(super) fn follow_beginning(&mut self) {
         let Self { options, current, peers, lifetime, listening, .. } = self;
         if current.handle().is_none() {
             return;
         }
         current.note_begun();
         listening.of(Service::Streams).into_iter().for_each(|acceptor| acceptor.end_pause(Instant::now()));
-        let epoch = current.handle().and_then(|hub| hub.epoch().ok());
-        epoch.into_iter().for_each(|epoch| peers.announce_epoch(&epoch));
+        current.epoch().into_iter().for_each(|epoch| peers.announce_epoch(epoch));
         for token in peers.take_waiting(|_| true) {
             let welcome = welcome(options, current, lifetime, token);
             peers.answer(token, &welcome.unwrap_or_else(Response::Rejected));

@@ -1,0 +1,166 @@
+//! A hub in the reactor of this process: what it is told, and asked. Its owner has the order of its events.
+
+use super::presence::PresenceReport;
+use super::reactor_handle::{ReactorHandle, UNAWAITED};
+use crate::hub::{
+    Answer, EndRequest, Epoch, History, Question, Retention, SequencedEvent, Settings, Ticket, TicketOutcome,
+};
+use crate::reactor::{Command, HubId};
+use crate::sys::{clock, random};
+use crate::ticket::RANDOM_BYTES;
+use crate::wire::{Call, Reply};
+use crate::{ErrorCode, Failure};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long [`ReactorHub::ask`] waits for the reactor.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The reactor did not answer in time.
+pub fn no_answer() -> Failure {
+    Failure::new(ErrorCode::Timeout, None, "the reactor does not answer")
+}
+
+/// Returns random bytes. There is no substitute for the kernel's: a client that could guess a key could invent ids and tickets.
+pub(super) fn random_bytes<const COUNT: usize>() -> Result<[u8; COUNT], Failure> {
+    let mut bytes = [0; COUNT];
+    random::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What a call has come to before the hub in the reactor is asked.
+#[derive(Debug)]
+pub enum Begun {
+    /// It has its reply.
+    Replied(Reply),
+    /// The hub is asked, and its owner completes the call.
+    Asks(Question),
+}
+
+/// A hub in the reactor. It is closed when the last one who has it drops it.
+#[derive(Debug)]
+pub struct ReactorHub {
+    pub(super) reactor: Arc<ReactorHandle>,
+    /// The hub's number in the reactor.
+    pub(super) number: HubId,
+}
+
+impl ReactorHub {
+    /// Creates the hub, which perhaps continues with stored events. Append the entries of its history before any stream
+    /// subscribes: a stream that has begun is not sent older events.
+    pub(super) fn create(
+        reactor: Arc<ReactorHandle>,
+        settings: Settings,
+        epoch: Epoch,
+        history: Option<&History>,
+    ) -> Arc<Self> {
+        let number = reactor.new_hub();
+        let (settings, history) = (Box::new(settings), history.cloned().map(Box::new));
+        reactor.send(Command::CreateHub { hub: number, epoch, settings, history });
+        Arc::new(Self { reactor, number })
+    }
+
+    /// Publishes an event. Waits while too many bytes are queued for the reactor, never for a client.
+    pub(super) fn publish(&self, event: SequencedEvent) {
+        self.reactor.publish(Command::Publish { hub: self.number, event: Box::new(event) });
+    }
+
+    /// Publishes an event without waiting for the reactor, whose thread may be this one.
+    pub(super) fn publish_at_once(&self, event: SequencedEvent) {
+        self.reactor.publish_at_once(Command::Publish { hub: self.number, event: Box::new(event) });
+    }
+
+    /// Publishes an event that has its sequence number from a store, or from the program before. `at` is when that was, perhaps
+    /// long ago. Sequence numbers increase, not always by one.
+    pub fn append(&self, event: SequencedEvent, at: Instant) {
+        self.reactor.publish(Command::PublishStored { hub: self.number, event: Box::new(event), at });
+    }
+
+    /// Passes over a sequence number of a store whose entry is not an event of a channel. Clients of other hubs may have it as
+    /// their position.
+    pub fn pass(&self, seq: u64) {
+        self.reactor.send(Command::PassStored { hub: self.number, seq });
+    }
+
+    /// Changes the settings that may change while the hub has streams.
+    pub fn set_retention(&self, retention: Retention) {
+        self.reactor.send(Command::SetRetention { hub: self.number, retention: Box::new(retention) });
+    }
+
+    /// Asks the hub, and waits for the answer. Fails with `Timeout`.
+    pub fn ask(&self, question: Question) -> Result<Answer, Failure> {
+        self.reactor.ask(self.number, question, ANSWER_TIMEOUT).ok_or_else(no_answer)
+    }
+
+    /// Asks the hub. Returns the number with which the answer comes in the [`Mailbox`](crate::runtime::Mailbox).
+    pub fn ask_later(&self, question: Question) -> u64 {
+        self.reactor.ask_later(self.number, question)
+    }
+
+    /// Asks the hub what nobody wants to know.
+    pub fn tell(&self, question: Question) {
+        self.reactor.send(Command::Ask { hub: self.number, request_id: UNAWAITED, question: Box::new(question) });
+    }
+
+    /// Does what a call does at once.
+    pub fn begin(&self, call: &Call) -> Begun {
+        if let Call::Drain { within } = call {
+            self.reactor.send(Command::Drain { hub: self.number, within: *within });
+        }
+        call.question(clock::monotonic()).map_or(Begun::Replied(Reply::Done), Begun::Asks)
+    }
+
+    /// Waits until the reactor has reported all that it knows of streams. Fails with `Timeout`.
+    pub fn wait_for_reports(&self) -> Result<(), Failure> {
+        self.ask(Question::reports()).map(drop)
+    }
+
+    /// Returns true if a report is of a stream of this hub.
+    pub fn has_reported(&self, report: &PresenceReport) -> bool {
+        self.number == report.hub
+    }
+
+    /// Returns true if the reactor has died, and with it the hub.
+    pub fn is_dead(&self) -> bool {
+        self.reactor.is_dead()
+    }
+
+    /// Ends the streams that a request means, which was carried out elsewhere so long ago: a subscription that was asked for
+    /// after that continues, if it is still to come.
+    pub fn end_streams_of(&self, request: EndRequest, age: Duration) {
+        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        self.tell(Question::EndStreams { request: Box::new(request), at: clock::monotonic().saturating_sub(age) });
+    }
+
+    /// Ends a drain: the hub accepts streams again.
+    pub fn end_drain(&self) {
+        self.reactor.send(Command::EndDrain { hub: self.number });
+    }
+
+    /// Has a ticket sealed with random bytes, unless it has more than `most` bytes then, and counts it. It is valid [for the
+    /// time](Ticket::set_end) that is given. Without its passport it is sealed again: a worker can still begin the stream.
+    /// Fails with `Unavailable`.
+    pub fn issue_ticket(
+        &self,
+        mut ticket: Ticket,
+        valid_for: Duration,
+        most: usize,
+        mut seal: impl FnMut(&Ticket, [u8; RANDOM_BYTES]) -> Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        ticket.set_end(valid_for);
+        let mut sealed = seal(&ticket, random_bytes()?);
+        if sealed.len() > most && ticket.passport.take().is_some() {
+            sealed = seal(&ticket, random_bytes()?);
+        }
+        let sealed = Some(sealed).filter(|sealed| (1..=most).contains(&sealed.len()));
+        let outcome = if sealed.is_some() { TicketOutcome::Issued } else { TicketOutcome::TooLarge };
+        self.tell(Question::Admit { opened: Err(outcome), counts_refusal: true });
+        Ok(sealed)
+    }
+}
+
+impl Drop for ReactorHub {
+    fn drop(&mut self) {
+        self.reactor.send(Command::CloseHub { hub: self.number });
+    }
+}
