@@ -69,13 +69,13 @@ sub new {
     $SETTINGS->known(\%given, ['channels', @HUB_SETTINGS, @STREAM_SETTINGS]);
     my @native = _native_settings(%given);
     my $self   = bless {
-        absence        => EventSource::XS::Hub::Absence->new($given{name}),
-        autostart      => $given{autostart},
+        absence   => EventSource::XS::Hub::Absence->new($given{name}),
+        autostart => $given{autostart},
         _event_names(%given),
-        max_topics     => $given{max_topics},
-        name           => defined $given{name} ? "$given{name}" : '',
-        per_process    => $given{per_process} || defined $given{name},
-        socket         => $given{socket},
+        max_topics  => $given{max_topics},
+        name        => defined $given{name} ? "$given{name}" : '',
+        per_process => $given{per_process} || defined $given{name},
+        socket      => $given{socket},
     }, $class;
     my $most = defined $given{max_relays} ? $SETTINGS->plain_number($given{max_relays}) : $MAX_RELAYS;
     $self->{relays} = EventSource::XS::Stream::Relay::Process->bound($most, @given{qw(name socket)})
@@ -303,7 +303,8 @@ sub _native_settings {
     my %given = @_;
     $SETTINGS->one_line($_ => $given{$_}) for qw(gap_event position_event);
     my %event = _event_names(%given);
-    $SETTINGS->refuse(position_event => "position_event must not be '$event{gap_event}', the name of the event for gaps")
+    $SETTINGS->refuse(
+        position_event => "position_event must not be '$event{gap_event}', the name of the event for gaps")
         if $event{position_event} eq $event{gap_event} && !_is_for_process(%given);
     $SETTINGS->whole_number(max_relays => $given{max_relays}, from => 0, to => $MAX_MAX_RELAYS);
     $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $MAX_BOUND);
@@ -311,8 +312,11 @@ sub _native_settings {
         EventSource::XS::Hub::Retention->native(%given),
         _gap_data($given{gap_data}, $event{gap_event}),
         EventSource::XS::Hub::ProcessSettings->native(%given),
-        (map { defined $given{$_} ? ($_ => $given{$_}) : () } qw(gap_event max_streams max_topics position_event show_channel)),
-        defined $given{opaque_ids} ? (opaque_ids             => $given{opaque_ids} ? 1 : 0)            : (),
+        (
+            map { defined $given{$_} ? ($_ => $given{$_}) : () }
+                qw(gap_event max_streams max_topics position_event show_channel)
+        ),
+        defined $given{opaque_ids} ? (opaque_ids             => $given{opaque_ids}          ? 1 : 0) : (),
         defined $given{position}   ? (refuses_position_event => $given{position} eq 'event' ? 1 : 0) : (),
     );
 }

@@ -124,13 +124,19 @@ for my $kind (sort keys %KIND) {
         push @ids, map { $hub->publish(few => {data => $_, key => $_, retain => 1}) } 3, 4, 5;
         is_oldest(\%hubs, $ids[3], $since, 'the first of the history, also if the state has older ones');
         cmp_ok $hub->oldest('few')->{time}, '>=', $first - 0.1, 'which was published later';
-        is_deeply [left($hub, $ids[3])], [5], 'a client resumes after it';
+        is_deeply [left($hub, $ids[3])], [5],               'a client resumes after it';
         is_deeply [left($hub, $ids[1])], ['evicted', 4, 5], 'but not after older ones';
         return if !@{$KIND{$kind}};
         my $time = $hub->oldest('few')->{time};
         kill KILL => $hub->stats->{process}{pid};
         my @found;
-        ok wait_until($DEADLINE, sub { @found = eval { $hub->oldest('few') } }), 'after a restart';
+        ok wait_until(
+            $DEADLINE,
+            sub {
+                @found = eval { $hub->oldest('few') }
+            }
+            ),
+            'after a restart';
         my $oldest = $found[0];
         return is $oldest, undef, 'without a store there is none' if $kind eq 'named';
         is $oldest->{id}, $ids[3], 'it is the same one';

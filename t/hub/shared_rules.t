@@ -46,8 +46,10 @@ subtest 'the name of a hub' => sub {
 
 subtest 'the most channels of a stream' => sub {
     my ($most) = slurp('src/wire/settings.rs') =~ /Self \{ hub, max_topics: ([0-9]+),/;
-    my $topics = sub { EventSource::Hub->check_topics(map { "a$_" } 1 .. $_[0]) };
-    is wrong_field(sub { $topics->($most) }), undef, $most;
+    my $topics = sub {
+        EventSource::Hub->check_topics(map { "a$_" } 1 .. $_[0]);
+    };
+    is wrong_field(sub { $topics->($most) }),     undef,      $most;
     is wrong_field(sub { $topics->($most + 1) }), 'channels', 'one more';
 };
 

@@ -385,7 +385,7 @@ subtest 'a client comes back before the hub process has read its store' => sub {
         return !$is_answered && $client->read_head && asked() == $before;
     };
     ok wait_until($DEADLINE, $waits), 'the next one waits, and the application is not asked';
-    is $client->status, 200, 'and gets its stream';
+    is $client->status,                       200,                     'and gets its stream';
     is $client->header('Preference-Applied'), 'request=t, ticket=hub', 'of the hub process';
 };
 

@@ -40,7 +40,7 @@ sub goes_on_ok {
         push @ids, $machine->publish_at_last(news => "meanwhile $round", once => "meanwhile $round");
         push @ids, $machine->publish_at_last(news => "after $round",     once => "after $round");
         ok $_->has("after $round"), 'a client receives what is published then' for @clients;
-        is $fault->end,     1,     'the reactor could not wait';
+        is $fault->end,             1,    'the reactor could not wait';
         isnt + ($machine->hubs)[0], $pid, 'there is another process';
     }
     is_deeply [map { $_->{id} } $_->events], \@ids,     'everything, once and in order' for @clients;

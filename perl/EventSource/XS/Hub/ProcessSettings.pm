@@ -31,10 +31,10 @@ sub native {
     my %is_above_zero = (grace => 0, idle_exit => 0, publish_timeout => 1);
     return (
         name => _name($given{name}),
-        defined $given{socket} ? (socket => _socket($given{socket})) : (),
-        defined $given{store}  ? EventSource::XS::Hub::Store->native($given{store}) : (),
-        !defined $given{autostart} || $given{autostart} ? (program => EventSource::Hub::Process->program) : (),
-        map { ($_ => $SETTINGS->seconds($_, $given{$_}, is_above_zero => $is_above_zero{$_})) }
+        defined $given{socket}                          ? (socket => _socket($given{socket}))                : (),
+        defined $given{store}                           ? EventSource::XS::Hub::Store->native($given{store}) : (),
+        !defined $given{autostart} || $given{autostart} ? (program => EventSource::Hub::Process->program)    : (),
+        map      { ($_ => $SETTINGS->seconds($_, $given{$_}, is_above_zero => $is_above_zero{$_})) }
             grep { defined $given{$_} } sort keys %is_above_zero
     );
 }
