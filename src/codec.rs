@@ -323,7 +323,7 @@ macro_rules! in_tests {
     ($item:item) => {};
 }
 
-/// Implements [`Coded`](crate::codec::Coded) in one line for:
+/// Implements [`Coded`] in one line for:
 ///
 /// - structs by all of their fields, in the order of the bytes
 /// - enums without fields by the numbers of their variants, of which a list is given

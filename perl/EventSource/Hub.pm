@@ -297,8 +297,8 @@ sub _event_names {
     return map { ($_ => defined $given{$_} ? $given{$_} : $EVENT_NAME{$_}) } keys %EVENT_NAME;
 }
 
-# The settings that are given, as the native hub takes them: names, each with its texts behind it (src/xs/hub.rs). The others have
-# their defaults there.
+# The settings that are given, as the native hub takes them: names, each with its texts behind it (src/xs/hub.rs). The others
+# have their defaults there.
 sub _native_settings {
     my %given = @_;
     $SETTINGS->one_line($_ => $given{$_}) for qw(gap_event position_event);

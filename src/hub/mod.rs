@@ -122,10 +122,10 @@
 //!
 //! `call` is what other threads ask the hub.
 //!
-//! Beside the hub: `sequence` is the order of its events, before they reach the logs: numbers, what was published once, sizes of
-//! the state, members. `presence` is what a stream says of its member and its will; `members` decides who is here, from the streams
-//! that enter and leave. Their announcements are published as any other event. `glob` matches names with patterns, `steps`
-//! counts what searches do, for tests.
+//! Beside the hub: `sequence` is the order of its events, before they reach the logs: numbers, what was published once, sizes
+//! of the state, members. `presence` is what a stream says of its member and its will; `members` decides who is here, from the
+//! streams that enter and leave. Their announcements are published as any other event. `glob` matches names with patterns,
+//! `steps` counts what searches do, for tests.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,9 @@
 //! What a hub does before its events reach the logs, whoever owns it: the numbers and ids of events, which are published once,
 //! what of the state fits, and what members and wills announce.
 //!
-//! A hub that owns its order [numbers](Sequence::number) an event at once. Over a store the same is checked before the store is
-//! asked, and an event has its number when the store has it. Keys of tickets stay beside this: their ciphers are of a higher layer.
+//! A hub that owns its order [numbers](Sequence::number) an event at once. Over a store the same is checked before the store
+//! is asked, and an event has its number when the store has it. Keys of tickets stay beside this: their ciphers are of a
+//! higher layer.
 
 use super::publishing::once_keys::OnceKeys;
 use super::publishing::publication::Publication;

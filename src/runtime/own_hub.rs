@@ -53,7 +53,8 @@ impl OwnHub {
 
     /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
     /// without a key is published. `id` is the one among its fields, if they have one. `published` is called with the id that
-    /// the hub gives the event, or with that of the earlier event. Fails with `Invalid`, or `Full` if the event is to be retained and does not fit; then nothing is published.
+    /// the hub gives the event, or with that of the earlier event. Fails with `Invalid`, or `Full` if the event is to be
+    /// retained and does not fit; then nothing is published.
     pub fn publish<'a>(
         &mut self,
         publication: Publication<'_, impl Iterator<Item = Field<'a>> + Clone>,

@@ -1,5 +1,6 @@
 # Streams with tickets, for the doctor: /events; /session, whose middleware sets the session's cookie anew with each response;
-# /page, where who comes back gets a page; /deleted, whose middleware deletes old cookies; /none, without a ticket; /large, with one that is larger than a cookie may be.
+# /page, where who comes back gets a page; /deleted, whose middleware deletes old cookies; /none, without a ticket; /large,
+# with one that is larger than a cookie may be.
 
 use strict;
 use warnings;

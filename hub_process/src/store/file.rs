@@ -13,11 +13,11 @@
 //! # Faults
 //!
 //! A full disk fails the drafts of the commit, and the next ones are tried again. A damaged file is renamed, so that people
-//! can look at it, and an empty one begins a new epoch; the drafts of the commit that has found that fail. If the file is removed or replaced while the hub runs, the store
-//! notices within a second after the next write, and begins with what is there, in a new epoch: what it has appended since is
-//! gone. If only the WAL was removed, nothing is lost: the process still has it open and moves it into the file, unless it is
-//! killed before that; then the epoch is new, unless somebody else has moved the WAL into the file, as `sqlite3` does when it
-//! ends.
+//! can look at it, and an empty one begins a new epoch; the drafts of the commit that has found that fail. If the file is
+//! removed or replaced while the hub runs, the store notices within a second after the next write, and begins with what is
+//! there, in a new epoch: what it has appended since is gone. If only the WAL was removed, nothing is lost: the process still
+//! has it open and moves it into the file, unless it is killed before that; then the epoch is new, unless somebody else has
+//! moved the WAL into the file, as `sqlite3` does when it ends.
 
 mod backup;
 mod database;

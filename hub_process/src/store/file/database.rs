@@ -3,8 +3,9 @@
 //! # Tables
 //!
 //! `entries` has a row for each entry, by sequence number and without an index, so that an append writes one table. Each row
-//! has the entry as `coded!` encodes it, and a checksum, because SQLite has none for its pages. `evicted` says how far channels have evicted entries. `meta` has
-//! single values; `last_seq` and `last_at` are written with deletions only, because the last entry has them.
+//! has the entry as `coded!` encodes it, and a checksum, because SQLite has none for its pages. `evicted` says how far
+//! channels have evicted entries. `meta` has single values; `last_seq` and `last_at` are written with deletions only, because
+//! the last entry has them.
 //!
 //! # What survives
 //!

@@ -15,9 +15,9 @@ my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
 # Public methods
 
-# Return what the native hub takes for store: a number, and so many names and values; none for memory. Throws an EventSource::Error with the code
-# invalid if the hash does not have the form that EventSource::Hub describes. The native hub checks the values. No message shows
-# any part of the URL of Redis, because that may hold a password.
+# Return what the native hub takes for store: a number, and so many names and values; none for memory. Throws an
+# EventSource::Error with the code invalid if the hash does not have the form that EventSource::Hub describes. The native hub
+# checks the values. No message shows any part of the URL of Redis, because that may hold a password.
 sub native {
     my ($class, $store) = @_;
     my @names = !ref $store && $store eq 'memory' ? () : _names_of($store);

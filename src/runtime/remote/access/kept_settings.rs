@@ -4,8 +4,9 @@
 //! the process keeps what workers and command lines have named, and the next one begins with that. That the file exists says
 //! that this user has such a hub: a command starts no other one.
 //!
-//! The file holds the settings by their names, so a program of any version reads those that it knows. It may hold the password of a store: only the user may read it, as the folder. Only the process with the lock of
-//! the hub writes it. Another file takes its place at once, so a reader finds one of the two.
+//! The file holds the settings by their names, so a program of any version reads those that it knows. It may hold the password
+//! of a store: only the user may read it, as the folder. Only the process with the lock of the hub writes it. Another file
+//! takes its place at once, so a reader finds one of the two.
 
 use super::place::Place;
 use crate::codec::{decode, encode};
