@@ -43,7 +43,9 @@ mod state;
 #[path = "../../src/store/mod.rs"]
 mod store;
 
+use eventsource_xs::wire::RedisSettings;
 use node::{settings, End, Node};
+use std::time::Duration;
 
 #[test]
 fn three_stores_report_the_same_order_and_their_own_tickets() {
@@ -82,7 +84,9 @@ fn three_stores_report_the_same_order_and_their_own_tickets() {
 #[test]
 fn a_flood_is_stored_without_a_refusal() {
     let redis = redis!();
-    let mut node = Node::ready(&settings(&redis.url()));
+    // The last event waits for all others.
+    let patient = RedisSettings { timeout: Duration::from_secs(300), ..settings(&redis.url()) };
+    let mut node = Node::ready(&patient);
     node.keep(1_000_000);
     // From here on the writer is connected.
     assert!(matches!(node.publish("first"), End::Stored(..)));
