@@ -7,12 +7,15 @@ use Testing;
 
 use parent 'Testing::Browser::Program';
 use Carp              qw(croak);
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Deadline qw(wait_until);
 use IO::Socket::INET;
 use JSON::MaybeXS;
 use Time::HiRes qw(time);
 
 my $JSON = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1);
+
+# Seconds. Beside other tests, Firefox takes more than 30 to open its first window.
+my $PATIENCE = 120;
 
 # 0: a free port, which it writes to a file of the profile. The rest keeps it from asking others for anything.
 my %PREFERENCES = (
@@ -32,7 +35,7 @@ sub ask_in {
     $self->_switch_to($tab) if $tab;
     my $text = $JSON->encode([0, ++$self->{asked}, $name, \%params]);
     $self->{socket}->syswrite(length($text) . ":$text") or croak "Browser: $!";
-    my (undef, undef, $error, $result) = @{$self->_next_message(time + $DEADLINE, $name)};
+    my (undef, undef, $error, $result) = @{$self->_next_message($name)};
     croak "Browser: $name: $error->{error}: $error->{message}" if $error;
     return $result;
 }
@@ -66,11 +69,11 @@ sub greet {
     my $self = shift;
     $self->{received} = '';
     my $port = 0;
-    wait_until($DEADLINE, sub { $port = $self->_port }) or croak 'Browser: no port of Marionette';
+    wait_until($PATIENCE, sub { $port = $self->_port }) or croak 'Browser: no port of Marionette';
     $self->{socket} = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or croak "Browser: $@";
-    $self->_next_message(time + $DEADLINE, 'greeting');
+    $self->_next_message('greeting');
     $self->ask_in(undef, 'WebDriver:NewSession', acceptInsecureCerts => JSON->true);
-    $self->ask_in(undef, 'WebDriver:SetTimeouts', script => 1_000 * $DEADLINE, pageLoad => 1_000 * $DEADLINE);
+    $self->ask_in(undef, 'WebDriver:SetTimeouts', script => 1_000 * $PATIENCE, pageLoad => 1_000 * $PATIENCE);
     return;
 }
 
@@ -125,11 +128,12 @@ sub _kill {
 
 # A length, a colon, and that many bytes.
 sub _next_message {
-    my ($self, $deadline, $what) = @_;
+    my ($self, $what) = @_;
+    my $deadline = time + $PATIENCE;
     until ($self->{received} =~ /\A([0-9]+):/ && length $self->{received} >= $+[0] + $1) {
         my $seconds = $deadline - time;
         vec(my $ready = '', fileno $self->{socket}, 1) = 1;
-        croak "Browser: no answer to $what within $DEADLINE s"
+        croak "Browser: no answer to $what within $PATIENCE s"
             if $seconds <= 0 || !select $ready, undef, undef, $seconds;
         sysread $self->{socket}, $self->{received}, 65_536, length $self->{received}
             or croak 'Browser: it has ended';
