@@ -34,7 +34,7 @@ for my $path (sort keys %paths) {
 sub has_function {
     my ($file, $name) = @_;
     return slurp($file) =~
-        /\b(?:sub|fn|static\s.*?|struct|macro_rules!)\s*\*?\Q$name\E\b|^\s*(?:async )?\#?\Q$name\E\(|->\Q$name\E\b/m;
+        /\b(?:sub|fn|const|static\s.*?|struct|macro_rules!|impl)\s*\*?\Q$name\E\b|^\s*(?:async )?\#?\Q$name\E\(|->\Q$name\E\b/m;
 }
 
 my $flows = 0;
@@ -46,6 +46,22 @@ for my $line (@lines) {
     for my $name (split /,\s*/, $names) { ok has_function($file, $name), "$file has $name" }
 }
 cmp_ok $flows, '>=', 30, 'the flows are checked';
+
+# The table of decisions: "`name`, `name` and `name` in `file`".
+my $decisions = 0;
+my $name      = qr/`\w+`/;
+for my $row (grep { /\A[|] [A-Z]/ } @lines) {
+    while ($row =~ /((?:$name, )*$name(?: and $name)?) in `([\w\/]+[.](?:rs|pm|h|xs|js))`/g) {
+        my ($names, $path) = ($1, $2);
+        my @named = files_named($path);
+        for my $function ($names =~ /(\w+)/g) {
+            next if $function eq 'and';
+            $decisions++;
+            ok scalar(grep { has_function($_, $function) } @named), "$path has $function";
+        }
+    }
+}
+cmp_ok $decisions, '>=', 30, 'the decisions are checked';
 
 # The first comments of modules.
 my %source = map { $_ => slurp($_) } grep { m{\A(?:src|hub_process/src|perl)/.*[.](?:rs|pm|h|xs)\z} } @files;
