@@ -31,6 +31,7 @@ my @CLASSES = (
 # events (file or redis), which matters only when it is killed.
 my %SERVES_TICKETS = (env => {BENCH_TICKET => 600, BENCH_HUB_IS_STARTED => 1}, http => 1);
 my @RETURNED_TO    = (
+    ['floor'                            => 'Peer::Floor'],
     ['EventSource-XS, application'      => 'Peer::NamedHub'],
     ['EventSource-XS, ticket in worker' => 'Peer::NamedHub', env => {BENCH_TICKET => 600}],
     ['EventSource-XS, ticket in hub'    => 'Peer::NamedHub', %SERVES_TICKETS],
@@ -72,6 +73,9 @@ sub cpu { return Processes::cpu($_[0]->pids) }
 
 # Returns the type of the event by which it reports missing events; its documentation has it.
 sub gap { return '-' }
+
+# Returns whether its clients can be sent events by a POST.
+sub has_publisher { return 1 }
 
 # Returns whether a peer is another one with a store.
 sub has_store {

@@ -9,6 +9,8 @@ use Target;
 
 # Public methods
 
+sub has_publisher { return 0 }
+
 sub held { return $_[0]{target}->held }
 
 sub open {
