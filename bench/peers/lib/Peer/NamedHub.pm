@@ -89,6 +89,13 @@ sub stop {
     return;
 }
 
+sub upgrade {
+    my $self    = shift;
+    my @command = (qw(-Iblib/lib -Iblib/arch bin/eventsource hub upgrade bench --socket), $self->{socket});
+    system($^X, @command) == 0 or die "hub upgrade: status $?\n";
+    return;
+}
+
 # A kill is followed by a start, as with systemd.
 sub _start_hub {
     my ($self, $store) = @_;
