@@ -23,10 +23,12 @@ sub run_loop {
 for my $name ('FCGI::EV', 'AnyEvent::FCGI') {
     subtest $name => sub {
         my $folder = File::Temp->newdir;
-        my %hub    = (settings => {name => 'test', idle_exit => 1}, env => {EVENTSOURCE_RUNTIME_DIR => "$folder"});
-        my $server = Testing::HubServer->start($name, unix => 1, %hub);
-        my $nginx  = Testing::Nginx->start($server, 'FastCGI');
-        my $client = Testing::Client->stream($nginx->at, '/hub?channels=a');
+
+        # For a request, these servers replace the environment, and with it EVENTSOURCE_RUNTIME_DIR.
+        my %settings = (name => 'test', socket => "$folder/hub.sock", idle_exit => 1);
+        my $server   = Testing::HubServer->start($name, unix => 1, settings => \%settings);
+        my $nginx    = Testing::Nginx->start($server, 'FastCGI');
+        my $client   = Testing::Client->stream($nginx->at, '/hub?channels=a');
         Testing::Client->ask($nginx->at, '/publish?channel=a');
         ok $client->read_until(qr/^data: 1\b/m), 'the stream has its position and an event';
         $client->leave;
