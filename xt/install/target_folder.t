@@ -1,5 +1,5 @@
 # make finds the library wherever cargo is configured to put it. Each folder begins with what cargo has compiled already.
-# eventsource-hub is found in the same way, and vendor.t builds it in such a folder; here it would take a minute for each.
+# eventsource-hub is found in the same way, and cpanm.t builds it; here it would take a minute for each.
 
 use lib 't/lib';
 use Testing;
@@ -47,7 +47,7 @@ for my $what (sort keys %ELSEWHERE) {
     subtest "make finds the library: $what" => sub {
         make_path($folder);
         $tree->must('cp', '-a', $tree->compiled . '/.', $folder);
-        remove_tree($tree->folder . '/blib', glob qq("$folder/libeventsource*"));
+        remove_tree($library, glob qq("$folder/libeventsource*"));
         $tree->must($environment, 'make');
         ok -e "$folder/libeventsource_xs.$Config{dlext}", 'cargo has used the folder';
         ok -e $library,                                   'make has found the library';

@@ -2,7 +2,7 @@ package Testing::SourceTree;
 use strict;
 use warnings;
 
-# A copy of the distribution's files, to build and to install from. All copies are in one folder under cargo's target
+# A copy of the distribution's files, to build and to install from. All copies are in one folder under cargo target
 # folder, which one test uses at a time, and share what cargo has compiled: a dependency is compiled once for all tests.
 #
 #     my $tree = Testing::SourceTree->new;
@@ -54,7 +54,7 @@ sub new {
 # Public methods
 
 # The folder of what cargo has compiled for all copies.
-sub compiled { return "$HOME/cargo/release" }
+sub compiled { return _target() . '/release' }
 
 sub files {
     my $self = shift;
@@ -75,6 +75,13 @@ sub fresh {
     return "$HOME/$name";
 }
 
+# Lets the next test have the folder. No copy is used after that.
+sub leave {
+    undef $HOME;
+    close $LOCK or die "lock: $!\n";
+    return;
+}
+
 sub must {
     my ($self, @command) = @_;
     my $result = $self->run(@command);
@@ -87,7 +94,7 @@ sub must {
 sub run {
     my ($self, @command) = @_;
     my $environment = ref $command[0] ? shift @command : {};
-    local %ENV = (%ENV, %ENVIRONMENT, CARGO_TARGET_DIR => "$HOME/cargo", %$environment);
+    local %ENV = (%ENV, %ENVIRONMENT, CARGO_TARGET_DIR => _target(), %$environment);
     delete @ENV{grep { !exists $environment->{$_} } @FOREIGN};
     delete @ENV{grep { !defined $ENV{$_} } keys %ENV};
     open my $from, '-|', _shell("cd '$self->{folder}' && exec \"\$\@\" 2>&1 </dev/null", @command)
@@ -152,6 +159,9 @@ sub _copy {
     utime $stat[8], $stat[9], $to or die "$to: $!\n";
     return;
 }
+
+# Whatever the name of the folder has, make finds in it what cargo has built.
+sub _target { return "$HOME/cargo target" }
 
 sub _shell {
     my ($script, @arguments) = @_;
