@@ -34,6 +34,7 @@ sub unpack_vendored {
     make_path($host->folder('vendored'));
     $tree->must('tar', '-xzf', $tarball, '--strip-components=1', '-C', $host->folder('vendored'));
     unlink $tarball;
+    Testing::SourceTree->leave;
     return;
 }
 
