@@ -29,15 +29,25 @@ my (@pool,   @tied);    # containers of arguments, for saboteurs to find; tied v
 my ($parser, $text);
 
 my @FUNCTIONS = (
-    \&EventSource::XS::format_event,          \&EventSource::XS::_push_bytes, \&EventSource::XS::_push_bytes_in_hub,
-    sub { HTTP::ServerEvent->as_string(@_) }, \&HTTP::ServerEvent::as_string,
-    sub { $parser->feed(@_) },                \&EventSource::Parser::feed,
-    \&EventSource::Parser::finish,            \&EventSource::Parser::last_event_id,
-    \&EventSource::Parser::retry,             \&EventSource::Parser::_attach,
-    \&EventSource::XS::_nothing,              \&EventSource::XS::LastEventID::_find,
-    \&EventSource::XS::ContentCoding::best,   \&EventSource::XS::Hub::Preference::_parse,
-    \&EventSource::XS::Hub::Ticket::_digest,  \&EventSource::XS::Hub::Ticket::_ticket_of,
-    \&EventSource::XS::Hub::Ticket::_cookie_of,
+    \&EventSource::XS::format_event,
+    \&EventSource::XS::_push_bytes,
+    \&EventSource::XS::_push_bytes_in_hub,
+    sub { HTTP::ServerEvent->as_string(@_) },
+    \&HTTP::ServerEvent::as_string,
+    sub { $parser->feed(@_) },
+    \&EventSource::Parser::feed,
+    \&EventSource::Parser::finish,
+    \&EventSource::Parser::last_event_id,
+    \&EventSource::Parser::retry,
+    \&EventSource::Parser::_attach,
+    \&EventSource::XS::_nothing,
+    (
+        map {
+            my $name = $_;
+            sub { EventSource::XS::Request->_call($name, @_) }
+        } qw(coding cookie id preference ticket)
+    ),
+    sub { EventSource::XS::Request->_call('binding', undef, @_[0 .. 7]) },
 );
 my @NAMES = qw(data event id retry comment json bytes key nonsense);
 my @TEXTS = (
@@ -263,8 +273,8 @@ sub run {
 }
 {
 
-    # perl's own `each` also frees the iterator of a tied hash twice if NEXTKEY or FIRSTKEY begins another iteration or clears
-    # the hash. These methods therefore do neither.
+# perl's own `each` also frees the iterator of a tied hash twice if NEXTKEY or FIRSTKEY begins another iteration or clears
+# the hash. These methods therefore do neither.
     package TiedHash;
     sub TIEHASH  { my $class = shift; return bless {@_}, $class }
     sub FETCH    { main::act();       return $_[0]{$_[1]} }

@@ -72,7 +72,8 @@ my %calls =
     map { ($_ => 1) } map { slurp($_) =~ /->_call\(\s*'(\w+)'/g } grep { m{\Aperl/.*[.]pm\z} } distribution_files();
 my @answers =
     map { /b"(\w+)"\)? =>/g }
-    join('', map { slurp("src/xs/$_.rs") } qw(calls hub process)) =~ /\bfn (?:esx_\w+_)?call\(.*?^(?: {4})?\}$/msg;
+    join('', map { slurp("src/xs/$_.rs") } qw(calls hub process request)) =~
+    /\bfn (?:esx_\w+_)?call\(.*?^(?: {4})?\}$/msg;
 is_deeply [sort keys %calls], [sort keys %{{map { ($_ => 1) } @answers}}],
     'each call that Perl makes is answered, and no other';
 

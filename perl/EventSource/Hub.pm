@@ -407,7 +407,7 @@ sub _subscribe_native {
 sub _subscription {
     my ($self, $groups, $option) = @_;
     my %option = %$option;
-    my $poll   = blessed $option{poll} ? delete $option{poll} : undef;    # of EventSource::XS::Hub::Preference
+    my $poll   = blessed $option{poll} ? delete $option{poll} : undef;    # of EventSource::XS::Request
     $SETTINGS->known(\%option, [qw(after asked_at counted_by keeps_id label max_age member position retry start will)],
         'option %s');
     my @topics = map { @{$_->{topics}} } @$groups;

@@ -76,25 +76,10 @@ void esx_parser_finish(void *parser);
 size_t esx_parser_last_event_id(const void *parser, const char **id);
 int esx_parser_retry(const void *parser, uint64_t *retry);
 
-/* The last event ID of a request at most; a ticket in a cookie; the name of that cookie; and the digest of a request. */
-enum { ESX_LAST_EVENT_ID_MAX = 1025, ESX_TICKET_MAX = 3072, ESX_COOKIE_NAME_MAX = 128, ESX_DIGEST_BYTES = 32 };
-
-/* What a client prefers. The value of Preference-Applied ends in the token. The wait is in seconds, below 0 for a stream. */
-typedef struct {
-    char applied[96];
-    size_t len, token_len;
-    int wait, reason;
-} esx_preference;
-
-/* The values of a request's head have no text if they are missing. These return a length, which is 0 if there is none. */
-size_t esx_last_event_id(esx_text header, esx_text query, char *out);
-size_t esx_ticket_of(esx_text cookies, esx_text hub, esx_text path, char *out);
-size_t esx_ticket_cookie(esx_text hub, esx_text path, char *out);
-void esx_preference_of(esx_text field, esx_preference *preference);
-esx_text esx_only_of_streams(void);
-esx_text esx_content_coding(esx_text field, esx_text most);
-int esx_bound_digest(const esx_text *texts, size_t len, const esx_text *names, size_t names_len, char *digest,
-    esx_report *report);
+/* The answer of a call: texts, whose number is the size of the report. They are characters if that says so (utf8). */
+esx_text esx_answer_at(const void *answer, size_t at);
+void esx_answer_drop(void *answer);
+void *esx_request_call(const esx_text *given, size_t len, esx_report *report);
 
 /* The settings of a new stream. Times are in seconds. */
 typedef struct {
@@ -202,10 +187,6 @@ typedef struct {
 /* The longest id that a hub makes. */
 enum { ESX_ID_MAX = 64 };
 
-/* The answer of a call: texts, whose number is the size of the report. They are characters if that says so (utf8). */
-esx_text esx_answer_at(const void *answer, size_t at);
-void esx_answer_drop(void *answer);
-
 void *esx_hub_new(const esx_text *given, size_t len, esx_report *report);
 void *esx_hub_clone(const void *hub);
 void esx_hub_drop(void *hub);
@@ -228,7 +209,6 @@ void *esx_process_connect(const esx_text *given, size_t len, esx_report *report)
 void *esx_process_clone(const void *process);
 void esx_process_drop(void *process);
 void *esx_process_call(void *process, const esx_text *given, size_t len, esx_report *report);
-esx_text esx_coding(size_t number);
 
 void esx_start(void);
 

@@ -19,7 +19,7 @@
 #include "snapshot.h"
 #include "event.h"
 #include "handle.h"
-#include "request.h"
+#include "text.h"
 #ifdef __linux__
 #  include "reactor.h"
 #  include "stream.h"

@@ -10,7 +10,7 @@
 //! - `first_times`: what a process has done once
 //! - `parser`: the handle behind an EventSource::Parser
 //! - `text`: texts of C, and texts for C
-//! - `request`: what the head of a request says
+//! - `request`: what the head of a request says, by name
 //! - `stream`: the handle behind an EventSource::XS::Stream::Native (Linux)
 //! - `hub`: the handle behind an EventSource::Hub, and the settings of its store (Linux)
 //! - `subscribe`: subscriptions of streams to a hub, and tickets (Linux)

@@ -1,167 +1,80 @@
-//! What the head of a request says.
+//! What the head of a request says: calls by name, as those of a hub (`calls.rs`). The texts are the bytes of the request; a
+//! missing one is undefined.
 
-use super::guard::{self, Report, OK};
-use super::text::RawText;
+use super::guard::{refuse, Report};
+use super::text::{answer, Answer, RawText, Texts};
 use crate::compression::ContentCoding;
-use crate::request::{self, BoundRequest, Preference, ONLY_OF_STREAMS};
-use crate::Failure;
-use std::os::raw::{c_char, c_int};
-use std::slice;
+use crate::request::{self, BoundRequest, Preference};
 
-/// `ESX_LAST_EVENT_ID_MAX`
-const LAST_EVENT_ID_MAX: usize = 1025;
-/// `ESX_TICKET_MAX`
-const TICKET_MAX: usize = 3072;
-/// `ESX_COOKIE_NAME_MAX`
-const COOKIE_NAME_MAX: usize = 128;
-
-/// `esx_preference`
-#[repr(C)]
-struct RawPreference {
-    /// The value of `Preference-Applied`, which ends in the token.
-    applied: [u8; 96],
-    /// 0 if there is no preference.
-    len: usize,
-    token_len: usize,
-    /// In seconds; below 0 if the stream is not a poll.
-    wait: c_int,
-    /// The number of its reason.
-    reason: c_int,
+/// Makes a call by name. The first text is the name.
+#[no_mangle]
+unsafe extern "C" fn esx_request_call(given: *const RawText, len: usize, report: *mut Report) -> *mut Answer {
+    // SAFETY: the report is on the stack of C; the texts are in scalars' buffers, which live until the XSUB returns.
+    let (mut given, report) = unsafe { (Texts::new(given, len), &mut *report) };
+    answer(report, || Ok(call(given.bytes(), given)))
 }
 
-impl RawPreference {
-    const NONE: Self = Self { applied: [0; 96], len: 0, token_len: 0, wait: -1, reason: 0 };
-
-    fn of(given: &Preference) -> Self {
-        let (mut raw, applied) = (Self::NONE, given.applied());
-        raw.applied[..applied.len()].copy_from_slice(applied.as_bytes());
-        raw.len = applied.len();
-        raw.token_len = given.request.as_ref().map_or(0, |token| token.len());
-        raw.wait = given.wait.map_or(-1, |wait| wait as c_int);
-        raw.reason = given.reason.map_or(0, |reason| reason as c_int);
-        raw
+fn call(name: &[u8], mut given: Texts<'_>) -> Answer {
+    match name {
+        b"binding" => Answer::of_bytes([binding(given)]),
+        b"coding" => coding(given),
+        b"cookie" => Answer::of_bytes([request::ticket_cookie(&given.octets(), &given.octets())]),
+        b"id" => {
+            let (header, query) = (given.octets_if(), given.octets());
+            request::last_event_id(header.as_deref(), &query).map(Answer::of).unwrap_or_default()
+        }
+        b"preference" => Preference::of(&given.octets()).map(|given| preference(&given)).unwrap_or_default(),
+        b"ticket" => {
+            let (cookies, hub, path) = (given.octets(), given.octets(), given.octets());
+            Answer::of_bytes(request::ticket_of(&cookies, &hub, &path))
+        }
+        name => refuse("call", String::from_utf8_lossy(name)),
     }
 }
 
-/// Writes bytes into a buffer of C and returns how many they are; 0 if there are none, or too many.
-///
-/// # Safety
-///
-/// `out` has that room.
-unsafe fn write(bytes: Option<Vec<u8>>, out: *mut c_char, room: usize) -> usize {
-    let bytes = bytes.filter(|bytes| bytes.len() <= room).unwrap_or_default();
-    // SAFETY: the caller guarantees the room.
-    unsafe { out.copy_from_nonoverlapping(bytes.as_ptr().cast(), bytes.len()) };
-    bytes.len()
-}
-
-/// Writes the last event ID of a request, and returns its length; 0 if there is none.
-#[no_mangle]
-unsafe extern "C" fn esx_last_event_id(header: RawText, query: RawText, out: *mut c_char) -> usize {
-    // SAFETY: the texts are in scalars' buffers, which live until the XSUB returns.
-    let (header, query) = unsafe { (header.bytes(), query.bytes().unwrap_or_default()) };
-    guard::run_or(0, || {
-        let id = request::last_event_id(header, query);
-        // SAFETY: `out` is a buffer on the stack of C with that room.
-        unsafe { write(id, out, LAST_EVENT_ID_MAX) }
-    })
-}
-
-/// Returns the name of the best coding that a client accepts, of all or up to the named one.
-#[no_mangle]
-unsafe extern "C" fn esx_content_coding(field: RawText, most: RawText) -> RawText {
-    // SAFETY: as in `esx_last_event_id`.
-    let (field, most) = unsafe { (field.bytes(), most.bytes()) };
-    let coding = guard::run_or(ContentCoding::Identity, || {
-        let all = ContentCoding::ALL;
-        let last = most.and_then(|most| all.iter().position(|coding| coding.name().as_bytes() == most));
-        request::best_coding(field, last.map_or(all, |last| &all[..=last]))
-    });
-    RawText::of(coding.name().as_bytes())
-}
-
-/// Writes what a client prefers.
-#[no_mangle]
-unsafe extern "C" fn esx_preference_of(field: RawText, out: *mut RawPreference) {
-    // SAFETY: as in `esx_last_event_id`.
-    let field = unsafe { field.bytes().unwrap_or_default() };
-    let raw = guard::run_or(RawPreference::NONE, || {
-        Preference::of(field).map_or(RawPreference::NONE, |given| RawPreference::of(&given))
-    });
-    // SAFETY: `out` is a struct on the stack of C, perhaps without a value yet.
-    unsafe { out.write(raw) };
-}
-
-/// Returns the name of the header of streams that polls do not have, in lower case.
-#[no_mangle]
-extern "C" fn esx_only_of_streams() -> RawText {
-    RawText::of(ONLY_OF_STREAMS.as_bytes())
-}
-
-/// Writes the digest of a request. The texts are the hub's name, the method, `Host`, `Origin`, `Authorization`, the path, the
-/// query, `Cookie`, and the other headers that count. All cookies count if there is no array of names.
-#[no_mangle]
-unsafe extern "C" fn esx_bound_digest(
-    texts: *const RawText,
-    len: usize,
-    names: *const RawText,
-    names_len: usize,
-    out: *mut [u8; 32],
-    report: *mut Report,
-) -> c_int {
-    // SAFETY: the report is on the stack of C; the texts are as in `esx_last_event_id`, and each array is in the buffer of a
-    // mortal.
-    let (report, texts) = unsafe { (&mut *report, slice::from_raw_parts(texts, len)) };
-    // SAFETY: as above.
-    let texts: Vec<_> = texts.iter().map(|text| unsafe { text.bytes() }).collect();
-    let names: Option<Vec<_>> = (!names.is_null()).then(|| {
-        // SAFETY: as above.
-        let names = unsafe { slice::from_raw_parts(names, names_len) };
-        // SAFETY: as above.
-        names.iter().map(|name| unsafe { name.bytes().unwrap_or_default() }).collect()
-    });
-    guard::run(report, |_| {
-        let (fixed, headers) = texts.split_at(8);
-        let request = BoundRequest {
-            hub: fixed[0].unwrap_or_default(),
-            method: fixed[1].unwrap_or_default(),
-            host: fixed[2],
-            origin: fixed[3],
-            authorization: fixed[4],
-            path: fixed[5].unwrap_or_default(),
-            query: fixed[6].unwrap_or_default(),
-            cookies: fixed[7],
+/// A digest of a request. The texts are the number of the names of cookies that count, undefined if all do, and these names;
+/// the hub's name, the method, `Host`, `Origin`, `Authorization`, the path, the query, `Cookie`, and the other headers that
+/// count.
+fn binding(mut given: Texts<'_>) -> [u8; 32] {
+    let names = given.number_if().map(|len: usize| (0..len).map_while(|_| given.octets_if()).collect::<Vec<_>>());
+    let names = names.as_ref().map(|names| names.iter().map(|name| &**name).collect::<Vec<_>>());
+    let texts = given.all_octets();
+    let texts: Vec<_> = texts.iter().map(Option::as_deref).collect();
+    match texts[..] {
+        [hub, method, host, origin, authorization, path, query, cookies, ref headers @ ..] => BoundRequest {
+            hub: hub.unwrap_or_default(),
+            method: method.unwrap_or_default(),
+            host,
+            origin,
+            authorization,
+            path: path.unwrap_or_default(),
+            query: query.unwrap_or_default(),
+            cookies,
             cookie_names: names.as_deref(),
             headers,
-        };
-        let digest = request.digest();
-        // SAFETY: `out` is a buffer of that size on the stack of C.
-        unsafe { out.write(digest) };
-        Ok::<_, Failure>(OK)
-    })
+        }
+        .digest(),
+        _ => refuse("number of texts", texts.len()),
+    }
 }
 
-/// Writes the sealed ticket among the cookies of a request to a path of a hub, and returns its length; 0 if there is none.
-#[no_mangle]
-unsafe extern "C" fn esx_ticket_of(cookies: RawText, hub: RawText, path: RawText, out: *mut c_char) -> usize {
-    // SAFETY: as in `esx_last_event_id`.
-    let [cookies, hub, path] = unsafe { [cookies.bytes(), hub.bytes(), path.bytes()] };
-    guard::run_or(0, || {
-        let path = path.unwrap_or_default();
-        let ticket = request::ticket_of(cookies.unwrap_or_default(), hub.unwrap_or_default(), path);
-        // SAFETY: `out` is a buffer on the stack of C with that room.
-        unsafe { write(ticket, out, TICKET_MAX) }
-    })
+/// The name and the number of the best coding that a client accepts, of all or up to the named one.
+fn coding(mut given: Texts<'_>) -> Answer {
+    let (field, most) = (given.octets_if(), given.next());
+    let all = ContentCoding::ALL;
+    let last = most.and_then(|most| all.iter().position(|coding| coding.name().as_bytes() == most));
+    let coding = request::best_coding(field.as_deref(), last.map_or(all, |last| &all[..=last]));
+    let mut answer = Answer::of(coding.name());
+    answer.push((coding as usize).to_string());
+    answer
 }
 
-/// Writes the name of the cookie that has a hub's ticket for a path, and returns its length.
-#[no_mangle]
-unsafe extern "C" fn esx_ticket_cookie(hub: RawText, path: RawText, out: *mut c_char) -> usize {
-    // SAFETY: as in `esx_last_event_id`.
-    let [hub, path] = unsafe { [hub.bytes(), path.bytes()] };
-    guard::run_or(0, || {
-        let name = request::ticket_cookie(hub.unwrap_or_default(), path.unwrap_or_default());
-        // SAFETY: `out` is a buffer on the stack of C with that room.
-        unsafe { write(Some(name), out, COOKIE_NAME_MAX) }
-    })
+/// The value of `Preference-Applied`, and of a poll its wait and the number of its reason.
+fn preference(given: &Preference) -> Answer {
+    let mut answer = Answer::of(given.applied());
+    if let Some(poll) = given.poll() {
+        answer.push(poll.wait.as_secs().to_string());
+        answer.push((poll.reason as usize).to_string());
+    }
+    answer
 }

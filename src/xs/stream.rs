@@ -1,7 +1,6 @@
 //! The handle behind an EventSource::XS::Stream::Native, and the operations on descriptors that a takeover needs.
 
 use super::guard::{self, Report};
-use super::text::RawText;
 use crate::compression::{Body, ContentCoding};
 use crate::event::has_id_line;
 use crate::remote;
@@ -340,12 +339,6 @@ unsafe extern "C" fn esx_reason(number: u32, word: *mut *const c_char) -> usize 
     // SAFETY: `word` is a variable on the stack of C, perhaps without a value yet.
     unsafe { word.write(name.as_ptr().cast()) };
     name.len()
-}
-
-/// Returns the name of a content coding; an empty one if none has that number.
-#[no_mangle]
-extern "C" fn esx_coding(number: usize) -> RawText {
-    RawText::of(ContentCoding::ALL.get(number).map_or("", |coding| coding.name()).as_bytes())
 }
 
 #[no_mangle]

@@ -201,15 +201,3 @@ write(SV *self, SV *bytes)
     bytes = esx_bytes(aTHX_ bytes);
     ST(0) = boolSV(esx_stream_write(aTHX_ self, bytes, ESX_ID_UNKNOWN, &self));
     XSRETURN(1);
-
-MODULE = EventSource::XS    PACKAGE = EventSource::XS::ContentCoding
-
-# The names of the content codings in the order of their numbers, the best last.
-void
-_names()
-  PREINIT:
-    size_t number;
-    esx_text name;
-  PPCODE:
-    for (number = 0; name = esx_coding(number), name.len; number++)
-        mXPUSHp(name.text, name.len);

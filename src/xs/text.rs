@@ -72,10 +72,16 @@ impl<'a> Texts<'a> {
 
     /// Takes bytes, which are characters up to U+00FF here.
     pub(super) fn octets(&mut self) -> Cow<'a, [u8]> {
-        let text = self.bytes();
-        let characters = std::str::from_utf8(text).ok().filter(|_| !text.is_ascii());
-        let octets = characters.and_then(|text| text.chars().map(|each| u8::try_from(each).ok()).collect());
-        octets.map_or(Cow::Borrowed(text), Cow::Owned)
+        self.octets_if().unwrap_or_default()
+    }
+
+    pub(super) fn octets_if(&mut self) -> Option<Cow<'a, [u8]>> {
+        self.next().map(octets)
+    }
+
+    /// Takes the bytes of all that is left.
+    pub(super) fn all_octets(self) -> Vec<Option<Cow<'a, [u8]>>> {
+        self.0.into_iter().map(|text| text.map(octets)).collect()
     }
 
     /// Takes the bytes of a path, unless it is empty.
@@ -92,6 +98,12 @@ impl<'a> Texts<'a> {
     pub(super) fn number<T: FromStr + Default>(&mut self) -> T {
         self.number_if().unwrap_or_default()
     }
+}
+
+fn octets(text: &[u8]) -> Cow<'_, [u8]> {
+    let characters = std::str::from_utf8(text).ok().filter(|_| !text.is_ascii());
+    let octets = characters.and_then(|text| text.chars().map(|each| u8::try_from(each).ok()).collect());
+    octets.map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 /// Texts for Perl: of characters in UTF-8, or of bytes.

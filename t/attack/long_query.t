@@ -5,7 +5,7 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use EventSource::XS::LastEventID;
+use EventSource::XS::Request;
 use Plack::Request;
 use Test::EventSource;
 use Testing::Client;
@@ -25,7 +25,7 @@ sub found_by_plack {
     return $id;
 }
 
-sub found { return EventSource::XS::LastEventID->of({QUERY_STRING => $_[0]}) }
+sub found { return EventSource::XS::Request->last_event_id({QUERY_STRING => $_[0]}) }
 
 subtest 'a query is read as Plack::Request reads it' => sub {
     for my $query (
@@ -83,7 +83,7 @@ subtest 'the id that is looked for has at most 1,025 bytes' => sub {
         ['1,000,000 separators'          => {QUERY_STRING       => '&' x 1e6},                     undef],
     ) {
         my ($what, $env, $length) = @$row;
-        my $id = EventSource::XS::LastEventID->of($env);
+        my $id = EventSource::XS::Request->last_event_id($env);
         is defined $id ? length $id : undef, $length, $what;
     }
 };

@@ -5,7 +5,7 @@ use lib 't/lib';
 use Testing;
 use Testing::Browser;
 use Testing::Server qw(path);
-use EventSource::XS::ContentCoding;
+use EventSource::XS::Request;
 
 Testing::Browser->require_or_skip_all;
 Testing::Server->require_or_skip_all('Starman');
@@ -38,7 +38,7 @@ sub receives_ok {
     return $browser->wait_for("seen[seen.length - 1].startsWith('$text')", $name);
 }
 
-for my $coding (grep { EventSource::XS::ContentCoding->best($_) ne 'identity' } qw(gzip zstd)) {
+for my $coding (grep { EventSource::XS::Request->coding($_) ne 'identity' } qw(gzip zstd)) {
     subtest $coding => sub {
         like $accepted, qr/\b$coding\b/, 'the browser accepts the coding';
         is $browser->evaluate(<<"JS"), $coding, 'and is sent it';

@@ -2,10 +2,10 @@
 
 use lib 't/lib';
 use Testing qw(native);
-use EventSource::XS::ContentCoding;
+use EventSource::XS::Request;
 
-my $CODING = 'EventSource::XS::ContentCoding';
-my $BEST   = $CODING->best('zstd, gzip');
+my $CODING = 'EventSource::XS::Request';
+my $BEST   = $CODING->coding('zstd, gzip');
 
 like $BEST, qr/\A(?:gzip|zstd)\z/, 'zstd, or gzip if the library has no zstd';
 for my $row (
@@ -43,7 +43,7 @@ for my $row (
 ) {
     my ($field, $coding) = @$row;
     my $name = defined $field ? substr $field, 0, 60 : 'none';
-    is $CODING->best($field), $coding, "Accept-Encoding: $name";
+    is $CODING->coding($field), $coding, "Accept-Encoding: $name";
 }
 
 done_testing;

@@ -6,10 +6,10 @@ use Testing qw(native);
 use Testing::Client;
 use Testing::CommandLine;
 use Testing::Server qw(path);
-use EventSource::XS::ContentCoding;
+use EventSource::XS::Request;
 use JSON::PP ();
 
-my @CODINGS = grep { EventSource::XS::ContentCoding->best($_) ne 'identity' } qw(gzip zstd);
+my @CODINGS = grep { EventSource::XS::Request->coding($_) ne 'identity' } qw(gzip zstd);
 my $TEXT    = 'the token of the session is 7d3f1c9e0b and the same text is pushed again: ' . 'abcdefghij' x 20;
 my %END     = ('/lf' => "\n", '/held' => "\r\n");
 

@@ -5,11 +5,11 @@ use Testing            qw(native);
 use Testing::Developer qw(has_command needs_module);
 use Testing::CodedClient;
 use Testing::MojoServer;
-use EventSource::XS::ContentCoding;
+use EventSource::XS::Request;
 
 needs_module('Mojolicious');
 
-my $BEST    = EventSource::XS::ContentCoding->best('zstd, gzip');
+my $BEST    = EventSource::XS::Request->coding('zstd, gzip');
 my @CODINGS = ('gzip', $BEST eq 'zstd' && has_command('curl') ? 'zstd' : ());
 
 my $server = Testing::MojoServer->start('daemon', 't/compression/mojolicious.pl');

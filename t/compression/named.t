@@ -11,11 +11,11 @@ use Testing::Developer  qw(has_command);
 use Testing::Server     qw(path);
 use Testing::SideBySide qw(run_each);
 use Testing::Subscriber qw(blocks events wait_for_events);
-use EventSource::XS::ContentCoding;
+use EventSource::XS::Request;
 use JSON::PP ();
 use POSIX    ();
 
-my $BEST    = EventSource::XS::ContentCoding->best('zstd, gzip');
+my $BEST    = EventSource::XS::Request->coding('zstd, gzip');
 my @CODINGS = ('gzip', $BEST eq 'zstd' && has_command('curl') ? 'zstd' : ());
 
 my $DEADLINE = 20;                          # seconds

@@ -9,10 +9,10 @@ use Testing::Proxy;
 use Testing::Server     qw(path);
 use Testing::SideBySide qw(run_each);
 use Testing::Deadline   qw(wait_until);
-use EventSource::XS::ContentCoding;
+use EventSource::XS::Request;
 
 my $DEADLINE = 10;                                                               # seconds
-my $BEST     = EventSource::XS::ContentCoding->best('zstd, gzip');
+my $BEST     = EventSource::XS::Request->coding('zstd, gzip');
 my @CODINGS  = ('gzip', $BEST eq 'zstd' && has_command('curl') ? 'zstd' : ());
 
 # The directives by which each compresses streams of events.

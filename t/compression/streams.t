@@ -7,9 +7,9 @@ use Testing::CodedClient;
 use Testing::Server     qw(path);
 use Testing::SideBySide qw(run_each);
 use Testing::Subscriber qw(events wait_for_events);
-use EventSource::XS::ContentCoding;
+use EventSource::XS::Request;
 
-my $BEST    = EventSource::XS::ContentCoding->best('zstd, gzip');
+my $BEST    = EventSource::XS::Request->coding('zstd, gzip');
 my @CODINGS = ('gzip', $BEST eq 'zstd' && has_command('curl') ? 'zstd' : ());
 
 # Opens a stream and reads its head. Options of the client besides the query: accepts, coding, http.

@@ -32,16 +32,14 @@ my %env = (
     REQUEST_METHOD => 'GET',
     SCRIPT_NAME    => '',
     PATH_INFO      => '/events',
-    HTTP_COOKIE    => 'a=b',
     HTTP_HOST      => 'localhost',
     QUERY_STRING   => ''
 );
 
 # The request has a cookie that could be the ticket.
 sub opens_ticket {
-    no warnings 'redefine';
-    local *EventSource::XS::Hub::Ticket::_ticket_of = sub { 'sealed' };
-    return $ticket->opened($hub, {%env}, []);
+    my ($cookie) = EventSource::XS::Request->_call('cookie', 'own_errors', '/events');
+    return $ticket->opened($hub, {%env, HTTP_COOKIE => "$cookie=YQ"}, []);
 }
 
 sub seals_ticket { return scalar(() = $ticket->header($hub, {%env, 'eventsource.hub.binding' => 'x'}, [], [])) }

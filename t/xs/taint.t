@@ -16,7 +16,7 @@ my %way = (
     'a hash'      => sub { return format_event({data => [$_[0]]}) },
     as_string     => sub { return HTTP::ServerEvent->as_string(data => $_[0]) },
     push          => sub { return EventSource::XS::_push_bytes(0, $_[0]) },
-    'a last id'   => sub { return EventSource::XS::LastEventID::_find($_[0], undef) },
+    'a last id'   => sub { return scalar EventSource::XS::Request->_call('id', $_[0], undef) },
     'a long text' => sub { return format_event(data => $_[0] . 'x' x 1_000) },
 );
 

@@ -7,7 +7,7 @@ use Testing::Client;
 use Testing::Developer qw(has_command needs);
 use Testing::Program;
 use Testing::Server qw(path);
-use EventSource::XS::ContentCoding;
+use EventSource::XS::Request;
 use File::Temp ();
 
 my ($command) = grep { has_command($_) } qw(firefox-esr firefox);
@@ -19,7 +19,7 @@ my $LARGE = 10;
 my $server =
     Testing::Server->start('Starman', 't/compression/streams.psgi', workers => 1, args => ['--keepalive-timeout', 0]);
 
-for my $coding (grep { EventSource::XS::ContentCoding->best($_) ne 'identity' } qw(gzip zstd)) {
+for my $coding (grep { EventSource::XS::Request->coding($_) ne 'identity' } qw(gzip zstd)) {
     my $told = Testing::Client->get($server->port, path('/hub', accepts => 'identity', channels => 'told'));
     $told->read_head;
     my $profile = File::Temp->newdir;

@@ -5,9 +5,9 @@ use warnings;
 # Begins the response to one request as a stream: a native one if that can be, otherwise one on the server's writer.
 
 use EventSource::XS::Adapter;
-use EventSource::XS::ContentCoding;
 use EventSource::XS::Library;
 use EventSource::XS::Notification;
+use EventSource::XS::Request;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Child;
 use EventSource::XS::Stream::Fallback;
@@ -149,10 +149,11 @@ sub _take_over {
 # Returns the settings of a native stream with the content coding that its client accepts best. The head of a takeover names it,
 # so a stream on the server's writer has none, nor has its relay.
 sub _coded {
-    my ($setting, $env) = @_;
-    my $coding = EventSource::XS::ContentCoding->best($env->{HTTP_ACCEPT_ENCODING});
-    return $setting if $coding eq 'identity';
-    return $setting->{coded}{$coding} ||= {%$setting, coding => $coding, native_settings => undef};
+    my ($setting, $env)    = @_;
+    my ($coding,  $number) = EventSource::XS::Request->_call('coding', $env->{HTTP_ACCEPT_ENCODING});
+    return $setting if !$number;
+    return $setting->{coded}{$coding} ||=
+        {%$setting, coding => $coding, coding_number => $number, native_settings => undef};
 }
 
 # Responds to a client that has disconnected. A complete response ends the request on every server.

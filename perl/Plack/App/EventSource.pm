@@ -11,8 +11,8 @@ use parent 'Plack::Component';
 use EventSource::Error;
 use EventSource::XS ();
 use EventSource::XS::ErrorLog;
-use EventSource::XS::LastEventID;
 use EventSource::XS::Origins;
+use EventSource::XS::Request;
 use EventSource::XS::RequestBody;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
@@ -277,7 +277,7 @@ sub _begin {
     ) if !$known || $known->{must_check};
     my $id;
     if (length $env->{HTTP_LAST_EVENT_ID} || length $env->{QUERY_STRING}) {
-        $id = EventSource::XS::LastEventID->of($env);
+        $id = EventSource::XS::Request->last_event_id($env);
         return $self->_finished if defined $id && $id eq Plack::App::EventSource::Connection->finished_id;
     }
     my ($settings, $headers, $opening) = @$known{qw(settings headers opening)};

@@ -10,9 +10,9 @@ use parent 'EventSource::XS::Hub::Streams';
 use Digest::SHA qw(sha256_hex);
 use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
-use EventSource::XS::Hub::Preference;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Hub::Ticket;
+use EventSource::XS::Request;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
 use Scalar::Util          qw(blessed weaken);
@@ -133,7 +133,7 @@ sub _asked_response {
     my @labels = $self->label ? $self->label->($env) : ();
     @labels = @{$self->_checked_labels(@labels)};
     my @owner      = $self->label ? ('EventSource-Owner' => _owner(@labels)) : ();
-    my $preference = EventSource::XS::Hub::Preference->of($env);
+    my $preference = EventSource::XS::Request->preference($env);
     my ($head, $headers) = _head($preference, @owner);
     return [200, $head->($self->response_headers), []] if $env->{REQUEST_METHOD} eq 'HEAD';
     $env->{$GROUPS} = $groups;
@@ -236,7 +236,7 @@ sub _reserve {
 sub _response_by_ticket {
     my ($self, $env, $opened) = @_;
     my ($owner, $bytes) = @$opened;
-    my $preference = EventSource::XS::Hub::Preference->of($env);
+    my $preference = EventSource::XS::Request->preference($env);
     my @owner      = length $owner ? ('EventSource-Owner' => $owner) : ();
     ($env->{'eventsource.head'}) = _head($preference, @owner) if @owner || $preference;
     $env->{$TICKET} = {bytes => $bytes, poll => $preference && $preference->is_poll && $preference};

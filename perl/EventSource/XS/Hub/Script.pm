@@ -9,7 +9,7 @@ use warnings;
 use Compress::Zlib  ();
 use Digest::SHA     qw(sha256_hex);
 use EventSource::XS ();
-use EventSource::XS::ContentCoding;
+use EventSource::XS::Request;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
 use EventSource::XS::Share;
@@ -80,7 +80,7 @@ sub _refusal {
 # A query with another version is one of a page from before or after this release: its answer may not be kept for good.
 sub _response {
     my ($env, $forms) = @_;
-    my $coding  = EventSource::XS::ContentCoding->best($env->{HTTP_ACCEPT_ENCODING}, 'gzip');
+    my $coding  = EventSource::XS::Request->coding($env->{HTTP_ACCEPT_ENCODING}, 'gzip');
     my $form    = $forms->{$coding};
     my $version = EventSource::XS->VERSION;
     my $caching = _query($env) =~ /(?:\A|&)v=\Q$version\E(?:&|\z)/ ? $FOR_GOOD : $FOR_AN_HOUR;

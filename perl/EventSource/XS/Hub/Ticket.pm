@@ -10,9 +10,9 @@ use Carp         ();
 use Digest::SHA  qw(sha256);
 use MIME::Base64 qw(encode_base64url);
 use EventSource::Error;
-use EventSource::XS::LastEventID;
 use EventSource::XS::Library;
 use EventSource::XS::Origins;
+use EventSource::XS::Request;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Native;
 use Plack::App::EventSource::Connection;
@@ -20,6 +20,7 @@ use Plack::App::EventSource::Connection;
 # Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
 $Carp::CarpInternal{+__PACKAGE__} = 1;
 
+my $REQUEST  = 'EventSource::XS::Request';
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
 my $MAX_SECONDS = 3600;    # LONGEST_TICKET in src/hub/ticket.rs
@@ -75,7 +76,7 @@ sub header {
     my ($self, $hub, $env, $subscription, @ticket) = @_;
     my ($path, $binding) = (_path_of($env), $env->{$BINDING});
     return if !defined $binding || $path !~ m{\A/[!-:<-~]*\z} || length $path > $MAX_PATH;
-    my $name   = _cookie_of(_name_of($hub), $path);
+    my ($name) = $REQUEST->_call('cookie', _name_of($hub), $path);
     my $secure = EventSource::XS::Origins->is_https($env) ? '; Secure' : '';
     my $rest   = "; Path=$path; Max-Age=" . int($self->{seconds} + 0.999) . "; HttpOnly; SameSite=Strict$secure";
     my $most   = int(($MAX_COOKIE - length "$name=$rest") * 3 / 4);
@@ -100,10 +101,10 @@ sub opened {
     delete $env->{$BINDING};
     return undef if $env->{REQUEST_METHOD} ne 'GET';    # HEAD asks whose stream a GET would be
     return undef if $env->{CONTENT_LENGTH} || defined $env->{HTTP_TRANSFER_ENCODING};    # callbacks may read the body
-    my $binding = $env->{$BINDING} = $self->_of_request($hub, $env) . $self->_of_worker($env, $settings);
-    my $cookies = $env->{HTTP_COOKIE};
-    my $sealed  = defined $cookies ? _ticket_of($cookies, _name_of($hub), _path_of($env)) : undef;
-    return undef if !defined $sealed || (EventSource::XS::LastEventID->of($env) // '') eq $FINISHED;
+    my $binding  = $env->{$BINDING} = $self->_of_request($hub, $env) . $self->_of_worker($env, $settings);
+    my $cookies  = $env->{HTTP_COOKIE};
+    my ($sealed) = defined $cookies ? $REQUEST->_call('ticket', $cookies, _name_of($hub), _path_of($env)) : ();
+    return undef if !defined $sealed || ($REQUEST->last_event_id($env) // '') eq $FINISHED;
     local ($@, $SIG{__DIE__});
     my $opened = eval { [$hub->_call('open_ticket', $sealed, $binding)] };
     EventSource::Error->own($@);
@@ -148,9 +149,9 @@ sub _name_of { return defined $_[0]{name} ? $_[0]{name} : '' }
 # A digest of all of a request by which an application may decide, so that a ticket opens for the same request only.
 sub _of_request {
     my ($self, $hub, $env) = @_;
-    my @values =
-        (@$env{@BOUND}, _path_of($env), @$env{qw(QUERY_STRING HTTP_COOKIE)}, @$env{@{$self->{headers}}});
-    return _digest($self->{cookies}, _name_of($hub), @values);
+    my @names   = $self->{cookies} ? (scalar @{$self->{cookies}}, @{$self->{cookies}}) : undef;
+    my @of_head = (@$env{@BOUND}, _path_of($env), @$env{qw(QUERY_STRING HTTP_COOKIE)}, @$env{@{$self->{headers}}});
+    return $REQUEST->_call('binding', @names, _name_of($hub), @of_head);
 }
 
 # A digest of what else a ticket is bound to, and only a worker knows.

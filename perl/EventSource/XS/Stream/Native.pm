@@ -9,7 +9,6 @@ use warnings;
 # distribution may call them across packages; applications must not.
 
 use EventSource::Error;
-use EventSource::XS::ContentCoding;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use EventSource::XS::Stream::AwaitedEnds;
@@ -164,9 +163,9 @@ sub native_settings {
         waits         => $setting{on_full} eq 'block',
         may_wait      => $setting{has_handler},
         handler_limit => $setting{handler_limit} || 0,
-        is_lf         => ($setting{line_end}                                     || '') eq 'lf',
-        coding        => EventSource::XS::ContentCoding->number($setting{coding} || 'identity'),
-        probe         => $PROBE{$setting{line_end}                               || 'crlf'},
+        is_lf         => ($setting{line_end} || '') eq 'lf',
+        coding        => $setting{coding_number} || 0,
+        probe         => $PROBE{$setting{line_end} || 'crlf'},
     };
 }
 

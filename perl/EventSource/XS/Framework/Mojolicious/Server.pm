@@ -85,7 +85,7 @@ sub take_over {
     my $socket = EventSource::XS::_duplicate($class->descriptor($env));
     return (undef, $OBSTACLE->new(limit => "its socket cannot be duplicated: $!"), $writer) if !defined $socket;
     my %setting = %$setting;
-    delete @setting{qw(coding native_settings)} if $writer->describes_content;
+    delete @setting{qw(coding coding_number native_settings)} if $writer->describes_content;
     my ($stream, $why) = EventSource::XS::Stream::Native->try_open(
         $socket, $writer->head($setting{coding}),
         %setting,
