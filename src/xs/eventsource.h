@@ -107,11 +107,9 @@ typedef struct {
 
 void *esx_stream_open(const esx_opening *opening, esx_report *report);
 void *esx_takeover_begin(int number, int must_be_connection, esx_report *report);
-void *esx_takeover_clone(const void *takeover);
 void esx_takeover_drop(void *takeover);
 int esx_takeover_has_head(void *takeover);
 void *esx_takeover_open(void *takeover, const esx_opening *opening, esx_report *report);
-void esx_takeover_restore(void *takeover);
 void *esx_stream_clone(const void *stream);
 void esx_stream_drop(void *stream);
 int esx_stream_attach(void *stream, int socket);

@@ -150,12 +150,6 @@ unsafe extern "C" fn esx_takeover_begin(
     guard::make(report, || Ok(Takeover::begin(number, must_be_connection != 0)?))
 }
 
-/// A new ithread gets no takeover: the response belongs to the thread that it was created in.
-#[no_mangle]
-extern "C" fn esx_takeover_clone(_capture: *const Takeover) -> *mut Takeover {
-    std::ptr::null_mut()
-}
-
 handles! {
     Takeover: esx_takeover_drop;
     RelayedClient: esx_relayed_client_drop,
@@ -181,7 +175,6 @@ unsafe extern "C" fn esx_relayed_client_look(handle: *mut RelayedClient, number:
 
 guarded! {
     fn esx_takeover_has_head(takeover: &mut Takeover) -> c_int { takeover.has_head().into() }
-    fn esx_takeover_restore(takeover: &mut Takeover) { takeover.restore() }
 
     fn esx_stream_attach(handle: &mut StreamHandle, number: c_int) -> c_int {
         match descriptor::adopt(number) {

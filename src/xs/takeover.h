@@ -1,15 +1,11 @@
-/* Takeovers: objects with a takeover behind them, and what a plain response is. handle.h describes such objects. */
+/* Takeovers, and what a plain response is. */
 
-ESX_HANDLE(takeover)
-ESX_HANDLE_OF(takeover, ESX_CODE_INVALID, "EventSource::XS::Stream::Takeover: this is not a takeover of this thread")
-
-/* Makes a scalar around a takeover, which is still to be blessed, and a reference to it. The caller owns the reference. */
-static SV *
-esx_new_takeover(pTHX_ void *takeover)
+/* Ends a takeover when its scope ends. Without a stream the server has its socket back then. */
+static void
+esx_end_takeover(pTHX_ void *takeover)
 {
-    SV *object = newSV_type(SVt_PVMG);
-    esx_handle_attach(aTHX_ object, &esx_takeover_table)->mg_ptr = takeover;
-    return newRV_noinc(object);
+    PERL_UNUSED_CONTEXT;
+    esx_takeover_drop(takeover);
 }
 
 /* Returns a member of a request's environment, or undef if there is none. */
@@ -29,16 +25,15 @@ esx_is_text(SV *sv, const char *text)
 /* The most bytes of headers that a response may have, as in EventSource::XS::Stream::Takeover. */
 enum { ESX_HEAD_MAX = 32768 };
 
-/* Returns the code and the text of an EventSource::XS::Stream::Obstacle from an XSUB, beginning at a place. Returns how many
- * results there are then. A panic has no code. */
+/* Returns undef from an XSUB, and the code and the text of an EventSource::XS::Stream::Obstacle: those of a report, whose panic
+ * has no code, if none is given. Returns how many results there are. */
 static int
-esx_set_obstacle(pTHX_ I32 ax, int at, const esx_report *report)
+esx_set_obstacle(pTHX_ I32 ax, const char *code, const esx_report *report)
 {
-    SV **sp = PL_stack_base + ax - 1;
-    EXTEND(sp, at + 2);
-    ST(at) = *report->field ? newSVpvn_flags(report->field, strlen(report->field), SVs_TEMP) : newSVpvs_flags("internal", SVs_TEMP);
-    ST(at + 1) = sv_2mortal(newSVpv(report->message, 0));
-    return at + 2;
+    ST(0) = &PL_sv_undef;
+    ST(1) = sv_2mortal(newSVpv(code ? code : *report->field ? report->field : "internal", 0));
+    ST(2) = code ? &PL_sv_undef : sv_2mortal(newSVpv(report->message, 0));
+    return 3;
 }
 
 /* Returns true for a response with plain headers that are not too large. */
@@ -105,19 +100,20 @@ esx_is_special_request(pTHX_ HV *request, HV *known, bool is_loop)
 }
 
 /* Returns the descriptor of psgix.io, or -1 if the request is one for the checks of EventSource::XS::Adapter: one to HEAD, one
- * with a handle of a class that has not passed them, or that is tied, or one that may be of another server. Sets two members of
- * the environment. */
+ * with a handle of a class that has not passed them, or that is tied, or one that may be of another server. Sets whether the
+ * client takes chunks, and psgi.nonblocking. */
 static int
-esx_plain_descriptor(pTHX_ HV *request, HV *known, SV **protocol, SV **is_loop)
+esx_plain_descriptor(pTHX_ HV *request, HV *known, bool *takes_chunks, SV **is_loop)
 {
-    SV *method, **handle, *glob;
+    SV *method, *protocol, **handle, *glob;
     IO *io;
     if (SvRMAGICAL(request))
         return -1;
     method = esx_request_member(aTHX_ request, "REQUEST_METHOD");
-    *protocol = esx_request_member(aTHX_ request, "SERVER_PROTOCOL");
+    protocol = esx_request_member(aTHX_ request, "SERVER_PROTOCOL");
+    *takes_chunks = esx_is_text(protocol, "HTTP/1.1");
     *is_loop = esx_request_member(aTHX_ request, "psgi.nonblocking");
-    if (SvGMAGICAL(method) || SvROK(method) || SvGMAGICAL(*protocol) || SvROK(*protocol) || SvGMAGICAL(*is_loop)
+    if (SvGMAGICAL(method) || SvROK(method) || SvGMAGICAL(protocol) || SvROK(protocol) || SvGMAGICAL(*is_loop)
         || SvROK(*is_loop) || esx_is_text(method, "HEAD") /* reading a reference could run Perl code */
         || esx_is_special_request(aTHX_ request, known, cBOOL(SvTRUE_nomg(*is_loop))))
         return -1;
@@ -162,6 +158,29 @@ esx_is_plain_writer(pTHX_ SV *writer, HV *known, SV **write)
     *write = esx_inline_code(aTHX_ writer, "write");
     return *write ? esx_has_class(aTHX_ known, "packages", CvSTASH((CV *)SvRV(*write)))
                   : esx_has_class(aTHX_ known, "classes", SvSTASH(SvRV(writer)));
+}
+
+/* Returns true for the writer of any other known server, and reads whether the client takes chunks: look_at_writer of
+ * EventSource::XS::Stream::Takeover. */
+static bool
+esx_look_at_writer(pTHX_ SV *writer, SV *env, SV *adapter, esx_opening *opening)
+{
+    dSP;
+    SV *takes_chunks;
+    bool is_known;
+    PUSHMARK(SP);
+    EXTEND(SP, 3);
+    PUSHs(writer);
+    PUSHs(env);
+    PUSHs(adapter ? adapter : &PL_sv_undef);
+    PUTBACK;
+    call_pv("EventSource::XS::Stream::Takeover::look_at_writer", G_SCALAR);
+    SPAGAIN;
+    takes_chunks = POPs;
+    is_known = cBOOL(SvOK(takes_chunks));
+    opening->is_chunked = is_known && SvTRUE(takes_chunks);
+    PUTBACK;
+    return is_known;
 }
 
 /* Lets the server's adapter end the connection for further requests: the member end_keep_alive, if there is one, has its code

@@ -1,121 +1,71 @@
 # The takeover of a response. EventSource::XS::Stream::Takeover describes it.
 
-MODULE = EventSource::XS    PACKAGE = EventSource::XS::Stream::Takeover
-
-void
-_capture(SV *class, SV *number)
-  PREINIT:
-    esx_report report;
-    HV *stash;
-    void *takeover;
-    int descriptor;
-  PPCODE:
-    esx_keep_args_alive(aTHX_ ax, 0, items);
-    descriptor = (int)SvIV(number);
-    stash = esx_stash(aTHX_ class);
-    takeover = esx_takeover_begin(descriptor, FALSE, &report);
-    if (!takeover) {
-        ST(0) = &PL_sv_undef;
-        XSRETURN(esx_set_obstacle(aTHX_ ax, 1, &report));
-    }
-    ST(0) = sv_bless(sv_2mortal(esx_new_takeover(aTHX_ takeover)), stash);
-    XSRETURN(1);
-
-bool
-_has_head(SV *self)
-  CODE:
-    RETVAL = esx_takeover_has_head(esx_takeover_of(aTHX_ self)) > 0;
-  OUTPUT:
-    RETVAL
-
-void
-_open(SV *self, SV *class, SV *interpreter, SV *settings, SV *first, SV *is_loop, SV *takes_chunks, SV *probe)
-  PREINIT:
-    esx_opening opening;
-    esx_report report;
-    HV *stash;
-    void *stream;
-  PPCODE:
-    esx_keep_args_alive(aTHX_ ax, 0, items);
-    self = esx_snapshot(aTHX_ self);
-    esx_read_opening(aTHX_ &opening, interpreter, settings, first, is_loop, takes_chunks);
-    stash = esx_stash(aTHX_ class);
-    probe = esx_octets(aTHX_ probe);
-    opening.socket = -1;
-    opening.head = SvPV_nomg_const(probe, opening.head_len);
-    stream = esx_takeover_open(esx_takeover_of(aTHX_ self), &opening, &report);
-    if (!stream) {
-        ST(0) = &PL_sv_undef;
-        XSRETURN(esx_set_obstacle(aTHX_ ax, 1, &report));
-    }
-    ST(0) = esx_stream_object(aTHX_ stash, stream);
-    XSRETURN(1);
-
-void
-_restore(SV *self)
-  CODE:
-    esx_takeover_restore(esx_takeover_of(aTHX_ self));
-
 MODULE = EventSource::XS    PACKAGE = EventSource::XS::Stream::Native
 
-# The takeover in one call, as EventSource::XS::Stream::Takeover::begin makes it step by step, if nothing about the request is
-# special; with what Stream::open does before and after it for each request. Returns nothing if something is special; the
-# stream; or undef, the takeover, the writer, and the obstacle's code and text if the stream was refused. The takeover is undef if
-# it could not begin.
+# Responds, and takes the response over. Without a descriptor, that of psgix.io is used if nothing about the request is special,
+# and the server is told that the connection is not kept; otherwise an adapter has given it. Returns nothing if something is
+# special; the stream; or undef, the code and the text of the obstacle, and the writer if the server has responded.
 void
-_begin_plainly(SV *env, SV *respond, SV *response, SV *first, SV *settings, SV *interpreter, SV *known)
+_begin(SV *env, SV *respond, SV *response, SV *first, SV *settings, SV *interpreter, SV *known, SV *descriptor = NULL, \
+    SV *adapter = NULL, SV *is_loop = NULL)
   PREINIT:
     esx_opening opening;
     esx_report report;
     HV *request, *writers, *hash;
-    SV *takeover, *writer, *write, *protocol, *is_loop, *probe;
-    void *stream;
+    SV *writer, *write = NULL, *probe;
+    const char *why = NULL;
+    void *takeover, *stream = NULL;
     int number, results;
+    bool is_known, takes_chunks = FALSE;
   PPCODE:
+    if (descriptor)
+        esx_keep_args_alive(aTHX_ ax, 0, items);
     request = esx_plain_hash(env);
     writers = esx_plain_hash(known);
     hash = esx_plain_hash(settings);
     probe = hash ? esx_request_member(aTHX_ hash, "probe") : NULL;
-    if (!request || !writers || !probe || !esx_is_plain(probe) || !esx_is_plain(first) || !esx_is_small_head(aTHX_ response)
-        || !SvROK(respond) || SvTYPE(SvRV(respond)) != SVt_PVCV
-        || (number = esx_plain_descriptor(aTHX_ request, writers, &protocol, &is_loop)) < 0)
+    if (!writers || !probe || !esx_is_plain(probe))
         XSRETURN(0);
-    esx_read_opening(aTHX_ &opening, interpreter, settings, first, is_loop, boolSV(esx_is_text(protocol, "HTTP/1.1")));
+    if (descriptor)
+        number = (int)SvIV(descriptor);
+    else if (!request || !esx_is_plain(first) || !esx_is_small_head(aTHX_ response)
+        || !SvROK(respond) || SvTYPE(SvRV(respond)) != SVt_PVCV
+        || (number = esx_plain_descriptor(aTHX_ request, writers, &takes_chunks, &is_loop)) < 0)
+        XSRETURN(0);
+    esx_read_opening(aTHX_ &opening, interpreter, settings, first, is_loop, boolSV(takes_chunks));
     opening.socket = -1;
-    stream = esx_takeover_begin(number, TRUE, &report);
-    if (!stream) {
-        ST(0) = ST(1) = ST(2) = &PL_sv_undef;
-        XSRETURN(esx_set_obstacle(aTHX_ ax, 3, &report));
-    }
-    /* From here on Perl code runs, and may die. That frees the object, which undoes the takeover. */
+    takeover = esx_takeover_begin(number, !descriptor, &report);
+    if (!takeover)
+        XSRETURN(esx_set_obstacle(aTHX_ ax, NULL, &report));
+    /* From here on Perl code runs, and may die. That undoes the takeover, as every end without a stream does. */
     ENTER;
-    takeover = esx_new_takeover(aTHX_ stream);
-    SAVEFREESV(takeover);
+    SAVEDESTRUCTOR_X(esx_end_takeover, takeover);
     writer = esx_respond(aTHX_ respond, response);
-    results = 3;
-    stream = NULL;
-    if (esx_is_plain_writer(aTHX_ writer, writers, &write) && esx_takeover_has_head(esx_takeover_of(aTHX_ takeover)) > 0) {
+    is_known = !descriptor && esx_is_plain_writer(aTHX_ writer, writers, &write);
+    if (!is_known)
+        is_known = esx_look_at_writer(aTHX_ writer, env, adapter, &opening);
+    if (esx_takeover_has_head(takeover) <= 0)
+        why = "head";
+    else if (!is_known)
+        why = "writer";
+    else {
         if (!write) { /* a method, which other code may have wrapped; the code of an inline object is the server's own */
             esx_call_writer(aTHX_ writer, "write", NULL, probe, 0);
             opening.head = SvPVX_const(probe);
             opening.head_len = SvCUR(probe);
         }
-        stream = esx_takeover_open(esx_takeover_of(aTHX_ takeover), &opening, &report);
-        results = 4;
+        stream = esx_takeover_open(takeover, &opening, &report);
     }
     if (stream) {
         ST(0) = esx_stream_object(aTHX_ GvSTASH(CvGV(cv)), stream);
         esx_call_writer(aTHX_ writer, "close", esx_inline_code(aTHX_ writer, "close"), NULL, G_EVAL);
-        if (opening.ends_with_handle)
+        if (!descriptor && opening.ends_with_handle)
             esx_end_keep_alive(aTHX_ writers, env);
         results = 1;
     }
     else {
-        ST(0) = &PL_sv_undef;
-        ST(1) = sv_bless(sv_2mortal(SvREFCNT_inc_simple_NN(takeover)), gv_stashpvs("EventSource::XS::Stream::Takeover", GV_ADD));
-        ST(2) = writer;
-        if (results > 3)
-            results = esx_set_obstacle(aTHX_ ax, 3, &report);
+        results = esx_set_obstacle(aTHX_ ax, why, &report);
+        ST(results++) = writer;
     }
     LEAVE;
     XSRETURN(results);

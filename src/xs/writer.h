@@ -49,8 +49,11 @@ esx_call_writer(pTHX_ SV *writer, const char *method, SV *code, SV *argument, I3
 {
     dSP;
     ENTER;
-    if (flags & G_EVAL)
+    if (flags & G_EVAL) {
         save_scalar(PL_errgv);
+        SAVESPTR(PL_diehook);
+        PL_diehook = NULL;
+    }
     else
         esx_autoflush(aTHX);
     PUSHMARK(SP);

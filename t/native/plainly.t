@@ -1,4 +1,4 @@
-# The takeover in one native call does what the takeover step by step does: the client receives the same bytes, the server
+# The takeover of a plain request does what one with the server's adapter does: the client receives the same bytes, the server
 # has the same descriptor afterwards, and the caller gets the same obstacle or exception.
 
 use lib 't/lib';
@@ -164,34 +164,34 @@ sub seen {
     };
 }
 
-# The first takeover of a process is step by step.
+# The first takeover of a process is one with the adapter.
 seen($_, 0) for { }
 , $CASE{'an event loop'};
 
 for my $name (sort keys %CASE) {
     my $case = $CASE{$name};
-    my ($by_steps, $plainly, $again) = map { seen($case, $_) } 0, 1, 1;
-    is_deeply $plainly, $by_steps, "$name: as step by step" or diag explain $plainly, $by_steps;
-    is_deeply $again, $by_steps, "$name: again";
+    my ($by_adapter, $plainly, $again) = map { seen($case, $_) } 0, 1, 1;
+    is_deeply $plainly, $by_adapter, "$name: as with the adapter" or diag explain $plainly, $by_adapter;
+    is_deeply $again, $by_adapter, "$name: again";
 }
 
 # The comparison means nothing if one of the two is never used.
 {
     my ($begun, $finished) = (0, 0);
     my $begin   = EventSource::XS::Stream::Takeover->can('begin');
-    my $plainly = EventSource::XS::Stream::Native->can('_begin_plainly');
+    my $plainly = EventSource::XS::Stream::Native->can('_begin');
     no warnings 'redefine';
     local *EventSource::XS::Stream::Takeover::begin = sub { $begun++; goto &$begin };
-    local *EventSource::XS::Stream::Native::_begin_plainly =
-        sub { my @got = $plainly->(@_); $finished++ if $got[0]; return @got };
+    local *EventSource::XS::Stream::Native::_begin =
+        sub { my @got = $plainly->(@_); $finished++ if $got[0] && @_ == 7; return @got };
     seen({}, 0);
-    is "$begun $finished", '1 0', 'without the native call there are steps';
+    is "$begun $finished", '1 0', 'the adapter is asked';
     seen({}, 1);
-    is "$begun $finished", '1 1', 'a plain response needs no steps';
+    is "$begun $finished", '1 1', 'not for a plain request';
     seen($CASE{'a class with a protocol'}, 1);
     is "$begun $finished", '1 2', 'nor does one of a class that names a protocol for all its objects';
     seen({io => sub { my $io = shift; ${*$io}{protocol} = 'TCP'; bless $io, 'My::Proto' }}, 1);
-    is "$begun $finished", '2 2', 'one whose object names a protocol has steps';
+    is "$begun $finished", '2 2', 'for one whose object names a protocol it is';
     my $probed = 0;
     my %server = (body => sub { $probed++; $_[0] });
     seen(\%server, 1);
@@ -200,7 +200,7 @@ for my $name (sort keys %CASE) {
     is $probed, 1, 'a method is';
 }
 
-# The server is told that the connection is not kept, as step by step: of a stream on a server that blocks. Nobody sees what
+# The server is told that the connection is not kept, as with the adapter: of a stream on a server that blocks. Nobody sees what
 # that code dies of.
 {
     my ($server, @told, $died) = ({});
@@ -216,7 +216,7 @@ for my $name (sort keys %CASE) {
         'once, under an event loop not at all; what it dies of is dropped';
 }
 
-# What is to be seen step by step is not even begun: requests of servers that are known by the environment, what is noted of a
+# What an adapter is to see is not even begun: requests of servers that are known by the environment, what is noted of a
 # server once, and a process that has not been noted.
 {
     my $begins = sub {
@@ -226,7 +226,7 @@ for my $name (sort keys %CASE) {
         my @request = (\%env, sub { die "responds\n" }, [200, []], '', $native);
         my $known   = EventSource::XS::Adapter->plain;
         my $number  = ${EventSource::XS::Stream::Native->interpreter};
-        return eval { EventSource::XS::Stream::Native::_begin_plainly(@request, $number, $known); 1 } ? 0 : $@;
+        return eval { EventSource::XS::Stream::Native::_begin(@request, $number, $known); 1 } ? 0 : $@;
     };
     is $begins->(), "responds\n", 'a plain request is responded to';
     is $begins->('psgix.output.guard' => 1),                        0, 'not one with a mark of another server';

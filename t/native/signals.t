@@ -170,38 +170,25 @@ my @MOMENTS = (
     ['after the opening',  200, ''],
 );
 
-# Calls a function of EventSource::XS::Stream::Takeover, and code before or after it.
-sub around {
-    my ($name, %code) = @_;
-    my $function = EventSource::XS::Stream::Takeover->can($name) || EventSource::XS::Stream::Native->can($name);
-    return sub {
-        $code{before}->('before the capture') if $code{before};
-        my @got = $function->(@_);
-        $code{after}->('after the opening') if $code{after};
+# Whether the takeover finds the socket and the writer without the server's adapter.
+my %IS_PLAIN = ('with the adapter' => !!0, 'of a plain request' => !!1);
+
+# Calls code while the function that makes the takeover says where it is.
+sub around_takeover {
+    my ($is_plain, $reaches, $code) = @_;
+    my $begin = EventSource::XS::Stream::Native->can('_begin');
+    no warnings 'redefine';
+    local $EventSource::XS::Stream::TAKES_PLAINLY  = $is_plain;
+    local *EventSource::XS::Stream::Native::_begin = sub {
+        $reaches->('before the capture');
+        my @got = $begin->(@_);
+        $reaches->('after the opening');
         return @got;
     };
+    return $code->();
 }
 
-# The two ways of a takeover. Each calls the code while the functions that begin and end the takeover say so.
-my %WAY = (
-    'in steps' => sub {
-        my ($reaches, $code) = @_;
-        no warnings 'redefine';
-        local $EventSource::XS::Stream::TAKES_PLAINLY      = !!0;
-        local *EventSource::XS::Stream::Takeover::_capture = around(_capture => before => $reaches);
-        local *EventSource::XS::Stream::Takeover::_open    = around(_open    => after  => $reaches);
-        $code->();
-    },
-    'in one call' => sub {
-        my ($reaches, $code) = @_;
-        no warnings 'redefine';
-        local *EventSource::XS::Stream::Native::_begin_plainly =
-            around(_begin_plainly => before => $reaches, after => $reaches);
-        $code->();
-    },
-);
-
-# The first takeover of a process is in steps.
+# The first takeover of a process is one with the adapter.
 {
     my ($number) = Testing::StreamPair->connect;
     open my $io, '+<&=', $number or die "fdopen: $!";
@@ -209,10 +196,10 @@ my %WAY = (
     ok +EventSource::XS::Stream->open($env, responder($io, sub { }), [200, []], ''), 'a stream is opened';
 }
 
-for my $way (sort keys %WAY) {
+for my $way (sort keys %IS_PLAIN) {
     for (@MOMENTS) {
         my ($moment, $status, $body) = @$_;
-        next if $moment =~ /probe/ && $way eq 'in one call';    # which does not probe this writer
+        next if $moment =~ /probe/ && $IS_PLAIN{$way};    # which does not probe this writer
         subtest "a signal handler that dies during a takeover $way, $moment" => sub {
             my ($number, $client) = Testing::StreamPair->connect;
             open my $io, '+<&=', $number or die "fdopen: $!";
@@ -220,7 +207,7 @@ for my $way (sort keys %WAY) {
             my $reaches = sub { kill ALRM => $$ if $_[0] eq $moment };
             local $SIG{ALRM} = sub { die "alarm\n" };
             my $open     = sub { EventSource::XS::Stream->open($env, responder($io, $reaches), [200, []], '') };
-            my $returned = eval { $WAY{$way}->($reaches, $open); 1 };
+            my $returned = eval { around_takeover($IS_PLAIN{$way}, $reaches, $open); 1 };
             is $returned, undef,     'opening the stream dies';
             is $@,        "alarm\n", 'opening the stream dies of the exception of the handler';
             syswrite $io, "HTTP/1.0 500 Error\r\n\r\nan answer" if $status == 500;

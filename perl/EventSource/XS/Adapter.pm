@@ -109,8 +109,7 @@ sub of_writer {
     return $BY_WRITER{$kind} || $BY_PACKAGE{$kind};
 }
 
-# The server has responded with a native stream. From here on a takeover in one step, which does not come here, is enough for
-# requests that are like this one.
+# The server has responded with a native stream. From here on requests that are like this one do not come here.
 sub note_takeover {
     my ($class, $env, $is_multiprocess) = @_;
     my $noted = $env->{'psgi.nonblocking'} ? 'noted_in_loop' : 'noted';
@@ -119,10 +118,10 @@ sub note_takeover {
     return;
 }
 
-# What a takeover in one step recognises, as sets of names: classes of psgix.io that obstacle has accepted (handles), and the
-# classes and packages of writers of adapters that inherit takes_chunks and sends_head_late; keys and errors, by which other
-# servers are known (recognized_by); the server's end_keep_alive with two arguments; and the process in which a takeover has
-# been noted.
+# What a takeover recognises without an adapter, as sets of names: classes of psgix.io that obstacle has accepted (handles),
+# and the classes and packages of writers of adapters that inherit takes_chunks and sends_head_late; keys and errors, by which
+# other servers are known (recognized_by); the server's end_keep_alive with two arguments; and the process in which a takeover
+# has been noted.
 sub plain {
     _index() if !$is_indexed;
     return \%PLAIN;
@@ -141,7 +140,7 @@ sub register {
     return;
 }
 
-# The next request is to be seen step by step.
+# The next request is to be seen here.
 sub see_next_request {
     delete @PLAIN{qw(noted noted_in_loop seen_in)};
     return;

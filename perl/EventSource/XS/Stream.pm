@@ -28,7 +28,7 @@ my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
 
 my $INTERPRETER = EventSource::XS::Stream::Native->interpreter;
 
-# What a takeover in one step recognises. It is always the same hash.
+# What a takeover recognises without its adapter. It is always the same hash.
 my $PLAIN = $ADAPTER->plain;
 
 my %DEFAULT = (
@@ -45,7 +45,7 @@ my %DEFAULT = (
 # The statuses of responses without a body.
 my %HAS_NO_BODY = map { ($_ => 1) } 204, 205, 304;
 
-# False to have every takeover made step by step, as a test does to compare.
+# False to have every takeover ask its adapter, as a test does to compare.
 our $TAKES_PLAINLY = !!EventSource::XS->can('_next_end');    ## no critic (ProhibitPackageVars)
 
 # The methods take_over of adapters that have one, each in an array.
@@ -91,20 +91,20 @@ sub open {
     if ($setting->{native} && $TAKES_PLAINLY && (exists $PLAIN->{noted} || exists $PLAIN->{noted_in_loop})) {
         my $coded  = $setting->{compress} ? _coded($setting, $env) : $setting;
         my $native = $coded->{native_settings} || EventSource::XS::Stream::Native->shared_settings($coded);
-        ($stream, @writer) = EventSource::XS::Stream::Native::_begin_plainly($env, $respond, $response, $opening,
-            $native, $$INTERPRETER, $PLAIN);
+        ($stream, my @why) = EventSource::XS::Stream::Native::_begin($env, $respond, $response, $opening, $native,
+            $$INTERPRETER, $PLAIN);
         _log($env, 'native stream') if $stream && $ENV{EVENTSOURCE_XS_DEBUG};
         return $stream              if $stream;
-        ($stream, $obstacle, @writer) =
-            EventSource::XS::Stream::Takeover::continue_plainly($env, $coded, $opening, @writer)
-            if @writer;
+        (my ($code, $text), @writer) = @why;
+        $obstacle = $OBSTACLE->new($code, $text)    # descriptor_obstacle of the adapter has more to say about a socket
+            if @why && ($code ne 'socket' || @writer);
     }
     my $adapter = $ADAPTER->of_env($env);
     my $seen_in = $PLAIN->{seen_in}{$adapter};
     _note_request($adapter, $env)
         if !defined $seen_in || $seen_in != EventSource::XS::_generation() || $env->{'psgi.multithread'};
-    ($stream, $obstacle, @writer) =
-        _open_native($adapter, $env, $respond, $response, $setting, $opening, $stream, $obstacle, @writer);
+    ($stream, $obstacle, @writer) = _open_native($adapter, $env, $respond, $response, $setting, $opening)
+        if !defined $obstacle;
     return $stream                                                   if $stream;
     return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
     @writer = $adapter->respond($respond, $response)                 if !@writer;
@@ -135,7 +135,7 @@ sub settings {
 
 # Private methods and functions
 
-# Takes the response over step by step, unless something is in the way. Returns what take_over of the adapter returns.
+# Takes the response over, unless something is in the way. Returns what take_over of the adapter returns.
 sub _take_over {
     my ($adapter, $env, undef, undef, $setting) = @_;
     my $obstacle = $adapter->prepare_env($env);
@@ -207,13 +207,12 @@ sub _obstacle {
     return $adapter->obstacle($env);
 }
 
-# Takes the response over step by step, unless one step has done that. Returns the stream; or undef, the obstacle, and if the
-# server has responded, its writer.
+# Takes the response over in the way of its adapter. Returns the stream; or undef, the obstacle, and if the server has
+# responded, its writer.
 sub _open_native {
-    my ($adapter, $env, $respond, $response, $setting, $opening, $stream, $obstacle, @writer) = @_;
+    my ($adapter, $env, $respond, $response, $setting, $opening) = @_;
     $setting = _coded($setting, $env) if $setting->{compress} && $adapter->codes_content;
-    ($stream, $obstacle, @writer) = _take_over($adapter, $env, $respond, $response, $setting, $opening)
-        if !$stream && !defined $obstacle;
+    my ($stream, $obstacle, @writer) = _take_over($adapter, $env, $respond, $response, $setting, $opening);
     if ($stream) {
         _log($env, 'native stream')                     if $ENV{EVENTSOURCE_XS_DEBUG};
         $ADAPTER->after_takeover($env)                  if !$env->{'psgi.nonblocking'};

@@ -169,13 +169,6 @@ sub native_settings {
     };
 }
 
-# Opens the stream of a response that EventSource::XS::Stream::Takeover has captured. The probe of the settings was written.
-sub open_captured {
-    my ($class, $capture, $setting, $opening, $is_loop, $takes_chunks) = @_;
-    my $native = $class->shared_settings($setting);
-    return $capture->_open($class, $$interpreter, $native, $opening, $is_loop, $takes_chunks, $native->{probe});
-}
-
 # Makes the settings for the library at the first stream of an application, and keeps them with the others.
 sub shared_settings {
     my ($class, $setting) = @_;
