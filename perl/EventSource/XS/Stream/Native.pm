@@ -14,6 +14,7 @@ use EventSource::XS::Loop;
 use EventSource::XS::Stream::AwaitedEnds;
 use EventSource::XS::Stream::CloseCallbacks;
 use EventSource::XS::Stream::Obstacle;
+use IO::Poll    qw(POLLIN);
 use List::Util  qw(max min);
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
@@ -35,8 +36,11 @@ my %PROBE = (crlf => ": Probe\r\n", lf => ": Probe\n");
 # Milliseconds to wait for the end of a stream that a handler has closed, before the handler's request is over.
 my $END_TIMEOUT = 100;
 
-# Seconds that one system call waits at most: ever, and without a notification descriptor.
-my ($LONGEST_WAIT, $CHECK_INTERVAL) = (86_400, 0.1);
+# On Linux this bit says that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
+my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : undef;
+
+# Seconds that one system call waits at most: ever, and where the end of the stream cannot be waited for.
+my ($LONGEST_WAIT, $CHECK_INTERVAL) = (86_400, 0.5);
 
 # A new thread is notified of the streams that it opens. All others stay with the thread that it was cloned from.
 sub CLONE {
@@ -189,25 +193,26 @@ sub try_open {
     return $self;
 }
 
-# The notification descriptor becomes readable when this stream or another one has ended.
+# Waits for a handle, for the end of this stream, and for ends of others, whose callbacks run then. The end of a native stream
+# makes the notification descriptor readable. Stream::Writer has this method, too: there the client's socket shows the end.
 sub wait {
     my ($self, $handle, $seconds) = @_;
     my $until  = defined $seconds ? clock_gettime(CLOCK_MONOTONIC) + $seconds : undef;
-    my $notify = $self->notify_number;
-    my $limit  = defined $notify ? $LONGEST_WAIT  : $CHECK_INTERVAL;
-    my $number = defined $handle ? fileno $handle : undef;
-    my $bits   = '';
-    vec($bits, $_, 1) = 1 for grep { defined } $notify, $number;
+    my $number = EventSource::XS::Stream::Native->notify_number;
+    my $client = $self->is_native ? undef : $POLLRDHUP && $self->socket;
+    my $ends;
+    undef $ends if !defined $number || !CORE::open($ends, '<&', $number);
+    my $limit = defined($self->is_native ? $ends : $client) ? $LONGEST_WAIT : $CHECK_INTERVAL;
+    my $poll  = IO::Poll->new;
+    $poll->mask(@$_) for grep { defined $_->[0] } [$handle, POLLIN], [$client, $POLLRDHUP], [$ends, POLLIN];
     $self->_want_end;    # from now on its end makes the descriptor readable
 
     while ($self->is_open) {
-        my $left      = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
-        my $count     = select my $ready = $bits, undef, undef, max(0, min $left, $limit);
-        my $is_closed = $count < 0 && $!{EBADF};    # a handler of a signal or a callback has closed the handle
-        $ready = '' if $count < 0;                  # otherwise it was a signal
-        EventSource::XS->dispatch if defined $notify && vec $ready, $notify, 1;
+        my $left  = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
+        my $count = $poll->poll(max(0, min $left, $limit));
+        EventSource::XS->dispatch if $ends && $count > 0 && $poll->events($ends);
         last                      if !$self->is_open;
-        return 'readable'         if $is_closed || defined $number && vec $ready, $number, 1;
+        return 'readable'         if $handle && (!defined fileno $handle || $count > 0 && $poll->events($handle));
         return 'timeout'          if $left <= 0;
     }
     return 'gone';

@@ -25,19 +25,12 @@ use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use EventSource::XS::Stream::CloseCallbacks;
 use EventSource::XS::Stream::Native;    # its END block calls end_all
-use IO::Poll qw(POLLERR POLLHUP POLLIN POLLNVAL POLLOUT);
+use IO::Poll qw(POLLOUT);
 use IO::Select;
-use List::Util   qw(max min);
 use Scalar::Util qw(refaddr weaken);
 use Socket       qw(MSG_DONTWAIT MSG_PEEK);
-use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
-# On Linux this bit says that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
-my $POLLRDHUP        = $^O eq 'linux' ? 0x2000 : 0;
 my $IS_HUNG_UP_KNOWN = EventSource::XS->can('_is_hung_up');
-
-# Seconds that one system call waits at most: ever, and where the end of the client's side cannot be waited for.
-my ($LONGEST_WAIT, $CHECK_INTERVAL) = (86_400, 0.5);
 
 # Counters of EventSource::XS->stats.
 our %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);    # src/xs counts here too
@@ -316,30 +309,7 @@ sub socket { return $_[0]{socket} }
 
 sub takes_chunks { return !!$_[0]{takes_chunks} }
 
-# Waits for the handle, for the end of the client's side of the socket, and for ends of native streams.
-sub wait {
-    my ($self, $handle, $seconds) = @_;
-    my $until = defined $seconds ? clock_gettime(CLOCK_MONOTONIC) + $seconds : undef;
-    my $poll  = IO::Poll->new;
-    $poll->mask($handle => POLLIN) if $handle;
-    my $socket = $POLLRDHUP && $self->{socket};
-    $poll->mask($socket => $POLLRDHUP) if $socket;
-    my $number = EventSource::XS::Stream::Native->notify_number;
-    my $ends;
-    undef $ends                  if !defined $number || !CORE::open($ends, '<&', $number);
-    $poll->mask($ends => POLLIN) if $ends;
-    my $limit = $socket ? $LONGEST_WAIT : $CHECK_INTERVAL;
-
-    while ($self->is_open) {
-        my $left  = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
-        my $count = $poll->poll(max(0, min $limit, $left));
-        EventSource::XS->dispatch if $ends && $count > 0 && $poll->events($ends);
-        last                      if !$self->is_open;
-        return 'readable'         if $handle && $count > 0 && $poll->events($handle);
-        return 'timeout'          if $left <= 0;
-    }
-    return 'gone';
-}
+*wait = \&EventSource::XS::Stream::Native::wait;
 
 # There is nothing to wait for: end runs at once.
 sub wait_for_end_briefly { return }
