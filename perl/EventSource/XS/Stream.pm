@@ -135,17 +135,6 @@ sub settings {
 
 # Private methods and functions
 
-# Takes the response over, unless something is in the way. Returns what take_over of the adapter returns.
-sub _take_over {
-    my ($adapter, $env, undef, undef, $setting) = @_;
-    my $obstacle = $adapter->prepare_env($env);
-    $obstacle = $OBSTACLE->new('setting') if !$setting->{native};
-    $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
-    return (undef, $obstacle) if defined $obstacle;
-    my $take_over = ($TAKE_OVER{$adapter} ||= [$adapter->can('take_over')])->[0];
-    return $take_over ? $take_over->(@_) : EventSource::XS::Stream::Takeover->begin(@_);
-}
-
 # Returns the settings of a native stream with the content coding that its client accepts best. The head of a takeover names it,
 # so a stream on the server's writer has none, nor has its relay.
 sub _coded {
@@ -207,18 +196,23 @@ sub _obstacle {
     return $adapter->obstacle($env);
 }
 
-# Takes the response over in the way of its adapter. Returns the stream; or undef, the obstacle, and if the server has
-# responded, its writer.
+# Takes the response over in the way of its adapter, unless something is in the way. Returns the stream; or undef, the obstacle,
+# and the writer if the server has responded.
 sub _open_native {
     my ($adapter, $env, $respond, $response, $setting, $opening) = @_;
+    my $obstacle = $adapter->prepare_env($env);
+    $obstacle = $OBSTACLE->new('setting') if !$setting->{native};
+    $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
+    return (undef, $obstacle) if defined $obstacle;
     $setting = _coded($setting, $env) if $setting->{compress} && $adapter->codes_content;
-    my ($stream, $obstacle, @writer) = _take_over($adapter, $env, $respond, $response, $setting, $opening);
-    if ($stream) {
-        _log($env, 'native stream')                     if $ENV{EVENTSOURCE_XS_DEBUG};
-        $ADAPTER->after_takeover($env)                  if !$env->{'psgi.nonblocking'};
-        $ADAPTER->note_takeover($env, $is_multiprocess) if $adapter eq $ADAPTER;
-    }
-    return ($stream, $obstacle, @writer);
+    my @given = ($adapter, $env, $respond, $response, $setting, $opening);
+    my $own   = ($TAKE_OVER{$adapter} ||= [$adapter->can('take_over')])->[0];
+    my ($stream, @why) = $own ? $own->(@given) : EventSource::XS::Stream::Takeover::begin(@given);
+    return ($stream, @why)                          if !$stream;
+    _log($env, 'native stream')                     if $ENV{EVENTSOURCE_XS_DEBUG};
+    $ADAPTER->after_takeover($env)                  if !$env->{'psgi.nonblocking'};
+    $ADAPTER->note_takeover($env, $is_multiprocess) if $adapter eq $ADAPTER;
+    return $stream;
 }
 
 # The writer is that of the response; the second one, if there is one, is the server's own below all middleware.

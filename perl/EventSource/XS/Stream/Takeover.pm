@@ -39,7 +39,7 @@ my $MAX_HEAD = 32_768;
 # Takes the response over, on the descriptor that the adapter has. Returns the stream; or undef, the obstacle, and the writer if
 # the server has responded.
 sub begin {
-    my ($class, $adapter, $env, $respond, $response, $setting, $opening) = @_;
+    my ($adapter, $env, $respond, $response, $setting, $opening) = @_;
     return (undef, $OBSTACLE->new('size')) if _is_large($response->[1]);
     my @settings = (EventSource::XS::Stream::Native->shared_settings($setting), $$INTERPRETER);
     my @request =
