@@ -1,4 +1,5 @@
-# make finds the library wherever cargo is configured to put it. Each folder begins with what cargo has compiled already.
+# make finds the library wherever cargo is configured to put it. Each folder begins with what cargo has compiled already, which
+# it compiles again only for a configured target.
 # eventsource-hub is found in the same way, and cpanm.t builds it; here it would take a minute for each.
 
 use lib 't/lib';
@@ -12,8 +13,8 @@ needs_command($_) for qw(cargo make rustc);
 
 my $tree    = Testing::SourceTree->new;
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
-my $home    = cargo_home();
 my ($host)  = $tree->must('rustc', '-vV') =~ /^host: (\S+)/m;
+my $home    = cargo_home();
 
 # A cargo home with the configuration of this test and the registry of the user.
 sub cargo_home {
@@ -23,7 +24,7 @@ sub cargo_home {
         symlink "$users/$part", "$fresh/$part" or die "symlink: $!\n";
     }
     open my $to, '>', "$fresh/config.toml" or die "config.toml: $!\n";
-    print {$to} qq{[build]\ntarget-dir = "$fresh/from_config"\n};
+    print {$to} qq{[build]\ntarget = "$host"\ntarget-dir = "$fresh/from_config"\n};
     close $to;
     return $fresh;
 }
@@ -33,9 +34,8 @@ my %ELSEWHERE = (
     'CARGO_TARGET_DIR relative to the sources'        => [{CARGO_TARGET_DIR => 'b'}, $tree->folder . '/b/release'],
     'CARGO_BUILD_TARGET_DIR with a blank in its name' =>
         [{CARGO_BUILD_TARGET_DIR => "$elsewhere/c", CARGO_TARGET_DIR => undef}, "$elsewhere/c/release"],
-    "target-dir in cargo's config" => [{CARGO_HOME => $home, CARGO_TARGET_DIR => undef}, "$home/from_config/release"],
-    'a configured target that is the host' =>
-        [{CARGO_BUILD_TARGET => $host, CARGO_TARGET_DIR => "$elsewhere/a"}, "$elsewhere/a/$host/release"],
+    "target-dir in cargo's config, and a target that is the host" =>
+        [{CARGO_HOME => $home, CARGO_TARGET_DIR => undef}, "$home/from_config/$host/release"],
     'nothing: the folder target' => [{CARGO_TARGET_DIR => undef}, $tree->folder . '/target/release'],
 );
 
