@@ -384,6 +384,42 @@ fn a_failover_that_loses_what_needed_no_event_leaves_no_ghost() {
     assert_eq!(told.iter().filter(|told| told.starts_with("stays")).collect::<Vec<_>>(), ["stays join"], "{told:?}");
 }
 
+/// Adds the name of a dead machine to those that have a lifetime, which is over. Says that the member is on it, too, if that
+/// name is still there.
+const DEAD: &str = r"
+    local list = redis.call('HGET', KEYS[1], 'machines')
+    local own = string.match(list, ' ([0-9a-v]+)=')
+    local dead = string.rep('z', #own)
+    if ARGV[1] == 'begin' then
+      if not string.find(list, dead) then redis.call('HSET', KEYS[1], 'machines', list .. ' ' .. dead .. '=0') end
+    elseif not string.find(list, dead) then
+      return 0
+    else
+      local all = redis.call('HGETALL', KEYS[1])
+      for i = 2, #all, 2 do
+        local value, count = string.gsub(all[i], ',' .. own, ',' .. own .. ',' .. dead)
+        if count > 0 then redis.call('HSET', KEYS[1], all[i - 1], value) end
+      end
+    end
+    return 1";
+
+#[test]
+fn what_a_machine_has_said_late_while_its_name_was_removed_leaves_no_ghost() {
+    let redis = redis!();
+    let mut machine = Machine::new(&settings(&redis.url()));
+    let ticket = machine.here("ann");
+    assert!(machine.ends(ticket).is_stored());
+    let call = |what| redis.call(&["EVAL", DEAD, "1", STATE, what]);
+    eventually("a late word, after it was found that nobody is on that machine", || {
+        call("begin");
+        std::thread::sleep(Duration::from_millis(700)); // after the look, and mostly before the removal
+        call("end") == "1"
+    });
+    machine.gone("ann");
+    until(&mut [&mut machine], &[]);
+    assert_eq!(machine.told(), ["ann join", "ann lapsed"]);
+}
+
 const MACHINES: usize = 3;
 
 /// Has random machines have random members, while everything fails that can. At rest, those are here whom a machine has.

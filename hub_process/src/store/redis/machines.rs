@@ -136,7 +136,9 @@ impl Machines {
         let own = if self.has_members { self.own.as_str() } else { "" };
         let Some((had_lifetime, clock, lifetimes)) = self.call(connection, keys, own, "")? else { return Ok(true) };
         self.before.clear();
-        self.removed.clear();
+        if !mem::take(&mut self.removed).is_empty() {
+            self.scan_at = Some(now); // what they have said late came after the look before, and before their removal
+        }
         let is_lost = self.has_members && !had_lifetime;
         self.living.clear();
         for (name, lifetime) in lifetimes {
@@ -198,8 +200,10 @@ impl Machines {
         let Some(cursor) = self.cursor.take() else { return Ok(Vec::new()) };
         connection.set_read_timeout(ANSWER)?;
         let [answer] = connection.calls([&scan_command(&keys.state, &cursor)])?;
-        let Ok(answer) = answer else { return Ok(Vec::new()) };
-        let Some((cursor, pairs)) = scanned(&answer) else { return Ok(Vec::new()) };
+        let Some((cursor, pairs)) = answer.as_ref().ok().and_then(scanned) else {
+            self.scan_at = Some(now + RENEW);
+            return Ok(Vec::new());
+        };
         let mut out = Vec::new();
         for (field, value) in pairs {
             for machine in state::machines(value) {
