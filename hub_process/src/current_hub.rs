@@ -3,7 +3,7 @@
 
 use crate::served_hub::{ServedHub, Source};
 use crate::settings::{Precedence, Wanted};
-use crate::stored_hub::{Effects, StoredHub};
+use crate::stored_hub::StoredHub;
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{resume_hub, HandoverFile, PresenceReport, ReactorHub};
 use eventsource_xs::wire::{Failure, Handover, HubSettings, NamedSettings, StoreStatus};
@@ -14,24 +14,16 @@ use std::time::{Duration, Instant};
 /// The hub that is served, and whose settings it has.
 pub struct CurrentHub {
     place: Place,
-    precedence: Precedence,
-    hub: Option<ServedHub>,
-    /// Why the store has not begun.
-    cannot_begin: Option<Failure>,
+    pub precedence: Precedence,
+    pub hub: Option<ServedHub>,
+    /// Why the store has not begun. While there is a hub it tries again; otherwise the next peer begins one.
+    pub cannot_begin: Option<Failure>,
 }
 
 impl CurrentHub {
     /// Begins without a hub: the first peer decides its settings.
     pub fn new(place: Place, precedence: Precedence) -> Self {
         Self { place, precedence, hub: None, cannot_begin: None }
-    }
-
-    pub fn hub(&self) -> Option<&ServedHub> {
-        self.hub.as_ref()
-    }
-
-    pub fn hub_mut(&mut self) -> Option<&mut ServedHub> {
-        self.hub.as_mut()
     }
 
     pub fn stored(&mut self) -> Option<&mut StoredHub> {
@@ -59,10 +51,6 @@ impl CurrentHub {
         let unused = || StoreStatus { kind: of_next(), is_up: self.cannot_begin.is_none(), ..StoreStatus::default() };
         self.hub.as_ref().map_or_else(unused, ServedHub::store_status)
     }
-
-    pub fn precedence(&self) -> &Precedence {
-        &self.precedence
-    }
 }
 
 /// A peer has come.
@@ -82,21 +70,11 @@ impl CurrentHub {
         both.is_some_and(|(given, claimed)| !claimed.is_same(given))
     }
 
-    /// Gives the hub settings that it can have as it is. Returns false if it must restart, or has not begun.
-    pub fn adopt(&mut self, wanted: &Wanted) -> bool {
-        self.hub.as_mut().is_some_and(|hub| hub.adopt(wanted))
-    }
-
     /// Begins the hub.
     pub fn begin(&mut self, wanted: &Wanted) -> Result<(), Failure> {
         self.cannot_begin = None;
         self.hub = Some(ServedHub::new(&self.place, wanted.all.clone(), wanted.named.clone())?);
         Ok(())
-    }
-
-    /// Takes note of settings that a peer has named for the hub, as it is now.
-    pub fn remember(&mut self, named: &NamedSettings) {
-        self.precedence.remember(named);
     }
 
     /// Called when the last worker has left: others may name other values than those that have.
@@ -107,31 +85,6 @@ impl CurrentHub {
 
 /// The hub's store has begun, or has not.
 impl CurrentHub {
-    /// Takes note that the store has begun.
-    pub fn note_begun(&mut self) {
-        self.cannot_begin = None;
-    }
-
-    /// Takes note of why the store has not begun. It tries again.
-    pub fn note_cannot_begin(&mut self, failure: Failure) {
-        self.cannot_begin = Some(failure);
-    }
-
-    /// Returns why the store has not begun.
-    pub fn cannot_begin(&self) -> Option<&Failure> {
-        self.cannot_begin.as_ref()
-    }
-
-    /// Ends the hub, whose store cannot begin, for a reason that stays known. The next peer begins one.
-    pub fn give_up(&mut self, failure: Failure) {
-        (self.hub, self.cannot_begin) = (None, Some(failure));
-    }
-
-    /// Returns true if there is no hub, because its store cannot begin.
-    pub fn has_given_up(&self) -> bool {
-        self.hub.is_none() && self.cannot_begin.is_some()
-    }
-
     /// Returns the hub, if it has no store.
     pub fn own(&self) -> Option<&Arc<ReactorHub>> {
         self.hub.as_ref().filter(|hub| !hub.has_store()).and_then(ServedHub::handle)
@@ -145,21 +98,10 @@ impl CurrentHub {
             hub.apply(report.stream, report.change, report.at, now);
         }
     }
-
-    /// Ends the store, if there is one. The hub has the wills of the streams: these have ended, or do so with the hub. Returns
-    /// what has become of those who wait for it; the hub is not ready afterwards.
-    pub fn finish_store(&mut self, within: Duration) -> Effects {
-        self.stored().map(|stored| stored.finish(within)).unwrap_or_default()
-    }
 }
 
 /// Handing over to another program.
 impl CurrentHub {
-    /// Gives the hub other settings, with which another program continues.
-    pub fn reshape(&mut self, settings: &HubSettings) {
-        self.hub.iter_mut().for_each(|hub| hub.settings = settings.clone());
-    }
-
     /// Appends the settings of the hub, and what is beside the history of one that is kept.
     pub fn hand_over(&self, file: &mut HandoverFile, keeps_history: bool, now: Instant) {
         let Some(hub) = &self.hub else { return };

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 const MAX_OF_PEER: usize = 256;
 
 /// A worker that has asked for a lease: its token, and the number that it has given the lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
     pub peer: u64,
     pub lease: u64,
@@ -22,9 +22,6 @@ pub struct Candidate {
 pub struct Leases {
     /// The first candidate of each queue holds the lease. No queue is empty.
     queues: HashMap<Box<[u8]>, VecDeque<Candidate>>,
-    names: HashMap<Candidate, Box<[u8]>>,
-    /// How many candidates each worker has.
-    counts: HashMap<u64, usize>,
 }
 
 impl Leases {
@@ -34,16 +31,18 @@ impl Leases {
             let message = format!("the name of a lease has 1 to {MAX_LEASE_NAME_BYTES} bytes");
             return Err(Failure::new(ErrorCode::Invalid, Some("lease"), &message));
         }
-        let count = self.counts.entry(candidate.peer).or_default();
-        if *count >= MAX_OF_PEER {
+        if self.of(candidate.peer).count() >= MAX_OF_PEER {
             let message = format!("a worker may ask for at most {MAX_OF_PEER} leases");
             return Err(Failure::new(ErrorCode::Unavailable, Some("lease"), &message));
         }
-        *count += 1;
-        self.names.insert(candidate, name.into());
         let queue = self.queues.entry(name.into()).or_default();
         queue.push_back(candidate);
         Ok(queue.len() == 1)
+    }
+
+    /// Returns the candidates of a worker. There are few leases, and hardly ever does one change.
+    fn of(&self, peer: u64) -> impl Iterator<Item = Candidate> + '_ {
+        self.queues.values().flatten().copied().filter(move |candidate| candidate.peer == peer)
     }
 
     /// Hands all candidates over, those of each lease in their order.
@@ -62,32 +61,22 @@ impl Leases {
 
     /// Returns true if a worker has asked for a lease with that number.
     pub fn contains(&self, candidate: Candidate) -> bool {
-        self.names.contains_key(&candidate)
+        self.of(candidate.peer).any(|other| other == candidate)
     }
 
     /// Removes a candidate. Returns the one that gets its lease.
     pub fn resign(&mut self, candidate: Candidate) -> Option<Candidate> {
-        let name = self.names.remove(&candidate)?;
-        match self.counts.get_mut(&candidate.peer) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(self.counts.remove(&candidate.peer)),
-        }
-        let queue = self.queues.get_mut(&name)?;
+        let queue = self.queues.values_mut().find(|queue| queue.contains(&candidate))?;
         let was_holder = queue.front() == Some(&candidate);
         queue.retain(|other| *other != candidate);
         let next = queue.front().copied();
-        if next.is_none() {
-            self.queues.remove(&name);
-        }
+        self.queues.retain(|_, queue| !queue.is_empty());
         next.filter(|_| was_holder)
     }
 
     /// Removes all candidates of a worker. Returns those of other workers that get its leases.
     pub fn resign_all(&mut self, peer: u64) -> Vec<Candidate> {
-        if !self.counts.contains_key(&peer) {
-            return Vec::new();
-        }
-        let own: Vec<Candidate> = self.names.keys().filter(|candidate| candidate.peer == peer).copied().collect();
+        let own: Vec<Candidate> = self.of(peer).collect();
         let mut next: Vec<Candidate> = own.into_iter().filter_map(|candidate| self.resign(candidate)).collect();
         next.retain(|candidate| candidate.peer != peer);
         next
@@ -117,7 +106,7 @@ mod tests {
         assert_eq!(leases.resign(third), Some(second));
         assert_eq!(leases.resign_all(3), []);
         assert_eq!(leases.resign(second), None);
-        assert!(leases.queues.is_empty() && leases.names.is_empty() && leases.counts.is_empty());
+        assert!(leases.queues.is_empty());
     }
 
     #[test]

@@ -7,13 +7,12 @@ use eventsource_xs::remote::calls::{own_user, peer_user, Epoll};
 use eventsource_xs::remote::{start, Place};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
 
 /// The socket that listens.
 #[derive(Debug)]
 pub struct Listener {
-    instance: InstanceLock,
-    acceptor: Acceptor,
+    pub instance: InstanceLock,
+    pub acceptor: Acceptor,
 }
 
 impl Listener {
@@ -21,26 +20,6 @@ impl Listener {
     pub fn new(instance: InstanceLock, epoll: &Epoll, number: u64) -> io::Result<Self> {
         let acceptor = Acceptor::new(instance.listener.try_clone()?.into(), epoll, number)?;
         Ok(Self { instance, acceptor })
-    }
-
-    /// Returns what this process has of its hub alone.
-    pub fn instance(&self) -> &InstanceLock {
-        &self.instance
-    }
-
-    /// Accepts the next connection, if there is one.
-    pub fn accept(&mut self, epoll: &Epoll, now: Instant) -> Option<OwnedFd> {
-        self.acceptor.accept(epoll, now)
-    }
-
-    /// Returns when [`run_timers`](Self::run_timers) has something to do.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.acceptor.next_due()
-    }
-
-    /// Accepts again after a pause.
-    pub fn run_timers(&mut self, epoll: &Epoll, now: Instant) -> io::Result<()> {
-        self.acceptor.run_timers(epoll, now)
     }
 
     /// Looks whether the lock is in its place. Returns false if the hub is not that of this process any more: its lock is gone.

@@ -60,7 +60,8 @@ pub struct Watch {
     epochs: Growing,
     refused: Growing,
     slow: Growing,
-    due: Option<Instant>,
+    /// When to check again.
+    pub due: Option<Instant>,
 }
 
 impl Watch {
@@ -77,11 +78,6 @@ impl Watch {
             slow: counted(stats.ended[Reason::Slow as usize]),
             due: None,
         }
-    }
-
-    /// Returns when to check again.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.due
     }
 
     /// Returns true if it is time to check.
@@ -153,7 +149,7 @@ mod tests {
         let mut stats = Stats { refused: 3, ..Stats::default() };
         let mut watch = Watch::new(&stats);
         assert_eq!(watch.take_lines(&stats, None, began), []);
-        assert_eq!(watch.next_due(), None, "an idle process is not woken");
+        assert_eq!(watch.due, None, "an idle process is not woken");
         for (refused, slow, seconds, logged) in [
             (4, 0, 0, vec![("streams_refused", Some(1))]),
             (9, 2, 1, vec![("slow_clients", Some(2))]),
@@ -176,7 +172,7 @@ mod tests {
         let mut watch = Watch::new(&Stats::default());
         watch.take_lines(&Stats { refused: 1, ..Stats::default() }, None, began);
         watch.take_lines(&Stats { refused: 2, ..Stats::default() }, None, began + Duration::from_secs(4));
-        assert_eq!(watch.next_due(), Some(began + PAUSE));
+        assert_eq!(watch.due, Some(began + PAUSE));
     }
 
     #[test]
@@ -186,10 +182,10 @@ mod tests {
         assert!(watch.is_due(began));
         watch.take_lines(&Stats::default(), None, began);
         assert!(!watch.is_due(began + CHECK / 2));
-        assert_eq!(watch.next_due(), Some(began + CHECK));
+        assert_eq!(watch.due, Some(began + CHECK));
         assert!(watch.is_due(began + CHECK));
         watch.take_lines(&Stats::default(), None, began + CHECK);
-        assert_eq!(watch.next_due(), None);
+        assert_eq!(watch.due, None);
     }
 
     #[test]
@@ -215,7 +211,7 @@ mod tests {
             let now = began + Duration::from_secs(seconds);
             let lines = watch.take_lines(&Stats::default(), Some(&store), now);
             assert_eq!(lines.iter().map(|line| line.event).collect::<Vec<_>>(), logged, "after {seconds} s");
-            assert!(watch.next_due().is_some_and(|due| due > now && due <= now + CHECK));
+            assert!(watch.due.is_some_and(|due| due > now && due <= now + CHECK));
         }
     }
 }

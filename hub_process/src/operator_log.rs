@@ -5,9 +5,7 @@ use crate::log_pauses::Watch;
 use crate::peers::{End, Peer};
 use crate::process_log::{self, log_event, log_message};
 use crate::read_channels::ReadChannels;
-use crate::store::now_ms;
 use eventsource_xs::histogram::{Histogram, Scale, Times};
-use eventsource_xs::hub::Topic;
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Failure, Response, StoreSettings, StoreStatus};
 use std::time::{Duration, Instant};
@@ -19,17 +17,17 @@ pub struct Operator {
     started: Instant,
     pub started_at: u64,
     /// How many workers were cut off.
-    cut_off: u64,
+    pub cut_off: u64,
     /// How long publishes have waited for the store.
     store_wait: Histogram,
     /// What was logged, and is logged again after a pause.
-    watch: Watch,
+    pub watch: Watch,
     /// Whether it was logged that streams have no member.
     has_logged_members: bool,
     /// Why the store has not begun, as it was logged last.
     store_failure: String,
-    /// What was read.
-    read: ReadChannels,
+    /// What was read, so that a publish without a reader is logged.
+    pub read: ReadChannels,
 }
 
 impl Operator {
@@ -38,17 +36,13 @@ impl Operator {
         let read = ReadChannels::unknown(now);
         let watch = Watch::new(&runtime::stats());
         let (store_wait, has_logged_members, store_failure) = (Histogram::default(), false, String::new());
-        let started_at = now_ms();
+        let started_at = runtime::wall();
         Self { started: now, started_at, cut_off: 0, store_wait, watch, has_logged_members, store_failure, read }
     }
 
     /// Returns for how long the process has run.
     pub fn age(&self, now: Instant) -> Duration {
         now.duration_since(self.started)
-    }
-
-    pub fn cut_off(&self) -> u64 {
-        self.cut_off
     }
 
     pub fn times(&self) -> Times {
@@ -99,16 +93,6 @@ impl Operator {
         log_message(&format!("a worker names {}: the hub restarts; {effect}", settings.trim_end()));
     }
 
-    /// Begins to log what is published without a reader.
-    pub fn watch_readers(&mut self, read: ReadChannels) {
-        self.read = read;
-    }
-
-    /// Takes note of what a stream subscribes to.
-    pub fn note_reader(&mut self, topics: &[Topic]) {
-        self.read.note(topics);
-    }
-
     /// Logs a publish that perhaps no stream is meant to read: the name of the hub or the channel may be misspelt. Readers of a
     /// store may be those of other machines, or of before.
     pub fn log_unread(&mut self, store: &StoreSettings, channel: &[u8], now: Instant) {
@@ -120,11 +104,6 @@ impl Operator {
             let message = "an event was published to a channel that no stream has read so far: if one should have, compare the names";
             log_event("channel_unread", message, &[("channel", (&*String::from_utf8_lossy(channel)).into())]);
         }
-    }
-
-    /// Returns when [`log_changes`](Self::log_changes) may have something to log.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.watch.next_due()
     }
 
     /// Logs what has changed of the store and the streams.

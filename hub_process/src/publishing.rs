@@ -1,7 +1,7 @@
 //! What a publish is for every kind of hub: who waits for it, its id, its encoding, and what becomes of it.
 
 use eventsource_xs::event::{EventId, Shared, Text};
-use eventsource_xs::wire::Fields;
+use eventsource_xs::wire::{Failure, Fields};
 use std::time::Instant;
 
 /// The publisher that waits for an event to be stored.
@@ -23,6 +23,10 @@ pub enum Published {
     Id(String),
     /// The store will say.
     Waits,
+}
+
+pub fn not_begun() -> Failure {
+    Failure::unavailable("the hub's store has not begun")
 }
 
 /// Encodes an event whose hub has given it an id.

@@ -1,6 +1,6 @@
 //! The hub of this process, from its first worker on: its settings, and what is published to it.
 
-use crate::publishing::{Published, Requester};
+use crate::publishing::{not_begun, Published, Requester};
 use crate::settings::Wanted;
 use crate::stored_hub::{EndedCount, LastDelivered, StoredHub};
 use eventsource_xs::event::Unsequenced;
@@ -305,8 +305,4 @@ fn deliver_other(before: &mut Option<LastDelivered>, own: &OwnHub) {
     if let Some(mut before) = before.take() {
         before.write(own.sequence.epoch.as_str(), 1);
     }
-}
-
-pub fn not_begun() -> Failure {
-    Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun")
 }

@@ -28,7 +28,8 @@ use crate::peers::{End, Peers, MAX_PEERS};
 use crate::process_log::{self, log_message, write_objects};
 use crate::read_channels::ReadChannels;
 use crate::run_options::RunOptions;
-use crate::served_hub::{not_begun, ServedHub};
+use crate::publishing::not_begun;
+use crate::served_hub::ServedHub;
 use crate::settings::{Precedence, Wanted};
 use crate::streams::{Opener, Streams};
 use arrival::Arrival;
@@ -64,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         None => begin(arguments)?,
         Some(number) => arrival::resume(arguments, number)?,
     };
-    while !server.control.has_end() {
+    while !server.control.ends {
         server.turn()?;
     }
     server.shut_down();
@@ -93,7 +94,7 @@ fn begin(arguments: &Arguments) -> Result<Server, Box<dyn Error>> {
     let place = &options.place;
     let read = ReadChannels::new(place.name().as_str(), place.socket(), is_new_hub, Instant::now());
     let mut server = Server::new(options, own_program()?, instance, sockets, precedence)?;
-    server.operator.watch_readers(read);
+    server.operator.read = read;
     Ok(server)
 }
 
@@ -198,23 +199,23 @@ impl Server {
         {
             self.restart(&wanted);
         }
-        if self.current.hub().and_then(ServedHub::in_reactor).is_some_and(|hub| hub.is_dead()) {
+        if self.current.hub.as_ref().and_then(ServedHub::in_reactor).is_some_and(|hub| hub.is_dead()) {
             log_message("the process ends: the thread of its streams has ended, which is a defect of eventsource-hub");
-            self.control.end();
+            self.control.ends = true;
         }
         Ok(())
     }
 
     /// Returns how long until something is due.
     fn next_due(&mut self, now: Instant) -> Option<Duration> {
-        let hub = self.current.hub().and_then(ServedHub::next_due);
+        let hub = self.current.hub.as_ref().and_then(ServedHub::next_due);
         let due = [
             self.peers.next_due(),
-            self.listener.next_due(),
+            self.listener.acceptor.next_due(),
             Some(self.file_check),
             hub,
             self.streams.ahead.next_due(now),
-            self.operator.next_due(),
+            self.operator.watch.due,
             self.listening.next_due(),
             self.connections.next_due(),
             self.arrival.next_due(),
@@ -227,7 +228,7 @@ impl Server {
     fn take_signals(&mut self) {
         while let Some(asked) = self.sources.next_signal() {
             match asked {
-                Asked::End => self.control.end(),
+                Asked::End => self.control.ends = true,
                 Asked::Upgrade => self.control.upgrade_to_installed(),
             }
         }
@@ -240,11 +241,11 @@ impl Server {
         for (token, end) in self.peers.overdue(now) {
             self.end_peer(token, end);
         }
-        self.listener.run_timers(self.sources.epoll(), now)?;
+        self.listener.acceptor.run_timers(self.sources.epoll(), now)?;
         self.listening.run_timers(self.sources.epoll(), now)?;
         self.check_files(now);
         self.connections.run_timers(now, http::too_late);
-        self.current.hub_mut().into_iter().for_each(|hub| hub.run_timers(now));
+        self.current.hub.as_mut().into_iter().for_each(|hub| hub.run_timers(now));
         let Self { current, streams, operator, .. } = self;
         operator.log_changes(|| current.stored().map(|stored| stored.status()), now);
         let store = || current.stored().map_or((u64::MAX, true), |stored| (stored.given_through(), stored.is_up()));
@@ -263,7 +264,7 @@ impl Server {
         }
         self.file_check = now + FILE_CHECK;
         if !self.listener.hold_lock() {
-            self.control.end();
+            self.control.ends = true;
         }
         if let Some(endpoint) = self.options.http() {
             self.listening.restore_file(&endpoint, self.sources.epoll());
@@ -278,7 +279,7 @@ impl Server {
             Some(DueAction::EndStreams) => self.streams.end_all_with_retry(),
             // A command that is connected may be about to publish.
             Some(DueAction::Exit) if self.peers.count() > 0 => self.lifetime.postpone_exit(now),
-            Some(DueAction::Exit) => self.control.end(),
+            Some(DueAction::Exit) => self.control.ends = true,
             None => {}
         }
     }
@@ -290,7 +291,7 @@ impl Server {
     }
 
     fn accept(&mut self, now: Instant) {
-        while let Some(socket) = self.listener.accept(self.sources.epoll(), now) {
+        while let Some(socket) = self.listener.acceptor.accept(self.sources.epoll(), now) {
             self.keep_descriptors();
             match self.obstacle(&socket) {
                 // It fails only without memory. The peer tries again.
@@ -319,7 +320,7 @@ impl Server {
 
     /// Returns what has descriptors.
     fn descriptors(&self) -> Descriptors {
-        let has_store = self.current.hub().is_some_and(ServedHub::has_store);
+        let has_store = self.current.hub.as_ref().is_some_and(ServedHub::has_store);
         let clients = self.connections.len() + self.waiting_clients;
         let (peers, streams) = (self.peers.len(), self.streams.len());
         Descriptors { most: self.descriptor_limit, peers, clients, streams, has_store }
@@ -496,8 +497,8 @@ impl Server {
 
     /// Ends the streams, tells their openers, and gives the socket up. The lock is free when the process has ended.
     fn shut_down(mut self) {
-        if self.listener.close(&self.options.place) && self.control.has_stop() {
-            self.current.precedence().forget();
+        if self.listener.close(&self.options.place) && self.control.forgets {
+            self.current.precedence.forget();
         }
         self.listening.close(self.options.http().as_ref());
         self.wait_for_reactor(Instant::now());

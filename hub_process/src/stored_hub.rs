@@ -24,7 +24,6 @@ mod drafts;
 mod kept_lingering;
 mod known_ends;
 mod last_delivered;
-mod losses;
 mod member_drafts;
 mod members;
 #[cfg(test)]
@@ -42,7 +41,7 @@ mod wills;
 pub use drafts::EndedCount;
 pub use last_delivered::LastDelivered;
 
-use crate::publishing::{Published, Requester};
+use crate::publishing::{not_begun, Published, Requester};
 use crate::store::{self, Draft, StoreEntry, StoreReport};
 use beginning::Beginning;
 use drafts::{Purpose, WaitingDraft};
@@ -104,7 +103,7 @@ impl StoredHub {
             name: name.clone(),
             sequencer: Sequencer::new(threads, settings, Beginning::new(delivered)),
             members: StoredMembers::default(),
-            wills: Wills::new(),
+            wills: Wills::default(),
         }
     }
 
@@ -134,7 +133,7 @@ impl StoredHub {
 
     /// Returns how many streams were sent a `gap` event in place of an event that this version cannot read.
     pub fn gaps(&self) -> u64 {
-        self.sequencer.unread().gaps()
+        self.sequencer.gaps
     }
 
     /// Returns true if an event waits to be stored.
@@ -151,7 +150,7 @@ impl StoredHub {
         let store = &self.sequencer.settings.store;
         let (kind, place) = (store.kind().into(), store.place().into());
         let status = self.sequencer.threads.store.status();
-        let epoch_changes = self.sequencer.position().epoch_changes.max(status.epoch_changes);
+        let epoch_changes = self.sequencer.position.epoch_changes.max(status.epoch_changes);
         StoreStatus { kind, place, epoch_changes, ..status }
     }
 
@@ -176,9 +175,7 @@ impl StoredHub {
     /// withdrawn at once. The reactor is asked to end those of this machine. The requester waits until the store has the
     /// request, so that neither another machine nor a process that follows this one accepts them.
     pub fn end_streams(&mut self, end: EndRequest, requester: Requester, ended: EndedCount) -> Result<(), Failure> {
-        if self.handle().is_none() {
-            return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
-        }
+        self.handle().ok_or_else(not_begun)?;
         if let Err(failure) = self.sequencer.check_threads() {
             self.sequencer.add_own_end(end);
             return Err(failure);
@@ -235,7 +232,7 @@ impl StoredHub {
 
     /// Returns the sequence number of the last entry that this process has read.
     pub fn last_seq(&self) -> u64 {
-        self.sequencer.position().last_seq
+        self.sequencer.position.last_seq
     }
 
     /// Publishes the wills that wait. Those that the store does not take are tried again later.
@@ -360,7 +357,7 @@ impl StoredHub {
 
     /// Tells all who wait that their events were perhaps not stored.
     fn fail_waiting(&mut self, message: &str, effects: &mut Effects) {
-        let tickets: Vec<u64> = self.sequencer.drafts().tickets().collect();
+        let tickets: Vec<u64> = self.sequencer.drafts.tickets().collect();
         for ticket in tickets {
             self.answer(ticket, &Err(unknown(message)), effects);
         }

@@ -48,7 +48,7 @@ mod stream_ids;
 pub(crate) mod stream_state;
 
 pub use crate::stream::Stats;
-pub use crate::sys::clock::monotonic;
+pub use crate::sys::clock::{monotonic, wall};
 pub use handles::hub_handle::HubHandle;
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
 pub use handles::takeover::{Obstacle, Takeover};

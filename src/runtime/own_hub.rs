@@ -4,7 +4,7 @@
 mod handing_over;
 
 use super::reactor_handle::ReactorHandle;
-use super::reactor_hub::{random_bytes, Begun, ReactorHub};
+use super::reactor_hub::{Begun, ReactorHub};
 use crate::event::Field;
 use crate::hub::{
     Announcement, Answer, Epoch, Members, PresenceChange, Publication, Question, Retention, Sequence, Settings, Ticket,
@@ -16,7 +16,7 @@ use crate::ticket::TicketKeys;
 use crate::wire::{Call, Reply};
 use crate::Failure;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// A hub that owns the order of its events.
 #[derive(Debug)]
@@ -36,15 +36,10 @@ fn new_epoch() -> Box<str> {
     (0..8).map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect::<String>().into()
 }
 
-/// Returns the time of the system's clock in milliseconds since 1970.
-fn wall_clock() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
 impl OwnHub {
     /// Creates a hub in a reactor, with another epoch. Fails with `Unavailable`.
     pub(super) fn create(reactor: Arc<ReactorHandle>, settings: Settings) -> Result<Self, Failure> {
-        let cipher_key = if settings.opaque_ids { Some(random_bytes()?) } else { None };
+        let cipher_key = if settings.opaque_ids { Some(random::bytes()?) } else { None };
         let (epoch, retention) = (Epoch::new(&new_epoch(), cipher_key), settings.retention());
         let hub = ReactorHub::create(reactor, settings, epoch.clone(), None);
         let sequence = Sequence::new(epoch, 0, retention, Members::default());
@@ -74,7 +69,7 @@ impl OwnHub {
 
     /// Applies a change of a stream to the members.
     pub fn apply(&mut self, stream: StreamId, change: PresenceChange, at: Instant) {
-        let announced = self.sequence.apply(stream, change, (at, wall_clock()));
+        let announced = self.sequence.apply(stream, change, (at, clock::wall()));
         self.announce(announced);
     }
 

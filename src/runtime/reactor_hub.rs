@@ -21,13 +21,6 @@ pub fn no_answer() -> Failure {
     Failure::new(ErrorCode::Timeout, None, "the reactor does not answer")
 }
 
-/// Returns random bytes. There is no substitute for the kernel's: a client that could guess a key could invent ids and tickets.
-pub(super) fn random_bytes<const COUNT: usize>() -> Result<[u8; COUNT], Failure> {
-    let mut bytes = [0; COUNT];
-    random::fill(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// What a call has come to before the hub in the reactor is asked.
 #[derive(Debug)]
 pub enum Begun {
@@ -148,9 +141,9 @@ impl ReactorHub {
         mut seal: impl FnMut(&Ticket, [u8; RANDOM_BYTES]) -> Vec<u8>,
     ) -> Result<Option<Vec<u8>>, Failure> {
         ticket.set_end(valid_for);
-        let mut sealed = seal(&ticket, random_bytes()?);
+        let mut sealed = seal(&ticket, random::bytes()?);
         if sealed.len() > most && ticket.passport.take().is_some() {
-            sealed = seal(&ticket, random_bytes()?);
+            sealed = seal(&ticket, random::bytes()?);
         }
         let sealed = Some(sealed).filter(|sealed| (1..=most).contains(&sealed.len()));
         let outcome = if sealed.is_some() { TicketOutcome::Issued } else { TicketOutcome::TooLarge };

@@ -1,9 +1,16 @@
-//! The system's monotonic clock, which all processes of the machine share.
+//! The system's clocks.
 
 use rustix::time::{clock_gettime, ClockId};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Returns the time in nanoseconds since some moment before this process began; never 0.
+/// Returns the time of the monotonic clock, which all processes of the machine share, in nanoseconds since
+/// some moment before this process began; never 0.
 pub fn monotonic() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64).max(1)
+}
+
+/// Returns the milliseconds since 1970.
+pub fn wall() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

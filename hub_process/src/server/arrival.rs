@@ -164,7 +164,7 @@ impl Server {
             requesters.iter().for_each(|requester| send_last(*requester, &answer));
         }
         let ungreeted = self.peers.ungreeted();
-        if self.current.has_given_up() {
+        if self.current.hub.is_none() && self.current.cannot_begin.is_some() {
             return self.reject_all(ungreeted, now);
         }
         for token in ungreeted {
@@ -195,7 +195,7 @@ impl Server {
         let more = |presence| SubscribeRequest { presence, ..SubscribeRequest::default() };
         for subscription in std::iter::once(subscription).chain(presences.into_iter().map(more)) {
             let Self { current, operator, streams, .. } = self;
-            let subscribed = requests::subscribe(current.hub_mut(), operator, streams, Some(id), subscription, now);
+            let subscribed = requests::subscribe(current.hub.as_mut(), operator, streams, Some(id), subscription, now);
             if let (Err(_), Some(stream)) = (subscribed, streams.get_mut(id)) {
                 stream.handle.end_with_retry();
             }
@@ -235,7 +235,7 @@ impl Server {
 
     /// Applies a change of a stream that this program does not have: it has ended with the one before.
     fn report_away(&mut self, id: StreamId, change: PresenceChange, now: Instant) {
-        if let Some(hub) = self.current.hub_mut() {
+        if let Some(hub) = self.current.hub.as_mut() {
             hub.apply(id, change, now, now);
         }
     }

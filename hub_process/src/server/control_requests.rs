@@ -22,9 +22,9 @@ pub(super) struct Upgrading {
 pub(super) struct ControlRequests {
     /// The path that this program has been started from, whichever file is there now.
     program: PathBuf,
-    ends: bool,
+    pub(super) ends: bool,
     /// Whether a command has ended the hub: its settings are forgotten.
-    forgets: bool,
+    pub(super) forgets: bool,
     upgrading: Option<Upgrading>,
 }
 
@@ -33,21 +33,9 @@ impl ControlRequests {
         Self { program, ends: false, forgets: false, upgrading: None }
     }
 
-    pub(super) fn end(&mut self) {
-        self.ends = true;
-    }
-
     /// Ends the hub, too: the next process begins with other settings, unless that was run in the place of this one.
     pub(super) fn stop(&mut self, is_replaced: bool) {
         (self.ends, self.forgets) = (true, !is_replaced);
-    }
-
-    pub(super) fn has_end(&self) -> bool {
-        self.ends
-    }
-
-    pub(super) fn has_stop(&self) -> bool {
-        self.forgets
     }
 
     /// Lets the process continue as the program that is installed now.
@@ -110,13 +98,13 @@ mod tests {
     fn a_process_that_ends_does_not_continue_as_another_program() {
         let mut control = ControlRequests::new("/installed".into());
         control.upgrade_to_installed();
-        control.end();
+        control.ends = true;
         assert!(control.upgrade(1, None).is_err());
         assert!(control.take_upgrade(|_| true).is_none());
-        assert_eq!((control.has_end(), control.has_stop()), (true, false));
+        assert_eq!((control.ends, control.forgets), (true, false));
         control.stop(true);
-        assert!(!control.has_stop());
+        assert!(!control.forgets);
         control.stop(false);
-        assert!(control.has_stop());
+        assert!(control.forgets);
     }
 }

@@ -7,7 +7,7 @@ use crate::peers::{End, MAX_PEERS};
 use crate::process_log::log_message;
 use crate::protocol;
 use crate::run_options::RunOptions;
-use crate::served_hub::not_begun;
+use crate::publishing::not_begun;
 use crate::store::check_place;
 use eventsource_xs::wire::WINDOW_BYTES;
 use eventsource_xs::wire::{Failure, Frame, Hello, NamedSettings, Response, Role, Stop, Upgrade, Welcome, WorkerId};
@@ -71,7 +71,7 @@ fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<
         Role::Command => {
             take_settings(server, &NamedSettings::default())?;
             // Its welcome says how the hub shows channels.
-            server.current.hub().and_then(|hub| hub.settings.show_channel)
+            server.current.hub.as_ref().and_then(|hub| hub.settings.show_channel)
         }
         Role::Worker(settings) => {
             let may_wait = server.peers.get_mut(from).is_some_and(|peer| !peer.has_waited(now));
@@ -105,15 +105,17 @@ fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<
 /// restarts for them: the greeting waits for that. Nothing happens if the next store obviously cannot begin.
 fn take_settings(server: &mut Server, given: &NamedSettings) -> Result<bool, Failure> {
     let wanted = server.current.wanted(given.clone())?;
-    if server.current.hub().is_none() {
-        server.begin_hub(&wanted)?;
-    } else if !server.current.adopt(&wanted) {
-        check_place(&wanted.all.store).map_err(|message| Failure::new(ErrorCode::Unavailable, None, &message))?;
-        server.wanted.get_or_insert(wanted);
-        return Ok(false);
+    match server.current.hub.as_mut().map(|hub| hub.adopt(&wanted)) {
+        None => server.begin_hub(&wanted)?,
+        Some(true) => {}
+        Some(false) => {
+            check_place(&wanted.all.store).map_err(Failure::unavailable)?;
+            server.wanted.get_or_insert(wanted);
+            return Ok(false);
+        }
     }
     server.lifetime.adopt(&wanted.named);
-    server.current.remember(&wanted.named);
+    server.current.precedence.remember(&wanted.named);
     Ok(true)
 }
 
@@ -148,7 +150,7 @@ pub(super) fn welcome(
     lifetime: &Lifetime,
     number: u64,
 ) -> Result<Response<'static>, Failure> {
-    let (Some(hub), Some(epoch)) = (current.hub(), current.epoch().map(Into::into)) else { return Err(not_begun()) };
+    let (Some(hub), Some(epoch)) = (current.hub.as_ref(), current.epoch().map(Into::into)) else { return Err(not_begun()) };
     let (name, pid, credits) = (options.place.name().clone(), std::process::id(), WINDOW_BYTES);
     let settings = lifetime.with_times(hub.settings.clone());
     Ok(Response::Welcome(Box::new(Welcome { name, pid, number, epoch, settings, credits })))

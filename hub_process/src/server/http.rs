@@ -36,7 +36,7 @@ pub(super) fn accept(server: &mut Server, service: Service, now: Instant) {
     if service == Service::Streams && awaits_hub(server, now) {
         let Server { listening, sources, .. } = server;
         listening.of(service).into_iter().for_each(|acceptor| acceptor.pause(sources.epoll(), now));
-        most = usize::from(server.current.hub().is_none());
+        most = usize::from(server.current.hub.is_none());
     }
     for _ in 0..most {
         let Server { listening, connections, sources, .. } = server;
@@ -51,8 +51,8 @@ pub(super) fn accept(server: &mut Server, service: Service, now: Instant) {
 
 /// Returns true while this process is new and its hub is about to begin.
 fn awaits_hub(Server { current, begun, .. }: &Server, now: Instant) -> bool {
-    let within = if current.hub().is_some() { BEGIN_WITHIN } else { PEER_WITHIN };
-    now < *begun + within && current.handle().is_none() && current.cannot_begin().is_none()
+    let within = if current.hub.is_some() { BEGIN_WITHIN } else { PEER_WITHIN };
+    now < *begun + within && current.handle().is_none() && current.cannot_begin.is_none()
 }
 
 /// Continues with a connection that is ready.
@@ -130,7 +130,7 @@ impl Beginning {
             };
             ticket.binding.starts_with(&request.digest())
         };
-        let mut ticket = server.current.hub_mut()?.unseal_ticket(&sealed, is_for).ok()?;
+        let mut ticket = server.current.hub.as_mut()?.unseal_ticket(&sealed, is_for).ok()?;
         let passport = ticket.passport.take()?;
         Some((ticket, Self::with(*passport, head, after)))
     }
@@ -174,7 +174,7 @@ impl Beginning {
         let id = server.streams.insert(stream);
         let request = ticket.into_request(monotonic(), self.after.as_deref(), self.retry, self.poll);
         let Server { current, operator, streams, .. } = server;
-        let subscribed = requests::subscribe(current.hub_mut(), operator, streams, Some(id), request, now);
+        let subscribed = requests::subscribe(current.hub.as_mut(), operator, streams, Some(id), request, now);
         if let (Err(_), Some(stream)) = (subscribed, server.streams.get_mut(id)) {
             stream.handle.end_with_retry();
         }
@@ -242,7 +242,7 @@ fn response(status: &str, kind: &str, body: &str, is_head: bool) -> Vec<u8> {
 impl Server {
     /// Returns how many more streams there may be.
     fn room_for_streams(&self) -> usize {
-        let hub = self.current.hub();
+        let hub = self.current.hub.as_ref();
         let room = self.descriptors().for_streams();
         room.min(hub.map_or(usize::MAX, |hub| hub.settings.max_streams)).saturating_sub(self.streams.len())
     }

@@ -43,9 +43,9 @@ impl Server {
             self.operator.log_store_failure(failure);
         }
         match cannot_begin {
-            Some((failure, true)) => self.current.note_cannot_begin(failure),
+            Some((failure, true)) => self.current.cannot_begin = Some(failure),
             Some((failure, false)) => {
-                self.current.give_up(failure);
+                (self.current.hub, self.current.cannot_begin) = (None, Some(failure));
                 let waiting = self.peers.take_waiting(|_| true);
                 self.reject_all(waiting, now);
             }
@@ -94,18 +94,18 @@ impl Server {
 
     /// Tells peers that have waited for a store that does not begin why they are not served.
     pub(super) fn reject_impatient(&mut self, now: Instant) {
-        if self.current.cannot_begin().is_none() || !self.peers.is_sweep_due(now) {
+        if self.current.cannot_begin.is_none() || !self.peers.is_sweep_due(now) {
             return;
         }
         let impatient = self.peers.take_waiting(|peer| peer.has_waited(now));
-        if let Some(failure) = self.current.cannot_begin().filter(|_| !impatient.is_empty()).cloned() {
+        if let Some(failure) = self.current.cannot_begin.clone().filter(|_| !impatient.is_empty()) {
             self.reject_waiting(impatient, &failure, now);
         }
     }
 
     /// Tells peers why there is no hub. A hub before has perhaps had workers: they reconnect, and learn it, too.
     pub(super) fn reject_all(&mut self, waiting: Vec<u64>, now: Instant) {
-        if let Some(failure) = self.current.cannot_begin().cloned() {
+        if let Some(failure) = self.current.cannot_begin.clone() {
             self.reject_waiting(waiting, &failure, now);
             self.peers.greeted().into_iter().for_each(|token| self.end_peer(token, End::Closed));
         }
@@ -121,7 +121,7 @@ impl Server {
         if current.handle().is_none() {
             return;
         }
-        current.note_begun();
+        current.cannot_begin = None;
         listening.of(Service::Streams).into_iter().for_each(|acceptor| acceptor.end_pause(Instant::now()));
         current.epoch().into_iter().for_each(|epoch| peers.announce_epoch(epoch));
         for token in peers.take_waiting(|_| true) {
@@ -137,7 +137,8 @@ impl Server {
         }
         runtime::end_streams();
         self.wait_for_reactor(Instant::now());
-        let finished = self.current.finish_store(STORE_LINGER);
+        let Some(stored) = self.current.stored() else { return };
+        let finished = stored.finish(STORE_LINGER);
         self.answer_requesters(finished.completions, Instant::now());
         if let Some((failure, _)) = finished.cannot_begin {
             let waiting = self.peers.take_waiting(|_| true);

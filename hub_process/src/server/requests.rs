@@ -5,8 +5,8 @@ use crate::descriptors::Descriptors;
 use crate::leases::{Candidate, Leases};
 use crate::operator_log::Operator;
 use crate::peers::{End, Peer, Peers};
-use crate::publishing::{Published, Requester};
-use crate::served_hub::{not_begun, ServedHub};
+use crate::publishing::{not_begun, Published, Requester};
+use crate::served_hub::ServedHub;
 use crate::stored_hub::EndedCount;
 use crate::streams::{HeldStream, Opener, Streams};
 use eventsource_xs::hub::{Answer, EndRequest, Publication, Question, SubscribeRequest};
@@ -27,7 +27,7 @@ const OVERHEAD: usize = 4096;
 pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), End> {
     let descriptors = server.descriptors();
     let Server { peers, streams, leases, current, operator, .. } = server;
-    let hub = current.hub_mut();
+    let hub = current.hub.as_mut();
     let peer = peers.get_mut(from).ok_or(End::Closed)?;
     match Request::decode(frame).map_err(|_| End::Malformed)? {
         Request::Publish { request, publication } => {
@@ -78,7 +78,7 @@ fn carry_out_call(server: &mut Server, requester: Requester, mut call: Call, now
     let Requester { peer, request, .. } = requester;
     let Server { peers, current, operator, listening, .. } = server;
     let given = peers.get_mut(peer).and_then(|peer| peer.show_channel);
-    let hub = current.hub_mut().ok_or_else(not_begun);
+    let hub = current.hub.as_mut().ok_or_else(not_begun);
     if let (Call::SealTicket { ticket, .. }, false) = (&mut call, listening.has_streams()) {
         ticket.passport = None; // no client comes here with it
     }
@@ -106,7 +106,7 @@ fn carry_out_call(server: &mut Server, requester: Requester, mut call: Call, now
     };
     match begun {
         Ok(Begun::Asks(question)) => server.ask(question, now, move |server, answer, now| {
-            let hub = server.current.hub_mut().ok_or_else(not_begun);
+            let hub = server.current.hub.as_mut().ok_or_else(not_begun);
             let result = hub.and_then(|hub| hub.complete(call, answer?, now)).and_then(fitting);
             reply(&mut server.peers, (peer, request), result);
         }),
@@ -230,7 +230,7 @@ pub(super) fn subscribe(
             streams.wait_for(id, seq, stored.is_proven(after), now);
         }
     }
-    operator.note_reader(&subscription.topics);
+    operator.read.note(&subscription.topics);
     let handle = hub.as_ref().and_then(|hub| hub.handle());
     let max_topics = hub.as_ref().map_or(0, |hub| hub.settings.max_topics);
     if subscription.presence.member.is_some() {
@@ -249,7 +249,7 @@ pub(super) fn subscribe(
 /// Returns what the hub, as far as it has begun, and the process have, when the hub in the reactor has counted.
 pub(super) fn counted(server: &mut Server, answer: Result<Answer, Failure>, now: Instant) -> Result<Counted, Failure> {
     let Server { current, peers, operator, .. } = server;
-    let of_hub = match current.hub_mut().filter(|hub| hub.handle().is_some()) {
+    let of_hub = match current.hub.as_mut().filter(|hub| hub.handle().is_some()) {
         Some(hub) => *hub.complete(Call::Count { channel: Box::default() }, answer?, now)?.counted()?,
         None => Counted::default(),
     };
@@ -258,7 +258,7 @@ pub(super) fn counted(server: &mut Server, answer: Result<Answer, Failure>, now:
         workers: peers.count() as u64,
         streams: runtime::stats(),
         times: operator.times(),
-        cut_off: operator.cut_off(),
+        cut_off: operator.cut_off,
         started_at: operator.started_at,
         store: current.store_status(),
         ..of_hub
@@ -270,7 +270,7 @@ fn end_streams(server: &mut Server, requester: Requester, end: EndRequest, now: 
     let Requester { peer, request, .. } = requester;
     let question = Question::EndStreams { request: Box::new(end.clone()), at: runtime::monotonic() };
     let ended = EndedCount::default();
-    let noted = server.current.hub_mut().ok_or_else(not_begun);
+    let noted = server.current.hub.as_mut().ok_or_else(not_begun);
     let noted = noted.and_then(|hub| hub.end_streams(end, requester, Rc::clone(&ended)));
     server.ask(question, now, move |server, answer, _| {
         let count = answer.map(Answer::number);

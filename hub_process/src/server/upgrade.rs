@@ -61,13 +61,13 @@ impl Server {
     pub(super) fn restart(&mut self, wanted: &Wanted) {
         let Err(message) = self.try_restart(wanted);
         log_message(&format!("the process ends, and the next one has these settings: {message}"));
-        self.current.remember(&wanted.named);
-        self.control.end();
+        self.current.precedence.remember(&wanted.named);
+        self.control.ends = true;
     }
 
     fn try_restart(&mut self, wanted: &Wanted) -> Result<Infallible, String> {
         let now = Instant::now();
-        let before = self.current.hub().ok_or("there is no hub")?.settings.clone();
+        let before = self.current.hub.as_ref().ok_or("there is no hub")?.settings.clone();
         let is_same_store = before.store.is_same(&wanted.all.store);
         let has_history = match self.current.stored() {
             Some(stored) => stored.has_begun(),
@@ -78,10 +78,10 @@ impl Server {
         let program = Program::running()?;
         self.wait_for_reactor(now);
         if !keeps.history {
-            let finished = self.current.finish_store(STORE_LINGER);
-            self.answer_requesters(finished.completions, now);
+            let finished = self.current.stored().map(|stored| stored.finish(STORE_LINGER));
+            self.answer_requesters(finished.unwrap_or_default().completions, now);
         }
-        self.current.reshape(&wanted.all);
+        self.current.hub.iter_mut().for_each(|hub| hub.settings = wanted.all.clone());
         self.continue_as(&program, &[], &keeps)
     }
 
@@ -129,11 +129,11 @@ impl Server {
             is_started: self.options.is_started,
             requesters: self.peers.keep(file, requesters),
             next_token: self.peers.next_token(),
-            decided: self.current.precedence().decided().clone(),
-            known: self.current.precedence().known().clone(),
+            decided: self.current.precedence.decided().clone(),
+            known: self.current.precedence.known().clone(),
             ..HandedProcess::default()
         };
-        self.listener.instance().hand_over(file, &mut process);
+        self.listener.instance.hand_over(file, &mut process);
         self.listening.hand_over(file, &mut process);
         file.add(&Handover::Process(process.into()));
         self.current.hand_over(file, keeps.history, Instant::now());

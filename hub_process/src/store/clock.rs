@@ -1,6 +1,6 @@
 //! The clock of a store, as this process reads it.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// What a store's clock has shown, in milliseconds since 1970, and when.
 #[derive(Clone, Copy, Debug)]
@@ -21,11 +21,6 @@ impl Reading {
         let shown = Duration::from_millis(self.shown) + now.saturating_duration_since(self.read_at);
         shown.saturating_sub(Duration::from_millis(at))
     }
-}
-
-/// Returns the milliseconds since 1970.
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ mod tests;
 mod ticket_keys;
 mod upkeep;
 
-use super::{now_ms, Delivered, Engine, StoreEnd, StoreReport};
-use eventsource_xs::runtime::monotonic;
+use super::{Delivered, Engine, StoreEnd, StoreReport};
+use eventsource_xs::runtime::{monotonic, wall};
 use eventsource_xs::wire::{Failure, FileSettings};
 use eventsource_xs::ErrorCode;
 use keeper::Keeper;
@@ -49,7 +49,7 @@ impl Engine for FileSettings {
 
     fn start(&self, _: &str, delivered: Option<Delivered>, end: StoreEnd) -> io::Result<()> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let (now, monotonic) = (Arc::new(now_ms), Arc::new(monotonic));
+        let (now, monotonic) = (Arc::new(wall), Arc::new(monotonic));
         start_in(Surroundings { now, monotonic, boot: boot.trim().into(), delivered }, self.clone(), end)
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! - `contract`: what a store is asked and what it reports, `draft` and `member_part` what is stored
 //! - `seam`: the ends of a store, for the wire thread and for the store's threads, of `backpressure` and `clock`
-//! - `random`: random bytes, for epochs
 //! - `file`: a store in a file of this machine
 //! - `redis`: a store in a Redis stream, which the hubs of several machines share
 //!
@@ -26,12 +25,10 @@ mod draft;
 #[cfg(feature = "file")]
 mod file;
 mod member_part;
-mod random;
 #[cfg(feature = "redis")]
 mod redis;
 mod seam;
 
-pub use clock::now_ms;
 pub use contract::{Began, Delivered, StoreCommand, StoreEntry, StoreReport};
 pub use draft::{Draft, DraftKind};
 pub use member_part::MemberPart;

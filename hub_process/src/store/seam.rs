@@ -1,7 +1,7 @@
 //! Both ends of a store: [`Store`] for the wire thread, [`StoreEnd`] for the threads of the store.
 
 use super::backpressure::Backpressure;
-use super::clock::{now_ms, Reading};
+use super::clock::Reading;
 use super::contract::{StoreCommand, StoreReport};
 use eventsource_xs::runtime::{self, Mail, Mailbox};
 use eventsource_xs::wire::StoreStatus;
@@ -191,7 +191,7 @@ impl Reporter {
     pub fn record_error(&self, message: &str) {
         self.update(|status| {
             status.last_error = message.into();
-            status.last_error_at = now_ms();
+            status.last_error_at = runtime::wall();
         });
     }
 }

@@ -6,8 +6,9 @@
 
 use eventsource_xs::codec::{decode, encode};
 use eventsource_xs::hub::{LingeringMember, MemberKey};
+use eventsource_xs::runtime::wall;
 use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// What the store was told last, or has told.
 #[derive(Debug, Default)]
@@ -15,14 +16,10 @@ pub struct KeptLingering {
     kept: HashMap<MemberKey, Instant>,
 }
 
-fn wall_clock() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
 impl KeptLingering {
     /// Returns what a store has kept. What cannot be read is of another version: then nobody has lingered.
     pub fn of_store(bytes: &[u8], now: Instant) -> Self {
-        let wall = wall_clock();
+        let wall = wall();
         let leaves_at = |at: u64| now.checked_add(Duration::from_millis(at.saturating_sub(wall))).unwrap_or(now);
         let kept: Vec<(MemberKey, u64)> = decode(bytes).unwrap_or_default();
         Self { kept: kept.into_iter().map(|(key, at)| (key, leaves_at(at))).collect() }
@@ -45,7 +42,7 @@ impl KeptLingering {
             return None;
         }
         self.kept = kept;
-        let wall = wall_clock();
+        let wall = wall();
         let left = |at: &Instant| at.saturating_duration_since(now).as_millis() as u64; // at most a day
         let kept: Vec<_> = self.kept.iter().map(|(key, at)| (key.clone(), wall.saturating_add(left(at)))).collect();
         Some(encode(&kept).into())

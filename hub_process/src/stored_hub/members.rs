@@ -38,8 +38,8 @@ impl StoredMembers {
 
     /// Publishes the number of a channel's members. It is announced again until the store has told it.
     pub fn publish_number(&self, draft: Draft, sequencer: &mut Sequencer) {
-        let draft = Draft { once: sequencer.counted().once(&draft.channel, sequencer.position().last_seq), ..draft };
-        if !sequencer.is_open() || sequencer.drafts().has_once(&draft.once) {
+        let draft = Draft { once: sequencer.counted.once(&draft.channel, sequencer.position.last_seq), ..draft };
+        if !sequencer.is_open() || sequencer.drafts.has_once(&draft.once) {
             return;
         }
         let mut publish = |draft| sequencer.publish(draft, None, WaitingDraft::new(Purpose::Number, None));

@@ -3,9 +3,10 @@
 
 use super::member_drafts::draft_of;
 use super::{StoredHub, TOO_MANY};
-use crate::store::{self, Draft};
+use crate::store::Draft;
 use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{Announcement, MemberData, PresenceChange, Retain, Statement, STEPS};
+use eventsource_xs::runtime::wall;
 use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::Failure;
 use std::time::Instant;
@@ -37,7 +38,7 @@ impl StoredHub {
         self.sequencer.set_time(now);
         if self.handle().is_some() {
             self.run_due(at, usize::MAX);
-            let announced = self.sequencer.sequence.apply(stream, change, (at, store::now_ms()));
+            let announced = self.sequencer.sequence.apply(stream, change, (at, wall()));
             self.announce(announced);
         }
     }

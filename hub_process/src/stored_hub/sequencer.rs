@@ -9,9 +9,9 @@ use super::drafts::{Drafts, Purpose, WaitingDraft};
 use super::state::{size_of, StateChange, WaitingState};
 use super::store_threads::StoreThreads;
 use super::tickets::StoredTickets;
-use super::unread_entries::UnreadEntries;
+use super::unread_entries::gap_event;
 use crate::process_log::log_message;
-use crate::publishing::{encode, Published};
+use crate::publishing::{encode, not_begun, Published};
 use crate::store::{Began, Draft, DraftKind, StoreCommand, StoreEntry};
 use eventsource_xs::hub::{
     channel_of_kept, given_ids, Announcement, Answer, EndRequest, EntryOrigin, Epoch, Evictions, History, Members,
@@ -20,7 +20,6 @@ use eventsource_xs::hub::{
 use eventsource_xs::runtime::{create_hub, monotonic, ReactorHub};
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, HubSettings};
-use eventsource_xs::ErrorCode;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -74,10 +73,11 @@ pub struct Sequencer {
     /// machine outlive it.
     pub sequence: Sequence,
     waiting_state: WaitingState,
-    position: Position,
-    drafts: Drafts,
-    counted: Counted,
-    unread: UnreadEntries,
+    pub position: Position,
+    pub drafts: Drafts,
+    pub counted: Counted,
+    /// How many streams were sent a gap in place of an entry that this version cannot read.
+    pub gaps: u64,
     pub tickets: StoredTickets,
     /// What the hub in memory is to be asked.
     pub questions: Vec<Question>,
@@ -112,7 +112,7 @@ impl Sequencer {
             position: Position::default(),
             drafts: Drafts::default(),
             counted: Counted::default(),
-            unread: UnreadEntries::default(),
+            gaps: 0,
             tickets: StoredTickets::default(),
             questions: Vec::new(),
             now: Instant::now(),
@@ -142,22 +142,6 @@ impl Sequencer {
         self.hub.as_ref().map(|_| &self.sequence.epoch)
     }
 
-    pub fn position(&self) -> &Position {
-        &self.position
-    }
-
-    pub fn drafts(&self) -> &Drafts {
-        &self.drafts
-    }
-
-    pub fn counted(&self) -> &Counted {
-        &self.counted
-    }
-
-    pub fn unread(&self) -> &UnreadEntries {
-        &self.unread
-    }
-
     /// Returns true if other machines append to the store.
     pub fn is_shared(&self) -> bool {
         self.settings.store.is_shared()
@@ -179,7 +163,7 @@ impl Sequencer {
     /// Fails if the store's threads have ended, and are to begin anew: what they are asked meanwhile is dropped.
     pub fn check_threads(&self) -> Result<(), Failure> {
         match self.threads.restart_at().is_some() && self.hub.is_some() {
-            true => Err(unavailable("the hub's store has ended, and begins anew in a moment")),
+            true => Err(Failure::unavailable("the hub's store has ended, and begins anew in a moment")),
             false => Ok(()),
         }
     }
@@ -192,7 +176,7 @@ impl Sequencer {
         waiting: WaitingDraft,
     ) -> Result<Published, Failure> {
         self.check_threads()?;
-        self.hub.as_ref().ok_or_else(|| unavailable("the hub's store has not begun"))?;
+        self.hub.as_ref().ok_or_else(not_begun)?;
         let is_number = waiting.purpose == Purpose::Number;
         let known = self.sequence.once_id(&draft.once, Instant::now).map(str::to_owned);
         if let Some(id) = &known {
@@ -386,7 +370,7 @@ impl Sequencer {
             self.sequence.members.note_stored_number(&draft.channel, number, self.now);
         }
         let made = self.sequence.epoch.event_id(seq);
-        let gap = draft.is_unread().then(|| UnreadEntries::event(&self.settings));
+        let gap = draft.is_unread().then(|| gap_event(&self.settings));
         let fields = gap.as_ref().unwrap_or(&draft.fields).fields();
         let (channel, key, id) =
             (draft.channel.clone(), draft.key.clone(), given_ids(fields.iter()).next().map(Into::into));
@@ -458,7 +442,7 @@ impl Sequencer {
     pub fn take_answer(&mut self, answer: Answer) {
         match answer {
             Answer::Evictions(evicted) => self.forget(evicted),
-            Answer::Counted(counted) => self.unread.count(counted.1),
+            Answer::Counted(counted) => self.gaps += counted.1 as u64,
             _ => {}
         }
     }
@@ -536,8 +520,4 @@ impl Sequencer {
 /// Returns true if streams can be sent entries of a channel.
 fn is_of_events(channel: &[u8]) -> bool {
     !(channel.is_empty() || channel_of_kept(channel).1)
-}
-
-fn unavailable(message: &str) -> Failure {
-    Failure::new(ErrorCode::Unavailable, None, message)
 }

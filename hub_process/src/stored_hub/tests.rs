@@ -57,7 +57,7 @@ impl Simulated {
             failed: HashSet::new(),
             has_lost: false,
             seq: 0,
-            clock: crate::store::now_ms(),
+            clock: eventsource_xs::runtime::wall(),
         }
     }
 
@@ -501,7 +501,7 @@ fn restart(world: &mut World) -> bool {
 #[test]
 fn the_clock_of_the_store_decides_how_old_an_entry_is() {
     for ahead in [0, 120_000, 30 * DAY] {
-        for clock in [crate::store::now_ms() + ahead, crate::store::now_ms() - ahead] {
+        for clock in [eventsource_xs::runtime::wall() + ahead, eventsource_xs::runtime::wall() - ahead] {
             let mut world = World::with_history(usize::MAX);
             let mut settings = world.hub.sequencer.settings.clone();
             settings.hub.history.age = Duration::from_secs(60);

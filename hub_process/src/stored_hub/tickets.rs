@@ -14,12 +14,12 @@
 //! While the store is away, or its history is not complete, no ticket opens.
 
 use super::{known_ends::KnownEnds, StoredHub};
+use crate::publishing::not_begun;
 use crate::store::{Began, StoreCommand};
 use eventsource_xs::hub::{Evictions, Ticket, TicketOutcome};
 use eventsource_xs::runtime::{monotonic, ReactorHub};
 use eventsource_xs::ticket::{Refusal, TicketKeys};
 use eventsource_xs::wire::Failure;
-use eventsource_xs::ErrorCode;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl StoredHub {
         let asked_at = ticket.asked_at();
         let StoredTickets { keys, ends, .. } = &self.sequencer.tickets;
         if keys.is_empty() {
-            return Err(Failure::new(ErrorCode::Unavailable, None, "the hub has no keys of tickets"));
+            return Err(Failure::unavailable("the hub has no keys of tickets"));
         }
         ticket.known_through = ends.known_before(asked_at);
         ticket.set_asked_at(shown.saturating_sub(now.saturating_sub(asked_at)));
@@ -148,7 +148,6 @@ impl StoredHub {
     }
 
     fn ready_handle(&self) -> Result<&ReactorHub, Failure> {
-        let not_begun = || Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun");
         self.handle().filter(|_| self.is_ready()).map(|hub| &**hub).ok_or_else(not_begun)
     }
 }

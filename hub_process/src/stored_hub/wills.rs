@@ -1,8 +1,8 @@
 //! The wills of streams that have ended, until the store has them.
 
 use super::drafts::{Purpose, WaitingDraft};
-use super::losses::Losses;
 use super::sequencer::Sequencer;
+use crate::process_log::log_message;
 use crate::store::Draft;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::Failure;
@@ -12,16 +12,14 @@ use eventsource_xs::ErrorCode;
 const MOST: usize = 10_000;
 
 /// The wills that wait until the store is up.
+#[derive(Default)]
 pub struct Wills {
     waiting: Vec<Draft>,
-    losses: Losses,
+    /// How many were lost since the log was told, and why the last one was.
+    lost: (usize, String),
 }
 
 impl Wills {
-    pub fn new() -> Self {
-        Self { waiting: Vec::new(), losses: Losses::new("a will is", "wills are") }
-    }
-
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -29,7 +27,7 @@ impl Wills {
     /// Keeps a will until the store is up, unless too many wait already: then it is lost for that reason.
     pub fn keep(&mut self, will: Draft, otherwise: &str) {
         if self.waiting.len() >= MOST {
-            return self.losses.add(1, otherwise);
+            return self.count_lost(1, otherwise);
         }
         self.waiting.push(will);
     }
@@ -47,7 +45,7 @@ impl Wills {
             match sequencer.publish(will.clone(), None, waiting) {
                 Ok(_) => {}
                 Err(failure) if failure.code == ErrorCode::Unavailable => self.keep(will, &failure.to_string()),
-                Err(failure) => self.losses.add(1, &failure.to_string()),
+                Err(failure) => self.count_lost(1, &failure.to_string()),
             }
         }
     }
@@ -56,17 +54,33 @@ impl Wills {
     pub fn take_back(&mut self, will: Draft, failure: &Failure) {
         match failure.code {
             ErrorCode::Full | ErrorCode::Unavailable => self.keep(will, &failure.to_string()),
-            _ => self.losses.add(1, &failure.to_string()),
+            _ => self.count_lost(1, &failure.to_string()),
         }
     }
 
     /// Takes note that those that wait are lost.
     pub fn lose(&mut self, why: &str) {
-        self.losses.add(std::mem::take(&mut self.waiting).len(), why);
+        let waiting = std::mem::take(&mut self.waiting).len();
+        self.count_lost(waiting, why);
     }
 
+    fn count_lost(&mut self, count: usize, why: &str) {
+        if count > 0 {
+            self.lost = (self.lost.0 + count, why.into());
+        }
+    }
+
+    /// Tells the log, once for all that a turn has lost.
     pub fn log_losses(&mut self) {
-        self.losses.log();
+        self.take_line().into_iter().for_each(|line| log_message(&line));
+    }
+
+    fn take_line(&mut self) -> Option<String> {
+        match std::mem::take(&mut self.lost) {
+            (0, _) => None,
+            (1, why) => Some(format!("a will is lost: {why}")),
+            (count, why) => Some(format!("{count} wills are lost: {why}")),
+        }
     }
 }
 
@@ -76,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_will_that_is_certainly_not_stored_waits_again() {
-        let mut wills = Wills::new();
+        let mut wills = Wills::default();
         for (code, waits) in [
             (ErrorCode::Full, true),
             (ErrorCode::Unavailable, true),
@@ -88,5 +102,18 @@ mod tests {
         }
         (0..MOST + 2).for_each(|_| wills.keep(Draft::default(), "too many"));
         assert_eq!(wills.waiting.len(), MOST);
+    }
+
+    #[test]
+    fn what_a_turn_has_lost_is_one_line_with_the_last_reason() {
+        let mut wills = Wills::default();
+        wills.count_lost(0, "none");
+        assert_eq!(wills.take_line(), None);
+        wills.count_lost(1, "it was one");
+        assert_eq!(wills.take_line().as_deref(), Some("a will is lost: it was one"));
+        wills.count_lost(1, "first");
+        wills.count_lost(7, "last");
+        assert_eq!(wills.take_line().as_deref(), Some("8 wills are lost: last"));
+        assert_eq!(wills.take_line(), None);
     }
 }

@@ -42,6 +42,7 @@ pub mod calls {
     pub use crate::sys::local::{
         can_write, connect_at_once, own_user, peer_process, peer_user, receive, send, try_lock, Wait,
     };
+    pub use crate::sys::random;
     pub use crate::sys::socket::defer_accept;
     pub use crate::sys::standard_error;
 }

@@ -32,8 +32,8 @@
 use super::fault::{Fault, Kind};
 use super::place::{is_same, wal_of, LOCK_TIMEOUT};
 use super::Surroundings;
-use crate::store::random::{random, random_text};
 use crate::store::{Began, Delivered};
+use eventsource_xs::remote::calls::random;
 use eventsource_xs::wire::FileSync;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, ToSql};
@@ -385,5 +385,5 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Draws an epoch, and the key of its opaque ids.
 fn new_epoch() -> io::Result<(Box<str>, [u8; 16])> {
-    Ok((random_text::<8>()?.into(), random()?))
+    Ok((random::text::<8>()?.into(), random::bytes()?))
 }

@@ -12,10 +12,10 @@
 use super::database::Database;
 use super::fault::{Fault, Kind};
 use super::Surroundings;
-use crate::store::random::random;
 use crate::store::{Began, Delivered};
 use eventsource_xs::codec::{decode, encode};
 use eventsource_xs::coded;
+use eventsource_xs::remote::calls::random;
 use eventsource_xs::ticket::TicketKeys;
 
 /// The name of the value with the keys.
@@ -47,7 +47,7 @@ impl KeptKeys {
 
     /// Puts another key in the place of the one that seals, if it is time. Returns the keys.
     pub fn renew(&mut self, database: &Database, surroundings: &Surroundings) -> Result<TicketKeys, Fault> {
-        let secret = random().map_err(|error| Fault::new(Kind::Passing, format!("no random numbers: {error}")))?;
+        let secret = random::bytes().map_err(|error| Fault::new(Kind::Passing, format!("no random numbers: {error}")))?;
         let mut keys = self.keys.clone();
         if keys.renew((surroundings.monotonic)(), secret) {
             let next = Self { epoch: self.epoch.clone(), boot: self.boot.clone(), keys };

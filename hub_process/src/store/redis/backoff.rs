@@ -1,6 +1,7 @@
 //! How long a thread of the store waits before it tries again.
 
 use super::call_error::CallError;
+use eventsource_xs::remote::calls::random;
 use std::time::Duration;
 
 /// The pauses between attempts to connect: the first, the longest, and the one after an error that only people can correct.
@@ -21,7 +22,7 @@ impl Backoff {
             _ => self.0,
         };
         self.0 = (self.0 * 2).min(PAUSES.1);
-        let random = super::random::<1>().map_or(128, |[byte]| u32::from(byte));
+        let random = random::bytes::<1>().map_or(128, |[byte]| u32::from(byte));
         pause / 2 + pause * random / 512
     }
 }

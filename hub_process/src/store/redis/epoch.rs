@@ -3,7 +3,8 @@
 use super::call_error::{CallError, Refusal};
 use super::connection::RedisConnection;
 use super::entry::{text, Id};
-use super::{random, random_text, scripts};
+use super::scripts;
+use eventsource_xs::remote::calls::random;
 use redis::{cmd, Cmd, Value};
 
 /// The version of the layout in Redis.
@@ -68,8 +69,8 @@ impl Keys {
         reason: &str,
     ) -> Result<Pointer, CallError> {
         let fresh = |error: std::io::Error| CallError::Cut(format!("no random numbers: {error}"));
-        let epoch = random_text::<12>().map_err(fresh)?;
-        let cipher = hex(random().map_err(fresh)?);
+        let epoch = random::text::<12>().map_err(fresh)?;
+        let cipher = hex(random::bytes().map_err(fresh)?);
         let mut command = cmd("EVAL");
         let after = self.of(&epoch);
         command.arg(scripts::REPLACE_EPOCH.as_str()).arg(5).arg(&self.pointer).arg(self.of(expected).stream);

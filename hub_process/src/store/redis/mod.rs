@@ -89,9 +89,9 @@ mod state;
 mod ticket_keys;
 mod writer;
 
-use super::random::{random, random_text};
 use super::{Delivered, Engine, StoreEnd};
 use endpoint::Endpoint;
+use eventsource_xs::remote::calls::random;
 use eventsource_xs::wire::RedisSettings;
 use reader::Reader;
 use shared::Shared;
@@ -121,7 +121,7 @@ impl Engine for RedisSettings {
     fn start(&self, hub: &str, _: Option<Delivered>, end: StoreEnd) -> io::Result<()> {
         // Fails if the process has a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let producer = random_text::<12>()?;
+        let producer = random::text::<12>()?;
         let shared = Arc::new(Shared::new(self, end.reporter));
         let endpoint = Endpoint::new(self);
         if endpoint.has_sentinels() {

@@ -1,11 +1,12 @@
 //! The state that the reader and the writer share: drafts in flight, the epoch, the health.
 
-use super::super::{now_ms, Draft, MemberPart, Reporter, StoreEntry, StoreReport};
+use super::super::{Draft, MemberPart, Reporter, StoreEntry, StoreReport};
 use super::call_error::CallError;
 use super::epoch::StreamKeys;
 use super::in_flight::{Claim, InFlight, Sending};
 use super::sizes::Sizes;
 use super::STALE;
+use eventsource_xs::runtime::wall;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -194,7 +195,7 @@ impl Shared {
             && state.in_flight.age().is_none_or(|age| age < STALE.min(self.timeout));
         let pending = state.in_flight.len() as u64;
         drop(state);
-        self.reporter.set_up(is_up, now_ms());
+        self.reporter.set_up(is_up, wall());
         self.reporter.update(|status| status.pending = pending);
     }
 }

@@ -6,8 +6,9 @@
 use super::connection::RedisConnection;
 use super::entry::text;
 use super::epoch::{hex, parse_key, Keys};
-use super::{call_error::CallError, random, scripts};
+use super::{call_error::CallError, scripts};
 use eventsource_xs::hub::LONGEST_TICKET;
+use eventsource_xs::remote::calls::random;
 use eventsource_xs::ticket::{Key, TicketKeys};
 use redis::{cmd, Value};
 
@@ -17,7 +18,7 @@ pub type Answer = Result<Option<TicketKeys>, String>;
 /// Reads the keys of an epoch.
 pub fn read(connection: &mut RedisConnection, keys: &Keys, epoch: &str) -> Result<Answer, CallError> {
     let fresh = |error: std::io::Error| CallError::Cut(format!("no random numbers: {error}"));
-    let (secret, [number]) = (random::<16>().map_err(fresh)?, random::<1>().map_err(fresh)?);
+    let (secret, [number]) = (random::bytes::<16>().map_err(fresh)?, random::bytes::<1>().map_err(fresh)?);
     let mut command = cmd("EVAL");
     let hash = keys.of(epoch).tickets;
     command.arg(scripts::TICKET_KEYS.as_str()).arg(2).arg(&hash).arg(&keys.pointer).arg(epoch);

@@ -1,12 +1,13 @@
 //! The reader connects, and again whenever its connection breaks.
 
-use super::super::super::{now_ms, StoreReport};
+use super::super::super::StoreReport;
 use super::super::backoff::Backoff;
 use super::super::call_error::{CallError, Refusal};
 use super::super::connection::RedisConnection;
 use super::super::entry;
 use super::{Reader, Trouble};
 use crate::process_log::log_message;
+use eventsource_xs::runtime::wall;
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
 use redis::{cmd, Value};
@@ -108,7 +109,7 @@ impl Reader {
     /// Takes note of what Redis' clock shows. Where the user may not ask for it, that of this machine has to do.
     pub(super) fn set_clock(&self, answer: &Result<Value, Refusal>) {
         let shown = answer.as_ref().ok().and_then(entry::time);
-        self.shared.reporter.set_clock(shown.unwrap_or_else(now_ms));
+        self.shared.reporter.set_clock(shown.unwrap_or_else(wall));
     }
 
     fn warn_of_eviction(&mut self, policy: &str) {
