@@ -15,8 +15,9 @@ use eventsource_xs::hub::{
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::remote::calls::memory_file;
+use eventsource_xs::remote::{Hub, Subscribed};
 use eventsource_xs::runtime::{
-    create_hub, handing_over, stats, HandoverFile, HubHandle, OpenOptions, Pushed, StreamHandle,
+    create_hub, create_own_hub, handing_over, stats, HandoverFile, OpenOptions, Pushed, StreamHandle,
 };
 use eventsource_xs::stream::{Reason, Settings};
 use eventsource_xs::wire::{Call, Counted};
@@ -24,7 +25,7 @@ use std::fs::DirEntry;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,25 +35,36 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn hub(events: usize) -> HubHandle {
+fn settings_of_hub(events: usize) -> HubSettings {
     let bounds = Bounds { events, bytes: 1 << 30, age: Duration::from_secs(3_600) };
-    HubHandle::new(HubSettings { on_slow: OnSlow::Disconnect, ..HubSettings::new(bounds, bounds) }, 1000)
+    HubSettings { on_slow: OnSlow::Disconnect, ..HubSettings::new(bounds, bounds) }
+}
+
+fn hub(events: usize) -> Hub {
+    Hub::local(settings_of_hub(events), 1000)
+}
+
+fn publication<'a>(channel: &'a str, data: &'a str) -> Publication<'a, std::iter::Once<Field<'a>>> {
+    let fields = std::iter::once(Field::Data(Text::from(data)));
+    Publication { channel: channel.as_bytes(), key: b"", retain: Retain::No, once: b"", fields }
 }
 
 /// Publishes an event, and returns its id.
-fn publish(hub: &HubHandle, channel: &str, data: &str) -> String {
-    let fields = std::iter::once(Field::Data(Text::from(data)));
-    let publication = Publication { channel: channel.as_bytes(), key: b"", retain: Retain::No, once: b"", fields };
+fn publish(hub: &Hub, channel: &str, data: &str) -> String {
     let mut published_id = String::new();
-    hub.publish(publication, None, |id| published_id = id.to_owned()).expect("a reactor");
+    hub.publish(publication(channel, data), None, true, |id| published_id = id.to_owned()).expect("a reactor");
     published_id
 }
 
-fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
+fn epoch_of(hub: &Hub) -> String {
+    hub.epoch(true).expect("a reactor").expect("an epoch").into()
+}
+
+fn subscribe(hub: &Hub, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
     let topics = channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
     let after = after.map(|id| id.as_bytes().into());
-    hub.subscribe(stream, SubscribeRequest { topics, after, start: StartPoint::Latest, ..Default::default() })
-        .expect("a reactor")
+    let request = SubscribeRequest { topics, after, start: StartPoint::Latest, ..Default::default() };
+    hub.subscribe(stream, request).expect("a reactor") == Subscribed::Now
 }
 
 /// Reads a client's bytes until the end of the event with this data.
@@ -76,12 +88,7 @@ fn without_end(framing: Framing) -> OpenOptions<'static> {
 }
 
 /// Subscribes a new stream on a socket. Returns the stream and the other end of its socket.
-fn follow<C>(
-    hub: &HubHandle,
-    (socket, client): (OwnedFd, C),
-    channels: &[&str],
-    after: Option<&str>,
-) -> (StreamHandle, C) {
+fn follow<C>(hub: &Hub, (socket, client): (OwnedFd, C), channels: &[&str], after: Option<&str>) -> (StreamHandle, C) {
     let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
     assert!(subscribe(hub, &mut stream, channels, after));
     (stream, client)
@@ -151,7 +158,7 @@ fn a_client_that_reconnects_again_and_again_misses_no_event() {
     };
     let mut parser = Parser::new();
     let mut numbers: Vec<usize> = Vec::new();
-    let mut after = format!("{}-0", hub.epoch().expect("an epoch"));
+    let mut after = format!("{}-0", epoch_of(&hub));
     let mut connections = 0;
     while numbers.last() != Some(&(EVENTS - 1)) {
         let (_stream, mut client) = follow(&hub, tcp(), &["news"], Some(&after));
@@ -191,7 +198,7 @@ fn a_chunked_stream_and_a_client_slower_than_the_publisher_receive_whole_events(
         publish(&hub, "big", &big);
     }
     let id = publish(&hub, "news", "hello");
-    let epoch = hub.epoch().expect("an epoch");
+    let epoch = epoch_of(&hub);
     let framed = |block: String| format!("{:x}\r\n{block}\r\n", block.len());
     let position = format!("event: position\ndata: \nid: {epoch}-0\n\n");
     let expected = framed(position) + &framed(format!("data: hello\nid: {id}\n\n"));
@@ -229,15 +236,19 @@ fn a_stream_ends_after_the_events_published_before_its_end_or_the_end_of_its_hub
 #[test]
 fn an_end_that_was_carried_out_elsewhere_keeps_its_place_without_waiting_for_the_reactor() {
     let _alone = alone();
-    let hub = hub(10);
-    let (_stream, mut client) = follow(&hub, tcp(), &["news"], None);
+    let mut hub = create_own_hub(settings_of_hub(10)).expect("a reactor");
+    let (socket, mut client) = tcp();
+    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
+    let topics = vec![Topic::Channel(b"news"[..].into())];
+    let request = SubscribeRequest { topics: topics.clone(), start: StartPoint::Latest, ..Default::default() };
+    assert!(stream.subscribe(&hub.hub, request, 1000).expect("a reactor"));
     let file = HandoverFile::new(memory_file("hub").expect("memory"));
     let paused = handing_over::pause(file, None, false).expect("a reactor");
-    publish(&hub, "news", "before");
-    let topics = vec![Topic::Channel(b"news"[..].into())];
-    let in_reactor = hub.in_reactor().expect("a reactor");
+    let in_reactor = Arc::clone(&hub.hub);
+    let mut publish = |data| hub.publish(publication("news", data), None, |_| {}).expect("room");
+    publish("before");
     in_reactor.end_streams_of(EndRequest { topics, ..EndRequest::default() }, Duration::ZERO);
-    publish(&hub, "news", "after");
+    publish("after");
     drop(paused);
     let text = read_to_end(&mut client);
     assert!(text.contains("data: before\n") && !text.contains("data: after\n"), "{text}");
@@ -252,7 +263,7 @@ fn a_child_has_a_hub_with_its_own_epoch_and_streams() {
     let before = read_event(&mut client, "before");
     let (childs_socket, mut childs_client) = local();
     let child = fork(|| {
-        assert_ne!(hub.epoch().expect("an epoch").to_string(), id.split('-').next().unwrap_or_default());
+        assert_ne!(epoch_of(&hub), id.split('-').next().unwrap_or_default());
         assert!(
             !subscribe(&hub, &mut stream, &["news"], None),
             "the parent's stream cannot subscribe to the child's hub"

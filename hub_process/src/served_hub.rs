@@ -3,10 +3,9 @@
 use crate::publishing::{not_begun, Published, Requester};
 use crate::settings::Wanted;
 use crate::stored_hub::{EndedCount, LastDelivered, StoredHub};
-use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{
-    check_fields, check_member, check_presence, check_published_id, given_ids, Answer, EndRequest, MemberData,
-    Presence, PresenceChange, Publication, Question, Sequence, Ticket, TicketOutcome, MAX_ONCE_BYTES, STEPS,
+    check_fields, check_member, check_presence, check_published_id, given_ids, Answer, EndRequest, Presence,
+    PresenceChange, Publication, Question, Sequence, Ticket, TicketOutcome, MAX_ONCE_BYTES, STEPS,
 };
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{create_own_hub, Begun, OwnHub, ReactorHub};
@@ -86,8 +85,9 @@ impl ServedHub {
 
     /// Does what a call does at once, before the hub in the reactor is asked. `given` is the form of the peer's events.
     pub fn begin(&mut self, call: &Call, given: Option<ShowChannel>) -> Result<Begun, Failure> {
-        if let Call::UpdateMember { channel, id, data, event } = call {
-            self.check_member((channel, id), data, event, given)?;
+        if let Call::UpdateMember(update) = call {
+            self.check_form(given)?;
+            check_member(&update.data, &update.event, Some(&self.settings.hub))?;
         }
         match (call, &mut self.source) {
             (call, Source::Own(own)) => own.begin(call),
@@ -99,7 +99,12 @@ impl ServedHub {
                 let sealed = stored.seal_ticket((**ticket).clone(), *valid_for, *most)?;
                 Ok(Begun::Replied(Reply::Sealed(sealed.map(Into::into))))
             }
-            (call, Source::Stored(_)) => Ok(self.handle().ok_or_else(not_begun)?.begin(call)),
+            (call, Source::Stored(stored)) => {
+                if let Call::UpdateMember(update) = call {
+                    stored.check_update(update)?;
+                }
+                Ok(self.handle().ok_or_else(not_begun)?.begin(call))
+            }
         }
     }
 
@@ -107,8 +112,8 @@ impl ServedHub {
     pub fn complete(&mut self, call: Call, answer: Answer, now: Instant) -> Result<Reply, Failure> {
         match (call, &mut self.source) {
             (call, Source::Own(own)) => own.complete(&call, answer),
-            (Call::UpdateMember { channel, id, data, event }, Source::Stored(stored)) => {
-                stored.update_member((&channel, &id), data, event, now).map(|is_here| Reply::Number(is_here.into()))
+            (Call::UpdateMember(update), Source::Stored(stored)) => {
+                stored.update_member(update, now).map(|is_here| Reply::Number(is_here.into()))
             }
             (call, Source::Stored(stored)) => {
                 let mut reply = call.reply(answer, &stored.sequence().members);
@@ -249,22 +254,6 @@ impl ServedHub {
             self.check_form(given)?;
         }
         Ok(check_presence(presence, Some(&self.settings.hub))?)
-    }
-
-    /// Checks a change of a member.
-    pub fn check_member(
-        &self,
-        (channel, id): (&[u8], &[u8]),
-        data: &MemberData,
-        event: &Unsequenced,
-        given: Option<ShowChannel>,
-    ) -> Result<(), Failure> {
-        self.check_form(given)?;
-        check_member(data, event, Some(&self.settings.hub))?;
-        match &self.source {
-            Source::Own(_) => Ok(()),
-            Source::Stored(stored) => stored.check_update(channel, id, event),
-        }
     }
 
     /// Returns true if a stream is known to have opened without the member that it was to have.

@@ -34,7 +34,7 @@ pub use page::{MemberInfo, MemberPage};
 pub use pending::MemberChange;
 pub use stored::{EntryOrigin, LingeringMember};
 
-use super::presence::{Announcement, KeptMember, MemberData, MemberRequest, Statement};
+use super::presence::{Announcement, KeptMember, MemberData, MemberRequest, MemberUpdate, Statement};
 use super::Full;
 use crate::event::Unsequenced;
 use crate::stream::StreamId;
@@ -158,7 +158,8 @@ impl Members {
             }
         }
         if !is_repeated {
-            let _ = self.update_member(&channel, &id, data, update, fits, out); // otherwise the member keeps its data
+            let _ = self.update_member(MemberUpdate { channel, id, data, event: update }, fits, out);
+            // otherwise the member keeps its data
         }
     }
 
@@ -247,20 +248,17 @@ impl Members {
     /// [`Full`] if the event does not fit; then nothing has changed.
     pub fn update_member(
         &mut self,
-        channel: &[u8],
-        id: &[u8],
-        data: MemberData,
-        event: Unsequenced,
+        MemberUpdate { channel, id, data, event }: MemberUpdate,
         fits: Fits<'_>,
         out: &mut Vec<Announcement>,
     ) -> Result<bool, Full> {
-        let (at, is_counted, is_same) = match self.lists.find_mut(channel, id) {
+        let (at, is_counted, is_same) = match self.lists.find_mut(&channel, &id) {
             Some((at, member)) => (at, member.is_counted, member.data() == data),
             None => return Ok(false),
         };
         if !is_same {
             if !is_counted {
-                fits(&Announcement::of_member((channel, id, is_counted), Statement::Changed, event.clone()))?;
+                fits(&Announcement::of_member((&channel, &id, is_counted), Statement::Changed, event.clone()))?;
             }
             self.announce(at, Statement::Changed, (event, Some(&data)), out);
             self.lists.get_mut(at).into_iter().for_each(|member| member.set_data(&data));

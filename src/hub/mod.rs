@@ -168,8 +168,8 @@ pub use members::{
     MAX_MEMBERS_OF_STREAM,
 };
 pub use presence::{
-    channel_of_kept, number_of_members, Announcement, KeptMember, MemberData, MemberRequest, Presence, PresenceChange,
-    Statement, COUNT_KEY,
+    channel_of_kept, number_of_members, Announcement, KeptMember, MemberData, MemberRequest, MemberUpdate, Presence,
+    PresenceChange, Statement, COUNT_KEY,
 };
 pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::publication::Publication;

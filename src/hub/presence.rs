@@ -84,6 +84,19 @@ pub struct MemberData {
     pub is_json: bool,
 }
 
+/// A change of the data of a member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberUpdate {
+    /// The channel.
+    pub channel: Box<[u8]>,
+    /// The member.
+    pub id: Box<[u8]>,
+    /// The data.
+    pub data: MemberData,
+    /// The event that says so.
+    pub event: Unsequenced,
+}
+
 /// A member as a store keeps it, so that a later process continues it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptMember {

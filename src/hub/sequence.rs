@@ -10,8 +10,8 @@ use super::publishing::publication::Publication;
 use super::publishing::refusal::Refusal;
 use super::publishing::state_sizes::{Full, StateSizes};
 use super::publishing::SequencedEvent;
-use super::{Announcement, Epoch, Fits, MemberData, Members, PresenceChange, Retain, Retention, Statement};
-use crate::event::{EventId, Field, Shared, Text, Unsequenced};
+use super::{Announcement, Epoch, Fits, MemberUpdate, Members, PresenceChange, Retain, Retention, Statement};
+use crate::event::{EventId, Field, Shared, Text};
 use crate::stream::StreamId;
 use crate::Failure;
 use std::time::Instant;
@@ -144,15 +144,8 @@ impl Sequence {
     }
 
     /// Changes the data of a member. Returns whether it is here. Fails if its event does not fit.
-    pub fn update_member(
-        &mut self,
-        channel: &[u8],
-        id: &[u8],
-        data: MemberData,
-        event: Unsequenced,
-    ) -> Result<(bool, Vec<Announcement>), Failure> {
-        let (out, updated) =
-            self.change_members(|members, fits, out| members.update_member(channel, id, data, event, fits, out));
+    pub fn update_member(&mut self, update: MemberUpdate) -> Result<(bool, Vec<Announcement>), Failure> {
+        let (out, updated) = self.change_members(|members, fits, out| members.update_member(update, fits, out));
         Ok((updated?, out))
     }
 
@@ -184,6 +177,7 @@ impl Sequence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Unsequenced;
     use crate::hub::{Settings, StateBounds};
     use crate::log::Bounds;
     use std::time::Duration;

@@ -412,11 +412,11 @@ mod tests {
     fn commands_sent_to_a_dead_reactor_count_as_lost() {
         let (handle, event_loop) = event_loop();
         let before = open(&handle);
-        handle.publish(Command::Publish { hub: 0, event: numbered() });
+        handle.send_event(Command::Publish { hub: 0, event: numbered() }, true);
         event_loop.die();
         assert_eq!((all_lost(&handle), handle.stats().buffered), (1, 0));
         // Threads that checked before the reactor died send these.
-        handle.publish(Command::Publish { hub: 0, event: numbered() });
+        handle.send_event(Command::Publish { hub: 0, event: numbered() }, true);
         handle.send(Command::Push { stream: before.0, event: Bytes::from_static(b"event"), has_id: false });
         let after = open(&handle);
         assert_eq!((all_lost(&handle), handle.stats().buffered), (3, 0));
@@ -434,7 +434,7 @@ mod tests {
             let publish = || {
                 let mut accepted = 0;
                 while !handle.is_dead() {
-                    handle.publish(Command::Publish { hub: 0, event: numbered() });
+                    handle.send_event(Command::Publish { hub: 0, event: numbered() }, true);
                     accepted += 1;
                 }
                 accepted
@@ -460,7 +460,7 @@ mod tests {
         event_loop.die();
         let mut next = ReactorHandle::new().expect("a descriptor");
         next.replace(&dead);
-        dead.publish(Command::Publish { hub: 0, event: numbered() });
+        dead.send_event(Command::Publish { hub: 0, event: numbered() }, true);
         let mut last = ReactorHandle::new().expect("a descriptor");
         last.replace(&next);
         assert_eq!([&next, &last].map(all_lost), [1, 1]);

@@ -49,7 +49,6 @@ pub(crate) mod stream_state;
 
 pub use crate::stream::Stats;
 pub use crate::sys::clock::{monotonic, wall};
-pub use handles::hub_handle::HubHandle;
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
 pub use handles::takeover::{Obstacle, Takeover};
 pub use handover_file::HandoverFile;

@@ -57,7 +57,7 @@ impl OwnHub {
         published: impl FnOnce(&str),
     ) -> Result<(), Failure> {
         let event = self.sequence.number(publication, id, Instant::now, published)?;
-        event.into_iter().for_each(|event| self.hub.publish(event));
+        event.into_iter().for_each(|event| self.hub.send_event(event, true));
         Ok(())
     }
 
@@ -99,8 +99,8 @@ impl OwnHub {
     /// Completes a call when the hub in the reactor has answered, and its reports are applied. Fails with `Full` if the
     /// event of a member does not fit.
     pub fn complete(&mut self, call: &Call, answer: Answer) -> Result<Reply, Failure> {
-        if let Call::UpdateMember { channel, id, data, event } = call {
-            let (is_here, announced) = self.sequence.update_member(channel, id, data.clone(), event.clone())?;
+        if let Call::UpdateMember(update) = call {
+            let (is_here, announced) = self.sequence.update_member(update.clone())?;
             self.announce(announced);
             return Ok(Reply::Number(is_here.into()));
         }
@@ -110,7 +110,7 @@ impl OwnHub {
     fn announce(&mut self, announced: Vec<Announcement>) {
         for announced in announced {
             let event = self.sequence.number_announcement(announced);
-            self.hub.publish_at_once(event);
+            self.hub.send_event(event, false); // the thread may be the reactor's
         }
     }
 

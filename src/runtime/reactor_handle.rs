@@ -195,7 +195,7 @@ impl ReactorHandle {
 
     /// Sends something else to the event loop, as [`send`](Self::send) does.
     pub(crate) fn send_queued(&self, queued: Queued) {
-        self.queue_up(queued);
+        self.queue_up(queued, true);
         self.wake();
     }
 
@@ -206,18 +206,18 @@ impl ReactorHandle {
 
     /// Sends a command that need not end a nap of the reactor.
     pub(super) fn send_soon(&self, queued: Queued) {
-        self.queue_up(queued);
+        self.queue_up(queued, true);
         self.wake_soon();
     }
 
     /// Sends a command without waking the reactor. A [`wake`](Self::wake) or another command is to follow soon.
     ///
     /// The caller may hold the lock of the process while this waits: the reactor never takes that lock.
-    pub(super) fn queue_up(&self, queued: Queued) {
+    pub(super) fn queue_up(&self, queued: Queued, may_wait: bool) {
         let bytes = queued.bytes();
         if bytes > 0 {
             let before = self.counts.accepted.fetch_add(bytes as u64, Ordering::Relaxed);
-            if self.queued_bytes(before) > Self::MAX_QUEUED_BYTES {
+            if may_wait && self.queued_bytes(before) > Self::MAX_QUEUED_BYTES {
                 let has_room = || self.queued_bytes(before) <= Self::MAX_QUEUED_BYTES / 2 || self.is_dead();
                 while !self.wait(Duration::from_millis(50), has_room) {}
             }
@@ -263,22 +263,12 @@ impl ReactorHandle {
         }
     }
 
-    /// Sends an event to publish without waiting for the reactor, whose thread may be this one.
-    pub(super) fn publish_at_once(&self, command: Command) {
-        let bytes = command.bytes() as u64;
-        self.counts.published_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.counts.accepted.fetch_add(bytes, Ordering::Relaxed);
-        if let Err(SendError(queued)) = self.commands.send(Queued::Command(command)) {
-            self.discard(queued);
-        }
+    /// Sends an event to publish. Its bytes are counted apart, because no stream has buffered them yet. The reactor's own
+    /// thread may not wait for itself.
+    pub(super) fn send_event(&self, command: Command, may_wait: bool) {
+        self.counts.published_bytes.fetch_add(command.bytes() as u64, Ordering::Relaxed);
+        self.queue_up(Queued::Command(command), may_wait);
         self.wake();
-    }
-
-    /// Sends an event to publish. Its bytes are counted apart, because no stream has buffered them yet.
-    pub(super) fn publish(&self, command: Command) {
-        let bytes = command.bytes();
-        self.counts.published_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.send(command);
     }
 
     fn queued_bytes(&self, accepted: u64) -> u64 {

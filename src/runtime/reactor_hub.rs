@@ -53,20 +53,15 @@ impl ReactorHub {
         Arc::new(Self { reactor, number })
     }
 
-    /// Publishes an event. Waits while too many bytes are queued for the reactor, never for a client.
-    pub(super) fn publish(&self, event: SequencedEvent) {
-        self.reactor.publish(Command::Publish { hub: self.number, event: Box::new(event) });
-    }
-
-    /// Publishes an event without waiting for the reactor, whose thread may be this one.
-    pub(super) fn publish_at_once(&self, event: SequencedEvent) {
-        self.reactor.publish_at_once(Command::Publish { hub: self.number, event: Box::new(event) });
+    /// Sends an event to publish. If it may wait, it does while too many bytes are queued for the reactor, never for a client.
+    pub(super) fn send_event(&self, event: SequencedEvent, may_wait: bool) {
+        self.reactor.send_event(Command::Publish { hub: self.number, event: Box::new(event) }, may_wait);
     }
 
     /// Publishes an event that has its sequence number from a store, or from the program before. `at` is when that was, perhaps
     /// long ago. Sequence numbers increase, not always by one.
     pub fn append(&self, event: SequencedEvent, at: Instant) {
-        self.reactor.publish(Command::PublishStored { hub: self.number, event: Box::new(event), at });
+        self.reactor.send_event(Command::PublishStored { hub: self.number, event: Box::new(event), at }, true);
     }
 
     /// Passes over a sequence number of a store whose entry is not an event of a channel. Clients of other hubs may have it as

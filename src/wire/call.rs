@@ -1,11 +1,10 @@
 //! What the application asks a hub: each call has one reply. Both are owned values, for a hub of this process and in messages.
 
 use super::store_status::StoreStatus;
-use crate::event::Unsequenced;
 use crate::histogram::{Histogram, Times};
 use crate::hub::{
-    Answer, ChannelCounts, ChannelPage, Counts, EndRequest, LogPage, LogRange, LoggedEvent, MemberData, MemberInfo,
-    MemberPage, Members, Question, Ticket,
+    Answer, ChannelCounts, ChannelPage, Counts, EndRequest, LogPage, LogRange, LoggedEvent, MemberInfo, MemberPage,
+    MemberUpdate, Members, Question, Ticket,
 };
 use crate::stream::Stats;
 use crate::Failure;
@@ -93,16 +92,7 @@ pub enum Call {
         most: usize,
     },
     /// Changes the data of a member. Returns 1 if the member is here.
-    UpdateMember {
-        /// The channel.
-        channel: Box<[u8]>,
-        /// The member.
-        id: Box<[u8]>,
-        /// The data.
-        data: MemberData,
-        /// The event that says so.
-        event: Unsequenced,
-    },
+    UpdateMember(MemberUpdate),
 }
 
 coded!(Call by {
@@ -119,7 +109,7 @@ coded!(Call by {
     10: ReadLog { channel, range },
     11: Reserve { label, most },
     12: SealTicket { ticket, valid_for, most },
-    13: UpdateMember { channel, id, data, event },
+    13: UpdateMember(update),
     14: Oldest { channel },
 });
 
@@ -132,7 +122,7 @@ impl Call {
                 Question::Channels { pattern: Some(pattern.clone()).filter(|pattern| !pattern.is_empty()), from: *from }
             }
             Self::Count { channel } => Question::Count { channel: channel.clone() },
-            Self::CountMembers { .. } | Self::Members { .. } | Self::UpdateMember { .. } => Question::reports(),
+            Self::CountMembers { .. } | Self::Members { .. } | Self::UpdateMember(_) => Question::reports(),
             Self::EndStreams(end) => Question::EndStreams { request: Box::new(end.clone()), at },
             Self::Oldest { channel } => Question::Oldest { channel: channel.clone() },
             Self::ReadLog { channel, range } => Question::ReadLog { channel: channel.clone(), range: *range },
@@ -286,6 +276,7 @@ coded! {
     ChannelCounts { name, subscribers, events, bytes, keys, events_per_hour, last_id }
     MemberPage { next, members }
     MemberInfo { id, data, since, streams }
+    MemberUpdate { channel, id, data, event }
     LogPage { events, next, through }
     LoggedEvent { key, block }
 }

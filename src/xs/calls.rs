@@ -8,7 +8,7 @@ use super::guard::refuse;
 use super::lists;
 use super::stream::seconds;
 use super::text::{Answer, Texts};
-use crate::hub::{check_member, ChannelPage, EndRequest, LogRange, Settings, Topic};
+use crate::hub::{check_member, ChannelPage, EndRequest, LogRange, MemberUpdate, Settings, Topic};
 use crate::metrics::{self, Measured, TopicCounts};
 use crate::runtime;
 use crate::wire::{Call, Counted, Reply};
@@ -66,7 +66,7 @@ pub(super) fn call(
             let (channel, id) = (given.bytes().into(), given.bytes().into());
             let (data, event) = (given.data(), given.event());
             check_member(&data, &event, settings)?;
-            Answer::of_truth(make(&Call::UpdateMember { channel, id, data, event })?.number()? > 0)
+            Answer::of_truth(make(&Call::UpdateMember(MemberUpdate { channel, id, data, event }))?.number()? > 0)
         }
         name => refuse("call", String::from_utf8_lossy(name)),
     })

@@ -6,8 +6,8 @@ use crate::lifetime::Lifetime;
 use crate::peers::{End, MAX_PEERS};
 use crate::process_log::log_message;
 use crate::protocol;
-use crate::run_options::RunOptions;
 use crate::publishing::not_begun;
+use crate::run_options::RunOptions;
 use crate::store::check_place;
 use eventsource_xs::wire::WINDOW_BYTES;
 use eventsource_xs::wire::{Failure, Frame, Hello, NamedSettings, Response, Role, Stop, Upgrade, Welcome, WorkerId};
@@ -150,7 +150,9 @@ pub(super) fn welcome(
     lifetime: &Lifetime,
     number: u64,
 ) -> Result<Response<'static>, Failure> {
-    let (Some(hub), Some(epoch)) = (current.hub.as_ref(), current.epoch().map(Into::into)) else { return Err(not_begun()) };
+    let (Some(hub), Some(epoch)) = (current.hub.as_ref(), current.epoch().map(Into::into)) else {
+        return Err(not_begun());
+    };
     let (name, pid, credits) = (options.place.name().clone(), std::process::id(), WINDOW_BYTES);
     let settings = lifetime.with_times(hub.settings.clone());
     Ok(Response::Welcome(Box::new(Welcome { name, pid, number, epoch, settings, credits })))

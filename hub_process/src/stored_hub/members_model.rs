@@ -14,8 +14,8 @@ use super::*;
 use crate::store::{Began, MemberPart, Store, StoreCommand, StoreEnd};
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
-    KeptMember, MemberData, MemberInfo, MemberKey, MemberRequest, PresenceChange, Retain, StartPoint, Statement,
-    SubscribeRequest, Topic,
+    KeptMember, MemberData, MemberInfo, MemberKey, MemberRequest, MemberUpdate, PresenceChange, Retain, StartPoint,
+    Statement, SubscribeRequest, Topic,
 };
 use eventsource_xs::parse::Parser;
 use eventsource_xs::runtime::StreamHandle;
@@ -471,8 +471,8 @@ impl World {
         self.log.push(format!("{number}: {room} {id} has {text}"));
         let event = unsequenced("update", &format!("{room} {id} {text}"));
         let data = MemberData { text: text.into_bytes().into(), is_json: false };
-        let member = (room.as_bytes(), id.as_bytes());
-        self.machines[number].hub.update_member(member, data, event, self.now).map(drop).expect("room");
+        let update = MemberUpdate { channel: room.as_bytes().into(), id: id.as_bytes().into(), data, event };
+        self.machines[number].hub.update_member(update, self.now).map(drop).expect("room");
     }
 
     fn any<T: Copy>(&mut self, all: &[T]) -> T {

@@ -4,8 +4,7 @@
 use super::member_drafts::draft_of;
 use super::{StoredHub, TOO_MANY};
 use crate::store::Draft;
-use eventsource_xs::event::Unsequenced;
-use eventsource_xs::hub::{Announcement, MemberData, PresenceChange, Retain, Statement, STEPS};
+use eventsource_xs::hub::{Announcement, MemberUpdate, PresenceChange, Retain, Statement, STEPS};
 use eventsource_xs::runtime::wall;
 use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::Failure;
@@ -13,22 +12,16 @@ use std::time::Instant;
 
 impl StoredHub {
     /// Checks that an event of a member can be retained.
-    pub fn check_update(&self, channel: &[u8], id: &[u8], event: &Unsequenced) -> Result<(), Failure> {
-        let (channel, key, fields) = (channel.into(), id.into(), event.into());
+    pub fn check_update(&self, MemberUpdate { channel, id, event, .. }: &MemberUpdate) -> Result<(), Failure> {
+        let (channel, key, fields) = (channel.clone(), id.clone(), event.into());
         let draft = Draft { channel, key, retain: Retain::Newest, fields, ..Draft::default() };
         self.sequencer.state_change(&draft).map(drop)
     }
 
     /// Changes the data of a member. Returns false if it is not here.
-    pub fn update_member(
-        &mut self,
-        (channel, id): (&[u8], &[u8]),
-        data: MemberData,
-        event: Unsequenced,
-        now: Instant,
-    ) -> Result<bool, Failure> {
+    pub fn update_member(&mut self, update: MemberUpdate, now: Instant) -> Result<bool, Failure> {
         self.sequencer.set_time(now);
-        let (is_here, announced) = self.sequencer.sequence.update_member(channel, id, data, event)?;
+        let (is_here, announced) = self.sequencer.sequence.update_member(update)?;
         self.announce(announced);
         Ok(is_here)
     }

@@ -5,7 +5,7 @@ use super::counts::COUNT_INTERVAL;
 use super::*;
 use crate::cases::run_seeds;
 use crate::event::{EventName, Field, Text};
-use crate::hub::{channel_of_kept, COUNT_KEY};
+use crate::hub::{channel_of_kept, MemberUpdate, COUNT_KEY};
 use crate::log::Retain;
 use fastrand::Rng;
 use std::collections::BTreeSet;
@@ -29,6 +29,10 @@ fn parts(event: &Unsequenced) -> (String, String) {
     let text = std::str::from_utf8(event.bytes()).expect("UTF-8");
     let (name, data) = text.strip_suffix("\n\n").and_then(|text| text.split_once('\n')).expect("two fields");
     (name.strip_prefix("event: ").expect("a type").into(), data.strip_prefix("data: ").expect("data").into())
+}
+
+fn update_of(channel: &[u8], id: &[u8], data: MemberData, event: Unsequenced) -> MemberUpdate {
+    MemberUpdate { channel: channel.into(), id: id.into(), data, event }
 }
 
 fn request(channel: &str, id: &str, linger: Duration, is_counted: bool, data: &str) -> MemberRequest {
@@ -258,7 +262,7 @@ impl Run {
         let (channel_name, key) = (channel.as_bytes(), id.as_bytes());
         let is_here = self
             .members
-            .update_member(channel_name, key, given, event("update", &data), &|_| Ok(()), &mut out)
+            .update_member(update_of(channel_name, key, given, event("update", &data)), &|_| Ok(()), &mut out)
             .expect("room");
         assert_eq!(is_here, self.twins.contains_key(&(channel, id)));
         if let Some(twin) = self.twins.get_mut(&(channel, id)) {
@@ -582,8 +586,11 @@ impl Stored {
 
     fn update(&mut self, data: &str) {
         let given = MemberData { text: data.as_bytes().into(), is_json: false };
-        let updated =
-            self.members.update_member(b"room", b"ann", given, event("update", data), &|_| Ok(()), &mut Vec::new());
+        let updated = self.members.update_member(
+            update_of(b"room", b"ann", given, event("update", data)),
+            &|_| Ok(()),
+            &mut Vec::new(),
+        );
         assert_eq!(updated, Ok(true));
     }
 

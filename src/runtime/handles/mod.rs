@@ -2,8 +2,6 @@
 //!
 //! - [`stream_handle`]: a stream
 //! - [`takeover`]: the takeover of a response from its server
-//! - [`hub_handle`]: a hub
 
-pub(crate) mod hub_handle;
 pub(crate) mod stream_handle;
 pub(crate) mod takeover;

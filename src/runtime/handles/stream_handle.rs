@@ -25,14 +25,14 @@ use crate::stream::{LineEnd, Reason, Settings};
 use crate::sys::descriptor;
 use crate::{ErrorCode, Failure};
 use bytes::Bytes;
-use handler::Handler;
+use handler::{Handler, Opening};
 use hold::Hold;
 use origin::Origin;
 use reactor_stream::{ReactorStream, REACTOR_TIMEOUT};
 use rustix::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
-use subscriptions::Subscriptions;
+use subscriptions::{SubscribeMode, Subscriptions};
 
 /// The bytes that a stream may buffer while it is opened and the reactor naps.
 const MAX_SOON_BYTES: usize = 16 << 10;
@@ -121,22 +121,22 @@ impl StreamHandle {
 
     /// Makes a fork wait until the events of the running handler are sent.
     fn begin_handler(&self, limit: Option<Duration>) {
-        if self.handler.holds_worker() {
-            self.stream.reactor().running_handler.begin(Arc::clone(self.stream.state()), limit);
+        if self.handler.holds_worker {
+            self.stream.reactor.running_handler.begin(Arc::clone(&self.stream.state), limit);
         }
     }
 
     /// Sets the line that the reactor writes to a descriptor once, when the running handler has reached its limit.
     pub fn report_handler(&self, line: &str, log: i32) {
-        if self.handler.holds_worker() && self.origin.is_here() {
-            self.stream.reactor().running_handler.report_later(self.stream.state(), line, log);
+        if self.handler.holds_worker && self.origin.is_here() {
+            self.stream.reactor.running_handler.report_later(&self.stream.state, line, log);
         }
     }
 
     fn send_open(&self, socket: Option<OwnedFd>, init: StreamInit) {
         self.stream.queue_open(socket, init);
         if !self.handler.has_waiting_head() {
-            self.stream.reactor().wake_soon();
+            self.stream.reactor.wake_soon();
         }
     }
 
@@ -173,12 +173,12 @@ impl StreamHandle {
             }
         }
         let push = self.stream.buffer(event, has_id);
-        self.subscriptions.record_push(has_id);
-        if self.handler.is_opening() && self.stream.state().buffered_bytes() < MAX_SOON_BYTES {
+        self.subscriptions.has_pushed_id |= has_id;
+        if self.handler.opening != Opening::Over && self.stream.state.buffered_bytes() < MAX_SOON_BYTES {
             self.handler.release_head();
-            self.stream.reactor().send_soon(Queued::Command(push));
+            self.stream.reactor.send_soon(Queued::Command(push));
         } else {
-            self.stream.reactor().send(push);
+            self.stream.reactor.send(push);
         }
         Pushed::Taken
     }
@@ -217,10 +217,10 @@ impl StreamHandle {
         request: SubscribeRequest,
         max_topics: Option<usize>,
     ) -> Result<Option<(SubscribeRequest, bool)>, Failure> {
-        if !self.is_open() || !self.origin.is_here() || !Arc::ptr_eq(self.stream.reactor(), reactor) {
+        if !self.is_open() || !self.origin.is_here() || !Arc::ptr_eq(&self.stream.reactor, reactor) {
             return Ok(None);
         }
-        let state = self.stream.state();
+        let state = &self.stream.state;
         if !state.set_hub(hub) {
             return Err(Failure::new(ErrorCode::State, None, "this stream is subscribed to another hub"));
         }
@@ -233,7 +233,7 @@ impl StreamHandle {
 
     /// Returns the id by which the reactor knows the stream.
     pub(crate) fn reactor_id(&self) -> StreamId {
-        self.stream.id()
+        self.stream.id
     }
 
     /// Called when a handler begins to run. All subscriptions before it returns or pushes are one request.
@@ -244,33 +244,33 @@ impl StreamHandle {
     /// Wakes the reactor for a stream whose beginning it may not have seen. Another command may have woken it already.
     fn wake_if_due(&mut self) {
         if self.handler.release_head() && self.origin.is_here() {
-            self.stream.reactor().wake_soon();
+            self.stream.reactor.wake_soon();
         }
     }
 
     /// Makes the subscriptions of the running handler effective.
     fn begin_subscriptions(&mut self) {
-        if self.subscriptions.are_held() && self.origin.is_here() {
-            self.stream.reactor().send(Command::BeginSubscription { stream: self.stream.id() });
+        if self.subscriptions.mode == SubscribeMode::Held && self.origin.is_here() {
+            self.stream.reactor.send(Command::BeginSubscription { stream: self.stream.id });
             self.subscriptions.begin();
         }
     }
 
     /// Returns the line end of the stream. Pushed events are encoded with it.
     pub fn line_end(&self) -> LineEnd {
-        self.stream.settings().line_end
+        self.stream.settings.line_end
     }
 
     /// Returns true if the stream belongs to a hub. The hub must be able to resume from every id that its client
     /// receives.
     pub fn is_subscribed(&self) -> bool {
-        self.stream.state().has_hub()
+        self.stream.state.has_hub()
     }
 
     /// Returns true if a subscription would be a later one, which begins with new events: the stream is subscribed, and is not
     /// in the handler that did it.
     pub fn has_begun(&self) -> bool {
-        self.is_subscribed() && self.subscriptions.are_at_once()
+        self.is_subscribed() && self.subscriptions.mode == SubscribeMode::AtOnce
     }
 
     /// Ends the stream. Only the first call has an effect.
@@ -285,7 +285,7 @@ impl StreamHandle {
     pub fn close(&mut self, reason: Reason) {
         if self.is_open() && (self.origin.is_here() || self.adopt()) {
             self.end(reason, Ending::Flush);
-            if self.origin.is_adopted() {
+            if self.origin.is_adopted {
                 self.wait_for_end(REACTOR_TIMEOUT);
             }
         }
@@ -302,7 +302,7 @@ impl StreamHandle {
     /// Promises the stream to a child that cannot be forked yet, or takes it back. Meanwhile the application can do nothing to
     /// it; it may end by itself.
     pub fn promise(&mut self, is_promised: bool) {
-        self.hold.promise(is_promised);
+        self.hold.is_promised = is_promised;
     }
 
     /// Gives the stream to a child that was forked after everything was sent. Here it has ended, and the connection stays
@@ -313,8 +313,8 @@ impl StreamHandle {
 
     /// Makes this process end with the stream, unless the application closes it. See `spawned`.
     pub fn end_process_too(&mut self, grace: Duration, report: i32) {
-        self.handler.enter_own_process();
-        let state = self.stream.state();
+        self.handler.may_wait = true;
+        let state = &self.stream.state;
         spawned::set_up(grace, report);
         state.set_ends_process();
         if state.reason().map_or(false, |reason| reason != Reason::Application) {
@@ -324,7 +324,7 @@ impl StreamHandle {
 
     /// In a forked child: closes the inherited connections of all clients but this stream's, and the listening sockets.
     pub fn leave_other_clients(&self) {
-        let number = self.stream.state().socket_number();
+        let number = self.stream.state.socket_number();
         if number >= 0 {
             descriptor::leave_other_clients(number);
         }
@@ -351,8 +351,8 @@ impl StreamHandle {
     /// handle](OpenOptions::ends_with_handle) and no other thread holds it. A child that was forked meanwhile may continue
     /// it.
     pub fn release(&mut self) {
-        let is_last = self.hold.release(self.stream.state());
-        if is_last && self.origin.is_here() && self.hold.ends_with_handle() && !self.is_subscribed() {
+        let is_last = self.hold.release(&self.stream.state);
+        if is_last && self.origin.is_here() && self.hold.ends_with_handle && !self.is_subscribed() {
             self.end(Reason::Application, if self.origin.has_forked() { Ending::Transfer } else { Ending::Flush });
         }
     }
@@ -363,38 +363,38 @@ impl StreamHandle {
         self.wake_if_due();
         self.subscriptions.begin();
         if self.handler.leave() && self.origin.is_here() {
-            self.stream.reactor().running_handler.end();
+            self.stream.reactor.running_handler.end();
         }
     }
 
     /// Returns true if the stream accepts events.
     pub fn is_open(&self) -> bool {
-        self.stream.is_open() && !self.hold.is_promised()
+        self.stream.is_open() && !self.hold.is_promised
     }
 
     /// Returns true if the stream lives in a hub process, and so outlives this one.
     pub fn is_handed_over(&self) -> bool {
-        self.stream.state().is_handed_over()
+        self.stream.state.is_handed_over()
     }
 
     /// Returns true if the stream lives in a hub process, or will when that process answers. It ends soon if that does not.
     pub fn is_for_hub_process(&self) -> bool {
-        self.subscriptions.has_waited_for_hub() || self.is_handed_over()
+        self.subscriptions.has_waited_for_hub || self.is_handed_over()
     }
 
     /// Records that a subscription waits for a hub process.
     pub(crate) fn note_waiting_for_hub(&mut self) {
-        self.subscriptions.record_wait_for_hub();
+        self.subscriptions.has_waited_for_hub = true;
     }
 
     /// Returns true if the stream has got its socket.
     pub fn is_attached(&self) -> bool {
-        self.stream.state().is_attached()
+        self.stream.state.is_attached()
     }
 
     /// Returns true if the stream ends when its last handle is released.
     pub fn ends_with_handle(&self) -> bool {
-        self.hold.ends_with_handle()
+        self.hold.ends_with_handle
     }
 
     /// Returns how many bytes are buffered; 0 after the end.
@@ -404,18 +404,18 @@ impl StreamHandle {
 
     /// Returns true if the client's socket takes no more bytes for now.
     pub fn is_stalled(&self) -> bool {
-        self.stream.state().is_stalled()
+        self.stream.state.is_stalled()
     }
 
     /// Reports [progress](crate::runtime::Mail::Progress) of the stream when some of its buffer was sent, or when its
     /// client takes nothing more. Progress from before this call is not reported: read the state after it.
     pub fn watch_progress(&self) {
-        self.stream.state().watch();
+        self.stream.state.watch();
     }
 
     /// Returns the id with which [`take_ended`](crate::runtime::take_ended) reports the end.
     pub fn id(&self) -> StreamId {
-        self.stream.state().id
+        self.stream.state.id
     }
 
     /// Waits until a closed stream has ended, at most for the timeout.
@@ -437,10 +437,10 @@ impl StreamHandle {
             Some(socket) => socket,
             None => return false,
         };
-        self.hold.renew();
+        self.hold.is_released = false;
         self.origin = Origin::adopted();
-        self.handler.end_opening();
-        let (settings, body) = (*self.stream.settings(), Body::unknown());
+        self.handler.opening = Opening::Over;
+        let (settings, body) = (*self.stream.settings, Body::unknown());
         let init = StreamInit { settings, head: Bytes::new(), content: Bytes::new(), body, is_inherited: true };
         self.send_open(Some(socket), init);
         self.begin_handler(None);
@@ -452,7 +452,7 @@ impl StreamHandle {
 impl Clone for StreamHandle {
     fn clone(&self) -> Self {
         Self {
-            hold: self.hold.add(self.stream.state()),
+            hold: self.hold.add(&self.stream.state),
             stream: self.stream.clone(),
             handler: self.handler.of_other_thread(),
             subscriptions: self.subscriptions.of_other_thread(),
@@ -470,7 +470,7 @@ impl Drop for StreamHandle {
             self.stream.close_inherited();
         } else if self.is_subscribed() {
             // Handles of other threads may exist; the event loop checks that.
-            self.stream.reactor().send(Command::ReleaseState { stream: self.stream.id() });
+            self.stream.reactor.send(Command::ReleaseState { stream: self.stream.id });
         }
     }
 }

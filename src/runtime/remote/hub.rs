@@ -7,19 +7,41 @@ use super::remote_hub::Subscribed;
 use super::serving::{self, lock_serving};
 use crate::event::Field;
 use crate::hub::{Publication, Settings, SubscribeRequest};
-use crate::runtime::process::forks;
-use crate::runtime::{HubHandle, StreamHandle};
+use crate::runtime::own_hub::OwnHub;
+use crate::runtime::process::{check_shutdown, count_refused_origin, forks, lock_process, Process};
+use crate::runtime::reactor_hub::Begun;
+use crate::runtime::{spawned, StreamHandle};
 use crate::wire::{Call, FieldList, Reply, Request};
-use crate::Failure;
+use crate::{ErrorCode, Failure};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::Instant;
+
+/// Why a spawned process has no hub.
+const SPAWNED: &str =
+    "a spawned handler has no hub: its streams are those of the worker; send the worker a message instead";
 
 /// A hub as the application holds it, in one thread.
 #[derive(Clone, Debug)]
 pub enum Hub {
     /// In the reactor of this process.
-    Local(HubHandle),
+    Local(LocalHub),
     /// A named hub.
     Named(NamedHub),
+}
+
+/// A hub in the reactor of a process. Its copies in all threads share it; with the last one it is closed. Each event gets its
+/// sequence number, and so its id, from the hub's registration, under the lock of the process. Each process has a registration
+/// of its own: in a forked child the hub begins anew, with another epoch.
+#[derive(Clone, Debug)]
+pub struct LocalHub(Arc<Local>);
+
+#[derive(Debug)]
+struct Local {
+    key: u64,
+    settings: Settings,
+    /// How many channels and patterns a stream may be subscribed to.
+    max_topics: usize,
 }
 
 /// A named hub. Its copies in all threads share it; the last one closes the connection.
@@ -32,7 +54,8 @@ struct Inner(RemoteHub);
 impl Hub {
     /// Creates a hub. The reactor gets it with the first call that needs it.
     pub fn local(settings: Settings, max_topics: usize) -> Self {
-        Self::Local(HubHandle::new(settings, max_topics))
+        static KEYS: AtomicU64 = AtomicU64::new(0);
+        Self::Local(LocalHub(Arc::new(Local { key: KEYS.fetch_add(1, Ordering::Relaxed), settings, max_topics })))
     }
 
     /// Creates a named hub. The first call that needs it connects, and starts its process if need be. Fails if the system has
@@ -46,13 +69,14 @@ impl Hub {
     /// Returns the hub's settings. Those of a named hub are in its process: other objects may have named them.
     pub fn settings(&self) -> Option<&Settings> {
         match self {
-            Self::Local(hub) => Some(hub.settings()),
+            Self::Local(LocalHub(local)) => Some(&local.settings),
             Self::Named(_) => None,
         }
     }
 
     /// Publishes an event. `id` is the one among its fields, if they have one. If the call waits until a hub process has
-    /// published the event, or there is none, calls a function with the event's id in the hub's order.
+    /// published the event, or there is none, calls a function with the event's id in the hub's order. A hub of this process
+    /// waits while too many bytes are queued for its reactor, never for a client.
     pub fn publish<'a>(
         &self,
         publication: Publication<'_, impl Iterator<Item = Field<'a>> + Clone>,
@@ -61,12 +85,20 @@ impl Hub {
         published: impl FnOnce(&str),
     ) -> Result<(), Failure> {
         match self {
-            Self::Local(hub) => Ok(hub.publish(publication, id, published)?),
+            Self::Local(LocalHub(local)) => {
+                let mut process = lock_process();
+                check_shutdown()?;
+                // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.
+                local.own(&mut process)?.publish(publication, id, published)
+            }
             Self::Named(NamedHub(named)) => {
-                let made = named.0.publish(&publication.map(FieldList::of), waits)?;
-                if let Some(made) = made {
-                    published(&made);
+                let publication = publication.map(FieldList::of);
+                let publication = publication.borrowed();
+                let request = |request| Request::Publish { request, publication };
+                if !waits {
+                    return named.0.queue_unawaited(request);
                 }
+                published(&named.0.ask(false, request)?.id()?);
                 Ok(())
             }
         }
@@ -86,10 +118,11 @@ impl Hub {
     /// Subscribes a stream to topics.
     pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<Subscribed, Failure> {
         match self {
-            Self::Local(hub) => Ok(match hub.subscribe(stream, request)? {
-                true => Subscribed::Now,
-                false => Subscribed::Ended,
-            }),
+            Self::Local(LocalHub(local)) => {
+                let mut process = lock_process();
+                let is_open = stream.subscribe(&local.own(&mut process)?.hub, request, local.max_topics)?;
+                Ok(if is_open { Subscribed::Now } else { Subscribed::Ended })
+            }
             Self::Named(NamedHub(named)) => named.0.subscribe(stream, request),
         }
     }
@@ -98,7 +131,7 @@ impl Hub {
     /// waits, it returns nothing for a hub process that is away.
     pub fn epoch(&self, waits: bool) -> Result<Option<Box<str>>, Failure> {
         match self {
-            Self::Local(hub) => Ok(Some(hub.epoch()?)),
+            Self::Local(LocalHub(local)) => Ok(Some(local.own(&mut lock_process())?.sequence.epoch.as_str().into())),
             Self::Named(NamedHub(named)) if waits => named.0.epoch().map(Some),
             Self::Named(NamedHub(named)) => Ok(named.0.known_epoch()),
         }
@@ -107,7 +140,7 @@ impl Hub {
     /// Makes a call.
     pub fn call(&self, call: &Call) -> Result<Reply, Failure> {
         match self {
-            Self::Local(hub) => Ok(hub.call(call)?),
+            Self::Local(LocalHub(local)) => local.call(call),
             Self::Named(NamedHub(named)) => named.0.call(call),
         }
     }
@@ -118,6 +151,65 @@ impl Hub {
             Self::Local(_) => Err(Failure::unavailable("only a named hub has leases")),
             Self::Named(NamedHub(named)) => named.0.elect(name, interpreter),
         }
+    }
+}
+
+impl LocalHub {
+    /// Returns true if a stream is known to have opened without the member that it was to have.
+    pub fn has_refused_members(&self) -> bool {
+        let mut process = lock_process();
+        let index = process.registrations.index_of(self.0.key);
+        index.map_or(false, |index| process.registrations.at(index).sequence.members.totals().1 > 0)
+    }
+}
+
+impl Local {
+    /// Returns the hub in this process. Registers it first if need be. Fails with `Unavailable` or `State`.
+    fn own<'a>(&self, process: &'a mut Process) -> Result<&'a mut OwnHub, Failure> {
+        let index = match process.registrations.index_of(self.key) {
+            Some(index) => index,
+            None if spawned::is_spawned() => return Err(Failure::new(ErrorCode::State, None, SPAWNED)),
+            None => {
+                let own = OwnHub::create(process.reactor_or_start()?, self.settings.clone())?;
+                process.registrations.insert(self.key, own)
+            }
+        };
+        Ok(process.registrations.at(index))
+    }
+
+    fn call(&self, call: &Call) -> Result<Reply, Failure> {
+        if let Call::CountRefusedOrigin = call {
+            count_refused_origin();
+            return Ok(Reply::Done);
+        }
+        let (hub, begun) = {
+            let mut process = lock_process();
+            let own = self.own(&mut process)?;
+            (Arc::clone(&own.hub), own.begin(call)?)
+        };
+        let answer = match begun {
+            Begun::Replied(reply) => return Ok(reply),
+            Begun::Asks(question) => hub.ask(question)?,
+        };
+        match call {
+            // The reactor reports all that it knows of members before it answers.
+            Call::Count { .. } | Call::CountMembers { .. } | Call::Members { .. } | Call::UpdateMember(_) => loop {
+                let mut process = lock_process();
+                if process.apply_presence(&hub.reactor, Instant::now()) {
+                    return self.own(&mut process)?.complete(call, answer);
+                }
+                drop(process); // others may have the lock in between
+                std::thread::yield_now();
+            },
+            _ => Ok(answer.into()),
+        }
+    }
+}
+
+impl Drop for Local {
+    // A fork copies the number of copies, but not the registration: a child's hub is its own.
+    fn drop(&mut self) {
+        lock_process().registrations.remove(self.key);
     }
 }
 

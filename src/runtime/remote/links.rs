@@ -375,7 +375,8 @@ impl Links {
             None => return false,
         };
         if let Some(linked) = self.links.get_mut(&remote.link) {
-            let is_full = linked.link.queued_bytes() >= MAX_QUEUED_BYTES;
+            let (queued, overtaken) = linked.queued_bytes();
+            let is_full = queued - overtaken >= MAX_QUEUED_BYTES;
             if let Some(request) = remote.request_of(stream, command, is_full, context) {
                 linked.forward(stream, &request);
             }

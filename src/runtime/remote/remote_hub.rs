@@ -12,14 +12,14 @@ use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::response_reader::{Outcome, UNAWAITED};
 use super::start::is_served;
 use super::unanswered::{too_many, Unanswered};
-use crate::hub::{Publication, SubscribeRequest};
+use crate::hub::SubscribeRequest;
 use crate::reactor::StreamId;
 use crate::runtime::process::{check_shutdown, lock_process};
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::StreamHandle;
 use crate::stream::after;
 use crate::sys::thread;
-use crate::wire::{Call, FieldList, Reply, Request};
+use crate::wire::{Call, Reply, Request};
 use crate::{ErrorCode, Failure};
 use std::borrow::Cow;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -178,7 +178,7 @@ impl RemoteHub {
 
     /// Makes a request, and waits for its reply. Connects anew, until the timeout, if it was not carried out. A request without
     /// which a stream may begin waits for a short time only (`is_soon`), and not for a hub process that is known to be away.
-    fn ask<'a>(&self, is_soon: bool, request: impl Fn(u64) -> Request<'a>) -> Result<Reply, Unanswered> {
+    pub(super) fn ask<'a>(&self, is_soon: bool, request: impl Fn(u64) -> Request<'a>) -> Result<Reply, Unanswered> {
         let timeout = self.start.timeout.min(if is_soon { MAY_BEGIN } else { Duration::MAX });
         let deadline = after(Instant::now(), timeout);
         loop {
@@ -218,23 +218,13 @@ impl RemoteHub {
         Failure::unavailable(format!("lost the hub process {}", self.address.name()))
     }
 
-    /// Publishes an event. Returns its id in the hub's order if the call waits.
-    pub(super) fn publish(
-        &self,
-        publication: &Publication<'_, FieldList>,
-        waits: bool,
-    ) -> Result<Option<Box<str>>, Failure> {
-        let publication = publication.borrowed();
-        let publish = |request| Request::Publish { request, publication };
-        if !waits {
-            let RemoteRegistration { reactor, connection, .. } = self.registration(before(REMEMBERED))?;
-            if !connection.has_room(true) {
-                return Err(too_many());
-            }
-            queue(&reactor, &connection, UNAWAITED, &publish(UNAWAITED))?;
-            return Ok(None);
+    /// Queues a request whose outcome nobody waits for.
+    pub(super) fn queue_unawaited<'a>(&self, request: impl FnOnce(u64) -> Request<'a>) -> Result<(), Failure> {
+        let RemoteRegistration { reactor, connection, .. } = self.registration(before(REMEMBERED))?;
+        if !connection.has_room(true) {
+            return Err(too_many());
         }
-        Ok(Some(self.ask(false, publish)?.id()?))
+        queue(&reactor, &connection, UNAWAITED, &request(UNAWAITED))
     }
 
     /// Makes a call, and waits for the reply. If the hub process does not answer whether a stream may begin, it may by its

@@ -47,7 +47,8 @@ impl KeptKeys {
 
     /// Puts another key in the place of the one that seals, if it is time. Returns the keys.
     pub fn renew(&mut self, database: &Database, surroundings: &Surroundings) -> Result<TicketKeys, Fault> {
-        let secret = random::bytes().map_err(|error| Fault::new(Kind::Passing, format!("no random numbers: {error}")))?;
+        let secret =
+            random::bytes().map_err(|error| Fault::new(Kind::Passing, format!("no random numbers: {error}")))?;
         let mut keys = self.keys.clone();
         if keys.renew((surroundings.monotonic)(), secret) {
             let next = Self { epoch: self.epoch.clone(), boot: self.boot.clone(), keys };

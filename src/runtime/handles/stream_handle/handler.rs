@@ -2,7 +2,7 @@
 
 /// How far a stream has begun, as the reactor knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Opening {
+pub(super) enum Opening {
     /// The head waits for the first push: the reactor is still to be woken for it.
     HeadWaits,
     /// The first handler runs. What it pushes may wait for a nap of the reactor.
@@ -17,10 +17,10 @@ pub(super) struct Handler {
     /// Whether a push to a full buffer waits for room, where one may.
     blocks: bool,
     /// Whether a push may wait: the handler keeps nothing up but its own process or thread.
-    may_wait: bool,
+    pub(super) may_wait: bool,
     /// Whether the handler runs on a server where one handler runs at a time.
-    holds_worker: bool,
-    opening: Opening,
+    pub(super) holds_worker: bool,
+    pub(super) opening: Opening,
 }
 
 impl Handler {
@@ -40,21 +40,6 @@ impl Handler {
         self.blocks && self.may_wait
     }
 
-    /// The handler runs in a process of its own, which ends with the stream.
-    pub(super) fn enter_own_process(&mut self) {
-        self.may_wait = true;
-    }
-
-    /// Returns true while the handler runs on a server where one handler runs at a time.
-    pub(super) fn holds_worker(&self) -> bool {
-        self.holds_worker
-    }
-
-    /// Returns true until the first handler has returned.
-    pub(super) fn is_opening(&self) -> bool {
-        self.opening != Opening::Over
-    }
-
     /// Returns true if the reactor is still to be woken for the stream's head.
     pub(super) fn has_waiting_head(&self) -> bool {
         self.opening == Opening::HeadWaits
@@ -67,11 +52,6 @@ impl Handler {
             self.opening = Opening::Begun;
         }
         has_waited
-    }
-
-    /// The stream continues in a forked child, whose handler still runs.
-    pub(super) fn end_opening(&mut self) {
-        self.opening = Opening::Over;
     }
 
     /// The handler has returned. Returns true if it has held a worker.
@@ -89,21 +69,21 @@ mod tests {
     #[test]
     fn a_head_waits_until_it_is_released_or_the_handler_returns() {
         let mut handler = Handler::new(true, true, true);
-        assert_eq!((handler.has_waiting_head(), handler.is_opening()), (true, true));
+        assert_eq!((handler.has_waiting_head(), handler.opening != Opening::Over), (true, true));
         assert_eq!((handler.release_head(), handler.release_head()), (true, false));
-        assert_eq!((handler.has_waiting_head(), handler.is_opening()), (false, true));
+        assert_eq!((handler.has_waiting_head(), handler.opening != Opening::Over), (false, true));
         assert!(!Handler::new(true, true, false).has_waiting_head());
         let mut returned = Handler::new(true, true, true);
         returned.leave();
-        assert_eq!((returned.has_waiting_head(), returned.is_opening()), (false, false));
+        assert_eq!((returned.has_waiting_head(), returned.opening != Opening::Over), (false, false));
     }
 
     #[test]
     fn a_handler_that_has_returned_holds_no_worker_and_its_pushes_do_not_wait() {
         let mut handler = Handler::new(true, true, false);
-        assert_eq!((handler.waits(), handler.holds_worker()), (true, true));
+        assert_eq!((handler.waits(), handler.holds_worker), (true, true));
         assert_eq!((handler.leave(), handler.leave()), (true, false));
-        assert_eq!((handler.waits(), handler.holds_worker()), (false, false));
+        assert_eq!((handler.waits(), handler.holds_worker), (false, false));
     }
 
     #[test]
@@ -112,7 +92,7 @@ mod tests {
             let mut handler = Handler::new(blocks, false, true);
             handler.leave();
             assert!(!handler.waits());
-            handler.enter_own_process();
+            handler.may_wait = true;
             assert_eq!(handler.waits(), blocks);
         }
     }
@@ -120,6 +100,6 @@ mod tests {
     #[test]
     fn a_handler_does_not_run_in_another_thread() {
         let other = Handler::new(true, true, true).of_other_thread();
-        assert_eq!((other.waits(), other.holds_worker(), other.is_opening()), (true, false, false));
+        assert_eq!((other.waits(), other.holds_worker, other.opening != Opening::Over), (true, false, false));
     }
 }

@@ -6,11 +6,11 @@ use crate::runtime::stream_state::StreamState;
 #[derive(Debug)]
 pub(super) struct Hold {
     /// Whether the stream ends when the last handle is released.
-    ends_with_handle: bool,
+    pub(super) ends_with_handle: bool,
     /// Whether the application has released the stream. The handle may exist longer.
-    is_released: bool,
+    pub(super) is_released: bool,
     /// Whether the stream is promised to a child that is still to be forked. To the application it has ended.
-    is_promised: bool,
+    pub(super) is_promised: bool,
 }
 
 impl Hold {
@@ -31,24 +31,6 @@ impl Hold {
     /// them is the last.
     pub(super) fn release(&mut self, state: &StreamState) -> bool {
         !std::mem::replace(&mut self.is_released, true) && state.remove_handle()
-    }
-
-    /// The handle is that of a new stream now, which its state counts already.
-    pub(super) fn renew(&mut self) {
-        self.is_released = false;
-    }
-
-    /// Promises the stream to a child, or takes that back.
-    pub(super) fn promise(&mut self, is_promised: bool) {
-        self.is_promised = is_promised;
-    }
-
-    pub(super) fn ends_with_handle(&self) -> bool {
-        self.ends_with_handle
-    }
-
-    pub(super) fn is_promised(&self) -> bool {
-        self.is_promised
     }
 }
 

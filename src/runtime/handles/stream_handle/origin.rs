@@ -9,7 +9,7 @@ pub(super) struct Origin {
     /// The number of forks when the stream began. After another fork a child may continue the stream.
     forks: u32,
     /// Whether this process has made its parent's stream its own.
-    is_adopted: bool,
+    pub(super) is_adopted: bool,
 }
 
 impl Origin {
@@ -31,10 +31,5 @@ impl Origin {
     /// Returns true if a child may continue the stream.
     pub(super) fn has_forked(self) -> bool {
         self.forks != fork_count()
-    }
-
-    /// Returns true if this process has made its parent's stream its own.
-    pub(super) fn is_adopted(self) -> bool {
-        self.is_adopted
     }
 }

@@ -22,10 +22,11 @@ pub(super) const REACTOR_TIMEOUT: Duration = Duration::from_secs(1);
 /// A stream of the reactor.
 #[derive(Clone, Debug)]
 pub(super) struct ReactorStream {
-    reactor: Arc<ReactorHandle>,
-    state: Arc<StreamState>,
-    id: StreamId,
-    settings: Arc<Settings>,
+    pub(super) reactor: Arc<ReactorHandle>,
+    pub(super) state: Arc<StreamState>,
+    /// The id by which the reactor knows the stream.
+    pub(super) id: StreamId,
+    pub(super) settings: Arc<Settings>,
 }
 
 impl ReactorStream {
@@ -74,23 +75,6 @@ impl ReactorStream {
         }
     }
 
-    pub(super) fn reactor(&self) -> &Arc<ReactorHandle> {
-        &self.reactor
-    }
-
-    pub(super) fn state(&self) -> &Arc<StreamState> {
-        &self.state
-    }
-
-    /// Returns the id by which the reactor knows the stream.
-    pub(super) fn id(&self) -> StreamId {
-        self.id
-    }
-
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// Returns true if this process has as many streams as it may have, or few descriptors left.
     pub(super) fn is_one_too_many(&self, max_streams: usize) -> bool {
         descriptor_reserve::recount_if_due(|| self.reactor.counts.sockets()) || self.reactor.is_full(max_streams)
@@ -107,7 +91,7 @@ impl ReactorStream {
             self.configure(socket);
         }
         self.reactor.count_opened();
-        self.reactor.queue_up(self.with_parts(Command::Open { stream: self.id, init: Box::new(init) }, socket));
+        self.reactor.queue_up(self.with_parts(Command::Open { stream: self.id, init: Box::new(init) }, socket), true);
     }
 
     /// Gives the stream its socket.

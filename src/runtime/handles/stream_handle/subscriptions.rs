@@ -17,11 +17,11 @@ pub(super) enum SubscribeMode {
 /// What a handle knows of its stream's subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    mode: SubscribeMode,
+    pub(super) mode: SubscribeMode,
     /// Whether an event with an id was pushed. A later subscription does not replace that id.
-    has_pushed_id: bool,
+    pub(super) has_pushed_id: bool,
     /// Whether one waits for a hub process, or has waited.
-    has_waited_for_hub: bool,
+    pub(super) has_waited_for_hub: bool,
 }
 
 impl Subscriptions {
@@ -45,33 +45,9 @@ impl Subscriptions {
         (request, holds)
     }
 
-    /// Returns true if a subscription is held.
-    pub(super) fn are_held(&self) -> bool {
-        self.mode == SubscribeMode::Held
-    }
-
-    /// Returns true if a subscription takes effect at once.
-    pub(super) fn are_at_once(&self) -> bool {
-        self.mode == SubscribeMode::AtOnce
-    }
-
     /// Holds no subscription any longer: the handler has pushed or has returned.
     pub(super) fn begin(&mut self) {
         self.mode = SubscribeMode::AtOnce;
-    }
-
-    /// Records an event that was pushed.
-    pub(super) fn record_push(&mut self, has_id: bool) {
-        self.has_pushed_id |= has_id;
-    }
-
-    /// Records that a subscription waits for a hub process.
-    pub(super) fn record_wait_for_hub(&mut self) {
-        self.has_waited_for_hub = true;
-    }
-
-    pub(super) fn has_waited_for_hub(&self) -> bool {
-        self.has_waited_for_hub
     }
 }
 
@@ -84,21 +60,21 @@ mod tests {
         let mut subscriptions = Subscriptions::default();
         assert!(!subscriptions.add(SubscribeRequest::default()).1);
         subscriptions.hold();
-        assert_eq!((subscriptions.are_held(), subscriptions.are_at_once()), (false, false));
+        assert_eq!(subscriptions.mode, SubscribeMode::Hold);
         assert!(subscriptions.add(SubscribeRequest::default()).1);
-        assert_eq!((subscriptions.are_held(), subscriptions.are_at_once()), (true, false));
-        assert!(subscriptions.of_other_thread().are_at_once(), "the handler runs in this thread");
+        assert_eq!(subscriptions.mode, SubscribeMode::Held);
+        assert_eq!(subscriptions.of_other_thread().mode, SubscribeMode::AtOnce, "the handler runs in this thread");
         subscriptions.begin();
-        assert_eq!((subscriptions.are_held(), subscriptions.are_at_once()), (false, true));
+        assert_eq!(subscriptions.mode, SubscribeMode::AtOnce);
     }
 
     #[test]
     fn a_subscription_after_a_push_with_an_id_keeps_that_id() {
         let mut subscriptions = Subscriptions::default();
-        subscriptions.record_push(false);
+        subscriptions.has_pushed_id |= false;
         assert!(!subscriptions.add(SubscribeRequest::default()).0.first_block.keeps_id);
-        subscriptions.record_push(true);
-        subscriptions.record_push(false);
+        subscriptions.has_pushed_id |= true;
+        subscriptions.has_pushed_id |= false;
         assert!(subscriptions.add(SubscribeRequest::default()).0.first_block.keeps_id);
     }
 }

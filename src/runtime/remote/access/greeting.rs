@@ -86,22 +86,20 @@ pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(
 /// when the process has ended its connections. Fails with `Unavailable` if no process serves the hub, `Refused` if it is that
 /// of another hub or of a version before 15, `Unknown` if it has not ended in time.
 pub fn stop(start: &Start, place: &Place) -> Result<(), Failure> {
-    let mut bytes = Vec::new();
-    Stop { name: place.name().as_str(), is_replaced: false }.encode(&mut bytes)?;
-    Ok(ask_to_end(start, place, &bytes)?)
+    Ok(ask_to_end(start, place, false)?)
 }
 
 /// Asks a hub process that a worker or a command has started to end, because this one was run to serve the hub. Returns when
 /// the process has ended its connections. Errors are those of [`stop`]; a process that was run itself refuses.
 pub fn replace(start: &Start, place: &Place) -> Result<(), Failure> {
-    let mut bytes = Vec::new();
-    Stop { name: place.name().as_str(), is_replaced: true }.encode(&mut bytes)?;
-    Ok(ask_to_end(start, place, &bytes)?)
+    Ok(ask_to_end(start, place, true)?)
 }
 
-fn ask_to_end(start: &Start, place: &Place, bytes: &[u8]) -> Result<(), Unanswered> {
+fn ask_to_end(start: &Start, place: &Place, is_replaced: bool) -> Result<(), Unanswered> {
+    let mut bytes = Vec::new();
+    Stop { name: place.name().as_str(), is_replaced }.encode(&mut bytes)?;
     let deadline = after(Instant::now(), start.timeout);
-    let mut responses = ask(start, place, bytes)?;
+    let mut responses = ask(start, place, &bytes)?;
     loop {
         match responses.wait_for_bytes(deadline) {
             Err(Unanswered::Lost) => return Ok(()), // the connection has ended

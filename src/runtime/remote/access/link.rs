@@ -12,7 +12,7 @@ use super::sockets::NoFork;
 use super::start::Start;
 use super::unanswered::Unanswered;
 use crate::sys::local::{send, Wait};
-use crate::wire::{FrameBuffer, NamedSettings, Request, Response, Welcome};
+use crate::wire::{FrameBuffer, NamedSettings, Request, Response, StoreSettings, Welcome};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::VecDeque;
 use std::fmt;
@@ -60,11 +60,16 @@ pub struct Link {
     pieces: VecDeque<Piece>,
     /// How many bytes of the first piece were sent.
     sent: usize,
+    /// How many bytes of the pieces were not sent.
+    unsent_bytes: usize,
+    /// How many bytes all pieces so far had.
+    released_bytes: u64,
     /// A publish without credits and what was queued after it, each request by itself.
     waiting: VecDeque<Piece>,
-    queued_bytes: usize,
-    /// The bytes of all requests that were queued.
-    accepted_bytes: u64,
+    waiting_bytes: usize,
+    /// Whether other requests overtake publishes that wait: a store decides when an event is published, so nothing is promised
+    /// about their order.
+    has_store: bool,
 }
 
 impl Link {
@@ -75,8 +80,9 @@ impl Link {
     }
 
     pub(crate) fn new((welcome, responses): Greeted) -> Self {
-        let (pieces, waiting) = Default::default();
-        Self { responses, welcome, pieces, sent: 0, waiting, queued_bytes: 0, accepted_bytes: 0 }
+        let (pieces, sent, unsent_bytes, released_bytes, waiting, waiting_bytes) = Default::default();
+        let has_store = welcome.settings.store != StoreSettings::Memory;
+        Self { responses, welcome, pieces, sent, unsent_bytes, released_bytes, waiting, waiting_bytes, has_store }
     }
 
     /// Returns what the hub process has said about itself.
@@ -96,22 +102,33 @@ impl Link {
 
     /// Returns how many bytes are queued.
     pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+        self.unsent_bytes + self.waiting_bytes
     }
 
     /// Queues a request that is encoded already, with the socket of an [`Open`](Request::Open). [`flush`](Self::flush) sends
     /// it. The queue may exceed its bound, [`MAX_QUEUED_BYTES`]: the caller looks at [`queued_bytes`](Self::queued_bytes) if
     /// the request may be refused.
     pub fn queue_frame(&mut self, bytes: Vec<u8>, socket: Option<OwnedFd>) {
-        self.queued_bytes += bytes.len();
-        self.accepted_bytes += bytes.len() as u64;
+        if self.has_store && !Request::is_publish(&bytes) {
+            return self.release(Piece { bytes, socket });
+        }
+        self.queue_in_order(bytes, socket);
+    }
+
+    /// Queues a request after the publishes that wait.
+    pub(crate) fn queue_in_order(&mut self, bytes: Vec<u8>, socket: Option<OwnedFd>) {
+        self.waiting_bytes += bytes.len();
         self.waiting.push_back(Piece { bytes, socket });
         self.spend_credits();
     }
 
-    /// Returns true if a publish that is queued now does not wait for credits.
-    pub fn may_publish(&self) -> bool {
-        self.waiting.is_empty() && self.responses.credits.may_send()
+    /// Returns how many of the queued bytes are of publishes that other requests overtake.
+    pub(crate) fn overtaken_bytes(&self) -> usize {
+        if self.has_store {
+            self.waiting_bytes
+        } else {
+            0
+        }
     }
 
     /// Releases requests for sending, up to the first publish without credits.
@@ -123,13 +140,18 @@ impl Link {
                 }
                 let _ = self.responses.credits.spend(bytes.len());
             }
-            match self.pieces.back_mut() {
-                // The bytes of a piece before its socket would be sent beside it, so only the first request has one.
-                Some(last) if socket.is_none() && last.bytes.len() < PIECE_BYTES => {
-                    last.bytes.extend_from_slice(&bytes);
-                }
-                _ => self.pieces.push_back(Piece { bytes, socket }),
-            }
+            self.waiting_bytes -= bytes.len();
+            self.release(Piece { bytes, socket });
+        }
+    }
+
+    fn release(&mut self, Piece { bytes, socket }: Piece) {
+        self.unsent_bytes += bytes.len();
+        self.released_bytes += bytes.len() as u64;
+        match self.pieces.back_mut() {
+            // The bytes of a piece before its socket would be sent beside it, so only the first request has one.
+            Some(last) if socket.is_none() && last.bytes.len() < PIECE_BYTES => last.bytes.extend_from_slice(&bytes),
+            _ => self.pieces.push_back(Piece { bytes, socket }),
         }
     }
 
@@ -142,7 +164,7 @@ impl Link {
                 Ok(count) => {
                     piece.socket = None;
                     self.sent += count;
-                    self.queued_bytes -= count;
+                    self.unsent_bytes -= count;
                     if self.sent == piece.bytes.len() {
                         self.pieces.pop_front();
                         self.sent = 0;
@@ -173,14 +195,15 @@ impl Link {
         Ok(())
     }
 
-    /// Returns how many bytes of requests were queued so far. A request that is queued now ends there.
+    /// Returns how many bytes were queued so far that nothing overtakes. A request that was queued last, and is not a publish,
+    /// ends there.
     pub fn accepted_bytes(&self) -> u64 {
-        self.accepted_bytes
+        self.released_bytes + (self.waiting_bytes - self.overtaken_bytes()) as u64
     }
 
     /// Returns how many of these bytes the kernel has taken, in their order.
     pub fn sent_bytes(&self) -> u64 {
-        self.accepted_bytes - self.queued_bytes as u64
+        self.released_bytes - self.unsent_bytes as u64
     }
 
     /// Returns the requests that were not sent completely, in their order: each element is one or more requests, and the socket

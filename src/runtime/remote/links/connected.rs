@@ -6,7 +6,7 @@ use super::parked::{Parked, ParkedPush};
 use crate::runtime::remote::link::{ConnectionLost, Link};
 use crate::runtime::remote::response_reader::{reply_of, Outcome, UNAWAITED};
 use crate::stream::Reason;
-use crate::wire::{Failure, Reply, Request, Response, StoreSettings, TooLong};
+use crate::wire::{Failure, Reply, Request, Response, TooLong};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,7 +19,6 @@ pub(super) struct Connected {
     /// The requests that threads wait for and that the kernel has not taken: their numbers, and where they end among all bytes
     /// of the link.
     unsent: VecDeque<(u64, u64)>,
-    uncredited: Uncredited,
     /// The requests with a number of their own that are not answered, and the streams that they subscribe.
     unanswered: HashMap<u64, Option<u64>>,
     /// How many streams the hub process has that this process holds no longer. Their ends are counted.
@@ -28,21 +27,12 @@ pub(super) struct Connected {
     pub(super) is_writable_asked: bool,
 }
 
-/// Publishes to a hub with a store that wait for credits, and marks behind them. Other requests overtake them: a store decides
-/// when an event is published, so nothing is promised about their order.
-#[derive(Debug, Default)]
-struct Uncredited {
-    frames: VecDeque<Vec<u8>>,
-    bytes: usize,
-}
-
 impl Connected {
     pub(super) fn new(link: Link, connection: Arc<Connection>) -> Self {
         Self {
             link,
             connection,
             unsent: VecDeque::new(),
-            uncredited: Uncredited::default(),
             unanswered: HashMap::new(),
             released: 0,
             is_writable_asked: false,
@@ -54,11 +44,10 @@ impl Connected {
         if request == UNAWAITED {
             self.connection.count_unanswered();
         }
-        let has_store = self.link.welcome().settings.store != StoreSettings::Memory;
-        if has_store && Request::is_publish(&frame) {
-            self.queue_for_credits(frame);
-        } else {
-            self.queue_now(request, frame, socket);
+        self.link.queue_frame(frame, socket);
+        if request != 0 && request != UNAWAITED {
+            self.unanswered.entry(request).or_insert(None);
+            self.unsent.push_back((request, self.link.accepted_bytes()));
         }
     }
 
@@ -73,23 +62,17 @@ impl Connected {
         self.unanswered.contains_key(&request)
     }
 
-    fn queue_for_credits(&mut self, frame: Vec<u8>) {
-        self.uncredited.bytes += frame.len();
-        self.uncredited.frames.push_back(frame);
-        self.queue_uncredited();
-    }
-
-    /// Queues a mark, and if publishes wait for credits, another one for them.
+    /// Queues a mark, and if it overtakes publishes, another one after them.
     pub(super) fn mark(&mut self, number: u64) {
-        let has_publishes = self.uncredited.frames.is_empty();
+        let has_publishes = self.link.overtaken_bytes() == 0;
         let encode = |has_publishes| {
             let mut frame = Vec::new();
             let _ = Request::Mark { number, has_publishes }.encode(&mut frame); // it is short
             frame
         };
-        self.queue_now(0, encode(has_publishes), None);
+        self.link.queue_frame(encode(has_publishes), None);
         if !has_publishes {
-            self.queue_for_credits(encode(true));
+            self.link.queue_in_order(encode(true), None);
         }
     }
 
@@ -117,28 +100,9 @@ impl Connected {
         self.queue(0, frame, None);
     }
 
-    /// Queues the publishes for which there are credits.
-    fn queue_uncredited(&mut self) {
-        while let Some(frame) = self.uncredited.frames.pop_front() {
-            if Request::is_publish(&frame) && !self.link.may_publish() {
-                return self.uncredited.frames.push_front(frame);
-            }
-            self.uncredited.bytes -= frame.len();
-            self.queue_now(0, frame, None);
-        }
-    }
-
-    fn queue_now(&mut self, request: u64, frame: Vec<u8>, socket: Option<OwnedFd>) {
-        self.link.queue_frame(frame, socket);
-        if request != 0 && request != UNAWAITED {
-            self.unanswered.entry(request).or_insert(None);
-            self.unsent.push_back((request, self.link.accepted_bytes()));
-        }
-    }
-
     /// Returns how many bytes are queued, and how many of them wait for credits.
     pub(super) fn queued_bytes(&self) -> (usize, usize) {
-        (self.link.queued_bytes() + self.uncredited.bytes, self.uncredited.bytes)
+        (self.link.queued_bytes(), self.link.overtaken_bytes())
     }
 
     /// Forgets the requests that the kernel has taken. Returns true if the queue has room again.
@@ -156,7 +120,7 @@ impl Connected {
     pub(super) fn read(&mut self, effects: &mut Vec<Effect>) -> Result<bool, ConnectionLost> {
         let Self { link, connection, unanswered, .. } = self;
         let mut has_answered = false;
-        let read = link.read(|response| {
+        link.read(|response| {
             has_answered = true;
             effects.extend(match reply_of(response) {
                 Ok((request, result)) => complete(unanswered, connection, request, result),
@@ -170,9 +134,8 @@ impl Connected {
                 }
                 Err(other) => Effect::of(other),
             });
-        });
-        self.queue_uncredited(); // there may be credits for them now
-        read.map(|()| has_answered)
+        })?;
+        Ok(has_answered)
     }
 
     /// Completes all requests, because the connection is lost. Returns the requests that were not sent and that a thread waits
