@@ -25,9 +25,11 @@ sub in_shell {
     return {code => $code, out => $out, err => scalar readline $lines};
 }
 
+# Returns the data of that many events of a channel; without a number, of those that come within half a second.
 sub data_of {
-    my $done = in_shell('', qw(tail --hub test --from-start --data --timeout 0.5), @_);
-    return $done->{out};
+    my ($channel, $count) = @_;
+    my @until = $count ? ('--count', $count, qw(--timeout 30)) : qw(--timeout 0.5);
+    return in_shell('', qw(tail --hub test --from-start --data), @until, $channel)->{out};
 }
 
 subtest 'a standard input that is closed' => sub {
@@ -42,7 +44,7 @@ subtest 'a standard input that is closed' => sub {
     is $done->{code}, 0, 'data of the command line needs none';
     $done = in_shell('<bin/eventsource', @publish, qw(--quiet --lines program));
     is $done->{code}, 0, 'the program itself may be the input';
-    like data_of('program'), qr/\A#!.*\n#/, 'and is read from its beginning';
+    like data_of('program', 2), qr/\A#!.*\n#/, 'and is read from its beginning';
     $done = in_shell('</', @publish, 'folder', '-');
     is $done->{code}, 1, 'an input that cannot be read ends with 1';
     like $done->{err}, qr/cannot read the standard input: Is a directory/, 'and says why';
@@ -67,7 +69,7 @@ subtest 'PERL_UNICODE' => sub {
         my $channel = "r\x{e4}ume $unicode";
         is in_shell('', qw(publish --hub test), $channel, "caf\x{e9} \x{263a}", "\x{c3}\x{a9}")->{code}, 0,
             "'$unicode': published";
-        is data_of($channel), "caf\x{e9} \x{263a}\n\x{c3}\x{a9}\n", 'as it was given, and shown so';
+        is data_of($channel, 2), "caf\x{e9} \x{263a}\n\x{c3}\x{a9}\n", 'as it was given, and shown so';
         my $event = in_shell('', qw(tail --hub test --from-start --count 1 --json --timeout 5), $channel)->{out};
         is +JSON::PP->new->decode($event)->{channel}, $channel, 'an object has the name';
         like in_shell('', qw(publish --hub test), $channel, '--event', "a\n\x{e9}", 'x')->{err},
@@ -82,7 +84,7 @@ subtest 'PERLIO' => sub {
         local $ENV{PERLIO} = $layers;
         my $channel = "r\x{e4}ume $layers";
         is in_shell('', qw(publish --hub test), $channel, "caf\x{e9}\x{263a}\n")->{code}, 0, "$layers: published";
-        is data_of($channel), "caf\x{e9}\x{263a}\n\n",                                       "$layers: and read";
+        is data_of($channel, 1), "caf\x{e9}\x{263a}\n\n",                                    "$layers: and read";
         my $server = Testing::HostileServer->start(
             sub { print {$_[0]} "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: \xC3\xA9\n\n" });
         my @tail = (qw(tail --data --count 1 --timeout), 10);
