@@ -27,7 +27,7 @@ pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
     }
 }
 
-/// Returns so many random letters and digits. Errors are those of [`bytes`].
+/// Returns so many random letters and digits. Errors are those of [`bytes()`].
 pub fn text<const N: usize>() -> io::Result<String> {
     const LETTERS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
     Ok(bytes::<N>()?.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
