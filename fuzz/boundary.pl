@@ -273,8 +273,8 @@ sub run {
 }
 {
 
-# perl's own `each` also frees the iterator of a tied hash twice if NEXTKEY or FIRSTKEY begins another iteration or clears
-# the hash. These methods therefore do neither.
+    # perl's own `each` also frees the iterator of a tied hash twice if NEXTKEY or FIRSTKEY begins another iteration or clears
+    # the hash. These methods therefore do neither.
     package TiedHash;
     sub TIEHASH  { my $class = shift; return bless {@_}, $class }
     sub FETCH    { main::act();       return $_[0]{$_[1]} }

@@ -1,4 +1,4 @@
-//! What the head of a request says: calls by name, as those of a hub (`calls.rs`). The texts are the bytes of the request; a
+//! Reads the head of a request: calls by name, as those of a hub (`calls.rs`). The texts are the bytes of the request; a
 //! missing one is undefined.
 
 use super::guard::{refuse, Report};

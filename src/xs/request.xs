@@ -1,4 +1,4 @@
-# What the head of a request says: the rules that a worker and a hub process share (src/request).
+# Reads the head of a request by the rules that a worker and a hub process share (src/request).
 
 MODULE = EventSource::XS    PACKAGE = EventSource::XS::Request
 

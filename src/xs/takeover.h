@@ -160,10 +160,10 @@ esx_is_plain_writer(pTHX_ SV *writer, HV *known, SV **write)
                   : esx_has_class(aTHX_ known, "classes", SvSTASH(SvRV(writer)));
 }
 
-/* Returns true for the writer of any other known server, and reads whether the client takes chunks: look_at_writer of
+/* Returns true for the writer of any other known server, and reads whether the client takes chunks: examine_writer of
  * EventSource::XS::Stream::Takeover. */
 static bool
-esx_look_at_writer(pTHX_ SV *writer, SV *env, SV *adapter, esx_opening *opening)
+esx_examine_writer(pTHX_ SV *writer, SV *env, SV *adapter, esx_opening *opening)
 {
     dSP;
     SV *takes_chunks;
@@ -174,7 +174,7 @@ esx_look_at_writer(pTHX_ SV *writer, SV *env, SV *adapter, esx_opening *opening)
     PUSHs(env);
     PUSHs(adapter ? adapter : &PL_sv_undef);
     PUTBACK;
-    call_pv("EventSource::XS::Stream::Takeover::look_at_writer", G_SCALAR);
+    call_pv("EventSource::XS::Stream::Takeover::examine_writer", G_SCALAR);
     SPAGAIN;
     takes_chunks = POPs;
     is_known = cBOOL(SvOK(takes_chunks));

@@ -43,7 +43,7 @@ _begin(SV *env, SV *respond, SV *response, SV *first, SV *settings, SV *interpre
     writer = esx_respond(aTHX_ respond, response);
     is_known = !descriptor && esx_is_plain_writer(aTHX_ writer, writers, &write);
     if (!is_known)
-        is_known = esx_look_at_writer(aTHX_ writer, env, adapter, &opening);
+        is_known = esx_examine_writer(aTHX_ writer, env, adapter, &opening);
     if (esx_takeover_has_head(takeover) <= 0)
         why = "head";
     else if (!is_known)

@@ -8,6 +8,7 @@ use EventSource::Hub::Process;
 use EventSource::Parser;
 use EventSource::XS::Hub::HubName;
 use EventSource::XS::Hub::Name;
+use EventSource::XS::Request;
 use File::Temp ();
 use Plack::App::EventSource;
 use Test::EventSource;
@@ -80,6 +81,14 @@ subtest 'the event that sends a client away for good' => sub {
     my @events = map { $_->ends_ok; [EventSource::Parser->new->feed($_->raw)] } @streams;
     is_deeply $events[0], $events[1], 'finish of a connection and end of a hub send the same' or diag explain \@events;
     is $events[1][-1]{id}, $id, 'with this id';
+};
+
+subtest 'the header of streams that polls do not have' => sub {
+    my ($name) = slurp('src/request/preference.rs') =~ /ONLY_OF_STREAMS: &str = "(.*)"/;
+    for my $prefer ('request=a', 'wait=5') {
+        my %head = @{EventSource::XS::Request->preference({HTTP_PREFER => $prefer})->applied([$name => '?1', b => 2])};
+        is join(' ', grep { exists $head{$_} } $name, 'b'), $prefer =~ /wait/ ? 'b' : "$name b", $prefer;
+    }
 };
 
 done_testing;

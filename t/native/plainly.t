@@ -216,8 +216,8 @@ for my $name (sort keys %CASE) {
         'once, under an event loop not at all; what it dies of is dropped';
 }
 
-# What an adapter is to see is not even begun: requests of servers that are known by the environment, what is noted of a
-# server once, and a process that has not been noted.
+# No takeover begins without an adapter for what that is to see: requests of servers that are known by the environment, what is
+# noted of a server once, and a process that has not been noted.
 {
     my $begins = sub {
         my %env = (REQUEST_METHOD => 'GET', 'psgi.errors' => \*STDERR, @_);

@@ -90,8 +90,8 @@ impl StoredHub {
     }
 
     /// Opens a ticket, if it is for the request of whoever asks. Its times are of the system's monotonic clock then: it counts
-    /// as asked for when it was compared with all that was read, and what is read later ends its stream. `admit_tickets` of the
-    /// hub follows.
+    /// as asked for when it was compared with all that was read, and what is read later ends its stream. The question
+    /// `Admit` follows.
     pub fn unseal_ticket(
         &mut self,
         sealed: &[u8],

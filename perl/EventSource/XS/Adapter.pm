@@ -118,10 +118,10 @@ sub note_takeover {
     return;
 }
 
-# What a takeover recognises without an adapter, as sets of names: classes of psgix.io that obstacle has accepted (handles),
-# and the classes and packages of writers of adapters that inherit takes_chunks and sends_head_late; keys and errors, by which
-# other servers are known (recognized_by); the server's end_keep_alive with two arguments; and the process in which a takeover
-# has been noted.
+# Return what a takeover recognises without an adapter, as sets of names: classes of psgix.io that obstacle has accepted
+# (handles), and the classes and packages of writers of adapters that inherit takes_chunks and sends_head_late; keys and errors,
+# by which other servers are known (recognized_by); the server's end_keep_alive with two arguments; and the process in which a
+# takeover has been noted.
 sub plain {
     _index() if !$is_indexed;
     return \%PLAIN;

@@ -2,7 +2,7 @@ package EventSource::XS::Request;
 use strict;
 use warnings;
 
-# What the head of a request says: src/request has the rules, and src/xs/request.rs the calls. An object is what the client of a
+# Reads the head of a request: src/request has the rules, and src/xs/request.rs the calls. An object is what the client of a
 # stream prefers (the header Prefer, RFC 7240): that the stream be a poll, and that the response echo a token.
 
 use EventSource::XS::Library;

@@ -28,7 +28,7 @@ my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
 
 my $INTERPRETER = EventSource::XS::Stream::Native->interpreter;
 
-# What a takeover recognises without its adapter. It is always the same hash.
+# The sets by which a takeover needs no adapter. It is always the same hash.
 my $PLAIN = $ADAPTER->plain;
 
 my %DEFAULT = (

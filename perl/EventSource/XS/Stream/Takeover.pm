@@ -51,7 +51,7 @@ sub begin {
 
 # src/xs calls this with a writer that it does not know. Returns undef if no adapter does, or else whether the client takes
 # chunks. The server is to have sent its head.
-sub look_at_writer {
+sub examine_writer {
     my ($writer, $env, $adapter) = @_;
     return undef if !$writer;
     my $known = EventSource::XS::Adapter->of_writer($writer);

@@ -112,7 +112,7 @@ impl CallConnection {
     }
 
     /// Publishes an event, and returns its id in the hub's order. Fails with `Unavailable` if the event was not
-    /// published, `Unknown` or `Unknown` if that is not known, `Refused` if the hub has refused it.
+    /// published, `Unknown` if that is not known, `Refused` if the hub has refused it.
     pub fn publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<String, Failure> {
         let publish = |request| Request::Publish { request, publication: publication.borrowed() };
         Ok(self.ask(publish)?.id()?.into())
@@ -178,8 +178,7 @@ impl CallConnection {
 
     /// Returns the ids of the events that were begun, or why the hub has refused them, in their order. Waits for the responses.
     /// After an error, the responses that came before it are returned first, and the error by the next call. Fails with
-    /// `Unknown` or `Unknown`: the events that are not answered were perhaps published; with
-    /// `Unavailable` none of them was.
+    /// `Unknown`: the events that are not answered were perhaps published; with `Unavailable` none of them was.
     pub fn publish_results(&mut self) -> Result<Vec<PublishResult>, Failure> {
         let collected = self.write_out(None, self.deadline()).and_then(|()| {
             while !self.pending.is_empty() {

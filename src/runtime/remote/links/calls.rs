@@ -51,8 +51,7 @@ impl Drop for Taken<'_> {
 
 impl Calls {
     /// Makes a request after what the link has sent before a mark, and waits for its reply. Fails with
-    /// `Unavailable` if it was not carried out, `Unknown` or `Unknown` if that is not known,
-    /// `Full` if other threads use all connections.
+    /// `Unavailable` if it was not carried out, `Unknown` if that is not known, `Full` if other threads use all connections.
     pub(crate) fn call<'a>(
         &self,
         (address, worker): (&Address, WorkerId),
