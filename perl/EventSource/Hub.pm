@@ -15,9 +15,8 @@ use EventSource::XS::Hub::Absence;
 use EventSource::XS::Hub::ChannelNames;
 use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
-use EventSource::XS::Hub::Pattern;
-use EventSource::XS::Hub::ProcessSettings;
-use EventSource::XS::Hub::Retention;
+use EventSource::XS::Hub::Name;
+use EventSource::XS::Hub::Settings;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream;
@@ -31,19 +30,13 @@ my $SETTINGS     = EventSource::XS::Settings->new(__PACKAGE__);
 my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
 my $MEMBER       = 'EventSource::XS::Hub::Member';
 
-# The largest number of topics, and of milliseconds of a retry.
-my $MAX_BOUND = 999_999_999_999_999;
+# The largest number of milliseconds of a retry.
+my $MAX_RETRY = 999_999_999_999_999;
 
 # The latest time of the clock, in nanoseconds.
 my $MAX_CLOCK = ~0 >> 1;
 
-my $MAX_MAX_RELAYS = 10_000;
-my $MAX_RELAYS     = 100;      # processes of relays of a named hub
-
-my %EVENT_NAME = (gap_event => 'gap', position_event => 'position');
-
-# In the order in which the native hub takes their data.
-my @GAP_REASONS = qw(evicted unknown slow);
+my $MAX_RELAYS = 100;    # processes of relays of a named hub
 
 # Both new and to_app have channels, which differ.
 my @HUB_SETTINGS = qw(
@@ -67,11 +60,11 @@ sub new {
         $SETTINGS->refuse($name, "$name is an option of to_app, not a setting of new");
     }
     $SETTINGS->known(\%given, ['channels', @HUB_SETTINGS, @STREAM_SETTINGS]);
-    my @native = _native_settings(%given);
+    my @native = EventSource::XS::Hub::Settings->native(%given);
     my $self   = bless {
         absence   => EventSource::XS::Hub::Absence->new($given{name}),
         autostart => $given{autostart},
-        _event_names(%given),
+        EventSource::XS::Hub::Settings->event_names(%given),
         max_topics  => $given{max_topics},
         name        => defined $given{name} ? "$given{name}" : '',
         per_process => $given{per_process} || defined $given{name},
@@ -141,7 +134,7 @@ sub metrics_app {
 
 sub pattern {
     my ($class, $pattern) = @_;
-    return EventSource::XS::Hub::Pattern->new($pattern);
+    return EventSource::XS::Hub::Name->pattern($pattern);
 }
 
 sub position { return $_[0]{stream_settings}{position} }
@@ -258,24 +251,8 @@ sub _access {
 sub _first_block {
     my ($self, %option) = @_;
     my $position = defined $option{position} ? $option{position} : $self->{stream_settings}{position};
-    my $retry = $SETTINGS->whole_number(retry => $option{retry}, from => 0, to => $MAX_BOUND, unit => 'milliseconds');
+    my $retry = $SETTINGS->whole_number(retry => $option{retry}, from => 0, to => $MAX_RETRY, unit => 'milliseconds');
     return (position => $SUBSCRIPTION->position($position), retry => $retry, keeps_id => $option{keeps_id} ? 1 : 0);
-}
-
-# The data of gap events for each reason, if the application gives them.
-sub _gap_data {
-    my ($gap_data, $gap_event) = @_;
-    return if !defined $gap_data;
-    return (gap_data => map { _gap_data_for($_, $gap_data, $gap_event) } @GAP_REASONS);
-}
-
-sub _gap_data_for {
-    my ($reason, $gap_data, $gap_event) = @_;
-    my $is_code = ref $gap_data eq 'CODE';
-    my $data    = $is_code ? $gap_data->({event => $gap_event, reason => $reason}) : $gap_data;
-    $SETTINGS->refuse(gap_data => "gap_data must return the data of the event, not undef, for the reason '$reason'")
-        if !defined $data;
-    return $SETTINGS->string($is_code ? 'what gap_data returns' : 'gap_data', $data, field => 'gap_data');
 }
 
 # A later subscription begins with new events.
@@ -289,42 +266,6 @@ sub _check_later {
             "EventSource::Hub: $late is for a stream that has not begun. A later subscription begins with new events:"
             . " leave $late out, or subscribe in the handler before it pushes and returns"
     );
-}
-
-# The names of the hub's own events.
-sub _event_names {
-    my %given = @_;
-    return map { ($_ => defined $given{$_} ? $given{$_} : $EVENT_NAME{$_}) } keys %EVENT_NAME;
-}
-
-# The settings that are given, as the native hub takes them: names, each with its texts behind it (src/xs/hub.rs). The others
-# have their defaults there.
-sub _native_settings {
-    my %given = @_;
-    $SETTINGS->one_line($_ => $given{$_}) for qw(gap_event position_event);
-    my %event = _event_names(%given);
-    $SETTINGS->refuse(
-        position_event => "position_event must not be '$event{gap_event}', the name of the event for gaps")
-        if $event{position_event} eq $event{gap_event} && !_is_for_process(%given);
-    $SETTINGS->whole_number(max_relays => $given{max_relays}, from => 0, to => $MAX_MAX_RELAYS);
-    $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $MAX_BOUND);
-    return (
-        EventSource::XS::Hub::Retention->native(%given),
-        _gap_data($given{gap_data}, $event{gap_event}),
-        EventSource::XS::Hub::ProcessSettings->native(%given),
-        (
-            map { defined $given{$_} ? ($_ => $given{$_}) : () }
-                qw(gap_event max_streams max_topics position_event show_channel)
-        ),
-        defined $given{opaque_ids} ? (opaque_ids             => $given{opaque_ids}          ? 1 : 0) : (),
-        defined $given{position}   ? (refuses_position_event => $given{position} eq 'event' ? 1 : 0) : (),
-    );
-}
-
-# Returns true if the hub process has the name of an event of its own that this object does not name: the process compares them.
-sub _is_for_process {
-    my %given = @_;
-    return defined $given{name} && 2 > grep { defined } @given{qw(gap_event position_event)};
 }
 
 # Returns true if a subscription of a stream would be a later one: the stream is subscribed, and its handler is over.

@@ -6,7 +6,6 @@ use Testing qw(native);
 use EventSource::Hub;
 use EventSource::Hub::Process;
 use EventSource::Parser;
-use EventSource::XS::Hub::HubName;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Request;
 use File::Temp ();
@@ -39,7 +38,7 @@ subtest 'the name of a hub' => sub {
                 );
             }
         );
-        my $perl = EventSource::XS::Hub::HubName->problem($name);
+        my $perl = EventSource::XS::Hub::Name->problem_of_hub($name);
         my $what = join ' ', map { sprintf '%02x', ord } split //, length $name > 4 ? substr $name, 0, 4 : $name;
         is defined $perl, defined $native, "'$what', of " . length($name) . ' characters';
     }

@@ -12,7 +12,6 @@ use parent 'EventSource::XS::Hub::Calls';
 use EventSource::Error;
 use EventSource::XS ();
 use EventSource::XS::Hub::ChannelNames;
-use EventSource::XS::Hub::HubName;
 use EventSource::XS::Hub::Log;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
@@ -119,7 +118,7 @@ sub log {
     ($class, @given) = (ref $class, %{$class->{place}}) if ref $class;
     my %place = $class->_checked('log', \@given, qw(name socket timeout));
     my $name  = $place{name};
-    my $wrong = EventSource::XS::Hub::HubName->problem($name);
+    my $wrong = EventSource::XS::Hub::Name->problem_of_hub($name);
     $SETTINGS->refuse(name => "name $wrong") if defined $wrong;
     my @sockets = length $place{socket} ? $place{socket} : map { "$_/$name.sock" } $class->_call('folders');
     my $lines   = EventSource::XS::Hub::Log->lines_of(map { "$_.log" } @sockets);
@@ -226,14 +225,11 @@ sub _checked {
     $SETTINGS->known(\%given, \@known);
     $SETTINGS->refuse(name => 'name must be given: that of the hub') if !defined $given{name};
     $SETTINGS->seconds(timeout => $given{timeout}, is_above_zero => 1);
-    my $socket = $SETTINGS->string(socket => $given{socket});
-    $SETTINGS->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
-        if defined $socket && $socket !~ m{\A/[^\0]+\z};
     return (
         autostart => $given{autostart},
         name      => $SETTINGS->string(name => $given{name}),
         exists $given{show_channel} ? (show_channel => $given{show_channel}) : (),
-        socket  => defined $socket ? _bytes($socket) : '',
+        socket => EventSource::XS::Hub::Name->socket($SETTINGS, $given{socket}) // '',
         timeout => $given{timeout} // $WITHIN{$method} // 5,
     );
 }

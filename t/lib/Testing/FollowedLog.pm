@@ -6,7 +6,7 @@ use Testing;
 #   my @events = followed($hub->process, 3, 'news', 'more/*');    # hashes of channel, event, id and data
 
 use EventSource::XS::Hub::FollowedStream;
-use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Hub::Name;
 use EventSource::XS::SocketPair;
 use Exporter   qw(import);
 use IO::Select ();
@@ -20,7 +20,7 @@ my ($SILENCE, $NO_OTHER) = (5, 0.1);
 sub followed {
     my ($process, $count, @topics) = @_;
     my ($stream, $handed) = EventSource::XS::SocketPair->open or die "no pair of sockets: $!\n";
-    @topics = map { /[*]/ ? EventSource::XS::Hub::Pattern->new($_) : $_ } @topics;
+    @topics = map { /[*]/ ? EventSource::XS::Hub::Name->pattern($_) : $_ } @topics;
     $process->follow($handed, @topics, {start => 'oldest'});
     close $handed;
     my $reader = EventSource::XS::Hub::FollowedStream->new;

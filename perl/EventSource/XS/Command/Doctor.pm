@@ -9,7 +9,7 @@ use EventSource::XS::Command;
 use EventSource::XS::Command::Outbox;
 use EventSource::XS::Doctor;
 use EventSource::XS::Doctor::Report;
-use EventSource::XS::Hub::HubName;
+use EventSource::XS::Hub::Name;
 use EventSource::XS::Outbox::Database;
 use POSIX ();
 use URI;
@@ -45,9 +45,9 @@ my %CHECK = (
     },
     method  => sub { return $_[0] =~ /\A[A-Za-z]+\z/ ? ()                 : 'must be a method of HTTP, such as POST' },
     cookie  => sub { return $_[0] =~ /[\r\n\0]/      ? 'must be one line' : () },
-    channel => sub { return length $_[0]                                          ? () : 'must not be empty' },
-    hub     => sub { return defined EventSource::XS::Hub::HubName->problem($_[0]) ? 'must be the name of a hub' : () },
-    origin  => sub {
+    channel => sub { return length $_[0] ? () : 'must not be empty' },
+    hub => sub { return defined EventSource::XS::Hub::Name->problem_of_hub($_[0]) ? 'must be the name of a hub' : () },
+    origin => sub {
         return $_[0] =~ m{\A(?:[a-z][a-z0-9+.-]*://[^\s/]+|null)\z}
             ? ()
             : 'must be an origin, such as https://example.org';

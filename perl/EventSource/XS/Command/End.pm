@@ -18,10 +18,10 @@ sub run {
     my @labels = map { $COMMAND->text('--label', $_) } @$labels;
     my @topics = map { $COMMAND->text('--topic', $_) } @$topics;
     my $hub    = $COMMAND->connect($option, autostart => 0);
-    require EventSource::XS::Hub::Pattern;
+    require EventSource::XS::Hub::Name;
     my $count = $hub->end(
         label  => \@labels,
-        topics => [map { /[*]/ ? EventSource::XS::Hub::Pattern->new($_) : $_ } @topics],
+        topics => [map { /[*]/ ? EventSource::XS::Hub::Name->pattern($_) : $_ } @topics],
         finish => $option->{finish},
     );
     $COMMAND->print("$count\n");

@@ -8,7 +8,7 @@ use warnings;
 use EventSource::XS::Command;
 use EventSource::XS::Command::Tail::Output;
 use EventSource::XS::Hub::FollowedStream;
-use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Hub::Name;
 use EventSource::XS::SocketPair;
 use IO::Poll    qw(POLLERR POLLHUP POLLIN);
 use List::Util  qw(min);
@@ -84,7 +84,7 @@ sub _topics {
     my @named  = map { $COMMAND->text('a channel', $_) } @{$self->{option}{channel} || []};
     my @topics = map { $COMMAND->text('a channel', $_) } @names;
     @topics = '**' if !@named && !@topics;
-    return @named, map { /[*]/ ? EventSource::XS::Hub::Pattern->new($_) : $_ } @topics;
+    return @named, map { /[*]/ ? EventSource::XS::Hub::Name->pattern($_) : $_ } @topics;
 }
 
 # Hands the hub process a stream, and returns its other end.

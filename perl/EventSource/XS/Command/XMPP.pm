@@ -5,7 +5,7 @@ use warnings;
 # `eventsource xmpp`: runs EventSource::XMPP as a program of its own, until a signal ends it.
 
 use EventSource::XS::Command;
-use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Hub::Name;
 
 my $COMMAND = 'EventSource::XS::Command';
 
@@ -84,7 +84,7 @@ sub _text { return $COMMAND->text(@_) }
 
 sub _topic {
     my $name = _text('a node', shift);
-    return $name =~ /[*]/ ? EventSource::XS::Hub::Pattern->new($name) : $name;
+    return $name =~ /[*]/ ? EventSource::XS::Hub::Name->pattern($name) : $name;
 }
 
 1;

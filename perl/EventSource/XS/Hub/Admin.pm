@@ -16,7 +16,6 @@ use EventSource::XS::AccessPolicy;
 use EventSource::XS::Hub::Admin::Feed;
 use EventSource::XS::Hub::Admin::Look;
 use EventSource::XS::Hub::Name;
-use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Hub::Script;
 use EventSource::XS::Origins;
 use EventSource::XS::Post;
@@ -240,7 +239,7 @@ sub _topics {
     return _text(400, "a channel's name $problem") if defined $problem;
     return $name                                   if $name !~ /[*]/;
     local ($@, $SIG{__DIE__});
-    return eval { EventSource::XS::Hub::Pattern->new($name) } || _text(400, EventSource::XS::Reason->message_of($@));
+    return eval { EventSource::XS::Hub::Name->pattern($name) } || _text(400, EventSource::XS::Reason->message_of($@));
 }
 
 1;

@@ -2,14 +2,18 @@ package EventSource::XS::Hub::Name;
 use strict;
 use warnings;
 
-# How long the name of a channel may be. Patterns, keys and ids have the same bound. The native hub checks it, too
-# (src/xs/hub.h, src/hub/publishing/refusal.rs); t/hub/shared_rules.t compares them.
+# The rules of names: that of a channel, a pattern of such names, that of a hub and the path of its socket. Keys and ids have
+# the bound of channels. The native hub checks them, too (src/xs/hub.h, src/hub/publishing/refusal.rs, src/wire/hub_name.rs);
+# t/hub/shared_rules.t compares them.
 
 use Carp ();
 use EventSource::XS::Library;
+use EventSource::XS::Settings;
 
 # Carp reports no line of this package: a wrong name is the mistake of the code that called our caller.
 $Carp::CarpInternal{+__PACKAGE__} = 1;
+
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
 my $MAX_BYTES = 1024;    # in UTF-8
 
@@ -26,12 +30,38 @@ sub checked {
 
 sub max_bytes { return $MAX_BYTES }
 
+# A pattern of channels' names. It is an object, so that a name from a request is never taken for a pattern.
+sub pattern {
+    my ($class, $given) = @_;
+    $SETTINGS->refuse(pattern => 'a pattern must be a string that is not empty')
+        if !defined $given || ref $given || !length $given;
+    my $text = $class->checked($SETTINGS, pattern => 'a pattern', $given);
+    return bless \$text, 'EventSource::XS::Hub::Pattern';
+}
+
 # The mistake in a name, as the end of a sentence; undef if it is right.
 sub problem {
     my ($class, $name) = @_;
     return 'must not be empty' if !length $name;
     utf8::encode(my $bytes = $name);
     return length $bytes > $MAX_BYTES ? "must have at most $MAX_BYTES bytes in UTF-8" : undef;
+}
+
+# The same for the name of a hub, which is the name of files.
+sub problem_of_hub {
+    my ($class, $name) = @_;
+    return undef if $name =~ /\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\z/;
+    return 'must be 1 to 64 letters, digits, _, - and ., beginning with a letter, a digit or _';
+}
+
+# The path of a socket in bytes, as perl gives it to the system.
+sub socket {
+    my ($class, $settings, $given) = @_;
+    my $path = $settings->string(socket => $given);
+    $settings->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
+        if defined $path && $path !~ m{\A/[^\0]+\z};
+    utf8::encode($path) if defined $path && utf8::is_utf8($path);
+    return $path;
 }
 
 1;

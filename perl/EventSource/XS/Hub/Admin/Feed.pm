@@ -10,7 +10,7 @@ use warnings;
 
 use EventSource::XS::Hub::Admin::Look;
 use EventSource::XS::Hub::FollowedStream;
-use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Hub::Name;
 use EventSource::XS::Reason;
 use EventSource::XS::SocketPair;
 use List::Util  qw(max min);
@@ -67,8 +67,8 @@ sub _follow {
     my $self = shift;
     my $name = $self->{look}->channel;
     return if !defined $name || $self->{stream};
-    my $topic = $name =~ /[*]/  ? EventSource::XS::Hub::Pattern->new($name) : $name;
-    my $known = $self->{reader} ? $self->{reader}->last_event_id            : '';
+    my $topic = $name =~ /[*]/  ? EventSource::XS::Hub::Name->pattern($name) : $name;
+    my $known = $self->{reader} ? $self->{reader}->last_event_id             : '';
     my ($stream, $handed) = EventSource::XS::SocketPair->open or die "no pair of sockets: $!\n";
     $self->{hub}->follow($handed, $topic, {after => $known, start => length $known ? 'oldest' : $START});
     $self->{reader} = $self->{reader} ? $self->{reader}->restart : EventSource::XS::Hub::FollowedStream->new;

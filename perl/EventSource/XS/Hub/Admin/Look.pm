@@ -6,7 +6,7 @@ use warnings;
 # events there are.
 
 use EventSource::Error;
-use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Proxy;
 use EventSource::XS::Reason;
 use Time::HiRes qw(time);
@@ -129,7 +129,7 @@ sub _members {
     return ($has_more ? \1 : \0, @members);
 }
 
-sub _pattern { return ${EventSource::XS::Hub::Pattern->new(shift)} }
+sub _pattern { return ${EventSource::XS::Hub::Name->pattern(shift)} }
 
 # The newest retained events of a channel.
 sub _state {

@@ -1,0 +1,243 @@
+package EventSource::XS::Hub::Settings;
+use strict;
+use warnings;
+
+# The settings of a hub: checks them, and makes of those that are given what the native hub takes, names, each with its texts
+# behind it (src/xs/hub.rs). The others have their defaults there. The rules of the values of `store` are in src/store_settings,
+# for the command line, too.
+
+use Carp ();
+use EventSource::Hub::Process;
+use EventSource::XS::Hub::Name;
+use EventSource::XS::Settings;
+use Scalar::Util qw(blessed);
+
+# Carp reports no line of this package: a wrong setting is the mistake of the code that called our caller.
+$Carp::CarpInternal{+__PACKAGE__} = 1;
+
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
+
+my %EVENT_NAME = (gap_event => 'gap', position_event => 'position');
+
+# In the order in which the native hub takes their data.
+my @GAP_REASONS = qw(evicted unknown slow);
+
+my @HISTORY = qw(events bytes seconds);
+my @STATE   = qw(keys bytes);
+
+# They need a name.
+my @OF_PROCESS = qw(autostart grace idle_exit max_relays publish_timeout socket store);
+
+# The largest bound, in events, keys, topics or bytes. It fits a size_t.
+my $MAX_BOUND = 999_999_999_999_999;
+
+# The native hub compares a new channel with each of them, and asks each for the next event that expires.
+my $MAX_CHANNELS = 100;
+
+my $MAX_RELAYS = 10_000;
+
+# Public methods
+
+# The names of the hub's own events.
+sub event_names {
+    my ($class, %given) = @_;
+    return map { ($_ => defined $given{$_} ? $given{$_} : $EVENT_NAME{$_}) } keys %EVENT_NAME;
+}
+
+sub native {
+    my ($class, %given) = @_;
+    $SETTINGS->one_line($_ => $given{$_}) for qw(gap_event position_event);
+    my %event = $class->event_names(%given);
+    $SETTINGS->refuse(
+        position_event => "position_event must not be '$event{gap_event}', the name of the event for gaps")
+        if $event{position_event} eq $event{gap_event} && !_is_for_process(%given);
+    $SETTINGS->whole_number(max_relays => $given{max_relays}, from => 0, to => $MAX_RELAYS);
+    $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $MAX_BOUND);
+    _on_slow('on_slow', $given{on_slow}, 'on_slow');
+    $SETTINGS->whole_number(max_members => $given{max_members}, from => 0, to => $MAX_BOUND);
+    return (
+        (map { _own_bounds($_, $given{$_}, @HISTORY) } qw(history total_history)),
+        (map { _own_bounds($_, $given{$_}, @STATE) } qw(state total_state)),
+        _channels($given{channels}),
+        _gap_data($given{gap_data}, $event{gap_event}),
+        _of_process(%given),
+        (
+            map { defined $given{$_} ? ($_ => $given{$_}) : () }
+                qw(gap_event max_members max_streams max_topics on_slow position_event show_channel)
+        ),
+        defined $given{opaque_ids} ? (opaque_ids             => $given{opaque_ids}          ? 1 : 0) : (),
+        defined $given{position}   ? (refuses_position_event => $given{position} eq 'event' ? 1 : 0) : (),
+    );
+}
+
+# Private functions
+
+# The bounds that are given of a setting that is a hash of them.
+sub _bounds {
+    my ($name, $given, $field, @bounds) = @_;
+    $given = {} if !defined $given;
+    $SETTINGS->refuse($field, "$name must be a hash of bounds, such as {$bounds[0] => 100}") if ref $given ne 'HASH';
+    $SETTINGS->known($given, \@bounds, _format("bound %s of $name"));
+    return {map { ($_ => _bound("$_ of $name", $given->{$_}, $field)) } grep { defined $given->{$_} } @bounds};
+}
+
+sub _bound {
+    my ($name, $value, $field) = @_;
+    return $SETTINGS->seconds($name, $value, field => $field) if $name =~ /\Aseconds /;
+    return $SETTINGS->whole_number($name, $value, from => 0, to => $MAX_BOUND, field => $field);
+}
+
+# The channels with settings of their own: their number, and seven texts for each.
+sub _channels {
+    my $given = shift;
+    return if !defined $given;
+    my @list =
+          ref $given eq 'ARRAY' && !(@$given % 2) ? @$given
+        : ref $given eq 'HASH'                    ? map { ($_ => $given->{$_}) } _in_order(keys %$given)
+        : $SETTINGS->refuse(
+        channels => 'channels must be names or patterns and their settings, in a hash or in an array of'
+            . ' pairs. The channels of a stream are an option of to_app');
+    $SETTINGS->refuse(channels => "channels has at most $MAX_CHANNELS names and patterns") if @list > 2 * $MAX_CHANNELS;
+    my @native;
+    while (my ($pattern, $settings) = splice @list, 0, 2) {
+        push @native, _of_channels($pattern, $settings);
+    }
+    return (channels => @native / 7, @native);
+}
+
+# Escapes the text of an application in a format, where %s is the last conversion.
+sub _format {
+    my ($before, $after) = split /%s/, shift, 2;
+    $after =~ s/%/%%/g;
+    return "$before%s$after";
+}
+
+# The data of gap events for each reason, if the application gives them.
+sub _gap_data {
+    my ($gap_data, $gap_event) = @_;
+    return if !defined $gap_data;
+    return (gap_data => map { _gap_data_for($_, $gap_data, $gap_event) } @GAP_REASONS);
+}
+
+sub _gap_data_for {
+    my ($reason, $gap_data, $gap_event) = @_;
+    my $is_code = ref $gap_data eq 'CODE';
+    my $data    = $is_code ? $gap_data->({event => $gap_event, reason => $reason}) : $gap_data;
+    $SETTINGS->refuse(gap_data => "gap_data must return the data of the event, not undef, for the reason '$reason'")
+        if !defined $data;
+    return $SETTINGS->string($is_code ? 'what gap_data returns' : 'gap_data', $data, field => 'gap_data');
+}
+
+# A hash has no order. A name comes before a pattern, and of two patterns the one whose text before the first star is longer.
+sub _in_order {
+    my %prefix     = map { ($_ => /\A([^*]*)/) } @_;
+    my %is_pattern = map { ($_ => $_ ne $prefix{$_}) } @_;
+    my @sorted =
+        sort { $is_pattern{$a} <=> $is_pattern{$b} || length $prefix{$b} <=> length $prefix{$a} || $a cmp $b } @_;
+    return @sorted;
+}
+
+# Returns true if the hub process has the name of an event of its own that this object does not name: the process compares them.
+sub _is_for_process {
+    my %given = @_;
+    return defined $given{name} && 2 > grep { defined } @given{qw(gap_event position_event)};
+}
+
+# The pattern of some channels and their settings, as the native hub takes them. undef is the hub's own.
+sub _of_channels {
+    my ($pattern, $settings) = @_;
+    $SETTINGS->refuse(
+        channels => 'channels has a pattern object as the key of a hash: give its text, or an array of pairs')
+        if defined $pattern && !ref $pattern && $pattern =~ /\AEventSource::XS::Hub::Pattern=SCALAR\(/;
+    my $is_object = blessed $pattern && $pattern->isa('EventSource::XS::Hub::Pattern');
+    my $text      = ${$is_object ? $pattern : EventSource::XS::Hub::Name->pattern($pattern)};
+    my $of        = "of channels '$text'";
+    $SETTINGS->refuse(channels => "the settings $of must be a hash, such as {history => {events => 100}}")
+        if ref $settings ne 'HASH';
+    $SETTINGS->known($settings, [qw(history on_slow state)], _format("setting %s $of"));
+    my $history = _bounds("history $of", $settings->{history}, 'channels', @HISTORY);
+    my $state   = _bounds("state $of",   $settings->{state},   'channels', @STATE);
+    my $on_slow = _on_slow("on_slow $of", $settings->{on_slow}, 'channels');
+    return ($text, @$history{@HISTORY}, @$state{@STATE}, $on_slow);
+}
+
+# The name of a named hub, where its process is, how long that lives, and its store.
+sub _of_process {
+    my %given = @_;
+    if (!defined $given{name}) {
+        for my $setting (grep { defined $given{$_} } @OF_PROCESS) {
+            $SETTINGS->refuse($setting, "$setting is for a named hub: give it a name, too");
+        }
+        return;
+    }
+    my $name    = $SETTINGS->string(name => $given{name});
+    my $problem = EventSource::XS::Hub::Name->problem_of_hub($name);
+    $SETTINGS->refuse(name => "name $problem") if defined $problem;
+    my $socket        = EventSource::XS::Hub::Name->socket($SETTINGS, $given{socket});
+    my %is_above_zero = (grace => 0, idle_exit => 0, publish_timeout => 1);
+    return (
+        name => $name,
+        defined $socket                                 ? (socket => $socket)                             : (),
+        defined $given{store}                           ? _store($given{store})                           : (),
+        !defined $given{autostart} || $given{autostart} ? (program => EventSource::Hub::Process->program) : (),
+        map      { ($_ => $SETTINGS->seconds($_, $given{$_}, is_above_zero => $is_above_zero{$_})) }
+            grep { defined $given{$_} } sort keys %is_above_zero
+    );
+}
+
+sub _on_slow {
+    my ($name, $given, $field) = @_;
+    $SETTINGS->refuse($field, "$name must be 'disconnect', 'gap' or 'latest'")
+        if defined $given && $given !~ /\A(?:disconnect|gap|latest)\z/;
+    return $given;
+}
+
+# The bounds of a setting of the hub, if it is given.
+sub _own_bounds {
+    my ($name, $given, @bounds) = @_;
+    return defined $given ? ($name => @{_bounds($name, $given, $name, @bounds)}{@bounds}) : ();
+}
+
+# The setting `store`: a number, and so many names and values; none for memory. No message shows any part of the URL of Redis,
+# because that may hold a password.
+sub _store {
+    my $store = shift;
+    my @names = !ref $store && $store eq 'memory' ? () : _names_in_store($store);
+    return (store => scalar @names, map { ($_, _value_in_store($_, $store->{$_})) } @names);
+}
+
+# The names of the settings that are given. One of them says where the store is.
+sub _names_in_store {
+    my $store = shift;
+    my %kind  = map { ((split / /)[0] => [split / /]) } EventSource::Hub::Process->_call('store_names');
+    my @kinds = sort keys %kind;
+    my $forms = join ' or ', map { "{$_ => ...}" } @kinds;
+    if (ref $store ne 'HASH') {
+        my ($meant) = ref $store ? () : grep { $store =~ /\A\Q$_\E/i } @kinds;
+        _refuse_store("store must be a hash: {$meant => ...}") if defined $meant;
+        _refuse_store("store must be 'memory', $forms");
+    }
+    _refuse_store('store has a URL as the name of a setting; write {redis => $url}') if grep { m{://} } keys %$store;
+    my @given = grep { defined $store->{$_} } @kinds;
+    _refuse_store('store has ' . join(' and ', @given) . '; a hub has one store: remove one of them') if @given > 1;
+
+    my %is_known  = map { ($_ => 1) } map { @$_ } values %kind;
+    my %is_own    = map { ($_ => 1) } @given ? @{$kind{$given[0]}} : keys %is_known;
+    my %foreign   = (queue => 1, when_down => 1, map { $is_own{$_} ? () : ($_ => 1) } keys %is_known);
+    my %unforeign = map { $foreign{$_} ? () : ($_ => 1) } keys %$store;
+    $SETTINGS->known(\%unforeign, [keys %is_own], 'setting %s of store');
+    _refuse_store('store needs ' . join(' or ', @kinds) . ": $forms") if !@given;
+    return grep { defined $store->{$_} } sort keys %$store;
+}
+
+sub _refuse_store { return $SETTINGS->refuse(store => shift) }
+
+# A value as characters. Paths are such, or bytes of UTF-8.
+sub _value_in_store {
+    my ($name, $value) = @_;
+    my $text = $SETTINGS->string("$name of store", $value, field => 'store');
+    utf8::decode($text);
+    return $text;
+}
+
+1;
