@@ -5,7 +5,7 @@ use crate::settings::Wanted;
 use crate::stored_hub::{EndedCount, LastDelivered, StoredHub};
 use eventsource_xs::hub::{
     check_fields, check_member, check_presence, check_published_id, given_ids, Answer, EndRequest, Presence,
-    PresenceChange, Publication, Question, Sequence, Ticket, TicketOutcome, MAX_ONCE_BYTES, STEPS,
+    PresenceChange, Publication, Sequence, Ticket, TicketOutcome, MAX_ONCE_BYTES, STEPS,
 };
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{create_own_hub, Begun, OwnHub, ReactorHub};
@@ -92,8 +92,8 @@ impl ServedHub {
         match (call, &mut self.source) {
             (call, Source::Own(own)) => own.begin(call),
             (Call::OpenTicket { sealed, binding }, Source::Stored(stored)) => {
-                let opened = stored.unseal_ticket(sealed, |ticket| ticket.binding == *binding).map(Box::new);
-                Ok(Begun::Asks(Question::Admit { opened, counts_refusal: true }))
+                let opened = stored.unseal_ticket(sealed, |ticket| ticket.binding == *binding);
+                Ok(self.handle().ok_or_else(not_begun)?.admit(opened))
             }
             (Call::SealTicket { ticket, valid_for, most }, Source::Stored(stored)) => {
                 let sealed = stored.seal_ticket((**ticket).clone(), *valid_for, *most)?;
@@ -125,7 +125,7 @@ impl ServedHub {
         }
     }
 
-    /// Opens a ticket, if it is for the request of whoever asks. `Question::Admit` follows.
+    /// Opens a ticket, if it is for the request of whoever asks and nothing that it allows was withdrawn.
     pub fn unseal_ticket(
         &mut self,
         sealed: &[u8],
@@ -205,11 +205,18 @@ impl ServedHub {
         true
     }
 
-    /// Takes note of a request to end streams, which the reactor is asked to carry out, and says how many. Returns true if the
-    /// store will say when others know of it.
-    pub fn end_streams(&mut self, end: EndRequest, requester: Requester, ended: EndedCount) -> Result<bool, Failure> {
+    /// Takes note of a request to end streams, which the reactor is asked to carry out at `at`, and says how many. Returns true
+    /// if the store will say when others know of it.
+    pub fn end_streams(
+        &mut self,
+        end: EndRequest,
+        at: u64,
+        requester: Requester,
+        ended: EndedCount,
+    ) -> Result<bool, Failure> {
         match &mut self.source {
             Source::Own(own) => {
+                own.ends.add(&end, at);
                 deliver_other(&mut self.before, own);
                 Ok(false)
             }

@@ -47,13 +47,15 @@ pub enum Question {
         /// The most streams with this label.
         most: usize,
     },
-    /// Whether a stream may begin with a ticket.
+    /// Whether a stream may begin with a ticket that has limits: a place of each is reserved then.
     Admit {
-        /// The ticket, or what has become of it before.
-        opened: Result<Box<Ticket>, TicketOutcome>,
+        /// The ticket.
+        ticket: Box<Ticket>,
         /// Whether a refusal is counted: it is not if the application is asked, which opens the ticket again.
         counts_refusal: bool,
     },
+    /// Counts what has become of a ticket.
+    CountTicket(TicketOutcome),
 }
 
 impl Question {
@@ -122,13 +124,17 @@ impl Hub {
             Question::TakeEvictions => Answer::Evictions(self.take_evictions()),
             Question::EndStreams { request, at } => Answer::Ending(self.streams_to_end(&request, at)),
             Question::Reserve { label, most } => Answer::Number(self.reserve(&label, most, now).into()),
-            Question::Admit { opened, counts_refusal } => {
-                let outcome = opened.as_ref().map_or_else(|refusal| *refusal, |ticket| self.admit(ticket, now));
-                let is_accepted = outcome == TicketOutcome::Accepted;
-                if counts_refusal && !is_accepted {
-                    self.count_ticket(outcome);
+            Question::Admit { ticket, counts_refusal } => {
+                let is_accepted = self.readers.reserve_all(&ticket.limits, now);
+                if is_accepted || counts_refusal {
+                    let outcome = if is_accepted { TicketOutcome::Accepted } else { TicketOutcome::Limited };
+                    self.counts.count_ticket(outcome);
                 }
-                Answer::Admitted(opened.ok().filter(|_| is_accepted))
+                Answer::Admitted(is_accepted.then(|| ticket))
+            }
+            Question::CountTicket(outcome) => {
+                self.counts.count_ticket(outcome);
+                Answer::Number(0)
             }
         }
     }

@@ -178,7 +178,7 @@ pub use publishing::refusal::{
     MAX_ID_BYTES,
 };
 pub use publishing::SequencedEvent;
-pub use readers::ends::{EndRequest, FINISH_BLOCK, LONGEST_ANSWER, MOST_REMEMBERED};
+pub use readers::ends::{EndRequest, EndRequests, FINISH_BLOCK, LONGEST_ANSWER, MOST_REMEMBERED};
 pub use readers::labels::{is_counted, MAX_LABELS, MAX_LABEL_BYTES};
 pub use readers::polls::POLL_LINGER;
 pub use readers::stream_limits::RESERVED;

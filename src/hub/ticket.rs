@@ -1,13 +1,13 @@
 //! What a client that comes back with a ticket may have without the application being asked.
 //!
-//! `ticket` seals this, and opens it. Here a hub decides whether it may still be had.
+//! `ticket` seals this, and opens it. Whether it may still be had is decided by the requests to end streams (`readers::ends`),
+//! or with a store by its entries, and by the limits of streams.
 
 use super::counts::Counts;
-use super::Hub;
 use crate::event::Unsequenced;
 use crate::hub::{Poll, SubscribeRequest};
 use crate::stream::Settings;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a ticket is valid at most.
 pub const LONGEST_TICKET: Duration = Duration::from_secs(3600);
@@ -135,7 +135,8 @@ pub enum TicketOutcome {
 }
 
 impl Counts {
-    fn count_ticket(&mut self, outcome: TicketOutcome) {
+    /// Counts what became of a ticket.
+    pub(super) fn count_ticket(&mut self, outcome: TicketOutcome) {
         let count = match outcome {
             TicketOutcome::Issued => &mut self.tickets_issued,
             TicketOutcome::TooLarge => &mut self.tickets_too_large,
@@ -149,38 +150,9 @@ impl Counts {
     }
 }
 
-impl Hub {
-    /// Decides whether a stream may begin with an opened ticket, reserves its places, and counts it. The subscription follows
-    /// later: one that is withdrawn in between ends then, because it says when the application was asked. Whoever has the
-    /// application asked [counts](Self::count_ticket) a refusal: a worker is shown a ticket that the hub process has refused.
-    pub fn admit(&mut self, ticket: &Ticket, now: Instant) -> TicketOutcome {
-        let outcome = if self.readers.is_withdrawn(&ticket.request) {
-            TicketOutcome::Withdrawn
-        } else {
-            let limits = &ticket.limits;
-            let granted =
-                limits.iter().take_while(|limit| self.readers.reserve(&limit.label, limit.most(), now)).count();
-            if granted == limits.len() {
-                TicketOutcome::Accepted
-            } else {
-                limits[..granted].iter().for_each(|limit| self.readers.free_place(&limit.label));
-                TicketOutcome::Limited
-            }
-        };
-        if outcome == TicketOutcome::Accepted {
-            self.counts.count_ticket(outcome);
-        }
-        outcome
-    }
-
-    /// Counts what became of a ticket elsewhere.
-    pub fn count_ticket(&mut self, outcome: TicketOutcome) {
-        self.counts.count_ticket(outcome);
-    }
-}
-
 impl StreamLimit {
-    fn most(&self) -> usize {
+    /// The most streams, as a number of this machine.
+    pub(super) fn most(&self) -> usize {
         usize::try_from(self.most).unwrap_or(usize::MAX)
     }
 }

@@ -109,7 +109,7 @@ impl<I: Io> Reactor<I> {
         if self.record(id).map_or(true, |record| record.stream.ending().is_some()) {
             return;
         }
-        if let Some(finishes) = self.hubs.get(hub).and_then(|hub| hub.readers.overtaking_end(request)) {
+        if let Some(finishes) = self.hubs.get(hub).and_then(|hub| hub.readers.requests.overtaking(request)) {
             self.withdraw(id, finishes);
             return;
         }

@@ -7,8 +7,8 @@ use super::reactor_handle::ReactorHandle;
 use super::reactor_hub::{Begun, ReactorHub};
 use crate::event::Field;
 use crate::hub::{
-    Announcement, Answer, Epoch, Members, PresenceChange, Publication, Question, Retention, Sequence, Settings, Ticket,
-    TicketOutcome,
+    Announcement, Answer, EndRequests, Epoch, Members, PresenceChange, Publication, Question, Retention, Sequence,
+    Settings, Ticket, TicketOutcome,
 };
 use crate::stream::StreamId;
 use crate::sys::{clock, random};
@@ -27,6 +27,8 @@ pub struct OwnHub {
     pub sequence: Sequence,
     /// The keys of tickets.
     tickets: TicketKeys,
+    /// What withdraws tickets.
+    pub ends: EndRequests,
 }
 
 /// Returns eight random characters, with which no other hub's ids begin.
@@ -43,7 +45,7 @@ impl OwnHub {
         let (epoch, retention) = (Epoch::new(&new_epoch(), cipher_key), settings.retention());
         let hub = ReactorHub::create(reactor, settings, epoch.clone(), None);
         let sequence = Sequence::new(epoch, 0, retention, Members::default());
-        Ok(Self { hub, sequence, tickets: TicketKeys::default() })
+        Ok(Self { hub, sequence, tickets: TicketKeys::default(), ends: EndRequests::default() })
     }
 
     /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
@@ -83,8 +85,7 @@ impl OwnHub {
     pub fn begin(&mut self, call: &Call) -> Result<Begun, Failure> {
         Ok(match call {
             Call::OpenTicket { sealed, binding } => {
-                let opened = self.unseal_ticket(sealed, |ticket| ticket.binding == *binding).map(Box::new);
-                Begun::Asks(Question::Admit { opened, counts_refusal: true })
+                self.hub.admit(self.unseal_ticket(sealed, |ticket| ticket.binding == *binding))
             }
             Call::SealTicket { ticket, valid_for, most } => {
                 let Self { hub, tickets, .. } = self;
@@ -92,7 +93,13 @@ impl OwnHub {
                 let sealed = hub.issue_ticket((**ticket).clone(), *valid_for, *most, seal)?;
                 Begun::Replied(Reply::Sealed(sealed.map(Into::into)))
             }
-            call => self.hub.begin(call),
+            call => {
+                let begun = self.hub.begin(call);
+                if let Begun::Asks(Question::EndStreams { request, at }) = &begun {
+                    self.ends.add(request, *at);
+                }
+                begun
+            }
         })
     }
 
@@ -114,8 +121,12 @@ impl OwnHub {
         }
     }
 
-    /// Opens a ticket, if it is for the request of whoever asks. [`Question::Admit`] follows.
+    /// Opens a ticket, if it is for the request of whoever asks and nothing that it allows was withdrawn.
     pub fn unseal_ticket(&self, sealed: &[u8], is_for: impl FnOnce(&Ticket) -> bool) -> Result<Ticket, TicketOutcome> {
-        self.tickets.open(sealed, is_for, clock::monotonic()).map_err(Into::into)
+        let ticket = self.tickets.open(sealed, is_for, clock::monotonic())?;
+        match self.ends.withdraw(&ticket.request) {
+            true => Err(TicketOutcome::Withdrawn),
+            false => Ok(ticket),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A hub in the reactor of this process: what it is told, and asked. Its owner has the order of its events.
 
 use super::presence::PresenceReport;
-use super::reactor_handle::{ReactorHandle, UNAWAITED};
+use super::reactor_handle::{Queued, ReactorHandle, UNAWAITED};
 use crate::hub::{
     Answer, EndRequest, Epoch, History, Question, Retention, SequencedEvent, Settings, Ticket, TicketOutcome,
 };
@@ -142,8 +142,27 @@ impl ReactorHub {
         }
         let sealed = Some(sealed).filter(|sealed| (1..=most).contains(&sealed.len()));
         let outcome = if sealed.is_some() { TicketOutcome::Issued } else { TicketOutcome::TooLarge };
-        self.tell(Question::Admit { opened: Err(outcome), counts_refusal: true });
+        self.count_ticket(outcome);
         Ok(sealed)
+    }
+
+    /// Decides whether a stream may begin with what has become of a ticket, and counts that. Only limits ask the hub.
+    pub fn admit(&self, opened: Result<Ticket, TicketOutcome>) -> Begun {
+        let opened = opened.map(Box::new);
+        match opened {
+            Ok(ticket) if !ticket.limits.is_empty() => Begun::Asks(Question::Admit { ticket, counts_refusal: true }),
+            opened => {
+                self.count_ticket(*opened.as_ref().err().unwrap_or(&TicketOutcome::Accepted));
+                Begun::Replied(Reply::Admitted(opened.ok()))
+            }
+        }
+    }
+
+    /// Counts what has become of a ticket.
+    pub fn count_ticket(&self, outcome: TicketOutcome) {
+        let question = Box::new(Question::CountTicket(outcome));
+        let command = Command::Ask { hub: self.number, request_id: UNAWAITED, question };
+        self.reactor.send_soon(Queued::Command(command));
     }
 }
 

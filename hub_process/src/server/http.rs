@@ -5,7 +5,7 @@ use super::{requests, Server};
 use crate::http::{self, Client, Head, Refusal, Service};
 use crate::streams::{HeldStream, OWN};
 use eventsource_xs::compression::ContentCoding;
-use eventsource_xs::hub::{Answer, Passport, Poll, Question, Ticket, FINISHED_ID};
+use eventsource_xs::hub::{Answer, Passport, Poll, Question, Ticket, TicketOutcome, FINISHED_ID};
 use eventsource_xs::metrics::{self, Measured};
 use eventsource_xs::remote::calls::Readiness;
 use eventsource_xs::request::{self, BoundRequest, Preference, ONLY_OF_STREAMS};
@@ -135,13 +135,17 @@ impl Beginning {
         Some((ticket, Self::with(*passport, head, after)))
     }
 
-    /// Asks the hub, and begins the stream. If it may not begin, or there is no room for it, the application is asked.
+    /// Begins the stream, if the hub has a place of each limit for it. If not, or if there is no room, the application is asked.
     fn ask(self, server: &mut Server, ticket: Ticket, client: Client, now: Instant) {
         if server.room_for_streams() <= server.waiting_clients {
             return server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now);
         }
+        if ticket.limits.is_empty() {
+            server.current.handle().into_iter().for_each(|hub| hub.count_ticket(TicketOutcome::Accepted));
+            return self.begin(server, ticket, client.socket, now);
+        }
         server.waiting_clients += 1;
-        let question = Question::Admit { opened: Ok(Box::new(ticket)), counts_refusal: false };
+        let question = Question::Admit { ticket: Box::new(ticket), counts_refusal: false };
         server.ask(question, now, move |server, answer, now| {
             server.waiting_clients -= 1;
             match answer.ok().and_then(Answer::admitted) {

@@ -268,10 +268,11 @@ pub(super) fn counted(server: &mut Server, answer: Result<Answer, Failure>, now:
 /// Ends streams of the hub. There is no response yet if that waits for the store.
 fn end_streams(server: &mut Server, requester: Requester, end: EndRequest, now: Instant) {
     let Requester { peer, request, .. } = requester;
-    let question = Question::EndStreams { request: Box::new(end.clone()), at: runtime::monotonic() };
+    let at = runtime::monotonic();
+    let question = Question::EndStreams { request: Box::new(end.clone()), at };
     let ended = EndedCount::default();
     let noted = server.current.hub.as_mut().ok_or_else(not_begun);
-    let noted = noted.and_then(|hub| hub.end_streams(end, requester, Rc::clone(&ended)));
+    let noted = noted.and_then(|hub| hub.end_streams(end, at, requester, Rc::clone(&ended)));
     server.ask(question, now, move |server, answer, _| {
         let count = answer.map(Answer::number);
         ended.set(Some(*count.as_ref().unwrap_or(&0)));

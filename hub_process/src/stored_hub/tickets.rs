@@ -89,9 +89,9 @@ impl StoredHub {
         self.ready_handle()?.issue_ticket(ticket, valid_for, most, seal)
     }
 
-    /// Opens a ticket, if it is for the request of whoever asks. Its times are of the system's monotonic clock then: it counts
-    /// as asked for when it was compared with all that was read, and what is read later ends its stream. The question
-    /// `Admit` follows.
+    /// Opens a ticket, if it is for the request of whoever asks and nothing that it allows was withdrawn. Its times are of the
+    /// system's monotonic clock then: it counts as asked for when it was compared with all that was read, and what is read
+    /// later ends its stream.
     pub fn unseal_ticket(
         &mut self,
         sealed: &[u8],

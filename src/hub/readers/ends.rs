@@ -68,9 +68,10 @@ impl EndRequest {
     }
 }
 
-/// The last requests, and when they were carried out: nanoseconds of the system's monotonic clock.
+/// The last requests, and when they were carried out: nanoseconds of the system's monotonic clock. The hub compares them with
+/// subscriptions, and its owner with tickets.
 #[derive(Debug, Default)]
-pub(super) struct EndRequests {
+pub struct EndRequests {
     /// In the order of these times.
     requests: VecDeque<(u64, EndRequest)>,
     /// The time of the last request that was forgotten.
@@ -78,11 +79,13 @@ pub(super) struct EndRequests {
 }
 
 impl EndRequests {
-    pub(super) fn after(forgotten_through: u64) -> Self {
+    /// Begins without those that were carried out until then.
+    pub fn after(forgotten_through: u64) -> Self {
         Self { forgotten_through, ..Self::default() }
     }
 
-    fn add(&mut self, request: &EndRequest, at: u64) {
+    /// Remembers a request that is carried out at a time.
+    pub fn add(&mut self, request: &EndRequest, at: u64) {
         let Self { requests, forgotten_through } = self;
         let oldest = at.saturating_sub(REMEMBERED.as_nanos() as u64);
         let place = requests.partition_point(|(other, _)| *other <= at);
@@ -99,6 +102,21 @@ impl EndRequests {
     /// Returns those that were carried out since some time, the last one first.
     fn since(&self, at: u64) -> impl Iterator<Item = &EndRequest> {
         self.requests.iter().rev().take_while(move |(carried_out, _)| *carried_out >= at).map(|(_, request)| request)
+    }
+
+    /// Returns something if a request that means a subscription was carried out after the application was asked for it, or one
+    /// of which that is not known any more: whether the client is told not to come back.
+    pub fn overtaking(&self, subscription: &SubscribeRequest) -> Option<bool> {
+        let asked_at = Some(subscription.access.asked_at).filter(|at| *at > 0)?;
+        let mut means = self.since(asked_at).filter(|request| request.means(subscription)).peekable();
+        let is_overtaken = means.peek().is_some() || asked_at <= self.forgotten_through;
+        is_overtaken.then(|| means.any(|request| request.finishes))
+    }
+
+    /// Returns true if the subscription of a ticket is [overtaken](Self::overtaking), or if it is not known when the
+    /// application was asked for it.
+    pub fn withdraw(&self, subscription: &SubscribeRequest) -> bool {
+        subscription.access.asked_at == 0 || self.overtaking(subscription).is_some()
     }
 }
 
@@ -117,21 +135,6 @@ impl Readers {
     /// Returns the requests that are remembered, with the times at which they were carried out, and until when others were.
     pub fn end_requests(&self) -> (impl Iterator<Item = &(u64, EndRequest)>, u64) {
         (self.requests.requests.iter(), self.requests.forgotten_through)
-    }
-
-    /// Returns something if a request that means a subscription was carried out after the application was asked for it, or one
-    /// of which that is not known any more: whether the client is told not to come back.
-    pub fn overtaking_end(&self, subscription: &SubscribeRequest) -> Option<bool> {
-        let asked_at = Some(subscription.access.asked_at).filter(|at| *at > 0)?;
-        let mut means = self.requests.since(asked_at).filter(|request| request.means(subscription)).peekable();
-        let is_overtaken = means.peek().is_some() || asked_at <= self.requests.forgotten_through;
-        is_overtaken.then(|| means.any(|request| request.finishes))
-    }
-
-    /// Returns true if the subscription of a ticket is [overtaken](Self::overtaking_end), or if it is not known when the
-    /// application was asked for it.
-    pub(in crate::hub) fn is_withdrawn(&self, subscription: &SubscribeRequest) -> bool {
-        subscription.access.asked_at == 0 || self.overtaking_end(subscription).is_some()
     }
 
     /// Takes the next stream that is old enough to end.
@@ -157,5 +160,69 @@ impl Hub {
         let streams: BTreeSet<u64> = by_label.chain(by_topic).collect();
         self.readers.requests.add(request, at);
         streams.into_iter().map(Into::into).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(labels: &[&str], topics: &[&str]) -> EndRequest {
+        EndRequest { labels: names(labels), topics: topics_of(topics), finishes: false }
+    }
+
+    fn names(names: &[&str]) -> Vec<Box<[u8]>> {
+        names.iter().map(|name| name.as_bytes().into()).collect()
+    }
+
+    fn topics_of(names: &[&str]) -> Vec<Topic> {
+        let topic = |name: &&str| match name.contains('*') {
+            true => Topic::Pattern(name.as_bytes().into()),
+            false => Topic::Channel(name.as_bytes().into()),
+        };
+        names.iter().map(topic).collect()
+    }
+
+    /// Returns true if a ticket is not withdrawn whose application was asked at a time.
+    fn admit(ends: &EndRequests, asked_at: u64, labels: &[&str], topics: &[&str]) -> bool {
+        let access = Access { asked_at, labels: names(labels), ..Access::default() };
+        !ends.withdraw(&SubscribeRequest { topics: topics_of(topics), access, ..SubscribeRequest::default() })
+    }
+
+    #[test]
+    fn a_ticket_is_refused_if_what_it_allows_was_withdrawn_since() {
+        let mut ends = EndRequests::default();
+        ends.add(&end(&["a"], &["o/*"]), 1000);
+        for (asked_at, names, topics, expected) in [
+            (999, &["a"][..], &["c"][..], false),
+            (1000, &["a"], &["c"], false),
+            (1001, &["a"], &["c"], true),
+            (999, &["b"], &["c"], true),
+            (999, &["b", "a"], &["c"], false),
+            (999, &[], &["o/1"], false),
+            (999, &[], &["c", "o/1"], false),
+            (999, &[], &["c", "*/1", "p"], false),
+            (999, &[], &["p/1"], true),
+            (0, &["b"], &["c"], false),
+        ] {
+            assert_eq!(admit(&ends, asked_at, names, topics), expected, "{asked_at} {names:?} {topics:?}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_refused_if_what_was_withdrawn_since_had_to_be_forgotten() {
+        let hour = 3_600_000_000_000;
+        let mut ends = EndRequests::default();
+        ends.add(&end(&["a"], &[]), 10);
+        ends.add(&end(&["a"], &[]), 5);
+        assert!(!admit(&ends, 7, &["a"], &["c"]), "requests of other machines come late");
+        assert!(admit(&ends, 7, &["b"], &["c"]));
+        (0..999).for_each(|number| ends.add(&end(&["x"], &[]), 20 + number));
+        assert!(!admit(&ends, 5, &["b"], &["c"]), "1,000 requests are known, not the one of this time");
+        assert!(admit(&ends, 6, &["b"], &["c"]) && !admit(&ends, 6, &["a"], &["c"]));
+        ends.add(&end(&["x"], &[]), 10 + hour);
+        assert!(!admit(&ends, 9, &["a"], &["c"]), "for as long as a ticket may be valid");
+        let next = EndRequests::after(ends.forgotten_through);
+        assert!(!admit(&next, 9, &["b"], &["c"]) && admit(&next, 11, &["b"], &["c"]), "in the next program, too");
     }
 }

@@ -19,7 +19,7 @@ use stream_limits::Reservations;
 pub struct Readers {
     labels: Labels,
     /// The last requests to end streams.
-    requests: EndRequests,
+    pub requests: EndRequests,
     /// The streams that may begin.
     reservations: Reservations,
     polls: Polls,

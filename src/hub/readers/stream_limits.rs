@@ -10,7 +10,7 @@
 
 use super::labels::{is_counted, MAX_LABEL_BYTES};
 use super::Readers;
-use crate::hub::{Hub, SubscribeRequest};
+use crate::hub::{Hub, StreamLimit, SubscribeRequest};
 use crate::stream::after;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ impl Hub {
 }
 
 impl Readers {
-    pub(in crate::hub) fn reserve(&mut self, label: &[u8], most: usize, now: Instant) -> bool {
+    fn reserve(&mut self, label: &[u8], most: usize, now: Instant) -> bool {
         self.reservations.expire(now);
         let taken = self.labels.count(label).saturating_add(self.reservations.count(label, now));
         let is_granted = taken < most && is_counted(label) && label.len() <= MAX_LABEL_BYTES;
@@ -91,7 +91,16 @@ impl Readers {
         is_granted
     }
 
-    pub(in crate::hub) fn free_place(&mut self, label: &[u8]) {
+    /// Reserves a place of each limit; none if one of them has no place left.
+    pub(in crate::hub) fn reserve_all(&mut self, limits: &[StreamLimit], now: Instant) -> bool {
+        let granted = limits.iter().take_while(|limit| self.reserve(&limit.label, limit.most(), now)).count();
+        if granted < limits.len() {
+            limits[..granted].iter().for_each(|limit| self.free_place(&limit.label));
+        }
+        granted == limits.len()
+    }
+
+    fn free_place(&mut self, label: &[u8]) {
         self.reservations.take(label);
     }
 

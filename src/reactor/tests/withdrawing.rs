@@ -191,70 +191,14 @@ fn a_stream_with_too_many_labels_ends() {
     assert_eq!([enough, too_many].map(|stream| world.records[stream].ended), [None, Some(Reason::Error)]);
 }
 
-fn admits_ticket(world: &mut World, ticket: Ticket) -> bool {
-    let opened = Ok(Box::new(ticket));
-    world.ask(HUB, Question::Admit { opened, counts_refusal: false }).admitted().is_some()
-}
-
-/// Asks for a ticket whose application was asked at a time.
-fn admits(world: &mut World, asked_at: u64, given_labels: &[&str], topics: &[&str]) -> bool {
-    let access = Access { asked_at, ..labelled(given_labels) };
-    let request = SubscribeRequest { topics: hub_world::topics(topics), access, ..Default::default() };
-    admits_ticket(world, Ticket { request, ..Ticket::default() })
-}
-
-#[test]
-fn a_ticket_is_refused_if_what_it_allows_was_withdrawn_since() {
-    let mut world = with_history(10);
-    end(&mut world, &["a"], &["o/*"], false, 1000);
-    world.upgrade();
-    for (asked_at, names, topics, expected) in [
-        (999, &["a"][..], &["c"][..], false),
-        (1000, &["a"], &["c"], false),
-        (1001, &["a"], &["c"], true),
-        (999, &["b"], &["c"], true),
-        (999, &["b", "a"], &["c"], false),
-        (999, &[], &["o/1"], false),
-        (999, &[], &["c", "o/1"], false),
-        (999, &[], &["c", "*/1", "p"], false),
-        (999, &[], &["p/1"], true),
-        (0, &["b"], &["c"], false),
-    ] {
-        assert_eq!(admits(&mut world, asked_at, names, topics), expected, "{asked_at} {names:?} {topics:?}");
-    }
-    assert_eq!((counts(&mut world).tickets_accepted, counts(&mut world).tickets_withdrawn), (3, 0));
-}
-
-#[test]
-fn a_ticket_is_refused_if_the_hub_had_to_forget_what_was_withdrawn_since() {
-    let hour = 3_600_000_000_000;
-    let mut world = with_history(10);
-    end(&mut world, &["a"], &[], false, 10);
-    end(&mut world, &["a"], &[], false, 5);
-    assert!(!admits(&mut world, 7, &["a"], &["c"]), "requests of other machines come late");
-    assert!(admits(&mut world, 7, &["b"], &["c"]));
-    for number in 0..999 {
-        end(&mut world, &["x"], &[], false, 20 + number);
-    }
-    assert!(!admits(&mut world, 5, &["b"], &["c"]), "the hub knows 1,000 requests, not the one of this time");
-    assert!(admits(&mut world, 6, &["b"], &["c"]) && !admits(&mut world, 6, &["a"], &["c"]));
-    end(&mut world, &["x"], &[], false, 10 + hour);
-    assert!(!admits(&mut world, 9, &["a"], &["c"]), "for as long as a ticket may be valid");
-    world.upgrade();
-    end(&mut world, &["x"], &[], false, 2000 + hour);
-    world.upgrade();
-    assert!(!admits(&mut world, 1000, &["b"], &["c"]) && admits(&mut world, 2001, &["b"], &["c"]));
-}
-
 #[test]
 fn a_ticket_takes_a_place_of_each_limit() {
     let mut world = with_history(10);
     let limit = |label: &[u8], most| StreamLimit { label: label.into(), most };
     let limits = |most| vec![limit(b"\0=all", 9), limit(b"\0=key", most)];
     let admits = |world: &mut World, most| {
-        let access = Access { asked_at: 1, ..Access::default() };
-        let request = SubscribeRequest { topics: hub_world::topics(&["c"]), access, ..Default::default() };
-        admits_ticket(world, Ticket { limits: limits(most), request, ..Ticket::default() })
+        let ticket = Box::new(Ticket { limits: limits(most), ..Ticket::default() });
+        world.ask(HUB, Question::Admit { ticket, counts_refusal: false }).admitted().is_some()
     };
     assert!(admits(&mut world, 2) && admits(&mut world, 2));
     for _ in 0..9 {

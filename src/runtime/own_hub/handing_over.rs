@@ -3,7 +3,7 @@
 use super::OwnHub;
 use crate::codec::{decode, encode};
 use crate::event::Shared;
-use crate::hub::{Epoch, History, Members, Question, Sequence, SequencedEvent, Settings};
+use crate::hub::{EndRequests, Epoch, History, Members, Question, Sequence, SequencedEvent, Settings};
 use crate::runtime::handover_file::HandoverFile;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::reactor_hub::ReactorHub;
@@ -38,6 +38,7 @@ impl OwnHub {
         let retention = settings.retention();
         let hub = ReactorHub::create(reactor, settings, epoch.clone(), Some(&history));
         let mut sequence = Sequence::new(epoch, history.through(), retention, Members::default());
+        let mut ends = EndRequests::after(history.ends_forgotten_through);
         let (mut tickets, mut event) = (TicketKeys::default(), Vec::new());
         for part in handed {
             let Sequence { once, state, members, retention, .. } = &mut sequence;
@@ -60,13 +61,14 @@ impl OwnHub {
                 Handover::Member(ref member) => members.resume_member(member, wait, now),
                 Handover::MemberCount { channel, number } => members.resume_count(channel, number as usize, now),
                 Handover::End { at, ref end } => {
+                    ends.add(end, at);
                     hub.tell(Question::EndStreams { request: Box::new(end.clone()), at });
                 }
                 Handover::TicketKeys { keys } => tickets = decode(keys).unwrap_or_default(),
                 _ => {}
             }
         }
-        Self { hub, sequence, tickets }
+        Self { hub, sequence, tickets, ends }
     }
 }
 
