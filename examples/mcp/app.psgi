@@ -12,7 +12,6 @@ use warnings;
 
 use Encode qw(encode_utf8);
 use EventSource::Hub;
-use EventSource::Parser;
 use Fcntl          qw(F_SETFD);
 use File::Basename qw(dirname);
 use File::Spec;
@@ -20,7 +19,6 @@ use JSON::MaybeXS qw(decode_json encode_json);
 use Plack::App::EventSource;
 use Plack::Request;
 use Scalar::Util qw(looks_like_number);
-use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
 my @VERSIONS      = qw(2025-11-25 2025-06-18 2025-03-26);
 my @LEVELS        = qw(debug info notice warning error critical alert emergency);
@@ -116,27 +114,10 @@ sub failure { return {isError => \1, content => [{type => 'text', text => shift}
 
 # Sessions
 
-sub follow {
-    my @topics = @_;
-    socketpair my $reader, my $writer, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!\n";
-    $hub->process->follow($writer, @topics);
-    return $reader;
-}
-
 # The state of a session has one event, or none if there is no such session.
 sub session {
-    my $id = shift;
-    $hub->epoch;    # starts the hub process if it does not run
-    my $reader = follow("session/$id", {start => 'state'});
-    my $parser = EventSource::Parser->new;
-    my $session;
-    while (sysread $reader, my $bytes, 65_536) {
-        for my $event ($parser->feed($bytes)) {
-            return $session                                     if $event->{event} eq $hub->position_event;
-            $session = decode_json(encode_utf8($event->{data})) if $event->{event} eq 'session';
-        }
-    }
-    die "the hub process has ended\n";
+    my ($event) = $hub->state('session/' . shift);
+    return $event && decode_json(encode_utf8($event->{data}));
 }
 
 # Returns false if the hub has no room for it. To look for old sessions takes a second or two if there are 100,000 of them.
@@ -263,7 +244,7 @@ sub problem_of {
 sub inbox {
     my $session = shift;
     my $in_name = "in/$session->{id}";
-    my $in      = follow($in_name, 'jobs', {start => 'oldest'});
+    my $in      = $hub->process->follow($in_name, 'jobs', {start => 'oldest'})->socket;
     return if $hub->subscribers($in_name) > $MOST_CALLS || $hub->subscribers('jobs') > $MOST_JOBS;
     fcntl $in, F_SETFD, 0 or die "fcntl: $!\n";
     return $in;

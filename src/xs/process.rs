@@ -101,7 +101,7 @@ impl HubProcess {
         Ok(answer)
     }
 
-    /// Hands a stream over and subscribes it. The hub process holds it from then on, for as long as this connection.
+    /// Hands a stream over and subscribes it. The hub process holds it from then on.
     fn follow(&mut self, mut given: Texts<'_>) -> Result<Answer, Failure> {
         let number: c_int = given.number_if().filter(|number| *number >= 0).ok_or_else(no_socket)?;
         let settings = Settings {

@@ -5,7 +5,6 @@ use Testing qw(named_hubs);
 use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Temp ();
-use Socket     qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Testing::Client;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Doctor   qw(is_fine is_wrong);
@@ -25,9 +24,8 @@ my @channel = ('--channel', 'news');
 
 # Another hub, whose channel of that name has a reader.
 my $another = EventSource::Hub->new(name => 'another', socket => "$folder/another.sock", idle_exit => 1);
-socketpair my $reader, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!\n";
 $another->epoch;    # starts it
-$another->process->follow($theirs, 'news');
+my $reader = $another->process->follow('news');
 
 # A name, what is said, and the options.
 my @ELSEWHERE = (

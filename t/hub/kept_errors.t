@@ -7,7 +7,6 @@ use EventSource::Hub ();
 use EventSource::XS  qw(format_event);
 use Plack::App::EventSource;
 use Plack::App::EventSource::Connection;
-use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Test::EventSource;
 use Testing::SourceTree qw(slurp);
 
@@ -57,8 +56,6 @@ sub documented {
     my ($methods) = slurp("perl/$module") =~ /^=head1 \Q$from\E$(.*)/ms;
     return map { split /, / } $methods =~ /^=head2 (.+)$/mg;
 }
-
-socketpair my $reader, my $writer, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!\n";
 
 my %OF_HUB = (
     admin_app => sub {
@@ -113,7 +110,7 @@ my %OF_PROCESS = (
     },
     drain          => sub { $_[0]->drain(0) },
     connect        => sub { EventSource::Hub::Process->connect(name => $_[1], autostart => 0) },
-    follow         => sub { $_[0]->follow($writer, 'a') },
+    follow         => sub { $_[0]->follow('a') },
     gap_event      => sub { $_[0]->gap_event },
     log            => sub { $_[0]->log },
     names          => sub { EventSource::Hub::Process->names },

@@ -8,7 +8,6 @@ use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Temp ();
 use JSON::PP   ();
-use Socket     qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Testing::CommandLine;
 use Testing::Developer qw(has_command);
 use Testing::Program;
@@ -35,14 +34,6 @@ sub hub_of {
     return $hub;
 }
 
-# Subscribes a stream, which nobody reads. Returns its ends.
-sub follow {
-    my $process = shift;
-    socketpair my $client, my $end, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "$!\n";
-    $process->follow($end, 'news');
-    return ($client, $end);
-}
-
 sub lines_of {
     my ($program, $event) = @_;
     return grep { ($_->{event} // '') eq $event } map {
@@ -59,7 +50,7 @@ subtest 'streams that are refused are one line with their number' => sub {
     my $hub     = hub_of('objects', max_streams => 1);
     my $process =
         EventSource::Hub::Process->connect(name => 'objects', socket => "$folder/objects.sock", autostart => 0);
-    my @ends = map { follow($process) } 1 .. 5;
+    my @ends = map { $process->follow('news') } 1 .. 5;
     ok wait_until($DEADLINE, sub { $process->stats->{refused} == 4 }), 'four are refused';
     my @lines;
     ok wait_until(
@@ -89,7 +80,7 @@ subtest 'slow clients that were ended, as text' => sub {
     my $program = run('text');
     my $hub     = hub_of('text', on_slow => 'disconnect', history => {events => 2});
     my $process = EventSource::Hub::Process->connect(name => 'text', socket => "$folder/text.sock", autostart => 0);
-    my @ends    = follow($process);
+    my $stream  = $process->follow('news');
     $hub->publish(news => 'x' x 100_000) for 1 .. 50;
     ok wait_until($DEADLINE, sub { $program->log =~ /slow clients.*[(]slow_clients count=1[)]$/m }),
         'the log has a line'
@@ -114,7 +105,7 @@ subtest 'events that nobody reads because a name is misspelt' => sub {
     my $hub = hub_of('shop');
     $hub->publish(news => 'hello');
     my $process = EventSource::Hub::Process->connect(name => 'shop', socket => "$folder/shop.sock", autostart => 0);
-    my @ends    = follow($process);
+    my $stream  = $process->follow('news');
     my $typo    = run('shpo', qw(--log json));
     my $other   = hub_of('shpo');
     $other->publish(news => $_) for 1 .. 3;

@@ -5,7 +5,6 @@ use Testing           qw(named_hubs);
 use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
 use IO::Handle      ();
-use Socket          qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Testing::Errors qw(error_ok);
 use Testing::StoredHub;
 
@@ -42,10 +41,8 @@ is $process->publish(news => {json => {b => 2, a => "\x{e9}"}}) =~ /-2\z/, 1, 'w
     no warnings 'utf8';
     my %event = map { ($_ => "$_ \x{D800}\x{110000}") } qw(comment data event id);
     $process->publish(unfit => \%event);
-    socketpair my $reader, my $writer, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!\n";
-    $process->follow($writer, 'unfit', {start => 'oldest'});
-    close $writer;
-    my $text = '';
+    my $reader = $process->follow('unfit', {start => 'oldest'})->socket;
+    my $text   = '';
     $reader->blocking(0);
     wait_until($DEADLINE, sub { sysread $reader, $text, 4096, length $text; $text =~ /^data: .*\n(?:.+\n)*\r?\n/m })
         or diag $text;
@@ -58,5 +55,32 @@ is $@ && $@->code, 'state', 'which is an error in the state';
 is $hub->process(timeout => 3)->pid, $process->pid, 'a timeout';
 error_ok('a wrong timeout',   invalid => 'timeout', sub { $hub->process(timeout => 0) });
 error_ok('an unknown option', invalid => 'name',    sub { $hub->process(name    => 'other') });
+
+subtest 'a stream that follows channels, and resumes over another connection' => sub {
+    my $bytes  = '';
+    my $on     = {on_bytes => sub { $bytes .= $_[1] }};
+    my $stream = $process->follow("odd%\nname", EventSource::Hub->pattern('even/*'), $on);
+    my $next   = sub {
+        my @events;
+        while (@events < $_[0]) { push @events, @{$stream->read || return 'the end'} }
+        return \@events;
+    };
+    my $id = $process->publish("odd%\nname" => {event => 'greeting', data => 'hello'});
+    is_deeply $next->(1), [{channel => "odd%\nname", event => 'greeting', id => $id, data => 'hello'}], 'an event';
+    like $bytes, qr/^:channel odd%25%0Aname\nevent: greeting\ndata: hello\n/m, 'and its bytes';
+    is $stream->last_event_id, $id, 'its id is the last one';
+    my @ids = map { $process->publish($_ => 'more') } 'even/1', 'news', 'even/2';
+    $stream = $stream->resume($hub->process);
+    is_deeply [map { $_->{id} } @{$next->(2)}], [@ids[0, 2]], 'what was missed comes';
+    $stream = $process->follow('news', {after => 'unknown'});
+    is_deeply [map { [@$_{qw(event is_gap)}] } @{$next->(1)}], [['gap', 1]], 'an unknown id has a gap';
+    $stream->socket->blocking(0);
+    is_deeply $stream->read, [], 'a handle that does not block is not waited for';
+    $stream->socket->blocking(1);
+    error_ok('a wrong option', invalid => 'on_bytes', sub { $process->follow('news', {on_bytes => 1}) });
+    $process->stop;
+    is $next->(1),      'the end', 'the stream ends with the process';
+    is $stream->socket, undef,     'and its handle';
+};
 
 done_testing;

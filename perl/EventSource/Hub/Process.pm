@@ -12,13 +12,14 @@ use parent 'EventSource::XS::Hub::Calls';
 use EventSource::Error;
 use EventSource::XS ();
 use EventSource::XS::Hub::ChannelNames;
+use EventSource::XS::Hub::FollowedStream;
 use EventSource::XS::Hub::Log;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
+use EventSource::XS::SocketPair;
 use File::Spec   ();
 use Scalar::Util qw(blessed);
-use Socket       qw(SOCK_STREAM SOL_SOCKET SO_TYPE);
 use Time::HiRes  ();
 
 my $SETTINGS     = EventSource::XS::Settings->new(__PACKAGE__);
@@ -98,19 +99,23 @@ sub end {
 }
 
 sub follow {
-    my ($self, $socket, @topics) = @_;
+    my ($self, @topics) = @_;
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
-    $SETTINGS->known(\%option, [qw(after start)], 'option %s');
+    $SETTINGS->known(\%option, [qw(after on_bytes start)], 'option %s');
+    $SETTINGS->code(on_bytes => $option{on_bytes});
     $SETTINGS->refuse(channels => 'there is no channel to follow') if !@topics;
-    my $after  = defined $option{after} && length $option{after} ? $option{after} : undef;
-    my @native = $SUBSCRIPTION->native_topics(@topics);
-    $self->_call(
-        'follow', _number_of($socket),
-        after => $after,
-        start => $SUBSCRIPTION->start($option{start}),
-        @native
+    my $after = defined $option{after} && length $option{after} ? $option{after} : undef;
+    my @native =
+        (after => $after, start => $SUBSCRIPTION->start($option{start}), $SUBSCRIPTION->native_topics(@topics));
+    my ($socket, $handed) = EventSource::XS::SocketPair->open
+        or EventSource::Error->throw(code => 'unavailable', message => __PACKAGE__ . ": no pair of sockets: $!");
+    $self->_call('follow', fileno $handed, @native);
+    return EventSource::XS::Hub::FollowedStream->new(
+        gap_event => $self->{gap_event},
+        socket    => $socket,
+        topics    => \@topics,
+        option    => \%option
     );
-    return;
 }
 
 sub log {
@@ -273,19 +278,6 @@ sub _problem_of_store {
     return 'the store is down' . (defined $store->{last_error} ? ": $store->{last_error}" : '');
 }
 
-# The number of an open stream socket. A closed handle has none, and the hub must not be given another file for it.
-sub _number_of {
-    my $socket = shift;
-    my $number = do {
-        local $SIG{__DIE__};
-        eval { fileno $socket }
-    };
-    my $type = defined $number && $number >= 0 ? getsockopt $socket, SOL_SOCKET, SO_TYPE : undef;
-    $SETTINGS->refuse(socket => 'follow takes one end of a pair of stream sockets, and it must be open')
-        if !defined $type || unpack('i', $type) != SOCK_STREAM;
-    return $number;
-}
-
 # The arguments of the native call.
 sub _publication {
     my ($self, $channel, $event) = @_;
@@ -423,16 +415,40 @@ C<undef> if it has none.
 
 =head2 follow
 
-    $hub->follow($socket, 'news', EventSource::Hub->pattern('orders/*'), {after => $id, start => 'latest'});
+    my $stream = $hub->follow('news', EventSource::Hub->pattern('orders/*'), {after => $id, start => 'latest'});
+    while (my $events = $stream->read) {
+        print "$_->{channel}: $_->{data}\n" for grep { !$_->{is_gap} } @$events;
+    }
 
-Hand one end of a pair of stream sockets to the process, which writes the events of channels and patterns to it; then close it
-here. The stream resumes after the id C<after>, or begins at L<start|EventSource::Hub/start>, and ends with the process, or
-when its reader is too slow.
+Follow channels and patterns. The stream resumes after the id C<after>, or begins at L<start|EventSource::Hub/start>. It ends
+with the process, with the object, and when its reader is too slow. Its methods are
 
-Read an event stream (L<EventSource::Parser>) from the other end. Before each event comes a comment, C<:channel NAME>, with
-control characters and C<%> as C<%> and two hexadecimal digits. A position is a block with an id alone.
+=over
 
-Throws C<invalid> with the field C<socket> if that is not an open stream socket.
+=item read
+
+Wait for events and return a reference to them: hashes of C<channel>, C<event>, C<id> and C<data>. A gap has C<is_gap> and no
+channel. There may be none yet. Returns C<undef> at the end.
+
+=item socket
+
+Return the handle that C<read> reads, for an event loop; C<undef> after the end. If it does not block, C<read> does not wait.
+From it comes an event stream (L<EventSource::Parser>). Before each event there is a comment, C<:channel NAME>, with control
+characters and C<%> as C<%> and two hexadecimal digits.
+
+=item resume
+
+    $stream = $stream->resume(EventSource::Hub::Process->connect(name => 'shop'));
+
+Follow the same channels over another connection, after the last id. Return that stream.
+
+=item last_event_id
+
+Return the last id that was read.
+
+=back
+
+C<on_bytes> is called with the stream and the bytes that are read.
 
 =head2 log
 

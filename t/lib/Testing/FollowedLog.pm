@@ -5,9 +5,7 @@ use Testing;
 #
 #   my @events = followed($hub->process, 3, 'news', 'more/*');    # hashes of channel, event, id and data
 
-use EventSource::XS::Hub::FollowedStream;
 use EventSource::XS::Hub::Name;
-use EventSource::XS::SocketPair;
 use Exporter   qw(import);
 use IO::Select ();
 
@@ -19,17 +17,14 @@ my ($SILENCE, $NO_OTHER) = (5, 0.1);
 # Reads topics from their oldest event on, until so many events have come and no other one comes.
 sub followed {
     my ($process, $count, @topics) = @_;
-    my ($stream, $handed) = EventSource::XS::SocketPair->open or die "no pair of sockets: $!\n";
     @topics = map { /[*]/ ? EventSource::XS::Hub::Name->pattern($_) : $_ } @topics;
-    $process->follow($handed, @topics, {start => 'oldest'});
-    close $handed;
-    my $reader = EventSource::XS::Hub::FollowedStream->new;
-    my $select = IO::Select->new($stream);
+    my $stream = $process->follow(@topics, {start => 'oldest'});
+    my $select = IO::Select->new($stream->socket);
     my @events;
 
     while ($select->can_read(@events < $count ? $SILENCE : $NO_OTHER)) {
-        sysread $stream, (my $bytes), 65_536 or last;
-        push @events, grep { defined $_->{channel} } $reader->feed($bytes);
+        my $new = $stream->read or last;
+        push @events, grep { !$_->{is_gap} } @$new;
     }
     return @events;
 }

@@ -2,14 +2,12 @@ package EventSource::XS::Command::Tail;
 use strict;
 use warnings;
 
-# `eventsource tail`: prints events as they come. A hub process writes them to one end of a pair of sockets, which is
-# handed to it as a stream; a URL is read over HTTP. Both ways a lost stream is resumed after its last id.
+# `eventsource tail`: prints events as they come, of a hub process or of a URL. Both ways a lost stream is resumed after its
+# last id.
 
 use EventSource::XS::Command;
 use EventSource::XS::Command::Tail::Output;
-use EventSource::XS::Hub::FollowedStream;
 use EventSource::XS::Hub::Name;
-use EventSource::XS::SocketPair;
 use IO::Poll    qw(POLLERR POLLHUP POLLIN);
 use List::Util  qw(min);
 use Time::HiRes qw(sleep time);
@@ -22,8 +20,6 @@ my @OPTIONS = qw(
 
 # The longest event, in bytes: the longest message to a hub process.
 my $MAX_EVENT = 16 << 20;
-
-my $READ_BYTES = 65_536;
 
 # The pauses between two attempts to connect again, in seconds.
 my ($FIRST_PAUSE, $LONGEST_PAUSE) = (0.05, 1);
@@ -38,7 +34,6 @@ sub run {
     my $self   = bless {
         option => $option,
         output => $output,
-        reader => EventSource::XS::Hub::FollowedStream->new,
         until  => defined $option->{timeout} ? time + $option->{timeout} : undef,
     }, $class;
     local @SIG{qw(INT TERM)} = (sub { $self->{is_over} = 1 }) x 2;
@@ -60,20 +55,21 @@ sub _follow_hub {
     my @given  = grep { $option->{$_} } qw(last from-start from-state after);
     $COMMAND->usage('one of --last, --from-start, --from-state, --after') if @given > 1;
     my %start = (last => -($option->{last} || 0), 'from-start' => 'oldest', 'from-state' => 'state');
-    my $after = defined $option->{after} ? $COMMAND->text('--after', $option->{after}) : '';
-    $self->{begin} = [@given && $start{$given[0]} || 'latest', $after];
-    my $pause  = $FIRST_PAUSE;
-    my $stream = eval { $self->_connect(@{$self->{begin}}) };
-    die $@ if !$stream && !($self->{hub} && $COMMAND->exit_code($@) == 4);    # it has ended without an answer
+    my $after = defined $option->{after} ? $COMMAND->text('--after', $option->{after}) : undef;
+    my $raw   = sub { $self->{output}->raw($_[1]) };
+    $self->{begin} = {start => @given && $start{$given[0]} || 'latest', after => $after, on_bytes => $raw};
+    my $pause = $FIRST_PAUSE;
+    my $is_ok = eval { $self->_connect };
+    die $@ if !$is_ok && !($self->{hub} && $COMMAND->exit_code($@) == 4);    # it has ended without an answer
 
     while (!$self->_is_over) {
-        if ($stream && $self->_read_stream($stream)) {
+        if ($is_ok && $self->_read_stream) {
             $pause = $FIRST_PAUSE;
         }
         else {
             $pause = min($pause * 2, $LONGEST_PAUSE);
         }
-        $stream = $self->_connect_again($pause) if !$self->_is_over;
+        $is_ok = $self->_connect_again($pause) if !$self->_is_over;
     }
     return;
 }
@@ -87,31 +83,25 @@ sub _topics {
     return @named, map { /[*]/ ? EventSource::XS::Hub::Name->pattern($_) : $_ } @topics;
 }
 
-# Hands the hub process a stream, and returns its other end.
+# Follows the hub process, from where the stream before has ended.
 sub _connect {
-    my ($self, $start, $after, %how) = @_;
-    my $hub = $COMMAND->connect($self->{option}, %how);
-    my ($stream, $handed) = EventSource::XS::SocketPair->open or die "no pair of sockets: $!\n";
-    $self->{hub} = $hub;    # the stream lives as long as this connection
-    $hub->follow($handed, @{$self->{topics}}, {start => $start, after => $after});
-    $self->{reader}->restart;
-    return $stream;
+    my ($self, %how)   = @_;
+    my ($hub, $before) = ($COMMAND->connect($self->{option}, %how), $self->{stream});
+    $self->{hub}    = $hub;
+    $self->{stream} = $before ? $before->resume($hub) : $hub->follow(@{$self->{topics}}, $self->{begin});
+    return 1;
 }
 
-# The next hub process has only events that were published after the last one was lost, and its state, if that is asked for. A
-# stream without an id has not begun.
+# Waits for the next hub process. Returns true if it follows that.
 sub _connect_again {
     my ($self, $pause) = @_;
     my $has_said;
     while (!$self->_is_over) {
         sleep $pause;
         local $self->{option} = {%{$self->{option}}, autostart => 0, timeout => $LONGEST_PAUSE};
-        my $id     = $self->{reader}->last_event_id;
-        my @from   = length $id ? ($self->{option}{'from-state'} ? 'state' : 'oldest', $id) : @{$self->{begin}};
-        my $stream = eval { $self->_connect(@from) };
-        if ($stream) {
+        if (eval { $self->_connect }) {
             $COMMAND->complain('tail', 'connected again') if $has_said;
-            return $stream;
+            return 1;
         }
         die $@ if $COMMAND->exit_code($@) != 3 && $COMMAND->exit_code($@) != 4;
         $COMMAND->complain('tail', 'the hub process has ended; waiting for the next one') if !$has_said++;
@@ -128,44 +118,36 @@ sub _is_over {
 # Reads until the stream ends. Returns true if there was anything to read. The output is watched too: a reader such as head
 # may have gone while no event comes.
 sub _read_stream {
-    my ($self, $stream) = @_;
-    my $poll = IO::Poll->new;
-    $poll->mask($stream     => POLLIN);
+    my $self   = shift;
+    my $socket = $self->{stream}->socket;
+    my $poll   = IO::Poll->new;
+    $poll->mask($socket     => POLLIN);
     $poll->mask(*STDOUT{IO} => POLLERR);
     my $has_read;
     while (!$self->_is_over) {
         my $wait = defined $self->{until} ? min($LONGEST_WAIT, $self->{until} - time) : $LONGEST_WAIT;
         $poll->poll($wait > 0 ? $wait : 0);
         die bless {}, 'EventSource::XS::Command::Closed' if $poll->events(*STDOUT{IO}) & POLLERR;
-        next if !($poll->events($stream) & (POLLIN | POLLERR | POLLHUP));
-        my $count = sysread $stream, (my $bytes), $READ_BYTES;
-        next             if !defined $count && $!{EINTR};
-        return $has_read if !$count;
+        next if !($poll->events($socket) & (POLLIN | POLLERR | POLLHUP));
+        my $events = $self->{stream}->read or return $has_read;
         $has_read = 1;
-        $self->_feed($bytes);
+        $self->_take(@$events);
     }
     return $has_read;
-}
-
-sub _feed {
-    my ($self, $bytes) = @_;
-    $self->{output}->raw($bytes);
-    $self->_take($self->{reader}->feed($bytes));
-    $self->{output}->flush;
-    return;
 }
 
 sub _take {
     my ($self, @events) = @_;
     for my $event (@events) {
-        if (defined $event->{channel}) {
-            $self->{output}->event($event);
-        }
-        elsif ($event->{event} eq $self->{hub}->gap_event) {
+        if ($event->{is_gap}) {
             my $where = $self->{option}{'from-state'} ? 'the state follows' : "events are missing before $event->{id}";
             $COMMAND->complain('tail', "gap: $where ($event->{data})");
         }
+        else {
+            $self->{output}->event($event);
+        }
     }
+    $self->{output}->flush;
     return;
 }
 

@@ -2,21 +2,56 @@ package EventSource::XS::Hub::FollowedStream;
 use strict;
 use warnings;
 
-# Reads what a hub process writes for "follow" of EventSource::Hub::Process: before each event there is a comment with its
-# channel.
+# What "follow" of EventSource::Hub::Process returns, which has the manual: one end of a pair of sockets, whose other end the hub
+# process writes to. Before each event there is a comment with its channel.
 
+use Errno qw(EAGAIN EINTR EWOULDBLOCK);
 use EventSource::Parser;
 
 # The longest event, in bytes: the longest message to a hub process.
 my $MAX_EVENT = 16 << 20;
 
-sub new { return bless({parser => EventSource::Parser->new(max_event => $MAX_EVENT)}, shift)->restart }
+my $READ_BYTES = 65_536;
+
+# Options: socket; gap_event of the hub; topics and option, those of follow.
+sub new {
+    my ($class, %option) = @_;
+    my $self = bless {%option, parser => EventSource::Parser->new(max_event => $MAX_EVENT), rest => ''}, $class;
+    utf8::encode(my $id = $self->{option}{after} // '');
+    $self->{parser}->feed("id: $id\n\n");
+    return $self;
+}
 
 # Public methods
 
-# Take bytes, wherever they were cut. Returns events, as hashes of channel, event, id and data. The hub's own events have no
-# channel.
-sub feed {
+sub last_event_id { return $_[0]{parser}->last_event_id }
+
+sub read {
+    my $self   = shift;
+    my $socket = $self->{socket} // return undef;
+    my $count  = sysread $socket, (my $bytes), $READ_BYTES;
+    return []                                  if !defined $count && ($! == EAGAIN || $! == EINTR || $! == EWOULDBLOCK);
+    return $self->{socket} = undef             if !$count;
+    $self->{option}{on_bytes}->($self, $bytes) if $self->{option}{on_bytes};
+    return [$self->_events($bytes)];
+}
+
+# The next hub process has only events that were published after the last one was lost, and its state, if that is asked for. A
+# stream without an id has not begun.
+sub resume {
+    my ($self, $process) = @_;
+    my %option = %{$self->{option}};
+    my $id     = $self->last_event_id;
+    my $start  = ($option{start} // '') eq 'state' ? 'state' : 'oldest';
+    %option = (%option, after => $id, start => $start) if length $id;
+    return $process->follow(@{$self->{topics}}, \%option);
+}
+
+sub socket { return $_[0]{socket} }
+
+# Private methods
+
+sub _events {
     my ($self, $bytes) = @_;
     my @events;
     $self->{rest} .= $bytes;
@@ -31,21 +66,16 @@ sub feed {
     return @events, $self->_parsed(substr $self->{rest}, 0, $whole, '');
 }
 
-sub last_event_id { return $_[0]{parser}->last_event_id }
-
-# The stream has ended, and another one continues it.
-sub restart {
-    my $self = shift;
-    $self->{parser}->finish;
-    @$self{qw(channel rest)} = (undef, '');
-    return $self;
-}
-
-# Private methods
-
+# The hub's own events have no channel: gaps, and positions, which only move the last event ID.
 sub _parsed {
     my ($self, $bytes) = @_;
-    return map { +{%$_, channel => delete $self->{channel}} } $self->{parser}->feed($bytes);
+    my @events;
+    for my $event ($self->{parser}->feed($bytes)) {
+        my $channel = delete $self->{channel};
+        next if !defined $channel && $event->{event} ne $self->{gap_event};
+        push @events, {%$event, defined $channel ? (channel => $channel) : (is_gap => 1)};
+    }
+    return @events;
 }
 
 1;

@@ -42,7 +42,6 @@ use warnings;
 
 use EventSource::XS::Outbox::Row;
 use EventSource::XS::Reason;
-use EventSource::XS::SocketPair;
 use List::Util    qw(max min);
 use Sys::Hostname ();
 use Time::HiRes   qw(CLOCK_MONOTONIC clock_gettime);
@@ -288,10 +287,8 @@ sub _connect_hub {
     my $self = shift;
     my $hub  = $self->{connect_hub}->();
     if ($self->{database}->needs_hint) {
-        my ($ours, $theirs) = EventSource::XS::SocketPair->open or die "cannot make a socket: $!\n";
-        $ours->blocking(0);
-        $hub->follow($theirs, $HINTS);
-        $self->{hint} = $ours;
+        $self->{hint} = $hub->follow($HINTS)->socket;
+        $self->{hint}->blocking(0);
     }
     $self->{hub} = $hub;
     return 0;

@@ -7,27 +7,25 @@ use warnings;
 
 use AnyEvent;
 use EventSource::XS::Reason;
-use EventSource::XS::XMPP::Follower;
 use EventSource::XS::XMPP::Publisher;
 use EventSource::XS::XMPP::Stanza;
+use IO::Handle   ();
 use Scalar::Util qw(weaken);
 
 # Takes the items that wait, and those that come. on_end is called when the hub process has ended. Throws an EventSource::Error
-# if the hub does not say what waits.
+# if there is none.
 sub open {
     my ($class, %option) = @_;
     my $options = $option{options};
     my $self    = bless {
         (map { $_ => $option{$_} } qw(connection log on_end options positions)),
-        channel  => $options->channel('publish'),
-        follower => EventSource::XS::XMPP::Follower->new($options->hub, $options->channel('publish')),
-        asked    => {},
+        channel => $options->channel('publish'),
+        asked   => {},
     }, $class;
-    my @events = $self->{follower}->state;
+    my $stream = $self->{stream} = $options->hub->process->follow($self->{channel}, {start => 'state'});
+    $stream->socket->blocking(0);
     weaken(my $weak = $self);
-    $self->{watch} =
-        AnyEvent->io(fh => $self->{follower}->stream, poll => 'r', cb => sub { $weak->_read if $weak });
-    $self->_publish($_) for @events;
+    $self->{watch} = AnyEvent->io(fh => $stream->socket, poll => 'r', cb => sub { $weak->_read if $weak });
     return $self;
 }
 
@@ -75,7 +73,7 @@ sub _publish {
 
 sub _read {
     my $self   = shift;
-    my $events = $self->{follower}->take or return $self->{on_end}->();
+    my $events = $self->{stream}->read or return $self->{on_end}->();
     $self->_publish($_) for @$events;
     return;
 }

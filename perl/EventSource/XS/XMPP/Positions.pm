@@ -6,12 +6,10 @@ use warnings;
 # knowledge lives as long as the events, and every machine and every process that may hold the lease has it.
 
 use EventSource::XS::Reason;
-use EventSource::XS::XMPP::Follower;
 use EventSource::XS::XMPP::Known;
+use EventSource::XS::XMPP::Record;
 use EventSource::XS::XMPP::Timer;
-use JSON::MaybeXS ();
 
-my $JSON  = JSON::MaybeXS->new(utf8 => 0, canonical => 1);
 my $EVENT = 'eventsource-xmpp';
 
 my $SAVE_AFTER  = 1;    # seconds; what was not saved is not published twice (EventSource::XS::XMPP::Known)
@@ -66,8 +64,8 @@ sub note_first_reading {
 sub save {
     my ($self, $node) = @_;
     my $known = $self->known($node);
-    my $data  = $JSON->encode({node => $node, known => $known->saved});
-    $self->{options}->hub->publish($self->{channel}, {event => $EVENT, key => $node, retain => 1, data => $data});
+    my %saved = (node => $node, known => $known->saved);
+    EventSource::XS::XMPP::Record->publish($self->{options}->hub, $self->{channel}, $EVENT, $node, \%saved);
     $known->note_saved;
     delete $self->{changed}{$node};
     return;
@@ -100,16 +98,9 @@ sub save_changed {
 # What was saved of each node, by its name.
 sub _saved {
     my $self = shift;
-    my %saved;
-    for my $event (EventSource::XS::XMPP::Follower->new($self->{options}->hub, $self->{channel})->state) {
-        my $position = do {
-            local $SIG{__DIE__};
-            eval { $JSON->decode($event->{data}) }
-            }
-            or next;
-        $saved{$position->{node}} = $position->{known} if ref $position eq 'HASH' && defined $position->{node};
-    }
-    return %saved;
+    my @saved =
+        map { EventSource::XS::XMPP::Record->of($_, $EVENT) // () } $self->{options}->hub->state($self->{channel});
+    return map { ($_->{node} => $_->{known}) } grep { defined $_->{node} } @saved;
 }
 
 1;

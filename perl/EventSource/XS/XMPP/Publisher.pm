@@ -8,6 +8,7 @@ use warnings;
 
 use Digest::SHA qw(sha256_base64);
 use EventSource::XS::Settings;
+use EventSource::XS::XMPP::Record;
 use EventSource::XS::XMPP::Stanza;
 use JSON::MaybeXS ();
 use Time::HiRes   ();
@@ -26,11 +27,8 @@ my $count = 0;
 # The item of an event of the channel: a hash with node, id and payload; undef of another event.
 sub item_of {
     my ($class, $event) = @_;
-    return undef if $event->{event} ne $EVENT;
-    local $SIG{__DIE__};
-    my $item = eval { $JSON->decode($event->{data}) };
-    return
-        ref $item eq 'HASH' && !grep({ !defined $item->{$_} || ref $item->{$_} } qw(id node payload)) ? $item : undef;
+    my $item = EventSource::XS::XMPP::Record->of($event, $EVENT) or return undef;
+    return grep({ !defined $item->{$_} || ref $item->{$_} } qw(id node payload)) ? undef : $item;
 }
 
 sub new {
@@ -49,8 +47,7 @@ sub publish {
     $SETTINGS->refuse(id => 'id must be 1 to 1,024 characters that XML can have')
         if !length $id || length $id > 1024 || !$STANZA->is_fit($id);
     my %item = (node => $node, id => $id, payload => $self->_payload_of($channel, $event));
-    my $data = $JSON->encode(\%item);
-    $self->{hub}->publish($self->{channel}, {event => $EVENT, key => _key($node, $id), retain => 1, data => $data});
+    EventSource::XS::XMPP::Record->publish(@$self{qw(hub channel)}, $EVENT, _key($node, $id), \%item);
     return $id;
 }
 

@@ -9,10 +9,8 @@ use warnings;
 # pushes, so the hub process sees a slow client, and what that has missed is said.
 
 use EventSource::XS::Hub::Admin::Look;
-use EventSource::XS::Hub::FollowedStream;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Reason;
-use EventSource::XS::SocketPair;
 use List::Util  qw(max min);
 use POSIX       ();
 use Time::HiRes qw(time);
@@ -23,8 +21,6 @@ my $START    = -20;    # the events of the history with which a tail begins
 my $PAUSE    = 0.1;    # seconds between two pushes of what the tail has read
 my $MAX_ROWS = 20;     # events of one of these pushes: the last ones; of those before, their number
 my $NICE     = 10;     # a page takes no processor from the hub
-
-my $READ_BYTES = 65_536;
 
 # Options: open, which connects to the hub process, and those of EventSource::XS::Hub::Admin::Look.
 sub new {
@@ -53,7 +49,7 @@ sub run {
             $next_rows = time + $PAUSE;
         }
         my $until = @{$self->{rows}} ? min($next_look, $next_rows) : $next_look;
-        my $what  = $connection->wait($self->{stream}, max(0, $until - time));
+        my $what  = $connection->wait($self->_socket, max(0, $until - time));
         last         if $what eq 'gone';
         $self->_read if $what eq 'readable';
     }
@@ -62,17 +58,14 @@ sub run {
 
 # Private functions and methods
 
-# Follows the channel anew, after the last event that was read. Of another hub process it begins where that one begins.
+# Follows the channel, and anew after the end of the stream.
 sub _follow {
     my $self = shift;
     my $name = $self->{look}->channel;
-    return if !defined $name || $self->{stream};
-    my $topic = $name =~ /[*]/  ? EventSource::XS::Hub::Name->pattern($name) : $name;
-    my $known = $self->{reader} ? $self->{reader}->last_event_id             : '';
-    my ($stream, $handed) = EventSource::XS::SocketPair->open or die "no pair of sockets: $!\n";
-    $self->{hub}->follow($handed, $topic, {after => $known, start => length $known ? 'oldest' : $START});
-    $self->{reader} = $self->{reader} ? $self->{reader}->restart : EventSource::XS::Hub::FollowedStream->new;
-    $self->{stream} = $stream;
+    return if !defined $name || $self->_socket;
+    my $topic = $name =~ /[*]/ ? EventSource::XS::Hub::Name->pattern($name) : $name;
+    my ($hub, $before) = @$self{qw(hub stream)};
+    $self->{stream} = $before ? $before->resume($hub) : $hub->follow($topic, {start => $START});
     return;
 }
 
@@ -87,23 +80,16 @@ sub _news {
     };
     my $error = $@;
     return {event => 'look', json => $look} if $look;
-    delete @$self{qw(hub stream)};
+    delete $self->{hub};
     return {event => 'away', json => {message => EventSource::XS::Reason->message_of($error), time => time}};
 }
 
 # Reads what has come. At its end the stream is followed anew with the next look.
 sub _read {
-    my $self  = shift;
-    my $count = sysread $self->{stream}, (my $bytes), $READ_BYTES;
-    return delete $self->{stream} if !$count;
-    my $gap = $self->{hub}->gap_event;
-    for my $event ($self->{reader}->feed($bytes)) {
-        next if !defined $event->{channel} && $event->{event} ne $gap;
-        push @{$self->{rows}}, $event;
-        next if @{$self->{rows}} <= $MAX_ROWS;
-        shift @{$self->{rows}};
-        $self->{skipped}++;
-    }
+    my $self = shift;
+    push @{$self->{rows}}, @{$self->{stream}->read || []};
+    my @left_out = splice @{$self->{rows}}, 0, max(0, @{$self->{rows}} - $MAX_ROWS);
+    $self->{skipped} += @left_out;
     return;
 }
 
@@ -114,6 +100,11 @@ sub _rows {
     my @rows    = map { EventSource::XS::Hub::Admin::Look->row($_) } splice @{$self->{rows}};
     $self->{skipped} = 0;
     return (rows => \@rows, skipped => $skipped);
+}
+
+sub _socket {
+    my $stream = shift->{stream};
+    return $stream && $stream->socket;
 }
 
 1;

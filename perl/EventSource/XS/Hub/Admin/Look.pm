@@ -40,7 +40,7 @@ sub new {
 
 sub channel { return $_[0]{channel} }
 
-# An event as the page shows it. Takes one of EventSource::XS::Hub::FollowedStream; returns a hash of channel, event, id, data,
+# An event as the page shows it. Takes one of a followed stream; returns a hash of channel, event, id, data,
 # and the length of all data.
 sub row {
     my ($class, $event) = @_;
