@@ -67,12 +67,12 @@ impl Case {
 
     fn publish(&mut self, channel: usize, key: usize) {
         self.newest += 1;
-        self.hub.publish(numbered(self.newest, channel.to_string().into(), key), self.now);
+        self.hub.append(numbered(self.newest, channel.to_string().into(), key), self.now);
     }
 
     fn publish_to(&mut self, channel: Vec<u8>) {
         self.newest += 1;
-        self.hub.publish(numbered(self.newest, channel, 0), self.now);
+        self.hub.append(numbered(self.newest, channel, 0), self.now);
     }
 
     fn subscribe(&mut self, topics: &[Topic], start: StartPoint) -> Cursor {

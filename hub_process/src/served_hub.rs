@@ -291,7 +291,7 @@ impl ServedHub {
                 deliver_other(&mut self.before, own);
                 Ok(Published::Id(id))
             }
-            Source::Stored(stored) => stored.publish(publication.into(), given.as_deref(), requester, now),
+            Source::Stored(stored) => stored.append_event(publication.into(), given.as_deref(), requester, now),
         }
     }
 }

@@ -160,7 +160,7 @@ impl StoredHub {
     }
 
     /// Asks the store to append an event. An event with a key `once` that waits already is not appended again.
-    pub fn publish(
+    pub fn append_event(
         &mut self,
         draft: Draft,
         given_id: Option<&[u8]>,
@@ -168,7 +168,7 @@ impl StoredHub {
         now: Instant,
     ) -> Result<Published, Failure> {
         self.sequencer.set_time(now);
-        self.sequencer.publish(draft, given_id, WaitingDraft::new(Purpose::Event, [requester]))
+        self.sequencer.append_event(draft, given_id, WaitingDraft::new(Purpose::Event, [requester]))
     }
 
     /// Ends streams of other machines when their hubs read that from the store, which withdraws tickets, too: here they are
@@ -235,9 +235,9 @@ impl StoredHub {
         self.sequencer.position.last_seq
     }
 
-    /// Publishes the wills that wait. Those that the store does not take are tried again later.
-    fn publish_wills(&mut self) {
-        self.wills.publish(&mut self.sequencer);
+    /// Asks the store to append the wills that wait. Those that the store does not take are tried again later.
+    fn store_wills(&mut self) {
+        self.wills.store(&mut self.sequencer);
         if !self.wills.is_empty() {
             self.sequencer.retry_later();
         }
@@ -311,7 +311,7 @@ impl StoredHub {
         effects.is_ready = true;
         self.sequencer.mark_position();
         self.members.resume_members(is_other_history, &mut self.sequencer);
-        self.publish_wills();
+        self.store_wills();
         Ok(())
     }
 
@@ -378,7 +378,7 @@ impl StoredHub {
         self.members.keep_lingering_in_time(&self.sequencer);
         if self.sequencer.is_time_to_retry() {
             members::ask_waiting(&mut self.sequencer);
-            self.publish_wills();
+            self.store_wills();
         }
         if self.sequencer.threads.restart_at().is_some_and(|at| now >= at) && self.restart().is_err() {
             self.sequencer.threads.delay_restart(now);
@@ -420,7 +420,7 @@ impl StoredHub {
         self.sequencer.set_time(Instant::now());
         let wills = self.sequencer.sequence.members.take_wills();
         self.keep_wills(wills);
-        self.publish_wills();
+        self.store_wills();
         self.sequencer.forget_all_evicted();
         self.members.keep_lingering(&self.sequencer);
         self.sequencer.threads.close();

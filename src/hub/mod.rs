@@ -27,7 +27,7 @@
 //!
 //! An event travels like this:
 //!
-//! 1. [`publish`](Hub::publish) appends it to the log of its channel, and queues the channel's subscribers for
+//! 1. [`append`](Hub::append) appends it to the log of its channel, and queues the channel's subscribers for
 //!    notification.
 //! 2. [`notify_subscribers`](Hub::notify_subscribers) names the streams that may have a backlog now, once for all
 //!    that was published since the last time.

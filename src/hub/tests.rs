@@ -99,7 +99,7 @@ impl Case {
             retain: Retain::No,
             id: id.map(|id| id.as_bytes().into()),
         };
-        self.hub.publish(event, at);
+        self.hub.append(event, at);
     }
 
     /// Subscribes the stream, which may be subscribed to other topics already. Returns what it is sent then.
@@ -799,7 +799,7 @@ fn a_key_that_changes_while_the_state_is_read_in_parts_comes_in_a_later_part() {
         let seq = hub.last_seq() + 1;
         let (channel, key) = (b"a"[..].into(), key.as_bytes().into());
         let event = event(&format!("e-{seq}"));
-        hub.publish(SequencedEvent { seq, channel, event, key, retain: Retain::Newest, id: None }, case.now);
+        hub.append(SequencedEvent { seq, channel, event, key, retain: Retain::Newest, id: None }, case.now);
     };
     "x y z".split(' ').for_each(|key| retain(&mut case.hub, key));
     let read = |hub: &Hub, after: u64| {
@@ -928,7 +928,7 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
         let filler = "x".repeat(if retain == Retain::Forget { 1 } else { 5000 });
         let event = Shared::of(format!("data: x\nid: e-{seq}\n: {filler}\n\n"));
         let (channel, key) = (b"a"[..].into(), [key].into());
-        case.hub.publish(SequencedEvent { seq, channel, event, key, retain, id: None }, case.now);
+        case.hub.append(SequencedEvent { seq, channel, event, key, retain, id: None }, case.now);
         assert!(case.hub.evict(case.now, &[]).is_ok());
     };
     (0..30).for_each(|key| publish(&mut case, key, Retain::Newest));
@@ -968,14 +968,14 @@ fn a_hub_that_was_handed_over_has_the_same_history_state_and_gaps() {
             retain: Retain::Newest,
             id: None,
         };
-        case.hub.publish(retained, case.now);
+        case.hub.append(retained, case.now);
         case.publish("a a a b b b b");
         case.hub.streams_to_end(&EndRequest { labels: vec![b"user/8"[..].into()], ..EndRequest::default() }, 1);
         let mut next = Case::of(Hub::stored(Epoch::new("e", None), settings(), &case.hub.history()));
         for (channel, entry) in case.hub.entries() {
             let crate::log::LogEntry { seq, at, event, key, retain, has_custom_id, .. } = entry.clone();
             let id = has_custom_id.then(|| b"custom"[..].into());
-            next.hub.publish(SequencedEvent { seq, channel: channel.into(), event, key, retain, id }, at);
+            next.hub.append(SequencedEvent { seq, channel: channel.into(), event, key, retain, id }, at);
         }
         assert!(next.hub.evict(case.now, &[]).is_ok());
         assert_eq!(next.hub.history().last_seq, case.hub.last_seq());

@@ -1,7 +1,7 @@
 //! The hubs of a reactor: creating, publishing, evicting, counting, closing.
 
 use super::{HubId, Io, Reactor};
-use crate::hub::{Answer, Epoch, History, Hub, Question, Retention, SequencedEvent, Settings};
+use crate::hub::{Answer, Epoch, History, Hub, Question, Settings};
 use crate::stream::{Reason, StreamId};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -28,13 +28,6 @@ impl Hubs {
         self.0.insert(id, HubState { hub, is_draining: false, is_closed: false });
     }
 
-    /// Sets those settings of a hub that may change. The next flush evicts what exceeds the bounds.
-    pub(super) fn set_retention(&mut self, id: HubId, retention: Retention) {
-        if let Some(hub) = self.get_mut(id) {
-            hub.set_retention(retention);
-        }
-    }
-
     pub(super) fn get(&self, id: HubId) -> Option<&Hub> {
         self.0.get(&id).map(|state| &state.hub)
     }
@@ -52,11 +45,11 @@ impl Hubs {
         self.0.get(&id).map_or(false, |state| !state.is_draining && !state.is_closed)
     }
 
-    /// Adds an event to its channel's log: one of now, or one that was stored. Streams are sent it by the next
-    /// [`flush`](Reactor::flush).
-    pub(super) fn publish(&mut self, id: HubId, event: SequencedEvent, published_at: Instant) {
+    /// Changes a hub, unless it was dropped. The next [`flush`](Reactor::flush) sends streams what was appended, and evicts what
+    /// exceeds the bounds.
+    pub(super) fn change(&mut self, id: HubId, change: impl FnOnce(&mut Hub)) {
         if let Some(hub) = self.get_mut(id) {
-            hub.publish(event, published_at);
+            change(hub);
         }
     }
 

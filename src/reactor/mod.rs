@@ -27,7 +27,7 @@
 //! A published event takes this way:
 //!
 //! ```text
-//! apply(Publish) ─> Hubs::publish                    the event enters its channel's log
+//! apply(Publish) ─> Hub::append                      the event enters its channel's log
 //! flush ─> flush_queued ─> queue_subscribers         subscribers are queued, once each
 //!                       ─> flush_stream ─> send      one stream, at most four writes in a row
 //!                                           ├─> LogSource::catch_up   gap if its entries were evicted
@@ -203,14 +203,10 @@ impl<I: Io> Reactor<I> {
             Command::CreateHub { hub, epoch, settings, history } => {
                 self.hubs.create(hub, epoch, *settings, history.as_deref());
             }
-            Command::SetRetention { hub, retention } => self.hubs.set_retention(hub, *retention),
-            Command::Publish { hub, event } => self.hubs.publish(hub, *event, now),
-            Command::PublishStored { hub, event, at } => self.hubs.publish(hub, *event, at),
-            Command::PassStored { hub, seq } => {
-                if let Some(hub) = self.hubs.get_mut(hub) {
-                    hub.pass(seq);
-                }
-            }
+            Command::SetRetention { hub, retention } => self.hubs.change(hub, |hub| hub.set_retention(*retention)),
+            Command::Publish { hub, event } => self.hubs.change(hub, |hub| hub.append(*event, now)),
+            Command::PublishStored { hub, event, at } => self.hubs.change(hub, |hub| hub.append(*event, at)),
+            Command::PassStored { hub, seq } => self.hubs.change(hub, |hub| hub.pass(seq)),
             Command::Subscribe { hub, stream, request, holds } => {
                 self.subscribe(Subscribing { hub, stream, request, holds }, now);
             }

@@ -42,7 +42,7 @@ impl StoredMembers {
         if !sequencer.is_open() || sequencer.drafts.has_once(&draft.once) {
             return;
         }
-        let mut publish = |draft| sequencer.publish(draft, None, WaitingDraft::new(Purpose::Number, None));
+        let mut publish = |draft| sequencer.append_event(draft, None, WaitingDraft::new(Purpose::Number, None));
         if publish(draft.clone()).is_err_and(|failure| failure.code == ErrorCode::Full) {
             // It is sent, and what is retained of the key is older.
             let _ = publish(Draft { retain: Retain::Forget, ..draft });

@@ -55,7 +55,7 @@ impl StoredHub {
                 self.members.publish_number(draft, &mut self.sequencer);
             } else {
                 self.wills.keep(draft, TOO_MANY);
-                self.publish_wills();
+                self.store_wills();
             }
         }
         self.members.announce_changes(&mut self.sequencer);

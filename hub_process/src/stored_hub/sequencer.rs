@@ -169,7 +169,7 @@ impl Sequencer {
     }
 
     /// Asks the store to append an event. An event with a key `once` that waits already is not appended again.
-    pub fn publish(
+    pub fn append_event(
         &mut self,
         draft: Draft,
         given_id: Option<&[u8]>,

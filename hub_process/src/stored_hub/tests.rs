@@ -325,7 +325,7 @@ impl World {
         self.next += 1;
         let requester = Requester { peer: 1, request: self.next, bytes: 100, since: None };
         self.open.insert(self.next, once.into());
-        match self.hub.publish(draft(self.next, once), None, requester, self.now).expect("it is accepted") {
+        match self.hub.append_event(draft(self.next, once), None, requester, self.now).expect("it is accepted") {
             Published::Waits => self.spent += requester.bytes,
             Published::Id(id) => {
                 self.open.remove(&self.next);
@@ -514,7 +514,7 @@ fn the_clock_of_the_store_decides_how_old_an_entry_is() {
             }
             world.store.begin("");
             assert!(world.take().is_ready);
-            let mut publish = |key: &str| world.hub.publish(draft(0, key), None, NOBODY, world.now);
+            let mut publish = |key: &str| world.hub.append_event(draft(0, key), None, NOBODY, world.now);
             let is_known = |key: &str| matches!(publish(key), Ok(Published::Id(_)));
             assert_eq!(["key1", "key2", "key3"].map(is_known), [false, true, true], "the clock shows {clock}");
             let reader = Reader::after(world.hub.handle().expect("a hub"), Some("epoch1-2"));
@@ -636,7 +636,7 @@ fn a_store_that_has_ended_is_asked_nothing_until_it_starts_again() {
     world.take();
     let requester = Requester { peer: 1, request: 99, bytes: 100, since: None };
     let refused =
-        world.hub.publish(draft(99, ""), None, requester, world.now).err().expect("nobody would carry it out");
+        world.hub.append_event(draft(99, ""), None, requester, world.now).err().expect("nobody would carry it out");
     assert_eq!(refused.code, ErrorCode::Unavailable);
     world.hub.run_timers(world.now + RESTART);
     assert!(world.hub.sequencer.threads.are_running());
@@ -782,7 +782,7 @@ fn a_request_to_end_streams_in_a_history_means_those_that_were_asked_for_before_
 #[test]
 fn an_id_that_looks_like_one_of_the_hub_is_refused() {
     let mut world = World::new();
-    let mut publish = |id: &[u8]| world.hub.publish(draft(1, ""), Some(id), NOBODY, world.now).map(drop);
+    let mut publish = |id: &[u8]| world.hub.append_event(draft(1, ""), Some(id), NOBODY, world.now).map(drop);
     assert_eq!(publish(b"epoch1-1").expect_err("reserved").field.as_deref(), Some("id"));
     publish(b"other-1").expect("another id");
 }
@@ -797,7 +797,7 @@ fn what_does_not_fit_is_refused_before_the_store_is_asked() {
     let publish = |world: &mut World, key: &str, retain| {
         world.next += 1;
         let requester = Requester { peer: 1, request: world.next, bytes: 0, since: None };
-        let published = world.hub.publish(retained(world.next, key, retain), None, requester, world.now);
+        let published = world.hub.append_event(retained(world.next, key, retain), None, requester, world.now);
         if published.is_ok() {
             world.open.insert(world.next, String::new());
         }
@@ -841,7 +841,7 @@ fn a_store_that_cannot_begin_says_so_and_nothing_is_published_meanwhile() {
     let (store, end) = Store::new().expect("a pipe");
     let mut hub = hub_of(store, &HubSettings::default());
     let requester = Requester { peer: 1, request: 1, bytes: 1, since: None };
-    assert!(hub.publish(draft(1, ""), None, requester, Instant::now()).is_err());
+    assert!(hub.append_event(draft(1, ""), None, requester, Instant::now()).is_err());
     let failure = Failure::new(ErrorCode::Unavailable, None, "no disk");
     end.reporter.report(StoreReport::CannotBegin { failure: failure.clone(), retries: true });
     let effects = hub.take_reports(Instant::now());
@@ -859,7 +859,7 @@ fn a_will_waits_while_the_store_is_away() {
     let mut world = World::new();
     let will = draft(1, "");
     world.hub.wills.keep(will.clone(), "");
-    world.hub.publish_wills();
+    world.hub.store_wills();
     assert_eq!(asked(&mut world), std::slice::from_ref(&will));
     let (ticket, _) = world.store.asked.pop_front().expect("a will");
     world.store.fail(ticket, ErrorCode::Unavailable);
@@ -920,11 +920,11 @@ fn an_event_with_the_key_of_a_member_is_refused() {
     world.catch_up();
     for retain in [Retain::Newest, Retain::Forget] {
         let draft = Draft { key: key(), retain, ..draft(2, "") };
-        let refused = world.hub.publish(draft, None, NOBODY, world.now).map(drop).expect_err("a member's key");
+        let refused = world.hub.append_event(draft, None, NOBODY, world.now).map(drop).expect_err("a member's key");
         assert_eq!((refused.code, refused.field.as_deref()), (ErrorCode::Invalid, Some("key")));
     }
     let other = Draft { channel: b"other"[..].into(), key: key(), retain: Retain::Newest, ..draft(2, "") };
-    assert!(world.hub.publish(other, None, NOBODY, world.now).is_ok());
+    assert!(world.hub.append_event(other, None, NOBODY, world.now).is_ok());
 }
 
 /// The keys of tickets that the store of all these worlds has made.

@@ -32,8 +32,8 @@ impl Wills {
         self.waiting.push(will);
     }
 
-    /// Publishes those that wait.
-    pub fn publish(&mut self, sequencer: &mut Sequencer) {
+    /// Asks the store to append those that wait.
+    pub fn store(&mut self, sequencer: &mut Sequencer) {
         if !sequencer.is_open() {
             return;
         }
@@ -42,7 +42,7 @@ impl Wills {
                 will.retain = Retain::No; // the member has come meanwhile
             }
             let waiting = WaitingDraft::new(Purpose::Will(will.clone().into()), None);
-            match sequencer.publish(will.clone(), None, waiting) {
+            match sequencer.append_event(will.clone(), None, waiting) {
                 Ok(_) => {}
                 Err(failure) if failure.code == ErrorCode::Unavailable => self.keep(will, &failure.to_string()),
                 Err(failure) => self.count_lost(1, &failure.to_string()),

@@ -51,7 +51,7 @@ impl Hub {
     ///
     /// `published_at` is now, or when the event was stored. An entry of the [history](Self::stored) is not counted as
     /// published.
-    pub fn publish(&mut self, event: SequencedEvent, published_at: Instant) {
+    pub fn append(&mut self, event: SequencedEvent, published_at: Instant) {
         let SequencedEvent { seq, channel, event, key, retain, id } = event;
         let (at, is_later) = self.logs.add_number(seq, &channel, id.as_deref());
         self.counts.published += u64::from(is_later);
