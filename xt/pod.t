@@ -20,10 +20,10 @@ my %ALSO_PRIVATE = (
     'EventSource::Error'              => [qw(at here new outside own)],
     'EventSource::Framework::Dancer2' => [subs_of_plugins()],
     'EventSource::Hub'                => [
-        qw(absence check_max_streams clock groups has_process relays seal_ticket serve_groups serve_ticket shown subscribe_stream)
+        qw(absence check_max_streams clock groups has_process relays seal_ticket shown subscribe_by_ticket subscribe_connection subscribe_groups)
     ],
     'EventSource::Hub::Lease'      => [qw(is_held_now)],
-    'EventSource::Server'          => [qw(add_tap refusal remove_tap)],
+    'EventSource::Server'          => [qw(add_tap remove_tap)],
     'EventSource::Server::Emitter' => [qw(close hold new take)],
     'EventSource::Server::Event'   => [qw(fields_of)],
     'EventSource::Server::Supply'  => [qw(new tap_fields)],

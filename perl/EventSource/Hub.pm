@@ -161,29 +161,11 @@ sub script_app {
 
 sub serve {
     my ($self, $connection, @topics) = @_;
-    my $stream = _stream_of($connection, 'serve');
-    my ($member, @given) = $self->_with_member($self->_with_default_id($connection, @topics));
-    $connection->remember_member($self, $member)
-        if $member;    # before _serve, which may return at the stream's end
-    my $is_subscribed = $self->_serve($stream, $self->subscribe_stream($stream, @given));
+    my $stream        = _stream_of($connection, 'serve');
+    my $is_subscribed = $self->subscribe_connection($connection, @topics);
+    $stream->serve;
     EventSource::XS::_call_callbacks();
     return $is_subscribed;
-}
-
-# Subscribe a stream to groups of topics, which begin each with its own option, as one request, and serve it.
-sub serve_groups {
-    my ($self, $stream, $groups, $option) = @_;
-    return $self->_serve($stream, $self->_subscribe_groups($stream, $groups, $option));
-}
-
-# Subscribe a stream as an opened ticket says, after the id and with the reconnection time and the poll of its request, and
-# serve it.
-sub serve_ticket {
-    my ($self, $stream, $opened, $after, $retry, $poll) = @_;
-    return !!0 if !$stream->is_open;
-    my $id         = defined $after && length $after ? $after : undef;
-    my @of_request = (after => $id, retry => $retry, $poll ? $poll->native : ());
-    return $self->_serve($stream, $self->_subscribe_native($stream, 1, $opened, @of_request));
 }
 
 # Seal a ticket of a subscription: groups of topics, and options; for so many seconds; and what else it says. Return its bytes;
@@ -202,17 +184,43 @@ sub subscribe {
         field   => 'connection',
         message => 'EventSource::Hub: this stream goes through the writer of a server that blocks: call serve instead'
     ) if $stream->needs_serving;
+    return $self->subscribe_connection($connection, @topics);
+}
+
+# The end of the handler serves the stream, if nothing else does.
+sub subscribe_connection {
+    my ($self, $connection, @topics) = @_;
     my ($member, @given) = $self->_with_member($self->_with_default_id($connection, @topics));
-    my $is_subscribed = $self->subscribe_stream($stream, @given);
+    my $option        = ref $given[-1] eq 'HASH' ? pop @given : {};
+    my $is_subscribed = $self->subscribe_groups($connection->stream, [{topics => \@given, option => {}}], $option);
     $connection->remember_member($self, $member) if $member && $is_subscribed;
     EventSource::XS::_call_callbacks();
     return $is_subscribed;
 }
 
-sub subscribe_stream {
-    my ($self, $stream, @topics) = @_;
-    my $option = ref $topics[-1] eq 'HASH' ? pop @topics : {};
-    return $self->_subscribe_groups($stream, [{topics => \@topics, option => {}}], $option);
+# Subscribe a stream to groups of topics, which begin each with its own option, as one request.
+sub subscribe_groups {
+    my ($self, $stream, $groups, $option) = @_;
+    my $after = $SETTINGS->string(after => $option->{after});
+    $after = undef if defined $after && !length $after;
+    my %later;
+    if ($stream->is_open && _has_begun($stream)) {
+        _check_later($after, $option->{start});
+        %later = (start => 'latest');
+    }
+    my @native = $self->_subscription($groups, {%$option, %later});
+    return !!0 if !$stream->is_open;
+    push @native, keeps_id => 1 if $stream->can('has_pushed_id') && $stream->has_pushed_id;
+    return $self->_subscribe_native($stream, $option->{member}, undef, after => $after, @native);
+}
+
+# Subscribe a stream as an opened ticket says, after the id and with the reconnection time and the poll of its request.
+sub subscribe_by_ticket {
+    my ($self, $stream, $opened, $after, $retry, $poll) = @_;
+    return !!0 if !$stream->is_open;
+    my $id         = defined $after && length $after ? $after : undef;
+    my @of_request = (after => $id, retry => $retry, $poll ? $poll->native : ());
+    return $self->_subscribe_native($stream, 1, $opened, @of_request);
 }
 
 sub to_app {
@@ -297,17 +305,9 @@ sub _note_subscription {
     if   ($subscribed eq 'waits') { $self->{absence}->note }
     else                          { $self->{absence}->end }
     return !!0 if $subscribed eq 'ended';
-    EventSource::XS::Stream::Relay->pass_on_in_loop($stream, $self->{relays})
-        if $self->{relays} && !$stream->is_native && !$stream->is_blocking;
+    EventSource::XS::Stream::Relay->may_pass_on($stream, @$self{qw(relays absence)})
+        if $self->{relays} && !$stream->is_native;
     return !!1;
-}
-
-# Serve a stream that is subscribed, if nothing else does.
-sub _serve {
-    my ($self, $stream, $is_subscribed) = @_;
-    EventSource::XS::Stream::Relay->serve_stream($stream, $self->{relays}, $self->{absence}->patience)
-        if $stream->needs_serving;
-    return $is_subscribed;
 }
 
 sub _stream_of {
@@ -316,22 +316,6 @@ sub _stream_of {
     $SETTINGS->refuse(connection => "$method takes a Plack::App::EventSource::Connection that has a stream")
         if !$stream;
     return $stream;
-}
-
-# Subscribe a stream to groups of topics.
-sub _subscribe_groups {
-    my ($self, $stream, $groups, $option) = @_;
-    my $after = $SETTINGS->string(after => $option->{after});
-    $after = undef if defined $after && !length $after;
-    my %later;
-    if ($stream->is_open && _has_begun($stream)) {
-        _check_later($after, $option->{start});
-        %later = (start => 'latest');
-    }
-    my @native = $self->_subscription($groups, {%$option, %later});
-    return !!0 if !$stream->is_open;
-    push @native, keeps_id => 1 if $stream->can('has_pushed_id') && $stream->has_pushed_id;
-    return $self->_subscribe_native($stream, $option->{member}, undef, after => $after, @native);
 }
 
 # Subscribe the native stream of a stream: by an opened ticket, if there is one, perhaps with a member.

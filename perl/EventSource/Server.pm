@@ -2,11 +2,11 @@ package EventSource::Server;
 use strict;
 use warnings;
 
-# A PSGI application that sends the events of one supply to any number of clients. The supply is read into a channel of a
-# hub; each client's stream is subscribed to that channel.
+# An application whose handler subscribes each stream to one channel of a hub. The supply is read into that channel.
 
 our $VERSION = '0.100';
 
+use parent 'Plack::App::EventSource';
 use EventSource::Error;
 use EventSource::Hub;
 use EventSource::Hub::Lease;
@@ -14,15 +14,16 @@ use EventSource::Server::Emitter;
 use EventSource::Server::Event;
 use EventSource::Server::Supply;
 use EventSource::XS::ErrorLog;
-use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Loop;
 use EventSource::XS::Server::Source;
-use EventSource::XS::Server::Streams;
 use EventSource::XS::Settings;
-use EventSource::XS::Stream::Relay;
 use Scalar::Util qw(blessed weaken);
 
-use overload '&{}' => sub { $_[0]->to_app }, fallback => 1;
+use overload '&{}' => sub {
+    my $self = shift;
+    return sub { $self->call(@_) }
+    },
+    fallback => 1;
 
 # An error is reported at the application's line, not at a line of these modules.
 our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Stream Plack::App::EventSource Plack::Component);
@@ -45,28 +46,27 @@ my $CHANNEL = 'events';
 
 sub new {
     my ($class, @options) = @_;
-    my $self = bless {taps => {}, streams => {}, process => $$, place => EventSource::Error->here}, $class;
-    $self->_take_options(@options);
-    my %option = %{$self->{option}};
+    my %given = $SETTINGS->parse('new takes options', @options);
+    $SETTINGS->known(\%given, [@OPTIONS, keys %ALIAS], 'option %s');
+    my %option = (keepalive_interval => 60);
+    for my $name (grep { defined $given{$_} } sort keys %given) {
+        $option{$ALIAS{$name} || $name} = $given{$name};
+    }
+    my $channel = _checked_channel(%option);
+    my $self    = $class->SUPER::new(
+        (map { defined $option{$_} ? ($_ => $option{$_}) : () } @STREAM_OPTIONS),
+        keepalive => $option{keepalive} ? $option{keepalive_interval} : 0,
+        line_end  => 'lf',
+    );
+    @$self{qw(channel option place process streams taps)} = ($channel, \%option, EventSource::Error->here, $$, {}, {});
     $self->{source} = EventSource::XS::Server::Source->new($option{supply}) if defined $option{supply};
     $self->{hub}    = $option{hub} || $self->_own_hub;
-    $self->{app}    = $self->_streams;
-    $self->{app}->prepare_app;
+    weaken(my $server = $self);
+    $self->handler_cb(sub { $server->_subscribe(@_) });
     return $self;
 }
 
 # Public methods
-
-sub call {
-    my ($self, $env) = @_;
-    my $response = $self->{app}->call($env);
-    return $response if ref $response ne 'CODE';
-    return sub {
-        my $kept = $self;    # The server must live until the stream has begun and holds it.
-        $response->(@_);
-        return;
-    };
-}
 
 sub emit {
     my ($self, @event) = @_;
@@ -91,13 +91,7 @@ sub hub { return $_[0]{hub} }
 
 sub out_supply { return EventSource::Server::Supply->new($_[0]) }
 
-# The PSGI response to a request that receives no stream, after stop.
-sub refusal {
-    my ($self, $env) = @_;
-    return [204, [], []] if $self->{is_stopped};
-    $self->_check_supply($env);
-    return undef;
-}
+sub response_headers { return $_[0]->headers }
 
 sub stop {
     my $self = shift;
@@ -111,18 +105,25 @@ sub stop {
     return;
 }
 
+sub stream_response {
+    my ($self, $env) = @_;
+    return [204, [], []] if $self->{is_stopped};
+    $self->_check_supply($env);
+    return $self->SUPER::stream_response($env);
+}
+
 sub supply { return $_[0]{option}{supply} }
 
 sub to_app {
     my $self = shift;
     $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app") if !ref $self;
-    return sub { $self->call(@_) };
+    return $self->SUPER::to_app;
 }
 
-# A freed object can emit no events, so its streams are closed.
+# A freed object has no streams: these hold it.
 sub DESTROY {
     my $self = shift;
-    return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || $self->{process} != $$;
+    return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || ($self->{process} || 0) != $$;    # 0 if new has thrown
     local ($@, $!, $?);
     eval { $self->stop; 1 } or warn "EventSource::Server: $@";
     return;
@@ -145,32 +146,33 @@ sub add_tap {
 sub remove_tap {
     my ($self, $tap) = @_;
     delete $self->{taps}{$tap->{number}} if $tap->{number};
-    delete $self->{keepalive}            if !%{$self->{taps}};
+    delete $self->{tap_keepalive}        if !%{$self->{taps}};
     return;
 }
 
 # Private functions and methods
 
-sub _check {
-    my $option = shift;
+# The channel in characters, when the options have been checked. The hub and the streams check theirs.
+sub _checked_channel {
+    my %option = @_;
+    my ($hub, $channel) = @option{qw(hub channel)};
     $SETTINGS->refuse(keepalive => 'keepalive must be 0 or 1; keepalive_interval takes the seconds')
-        if defined $option->{keepalive} && $option->{keepalive} !~ /\A[01]?\z/;
-    $SETTINGS->seconds(keepalive_interval => $option->{keepalive_interval}, is_above_zero => 1);
-    $SETTINGS->headers(headers => $option->{headers});
-    EventSource::XS::Hub::Subscription->position($option->{position});
-    EventSource::XS::Hub::Subscription->start($option->{start});
-    $option->{channel} = EventSource::XS::Hub::Subscription->topic($option->{channel}) if defined $option->{channel};
-    $SETTINGS->refuse(channel => 'channel must be a name, not a pattern')              if ref $option->{channel};
-    return                                                                             if !defined $option->{hub};
-    $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub')
-        if !blessed $option->{hub} || !$option->{hub}->isa('EventSource::Hub');
-    $SETTINGS->refuse(channel => 'channel must be given with hub') if !defined $option->{channel};
-
-    for my $name (@HUB_OPTIONS) {
-        $SETTINGS->refuse($name, "$name must be set on the hub itself if hub is given") if defined $option->{$name};
+        if defined $option{keepalive} && $option{keepalive} !~ /\A[01]?\z/;
+    $SETTINGS->seconds(keepalive_interval => $option{keepalive_interval}, is_above_zero => 1);
+    $SETTINGS->headers(headers => $option{headers});
+    if (defined $hub) {
+        $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub') if !blessed $hub || !$hub->isa('EventSource::Hub');
+        $SETTINGS->refuse(channel => 'channel must be given with hub') if !defined $channel;
+        for my $name (grep { defined $option{$_} } @HUB_OPTIONS) {
+            $SETTINGS->refuse($name, "$name must be set on the hub itself if hub is given");
+        }
+        $hub->to_app(channels => sub { }, map { ($_ => $option{$_}) } qw(max_streams position start));
     }
-    $option->{hub}->check_max_streams($option->{max_streams});
-    return;
+    return $CHANNEL if !defined $channel;
+    EventSource::Hub->check_topics($channel);
+    $SETTINGS->refuse(channel => 'channel must be a name, not a pattern')
+        if ref $channel && !overload::Method($channel, '""');
+    return $SETTINGS->name(channel => $channel);
 }
 
 # Throws if the supply has not begun and cannot be read under the server that sent this request. The mistake is where
@@ -211,16 +213,17 @@ sub _end_taps {
 # Sends a comment to the taps at each interval while there are any. Streams have keepalives of their own.
 sub _keep_taps_alive {
     my ($self, $loop) = @_;
-    return if $self->{keepalive};
+    return if $self->{tap_keepalive};
     weaken $self;
-    $self->{keepalive} =
+    $self->{tap_keepalive} =
         $loop->every($self->{option}{keepalive_interval}, sub { $_->give_bytes(":\n") for $self->_taps });
     return;
 }
 
 sub _own_hub {
     my $self   = shift;
-    my %option = map { defined $self->{option}{$_} ? ($_ => $self->{option}{$_}) : () } @HUB_OPTIONS;
+    my %option = map { defined $self->{option}{$_} ? ($_ => $self->{option}{$_}) : () } @HUB_OPTIONS,
+        qw(position start);
 
     # A named hub bounds the streams of all workers.
     $option{max_streams} = $self->{option}{max_streams} if defined $option{name};
@@ -249,7 +252,27 @@ sub _reset_after_fork {
     return if $self->{process} == $$;
     $self->{process} = $$;
     $self->{streams} = {};
-    delete @$self{qw(keepalive lease run)};
+    delete @$self{qw(lease run tap_keepalive)};
+    return;
+}
+
+# Subscribes one client. The supply starts after that, so that the client receives the first event.
+sub _subscribe {
+    my ($self, $conn, $env) = @_;
+    $self->_reset_after_fork;
+    return $conn->close if $self->{is_stopped};
+    my $name = ++$self->{made};
+    $self->{streams}{$name} = $conn->stream;
+    $conn->on_close(sub { delete $self->{streams}{$name} });
+    my %option = map { ($_ => $self->{option}{$_}) } qw(position start);
+    $self->{hub}->subscribe_connection($conn, $self->{channel}, \%option);
+    my $loop = EventSource::XS::Loop->current(may_choose => 1);
+    return if $self->_start_supply($loop, $env) || $loop || !$conn->is_open;
+
+# Only a request asks for the lease again, so the client has to come back: it might wait for ever. Then it is subscribed
+# before another lease is asked for.
+    delete $self->{lease};
+    $conn->stream->end_with_retry;
     return;
 }
 
@@ -288,7 +311,6 @@ sub _run_supply {
     weaken(my $server = $self);
     my $run = $self->{run} = EventSource::Server::Emitter->new(
         on_event => sub { $server && $server->_publish_of_supply($_[0]) },
-        on_done  => sub { },
         on_quit  => sub { $server && $server->_supply_failed(@_) },
     );
     local $self->{errors} = $env && $env->{'psgi.errors'};
@@ -317,52 +339,6 @@ sub _start_supply {
     return !!1;
 }
 
-# The application that answers requests with streams.
-sub _streams {
-    my $self   = shift;
-    my %option = %{$self->{option}};
-    weaken $self;
-    return EventSource::XS::Server::Streams->new(
-        (map { defined $option{$_} ? ($_ => $option{$_}) : () } @STREAM_OPTIONS),
-        keepalive  => $option{keepalive} ? $option{keepalive_interval} : 0,
-        server     => $self,
-        handler_cb => sub { $self ? $self->_subscribe_client(@_) : $_[0]->close },
-    );
-}
-
-# Subscribes one client. The supply starts after that, so that the client receives the first event. Serving the stream
-# comes last, because it blocks where only this handler can serve it.
-sub _subscribe_client {
-    my ($self, $conn, $env) = @_;
-    $self->_reset_after_fork;
-    return $conn->close if $self->{is_stopped};
-    my $stream = $conn->stream;
-    my $name   = ++$self->{made};
-    $self->{streams}{$name} = $stream;
-    $conn->on_close(sub { delete $self->{streams}{$name} });
-    my $option = {
-        after    => $conn->last_event_id,
-        position => $self->{option}{position},
-        retry    => $self->{app}->random_retry,
-        start    => $self->{option}{start},
-    };
-    $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
-    my $loop    = EventSource::XS::Loop->current(may_choose => 1);
-    my $is_sure = $self->_start_supply($loop, $env);
-    return if !$stream->is_open;
-
-    # Without a loop only a request asks for the lease again, so the client has to come back: it might wait for ever.
-    # Then it is subscribed before another lease is asked for.
-    if (!$is_sure && !$loop) {
-        delete $self->{lease};
-        return $stream->end_with_retry;
-    }
-    return if !$stream->needs_serving;
-    my $patience = $self->{hub}->absence->patience($self->{lease} && $is_sure);
-    EventSource::XS::Stream::Relay->serve_stream($stream, $self->{hub}->relays, $patience);
-    return;
-}
-
 sub _supply_failed {
     my ($self, $run, $reason) = @_;
     EventSource::XS::ErrorLog->write($self->{errors}, 'EventSource::Server: the supply died', $reason);
@@ -378,21 +354,6 @@ sub _taps {
     my $self = shift;
     my @taps = @{$self->{taps}}{sort { $a <=> $b } keys %{$self->{taps}}};
     return @taps;
-}
-
-# Stores the options under their main names.
-sub _take_options {
-    my ($self, @options) = @_;
-    my %given = $SETTINGS->parse('new takes options', @options);
-    $SETTINGS->known(\%given, [@OPTIONS, keys %ALIAS], 'option %s');
-    my %option = (keepalive_interval => 60);
-    for my $name (grep { defined $given{$_} } sort keys %given) {
-        $option{$ALIAS{$name} || $name} = $given{$name};
-    }
-    _check(\%option);
-    $self->{option}  = \%option;
-    $self->{channel} = defined $option{channel} ? $option{channel} : $CHANNEL;
-    return;
 }
 
 1;

@@ -106,7 +106,7 @@ FREED
         RUN
         $tap->close;
         $es->stop;
-        print $count || $es->{keepalive} ? ' and more' : ' and no more';
+        print $count || $es->{tap_keepalive} ? ' and more' : ' and no more';
 KEPT
 );
 

@@ -13,7 +13,7 @@ my @warnings;
 local $SIG{__WARN__} = sub { push @warnings, @_ };
 
 is $absence->patience, 0, 'nobody waits for a process that is there';
-cmp_ok $absence->patience(1), '>', 0, 'unless it has answered just now';
+cmp_ok $absence->patience_of_stream, '>', 0, 'except a stream that it has not taken yet';
 
 $absence->note;
 cmp_ok $absence->patience, '>', 0, 'when it is away, the first one waits';

@@ -8,7 +8,7 @@ our $VERSION = '0.100';
 
 use EventSource::Server::Event;
 
-# Takes three callbacks: on_event gets an event's fields, on_done the emitter, on_quit the emitter and a reason.
+# Takes two callbacks: on_event gets an event's fields, on_quit the emitter and a reason.
 sub new {
     my ($class, %callbacks) = @_;
     return bless {%callbacks, is_open => 1}, $class;
@@ -18,8 +18,7 @@ sub new {
 
 sub done {
     my $self = shift;
-    return if !$self->close;
-    $self->{on_done}->($self);
+    $self->close;
     return;
 }
 

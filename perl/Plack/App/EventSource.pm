@@ -225,6 +225,7 @@ sub run_handler {
         $is_blocking ? EventSource::XS::Stream::HeldWorker::begin($HELD, $stream, $env, $self) : undef;
     my $handled = eval {
         $spawn && $self->_spawn($connection, $env, $handler, $spawn) or $handler->(_for_handler($connection), $env);
+        $stream->serve if $is_blocking;
         1;
     };
     my $exception = $@;

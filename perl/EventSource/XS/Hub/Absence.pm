@@ -43,12 +43,18 @@ sub note {
     return;
 }
 
-# How many seconds a stream that holds its worker, or a lease, waits for the process. In an absence only the first one waits,
-# because the process may just begin, and a stream whose worker has heard of it just now.
+# How many seconds a lease waits for the process. In an absence only the first that asks waits, because the process may just
+# begin.
 sub patience {
-    my ($self, $has_answered) = @_;
-    return $PATIENCE if $has_answered;
+    my $self = shift;
     return $self->{since} && !$self->{was_patient}++ ? $PATIENCE : 0;
+}
+
+# The same for a stream that holds its worker while the process has not taken it. If there is no absence, the worker has heard
+# of the process just now.
+sub patience_of_stream {
+    my $self = shift;
+    return $self->{since} ? $self->patience : $PATIENCE;
 }
 
 1;

@@ -2,11 +2,12 @@ package EventSource::XS::Hub::App;
 use strict;
 use warnings;
 
-# The PSGI application of a hub. It subscribes the stream of each request to the channels that a callback returns.
+# The PSGI application of a hub. It subscribes the stream of each request to the channels that a callback returns. The lines of
+# these streams end in LF, they say their keepalive, and the hub sends the reconnection time with the position.
 #
 # "to_app" in EventSource::Hub has the manual.
 
-use parent 'EventSource::XS::Hub::Streams';
+use parent 'Plack::App::EventSource';
 use Digest::SHA qw(sha256_hex);
 use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
@@ -54,6 +55,16 @@ sub check_attributes {
     return $self->SUPER::check_attributes;
 }
 
+sub line_end { return 'lf' }
+
+# The comment says how long the stream may be silent: a client whose stream is silent for longer knows that something holds it
+# back.
+sub opening {
+    my $self    = shift;
+    my $seconds = EventSource::XS::Stream->setting(keepalive => scalar $self->keepalive);
+    return $self->preamble_line . ($seconds > 0 ? ": keepalive $seconds\n" : '');
+}
+
 sub prepare_app {
     my $self = shift;
     $SETTINGS->refuse(channels => 'to_app takes channels, a code reference') if ref $self->channels ne 'CODE';
@@ -73,8 +84,10 @@ sub run_handler {
     my $opened  = delete $env->{$TICKET};
     my $process = $$;
     my $handled = eval {
-        if ($opened) { $self->hub->serve_ticket($stream, $opened->{bytes}, @option{qw(after retry)}, $opened->{poll}) }
-        else         { $self->hub->serve_groups($stream, $groups, {%option, %$access}) }
+              $opened
+            ? $self->hub->subscribe_by_ticket($stream, $opened->{bytes}, @option{qw(after retry)}, $opened->{poll})
+            : $self->hub->subscribe_groups($stream, $groups, {%option, %$access});
+        $stream->serve;
         1;
     };
     my $error = $@;
@@ -202,6 +215,11 @@ sub _checked_member {
     );
     return $member;
 }
+
+# A proxy that compresses may keep an event until the next one. no-transform (RFC 9111, section 5.2.2.6) asks it not to.
+sub _cache_control { return $_[0]->SUPER::_cache_control . ', no-transform' }
+
+sub _is_drop_in { return !!0 }
 
 # The channels by how a stream begins there.
 sub _groups {

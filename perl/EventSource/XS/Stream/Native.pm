@@ -110,8 +110,6 @@ sub keep_attributes {
     return EventSource::XS::Stream::CloseCallbacks::keep_attributes_of_stream($holder, $self);
 }
 
-sub needs_serving { return !!0 }
-
 # The reactor sends this thread a signal while collect has something to do.
 sub notify_by_signal {
     my ($class, $number) = @_;
@@ -153,6 +151,8 @@ sub open {
     return $stream;
 }
 
+sub needs_serving { return !!0 }
+
 # The settings as the library reads them. They are the same for all streams of an application.
 sub native_settings {
     my ($class, %setting) = @_;
@@ -172,6 +172,9 @@ sub native_settings {
         probe         => $PROBE{$setting{line_end} || 'crlf'},
     };
 }
+
+# The reactor sends what a hub has for the stream.
+sub serve { return }
 
 # Makes the settings for the library at the first stream of an application, and keeps them with the others.
 sub shared_settings {

@@ -150,12 +150,13 @@ sub pass_on {
     return;
 }
 
-# Under an event loop nobody serves the relay. It is passed on when the hub process has taken the stream.
-sub pass_on_in_loop {
-    my ($class, $stream, $bound) = @_;
+# A stream of a named hub may be passed on to a process, within the bound of these. Under an event loop that happens when the
+# hub process has taken the stream, otherwise when the stream is served.
+sub may_pass_on {
+    my ($class, $stream, $bound, $absence) = @_;
     my $relay = $RELAYS{refaddr $stream} or return;
-    $relay->{bound} = $bound;
-    $relay->_pass_on_when_sent if $relay->_can_pass_on;
+    @$relay{qw(bound absence)} = ($bound, $absence);
+    $relay->_pass_on_when_sent if !$stream->is_blocking && $relay->_can_pass_on;
     return;
 }
 
@@ -180,11 +181,12 @@ sub serve {
 # A refused stream too has bytes to copy: the retry. One that waits for the hub process holds this worker, so it does for
 # the seconds of its patience only.
 sub serve_stream {
-    my ($class, $stream, $bound, $patience) = @_;
+    my ($class, $stream) = @_;
     my $relay = $RELAYS{refaddr $stream} or return !!0;
+    my $bound = $relay->{bound};
     $relay->{native}->leave_handler if $relay->{native};    # its subscriptions take effect now
     if ($bound) {
-        my $until = Time::HiRes::time() + ($patience || 0);
+        my $until = Time::HiRes::time() + $relay->{absence}->patience_of_stream;
         Time::HiRes::sleep($POLL) while $relay->_waits_for_hub && Time::HiRes::time() < $until;
         return $relay->_end_with_worker if $relay->_waits_for_hub;
     }

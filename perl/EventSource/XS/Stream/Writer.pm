@@ -300,6 +300,14 @@ sub route_through {
     return;
 }
 
+# On a server that blocks, send what a hub has for the stream, until it ends or a process continues it. The relay has loaded its
+# class.
+sub serve {
+    my $self = shift;
+    EventSource::XS::Stream::Relay->serve_stream($self) if $self->{relay_stream} && $self->is_blocking;
+    return;
+}
+
 # The server's own writer, behind the writers of middleware, where that is known.
 sub server_writer { return $_[0]{server_writer} }
 
