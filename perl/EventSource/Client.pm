@@ -429,9 +429,9 @@ EventSource::Client - Read the event stream of any server
 =head1 DESCRIPTION
 
 The client reads a stream as a browser does (WHATWG HTML, section 9.2). A program that blocks calls L</next>. One with an
-event loop gives L</on_event>. A library connects:
+event loop gives L</on_event>. These connect:
 
-    next            Net::HTTP, with IO::Socket::SSL for https
+    next            IO::Socket::IP, with IO::Socket::SSL for https
     AnyEvent, EV    AnyEvent::HTTP, which alone uses the proxies of the environment
     Mojo::IOLoop    Mojo::UserAgent
     IO::Async       Net::Async::HTTP, with IO::Async::SSL for https

@@ -65,8 +65,8 @@ subtest 'a response that ends too early is not complete' => sub {
 
 subtest 'bytes that are not an HTTP response, and responses without a body' => sub {
     for my $case (
-        ["SSH-2.0-x\r\n\r\n",                                                'not an HTTP response: SSH-2.0-x'],
-        ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",     'this is not the size of a chunk'],
+        ["SSH-2.0-x\r\n\r\n",                                            'this is not a response of HTTP: SSH-2.0-x'],
+        ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 'this is not the size of a chunk'],
         ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", 'a chunk has not the length'],
     ) {
         my ($bytes, $why) = @$case;
@@ -129,7 +129,7 @@ subtest 'a stream over a TCP connection' => sub {
 
     for my $why (
         'the connection ended without an answer',
-        'not an HTTP response: what?',
+        'this is not a response of HTTP: what?',
         'it was not answered in 0.2 seconds'
     ) {
         ok !eval { $es->get('/', timeout => 0.2); 1 }, 'get dies without an HTTP answer';

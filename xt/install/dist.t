@@ -98,7 +98,7 @@ subtest 'META.json lists the prerequisites of each phase' => sub {
         'configure requires' => [qw(ExtUtils::MakeMaker ExtUtils::ParseXS JSON::PP)],
         'build requires'     => [qw(ExtUtils::ParseXS JSON::PP)],
         'test requires'      => [qw(Test::More)],
-        'runtime requires'   => [qw(Net::HTTP Plack perl)],
+        'runtime requires'   => [qw(Plack perl)],
         'runtime recommends' => [qw(IO::Socket::SSL)],
         'runtime suggests'   => [qw(AnyEvent::HTTP AnyEvent::XMPP)],
         'develop requires'   => [qw(Perl::Critic Starman Test::Pod)],
@@ -116,7 +116,7 @@ subtest 'META.json lists each module that is used' => sub {
     my $all    = CPAN::Meta->load_file($unpacked->folder . '/META.json')->effective_prereqs;
     my %listed = map { $_ => 1 }
         map { $all->requirements_for('runtime', $_)->required_modules } qw(requires recommends suggests);
-    my %HOME = (HTTP => 'HTTP::Message', Mojo => 'Mojolicious', 'Net::HTTPS' => 'Net::HTTP');
+    my %HOME = (HTTP => 'HTTP::Message', Mojo => 'Mojolicious');
     for my $file (grep { m{^perl/.*[.]pm$} } @ours) {
         my ($code) = split /^__END__$/m, slurp($file);
         for my $module (sort $code =~ /^\s*(?:use|.*\brequire) ([A-Z]\w*(?:::\w+)*)/gm) {

@@ -94,7 +94,7 @@ sub examine {
     }
     elsif ($self->is_silent) {
         $self->{beside} = $self->_ask(method => 'OPTIONS', until => sub { $_[0]->has_head });
-        $self->{stream}->leave;
+        $self->{stream}->close;
         if ($self->{method} eq 'GET') {
             $self->{second} = $self->_ask(is_plain => 1, patience => $POLLED, until => sub { defined $_[0]{body_at} });
             $self->_poll_beside;
@@ -195,7 +195,7 @@ sub _ask {
     my $patience   = $option{patience} || $self->{patience};
     my $is_done    = sub { !$connection->is_open || $until->($connection) };
     EventSource::XS::Doctor::Connection->wait_for($patience, $is_done, $connection);
-    $connection->leave;
+    $connection->close;
     return $connection;
 }
 
@@ -399,7 +399,7 @@ sub _observe {
     my $left = $ends - $stream->seconds;
     EventSource::XS::Doctor::Connection->wait_for($left > 0 ? $left : 0, $is_over, $stream, $second || ());
     $self->_poll_beside if $self->{method} eq 'GET' && !$stream->is_excessive;
-    $_->leave for grep { $_ } $stream, $second;
+    $_->close for grep { $_ } $stream, $second;
     return;
 }
 
@@ -450,7 +450,7 @@ sub _open_stream {
             last if !_is_error($stream);
         }
         my $url = $stream->redirect or return;
-        $stream->leave;
+        $stream->close;
         my $hop = {status => $stream->status, from => "$self->{url}", to => "$url"};
         push @{$self->{hops}}, $hop;
         return                 if defined EventSource::XS::Client::Source->problem_of($url);
@@ -480,7 +480,7 @@ sub _poll_beside {
         my $poll     = $self->{poll} = $self->_request(wait => 0, defined $id ? (id => $id) : ());
         my $has_done = sub { !$poll->is_open || $poll->has_head && !defined $poll->applied->{wait} };
         EventSource::XS::Doctor::Connection->wait_for($self->{patience}, $has_done, $poll, @open);
-        $poll->leave;
+        $poll->close;
         last if !_is_error($poll);
     }
     return if !$self->has_polled || !$stream->is_open || $self->{poll}->is_copy;
@@ -520,7 +520,7 @@ sub _poll_waiting {
         $self->{polled_seconds} = max(0, $event->{at} - ($sent_at // $event->{at})) if $event;
     }
     EventSource::XS::Doctor::Connection->wait_for($wait + 1, $is_over, $poll);
-    $poll->leave;
+    $poll->close;
     return $poll;
 }
 

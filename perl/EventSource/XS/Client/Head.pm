@@ -13,15 +13,16 @@ my $MAX_SHOW = 100;       # bytes of a line that an error shows
 
 my $TOKEN = qr/[!#\$%&'*+.^_`|~0-9A-Za-z-]+/;
 
+# The method of the request says whether a body follows.
 sub new {
-    my $class = shift;
-    return bless {read => 0, searched => 0}, $class;
+    my ($class, $method) = @_;
+    return bless {is_bodiless => ($method // '') eq 'HEAD', read => 0, searched => 0}, $class;
 }
 
 # Public methods
 
-# Take the head off the beginning of a string that grows from call to call. Returns a hash: status, reason, and headers, in a
-# hash by their names in lower case. Until the head is complete returns an empty list, or undef and a text if it is none.
+# Take the head off the beginning of a string that grows from call to call. Returns a hash: version, status, reason, fields (an
+# array of pairs), and headers, the same in a hash by their names in lower case; and has_body. Until the head is complete returns an empty list, or undef and a text if it is none.
 # Informational responses are taken off and not returned; 101 is an answer, which nobody has asked for.
 sub take {
     my ($self, $raw) = @_;
@@ -35,13 +36,13 @@ sub take {
         $self->{searched} = defined $length ? 0 : length $$raw;
         return if !defined $length;
         $self->{read} += $length;
-        my ($head, $trouble) = _parse(substr $$raw, 0, $length, '');
+        my ($head, $trouble) = $self->_parse(substr $$raw, 0, $length, '');
         return ($head, $trouble) if !$head || $head->{status} == 101 || $head->{status} >= 200;
     }
     return;
 }
 
-# Private functions
+# Private functions and methods
 
 sub _first_line { return (${$_[0]} =~ /\A([^\r\n]{0,$MAX_SHOW})/)[0] }
 
@@ -55,24 +56,27 @@ sub _length_of {
 
 # A bare CR is a blank (section 2.2), as is the break of a line that is continued (section 5.2).
 sub _parse {
-    my $text = shift;
+    my ($self, $text) = @_;
     return (undef, 'the head of the response has a NUL') if $text =~ /\0/;
     $text =~ s/\r?\n[ \t]+/ /g;
     my ($first, @lines) = map { s/\r/ /gr } split /\r?\n/, $text;
-    my ($status, $reason) = $first =~ m{\AHTTP/1\.[0-9]+[ \t]+([1-9][0-9]{2})(?:[ \t]+(.*?))?[ \t]*\z}
+    my ($version, $status, $reason) = $first =~ m{\AHTTP/(1\.[0-9]+)[ \t]+([1-9][0-9]{2})(?:[ \t]+(.*?))?[ \t]*\z}
         or return (undef, 'this is not a response of HTTP: ' . _first_line(\$first));
-    my %header;
+    my (%header, @fields);
     for my $line (@lines) {
         my ($name, $value) = $line =~ /\A($TOKEN)[ \t]*:[ \t]*(.*?)[ \t]*\z/
             or return (undef, 'the head of the response has a line that is not a field: ' . _first_line(\$line));
+        push @fields, [$name, $value];
         $name = lc $name;
         $header{$name} = defined $header{$name} ? "$header{$name}, $value" : $value;
     }
-    if (defined $header{'content-length'} && !defined $header{'transfer-encoding'}) {
+    my $has_body = !$self->{is_bodiless} && $status !~ /\A(?:204|304)\z/;
+    if ($has_body && defined $header{'content-length'} && !defined $header{'transfer-encoding'}) {
         $header{'content-length'} = _length_of($header{'content-length'})
             // return (undef, "the length of the response is unclear: $header{'content-length'}");
     }
-    return {status => $status, reason => $reason // '', headers => \%header};
+    my %line = (version => $version, status => $status, reason => $reason // '');
+    return {%line, fields => \@fields, headers => \%header, has_body => $has_body};
 }
 
 1;

@@ -2,14 +2,15 @@ package EventSource::XS::Client::Transport;
 use strict;
 use warnings;
 
-# The libraries that a client can read with, and their base class. A library connects, does TLS and sends the request; the
-# answer is read here, from the bytes of the connection, so that it means the same with each library. Each is a module in
-# Transport/ and a line in one of these lists. It has
+# The libraries that a client can read with, and their base class, which also reads for the doctor and Test::EventSource. A
+# library connects, does TLS and sends the request; the answer is read here, from the bytes of the connection, so that it means
+# the same with each library. Each is a module in Transport/ and a line in the list; Transport/Socket.pm blocks, and needs none.
+# It has
 #
 #   loop            the name of its event loop (EventSource::XS::Loop); undef if it blocks
 #   open            sends a request (EventSource::XS::Client::Source) and returns an object, made with new. Its second argument
-#                   is a hash of callbacks: head, with the status, a hash of headers by their names in lower case, and the
-#                   reason; bytes, with the next bytes of the body; end, once, without an argument if the body is complete,
+#                   is a hash of callbacks: head, with the status, a hash of headers by their names in lower case, the reason,
+#                   and all that EventSource::XS::Client::Head returns; bytes, with the next bytes of the body; end, once, without an argument if the body is complete,
 #                   otherwise with a code and a text. None is called after close
 #   pause, resume   stop reading, so that the server is slowed down, and begin again. A few bytes may still come meanwhile
 #   close           cuts the connection
@@ -22,14 +23,14 @@ use EventSource::XS::Client::Head;
 use EventSource::XS::Settings;
 use EventSource::XS::WeakLink;
 
-my $BLOCKING = 'Net::HTTP';
-my @IN_LOOP  = qw(AnyEvent::HTTP Mojo::UserAgent Net::Async::HTTP);
+my @IN_LOOP = qw(AnyEvent::HTTP Mojo::UserAgent Net::Async::HTTP);
 
 sub CLONE_SKIP { return 1 }
 
+# The second argument is the method of the request, if it may be HEAD.
 sub new {
-    my ($class, $on) = @_;
-    my $self = bless {head => EventSource::XS::Client::Head->new, in => '', on => $on}, $class;
+    my ($class, $on, $method) = @_;
+    my $self = bless {head => EventSource::XS::Client::Head->new($method), in => '', on => $on}, $class;
     $self->{link} = EventSource::XS::WeakLink->new($self);
     return $self;
 }
@@ -39,7 +40,7 @@ sub new {
 # Return the class of the blocking transport.
 sub blocking {
     my $class = shift;
-    return _load($BLOCKING);
+    return _load('Socket');
 }
 
 # Return the class of a transport for an event loop: that of a library by its name, or of the first one that the application
@@ -103,11 +104,11 @@ sub _load {
 sub _take_head {
     my $self = shift;
     my ($head, $trouble) = $self->{head}->take(\$self->{in});
-    return $self->report_end(unavailable => $trouble) if defined $trouble;
-    return                                            if !$head;
-    $self->{framing} = EventSource::XS::Client::Framing->new($head->{headers});
-    $self->{on}{head}->(@$head{qw(status headers reason)});
-    return !!$self->{on};
+    return $self->report_end(unavailable => $trouble)                          if defined $trouble;
+    return                                                                     if !$head;
+    $self->{framing} = EventSource::XS::Client::Framing->new($head->{headers}) if $head->{has_body};
+    $self->{on}{head}->(@$head{qw(status headers reason)}, $head);
+    return $head->{has_body} ? !!$self->{on} : $self->report_end;
 }
 
 1;

@@ -2,31 +2,27 @@ package EventSource::XS::Test::Response;
 use strict;
 use warnings;
 
-# Parses an HTTP response incrementally: its head, and the bytes of its body without the framing.
+# Reads an HTTP response as the client does: its head, and the bytes of its body without the framing. It is not an object of
+# EventSource::XS::Client::Transport, of which a new ithread has no copy.
 
 use EventSource::XS::Client::Framing;
+use EventSource::XS::Client::Head;
 use HTTP::Response;
 
 sub new {
     my ($class, %option) = @_;
-    return bless {method => $option{method} || 'GET', buffer => '', is_ended => !!0, is_complete => !!0}, $class;
+    my $reader = EventSource::XS::Client::Head->new($option{method});
+    return bless {reader => $reader, buffer => '', is_ended => !!0, is_complete => !!0}, $class;
 }
 
 # Public methods
 
-sub break_off {
-    my $self = shift;
-    $self->{is_ended}    = !!1;
-    $self->{is_complete} = !!0;
-    return;
-}
+sub break_off { return shift->_end(undef, !!0) }
 
 sub finish {
     my $self = shift;
     return if $self->{is_ended};
-    $self->{is_ended}    = !!1;
-    $self->{is_complete} = $self->{framing} && $self->{framing}->ends_with_connection;
-    return;
+    return $self->_end(undef, $self->{framing} && $self->{framing}->ends_with_connection);
 }
 
 sub head { return $_[0]{head} }
@@ -39,45 +35,33 @@ sub problem { return $_[0]{problem} }
 
 sub take {
     my ($self, $bytes) = @_;
+    return '' if $self->{is_ended};
     $self->{buffer} .= $bytes;
-    return '' if $self->{is_ended} || !$self->{head} && !$self->_take_head;
+    $self->{framing} || $self->_take_head or return '';
     my ($body, $problem) = $self->{framing}->take(\$self->{buffer});
-    if    (defined $problem)              { $self->_break($problem) }
-    elsif ($self->{framing}->is_complete) { $self->_complete }
+    my $is_complete = $self->{framing}->is_complete;
+    $self->_end($problem, $is_complete) if defined $problem || $is_complete;
     return $body;
 }
 
 # Private methods
 
-sub _break {
-    my ($self, $problem) = @_;
-    $self->{problem}  = $problem;
-    $self->{is_ended} = !!1;
-    return;
+sub _end {
+    my ($self, $problem, $is_complete) = @_;
+    @$self{qw(is_ended is_complete problem)} = (!!1, $is_complete, $problem);
+    return !!0;
 }
 
-sub _complete {
-    my $self = shift;
-    $self->{is_ended} = $self->{is_complete} = !!1;
-    return;
-}
-
-# Returns true when the head is complete and a body follows. Informational responses (100 Continue) are skipped.
+# Returns true when the head is complete and a body follows.
 sub _take_head {
     my $self = shift;
-    $self->{buffer} =~ s/\A(.*?\r?\n)\r?\n//s or return !!0;
-    my $text = $1;
-    if ($text !~ m{\AHTTP/1\.[0-9] [1-9][0-9][0-9]\b}) {
-        $self->_break('not an HTTP response: ' . substr $text, 0, 60);
-        return !!0;
-    }
-    my $head = HTTP::Response->parse($text);
-    return $self->_take_head if $head->code =~ /\A1/;
-    $self->{head} = $head;
-    my %framed_by = map { $_ => scalar $head->header($_) } qw(content-length transfer-encoding);
-    $self->{framing} = EventSource::XS::Client::Framing->new(\%framed_by);
-    $self->_complete if $self->{method} eq 'HEAD' || $head->code =~ /\A(?:204|304)\z/;
-    return !$self->{is_ended};
+    my ($head, $problem) = $self->{reader}->take(\$self->{buffer});
+    return $self->_end($problem, !!0) if defined $problem;
+    return !!0                        if !$head;
+    $self->{head} = HTTP::Response->new(@$head{qw(status reason)}, [map { @$_ } @{$head->{fields}}]);
+    $self->{head}->protocol("HTTP/$head->{version}");
+    return $self->_end(undef, !!1) if !$head->{has_body};
+    return $self->{framing} = EventSource::XS::Client::Framing->new($head->{headers});
 }
 
 1;
