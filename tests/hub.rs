@@ -134,7 +134,7 @@ fn events_of_many_threads_reach_every_stream_in_the_same_order() {
             "events of thread {channel} in the order in which it published them"
         );
     }
-    let counted = || hub.call(&Call::Count { channel: b"3"[..].into() }).expect("an answer").counted().expect("counts");
+    let counted = || hub.call(Call::Count { channel: b"3"[..].into() }).expect("an answer").counted().expect("counts");
     let Counted { hub: counts, subscribers, .. } = *counted();
     assert_eq!((counts.streams, counts.published, subscribers), (20, 2_001, 20));
     assert_eq!(counts.delivered, 20 * 2_001);

@@ -111,7 +111,7 @@ impl ServedHub {
     /// Completes a call when the hub in the reactor has answered.
     pub fn complete(&mut self, call: Call, answer: Answer, now: Instant) -> Result<Reply, Failure> {
         match (call, &mut self.source) {
-            (call, Source::Own(own)) => own.complete(&call, answer),
+            (call, Source::Own(own)) => own.complete(call, answer),
             (Call::UpdateMember(update), Source::Stored(stored)) => {
                 stored.update_member(update, now).map(|is_here| Reply::Number(is_here.into()))
             }

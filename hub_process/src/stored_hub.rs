@@ -42,7 +42,7 @@ pub use drafts::EndedCount;
 pub use last_delivered::LastDelivered;
 
 use crate::publishing::{not_begun, Published, Requester};
-use crate::store::{self, Draft, StoreEntry, StoreReport};
+use crate::store::{self, Draft, StoreCommand, StoreEntry, StoreReport};
 use beginning::Beginning;
 use drafts::{Purpose, WaitingDraft};
 use eventsource_xs::hub::{Announcement, Answer, EndRequest, Question, Sequence};
@@ -118,7 +118,7 @@ impl StoredHub {
     }
 
     pub fn handle(&self) -> Option<&Arc<ReactorHub>> {
-        self.sequencer.handle()
+        self.sequencer.hub.as_ref()
     }
 
     /// Returns true if the store has reported its history, and runs.
@@ -156,7 +156,11 @@ impl StoredHub {
 
     /// Takes over the settings that may change.
     pub fn adopt(&mut self, settings: &HubSettings) {
-        self.sequencer.adopt(settings);
+        let Sequencer { settings: before, sequence, hub, threads, .. } = &mut self.sequencer;
+        before.clone_from(settings);
+        sequence.set_retention(settings.hub.retention());
+        hub.iter().for_each(|hub| hub.set_retention(settings.hub.retention()));
+        threads.retain(settings);
     }
 
     /// Asks the store to append an event. An event with a key `once` that waits already is not appended again.
@@ -190,14 +194,21 @@ impl StoredHub {
         std::mem::take(&mut self.sequencer.questions)
     }
 
-    /// Takes the answer of the hub in memory, if it is still that one.
+    /// Takes an answer of the hub in memory: what it has evicted, or how many streams were sent a gap.
     pub fn take_answer(&mut self, answer: Answer) {
-        self.sequencer.take_answer(answer);
+        match answer {
+            Answer::Evictions(evicted) => self.sequencer.forget(evicted),
+            Answer::Counted(counted) => self.sequencer.gaps += counted.1 as u64,
+            _ => {}
+        }
     }
 
     /// Asks the store for a copy in a new file. The requester waits until it is complete.
     pub fn back_up(&mut self, path: &Path, requester: Requester) -> Result<(), Failure> {
-        self.sequencer.back_up(path, WaitingDraft::new(Purpose::BackUp, [requester]))
+        self.sequencer.check_threads()?;
+        let ticket = self.sequencer.drafts.add(&Draft::default(), WaitingDraft::new(Purpose::BackUp, [requester]));
+        self.sequencer.threads.store.send(StoreCommand::BackUp { ticket, path: path.into() });
+        Ok(())
     }
 
     /// Returns the sequence number that a client's last event id names, if this process has not read so far: the client comes
@@ -218,8 +229,8 @@ impl StoredHub {
     /// Called when a client has proven that an event was delivered which the store does not have.
     pub fn report_missing(&mut self, seq: u64) {
         if seq > self.given_through() {
-            let lost = self.sequencer.beginning.refute(seq);
-            self.sequencer.report_loss(lost);
+            let Sequencer { beginning, threads, .. } = &mut self.sequencer;
+            beginning.refute(seq).into_iter().for_each(|lost| threads.store.send(lost));
         }
     }
 
@@ -303,9 +314,9 @@ impl StoredHub {
             history.into_iter().for_each(|entry| self.publish_entry(&entry, false, effects));
             self.sequencer.pass(began.evicted_through);
         }
-        let lost = self.sequencer.beginning.complete();
-        self.sequencer.report_loss(lost);
-        if self.sequencer.beginning.is_void() {
+        let Sequencer { beginning, threads, .. } = &mut self.sequencer;
+        beginning.complete().into_iter().for_each(|lost| threads.store.send(lost));
+        if beginning.is_void() {
             return Ok(()); // another beginning follows
         }
         effects.is_ready = true;

@@ -105,9 +105,9 @@ impl OwnHub {
 
     /// Completes a call when the hub in the reactor has answered, and its reports are applied. Fails with `Full` if the
     /// event of a member does not fit.
-    pub fn complete(&mut self, call: &Call, answer: Answer) -> Result<Reply, Failure> {
+    pub fn complete(&mut self, call: Call, answer: Answer) -> Result<Reply, Failure> {
         if let Call::UpdateMember(update) = call {
-            let (is_here, announced) = self.sequence.update_member(update.clone())?;
+            let (is_here, announced) = self.sequence.update_member(update)?;
             self.announce(announced);
             return Ok(Reply::Number(is_here.into()));
         }

@@ -16,7 +16,7 @@ use crate::Failure;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Makes a call of a hub, or on a connection to a hub process.
-pub(super) type Make<'a> = &'a mut dyn FnMut(&Call) -> Result<Reply, Failure>;
+pub(super) type Make<'a> = &'a mut dyn FnMut(Call) -> Result<Reply, Failure>;
 
 /// Makes a call by name. A hub without a name has settings.
 pub(super) fn call(
@@ -29,11 +29,11 @@ pub(super) fn call(
         b"channels" => lists::of_channels(channels(make, given.bytes(), given.number())?),
         b"count" => count(&*counted(make, b"")?),
         b"count_members" => {
-            Answer::of(make(&Call::CountMembers { channel: given.bytes().into() })?.number()?.to_string())
+            Answer::of(make(Call::CountMembers { channel: given.bytes().into() })?.number()?.to_string())
         }
-        b"drain" => make(&Call::Drain { within: seconds(given.number()) }).map(|_| Answer::default())?,
+        b"drain" => make(Call::Drain { within: seconds(given.number()) }).map(|_| Answer::default())?,
         b"end" => {
-            let ended = make(&Call::EndStreams(given.end())).and_then(|reply| reply.number());
+            let ended = make(Call::EndStreams(given.end())).and_then(|reply| reply.number());
             Answer::of(unless_ending(ended)?.to_string())
         }
         b"log" => {
@@ -41,17 +41,17 @@ pub(super) fn call(
             let mut number = || given.number();
             let (after, through) = (number(), number());
             let range = LogRange { is_state, after, through, last: number() };
-            lists::of_log(make(&Call::ReadLog { channel, range })?.log()?)
+            lists::of_log(make(Call::ReadLog { channel, range })?.log()?)
         }
         b"members" => {
             let channel = given.bytes().into();
             let after = given.next().filter(|after| !after.is_empty()).map(Into::into);
-            lists::of_members(make(&Call::Members { channel, after })?.members()?)
+            lists::of_members(make(Call::Members { channel, after })?.members()?)
         }
         b"metrics" => metrics_of(make, given)?,
         b"oldest" => {
             let mut answer = Answer::default();
-            if let Some((id, age)) = make(&Call::Oldest { channel: given.bytes().into() })?.oldest()? {
+            if let Some((id, age)) = make(Call::Oldest { channel: given.bytes().into() })?.oldest()? {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 answer.push(&*id);
                 answer.push(format!("{:.3}", now.saturating_sub(age).as_secs_f64()));
@@ -66,18 +66,18 @@ pub(super) fn call(
             let (channel, id) = (given.bytes().into(), given.bytes().into());
             let (data, event) = (given.data(), given.event());
             check_member(&data, &event, settings)?;
-            Answer::of_truth(make(&Call::UpdateMember(MemberUpdate { channel, id, data, event }))?.number()? > 0)
+            Answer::of_truth(make(Call::UpdateMember(MemberUpdate { channel, id, data, event }))?.number()? > 0)
         }
         name => refuse("call", String::from_utf8_lossy(name)),
     })
 }
 
 fn channels(make: Make<'_>, pattern: &[u8], from: u64) -> Result<ChannelPage, Failure> {
-    make(&Call::Channels { pattern: pattern.into(), from })?.channels()
+    make(Call::Channels { pattern: pattern.into(), from })?.channels()
 }
 
 fn counted(make: Make<'_>, channel: &[u8]) -> Result<Box<Counted>, Failure> {
-    make(&Call::Count { channel: channel.into() })?.counted()
+    make(Call::Count { channel: channel.into() })?.counted()
 }
 
 /// All streams have ended.

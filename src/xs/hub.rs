@@ -257,7 +257,7 @@ unsafe extern "C" fn esx_hub_call(
     answer(report, || {
         Ok(match given.bytes() {
             b"count_refused_origin" => {
-                hub.call(&Call::CountRefusedOrigin)?;
+                hub.call(Call::CountRefusedOrigin)?;
                 Answer::default()
             }
             b"epoch" => Answer::of(&*hub.epoch(true)?.unwrap_or_default()),
@@ -265,13 +265,13 @@ unsafe extern "C" fn esx_hub_call(
             b"known_epoch" => Answer::of(&*hub.epoch(false)?.unwrap_or_default()),
             b"open_ticket" => {
                 let (sealed, binding) = (given.octets().into(), given.octets().into());
-                let opened = hub.call(&Call::OpenTicket { sealed, binding })?.admitted()?;
+                let opened = hub.call(Call::OpenTicket { sealed, binding })?.admitted()?;
                 let texts = opened.map(|opened| [opened.owner.as_bytes().into(), codec::encode(&opened)]);
                 Answer::of_bytes(texts.into_iter().flatten())
             }
             b"reserve" => {
                 let call = Call::Reserve { label: given.bytes().into(), most: given.number() };
-                Answer::of_truth(hub.call(&call)?.number()? > 0)
+                Answer::of_truth(hub.call(call)?.number()? > 0)
             }
             b"seal_ticket" => {
                 let (valid_for, most) = (seconds(given.number()), given.number());
@@ -279,7 +279,7 @@ unsafe extern "C" fn esx_hub_call(
                 check_presence(&ticket.request.presence, hub.settings())?;
                 ticket.repeat_member();
                 let call = Call::SealTicket { ticket: ticket.into(), valid_for, most };
-                Answer::of_bytes(hub.call(&call)?.sealed()?)
+                Answer::of_bytes(hub.call(call)?.sealed()?)
             }
             name => calls::call(&mut |call| hub.call(call), hub.settings(), name, given)?,
         })

@@ -40,7 +40,7 @@ impl HubProcess {
             b"epoch" => Ok(Answer::of(&*self.client.welcome().epoch)),
             b"follow" => self.follow(given),
             b"welcome" => Ok(self.welcome()),
-            name => calls::call(&mut |call| self.client.call(call), None, name, given),
+            name => calls::call(&mut |call| self.client.call(&call), None, name, given),
         }
     }
 

@@ -20,7 +20,6 @@ use eventsource_xs::hub::{
 use eventsource_xs::runtime::{create_hub, monotonic, ReactorHub};
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, HubSettings};
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -68,7 +67,7 @@ pub struct Sequencer {
     pub threads: StoreThreads,
     pub beginning: Beginning,
     /// The hub in memory, from the store's beginning on.
-    hub: Option<Arc<ReactorHub>>,
+    pub hub: Option<Arc<ReactorHub>>,
     /// Its order, as the store gives it. The members are those of its streams, and of those of other machines. Those of this
     /// machine outlive it.
     pub sequence: Sequence,
@@ -133,10 +132,6 @@ impl Sequencer {
         self.now
     }
 
-    pub fn handle(&self) -> Option<&Arc<ReactorHub>> {
-        self.hub.as_ref()
-    }
-
     /// Returns the epoch of the hub in memory, if there is one.
     pub fn epoch(&self) -> Option<&Epoch> {
         self.hub.as_ref().map(|_| &self.sequence.epoch)
@@ -150,14 +145,6 @@ impl Sequencer {
     /// Returns true if the store has reported its history, and is not to end. Members and wills wait until then.
     pub fn is_open(&self) -> bool {
         self.threads.are_running() && self.beginning.is_complete()
-    }
-
-    /// Takes over the settings that may change.
-    pub fn adopt(&mut self, settings: &HubSettings) {
-        self.settings = settings.clone();
-        self.sequence.set_retention(settings.hub.retention());
-        self.hub.iter().for_each(|hub| hub.set_retention(settings.hub.retention()));
-        self.threads.retain(settings);
     }
 
     /// Fails if the store's threads have ended, and are to begin anew: what they are asked meanwhile is dropped.
@@ -207,14 +194,6 @@ impl Sequencer {
             self.waiting_state.wait(&mut self.sequence.state, ticket, &change);
         }
         self.threads.store.send(StoreCommand::Append { ticket, draft });
-    }
-
-    /// Asks the store for a backup, whose requester waits as that of a draft.
-    pub fn back_up(&mut self, path: &Path, waiting: WaitingDraft) -> Result<(), Failure> {
-        self.check_threads()?;
-        let ticket = self.drafts.add(&Draft::default(), waiting);
-        self.threads.store.send(StoreCommand::BackUp { ticket, path: path.into() });
-        Ok(())
     }
 
     /// Removes a draft that the store has answered. What it would have changed of the state counts no more, whatever its
@@ -297,16 +276,10 @@ impl Sequencer {
         self.position.last_seq = self.position.last_seq.max(evicted_through);
     }
 
-    /// Tells the store what its history lacks, if it does.
-    pub fn report_loss(&self, lost: Option<StoreCommand>) {
-        lost.into_iter().for_each(|lost| self.threads.store.send(lost));
-    }
-
     /// Publishes an entry to the hub in memory.
     pub fn publish_entry(&mut self, entry: &StoreEntry, is_new: bool) -> EntryOutcome {
         let StoreEntry { seq, ticket, ref draft, .. } = *entry;
-        let lost = self.beginning.check_entry(seq);
-        self.report_loss(lost);
+        self.beginning.check_entry(seq).into_iter().for_each(|lost| self.threads.store.send(lost));
         if seq <= self.position.last_seq {
             return EntryOutcome::Skipped; // it is in the hub already, which continues
         }
@@ -352,7 +325,7 @@ impl Sequencer {
     fn end_streams_of(&self, entry: &StoreEntry, is_new: bool) {
         let age = if is_new { Duration::ZERO } else { self.now - self.threads.store.instant_of(entry.at, self.now) };
         let is_known = if is_new { entry.ticket.is_some() } else { age > LONGEST_ANSWER };
-        if let Some((end, handle)) = entry.draft.end().filter(|_| !is_known).zip(self.handle()) {
+        if let Some((end, handle)) = entry.draft.end().filter(|_| !is_known).zip(self.hub.as_ref()) {
             handle.end_streams_of(end, age);
         }
     }
@@ -438,18 +411,9 @@ impl Sequencer {
         }
     }
 
-    /// Takes an answer of the hub in memory: what it has evicted, or how many streams were sent a gap.
-    pub fn take_answer(&mut self, answer: Answer) {
-        match answer {
-            Answer::Evictions(evicted) => self.forget(evicted),
-            Answer::Counted(counted) => self.gaps += counted.1 as u64,
-            _ => {}
-        }
-    }
-
     /// Tells the store what the hub has evicted, and waits for the reactor.
     pub fn forget_all_evicted(&mut self) {
-        let evicted = self.handle().and_then(|handle| handle.ask(Question::TakeEvictions).ok());
+        let evicted = self.hub.as_ref().and_then(|hub| hub.ask(Question::TakeEvictions).ok());
         self.forget(evicted.map(Answer::evictions).unwrap_or_default());
     }
 
@@ -459,7 +423,7 @@ impl Sequencer {
     }
 
     /// Tells the store what the hub has evicted, unless it is a shared one, or has still to forget what it was told before.
-    fn forget(&mut self, evicted: Evictions) {
+    pub fn forget(&mut self, evicted: Evictions) {
         if self.is_shared() {
             return;
         }

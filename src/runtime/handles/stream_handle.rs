@@ -399,7 +399,9 @@ impl StreamHandle {
 
     /// Returns how many bytes are buffered; 0 after the end.
     pub fn buffered_bytes(&self) -> usize {
-        self.stream.buffered_bytes()
+        let state = &self.stream.state;
+        // Nobody subtracts what was pushed while the stream ended.
+        state.reason().map_or_else(|| state.buffered_bytes(), |_| 0)
     }
 
     /// Returns true if the client's socket takes no more bytes for now.
@@ -428,7 +430,11 @@ impl StreamHandle {
     /// Asks [`take_ended`](crate::runtime::take_ended) for the end. If the stream has ended already, returns the reason
     /// instead.
     pub fn report_end_or_reason(&self) -> Option<Reason> {
-        self.stream.report_end_or_reason()
+        let ReactorStream { reactor, state, .. } = &self.stream;
+        match reactor.is_dead() {
+            true => Some(state.reason().unwrap_or(Reason::Error)),
+            false => state.report_end_or_reason(),
+        }
     }
 
     /// Makes a stream of the parent process a stream of this child. Returns false if that is not possible.

@@ -138,10 +138,10 @@ impl Hub {
     }
 
     /// Makes a call.
-    pub fn call(&self, call: &Call) -> Result<Reply, Failure> {
+    pub fn call(&self, call: Call) -> Result<Reply, Failure> {
         match self {
             Self::Local(LocalHub(local)) => local.call(call),
-            Self::Named(NamedHub(named)) => named.0.call(call),
+            Self::Named(NamedHub(named)) => named.0.call(&call),
         }
     }
 
@@ -177,7 +177,7 @@ impl Local {
         Ok(process.registrations.at(index))
     }
 
-    fn call(&self, call: &Call) -> Result<Reply, Failure> {
+    fn call(&self, call: Call) -> Result<Reply, Failure> {
         if let Call::CountRefusedOrigin = call {
             count_refused_origin();
             return Ok(Reply::Done);
@@ -185,7 +185,7 @@ impl Local {
         let (hub, begun) = {
             let mut process = lock_process();
             let own = self.own(&mut process)?;
-            (Arc::clone(&own.hub), own.begin(call)?)
+            (Arc::clone(&own.hub), own.begin(&call)?)
         };
         let answer = match begun {
             Begun::Replied(reply) => return Ok(reply),

@@ -192,18 +192,4 @@ impl ReactorStream {
         self.reactor.wait(timeout, || is_sent() || !self.is_open());
         is_sent() && self.is_open()
     }
-
-    /// Returns how many bytes are buffered; 0 after the end.
-    pub(super) fn buffered_bytes(&self) -> usize {
-        // Nobody subtracts what was pushed while the stream ended.
-        self.state.reason().map_or_else(|| self.state.buffered_bytes(), |_| 0)
-    }
-
-    /// Asks for a report of the end. If the stream has ended already, returns the reason instead.
-    pub(super) fn report_end_or_reason(&self) -> Option<Reason> {
-        if self.reactor.is_dead() {
-            return Some(self.state.reason().unwrap_or(Reason::Error));
-        }
-        self.state.report_end_or_reason()
-    }
 }

@@ -115,7 +115,7 @@ impl CallConnection {
     /// published, `Unknown` if that is not known, `Refused` if the hub has refused it.
     pub fn publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<String, Failure> {
         let publish = |request| Request::Publish { request, publication: publication.borrowed() };
-        Ok(self.ask(publish)?.id()?.into())
+        Ok(self.ask_until(self.deadline(), publish)?.id()?.into())
     }
 
     /// Publishes an event without waiting for a response, and so without knowing its id. The event may be sent with later
@@ -135,13 +135,13 @@ impl CallConnection {
 
     /// Subscribes a stream of this connection. Errors are those of [`publish`](Self::publish).
     pub fn subscribe(&mut self, stream: u64, subscription: SubscribeRequest) -> Result<(), Failure> {
-        self.ask(|request| Request::Subscribe { request, stream, subscription })?;
+        self.ask_until(self.deadline(), |request| Request::Subscribe { request, stream, subscription })?;
         Ok(())
     }
 
     /// Makes a call, and waits for the reply. Errors are those of [`publish`](Self::publish).
     pub fn call(&mut self, call: &Call) -> Result<Reply, Failure> {
-        Ok(self.ask(|request| Request::Call { request, call: Cow::Borrowed(call) })?)
+        Ok(self.ask_until(self.deadline(), |request| Request::Call { request, call: Cow::Borrowed(call) })?)
     }
 
     /// Has the store copy everything into a new file, and waits for that as long as the hub process answers. Errors are those
@@ -234,12 +234,7 @@ impl CallConnection {
         Ok(self.write_out(None, self.deadline())?)
     }
 
-    /// Makes a request, and waits for its response.
-    fn ask<'a>(&mut self, request: impl FnOnce(u64) -> Request<'a>) -> Result<Reply, Unanswered> {
-        self.ask_until(self.deadline(), request)
-    }
-
-    /// As [`ask`](Self::ask), until a deadline.
+    /// Makes a request, and waits for its response until a deadline.
     pub(crate) fn ask_until<'a>(
         &mut self,
         deadline: Instant,
