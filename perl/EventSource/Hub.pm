@@ -92,16 +92,6 @@ sub admin_app {
     return EventSource::XS::Hub::Admin->app($self, @given);
 }
 
-# The hub process bounds all streams that it holds. It does not know which application has accepted one.
-sub check_max_streams {
-    my ($self, $given) = @_;
-    $SETTINGS->refuse(
-        max_streams => 'max_streams bounds all streams of a named hub together: give it to new of the hub,'
-            . ' or bound the streams of a client with max_streams_per')
-        if defined $given && length $self->{name};
-    return;
-}
-
 sub check_topics {
     my ($self, @topics) = @_;
     $SUBSCRIPTION->topics(ref $self ? $self->{max_topics} : undef, @topics);
@@ -231,7 +221,12 @@ sub to_app {
         $SETTINGS->refuse($name, "$name is a setting of new, not an option of to_app");
     }
     $SETTINGS->known(\%given, ['channels', @APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
-    $self->check_max_streams($given{max_streams});
+
+    # The hub process bounds all streams that it holds. It does not know which application has accepted one.
+    $SETTINGS->refuse(
+        max_streams => 'max_streams bounds all streams of a named hub together: give it to new of the hub,'
+            . ' or bound the streams of a client with max_streams_per')
+        if defined $given{max_streams} && $self->has_process;
     require EventSource::XS::Hub::App;
     return EventSource::XS::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
 }

@@ -56,10 +56,11 @@ subtest 'the settings of the streams' => sub {
         timeout     => 7,
     );
     delete $hub->{apps};
-    my $app = Plack::App::EventSource::PubSub->new(hub => $hub, %settings, prefix => 'x/')->to_app;
+    my $app  = Plack::App::EventSource::PubSub->new(hub => $hub, %settings, prefix => 'x/')->to_app;
+    my $made = @{$hub->{apps}};
     answer($app, GET => "/$_") for qw(a b);
-    is scalar @{$hub->{apps}}, 1, 'all nodes share one application of the hub';
-    my %told = %{$hub->{apps}[0]};
+    is scalar @{$hub->{apps}}, $made, 'all nodes share one application of the hub';
+    my %told = %{$hub->{apps}[-1]};
     is ref delete $told{channels}, 'CODE', 'the application has a callback for the channel';
     is_deeply \%told, \%settings, 'the application has all settings';
     delete $hub->{apps};

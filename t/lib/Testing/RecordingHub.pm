@@ -41,6 +41,13 @@ sub origins_told {
     return join '; ', map { "$_: $told{$_}" } sort keys %told;
 }
 
+# What PubSub asks a hub for.
+sub gap_event      { return 'gap' }
+sub is_unshared    { return !!0 }
+sub position       { return undef }
+sub position_event { return 'position' }
+sub type_of        { return $_[2]{event} }
+
 sub publish {
     my ($self, $channel, $event) = @_;
     die ref $self->{is_broken} ? $self->{is_broken} : "the hub is broken\n" if $self->{is_broken};

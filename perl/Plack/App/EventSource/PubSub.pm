@@ -11,7 +11,6 @@ use EventSource::Hub;
 use EventSource::XS ();
 use EventSource::XS::Adapter;
 use EventSource::XS::ErrorLog;
-use EventSource::XS::Hub::App;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Origins;
@@ -60,10 +59,8 @@ my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
 # Wrong arguments are reported here, at the line that makes the mistake.
 sub new {
     my ($class, @given) = @_;
-    my %given = $SETTINGS->parse('new takes attributes', @given);
-    my $self  = $class->SUPER::new(%given);
-    $self->_check_names;
-    _check_values(%given);
+    my $self = $class->SUPER::new($SETTINGS->parse('new takes attributes', @given));
+    $self->_check;
     return $self;
 }
 
@@ -78,37 +75,24 @@ sub call {
 sub prepare_app {
     my $self = shift;
     $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app") if !ref $self;
-    $self->_check_attributes;
-    $self->{_stream_app} = $self->_stream_app;
+    $self->{hub} = $self->hub;
+    $self->_check;
     return;
 }
 
 # Private methods
 
-sub _check_attributes {
-    my $self = shift;
-    _check_values(map { ($_ => $self->$_) } @ATTRIBUTES);
-    $self->_check_names;
-    return;
-}
-
-# A subclass may have attributes of its own.
-sub _check_names {
+# Checks the attributes. The hub is required if its name is given: its application checks the settings of the streams. A
+# subclass may have attributes of its own.
+sub _check {
     my $self    = shift;
     my %unknown = map { ($_ => 1) } grep { !/\A_/ && !$self->can($_) } keys %$self;
     $SETTINGS->known(\%unknown, \@ATTRIBUTES, 'attribute %s');
-    return;
-}
-
-# Checks the values of attributes. The hub is required if its name is given.
-sub _check_values {
-    my %given = @_;
+    my %given = map { ($_ => $self->$_) } @ATTRIBUTES;
     my ($hub, $nodes) = @given{qw(hub nodes)};
     $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub')
-        if exists $given{hub} && !(blessed $hub && $hub->can('publish') && $hub->can('to_app'));
+        if exists $self->{hub} && !(blessed $hub && $hub->can('type_of'));
     $SETTINGS->code(authorize => $given{authorize});
-    EventSource::XS::Hub::App->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
-    $hub->check_max_streams($given{max_streams}) if $hub && $hub->can('check_max_streams');
     $SETTINGS->refuse(nodes => 'nodes must be a reference to an array, a hash or code')
         if defined $nodes && ref($nodes) !~ /\A(?:ARRAY|HASH|CODE)\z/;
     $SETTINGS->refuse(nodes => 'each of nodes must be a string')
@@ -121,6 +105,7 @@ sub _check_values {
     EventSource::XS::Origins->check($SETTINGS, $given{origins});
     $SETTINGS->refuse(prefix => "prefix must be a string of less than $MAX_NAME_BYTES bytes")
         if !_is_prefix($given{prefix});
+    $self->{_stream_app} = $self->_stream_app if $hub;
     return;
 }
 
@@ -143,17 +128,16 @@ sub _is_for_host {
 sub _misleading {
     my ($self, $channel, $event) = @_;
     my $hub  = $self->hub;
-    my $type = $hub->can('type_of') ? $hub->type_of($channel, $event) : $event->{event};
-    return undef if !defined $type;
+    my $type = $hub->type_of($channel, $event) // return undef;
     return "event must not be '$type': an EventSource has an event of that name of its own"
         if $type eq 'error' || $type eq 'open';
     return "event must not be '$type': clients close their stream at that event"
         if $type eq Plack::App::EventSource::Connection->finished_event;
     return "event must not be the name of the hub's event for gaps: choose another, or set gap_event"
-        if $hub->can('gap_event') && $type eq $hub->gap_event;
-    my $position = $self->position // ($hub->can('position') ? $hub->position : undef) // 'event';
+        if $type eq $hub->gap_event;
+    my $position = $self->position // $hub->position // 'event';
     return "event must not be the name of the hub's event for positions: choose another, or set position_event"
-        if $position eq 'event' && $hub->can('position_event') && $type eq $hub->position_event;
+        if $position eq 'event' && $type eq $hub->position_event;
     return undef;
 }
 
@@ -175,8 +159,7 @@ sub _node {
 
 sub _publish {
     my ($self, $env, $channel) = @_;
-    my $is_multiprocess = EventSource::XS::Adapter->of_env($env)->is_multiprocess($env);
-    if ($is_multiprocess && $self->hub->can('is_unshared') && $self->hub->is_unshared) {
+    if ($self->hub->is_unshared && EventSource::XS::Adapter->of_env($env)->is_multiprocess($env)) {
         _report($env, 'publish', $REACHES_ONE_PROCESS);
         return _text(500, 'Not published: it would reach only some subscribers. The log of the server says what to do');
     }
@@ -257,7 +240,7 @@ sub _response_to {
     return _cannot_stream($env)            if !$env->{'psgi.streaming'};
     my $option = delete $env->{$OPTION};
     $env->{$CHANNEL} = $option ? [$channel, $option] : $channel;
-    return ($self->{_stream_app} ||= $self->_stream_app)->($env);
+    return $self->{_stream_app}->($env);
 }
 
 # The application that streams. There is one for all nodes: the channel is in the environment.
