@@ -8,12 +8,12 @@ const $ = id => document.getElementById(id);
 const MAX_ROWS = 200;                     // of the tail
 const MAX_PACE = 120;                     // looks that the curve shows
 const SPAN = 10;                          // seconds over which events are counted, as the hub does for its channels
-const ASK_EVERY = 1000;                   // ms, where the page asks for each look itself
+const ASK_EVERY = 1000;                   // ms between two looks, at least
 
 const view = { channel: '', filter: '' };
-let asks = '';                            // why the page asks for each look itself
+let withoutTail = '';                     // why there is no tail
 let looks = [];                           // the last ones of one process, within a span
-let stream, timer, tail, pace = [], isPaused = false, held = [];
+let asked, timer, tail, pace = [], isPaused = false, held = [];
 
 const format = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const number = value => format.format(value);
@@ -84,6 +84,7 @@ function show(look) {
   showNumbers(look);
   showChannels(look);
   showChosen(look.chosen);
+  if (view.channel && !tail) follow(view.channel, look.name !== null);
   showStore(look.store);
   list('log', look.lines.slice().reverse(), ({ time, message }) => make('li', {}, make('time', {}, clock(time)), ' ', message),
     look.lines.length ? '' : look.name !== null ? 'no line yet' : 'a hub without a name has no hub process, and no log of its own');
@@ -130,8 +131,8 @@ function showNumbers(look) {
   ];
   $('numbers').replaceChildren(...numbers.filter(([, value]) => value !== undefined).map(([name, value, isWarning]) =>
     make('div', isWarning ? { class: 'warning' } : {}, make('dt', {}, name), make('dd', {}, number(value)))));
-  $('note').hidden = look.name !== null && !asks;
-  write('note', look.name !== null ? `There is no tail, because no process can be started for this page: ${asks}` : 'This hub has no name: each process of the server has its own, and these are the counts of the one that has answered. With a name all of them share one hub.');
+  $('note').hidden = look.name !== null && !withoutTail;
+  write('note', look.name !== null ? `There is no tail, because no process can be started for it: ${withoutTail}` : 'This hub has no name: each process of the server has its own, and these are the counts of the one that has answered. With a name all of them share one hub.');
 }
 
 function showChannels(look) {
@@ -216,38 +217,6 @@ function take(rows, skipped) {
 
 const remark = text => take([{ channel: '', event: 'message', id: '', data: text, length: text.length }], 0);
 
-// The stream.
-
-function open() {
-  stream?.close();
-  tail?.close();
-  tail = undefined;
-  clearTimeout(timer);
-  const query = new URLSearchParams(Object.entries(view).filter(([, value]) => value));
-  const current = stream = connect(`events?${query}`, { share: false, keepalive: 60 });
-  const hears = (type, call) => current.addEventListener(type, event => current === stream && call(event));
-  hears('look', ({ data }) => show(JSON.parse(data)));
-  hears('tail', ({ data }) => { const { rows, skipped } = JSON.parse(data); take(rows, skipped) });
-  hears('away', ({ data }) => {
-    looks = [];
-    state('the hub process is away; waiting for it', 'bad');
-    write('flow', visible(JSON.parse(data).message));
-  });
-  hears('ask', ({ data }) => {
-    current.close();
-    stream = undefined;
-    asks = visible(data);
-    ask(query, true);
-  });
-  hears('error', ({ status }) => {
-    if (!stream) return;
-    looks = [];
-    const isOver = current.readyState === current.CLOSED;
-    state(isOver ? `this page may not read any more (${status}): load it again` : 'no connection to the server; trying again', 'bad');
-    if (!isOver && view.channel) remark('the connection was lost: events may be missing here');
-  });
-}
-
 // A URL of this application. fetch refuses the name and password that the page's own may have.
 function here(path) {
   const url = new URL(path, location);
@@ -255,35 +224,42 @@ function here(path) {
   return url;
 }
 
-// Asks for each look itself, of the hub of a process.
-async function ask(query, isFirst) {
+// Asks for a look, and then for the next one. A query that is not the last one is over.
+async function ask(query = asked = new URLSearchParams(Object.entries(view).filter(([, value]) => value))) {
+  clearTimeout(timer);
   const began = performance.now();
-  const isCurrent = () => !stream && query.get('channel') === (view.channel || null) && query.get('filter') === (view.filter || null);
+  const failed = (text, flow = '') => { looks = []; state(text, 'bad'); write('flow', visible(flow)) };
   try {
     const response = await fetch(here(`look?${query}`));
-    if (!response.ok) throw Error(`${response.status} ${await response.text()}`);
-    const look = await response.json();
-    if (!isCurrent()) return;
-    show(look);
-    if (isFirst && look.name === null) follow(query);
-  } catch (error) {
-    looks = [];
-    state(`no answer; trying again (${visible(error.message)})`, 'bad');
+    const { ok, status } = response, answer = await (ok ? response.json() : response.text());
+    if (query !== asked) return;
+    if (ok) show(answer);
+    else if (status === 503) failed('the hub process is away; waiting for it', answer);
+    else return failed(`this page may not read any more (${status}): load it again`, answer);
+  } catch {
+    if (query === asked) failed('no connection to the server; trying again');
   }
   const pause = Math.max(ASK_EVERY, 10 * (performance.now() - began));  // many channels take time
-  if (isCurrent()) timer = setTimeout(ask, pause, query, isFirst && !tail);
+  if (query === asked) timer = setTimeout(ask, pause, query);
 }
 
-async function follow(query) {
-  if (!query.has('channel')) return;
-  const channel = query.get('channel');
-  const current = tail = connect(`tail?${query}`, { share: false });
+// The tail of a hub without a name is the events themselves. That of a named hub has many in one, each with its channel, and no
+// ids to resume after.
+async function follow(channel, isNamed) {
+  const current = tail = connect(`tail?${new URLSearchParams({ channel })}`, { share: false, ...isNamed && { keepalive: 60 } });
+  if (isNamed) current.addEventListener('error', () => current === tail && remark('the connection was lost: events may be missing here'));
   try {
     for await (const { type, data, lastEventId } of current) {
       if (current !== tail) return;
-      if (type !== 'position') take([{ channel: type === 'gap' ? '' : channel, event: type, id: lastEventId, data: data.slice(0, 1000), length: data.length }], 0);
+      if (!isNamed) {
+        if (type !== 'position') take([{ channel: type === 'gap' ? '' : channel, event: type, id: lastEventId, data: data.slice(0, 1000), length: data.length }], 0);
+      } else if (type === 'none') withoutTail = visible(data);
+      else {
+        const { rows, skipped } = JSON.parse(data);
+        take(rows, skipped);
+      }
     }
-  } catch { remark('the tail has ended') }
+  } catch { if (current === tail) remark('the tail has ended') }
 }
 
 // The actions of the reader.
@@ -301,7 +277,9 @@ function choose(channel) {
   held = [];
   if (channel) $('channel').value = channel;
   for (const button of $('channels').querySelectorAll('button')) button.setAttribute('aria-pressed', String(button.dataset.channel === channel));
-  open();
+  tail?.close();
+  tail = undefined;
+  ask();
 }
 
 function pause(isOn) {
@@ -336,7 +314,7 @@ $('pause').addEventListener('click', () => pause(!isPaused));
 let typing;
 $('filter').addEventListener('input', () => {
   clearTimeout(typing);
-  typing = setTimeout(() => { view.filter = $('filter').value; open() }, 300);
+  typing = setTimeout(() => { view.filter = $('filter').value; ask() }, 300);
 });
 $('publish').addEventListener('submit', event => { event.preventDefault(); send(event.target, ({ id }) => `published as ${id}`) });
 $('end').addEventListener('submit', event => { event.preventDefault(); send(event.target, ({ count }) => `${plural(number(count), 'stream')} ended`) });

@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing           qw(native);
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
-use EventSource::Parser;
 use EventSource::XS::Hub::Admin::Look;
 use File::Temp   ();
 use JSON::PP     ();
@@ -115,7 +114,7 @@ subtest 'who may' => sub {
     for my $case (@refused) {
         my ($what, %env) = @$case;
         my $status = exists $env{HTTP_AUTHORIZATION} ? 401 : 403;
-        is ask($app, $_, %env)->[0], $status, "$what: $_" for qw(/look /events /admin.js);
+        is ask($app, $_, %env)->[0], $status, "$what: $_" for qw(/look /tail /admin.js);
         is post($app, '/publish', {channel => 'news', data => 1}, %env)->[0], $status, "$what: /publish";
     }
     is ask($app, '/', HTTP_SEC_FETCH_SITE => 'cross-site')->[0], 200, 'a link from elsewhere';
@@ -233,18 +232,15 @@ subtest 'a named hub, from any worker' => sub {
     my $socket = $shell->folder . '/shop.sock';
     my $server = Testing::Server->start('Starman', 't/data/admin.psgi', workers => 2, env => {ADMIN_SOCKET => $socket});
     my $client = Testing::Client->stream($server->port, path('/events', channel => 'people', member => 'ann'));
-    my $page   = Testing::Client->get($server->port, path('/admin/events', channel => 'people'));
-    ok $page->read_until(qr/^event: look\r?\n.*\r?\n\r?\n(?s:.*)^event: look\r?\n.*\r?\n\r?\n/m),
-        'looks, one after the other';
     $server->ask('/publish', channel => 'people', data => 'hello') for 1 .. 4;
-    ok $page->read_until(qr/hello"/), 'the tail';
-    my @events = EventSource::Parser->new->feed($page->body);
-    my ($look) = map { $JSON->decode($_->{data}) } grep { $_->{event} eq 'look' } @events;
+    my $tail = Testing::Client->get($server->port, path('/admin/tail', channel => 'people'));
+    ok $tail->read_until(qr/hello"/), 'the tail';
+    like $tail->body, qr/"channel":"people"/, 'with the channel of each event';
+    my $look = json_of($server, path('/admin/look', channel => 'people'));
     is_deeply [@$look{qw(name streams)}, $look->{store}{kind}], ['shop', 2, 'memory'], 'the counts';
     is_deeply [map { $_->{id} } @{$look->{chosen}{members}}],   ['ann'],               'the members';
     is_deeply [map { $_->{event} } @{$look->{chosen}{state}}],  ['join'],              'the state';
-    is json_of($server, '/admin/look')->{name}, 'shop', 'it can be asked for, too';
-    $page->leave;
+    $tail->leave;
     ok wait_until(sub { json_of($server, '/admin/look')->{open} == 1 }), 'the tail ends with its page';
     $client->leave;
 };

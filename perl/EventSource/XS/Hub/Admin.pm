@@ -6,10 +6,9 @@ use warnings;
 #
 # "admin_app" in EventSource::Hub has the manual.
 #
-# The page has one stream. Of a named hub a child of the worker sends it both what the hub looks like, each second, and a tail:
-# one process and one of the few connections that a browser has to a server, and no worker is held. The hub of a process cannot
-# be seen from a child: there the page is told to ask for each look itself, and the tail is a stream of that hub. It asks, too,
-# where there can be no child; while the hub process is away, such a look holds its worker for a second at most.
+# The page asks for each look at the hub. While the hub process is away, that holds a worker for a second at most. Of the channel
+# that a reader has chosen it has a tail, which is a stream: of a hub of this process that of `to_app`, of a named hub one of a
+# child, which names the channel of each event and sends no more than a page can show.
 
 use EventSource::Error;
 use EventSource::XS::AccessPolicy;
@@ -33,7 +32,7 @@ our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Command::Admin);
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 my $JSON     = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
 
-my $MAX_CHILDREN = 20;         # pages of a worker
+my $MAX_CHILDREN = 20;         # tails of a worker
 my $MAX_BODY     = 1 << 20;    # bytes of a POST
 my $PATIENCE     = 1;          # seconds for the hub process, of a worker that is asked for a look
 my $RETRY        = 1_000;      # milliseconds
@@ -131,24 +130,6 @@ sub _end {
     return {count => $self->_hub->end(label => [$given->{label} // ''], finish => $given->{finish} ? 1 : 0)};
 }
 
-# The stream of the page.
-sub _feed {
-    my ($self, $connection, $env) = @_;
-    my $open = $self->{open};
-    my $feed = EventSource::XS::Hub::Admin::Feed->new(name => $self->{name}, open => $open, %{$self->_query($env)});
-    my $why;
-    if ($open) {
-        local ($@, $SIG{__DIE__});
-        return if eval {
-            $connection->spawn(sub { $feed->run(shift) }, max_children => $MAX_CHILDREN);
-        };
-        EventSource::Error->own($@);
-        $why = $@ ? EventSource::XS::Reason->message_of($@) : "there are $MAX_CHILDREN of these pages already";
-    }
-    $connection->finish(event => 'ask', data => $why // 'this hub has no name');
-    return;
-}
-
 sub _file {
     my $path = shift;
     my ($name, $type) = @{$FILE{$path}};
@@ -197,12 +178,14 @@ sub _response {
     return $action ? $self->_answer_post($env, $action) : $answer->($env);
 }
 
-# The applications of the paths that are read. The tail of a named hub comes with the events.
+# The applications of the paths that are read.
 sub _routes {
     my $self   = shift;
     my $script = EventSource::XS::Hub::Script->app;
-    my $tail   = !$self->{open}
-        && $self->{hub}->to_app(channels => sub { $self->_topics($_[0]) }, start => $TAIL_START);
+    my $tail =
+        $self->{open}
+        ? Plack::App::EventSource->new(handler_cb => sub { $self->_tail(@_) }, retry => $RETRY)->to_app
+        : $self->{hub}->to_app(channels => sub { $self->_topics($_[0]) }, start => $TAIL_START);
     return {
         (
             map {
@@ -211,9 +194,8 @@ sub _routes {
             } keys %FILE
         ),
         '/eventsource-hub.js' => sub { $script->({%{$_[0]}, PATH_INFO => ''}) },
-        '/events' => Plack::App::EventSource->new(handler_cb => sub { $self->_feed(@_) }, retry => $RETRY)->to_app,
-        '/look'   => sub { $self->_answer_look($_[0]) },
-        $tail ? ('/tail' => $tail) : (),
+        '/look'               => sub { $self->_answer_look($_[0]) },
+        '/tail'               => $tail,
     };
 }
 
@@ -224,6 +206,22 @@ sub _slash {
     my ($name) = $env->{SCRIPT_NAME} =~ m{([^/]*)\z};
     $name =~ s/([^A-Za-z0-9_.~-])/sprintf '%%%02X', ord $1/ge;
     return _text(302, 'The page is a folder', Location => "$name/$query");
+}
+
+# The tail of a named hub.
+sub _tail {
+    my ($self, $connection, $env) = @_;
+    my $topic = $self->_topics($env);
+    return $connection->finish if !defined $topic || ref $topic eq 'ARRAY';
+    my $feed = EventSource::XS::Hub::Admin::Feed->new($self->{open}, $topic, $TAIL_START);
+    local ($@, $SIG{__DIE__});
+    return if eval {
+        $connection->spawn(sub { $feed->run(shift) }, max_children => $MAX_CHILDREN);
+    };
+    EventSource::Error->own($@);
+    my $why = $@ ? EventSource::XS::Reason->message_of($@) : "there are $MAX_CHILDREN of them already";
+    $connection->finish(event => 'none', data => $why);
+    return;
 }
 
 sub _text {

@@ -2,32 +2,27 @@ package EventSource::XS::Hub::Admin::Feed;
 use strict;
 use warnings;
 
-# The stream of an admin page: looks at the hub process each second, and follows a channel. It runs in a process of its own
-# (spawn of Plack::App::EventSource::Connection), as long as the page is open.
+# The tail of a channel of a named hub. It runs in a process of its own (spawn of Plack::App::EventSource::Connection), as long
+# as the page is open.
 #
-# While the hub process is away, the page is told so, and the feed connects again. A page that reads slowly delays the
-# pushes, so the hub process sees a slow client, and what that has missed is said.
+# While the hub process is away, the feed asks for it each second. A page that reads slowly delays the pushes, so the hub process
+# sees a slow client, and what that has missed is said.
 
+use EventSource::Error;
 use EventSource::XS::Hub::Admin::Look;
-use EventSource::XS::Hub::Name;
-use EventSource::XS::Reason;
-use List::Util  qw(max min);
+use List::Util  qw(max);
 use POSIX       ();
 use Time::HiRes qw(time);
 
-my $INTERVAL = 1;      # seconds between two looks
-my $SHARE    = 10;     # what lists the channels may take this part of the time: many are listed less often
-my $START    = -20;    # the events of the history with which a tail begins
-my $PAUSE    = 0.1;    # seconds between two pushes of what the tail has read
+my $INTERVAL = 1;      # seconds between two attempts to follow
+my $PAUSE    = 0.1;    # seconds between two pushes of what has been read
 my $MAX_ROWS = 20;     # events of one of these pushes: the last ones; of those before, their number
 my $NICE     = 10;     # a page takes no processor from the hub
 
-# Options: open, which connects to the hub process, and those of EventSource::XS::Hub::Admin::Look.
+# Takes code that connects to the hub process, the topic, and where the tail begins.
 sub new {
-    my ($class, %option) = @_;
-    my $open = delete $option{open};
-    return bless {open => $open, look => EventSource::XS::Hub::Admin::Look->new(%option), rows => [], skipped => 0},
-        $class;
+    my ($class, $open, $topic, $start) = @_;
+    return bless {open => $open, topic => $topic, start => $start, rows => [], skipped => 0}, $class;
 }
 
 # Public methods
@@ -35,21 +30,14 @@ sub new {
 sub run {
     my ($self, $connection) = @_;
     POSIX::nice($NICE);
-    my ($next_list, $next_look, $next_rows) = (0, 0, 0);
+    my $next = 0;
     while ($connection->is_open) {
-        my $now = time;
-        if ($now >= $next_look) {
-            my $has_list = $now >= $next_list;
-            $connection->push($self->_news($has_list));
-            $next_list = $now + $SHARE * (time - $now) if $has_list;
-            $next_look = $now + $INTERVAL;
-        }
-        elsif (@{$self->{rows}} && $now >= $next_rows) {
+        my $socket = $self->_socket;
+        if (@{$self->{rows}} && time >= $next) {
             $connection->push({event => 'tail', json => {$self->_rows}});
-            $next_rows = time + $PAUSE;
+            $next = time + $PAUSE;
         }
-        my $until = @{$self->{rows}} ? min($next_look, $next_rows) : $next_look;
-        my $what  = $connection->wait($self->_socket, max(0, $until - time));
+        my $what = $connection->wait($socket, @{$self->{rows}} ? max(0, $next - time) : $INTERVAL);
         last         if $what eq 'gone';
         $self->_read if $what eq 'readable';
     }
@@ -58,33 +46,7 @@ sub run {
 
 # Private functions and methods
 
-# Follows the channel, and anew after the end of the stream.
-sub _follow {
-    my $self = shift;
-    my $name = $self->{look}->channel;
-    return if !defined $name || $self->_socket;
-    my $topic = $name =~ /[*]/ ? EventSource::XS::Hub::Name->pattern($name) : $name;
-    my ($hub, $before) = @$self{qw(hub stream)};
-    $self->{stream} = $before ? $before->resume($hub) : $hub->follow($topic, {start => $START});
-    return;
-}
-
-# The next event: a look, or why there is none.
-sub _news {
-    my ($self, $has_list) = @_;
-    local ($@, $SIG{__DIE__});
-    my $look = eval {
-        $self->{hub} ||= $self->{open}->();
-        $self->_follow;
-        $self->{look}->take($self->{hub}, $has_list);
-    };
-    my $error = $@;
-    return {event => 'look', json => $look} if $look;
-    delete $self->{hub};
-    return {event => 'away', json => {message => EventSource::XS::Reason->message_of($error), time => time}};
-}
-
-# Reads what has come. At its end the stream is followed anew with the next look.
+# Reads what has come. At its end the stream is followed anew.
 sub _read {
     my $self = shift;
     push @{$self->{rows}}, @{$self->{stream}->read || []};
@@ -102,9 +64,20 @@ sub _rows {
     return (rows => \@rows, skipped => $skipped);
 }
 
+# What the hub process writes to. The channel is followed, and anew after the end of the stream; undef until that succeeds.
 sub _socket {
-    my $stream = shift->{stream};
-    return $stream && $stream->socket;
+    my $self   = shift;
+    my $stream = $self->{stream};
+    return $stream->socket if $stream               && $stream->socket;
+    return undef           if $self->{last_attempt} && time < $self->{last_attempt} + $INTERVAL;
+    $self->{last_attempt} = time;
+    local ($@, $SIG{__DIE__});
+    return $self->{stream}->socket if eval {
+        my $hub = $self->{open}->();
+        $self->{stream} = $stream ? $stream->resume($hub) : $hub->follow($self->{topic}, {start => $self->{start}});
+    };
+    EventSource::Error->own($@);
+    return undef;
 }
 
 1;

@@ -38,8 +38,6 @@ sub new {
 
 # Public methods
 
-sub channel { return $_[0]{channel} }
-
 # An event as the page shows it. Takes one of a followed stream; returns a hash of channel, event, id, data,
 # and the length of all data.
 sub row {
@@ -48,20 +46,18 @@ sub row {
     return {%row, length => length($event->{data} // '')};
 }
 
-# Take an EventSource::Hub or an EventSource::Hub::Process. Unless all is true, the list of channels is that of the look before:
-# it is what takes time if there are many.
+# Take an EventSource::Hub or an EventSource::Hub::Process.
 sub take {
-    my ($self, $hub, $all) = @_;
+    my ($self, $hub) = @_;
     my $is_process = $hub->isa('EventSource::Hub::Process');
     my $stats      = $hub->stats;
     $stats->{pid} //= $$;
     $stats->{counted} = delete $stats->{channels};
-    $self->{listed}   = $self->_channels($hub) if $all || !$self->{listed};
     return {
         %$stats,
         time => time,
         name => $self->{name},
-        %{$self->{listed}},
+        %{$self->_channels($hub)},
         defined $self->{problem} ? (problem => $self->{problem})                 : (),
         defined $self->{channel} ? (chosen => $self->_chosen($hub, $is_process)) : (),
         lines => $is_process ? [_lines($hub)] : [],
