@@ -11,35 +11,21 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::XS::Client::Source;
-use EventSource::XS::Doctor::Check::Caching;
-use EventSource::XS::Doctor::Check::Compression;
-use EventSource::XS::Doctor::Check::Delivery;
-use EventSource::XS::Doctor::Check::Ending;
-use EventSource::XS::Doctor::Check::Format;
 use EventSource::XS::Doctor::Check::HubName;
-use EventSource::XS::Doctor::Check::HubPolls;
-use EventSource::XS::Doctor::Check::HubProcess;
-use EventSource::XS::Doctor::Check::HubStore;
-use EventSource::XS::Doctor::Check::Origin;
-use EventSource::XS::Doctor::Check::Outbox;
-use EventSource::XS::Doctor::Check::Poll;
 use EventSource::XS::Doctor::Check::ProbeTarget;
-use EventSource::XS::Doctor::Check::Protocol;
 use EventSource::XS::Doctor::Check::Response;
-use EventSource::XS::Doctor::Check::Resume;
 use EventSource::XS::Doctor::Check::Tickets;
 use EventSource::XS::Doctor::Connection;
+use EventSource::XS::Doctor::Finding qw(rounded);
 use EventSource::XS::Doctor::Probe;
 use EventSource::XS::Reason;
 use List::Util qw(max min);
 use URI;
 
-# In the order of a report: each explains better than those after it.
+# In the order of a report: each explains better than those after it. The last one looks at a table and at no stream.
 my @CHECKS = map { "EventSource::XS::Doctor::Check::$_" }
     qw(Response HubName ProbeTarget Delivery Ending Compression Caching Poll Resume Tickets Protocol Origin Format HubProcess HubPolls HubStore Outbox);
-
-# Those that look at a table and at no stream.
-my @OF_TABLE = ('EventSource::XS::Doctor::Check::Outbox');
+require(s{::}{/}gr . '.pm') for @CHECKS;
 
 my $MAX_REDIRECTS = 10;
 my $PATIENCE      = 5;      # seconds for an answer beside the examined stream, at most
@@ -112,7 +98,7 @@ sub failure { return $_[0]{stream} && !$_[0]{stream}->has_head && $_[0]{stream}-
 
 sub findings {
     my $self      = shift;
-    my @findings  = map { $_->findings($self) } $self->{url} ? @CHECKS : @OF_TABLE;
+    my @findings  = map { $_->findings($self) } $self->{url} ? @CHECKS : $CHECKS[-1];
     my %explained = map { ($_ => 1) } map { @{$_->{explains}} } @findings;
     return grep { $_->{verdict} eq 'ok' || !$explained{$_->{check}} } @findings;
 }
@@ -157,11 +143,7 @@ sub measurements {
     my $stream  = $self->{stream} or return {};
     my $body    = $stream->body;
     my ($event) = $body->events;
-    my $seconds = sub {
-        return map { ($_ => defined $stream->{$_} ? 0 + sprintf '%.3f', $stream->{$_} : undef) } @_;
-    };
-    my @keepalives = map { 0 + sprintf '%.3f', $_ } $body->keepalives;
-    my %at         = $seconds->(qw(connected_at tls_at sent_at first_at head_at body_at ended_at));
+    my %at = map { ($_ => rounded($stream->{$_})) } qw(connected_at tls_at sent_at first_at head_at body_at ended_at);
     return {
         %at,
         address        => $stream->{peer},
@@ -169,18 +151,16 @@ sub measurements {
         http           => $stream->{version},
         alpn           => $self->{alpn},
         headers        => [map { [@$_] } @{$stream->{headers}}],
-        first_event_at => $event ? 0 + sprintf '%.3f',
-        $event->{at} : undef,
-        end           => $stream->{end},
-        bytes         => $stream->{read},
-        events        => scalar(() = $body->events),
-        ids           => scalar(() = $body->ids),
-        keepalives_at => \@keepalives,
-        retry         => defined $body->{retry} ? 0 + $body->{retry} : undef,
-        redirects     => [map { "$_->{status} $_->{to}" } @{$self->{hops}}],
-        probe_seconds => $self->{probe_seconds},
-        poll_seconds  => $self->has_polled ? 0 + sprintf '%.3f',
-        $self->{poll}{ended_at} : undef,
+        first_event_at => $event && rounded($event->{at}),
+        end            => $stream->{end},
+        bytes          => $stream->{read},
+        events         => scalar(() = $body->events),
+        ids            => scalar(() = $body->ids),
+        keepalives_at  => [map { rounded($_) } $body->keepalives],
+        retry          => defined $body->{retry} ? 0 + $body->{retry} : undef,
+        redirects      => [map { "$_->{status} $_->{to}" } @{$self->{hops}}],
+        probe_seconds  => $self->{probe_seconds},
+        poll_seconds   => $self->has_polled ? rounded($self->{poll}{ended_at}) : undef,
     };
 }
 
@@ -393,11 +373,11 @@ sub _observe {
     my $is_over = sub { !$stream->is_open && (!$second || !$second->is_open) };
     if ($self->{probe}->is_possible) {
         my $has_begun = sub { $is_over->() || defined $stream->{body_at} };
-        EventSource::XS::Doctor::Connection->wait_for($MOMENT, $has_begun, $stream, $second || ());
+        EventSource::XS::Doctor::Connection->wait_for($MOMENT, $has_begun, $stream, $second);
         $self->_observe_probe($stream, $second);
     }
     my $left = $ends - $stream->seconds;
-    EventSource::XS::Doctor::Connection->wait_for($left > 0 ? $left : 0, $is_over, $stream, $second || ());
+    EventSource::XS::Doctor::Connection->wait_for($left > 0 ? $left : 0, $is_over, $stream, $second);
     $self->_poll_beside if $self->{method} eq 'GET' && !$stream->is_excessive;
     $_->close for grep { $_ } $stream, $second;
     return;
@@ -419,14 +399,13 @@ sub _observe_probe {
         return $event;
     };
     my $is_over = sub { $arrived->() || $probe->{failure} || !$stream->is_open };
-    EventSource::XS::Doctor::Connection->wait_for($self->{seconds}, $is_over, $stream, $second || ());
+    EventSource::XS::Doctor::Connection->wait_for($self->{seconds}, $is_over, $stream, $second);
     my $event     = $arrived->();
     my $has_ended = sub { $probe->has_ended };
-    EventSource::XS::Doctor::Connection->wait_for($PATIENCE, $has_ended, $stream, $second || ());
+    EventSource::XS::Doctor::Connection->wait_for($PATIENCE, $has_ended, $stream, $second);
     $probe->finish;
     return if $probe->{failure};
-    my $taken = $event ? $event->{at} - (defined $sent_at ? $sent_at : $event->{at}) : undef;
-    $self->{probe_seconds} = defined $taken ? 0 + sprintf '%.3f', $taken > 0 ? $taken : 0 : undef;
+    $self->{probe_seconds} = $event && rounded(max(0, $event->{at} - ($sent_at // $event->{at})));
     $self->{is_probed}     = 1;
     return if $event;
 

@@ -73,6 +73,9 @@ sub close {
     return $self->SUPER::close;
 }
 
+# When the response has ended, or the doctor has read no further.
+sub ends_at { return $_[0]{ended_at} // $_[0]{left_at} // $_[0]->seconds }
+
 # Why there is no response; undef if nothing has failed.
 sub failure { return $_[0]{failure} }
 
@@ -143,6 +146,14 @@ sub request {
 
 # Seconds since the request began.
 sub seconds { return time - $_[0]{began} }
+
+# The seconds from one piece of the body to the next, the first after the head, and from the last one to the end.
+sub silences {
+    my $self  = shift;
+    my @times = (map({ $_->[0] } @{$self->{pieces}}), $self->ends_at);
+    my $after = $self->{head_at};
+    return map { my $silence = $_ - $after; $after = $_; $silence } @times;
+}
 
 sub status { return $_[0]{status} }
 

@@ -7,7 +7,7 @@ use warnings;
 use EventSource::XS::Doctor::Remedy;
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(duration finding number ok warning wrong);
+our @EXPORT_OK = qw(duration finding number ok rounded troubles warning wrong);
 
 # The longest text, in characters: a server may send long names and values.
 my $MAX_TEXT = 1000;
@@ -19,7 +19,7 @@ sub duration {
     my $seconds = shift;
     return sprintf('%d hours',   $seconds / 3600) if $seconds >= 7200;
     return sprintf('%d minutes', $seconds / 60)   if $seconds >= 120;
-    return (0 + sprintf $seconds < 10 ? '%.3f' : '%d', $seconds) . ' seconds';
+    return ($seconds < 10 ? rounded($seconds) : int $seconds) . ' seconds';
 }
 
 # Options: remedy, proxies, the arguments of EventSource::XS::Doctor::Remedy, measured, and explains, the checks whose findings
@@ -41,6 +41,25 @@ sub number {
 }
 
 sub ok { return finding(ok => @_) }
+
+# Seconds as a number with milliseconds; undef stays.
+sub rounded {
+    my $seconds = shift;
+    return defined $seconds ? 0 + sprintf '%.3f', $seconds : undef;
+}
+
+# The finding of something that has troubles: each an array of a verdict, a clause and a remedy.
+sub troubles {
+    my ($check, $name, $figures, $troubles, %option) = @_;
+    my ($verdict) = grep { $_ eq 'wrong' } map { $_->[0] } @$troubles;
+    my %seen;
+    return finding(
+        $verdict // 'warning',
+        $check, "$name " . join('; it ', map { $_->[1] } @$troubles) . ". $figures",
+        remedy => join(' ', grep { !$seen{$_}++ } map { $_->[2] } @$troubles),
+        %option
+    );
+}
 
 sub warning { return finding(warning => @_) }
 

@@ -13,6 +13,7 @@ use Time::HiRes               qw(sleep time);
 
 my $WITHIN   = 30;                           # seconds that a command may take
 my $TIMEOUT  = 2;                            # seconds for an answer of the hub
+my $PUBLISH  = 5;                            # seconds for that to the probe
 my $LOOK     = 0.01;                         # seconds
 my $TYPE     = 'eventsource-doctor';
 my $VARIABLE = 'EVENTSOURCE_DOCTOR_PROBE';
@@ -69,6 +70,13 @@ sub has_ended {
     return !!0;
 }
 
+# A connection to the hub process. Throws if no process answers.
+sub hub {
+    my ($self, %how) = @_;
+    my @place = (name => $self->{hub}, defined $self->{socket} ? (socket => $self->{socket}) : ());
+    return EventSource::Hub::Process->connect(@place, autostart => 0, timeout => $TIMEOUT, %how);
+}
+
 sub is_possible { return !!(defined $_[0]{trigger} || defined $_[0]{hub} && defined $_[0]{channel}) }
 
 sub send_and_wait {
@@ -81,7 +89,7 @@ sub send_and_wait {
 # The counts of the hub, for all or one of its channels. Throws if no process answers.
 sub stats {
     my ($self, @channel) = @_;
-    return EventSource::Hub::Process->connect($self->_place, timeout => $TIMEOUT)->stats(@channel);
+    return $self->hub->stats(@channel);
 }
 
 # The hub process' answer about the probe's channel: its epoch, the readers of the channel, and the kind of its store. Nothing
@@ -101,11 +109,6 @@ sub _fail {
     return $answer[0];
 }
 
-sub _place {
-    my $self = shift;
-    return (name => $self->{hub}, autostart => 0, defined $self->{socket} ? (socket => $self->{socket}) : ());
-}
-
 sub _printed {
     my $self = shift;
     open my $file, '<:raw', $self->{output}->filename or return '';
@@ -116,7 +119,7 @@ sub _printed {
 # Publishes the event, in the process for it. Returns the exit code.
 sub _publish {
     my ($self, $token) = @_;
-    my $hub = eval { EventSource::Hub::Process->connect($self->_place) };
+    my $hub = eval { $self->hub(timeout => $PUBLISH) };
     return 0 if $hub && eval { $hub->publish($self->{channel}, {event => $TYPE, data => $token}) };
     print STDERR EventSource::XS::Command->message_of($@), "\n";
     return 1;

@@ -6,7 +6,7 @@ use warnings;
 # for no compression. A compressor that flushes each event does no harm.
 
 use EventSource::XS::Doctor::Check::Delivery;
-use EventSource::XS::Doctor::Finding qw(ok warning wrong);
+use EventSource::XS::Doctor::Finding qw(ok rounded warning wrong);
 use List::Util                       qw(max);
 
 my $AT_ONCE = 1;      # seconds; what takes longer was withheld
@@ -21,7 +21,7 @@ sub findings {
     return if !$seen->is_streaming;
     my ($asked, $unasked) = map { $_ ? _encoding($_) : undef } @$seen{qw(stream second)};
     my @late  = defined $asked ? _late($seen) : ();
-    my $delay = @late ? 0 + sprintf '%.3f', max(@late) : defined $asked ? _probe_delay($seen) : undef;
+    my $delay = @late ? rounded(max(@late)) : defined $asked ? _probe_delay($seen) : undef;
     my %said  = (measured => {asked => $asked, unasked => $unasked, delay => $delay});
     my %mend  = (remedy   => $REMEDY, proxies => ['compression'], %said);
     my %late  = (explains => ['buffering', EventSource::XS::Doctor::Check::Delivery->affected]);
@@ -61,7 +61,7 @@ sub _late {
     my ($stream, $second) = @$seen{qw(stream second)};
     return if !$second;
     my ($mine, $others) = map { _times($_) } $stream, $second;
-    my $ends    = _ends($stream);
+    my $ends    = $stream->ends_at;
     my @late    = map { max(0, ($mine->{$_} // $stream->{began} + $ends) - $others->{$_}) } keys %$others;
     my $is_torn = $stream->body->is_in_block && !$second->body->is_in_block && $ends - $stream->{last_at} > $MOMENT;
     return (@late, @late && $is_torn ? $AT_ONCE : ());
@@ -71,11 +71,8 @@ sub _late {
 sub _probe_delay {
     my $seen   = shift;
     my $stream = $seen->{stream};
-    return $seen->{is_probed} ? $seen->{probe_seconds} // max($AT_ONCE, _ends($stream) - $stream->{head_at}) : undef;
+    return $seen->{is_probed} ? $seen->{probe_seconds} // max($AT_ONCE, $stream->ends_at - $stream->{head_at}) : undef;
 }
-
-# When the doctor has read no further.
-sub _ends { return $_[0]{left_at} // $_[0]{ended_at} // $_[0]->seconds }
 
 sub _encoding {
     my $encoding = $_[0]->has_head ? $_[0]->header('Content-Encoding') : undef;

@@ -6,7 +6,7 @@ use warnings;
 # quiet one, so only the probe is sure.
 
 use EventSource::XS::Doctor::Check::Ending;
-use EventSource::XS::Doctor::Finding qw(ok warning wrong);
+use EventSource::XS::Doctor::Finding qw(ok rounded warning wrong);
 use List::Util                       qw(max min);
 
 my $AT_ONCE  = 1;       # seconds; what takes longer was withheld
@@ -64,7 +64,7 @@ sub _buffering {
             'Nothing came for %.1f s in the middle of an event: something on the way withholds the rest.', $silence
         ),
         %WITHHELD,
-        measured => {seconds => 0 + sprintf '%.3f', $silence}
+        measured => {seconds => rounded($silence)}
     ) if $silence >= $AT_ONCE;
 
     if (!defined $stream->{body_at}) {
@@ -87,7 +87,7 @@ sub _buffering {
     return ok(
         'buffering',
         sprintf('The first byte of the body came %.2f s after the head, and nothing came in bursts.', $late),
-        measured => {seconds => 0 + sprintf '%.3f', $late}
+        measured => {seconds => rounded($late)}
     );
 }
 
@@ -127,7 +127,7 @@ sub _collected {
 sub _head {
     my $stream  = shift;
     my $seconds = $stream->{head_at} - ($stream->{sent_at} || 0);
-    my %said    = (measured => {seconds => 0 + sprintf '%.3f', $seconds});
+    my %said    = (measured => {seconds => rounded($seconds)});
     return ok('head', sprintf('The head came %.2f s after the request.', $seconds), %said)
         if $seconds < $AT_ONCE;
     my $sentence =
@@ -244,9 +244,7 @@ sub _second {
 # The silence before the end, unless the response has ended as a whole: then the application has written no more.
 sub _silence {
     my $stream = shift;
-    return 0 if ($stream->{end} || '') eq 'complete';
-    my ($end) = grep { defined } @$stream{qw(ended_at left_at)}, $stream->seconds;
-    return $end - $stream->{pieces}[-1][0];
+    return ($stream->{end} || '') eq 'complete' ? 0 : ($stream->silences)[-1];
 }
 
 # Until when something holds responses back.

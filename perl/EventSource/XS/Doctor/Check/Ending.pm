@@ -4,7 +4,7 @@ use warnings;
 
 # Whether the stream stays open, and what keeps it open: keepalives, cuts, ends.
 
-use EventSource::XS::Doctor::Finding qw(ok warning wrong);
+use EventSource::XS::Doctor::Finding qw(ok rounded warning wrong);
 use List::Util                       qw(max);
 
 my $LONG       = 30;       # seconds of silence that some proxies do not allow
@@ -64,8 +64,8 @@ sub _end {
     return ok('end', sprintf('The stream was open for %.0f s, until the doctor left.', $stream->{left_at} || 0))
         if !defined $end || !defined $stream->{ended_at};
     my $age  = $stream->{ended_at} - $stream->{head_at};
-    my $idle = _last_silence($stream);
-    my %said = (measured => {seconds => 0 + sprintf('%.3f', $age), silent => 0 + sprintf('%.3f', $idle), end => $end});
+    my $idle = ($stream->silences)[-1];
+    my %said = (measured => {seconds => rounded($age), silent => rounded($idle), end => $end});
     return wrong(
         'end',
         sprintf('The stream ended after %.1f s, because the hub process has ended meanwhile.', $age),
@@ -73,7 +73,7 @@ sub _end {
         %said
     ) if $seen->has_lost_hub;
     return _ended($seen, $stream, $age, %said) if $end eq 'complete';
-    my $longest = max(0, _silences($stream));
+    my $longest = _longest($stream);
     return _limited($stream, $age, %said)    if _is_limited($seen, $idle, $longest);
     return _timed_out($stream, $idle, %said) if $idle >= $SHORT && $idle > 0.9 * $longest;
     return warning(
@@ -103,7 +103,7 @@ sub _ended {
     my ($seen, $stream, $age, %said) = @_;
     my $sentence = sprintf 'The response ended as a whole after %.1f s', $age;
     return ok('end', "$sentence.", %said) if $seen->{method} ne 'GET';
-    my ($idle, $longest) = ($said{measured}{silent}, max(0, _silences($stream)));
+    my ($idle, $longest) = ($said{measured}{silent}, _longest($stream));
     my $is_limited = _is_limited($seen, $idle, $longest);
 
     # Caddy ends a response at its read_timeout as if it were whole.
@@ -133,10 +133,10 @@ sub _keepalive {
     my ($seen, $stream) = @_;
     my $body    = $stream->body;
     my $began   = defined $stream->{body_at} ? $stream->{body_at} : 0;
-    my @times   = grep { $_ - $began >= $SHORT } $body->keepalives;                                     # not a preamble
-    my $watched = ($stream->{ended_at} || $stream->{left_at} || $stream->seconds) - $stream->{head_at};
-    my $silence = max(0, _silences($stream), defined $stream->{ended_at} ? _last_silence($stream) : ());
-    my %said    = (measured => {keepalives => scalar @times, longest_silence => 0 + sprintf '%.3f', $silence});
+    my @times   = grep { $_ - $began >= $SHORT } $body->keepalives;                                    # not a preamble
+    my $watched = $stream->ends_at - $stream->{head_at};
+    my $silence = max(0, $stream->silences);
+    my %said    = (measured => {keepalives => scalar @times, longest_silence => rounded($silence)});
     my $ends    = defined $stream->{ended_at} ? ' before its end' : '';
 
     if ($silence >= $LONG_WATCH && $silence > 0.9 * $watched) {
@@ -183,12 +183,6 @@ sub _is_limited {
     return $ages < 0.5 * $ends;
 }
 
-# The silence before the end of the stream.
-sub _last_silence {
-    my $stream = shift;
-    return $stream->{ended_at} - (@{$stream->{pieces}} ? $stream->{pieces}[-1][0] : $stream->{head_at});
-}
-
 sub _limited {
     my ($stream, $age, %said) = @_;
     my ($usual) = grep { abs($age - $_->[0]) < 1.5 } @LIMITS;
@@ -209,6 +203,14 @@ sub _limited {
     );
 }
 
+# The longest silence, without the one before the end of the response.
+sub _longest {
+    my $stream   = shift;
+    my @silences = $stream->silences;
+    pop @silences if defined $stream->{ended_at};
+    return max(0, @silences);
+}
+
 # A stream that says when it sends something, and does not.
 sub _overdue {
     my ($seen, $stream) = @_;
@@ -226,7 +228,7 @@ sub _overdue {
             'A firewall, a NAT or a proxy forgets quiet connections: set a keepalive that is shorter than its time, or raise'
             . ' that. An EventSource of a browser notices nothing; eventsource-hub.js connects anew after twice the keepalive.',
         explains => [qw(keepalive resume)],
-        measured => {seconds => 0 + sprintf('%.3f', $silence), keepalive => $stream->body->{promised}}
+        measured => {seconds => rounded($silence), keepalive => $stream->body->{promised}}
     );
 }
 
@@ -236,24 +238,12 @@ sub _remedy_of_end {
         . ' RECONNECTS AGAIN AND AGAIN" in EventSource::Troubleshooting lists the causes.';
 }
 
-# The silences between the bytes of a stream, without the one before its end.
-sub _silences {
-    my $stream = shift;
-    my ($before, @silences) = $stream->{head_at};
-    for my $piece (@{$stream->{pieces}}) {
-        push @silences, $piece->[0] - $before;
-        $before = $piece->[0];
-    }
-    push @silences, $stream->{left_at} - $before if defined $stream->{left_at} && !defined $stream->{ended_at};
-    return @silences;
-}
-
 # How long a stream has been silent that is open and should have sent something; undef if it should not.
 sub _silence_of_overdue {
     my $stream   = shift;
     my $promised = $stream->body->{promised} or return undef;
     return undef if defined $stream->{ended_at} || !defined $stream->{left_at} || $stream->is_excessive;
-    my $silence = $stream->{left_at} - $stream->{pieces}[-1][0];
+    my $silence = ($stream->silences)[-1];
     return $silence > $LATE * $promised + 1 ? $silence : undef;
 }
 
@@ -261,7 +251,7 @@ sub _timed_out {
     my ($stream, $idle, %said) = @_;
     my ($usual) = grep { abs($idle - $_->[0]) < 1.5 } @USUAL;
     my $named   = $usual ? " That is the usual timeout of $usual->[1]." : '';
-    my $needed  = max($SHOULD, 4 * int(1 + max(0, _silences($stream))));
+    my $needed  = max($SHOULD, 4 * int(1 + _longest($stream)));
     return wrong(
         'timeout',
         sprintf(

@@ -4,12 +4,10 @@ use warnings;
 
 # Whether the store of a hub is healthy, and keeps what it is meant to keep.
 
-use EventSource::Hub::Process;
-use EventSource::XS::Doctor::Finding qw(duration number ok warning wrong);
+use EventSource::XS::Doctor::Finding qw(duration number ok troubles wrong);
 use EventSource::XS::Hub::Health;
 
-my $TIMEOUT = 2;       # seconds
-my $RECENT  = 3600;    # seconds for which an error counts
+my $RECENT = 3600;    # seconds for which an error counts
 
 # File systems that do not survive a reboot, and those on which SQLite cannot lock.
 my $IN_MEMORY = qr/\A(?:tmpfs|ramfs|devtmpfs)\z/;
@@ -30,13 +28,7 @@ sub findings {
         %said
     ) if defined $found->{problem};
     my @troubles = (_trouble_of_place($store), _trouble_of_history($store), _trouble_of_errors($store));
-    my %remedy;
-    return warning(
-        'hub_store',
-        "$name " . join('; it ', map { $_->[0] } @troubles) . '. ' . _figures($store),
-        remedy => join(' ', grep { !$remedy{$_}++ } map { $_->[1] } @troubles),
-        %said
-    ) if @troubles;
+    return troubles('hub_store', $name, _figures($store), \@troubles, %said) if @troubles;
     return ok('hub_store', "The hub $seen->{hub} has no store: its events end with its process.", %said)
         if $store->{kind} eq 'memory';
     return ok('hub_store', "$name is up. " . _figures($store), %said);
@@ -80,9 +72,7 @@ sub _file_system {
 sub _health {
     my $seen = shift;
     return eval {
-        my %place  = (name => $seen->{hub}, defined $seen->{socket} ? (socket => $seen->{socket}) : ());
-        my $hub    = EventSource::Hub::Process->connect(%place, autostart => 0, timeout => $TIMEOUT);
-        my $health = EventSource::XS::Hub::Health->new($hub);
+        my $health = EventSource::XS::Hub::Health->new($seen->{probe}->hub);
         $health->examine;
         {problem => $health->problem, store => $health->stats->{store}};
     };
@@ -102,13 +92,16 @@ sub _remedy {
         'Check that the folder of the file belongs to the user of the hub, and that the disk is neither full nor read-only.';
 }
 
-# Each of these returns nothing, or a trouble: a clause and a remedy.
+# Each of these returns nothing, or a trouble of EventSource::XS::Doctor::Finding.
 
 sub _trouble_of_errors {
     my $store = shift;
     return if !defined $store->{last_error};
     return if !_evicts($store) && !$store->{epoch_changes} && $store->{last_error_age} >= $RECENT;
-    return ['reported ' . duration($store->{last_error_age}) . " ago: $store->{last_error}", _remedy($store)];
+    return [
+        warning => 'reported ' . duration($store->{last_error_age}) . " ago: $store->{last_error}",
+        _remedy($store)
+    ];
 }
 
 # The count is of the life of the hub process.
@@ -116,7 +109,7 @@ sub _trouble_of_history {
     my $store = shift;
     my $times = $store->{epoch_changes} or return;
     return [
-        'has lost its history ' . number($times, 'time', 'times') . ', and all clients received a gap',
+        warning => 'has lost its history ' . number($times, 'time', 'times') . ', and all clients received a gap',
         $store->{kind} eq 'redis'
         ? 'Find the cause: Redis was emptied, or lost events at a restart or a failover. It needs appendonly yes, no eviction'
             . ' and nobody who flushes it; replicas => 1 keeps events over a failover.'
@@ -130,9 +123,11 @@ sub _trouble_of_place {
     return if $store->{kind} ne 'file';
     utf8::encode(my $path = $store->{place});
     my $type = _file_system($path);
-    return ["is in memory: $store->{place} is on a $type, which a reboot empties", $remedy] if $type =~ $IN_MEMORY;
-    return ["is on a file system of the network ($type), where SQLite cannot lock safely", $remedy] if $type =~ $REMOTE;
-    return ["is in /tmp, which the system empties: $store->{place}", $remedy] if $path =~ m{\A/tmp/};
+    return [warning => "is in memory: $store->{place} is on a $type, which a reboot empties", $remedy]
+        if $type =~ $IN_MEMORY;
+    return [warning => "is on a file system of the network ($type), where SQLite cannot lock safely", $remedy]
+        if $type =~ $REMOTE;
+    return [warning => "is in /tmp, which the system empties: $store->{place}", $remedy] if $path =~ m{\A/tmp/};
     return;
 }
 

@@ -4,7 +4,7 @@ use warnings;
 
 # Judges the table of an outbox: its presence, the rights of this user, the age of its rows.
 
-use EventSource::XS::Doctor::Finding qw(duration finding number ok wrong);
+use EventSource::XS::Doctor::Finding qw(duration number ok troubles wrong);
 use EventSource::XS::Outbox::Database;
 use EventSource::XS::Reason;
 
@@ -63,14 +63,7 @@ sub _judge {
     );
     my %said = (measured => {%measured, %$counts});
     return ok('outbox', "$name is followed. " . _figures($counts, \%refused), %said) if !@troubles;
-    my ($verdict) = grep { $_ eq 'wrong' } map { $_->[0] } @troubles;
-    $verdict ||= 'warning';
-    return finding(
-        $verdict,
-        'outbox', "$name " . join('; it ', map { $_->[1] } @troubles) . '. ' . _figures($counts, \%refused),
-        remedy => join(' ', map { $_->[2] } @troubles),
-        %said
-    );
+    return troubles('outbox', $name, _figures($counts, \%refused), \@troubles, %said);
 }
 
 sub _figures {
@@ -109,7 +102,7 @@ sub _unusable {
     );
 }
 
-# Each of these returns nothing, or a trouble: a verdict, a clause and a remedy.
+# Each of these returns nothing, or a trouble of EventSource::XS::Doctor::Finding.
 
 sub _trouble_of_age {
     my $counts = shift;

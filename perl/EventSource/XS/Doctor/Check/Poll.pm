@@ -4,7 +4,7 @@ use warnings;
 
 # Whether a page with eventsource-hub.js receives events where streams do not pass: it polls (RFC 7240, the preference wait).
 
-use EventSource::XS::Doctor::Finding qw(ok warning);
+use EventSource::XS::Doctor::Finding qw(ok rounded warning);
 
 my $AT_ONCE = 1;    # seconds; what takes longer was withheld
 
@@ -28,7 +28,7 @@ sub findings {
 sub _polled {
     my $seen = shift;
     my ($poll, $waiting, $seconds) = @$seen{qw(poll waiting polled_seconds)};
-    my %said     = (measured => {seconds => 0 + sprintf('%.3f', $poll->{ended_at}), probe_seconds => $seconds});
+    my %said     = (measured => {seconds => rounded($poll->{ended_at}), probe_seconds => $seconds});
     my $sentence = sprintf 'A poll was answered after %.2f s', $poll->{ended_at};
     return ok('poll', "$sentence: where streams do not pass, a page with eventsource-hub.js polls.", %said)
         if !$waiting;
