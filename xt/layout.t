@@ -331,6 +331,31 @@ for my $file (@perl) {
     $loads{$module_of{$file}} = [grep { $is_ours{$_} } @used];
 }
 
+# A capability stands on the public modules, on what reads values and texts for everybody, and on what is named here.
+my %MAY_ALSO_USE = (
+    'EventSource::Client'             => [qw(Signals WeakLink)],
+    'EventSource::Outbox'             => [qw(Hub::Forgotten MetricsApp Share Stream::Child)],
+    'EventSource::Server'             => [],
+    'EventSource::XMPP'               => [],
+    'EventSource::XS::Hub::Admin'     => [qw(AccessPolicy Hub::Proxy Hub::Script Post Share)],
+    'Plack::App::EventSource::PubSub' => [qw(Adapter Hub::Subscription Post)],
+);
+my @FOR_EVERYBODY = qw(ErrorLog Hub::Name JSONText Loop Origins Reason Response Settings SocketPair UTF8);
+
+sub unallowed {
+    my $capability = shift;
+    my $inside     = $capability =~ s/\AEventSource::(?!XS::)/EventSource::XS::/r;
+    my $is_own     = qr/\A(?:\Q$capability\E|\Q$inside\E)(?:::|\z)/;
+    my %may        = map { ("EventSource::XS::$_" => 1) } @FOR_EVERYBODY, @{$MAY_ALSO_USE{$capability}};
+    my @reports;
+    for my $module (grep { $_ =~ $is_own } sort keys %loads) {
+        push @reports, map { "$module uses $_" }
+            grep { /\AEventSource::XS::/ && $_ !~ $is_own && !$may{$_} } @{$loads{$module}};
+    }
+    return @reports;
+}
+no_reports("$_ uses what a capability may", unallowed($_)) for sort keys %MAY_ALSO_USE;
+
 # Modules without circles go, those that load nothing first; what is left is in a circle, or loads one.
 my %left = %loads;
 
