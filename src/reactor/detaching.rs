@@ -1,25 +1,18 @@
 //! Giving a stream to another process: what that process needs to continue it.
 
+use super::handing_over::Handed;
 use super::stream_record::StreamRecord;
 use super::{Io, Reactor, StreamId};
-use crate::compression::Body;
-use crate::stream::Settings;
 
 /// A stream that the reactor holds no longer.
 #[derive(Debug)]
 pub struct Detached<S> {
-    /// The client's connection, unless it is still to come.
-    pub socket: Option<S>,
-    /// The settings.
-    pub settings: Settings,
-    /// The bytes that the client receives before anything else, framed and encoded: perhaps the rest of a block first.
-    pub unsent: Vec<u8>,
+    /// How it continues. Its socket is perhaps still to come.
+    pub handed: Handed<Option<S>>,
     /// How many bytes were in its buffer before they were encoded: as many as were counted.
     pub buffered_bytes: usize,
     /// How many events end in `unsent`.
     pub buffered_events: usize,
-    /// The content so far, `unsent` included.
-    pub body: Body,
 }
 
 impl<I: Io> Reactor<I> {
@@ -40,9 +33,8 @@ impl<I: Io> Reactor<I> {
             self.io.unregister(socket);
         }
         let StreamRecord { socket, mut stream, .. } = record;
-        let (settings, unsent, body) = (*stream.settings(), stream.unsent(), *stream.body());
+        let handed = Handed { socket, settings: *stream.settings(), unsent: stream.unsent(), body: *stream.body() };
         self.note_unstalled(&stream);
-        let buffered_events = stream.discard().events;
-        Some(Detached { socket, settings, unsent, buffered_bytes, buffered_events, body })
+        Some(Detached { handed, buffered_bytes, buffered_events: stream.discard().events })
     }
 }

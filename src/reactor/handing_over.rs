@@ -13,21 +13,18 @@ use crate::hub::{Hub, SubscribeRequest};
 use crate::stream::{Settings, Stream};
 use std::time::Instant;
 
-/// A stream that is handed over.
+/// A stream that another process continues.
 #[derive(Debug)]
-pub struct HandedStream<'a, S> {
-    /// The stream.
-    pub id: StreamId,
+pub struct Handed<S> {
     /// The client's connection.
-    pub socket: &'a S,
+    pub socket: S,
     /// The settings.
     pub settings: Settings,
-    /// The bytes that the client is still to be sent. Of a stream that ends, these are all.
+    /// The bytes that the client is still to be sent before anything else, framed and encoded: perhaps the rest of a block
+    /// first. Of a stream that ends, these are all.
     pub unsent: Vec<u8>,
     /// The content so far, `unsent` included.
     pub body: Body,
-    /// How it continues; nothing if it ends.
-    pub subscription: Option<SubscribeRequest>,
 }
 
 impl<I: Io> Reactor<I> {
@@ -36,9 +33,15 @@ impl<I: Io> Reactor<I> {
         self.hubs.get(hub)
     }
 
-    /// Calls a function with each stream that has a socket. Nothing changes here, except that positions may be buffered that
+    /// Calls a function with each stream that has a socket, and with the subscription with which it continues; none if it ends.
+    /// Nothing changes here, except that positions may be buffered that
     /// would be due later.
-    pub fn hand_over(&mut self, may_continue: bool, now: Instant, mut each: impl FnMut(HandedStream<'_, I::Socket>)) {
+    pub fn hand_over(
+        &mut self,
+        may_continue: bool,
+        now: Instant,
+        mut each: impl FnMut(StreamId, Handed<&I::Socket>, Option<SubscribeRequest>),
+    ) {
         for slot in 0..self.records.len() {
             let id = match &self.records[slot] {
                 Some(record) if !record.has_ended => StreamId { slot: slot as u32, serial: record.serial },
@@ -57,7 +60,7 @@ impl<I: Io> Reactor<I> {
                 None => last_bytes(&record.stream, alone, now),
             };
             if let Some(socket) = &record.socket {
-                each(HandedStream { id, socket, settings, unsent, body, subscription });
+                each(id, Handed { socket, settings, unsent, body }, subscription);
             }
         }
     }

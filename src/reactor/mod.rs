@@ -68,7 +68,7 @@ mod tests;
 
 pub use command::{Answer, Command, Ending, HubId, StreamId, StreamInit};
 pub use detaching::Detached;
-pub use handing_over::HandedStream;
+pub use handing_over::Handed;
 pub use io::{Io, Ready};
 
 use crate::compression::Alone;

@@ -98,7 +98,7 @@ impl EventLoop {
     fn pause(&mut self, Pause { mut file, history, may_continue, done, resumed, .. }: Pause) {
         let now = Instant::now();
         history.into_iter().for_each(|hub| file.add_history(&self.reactor, hub, now));
-        self.reactor.hand_over(may_continue, now, |stream| file.add_stream(stream));
+        self.reactor.hand_over(may_continue, now, |id, handed, request| file.add_stream(id, handed, request));
         if done.send(file).is_ok() {
             let _ = resumed.recv(); // fails when the other end is dropped
         }

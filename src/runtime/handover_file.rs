@@ -1,6 +1,7 @@
 //! What is handed over to another program, as a file: it is written in pieces, so that no more memory is needed than for one.
 
-use crate::reactor::{HandedStream, HubId, Io, Reactor};
+use crate::hub::SubscribeRequest;
+use crate::reactor::{Handed, HubId, Io, Reactor, StreamId};
 use crate::wire::{Handover, Open};
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::fs::File;
@@ -91,8 +92,12 @@ impl HandoverFile {
     }
 
     /// Appends a stream. One that has more in its buffer than a message may have ends without that.
-    pub(super) fn add_stream(&mut self, stream: HandedStream<'_, OwnedFd>) {
-        let HandedStream { id, socket, settings, ref unsent, body, subscription } = stream;
+    pub(super) fn add_stream(
+        &mut self,
+        id: StreamId,
+        Handed { socket, settings, ref unsent, body }: Handed<&OwnedFd>,
+        subscription: Option<SubscribeRequest>,
+    ) {
         let (descriptor, stream) = (self.keep(socket), id.into());
         if let Some(subscription) = subscription {
             let open = Open { body, ..Open::new(stream, settings, unsent) };

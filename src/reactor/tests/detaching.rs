@@ -14,9 +14,9 @@ fn a_detached_stream_takes_its_socket_and_unsent_bytes() {
     let id = world.records[stream].id;
     let sent = world.received(stream);
     let detached = world.reactor.detach(id).expect("the stream is open");
-    assert_eq!(detached.socket.map(|socket| socket.0), world.records[stream].client);
-    assert_eq!(sent + std::str::from_utf8(&detached.unsent).expect("text"), "head|event");
-    assert_eq!(detached.settings, settings());
+    assert_eq!(detached.handed.socket.map(|socket| socket.0), world.records[stream].client);
+    assert_eq!(sent + std::str::from_utf8(&detached.handed.unsent).expect("text"), "head|event");
+    assert_eq!(detached.handed.settings, settings());
     assert_eq!(world.reactor.open_streams, 0);
     assert!(world.reactor.detach(id).is_none());
     // Deadlines and commands of the stream find nothing.
@@ -45,8 +45,8 @@ fn a_stream_without_a_socket_is_detached_with_its_buffer() {
     world.push(waiting, b"event");
     let id = world.records[waiting].id;
     let detached = world.reactor.detach(id).expect("the stream is open");
-    assert!(detached.socket.is_none());
-    assert_eq!(detached.unsent, b"head|event");
+    assert!(detached.handed.socket.is_none());
+    assert_eq!(detached.handed.unsent, b"head|event");
     assert_eq!(world.reactor.open_streams, 0);
     // Nothing is left of its deadline.
     world.now += Duration::from_secs(100);
@@ -63,5 +63,5 @@ fn a_detached_stream_with_a_coding_had_as_many_bytes_buffered_as_it_was_pushed()
     let detached = world.reactor.detach(id).expect("the stream is open");
     assert_eq!(detached.buffered_bytes, [ContentCoding::Gzip.beginning(), b"head|event"].concat().len());
     assert_eq!(detached.buffered_events, 1);
-    assert!(detached.unsent.len() > detached.buffered_bytes, "a few bytes do not become fewer");
+    assert!(detached.handed.unsent.len() > detached.buffered_bytes, "a few bytes do not become fewer");
 }

@@ -370,8 +370,8 @@ impl World {
     pub(crate) fn upgrade(&mut self) {
         self.turn();
         let mut resting = Vec::new();
-        self.reactor.hand_over(!self.reactor.is_shutting_down, self.now, |handed| {
-            resting.extend(handed.subscription.map(|request| (handed.id, Box::new(request))));
+        self.reactor.hand_over(!self.reactor.is_shutting_down, self.now, |id, _, subscription| {
+            resting.extend(subscription.map(|request| (id, Box::new(request))));
         });
         for (stream, request) in resting {
             let record = self.reactor.record(stream).expect("it was handed over");

@@ -14,12 +14,12 @@ use super::link::{ConnectionLost, Link, MAX_QUEUED_BYTES};
 use super::losses;
 use super::response_reader::{Outcome, UNAWAITED};
 use crate::hub::SubscribeRequest;
-use crate::reactor::{Answer, Command, Detached, Ending, Ready, StreamId};
+use crate::reactor::{Answer, Command, Detached, Ending, Handed, Ready, StreamId};
 use crate::runtime::event_loop::context::Context;
 use crate::runtime::stats::add;
 use crate::stream::Reason;
 use crate::sys::socket::cork;
-use crate::wire::{Failure, Reply, Request};
+use crate::wire::{Failure, Open, Reply, Request};
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ pub(super) mod worker_leases;
 
 use connected::Connected;
 use effect::Effect;
-use parked::Parked;
-use remote_stream::{count_as_sent, subtract_buffered, RemoteStream};
+use parked::{unsent_of, Parked};
+use remote_stream::{count_as_sent, encode_request, RemoteStream};
 use waiting::Waiting;
 
 /// All connections, and the streams that were handed over.
@@ -208,18 +208,19 @@ impl Links {
         for answer in context.reactor.take_answers() {
             context.streams.apply(answer);
         }
-        let number = u64::from(stream);
-        let parked = match self.parked.remove(&number).or_else(|| detach(stream, context)) {
+        let (number, link) = (u64::from(stream), connection.number);
+        let parked = self.parked.remove(&number).or_else(|| detach(stream, link, holds, context));
+        let Parked { mut remote, requests } = match parked {
             Some(parked) => parked,
             None => return false,
         };
         context.handle.notify_all();
-        self.remotes.insert(number, RemoteStream::new(connection.number, &parked));
-        let linked = match self.links.get_mut(&connection.number) {
-            Some(linked) => linked,
-            None => return false, // the caller has looked
-        };
-        let is_opened = linked.open(number, parked, holds).is_ok();
+        let is_opened = !requests.is_empty();
+        remote.link = link;
+        self.remotes.insert(number, remote);
+        if let Some(linked) = self.links.get_mut(&link) {
+            requests.into_iter().for_each(|(frame, socket)| linked.queue(0, frame, socket));
+        }
         if !is_opened {
             self.end(number, Reason::Slow, context); // the client reconnects
         }
@@ -298,7 +299,7 @@ impl Links {
             lose_events(linked.connection.take_unanswered(), context);
             let awaited = linked.lose();
             let Connected { link, connection, released, .. } = linked;
-            self.park(number, link, &awaited, context);
+            self.park(link, &awaited);
             count_released(released, Reason::Error, context);
             connection.lose();
         }
@@ -310,18 +311,12 @@ impl Links {
         context.handle.notify_all();
     }
 
-    /// Takes back the streams that were still to be sent, if a thread waits for their subscriptions. What was pushed to them is
-    /// buffered no longer: the next hub process reports what it has of it.
-    fn park(&mut self, number: u32, link: Link, awaited: &[u64], context: &mut Context<'_>) {
-        let mut opened = Parked::unsent_of(link, awaited);
-        let is_of_link = |remote: &RemoteStream| remote.link == number;
-        opened.retain(|stream, _| self.remotes.get(stream).map_or(false, is_of_link));
-        for (stream, parked) in opened {
-            let accounted = self.remotes.remove(&stream).map_or(0, |remote| remote.accounted);
-            if let Some(state) = context.streams.get(stream.into()) {
-                state.subtract_buffered(accounted);
+    /// Takes back the streams that were still to be sent, if a thread waits for their subscriptions.
+    fn park(&mut self, link: Link, awaited: &[u64]) {
+        for (stream, requests) in unsent_of(link, awaited) {
+            if let Some(remote) = self.remotes.remove(&stream) {
+                self.parked.insert(stream, Parked { remote, requests });
             }
-            self.parked.insert(stream, parked);
         }
     }
 
@@ -362,12 +357,9 @@ impl Links {
         if self.waiting.change(stream, command) {
             return true;
         }
-        if let Some(parked) = self.parked.get_mut(&stream) {
-            if let Command::Push { event, .. } = command {
-                count_as_sent(context, 1, event.len());
-                subtract_buffered(context, stream, event.len());
-            }
-            parked.apply(command);
+        if let Some(Parked { remote, requests }) = self.parked.get_mut(&stream) {
+            let request = remote.request_of(stream, command, false, context);
+            requests.extend(request.map(|request| (encode_request(stream, &request), None)));
             return true;
         }
         let remote = match self.remotes.get_mut(&stream) {
@@ -378,7 +370,7 @@ impl Links {
             let (queued, overtaken) = linked.queued_bytes();
             let is_full = queued - overtaken >= MAX_QUEUED_BYTES;
             if let Some(request) = remote.request_of(stream, command, is_full, context) {
-                linked.forward(stream, &request);
+                linked.queue(0, encode_request(stream, &request), None);
             }
         }
         true
@@ -393,11 +385,10 @@ impl Links {
             return Some(socket);
         }
         cork(socket.as_fd(), false); // another process need not know of it
+        let frame = encode_request(number, &Request::Attach { stream: number });
         if let Some(parked) = parked {
-            parked.socket = Some(socket);
+            parked.requests.push((frame, Some(socket)));
         } else if let Some(linked) = linked {
-            let mut frame = Vec::new();
-            let _ = Request::Attach { stream: number }.encode(&mut frame); // it is short
             linked.queue(0, frame, Some(socket));
         }
         None
@@ -418,9 +409,7 @@ impl Links {
         }
         self.remotes.remove(&number);
         linked.released += 1;
-        let mut frame = Vec::new();
-        let _ = Request::Release { stream: number }.encode(&mut frame); // it is short
-        linked.queue(0, frame, None);
+        linked.queue(0, encode_request(number, &Request::Release { stream: number }), None);
         true
     }
 
@@ -500,15 +489,20 @@ fn unsent(connection: &Connection, request: u64, context: &mut Context<'_>) {
     context.handle.notify_all();
 }
 
-/// Takes a stream from the reactor. Returns nothing if it has ended.
-fn detach(stream: StreamId, context: &mut Context<'_>) -> Option<Parked> {
-    let Detached { socket, settings, unsent, buffered_bytes, buffered_events, body } =
-        context.reactor.detach(stream)?;
+/// Takes a stream from the reactor, to hand it over on a connection. Returns nothing if it has ended; no request if more is
+/// buffered than a message may have.
+fn detach(stream: StreamId, link: u32, holds: bool, context: &mut Context<'_>) -> Option<Parked> {
+    let Detached { handed, buffered_bytes, buffered_events } = context.reactor.detach(stream)?;
+    let Handed { socket, settings, unsent, body } = handed;
     count_as_sent(context, buffered_events, buffered_bytes);
     if let Some(state) = context.streams.get(stream) {
         state.subtract_buffered(buffered_bytes);
         state.hand_over(socket.is_some());
     }
     add(&context.handle.counts.handed_over, 1);
-    Some(Parked { socket, settings, unsent, pushed: Vec::new(), body, end: None })
+    let open = Open { stream: stream.into(), settings, unsent: &unsent, body, holds };
+    let request = if socket.is_some() { Request::Open(open) } else { Request::OpenWithoutSocket(open) };
+    let mut frame = Vec::new();
+    let requests = request.encode(&mut frame).map(|()| (frame, socket)).into_iter().collect();
+    Some(Parked { remote: RemoteStream::new(link, &settings), requests })
 }

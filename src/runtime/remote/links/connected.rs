@@ -2,11 +2,9 @@
 
 use super::connection::Connection;
 use super::effect::Effect;
-use super::parked::{Parked, ParkedPush};
 use crate::runtime::remote::link::{ConnectionLost, Link};
 use crate::runtime::remote::response_reader::{reply_of, Outcome, UNAWAITED};
-use crate::stream::Reason;
-use crate::wire::{Failure, Reply, Request, Response, TooLong};
+use crate::wire::{Failure, Reply, Request, Response};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -74,30 +72,6 @@ impl Connected {
         if !has_publishes {
             self.link.queue_in_order(encode(true), None);
         }
-    }
-
-    /// Queues what hands a stream over, and what was asked of the stream since. Fails with [`TooLong`] if more is buffered than
-    /// a message may have. Then the stream's socket is closed.
-    pub(super) fn open(&mut self, stream: u64, parked: Parked, holds: bool) -> Result<(), TooLong> {
-        let opening = parked.encode_opening(stream, holds)?;
-        self.queue(0, opening, parked.socket);
-        for ParkedPush { event, has_id } in &parked.pushed {
-            self.forward(stream, &Request::Push { stream, event, has_id: *has_id });
-        }
-        if let Some((reason, discards)) = parked.end {
-            self.forward(stream, &Request::End { stream, reason, discards });
-        }
-        Ok(())
-    }
-
-    /// Queues a request of a stream, which nobody waits for. An event that is longer than any message ends the stream.
-    pub(super) fn forward(&mut self, stream: u64, request: &Request<'_>) {
-        let mut frame = Vec::new();
-        if request.encode(&mut frame).is_err() {
-            let end = Request::End { stream, reason: Reason::Slow, discards: true };
-            let _ = end.encode(&mut frame); // it is short
-        }
-        self.queue(0, frame, None);
     }
 
     /// Returns how many bytes are queued, and how many of them wait for credits.

@@ -1,13 +1,12 @@
 //! A stream that was handed over: what its hub process has to send, and what its producers see of that.
 
 use super::effect::StreamProgress;
-use super::parked::Parked;
 use crate::event::Framing;
 use crate::reactor::{Command, Ending};
 use crate::runtime::event_loop::context::Context;
 use crate::runtime::stats::add;
 use crate::runtime::stream_state::StreamState;
-use crate::stream::Reason;
+use crate::stream::{Reason, Settings};
 use crate::wire::Request;
 
 /// A stream that was handed over.
@@ -20,14 +19,13 @@ pub(super) struct RemoteStream {
     /// How many bytes were pushed, without framing.
     pushed: u64,
     /// How many of the buffered bytes that its state counts came from here.
-    pub(super) accounted: usize,
+    accounted: usize,
 }
 
 impl RemoteStream {
     /// A stream that is handed over on a connection.
-    pub(super) fn new(link: u32, parked: &Parked) -> Self {
-        let pushed = parked.pushed.iter().map(|push| push.event.len() as u64).sum();
-        Self { link, framing: parked.settings.framing, drops: parked.settings.drop_oldest, pushed, accounted: 0 }
+    pub(super) fn new(link: u32, settings: &Settings) -> Self {
+        Self { link, framing: settings.framing, drops: settings.drop_oldest, pushed: 0, accounted: 0 }
     }
 
     /// Counts what is buffered in the hub process and on the way there as the stream's.
@@ -54,7 +52,11 @@ impl RemoteStream {
                 count_as_sent(context, usize::from(!is_lost), event.len());
                 if is_lost {
                     context.handle.count_lost(1, 0);
-                    subtract_buffered(context, stream, event.len());
+                    context
+                        .streams
+                        .get(stream.into())
+                        .into_iter()
+                        .for_each(|state| state.subtract_buffered(event.len()));
                     return None;
                 }
                 let block = self.framing.unframe(event);
@@ -71,15 +73,18 @@ impl RemoteStream {
     }
 }
 
+/// Encodes a request of a stream. An event that is longer than any message ends the stream.
+pub(super) fn encode_request(stream: u64, request: &Request<'_>) -> Vec<u8> {
+    let mut frame = Vec::new();
+    if request.encode(&mut frame).is_err() {
+        let end = Request::End { stream, reason: Reason::Slow, discards: true };
+        let _ = end.encode(&mut frame); // it is short
+    }
+    frame
+}
+
 /// Counts events and bytes as sent that another process has to send.
 pub(super) fn count_as_sent(context: &mut Context<'_>, events: usize, bytes: usize) {
     add(&context.handle.counts.events, events as u64);
     add(&context.handle.counts.bytes, bytes as u64);
-}
-
-/// Counts bytes as buffered no longer by a stream.
-pub(super) fn subtract_buffered(context: &mut Context<'_>, stream: u64, bytes: usize) {
-    if let Some(state) = context.streams.get(stream.into()) {
-        state.subtract_buffered(bytes);
-    }
 }
