@@ -62,6 +62,9 @@ sub figures {
     );
 }
 
+# What the followers have printed.
+sub log { return $_[0]{log} }
+
 # Private methods
 
 sub _psgi { return 't/data/outbox_chaos.psgi' }
