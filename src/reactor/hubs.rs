@@ -45,8 +45,8 @@ impl Hubs {
         self.0.get(&id).map_or(false, |state| !state.is_draining && !state.is_closed)
     }
 
-    /// Changes a hub, unless it was dropped. The next [`flush`](Reactor::flush) sends streams what was appended, and evicts what
-    /// exceeds the bounds.
+    /// Changes a hub, unless it was dropped. The next [`flush`](Reactor::flush) sends streams what was appended, and evicts
+    /// what exceeds the bounds.
     pub(super) fn change(&mut self, id: HubId, change: impl FnOnce(&mut Hub)) {
         if let Some(hub) = self.get_mut(id) {
             change(hub);

@@ -135,7 +135,8 @@ impl Beginning {
         Some((ticket, Self::with(*passport, head, after)))
     }
 
-    /// Begins the stream, if the hub has a place of each limit for it. If not, or if there is no room, the application is asked.
+    /// Begins the stream if the hub has a place of each limit for it. If not, or if there is no room, the application is
+    /// asked.
     fn ask(self, server: &mut Server, ticket: Ticket, client: Client, now: Instant) {
         if server.room_for_streams() <= server.waiting_clients {
             return server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now);

@@ -22,8 +22,9 @@ sub new {
 # Public methods
 
 # Take the head off the beginning of a string that grows from call to call. Returns a hash: version, status, reason, fields (an
-# array of pairs), and headers, the same in a hash by their names in lower case; and has_body. Until the head is complete returns an empty list, or undef and a text if it is none.
-# Informational responses are taken off and not returned; 101 is an answer, which nobody has asked for.
+# array of pairs), headers (the same in a hash, by their names in lower case) and has_body. Until the head is complete returns
+# an empty list, or undef and a text if it is none. Informational responses are taken off and not returned; 101 is an answer,
+# which nobody has asked for.
 sub take {
     my ($self, $raw) = @_;
     while (1) {

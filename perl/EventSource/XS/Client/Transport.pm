@@ -10,8 +10,8 @@ use warnings;
 #   loop            the name of its event loop (EventSource::XS::Loop); undef if it blocks
 #   open            sends a request (EventSource::XS::Client::Source) and returns an object, made with new. Its second argument
 #                   is a hash of callbacks: head, with the status, a hash of headers by their names in lower case, the reason,
-#                   and all that EventSource::XS::Client::Head returns; bytes, with the next bytes of the body; end, once, without an argument if the body is complete,
-#                   otherwise with a code and a text. None is called after close
+#                   and all that EventSource::XS::Client::Head returns; bytes, with the next bytes of the body; end, once,
+#                   without an argument if the body is complete, otherwise with a code and a text. None is called after close
 #   pause, resume   stop reading, so that the server is slowed down, and begin again. A few bytes may still come meanwhile
 #   close           cuts the connection
 #   turn            only if it blocks: waits for that many seconds at most, until something has come

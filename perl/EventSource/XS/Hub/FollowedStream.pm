@@ -2,8 +2,8 @@ package EventSource::XS::Hub::FollowedStream;
 use strict;
 use warnings;
 
-# What "follow" of EventSource::Hub::Process returns, which has the manual: one end of a pair of sockets, whose other end the hub
-# process writes to. Before each event there is a comment with its channel.
+# What "follow" of EventSource::Hub::Process returns, where its manual is: one end of a pair of sockets, whose other end the
+# hub process writes to. Before each event there is a comment with its channel.
 
 use Errno qw(EAGAIN EINTR EWOULDBLOCK);
 use EventSource::Parser;
