@@ -79,6 +79,7 @@ sub examine {
         $self->_find_hubs;
     }
     elsif ($self->is_silent) {
+        $self->{open}   = [];    # the stream stays open, and what comes now is too late
         $self->{beside} = $self->_ask(method => 'OPTIONS', until => sub { $_[0]->has_head });
         $self->{stream}->close;
         if ($self->{method} eq 'GET') {
@@ -114,7 +115,7 @@ sub has_lost_hub {
 # True if the poll was answered as one: with the preference for its end, and as a whole.
 sub has_polled {
     my $poll = shift->{poll};
-    return !!($poll && ($poll->status || 0) == 200 && defined $poll->applied->{wait} && _is_whole($poll));
+    return !!($poll && ($poll->status || 0) == 200 && defined $poll->applied->{wait} && $poll->is_whole);
 }
 
 # Returns what the hub process says of itself, or its failure; asked once.
@@ -173,8 +174,7 @@ sub _ask {
     my $connection = $self->_request(%option);
     my $until      = $option{until}    || sub { 0 };
     my $patience   = $option{patience} || $self->{patience};
-    my $is_done    = sub { !$connection->is_open || $until->($connection) };
-    EventSource::XS::Doctor::Connection->wait_for($patience, $is_done, $connection);
+    $self->_wait_for($patience, sub { !$connection->is_open || $until->($connection) });
     $connection->close;
     return $connection;
 }
@@ -193,9 +193,9 @@ sub _ask_after {
 sub _examine_cache {
     my $self = shift;
     return $self->_note_copy if grep { $_ && $_->is_copy } @$self{qw(stream second poll)};
-    return if $self->{method} ne 'GET' || !_is_whole($self->{stream}) || !$self->{stream}->body->events;
+    return if $self->{method} ne 'GET' || !$self->{stream}->is_whole || !$self->{stream}->body->events;
     my @twice = map { $self->_ask } 1, 2;
-    return if grep { !_is_whole($_) } @twice;
+    return if grep { !$_->is_whole } @twice;
     return if _text($twice[0]) ne _text($twice[1]);
     my $other = $self->_ask(query => 'eventsource_doctor=' . int rand 1e9);
     $self->{repetition} = _text($other) eq _text($twice[0]) ? 'all' : 'copy';
@@ -367,52 +367,51 @@ sub _observe {
     my $self   = shift;
     my $stream = $self->{stream};
     my $ends   = $stream->seconds + $self->{seconds};
-    EventSource::XS::Doctor::Connection->wait_for(min($APART, $self->{seconds} / 4), sub { !$stream->is_open },
-        $stream);
+    $self->_wait_for(min($APART, $self->{seconds} / 4), sub { !$stream->is_open });
     my $second  = $self->{second} = $self->{method} eq 'GET' ? $self->_request(is_plain => 1) : undef;
     my $is_over = sub { !$stream->is_open && (!$second || !$second->is_open) };
     if ($self->{probe}->is_possible) {
-        my $has_begun = sub { $is_over->() || defined $stream->{body_at} };
-        EventSource::XS::Doctor::Connection->wait_for($MOMENT, $has_begun, $stream, $second);
-        $self->_observe_probe($stream, $second);
+        $self->_wait_for($MOMENT, sub { $is_over->() || defined $stream->{body_at} });
+        $self->_observe_probe;
     }
-    my $left = $ends - $stream->seconds;
-    EventSource::XS::Doctor::Connection->wait_for($left > 0 ? $left : 0, $is_over, $stream, $second);
+    $self->_wait_for(max(0, $ends - $stream->seconds), $is_over);
     $self->_poll_beside if $self->{method} eq 'GET' && !$stream->is_excessive;
     $_->close for grep { $_ } $stream, $second;
     return;
 }
 
-# Sends the probe and measures when its event arrives, from the end of the command that publishes it.
+# Sends the probe while the stream is open: it is a reader of its channel.
 sub _observe_probe {
-    my ($self, $stream, $second) = @_;
-    my $probe  = $self->{probe};
-    my %is_old = map { ($_ => 1) } $stream->body->ids;
-    my $begun  = $stream->seconds;
-    my $token  = $probe->begin;
-    my $sent_at;
-    my $arrived = sub {
-        $sent_at = $stream->seconds if !defined $sent_at && $probe->has_ended;
-        my @events  = $stream->body->events;
-        my ($event) = grep { _has_token($_, $token) } @events;
-        ($event) = grep { $_->{at} > $begun } @events if !$event && defined $probe->{trigger};
-        return $event;
-    };
-    my $is_over = sub { $arrived->() || $probe->{failure} || !$stream->is_open };
-    EventSource::XS::Doctor::Connection->wait_for($self->{seconds}, $is_over, $stream, $second);
-    my $event     = $arrived->();
-    my $has_ended = sub { $probe->has_ended };
-    EventSource::XS::Doctor::Connection->wait_for($PATIENCE, $has_ended, $stream, $second);
-    $probe->finish;
-    return if $probe->{failure};
-    $self->{probe_seconds} = $event && rounded(max(0, $event->{at} - ($sent_at // $event->{at})));
-    $self->{is_probed}     = 1;
-    return if $event;
-
-    # While the stream is open: it is a reader of its channel.
-    $self->{probe_target} = $probe->target;
+    my $self = shift;
+    $self->{probe_seconds} = $self->_probe_on($self->{stream}, $self->{seconds});
+    return if $self->{probe}{failure};
+    $self->{is_probed} = 1;
+    return if defined $self->{probe_seconds};
+    $self->{probe_target} = $self->{probe}->target;
     $self->{is_elsewhere} = EventSource::XS::Doctor::Check::ProbeTarget->findings($self) ? 1 : 0;
     return;
+}
+
+# Sends the probe. Returns after how many seconds its event has arrived on a connection, from the end of the command that
+# publishes it; undef if it has not.
+sub _probe_on {
+    my ($self, $connection, $seconds) = @_;
+    my $probe = $self->{probe};
+    my $begun = $connection->seconds;
+    my $token = $probe->begin;
+    my ($event, $sent_at);
+    my $is_over = sub {
+        $sent_at //= $connection->seconds if $probe->has_ended;
+        my @events = $connection->body->events;
+        ($event) = grep { _has_token($_, $token) } @events;
+        ($event) = grep { $_->{at} > $begun } @events if !$event && defined $probe->{trigger};
+        return $event || $probe->{failure} || !$connection->is_open;
+    };
+    $self->_wait_for($seconds,  $is_over);
+    $self->_wait_for($PATIENCE, sub { $probe->has_ended });
+    $is_over->();
+    $probe->finish;
+    return $event && rounded(max(0, $event->{at} - ($sent_at // $event->{at})));
 }
 
 # An error that does not come each time is one finding, and the stream that another request gets is examined.
@@ -424,8 +423,7 @@ sub _open_stream {
         for (1 .. $attempts) {
             $stream = $self->{stream} = $self->_request;
             return if $stream->failure;
-            my $has_answer = sub { $stream->has_head || !$stream->is_open };
-            EventSource::XS::Doctor::Connection->wait_for($self->{seconds}, $has_answer, $stream);
+            $self->_wait_for($self->{seconds}, sub { $stream->has_head || !$stream->is_open });
             last if !_is_error($stream);
         }
         my $url = $stream->redirect or return;
@@ -453,18 +451,16 @@ sub _withhold {
 sub _poll_beside {
     my $self   = shift;
     my $stream = $self->{stream};
-    my @open   = grep { $_ && $_->is_open } $stream, $self->{second};
-    my ($id)   = reverse $stream->body->ids;
     for (1 .. $ATTEMPTS) {
-        my $poll     = $self->{poll} = $self->_request(wait => 0, defined $id ? (id => $id) : ());
-        my $has_done = sub { !$poll->is_open || $poll->has_head && !defined $poll->applied->{wait} };
-        EventSource::XS::Doctor::Connection->wait_for($self->{patience}, $has_done, $poll, @open);
+        my $poll = $self->{poll} = $self->_poll(0, $stream);
+        $self->_wait_for($self->{patience},
+            sub { !$poll->is_open || $poll->has_head && !defined $poll->applied->{wait} });
         $poll->close;
         last if !_is_error($poll);
     }
     return if !$self->has_polled || !$stream->is_open || $self->{poll}->is_copy;
     my $lacks = sub { _lacking($stream, $self->{poll}) };
-    EventSource::XS::Doctor::Connection->wait_for($MOMENT, sub { !$lacks->() }, @open);
+    $self->_wait_for($MOMENT, sub { !$lacks->() });
     $self->{behind} = $lacks->();
     return;
 }
@@ -476,29 +472,27 @@ sub _examine_waiting_poll {
     return if !$self->has_polled || !$self->is_hindered;
     for my $wait ($POLLED, $POLLED / 2) {
         $self->{waiting} = $self->_poll_waiting($wait);
-        return if _is_whole($self->{waiting}) && $self->{waiting}->status == 200;
+        return if $self->{waiting}->is_whole && $self->{waiting}->status == 200;
     }
     return;
 }
 
+# Asks for what follows the last id of another response, at once or after so many seconds.
+sub _poll {
+    my ($self, $wait, $before) = @_;
+    my ($id) = reverse $before->body->ids;
+    return $self->_request(wait => $wait, defined $id ? (id => $id) : ());
+}
+
 sub _poll_waiting {
     my ($self, $wait) = @_;
-    my ($id)    = reverse $self->{poll}->body->ids;
-    my $poll    = $self->_request(wait => $wait, defined $id ? (id => $id) : ());
-    my $probe   = $self->{probe};
+    my $poll    = $self->_poll($wait, $self->{poll});
     my $is_over = sub { !$poll->is_open };
-    if ($probe->is_possible && !$probe->{failure}) {
-        EventSource::XS::Doctor::Connection->wait_for($APART, $is_over, $poll);
-        my $token = $probe->begin;
-        my $sent_at;
-        my $is_sent = sub { $sent_at = $poll->seconds if !defined $sent_at && $probe->has_ended; defined $sent_at };
-        EventSource::XS::Doctor::Connection->wait_for($PATIENCE, $is_sent, $poll);
-        $probe->finish;
-        EventSource::XS::Doctor::Connection->wait_for($wait, $is_over, $poll);
-        my ($event) = grep { _has_token($_, $token) } $poll->body->events;
-        $self->{polled_seconds} = max(0, $event->{at} - ($sent_at // $event->{at})) if $event;
+    if ($self->{probe}->is_possible && !$self->{probe}{failure}) {
+        $self->_wait_for($APART, $is_over);
+        $self->{polled_seconds} = $self->_probe_on($poll, $wait) // $self->{polled_seconds};
     }
-    EventSource::XS::Doctor::Connection->wait_for($wait + 1, $is_over, $poll);
+    $self->_wait_for($wait + 1, $is_over);
     $poll->close;
     return $poll;
 }
@@ -508,7 +502,16 @@ sub _request {
     my ($self, %option) = @_;
     my $connection = $self->_connection(%option)->request;
     push @{$self->{asked}}, $connection if !$option{method} && !defined $option{wait};
+    push @{$self->{open}},  $connection;
     return $connection;
+}
+
+# Reads all connections until a condition is true, or the seconds are over.
+sub _wait_for {
+    my ($self, $seconds, $condition) = @_;
+    @{$self->{open}} = grep { $_->is_open } @{$self->{open}};
+    EventSource::XS::Doctor::Connection->wait_for($seconds, $condition, @{$self->{open}});
+    return;
 }
 
 # Private functions
@@ -539,12 +542,6 @@ sub _lacking {
 sub _name {
     my $block = shift;
     return join "\0", map { $block->{$_} // '' } qw(id event data);
-}
-
-# True if a response has ended by itself, as far as its framing tells.
-sub _is_whole {
-    my $end = $_[0]{end};
-    return defined $end && ($end eq 'complete' || $end eq 'closed');
 }
 
 # The events of a response as one string.

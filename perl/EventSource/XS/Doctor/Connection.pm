@@ -105,6 +105,9 @@ sub is_same_origin {
     return $url->scheme eq $other->scheme && lc $url->host eq lc $other->host && $url->port == $other->port;
 }
 
+# True if a response has ended by itself, as far as its framing tells.
+sub is_whole { return ($_[0]{end} // '') =~ /\A(?:complete|closed)\z/ }
+
 # The connection has ended. Without an answer that is not a failure.
 sub lost {
     my ($self, @reason) = @_;
@@ -165,13 +168,13 @@ sub take {
     return $self->SUPER::take($bytes);
 }
 
-# Reads all connections until a condition is true; false if the seconds are over first.
+# Reads all connections until a condition is true, or the seconds are over.
 sub wait_for {
     my ($class, $seconds, $condition, @connections) = @_;
     my $deadline = time + $seconds;
     while (!$condition->()) {
         my $left = $deadline - time;
-        return !!0 if $left <= 0;
+        return if $left <= 0;
         my @open  = grep { $_->{socket} } @connections;
         my $wait  = $left < $LONGEST_WAIT ? $left : $LONGEST_WAIT;
         my @ready = grep { $_->{socket}->can('pending') && $_->{socket}->pending } @open;
@@ -182,7 +185,7 @@ sub wait_for {
         }
         $_->_read_all for @ready;
     }
-    return !!1;
+    return;
 }
 
 # Private methods

@@ -39,7 +39,7 @@ sub _polled {
         %said
         )
         if $waiting->is_copy
-        || ($waiting->{end} // '') !~ /\A(?:complete|closed)\z/
+        || !$waiting->is_whole
         || $waiting->status != 200
         || ($seconds // 0) >= $AT_ONCE;
     $sentence .= sprintf ', and one that waited had the probe %.2f s after it was published', $seconds
