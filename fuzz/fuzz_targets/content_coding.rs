@@ -8,7 +8,7 @@ use eventsource_xs::compression::{Alone, Body, ContentCoding, Piece, Window};
 use eventsource_xs::event::Framing;
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../src/compression/decoder.rs"]
+#[path = "../../src/compression/tests/decoder.rs"]
 mod decoder;
 
 #[derive(Arbitrary, Debug)]

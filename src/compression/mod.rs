@@ -10,11 +10,9 @@
 
 mod body;
 mod checksum;
-#[cfg(test)]
-pub(crate) mod decoder;
 mod gzip;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(feature = "zstd")]
 mod zstd;
 

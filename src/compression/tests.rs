@@ -1,8 +1,10 @@
 //! Windows, and a client that decodes byte by byte.
 
-use super::decoder::Decoder;
+pub(crate) mod decoder;
+
 use super::{Alone, Body, ContentCoding, Window};
 use crate::event::Framing;
+use decoder::Decoder;
 
 /// A stream of pieces as the reactor forms it.
 struct CodedResponse {

@@ -140,8 +140,6 @@ mod ids;
 mod log_page;
 mod logs;
 mod members;
-#[cfg(test)]
-mod model;
 mod presence;
 mod publishing;
 mod readers;

@@ -1,7 +1,9 @@
 //! The contract of a hub, case by case.
 //!
 //! The expected output of a stream is written in words: `@e-7` is a position, `gap e-7-9 evicted` a `gap` event with its id
-//! and its reason, and `8` the event with that sequence number.
+//! and its reason, and a number the event that has it.
+
+mod model;
 
 use super::*;
 use crate::compression::{Body, ContentCoding};

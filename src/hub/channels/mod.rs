@@ -6,17 +6,15 @@
 pub(super) mod channel;
 pub(super) mod eviction_clock;
 mod evictions;
-#[cfg(test)]
-mod model;
 pub(super) mod names;
 mod prefixes;
 pub(super) mod subscribers;
+#[cfg(test)]
+mod tests;
 pub(super) mod topics;
 
 use super::glob::{self, Glob};
 use super::settings::policies::Policies;
-#[cfg(test)]
-use super::settings::policies::Policy;
 use super::Topic;
 use crate::log::Log;
 use channel::{Channel, Pattern};

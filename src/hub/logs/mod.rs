@@ -6,9 +6,9 @@
 mod backlog;
 mod first_entries;
 mod merge;
-#[cfg(test)]
-mod model;
 mod recent_channels;
+#[cfg(test)]
+mod tests;
 
 use super::channels::channel::Channel;
 use super::channels::eviction_clock::EvictionClock;

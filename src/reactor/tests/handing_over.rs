@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::compression::decoder::Decoder;
+use crate::compression::tests::decoder::Decoder;
 use crate::compression::ContentCoding;
 use crate::hub::{Access, Poll, PollReason, StartPoint, SubscribeRequest, Topic};
 

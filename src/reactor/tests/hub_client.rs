@@ -3,7 +3,7 @@
 use super::hub_naive::{matches, Naive, ResumePoint, EPOCH};
 use super::hub_steps::CHANNELS;
 use super::*;
-use crate::compression::decoder::Decoder;
+use crate::compression::tests::decoder::Decoder;
 use crate::compression::ContentCoding;
 use crate::hub::{FirstBlock, OnSlow, PositionStyle, SubscribeRequest, Topic};
 use crate::parse::{Event, Parser};

@@ -4,7 +4,7 @@
 use super::hub_steps::any;
 use super::*;
 use crate::cases::run_seeds;
-use crate::compression::decoder::Decoder;
+use crate::compression::tests::decoder::Decoder;
 use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{

@@ -1,6 +1,7 @@
 //! Invariants of the channels and patterns, checked by tests after each step.
 
 use super::*;
+use crate::hub::settings::policies::Policy;
 use std::collections::HashSet;
 
 impl Channels {

@@ -1,8 +1,8 @@
 //! Invariants of a hub, checked by tests after each step.
 
-use super::channels::channel::Channel;
-use super::settings::policies::Policies;
 use super::*;
+use crate::hub::channels::channel::Channel;
+use crate::hub::settings::policies::Policies;
 use std::collections::HashSet;
 
 impl Hub {
