@@ -89,6 +89,11 @@ sub headers {
 
 sub hub { return $_[0]{hub} }
 
+sub opening {
+    my $self = shift;
+    return $self->SUPER::opening . $self->keepalive_line;
+}
+
 sub out_supply { return EventSource::Server::Supply->new($_[0]) }
 
 sub response_headers { return $_[0]->headers }
@@ -269,8 +274,8 @@ sub _subscribe {
     my $loop = EventSource::XS::Loop->current(may_choose => 1);
     return if $self->_start_supply($loop, $env) || $loop || !$conn->is_open;
 
-# Only a request asks for the lease again, so the client has to come back: it might wait for ever. Then it is subscribed
-# before another lease is asked for.
+    # Only a request asks for the lease again, so the client has to come back: it might wait for ever. Then it is
+    # subscribed before another lease is asked for.
     delete $self->{lease};
     $conn->stream->end_with_retry;
     return;

@@ -135,6 +135,14 @@ sub end_with_error {
     return;
 }
 
+# A comment of a hub's streams that says how long they may be silent: a client whose stream is silent for longer knows that
+# something holds it back.
+sub keepalive_line {
+    my $self    = shift;
+    my $seconds = EventSource::XS::Stream->setting(keepalive => scalar $self->keepalive);
+    return $seconds > 0 ? ": keepalive $seconds\n" : '';
+}
+
 # The bytes before the first event. A retry counts as soon as its line ends (WHATWG HTML, section 9.2.6). For a blank line
 # some clients would report an empty event.
 sub opening {

@@ -57,13 +57,7 @@ sub check_attributes {
 
 sub line_end { return 'lf' }
 
-# The comment says how long the stream may be silent: a client whose stream is silent for longer knows that something holds it
-# back.
-sub opening {
-    my $self    = shift;
-    my $seconds = EventSource::XS::Stream->setting(keepalive => scalar $self->keepalive);
-    return $self->preamble_line . ($seconds > 0 ? ": keepalive $seconds\n" : '');
-}
+sub opening { return $_[0]->preamble_line . $_[0]->keepalive_line }
 
 sub prepare_app {
     my $self = shift;

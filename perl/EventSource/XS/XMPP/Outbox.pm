@@ -61,7 +61,7 @@ sub _publish {
     weaken(my $weak = $self);
     $self->{connection}->ask(
         $self->{options}->service,
-        set => EventSource::XS::XMPP::Stanza->publish(@$item{qw(node id payload)}),
+        set => EventSource::XS::XMPP::Stanza->publication(@$item{qw(node id payload)}),
         sub {
             my ($answer, $problem) = @_;
             $weak->_forget($item, $answer ? undef : $problem)

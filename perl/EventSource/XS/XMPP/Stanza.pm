@@ -42,7 +42,7 @@ sub iq {
 }
 
 # Publishes an item (7.1). The payload is XML.
-sub publish {
+sub publication {
     my ($class, $node, $id, $payload) = @_;
     return _pubsub(_element('publish', [node => $node], _element('item', [id => $id], $payload)));
 }
