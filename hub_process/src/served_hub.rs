@@ -4,7 +4,7 @@ use crate::publishing::{not_begun, Published, Requester};
 use crate::settings::Wanted;
 use crate::stored_hub::{EndedCount, LastDelivered, StoredHub};
 use eventsource_xs::hub::{
-    check_fields, check_member, check_presence, check_published_id, given_ids, Answer, EndRequest, Presence,
+    self, check_fields, check_member, check_presence, check_published_id, given_ids, Answer, EndRequest, Presence,
     PresenceChange, Publication, Sequence, Ticket, TicketOutcome, MAX_ONCE_BYTES, STEPS,
 };
 use eventsource_xs::remote::Place;
@@ -186,19 +186,18 @@ impl ServedHub {
 
     /// Takes over settings, if the hub can continue with them. Returns false if it cannot: clients and logs depend on some.
     pub fn adopt(&mut self, wanted: &Wanted) -> bool {
-        let (own, retention) = (&mut self.settings, wanted.all.hub.retention());
-        if own.hub != wanted.all.hub.clone().with_retention(own.hub.retention())
-            || !own.store.is_same(&wanted.all.store)
-        {
+        let (own, retention) = (&mut self.settings, &wanted.all.hub.retention);
+        let continued = hub::Settings { retention: own.hub.retention.clone(), ..wanted.all.hub.clone() };
+        if own.hub != continued || !own.store.is_same(&wanted.all.store) {
             return false;
         }
         self.claimed = wanted.named.clone().or(std::mem::take(&mut self.claimed));
         (own.max_streams, own.show_channel) = (wanted.all.max_streams, wanted.all.show_channel);
-        if own.hub.retention() != retention || own.max_topics != wanted.all.max_topics {
-            own.hub = own.hub.clone().with_retention(retention.clone());
+        if own.hub.retention != *retention || own.max_topics != wanted.all.max_topics {
+            own.hub.retention = retention.clone();
             own.max_topics = wanted.all.max_topics;
             match &mut self.source {
-                Source::Own(own) => own.set_retention(retention),
+                Source::Own(own) => own.set_retention(retention.clone()),
                 Source::Stored(stored) => stored.adopt(own),
             }
         }

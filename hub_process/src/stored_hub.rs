@@ -158,8 +158,8 @@ impl StoredHub {
     pub fn adopt(&mut self, settings: &HubSettings) {
         let Sequencer { settings: before, sequence, hub, threads, .. } = &mut self.sequencer;
         before.clone_from(settings);
-        sequence.set_retention(settings.hub.retention());
-        hub.iter().for_each(|hub| hub.set_retention(settings.hub.retention()));
+        sequence.set_retention(settings.hub.retention.clone());
+        hub.iter().for_each(|hub| hub.set_retention(settings.hub.retention.clone()));
         threads.retain(settings);
     }
 

@@ -259,7 +259,7 @@ fn data_that_the_state_cannot_keep_does_not_replace_the_data_before() {
     run.enter("bob", &"x".repeat(500));
     run.compare();
     let mut small = in_file(&run.scene);
-    small.hub.state.bytes = 1000;
+    small.hub.retention.state.bytes = 1000;
     run.worker = run.scene.client_with(small);
     run.enter("ann", &"x".repeat(500));
     run.data.insert("ann", "before".into());

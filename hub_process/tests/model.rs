@@ -187,7 +187,7 @@ impl Model {
         let mut rng = Rng::with_seed(seed);
         let scene = Scene::new();
         let mut settings = settings();
-        settings.hub.history.events = *rng.choice(&[0, 3, 20, 1000]).expect("one");
+        settings.hub.retention.history.events = *rng.choice(&[0, 3, 20, 1000]).expect("one");
         settings.hub.on_slow = *rng.choice(&[OnSlow::Disconnect, OnSlow::Gap]).expect("one");
         drop(scene.client_with(settings.clone()));
         let workers = (0..WORKERS).map(|number| Worker::new(Wire::new(&scene, number), settings.clone())).collect();

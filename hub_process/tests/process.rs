@@ -434,7 +434,7 @@ fn the_newest_bounds_count_for_all_workers() {
         first.publish(&event("news", &number.to_string())).expect("an id");
     }
     let mut newer = settings();
-    (newer.hub.history.events, newer.max_topics) = (2, 1);
+    (newer.hub.retention.history.events, newer.max_topics) = (2, 1);
     let mut second = scene.client_with(newer.clone());
     assert_eq!(second.welcome().settings, newer);
     assert_eq!(second.welcome().epoch, first.welcome().epoch);

@@ -194,8 +194,8 @@ impl Run {
 
 fn hub_settings(rng: &mut Rng, scene: &Scene, has_file: bool) -> HubSettings {
     let mut settings = if has_file { in_file(scene) } else { settings() };
-    settings.hub.history.events = *rng.choice(&[1, 3, 20]).expect("a number");
-    settings.hub.total_history.events = *rng.choice(&[2, 10, 1000]).expect("a number");
+    settings.hub.retention.history.events = *rng.choice(&[1, 3, 20]).expect("a number");
+    settings.hub.retention.total_history.events = *rng.choice(&[2, 10, 1000]).expect("a number");
     settings
 }
 
@@ -203,7 +203,7 @@ fn hub_settings(rng: &mut Rng, scene: &Scene, has_file: bool) -> HubSettings {
 fn after_a_restart_what_was_evicted_is_a_gap_and_only_the_state_has_what_is_retained() {
     let (mut rng, scene) = (Rng::with_seed(0), Scene::new());
     let mut settings = hub_settings(&mut rng, &scene, true);
-    settings.hub.history.events = 1;
+    settings.hub.retention.history.events = 1;
     let mut worker = scene.client_with(settings.clone());
     let mut ids = Vec::new();
     for (value, retain) in (1..).zip([Retain::Newest, Retain::No, Retain::No]) {
@@ -211,7 +211,7 @@ fn after_a_restart_what_was_evicted_is_a_gap_and_only_the_state_has_what_is_reta
     }
     scene.stop();
     gone(worker.welcome().pid);
-    settings.hub.history.events = 20;
+    settings.hub.retention.history.events = 20;
     let mut worker = scene.client_with(settings);
     for (stream, start, after, expected) in [
         (1, StartPoint::Oldest, None, &["position", "plain"][..]),

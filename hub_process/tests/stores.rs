@@ -127,7 +127,7 @@ fn an_upgrade_keeps_streams_and_ids() {
 fn only_evicted_events_cause_a_gap_after_a_restart() {
     let scene = Scene::new();
     let mut small = in_file(&scene);
-    small.hub.history = Bounds { events: 5, bytes: 1 << 20, age: Duration::from_secs(3600) };
+    small.hub.retention.history = Bounds { events: 5, bytes: 1 << 20, age: Duration::from_secs(3600) };
     let mut worker = scene.client_with(small.clone());
     let quiet = worker.publish(&event("quiet", "q1")).expect("an id");
     worker.publish(&event("quiet", "q2")).expect("an id");
@@ -472,7 +472,7 @@ fn an_upgrade_without_enough_memory_or_descriptors_changes_nothing() {
         for has_file in [false, true] {
             let scene = Scene::new();
             let mut settings = if has_file { in_file(&scene) } else { settings() };
-            settings.hub.history.bytes = 1 << 30;
+            settings.hub.retention.history.bytes = 1 << 30;
             let mut worker = scene.client_with(settings);
             let before = worker.welcome().clone();
             let mut client = follow(&mut worker, 1, topics("news", None));
@@ -550,7 +550,7 @@ fn a_hub_that_begins_anew_with_its_store_publishes_the_wills_of_the_streams_of_b
 fn the_answers_to_a_batch_have_its_order_though_the_hub_refuses_before_the_store_has_stored() {
     let scene = Scene::new();
     let mut settings = in_file(&scene);
-    settings.hub.state.keys = 2;
+    settings.hub.retention.state.keys = 2;
     let mut worker = scene.client_with(settings);
     let large = "x".repeat(100_000);
     let retained = |key| Publication { key, retain: Retain::Newest, ..event("state", "x") };

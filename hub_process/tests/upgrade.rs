@@ -206,7 +206,7 @@ fn the_place_and_the_store_stay_whatever_has_become_of_the_file_and_the_folder()
 fn settings_for_many() -> HubSettings {
     let history = Bounds { events: 1 << 20, bytes: 1 << 30, age: Duration::from_secs(3600) };
     let mut settings = settings();
-    (settings.hub.history, settings.hub.total_history) = (history, history);
+    (settings.hub.retention.history, settings.hub.retention.total_history) = (history, history);
     settings
 }
 
@@ -598,10 +598,10 @@ fn an_upgrade_to_a_program_that_cannot_continue_changes_nothing() {
 fn an_upgrade_keeps_what_a_hub_remembers() {
     let scene = Scene::new();
     let mut settings = HubSettings { max_topics: 2, ..settings() };
-    (settings.hub.on_slow, settings.hub.opaque_ids, settings.hub.history.events) = (OnSlow::Latest, true, 2);
+    (settings.hub.on_slow, settings.hub.opaque_ids, settings.hub.retention.history.events) = (OnSlow::Latest, true, 2);
     let mut news = ChannelSettings::new(b"news/*");
     news.events = Some(1);
-    settings.hub.channels = vec![news];
+    settings.hub.retention.channels = vec![news];
     settings.show_channel = Some(ShowChannel::Data);
     let mut worker = scene.client_with(settings.clone());
     let mut bare =

@@ -185,8 +185,9 @@ mod tests {
     #[test]
     fn a_will_that_does_not_fit_is_sent_and_its_key_forgotten() {
         let bounds = Bounds { events: 10, bytes: 1000, age: Duration::MAX };
-        let settings = Settings { state: StateBounds { keys: 9, bytes: 100 }, ..Settings::new(bounds, bounds) };
-        let mut sequence = Sequence::new(Epoch::new("e", None), 0, settings.retention(), Members::default());
+        let mut settings = Settings::new(bounds, bounds);
+        settings.retention.state = StateBounds { keys: 9, bytes: 100 };
+        let mut sequence = Sequence::new(Epoch::new("e", None), 0, settings.retention.clone(), Members::default());
         for (slot, (bytes, retain)) in (0..).zip([(10, Retain::Newest), (200, Retain::Forget), (10, Retain::Newest)]) {
             let event = Unsequenced::of(std::iter::once(Field::Data(Text::from(&*"x".repeat(bytes)))));
             let (channel, key, statement) = (b"wills"[..].into(), b"k"[..].into(), Statement::Nothing);

@@ -23,6 +23,10 @@ pub(super) fn settings() -> Settings {
     Settings { on_slow: OnSlow::Gap, ..Settings::new(bounds, Bounds { events: 1000, ..bounds }) }
 }
 
+fn with_channels(channels: Vec<ChannelSettings>) -> Settings {
+    Settings { retention: Retention { channels, ..settings().retention }, ..settings() }
+}
+
 /// A hub with one stream, and a clock that tests advance.
 pub(super) struct Case {
     pub(super) hub: Hub,
@@ -205,7 +209,7 @@ fn a_new_stream_is_sent_its_position_first_for_each_start() {
 fn another_retention_applies_to_every_log() {
     let mut case = Case::new(settings());
     case.publish("a b a b a b");
-    let retention = settings().retention();
+    let retention = settings().retention;
     let history = Bounds { events: 1, ..retention.history };
     case.hub.set_retention(Retention { history, ..retention.clone() });
     assert!(case.hub.has_grown());
@@ -231,7 +235,7 @@ fn the_first_channel_settings_that_match_count_and_the_hub_names_the_rest() {
         of_channels("user/*", |user| user.age = Some(Duration::from_secs(10))),
         of_channels("**", |all| all.events = Some(2)),
     ];
-    let mut case = Case::new(Settings { channels, ..settings() });
+    let mut case = Case::new(with_channels(channels));
     case.publish("stock stock stock user/1 user/1 user/1 user/1 a a a");
     assert_eq!(case.start("**", None, StartPoint::Oldest), "@e-0-8, 3, 5, 6, 7, 9, 10");
     assert_eq!(case.resume("stock", "e-1"), "@e-1-0, gap e-1-2 evicted, 3");
@@ -247,7 +251,7 @@ fn the_first_channel_settings_that_match_count_and_the_hub_names_the_rest() {
 #[test]
 fn an_entry_of_a_channel_becomes_no_older_than_the_hub_allows_for_all() {
     let channels = vec![of_channels("a", |a| a.age = Some(Duration::MAX))];
-    let mut case = Case::new(Settings { channels, ..settings() });
+    let mut case = Case::new(with_channels(channels));
     case.publish("a b");
     case.now += NEVER;
     assert!(case.hub.evict(case.now, &[]).is_ok());
@@ -259,7 +263,7 @@ fn other_channel_settings_apply_to_every_log() {
     let mut case = Case::new(settings());
     case.publish("a b a b a b");
     let of_b =
-        |set: fn(&mut ChannelSettings)| Retention { channels: vec![of_channels("b", set)], ..settings().retention() };
+        |set: fn(&mut ChannelSettings)| Retention { channels: vec![of_channels("b", set)], ..settings().retention };
     case.hub.set_retention(of_b(|b| (b.events, b.on_slow) = (Some(1), Some(OnSlow::Latest))));
     case.hub.check();
     assert!(case.hub.evict(case.now, &[]).is_ok());
@@ -286,7 +290,7 @@ fn a_stream_that_lags_in_several_channels_ends_if_it_does_in_one() {
         ("end1 end1 end1 end1 gap gap gap gap new1", "disconnected"),
     ] {
         for topics in ["end1 gap new1", "**", "end* g** new1"] {
-            let mut case = Case::new(Settings { channels: channels.clone(), ..settings() });
+            let mut case = Case::new(with_channels(channels.clone()));
             assert_eq!(case.start(topics, None, StartPoint::Latest), "@e-0");
             case.publish(published);
             assert_eq!(case.hub.has_to_end(&case.cursor), sent == "disconnected", "{topics}: {published}");
@@ -299,7 +303,7 @@ fn a_stream_that_lags_in_several_channels_ends_if_it_does_in_one() {
 fn a_stream_ends_for_what_it_has_not_been_sent_only() {
     let channels = vec![of_channels("gap", |gap| gap.on_slow = Some(OnSlow::Gap))];
     for topics in ["end gap", "**"] {
-        let mut case = Case::new(Settings { channels: channels.clone(), on_slow: OnSlow::Disconnect, ..settings() });
+        let mut case = Case::new(Settings { on_slow: OnSlow::Disconnect, ..with_channels(channels.clone()) });
         case.publish("end end end end gap");
         let request = request(topics, Some("e-0"), StartPoint::Latest);
         case.hub.subscribe(STREAM, &mut case.cursor, &request);
@@ -307,7 +311,7 @@ fn a_stream_ends_for_what_it_has_not_been_sent_only() {
         case.publish("gap gap gap gap gap");
         assert_eq!(case.sent(), "gap e-0-7 slow, 2, @e-2-7, 3, @e-3-7, 4, @e-4-7, 8, 9, 10", "{topics}");
 
-        let mut case = Case::new(Settings { channels: channels.clone(), on_slow: OnSlow::Disconnect, ..settings() });
+        let mut case = Case::new(Settings { on_slow: OnSlow::Disconnect, ..with_channels(channels.clone()) });
         case.publish("gap end end end end");
         let request = self::request(topics, None, StartPoint::Oldest);
         case.hub.subscribe(STREAM, &mut case.cursor, &request);

@@ -42,7 +42,7 @@ impl OwnHub {
     /// Creates a hub in a reactor, with another epoch. Fails with `Unavailable`.
     pub(super) fn create(reactor: Arc<ReactorHandle>, settings: Settings) -> Result<Self, Failure> {
         let cipher_key = if settings.opaque_ids { Some(random::bytes()?) } else { None };
-        let (epoch, retention) = (Epoch::new(&new_epoch(), cipher_key), settings.retention());
+        let (epoch, retention) = (Epoch::new(&new_epoch(), cipher_key), settings.retention.clone());
         let hub = ReactorHub::create(reactor, settings, epoch.clone(), None);
         let sequence = Sequence::new(epoch, 0, retention, Members::default());
         Ok(Self { hub, sequence, tickets: TicketKeys::default(), ends: EndRequests::default() })

@@ -69,7 +69,7 @@ impl Default for HubSettings {
 /// Makes [`NamedSettings`] of the list of settings: each one's name for applications and here, type, place in
 /// [`HubSettings`], and which values may be named for one hub.
 macro_rules! named_settings {
-    ($($option:literal $name:ident: $type:ty, $first:ident $(. $rest:ident)?, $agree:expr;)*) => {
+    ($($option:literal $name:ident: $type:ty, $first:ident $(. $rest:ident)*, $agree:expr;)*) => {
         /// The settings of a hub that somebody has named. The others are taken as they are.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[allow(missing_docs)] // those of `HubSettings`
@@ -80,7 +80,7 @@ macro_rules! named_settings {
         /// Names all settings.
         impl From<HubSettings> for NamedSettings {
             fn from(settings: HubSettings) -> Self {
-                Self { $($name: Some(settings.$first $(.$rest)?),)* }
+                Self { $($name: Some(settings.$first $(.$rest)*),)* }
             }
         }
 
@@ -104,7 +104,7 @@ macro_rules! named_settings {
             /// Returns all settings: these, and the others of `base`.
             pub fn over(self, mut base: HubSettings) -> HubSettings {
                 $(if let Some(value) = self.$name {
-                    base.$first $(.$rest)? = value;
+                    base.$first $(.$rest)* = value;
                 })*
                 base
             }
@@ -146,12 +146,12 @@ fn newest<T>(_: &T, _: &T) -> bool {
 }
 
 named_settings! {
-    "history" history: Bounds, hub.history, newest;
-    "total_history" total_history: Bounds, hub.total_history, newest;
-    "state" state: StateBounds, hub.state, newest;
-    "total_state" total_state: StateBounds, hub.total_state, newest;
-    "channels" channels: Vec<ChannelSettings>, hub.channels, newest;
-    "max_members" max_members: usize, hub.max_members, newest;
+    "history" history: Bounds, hub.retention.history, newest;
+    "total_history" total_history: Bounds, hub.retention.total_history, newest;
+    "state" state: StateBounds, hub.retention.state, newest;
+    "total_state" total_state: StateBounds, hub.retention.total_state, newest;
+    "channels" channels: Vec<ChannelSettings>, hub.retention.channels, newest;
+    "max_members" max_members: usize, hub.retention.max_members, newest;
     "on_slow" on_slow: OnSlow, hub.on_slow, same;
     "gap_event" gap_event: Box<str>, hub.gap_event, same;
     "gap_data" gap_data: Option<Box<GapData>>, hub.gap_data, same;

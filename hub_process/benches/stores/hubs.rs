@@ -51,8 +51,8 @@ impl Hub {
             }
         };
         let mut settings = HubSettings { idle_exit: DEADLINE, grace: DEADLINE, store, ..HubSettings::default() };
-        settings.hub.history = Bounds { events, bytes: 1 << 30, age: Duration::from_secs(3600) };
-        settings.hub.total_history = Bounds { events: 200_000, bytes: 1 << 30, age: Duration::MAX };
+        settings.hub.retention.history = Bounds { events, bytes: 1 << 30, age: Duration::from_secs(3600) };
+        settings.hub.retention.total_history = Bounds { events: 200_000, bytes: 1 << 30, age: Duration::MAX };
         let mut hub = Self { place, settings, folder, client: None, pid: 0 };
         hub.resume();
         hub

@@ -104,7 +104,7 @@ impl Sequencer {
             sequence: Sequence::new(
                 Epoch::new("", None),
                 0,
-                settings.hub.retention(),
+                settings.hub.retention.clone(),
                 Members::stored(settings.store.is_shared()),
             ),
             waiting_state: WaitingState::default(),
@@ -256,7 +256,7 @@ impl Sequencer {
         let mut members = std::mem::take(&mut self.sequence.members);
         let wills = members.take_wills();
         members.restart();
-        let sequence = Sequence::new(next, history.through(), settings.retention(), members);
+        let sequence = Sequence::new(next, history.through(), settings.retention.clone(), members);
         let before = std::mem::replace(&mut self.sequence, sequence).epoch;
         (self.hub, self.waiting_state, self.counted) = (Some(hub), WaitingState::default(), Counted::default());
         for (ticket, change) in self.drafts.state_changes() {
@@ -396,7 +396,7 @@ impl Sequencer {
             DraftKind::CountedMember(_) => self.counted.retain_member(draft, *seq),
             DraftKind::Event => {}
         }
-        let (grown, total) = (&mut self.grown, self.settings.hub.total_history);
+        let (grown, total) = (&mut self.grown, self.settings.hub.retention.total_history);
         *grown = (grown.0 + 1, grown.1 + draft.bytes());
         let is_much = grown.0 > MUCH.0.max(total.events / 8) || grown.1 > MUCH.1.max(total.bytes / 8);
         let at = if is_much { self.now } else { self.now + FORGET };

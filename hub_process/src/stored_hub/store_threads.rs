@@ -39,8 +39,8 @@ impl StoreThreads {
 
     /// Tells the store the retention of the history.
     pub fn retain(&self, settings: &HubSettings) {
-        let total = settings.hub.total_history;
-        let age = settings.hub.retention().longest_age();
+        let total = settings.hub.retention.total_history;
+        let age = settings.hub.retention.longest_age();
         self.store.send(StoreCommand::Retain { events: total.events, bytes: total.bytes, age });
     }
 

@@ -264,8 +264,8 @@ impl World {
     fn over(store_settings: StoreSettings, most: usize) -> Self {
         let (store, end) = Store::new().expect("a pipe");
         let mut settings = HubSettings { store: store_settings, ..HubSettings::default() };
-        settings.hub.history = settings.hub.total_history;
-        settings.hub.history.events = settings.hub.history.events.min(most);
+        settings.hub.retention.history = settings.hub.retention.total_history;
+        settings.hub.retention.history.events = settings.hub.retention.history.events.min(most);
         let hub = hub_of(store, &settings);
         let mut world = Self {
             hub,
@@ -504,7 +504,7 @@ fn the_clock_of_the_store_decides_how_old_an_entry_is() {
         for clock in [eventsource_xs::runtime::wall() + ahead, eventsource_xs::runtime::wall() - ahead] {
             let mut world = World::with_history(usize::MAX);
             let mut settings = world.hub.sequencer.settings.clone();
-            settings.hub.history.age = Duration::from_secs(60);
+            settings.hub.retention.history.age = Duration::from_secs(60);
             let (store, end) = Store::new().expect("a pipe");
             world.hub = hub_of(store, &settings);
             world.store = Simulated::new(end);
@@ -791,7 +791,7 @@ fn an_id_that_looks_like_one_of_the_hub_is_refused() {
 fn what_does_not_fit_is_refused_before_the_store_is_asked() {
     let mut world = World::new();
     let mut settings = world.hub.sequencer.settings.clone();
-    settings.hub.state.keys = 2;
+    settings.hub.retention.state.keys = 2;
     world.hub.adopt(&settings);
     let retained = |number, key: &str, retain| Draft { key: key.as_bytes().into(), retain, ..draft(number, "") };
     let publish = |world: &mut World, key: &str, retain| {

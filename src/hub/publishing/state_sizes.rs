@@ -169,7 +169,7 @@ mod tests {
         other.state_bytes = Some(61);
         let (state, total_state) = (bounds(2, 100), bounds(3, 150));
         let retention =
-            Settings { state, total_state, channels: vec![other], ..Settings::new(history, history) }.retention();
+            Retention { state, total_state, channels: vec![other], ..Settings::new(history, history).retention };
         let mut sizes = StateSizes::default();
         let retain = |sizes: &mut StateSizes, channel: &str, key: &str, size| {
             let (channel, key) = (channel.as_bytes(), key.as_bytes());

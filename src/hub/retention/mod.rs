@@ -65,7 +65,7 @@ impl Hub {
                 }
             }
         }
-        let total_history = self.logs.settings().total_history;
+        let total_history = self.logs.settings().retention.total_history;
         while let Some(first) = self.logs.first().filter(|_| self.counts.is_over(&total_history)) {
             self.discard(first, held)?;
         }

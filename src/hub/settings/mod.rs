@@ -20,18 +20,8 @@ pub struct StateBounds {
 /// The settings of a hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The retention of each channel's log.
-    pub history: Bounds,
-    /// The retention of all logs together.
-    pub total_history: Bounds,
-    /// How much of each channel's state is retained.
-    pub state: StateBounds,
-    /// How much of all state together is retained.
-    pub total_state: StateBounds,
-    /// What differs for some channels. The first whose pattern matches a channel's name counts.
-    pub channels: Vec<ChannelSettings>,
-    /// How many members a channel may have.
-    pub max_members: usize,
+    /// What may change while the hub has streams.
+    pub retention: Retention,
     /// How the hub treats a lagging stream.
     pub on_slow: OnSlow,
     /// The name of the `gap` event.
@@ -49,13 +39,18 @@ pub struct Settings {
 /// The settings that may change while a hub has streams: how much it retains of each channel and of all together, what
 /// differs for some channels, and how many members a channel may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // those of `Settings`
 pub struct Retention {
+    /// The retention of each channel's log.
     pub history: Bounds,
+    /// The retention of all logs together.
     pub total_history: Bounds,
+    /// How much of each channel's state is retained.
     pub state: StateBounds,
+    /// How much of all state together is retained.
     pub total_state: StateBounds,
+    /// What differs for some channels. The first whose pattern matches a channel's name counts.
     pub channels: Vec<ChannelSettings>,
+    /// How many members a channel may have.
     pub max_members: usize,
 }
 
@@ -75,27 +70,17 @@ impl Retention {
 }
 
 impl Settings {
-    /// Returns the settings that may change.
-    pub fn retention(&self) -> Retention {
-        let Self { history, total_history, state, total_state, max_members, ref channels, .. } = *self;
-        Retention { history, total_history, state, total_state, channels: channels.clone(), max_members }
-    }
-
-    /// Returns these settings with others of those that may change.
-    pub fn with_retention(self, retention: Retention) -> Self {
-        let Retention { history, total_history, state, total_state, channels, max_members } = retention;
-        Self { history, total_history, state, total_state, channels, max_members, ..self }
-    }
-
     /// Returns settings with that retention, and the defaults of the others.
     pub fn new(history: Bounds, total_history: Bounds) -> Self {
         Self {
-            history,
-            total_history,
-            state: StateBounds { keys: 10_000, bytes: 16 << 20 },
-            total_state: StateBounds { keys: 100_000, bytes: 64 << 20 },
-            channels: Vec::new(),
-            max_members: 10_000,
+            retention: Retention {
+                history,
+                total_history,
+                state: StateBounds { keys: 10_000, bytes: 16 << 20 },
+                total_state: StateBounds { keys: 100_000, bytes: 64 << 20 },
+                channels: Vec::new(),
+                max_members: 10_000,
+            },
             on_slow: OnSlow::Disconnect,
             gap_event: "gap".into(),
             gap_data: None,

@@ -4,7 +4,7 @@
 //! [channel settings](crate::hub::ChannelSettings), in their order. A channel has the number of its policy. A hub whose
 //! channels do not differ has one policy.
 
-use crate::hub::{OnSlow, Retention, Settings};
+use crate::hub::{ChannelSettings, OnSlow, Retention, Settings};
 use crate::log::Bounds;
 use std::ops::Index;
 
@@ -48,14 +48,14 @@ impl Policy {
 impl Policies {
     pub(in crate::hub) fn new(settings: Settings) -> Self {
         let policy = |history: Bounds, on_slow| {
-            let age = history.age.min(settings.total_history.age);
+            let age = history.age.min(settings.retention.total_history.age);
             Policy { history: Bounds { age, ..history }, on_slow }
         };
-        let own = policy(settings.history, settings.on_slow);
-        let others = settings
-            .channels
-            .iter()
-            .map(|channels| policy(channels.history(settings.history), channels.on_slow.unwrap_or(settings.on_slow)));
+        let own = policy(settings.retention.history, settings.on_slow);
+        let other = |channels: &ChannelSettings| {
+            policy(channels.history(settings.retention.history), channels.on_slow.unwrap_or(settings.on_slow))
+        };
+        let others = settings.retention.channels.iter().map(other);
         let list: Vec<Policy> = std::iter::once(own).chain(others).collect();
         let can_compact = list.iter().any(Policy::is_compacting);
         Self { settings, list, can_compact }
@@ -63,7 +63,7 @@ impl Policies {
 
     /// Returns these policies with other settings of those that may change.
     pub(in crate::hub) fn with_retention(&self, retention: Retention) -> Self {
-        Self::new(self.settings.clone().with_retention(retention))
+        Self::new(Settings { retention, ..self.settings.clone() })
     }
 
     pub(in crate::hub) fn settings(&self) -> &Settings {
@@ -72,7 +72,7 @@ impl Policies {
 
     /// Returns the number of the policy of a channel.
     pub(in crate::hub) fn number_of(&self, channel: &[u8]) -> usize {
-        let of_channel = self.settings.channels.iter().position(|channels| channels.is_for(channel));
+        let of_channel = self.settings.retention.channels.iter().position(|channels| channels.is_for(channel));
         of_channel.map_or(0, |number| number + 1)
     }
 

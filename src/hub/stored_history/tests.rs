@@ -104,8 +104,9 @@ fn an_id_between_the_numbers_of_retained_entries_is_unknown() {
 #[test]
 fn stored_entries_expire_by_the_time_at_which_they_were_stored() {
     let age = Duration::from_secs(100);
-    let bounds = Bounds { age, ..settings().history };
-    let mut case = stored(Settings { history: bounds, ..settings() }, &history(5, &[], 0));
+    let mut settings = settings();
+    settings.retention.history.age = age;
+    let mut case = stored(settings, &history(5, &[], 0));
     let now = case.now;
     let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).expect("a time before the system was started");
     for (seq, at) in [(1, ago(1 << 31)), (3, ago(100)), (5, ago(60))] {
@@ -130,7 +131,7 @@ fn take_evictions_reports_each_entry_once_and_how_far_channels_have_evicted() {
     replay(&mut case, &[(2, "a"), (4, "a"), (6, "a"), (8, "b"), (10, "a"), (12, "a")]);
     assert_eq!(evictions(&mut case), "[2, 4] a:4");
     assert_eq!(evictions(&mut case), "[]");
-    let retention = settings().retention();
+    let retention = settings().retention;
     case.hub.set_retention(Retention { total_history: Bounds { events: 0, ..retention.total_history }, ..retention });
     assert!(case.hub.evict(case.now, &[]).is_ok());
     assert_eq!(evictions(&mut case), "[6, 8, 10, 12] a:12 b:8");

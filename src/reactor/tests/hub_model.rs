@@ -78,7 +78,7 @@ impl Run {
         let counts = hub.counts();
         let naive = &self.naive;
         assert_eq!((counts.events as usize, counts.bytes as usize), naive.log_size());
-        let history = &naive.settings.total_history;
+        let history = &naive.settings.retention.total_history;
         assert!(counts.events as usize <= history.events);
         assert!(counts.bytes as usize <= history.bytes || counts.events == 1);
         assert_eq!((counts.published, counts.resumed), (naive.published, self.resumed_streams));

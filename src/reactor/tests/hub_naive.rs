@@ -3,7 +3,7 @@
 use super::hub_steps::CHANNELS;
 use super::*;
 use crate::event::Shared;
-use crate::hub::{History, OnSlow, Settings as HubSettings, StartPoint, SubscribeRequest, Topic};
+use crate::hub::{History, OnSlow, Retention, Settings as HubSettings, StartPoint, SubscribeRequest, Topic};
 use crate::log::Bounds;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,7 +103,8 @@ impl Naive {
 
     /// Returns the settings of a channel: their number, the retention and the policy.
     fn settings_of(&self, channel: &str) -> (usize, Bounds, OnSlow) {
-        let HubSettings { history, total_history, on_slow, ref channels, .. } = self.settings;
+        let HubSettings { on_slow, ref retention, .. } = self.settings;
+        let Retention { history, total_history, ref channels, .. } = *retention;
         let number = channels.iter().position(|of| glob_matches(of.pattern(), channel.as_bytes()));
         let other = number.map(|number| &channels[number]);
         let Bounds { events, bytes, age } = other.map_or(history, |other| other.history(history));
@@ -121,8 +122,8 @@ impl Naive {
     }
 
     /// Changes the settings. What logs have compacted is within their bounds at once.
-    pub(super) fn change_settings(&mut self, settings: HubSettings) {
-        self.settings = settings;
+    pub(super) fn change_settings(&mut self, retention: Retention) {
+        self.settings.retention = retention;
         self.channels_in_log().into_iter().for_each(|channel| self.shrink_compacted(channel));
         self.note_policies();
     }
@@ -332,7 +333,7 @@ impl Naive {
                 }
             }
         }
-        let total_history = self.settings.total_history;
+        let total_history = self.settings.retention.total_history;
         let is_over = |(events, bytes): (usize, usize)| {
             events > total_history.events || (bytes > total_history.bytes && events > 1)
         };
@@ -343,7 +344,7 @@ impl Naive {
     }
 
     pub(super) fn expire(&mut self, now: Instant) {
-        for settings in 0..=self.settings.channels.len() {
+        for settings in 0..=self.settings.retention.channels.len() {
             let of_settings = |seq: &u64| self.settings_of(self.event(*seq).channel).0 == settings;
             let all: Vec<u64> = self.present.iter().copied().filter(of_settings).collect();
             for first in all {

@@ -8,7 +8,8 @@ use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
     Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, OtherStart, Poll, PollReason,
-    PositionStyle, Question, Retain, SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
+    PositionStyle, Question, Retain, Retention, SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest,
+    Topic,
 };
 use crate::log::Bounds;
 use fastrand::Rng;
@@ -123,7 +124,8 @@ impl Run {
         let on_slow = any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest]);
         let is_same = rng.bool();
         let channels = channel_settings(&mut rng, is_same);
-        let hub = HubSettings { on_slow, channels, ..HubSettings::new(history, total_history) };
+        let mut hub = HubSettings { on_slow, ..HubSettings::new(history, total_history) };
+        hub.retention.channels = channels;
         let has_new_settings = rng.u8(..4) == 0;
         let is_changing = rng.bool();
         let numbering = any(&mut rng, &[Numbering::Dense, Numbering::Sparse, Numbering::Stored, Numbering::Stored]);
@@ -218,9 +220,9 @@ impl Run {
         let [history, total_history] = histories(&mut self.rng);
         let is_same = self.rng.bool();
         let channels = channel_settings(&mut self.rng, is_same);
-        let settings = HubSettings { history, total_history, channels, ..self.naive.settings.clone() };
-        self.world.apply(Command::SetRetention { hub: HUB, retention: Box::new(settings.retention()) });
-        self.naive.change_settings(settings);
+        let retention = Retention { history, total_history, channels, ..self.naive.settings.retention.clone() };
+        self.world.apply(Command::SetRetention { hub: HUB, retention: Box::new(retention.clone()) });
+        self.naive.change_settings(retention);
     }
 
     pub(super) fn publish(&mut self) {

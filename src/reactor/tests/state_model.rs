@@ -251,7 +251,8 @@ impl Run {
         let total_history = bounds(&mut rng, &[0, 4, 30, usize::MAX]);
         let on_slow = any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest]);
         let channels = channel_settings(&mut rng);
-        let settings = HubSettings { on_slow, channels, ..HubSettings::new(history, total_history) };
+        let mut settings = HubSettings { on_slow, ..HubSettings::new(history, total_history) };
+        settings.retention.channels = channels;
         let clients = (0..CLIENTS).map(|_| Client::default()).collect();
         let mut run = Self { rng, world: World::new(), settings, epoch: 0, published: BTreeMap::new(), clients };
         for client in &mut run.clients {
@@ -445,8 +446,8 @@ impl Run {
 
     /// Changes how lagging streams are treated. Those that are open may have lagged before.
     fn change_settings(&mut self) {
-        self.settings.channels = channel_settings(&mut self.rng);
-        self.world.apply(Command::SetRetention { hub: HUB, retention: Box::new(self.settings.retention()) });
+        self.settings.retention.channels = channel_settings(&mut self.rng);
+        self.world.apply(Command::SetRetention { hub: HUB, retention: Box::new(self.settings.retention.clone()) });
         for number in 0..CLIENTS {
             self.clients[number].may_lag |= self.may_lag(number);
         }

@@ -35,7 +35,7 @@ impl OwnHub {
     ) -> Self {
         let (history, now) = (history_of(handed), Instant::now());
         let epoch = Epoch::new(&history.epoch, settings.opaque_ids.then_some(history.cipher_key));
-        let retention = settings.retention();
+        let retention = settings.retention.clone();
         let hub = ReactorHub::create(reactor, settings, epoch.clone(), Some(&history));
         let mut sequence = Sequence::new(epoch, history.through(), retention, Members::default());
         let mut ends = EndRequests::after(history.ends_forgotten_through);
