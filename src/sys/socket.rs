@@ -114,34 +114,21 @@ pub fn window(socket: BorrowedFd<'_>) -> Option<u32> {
 /// Makes a TCP socket that listens report connections when they have something to read, or after a second
 /// (`TCP_DEFER_ACCEPT`). Has no effect on a socket that is not TCP.
 pub fn defer_accept(socket: BorrowedFd<'_>) {
-    let seconds: libc::c_int = 1;
-    let size = std::mem::size_of_val(&seconds) as libc::socklen_t;
-    // SAFETY: the descriptor is open as long as it is borrowed; the kernel reads `size` bytes at the address of `seconds`,
-    // which lives until the call returns.
-    unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            std::ptr::addr_of!(seconds).cast(),
-            size,
-        );
-    }
+    set_tcp_option(socket, libc::TCP_DEFER_ACCEPT, 1); // a second
 }
 
 /// Makes a TCP socket take bytes only while it holds fewer unsent bytes than this (`TCP_NOTSENT_LOWAT`). Further bytes then
 /// stay in the stream's buffer, which is counted, instead of in the kernel's. Has no effect on a socket that is not TCP.
 pub fn limit_unsent(socket: BorrowedFd<'_>, bytes: u32) {
-    let size = std::mem::size_of_val(&bytes) as libc::socklen_t;
-    // SAFETY: the descriptor is open as long as it is borrowed; the kernel reads `size` bytes at the address of `bytes`, which
+    set_tcp_option(socket, libc::TCP_NOTSENT_LOWAT, bytes);
+}
+
+/// Sets an option of a TCP socket. Has no effect on another one.
+fn set_tcp_option(socket: BorrowedFd<'_>, option: libc::c_int, value: u32) {
+    let size = std::mem::size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as it is borrowed; the kernel reads `size` bytes at the address of `value`, which
     // lives until the call returns.
     unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_NOTSENT_LOWAT,
-            std::ptr::addr_of!(bytes).cast(),
-            size,
-        );
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, option, std::ptr::addr_of!(value).cast(), size);
     }
 }
