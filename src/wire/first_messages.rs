@@ -1,7 +1,7 @@
 //! The first messages of a connection: a worker's or a command's, and the welcome.
 
 use super::codec::{decode, Coded, Malformed, Reader, Writer};
-use super::frame::{write_frame_of, Frame, TooLong};
+use super::frame::{write_frame_of, Frame};
 use super::hub_name::Name;
 use super::settings::{HubSettings, NamedSettings};
 use super::version::{self, VERSION};
@@ -22,7 +22,7 @@ const STOP: u8 = 254;
 const UPGRADE: u8 = 255;
 
 /// Appends the first message of a connection as a frame.
-fn write_first(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), TooLong> {
+fn write_first(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), Failure> {
     write_frame_of(MAX_GREETING_BYTES, out, kind, |writer| {
         writer.0.extend_from_slice(MAGIC);
         write(writer);
@@ -44,8 +44,8 @@ pub struct Upgrade<'a> {
 }
 
 impl<'a> Upgrade<'a> {
-    /// Appends the message as a frame. Fails with [`TooLong`], because of the path.
-    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    /// Appends the message as a frame. Fails with `Invalid`, because of the path.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), Failure> {
         write_first(out, UPGRADE, |writer| self.program.write(writer))
     }
 
@@ -67,8 +67,8 @@ pub struct Stop<'a> {
 }
 
 impl<'a> Stop<'a> {
-    /// Appends the message as a frame. Fails with [`TooLong`], because of the name.
-    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    /// Appends the message as a frame. Fails with `Invalid`, because of the name.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), Failure> {
         let kind = if self.is_replaced { REPLACE } else { STOP };
         write_first(out, kind, |writer| self.name.write(writer))
     }
@@ -111,8 +111,8 @@ pub enum Role {
 }
 
 impl Hello {
-    /// Appends the message as a frame. Fails with [`TooLong`], because of `gap_data`, or the names of the events of the hub.
-    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    /// Appends the message as a frame. Fails with `Invalid`, because of `gap_data`, or the names of the events of the hub.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), Failure> {
         write_first(out, HELLO, |writer| {
             writer.u16(VERSION);
             self.name.write(writer);

@@ -2,7 +2,6 @@
 
 use super::codec::{Malformed, Writer};
 use crate::Failure;
-use std::fmt;
 
 /// The most bytes of a frame after its length. An event that is longer is refused by its publisher.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
@@ -12,30 +11,6 @@ const LENGTH_BYTES: usize = 4;
 
 /// The room that an empty buffer keeps.
 const KEPT_BYTES: usize = 64 << 10;
-
-/// A message is longer than it may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLong {
-    /// The length of the message.
-    pub bytes: usize,
-    /// The longest that it may have: [`MAX_FRAME_BYTES`], or [`MAX_GREETING_BYTES`](super::MAX_GREETING_BYTES).
-    pub most: usize,
-}
-
-impl fmt::Display for TooLong {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes, most } = self;
-        write!(out, "a message to the hub process has at most {most} bytes, this one has {bytes}")
-    }
-}
-
-impl std::error::Error for TooLong {}
-
-impl From<TooLong> for Failure {
-    fn from(error: TooLong) -> Self {
-        Self::invalid("data", error)
-    }
-}
 
 /// One frame: the kind of its message, and the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +33,8 @@ impl Frame<'_> {
     }
 }
 
-/// Appends a frame. `write` writes the message. Appends nothing if it is too long.
-pub(super) fn write_frame(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), TooLong> {
+/// Appends a frame. `write` writes the message. Fails with `Invalid`, and appends nothing, if it is too long.
+pub(super) fn write_frame(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), Failure> {
     write_frame_of(MAX_FRAME_BYTES, out, kind, write)
 }
 
@@ -69,7 +44,7 @@ pub(super) fn write_frame_of(
     out: &mut Vec<u8>,
     kind: u8,
     write: impl FnOnce(&mut Writer<'_>),
-) -> Result<(), TooLong> {
+) -> Result<(), Failure> {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
     out.push(kind);
@@ -77,7 +52,8 @@ pub(super) fn write_frame_of(
     let bytes = out.len() - start - LENGTH_BYTES;
     if bytes > most {
         out.truncate(start);
-        return Err(TooLong { bytes, most });
+        let message = format!("a message to the hub process has at most {most} bytes, this one has {bytes}");
+        return Err(Failure::invalid("data", message));
     }
     out[start..start + LENGTH_BYTES].copy_from_slice(&(bytes as u32).to_le_bytes());
     Ok(())

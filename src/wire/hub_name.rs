@@ -10,36 +10,19 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name(Box<str>);
 
-/// A text that is not a [`Name`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NameError;
-
-impl fmt::Display for NameError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("name must be 1 to 64 letters, digits, _, - and ., beginning with a letter, a digit or _")
-    }
-}
-
-impl std::error::Error for NameError {}
-
-impl From<NameError> for Failure {
-    fn from(error: NameError) -> Self {
-        Self::invalid("name", error)
-    }
-}
-
 impl Name {
     const MAX_BYTES: usize = 64;
 
-    /// Takes a name. Fails with [`NameError`] if the text is not a name.
-    pub fn new(text: &str) -> Result<Self, NameError> {
+    /// Takes a name. Fails with `Invalid` if the text is not a name.
+    pub fn new(text: &str) -> Result<Self, Failure> {
         let may_follow = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         let may_begin = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
         let is_name = text.bytes().all(may_follow) && text.as_bytes().first().map_or(false, may_begin);
         if is_name && text.len() <= Self::MAX_BYTES {
             Ok(Self(text.into()))
         } else {
-            Err(NameError)
+            let message = "name must be 1 to 64 letters, digits, _, - and ., beginning with a letter, a digit or _";
+            Err(Failure::invalid("name", message))
         }
     }
 

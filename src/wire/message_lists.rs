@@ -20,8 +20,8 @@ macro_rules! messages {
         }
 
         impl<'a> $side<'a> {
-            /// Appends the message as a frame. Fails with [`TooLong`](super::TooLong); then nothing is appended.
-            pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), super::TooLong> {
+            /// Appends the message as a frame. Fails with `Invalid` if it is too long; then nothing is appended.
+            pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), crate::Failure> {
                 use crate::codec::Coded;
                 match self {
                     $(Self::$name { $(0: $content)? $($($field),+)? } => super::frame::write_frame(out, $kind, |_to| {

@@ -17,7 +17,6 @@ use super::sending::positions::{block, STATE_COMMENT};
 use super::{logs::Logs, OnSlow};
 use super::{Cursor, GapData, Hub, OwnBlock};
 use std::borrow::Cow;
-use std::fmt;
 
 /// Why a client may have missed events: the reason of a `gap` event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +57,6 @@ impl Gap {
 /// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lagging;
-
-impl fmt::Display for Lagging {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("the log has evicted events before the stream was sent them")
-    }
-}
-
-impl std::error::Error for Lagging {}
 
 impl Hub {
     /// Returns true if a stream is lagging: a log has evicted entries that the stream was not sent, and was not sent

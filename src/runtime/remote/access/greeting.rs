@@ -6,7 +6,7 @@ use super::start::{ends_at_once, Note, Pauses, Start};
 use super::unanswered::Unanswered;
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
-use crate::wire::{Hello, Name, NamedSettings, Response, Role, Stop, TooLong, Upgrade, Welcome};
+use crate::wire::{Hello, Name, NamedSettings, Response, Role, Stop, Upgrade, Welcome};
 use crate::Failure;
 use rustix::fd::AsFd;
 use std::io;
@@ -47,12 +47,9 @@ pub(crate) fn connect(
 /// Greets the hub process. Returns nothing if it ends without a response.
 pub(super) fn greet(socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Option<Greeted>, Unanswered> {
     let mut bytes = Vec::new();
-    hello.encode(&mut bytes).map_err(|TooLong { bytes, most }| {
-        let message = format!(
-            "channels, gap_data (for all its reasons), gap_event and position_event are too long for a named hub: \
-             its settings have {bytes} bytes, and may have {most}"
-        );
-        Failure::invalid("gap_data", message)
+    hello.encode(&mut bytes).map_err(|too_long| {
+        let settings = "channels, gap_data (for all its reasons), gap_event and position_event";
+        Failure::invalid("gap_data", format!("{settings} are too long for a named hub: {too_long}"))
     })?;
     let mut responses = send_first(socket, &hello.name, &bytes, timeout, "cannot greet the hub process")?;
     match responses.wait_for_bytes(after(Instant::now(), timeout)) {

@@ -15,7 +15,6 @@ use crate::sys::local::{send, Wait};
 use crate::wire::{FrameBuffer, NamedSettings, Request, Response, StoreSettings, Welcome};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 
 /// How many bytes of requests may be queued.
@@ -27,14 +26,6 @@ const PIECE_BYTES: usize = 64 << 10;
 /// The connection has ended, or the hub process has sent something that is not a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLost;
-
-impl fmt::Display for ConnectionLost {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("the connection to the hub process has ended")
-    }
-}
-
-impl std::error::Error for ConnectionLost {}
 
 /// Requests in a row, and the socket that is sent beside their first byte.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! What is known of a request that has no reply: whoever makes it decides by that whether it is made again. All others have it
 //! as a [`Failure`].
 
-use crate::wire::{Malformed, Name, TooLong};
+use crate::wire::{Malformed, Name};
 use crate::{ErrorCode, Failure};
 
 /// Why a request has no reply.
@@ -48,12 +48,6 @@ impl From<Unanswered> for Failure {
 impl From<Failure> for Unanswered {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
-    }
-}
-
-impl From<TooLong> for Unanswered {
-    fn from(error: TooLong) -> Self {
-        Self::Failed(error.into())
     }
 }
 
