@@ -52,11 +52,11 @@ fn a_child_continues_a_stream_that_its_parent_releases() {
     let (socket, mut client) = local();
     let (parent, mut child_side) = local();
     let mut handle = open(opening(socket, settings()));
-    assert_eq!(handle.push(b"data: parent\n\n"), Pushed::Taken);
+    assert_eq!(handle.push(b"data: parent\n\n", false), Pushed::Taken);
     eventually("the event is sent", || handle.buffered_bytes() == 0);
     let child = fork(|| {
         read_until(&mut child_side, "released");
-        assert_eq!(handle.push(b"data: child\n\n"), Pushed::Taken);
+        assert_eq!(handle.push(b"data: child\n\n", false), Pushed::Taken);
         handle.close(Reason::Application);
         eventually("the child's stream has ended", || stats().opened == 1 && stats().open == 0);
     });
@@ -82,7 +82,7 @@ fn a_child_that_releases_a_stream_leaves_it_to_its_parent() {
         assert_ne!(file_at(number), connection, "the child has closed its copy");
     })
     .wait();
-    assert_eq!(handle.as_mut().map(|handle| handle.push(b"data: parent\n\n")), Some(Pushed::Taken));
+    assert_eq!(handle.as_mut().map(|handle| handle.push(b"data: parent\n\n", false)), Some(Pushed::Taken));
     drop(handle);
     assert_eq!(read_to_end(&mut client), "head\ndata: parent\n\n");
 }
@@ -147,13 +147,13 @@ fn a_child_that_shuts_down_leaves_its_streams_to_its_parent() {
     let mut handle = open(opening(socket, settings()));
     eventually("the head is sent", || handle.buffered_bytes() == 0);
     fork(|| {
-        assert_eq!(handle.push(b"data: child\n\n"), Pushed::Taken);
+        assert_eq!(handle.push(b"data: child\n\n", false), Pushed::Taken);
         linger(DEADLINE);
         shutdown();
         assert_eq!(handle.report_end_or_reason(), Some(Reason::Server));
     })
     .wait();
-    assert_eq!(handle.push(b"data: parent\n\n"), Pushed::Taken);
+    assert_eq!(handle.push(b"data: parent\n\n", false), Pushed::Taken);
     assert_eq!(read_until(&mut client, "parent\n\n"), "head\ndata: child\n\ndata: parent\n\n");
 }
 
@@ -182,7 +182,7 @@ fn events_for_several_turns_of_the_reactor_are_sent_without_another_wake_up() {
     fork(|| {
         let mut handle = open(opening(None, settings()));
         for _ in 0..3_000 {
-            assert_eq!(handle.push(b"data: 1\n\n"), Pushed::Taken);
+            assert_eq!(handle.push(b"data: 1\n\n", false), Pushed::Taken);
         }
         let (socket, mut client) = tcp();
         handle.attach(socket);
@@ -200,10 +200,10 @@ fn a_fork_waits_until_the_pushes_of_the_handler_are_sent() {
         let (socket, mut client) = local();
         let mut handle = open(OpenOptions { waits: true, ..opening(socket, settings()) });
         for number in 0..100 {
-            assert_eq!(handle.push(format!("data: {number}\n\n").as_bytes()), Pushed::Taken);
+            assert_eq!(handle.push(format!("data: {number}\n\n").as_bytes(), false), Pushed::Taken);
         }
         let child = fork(|| {
-            assert_eq!(handle.push(b"data: child\n\n"), Pushed::Taken);
+            assert_eq!(handle.push(b"data: child\n\n", false), Pushed::Taken);
             handle.close(Reason::Application);
             eventually("the child's stream has ended", || stats().open == 0);
         });

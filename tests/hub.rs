@@ -290,7 +290,7 @@ fn a_child_cannot_push_to_a_stream_of_its_parents_hub() {
     let (mut parent, mut child_side) = UnixStream::pair().expect("a pair of sockets");
     let child = fork(|| {
         child_side.read_exact(&mut [0]).expect("a byte from the parent, in the middle of an event");
-        let pushed = stream.push(b"data: from the child\n\n");
+        let pushed = stream.push(b"data: from the child\n\n", false);
         stream.close(Reason::Application);
         assert_eq!(pushed, Pushed::Ended);
     });

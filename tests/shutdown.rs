@@ -22,11 +22,11 @@ fn a_shutdown_tells_every_client_to_reconnect_and_refuses_new_streams() {
         open(opening(second, Settings { framing: Framing::Chunked, ..settings() })),
         open(opening(third, Settings { max_buffered: usize::MAX, ..settings() })),
     ];
-    assert_eq!(handles[0].push(b"data: last\n\n"), Pushed::Taken);
+    assert_eq!(handles[0].push(b"data: last\n\n", false), Pushed::Taken);
     read_until(&mut plain, "data: last\n\n");
     // A client that never reads gets more than its socket takes.
     for _ in 0..100 {
-        assert_eq!(handles[2].push(&[b'x'; 50_000]), Pushed::Taken);
+        assert_eq!(handles[2].push(&[b'x'; 50_000], false), Pushed::Taken);
     }
 
     linger(Duration::from_millis(300));
@@ -39,7 +39,7 @@ fn a_shutdown_tells_every_client_to_reconnect_and_refuses_new_streams() {
     assert!(text.starts_with("head\nc\r\nretry: ") && text.ends_with("\n\r\n0\r\n\r\n"), "{text:?}");
     for handle in &mut handles {
         assert_eq!(handle.report_end_or_reason(), Some(Reason::Server));
-        assert_eq!(handle.push(b"data: late\n\n"), Pushed::Ended);
+        assert_eq!(handle.push(b"data: late\n\n", false), Pushed::Ended);
     }
     assert_eq!((stats().open, stats().lost != [0; 7]), (0, true));
 

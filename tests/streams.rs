@@ -41,11 +41,11 @@ fn pushed_events_arrive_in_order_before_the_end_of_the_stream() {
         let mut handle = open(opening(socket, Settings { framing, ..settings() }));
         assert!(handle.is_open());
         for number in 0..100 {
-            assert_eq!(handle.push(format!("data: {number}\n\n").as_bytes()), Pushed::Taken);
+            assert_eq!(handle.push(format!("data: {number}\n\n").as_bytes(), false), Pushed::Taken);
         }
         handle.close(Reason::Application);
         assert!(!handle.is_open());
-        assert_eq!(handle.push(b"data: late\n\n"), Pushed::Ended);
+        assert_eq!(handle.push(b"data: late\n\n", false), Pushed::Ended);
         let text = read_to_end(&mut client);
         let events = (0..100).map(|number| format!("data: {number}\n\n"));
         let framed: String = match framing {
@@ -81,7 +81,7 @@ fn bytes_from_a_client_are_discarded_and_never_reset_its_connection() {
     let (socket, mut client) = tcp();
     let mut handle = open(opening(socket, settings()));
     client.write_all(&[b'x'; 100_000]).expect("the server reads");
-    assert_eq!(handle.push(b"data: 1\n\n"), Pushed::Taken);
+    assert_eq!(handle.push(b"data: 1\n\n", false), Pushed::Taken);
     assert_eq!(read_until(&mut client, "data: 1\n\n"), "head\ndata: 1\n\n");
     // The client still sends while the stream ends.
     handle.close(Reason::Application);
@@ -95,7 +95,7 @@ fn the_kernel_buffers_little_for_a_client_that_never_reads() {
     let (socket, client) = tcp();
     let mut handle = open(opening(socket, settings()));
     let large = event(TOO_MUCH);
-    assert_eq!(handle.push(&large), Pushed::Taken);
+    assert_eq!(handle.push(&large, false), Pushed::Taken);
     let mut before = usize::MAX;
     eventually("the kernel takes no more", || {
         thread::sleep(Duration::from_millis(50));
@@ -113,7 +113,7 @@ fn a_handler_that_waits_for_room_continues_when_there_is_room() {
     let mut handle = open(OpenOptions { waits: true, ..opening(socket, settings()) });
     let mut pushed = 0;
     let refused = loop {
-        match handle.push(&event(50_000)) {
+        match handle.push(&event(50_000), false) {
             Pushed::Taken => pushed += 1,
             refused => break refused,
         }
@@ -122,7 +122,7 @@ fn a_handler_that_waits_for_room_continues_when_there_is_room() {
     let reader = thread::spawn(move || read_to_end(&mut client));
     eventually("there is room", || {
         handle.wait_for_room(50_008, DEADLINE);
-        handle.push(&event(50_000)) == Pushed::Taken
+        handle.push(&event(50_000), false) == Pushed::Taken
     });
     // From here on a push does not wait, and a client that is too slow ends its stream.
     handle.leave_handler();
@@ -136,9 +136,9 @@ fn a_producer_that_waits_for_more_room_than_there_is_sleeps_until_its_timeout() 
     let (socket, _client) = local();
     let settings = Settings { max_buffered: 3 * TOO_MUCH, ..settings() };
     let mut handle = open(OpenOptions { waits: true, ..opening(socket, settings) });
-    assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken); // less than half of the buffer
+    assert_eq!(handle.push(&event(TOO_MUCH), false), Pushed::Taken); // less than half of the buffer
     let large = vec![b'x'; 3 * TOO_MUCH];
-    assert_eq!(handle.push(&large), Pushed::Full);
+    assert_eq!(handle.push(&large, false), Pushed::Full);
     let timeout = Duration::from_millis(100);
     let begin = Instant::now();
     handle.wait_for_room(large.len(), timeout);
@@ -161,7 +161,7 @@ fn a_producer_that_waits_for_room_is_woken_by_the_end_of_the_stream() {
     let (socket, client) = local();
     let settings = Settings { max_buffered: 3 * TOO_MUCH, ..settings() };
     let mut handle = open(OpenOptions { waits: true, ..opening(socket, settings) });
-    assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken); // more than the socket takes
+    assert_eq!(handle.push(&event(TOO_MUCH), false), Pushed::Taken); // more than the socket takes
     let (send_task, task) = mpsc::channel();
     let (send_return, returned) = mpsc::channel();
     let waiter = thread::spawn(move || {
@@ -177,7 +177,7 @@ fn a_producer_that_waits_for_room_is_woken_by_the_end_of_the_stream() {
     assert!(returned.recv_timeout(DEADLINE).is_ok(), "the end wakes the thread");
     let mut handle = waiter.join().expect("the thread returns");
     assert_eq!(wait_for_end(&handle), Reason::Client);
-    assert_eq!(handle.push(&event(50_000)), Pushed::Ended);
+    assert_eq!(handle.push(&event(50_000), false), Pushed::Ended);
     handle.leave_handler();
 }
 
@@ -188,7 +188,7 @@ fn a_burst_that_the_socket_takes_does_not_end_the_stream_as_slow() {
         let mut handle = open(opening(socket, Settings { max_buffered: 10_000, ..settings() }));
         // Together they are more than the buffer's limit, and far less than the socket takes.
         for number in 0..10 {
-            assert_eq!(handle.push(&event(9_000)), Pushed::Taken, "{number}");
+            assert_eq!(handle.push(&event(9_000), false), Pushed::Taken, "{number}");
         }
         handle.close(Reason::Application);
         assert!(read_to_end(&mut client).len() > 10 * 9_000);
@@ -198,7 +198,7 @@ fn a_burst_that_the_socket_takes_does_not_end_the_stream_as_slow() {
 #[test]
 fn events_pushed_before_the_socket_is_attached_are_sent_afterwards() {
     let mut handle = open(opening(None, settings()));
-    assert_eq!(handle.push(b"data: early\n\n"), Pushed::Taken);
+    assert_eq!(handle.push(b"data: early\n\n", false), Pushed::Taken);
     let (socket, mut client) = local();
     handle.attach(socket);
     assert_eq!(read_until(&mut client, "\n\n"), "head\ndata: early\n\n");
@@ -211,7 +211,7 @@ fn a_stream_whose_client_left_during_pushes_buffers_nothing() {
     let (socket, client) = local();
     let mut handle = open(opening(socket, settings()));
     drop(client);
-    while handle.push(b"data: 1\n\n") == Pushed::Taken {}
+    while handle.push(b"data: 1\n\n", false) == Pushed::Taken {}
     assert_eq!(wait_for_end(&handle), Reason::Client);
     assert_eq!(handle.buffered_bytes(), 0);
 }

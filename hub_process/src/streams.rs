@@ -105,8 +105,7 @@ impl HeldStream {
             return self.end(Reason::Slow, true);
         }
         // A stream that has ended reports its end.
-        let pushed = if has_id { self.handle.push_with_id(event) } else { self.handle.push(event) };
-        let (Pushed::Taken | Pushed::Full | Pushed::Ended) = pushed;
+        let (Pushed::Taken | Pushed::Full | Pushed::Ended) = self.handle.push(event, has_id);
     }
 
     /// Returns the state, for the opener. Watches the stream further while anything is buffered.

@@ -269,7 +269,7 @@ impl Model {
         let Some(at) = (!streams.is_empty()).then(|| self.rng.usize(..streams.len())) else { return };
         let Stream { handle, number, pushed } = &mut streams[at];
         let event = format!("data: push {number} {}\n\n", *pushed + 1);
-        if handle.push(event.as_bytes()) == Pushed::Taken {
+        if handle.push(event.as_bytes(), false) == Pushed::Taken {
             *pushed += 1;
             self.pushed.insert(*number, *pushed);
         }

@@ -283,7 +283,7 @@ unsafe extern "C" fn esx_stream_push(
         // An id of the application matters only to a stream of a hub.
         let has_id =
             if has_id == pushed::ID_UNKNOWN { handle.is_subscribed() && has_id_line(event) } else { has_id != 0 };
-        match if has_id { handle.push_with_id(event) } else { handle.push(event) } {
+        match handle.push(event, has_id) {
             Pushed::Taken => pushed::TAKEN,
             Pushed::Full => pushed::FULL,
             Pushed::Ended => pushed::ENDED,

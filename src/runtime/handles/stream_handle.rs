@@ -145,17 +145,9 @@ impl StreamHandle {
         self.stream.attach(socket);
     }
 
-    /// Pushes an event. In a forked child this first makes the stream the child's.
-    pub fn push(&mut self, event: &[u8]) -> Pushed {
-        self.push_event(event, false)
-    }
-
-    /// Pushes an event that has an id, as [`push`](Self::push) does. No position of a hub replaces that id.
-    pub fn push_with_id(&mut self, event: &[u8]) -> Pushed {
-        self.push_event(event, true)
-    }
-
-    fn push_event(&mut self, event: &[u8], has_id: bool) -> Pushed {
+    /// Pushes an event. If it has an id, no position of a hub replaces that. In a forked child this first makes the stream the
+    /// child's.
+    pub fn push(&mut self, event: &[u8], has_id: bool) -> Pushed {
         if !self.is_open() || !(self.origin.is_here() || self.adopt()) {
             return Pushed::Ended;
         }
