@@ -5,7 +5,7 @@ use crate::peers::End;
 use eventsource_xs::reactor::Ending;
 use eventsource_xs::runtime::{self, HandoverFile, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings, StreamId};
-use eventsource_xs::wire::{Handover, Open, Response, MAX_FRAME_BYTES};
+use eventsource_xs::wire::{Handover, Open, Response, StreamProgress, MAX_FRAME_BYTES};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -109,12 +109,13 @@ impl HeldStream {
     }
 
     /// Returns the state, for the opener. Watches the stream further while anything is buffered.
-    pub fn state(&mut self, number: u64) -> Response<'static> {
+    pub fn state(&mut self, stream: u64) -> Response<'static> {
         // Watched before the state is read, so that no later progress is missed.
         self.handle.watch_progress();
         let buffered = self.handle.buffered_bytes() as u64;
         self.is_watched = buffered > 0;
-        Response::State { stream: number, pushed: self.pushed, buffered, is_stalled: self.handle.is_stalled() }
+        let is_stalled = self.handle.is_stalled();
+        Response::State(StreamProgress { stream, pushed: self.pushed, buffered, is_stalled })
     }
 
     /// Ends the stream.

@@ -5,7 +5,7 @@ mod support;
 use eventsource_xs::event::Framing;
 use eventsource_xs::remote::CallConnection;
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{Call, HubSettings, NamedSettings, Open, Request, Response};
+use eventsource_xs::wire::{Call, HubSettings, NamedSettings, Open, Request, Response, StreamProgress};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -147,7 +147,7 @@ fn the_opener_learns_how_much_the_client_has_read() {
         worker.send(&Request::Push { stream: 1, event, has_id: false }, None).expect("a connection");
     };
     push(&mut worker, b"data: x\n\n");
-    let taken = Response::State { stream: 1, pushed: 9, buffered: 0, is_stalled: false };
+    let taken = Response::State(StreamProgress { stream: 1, pushed: 9, buffered: 0, is_stalled: false });
     report_with(&mut worker, |report| *report == taken);
     assert_eq!(read_until(&mut client, "x\n\n"), "head\ndata: x\n\n");
 
@@ -157,14 +157,17 @@ fn the_opener_learns_how_much_the_client_has_read() {
     let buffered = loop {
         push(&mut worker, &event);
         pushed += event.len() as u64;
-        let is_taken =
-            |report: &Response<'_>| matches!(report, Response::State { pushed: known, .. } if *known == pushed);
+        let is_taken = |report: &Response<'_>| matches!(report, Response::State(StreamProgress { pushed: known, .. }) if *known == pushed);
         // The client takes each event, or it is stalled.
         let state = report_with(&mut worker, |report| {
             is_taken(report)
-                && matches!(report, Response::State { buffered: 0, .. } | Response::State { is_stalled: true, .. })
+                && matches!(
+                    report,
+                    Response::State(StreamProgress { buffered: 0, .. })
+                        | Response::State(StreamProgress { is_stalled: true, .. })
+                )
         });
-        if let Response::State { buffered: more @ 1.., .. } = state {
+        if let Response::State(StreamProgress { buffered: more @ 1.., .. }) = state {
             break more;
         }
     };
@@ -172,7 +175,9 @@ fn the_opener_learns_how_much_the_client_has_read() {
     // It reads on.
     let mut rest = vec![0; pushed as usize - 9];
     client.read_exact(&mut rest).expect("all that was pushed");
-    report_with(&mut worker, |report| matches!(report, Response::State { buffered: 0, is_stalled: false, .. }));
+    report_with(&mut worker, |report| {
+        matches!(report, Response::State(StreamProgress { buffered: 0, is_stalled: false, .. }))
+    });
 }
 
 #[test]

@@ -12,7 +12,7 @@ use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{upgrade, CallConnection, Place, Start};
 use eventsource_xs::stream::{Reason, Settings};
 use eventsource_xs::wire::{
-    FieldList, HubSettings, Name, NamedSettings, Open, Request, Response, ShowChannel, Upgrade, VERSION,
+    FieldList, HubSettings, Name, NamedSettings, Open, Request, Response, ShowChannel, StreamProgress, Upgrade, VERSION,
 };
 use std::fs;
 use std::io::{Read, Write};
@@ -310,9 +310,9 @@ fn a_stream_that_its_worker_holds_stays_with_what_is_buffered() {
         count += 1;
         let state = report_with(
             &mut worker,
-            |report| matches!(*report, Response::State { pushed, buffered, is_stalled, .. } if pushed == all && (is_stalled || buffered == 0)),
+            |report| matches!(*report, Response::State(StreamProgress { pushed, buffered, is_stalled, .. }) if pushed == all && (is_stalled || buffered == 0)),
         );
-        if matches!(state, Response::State { buffered: 1.., .. }) {
+        if matches!(state, Response::State(StreamProgress { buffered: 1.., .. })) {
             break;
         }
     }
@@ -324,7 +324,7 @@ fn a_stream_that_its_worker_holds_stays_with_what_is_buffered() {
     assert_eq!((text.matches(&large).count(), text.matches("data: pushed\n").count()), (count, 1));
     report_with(
         &mut worker,
-        |report| matches!(*report, Response::State { pushed, buffered: 0, .. } if pushed == total),
+        |report| matches!(*report, Response::State(StreamProgress { pushed, buffered: 0, .. }) if pushed == total),
     );
     let end = Request::End { stream: 1, reason: Reason::Application, discards: false };
     worker.send(&end, None).expect("a connection");
@@ -538,7 +538,7 @@ fn a_thousand_streams_continue_while_some_end() {
     while ended < 100 {
         match worker.next_report().expect("a connection").expect("a report") {
             Response::Ended { stream: 901.., reason: Reason::Client } => ended += 1,
-            Response::State { .. } => {}
+            Response::State(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -706,7 +706,7 @@ fn keepalives_and_timeouts_of_streams_continue() {
     loop {
         match worker.next_report().expect("a connection").expect("a report") {
             Response::Ended { stream: 2, reason } => break assert_eq!(reason, Reason::Timeout),
-            Response::State { .. } => {}
+            Response::State(_) => {}
             other => panic!("{other:?}"),
         }
     }

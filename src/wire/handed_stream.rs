@@ -27,6 +27,20 @@ impl<'a> Open<'a> {
     }
 }
 
+/// How far the hub process is with a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamProgress {
+    /// The stream.
+    pub stream: u64,
+    /// How many bytes of [`Push`](super::Request::Push) the stream has got so far.
+    pub pushed: u64,
+    /// How many bytes are buffered.
+    pub buffered: u64,
+    /// Whether the client's socket takes nothing for now.
+    pub is_stalled: bool,
+}
+
 coded! {
     Open<'a> { stream, settings, unsent, body, holds }
+    StreamProgress { stream, pushed, buffered, is_stalled }
 }

@@ -91,7 +91,7 @@ pub use credits::{Credits, WINDOW_BYTES};
 pub use fields::{FieldList, Fields};
 pub use first_messages::{Hello, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES};
 pub use frame::{Frame, FrameBuffer, MAX_FRAME_BYTES};
-pub use handed_stream::Open;
+pub use handed_stream::{Open, StreamProgress};
 pub use handover::{HandedPeer, HandedProcess, Handover, HANDOVER};
 pub use hub_name::Name;
 pub use request::{Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};

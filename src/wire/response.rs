@@ -3,6 +3,7 @@
 use super::call::Reply;
 use super::codec::{Coded, Malformed, Reader, Writer};
 use super::first_messages::Welcome;
+use super::handed_stream::StreamProgress;
 use crate::hub::Counts;
 use crate::stream::Reason;
 use crate::{ErrorCode, Failure};
@@ -30,16 +31,7 @@ messages! {
         },
         /// The state of a stream has changed. The worker knows from it how many bytes are buffered: `buffered`, and what it has
         /// pushed after the first `pushed` bytes. Both are totals, so states can be merged or skipped without an error.
-        5 State {
-            /// The stream.
-            stream: u64,
-            /// How many bytes of [`Push`](super::Request::Push) the stream has got so far.
-            pushed: u64,
-            /// How many bytes are buffered.
-            buffered: u64,
-            /// Whether the client's socket takes nothing for now.
-            is_stalled: bool,
-        },
+        5 State(content: StreamProgress),
         /// A stream has ended. This is the last response about it.
         6 Ended {
             /// The stream.

@@ -327,9 +327,7 @@ impl CallConnection {
         };
         match response {
             Response::Rejected(failure) => return Err(Unanswered::Unsent(failure.to_string())), // the call was not carried out
-            Response::State { stream, pushed, buffered, is_stalled } => {
-                self.reports.push_back(Response::State { stream, pushed, buffered, is_stalled });
-            }
+            Response::State(progress) => self.reports.push_back(Response::State(progress)),
             Response::Ended { stream, reason } => self.reports.push_back(Response::Ended { stream, reason }),
             Response::Epoch { epoch } => self.welcome.epoch = epoch.into(),
             _ => {}

@@ -1,7 +1,7 @@
 //! What follows from a response for streams, counters and the log, beside the request that it completes.
 
 use crate::stream::Reason;
-use crate::wire::Response;
+use crate::wire::{Response, StreamProgress};
 
 /// What follows from a response of a hub process. The event loop carries it out.
 #[derive(Debug)]
@@ -18,24 +18,11 @@ pub(super) enum Effect {
     Logged(Box<str>),
 }
 
-/// The progress of a stream in the hub process.
-#[derive(Debug)]
-pub(super) struct StreamProgress {
-    pub(super) stream: u64,
-    /// How many of the bytes that were pushed it has.
-    pub(super) pushed: u64,
-    /// How many bytes are buffered there.
-    pub(super) buffered: u64,
-    pub(super) is_stalled: bool,
-}
-
 impl Effect {
     /// Returns what follows from a response that completes no request.
     pub(super) fn of(response: Response<'_>) -> Option<Self> {
         match response {
-            Response::State { stream, pushed, buffered, is_stalled } => {
-                Some(Self::Progress(StreamProgress { stream, pushed, buffered, is_stalled }))
-            }
+            Response::State(progress) => Some(Self::Progress(progress)),
             Response::Ended { stream, reason } => Some(Self::Ended { stream, reason }),
             Response::Log { line } => Some(Self::Logged(line.into())),
             _ => None,

@@ -1,13 +1,12 @@
 //! A stream that was handed over: what its hub process has to send, and what its producers see of that.
 
-use super::effect::StreamProgress;
 use crate::event::Framing;
 use crate::reactor::{Command, Ending};
 use crate::runtime::event_loop::context::Context;
 use crate::runtime::stats::add;
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Reason, Settings};
-use crate::wire::Request;
+use crate::wire::{Request, StreamProgress};
 
 /// A stream that was handed over.
 #[derive(Debug)]

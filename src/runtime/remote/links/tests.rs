@@ -14,7 +14,7 @@ use crate::runtime::remote::tests::HubSide;
 use crate::runtime::remote::unanswered::Unanswered;
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Framing, LineEnd, Settings};
-use crate::wire::{FieldList, HubSettings, Name, Open, Response, StoreSettings, Welcome, WINDOW_BYTES};
+use crate::wire::{FieldList, HubSettings, Name, Open, Response, StoreSettings, StreamProgress, Welcome, WINDOW_BYTES};
 use crate::{remote, ErrorCode};
 use bytes::Bytes;
 use rustix::fd::AsRawFd;
@@ -285,7 +285,7 @@ fn a_stream_that_is_handed_over_is_pushed_to_and_ends_there() {
     scene.push(stream, &state, b"event");
     hub.next(|got| assert!(matches!(got, Request::Push { event: b"event", .. }), "{got:?}"));
     assert!(state.buffered_bytes() > 0);
-    hub.answer(&Response::State { stream: stream.into(), pushed: 5, buffered: 0, is_stalled: true });
+    hub.answer(&Response::State(StreamProgress { stream: stream.into(), pushed: 5, buffered: 0, is_stalled: true }));
     scene.eventually("the state is known", || state.buffered_bytes() == 0 && state.is_stalled());
     socket.write_all(b"of the hub").expect("a connection");
     client.read_exact(&mut [0; 10]).expect("the bytes of the hub");
@@ -360,7 +360,7 @@ fn a_stream_whose_socket_was_not_sent_is_handed_over_anew() {
     let (mut socket, sent) = scene.hand_over(&connection, &mut hub, stream);
     assert_eq!(sent, [&b""[..], b"before", b"after"], "each push is encoded alone");
     assert!(state.buffered_bytes() > 0);
-    hub.answer(&Response::State { stream: stream.into(), pushed: 11, buffered: 0, is_stalled: false });
+    hub.answer(&Response::State(StreamProgress { stream: stream.into(), pushed: 11, buffered: 0, is_stalled: false }));
     scene.eventually("the hub has sent all that was pushed", || state.buffered_bytes() == 0);
     assert_eq!(scene.handle.stats().events, 2);
     socket.write_all(b"alive").expect("a connection");
