@@ -9,6 +9,7 @@
 //!
 //! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS sets the number of steps.
 
+use super::beginning::continues;
 use super::tests::{hub_of, open_stream};
 use super::*;
 use crate::store::{Began, MemberPart, Store, StoreCommand, StoreEnd};
@@ -379,7 +380,9 @@ impl World {
         let last_seq = self.store.log.len() as u64;
         let epoch = format!("epoch{}", self.store.epoch).into();
         let began = Began { epoch, last_seq, evicted_through, ..Began::default() };
-        let begins_anew = !machine.hub.sequencer.continues(&began);
+        let sequencer = &machine.hub.sequencer;
+        let memory = sequencer.epoch().map(|epoch| (epoch.as_str(), sequencer.position.last_seq));
+        let begins_anew = !continues(memory, &began);
         machine.end.reporter.report(StoreReport::Began(began));
         let mut newest = Map::new();
         for StoreEntry { seq, draft, .. } in self.store.log.iter().filter(|entry| entry.draft.retain.changes_state()) {
@@ -675,7 +678,7 @@ impl World {
             self.lapse(usize::MAX);
             let has_more = |machine: &mut Machine| {
                 machine.listen();
-                !machine.asked.is_empty() || !machine.reported.is_empty() || machine.hub.sequencer.has_retry()
+                !machine.asked.is_empty() || !machine.reported.is_empty() || machine.hub.sequencer.retry_at.is_some()
             };
             let have_more = self.machines.iter_mut().any(has_more);
             if !have_more && self.store.changes.len() == before {

@@ -91,7 +91,7 @@ pub struct Sequencer {
     /// The events that were published since it was told, and their bytes.
     grown: (usize, usize),
     /// When it is looked whether the store is up that has failed something.
-    retry_at: Option<Instant>,
+    pub retry_at: Option<Instant>,
 }
 
 impl Sequencer {
@@ -217,12 +217,6 @@ impl Sequencer {
     /// Returns true if the hub itself retains an event with the key of a draft: that of a member who is here.
     pub fn has_member(&self, draft: &Draft) -> bool {
         self.sequence.members.has_event(&draft.channel, &draft.key)
-    }
-
-    /// Returns true if the hub in memory continues when the store begins so.
-    #[cfg(test)]
-    pub fn continues(&self, began: &Began) -> bool {
-        super::beginning::continues(self.epoch().map(|epoch| (epoch.as_str(), self.position.last_seq)), began)
     }
 
     /// Called when the store begins. Returns the entries that it has reported before, and that may be gone.
@@ -377,12 +371,6 @@ impl Sequencer {
         let can_retry = self.threads.store.is_up() && self.is_open();
         self.retry_at = (!can_retry).then(|| self.now + RETRY);
         can_retry
-    }
-
-    /// Returns true if something is tried again later.
-    #[cfg(test)]
-    pub fn has_retry(&self) -> bool {
-        self.retry_at.is_some()
     }
 
     pub fn next_due(&self) -> Option<Instant> {
