@@ -4,7 +4,8 @@ use lib 't/lib';
 use Testing           qw(named_hubs);
 use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
-use IO::Handle      ();
+use IO::Handle ();
+use Test::EventSource;
 use Testing::Errors qw(error_ok);
 use Testing::StoredHub;
 
@@ -81,6 +82,19 @@ subtest 'a stream that follows channels, and resumes over another connection' =>
     $process->stop;
     is $next->(1),      'the end', 'the stream ends with the process';
     is $stream->socket, undef,     'and its handle';
+};
+
+subtest 'a gap after an event that is only a comment' => sub {
+    my $limited = Test::EventSource->private_hub(history => {events => 1}, on_slow => 'gap');
+    $limited->publish(news => 'first');
+    my $slow   = $limited->process;
+    my $stream = $slow->follow('news');
+    $slow->publish(news => {comment => 'x' x 100_000}) for 1 .. 100;
+    my $id = $slow->publish(news => 'last');
+    my @events;
+    push @events, @{$stream->read || last} until @events && $events[-1]{id} eq $id;
+    is_deeply [map { [@$_{qw(event is_gap channel)}] } @events], [['gap', 1, undef], ['message', undef, 'news']],
+        'has no channel';
 };
 
 done_testing;

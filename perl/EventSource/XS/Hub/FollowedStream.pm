@@ -49,33 +49,30 @@ sub resume {
 
 sub socket { return $_[0]{socket} }
 
-# Private methods
+# Private functions and methods
 
+# Takes the events whose end has come. A block ends with an empty line. One that is only a comment is not an event.
 sub _events {
     my ($self, $bytes) = @_;
     my @events;
     $self->{rest} .= $bytes;
-    while ($self->{rest} =~ s/\A(.*?)^:channel ([^\n]*)\n//ms) {
-        my ($before, $name) = ($1, $2);
-        push @events, $self->_parsed($before);
-        $name =~ s/%([0-9A-F]{2})/chr hex $1/ge;
-        utf8::decode($name);
-        $self->{channel} = $name;
-    }
-    my $whole = rindex($self->{rest}, "\n") + 1;
-    return @events, $self->_parsed(substr $self->{rest}, 0, $whole, '');
-}
+    while ((my $ends = index $self->{rest}, "\n\n") >= 0) {
+        my $block   = substr $self->{rest}, 0, $ends + 2, '';
+        my ($event) = $self->{parser}->feed($block) or next;
+        my ($name)  = $block =~ /^:channel (.*)\n/m;
 
-# The hub's own events have no channel: gaps, and positions, which only move the last event ID.
-sub _parsed {
-    my ($self, $bytes) = @_;
-    my @events;
-    for my $event ($self->{parser}->feed($bytes)) {
-        my $channel = delete $self->{channel};
-        next if !defined $channel && $event->{event} ne $self->{gap_event};
-        push @events, {%$event, defined $channel ? (channel => $channel) : (is_gap => 1)};
+        # The hub's own events have no channel: gaps, and positions, which only move the last event ID.
+        next if !defined $name && $event->{event} ne $self->{gap_event};
+        push @events, {%$event, defined $name ? (channel => _name($name)) : (is_gap => 1)};
     }
     return @events;
+}
+
+sub _name {
+    my $name = shift;
+    $name =~ s/%([0-9A-F]{2})/chr hex $1/ge;
+    utf8::decode($name);
+    return $name;
 }
 
 1;
