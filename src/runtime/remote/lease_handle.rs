@@ -5,7 +5,6 @@ use super::links::connection::Connection;
 use super::links::worker_leases::{Lease, LeaseState};
 use super::registrations::{RemoteHub, RemoteRegistration};
 use super::remote_hub::{queue, wait};
-use super::response_reader::Outcome;
 use super::unanswered::Unanswered;
 use crate::runtime::generation::generation;
 use crate::runtime::reactor_handle::ReactorHandle;
@@ -80,8 +79,8 @@ impl RemoteHub {
                 return Err(error);
             }
             match wait(&reactor, &connection, number, left()) {
-                Ok(Outcome::Unsent) if left() > Duration::ZERO => {}
-                Ok(Outcome::Unsent) => return Err(self.lost()),
+                Err(Unanswered::Unsent(_)) if left() > Duration::ZERO => {}
+                Err(Unanswered::Unsent(_)) => return Err(self.lost()),
                 Ok(_) => return Ok(handle),
                 Err(error) => {
                     if matches!(error, Unanswered::Late(_)) {

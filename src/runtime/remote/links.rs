@@ -12,7 +12,8 @@ use self::connection::Connection;
 use super::hub_log;
 use super::link::{ConnectionLost, Link, MAX_QUEUED_BYTES};
 use super::losses;
-use super::response_reader::{Outcome, UNAWAITED};
+use super::response_reader::UNAWAITED;
+use super::unanswered::Unanswered;
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Answer, Command, Detached, Ending, Handed, Ready, StreamId};
 use crate::runtime::event_loop::context::Context;
@@ -78,7 +79,10 @@ impl Links {
                     connection.subtract_coming(bytes, linked.queued_bytes());
                 }
                 None if request == UNAWAITED => lose_events(1, context),
-                None => unsent(&connection, request, context),
+                None => {
+                    connection.return_unsent(request);
+                    context.handle.notify_all();
+                }
             },
             LinkCommand::Mark { connection, number } => {
                 self.links.get_mut(&connection.number).into_iter().for_each(|linked| linked.mark(number));
@@ -118,7 +122,7 @@ impl Links {
         for command in commands {
             match command {
                 LinkCommand::Send { request: UNAWAITED, .. } => lose_events(1, context),
-                LinkCommand::Send { request, .. } => drop(connection.complete(request, Outcome::Unsent)),
+                LinkCommand::Send { request, .. } => drop(connection.return_unsent(request)),
                 LinkCommand::Subscribe { request, stream, .. } => {
                     self.fail_subscription(&connection, request, stream, context);
                 }
@@ -135,7 +139,7 @@ impl Links {
         stream: StreamId,
         context: &mut Context<'_>,
     ) {
-        let is_awaited = connection.complete(request, Outcome::Unsent);
+        let is_awaited = connection.return_unsent(request);
         if !is_awaited {
             self.send_back(stream, context);
         }
@@ -183,7 +187,7 @@ impl Links {
         let mut frame = Vec::new();
         if (Request::Subscribe { request, stream: number, subscription }).encode(&mut frame).is_err() {
             let failure = Failure::new(crate::ErrorCode::Invalid, Some("channels"), "the names are too long");
-            let is_awaited = connection.complete(request, Outcome::Replied(Err(failure)));
+            let is_awaited = connection.complete(request, Err(Unanswered::Refused(failure)));
             if !is_awaited && !self.forward(&Command::Refuse { stream }, context) {
                 self.send_back(stream, context);
             }
@@ -194,7 +198,7 @@ impl Links {
             None => self.hand_over(connection, stream, holds, context),
         };
         if !is_there {
-            connection.complete(request, Outcome::Replied(Ok(Reply::Done))); // it has ended, which is reported
+            connection.complete(request, Ok(Reply::Done)); // it has ended, which is reported
             return context.handle.notify_all();
         }
         if let Some(linked) = self.links.get_mut(&connection.number) {
@@ -482,11 +486,6 @@ fn lose_events(count: u64, context: &mut Context<'_>) {
 fn count_released(count: u64, reason: Reason, context: &mut Context<'_>) {
     add(&context.handle.counts.returned, count);
     (0..count).for_each(|_| context.streams.count_forgotten(reason));
-}
-
-fn unsent(connection: &Connection, request: u64, context: &mut Context<'_>) {
-    connection.complete(request, Outcome::Unsent);
-    context.handle.notify_all();
 }
 
 /// Takes a stream from the reactor, to hand it over on a connection. Returns nothing if it has ended; no request if more is

@@ -9,7 +9,7 @@ use super::link::Link;
 use super::links::command::LinkCommand;
 use super::links::connection::Connection;
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
-use super::response_reader::{Outcome, UNAWAITED};
+use super::response_reader::UNAWAITED;
 use super::start::is_served;
 use super::unanswered::{too_many, Unanswered};
 use crate::hub::SubscribeRequest;
@@ -283,7 +283,7 @@ impl RemoteHub {
                 LinkCommand::Subscribe { connection: shared, request, stream: id, subscription, holds, until };
             reactor.send_link(command);
             match wait(&reactor, &connection, request, connection.optional_wait().saturating_sub(began.elapsed())) {
-                Ok(Outcome::Unsent) => parked = Some(reactor),
+                Err(Unanswered::Unsent(_)) => parked = Some(reactor),
                 Ok(_) => return Ok(Subscribed::Now),
                 Err(Unanswered::Late(_)) => {
                     reactor.send_link(LinkCommand::Await { connection, request });
@@ -353,20 +353,19 @@ fn mark(reactor: &ReactorHandle, connection: &Arc<Connection>, deadline: Instant
     Ok(number)
 }
 
-/// Waits until it is known what became of a request on the link. Returns [`Outcome::Unsent`] if the caller should connect anew.
+/// Waits until it is known what became of a request on the link. Fails with [`Unanswered::Unsent`] if the caller should
+/// connect anew.
 pub(super) fn wait(
     reactor: &ReactorHandle,
     connection: &Connection,
     request: u64,
     timeout: Duration,
-) -> Result<Outcome, Unanswered> {
+) -> Result<Reply, Unanswered> {
     // The event loop completes every request, also those of a lost connection, unless it dies.
     reactor.wait(timeout, || connection.is_completed(request) || reactor.is_dead());
     let is_dead = reactor.is_dead(); // before the outcome is taken: it may have come before the death
     match connection.take_outcome(request) {
-        Some(Outcome::Replied(Err(failure))) => Err(Unanswered::Refused(failure)),
-        Some(Outcome::Lost) => Err(Unanswered::Lost),
-        Some(outcome) => Ok(outcome),
+        Some(outcome) => outcome,
         None if is_dead => Err(Unanswered::Lost),
         None => Err(Unanswered::Late(connection.hub_identity().map(|hub| hub.name))),
     }

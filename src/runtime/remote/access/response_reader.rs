@@ -18,17 +18,6 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 /// How much longer than its time a read may take.
 const SLACK: Duration = Duration::from_millis(10);
 
-/// The result of a request.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// The hub process has replied or refused it.
-    Replied(Result<Reply, Failure>),
-    /// The request was not sent, because the connection had ended.
-    Unsent,
-    /// The connection ended after the request was sent.
-    Lost,
-}
-
 /// The number of a request, and the reply or why there is none.
 pub(crate) type Replied = (u64, Result<Reply, Failure>);
 

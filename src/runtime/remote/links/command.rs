@@ -5,7 +5,7 @@ use crate::hub::SubscribeRequest;
 use crate::reactor::StreamId;
 use crate::runtime::remote::link::Link;
 use crate::runtime::remote::losses;
-use crate::runtime::remote::response_reader::{Outcome, UNAWAITED};
+use crate::runtime::remote::response_reader::UNAWAITED;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -60,7 +60,7 @@ impl LinkCommand {
                 return 1;
             }
             Self::Send { connection, request, .. } | Self::Subscribe { connection, request, .. } => {
-                connection.complete(*request, Outcome::Unsent);
+                connection.return_unsent(*request);
             }
             Self::BeginSubscription(_) | Self::Abandon(_) | Self::Await { .. } | Self::Mark { .. } => {}
         }

@@ -3,7 +3,8 @@
 use super::connection::Connection;
 use super::effect::Effect;
 use crate::runtime::remote::link::{ConnectionLost, Link};
-use crate::runtime::remote::response_reader::{reply_of, Outcome, UNAWAITED};
+use crate::runtime::remote::response_reader::{reply_of, UNAWAITED};
+use crate::runtime::remote::unanswered::Unanswered;
 use crate::wire::{Failure, Reply, Request, Response};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, VecDeque};
@@ -120,12 +121,12 @@ impl Connected {
         let mut awaited = Vec::new();
         for (request, _) in unsent.drain(..) {
             unanswered.remove(&request);
-            if connection.complete(request, Outcome::Unsent) {
+            if connection.return_unsent(request) {
                 awaited.push(request);
             }
         }
         for (request, _) in unanswered.drain() {
-            connection.complete(request, Outcome::Lost);
+            connection.complete(request, Err(Unanswered::Lost));
         }
         awaited
     }
@@ -144,7 +145,7 @@ fn complete(
         return refusal.map(Effect::EventRefused);
     }
     let stream = unanswered.remove(&request).flatten();
-    let is_awaited = connection.complete(request, Outcome::Replied(result));
+    let is_awaited = connection.complete(request, result.map_err(Unanswered::Refused));
     let (stream, refusal) = (stream.filter(|_| !is_awaited)?, refusal?);
     Some(Effect::SubscriptionRefused { stream, refusal })
 }

@@ -3,9 +3,9 @@
 use super::calls::Calls;
 use super::worker_leases::WorkerLeases;
 use crate::runtime::remote::link::MAX_QUEUED_BYTES;
-use crate::runtime::remote::response_reader::Outcome;
+use crate::runtime::remote::unanswered::Unanswered;
 use crate::runtime::wake::sync::lock;
-use crate::wire::{Name, Welcome, WorkerId};
+use crate::wire::{Name, Reply, Welcome, WorkerId};
 use crate::Failure;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// How long a stream's request waits for a hub process that is not known to be away, so that errors are the caller's. A
 /// process that runs answers in less than a millisecond.
 const OPTIONAL_WAIT: Duration = Duration::from_millis(50);
+
+/// What became of a request.
+type Outcome = Result<Reply, Unanswered>;
 
 /// The welcome of the hub process.
 #[derive(Clone, Debug)]
@@ -244,6 +247,11 @@ impl Connection {
     /// Stores what became of a request, unless nobody waits for it any more. Returns true if it is awaited.
     pub(crate) fn complete(&self, request: u64, outcome: Outcome) -> bool {
         lock(&self.outcomes).get_mut(&request).map(|slot| slot.get_or_insert(outcome)).is_some()
+    }
+
+    /// Says that a request was not sent, because the connection had ended. Returns true if it is awaited.
+    pub(crate) fn return_unsent(&self, request: u64) -> bool {
+        self.complete(request, Err(Unanswered::Unsent("the connection to the hub process has ended".into())))
     }
 
     /// Returns true if it is known what became of a request.

@@ -11,7 +11,6 @@ use crate::runtime::event_loop::EventLoop;
 use crate::runtime::reactor_handle::{Queued, ReactorHandle, StreamParts};
 use crate::runtime::remote::response_reader::ResponseReader;
 use crate::runtime::remote::tests::HubSide;
-use crate::runtime::remote::unanswered::Unanswered;
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Framing, LineEnd, Settings};
 use crate::wire::{FieldList, HubSettings, Name, Open, Response, StoreSettings, StreamProgress, Welcome, WINDOW_BYTES};
@@ -101,7 +100,7 @@ impl Scene {
         self.handle.send_link(LinkCommand::Send { connection: Arc::clone(connection), request, frame });
     }
 
-    fn wait(&self, connection: &Connection, request: u64) -> Result<Outcome, Unanswered> {
+    fn wait(&self, connection: &Connection, request: u64) -> Result<Reply, Unanswered> {
         remote::remote_hub::wait(&self.handle, connection, request, TIMEOUT)
     }
 
@@ -161,7 +160,7 @@ impl Scene {
     ) -> (UnixStream, Vec<Vec<u8>>) {
         let request = self.subscribe(connection, stream);
         let taken = hub.take_over(stream);
-        assert!(matches!(self.wait(connection, request), Ok(Outcome::Replied(Ok(Reply::Done)))));
+        assert!(matches!(self.wait(connection, request), Ok(Reply::Done)));
         taken
     }
 
@@ -215,9 +214,7 @@ fn a_request_gets_its_own_answer() {
     let failure = Failure::new(ErrorCode::Invalid, Some("data"), "no");
     hub.answer(&Response::Reply { request: requests[1], result: Err(failure) });
     hub.answer(&Response::Published { request: requests[0], id: "epoch-1" });
-    assert!(
-        matches!(scene.wait(&connection, requests[0]), Ok(Outcome::Replied(Ok(Reply::Id(id)))) if &*id == "epoch-1")
-    );
+    assert!(matches!(scene.wait(&connection, requests[0]), Ok(Reply::Id(id)) if &*id == "epoch-1"));
     let refused = scene.wait(&connection, requests[1]);
     assert!(matches!(refused, Err(Unanswered::Refused(_))), "{refused:?}");
 }
@@ -235,10 +232,10 @@ fn a_broken_connection_makes_sent_requests_unknown_and_the_others_unsent() {
     assert!(matches!(outcome, Err(Unanswered::Lost)), "{outcome:?}");
     for request in [in_part, unsent] {
         let outcome = scene.wait(&connection, request);
-        assert!(matches!(outcome, Ok(Outcome::Unsent)), "{outcome:?}");
+        assert!(matches!(outcome, Err(Unanswered::Unsent(_))), "{outcome:?}");
     }
     let late = scene.publish(&connection, 10);
-    assert!(matches!(scene.wait(&connection, late), Ok(Outcome::Unsent)));
+    assert!(matches!(scene.wait(&connection, late), Err(Unanswered::Unsent(_))));
 }
 
 #[test]
@@ -346,7 +343,7 @@ fn park_opened(scene: &Scene, stream: StreamId, state: &StreamState) {
     scene.eventually("the stream was handed over", || state.is_handed_over());
     scene.push(stream, state, b"before");
     drop(hub);
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Unsent)));
+    assert!(matches!(scene.wait(&connection, request), Err(Unanswered::Unsent(_))));
     assert!(scene.wait(&connection, first).is_err());
     assert_eq!((state.reason(), state.is_open()), (None, true));
 }
@@ -393,7 +390,7 @@ fn a_connection_that_nobody_uses_is_closed_when_everything_is_answered() {
     let request = scene.publish(&connection, 10);
     hub.next(|_| {});
     hub.answer(&Response::Published { request, id: "epoch-2" });
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Replied(Ok(Reply::Id(_))))));
+    assert!(matches!(scene.wait(&connection, request), Ok(Reply::Id(_))));
     scene.publish_as(&connection, UNAWAITED, 10);
     close();
     hub.next(|_| {});
@@ -434,7 +431,7 @@ fn a_stream_without_a_socket_is_handed_over_at_once_and_its_socket_follows() {
     // Later publishes come after the subscription.
     let published = scene.publish(&connection, 10);
     take_over_without_socket(&mut hub, stream, &[b"head"]);
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Replied(Ok(Reply::Done)))));
+    assert!(matches!(scene.wait(&connection, request), Ok(Reply::Done)));
     hub.next(|got| assert!(matches!(got, Request::Publish { request: number, .. } if number == published), "{got:?}"));
     assert_eq!((state.is_handed_over(), state.is_attached(), state.buffered_bytes()), (true, false, 0));
     scene.push(stream, &state, b"event");
@@ -483,7 +480,7 @@ fn a_stream_without_a_socket_that_was_not_sent_is_handed_over_anew() {
             check_attached(&mut hub, stream, client);
         }
         assert!(hub.accept_subscription(stream).is_empty());
-        assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Replied(Ok(Reply::Done)))));
+        assert!(matches!(scene.wait(&connection, request), Ok(Reply::Done)));
         if !has_come {
             let client = scene.attach(stream, &state);
             check_attached(&mut hub, stream, client);
@@ -528,7 +525,7 @@ fn a_stream_waits_in_the_reactor_until_the_connection_is_made() {
     let mut hub = scene.connect_begun(&connection, HubSettings::default(), WINDOW_BYTES);
     let (mut socket, unsent) = hub.take_over(stream);
     hub.next(|got| assert!(matches!(got, Request::Publish { request: number, .. } if number == published), "{got:?}"));
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Replied(Ok(Reply::Done)))));
+    assert!(matches!(scene.wait(&connection, request), Ok(Reply::Done)));
     assert!(unsent.concat().is_empty() && state.is_handed_over());
     socket.write_all(b"alive").expect("a connection");
     client.read_exact(&mut [0; 5]).expect("the bytes of the hub");
@@ -545,7 +542,7 @@ fn streams_that_wait_end_with_a_retry_if_the_connection_is_not_made() {
     scene.handle.send_link(LinkCommand::Fail(Arc::clone(&connection)));
     assert!(rest(client).contains("retry: "));
     scene.eventually("it ends", || state.reason() == Some(Reason::Server));
-    assert!(matches!(scene.wait(&connection, awaited), Ok(Outcome::Unsent)));
+    assert!(matches!(scene.wait(&connection, awaited), Err(Unanswered::Unsent(_))));
     assert_eq!(scene.handle.stats().lost[Reason::Error as usize], 1);
     assert!(connection.is_idle());
 }
@@ -562,9 +559,9 @@ fn a_stream_of_a_silent_hub_waits_until_its_time_is_over() {
     let (next, next_state, _next_client) = scene.open();
     let subscribed = scene.subscribe(&connection, next);
     hub.take_over(first);
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Replied(Ok(Reply::Done)))));
+    assert!(matches!(scene.wait(&connection, request), Ok(Reply::Done)));
     hub.take_over(next);
-    assert!(matches!(scene.wait(&connection, subscribed), Ok(Outcome::Replied(Ok(Reply::Done)))));
+    assert!(matches!(scene.wait(&connection, subscribed), Ok(Reply::Done)));
     let handed_over = [&first_state, &late_state, &next_state].map(|state| state.is_handed_over());
     assert_eq!(handed_over, [true, false, true]);
 }
@@ -626,7 +623,7 @@ fn a_publish_to_a_slow_store_delays_no_other_request() {
     let subscription = scene.subscribe(&connection, stream);
     scene.push(stream, &state, b"pushed");
     hub.take_over(stream);
-    assert!(matches!(scene.wait(&connection, subscription), Ok(Outcome::Replied(Ok(Reply::Done)))));
+    assert!(matches!(scene.wait(&connection, subscription), Ok(Reply::Done)));
     hub.next(|got| assert!(matches!(got, Request::Push { event: b"pushed", .. }), "{got:?}"));
     // A publish that is called waits for those that have no credits, another call does not.
     scene.handle.send_link(LinkCommand::Mark { connection: Arc::clone(&connection), number: 7 });

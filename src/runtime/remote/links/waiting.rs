@@ -3,7 +3,6 @@
 use super::command::LinkCommand;
 use super::connection::Connection;
 use crate::reactor::Command;
-use crate::runtime::remote::response_reader::Outcome;
 use crate::wire::Reply;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -136,7 +135,7 @@ impl Waiting {
         if let Some(LinkCommand::Subscribe { connection, request, .. }) =
             requests.and_then(|requests| requests.commands.remove(&place))
         {
-            connection.complete(request, Outcome::Replied(Ok(Reply::Done)));
+            connection.complete(request, Ok(Reply::Done));
         }
     }
 }
