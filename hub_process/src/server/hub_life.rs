@@ -39,17 +39,14 @@ impl Server {
             self.streams.ahead.clear(); // they have ended with the hub of the other epoch
             self.peers.announce_epoch(&epoch);
         }
-        if let Some((failure, _)) = &cannot_begin {
-            self.operator.log_store_failure(failure);
-        }
-        match cannot_begin {
-            Some((failure, true)) => self.current.cannot_begin = Some(failure),
-            Some((failure, false)) => {
-                (self.current.hub, self.current.cannot_begin) = (None, Some(failure));
+        if let Some((failure, retries)) = cannot_begin {
+            self.operator.log_store_failure(&failure);
+            self.current.cannot_begin = Some(failure);
+            if !retries {
+                self.current.hub = None;
                 let waiting = self.peers.take_waiting(|_| true);
                 self.reject_all(waiting, now);
             }
-            None => {}
         }
         if is_ready {
             self.follow_beginning();

@@ -1,7 +1,6 @@
 //! The requests of workers and commands that have greeted: a function for each, which says what it may touch, and the table.
 
 use super::Server;
-use crate::descriptors::Descriptors;
 use crate::leases::{Candidate, Leases};
 use crate::operator_log::Operator;
 use crate::peers::{End, Peer, Peers};
@@ -28,14 +27,21 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
     let descriptors = server.descriptors();
     let Server { peers, streams, leases, current, operator, .. } = server;
     let hub = current.hub.as_mut();
+    let max_streams = hub.as_ref().map_or(usize::MAX, |hub| hub.settings.max_streams);
     let peer = peers.get_mut(from).ok_or(End::Closed)?;
     match Request::decode(frame).map_err(|_| End::Malformed)? {
         Request::Publish { request, publication } => {
             let requester = Requester { peer: from, request, bytes: frame.wire_bytes(), since: Some(now) };
             publish(peers, hub, operator, publication, requester, now)
         }
-        Request::Open(open) => open_with_socket(peer, streams, hub.as_deref(), &open),
-        Request::OpenWithoutSocket(open) => open_without_socket(peer, streams, hub.as_deref(), &open, descriptors),
+        Request::Open(open) => {
+            let socket = peer.take_socket()?.ok_or(Reason::Error);
+            open_stream(peer, streams, &open, socket.map(Some), max_streams)
+        }
+        // It counts as if it had a socket.
+        Request::OpenWithoutSocket(open) => {
+            open_stream(peer, streams, &open, Ok(None), max_streams.min(descriptors.for_streams()))
+        }
         Request::Attach { stream } => attach(peer, streams, stream),
         Request::Push { stream, event, has_id } => {
             with_stream(peer, streams, stream, |stream| stream.push(event, has_id))
@@ -142,31 +148,6 @@ fn publish(
     }
     peer.grant(bytes);
     Ok(())
-}
-
-fn open_with_socket(
-    peer: &mut Peer,
-    streams: &mut Streams,
-    hub: Option<&ServedHub>,
-    open: &Open<'_>,
-) -> Result<(), End> {
-    let socket = peer.take_socket()?.ok_or(Reason::Error);
-    open_stream(peer, streams, open, socket.map(Some), max_streams(hub))
-}
-
-/// Opens a stream whose socket comes later. It counts as if it had one.
-fn open_without_socket(
-    peer: &mut Peer,
-    streams: &mut Streams,
-    hub: Option<&ServedHub>,
-    open: &Open<'_>,
-    descriptors: Descriptors,
-) -> Result<(), End> {
-    open_stream(peer, streams, open, Ok(None), max_streams(hub).min(descriptors.for_streams()))
-}
-
-fn max_streams(hub: Option<&ServedHub>) -> usize {
-    hub.map_or(usize::MAX, |hub| hub.settings.max_streams)
 }
 
 /// Takes over a stream, with its socket if that has come. The socket is closed if that fails, and the worker is sent the
