@@ -69,10 +69,10 @@
 use super::draft::Draft;
 use eventsource_xs::coded;
 use eventsource_xs::hub::Evictions;
+use eventsource_xs::log::Bounds;
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::Failure;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// An event that is stored, or a [request](Draft::of_end) to end streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ pub enum StoreCommand {
     /// Delete what the hub of this epoch has evicted. It ends as a draft does that has no entry. A shared store is not asked.
     Forget { ticket: u64, epoch: Box<str>, evictions: Evictions },
     /// The retention of the history of all channels together, for a shared store.
-    Retain { events: usize, bytes: usize, age: Duration },
+    Retain(Bounds),
     /// Keep what the hub says of the members that linger, in the place of what it has said before. A shared store, which knows
     /// when a machine was removed, is not asked.
     Linger(Box<[u8]>),

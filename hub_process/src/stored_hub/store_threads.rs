@@ -1,6 +1,7 @@
 //! The threads of the store: they run, are asked to end, have ended, and start again.
 
 use crate::store::{self, Delivered, Store, StoreCommand, StoreReport};
+use eventsource_xs::log::Bounds;
 use eventsource_xs::wire::{HubSettings, Name};
 use std::io;
 use std::time::{Duration, Instant};
@@ -39,9 +40,9 @@ impl StoreThreads {
 
     /// Tells the store the retention of the history.
     pub fn retain(&self, settings: &HubSettings) {
-        let total = settings.hub.retention.total_history;
-        let age = settings.hub.retention.longest_age();
-        self.store.send(StoreCommand::Retain { events: total.events, bytes: total.bytes, age });
+        let retention = &settings.hub.retention;
+        let age = retention.longest_age();
+        self.store.send(StoreCommand::Retain(Bounds { age, ..retention.total_history }));
     }
 
     /// Asks the threads to end, after what they were asked before.

@@ -4,6 +4,7 @@ use crate::node::{settings, End, Node};
 use crate::proxy::Proxy;
 use crate::server::{eventually, Redis, PERSISTENT};
 use crate::store::StoreCommand;
+use eventsource_xs::log::Bounds;
 use std::time::Duration;
 
 /// Has two stores with some entries lose the stream. Both must begin another epoch, the same one, with a reason, and work.
@@ -184,7 +185,7 @@ fn eviction_by_retention_is_not_a_loss() {
     assert!((1000..1300).contains(&count), "{count}");
     let evicted = &a.log().entries[4999 - count];
     assert!(began.evicted_through >= evicted.seq && began.evicted_through < late.log().entries[0].seq);
-    a.store.send(StoreCommand::Retain { events: 1000, bytes: 1 << 30, age: Duration::ZERO });
+    a.store.send(StoreCommand::Retain(Bounds { events: 1000, bytes: 1 << 30, age: Duration::ZERO }));
     eventually("the old ones are trimmed", || redis.entries() <= 100);
     assert!(a.publish("after").is_stored());
     b.until_last("after");
@@ -195,7 +196,7 @@ fn eviction_by_retention_is_not_a_loss() {
 fn the_stream_is_trimmed_to_its_bytes() {
     let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
-    a.store.send(StoreCommand::Retain { events: 100_000, bytes: 3 << 20, age: Duration::from_secs(3600) });
+    a.store.send(StoreCommand::Retain(Bounds { events: 100_000, bytes: 3 << 20, age: Duration::from_secs(3600) }));
     let long = "x".repeat(4000);
     for number in 0..2000 {
         a.append(&format!("{number} {long}"));

@@ -4,6 +4,7 @@ use crate::server::eventually;
 use crate::store::{self, Began, Draft, Store, StoreCommand, StoreEntry, StoreReport};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::Retain;
+use eventsource_xs::log::Bounds;
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, FieldList, Name, RedisSettings, StoreSettings};
 use std::collections::{BTreeMap, HashMap};
@@ -131,7 +132,7 @@ impl Node {
 
     /// Limits the history to so many events.
     pub fn keep(&self, events: usize) {
-        self.store.send(StoreCommand::Retain { events, bytes: 1 << 30, age: Duration::from_secs(3600) });
+        self.store.send(StoreCommand::Retain(Bounds { events, bytes: 1 << 30, age: Duration::from_secs(3600) }));
     }
 
     /// Waits until this is the text of the last entry.

@@ -8,6 +8,7 @@ use crate::proxy::Proxy;
 use crate::server::{eventually, has, Redis, PERSISTENT};
 use crate::store::{Draft, StoreCommand, StoreEntry};
 use eventsource_xs::hub::Retain;
+use eventsource_xs::log::Bounds;
 use eventsource_xs::wire::RedisSettings;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -38,7 +39,11 @@ impl Run {
         let nodes: Vec<Node> = nodes.collect();
         if seed / 2 % 2 == 0 {
             for node in &nodes {
-                node.store.send(StoreCommand::Retain { events: FEW, bytes: 1 << 30, age: Duration::from_secs(3600) });
+                node.store.send(StoreCommand::Retain(Bounds {
+                    events: FEW,
+                    bytes: 1 << 30,
+                    age: Duration::from_secs(3600),
+                }));
             }
         }
         Self { redis, nodes, proxies, random: fastrand::Rng::with_seed(seed), is_persistent, published: 0 }

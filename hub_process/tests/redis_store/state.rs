@@ -5,6 +5,7 @@ use crate::proxy::Proxy;
 use crate::server::{eventually, Redis, PERSISTENT};
 use crate::store::{Draft, StoreCommand};
 use eventsource_xs::hub::Retain;
+use eventsource_xs::log::Bounds;
 use std::time::Duration;
 
 const KEY: &str = "es:{shop}.state";
@@ -259,7 +260,8 @@ fn producers_of_long_ago_are_removed() {
 fn an_event_that_hubs_drop_because_of_its_key_once_changes_nothing() {
     let redis = redis!();
     let [mut a, mut b] = Node::at([redis.url(), redis.url()]);
-    let age = |seconds| StoreCommand::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(seconds) };
+    let age =
+        |seconds| StoreCommand::Retain(Bounds { events: 1000, bytes: 1 << 30, age: Duration::from_secs(seconds) });
     let in_hash = || Node::ready(&settings(&redis.url())).state();
     a.store.send(age(3600));
     b.store.send(age(3600));

@@ -267,7 +267,7 @@ impl Keeper {
                     batch.evicted.extend(evictions);
                 }
             }
-            StoreCommand::Retain { .. } => {} // the hub says what it evicts
+            StoreCommand::Retain(_) => {} // the hub says what it evicts
             StoreCommand::Linger(lingering) => batch.lingering = Some(lingering),
             StoreCommand::Lost(reason) => batch.lost = Some(reason),
             StoreCommand::ReadTicketKeys => batch.wants_ticket_keys = true,

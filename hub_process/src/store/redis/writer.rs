@@ -17,6 +17,7 @@ use super::entry::{Id, Info};
 use super::losses;
 use super::shared::{Shared, Target};
 use batches::Batches;
+use eventsource_xs::log::Bounds;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use redis::cmd;
@@ -24,7 +25,7 @@ use replicas::Replicas;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use upkeep::{Retention, Upkeep};
+use upkeep::Upkeep;
 
 /// How long the writer waits for the reader, or for a connection, before it looks again.
 const SOON: Duration = Duration::from_millis(5);
@@ -49,7 +50,7 @@ pub struct Writer {
     endpoint: Endpoint,
     commands: Receiver<StoreCommand>,
     batches: Batches,
-    retention: Retention,
+    retention: Bounds,
     replicas: Replicas,
     upkeep: Upkeep,
     session: Option<Session>,
@@ -73,7 +74,7 @@ impl Writer {
             shared,
             endpoint,
             commands,
-            retention: Retention { events: 1_000_000, bytes: usize::MAX, age: Duration::MAX },
+            retention: Bounds { events: 1_000_000, bytes: usize::MAX, age: Duration::MAX },
             replicas,
             upkeep: Upkeep::new(now),
             session: None,
@@ -145,7 +146,7 @@ impl Writer {
     fn accept(&mut self, command: StoreCommand) {
         match command {
             StoreCommand::Append { ticket, draft } => self.append(ticket, draft),
-            StoreCommand::Retain { events, bytes, age } => self.retention = Retention { events, bytes, age },
+            StoreCommand::Retain(retention) => self.retention = retention,
             // Its own bounds evict; a lifetime says who lingers.
             StoreCommand::Forget { .. } | StoreCommand::Linger(_) | StoreCommand::BackUp { .. } => {}
             StoreCommand::ReadTicketKeys => self.shared.update(|state| state.wants_ticket_keys = true),

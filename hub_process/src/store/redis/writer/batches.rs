@@ -10,9 +10,10 @@ use super::super::machines::Machines;
 use super::super::shared::{Shared, Target};
 use super::super::{ANSWER, CHUNK, CHUNK_BYTES};
 use super::replicas::Replicas;
-use super::upkeep::Retention;
+use super::upkeep::entries_and_age;
 use super::Session;
 use eventsource_xs::hub;
+use eventsource_xs::log::Bounds;
 use eventsource_xs::wire::Failure;
 use redis::Value;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ impl Batches {
     }
 
     /// Sends as much as fits in a batch, and takes the answers.
-    pub fn send(&mut self, session: &mut Session, retention: &Retention) -> Result<(), CallError> {
+    pub fn send(&mut self, session: &mut Session, retention: &Bounds) -> Result<(), CallError> {
         let (mut bytes, counts) = self.encode(&session.target, retention);
         if counts.is_empty() {
             return Ok(());
@@ -58,14 +59,14 @@ impl Batches {
     }
 
     /// Encodes what is sent next. Returns the commands, and the counts of their drafts.
-    fn encode(&mut self, target: &Target, retention: &Retention) -> (Vec<u8>, Vec<u64>) {
+    fn encode(&mut self, target: &Target, retention: &Bounds) -> (Vec<u8>, Vec<u64>) {
         let Self { shared, producer, machines, .. } = self;
         let (mut bytes, mut counts) = (Vec::new(), Vec::new());
         let mut state = shared.lock();
         if state.lost.is_some() || state.target.as_ref().is_none_or(|current| current.generation != target.generation) {
             return (bytes, counts);
         }
-        let (most, age_ms) = retention.bounds();
+        let (most, age_ms) = entries_and_age(retention);
         let to = Appending { keys: &target.keys, most, age_ms, producer };
         state.in_flight.send(|count, draft| {
             let has_room = counts.len() < CHUNK && bytes.len() < CHUNK_BYTES;
@@ -157,14 +158,14 @@ impl Batches {
 
     /// Renews the lifetime of this machine, and lets members leave those whose lifetime has ended. Returns false if the members
     /// must be announced again.
-    pub fn tend_machines(&mut self, session: &mut Session, retention: &Retention) -> Result<bool, CallError> {
+    pub fn tend_machines(&mut self, session: &mut Session, retention: &Bounds) -> Result<bool, CallError> {
         let Session { connection, target, .. } = session;
         if !self.machines.tend(connection, &target.keys)? {
             return Ok(false);
         }
         let lapsed = self.machines.lapsed(connection, &target.keys)?;
         let mut bytes = Vec::new();
-        let (most, age_ms) = retention.bounds();
+        let (most, age_ms) = entries_and_age(retention);
         let to = Appending { keys: &target.keys, most, age_ms, producer: &self.reaper };
         for lapsed in &lapsed {
             self.reaped += 1;

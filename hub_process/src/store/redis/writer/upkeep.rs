@@ -9,6 +9,7 @@ use super::super::shared::{Shared, State};
 use super::super::{ANSWER, CHUNK};
 use super::replicas::Replicas;
 use super::Session;
+use eventsource_xs::log::Bounds;
 use redis::{cmd, Value};
 use std::time::{Duration, Instant};
 
@@ -19,29 +20,20 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How often Redis is asked how much memory the stream takes.
 const WEIGH: Duration = Duration::from_secs(10);
 
-/// The retention of the stream.
-pub struct Retention {
-    pub events: usize,
-    pub bytes: usize,
-    pub age: Duration,
+/// Returns the most entries of the stream, and their age in milliseconds.
+pub fn entries_and_age(retention: &Bounds) -> (usize, u64) {
+    (retention.events.max(CHUNK), u64::try_from(retention.age.as_millis()).unwrap_or(u64::MAX))
 }
 
-impl Retention {
-    /// Returns the most entries, and their age in milliseconds.
-    pub fn bounds(&self) -> (usize, u64) {
-        (self.events.max(CHUNK), u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    /// Returns the id before which the stream need not keep anything at a time of Redis. The last entry stays: it shows that
-    /// nothing is lost.
-    pub fn first_to_keep(&self, state: &mut State, time: Option<&Value>) -> Option<Id> {
-        let by_bytes = state.sizes.cut(self.bytes);
-        let age = self.age.max(SHORTEST_AGE);
-        let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| time.and_then(entry::time)?.checked_sub(age));
-        let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.sizes.begins_before(*first));
-        let first = by_bytes.max(by_age)?;
-        Some(first.min(state.in_flight.read_through()))
-    }
+/// Returns the id before which the stream need not keep anything at a time of Redis. The last entry stays: it shows that
+/// nothing is lost.
+fn first_to_keep(retention: &Bounds, state: &mut State, time: Option<&Value>) -> Option<Id> {
+    let by_bytes = state.sizes.cut(retention.bytes);
+    let age = retention.age.max(SHORTEST_AGE);
+    let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| time.and_then(entry::time)?.checked_sub(age));
+    let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.sizes.begins_before(*first));
+    let first = by_bytes.max(by_age)?;
+    Some(first.min(state.in_flight.read_through()))
 }
 
 pub struct Upkeep {
@@ -64,7 +56,7 @@ impl Upkeep {
         &mut self,
         session: &mut Session,
         shared: &Shared,
-        retention: &Retention,
+        retention: &Bounds,
         replicas: Replicas,
     ) -> Result<(), CallError> {
         if self.last.elapsed() < INTERVAL {
@@ -96,14 +88,9 @@ impl Upkeep {
 }
 
 /// Trims the stream by age and bytes.
-fn trim(
-    connection: &mut RedisConnection,
-    stream: &str,
-    shared: &Shared,
-    retention: &Retention,
-) -> Result<(), CallError> {
+fn trim(connection: &mut RedisConnection, stream: &str, shared: &Shared, retention: &Bounds) -> Result<(), CallError> {
     let [time] = connection.calls([&cmd("TIME")])?;
-    let first = retention.first_to_keep(&mut shared.lock(), time.ok().as_ref());
+    let first = first_to_keep(retention, &mut shared.lock(), time.ok().as_ref());
     if let Some(first) = first {
         let mut trim = cmd("XTRIM");
         trim.arg(stream).arg("MINID").arg("~").arg(first.to_string());
