@@ -130,7 +130,7 @@ impl Hub {
                     let outcome = if is_accepted { TicketOutcome::Accepted } else { TicketOutcome::Limited };
                     self.counts.count_ticket(outcome);
                 }
-                Answer::Admitted(is_accepted.then(|| ticket))
+                Answer::Admitted(is_accepted.then_some(ticket))
             }
             Question::CountTicket(outcome) => {
                 self.counts.count_ticket(outcome);
