@@ -4,7 +4,6 @@
 use crate::served_hub::{ServedHub, Source};
 use crate::settings::{Precedence, Wanted};
 use crate::stored_hub::StoredHub;
-use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{resume_hub, HandoverFile, PresenceReport, ReactorHub};
 use eventsource_xs::wire::{Failure, Handover, HubSettings, NamedSettings, StoreStatus};
 use std::error::Error;
@@ -13,7 +12,6 @@ use std::time::{Duration, Instant};
 
 /// The hub that is served, and whose settings it has.
 pub struct CurrentHub {
-    place: Place,
     pub precedence: Precedence,
     pub hub: Option<ServedHub>,
     /// Why the store has not begun. While there is a hub it tries again; otherwise the next peer begins one.
@@ -22,8 +20,8 @@ pub struct CurrentHub {
 
 impl CurrentHub {
     /// Begins without a hub: the first peer decides its settings.
-    pub fn new(place: Place, precedence: Precedence) -> Self {
-        Self { place, precedence, hub: None, cannot_begin: None }
+    pub fn new(precedence: Precedence) -> Self {
+        Self { precedence, hub: None, cannot_begin: None }
     }
 
     pub fn stored(&mut self) -> Option<&mut StoredHub> {
@@ -58,7 +56,7 @@ impl CurrentHub {
     /// Returns the settings that the hub is to have, if it can have them. A command names none.
     pub fn wanted(&self, given: NamedSettings) -> Result<Wanted, Failure> {
         let wanted = self.precedence.wanted(given, self.hub.as_ref().map(|hub| &hub.settings));
-        wanted.check(self.place.name(), self.hub.as_ref().map(|hub| &hub.claimed))?;
+        wanted.check(self.precedence.place.name(), self.hub.as_ref().map(|hub| &hub.claimed))?;
         Ok(wanted)
     }
 
@@ -73,7 +71,7 @@ impl CurrentHub {
     /// Begins the hub.
     pub fn begin(&mut self, wanted: &Wanted) -> Result<(), Failure> {
         self.cannot_begin = None;
-        self.hub = Some(ServedHub::new(&self.place, wanted.all.clone(), wanted.named.clone())?);
+        self.hub = Some(ServedHub::new(&self.precedence.place, wanted.all.clone(), wanted.named.clone())?);
         Ok(())
     }
 
@@ -131,9 +129,9 @@ impl CurrentHub {
         let mut hub = match handed.iter().any(|part| matches!(part, Handover::History(_))) {
             true => {
                 let own = resume_hub(settings.hub.clone(), handed, wait)?;
-                ServedHub::of(Source::Own(own.into()), &self.place, (settings, claimed))
+                ServedHub::of(Source::Own(own.into()), &self.precedence.place, (settings, claimed))
             }
-            false => ServedHub::new(&self.place, settings, claimed)?,
+            false => ServedHub::new(&self.precedence.place, settings, claimed)?,
         };
         hub.stored_mut().into_iter().for_each(|stored| stored.await_streams(wait));
         self.hub = Some(hub);

@@ -157,7 +157,7 @@ impl Server {
             peers: Peers::default(),
             streams: Streams::default(),
             leases: Leases::default(),
-            current: CurrentHub::new(options.place.clone(), precedence),
+            current: CurrentHub::new(precedence),
             lifetime: Lifetime::new(settings.idle_exit, settings.grace, now),
             operator: Operator::new(now),
             control: ControlRequests::new(program),

@@ -24,7 +24,7 @@ pub struct Precedence {
     decided: NamedSettings,
     /// Those that were named for this hub, here or in earlier processes. They are kept for the next one.
     known: NamedSettings,
-    place: Place,
+    pub place: Place,
 }
 
 /// The settings that a hub is to have when a peer has come.
