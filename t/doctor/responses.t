@@ -5,7 +5,9 @@ use Testing;
 use JSON::PP        ();
 use MIME::Base64    qw(encode_base64);
 use Testing::Doctor qw(is_fine is_wrong);
+use Testing::HostileServer;
 use Testing::Server;
+use Time::HiRes qw(sleep);
 use URI::Escape qw(uri_escape);
 
 Testing::Server->require_or_skip_all('Starman');
@@ -107,6 +109,21 @@ is_wrong(
     Testing::Doctor->start('--seconds', 1, '--data', '{}', $hub),
     'status', 'wrong', qr/405.*does not take this method/,
     'a POST'
+);
+
+my $ending = Testing::HostileServer->start(
+    sub {
+        my $client = shift;
+        sleep 0.3;
+        print {$client} "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\n";
+    }
+);
+is_wrong(
+    Testing::Doctor->start('--seconds', 1, $ending->url('/')),
+    'end',
+    'warning',
+    qr/closed after 0[.]0 s, and the response has no framing/,
+    'a stream that ends with its head is not one of a limited time'
 );
 
 my $posted = Testing::Doctor->start('--seconds', 1, '--data', '{"a":1}', $server->url('/posted'));

@@ -171,13 +171,14 @@ sub _keepalive {
 }
 
 # True if two streams have ended at the same age, though one had begun later, and not for their silence: a stream that was
-# silent for as long before, or for its keepalive, was not cut then.
+# silent for as long before, or for its keepalive, was not cut then. One that ends with its head has no age.
 sub _is_limited {
     my ($seen, $idle, $longest) = @_;
     my ($stream, $second) = @$seen{qw(stream second)};
     my $promised = $stream->body->{promised};
     return !!0 if $idle >= $SHORT && $longest < 0.9 * ($promised // $idle);
     return !!0 if grep { !$_ || !defined $_->{ended_at} || !$_->has_head } $stream, $second;
+    return !!0 if $stream->{ended_at} - $stream->{head_at} < $SHORT;
     my $ages = abs($second->{ended_at} - $stream->{ended_at});
     my $ends = abs($second->{began} + $second->{ended_at} - $stream->{began} - $stream->{ended_at});
     return $ages < 0.5 * $ends;
