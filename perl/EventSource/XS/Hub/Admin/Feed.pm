@@ -5,8 +5,8 @@ use warnings;
 # The tail of a channel of a named hub. It runs in a process of its own (spawn of Plack::App::EventSource::Connection), as long
 # as the page is open.
 #
-# While the hub process is away, the feed asks for it each second. A page that reads slowly delays the pushes, so the hub process
-# sees a slow client, and what that has missed is said.
+# While the hub process is away, the feed asks for it each second. A page that reads slowly delays the pushes, so the hub
+# process sees a slow client, and what that has missed is said.
 
 use EventSource::Error;
 use EventSource::XS::Hub::Admin::Look;
