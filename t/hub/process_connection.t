@@ -79,6 +79,13 @@ subtest 'a stream that follows channels, and resumes over another connection' =>
     is_deeply $stream->read, [], 'a handle that does not block is not waited for';
     $stream->socket->blocking(1);
     error_ok('a wrong option', invalid => 'on_bytes', sub { $process->follow('news', {on_bytes => 1}) });
+    $stream = $process->follow('news', {on_bytes => sub { die "once\n" if $_[1] =~ /first/ }});
+    $process->publish(news => 'first');
+    ok !eval { $next->(1) }, 'a callback that dies';
+    $process->publish(news => 'second');
+    alarm $DEADLINE;    # otherwise it would wait for ever
+    is_deeply [map { $_->{data} } @{$next->(2)}], [qw(first second)], 'loses no event';
+    alarm 0;
     $process->stop;
     is $next->(1),      'the end', 'the stream ends with the process';
     is $stream->socket, undef,     'and its handle';
