@@ -111,11 +111,14 @@ sub _forget {
 package Testing::OutboxModel::HubConnection;
 
 use EventSource::Error;
+use EventSource::XS::Hub::FollowedStream;
+use EventSource::XS::SocketPair;
 
 sub follow {
-    my ($self, $socket) = @_;
-    push @{$self->{hub}{hints}}, $socket;
-    return;
+    my $self = shift;
+    my ($socket, $of_hub) = EventSource::XS::SocketPair->open or die "cannot make a socket: $!\n";
+    push @{$self->{hub}{hints}}, $of_hub;
+    return EventSource::XS::Hub::FollowedStream->new(socket => $socket);
 }
 
 # The rows of the model are published as they are.
