@@ -91,8 +91,7 @@ sub haproxy_leaving {
     }
     $server->ended_ok('deployed', 'client', 'the application sees at once that the client of a quiet stream has left');
     ok !defined $server->ended('without'), 'without the option abortonclose it does not';
-    $server->push(name => 'without');
-    $server->push(name => 'without');
+    wait_until(sub { $server->push(name => 'without'); defined $server->ended('without') });
     $server->ended_ok('without', 'client', 'but when it has sent something');
     return;
 }
