@@ -90,11 +90,9 @@ impl CallConnection {
         Self { responses, welcome, unsent, mark, last_request, last_sent, reports, pending, answered, timeout }
     }
 
-    /// Closes the connection, unless somebody else has closed its descriptor, whose number may be that of another file.
+    /// Closes the connection, unless somebody else has closed its descriptor.
     pub fn leave(self) {
-        if sockets::is_closed(self.responses.socket.as_fd()) {
-            std::mem::forget(self);
-        }
+        sockets::leave(self.responses.socket);
     }
 
     /// Has the later calls carried out after what the link of the worker has sent before a mark.

@@ -5,7 +5,7 @@
 //! are there only while no thread can fork.
 
 use crate::sys::{descriptor, socket};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, RawFd};
 use std::cell::Cell;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,10 +44,13 @@ impl NoFork {
     }
 }
 
-/// Returns true if somebody else has closed the descriptor of a socket that a child closes, too.
-pub(super) fn is_closed(socket: BorrowedFd<'_>) -> bool {
-    let (number, cookie) = (socket.as_raw_fd(), socket::cookie(socket));
-    lock().iter().any(|noted| noted.0 == number && noted.1 != cookie)
+/// Closes a socket that a child closes, too; unless somebody else has closed its descriptor, whose number may be that of
+/// another file.
+pub(super) fn leave(socket: UnixStream) {
+    let (number, cookie) = (socket.as_raw_fd(), socket::cookie(socket.as_fd()));
+    if lock().iter().any(|noted| noted.0 == number && noted.1 != cookie) {
+        std::mem::forget(socket);
+    }
 }
 
 impl Drop for NoFork {
