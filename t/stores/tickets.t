@@ -221,8 +221,7 @@ subtest 'Redis' => sub {
         $kill->(0);
         my $new = ticket($clients[0]);
         is asked($clients[0], $_), 0, 'a key has taken the place of another, which opens still' for $new, @of_first;
-        is asked($clients[1], $new), 1, 'a machine that has not read it asks the application';
-        ok wait_until(sub { !asked($clients[1], $new) }), 'and reads it';
+        ok wait_until(sub { !asked($clients[1], $new) }), 'another machine reads it, if it has not yet';
         $age->();
         $kill->(0);
         is asked($clients[0], $new), 0, 'the key before opens';
