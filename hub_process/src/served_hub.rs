@@ -93,7 +93,7 @@ impl ServedHub {
             (call, Source::Own(own)) => own.begin(call),
             (Call::OpenTicket { sealed, binding }, Source::Stored(stored)) => {
                 let opened = stored.unseal_ticket(sealed, |ticket| ticket.binding == *binding);
-                Ok(self.handle().ok_or_else(not_begun)?.admit(opened))
+                Ok(self.handle().ok_or_else(not_begun)?.admit(opened, true))
             }
             (Call::SealTicket { ticket, valid_for, most }, Source::Stored(stored)) => {
                 let sealed = stored.seal_ticket((**ticket).clone(), *valid_for, *most)?;

@@ -47,7 +47,7 @@ pub enum Question {
         /// The most streams with this label.
         most: usize,
     },
-    /// Whether a stream may begin with a ticket that has limits: a place of each is reserved then.
+    /// Asks whether a stream may begin with a ticket that has limits: a place of each is reserved then.
     Admit {
         /// The ticket.
         ticket: Box<Ticket>,

@@ -27,7 +27,7 @@ pub struct OwnHub {
     pub sequence: Sequence,
     /// The keys of tickets.
     tickets: TicketKeys,
-    /// What withdraws tickets.
+    /// The requests to end streams, which withdraw tickets.
     pub ends: EndRequests,
 }
 
@@ -85,7 +85,7 @@ impl OwnHub {
     pub fn begin(&mut self, call: &Call) -> Result<Begun, Failure> {
         Ok(match call {
             Call::OpenTicket { sealed, binding } => {
-                self.hub.admit(self.unseal_ticket(sealed, |ticket| ticket.binding == *binding))
+                self.hub.admit(self.unseal_ticket(sealed, |ticket| ticket.binding == *binding), true)
             }
             Call::SealTicket { ticket, valid_for, most } => {
                 let Self { hub, tickets, .. } = self;

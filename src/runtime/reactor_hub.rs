@@ -146,11 +146,12 @@ impl ReactorHub {
         Ok(sealed)
     }
 
-    /// Decides whether a stream may begin with what has become of a ticket, and counts that. Only limits ask the hub.
-    pub fn admit(&self, opened: Result<Ticket, TicketOutcome>) -> Begun {
+    /// Decides whether a stream may begin with what has become of a ticket, and counts that. Only limits ask the hub, whose
+    /// refusal is not counted if the application is asked next, which opens the ticket again.
+    pub fn admit(&self, opened: Result<Ticket, TicketOutcome>, counts_refusal: bool) -> Begun {
         let opened = opened.map(Box::new);
         match opened {
-            Ok(ticket) if !ticket.limits.is_empty() => Begun::Asks(Question::Admit { ticket, counts_refusal: true }),
+            Ok(ticket) if !ticket.limits.is_empty() => Begun::Asks(Question::Admit { ticket, counts_refusal }),
             opened => {
                 self.count_ticket(*opened.as_ref().err().unwrap_or(&TicketOutcome::Accepted));
                 Begun::Replied(Reply::Admitted(opened.ok()))
@@ -159,7 +160,7 @@ impl ReactorHub {
     }
 
     /// Counts what has become of a ticket.
-    pub fn count_ticket(&self, outcome: TicketOutcome) {
+    fn count_ticket(&self, outcome: TicketOutcome) {
         let question = Box::new(Question::CountTicket(outcome));
         let command = Command::Ask { hub: self.number, request_id: UNAWAITED, question };
         self.reactor.send_soon(Queued::Command(command));

@@ -5,11 +5,11 @@ use super::{requests, Server};
 use crate::http::{self, Client, Head, Refusal, Service};
 use crate::streams::{HeldStream, OWN};
 use eventsource_xs::compression::ContentCoding;
-use eventsource_xs::hub::{Answer, Passport, Poll, Question, Ticket, TicketOutcome, FINISHED_ID};
+use eventsource_xs::hub::{Answer, Passport, Poll, Question, Ticket, FINISHED_ID};
 use eventsource_xs::metrics::{self, Measured};
 use eventsource_xs::remote::calls::Readiness;
 use eventsource_xs::request::{self, BoundRequest, Preference, ONLY_OF_STREAMS};
-use eventsource_xs::runtime::monotonic;
+use eventsource_xs::runtime::{monotonic, Begun};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::Open;
 use std::os::fd::OwnedFd;
@@ -141,19 +141,25 @@ impl Beginning {
         if server.room_for_streams() <= server.waiting_clients {
             return server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now);
         }
-        if ticket.limits.is_empty() {
-            server.current.handle().into_iter().for_each(|hub| hub.count_ticket(TicketOutcome::Accepted));
-            return self.begin(server, ticket, client.socket, now);
-        }
-        server.waiting_clients += 1;
-        let question = Question::Admit { ticket: Box::new(ticket), counts_refusal: false };
-        server.ask(question, now, move |server, answer, now| {
-            server.waiting_clients -= 1;
-            match answer.ok().and_then(Answer::admitted) {
-                Some(ticket) => self.begin(server, *ticket, client.socket, now),
-                None => server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now),
+        match server.current.handle().map(|hub| hub.admit(Ok(ticket), false)) {
+            Some(Begun::Asks(question)) => {
+                server.waiting_clients += 1;
+                server.ask(question, now, move |server, answer, now| {
+                    server.waiting_clients -= 1;
+                    self.conclude(server, answer.ok().and_then(Answer::admitted), client, now);
+                });
             }
-        });
+            Some(Begun::Replied(reply)) => self.conclude(server, reply.admitted().ok().flatten(), client, now),
+            None => self.conclude(server, None, client, now),
+        }
+    }
+
+    /// Begins the stream of a ticket that was admitted. Otherwise the application is asked.
+    fn conclude(self, server: &mut Server, admitted: Option<Box<Ticket>>, client: Client, now: Instant) {
+        match admitted {
+            Some(ticket) => self.begin(server, *ticket, client.socket, now),
+            None => server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now),
+        }
     }
 
     fn with(passport: Passport, head: &Head<'_>, after: Option<Vec<u8>>) -> Self {

@@ -20,7 +20,7 @@ pub struct StateBounds {
 /// The settings of a hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// What may change while the hub has streams.
+    /// The bounds that may change while the hub has streams.
     pub retention: Retention,
     /// How the hub treats a lagging stream.
     pub on_slow: OnSlow,

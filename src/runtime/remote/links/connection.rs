@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// process that runs answers in less than a millisecond.
 const OPTIONAL_WAIT: Duration = Duration::from_millis(50);
 
-/// What became of a request.
+/// The outcome of a request.
 type Outcome = Result<Reply, Unanswered>;
 
 /// The welcome of the hub process.
