@@ -2,8 +2,8 @@ package EventSource::XS::Hub::FollowedStream;
 use strict;
 use warnings;
 
-# What "follow" of EventSource::Hub::Process returns, where its manual is: one end of a pair of sockets, whose other end the
-# hub process writes to. Before each event there is a comment with its channel.
+# The stream that "follow" of EventSource::Hub::Process returns, where its manual is: one end of a pair of sockets, whose other
+# end the hub process writes to. Before each event there is a comment with its channel.
 
 use Errno qw(EAGAIN EINTR EWOULDBLOCK);
 use EventSource::Parser;
@@ -30,14 +30,14 @@ sub last_event_id { return $_[0]{parser}->last_event_id }
 
 # A handler of a signal, or on_bytes, may die: the next call has the events then.
 sub read {
-    my $self   = shift;
+    my $self = shift;
+    return $self->_taken if @{$self->{events}} || $self->{rest} =~ /\n\n/;
     my $socket = $self->{socket} // return undef;
     my $count  = sysread $socket, $self->{rest}, $READ_BYTES, length $self->{rest};
     return []                      if !defined $count && ($! == EAGAIN || $! == EINTR || $! == EWOULDBLOCK);
     return $self->{socket} = undef if !$count;
     $self->{option}{on_bytes}->($self, substr $self->{rest}, -$count) if $self->{option}{on_bytes};
-    without_signals(sub { $self->_take_events });
-    return [splice @{$self->{events}}];
+    return $self->_taken;
 }
 
 # The next hub process has only events that were published after the last one was lost, and its state, if that is asked for. A
@@ -62,19 +62,23 @@ sub _name {
     return $name;
 }
 
-# Takes the events whose end has come. A block ends with an empty line. One that is only a comment is not an event.
-sub _take_events {
+# The events whose end has come. A block ends with an empty line. One that is only a comment is not an event.
+sub _taken {
     my $self = shift;
-    while ((my $ends = index $self->{rest}, "\n\n") >= 0) {
-        my $block   = substr $self->{rest}, 0, $ends + 2, '';
-        my ($event) = $self->{parser}->feed($block) or next;
-        my ($name)  = $block =~ /^:channel (.*)\n/m;
+    without_signals(
+        sub {
+            while ((my $ends = index $self->{rest}, "\n\n") >= 0) {
+                my $block   = substr $self->{rest}, 0, $ends + 2, '';
+                my ($event) = $self->{parser}->feed($block) or next;
+                my ($name)  = $block =~ /^:channel (.*)\n/m;
 
-        # The hub's own events have no channel: gaps, and positions, which only move the last event ID.
-        next if !defined $name && $event->{event} ne $self->{gap_event};
-        push @{$self->{events}}, {%$event, defined $name ? (channel => _name($name)) : (is_gap => 1)};
-    }
-    return;
+                # The hub's own events have no channel: gaps, and positions, which only move the last event ID.
+                next if !defined $name && $event->{event} ne $self->{gap_event};
+                push @{$self->{events}}, {%$event, defined $name ? (channel => _name($name)) : (is_gap => 1)};
+            }
+        }
+    );
+    return [splice @{$self->{events}}];
 }
 
 1;

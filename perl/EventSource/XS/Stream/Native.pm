@@ -110,6 +110,8 @@ sub keep_attributes {
     return EventSource::XS::Stream::CloseCallbacks::keep_attributes_of_stream($holder, $self);
 }
 
+sub needs_serving { return !!0 }
+
 # The reactor sends this thread a signal while collect has something to do.
 sub notify_by_signal {
     my ($class, $number) = @_;
@@ -150,8 +152,6 @@ sub open {
     EventSource::Error->throw(code => 'unavailable', message => $error) if !$stream;
     return $stream;
 }
-
-sub needs_serving { return !!0 }
 
 # The settings as the library reads them. They are the same for all streams of an application.
 sub native_settings {

@@ -42,7 +42,7 @@ sub has_tls {
 
 sub pause { return }
 
-# What is done now: connected, tls or sent. A subclass may note the time.
+# Called when the request is connected, tls or sent, its argument. A subclass may note the time.
 sub reached { return }
 
 sub resume { return }

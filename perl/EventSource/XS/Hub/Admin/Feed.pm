@@ -64,7 +64,8 @@ sub _rows {
     return (rows => \@rows, skipped => $skipped);
 }
 
-# What the hub process writes to. The channel is followed, and anew after the end of the stream; undef until that succeeds.
+# The socket that the hub process writes to. The channel is followed, and anew after the end of the stream; undef until that
+# succeeds.
 sub _socket {
     my $self   = shift;
     my $stream = $self->{stream};
