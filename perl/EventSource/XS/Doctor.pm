@@ -19,7 +19,9 @@ use EventSource::XS::Doctor::Connection;
 use EventSource::XS::Doctor::Finding qw(rounded);
 use EventSource::XS::Doctor::Probe;
 use EventSource::XS::Reason;
-use List::Util qw(max min);
+use IO::Select  ();
+use List::Util  qw(max min);
+use Time::HiRes qw(sleep time);
 use URI;
 
 # In the order of a report: each explains better than those after it. The last one looks at a table and at no stream.
@@ -32,6 +34,7 @@ my $PATIENCE      = 5;      # seconds for an answer beside the examined stream, 
 my $MOST_WORKERS  = 8;      # requests that look for another hub
 my $MOMENT        = 0.5;    # seconds after which the head of a quiet stream counts as all
 my $APART         = 0.5;    # seconds between the beginnings of the stream and of a second one, at most
+my $LONGEST_WAIT  = 0.5;    # seconds between two looks at a condition
 my $ATTEMPTS      = 3;      # requests until an error counts as the answer to all
 my $POLLED        = 2;      # seconds that a poll waits for an event
 my $UNKNOWN_ID    = 'eventsource-doctor-unknown';
@@ -46,9 +49,9 @@ my @HEADERS = (
 
 sub new {
     my ($class, %option) = @_;
-    my $self = bless {method => 'GET', headers => [], seconds => 20, hops => [], %option}, $class;
+    my $self = bless {hops => [], %option}, $class;
     $self->{url}      = URI->new($self->{url})->canonical if defined $self->{url};
-    $self->{patience} = $self->{seconds} < $PATIENCE ? $self->{seconds} : $PATIENCE;
+    $self->{patience} = min($self->{seconds}, $PATIENCE);
     $self->{probe}    = EventSource::XS::Doctor::Probe->new(map { ($_ => $self->{$_}) } qw(trigger hub socket channel));
     return $self;
 }
@@ -222,7 +225,8 @@ sub _examine_resume {
     my @dispatched = grep { length($_->{id} // '') } $self->{stream}->body->events;
     my %resume     = (last => $ids[-1], from => $ids[-1], expected => []);
     if ($self->{probe}->is_possible && !$self->{probe}{failure} && !$self->{is_elsewhere}) {
-        my $token = $self->{probe}->send_and_wait;
+        my $token = $self->{probe}->begin;
+        $self->{probe}->finish;
         $resume{token} = $token if !$self->{probe}{failure};
     }
     elsif (@dispatched > 1) {
@@ -239,18 +243,19 @@ sub _examine_resume {
     $resume{by_header} = $self->_ask_after($resume{from}, 'id', $has_missed);
     return $self->_note_copy if $resume{by_header}->is_copy;
     $resume{is_resumed} = $has_missed->($resume{by_header}->body) ? 1 : 0;
-    my %before = map { ($_ => 1) } $resume{from};
-    $resume{repeated}  = [grep { $before{$_} } map { $_->{id} // '' } $resume{by_header}->body->events];
-    $resume{is_wanted} = $resume{token} || @{$resume{expected}} ? 1 : 0;
+    my $has_repeated = sub {
+        scalar grep { ($_->{id} // '') eq $resume{from} } $_[0]->events;
+    };
+    $resume{is_repeated} = $has_repeated->($resume{by_header}->body);
+    $resume{is_wanted}   = $resume{token} || @{$resume{expected}} ? 1 : 0;
     my $is_told = sub {
         scalar grep { ($_->{event} || '') eq 'gap' } $_[0]->events;
     };
     $resume{is_told} = $is_told->($resume{by_header}->body) ? 1 : 0;
 
-    if ($resume{is_wanted} && !$resume{is_resumed} && !$resume{is_told} || @{$resume{repeated}}) {
+    if ($resume{is_wanted} && !$resume{is_resumed} && !$resume{is_told} || $resume{is_repeated}) {
         my $by_query = $self->_ask_after($resume{from}, 'query_id', $has_missed);
-        my @again    = grep { $before{$_->{id} // ''} } $by_query->body->events;
-        $resume{is_stripped} = $has_missed->($by_query->body) && !@again ? 1 : 0;
+        $resume{is_stripped} = $has_missed->($by_query->body) && !$has_repeated->($by_query->body);
     }
     else {
         my $unknown = $self->_ask_after($UNKNOWN_ID, 'id', $is_told);
@@ -410,7 +415,7 @@ sub _probe_on {
     $self->_wait_for($seconds,  $is_over);
     $self->_wait_for($PATIENCE, sub { $probe->has_ended });
     $is_over->();
-    $probe->finish;
+    $probe->end;
     return $event && rounded(max(0, $event->{at} - ($sent_at // $event->{at})));
 }
 
@@ -509,8 +514,20 @@ sub _request {
 # Reads all connections until a condition is true, or the seconds are over.
 sub _wait_for {
     my ($self, $seconds, $condition) = @_;
-    @{$self->{open}} = grep { $_->is_open } @{$self->{open}};
-    EventSource::XS::Doctor::Connection->wait_for($seconds, $condition, @{$self->{open}});
+    my $deadline = time + $seconds;
+    while (!$condition->()) {
+        my $left = $deadline - time;
+        return if $left <= 0;
+        my @open  = @{$self->{open}} = grep { $_->is_open } @{$self->{open}};
+        my $wait  = min($left, $LONGEST_WAIT);
+        my @ready = grep { $_->{socket}->can('pending') && $_->{socket}->pending } @open;
+        if (!@ready) {
+            my %is_ready = map { ($_ => 1) } IO::Select->new(map { $_->{socket} } @open)->can_read(@open ? $wait : 0);
+            @ready = grep { $is_ready{$_->{socket}} } @open;
+            sleep $wait if !@open;
+        }
+        $_->read_all for @ready;
+    }
     return;
 }
 

@@ -36,28 +36,19 @@ sub run {
 
 # Private functions
 
-# The rules of values; each returns the mistake, or nothing.
-my %CHECK = (
-    seconds => sub {
-        return $_[0] =~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/ && $_[0] > 0 && $_[0] <= 86_400
-            ? ()
-            : 'must be a number of seconds above 0, at most 86400';
-    },
-    method  => sub { return $_[0] =~ /\A[A-Za-z]+\z/ ? ()                 : 'must be a method of HTTP, such as POST' },
-    cookie  => sub { return $_[0] =~ /[\r\n\0]/      ? 'must be one line' : () },
-    channel => sub { return length $_[0] ? () : 'must not be empty' },
-    hub => sub { return defined EventSource::XS::Hub::Name->problem_of_hub($_[0]) ? 'must be the name of a hub' : () },
-    origin => sub {
-        return $_[0] =~ m{\A(?:[a-z][a-z0-9+.-]*://[^\s/]+|null)\z}
-            ? ()
-            : 'must be an origin, such as https://example.org';
-    },
-    table => sub {
-        my $problem = EventSource::XS::Outbox::Database->problem_of_table($_[0]);
-        return defined $problem ? $problem =~ s/\Atable //r : ();
-    },
-    workers => sub { return $_[0] =~ /\A[0-9]+(?:,[0-9]+)*\z/ ? () : 'must be process ids, such as 4711,4712' },
+# What a value has to match, and the mistake if it does not.
+my %VALUE = (
+    channel => [qr/./s,                                       'must not be empty'],
+    cookie  => [qr/\A[^\r\n\0]*\z/,                           'must be one line'],
+    method  => [qr/\A[A-Za-z]+\z/,                            'must be a method of HTTP, such as POST'],
+    origin  => [qr{\A(?:[a-z][a-z0-9+.-]*://[^\s/]+|null)\z}, 'must be an origin, such as https://example.org'],
+    seconds => [qr/\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/,         'must be a number of seconds above 0, at most 86400'],
+    workers => [qr/\A[0-9]+(?:,[0-9]+)*\z/,                   'must be process ids, such as 4711,4712'],
 );
+
+# The options that need another one.
+my %NEEDED =
+    (channel => 'hub', 'password-from' => 'dsn', socket => 'hub', table => 'dsn', user => 'dsn', workers => 'hub');
 
 # Returns the options; nothing if they ask for the help.
 sub _options {
@@ -65,27 +56,31 @@ sub _options {
     my @names     = map { "$_=s" } qw(
         channel cookie data dsn hub method origin password-from seconds socket table trigger user workers
     );
-    my $option = $COMMAND->options('doctor', \@arguments, @names, qw(header=s@ insecure json tickets)) or return;
-    $option->{seconds} = 20 if !defined $option->{seconds};
+    my $option  = $COMMAND->options('doctor', \@arguments, @names, qw(header=s@ insecure json tickets)) or return;
+    my $seconds = $option->{seconds} //= 20;
     _read_url($option, @arguments);
-    for my $name (grep { defined $option->{$_} } sort keys %CHECK) {
-        my ($wrong) = $CHECK{$name}->($option->{$name});
-        $COMMAND->usage("--$name $wrong") if defined $wrong;
+    for my $name (grep { defined $option->{$_} } sort keys %VALUE) {
+        my ($right, $mistake) = @{$VALUE{$name}};
+        $COMMAND->usage("--$name $mistake")
+            if $option->{$name} !~ $right || $name eq 'seconds' && !($seconds > 0 && $seconds <= 86_400);
     }
-    $_->($option) for \&_read_data, \&_read_headers, \&_read_hub, \&_read_outbox;
+    $COMMAND->usage('--hub must be the name of a hub')
+        if defined $option->{hub} && defined EventSource::XS::Hub::Name->problem_of_hub($option->{hub});
+    for my $name (grep { defined $option->{$_} && !defined $option->{$NEEDED{$_}} } sort keys %NEEDED) {
+        $COMMAND->usage("--$name needs --$NEEDED{$name}");
+    }
+    $option->{method}  = uc($option->{method} // (defined $option->{data} ? 'POST' : 'GET'));
+    $option->{workers} = [split /,/, $option->{workers}] if defined $option->{workers};
+    $_->($option) for \&_read_data, \&_read_headers, \&_read_outbox;
     return $option;
 }
 
 sub _read_data {
     my $option = shift;
-    return                     if !defined $option->{data};
-    $option->{method} = 'POST' if !defined $option->{method};
-    if ($option->{data} =~ /\A\@(.+)\z/s) {
-        my $path = $1;
-        open my $file, '<:raw', $path or $COMMAND->usage("--data: $path: $!");
-        $option->{data} = do { local $/ = undef; readline $file };
-        $option->{data} = '' if !defined $option->{data};
-    }
+    my ($path) = ($option->{data} // '') =~ /\A\@(.+)\z/s or return;
+    open my $file, '<:raw', $path or $COMMAND->usage("--data: $path: $!");
+    local $/ = undef;
+    $option->{data} = readline($file) // '';
     return;
 }
 
@@ -98,27 +93,16 @@ sub _read_headers {
         push @headers, [$name, $value];
     }
     $option->{headers} = \@headers;
-    $option->{method}  = uc $option->{method} if defined $option->{method};
-    return;
-}
-
-sub _read_hub {
-    my $option = shift;
-    $option->{workers} = [split /,/, $option->{workers}] if defined $option->{workers};
-    for my $name (qw(channel socket workers)) {
-        $COMMAND->usage("--$name needs --hub") if defined $option->{$name} && !defined $option->{hub};
-    }
     return;
 }
 
 sub _read_outbox {
     my $option = shift;
-    for my $name (qw(password-from table user)) {
-        $COMMAND->usage("--$name needs --dsn") if defined $option->{$name} && !defined $option->{dsn};
-    }
     return if !defined $option->{dsn};
+    $option->{table} //= EventSource::XS::Outbox::Database->default_table;
+    my $problem = EventSource::XS::Outbox::Database->problem_of_table($option->{table});
+    $COMMAND->usage("--$problem") if defined $problem;
     $option->{connect_database} = EventSource::XS::Command::Outbox->connector($option);
-    $option->{table}            = EventSource::XS::Outbox::Database->default_table if !defined $option->{table};
     return;
 }
 

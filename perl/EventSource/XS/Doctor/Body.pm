@@ -17,7 +17,7 @@ my %IS_FIELD = map { ($_ => 1) } qw(data event id retry);
 
 sub new {
     my $class = shift;
-    my %facts = (line_ends => {}, comments => [], blocks => [], unknown => {}, bad_retry => []);
+    my %facts = (line_ends => {}, comments => [], blocks => [], unknown => {});
     return bless {%facts, rest => '', block => undef, bytes => 0, lines => 0}, $class;
 }
 
@@ -111,8 +111,8 @@ sub _field {
         $block->{data} .= defined $block->{data} ? "\n$value" : $value;
         return;
     }
-    $block->{retries}++ if $name eq 'retry';
-    push @{$self->{bad_retry}}, $value if $name eq 'retry' && $value !~ /\A[0-9]+\z/;
+    $block->{retries}++           if $name eq 'retry';
+    $self->{bad_retry} //= $value if $name eq 'retry' && $value !~ /\A[0-9]+\z/;
     $self->{has_nul_id} = 1      if $name eq 'id'    && $value =~ /\0/;
     $self->{retry}      = $value if $name eq 'retry' && $value =~ /\A[0-9]{1,15}\z/;
     $block->{$name}     = $value;

@@ -10,9 +10,8 @@ use warnings;
 use parent 'EventSource::XS::Client::Transport::Socket';
 use EventSource::XS::Client::Decoder;
 use EventSource::XS::Doctor::Body;
-use IO::Select  ();
 use List::Util  qw(min);
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 use URI;
 
 my $SEND_WITHIN  = 10;            # seconds
@@ -123,6 +122,17 @@ sub reached {
     return;
 }
 
+# Reads what has arrived.
+sub read_all {
+    my $self = shift;
+    for (1 .. $MAX_TURNS) {
+        my $before = $self->{read};
+        $self->turn(0);
+        return if $self->{read} == $before;
+    }
+    return;
+}
+
 # Where the response sends its client; undef if it does not.
 sub redirect {
     my $self = shift;
@@ -168,26 +178,6 @@ sub take {
     return $self->SUPER::take($bytes);
 }
 
-# Reads all connections until a condition is true, or the seconds are over.
-sub wait_for {
-    my ($class, $seconds, $condition, @connections) = @_;
-    my $deadline = time + $seconds;
-    while (!$condition->()) {
-        my $left = $deadline - time;
-        return if $left <= 0;
-        my @open  = grep { $_->{socket} } @connections;
-        my $wait  = $left < $LONGEST_WAIT ? $left : $LONGEST_WAIT;
-        my @ready = grep { $_->{socket}->can('pending') && $_->{socket}->pending } @open;
-        if (!@ready) {
-            my %is_ready = map { ($_ => 1) } IO::Select->new(map { $_->{socket} } @open)->can_read(@open ? $wait : 0);
-            @ready = grep { $is_ready{$_->{socket}} } @open;
-            sleep $wait if !@open;
-        }
-        $_->_read_all for @ready;
-    }
-    return;
-}
-
 # Private methods
 
 # Takes the next piece of a body's text off its bytes: without its compression, if there is one that can be read.
@@ -221,17 +211,6 @@ sub _note_head {
     my ($self, $head) = @_;
     @$self{qw(version status headers values head_at)} = (@$head{qw(version status fields headers)}, $self->{last_at});
     $self->{is_chunked} = defined $self->header('Transfer-Encoding');
-    return;
-}
-
-# Reads what has arrived.
-sub _read_all {
-    my $self = shift;
-    for (1 .. $MAX_TURNS) {
-        my $before = $self->{read};
-        $self->turn(0);
-        return if $self->{read} == $before;
-    }
     return;
 }
 

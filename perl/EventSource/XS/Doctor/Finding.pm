@@ -7,7 +7,7 @@ use warnings;
 use EventSource::XS::Doctor::Remedy;
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(duration finding number ok rounded troubles warning wrong);
+our @EXPORT_OK = qw(duration finding judged number ok rounded warning wrong);
 
 # The longest text, in characters: a server may send long names and values.
 my $MAX_TEXT = 1000;
@@ -35,6 +35,20 @@ sub finding {
     return {%finding, check => $check, sentence => $sentence, verdict => $verdict};
 }
 
+# The finding of something: a clause if it is fine, or its troubles, each an array of a verdict, a clause and a remedy.
+sub judged {
+    my ($check, $name, $fine, $figures, $troubles, %option) = @_;
+    return ok($check, "$name $fine. $figures", %option) if !@$troubles;
+    my ($verdict) = grep { $_ eq 'wrong' } map { $_->[0] } @$troubles;
+    my %seen;
+    return finding(
+        $verdict // 'warning',
+        $check, "$name " . join('; it ', map { $_->[1] } @$troubles) . ". $figures",
+        remedy => join(' ', grep { !$seen{$_}++ } map { $_->[2] } @$troubles),
+        %option
+    );
+}
+
 sub number {
     my ($number, $one, $more) = @_;
     return "$number " . ($number == 1 ? $one : $more);
@@ -46,19 +60,6 @@ sub ok { return finding(ok => @_) }
 sub rounded {
     my $seconds = shift;
     return defined $seconds ? 0 + sprintf '%.3f', $seconds : undef;
-}
-
-# The finding of something that has troubles: each an array of a verdict, a clause and a remedy.
-sub troubles {
-    my ($check, $name, $figures, $troubles, %option) = @_;
-    my ($verdict) = grep { $_ eq 'wrong' } map { $_->[0] } @$troubles;
-    my %seen;
-    return finding(
-        $verdict // 'warning',
-        $check, "$name " . join('; it ', map { $_->[1] } @$troubles) . ". $figures",
-        remedy => join(' ', grep { !$seen{$_}++ } map { $_->[2] } @$troubles),
-        %option
-    );
 }
 
 sub warning { return finding(warning => @_) }

@@ -49,10 +49,16 @@ sub begin {
 }
 
 # Ends a command that runs for too long.
+sub end {
+    my $self = shift;
+    kill TERM => $self->{pid} if !$self->has_ended;
+    return $self->finish;
+}
+
+# Waits for the end of the command.
 sub finish {
     my $self = shift;
-    kill TERM => $self->{pid} if $self->{pid} && !$self->has_ended;
-    while ($self->{pid} && !$self->has_ended) { sleep $LOOK }
+    while (!$self->has_ended) { sleep $LOOK }
     return;
 }
 
@@ -78,13 +84,6 @@ sub hub {
 }
 
 sub is_possible { return !!(defined $_[0]{trigger} || defined $_[0]{hub} && defined $_[0]{channel}) }
-
-sub send_and_wait {
-    my $self  = shift;
-    my $token = $self->begin;
-    while (!$self->has_ended) { sleep $LOOK }
-    return $token;
-}
 
 # The counts of the hub, for all or one of its channels. Throws if no process answers.
 sub stats {

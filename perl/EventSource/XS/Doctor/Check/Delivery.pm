@@ -46,10 +46,14 @@ sub _buffering {
     my $body   = $stream->body;
     my @bursts = $body->bursts;
     my $burst  = max(0, @bursts);
-    return                  if EventSource::XS::Doctor::Check::Ending->is_dropped($seen);
-    return _behind($seen)   if $seen->{behind} && (!$seen->{is_probed} || defined $seen->{probe_seconds});
-    return _probed($seen)   if $seen->{is_probed};
-    return _unprobed($seen) if $seen->{probe}{failure};
+    return                if EventSource::XS::Doctor::Check::Ending->is_dropped($seen);
+    return _behind($seen) if $seen->{behind} && (!$seen->{is_probed} || defined $seen->{probe_seconds});
+    return _probed($seen) if $seen->{is_probed};
+    return warning(
+        'buffering',
+        "The probe could not be sent: $seen->{probe}{failure}.",
+        remedy => 'Run the command of --trigger by itself, or check --hub, --channel and --socket.'
+    ) if $seen->{probe}{failure};
     return wrong(
         'buffering',
         "$burst keepalives arrived at once, though a server sends them one after the other: something on the"
@@ -57,7 +61,9 @@ sub _buffering {
         %WITHHELD,
         measured => {burst => $burst}
     ) if $burst > 2 || @bursts > 1;    # one of two may be a delay of this machine
-    my $silence = $body->is_in_block ? _silence($stream) : 0;
+
+    # The silence before the end, unless the response has ended as a whole: then the application has written no more.
+    my $silence = $body->is_in_block && ($stream->{end} || '') ne 'complete' ? ($stream->silences)[-1] : 0;
     return wrong(
         'buffering',
         sprintf(
@@ -97,16 +103,10 @@ sub _behind {
     my $lacks = $seen->{behind};
     my $what =
         $lacks eq 'all' ? 'and nothing of that came on the stream' : "with $lacks events that the stream has not sent";
-    return wrong(
-        'buffering',
-        sprintf(
-            'A poll was answered after %.2f s, %s: something on the way holds responses back %s.',
-            $seen->{poll}{ended_at},
-            $what, _until($seen)
-        ),
-        %WITHHELD,
-        measured => {bytes => _collected($seen->{stream})}
-    );
+    my $after = sprintf '%.2f s', $seen->{poll}{ended_at};
+    return wrong('buffering',
+        "A poll was answered after $after, $what: something on the way holds responses back " . _until($seen) . q{.},
+        %WITHHELD, measured => {bytes => _collected($seen->{stream})});
 }
 
 # The bytes that something collects until it passes them on: those that came at once, if many did again and again, or the last
@@ -165,8 +165,8 @@ sub _no_head {
     return wrong(
         'buffering',
         sprintf(
-            '%s A poll, which ends, was answered after %.2f s: something on the way holds responses back %s.',
-            $sentence, $seen->{poll}{ended_at},
+            "$sentence A poll, which ends, was answered after %.2f s: something on the way holds responses back %s.",
+            $seen->{poll}{ended_at},
             _until($seen)
         ),
         %UNBUFFERED
@@ -209,13 +209,11 @@ sub _probed {
     my %said = (measured => {seconds => $seconds});
     return ok('buffering', sprintf('The probe arrived %.2f s after it was published.', $seconds), %said)
         if $seconds < $AT_ONCE;
-    my $bytes = _collected($seen->{stream});
+    my $until = defined _collected($seen->{stream}) ? q{ } . _until($seen) : '';
     return wrong(
         'buffering',
-        sprintf(
-            'The probe arrived %.1f s after it was published: something on the way withholds bytes%s.',
-            $seconds, defined $bytes ? q{ } . _until($seen) : ''
-        ),
+        sprintf("The probe arrived %.1f s after it was published: something on the way withholds bytes$until.",
+            $seconds),
         %WITHHELD,
         %said
     );
@@ -241,25 +239,10 @@ sub _second {
     );
 }
 
-# The silence before the end, unless the response has ended as a whole: then the application has written no more.
-sub _silence {
-    my $stream = shift;
-    return ($stream->{end} || '') eq 'complete' ? 0 : ($stream->silences)[-1];
-}
-
 # Until when something holds responses back.
 sub _until {
     my $bytes = _collected($_[0]{stream});
     return defined $bytes ? "until some $bytes bytes have come" : 'until they end, or until very many bytes have come';
-}
-
-sub _unprobed {
-    my $seen = shift;
-    return warning(
-        'buffering',
-        "The probe could not be sent: $seen->{probe}{failure}.",
-        remedy => 'Run the command of --trigger by itself, or check --hub, --channel and --socket.'
-    );
 }
 
 1;

@@ -13,6 +13,10 @@ my $SHORT      = 0.2;      # seconds that count as silence
 my $LATE       = 1.125;    # times its keepalive after which a stream is overdue, and a second
 my $LONG_WATCH = 15;       # seconds without a keepalive that are worth a warning
 
+my $KEEP_OPEN =
+      'Keep the stream open: an application must keep its connection, and a worker must not be recycled. "THE CLIENT'
+    . ' RECONNECTS AGAIN AND AGAIN" in EventSource::Troubleshooting lists the causes.';
+
 # Usual timeouts of what stands between, in seconds.
 my @USUAL = (
     [30,  'HAProxy in many examples (timeout server), and some load balancers'],
@@ -53,46 +57,43 @@ sub is_dropped {
 
 sub _end {
     my ($seen, $stream) = @_;
-    my $end = $stream->{end};
+    my $end  = $stream->{end};
+    my $open = sprintf '%.1f s', $stream->{left_at} || 0;
     return warning(
         'end',
-        sprintf('The stream has sent so much within %.1f s that the doctor has read no further.',
-            $stream->{left_at} || 0),
+        "The stream has sent so much within $open that the doctor has read no further.",
         remedy =>
             'Send fewer events, or read the stream with --seconds 1: the doctor reads at most 16 MiB or 100,000 lines of a stream.'
     ) if $stream->is_excessive;
-    return ok('end', sprintf('The stream was open for %.0f s, until the doctor left.', $stream->{left_at} || 0))
+    return ok('end', "The stream was open for $open, until the doctor left.")
         if !defined $end || !defined $stream->{ended_at};
-    my $age  = $stream->{ended_at} - $stream->{head_at};
-    my $idle = ($stream->silences)[-1];
-    my %said = (measured => {seconds => rounded($age), silent => rounded($idle), end => $end});
+    my $age   = $stream->{ended_at} - $stream->{head_at};
+    my $after = sprintf 'after %.1f s', $age;
+    my $idle  = ($stream->silences)[-1];
+    my %said  = (measured => {seconds => rounded($age), silent => rounded($idle), end => $end});
     return wrong(
         'end',
-        sprintf('The stream ended after %.1f s, because the hub process has ended meanwhile.', $age),
+        "The stream ended $after, because the hub process has ended meanwhile.",
         remedy => "Look into its log (eventsource hub log $seen->{hub}), and into that of the system.",
         %said
     ) if $seen->has_lost_hub;
-    return _ended($seen, $stream, $age, %said) if $end eq 'complete';
-    my $longest = _longest($stream);
-    return _limited($stream, $age, %said)    if _is_limited($seen, $idle, $longest);
-    return _timed_out($stream, $idle, %said) if $idle >= $SHORT && $idle > 0.9 * $longest;
+    my $longest    = _longest($stream);
+    my $is_limited = _is_limited($seen, $idle, $longest);
+    my $is_silent  = !$is_limited && $idle >= $SHORT && $idle > 0.9 * $longest;
+    my $needed     = max($SHOULD, 4 * int(1 + $longest));
+    return _ended($seen, $after, $is_limited, $is_silent && $idle, $needed, %said) if $end eq 'complete';
+    return _limited($after, $age, %said)                                           if $is_limited;
+    return _timed_out($idle, $needed, %said)                                       if $is_silent;
     return warning(
         'end',
-        sprintf(
-            'The connection was closed after %.1f s, and the response has no framing that tells whether it was'
-                . ' complete.',
-            $age
-        ),
-        remedy => _remedy_of_end(),
+        "The connection was closed $after, and the response has no framing that tells whether it was complete.",
+        remedy => $KEEP_OPEN,
         %said
     ) if $end eq 'closed';
     return wrong(
         'end',
-        sprintf(
-            'The stream was cut after %.1f s, in the middle of the response, though bytes came until then: the'
-                . ' worker was ended, or a proxy limits how long a response may take.',
-            $age
-        ),
+        "The stream was cut $after, in the middle of the response, though bytes came until then: the worker was ended, or a"
+            . ' proxy limits how long a response may take.',
         remedy => 'Check whether the application ends its workers (a limit of requests), and whether the proxy, a load'
             . ' balancer or a function platform limits the length of a response in time.',
         %said
@@ -100,31 +101,23 @@ sub _end {
 }
 
 sub _ended {
-    my ($seen, $stream, $age, %said) = @_;
-    my $sentence = sprintf 'The response ended as a whole after %.1f s', $age;
+    my ($seen, $after, $is_limited, $silence, $needed, %said) = @_;
+    my $sentence = "The response ended as a whole $after";
     return ok('end', "$sentence.", %said) if $seen->{method} ne 'GET';
-    my ($idle, $longest) = ($said{measured}{silent}, _longest($stream));
-    my $is_limited = _is_limited($seen, $idle, $longest);
-
-    # Caddy ends a response at its read_timeout as if it were whole.
-    return warning(
-        'end',
-        sprintf(
-            "$sentence, %.1f s of them in silence at the end: the application has ended it, or a proxy with such a timeout."
-                . ' A browser connects again, and again.',
-            $idle
-        ),
-        remedy  => _remedy_of_end() . ' Or raise the timeout of the proxy (Caddy: read_timeout), beyond the keepalive.',
-        proxies => [timeout => max($SHOULD, 4 * int(1 + $longest))],
-        %said
-    ) if !$is_limited && $idle >= $SHORT && $idle > 0.9 * $longest;
     my $who =
         $is_limited
         ? ', as one that had begun later: the application (max_age) or a proxy limits how long a response may take.'
+        : $silence ? sprintf
+        ', %.1f s of them in silence at the end: the application has ended it, or a proxy with such a timeout.',
+        $silence
         : ': the application has ended it.';
+
+    # Caddy ends a response at its read_timeout as if it were whole.
+    my $raise = ' Or raise the timeout of the proxy (Caddy: read_timeout), beyond the keepalive.';
     return warning(
         'end', "$sentence$who A browser connects again, and again.",
-        remedy => _remedy_of_end(),
+        remedy => $KEEP_OPEN . ($silence ? $raise : ''),
+        $silence ? (proxies => [timeout => $needed]) : (),
         %said
     );
 }
@@ -139,33 +132,26 @@ sub _keepalive {
     my %said    = (measured => {keepalives => scalar @times, longest_silence => rounded($silence)});
     my $ends    = defined $stream->{ended_at} ? ' before its end' : '';
 
-    if ($silence >= $LONG_WATCH && $silence > 0.9 * $watched) {
-        return warning(
-            'keepalive',
-            sprintf(
-                'Nothing came for %.0f s%s. A proxy with a shorter timeout cuts the stream; usual ones are'
-                    . ' 30 to 60 s.',
-                $silence, $ends
-            ),
-            remedy => 'Send a comment (a line with a colon) after 15 quiet seconds: set keepalive. Watch longer with'
-                . ' --seconds to see a slower one.',
-            %said
-        );
-    }
+    my $remedy = 'Send a comment (a line with a colon) after 15 quiet seconds: set keepalive to 15.';
+    my ($all, $longest, $most) =
+        (sprintf('%.0f s', $watched), sprintf('%.0f s', $silence), sprintf('%.1f s', $silence));
+
     return warning(
-        'keepalive', sprintf('The longest silence was %.0f s, which some proxies do not allow.', $silence),
-        remedy => 'Send a comment (a line with a colon) after 15 quiet seconds: set keepalive to 15.',
+        'keepalive',
+        "Nothing came for $longest$ends. A proxy with a shorter timeout cuts the stream; usual ones are 30 to 60 s.",
+        remedy => "$remedy Watch longer with --seconds to see a slower one.",
+        %said
+    ) if $silence >= $LONG_WATCH && $silence > 0.9 * $watched;
+    return warning(
+        'keepalive', "The longest silence was $longest, which some proxies do not allow.",
+        remedy => $remedy,
         %said
     ) if $silence > $LONG;
-    return ok('keepalive',
-        sprintf('The longest silence in %.0f s was %.1f s; keepalives: %d.', $watched, $silence, scalar @times), %said)
-        if @times;
     return ok(
         'keepalive',
-        sprintf(
-            'No keepalive came in %.0f s, with a longest silence of %.1f s; watch longer with --seconds to see one.',
-            $watched, $silence
-        ),
+        @times
+        ? "The longest silence in $all was $most; keepalives: " . @times . '.'
+        : "No keepalive came in $all, with a longest silence of $most; watch longer with --seconds to see one.",
         %said
     );
 }
@@ -185,16 +171,13 @@ sub _is_limited {
 }
 
 sub _limited {
-    my ($stream, $age, %said) = @_;
+    my ($after, $age, %said) = @_;
     my ($usual) = grep { abs($age - $_->[0]) < 1.5 } @LIMITS;
     my $named = $usual ? " That is the usual limit of $usual->[1]." : '';
     return wrong(
         'end',
-        sprintf(
-            'The stream was cut after %.1f s, as one that had begun later, though bytes came until then: something on the way'
-                . ' limits how long a response may take.%s',
-            $age, $named
-        ),
+        "The stream was cut $after, as one that had begun later, though bytes came until then: something on the way"
+            . " limits how long a response may take.$named",
         remedy => sprintf(
             'Raise that limit, or end streams in order before: max_age => %.1f of EventSource::Hub. Clients continue after their'
                 . ' last id; eventsource-hub.js renews a stream in time by itself.',
@@ -220,10 +203,9 @@ sub _overdue {
     return wrong(
         'silence',
         sprintf(
-            'The stream sends something each %s s, as it says, and nothing came for %.1f s on a connection that is open.%s'
-                . ' Something on the way has dropped the connection without closing it, or holds bytes back.',
-            $stream->body->{promised},
-            $silence, $polled
+            'The stream sends something each %s s, as it says, and nothing came for %.1f s on a connection that is open.'
+                . "$polled Something on the way has dropped the connection without closing it, or holds bytes back.",
+            $stream->body->{promised}, $silence
         ),
         remedy =>
             'A firewall, a NAT or a proxy forgets quiet connections: set a keepalive that is shorter than its time, or raise'
@@ -231,12 +213,6 @@ sub _overdue {
         explains => [qw(keepalive resume)],
         measured => {seconds => rounded($silence), keepalive => $stream->body->{promised}}
     );
-}
-
-sub _remedy_of_end {
-    return
-        'Keep the stream open: an application must keep its connection, and a worker must not be recycled. "THE CLIENT'
-        . ' RECONNECTS AGAIN AND AGAIN" in EventSource::Troubleshooting lists the causes.';
 }
 
 # How long a stream has been silent that is open and should have sent something; undef if it should not.
@@ -249,22 +225,17 @@ sub _silence_of_overdue {
 }
 
 sub _timed_out {
-    my ($stream, $idle, %said) = @_;
+    my ($idle, $needed, %said) = @_;
+    my $silence = sprintf '%.1f s', $idle;
     my ($usual) = grep { abs($idle - $_->[0]) < 1.5 } @USUAL;
     my $named   = $usual ? " That is the usual timeout of $usual->[1]." : '';
-    my $needed  = max($SHOULD, 4 * int(1 + _longest($stream)));
     return wrong(
         'timeout',
-        sprintf(
-            'The stream was cut after %.1f s of silence: a proxy has a timeout that is shorter than the'
-                . ' silences of the stream.%s',
-            $idle, $named
-        ),
-        remedy => sprintf(
-            'Raise the timeout of the proxy to %d s, beyond the keepalive of the stream, or set a keepalive that is'
-                . ' shorter than %.1f s.',
-            $needed, $idle
-        ),
+        "The stream was cut after $silence of silence: a proxy has a timeout that is shorter than the silences of the stream."
+            . $named,
+        remedy =>
+            "Raise the timeout of the proxy to $needed s, beyond the keepalive of the stream, or set a keepalive that is"
+            . " shorter than $silence.",
         proxies  => [timeout => $needed],
         explains => ['keepalive'],
         %said

@@ -4,7 +4,7 @@ use warnings;
 
 # Whether the store of a hub is healthy, and keeps what it is meant to keep.
 
-use EventSource::XS::Doctor::Finding qw(duration number ok troubles wrong);
+use EventSource::XS::Doctor::Finding qw(duration judged number ok wrong);
 use EventSource::XS::Hub::Health;
 
 my $RECENT = 3600;    # seconds for which an error counts
@@ -27,11 +27,10 @@ sub findings {
         remedy => _remedy($store),
         %said
     ) if defined $found->{problem};
-    my @troubles = (_trouble_of_place($store), _trouble_of_history($store), _trouble_of_errors($store));
-    return troubles('hub_store', $name, _figures($store), \@troubles, %said) if @troubles;
+    my @troubles = (_trouble_of_place($store), _troubles($store));
     return ok('hub_store', "The hub $seen->{hub} has no store: its events end with its process.", %said)
-        if $store->{kind} eq 'memory';
-    return ok('hub_store', "$name is up. " . _figures($store), %said);
+        if $store->{kind} eq 'memory' && !@troubles;
+    return judged('hub_store', $name, 'is up', _figures($store), \@troubles, %said);
 }
 
 # Private functions
@@ -92,29 +91,24 @@ sub _remedy {
         'Check that the folder of the file belongs to the user of the hub, and that the disk is neither full nor read-only.';
 }
 
-# Each of these returns nothing, or a trouble of EventSource::XS::Doctor::Finding.
-
-sub _trouble_of_errors {
+# The troubles, as judged of EventSource::XS::Doctor::Finding takes them. The count of losses is of the life of the hub process.
+sub _troubles {
     my $store = shift;
-    return if !defined $store->{last_error};
-    return if !_evicts($store) && !$store->{epoch_changes} && $store->{last_error_age} >= $RECENT;
-    return [
-        warning => 'reported ' . duration($store->{last_error_age}) . " ago: $store->{last_error}",
-        _remedy($store)
-    ];
-}
-
-# The count is of the life of the hub process.
-sub _trouble_of_history {
-    my $store = shift;
-    my $times = $store->{epoch_changes} or return;
-    return [
+    my $times = $store->{epoch_changes};
+    my @troubles;
+    push @troubles,
+        [
         warning => 'has lost its history ' . number($times, 'time', 'times') . ', and all clients received a gap',
         $store->{kind} eq 'redis'
         ? 'Find the cause: Redis was emptied, or lost events at a restart or a failover. It needs appendonly yes, no eviction'
             . ' and nobody who flushes it; replicas => 1 keeps events over a failover.'
         : 'Check the file and its disk: only the hub may write, move or restore the file.'
-    ];
+        ]
+        if $times;
+    push @troubles,
+        [warning => 'reported ' . duration($store->{last_error_age}) . " ago: $store->{last_error}", _remedy($store)]
+        if defined $store->{last_error} && (_evicts($store) || $times || $store->{last_error_age} < $RECENT);
+    return @troubles;
 }
 
 sub _trouble_of_place {

@@ -4,7 +4,7 @@ use warnings;
 
 # Judges the table of an outbox: its presence, the rights of this user, the age of its rows.
 
-use EventSource::XS::Doctor::Finding qw(duration number ok troubles wrong);
+use EventSource::XS::Doctor::Finding qw(duration judged number ok wrong);
 use EventSource::XS::Outbox::Database;
 use EventSource::XS::Reason;
 
@@ -57,13 +57,9 @@ sub _judge {
         measured => \%measured
     ) if defined $problem;
     my $counts   = $database->counts;
-    my @troubles = (
-        _trouble_of_follower($counts, $seen), _trouble_of_age($counts),
-        _trouble_of_rows($counts),            _trouble_of_trigger($database)
-    );
-    my %said = (measured => {%measured, %$counts});
-    return ok('outbox', "$name is followed. " . _figures($counts, \%refused), %said) if !@troubles;
-    return troubles('outbox', $name, _figures($counts, \%refused), \@troubles, %said);
+    my @troubles = _troubles($database, $counts, $seen);
+    my %said     = (measured => {%measured, %$counts});
+    return judged('outbox', $name, 'is followed', _figures($counts, \%refused), \@troubles, %said);
 }
 
 sub _figures {
@@ -102,45 +98,39 @@ sub _unusable {
     );
 }
 
-# Each of these returns nothing, or a trouble of EventSource::XS::Doctor::Finding.
-
-sub _trouble_of_age {
-    my $counts = shift;
-    return if !defined $counts->{follower} || $counts->{oldest_age} <= $PATIENCE;
-    return [
+# The troubles, as judged of EventSource::XS::Doctor::Finding takes them.
+sub _troubles {
+    my ($database, $counts, $seen) = @_;
+    my ($has_follower, $dead) = (defined $counts->{follower}, $counts->{dead_letters});
+    my @troubles;
+    push @troubles,
+        [
+        $counts->{waiting} ? 'wrong' : 'warning',
+        'is followed by nobody, so nothing that is committed is published',
+        'Run eventsource outbox --hub ' . ($seen->{hub} // 'NAME') . ' --dsn ... as a service.'
+        ]
+        if !$has_follower;
+    push @troubles,
+        [
         wrong => 'has a row that has waited for ' . duration($counts->{oldest_age}) . ', although somebody follows',
         'Read the log of the follower: the hub or its store takes nothing (eventsource hub check), or the rows are more than it'
             . ' can publish.'
-    ];
-}
-
-sub _trouble_of_follower {
-    my ($counts, $seen) = @_;
-    return if defined $counts->{follower};
-    return [
-        $counts->{waiting} ? 'wrong' : 'warning',
-        'is followed by nobody, so nothing that is committed is published',
-        'Run eventsource outbox --hub ' . (defined $seen->{hub} ? $seen->{hub} : 'NAME') . ' --dsn ... as a service.'
-    ];
-}
-
-sub _trouble_of_rows {
-    my $counts = shift;
-    my $count  = $counts->{dead_letters} or return;
-    return [
-        warning => 'has ' . number($count, 'dead letter', 'dead letters'),
+        ]
+        if $has_follower && $counts->{oldest_age} > $PATIENCE;
+    push @troubles,
+        [
+        warning => 'has ' . number($dead, 'dead letter', 'dead letters'),
         'The column problem of rows with state = 2 has the reason. Mend or delete them, then run eventsource outbox --retry.'
-    ];
-}
-
-sub _trouble_of_trigger {
-    my $database = shift;
-    return if $database->has_trigger;
-    return [
+        ]
+        if $dead;
+    push @troubles,
+        [
         warning => 'has no trigger that notifies the follower, so a commit waits up to a second (--poll)',
         'If that is not on purpose, make the trigger with the statements of eventsource outbox --schema '
             . $database->schema_kind . '.'
-    ];
+        ]
+        if !$database->has_trigger;
+    return @troubles;
 }
 
 1;

@@ -64,7 +64,7 @@ sub _resume {
     );
     return wrong('resume',
         "A client that reconnects with the id $resume->{from} receives the event with that id once more.", %mend)
-        if @{$resume->{repeated}};
+        if $resume->{is_repeated};
     return if $resume->{is_told} && $seen->epochs > 1;    # another hub has answered
     return ok('resume', 'A client that reconnects receives a gap: the history is shorter than its absence.')
         if $resume->{is_told};
