@@ -58,7 +58,6 @@ int esx_measure(esx_field *fields, size_t len, int strings, int line_end, char *
 int esx_encode(const esx_field *fields, size_t len, int line_end, char *out, size_t out_len, esx_report *report);
 size_t esx_repair(const char *text, size_t len, char *out, size_t out_len);
 int esx_is_encoded(const char *text, size_t len, int utf8);
-int esx_is_first_time(const char *name, size_t len);
 
 /* A dispatched event. The pointers are valid until the next call with the same parser. */
 typedef struct {

@@ -39,18 +39,6 @@ BOOT:
     }
     esx_start();
 
-bool
-_is_first_time(SV *name)
-  PREINIT:
-    const char *text;
-    STRLEN len;
-  CODE:
-    name = esx_string(aTHX_ esx_read(aTHX_ name));
-    text = SvPV_nomg_const(name, len);
-    RETVAL = esx_is_first_time(text, len) > 0;
-  OUTPUT:
-    RETVAL
-
 void
 _nothing(...)
   PPCODE:

@@ -7,7 +7,6 @@
 //!
 //! - `strings`: the conversion of a Perl string to bytes
 //! - `encode`: a block of fields, sized and written into a scalar's buffer
-//! - `first_times`: what a process has done once
 //! - `parser`: the handle behind an EventSource::Parser
 //! - `text`: texts of C, and texts for C
 //! - `request`: what the head of a request says, by name
@@ -30,7 +29,6 @@ mod calls;
 #[cfg(target_os = "linux")]
 mod counts;
 mod encode;
-mod first_times;
 #[macro_use]
 mod guard;
 #[cfg(target_os = "linux")]

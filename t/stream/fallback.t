@@ -7,6 +7,7 @@ use EventSource::XS::Adapter;
 use EventSource::XS::Stream::Obstacle;
 use Testing::Client;
 use IO::Select         ();
+use List::Util         qw(uniq);
 use POSIX              ();
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs_module);
@@ -118,9 +119,10 @@ subtest 'uWSGI with threads' => sub {
     ok wait_until(sub { $answer->('/never') }), 'a stream with native => 0 is answered';
     is_deeply [warnings_of($server)], [], 'native is 0: there is no warning';
     my $threads = warning('uWSGI has several threads; give it processes instead of threads (workers, no threads)');
-    for my $time (1 .. 2) {
+    for my $time (1 .. 4) {
         ok wait_until(sub { $answer->('/native') }), 'a stream is answered';
-        is_deeply [warnings_of($server)], [$threads], "stream $time: one warning, with the reason and the remedy";
+        is_deeply [uniq warnings_of($server)], [$threads], "stream $time: a warning with the reason and the remedy";
+        cmp_ok scalar(warnings_of($server)), '<=', 2, 'each thread warns once at most';
     }
 };
 

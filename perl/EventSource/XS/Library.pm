@@ -63,6 +63,9 @@ my $process = $$;
 # The process that has warned of a loss.
 my $has_warned_of_losses = 0;
 
+# What was done once, by process and name.
+my %IS_DONE;
+
 # True if an event loop has been asked to call dispatch.
 my $is_asked = 0;
 
@@ -107,6 +110,12 @@ sub dispatch {
 
 # Returns true if callbacks wait for this process. A forked child or a new thread has copies of those of others.
 sub has_later_here {
+# Returns true the first time that this process calls it with a name.
+sub is_first_time {
+    my ($class, $name) = @_;
+    return !$IS_DONE{"$$ $name"}++;
+}
+
     _forget_others() if $process != $$;
     return scalar grep { $_->[0] } @LATER;
 }

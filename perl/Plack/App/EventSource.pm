@@ -600,8 +600,8 @@ which is taken if both are alike, and C<gzip>. See L<EventSource::Compression>.
 =head2 fallback
 
 When a stream is not native on a server that blocks, or middleware filters it on any, C<warn>, the default, writes the reason
-and the remedy to C<psgi.errors>, once for each reason in a process; C<quiet> does not. Nor does C<< native => 0 >>, unless a
-client receives nothing before the end.
+and the remedy to C<psgi.errors>, once for each reason in a process or thread; C<quiet> does not. Nor does C<< native => 0 >>,
+unless a client receives nothing before the end.
 
 =head2 handler_cb
 

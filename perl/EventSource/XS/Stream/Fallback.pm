@@ -12,7 +12,7 @@ use EventSource::XS::Library;
 # Plack::Test returns a response when that has ended, and nobody ends a hub's stream. Call it while the application responds.
 sub warn_in_test {
     for (my $depth = 0; my $sub = (caller $depth)[3]; $depth++) {
-        next if $sub ne 'HTTP::Message::PSGI::res_from_psgi' || !EventSource::XS::_is_first_time("$$ in test");
+        next if $sub ne 'HTTP::Message::PSGI::res_from_psgi' || !EventSource::XS->is_first_time('in test');
         warn "EventSource::XS: Plack::Test waits for the end of a hub's stream: test it with Test::EventSource\n";
     }
     return;
@@ -25,7 +25,7 @@ sub warn_once {
     my $code         = $obstacle->code;
     my $holds_worker = !$env->{'psgi.nonblocking'} && !$env->{'psgi.run_once'};
     return if !$env->{'psgi.errors'} || !$holds_worker && $code !~ /\A(?:collected|filter)\z/;
-    return if !EventSource::XS::_is_first_time("$$ fallback $code");
+    return if !EventSource::XS->is_first_time("fallback $code");
     my $what =
           $code eq 'collected' ? 'the client of a stream receives nothing until it ends'
         : $holds_worker        ? 'a stream is not native, and holds this worker, or a process if it follows a named hub'

@@ -79,7 +79,7 @@ sub see_kept {
     my ($class, $stream, $file) = @_;
     my ($env, $application) = @$running[$REQUEST, $APPLICATION];
     return if !_is_here($application) || $stream->is_subscribed || !$stream->is_open;
-    return if $application->{is_kept_seen}++ || !EventSource::XS::_is_first_time("$$ kept $application->{name}");
+    return if $application->{is_kept_seen}++ || !EventSource::XS->is_first_time("kept $application->{name}");
     my $name = $file =~ s{/}{::}gr =~ s/[.]pm\z//r;
     $env->{'psgi.errors'}->print(
         "EventSource::XS: a handler of $application->{name} has returned and its connection is kept: on this server"
@@ -97,7 +97,7 @@ sub see_refusal {
     return if ($stream->_want_end || '') eq 'application';
     $handler->[$REFUSED_AT] ||= time;
     return if time - $handler->[$REFUSED_AT] < $GONE_LIMIT || $handler->[$IS_REPORTED]++;
-    return if !EventSource::XS::_is_first_time("$$ refused $application->{name}");
+    return if !EventSource::XS->is_first_time("refused $application->{name}");
     $handler->[$REQUEST]{'psgi.errors'}
         ->print("EventSource::XS: a handler of $application->{name} holds worker $$: it keeps"
             . " pushing to a client that left $GONE_LIMIT seconds ago; on_gone => 'unwind' ends it, $REMEDY\n");
@@ -114,7 +114,7 @@ sub unwind {
 sub warn_not_spawned {
     my ($class, $env, $component, $obstacle) = @_;
     my $name = _application($component)->{name};
-    return if !EventSource::XS::_is_first_time("$$ not spawned $name $obstacle");
+    return if !EventSource::XS->is_first_time("not spawned $name $obstacle");
     $env->{'psgi.errors'}->print("EventSource::XS: a handler of $name runs in its worker in spite of spawn => 1:"
             . " $obstacle (NOT NATIVE in EventSource::Troubleshooting)\n");
     return;
