@@ -289,6 +289,13 @@ Immediate handlers are those of L<POSIX/sigaction> without C<< $action->safe(1) 
 B<They must not die, and must not call any function of this distribution>: the next call may wait for ever, or the process may
 crash.
 
+=head1 THREADS
+
+A new ithread shares each L<EventSource::Hub> with its parent, and has a copy of each L<EventSource::Parser>, in the same state.
+What is done to its copies of other objects does nothing to the originals. The methods of a native stream and of a connection to
+a hub process (L<EventSource::Hub::Process>) throw an L<EventSource::Error> with the code C<state> there. A stream on the
+server's writer has ended, and an L<EventSource::Hub::Lease> is not held. There is no copy of an L<EventSource::Client>.
+
 =head1 ENVIRONMENT
 
 C<EVENTSOURCE_XS_DEBUG>, if true, has each stream say to C<psgi.errors> whether it is native, or why not. If it is set when

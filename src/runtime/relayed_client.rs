@@ -6,7 +6,7 @@ use rustix::fd::RawFd;
 use std::time::{Duration, Instant};
 
 /// What was seen of a client since its socket was full.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct RelayedClient {
     watchdog: Option<StallWatchdog>,
 }

@@ -7,7 +7,7 @@ use crate::stream::Reason;
 use std::os::raw::c_int;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// The state of one stream. Its handles and the reactor write to it.
+/// The state of one stream. Its handle and the reactor write to it.
 #[derive(Debug)]
 pub(crate) struct StreamState {
     /// The bytes that were accepted and are neither sent nor lost.
@@ -19,10 +19,7 @@ pub(crate) struct StreamState {
     descriptor: AtomicI32,
     /// The socket's cookie. A child compares it, because it may have closed the descriptor and reused its number.
     cookie: AtomicU64,
-    /// How many handles exist that were not released.
-    handles: AtomicU32,
-    /// The number of the hub that the stream is subscribed to, plus one; 0 if there is none. All threads' handles share
-    /// it.
+    /// The number of the hub that the stream is subscribed to, plus one; 0 if there is none.
     hub: AtomicU64,
     /// How many topics the stream has or has asked for. The reactor subtracts those that it asked for twice.
     topics: AtomicUsize,
@@ -46,23 +43,23 @@ const ATTACHED: u32 = 0x800;
 const ENDS_PROCESS: u32 = 0x1000;
 /// The next progress is to be reported.
 const WATCHED: u32 = 0x2000;
-
 /// The stream was handed over to a hub process, which has its socket, or gets it when it comes.
 const HANDED_OVER: u32 = 0x4000;
+/// The application has released the stream.
+const RELEASED: u32 = 0x8000;
 
 fn reason_in(flags: u32) -> Option<Reason> {
     Reason::ALL.get(((flags & REASON) as usize).wrapping_sub(1)).copied()
 }
 
 impl StreamState {
-    /// Creates the state of an open stream with one handle and no socket.
+    /// Creates the state of an open stream with a handle and no socket.
     pub(crate) fn new(id: StreamId, buffered_bytes: usize, interpreter: u32) -> Self {
         Self {
             buffered_bytes: AtomicUsize::new(buffered_bytes),
             flags: AtomicU32::new(0),
             descriptor: AtomicI32::new(-1),
             cookie: AtomicU64::new(0),
-            handles: AtomicU32::new(1),
             hub: AtomicU64::new(0),
             topics: AtomicUsize::new(0),
             interpreter,
@@ -232,16 +229,13 @@ impl StreamState {
         self.topics.fetch_sub(count, Ordering::AcqRel);
     }
 
-    pub(super) fn add_handle(&self) {
-        self.handles.fetch_add(1, Ordering::AcqRel);
+    /// Returns true if the application has released the stream.
+    pub(super) fn is_released(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & RELEASED != 0
     }
 
-    pub(super) fn has_handles(&self) -> bool {
-        self.handles.load(Ordering::Acquire) > 0
-    }
-
-    /// Removes a handle. Returns true for the last one.
-    pub(crate) fn remove_handle(&self) -> bool {
-        self.handles.fetch_sub(1, Ordering::AcqRel) == 1
+    /// Records that the application no longer holds the stream. Returns true the first time.
+    pub(crate) fn release(&self) -> bool {
+        self.flags.fetch_or(RELEASED, Ordering::AcqRel) & RELEASED == 0
     }
 }

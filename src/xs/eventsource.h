@@ -109,7 +109,6 @@ void *esx_takeover_begin(int number, int must_be_connection, esx_report *report)
 void esx_takeover_drop(void *takeover);
 int esx_takeover_has_head(void *takeover);
 void *esx_takeover_open(void *takeover, const esx_opening *opening, esx_report *report);
-void *esx_stream_clone(const void *stream);
 void esx_stream_drop(void *stream);
 int esx_stream_attach(void *stream, int socket);
 int esx_stream_take_over(void *stream, int number);
@@ -156,7 +155,6 @@ void esx_remove_interpreter(uint32_t interpreter);
 
 /* Looks at the client of a relay: the seconds until the next look, or a negative number if the client is dead. */
 void *esx_relayed_client_new(void);
-void *esx_relayed_client_clone(const void *client);
 void esx_relayed_client_drop(void *client);
 double esx_relayed_client_look(void *client, int number, double timeout);
 
@@ -198,12 +196,10 @@ uint64_t esx_monotonic(void);
  * this one does, 2 if the connection was lost. */
 void *esx_hub_elect(void *hub, esx_text name, uint32_t interpreter, esx_report *report);
 int esx_lease_state(void *lease);
-void *esx_lease_clone(const void *lease);
 void esx_lease_drop(void *lease);
 
 /* A connection to a hub process; without one (NULL) the calls that need none. */
 void *esx_process_connect(const esx_text *given, size_t len, esx_report *report);
-void *esx_process_clone(const void *process);
 void esx_process_drop(void *process);
 void *esx_process_call(void *process, const esx_text *given, size_t len, esx_report *report);
 

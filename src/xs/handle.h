@@ -10,8 +10,18 @@ esx_handle_local(pTHX_ SV *sv, MAGIC *magic)
     return 0;
 }
 
-#ifdef USE_ITHREADS
-#  define ESX_HANDLE_DUP(kind) \
+/* Called for the copy of an object in a new ithread. The copy is of no use, because the value belongs to one thread. */
+static int
+esx_handle_forget(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
+{
+    PERL_UNUSED_ARG(params);
+    magic->mg_ptr = NULL;
+    return 0;
+}
+
+/* Defines esx_KIND_dup for a kind whose value is copied. A server with threads, such as Apache with mod_perl, may have loaded
+ * the application before: its threads share a hub, and each has a parser. */
+#define ESX_HANDLE_DUP(kind) \
     static int \
     esx_##kind##_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params) \
     { \
@@ -20,15 +30,9 @@ esx_handle_local(pTHX_ SV *sv, MAGIC *magic)
             magic->mg_ptr = esx_##kind##_clone(magic->mg_ptr); \
         return 0; \
     }
-#  define ESX_HANDLE_DUP_OF(kind) esx_##kind##_dup
-#else
-#  define ESX_HANDLE_DUP(kind)
-#  define ESX_HANDLE_DUP_OF(kind) 0
-#endif
 
-/* Defines the table of a kind of handle, esx_KIND_table. esx_KIND_drop frees a handle; esx_KIND_clone copies it for a new
- * thread. */
-#define ESX_HANDLE(kind) \
+/* Defines the table of a kind of handle, esx_KIND_table. esx_KIND_drop frees a handle; dup is one of the functions above. */
+#define ESX_HANDLE(kind, dup) \
     static int \
     esx_##kind##_free(pTHX_ SV *sv, MAGIC *magic) \
     { \
@@ -40,8 +44,7 @@ esx_handle_local(pTHX_ SV *sv, MAGIC *magic)
         RESTORE_ERRNO; \
         return 0; \
     } \
-    ESX_HANDLE_DUP(kind) \
-    static MGVTBL esx_##kind##_table = {0, 0, 0, 0, esx_##kind##_free, 0, ESX_HANDLE_DUP_OF(kind), esx_handle_local};
+    static MGVTBL esx_##kind##_table = {0, 0, 0, 0, esx_##kind##_free, 0, dup, esx_handle_local};
 
 /* Returns the magic of a table from the scalar that a reference points to, or NULL. Types below PVMG have no magic, and
  * mg_findext would read other memory there. */
@@ -58,10 +61,7 @@ static MAGIC *
 esx_handle_attach(pTHX_ SV *object, MGVTBL *table)
 {
     MAGIC *magic = sv_magicext(object, NULL, PERL_MAGIC_ext, table, NULL, 0);
-    magic->mg_flags |= MGf_LOCAL;
-#ifdef USE_ITHREADS
-    magic->mg_flags |= MGf_DUP;
-#endif
+    magic->mg_flags |= MGf_LOCAL | MGf_DUP;
     return magic;
 }
 
@@ -76,20 +76,24 @@ esx_handle_new(pTHX_ SV *self, MGVTBL *table, const char *module, const char *wh
     return esx_handle_attach(aTHX_ SvRV(self), table);
 }
 
-/* Defines esx_KIND_of, which returns the handle behind an object, and dies with a code and a message if there is none. */
-#define ESX_HANDLE_OF(kind, code, message) \
+/* Defines esx_KIND_of, which returns the handle behind an object. It dies with the message for an object of another class, and
+ * if the handle belongs to another thread. */
+#define ESX_HANDLE_OF(kind, message) \
     static void * \
     esx_##kind##_of(pTHX_ SV *self) \
     { \
         MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_##kind##_table); \
-        if (!magic || !magic->mg_ptr) \
-            esx_croakf(code, NULL, message); \
+        if (!magic) \
+            esx_croakf(ESX_CODE_INVALID, NULL, message); \
+        if (!magic->mg_ptr) \
+            esx_croakf(ESX_CODE_STATE, NULL, \
+                "EventSource::XS: this object belongs to another thread; make one in this thread"); \
         return magic->mg_ptr; \
     }
 
-ESX_HANDLE(parser)
-ESX_HANDLE_OF(parser, ESX_CODE_INVALID,
-    "EventSource::Parser: this is not a parser; make one with EventSource::Parser->new")
+ESX_HANDLE_DUP(parser)
+ESX_HANDLE(parser, esx_parser_dup)
+ESX_HANDLE_OF(parser, "EventSource::Parser: this is not a parser; make one with EventSource::Parser->new")
 
 /* Makes a Perl string from UTF-8 of Rust. ASCII does not get the flag, because perl handles strings without it faster.
  * perl reads a length of 0 as "up to the NUL", which Rust's strings do not have. */

@@ -1,8 +1,9 @@
 /* Hubs: objects with a publisher behind them. handle.h describes such objects. */
 
-ESX_HANDLE(hub)
-ESX_HANDLE(lease)
-ESX_HANDLE_OF(hub, ESX_CODE_INVALID, "EventSource::Hub: this is not a hub; make one with EventSource::Hub->new")
+ESX_HANDLE_DUP(hub)
+ESX_HANDLE(hub, esx_hub_dup)
+ESX_HANDLE(lease, esx_handle_forget)
+ESX_HANDLE_OF(hub, "EventSource::Hub: this is not a hub; make one with EventSource::Hub->new")
 
 /* The longest name of a channel, in bytes of UTF-8, and the longest id. */
 enum { ESX_NAME_MAX = 1024 };

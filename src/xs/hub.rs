@@ -147,9 +147,7 @@ handles! {
     Hub: esx_hub_drop,
     /// Copies the handle for a new ithread, whose copy of the object is the same hub.
     esx_hub_clone;
-    Arc<LeaseHandle>: esx_lease_drop,
-    /// Copies the handle for a new ithread. The lease is given back when the last copy is freed.
-    esx_lease_clone;
+    LeaseHandle: esx_lease_drop;
 }
 
 /// Checks the ids of fields that are pushed to a stream with subscriptions.
@@ -241,7 +239,7 @@ extern "C" fn esx_monotonic() -> u64 {
 
 guarded! {
     /// Returns the number of what is known of a lease.
-    fn esx_lease_state(lease: &mut Arc<LeaseHandle>) -> c_int { lease.state() as c_int }
+    fn esx_lease_state(lease: &mut LeaseHandle) -> c_int { lease.state() as c_int }
 }
 
 /// Calls by name, the first of the texts. Returns a handle of the answer, or null with a report of the error.
@@ -293,8 +291,8 @@ unsafe extern "C" fn esx_hub_elect(
     name: RawText,
     interpreter: u32,
     report: *mut Report,
-) -> *mut Arc<LeaseHandle> {
+) -> *mut LeaseHandle {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, name, report) = unsafe { (&*hub, name.bytes().unwrap_or_default(), &mut *report) };
-    guard::make(report, || Ok(Arc::new(hub.elect(name, interpreter)?)))
+    guard::make(report, || hub.elect(name, interpreter))
 }

@@ -1,5 +1,4 @@
 /* Connections to the hub processes: objects with a Rust value behind them. handle.h describes such objects. */
 
-ESX_HANDLE(process)
-ESX_HANDLE_OF(process, ESX_CODE_STATE,
-    "EventSource::Hub::Process: this thread has no such connection; make one with EventSource::Hub::Process->connect")
+ESX_HANDLE(process, esx_handle_forget)
+ESX_HANDLE_OF(process, "EventSource::Hub::Process: this is not a connection; make one with EventSource::Hub::Process->connect")

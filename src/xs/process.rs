@@ -152,12 +152,6 @@ unsafe extern "C" fn esx_process_connect(given: *const RawText, len: usize, repo
     })
 }
 
-/// A new ithread has no connection: both would read each other's answers.
-#[no_mangle]
-extern "C" fn esx_process_clone(_process: *const HubProcess) -> *mut HubProcess {
-    std::ptr::null_mut()
-}
-
 handles! {
     HubProcess: esx_process_drop;
 }

@@ -1,10 +1,10 @@
 /* Streams: objects with a stream handle behind them. handle.h describes such objects. */
 
-ESX_HANDLE(relayed_client)
-ESX_HANDLE_OF(relayed_client, ESX_CODE_INVALID, "EventSource::XS::RelayedClient: this is not a relay's client")
+ESX_HANDLE(relayed_client, esx_handle_forget)
+ESX_HANDLE_OF(relayed_client, "EventSource::XS::RelayedClient: this is not a relay's client")
 
-ESX_HANDLE(stream)
-ESX_HANDLE_OF(stream, ESX_CODE_INVALID,
+ESX_HANDLE(stream, esx_handle_forget)
+ESX_HANDLE_OF(stream,
     "EventSource::XS::Stream::Native: this is not a stream; open one with EventSource::XS::Stream->open")
 
 /* Returns the stash of a class that is given by its name. */

@@ -152,12 +152,8 @@ unsafe extern "C" fn esx_takeover_begin(
 
 handles! {
     Takeover: esx_takeover_drop;
-    RelayedClient: esx_relayed_client_drop,
-    /// Copies the handle for a new ithread.
-    esx_relayed_client_clone;
-    StreamHandle: esx_stream_drop,
-    /// Copies the handle for a new ithread, whose copy of the object holds the same stream.
-    esx_stream_clone;
+    RelayedClient: esx_relayed_client_drop;
+    StreamHandle: esx_stream_drop;
 }
 
 #[no_mangle]

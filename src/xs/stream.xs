@@ -84,8 +84,11 @@ end_with_retry(SV *self)
   PREINIT:
     static void (*const orders[])(void *) = {esx_stream_end_with_retry, esx_stream_fail, esx_stream_transfer,
         esx_stream_leave_other_clients, esx_stream_release, esx_stream_enter_handler, esx_stream_leave_handler};
+    const MAGIC *magic;
   CODE:
-    orders[ix](esx_stream_of(aTHX_ self));
+    magic = ix == 4 ? esx_handle_magic(aTHX_ self, &esx_stream_table) : NULL;
+    if (!magic || magic->mg_ptr)
+        orders[ix](esx_stream_of(aTHX_ self));
 
 # A stream that is handed over lives in the hub process, and so outlives this one. One that is for it may still wait for it.
 bool

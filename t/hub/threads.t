@@ -7,6 +7,9 @@ BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
 use threads;
 
 use EventSource::Hub;
+use EventSource::Hub::Lease;
+use EventSource::Server;
+use Test::EventSource;
 use Testing::Deadline qw(wait_until);
 use Testing::NamedHubs;
 use Testing::Subscriber qw(events);
@@ -40,43 +43,76 @@ subtest 'threads publish to one hub' => sub {
     is $hub->stats->{published}, 2_000, 'the hub counts the events of all threads';
 };
 
-subtest 'a thread subscribes' => sub {
-    my ($stream, $client) = Testing::StreamPair->open(line_end => 'lf');
-    my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
+subtest 'a thread subscribes a stream of its own' => sub {
     my $made = EventSource::Hub->new(show_channel => 'event');
-    threads->create(sub { $made->subscribe($conn, 'b'); $made->publish(b => 'x'); return })->join;
-    ok $client->read_until(qr/event: b\ndata: x\nid: .+\n\n/),
-        'a stream that a thread has subscribed receives an event';
-    is $made->publish(b => 'y'), $made->epoch . '-2', 'the hub publishes after a thread has ended';
-    ok $client->read_until(qr/data: y\nid: .+\n\n/),
-        'a stream that a thread has subscribed receives events after the thread has ended';
+    my ($number, $client) = Testing::StreamPair->connect;
+    my $told   = Thread::Queue->new;
+    my $thread = threads->create(
+        sub {
+            my $stream = Testing::StreamPair->stream($number, is_loop => 0, line_end => 'lf', on_full => 'block');
+            $made->subscribe(Plack::App::EventSource::Connection->new(stream => $stream), 'b');
+            undef $stream;
+            $made->publish(b => 'x');
+            $told->dequeue;
+            return;
+        }
+    );
+    ok $client->read_until(qr/event: b\ndata: x\nid: .+\n\n/), 'its stream receives an event of the thread';
+    is $made->publish(b => 'y'), $made->epoch . '-2', 'another thread publishes';
+    ok $client->read_until(qr/data: y\nid: .+\n\n/), 'the stream receives that, too';
+    $told->enqueue(1);
+    $thread->join;
+    $made->publish(b => 'z');
+    ok $client->read_until(qr/data: z\nid: .+\n\n/), 'the hub holds the stream when the thread has ended';
+    is $made->subscribers('b'), 1, 'it is still subscribed';
 };
 
-# On a server that blocks, a stream ends with its connection, unless a hub holds it.
-for my $who ('thread', 'main thread') {
-    subtest "the hub holds a stream that the $who has subscribed" => sub {
-        my ($stream, $client) = Testing::StreamPair->open(is_loop => 0, line_end => 'lf', on_full => 'block');
-        my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
-        undef $stream;
-        my $made   = EventSource::Hub->new;
-        my $told   = Thread::Queue->new;
-        my $thread = threads->create(
-            sub {
-                $made->subscribe($conn, 'a') if $who eq 'thread';
-                $told->dequeue;
-                return;
-            }
-        );
-        $made->subscribe($conn, 'a') if $who ne 'thread';
-        ok wait_until(10, sub { $made->subscribers('a') == 1 }), 'the stream is subscribed';
-        undef $conn;
-        $told->enqueue(1);
-        $thread->join;
-        $made->publish(a => 'x');
-        ok $client->read_until(qr/data: x\nid: .+\n\n/), 'the stream is open when no thread holds its connection';
-        is $made->subscribers('a'), 1, 'the stream is still subscribed';
-    };
-}
+subtest 'a thread cannot subscribe a stream of its parent' => sub {
+    my ($stream, $client) = Testing::StreamPair->open(line_end => 'lf');
+    my $conn  = Plack::App::EventSource::Connection->new(stream => $stream);
+    my $made  = EventSource::Hub->new;
+    my $error = threads->create(
+        {context => 'scalar'},
+        sub {
+            eval { $made->subscribe($conn, 'a') };
+            return "$@";
+        }
+    )->join;
+    like $error, qr/this object belongs to another thread/, 'subscribe throws an exception';
+    is $made->subscribers('a'), 0, 'the stream is not subscribed';
+    $made->subscribe($conn, 'a');
+    threads->create(sub { undef $conn; $made->publish(a => 'x'); return })->join;
+    ok $client->read_until(qr/data: x\nid: .+\n\n/), 'its own thread subscribes it, and it receives events of threads';
+};
+
+subtest 'leases and connections to a hub process stay in their thread' => sub {
+    plan skip_all => 'for named hubs' if !Testing::NamedHubs->is_on;
+    my $made    = Test::EventSource->private_hub;
+    my $lease   = EventSource::Hub::Lease->new(hub => $made, name => 'a', on_change => sub { });
+    my $process = $made->process;
+    my ($error, $own) = threads->create(
+        {context => 'list'},
+        sub {
+            eval { $process->publish(a => 'x'); 1 } and return 'none';
+            my ($code, $is_held) = ($@->code, $lease->is_held);
+            undef $lease;
+            return ($code,
+                $is_held || EventSource::Hub::Lease->new(hub => $made, name => 'a', on_change => sub { })->is_held);
+        }
+    )->join;
+    is $error, 'state', 'a thread cannot use a connection of its parent';
+    is $own,   '',      'nor has it a lease of its parent';
+    ok $process->publish(a => 'x'), 'the connection goes on';
+    ok $lease->is_held,             'and so does the lease';
+};
+
+subtest 'a server that a thread frees' => sub {
+    my $server = EventSource::Server->new;
+    my $stream = Test::EventSource->new(app => $server->to_app)->get('/');
+    threads->create(sub { undef $server; return })->join;
+    $server->emit('x');
+    $stream->like_event('x', 'its streams continue');
+};
 
 subtest 'a hub ends when the last thread releases it' => sub {
     plan skip_all => 'a stream outlives the object of such a hub' if Testing::NamedHubs->is_on;

@@ -1,4 +1,5 @@
-# ithreads beside native streams: each thread has a copy of every stream, and a stream ends with its last copy.
+# ithreads beside native streams: a stream belongs to the thread that has opened it. The copies of other threads are of no use,
+# and what happens to them does nothing to the stream.
 
 use lib 't/lib';
 use Testing qw(native);
@@ -26,105 +27,111 @@ sub connection {
     return (Plack::App::EventSource::Connection->new(stream => $stream), $client);
 }
 
-subtest "a thread's copy that is dropped does not end the stream" => sub {
+# Runs code in a thread. Returns the code of the EventSource::Error that it has thrown, and its message.
+sub error_in_thread {
+    my $code = shift;
+    my ($type, $message) = threads->create(
+        {context => 'list'},
+        sub {
+            eval { $code->(); 1 } and return 'none';
+            return ref $@ ? ($@->code, $@->message) : ('no object', $@);
+        }
+    )->join;
+    return ($type, $message);
+}
+
+my @warnings : shared;
+$SIG{__WARN__} = sub { push @warnings, @_ };
+
+subtest 'a stream continues beside threads, whatever becomes of their copies' => sub {
     my ($conn, $client) = connection(%HANDLER);
-    threads->create(sub { $conn->push('in a thread'); return })->join;
+    my $done : shared = 0;
+    threads->create(sub { return })->join;
     threads->create(sub { undef $conn; return })->join;
     threads->create(sub { threads->exit })->join;
+    threads->create(sub { undef $conn; $done = 1; return })->detach;
+    ok wait_until($DEADLINE, sub { $done }), 'a detached thread ends';
+    my @threads = map {
+        threads->create(sub { undef $conn if $_[0] % 2; return }, $_)
+    } 1 .. 8;
+    $_->join for @threads;
     ok $conn->push('after threads'), 'the stream accepts a push';
     undef $conn;
-    ok $client->read_all, 'the stream ends with the last copy';
-    is $client->body, "data: in a thread\r\n\r\ndata: after threads\r\n\r\n", 'the events of all threads arrive';
+    ok $client->read_all, 'the stream ends with the object of its thread';
+    is $client->body, "data: after threads\r\n\r\n", 'its event arrives';
+    is_deeply \@warnings, [], 'no destructor has warned';
 };
 
-subtest 'a stream ends with the last thread that holds it' => sub {
-    my ($conn, $client) = connection(%HANDLER);
-    my $dropped : shared = 0;
-    my $thread = threads->create(
-        sub {
-            wait_until($DEADLINE, sub { $dropped });
-            $conn->push('from the thread') for 1 .. 3;
-            return;
-        }
+subtest 'the methods of a copy throw an exception' => sub {
+    my ($conn, $client) = connection;
+    my $stream = $conn->stream;
+    my %call   = (
+        close    => sub { $conn->close },
+        finish   => sub { $conn->finish },
+        is_open  => sub { $conn->is_open },
+        on_close => sub {
+            $conn->on_close(sub { });
+        },
+        push         => sub { $conn->push('in a thread') },
+        wait         => sub { $conn->wait(undef, 0) },
+        write        => sub { $stream->write("data: x\n\n") },
+        'two pushes' => sub {
+            eval { $conn->push('in a thread') };
+            $conn->push('in a thread');
+        },
     );
-    undef $conn;
-    $dropped = 1;
-    $thread->join;
-    ok $client->read_all, 'the stream ends with the thread';
-    is $client->body, "data: from the thread\r\n\r\n" x 3, 'the events of the thread arrive';
+    for my $name (sort keys %call) {
+        my ($code, $message) = error_in_thread($call{$name});
+        is $code, 'state', "$name throws state";
+        like $message, qr/this object belongs to another thread/, 'and says why';
+    }
+    ok $conn->push('on'), 'the stream is still open';
+    $conn->close;
+    ok $client->read_all, 'the stream ends when its thread closes it';
+    is $client->body, "data: on\r\n\r\n", 'it has sent nothing else';
 };
 
-subtest 'an on_close callback does not keep a stream open' => sub {
+subtest 'a stream ends while a thread has a copy' => sub {
     my ($conn, $client) = connection(%HANDLER);
     my @told;
     $conn->on_close(sub { push @told, $_[1] });
-    my $dropped : shared = 0;
+    my $ended : shared = 0;
     my $thread = threads->create(
         sub {
-            wait_until($DEADLINE, sub { $dropped });
+            wait_until($DEADLINE, sub { $ended });
             return;
         }
     );
     undef $conn;
-    $dropped = 1;
+    ok $client->read_all, 'the stream ends with the object of its thread';
+    $ended = 1;
     $thread->join;
-    ok $client->read_all,                                               'the stream ends with the thread';
     ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; @told }), 'on_close runs';
     is_deeply \@told, ['application'], 'on_close runs once';
 };
 
-subtest 'a detached thread may push and drop its copy' => sub {
-    my ($conn, $client) = connection(%HANDLER);
-    my $done : shared = 0;
-    threads->create(sub { $conn->push('detached'); undef $conn; $done = 1; return })->detach;
-    ok wait_until($DEADLINE, sub { $done }), 'the detached thread ends';
-    ok $conn->push('after it'),              'the stream accepts a push';
-    undef $conn;
+subtest 'a stream that a thread has opened ends with the thread' => sub {
+    my ($number, $client) = Testing::StreamPair->connect;
+    threads->create(
+        sub {
+            my $stream = Testing::StreamPair->stream($number, %HANDLER);
+            Plack::App::EventSource::Connection->new(stream => $stream)->push('in a thread');
+            return;
+        }
+    )->join;
     ok $client->read_all, 'the stream ends';
-    is $client->body, "data: detached\r\n\r\ndata: after it\r\n\r\n", 'the events of both threads arrive';
-};
-
-subtest 'a stream ends whichever thread drops it last' => sub {
-    for my $round (1 .. 8) {
-        my ($conn, $client) = connection(%HANDLER);
-        my $go : shared = 0;
-        my @threads = map {
-            threads->create(sub { 1 until $go; undef $conn; return })
-        } 1 .. 3;
-        $go = 1;
-        undef $conn;
-        $_->join for @threads;
-        next if $client->read_all;
-        fail "round $round";
-        return;
-    }
-    pass 'the stream ends in eight rounds';
-};
-
-subtest 'threads push to one stream' => sub {
-    my ($stream, $client) = Testing::StreamPair->open(max_buffered => 64 * 1_048_576);
-    my @threads = map {
-        my $name = $_;
-        threads->create(sub { $stream->write("data: $name $_\n\n") for 1 .. 500; return })
-    } qw(a b c d);
-    $_->join for @threads;
-    $stream->close;
-    ok $client->read_all, 'the stream ends';
-    my $body = $client->body;
-    my %got;
-    push @{$got{$1}}, $2 while $body =~ s{\Adata: (\w) (\d+)\n\n}{};
-    is $body, '', 'each event arrives whole';
-    is_deeply \%got, {map { ($_ => [1 .. 500]) } qw(a b c d)}, 'the events of each thread arrive in order';
+    is $client->body, "data: in a thread\r\n\r\n", 'its event arrives';
 };
 
 subtest 'on_close runs once, in the thread that has set it' => sub {
     my ($stream, $client) = Testing::StreamPair->open;
     my $told : shared = 0;
     $stream->on_close(sub { $told++ });
+    $stream->close;
+    $stream->_wait_for_end(1_000 * $DEADLINE);
     my ($own, $dispatched) = threads->create(
         {context => 'list'},
         sub {
-            $stream->close;
             my ($second, $other) = Testing::StreamPair->open;
             my $own = 0;
             $second->on_close(sub { $own++ });

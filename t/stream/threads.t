@@ -1,4 +1,4 @@
-# ithreads: the end of a thread does not end the streams that it has copies of.
+# ithreads beside streams on the server's writer: to another thread they have ended, and it cannot end them.
 
 use lib 't/lib';
 use Testing;
@@ -18,7 +18,10 @@ my $writer = EventSource::XS::Stream::Writer::Socket->new($ours);
 my $app    = Plack::App::EventSource->new(
     handler_cb => sub {
         my $conn = shift;
-        threads->create(sub { return $conn->is_open })->join;
+        my @answers =
+            threads->create({context => 'list'}, sub { return ($conn->is_open, $conn->push('x'), $conn->close) })->join;
+        is_deeply \@answers, ['', ''], 'to a thread a stream of its parent has ended';
+        ok $conn->is_open, 'which does not end it';
         $conn->push('after the thread');
     }
 )->to_app;

@@ -30,7 +30,11 @@ my ($WAITING, $HELD, $LOST) = (0, 1, 2);
 # The leases of this process and thread by their addresses.
 my %LEASES;
 
-sub CLONE { %LEASES = (); return }
+sub CLONE {
+    $_->{is_held} = !!0 for grep { defined } values %LEASES;
+    %LEASES = ();
+    return;
+}
 
 sub new {
     my ($class, @given) = @_;
@@ -179,7 +183,7 @@ EventSource::Hub::Lease - What one worker does for all
 
 The hub process (L<EventSource::Hub/name>) elects one of the workers that ask for a lease of the same name. When that one
 ends, or frees the object, the worker that has waited longest gets it. A worker that is busy or stopped (C<SIGSTOP>) keeps its
-lease. A forked child does not inherit it.
+lease. A forked child or a new thread does not inherit it.
 
 If the hub process is lost, two workers may believe for some milliseconds that they hold the lease. Do what may not be done
 twice with a key that the receiver checks.

@@ -56,7 +56,7 @@ my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, 
 # arguments. The methods of hubs read counters in C, and call Perl only if callbacks are queued.
 #
 # Queued callbacks: [is_here, code, arguments]. Callbacks with is_here, for the ends of streams, belong to this process and
-# thread. A forked child or a new thread runs its copy of the others.
+# thread. A forked child runs its copy of the others, a new thread of none.
 my @LATER;
 my $process = $$;
 
@@ -77,11 +77,7 @@ our $is_pushing     = 0;
 our $is_dispatching = 0;
 ## use critic
 
-sub CLONE {
-    _count(scalar @LATER);    # the copies
-    _forget_others();
-    return;
-}
+sub CLONE { $is_asked = @LATER = (); return }
 
 # Public methods
 
@@ -108,16 +104,16 @@ sub dispatch {
     return scalar @callbacks;
 }
 
-# Returns true if callbacks wait for this process. A forked child or a new thread has copies of those of others.
+# Returns true if callbacks wait for this process. A forked child has copies of those of others.
 sub has_later_here {
+    _forget_others() if $process != $$;
+    return scalar grep { $_->[0] } @LATER;
+}
+
 # Returns true the first time that this process calls it with a name.
 sub is_first_time {
     my ($class, $name) = @_;
     return !$IS_DONE{"$$ $name"}++;
-}
-
-    _forget_others() if $process != $$;
-    return scalar grep { $_->[0] } @LATER;
 }
 
 # Have subs of the calling package keep $@, $! and $? of their caller.
@@ -163,7 +159,7 @@ sub _count {
     return;
 }
 
-# Drops the callbacks that belong to another process or thread.
+# Drops the callbacks that belong to another process.
 sub _forget_others {
     my $before = @LATER;
     @LATER = grep { !$_->[0] } @LATER;

@@ -23,11 +23,6 @@ my ($signal, $on_signal);
 my $has_asked_server = 0;
 my %MAY_NOTIFY       = map { ($_ => 1) } qw(URG USR1 USR2 WINCH IO RTMIN RTMAX), map { "NUM$_" } 34 .. 64;
 
-sub CLONE {
-    ($signal, $on_signal) = ();
-    return;
-}
-
 # Public methods
 
 sub descriptor {

@@ -68,7 +68,7 @@ impl StreamTable {
     /// Removes a state that is not read any more: the stream has no handle. If a report of its end is wanted, that is kept in
     /// mind.
     pub(crate) fn release(&mut self, stream: StreamId) {
-        if let Some(state) = self.get(stream).filter(|state| !state.has_handles()) {
+        if let Some(state) = self.get(stream).filter(|state| state.is_released()) {
             if !state.is_end_wanted() {
                 self.set(stream, Slot::Free);
             } else if state.id == stream && !state.ends_process() {
@@ -81,7 +81,7 @@ impl StreamTable {
     /// Removes a state that nobody reads: the stream has no handle, and no report of its end is wanted. Frees its slot, because
     /// a hub process has the stream. Returns false if there is no such state.
     pub(crate) fn forget(&mut self, stream: StreamId) -> bool {
-        let is_unread = self.get(stream).map_or(false, |state| !state.has_handles() && !state.is_end_wanted());
+        let is_unread = self.get(stream).map_or(false, |state| state.is_released() && !state.is_end_wanted());
         if is_unread {
             self.set(stream, Slot::Free);
             self.handle.free_slot(stream);
@@ -111,7 +111,7 @@ impl StreamTable {
             Slot::Reported(serial, interpreter) => {
                 let stream = StreamId { slot, serial: *serial };
                 let state = StreamState::new(stream, 0, *interpreter);
-                state.remove_handle();
+                state.release();
                 state.report_end_or_reason();
                 Some((stream, Arc::new(state)))
             }

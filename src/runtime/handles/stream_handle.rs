@@ -5,11 +5,9 @@
 //! - [`reactor_stream`]: the reactor's side: commands, and the state that it shares
 //! - [`handler`]: whether the stream's handler runs: then pushes may wait, and the head waits for them
 //! - [`subscriptions`]: which take effect when the handler returns
-//! - [`hold`]: released, or promised to a child
 //! - [`origin`]: the process that the stream belongs to: forks
 
 mod handler;
-mod hold;
 mod origin;
 mod reactor_stream;
 mod subscriptions;
@@ -26,7 +24,6 @@ use crate::sys::descriptor;
 use crate::{ErrorCode, Failure};
 use bytes::Bytes;
 use handler::{Handler, Opening};
-use hold::Hold;
 use origin::Origin;
 use reactor_stream::{ReactorStream, REACTOR_TIMEOUT};
 use rustix::fd::OwnedFd;
@@ -53,7 +50,7 @@ pub struct OpenOptions<'a> {
     /// Whether a push to a full buffer returns [`Pushed::Full`] instead of ending the stream: until
     /// [`StreamHandle::leave_handler`] if the stream ends with its handle, and after [`StreamHandle::end_process_too`].
     pub waits: bool,
-    /// Whether the stream ends when the last handle is [released](StreamHandle::release).
+    /// Whether the stream ends when its handle is [released](StreamHandle::release).
     pub ends_with_handle: bool,
     /// The interpreter that the end is reported to.
     pub interpreter: u32,
@@ -77,14 +74,17 @@ pub enum Pushed {
     Ended,
 }
 
-/// A stream as the application holds it, in one thread.
+/// A stream as the application holds it. It has one handle, which belongs to one thread.
 #[derive(Debug)]
 pub struct StreamHandle {
     stream: ReactorStream,
     handler: Handler,
     subscriptions: Subscriptions,
-    hold: Hold,
     origin: Origin,
+    /// Whether the stream ends when the handle is released.
+    ends_with_handle: bool,
+    /// Whether the stream is promised to a child that is still to be forked. To the application it has ended.
+    is_promised: bool,
 }
 
 impl StreamHandle {
@@ -104,8 +104,9 @@ impl StreamHandle {
         let handle = Self {
             handler: Handler::new(opening.waits, ends_with_handle, opening.may_wait && !is_refused),
             subscriptions: Subscriptions::default(),
-            hold: Hold::new(ends_with_handle),
             origin: Origin::here(),
+            ends_with_handle,
+            is_promised: false,
             stream,
         };
         if !is_refused {
@@ -183,7 +184,7 @@ impl StreamHandle {
     }
 
     /// Subscribes the stream to topics of a hub. From here on it belongs to the hub, and no longer ends with its
-    /// handles. Returns false if it has ended or belongs to another process. Fails with `State` or `Invalid`.
+    /// handle. Returns false if it has ended or belongs to another process. Fails with `State` or `Invalid`.
     pub fn subscribe(
         &mut self,
         hub: &ReactorHub,
@@ -294,7 +295,7 @@ impl StreamHandle {
     /// Promises the stream to a child that cannot be forked yet, or takes it back. Meanwhile the application can do nothing to
     /// it; it may end by itself.
     pub fn promise(&mut self, is_promised: bool) {
-        self.hold.is_promised = is_promised;
+        self.is_promised = is_promised;
     }
 
     /// Gives the stream to a child that was forked after everything was sent. Here it has ended, and the connection stays
@@ -339,12 +340,11 @@ impl StreamHandle {
         }
     }
 
-    /// Called when the application no longer holds the stream. The stream ends if it [ends with its
-    /// handle](OpenOptions::ends_with_handle) and no other thread holds it. A child that was forked meanwhile may continue
-    /// it.
+    /// Called when the application no longer holds the stream; the handle may exist longer. The stream ends if it [ends with
+    /// its handle](OpenOptions::ends_with_handle). A child that was forked meanwhile may continue it.
     pub fn release(&mut self) {
-        let is_last = self.hold.release(&self.stream.state);
-        if is_last && self.origin.is_here() && self.hold.ends_with_handle && !self.is_subscribed() {
+        let is_first = self.stream.state.release();
+        if is_first && self.origin.is_here() && self.ends_with_handle && !self.is_subscribed() {
             self.end(Reason::Application, if self.origin.has_forked() { Ending::Transfer } else { Ending::Flush });
         }
     }
@@ -361,7 +361,7 @@ impl StreamHandle {
 
     /// Returns true if the stream accepts events.
     pub fn is_open(&self) -> bool {
-        self.stream.is_open() && !self.hold.is_promised
+        self.stream.is_open() && !self.is_promised
     }
 
     /// Returns true if the stream lives in a hub process, and so outlives this one.
@@ -384,9 +384,9 @@ impl StreamHandle {
         self.stream.state.is_attached()
     }
 
-    /// Returns true if the stream ends when its last handle is released.
+    /// Returns true if the stream ends when its handle is released.
     pub fn ends_with_handle(&self) -> bool {
-        self.hold.ends_with_handle
+        self.ends_with_handle
     }
 
     /// Returns how many bytes are buffered; 0 after the end.
@@ -435,7 +435,6 @@ impl StreamHandle {
             Some(socket) => socket,
             None => return false,
         };
-        self.hold.is_released = false;
         self.origin = Origin::adopted();
         self.handler.opening = Opening::Over;
         let (settings, body) = (*self.stream.settings, Body::unknown());
@@ -443,19 +442,6 @@ impl StreamHandle {
         self.send_open(Some(socket), init);
         self.begin_handler(None);
         true
-    }
-}
-
-/// Copies a handle for a new ithread, which gets a copy of every object.
-impl Clone for StreamHandle {
-    fn clone(&self) -> Self {
-        Self {
-            hold: self.hold.add(&self.stream.state),
-            stream: self.stream.clone(),
-            handler: self.handler.of_other_thread(),
-            subscriptions: self.subscriptions.of_other_thread(),
-            origin: self.origin,
-        }
     }
 }
 
@@ -467,7 +453,6 @@ impl Drop for StreamHandle {
         if !self.origin.is_here() {
             self.stream.close_inherited();
         } else if self.is_subscribed() {
-            // Handles of other threads may exist; the event loop checks that.
             self.stream.reactor.send(Command::ReleaseState { stream: self.stream.id });
         }
     }

@@ -60,9 +60,10 @@ my %SERVER = (
     'uWSGI, with keep-alive' => {command => sub { _uwsgi(@_[0 .. 2], '--http11-socket') }},
     'uWSGI, behind a proxy'  => {command => sub { _uwsgi(@_[0 .. 2], '--socket') }},          # speaks its own protocol
     'FCGI' => {needs => [qw(FCGI FCGI::ProcManager)], command => sub { _plackup(@_[0, 1], '--nproc', $_[2] || 3) }},
-    'FCGI::EV'       => {needs   => [qw(FCGI::EV AnyEvent)],       command => sub { _loop_fcgi(@_[0, 1]) }},
-    'AnyEvent::FCGI' => {needs   => [qw(AnyEvent::FCGI AnyEvent)], command => sub { _loop_fcgi(@_[0, 1]) }},
-    'mod_perl'       => {command => sub { _apache(@_[0 .. 2]) }},
+    'FCGI::EV'               => {needs   => [qw(FCGI::EV AnyEvent)],       command => sub { _loop_fcgi(@_[0, 1]) }},
+    'AnyEvent::FCGI'         => {needs   => [qw(AnyEvent::FCGI AnyEvent)], command => sub { _loop_fcgi(@_[0, 1]) }},
+    'mod_perl'               => {command => sub { _apache(@_[0 .. 2], 'prefork') }},
+    'mod_perl, with threads' => {command => sub { _apache(@_[0 .. 2], 'worker') }},
 );
 
 # On which streams can be native; those of a test of t.
@@ -104,8 +105,8 @@ sub missing {
     my ($class, $name) = @_;
     my $how = $SERVER{$name} or croak "Server: there is no server '$name'";
     $how->{missing} =
-          $name =~ /\AuWSGI/  ? _missing_uwsgi()
-        : $name eq 'mod_perl' ? Testing::Apache::missing('perl')
+          $name =~ /\AuWSGI/    ? _missing_uwsgi()
+        : $name =~ /\Amod_perl/ ? Testing::Apache::missing('perl')
         : _missing_module(@{$how->{needs}})
         if !exists $how->{missing};
     return $how->{missing};
@@ -184,17 +185,27 @@ sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
 
 # Apache's children become another user's, who may not be able to read a checkout: they load modules from a copy.
 sub _apache {
-    my ($self, $psgi, $workers) = @_;
-    my $file = $self->folder . '/apache2.conf';
+    my ($self, $psgi, $workers, $mpm) = @_;
+    my $file  = $self->folder . '/apache2.conf';
+    my $count = $workers || 3;
+    my @many =
+        $mpm eq 'prefork'
+        ? ("ServerLimit $count", "StartServers $count")
+        : (
+        'ServerLimit 1',
+        "ThreadsPerChild $count",
+        "MaxRequestWorkers $count",
+        'PerlInterpStart 1',
+        "PerlInterpMax $count"
+        );
     copy_for_all($_, $self->folder . '/' . basename($_)) for qw(blib t/lib);
     my $libs = join ':', map { $self->folder . "/$_" } qw(blib/lib blib/arch lib);
     open my $text, '>', $file or croak "Server: $file: $!";
     print {$text} Testing::Apache::frame(
         $self->folder,
         $self->port,
-        [qw(mpm_prefork authz_core perl)],
-        'ServerLimit ' .  ($workers || 3),
-        'StartServers ' . ($workers || 3),
+        ["mpm_$mpm", qw(authz_core perl)],
+        @many,
         '<Perl>',
         "require Plack::Handler::Apache2; Plack::Handler::Apache2->preload('$psgi');",
         '</Perl>',

@@ -13,6 +13,9 @@ my (@IN_SLOT, %BY_NAME);
 # Code that returns the reason of an end by the name of a leash.
 my %REASON_OF;
 
+# The streams stay with their thread.
+sub CLONE { @IN_SLOT = %BY_NAME = %REASON_OF = (); return }
+
 # Public functions
 
 sub add {
@@ -31,13 +34,6 @@ sub add_leash {
     $BY_NAME{$name}   = $stream;
     $REASON_OF{$name} = $reason;
     return;
-}
-
-# Forgets all, and returns the streams.
-sub clear {
-    my @streams = grep { $_ } @IN_SLOT, values %BY_NAME;
-    @IN_SLOT = %BY_NAME = %REASON_OF = ();
-    return @streams;
 }
 
 # Forgets the stream that ends under a name. Returns it, and the code for the reason if there is one; nothing if nobody waits.

@@ -42,11 +42,10 @@ my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : undef;
 # Seconds that one system call waits at most: ever, and where the end of the stream cannot be waited for.
 my ($LONGEST_WAIT, $CHECK_INTERVAL) = (86_400, 0.5);
 
-# A new thread is notified of the streams that it opens. All others stay with the thread that it was cloned from.
+# A new thread is notified of the streams that it opens.
 sub CLONE {
     $$interpreter = EventSource::XS::_new_interpreter() if EventSource::XS->can('_new_interpreter');
     $watched      = 0;
-    EventSource::XS::Stream::CloseCallbacks::forget($_) for EventSource::XS::Stream::AwaitedEnds::clear();
     return;
 }
 

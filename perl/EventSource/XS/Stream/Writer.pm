@@ -49,10 +49,15 @@ my @OF_CONNECTION = qw(child_writer children_gone direct held_open keepalive ser
 # Milliseconds after which a refused client is to reconnect, at least, if retry is not set.
 my $DEFAULT_RETRY = 2_000;
 
-# How often this interpreter's ancestors were cloned for a new thread. A thread has copies of their streams, and must not
-# end them.
-my $clones = 0;
-sub CLONE { $clones++; %OPEN = (); return }
+# The streams stay with their thread: to another one they have ended.
+sub CLONE {
+    for my $copy (grep { defined } values %OPEN) {
+        $copy->{reason} = 'application';
+        delete $copy->{direct};
+    }
+    %OPEN = ();
+    return;
+}
 
 # Make a stream from the writer that a PSGI responder has returned, and the request's environment. Settings: opening, bytes
 # to send first; keepalive, the seconds of quiet after which a comment is sent under an event loop, up to half as many
@@ -68,7 +73,6 @@ sub new {
         socket      => scalar $adapter->client_socket($env, $server_writer),
         nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
         owner       => $$,
-        clones      => $clones,
         on_close    => [],
         settings    => \%setting,
         reason      => undef,
@@ -100,7 +104,6 @@ sub ended {
     return bless {
         nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
         owner       => $$,
-        clones      => $clones,
         on_close    => [],
         settings    => \%setting,
         reason      => $reason,
@@ -142,10 +145,9 @@ sub counted {
 sub descriptor { return $_[0]{socket} ? fileno $_[0]{socket} : undef }
 
 # Under an event loop the stream stays open. Elsewhere it ends, unless a child that was forked meanwhile may still use it.
-# A new thread has a copy, which ends nothing.
 sub drop {
     my $self = shift;
-    return if $self->{nonblocking} || $self->{passed_on} || $self->{owner} != $$ || $self->{clones} != $clones;
+    return if $self->{nonblocking} || $self->{passed_on} || $self->{owner} != $$;
     delete $self->{held_open};    # otherwise this process holds it itself
     $self->end('application') if !$self->_is_held_by_child;
     return;

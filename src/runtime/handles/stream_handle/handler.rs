@@ -7,7 +7,7 @@ pub(super) enum Opening {
     HeadWaits,
     /// The first handler runs. What it pushes may wait for a nap of the reactor.
     Begun,
-    /// The first handler has returned, or runs in another thread or process.
+    /// The first handler has returned, or runs in another process.
     Over,
 }
 
@@ -16,7 +16,7 @@ pub(super) enum Opening {
 pub(super) struct Handler {
     /// Whether a push to a full buffer waits for room, where one may.
     blocks: bool,
-    /// Whether a push may wait: the handler keeps nothing up but its own process or thread.
+    /// Whether a push may wait: the handler keeps nothing up but its own process.
     pub(super) may_wait: bool,
     /// Whether the handler runs on a server where one handler runs at a time.
     pub(super) holds_worker: bool,
@@ -28,11 +28,6 @@ impl Handler {
     pub(super) fn new(blocks: bool, holds_worker: bool, head_waits: bool) -> Self {
         let opening = if head_waits { Opening::HeadWaits } else { Opening::Begun };
         Self { blocks, may_wait: holds_worker, holds_worker, opening }
-    }
-
-    /// The same handler as another thread sees it: it does not run there.
-    pub(super) fn of_other_thread(&self) -> Self {
-        Self { holds_worker: false, opening: Opening::Over, ..*self }
     }
 
     /// Returns true if a push to a full buffer waits for room.
@@ -95,11 +90,5 @@ mod tests {
             handler.may_wait = true;
             assert_eq!(handler.waits(), blocks);
         }
-    }
-
-    #[test]
-    fn a_handler_does_not_run_in_another_thread() {
-        let other = Handler::new(true, true, true).of_other_thread();
-        assert_eq!((other.waits(), other.holds_worker, other.opening != Opening::Over), (true, false, false));
     }
 }

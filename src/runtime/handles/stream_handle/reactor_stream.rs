@@ -20,7 +20,7 @@ const UNSENT_BYTES: u32 = 128 << 10;
 pub(super) const REACTOR_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A stream of the reactor.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct ReactorStream {
     pub(super) reactor: Arc<ReactorHandle>,
     pub(super) state: Arc<StreamState>,

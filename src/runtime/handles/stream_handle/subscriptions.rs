@@ -25,11 +25,6 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// Those of the same stream in another thread, where no handler runs.
-    pub(super) fn of_other_thread(&self) -> Self {
-        Self { mode: SubscribeMode::AtOnce, ..*self }
-    }
-
     /// Holds subscriptions from now on: a handler runs.
     pub(super) fn hold(&mut self) {
         self.mode = SubscribeMode::Hold;
@@ -63,7 +58,6 @@ mod tests {
         assert_eq!(subscriptions.mode, SubscribeMode::Hold);
         assert!(subscriptions.add(SubscribeRequest::default()).1);
         assert_eq!(subscriptions.mode, SubscribeMode::Held);
-        assert_eq!(subscriptions.of_other_thread().mode, SubscribeMode::AtOnce, "the handler runs in this thread");
         subscriptions.begin();
         assert_eq!(subscriptions.mode, SubscribeMode::AtOnce);
     }

@@ -294,7 +294,7 @@ fn a_stream_that_is_handed_over_is_pushed_to_and_ends_there() {
 fn release(scene: &Scene, connection: &Arc<Connection>, hub: &mut HubSide) -> StreamId {
     let (stream, state, _client) = scene.open();
     scene.hand_over(connection, hub, stream);
-    state.remove_handle();
+    state.release();
     scene.handle.send_queued(Queued::Command(Command::ReleaseState { stream }));
     hub.next(|got| assert!(matches!(got, Request::Release { stream: got } if got == u64::from(stream))));
     stream
@@ -320,7 +320,7 @@ fn a_stream_whose_end_somebody_wants_to_know_is_kept() {
     let (stream, state, _client) = scene.open();
     scene.hand_over(&connection, &mut hub, stream);
     assert_eq!(state.report_end_or_reason(), None);
-    state.remove_handle();
+    state.release();
     scene.handle.send_queued(Queued::Command(Command::ReleaseState { stream }));
     hub.answer(&Response::Ended { stream: stream.into(), reason: Reason::Client });
     scene.eventually("the end is reported", || scene.handle.ends.has_ends(state.interpreter));
