@@ -80,6 +80,7 @@ sub new {
         machines => [],
         named    => {},
         numbers  => {},
+        owner    => $$,
         repeated => 0,
         requests => {},
         wrong    => []
@@ -101,6 +102,16 @@ sub new {
 
 # Returns the failures, a line each; empty if there are none.
 sub wrong { return @{$_[0]{wrong}} }
+
+# If the run dies, no hub process is left: whoever would begin another one ends before.
+sub DESTROY {
+    my $self = shift;
+    return if $self->{owner} != $$;
+    my @sockets = map { $_->{socket} } @{$self->{machines}};
+    delete @$self{qw(followers machines servers)};
+    kill KILL => map { hubs_at($_) } @sockets;
+    return;
+}
 
 # Private methods
 

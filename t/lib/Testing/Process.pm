@@ -67,11 +67,11 @@ sub stop_hub_process {
     return $@;
 }
 
-# Stops a process until it is sent SIGCONT. Returns when it is stopped.
+# Stops a process until it is sent SIGCONT. Returns when it is stopped, or has ended before.
 sub suspend {
     my $pid = shift;
     kill STOP => $pid;
-    wait_until(20, sub { ((_state_and_parent($pid))[0] // '') eq 'T' }) or die "$pid does not stop";
+    wait_until(20, sub { ((_state_and_parent($pid))[0] // 'X') =~ /[TXZ]/ }) or die "$pid does not stop";
     return;
 }
 
