@@ -8,7 +8,7 @@
 use super::greeting::{connect, greet, Greeted};
 use super::place::{failed_at, Place};
 use super::response_reader::{left_until, reply_of, Replied, ResponseReader};
-use super::sockets::{self, NoFork};
+use super::sockets::NoFork;
 use super::start::{check_peer, connect_once, Start};
 use super::unanswered::Unanswered;
 use crate::hub::{Publication, SubscribeRequest};
@@ -92,7 +92,7 @@ impl CallConnection {
 
     /// Closes the connection, unless somebody else has closed its descriptor.
     pub fn leave(self) {
-        sockets::leave(self.responses.socket);
+        self.responses.leave();
     }
 
     /// Has the later calls carried out after what the link of the worker has sent before a mark.

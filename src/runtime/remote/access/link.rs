@@ -8,7 +8,7 @@
 use super::greeting::{connect, Greeted};
 use super::place::Place;
 use super::response_reader::ResponseReader;
-use super::sockets::{self, NoFork};
+use super::sockets::NoFork;
 use super::start::Start;
 use super::unanswered::Unanswered;
 use crate::sys::local::{send, Wait};
@@ -200,7 +200,7 @@ impl Link {
     /// Closes the connection, unless somebody else has closed its descriptor. Returns the requests that were not sent
     /// completely, in their order: each element is one or more requests, and the socket of the first, unless that was sent.
     pub fn unsent(self) -> Vec<(Vec<u8>, Option<OwnedFd>)> {
-        sockets::leave(self.responses.socket);
+        self.responses.leave();
         let mut pieces = self.pieces;
         if let Some(first) = pieces.front_mut() {
             first.bytes.drain(..whole_requests(&first.bytes[..self.sent]));

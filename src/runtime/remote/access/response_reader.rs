@@ -1,7 +1,7 @@
 //! The responses of a hub process: the one place that turns the bytes of a connection into them, and matches them to requests.
 
 use super::unanswered::Unanswered;
-use crate::sys::socket::receive;
+use crate::sys::socket::{self, receive};
 use crate::wire::{Credits, Failure, FrameBuffer, Malformed, Name, Reply, Response};
 use rustix::fd::AsFd;
 use std::io::{self, Read};
@@ -35,6 +35,8 @@ pub(crate) fn reply_of(response: Response<'_>) -> Result<Replied, Response<'_>> 
 #[derive(Debug)]
 pub(crate) struct ResponseReader {
     pub(super) socket: UnixStream,
+    /// The cookie of the socket, 0 if the kernel has none.
+    cookie: u64,
     pub(super) credits: Credits,
     arrived: FrameBuffer,
     /// How long a read of the socket waits.
@@ -46,7 +48,8 @@ pub(crate) struct ResponseReader {
 impl ResponseReader {
     /// Begins with a socket, the time that its reads wait, and the hub.
     pub(super) fn new(socket: UnixStream, read_timeout: Duration, hub: Option<Name>) -> Self {
-        Self { socket, credits: Credits::new(0), arrived: FrameBuffer::default(), read_timeout, hub }
+        let cookie = socket::cookie(socket.as_fd());
+        Self { socket, cookie, credits: Credits::new(0), arrived: FrameBuffer::default(), read_timeout, hub }
     }
 
     /// As after the greeting of the other side.
@@ -54,6 +57,14 @@ impl ResponseReader {
     pub(crate) fn greeted(socket: UnixStream, credits: u64) -> Self {
         socket.set_read_timeout(Some(SHORTEST_TIMEOUT)).expect("a socket");
         Self { credits: Credits::new(credits), ..Self::new(socket, SHORTEST_TIMEOUT, None) }
+    }
+
+    /// Closes the connection, unless somebody else has closed its descriptor, whose number may be that of another file. Takes
+    /// no lock: it is called in a turn.
+    pub(super) fn leave(self) {
+        if socket::cookie(self.socket.as_fd()) != self.cookie {
+            std::mem::forget(self.socket);
+        }
     }
 
     /// Takes the next response that has arrived completely. Credits are taken note of.

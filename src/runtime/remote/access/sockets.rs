@@ -44,15 +44,6 @@ impl NoFork {
     }
 }
 
-/// Closes a socket that a child closes, too; unless somebody else has closed its descriptor, whose number may be that of
-/// another file.
-pub(super) fn leave(socket: UnixStream) {
-    let (number, cookie) = (socket.as_raw_fd(), socket::cookie(socket.as_fd()));
-    if lock().iter().any(|noted| noted.0 == number && noted.1 != cookie) {
-        std::mem::forget(socket);
-    }
-}
-
 impl Drop for NoFork {
     fn drop(&mut self) {
         HOLDS.with(|holds| holds.set(false));

@@ -10,6 +10,7 @@ use crate::reactor::StreamInit;
 use crate::runtime::event_loop::EventLoop;
 use crate::runtime::reactor_handle::{Queued, ReactorHandle, StreamParts};
 use crate::runtime::remote::response_reader::ResponseReader;
+use crate::runtime::remote::sockets;
 use crate::runtime::remote::tests::HubSide;
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Framing, LineEnd, Settings};
@@ -236,6 +237,18 @@ fn a_broken_connection_makes_sent_requests_unknown_and_the_others_unsent() {
     }
     let late = scene.publish(&connection, 10);
     assert!(matches!(scene.wait(&connection, late), Err(Unanswered::Unsent(_))));
+}
+
+#[test]
+fn a_connection_ends_while_a_fork_waits_for_the_turn() {
+    let (scene, connection, mut hub) = Scene::connected();
+    let request = scene.publish(&connection, 10);
+    hub.next(|_| {});
+    let fork = sockets::before_fork();
+    drop(hub);
+    let outcome = scene.wait(&connection, request);
+    drop(fork);
+    assert!(matches!(outcome, Err(Unanswered::Lost)), "{outcome:?}");
 }
 
 #[test]
