@@ -121,10 +121,20 @@ sub _fails {
     return;
 }
 
+# Waits until each client has an id.
+sub _begin_clients {
+    my $self     = shift;
+    my $are_open = sub {
+        $self->_turn(0.05);
+        return !grep { !defined $_->{id} } @{$self->{clients}};
+    };
+    return wait_until(4 * $DEADLINE, $are_open) || die "clients receive no id\n";
+}
+
 # Does everything at random until the time is up. The schedule depends on the seed alone.
 sub _churn {
     my $self = shift;
-    $self->_turn(0.05) while grep { !defined $_->{id} } @{$self->{clients}};
+    $self->_begin_clients;
     my $turns = int $self->{seconds} / $TURN;
     my $since = time;
     for my $turn (1 .. $turns) {

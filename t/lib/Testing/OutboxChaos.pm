@@ -101,7 +101,7 @@ sub _start_follower {
 # Lets producers work, and everything die, until all transactions are over.
 sub _churn {
     my $self = shift;
-    $self->_turn(0.05) while grep { !defined $_->{id} } @{$self->{clients}};
+    $self->_begin_clients;
     my @plan  = $self->_plan;
     my $until = time + $WITHIN;
     $self->{producers}->start($self->_sockets);
