@@ -1,8 +1,9 @@
-//! A connection to a Redis or a Sentinel.
+//! A connection to a Redis or a Sentinel: its calls, why they fail, and how long a thread waits before it makes another one.
 
-use super::call_error::{CallError, Refusal};
 use super::ANSWER;
-use redis::{Cmd, Connection, Value};
+use eventsource_xs::remote::calls::random;
+use redis::{Cmd, Connection, RedisError, Value};
+use std::fmt;
 use std::time::Duration;
 
 /// A connection.
@@ -75,5 +76,94 @@ impl RedisConnection {
             ),
         });
         cut.map_or(Ok(answers), Err)
+    }
+}
+
+/// Why something went wrong.
+#[derive(Clone, Debug)]
+pub enum CallError {
+    /// The URL can never work.
+    Invalid(String),
+    /// The connection cannot be made, or broke, or is silent.
+    Cut(String),
+    /// Redis refuses a command.
+    Refused(Refusal),
+}
+
+/// The answer of Redis if it refuses a command.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The first word, such as `OOM`.
+    pub code: String,
+    pub message: String,
+}
+
+impl Refusal {
+    /// Creates the answer of Redis. Redis 6.2 puts the reason why it refuses a command of a script at the end of an `ERR`.
+    pub fn new(code: &str, message: &str) -> Self {
+        let reason =
+            message.rsplit_once(": -").filter(|_| code == "ERR").and_then(|(_, reason)| reason.split(' ').next());
+        Self { code: reason.unwrap_or(code).into(), message: message.into() }
+    }
+
+    /// Whether only people can help, so that trying again soon is of no use.
+    pub fn needs_people(&self) -> bool {
+        ["NOAUTH", "WRONGPASS", "NOPERM", "OLD", "LAYOUT", "WRONGTYPE"].contains(&&self.code[..])
+    }
+
+    /// Whether the command may succeed soon: Redis is starting, is a replica, or lacks replicas.
+    pub fn is_passing(&self) -> bool {
+        ["LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", "TRYAGAIN", "UNBLOCKED"].contains(&&self.code[..])
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(why) => write!(out, "is not usable: {why}"),
+            Self::Cut(why) => write!(out, "cannot be reached: {why}"),
+            Self::Refused(refusal) => write!(out, "refuses: {}", refusal.message),
+        }
+    }
+}
+
+impl From<RedisError> for CallError {
+    fn from(error: RedisError) -> Self {
+        use redis::{ErrorKind, ServerErrorKind};
+        match error.kind() {
+            ErrorKind::AuthenticationFailed => {
+                let message = "the user or the password is wrong".into();
+                Self::Refused(Refusal { code: "WRONGPASS".into(), message })
+            }
+            ErrorKind::Server(ServerErrorKind::ResponseError) | ErrorKind::Extension => {
+                let code = error.code().unwrap_or("ERR").to_owned();
+                Self::Refused(Refusal { code, message: error.to_string() })
+            }
+            _ if error.is_timeout() => Self::Cut(format!("no answer ({error})")),
+            _ => Self::Cut(error.to_string()),
+        }
+    }
+}
+
+/// The pauses between attempts to connect: the first, the longest, and the one after an error that only people can correct.
+const PAUSES: (Duration, Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_secs(1), Duration::from_secs(3));
+
+/// Pauses between attempts: each is twice as long, and random, so that many hubs do not come at once.
+pub struct Backoff(Duration);
+
+impl Backoff {
+    pub fn new() -> Self {
+        Self(PAUSES.0)
+    }
+
+    pub fn next(&mut self, fault: &CallError) -> Duration {
+        let pause = match fault {
+            CallError::Refused(refusal) if refusal.needs_people() => PAUSES.2,
+            _ => self.0,
+        };
+        self.0 = (self.0 * 2).min(PAUSES.1);
+        let random = random::bytes::<1>().map_or(128, |[byte]| u32::from(byte));
+        pause / 2 + pause * random / 512
     }
 }

@@ -1,7 +1,6 @@
 //! Where Redis is, and how connections to it are made.
 
-use super::call_error::{CallError, Refusal};
-use super::connection::RedisConnection;
+use super::connection::{CallError, RedisConnection, Refusal};
 use super::ANSWER;
 use eventsource_xs::wire::RedisSettings;
 use redis::io::tcp::{socket2::TcpKeepalive, TcpSettings};

@@ -1,7 +1,6 @@
 //! The pointer to the live stream, and how another epoch begins.
 
-use super::call_error::{CallError, Refusal};
-use super::connection::RedisConnection;
+use super::connection::{CallError, RedisConnection, Refusal};
 use super::entry::{text, Id};
 use super::scripts;
 use eventsource_xs::remote::calls::random;

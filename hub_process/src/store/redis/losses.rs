@@ -1,6 +1,6 @@
 //! Losses: what shows that the stream lacks what a hub has read, or Redis has acknowledged. `mod.rs` says what follows.
 
-use super::call_error::Refusal;
+use super::connection::Refusal;
 use super::entry::{Id, Info, Mark, Stored};
 use super::epoch::{Pointer, StreamKeys};
 use std::collections::VecDeque;

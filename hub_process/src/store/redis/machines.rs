@@ -8,12 +8,12 @@
 //! that has come back keeps its members.
 
 use super::super::{Draft, MemberPart};
-use super::connection::RedisConnection;
+use super::connection::{CallError, RedisConnection};
 use super::entry::text;
 use super::epoch::StreamKeys;
 use super::scripts;
 use super::state::{self, scan_command, scanned};
-use super::{call_error::CallError, ANSWER};
+use super::ANSWER;
 use eventsource_xs::hub::Retain;
 use redis::{cmd, Value};
 use std::collections::hash_map::Entry;

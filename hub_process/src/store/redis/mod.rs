@@ -8,15 +8,13 @@
 //! PREFIX:{HUB}.tickets  a hash with the epoch, and its keys of tickets, for two hours at most
 //! ```
 //!
-//! - `call_error`: why a call fails, and what Redis refuses
-//! - `connection`, `backoff`: a connection; how long a thread waits before it makes another one
+//! - `connection`: a connection, why a call fails, and how long a thread waits before it makes another one
 //! - `endpoint`, `sentinels`: where Redis is, and which one is the master
-//! - `entry`, `append_commands`: ids and entries of the stream; the commands that append them
+//! - `entry`: ids and entries of the stream, and which of them were stored twice
 //! - `epoch`: the pointer, and how another epoch begins
 //! - `in_flight`: the drafts that were asked for, and their states
 //! - `losses`: what shows that something is missing
 //! - `machines`: which machines have members, and whose lifetime has ended
-//! - `producers`: which entries were stored twice
 //! - `sizes`: how many bytes the stream holds
 //! - `state`: what is retained, beyond the stream
 //! - `ticket_keys`: the keys of tickets
@@ -69,9 +67,6 @@
 //! A reader that was away for so long that entries which it had not read were evicted begins again with the same epoch: the
 //! others have lost nothing.
 
-mod append_commands;
-mod backoff;
-mod call_error;
 mod connection;
 mod endpoint;
 mod entry;
@@ -79,7 +74,6 @@ mod epoch;
 mod in_flight;
 mod losses;
 mod machines;
-mod producers;
 mod reader;
 mod scripts;
 mod sentinels;

@@ -3,13 +3,11 @@
 mod reconnecting;
 
 use super::super::{Began, Draft, StoreEntry, StoreReport};
-use super::call_error::{CallError, Refusal};
-use super::connection::RedisConnection;
+use super::connection::{CallError, RedisConnection, Refusal};
 use super::endpoint::Endpoint;
-use super::entry::{self, entries, read_entries, Id, Info, Stored};
+use super::entry::{self, entries, read_entries, Id, Info, Producers, Stored};
 use super::epoch::{Keys, Pointer};
 use super::losses::{self, Loss, Position};
-use super::producers::Producers;
 use super::shared::{Shared, Target};
 use super::sizes::Sizes;
 use super::state::{self, Contents};

@@ -2,7 +2,7 @@
 //!
 //! The client for Sentinels of the crate `redis` is not used, because it connects without a timeout.
 
-use super::call_error::{CallError, Refusal};
+use super::connection::{CallError, Refusal};
 use super::endpoint::Endpoint;
 use redis::{cmd, RedisConnectionInfo, Value};
 use std::cmp::Reverse;

@@ -1,7 +1,7 @@
 //! The state that the reader and the writer share: drafts in flight, the epoch, the health.
 
 use super::super::{Draft, MemberPart, Reporter, StoreEntry, StoreReport};
-use super::call_error::CallError;
+use super::connection::CallError;
 use super::epoch::StreamKeys;
 use super::in_flight::{Claim, InFlight, Sending};
 use super::sizes::Sizes;

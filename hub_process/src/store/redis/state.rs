@@ -35,8 +35,7 @@
 //! the hash are sequence numbers of the new epoch as well, smaller than those of its stream.
 
 use super::super::{Draft, MemberPart};
-use super::call_error::{CallError, Refusal};
-use super::connection::RedisConnection;
+use super::connection::{CallError, RedisConnection, Refusal};
 use super::entry::{text, Id};
 use super::epoch::StreamKeys;
 use super::scripts;

@@ -3,10 +3,10 @@
 //! A script reads them, and makes another one when it is time, so all machines have the same. They end with their epoch: what
 //! was withdrawn in one that is lost is not known. Who may read Redis may read them. No message and no log has them.
 
-use super::connection::RedisConnection;
+use super::connection::{CallError, RedisConnection};
 use super::entry::text;
 use super::epoch::{hex, parse_key, Keys};
-use super::{call_error::CallError, scripts};
+use super::scripts;
 use eventsource_xs::hub::LONGEST_TICKET;
 use eventsource_xs::remote::calls::random;
 use eventsource_xs::ticket::{Key, TicketKeys};

@@ -1,6 +1,6 @@
 //! The thread that stores drafts: takes what is asked, connects where the reader is, and sends.
 //!
-//! - `batches`: what is sent together, and the answers
+//! - `batches`: what is sent together, as commands, and the answers
 //! - `replicas`: what must have an entry before it is reported
 //! - `upkeep`: what is done now and then; the bounds of the stream
 
@@ -9,9 +9,7 @@ mod replicas;
 mod upkeep;
 
 use super::super::{Draft, StoreCommand, StoreReport};
-use super::backoff::Backoff;
-use super::call_error::CallError;
-use super::connection::RedisConnection;
+use super::connection::{Backoff, CallError, RedisConnection};
 use super::endpoint::Endpoint;
 use super::entry::{Id, Info};
 use super::losses;

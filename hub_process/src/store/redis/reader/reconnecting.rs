@@ -1,9 +1,7 @@
 //! The reader connects, and again whenever its connection breaks.
 
 use super::super::super::StoreReport;
-use super::super::backoff::Backoff;
-use super::super::call_error::{CallError, Refusal};
-use super::super::connection::RedisConnection;
+use super::super::connection::{Backoff, CallError, RedisConnection, Refusal};
 use super::super::entry;
 use super::{Reader, Trouble};
 use crate::process_log::log_message;

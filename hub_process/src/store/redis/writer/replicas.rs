@@ -1,6 +1,6 @@
 //! The replicas that must have an entry before it is reported.
 
-use super::super::call_error::CallError;
+use super::super::connection::CallError;
 use super::super::entry::Id;
 use super::super::in_flight::{SendEvent, Sending};
 use super::super::shared::Shared;

@@ -1,8 +1,7 @@
 //! The bounds of the stream, and what the writer does now and then: trims the stream by age and bytes, asks how much memory it
 //! takes, and whether a Redis that has refused an entry would take another one.
 
-use super::super::call_error::{CallError, Refusal};
-use super::super::connection::RedisConnection;
+use super::super::connection::{CallError, RedisConnection, Refusal};
 use super::super::entry::{self, Id};
 use super::super::epoch::StreamKeys;
 use super::super::shared::{Shared, State};
