@@ -24,32 +24,27 @@ mod drafts;
 mod kept_lingering;
 mod known_ends;
 mod last_delivered;
-mod member_drafts;
 mod members;
 #[cfg(test)]
 mod members_model;
-mod presence;
 mod sequencer;
 mod state;
-mod store_threads;
 #[cfg(test)]
 mod tests;
 mod tickets;
-mod unread_entries;
 mod wills;
 
 pub use drafts::EndedCount;
 pub use last_delivered::LastDelivered;
 
 use crate::publishing::{not_begun, Published, Requester};
-use crate::store::{self, Draft, StoreCommand, StoreEntry, StoreReport};
+use crate::store::{self, Draft, Store, StoreCommand, StoreEntry, StoreReport};
 use beginning::Beginning;
 use drafts::{Purpose, WaitingDraft};
 use eventsource_xs::hub::{Announcement, Answer, EndRequest, Question, Sequence};
 use eventsource_xs::runtime::ReactorHub;
 use eventsource_xs::wire::{Failure, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
-use member_drafts::draft_of;
 use members::StoredMembers;
 use sequencer::{EntryOutcome, Restarted, Sequencer};
 use std::io;
@@ -57,7 +52,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store_threads::StoreThreads;
 use wills::Wills;
 
 /// Why a will is lost that cannot be kept.
@@ -95,13 +89,13 @@ pub struct StoredHub {
 impl StoredHub {
     /// Starts the store of these settings.
     pub fn begin(settings: &HubSettings, name: &Name, delivered: LastDelivered) -> io::Result<Self> {
-        Ok(Self::of(StoreThreads::start(settings, name, delivered.last())?, settings, name, delivered))
+        Ok(Self::of(store::start(settings, name, delivered.last())?, settings, name, delivered))
     }
 
-    fn of(threads: StoreThreads, settings: &HubSettings, name: &Name, delivered: LastDelivered) -> Self {
+    fn of(store: Store, settings: &HubSettings, name: &Name, delivered: LastDelivered) -> Self {
         Self {
             name: name.clone(),
-            sequencer: Sequencer::new(threads, settings, Beginning::new(delivered)),
+            sequencer: Sequencer::new(store, settings, Beginning::new(delivered)),
             members: StoredMembers::default(),
             wills: Wills::default(),
         }
@@ -143,24 +137,24 @@ impl StoredHub {
 
     /// Returns true if the store takes events, and reports them.
     pub fn is_up(&self) -> bool {
-        self.sequencer.threads.store.is_up()
+        self.sequencer.store.is_up()
     }
 
     pub fn status(&self) -> StoreStatus {
         let store = &self.sequencer.settings.store;
         let (kind, place) = (store.kind().into(), store.place().into());
-        let status = self.sequencer.threads.store.status();
+        let status = self.sequencer.store.status();
         let epoch_changes = self.sequencer.position.epoch_changes.max(status.epoch_changes);
         StoreStatus { kind, place, epoch_changes, ..status }
     }
 
     /// Takes over the settings that may change.
     pub fn adopt(&mut self, settings: &HubSettings) {
-        let Sequencer { settings: before, sequence, hub, threads, .. } = &mut self.sequencer;
+        let Sequencer { settings: before, sequence, hub, store, .. } = &mut self.sequencer;
         before.clone_from(settings);
         sequence.set_retention(settings.hub.retention.clone());
         hub.iter().for_each(|hub| hub.set_retention(settings.hub.retention.clone()));
-        threads.retain(settings);
+        store.retain(settings);
     }
 
     /// Asks the store to append an event. An event with a key `once` that waits already is not appended again.
@@ -207,7 +201,7 @@ impl StoredHub {
     pub fn back_up(&mut self, path: &Path, requester: Requester) -> Result<(), Failure> {
         self.sequencer.check_threads()?;
         let ticket = self.sequencer.drafts.add(&Draft::default(), WaitingDraft::new(Purpose::BackUp, [requester]));
-        self.sequencer.threads.store.send(StoreCommand::BackUp { ticket, path: path.into() });
+        self.sequencer.store.send(StoreCommand::BackUp { ticket, path: path.into() });
         Ok(())
     }
 
@@ -229,8 +223,8 @@ impl StoredHub {
     /// Called when a client has proven that an event was delivered which the store does not have.
     pub fn report_missing(&mut self, seq: u64) {
         if seq > self.given_through() {
-            let Sequencer { beginning, threads, .. } = &mut self.sequencer;
-            beginning.refute(seq).into_iter().for_each(|lost| threads.store.send(lost));
+            let Sequencer { beginning, store, .. } = &mut self.sequencer;
+            beginning.refute(seq).into_iter().for_each(|lost| store.send(lost));
         }
     }
 
@@ -256,14 +250,14 @@ impl StoredHub {
 
     /// Keeps the wills of streams that end with the hub in memory.
     fn keep_wills(&mut self, wills: Vec<Announcement>) {
-        wills.into_iter().for_each(|will| self.wills.keep(draft_of(will, None), TOO_MANY));
+        wills.into_iter().for_each(|will| self.wills.keep(Draft::of_announcement(will, None), TOO_MANY));
     }
 
     /// Takes what the store has reported.
     pub fn take_reports(&mut self, now: Instant) -> Effects {
         self.sequencer.set_time(now);
         let mut effects = Effects::default();
-        let (reports, has_ended) = self.sequencer.threads.take_reports(now);
+        let (reports, has_ended) = self.sequencer.store.take_reports(now);
         for report in reports {
             self.take_report(report, &mut effects);
         }
@@ -314,8 +308,8 @@ impl StoredHub {
             history.into_iter().for_each(|entry| self.publish_entry(&entry, false, effects));
             self.sequencer.pass(began.evicted_through);
         }
-        let Sequencer { beginning, threads, .. } = &mut self.sequencer;
-        beginning.complete().into_iter().for_each(|lost| threads.store.send(lost));
+        let Sequencer { beginning, store, .. } = &mut self.sequencer;
+        beginning.complete().into_iter().for_each(|lost| store.send(lost));
         if beginning.is_void() {
             return Ok(()); // another beginning follows
         }
@@ -391,21 +385,20 @@ impl StoredHub {
             members::ask_waiting(&mut self.sequencer);
             self.store_wills();
         }
-        if self.sequencer.threads.restart_at().is_some_and(|at| now >= at) && self.restart().is_err() {
-            self.sequencer.threads.delay_restart(now);
+        if self.sequencer.store.restart_at().is_some_and(|at| now >= at) && self.restart().is_err() {
+            self.sequencer.store.delay_restart(now);
         }
     }
 
     /// Starts the store again. The hub in memory continues where the store does.
     fn restart(&mut self) -> io::Result<()> {
-        let threads =
-            StoreThreads::start(&self.sequencer.settings, &self.name, self.sequencer.beginning.last_delivered())?;
-        self.replace_threads(threads);
+        let Sequencer { settings, beginning, .. } = &self.sequencer;
+        self.replace_store(store::start(settings, &self.name, beginning.last_delivered())?);
         Ok(())
     }
 
-    fn replace_threads(&mut self, threads: StoreThreads) {
-        self.sequencer.threads = threads;
+    fn replace_store(&mut self, store: Store) {
+        self.sequencer.store = store;
         self.sequencer.beginning.await_again();
     }
 
@@ -418,7 +411,7 @@ impl StoredHub {
     fn wait_until(&mut self, until: Instant, is_so: impl Fn(&Self, &Effects) -> bool) -> Effects {
         let mut effects = Effects::default();
         while !is_so(self, &effects) {
-            let Some(report) = self.sequencer.threads.store.wait_for_report(until) else { break };
+            let Some(report) = self.sequencer.store.wait_for_report(until) else { break };
             self.sequencer.set_time(Instant::now());
             self.take_report(report, &mut effects);
         }
@@ -434,7 +427,7 @@ impl StoredHub {
         self.store_wills();
         self.sequencer.forget_all_evicted();
         self.members.keep_lingering(&self.sequencer);
-        self.sequencer.threads.close();
+        self.sequencer.store.close();
         let mut effects = self.wait_until(Instant::now() + within, |_, _| false);
         effects.is_ready = false;
         self.fail_waiting("the store did not answer before it ended", &mut effects);

@@ -1,8 +1,9 @@
-//! A draft: an event, or a request to end streams, that is to be stored.
+//! A draft: an event, or a request to end streams, that is to be stored; and what it says of a member.
 
-use super::member_part::MemberPart;
 use eventsource_xs::codec::{decode, encode};
-use eventsource_xs::hub::{channel_of_kept, EndRequest, Publication, Retain};
+use eventsource_xs::hub::{
+    channel_of_kept, Announcement, EndRequest, KeptMember, MemberKey, Publication, Retain, Statement,
+};
 use eventsource_xs::wire::{Failure, FieldList, Fields};
 use eventsource_xs::{coded, ErrorCode};
 
@@ -32,6 +33,37 @@ impl From<Publication<'_, Fields<'_>>> for Draft {
     }
 }
 
+/// An event's statement of the member whose id is its key. It has no key `once`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MemberPart {
+    /// Nothing.
+    #[default]
+    None,
+    /// The member has a stream on this machine.
+    Here(Box<KeptMember>),
+    /// Its data has changed. The machine need not have a stream of it.
+    Changed(Box<KeptMember>),
+    /// It has no stream on this machine, and has lingered.
+    Gone,
+}
+
+coded!(MemberPart by { 0: None, 1: Here(kept), 2: Changed(kept), 3: Gone });
+
+impl MemberPart {
+    /// Returns what a store keeps of a member who is here, with its retained event.
+    pub fn kept(&self) -> Option<&KeptMember> {
+        match self {
+            Self::None | Self::Gone => None,
+            Self::Here(kept) | Self::Changed(kept) => Some(kept),
+        }
+    }
+
+    /// Returns how many bytes its texts have.
+    pub fn bytes(&self) -> usize {
+        self.kept().map_or(0, |kept| kept.leave.bytes().len() + kept.data.text.len())
+    }
+}
+
 /// What the hubs do with an entry that they read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DraftKind<'a> {
@@ -57,6 +89,24 @@ impl Draft {
     pub fn bytes(&self) -> usize {
         let Self { channel, key, retain: _, once, fields, member } = self;
         channel.len() + key.len() + once.len() + fields.as_bytes().len() + member.bytes()
+    }
+
+    /// Makes what a member or a will announces a draft.
+    pub fn of_announcement(announcement: Announcement, kept: Option<KeptMember>) -> Self {
+        let kept = || kept.map(Box::new).unwrap_or_default();
+        let member = match announcement.statement {
+            Statement::Nothing | Statement::Number => MemberPart::None,
+            Statement::Here => MemberPart::Here(kept()),
+            Statement::Changed => MemberPart::Changed(kept()),
+            Statement::Gone => MemberPart::Gone,
+        };
+        let Announcement { channel, key, retain, event, .. } = announcement;
+        Self { channel, key, retain, fields: (&event).into(), member, ..Self::default() }
+    }
+
+    /// Returns the member that it is about.
+    pub fn member_key(&self) -> MemberKey {
+        (self.channel.clone(), self.key.clone())
     }
 
     /// Makes a request to end streams a draft, for the hubs of other machines. It has no channel, which no event lacks.

@@ -1,7 +1,7 @@
 //! Stores: what keeps a hub's events beyond the life of its process.
 //!
-//! - `contract`: what a store is asked and what it reports, `draft` and `member_part` what is stored
-//! - `seam`: the ends of a store, for the wire thread and for the store's threads, of `backpressure` and `clock`
+//! - `contract`: what a store is asked and what it reports, `draft` what is stored
+//! - `seam`: the ends of a store, for the wire thread and for the store's threads
 //! - `file`: a store in a file of this machine
 //! - `redis`: a store in a Redis stream, which the hubs of several machines share
 //!
@@ -18,23 +18,19 @@
 // A program without stores has nobody who reports.
 #![cfg_attr(not(all(feature = "file", feature = "redis")), allow(dead_code, unused_imports, unused_variables))]
 
-mod backpressure;
-mod clock;
 mod contract;
 mod draft;
 #[cfg(feature = "file")]
 mod file;
-mod member_part;
 #[cfg(feature = "redis")]
 mod redis;
 mod seam;
 
 pub use contract::{Began, Delivered, StoreCommand, StoreEntry, StoreReport};
-pub use draft::{Draft, DraftKind};
-pub use member_part::MemberPart;
+pub use draft::{Draft, DraftKind, MemberPart};
 pub use seam::{Reporter, Store, StoreEnd};
 
-use eventsource_xs::wire::{Name, StoreSettings};
+use eventsource_xs::wire::{HubSettings, Name, StoreSettings};
 use std::io;
 
 /// What a kind of store does for the rest of the program: its settings, as an interface.
@@ -72,10 +68,11 @@ pub fn check_built(settings: &StoreSettings) -> Result<(), String> {
 }
 
 /// Starts the store of these settings, which are not those of memory.
-pub fn start(settings: &StoreSettings, hub: &Name, delivered: Option<Delivered>) -> io::Result<Store> {
-    let engine = engine(settings).map_err(|message| io::Error::new(io::ErrorKind::Unsupported, message))?;
+pub fn start(settings: &HubSettings, hub: &Name, delivered: Option<Delivered>) -> io::Result<Store> {
+    let engine = engine(&settings.store).map_err(|message| io::Error::new(io::ErrorKind::Unsupported, message))?;
     let (store, end) = Store::new()?;
     engine.start(hub.as_str(), delivered, end)?;
+    store.retain(settings);
     Ok(store)
 }
 

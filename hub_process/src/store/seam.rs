@@ -1,21 +1,40 @@
 //! Both ends of a store: [`Store`] for the wire thread, [`StoreEnd`] for the threads of the store.
+//!
+//! The bytes of the entries that a store has reported and the wire thread has not taken are bounded ([`Backpressure`]).
 
-use super::backpressure::Backpressure;
-use super::clock::Reading;
-use super::contract::{StoreCommand, StoreReport};
+use super::contract::{StoreCommand, StoreEntry, StoreReport};
+use eventsource_xs::log::Bounds;
 use eventsource_xs::runtime::{self, Mail, Mailbox};
-use eventsource_xs::wire::StoreStatus;
+use eventsource_xs::wire::{HubSettings, StoreStatus};
 use std::io;
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A store, as the wire thread has it.
+/// How many bytes of entries may wait for the wire thread. A store that has reported more waits: a hub of another machine may
+/// publish more than this one delivers.
+const MOST_UNTAKEN: usize = 64 << 20;
+/// How long a store whose threads have ended stays so.
+const RESTART: Duration = Duration::from_secs(1);
+
+/// A store, as the wire thread has it. It does nothing when its threads have ended.
 #[derive(Debug)]
 pub struct Store {
     commands: Sender<StoreCommand>,
     reports: Receiver<StoreReport>,
     shared: Arc<Shared>,
+    life: Life,
+}
+
+/// Whether the threads of a store run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Running,
+    /// They were asked to end, and still carry out what they were asked before.
+    Closing,
+    Ended {
+        restart_at: Instant,
+    },
 }
 
 /// What both ends of a store have.
@@ -75,7 +94,7 @@ impl Store {
         let (reported, reports) = channel();
         let shared = Arc::<Shared>::default();
         let reporter = Reporter { reports: reported, wire_thread, shared: Arc::clone(&shared) };
-        Ok((Self { commands, reports, shared }, StoreEnd { commands: asked, reporter }))
+        Ok((Self { commands, reports, shared, life: Life::Running }, StoreEnd { commands: asked, reporter }))
     }
 
     /// Sends the store a command. Does nothing if its threads have ended.
@@ -83,8 +102,21 @@ impl Store {
         let _ = self.commands.send(command);
     }
 
-    /// Takes all reports that there are. The flag says that no more will come: the threads of the store have ended.
-    pub fn take_reports(&self) -> (Vec<StoreReport>, bool) {
+    /// Tells the store the retention of the history.
+    pub fn retain(&self, settings: &HubSettings) {
+        let retention = &settings.hub.retention;
+        let age = retention.longest_age();
+        self.send(StoreCommand::Retain(Bounds { age, ..retention.total_history }));
+    }
+
+    /// Asks the threads to end, after what they were asked before.
+    pub fn close(&mut self) {
+        self.life = Life::Closing;
+        self.send(StoreCommand::Close);
+    }
+
+    /// Takes all reports that there are. The flag says that the threads have ended: it is set once.
+    pub fn take_reports(&mut self, now: Instant) -> (Vec<StoreReport>, bool) {
         let mut reports = Vec::new();
         loop {
             match self.reports.try_recv() {
@@ -92,10 +124,31 @@ impl Store {
                     self.shared.backpressure.take(&report);
                     reports.push(report);
                 }
-                Err(TryRecvError::Empty) => return (reports, false),
-                Err(TryRecvError::Disconnected) => return (reports, true),
+                Err(TryRecvError::Disconnected) if self.restart_at().is_none() => {
+                    self.delay_restart(now);
+                    return (reports, true);
+                }
+                Err(_) => return (reports, false),
             }
         }
+    }
+
+    /// Has the threads started again some time later.
+    pub fn delay_restart(&mut self, now: Instant) {
+        self.life = Life::Ended { restart_at: now + RESTART };
+    }
+
+    /// Returns when the threads start again, if they have ended.
+    pub fn restart_at(&self) -> Option<Instant> {
+        match self.life {
+            Life::Ended { restart_at } => Some(restart_at),
+            Life::Running | Life::Closing => None,
+        }
+    }
+
+    /// Returns true if the threads run, and were not asked to end.
+    pub fn is_running(&self) -> bool {
+        self.life == Life::Running
     }
 
     /// Waits for the next report. Returns nothing if the time is over, or if the threads of the store have ended.
@@ -196,11 +249,74 @@ impl Reporter {
     }
 }
 
+/// What a store's clock has shown, in milliseconds since 1970, and when.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    shown: u64,
+    read_at: Instant,
+}
+
+impl Reading {
+    /// Returns what the clock shows.
+    fn shows(&self, now: Instant) -> u64 {
+        let since = u64::try_from(now.saturating_duration_since(self.read_at).as_millis()).unwrap_or(u64::MAX);
+        self.shown.saturating_add(since)
+    }
+
+    /// Returns how long ago a time of that clock is; zero if it is still to come.
+    fn age(&self, at: u64, now: Instant) -> Duration {
+        let shown = Duration::from_millis(self.shown) + now.saturating_duration_since(self.read_at);
+        shown.saturating_sub(Duration::from_millis(at))
+    }
+}
+
+/// The entries that were reported and not taken.
+#[derive(Debug, Default)]
+struct Backpressure {
+    untaken: Mutex<Untaken>,
+    taken: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Untaken {
+    bytes: usize,
+    /// Whether nobody will take them.
+    is_closed: bool,
+}
+
+impl Backpressure {
+    fn lock(&self) -> MutexGuard<'_, Untaken> {
+        self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the wire thread has taken enough, then adds entries.
+    fn add(&self, entries: &[StoreEntry]) {
+        let is_full = |untaken: &mut Untaken| untaken.bytes >= MOST_UNTAKEN && !untaken.is_closed;
+        let mut untaken = self.taken.wait_while(self.lock(), is_full).unwrap_or_else(PoisonError::into_inner);
+        untaken.bytes += bytes_of(entries);
+    }
+
+    fn take(&self, report: &StoreReport) {
+        if let StoreReport::Entries(entries) = report {
+            self.lock().bytes -= bytes_of(entries);
+            self.taken.notify_all();
+        }
+    }
+
+    fn close(&self) {
+        self.lock().is_closed = true;
+        self.taken.notify_all();
+    }
+}
+
+fn bytes_of(entries: &[StoreEntry]) -> usize {
+    entries.iter().map(|entry| size_of::<StoreEntry>() + entry.draft.bytes()).sum()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::backpressure::MOST_UNTAKEN;
-    use super::super::{Draft, StoreEntry};
     use super::*;
+    use crate::store::Draft;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
@@ -230,15 +346,15 @@ mod tests {
 
     #[test]
     fn a_store_waits_while_its_hub_has_many_entries_to_take() {
-        let (store, end) = Store::new().expect("descriptors");
+        let (mut store, end) = Store::new().expect("descriptors");
         let (reported, thread) = report_entries(end.reporter);
         wait_until_full(&reported);
         let mut taken = 0;
         while taken < ENTRIES {
-            taken += store.take_reports().0.len();
+            taken += store.take_reports(Instant::now()).0.len();
         }
         thread.join().expect("no panic");
-        assert_eq!((taken, store.shared.backpressure.bytes()), (ENTRIES, 0));
+        assert_eq!((taken, store.shared.backpressure.lock().bytes), (ENTRIES, 0));
     }
 
     #[test]
@@ -248,5 +364,32 @@ mod tests {
         wait_until_full(&reported);
         drop(store);
         thread.join().expect("no panic");
+    }
+
+    #[test]
+    fn the_age_of_a_time_grows_with_the_clock_of_this_process() {
+        let (seconds, now) = (Duration::from_secs, Instant::now());
+        let clock = Reading { shown: 100_000, read_at: now };
+        for (at, later, expected) in [(90_000, 0, 10), (90_000, 5, 15), (101_000, 0, 0), (101_000, 5, 4)] {
+            assert_eq!(clock.age(at, now + seconds(later)), seconds(expected), "{at} after {later} seconds");
+        }
+    }
+
+    #[test]
+    fn threads_that_have_ended_start_again_once() {
+        let ((mut store, end), now) = (Store::new().expect("descriptors"), Instant::now());
+        store.close();
+        assert!(!store.is_running() && store.restart_at().is_none());
+        assert!(matches!(end.commands.try_recv(), Ok(StoreCommand::Close)));
+        end.reporter.report(StoreReport::Ready);
+        let taken = |store: &mut Store, now| {
+            let (reports, has_ended) = store.take_reports(now);
+            (reports.len(), has_ended)
+        };
+        assert_eq!(taken(&mut store, now), (1, false));
+        drop(end);
+        assert_eq!(taken(&mut store, now), (0, true));
+        assert_eq!(taken(&mut store, now + RESTART), (0, false), "it is known");
+        assert_eq!(store.restart_at(), Some(now + RESTART));
     }
 }

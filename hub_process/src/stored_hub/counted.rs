@@ -4,7 +4,6 @@
 //! `once` of a number names the entry with the number before it. So of several machines that publish one at the same time, one
 //! succeeds. Another number follows if that was not the right one.
 
-use super::member_drafts::key_of;
 use crate::store::Draft;
 use eventsource_xs::hub::{number_of_members, Evictions, MemberKey, Retain, COUNT_KEY};
 use std::collections::HashMap;
@@ -35,8 +34,8 @@ impl Counted {
     /// Takes note of the entry of a member for a store that is told what to forget.
     pub fn retain_member(&mut self, draft: &Draft, seq: u64) {
         let before = match draft.retain {
-            Retain::Newest => self.retained.insert(key_of(draft), seq),
-            Retain::Forget => self.retained.remove(&key_of(draft)),
+            Retain::Newest => self.retained.insert(draft.member_key(), seq),
+            Retain::Forget => self.retained.remove(&draft.member_key()),
             Retain::No => None,
         };
         self.gone.extend(before.into_iter().chain((draft.retain != Retain::Newest).then_some(seq)));

@@ -1,14 +1,19 @@
-//! The members of this machine, between the hub in memory and the store: what they announce goes to the store, and the hub
-//! lists whom the store has.
+//! The members of this machine, between the hub in memory and the store: what the reactor and the application say of their
+//! streams changes the members of the hub in memory, what these announce goes to the store, and the hub lists whom the store
+//! has.
 
 use super::drafts::{Purpose, WaitingDraft};
 use super::kept_lingering::KeptLingering;
-use super::member_drafts::{draft_of, key_of};
 use super::sequencer::Sequencer;
 use super::state::StateChange;
+use super::{StoredHub, TOO_MANY};
 use crate::store::{Draft, DraftKind, MemberPart, StoreCommand};
 use eventsource_xs::event::Unsequenced;
-use eventsource_xs::hub::{EntryOrigin, MemberKey, Retain};
+use eventsource_xs::hub::{
+    Announcement, EntryOrigin, MemberKey, MemberUpdate, PresenceChange, Retain, Statement, STEPS,
+};
+use eventsource_xs::runtime::wall;
+use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
 use std::time::{Duration, Instant};
@@ -97,9 +102,61 @@ impl StoredMembers {
             return;
         }
         if let Some(bytes) = self.lingering.change(sequencer.sequence.members.lingering(), sequencer.now()) {
-            sequencer.threads.store.send(StoreCommand::Linger(bytes));
+            sequencer.store.send(StoreCommand::Linger(bytes));
         }
         self.linger_at = Some(sequencer.now() + LINGER);
+    }
+}
+
+impl StoredHub {
+    /// Checks that an event of a member can be retained.
+    pub fn check_update(&self, MemberUpdate { channel, id, event, .. }: &MemberUpdate) -> Result<(), Failure> {
+        let (channel, key, fields) = (channel.clone(), id.clone(), event.into());
+        let draft = Draft { channel, key, retain: Retain::Newest, fields, ..Draft::default() };
+        self.sequencer.state_change(&draft).map(drop)
+    }
+
+    /// Changes the data of a member. Returns false if it is not here.
+    pub fn update_member(&mut self, update: MemberUpdate, now: Instant) -> Result<bool, Failure> {
+        self.sequencer.set_time(now);
+        let (is_here, announced) = self.sequencer.sequence.update_member(update)?;
+        self.announce(announced);
+        Ok(is_here)
+    }
+
+    /// Applies a change of a stream of the hub in memory, after what was due before.
+    pub fn apply(&mut self, stream: StreamId, change: PresenceChange, at: Instant, now: Instant) {
+        self.sequencer.set_time(now);
+        if self.handle().is_some() {
+            self.run_due(at, usize::MAX);
+            let announced = self.sequencer.sequence.apply(stream, change, (at, wall()));
+            self.announce(announced);
+        }
+    }
+
+    /// Lets members leave that have lingered, and publishes numbers that have changed.
+    pub(super) fn run_members(&mut self) {
+        self.run_due(self.sequencer.now(), STEPS);
+    }
+
+    fn run_due(&mut self, now: Instant, mut left: usize) {
+        let announced = self.sequencer.sequence.run_due(now, &mut left);
+        self.announce(announced);
+    }
+
+    /// Asks the store for what follows when members have changed.
+    fn announce(&mut self, announced: Vec<Announcement>) {
+        for announcement in announced {
+            let is_number = announcement.statement == Statement::Number;
+            let draft = Draft::of_announcement(announcement, None);
+            if is_number {
+                self.members.publish_number(draft, &mut self.sequencer);
+            } else {
+                self.wills.keep(draft, TOO_MANY);
+                self.store_wills();
+            }
+        }
+        self.members.announce_changes(&mut self.sequencer);
     }
 }
 
@@ -108,7 +165,7 @@ fn ask_store(key: &MemberKey, sequencer: &mut Sequencer) {
     while let Some((announcement, kept)) =
         sequencer.is_open().then(|| sequencer.sequence.members.next_request(key)).flatten()
     {
-        let draft = draft_of(announcement, kept);
+        let draft = Draft::of_announcement(announcement, kept);
         match state_change(&draft, sequencer) {
             Ok(state) => {
                 let waiting = WaitingDraft::new(Purpose::Member(key.clone()), None);
@@ -154,7 +211,7 @@ pub fn apply_entry(draft: &Draft, origin: EntryOrigin, sequencer: &mut Sequencer
         return;
     }
     let here = draft.member.kept().map(|kept| (kept.clone(), Unsequenced::of(draft.fields.fields().iter())));
-    let (key, now) = (key_of(draft), sequencer.now());
+    let (key, now) = (draft.member_key(), sequencer.now());
     sequencer.sequence.members.apply_entry(&key, here, origin, now);
     if origin == EntryOrigin::Other {
         ask_store(&key, sequencer);

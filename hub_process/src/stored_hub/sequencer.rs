@@ -7,19 +7,18 @@ use super::beginning::Beginning;
 use super::counted::Counted;
 use super::drafts::{Drafts, Purpose, WaitingDraft};
 use super::state::{size_of, StateChange, WaitingState};
-use super::store_threads::StoreThreads;
 use super::tickets::StoredTickets;
-use super::unread_entries::gap_event;
 use crate::process_log::log_message;
 use crate::publishing::{encode, not_begun, Published};
-use crate::store::{Began, Draft, DraftKind, StoreCommand, StoreEntry};
+use crate::store::{Began, Draft, DraftKind, Store, StoreCommand, StoreEntry};
+use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::hub::{
-    channel_of_kept, given_ids, Announcement, Answer, EndRequest, EntryOrigin, Epoch, Evictions, History, Members,
+    channel_of_kept, given_ids, Announcement, Answer, EndRequest, EntryOrigin, Epoch, Evictions, Gap, History, Members,
     Question, Retain, Sequence, SequencedEvent, LONGEST_ANSWER,
 };
 use eventsource_xs::runtime::{create_hub, monotonic, ReactorHub};
 use eventsource_xs::ticket::TicketKeys;
-use eventsource_xs::wire::{Failure, HubSettings};
+use eventsource_xs::wire::{Failure, FieldList, HubSettings};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,7 +63,7 @@ pub struct Restarted {
 /// The store, the hub in memory, and the drafts between them.
 pub struct Sequencer {
     pub settings: HubSettings,
-    pub threads: StoreThreads,
+    pub store: Store,
     pub beginning: Beginning,
     /// The hub in memory, from the store's beginning on.
     pub hub: Option<Arc<ReactorHub>>,
@@ -95,10 +94,10 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
-    pub fn new(threads: StoreThreads, settings: &HubSettings, beginning: Beginning) -> Self {
+    pub fn new(store: Store, settings: &HubSettings, beginning: Beginning) -> Self {
         Self {
             settings: settings.clone(),
-            threads,
+            store,
             beginning,
             hub: None,
             sequence: Sequence::new(
@@ -144,12 +143,12 @@ impl Sequencer {
 
     /// Returns true if the store has reported its history, and is not to end. Members and wills wait until then.
     pub fn is_open(&self) -> bool {
-        self.threads.are_running() && self.beginning.is_complete()
+        self.store.is_running() && self.beginning.is_complete()
     }
 
     /// Fails if the store's threads have ended, and are to begin anew: what they are asked meanwhile is dropped.
     pub fn check_threads(&self) -> Result<(), Failure> {
-        match self.threads.restart_at().is_some() && self.hub.is_some() {
+        match self.store.restart_at().is_some() && self.hub.is_some() {
             true => Err(Failure::unavailable("the hub's store has ended, and begins anew in a moment")),
             false => Ok(()),
         }
@@ -193,7 +192,7 @@ impl Sequencer {
         if let Some(change) = change {
             self.waiting_state.wait(&mut self.sequence.state, ticket, &change);
         }
-        self.threads.store.send(StoreCommand::Append { ticket, draft });
+        self.store.send(StoreCommand::Append { ticket, draft });
     }
 
     /// Removes a draft that the store has answered. What it would have changed of the state counts no more, whatever its
@@ -273,7 +272,7 @@ impl Sequencer {
     /// Publishes an entry to the hub in memory.
     pub fn publish_entry(&mut self, entry: &StoreEntry, is_new: bool) -> EntryOutcome {
         let StoreEntry { seq, ticket, ref draft, .. } = *entry;
-        self.beginning.check_entry(seq).into_iter().for_each(|lost| self.threads.store.send(lost));
+        self.beginning.check_entry(seq).into_iter().for_each(|lost| self.store.send(lost));
         if seq <= self.position.last_seq {
             return EntryOutcome::Skipped; // it is in the hub already, which continues
         }
@@ -317,7 +316,7 @@ impl Sequencer {
     /// Ends streams of this machine as another one has done. Where it was asked for it is carried out. One of a history ends
     /// subscriptions that were asked for before it.
     fn end_streams_of(&self, entry: &StoreEntry, is_new: bool) {
-        let age = if is_new { Duration::ZERO } else { self.now - self.threads.store.instant_of(entry.at, self.now) };
+        let age = if is_new { Duration::ZERO } else { self.now - self.store.instant_of(entry.at, self.now) };
         let is_known = if is_new { entry.ticket.is_some() } else { age > LONGEST_ANSWER };
         if let Some((end, handle)) = entry.draft.end().filter(|_| !is_known).zip(self.hub.as_ref()) {
             handle.end_streams_of(end, age);
@@ -327,7 +326,7 @@ impl Sequencer {
     /// Publishes an event to the hub in memory, unless another one with its key `once` was published. Returns its id.
     fn publish_event(&mut self, entry: &StoreEntry) -> Rc<str> {
         let StoreEntry { seq, at, ref draft, .. } = *entry;
-        let (at, is_shared) = (self.threads.store.instant_of(at, self.now), self.is_shared());
+        let (at, is_shared) = (self.store.instant_of(at, self.now), self.is_shared());
         if let Some(id) = self.sequence.once_id(&draft.once, Instant::now).map(Into::into) {
             self.evicted.numbers.extend((!is_shared).then_some(seq));
             self.pass_in_memory(seq);
@@ -368,13 +367,13 @@ impl Sequencer {
         if self.retry_at.is_none_or(|at| self.now < at) {
             return false;
         }
-        let can_retry = self.threads.store.is_up() && self.is_open();
+        let can_retry = self.store.is_up() && self.is_open();
         self.retry_at = (!can_retry).then(|| self.now + RETRY);
         can_retry
     }
 
     pub fn next_due(&self) -> Option<Instant> {
-        self.forget_at.into_iter().chain(self.retry_at).chain(self.threads.restart_at()).min()
+        self.forget_at.into_iter().chain(self.retry_at).chain(self.store.restart_at()).min()
     }
 
     /// Takes note of an entry of a store that is told what to forget: soon, or at once if it would have much more than the hub.
@@ -424,7 +423,7 @@ impl Sequencer {
             let waiting = WaitingDraft::new(Purpose::Forget(evictions.clone()), []);
             let ticket = self.drafts.add(&Draft::default(), waiting);
             self.forgetting = Some(ticket);
-            self.threads.store.send(StoreCommand::Forget { ticket, epoch, evictions });
+            self.store.send(StoreCommand::Forget { ticket, epoch, evictions });
         }
     }
 
@@ -467,6 +466,15 @@ impl Sequencer {
             self.beginning.write_delivered(self.sequence.epoch.as_str(), self.position.last_seq);
         }
     }
+}
+
+/// Returns the event that clients are sent in place of an entry of a later version, which this one cannot read. It is an entry
+/// of its channel, so that it comes in order and once, also to those who resume, and ends no stream.
+fn gap_event(settings: &HubSettings) -> FieldList {
+    let settings = &settings.hub;
+    let data = Gap::Evicted.data(settings.gap_data.as_deref());
+    let name = EventName::new(Text::from(&*settings.gap_event)).map(Field::Event);
+    FieldList::of(name.into_iter().chain([Field::Data(Text::from(&*data))]))
 }
 
 /// Returns true if streams can be sent entries of a channel.

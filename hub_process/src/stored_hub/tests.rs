@@ -2,7 +2,6 @@
 //! random. At the end the books balance: every requester was told once, no event was delivered twice, and none was missed
 //! without another epoch.
 
-use super::store_threads::RESTART;
 use super::*;
 use crate::store::{Began, MemberPart, Store, StoreCommand, StoreEnd};
 use eventsource_xs::compression::{Body, ContentCoding};
@@ -216,7 +215,7 @@ impl Reader {
 /// Returns a hub over a store.
 pub(super) fn hub_of(store: Store, settings: &HubSettings) -> StoredHub {
     let name = Name::new("shop").expect("a name");
-    StoredHub::of(StoreThreads::new(store), settings, &name, LastDelivered::default())
+    StoredHub::of(store, settings, &name, LastDelivered::default())
 }
 
 /// A hub with its simulated store, and the books.
@@ -492,7 +491,7 @@ fn restart(world: &mut World) -> bool {
     drop(before); // the threads have ended
     let effects = world.hub.finish(DEADLINE);
     world.note(&effects);
-    world.hub.replace_threads(StoreThreads::new(store));
+    world.hub.replace_store(store);
     world.store.log.iter_mut().for_each(|entry| entry.ticket = None);
     world.store.begin("");
     world.take().is_ready
@@ -638,8 +637,9 @@ fn a_store_that_has_ended_is_asked_nothing_until_it_starts_again() {
     let refused =
         world.hub.append_event(draft(99, ""), None, requester, world.now).err().expect("nobody would carry it out");
     assert_eq!(refused.code, ErrorCode::Unavailable);
-    world.hub.run_timers(world.now + RESTART);
-    assert!(world.hub.sequencer.threads.are_running());
+    let restart_at = world.hub.sequencer.store.restart_at().expect("its threads have ended");
+    world.hub.run_timers(restart_at);
+    assert!(world.hub.sequencer.store.is_running());
 }
 
 #[test]
@@ -694,7 +694,7 @@ fn the_successor_of_a_killed_process_knows_which_events_the_history_must_hold() 
         let settings = HubSettings { store: kind.clone(), ..HubSettings::default() };
         let name = Name::new("shop").expect("a name");
         let seen = LastDelivered::open(&folder.join("shop.sock"));
-        let mut hub = StoredHub::of(StoreThreads::new(store), &settings, &name, seen);
+        let mut hub = StoredHub::of(store, &settings, &name, seen);
         let mut simulated = Simulated::new(end);
         for number in 0..last {
             simulated.append(None, draft(number, ""), 0);

@@ -129,20 +129,20 @@ impl StoredHub {
         let tickets = &mut self.sequencer.tickets;
         if tickets.asked_for_keys.is_none_or(|asked| now >= asked + ASK) {
             tickets.asked_for_keys = Some(now);
-            self.sequencer.threads.store.send(StoreCommand::ReadTicketKeys);
+            self.sequencer.store.send(StoreCommand::ReadTicketKeys);
         }
     }
 
     /// Returns true if no other machine can have ended streams without this one knowing.
     fn has_read_ends(&self) -> bool {
-        !self.sequencer.is_shared() || self.sequencer.threads.store.has_read(STALE, Instant::now())
+        !self.sequencer.is_shared() || self.sequencer.store.has_read(STALE, Instant::now())
     }
 
     /// Returns what the clock of tickets shows in nanoseconds: the system's monotonic one, or since 1970 by that of a shared
     /// store.
     fn ticket_clock(&self, now: u64) -> u64 {
         match self.sequencer.is_shared() {
-            true => self.sequencer.threads.store.clock(Instant::now()).saturating_mul(1_000_000),
+            true => self.sequencer.store.clock(Instant::now()).saturating_mul(1_000_000),
             false => now,
         }
     }

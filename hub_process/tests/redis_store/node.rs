@@ -6,9 +6,9 @@ use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::log::Bounds;
 use eventsource_xs::ticket::TicketKeys;
-use eventsource_xs::wire::{Failure, FieldList, Name, RedisSettings, StoreSettings};
+use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, RedisSettings, StoreSettings};
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How a draft ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +104,8 @@ pub fn change(state: &mut BTreeMap<String, (u64, String)>, entry: &StoreEntry) {
 impl Node {
     pub fn start(settings: &RedisSettings) -> Self {
         let name = Name::new("shop").expect("a name");
-        let store = store::start(&StoreSettings::Redis(Box::new(settings.clone())), &name, None).expect("threads");
+        let store = StoreSettings::Redis(Box::new(settings.clone()));
+        let store = store::start(&HubSettings { store, ..HubSettings::default() }, &name, None).expect("threads");
         let node = Self {
             store,
             logs: Vec::new(),
@@ -209,7 +210,7 @@ impl Node {
 
     /// Takes the reports, and checks what is true of all of them. Returns true if there were some.
     pub fn pump(&mut self) -> bool {
-        let reports = self.store.take_reports().0;
+        let reports = self.store.take_reports(Instant::now()).0;
         let has_reports = !reports.is_empty();
         for report in reports {
             match report {

@@ -137,7 +137,7 @@ impl Running {
     }
 
     fn take_reports(&mut self) {
-        self.reports.extend(self.store.take_reports().0);
+        self.reports.extend(self.store.take_reports(Instant::now()).0);
         if self.reports.is_empty() {
             self.reports.extend(self.store.wait_for_report(Instant::now() + Duration::from_secs(1)));
         }
@@ -221,7 +221,8 @@ impl Running {
 
     fn wait_for_end(&mut self) {
         let deadline = Instant::now() + DEADLINE;
-        while !self.store.take_reports().1 {
+        while self.store.restart_at().is_none() {
+            self.store.take_reports(Instant::now());
             assert!(Instant::now() < deadline, "the store does not end");
             std::thread::sleep(Duration::from_micros(200));
         }
