@@ -1,7 +1,7 @@
 //! Handing over to another program: the history of a hub without a store, and the subscriptions of streams that were sent
 //! everything. The other program begins with that history as with one of a store.
 
-use crate::hub::channels::topics::TopicId;
+use crate::hub::channels::TopicId;
 use crate::hub::{Access, Cursor, FirstBlock, History, Hub, OtherStart, StartPoint, SubscribeRequest, Topic};
 use crate::log::LogEntry;
 use crate::stream::StreamId;

@@ -90,12 +90,11 @@
 //!
 //! [`Epoch`] makes the hub's ids (`ids`). `Policies` are the settings, and what they say for a channel (`settings`).
 //!
-//! `Channels` are the tables of channels and patterns (`channels`): `channel` is one of them, with its `subscribers`, `names`
-//! remembers removed ones, `prefixes` finds names and patterns, `evictions` and `eviction_clock` how far topics have evicted.
+//! `Channels` are the tables of channels and patterns (`channels`), each with its `subscribers`: `names` remembers removed
+//! ones, `prefixes` finds names and patterns, `evictions` and `eviction_clock` how far topics have evicted.
 //!
 //! `Logs` are the channels in one order (`logs`): the last sequence number, the application's ids, the last publications
-//! (`recent_channels`) and the `first_entries`. `backlog` and `merge` find the next entries of a stream. A stream's position is
-//! a [`Cursor`] (`cursor`).
+//! and the first entries. `backlog` finds the next entries of a stream. A stream's position is a [`Cursor`] (`cursor`).
 //!
 //! `PendingWork` is what follows from the publications of a turn. [`Counts`] and [`LogPage`] are what the application reads.
 //! `StoreMemory` is for a hub with a store. [`Readers`] has labels and ages of streams, requests to end streams, and limits.
@@ -105,15 +104,15 @@
 //!
 //! Each of these has methods of the hub, for one act:
 //!
-//! - `publishing`: appends an event to its channel's log, and marks what is `pending`. `refusal` checks the event before;
+//! - `publishing`: appends an event to its channel's log, and marks what is pending. `refusal` checks the event before;
 //!   `once_keys` and `state_sizes` are for those who publish: what has been published once, and what can be retained.
 //! - `retention`: evicts and expires entries, and removes channels.
-//! - `subscribing`: `subscription` registers a stream as a `request` says, `first_block` begins it, `resume_point` decides
-//!   where, `subscription_end` ends it.
+//! - `subscribing`: `subscription` registers a stream as a `request` says, decides where it begins, and begins it;
+//!   `subscription_end` ends it.
 //! - `sending`: `gathering` points at a stream's next events in the logs, `shared_encoding` and `window_rounds` encode them for
 //!   all streams of a group, `state_phases` and `snapshots` send the state, `replay` sends through the stream's own buffer,
 //!   `positions` makes the hub's own blocks.
-//! - `gaps`: decides between a `gap` event, compaction and the end of a stream that has `missed` events.
+//! - `gaps`: decides between a `gap` event, compaction and the end of a stream that has missed events.
 //! - `readers`: `ends` finds the streams that a request to end streams means, `stream_limits` counts those of a key, both by
 //!   their `labels`; `polls` decides when a poll is answered.
 //! - `ticket`: what a client may have again without the application being asked.
@@ -170,12 +169,11 @@ pub use presence::{
     PresenceChange, Statement, COUNT_KEY,
 };
 pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
-pub use publishing::publication::Publication;
 pub use publishing::refusal::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal, FINISHED_ID,
     MAX_ID_BYTES,
 };
-pub use publishing::SequencedEvent;
+pub use publishing::{Publication, SequencedEvent};
 pub use readers::ends::{EndRequest, EndRequests, FINISH_BLOCK, LONGEST_ANSWER, MOST_REMEMBERED};
 pub use readers::labels::{is_counted, MAX_LABELS, MAX_LABEL_BYTES};
 pub use readers::polls::POLL_LINGER;
@@ -183,7 +181,6 @@ pub use readers::stream_limits::RESERVED;
 pub use readers::Readers;
 pub use sending::positions::OwnBlock;
 pub use sequence::{Sequence, STEPS};
-pub use settings::channel_settings::ChannelSettings;
 pub use stored_history::{Evictions, History};
 pub use ticket::{Passport, StreamLimit, Ticket, TicketOutcome, LONGEST_TICKET};
 
@@ -194,11 +191,10 @@ pub use request::{
 };
 pub use sending::gathering::{Gathered, Sent};
 pub use sending::shared_encoding::{BlockForm, NextEncoding};
-pub use settings::gap_settings::{GapData, OnSlow};
-pub use settings::{Retention, Settings, StateBounds};
+pub use settings::{ChannelSettings, GapData, OnSlow, Retention, Settings, StateBounds};
 
 use logs::Logs;
-use publishing::pending::PendingWork;
+use publishing::PendingWork;
 use sending::shared_encoding::SharedEncoding;
 use sending::snapshots::StateSnapshots;
 use stored_history::StoreMemory;

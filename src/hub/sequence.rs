@@ -6,10 +6,9 @@
 //! higher layer.
 
 use super::publishing::once_keys::OnceKeys;
-use super::publishing::publication::Publication;
 use super::publishing::refusal::Refusal;
 use super::publishing::state_sizes::{Full, StateSizes};
-use super::publishing::SequencedEvent;
+use super::publishing::{Publication, SequencedEvent};
 use super::{Announcement, Epoch, Fits, MemberUpdate, Members, PresenceChange, Retain, Retention, Statement};
 use crate::event::{EventId, Field, Shared, Text};
 use crate::stream::StreamId;

@@ -1,9 +1,7 @@
 //! How far the channels of topics have evicted their entries: the sequence number, or 0 if they have not.
 
-use super::channel::Channel;
 use super::eviction_clock::EvictionClock;
-use super::topics::TopicId;
-use super::Channels;
+use super::{Channel, Channels, TopicId};
 use crate::hub::settings::policies::Policies;
 
 /// Returns the greatest of the numbers of topics.

@@ -3,7 +3,6 @@
 //! A channel has a slot, and so has a pattern. A channel knows the patterns that match its name, a pattern the channels. Names
 //! of removed channels have tombstones ([`names`]).
 
-pub(super) mod channel;
 pub(super) mod eviction_clock;
 mod evictions;
 pub(super) mod names;
@@ -11,22 +10,120 @@ mod prefixes;
 pub(super) mod subscribers;
 #[cfg(test)]
 mod tests;
-pub(super) mod topics;
 
 use super::glob::{self, Glob};
 use super::settings::policies::Policies;
 use super::Topic;
 use crate::log::Log;
-use channel::{Channel, Pattern};
 use eviction_clock::Evictions;
 use names::{Evicted, Names};
 use prefixes::PatternIndex;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Index;
+use std::ops::{Deref, Index};
 use std::sync::Arc;
 use subscribers::SubscriberList;
-use topics::TopicId;
+
+/// A topic of a subscription: the slot of a channel or of a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum TopicId {
+    Channel(u32),
+    Pattern(u32),
+}
+
+/// The topics of a stream, sorted. Most streams have one, which needs no allocation.
+#[derive(Debug)]
+pub(super) enum Topics {
+    One(TopicId),
+    Many(Box<[TopicId]>),
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self::Many(Box::default())
+    }
+}
+
+impl From<Vec<TopicId>> for Topics {
+    fn from(topics: Vec<TopicId>) -> Self {
+        match topics[..] {
+            [one] => Self::One(one),
+            _ => Self::Many(topics.into()),
+        }
+    }
+}
+
+impl Deref for Topics {
+    type Target = [TopicId];
+
+    fn deref(&self) -> &[TopicId] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// A named sequence of events. The hub removes a channel that has neither subscribers nor entries.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) name: Arc<[u8]>,
+    /// The time of the log's last eviction, on the hub's eviction clock.
+    evicted_at: u64,
+    pub(super) log: Log,
+    /// The number of the channel's policy.
+    pub(super) policy: usize,
+    /// The streams that are subscribed by the channel's name.
+    subscribers: SubscriberList,
+    /// The slots of the patterns that match the name.
+    patterns: Vec<usize>,
+    /// Whether something was published since the last eviction, so that the log may exceed its bounds.
+    pub(super) has_grown: bool,
+}
+
+impl Channel {
+    /// Returns the sequence number through which the log has evicted anything, if it evicted something after a time
+    /// on the eviction clock; else 0.
+    pub(super) fn evicted_since(&self, clock: u64) -> u64 {
+        if self.evicted_at > clock {
+            self.log.evicted_through()
+        } else {
+            0
+        }
+    }
+
+    /// Returns true if one of these sorted topics names the channel, which is at `at`, or matches its name.
+    pub(super) fn is_of(&self, at: usize, topics: &[TopicId]) -> bool {
+        let has_pattern = |pattern: &usize| topics.binary_search(&TopicId::Pattern(*pattern as u32)).is_ok();
+        topics.binary_search(&TopicId::Channel(at as u32)).is_ok() || self.patterns().iter().any(has_pattern)
+    }
+
+    /// Returns the slots of the patterns that match the name.
+    pub(super) fn patterns(&self) -> &[usize] {
+        &self.patterns
+    }
+
+    /// Returns true if the channel has neither subscribers nor entries.
+    fn is_unused(&self) -> bool {
+        self.subscribers.len() == 0 && self.log.is_empty()
+    }
+}
+
+/// A pattern of channel names. The hub removes a pattern without subscribers.
+#[derive(Debug)]
+struct Pattern {
+    glob: Glob,
+    /// The slots of the channels that match.
+    channels: BTreeSet<usize>,
+    /// The streams that are subscribed by this pattern.
+    subscribers: SubscriberList,
+    /// The evictions of all matching channels, removed channels included.
+    evictions: Evictions,
+    /// The sequence number through which matching channels have discarded even the latest entry of a key.
+    discarded_through: u64,
+    /// The same of the channels in which a lagging stream ends.
+    ending_through: u64,
+}
 
 /// The channels and the patterns of a hub.
 #[derive(Debug, Default)]

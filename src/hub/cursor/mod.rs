@@ -2,7 +2,7 @@
 
 pub(super) mod parts;
 
-use crate::hub::channels::topics::{TopicId, Topics};
+use crate::hub::channels::{TopicId, Topics};
 
 use crate::hub::ids::LastId;
 use crate::hub::PositionStyle;

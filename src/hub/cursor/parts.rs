@@ -3,7 +3,7 @@
 //! Each group of topics that begin alike is a part: its topics, and the sequence number after which their events are sent. The
 //! parts are removed when the cursor has reached all of these numbers.
 
-use crate::hub::channels::topics::{TopicId, Topics};
+use crate::hub::channels::{TopicId, Topics};
 use crate::hub::FirstBlock;
 
 /// The parts of a cursor.

@@ -4,22 +4,17 @@
 //! clock. Reading needs nothing else of a hub. Other parts change the logs: publishing appends, retention evicts.
 
 mod backlog;
-mod first_entries;
-mod merge;
-mod recent_channels;
 #[cfg(test)]
 mod tests;
 
-use super::channels::channel::Channel;
 use super::channels::eviction_clock::EvictionClock;
-use super::channels::topics::TopicId;
-use super::channels::Channels;
+use super::channels::{Channel, Channels, TopicId};
 use super::ids::custom_ids::CustomIds;
 use super::settings::policies::{Policies, Policy};
 use super::{Cursor, Retention, Settings, Topic};
 use crate::log::Bounds;
-use first_entries::FirstEntries;
-use recent_channels::RecentChannels;
+use std::collections::vec_deque::{self, VecDeque};
+use std::collections::BTreeSet;
 
 /// The channels of a hub, and the order of their entries.
 #[derive(Debug)]
@@ -200,5 +195,86 @@ impl Logs {
     /// Returns the first entry of a policy's logs.
     pub(super) fn first_of_policy(&self, number: usize) -> Option<(u64, usize)> {
         self.firsts.of_policy(number)
+    }
+}
+
+/// For each policy, the first entry of each channel that has one: its sequence number, and the channel. The channels of a
+/// policy expire their entries at one age, so the entry with the smallest number is the next one.
+#[derive(Debug, PartialEq, Eq)]
+struct FirstEntries(Vec<BTreeSet<(u64, usize)>>);
+
+impl FirstEntries {
+    /// Finds the first entries of all channels. There are so many policies.
+    fn of(channels: &Channels, policies: usize) -> Self {
+        let mut firsts = vec![BTreeSet::new(); policies];
+        for (at, channel) in channels.iter() {
+            firsts[channel.policy].extend(channel.log.first().map(|(seq, _)| (seq, at)));
+        }
+        Self(firsts)
+    }
+
+    /// Records that a channel's first entry is another one.
+    fn replace(&mut self, policy: usize, at: usize, before: Option<u64>, first: Option<u64>) {
+        if let Some(seq) = before {
+            self.0[policy].remove(&(seq, at));
+        }
+        if let Some(seq) = first {
+            self.0[policy].insert((seq, at));
+        }
+    }
+
+    /// Returns the first entry of the channels of a policy.
+    fn of_policy(&self, policy: usize) -> Option<(u64, usize)> {
+        self.0[policy].iter().next().copied()
+    }
+
+    /// Returns the first entry of the channels of each policy that have one.
+    fn iter(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
+        self.0.iter().filter_map(|firsts| firsts.iter().next()).copied()
+    }
+
+    /// Returns true if no channel has an entry.
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(BTreeSet::is_empty)
+    }
+}
+
+/// The last publications in order: the sequence number and the channel of each.
+///
+/// A stream may be subscribed to thousands of channels, of which few have anything new. Scanning these is then faster than
+/// looking at each log.
+#[derive(Debug, Default)]
+struct RecentChannels {
+    publications: VecDeque<(u64, u32)>,
+    /// The sequence number of the last publication before these; 0 if there was none.
+    before: u64,
+}
+
+impl RecentChannels {
+    const MOST: usize = if cfg!(test) { 64 } else { 4096 };
+
+    fn push(&mut self, seq: u64, channel: usize) {
+        self.publications.push_back((seq, channel as u32));
+        if self.publications.len() > Self::MOST {
+            self.before = self.publications.pop_front().map_or(self.before, |(seq, _)| seq);
+        }
+    }
+
+    /// Returns true if all publications after a sequence number are here.
+    fn has_all_after(&self, seq: u64) -> bool {
+        seq >= self.before
+    }
+
+    /// Returns the publications after a sequence number.
+    fn after(&self, seq: u64) -> vec_deque::Iter<'_, (u64, u32)> {
+        let len = self.publications.len();
+        let last = self.publications.back().map_or(0, |(seq, _)| *seq);
+        // Without a store, numbers increase by one: then this is the first publication after `seq`.
+        let dense = len.saturating_sub(usize::try_from(last.saturating_sub(seq)).unwrap_or(usize::MAX));
+        match self.publications.get(dense) {
+            Some((first, _)) if *first == seq + 1 => self.publications.range(dense..),
+            _ => self.publications.range(self.publications.partition_point(|(known, _)| *known <= seq)..),
+        }
     }
 }

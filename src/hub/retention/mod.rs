@@ -1,6 +1,6 @@
 //! Retention: evicting entries that exceed a bound of size, and expiring entries that are too old.
 
-use super::channels::topics::TopicId;
+use super::channels::TopicId;
 use super::logs::Logs;
 use super::{Counts, Cursor, Hub, Retention};
 use crate::log::{Bounds, Gone, Log, Snapshots};

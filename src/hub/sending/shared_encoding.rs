@@ -10,7 +10,7 @@
 use super::window_rounds::{Round, WindowRounds};
 use crate::compression::{Body, ContentCoding, Piece};
 use crate::event::{Framing, LineEnd, Shared};
-use crate::hub::channels::topics::{TopicId, Topics};
+use crate::hub::channels::{TopicId, Topics};
 use crate::hub::logs::Logs;
 use crate::hub::{Counts, Cursor};
 use crate::log::LogEntry;

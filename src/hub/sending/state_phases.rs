@@ -22,7 +22,7 @@
 //! streams are lagging.
 
 use super::positions::block;
-use crate::hub::channels::topics::TopicId;
+use crate::hub::channels::TopicId;
 use crate::hub::cursor::parts::{HeldSnapshots, Part, Parts};
 use crate::hub::ids::LastId;
 use crate::hub::logs::Logs;

@@ -1,10 +1,8 @@
 //! The settings of a hub: retention, lagging streams, ids, and the events of the hub itself.
 
-pub(super) mod channel_settings;
-pub(super) mod gap_settings;
 pub(super) mod policies;
 
-use super::{ChannelSettings, GapData, OnSlow};
+use super::glob::Glob;
 use crate::log::Bounds;
 use std::time::Duration;
 
@@ -89,4 +87,87 @@ impl Settings {
             opaque_ids: false,
         }
     }
+}
+
+/// What differs for the channels that a pattern matches. Everything else is as the hub's settings say. Of a list of these, the
+/// first whose pattern matches a channel's name counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelSettings {
+    pattern: Glob,
+    /// The largest number of events of a channel's history.
+    pub events: Option<usize>,
+    /// The largest number of their bytes.
+    pub bytes: Option<usize>,
+    /// The age at which they expire.
+    pub age: Option<Duration>,
+    /// The most retained keys of a channel.
+    pub state_keys: Option<usize>,
+    /// The most bytes of these.
+    pub state_bytes: Option<usize>,
+    /// How the hub treats a stream that lags in a channel.
+    pub on_slow: Option<OnSlow>,
+}
+
+coded!(ChannelSettings { pattern, events, bytes, age, state_keys, state_bytes, on_slow });
+
+impl ChannelSettings {
+    /// Creates settings in which nothing differs.
+    pub fn new(pattern: &[u8]) -> Self {
+        Self {
+            pattern: Glob::new(pattern),
+            events: None,
+            bytes: None,
+            age: None,
+            state_keys: None,
+            state_bytes: None,
+            on_slow: None,
+        }
+    }
+
+    /// Returns the pattern. A name is a pattern that matches only itself.
+    pub fn pattern(&self) -> &[u8] {
+        self.pattern.text()
+    }
+
+    /// Returns true if the settings are for a channel, unless others come before them.
+    pub(in crate::hub) fn is_for(&self, channel: &[u8]) -> bool {
+        self.pattern.is_match(channel)
+    }
+
+    /// Returns the retention of a channel's log in a hub whose own is `hub`.
+    pub fn history(&self, hub: Bounds) -> Bounds {
+        Bounds {
+            events: self.events.unwrap_or(hub.events),
+            bytes: self.bytes.unwrap_or(hub.bytes),
+            age: self.age.unwrap_or(hub.age),
+        }
+    }
+
+    /// Returns the bounds of a channel's state in a hub whose own are `hub`.
+    pub fn state(&self, hub: StateBounds) -> StateBounds {
+        StateBounds { keys: self.state_keys.unwrap_or(hub.keys), bytes: self.state_bytes.unwrap_or(hub.bytes) }
+    }
+}
+
+/// The data of the `gap` event for each reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GapData {
+    /// For [`Gap::Evicted`](crate::hub::Gap::Evicted).
+    pub evicted: Box<str>,
+    /// For [`Gap::Unknown`](crate::hub::Gap::Unknown).
+    pub unknown: Box<str>,
+    /// For [`Gap::Slow`](crate::hub::Gap::Slow).
+    pub slow: Box<str>,
+}
+
+/// How the hub treats a lagging stream: one whose log has evicted entries before the stream was sent them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSlow {
+    /// The stream ends. Its client reconnects and receives a `gap` event.
+    Disconnect,
+    /// The stream is sent a `gap` event, then the entries that the log still holds.
+    Gap,
+    /// The logs are compacted: the stream is sent the latest entry of each channel, or of each key, and continues
+    /// there.
+    Latest,
 }

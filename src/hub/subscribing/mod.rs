@@ -1,6 +1,4 @@
 //! Subscribing: where a stream begins in the sequence, with which block, and its end.
 
-pub(super) mod first_block;
-pub(super) mod resume_point;
 pub(super) mod subscription;
 pub(super) mod subscription_end;

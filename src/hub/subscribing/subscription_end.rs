@@ -1,7 +1,7 @@
 //! The end of a stream's subscription.
 
 use crate::hub::channels::subscribers::SubscriberList;
-use crate::hub::channels::topics::{TopicId, Topics};
+use crate::hub::channels::{TopicId, Topics};
 use crate::hub::cursor::parts::{Extent, Part};
 use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Hub};

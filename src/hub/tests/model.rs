@@ -1,7 +1,7 @@
 //! Invariants of a hub, checked by tests after each step.
 
 use super::*;
-use crate::hub::channels::channel::Channel;
+use crate::hub::channels::Channel;
 use crate::hub::settings::policies::Policies;
 use std::collections::HashSet;
 
