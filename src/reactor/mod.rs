@@ -15,10 +15,10 @@
 //! - `sending`: one gathered write to one stream
 //! - `log_source`: the part of that write that comes from the log
 //! - `reading`: what clients send, and that they leave
-//! - `detaching`: giving a stream to another process; `handing_over`: all streams to another program
+//! - `handing_over`: giving a stream to another process, or all streams to another program
 //! - `ending`: the end of one stream
 //! - `stream_members`: which streams with members have entered and left
-//! - `withdrawing`: the end of streams by their labels, topics and ages; `polls`: of those that end once they are answered
+//! - `withdrawing`: the end of streams by their labels, topics and ages, and of those that end once they are answered
 //! - `shutdown`: the end of many: draining a hub, shutting down
 //! - `run_due`: what is due; `timers`: when; `stall_watchdog`: when a client is dead that takes nothing
 //! - `waiting`: streams that wait, for a time or for their hub
@@ -41,7 +41,6 @@
 
 mod buffering;
 mod command;
-mod detaching;
 mod ending;
 mod flushing;
 mod handing_over;
@@ -49,7 +48,6 @@ mod hubs;
 mod io;
 mod log_source;
 mod opening;
-mod polls;
 mod reading;
 mod run_due;
 mod sending;
@@ -67,8 +65,7 @@ mod withdrawing;
 mod tests;
 
 pub use command::{Answer, Command, Ending, HubId, StreamId, StreamInit};
-pub use detaching::Detached;
-pub use handing_over::Handed;
+pub use handing_over::{Detached, Handed};
 pub use io::{Io, Ready};
 
 use crate::compression::Alone;
