@@ -6,21 +6,19 @@
 //! - `query`: where the client continues, and the query without that
 //! - `preference`: whether it polls, and the token that tells its requests apart
 //! - `coding`: how the response is coded
-//! - `cookies`: the ticket that the client brings back
-//! - `binding`: a digest of all by which an application may decide, to which a ticket is bound
+//! - `ticket`: the ticket that the client brings back, and a digest of all by which an application may decide, to which that is
+//!   bound
 
 #![forbid(unsafe_code)]
 
-mod binding;
 mod coding;
-mod cookies;
 mod preference;
 mod query;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
-pub use binding::BoundRequest;
 pub use coding::{best_coding, content_coding};
-pub use cookies::{ticket_cookie, ticket_of};
 pub use preference::{Preference, ONLY_OF_STREAMS};
 pub use query::{last_event_id, query_without_id};
+pub use ticket::{ticket_cookie, ticket_of, BoundRequest};

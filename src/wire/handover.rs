@@ -6,7 +6,7 @@
 
 use super::codec::Reader;
 use super::frame::Frame;
-use super::handed_stream::Open;
+use super::request::Open;
 use super::settings::{NamedSettings, ShowChannel};
 use super::Malformed;
 use crate::hub::{EndRequest, HandedMember, History, KeptMember, Presence, Retain, SubscribeRequest};

@@ -51,26 +51,23 @@
 //!
 //! # Files
 //!
-//! - `frame`: frames in a sequence of bytes that is cut anywhere
+//! - `frame`: frames in a sequence of bytes that is cut anywhere, and messages as frames
 //! - `fields`: the fields of an event
 //! - `settings`, `store_status`: the settings of hubs and streams, and the health of a hub's store
 //! - `first_messages`: those of a connection; `version`: which worker is refused because of its version; `hub_name`
 //! - `call`: what the application asks a hub, and the replies
-//! - `request`: what a worker sends, `handed_stream` among it; `response`: what the hub process sends; `message_lists`: both
-//!   of them as bytes
+//! - `request`: what a worker sends; `response`: what the hub process sends
 //! - `handover`: what a program hands over to the one that continues as its process
 //! - `credits`: how much a worker may send
 
 #![forbid(unsafe_code)]
 
 #[macro_use]
-mod message_lists;
+mod frame;
 mod call;
 mod credits;
 mod fields;
 mod first_messages;
-mod frame;
-mod handed_stream;
 mod handover;
 mod hub_name;
 mod request;
@@ -91,11 +88,10 @@ pub use credits::{Credits, WINDOW_BYTES};
 pub use fields::{FieldList, Fields};
 pub use first_messages::{Hello, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES};
 pub use frame::{Frame, FrameBuffer, MAX_FRAME_BYTES};
-pub use handed_stream::{Open, StreamProgress};
 pub use handover::{HandedPeer, HandedProcess, Handover, HANDOVER};
 pub use hub_name::Name;
-pub use request::{Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
-pub use response::Response;
+pub use request::{Open, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
+pub use response::{Response, StreamProgress};
 pub use settings::{HubSettings, NamedSettings, ShowChannel};
 pub use store_status::StoreStatus;
 pub use version::VERSION;

@@ -4,14 +4,14 @@ use super::call::Call;
 use super::codec::{Coded, Malformed, Reader, Writer};
 use super::fields::{FieldList, Fields};
 use super::frame::kind_of;
-use super::handed_stream::Open;
+use crate::compression::Body;
 use crate::event::Unsequenced;
 use crate::hub::{
     is_counted, Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, OtherStart,
     Passport, Poll, PollReason, PositionStyle, Presence, Publication, Retain, StartPoint, Statement, StreamLimit,
     SubscribeRequest, Ticket, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
-use crate::stream::Reason;
+use crate::stream::{Reason, Settings};
 use std::borrow::Cow;
 
 /// The most topics of one message.
@@ -131,6 +131,30 @@ impl Request<'_> {
     }
 }
 
+/// A stream that is handed over: its passport. The socket travels beside the message, or beside a later
+/// [`Request::Attach`](super::Request::Attach).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open<'a> {
+    /// The stream's number.
+    pub stream: u64,
+    /// The stream's settings.
+    pub settings: Settings,
+    /// The bytes that the client is still to be sent before anything else, framed and encoded: the head of the response, and
+    /// what else was buffered.
+    pub unsent: &'a [u8],
+    /// The content so far, `unsent` included.
+    pub body: Body,
+    /// Whether subscriptions are held until [`Request::Begin`](super::Request::Begin).
+    pub holds: bool,
+}
+
+impl<'a> Open<'a> {
+    /// A stream whose body is empty so far, and whose subscriptions are not held.
+    pub fn new(stream: u64, settings: Settings, unsent: &'a [u8]) -> Self {
+        Self { stream, settings, unsent, body: Body::default(), holds: false }
+    }
+}
+
 coded!(StartPoint by { 0: Latest, 1: Oldest, 2: Last(count), 3: State });
 coded!(Topic by { 0: Channel(name), 1: Pattern(name) }, at most MAX_TOPICS);
 
@@ -148,6 +172,7 @@ coded!(checked
 type SentPublication<'a> = Publication<'a, Fields<'a>>;
 
 coded! {
+    Open<'a> { stream, settings, unsent, body, holds }
     SentPublication<'a> { channel, key, retain, once, fields }
     Passport { settings, may_be_coded, head, opening, retry, cookies, fields }
     Ticket { expires_at, known_through, owner, limits, request, binding, passport }

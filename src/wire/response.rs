@@ -3,10 +3,24 @@
 use super::call::Reply;
 use super::codec::{Coded, Malformed, Reader, Writer};
 use super::first_messages::Welcome;
-use super::handed_stream::StreamProgress;
 use crate::hub::Counts;
 use crate::stream::Reason;
 use crate::{ErrorCode, Failure};
+
+/// How far the hub process is with a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamProgress {
+    /// The stream.
+    pub stream: u64,
+    /// How many bytes of [`Push`](super::Request::Push) the stream has got so far.
+    pub pushed: u64,
+    /// How many bytes are buffered.
+    pub buffered: u64,
+    /// Whether the client's socket takes nothing for now.
+    pub is_stalled: bool,
+}
+
+coded!(StreamProgress { stream, pushed, buffered, is_stalled });
 
 messages! {
     /// A message of the hub process.
