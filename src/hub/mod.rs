@@ -114,7 +114,7 @@
 //!   `positions` makes the hub's own blocks.
 //! - `gaps`: decides between a `gap` event, compaction and the end of a stream that has missed events.
 //! - `readers`: `ends` finds the streams that a request to end streams means, `stream_limits` counts those of a key, both by
-//!   their `labels`; `polls` decides when a poll is answered.
+//!   their labels; `polls` decides when a poll is answered.
 //! - `ticket`: what a client may have again without the application being asked.
 //! - `stored_history`: continues with events that a store has kept, and says what it may forget; `handing_over`: what another
 //!   program continues with.
@@ -175,10 +175,9 @@ pub use publishing::refusal::{
 };
 pub use publishing::{Publication, SequencedEvent};
 pub use readers::ends::{EndRequest, EndRequests, FINISH_BLOCK, LONGEST_ANSWER, MOST_REMEMBERED};
-pub use readers::labels::{is_counted, MAX_LABELS, MAX_LABEL_BYTES};
 pub use readers::polls::POLL_LINGER;
 pub use readers::stream_limits::RESERVED;
-pub use readers::Readers;
+pub use readers::{is_counted, Readers, MAX_LABELS, MAX_LABEL_BYTES};
 pub use sending::positions::OwnBlock;
 pub use sequence::{Sequence, STEPS};
 pub use stored_history::{Evictions, History};

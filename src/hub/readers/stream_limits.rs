@@ -8,8 +8,7 @@
 //! the client has left before, expires after [`RESERVED`]. If another limit refuses the stream, its places are given back: a
 //! client that asks in vain takes no place of others.
 
-use super::labels::{is_counted, MAX_LABEL_BYTES};
-use super::Readers;
+use super::{is_counted, Readers, MAX_LABEL_BYTES};
 use crate::hub::{Hub, StreamLimit, SubscribeRequest};
 use crate::stream::after;
 use std::collections::HashMap;
