@@ -2,7 +2,7 @@
 //!
 //! Producers and the reactor share a few atomics for each stream. Reading them takes no lock and makes no system call.
 
-use crate::reactor::{HubId, StreamId};
+use crate::reactor::StreamId;
 use crate::stream::Reason;
 use std::os::raw::c_int;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -19,8 +19,6 @@ pub(crate) struct StreamState {
     descriptor: AtomicI32,
     /// The socket's cookie. A child compares it, because it may have closed the descriptor and reused its number.
     cookie: AtomicU64,
-    /// The number of the hub that the stream is subscribed to, plus one; 0 if there is none.
-    hub: AtomicU64,
     /// How many topics the stream has or has asked for. The reactor subtracts those that it asked for twice.
     topics: AtomicUsize,
     /// The interpreter that the end is reported to.
@@ -60,7 +58,6 @@ impl StreamState {
             flags: AtomicU32::new(0),
             descriptor: AtomicI32::new(-1),
             cookie: AtomicU64::new(0),
-            hub: AtomicU64::new(0),
             topics: AtomicUsize::new(0),
             interpreter,
             id,
@@ -203,17 +200,6 @@ impl StreamState {
     pub(crate) fn take_socket(&self) -> Option<(c_int, u64)> {
         let number = Some(self.descriptor.swap(-1, Ordering::AcqRel)).filter(|number| *number >= 0);
         number.map(|number| (number, self.cookie.load(Ordering::Relaxed)))
-    }
-
-    /// Gives the stream to a hub. Returns false if it belongs to another hub.
-    pub(crate) fn set_hub(&self, hub: HubId) -> bool {
-        let hub = u64::from(hub) + 1;
-        let before = self.hub.compare_exchange(0, hub, Ordering::AcqRel, Ordering::Acquire);
-        before.map_or_else(|other| other == hub, |_| true)
-    }
-
-    pub(super) fn has_hub(&self) -> bool {
-        self.hub.load(Ordering::Acquire) != 0
     }
 
     /// Adds topics. Returns false, and adds none, if there would be more than `max_topics`.

@@ -213,11 +213,10 @@ impl StreamHandle {
         if !self.is_open() || !self.origin.is_here() || !Arc::ptr_eq(&self.stream.reactor, reactor) {
             return Ok(None);
         }
-        let state = &self.stream.state;
-        if !state.set_hub(hub) {
+        if !self.subscriptions.set_hub(hub) {
             return Err(Failure::new(ErrorCode::State, None, "this stream is subscribed to another hub"));
         }
-        if let Some(max) = max_topics.filter(|max| !state.add_topics(request.topics.len(), *max)) {
+        if let Some(max) = max_topics.filter(|max| !self.stream.state.add_topics(request.topics.len(), *max)) {
             let message = format!("a stream may have at most {max} channels and patterns (max_topics)");
             return Err(Failure::invalid("channels", message));
         }
@@ -257,7 +256,7 @@ impl StreamHandle {
     /// Returns true if the stream belongs to a hub. The hub must be able to resume from every id that its client
     /// receives.
     pub fn is_subscribed(&self) -> bool {
-        self.stream.state.has_hub()
+        self.subscriptions.hub.is_some()
     }
 
     /// Returns true if a subscription would be a later one, which begins with new events: the stream is subscribed, and is not
@@ -431,7 +430,7 @@ impl StreamHandle {
 
     /// Makes a stream of the parent process a stream of this child. Returns false if that is not possible.
     fn adopt(&mut self) -> bool {
-        let socket = match self.stream.adopt() {
+        let socket = match self.stream.adopt(self.is_subscribed()) {
             Some(socket) => socket,
             None => return false,
         };

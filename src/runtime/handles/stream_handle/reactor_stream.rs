@@ -48,9 +48,9 @@ impl ReactorStream {
     /// - The parent still had events to send at the fork. It sends them later, and they would mix with the child's.
     /// - The stream belongs to a hub of the parent, which may send events at any time.
     /// - The child has closed the descriptor, and its number may have been reused.
-    pub(super) fn adopt(&mut self) -> Option<OwnedFd> {
+    pub(super) fn adopt(&mut self, is_subscribed: bool) -> Option<OwnedFd> {
         let inherited = self.state.take_socket().and_then(|(number, cookie)| descriptor::inherit(number, cookie).ok());
-        let socket = inherited.filter(|_| self.state.buffered_bytes() == 0 && !self.state.has_hub());
+        let socket = inherited.filter(|_| self.state.buffered_bytes() == 0 && !is_subscribed);
         let adopted = socket.and_then(|socket| Some((socket, reactor_or_start().ok()?)));
         if adopted.is_none() {
             self.state.close();

@@ -1,6 +1,7 @@
 //! The subscriptions that a handle makes, and when they take effect.
 
 use crate::hub::SubscribeRequest;
+use crate::reactor::HubId;
 
 /// When a subscription takes effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) enum SubscribeMode {
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     pub(super) mode: SubscribeMode,
+    /// The hub that the stream belongs to.
+    pub(super) hub: Option<HubId>,
     /// Whether an event with an id was pushed. A later subscription does not replace that id.
     pub(super) has_pushed_id: bool,
     /// Whether one waits for a hub process, or has waited.
@@ -28,6 +31,11 @@ impl Subscriptions {
     /// Holds subscriptions from now on: a handler runs.
     pub(super) fn hold(&mut self) {
         self.mode = SubscribeMode::Hold;
+    }
+
+    /// Gives the stream to a hub. Returns false if it belongs to another hub.
+    pub(super) fn set_hub(&mut self, hub: HubId) -> bool {
+        *self.hub.get_or_insert(hub) == hub
     }
 
     /// Completes a subscription. Returns it, and whether it is held.
@@ -60,6 +68,12 @@ mod tests {
         assert_eq!(subscriptions.mode, SubscribeMode::Held);
         subscriptions.begin();
         assert_eq!(subscriptions.mode, SubscribeMode::AtOnce);
+    }
+
+    #[test]
+    fn a_stream_belongs_to_one_hub() {
+        let mut subscriptions = Subscriptions::default();
+        assert_eq!([7, 7, 8, 7].map(|hub| subscriptions.set_hub(hub)), [true, true, false, true]);
     }
 
     #[test]
