@@ -181,11 +181,8 @@ sub _dbh_of {
         dbh => 'dbh must be a handle of DBI, or an object that has one, such as a schema of DBIx::Class or a'
             . ' database of Mojo::Pg')
         if !blessed $dbh || !$dbh->isa('DBI::db');
-    my $class = $DATABASE->class_for($dbh);
-    $SETTINGS->refuse(
-        dbh => "there is no outbox for the driver $dbh->{Driver}{Name}: use one of " . join ', ',
-        map { "DBD::$_" } $DATABASE->drivers
-    ) if !defined $class;
+    local ($@, $SIG{__DIE__});
+    my $class = eval { $DATABASE->class_for($dbh) } // $SETTINGS->refuse(dbh => $@ =~ s/\n//r);
     return ($dbh, $class);
 }
 

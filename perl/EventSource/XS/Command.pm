@@ -12,9 +12,10 @@ use EventSource::XS::UTF8;
 use Getopt::Long  qw(GetOptionsFromArray);
 use IO::Handle    ();
 use JSON::MaybeXS ();
-use List::Util    qw(first);
+use List::Util    qw(first min);
 use POSIX         qw(floor strftime);
 use Scalar::Util  qw(blessed);
+use Time::HiRes   qw(sleep);
 
 # In the order of the help: the name, a description, and the module if its name is not that of the command.
 my @COMMANDS = (
@@ -34,6 +35,8 @@ my @COMMANDS = (
 
 my %EXIT_CODE = (invalid => 5, full => 5, refused => 5, state => 5, timeout => 4, unavailable => 3, unknown => 4);
 my ($FAILED, $USAGE) = (1, 2);
+
+my $LONGEST_PAUSE = 1;    # seconds between two attempts to connect
 
 # A character of UTF-8 that is not a control character.
 my $PLAIN = qr/
@@ -65,6 +68,24 @@ sub connect {
     return EventSource::Hub::Process->connect(%default, $class->settings_of_hub($option), @timeout);
 }
 
+# Waits for the next hub process, to which code connects, or until code says that the wait is over. The pauses begin with one in
+# seconds and grow up to a second. Returns true if it is connected.
+sub connect_again {
+    my ($class, $name, $pause, $connect, $is_over) = @_;
+    my $has_said;
+    until ($is_over->()) {
+        sleep $pause;
+        if (eval { $connect->(); 1 }) {
+            $class->complain($name, 'connected again') if $has_said;
+            return 1;
+        }
+        die $@                                                                         if !$class->is_broken($@);
+        $class->complain($name, 'the hub process has ended; waiting for the next one') if !$has_said++;
+        $pause = min($pause * 2, $LONGEST_PAUSE);
+    }
+    return;
+}
+
 sub exit_code {
     my ($class, $error) = @_;
     return $USAGE  if blessed $error && $error->isa('EventSource::XS::Command::Usage');
@@ -79,6 +100,9 @@ sub exit_code_of {
     my ($class, $code) = @_;
     return $EXIT_CODE{$code} || $FAILED;
 }
+
+# True if the connection has broken, or the hub does not answer.
+sub is_broken { return $_[0]->exit_code($_[1]) =~ /\A[34]\z/ }
 
 sub json {
     my ($class, $value) = @_;

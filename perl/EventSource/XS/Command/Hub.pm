@@ -11,18 +11,8 @@ use Scalar::Util qw(blessed);
 
 my $COMMAND = 'EventSource::XS::Command';
 
-# The methods for the commands.
-my %METHOD = (
-    backup  => '_backup',
-    check   => '_check',
-    drain   => '_drain',
-    list    => '_list',
-    log     => '_log',
-    run     => '_run',
-    start   => '_start',
-    stop    => '_stop',
-    upgrade => '_upgrade',
-);
+# The commands. Each has a method of its name, after an underscore.
+my @COMMANDS = qw(backup check drain list log run start stop upgrade);
 
 # How long `list` and `check` wait for each process, in seconds.
 my $LIST_TIMEOUT  = 1;
@@ -36,7 +26,7 @@ sub run {
     my $option = $COMMAND->options('hub', \@arguments, @common, @own) or return 0;
     my $name   = shift @arguments;
     $COMMAND->usage('run, start, list, check, log, drain, backup, upgrade or stop?') if !defined $name;
-    my $method = $METHOD{$name} or $COMMAND->usage("unknown command hub $name");
+    $COMMAND->usage("unknown command hub $name")                                     if !grep { $_ eq $name } @COMMANDS;
     if ($name ne 'list') {
         $option->{hub} = shift @arguments      if @arguments > ($name eq 'backup' ? defined $option->{hub} : 0);
         $option->{hub} = $ENV{EVENTSOURCE_HUB} if !defined $option->{hub} && $name eq 'check';
@@ -54,6 +44,7 @@ sub run {
     $COMMAND->usage('--store and --store-from are for hub run and hub start')
         if $name ne 'run' && $name ne 'start' && grep { defined $option->{$_} } qw(store store-from);
     $COMMAND->usage("what is '$arguments[0]'?") if @arguments;
+    my $method = "_$name";
     return $class->$method($option);
 }
 
@@ -93,13 +84,13 @@ sub _check {
     $problem =
         'nobody has used a hub of this name here: eventsource hub list has those that run; with --unused it is ready'
         if $is_unknown;
-    my %found = (name => $option->{hub}, problem => $problem, store => $stats->{store});
-    $found{healthy} = defined $problem ? JSON::MaybeXS::false() : JSON::MaybeXS::true();
-    $found{running} = $is_running      ? JSON::MaybeXS::true()  : JSON::MaybeXS::false();
-    $COMMAND->print($COMMAND->json(\%found) . "\n")       if $option->{json};
-    $COMMAND->complain('hub', "$option->{hub}: $problem") if defined $problem && !$option->{json};
-    $COMMAND->print($COMMAND->line($option->{hub}, 'ok', $is_running ? $stats->{store}{kind} : 'no process yet'))
-        if !defined $problem && !$option->{json};
+    my %found = (name    => $option->{hub}, problem => $problem, store => $stats->{store});
+    my %is    = (healthy => defined $problem ? \0 : \1, running => $is_running ? \1 : \0);
+    if    ($option->{json})  { $COMMAND->print($COMMAND->json({%found, %is}) . "\n") }
+    elsif (defined $problem) { $COMMAND->complain('hub', "$option->{hub}: $problem") }
+    else {
+        $COMMAND->print($COMMAND->line($option->{hub}, 'ok', $is_running ? $stats->{store}{kind} : 'no process yet'));
+    }
     return $is_unknown ? $COMMAND->exit_code_of('unavailable') : defined $problem ? 1 : 0;
 }
 
@@ -108,12 +99,6 @@ sub _drain {
     $COMMAND->usage('over which time? --within SECONDS') if !defined $option->{within} || $option->{within} < 0;
     $COMMAND->connect($option, autostart => 0)->drain($option->{within});
     return 0;
-}
-
-sub _line {
-    my %hub     = @_;
-    my $workers = @{$hub{workers}};
-    return $COMMAND->line(@hub{qw(name pid version)}, $workers, @hub{qw(streams channels)}, int $hub{age});
 }
 
 sub _list {
@@ -126,12 +111,11 @@ sub _list {
             $COMMAND->complain('hub', "$name: " . $COMMAND->message_of($@));
             next;
         }
-        my %hub = (
-            (map { $_ => $stats->{$_} } qw(age channels pid version workers)),
-            name    => $name,
-            streams => $stats->{open}
-        );
-        $COMMAND->print($option->{json} ? $COMMAND->json(\%hub) . "\n" : _line(%hub));
+        my %hub = (name => $name, streams => $stats->{open}, map { $_ => $stats->{$_} } qw(age channels pid version));
+        my @workers = @{$stats->{workers}};
+        my @columns = (@hub{qw(name pid version)}, scalar @workers, @hub{qw(streams channels)}, int $hub{age});
+        $COMMAND->print(
+            $option->{json} ? $COMMAND->json({%hub, workers => \@workers}) . "\n" : $COMMAND->line(@columns));
     }
     return 0;
 }

@@ -110,9 +110,7 @@ sub _count {
 # Calls code with the table.
 sub _look {
     my ($outbox, $dbh, $code) = @_;
-    my $class = EventSource::XS::Outbox::Database->class_for($dbh)
-        or die "there is no outbox for the driver $dbh->{Driver}{Name}\n";
-    return $class->look($dbh, $outbox->{table}, $code);
+    return EventSource::XS::Outbox::Database->class_for($dbh)->look($dbh, $outbox->{table}, $code);
 }
 
 1;

@@ -23,17 +23,17 @@ my %IS_FIELD = map { $_ => 1 } qw(channel data event id json key once retain ret
 # How much of the input is read at once. Its events are published together.
 my $READ_BYTES = 65_536;
 
+my $FIRST_PAUSE = 0.05;    # seconds until the first attempt to connect again
+
 sub run {
     my ($class, @arguments) = @_;
     my $option = $COMMAND->options('publish', \@arguments, @OPTIONS) or return 0;
     my $self   = bless {option => $option, code => 0, begun => []}, $class;
     $self->_check_arguments(\@arguments);
     $self->{hub} = $COMMAND->connect($option);
-    if ($self->{is_lines} = $option->{'json-lines'} || $option->{lines}) {
-        $self->_publish_lines;
-    }
+    if ($self->{is_lines}) { $self->_publish_lines }
     else {
-        $self->_publish_all($self->_events(@arguments));
+        $self->_publish_all(map { $self->_event($_ eq '-' ? _whole_input() : $_, 'the data') } @arguments);
     }
     $self->_collect;
     return $self->{code} == 3 && $self->{has_published} ? 4 : $self->{code};    # 3 says that nothing was done
@@ -43,7 +43,7 @@ sub run {
 sub _check_arguments {
     my ($self, $arguments) = @_;
     my $option   = $self->{option};
-    my $is_lines = $option->{'json-lines'} || $option->{lines};
+    my $is_lines = $self->{is_lines} = $option->{'json-lines'} || $option->{lines};
     $COMMAND->usage('--lines or --json-lines, not both') if $option->{'json-lines'} && $option->{lines};
     $COMMAND->usage('which channel?')                    if !@$arguments            && !$option->{'json-lines'};
     $self->{channel} = $COMMAND->text('the channel', shift @$arguments) if @$arguments;
@@ -65,12 +65,6 @@ sub _check_arguments {
     return;
 }
 
-# Events of one channel, with the data of the arguments.
-sub _events {
-    my ($self, @data) = @_;
-    return map { $self->_event($_ eq '-' ? _whole_input() : $_, 'the data') } @data;
-}
-
 sub _event {
     my ($self, $bytes, $what) = @_;
     my $option = $self->{option};
@@ -85,13 +79,19 @@ sub _event {
 
 sub _whole_input {
     my $bytes = '';
-    while (1) {
-        my $count = sysread STDIN, $bytes, $READ_BYTES, length $bytes;
-        next                                       if !defined $count && $!{EINTR};
-        die "cannot read the standard input: $!\n" if !defined $count;
-        last                                       if !$count;
-    }
+    1 while _read_input(\$bytes);
     return $bytes;
+}
+
+# Appends the next bytes of the input. Returns 0 at its end.
+sub _read_input {
+    my $bytes = shift;
+    while (1) {
+        my $count = sysread STDIN, $$bytes, $READ_BYTES, length $$bytes;
+        return $count                              if defined $count;
+        die "cannot read the standard input: $!\n" if !$!{EINTR};
+    }
+    return;
 }
 
 # A line that is wrong is reported, and the next one is taken. What has been read is published before the input is waited for.
@@ -99,10 +99,8 @@ sub _publish_lines {
     my $self = shift;
     my ($rest, $number) = ('', 0);
     while (1) {
-        my $count = sysread STDIN, $rest, $READ_BYTES, length $rest;
-        next                                       if !defined $count && $!{EINTR};
-        die "cannot read the standard input: $!\n" if !defined $count;
-        $rest .= "\n"                              if !$count && length $rest;
+        my $count = _read_input(\$rest);
+        $rest .= "\n" if !$count && length $rest;
         my $whole = rindex($rest, "\n") + 1;
         for my $line (split /(?<=\n)/, substr $rest, 0, $whole, '') {
             $self->_publish_line($line =~ s/\r?\n\z//r, ++$number);
@@ -162,21 +160,9 @@ sub _publish {
     my $channel  = delete $event{channel};
     my $line     = delete $event{line};
     my $is_begun = eval { $self->{hub}->begin_publish($channel, \%event); 1 };
-    die $@ if !$is_begun && !_is_broken($@);
+    die $@ if !$is_begun && !$COMMAND->is_broken($@);
     push @{$self->{begun}}, {channel => $channel, event => \%event, line => $line};
     $self->_collect if !$is_begun;
-    return;
-}
-
-# Waits for the next hub process.
-sub _connect_again {
-    my $self = shift;
-    my $has_said;
-    until (eval { $self->{hub} = $COMMAND->connect($self->{option}) }) {
-        die $@                                                                               if !_is_broken($@);
-        $COMMAND->complain('publish', 'the hub process has ended; waiting for the next one') if !$has_said++;
-        sleep 1;
-    }
     return;
 }
 
@@ -189,16 +175,19 @@ sub _collect {
         my @answers = eval { $self->{hub}->answers };
         if (!@answers) {
             $COMMAND->print($printed);
-            die $@ if $@ && !_is_broken($@);
+            die $@ if $@ && !$COMMAND->is_broken($@);
             my $was_sent = $COMMAND->exit_code($@) != 3;
             my $problem  = 'the hub has not answered: ' . @begun . ' event' . (@begun > 1 ? 's were' : ' was');
             EventSource::Error->throw(code => 'unknown', message => "$problem perhaps published")
                 if !$self->{is_lines};
             $self->_report(4, "$problem perhaps published, from line $begun[0]{line} on") if $was_sent;
-            $self->_connect_again;
+            my $connect = sub { $self->{hub} = $COMMAND->connect($self->{option}) };
+            $COMMAND->connect_again('publish', $FIRST_PAUSE, $connect, sub { 0 });
             return if $was_sent;
             $printed = '';
-            eval { $self->{hub}->begin_publish($_->{channel}, $_->{event}) for @begun; 1 } or _is_broken($@) or die $@;
+            eval { $self->{hub}->begin_publish($_->{channel}, $_->{event}) for @begun; 1 }
+                or $COMMAND->is_broken($@)
+                or die $@;
             next;
         }
         for my $answer (@answers) {
@@ -221,12 +210,6 @@ sub _warn_of_no_data {
     $COMMAND->complain('publish',
         "line $number: the event has neither data nor json, so browsers show no event for it");
     return;
-}
-
-# True if the connection has broken, or the hub does not answer.
-sub _is_broken {
-    my $code = $COMMAND->exit_code(shift);
-    return $code == 3 || $code == 4;
 }
 
 sub _shown {

@@ -10,7 +10,7 @@ use EventSource::XS::Command::Tail::Output;
 use EventSource::XS::Hub::Name;
 use IO::Poll    qw(POLLERR POLLHUP POLLIN);
 use List::Util  qw(min);
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
 my $COMMAND = 'EventSource::XS::Command';
 
@@ -63,13 +63,9 @@ sub _follow_hub {
     die $@ if !$is_ok && !($self->{hub} && $COMMAND->exit_code($@) == 4);    # it has ended without an answer
 
     while (!$self->_is_over) {
-        if ($is_ok && $self->_read_stream) {
-            $pause = $FIRST_PAUSE;
-        }
-        else {
-            $pause = min($pause * 2, $LONGEST_PAUSE);
-        }
-        $is_ok = $self->_connect_again($pause) if !$self->_is_over;
+        $pause = $is_ok && $self->_read_stream ? $FIRST_PAUSE : min($pause * 2, $LONGEST_PAUSE);
+        my $again = sub { $self->_connect(autostart => 0, timeout => $LONGEST_PAUSE) };
+        $is_ok = $COMMAND->connect_again('tail', $pause, $again, sub { $self->_is_over });
     }
     return;
 }
@@ -85,29 +81,11 @@ sub _topics {
 
 # Follows the hub process, from where the stream before has ended.
 sub _connect {
-    my ($self, %how)   = @_;
-    my ($hub, $before) = ($COMMAND->connect($self->{option}, %how), $self->{stream});
+    my ($self, %instead) = @_;
+    my ($hub, $before)   = ($COMMAND->connect({%{$self->{option}}, %instead}), $self->{stream});
     $self->{hub}    = $hub;
     $self->{stream} = $before ? $before->resume($hub) : $hub->follow(@{$self->{topics}}, $self->{begin});
     return 1;
-}
-
-# Waits for the next hub process. Returns true if it follows that.
-sub _connect_again {
-    my ($self, $pause) = @_;
-    my $has_said;
-    while (!$self->_is_over) {
-        sleep $pause;
-        local $self->{option} = {%{$self->{option}}, autostart => 0, timeout => $LONGEST_PAUSE};
-        if (eval { $self->_connect }) {
-            $COMMAND->complain('tail', 'connected again') if $has_said;
-            return 1;
-        }
-        die $@ if $COMMAND->exit_code($@) != 3 && $COMMAND->exit_code($@) != 4;
-        $COMMAND->complain('tail', 'the hub process has ended; waiting for the next one') if !$has_said++;
-        $pause = min($pause * 2, $LONGEST_PAUSE);
-    }
-    return;
 }
 
 sub _is_over {

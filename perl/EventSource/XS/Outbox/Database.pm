@@ -54,10 +54,13 @@ sub new {
 
 # Public methods
 
-# The class for a handle of DBI; undef if there is none for its driver.
+# The class for a handle of DBI. Dies if there is none for its driver.
 sub class_for {
     my ($class, $dbh) = @_;
-    my $kind  = $KIND{$dbh->{Driver}{Name}} or return undef;
+    my $driver = $dbh->{Driver}{Name};
+    my $kind   = $KIND{$driver}
+        || die "there is no outbox for the driver $driver: use one of "
+        . join(', ', map { "DBD::$_" } sort keys %KIND) . "\n";
     my $found = "${class}::$kind";
     (my $file = "$found.pm") =~ s{::}{/}g;
     require $file;
@@ -65,11 +68,6 @@ sub class_for {
 }
 
 sub default_table { return $TABLE }
-
-sub drivers {
-    my @drivers = sort keys %KIND;
-    return @drivers;
-}
 
 # The problem of the name of a table, undef if there is none.
 sub problem_of_table {

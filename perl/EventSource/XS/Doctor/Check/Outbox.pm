@@ -38,10 +38,9 @@ sub findings {
 # Private functions
 
 sub _database {
-    my $seen  = shift;
-    my $dbh   = $seen->{connect_database}->();
-    my $class = $DATABASE->class_for($dbh) or die "there is no outbox for the driver $dbh->{Driver}{Name}\n";
-    return $class->new(dbh => $dbh, table => $seen->{table});
+    my $seen = shift;
+    my $dbh  = $seen->{connect_database}->();
+    return $DATABASE->class_for($dbh)->new(dbh => $dbh, table => $seen->{table});
 }
 
 sub _judge {
