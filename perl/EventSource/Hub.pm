@@ -149,15 +149,6 @@ sub script_app {
     return EventSource::XS::Hub::Script->app(@given);
 }
 
-sub serve {
-    my ($self, $connection, @topics) = @_;
-    my $stream        = _stream_of($connection, 'serve');
-    my $is_subscribed = $self->subscribe_connection($connection, @topics);
-    $stream->serve;
-    EventSource::XS::_call_callbacks();
-    return $is_subscribed;
-}
-
 # Seal a ticket of a subscription: groups of topics, and options; for so many seconds; and what else it says. Return its bytes;
 # undef if they are more than that.
 sub seal_ticket {
@@ -166,23 +157,15 @@ sub seal_ticket {
     return $sealed;
 }
 
+# On the writer of a server that blocks the end of the handler serves the stream.
 sub subscribe {
     my ($self, $connection, @topics) = @_;
-    my $stream = _stream_of($connection, 'subscribe');
-    EventSource::Error->throw(
-        code    => 'state',
-        field   => 'connection',
-        message => 'EventSource::Hub: this stream goes through the writer of a server that blocks: call serve instead'
-    ) if $stream->needs_serving;
-    return $self->subscribe_connection($connection, @topics);
-}
-
-# The end of the handler serves the stream, if nothing else does.
-sub subscribe_connection {
-    my ($self, $connection, @topics) = @_;
+    my $stream = blessed $connection && $connection->isa('Plack::App::EventSource::Connection') && $connection->stream;
+    $SETTINGS->refuse(connection => 'subscribe takes a Plack::App::EventSource::Connection that has a stream')
+        if !$stream;
     my ($member, @given) = $self->_with_member($self->_with_default_id($connection, @topics));
     my $option        = ref $given[-1] eq 'HASH' ? pop @given : {};
-    my $is_subscribed = $self->subscribe_groups($connection->stream, [{topics => \@given, option => {}}], $option);
+    my $is_subscribed = $self->subscribe_groups($stream, [{topics => \@given, option => {}}], $option);
     $connection->remember_member($self, $member) if $member && $is_subscribed;
     EventSource::XS::_call_callbacks();
     return $is_subscribed;
@@ -194,7 +177,7 @@ sub subscribe_groups {
     my $after = $SETTINGS->string(after => $option->{after});
     $after = undef if defined $after && !length $after;
     my %later;
-    if ($stream->is_open && _has_begun($stream)) {
+    if ($stream->is_open && $stream->_has_begun) {
         _check_later($after, $option->{start});
         %later = (start => 'latest');
     }
@@ -271,13 +254,6 @@ sub _check_later {
     );
 }
 
-# Returns true if a subscription of a stream would be a later one: the stream is subscribed, and its handler is over.
-sub _has_begun {
-    my $stream = shift;
-    my $native = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of($stream);
-    return $native && $native->_has_begun;
-}
-
 # Returns true if an id is one of this hub. While its process is away, all that look like ids of hubs are.
 sub _is_own_id {
     my ($self, $id) = @_;
@@ -299,26 +275,17 @@ sub _note_subscription {
     my ($self, $stream, $subscribed) = @_;
     if   ($subscribed eq 'waits') { $self->{absence}->note }
     else                          { $self->{absence}->end }
-    return !!0 if $subscribed eq 'ended';
-    EventSource::XS::Stream::Relay->may_pass_on($stream, @$self{qw(relays absence)})
-        if $self->{relays} && !$stream->is_native;
+    return !!0                                       if $subscribed eq 'ended';
+    $stream->may_pass_on(@$self{qw(relays absence)}) if $self->{relays} && !$stream->is_native;
     return !!1;
 }
 
-sub _stream_of {
-    my ($connection, $method) = @_;
-    my $stream = blessed $connection && $connection->isa('Plack::App::EventSource::Connection') && $connection->stream;
-    $SETTINGS->refuse(connection => "$method takes a Plack::App::EventSource::Connection that has a stream")
-        if !$stream;
-    return $stream;
-}
-
-# Subscribe the native stream of a stream: by an opened ticket, if there is one, perhaps with a member.
+# Subscribe a stream, which is native or a relay then: by an opened ticket, if there is one, perhaps with a member.
 sub _subscribe_native {
     my ($self, $stream, $member, @native) = @_;
     $self->_warn_of_several_processes if EventSource::XS::Stream->is_multiprocess;
-    my $native     = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of_or_create($stream);
-    my $subscribed = $self->_subscribe($native, @native);
+    EventSource::XS::Stream::Relay->begin($stream);
+    my $subscribed = $self->_subscribe($stream, @native);
     $self->_log_refused_members if $member;
     return $self->_note_subscription($stream, $subscribed);
 }
@@ -371,7 +338,7 @@ sub _with_member {
 # has begun does not resume, and its application decides anew.
 sub _with_default_id {
     my ($self, $connection, @topics) = @_;
-    return @topics if _has_begun($connection->stream);
+    return @topics if $connection->stream->_has_begun;
     my %option    = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
     my $id        = $connection->last_event_id;
     my $is_other  = exists $option{after} && (!defined $option{after} || defined $id && "$option{after}" ne $id);
@@ -380,6 +347,8 @@ sub _with_default_id {
     $own{asked_at} = $connection->{asked_at} if $connection->{asked_at};
     return (@topics, {after => $id, %own, %option});
 }
+
+*serve = \&subscribe;
 
 EventSource::XS->keep_errors(qw(admin_app end metrics_app new process script_app serve subscribe to_app));
 
@@ -412,7 +381,7 @@ EventSource::Hub - Channels: publish an event once, and every subscribed stream 
 =head2 Publish and subscribe
 
 C<channels> of L</to_app> says what each request reads: names of channels, and a L</pattern> for many. A handler of
-L<Plack::App::EventSource> calls L</subscribe> or L</serve>.
+L<Plack::App::EventSource> calls L</subscribe>.
 
 A hub lives in one process, a forked child has its own: an event reaches only the streams of the worker that publishes it, and
 the hub warns once. With a L</name> all workers and scripts share it.
@@ -944,8 +913,7 @@ F<auto/share/dist/EventSource-XS>.
 
     my $is_open = $hub->serve($connection, @topics);
 
-L</subscribe> a stream; on the writer of a server that blocks, also send it events until it ends. At the end of a handler this
-works on every server.
+Another name of L</subscribe>.
 
 =head2 stats
 
@@ -1008,7 +976,11 @@ B<Later subscriptions> begin with new events: C<after>, and a C<start> other tha
 throw C<state>. (A stream without any from its handler begins with its first subscription.) A client that reconnects
 receives what it missed only of channels that the handler names.
 
-Throws C<state> also if the stream follows another hub, or goes through the writer of a server that blocks (L</serve>).
+B<On the writer of a server that blocks> the worker sends the stream its events when the handler has returned, until the stream
+ends. What the handler pushes after it has subscribed waits for that, up to L<Plack::App::EventSource/max_buffered>; beyond
+that the stream ends with the reason C<slow>.
+
+Throws C<state> also if the stream follows another hub.
 
 =head2 subscribers
 

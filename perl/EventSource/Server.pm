@@ -270,7 +270,7 @@ sub _subscribe {
     $self->{streams}{$name} = $conn->stream;
     $conn->on_close(sub { delete $self->{streams}{$name} });
     my %option = map { ($_ => $self->{option}{$_}) } qw(position start);
-    $self->{hub}->subscribe_connection($conn, $self->{channel}, \%option);
+    $self->{hub}->subscribe($conn, $self->{channel}, \%option);
     my $loop = EventSource::XS::Loop->current(may_choose => 1);
     return if $self->_start_supply($loop, $env) || $loop || !$conn->is_open;
 

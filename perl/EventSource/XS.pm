@@ -262,7 +262,7 @@ before and after a request to an application of this distribution, or through L<
 
 =item *
 
-at the end of C<publish>, C<subscribe>, C<serve>, C<drain>, C<epoch>, C<stats> and C<subscribers> of any L<EventSource::Hub>;
+at the end of C<publish>, C<subscribe>, C<drain>, C<epoch>, C<stats> and C<subscribers> of any L<EventSource::Hub>;
 
 =item *
 

@@ -30,6 +30,17 @@ _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings, SV *first,
     ST(0) = object;
     XSRETURN(1);
 
+# A hash that has no handle yet becomes the stream instead of an object that was opened.
+void
+_become(SV *self, SV *opened)
+  PREINIT:
+    MAGIC *magic;
+  CODE:
+    esx_stream_of(aTHX_ opened);
+    magic = esx_handle_magic(aTHX_ opened, &esx_stream_table);
+    esx_handle_new(aTHX_ self, &esx_stream_table, "EventSource::XS::Stream::Native", "stream")->mg_ptr = magic->mg_ptr;
+    magic->mg_ptr = NULL;
+
 UV
 default_max_streams()
   CODE:

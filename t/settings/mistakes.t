@@ -36,14 +36,6 @@ use Testing::StreamPair;
     sub write           { return !!1 }
 }
 
-# A stream on the writer of a server that blocks.
-{
-
-    package My::Blocking;
-    our @ISA = 'My::Stream';
-    sub is_open       { return 1 }
-    sub needs_serving { return 1 }
-}
 {
 
     package My::Hub;
@@ -342,7 +334,7 @@ my ($handler, $nothing,    $a_hash) = (sub { $_[0]->push('x') }, sub { return },
 my ($app,     $connection, $pubsub) = map { "Plack::App::EventSource$_" } '', '::Connection', '::PubSub';
 my ($hubs,    $parser,     $server) = map { "EventSource::$_" } qw(Hub Parser Server);
 my $test = 'Test::EventSource';
-my ($conn, $blocking) = map { Plack::App::EventSource::Connection->new(stream => $_->new) } qw(My::Stream My::Blocking);
+my $conn = Plack::App::EventSource::Connection->new(stream => My::Stream->new);
 my ($stream, @clients) = Testing::StreamPair->open;
 my $real = Plack::App::EventSource::Connection->new(stream => $stream);
 my ($ours, $subscribed) = map {
@@ -527,17 +519,16 @@ my @BEGINNERS = (
     [sub { $hub->serve($real, 'a', {since => 1}) },         qr/\Aunknown option 'since'/],
     [sub { $hub->subscribe($real, 'a', {start => 'now'}) }, qr/\Astart must be/],
     [sub { $hub->subscribe($real, 'a', {after => []}) },    "after $STRING ARRAY"],
-    [sub { $hub->subscribe($stream, 'a') },   "subscribe $NO_CONNECTION",                   'connection'],
-    [sub { $hub->subscribe($bare, 'a') },     "subscribe $NO_CONNECTION",                   'connection'],
-    [sub { $hub->serve({}, 'a') },            "serve $NO_CONNECTION",                       'connection'],
-    [sub { $hub->subscribe($blocking, 'a') }, qr/\A./,                                      [state => 'connection']],
-    [sub { $hub->pattern },                   $NO_PATTERN,                                  'pattern'],
-    [sub { $hub->pattern('') },               $NO_PATTERN,                                  'pattern'],
-    [sub { $hub->pattern('☺' x 342) },        qr/\Aa pattern must have at most 1024 bytes/, 'pattern'],
-    [sub { $hub->drain },                     'drain takes a number of seconds',            'seconds'],
-    [sub { $hub->drain(-1) },                 'drain takes a number of seconds',            'seconds'],
-    [sub { $hub->subscribers('') },           q(a channel's name must not be empty),        'channel'],
-    [sub { $hub->subscribers('x' x 1_025) },  qr/\Aa channel's name must have at most 1024 bytes/, 'channel'],
+    [sub { $hub->subscribe($stream, 'a') },  "subscribe $NO_CONNECTION",                          'connection'],
+    [sub { $hub->subscribe($bare, 'a') },    "subscribe $NO_CONNECTION",                          'connection'],
+    [sub { $hub->serve({}, 'a') },           "subscribe $NO_CONNECTION",                          'connection'],
+    [sub { $hub->pattern },                  $NO_PATTERN,                                         'pattern'],
+    [sub { $hub->pattern('') },              $NO_PATTERN,                                         'pattern'],
+    [sub { $hub->pattern('☺' x 342) },       qr/\Aa pattern must have at most 1024 bytes/,        'pattern'],
+    [sub { $hub->drain },                    'drain takes a number of seconds',                   'seconds'],
+    [sub { $hub->drain(-1) },                'drain takes a number of seconds',                   'seconds'],
+    [sub { $hub->subscribers('') },          q(a channel's name must not be empty),               'channel'],
+    [sub { $hub->subscribers('x' x 1_025) }, qr/\Aa channel's name must have at most 1024 bytes/, 'channel'],
 
     # Plack::App::EventSource::PubSub
     [sub { $pubsub->new->to_app }, 'hub must be an EventSource::Hub'],

@@ -86,7 +86,7 @@ sub dispatch {
     my $is_due = $HAS_NATIVE ? _has_callbacks() : @LATER;
     return $is_asked = 0 if !$is_due && !$is_polling;
     EventSource::XS::Stream::Native->collect if $HAS_NATIVE && $is_due && $INC{'EventSource/XS/Stream/Native.pm'};
-    EventSource::XS::Stream::Relay->collect if $INC{'EventSource/XS/Stream/Relay.pm'};
+    EventSource::XS::Stream::Relay->copy_all if $INC{'EventSource/XS/Stream/Relay.pm'};
     __PACKAGE__->tell_losses;
     EventSource::Hub::Lease->collect if $INC{'EventSource/Hub/Lease.pm'};
     $is_asked = 0;

@@ -140,7 +140,7 @@ sub when_sent {
             return if !$stream;
             local @sent = ($stream, $writer);
             $code->();
-            if (!$stream || $stream->passed_on) { _close_writer($writer) }
+            if (!$stream || !$stream->is_open) { _close_writer($writer) }
             else {
                 $stream->on_close(sub { undef $writer });
             }

@@ -8,18 +8,19 @@ use warnings;
 #
 # Each callback has a note of its holder: the holder; 0 for the stream itself; undef for a connection that has been freed, and
 # a Freed if that was of another class, or had attributes. Callbacks and notes are pairs in an array of the caller. A native
-# stream keeps its first callback in its magic and the note as its own value: an array takes 96 bytes more for a stream.
+# stream keeps that array in its magic, or if it has one callback only, that, and the note as its own value: an array takes 96
+# bytes more for a stream. A relay is a hash, so it always has the array.
 #
 # Called as functions, because perl forgets the methods that it has looked up (EventSource::XS::Stream).
 
-use Scalar::Util qw(refaddr weaken);
+use Scalar::Util qw(refaddr reftype weaken);
 
 my $CONNECTION = 'Plack::App::EventSource::Connection';
 my $FREED      = 'EventSource::XS::Stream::CloseCallbacks::Freed';
 
 # Public functions
 
-# Adds a callback to pairs. The holder may be missing; it may be a note of other pairs (pass_on).
+# Adds a callback to pairs. The holder may be missing.
 sub add {
     my ($pairs, $callback, $holder) = @_;
     push @$pairs, $callback, undef;
@@ -27,16 +28,19 @@ sub add {
     return;
 }
 
-# Adds a callback to a native stream. The magic has the first one, or an array of it and of the pairs of the others.
+# Adds a callback to a native stream.
 sub add_to_stream {
     my ($stream, $callback, $holder) = @_;
     my $kept = $stream->_callbacks;
-    if (!$kept) {
+    if (!$kept && reftype $stream ne 'HASH') {
         $stream->_keep_callbacks($callback);
         _note($$stream, $holder);
         return;
     }
-    $stream->_keep_callbacks($kept = [$kept]) if ref $kept eq 'CODE';
+    if (ref $kept ne 'ARRAY') {
+        $stream->_keep_callbacks($kept = [$kept ? ($kept, $$stream) : ()]);
+        weaken $kept->[1] if $kept->[1] && ref $kept->[1] ne $FREED;
+    }
     add($kept, $callback, $holder);
     return;
 }
@@ -69,17 +73,7 @@ sub keep_attributes {
 sub keep_attributes_of_stream {
     my ($holder, $stream) = @_;
     my $kept = $stream->_callbacks or return;
-    keep_attributes($holder, $$stream, ref $kept eq 'ARRAY' ? @$kept : ());
-    return;
-}
-
-# Gives pairs to another stream, except those of one callback.
-sub pass_on {
-    my ($pairs, $stream, $except) = @_;
-    while (my ($callback, $note) = splice @$pairs, 0, 2) {
-        $note = $FREED->new($CONNECTION)    if !defined $note;
-        $stream->on_close($callback, $note) if $callback != $except;
-    }
+    keep_attributes($holder, ref $kept eq 'ARRAY' ? @$kept : $$stream);
     return;
 }
 
@@ -103,7 +97,7 @@ sub take_from_stream {
 sub _note {
     my (undef, $holder) = @_;
     $_[0] = $holder || 0;
-    weaken $_[0] if $holder && ref $holder ne $FREED;
+    weaken $_[0] if $holder;
     return;
 }
 
@@ -111,9 +105,8 @@ sub _note {
 sub _take_pairs {
     my $stream = shift;
     my $kept   = $stream->_callbacks or return;
-    my ($first, @more) = ref $kept eq 'CODE' ? $kept : @$kept;
-    my @pairs = ($first, $$stream, @more);
-    undef $$stream;
+    my @pairs  = ref $kept eq 'ARRAY' ? splice @$kept : ($kept, $$stream);
+    undef $$stream if reftype $stream ne 'HASH';
     $stream->_keep_callbacks(undef);
     return @pairs;
 }

@@ -78,7 +78,7 @@ sub loop {
 sub see_kept {
     my ($class, $stream, $file) = @_;
     my ($env, $application) = @$running[$REQUEST, $APPLICATION];
-    return if !_is_here($application) || $stream->is_subscribed || !$stream->is_open;
+    return if !_is_here($application) || $stream->_has_begun || !$stream->is_open;
     return if $application->{is_kept_seen}++ || !EventSource::XS->is_first_time("kept $application->{name}");
     my $name = $file =~ s{/}{::}gr =~ s/[.]pm\z//r;
     $env->{'psgi.errors'}->print(

@@ -62,6 +62,17 @@ END {
 
 # Public methods
 
+# The callbacks that a stream of Stream::Writer had become those of its relay, which has just been opened.
+sub add_callbacks {
+    my ($self, $pairs) = @_;
+    return if !@$pairs;
+    $self->_keep_callbacks($pairs);
+    EventSource::XS::Stream::AwaitedEnds::add($self);
+    $self->watch                  if !$self->is_blocking;
+    _queue($self->_name, 'error') if defined $self->_want_end;
+    return;
+}
+
 # End the stream when its buffer is sent. $reason is the reason that on_close reports, application by default. Croaks if it
 # is not one of those reasons.
 sub close {
@@ -108,8 +119,6 @@ sub keep_attributes {
     my ($self, $holder) = @_;
     return EventSource::XS::Stream::CloseCallbacks::keep_attributes_of_stream($holder, $self);
 }
-
-sub needs_serving { return !!0 }
 
 # The reactor sends this thread a signal while collect has something to do.
 sub notify_by_signal {
@@ -247,7 +256,7 @@ sub _queue {
     my ($name,   $reason)    = @_;
     my ($stream, $reason_of) = EventSource::XS::Stream::AwaitedEnds::take($name) or return 0;
     my @callbacks = EventSource::XS::Stream::CloseCallbacks::take_from_stream($stream);
-    $reason = $reason_of->() if $reason_of;
+    $reason = $reason_of ? $reason_of->() : $stream->_want_end;
     EventSource::XS->later_here(@$_, $reason) for @callbacks;
     return scalar @callbacks;
 }

@@ -9,15 +9,12 @@ use warnings;
 # polling the socket, which takes no byte from the server. Under an event loop it learns of it when it happens. The server's
 # adapter knows how; it may show no socket where a middleware filters the body.
 
-# A member says in which state a stream is. The first one of these that is set counts:
+# A stream is open, or it has ended and has the member reason. One that follows a hub becomes a relay (Stream::Relay), to which
+# a stream of this class belongs then.
 #
-#   reason         it has ended
-#   passed_on      a process has the connection, and this native stream stands for it (pass_on)
-#   relay_stream   a relay copies what a hub and the application write to this native stream (route_through)
-#   child_writer   a forked child writes to it instead of the server's writer (write_to_server); nothing changes in the worker
-#
-# Otherwise the stream writes to the server itself. Then it has the member direct, an array of all that src/xs/writer.h needs
-# for that: one look-up in this hash instead of seven. The enum esx_direct there names its elements.
+# A stream that the application pushes to has the member direct, an array of all that src/xs/writer.h needs for that: one
+# look-up in this hash instead of seven. The enum esx_direct there names its elements. It has none if there is a child_writer,
+# to which a forked child writes instead of the server's writer (write_to_server).
 
 use Errno ();
 use EventSource::XS::Adapter;
@@ -43,8 +40,8 @@ my %HELD;
 # The open streams by address. The references are weak.
 my %OPEN;
 
-# The members that only a stream has which uses the server's writer.
-my @OF_CONNECTION = qw(child_writer children_gone direct held_open keepalive server_writer socket writer);
+# The members that only a stream has which uses the server's writer. The watch ends before its descriptor is closed.
+my @OF_CONNECTION = qw(watch child_writer children_gone direct held_open keepalive server_writer socket writer);
 
 # Milliseconds after which a refused client is to reconnect, at least, if retry is not set.
 my $DEFAULT_RETRY = 2_000;
@@ -114,24 +111,23 @@ sub ended {
 
 sub adapter { return $_[0]{adapter} }
 
-# Bytes that the hub process has not sent yet, if the stream follows a hub.
-sub buffered { return $_[0]{relay_stream} ? $_[0]{relay_stream}->buffered : 0 }
-
-# End the stream if its client has disconnected. Return true if the stream is open. In contrast to is_open, this is also
-# true while the relay's stream has ended and its bytes are not yet written to the server.
-sub check_open {
-    my $self = shift;
-    return !!0 if defined $self->{reason};
-    return !!1 if !$self->_has_left;
-    $self->end('client');
-    return !!0;
+# The stream becomes a relay. Returns a stream that has the connection instead; the two count as one. The relay sends the
+# keepalives.
+sub as_part_of {
+    my ($self, $relay) = @_;
+    my $writer = bless {%$self, on_close => [], relay => $relay}, ref $self;
+    weaken $writer->{relay};
+    delete @$writer{qw(direct in_handler keepalive)};
+    delete $_->{refaddr $self} for \(%HELD, %OPEN);
+    weaken($OPEN{refaddr $writer} = $writer);
+    $COUNTED{opened}--;
+    return $writer;
 }
 
 # End the response. Everything written before is sent first. $reason is the reason that on_close reports, application by
 # default. Does nothing if the stream has ended.
 sub close {
     my ($self, $reason) = @_;
-    return $self->{relay_stream}->close($reason) if $self->{relay_stream};
     $self->end(defined $reason ? $reason : 'application');
     return;
 }
@@ -147,7 +143,7 @@ sub descriptor { return $_[0]{socket} ? fileno $_[0]{socket} : undef }
 # Under an event loop the stream stays open. Elsewhere it ends, unless a child that was forked meanwhile may still use it.
 sub drop {
     my $self = shift;
-    return if $self->{nonblocking} || $self->{passed_on} || $self->{owner} != $$;
+    return if $self->{nonblocking} || $self->{owner} != $$;
     delete $self->{held_open};    # otherwise this process holds it itself
     $self->end('application') if !$self->_is_held_by_child;
     return;
@@ -156,11 +152,11 @@ sub drop {
 # During global destruction no callback runs.
 sub end {
     my ($self, $reason) = @_;
-    return                                    if defined $self->{reason};
-    return $self->{passed_on}->close($reason) if $self->{passed_on};
+    return if defined $self->{reason};
     $self->{reason} = $reason;
-    delete $self->{watch};           # before its descriptor is closed
-    if (!$self->{relay_stream}) {    # the relay's stream counts its own end
+    delete $self->{watch};        # before its descriptor is closed
+    my $relay = $self->{relay};
+    if (!$relay) {                # a relay counts its own end
         $ended++;
         $CLOSED{$reason}++;
     }
@@ -174,8 +170,8 @@ sub end {
     if (${^GLOBAL_PHASE} ne 'DESTRUCT') {
         EventSource::XS->later_here(@$_, $reason)
             for EventSource::XS::Stream::CloseCallbacks::take($self->{on_close}, $self);
+        $relay->see_end($reason) if $relay;
     }
-    delete $self->{relay_stream};
     return $self->_release_connection;
 }
 
@@ -194,12 +190,12 @@ sub end_with_retry {
 sub enter_process {
     my ($self, $socket) = @_;
     @$self{qw(owner socket on_close)} = ($$, $socket, []);
-    delete @$self{qw(child_writer children_gone direct held_open relay_stream)};
+    delete @$self{qw(child_writer children_gone direct held_open relay)};
     return;
 }
 
-# The server decides whether a write blocks. The relay's stream must know when the handler runs, because all subscriptions
-# of a handler are one request.
+# The server decides whether a write blocks. A relay must know when the handler runs, because all subscriptions of a handler are
+# one request.
 sub enter_handler {
     my $self = shift;
     $self->{in_handler} = 1;
@@ -239,50 +235,39 @@ sub is_native { return !!0 }
 # disconnected, it ends the stream, and callbacks of on_close are queued.
 sub is_open {
     my $self = shift;
-    return $self->check_open && !($self->{relay_stream} && !$self->{relay_stream}->is_open);
+    return !!0 if defined $self->{reason};
+    return !!1 if !$self->_has_left;
+    $self->end('client');
+    return !!0;
 }
-
-sub is_subscribed { return !!($_[0]{relay_stream} && $_[0]{relay_stream}->is_subscribed) }
 
 # A holder of a callback of on_close is being freed.
 sub keep_attributes {
     my ($self, $holder) = @_;
-    return $self->{passed_on}->keep_attributes($holder) if $self->{passed_on};
     return EventSource::XS::Stream::CloseCallbacks::keep_attributes($holder, @{$self->{on_close}});
 }
 
 sub leave_handler {
     my $self = shift;
     delete $self->{in_handler};
-    $self->{relay_stream}->leave_handler if $self->{relay_stream};
     return;
 }
 
-sub needs_serving { return $_[0]->is_blocking && !$_[0]{passed_on} }
+# Another process has the connection, and no stream of this class is left here.
+sub let_go {
+    my $self = shift;
+    $self->{reason} = 'application';
+    return $self->_release_connection;
+}
 
 # Have a callback called once by EventSource::XS::dispatch when the stream has ended, as Stream::Native::on_close does.
 # $reason is client, application, error if a write died, or the reason that close was given.
 sub on_close {
     my ($self, $callback, $holder) = @_;
-    if    ($self->{passed_on})      { $self->{passed_on}->on_close($callback, $holder) }
-    elsif (defined $self->{reason}) { EventSource::XS->later_here($callback, $holder || $self, $self->{reason}) }
-    else { EventSource::XS::Stream::CloseCallbacks::add($self->{on_close}, $callback, $holder) }
+    if (defined $self->{reason}) { EventSource::XS->later_here($callback, $holder || $self, $self->{reason}) }
+    else                         { EventSource::XS::Stream::CloseCallbacks::add($self->{on_close}, $callback, $holder) }
     return;
 }
-
-# Another process has the connection, and the stream lives in the hub process. What is used of it here is the relay's stream.
-# The callback of the relay itself is not kept: a stream that nobody holds and whose end nobody wants to know is forgotten.
-sub pass_on {
-    my ($self, $relay_stream, $forgotten) = @_;
-    delete $self->{watch};    # before its descriptor is closed
-    $self->_release_connection;
-    $self->{passed_on} = $relay_stream;
-    EventSource::XS::Stream::CloseCallbacks::pass_on($self->{on_close}, $relay_stream, $forgotten);
-    return;
-}
-
-# The native stream of a stream that was passed on; undef otherwise.
-sub passed_on { return $_[0]{passed_on} }
 
 # End a stream that is one too many, as end_with_retry does, and count it as refused.
 sub refuse {
@@ -292,23 +277,16 @@ sub refuse {
     return;
 }
 
-# The relay's stream and this one count as one stream. The relay's stream sends the keepalives.
-sub route_through {
-    my ($self, $relay_stream) = @_;
-    $self->{relay_stream} = $relay_stream;
-    $relay_stream->enter_handler if $self->{in_handler};
-    delete @$self{qw(direct keepalive)};
-    $COUNTED{opened}--;
+# The client has sent something or has left. What it sends is dropped, unless the server reads it.
+sub see_input {
+    my $self = shift;
+    return if !$self->{socket} || !$self->is_open || $self->{adapter}->reads_client;
+    CORE::recv $self->{socket}, my $ignored, 65_536, MSG_DONTWAIT;
     return;
 }
 
-# On a server that blocks, send what a hub has for the stream, until it ends or a process continues it. The relay has loaded its
-# class.
-sub serve {
-    my $self = shift;
-    EventSource::XS::Stream::Relay->serve_stream($self) if $self->{relay_stream} && $self->is_blocking;
-    return;
-}
+# A relay has more to send.
+sub serve { return }
 
 # The server's own writer, behind the writers of middleware, where that is known.
 sub server_writer { return $_[0]{server_writer} }
@@ -324,13 +302,9 @@ sub takes_chunks { return !!$_[0]{takes_chunks} }
 # There is nothing to wait for: end runs at once.
 sub wait_for_end_briefly { return }
 
-# The reason for which the stream has ended, as of a native stream.
-sub _want_end { return $_[0]{reason} }
-
 # A push to a stream with the member direct does the same in src/xs (esx_writer_write).
 sub write {
     my ($self, $bytes) = @_;
-    return $self->{relay_stream}->write($bytes) if $self->{relay_stream};
     $self->{has_pushed_id} ||= $bytes =~ /^id:/m;    # a hub's position must not replace it
     $self->write_to_server($bytes) or return !!0;
     $COUNTED{events}++;
@@ -338,12 +312,11 @@ sub write {
     return !!1;
 }
 
-# Writes bytes to the server, as write does for a stream without a relay. Returns false, ends the stream and never dies, if the
-# client has disconnected.
+# Writes bytes that are no event. Returns false, ends the stream and never dies, if the client has disconnected.
 sub write_to_server {
     my ($self, $bytes) = @_;
     $self->{quiet} = 0;
-    return !!0                              if !$self->check_open;
+    return !!0                              if !$self->is_open;
     $self->{writer} = $self->{child_writer} if $self->{child_writer} && $self->{owner} != $$;
     my $error;
     {
@@ -366,6 +339,12 @@ sub writer_died {
 }
 
 # Private methods and functions
+
+# A subscription of this stream would be its first one.
+sub _has_begun { return !!0 }
+
+# The reason for which the stream has ended, as of a native stream.
+sub _want_end { return $_[0]{reason} }
 
 # Returns true if the client has closed its side, without taking a byte from the server. A client of an event stream
 # sends nothing that matters after its request, so end of input means that the client has disconnected.
@@ -426,15 +405,9 @@ sub _watch {
     my ($self, $adapter, $server_writer) = @_;
     weaken $self;
     return if $adapter->watch($server_writer, sub { $self->end('client') if $self });
-    my $socket = $self->{socket} or return;
-    my $look   = sub {
-        return                      if !$self || !$self->{socket};
-        return $self->end('client') if $self->_has_left;
-        CORE::recv $self->{socket}, my $ignored, 65_536, MSG_DONTWAIT if !$adapter->reads_client;
-        return;
-    };
-    my $loop = EventSource::XS::Loop->current or return;
-    $self->{watch} = $loop->readable($socket, $look);
+    my $socket = $self->{socket}                or return;
+    my $loop   = EventSource::XS::Loop->current or return;
+    $self->{watch} = $loop->readable($socket, sub { $self->see_input if $self });
     return;
 }
 

@@ -58,7 +58,7 @@ sub bound {
 # Returns true if a process has taken the relay over. Its stream must have been handed over to the hub process.
 sub start {
     my ($class, $relay, $bound) = @_;
-    my $stream  = $relay->stream;
+    my $stream  = $relay->writer;
     my @adapter = EventSource::XS::Adapter->of_caller;
     @adapter = $stream->adapter if !@adapter;
     my $client = $bound->{most} ? $adapter[0]->relay_descriptor($stream, $adapter[1]) : undef;

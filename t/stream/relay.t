@@ -1,0 +1,286 @@
+# A stream on the server's writer that becomes a relay when it subscribes to a hub: callbacks, exceptions, and forks, before and
+# after that, on a server that blocks and in an event loop that dispatch turns.
+
+use lib 't/lib';
+use Testing           qw(native);
+use Testing::Deadline qw(wait_until);
+use EventSource::Hub;
+use EventSource::XS;
+use EventSource::XS::Stream::Writer;
+use Plack::App::EventSource;
+use Plack::App::EventSource::Connection;
+use POSIX        ();
+use Scalar::Util qw(weaken);
+use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Testing::RecordingWriter;
+use Testing::Subscriber qw(blocks);
+use Time::HiRes         qw(ualarm);
+
+my $TIME = 300_000;    # microseconds until the hub ends what a handler has subscribed
+
+my @warnings;
+local $SIG{__WARN__} = sub { push @warnings, @_ };
+
+my $hub = EventSource::Hub->new;
+
+# Runs a handler as a server does that has the client's socket. Returns a hash of what came of it.
+sub run {
+    my ($is_blocking, $handler, %attribute) = @_;
+    my $after = delete $attribute{after} || sub { };
+    socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+    my $writer = delete $attribute{writer} || Testing::RecordingWriter->new;
+    open my $log, '>', \my $text or die $!;
+    my %got = (writer => $writer, client => $client, reasons => [], log => \$text);
+    my $app = Plack::App::EventSource->new(
+        native     => 0,
+        fallback   => 'quiet',
+        handler_cb => sub { $handler->($_[0], \%got) },
+        %attribute
+    )->to_app;
+    my %env = (
+        'REQUEST_METHOD'   => 'GET',
+        'psgi.errors'      => $log,
+        'psgi.nonblocking' => !$is_blocking,
+        'psgi.streaming'   => 1,
+        'psgi.url_scheme'  => 'http',
+        'psgix.io'         => $server,
+    );
+    local $SIG{ALRM} = sub { $after->(\%got) };
+    ualarm $TIME;
+    $app->(\%env)->(sub { return $writer });
+    ok wait_until(sub { EventSource::XS->dispatch; return $writer->times_closed }), 'the response has ended';
+    ualarm 0;
+    my $count = @{$got{reasons}};
+    EventSource::XS->dispatch;
+    return \%got;
+}
+
+sub data_of {
+    return [map { $_->{data} } grep { length($_->{data} // '') } blocks($_[0]{writer}->kept)];
+}
+
+sub end_by_hub { return $hub->end(topics => 'a') }
+
+# How a stream ends: the reason and the code.
+my %ENDS = (
+    'of a client that leaves'          => [client      => sub { close delete $_[0]{client} }],
+    'of a stream that the hub ends'    => [application => \&end_by_hub],
+    'of a stream that is closed later' => [application => sub { $_[0]{conn}->close }],
+);
+
+for my $mode ('on a server that blocks', 'in an event loop') {
+    my $is_blocking = $mode =~ /blocks/;
+    for my $what (sort keys %ENDS) {
+        subtest "$mode: the callbacks $what" => sub {
+            my ($reason, $end) = @{$ENDS{$what}};
+            my $got = run(
+                $is_blocking,
+                sub {
+                    my ($conn, $got) = @_;
+                    weaken($got->{conn} = $conn);
+                    push @{$got->{held}}, $conn;
+                    my $note = sub {
+                        my $name = shift;
+                        return sub { push @{$got->{reasons}}, [$name, $_[1], $_[0] == $got->{conn}] };
+                    };
+                    $conn->on_close($note->('first'));
+                    $conn->push('pushed before');
+                    $conn->on_close(sub { push @{$got->{reasons}}, ['second']; die "on purpose\n" });
+                    $hub->subscribe($conn, 'a');
+                    $conn->on_close($note->('third'));
+                    $conn->push('pushed after');
+                    $hub->publish(a => 'published');
+                    is_deeply $got->{reasons}, [], 'no callback has run';
+                    return;
+                },
+                after => $end
+            );
+            ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} >= 3 }), 'the callbacks run';
+            EventSource::XS->dispatch;
+            is_deeply $got->{reasons}, [['first', $reason, !!1], ['second'], ['third', $reason, !!1]],
+                'in order, once, with the connection and the reason';
+            is_deeply data_of($got), ['pushed before', 'pushed after', 'published'], 'all events have arrived in order';
+            is $got->{writer}->times_closed, 1, 'the response has ended once';
+            ok !$got->{conn}->is_open,      'the connection is not open';
+            ok !$got->{conn}->push('late'), 'a push is not taken';
+            is ${$got->{log}} // '', '', 'nothing is logged';
+            is_deeply \@warnings, ["EventSource::XS: a callback died: on purpose\n"],
+                'a callback that dies is a warning';
+            @warnings = ();
+        };
+    }
+
+    subtest "$mode: a connection that is released before" => sub {
+        my $got = run(
+            $is_blocking,
+            sub {
+                my ($conn, $got) = @_;
+                $conn->{of_application} = 7;
+                $conn->on_close(sub { push @{$got->{reasons}}, [ref $_[0], $_[0]{of_application}, $_[1]] });
+                $hub->subscribe($conn, 'a');
+                return;
+            },
+            after => \&end_by_hub
+        );
+        ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
+        is_deeply $got->{reasons}, [['Plack::App::EventSource::Connection', 7, 'application']],
+            'with a connection that has the same attributes';
+    };
+
+    subtest "$mode: what the handler closes" => sub {
+        my $got = run(
+            $is_blocking,
+            sub {
+                my ($conn, $got) = @_;
+                $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
+                $hub->subscribe($conn, 'a');
+                ok $conn->is_open,    'it is open';
+                ok !$conn->is_native, 'and not native';
+                $conn->push('last');
+                $conn->close;
+                ok !$conn->is_open, 'then it is not';
+                return;
+            },
+        );
+        ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
+        is_deeply $got->{reasons}, ['application'], 'with the reason application';
+        is_deeply data_of($got),   ['last'],        'what was pushed has arrived';
+    };
+
+    subtest "$mode: a handler that dies" => sub {
+        my $got = run(
+            $is_blocking,
+            sub {
+                my ($conn, $got) = @_;
+                $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
+                $hub->subscribe($conn, 'a');
+                die "on purpose\n";
+            },
+        );
+        ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
+        is_deeply $got->{reasons}, ['error'], 'with the reason error';
+        like ${$got->{log}}, qr/the handler died: on purpose$/m, 'the log has the exception';
+    };
+
+    subtest "$mode: a writer that dies while its client is there" => sub {
+        @warnings = ();
+        my $got = run(
+            $is_blocking,
+            sub {
+                my ($conn, $got) = @_;
+                $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
+                $conn->push('one');
+                $hub->subscribe($conn, 'a');
+                return;
+            },
+            writer => Testing::RecordingWriter->new(takes => 1, dies_of => "a filter\n"),
+            after  => sub { $hub->publish(a => 'two') }
+        );
+        ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
+        is_deeply $got->{reasons}, ['error'], 'with the reason error';
+        like $is_blocking ? ${$got->{log}} : "@warnings", qr/a filter$/m, 'the exception is reported';
+        @warnings = ();
+    };
+
+    subtest "$mode: counts" => sub {
+        my $before = EventSource::XS->stats;
+        my $got    = run(
+            $is_blocking,
+            sub {
+                my ($conn, $got) = @_;
+                $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
+                $hub->subscribe($conn, 'a');
+                is(EventSource::XS->stats->{open} - $before->{open}, 1, 'a relay counts as one stream');
+                return;
+            },
+            after => \&end_by_hub
+        );
+        ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'it ends';
+        my $stats = EventSource::XS->stats;
+        is $stats->{opened} - $before->{opened}, 1,               'one was opened';
+        is $stats->{open},                       $before->{open}, 'none is open';
+        is(($stats->{closed}{application} || 0) - ($before->{closed}{application} || 0), 1, 'one has ended');
+    };
+}
+
+subtest 'a handler that pushes more than max_buffered after it has subscribed' => sub {
+    my ($taken, @later);
+    my $got = run(
+        1,
+        sub {
+            my ($conn, $got) = @_;
+            $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
+            $hub->subscribe($conn, 'a');
+            $taken = $conn->push('x' x 100_000);
+            @later = map { $conn->push('x' x 100_000) } 1 .. 20;
+            return;
+        },
+        max_buffered => 1_000_000
+    );
+    ok $taken,                                                                   'what there is room for is taken';
+    ok !$later[-1],                                                              'what there is no room for is not';
+    ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
+    is_deeply $got->{reasons}, ['slow'], 'with the reason slow';
+};
+
+subtest 'a write that subscribes and dies' => sub {
+    {
+
+        package SubscribingWriter;
+        our @ISA = 'Testing::RecordingWriter';
+
+        sub write {
+            my ($self, $bytes) = @_;
+            my $conn = delete $self->{conn} or return $self->SUPER::write($bytes);
+            $hub->subscribe($conn, 'a');
+            die "write error\n";
+        }
+    }
+    my ($taken, $error);
+    my $got = run(
+        1,
+        sub {
+            my ($conn, $got) = @_;
+            $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
+            $got->{writer}{conn} = $conn;
+            $taken               = eval { $conn->push('one') };
+            $error               = $@;
+            return;
+        },
+        writer => SubscribingWriter->new
+    );
+    ok !$taken, 'the push is not taken';
+    is $error, "write error\n", 'its exception is that of the writer';
+    ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
+    is_deeply $got->{reasons}, ['error'], 'with the reason error';
+};
+
+subtest 'a child of a handler that has subscribed' => sub {
+    my $got = run(
+        1,
+        sub {
+            my ($conn, $got) = @_;
+            $conn->on_close(sub { push @{$got->{reasons}}, "$$ $_[1]" });
+            $hub->subscribe($conn, 'a');
+            my $child = fork // die "fork: $!";
+            if (!$child) {
+                my $taken = $conn->push('of the child');
+                undef $conn;
+                my $ran = EventSource::XS->dispatch;
+                POSIX::_exit($taken ? 1 : $ran ? 2 : 0);
+            }
+            waitpid $child, 0;
+            is $? >> 8, 0, 'the child can push nothing, and runs no callback';
+            ok $conn->push('of the parent'), 'the parent can push';
+            return;
+        },
+        after => \&end_by_hub
+    );
+    ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
+    is_deeply $got->{reasons}, ["$$ application"], 'in the parent';
+    is_deeply data_of($got),   ['of the parent'],  'what the parent has pushed has arrived';
+};
+
+is "@warnings", '', 'nothing else is a warning';
+
+done_testing;
