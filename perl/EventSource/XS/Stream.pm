@@ -105,11 +105,13 @@ sub open {
         if !defined $seen_in || $seen_in != EventSource::XS::_generation() || $env->{'psgi.multithread'};
     ($stream, $obstacle, @writer) = _open_native($adapter, $env, $respond, $response, $setting, $opening)
         if !defined $obstacle;
-    return $stream                                                   if $stream;
-    return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
-    @writer = $adapter->respond($respond, $response)                 if !@writer;
-    return $class->_end_without_body($env, $response, $writer[0], $setting)
-        if !$writer[0] || $HAS_NO_BODY{$response->[0]};
+    return $stream if $stream;
+    if (!@writer && _has_left($adapter, $env)) {
+        $respond->([@$response[0, 1], []]);         # a complete response ends the request on every server
+        return _ended($env);
+    }
+    @writer = $adapter->respond($respond, $response) if !@writer;
+    return _ended($env, $response, $writer[0]) if !$writer[0] || $HAS_NO_BODY{$response->[0]};
     $obstacle = $OBSTACLE->collected || ($ADAPTER->is_filter($writer[0]) ? $OBSTACLE->new('filter') : $obstacle);
     _log($env, "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
     $stream = _open_on_writer($env, \@writer, $setting, $opening);
@@ -145,24 +147,16 @@ sub _coded {
         {%$setting, coding => $coding, coding_number => $number, native_settings => undef};
 }
 
-# Responds to a client that has disconnected. A complete response ends the request on every server.
-sub _end_at_once {
-    my ($class, $env, $respond, $response, $setting) = @_;
-    _log($env, 'no stream: the client has disconnected') if $ENV{EVENTSOURCE_XS_DEBUG};
-    $respond->([@$response[0, 1], []]);
-    return EventSource::XS::Stream::Writer->ended('client', $env, %$setting);
-}
-
-# There is no writer. Either a middleware has replaced the response by one without a body, as ConditionalGET does if the
-# client asks for it; or the server could not even write the head.
-sub _end_without_body {
-    my ($class, $env, $response, $writer, $setting) = @_;
-    my $is_replaced = $response->[2] || $HAS_NO_BODY{$response->[0]};
+# There is nothing to write to. Either a middleware has replaced the response by one without a body, as ConditionalGET does if
+# the client asks for it; or the client has disconnected, and perhaps the server could not even write the head.
+sub _ended {
+    my ($env, $response, $writer) = @_;
+    my $is_replaced = $response && ($response->[2] || $HAS_NO_BODY{$response->[0]});
     _log($env,
         'no stream: ' . ($is_replaced ? 'a middleware has replaced the response' : 'the client has disconnected'))
         if $ENV{EVENTSOURCE_XS_DEBUG};
     $writer->close if $writer;
-    return EventSource::XS::Stream::Writer->ended($is_replaced ? 'application' : 'client', $env, %$setting);
+    return EventSource::XS::Stream::Writer->ended($is_replaced ? 'application' : 'client', $env);
 }
 
 sub _has_left {

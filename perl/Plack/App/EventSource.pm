@@ -78,16 +78,18 @@ sub new {
 
 # Public methods
 
-# Ends a request on a server that blocks. If the handler has closed the stream, its callbacks can mostly run now. The server's
-# writer belongs to the next request: a push to a connection that the application still holds would reach another client.
+# Ends a request on a server that blocks. A stream on the server's writer that follows a hub is served here. Any other one ends,
+# because the writer belongs to the next request: a push to a connection that the application still holds would reach another
+# client. If a stream has ended, its callbacks can mostly run now.
 sub after_handler {
     my ($self, $stream, $env) = @_;
     return if !$stream->is_blocking;
+    $self->end_with_error($stream, $env, 'the stream failed', $@, $$)
+        if !$stream->is_native && !eval { $stream->serve; 1 };
     if    (!$stream->is_open) { $stream->wait_for_end_briefly }
     elsif ($stream->is_native && !$stream->is_for_hub_process) {
         EventSource::XS::Stream::WorkerRecycling::warn_once($RECYCLING, $env);
     }
-    elsif (!$stream->is_native) { $stream->drop }
     EventSource::XS::dispatch($LIBRARY);
     return;
 }
@@ -105,13 +107,14 @@ sub call {
     return EventSource::XS::Response->for_method($env->{REQUEST_METHOD}, $self->_response($env, $origins));
 }
 
-# At a request only the server is above, so an exception of the code reports the line that created the component.
+# Returns what the code returns. At a request only the server is above, so an exception of it reports the line that created the
+# component.
 sub check_at_request {
     my ($self, $code) = @_;
-    my $error;
+    my ($value, $error);
     {
         local $@;
-        return if eval { $code->(); 1 };
+        return $value if eval { $value = $code->(); 1 };
         $error = $@;
     }
     die $error if !$self->{_place} || !blessed $error || !$error->isa('EventSource::Error');
@@ -233,7 +236,6 @@ sub run_handler {
         $is_blocking ? EventSource::XS::Stream::HeldWorker::begin($HELD, $stream, $env, $self) : undef;
     my $handled = eval {
         $spawn && $self->_spawn($connection, $env, $handler, $spawn) or $handler->(_for_handler($connection), $env);
-        $stream->serve if $is_blocking;
         1;
     };
     my $exception = $@;

@@ -194,7 +194,7 @@ sub take_over {
     my $writer = ref $given eq $WRITER ? $given : $class->server_writer($given);
     return (undef, $OBSTACLE->new('filter'), $given, $own) if ref $writer ne $WRITER;
     my $number = $writer->fileno;
-    return _ended($env, $writer, $setting) if EventSource::XS::_has_left($number);
+    return _ended($env, $writer) if EventSource::XS::_has_left($number);
 
     # Feersum decides as takes_chunks does, and its status line says the same.
     my $native = $setting->{native_settings} || EventSource::XS::Stream::Native->shared_settings($setting);
@@ -240,9 +240,9 @@ sub _close_writer {
 
 # The client has disconnected before the response began. The head would never be sent, and the stream would wait for that.
 sub _ended {
-    my ($env, $writer, $setting) = @_;
+    my ($env, $writer) = @_;
     _close_writer($writer);
-    return EventSource::XS::Stream::Writer->ended('client', $env, %$setting);
+    return EventSource::XS::Stream::Writer->ended('client', $env);
 }
 
 # Ends the responses whose head is never sent. If the client does not read, the stream ends by itself at its timeout, and

@@ -81,7 +81,6 @@ sub run_handler {
               $opened
             ? $self->hub->subscribe_by_ticket($stream, $opened->{bytes}, @option{qw(after retry)}, $opened->{poll})
             : $self->hub->subscribe_groups($stream, $groups, {%option, %$access});
-        $stream->serve;
         1;
     };
     my $error = $@;
@@ -136,7 +135,9 @@ sub _asked_response {
     my @channels = $self->channels->($env);
     return $channels[0] if @channels == 1 && EventSource::XS::Response->is_response($channels[0]);
     return EventSource::XS::Response->text(404, 'There is no such stream') if !@channels;
-    my $groups = $self->_groups(@channels);    # before the response begins, so that an error can still be answered
+
+    # Before the response begins, so that an error can still be answered.
+    my $groups = $self->check_at_request(sub { $self->hub->groups(@channels) });
     my @labels = $self->label ? $self->label->($env) : ();
     @labels = @{$self->_checked_labels(@labels)};
     my @owner      = $self->label ? ('EventSource-Owner' => _owner(@labels)) : ();
@@ -185,43 +186,31 @@ sub _refusal {
 
 sub _checked_labels {
     my ($self, @labels) = @_;
-    my $checked;
-    $self->check_at_request(
+    return $self->check_at_request(
         sub {
             $SETTINGS->refuse(label => 'label must return a list, not a reference to an array of labels')
                 if ref $labels[0] eq 'ARRAY';
-            $checked = EventSource::XS::Hub::Subscription->labels(\@labels);
+            return EventSource::XS::Hub::Subscription->labels(\@labels);
         }
     );
-    return $checked;
 }
 
 sub _checked_member {
     my ($self, @given) = @_;
-    my $member;
-    $self->check_at_request(
+    return $self->check_at_request(
         sub {
             $SETTINGS->refuse(member => 'member must return one hash: for more members subscribe once for each, in a'
                     . ' handler of Plack::App::EventSource')
                 if @given > 1;
-            $member = EventSource::XS::Hub::Member->of($self->hub, @given);
+            return EventSource::XS::Hub::Member->of($self->hub, @given);
         }
     );
-    return $member;
 }
 
 # A proxy that compresses may keep an event until the next one. no-transform (RFC 9111, section 5.2.2.6) asks it not to.
 sub _cache_control { return $_[0]->SUPER::_cache_control . ', no-transform' }
 
 sub _is_drop_in { return !!0 }
-
-# The channels by how a stream begins there.
-sub _groups {
-    my ($self, @channels) = @_;
-    my $groups;
-    $self->check_at_request(sub { $groups = $self->hub->groups(@channels) });
-    return $groups;
-}
 
 # The limits of the request, each with a label by which the stream is counted, in all, or in some channels, after a refusal if
 # the key of the request has as many streams as it may have.
@@ -231,9 +220,8 @@ sub _reserve {
     my (@reserved, %has_place);
     for (grep { defined $_->[0] } @limits) {
         my ($given, @topics) = @$_;
-        my ($limit, $label);
-        $self->check_at_request(sub { $limit = EventSource::XS::Hub::Limit->of($given) });
-        $self->check_at_request(sub { $label = $limit->label_of($env, @topics) });
+        my $limit = $self->check_at_request(sub { EventSource::XS::Hub::Limit->of($given) });
+        my $label = $self->check_at_request(sub { $limit->label_of($env, @topics) });
         next if !defined $label || $has_place{$label}++;
         if (!$limit->may_begin($self->hub, $label)) {
             $_->[0]->free_place($self->hub, $_->[1]) for @reserved;

@@ -181,9 +181,6 @@ sub native_settings {
     };
 }
 
-# The reactor sends what a hub has for the stream.
-sub serve { return }
-
 # Makes the settings for the library at the first stream of an application, and keeps them with the others.
 sub shared_settings {
     my ($class, $setting) = @_;

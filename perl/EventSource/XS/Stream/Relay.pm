@@ -44,9 +44,6 @@ my $POLL = 0.01;
 # Milliseconds to wait until the reactor reports why a stream has ended.
 my $END_TIMEOUT = 1_000;
 
-# The settings of a stream that was opened without them. Plack::App::EventSource gives its own.
-my %DEFAULT = (keepalive => 0, linger => 2, max_buffered => 4_194_304, on_full => 'disconnect', timeout => 60);
-
 # The seconds for which the hub waits for a relay that sees its client. A slow client may let it copy nothing for long. Not
 # endless, as the reactor remembers when it looks next.
 my $HUB_TIMEOUT = 86_400;
@@ -69,8 +66,8 @@ sub begin {
     my ($ours, $theirs) = EventSource::XS::SocketPair->open or _refuse("no socketpair: $!");
     my $number = EventSource::XS::_duplicate(fileno $theirs);
     _refuse("no descriptor: $!") if !defined $number;
-    my %setting = (%DEFAULT, %{$stream->settings}, is_loop => 1, opening => '');
-    my $timeout = defined $setting{timeout} ? $setting{timeout} : $DEFAULT{timeout};
+    my %setting = (%{$stream->settings}, is_loop => 1, opening => '');
+    my $timeout = $setting{timeout};
     @setting{qw(timeout native_settings)} = (max $HUB_TIMEOUT, $timeout) if $stream->socket;
     my $native = EventSource::XS::Stream::Native->open($number, '', %setting);
     $ours->blocking(0);
@@ -109,12 +106,8 @@ sub copy_all_at_once {
     return;
 }
 
-# As of Stream::Writer: if the server blocks, the stream ends unless a child may still use it.
-sub drop {
-    my $self = shift;
-    $self->{writer}->drop if $self->{writer};
-    return;
-}
+# The stream belongs to the hub, whether or not the application holds it.
+sub drop { return }
 
 # End the stream at once, without what its hub has written.
 sub end {
@@ -178,8 +171,7 @@ sub see_input { return $_[0]{writer} && $_[0]{writer}->see_input }
 # copy: the retry. One that waits for the hub process holds this worker, so it does for the seconds of its patience only.
 sub serve {
     my $self = shift;
-    return if !$self->{writer} || !$self->is_blocking;
-    $self->leave_handler;    # its subscriptions take effect now
+    return if !$self->{writer};
     if ($self->{bound}) {
         my $until = Time::HiRes::time() + $self->{absence}->patience_of_stream;
         Time::HiRes::sleep($POLL) while $self->_waits_for_hub && Time::HiRes::time() < $until;

@@ -94,17 +94,11 @@ sub new {
 
 # Makes a stream that has already ended.
 sub ended {
-    my ($class, $reason, $env, %setting) = @_;
+    my ($class, $reason, $env) = @_;
     $COUNTED{opened}++;
     $ended++;
     $CLOSED{$reason}++;
-    return bless {
-        nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
-        owner       => $$,
-        on_close    => [],
-        settings    => \%setting,
-        reason      => $reason,
-    }, $class;
+    return bless {nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0, on_close => [], reason => $reason}, $class;
 }
 
 # Public methods
@@ -143,7 +137,7 @@ sub descriptor { return $_[0]{socket} ? fileno $_[0]{socket} : undef }
 # Under an event loop the stream stays open. Elsewhere it ends, unless a child that was forked meanwhile may still use it.
 sub drop {
     my $self = shift;
-    return if $self->{nonblocking} || $self->{owner} != $$;
+    return if $self->{nonblocking} || defined $self->{reason} || $self->{owner} != $$;
     delete $self->{held_open};    # otherwise this process holds it itself
     $self->end('application') if !$self->_is_held_by_child;
     return;
@@ -285,8 +279,8 @@ sub see_input {
     return;
 }
 
-# A relay has more to send.
-sub serve { return }
+# The handler has returned.
+*serve = \&drop;
 
 # The server's own writer, behind the writers of middleware, where that is known.
 sub server_writer { return $_[0]{server_writer} }

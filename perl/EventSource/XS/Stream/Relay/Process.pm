@@ -43,8 +43,6 @@ my $MAX_TAIL = 4_096;
 
 my $FOLDER = '/proc/self/fd';
 
-my %DEFAULT = (linger => 2, timeout => 60);    # seconds
-
 my $has_warned = 0;
 
 # Public methods
@@ -143,8 +141,7 @@ sub _run {
     }
     $stream->enter_process($self->{client});
     $adapter->enter_relay_process($server, $stream);
-    my $settings = $stream->settings;
-    $self->{$_} = defined $settings->{$_} ? $settings->{$_} : $DEFAULT{$_} for qw(linger timeout);
+    @$self{qw(linger timeout)} = @{$stream->settings}{qw(linger timeout)};
     $self->{ours}->blocking(0);
     $self->{tail} = '';
     EventSource::XS::Stream::Child->first_at_exit(sub { POSIX::_exit(shift) });
