@@ -241,27 +241,31 @@ fn an_end_is_reported_only_to_the_interpreter_that_asked_for_it() {
 }
 
 #[test]
-fn a_stream_ends_when_several_threads_drop_its_last_handles_at_once() {
+fn streams_end_when_several_threads_drop_their_handles_at_once() {
     for _ in 0..1_000 {
-        let (socket, mut client) = local();
-        let handle = open(opening(socket, settings()));
-        assert!(handle.id().slot < 500, "slots are reused");
+        let (sockets, clients): (Vec<_>, Vec<_>) = (0..2).map(|_| local()).unzip();
         let ready = Arc::new(AtomicUsize::new(0));
-        let threads = [handle.clone(), handle].map(|handle| {
-            let ready = Arc::clone(&ready);
-            thread::spawn(move || {
-                // A barrier that sleeps would wake the threads one after the other.
-                ready.fetch_add(1, Ordering::SeqCst);
-                while ready.load(Ordering::SeqCst) < 2 {
-                    std::hint::spin_loop();
-                }
-                drop(handle);
+        let threads: Vec<_> = sockets
+            .into_iter()
+            .map(|socket| {
+                let ready = Arc::clone(&ready);
+                let handle = open(opening(socket, settings()));
+                assert!(handle.id().slot < 500, "slots are reused");
+                thread::spawn(move || {
+                    // A barrier that sleeps would wake the threads one after the other.
+                    ready.fetch_add(1, Ordering::SeqCst);
+                    while ready.load(Ordering::SeqCst) < 2 {
+                        std::hint::spin_loop();
+                    }
+                    drop(handle);
+                })
             })
-        });
+            .collect();
         for thread in threads {
             thread.join().expect("the thread drops its handle");
         }
-        assert_eq!(read_to_end(&mut client), "head\n");
-        drop(client);
+        for mut client in clients {
+            assert_eq!(read_to_end(&mut client), "head\n");
+        }
     }
 }
