@@ -20,7 +20,7 @@ use eventsource_xs::runtime::{
     create_hub, create_own_hub, handing_over, stats, HandoverFile, OpenOptions, Pushed, StreamHandle,
 };
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{Call, Counted};
+use eventsource_xs::wire::{self, Call, Counted};
 use std::fs::DirEntry;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -41,7 +41,7 @@ fn settings_of_hub(events: usize) -> HubSettings {
 }
 
 fn hub(events: usize) -> Hub {
-    Hub::local(settings_of_hub(events), 1000)
+    Hub::local(wire::HubSettings { hub: settings_of_hub(events), ..Default::default() })
 }
 
 fn publication<'a>(channel: &'a str, data: &'a str) -> Publication<'a, std::iter::Once<Field<'a>>> {

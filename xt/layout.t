@@ -334,7 +334,7 @@ for my $file (@perl) {
 # A capability stands on the public modules, on what reads values and texts for everybody, and on what is named here.
 my %MAY_ALSO_USE = (
     'EventSource::Client'             => [qw(Signals WeakLink)],
-    'EventSource::Outbox'             => [qw(Hub::Forgotten MetricsApp Share Stream::Child)],
+    'EventSource::Outbox'             => [qw(Hub::Calls MetricsApp Share Stream::Child)],
     'EventSource::Server'             => [],
     'EventSource::XMPP'               => [],
     'EventSource::XS::Hub::Admin'     => [qw(AccessPolicy Hub::Proxy Hub::Script Post Share)],

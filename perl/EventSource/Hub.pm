@@ -12,7 +12,6 @@ use EventSource::Error;
 use EventSource::Hub::Process;
 use EventSource::XS ();
 use EventSource::XS::Hub::Absence;
-use EventSource::XS::Hub::ChannelNames;
 use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Name;
@@ -65,15 +64,15 @@ sub new {
         absence   => EventSource::XS::Hub::Absence->new($given{name}),
         autostart => $given{autostart},
         EventSource::XS::Hub::Settings->event_names(%given),
-        max_topics  => $given{max_topics},
-        name        => defined $given{name} ? "$given{name}" : '',
-        per_process => $given{per_process} || defined $given{name},
-        socket      => $given{socket},
+        max_topics   => $given{max_topics},
+        name         => defined $given{name} ? "$given{name}" : '',
+        per_process  => $given{per_process} || defined $given{name},
+        show_channel => $given{show_channel},
+        socket       => $given{socket},
     }, $class;
     my $most = defined $given{max_relays} ? $SETTINGS->plain_number($given{max_relays}) : $MAX_RELAYS;
     $self->{relays} = EventSource::XS::Stream::Relay::Process->bound($most, @given{qw(name socket)})
         if defined $given{name};
-    EventSource::XS::Hub::ChannelNames->enable($self, $given{show_channel});
     $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
     require EventSource::XS::Hub::App;
     EventSource::XS::Hub::App->check(%{$self->{stream_settings}});
@@ -216,7 +215,8 @@ sub to_app {
 
 sub type_of {
     my ($self, $channel, $event) = @_;
-    return ref $event eq 'HASH' ? $event->{event} : undef;
+    my $type = ref $event eq 'HASH' ? $event->{event} : undef;
+    return defined $type || ($self->{show_channel} // '') ne 'event' ? $type : $SETTINGS->name(channel => $channel);
 }
 
 # Private methods and functions
@@ -307,9 +307,9 @@ sub _subscription {
         push @native, start => $SUBSCRIPTION->start($start), $SUBSCRIPTION->native_topics(@{$group->{topics}});
     }
     push @native, $self->_first_block(%option), $self->_access(%option), $poll ? $poll->native : ();
-    my $member = $MEMBER->of($self, $option{member});
-    push @native, member => $member->native                        if $member;
-    push @native, will   => $MEMBER->will_of($self, $option{will}) if defined $option{will};
+    my $member = $MEMBER->of($option{member});
+    push @native, member => $member->native                 if $member;
+    push @native, will   => $MEMBER->will_of($option{will}) if defined $option{will};
     return @native;
 }
 
@@ -329,7 +329,7 @@ sub _warn_of_several_processes {
 sub _with_member {
     my ($self, @given) = @_;
     my %option = ref $given[-1] eq 'HASH' ? %{pop @given} : ();
-    my $member = $MEMBER->of($self, $option{member});
+    my $member = $MEMBER->of($option{member});
     return ($member, @given, {%option, member => $member});
 }
 
@@ -600,7 +600,7 @@ events of that type, unless L</position> of the hub is C<id> or C<none>.
 
 Include the name of the channel in each event, off by default. With C<event>, it is the type of events that have none. With
 C<data>, the data becomes a JSON object, which has the C<key> if the event changes the state; C<data> in it is a string, or
-the structure of C<json>. An event without either is published as it is, and C<bytes> is refused. Not for a subclass.
+the structure of C<json>. An event without either is published as it is.
 
     {"channel":"stock","data":{"left":3},"key":"item/7"}          publish with retain (key "" for none), join, update
     {"channel":"stock","forget":true,"key":"item/7"}              forget, with data only if it is given

@@ -11,7 +11,7 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::Hub ();
 use EventSource::Hub::Process;
-use EventSource::XS::Hub::Forgotten;
+use EventSource::XS::Hub::Calls;
 use EventSource::XS::Loop;
 use EventSource::XS::Outbox::Database;
 use EventSource::XS::Outbox::Follower;
@@ -21,7 +21,7 @@ use EventSource::XS::Reason;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed weaken);
 
-our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Hub::ChannelNames);
+our @CARP_NOT = qw(EventSource::Hub);
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my $DATABASE = 'EventSource::XS::Outbox::Database';
@@ -78,10 +78,7 @@ sub follow {
 
 sub forget {
     my ($self, $handle, $channel, $key, $event, @options) = @_;
-    my $hub   = $self->{hub};
-    my $shown = EventSource::XS::Hub::Forgotten->event($key, $event, $hub->{show_channel});
-    my %given = (%{$event || {}}, key => $shown->{key}, retain => 'forget');
-    return $self->_write($handle, $channel, \%given, $shown, @options);
+    return $self->publish($handle, $channel, EventSource::XS::Hub::Calls->forgetting($key, $event), @options);
 }
 
 # The counts for a monitor. The handle is taken anew for each answer: one that is kept may break, or belong to another process.
@@ -118,10 +115,29 @@ sub openmetrics {
     );
 }
 
+# Writes a row, in the transaction of the handle. The hub checks the event in the form that it will have.
 sub publish {
     my ($self, $handle, $channel, $event, @options) = @_;
-    my $given = ref $event eq 'HASH' ? {%$event} : {data => $event};
-    return $self->_write($handle, $channel, $given, defined $event ? {%$given} : undef, @options);
+    my $given  = ref $event eq 'HASH'      ? {%$event}      : {data => $event};
+    my %option = ref $options[0] eq 'HASH' ? %{$options[0]} : ();
+    $SETTINGS->refuse(undef, 'options must be a hash, such as {once => $key}') if @options && ref $options[0] ne 'HASH';
+    $SETTINGS->known(\%option, ['once'], 'option %s');
+    my ($dbh, $class) = _dbh_of($handle);
+    $self->{hub}->_check($channel, defined $event ? $given : undef, \%option);
+    my $row   = EventSource::XS::Outbox::Row->of_event($channel, $given, $option{once});
+    my @texts = grep { defined } @$row{qw(channel comment data event_key json once)};
+    $SETTINGS->refuse(data => 'an event of an outbox must not contain a NUL: no text of PostgreSQL can')
+        if grep { /\0/ } @texts;
+    $SETTINGS->refuse(data => "an event of an outbox has at most $MAX_BYTES bytes")
+        if grep { length > $MAX_BYTES } @texts;
+    EventSource::Error->throw(
+        code    => 'refused',
+        message => __PACKAGE__
+            . ": the table $self->{table} has taken no row: look at its triggers and rules, and at Callbacks of the handle"
+    ) if !$class->insert($dbh, $self->{table}, $row);
+    $self->_warn_of_still_loop if $self->{run} && $self->{run}->is_still;
+    $self->{needs_hint} = $class->needs_hint;
+    return !!1;
 }
 
 sub retry {
@@ -226,32 +242,6 @@ sub _warn_of_still_loop {
         . ': the follower of this worker has not begun, because its event loop does not run: run "eventsource outbox" as a process'
         . " of its own instead of follow\n";
     return;
-}
-
-# Writes a row, in the transaction of the handle. The hub checks the event in the form that it will have.
-sub _write {
-    my ($self, $handle, $channel, $given, $event, @options) = @_;
-    my %option = ref $options[0] eq 'HASH' ? %{$options[0]} : ();
-    $SETTINGS->refuse(undef, 'options must be a hash, such as {once => $key}') if @options && ref $options[0] ne 'HASH';
-    $SETTINGS->known(\%option, ['once'], 'option %s');
-    my ($dbh, $class) = _dbh_of($handle);
-    my $hub = $self->{hub};
-    $event = $hub->shown($channel, $event) if defined $event && defined $channel && !ref $channel;
-    $hub->_check($channel, $event, \%option);
-    my $row   = EventSource::XS::Outbox::Row->of_event($channel, $given, $option{once});
-    my @texts = grep { defined } @$row{qw(channel comment data event_key json once)};
-    $SETTINGS->refuse(data => 'an event of an outbox must not contain a NUL: no text of PostgreSQL can')
-        if grep { /\0/ } @texts;
-    $SETTINGS->refuse(data => "an event of an outbox has at most $MAX_BYTES bytes")
-        if grep { length > $MAX_BYTES } @texts;
-    EventSource::Error->throw(
-        code    => 'refused',
-        message => __PACKAGE__
-            . ": the table $self->{table} has taken no row: look at its triggers and rules, and at Callbacks of the handle"
-    ) if !$class->insert($dbh, $self->{table}, $row);
-    $self->_warn_of_still_loop if $self->{run} && $self->{run}->is_still;
-    $self->{needs_hint} = $class->needs_hint;
-    return !!1;
 }
 
 1;

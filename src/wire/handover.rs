@@ -7,7 +7,8 @@
 use super::codec::Reader;
 use super::frame::Frame;
 use super::request::Open;
-use super::settings::{NamedSettings, ShowChannel};
+use super::settings::NamedSettings;
+use super::show_channel::ShowChannel;
 use super::Malformed;
 use crate::hub::{EndRequest, HandedMember, History, KeptMember, Presence, Retain, SubscribeRequest};
 use std::time::Duration;

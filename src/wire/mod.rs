@@ -52,7 +52,7 @@
 //! # Files
 //!
 //! - `frame`: frames in a sequence of bytes that is cut anywhere, and messages as frames
-//! - `fields`: the fields of an event
+//! - `fields`: the fields of an event; `show_channel`: the name of its channel among them
 //! - `settings`, `store_status`: the settings of hubs and streams, and the health of a hub's store
 //! - `first_messages`: those of a connection; `version`: which worker is refused because of its version; `hub_name`
 //! - `call`: what the application asks a hub, and the replies
@@ -73,6 +73,7 @@ mod hub_name;
 mod request;
 mod response;
 mod settings;
+mod show_channel;
 mod store_status;
 #[cfg(test)]
 mod tests;
@@ -92,6 +93,7 @@ pub use handover::{HandedPeer, HandedProcess, Handover, HANDOVER};
 pub use hub_name::Name;
 pub use request::{Open, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use response::{Response, StreamProgress};
-pub use settings::{HubSettings, NamedSettings, ShowChannel};
+pub use settings::{HubSettings, NamedSettings};
+pub use show_channel::{push_json, ShowChannel};
 pub use store_status::StoreStatus;
 pub use version::VERSION;

@@ -1,6 +1,7 @@
 //! The settings of hubs and streams in messages.
 
 use super::codec::{decode, encode, Coded, Malformed, Reader, Writer};
+use super::show_channel::ShowChannel;
 use crate::compression::ContentCoding;
 use crate::event::{Framing, LineEnd};
 use crate::hub::{self, ChannelSettings, GapData, OnSlow, StateBounds};
@@ -8,32 +9,6 @@ use crate::log::Bounds;
 use crate::store_settings::StoreSettings;
 use crate::stream::Settings as StreamSettings;
 use std::time::Duration;
-
-/// The form in which events include the name of their channel. Their publishers give it to them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ShowChannel {
-    /// In their data, which is JSON.
-    Data,
-    /// As the type of those that have none.
-    Event,
-}
-
-impl ShowChannel {
-    const ALL: [Self; 2] = [Self::Data, Self::Event];
-
-    /// Returns its name for applications.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Data => "data",
-            Self::Event => "event",
-        }
-    }
-
-    /// Returns the one that has this name.
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|way| way.name() == name)
-    }
-}
 
 /// The settings of a named hub.
 #[derive(Clone, Debug, PartialEq, Eq)]

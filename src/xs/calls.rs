@@ -8,20 +8,21 @@ use super::guard::refuse;
 use super::lists;
 use super::stream::seconds;
 use super::text::{Answer, Texts};
-use crate::hub::{check_member, ChannelPage, EndRequest, LogRange, MemberUpdate, Settings, Topic};
+use crate::hub::{check_member, ChannelPage, EndRequest, LogRange, MemberUpdate, Retain, Settings, Topic};
 use crate::metrics::{self, Measured, TopicCounts};
 use crate::runtime;
-use crate::wire::{Call, Counted, Reply};
+use crate::wire::{Call, Counted, Reply, ShowChannel};
 use crate::Failure;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Makes a call of a hub, or on a connection to a hub process.
 pub(super) type Make<'a> = &'a mut dyn FnMut(Call) -> Result<Reply, Failure>;
 
-/// Makes a call by name. A hub without a name has settings.
+/// Makes a call by name. A hub without a name has settings. `way` is the form of its events.
 pub(super) fn call(
     make: Make<'_>,
     settings: Option<&Settings>,
+    way: Option<ShowChannel>,
     name: &[u8],
     mut given: Texts<'_>,
 ) -> Result<Answer, Failure> {
@@ -63,9 +64,10 @@ pub(super) fn call(
             Answer::of(unless_ending(counted)?.to_string())
         }
         b"update_member" => {
-            let (channel, id) = (given.bytes().into(), given.bytes().into());
-            let (data, event) = (given.data(), given.event());
+            let (channel, id) = (given.bytes(), given.bytes());
+            let (data, event) = (given.data(), given.event(way, (channel, id, Retain::Newest))?);
             check_member(&data, &event, settings)?;
+            let (channel, id) = (channel.into(), id.into());
             Answer::of_truth(make(Call::UpdateMember(MemberUpdate { channel, id, data, event }))?.number()? > 0)
         }
         name => refuse("call", String::from_utf8_lossy(name)),

@@ -171,12 +171,15 @@ int esx_is_short(void);
 /* What an event does to the state of its channel, in the order of src/log/mod.rs. */
 enum { ESX_RETAIN_NO, ESX_RETAIN_NEWEST, ESX_RETAIN_FORGET };
 
+/* What a publish does: without waiting for a hub process, waiting, or nothing but to check the event. */
+enum esx_act { ESX_SEND, ESX_WAIT, ESX_CHECK };
+
 /* An event to publish. The keys may be empty. */
 typedef struct {
     esx_text channel, key, once;
     const esx_field *fields;
     size_t len;
-    uint8_t waits, retain;
+    uint8_t act, retain, is_json;
 } esx_publication;
 
 /* The longest id that a hub makes. */
@@ -187,7 +190,6 @@ void *esx_hub_clone(const void *hub);
 void esx_hub_drop(void *hub);
 int esx_hub_check_ids(const esx_field *fields, size_t len, esx_report *report);
 int esx_hub_publish(void *hub, const esx_publication *publication, char *id, esx_report *report);
-int esx_hub_check(void *hub, const esx_publication *publication, esx_report *report);
 void *esx_hub_subscribe(void *hub, void *stream, const esx_text *given, size_t len, esx_report *report);
 void *esx_hub_call(void *hub, const esx_text *given, size_t len, esx_report *report);
 uint64_t esx_monotonic(void);

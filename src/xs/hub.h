@@ -50,9 +50,10 @@ esx_block_read_retain(pTHX_ esx_block *block, SV *value)
 
 enum { ESX_CHANNEL_TEXT, ESX_KEY_TEXT };
 
-/* Snapshots the arguments of EventSource::Hub::publish: a channel, and data or a hash of fields. */
+/* Snapshots the arguments of EventSource::Hub::publish: a channel, and data or a hash of fields. Of an event that forgets a key
+ * Rust makes what is not given. */
 static void
-esx_snapshot_publish(pTHX_ esx_block *block, int *strings, uint8_t *retain)
+esx_snapshot_publish(pTHX_ esx_block *block, int *strings, esx_publication *publication)
 {
     const I32 ax = block->ax;
     SV *given[KEYS] = {NULL};
@@ -72,13 +73,17 @@ esx_snapshot_publish(pTHX_ esx_block *block, int *strings, uint8_t *retain)
     block->given = given;
     if (given[GIVEN_KEY])
         esx_block_read_text(aTHX_ block, ESX_KEY_TEXT, "key", "key", given[GIVEN_KEY]);
-    *retain = esx_block_read_retain(aTHX_ block, given[GIVEN_RETAIN]);
+    publication->retain = esx_block_read_retain(aTHX_ block, given[GIVEN_RETAIN]);
+    publication->is_json = given[KEY_JSON] != NULL;
     esx_event_add(aTHX_ block, given, strings);
+    if (!block->len && publication->retain != ESX_RETAIN_FORGET)
+        esx_croakf(ESX_CODE_INVALID, NULL,
+            "EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
 }
 
 /* Reads the options of EventSource::Hub::publish. The key `once` stays NULL if there is none. Its characters are copied. */
 static void
-esx_snapshot_publish_options(pTHX_ esx_block *block, SV *options, SV **once, bool *waits)
+esx_snapshot_publish_options(pTHX_ esx_block *block, SV *options, SV **once, uint8_t *act)
 {
     HV *hash;
     HE *entry;
@@ -100,7 +105,7 @@ esx_snapshot_publish_options(pTHX_ esx_block *block, SV *options, SV **once, boo
             esx_block_detach(aTHX_ block);
         if (strEQ(SvPV_nolen_const(name), "wait")) {
             if (SvOK(value))
-                *waits = cBOOL(SvTRUE(value));
+                *act = SvTRUE(value) ? ESX_WAIT : ESX_SEND;
         }
         else if (strEQ(SvPV_nolen_const(name), "once")) {
             value = esx_read_text(aTHX_ "once", "once", value);
@@ -127,34 +132,30 @@ esx_channel_of(pTHX_ SV *name)
     return text;
 }
 
-/* The snapshot of an event, as the native hub takes it. Croaks if a name or a field is wrong. */
-static esx_publication
-esx_publication_of(pTHX_ esx_block *block, int strings, uint8_t retain, SV *once)
+/* Completes the snapshot of an event, as the native hub takes it. Croaks if a name or a field is wrong. */
+static void
+esx_publication_complete(pTHX_ esx_publication *publication, esx_block *block, int strings, SV *once)
 {
     SV *const key = block->texts[ESX_KEY_TEXT];
-    esx_publication publication;
     esx_report report;
 
     (void)esx_block_measure(aTHX_ block, strings, ESX_LF, NULL, 0, NULL, &report);
-    publication.channel = esx_channel_of(aTHX_ block->texts[ESX_CHANNEL_TEXT]);
-    publication.key = key && SvOK(key) ? esx_name_of(aTHX_ key) : esx_nothing;
-    if (publication.key.len > ESX_NAME_MAX)
+    publication->channel = esx_channel_of(aTHX_ block->texts[ESX_CHANNEL_TEXT]);
+    publication->key = key && SvOK(key) ? esx_name_of(aTHX_ key) : esx_nothing;
+    if (publication->key.len > ESX_NAME_MAX)
         esx_croakf(ESX_CODE_INVALID, "key", "EventSource::Hub: key must have at most %d bytes in UTF-8", ESX_NAME_MAX);
-    publication.once = esx_nothing;
+    publication->once = esx_nothing;
     if (once) {
-        publication.once = esx_name_of(aTHX_ once);
-        if (!publication.once.len || publication.once.len > ESX_ONCE_MAX)
+        publication->once = esx_name_of(aTHX_ once);
+        if (!publication->once.len || publication->once.len > ESX_ONCE_MAX)
             esx_croakf(ESX_CODE_INVALID, "once", "EventSource::Hub: once must have 1 to %d bytes in UTF-8", ESX_ONCE_MAX);
     }
-    publication.waits = TRUE;
-    publication.retain = retain;
-    publication.fields = block->fields;
-    publication.len = block->len;
-    return publication;
+    publication->fields = block->fields;
+    publication->len = block->len;
 }
 
-/* Publishes a snapshot. Returns the event's id: the application's scalar, or the target. Returns true if the call does not wait
- * for the id, and undef if the process ends. */
+/* Publishes a snapshot, or checks it. Returns the event's id: the application's scalar, or the target. Returns true if the call
+ * does not wait for the id, and undef if the process ends. */
 static SV *
 esx_publish(pTHX_ void *hub, const esx_publication *publication, SV *target)
 {
@@ -172,7 +173,7 @@ esx_publish(pTHX_ void *hub, const esx_publication *publication, SV *target)
     if (status == ESX_ENDING)
         return &PL_sv_undef;
     esx_check(aTHX_ status, &report, "EventSource::Hub");
-    if (!publication->waits)
+    if (publication->act != ESX_WAIT)
         return &PL_sv_yes;
     if (given)
         return given;

@@ -16,9 +16,10 @@ use crate::remote::{self, Address, Hub, LeaseHandle, RemoteHub};
 use crate::runtime;
 use crate::store_settings::StoreSettings;
 use crate::sys::clock;
-use crate::wire::{Call, HubSettings, Name, NamedSettings, ShowChannel};
+use crate::wire::{Call, FieldList, HubSettings, Name, NamedSettings, ShowChannel};
 use crate::Failure;
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 use std::os::raw::{c_char, c_int};
 use std::slice;
 use std::sync::Arc;
@@ -32,9 +33,14 @@ struct RawPublication {
     once: RawText,
     fields: *const RawField,
     len: usize,
-    waits: u8,
+    act: u8,
     retain: u8,
+    is_json: u8,
 }
+
+/// `esx_act`
+const WAIT: u8 = 1;
+const CHECK: u8 = 2;
 
 /// How long a publish waits for the id of a named hub, unless the application says it.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -122,8 +128,7 @@ impl Texts<'_> {
             }
         }
         if name.is_empty() {
-            let all = given.over(default);
-            return Ok(Hub::local(all.hub, all.max_topics));
+            return Ok(Hub::local(given.over(default)));
         }
         let address = Address::new(Name::new(&name)?, socket)?;
         if let Some(store) = store {
@@ -159,8 +164,8 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
     guard::run(report, |_| given_ids(accepted(fields)).try_for_each(|id| check_id(&id)).map(|()| OK))
 }
 
-/// Publishes the fields, which `esx_measure` has accepted. Writes the hub's id and stores its length as the report's size.
-/// Writes nothing if the fields contain an id, or if the call does not wait for the id of a named hub.
+/// Publishes the fields, which `esx_measure` has accepted, or only checks them. Writes the hub's id and stores its length as the
+/// report's size. Writes nothing if the fields contain an id, or if the call does not wait for the id of a named hub.
 /// Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_publish(
@@ -170,62 +175,50 @@ unsafe extern "C" fn esx_hub_publish(
     report: *mut Report,
 ) -> c_int {
     // SAFETY: C found `hub` in the magic of a live object and keeps it alive. The other arguments are on C's stack. The texts
-    // are scalars' buffers, which live until the XSUB returns.
+    // are scalars' buffers, which live until the XSUB returns; `out` has room for ID_MAX bytes.
     let (hub, raw, report) = unsafe { (&*hub, &*raw, &mut *report) };
-    guard::run::<Failure>(report, |report| {
-        // SAFETY: as above.
-        let (publication, id) = unsafe { checked(hub, raw) }?;
-        let mut len = 0;
-        let published = hub.publish(publication, id.as_deref(), raw.waits != 0, |made| {
-            len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
-            // SAFETY: C's buffer has room for ID_MAX bytes.
-            unsafe { out.copy_from_nonoverlapping(made.as_ptr().cast(), len) };
-        });
-        report.set_size(len);
-        match published {
-            Err(_) if runtime::is_shutting_down() => Ok(ENDING), // all streams have ended: the callback of one may publish
-            result => Ok(result.map(|()| OK)?),
-        }
-    })
-}
-
-/// Checks an event as [`esx_hub_publish`] does, without publishing it.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_check(hub: *mut Hub, raw: *const RawPublication, report: *mut Report) -> c_int {
-    // SAFETY: as in `esx_hub_publish`.
-    let (hub, raw, report) = unsafe { (&*hub, &*raw, &mut *report) };
-    guard::run::<Failure>(report, |_| {
-        // SAFETY: as in `esx_hub_publish`.
-        let (publication, _) = unsafe { checked(hub, raw) }?;
-        hub.check_size(publication)?;
-        Ok(OK)
-    })
-}
-
-/// Returns what is published, and the id among its fields.
-///
-/// # Safety
-///
-/// The fields and texts of `raw` are readable for `'a`.
-unsafe fn checked<'a>(
-    hub: &Hub,
-    raw: &'a RawPublication,
-) -> Result<(Publication<'a, impl Iterator<Item = Field<'a>> + Clone>, Option<Vec<u8>>), Failure> {
-    // SAFETY: the caller guarantees that the fields and the texts are readable.
-    let (fields, channel, key, once) =
-        unsafe { (slice::from_raw_parts(raw.fields, raw.len), raw.channel.bytes(), raw.key.bytes(), raw.once.bytes()) };
-    let id = given_ids(accepted(fields)).next();
-    id.as_deref().map_or(Ok(()), check_published_id)?;
-    check_fields(accepted(fields), hub.settings())?;
-    let retain = Retain::ALL.get(usize::from(raw.retain)).copied();
-    let publication = Publication {
-        channel: channel.unwrap_or_default(),
-        key: key.unwrap_or_default(),
-        retain: retain.unwrap_or_else(|| refuse("retain", raw.retain)),
-        once: once.unwrap_or_default(),
-        fields: accepted(fields),
+    let (fields, channel, key, once, out) = unsafe {
+        let fields = slice::from_raw_parts(raw.fields, raw.len);
+        let out = slice::from_raw_parts_mut(out.cast::<MaybeUninit<u8>>(), ID_MAX);
+        (fields, raw.channel.bytes(), raw.key.bytes(), raw.once.bytes(), out)
     };
-    Ok((publication, id))
+    guard::run::<Failure>(report, |report| {
+        let [channel, key, once] = [channel, key, once].map(Option::unwrap_or_default);
+        let retain = Retain::ALL.get(usize::from(raw.retain)).copied().unwrap_or_else(|| refuse("retain", raw.retain));
+        let publication = Publication { channel, key, retain, once, fields: accepted(fields) };
+        let way = hub.show_channel();
+        if way.is_none() && retain != Retain::Forget {
+            return publish(hub, publication, raw.act, out, report);
+        }
+        let given = publication.map(FieldList::of);
+        let shown = given.shown(way, raw.is_json != 0)?;
+        publish(hub, Publication { channel, key, retain, once, fields: shown.fields().iter() }, raw.act, out, report)
+    })
+}
+
+fn publish<'a>(
+    hub: &Hub,
+    publication: Publication<'_, impl Iterator<Item = Field<'a>> + Clone + 'a>,
+    act: u8,
+    out: &mut [MaybeUninit<u8>],
+    report: &mut Report,
+) -> Result<c_int, Failure> {
+    let id = given_ids(publication.fields.clone()).next();
+    id.as_deref().map_or(Ok(()), check_published_id)?;
+    check_fields(publication.fields.clone(), hub.settings())?;
+    if act == CHECK {
+        return hub.check_size(publication).map(|()| OK);
+    }
+    let mut len = 0;
+    let published = hub.publish(publication, id.as_deref(), act == WAIT, |made| {
+        len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
+        out.iter_mut().zip(made.bytes().take(len)).for_each(|(to, from)| *to = MaybeUninit::new(from));
+    });
+    report.set_size(len);
+    match published {
+        Err(_) if runtime::is_shutting_down() => Ok(ENDING), // all streams have ended: the callback of one may publish
+        result => result.map(|()| OK),
+    }
 }
 
 /// `ESX_ID_MAX`
@@ -273,13 +266,13 @@ unsafe extern "C" fn esx_hub_call(
             }
             b"seal_ticket" => {
                 let (valid_for, most) = (seconds(given.number()), given.number());
-                let mut ticket = given.ticket();
+                let mut ticket = given.ticket(hub.show_channel())?;
                 check_presence(&ticket.request.presence, hub.settings())?;
                 ticket.repeat_member();
                 let call = Call::SealTicket { ticket: ticket.into(), valid_for, most };
                 Answer::of_bytes(hub.call(call)?.sealed()?)
             }
-            name => calls::call(&mut |call| hub.call(call), hub.settings(), name, given)?,
+            name => calls::call(&mut |call| hub.call(call), hub.settings(), hub.show_channel(), name, given)?,
         })
     })
 }

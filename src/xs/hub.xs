@@ -24,29 +24,21 @@ publish(SV *self, SV *channel, SV *event, SV *options = NULL)
   PREINIT:
     esx_block block;
     esx_publication publication;
-    esx_report report;
     SV *once = NULL;
     int strings;
-    uint8_t retain;
-    bool waits = TRUE;
     dXSTARG;
   PPCODE:
     esx_block_init(aTHX_ &block, ax, items, TRUE);
-    esx_snapshot_publish(aTHX_ &block, &strings, &retain);
+    publication.act = ESX_WAIT;
+    esx_snapshot_publish(aTHX_ &block, &strings, &publication);
     if (options)
-        esx_snapshot_publish_options(aTHX_ &block, ST(3), &once, &waits);
-    if (!block.len)
-        esx_croakf(ESX_CODE_INVALID, NULL,
-            "EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
+        esx_snapshot_publish_options(aTHX_ &block, ST(3), &once, &publication.act);
     PERL_UNUSED_VAR(self);
     PERL_UNUSED_VAR(channel);
     PERL_UNUSED_VAR(event);
-    publication = esx_publication_of(aTHX_ &block, strings, retain, once);
-    publication.waits = waits;
-    if (ix) {
-        esx_check(aTHX_ esx_hub_check(esx_hub_of(aTHX_ ST(0)), &publication, &report), &report, "EventSource::Hub");
-        XSRETURN_EMPTY;
-    }
+    esx_publication_complete(aTHX_ &publication, &block, strings, once);
+    if (ix)
+        publication.act = ESX_CHECK;
     ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &publication, TARG);
     esx_run_callbacks(aTHX);
     XSRETURN(1);

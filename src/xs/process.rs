@@ -24,6 +24,8 @@ struct HubProcess {
     client: CallConnection,
     process: u32,
     streams: u64,
+    /// The form of its events: that of the hub, or the one that was given to [`esx_process_connect`].
+    show_channel: Option<ShowChannel>,
 }
 
 impl HubProcess {
@@ -40,7 +42,7 @@ impl HubProcess {
             b"epoch" => Ok(Answer::of(&*self.client.welcome().epoch)),
             b"follow" => self.follow(given),
             b"welcome" => Ok(self.welcome()),
-            name => calls::call(&mut |call| self.client.call(&call), None, name, given),
+            name => calls::call(&mut |call| self.client.call(&call), None, self.show_channel, name, given),
         }
     }
 
@@ -49,7 +51,7 @@ impl HubProcess {
         let mut answer = Answer::of(welcome.pid.to_string());
         answer.push(&*welcome.settings.hub.gap_event);
         answer.push(&*welcome.settings.hub.position_event);
-        answer.push(welcome.settings.show_channel.map_or("", ShowChannel::name));
+        answer.push(self.show_channel.map_or("", ShowChannel::name));
         answer
     }
 
@@ -60,6 +62,7 @@ impl HubProcess {
             b"forget" => Retain::Forget,
             _ => Retain::Newest,
         };
+        let is_json = given.is_true();
         let [comment, event, id, retry, data] = [(); 5].map(|()| given.characters());
         let mut fields: Vec<_> =
             comment.as_deref().map(|comment| Field::Comment(Text::from(comment))).into_iter().collect();
@@ -73,7 +76,9 @@ impl HubProcess {
             fields.push(Field::Retry(Retry::new(Text::from(retry))?));
         }
         fields.extend(data.as_deref().map(|data| Field::Data(Text::from(data))));
-        self.client.begin_publish(&Publication { channel, key, retain, once, fields: FieldList::of(fields) })?;
+        let given = Publication { channel, key, retain, once, fields: FieldList::of(fields) };
+        let fields = given.shown(self.show_channel, is_json)?;
+        self.client.begin_publish(&Publication { fields, ..given })?;
         Ok(Answer::default())
     }
 
@@ -120,7 +125,7 @@ impl HubProcess {
         let socket = unsafe { BorrowedFd::borrow_raw(number) };
         self.client.open(Open::new(stream, settings, b""), socket)?;
         let first_block = FirstBlock { position: PositionStyle::Id, names_channels: true, ..FirstBlock::default() };
-        self.client.subscribe(stream, SubscribeRequest { first_block, ..given.ticket().request })?;
+        self.client.subscribe(stream, SubscribeRequest { first_block, ..given.ticket(None)?.request })?;
         self.client.send(&Request::Release { stream }, None)?; // its end shows at the other end of the socket
         Ok(Answer::default())
     }
@@ -138,8 +143,8 @@ fn place(given: &mut Texts<'_>) -> Result<Place, Failure> {
 }
 
 /// Connects, and starts the process if need be: unless the path of its program is empty, or no settings are kept for a hub that
-/// needs them. The texts are the name, the paths of the socket and the program, the timeout, and whether the hub needs
-/// settings.
+/// needs them. The texts are the name, the paths of the socket and the program, the timeout, whether the hub needs
+/// settings, and the form of events.
 #[no_mangle]
 unsafe extern "C" fn esx_process_connect(given: *const RawText, len: usize, report: *mut Report) -> *mut HubProcess {
     // SAFETY: the report is on the stack of C. The texts are scalars' buffers, which live until the XSUB returns.
@@ -148,7 +153,13 @@ unsafe extern "C" fn esx_process_connect(given: *const RawText, len: usize, repo
         let place = place(&mut given)?;
         let (program, timeout, needs_settings) = (given.path(), seconds(given.number()), given.is_true());
         let client = CallConnection::connect(&remote::Start { program, needs_settings, timeout }, &place, None)?;
-        Ok(HubProcess { client, process: std::process::id(), streams: 0 })
+        let way = ShowChannel::of_name(&String::from_utf8_lossy(given.bytes()));
+        let of_hub = client.welcome().settings.show_channel;
+        if let Some((of_hub, _)) = of_hub.zip(way).filter(|(of_hub, way)| of_hub != way) {
+            let message = format!("show_channel differs from that of the hub process, '{}'", of_hub.name());
+            return Err(Failure::new(ErrorCode::Refused, Some("show_channel"), &message));
+        }
+        Ok(HubProcess { client, process: std::process::id(), streams: 0, show_channel: of_hub.or(way) })
     })
 }
 

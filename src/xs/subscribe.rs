@@ -5,15 +5,15 @@ use super::stream::seconds;
 use super::text::{answer, Answer, RawText, Texts};
 use crate::codec;
 use crate::compression::ContentCoding;
-use crate::event::Unsequenced;
+use crate::event::{FieldError, Unsequenced};
 use crate::hub::{
     check_presence, Access, Announcement, MemberData, MemberRequest, OtherStart, Passport, Poll, PollReason,
-    PositionStyle, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket,
+    PositionStyle, Publication, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket,
 };
 use crate::remote::{Hub, Subscribed};
 use crate::runtime::{monotonic, StreamHandle};
 use crate::stream::{Framing, LineEnd, Settings};
-use crate::wire::FieldList;
+use crate::wire::{FieldList, ShowChannel};
 use std::time::Duration;
 
 /// The longest id of an event is shorter.
@@ -25,9 +25,15 @@ impl Texts<'_> {
         self.number::<f64>() != 0.0
     }
 
-    /// An event that `EventSource::XS::format_event` has encoded.
-    pub(super) fn event(&mut self) -> Unsequenced {
-        Unsequenced::of(FieldList::of_block(self.bytes()).fields().iter())
+    /// An event of a key that `EventSource::XS::format_event` has encoded, and whether its data is JSON.
+    pub(super) fn event(
+        &mut self,
+        way: Option<ShowChannel>,
+        (channel, key, retain): (&[u8], &[u8], Retain),
+    ) -> Result<Unsequenced, FieldError> {
+        let given = Publication { channel, key, retain, once: b"", fields: FieldList::of_block(self.bytes()) };
+        let shown = given.shown(way, self.is_true())?;
+        Ok(Unsequenced::of(shown.fields().iter()))
     }
 
     pub(super) fn data(&mut self) -> MemberData {
@@ -35,8 +41,8 @@ impl Texts<'_> {
     }
 
     /// Takes a subscription, and what a ticket says beside: names, each with its texts behind it. A start counts for the topics
-    /// behind it.
-    pub(super) fn ticket(mut self) -> Ticket {
+    /// behind it. `way` is the form of the events of a member and of the will.
+    pub(super) fn ticket(mut self, way: Option<ShowChannel>) -> Result<Ticket, FieldError> {
         let mut ticket = Ticket::default();
         while let Some(name) = self.next() {
             let SubscribeRequest { topics, after, start, other_starts, first_block, access, presence } =
@@ -52,7 +58,7 @@ impl Texts<'_> {
                     ticket.limits.push(StreamLimit { label: self.bytes().into(), most: self.number() });
                 }
                 b"max_age" => access.max_age = self.number_if().map(seconds).map(Access::random_age),
-                b"member" => presence.member = Some(self.member()),
+                b"member" => presence.member = Some(self.member(way)?),
                 b"owner" => ticket.owner = String::from_utf8_lossy(self.bytes()).into(),
                 b"passport" => ticket.passport = Some(self.passport()),
                 b"poll" => access.poll = Some(self.poll()),
@@ -60,11 +66,11 @@ impl Texts<'_> {
                 b"retry" => first_block.retry = self.number_if(),
                 b"start" if topics.is_empty() => *start = self.start(),
                 b"start" => other_starts.push(OtherStart { from: topics.len(), start: self.start() }),
-                b"will" => presence.will = Some(self.will()),
+                b"will" => presence.will = Some(self.will(way)?),
                 name => refuse("part of a subscription", String::from_utf8_lossy(name)),
             }
         }
-        ticket
+        Ok(ticket)
     }
 
     /// Takes the name of a start, and a number of events.
@@ -93,17 +99,18 @@ impl Texts<'_> {
         Poll { wait, reason }
     }
 
-    fn member(&mut self) -> Box<MemberRequest> {
-        Box::new(MemberRequest {
-            channel: self.bytes().into(),
-            id: self.bytes().into(),
+    fn member(&mut self, way: Option<ShowChannel>) -> Result<Box<MemberRequest>, FieldError> {
+        let (channel, id) = (self.bytes(), self.bytes());
+        Ok(Box::new(MemberRequest {
+            channel: channel.into(),
+            id: id.into(),
             linger: seconds(self.number()),
             is_counted: self.is_true(),
             data: self.data(),
-            join: self.event(),
-            update: self.event(),
-            leave: self.event(),
-        })
+            join: self.event(way, (channel, id, Retain::Newest))?,
+            update: self.event(way, (channel, id, Retain::Newest))?,
+            leave: self.event(way, (channel, id, Retain::Forget))?,
+        }))
     }
 
     fn passport(&mut self) -> Box<Passport> {
@@ -134,14 +141,12 @@ impl Texts<'_> {
         self.bytes().split(|byte| *byte == b';').filter(|name| !name.is_empty()).map(Into::into).collect()
     }
 
-    fn will(&mut self) -> Box<Announcement> {
-        Box::new(Announcement {
-            channel: self.bytes().into(),
-            key: self.bytes().into(),
-            retain: if self.is_true() { Retain::Newest } else { Retain::No },
-            event: self.event(),
-            statement: Statement::Nothing,
-        })
+    fn will(&mut self, way: Option<ShowChannel>) -> Result<Box<Announcement>, FieldError> {
+        let (channel, key) = (self.bytes(), self.bytes());
+        let retain = if self.is_true() { Retain::Newest } else { Retain::No };
+        let event = self.event(way, (channel, key, retain))?;
+        let (channel, key, statement) = (channel.into(), key.into(), Statement::Nothing);
+        Ok(Box::new(Announcement { channel, key, retain, event, statement }))
     }
 }
 
@@ -160,7 +165,7 @@ unsafe extern "C" fn esx_hub_subscribe(
     let (hub, stream, mut given, report) = unsafe { (&*hub, &mut *stream, Texts::new(given, len), &mut *report) };
     answer(report, || {
         let opened = given.octets();
-        let asked = given.ticket().request;
+        let asked = given.ticket(hub.show_channel())?.request;
         check_presence(&asked.presence, hub.settings())?;
         let request = match opened.is_empty() {
             true => asked,

@@ -190,8 +190,8 @@ my %TAKES = (
         my $row = EventSource::XS::Outbox::Row->of_event($_[0], {key => $_[0], data => 'x'}, $_[0]);
         return map { utf8::decode(my $text = $row->{$_}); $text } qw(channel event_key once);
     },
-    'the channel in an event of an outbox' =>
-        sub { (EventSource::Hub->new(show_channel => 'event')->shown($_[0], {data => 1}))->{event} },
+    'the channel as the type of an event' =>
+        sub { EventSource::Hub->new(show_channel => 'event')->type_of($_[0], {data => 1}) },
     'a pattern' => sub { ${EventSource::Hub->pattern($_[0])} },
     'a lease'   => sub {
         EventSource::Hub::Lease->new(hub => $hub{named}, name => $_[0], on_change => sub { })->name;

@@ -36,12 +36,6 @@ use Testing::StreamPair;
     sub write           { return !!1 }
 }
 
-{
-
-    package My::Hub;
-    our @ISA = 'EventSource::Hub';
-}
-
 # An iterator, which a server that blocks cannot read.
 {
 
@@ -492,16 +486,14 @@ my @BEGINNERS = (
     ],
     [sub { $hubs->new(state       => {events => 1}) },  qr/\Aunknown bound 'events' of state/, 'events'],
     [sub { $hubs->new(total_state => {keys   => -1}) }, qr/\Akeys of total_state must be/,     'total_state'],
-    [sub { $hubs->new(state => 7) },                qr/\Astate must be a hash of bounds/],
-    [sub { My::Hub->new(show_channel => 'event') }, qr/\Ashow_channel .+ not for a subclass/],
-    [sub { $hubs->new(max_topics => 0) },         qr/\Amax_topics must be a whole number from 1 to /],
-    [sub { $hubs->new(gap_event  => '') },        'gap_event must be one line that is not empty'],
-    [sub { $hubs->new(gap_event  => "gap\n") },   'gap_event must be one line that is not empty'],
-    [sub { $hubs->new(start      => 10) },        qr/\Astart must be/],
-    [sub { $hubs->new(start      => '-0') },      qr/\Astart must be/],
-    [sub { $hubs->new(start      => "-1\n") },    qr/\Astart must be/],
-    [sub { $hubs->new(retry      => [1, 2, 3]) }, 'retry must be a whole number of milliseconds, or two of them'],
-    [sub { $shows->publish(a => {data => 'x', bytes => 1}) }, qr/\A./, 'bytes'],
+    [sub { $hubs->new(state       => 7) },         qr/\Astate must be a hash of bounds/],
+    [sub { $hubs->new(max_topics  => 0) },         qr/\Amax_topics must be a whole number from 1 to /],
+    [sub { $hubs->new(gap_event   => '') },        'gap_event must be one line that is not empty'],
+    [sub { $hubs->new(gap_event   => "gap\n") },   'gap_event must be one line that is not empty'],
+    [sub { $hubs->new(start       => 10) },        qr/\Astart must be/],
+    [sub { $hubs->new(start       => '-0') },      qr/\Astart must be/],
+    [sub { $hubs->new(start       => "-1\n") },    qr/\Astart must be/],
+    [sub { $hubs->new(retry       => [1, 2, 3]) }, 'retry must be a whole number of milliseconds, or two of them'],
     [sub { $shows->publish(a => {json => \*STDIN}) }, qr/\Ajson: \S/],
     [sub { $shows->publish(a => [undef]) }, 'element 0 of data is undefined', 'data'],
 

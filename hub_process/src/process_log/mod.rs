@@ -10,6 +10,7 @@
 mod kept_lines;
 
 use eventsource_xs::remote::calls::standard_error;
+use eventsource_xs::wire::push_json;
 use kept_lines::{KeptLines, MOST_LINES};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -180,11 +181,7 @@ fn escaped(text: &str) -> String {
         if out.len() + 6 > MAX_TEXT {
             break;
         }
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            '\0'..='\x1F' | '\x7F'..='\u{9F}' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
-            _ => out.push(character),
-        }
+        push_json(&mut out, character);
     }
     out
 }
@@ -214,7 +211,7 @@ mod tests {
         let (_, rest) = line.split_once("\"hub\"").expect("a hub");
         let expected = concat!(
             r#":"shop","event":"store_down","message":"the store is down","#,
-            r#""error":"a\"b\\c\u000ad\u009fé","count":7}"#,
+            r#""error":"a\"b\\c\nd\u009fé","count":7}"#,
             "\n"
         );
         assert_eq!(rest, expected);

@@ -11,7 +11,6 @@ our $VERSION = '0.100';
 use parent 'EventSource::XS::Hub::Calls';
 use EventSource::Error;
 use EventSource::XS ();
-use EventSource::XS::Hub::ChannelNames;
 use EventSource::XS::Hub::FollowedStream;
 use EventSource::XS::Hub::Log;
 use EventSource::XS::Hub::Name;
@@ -65,19 +64,12 @@ sub begin_publish {
 sub connect {
     my ($class, @given) = @_;
     my %native    = $class->_checked('connect', \@given, qw(autostart name show_channel socket timeout));
-    my $way       = EventSource::XS::Hub::ChannelNames->way(delete $native{show_channel});
     my $autostart = delete $native{autostart};
     my $program   = !defined $autostart || $autostart ? $class->program : '';
     my %place     = map { length $native{$_} ? ($_ => $native{$_}) : () } qw(name socket timeout);
     my $self      = bless {name => $native{name}, place => \%place}, $class;
-    $self->_connect(@native{qw(name socket)}, $program, $native{timeout}, !defined $autostart);
+    $self->_connect(@native{qw(name socket)}, $program, $native{timeout}, !defined $autostart, $native{show_channel});
     @$self{qw(pid gap_event position_event show_channel)} = $self->_call('welcome');
-    $self->{show_channel} = $way if !length $self->{show_channel};
-    EventSource::Error->throw(
-        code    => 'refused',
-        field   => 'show_channel',
-        message => __PACKAGE__ . ": show_channel differs from that of the hub process, '$self->{show_channel}'"
-    ) if defined $way && $way ne $self->{show_channel};
     return $self;
 }
 
@@ -176,7 +168,7 @@ sub publish {
     return $answer->{id};
 }
 
-sub show_channel { return $_[0]{show_channel} }
+sub show_channel { return $_[0]{show_channel} || undef }
 
 sub stats {
     my ($self, $channel) = @_;
@@ -231,11 +223,11 @@ sub _checked {
     $SETTINGS->refuse(name => 'name must be given: that of the hub') if !defined $given{name};
     $SETTINGS->seconds(timeout => $given{timeout}, is_above_zero => 1);
     return (
-        autostart => $given{autostart},
-        name      => $SETTINGS->string(name => $given{name}),
-        exists $given{show_channel} ? (show_channel => $given{show_channel}) : (),
-        socket => EventSource::XS::Hub::Name->socket($SETTINGS, $given{socket}) // '',
-        timeout => $given{timeout} // $WITHIN{$method} // 5,
+        autostart    => $given{autostart},
+        name         => $SETTINGS->string(name => $given{name}),
+        show_channel => $SETTINGS->one_of(show_channel => $given{show_channel}, 'event', 'data'),
+        socket       => EventSource::XS::Hub::Name->socket($SETTINGS, $given{socket}) // '',
+        timeout      => $given{timeout} // $WITHIN{$method} // 5,
     );
 }
 
@@ -283,13 +275,12 @@ sub _publication {
     my ($self, $channel, $event) = @_;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $SETTINGS->known(\%event, \@FIELDS, 'field %s');
-    my $name = _name($channel);
-    %event = %{$self->shown($name, \%event)};
-    my ($key, $once) = map { defined $event{$_} ? _short($_, $_, $event{$_}) : '' } qw(key once);
+    my $name   = _name($channel);
     my $retain = !$event{retain} ? '' : $event{retain} eq 'forget' ? 'forget' : 1;
-    my $data   = $event{data};
+    my ($key, $once)     = map { defined $event{$_} ? _short($_, $_, $event{$_}) : '' } qw(key once);
+    my ($data, $is_json) = ($event{data}, exists $event{json} ? 1 : 0);
 
-    if (exists $event{json}) {
+    if ($is_json) {
         $SETTINGS->refuse(json => 'an event has data or json, not both') if defined $data;
         $data = $SETTINGS->json($event{json});
     }
@@ -297,8 +288,8 @@ sub _publication {
         $SETTINGS->refuse($field, "$field must be a string, not a reference");
     }
     $SETTINGS->refuse(data => 'an event needs one of event, id, retry, data, json, comment')
-        if !grep { defined } $data, @event{qw(comment event id retry)};
-    return ($name, $key, $once, $retain, @event{qw(comment event id retry)}, $data);
+        if $retain ne 'forget' && !grep { defined } $data, @event{qw(comment event id retry)};
+    return ($name, $key, $once, $retain, $is_json, @event{qw(comment event id retry)}, $data);
 }
 
 EventSource::XS->keep_errors(

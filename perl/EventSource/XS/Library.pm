@@ -15,8 +15,8 @@ use XSLoader;
 
 # An error reports the line of the application. These packages pass its events on.
 our @CARP_NOT = qw(
-    EventSource::Hub EventSource::Outbox EventSource::XS::Hub::ChannelNames EventSource::Server
-    EventSource::Server::Emitter EventSource::Server::Event EventSource::Server::Supply HTTP::ServerEvent Plack::App::EventSource::Connection
+    EventSource::Hub EventSource::Outbox EventSource::Server EventSource::Server::Emitter EventSource::Server::Event
+    EventSource::Server::Supply EventSource::XS::Hub::Calls HTTP::ServerEvent Plack::App::EventSource::Connection
     Plack::App::EventSource::PubSub
 );
 

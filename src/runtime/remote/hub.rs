@@ -11,7 +11,7 @@ use crate::runtime::own_hub::OwnHub;
 use crate::runtime::process::{check_shutdown, count_refused_origin, forks, lock_process, Process};
 use crate::runtime::reactor_hub::Begun;
 use crate::runtime::{spawned, StreamHandle};
-use crate::wire::{Call, FieldList, Reply, Request};
+use crate::wire::{Call, FieldList, HubSettings, Reply, Request, ShowChannel};
 use crate::{ErrorCode, Failure};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -39,9 +39,7 @@ pub struct LocalHub(Arc<Local>);
 #[derive(Debug)]
 struct Local {
     key: u64,
-    settings: Settings,
-    /// How many channels and patterns a stream may be subscribed to.
-    max_topics: usize,
+    settings: HubSettings,
 }
 
 /// A named hub. Its copies in all threads share it; the last one closes the connection.
@@ -53,9 +51,9 @@ struct Inner(RemoteHub);
 
 impl Hub {
     /// Creates a hub. The reactor gets it with the first call that needs it.
-    pub fn local(settings: Settings, max_topics: usize) -> Self {
+    pub fn local(settings: HubSettings) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
-        Self::Local(LocalHub(Arc::new(Local { key: KEYS.fetch_add(1, Ordering::Relaxed), settings, max_topics })))
+        Self::Local(LocalHub(Arc::new(Local { key: KEYS.fetch_add(1, Ordering::Relaxed), settings })))
     }
 
     /// Creates a named hub. The first call that needs it connects, and starts its process if need be. Fails if the system has
@@ -69,8 +67,16 @@ impl Hub {
     /// Returns the hub's settings. Those of a named hub are in its process: other objects may have named them.
     pub fn settings(&self) -> Option<&Settings> {
         match self {
-            Self::Local(LocalHub(local)) => Some(&local.settings),
+            Self::Local(LocalHub(local)) => Some(&local.settings.hub),
             Self::Named(_) => None,
+        }
+    }
+
+    /// Returns how its events include the name of their channel. All publishers of a named hub have to name the same.
+    pub fn show_channel(&self) -> Option<ShowChannel> {
+        match self {
+            Self::Local(LocalHub(local)) => local.settings.show_channel,
+            Self::Named(NamedHub(named)) => named.0.settings.show_channel.flatten(),
         }
     }
 
@@ -120,7 +126,7 @@ impl Hub {
         match self {
             Self::Local(LocalHub(local)) => {
                 let mut process = lock_process();
-                let is_open = stream.subscribe(&local.own(&mut process)?.hub, request, local.max_topics)?;
+                let is_open = stream.subscribe(&local.own(&mut process)?.hub, request, local.settings.max_topics)?;
                 Ok(if is_open { Subscribed::Now } else { Subscribed::Ended })
             }
             Self::Named(NamedHub(named)) => named.0.subscribe(stream, request),
@@ -170,7 +176,7 @@ impl Local {
             Some(index) => index,
             None if spawned::is_spawned() => return Err(Failure::new(ErrorCode::State, None, SPAWNED)),
             None => {
-                let own = OwnHub::create(process.reactor_or_start()?, self.settings.clone())?;
+                let own = OwnHub::create(process.reactor_or_start()?, self.settings.hub.clone())?;
                 process.registrations.insert(self.key, own)
             }
         };

@@ -202,7 +202,7 @@ sub _checked_member {
             $SETTINGS->refuse(member => 'member must return one hash: for more members subscribe once for each, in a'
                     . ' handler of Plack::App::EventSource')
                 if @given > 1;
-            return EventSource::XS::Hub::Member->of($self->hub, @given);
+            return EventSource::XS::Hub::Member->of(@given);
         }
     );
 }

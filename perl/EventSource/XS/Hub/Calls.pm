@@ -7,8 +7,6 @@ use warnings;
 # what it knows of the hub: name, gap_event, position_event, show_channel.
 
 use EventSource::XS ();
-use EventSource::XS::Hub::ChannelNames;
-use EventSource::XS::Hub::Forgotten;
 use EventSource::XS::Hub::LoggedEvent;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Subscription;
@@ -62,8 +60,15 @@ sub epoch { return scalar $_[0]->_call('epoch') }
 
 sub forget {
     my ($self, $channel, $key, $event, @options) = @_;
-    return $self->publish($channel, EventSource::XS::Hub::Forgotten->event($key, $event, $self->{show_channel}),
-        @options);
+    return $self->publish($channel, __PACKAGE__->forgetting($key, $event), @options);
+}
+
+# The event that tells streams that a key of the state is forgotten. Without data the native hub gives it the key.
+sub forgetting {
+    my ($class, $key, $event) = @_;
+    $SETTINGS->refuse(event => 'forget takes the event as a hash of fields, such as {event => \'gone\'}')
+        if defined $event && ref $event ne 'HASH';
+    return {event => 'forget', %{$event || {}}, key => length($key // '') ? $key : undef, retain => 'forget'};
 }
 
 sub gap_event { return $_[0]{gap_event} }
@@ -77,7 +82,7 @@ sub history {
 # Change the data of a member.
 sub member {
     my ($self, $channel, $id, $change) = @_;
-    return !!$self->_call('update_member', $MEMBER->change_of($self, $channel, $id, $change));
+    return !!$self->_call('update_member', $MEMBER->change_of($channel, $id, $change));
 }
 
 sub members {
@@ -108,14 +113,6 @@ sub openmetrics {
 }
 
 sub position_event { return $_[0]{position_event} }
-
-# The fields of an event of a channel in the form in which the hub sends it: show_channel changes them. The hash that is given
-# is the method's own.
-sub shown {
-    my ($self, $channel, $event) = @_;
-    my $way = $self->{show_channel};
-    return defined $way ? EventSource::XS::Hub::ChannelNames->show($way, $channel, $event) : $event;
-}
 
 sub state {
     my ($self, $channel) = @_;

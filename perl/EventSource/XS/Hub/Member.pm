@@ -4,8 +4,7 @@ use warnings;
 
 # Who is behind a stream, and what is published when the stream has ended: the options member and will of a subscription, and
 # the changes of a member. Each method checks what the application gives, and returns it as the native hub takes it: a list of
-# texts, in the order of src/xs/subscribe.rs. Events are encoded here, so that their mistakes are reported at once, in the form
-# of show_channel.
+# texts, in the order of src/xs/subscribe.rs. Events are encoded here, so that their mistakes are reported at once.
 
 use Carp            ();
 use EventSource::XS ();
@@ -42,16 +41,14 @@ sub channel_of {
 
 # A new data of a member: the texts of its channel, its id, its data and its event. The type is `update` unless it is given.
 sub change_of {
-    my ($class, $hub, $channel, $id, $given) = @_;
+    my ($class, $channel, $id, $given) = @_;
     $SETTINGS->refuse(member => 'member takes the new data as a hash, such as {json => {name => $name}}')
         if ref $given ne 'HASH';
     $SETTINGS->known($given, \@EVENT, 'field %s of a member');
     my $key  = _id($id);
     my $name = $class->channel_of($channel);
     my ($data, $text) = _data($key, $given);
-    my $shown = sub { $hub->shown($name, {%{$_[0]}, key => $key, retain => 1}) };
-    my $event = _event($shown, 'update', $data, {event => $given->{event}});
-    return ($name, $key, $text, exists $data->{json} ? 1 : 0, $event);
+    return ($name, $key, $text, exists $data->{json} ? 1 : 0, _event('update', $data, {event => $given->{event}}));
 }
 
 sub id { return $_[0][1] }
@@ -72,7 +69,7 @@ sub native { return @{$_[0]} }
 
 # The member of a stream, an object of this class; undef if there is none.
 sub of {
-    my ($class, $hub, $given) = @_;
+    my ($class, $given) = @_;
     return $given if blessed $given && $given->isa($class);
     return undef  if !defined $given;
     $SETTINGS->refuse(member => 'member must be a hash, such as {id => $user, channel => $name}')
@@ -86,12 +83,10 @@ sub of {
         if $leave_after > $MAX_LEAVE_AFTER;
     my $is_counted = defined $given->{join} && !ref $given->{join} && $given->{join} eq 'count';
     my ($data, $text) = _data($id, $given);
-    my $shown  = sub { $hub->shown($channel, {%{$_[0]}, key => $id, retain => 1}) };
-    my $gone   = sub { $hub->shown($channel, {%{$_[0]}, key => $id, retain => 'forget'}) };
     my @events = (
-        _event($shown, 'join',   $data,                 $is_counted ? undef : $given->{join}),
-        _event($shown, 'update', $data,                 $given->{update}),
-        _event($gone,  'leave',  {json => {id => $id}}, $given->{leave}),
+        _event('join',   $data,                 $is_counted ? undef : $given->{join}),
+        _event('update', $data,                 $given->{update}),
+        _event('leave',  {json => {id => $id}}, $given->{leave}),
     );
     return bless [$channel, $id, $leave_after, $is_counted ? 1 : 0, $text, exists $data->{json} ? 1 : 0, @events],
         $class;
@@ -99,18 +94,15 @@ sub of {
 
 # What is published when a stream has ended.
 sub will_of {
-    my ($class, $hub, $given) = @_;
+    my ($class, $given) = @_;
     $SETTINGS->refuse(will => q{will must be a channel and an event: ['room/7', {event => 'gone', data => $user}]})
         if ref $given ne 'ARRAY' || @$given != 2;
     my ($channel, $event) = @$given;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $SETTINGS->known(\%event, \@WILL, 'field %s of will');
-    my $key = $event{key};
+    my ($key, $retain) = delete @event{qw(key retain)};
     $key = EventSource::XS::Hub::Name->checked($SETTINGS, key => 'key', $key) if defined $key && length $key;
-    my $retain = $event{retain} ? 1 : 0;
-    my $name   = $class->channel_of($channel);
-    my $shown  = $hub->shown($name, {%event, key => $key, retain => $retain});
-    return ($name, $key, $retain, _encoded($shown));
+    return ($class->channel_of($channel), $key, $retain ? 1 : 0, _encoded(%event));
 }
 
 # Private functions
@@ -129,26 +121,26 @@ sub _data {
     return ({json => $member}, $SETTINGS->json($member));
 }
 
-# An encoded event as characters, without the fields that only a published event has.
+# An encoded event as characters, and whether its data is JSON.
 sub _encoded {
-    my %event = %{+shift};
-    delete @event{qw(key retain)};
-    $event{data} = $SETTINGS->json(delete $event{json}) if exists $event{json} && !exists $event{data};
+    my %event   = @_;
+    my $is_json = exists $event{json} && !exists $event{data};
+    $event{data} = $SETTINGS->json(delete $event{json}) if $is_json;
     my $block = EventSource::XS::format_event(\%event);
     utf8::decode($block);
-    return $block;
+    return ($block, $is_json ? 1 : 0);
 }
 
-# An event of a member: what the application gives replaces the type and the data. The first argument makes the form of it.
+# An event of a member: what the application gives replaces the type and the data.
 sub _event {
-    my ($shown, $type, $data, $given) = @_;
+    my ($type, $data, $given) = @_;
     $given = {} if !defined $given;
     $SETTINGS->refuse(
         $type => "$type must be a hash of fields, such as {event => 'here'}" . ($type eq 'join' ? q{, or 'count'} : ''))
         if ref $given ne 'HASH';
     $SETTINGS->known($given, \@EVENT, "field %s of $type");
     my %field = map { defined $given->{$_} ? ($_ => $given->{$_}) : () } @EVENT;
-    return _encoded($shown->({event => $type, exists $field{data} || exists $field{json} ? () : %$data, %field}));
+    return _encoded(event => $type, exists $field{data} || exists $field{json} ? () : %$data, %field);
 }
 
 # The id of a member is the key of its events.

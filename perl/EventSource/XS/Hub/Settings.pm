@@ -53,6 +53,7 @@ sub native {
         if $event{position_event} eq $event{gap_event} && !_is_for_process(%given);
     $SETTINGS->whole_number(max_relays => $given{max_relays}, from => 0, to => $MAX_RELAYS);
     $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $MAX_BOUND);
+    $SETTINGS->one_of(show_channel => $given{show_channel}, 'event', 'data');
     _on_slow('on_slow', $given{on_slow}, 'on_slow');
     $SETTINGS->whole_number(max_members => $given{max_members}, from => 0, to => $MAX_BOUND);
     return (

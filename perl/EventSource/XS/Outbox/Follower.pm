@@ -367,7 +367,7 @@ sub _send {
     my ($hub,  @begun, $trouble) = ($self->{hub});
     local ($@, $SIG{__DIE__});
     for my $row (@$rows) {
-        my @publication = eval                 { $ROW->publication_of($row, $hub->show_channel) };
+        my @publication = eval                 { $ROW->publication_of($row) };
         my $is_begun    = @publication && eval { $hub->begin_publish(@publication); 1 };
         my $error       = $@;
         if (!$is_begun && (!@publication || (eval { $error->code } // '') eq 'invalid')) {

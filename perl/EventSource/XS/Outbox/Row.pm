@@ -5,13 +5,11 @@ use warnings;
 # A row of an outbox and the event that it stands for. A row has the texts of the application, not the form in which its hub
 # sends them (show_channel), because SQL writes rows, too.
 
-use EventSource::XS::Hub::Forgotten;
 use EventSource::XS::JSONText;
 use EventSource::XS::Settings;
 use EventSource::XS::UTF8;
 
-my $SETTINGS  = EventSource::XS::Settings->new('EventSource::Outbox');
-my $FORGOTTEN = 'EventSource::XS::Hub::Forgotten';
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::Outbox');
 
 my @TEXTS = qw(channel event_key event event_id data json comment once);
 
@@ -53,16 +51,16 @@ sub group_of {
 # The channel, and the fields as publish of a connection takes them, with the key by which the hub takes the row once. Dies with
 # the reason if the row stands for no event.
 sub publication_of {
-    my ($class, $row, $show_channel) = @_;
+    my ($class, $row) = @_;
     my %text  = map { $_ => _characters($_, $row->{$_}) } grep { defined $row->{$_} } @TEXTS;
-    my %event = map { defined $text{$_} ? ($FIELD{$_} => $text{$_}) : () } qw(comment event event_id);
-    $event{retry}  = $row->{retry}                                                  if defined $row->{retry};
-    $event{data}   = $text{data}                                                    if defined $text{data};
-    $event{json}   = _json($row->{json}, $text{json})                               if defined $text{json};
-    %event         = %{$FORGOTTEN->event($text{event_key}, \%event, $show_channel)} if $row->{forget};
-    $event{key}    = $text{event_key}                                               if _has_key(\%text);
-    $event{retain} = 1 if $row->{retain} && !$row->{forget};
-    $event{once}   = defined $text{once} ? $text{once} : _key_of_token($row->{token});
+    my %event = $row->{forget} ? (event => 'forget') : ();
+    $event{$FIELD{$_}} = $text{$_} for grep { defined $text{$_} } qw(comment event event_id);
+    $event{retry}      = $row->{retry}                    if defined $row->{retry};
+    $event{data}       = $text{data}                      if defined $text{data};
+    $event{json}       = _json($row->{json}, $text{json}) if defined $text{json};
+    $event{key}        = $text{event_key}                 if _has_key(\%text);
+    $event{retain}     = $row->{forget} ? 'forget' : 1 if $row->{retain} || $row->{forget};
+    $event{once}       = defined $text{once} ? $text{once} : _key_of_token($row->{token});
     return ($text{channel}, \%event);
 }
 

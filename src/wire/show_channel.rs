@@ -1,0 +1,92 @@
+//! The form in which events include the name of their channel. Their publishers give it to them, before the hub checks them.
+
+use super::fields::FieldList;
+use crate::event::{EventName, Field, FieldError, Text};
+use crate::hub::{Publication, Retain};
+
+/// The form in which events include the name of their channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShowChannel {
+    /// In their data, which is JSON.
+    Data,
+    /// As the type of those that have none.
+    Event,
+}
+
+impl ShowChannel {
+    pub(super) const ALL: [Self; 2] = [Self::Data, Self::Event];
+
+    /// Returns its name for applications.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Event => "event",
+        }
+    }
+
+    /// Returns the one that has this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|way| way.name() == name)
+    }
+}
+
+impl Publication<'_, FieldList> {
+    /// Returns the event in the form in which it is published. One that forgets a key has that as its data, unless it has
+    /// other data, or shows the key. `is_json` says that its data is JSON. Fails if the name of the channel cannot be a type.
+    pub fn shown(&self, way: Option<ShowChannel>, is_json: bool) -> Result<FieldList, FieldError> {
+        let [channel, key] = [self.channel, self.key].map(String::from_utf8_lossy);
+        let (mut data, mut others): (Vec<_>, Vec<_>) =
+            self.fields.fields().iter().partition(|field| matches!(field, Field::Data(_)));
+        let forgets = self.retain == Retain::Forget;
+        if way == Some(ShowChannel::Event) && !others.iter().any(|field| matches!(field, Field::Event(_))) {
+            others.push(Field::Event(EventName::new(Text::from(&*channel))?));
+        }
+        let object;
+        if way == Some(ShowChannel::Data) && !(data.is_empty() && !forgets) {
+            object = self.object(&channel, &key, &data, is_json);
+            data = vec![Field::Data(Text::from(&*object))];
+        } else if forgets && data.is_empty() {
+            data.push(Field::Data(Text::from(&*key)));
+        }
+        Ok(FieldList::of(others.into_iter().chain(data)))
+    }
+
+    /// Returns an object with the channel and the data, and of an event that changes the state the key.
+    fn object(&self, channel: &str, key: &str, fields: &[Field<'_>], is_json: bool) -> String {
+        let lines = fields.iter().filter_map(|field| match field {
+            Field::Data(text) => std::str::from_utf8(text.bytes()).ok(),
+            _ => None,
+        });
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let data = if is_json { text } else { json_string(&text) };
+        let members = [
+            ("channel", Some(json_string(channel))),
+            ("data", Some(data).filter(|_| !fields.is_empty())),
+            ("forget", (self.retain == Retain::Forget).then(|| "true".to_owned())),
+            ("key", self.retain.changes_state().then(|| json_string(key))),
+        ];
+        let members = members.into_iter().filter_map(|(name, value)| Some(format!("\"{name}\":{}", value?)));
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    }
+}
+
+/// Returns a text as a string of JSON (RFC 8259).
+fn json_string(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    text.chars().for_each(|character| push_json(&mut out, character));
+    out.push('"');
+    out
+}
+
+/// Appends a character as it stands in a string of JSON.
+pub fn push_json(out: &mut String, character: char) {
+    match character {
+        '"' | '\\' => out.extend(['\\', character]),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        character if character.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+        _ => out.push(character),
+    }
+}
