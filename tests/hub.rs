@@ -15,7 +15,7 @@ use eventsource_xs::hub::{
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::remote::calls::memory_file;
-use eventsource_xs::remote::{Hub, Subscribed};
+use eventsource_xs::remote::{Act, Hub, Subscribed};
 use eventsource_xs::runtime::{
     create_hub, create_own_hub, handing_over, stats, HandoverFile, OpenOptions, Pushed, StreamHandle,
 };
@@ -52,7 +52,7 @@ fn publication<'a>(channel: &'a str, data: &'a str) -> Publication<'a, std::iter
 /// Publishes an event, and returns its id.
 fn publish(hub: &Hub, channel: &str, data: &str) -> String {
     let mut published_id = String::new();
-    hub.publish(publication(channel, data), None, true, |id| published_id = id.to_owned()).expect("a reactor");
+    hub.publish(publication(channel, data), Act::Wait, |id| published_id = id.to_owned()).expect("a reactor");
     published_id
 }
 

@@ -4,8 +4,8 @@ use crate::publishing::{not_begun, Published, Requester};
 use crate::settings::Wanted;
 use crate::stored_hub::{EndedCount, LastDelivered, StoredHub};
 use eventsource_xs::hub::{
-    self, check_fields, check_member, check_presence, check_published_id, given_ids, Answer, EndRequest, Presence,
-    PresenceChange, Publication, Sequence, Ticket, TicketOutcome, MAX_ONCE_BYTES, STEPS,
+    self, check_member, check_presence, Answer, EndRequest, Presence, PresenceChange, Publication, Sequence, Ticket,
+    TicketOutcome, STEPS,
 };
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{create_own_hub, Begun, OwnHub, ReactorHub};
@@ -274,14 +274,7 @@ impl ServedHub {
         requester: Requester,
         now: Instant,
     ) -> Result<Published, Failure> {
-        let Publication { once, fields, .. } = publication;
-        if once.len() > MAX_ONCE_BYTES {
-            let message = format!("once has at most {MAX_ONCE_BYTES} bytes");
-            return Err(Failure::new(ErrorCode::Invalid, Some("once"), &message));
-        }
-        let given = given_ids(fields.iter()).next();
-        given.as_deref().map_or(Ok(()), check_published_id)?;
-        check_fields(fields.iter(), Some(&self.settings.hub))?;
+        let given = publication.map(Fields::iter).check(Some(&self.settings.hub))?;
         match &mut self.source {
             Source::Own(own) => {
                 let mut id = String::new();

@@ -13,7 +13,7 @@ use eventsource_xs::compression::Body;
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{OnSlow, Publication, Retain, SubscribeRequest, Topic};
 use eventsource_xs::parse::Parser;
-use eventsource_xs::remote::{Address, Hub, RemoteHub, Start};
+use eventsource_xs::remote::{Act, Address, Hub, RemoteHub, Start};
 use eventsource_xs::runtime::{OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::HubSettings;
@@ -251,7 +251,7 @@ impl Model {
         let fields = fields.into_iter();
         let publication = Publication { channel: channel.as_bytes(), key: b"", retain: Retain::No, once: b"", fields };
         let mut id = None;
-        let published = self.workers[worker].hub.publish(publication, None, true, |made| id = Some(place(made)));
+        let published = self.workers[worker].hub.publish(publication, Act::Wait, |made| id = Some(place(made)));
         let (outcome, place) = match published {
             Ok(()) => (Certainty::Published, Some(id.expect("an id"))),
             Err(error) => match error.code {

@@ -168,10 +168,9 @@ pub use presence::{
     channel_of_kept, number_of_members, Announcement, KeptMember, MemberData, MemberRequest, MemberUpdate, Presence,
     PresenceChange, Statement, COUNT_KEY,
 };
-pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
+pub use publishing::once_keys::OnceKeys;
 pub use publishing::refusal::{
-    check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal, FINISHED_ID,
-    MAX_ID_BYTES,
+    check_id, check_member, check_once, check_presence, given_ids, Refusal, FINISHED_ID, MAX_ID_BYTES,
 };
 pub use publishing::{Publication, SequencedEvent};
 pub use readers::ends::{EndRequest, EndRequests, FINISH_BLOCK, LONGEST_ANSWER, MOST_REMEMBERED};

@@ -174,7 +174,7 @@ enum { ESX_RETAIN_NO, ESX_RETAIN_NEWEST, ESX_RETAIN_FORGET };
 /* What a publish does: without waiting for a hub process, waiting, or nothing but to check the event. */
 enum esx_act { ESX_SEND, ESX_WAIT, ESX_CHECK };
 
-/* An event to publish. The keys may be empty. */
+/* An event to publish. */
 typedef struct {
     esx_text channel, key, once;
     const esx_field *fields;

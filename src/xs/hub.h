@@ -5,13 +5,13 @@ ESX_HANDLE(hub, esx_hub_dup)
 ESX_HANDLE(lease, esx_handle_forget)
 ESX_HANDLE_OF(hub, "EventSource::Hub: this is not a hub; make one with EventSource::Hub->new")
 
-/* The longest name of a channel, in bytes of UTF-8, and the longest id. */
-enum { ESX_NAME_MAX = 1024 };
-
-/* The longest key for publishing an event once. */
-enum { ESX_ONCE_MAX = 256 };
-
-static const esx_text esx_nothing = {"", 0};
+/* Returns the characters of a name; none if it is undefined. */
+static esx_text
+esx_name_if(pTHX_ SV *name)
+{
+    static const esx_text undefined = {NULL, 0};
+    return name && SvOK(name) ? esx_name_of(aTHX_ name) : undefined;
+}
 
 /* Reads an argument that is one string. Croaks if it is a reference that is not overloaded, such as a pattern instead of a
  * name. */
@@ -119,37 +119,16 @@ esx_snapshot_publish_options(pTHX_ esx_block *block, SV *options, SV **once, uin
     }
 }
 
-static esx_text
-esx_channel_of(pTHX_ SV *name)
-{
-    const esx_text text = SvOK(name) ? esx_name_of(aTHX_ name) : esx_nothing;
-    if (!text.len)
-        esx_croakf(ESX_CODE_INVALID, "channel",
-            "EventSource::Hub: a channel's name must be a string that is not empty");
-    if (text.len > ESX_NAME_MAX)
-        esx_croakf(ESX_CODE_INVALID, "channel",
-            "EventSource::Hub: a channel's name must have at most %d bytes in UTF-8", ESX_NAME_MAX);
-    return text;
-}
-
-/* Completes the snapshot of an event, as the native hub takes it. Croaks if a name or a field is wrong. */
+/* Completes the snapshot of an event, as the native hub takes it. Croaks if a field is wrong. */
 static void
 esx_publication_complete(pTHX_ esx_publication *publication, esx_block *block, int strings, SV *once)
 {
-    SV *const key = block->texts[ESX_KEY_TEXT];
     esx_report report;
 
     (void)esx_block_measure(aTHX_ block, strings, ESX_LF, NULL, 0, NULL, &report);
-    publication->channel = esx_channel_of(aTHX_ block->texts[ESX_CHANNEL_TEXT]);
-    publication->key = key && SvOK(key) ? esx_name_of(aTHX_ key) : esx_nothing;
-    if (publication->key.len > ESX_NAME_MAX)
-        esx_croakf(ESX_CODE_INVALID, "key", "EventSource::Hub: key must have at most %d bytes in UTF-8", ESX_NAME_MAX);
-    publication->once = esx_nothing;
-    if (once) {
-        publication->once = esx_name_of(aTHX_ once);
-        if (!publication->once.len || publication->once.len > ESX_ONCE_MAX)
-            esx_croakf(ESX_CODE_INVALID, "once", "EventSource::Hub: once must have 1 to %d bytes in UTF-8", ESX_ONCE_MAX);
-    }
+    publication->channel = esx_name_if(aTHX_ block->texts[ESX_CHANNEL_TEXT]);
+    publication->key = esx_name_if(aTHX_ block->texts[ESX_KEY_TEXT]);
+    publication->once = esx_name_if(aTHX_ once);
     publication->fields = block->fields;
     publication->len = block->len;
 }

@@ -6,20 +6,17 @@ use super::guard::{self, refuse, Report, ENDING, OK};
 use super::stream::seconds;
 use super::text::{answer, Answer, RawText, Texts};
 use crate::codec;
-use crate::event::Field;
 use crate::hub::{
-    check_fields, check_id, check_presence, check_published_id, given_ids, ChannelSettings, GapData, OnSlow,
-    Publication, Retain, StateBounds,
+    check_id, check_once, check_presence, given_ids, ChannelSettings, GapData, OnSlow, Publication, Retain, StateBounds,
 };
 use crate::log::Bounds;
-use crate::remote::{self, Address, Hub, LeaseHandle, RemoteHub};
+use crate::remote::{self, Act, Address, Hub, LeaseHandle, RemoteHub};
 use crate::runtime;
 use crate::store_settings::StoreSettings;
 use crate::sys::clock;
 use crate::wire::{Call, FieldList, HubSettings, Name, NamedSettings, ShowChannel};
 use crate::Failure;
 use std::borrow::Cow;
-use std::mem::MaybeUninit;
 use std::os::raw::{c_char, c_int};
 use std::slice;
 use std::sync::Arc;
@@ -37,10 +34,6 @@ struct RawPublication {
     retain: u8,
     is_json: u8,
 }
-
-/// `esx_act`
-const WAIT: u8 = 1;
-const CHECK: u8 = 2;
 
 /// How long a publish waits for the id of a named hub, unless the application says it.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -164,9 +157,8 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
     guard::run(report, |_| given_ids(accepted(fields)).try_for_each(|id| check_id(&id)).map(|()| OK))
 }
 
-/// Publishes the fields, which `esx_measure` has accepted, or only checks them. Writes the hub's id and stores its length as the
-/// report's size. Writes nothing if the fields contain an id, or if the call does not wait for the id of a named hub.
-/// Returns `ENDING` if the process ends.
+/// Publishes the fields, which `esx_measure` has accepted, or only checks them. Writes the hub's id and stores its length as
+/// the report's size, unless the call does not wait for the id of a named hub. Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_publish(
     hub: *mut Hub,
@@ -174,51 +166,36 @@ unsafe extern "C" fn esx_hub_publish(
     out: *mut c_char,
     report: *mut Report,
 ) -> c_int {
-    // SAFETY: C found `hub` in the magic of a live object and keeps it alive. The other arguments are on C's stack. The texts
-    // are scalars' buffers, which live until the XSUB returns; `out` has room for ID_MAX bytes.
+    // SAFETY: C found `hub` in the magic of a live object and keeps it alive. The other arguments are on C's stack.
     let (hub, raw, report) = unsafe { (&*hub, &*raw, &mut *report) };
-    let (fields, channel, key, once, out) = unsafe {
-        let fields = slice::from_raw_parts(raw.fields, raw.len);
-        let out = slice::from_raw_parts_mut(out.cast::<MaybeUninit<u8>>(), ID_MAX);
-        (fields, raw.channel.bytes(), raw.key.bytes(), raw.once.bytes(), out)
-    };
+    // SAFETY: the texts are scalars' buffers, which live until the XSUB returns.
+    let (fields, channel, key, once) =
+        unsafe { (slice::from_raw_parts(raw.fields, raw.len), raw.channel.bytes(), raw.key.bytes(), raw.once.bytes()) };
     guard::run::<Failure>(report, |report| {
-        let [channel, key, once] = [channel, key, once].map(Option::unwrap_or_default);
-        let retain = Retain::ALL.get(usize::from(raw.retain)).copied().unwrap_or_else(|| refuse("retain", raw.retain));
-        let publication = Publication { channel, key, retain, once, fields: accepted(fields) };
+        let at = |number: u8| usize::from(number);
+        let retain = Retain::ALL.get(at(raw.retain)).copied().unwrap_or_else(|| refuse("retain", raw.retain));
+        let act = Act::ALL.get(at(raw.act)).copied().unwrap_or_else(|| refuse("act", raw.act));
+        let (channel, key, once) = (channel.unwrap_or_default(), key.unwrap_or_default(), check_once(once)?);
+        let given = Publication { channel, key, retain, once, fields: accepted(fields) };
+        let mut len = 0;
+        let write = |made: &str| {
+            len = made.len().min(ID_MAX);
+            // SAFETY: C's buffer has room for ID_MAX bytes.
+            unsafe { out.copy_from_nonoverlapping(made.as_ptr().cast(), len) };
+        };
         let way = hub.show_channel();
-        if way.is_none() && retain != Retain::Forget {
-            return publish(hub, publication, raw.act, out, report);
+        let published = if way.is_none() && retain != Retain::Forget {
+            hub.publish(given, act, write)
+        } else {
+            let shown = given.map(FieldList::of).shown(way, raw.is_json != 0)?;
+            hub.publish(Publication { channel, key, retain, once, fields: shown.fields().iter() }, act, write)
+        };
+        report.set_size(len);
+        match published {
+            Err(_) if runtime::is_shutting_down() => Ok(ENDING), // all streams have ended: the callback of one may publish
+            result => result.map(|()| OK),
         }
-        let given = publication.map(FieldList::of);
-        let shown = given.shown(way, raw.is_json != 0)?;
-        publish(hub, Publication { channel, key, retain, once, fields: shown.fields().iter() }, raw.act, out, report)
     })
-}
-
-fn publish<'a>(
-    hub: &Hub,
-    publication: Publication<'_, impl Iterator<Item = Field<'a>> + Clone + 'a>,
-    act: u8,
-    out: &mut [MaybeUninit<u8>],
-    report: &mut Report,
-) -> Result<c_int, Failure> {
-    let id = given_ids(publication.fields.clone()).next();
-    id.as_deref().map_or(Ok(()), check_published_id)?;
-    check_fields(publication.fields.clone(), hub.settings())?;
-    if act == CHECK {
-        return hub.check_size(publication).map(|()| OK);
-    }
-    let mut len = 0;
-    let published = hub.publish(publication, id.as_deref(), act == WAIT, |made| {
-        len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
-        out.iter_mut().zip(made.bytes().take(len)).for_each(|(to, from)| *to = MaybeUninit::new(from));
-    });
-    report.set_size(len);
-    match published {
-        Err(_) if runtime::is_shutting_down() => Ok(ENDING), // all streams have ended: the callback of one may publish
-        result => result.map(|()| OK),
-    }
 }
 
 /// `ESX_ID_MAX`

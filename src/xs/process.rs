@@ -8,11 +8,11 @@ use super::stream::seconds;
 use super::text::{answer, Answer, RawText, Texts};
 use crate::compression::ContentCoding;
 use crate::event::{EventId, EventName, Field, Framing, LineEnd, Retry, Text};
-use crate::hub::{FirstBlock, PositionStyle, Publication, Retain, SubscribeRequest};
+use crate::hub::{check_once, FirstBlock, PositionStyle, Publication, Retain, SubscribeRequest};
 use crate::remote::{self, kept_settings, CallConnection, Place};
 use crate::store_settings::{self, StoreSettings};
 use crate::stream::Settings;
-use crate::wire::{Call, FieldList, Name, Open, Request, ShowChannel};
+use crate::wire::{Call, FieldList, Fields, Name, Open, Request, ShowChannel};
 use crate::{ErrorCode, Failure};
 use rustix::fd::BorrowedFd;
 use std::os::raw::c_int;
@@ -56,7 +56,7 @@ impl HubProcess {
     }
 
     fn begin_publish(&mut self, mut given: Texts<'_>) -> Result<Answer, Failure> {
-        let (channel, key, once) = (given.bytes(), given.bytes(), given.bytes());
+        let (channel, key, once) = (given.bytes(), given.bytes(), check_once(given.next())?);
         let retain = match given.bytes() {
             b"" => Retain::No,
             b"forget" => Retain::Forget,
@@ -78,7 +78,9 @@ impl HubProcess {
         fields.extend(data.as_deref().map(|data| Field::Data(Text::from(data))));
         let given = Publication { channel, key, retain, once, fields: FieldList::of(fields) };
         let fields = given.shown(self.show_channel, is_json)?;
-        self.client.begin_publish(&Publication { fields, ..given })?;
+        let publication = Publication { fields, ..given };
+        publication.borrowed().map(Fields::iter).check(None)?;
+        self.client.begin_publish(&publication)?;
         Ok(Answer::default())
     }
 

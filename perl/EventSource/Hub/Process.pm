@@ -248,18 +248,6 @@ sub _last_of {
     return {last => $line->{message}, last_age => $age > 0 ? $age : 0};
 }
 
-sub _name {
-    return _short('channel', "a channel's name", @_);
-}
-
-# A string of at most so many bytes.
-sub _short {
-    my ($field, $what, $value) = @_;
-    $SETTINGS->refuse($field, "$what must be a string that is not empty")
-        if !defined $value || ref $value || !length $value;
-    return EventSource::XS::Hub::Name->checked($SETTINGS, $field, $what, $value);
-}
-
 # Why the store may be what a call has waited for. This connection still waits for its answer, so another one asks.
 sub _problem_of_store {
     my $self = shift;
@@ -275,9 +263,9 @@ sub _publication {
     my ($self, $channel, $event) = @_;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $SETTINGS->known(\%event, \@FIELDS, 'field %s');
-    my $name   = _name($channel);
+    my $name   = $SETTINGS->name("a channel's name", $channel, field => 'channel');
     my $retain = !$event{retain} ? '' : $event{retain} eq 'forget' ? 'forget' : 1;
-    my ($key, $once)     = map { defined $event{$_} ? _short($_, $_, $event{$_}) : '' } qw(key once);
+    my ($key, $once)     = map { $SETTINGS->name($_ => $event{$_}) } qw(key once);
     my ($data, $is_json) = ($event{data}, exists $event{json} ? 1 : 0);
 
     if ($is_json) {

@@ -2,11 +2,13 @@
 
 use crate::event::{encode_to_vec, EventName, Field, LineEnd, Retry, Text, Unsequenced};
 use crate::hub::presence::{MemberData, Presence, COUNT_EVENT};
+use crate::hub::publishing::once_keys::MAX_ONCE_BYTES;
+use crate::hub::publishing::Publication;
 use crate::hub::Settings;
 use crate::Failure;
 use std::fmt;
 
-/// The most bytes of an id.
+/// The most bytes of an id, a channel's name and a key.
 pub const MAX_ID_BYTES: usize = 1024;
 
 /// The longest reconnection time of an event, a day in milliseconds. With a longer one a single event could keep
@@ -138,12 +140,43 @@ pub fn check_id(id: &[u8]) -> Result<(), Refusal> {
 
 /// Refuses an id that an event of a hub must not have: one with which no client could resume, and that of finished streams,
 /// with which one publisher could send all readers away for good. Fails with the [`Refusal`] that says why.
-pub fn check_published_id(id: &[u8]) -> Result<(), Refusal> {
+fn check_published_id(id: &[u8]) -> Result<(), Refusal> {
     check_id(id)?;
     if id == FINISHED_ID {
         return Err(Refusal::FinishedId);
     }
     Ok(())
+}
+
+impl<'a, F: Iterator<Item = Field<'a>> + Clone + 'a> Publication<'_, F> {
+    /// Refuses names and keys of a wrong length, and what [`check_published_id`] and [`check_fields`] refuse. Returns the id
+    /// among the fields, if they have one.
+    pub fn check(&self, settings: Option<&Settings>) -> Result<Option<Vec<u8>>, Failure> {
+        if self.channel.is_empty() {
+            return Err(Failure::invalid("channel", "a channel's name must be a string that is not empty"));
+        }
+        for (field, what, text) in [("channel", "a channel's name", self.channel), ("key", "key", self.key)] {
+            if text.len() > MAX_ID_BYTES {
+                let message = format!("{what} must have at most {MAX_ID_BYTES} bytes in UTF-8");
+                return Err(Failure::invalid(field, message));
+            }
+        }
+        check_once(Some(self.once).filter(|once| !once.is_empty()))?;
+        let id = given_ids(self.fields.clone()).next();
+        id.as_deref().map_or(Ok(()), check_published_id)?;
+        check_fields(self.fields.clone(), settings)?;
+        Ok(id)
+    }
+}
+
+/// Refuses a key `once` of a wrong length, also an empty one. Returns it as a [`Publication`] has it.
+pub fn check_once(given: Option<&[u8]>) -> Result<&[u8], Failure> {
+    match given {
+        Some(once) if once.is_empty() || once.len() > MAX_ONCE_BYTES => {
+            Err(Failure::invalid("once", format!("once must have 1 to {MAX_ONCE_BYTES} bytes in UTF-8")))
+        }
+        given => Ok(given.unwrap_or_default()),
+    }
 }
 
 /// Refuses an event with which one publisher could harm all clients of the hub: one that looks like an event of the hub
@@ -152,7 +185,7 @@ pub fn check_published_id(id: &[u8]) -> Result<(), Refusal> {
 /// If the application gives the data of `gap` events, it means them for readers of its own events, so these may have the
 /// same name. Without settings no name is refused: only the hub process knows those of a named hub, and it checks the event.
 /// Fails with [`Refusal::GapEventName`], [`Refusal::PositionEventName`] or [`Refusal::LongRetry`].
-pub fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Option<&Settings>) -> Result<(), Refusal> {
+fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Option<&Settings>) -> Result<(), Refusal> {
     let is_gap = |name: EventName<'_>, settings: &Settings| {
         settings.gap_data.is_none() && is_sent_as(name.text(), &settings.gap_event)
     };

@@ -30,7 +30,7 @@ use crate::stream::StreamId;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// The event that ends a stream for good, with the id that [no published event has](crate::hub::check_published_id). A client
+/// The event that ends a stream for good, with the id that [no published event has](crate::hub::Publication::check). A client
 /// that reconnects sends the id, and is answered with the status 204.
 pub const FINISH_BLOCK: &[u8] = b"event: finish\ndata: finish\nid: eventsource-finished\n\n";
 

@@ -21,6 +21,22 @@ use std::time::Instant;
 const SPAWNED: &str =
     "a spawned handler has no hub: its streams are those of the worker; send the worker a message instead";
 
+/// What a publish does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Sends the event. Does not wait for a hub process.
+    Send,
+    /// Waits until the hub has published the event.
+    Wait,
+    /// Checks the event, and sends nothing.
+    Check,
+}
+
+impl Act {
+    /// All of them in the order of their discriminants.
+    pub const ALL: [Self; 3] = [Self::Send, Self::Wait, Self::Check];
+}
+
 /// A hub as the application holds it, in one thread.
 #[derive(Clone, Debug)]
 pub enum Hub {
@@ -80,45 +96,36 @@ impl Hub {
         }
     }
 
-    /// Publishes an event. `id` is the one among its fields, if they have one. If the call waits until a hub process has
-    /// published the event, or there is none, calls a function with the event's id in the hub's order. A hub of this process
-    /// waits while too many bytes are queued for its reactor, never for a client.
+    /// Publishes an event. If the call waits until a hub process has published the event, or there is none, calls a function
+    /// with the event's id in the hub's order. A hub of this process waits while too many bytes are queued for its reactor,
+    /// never for a client.
     pub fn publish<'a>(
         &self,
-        publication: Publication<'_, impl Iterator<Item = Field<'a>> + Clone>,
-        id: Option<&[u8]>,
-        waits: bool,
+        publication: Publication<'_, impl Iterator<Item = Field<'a>> + Clone + 'a>,
+        act: Act,
         published: impl FnOnce(&str),
     ) -> Result<(), Failure> {
+        let id = publication.check(self.settings())?;
         match self {
+            Self::Local(_) if act == Act::Check => Ok(()),
             Self::Local(LocalHub(local)) => {
                 let mut process = lock_process();
                 check_shutdown()?;
                 // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.
-                local.own(&mut process)?.publish(publication, id, published)
+                local.own(&mut process)?.publish(publication, id.as_deref(), published)
             }
             Self::Named(NamedHub(named)) => {
                 let publication = publication.map(FieldList::of);
                 let publication = publication.borrowed();
                 let request = |request| Request::Publish { request, publication };
-                if !waits {
-                    return named.0.queue_unawaited(request);
+                match act {
+                    Act::Send => named.0.queue_unawaited(request)?,
+                    Act::Wait => published(&named.0.ask(false, request)?.id()?),
+                    Act::Check => request(0).encode(&mut Vec::new())?, // it is not too large
                 }
-                published(&named.0.ask(false, request)?.id()?);
                 Ok(())
             }
         }
-    }
-
-    /// Checks that an event is not too large for a hub process. A hub of this process takes events of any size. Fails with
-    /// `Invalid`.
-    pub fn check_size<'a>(&self, publication: Publication<'_, impl Iterator<Item = Field<'a>>>) -> Result<(), Failure> {
-        if let Self::Named(_) = self {
-            let publication = publication.map(FieldList::of);
-            let publication = publication.borrowed();
-            Request::Publish { request: 0, publication }.encode(&mut Vec::new())?;
-        }
-        Ok(())
     }
 
     /// Subscribes a stream to topics.

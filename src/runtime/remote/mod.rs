@@ -52,7 +52,7 @@ pub use access::{call_connection, kept_settings, link, place, start};
 pub(crate) use access::{greeting, response_reader, sockets, unanswered};
 pub use call_connection::CallConnection;
 pub use greeting::{replace, stop, upgrade};
-pub use hub::{serve, Hub, NamedHub};
+pub use hub::{serve, Act, Hub, NamedHub};
 pub use lease_handle::LeaseHandle;
 pub use link::Link;
 pub use links::worker_leases::LeaseState;

@@ -65,7 +65,7 @@ sub save {
     my ($self, $node) = @_;
     my $known = $self->known($node);
     my %saved = (node => $node, known => $known->saved);
-    EventSource::XS::XMPP::Record->publish($self->{options}->hub, $self->{channel}, $EVENT, $node, \%saved);
+    $self->{options}->hub->publish($self->{channel}, EventSource::XS::XMPP::Record->event($EVENT, $node, \%saved));
     $known->note_saved;
     delete $self->{changed}{$node};
     return;

@@ -47,7 +47,7 @@ sub publish {
     $SETTINGS->refuse(id => 'id must be 1 to 1,024 characters that XML can have')
         if !length $id || length $id > 1024 || !$STANZA->is_fit($id);
     my %item = (node => $node, id => $id, payload => $self->_payload_of($channel, $event));
-    EventSource::XS::XMPP::Record->publish(@$self{qw(hub channel)}, $EVENT, _key($node, $id), \%item);
+    $self->{hub}->publish($self->{channel}, EventSource::XS::XMPP::Record->event($EVENT, _key($node, $id), \%item));
     return $id;
 }
 

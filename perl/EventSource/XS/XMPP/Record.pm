@@ -10,10 +10,10 @@ my $JSON = JSON::MaybeXS->new(utf8 => 0, canonical => 1);
 
 # Public methods
 
-# Throws an EventSource::Error if the hub does not take it.
-sub publish {
-    my ($class, $hub, $channel, $type, $key, $record) = @_;
-    return $hub->publish($channel, {event => $type, key => $key, retain => 1, data => $JSON->encode($record)});
+# The event that keeps it.
+sub event {
+    my ($class, $type, $key, $record) = @_;
+    return {event => $type, key => $key, retain => 1, data => $JSON->encode($record)};
 }
 
 # The structure of an event, a hash; undef if it has none. With show_channel => 'data' the hub puts the data that was published
