@@ -175,23 +175,20 @@ sub _bytes {
     return $copy->as_string("\r\n");
 }
 
-sub _bytes_of {
-    my ($name, $value) = @_;
-    my $text = $SETTINGS->string($name, $value, hint => '; did you mean json => ...?');
-    $SETTINGS->refuse($name, "$name must be bytes: encode it first") if defined $text && $text =~ /[^\0-\xFF]/;
-    return $text;
-}
-
 sub _content {
     my %option = @_;
     my @given  = grep { defined $option{$_} } qw(content form json);
     $SETTINGS->refuse($given[1] => "only one of content, form and json can be sent, not @given") if @given > 1;
     return ($SETTINGS->json($option{json}, $JSON), 'application/json') if defined $option{json};
-    return _bytes_of(content => $option{content})                      if !defined $option{form};
-    $SETTINGS->refuse(form => 'form must be a hash or an array of names and values')
-        if ref($option{form}) !~ /\A(?:ARRAY|HASH)\z/;
-    my $form = HTTP::Request::Common::POST('/', $option{form});
-    return ($form->content, $form->header('Content-Type'));
+    if (defined $option{form}) {
+        $SETTINGS->refuse(form => 'form must be a hash or an array of names and values')
+            if ref($option{form}) !~ /\A(?:ARRAY|HASH)\z/;
+        my $form = HTTP::Request::Common::POST('/', $option{form});
+        return ($form->content, $form->header('Content-Type'));
+    }
+    my $text = $SETTINGS->string(content => $option{content}, hint => '; did you mean json => ...?');
+    $SETTINGS->refuse(content => 'content must be bytes: encode it first') if ($text // '') =~ /[^\0-\xFF]/;
+    return $text;
 }
 
 sub _must_be_real {

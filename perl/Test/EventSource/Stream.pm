@@ -16,7 +16,8 @@ use EventSource::XS::Test::Loop;
 use EventSource::XS::Test::Remote;
 use EventSource::XS::Test::Response;
 use HTTP::Headers;
-use Socket qw(MSG_DONTWAIT);
+use List::Util qw(min);
+use Socket     qw(MSG_DONTWAIT);
 use Test::Builder;
 use Time::HiRes qw(time);
 
@@ -90,21 +91,15 @@ sub cut {
 
 sub ends_ok {
     my ($self, $seconds, $name) = @_;
-    my $test   = Test::Builder->new;
     my $passed = $self->has_ended($seconds) && $self->{response}->is_complete;
-    $test->ok($passed, defined $name ? $name : 'the stream ends');
-    return !!1 if $passed;
-    $test->diag(
-        $self->{response}->is_ended ? 'It was cut off.' : 'It has not ended in ' . $self->_seconds($seconds) . '.');
-    $self->_explain;
-    return !!0;
+    my $why    = $self->{response}->is_ended ? 'was cut off.' : 'has not ended in ' . $self->_seconds($seconds) . '.';
+    return $self->_passes($name // 'the stream ends', $passed ? () : "It $why");
 }
 
 sub events {
     my ($self, $most, $seconds) = @_;
     $self->_wait_while($seconds, sub { @{$self->{events}} < $most });
-    my $count = @{$self->{events}};
-    return map { $self->_shift_event } 1 .. ($count < $most ? $count : $most);
+    return map { $self->_shift_event } 1 .. min($most, scalar @{$self->{events}});
 }
 
 # Receives what is available, up to a limit, since a server may send as fast as this receives. A handler of a signal that
@@ -159,19 +154,14 @@ sub last_event_id {
 sub like_event {
     my ($self, $expected, $name) = @_;
     my $wanted = EventSource::XS::Test::Expected->new($expected);
-    my $test   = Test::Builder->new;
     my $event  = $self->next_event;
     my @wrong  = $event ? $wanted->differences($event) : $self->_no_event_reason;
-    $test->ok(!@wrong, defined $name ? $name : 'the next event');
-    return $event if !@wrong;
-    $test->diag($_) for @wrong;
-    $self->_explain;
-    return undef;
+    return $self->_passes($name // 'the next event', @wrong) ? $event : undef;
 }
 
 sub members_are {
     my ($self, $expected, $name) = @_;
-    return $self->_knows('members => 1', $self->{members}, $expected, defined $name ? $name : 'the members');
+    return $self->_knows('members => 1', $self->{members}, $expected, $name // 'the members');
 }
 
 sub next_comment {
@@ -188,13 +178,9 @@ sub next_event {
 
 sub no_event {
     my ($self, $seconds, $name) = @_;
-    my $test  = Test::Builder->new;
     my $event = $self->next_event($seconds);
-    $test->ok(!$event, defined $name ? $name : 'no event is received');
-    return !!1 if !$event;
-    $test->diag('Received ' . EventSource::XS::Test::Expected::shown_event($event));
-    $self->_explain;
-    return !!0;
+    my @wrong = $event ? 'Received ' . EventSource::XS::Test::Expected::shown_event($event) : ();
+    return $self->_passes($name // 'no event is received', @wrong);
 }
 
 sub raw {
@@ -221,7 +207,7 @@ sub retry {
 
 sub state_is {
     my ($self, $expected, $name) = @_;
-    return $self->_knows(q{state => {key => 'item'}}, $self->{state}, $expected, defined $name ? $name : 'the state');
+    return $self->_knows(q{state => {key => 'item'}}, $self->{state}, $expected, $name // 'the state');
 }
 
 sub status {
@@ -246,15 +232,18 @@ sub _connect {
     $self->{server}->begin($self, $self->{request}->($bytes), cut_after => $self->{cut_after} || $self->{timeout});
     $self->_wait_while(undef, sub { !$self->{response}->head && !$self->{response}->is_ended });
     return $self if $self->{response}->head;
-    my $reason =
-          $self->{response}->problem  ? $self->{response}->problem
-        : $self->{reason}             ? $self->{reason}
-        : $self->{response}->is_ended ? 'the connection ended without an answer'
-        :                               'it was not answered in ' . $self->_seconds;
-    $self->{reason} = $reason;
+    $self->{reason} =
+           $self->{response}->problem
+        || $self->{reason}
+        || (
+        $self->{response}->is_ended
+        ? 'the connection ended without an answer'
+        : 'it was not answered in ' . $self->_seconds
+        );
     $self->close;
     my $news = $self->{server}->news;
-    die shortmess("Test::EventSource: $self->{name}: $reason") . (length $news ? "The server printed:\n$news" : '');
+    die shortmess("Test::EventSource: $self->{name}: $self->{reason}")
+        . (length $news ? "The server printed:\n$news" : '');
 }
 
 sub _differences {
@@ -345,12 +334,7 @@ sub _knows {
             return !!0;
         }
     );
-    my $test = Test::Builder->new;
-    $test->ok(!@wrong, $name);
-    return !!1 if !@wrong;
-    $test->diag($_) for @wrong;
-    $self->_explain;
-    return !!0;
+    return $self->_passes($name, @wrong);
 }
 
 sub _no_event_reason {
@@ -358,6 +342,17 @@ sub _no_event_reason {
     return 'No event received: the response is not an event stream.' if !$self->_is_event_stream;
     return 'No event received: the stream has ended.'                if $self->{response}->is_ended;
     return 'No event received in ' . $self->_seconds . '.';
+}
+
+# A test of the caller's caller, which passes if nothing is wrong.
+sub _passes {
+    my ($self, $name, @wrong) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $test = Test::Builder->new;
+    return !!1 if $test->ok(!@wrong, $name);
+    $test->diag($_) for @wrong;
+    $self->_explain;
+    return !!0;
 }
 
 sub _seconds {

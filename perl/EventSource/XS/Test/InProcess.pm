@@ -71,7 +71,7 @@ sub begin {
     my $app     = delete $server->{app};
     my $run     = sub { $server->handle_connection($env, $conn, $app) };
     my ($exception, $where, $had_answer) = _within($option{cut_after}, $run, sub { $stream->is_answered });
-    $self->_print($exception) if defined $exception && !defined $where;
+    ${$self->{printed}} .= $exception if defined $exception && !defined $where;
     if   ($is_loop && !defined $exception && !defined $where && !$server->{is_done}) { undef $conn }
     else                                                                             { _end($conn) }
     undef $env;
@@ -182,12 +182,6 @@ sub _application_line {
         last;
     }
     return "$file line $line";
-}
-
-sub _print {
-    my ($self, $text) = @_;
-    ${$self->{printed}} .= $text;
-    return;
 }
 
 sub _show_news {

@@ -13,11 +13,11 @@ use Time::HiRes qw(time);
 # runs after it.
 my $SLICE = 0.05;
 
+# One turn of each loop but AnyEvent, which has none.
 my %TURN = (
-    'AnyEvent'     => \&_turn_anyevent,
-    'EV'           => \&_turn_ev,
-    'IO::Async'    => \&_turn_io_async,
-    'Mojo::IOLoop' => \&_turn_mojo,
+    'EV'           => sub { EV::run(EV::RUN_ONCE()) },
+    'IO::Async'    => sub { $IO::Async::Loop::ONE_TRUE_LOOP->loop_once },
+    'Mojo::IOLoop' => sub { Mojo::IOLoop->singleton->reactor->one_tick },
 );
 
 # Public functions
@@ -26,8 +26,8 @@ sub turn {
     my ($seconds, @handles) = @_;
     $seconds = $seconds < 0 ? 0 : $seconds > $SLICE ? $SLICE : $seconds;
     my $loop = EventSource::XS::Loop->current;
-    my $turn = $loop ? $TURN{$loop->name} : \&_turn_select;
-    $turn->($seconds, @handles);
+    if ($loop) { _turn_loop($loop, $seconds, @handles) }
+    else       { _turn_select($seconds, @handles) }
     EventSource::XS->dispatch;
     return;
 }
@@ -45,43 +45,13 @@ sub wait_for {
 
 # Private functions
 
-sub _turn_anyevent {
-    my ($seconds, @handles) = @_;
-    my $done  = AnyEvent->condvar;
-    my @watch = (AnyEvent->timer(after => $seconds, cb => sub { $done->send }));
-    push @watch, AnyEvent->io(fh => $_, poll => 'r', cb => sub { $done->send }) for @handles;
-    $done->recv;
-    return;
-}
-
-sub _turn_ev {
-    my ($seconds, @handles) = @_;
-    my @watch = (
-        EV::timer($seconds, 0, sub { }),
-        map {
-            EV::io(fileno $_, EV::READ(), sub { })
-        } @handles
-    );
-    EV::run(EV::RUN_ONCE());
-    return;
-}
-
-sub _turn_io_async {
-    my ($seconds, @handles) = @_;
-    my $loop = $IO::Async::Loop::ONE_TRUE_LOOP;
-    $loop->watch_io(handle => $_, on_read_ready => sub { }) for @handles;
-    $loop->loop_once($seconds);
-    $loop->unwatch_io(handle => $_, on_read_ready => 1) for @handles;
-    return;
-}
-
-sub _turn_mojo {
-    my ($seconds, @handles) = @_;
-    my $reactor = Mojo::IOLoop->singleton->reactor;
-    my $timer   = $reactor->timer($seconds => sub { });
-    $reactor->io($_ => sub { })->watch($_, 1, 0) for @handles;
-    $reactor->one_tick;
-    $reactor->remove($_) for $timer, @handles;
+sub _turn_loop {
+    my ($loop, $seconds, @handles) = @_;
+    my $done  = $loop->name eq 'AnyEvent' ? AnyEvent->condvar : undef;
+    my $end   = sub { $done->send if $done };
+    my @watch = ($loop->after($seconds, $end), map { $loop->readable($_, $end) } @handles);
+    if   ($done) { $done->recv }
+    else         { $TURN{$loop->name}->() }
     return;
 }
 

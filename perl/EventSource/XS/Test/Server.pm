@@ -69,7 +69,11 @@ sub new {
         log    => File::Temp->new(TEMPLATE => 'test-eventsource-XXXXXX', TMPDIR => 1),
         prefix => '',
     }, $class;
-    $self->_reserve_port;
+
+    # A port that is bound without listening: the system gives it to no other process, but the server can bind it.
+    my %port = (LocalAddr => $self->{host}, LocalPort => 0, ReuseAddr => 1, Proto => 'tcp', Type => SOCK_STREAM);
+    $self->{reserved} = IO::Socket::INET->new(%port) or _throw('unavailable', "no free port: $@");
+    $self->{port}     = $self->{reserved}->sockport;
     return $self->start;
 }
 
@@ -149,11 +153,6 @@ sub _finish {
     return;
 }
 
-sub _has_ended {
-    my $self = shift;
-    return _ends_within($self->{keeper}, 0);
-}
-
 # Runs in the keeper: starts the server, and ends it when the line is written to or ends. Does not return.
 sub _keep {
     my ($self, $line) = @_;
@@ -203,20 +202,6 @@ sub _leave_the_test {
     return;
 }
 
-# Binds a port without listening, so that the system gives it to no other process, but the server can bind it.
-sub _reserve_port {
-    my $self = shift;
-    $self->{reserved} = IO::Socket::INET->new(
-        LocalAddr => $self->{host},
-        LocalPort => 0,
-        ReuseAddr => 1,
-        Proto     => 'tcp',
-        Type      => SOCK_STREAM,
-    ) or _throw('unavailable', "no free port: $@");
-    $self->{port} = $self->{reserved}->sockport;
-    return;
-}
-
 # Returns true if a process of the group is running. Where /proc exists, zombies do not count, except those whose threads still
 # live: these hold the server's sockets.
 sub _runs {
@@ -261,7 +246,7 @@ sub _wait_until_it_accepts {
     my $deadline = time + $START_WITHIN;
     my $problem;
     while (!$problem) {
-        if    (!$self->{pid} || $self->_has_ended) { $problem = 'ended' }
+        if    (!$self->{pid} || _ends_within($self->{keeper}, 0)) { $problem = 'ended' }
         elsif (IO::Socket::INET->new(PeerAddr => $self->{host}, PeerPort => $self->{port}, Timeout => 1)) { return }
         elsif (time > $deadline) { $problem = 'does not accept connections' }
         else                     { sleep $POLL_EVERY }
