@@ -148,6 +148,14 @@ sub handle_data {
 
 # Private methods
 
+# The request with the id of a node, if that comes from whom was asked. It is answered then.
+sub _answered {
+    my ($self, $node) = @_;
+    my $id  = $node->attr('id') // '';
+    my $ask = $self->{asks}{$id} or return;
+    return lc($node->attr('from') || '') eq $ask->{to} ? delete $self->{asks}{$id} : ();
+}
+
 sub _become_ready {
     my ($self, $jid) = @_;
     $self->{own_jid}  = defined $jid ? $jid : $self->{domain};
@@ -209,11 +217,9 @@ sub _read {
 # Returns true if the node answers a request of ours. What another entity sends with its id is dropped.
 sub _take_answer {
     my ($self, $node) = @_;
-    return !!0 if ($node->attr('type') || '') !~ /\A(?:result|error)\z/;
-    my $id  = $node->attr('id');
-    my $ask = defined $id && $self->{asks}{$id} or return $self->{is_ready};
-    return !!1 if lc($node->attr('from') || '') ne $ask->{to};
-    delete $self->{asks}{$id};
+    return !!0               if ($node->attr('type') || '') !~ /\A(?:result|error)\z/;
+    return $self->{is_ready} if !$self->{asks}{$node->attr('id') // ''};
+    my $ask = $self->_answered($node) or return !!1;
     $ask->{code}->($node->attr('type') eq 'result' ? $node : (undef, $STANZA->condition($node)));
     return !!1;
 }
@@ -227,12 +233,8 @@ sub _take_message {
 # A stanza was longer than the bound.
 sub _take_skipped {
     my ($self, $node) = @_;
-    my $id  = $node->attr('id');
-    my $ask = defined $id && $self->{asks}{$id};
-    if ($ask && lc($node->attr('from') || '') eq $ask->{to}) {
-        delete $self->{asks}{$id};
-        $ask->{code}->(undef, 'too-long');
-    }
+    my $ask = $self->_answered($node) or return;
+    $ask->{code}->(undef, 'too-long');
     return;
 }
 

@@ -9,34 +9,29 @@ use JSON::MaybeXS ();
 
 my $JSON = JSON::MaybeXS->new(utf8 => 0, canonical => 1);
 
-sub new {
-    my ($class, $options) = @_;
-    return bless {options => $options}, $class;
-}
-
 # Public methods
 
 # The fields of the event, as publish of the hub takes them; undef if there is to be none.
 sub fields_of {
-    my ($self, $event) = @_;
-    my $fields = $event->kind eq 'item' ? $self->_item($event) : $self->_change($event) or return undef;
+    my ($class, $options, $event) = @_;
+    my $fields = $event->kind eq 'item' ? _item($options, $event) : _change($options, $event) or return undef;
     my $is_key = $event->is_of_item && !defined EventSource::XS::Hub::Name->problem($event->id);
     return {$is_key ? (key => $event->id) : (), %$fields};
 }
 
-# Private methods
+# Private functions
 
 # Of a retraction, a purge or a deletion.
 sub _change {
-    my ($self, $event) = @_;
-    my $type = $self->{options}->event_for($event->kind);
+    my ($options, $event) = @_;
+    my $type = $options->event_for($event->kind);
     return undef if !defined $type;
     return {event => $type, data => $event->is_of_item ? $event->id : $event->node};
 }
 
 sub _item {
-    my ($self, $event) = @_;
-    my ($text, $xml, $format) = ($event->text, $event->xml, $self->{options}->format);
+    my ($options, $event) = @_;
+    my ($text, $xml, $format) = ($event->text, $event->xml, $options->format);
     my %item = (id => $event->id, node => $event->node);
     if (ref $format) {
         my $fields = $format->({%item, text => $text, xml => $xml});

@@ -19,7 +19,6 @@ sub new {
         options   => $options,
         log       => $log,
         positions => $positions,
-        format    => EventSource::XS::XMPP::Format->new($options),
         events    => [],
         bytes     => 0,
     }, $class;
@@ -68,10 +67,11 @@ sub _drain {
     my $events = $self->{events};
     for (1 .. $PER_TURN) {
         my $event = $events->[0] or return;
-        my $error = $self->_error_of_publishing($event);
+        local ($@, $SIG{__DIE__});
+        my $is_done = eval { $self->_publish($event); 1 };
         return if $self->{events} != $events;
-        if (defined $error) {
-            $self->{log}->write_once('the hub takes no events: ' . EventSource::XS::Reason->message_of($error));
+        if (!$is_done) {
+            $self->{log}->write_once('the hub takes no events: ' . EventSource::XS::Reason->message_of($@));
             return $self->{timer}->retry('_drain');
         }
         $self->{timer}->reset;
@@ -79,15 +79,6 @@ sub _drain {
         $self->{bytes} -= $event->bytes;
     }
     return $self->{timer}->after(0, '_drain');
-}
-
-# Returns why the event has to wait; undef if it does not.
-sub _error_of_publishing {
-    my ($self, $event) = @_;
-    local ($@, $SIG{__DIE__});
-    return undef if eval { $self->_publish($event); 1 };
-    my $error = $@;
-    return $error;
 }
 
 # Publishes an event that is news. Dies if it has to wait.
@@ -111,7 +102,7 @@ sub _publish_fields {
     my $once    = $known->key($self->{options}->service . "\0$channel", $event->id, $event->digest);
     local ($@, $SIG{__DIE__});
     return if eval {
-        my $fields = $self->{format}->fields_of($event);
+        my $fields = EventSource::XS::XMPP::Format->fields_of($self->{options}, $event);
         $self->{options}->hub->publish($channel, $fields, {once => $once}) if $fields;
         1;
     };

@@ -107,8 +107,11 @@ sub _discover {
             my ($session, $answer, $problem) = @_;
             return $session->{connection}->disconnect('no answer') if !$answer && $problem eq 'remote-server-timeout';
             $session->{poll_timer}->after($session->{options}->poll, '_discover');
-            if   ($answer) { $session->_take_nodes($STANZA->nodes_of($answer)) }
-            else           { $session->_follow_without_list($problem) }
+            return $session->_take_nodes($STANZA->nodes_of($answer)) if $answer;
+
+            # Without a list, the nodes that are followed by their names can be there.
+            $session->{log}->write_once($session->{options}->service . " does not list its nodes: $problem");
+            return $session->_follow_new;
         }
     );
 }
@@ -120,13 +123,6 @@ sub _take_nodes {
     $self->_note_deletion($_)
         for grep { !$is_listed{$_} && $self->{options}->has_pattern_for($_) } $self->{positions}->nodes;
     return $self->_follow_new(@listed);
-}
-
-# Without a list, the nodes that are followed by their names can be there.
-sub _follow_without_list {
-    my ($self, $problem) = @_;
-    $self->{log}->write_once($self->{options}->service . " does not list its nodes: $problem");
-    return $self->_follow_new;
 }
 
 sub _follow_new {
@@ -154,16 +150,12 @@ sub _follow {
         sub {
             my ($session, $answer, $problem) = @_;
             my $state = $answer ? $STANZA->subscription_of($answer) : $problem;
-            return $state eq 'subscribed' ? $session->_begin_node($node) : $session->_give_up_node($node, $state);
+            return $session->_give_up_node($node, $state) if $state ne 'subscribed';
+            $node->note_subscription;
+            $session->{log}->forget(_loss_of($name));    # once more at most with each poll
+            return $session->_fetch($node);
         }
     );
-}
-
-sub _begin_node {
-    my ($self, $node) = @_;
-    $node->note_subscription;
-    $self->{log}->forget(_loss_of($node->name));    # once more at most with each poll
-    return $self->_fetch($node);
 }
 
 # There is no subscription to the node.
@@ -190,7 +182,10 @@ sub _fetch {
             $session->{log}->write_once('the items of the node ' . $node->name . " cannot be read: $problem")
                 if !$answer;
             my @items = $answer ? $STANZA->items_of($answer) : ();
-            $session->_take_list($node, !$answer || @items >= $most, @items);
+            my $known = $session->{positions}->known($node->name);
+            $session->{positions}->mark_changed($node->name) if $node->skips_list($known);
+            $session->_append($node->take_list($known, !$answer || @items >= $most, @items));
+            return $session->_open_outbox;
         }
     );
 }
@@ -206,14 +201,6 @@ sub _note_deletion {
     delete $self->{nodes}{$name};
     return if $self->{positions}->known($name)->has('', 'delete') || $self->{queue}->has_deletion_of($name);
     return $self->_append(EventSource::XS::XMPP::Event->new(kind => 'delete', node => $name));
-}
-
-sub _take_list {
-    my ($self, $node, $is_part, @items) = @_;
-    my $known = $self->{positions}->known($node->name);
-    $self->{positions}->mark_changed($node->name) if $node->skips_list($known);
-    $self->_append($node->take_list($known, $is_part, @items));
-    return $self->_open_outbox;
 }
 
 sub _take_message {
