@@ -29,6 +29,8 @@ my @CHECKS = map { "EventSource::XS::Doctor::Check::$_" }
     qw(Response HubName ProbeTarget Delivery Ending Compression Caching Poll Resume Tickets Protocol Origin Format HubProcess HubPolls HubStore Outbox);
 require(s{::}{/}gr . '.pm') for @CHECKS;
 
+my $SOURCE = 'EventSource::XS::Client::Source';
+
 my $MAX_REDIRECTS = 10;
 my $PATIENCE      = 5;      # seconds for an answer beside the examined stream, at most
 my $MOST_WORKERS  = 8;      # requests that look for another hub
@@ -435,8 +437,8 @@ sub _open_stream {
         $stream->close;
         my $hop = {status => $stream->status, from => "$self->{url}", to => "$url"};
         push @{$self->{hops}}, $hop;
-        return                 if defined EventSource::XS::Client::Source->problem_of($url);
-        $self->_withhold($hop) if !EventSource::XS::Doctor::Connection->is_same_origin($self->{url}, $url);
+        return                 if defined $SOURCE->problem_of($url);
+        $self->_withhold($hop) if $SOURCE->origin_of($self->{url}) ne $SOURCE->origin_of($url);
         $self->{url} = $url;
     }
     $self->{is_endless} = 1;

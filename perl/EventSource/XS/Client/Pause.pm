@@ -8,15 +8,12 @@ use warnings;
 # stream sets, and they grow while attempts bring no event, so that no server is asked all the time. Each is up to a quarter
 # longer, at random, because other clients were cut at the same moment.
 
-use List::Util  qw(max min);
-use Time::Local qw(timegm);
+use HTTP::Date qw(str2time);
+use List::Util qw(max min);
 
 my ($SHORTEST, $LONGEST) = (0.25, 30);    # of a pause, and to which attempts without an event lead
 my $MAX_PAUSE = 86_400;                   # whatever the server asks for
 my $JITTER    = 0.25;
-
-my %NUMBER_OF;
-@NUMBER_OF{qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec)} = (0 .. 11);
 
 # Public methods
 
@@ -33,10 +30,9 @@ sub of_retry_after {
     my ($class, $value) = @_;
     return 0                   if !defined $value;
     return min($1, $MAX_PAUSE) if $value =~ /\A\s*([0-9]{1,15})\s*\z/;
-    return 0 if $value !~ /([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT/;
-    local $SIG{__DIE__};
-    my $at = eval { timegm($6, $5, $4, $1, $NUMBER_OF{$2}, $3) } || 0;
-    return max(0, min($at - time, $MAX_PAUSE));
+    local ($@, $SIG{__DIE__});
+    my $at = $value =~ /GMT\s*\z/ ? str2time($value) : undef;
+    return max(0, min(($at // 0) - time, $MAX_PAUSE));
 }
 
 1;

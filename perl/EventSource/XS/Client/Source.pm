@@ -37,8 +37,10 @@ sub new {
     }
     $url->userinfo(undef);
     $url->fragment(undef);
-    $self->{parser} = EventSource::Parser->new(max_event => $option{max_event});
-    $self->_resume_after($option{last_event_id}) if length($option{last_event_id} // '');
+    my $parser = $self->{parser} = EventSource::Parser->new(max_event => $option{max_event});
+    utf8::encode(my $id = $option{last_event_id} // '');
+    $parser->feed("id: $id\n\n") if length $id;    # a block with nothing but an id sets the last event ID
+    $parser->finish;
     return $self;
 }
 
@@ -106,6 +108,12 @@ sub has_more { return !!($_[0]{decoder} && $_[0]{decoder}->has_more) }
 sub is_alive { $_[0]{alive_at} = $_[1]; return }
 
 sub last_event_id { return $_[0]{parser}->last_event_id }
+
+# The origin of a URL as a text: what may be sent to one URL, such as a cookie, may be sent to another one with the same.
+sub origin_of {
+    my ($class, $url) = @_;
+    return join ' ', $url->scheme, lc $url->host, $url->port;
+}
 
 # Why a URL (an object of URI, or undef) is not one to send a request to; undef if it is.
 sub problem_of {
@@ -188,7 +196,8 @@ sub _parse {
     my ($parser, @events) = $self->{parser};
     local $SIG{__DIE__};
     eval { @events = $parser->feed($text); $parser->feed('') if @events; 1 }
-        or EventSource::Error->own($@) && $self->close($self->_too_long);
+        or EventSource::Error->own($@)
+        && $self->close($self->error('invalid', "an event has more than $self->{max_event} bytes", 'max_event'));
     $self->{attempts} = 0 if @events = map { $self->_known($_) } @events;
     return @events;
 }
@@ -219,7 +228,7 @@ sub _redirect {
         @asked{qw(method content)} = ('GET', undef);
         $asked{headers} = [grep { $_->[0] !~ /\AContent-/i } @{$asked{headers}}];
     }
-    if (_origin_of($to) ne _origin_of($asked{url})) {
+    if ($self->origin_of($to) ne $self->origin_of($asked{url})) {
         return 'a redirect of a request with content to another origin' if defined $asked{content};
         $asked{headers} = [];
     }
@@ -227,8 +236,6 @@ sub _redirect {
     $self->{state} = 'redirected';
     return undef;
 }
-
-sub _origin_of { return join ' ', $_[0]->scheme, lc $_[0]->host, $_[0]->port }
 
 # Why the response is not an event stream.
 sub _refusal {
@@ -247,15 +254,6 @@ sub _refusal {
     return undef;
 }
 
-# A block with nothing but an id sets the last event ID.
-sub _resume_after {
-    my ($self, $id) = @_;
-    utf8::encode($id);
-    $self->{parser}->feed("id: $id\n\n");
-    $self->{parser}->finish;
-    return;
-}
-
 # Shows bytes that a server has sent, or a message of the system, in UTF-8 or not.
 sub _shown {
     my $text   = shift;
@@ -263,11 +261,6 @@ sub _shown {
     $text = substr(EventSource::XS::Reason->visible($text), 0, $MAX_SHOWN) . (length $text > $MAX_SHOWN ? '...' : '');
     utf8::encode($text) if $is_one;
     return $text;
-}
-
-sub _too_long {
-    my $self = shift;
-    return $self->error('invalid', "an event has more than $self->{max_event} bytes", 'max_event');
 }
 
 sub _wait {

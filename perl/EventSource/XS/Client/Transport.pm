@@ -38,10 +38,7 @@ sub new {
 # Public methods
 
 # Return the class of the blocking transport.
-sub blocking {
-    my $class = shift;
-    return _load('Socket');
-}
+sub blocking { return _load('Socket') }
 
 # Return the class of a transport for an event loop: that of a library by its name, or of the first one that the application
 # has loaded; nothing if it has loaded none.

@@ -64,17 +64,11 @@ sub keepalives {
 # The numbers of keepalives that have arrived at once, for each time that there were several. The first bytes of a stream may
 # have a preamble and a position, so they count from three on.
 sub bursts {
-    my $self = shift;
-    my ($first, @clusters);
-    my $before;
-    for my $at ($self->keepalives) {
-        if   (defined $before && $at - $before < $TOGETHER) { $clusters[-1]++ }
-        else                                                { push @clusters, 1 }
-        $first  = $at if !defined $first;
-        $before = $at;
-    }
-    shift @clusters if @clusters && $clusters[0] < 3 && $first - $self->{first_at} < $TOGETHER;
-    return grep { $_ > 1 } @clusters;
+    my $self   = shift;
+    my @times  = $self->keepalives or return;
+    my @bursts = $self->sums_of_bursts(map { [$_, 1] } @times);
+    shift @bursts if $bursts[0] < 3 && $times[0] - $self->{first_at} < $TOGETHER;
+    return grep { $_ > 1 } @bursts;
 }
 
 # True if the stream has begun a block and not ended it. A retry counts as soon as its line ends (WHATWG HTML, section 9.2.6).
@@ -82,6 +76,19 @@ sub is_in_block {
     my $self  = shift;
     my $block = $self->{block};
     return !!(length $self->{rest} || $block && $block->{lines} > ($block->{retries} || 0));
+}
+
+# The sums of what has come at once: of pairs of a time and a number.
+sub sums_of_bursts {
+    my ($class,  @pieces) = @_;
+    my ($before, @sums)   = (-$TOGETHER);
+    for my $piece (@pieces) {
+        my ($at, $number) = @$piece;
+        push @sums, 0 if $at - $before >= $TOGETHER;
+        $sums[-1] += $number;
+        $before = $at;
+    }
+    return @sums;
 }
 
 # Private methods

@@ -98,12 +98,6 @@ sub is_open { return !!$_[0]{socket} }
 # True if a response was read no further, because it has sent too much.
 sub is_excessive { return !!$_[0]{is_excessive} }
 
-# True if what one URL may know, such as a cookie, may be sent to the other.
-sub is_same_origin {
-    my ($class, $url, $other) = @_;
-    return $url->scheme eq $other->scheme && lc $url->host eq lc $other->host && $url->port == $other->port;
-}
-
 # True if a response has ended by itself, as far as its framing tells.
 sub is_whole { return ($_[0]{end} // '') =~ /\A(?:complete|closed)\z/ }
 

@@ -9,10 +9,9 @@ use EventSource::XS::Doctor::Check::Ending;
 use EventSource::XS::Doctor::Finding qw(ok rounded warning wrong);
 use List::Util                       qw(max min);
 
-my $AT_ONCE  = 1;       # seconds; what takes longer was withheld
-my $TOGETHER = 0.05;    # seconds; what comes within them has arrived at once
-my $LARGE    = 4096;    # bytes that come at once from what has collected them
-my $BESIDE   = 3;       # seconds after the first; a second client that is answered later has waited for it
+my $AT_ONCE = 1;       # seconds; what takes longer was withheld
+my $LARGE   = 4096;    # bytes that come at once from what has collected them
+my $BESIDE  = 3;       # seconds after the first; a second client that is answered later has waited for it
 
 my %UNBUFFERED = (
     remedy =>
@@ -32,8 +31,13 @@ sub findings {
     my ($class, $seen) = @_;
     my $stream = $seen->{stream} or return;
     return _no_head($seen, $stream) if $seen->is_silent || $seen->{beside};
-    return _no_answer($stream)      if !$stream->has_head && !$stream->failure;
-    return                          if !$seen->is_streaming;
+    return wrong(
+        'head',
+        sprintf('The connection was closed after %.1f s without an answer.', $stream->{ended_at} || 0),
+        remedy => 'Read the logs of the proxy and the application: the worker may have died, or the port may speak'
+            . ' another protocol, such as TLS.'
+    ) if !$stream->has_head && !$stream->failure;
+    return if !$seen->is_streaming;
     return (_head($stream), _buffering($seen, $stream), _second($seen));
 }
 
@@ -113,14 +117,7 @@ sub _behind {
 # ones were not whole. Otherwise undef.
 sub _collected {
     my $stream = shift;
-    my ($before, @bursts);
-    for my $piece (@{$stream->{pieces}}) {
-        my ($at, $bytes) = @$piece;
-        if (defined $before && $at - $before < $TOGETHER) { $bursts[-1] += $bytes }
-        else                                              { push @bursts, $bytes }
-        $before = $at;
-    }
-    my @large = grep { $_ >= $LARGE } @bursts;
+    my @large  = grep { $_ >= $LARGE } $stream->body->sums_of_bursts(@{$stream->{pieces}});
     return @large > 1 || $stream->body->is_in_block ? min(@large) : undef;
 }
 
@@ -139,16 +136,6 @@ sub _head {
     }
     my $remedy = 'Let the application send its head at once, with a first comment or position. ' . $UNBUFFERED{remedy};
     return wrong('head', $sentence, %said, remedy => $remedy, proxies => ['buffering']);
-}
-
-sub _no_answer {
-    my $stream = shift;
-    return wrong(
-        'head',
-        sprintf('The connection was closed after %.1f s without an answer.', $stream->{ended_at} || 0),
-        remedy => 'Read the logs of the proxy and the application: the worker may have died, or the port may speak'
-            . ' another protocol, such as TLS.'
-    );
 }
 
 sub _no_head {
