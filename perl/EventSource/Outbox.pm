@@ -32,8 +32,6 @@ my $LEASE = 10;    # seconds
 # As the table says. A message to a hub process may be a little longer, as MariaDB's packets may by default.
 my $MAX_BYTES = 16_000_000;
 
-my @OF_FOLLOWER = qw(connect keep lease poll report);
-
 sub new {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('new takes settings', @given);
@@ -62,16 +60,15 @@ sub committed {
 
 sub follow {
     my ($self, @given) = @_;
-    my %given = $SETTINGS->parse('follow takes settings', @given);
-    $SETTINGS->known(\%given, \@OF_FOLLOWER);
-    my $loop = EventSource::XS::Loop->current(may_choose => 1);
+    my %follower = $self->_follower(follow => @given);
+    my $loop     = EventSource::XS::Loop->current(may_choose => 1);
     EventSource::Error->throw(
         code    => 'state',
         message => __PACKAGE__
             . ': follow needs an event loop, and none is loaded here: run "eventsource outbox" as a process of its own, or,'
             . ' on a server with an event loop, load that first: AnyEvent, for example'
     ) if !$loop;
-    my $run = EventSource::XS::Outbox::FollowerLoop->in_loop($loop, $self->_follower(%given));
+    my $run = EventSource::XS::Outbox::FollowerLoop->in_loop($loop, %follower);
     weaken($self->{run} = $run);
     return $run;
 }
@@ -135,7 +132,12 @@ sub publish {
         message => __PACKAGE__
             . ": the table $self->{table} has taken no row: look at its triggers and rules, and at Callbacks of the handle"
     ) if !$class->insert($dbh, $self->{table}, $row);
-    $self->_warn_of_still_loop if $self->{run} && $self->{run}->is_still;
+
+    # A worker that blocks may have loaded the module of an event loop, which never runs.
+    warn __PACKAGE__
+        . ': the follower of this worker has not begun, because its event loop does not run: run "eventsource outbox" as a process'
+        . " of its own instead of follow\n"
+        if $self->{run} && $self->{run}->is_still && !$self->{has_warned}++;
     $self->{needs_hint} = $class->needs_hint;
     return !!1;
 }
@@ -151,9 +153,7 @@ sub retry {
 # Runs a follower until a signal ends it, in a process of its own.
 sub run {
     my ($self, @given) = @_;
-    my %given = $SETTINGS->parse('run takes settings', @given);
-    $SETTINGS->known(\%given, \@OF_FOLLOWER);
-    return EventSource::XS::Outbox::FollowerLoop->until_signal($self->_follower(%given));
+    return EventSource::XS::Outbox::FollowerLoop->until_signal($self->_follower(run => @given));
 }
 
 sub schema {
@@ -203,7 +203,9 @@ sub _dbh_of {
 }
 
 sub _follower {
-    my ($self, %given) = @_;
+    my ($self, $method, @given) = @_;
+    my %given = $SETTINGS->parse("$method takes settings", @given);
+    $SETTINGS->known(\%given, [qw(connect keep lease poll report)]);
     my $connect = $self->_connect_of(\%given);
     $SETTINGS->seconds(keep => $given{keep});
     $SETTINGS->seconds($_   => $given{$_}, is_above_zero => 1) for qw(lease poll);
@@ -232,16 +234,6 @@ sub _follower {
         );
     };
     return (follower => $new, %option);
-}
-
-# A worker that blocks may have loaded the module of an event loop, which never runs.
-sub _warn_of_still_loop {
-    my $self = shift;
-    return if $self->{has_warned}++;
-    warn __PACKAGE__
-        . ': the follower of this worker has not begun, because its event loop does not run: run "eventsource outbox" as a process'
-        . " of its own instead of follow\n";
-    return;
 }
 
 1;

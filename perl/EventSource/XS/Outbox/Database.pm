@@ -316,6 +316,9 @@ sub bytes_of { return $_[1] }
 
 sub caution { return undef }
 
+# What is readable when the database has notified of a commit.
+sub descriptor { return undef }
+
 # Bytes that were read, as they are compared with bytes_of.
 sub literal_of { return $_[0]{dbh}->quote($_[1]) }
 

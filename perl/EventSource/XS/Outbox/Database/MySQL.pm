@@ -22,8 +22,6 @@ sub bound_statements {
 
 sub bytes_of { return "CAST($_[1] AS BINARY)" }
 
-sub descriptor { return undef }
-
 sub literal_of { return "X'" . unpack('H*', $_[1]) . "'" }
 
 # In the zone of an application's session an hour comes twice in autumn.

@@ -40,8 +40,6 @@ sub caution {
         . ' newer in all programs, or another journal_mode';
 }
 
-sub descriptor { return undef }
-
 # Another file may have been moved to the place of the one that is open, such as a backup. With a WAL no statement fails then.
 sub acquire_lease {
     my ($self, @lease) = @_;
