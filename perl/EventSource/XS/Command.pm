@@ -218,6 +218,14 @@ sub text {
     return defined $text ? $text : $class->usage("$what is not UTF-8");
 }
 
+# A channel, or a pattern of channels.
+sub topic {
+    my ($class, @text) = @_;
+    require EventSource::XS::Hub::Name;
+    my $name = $class->text(@text);
+    return $name =~ /[*]/ ? EventSource::XS::Hub::Name->pattern($name) : $name;
+}
+
 # The settings of the hub that the options of a command name. A command that is given none has the hub of the environment.
 sub settings_of_hub {
     my ($class, $option) = @_;

@@ -16,14 +16,9 @@ sub run {
     my ($labels, $topics) = map { $option->{$_} || [] } qw(label topic);
     $COMMAND->usage('which streams? --label LABEL or --topic TOPIC') if !@$labels && !@$topics;
     my @labels = map { $COMMAND->text('--label', $_) } @$labels;
-    my @topics = map { $COMMAND->text('--topic', $_) } @$topics;
+    my @topics = map { $COMMAND->topic('--topic', $_) } @$topics;
     my $hub    = $COMMAND->connect($option, autostart => 0);
-    require EventSource::XS::Hub::Name;
-    my $count = $hub->end(
-        label  => \@labels,
-        topics => [map { /[*]/ ? EventSource::XS::Hub::Name->pattern($_) : $_ } @topics],
-        finish => $option->{finish},
-    );
+    my $count  = $hub->end(label => \@labels, topics => \@topics, finish => $option->{finish});
     $COMMAND->print("$count\n");
     return 0;
 }

@@ -7,7 +7,6 @@ use warnings;
 
 use EventSource::XS::Command;
 use EventSource::XS::Command::Tail::Output;
-use EventSource::XS::Hub::Name;
 use IO::Poll    qw(POLLERR POLLHUP POLLIN);
 use List::Util  qw(min);
 use Time::HiRes qw(time);
@@ -73,10 +72,9 @@ sub _follow_hub {
 # The channels and patterns to follow; all channels by default.
 sub _topics {
     my ($self, @names) = @_;
-    my @named  = map { $COMMAND->text('a channel', $_) } @{$self->{option}{channel} || []};
-    my @topics = map { $COMMAND->text('a channel', $_) } @names;
-    @topics = '**' if !@named && !@topics;
-    return @named, map { /[*]/ ? EventSource::XS::Hub::Name->pattern($_) : $_ } @topics;
+    my @named = map { $COMMAND->text('a channel', $_) } @{$self->{option}{channel} || []};
+    @names = '**' if !@named && !@names;
+    return @named, map { $COMMAND->topic('a channel', $_) } @names;
 }
 
 # Follows the hub process, from where the stream before has ended.

@@ -5,7 +5,6 @@ use warnings;
 # `eventsource xmpp`: runs EventSource::XMPP as a program of its own, until a signal ends it.
 
 use EventSource::XS::Command;
-use EventSource::XS::Hub::Name;
 
 my $COMMAND = 'EventSource::XS::Command';
 
@@ -24,7 +23,8 @@ sub run {
     my %given  = map { defined $option->{$_} ? ($SETTING{$_} => _text($_, $option->{$_})) : () } keys %SETTING;
     $COMMAND->usage("which JID? --jid bridge.example.org, or user\@example.org/resource") if !defined $given{jid};
     $COMMAND->usage('which service? --service pubsub.example.org')                        if !defined $given{service};
-    my @nodes = ((map { _text('--node', $_) } @{$option->{node} || []}), map { _topic($_) } @arguments);
+    my @nodes =
+        ((map { _text('--node', $_) } @{$option->{node} || []}), map { $COMMAND->topic('a node', $_) } @arguments);
     $COMMAND->usage('which nodes? Give names, or patterns such as "news/*"') if !@nodes;
     my %of_hub = $COMMAND->settings_of_hub($option);
     require EventSource::Hub;
@@ -81,10 +81,5 @@ sub _show_channel {
 }
 
 sub _text { return $COMMAND->text(@_) }
-
-sub _topic {
-    my $name = _text('a node', shift);
-    return $name =~ /[*]/ ? EventSource::XS::Hub::Name->pattern($name) : $name;
-}
 
 1;
