@@ -131,8 +131,7 @@ sub _end {
 }
 
 sub _file {
-    my $path = shift;
-    my ($name, $type) = @{$FILE{$path}};
+    my ($name, $type) = @{$FILE{$_[0]{PATH_INFO}}};
     return EventSource::XS::Response->of(200, $type, EventSource::XS::Share->content("admin/$name"), @HEADERS);
 }
 
@@ -172,7 +171,7 @@ sub _response {
     my ($path, $method) = @$env{qw(PATH_INFO REQUEST_METHOD)};
     return _slash($env) if $path eq '';
     my $action = $post->{$path};
-    my $answer = $action || $get->{$path} or return _text(404, 'There is no such page');
+    my $answer = $action || $get->{$path} || $FILE{$path} && \&_file or return _text(404, 'There is no such page');
     return _text(405, 'POST',        Allow => 'POST')      if $action  && $method ne 'POST';
     return _text(405, 'GET or HEAD', Allow => 'GET, HEAD') if !$action && $method !~ /\A(?:GET|HEAD)\z/;
     return $action ? $self->_answer_post($env, $action) : $answer->($env);
@@ -187,12 +186,6 @@ sub _routes {
         ? Plack::App::EventSource->new(handler_cb => sub { $self->_tail(@_) }, retry => $RETRY)->to_app
         : $self->{hub}->to_app(channels => sub { $self->_topics($_[0]) }, start => $TAIL_START);
     return {
-        (
-            map {
-                my $path = $_;
-                ($path => sub { _file($path) })
-            } keys %FILE
-        ),
         '/eventsource-hub.js' => sub { $script->({%{$_[0]}, PATH_INFO => ''}) },
         '/look'               => sub { $self->_answer_look($_[0]) },
         '/tail'               => $tail,

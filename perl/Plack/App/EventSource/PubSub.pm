@@ -103,8 +103,9 @@ sub _check {
     $SETTINGS->refuse(http_host => 'http_host must be the name of a host, or several')
         if grep { !defined || $_ !~ $HOST } _list($given{http_host});
     EventSource::XS::Origins->check($SETTINGS, $given{origins});
+    utf8::encode(my $prefix = $given{prefix} // '');
     $SETTINGS->refuse(prefix => "prefix must be a string of less than $MAX_NAME_BYTES bytes")
-        if !_is_prefix($given{prefix});
+        if ref $given{prefix} || length $prefix >= $MAX_NAME_BYTES;
     $self->{_stream_app} = $self->_stream_app if $hub;
     return;
 }
@@ -271,13 +272,6 @@ sub _has_nul { return ($_[0]{REQUEST_URI} // '') =~ /\A[^?]*(?:%00|\0)/ }
 
 # The name of a host without its port, in lower case.
 sub _host_name { return lc($_[0] =~ s/:[0-9]*\z//r) }
-
-sub _is_prefix {
-    my $prefix = shift;
-    return !defined $prefix if !defined $prefix || ref $prefix;
-    utf8::encode($prefix);
-    return length $prefix < $MAX_NAME_BYTES;
-}
 
 # The values of an attribute that is one value or an array of them.
 sub _list {
