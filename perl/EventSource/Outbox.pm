@@ -37,8 +37,7 @@ sub new {
     my %given = $SETTINGS->parse('new takes settings', @given);
     $SETTINGS->known(\%given, [qw(hub table)]);
     my $hub = $given{hub};
-    $SETTINGS->refuse(hub => 'hub must be a named EventSource::Hub: a follower in another process publishes to it')
-        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->has_process;
+    $SETTINGS->named_hub($hub, ': a follower in another process publishes to it');
     my $table = $SETTINGS->string(table => $given{table});
     $table = $DATABASE->default_table if !defined $table;
     my $problem = $DATABASE->problem_of_table($table);

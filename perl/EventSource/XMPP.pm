@@ -54,7 +54,7 @@ sub publisher {
     my %given = $SETTINGS->parse('publisher takes settings', @given);
     %given = (map({ $_ => $class->{options}->$_ } qw(hub prefix service)), %given) if ref $class;
     $SETTINGS->known(\%given, [qw(hub payload prefix service)], 'option %s of publisher');
-    $OPTIONS->check_hub($given{hub});
+    $SETTINGS->named_hub($given{hub});
     $OPTIONS->check_service($given{service});
     $SETTINGS->code(payload => $given{payload});
     my $prefix = $SETTINGS->name(prefix => defined $given{prefix} ? $given{prefix} : '');

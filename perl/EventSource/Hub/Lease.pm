@@ -11,7 +11,7 @@ use EventSource::XS ();
 use EventSource::XS::Loop;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Native;
-use Scalar::Util qw(blessed refaddr weaken);
+use Scalar::Util qw(refaddr weaken);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
 our @CARP_NOT = qw(EventSource::Server);
@@ -41,8 +41,7 @@ sub new {
     my %given = $SETTINGS->parse('new takes settings', @given);
     $SETTINGS->known(\%given, [qw(hub name on_change)]);
     my ($hub, $name) = @given{qw(hub name)};
-    $SETTINGS->refuse(hub => 'hub must be a named EventSource::Hub')
-        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->has_process;
+    $SETTINGS->named_hub($hub);
     $name = $SETTINGS->name(name => $name);
     utf8::encode(my $bytes = defined $name ? $name : '');
     $SETTINGS->refuse(name => "name must be a string of 1 to $MAX_NAME_BYTES bytes in UTF-8")

@@ -21,7 +21,7 @@ use EventSource::Error;
 use EventSource::XS::Reason;
 use JSON::MaybeXS ();
 use List::Util    qw(min);
-use Scalar::Util  qw(reftype);
+use Scalar::Util  qw(blessed reftype);
 use overload      ();
 
 # Carp reports no line of this package: a wrong setting is the mistake of the code that called our caller.
@@ -139,6 +139,14 @@ sub known {
 sub name {
     my ($self, @given) = @_;
     return EventSource::XS::_name($self->string(@given));
+}
+
+# Throw an exception unless the value is a named EventSource::Hub. The reason comes at the end of the message.
+sub named_hub {
+    my ($self, $hub, $why) = @_;
+    $self->refuse(hub => 'hub must be a named EventSource::Hub' . ($why // ''))
+        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->has_process;
+    return $hub;
 }
 
 # The more letters a name has, the more of them may be wrong, but not all. A name that is the beginning of another, up to an

@@ -65,13 +65,6 @@ sub channel_of {
     return join '/', 'EventSource::XMPP', $service, $what, $prefix;
 }
 
-sub check_hub {
-    my ($class, $hub) = @_;
-    $SETTINGS->refuse(hub => 'hub must be a named EventSource::Hub')
-        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->has_process;
-    return;
-}
-
 sub check_service {
     my ($class, $service) = @_;
     $SETTINGS->refuse(service => 'service must be the JID of a pubsub service, such as pubsub.example.org')
@@ -118,7 +111,7 @@ sub _check {
     for my $name (grep { !defined $given->{$_} } @REQUIRED) {
         $SETTINGS->refuse($name, "$name is required");
     }
-    __PACKAGE__->check_hub($given->{hub});
+    $SETTINGS->named_hub($given->{hub});
     __PACKAGE__->check_service($given->{service});
     $SETTINGS->one_line($_ => $given->{$_}) for grep { defined $given->{$_} } qw(ca host jid password);
     $SETTINGS->refuse(jid => "jid must be the domain of a component, or user\@domain/resource, not '$given->{jid}'")

@@ -13,8 +13,10 @@ my $LOCAL =
 
 sub findings {
     my ($class, $seen) = @_;
-    return if !$seen->{stream} || !$seen->{stream}->has_head;
-    return (_version($seen), $seen->is_streaming ? _framing($seen->{stream}) : ());
+    my $stream = $seen->{stream};
+    return if !$stream || !$stream->has_head;
+    my %said = (measured => {http => $stream->{version}, alpn => $seen->{alpn}});
+    return (_version($stream, %said), _http2($seen, %said), $seen->is_streaming ? _framing($stream) : ());
 }
 
 # Private functions
@@ -38,39 +40,36 @@ sub _framing {
     );
 }
 
-sub _version {
-    my $seen = shift;
-    my ($stream, $url) = @$seen{qw(stream url)};
-    my %said = (measured => {http => $stream->{version}, alpn => $seen->{alpn}});
+sub _http2 {
+    my ($seen, %said) = @_;
+    my $url = $seen->{url};
     my $limit =
         'a browser opens at most six connections to an origin, for all tabs together, and each stream takes one';
-    my %http2 = (
+    my %mend = (
         remedy =>
             'Offer HTTP/2 by ALPN, with TLS; or keep to one stream for each browser, or give streams a host name.',
         proxies => ['http2'],
         %said
     );
-    my @version =
-        ($stream->{version} || '') eq '1.0'
-        ? warning(
+    return ok('http2', 'The server offers HTTP/2, so a browser opens many streams on one connection.', %said)
+        if ($seen->{alpn} || '') eq 'h2';
+    return warning('http2', "The server does not offer HTTP/2: over HTTP/1.1 $limit.", %mend)
+        if defined $seen->{alpn};
+    my $sentence = "The URL has no TLS, so browsers use HTTP/1.1: $limit.";
+    return ok('http2', "$sentence For clients on this machine or network that may be enough.", %said)
+        if $url->scheme eq 'https' || $url->host =~ $LOCAL;
+    return warning('http2', $sentence, %mend);
+}
+
+sub _version {
+    my ($stream, %said) = @_;
+    return if ($stream->{version} || '') ne '1.0';
+    return warning(
         'version', 'The response is HTTP/1.0, without chunks and without kept connections.',
         remedy  => 'Let the server, or the proxy in front of it, speak HTTP/1.1.',
         proxies => ['framing'],
         %said
-        )
-        : ();
-    return @version, ok('http2', 'The server offers HTTP/2, so a browser opens many streams on one connection.', %said)
-        if ($seen->{alpn} || '') eq 'h2';
-    return @version, warning('http2', "The server does not offer HTTP/2: over HTTP/1.1 $limit.", %http2)
-        if defined $seen->{alpn};
-    return @version,
-        ok(
-        'http2',
-        "The URL has no TLS, so browsers use HTTP/1.1: $limit. For clients on this"
-            . ' machine or network that may be enough.',
-        %said
-        ) if $url->scheme eq 'https' || $url->host =~ $LOCAL;
-    return @version, warning('http2', "The URL has no TLS, so browsers use HTTP/1.1: $limit.", %http2);
+    );
 }
 
 1;
