@@ -270,24 +270,19 @@ sub _log_refused_members {
     return;
 }
 
-# Returns true if a stream is subscribed, or will be when the hub process answers.
-sub _note_subscription {
-    my ($self, $stream, $subscribed) = @_;
-    if   ($subscribed eq 'waits') { $self->{absence}->note }
-    else                          { $self->{absence}->end }
-    return !!0                                       if $subscribed eq 'ended';
-    $stream->may_pass_on(@$self{qw(relays absence)}) if $self->{relays} && !$stream->is_native;
-    return !!1;
-}
-
-# Subscribe a stream, which is native or a relay then: by an opened ticket, if there is one, perhaps with a member.
+# Subscribes a stream, which is native or a relay then: by an opened ticket, if there is one, perhaps with a member. Returns
+# true if it is subscribed, or will be when the hub process answers.
 sub _subscribe_native {
     my ($self, $stream, $member, @native) = @_;
     $self->_warn_of_several_processes if EventSource::XS::Stream->is_multiprocess;
     EventSource::XS::Stream::Relay->begin($stream);
     my $subscribed = $self->_subscribe($stream, @native);
     $self->_log_refused_members if $member;
-    return $self->_note_subscription($stream, $subscribed);
+    if   ($subscribed eq 'waits') { $self->{absence}->note }
+    else                          { $self->{absence}->end }
+    return !!0                                       if $subscribed eq 'ended';
+    $stream->may_pass_on(@$self{qw(relays absence)}) if $self->{relays} && !$stream->is_native;
+    return !!1;
 }
 
 # A subscription as the native hub takes it: names, each with its texts behind it (src/xs/subscribe.rs).

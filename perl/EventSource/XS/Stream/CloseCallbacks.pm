@@ -7,16 +7,15 @@ use warnings;
 # attributes, which keep_attributes has kept then.
 #
 # Each callback has a note of its holder: the holder; 0 for the stream itself; undef for a connection that has been freed, and
-# a Freed if that was of another class, or had attributes. Callbacks and notes are pairs in an array of the caller. A native
-# stream keeps that array in its magic, or if it has one callback only, that, and the note as its own value: an array takes 96
-# bytes more for a stream. A relay is a hash, so it always has the array.
+# an array of its class and its attributes if that was of another class, or had attributes. Callbacks and notes are pairs in an
+# array of the caller. A native stream keeps that array in its magic, or if it has one callback only, that, and the note as its
+# own value: an array takes 96 bytes more for a stream. A relay is a hash, so it always has the array.
 #
 # Called as functions, because perl forgets the methods that it has looked up (EventSource::XS::Stream).
 
 use Scalar::Util qw(refaddr reftype weaken);
 
 my $CONNECTION = 'Plack::App::EventSource::Connection';
-my $FREED      = 'EventSource::XS::Stream::CloseCallbacks::Freed';
 
 # Public functions
 
@@ -39,7 +38,7 @@ sub add_to_stream {
     }
     if (ref $kept ne 'ARRAY') {
         $stream->_keep_callbacks($kept = [$kept ? ($kept, $$stream) : ()]);
-        weaken $kept->[1] if $kept->[1] && ref $kept->[1] ne $FREED;
+        weaken $kept->[1] if ref $kept->[1] && ref $kept->[1] ne 'ARRAY';
     }
     add($kept, $callback, $holder);
     return;
@@ -47,17 +46,17 @@ sub add_to_stream {
 
 # Takes the callbacks of a native stream out. Returns the values that are freed with them, so that somebody can keep them.
 sub forget {
-    return grep { ref eq 'CODE' || ref eq $FREED } _take_pairs(shift);
+    return grep { ref eq 'CODE' || ref eq 'ARRAY' } _take_pairs(shift);
 }
 
 # Returns what a callback is given.
 sub given {
     my ($note, $stream) = @_;
     return
-          !defined $note      ? $CONNECTION->closed($stream)
-        : !ref $note          ? $stream
-        : ref $note eq $FREED ? $note->closed($stream)
-        :                       $note;
+          !defined $note       ? $CONNECTION->closed($stream)
+        : !ref $note           ? $stream
+        : ref $note eq 'ARRAY' ? $note->[0]->closed($stream, $note->[1])
+        :                        $note;
 }
 
 # Keeps the class and the attributes of a holder, which is being freed, in the notes of it.
@@ -65,13 +64,13 @@ sub keep_attributes {
     my $holder = shift;
     for my $note (grep { ref && refaddr $_ == refaddr $holder } @_) {
         my %attributes = $holder->shared_attributes;
-        $note = $FREED->new(ref $holder, \%attributes) if %attributes || ref $holder ne $CONNECTION;
+        $note = [ref $holder, \%attributes] if %attributes || ref $holder ne $CONNECTION;
     }
     return;
 }
 
 sub keep_attributes_of_stream {
-    my ($holder, $stream) = @_;
+    my ($stream, $holder) = @_;
     my $kept = $stream->_callbacks or return;
     keep_attributes($holder, ref $kept eq 'ARRAY' ? @$kept : $$stream);
     return;
@@ -110,16 +109,5 @@ sub _take_pairs {
     $stream->_keep_callbacks(undef);
     return @pairs;
 }
-
-# What is kept of a holder: an array of its class and its attributes.
-package EventSource::XS::Stream::CloseCallbacks::Freed;
-
-sub closed {
-    my ($self,  $stream)     = @_;
-    my ($class, $attributes) = @$self;
-    return $class->closed($stream, $attributes);
-}
-
-sub new { my ($class, @kept) = @_; return bless \@kept, $class }
 
 1;

@@ -39,8 +39,9 @@ my $END_TIMEOUT = 100;
 # On Linux this bit says that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
 my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : undef;
 
-# Seconds that one system call waits at most: ever, and where the end of the stream cannot be waited for.
-my ($LONGEST_WAIT, $CHECK_INTERVAL) = (86_400, 0.5);
+# Seconds that one system call waits at most: ever, where the end of the stream cannot be waited for, and in a handler that
+# holds its worker.
+my ($LONGEST_WAIT, $CHECK_INTERVAL, $LOOK_INTERVAL) = (86_400, 0.5, 1);
 
 # A new thread is notified of the streams that it opens.
 sub CLONE {
@@ -115,10 +116,7 @@ sub interpreter { return $interpreter }
 sub is_native { return !!1 }
 
 # A holder of a callback of on_close is being freed.
-sub keep_attributes {
-    my ($self, $holder) = @_;
-    return EventSource::XS::Stream::CloseCallbacks::keep_attributes_of_stream($holder, $self);
-}
+*keep_attributes = \&EventSource::XS::Stream::CloseCallbacks::keep_attributes_of_stream;
 
 # The reactor sends this thread a signal while collect has something to do.
 sub notify_by_signal {
@@ -202,7 +200,8 @@ sub try_open {
 }
 
 # Waits for a handle, for the end of this stream, and for ends of others, whose callbacks run then. The end of a native stream
-# makes the notification descriptor readable. Stream::Writer has this method, too: there the client's socket shows the end.
+# makes the notification descriptor readable. Stream::Writer has this method, too: there the client's socket shows the end. A
+# handler that holds its worker looks now and then whether that is to end.
 sub wait {
     my ($self, $handle, $seconds) = @_;
     my $until  = defined $seconds ? clock_gettime(CLOCK_MONOTONIC) + $seconds : undef;
@@ -211,7 +210,8 @@ sub wait {
     my $ends;
     undef $ends if !defined $number || !CORE::open($ends, '<&', $number);
     my $limit = defined($self->is_native ? $ends : $client) ? $LONGEST_WAIT : $CHECK_INTERVAL;
-    my $poll  = IO::Poll->new;
+    $limit = min($limit, $LOOK_INTERVAL) if $EventSource::XS::Stream::HeldWorker::running;
+    my $poll = IO::Poll->new;
     $poll->mask(@$_) for grep { defined $_->[0] } [$handle, POLLIN], [$client, $POLLRDHUP], [$ends, POLLIN];
     $self->_want_end;    # from now on its end makes the descriptor readable
 
@@ -222,6 +222,7 @@ sub wait {
         last                      if !$self->is_open;
         return 'readable'         if $handle && (!defined fileno $handle || $count > 0 && $poll->events($handle));
         return 'timeout'          if $left <= 0;
+        last if $EventSource::XS::Stream::HeldWorker::running && EventSource::XS::Stream::HeldWorker->is_over;
     }
     return 'gone';
 }

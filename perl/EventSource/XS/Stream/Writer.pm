@@ -118,14 +118,6 @@ sub as_part_of {
     return $writer;
 }
 
-# End the response. Everything written before is sent first. $reason is the reason that on_close reports, application by
-# default. Does nothing if the stream has ended.
-sub close {
-    my ($self, $reason) = @_;
-    $self->end(defined $reason ? $reason : 'application');
-    return;
-}
-
 # Return the counters of this process for EventSource::XS::stats, as a reference to a hash.
 sub counted {
     return {%COUNTED, open => $COUNTED{opened} - $ended, closed => {%CLOSED}};
@@ -143,14 +135,15 @@ sub drop {
     return;
 }
 
-# During global destruction no callback runs.
+# End the response. Everything written before is sent first. $reason is the reason that on_close reports, application by
+# default. Does nothing if the stream has ended. During global destruction no callback runs.
 sub end {
     my ($self, $reason) = @_;
     return if defined $self->{reason};
-    $self->{reason} = $reason;
-    delete $self->{watch};        # before its descriptor is closed
+    $self->{reason} = $reason //= 'application';
+    delete $self->{watch};    # before its descriptor is closed
     my $relay = $self->{relay};
-    if (!$relay) {                # a relay counts its own end
+    if (!$relay) {            # a relay counts its own end
         $ended++;
         $CLOSED{$reason}++;
     }
@@ -179,6 +172,8 @@ sub end_with_retry {
     $self->end('server');
     return;
 }
+
+*close = \&end;
 
 # This process has taken the stream over from its worker, and nothing but the server's writer is used here.
 sub enter_process {

@@ -23,9 +23,6 @@ our $request;    ## no critic (ProhibitPackageVars)
 my $FINISHED = 'eventsource-finished';
 my %FINISH   = (event => 'finish', data => 'finish');
 
-# Seconds.
-my $LOOK_INTERVAL = 1;
-
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 # The arguments of the original give warnings at most.
@@ -182,7 +179,7 @@ sub wait {
         message => __PACKAGE__ . ': wait would stop the event loop: call it in a spawned handler'
     ) if !$stream->is_blocking && ($self->{child} || 0) != $$;
     my $has_bytes = blessed $handle && $handle->can('pending') && $handle->pending;    # decrypted, or read ahead
-    my $event     = _wait($stream, $handle, $has_bytes ? 0 : $seconds);
+    my $event     = $stream->wait($handle, $has_bytes ? 0 : $seconds);
     return $has_bytes && $event eq 'timeout' ? 'readable' : $event;
 }
 
@@ -217,18 +214,6 @@ sub _push_otherwise {
         : $is_in_hub           ? EventSource::XS::_push_bytes_in_hub($self->{characters}, @_)
         :                        EventSource::XS::_push_bytes($self->{characters}, @_);
     return $self->_write($bytes);
-}
-
-# A handler that holds its worker looks now and then whether that is to end.
-sub _wait {
-    my ($stream, $handle, $seconds) = @_;
-    while ($EventSource::XS::Stream::HeldWorker::running && (!defined $seconds || $seconds > $LOOK_INTERVAL)) {
-        my $event = $stream->wait($handle, $LOOK_INTERVAL);
-        return $event              if $event ne 'timeout';
-        return 'gone'              if EventSource::XS::Stream::HeldWorker->is_over;
-        $seconds -= $LOOK_INTERVAL if defined $seconds;
-    }
-    return $stream->wait($handle, $seconds);
 }
 
 sub _write {
