@@ -48,11 +48,17 @@ fn publication<'a>(channel: &'a [u8], text: &str) -> Publication<'a, FieldList> 
     Publication { channel, fields: FieldList::of([Field::Data(Text::from(text))]), ..Publication::default() }
 }
 
+/// Publishes an event, and waits for its id.
+fn answer_to(client: &mut CallConnection, publication: &Publication<'_, FieldList>) {
+    let publish = |request| eventsource_xs::wire::Request::Publish { request, publication: publication.borrowed() };
+    client.ask(publish).expect("an id");
+}
+
 fn answered(client: &mut CallConnection, publication: &Publication<'_, FieldList>) {
     let mut times: Vec<Duration> = (0..ANSWERED)
         .map(|_| {
             let begun = Instant::now();
-            client.publish(publication).expect("an id");
+            answer_to(client, publication);
             begun.elapsed()
         })
         .collect();
@@ -149,7 +155,7 @@ fn handed_over(client: &mut CallConnection) {
     assert_eq!(counted(client, b"live").subscribers, STREAMS);
     println!("hand over and subscribe: {:.1} µs a stream", begun.elapsed().as_secs_f64() * 1e6 / STREAMS as f64);
     let begun = Instant::now();
-    client.publish(&publication(b"live", "to all")).expect("an id");
+    answer_to(client, &publication(b"live", "to all"));
     for (socket, _) in &mut sockets {
         let mut text = Vec::new();
         let mut bytes = [0; 1000];

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use support::{event, eventually, open, report_with, settings, Scene, DEADLINE, PROGRAM};
+use support::{event, eventually, open, report_with, settings, Asks, Scene, DEADLINE, PROGRAM};
 
 const REQUEST: &[u8] = b"GET /events HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 

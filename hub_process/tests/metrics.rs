@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use support::{event, eventually, kill, Scene, DEADLINE, PROGRAM};
+use support::{event, eventually, kill, Asks, Scene, DEADLINE, PROGRAM};
 
 /// An address that nobody else is given. A socket is bound to it and never listens, so the process may listen on it.
 struct Address(SocketAddr, #[allow(dead_code)] OwnedFd);

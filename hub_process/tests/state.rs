@@ -13,7 +13,7 @@ use eventsource_xs::wire::{FieldList, HubSettings};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::net::TcpStream;
-use support::{gone, in_file, kill, number, open, read_events, read_until, settings, topics, Scene};
+use support::{gone, in_file, kill, number, open, read_events, read_until, settings, topics, Asks, Scene};
 
 const CHANNELS: [&str; 2] = ["stock", "shop"];
 const KEYS: [&str; 4] = ["", "a", "b", "c"];

@@ -1,7 +1,7 @@
 //! From publish to delivery on another machine, one event at a time, beside Redis' own XADD to blocked XREAD.
 
 use crate::figures::{percentile_ms, Table};
-use crate::hubs::{data, event, subscribe, Hub, Kept};
+use crate::hubs::{answer_to, data, event, subscribe, Hub, Kept};
 use crate::servers::{Nchan, Poster, Redis};
 use crate::{Plan, DEADLINE};
 use eventsource_xs::remote::CallConnection;
@@ -130,7 +130,7 @@ fn hub(name: &'static str, mut publisher: CallConnection, worker: &mut CallConne
     static STREAMS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     let stream = STREAMS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let arrived = arrivals(subscribe(worker, stream, &channel));
-    let publish = move |data: &str| drop(publisher.publish(&event(&channel, data)).expect("an id"));
+    let publish = move |data: &str| drop(answer_to(&mut publisher, &event(&channel, data)));
     Way { name, publish: Box::new(publish), arrived }
 }
 

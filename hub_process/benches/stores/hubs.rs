@@ -137,6 +137,12 @@ pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a, FieldList> {
     Publication { channel: channel.as_bytes(), fields, ..Publication::default() }
 }
 
+/// Publishes an event, and waits for its id.
+pub fn answer_to(client: &mut CallConnection, publication: &Publication<'_, FieldList>) -> String {
+    let publish = |request| Request::Publish { request, publication: publication.borrowed() };
+    client.ask(publish).and_then(|reply| reply.id()).expect("an id").into()
+}
+
 /// Opens a stream for new events of a channel. Returns the client's socket.
 pub fn subscribe(worker: &mut CallConnection, stream: u64, channel: &str) -> TcpStream {
     let (socket, client) = connect();

@@ -1,7 +1,7 @@
 //! Publishes a second, with an answer to each and without answers, from several publishers.
 
 use crate::figures::Table;
-use crate::hubs::{data, event, Hub, Kept};
+use crate::hubs::{answer_to, data, event, Hub, Kept};
 use crate::servers::{Nchan, Redis};
 use crate::Plan;
 use eventsource_xs::wire::FileSync;
@@ -70,7 +70,7 @@ fn answered<'a>(hub: &Hub, plan: &'a Plan) -> Publisher<'a> {
     Box::new(move || {
         let text = data(0);
         let publication = event("news", &text);
-        repeat(plan, || drop(client.publish(&publication).expect("an id")))
+        repeat(plan, || drop(answer_to(&mut client, &publication)))
     })
 }
 
@@ -81,7 +81,7 @@ fn unanswered<'a>(hub: &Hub, plan: &'a Plan) -> Publisher<'a> {
         let text = data(0);
         let publication = event("news", &text);
         let count = repeat(plan, || client.publish_unanswered(&publication).expect("a connection"));
-        client.publish(&publication).expect("an id");
+        answer_to(&mut client, &publication);
         count + 1
     })
 }

@@ -1,7 +1,7 @@
 //! Redis' CPU time for an event, with one hub and with eight, less that of the same time without events.
 
 use crate::figures::{cpu, Table};
-use crate::hubs::{counted, data, event, Hub, Kept};
+use crate::hubs::{answer_to, counted, data, event, Hub, Kept};
 use crate::servers::{Meter, Redis};
 use crate::{Plan, DEADLINE};
 use std::thread::sleep;
@@ -76,11 +76,11 @@ fn publish(hubs: &mut [Hub], way: &str, events: usize) {
     for number in 1..=events {
         if way == "paced" {
             sleep(PAUSE);
-            client.publish(&publication).expect("an id");
+            answer_to(client, &publication);
         } else if number < events {
             client.publish_unanswered(&publication).expect("a connection");
         } else {
-            client.publish(&publication).expect("an id");
+            answer_to(client, &publication);
         }
     }
     let deadline = Instant::now() + DEADLINE;

@@ -1,7 +1,7 @@
 //! From the start of a hub process, with a history in its store, until it welcomes a worker.
 
 use crate::figures::{cpu, Table};
-use crate::hubs::{counted, data, event, Hub, Kept};
+use crate::hubs::{answer_to, counted, data, event, Hub, Kept};
 use crate::servers::Redis;
 use crate::Plan;
 use eventsource_xs::wire::FileSync;
@@ -52,5 +52,5 @@ fn fill(hub: &mut Hub, events: usize) {
         let text = data(number);
         client.publish_unanswered(&event(&channel, &text)).expect("a connection");
     }
-    client.publish(&event("channel-0", &data(events - 1))).expect("an id"); // all before it are stored
+    answer_to(client, &event("channel-0", &data(events - 1))); // all before it are stored
 }

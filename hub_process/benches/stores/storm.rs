@@ -1,7 +1,7 @@
 //! Clients that return all at once, each with many missed events: what they cost Redis and the hub process.
 
 use crate::figures::{cpu, Table};
-use crate::hubs::{connect, counted, data, event, hand_over, Hub, Kept};
+use crate::hubs::{answer_to, connect, counted, data, event, hand_over, Hub, Kept};
 use crate::servers::{Meter, Redis};
 use crate::{Plan, DEADLINE};
 use eventsource_xs::remote::calls::Epoll;
@@ -34,9 +34,9 @@ pub fn run(plan: &Plan) {
         Table::new(&columns.map(|name| (name, if name.contains("CPU ms") || name == "seconds" { 3 } else { 1 })));
     for (name, kept) in [("memory", Kept::Memory), ("Redis", Kept::Redis(&redis))] {
         let mut hub = Hub::start(kept, 2 * plan.missed);
-        let first = hub.client().publish(&event(CHANNEL, &data(0))).expect("an id");
+        let first = answer_to(&mut hub.client(), &event(CHANNEL, &data(0)));
         for number in 1..=plan.missed {
-            hub.client().publish(&event(CHANNEL, &data(number))).expect("an id");
+            answer_to(&mut hub.client(), &event(CHANNEL, &data(number)));
         }
         for _ in 0..plan.turns {
             let quiet = at_rest(&mut meter);

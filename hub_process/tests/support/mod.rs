@@ -33,6 +33,9 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_eventsource-hub");
 pub trait Asks {
     fn make(&mut self, call: &Call) -> Result<Reply, Failure>;
 
+    /// Publishes an event, and returns its id in the hub's order.
+    fn publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<String, Failure>;
+
     fn count(&mut self, channel: &[u8]) -> Result<Counted, Failure> {
         Ok(*self.make(&Call::Count { channel: channel.into() })?.counted()?)
     }
@@ -49,6 +52,11 @@ pub trait Asks {
 impl Asks for CallConnection {
     fn make(&mut self, call: &Call) -> Result<Reply, Failure> {
         self.call(call)
+    }
+
+    fn publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<String, Failure> {
+        let publish = |request| Request::Publish { request, publication: publication.borrowed() };
+        Ok(self.ask(publish)?.id()?.into())
     }
 }
 

@@ -109,13 +109,6 @@ impl CallConnection {
         &self.welcome
     }
 
-    /// Publishes an event, and returns its id in the hub's order. Fails with `Unavailable` if the event was not
-    /// published, `Unknown` if that is not known, `Refused` if the hub has refused it.
-    pub fn publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<String, Failure> {
-        let publish = |request| Request::Publish { request, publication: publication.borrowed() };
-        Ok(self.ask_until(self.deadline(), publish)?.id()?.into())
-    }
-
     /// Publishes an event without waiting for a response, and so without knowing its id. The event may be sent with later
     /// ones, at the latest by [`flush`](Self::flush). Errors are those of [`flush`](Self::flush).
     pub fn publish_unanswered(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Failure> {
@@ -131,19 +124,24 @@ impl CallConnection {
         self.send(&Request::Open(open), Some(socket))
     }
 
-    /// Subscribes a stream of this connection. Errors are those of [`publish`](Self::publish).
+    /// Subscribes a stream of this connection. Errors are those of [`ask`](Self::ask).
     pub fn subscribe(&mut self, stream: u64, subscription: SubscribeRequest) -> Result<(), Failure> {
-        self.ask_until(self.deadline(), |request| Request::Subscribe { request, stream, subscription })?;
-        Ok(())
+        self.ask(|request| Request::Subscribe { request, stream, subscription }).map(drop)
     }
 
-    /// Makes a call, and waits for the reply. Errors are those of [`publish`](Self::publish).
+    /// Makes a call, and waits for the reply. Errors are those of [`ask`](Self::ask).
     pub fn call(&mut self, call: &Call) -> Result<Reply, Failure> {
-        Ok(self.ask_until(self.deadline(), |request| Request::Call { request, call: Cow::Borrowed(call) })?)
+        self.ask(|request| Request::Call { request, call: Cow::Borrowed(call) })
+    }
+
+    /// Makes a request, and waits for the reply. Fails with `Unavailable` if it was not carried out, `Unknown` if that is not
+    /// known, `Refused` if the hub has refused it.
+    pub fn ask<'a>(&mut self, request: impl FnOnce(u64) -> Request<'a>) -> Result<Reply, Failure> {
+        Ok(self.ask_until(self.deadline(), request)?)
     }
 
     /// Has the store copy everything into a new file, and waits for that as long as the hub process answers. Errors are those
-    /// of [`publish`](Self::publish).
+    /// of [`ask`](Self::ask).
     pub fn back_up(&mut self, path: &[u8]) -> Result<(), Failure> {
         let (request, call) = (self.next_request(), Cow::Owned(Call::BackUp { path: path.into() }));
         self.send(&Request::Call { request, call }, None)?;
