@@ -1,5 +1,6 @@
 //! The content coding of a response (RFC 9110, section 12.5.3).
 
+use super::trimmed;
 use crate::compression::ContentCoding;
 
 /// A weight, in ten-thousandths: what a client gives has three digits at most.
@@ -76,11 +77,4 @@ fn weight_of(parameter: &[u8]) -> Option<Weight> {
         }
         _ => 0,
     })
-}
-
-fn trimmed(mut text: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t'..=b'\r', rest @ ..] | [rest @ .., b' ' | b'\t'..=b'\r'] = text {
-        text = rest;
-    }
-    text
 }

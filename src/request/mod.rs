@@ -22,3 +22,11 @@ pub use coding::{best_coding, content_coding};
 pub use preference::{Preference, ONLY_OF_STREAMS};
 pub use query::{last_event_id, query_without_id};
 pub use ticket::{ticket_cookie, ticket_of, BoundRequest};
+
+/// Returns the value of a header without the blanks around it: some servers leave them there (RFC 9110, section 5.5).
+fn trimmed(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}

@@ -1,5 +1,6 @@
 //! The last event ID of a request: in the header `Last-Event-ID`, or in its query.
 
+use super::trimmed;
 use crate::hub::MAX_ID_BYTES;
 
 /// The query parameters in which polyfills that cannot set headers send the last event ID. The first one that is not empty
@@ -18,7 +19,7 @@ const CUT_BYTES: usize = MAX_ID_BYTES + 1;
 /// Returns the last event ID that a client has sent: the value of the header, or, if that is missing or empty, what a parameter
 /// of the query says. An id is never empty, and one that is too long is cut to a byte more than an id may have.
 pub fn last_event_id(header: Option<&[u8]>, query: &[u8]) -> Option<Vec<u8>> {
-    match header {
+    match header.map(trimmed) {
         Some(id) if !id.is_empty() => Some(id[..id.len().min(CUT_BYTES)].to_vec()),
         _ => id_in(query),
     }

@@ -21,7 +21,9 @@ fn the_header_counts_first_and_then_the_first_parameter_that_is_not_empty() {
     for (header, query, id) in [
         (None, &b""[..], None),
         (Some(&b"7"[..]), b"lastEventId=8", Some(&b"7"[..])),
+        (Some(b" \t7 \t"), b"lastEventId=8", Some(b"7")),
         (Some(b""), b"lastEventId=8", Some(b"8")),
+        (Some(b"\t"), b"lastEventId=8", Some(b"8")),
         (Some(&long), b"", Some(&long[..1025])),
         (None, b"a=1&lastEventId=7&b=2", Some(b"7")),
         (None, b"a=1; lastEventId=7", Some(b"7")),
@@ -219,6 +221,7 @@ fn a_digest_changes_with_each_part_of_the_request() {
 fn a_digest_does_not_change_with_what_does_not_count() {
     for other in [
         BoundRequest { query: b"lastEventId=7&a=1&b=2&eventsource-request=0.5", ..REQUEST },
+        BoundRequest { host: Some(b"\tshop.example "), headers: &[Some(b" x\t"), None], ..REQUEST },
         BoundRequest { cookies: Some(b" lang=de;session=ann ;; "), ..REQUEST },
         BoundRequest { cookies: Some(b"eventsource-ticket-x=y; session=ann; eventsource-ticket; lang=de"), ..REQUEST },
         BoundRequest { cookie_names: Some(&[b"lang", b"session", b"a"]), ..REQUEST },

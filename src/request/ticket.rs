@@ -1,6 +1,7 @@
 //! The ticket that a client brings back as a cookie, and the request that it is bound to.
 
 use super::query::query_without_id;
+use super::trimmed;
 use base64::prelude::{Engine as _, BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
@@ -34,13 +35,6 @@ pub fn ticket_of(cookies: &[u8], hub: &[u8], path: &[u8]) -> Option<Vec<u8>> {
 /// The cookies of a request, each with its name and its value.
 fn list(cookies: &[u8]) -> impl Iterator<Item = &[u8]> {
     cookies.split(|byte| *byte == b';').map(trimmed).filter(|cookie| !cookie.is_empty())
-}
-
-fn trimmed(mut text: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
-        text = rest;
-    }
-    text
 }
 
 /// All of a request by which an application may decide whose stream it is and what it has: a ticket opens for the same request
@@ -82,13 +76,11 @@ impl BoundRequest<'_> {
         let mut text = CanonicalText(Sha256::new());
         text.add(Some(hub));
         text.add(Some(method));
-        text.add(host);
-        text.add(origin);
-        text.add(authorization);
+        [host, origin, authorization].iter().for_each(|field| text.add(field.map(trimmed)));
         text.add(Some(path));
         text.add(Some(&query_without_id(query)));
         text.add_all(counted.iter().copied().map(Some));
-        text.add_all(headers.iter().copied());
+        text.add_all(headers.iter().map(|field| field.map(trimmed)));
         text.0.finalize().into()
     }
 }
