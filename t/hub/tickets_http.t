@@ -249,6 +249,7 @@ subtest 'hostile clients of the socket' => sub {
         ['no host',            "GET /events HTTP/1.1\r\nCookie: $cookies\r\n\r\n"],
         ['a folded field',     "GET /events HTTP/1.1\r\n${head}X: a\r\n b\r\n\r\n"],
         ['a space in a name',  "GET /events HTTP/1.1\r\n${head}X : a\r\n\r\n"],
+        ['an underscore',      "GET /events HTTP/1.1\r\n${head}X_A: a\r\n\r\n"],
         ['a NUL',              "GET /events HTTP/1.1\r\n${head}X: \0\r\n\r\n"],
         ['TLS',                "\x16\x03\x01\x02\x00\n"],
         ['HTTP/2',             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],

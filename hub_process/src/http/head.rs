@@ -57,19 +57,23 @@ impl<'a> Head<'a> {
         self.fields.iter().filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 
-    /// Returns a field, as a server gives it to an application: the values of several lines with commas between them, of
-    /// cookies with semicolons.
+    /// Returns a field, as PSGI servers give it to an application: the values of several lines with commas between them, of
+    /// cookies, too.
     pub fn field(&self, name: &str) -> Option<Cow<'a, [u8]>> {
         let mut all = self.all(name);
         let first = Cow::Borrowed(all.next()?);
-        let between: &[u8] = if name == "cookie" { b"; " } else { b", " };
-        Some(all.fold(first, |joined, value| Cow::Owned([&joined, between, value].concat())))
+        Some(all.fold(first, |joined, value| Cow::Owned([&*joined, b", ", value].concat())))
     }
 
     /// Returns the path and the query of a target that is a path.
     pub fn path_and_query(&self) -> Option<(&'a str, &'a str)> {
         let target = Some(self.target).filter(|target| target.starts_with('/') && !target.contains('#'))?;
         Some(target.split_once('?').unwrap_or((target, "")))
+    }
+
+    /// Returns true if an application may take a field for another one: PSGI has the same name for `X_A` and `X-A`.
+    pub fn is_ambiguous(&self) -> bool {
+        self.fields.iter().any(|(name, _)| name.contains('_'))
     }
 
     /// Returns true if a body follows.
@@ -93,10 +97,10 @@ mod tests {
         let head = Head::read(bytes).expect("a head").expect("a whole head");
         assert_eq!((head.method, head.target, head.len), ("GET", "/events?a=b", bytes.len() - 4));
         assert_eq!(head.path_and_query(), Some(("/events", "a=b")));
-        assert_eq!(head.field("cookie").as_deref(), Some(&b"a=1; b=2"[..]));
+        assert_eq!(head.field("cookie").as_deref(), Some(&b"a=1, b=2"[..]));
         assert_eq!(head.field("x-a").as_deref(), Some(&b"1, 2"[..]));
         assert_eq!(head.field("x-b"), None);
-        assert!(!head.has_body());
+        assert!(!head.has_body() && !head.is_ambiguous());
         for len in 0..head.len {
             assert!(matches!(Head::read(&bytes[..len]), Ok(None)), "{len}");
         }

@@ -98,7 +98,7 @@ struct Beginning {
 impl Beginning {
     /// Opens the ticket of a request. Returns nothing if the application is to be asked.
     fn of(server: &mut Server, head: &Head<'_>) -> Option<(Ticket, Self)> {
-        if head.method != "GET" || head.has_body() {
+        if head.method != "GET" || head.has_body() || head.is_ambiguous() {
             return None;
         }
         let (path, query) = head.path_and_query()?;
