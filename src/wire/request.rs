@@ -132,7 +132,7 @@ impl Request<'_> {
 }
 
 /// A stream that is handed over: its passport. The socket travels beside the message, or beside a later
-/// [`Request::Attach`](super::Request::Attach).
+/// [`Request::Attach`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open<'a> {
     /// The stream's number.
@@ -144,7 +144,7 @@ pub struct Open<'a> {
     pub unsent: &'a [u8],
     /// The content so far, `unsent` included.
     pub body: Body,
-    /// Whether subscriptions are held until [`Request::Begin`](super::Request::Begin).
+    /// Whether subscriptions are held until [`Request::Begin`].
     pub holds: bool,
 }
 

@@ -42,7 +42,7 @@ impl Publication<'_, FieldList> {
             others.push(Field::Event(EventName::new(Text::from(&*channel))?));
         }
         let object;
-        if way == Some(ShowChannel::Data) && !(data.is_empty() && !forgets) {
+        if way == Some(ShowChannel::Data) && (forgets || !data.is_empty()) {
             object = self.object(&channel, &key, &data, is_json);
             data = vec![Field::Data(Text::from(&*object))];
         } else if forgets && data.is_empty() {

@@ -19,7 +19,6 @@ use crate::Failure;
 use std::borrow::Cow;
 use std::os::raw::{c_char, c_int};
 use std::slice;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// `esx_publication`

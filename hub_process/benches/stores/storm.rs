@@ -34,9 +34,9 @@ pub fn run(plan: &Plan) {
         Table::new(&columns.map(|name| (name, if name.contains("CPU ms") || name == "seconds" { 3 } else { 1 })));
     for (name, kept) in [("memory", Kept::Memory), ("Redis", Kept::Redis(&redis))] {
         let mut hub = Hub::start(kept, 2 * plan.missed);
-        let first = answer_to(&mut hub.client(), &event(CHANNEL, &data(0)));
+        let first = answer_to(hub.client(), &event(CHANNEL, &data(0)));
         for number in 1..=plan.missed {
-            answer_to(&mut hub.client(), &event(CHANNEL, &data(number)));
+            answer_to(hub.client(), &event(CHANNEL, &data(number)));
         }
         for _ in 0..plan.turns {
             let quiet = at_rest(&mut meter);

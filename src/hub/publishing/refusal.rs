@@ -149,7 +149,7 @@ fn check_published_id(id: &[u8]) -> Result<(), Refusal> {
 }
 
 impl<'a, F: Iterator<Item = Field<'a>> + Clone + 'a> Publication<'_, F> {
-    /// Refuses names and keys of a wrong length, and what [`check_published_id`] and [`check_fields`] refuse. Returns the id
+    /// Refuses names and keys of a wrong length, and what `check_published_id` and `check_fields` refuse. Returns the id
     /// among the fields, if they have one.
     pub fn check(&self, settings: Option<&Settings>) -> Result<Option<Vec<u8>>, Failure> {
         if self.channel.is_empty() {
@@ -205,7 +205,7 @@ fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Option<&S
     Ok(())
 }
 
-/// Refuses events of members and wills as [`check_fields`] does others, and those that are too large. Errors are those of
+/// Refuses events of members and wills as `check_fields` does others, and those that are too large. Errors are those of
 /// [`check_member`], or [`Refusal::CountEventName`].
 pub fn check_presence(presence: &Presence, settings: Option<&Settings>) -> Result<(), Refusal> {
     let Presence { member, will } = presence;
@@ -221,7 +221,7 @@ pub fn check_presence(presence: &Presence, settings: Option<&Settings>) -> Resul
     will.iter().try_for_each(|will| check_unsequenced(&will.event, settings))
 }
 
-/// Refuses the data of a member and its event. Errors are those of [`check_fields`], or [`Refusal::LargePresence`].
+/// Refuses the data of a member and its event. Errors are those of `check_fields`, or [`Refusal::LargePresence`].
 pub fn check_member(data: &MemberData, event: &Unsequenced, settings: Option<&Settings>) -> Result<(), Refusal> {
     if data.text.len() > MAX_PRESENCE_BYTES {
         return Err(Refusal::LargePresence);
