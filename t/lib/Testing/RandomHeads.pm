@@ -141,6 +141,7 @@ sub next {
     push @lines, ['Content-Length', 0] if $method ne 'GET' || _is(0.02);
     my %repeated;
     $repeated{$_->[0]}++ for @lines;
+    $_->[1] =~ s/\A[ \t]+|[ \t]+\z//g for grep { $repeated{$_->[0]} > 1 } @lines;
     my $kind = _is(0.1) ? _one(@WRONG) : undef;
     $WRONG{$kind}->(\@lines, \$target) if defined $kind;
     my $first = "$method $target HTTP/" . _one(('1.1') x 9, '1.0');
@@ -161,7 +162,7 @@ sub _cookies {
     splice @all, rand(@all + 1), 0, _is(0.9) ? $ticket : _one(@wrong, "$ticket; $ticket", "\t$ticket ") if _is(0.9);
     my $text = join _one(('; ') x 6, ';', ' ; ', ';; '), @all;
     return ['Cookie', $text] if _is(0.8) || $text =~ /ticket}.*ticket}/;
-    return map { ['Cookie', s/\A[ \t]+|[ \t]+\z//gr] } split /;/, $text, 2;
+    return map { ['Cookie', $_] } split /;/, $text, 2;
 }
 
 sub _id {
