@@ -492,8 +492,8 @@ type, unless there is L</gap_data>.
     my @events = $hub->history($channel, last => 50);
     my $oldest = $hub->oldest($channel);
 
-The retention of each channel; these are the defaults. A single event may have more bytes. An event is evicted up to a
-sixteenth of its time late. C<history> returns the events, or the last ones: hashes of C<key> and the fields.
+The retention of each channel; these are the defaults. A single event may have more bytes. C<history> returns the events, or the
+last ones: hashes of C<key> and the fields.
 
 C<oldest> returns a hash of the first event's C<id> (the hub's) and C<time> (seconds since 1970), or
 C<undef> if the history is empty. A client that was sent this event, or a later one of the hub, resumes without a C<gap>. If
@@ -531,8 +531,7 @@ proxy see L<EventSource::Deployment/LIMITS>.
 
 =head2 max_topics
 
-The most channels and patterns of a stream, from 1; 1,000 by default. A new pattern that begins with a star
-occupies the hub for some milliseconds with 50,000 channels: let clients name few.
+The most channels and patterns of a stream, from 1; 1,000 by default.
 
 =head2 on_slow
 

@@ -291,10 +291,9 @@ crash.
 
 =head1 THREADS
 
-A new ithread shares each L<EventSource::Hub> with its parent, and has a copy of each L<EventSource::Parser>, in the same state.
-What is done to its copies of other objects does nothing to the originals. The methods of a native stream and of a connection to
-a hub process (L<EventSource::Hub::Process>) throw an L<EventSource::Error> with the code C<state> there. A stream on the
-server's writer has ended, and an L<EventSource::Hub::Lease> is not held. There is no copy of an L<EventSource::Client>.
+A new ithread shares each L<EventSource::Hub> with its parent, and has a copy of each L<EventSource::Parser>. The methods of its
+copies of native streams and of connections to hub processes throw C<state>; a stream on the server's writer has ended, an
+L<EventSource::Hub::Lease> is not held, and there is no copy of an L<EventSource::Client>.
 
 =head1 ENVIRONMENT
 

@@ -62,7 +62,7 @@ sub begin_answers {
         1;
     };
     print STDERR $@ if !$is_done;
-    POSIX::_exit(!$is_done);
+    return POSIX::_exit(!$is_done);
 }
 my %pid = map { begin_answers($_) } @SERVERS;
 my %answers;

@@ -408,8 +408,8 @@ C<psgi.errors>, or to C<STDERR> outside of a handler.
 
 When its client disconnects or its stream fails, the child's process group is sent SIGTERM, and SIGKILL after C<grace> seconds
 (fractions allowed; 5 by default). The child also ends with its worker, however that ends, and its stream is cut, without a
-C<retry>. In C<ps> it has the name of a worker, and the parent 1. Its C<$SIG{TERM}> may clean up. A child that is stopped
-(SIGSTOP) does not end, nor one that has called C<exec>: run programs with C<system> or a pipe.
+C<retry>. Its C<$SIG{TERM}> may clean up. A child that is stopped (SIGSTOP) does not end, nor one that has called C<exec>: run
+programs with C<system> or a pipe.
 
 In the child
 
@@ -433,8 +433,6 @@ handles of databases and files that the worker uses must not be used, and those 
 in C<$code>.
 
 =back
-
-In a container run an init that reaps orphans (C<docker run --init>).
 
 Callbacks of L</on_close> registered before run in the worker when the child has ended, with the reason of its
 stream: C<error> also if the child was killed, or has called C<exit> under uWSGI. Those of the child run in the child,
