@@ -30,6 +30,7 @@ my %REPORTED = (
     'EventSource/XS/Hub/App.pm'              => [qw(run_handler)],
     'EventSource/XS/Stream/Relay.pm'         => [qw(_wait_for_hub)],
     'EventSource/XS/Stream/Relay/Process.pm' => [qw(_run)],
+    'Plack/App/EventSource.pm'               => [qw(after_handler)],
 );
 
 # The subs with an eval, with the name of the file, that do not hide it.
