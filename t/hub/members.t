@@ -136,6 +136,18 @@ subtest 'a change' => sub {
     $_->conn->close for $stream, $other;
 };
 
+subtest 'data that is not Unicode' => sub {
+    my $hub = EventSource::Hub->new;
+    my ($given, $told) = ("a\x{D800}b", "a\x{FFFD}b");
+    my @open = (stream_of($hub, 'ann', data => $given), stream_of($hub, 'ben', json => {name => $given}));
+    has $hub, 'ann ben', 'is that of a member';
+    is_deeply [map { $_->{data} // $_->{json}{name} } $hub->members($ROOM)], [$told, $told],
+        'with U+FFFD, as in events';
+    ok $hub->member($ROOM, 'ann', {data => "$given!"}), 'a change is made';
+    my ($ann) = $hub->members($ROOM);
+    is $ann->{data}, "$told!", 'in the same form';
+};
+
 subtest 'the form of the events can be chosen' => sub {
     my $hub    = EventSource::Hub->new;
     my $page   = page($hub);
@@ -281,6 +293,8 @@ subtest 'mistakes' => sub {
         [[json        => {}, data => 'x'],        qr/data and json exclude each other/],
         [[json        => {x => \*STDIN}],         qr/json: /],
         [[join        => 'counted'],              qr/join must be a hash of fields.*or 'count'/],
+        [[id          => "ann\x{D800}"],          qr/the id of a member must be Unicode/],
+        [[channel     => "\x{110000}"],           qr/channel must be Unicode/],
         [[leave       => {event => "a\nb"}],      qr/event must not contain a line break/],
         [[leave       => {id => 1}],              qr/unknown field 'id' of leave/],
         [[joins       => {}],                     qr/unknown field 'joins' of member; did you mean join/],
@@ -293,11 +307,13 @@ subtest 'mistakes' => sub {
         like $@, qr/$message.* at [^\n]*members\.t line/s, "$message";
     }
     for my $case (
-        ['x',                                qr/will must be a channel and an event/],
-        [['a'],                              qr/will must be a channel and an event/],
-        [['a', {event => 'x', id => 1}],     qr/unknown field 'id' of will/],
-        [['a', {retry => 'x', data => 'x'}], qr/retry/],
-        [['a', 'x' x 65_536],                qr/member or a will must have at most 65536 bytes/],
+        ['x',                                     qr/will must be a channel and an event/],
+        [['a'],                                   qr/will must be a channel and an event/],
+        [['a', {event => 'x', id => 1}],          qr/unknown field 'id' of will/],
+        [['a', {retry => 'x', data => 'x'}],      qr/retry/],
+        [["\x{D800}", 'x'],                       qr/channel must be Unicode/],
+        [['a', {key => "\x{D800}", data => 'x'}], qr/key must be Unicode/],
+        [['a', 'x' x 65_536],                     qr/member or a will must have at most 65536 bytes/],
     ) {
         my ($will, $message) = @$case;
         ok !eval { $hub->subscribe($conn, 'x', {will => $will}); 1 }, 'a wrong will is refused';
@@ -311,6 +327,11 @@ subtest 'mistakes' => sub {
     like $@, qr/member takes the new data as a hash.* at [^\n]*members\.t line/, 'throws at the caller';
     ok !eval { $hub->member($ROOM, 'ann', {data => 'x' x 65_537}); 1 }, 'a change that is too large';
     like $@, qr/must have at most 65536 bytes/, 'is refused';
+
+    for my $name ("\x{D800}", "\x{110000}") {
+        ok !eval { $hub->member($ROOM, $name, {data => 'x'}); 1 }, 'a change of an id that is not Unicode';
+        like $@, qr/the id of a member must be Unicode.* at [^\n]*members\.t line/, 'throws at the caller';
+    }
     is ids($hub), '', 'nobody has joined';
     my $counts_gaps = EventSource::Hub->new(gap_event => 'count');
     my $counted     = {%good, join => 'count'};

@@ -11,6 +11,7 @@ use EventSource::XS ();
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
+use EventSource::XS::UTF8;
 use JSON::MaybeXS ();
 use Scalar::Util  qw(blessed);
 
@@ -45,8 +46,7 @@ sub change_of {
     $SETTINGS->refuse(member => 'member takes the new data as a hash, such as {json => {name => $name}}')
         if ref $given ne 'HASH';
     $SETTINGS->known($given, \@EVENT, 'field %s of a member');
-    my $key  = _id($id);
-    my $name = $class->channel_of($channel);
+    my ($key,  $name) = (_id($id), $class->_channel($channel));
     my ($data, $text) = _data($key, $given);
     return ($name, $key, $text, exists $data->{json} ? 1 : 0, _event('update', $data, {event => $given->{event}}));
 }
@@ -75,7 +75,7 @@ sub of {
     $SETTINGS->refuse(member => 'member must be a hash, such as {id => $user, channel => $name}')
         if ref $given ne 'HASH';
     $SETTINGS->known($given, \@MEMBER, 'field %s of member');
-    my $channel     = $class->channel_of($given->{channel});
+    my $channel     = $class->_channel($given->{channel});
     my $id          = _id($given->{id});
     my $leave_after = defined $given->{leave_after} ? $given->{leave_after} : $LEAVE_AFTER;
     $SETTINGS->seconds(leave_after => $leave_after);
@@ -101,24 +101,30 @@ sub will_of {
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $SETTINGS->known(\%event, \@WILL, 'field %s of will');
     my ($key, $retain) = delete @event{qw(key retain)};
-    $key = EventSource::XS::Hub::Name->checked($SETTINGS, key => 'key', $key) if defined $key && length $key;
-    return ($class->channel_of($channel), $key, $retain ? 1 : 0, _encoded(%event));
+    $key = _name(key => 'key', $key) if defined $key && length $key;
+    return ($class->_channel($channel), $key, $retain ? 1 : 0, _encoded(%event));
 }
 
-# Private functions
+# Private methods and functions
 
-# The data of a member: as a field of an event, and as a text.
+# The channel of a member or a will.
+sub _channel {
+    my ($class, $given) = @_;
+    return _name(channel => 'channel', $class->channel_of($given));
+}
+
+# The data of a member: as a field of an event, and as a text, in which U+FFFD stands for what is not Unicode.
 sub _data {
     my ($id,   $given) = @_;
     my ($data, $json)  = @$given{qw(data json)};
     $SETTINGS->refuse(json => 'data and json exclude each other') if defined $data && defined $json;
     if (defined $data) {
         my $text = $SETTINGS->string(data => $data, hint => '; did you mean json => ...?');
-        return ({data => $text}, $text);
+        return ({data => $text}, EventSource::XS::UTF8->repaired($text));
     }
     $SETTINGS->refuse(json => 'json of a member must be a hash') if defined $json && ref $json ne 'HASH';
     my $member = {%{$json || {}}, id => $id};
-    return ({json => $member}, $SETTINGS->json($member));
+    return ({json => $member}, EventSource::XS::UTF8->repaired($SETTINGS->json($member)));
 }
 
 # An encoded event as characters, and whether its data is JSON.
@@ -146,7 +152,15 @@ sub _event {
 # The id of a member is the key of its events.
 sub _id {
     my $given = shift;
-    return EventSource::XS::Hub::Name->checked($SETTINGS, id => 'the id of a member', defined $given ? $given : '');
+    return _name(id => 'the id of a member', defined $given ? $given : '');
+}
+
+# A name. The hub process takes those of members and wills in Unicode only, and ends the connection otherwise.
+sub _name {
+    my ($field, $what, $given) = @_;
+    my $name = EventSource::XS::Hub::Name->checked($SETTINGS, $field => $what, $given);
+    $SETTINGS->refuse($field, "$what must be Unicode") if EventSource::XS::UTF8->repaired($name) ne $name;
+    return $name;
 }
 
 1;
