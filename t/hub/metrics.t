@@ -208,6 +208,8 @@ subtest 'mistakes' => sub {
         error_ok($name, invalid => $name, sub { $hub->metrics_app(@HERE, $name => $value) });
         like $@, $like, 'the error says why';
     }
+    error_ok('openmetrics', invalid => 'channels', sub { $hub->openmetrics('') });
+    like $@, qr/a channel must be a string.* at \Q$0\E line /, 'at the line of the caller';
 };
 
 subtest 'a named hub: all workers read the counts of its process' => sub {
