@@ -120,12 +120,15 @@ sub publish {
     $SETTINGS->known(\%option, ['once'], 'option %s');
     my ($dbh, $class) = _dbh_of($handle);
     $self->{hub}->_check($channel, defined $event ? $given : undef, \%option);
-    my $row   = EventSource::XS::Outbox::Row->of_event($channel, $given, $option{once});
-    my @texts = grep { defined } @$row{qw(channel comment data event_key json once)};
-    $SETTINGS->refuse(data => 'an event of an outbox must not contain a NUL: no text of PostgreSQL can')
-        if grep { /\0/ } @texts;
-    $SETTINGS->refuse(data => "an event of an outbox has at most $MAX_BYTES bytes")
-        if grep { length > $MAX_BYTES } @texts;
+    my $row = EventSource::XS::Outbox::Row->of_event($channel, $given, $option{once});
+
+    for my $column (grep { defined $row->{$_} } qw(channel comment data event_key json once)) {
+        my $field = $column eq 'event_key' ? 'key' : $column;
+        $SETTINGS->refuse($field, 'an event of an outbox must not contain a NUL: no text of PostgreSQL can')
+            if $row->{$column} =~ /\0/;
+        $SETTINGS->refuse($field, "an event of an outbox has at most $MAX_BYTES bytes")
+            if length $row->{$column} > $MAX_BYTES;
+    }
     EventSource::Error->throw(
         code    => 'refused',
         message => __PACKAGE__

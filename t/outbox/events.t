@@ -159,6 +159,13 @@ sub wrong_ok {
         ok !eval { $outbox->outbox->publish($dbh, @{$wrong{$name}}) }, "$name is refused";
         is_deeply [$@->code, $@->file, $@->line], ['invalid', $0, __LINE__ - 1], "at the caller's line" or diag $@;
     }
+    my %publishes = (
+        channel => ["c\0", 'x'],
+        json    => [c => {json => 'x' x 16_000_000}],
+        key     => [c => {key  => "\0", data => 'x'}]
+    );
+    is error_of(sub { $outbox->outbox->publish($dbh, @{$publishes{$_}}) }), "invalid $_", "the field is $_"
+        for sort keys %publishes;
     ok !eval { $outbox->outbox->forget($dbh, c => 'k', 'gone') }, 'forget takes no data';
     is_deeply [$@->field, $@->file, $@->line], ['event', $0, __LINE__ - 1], "at the caller's line" or diag $@;
     like error_of(sub { $outbox->outbox->publish('dbh', c => 'x') }), qr/invalid dbh/, 'no handle';
