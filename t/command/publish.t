@@ -126,6 +126,7 @@ subtest 'wrong arguments end with 2 and a line that says what to do' => sub {
         [qr/not both/                 => [qw(news --lines --json-lines)]],
         [qr/standard input, not from/ => [qw(news --lines x)]],
         [qr/the data is not JSON/     => [qw(news --json), '{']],
+        [qr/the data is not JSON/     => [qw(news --json), "\xEF\xBB\xBF{}"]],
         [qr/the data is not UTF-8/    => ['news',          "\xFF"]],
         [qr/the data is not UTF-8/    => ['news',          "a surrogate \xED\xA0\xBD"]],
         [qr/the data is not UTF-8/    => ['news',          "above U+10FFFF \xF4\x90\x80\x80"]],

@@ -62,7 +62,7 @@ subtest 'the form of show_channel' => sub {
     my $hub   = $shell->connect('test', show_channel => 'data');
     my $tail  = $shell->start(qw(tail --hub test --json goods));
     ok wait_until($DEADLINE, sub { $hub->stats->{open} == 1 }), 'a tail follows';
-    publish(@shows, qw(--json --retain --key a goods {"left":3}));
+    publish(@shows, qw(--json --retain --key a goods {"left":3.10,"id":12345678901234567890123}));
     publish(@shows, qw(goods text));
     publish(\qq({"json":[1],"key":"b","retain":true}\n), @shows, qw(goods --json-lines));
     forget(@shows, qw(goods a));
@@ -75,7 +75,7 @@ subtest 'the form of show_channel' => sub {
     $tail->stop;
     is_deeply \@told,
         [
-        'message {"channel":"goods","data":{"left":3},"key":"a"}',
+        'message {"channel":"goods","data":{"left":3.10,"id":12345678901234567890123},"key":"a"}',
         'message {"channel":"goods","data":"text"}',
         'message {"channel":"goods","data":[1],"key":"b"}',
         'forget {"channel":"goods","forget":true,"key":"a"}',

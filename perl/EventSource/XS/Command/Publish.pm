@@ -6,6 +6,7 @@ use warnings;
 # process: it waits for the next one.
 
 use EventSource::XS::Command;
+use EventSource::XS::JSONText;
 use EventSource::XS::Reason;
 use JSON::MaybeXS ();
 
@@ -69,12 +70,15 @@ sub _event {
     my ($self, $bytes, $what) = @_;
     my $option = $self->{option};
     my $data   = $COMMAND->text($what, $bytes);
-    my $json;
-    $COMMAND->usage("$what is not JSON: " . EventSource::XS::Reason->of($@))
-        if $option->{json} && !eval { $json = $JSON->decode($bytes); 1 };
+    my $at     = $option->{json} ? EventSource::XS::JSONText->mistake_at($bytes) : undef;
+    $COMMAND->usage("$what is not JSON after $at bytes") if defined $at;
     my $is_part = $option->{json} && ($self->{hub}->show_channel || '') eq 'data';  # of the JSON that shows the channel
     my %event   = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(event id key once retain retry);
-    return {%event, channel => $self->{channel}, $is_part ? (json => $json) : (data => $data)};
+    return {
+        %event,
+        channel => $self->{channel},
+        $is_part ? (json => EventSource::XS::JSONText->new($data)) : (data => $data)
+    };
 }
 
 sub _whole_input {
