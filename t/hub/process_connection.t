@@ -50,6 +50,13 @@ is $process->publish(news => {json => {b => 2, a => "\x{e9}"}}) =~ /-2\z/, 1, 'w
     is scalar(() = $text =~ /\xEF\xBF\xBD\xEF\xBF\xBD/g), 4, 'a character that is not Unicode is U+FFFD in each field';
 }
 
+for my $method (qw(publish begin_publish)) {
+    error_ok("options of $method", invalid => 'options', sub { $process->$method(news => 'x', {once => 1}) });
+}
+error_ok('options of forget', invalid => 'options', sub { $process->forget(news => 'key', undef, {once => 1}) });
+like $@, qr/once is a field of the event.* at \Q${\__FILE__}\E line /, 'with the remedy, at the line of the call';
+is $process->forget(news => 'key', {once => 1}), $process->forget(news => 'key', {once => 1}), 'a field it is';
+
 ok !eval { EventSource::Hub->new->process; 1 }, 'a hub without a name has none';
 is $@ && $@->code, 'state', 'which is an error in the state';
 

@@ -56,8 +56,8 @@ sub backup {
 }
 
 sub begin_publish {
-    my ($self, $channel, $event) = @_;
-    $self->_call('begin_publish', $self->_publication($channel, $event));
+    my ($self, @given) = @_;
+    $self->_call('begin_publish', $self->_publication(@given));
     return;
 }
 
@@ -157,8 +157,8 @@ sub program {
 }
 
 sub publish {
-    my ($self, $channel, $event) = @_;
-    $self->begin_publish($channel, $event);
+    my ($self, @given) = @_;
+    $self->begin_publish(@given);
     my ($answer) = reverse $self->answers;
     EventSource::Error->throw(
         code    => $answer->{code},
@@ -260,7 +260,8 @@ sub _problem_of_store {
 
 # The arguments of the native call.
 sub _publication {
-    my ($self, $channel, $event) = @_;
+    my ($self, $channel, $event, @options) = @_;
+    $SETTINGS->refuse(options => 'there are no options: once is a field of the event') if @options;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $SETTINGS->known(\%event, \@FIELDS, 'field %s');
     my $name   = $SETTINGS->name("a channel's name", $channel, field => 'channel');
@@ -382,8 +383,9 @@ seconds, and C<last_id>, empty if there is no event.
     my $id      = $hub->forget($channel, $key, {event => $type, data => $data});
     my @members = $hub->members('room/7/people');
 
-Do what these methods of L<EventSource::Hub> do. C<forget> throws as L</publish> does. C<end> throws C<unknown> if the hub's
-store does not take the request in time; the streams of this machine have ended all the same.
+Do what these methods of L<EventSource::Hub> do. C<forget> has no options (C<once> is a field), and throws as L</publish> does.
+C<end> throws C<unknown> if the hub's store does not take the request in time; the streams of this machine have ended all the
+same.
 
 =head2 epoch, gap_event, pid, position_event, show_channel
 
