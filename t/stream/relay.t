@@ -16,7 +16,7 @@ use Testing::RecordingWriter;
 use Testing::Subscriber qw(blocks);
 use Time::HiRes         qw(ualarm);
 
-my $TIME = 300_000;    # microseconds until the hub ends what a handler has subscribed
+my $TIME = 300_000;    # microseconds from the end of a handler until the hub ends what it has subscribed
 
 my @warnings;
 local $SIG{__WARN__} = sub { push @warnings, @_ };
@@ -34,7 +34,7 @@ sub run {
     my $app = Plack::App::EventSource->new(
         native     => 0,
         fallback   => 'quiet',
-        handler_cb => sub { $handler->($_[0], \%got) },
+        handler_cb => sub { $handler->($_[0], \%got); ualarm $TIME; return },
         %attribute
     )->to_app;
     my %env = (
@@ -46,7 +46,6 @@ sub run {
         'psgix.io'         => $server,
     );
     local $SIG{ALRM} = sub { $after->(\%got) };
-    ualarm $TIME;
     $app->(\%env)->(sub { return $writer });
     ok wait_until(sub { EventSource::XS->dispatch; return $writer->times_closed }), 'the response has ended';
     ualarm 0;
