@@ -27,6 +27,7 @@ my $hub = EventSource::Hub->new;
 sub run {
     my ($is_blocking, $handler, %attribute) = @_;
     my $after = delete $attribute{after} || sub { };
+    my $time  = delete $attribute{time}  || $TIME;
     socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
     my $writer = delete $attribute{writer} || Testing::RecordingWriter->new;
     open my $log, '>', \my $text or die $!;
@@ -34,7 +35,7 @@ sub run {
     my $app = Plack::App::EventSource->new(
         native     => 0,
         fallback   => 'quiet',
-        handler_cb => sub { $handler->($_[0], \%got); ualarm $TIME; return },
+        handler_cb => sub { $handler->($_[0], \%got); ualarm $time; return },
         %attribute
     )->to_app;
     my %env = (
@@ -252,6 +253,28 @@ subtest 'a write that subscribes and dies' => sub {
     is $error, "write error\n", 'its exception is that of the writer';
     ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
     is_deeply $got->{reasons}, ['error'], 'with the reason error';
+};
+
+subtest 'a handler that goes on when a hub has refused its stream' => sub {
+    my $is_served = 0;
+    my $got       = run(
+        1,
+        sub {
+            my ($conn, $got) = @_;
+            $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
+            no warnings 'redefine';
+            local *EventSource::Hub::_subscribe = sub { die "away\n" };
+            ok !eval { $hub->subscribe($conn, 'a') }, 'it is not subscribed';
+            ok $conn->push('come back later'),        'a push is taken';
+            return;
+        },
+        after => sub { $is_served = 1; close delete $_[0]{client} },
+        time  => 20 * $TIME
+    );
+    ok !$is_served,                                                              'the worker does not serve it';
+    ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
+    is_deeply $got->{reasons}, ['application'],     'with the reason application';
+    is_deeply data_of($got),   ['come back later'], 'what was pushed has arrived';
 };
 
 subtest 'a child of a handler that has subscribed' => sub {

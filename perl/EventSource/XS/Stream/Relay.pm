@@ -168,10 +168,12 @@ sub see_input { return $_[0]{writer} && $_[0]{writer}->see_input }
 
 # On a server that blocks, send what the hub has for the stream, until it ends or a process continues it. A client that leaves
 # is seen within a second. Rethrows an exception of a write (Stream::Writer::write_to_server). A refused stream too has bytes to
-# copy: the retry. One that waits for the hub process holds this worker, so it does for the seconds of its patience only.
+# copy: the retry. One that waits for the hub process holds this worker, so it does for the seconds of its patience only. One
+# that no hub has accepted ends when it is sent what was pushed.
 sub serve {
     my $self = shift;
-    return if !$self->{writer};
+    return       if !$self->{writer};
+    $self->close if !$self->is_subscribed;
     if ($self->{bound}) {
         my $until = Time::HiRes::time() + $self->{absence}->patience_of_stream;
         Time::HiRes::sleep($POLL) while $self->_waits_for_hub && Time::HiRes::time() < $until;
