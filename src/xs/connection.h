@@ -17,6 +17,15 @@ esx_plain_connection(pTHX_ SV *self, int *strings)
     return hash;
 }
 
+/* Returns true if a stream is a relay, which is a hash, and its server blocks. Its method write looks whether the client is
+ * there. In an event loop a watcher does that. */
+static bool
+esx_is_blocking_relay(pTHX_ SV *stream)
+{
+    SV *nonblocking = SvTYPE(stream) == SVt_PVHV ? esx_member(aTHX_ (HV *)stream, "nonblocking") : NULL;
+    return nonblocking && !SvTRUE_nomg(nonblocking);
+}
+
 /* Returns the stream that a plain connection pushes to: a native one, or one on the server's writer, of which this sets the
  * member direct. Returns NULL if it has another one, or if reading it could run Perl code. */
 static SV *
@@ -26,7 +35,7 @@ esx_stream_to_push(pTHX_ SV *self, int *strings, AV **direct)
     SV *stream = connection ? esx_member(aTHX_ connection, "stream") : NULL;
     *direct = NULL;
     if (!stream || !SvROK(stream) || esx_handle_magic(aTHX_ stream, &esx_stream_table))
-        return stream && SvROK(stream) ? stream : NULL;
+        return stream && SvROK(stream) && !esx_is_blocking_relay(aTHX_ SvRV(stream)) ? stream : NULL;
     *direct = esx_direct_of(aTHX_ stream);
     return *direct ? stream : NULL;
 }

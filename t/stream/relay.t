@@ -277,6 +277,28 @@ subtest 'a handler that goes on when a hub has refused its stream' => sub {
     is_deeply data_of($got),   ['come back later'], 'what was pushed has arrived';
 };
 
+subtest 'a handler that pushes to a client that has left' => sub {
+    my ($taken, $is_unwound);
+    my $push = sub {
+        my ($conn, $got) = @_;
+        $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
+        $hub->subscribe($conn, 'a');
+        ok $conn->push('one'), 'a push is taken while the client is there';
+        close delete $got->{client};
+        $taken      = eval { $conn->push('two') };
+        $is_unwound = ref $@ && $@->isa('EventSource::Gone');
+        die $@ if $@;
+        return;
+    };
+    my $got = run(1, $push);
+    is $taken, !!0, 'later it is not';
+    ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
+    is_deeply $got->{reasons}, ['client'], 'with the reason client';
+    $got = run(1, $push, on_gone => 'unwind');
+    ok $is_unwound, 'with on_gone the push throws';
+    is ${$got->{log}} // '', '', 'which nobody reports';
+};
+
 subtest 'a child of a handler that has subscribed' => sub {
     my $got = run(
         1,

@@ -197,6 +197,12 @@ sub socket { return $_[0]{writer} && $_[0]{writer}->socket }
 
 sub writer { return $_[0]{writer} }
 
+# A push to a stream on a server that blocks. No other call sees there that the client has left.
+sub write {
+    my ($self, $bytes) = @_;
+    return $self->is_open && $self->SUPER::write($bytes);
+}
+
 # The stream has become a relay in a write that has died.
 sub writer_died {
     my ($self, $error) = @_;
