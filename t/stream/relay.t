@@ -277,6 +277,26 @@ subtest 'a handler that goes on when a hub has refused its stream' => sub {
     is_deeply data_of($got),   ['come back later'], 'what was pushed has arrived';
 };
 
+subtest 'an id that was pushed before a hub has refused the stream' => sub {
+    my $got = run(
+        1,
+        sub {
+            my ($conn, $got) = @_;
+            $conn->push({id => 'own', data => 1});
+            {
+                no warnings 'redefine';
+                local *EventSource::Hub::_subscribe = sub { die "away\n" };
+                ok !eval { $hub->subscribe($conn, 'a') }, 'it is not subscribed';
+            }
+            $hub->subscribe($conn, 'a');
+            return;
+        },
+        after => \&end_by_hub
+    );
+    is_deeply [map { $_->{id} // () } blocks($got->{writer}->kept)], ['own'],
+        'is not replaced when another one accepts it';
+};
+
 subtest 'a handler that pushes to a client that has left' => sub {
     my ($taken, $is_unwound);
     my $push = sub {

@@ -72,11 +72,12 @@ sub begin {
     my $native = EventSource::XS::Stream::Native->open($number, '', %setting);
     $ours->blocking(0);
     my %relay = (
-        nonblocking => !$stream->is_blocking,
-        ours        => $ours,
-        owner       => $$,
-        timeout     => $timeout,
-        writer      => $stream->as_part_of($stream),
+        has_pushed_id => $stream->has_pushed_id,
+        nonblocking   => !$stream->is_blocking,
+        ours          => $ours,
+        owner         => $$,
+        timeout       => $timeout,
+        writer        => $stream->as_part_of($stream),
     );
     my ($callbacks, $in_handler) = @$stream{qw(on_close in_handler)};
     %$stream = %relay;
@@ -125,6 +126,9 @@ sub end_with_retry {
     $self->{writer}->end_with_retry if $self->{writer};
     return;
 }
+
+# Before it became a relay. The native stream knows of later ones.
+sub has_pushed_id { return $_[0]{has_pushed_id} }
 
 sub is_blocking { return !$_[0]{nonblocking} }
 
