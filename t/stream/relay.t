@@ -31,7 +31,7 @@ sub run {
     socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
     my $writer = delete $attribute{writer} || Testing::RecordingWriter->new;
     open my $log, '>', \my $text or die $!;
-    my %got = (writer => $writer, client => $client, reasons => [], log => \$text);
+    my %got = (writer => $writer, client => $client, server => $server, reasons => [], log => \$text);
     my $app = Plack::App::EventSource->new(
         native     => 0,
         fallback   => 'quiet',
@@ -275,6 +275,26 @@ subtest 'a handler that goes on when a hub has refused its stream' => sub {
     ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
     is_deeply $got->{reasons}, ['application'],     'with the reason application';
     is_deeply data_of($got),   ['come back later'], 'what was pushed has arrived';
+};
+
+subtest 'a client that reads nothing when the worker is to end' => sub {
+    my $got = run(
+        1,
+        sub {
+            my ($conn, $got) = @_;
+            $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
+            $hub->subscribe($conn, 'a');
+            $conn->push('one');
+            $got->{server}->blocking(0);
+            1 while syswrite $got->{server}, 'x' x 65_536;
+            $conn->stream->end_with_retry;    # a handler that holds its worker is ended so
+            return;
+        },
+        timeout => 0.5
+    );
+    ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
+    is_deeply $got->{reasons}, ['timeout'], 'is waited for as long as a client may take nothing';
+    is $got->{writer}->kept, '', 'and is sent nothing, for which a server might wait for ever';
 };
 
 subtest 'an id that was pushed before a hub has refused the stream' => sub {

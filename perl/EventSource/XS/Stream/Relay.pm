@@ -122,7 +122,7 @@ sub end_with_retry {
     return $self->SUPER::end_with_retry if !$self->{writer};
     $self->close('server');
     my $select = IO::Select->new($self->{ours});
-    while ($self->{ours} && $select->can_read($CHECK_INTERVAL)) { $self->_copy or last }
+    while ($self->{ours} && $select->can_read($CHECK_INTERVAL)) { $self->_copy_or_wait or last }
     $self->{writer}->end_with_retry if $self->{writer};
     return;
 }
@@ -190,9 +190,7 @@ sub serve {
     while ($self->{writer} && $self->{writer}->is_open) {
         return $self->end_with_retry if _is_ending($adapter, $server);
         next                         if !$select->can_read($CHECK_INTERVAL);
-        my $is_full = $self->{writer}->is_full;
-        delete $self->{patience} if !$is_full;
-        last                     if !($is_full ? $self->_wait_for_room : $self->_copy);
+        last                         if !$self->_copy_or_wait;
     }
     return $self->_end;
 }
@@ -329,6 +327,15 @@ sub _copy {
     my $count = sysread $self->{ours}, (my $bytes), $BYTES;
     return $!{EAGAIN} || $!{EINTR} if !defined $count;
     return $count && $self->{writer}->write_to_server($bytes);
+}
+
+# Where the server blocks, waits for room first: a write would wait for a client that reads nothing. Returns false as _copy
+# does, or if that client is dead.
+sub _copy_or_wait {
+    my $self    = shift;
+    my $is_full = $self->is_blocking && $self->{writer}->is_full;
+    delete $self->{patience} if !$is_full;
+    return $is_full ? $self->_wait_for_room : $self->_copy;
 }
 
 sub _copy_at_once {
