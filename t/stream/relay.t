@@ -154,11 +154,13 @@ for my $mode ('on a server that blocks', 'in an event loop') {
                 my ($conn, $got) = @_;
                 $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
                 $hub->subscribe($conn, 'a');
+                $conn->push($_) for qw(one two);
                 die "on purpose\n";
             },
         );
         ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
-        is_deeply $got->{reasons}, ['error'], 'with the reason error';
+        is_deeply $got->{reasons}, ['error'],      'with the reason error';
+        is_deeply data_of($got),   ['one', 'two'], 'what it has pushed has arrived';
         like ${$got->{log}}, qr/the handler died: on purpose$/m, 'the log has the exception';
     };
 

@@ -133,7 +133,7 @@ sub check_attributes {
 sub end_with_error {
     my ($self, $stream, $env, $what, $exception, $process) = @_;
     die $exception if $$ != $process;
-    $stream->can('end') ? $stream->end('error') : $stream->close('error');
+    $stream->can('fail') ? $stream->fail : $stream->close('error');
     EventSource::XS::ErrorLog->write($env->{'psgi.errors'}, "Plack::App::EventSource: $what", $exception);
     return;
 }

@@ -120,11 +120,17 @@ sub end {
 sub end_with_retry {
     my $self = shift;
     return $self->SUPER::end_with_retry if !$self->{writer};
-    $self->close('server');
-    my $select = IO::Select->new($self->{ours});
-    while ($self->{ours} && $select->can_read($CHECK_INTERVAL)) { $self->_copy_or_wait or last }
+    $self->_copy_rest('server');
     $self->{writer}->end_with_retry if $self->{writer};
     return;
+}
+
+# The handler has died. End the stream after the client is sent what was pushed before.
+sub fail {
+    my $self = shift;
+    local $@;
+    eval { $self->_copy_rest('error') if $self->{writer}; 1 } or warn $@;
+    return $self->end('error');
 }
 
 # Before it became a relay. The native stream knows of later ones.
@@ -336,6 +342,15 @@ sub _copy_or_wait {
     my $is_full = $self->is_blocking && $self->{writer}->is_full;
     delete $self->{patience} if !$is_full;
     return $is_full ? $self->_wait_for_room : $self->_copy;
+}
+
+# Ends the native stream, and copies what is left of it.
+sub _copy_rest {
+    my ($self, $reason) = @_;
+    $self->close($reason);
+    my $select = IO::Select->new($self->{ours});
+    while ($self->{ours} && $select->can_read($CHECK_INTERVAL)) { $self->_copy_or_wait or last }
+    return;
 }
 
 sub _copy_at_once {
