@@ -624,8 +624,8 @@ have those.
 =head2 keepalive
 
 The quiet seconds after which a comment is sent: 15 by default, fractions allowed, 0 for none. The first one on a stream of a
-hub comes after at most 2. It comes up to 1/16 later on a native stream, up to 1/2 later on the server's writer under an event
-loop, never on the writer of a server that blocks.
+hub comes after at most 2. It comes up to 1/16 later on a native stream and on one of a hub; on others up to 1/2 later under an
+event loop, never on a server that blocks.
 
 =head2 line_end
 
