@@ -100,7 +100,7 @@ largest.
 
 =head1 THREADS
 
-A new ithread has a copy of each parser, in the same state (L<EventSource::XS/THREADS>).
+See L<EventSource::XS/THREADS>.
 
 =head1 SEE ALSO
 

@@ -221,8 +221,8 @@ L<Plack::Middleware::EventSource/notify_signal>.
     HTTP::Server::PSGI with TLS,    they wait, and the worker warns once: a signal would lose requests
       Starman, any other
 
-A callback interrupts perl between two statements. System calls may be interrupted (C<EINTR>): repeat them. A C<sleep> is cut
-short. A signal whose handler was removed or replaced is not sent.
+A callback interrupts perl between two statements. System calls may be interrupted (C<EINTR>): repeat them. A signal whose
+handler was removed or replaced is not sent.
 
 The names are C<URG>, C<USR1>, C<USR2>, C<WINCH>, C<IO> and the real-time signals (C<RTMIN>, C<NUM35> to C<NUM63>, C<RTMAX>).
 No server uses C<URG>, the default. Do not take C<USR1> on Starlet, or C<WINCH> where a terminal belongs to the process.
@@ -291,7 +291,7 @@ crash.
 
 =head1 THREADS
 
-A new ithread shares each L<EventSource::Hub> with its parent, and has a copy of each L<EventSource::Parser>. The methods of its
+A new ithread shares each L<EventSource::Hub> with its parent, and has a copy of each L<EventSource::Parser>, in its state. The methods of its
 copies of native streams and of connections to hub processes throw C<state>; a stream on the server's writer has ended, an
 L<EventSource::Hub::Lease> is not held, and there is no copy of an L<EventSource::Client>.
 
