@@ -1,8 +1,9 @@
 //! The form in which events include the name of their channel. Their publishers give it to them, before the hub checks them.
 
 use super::fields::FieldList;
-use crate::event::{EventName, Field, FieldError, Text};
+use crate::event::{EventName, Field, Text};
 use crate::hub::{Publication, Retain};
+use crate::Failure;
 
 /// The form in which events include the name of their channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +33,17 @@ impl ShowChannel {
 
 impl Publication<'_, FieldList> {
     /// Returns the event in the form in which it is published. One that forgets a key has that as its data, unless it has
-    /// other data, or shows the key. `is_json` says that its data is JSON. Fails if the name of the channel cannot be a type.
-    pub fn shown(&self, way: Option<ShowChannel>, is_json: bool) -> Result<FieldList, FieldError> {
+    /// other data, or shows the key. `is_json` says that its data is JSON. Fails if the channel's name cannot be a type.
+    pub fn shown(&self, way: Option<ShowChannel>, is_json: bool) -> Result<FieldList, Failure> {
         let [channel, key] = [self.channel, self.key].map(String::from_utf8_lossy);
         let (mut data, mut others): (Vec<_>, Vec<_>) =
             self.fields.fields().iter().partition(|field| matches!(field, Field::Data(_)));
         let forgets = self.retain == Retain::Forget;
         if way == Some(ShowChannel::Event) && !others.iter().any(|field| matches!(field, Field::Event(_))) {
-            others.push(Field::Event(EventName::new(Text::from(&*channel))?));
+            let name = EventName::new(Text::from(&*channel)).map_err(|error| {
+                Failure::invalid("channel", format!("a channel's name {}: it is the type of its events", error.why))
+            })?;
+            others.push(Field::Event(name));
         }
         let object;
         if way == Some(ShowChannel::Data) && (forgets || !data.is_empty()) {

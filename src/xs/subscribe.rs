@@ -5,7 +5,7 @@ use super::stream::seconds;
 use super::text::{answer, Answer, RawText, Texts};
 use crate::codec;
 use crate::compression::ContentCoding;
-use crate::event::{FieldError, Unsequenced};
+use crate::event::Unsequenced;
 use crate::hub::{
     check_presence, Access, Announcement, MemberData, MemberRequest, OtherStart, Passport, Poll, PollReason,
     PositionStyle, Publication, Retain, StartPoint, Statement, StreamLimit, SubscribeRequest, Ticket,
@@ -14,6 +14,7 @@ use crate::remote::{Hub, Subscribed};
 use crate::runtime::{monotonic, StreamHandle};
 use crate::stream::{Framing, LineEnd, Settings};
 use crate::wire::{FieldList, ShowChannel};
+use crate::Failure;
 use std::time::Duration;
 
 /// The longest id of an event is shorter.
@@ -30,7 +31,7 @@ impl Texts<'_> {
         &mut self,
         way: Option<ShowChannel>,
         (channel, key, retain): (&[u8], &[u8], Retain),
-    ) -> Result<Unsequenced, FieldError> {
+    ) -> Result<Unsequenced, Failure> {
         let given = Publication { channel, key, retain, once: b"", fields: FieldList::of_block(self.bytes()) };
         let shown = given.shown(way, self.is_true())?;
         Ok(Unsequenced::of(shown.fields().iter()))
@@ -42,7 +43,7 @@ impl Texts<'_> {
 
     /// Takes a subscription, and what a ticket says beside: names, each with its texts behind it. A start counts for the topics
     /// behind it. `way` is the form of the events of a member and of the will.
-    pub(super) fn ticket(mut self, way: Option<ShowChannel>) -> Result<Ticket, FieldError> {
+    pub(super) fn ticket(mut self, way: Option<ShowChannel>) -> Result<Ticket, Failure> {
         let mut ticket = Ticket::default();
         while let Some(name) = self.next() {
             let SubscribeRequest { topics, after, start, other_starts, first_block, access, presence } =
@@ -99,7 +100,7 @@ impl Texts<'_> {
         Poll { wait, reason }
     }
 
-    fn member(&mut self, way: Option<ShowChannel>) -> Result<Box<MemberRequest>, FieldError> {
+    fn member(&mut self, way: Option<ShowChannel>) -> Result<Box<MemberRequest>, Failure> {
         let (channel, id) = (self.bytes(), self.bytes());
         Ok(Box::new(MemberRequest {
             channel: channel.into(),
@@ -141,7 +142,7 @@ impl Texts<'_> {
         self.bytes().split(|byte| *byte == b';').filter(|name| !name.is_empty()).map(Into::into).collect()
     }
 
-    fn will(&mut self, way: Option<ShowChannel>) -> Result<Box<Announcement>, FieldError> {
+    fn will(&mut self, way: Option<ShowChannel>) -> Result<Box<Announcement>, Failure> {
         let (channel, key) = (self.bytes(), self.bytes());
         let retain = if self.is_true() { Retain::Newest } else { Retain::No };
         let event = self.event(way, (channel, key, retain))?;

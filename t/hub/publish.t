@@ -3,6 +3,7 @@
 use lib 't/lib';
 use Testing           qw(native);
 use Testing::Deadline qw(wait_until);
+use Testing::Errors   qw(error_ok);
 use EventSource::Hub;
 use Testing::NamedHubs;
 use Testing::Subscriber qw(blocks);
@@ -247,8 +248,13 @@ subtest 'show_channel' => sub {
         {event => 'plain',               data => "a\nb"},
         ],
         'show_channel event makes the channel the type of events without one';
-    ok !eval { $label->publish("a\nb", 'x') }, 'show_channel event refuses a channel with a line break';
-    like $@, qr/event must not contain a line break/, 'the error of such a channel names the reason';
+    error_ok('show_channel event, a line break', invalid => 'channel', sub { $label->publish("a\nb", 'x') });
+    like $@, qr/a channel's name must not contain a line break: it is the type of its events/, 'with the reason';
+    error_ok(
+        'the same of a will',
+        invalid => 'channel',
+        sub { Testing::Subscriber->open($label, 'a', {will => ["\0", 'x']}) }
+    );
 
     $label = EventSource::Hub->new(show_channel => 'data');
     $reads = Testing::Subscriber->open($label, 'größe');
