@@ -975,7 +975,7 @@ B<On the writer of a server that blocks> the worker sends the stream its events 
 ends. What the handler pushes after it has subscribed waits for that, up to L<Plack::App::EventSource/max_buffered>; beyond
 that the stream ends with the reason C<slow>.
 
-Throws C<state> also if the stream follows another hub.
+Throws C<state> also if the stream follows another hub and, unless it is native, in a child that the handler has forked.
 
 =head2 subscribers
 

@@ -341,6 +341,28 @@ subtest 'a handler that pushes to a client that has left' => sub {
     is ${$got->{log}} // '', '', 'which nobody reports';
 };
 
+subtest 'a child that subscribes the stream of its parent' => sub {
+    my $got = run(
+        1,
+        sub {
+            my ($conn, $got) = @_;
+            my $named = EventSource::Hub->new(name => 'of_a_child', autostart => 0);
+            my $child = fork // die "fork: $!";
+            if (!$child) {
+                my $is_subscribed = eval { $named->subscribe($conn, 'a') };
+                POSIX::_exit($is_subscribed ? 1 : ref $@ && $@->code eq 'state' ? 0 : 2);
+            }
+            waitpid $child, 0;
+            is $? >> 8, 0, 'is refused with the code state: nobody would serve it';
+            $hub->subscribe($conn, 'a');
+            $conn->push('of the parent');
+            return;
+        },
+        after => \&end_by_hub
+    );
+    is_deeply data_of($got), ['of the parent'], 'the parent can subscribe it';
+};
+
 subtest 'a child of a handler that has subscribed' => sub {
     my $got = run(
         1,

@@ -59,13 +59,15 @@ sub CLONE { %RELAYS = (); return }
 # Public methods
 
 # The stream becomes a relay, unless it is one. Throws an EventSource::Error with the code unavailable if the system has no
-# descriptors for it.
+# descriptors for it, and with the code state in a forked child: there nobody serves the relay.
 sub begin {
     my ($class, $stream) = @_;
     return if $stream->isa('EventSource::XS::Stream::Native');
-    my ($ours, $theirs) = EventSource::XS::SocketPair->open or _refuse("no socketpair: $!");
+    _refuse(state => 'this stream is of the process that this one was forked from: subscribe it there')
+        if !$stream->is_here;
+    my ($ours, $theirs) = EventSource::XS::SocketPair->open or _refuse(unavailable => "no socketpair: $!");
     my $number = EventSource::XS::_duplicate(fileno $theirs);
-    _refuse("no descriptor: $!") if !defined $number;
+    _refuse(unavailable => "no descriptor: $!") if !defined $number;
     my %setting = (%{$stream->settings}, is_loop => 1, opening => '');
     my $timeout = $setting{timeout};
     @setting{qw(timeout native_settings)} = (max $HUB_TIMEOUT, $timeout) if $stream->socket;
@@ -361,8 +363,8 @@ sub _copy_at_once {
 }
 
 sub _refuse {
-    my $error = shift;
-    return EventSource::Error->throw(code => 'unavailable', message => "EventSource::Hub: $error");
+    my ($code, $error) = @_;
+    return EventSource::Error->throw(code => $code, message => "EventSource::Hub: $error");
 }
 
 # The hub has ended the stream of a client that reads nothing, or this relay does. Nobody may wait for that client, so its

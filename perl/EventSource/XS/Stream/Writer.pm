@@ -216,6 +216,9 @@ sub is_full {
 
 sub has_pushed_id { return !!$_[0]{has_pushed_id} }
 
+# Returns false in a child of the process that has opened the stream.
+sub is_here { return $_[0]{owner} == $$ }
+
 sub is_lf { return !!$_[0]{is_lf} }
 
 sub is_native { return !!0 }
