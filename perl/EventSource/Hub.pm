@@ -532,7 +532,7 @@ proxy see L<EventSource::Deployment/LIMITS>.
 
 =head2 max_topics
 
-The most channels and patterns of a stream, from 1; 1,000 by default.
+The most channels and patterns of a stream, from 1 to 65,536; 1,000 by default.
 
 =head2 on_slow
 

@@ -57,6 +57,8 @@ error_ok('options of forget', invalid => 'options', sub { $process->forget(news 
 like $@, qr/once is a field of the event.* at \Q${\__FILE__}\E line /, 'with the remedy, at the line of the call';
 is $process->forget(news => 'key', {once => 1}), $process->forget(news => 'key', {once => 1}), 'a field it is';
 
+error_ok('more topics than a message may have', invalid => 'channels', sub { $process->follow(0 .. 65_536) });
+
 ok !eval { EventSource::Hub->new->process; 1 }, 'a hub without a name has none';
 is $@ && $@->code, 'state', 'which is an error in the state';
 

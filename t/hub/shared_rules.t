@@ -51,6 +51,10 @@ subtest 'the most channels of a stream' => sub {
     };
     is wrong_field(sub { $topics->($most) }),     undef,      $most;
     is wrong_field(sub { $topics->($most + 1) }), 'channels', 'one more';
+    ($most) = slurp('src/wire/request.rs') =~ /MAX_TOPICS: usize = ([0-9_]+);/;
+    $most =~ tr/_//d;
+    is wrong_field(sub { EventSource::Hub->new(max_topics => $most) }),     undef,        "at most $most, of a message";
+    is wrong_field(sub { EventSource::Hub->new(max_topics => $most + 1) }), 'max_topics', 'no more';
 };
 
 subtest 'the longest name, key and id' => sub {

@@ -96,6 +96,7 @@ sub follow {
     $SETTINGS->known(\%option, [qw(after on_bytes start)], 'option %s');
     $SETTINGS->code(on_bytes => $option{on_bytes});
     $SETTINGS->refuse(channels => 'there is no channel to follow') if !@topics;
+    $SUBSCRIPTION->check_number($SUBSCRIPTION->bound_of_topics, @topics);
     my $after = defined $option{after} && length $option{after} ? $option{after} : undef;
     my @native =
         (after => $after, start => $SUBSCRIPTION->start($option{start}), $SUBSCRIPTION->native_topics(@topics));

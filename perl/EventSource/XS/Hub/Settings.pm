@@ -9,6 +9,7 @@ use warnings;
 use Carp ();
 use EventSource::Hub::Process;
 use EventSource::XS::Hub::Name;
+use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed);
 
@@ -28,7 +29,7 @@ my @STATE   = qw(keys bytes);
 # They need a name.
 my @OF_PROCESS = qw(autostart grace idle_exit max_relays publish_timeout socket store);
 
-# The largest bound, in events, keys, topics or bytes. It fits a size_t.
+# The largest bound, in events, keys or bytes. It fits a size_t.
 my $MAX_BOUND = 999_999_999_999_999;
 
 # The native hub compares a new channel with each of them, and asks each for the next event that expires.
@@ -52,7 +53,8 @@ sub native {
         position_event => "position_event must not be '$event{gap_event}', the name of the event for gaps")
         if $event{position_event} eq $event{gap_event} && !_is_for_process(%given);
     $SETTINGS->whole_number(max_relays => $given{max_relays}, from => 0, to => $MAX_RELAYS);
-    $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $MAX_BOUND);
+    my $most_topics = EventSource::XS::Hub::Subscription->bound_of_topics;
+    $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $most_topics);
     $SETTINGS->one_of(show_channel => $given{show_channel}, 'event', 'data');
     _on_slow('on_slow', $given{on_slow}, 'on_slow');
     $SETTINGS->whole_number(max_members => $given{max_members}, from => 0, to => $MAX_BOUND);

@@ -25,6 +25,9 @@ my @START = qw(latest oldest state);
 
 # Public methods
 
+# The most topics of one message to a hub process.
+sub bound_of_topics { return 65_536 }
+
 sub check_number {
     my ($class, $most, @topics) = @_;
     $most = $MAX_TOPICS if !defined $most;
