@@ -387,9 +387,8 @@ Channels, patterns, labels, ids of members, keys, C<once>, the keys of L</max_st
 L<leases|EventSource::Hub::Lease> are characters. A string without perl's UTF8 flag that is valid UTF-8 stands for these
 characters: the bytes of C<REMOTE_USER> and C<'josé'> under C<use utf8> are one name. Other bytes are characters (Latin-1).
 
-A string with the flag is taken as it is: do not join decoded strings and bytes. Ids and channels of members, and channels and
-keys of wills, must be Unicode, without surrogates. The hub returns characters. Data, types and ids of events are not names
-(L<EventSource::XS/format_event>).
+A string with the flag is taken as it is: do not join decoded strings and bytes. Those of members and wills must be Unicode,
+without surrogates. The hub returns characters. Data, types and ids of events are not names (L<EventSource::XS/format_event>).
 
 =head2 Order, resume, gaps
 
