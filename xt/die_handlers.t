@@ -28,7 +28,7 @@ my %RETHROWN = (
 my %REPORTED = (
     'EventSource/Server.pm'                  => [qw(DESTROY)],
     'EventSource/XS/Hub/App.pm'              => [qw(run_handler)],
-    'EventSource/XS/Stream/Relay.pm'         => [qw(_wait_for_hub)],
+    'EventSource/XS/Stream/Relay.pm'         => [qw(_wait_for_hub fail)],
     'EventSource/XS/Stream/Relay/Process.pm' => [qw(_run)],
     'Plack/App/EventSource.pm'               => [qw(after_handler)],
 );
