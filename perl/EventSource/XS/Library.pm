@@ -63,7 +63,7 @@ my $process = $$;
 # The process that has warned of a loss.
 my $has_warned_of_losses = 0;
 
-# What was done once, by process and name.
+# The acts that are done once, by process and name.
 my %IS_DONE;
 
 # True if an event loop has been asked to call dispatch.

@@ -36,7 +36,7 @@ sub run {
 
 # Private functions
 
-# What a value has to match, and the mistake if it does not.
+# The pattern of a value, and the mistake if it does not match.
 my %VALUE = (
     channel => [qr/./s,                                       'must not be empty'],
     cookie  => [qr/\A[^\r\n\0]*\z/,                           'must be one line'],

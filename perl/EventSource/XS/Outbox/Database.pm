@@ -316,7 +316,7 @@ sub bytes_of { return $_[1] }
 
 sub caution { return undef }
 
-# What is readable when the database has notified of a commit.
+# The descriptor that is readable when the database has notified of a commit.
 sub descriptor { return undef }
 
 # Bytes that were read, as they are compared with bytes_of.

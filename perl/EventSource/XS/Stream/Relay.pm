@@ -154,8 +154,8 @@ sub ours { return $_[0]{ours} }
 sub pass_on {
     my $self   = shift;
     my $writer = $self->{writer};
-    $self->_let_go;
-    return $writer->let_go;
+    $self->_stop_copying;
+    return $writer->leave_to_process;
 }
 
 # A stream of a named hub may be passed on to a process, within the bound of these. Under an event loop that happens when the
@@ -173,7 +173,7 @@ sub see_end {
     my ($self, $reason) = @_;
     $self->{reason} = $reason;
     $self->close($reason);
-    return $self->_let_go;
+    return $self->_stop_copying;
 }
 
 sub see_input { return $_[0]{writer} && $_[0]{writer}->see_input }
@@ -387,7 +387,7 @@ sub _end {
 }
 
 # The relay copies no more.
-sub _let_go {
+sub _stop_copying {
     my $self = shift;
     delete @$self{qw(look watch writer)};
     delete $RELAYS{refaddr $self};

@@ -246,7 +246,7 @@ sub leave_handler {
 }
 
 # Another process has the connection, and no stream of this class is left here.
-sub let_go {
+sub leave_to_process {
     my $self = shift;
     $self->{reason} = 'application';
     return $self->_release_connection;
