@@ -2,8 +2,8 @@ package Testing::Node;
 use strict;
 use warnings;
 
-# Packages from npm, in the versions of a package-lock.json; the programs in t/node, with which tests compare; and those in
-# t/script, which run share/eventsource-hub.js.
+# Packages from npm; the programs in t/node, with which tests compare; and those in t/script, which run
+# share/eventsource-hub.js.
 #
 #   my $seen = parse_elsewhere("data: 1\n\n")->[0]{events};
 #   needs(packages_missing('examples/cookbook'));
@@ -16,7 +16,16 @@ use File::Temp         ();
 use JSON::MaybeXS      qw(decode_json encode_json);
 use MIME::Base64       qw(encode_base64);
 
-our @EXPORT_OK = qw(node_missing packages_missing parse_elsewhere run_script);
+our @EXPORT_OK = qw(install_options node_missing packages_missing parse_elsewhere run_script);
+
+# A package.json has the versions of what the tests use. What that depends on has the newest versions of this day.
+my $DAY = '2026-11-28';
+
+# The command of npm, and its options, that installs the packages of a folder: those of its package-lock.json if it has one.
+sub install_options {
+    my $folder = shift;
+    return -e "$folder/package-lock.json" ? 'ci' : (qw(install --no-package-lock --before), $DAY), qw(--no-audit --no-fund);
+}
 
 # Why node cannot be used here; undef if it can.
 sub node_missing { return packages_missing('t/node') }
@@ -29,11 +38,11 @@ sub packages_missing {
         return "$program is not installed" if !has_command($program);
     }
     open my $pins, '<', "$folder/package.json" or return "$folder/package.json: $!";
-    flock $pins, LOCK_EX or die "$folder/package.json: $!\n";  # npm ci empties the folder, in which another test may be
+    flock $pins, LOCK_EX or die "$folder/package.json: $!\n";  # npm empties the folder, in which another test may be
     my $package  = decode_json(do { local $/; readline $pins });
     my @packages = map { keys %{$package->{$_} || {}} } qw(dependencies devDependencies);
     return undef if !grep { !-e "$folder/node_modules/$_/package.json" } @packages;
-    my $said = qx{npm ci --prefix $folder --no-audit --no-fund 2>&1};
+    my $said = qx{npm @{[install_options($folder)]} --prefix $folder 2>&1};
     return $? ? "npm cannot fetch the packages of $folder: $said" : undef;
 }
 

@@ -15,6 +15,7 @@ use File::Copy         qw(copy);
 use File::Path         qw(make_path remove_tree);
 use File::Spec         ();
 use Testing::Developer qw(has_command);
+use Testing::Node      qw(install_options);
 
 my $FOLDER = 'target/clients';
 
@@ -23,7 +24,7 @@ my $NO_REGISTRY = qr{
     ENOTFOUND | ECONNREFUSED | ECONNRESET | ETIMEDOUT | EAI_AGAIN | E40[13] | ERR_SOCKET | network\ (?:is\ )?unreachable
     | NewConnectionError | ReadTimeout | ProxyError | No\ matching\ distribution
     | [Cc]ould\ not\ resolve | [Cc]ouldn't\ resolve | failed\ to\ (?:get|download|connect) | timed\ out | spurious\ network
-    | requires\ rustc | lock\ file\ version
+    | requires\ rustc
 }x;
 
 # For each ecosystem: the programs that install it, the files that pin the versions, its commands in the folder, and the
@@ -31,8 +32,8 @@ my $NO_REGISTRY = qr{
 my %INSTALL = (
     node => {
         programs => ['node',         'npm'],
-        pins     => ['package.json', 'package-lock.json'],
-        commands => [[qw(npm ci --no-audit --no-fund --fetch-retries=1)]],
+        pins     => ['package.json'],
+        commands => [['npm', install_options('t/clients'), '--fetch-retries=1']],
         path     => 'node_modules',
     },
     python => {
@@ -58,8 +59,8 @@ my %INSTALL = (
     },
     rust => {
         programs => ['cargo'],
-        pins     => ['rust/Cargo.toml', 'rust/Cargo.lock', 'rust/src/main.rs'],
-        commands => [[qw(cargo build --locked --quiet --manifest-path rust/Cargo.toml --target-dir build)]],
+        pins     => ['rust/Cargo.toml', 'rust/src/main.rs'],
+        commands => [[qw(cargo build --quiet --manifest-path rust/Cargo.toml --target-dir build)]],
         path     => 'build/debug/clients',
     },
 );
