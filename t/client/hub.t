@@ -2,7 +2,7 @@
 
 use lib 't/lib';
 use Testing qw(native);
-use Testing::CuttingProxy;
+use Testing::CuttableProxy;
 use Testing::Deadline qw(wait_until);
 use Testing::ReadingClient;
 use Testing::Server;
@@ -30,29 +30,29 @@ sub reads_a_hub {
     my ($name, $way) = split / /, shift;
     Testing::Server->require_or_skip_all($name);
     my $server = Testing::Server->start($name, 't/client/hub.psgi', workers => 1);
-    my $proxy  = Testing::CuttingProxy->start($server->port, 'proxy');
+    my $proxy  = Testing::CuttableProxy->start($server->port);
     publish($server, all => 1, $COUNT);
 
     subtest 'a stream that is cut' => sub {
-        $proxy->plan(proxy => @CUTS);
-        my $seen = Testing::ReadingClient->read($way, {url => $proxy->url(proxy => '/stream/all')}, $COUNT);
+        $proxy->plan(@CUTS);
+        my $seen = Testing::ReadingClient->read($way, {url => $proxy->url('/stream/all')}, $COUNT);
         is_deeply [map { $_->{data} } @{$seen->{events}}], [1 .. $COUNT], 'each event comes once, in order';
-        is $proxy->state('proxy')->{cuts}, scalar @CUTS, 'through all cuts';
+        is $proxy->state->{cuts}, scalar @CUTS, 'through all cuts';
         is_deeply [grep { $_ ne 'unavailable' } @{$seen->{errors}}], [], 'which are errors';
     };
     subtest 'positions and gaps' => sub {
         my ($client, $before, @gaps);
         my %option = (
-            url     => $proxy->url(proxy => '/stream/few'),
+            url     => $proxy->url('/stream/few'),
             on_gap  => sub { push @gaps, $_[1] },
             on_open => sub { $client = shift },
         );
         my $meanwhile = sub {
             return if $before || !$client || !length $client->last_event_id;
             $before = $client->last_event_id;
-            $proxy->hold('proxy');
+            $proxy->hold;
             publish($server, few => 1, 10);
-            $proxy->release('proxy');
+            $proxy->release;
         };
         my @events;
         if ($way eq 'next') {

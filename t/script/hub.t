@@ -3,7 +3,7 @@
 use lib 't/lib';
 use Testing       qw(native);
 use JSON::MaybeXS qw(decode_json);
-use Testing::CuttingProxy;
+use Testing::CuttableProxy;
 use Testing::Developer qw(needs_command);
 use Testing::Node      qw(run_script);
 use Testing::Server;
@@ -25,13 +25,13 @@ my @CUTS   = (
 for my $name (qw(Starman Twiggy)) {
     subtest "a hub on $name" => sub {
         my $server = Testing::Server->start($name, 't/client/hub.psgi', workers => 1);
-        my $proxy  = Testing::CuttingProxy->start($server->port, 'hub');
+        my $proxy  = Testing::CuttableProxy->start($server->port);
         $server->ask("/publish?hub=all&from=1&to=$EVENTS");
-        $proxy->plan(hub => @CUTS);
+        $proxy->plan(@CUTS);
         my ($seen) =
-            run_script(fetch => {url => $proxy->url(hub => '/stream/all'), does => 'number', last => "$EVENTS"});
+            run_script(fetch => {url => $proxy->url('/stream/all'), does => 'number', last => "$EVENTS"});
         is_deeply [map { $_->{data} } @{$seen->{events}}], [1 .. $EVENTS], 'each event arrives once and in order';
-        my $state = $proxy->state('hub');
+        my $state = $proxy->state;
         is $state->{left}, 0, 'the stream was cut at each place';
         cmp_ok @{$seen->{errors}}, '>=', 3, 'each is an error, until polls take over from streams that do not last';
         is grep({ defined } @{$seen->{errors}}), 0, 'without a status';

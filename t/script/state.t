@@ -3,7 +3,7 @@
 
 use lib 't/lib';
 use Testing qw(native);
-use Testing::CuttingProxy;
+use Testing::CuttableProxy;
 use Testing::Developer qw(needs_command);
 use Testing::Node      qw(run_script);
 use Testing::Server;
@@ -36,9 +36,9 @@ my @cases  = (
 );
 
 # A stream is cut in the middle of the state, and again before it has received the rest.
-my $proxy = Testing::CuttingProxy->start($server->port, 'whole');
-$proxy->plan(whole => [250, 'close'], [120, 'close']);
-my $cut  = {url => $proxy->url(whole => '/stream/whole'), options => {key => 'item'}, only => 'ready'};
+my $proxy = Testing::CuttableProxy->start($server->port);
+$proxy->plan([250, 'close'], [120, 'close']);
+my $cut  = {url => $proxy->url('/stream/whole'), options => {key => 'item'}, only => 'ready'};
 my @seen = run_script(state => @cases, $cut);
 for my $name (qw(shown plain)) {
     subtest "a hub: $name" => sub {
@@ -60,7 +60,7 @@ for my $name (qw(shown plain)) {
 
 subtest 'a stream that is cut in the middle of its state' => sub {
     is_deeply $seen[-1]{left}, [map { [$_, 1] } 'a' .. 'j'], 'is ready when the state is complete';
-    is $proxy->state('whole')->{left}, 0, 'it was cut at each place';
+    is $proxy->state->{left}, 0, 'it was cut at each place';
 };
 
 done_testing;

@@ -5,7 +5,7 @@ use lib 't/lib';
 use Testing;
 use JSON::PP ();
 use Testing::Clients::Install;
-use Testing::CuttingProxy;
+use Testing::CuttableProxy;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Program;
 use Testing::Server;
@@ -24,24 +24,23 @@ sub start_sdk {
     my ($proxy, $app) = @_;
     my $sdk = Testing::Program->new('openai_chat.py');
     return $sdk->run({}, Testing::Clients::Install->path('python'),
-        't/clients/openai_chat.py', $proxy->url(openai => "/stream/$app"));
+        't/clients/openai_chat.py', $proxy->url("/stream/$app"));
 }
 
 for my $name (qw(Starman Twiggy)) {
     subtest $name => sub {
         my $server = Testing::Server->start($name, 't/clients/openai.psgi', workers => 1);
-        my $proxy  = Testing::CuttingProxy->start($server->port, 'openai');
+        my $proxy  = Testing::CuttableProxy->start($server->port);
         my $ask    = sub { $server->ask('/continue') };
 
         for my $app (qw(plain all hub)) {
-            my $seen = $proxy->state('openai')->{reads};
+            my $seen = $proxy->state->{reads};
             my $sdk  = start_sdk($proxy, $app);
             ok wait_until($DEADLINE, sub { lines($sdk) }), 'the first chunk arrives before the stream continues'
                 if $app ne 'hub';
-            ok wait_until($DEADLINE, sub { $proxy->state('openai')->{reads} >= $seen + 5 }),
-                "$app: keepalives are sent";
-            ok $ask->(),                                       'the stream continues';
-            ok wait_until($DEADLINE, sub { $sdk->has_ended }), 'the SDK ends';
+            ok wait_until($DEADLINE, sub { $proxy->state->{reads} >= $seen + 5 }), "$app: keepalives are sent";
+            ok $ask->(),                                                           'the stream continues';
+            ok wait_until($DEADLINE, sub { $sdk->has_ended }),                     'the SDK ends';
             my @lines = lines($sdk);
             is_deeply pop @lines, {state => 'end'}, 'it takes [DONE] for the end';
             is_deeply [map { $_->{content} } @lines],
@@ -50,15 +49,15 @@ for my $name (qw(Starman Twiggy)) {
             is + ($lines[-1] // {})->{finish}, 'stop', 'the last chunk has its reason';
         }
 
-        $proxy->plan(openai => [-1, 'close'], [-21, 'reset']);
+        $proxy->plan([-1, 'close'], [-21, 'reset']);
         my $sdk = start_sdk($proxy, 'plain');
         ok wait_until($DEADLINE, sub { lines($sdk) }),
             'after two cuts before the end of the head the SDK has asked again';
-        is $proxy->state('openai')->{left}, 0, 'and both were made';
-        $proxy->hold('openai');
+        is $proxy->state->{left}, 0, 'and both were made';
+        $proxy->hold;
         ok wait_until($DEADLINE, sub { $sdk->has_ended }), 'a cut within the stream ends the SDK';
         is((lines($sdk))[-1]{state}, 'error', 'with an error: it does not take the cut for the end');
-        $proxy->release('openai');
+        $proxy->release;
         $ask->();
     };
 }

@@ -23,7 +23,7 @@ use Testing::Browser;
 use Testing::Clients::Cases    qw(cases);
 use Testing::Clients::Expected qw(clients coding expected runs);
 use Testing::Clients::Install;
-use Testing::CuttingProxy;
+use Testing::CuttableProxy;
 use Testing::Developer qw(has_command needs);
 use Testing::Program;
 use Testing::Server;
@@ -77,7 +77,7 @@ sub new {
     my $self = bless {
         is_coded => $is_coded,
         server   => $server,
-        proxy    => Testing::CuttingProxy->start($server->port, @names),
+        proxy    => {map { ($_ => Testing::CuttableProxy->start($server->port)) } @names},
         clients  => \@clients,
         lines    => {map { ($_ => []) } @names},
         programs => [],
@@ -250,7 +250,7 @@ sub _result_of_cuts {
         push @trouble, 'an event comes late'  if @order && $number < $order[-1];
         push @order,   $number;
     }
-    note "$name: ", join ' ', map { $_ // '-' } @{$self->{proxy}->state($name)->{ids}};
+    note "$name: ", join ' ', map { $_ // '-' } @{$self->{proxy}{$name}->state->{ids}};
     my @lost = grep { !$seen{$_} } 0 .. $EVENTS;
     push @trouble, @lost == 1 ? 'one event is lost' : 'events are lost' if @lost;
     my %once;
@@ -288,7 +288,7 @@ sub _result_of_early { my ($self, $name) = @_; return $self->_result_of_head($na
 sub _result_of_end {
     my ($self, $name) = @_;
     my @numbers  = map { $_->{data} =~ /\Anumber ([0-9]+)/ ? $1 : () } $self->_events($name);
-    my $requests = @{$self->{proxy}->state($name)->{ids}};
+    my $requests = @{$self->{proxy}{$name}->state->{ids}};
     return (
         ("@numbers" eq '1 2 3' || $requests >= $ENOUGH ? () : "events @numbers"),
         ($requests >= $ENOUGH ? 'comes back for ever' : $requests == 1 ? 'does not come back' : ()),
@@ -318,7 +318,7 @@ sub _results {
         my $steps = $self->{machines}{"$client $phase"} or next;
         unshift @{$result{$phase}}, 'waits in step -' . @$steps;
     }
-    $result{coding}   = $self->{proxy}->state("$client cuts")->{coding};
+    $result{coding}   = $self->{proxy}{"$client cuts"}->state->{coding};
     $result{harmless} = [$self->_strangers($client)];
     push @{$result{end}}, 'a cut looks like an end'
         if grep { ($_->{state} // '') eq 'closed' } @{$self->{lines}{"$client cuts"}};
@@ -342,7 +342,7 @@ sub _start_clients {
             $url{$client}{$phase} = "/stream/$hub?channel=$channel-$phase&form=" . _form($client);
         }
         next if runs($client) eq 'browser';
-        my @streams = map { "$_=" . $self->{proxy}->url("$client $_", $url{$client}{$_}) } @PHASES;
+        my @streams = map { "$_=" . $self->{proxy}{"$client $_"}->url($url{$client}{$_}) } @PHASES;
         my $program = Testing::Program->new($client);
         $program->run({}, _command($client), @streams);
         open my $from, '<', $program->{log}->filename or croak "Clients: $!";
@@ -354,7 +354,7 @@ sub _start_clients {
     for my $client (@pages) {
         for my $phase (@PHASES) {
             my $query = join '&', map { _escaped($_) } "client=$client", "phase=$phase", "url=$url{$client}{$phase}";
-            my $url   = $self->{proxy}->url("$client $phase", "/page?$query");
+            my $url   = $self->{proxy}{"$client $phase"}->url("/page?$query");
             $self->{browser}->evaluate("add('$url'); 1");
         }
     }
@@ -373,16 +373,17 @@ sub _steps {
 # The client has an event before the first cut, and so an id to resume from.
 sub _steps_of_cuts {
     my ($self, $stream) = @_;
-    my ($name, $proxy, $reads) = ($stream->{name}, $self->{proxy}, 0);
+    my ($name, $reads)  = ($stream->{name}, 0);
+    my $proxy   = $self->{proxy}{$name};
     my @batches = map { $self->_publish($stream, $_ * $BATCH + 1, ($_ + 1) * $BATCH) } 0 .. $EVENTS / $BATCH - 1;
     return (
         $self->_subscribed($stream, 1), $self->_publish($stream, 0, 0), $self->_delivered($stream, 0),
-        sub { $proxy->plan($name, _cuts($stream->{client}, $self->{is_coded})); return 1 },
+        sub { $proxy->plan(_cuts($stream->{client}, $self->{is_coded})); return 1 },
         (map { ($_, _next_turn()) } @batches),
-        sub { return !$proxy->state($name)->{left} },
+        sub { return !$proxy->state->{left} },
         $self->_delivered($stream, $EVENTS),
-        sub { $reads = $proxy->state($name)->{reads}; return 1 },
-        sub { return $proxy->state($name)->{reads} >= $reads + 3 },    # keepalives
+        sub { $reads = $proxy->state->{reads}; return 1 },
+        sub { return $proxy->state->{reads} >= $reads + 3 },    # keepalives
     );
 }
 
@@ -396,33 +397,34 @@ sub _steps_of_data {
 
 sub _steps_of_early {
     my ($self, $stream) = @_;
-    my ($name, $proxy)  = ($stream->{name}, $self->{proxy});
-    $proxy->plan($name, @{$FIRST_CUTS{$stream->{phase}} || []});
+    my $name  = $stream->{name};
+    my $proxy = $self->{proxy}{$name};
+    $proxy->plan(@{$FIRST_CUTS{$stream->{phase}} || []});
     my @or_ended = map {
         my $step = $_;
         sub { return $self->_has_ended($name) || $step->() }
     } $self->_subscribed($stream, 1), $self->_delivered($stream, 3);
-    return (sub { return !$proxy->state($name)->{left} }, $or_ended[0], $self->_publish($stream, 1, 3), $or_ended[1]);
+    return (sub { return !$proxy->state->{left} }, $or_ended[0], $self->_publish($stream, 1, 3), $or_ended[1]);
 }
 
 sub _steps_of_end {
     my ($self, $stream) = @_;
     return sub {
-        return $self->_has_ended($stream->{name}) || @{$self->{proxy}->state($stream->{name})->{ids}} >= $ENOUGH;
+        return $self->_has_ended($stream->{name}) || @{$self->{proxy}{$stream->{name}}->state->{ids}} >= $ENOUGH;
     };
 }
 
 sub _steps_of_gap {
     my ($self, $stream) = @_;
-    my ($name, $proxy)  = ($stream->{name}, $self->{proxy});
+    my $proxy = $self->{proxy}{$stream->{name}};
     return (
         $self->_subscribed($stream, 1),
         $self->_publish($stream, 1, 1),
         $self->_delivered($stream, 1),
-        sub { $proxy->hold($name); return 1 },
+        sub { $proxy->hold; return 1 },
         $self->_subscribed($stream, 0),
         $self->_publish($stream, 2, 11),
-        sub { $proxy->release($name); return 1 },
+        sub { $proxy->release; return 1 },
         $self->_delivered($stream, 11)
     );
 }

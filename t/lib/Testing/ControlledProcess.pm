@@ -5,7 +5,7 @@ use warnings;
 # The base class of processes that a test starts and controls: each command is a line, and so is its answer. The process
 # ends with the object, or with the process of the test.
 #
-#   package Testing::Proxy;
+#   package Testing::CuttableProxy;
 #   use parent 'Testing::ControlledProcess';
 #   sub start { my $class = shift; return $class->launch(sub { my $control = shift; ... }, port => 5000) }
 #   sub cuts  { return $_[0]->ask('cuts') }

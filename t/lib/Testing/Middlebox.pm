@@ -30,17 +30,13 @@ use warnings;
 #
 # path => '/events' hinders only requests with this path, so that pages and scripts pass.
 
-use parent 'Testing::ControlledProcess';
-use Carp       qw(croak);
-use IO::Select ();
+use parent 'Testing::CuttableProxy';
+use Carp qw(croak);
 use IO::Socket::INET;
-use JSON::PP    ();
-use Socket      qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(time);
 
 my $BYTES = 65_536;
-my $TURN  = 0.1;                              # seconds that the main loop waits at most
-my $JSON  = JSON::PP->new->canonical->utf8;
+my $TURN  = 0.1;      # seconds that the main loop waits at most
 
 # The options of each mode. What a mode does stands in the methods _request_MODE, _head_MODE, _data_MODE, _end_MODE and
 # _timeout_MODE, if there are any. The first two return true if they have answered.
@@ -62,11 +58,11 @@ exit main(@ARGV) if !caller;
 # Changes the mode and its options.
 sub become {
     my ($self, $mode, %option) = @_;
-    return $self->_ask({mode => $mode, option => _options($mode, %option)});
+    return $self->order(become => $mode, _options($mode, %option));
 }
 
 # Returns how many responses it has held, cut, failed, silenced, cached (answered from its cache) or refused.
-sub count { return $_[0]->_ask({})->{counts}{$_[1]} || 0 }
+sub count { return $_[0]->state->{counts}{$_[1]} || 0 }
 
 # The program. Returns its exit code.
 sub main {
@@ -89,20 +85,10 @@ sub main {
 }
 
 sub modes { return keys %MODE }
-sub port  { return $_[0]{port} }
 
 # Returns the requests that it may hinder, in their order: references to hashes with method, path, prefer, last_event_id, and
 # status: that of the answer that the client has got, if it has got one.
-sub requests { return @{$_[0]->_ask({})->{requests}} }
-
-sub start {
-    my ($class, $mode, $to, %option) = @_;
-    my $self = $class->_new($mode, $to, %option);
-    $self->{listener} = $class->listener;
-    return $class->launch(sub { $self->_serve(shift) }, port => $self->{listener}->sockport);
-}
-
-sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
+sub requests { return @{$_[0]->state->{requests}} }
 
 # What the modes do
 
@@ -199,13 +185,6 @@ sub _hinder {
     return $exchange->{is_hindered} && $self->can($method) ? $self->$method($exchange) : undef;
 }
 
-sub _accept {
-    my $self   = shift;
-    my $socket = $self->{listener}->accept or return;
-    $self->_connection($socket);
-    return;
-}
-
 # Answers a request itself.
 sub _answer {
     my ($self, $exchange, $status, @fields) = @_;
@@ -215,11 +194,6 @@ sub _answer {
     $self->_send_held($exchange);
     $self->_end($exchange);
     return delete $self->{cache}{$exchange->{path}};
-}
-
-sub _ask {
-    my ($self, $command) = @_;
-    return $JSON->decode($self->ask($JSON->encode($command)));
 }
 
 # Closes the connections of an exchange.
@@ -232,21 +206,10 @@ sub _close {
 sub _connection {
     my ($self, $socket, %known) = @_;
     $socket->blocking(0);
-    $self->{readers}->add($socket);
-    return $self->{connections}{$socket} = {socket => $socket, in => '', out => '', %known};
+    return $self->SUPER::_connection($socket, in => '', out => '', %known);
 }
 
 sub _count { my ($self, $what) = @_; return $self->{counts}{$what}++ }
-
-# Closes a connection.
-sub _drop {
-    my ($self, $connection, $how) = @_;
-    my $socket = $connection->{socket};
-    delete $self->{connections}{$socket} or return;
-    $_->remove($socket) for @$self{qw(readers writers)};
-    setsockopt $socket, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0 if ($how // '') eq 'reset';
-    return close $socket;
-}
 
 # Ends a response in order. The next request of each client may follow.
 sub _end {
@@ -307,23 +270,15 @@ sub _lose_client {
 
 sub _new {
     my ($class, $mode, $to, %option) = @_;
-    my $path = delete $option{path} // '/';
-    return bless {
-        owner       => 0,
-        mode        => $mode,
-        to          => $to,
-        path        => $path eq '/' ? qr/\A/ : qr/\A\Q$path\E(?:[?]|\z)/,
-        option      => _options($mode, %option),
-        number      => 0,
-        connections => {},
-        exchanges   => {},
-        cache       => {},
-        counts      => {},
-        requests    => [],
-        readers     => IO::Select->new,
-        writers     => IO::Select->new,
-        },
-        $class;
+    my $path   = delete $option{path} // '/';
+    my %hinder = (mode => $mode, option => _options($mode, %option), number => 0, counts => {});
+    $hinder{path} = $path eq '/' ? qr/\A/ : qr/\A\Q$path\E(?:[?]|\z)/;
+    return $class->SUPER::_new($to, %hinder, exchanges => {}, cache => {}, requests => []);
+}
+
+sub _order_become {
+    my ($self, @mode) = @_;
+    return @$self{qw(mode option)} = @mode;
 }
 
 # Reads what has come on a connection.
@@ -412,6 +367,11 @@ sub _record {
     return;
 }
 
+sub _report {
+    my $self = shift;
+    return {map { ($_ => $self->{$_}) } qw(counts requests)};
+}
+
 # Sends bytes of the body, as the client's connection frames it.
 sub _send_body {
     my ($self, $client, $bytes) = @_;
@@ -451,29 +411,7 @@ sub _send_held {
     return;
 }
 
-# The main loop, until the control socket is closed; without one for ever.
-sub _serve {
-    my ($self, $control) = @_;
-    my ($readers, $writers, $listener) = @$self{qw(readers writers listener)};
-    $readers->add($listener, $control // ());
-    while (1) {
-        my ($readable, $writable) = IO::Select->select($readers, $writers, undef, $TURN);
-        for my $socket (@{$readable || []}) {
-            if    ($socket == $listener) { $self->_accept }
-            elsif ($control && $socket == $control) {
-                my $command = readline $control // return;
-                %$self = (%$self, %{$JSON->decode($command)});
-                syswrite $control, $JSON->encode({map { ($_ => $self->{$_}) } qw(counts requests)}) . "\n";
-            }
-            elsif (my $connection = $self->{connections}{$socket}) { $self->_read($connection) }
-        }
-        for my $connection (grep { defined } map { $self->{connections}{$_} } @{$writable || []}) {
-            $self->_write($connection, '');
-        }
-        $self->_watch_time;
-    }
-    return;
-}
+sub _time_left { return $TURN }
 
 # The modes with a time look at it here. What another mode has held passes, once that has become this one.
 sub _watch_time {
