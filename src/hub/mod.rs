@@ -90,39 +90,37 @@
 //!
 //! [`Epoch`] makes the hub's ids (`ids`). `Policies` are the settings, and what they say for a channel (`settings`).
 //!
-//! `Channels` are the tables of channels and patterns (`channels`), each with its `subscribers`: `names` remembers removed
-//! ones, `prefixes` finds names and patterns, `evictions` and `eviction_clock` how far topics have evicted.
+//! `Channels` are the tables of channels and patterns (`channels`), each with its subscribers: `names` remembers removed
+//! ones, and finds names and patterns, `evictions` says how far topics have evicted.
 //!
 //! `Logs` are the channels in one order (`logs`): the last sequence number, the application's ids, the last publications
-//! and the first entries. `backlog` finds the next entries of a stream. A stream's position is a [`Cursor`] (`cursor`).
+//! the first entries, and the next entries of a stream. A stream's position is a [`Cursor`] (`cursor`).
 //!
 //! `PendingWork` is what follows from the publications of a turn. [`Counts`] and [`LogPage`] are what the application reads.
 //! `StoreMemory` is for a hub with a store. [`Readers`] has labels and ages of streams, requests to end streams, and limits.
 //! `SharedEncoding` has encoded events, `StateSnapshots` what is kept for streams that are sent the state.
 //!
-//! # Folders
+//! # Acts
 //!
 //! Each of these has methods of the hub, for one act:
 //!
-//! - `publishing`: appends an event to its channel's log, and marks what is pending. `refusal` checks the event before;
-//!   `once_keys` and `state_sizes` are for those who publish: what has been published once, and what can be retained.
-//! - `retention`: evicts and expires entries, and removes channels.
-//! - `subscribing`: `subscription` registers a stream as a `request` says, decides where it begins, and begins it;
-//!   `subscription_end` ends it.
-//! - `sending`: `gathering` points at a stream's next events in the logs, `shared_encoding` and `window_rounds` encode them for
-//!   all streams of a group, `state_phases` and `snapshots` send the state, `replay` sends through the stream's own buffer,
-//!   `positions` makes the hub's own blocks.
-//! - `gaps`: decides between a `gap` event, compaction and the end of a stream that has missed events.
-//! - `readers`: `ends` finds the streams that a request to end streams means, `stream_limits` counts those of a key, both by
-//!   their labels; `polls` decides when a poll is answered.
+//! - `log_changes`: appends an event to its channel's log, and marks what is pending; evicts and expires entries, and removes
+//!   channels.
+//! - `subscribing`: registers a stream as a `request` says, decides where it begins, begins it, and ends its subscription.
+//! - `sending`: `blocks` points at a stream's next events, in the logs or as they are encoded for all streams of a group, of which
+//!   `window_rounds` has the windows; `state_phases` sends the state, `replay` sends through the stream's own buffer.
+//! - `gaps`: decides between a `gap` event, compaction and the end of a stream that has missed events, and makes the hub's own
+//!   blocks: gaps and positions.
+//! - `readers`: finds the streams that a request to end streams means, `stream_limits` counts those of a key, both by their
+//!   labels; `polls` decides when a poll is answered.
 //! - `ticket`: what a client may have again without the application being asked.
-//! - `stored_history`: continues with events that a store has kept, and says what it may forget; `handing_over`: what another
-//!   program continues with.
+//! - `stored_history`: continues with events that a store has kept, and says what it may forget; and what another program
+//!   continues with.
 //!
 //! `call` is what other threads ask the hub.
 //!
-//! Beside the hub: `sequence` is the order of its events, before they reach the logs: numbers, what was published once, sizes
-//! of the state, members. `presence` is what a stream says of its member and its will; `members` decides who is here, from the
+//! Beside the hub: `sequence` is the order of its events, before they reach the logs: which are refused, numbers, what was
+//! published once (`once_keys`), what can be retained (`state_sizes`), members. `presence` is what a stream says of its member and its will; `members` decides who is here, from the
 //! streams that enter and leave. Their announcements are published as any other event. `glob` matches names with patterns,
 //! `steps` counts what searches do, for tests.
 
@@ -134,16 +132,13 @@ mod counts;
 mod cursor;
 mod gaps;
 mod glob;
-mod handing_over;
 mod ids;
-mod log_page;
+mod log_changes;
 mod logs;
 mod members;
 mod presence;
-mod publishing;
 mod readers;
 mod request;
-mod retention;
 mod sending;
 mod sequence;
 mod settings;
@@ -154,12 +149,12 @@ mod subscribing;
 mod tests;
 mod ticket;
 
-pub use call::{Answer, Question};
+pub use crate::log::Retain;
+pub use call::{Answer, LogPage, LogRange, LoggedEvent, Question};
 pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
-pub use gaps::{Gap, Lagging};
-pub use ids::plain_and_opaque::Epoch;
-pub use log_page::{LogPage, LogRange, LoggedEvent};
+pub use gaps::{Gap, Lagging, OwnBlock};
+pub use ids::Epoch;
 pub use members::{
     EntryOrigin, Fits, HandedMember, LingeringMember, MemberChange, MemberInfo, MemberKey, MemberPage, Members,
     MAX_MEMBERS_OF_STREAM,
@@ -168,33 +163,30 @@ pub use presence::{
     channel_of_kept, number_of_members, Announcement, KeptMember, MemberData, MemberRequest, MemberUpdate, Presence,
     PresenceChange, Statement, COUNT_KEY,
 };
-pub use publishing::once_keys::OnceKeys;
-pub use publishing::refusal::{
-    check_id, check_member, check_once, check_presence, given_ids, Refusal, FINISHED_ID, MAX_ID_BYTES,
-};
-pub use publishing::{Publication, SequencedEvent};
-pub use readers::ends::{EndRequest, EndRequests, FINISH_BLOCK, LONGEST_ANSWER, MOST_REMEMBERED};
 pub use readers::polls::POLL_LINGER;
 pub use readers::stream_limits::RESERVED;
-pub use readers::{is_counted, Readers, MAX_LABELS, MAX_LABEL_BYTES};
-pub use sending::positions::OwnBlock;
-pub use sequence::{Sequence, STEPS};
-pub use stored_history::{Evictions, History};
-pub use ticket::{Passport, StreamLimit, Ticket, TicketOutcome, LONGEST_TICKET};
-
-pub use crate::log::Retain;
-pub use publishing::state_sizes::{Full, StateSizes};
+pub use readers::{
+    is_counted, EndRequest, EndRequests, Readers, FINISH_BLOCK, LONGEST_ANSWER, MAX_LABELS, MAX_LABEL_BYTES,
+    MOST_REMEMBERED,
+};
 pub use request::{
     Access, FirstBlock, OtherStart, Poll, PollReason, PositionStyle, StartPoint, SubscribeRequest, Topic,
 };
-pub use sending::gathering::{Gathered, Sent};
-pub use sending::shared_encoding::{BlockForm, NextEncoding};
+pub use sending::blocks::{BlockForm, Gathered, NextEncoding, Sent};
+pub use sequence::once_keys::OnceKeys;
+pub use sequence::state_sizes::{Full, StateSizes};
+pub use sequence::{
+    check_id, check_member, check_once, check_presence, given_ids, Publication, Refusal, Sequence, SequencedEvent,
+    FINISHED_ID, MAX_ID_BYTES, STEPS,
+};
 pub use settings::{ChannelSettings, GapData, OnSlow, Retention, Settings, StateBounds};
+pub use stored_history::{Evictions, History};
+pub use ticket::{Passport, StreamLimit, Ticket, TicketOutcome, LONGEST_TICKET};
 
+use log_changes::PendingWork;
 use logs::Logs;
-use publishing::PendingWork;
-use sending::shared_encoding::SharedEncoding;
-use sending::snapshots::StateSnapshots;
+use sending::blocks::SharedEncoding;
+use sending::state_phases::StateSnapshots;
 use stored_history::StoreMemory;
 
 /// The channels of an application, and their events.

@@ -1,19 +1,324 @@
-//! What a hub does before its events reach the logs, whoever owns it: the numbers and ids of events, which are published once,
-//! what of the state fits, and what members and wills announce.
+//! What a hub does with events before they reach the logs, whoever owns it: it refuses those with which one publisher could harm
+//! its clients, gives the others numbers and ids, and knows which are published once, what of the state fits, and what members and
+//! wills announce.
 //!
 //! A hub that owns its order [numbers](Sequence::number) an event at once. Over a store the same is checked before the store
 //! is asked, and an event has its number when the store has it. Keys of tickets stay beside this: their ciphers are of a
 //! higher layer.
 
-use super::publishing::once_keys::OnceKeys;
-use super::publishing::refusal::Refusal;
-use super::publishing::state_sizes::{Full, StateSizes};
-use super::publishing::{Publication, SequencedEvent};
-use super::{Announcement, Epoch, Fits, MemberUpdate, Members, PresenceChange, Retain, Retention, Statement};
-use crate::event::{EventId, Field, Shared, Text};
+pub(super) mod once_keys;
+pub(super) mod state_sizes;
+
+use super::presence::{MemberData, Presence, COUNT_EVENT};
+use super::{Announcement, Epoch, Fits, MemberUpdate, Members, PresenceChange, Retention, Settings, Statement};
+use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Shared, Text, Unsequenced};
+use crate::log::Retain;
 use crate::stream::StreamId;
 use crate::Failure;
+use once_keys::{OnceKeys, MAX_ONCE_BYTES};
+use state_sizes::{Full, StateSizes};
+use std::fmt;
 use std::time::Instant;
+
+/// An event that is to be published, with its fields in one of their forms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Publication<'a, F> {
+    /// The channel's name.
+    pub channel: &'a [u8],
+    /// The key: a later event with the same key replaces this one. Empty if the event has none.
+    pub key: &'a [u8],
+    /// The effect of the event on the state of its channel.
+    pub retain: Retain,
+    /// The key that the producer gives the event: a second publish with it returns the id of the first one. Empty if the event
+    /// has none.
+    pub once: &'a [u8],
+    /// The event's fields. With an id among them, the event has that id for its clients.
+    pub fields: F,
+}
+
+impl<'a, F> Publication<'a, F> {
+    /// Returns the same event with its fields in another form.
+    pub fn map<G>(self, form: impl FnOnce(F) -> G) -> Publication<'a, G> {
+        let Self { channel, key, retain, once, fields } = self;
+        Publication { channel, key, retain, once, fields: form(fields) }
+    }
+}
+
+/// An event that has its sequence number and its id.
+#[derive(Clone, Debug)]
+pub struct SequencedEvent {
+    /// The sequence number: the next one of the hub, or one that a store has given.
+    pub seq: u64,
+    /// The name of the channel.
+    pub channel: Box<[u8]>,
+    /// The encoded event, its id included.
+    pub event: Shared,
+    /// The key, for the state of the channel and for [`OnSlow::Latest`](crate::hub::OnSlow::Latest). Empty if the event has
+    /// none.
+    pub key: Box<[u8]>,
+    /// The effect of the event on the state of its channel.
+    pub retain: Retain,
+    /// The id, if the application chose it.
+    pub id: Option<Box<[u8]>>,
+}
+
+impl SequencedEvent {
+    /// Returns how many bytes of memory the event takes. For a small event that is mostly this struct.
+    pub fn size(&self) -> usize {
+        let id = self.id.as_ref().map_or(0, |id| id.len());
+        std::mem::size_of::<Self>() + self.event.len() + self.channel.len() + self.key.len() + id
+    }
+}
+
+/// The most bytes of an id, a channel's name and a key.
+pub const MAX_ID_BYTES: usize = 1024;
+
+/// The longest reconnection time of an event, a day in milliseconds. With a longer one a single event could keep
+/// clients away permanently.
+const MAX_RETRY: u64 = 86_400_000;
+
+/// The most bytes of the data of a member, and of each event of a member or a will: the hub keeps them for each.
+const MAX_PRESENCE_BYTES: usize = 65_536;
+
+/// The last event ID of a stream that is finished for good (`$conn->finish`). A client that reconnects with it is answered
+/// 204, and stays away.
+pub const FINISHED_ID: &[u8] = b"eventsource-finished";
+
+/// Returns the ids among fields, as they are sent.
+pub fn given_ids<'a>(fields: impl Iterator<Item = Field<'a>> + 'a) -> impl Iterator<Item = Vec<u8>> + 'a {
+    fields.filter(|field| matches!(field, Field::Id(_))).map(|id| {
+        let line = encode_to_vec(&[id], LineEnd::Lf);
+        line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec()
+    })
+}
+
+/// The reason why a hub refuses an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The id is empty.
+    EmptyId,
+    /// The id is longer than 1024 bytes in UTF-8.
+    LongId,
+    /// The id contains a control character other than TAB.
+    ControlInId,
+    /// The id begins or ends with a space or TAB.
+    BlankAroundId,
+    /// The id is that of streams that are finished for good.
+    FinishedId,
+    /// The event has the name of the hub's event for gaps.
+    GapEventName,
+    /// The event has the name of the hub's event for positions.
+    PositionEventName,
+    /// The reconnection time is longer than a day, 86,400,000 ms.
+    LongRetry,
+    /// The data of a member, or an event of a member or a will, has more than 65,536 bytes.
+    LargePresence,
+    /// The numbers of members have the name of an event of the hub itself.
+    CountEventName,
+    /// The application's id for an event could be mistaken for one of the hub's own ids.
+    ReservedId,
+    /// The event would change what is retained of a member who is here.
+    MemberKey,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::EmptyId => "id must not be empty: it would reset the client's last event ID",
+            Self::LongId => "id must have at most 1024 bytes in UTF-8",
+            Self::ControlInId => {
+                "id must not contain a control character other than TAB: no client could send it back; remove it"
+            }
+            Self::BlankAroundId => {
+                "id must not begin or end with a space or TAB: no client could send it back; remove them"
+            }
+            Self::FinishedId => {
+                "id must not be that of a finished stream: each client that reconnects with it is sent away for good"
+            }
+            Self::GapEventName => {
+                "event must not be the name of the hub's event for gaps: choose another, or set gap_event"
+            }
+            Self::PositionEventName => {
+                "event must not be the name of the hub's event for positions: choose another, or set position_event"
+            }
+            Self::LongRetry => "retry must be at most 86400000 milliseconds, a day",
+            Self::LargePresence => "the data and each event of a member or a will must have at most 65536 bytes",
+            Self::CountEventName => {
+                "members cannot be counted: 'count' is the name of the hub's event for gaps or positions; choose another for that"
+            }
+            Self::ReservedId => "id must not begin as the hub's own ids do",
+            Self::MemberKey => "this key is that of a member who is here: change it with member()",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Refusal {
+    /// Returns the field that is at fault.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::EmptyId
+            | Self::LongId
+            | Self::ControlInId
+            | Self::BlankAroundId
+            | Self::FinishedId
+            | Self::ReservedId => "id",
+            Self::GapEventName | Self::PositionEventName | Self::CountEventName => "event",
+            Self::LongRetry => "retry",
+            Self::LargePresence => "data",
+            Self::MemberKey => "key",
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::invalid(refusal.field(), refusal)
+    }
+}
+
+/// Refuses an id with which no client could resume.
+///
+/// A client sends the id back as the value of an HTTP header. Servers answer 400 to a value with a control character,
+/// after which an EventSource never reconnects. They also remove blanks at both ends, so the id that comes back is a
+/// different one (RFC 9110, section 5.5). Fails with the [`Refusal`] that says why.
+pub fn check_id(id: &[u8]) -> Result<(), Refusal> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    if id.is_empty() {
+        return Err(Refusal::EmptyId);
+    }
+    if id.len() > MAX_ID_BYTES {
+        return Err(Refusal::LongId);
+    }
+    if id.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        return Err(Refusal::ControlInId);
+    }
+    if is_blank(id.first()) || is_blank(id.last()) {
+        return Err(Refusal::BlankAroundId);
+    }
+    Ok(())
+}
+
+/// Refuses an id that an event of a hub must not have: one with which no client could resume, and that of finished streams,
+/// with which one publisher could send all readers away for good. Fails with the [`Refusal`] that says why.
+fn check_published_id(id: &[u8]) -> Result<(), Refusal> {
+    check_id(id)?;
+    if id == FINISHED_ID {
+        return Err(Refusal::FinishedId);
+    }
+    Ok(())
+}
+
+impl<'a, F: Iterator<Item = Field<'a>> + Clone + 'a> Publication<'_, F> {
+    /// Refuses names and keys of a wrong length, and what `check_published_id` and `check_fields` refuse. Returns the id
+    /// among the fields, if they have one.
+    pub fn check(&self, settings: Option<&Settings>) -> Result<Option<Vec<u8>>, Failure> {
+        if self.channel.is_empty() {
+            return Err(Failure::invalid("channel", "a channel's name must be a string that is not empty"));
+        }
+        for (field, what, text) in [("channel", "a channel's name", self.channel), ("key", "key", self.key)] {
+            if text.len() > MAX_ID_BYTES {
+                let message = format!("{what} must have at most {MAX_ID_BYTES} bytes in UTF-8");
+                return Err(Failure::invalid(field, message));
+            }
+        }
+        check_once(Some(self.once).filter(|once| !once.is_empty()))?;
+        let id = given_ids(self.fields.clone()).next();
+        id.as_deref().map_or(Ok(()), check_published_id)?;
+        check_fields(self.fields.clone(), settings)?;
+        Ok(id)
+    }
+}
+
+/// Refuses a key `once` of a wrong length, also an empty one. Returns it as a [`Publication`] has it.
+pub fn check_once(given: Option<&[u8]>) -> Result<&[u8], Failure> {
+    match given {
+        Some(once) if once.is_empty() || once.len() > MAX_ONCE_BYTES => {
+            Err(Failure::invalid("once", format!("once must have 1 to {MAX_ONCE_BYTES} bytes in UTF-8")))
+        }
+        given => Ok(given.unwrap_or_default()),
+    }
+}
+
+/// Refuses an event with which one publisher could harm all clients of the hub: one that looks like an event of the hub
+/// itself, and one that keeps clients away for more than a day.
+///
+/// If the application gives the data of `gap` events, it means them for readers of its own events, so these may have the
+/// same name. Without settings no name is refused: only the hub process knows those of a named hub, and it checks the event.
+/// Fails with [`Refusal::GapEventName`], [`Refusal::PositionEventName`] or [`Refusal::LongRetry`].
+fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Option<&Settings>) -> Result<(), Refusal> {
+    let is_gap = |name: EventName<'_>, settings: &Settings| {
+        settings.gap_data.is_none() && is_sent_as(name.text(), &settings.gap_event)
+    };
+    let is_position = |name: EventName<'_>, settings: &Settings| {
+        settings.refuses_position_event && is_sent_as(name.text(), &settings.position_event)
+    };
+    for field in fields {
+        match (field, settings) {
+            (Field::Event(name), Some(settings)) if is_gap(name, settings) => return Err(Refusal::GapEventName),
+            (Field::Event(name), Some(settings)) if is_position(name, settings) => {
+                return Err(Refusal::PositionEventName)
+            }
+            (Field::Retry(retry), _) if !is_day_at_most(retry.text().bytes()) => return Err(Refusal::LongRetry),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses events of members and wills as `check_fields` does others, and those that are too large. Errors are those of
+/// [`check_member`], or [`Refusal::CountEventName`].
+pub fn check_presence(presence: &Presence, settings: Option<&Settings>) -> Result<(), Refusal> {
+    let Presence { member, will } = presence;
+    if let Some(member) = member {
+        for event in [&member.join, &member.update, &member.leave] {
+            check_member(&member.data, event, settings)?;
+        }
+        let count = || EventName::new(Text::from(COUNT_EVENT)).ok().map(Field::Event).into_iter();
+        if member.is_counted && check_fields(count(), settings).is_err() {
+            return Err(Refusal::CountEventName);
+        }
+    }
+    will.iter().try_for_each(|will| check_unsequenced(&will.event, settings))
+}
+
+/// Refuses the data of a member and its event. Errors are those of `check_fields`, or [`Refusal::LargePresence`].
+pub fn check_member(data: &MemberData, event: &Unsequenced, settings: Option<&Settings>) -> Result<(), Refusal> {
+    if data.text.len() > MAX_PRESENCE_BYTES {
+        return Err(Refusal::LargePresence);
+    }
+    check_unsequenced(event, settings)
+}
+
+fn check_unsequenced(event: &Unsequenced, settings: Option<&Settings>) -> Result<(), Refusal> {
+    if event.bytes().len() > MAX_PRESENCE_BYTES {
+        return Err(Refusal::LargePresence);
+    }
+    let lines = event.bytes().split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    let fields = lines.filter_map(|line| match line.split_once(": ") {
+        Some(("event", name)) => EventName::new(Text::from(name)).ok().map(Field::Event),
+        Some(("retry", retry)) => Retry::new(Text::from(retry)).ok().map(Field::Retry),
+        _ => None,
+    });
+    check_fields(fields, settings)
+}
+
+/// Returns true if a text, encoded as it is sent, equals `other`. The stored form of the text does not matter.
+fn is_sent_as(text: Text<'_>, other: &str) -> bool {
+    let sent = |text| encode_to_vec(&[Field::Data(text)], LineEnd::Lf);
+    if text.bytes().is_ascii() {
+        text.bytes() == other.as_bytes()
+    } else {
+        sent(text) == sent(other.into())
+    }
+}
+
+/// Returns true if decimal digits, which may begin with any number of zeros, are at most [`MAX_RETRY`].
+fn is_day_at_most(digits: &[u8]) -> bool {
+    let number = std::str::from_utf8(digits).map(|digits| digits.trim_start_matches('0')).unwrap_or_default();
+    number.is_empty() || number.parse().map_or(false, |number: u64| number <= MAX_RETRY)
+}
 
 /// How many leaves and numbers of members that are due are handled before others have their turn.
 pub const STEPS: usize = 256;
@@ -177,9 +482,63 @@ impl Sequence {
 mod tests {
     use super::*;
     use crate::event::Unsequenced;
-    use crate::hub::{Settings, StateBounds};
+    use crate::hub::{GapData, OnSlow, Settings, StateBounds};
     use crate::log::Bounds;
     use std::time::Duration;
+
+    fn settings() -> Settings {
+        let bounds = Bounds { events: 1, bytes: 1, age: Duration::ZERO };
+        Settings { on_slow: OnSlow::Gap, ..Settings::new(bounds, bounds) }
+    }
+
+    #[test]
+    fn an_id_that_no_client_could_send_back_is_refused() {
+        let long = [b'i'; MAX_ID_BYTES + 1];
+        let cases: [(&[u8], Option<Refusal>); 8] = [
+            (b"7", None),
+            (b"a\tb", None),
+            (&long[1..], None),
+            (b"", Some(Refusal::EmptyId)),
+            (&long, Some(Refusal::LongId)),
+            (b"a\x7F", Some(Refusal::ControlInId)),
+            (b" a", Some(Refusal::BlankAroundId)),
+            (b"a\t", Some(Refusal::BlankAroundId)),
+        ];
+        for (id, refusal) in cases {
+            assert_eq!(check_id(id).err(), refusal, "{id:?}");
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_finished_stream_can_be_pushed_and_not_published() {
+        assert_eq!(check_id(FINISHED_ID), Ok(()));
+        assert_eq!(check_published_id(FINISHED_ID), Err(Refusal::FinishedId));
+        assert_eq!(check_published_id(b"eventsource-finished-7"), Ok(()));
+    }
+
+    #[test]
+    fn the_name_of_an_event_of_the_hub_is_refused_unless_the_application_gives_its_data() {
+        let check = |name: &str, settings: &Settings| {
+            let name = EventName::new(Text::from(name)).expect("a name");
+            check_fields(std::iter::once(Field::Event(name)), Some(settings)).err()
+        };
+        let standard = settings();
+        assert_eq!(check("gap", &standard), Some(Refusal::GapEventName));
+        assert_eq!(check("position", &standard), Some(Refusal::PositionEventName));
+        assert_eq!(check("other", &standard), None);
+        let gap_data = GapData { evicted: "e".into(), unknown: "u".into(), slow: "s".into() };
+        let own = Settings { gap_data: Some(Box::new(gap_data)), refuses_position_event: false, ..standard };
+        assert_eq!((check("gap", &own), check("position", &own)), (None, None));
+    }
+
+    #[test]
+    fn a_retry_of_more_than_a_day_is_refused() {
+        for (digits, refusal) in [("0086400000", None), ("86400001", Some(Refusal::LongRetry))] {
+            let retry = Retry::new(Text::from(digits)).expect("digits");
+            let checked = check_fields(std::iter::once(Field::Retry(retry)), None);
+            assert_eq!(checked.err(), refusal, "{digits}");
+        }
+    }
 
     #[test]
     fn a_will_that_does_not_fit_is_sent_and_its_key_forgotten() {

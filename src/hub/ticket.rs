@@ -1,6 +1,6 @@
 //! What a client that comes back with a ticket may have without the application being asked.
 //!
-//! `ticket` seals this, and opens it. Whether it may still be had is decided by the requests to end streams (`readers::ends`),
+//! `ticket` seals this, and opens it. Whether it may still be had is decided by the requests to end streams (`readers`),
 //! or with a store by its entries, and by the limits of streams.
 
 use super::counts::Counts;

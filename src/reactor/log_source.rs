@@ -8,7 +8,7 @@
 //!
 //! A log's blocks end their lines in LF. A stream whose lines end in CRLF, or whose events come with the names of their
 //! channels, is sent copies of them, through its own buffer. A stream with a content coding shares what is encoded
-//! (`hub::sending::shared_encoding`).
+//! (`hub::sending::blocks`).
 
 use super::buffering::Buffering;
 use super::hubs::Hubs;

@@ -3,26 +3,22 @@
 //! A channel has a slot, and so has a pattern. A channel knows the patterns that match its name, a pattern the channels. Names
 //! of removed channels have tombstones ([`names`]).
 
-pub(super) mod eviction_clock;
-mod evictions;
+pub(super) mod evictions;
 pub(super) mod names;
-mod prefixes;
-pub(super) mod subscribers;
 #[cfg(test)]
 mod tests;
 
 use super::glob::{self, Glob};
-use super::settings::policies::Policies;
+use super::settings::Policies;
 use super::Topic;
 use crate::log::Log;
-use eviction_clock::Evictions;
-use names::{Evicted, Names};
-use prefixes::PatternIndex;
+use crate::stream::StreamId;
+use evictions::Evictions;
+use names::{Evicted, Names, PatternIndex};
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{Deref, Index};
 use std::sync::Arc;
-use subscribers::SubscriberList;
 
 /// A topic of a subscription: the slot of a channel or of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -391,5 +387,68 @@ impl Channels {
         self.patterns.iter_mut().for_each(|(_, pattern)| pattern.ending_through = 0); // other channels may end streams now
         let channels: Vec<usize> = self.slots.iter().map(|(at, _)| at).collect();
         channels.into_iter().for_each(|at| self.record_ending(at, policies));
+    }
+}
+
+/// The streams that are subscribed to a channel or a pattern.
+///
+/// A stream that has ended stays in the list until the list is next walked: finding it would take as long as walking. So does
+/// one that is ending and has left this list before: it is noted beside the list.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct SubscriberList {
+    streams: Vec<StreamId>,
+    /// The streams in the list that have left it.
+    removed: BTreeSet<StreamId>,
+    /// The number of streams without those that have ended.
+    count: usize,
+    /// Whether the topic is in the hub's queue of notifications.
+    pub(in crate::hub) is_queued: bool,
+}
+
+impl SubscriberList {
+    pub(in crate::hub) fn add(&mut self, stream: StreamId) {
+        self.streams.push(stream);
+        self.count += 1;
+    }
+
+    /// Records that a subscriber has ended. Returns true if most streams in the list have ended.
+    pub(in crate::hub) fn record_end(&mut self) -> bool {
+        self.count -= 1;
+        if self.count == 0 {
+            (self.streams, self.removed) = Default::default();
+        }
+        self.streams.len() > 2 * self.count + 16
+    }
+
+    /// Removes a stream that is ending. Returns true if most streams in the list have ended.
+    pub(in crate::hub) fn remove(&mut self, stream: StreamId) -> bool {
+        self.removed.insert(stream);
+        self.record_end()
+    }
+
+    /// Calls a function with each stream, and removes the streams for which it returns false.
+    pub(in crate::hub) fn walk(&mut self, mut is_open: impl FnMut(&StreamId) -> bool) {
+        self.is_queued = false;
+        if self.removed.is_empty() {
+            return self.streams.retain(is_open);
+        }
+        let removed = std::mem::take(&mut self.removed);
+        self.streams.retain(|stream| !removed.contains(stream) && is_open(stream));
+    }
+
+    /// Returns the number of subscribers.
+    pub(in crate::hub) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Returns the streams in the list, perhaps some that have ended.
+    pub(in crate::hub) fn iter(&self) -> impl Iterator<Item = StreamId> + '_ {
+        self.streams.iter().copied().filter(move |stream| !self.removed.contains(stream))
+    }
+
+    /// Returns the number of streams in the list, those that have ended included.
+    #[cfg(test)]
+    pub(in crate::hub) fn listed(&self) -> usize {
+        self.streams.len()
     }
 }

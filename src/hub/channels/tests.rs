@@ -1,7 +1,7 @@
-//! Invariants of the channels and patterns, checked by tests after each step.
+//! Invariants of the channels and patterns, checked by tests after each step, and tests of lists of subscribers.
 
 use super::*;
-use crate::hub::settings::policies::Policy;
+use crate::hub::settings::Policy;
 use std::collections::HashSet;
 
 impl Channels {
@@ -50,4 +50,28 @@ impl Channels {
     pub(in crate::hub) fn is_empty(&self) -> bool {
         self.slots.is_empty() && self.patterns.is_empty()
     }
+}
+
+#[test]
+fn removing_a_stream_reports_a_list_with_mostly_ended_streams() {
+    let mut subscribers = SubscriberList::default();
+    let stream = |serial| StreamId { slot: serial, serial };
+    (1..=20).for_each(|serial| subscribers.add(stream(serial)));
+    assert!(!(1..=18).any(|_| subscribers.record_end()));
+    assert!(subscribers.remove(stream(20)));
+}
+
+#[test]
+fn a_removed_stream_is_not_in_the_list_and_leaves_it_with_the_next_walk() {
+    let mut subscribers = SubscriberList::default();
+    let stream = |serial| StreamId { slot: serial, serial };
+    (1..=4).for_each(|serial| subscribers.add(stream(serial)));
+    subscribers.remove(stream(2));
+    assert_eq!((subscribers.len(), subscribers.iter().count(), subscribers.listed()), (3, 3, 4));
+    let mut walked = Vec::new();
+    subscribers.walk(|stream| {
+        walked.push(stream.serial);
+        true
+    });
+    assert_eq!((&walked[..], subscribers.listed()), (&[1, 3, 4][..], 3));
 }

@@ -1,17 +1,39 @@
-//! Who reads: the labels and ages of streams, requests to end streams, limits of the streams that have a key in common, and
-//! polls.
+//! Who reads: the labels and ages of streams, and requests to end streams by these and by their topics. `stream_limits` has
+//! limits of the streams that have a key in common, `polls` the streams that end with something new.
+//!
+//! A stream may have labels, which its application gives it: `user/7`. Who asks for an end names labels or topics
+//! ([`EndRequest`]), and the hub says which streams are meant. A stream may also have an age at which it ends.
+//!
+//! # Who reads what a topic names
+//!
+//! A stream reads a channel by its name or by a pattern that matches it. So a topic of a request means each stream that has a
+//! topic with a name in common: otherwise somebody would read on by a pattern what may not be read any more.
+//!
+//! # Order
+//!
+//! A stream that subscribes after a request is not meant by it. But an application may be asked for a stream, find that its
+//! user may read, and subscribe only after another process has withdrawn that right and asked for the end. So a hub remembers
+//! requests for a while ([`REMEMBERED`]), and a subscription says since when the application knows what it does
+//! ([`asked_at`](Access::asked_at)): one that is older than a request which means it ends at once, too. A ticket that the
+//! application was asked for before is refused, for as long as any is valid. A request that had to be forgotten may have
+//! meant anybody: a job that withdraws the rights of many users makes a hub forget others within milliseconds.
+//!
+//! A client that is between two streams or polls is not meant either, nor is it told not to come back: its application, which
+//! has withdrawn the right before, is asked again. A request that means later polls would also end those that the application
+//! has let in since.
 
-pub(super) mod ends;
 pub(super) mod polls;
 pub(super) mod stream_limits;
 
-use super::{Access, SubscribeRequest};
+use super::channels::SubscriberList;
+use super::glob::{self, Glob};
+use super::ticket::LONGEST_TICKET;
+use super::{Access, Hub, SubscribeRequest, Topic};
 use crate::stream::{after, StreamId};
-use ends::EndRequests;
 use polls::Polls;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use stream_limits::Reservations;
 
 /// The first byte of the labels by which streams are [counted](stream_limits). Applications cannot give these.
@@ -167,4 +189,201 @@ impl Labels {
 /// Returns true if a label counts streams, and is not one of the application.
 pub fn is_counted(label: &[u8]) -> bool {
     label.first() == Some(&COUNTED)
+}
+
+/// The event that ends a stream for good, with the id that [no published event has](crate::hub::Publication::check). A client
+/// that reconnects sends the id, and is answered with the status 204.
+pub const FINISH_BLOCK: &[u8] = b"event: finish\ndata: finish\nid: eventsource-finished\n\n";
+
+/// The most requests that are remembered, and the most bytes of their labels and topics.
+pub const MOST_REMEMBERED: (usize, usize) = (1000, 1 << 20);
+/// How long they are: as long as a [`Ticket`](crate::hub::Ticket) may be valid.
+const REMEMBERED: Duration = LONGEST_TICKET;
+/// How long an application may take between the question and the subscription. Older requests of a store's history mean no
+/// subscription. Tickets of a store that machines share are compared with its history itself.
+pub const LONGEST_ANSWER: Duration = Duration::from_secs(60);
+
+/// A request to end streams: those with one of the labels, and those that read what one of the topics names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndRequest {
+    /// The labels.
+    pub labels: Vec<Box<[u8]>>,
+    /// The topics.
+    pub topics: Vec<Topic>,
+    /// Whether the clients are told not to come back.
+    pub finishes: bool,
+}
+
+impl EndRequest {
+    /// Returns true if it means a stream with this subscription.
+    pub fn means(&self, subscription: &SubscribeRequest) -> bool {
+        let SubscribeRequest { topics, access: Access { labels, .. }, .. } = subscription;
+        labels.iter().any(|label| self.labels.contains(label))
+            || topics.iter().any(|topic| self.topics.iter().any(|of| has_common_name(topic, of)))
+    }
+
+    /// Returns how many bytes its labels and topics have.
+    pub fn bytes(&self) -> usize {
+        let topics = self.topics.iter().map(|(Topic::Channel(name) | Topic::Pattern(name))| name.len());
+        self.labels.iter().map(|label| label.len()).chain(topics).sum()
+    }
+}
+
+/// The last requests, and when they were carried out: nanoseconds of the system's monotonic clock. The hub compares them with
+/// subscriptions, and its owner with tickets.
+#[derive(Debug, Default)]
+pub struct EndRequests {
+    /// In the order of these times.
+    requests: VecDeque<(u64, EndRequest)>,
+    /// The time of the last request that was forgotten.
+    forgotten_through: u64,
+}
+
+impl EndRequests {
+    /// Begins without those that were carried out until then.
+    pub fn after(forgotten_through: u64) -> Self {
+        Self { forgotten_through, ..Self::default() }
+    }
+
+    /// Remembers a request that is carried out at a time.
+    pub fn add(&mut self, request: &EndRequest, at: u64) {
+        let Self { requests, forgotten_through } = self;
+        let oldest = at.saturating_sub(REMEMBERED.as_nanos() as u64);
+        let place = requests.partition_point(|(other, _)| *other <= at);
+        requests.insert(place, (at, request.clone()));
+        let is_too_much = |requests: &VecDeque<(u64, EndRequest)>| {
+            let bytes: usize = requests.iter().map(|(_, request)| request.bytes()).sum();
+            requests.len() > MOST_REMEMBERED.0 || bytes > MOST_REMEMBERED.1 && requests.len() > 1
+        };
+        while requests.front().map_or(false, |(at, _)| *at < oldest) || is_too_much(requests) {
+            *forgotten_through = requests.pop_front().map_or(0, |(at, _)| at).max(*forgotten_through);
+        }
+    }
+
+    /// Returns those that were carried out since some time, the last one first.
+    fn since(&self, at: u64) -> impl Iterator<Item = &EndRequest> {
+        self.requests.iter().rev().take_while(move |(carried_out, _)| *carried_out >= at).map(|(_, request)| request)
+    }
+
+    /// Returns something if a request that means a subscription was carried out after the application was asked for it, or one
+    /// of which that is not known any more: whether the client is told not to come back.
+    pub fn overtaking(&self, subscription: &SubscribeRequest) -> Option<bool> {
+        let asked_at = Some(subscription.access.asked_at).filter(|at| *at > 0)?;
+        let mut means = self.since(asked_at).filter(|request| request.means(subscription)).peekable();
+        let is_overtaken = means.peek().is_some() || asked_at <= self.forgotten_through;
+        is_overtaken.then(|| means.any(|request| request.finishes))
+    }
+
+    /// Returns true if the subscription of a ticket is [overtaken](Self::overtaking), or if it is not known when the
+    /// application was asked for it.
+    pub fn withdraw(&self, subscription: &SubscribeRequest) -> bool {
+        subscription.access.asked_at == 0 || self.overtaking(subscription).is_some()
+    }
+}
+
+/// Returns true if a topic of a stream and one of a request have a name in common.
+fn has_common_name(one: &Topic, other: &Topic) -> bool {
+    match (one, other) {
+        (Topic::Channel(one), Topic::Channel(other)) => one == other,
+        (Topic::Channel(name), Topic::Pattern(text)) | (Topic::Pattern(text), Topic::Channel(name)) => {
+            name.starts_with(glob::literal(text)) && Glob::new(text).is_match(name)
+        }
+        (Topic::Pattern(one), Topic::Pattern(other)) => glob::can_match_same(one, other),
+    }
+}
+
+impl Readers {
+    /// Returns the requests that are remembered, with the times at which they were carried out, and until when others were.
+    pub fn end_requests(&self) -> (impl Iterator<Item = &(u64, EndRequest)>, u64) {
+        (self.requests.requests.iter(), self.requests.forgotten_through)
+    }
+
+    /// Takes the next stream that is old enough to end.
+    pub fn pop_aged(&mut self, now: Instant) -> Option<StreamId> {
+        let (_, stream) = self.labels.first_end().filter(|(at, _)| *at <= now)?;
+        self.labels.remove(stream.into());
+        Some(stream.into())
+    }
+
+    /// Returns when the first stream is old enough to end, or a poll has waited for long enough.
+    pub fn next_aged(&self) -> Option<Instant> {
+        [self.labels.first_end().map(|(at, _)| at), self.polls.first_end()].into_iter().flatten().min()
+    }
+}
+
+impl Hub {
+    /// Returns the streams that a request means, perhaps some that have ended, each once. Remembers the request, which is
+    /// carried out at `at`, a time of the system's monotonic clock in nanoseconds.
+    pub fn streams_to_end(&mut self, request: &EndRequest, at: u64) -> Vec<StreamId> {
+        let by_label = request.labels.iter().flat_map(|label| self.readers.labels.streams(label));
+        let lists = request.topics.iter().flat_map(|topic| self.logs.channels().readers_of(topic));
+        let by_topic = lists.flat_map(SubscriberList::iter).map(u64::from);
+        let streams: BTreeSet<u64> = by_label.chain(by_topic).collect();
+        self.readers.requests.add(request, at);
+        streams.into_iter().map(Into::into).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(labels: &[&str], topics: &[&str]) -> EndRequest {
+        EndRequest { labels: names(labels), topics: topics_of(topics), finishes: false }
+    }
+
+    fn names(names: &[&str]) -> Vec<Box<[u8]>> {
+        names.iter().map(|name| name.as_bytes().into()).collect()
+    }
+
+    fn topics_of(names: &[&str]) -> Vec<Topic> {
+        let topic = |name: &&str| match name.contains('*') {
+            true => Topic::Pattern(name.as_bytes().into()),
+            false => Topic::Channel(name.as_bytes().into()),
+        };
+        names.iter().map(topic).collect()
+    }
+
+    /// Returns true if a ticket is not withdrawn whose application was asked at a time.
+    fn admit(ends: &EndRequests, asked_at: u64, labels: &[&str], topics: &[&str]) -> bool {
+        let access = Access { asked_at, labels: names(labels), ..Access::default() };
+        !ends.withdraw(&SubscribeRequest { topics: topics_of(topics), access, ..SubscribeRequest::default() })
+    }
+
+    #[test]
+    fn a_ticket_is_refused_if_what_it_allows_was_withdrawn_since() {
+        let mut ends = EndRequests::default();
+        ends.add(&end(&["a"], &["o/*"]), 1000);
+        for (asked_at, names, topics, expected) in [
+            (999, &["a"][..], &["c"][..], false),
+            (1000, &["a"], &["c"], false),
+            (1001, &["a"], &["c"], true),
+            (999, &["b"], &["c"], true),
+            (999, &["b", "a"], &["c"], false),
+            (999, &[], &["o/1"], false),
+            (999, &[], &["c", "o/1"], false),
+            (999, &[], &["c", "*/1", "p"], false),
+            (999, &[], &["p/1"], true),
+            (0, &["b"], &["c"], false),
+        ] {
+            assert_eq!(admit(&ends, asked_at, names, topics), expected, "{asked_at} {names:?} {topics:?}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_refused_if_what_was_withdrawn_since_had_to_be_forgotten() {
+        let hour = 3_600_000_000_000;
+        let mut ends = EndRequests::default();
+        ends.add(&end(&["a"], &[]), 10);
+        ends.add(&end(&["a"], &[]), 5);
+        assert!(!admit(&ends, 7, &["a"], &["c"]), "requests of other machines come late");
+        assert!(admit(&ends, 7, &["b"], &["c"]));
+        (0..999).for_each(|number| ends.add(&end(&["x"], &[]), 20 + number));
+        assert!(!admit(&ends, 5, &["b"], &["c"]), "1,000 requests are known, not the one of this time");
+        assert!(admit(&ends, 6, &["b"], &["c"]) && !admit(&ends, 6, &["a"], &["c"]));
+        ends.add(&end(&["x"], &[]), 10 + hour);
+        assert!(!admit(&ends, 9, &["a"], &["c"]), "for as long as a ticket may be valid");
+        let next = EndRequests::after(ends.forgotten_through);
+        assert!(!admit(&next, 9, &["b"], &["c"]) && admit(&next, 11, &["b"], &["c"]), "in the next program, too");
+    }
 }

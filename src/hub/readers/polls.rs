@@ -9,8 +9,7 @@
 //! A later position, as a keepalive or when a client of the state resumes, is not new by itself: otherwise a client of a quiet
 //! channel would poll without a pause while others are busy.
 
-use crate::hub::cursor::parts::Parts;
-use crate::hub::cursor::Waiting;
+use crate::hub::cursor::{Parts, Waiting};
 use crate::hub::{Access, Cursor, Hub, Poll, PollReason, PositionStyle};
 use crate::stream::{after, StreamId};
 use std::collections::{BTreeSet, HashMap};

@@ -5,9 +5,8 @@
 //! sequence number where compaction begins again.
 
 use crate::event::{Framing, Shared};
-use crate::hub::cursor::parts::Parts;
-use crate::hub::ids::plain_and_opaque::ClientPosition;
-use crate::hub::ids::LastId;
+use crate::hub::cursor::Parts;
+use crate::hub::ids::{ClientPosition, LastId};
 use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Hub, OwnBlock};
 use crate::log::LogEntry;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::hub::channels::Channel;
-use crate::hub::settings::policies::Policies;
+use crate::hub::settings::Policies;
 use std::collections::HashSet;
 
 impl Hub {

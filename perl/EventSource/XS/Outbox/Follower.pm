@@ -31,7 +31,7 @@ use warnings;
 # transaction ids (pg_snapshot_xmin) would not be better: a transaction's id is given at its first change, which may come before
 # the lock. It would also hold back all rows until the oldest transaction of the database has ended.
 #
-# Each row has a random key, with which the hub takes it once, within the bounds of once (src/hub/publishing/once_keys.rs). So
+# Each row has a random key, with which the hub takes it once, within the bounds of once (src/hub/sequence/once_keys.rs). So
 # nothing depends on the lease but work that is done twice: two followers that read the same rows publish each once, and each of
 # them in the order of the rows. A follower that was stopped drops its rows if its lease has run out meanwhile. One that is cut
 # off lets its lease run out: the hub of another one may be reachable.

@@ -19,7 +19,7 @@ use Scalar::Util qw(blessed reftype);
 our $request;    ## no critic (ProhibitPackageVars)
 
 # The last event ID of a stream that is finished for good, and the event that says so. A hub has the same
-# (src/hub/readers/ends.rs, src/hub/publishing/refusal.rs); t/hub/shared_rules.t compares them.
+# (src/hub/readers/mod.rs, src/hub/sequence.rs); t/hub/shared_rules.t compares them.
 my $FINISHED = 'eventsource-finished';
 my %FINISH   = (event => 'finish', data => 'finish');
 
