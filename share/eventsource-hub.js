@@ -148,6 +148,7 @@ class Source {
   wake = () => {};                        // ends a wait: the page is shown again
   #isClosed = false;
   #read;                                  // when bytes came last
+  #isAsking;                              // the head of the response has not come
   #came = {};                             // of these: the age of the response then, and whether they ended within a line
   #renewed = -LOOK_EVERY;
   #cacheKey = '';                         // once a response has come from a cache: a parameter of each URL
@@ -194,9 +195,10 @@ class Source {
     this.#abort?.abort(reason);
   }
 
-  // ms for which nothing waits for an answer; NaN until it is known.
+  // ms for which a stream may be silent; NaN until it is known. A proxy may accept a request, and never answer it.
   get #patience() {
-    return 1000 * (this.request.keepalive ?? 2 * this.keepalive);
+    const known = 1000 * (this.request.keepalive ?? 2 * this.keepalive);
+    return known || (this.#isAsking && isRepeatable(this.request, this.lastEventId) ? MAX_DELAY : NaN);
   }
 
   // Ends the response, or the wait for the next one. Several tabs ask for it at once. The connection of a stream that is silent
@@ -244,7 +246,9 @@ class Source {
         this.asked = this.#read = now();
         this.#came = {};
         this.#abort = new AbortController();
+        this.#isAsking = true;
         response = await this.fetch(this.request.method, this.#abort.signal);
+        this.#isAsking = false;
         status = response.status;
         if (status === 200 && /^text\/event-stream\b/i.test(response.headers.get('Content-Type'))) {
           const owner = response.headers.get(OWNER) || '';
@@ -391,7 +395,7 @@ class Replica {
   owner;                                  // whose stream it is
   line;                                   // what counts together: a gap begins another line
   count = 0;                              // entries with an id of their own
-  #hasPositions;
+  hasPositions = false;                   // its server sends them, as a hub does
 
   constructor(request, { entries = [], ...place } = {}) {
     this.#request = request;
@@ -415,7 +419,7 @@ class Replica {
     const completes = type === position && !this.isComplete;
     this.last = id;
     this.inState = type === position ? undefined : entry.inState;
-    this.#hasPositions ||= !type || type === position;
+    this.hasPositions ||= !type || type === position;
     if (id !== prev) this.count++;
     if (completes) this.isComplete = true;
     if (type === gap) {
@@ -445,7 +449,7 @@ class Replica {
     const line = type === gap ? newId() : undefined;
     const inState = line ? isState && line : isState && !prev ? newId() : this.inState;
     const end = this.#ring.at(-1);
-    const isNew = inState || this.#hasPositions && this.#isEvent({ type }) && this.#isEvent(end);
+    const isNew = inState || this.hasPositions && this.#isEvent({ type }) && this.#isEvent(end);
     return { type, data, id, prev, inState, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, key) };
   }
 
@@ -462,7 +466,7 @@ class Replica {
   since({ last, inState, line }, isLate) {
     const { position } = this.#request;
     const end = this.#ring.at(-1);
-    const isTold = (entry, isSure) => !last || !entry?.line || entry.line === line || this.#hasPositions && isSure;
+    const isTold = (entry, isSure) => !last || !entry?.line || entry.line === line || this.hasPositions && isSure;
     // An event of the state may have the id of before the gap: a tab that is there may lack it.
     if (inState && this.#ring.some(entry => entry.id === last && entry.prev === last && this.#isEvent(entry))) return;
     if (last === this.last && inState === this.inState) return isTold(end, isLate || !this.#isEvent(end)) ? [] : undefined;
@@ -496,8 +500,10 @@ class SharedStream {
   #waiting = new Map();
   #state;                                 // what tabs are told of it; nothing before the first attempt has failed
 
-  // send(message, to): to one tab, or to all. At first it may begin again, where a tab is that comes: when the worker or leader
-  // before has ended, the first to come may be a new tab, or one that is ahead. Then the others say where to resume.
+  // send(message, to): to one tab, or to all. It may begin again, where a tab is that comes: the first to come may have been a
+  // new tab, or one that is ahead. A server that sends positions replays what that tab lacks, or a gap. Another one may do
+  // neither, and tabs would move the stream to and fro: there it may begin again at first only, when the worker or leader before
+  // has ended.
   constructor(request, seed, send) {
     this.send = send;
     this.#request = request;
@@ -561,7 +567,7 @@ class SharedStream {
       const isFlowing = this.#state.readyState === OPEN && (this.#request.way || this.#source.flow === 'flowing');
       const isReady = isFlowing && !(replica.inState && replica.isComplete === false);
       if (!wasReady || !isReady || isAhead) setTimeout(look, 2000, isReady);
-      else if (last && came < this.#mayRestartUntil && !replica.since(message, true)) {
+      else if (last && (came < this.#mayRestartUntil || replica.hasPositions) && !replica.since(message, true)) {
         if (message.seed) {
           this.#begin(message.seed);
           this.#answerWaiting();          // before the server answers with a gap

@@ -147,6 +147,30 @@ const CASES = {
     ];
   },
 
+  // The first request ends after 30 s, and so does the second, which was made meanwhile. The tabs are told of both.
+  async 'a proxy that accepts requests, and says nothing'(hasWorker) {
+    const {browser, open, pass, publish} = begin({hasWorker});
+    browser.proxy = 'swallows';
+    const pages = [open({keepalive: undefined}), open({keepalive: undefined})];
+    const errors = pages.map(({hub}) => {
+      const seen = [];
+      hub.addEventListener('error', ({status}) => seen.push([status, hub.readyState]));
+      return seen;
+    });
+    await pass(29);
+    const before = browser.swallowed;
+    await pass(11);
+    const after = browser.swallowed;
+    browser.proxy = undefined;
+    await pass(30);
+    publish(3);
+    await pass(1);
+    return [
+      [[before, after], [1, 2]],
+      ...pages.map(({received}, at) => [[errors[at], received], [[[0, 0], [0, 0]], ids(1, 3)]]),
+    ];
+  },
+
   async 'tabs whose ids differ, while a state comes for a minute'(hasWorker) {
     const {server, browser, open, pass, publish} = begin({hasState: true, kept: 5, hasWorker});
     const pages = [];
