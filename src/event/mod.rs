@@ -13,14 +13,12 @@
 mod byte_mask;
 mod encode;
 mod field;
-mod framing;
 #[cfg(test)]
 mod naive;
-mod text;
 mod unsequenced;
 
-pub use encode::{encode, encode_to_vec, has_id_line, retry_line, size_bound, Block, LineEnd, BLANK_SIZE_BOUND};
-pub use field::{EventId, EventName, Field, FieldError, FieldName, Retry, Why};
-pub use framing::{Framing, Shared};
-pub use text::Text;
+pub use encode::{
+    encode, encode_to_vec, has_id_line, retry_line, size_bound, Block, Framing, LineEnd, Shared, BLANK_SIZE_BOUND,
+};
+pub use field::{EventId, EventName, Field, FieldError, FieldName, Retry, Text, Why};
 pub use unsequenced::{Form, Unsequenced};

@@ -11,14 +11,12 @@
 
 mod key_table;
 mod newest;
-mod snapshots;
 #[cfg(test)]
 mod tests;
 mod versions;
 
 pub use key_table::KeyTable;
-pub use snapshots::Snapshots;
-pub use versions::VersionEntries;
+pub use versions::{Snapshots, VersionEntries};
 
 use crate::event::Shared;
 use newest::Newest;

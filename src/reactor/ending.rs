@@ -1,4 +1,6 @@
-//! Ending a stream: after everything is sent, or at once.
+//! Ending streams: one, after everything is sent or at once; those whose readers may not read on; or many.
+//!
+//! # One stream
 //!
 //! - [`end`](Reactor::end) ends a stream in the way that a command asks for.
 //! - [`give_up`](Reactor::give_up) ends the stream of a slow client after a last attempt to send.
@@ -6,10 +8,24 @@
 //! - [`complete`](Reactor::complete) follows when everything is sent.
 //!   [`end_at_once`](Reactor::end_at_once) does not wait for that.
 //! - [`close`](Reactor::close) closes the socket and frees the slot.
+//!
+//! # Readers
+//!
+//! A withdrawn stream is sent what was sent to its own buffer, but nothing more of the logs, whatever was published before: its
+//! client may have lost the right to read it. A client that reconnects resumes where it was, if the application still lets it.
+//! A poll ends in the same way as soon as it is answered, which `hub::readers::polls` decides.
+//!
+//! # Many streams
+//!
+//! A hub is drained, or the process shuts down. Each client is sent a random reconnection time (`retry`), and the ends
+//! are spread over time, so that the clients do not all reconnect at once.
 
 use super::stream_record::{Deadline, StreamQueue, StreamRecord};
-use super::{Answer, Ending, Io, Reactor, StreamId};
-use crate::stream::{Discarded, Reason, Stream};
+use super::{Answer, Ending, HubId, Io, Reactor, StreamId};
+use crate::event::retry_line;
+use crate::hub::FINISH_BLOCK;
+use crate::stream::{after, Discarded, Reason, Settings, Stream};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 impl<I: Io> Reactor<I> {
@@ -159,5 +175,206 @@ impl<I: Io> Reactor<I> {
             all.bytes += lost.bytes;
         }
         all
+    }
+}
+
+impl<I: Io> Reactor<I> {
+    /// The most streams that one turn ends because of their ages.
+    pub(super) const AGED_PER_TURN: usize = 64;
+
+    /// Ends the streams that are old enough.
+    pub(super) fn end_aged(&mut self, now: Instant) {
+        for id in self.hubs.take_aged(now, Self::AGED_PER_TURN) {
+            self.note_age(id);
+            self.withdraw(id, false);
+        }
+        self.end_waits(now);
+    }
+
+    /// Ends the polls that have waited for long enough, each as soon as it was sent everything. One that has not begun, because
+    /// its hub is behind its client, ends at once.
+    pub(super) fn end_waits(&mut self, now: Instant) {
+        for id in self.hubs.take_waited(now, Self::AGED_PER_TURN) {
+            match self.hub_and_cursor(id) {
+                Some((_, cursor)) if !cursor.is_held() => {
+                    cursor.end_wait();
+                    self.queue(id.slot);
+                }
+                _ => self.end_poll(id),
+            }
+        }
+    }
+
+    /// Ends a poll in order. It is sent nothing more of the logs. A client that has waited in vain is sent its position, if
+    /// that has advanced: so a client of a quiet channel does not fall behind. The end is no decision of the application about
+    /// its member.
+    pub(super) fn end_poll(&mut self, id: StreamId) {
+        self.note_age(id);
+        let is_in_vain = self.hub_and_cursor(id).map_or(false, |(_, cursor)| !cursor.has_news());
+        let position = if is_in_vain { self.quiet_block(id) } else { None };
+        if let (Some(position), Some(record)) = (position, self.record(id)) {
+            let position = record.stream.settings().frame(&position);
+            self.buffer_non_event(id, position);
+        }
+        self.end_without_logs(id);
+    }
+
+    /// Ends a stream, and sends its client a reconnection time, or an event after which it does not reconnect. Returns false if
+    /// the stream is ending already: then it is sent nothing more of the logs.
+    pub(super) fn withdraw(&mut self, id: StreamId, finishes: bool) -> bool {
+        let (is_ending, is_transferred) = match self.record(id).filter(|record| !record.has_ended) {
+            Some(record) => (record.stream.ending().is_some(), record.is_transferred),
+            None => return false,
+        };
+        if !is_ending && !is_transferred {
+            if finishes {
+                self.begin(id); // the first block of a stream comes first
+                if let Some(settings) = self.record(id).map(|record| *record.stream.settings()) {
+                    self.buffer_non_event(id, settings.frame(FINISH_BLOCK));
+                }
+            } else {
+                self.send_retry(id);
+            }
+        }
+        self.end_without_logs(id);
+        !is_ending
+    }
+
+    /// Ends a stream, unless it is ending already. It is sent nothing more of the logs.
+    pub(super) fn end_without_logs(&mut self, id: StreamId) {
+        self.drop_subscription(id);
+        let (is_ending, is_transferred) = match self.record(id) {
+            Some(record) => (record.stream.ending().is_some(), record.is_transferred),
+            None => return,
+        };
+        match (is_ending, is_transferred) {
+            (true, _) => self.queue(id.slot),
+            (false, true) => self.end(id, Reason::Application, Ending::Transfer),
+            (false, false) => self.end(id, Reason::Application, Ending::Flush),
+        }
+    }
+}
+
+/// Streams, each with the time at which it is to end.
+#[derive(Debug)]
+pub(super) struct Spread {
+    queue: VecDeque<(Instant, StreamId)>,
+    /// When all of them are to have ended.
+    until: Instant,
+}
+
+impl Spread {
+    fn new(streams: Vec<StreamId>, time: Duration, now: Instant) -> Self {
+        let until = after(now, time);
+        let time = until - now;
+        let count = streams.len().max(1) as u32;
+        let at = |number| now + time / count * number as u32;
+        let queue = streams.into_iter().enumerate().map(|(number, stream)| (at(number), stream)).collect();
+        Self { queue, until }
+    }
+
+    pub(super) fn next_due(&self) -> Instant {
+        self.queue.front().map_or(self.until, |(at, _)| *at.min(&self.until))
+    }
+
+    /// Takes the next stream that is due to end.
+    fn pop_due(&mut self, now: Instant) -> Option<StreamId> {
+        if self.next_due() > now {
+            return None;
+        }
+        self.queue.pop_front().map(|(_, stream)| stream)
+    }
+}
+
+/// Returns a random reconnection time in milliseconds, between one and two times the stream's
+/// [`retry`](crate::stream::Settings::retry).
+pub(super) fn random_retry(settings: &Settings) -> u64 {
+    let least = settings.retry.as_millis().clamp(1, u128::from(u32::MAX)) as u64;
+    fastrand::u64(least..=2 * least)
+}
+
+impl<I: Io> Reactor<I> {
+    /// The most streams that one turn ends because their hub is drained.
+    const ENDS_PER_TURN: usize = 64;
+
+    /// Sends a client a random reconnection time, and its position if that has advanced.
+    pub(super) fn send_retry(&mut self, id: StreamId) {
+        self.begin(id); // the first block of a stream comes first
+        if let Some(settings) = self.record(id).map(|record| *record.stream.settings()) {
+            let retry = random_retry(&settings);
+            let block = self.last_block(id, retry).unwrap_or_else(|| retry_line(retry));
+            self.buffer_non_event(id, settings.frame(&block));
+        }
+    }
+
+    /// Drains a hub: refuses new subscribers, and ends the streams one by one.
+    pub(super) fn drain(&mut self, hub: HubId, within: Duration, now: Instant) {
+        if self.hubs.start_draining(hub) {
+            let streams = self.streams_of(hub);
+            self.drains.push(Spread::new(streams, within, now));
+        }
+    }
+
+    /// Ends the streams of drained hubs that are due.
+    pub(super) fn continue_draining(&mut self, now: Instant) {
+        let mut drains = std::mem::take(&mut self.drains);
+        for drain in &mut drains {
+            for id in std::iter::from_fn(|| drain.pop_due(now)).take(Self::ENDS_PER_TURN) {
+                self.end_with_retry(id, Reason::Server);
+            }
+        }
+        drains.retain(|drain| !drain.queue.is_empty());
+        self.drains = drains;
+    }
+
+    /// Shuts down: sends each client a reconnection time, and ends all streams one by one. A second call can only shorten
+    /// the time.
+    pub(super) fn shut_down(&mut self, within: Duration, now: Instant) {
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.until = shutdown.until.min(after(now, within));
+            return;
+        }
+        self.is_shutting_down = true;
+        let mut ending = Vec::new();
+        for id in self.streams_to_end() {
+            if self.record(id).map_or(false, |record| record.is_transferred) {
+                self.end(id, Reason::Server, Ending::Transfer);
+            } else {
+                self.send_retry(id);
+                ending.push(id);
+            }
+        }
+        // A millisecond a stream is enough, and half of the time is left for clients that read slowly.
+        let spread = (within / 2).min(Duration::from_millis(ending.len() as u64));
+        // Even without time the sockets are sent what they take at once.
+        let until = after(now, within.max(Duration::from_millis(1)));
+        self.shutdown = Some(Spread { until, ..Spread::new(ending, spread, now) });
+    }
+
+    /// Returns the streams that are not ending yet.
+    fn streams_to_end(&self) -> Vec<StreamId> {
+        let open = self.records.iter().enumerate().filter_map(|(slot, record)| {
+            let record = record.as_ref().filter(|record| !record.has_ended && record.stream.ending().is_none())?;
+            Some(StreamId { slot: slot as u32, serial: record.serial })
+        });
+        open.collect()
+    }
+
+    /// Ends the streams that are due. When the time is up, ends all streams.
+    pub(super) fn continue_shutdown(&mut self, now: Instant) {
+        while let Some(shutdown) = &mut self.shutdown {
+            match shutdown.pop_due(now) {
+                Some(id) => self.end(id, Reason::Server, Ending::Flush),
+                None => break,
+            }
+        }
+        if self.shutdown.as_ref().map_or(false, |shutdown| shutdown.until <= now) {
+            self.flush(now); // the sockets are sent what they still take
+            for slot in 0..self.records.len() {
+                if let Some(serial) = self.records[slot].as_ref().map(|record| record.serial) {
+                    self.end_at_once(StreamId { slot: slot as u32, serial }, Reason::Server);
+                }
+            }
+        }
     }
 }

@@ -5,9 +5,8 @@
 //! of its hub, and may have something in its own buffer. Any other one ends: its client is sent a random reconnection time, and
 //! comes back with its last event id.
 
-use super::buffering::Buffering;
-use super::shutdown::random_retry;
-use super::stream_record::StreamRecord;
+use super::ending::random_retry;
+use super::stream_record::{Buffering, StreamRecord};
 use super::{HubId, Io, Reactor, StreamId};
 use crate::compression::{Alone, Body};
 use crate::event::retry_line;

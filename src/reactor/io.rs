@@ -1,7 +1,11 @@
-//! The system calls that a reactor needs, as a trait, so that the reactor is tested without a socket.
+//! The system calls that a reactor needs, as a trait, so that the reactor is tested without a socket; and what an error of a
+//! socket means for its stream.
+//!
+//! The error numbers come from `libc`: they differ between systems, and on Linux between processors (MIPS, SPARC, Alpha).
 
 use super::StreamId;
-use std::io::{self, IoSlice};
+use crate::stream::Reason;
+use std::io::{self, ErrorKind, IoSlice};
 use std::time::Duration;
 
 /// Makes the reactor's system calls.
@@ -16,7 +20,7 @@ pub trait Io {
     fn watch_writable(&mut self, socket: &Self::Socket, stream: StreamId, writable: bool) -> io::Result<()>;
 
     /// Sends as many bytes as the system takes now, and returns their number. Fails with
-    /// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) if the system takes nothing now.
+    /// [`ErrorKind::WouldBlock`] if the system takes nothing now.
     fn send(&mut self, socket: &Self::Socket, blocks: &[IoSlice<'_>]) -> io::Result<usize>;
 
     /// Returns how many bytes the client has still to take of those that the socket has taken.
@@ -33,7 +37,7 @@ pub trait Io {
     fn uncork(&mut self, socket: &Self::Socket);
 
     /// Reads and discards some of what the client has sent. Returns 0 if the client has closed its side. Fails with
-    /// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) if there is nothing to read now.
+    /// [`ErrorKind::WouldBlock`] if there is nothing to read now.
     fn discard_input(&mut self, socket: &Self::Socket) -> io::Result<usize>;
 
     /// Returns true if an ended socket may stay open for a while: enough descriptors are free.
@@ -58,4 +62,59 @@ pub struct Ready {
     pub readable: bool,
     /// The client has closed its side, or the connection is broken.
     pub hung_up: bool,
+}
+
+/// Returns true if the system is short of memory (`ENOBUFS`, `ENOMEM`). That says nothing about the client.
+pub(super) fn is_memory(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::OutOfMemory || numbers::is_memory(error.raw_os_error())
+}
+
+/// Returns the reason for which a stream ends when its socket fails. The client or the network breaks a connection; any
+/// other error is a mistake on this side. `ENETUNREACH`, `EHOSTUNREACH` and the like count as timeouts: the kernel reports
+/// what a router has said only after the client has acknowledged nothing for too long.
+pub(super) fn reason_of(error: &io::Error) -> Reason {
+    let number = error.raw_os_error();
+    match error.kind() {
+        ErrorKind::TimedOut => Reason::Timeout,
+        _ if numbers::is_unreachable(number) => Reason::Timeout,
+        ErrorKind::BrokenPipe | ErrorKind::NotConnected => Reason::Client,
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::ConnectionRefused => Reason::Client,
+        _ if numbers::is_network_down(number) => Reason::Client,
+        _ => Reason::Error,
+    }
+}
+
+/// The errors for which [`ErrorKind`] has no stable name.
+#[cfg(unix)]
+mod numbers {
+    pub(super) fn is_memory(number: Option<i32>) -> bool {
+        number == Some(libc::ENOBUFS)
+    }
+
+    pub(super) fn is_unreachable(number: Option<i32>) -> bool {
+        #[cfg(target_os = "linux")]
+        if number == Some(libc::ENONET) {
+            return true;
+        }
+        matches!(number, Some(libc::ENETUNREACH | libc::EHOSTDOWN | libc::EHOSTUNREACH))
+    }
+
+    pub(super) fn is_network_down(number: Option<i32>) -> bool {
+        matches!(number, Some(libc::ENETDOWN | libc::ENETRESET))
+    }
+}
+
+#[cfg(not(unix))]
+mod numbers {
+    pub(super) fn is_memory(_: Option<i32>) -> bool {
+        false
+    }
+
+    pub(super) fn is_unreachable(_: Option<i32>) -> bool {
+        false
+    }
+
+    pub(super) fn is_network_down(_: Option<i32>) -> bool {
+        false
+    }
 }

@@ -4,25 +4,22 @@
 //! It holds no lock and starts no thread. It takes [`Command`]s and gives [`Answer`]s, both plain data. The
 //! `runtime` module runs it in a thread beside the interpreter.
 //!
-//! The files, in the order in which an event travels:
+//! Here are the commands, the hubs and their logs, and a turn of sending: which streams are sent something, in which order.
+//! Streams that keep up come first, from the send queue. Streams that lag behind what others have been sent take turns
+//! with each other. Eviction comes last, so that a client that keeps up misses nothing, however short the log is.
+//!
+//! The other files, in the order in which an event travels:
 //!
 //! - `command`: what the reactor is asked, and what it reports
-//! - `opening`: opening a stream, attaching its socket
-//! - `subscriptions`: subscribing a stream to topics
-//! - `hubs`: the hubs and their logs; here a published event enters its log
-//! - `buffering`: a stream's own buffer; here a pushed event enters it
-//! - `flushing`: a turn of sending: which streams are sent something, in which order
-//! - `sending`: one gathered write to one stream
-//! - `log_source`: the part of that write that comes from the log
+//! - `beginning`: opening a stream, attaching its socket, subscribing it to topics
+//! - `stream_record`: the record of one stream, and its own buffer; here a pushed event enters it
+//! - `sending`: one gathered write to one stream, from its buffer and the log
 //! - `reading`: what clients send, and that they leave
 //! - `handing_over`: giving a stream to another process, or all streams to another program
-//! - `ending`: the end of one stream
+//! - `ending`: the end of one stream, of those by their labels, topics and ages, and of many: draining a hub, shutting down
 //! - `stream_members`: which streams with members have entered and left
-//! - `withdrawing`: the end of streams by their labels, topics and ages, and of those that end once they are answered
-//! - `shutdown`: the end of many: draining a hub, shutting down
-//! - `run_due`: what is due; `timers`: when; `stall_watchdog`: when a client is dead that takes nothing
-//! - `waiting`: streams that wait, for a time or for their hub
-//! - `stream_record`: the record of one stream; `io`: the system calls; `socket_errors`: what their errors mean
+//! - `run_due`: what is due, and when; `stall_watchdog`: when a client is dead that takes nothing
+//! - `io`: the system calls, and what their errors mean
 //!
 //! A published event takes this way:
 //!
@@ -39,28 +36,17 @@
 
 #![forbid(unsafe_code)]
 
-mod buffering;
+mod beginning;
 mod command;
 mod ending;
-mod flushing;
 mod handing_over;
-mod hubs;
 mod io;
-mod log_source;
-mod opening;
 mod reading;
 mod run_due;
 mod sending;
-mod shutdown;
-mod socket_errors;
 pub(crate) mod stall_watchdog;
 mod stream_members;
 mod stream_record;
-mod subscriptions;
-mod timers;
-mod waiting;
-mod withdrawing;
-
 #[cfg(test)]
 mod tests;
 
@@ -69,17 +55,16 @@ pub use handing_over::{Detached, Handed};
 pub use io::{Io, Ready};
 
 use crate::compression::Alone;
+use crate::hub::{self, Epoch, History, Hub, Question};
 use crate::stream::{Reason, Settings};
-use hubs::Hubs;
-use shutdown::Spread;
-use std::collections::VecDeque;
+use beginning::Subscribing;
+use ending::Spread;
+use run_due::{Timers, Waiting};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 use stream_members::Presences;
-use stream_record::StreamRecord;
-use subscriptions::Subscribing;
-use timers::Timers;
-use waiting::Waiting;
+use stream_record::{StreamQueue, StreamRecord, Subscription};
 
 /// Sends to many clients.
 #[derive(Debug)]
@@ -215,5 +200,302 @@ impl<I: Io> Reactor<I> {
             Command::CloseHub { hub } => self.close_hub(hub),
             Command::ShutDown { within } => self.shut_down(within, now),
         }
+    }
+}
+
+impl<I: Io> Reactor<I> {
+    /// The fewest calls a turn for lagging streams. There are as many as for those that keep up, if that is more: so they delay
+    /// those by little, and clients that return together are sent what they missed while others are sent what is new.
+    const BEHIND_CALLS: usize = if cfg!(test) { 1024 } else { 32 };
+    /// A call counts as one more for each of these many logs that have to be merged for the stream.
+    const LOGS_PER_CALL: usize = 64;
+    /// The same of entries among which retained ones are searched.
+    const ENTRIES_PER_CALL: usize = 4096;
+
+    /// Sends what is buffered and what was published, then evicts from the logs.
+    pub fn flush(&mut self, now: Instant) {
+        self.flush_queued(now);
+        (self.prompt_calls, self.behind_calls) = (0, 0);
+        self.evict(now);
+        self.continue_subscribing(now);
+        // Checked here because what was sent above may have ended the last stream.
+        if self.open_streams == 0 && self.shutdown.take().is_some() {
+            self.answers.push(Answer::ShutdownComplete);
+        }
+    }
+
+    /// Sends and evicts before a command whose result depends on the hub's log.
+    pub(super) fn flush_hub(&mut self, hub: HubId, now: Instant) {
+        if self.hubs.get(hub).map_or(false, |hub| hub.is_eviction_due(now)) {
+            self.flush_queued(now);
+            self.evict(now);
+        }
+    }
+
+    /// Sends to the streams that keep up, then to those that lag.
+    pub(super) fn flush_queued(&mut self, now: Instant) {
+        self.begin_caught_up();
+        self.queue_subscribers();
+        loop {
+            let mut queued = std::mem::take(&mut self.send_queue);
+            self.prompt_calls += queued.len();
+            for slot in queued.drain(..) {
+                self.flush_queued_in(StreamQueue::Send, slot, now);
+            }
+            // Streams that were queued again went into a new vector. Mostly there are none.
+            queued.append(&mut self.send_queue);
+            self.send_queue = queued;
+            // A client that continues to read is sent everything before eviction, so that a burst does not make it slow.
+            let may_evict = |reactor: &Self| reactor.send_queue.is_empty() || !reactor.hubs.have_grown();
+            if may_evict(self) {
+                self.flush_behind(now); // this may queue streams that have caught up
+                if may_evict(self) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Queues the subscribers of the channels to which something was published.
+    fn queue_subscribers(&mut self) {
+        let Self { hubs, records, send_queue, .. } = self;
+        for hub in hubs.iter_mut() {
+            hub.notify_subscribers(|id| match records.get_mut(id.slot as usize) {
+                Some(Some(record)) if record.serial == id.serial && record.subscription.is_some() => {
+                    if record.queue == StreamQueue::None {
+                        record.queue = StreamQueue::Send;
+                        send_queue.push(id.slot);
+                    }
+                    true
+                }
+                _ => false,
+            });
+        }
+    }
+
+    /// Sends to lagging streams in turn, until the calls of this turn of the reactor are used up.
+    fn flush_behind(&mut self, now: Instant) {
+        let most = Self::BEHIND_CALLS.max(self.prompt_calls);
+        while self.behind_calls < most {
+            let slot = match self.behind_queue.pop_front() {
+                Some(slot) => slot,
+                None => return,
+            };
+            let logs = self.subscription(slot).map_or(0, |subscription| subscription.logs_to_merge(&self.hubs));
+            self.behind_calls += 1 + logs / Self::LOGS_PER_CALL;
+            let state_seq = self.subscription(slot).and_then(|subscription| subscription.cursor.state_seq());
+            self.flush_queued_in(StreamQueue::Behind, slot, now);
+            if let (Some(seq), Some(subscription)) = (state_seq, self.subscription(slot)) {
+                self.behind_calls += subscription.state_entries_after(&self.hubs, seq) / Self::ENTRIES_PER_CALL;
+            }
+        }
+    }
+
+    fn subscription(&self, slot: u32) -> Option<&Subscription> {
+        self.records.get(slot as usize)?.as_ref()?.subscription.as_deref()
+    }
+
+    /// Sends to a stream, unless it has left the queue or was sent something meanwhile.
+    fn flush_queued_in(&mut self, queue: StreamQueue, slot: u32, now: Instant) {
+        if let Some(Some(record)) = self.records.get(slot as usize) {
+            if record.queue == queue {
+                self.flush_stream(slot, now);
+            }
+        }
+    }
+
+    /// Returns true if there is something to send without waiting for a socket.
+    pub fn is_busy(&self) -> bool {
+        !self.send_queue.is_empty() || !self.behind_queue.is_empty() || self.subscribing.is_some()
+    }
+
+    /// Queues a stream for the next flush.
+    pub(super) fn queue(&mut self, slot: u32) {
+        if let Some(Some(record)) = self.records.get_mut(slot as usize) {
+            if record.queue == StreamQueue::None {
+                record.queue = StreamQueue::Send;
+                self.send_queue.push(slot);
+            }
+        }
+    }
+
+    /// Takes a stream out of the send queue, which it is in to be sent its head.
+    pub(super) fn leave_send_queue(&mut self, slot: u32) {
+        if let Some(Some(record)) = self.records.get_mut(slot as usize) {
+            if record.queue == StreamQueue::Send {
+                record.queue = StreamQueue::None;
+            }
+        }
+    }
+
+    /// Queues a stream that may lag: it takes turns with other lagging streams if it has a subscription.
+    pub(super) fn queue_behind(&mut self, slot: u32) {
+        match self.records.get_mut(slot as usize) {
+            Some(Some(record)) if record.subscription.is_some() => {
+                if record.queue == StreamQueue::None {
+                    record.queue = StreamQueue::Behind;
+                    self.behind_queue.push_back(slot);
+                }
+            }
+            _ => self.queue(slot),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct HubState {
+    hub: Hub,
+    /// Whether new subscribers are refused.
+    is_draining: bool,
+    /// True if the hub is dropped with its last stream, because it has no publisher any more.
+    is_closed: bool,
+}
+
+/// All hubs by their ids. An application may create and drop any number of them.
+#[derive(Debug, Default)]
+pub(super) struct Hubs(BTreeMap<HubId, HubState>);
+
+impl Hubs {
+    pub(super) fn create(&mut self, id: HubId, epoch: Epoch, settings: hub::Settings, history: Option<&History>) {
+        let hub = match history {
+            None => Hub::new(epoch, settings),
+            Some(history) => Hub::stored(epoch, settings, history),
+        };
+        self.0.insert(id, HubState { hub, is_draining: false, is_closed: false });
+    }
+
+    pub(super) fn get(&self, id: HubId) -> Option<&Hub> {
+        self.0.get(&id).map(|state| &state.hub)
+    }
+
+    pub(super) fn get_mut(&mut self, id: HubId) -> Option<&mut Hub> {
+        self.0.get_mut(&id).map(|state| &mut state.hub)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Hub> {
+        self.0.values_mut().map(|state| &mut state.hub)
+    }
+
+    /// Returns true if streams may subscribe to the hub.
+    pub(super) fn is_open(&self, id: HubId) -> bool {
+        self.0.get(&id).map_or(false, |state| !state.is_draining && !state.is_closed)
+    }
+
+    /// Changes a hub, unless it was dropped. The next [`flush`](Reactor::flush) sends streams what was appended, and evicts
+    /// what exceeds the bounds.
+    pub(super) fn change(&mut self, id: HubId, change: impl FnOnce(&mut Hub)) {
+        if let Some(hub) = self.get_mut(id) {
+            change(hub);
+        }
+    }
+
+    /// Returns true if something was published since the last eviction.
+    pub(super) fn have_grown(&self) -> bool {
+        self.0.values().any(|state| state.hub.has_grown())
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.0.values().flat_map(|state| [state.hub.next_due(), state.hub.readers.next_aged()]).flatten().min()
+    }
+
+    /// Takes streams that are old enough to end, at most so many.
+    pub(super) fn take_aged(&mut self, now: Instant, most: usize) -> Vec<StreamId> {
+        self.iter_mut().flat_map(|hub| std::iter::from_fn(move || hub.readers.pop_aged(now))).take(most).collect()
+    }
+
+    /// Takes polls that have waited for long enough, at most so many.
+    pub(super) fn take_waited(&mut self, now: Instant, most: usize) -> Vec<StreamId> {
+        self.iter_mut().flat_map(|hub| std::iter::from_fn(move || hub.readers.pop_waited(now))).take(most).collect()
+    }
+
+    /// Forgets the labels and the age of a stream that is no longer here.
+    pub(super) fn unmark(&mut self, stream: StreamId) {
+        self.iter_mut().for_each(|hub| hub.readers.remove_stream(stream));
+    }
+
+    /// Refuses new subscribers from here on. Returns false if the hub does not exist.
+    pub(super) fn start_draining(&mut self, id: HubId) -> bool {
+        let state = self.0.get_mut(&id);
+        state.map(|state| state.is_draining = true).is_some()
+    }
+
+    /// Accepts new subscribers again.
+    pub(super) fn end_draining(&mut self, id: HubId) {
+        if let Some(state) = self.0.get_mut(&id) {
+            state.is_draining = false;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<I: Io> Reactor<I> {
+    /// Evicts from the logs, and drops closed hubs without streams. Held streams begin before something is evicted that they
+    /// are still to be sent, because they have not been slow.
+    pub(super) fn evict(&mut self, now: Instant) {
+        loop {
+            let Self { hubs, records, held, .. } = self;
+            let mut needing = Vec::new();
+            for (hub_id, HubState { hub, .. }) in &mut hubs.0 {
+                let of_hub = held.iter().filter_map(|(_, id)| {
+                    let subscription = records.get(id.slot as usize)?.as_ref()?.subscription.as_deref()?;
+                    subscription.is_of(*hub_id).then_some((id, &subscription.cursor))
+                });
+                needing.extend(hub.evict(now, &of_hub.collect::<Vec<_>>()).err().into_iter().flatten());
+            }
+            if needing.is_empty() {
+                break;
+            }
+            needing.into_iter().for_each(|id| self.begin(id));
+            self.flush_queued(now);
+        }
+        self.hubs.0.retain(|_, state| !state.is_closed || state.hub.counts().streams > 0);
+    }
+
+    /// Ends the hub's streams after everything that was published, then drops the hub.
+    pub(super) fn close_hub(&mut self, id: HubId) {
+        for stream in self.streams_of(id) {
+            self.end_with_retry(stream, Reason::Application); // the client reconnects, perhaps to another hub
+        }
+        match self.hubs.0.get_mut(&id) {
+            Some(state) if state.hub.counts().streams > 0 => state.is_closed = true,
+            _ => drop(self.hubs.0.remove(&id)),
+        }
+    }
+
+    /// Asks a hub, and ends the streams that a question means.
+    pub(super) fn ask(&mut self, id: HubId, request_id: u64, question: Question, now: Instant) {
+        if question.follows_eviction() {
+            self.flush_hub(id, now);
+        }
+        let finishes = matches!(&question, Question::EndStreams { request, .. } if request.finishes);
+        let Self { hubs, records, .. } = self;
+        let is_subscribed = |stream: StreamId| match records.get(stream.slot as usize) {
+            Some(Some(record)) => record.serial == stream.serial && record.subscription.is_some(),
+            _ => false,
+        };
+        // Nobody asks a hub that was dropped.
+        let answer = hubs.get_mut(id).map_or(hub::Answer::Number(0), |hub| hub.ask(question, is_subscribed, now));
+        let answer = match answer {
+            hub::Answer::Ending(streams) => {
+                hub::Answer::Number(streams.into_iter().filter(|id| self.withdraw(*id, finishes)).count())
+            }
+            answer => answer,
+        };
+        self.answers.push(Answer::Answered { request_id, answer });
+    }
+
+    /// Returns the streams that have a subscription to a hub.
+    pub(super) fn streams_of(&self, id: HubId) -> Vec<StreamId> {
+        let records = self.records.iter().enumerate();
+        let streams = records.filter_map(|(slot, record)| {
+            let record = record.as_ref()?;
+            record.subscription.as_ref().filter(|subscription| subscription.is_of(id))?;
+            Some(StreamId { slot: slot as u32, serial: record.serial })
+        });
+        streams.collect()
     }
 }

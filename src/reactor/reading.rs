@@ -2,7 +2,7 @@
 //!
 //! Bytes that a client sends after its request have no meaning and are discarded.
 
-use super::socket_errors::{is_memory, reason_of};
+use super::io::{is_memory, reason_of};
 use super::{Io, Reactor, Ready, StreamId};
 use crate::stream::Reason;
 use std::io::ErrorKind;

@@ -1,11 +1,12 @@
-//! The reactor's record of one stream, and how the reactor finds it.
+//! The reactor's record of one stream: its buffer and its subscription; and how the reactor finds it.
 
-use super::hubs::Hubs;
 use super::stall_watchdog::StallWatchdog;
 use super::stream_members::EndReport;
-use super::subscriptions::Subscription;
-use super::{Answer, HubId, Io, Reactor, StreamId};
-use crate::stream::Stream;
+use super::{Answer, HubId, Hubs, Io, Reactor, StreamId};
+use crate::compression::Alone;
+use crate::hub::{Cursor, OwnBlock};
+use crate::stream::{Discarded, Framing, LineEnd, Reason, Stream};
+use bytes::Bytes;
 use std::time::Instant;
 
 /// The purpose of [`StreamRecord::deadline`].
@@ -58,7 +59,7 @@ pub(super) struct StreamRecord<S> {
     pub(super) is_watched: bool,
     /// In a box, because few streams have one.
     pub(super) deadline: Option<Box<(Instant, Deadline)>>,
-    /// The time for which the stream is registered in [`Timers`](super::timers::Timers).
+    /// The time for which the stream is registered in [`Timers`](super::run_due::Timers).
     pub(super) timer: Option<Instant>,
 }
 
@@ -96,5 +97,145 @@ impl<I: Io> Reactor<I> {
     pub(super) fn record_and_hubs(&mut self, id: StreamId) -> Option<RecordAndHubs<'_, I::Socket>> {
         let record = self.records.get_mut(id.slot as usize)?.as_mut().filter(|record| record.serial == id.serial)?;
         Some((record, &mut self.hubs, &mut self.answers))
+    }
+}
+
+/// A stream's topics and cursor, in one hub.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) hub: HubId,
+    pub(super) cursor: Cursor,
+}
+
+impl Subscription {
+    pub(super) fn is_of(&self, hub: HubId) -> bool {
+        self.hub == hub
+    }
+
+    /// Returns true if the subscription is held: it has not taken effect yet.
+    #[cfg(test)]
+    pub(super) fn is_held(&self) -> bool {
+        self.cursor.is_held()
+    }
+
+    /// Returns true if the stream was sent everything, and has no topic any more.
+    pub(super) fn is_finished(&self) -> bool {
+        self.cursor.is_idle()
+    }
+
+    /// Returns about how many logs have to be merged to find the stream's next event.
+    pub(super) fn logs_to_merge(&self, hubs: &Hubs) -> usize {
+        hubs.get(self.hub).map_or(0, |hub| hub.logs_to_merge(&self.cursor))
+    }
+
+    /// Returns at most how many entries were looked at to send the part of the state after a sequence number.
+    pub(super) fn state_entries_after(&self, hubs: &Hubs, seq: u64) -> usize {
+        hubs.get(self.hub).map_or(0, |hub| hub.state_entries_after(&self.cursor, seq))
+    }
+
+    /// Unregisters a stream that is closed.
+    pub(super) fn remove(self, hubs: &mut Hubs) {
+        if let Some(hub) = hubs.get_mut(self.hub) {
+            hub.remove_stream(self.cursor);
+        }
+    }
+}
+
+impl<I: Io> Reactor<I> {
+    /// Buffers an event for one stream. The event is lost if the stream is ending.
+    pub(super) fn push(&mut self, id: StreamId, event: Bytes, has_id: bool, now: Instant) {
+        if has_id {
+            self.record_custom_id(id);
+        }
+        // An event that the socket takes now need not be dropped.
+        if self.record(id).map_or(false, |record| record.stream.would_drop(event.len())) {
+            self.flush_stream(id.slot, now);
+        }
+        let mut lost = Discarded { events: 1, bytes: event.len() };
+        // A stream that has ended at once was mostly left by its client.
+        let mut reason = Some(self.record(id).and_then(|record| record.stream.ending()).unwrap_or(Reason::Client));
+        if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
+            reason = None;
+            lost = match &record.socket {
+                Some(_) => record.stream.push(event),
+                // Without a socket the client cannot read yet, so the size of the buffer says nothing about the client.
+                None => {
+                    record.stream.push_unlimited(event);
+                    Discarded::default()
+                }
+            };
+            self.queue(id.slot);
+        }
+        if lost.events > 0 {
+            self.answers.push(Answer::Lost { stream: id, lost, reason });
+        }
+    }
+
+    /// Buffers bytes that are not an event, unless the stream is ending.
+    pub(super) fn buffer_non_event(&mut self, id: StreamId, bytes: Bytes) {
+        let count = bytes.len();
+        if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
+            record.stream.push_non_event(bytes);
+            self.answers.push(Answer::Buffered { stream: id, bytes: count });
+            self.queue(id.slot);
+        }
+    }
+}
+
+/// A stream whose buffer the reactor itself changes, and where it reports by how much.
+#[derive(Debug)]
+pub(super) struct Buffering<'a> {
+    pub(super) stream: &'a mut Stream,
+    pub(super) id: StreamId,
+    pub(super) answers: &'a mut Vec<Answer>,
+}
+
+impl Buffering<'_> {
+    /// Changes the stream, and reports whether its buffer is larger or smaller then.
+    pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Stream) -> T) -> T {
+        let before = self.stream.buffered_bytes();
+        let changed = change(self.stream);
+        let after = self.stream.buffered_bytes();
+        if after > before {
+            self.answers.push(Answer::Buffered { stream: self.id, bytes: after - before });
+        }
+        if after < before {
+            self.answers.push(Answer::Shrunk { stream: self.id, bytes: before - after });
+        }
+        changed
+    }
+
+    /// Encodes what is buffered.
+    pub(super) fn encode_buffered(&mut self, alone: &mut Alone) {
+        self.change(|stream| stream.encode_buffered(alone));
+    }
+
+    /// Buffers the blocks of a hub.
+    pub(super) fn buffer_own_blocks(&mut self, own_blocks: Vec<OwnBlock>) {
+        self.change(|stream| own_blocks.into_iter().for_each(|own_block| buffer_own_block(stream, own_block)));
+    }
+}
+
+fn buffer_own_block(stream: &mut Stream, own_block: OwnBlock) {
+    let settings = *stream.settings();
+    match own_block {
+        OwnBlock::Position(block) | OwnBlock::Channel(block) => stream.push_non_event(settings.frame(&block)),
+        OwnBlock::Gap(block) => stream.push_undroppable(settings.frame(&block)),
+        OwnBlock::Event(event) => stream.push_undroppable(match settings.line_end {
+            LineEnd::Lf => event.from(settings.framing, 0),
+            LineEnd::CrLf => settings.frame(event.bytes(Framing::Plain)),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// glibc adds a word to a block and rounds to 16 bytes: one byte more would cost each subscribed stream 16.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_subscription_fits_into_a_block_of_64_bytes() {
+        assert!(std::mem::size_of::<Subscription>() <= 56);
     }
 }

@@ -87,7 +87,7 @@ subtest 'the event that sends a client away for good' => sub {
 };
 
 subtest 'the header of streams that polls do not have' => sub {
-    my ($name) = slurp('src/request/preference.rs') =~ /ONLY_OF_STREAMS: &str = "(.*)"/;
+    my ($name) = slurp('src/request.rs') =~ /ONLY_OF_STREAMS: &str = "(.*)"/;
     for my $prefer ('request=a', 'wait=5') {
         my %head = @{EventSource::XS::Request->preference({HTTP_PREFER => $prefer})->applied([$name => '?1', b => 2])};
         is join(' ', grep { exists $head{$_} } $name, 'b'), $prefer =~ /wait/ ? 'b' : "$name b", $prefer;

@@ -7,7 +7,7 @@ use warnings;
 
 use EventSource::XS::Library;
 
-# The header of streams that polls do not have: ONLY_OF_STREAMS in src/request/preference.rs.
+# The header of streams that polls do not have: ONLY_OF_STREAMS in src/request.rs.
 my $ONLY_OF_STREAMS = 'incremental';
 
 # Public methods

@@ -1,4 +1,4 @@
-//! Subscribing streams to the channels of a hub.
+//! The beginning of a stream: it is opened, gets its socket, and is subscribed to the channels of a hub.
 //!
 //! The first subscriptions of a stream may be held: they take effect together when the stream's handler returns or pushes,
 //! after [`HOLD`](Reactor::HOLD), or before a log evicts an entry of theirs. So no id claims events of a channel that the
@@ -8,50 +8,92 @@
 //! hub has published as far as the client has read, before anything of that is evicted, or until
 //! `Command::StopWaiting`. Neither a handler, nor a push, nor a full log ends that.
 
-use super::buffering::Buffering;
-use super::hubs::Hubs;
-use super::{Answer, HubId, Io, Reactor, StreamId};
+use super::stream_members::EndReport;
+use super::stream_record::{Buffering, Deadline, StreamQueue, StreamRecord, Subscription};
+use super::{Answer, HubId, Io, Reactor, StreamId, StreamInit};
 use crate::hub::{Cursor, Hub, SubscribeRequest, POLL_LINGER};
-use crate::stream::Reason;
+use crate::stream::{after, Reason, Settings, Stream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A stream's topics and cursor, in one hub.
-#[derive(Debug)]
-pub(super) struct Subscription {
-    pub(super) hub: HubId,
-    pub(super) cursor: Cursor,
-}
-
-impl Subscription {
-    pub(super) fn is_of(&self, hub: HubId) -> bool {
-        self.hub == hub
+impl<I: Io> Reactor<I> {
+    /// Opens a stream, with or without its socket. It ends at once if the process is shutting down.
+    pub(super) fn open(&mut self, id: StreamId, init: StreamInit, socket: Option<I::Socket>, now: Instant) {
+        let StreamInit { settings, head, content, body, is_inherited } = init;
+        let mut stream = Stream::new(self.share(settings), now).with_body(body);
+        stream.push_raw(head);
+        stream.push_non_event(content);
+        let slot = id.slot as usize;
+        if slot >= self.records.len() {
+            self.records.resize_with(slot + 1, || None);
+        }
+        self.records[slot] = Some(StreamRecord {
+            stream,
+            subscription: None,
+            socket: None,
+            serial: id.serial,
+            queue: StreamQueue::None,
+            is_blocked: false,
+            has_ended: false,
+            is_transferred: is_inherited,
+            owes_end: false,
+            end_report: EndReport::None,
+            presence_hub: 0,
+            input_bytes: 0,
+            is_watched: false,
+            deadline: None,
+            timer: None,
+        });
+        self.open_streams += 1;
+        match socket {
+            Some(socket) => self.attach(id, socket, now),
+            None => {
+                if let Some(record) = self.record(id) {
+                    record.deadline = Some(Box::new((after(now, settings.timeout), Deadline::Attach)));
+                }
+                self.arm_timer(id.slot, now);
+            }
+        }
+        if self.is_shutting_down {
+            self.end_with_retry(id, Reason::Server);
+        }
     }
 
-    /// Returns true if the subscription is held: it has not taken effect yet.
-    #[cfg(test)]
-    pub(super) fn is_held(&self) -> bool {
-        self.cursor.is_held()
+    /// Shares the settings with the stream that was opened last, if they are equal.
+    pub(super) fn share(&mut self, settings: Settings) -> Arc<Settings> {
+        match &self.last_settings {
+            Some(shared) if **shared == settings => Arc::clone(shared),
+            _ => Arc::clone(self.last_settings.insert(Arc::new(settings))),
+        }
     }
 
-    /// Returns true if the stream was sent everything, and has no topic any more.
-    pub(super) fn is_finished(&self) -> bool {
-        self.cursor.is_idle()
+    /// Gives a stream its socket, to which a server has written the head. The kernel has kept that, and sends it with what is
+    /// buffered, in one segment.
+    pub(super) fn attach_late(&mut self, id: StreamId, socket: I::Socket, now: Instant) {
+        self.attach(id, socket, now);
+        self.flush_stream(id.slot, now);
+        if let Some((record, io)) = self.record_and_io(id) {
+            record.socket.iter().for_each(|socket| io.uncork(socket));
+        }
     }
 
-    /// Returns about how many logs have to be merged to find the stream's next event.
-    pub(super) fn logs_to_merge(&self, hubs: &Hubs) -> usize {
-        hubs.get(self.hub).map_or(0, |hub| hub.logs_to_merge(&self.cursor))
-    }
-
-    /// Returns at most how many entries were looked at to send the part of the state after a sequence number.
-    pub(super) fn state_entries_after(&self, hubs: &Hubs, seq: u64) -> usize {
-        hubs.get(self.hub).map_or(0, |hub| hub.state_entries_after(&self.cursor, seq))
-    }
-
-    /// Unregisters a stream that is closed.
-    pub(super) fn remove(self, hubs: &mut Hubs) {
-        if let Some(hub) = hubs.get_mut(self.hub) {
-            hub.remove_stream(self.cursor);
+    /// Gives a stream its socket. The socket is closed if the stream has ended.
+    pub(super) fn attach(&mut self, id: StreamId, socket: I::Socket, now: Instant) {
+        match self.record_and_io(id) {
+            None => self.io.close(socket),
+            Some((record, io)) => {
+                let registered = io.register(&socket, id);
+                record.deadline = None;
+                io.set_tcp_user_timeout(&socket, None); // the server may have set one
+                record.socket = Some(socket);
+                if registered.is_err() {
+                    // The system has no memory for one more socket. The stream is still sent what its socket takes at once.
+                    self.end_with_retry(id, Reason::Error);
+                }
+                self.watch(id.slot, now); // another process may have sent something
+                self.queue(id.slot);
+                self.arm_timer(id.slot, now);
+            }
         }
     }
 }
@@ -308,17 +350,5 @@ impl<I: Io> Reactor<I> {
         let (record, hubs, _) = self.record_and_hubs(id)?;
         let Subscription { hub, cursor } = record.subscription.as_deref_mut()?;
         Some((hubs.get_mut(*hub)?, cursor))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// glibc adds a word to a block and rounds to 16 bytes: one byte more would cost each subscribed stream 16.
-    #[test]
-    #[cfg(target_pointer_width = "64")]
-    fn a_subscription_fits_into_a_block_of_64_bytes() {
-        assert!(std::mem::size_of::<Subscription>() <= 56);
     }
 }
