@@ -2,7 +2,7 @@
 
 use lib 't/lib';
 use Testing;
-use HTTP::Request::Common qw(GET POST);
+use HTTP::Request::Common qw(GET);
 use Plack::App::EventSource 0.08;    # at least the version of the original
 use HTTP::ServerEvent 0.02;
 use Plack::Test;
@@ -264,15 +264,6 @@ subtest 'dispatch runs all callbacks though one dies' => sub {
     EventSource::XS->later($again, $again);
     is(EventSource::XS->dispatch, 1, 'a callback that a callback adds runs in the next dispatch');
     EventSource::XS->dispatch for 1 .. 9;
-};
-
-subtest 'a POST is refused' => sub {
-    my $app = Plack::App::EventSource->new(handler_cb => sub { die 'not called' })->to_app;
-    test_psgi $app, sub {
-        my $response = shift->(POST '/');
-        is $response->code,    405,                  'the status of a POST is 405';
-        is $response->content, 'Method not allowed', 'the response to a POST says so';
-    };
 };
 
 done_testing;

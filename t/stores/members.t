@@ -94,6 +94,27 @@ my @CASES = (
         },
     },
     {
+        name     => 'a machine stops for longer than a lease, and continues',
+        store    => 'redis',
+        machines => 2,
+        does     => sub {
+            my $room  = shift;
+            my $hub   = $room->hub(1);
+            my ($pid) = $room->machine(0)->hubs;
+            my $here  = sub {
+                eval {
+                    join ' ', (map { $_->{id} } $hub->members('people')), $hub->members_count('lobby');
+                } // '';
+            };
+            kill STOP => $pid;
+            ok $room->reads_until(sub { $here->() eq 'ann 1' }, $PROMISE), 'who is on no other machine has left';
+            kill CONT => $pid;
+            $room->rests;
+            $room->leave(qw(bob eve));
+        },
+        told => {map { ($_ => 'join leave join leave') } qw(bob cid)},
+    },
+    {
         name     => 'the hub processes of all machines are killed',
         store    => 'redis',
         machines => 2,

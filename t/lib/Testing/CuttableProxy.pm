@@ -2,9 +2,8 @@ package Testing::CuttableProxy;
 use strict;
 use warnings;
 
-# A TCP proxy between clients and their server whose connections a test can cut, delay, silence and close in one direction. It
-# listens on a port of 127.0.0.1 and runs in a process of its own, which ends with the object. Testing::Middlebox is one that
-# knows HTTP.
+# A TCP proxy between clients and their server whose connections a test can cut, delay and silence. It listens on a port of
+# 127.0.0.1 and runs in a process of its own, which ends with the object. Testing::Middlebox is one that knows HTTP.
 #
 #   my $proxy = Testing::CuttableProxy->start($server->port);
 #   $browser->open($proxy->url('/'));
@@ -27,7 +26,7 @@ use IO::Select ();
 use IO::Socket::INET;
 use JSON::PP    ();
 use List::Util  qw(max);
-use Socket      qw(SHUT_WR SOL_SOCKET SO_LINGER);
+use Socket      qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(time);
 
 my $BYTES  = 65_536;
@@ -53,9 +52,6 @@ sub cuts { return $_[0]->state->{cuts} }
 
 # Delays all bytes, in both directions, by that many seconds from now on; 0 for none.
 sub delay { my $self = shift; return $self->order(delay => @_) }
-
-# Closes all connections towards one side, 'client' or 'server': it reads an end, and may still send.
-sub half_close { my $self = shift; return $self->order(half_close => @_) }
 
 # Cuts all connections and refuses new ones, until release.
 sub hold { return $_[0]->order('hold') }
@@ -97,12 +93,6 @@ sub _order_cut {
 }
 
 sub _order_delay { return $_[0]{delay} = $_[1] }
-
-sub _order_half_close {
-    my ($self, $side) = @_;
-    shutdown $_->{socket}, SHUT_WR for grep { !!$_->{is_server} eq ($side eq 'server') } values %{$self->{connections}};
-    return;
-}
 
 sub _order_hold    { my $self = shift; $self->{holds} = 1; return $self->_cut }
 sub _order_nothing { return }
