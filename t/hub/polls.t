@@ -1,10 +1,10 @@
 # Polls (EventSource::Hub, "to_app"): streams that end as soon as their client has something new, for clients whose streams are
-# held back. In one process, and with a named hub. What every server does is in servers.t and outlive/polls.t.
+# held back. In one process, and with a named hub. What every server does is in servers.t and outlive/polls.t; the forms of
+# Prefer are in src/request/tests.rs.
 
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use EventSource::XS::Request;
 use IO::Uncompress::Gunzip qw(gunzip);
 use Test::EventSource;
 
@@ -35,46 +35,6 @@ sub answer {
     my @events = map { [$_->{event}, $_->{data}] } $poll->events(100_000);
     return (\@events, $poll->last_event_id);
 }
-
-subtest 'what a client prefers' => sub {
-    my $of = sub {
-        my ($applied, undef, $reason) = EventSource::XS::Request->_call('preference', shift);
-        return $applied && $applied =~ s/(wait=\d+)/$1, reason=$reason/r;
-    };
-    for my $row (
-        ['wait=20; reason=mute, request=k3j9x'          => 'wait=20, reason=0, request=k3j9x'],
-        ['wait=5'                                       => 'wait=5, reason=4'],
-        ['WAIT = 007 ;reason= "cut" ; x'                => 'wait=7, reason=3'],
-        ['wait=5; reason=of-the-client'                 => 'wait=5, reason=4'],
-        ['wait=5; reason=cut;reason=mute'               => 'wait=5, reason=3'],
-        ['wait=5, wait=6; reason=mute'                  => 'wait=5, reason=4'],
-        [',, respond-async, wait="5" ,'                 => 'wait=5, reason=4'],
-        ['foo; bar="a,\"wait=5", request=a.b_-'         => 'request=a.b_-'],
-        ['wait=61'                                      => 'wait=60, reason=4'],
-        ['wait=' . 9 x 5000                             => 'wait=60, reason=4'],
-        [join(',', map { "p$_" } 1 .. 5000) . ',wait=1' => 'wait=1, reason=4'],
-        ['request=' . 'x' x 64                          => 'request=' . 'x' x 64],
-        (
-            map { [$_ => undef] } '',       ',',
-            'wait',                         'wait=',
-            'wait=-1',                      'wait=1e9',
-            'wait=1.5',                     "wait=5\n",
-            "wait=\xB2",                    'wait=5 seconds',
-            'wait=5; =',                    'wait="5',
-            'wait="5"6',                    'wait==5',
-            '=5',                           'request=',
-            'request="a b"',                'request=a/b',
-            "request=a\r\nSet-Cookie: a=b", 'request=' . 'x' x 65,
-            '"' x 5000,                     'wait="' . '\\"' x 5000,
-            ';' x 5000,                     'a;' x 5000 . '"',
-            'wait="' . 'x' x 100_000 . '"', 'wait=5; reason="' . '\\x' x 100_000 . '"'
-        ),
-    ) {
-        local $SIG{__WARN__} = sub { fail "no warning: $_[0]" };
-        is $of->($row->[0]), $row->[1], 'Prefer: ' . substr $row->[0], 0, 60;
-    }
-    is $of->(undef), undef, 'none';
-};
 
 my $named = Test::EventSource->private_hub(name => 'polls', %BOUNDS);
 for my $kind ('in one process', 'named') {
