@@ -10,6 +10,6 @@ side_by_side(
     ['state.t, in a file', Testing::NamedHubs->again('t/hub/state.t', 'file')],
     map     { [$_ => Testing::NamedHubs->again($_)] }
         map { "t/hub/$_.t" }
-        qw(channels drain history in_process leaks members publish publish_options relay_forks resume settings state threads topics wire)
+        qw(channels drain history leaks members publish publish_options relay_forks resume settings state threads topics wire)
 );
 done_testing;

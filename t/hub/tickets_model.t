@@ -187,7 +187,15 @@ for my $kind ('in one process', 'over a file', $redis ? 'over Redis' : (), 'behi
         },
         upgrade => sub {
             return undef if $kind eq 'in one process' || rand() > 0.3;
-            EventSource::Hub::Process->upgrade(name => 'test', socket => one_of(@hubs)->{socket});
+            my $hub = one_of(@hubs);
+
+            # A hub that has just begun anew refuses while it does not reach its store.
+            wait_until(
+                sub {
+                    eval { $hub->stats->{store}{up} }
+                }
+            ) if $has_store;
+            EventSource::Hub::Process->upgrade(name => 'test', socket => $hub->{socket});
             return undef;
         },
     );
