@@ -16,9 +16,10 @@ use Test::EventSource;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Program;
 use Testing::Redis;
+use Testing::SideBySide qw(run_each);
 
 my $STEPS = $ENV{EVENTSOURCE_XS_STEPS} || 300;
-my $SEED  = defined $ENV{EVENTSOURCE_XS_SEED} ? $ENV{EVENTSOURCE_XS_SEED} : int rand 1e9;
+my $SEED  = $ENV{EVENTSOURCE_XS_SEED} //= int rand 1e9;    # of all cases
 
 my @USERS    = qw(ann bob cy);
 my @CHANNELS = qw(room/1 room/2 news own/ann own/bob own/cy);
@@ -72,11 +73,12 @@ sub ask_hub_process {
     return $head =~ /^X-Accel-Redirect: \@app\r$/m ? undef : $client;
 }
 
-my $redis = Testing::Redis->missing ? undef : Testing::Redis->start;
-my %HUBS  = (
+my $redis;
+my %HUBS = (
     'in one process' => sub { return EventSource::Hub->new(position => 'id') },
     named            => sub { return Test::EventSource->private_hub(position => 'id') },
     'over Redis'     => sub {
+        $redis = Testing::Redis->start;
         my %hub = (name => 'test', position => 'id', store => {redis => $redis->url}, idle_exit => 5);
         return map { EventSource::Hub->new(%hub, socket => "$folder/$_.sock") } 1, 2;
     },
@@ -88,8 +90,8 @@ my %HUBS  = (
         sub { return EventSource::Hub->new(position => 'id', name => 'test', socket => $socket, autostart => 0) },
 );
 
-# A private hub comes last: from then on, hubs of this test keep their events in memory.
-for my $kind ('in one process', 'over a file', $redis ? 'over Redis' : (), 'behind a proxy', 'named') {
+sub model {
+    my $kind      = shift;
     my $life      = 0;                                                              # of the hub process
     my $is_behind = $kind eq 'behind a proxy';
     my $process   = $is_behind && hub_process();
@@ -210,6 +212,8 @@ for my $kind ('in one process', 'over a file', $redis ? 'over Redis' : (), 'behi
     cmp_ok $counts{$_} || 0, '>', 0, "$kind: some are $_" for qw(accepted refused without);
     EventSource::Hub::Process->stop(name => 'test', socket => $_->{socket}) for $has_store ? @hubs : ();
     note join ', ', map { "$_ $counts{$_}" } sort keys %counts;
+    return;
 }
 
+run_each(\&model, grep { $_ ne 'over Redis' || !Testing::Redis->missing } sort keys %HUBS);
 done_testing;

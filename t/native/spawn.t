@@ -1,4 +1,5 @@
-# A handler in a child process ($conn->spawn), and waiting for a handle or the client's leaving ($conn->wait).
+# A handler in a child process ($conn->spawn), and waiting for a handle or the client's leaving ($conn->wait). Workers that end
+# are in t/attack/spawn.t.
 
 use lib 't/lib';
 use Testing           qw(native);
@@ -228,15 +229,6 @@ sub promised_child_fails {
     return;
 }
 
-sub children_end_with_worker {
-    my ($run, $signal) = @_;
-    my ($client, $child, $worker) = spawned($run, 'do=sleeps', qr/asleep/);
-    kill $signal => $worker;
-    ok wait_until(sub { !is_running($child) }), "the child ends when the worker is ended by $signal";
-    ok $client->read_all,                       'its stream ends';
-    return;
-}
-
 my @CHECKS = (
     ['the stream ends with the child'                   => \&stream_ends_with_child],
     ['the worker is free while children run'            => \&worker_is_free],
@@ -253,7 +245,6 @@ my @CHECKS = (
     ['a client that leaves before the head is sent'     => \&client_leaves_before_head,     'late'],
     ['a client that reads late'                         => \&child_waits_until_all_is_sent, 'late'],
     ['a promised child that cannot be started'          => \&promised_child_fails,          'late'],
-    ['children end with a worker that is killed'        => sub { children_end_with_worker(shift, 'KILL') }],
 );
 
 for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {

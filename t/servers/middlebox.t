@@ -7,7 +7,6 @@ use MIME::Base64 qw(encode_base64);
 use Testing::Client;
 use Testing::Deadline qw(wait_until);
 use Testing::Middlebox;
-use Testing::Program;
 use Testing::Server;
 
 my %RAW    = (incremental => {headers => [Incremental => '?1'], body => encode_base64('data: one')});
@@ -146,18 +145,6 @@ subtest 'become: a response that has begun is hindered, too, and no longer' => s
     $middlebox->become('cut', seconds => 30);
     ok $client->has('held-later'),                      'it comes when the mode is another one';
     ok !eval { $middlebox->become('cut', bytes => 1) }, 'an option of another mode is refused';
-};
-
-subtest 'the program' => sub {
-    my $program = Testing::Program->start(['t/lib/Testing/Middlebox.pm', 'pass', '--to', $server->port]);
-    my $port;
-    ok wait_until(sub { ($port) = $program->log =~ /:([0-9]+)$/m }), 'it prints its address' or return;
-    is(Testing::Client->ask($port, '/count')->status, 200, 'it passes a request on');
-    ok wait_until(sub { $program->log =~ m{^GET /count$}m }), 'and prints it';
-    $program->stop;
-    $program = Testing::Program->start(['t/lib/Testing/Middlebox.pm', 'unknown', '--to', $server->port]);
-    ok wait_until(sub { $program->has_ended }), 'an unknown mode';
-    like $program->log, qr/^usage: .*cache\|cut/m, 'it prints how it is called';
 };
 
 done_testing;

@@ -81,10 +81,10 @@ sub launch_program {
     return $class->launch($become, %members);
 }
 
-# Returns a socket that listens on a port of 127.0.0.1: a given one, or a free one.
+# Returns a socket that listens on a free port of 127.0.0.1.
 sub listener {
-    my ($class, $port) = @_;
-    return IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port || 0, Listen => 128, ReuseAddr => 1)
+    my $class = shift;
+    return IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 128, ReuseAddr => 1)
         || croak "$class: no free port: $!";
 }
 

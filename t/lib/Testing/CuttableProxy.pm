@@ -258,16 +258,16 @@ sub _send {
     return defined syswrite($to->{socket}, $bytes) || $self->_end_both($to);
 }
 
-# The main loop, until the control socket is closed; without one for ever.
+# The main loop, until the control socket is closed.
 sub _serve {
     my ($self, $control) = @_;
     my ($readers, $writers, $listener) = @$self{qw(readers writers listener)};
-    $readers->add($listener, $control // ());
+    $readers->add($listener, $control);
     while (1) {
         my ($readable, $writable) = IO::Select->select($readers, $writers, undef, $self->_time_left);
         for my $socket (@{$readable || []}) {
             if    ($socket == $listener) { $self->_accept }
-            elsif ($control && $socket == $control) {
+            elsif ($socket == $control) {
                 my ($order, @words) = @{$JSON->decode(readline($control) // return)};
                 my $method = "_order_$order";
                 $self->$method(@words);

@@ -10,10 +10,6 @@ use warnings;
 #   is $middlebox->count('held'), 1;
 #   print "$_->{path} $_->{prefer}\n" for $middlebox->requests;
 #
-# It is a program, too, which prints a line for each request:
-#
-#   perl -It/lib t/lib/Testing/Middlebox.pm cut --to 5000 --port 8080 --seconds 30
-#
 # The modes, and their options with their defaults:
 #
 #   pass      hinders nothing
@@ -51,8 +47,6 @@ my %MODE = (
     refuse  => {},
 );
 
-exit main(@ARGV) if !caller;
-
 # Public functions and methods
 
 # Changes the mode and its options.
@@ -63,26 +57,6 @@ sub become {
 
 # Returns how many responses it has held, cut, failed, silenced, cached (answered from its cache) or refused.
 sub count { return $_[0]->state->{counts}{$_[1]} || 0 }
-
-# The program. Returns its exit code.
-sub main {
-    my ($mode, %given) = @_;
-    my %option = map { (s/\A--//r => $given{$_}) } keys %given;
-    my ($to, $port) = delete @option{qw(to port)};
-    my $self = $to && eval { __PACKAGE__->_new($mode, $to, %option) };
-    if (!$self) {
-        print STDERR $@ || '', "usage: $0 ", join('|', sort keys %MODE),
-            " --to PORT [--port PORT] [--path /events] ...\n";
-        return 2;
-    }
-    $self->{listener} = __PACKAGE__->listener($port);
-    $self->{prints}   = 1;
-    local $| = 1;
-    printf "%s on http://127.0.0.1:%d\n", $mode, $self->{listener}->sockport;
-    $SIG{PIPE} = 'IGNORE';
-    $self->_serve;
-    return 0;
-}
 
 sub modes { return keys %MODE }
 
@@ -361,9 +335,6 @@ sub _record {
         status        => undef,
     };
     push @{$self->{requests}}, $exchange->{clients}[0]{record} = $record;
-    printf "%s %s%s\n", @$exchange{qw(method path)}, join '',
-        map { defined $fields{$_} ? " $_: $fields{$_}" : '' } sort keys %fields
-        if $self->{prints};
     return;
 }
 
