@@ -80,11 +80,6 @@ impl Cursor {
         self.parts.iter().flat_map(|parts| parts.list.iter().zip(&parts.resume_points))
     }
 
-    /// Returns the ids, of subscriptions that are still to be made effective, that were unknown when they came.
-    pub(in crate::hub) fn unknown_ids(&self) -> impl Iterator<Item = &[u8]> {
-        self.points().filter_map(|(_, point)| point.unknown_id.as_deref())
-    }
-
     /// Returns true if the next events are sent by [`replay_into_buffer`](crate::hub::Hub::replay_into_buffer).
     pub fn has_replay(&self) -> bool {
         self.parts.as_ref().map_or(false, |parts| parts.boundary(self.seq).is_some())
@@ -362,12 +357,6 @@ impl Parts {
         self.list.is_empty() && self.resume_points.is_empty() && !self.is_ending
     }
 
-    /// Returns true if the parts do not differ any more for a cursor that has reached `seq`.
-    fn is_uniform_at(&self, seq: u64) -> bool {
-        let is_reached = |part: &Part| part.extent.after.max(part.extent.baseline.through) <= seq;
-        self.boundary(seq).is_none() && self.state_through().is_none() && self.list.iter().all(is_reached)
-    }
-
     /// Returns the sequence number through which the state is sent.
     pub(in crate::hub) fn last_of_state(&self) -> Option<u64> {
         self.list.iter().filter_map(|part| part.extent.state_through).max()
@@ -395,12 +384,13 @@ impl Parts {
         through.filter(|_| !self.is_ending || is_followed)
     }
 
-    /// Removes the parts that are redundant once the cursor has reached `seq`. Returns true if all are.
+    /// Removes the parts that are redundant once the cursor has reached `seq`. Returns true if all are: they differ no more.
     pub(in crate::hub) fn drop_reached(&mut self, seq: u64) -> bool {
         if self.is_ending {
             self.list.retain(|part| part.extent.until > seq);
             return false; // an empty list says that the stream has ended
         }
-        self.is_uniform_at(seq)
+        let is_reached = |part: &Part| part.extent.after.max(part.extent.baseline.through) <= seq;
+        self.boundary(seq).is_none() && self.state_through().is_none() && self.list.iter().all(is_reached)
     }
 }

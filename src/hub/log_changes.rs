@@ -48,18 +48,9 @@ impl PendingWork {
         }
     }
 
-    /// Takes one of these channels, which may have been removed.
-    pub(in crate::hub) fn pop_grown(&mut self) -> Option<usize> {
-        self.grown.pop()
-    }
-
     #[cfg(test)]
     pub(in crate::hub) fn grown(&self) -> impl Iterator<Item = usize> + '_ {
         self.grown.iter().copied()
-    }
-
-    pub(in crate::hub) fn has_grown(&self) -> bool {
-        !self.grown.is_empty()
     }
 
     /// Forgets a channel that is removed.
@@ -155,14 +146,15 @@ impl Hub {
 
     /// Returns true if something was published, or the retention set, since the last [`evict`](Self::evict).
     pub fn has_grown(&self) -> bool {
-        self.pending.has_grown()
+        !self.pending.grown.is_empty()
     }
 
     /// Evicts the entries that exceed the retention or are too old. The caller has offered everything that was published to the
     /// streams that keep up, so such a stream misses nothing, however small the bounds are. Stops before an entry that some of
     /// these held streams are still to be sent, and fails with them.
     pub fn evict(&mut self, now: Instant, held: &[(StreamId, &Cursor)]) -> Result<(), Vec<StreamId>> {
-        while let Some(at) = self.pending.pop_grown() {
+        while let Some(at) = self.pending.grown.pop() {
+            // The channel may have been removed.
             if let Some(history) = self.logs.begin_eviction(at) {
                 // Evicting the last entry may remove the channel.
                 while let Some(first) = self.logs.channels().get(at).and_then(|channel| channel.log.excess(&history)) {
@@ -207,7 +199,7 @@ impl Hub {
 
     /// Returns true if [`evict`](Self::evict) has something to do.
     pub fn is_eviction_due(&self, now: Instant) -> bool {
-        self.pending.has_grown() || self.logs.firsts().any(|(_, at)| self.logs.is_first_expired(at, now))
+        self.has_grown() || self.logs.firsts().any(|(_, at)| self.logs.is_first_expired(at, now))
     }
 
     /// Returns when [`evict`](Self::evict) is due if nothing is published before. Entries expire up to a sixteenth of
@@ -227,7 +219,11 @@ impl Hub {
         let log = &mut self.logs.channels_mut().channel_mut(at).log;
         let (before, forgetting) = (LogFigures::of(log), log.first_forgetting());
         let stored = &mut self.stored;
-        change(log, self.snapshots.held(), &mut |seq| stored.iter_mut().for_each(|stored| stored.record_gone(seq)));
+        change(log, self.snapshots.held(), &mut |seq| {
+            if let Some(stored) = stored {
+                stored.record_gone(seq);
+            }
+        });
         let now = LogFigures::of(log);
         let has_evicted = now.history_len < before.history_len;
         let counts = &mut self.counts;

@@ -57,7 +57,7 @@ impl Logs {
             channels,
             custom_ids: CustomIds::default(),
             recent: RecentChannels::default(),
-            clock: EvictionClock::new(evicted_through),
+            clock: EvictionClock { through: evicted_through, time: 0 },
         }
     }
 
@@ -92,12 +92,12 @@ impl Logs {
 
     /// Returns the sequence number through which any log has evicted anything.
     pub(super) fn evicted_through(&self) -> u64 {
-        self.clock.through()
+        self.clock.through
     }
 
     /// Returns the time on the eviction clock.
     pub(super) fn eviction_time(&self) -> u64 {
-        self.clock.time()
+        self.clock.time
     }
 
     /// Returns true if a stream may be sent only the newest entry of each key, of compacted logs. One that follows the state is
@@ -127,7 +127,7 @@ impl Logs {
         match topic {
             Topic::Channel(name) => TopicId::Channel(self.channels.get_or_create(name, &self.policies) as u32),
             Topic::Pattern(text) => {
-                TopicId::Pattern(self.channels.get_or_create_pattern(text, &self.policies, self.clock.time()) as u32)
+                TopicId::Pattern(self.channels.get_or_create_pattern(text, &self.policies, self.clock.time) as u32)
             }
         }
     }
@@ -169,13 +169,17 @@ impl Logs {
 
     /// Records that a channel's first entry is another one.
     pub(super) fn replace_first(&mut self, at: usize, before: Option<u64>, first: Option<u64>) {
-        self.firsts.replace(self.channels[at].policy, at, before, first);
+        let firsts = &mut self.firsts.0[self.channels[at].policy];
+        if let Some(seq) = before {
+            firsts.remove(&(seq, at));
+        }
+        firsts.extend(first.map(|seq| (seq, at)));
     }
 
     /// Sets the settings that may change. Returns the channels whose logs are compacted, or were, with their bounds if they
     /// are.
     pub(super) fn set_retention(&mut self, retention: Retention) -> Vec<(usize, Option<Bounds>)> {
-        self.policies = self.policies.with_retention(retention);
+        self.policies = Policies::new(Settings { retention, ..self.settings().clone() });
         self.channels.apply_policies(&self.policies);
         self.firsts = FirstEntries::of(&self.channels, self.policies.len());
         let bounds = |channel: &Channel| {
@@ -188,17 +192,17 @@ impl Logs {
 
     /// Returns the first entry of all logs: its sequence number, and the channel.
     pub(super) fn first(&self) -> Option<(u64, usize)> {
-        self.firsts.iter().min()
+        self.firsts().min()
     }
 
     /// Returns the first entry of each policy's logs: its sequence number, and the channel.
     pub(super) fn firsts(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
-        self.firsts.iter()
+        self.firsts.0.iter().filter_map(|firsts| firsts.iter().next()).copied()
     }
 
     /// Returns the first entry of a policy's logs.
     pub(super) fn first_of_policy(&self, number: usize) -> Option<(u64, usize)> {
-        self.firsts.of_policy(number)
+        self.firsts.0[number].iter().next().copied()
     }
 }
 
@@ -215,26 +219,6 @@ impl FirstEntries {
             firsts[channel.policy].extend(channel.log.first().map(|(seq, _)| (seq, at)));
         }
         Self(firsts)
-    }
-
-    /// Records that a channel's first entry is another one.
-    fn replace(&mut self, policy: usize, at: usize, before: Option<u64>, first: Option<u64>) {
-        if let Some(seq) = before {
-            self.0[policy].remove(&(seq, at));
-        }
-        if let Some(seq) = first {
-            self.0[policy].insert((seq, at));
-        }
-    }
-
-    /// Returns the first entry of the channels of a policy.
-    fn of_policy(&self, policy: usize) -> Option<(u64, usize)> {
-        self.0[policy].iter().next().copied()
-    }
-
-    /// Returns the first entry of the channels of each policy that have one.
-    fn iter(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
-        self.0.iter().filter_map(|firsts| firsts.iter().next()).copied()
     }
 
     /// Returns true if no channel has an entry.

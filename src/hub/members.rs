@@ -12,7 +12,7 @@
 //! machines, and those of a process before (`stored`). A member that it has told stays in the list until it tells that
 //! the member has gone. Of counted members it is told in a channel that no stream reads.
 //!
-//! Its parts own what they decide: who is in which channel (`member_lists`), which members a stream has (`member_streams`), the
+//! Its parts own what they decide: who is in which channel (`member_lists`), which members a stream has (`slots`), the
 //! wait before a leave (`lingering`), when a number is published (`counts`), what the store is asked next of a member
 //! (`pending`).
 
@@ -21,8 +21,6 @@ mod handing_over;
 mod lingering;
 mod member;
 mod member_lists;
-mod member_streams;
-mod page;
 mod pending;
 mod slots;
 mod stored;
@@ -30,7 +28,7 @@ mod stored;
 mod tests;
 
 pub use handing_over::HandedMember;
-pub use page::{MemberInfo, MemberPage};
+pub use member_lists::{MemberInfo, MemberPage};
 pub use pending::MemberChange;
 pub use stored::{EntryOrigin, LingeringMember};
 
@@ -42,8 +40,8 @@ use counts::{Counts, Publisher};
 use lingering::Lingering;
 use member::Member;
 use member_lists::MemberLists;
-use member_streams::MemberStreams;
 use pending::Pending;
+use slots::MemberStreams;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -261,7 +259,9 @@ impl Members {
                 fits(&Announcement::of_member((&channel, &id, is_counted), Statement::Changed, event.clone()))?;
             }
             self.announce(at, Statement::Changed, (event, Some(&data)), out);
-            self.lists.get_mut(at).into_iter().for_each(|member| member.set_data(&data));
+            if let Some(member) = self.lists.get_mut(at) {
+                member.set_data(&data);
+            }
         }
         Ok(true)
     }

@@ -397,13 +397,15 @@ impl Sequence {
             self.once.insert(once, &made, now());
         }
         published(&made);
-        Ok(Some(self.next_event((channel.into(), key.into(), retain), event, id.map(Into::into))))
+        Ok(Some(self.next_event(channel.into(), key.into(), retain, event, id.map(Into::into))))
     }
 
     /// Gives an event the next number, which its id has already.
     fn next_event(
         &mut self,
-        (channel, key, retain): (Box<[u8]>, Box<[u8]>, Retain),
+        channel: Box<[u8]>,
+        key: Box<[u8]>,
+        retain: Retain,
         event: Shared,
         id: Option<Box<[u8]>>,
     ) -> SequencedEvent {
@@ -425,7 +427,7 @@ impl Sequence {
                 Retain::Forget // what is retained of the key is older
             }
         };
-        self.next_event((channel, key, retain), event, None)
+        self.next_event(channel, key, retain, event, None)
     }
 
     /// Applies a change of a stream to the members. `wall` is the time of the system's clock in milliseconds.

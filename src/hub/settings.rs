@@ -230,11 +230,6 @@ impl Policies {
         Self { settings, list, can_compact }
     }
 
-    /// Returns these policies with other settings of those that may change.
-    pub(in crate::hub) fn with_retention(&self, retention: Retention) -> Self {
-        Self::new(Settings { retention, ..self.settings.clone() })
-    }
-
     pub(in crate::hub) fn settings(&self) -> &Settings {
         &self.settings
     }

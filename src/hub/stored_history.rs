@@ -179,7 +179,7 @@ impl Hub {
     /// Returns the sequence number that the hub must reach before it knows where a held subscription resumes; none if it
     /// knows. Another hub of the same store has published further, and has given the client its id.
     pub fn awaited_seq(&self, cursor: &Cursor) -> Option<u64> {
-        let seqs = cursor.unknown_ids().filter_map(|id| self.epoch.seq(id));
+        let seqs = cursor.points().filter_map(|(_, point)| self.epoch.seq(point.unknown_id.as_deref()?));
         seqs.max().filter(|seq| self.has_shared_store() && *seq > self.logs.last_seq())
     }
 

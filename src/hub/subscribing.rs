@@ -25,7 +25,7 @@ impl Hub {
         }
         for (topics, start) in request.groups() {
             let (mut added, before) = self.logs.register(stream, cursor, topics);
-            let point = self.resume_point(request, start, cursor, (&added, &before));
+            let point = self.resume_point(request, start, cursor, &added, &before);
             // A channel that an earlier pattern has begins as that does.
             added.retain(|topic| !matches!(topic, TopicId::Channel(at) if self.logs.is_of(*at as usize, &before)));
             if !added.is_empty() {
@@ -63,7 +63,7 @@ impl Hub {
             return None;
         }
         cursor.record_state(&added, request.start == StartPoint::State);
-        let point = self.resume_point(request, request.start, cursor, (&added, &before));
+        let point = self.resume_point(request, request.start, cursor, &added, &before);
         let has_missed = request.after.is_some() && self.logs.has_missed_after(&added, &point);
         let parts = cursor.ensure_parts();
         parts.list.push(Part::new(added.into(), self.logs.last_seq()));
@@ -120,7 +120,8 @@ impl Hub {
         request: &SubscribeRequest,
         start: StartPoint,
         cursor: &Cursor,
-        (added, before): (&[TopicId], &[TopicId]),
+        added: &[TopicId],
+        before: &[TopicId],
     ) -> ResumePoint {
         let follows_state = start == StartPoint::State;
         if let Some(point) = request.after.as_deref().and_then(|id| self.point_of_id(id, &cursor.topics)) {
@@ -317,12 +318,7 @@ impl Hub {
             }
         }
         for topic in cursor.topics.iter().filter(|topic| topics.binary_search(topic).is_err()) {
-            let is_mostly_ended = self
-                .logs
-                .channels_mut()
-                .subscribers_mut(*topic)
-                .map_or(false, |subscribers| subscribers.remove(stream));
-            self.clean_topic(*topic, is_mostly_ended);
+            self.leave_topic(*topic, |subscribers| subscribers.remove(stream));
         }
         cursor.topics = topics;
         let last_seq = self.logs.last_seq();
@@ -341,15 +337,14 @@ impl Hub {
         self.release_snapshots(cursor.parts.as_ref().and_then(|parts| parts.held));
         self.counts.streams -= u64::from(!cursor.is_idle());
         for topic in &*cursor.topics {
-            let is_mostly_ended =
-                self.logs.channels_mut().subscribers_mut(*topic).map_or(false, SubscriberList::record_end);
-            self.clean_topic(*topic, is_mostly_ended);
+            self.leave_topic(*topic, SubscriberList::record_end);
         }
     }
 
-    /// Removes a topic that is no longer used. If most streams in its list have ended, has the list walked, which cleans it.
-    fn clean_topic(&mut self, topic: TopicId, is_mostly_ended: bool) {
-        if is_mostly_ended {
+    /// Lets a stream leave a topic, and removes the topic if it is no longer used. If most streams in its list have ended, has
+    /// the list walked, which cleans it.
+    fn leave_topic(&mut self, topic: TopicId, leave: impl FnOnce(&mut SubscriberList) -> bool) {
+        if self.logs.channels_mut().subscribers_mut(topic).map_or(false, leave) {
             self.pending.queue_subscribers(topic, self.logs.channels_mut());
         }
         self.remove_if_unused(topic);

@@ -207,8 +207,10 @@ impl Log {
         let bounds = match bounds {
             Some(bounds) => bounds,
             None => {
-                let compacted = compacted.take();
-                return compacted.into_iter().for_each(|mut all| while all.discard_first(state, gone) {});
+                if let Some(mut all) = compacted.take() {
+                    while all.discard_first(state, gone) {}
+                }
+                return;
             }
         };
         let compacted = compacted.get_or_insert_with(|| {
@@ -372,7 +374,9 @@ impl Log {
         }
         if let Some(discarded) = self.pop_first(snapshots) {
             report_unless_retained(&discarded, &self.state, gone);
-            self.compacted.iter_mut().for_each(|compacted| compacted.record_discarded(&discarded));
+            if let Some(compacted) = &mut self.compacted {
+                compacted.record_discarded(&discarded);
+            }
         }
     }
 

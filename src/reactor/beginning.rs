@@ -72,8 +72,8 @@ impl<I: Io> Reactor<I> {
     pub(super) fn attach_late(&mut self, id: StreamId, socket: I::Socket, now: Instant) {
         self.attach(id, socket, now);
         self.flush_stream(id.slot, now);
-        if let Some((record, io)) = self.record_and_io(id) {
-            record.socket.iter().for_each(|socket| io.uncork(socket));
+        if let Some((StreamRecord { socket: Some(socket), .. }, io)) = self.record_and_io(id) {
+            io.uncork(socket);
         }
     }
 
@@ -164,7 +164,7 @@ impl<I: Io> Reactor<I> {
         };
         let subscription =
             record.subscription.get_or_insert_with(|| Box::new(Subscription { hub, cursor: Cursor::default() }));
-        let hub = match hubs.get_mut(hub).filter(|_| subscription.is_of(hub)) {
+        let hub = match hubs.get_mut(hub).filter(|_| subscription.hub == hub) {
             Some(hub) => hub,
             None => return, // the stream is subscribed to another hub
         };
@@ -207,14 +207,7 @@ impl<I: Io> Reactor<I> {
     /// Queues a stream that resumes with the lagging streams, and any other stream for the next flush. One that was held until
     /// the hub has caught up with its client is sent what is new before that is evicted, however many such streams there are.
     pub(super) fn queue_by_position(&mut self, id: StreamId) {
-        let subscription = match self.records.get(id.slot as usize) {
-            Some(Some(record)) => record.subscription.as_deref(),
-            _ => None,
-        };
-        let is_behind = subscription.map_or(false, |Subscription { hub, cursor }| {
-            self.hubs.get(*hub).map_or(false, |hub| hub.is_behind(cursor))
-        });
-        if is_behind {
+        if self.subscribed_in(id.slot).map_or(false, |(hub, cursor)| hub.is_behind(cursor)) {
             self.leave_send_queue(id.slot);
             self.queue_behind(id.slot);
         } else {
@@ -232,16 +225,13 @@ impl<I: Io> Reactor<I> {
     /// Makes a stream's held subscriptions effective, or has them wait until the hub is no longer behind the client.
     pub(super) fn begin(&mut self, id: StreamId) {
         self.held.remove(id);
-        let (hub_id, awaited) = match self.record_and_hubs(id) {
-            Some((record, hubs, _)) => match record.subscription.as_deref() {
-                Some(Subscription { hub, cursor }) => (*hub, hubs.get(*hub).and_then(|hub| hub.awaited_seq(cursor))),
-                None => (0, None),
-            },
-            None => (0, None),
-        };
+        let awaited = self.record_and_hubs(id).and_then(|(record, hubs, _)| {
+            let Subscription { hub, cursor } = record.subscription.as_deref()?;
+            Some((*hub, hubs.get(*hub)?.awaited_seq(cursor)?))
+        });
         match awaited {
             None => self.begin_now(id),
-            Some(seq) => self.ahead.set(id, (hub_id, seq)),
+            Some(awaited) => self.ahead.set(id, awaited),
         }
     }
 
@@ -325,24 +315,13 @@ impl<I: Io> Reactor<I> {
         hub.quiet_block(cursor)
     }
 
-    /// Returns the last block of a stream of a hub, with a reconnection time in milliseconds.
-    pub(super) fn last_block(&mut self, id: StreamId, retry: u64) -> Option<Vec<u8>> {
-        let (hub, cursor) = self.hub_and_cursor(id)?;
-        hub.last_block(cursor, retry)
-    }
-
-    /// Records that the application pushes an id to the stream itself.
-    pub(super) fn record_custom_id(&mut self, id: StreamId) {
-        if let Some((_, cursor)) = self.hub_and_cursor(id) {
-            cursor.record_custom_id();
-        }
-    }
-
     /// Drops a stream's subscription, and with it everything that the stream is still to be sent of the logs.
     pub(super) fn drop_subscription(&mut self, id: StreamId) {
         self.held.remove(id);
         if let Some((record, hubs, _)) = self.record_and_hubs(id) {
-            record.subscription.take().into_iter().for_each(|subscription| subscription.remove(hubs));
+            if let Some(subscription) = record.subscription.take() {
+                subscription.remove(hubs);
+            }
         }
     }
 

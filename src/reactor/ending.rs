@@ -302,14 +302,15 @@ impl<I: Io> Reactor<I> {
         self.begin(id); // the first block of a stream comes first
         if let Some(settings) = self.record(id).map(|record| *record.stream.settings()) {
             let retry = random_retry(&settings);
-            let block = self.last_block(id, retry).unwrap_or_else(|| retry_line(retry));
+            let block = self.hub_and_cursor(id).and_then(|(hub, cursor)| hub.last_block(cursor, retry));
+            let block = block.unwrap_or_else(|| retry_line(retry));
             self.buffer_non_event(id, settings.frame(&block));
         }
     }
 
     /// Drains a hub: refuses new subscribers, and ends the streams one by one.
     pub(super) fn drain(&mut self, hub: HubId, within: Duration, now: Instant) {
-        if self.hubs.start_draining(hub) {
+        if self.hubs.set_draining(hub, true) {
             let streams = self.streams_of(hub);
             self.drains.push(Spread::new(streams, within, now));
         }

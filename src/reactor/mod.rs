@@ -55,7 +55,7 @@ pub use handing_over::{Detached, Handed};
 pub use io::{Io, Ready};
 
 use crate::compression::Alone;
-use crate::hub::{self, Epoch, History, Hub, Question};
+use crate::hub::{self, Cursor, Epoch, History, Hub, Question};
 use crate::stream::{Reason, Settings};
 use beginning::Subscribing;
 use ending::Spread;
@@ -64,7 +64,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 use stream_members::Presences;
-use stream_record::{StreamQueue, StreamRecord, Subscription};
+use stream_record::{StreamQueue, StreamRecord};
 
 /// Sends to many clients.
 #[derive(Debug)]
@@ -196,7 +196,7 @@ impl<I: Io> Reactor<I> {
             Command::StopWaiting { stream } => self.begin_now(stream),
             Command::Ask { hub, request_id, question } => self.ask(hub, request_id, *question, now),
             Command::Drain { hub, within } => self.drain(hub, within, now),
-            Command::EndDrain { hub } => self.hubs.end_draining(hub),
+            Command::EndDrain { hub } => drop(self.hubs.set_draining(hub, false)),
             Command::CloseHub { hub } => self.close_hub(hub),
             Command::ShutDown { within } => self.shut_down(within, now),
         }
@@ -281,18 +281,20 @@ impl<I: Io> Reactor<I> {
                 Some(slot) => slot,
                 None => return,
             };
-            let logs = self.subscription(slot).map_or(0, |subscription| subscription.logs_to_merge(&self.hubs));
+            let logs = self.subscribed_in(slot).map_or(0, |(hub, cursor)| hub.logs_to_merge(cursor));
             self.behind_calls += 1 + logs / Self::LOGS_PER_CALL;
-            let state_seq = self.subscription(slot).and_then(|subscription| subscription.cursor.state_seq());
+            let state_seq = self.subscribed_in(slot).and_then(|(_, cursor)| cursor.state_seq());
             self.flush_queued_in(StreamQueue::Behind, slot, now);
-            if let (Some(seq), Some(subscription)) = (state_seq, self.subscription(slot)) {
-                self.behind_calls += subscription.state_entries_after(&self.hubs, seq) / Self::ENTRIES_PER_CALL;
+            if let (Some(seq), Some((hub, cursor))) = (state_seq, self.subscribed_in(slot)) {
+                self.behind_calls += hub.state_entries_after(cursor, seq) / Self::ENTRIES_PER_CALL;
             }
         }
     }
 
-    fn subscription(&self, slot: u32) -> Option<&Subscription> {
-        self.records.get(slot as usize)?.as_ref()?.subscription.as_deref()
+    /// Returns the hub that a slot's stream is subscribed to, and its cursor there.
+    pub(super) fn subscribed_in(&self, slot: u32) -> Option<(&Hub, &Cursor)> {
+        let subscription = self.records.get(slot as usize)?.as_ref()?.subscription.as_deref()?;
+        Some((self.hubs.get(subscription.hub)?, &subscription.cursor))
     }
 
     /// Sends to a stream, unless it has left the queue or was sent something meanwhile.
@@ -413,17 +415,9 @@ impl Hubs {
         self.iter_mut().for_each(|hub| hub.readers.remove_stream(stream));
     }
 
-    /// Refuses new subscribers from here on. Returns false if the hub does not exist.
-    pub(super) fn start_draining(&mut self, id: HubId) -> bool {
-        let state = self.0.get_mut(&id);
-        state.map(|state| state.is_draining = true).is_some()
-    }
-
-    /// Accepts new subscribers again.
-    pub(super) fn end_draining(&mut self, id: HubId) {
-        if let Some(state) = self.0.get_mut(&id) {
-            state.is_draining = false;
-        }
+    /// Refuses new subscribers from here on, or accepts them again. Returns false if the hub does not exist.
+    pub(super) fn set_draining(&mut self, id: HubId, is_draining: bool) -> bool {
+        self.0.get_mut(&id).map(|state| state.is_draining = is_draining).is_some()
     }
 
     #[cfg(test)]
@@ -442,7 +436,7 @@ impl<I: Io> Reactor<I> {
             for (hub_id, HubState { hub, .. }) in &mut hubs.0 {
                 let of_hub = held.iter().filter_map(|(_, id)| {
                     let subscription = records.get(id.slot as usize)?.as_ref()?.subscription.as_deref()?;
-                    subscription.is_of(*hub_id).then_some((id, &subscription.cursor))
+                    (subscription.hub == *hub_id).then_some((id, &subscription.cursor))
                 });
                 needing.extend(hub.evict(now, &of_hub.collect::<Vec<_>>()).err().into_iter().flatten());
             }
@@ -493,7 +487,7 @@ impl<I: Io> Reactor<I> {
         let records = self.records.iter().enumerate();
         let streams = records.filter_map(|(slot, record)| {
             let record = record.as_ref()?;
-            record.subscription.as_ref().filter(|subscription| subscription.is_of(id))?;
+            record.subscription.as_ref().filter(|subscription| subscription.hub == id)?;
             Some(StreamId { slot: slot as u32, serial: record.serial })
         });
         streams.collect()

@@ -15,7 +15,7 @@ use super::stream_record::{Buffering, Deadline, StreamQueue, Subscription};
 use super::{Answer, Hubs, Io, Reactor};
 use crate::compression::{Alone, ContentCoding};
 use crate::event::LineEnd;
-use crate::hub::{BlockForm, Cursor, Gathered, Hub, NextEncoding};
+use crate::hub::{BlockForm, Cursor, Gathered, Hub, NextEncoding, Sent};
 use crate::stream::{Reason, Settings, Stream, StreamId};
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
@@ -289,15 +289,6 @@ pub(super) enum LogState {
     MustEnd,
 }
 
-/// The part of the log's entries that the kernel has taken.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Taken {
-    /// How many bytes left the log: a whole entry, even if the kernel has taken only a part of it.
-    pub(super) bytes: usize,
-    /// How many entries were sent to their end.
-    pub(super) events: usize,
-}
-
 /// Returns the form in which a stream is sent entries.
 fn form_of(stream: &Stream) -> BlockForm {
     let Settings { framing, coding, line_end, .. } = *stream.settings();
@@ -427,20 +418,20 @@ impl<'a> LogSource<'a> {
         gathered: Option<Gathered>,
         bytes: usize,
         is_all: bool,
-    ) -> Taken {
+    ) -> Sent {
         let (gathered, (hub, cursor)) = match (gathered, self.hub_and_cursor()) {
             (Some(gathered), Some(both)) => (gathered, both),
-            _ => return Taken::default(),
+            _ => return Sent::default(),
         };
         if is_all {
             hub.record_all_sent(cursor, &gathered, stream.body_mut());
-            return Taken { bytes, events: gathered.blocks };
+            return Sent { bytes, events: gathered.blocks, rest: None };
         }
-        let sent = hub.record_sent(cursor, &form_of(stream), bytes, stream.body_mut());
-        if let Some(rest) = sent.rest {
+        let mut sent = hub.record_sent(cursor, &form_of(stream), bytes, stream.body_mut());
+        if let Some(rest) = sent.rest.take() {
             stream.continue_with(rest);
         }
-        Taken { bytes: sent.bytes, events: sent.events }
+        sent
     }
 
     /// Returns true if the stream is a poll that is answered with these bytes, the last of its blocks if `is_last`.

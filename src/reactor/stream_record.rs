@@ -108,10 +108,6 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn is_of(&self, hub: HubId) -> bool {
-        self.hub == hub
-    }
-
     /// Returns true if the subscription is held: it has not taken effect yet.
     #[cfg(test)]
     pub(super) fn is_held(&self) -> bool {
@@ -121,16 +117,6 @@ impl Subscription {
     /// Returns true if the stream was sent everything, and has no topic any more.
     pub(super) fn is_finished(&self) -> bool {
         self.cursor.is_idle()
-    }
-
-    /// Returns about how many logs have to be merged to find the stream's next event.
-    pub(super) fn logs_to_merge(&self, hubs: &Hubs) -> usize {
-        hubs.get(self.hub).map_or(0, |hub| hub.logs_to_merge(&self.cursor))
-    }
-
-    /// Returns at most how many entries were looked at to send the part of the state after a sequence number.
-    pub(super) fn state_entries_after(&self, hubs: &Hubs, seq: u64) -> usize {
-        hubs.get(self.hub).map_or(0, |hub| hub.state_entries_after(&self.cursor, seq))
     }
 
     /// Unregisters a stream that is closed.
@@ -145,7 +131,9 @@ impl<I: Io> Reactor<I> {
     /// Buffers an event for one stream. The event is lost if the stream is ending.
     pub(super) fn push(&mut self, id: StreamId, event: Bytes, has_id: bool, now: Instant) {
         if has_id {
-            self.record_custom_id(id);
+            if let Some((_, cursor)) = self.hub_and_cursor(id) {
+                cursor.record_custom_id();
+            }
         }
         // An event that the socket takes now need not be dropped.
         if self.record(id).map_or(false, |record| record.stream.would_drop(event.len())) {

@@ -249,11 +249,8 @@ impl Stream {
     /// Encodes what is buffered: each event that the application has pushed alone, because the length of one must not tell what
     /// another one contains.
     pub fn encode_buffered(&mut self, alone: &mut Alone) {
-        let has_plain = |stream: &Self| {
-            stream.front.is_plain
-                || matches!(&stream.rest, Some(rest) if rest.back().map_or(false, |last| last.is_plain))
-        };
-        if !has_plain(self) {
+        let is_last_plain = || matches!(&self.rest, Some(rest) if rest.back().map_or(false, |last| last.is_plain));
+        if !self.front.is_plain && !is_last_plain() {
             return;
         }
         let Settings { framing, coding, .. } = *self.settings;

@@ -79,10 +79,11 @@ impl Channels {
     ) {
         let channel = &mut self.slots[at];
         if has_evicted {
-            channel.evicted_at = clock.tick();
+            clock.time += 1;
+            channel.evicted_at = clock.time;
         }
         let (evicted, discarded) = (channel.log.evicted_through(), channel.log.discarded_through());
-        clock.record(evicted.max(discarded));
+        clock.through = clock.through.max(evicted).max(discarded);
         for pattern in &channel.patterns {
             let pattern = &mut self.patterns[*pattern];
             if has_evicted {
@@ -98,37 +99,9 @@ impl Channels {
 #[derive(Debug, Default)]
 pub(in crate::hub) struct EvictionClock {
     /// The sequence number through which any log has evicted anything.
-    through: u64,
+    pub(in crate::hub) through: u64,
     /// The number of evictions.
-    time: u64,
-}
-
-impl EvictionClock {
-    /// Begins with evictions through a sequence number, of before the hub.
-    pub(in crate::hub) fn new(through: u64) -> Self {
-        Self { through, time: 0 }
-    }
-
-    /// Returns the sequence number through which any log has evicted anything.
-    pub(in crate::hub) fn through(&self) -> u64 {
-        self.through
-    }
-
-    /// Returns the time of the last eviction.
-    pub(in crate::hub) fn time(&self) -> u64 {
-        self.time
-    }
-
-    /// Counts an eviction, and returns its time.
-    pub(super) fn tick(&mut self) -> u64 {
-        self.time += 1;
-        self.time
-    }
-
-    /// Records that a log has evicted something through a sequence number.
-    pub(super) fn record(&mut self, through: u64) {
-        self.through = self.through.max(through);
-    }
+    pub(in crate::hub) time: u64,
 }
 
 /// The evictions of the channels that a pattern matches: each one's time on the eviction clock, and the sequence

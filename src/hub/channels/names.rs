@@ -140,7 +140,9 @@ impl Names {
     /// compared.
     pub(super) fn matching(&self, glob: &Glob, compared: &mut usize) -> (Vec<usize>, u64) {
         let (mut channels, mut through) = (Vec::new(), self.merged.through);
-        for known in matching(&self.known, glob, compared) {
+        let from = (Bound::Included(glob.prefix()), Bound::Unbounded);
+        let begun = self.known.range::<[u8], _>(from).take_while(|(name, _)| name.starts_with(glob.prefix()));
+        for (_, known) in begun.inspect(|_| *compared += 1).filter(|(name, _)| glob.is_match(name)) {
             match known {
                 Known::Channel(at) => channels.push(*at),
                 Known::Removed(tombstone) => through = through.max(tombstone.evicted.through),
@@ -161,18 +163,6 @@ impl Names {
     pub(super) fn channels(&self) -> usize {
         self.known.len() - self.tombstones.0
     }
-}
-
-/// Returns the values of the names that match a pattern, in the order of the names. Adds how many names are compared.
-pub(super) fn matching<'a, V>(
-    names: &'a BTreeMap<Arc<[u8]>, V>,
-    glob: &'a Glob,
-    compared: &'a mut usize,
-) -> impl Iterator<Item = &'a V> {
-    let from = (Bound::Included(glob.prefix()), Bound::Unbounded);
-    let begun = names.range::<[u8], _>(from).take_while(move |(name, _)| name.starts_with(glob.prefix()));
-    let counted = begun.inspect(move |_| *compared += 1);
-    counted.filter(move |(name, _)| glob.is_match(name)).map(|(_, value)| value)
 }
 
 /// The slots of patterns: by what is before their first stars, in its order, and by the rest.

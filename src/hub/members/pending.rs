@@ -95,7 +95,9 @@ impl Pending {
         self.stored = Some(data.clone());
         for (announcement, kept) in self.changes.iter_mut().filter(|_| !is_overtaken) {
             announcement.event = event.clone();
-            kept.iter_mut().for_each(|kept| kept.data = data.clone());
+            if let Some(kept) = kept {
+                kept.data = data.clone();
+            }
         }
     }
 

@@ -1,6 +1,8 @@
-//! The members of all channels in numbered slots, so that lists of them are lists of small numbers.
+//! The members of all channels in numbered slots, so that lists of them are lists of small numbers; and which of them a stream has.
 
-use super::member::Member;
+use crate::hub::members::member::Member;
+use crate::stream::StreamId;
+use std::collections::BTreeSet;
 
 /// Members by the numbers of their slots. A free slot is used again.
 #[derive(Clone, Debug, Default)]
@@ -63,5 +65,41 @@ impl Slots {
     /// Returns the members with their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Member)> {
         (0..).zip(self.parts.iter().flat_map(|part| &**part)).filter_map(|(at, member)| Some((at, member.as_ref()?)))
+    }
+}
+
+/// The streams of members, each with the member's slot.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MemberStreams(BTreeSet<(StreamId, u32)>);
+
+impl MemberStreams {
+    /// Returns the slots of a stream's members.
+    pub(super) fn of(&self, stream: StreamId) -> impl Iterator<Item = u32> + '_ {
+        self.0.range((stream, 0)..=(stream, u32::MAX)).map(|(_, at)| *at)
+    }
+
+    /// Adds a stream to a member. Returns false if the member has it already.
+    pub(super) fn add(&mut self, stream: StreamId, at: u32) -> bool {
+        self.0.insert((stream, at))
+    }
+
+    /// Removes a stream from a member.
+    pub(super) fn remove(&mut self, stream: StreamId, at: u32) {
+        self.0.remove(&(stream, at));
+    }
+
+    /// Returns all streams with the slots of their members.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (StreamId, u32)> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// Gives the slots other numbers.
+    pub(super) fn renumber(&mut self, new: impl Fn(u32) -> u32) {
+        self.0 = std::mem::take(&mut self.0).into_iter().map(|(stream, at)| (stream, new(at))).collect();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

@@ -88,7 +88,9 @@ impl Members {
         let request = pending.next_request(is_needed);
         if request.is_none() {
             let stored = self.pending.remove(key).and_then(Pending::into_stored);
-            stored.into_iter().zip(self.find_mut(key)).for_each(|(data, (_, member))| member.set_data(&data));
+            if let (Some(data), Some((_, member))) = (stored, self.find_mut(key)) {
+                member.set_data(&data);
+            }
         }
         request
     }
@@ -111,7 +113,9 @@ impl Members {
         let done = pending.and_then(|pending| pending.take_asked().filter(|_| !pending.has_here()));
         let changed = done.filter(|(announcement, _)| announcement.statement == Statement::Changed);
         let member = self.find_mut(key).filter(|(_, member)| member.is_own);
-        changed.iter().zip(member).for_each(|(change, (_, member))| member.here = Here::of(change));
+        if let (Some(change), Some((_, member))) = (&changed, member) {
+            member.here = Here::of(change);
+        }
     }
 
     /// Called when the store has failed. Returns true if it is asked again: not if it was to be told of a member that has
@@ -184,7 +188,9 @@ impl Members {
                 member.set_data(&kept.data);
             }
             let here = Here { event, data: kept.data };
-            pending.into_iter().for_each(|pending| pending.note_stored(&here, is_overtaken));
+            if let Some(pending) = pending {
+                pending.note_stored(&here, is_overtaken);
+            }
             if (member.is_own || is_of_before) && !is_overtaken {
                 member.here = Some(here.into());
             }
@@ -195,7 +201,9 @@ impl Members {
     /// dead, so it is announced again.
     fn remove_stored_member(&mut self, key: &MemberKey, origin: EntryOrigin) {
         let ((channel, is_counted), is_overtaken) = (channel_of_kept(&key.0), self.is_overtaken(key, origin));
-        self.pending.get_mut(key).into_iter().for_each(Pending::forget_stored);
+        if let Some(pending) = self.pending.get_mut(key) {
+            pending.forget_stored();
+        }
         let (at, member) = match self.lists.find_mut(channel, &key.1) {
             Some(found) => found,
             None => return,

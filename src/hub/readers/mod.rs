@@ -79,7 +79,8 @@ impl Readers {
 
     /// Returns the labels of a stream, and when it ends because of its age.
     pub(super) fn labels_of(&self, stream: StreamId) -> (Vec<Box<[u8]>>, Option<Instant>) {
-        self.labels.of(stream)
+        let labelled = self.labels.of_stream.get(&stream.into());
+        labelled.map_or((Vec::new(), None), |of| (of.labels.iter().map(|label| (**label).into()).collect(), of.ends_at))
     }
 
     /// Returns true if nothing is kept of any stream.
@@ -133,17 +134,6 @@ impl Labels {
             self.by_end.insert((ends_at, stream));
         }
         labelled.is_allowed()
-    }
-
-    /// Returns the labels of a stream, and when it ends.
-    fn of(&self, stream: StreamId) -> (Vec<Box<[u8]>>, Option<Instant>) {
-        let labelled = self.of_stream.get(&stream.into());
-        labelled.map_or((Vec::new(), None), |of| (of.labels.iter().map(|label| (**label).into()).collect(), of.ends_at))
-    }
-
-    /// Returns the streams that have a label.
-    fn streams(&self, label: &[u8]) -> impl Iterator<Item = u64> + '_ {
-        self.by_label.get(label).into_iter().flatten().copied()
     }
 
     /// Returns the stream that is old enough to end first, and when.
@@ -315,7 +305,8 @@ impl Hub {
     /// Returns the streams that a request means, perhaps some that have ended, each once. Remembers the request, which is
     /// carried out at `at`, a time of the system's monotonic clock in nanoseconds.
     pub fn streams_to_end(&mut self, request: &EndRequest, at: u64) -> Vec<StreamId> {
-        let by_label = request.labels.iter().flat_map(|label| self.readers.labels.streams(label));
+        let by_label =
+            request.labels.iter().filter_map(|label| self.readers.labels.by_label.get(&**label)).flatten().copied();
         let lists = request.topics.iter().flat_map(|topic| self.logs.channels().readers_of(topic));
         let by_topic = lists.flat_map(SubscriberList::iter).map(u64::from);
         let streams: BTreeSet<u64> = by_label.chain(by_topic).collect();

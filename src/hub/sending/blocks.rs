@@ -39,7 +39,7 @@ pub struct Gathered {
 }
 
 /// The result of sending a part of the gathered blocks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sent {
     /// The number of events that were sent to their end.
     pub events: usize,
@@ -99,7 +99,7 @@ impl Hub {
 
     /// Advances the cursor past the first `bytes` bytes of its backlog, and past the event that they end in.
     pub fn record_sent(&mut self, cursor: &mut Cursor, form: &BlockForm, bytes: usize, body: &mut Body) -> Sent {
-        let mut sent = Sent { events: 0, bytes: 0, rest: None };
+        let mut sent = Sent::default();
         let (mut seq, mut last_id) = (cursor.seq, cursor.last_id);
         for (entry, shared) in self.encoding.blocks(&self.logs, cursor, form).map_while(|next| next) {
             let block = shared.bytes(form.framing);

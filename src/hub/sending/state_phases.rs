@@ -55,7 +55,7 @@ impl Hub {
             self.change_log(at, |log, snapshots, _| log.clean(snapshots));
             self.remove_if_unused(TopicId::Channel(at as u32));
         }
-        self.snapshots.record_clean();
+        self.snapshots.cleaned_bytes = self.snapshots.bytes; // nothing that the logs keep is superfluous
     }
 
     /// Bounds what is kept for snapshots: drops the oldest.
@@ -64,7 +64,7 @@ impl Hub {
             self.clean_versions();
         }
         while self.snapshots.is_too_much(self.counts.log_bytes()) {
-            self.snapshots.drop_oldest();
+            self.snapshots.held.drop_oldest();
             self.clean_versions();
         }
     }
@@ -244,11 +244,6 @@ impl StateSnapshots {
         held.snapshots().all(|snapshot| self.held.contains(snapshot))
     }
 
-    /// Drops the oldest snapshot, whoever holds it.
-    pub(super) fn drop_oldest(&mut self) {
-        self.held.drop_oldest();
-    }
-
     /// Records how many bytes a log keeps for snapshots.
     pub(in crate::hub) fn record_kept(&mut self, channel: usize, before: u64, now: u64) {
         self.bytes = self.bytes + now - before;
@@ -262,11 +257,6 @@ impl StateSnapshots {
     /// Returns the channels whose logs keep something.
     pub(in crate::hub) fn channels(&self) -> Vec<usize> {
         self.channels.iter().copied().collect()
-    }
-
-    /// Records that nothing that the logs keep is superfluous.
-    pub(super) fn record_clean(&mut self) {
-        self.cleaned_bytes = self.bytes;
     }
 
     /// Returns true if the logs keep more than they may.

@@ -83,7 +83,7 @@ impl Run {
         assert!(counts.bytes as usize <= history.bytes || counts.events == 1);
         assert_eq!((counts.published, counts.resumed), (naive.published, self.resumed_streams));
         let subscription = self.world.reactor.records.iter().flatten().flat_map(|entry| &entry.subscription);
-        let of_hub = subscription.filter(|subscription| subscription.is_of(HUB) && !subscription.is_finished());
+        let of_hub = subscription.filter(|subscription| subscription.hub == HUB && !subscription.is_finished());
         assert_eq!(counts.streams, of_hub.count() as u64);
         self.check_policy(&counts);
     }
