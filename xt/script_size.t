@@ -1,4 +1,5 @@
-# The script of browsers has at most 7 KB when it is sent: each page of an application loads it. It is made of its source.
+# Each bundle of the script for pages has at most 6 KB when it is sent: each page of an application loads it. The bundles are made
+# of their source.
 
 use lib 't/lib';
 use Testing;
@@ -8,22 +9,23 @@ use Testing::Developer  qw(needs);
 use Testing::SourceTree qw(slurp);
 use Testing::Node       qw(packages_missing);
 
-my $MOST = 7 * 1024;
+my $MOST = 6 * 1024;
 
-for my $form ([], [classic => 1]) {
-    my ($status, $headers, $body) = @{EventSource::Hub->script_app(@$form)
-            ->({REQUEST_METHOD => 'GET', PATH_INFO => '', HTTP_ACCEPT_ENCODING => 'gzip'})};
-    is { @$headers }->{'Content-Encoding'}, 'gzip', "@$form: it is compressed";
-    cmp_ok length join('', @$body), '<=', $MOST, "@$form: at most 7 KB are sent";
+for my $query ('', 'reader') {
+    my ($status, $headers, $body) = @{EventSource::Hub->script_app->(
+        {REQUEST_METHOD => 'GET', PATH_INFO => '', QUERY_STRING => $query, HTTP_ACCEPT_ENCODING => 'gzip'}
+    )};
+    is { @$headers }->{'Content-Encoding'}, 'gzip', "'$query': it is compressed";
+    cmp_ok length join('', @$body), '<=', $MOST, "'$query': at most 6 KB are sent";
 }
 
-subtest 'share/*.min.js are made of the source' => sub {
+subtest 'share/*.js are made of share/src' => sub {
     needs(packages_missing('t/node'));
     my $made = File::Temp->newdir;
-    is system("script/page_script --renew $made") >> 8, 0, 'terser makes it';
-    for my $name (qw(eventsource-hub eventsource-hub-poll)) {
-        ok slurp("$made/$name.min.js") eq slurp("share/$name.min.js"), "$name, as it is here"
-            or diag 'run script/page_script --renew';
+    is system("script/page_script $made") >> 8, 0, 'esbuild makes them';
+    for my $name (map { "eventsource-hub$_.js" } '', '-reader', '.classic') {
+        ok slurp("$made/$name") eq slurp("share/$name"), "$name, as it is here"
+            or diag 'run script/page_script';
     }
 };
 

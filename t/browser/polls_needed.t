@@ -1,5 +1,5 @@
-# Tabs of a real browser that need polls, and the module for them was missing at first: they poll when it is there. And tabs
-# that need none: a connection that dies is replaced by another stream.
+# Tabs of a real browser that need polls, and the bundle that reads streams was missing at first: they poll when it is there. And
+# tabs that need none: a connection that dies is replaced by another stream.
 
 use lib 't/lib';
 use Testing;
@@ -14,12 +14,12 @@ sub missing_at_first {
     my $browser = shift;
     my $tabs    = Testing::Tabs->start($browser, page => {url => '/kept'});
     my $proxy   = Testing::Middlebox->start('hold', $tabs->server->port, path => '/kept');
-    $tabs->set_busy(1);
+    $tabs->set_missing(1);
     $tabs->open(site => $proxy, waits => 1);
-    ok wait_until($DEADLINE, sub { $tabs->refusals }), 'a tab has no stream, and the module for polls is refused';
-    $tabs->set_busy(0);
+    ok wait_until($DEADLINE, sub { $tabs->refusals }), 'a tab has no stream, and the bundle is refused';
+    $tabs->set_missing(0);
     my ($tab) = $tabs->tabs;
-    $tab->wait_for('events.includes("poll mute")', 'it polls when the module is there');
+    $tab->wait_for('events.includes("poll mute")', 'it polls when the bundle is there');
     $tabs->publish(5);
     $tabs->each_has_all_ok('it has each event');
     $tabs->close_tabs;
@@ -48,7 +48,7 @@ sub dead_connection {
 
 for my $name (Testing::Browser->names) {
     my $browser = Testing::Browser->start($name);
-    subtest "$name, behind a proxy that holds streams back, and the module for polls is missing at first" =>
+    subtest "$name, behind a proxy that holds streams back, and the bundle is missing at first" =>
         sub { missing_at_first($browser) };
     subtest "$name, a connection that dies" => sub { dead_connection($browser) };
 }

@@ -13,8 +13,9 @@
 #   GET /both             that of /numbers and of the channel "rare"
 #   GET /prerender        a page that prerenders /page with the same query, and shows it when there is a "show" in localStorage
 #   GET /worker.js        a worker of an application, which has a stream of its own
-#   GET /busy             that of /numbers, but 429 while there is a file of the name in the environment variable BUSY; the
-#                         module for polls is answered 502 meanwhile, and the file has a byte for each time
+#   GET /busy             that of /numbers, but 429 while there is a file of the name in the environment variable BUSY
+#   GET /hub.js?reader    the bundle that reads streams, but 502 while there is a file of the name in MISSING, which then has a
+#                         byte for each time
 #   GET /mine             that of /numbers and of the user whom the cookie names
 #   GET /ping             an ordinary request
 #
@@ -68,21 +69,19 @@ sub file {
     return sub { answer('text/javascript; charset=utf-8', $bytes) };
 }
 
-# A script whose module for polls tries a stream more often, and may be missing.
+# A script that tries a stream more often, and whose bundle for that may be missing.
 sub script {
     my $script = EventSource::Hub->script_app(@_);
     my $every  = $ENV{TRY_STREAM_EVERY};
     return sub {
-        my $env     = shift;
-        my $is_poll = $env->{QUERY_STRING} =~ /poll/;
-        if ($is_poll && open my $busy, '+<', $ENV{BUSY}) {
-            seek $busy, 0, 2 and print {$busy} '.';
+        my $env = shift;
+        if ($env->{QUERY_STRING} =~ /reader/ && open my $missing, '+<', $ENV{MISSING}) {
+            seek $missing, 0, 2 and print {$missing} '.';
             return [502, ['Content-Type' => 'text/html'], ["<h1>Bad gateway</h1>\n"]];
         }
-        return $script->($env) if !$is_poll || !$every;
+        return $script->($env) if !$every;
         my $response = $script->({%$env, HTTP_ACCEPT_ENCODING => 'identity'});
-        $response->[2][0] =~ s/\b18e4\b/$every/ or die "there is no 18e4\n";
-        return answer('text/javascript', $response->[2][0]);
+        return answer('text/javascript', $response->[2][0] =~ s/\b18e4\b/$every/r);
     };
 }
 

@@ -10,17 +10,6 @@ Testing::Tabs->require_or_skip_all($_) for Testing::Browser->names;
 
 for my $browser (Testing::Browser->names) {
     my $running = Testing::Browser->start($browser);
-    subtest "$browser, without the module for polls" => sub {
-        my $tabs  = Testing::Tabs->start($running, page => {url => '/mine'}, position => 'event');
-        my $blank = $tabs->browser->new_tab($tabs->server->url('/blank'));
-        $blank->evaluate("document.cookie = 'user=ann; path=/', 1");
-        $tabs->set_busy(1);
-        $tabs->open for 1, 2;
-        is $tabs->streams, 1, 'two tabs of a user share a stream';
-        $tabs->publish(5);
-        $tabs->each_has_all_ok('each tab has each event');
-        $_->close for $blank, $tabs->tabs;
-    };
     for my $way (Testing::Tabs->ways) {
         my ($name, %without) = @$way;
         my $is_shared = !%without || $without{without} eq 'SharedWorker';

@@ -68,24 +68,4 @@ subtest 'the classic script defines one global, as a script and as an import' =>
         'an import';
 };
 
-subtest 'script/page_script makes nothing of a module without what it replaces' => sub {
-    my $module = slurp('share/eventsource-hub.min.js');
-    my %broken = (
-        'no URL'     => $module =~ s/import[.]meta[.]url/1/r,
-        'two URLs'   => "import.meta.url;$module",
-        'no exports' => $module =~ s/export\{.*//sr,
-        'code after' => "$module\nconnect();\n",
-        'an import'  => "import './x.js';\n$module",
-    );
-    for my $what (sort keys %broken) {
-        open my $to, '>:raw', "$folder/broken.js" or die "broken.js: $!\n";
-        print {$to} $broken{$what};
-        close $to or die "broken.js: $!\n";
-        my $said = qx{$^X script/page_script $folder/broken.js $folder/of.classic.js 2>&1};
-        isnt $?, 0, "$what: it fails";
-        like $said, qr{broken[.]js: \S}, "$what: it says why";
-        ok !-e "$folder/of.classic.js", "$what: it writes nothing";
-    }
-};
-
 done_testing;

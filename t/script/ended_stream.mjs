@@ -23,7 +23,7 @@ const request = {url: 'http://localhost/events', method: 'GET', gap: 'gap', posi
 // Returns how to greet again when the worker has heard the tab.
 async function open() {
   const port = {postMessage() {}};
-  globalThis.onconnect({ports: [port]});
+  await globalThis.onconnect({ports: [port]});
   port.onmessage({data: {key: 'events', request, hello: true}});
   await new Promise(resolve => setTimeout(resolve));
   return () => port.onmessage({data: {hello: true}});

@@ -1,5 +1,5 @@
 # share/eventsource-hub.js in Node, where a stream is not shared: which requests it sends after which answers, and what the
-# application gets, some of it without the module for polls. All streams run at the same time.
+# application gets, also where the bundle that reads streams comes late. All streams run at the same time.
 
 use lib 't/lib';
 use Testing;
@@ -285,14 +285,14 @@ sub case_of {
 
 my @cases = map { case_of(@$_) } @CASES;
 
-# Cases that wait for nothing of the module for polls, where it fails, and where it never comes.
-my %MODULE = (fails => 'throw "the module for polls fails"', 'never comes' => 'await new Promise(() => {})');
+# Cases in which the bundle that reads streams does not come for the first request: it is asked for by another URL.
+my %BUNDLE = (fails => 'throw "the bundle fails"', 'never comes' => 'await new Promise(() => {})');
 my %number_without;
-for my $what (sort keys %MODULE) {
+for my $what (sort keys %BUNDLE) {
     for my $case (grep { $_->{name} =~ /\A(?:a silent stream is renewed|a stream that has ended|500 is asked again)\z/ }
         @cases) {
         push @{$number_without{$what}}, scalar @cases;
-        push @cases, {%$case, name => "$case->{name}, and the module for polls $what"};
+        push @cases, {%$case, name => "$case->{name}, and the bundle that reads streams $what at first"};
     }
 }
 
@@ -300,7 +300,7 @@ sub run_cases {
     return run_script(fetch => map { {url => $_[0]->url("/$_"), %{$cases[$_]}{qw(does options)}} } @_[1 .. $#_]);
 }
 
-# The same with another module for polls.
+# The same with another bundle that reads streams.
 sub run_without {
     my ($server, $what) = @_;
     my $inc      = File::Temp->newdir;
@@ -308,8 +308,9 @@ sub run_without {
     my ($script) = grep { -e } map { "$_/$share/eventsource-hub.js" } grep { !ref } @INC;
     make_path("$inc/$share");
     copy($script, "$inc/$share") or die "$script: $!\n";
-    open my $module, '>', "$inc/$share/eventsource-hub-poll.js" or die "$inc: $!\n";
-    print {$module} $MODULE{$what};
+    copy($script =~ s/[.]js\z/-reader.js/r, "$inc/$share/real.js") or die "$script: $!\n";
+    open my $module, '>', "$inc/$share/eventsource-hub-reader.js" or die "$inc: $!\n";
+    print {$module} "if (!import.meta.url.includes('?')) $BUNDLE{$what};\nexport * from './real.js';\n";
     close $module or die "$inc: $!\n";
     local @INC = ("$inc", @INC);
     return run_cases($server, @{$number_without{$what}});
@@ -351,7 +352,7 @@ my $server = Testing::HostileServer->start(
     }
 );
 
-my @seen    = (run_cases($server, 0 .. $#CASES), map { run_without($server, $_) } sort keys %MODULE);
+my @seen    = (run_cases($server, 0 .. $#CASES), map { run_without($server, $_) } sort keys %BUNDLE);
 my @refused = run_script(fetch => map { {url => $server->url('/refused'), options => $_->[1]} } @REFUSED);
 my %ids;
 for ($server->requests) { push @{$ids{$1}}, /^last-event-id: (.*)\r$/mi ? $1 : undef if m{\A\w+ /([0-9]+)(?:\?\w+)? } }

@@ -8,7 +8,7 @@ use Testing::Developer qw(needs_command);
 
 needs_command('node');
 
-my ($script) = grep { -e } map { "$_/auto/share/dist/EventSource-XS/eventsource-hub.classic.js" } grep { !ref } @INC;
+my ($script) = grep { -e } map { "$_/auto/share/dist/EventSource-XS/eventsource-hub.js" } grep { !ref } @INC;
 my @cases    = map  { decode_json($_) } qx{node t/script/tabs_cases.mjs '$script'};
 is $?, 0, 'the cases ran';
 is_deeply $_->{found}, $_->{expected}, $_->{name} or diag explain $_->{found} for @cases;

@@ -84,7 +84,7 @@ sub script {
     my $script = join '', @{$answer->[2]};
     $script =~ s/\b18e4\b/1e3*$ENV{EVERY}/ and $script =~ s/\b18e5\b/1e4*$ENV{EVERY}/
         or die "no time\n"
-        if $env->{QUERY_STRING} =~ /poll/;
+        if $env->{QUERY_STRING} =~ /reader/;
     return [200, ['Content-Type' => 'text/javascript', 'Content-Length' => length $script], [$script]];
 }
 

@@ -130,8 +130,8 @@ sub publish_meanwhile {
     return Testing::Program->start(\@command);
 }
 
-# How often the module for polls has been refused.
-sub refusals { return -s "$_[0]{folder}/busy" || 0 }
+# How often the bundle that reads streams has been refused.
+sub refusals { return -s "$_[0]{folder}/missing" || 0 }
 
 sub require_or_skip_all {
     Testing->need('named_hubs');
@@ -139,12 +139,9 @@ sub require_or_skip_all {
     return Testing::Browser->require_or_skip_all($_[1]);
 }
 
-# Has /busy refuse its streams and the module for polls, or accept them.
-sub set_busy {
-    my ($self, $is_busy) = @_;
-    my $file = "$self->{folder}/busy";
-    return $is_busy ? CORE::open(my $new, '>', $file) : unlink $file;
-}
+# Has /busy refuse its streams, or the script its bundle that reads streams; or accept them.
+sub set_busy    { return _set_file("$_[0]{folder}/busy",    $_[1]) }
+sub set_missing { return _set_file("$_[0]{folder}/missing", $_[1]) }
 
 # Options: page, a hash of what the URLs of all its pages have; env, variables of the server; and those of the hub.
 sub start {
@@ -153,7 +150,7 @@ sub start {
     EventSource::XS::Test::PrivateHubs->begin;
     my %settings = (name => 'tabs' . ++$count, retry => [50, 100], history => {events => 20_000}, %hub);
     my $folder   = File::Temp->newdir;
-    my %env      = (HUB => encode_json(\%settings), BUSY => "$folder/busy", %{$env || {}});
+    my %env      = (HUB => encode_json(\%settings), BUSY => "$folder/busy", MISSING => "$folder/missing", %{$env || {}});
     my $server   = Testing::Server->start('Starman', 't/browser/tabs.psgi', workers => 4, env => \%env);
     return bless {
         browser   => ref $browser ? $browser : Testing::Browser->start($browser),
@@ -182,5 +179,12 @@ sub url {
 }
 
 sub ways { return @WAYS }
+
+# Private functions
+
+sub _set_file {
+    my ($file, $is_there) = @_;
+    return $is_there ? CORE::open(my $new, '>', $file) : unlink $file;
+}
 
 1;

@@ -37,10 +37,10 @@ sub app {
     $SETTINGS->known(\%given, ['classic'], 'option %s of script_app');
     my $name   = $given{classic} ? 'eventsource-hub.classic.js' : 'eventsource-hub.js';
     my $script = _forms_of(_with_query(EventSource::XS::Share->content($name)));
-    my $poll   = _forms_of(EventSource::XS::Share->content('eventsource-hub-poll.js'));
+    my $reader = _forms_of(EventSource::XS::Share->content('eventsource-hub-reader.js'));
     return sub {
         my $env = shift;
-        return _refusal($env) || _response($env, _query($env) =~ /(?:\A|&)poll(?:&|\z)/ ? $poll : $script);
+        return _refusal($env) || _response($env, _query($env) =~ /(?:\A|&)reader(?:&|\z)/ ? $reader : $script);
     };
 }
 
@@ -91,15 +91,11 @@ sub _response {
     return EventSource::XS::Response->for_method($env->{REQUEST_METHOD}, [200, \@headers, [$form->{content}]]);
 }
 
-# The script loads the module for polls from its own URL: that is all it knows of where it is mounted. A classic worker has no
-# element that names it. The short names of the script may have other values where it imports.
+# The module loads what reads streams from its own URL: that is all it knows of where it is mounted.
 sub _with_query {
     my $script = shift;
-    my $query  = '?poll&v=' . EventSource::XS->VERSION;
-    $script =~ s{=(import[.]meta[.]url|globalThis[.]document[?][.]currentScript[?][.]src)\b}{=$1,scriptURL=$1};
-    $script =~ s{import\("[.]/eventsource-hub-poll[.]js([?]?)("[^)]*)\)}
-                {sprintf 'import(new URL("%s%s%s,scriptURL??location))', $query, $1 && '&', $2}ge;
-    return $script;
+    my $query  = '?reader&v=' . EventSource::XS->VERSION;
+    return $script =~ s/\bquery:""/query:"$query"/r;
 }
 
 1;

@@ -1,0 +1,37 @@
+// The messages between tabs and a SharedStream, which reads the stream for all of them: in a SharedWorker; without one in the tab
+// that holds the lock of the stream's key, which is elected anew when that tab goes or hangs; without locks in each tab for itself.
+//
+// message    from whom to whom      fields                          what follows
+// hello      tab to stream          place and seed of the replica;  the welcome, when the stream is open and knows what the
+//                                   to a worker key, request, tab   tab lacks; until then its state. elsewhere, if the tab is
+//                                                                   of another user. The seed, which a BroadcastChannel has
+//                                                                   not, is what a stream begins with
+// call       tab to stream          call: 'renew', 'wake', 'ask'    an empty message; the response and the wait for the next
+//                                                                   one end, or that wait, or nothing
+// bye        tab to worker          bye                             the stream ends if it was the last tab
+// alive      worker to tab          alive: the name of a lock       when the tab is granted it, that worker has ended: the tab
+//                                                                   joins the next one
+// welcome    stream to the tab of   welcome: the place; entries;    a tab that is still where it asked (asked) dispatches the
+//            the hello              asked: the id in the hello      entries, takes the place, and follows the stream
+// leads      a new stream to all    leads, and those of a welcome   a tab that follows no stream says hello; one that has no
+//                                   for tabs without an id          id is welcomed
+// entries    stream to all          entries                         a tab that follows dispatches them; it says hello again
+//                                                                   if one is not the next after its own
+// state      stream to all, and to  readyState, status, reason,     the events open, error and transport, and the end. reason:
+//            a tab that waits       elsewhere                       why it polls. elsewhere: whose cookies ended it; a tab without
+//                                                                   an owner joins that stream
+// elsewhere  stream to a tab        elsewhere: a user               the tab joins another stream, of that user
+// yields     elected tab to a tab   yields; term: the next one      a tab that knows where to resume leads the next term
+//
+// From a worker they are JSON. In a BroadcastChannel those of tabs have their sender (from), those for one tab its name (to),
+// and all have their term.
+
+import { now } from './clock.js';
+
+export const NAME = 'eventsource-hub 6';  // the number is that of the messages
+export const CONNECTING = 0, OPEN = 1, CLOSED = 2;
+export const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
+export const MAX_DELAY = 3e4;             // ms between two attempts, unless Retry-After says more; until an answer
+export const LOOK_EVERY = 5e3;            // ms
+
+export const newId = () => NAME + Math.random() + now();

@@ -1,0 +1,66 @@
+// The replica of whoever reads the stream: it makes entries, and says what a tab lacks.
+
+import { newId } from '../messages.js';
+import { Replica } from '../replica.js';
+
+// What an event says of the state: its channel (undefined if it does not say), its key, and whether that is forgotten.
+function locate(type, data, keyField) {
+  let json;
+  if (data[0] === '{') try { json = JSON.parse(data) } catch {}
+  if (typeof json?.channel === 'string' && Object.keys(json).every(field => /^(channel|data|key|forget)$/.test(field))) {
+    return 'key' in json ? { channel: json.channel, key: json.key, isGone: !!json.forget, isShown: true } : undefined;
+  }
+  if (type === 'forget') return { key: data, isGone: true };
+  if (type === 'count') return { key: null, isMember: true };
+  const own = keyField && json?.[keyField];
+  const isMember = /^(join|update|leave)$/.test(type) && (own === undefined || own === json.id);
+  const key = isMember ? json?.id : own;
+  return /string|number/.test(typeof key) ? { key: `${key}`, isMember, isGone: isMember && type === 'leave' } : undefined;
+}
+
+export class StreamLog extends Replica {
+  // A stream without ids before it, and one after a gap, may begin with the state. After another gap come older events, with a
+  // position each and the gap's line.
+  make({ type, data, lastEventId: id, isState }) {
+    const { gap, key } = this.request;
+    const prev = this.last;
+    const line = type === gap ? newId() : undefined;
+    const inState = line ? isState && line : isState && !prev ? newId() : this.inState;
+    const end = this.ring.at(-1);
+    const isNew = inState || this.hasPositions && this.#isEvent({ type }) && this.#isEvent(end);
+    return { type, data, id, prev, inState, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, key) };
+  }
+
+  #isEvent({ type } = {}) {
+    return type && type !== this.request.gap && type !== this.request.position;
+  }
+
+  // What a tab lacks that is here, in this state; undefined if that is not known. A tab of another line that has an older event
+  // was not told of the gap. Late, no position will follow the last event.
+  since({ last, inState, line }, isLate) {
+    const { position } = this.request;
+    const end = this.ring.at(-1);
+    const isTold = (entry, isSure) => !last || !entry?.line || entry.line === line || this.hasPositions && isSure;
+    // An event of the state may have the id of before the gap: a tab that is there may lack it.
+    if (inState && this.ring.some(entry => entry.id === last && entry.prev === last && this.#isEvent(entry))) return;
+    if (last === this.last && inState === this.inState) return isTold(end, isLate || !this.#isEvent(end)) ? [] : undefined;
+    const from = this.ring.findLastIndex(({ id, prev, type }) => prev === last && (id !== last || inState && type === position));
+    const rest = this.ring.slice(from);  // there are holes in that of a tab that came late
+    const isChain = (entry, i) => (!entry.inState || entry.inState === inState) && (!i || entry.prev === rest[i - 1].id);
+    const isWhole = !inState || inState === this.inState || rest.some(({ type }) => type === position);
+    const isKnown = from >= 0 && isWhole && isTold(rest[0], this.#isEvent(rest[0]));
+    return isKnown && rest.every(isChain) && end.id === this.last ? rest : undefined;
+  }
+
+  // What a new tab is given, and one that lacks too much.
+  snapshot(hasGap) {
+    const { gap, position, start } = this.request;
+    const tail = this.ring.filter(entry => !entry.at && this.#isEvent(entry)).slice(start || Infinity);
+    const kept = new Set([...this.state, ...tail]);
+    const entries = this.seed.entries.filter(entry => kept.has(entry));
+    const own = { id: this.last, prev: this.last, inState: this.inState };
+    if (hasGap) entries.unshift({ type: gap, data: '{"reason":"evicted"}', ...own, line: this.line });
+    if (this.isComplete) entries.push({ type: position, data: '', ...own });
+    return entries;
+  }
+}

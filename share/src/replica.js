@@ -1,0 +1,70 @@
+// What a tab knows of a stream: the newest event of each key, the last events, and the position. An entry is an event with
+// the id before it: so a tab knows whether it is the next one; without a type it is an id only. The entries of a state are no
+// history, until it is complete: each has the name of that state.
+
+export class Replica {
+  #request;
+  #ring = [];
+  #state = new Map();
+  #size = 0;
+  // Its place in the stream: { ...replica }.
+  last;                                   // undefined until the tab has been welcomed
+  isComplete;                             // whether it has a whole state; false: it will have one again
+  inState;                                // the name of the state that is not complete
+  owner;                                  // whose stream it is
+  line;                                   // what counts together: a gap begins another line
+  count = 0;                              // entries with an id of their own
+  hasPositions = false;                   // its server sends them, as a hub does
+
+  constructor(request, { entries = [], ...place } = {}) {
+    this.#request = request;
+    for (const entry of entries) this.add(entry);
+    Object.assign(this, place);
+  }
+
+  get seed() {
+    const state = new Set(this.state);
+    for (const entry of this.#ring) state.delete(entry);
+    return { entries: [...state, ...this.#ring], ...this };
+  }
+
+  get request() {
+    return this.#request;
+  }
+
+  get ring() {
+    return this.#ring;
+  }
+
+  get state() {
+    return this.#state.values();
+  }
+
+  add(entry) {
+    const { gap, position, history } = this.#request;
+    const { type, data, id, prev, at } = entry;
+    const completes = type === position && !this.isComplete;
+    this.last = id;
+    this.inState = type === position ? undefined : entry.inState;
+    this.hasPositions ||= !type || type === position;
+    if (id !== prev) this.count++;
+    if (completes) this.isComplete = true;
+    if (type === gap) {
+      this.isComplete &&= false;
+      this.line = entry.line;
+      this.#ring = [];
+      this.#state.clear();
+      this.#size = 0;
+    } else if (at) {
+      const place = JSON.stringify([at.channel, at.key, at.isMember]);
+      this.#state.delete(place);
+      if (!at.isGone) this.#state.set(place, entry);
+    }
+    if (type === position && id === prev && !completes) return;
+    this.#ring.push(entry);
+    this.#size += data.length + 100;      // an event takes more than its data
+    while (this.#size > history) {
+      this.#size -= this.#ring.shift().data.length + 100;
+    }
+  }
+}
