@@ -1,5 +1,6 @@
-// The messages between tabs and a SharedStream, which reads the stream for all of them: in a SharedWorker; without one in the tab
-// that holds the lock of the stream's key, which is elected anew when that tab goes or hangs; without locks in each tab for itself.
+// The messages between tabs and a SharedStream, which reads the stream for all of them: in a SharedWorker; without one in the
+// tab that holds the lock of the stream's key, which is elected anew when that tab goes or hangs; without locks in each tab
+// for itself.
 //
 // message    from whom to whom      fields                          what follows
 // hello      tab to stream          place and seed of the replica;  the welcome, when the stream is open and knows what the
@@ -18,8 +19,8 @@
 // entries    stream to all          entries                         a tab that follows dispatches them; it says hello again
 //                                                                   if one is not the next after its own
 // state      stream to all, and to  readyState, status, reason,     the events open, error and transport, and the end. reason:
-//            a tab that waits       elsewhere                       why it polls. elsewhere: whose cookies ended it; a tab without
-//                                                                   an owner joins that stream
+//            a tab that waits       elsewhere                       why it polls. elsewhere: whose cookies ended it; a tab
+//                                                                   without an owner joins that stream
 // elsewhere  stream to a tab        elsewhere: a user               the tab joins another stream, of that user
 // yields     elected tab to a tab   yields; term: the next one      a tab that knows where to resume leads the next term
 //

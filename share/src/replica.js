@@ -1,5 +1,5 @@
-// What a tab knows of a stream: the newest event of each key, the last events, and the position. An entry is an event with
-// the id before it: so a tab knows whether it is the next one; without a type it is an id only. The entries of a state are no
+// A tab knows of a stream the newest event of each key, the last events, and the position. An entry is an event with the id
+// before it: so a tab knows whether it is the next one; without a type it is an id only. The entries of a state are no
 // history, until it is complete: each has the name of that state.
 
 export class Replica {

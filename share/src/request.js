@@ -5,7 +5,7 @@
 // start, history, key, keepalive                         as the options of connect
 // reason                                                 why the stream was polled last; '' if it was not
 
-// Whether a server can tell that it has had a request before, or need not.
+// True if a server can tell that it has had a request before, or need not.
 export function isRepeatable({ method }, lastEventId) {
   return lastEventId || /^(GET|QUERY)$/i.test(method);
 }

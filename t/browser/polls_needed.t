@@ -1,5 +1,5 @@
-# Tabs of a real browser that need polls, and the bundle that reads streams was missing at first: they poll when it is there. And
-# tabs that need none: a connection that dies is replaced by another stream.
+# Tabs of a real browser that need polls, and the bundle that reads streams was missing at first: they poll when it is there.
+# And tabs that need none: a connection that dies is replaced by another stream.
 
 use lib 't/lib';
 use Testing;

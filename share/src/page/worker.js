@@ -16,7 +16,7 @@ function open({ key, request, seed }, SharedStream) {
     const data = JSON.stringify(message);  // it is copied for each tab faster than objects are
     for (const port of to ? [to] : ports) port.postMessage(data);
     if (message.readyState === CLOSED) forget();
-    // What the server sends meanwhile is read later, as one message: so nothing waits in a worker that is killed.
+    // Events that the server sends meanwhile are read later, as one message: so nothing waits in a worker that is killed.
     return new Promise(resolve => setTimeout(resolve, Math.min(8, message.entries?.length)));
   };
   const stream = new SharedStream(request, seed, send);

@@ -61,8 +61,8 @@ export class Reader {
     return isWaiting ? now() - this.#heard : 0;
   }
 
-  // A buffer that passes on only when it is full holds the first keepalive back. It ends within a line, and the rest of an event
-  // that was sent comes late.
+  // A buffer that passes on only when it is full holds the first keepalive back. It ends within a line, and the rest of an
+  // event that was sent comes late.
   get flow() {
     if (this.#way.isPolling) return 'polling';
     if (this.#age >= 0 && (!this.keepalive || this.#age >= FLOWS_AFTER && !this.#isPart)) return 'flowing';
@@ -101,8 +101,8 @@ export class Reader {
     this.#renewNow();
   }
 
-  // Ends a response that is silent: its connection may be dead. That of a hub ended when its last bytes came; another stream may
-  // have nothing to send.
+  // Ends a response that is silent: its connection may be dead. That of a hub ended when its last bytes came; another stream
+  // may have nothing to send.
   renewSilent() {
     this.silences++;
     this.#renewNow(this.keepalive && { at: this.#heard });
@@ -152,8 +152,8 @@ export class Reader {
     }
   }
 
-  // Makes a request, and reads its response. Returns how that ended: the status of a refusal, 0 if the network failed, none after
-  // a whole stream; the seconds of Retry-After; for how long the stream has lasted, if that says how long streams last.
+  // Makes a request, and reads its response. Returns how that ended: the status of a refusal, 0 if the network failed, none
+  // after a whole stream; the seconds of Retry-After; for how long the stream has lasted, if that says how long streams last.
   async #read() {
     const end = { status: 0, seconds: 0 };
     let began;

@@ -13,10 +13,10 @@ export class SharedStream {
   #waiting = new Map();
   #state;                                 // what tabs are told of it; nothing before the first attempt has failed
 
-  // send(message, to): to one tab, or to all. It may begin again, where a tab is that comes: the first to come may have been a
-  // new tab, or one that is ahead. A server that sends positions replays what that tab lacks, or a gap. Another one may do
-  // neither, and tabs would move the stream to and fro: there it may begin again at first only, when the worker or leader before
-  // has ended.
+  // send(message, to): to one tab, or to all. It may begin again, where a tab is that comes: the first to come may have been
+  // a new tab, or one that is ahead. A server that sends positions replays what that tab lacks, or a gap. Another one may do
+  // neither, and tabs would move the stream to and fro: there it may begin again at first only, when the worker or leader
+  // before has ended.
   constructor(request, seed, send) {
     this.send = send;
     this.#request = request;

@@ -3,7 +3,8 @@
 import { newId } from '../messages.js';
 import { Replica } from '../replica.js';
 
-// What an event says of the state: its channel (undefined if it does not say), its key, and whether that is forgotten.
+// Returns the place of an event in the state: its channel (undefined if it does not say), its key, and whether that is
+// forgotten.
 function locate(type, data, keyField) {
   let json;
   if (data[0] === '{') try { json = JSON.parse(data) } catch {}
@@ -35,8 +36,8 @@ export class StreamLog extends Replica {
     return type && type !== this.request.gap && type !== this.request.position;
   }
 
-  // What a tab lacks that is here, in this state; undefined if that is not known. A tab of another line that has an older event
-  // was not told of the gap. Late, no position will follow the last event.
+  // Returns the entries that a tab lacks, in this state; undefined if they are not known. A tab of another line that has an
+  // older event was not told of the gap. Late, no position will follow the last event.
   since({ last, inState, line }, isLate) {
     const { position } = this.request;
     const end = this.ring.at(-1);
@@ -52,7 +53,7 @@ export class StreamLog extends Replica {
     return isKnown && rest.every(isChain) && end.id === this.last ? rest : undefined;
   }
 
-  // What a new tab is given, and one that lacks too much.
+  // Returns the entries for a new tab, and for one that lacks too much.
   snapshot(hasGap) {
     const { gap, position, start } = this.request;
     const tail = this.ring.filter(entry => !entry.at && this.#isEvent(entry)).slice(start || Infinity);

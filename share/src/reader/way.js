@@ -63,7 +63,7 @@ export class Way {
 
   constructor(reader) {
     this.#reader = reader;
-    // What is remembered of the last stream.
+    // The last stream was polled, as a page remembers.
     this.#reason = reader.request.reason;
     if (this.#reason) this.#way = 'poll';
   }
@@ -111,7 +111,7 @@ export class Way {
     return this.#take(answer);
   }
 
-  // Whether the next request follows at once.
+  // Returns true if the next request follows at once.
   async next(end) {
     clearTimeout(this.#timer);
     if (!this.#answer) this.#beside?.abort();
@@ -162,7 +162,7 @@ export class Way {
     this.#cut();
   }
 
-  // What a response says of the way. The tabs are told of it when the reader is open.
+  // Learns of the way from a response. The tabs are told of it when the reader is open.
   #take(response) {
     const { request, log } = this.#reader;
     this.#began = now();
