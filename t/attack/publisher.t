@@ -79,8 +79,6 @@ sub post {
     return $client;
 }
 
-sub stats { return JSON::PP::decode_json($_[0]->ask('/stats')) }
-
 # Returns the events that an EventSource dispatches of a stream.
 sub dispatched {
     my $client = shift;
@@ -96,7 +94,7 @@ sub refusals {
         is $client->status, $status, "$what: $status";
         like $client->body, qr/\A\Q$reason\E[^\n]*\n\z/, "$what: the body is the reason";
     }
-    is stats($server)->{published}, 0, 'no refused POST publishes anything';
+    is $server->stats->{published}, 0, 'no refused POST publishes anything';
     return;
 }
 
@@ -115,14 +113,14 @@ sub lengths {
         isnt $client->status || 0, 200, "Content-Length: $length is not accepted";
         $client->leave;
     }
-    is stats($server)->{published}, 0, 'no POST with a wrong length publishes anything';
+    is $server->stats->{published}, 0, 'no POST with a wrong length publishes anything';
     return;
 }
 
 # A body that stops in the middle. Starman ends the worker that reads it, and begins another.
 sub a_client_that_leaves {
     my $server = shift;
-    my $before = stats($server)->{published};
+    my $before = $server->stats->{published};
     my $client = Testing::Client->get(
         $server->port, '/eventsource/lengths',
         method  => 'POST',
@@ -130,7 +128,7 @@ sub a_client_that_leaves {
         then    => 'x' x 100_000
     );
     $client->leave(reset => 1);
-    cmp_ok stats($server)->{published}, '<=', $before, 'a client that leaves in the middle of 2 GB publishes nothing';
+    cmp_ok $server->stats->{published}, '<=', $before, 'a client that leaves in the middle of 2 GB publishes nothing';
     return;
 }
 
@@ -138,7 +136,7 @@ sub a_client_that_leaves {
 sub a_short_body {
     my $server = shift;
     return if $server->{name} eq 'Starman';
-    my $before = stats($server)->{published};
+    my $before = $server->stats->{published};
     my @short  = (method => 'POST', headers => ['Content-Length' => 1_000], then => 'short');
     my $client = Testing::Client->get($server->port, '/eventsource/lengths', @short);
     shutdown $client->{socket}, SHUT_WR;
@@ -147,7 +145,7 @@ sub a_short_body {
         'a body that ends before its Content-Length: the status is 400 or missing';
     $client->leave;
     Testing::Client->get($server->port, '/eventsource/lengths', @short)->leave(reset => 1);
-    is stats($server)->{published}, $before, 'no short POST publishes anything';
+    is $server->stats->{published}, $before, 'no short POST publishes anything';
     unlike $server->log, qr/PubSub/, 'a short body causes no exception';
     return;
 }
@@ -174,9 +172,9 @@ sub a_reader_stays {
 # Many nodes, each with one event.
 sub nodes {
     my $server = shift;
-    my $before = stats($server)->{published};
+    my $before = $server->stats->{published};
     post($server, "/eventsource/node$_", 'x') for 1 .. 120;
-    my $stats = stats($server);
+    my $stats = $server->stats;
     is $stats->{published} - $before, 120, 'events are published to 120 nodes';
     cmp_ok $stats->{history}{events}, '<=', 50, 'the hub keeps no more events than its history';
     cmp_ok $stats->{channels},        '<=', 52, 'the hub keeps no more channels than have events or subscribers';

@@ -6,7 +6,7 @@ use Testing qw(native);
 use Testing::Client;
 use Testing::Deadline qw(wait_until);
 use Testing::Process  qw(is_running zombies_of);
-use Testing::ServerWithJournal;
+use Testing::Server;
 use Time::HiRes ();
 
 my $MANY = 30;
@@ -15,9 +15,9 @@ my @SERVERS = Testing::Server->tested(qw(Starman Starlet uWSGI Twiggy Feersum));
 
 sub start {
     my ($name, %env) = @_;
-    return Testing::ServerWithJournal->start(
-        $name,
-        psgi    => 't/data/callbacks.psgi',
+    return Testing::Server->start(
+        $name, 't/data/callbacks.psgi',
+        journal => 1,
         env     => \%env,
         workers => 1
     );
@@ -37,7 +37,7 @@ sub gone_ok {
 sub spawned {
     my ($run, $query, $pattern) = @_;
     my $client = $run->get("/spawn?$query");
-    ok $client->read_until($pattern), 'the child runs' or diag $run->server->log;
+    ok $client->read_until($pattern), 'the child runs' or diag $run->log;
     my ($child)  = $run->journal_ok($client, qr/^child (\d+)$/m,            'it reports its process id');
     my ($worker) = $run->journal_ok($client, qr/^spawned \w+ from (\d+)$/m, 'spawn returns');
     return ($client, $child, $worker);
@@ -51,8 +51,8 @@ sub clients_leave_while_children_start {
         Time::HiRes::sleep(0.001 * ($number % 7));
         $client->leave;
     }
-    $run->children_ok(0, 'no child is left');
-    unlike $run->server->log, qr/spawn: |died|panic/, 'nothing is logged';
+    $run->answers_ok('/children', 0, 'no child is left');
+    unlike $run->log, qr/spawn: |died|panic/, 'nothing is logged';
     return;
 }
 
@@ -60,11 +60,11 @@ sub many_children {
     my $run     = shift;
     my @clients = map { $run->get('/spawn?do=sleeps') } 1 .. $MANY;
     ok !(grep { !$_->read_until(qr/asleep/) } @clients), "$MANY children run";
-    $run->children_ok($MANY, 'the worker counts them');
+    $run->answers_ok('/children', $MANY, 'the worker counts them');
     my @pids = map { ($run->journal_ok($_, qr/^child (\d+)$/m, 'a child'))[0] } @clients;
     $_->leave for @clients;
     gone_ok('all end with their clients', @pids);
-    $run->children_ok(0, 'the worker counts none');
+    $run->answers_ok('/children', 0, 'the worker counts none');
     return;
 }
 
@@ -77,7 +77,7 @@ sub no_child_spawns {
         'spawn in a child throws'
     );
     ok $client->read_all, 'the stream ends with the child';
-    $run->children_ok(0, 'there is no other child');
+    $run->answers_ok('/children', 0, 'there is no other child');
     return;
 }
 
@@ -111,7 +111,7 @@ sub other_streams_stay_the_workers {
 # An event loop has many connections when it forks.
 sub ordinary_responses_end {
     my $run   = shift;
-    my $early = Testing::Client->connected($run->server->port);
+    my $early = Testing::Client->connected($run->port);
     $early->say("GET /plain HTTP/1.0\r\n");
     $run->ask('/plain');    # the server has accepted both
     my ($client, $child) = spawned($run, 'do=sleeps', qr/asleep/);
@@ -137,7 +137,7 @@ sub children_end_with {
     my $run       = start($name);
     my @all       = map { [spawned($run, $_, qr/asleep|stubborn/)] } 'do=sleeps', 'do=stubborn', 'do=commands';
     my ($command) = $run->journal_ok($all[2][0], qr/^command (\d+)$/m, 'a child runs a command');
-    if   ($signal eq 'stop') { $run->server->stop }
+    if   ($signal eq 'stop') { $run->stop }
     else                     { kill $signal => $all[0][2] }
     gone_ok('the children and the command end', $command, map { $_->[1] } @all);
     ok $_->[0]->read_all, 'a stream ends' for @all;

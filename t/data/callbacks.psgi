@@ -29,7 +29,7 @@ sub parameter {
 
 sub report {
     my ($env, $text) = @_;
-    Testing::Journal->open($ENV{NATIVE_JOURNAL})->write(ref $env ? tag($env) : $env, $text);
+    Testing::Journal->open($ENV{TESTING_JOURNAL})->write(ref $env ? tag($env) : $env, $text);
     return;
 }
 
@@ -157,7 +157,7 @@ $SIG{CHLD} = $chld eq 'reap' ? $reap : 'IGNORE' if $chld;    ## no critic (Requi
 
 # Runs in the worker's END block only.
 my $owner = $$;
-END { report('END', $$ == $owner ? 'loaded' : 'other') if $ENV{NATIVE_JOURNAL} }
+END { report('END', $$ == $owner ? 'loaded' : 'other') if $ENV{TESTING_JOURNAL} }
 
 sub spawn {
     my ($conn, $env) = @_;

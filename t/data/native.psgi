@@ -24,7 +24,7 @@ sub parameter {
 
 sub report {
     my ($env, $text) = @_;
-    Testing::Journal->open($ENV{NATIVE_JOURNAL})->write(tag($env), $text);
+    Testing::Journal->open($ENV{TESTING_JOURNAL})->write(tag($env), $text);
     return;
 }
 
@@ -124,7 +124,7 @@ my @pipes;
 my %PROGRAM = (
     backticks => sub { qx{sleep 600 >/dev/null 2>&1 & echo \$!} },
     system    => sub {
-        my $file = "$ENV{NATIVE_JOURNAL}.pid";
+        my $file = "$ENV{TESTING_JOURNAL}.pid";
         system "sleep 600 & echo \$! >$file";
         open my $lines, '<', $file or die "$file: $!";
         unlink $file;

@@ -22,7 +22,7 @@ my $journal;
 
 sub report {
     my ($name, $text) = @_;
-    my $file = $ENV{STREAMS_JOURNAL} or die "STREAMS_JOURNAL does not name a file\n";
+    my $file = $ENV{TESTING_JOURNAL} or die "TESTING_JOURNAL does not name a file\n";
     if (!$journal) { sysopen $journal, $file, O_WRONLY | O_APPEND | O_CREAT or die "$file: $!\n" }
     syswrite $journal, "$name $text\n";
     return;

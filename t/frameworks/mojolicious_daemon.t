@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing;
-use JSON::PP ();
 use Test::EventSource;
 use Testing::Client;
 use Testing::Deadline   qw(wait_until);
@@ -17,9 +16,7 @@ needs_module('Mojolicious');
 
 my $UNUSUAL = 't/data/mojolicious.psgi';
 
-sub stats { return JSON::PP::decode_json($_[0]->ask('/stats')) }
-
-sub descriptors { return descriptors_of(stats(shift)->{pid}) }
+sub descriptors { return descriptors_of($_[0]->stats->{pid}) }
 
 for my $loop (qw(EV Poll)) {
     subtest "the contract, with Mojo::Reactor::$loop" => sub {
@@ -80,7 +77,7 @@ subtest 'connections that are kept alive' => sub {
 };
 
 subtest 'connections are released' => sub {
-    ok wait_until(sub { stats($server)->{open} == 0 }), 'no stream is open';
+    ok wait_until(sub { $server->stats->{open} == 0 }), 'no stream is open';
     my $before  = descriptors($server);
     my @clients = map { get($server, "/held?name=$_") } 1 .. 30;
     ok + (30 == grep { $_->read_until(qr/^data: held/m) } @clients), '30 streams are open';

@@ -11,7 +11,7 @@ use Plack::Middleware::EventSource;
 use POSIX             ();
 use Time::HiRes       ();
 use Testing::Deadline qw(wait_until);
-use Testing::ServerWithJournal;
+use Testing::Server;
 use Testing::StreamPair;
 
 my $hub = EventSource::Hub->new;
@@ -186,7 +186,7 @@ sub slow_request_ok {
     my $stays = pop @kept;
     is scalar @pids, 5, 'streams begin';
     local $SIG{PIPE} = 'IGNORE';
-    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $run->server->port) or die "connect: $@";
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $run->port) or die "connect: $@";
     for my $piece ("POST /length HTTP/1.0\r\nHost: a\r\n", "Content-Length: 6\r\n\r\n", 'abc', 'def') {
         syswrite $socket, $piece;
         (shift @kept)->leave;
@@ -210,7 +210,7 @@ for (@SERVERS) {
     my ($name, $signal, %option) = @$_;
     subtest "$name $signal" => sub {
         my %env = (CALLBACKS_MIDDLEWARE => 1, CALLBACKS_SIGNAL => $signal);
-        my $run = Testing::ServerWithJournal->start($name, psgi => 't/data/callbacks.psgi', env => \%env, %option);
+        my $run = Testing::Server->start($name, 't/data/callbacks.psgi', journal => 1, env => \%env, %option);
         for my $round (1 .. 3) {
             my $client = $run->get('/keep');
             ok $client->read_until(qr/data: kept by (\d+)/), 'a stream begins';
@@ -223,57 +223,54 @@ for (@SERVERS) {
         ok wait_until(sub { $run->journal({tag => 'ALRM'}) =~ /^in/m }), 'its handler runs'
             if $name ne 'uWSGI';
         slow_request_ok($run);
-        unlike $run->server->log, qr/sends no signal/, 'no warning';
-        $run->server->stop;
+        unlike $run->log, qr/sends no signal/, 'no warning';
+        $run->stop;
     };
 
     subtest "$name without a signal" => sub {
-        my $run    = Testing::ServerWithJournal->start($name, psgi => 't/data/callbacks.psgi', %option);
+        my $run    = Testing::Server->start($name, 't/data/callbacks.psgi', journal => 1, %option);
         my $client = $run->get('/keep');
         ok $client->read_until(qr/data: kept/), 'a stream begins';
         $client->leave;
         wait_until(sub { $run->ask('/publish'); $run->journal($client) =~ /^closed/m });
         like $run->journal($client), qr/^closed by client/m, 'on_close runs at a request that publishes';
-        $run->server->stop;
+        $run->stop;
     };
 }
 
 for my $args ([], ['--preload-app']) {
     subtest "Starman @$args takes an interrupted read for an error: it is sent no signal" => sub {
         my %env   = (CALLBACKS_MIDDLEWARE => 1, CALLBACKS_SIGNAL => 'USR2');
-        my %start = (psgi => 't/data/callbacks.psgi', env => \%env, workers => 1, args => $args);
-        my $run   = Testing::ServerWithJournal->start('Starman', %start);
+        my %start = (journal => 1, env => \%env, workers => 1, args => $args);
+        my $run   = Testing::Server->start('Starman', 't/data/callbacks.psgi', %start);
         slow_request_ok($run);
         my $client = $run->get('/keep');
         ok $client->read_until(qr/data: kept/), 'a stream begins';
         $client->leave;
         wait_until(sub { $run->ask('/plain'); $run->journal($client) =~ /^closed/m });
         like $run->journal($client), qr/^closed by client/m, 'on_close runs at a request';
-        is scalar(() = $run->server->log =~ /notify_signal sends no signal on this server \(Starman\)/g), 1,
-            'one warning';
-        $run->server->stop;
+        is scalar(() = $run->log =~ /notify_signal sends no signal on this server \(Starman\)/g), 1, 'one warning';
+        $run->stop;
     };
 }
 
 subtest 'HTTP::Server::PSGI with TLS, where a signal would end a handshake, is sent none' => sub {
     my %env    = (CALLBACKS_MIDDLEWARE => 1, CALLBACKS_SIGNAL => 'URG');
-    my %start  = (psgi => 't/data/callbacks.psgi', env => \%env, tls => 1);
-    my $run    = Testing::ServerWithJournal->start('HTTP::Server::PSGI', %start);
-    my $server = $run->server;
-    for (1, 2) { like $run->ask('/plain', certificate => $server->certificate), qr/\Aplain/, 'a request is answered' }
+    my $server = Testing::Server->start('HTTP::Server::PSGI', 't/data/callbacks.psgi', env => \%env, tls => 1);
+    for (1, 2) { like $server->ask('/plain'), qr/\Aplain/, 'a request is answered' }
     is scalar(() = $server->log =~ /sends no signal on this server \(HTTP::Server::PSGI\)/g), 1, 'one warning';
     $server->stop;
 };
 
 subtest 'Starman with the middleware and without a signal' => sub {
-    my %start  = (psgi => 't/data/callbacks.psgi', env => {CALLBACKS_MIDDLEWARE => 1}, workers => 1);
-    my $run    = Testing::ServerWithJournal->start('Starman', %start);
+    my %start  = (journal => 1, env => {CALLBACKS_MIDDLEWARE => 1}, workers => 1);
+    my $run    = Testing::Server->start('Starman', 't/data/callbacks.psgi', %start);
     my $client = $run->get('/keep');
     ok $client->read_until(qr/data: kept/), 'a stream begins';
     $client->leave;
     wait_until(sub { $run->ask('/plain'); $run->journal($client) =~ /^closed/m });
     like $run->journal($client), qr/^closed by client/m, 'on_close runs at a request for something else';
-    $run->server->stop;
+    $run->stop;
 };
 
 done_testing;

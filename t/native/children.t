@@ -4,7 +4,7 @@
 use lib 't/lib';
 use Testing;
 use Testing::Deadline qw(wait_until);
-use Testing::ServerWithJournal;
+use Testing::Server;
 
 my @SERVERS = (
     ['HTTP::Server::PSGI' => 'blocks'],
@@ -55,7 +55,7 @@ sub program_holds_nothing {
     is $client->text, "data: before\r\n\r\ndata: after\r\n\r\n", 'both events arrive';
 
     # A program that is started before the head is sent inherits a connection of Feersum.
-    if ($run->server->{name} ne 'Feersum') {
+    if ($run->{name} ne 'Feersum') {
         wait_until(sub { !connections($pid) });    # until it is another program
         is_deeply [connections($pid)], [], 'the program inherits no connection';
     }
@@ -70,7 +70,7 @@ for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
     my ($title, $kind, %option) = @$_;
     my ($name) = $title =~ /\A([\w:]+)/;
     subtest $title => sub {
-        my $run = Testing::ServerWithJournal->start($name, %option);
+        my $run = Testing::Server->start($name, 't/data/native.psgi', journal => 1, %option);
         if ($kind eq 'blocks') {
             for (@ENDS) {
                 my ($end, $more) = @$_;
@@ -83,7 +83,7 @@ for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
         }
         my $client = $run->get('/child?end=close-and-exit');
         ok $client->read_until(qr/parent 100/), 'the server answers the next request';
-        $run->server->stop;
+        $run->stop;
     };
 }
 

@@ -4,7 +4,7 @@
 use lib 't/lib';
 use Testing;
 use Testing::Deadline qw(wait_until);
-use Testing::ServerWithJournal;
+use Testing::Server;
 
 # Whether handlers block, or an event loop runs. Each server has one process, so that all requests meet.
 my @SERVERS = (
@@ -79,13 +79,13 @@ my @CONTRACT = (
 for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
     my ($name, $kind, %option) = @$_;
     subtest $name => sub {
-        my $run = Testing::ServerWithJournal->start($name, %option);
+        my $run = Testing::Server->start($name, 't/data/native.psgi', journal => 1, %option);
         for (@CONTRACT) {
             my ($sentence, $check, $where) = @$_;
             subtest $sentence => sub { $check->($run) }
                 if !defined $where || $where eq $kind;
         }
-        $run->server->stop;
+        $run->stop;
     };
 }
 

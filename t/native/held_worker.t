@@ -5,7 +5,6 @@ use Testing;
 use Testing::Deadline qw(wait_until);
 use Testing::Process  qw(is_running);
 use Testing::Server;
-use Testing::ServerWithJournal;
 
 # Whether handlers block or an event loop runs, and what signals to the server do while a handler runs: another worker follows,
 # or the server ends.
@@ -52,7 +51,7 @@ sub spawned_holds_nothing {
     $_->[0]->leave for @streams;
     ok wait_until(sub { !is_running($_->[1]) }), 'a child ends when its client leaves' for @streams;
     my ($first, $child) = opened($run, 'bounded');
-    if ($run->server->{name} ne 'Feersum') {    # its second stream is refused when its head is out
+    if ($run->{name} ne 'Feersum') {    # its second stream is refused when its head is out
         my $second = $run->get('/bounded');
         ok $second->read_all, 'a stream beyond max_children ends';
         like $second->text, qr/\Aretry: \d+\r\n\z/, 'its client is told when to come back';
@@ -70,8 +69,8 @@ sub cannot_be_spawned {
         $client->leave;
     }
     my $line = qr/held_worker\.psgi line \d+ runs in its worker in spite of spawn => 1: the stream is not native/;
-    ok wait_until(sub { lines($run->server, $line) }), 'the log says so';
-    is lines($run->server, $line), 1, 'it does so once';
+    ok wait_until(sub { lines($run, $line) }), 'the log says so';
+    is lines($run, $line), 1, 'it does so once';
     return;
 }
 
@@ -80,7 +79,7 @@ sub long_handler_is_reported {
     my ($client, $worker) = opened($run, 'ask');
     my $line =
         qr/a handler of Plack::App::EventSource at [^\n]*held_worker\.psgi line \d+ holds worker $worker: .*spawn => 1/;
-    ok wait_until(sub { lines($run->server, $line) }), 'the log says that a handler holds its worker';
+    ok wait_until(sub { lines($run, $line) }), 'the log says that a handler holds its worker';
     $client->leave;
     is $run->ask('/'), $worker, 'it ends when is_open returns false';
     return;
@@ -91,7 +90,7 @@ sub sleeping_handler_is_reported {
     my ($client, $worker) = opened($run, 'asleep');
     $client->leave;
     my $line = qr/holds worker $worker: it has run for 1 seconds, .*spawn => 1/;
-    ok wait_until(sub { lines($run->server, $line) }), 'the log says so although the client has left';
+    ok wait_until(sub { lines($run, $line) }), 'the log says so although the client has left';
     is $run->ask('/'), $worker, 'it holds its worker until it returns';
     return;
 }
@@ -103,12 +102,12 @@ sub timer_is_reported {
     for (1, 2) {
         my $client = $run->get('/timer');
         if ($kind eq 'blocks') {
-            ok wait_until(sub { lines($run->server, $line) }), 'the log says that no timer runs';
+            ok wait_until(sub { lines($run, $line) }), 'the log says that no timer runs';
         }
         else { ok $client->read_until(qr/by a timer\r/), 'the timer runs' }
         $client->leave;
     }
-    is lines($run->server, $line), $kind eq 'blocks' ? 1 : 0, $kind eq 'blocks' ? 'once' : 'so the log says nothing';
+    is lines($run, $line), $kind eq 'blocks' ? 1 : 0, $kind eq 'blocks' ? 'once' : 'so the log says nothing';
     return;
 }
 
@@ -121,15 +120,15 @@ sub loop_for_nobody_is_reported {
     ($client) = opened($run, 'loop');
     $client->leave;
     my $line = qr/holds worker $worker: it keeps pushing to a client that left .*on_gone => 'unwind' .*spawn => 1/;
-    ok wait_until(sub { lines($run->server, $line) }), 'the log says that a handler pushes to a client that has left';
+    ok wait_until(sub { lines($run, $line) }), 'the log says that a handler pushes to a client that has left';
     return $worker;
 }
 
 sub worker_ends {
     my ($run, $what, $worker) = @_;
-    ok wait_until(sub { !is_running($worker) }), 'the worker ends' or diag $run->server->log;
+    ok wait_until(sub { !is_running($worker) }), 'the worker ends' or diag $run->log;
     if ($what eq 'ends') {
-        ok wait_until(sub { $run->server->has_ended }), 'so does the server';
+        ok wait_until(sub { $run->has_ended }), 'so does the server';
     }
     else { isnt $run->ask('/'), $worker, 'another one answers' }
     return;
@@ -139,7 +138,7 @@ sub job_is_finished {
     my $run    = shift;
     my $client = $run->get('/job');
     ok $client->read_until(qr/step 1\r/), 'a job begins';
-    kill HUP => $run->server->{pid};
+    kill HUP => $run->{pid};
     ok $client->read_all, 'the stream ends';
     like $client->text,  qr/step 50\r/, 'a job that has only begun is finished';
     like $run->ask('/'), qr/\A\d+\z/,   'another worker answers';
@@ -149,7 +148,7 @@ sub job_is_finished {
 sub ends_by_signal {
     my ($run, $signal, $what, $path) = @_;
     my ($client, $worker) = opened($run, $path);
-    kill $signal => $run->server->{pid};
+    kill $signal => $run->{pid};
     ok $client->read_all, "$signal: the stream ends";
     worker_ends($run, $what, $worker);
     return;
@@ -159,9 +158,9 @@ my %seen;
 for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
     my ($name, $kind, @signals) = @$_;
     subtest "$name: $signals[0]" => sub {
-        my $run = Testing::ServerWithJournal->start(
-            $name,
-            psgi    => 't/data/held_worker.psgi',
+        my $run = Testing::Server->start(
+            $name, 't/data/held_worker.psgi',
+            journal => 1,
             workers => 1,
             args    => $MORE{$name} || []
         );
@@ -180,7 +179,7 @@ for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
             if ($kind eq 'blocks') {
                 my ($signal, $what) = splice @signals, 0, 2;
                 my $worker = loop_for_nobody_is_reported($run);
-                kill $signal => $run->server->{pid};
+                kill $signal => $run->{pid};
                 worker_ends($run, $what, $worker);
                 for my $path ($WAITS{$name} ? qw(ask await loop writer) : ()) {
                     subtest "$signal while /$path runs" => sub { ends_by_signal($run, $signal, $what, $path) };
@@ -191,7 +190,7 @@ for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
             my $path = $kind eq 'blocks' ? 'loop' : 'spawned';
             subtest "$signal while /$path runs" => sub { ends_by_signal($run, $signal, $what, $path) };
         }
-        $run->server->stop;
+        $run->stop;
     };
 }
 

@@ -3,7 +3,7 @@
 use lib 't/lib';
 use Testing;
 use EventSource::XS::Stream::WorkerRecycling;
-use Testing::ServerWithJournal;
+use Testing::Server;
 
 my $SENTENCE = qr/^EventSource::XS: (\w+) ends a worker .* after (\d+) requests; give it a larger (\S+), such as \d+$/m;
 
@@ -17,15 +17,16 @@ my @SERVERS = (
 # Returns the warning of a server whose streams outlive their handlers.
 sub warned {
     my ($name, @args) = @_;
-    my $run    = Testing::ServerWithJournal->start($name, workers => 1, recycles => 1, args => \@args);
+    my $run =
+        Testing::Server->start($name, 't/data/native.psgi', journal => 1, workers => 1, recycles => 1, args => \@args);
     my $within = $run->get('/dropped');
     $within->read_all or return 'no stream';
-    my $early = join '|', $run->server->log =~ /$SENTENCE/g;
+    my $early = join '|', $run->log =~ /$SENTENCE/g;
     my @kept  = map { $run->get('/keep') } 1 .. 3;
     return 'no streams' if grep { !$_->read_until(qr/data: kept/) } @kept;
     $run->ask('/pid');    # when it has answered that, the handlers have returned
-    my $later = join '|', $run->server->log =~ /$SENTENCE/g;
-    $run->server->stop;
+    my $later = join '|', $run->log =~ /$SENTENCE/g;
+    $run->stop;
     return $early eq '' ? $later : "$early too early";
 }
 

@@ -6,7 +6,7 @@ use Testing           qw(native);
 use File::Temp        ();
 use Testing::Deadline qw(wait_until);
 use Testing::Process  qw(is_running zombies_of);
-use Testing::ServerWithJournal;
+use Testing::Server;
 
 my @SERVERS = (
     ['HTTP::Server::PSGI' => 'blocks'],
@@ -67,7 +67,7 @@ sub worker_is_free {
     ok is_running($_->[1]),                 'another child runs on' for @others;
     ok $_->[0]->read_until(qr/data: 20\r/), 'its events arrive'     for @others;
     $_->[0]->leave for @others;
-    $run->children_ok(0, 'no child is left');
+    $run->answers_ok('/children', 0, 'no child is left');
     return;
 }
 
@@ -80,19 +80,19 @@ sub sleeping_child_ends {
     $client->leave;
     $run->journal_ok($client, qr/^asked to end$/m, 'a child that handles SIGTERM is asked first');
     ok wait_until(sub { !is_running($child) }), 'and is killed after the grace';
-    $run->children_ok(0, 'no child is left');
+    $run->answers_ok('/children', 0, 'no child is left');
     return;
 }
 
 sub children_fail {
-    my ($run, $server) = @_;
+    my $run = shift;
     my ($client, $child, $worker) = spawned($run, 'do=dies', qr/before/);
     ok $client->read_all, 'the stream ends';
     closed_ok($run, $client, qr/^closed by error in $worker$/m, 'an exception is the reason error');
-    like $server->log, qr/the spawned handler died: on purpose/, 'it goes to psgi.errors';
+    like $run->log, qr/the spawned handler died: on purpose/, 'it goes to psgi.errors';
     ($client) = spawned($run, 'do=exits', qr/before/);
     ok $client->read_all, 'a child that exits ends the stream';
-    my $why = $run->server->{name} eq 'uWSGI' ? 'error' : 'application';    # it runs no END blocks
+    my $why = $run->{name} eq 'uWSGI' ? 'error' : 'application';    # it runs no END blocks
     closed_ok($run, $client, qr/^closed by $why in $worker$/m, "the reason is $why");
     ($client, $child) = spawned($run, 'do=sleeps', qr/asleep/);
     kill KILL => $child;
@@ -104,13 +104,13 @@ sub children_fail {
 }
 
 sub child_forks {
-    my ($run, $server) = @_;
+    my $run = shift;
     my ($client, undef, $worker) = spawned($run, 'do=forks', qr/before/);
     ok $client->read_all, 'the stream ends';
     is $client->text,
         join('', map { "data: $_\r\n\r\n" } "parent $worker", 'before', 'exits 3', 'dies 255', 'returns 0', 'pipes'),
         'the child continues its stream while processes that it has forked end, in whatever way';
-    like $server->log, qr/the spawned handler died: a child of the child/, 'an exception goes to psgi.errors';
+    like $run->log, qr/the spawned handler died: a child of the child/, 'an exception goes to psgi.errors';
     closed_ok($run, $client, qr/^closed by application in $worker$/m, 'the reason is that of the child');
     return;
 }
@@ -144,10 +144,10 @@ sub number_is_bounded {
     $run->journal_ok($second, qr/^refused in/m,        'spawn returns false beyond max_children');
     $run->journal_ok($second, qr/^open: 1, push: 1$/m, 'the stream is still that of the worker');
     $first->leave;
-    $run->children_ok(0, 'the first child ends');
+    $run->answers_ok('/children', 0, 'the first child ends');
     my ($third) = spawned($run, 'do=sleeps&most=1', qr/asleep/);
     $_->leave for $second, $third;
-    $run->children_ok(0, 'no child is left');
+    $run->answers_ok('/children', 0, 'no child is left');
     return;
 }
 
@@ -156,7 +156,7 @@ sub child_waits {
     my ($client) = spawned($run, 'do=waits', qr/data: timeout readable timeout/);
     $client->leave;
     $run->journal_ok($client, qr/^waited: gone$/m, 'wait returns gone when the client leaves');
-    $run->children_ok(0, 'no child is left');
+    $run->answers_ok('/children', 0, 'no child is left');
     return;
 }
 
@@ -193,7 +193,7 @@ sub head_is_sent {
 # The handler returns when the client has left, so the head is never sent.
 sub client_leaves_before_head {
     my $run    = shift;
-    my $log    = $run->server->log;
+    my $log    = $run->log;
     my $folder = File::Temp->newdir;
     my $file   = "$folder/left";
     my $client = $run->get("/spawn?do=sleeps&until=$file");
@@ -202,8 +202,8 @@ sub client_leaves_before_head {
     $client->leave;
     open my $left, '>', $file or die "$file: $!";
     closed_ok($run, $client, qr/^closed by client in/m, "the worker's on_close reports the reason client");
-    $run->children_ok(0, 'no child is promised any more');
-    is $run->server->log, $log, 'nothing is logged';
+    $run->answers_ok('/children', 0, 'no child is promised any more');
+    is $run->log, $log, 'nothing is logged';
     return;
 }
 
@@ -224,8 +224,8 @@ sub promised_child_fails {
     my $client = $run->get('/spawn?do=counts&fails=1');
     ok $client->read_all, 'the stream ends';
     closed_ok($run, $client, qr/^closed by error in/m, 'the reason is error');
-    like $run->server->log, qr/Connection: spawn: no child: /, 'the log says why';
-    $run->children_ok(0, 'there is no child');
+    like $run->log, qr/Connection: spawn: no child: /, 'the log says why';
+    $run->answers_ok('/children', 0, 'there is no child');
     return;
 }
 
@@ -252,13 +252,13 @@ for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
     subtest $name => sub {
         my %env = (CALLBACKS_WRITER => 1);
         $is_late = $kind eq 'late';
-        my $run = Testing::ServerWithJournal->start($name, psgi => 't/data/callbacks.psgi', env => \%env, %option);
+        my $run = Testing::Server->start($name, 't/data/callbacks.psgi', journal => 1, env => \%env, %option);
         for (@CHECKS) {
             my ($sentence, $check, $where) = @$_;
-            subtest $sentence => sub { $check->($run, $run->server) }
+            subtest $sentence => sub { $check->($run) }
                 if !$where || $where eq $kind;
         }
-        $run->server->stop;
+        $run->stop;
     };
 }
 

@@ -36,11 +36,6 @@ sub start {
     return $class->SUPER::start($name, 't/data/hub.psgi', workers => 1, %option, env => \%env);
 }
 
-sub stats {
-    my ($self, %query) = @_;
-    return JSON::PP::decode_json($self->ask('/stats', %query));
-}
-
 # Waits until the statistics meet a condition, and makes a test of it.
 sub stats_ok {
     my ($self, $condition, $what) = @_;

@@ -5,7 +5,7 @@ use warnings;
 # A file to which the processes of a server report line by line, each line under a tag. The test reads it.
 #
 #   my $journal = Testing::Journal->new;                         # in the test; its path is for the server's environment
-#   Testing::Journal->open($ENV{NATIVE_JOURNAL})->write(7, 'hi'); # in a process of the server
+#   Testing::Journal->open($ENV{TESTING_JOURNAL})->write(7, 'hi'); # in a process of the server
 #   like $journal->reports(7), qr/^hi$/m;
 
 use Carp              qw(croak);

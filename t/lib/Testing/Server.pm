@@ -14,12 +14,14 @@ use Config   qw(%Config);
 use Exporter qw(import);
 use Testing::Apache;
 use Testing::Client;
-use Testing::Deadline     qw($DEADLINE wait_until);
-use Testing::Developer    qw(has_command has_module needs);
+use Testing::Deadline  qw($DEADLINE wait_until);
+use Testing::Developer qw(has_command has_module needs);
+use Testing::Journal;
 use Testing::ReadableCopy qw(copy_for_all);
 use File::Basename        qw(basename);
 use File::Spec            ();
 use File::Temp            ();
+use JSON::PP              ();
 use POSIX                 ();
 use Test::More            ();
 
@@ -86,11 +88,19 @@ sub subtest_once {
     return __PACKAGE__->tested(@FEW) && Test::More::subtest($title => $code);
 }
 
+# Waits until the answer to a request is this text, and makes a test of it.
+sub answers_ok {
+    my ($self, $path, $text, $what) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $answer;
+    wait_until(sub { ($answer = $self->ask($path)) eq $text });
+    return Test::More::is($answer, $text, $what);
+}
+
 # Sends a request on a connection of its own. Returns the body of the response, whose status has to be 200.
 sub ask {
     my ($self, $path, %query) = @_;
-    my %tls    = $self->certificate ? (certificate => $self->certificate) : ();
-    my $client = Testing::Client->ask($self->port, path($path, %query), %tls);
+    my $client = Testing::Client->ask($self->at, path($path, %query), $self->_client_tls);
     $client->complete or croak "Server: $path was not answered";
     croak "Server: $path: " . $client->status . ' ' . $client->body if $client->status != 200;
     $client->leave;
@@ -99,6 +109,27 @@ sub ask {
 
 # The file with the certificate of a server under TLS.
 sub certificate { return $_[0]{certificate} && $_[0]{certificate}[0] }
+
+# Sends a request. Returns its client. With a journal, the handler reports under the tag of the request: a given one, or one of
+# its own.
+sub get {
+    my ($self, $path, %option) = @_;
+    my $tag = $self->{journal} ? delete $option{tag} // 'tag' . ++$self->{tags} : undef;
+    $path .= ($path =~ /[?]/ ? '&' : '?') . "tag=$tag" if defined $tag;
+    my $client = Testing::Client->get($self->at, $path, $self->_client_tls, %option);
+    $client->{tag} = $tag;
+    return $client;
+}
+
+# Returns what was reported so far under a tag, or that of a client.
+sub journal { return $_[0]{journal}->reports(ref $_[1] ? $_[1]{tag} : $_[1]) }
+
+# Waits until that matches, and makes a test of it.
+sub journal_ok {
+    my ($self, $tag, @rest) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return $self->{journal}->report_ok(ref $tag ? $tag->{tag} : $tag, @rest);
+}
 
 # Why a server cannot run here; undef if it can.
 sub missing {
@@ -139,7 +170,8 @@ sub require_or_skip_all {
 
 # Options: workers, the number of processes; env, a hash; args, further arguments for the server; unix => 1 for a Unix
 # socket instead of a port; tls => 1; descriptors, the limit of each process; recycles => 1, it replaces a process after
-# as many requests as is its default. Otherwise a process is not replaced.
+# as many requests as is its default. Otherwise a process is not replaced. journal => 1, it has a Testing::Journal at
+# $ENV{TESTING_JOURNAL}.
 # Skips the test, as require_or_skip_all does, if the server or its TLS is missing: it is for the begin of a test.
 sub start {
     my ($class, $name, $psgi, %option) = @_;
@@ -148,13 +180,18 @@ sub start {
     croak "Server: $psgi: $!"  if !-r $psgi;
     my $self = $class->new($name, unix => $option{unix});
     $self->{certificate} = $self->_certificate if $option{tls};
+    my %env = %{$option{env} || {}};
+    $env{TESTING_JOURNAL} = ($self->{journal} = Testing::Journal->new)->path if $option{journal};
     my @command =
         $SERVER{$name}{command}->($self, File::Spec->rel2abs($psgi), $option{workers}, $self->{certificate});
     my $recycle = $SERVER{$name}{recycle};
     push @command, $recycle, 1_000_000_000 if $recycle && !$option{recycles};
     unshift @command, qw(sh -c), 'ulimit -n "$0" && exec "$@"', $option{descriptors} if $option{descriptors};
-    return $self->run($option{env}, @command, @{$option{args} || []});
+    return $self->run(\%env, @command, @{$option{args} || []});
 }
+
+# Returns the statistics that an application gives as JSON.
+sub stats { my ($self, %query) = @_; return JSON::PP::decode_json($self->ask('/stats', %query)) }
 
 # Opens streams of a hub until so many workers have one; the responses say whose they are. Returns the streams by worker.
 sub streams_by_worker {
@@ -232,6 +269,9 @@ sub _certificate {
     croak "Server: openssl: $said" if $?;
     return \@file;
 }
+
+# What a client needs for the server's TLS.
+sub _client_tls { my $self = shift; return $self->certificate ? (certificate => $self->certificate) : () }
 
 # The address to listen on, as servers take it.
 sub _listens { return defined $_[0]{path} ? $_[0]{path} : "127.0.0.1:$_[0]{port}" }

@@ -14,10 +14,8 @@ use Testing;
 use parent 'Testing::Server';
 use Carp qw(croak);
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
-use Exporter          qw(import);
-use JSON::PP          ();
-use Testing::Journal;
+use Testing::Deadline       qw(wait_until);
+use Exporter                qw(import);
 use Testing::NumberedEvents qw(numbers);
 use Testing::Process        qw(descriptors_of);
 use Testing::Server         qw(path);
@@ -91,12 +89,6 @@ sub fell_back {
     return scalar grep { /begins, native: 0/ } readline $journal;
 }
 
-# Returns the reports of a stream's handler so far.
-sub journal { return $_[0]{journal}->reports($_[1]) }
-
-# Waits until a handler's reports match, and makes a test of it.
-sub journal_ok { my $self = shift; return $self->{journal}->report_ok(@_) }
-
 # Pushes numbered events to the stream `name`: `count` events from number `from` (by default 1), of that many `bytes` of data.
 # Returns how many were accepted.
 sub push { my $self = shift; return $self->ask('/push', @_) }
@@ -132,16 +124,8 @@ sub serves_ok {
 
 sub start {
     my ($class, $name, %option) = @_;
-    my $journal = Testing::Journal->new;
-    my $env     = {STREAMS_JOURNAL => $journal->path, %{$option{env} || {}}};
-    my @start   = (workers => 1, %option, env => $env);
-    my $self    = $class->SUPER::start($name, 't/data/streams.psgi', @start);
-    $self->{journal} = $journal;
-    return $self;
+    return $class->SUPER::start($name, 't/data/streams.psgi', workers => 1, journal => 1, %option);
 }
-
-# Returns the statistics of the process, its pid, and the reason of each stream's end.
-sub stats { return JSON::PP::decode_json($_[0]->ask('/stats')) }
 
 # Opens a stream and waits until it has begun. Returns its client, of the class in option `class`. The other options are for
 # the stream: its name, and attributes of Plack::App::EventSource.
