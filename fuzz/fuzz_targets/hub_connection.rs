@@ -9,26 +9,21 @@
 /// The modules of the program, beside its `main`.
 #[path = "../../hub_process/src"]
 mod program {
-    pub mod acceptor;
     pub mod arguments;
     pub mod commands;
-    pub mod current_hub;
-    pub mod descriptors;
     pub mod http;
     pub mod ids_ahead;
     pub mod inherited;
     pub mod leases;
     pub mod lifetime;
-    pub mod listener;
+    pub mod listening;
     pub mod log_pauses;
     pub mod new_program;
     pub mod operator_log;
     pub mod peers;
     pub mod process_log;
     pub mod protocol;
-    pub mod publishing;
     pub mod read_channels;
-    pub mod run_options;
     pub mod served_hub;
     pub mod server;
     pub mod settings;
@@ -39,9 +34,8 @@ mod program {
 
 // They name each other by `crate::`.
 use program::{
-    acceptor, arguments, current_hub, descriptors, http, ids_ahead, inherited, leases, lifetime, listener, log_pauses,
-    new_program, operator_log, peers, process_log, protocol, publishing, read_channels, run_options, served_hub,
-    server, settings, store, stored_hub, streams,
+    arguments, http, ids_ahead, inherited, leases, lifetime, listening, log_pauses, new_program, operator_log, peers,
+    process_log, protocol, read_channels, served_hub, server, settings, store, stored_hub, streams,
 };
 
 use arbitrary::Arbitrary;
@@ -226,7 +220,7 @@ fn hub() -> &'static Hub {
         let arguments = Arguments::parse(words.into_iter()).expect("a command");
         let place = arguments.place().expect("a place");
         thread::spawn(move || {
-            server::run(&arguments).expect("a server");
+            server::run(arguments).expect("a server");
             panic!("the server has ended");
         });
         let start = remote::Start { program: None, needs_settings: false, timeout: DEADLINE };

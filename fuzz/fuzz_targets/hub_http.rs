@@ -7,13 +7,11 @@
 #[path = "../../hub_process/src/http"]
 mod http {
     pub mod connections;
-    pub mod head;
 }
 
 use arbitrary::Arbitrary;
 use eventsource_xs::remote::calls::Epoll;
-use http::connections::{Client, Connections, Service};
-use http::head::{Head, MAX_HEAD};
+use http::connections::{Client, Connections, Head, Service, MAX_HEAD};
 use libfuzzer_sys::fuzz_target;
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -1,15 +1,21 @@
-//! The command line. With lexopt 0.3, the smallest library of the field, and the same messages this file has 10 lines more and
+//! The command line: what a hub process was started with. It is read once, with the environment and files. In an upgrade it
+//! travels as options that name the same: all of these may have changed by then. A folder that was made since is preferred now,
+//! or the file with the store is gone.
+//!
+//! With lexopt 0.3, the smallest library of the field, and the same messages this file has 10 lines more and
 //! the program 6 kB: it hands over option after option, too, and neither knows their names nor says what is wrong with a value.
 
-use crate::http::Endpoint;
-use crate::run_options::RunOptions;
+use crate::http::{Endpoint, Hosts};
 use crate::store::check_built;
 use eventsource_xs::remote::Place;
 use eventsource_xs::store_settings::VARIABLE;
-use eventsource_xs::wire::{Name, StoreSettings};
+use eventsource_xs::wire::{Name, NamedSettings, StoreSettings};
 use std::error::Error;
 use std::ffi::OsString;
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,8 +73,9 @@ pub struct Arguments {
     pub name: Name,
     pub socket: Option<PathBuf>,
     pub timeout: Duration,
-    /// Whether the socket is the standard input and the lock the standard output.
-    pub is_inherited: bool,
+    /// Whether a worker or a command has started `run`: the socket is the standard input, and the lock the standard output. Such
+    /// a process ends if another one is run.
+    pub is_started: bool,
     /// The program of an upgrade.
     pub program: Option<PathBuf>,
     /// The descriptor of the state with which `run` continues.
@@ -96,7 +103,7 @@ impl Arguments {
             name: Name::new("default").map_err(|error| error.to_string())?,
             socket: None,
             timeout: Duration::from_secs(if command == "upgrade" { UPGRADE_WITHIN } else { 5 }),
-            is_inherited: false,
+            is_started: false,
             program: None,
             state: None,
             idle_exit: None,
@@ -124,7 +131,7 @@ impl Arguments {
                 "--http" => parsed.http = Some(Endpoint::of_streams(&value()?)?.to_string().into()),
                 "--log" => parsed.logs_objects = logs_objects(&value()?)?,
                 "--help" => asks_for_help = true,
-                "--inherited" => parsed.is_inherited = true,
+                "--inherited" => parsed.is_started = true,
                 "--program" => parsed.program = Some(value()?.into()),
                 "--state" => parsed.state = Some(value()?.parse().map_err(|_| "--state must be a number")?),
                 "--" => {
@@ -188,11 +195,54 @@ impl Arguments {
         Ok(Place::new(self.name.clone(), self.socket.as_deref())?)
     }
 
-    /// Returns what `run` is started with.
-    pub fn run_options(&self) -> Result<RunOptions, Box<dyn Error>> {
-        let Self { idle_exit, grace, ref store, ref metrics, ref http, logs_objects, .. } = *self;
-        let (is_started, store, metrics, http) = (self.is_inherited, store.clone(), metrics.clone(), http.clone());
-        Ok(RunOptions { place: self.place()?, is_started, idle_exit, grace, store, metrics, http, logs_objects })
+    /// Returns the options of a command line that name these, without the store: a password must not be there.
+    pub fn words(&self, place: &Place) -> impl Iterator<Item = OsString> {
+        let Self { idle_exit, grace, metrics, http, logs_objects, .. } = self;
+        let seconds = |time: Duration| time.as_secs_f64().to_string().into();
+        let text = |text: &Option<Box<str>>| text.as_deref().map(OsString::from);
+        let given: [(&str, Option<OsString>); 7] = [
+            ("--idle-exit", idle_exit.map(seconds)),
+            ("--grace", grace.map(seconds)),
+            ("--metrics", text(metrics)),
+            ("--http", text(http)),
+            ("--log", logs_objects.then(|| "json".into())),
+            ("--name", Some(place.name().as_str().into())),
+            ("--socket", Some(place.socket().into())),
+        ];
+        given.into_iter().filter_map(|(option, value)| Some([option.into(), value?])).flatten()
+    }
+
+    /// Listens for monitors, if that is asked for.
+    pub fn listen_for_monitors(&self) -> io::Result<Option<OwnedFd>> {
+        let address: Option<SocketAddr> = self.metrics_words().next().and_then(|address| address.parse().ok());
+        let listen = |address| Endpoint::Tcp(address).listen().map_err(|error| cannot("--metrics", &address, &error));
+        address.map(listen).transpose()
+    }
+
+    /// Listens for the proxy, if that is asked for and systemd does not.
+    pub fn listen_for_streams(&self, of_systemd: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+        let listen = |endpoint: Endpoint| endpoint.listen().map_err(|error| cannot("--http", &endpoint, &error));
+        of_systemd.map_or_else(|| self.http().map(listen).transpose(), |socket| Ok(Some(socket)))
+    }
+
+    /// Returns where a proxy connects for streams.
+    pub fn http(&self) -> Option<Endpoint> {
+        self.http.as_ref().and_then(|text| Endpoint::of_streams(text).ok())
+    }
+
+    /// Returns the names under which monitors may ask.
+    pub fn metrics_hosts(&self) -> Hosts {
+        Hosts::new(self.metrics_words().skip(1).map(str::to_owned))
+    }
+
+    fn metrics_words(&self) -> impl Iterator<Item = &str> {
+        self.metrics.as_deref().unwrap_or_default().split(',')
+    }
+
+    /// Returns the settings that the command line names. They go before all others.
+    pub fn settings(&self) -> NamedSettings {
+        let (idle_exit, grace, store) = (self.idle_exit, self.grace, self.store.clone());
+        NamedSettings { idle_exit, grace, store, ..NamedSettings::default() }
     }
 }
 
@@ -250,10 +300,13 @@ fn seconds(option: &str, value: &str) -> Result<Duration, String> {
     seconds.ok_or_else(|| format!("{option} must be a number of seconds, not {value}"))
 }
 
+fn cannot(option: &str, place: &dyn fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {place} for {option}: {error}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eventsource_xs::wire::NamedSettings;
 
     fn parse(line: &str) -> Result<Arguments, String> {
         Arguments::parse(line.split_whitespace().map(OsString::from))
@@ -261,8 +314,7 @@ mod tests {
 
     /// Returns the settings of a hub whose workers give none.
     fn settings(line: &str) -> NamedSettings {
-        let options = parse(&format!("run --socket /run/shop {line}")).expect("a command").run_options();
-        options.expect("a place").settings()
+        parse(&format!("run --socket /run/shop {line}")).expect("a command").settings()
     }
 
     #[test]

@@ -3,12 +3,8 @@
 
 mod connections;
 mod endpoint;
-mod head;
-mod listen;
 mod monitor;
 
-pub use connections::{Client, Connections, Service, FIRST_NUMBER};
+pub use connections::{Client, Connections, Head, Refusal, Service, FIRST_NUMBER};
 pub use endpoint::Endpoint;
-pub use head::{Head, Refusal};
-pub use listen::{Listening, Sockets};
 pub use monitor::{refusal, Hosts};

@@ -1,6 +1,7 @@
 //! The socket and the lock that a starter or systemd hands over.
 
 use crate::arguments::Arguments;
+use crate::process_log::log_message;
 use eventsource_xs::remote::calls::{adopt, begin_session, close_at_exec, duplicate, set_close_at_exec, silence};
 use eventsource_xs::remote::{self, start, Place, Start};
 use eventsource_xs::runtime::HandoverFile;
@@ -31,7 +32,7 @@ pub struct InstanceLock {
     lock: File,
     place: Place,
     /// Whether the socket's file is removed at the end. systemd's stays: it starts the process again.
-    pub removes_socket: bool,
+    removes_socket: bool,
 }
 
 /// Starts `run` in a session of its own, with the socket and the lock of this process and no other descriptor.
@@ -72,7 +73,7 @@ impl InstanceLock {
         place: &Place,
         listen: impl FnOnce(Option<OwnedFd>) -> io::Result<T>,
     ) -> Result<(Self, T), Box<dyn Error>> {
-        if arguments.is_inherited {
+        if arguments.is_started {
             let (listener, lock) = (duplicate(0)?, duplicate(1)?);
             check_listens(&listener)?;
             silence(0)?;
@@ -99,9 +100,17 @@ impl InstanceLock {
         noted.parse().ok()
     }
 
-    /// Notes that the process ends in order.
-    pub fn end_service(&self) {
-        self.note("");
+    /// Removes the socket, if this process has made it, and notes that the process ends in order. Returns true if the files of
+    /// the hub are its own: without its lock they may be those of another process.
+    pub fn end_service(&self) -> bool {
+        let is_held = self.is_held();
+        if is_held {
+            if self.removes_socket {
+                let _ = start::remove_socket(self.place.socket());
+            }
+            self.note("");
+        }
+        is_held
     }
 
     fn note(&self, text: &str) {
@@ -109,16 +118,21 @@ impl InstanceLock {
         let _ = self.lock.set_len(0).and_then(|()| (&self.lock).write_all(text.as_bytes()));
     }
 
-    /// As [`is_held`](Self::is_held), from time to time. Marks the files of the hub as used: systemd-tmpfiles removes what
-    /// nobody has touched in `/tmp` for ten days.
-    pub fn hold(&self) -> bool {
+    /// Called from time to time. Marks the files of the hub as used: systemd-tmpfiles removes what nobody has touched in `/tmp`
+    /// for ten days. Returns false if the hub is not that of this process any more: its lock is gone.
+    pub fn hold(&mut self) -> bool {
         self.place.files().iter().for_each(|path| touch(path));
-        self.is_held()
+        let is_held = self.is_held();
+        if !is_held {
+            log_message("the file of its lock was removed, so that another process may serve the hub");
+            self.removes_socket = false;
+        }
+        is_held
     }
 
     /// Returns true if the file of the lock is still in its place. If something has removed it (the folder of a session is
     /// removed at its end), another process may get the lock of a new file, and serve the hub beside this one.
-    pub fn is_held(&self) -> bool {
+    fn is_held(&self) -> bool {
         let number = |data: Metadata| (data.dev(), data.ino());
         match (self.lock.metadata(), std::fs::metadata(self.place.lock())) {
             (Ok(own), Ok(there)) => number(own) == number(there),
@@ -203,11 +217,11 @@ mod tests {
         let words = ["run".into(), "--socket".into(), socket];
         let arguments = Arguments::parse(words.into_iter()).expect("a command");
         let place = arguments.place().expect("a place");
-        let (instance, _) = InstanceLock::take(&arguments, &place, |_| Ok(())).expect("a free place");
+        let (mut instance, _) = InstanceLock::take(&arguments, &place, |_| Ok(())).expect("a free place");
         assert!(InstanceLock::take(&arguments, &place, |_| Ok(())).is_err());
         assert_eq!(instance.begin_service(), None, "no process before");
         assert_eq!(instance.begin_service(), Some(std::process::id()), "one that has not ended");
-        instance.end_service();
+        instance.note("");
         assert_eq!(instance.begin_service(), None, "one that has ended in order");
         let long_ago = SystemTime::now() - Duration::from_secs(30 * 86_400);
         std::fs::write(place.seen(), "seen").expect("a file");

@@ -2,23 +2,21 @@
 //!
 //! The command line, and what the process has from the start:
 //!
-//! - `arguments`, `commands`, `run_options`: the command line; the commands other than `run`; what the process was started with
+//! - `arguments`, `commands`: the command line; the commands other than `run`
 //! - `inherited`: the socket and the lock that a starter or systemd hands over
 //! - `protocol`: the version of the protocol that this process speaks
 //! - `process_log`: the log, and why a command fails, on standard error
 //!
 //! The parts of the wire thread, each with its own state:
 //!
-//! - `listener`, `acceptor`, `descriptors`: the socket at which peers connect; any that listens; how many descriptors there may
-//!   be, and for what
+//! - `listening`: the sockets that listen; how many descriptors there may be, and for what
 //! - `http`: the clients that this process answers itself: those with a ticket, and monitors
 //! - `peers`: who is connected
 //! - `streams`, `ids_ahead`: the streams that workers have handed over; how long those wait whose clients are ahead of the hub
 //! - `leases`: which worker holds which lease
-//! - `settings`, `current_hub`: whose settings count; the hub that this process serves, from its begin to its end
-//! - `served_hub`, `stored_hub`, `store`: the hub; one whose events a store keeps; what keeps them beyond the life of this
-//!   process
-//! - `publishing`: what a publish is for every kind of hub
+//! - `settings`: whose settings count
+//! - `served_hub`, `stored_hub`, `store`: the hub that this process serves, from its begin to its end; one whose events a store
+//!   keeps; what keeps them beyond the life of this process
 //! - `operator_log`, `log_pauses`, `read_channels`: what is logged once, or again after a pause, and what is counted; which
 //!   channels were read
 //! - `lifetime`: when the process has nothing to do any more
@@ -30,26 +28,21 @@
 
 #![forbid(unsafe_code)]
 
-mod acceptor;
 mod arguments;
 mod commands;
-mod current_hub;
-mod descriptors;
 mod http;
 mod ids_ahead;
 mod inherited;
 mod leases;
 mod lifetime;
-mod listener;
+mod listening;
 mod log_pauses;
 mod new_program;
 mod operator_log;
 mod peers;
 mod process_log;
 mod protocol;
-mod publishing;
 mod read_channels;
-mod run_options;
 mod served_hub;
 mod server;
 mod settings;
@@ -73,15 +66,15 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let result = match &arguments.command {
+    let result = match arguments.command {
         Subcommand::Help => commands::print(arguments::USAGE),
         Subcommand::Version => {
             commands::print(&format!("eventsource-hub {}, protocol {}", env!("CARGO_PKG_VERSION"), protocol::version()))
         }
-        Subcommand::Run => server::run(&arguments),
+        Subcommand::Run => server::run(arguments),
         Subcommand::Start => inherited::detach(&arguments),
         Subcommand::Upgrade => commands::upgrade(&arguments),
-        Subcommand::CheckState { version } => commands::check_state(*version),
+        Subcommand::CheckState { version } => commands::check_state(version),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

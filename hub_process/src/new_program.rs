@@ -19,8 +19,9 @@
 //! Whatever fails before the `exec`, or the `exec` itself, leaves the process as it was. The other program takes nothing from
 //! the environment or files, so nothing there can stop it.
 
-use crate::run_options::RunOptions;
+use crate::arguments::Arguments;
 use eventsource_xs::remote::calls::{execute, memory_file, open_program, set_close_at_exec};
+use eventsource_xs::remote::Place;
 use eventsource_xs::wire::HANDOVER;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -122,10 +123,10 @@ impl Program {
 
     /// Executes this program, which continues with what is in the file and the descriptors. Its command line is that of this
     /// process as far as people and other versions may read it. Returns only if that fails.
-    pub fn exec(&self, handed: &File, descriptors: &[i32], options: &RunOptions) -> String {
+    pub fn exec(&self, handed: &File, descriptors: &[i32], options: &Arguments, place: &Place) -> String {
         let mut words: Vec<OsString> = vec![self.path.clone().into(), "run".into()];
         words.extend(["--state".into(), handed.as_raw_fd().to_string().into()]);
-        words.extend(options.words());
+        words.extend(options.words(place));
         let all = || descriptors.iter().copied().chain([handed.as_raw_fd()]);
         let error = match all().try_for_each(|number| set_close_at_exec(number, false)) {
             Ok(()) => execute(&self.opened(), &words),

@@ -1,38 +1,167 @@
-//! The hub of this process, from its first worker on: its settings, and what is published to it.
+//! The hub that this process serves: none before the first peer, and from then on one: its settings, and what is published to
+//! it. Its store begins and ends here. For a worker whose settings do not fit it the process continues as the same program,
+//! with another hub (`server/upgrade.rs`).
 
-use crate::publishing::{not_begun, Published, Requester};
-use crate::settings::Wanted;
-use crate::stored_hub::{EndedCount, LastDelivered, StoredHub};
+use crate::settings::{Precedence, Wanted};
+use crate::stored_hub::{not_begun, EndedCount, LastDelivered, Published, Requester, StoredHub};
 use eventsource_xs::hub::{
     self, check_member, check_presence, Answer, EndRequest, Presence, PresenceChange, Publication, Sequence, Ticket,
     TicketOutcome, STEPS,
 };
 use eventsource_xs::remote::Place;
-use eventsource_xs::runtime::{create_own_hub, Begun, OwnHub, ReactorHub};
+use eventsource_xs::runtime::{create_own_hub, resume_hub, Begun, HandoverFile, OwnHub, PresenceReport, ReactorHub};
 use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::{
-    Call, Failure, Fields, HubSettings, NamedSettings, Reply, ShowChannel, StoreSettings, StoreStatus,
+    Call, Failure, Fields, Handover, HubSettings, NamedSettings, Reply, ShowChannel, StoreSettings, StoreStatus,
 };
 use eventsource_xs::ErrorCode;
+use std::error::Error;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The hub that is served, and whose settings it has.
+pub struct CurrentHub {
+    pub precedence: Precedence,
+    pub hub: Option<ServedHub>,
+    /// Why the store has not begun. While there is a hub it tries again; otherwise the next peer begins one.
+    pub cannot_begin: Option<Failure>,
+}
+
+impl CurrentHub {
+    /// Begins without a hub: the first peer decides its settings.
+    pub fn new(precedence: Precedence) -> Self {
+        Self { precedence, hub: None, cannot_begin: None }
+    }
+
+    pub fn stored(&mut self) -> Option<&mut StoredHub> {
+        self.hub.as_mut().and_then(ServedHub::stored_mut)
+    }
+
+    /// Returns the hub in memory; nothing while the hub does not exist, or its store has not begun.
+    pub fn handle(&self) -> Option<&Arc<ReactorHub>> {
+        self.hub.as_ref().and_then(ServedHub::handle)
+    }
+
+    /// Returns the epoch of the hub, once it has begun.
+    pub fn epoch(&self) -> Option<&str> {
+        self.hub.as_ref().filter(|hub| hub.handle().is_some()).map(ServedHub::epoch)
+    }
+
+    /// Returns true while the hub's store has not begun.
+    pub fn is_beginning(&self) -> bool {
+        self.hub.is_some() && self.handle().is_none()
+    }
+
+    /// Returns the health of the store. One that nobody has needed so far is not down.
+    pub fn store_status(&self) -> StoreStatus {
+        let of_next = || self.precedence.wanted(NamedSettings::default(), None).all.store.kind().into();
+        let unused = || StoreStatus { kind: of_next(), is_up: self.cannot_begin.is_none(), ..StoreStatus::default() };
+        self.hub.as_ref().map_or_else(unused, ServedHub::store_status)
+    }
+
+    /// Returns the settings that the hub is to have, if it can have them. A command names none.
+    pub fn wanted(&self, given: NamedSettings) -> Result<Wanted, Failure> {
+        let wanted = self.precedence.wanted(given, self.hub.as_ref().map(|hub| &hub.settings));
+        wanted.check(self.precedence.place.name(), self.hub.as_ref().map(|hub| &hub.claimed))?;
+        Ok(wanted)
+    }
+
+    /// Returns true if workers have claimed another store than these settings name.
+    pub fn has_other_store_claimed(&self, given: &NamedSettings) -> bool {
+        let decided = self.precedence.decided().store.as_ref();
+        let claimed = self.hub.as_ref().and_then(|hub| hub.claimed.store.as_ref());
+        let both = decided.or(given.store.as_ref()).zip(claimed);
+        both.is_some_and(|(given, claimed)| !claimed.is_same(given))
+    }
+
+    /// Begins the hub.
+    pub fn begin(&mut self, wanted: &Wanted) -> Result<(), Failure> {
+        self.cannot_begin = None;
+        self.hub = Some(ServedHub::new(&self.precedence.place, wanted.all.clone(), wanted.named.clone())?);
+        Ok(())
+    }
+
+    /// Called when the last worker has left: others may name other values than those that have.
+    pub fn release_claims(&mut self) {
+        if let Some(hub) = &mut self.hub {
+            hub.claimed = self.precedence.decided().clone();
+        }
+    }
+
+    /// Returns the hub, if it has no store.
+    pub fn own(&self) -> Option<&Arc<ReactorHub>> {
+        match &self.hub.as_ref()?.source {
+            Source::Own(own) => Some(&own.hub),
+            Source::Stored(_) => None,
+        }
+    }
+
+    /// Applies what the reactor has reported of a stream with a member or a will, if it is one of this hub: a hub before has
+    /// ended its streams, and its members linger in this one.
+    pub fn apply_presence(&mut self, report: PresenceReport, now: Instant) {
+        let is_reported = |hub: &&mut ServedHub| hub.in_reactor().is_some_and(|hub| hub.has_reported(&report));
+        if let Some(hub) = self.hub.as_mut().filter(is_reported) {
+            hub.apply(report.stream, report.change, report.at, now);
+        }
+    }
+
+    /// Appends the settings of the hub, and what is beside the history of one that is kept.
+    pub fn hand_over(&self, file: &mut HandoverFile, keeps_history: bool, now: Instant) {
+        let Some(hub) = &self.hub else { return };
+        let all = NamedSettings::from(hub.settings.clone()).into();
+        file.add(&Handover::Settings { all, claimed: hub.claimed.clone().into() });
+        if !keeps_history {
+            return;
+        }
+        if let Source::Own(own) = &hub.source {
+            own.hand_over(file, now);
+        }
+        for (stream, presence) in hub.sequence().members.presences() {
+            file.add(&Handover::Presence { stream: stream.into(), presence });
+        }
+    }
+
+    /// Continues with the hub of another program, whose members linger for `wait` at least: their streams follow. One with a
+    /// store begins with that.
+    pub fn resume(&mut self, handed: &[Handover<'_>], wait: Duration) -> Result<(), Box<dyn Error>> {
+        let both = handed.iter().find_map(|part| match part {
+            Handover::Settings { all, claimed } => {
+                Some((all.clone().over(HubSettings::default()), (**claimed).clone()))
+            }
+            _ => None,
+        });
+        let Some((settings, claimed)) = both else { return Ok(()) };
+        let place = &self.precedence.place;
+        self.hub = Some(match handed.iter().any(|part| matches!(part, Handover::History(_))) {
+            true => {
+                let own = resume_hub(settings.hub.clone(), handed, wait)?;
+                ServedHub::of(Source::Own(own.into()), place, settings, claimed)
+            }
+            false => ServedHub::new(place, settings, claimed)?,
+        });
+        if let Some(stored) = self.stored() {
+            stored.await_streams(wait);
+        }
+        Ok(())
+    }
+}
 
 /// The hub, from its first worker on.
 pub struct ServedHub {
     pub settings: HubSettings,
     /// The settings that workers or the command line have named. The others are as they are because nobody has.
     pub claimed: NamedSettings,
-    pub source: Source,
+    source: Source,
     /// What a store has delivered before, if this hub has none: its first event, or request to end streams, is not in that
     /// history, and the store has to know of it when it comes back.
     before: Option<LastDelivered>,
 }
 
 /// Where the order of events comes from.
-pub enum Source {
+enum Source {
     /// This process decides it, and keeps the events.
     Own(Box<OwnHub>),
     /// A store does.
@@ -41,18 +170,18 @@ pub enum Source {
 
 impl ServedHub {
     /// Begins with these settings.
-    pub fn new(place: &Place, settings: HubSettings, claimed: NamedSettings) -> Result<Self, Failure> {
+    fn new(place: &Place, settings: HubSettings, claimed: NamedSettings) -> Result<Self, Failure> {
         let source = match &settings.store {
             StoreSettings::Memory => Source::Own(Box::new(create_own_hub(settings.hub.clone())?)),
             _ => {
                 Source::Stored(Box::new(StoredHub::begin(&settings, place.name(), LastDelivered::open(&place.seen()))?))
             }
         };
-        Ok(Self::of(source, place, (settings, claimed)))
+        Ok(Self::of(source, place, settings, claimed))
     }
 
     /// Serves a hub with these settings and claims.
-    pub fn of(source: Source, place: &Place, (settings, claimed): (HubSettings, NamedSettings)) -> Self {
+    fn of(source: Source, place: &Place, settings: HubSettings, claimed: NamedSettings) -> Self {
         let has_before = matches!(source, Source::Own(_)) && place.seen().exists();
         let before = has_before.then(|| LastDelivered::open(&place.seen()));
         Self { settings, claimed, source, before }

@@ -1,5 +1,5 @@
 //! The loop of the wire thread: it waits, lets each part do what is due, and sends the responses. What happens is decided in
-//! the parts: who is connected (`peers`), which hub is served (`current_hub`), what a message does (`greeting`, `requests`),
+//! the parts: who is connected (`peers`), which hub is served (`served_hub`), what a message does (`greeting`, `requests`),
 //! when the hub begins and what follows from its store's reports (`hub_life`), what is logged (`operator_log`), when the
 //! process ends (`lifetime`, `control_requests`), and how another program continues (`upgrade`, `arrival`).
 
@@ -9,40 +9,35 @@ mod greeting;
 mod http;
 mod hub_life;
 mod requests;
-mod sources;
 mod upgrade;
 
 pub use arrival::process_of;
 
 use crate::arguments::Arguments;
-use crate::current_hub::CurrentHub;
-use crate::descriptors::{self, Descriptors};
-use crate::http::{Connections, Listening, Service, Sockets, FIRST_NUMBER};
+use crate::http::{Connections, Service, FIRST_NUMBER};
 use crate::inherited::InstanceLock;
 use crate::leases::Leases;
 use crate::lifetime::{DueAction, Lifetime};
-use crate::listener::{is_of_own_user, Listener};
+use crate::listening::{raise_limit, Acceptor, Descriptors, Listening, Sockets};
 use crate::new_program::own_program;
 use crate::operator_log::{send_lines, Operator};
-use crate::peers::{End, Peers, MAX_PEERS};
+use crate::peers::{End, Peers, FIRST_TOKEN, MAX_PEERS};
 use crate::process_log::{self, log_message, write_objects};
-use crate::publishing::not_begun;
 use crate::read_channels::ReadChannels;
-use crate::run_options::RunOptions;
-use crate::served_hub::ServedHub;
+use crate::served_hub::{CurrentHub, ServedHub};
 use crate::settings::{Precedence, Wanted};
+use crate::stored_hub::not_begun;
 use crate::streams::{Opener, Streams};
 use arrival::Arrival;
 use control_requests::ControlRequests;
 use eventsource_xs::hub::{Answer, Question};
-use eventsource_xs::remote::calls::{self, Asked, Readiness, Wait};
+use eventsource_xs::remote::calls::{self, Asked, Epoll, Readiness, Wait};
 use eventsource_xs::remote::kept_settings;
-use eventsource_xs::runtime::{self, Mail};
+use eventsource_xs::runtime::{self, Mail, Mailbox};
 use eventsource_xs::stream::{Reason, StreamId};
 use eventsource_xs::wire::{Failure, Frame, FrameBuffer, NamedSettings, Response, StoreSettings, LOG_LEASE};
 use eventsource_xs::ErrorCode;
 use hub_life::BEGIN_WITHIN;
-use sources::Sources;
 use std::collections::HashMap;
 use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
@@ -57,10 +52,18 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long the end of the process waits for the store.
 const STORE_LINGER: Duration = Duration::from_secs(5);
 
+// What the loop waits for, beside its peers: the numbers in the epoll set.
+const LISTENER: u64 = 0;
+const SIGNALS: u64 = 1;
+const MAIL: u64 = 2;
+const HTTP_STREAMS: u64 = 3;
+const HTTP_METRICS: u64 = 4;
+const _: () = assert!(HTTP_METRICS < FIRST_TOKEN);
+
 /// Serves a hub until nobody needs it or the process is asked to end.
-pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+pub fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     calls::ignore_signals();
-    descriptors::raise_limit();
+    raise_limit();
     let mut server = match arguments.state {
         None => begin(arguments)?,
         Some(number) => arrival::resume(arguments, number)?,
@@ -73,26 +76,25 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 /// Begins to serve a hub, and listens for HTTP clients.
-fn begin(arguments: &Arguments) -> Result<Server, Box<dyn Error>> {
-    let options = arguments.run_options()?;
-    let (instance, sockets) = InstanceLock::take(arguments, &options.place, |of_systemd| {
+fn begin(options: Arguments) -> Result<Server, Box<dyn Error>> {
+    let place = options.place()?;
+    let (instance, sockets) = InstanceLock::take(&options, &place, |of_systemd| {
         let (metrics, is_own) = (options.listen_for_monitors()?, of_systemd.is_none());
         Ok(Sockets { streams: options.listen_for_streams(of_systemd)?, metrics, is_own })
     })?;
-    let is_new_hub = !options.place.log().exists();
-    process_log::keep_lines(&options.place.log()); // from here on the folder is known to be this user's alone
-    let kept = Precedence::kept(&options);
+    let is_new_hub = !place.log().exists();
+    process_log::keep_lines(&place.log()); // from here on the folder is known to be this user's alone
+    let kept = Precedence::kept(&place);
     if !options.is_started {
-        kept_settings::note_proxy(&options.place, options.http.as_deref());
+        kept_settings::note_proxy(&place, options.http.as_deref());
     }
     if let Some(before) = instance.begin_service() {
         let has_store = kept.store.as_ref().is_some_and(|store| *store != StoreSettings::Memory);
         let what = if has_store { "its store has the history and the state" } else { "history and state are lost" };
         log_message(&format!("the process before, {before}, was killed or has crashed: {what}"));
     }
-    let precedence = Precedence::of(&options, options.settings().or(kept));
-    let place = &options.place;
     let read = ReadChannels::new(place.name().as_str(), place.socket(), is_new_hub, Instant::now());
+    let precedence = Precedence::of(&options, place, options.settings().or(kept));
     let mut server = Server::new(options, own_program()?, instance, sockets, precedence)?;
     server.operator.read = read;
     Ok(server)
@@ -100,9 +102,17 @@ fn begin(arguments: &Arguments) -> Result<Server, Box<dyn Error>> {
 
 /// The parts of the wire thread. Each function outside of this file takes those that it may touch.
 struct Server {
-    options: RunOptions,
-    sources: Sources,
-    listener: Listener,
+    options: Arguments,
+    epoll: Epoll,
+    signals: OwnedFd,
+    mailbox: Arc<Mailbox>,
+    /// Is readable while there is mail.
+    _has_mail: OwnedFd,
+    /// What is ready in a turn.
+    ready: Vec<(u64, Readiness)>,
+    instance: InstanceLock,
+    /// The socket at which peers connect.
+    acceptor: Acceptor,
     listening: Listening,
     /// When this program has begun to serve.
     begun: Instant,
@@ -131,23 +141,32 @@ type Then = Box<dyn FnOnce(&mut Server, Result<Answer, Failure>, Instant)>;
 
 impl Server {
     fn new(
-        options: RunOptions,
+        options: Arguments,
         program: PathBuf,
         instance: InstanceLock,
         sockets: Sockets,
         precedence: Precedence,
     ) -> Result<Self, Box<dyn Error>> {
-        let (sources, now) = (Sources::new()?, Instant::now());
-        let listener = Listener::new(instance, sources.epoll(), sources::LISTENER)?;
-        let listening = Listening::new(sockets, sources.epoll(), [sources::HTTP_STREAMS, sources::HTTP_METRICS])?;
+        let (signals, epoll, now) = (calls::signals()?, Epoll::new()?, Instant::now());
+        epoll.add(signals.as_fd(), SIGNALS)?;
+        let mailbox = runtime::mailbox()?;
+        let has_mail = mailbox.open()?;
+        epoll.add(has_mail.as_fd(), MAIL)?;
+        let acceptor = Acceptor::new(instance.listener.try_clone()?.into(), &epoll, LISTENER)?;
+        let listening = Listening::new(sockets, &epoll, [HTTP_STREAMS, HTTP_METRICS])?;
         runtime::linger(LINGER);
         if options.logs_objects {
-            write_objects(options.place.name().as_str());
+            write_objects(options.name.as_str());
         }
         let settings = precedence.wanted(NamedSettings::default(), None).all;
         Ok(Self {
-            sources,
-            listener,
+            epoll,
+            signals,
+            mailbox,
+            _has_mail: has_mail,
+            ready: Vec::new(),
+            instance,
+            acceptor,
             listening,
             begun: now,
             file_check: now + FILE_CHECK,
@@ -171,21 +190,22 @@ impl Server {
     /// Waits for readiness and timers, and does what is due.
     fn turn(&mut self) -> Result<(), Box<dyn Error>> {
         let timeout = self.next_due(Instant::now());
-        let ready = self.sources.wait(timeout)?;
+        let mut ready = std::mem::take(&mut self.ready);
+        self.epoll.wait(timeout, |number, readiness| ready.push((number, readiness)))?;
         let now = Instant::now();
         self.descriptor_limit = calls::limit();
-        for (number, readiness) in &ready {
-            match *number {
-                sources::LISTENER => self.accept(now),
-                sources::SIGNALS => self.take_signals(),
-                sources::MAIL => self.take_mail(now),
-                sources::HTTP_STREAMS => http::accept(self, Service::Streams, now),
-                sources::HTTP_METRICS => http::accept(self, Service::Metrics, now),
-                client if client >= FIRST_NUMBER => http::serve(self, client, *readiness, now),
-                peer => self.serve(peer, *readiness, now),
+        for (number, readiness) in ready.drain(..) {
+            match number {
+                LISTENER => self.accept(now),
+                SIGNALS => self.take_signals(),
+                MAIL => self.take_mail(now),
+                HTTP_STREAMS => http::accept(self, Service::Streams, now),
+                HTTP_METRICS => http::accept(self, Service::Metrics, now),
+                client if client >= FIRST_NUMBER => http::serve(self, client, readiness, now),
+                peer => self.serve(peer, readiness, now),
             }
         }
-        self.sources.return_list(ready);
+        self.ready = ready;
         self.run_timers(now)?;
         self.ask_for_store(now);
         self.send_log();
@@ -211,7 +231,7 @@ impl Server {
         let hub = self.current.hub.as_ref().and_then(ServedHub::next_due);
         let due = [
             self.peers.next_due(),
-            self.listener.acceptor.next_due(),
+            self.acceptor.next_due(),
             Some(self.file_check),
             hub,
             self.streams.ahead.next_due(now),
@@ -226,7 +246,7 @@ impl Server {
     }
 
     fn take_signals(&mut self) {
-        while let Some(asked) = self.sources.next_signal() {
+        while let Some(asked) = calls::next_signal(self.signals.as_fd()) {
             match asked {
                 Asked::End => self.control.ends = true,
                 Asked::Upgrade => self.control.upgrade_to_installed(),
@@ -241,8 +261,8 @@ impl Server {
         for (token, end) in self.peers.overdue(now) {
             self.end_peer(token, end);
         }
-        self.listener.acceptor.run_timers(self.sources.epoll(), now)?;
-        self.listening.run_timers(self.sources.epoll(), now)?;
+        self.acceptor.run_timers(&self.epoll, now)?;
+        self.listening.run_timers(&self.epoll, now)?;
         self.check_files(now);
         self.connections.run_timers(now, http::too_late);
         self.current.hub.as_mut().into_iter().for_each(|hub| hub.run_timers(now));
@@ -263,11 +283,11 @@ impl Server {
             return;
         }
         self.file_check = now + FILE_CHECK;
-        if !self.listener.hold_lock() {
+        if !self.instance.hold() {
             self.control.ends = true;
         }
         if let Some(endpoint) = self.options.http() {
-            self.listening.restore_file(&endpoint, self.sources.epoll());
+            self.listening.restore_file(&endpoint, &self.epoll);
         }
     }
 
@@ -291,11 +311,11 @@ impl Server {
     }
 
     fn accept(&mut self, now: Instant) {
-        while let Some(socket) = self.listener.acceptor.accept(self.sources.epoll(), now) {
+        while let Some(socket) = self.acceptor.accept(&self.epoll, now) {
             self.keep_descriptors();
             match self.obstacle(&socket) {
                 // It fails only without memory. The peer tries again.
-                None => drop(self.peers.add(socket, self.sources.epoll(), now)),
+                None => drop(self.peers.add(socket, &self.epoll, now)),
                 Some(failure) => {
                     // Neither matters: the response is short, and the peer has perhaps left.
                     let mut bytes = Vec::new();
@@ -309,8 +329,8 @@ impl Server {
     /// Returns why a connection is not served.
     fn obstacle(&self, socket: &OwnedFd) -> Option<Failure> {
         let failure = |message: &str| Some(Failure::new(ErrorCode::Unavailable, None, message));
-        if !is_of_own_user(socket) {
-            return failure(&format!("this is the hub process {} of another user", self.options.place.name()));
+        if calls::peer_user(socket.as_fd()).map_or(true, |user| user != calls::own_user()) {
+            return failure(&format!("this is the hub process {} of another user", self.options.name));
         }
         if self.peers.count() >= MAX_PEERS || !self.descriptors().has_room() {
             return failure("the hub process has as many connections as it may have: raise its limit of descriptors");
@@ -352,7 +372,7 @@ impl Server {
 
     /// Sends a peer its responses: also the reason, if its connection ends.
     fn end_turn(&mut self, token: u64, served: Result<(), End>, now: Instant) {
-        let flushed = self.peers.flush(token, self.sources.epoll(), now);
+        let flushed = self.peers.flush(token, &self.epoll, now);
         if let Err(end) = served.and(flushed) {
             self.end_peer(token, end);
         }
@@ -445,7 +465,7 @@ impl Server {
 
     /// Takes what the reactor and the store have reported.
     fn take_mail(&mut self, now: Instant) {
-        for mail in self.sources.take_mail() {
+        for mail in self.mailbox.take() {
             match mail {
                 Mail::Answered(number, answer) => {
                     let answer = answer.ok_or_else(runtime::no_answer);
@@ -463,7 +483,7 @@ impl Server {
 
     /// Waits until the reactor has answered everything, and takes that: something ends.
     fn wait_for_reactor(&mut self, now: Instant) {
-        let _ = self.current.handle().map(|hub| hub.wait_for_reports()); // fails only if the reactor has died
+        let _ = self.current.handle().map(|hub| hub.ask(Question::reports())); // fails only if the reactor has died
         self.take_mail(now);
     }
 
@@ -487,7 +507,7 @@ impl Server {
     fn flush_responses(&mut self, now: Instant) {
         // The end of a worker may give another one a lease.
         loop {
-            let ended = self.peers.flush_answered(self.sources.epoll(), now);
+            let ended = self.peers.flush_answered(&self.epoll, now);
             if ended.is_empty() {
                 break;
             }
@@ -497,7 +517,7 @@ impl Server {
 
     /// Ends the streams, tells their openers, and gives the socket up. The lock is free when the process has ended.
     fn shut_down(mut self) {
-        if self.listener.close(&self.options.place) && self.control.forgets {
+        if self.instance.end_service() && self.control.forgets {
             self.current.precedence.forget();
         }
         self.listening.close(self.options.http().as_ref());

@@ -10,8 +10,8 @@
 //! store waits a moment for the others to leave. For a peer that names another value for what nobody has claimed the process
 //! continues with that (`server/upgrade.rs`).
 
+use crate::arguments::Arguments;
 use crate::process_log::log_message;
-use crate::run_options::RunOptions;
 use crate::store::check_built;
 use eventsource_xs::remote::{kept_settings, Place};
 use eventsource_xs::wire::{Failure, HubSettings, Name, NamedSettings};
@@ -37,8 +37,8 @@ pub struct Wanted {
 
 impl Precedence {
     /// Returns the settings that earlier processes have kept.
-    pub fn kept(options: &RunOptions) -> NamedSettings {
-        let kept = kept_settings::read(&options.place).unwrap_or_else(|message| {
+    pub fn kept(place: &Place) -> NamedSettings {
+        let kept = kept_settings::read(place).unwrap_or_else(|message| {
             log_message(&message);
             None
         });
@@ -46,8 +46,8 @@ impl Precedence {
     }
 
     /// Begins with what is known already.
-    pub fn of(options: &RunOptions, known: NamedSettings) -> Self {
-        let precedence = Self { decided: options.settings(), known, place: options.place.clone() };
+    pub fn of(options: &Arguments, place: Place, known: NamedSettings) -> Self {
+        let precedence = Self { decided: options.settings(), known, place };
         precedence.write_kept();
         precedence
     }

@@ -23,7 +23,6 @@ mod counted;
 mod drafts;
 mod kept_lingering;
 mod known_ends;
-mod last_delivered;
 mod members;
 #[cfg(test)]
 mod members_model;
@@ -34,10 +33,9 @@ mod tests;
 mod tickets;
 mod wills;
 
-pub use drafts::EndedCount;
-pub use last_delivered::LastDelivered;
+pub use beginning::{not_begun, LastDelivered};
+pub use drafts::{EndedCount, Published, Requester};
 
-use crate::publishing::{not_begun, Published, Requester};
 use crate::store::{self, Draft, Store, StoreCommand, StoreEntry, StoreReport};
 use beginning::Beginning;
 use drafts::{Purpose, WaitingDraft};
@@ -175,7 +173,9 @@ impl StoredHub {
     pub fn end_streams(&mut self, end: EndRequest, requester: Requester, ended: EndedCount) -> Result<(), Failure> {
         self.handle().ok_or_else(not_begun)?;
         if let Err(failure) = self.sequencer.check_threads() {
-            self.sequencer.add_own_end(end);
+            let Sequencer { tickets, position, .. } = &mut self.sequencer;
+            // The store will not have it.
+            tickets.ends.add_own(end, position.last_seq);
             return Err(failure);
         }
         self.sequencer.set_time(Instant::now());
@@ -382,7 +382,8 @@ impl StoredHub {
         self.run_members();
         self.members.keep_lingering_in_time(&self.sequencer);
         if self.sequencer.is_time_to_retry() {
-            members::ask_waiting(&mut self.sequencer);
+            let failed = self.sequencer.sequence.members.waiting();
+            members::ask_for(&failed, &mut self.sequencer);
             self.store_wills();
         }
         if self.sequencer.store.restart_at().is_some_and(|at| now >= at) && self.restart().is_err() {
@@ -393,7 +394,7 @@ impl StoredHub {
     /// Starts the store again. The hub in memory continues where the store does.
     fn restart(&mut self) -> io::Result<()> {
         let Sequencer { settings, beginning, .. } = &self.sequencer;
-        self.replace_store(store::start(settings, &self.name, beginning.last_delivered())?);
+        self.replace_store(store::start(settings, &self.name, beginning.delivered.last())?);
         Ok(())
     }
 

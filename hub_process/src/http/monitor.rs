@@ -3,7 +3,7 @@
 //! A page in a browser can let its own name stand for another address after it was loaded (DNS rebinding). Its requests then
 //! come from the browser's machine, with that name in `Host`. So a name must be known here. An address cannot be rebound.
 
-use super::head::Head;
+use super::connections::Head;
 use std::net::IpAddr;
 
 /// The names under which monitors may ask, besides addresses and `localhost`.

@@ -4,13 +4,12 @@
 use super::hub_life::BEGIN_WITHIN;
 use super::{requests, Server};
 use crate::arguments::Arguments;
-use crate::http::Sockets;
 use crate::inherited::{take_kept, InstanceLock};
 use crate::leases::Candidate;
+use crate::listening::Sockets;
 use crate::new_program;
 use crate::peers::Peers;
 use crate::process_log::{self, log_message};
-use crate::run_options::RunOptions;
 use crate::settings::Precedence;
 use crate::streams::{HeldStream, Opener, OWN};
 use eventsource_xs::hub::{FirstBlock, Presence, PresenceChange, SubscribeRequest};
@@ -82,8 +81,9 @@ fn time_to_return(handed: &[Handover<'_>]) -> Duration {
 }
 
 /// Continues with what the program before this one has handed over.
-pub(super) fn resume(arguments: &Arguments, handover: u32) -> Result<Server, Box<dyn Error>> {
-    process_log::keep_lines(&arguments.place()?.log());
+pub(super) fn resume(arguments: Arguments, handover: u32) -> Result<Server, Box<dyn Error>> {
+    let place = arguments.place()?;
+    process_log::keep_lines(&place.log());
     new_program::show_name();
     let mut bytes = Vec::new();
     File::from(take_kept(handover)?).read_to_end(&mut bytes)?;
@@ -91,9 +91,9 @@ pub(super) fn resume(arguments: &Arguments, handover: u32) -> Result<Server, Box
     let process = process_of(&handed)?;
     drop(take_kept(process.program_file)?);
     let store = process.decided.store.clone();
-    let options = RunOptions { is_started: process.is_started, store, ..arguments.run_options()? };
-    let instance = InstanceLock::resume(process, &options.place)?;
-    let precedence = Precedence::of(&options, process.known.clone());
+    let options = Arguments { is_started: process.is_started, store, ..arguments };
+    let instance = InstanceLock::resume(process, &place)?;
+    let precedence = Precedence::of(&options, place, process.known.clone());
     let program = OsStr::from_bytes(&process.program).into();
     let mut server = Server::new(options, program, instance, Sockets::resume(process)?, precedence)?;
     server.peers = Peers::after(process.next_token);
@@ -124,7 +124,7 @@ impl Server {
         let mut known: HashMap<u64, Known> = HashMap::new();
         for part in handed {
             match part {
-                Handover::Peer(peer) => drop(self.peers.resume(peer, self.sources.epoll(), now)), // fails only without memory
+                Handover::Peer(peer) => drop(self.peers.resume(peer, &self.epoll, now)), // fails only without memory
                 Handover::Lease { peer, lease, name } => {
                     let _ = self.leases.elect(Candidate { peer: *peer, lease: *lease }, name);
                     // it was elected before

@@ -1,16 +1,16 @@
 //! The first message of a connection: a greeting, which may begin the hub, or a control request of a command.
 
 use super::Server;
-use crate::current_hub::CurrentHub;
 use crate::lifetime::Lifetime;
 use crate::peers::{End, MAX_PEERS};
 use crate::process_log::log_message;
 use crate::protocol;
-use crate::publishing::not_begun;
-use crate::run_options::RunOptions;
+use crate::served_hub::CurrentHub;
 use crate::store::check_place;
-use eventsource_xs::wire::WINDOW_BYTES;
-use eventsource_xs::wire::{Failure, Frame, Hello, NamedSettings, Response, Role, Stop, Upgrade, Welcome, WorkerId};
+use crate::stored_hub::not_begun;
+use eventsource_xs::wire::{
+    Failure, Frame, Hello, Name, NamedSettings, Response, Role, Stop, Upgrade, Welcome, WorkerId, WINDOW_BYTES,
+};
 use eventsource_xs::ErrorCode;
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         (_, Some(stop)) if stop.is_replaced && !options.is_started => {
             Err(Failure::new(ErrorCode::Refused, None, "this process was run itself"))
         }
-        (_, Some(stop)) => check_name(options, stop.name).map(|()| {
+        (_, Some(stop)) => check_name(&options.name, stop.name).map(|()| {
             if stop.is_replaced {
                 let pid = server.peers.get_mut(from).and_then(|peer| peer.process());
                 log_message(&format!("ends: process {} was run for the hub", pid.unwrap_or(0)));
@@ -38,8 +38,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
     })
 }
 
-fn check_name(options: &RunOptions, given: &str) -> Result<(), Failure> {
-    let name = options.place.name();
+fn check_name(name: &Name, given: &str) -> Result<(), Failure> {
     if given != name.as_str() {
         let message = format!("this is the hub process {name}, not {given}");
         return Err(Failure::new(ErrorCode::Invalid, Some("name"), &message));
@@ -49,7 +48,7 @@ fn check_name(options: &RunOptions, given: &str) -> Result<(), Failure> {
 
 fn greet(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), Failure> {
     let hello = Hello::decode_version(frame, protocol::version())?;
-    check_name(&server.options, hello.name.as_str())?;
+    check_name(&server.options.name, hello.name.as_str())?;
     greet_as(server, from, hello.role, now)
 }
 
@@ -90,13 +89,13 @@ fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<
             server.peers.get_mut(of.number).and_then(|worker| worker.show_channel)
         }
     };
-    let Server { options, peers, current, lifetime, .. } = server;
+    let Server { peers, current, lifetime, .. } = server;
     peers.get_mut(from).into_iter().for_each(|peer| (peer.is_greeted, peer.show_channel) = (true, show_channel));
     if current.is_beginning() {
         peers.wait_for_hub(from, now);
         return Ok(());
     }
-    let welcome = welcome(options, current, lifetime, from)?;
+    let welcome = welcome(current, lifetime, from)?;
     peers.answer(from, &welcome);
     Ok(())
 }
@@ -106,7 +105,10 @@ fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<
 fn take_settings(server: &mut Server, given: &NamedSettings) -> Result<bool, Failure> {
     let wanted = server.current.wanted(given.clone())?;
     match server.current.hub.as_mut().map(|hub| hub.adopt(&wanted)) {
-        None => server.begin_hub(&wanted)?,
+        None => {
+            server.current.begin(&wanted)?;
+            server.follow_beginning();
+        }
         Some(true) => {}
         Some(false) => {
             check_place(&wanted.all.store).map_err(Failure::unavailable)?;
@@ -144,16 +146,11 @@ fn add_calls(server: &mut Server, calls: u64, of: WorkerId) -> Result<(), Failur
 }
 
 /// Returns the welcome of a peer, by its number.
-pub(super) fn welcome(
-    options: &RunOptions,
-    current: &CurrentHub,
-    lifetime: &Lifetime,
-    number: u64,
-) -> Result<Response<'static>, Failure> {
+pub(super) fn welcome(current: &CurrentHub, lifetime: &Lifetime, number: u64) -> Result<Response<'static>, Failure> {
     let (Some(hub), Some(epoch)) = (current.hub.as_ref(), current.epoch().map(Into::into)) else {
         return Err(not_begun());
     };
-    let (name, pid, credits) = (options.place.name().clone(), std::process::id(), WINDOW_BYTES);
+    let (name, pid, credits) = (current.precedence.place.name().clone(), std::process::id(), WINDOW_BYTES);
     let settings = lifetime.with_times(hub.settings.clone());
     Ok(Response::Welcome(Box::new(Welcome { name, pid, number, epoch, settings, credits })))
 }

@@ -34,15 +34,15 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 pub(super) fn accept(server: &mut Server, service: Service, now: Instant) {
     let mut most = AT_ONCE;
     if service == Service::Streams && awaits_hub(server, now) {
-        let Server { listening, sources, .. } = server;
-        listening.of(service).into_iter().for_each(|acceptor| acceptor.pause(sources.epoll(), now));
+        let Server { listening, epoll, .. } = server;
+        listening.of(service).into_iter().for_each(|acceptor| acceptor.pause(epoll, now));
         most = usize::from(server.current.hub.is_none());
     }
     for _ in 0..most {
-        let Server { listening, connections, sources, .. } = server;
+        let Server { listening, connections, epoll, .. } = server;
         let Some(acceptor) = listening.of(service) else { return };
-        let Some(socket) = acceptor.accept(sources.epoll(), now) else { return };
-        if let Some(client) = connections.add(socket, service, sources.epoll(), now) {
+        let Some(socket) = acceptor.accept(epoll, now) else { return };
+        if let Some(client) = connections.add(socket, service, epoll, now) {
             take(server, client, now);
         }
         server.keep_descriptors();
@@ -57,7 +57,7 @@ fn awaits_hub(Server { current, begun, .. }: &Server, now: Instant) -> bool {
 
 /// Continues with a connection that is ready.
 pub(super) fn serve(server: &mut Server, number: u64, readiness: Readiness, now: Instant) {
-    if let Some(client) = server.connections.serve(number, readiness, server.sources.epoll(), now) {
+    if let Some(client) = server.connections.serve(number, readiness, &server.epoll, now) {
         take(server, client, now);
     }
 }
@@ -82,7 +82,7 @@ fn take(server: &mut Server, client: Client, now: Instant) {
             refusal("431 Request Header Fields Too Large", "the head has too many bytes or fields\n")
         }
     };
-    server.connections.answer(client, answer, server.sources.epoll(), now);
+    server.connections.answer(client, answer, &server.epoll, now);
 }
 
 /// How the stream of a client with a ticket begins.
@@ -102,7 +102,7 @@ impl Beginning {
             return None;
         }
         let (path, query) = head.path_and_query()?;
-        let name = server.options.place.name().as_str().as_bytes();
+        let name = server.options.name.as_str().as_bytes();
         let cookies = head.field("cookie")?;
         let sealed = request::ticket_of(&cookies, name, path.as_bytes())?;
         let after = request::last_event_id(head.field("last-event-id").as_deref(), query.as_bytes());
@@ -139,7 +139,7 @@ impl Beginning {
     /// asked.
     fn ask(self, server: &mut Server, ticket: Ticket, client: Client, now: Instant) {
         if server.room_for_streams() <= server.waiting_clients {
-            return server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now);
+            return server.connections.answer(client, ASK_APPLICATION.to_vec(), &server.epoll, now);
         }
         match server.current.handle().map(|hub| hub.admit(Ok(ticket), false)) {
             Some(Begun::Asks(question)) => {
@@ -158,7 +158,7 @@ impl Beginning {
     fn conclude(self, server: &mut Server, admitted: Option<Box<Ticket>>, client: Client, now: Instant) {
         match admitted {
             Some(ticket) => self.begin(server, *ticket, client.socket, now),
-            None => server.connections.answer(client, ASK_APPLICATION.to_vec(), server.sources.epoll(), now),
+            None => server.connections.answer(client, ASK_APPLICATION.to_vec(), &server.epoll, now),
         }
     }
 
@@ -221,13 +221,13 @@ fn send_metrics(server: &mut Server, client: Client, is_head: bool, now: Instant
         server.waiting_clients -= 1;
         let answer = match requests::counted(server, answer, now) {
             Ok(counted) => {
-                let name = server.options.place.name().as_str();
+                let name = server.options.name.as_str();
                 let text = metrics::text(&Measured::of_process(name, &counted, &[]));
                 response("200 OK", metrics::CONTENT_TYPE, &text, is_head)
             }
             Err(failure) => response("503 Service Unavailable", PLAIN, &format!("{}\n", failure.message), is_head),
         };
-        server.connections.answer(client, answer, server.sources.epoll(), now);
+        server.connections.answer(client, answer, &server.epoll, now);
     });
 }
 

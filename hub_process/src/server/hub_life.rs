@@ -5,9 +5,7 @@ use super::greeting::welcome;
 use super::{Server, STORE_LINGER};
 use crate::http::Service;
 use crate::peers::End;
-use crate::publishing::Requester;
-use crate::settings::Wanted;
-use crate::stored_hub::{Completion, Effects};
+use crate::stored_hub::{Completion, Effects, Requester};
 use eventsource_xs::hub::Question;
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Failure, Reply, Response};
@@ -19,13 +17,6 @@ use std::time::{Duration, Instant};
 pub(super) const BEGIN_WITHIN: Duration = Duration::from_secs(3);
 
 impl Server {
-    /// Begins the hub with these settings.
-    pub(super) fn begin_hub(&mut self, wanted: &Wanted) -> Result<(), Failure> {
-        self.current.begin(wanted)?;
-        self.follow_beginning();
-        Ok(())
-    }
-
     pub(super) fn take_store_reports(&mut self, now: Instant) {
         let effects = self.current.stored().map(|stored| stored.take_reports(now));
         effects.into_iter().for_each(|effects| self.follow(effects, now));
@@ -114,7 +105,7 @@ impl Server {
 
     /// Called when the hub has perhaps begun: workers are sent its epoch, and those who wait for it are welcomed or accepted.
     pub(super) fn follow_beginning(&mut self) {
-        let Self { options, current, peers, lifetime, listening, .. } = self;
+        let Self { current, peers, lifetime, listening, .. } = self;
         if current.handle().is_none() {
             return;
         }
@@ -122,7 +113,7 @@ impl Server {
         listening.of(Service::Streams).into_iter().for_each(|acceptor| acceptor.end_pause(Instant::now()));
         current.epoch().into_iter().for_each(|epoch| peers.announce_epoch(epoch));
         for token in peers.take_waiting(|_| true) {
-            let welcome = welcome(options, current, lifetime, token);
+            let welcome = welcome(current, lifetime, token);
             peers.answer(token, &welcome.unwrap_or_else(Response::Rejected));
         }
     }

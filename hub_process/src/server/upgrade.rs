@@ -48,7 +48,7 @@ impl Server {
         let counted = self.current.own().and_then(|hub| hub.ask(count).ok()).map(Answer::counted);
         let entries = counted.map_or(0, |counted| counted.0.events + counted.0.keys);
         try_memory(entries + self.streams.len() as u64)?;
-        self.options.place.socket().to_str().ok_or("the path of the socket is not UTF-8")?; // it is on the command line
+        self.current.precedence.place.socket().to_str().ok_or("the path of the socket is not UTF-8")?; // it is on the command line
         let program = Program::open(program)?;
         let is_same = program.check(None)? == protocol::version();
         self.wait_for_reactor(Instant::now());
@@ -100,7 +100,7 @@ impl Server {
         if !program.is_running() {
             program.check(Some(&file))?;
         }
-        Err(program.exec(&file, &descriptors, &self.options))
+        Err(program.exec(&file, &descriptors, &self.options, &self.current.precedence.place))
     }
 
     /// Waits until the store has everything: the other program begins with it. Its threads end with this program, as in a
@@ -133,11 +133,11 @@ impl Server {
             known: self.current.precedence.known().clone(),
             ..HandedProcess::default()
         };
-        self.listener.instance.hand_over(file, &mut process);
+        self.instance.hand_over(file, &mut process);
         self.listening.hand_over(file, &mut process);
         file.add(&Handover::Process(process.into()));
         self.current.hand_over(file, keeps.history, Instant::now());
-        self.peers.hand_over(file, self.options.place.name(), |peer| {
+        self.peers.hand_over(file, &self.options.name, |peer| {
             (keeps.workers || !peer.is_greeted) && !requesters.contains(&peer.token())
         });
         if keeps.workers {

@@ -1,12 +1,33 @@
 //! The drafts that wait for the store, and who waits for each.
 
 use super::state::StateChange;
-use crate::publishing::Requester;
 use crate::store::Draft;
 use eventsource_xs::hub::{Evictions, MemberKey};
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::time::Instant;
+
+/// The publisher that waits for an event to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requester {
+    /// The token of the connection.
+    pub peer: u64,
+    /// The number of the request; 0 if no response is wanted.
+    pub request: u64,
+    /// The worker's credits that the request has used; 0 if these are granted again.
+    pub bytes: usize,
+    /// When it has published.
+    pub since: Option<Instant>,
+}
+
+/// The result of a publish, with or without a store.
+pub enum Published {
+    /// It has an id.
+    Id(String),
+    /// The store will say.
+    Waits,
+}
 
 /// How many streams were ended on this machine, once the reactor has said so.
 pub type EndedCount = Rc<Cell<Option<usize>>>;

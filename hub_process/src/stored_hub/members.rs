@@ -176,13 +176,9 @@ fn ask_store(key: &MemberKey, sequencer: &mut Sequencer) {
     }
 }
 
-fn ask_for(keys: &[MemberKey], sequencer: &mut Sequencer) {
+/// Asks the store for what it is to have of these members.
+pub fn ask_for(keys: &[MemberKey], sequencer: &mut Sequencer) {
     keys.iter().for_each(|key| ask_store(key, sequencer));
-}
-
-/// Asks the store again for what it has failed.
-pub fn ask_waiting(sequencer: &mut Sequencer) {
-    ask_for(&sequencer.sequence.members.waiting(), sequencer);
 }
 
 /// Announces all members again, of which the store may not know.

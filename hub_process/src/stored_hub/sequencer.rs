@@ -3,18 +3,17 @@
 //! This is what all parts of the hub share that publish. It knows for which [`Purpose`] a draft waits, but not what becomes of
 //! that: its callers take the answers.
 
-use super::beginning::Beginning;
+use super::beginning::{not_begun, Beginning};
 use super::counted::Counted;
-use super::drafts::{Drafts, Purpose, WaitingDraft};
+use super::drafts::{Drafts, Published, Purpose, WaitingDraft};
 use super::state::{size_of, StateChange, WaitingState};
 use super::tickets::StoredTickets;
 use crate::process_log::log_message;
-use crate::publishing::{encode, not_begun, Published};
 use crate::store::{Began, Draft, DraftKind, Store, StoreCommand, StoreEntry};
-use eventsource_xs::event::{EventName, Field, Text};
+use eventsource_xs::event::{EventId, EventName, Field, Shared, Text};
 use eventsource_xs::hub::{
-    channel_of_kept, given_ids, Announcement, Answer, EndRequest, EntryOrigin, Epoch, Evictions, Gap, History, Members,
-    Question, Retain, Sequence, SequencedEvent, LONGEST_ANSWER,
+    channel_of_kept, given_ids, Announcement, Answer, EntryOrigin, Epoch, Evictions, Gap, History, Members, Question,
+    Retain, Sequence, SequencedEvent, LONGEST_ANSWER,
 };
 use eventsource_xs::runtime::{create_hub, monotonic, ReactorHub};
 use eventsource_xs::ticket::TicketKeys;
@@ -342,7 +341,8 @@ impl Sequencer {
             (draft.channel.clone(), draft.key.clone(), given_ids(fields.iter()).next().map(Into::into));
         // An event in place of one that cannot be read is not a state: the key is no longer retained.
         let retain = if gap.is_some() && draft.retain == Retain::Newest { Retain::Forget } else { draft.retain };
-        let event = SequencedEvent { seq, channel, event: encode(fields, &made), key, retain, id };
+        let event = Shared::with_id_last(fields.iter(), EventId::new(Text::from(&*made)).ok());
+        let event = SequencedEvent { seq, channel, event, key, retain, id };
         self.waiting_state.store(&mut self.sequence.state, draft);
         if let Some(hub) = &self.hub {
             hub.append(event, at);
@@ -440,11 +440,6 @@ impl Sequencer {
         }
     }
 
-    /// Takes note of a request to end streams that this machine has carried out, and the store will not have.
-    pub fn add_own_end(&mut self, end: EndRequest) {
-        self.tickets.ends.add_own(end, self.position.last_seq);
-    }
-
     /// Takes note of how far the history was read by now.
     pub fn mark_position(&mut self) {
         if self.beginning.is_complete() {
@@ -463,7 +458,7 @@ impl Sequencer {
     /// Writes down what was delivered last, for a process that begins after this one was killed.
     pub fn write_delivered(&mut self) {
         if self.beginning.is_complete() {
-            self.beginning.write_delivered(self.sequence.epoch.as_str(), self.position.last_seq);
+            self.beginning.delivered.write(self.sequence.epoch.as_str(), self.position.last_seq);
         }
     }
 }

@@ -13,8 +13,7 @@
 //!
 //! While the store is away, or its history is not complete, no ticket opens.
 
-use super::{known_ends::KnownEnds, StoredHub};
-use crate::publishing::not_begun;
+use super::{beginning::not_begun, known_ends::KnownEnds, StoredHub};
 use crate::store::{Began, StoreCommand};
 use eventsource_xs::hub::{Evictions, Ticket, TicketOutcome};
 use eventsource_xs::runtime::{monotonic, ReactorHub};

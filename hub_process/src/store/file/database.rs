@@ -25,7 +25,7 @@
 //! 'event'`, if the WAL of a killed process is missing, and if the file is a copy. A backup has a mark in its first page until
 //! a hub uses it, so that a WAL beside it is known to be that of another file, whatever put it there. A file without
 //! the WAL that has what was delivered last in this boot is whole: another program has moved the WAL into it. If the file was
-//! written over, or its WAL damaged, the hub finds that it has delivered more (`last_delivered.rs`). The entries that are
+//! written over, or its WAL damaged, the hub finds that it has delivered more (`beginning.rs`). The entries that are
 //! there are kept: clients that come back are sent a `gap` event, but the history and the latest entry of each key are better
 //! than nothing. The key of opaque ids changes with the epoch, because they do not contain it.
 

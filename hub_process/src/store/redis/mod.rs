@@ -15,11 +15,10 @@
 //! - `in_flight`: the drafts that were asked for, and their states
 //! - `losses`: what shows that something is missing
 //! - `machines`: which machines have members, and whose lifetime has ended
-//! - `sizes`: how many bytes the stream holds
 //! - `state`: what is retained, beyond the stream
 //! - `ticket_keys`: the keys of tickets
 //! - `scripts`: what Redis does as one, in Lua: `scripts/*.lua`
-//! - `shared`: what both threads know: drafts in flight, the stream that is served, the health
+//! - `shared`: what both threads know: drafts in flight, the stream that is served, how many bytes it holds, the health
 //! - `reader`, `writer`: the threads. `reader/reconnecting`: how the reader connects, and again; what becomes of drafts
 //!   meanwhile: `expire` in `writer`
 //!
@@ -78,7 +77,6 @@ mod reader;
 mod scripts;
 mod sentinels;
 mod shared;
-mod sizes;
 mod state;
 mod ticket_keys;
 mod writer;

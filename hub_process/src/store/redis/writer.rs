@@ -1,29 +1,34 @@
-//! The thread that stores drafts: takes what is asked, connects where the reader is, and sends.
+//! The thread that stores drafts: takes what is asked, connects where the reader is, and sends batches of drafts, as commands that
+//! append them to the stream.
 //!
-//! - `batches`: what is sent together, as commands, and the answers
 //! - `replicas`: what must have an entry before it is reported
 //! - `upkeep`: what is done now and then; the bounds of the stream
 
-mod batches;
 mod replicas;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
-use super::super::{Draft, StoreCommand, StoreReport};
-use super::connection::{Backoff, CallError, RedisConnection};
+use super::super::{Draft, DraftKind, MemberPart, StoreCommand, StoreReport};
+use super::connection::{Backoff, CallError, RedisConnection, Refusal};
 use super::endpoint::Endpoint;
-use super::entry::{Id, Info};
-use super::losses;
+use super::entry::{self, Id, Info};
+use super::epoch::StreamKeys;
+use super::in_flight::{InFlight, SendEvent};
+use super::machines::{Lapsed, Machines, LIFETIME};
 use super::shared::{Shared, Target};
-use batches::Batches;
+use super::{losses, scripts, state, ANSWER, CHUNK, CHUNK_BYTES};
+use eventsource_xs::codec::encode;
+use eventsource_xs::hub::{self, Retain};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::wire::RedisSettings;
+use eventsource_xs::wire::{Failure, RedisSettings};
 use eventsource_xs::ErrorCode;
-use redis::cmd;
+use redis::{cmd, Value};
 use replicas::Replicas;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use upkeep::Upkeep;
+use upkeep::{entries_and_age, Upkeep};
 
 /// How long the writer waits for the reader, or for a connection, before it looks again.
 const SOON: Duration = Duration::from_millis(5);
@@ -47,7 +52,11 @@ pub struct Writer {
     shared: Arc<Shared>,
     endpoint: Endpoint,
     commands: Receiver<StoreCommand>,
-    batches: Batches,
+    producer: Box<str>,
+    /// The producer of the events with which members of other machines leave, and the count of the last one.
+    reaper: Box<str>,
+    reaped: u64,
+    machines: Machines,
     retention: Bounds,
     replicas: Replicas,
     upkeep: Upkeep,
@@ -66,14 +75,16 @@ impl Writer {
         commands: Receiver<StoreCommand>,
     ) -> Self {
         let now = Instant::now();
-        let replicas = Replicas::new(settings.replicas, settings.timeout);
         Self {
-            batches: Batches::new(Arc::clone(&shared), endpoint.shown(), producer, replicas),
             shared,
             endpoint,
             commands,
+            producer: producer.into(),
+            reaper: format!("{producer}r").into(),
+            reaped: 0,
+            machines: Machines::new(producer),
             retention: Bounds { events: 1_000_000, bytes: usize::MAX, age: Duration::MAX },
-            replicas,
+            replicas: Replicas::new(settings.replicas, settings.timeout),
             upkeep: Upkeep::new(now),
             session: None,
             next_attempt: now,
@@ -97,7 +108,7 @@ impl Writer {
             self.shared.refresh();
         }
         if let Some(session) = &mut self.session {
-            self.batches.machines.end(&mut session.connection, &session.target.keys);
+            self.machines.end(&mut session.connection, &session.target.keys);
         }
         self.shared.update(|state| state.is_closing = true);
     }
@@ -133,7 +144,7 @@ impl Writer {
     fn pause(&self) -> Option<Duration> {
         let state = self.shared.lock();
         let is_ready = self.is_ready();
-        if is_ready && (state.in_flight.has_unsent() && state.lost.is_none() || self.batches.machines.is_scanning()) {
+        if is_ready && (state.in_flight.has_unsent() && state.lost.is_none() || self.machines.is_scanning()) {
             return None;
         }
         // The writer waits for the reader or for Redis, or has drafts that may have to fail.
@@ -195,19 +206,24 @@ impl Writer {
         if self.session.is_none() && !self.connect(target)? || !self.has_reader_caught_up() {
             return Ok(());
         }
-        let Some(session) = &mut self.session else { return Ok(()) };
-        self.batches.send(session, &self.retention)?;
-        if self.shared.has_members() && !self.batches.tend_machines(session, &self.retention)? {
+        let Some(mut session) = self.session.take() else { return Ok(()) };
+        let worked = self.work_on(&mut session);
+        self.session = Some(session);
+        worked
+    }
+
+    fn work_on(&mut self, session: &mut Session) -> Result<(), CallError> {
+        self.send_batch(session)?;
+        if self.shared.has_members() && !self.tend_machines(session)? {
             self.announce_members();
         }
-        let Some(session) = &mut self.session else { return Ok(()) };
         self.upkeep.run(session, &self.shared, &self.retention, self.replicas)
     }
 
     /// Lets the hub announce its members: Redis may have lost what it was told of them.
     fn announce_members(&mut self) {
         self.shared.take_failed_member();
-        self.batches.machines.begin();
+        self.machines.begin();
         self.shared.reporter.report(StoreReport::Announce);
     }
 
@@ -273,4 +289,212 @@ impl Writer {
         self.announce_members();
         true
     }
+
+    /// Sends as much as fits in a batch, and takes the answers.
+    fn send_batch(&mut self, session: &mut Session) -> Result<(), CallError> {
+        let (mut bytes, counts) = self.encode_batch(&session.target);
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let timeout = self.replicas.timeout(&self.shared, &counts);
+        self.replicas.write_wait(&mut bytes, timeout);
+        session.connection.set_read_timeout(ANSWER + timeout)?;
+        session.connection.send(&bytes)?;
+        let (stored, fault) = self.take_answers(session, counts);
+        let is_cut = matches!(fault, Some(CallError::Cut(_) | CallError::Invalid(_)));
+        self.keep_ids(&stored, &session.target);
+        if self.replicas.are_needed() && !is_cut {
+            let answer = session.connection.receive();
+            self.replicas.confirm(&self.shared, self.endpoint.shown(), &stored, answer)?;
+        }
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Encodes what is sent next. Returns the commands, and the counts of their drafts.
+    fn encode_batch(&mut self, target: &Target) -> (Vec<u8>, Vec<u64>) {
+        let Self { shared, producer, machines, retention, .. } = self;
+        let (mut bytes, mut counts) = (Vec::new(), Vec::new());
+        let mut state = shared.lock();
+        if state.lost.is_some() || state.target.as_ref().is_none_or(|current| current.generation != target.generation) {
+            return (bytes, counts);
+        }
+        let (most, age_ms) = entries_and_age(retention);
+        let to = Appending { keys: &target.keys, most, age_ms, producer };
+        state.in_flight.send(|count, draft| {
+            let has_room = counts.len() < CHUNK && bytes.len() < CHUNK_BYTES;
+            if has_room {
+                write_append(&mut bytes, &to, count, draft, machines.name_for(draft));
+                counts.push(count);
+            }
+            has_room
+        });
+        drop(state);
+        (bytes, counts)
+    }
+
+    /// Takes the answers to a batch. Returns the ids of what is stored, and why the connection is of no use any more.
+    fn take_answers(&self, session: &mut Session, counts: Vec<u64>) -> (Vec<(u64, Id)>, Option<CallError>) {
+        let (mut stored, mut fault) = (Vec::with_capacity(counts.len()), None);
+        for count in counts {
+            match session.connection.receive() {
+                Ok(answer) => stored.extend(self.take_answer(count, &answer, &session.target).map(|id| (count, id))),
+                Err(CallError::Refused(refusal)) => {
+                    fault = self.take_refusal(count, &session.target, refusal).or(fault);
+                }
+                Err(cut) => return (stored, Some(cut)),
+            }
+        }
+        (stored, fault)
+    }
+
+    /// Takes the answer to a draft. Returns the id if it is stored.
+    fn take_answer(&self, count: u64, answer: &Value, target: &Target) -> Option<Id> {
+        let reporter = &self.shared.reporter;
+        let text = entry::text(answer);
+        if let Some(b"done" | b"0-0") = text {
+            // A draft of a member needed no entry, or was carried out before.
+            let done = self.in_flight(|in_flight| in_flight.remove_of_member(count));
+            let is_done = done.is_some() || text == Some(b"done");
+            done.into_iter().for_each(|sent| reporter.report(StoreReport::Done(sent.ticket)));
+            if is_done {
+                return None;
+            }
+        } else if text == Some(b"member") {
+            let failure = || Failure::from(hub::Refusal::MemberKey);
+            let sent = self.in_flight(|in_flight| in_flight.remove(count));
+            sent.into_iter()
+                .for_each(|sent| reporter.report(StoreReport::Failed { ticket: sent.ticket, failure: failure() }));
+            return None;
+        }
+        let id = Id::of(answer);
+        if id.is_none() {
+            self.in_flight(|in_flight| in_flight.apply([count], SendEvent::Refused));
+            self.shared.hint_loss(target.generation, losses::GONE);
+        }
+        id
+    }
+
+    fn in_flight<T>(&self, change: impl FnOnce(&mut InFlight) -> T) -> T {
+        self.shared.update(|state| change(&mut state.in_flight))
+    }
+
+    fn keep_ids(&self, stored: &[(u64, Id)], target: &Target) {
+        let mut state = self.shared.lock();
+        if !stored.is_empty() && !self.replicas.are_needed() {
+            state.is_refusing = false;
+        }
+        if state.generation == target.generation {
+            stored.iter().for_each(|(_, id)| state.in_flight.acknowledge(*id));
+        }
+        state.in_flight.apply(stored.iter().map(|(count, _)| *count), SendEvent::Stored);
+    }
+
+    /// Takes a refusal. Returns it if the draft can be sent again later, on another connection.
+    fn take_refusal(&self, count: u64, target: &Target, refusal: Refusal) -> Option<CallError> {
+        self.in_flight(|in_flight| in_flight.apply([count], SendEvent::Refused));
+        if refusal.is_passing() {
+            return Some(CallError::Refused(refusal));
+        }
+        if let Some(reason) = losses::shown_by(&refusal) {
+            self.shared.hint_loss(target.generation, reason);
+            return None;
+        }
+        let sent = self.shared.update(|state| {
+            state.is_refusing = true;
+            state.in_flight.remove(count)
+        });
+        let message = self.shared.record(self.endpoint.shown(), &CallError::Refused(refusal));
+        sent.into_iter().for_each(|sent| self.shared.fail_sent(&sent, &message));
+        None
+    }
+
+    /// Renews the lifetime of this machine, and lets members leave those whose lifetime has ended. Returns false if the members
+    /// must be announced again.
+    fn tend_machines(&mut self, session: &mut Session) -> Result<bool, CallError> {
+        let Session { connection, target, .. } = session;
+        if !self.machines.tend(connection, &target.keys)? {
+            return Ok(false);
+        }
+        let lapsed = self.machines.lapsed(connection, &target.keys)?;
+        let mut bytes = Vec::new();
+        let (most, age_ms) = entries_and_age(&self.retention);
+        let to = Appending { keys: &target.keys, most, age_ms, producer: &self.reaper };
+        for lapsed in &lapsed {
+            self.reaped += 1;
+            let Lapsed { machine, draft } = lapsed;
+            write(&mut bytes, &to, self.reaped, draft, Some(("reap", machine)));
+        }
+        if !lapsed.is_empty() {
+            connection.send(&bytes)?;
+        }
+        for _ in lapsed {
+            match connection.receive() {
+                Err(CallError::Refused(_)) | Ok(_) => {} // the next look finds it again
+                Err(cut) => return Err(cut),
+            }
+        }
+        Ok(self.shared.lock().is_refusing || !self.shared.take_failed_member())
+    }
+}
+
+/// How entries are appended.
+struct Appending<'a> {
+    keys: &'a StreamKeys,
+    /// The retention of the stream.
+    most: usize,
+    age_ms: u64,
+    producer: &'a str,
+}
+
+/// Appends the command that stores a draft. Redis stores the names of fields once for a hundred entries that have the same.
+/// Every string of an entry costs Redis and each hub that reads it, so what is empty has no field, and the name of the key's
+/// field says what the event does to the state.
+/// `machine` is the one that a member is on, or not.
+fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, machine: &str) {
+    let happened = match draft.member {
+        MemberPart::None => return write(out, to, count, draft, None),
+        MemberPart::Here(_) => "here",
+        MemberPart::Changed(_) => "changed",
+        MemberPart::Gone => "gone",
+    };
+    write(out, to, count, draft, Some((happened, machine)));
+}
+
+fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, member: Option<(&str, &str)>) {
+    let Appending { keys: StreamKeys { stream, state, once, .. }, most, age_ms, producer } = *to;
+    let mut command;
+    if draft.retain == Retain::No {
+        command = cmd("XADD");
+        command.arg(stream).arg("NOMKSTREAM").arg("MAXLEN").arg("~").arg(most).arg("*");
+    } else {
+        command = cmd("EVAL");
+        command.arg(if member.is_some() { scripts::APPEND_MEMBER.as_str() } else { scripts::APPEND.as_str() });
+        command.arg(3).arg(stream).arg(state).arg(once);
+        if let Some((happened, machine)) = member {
+            command.arg(happened).arg(machine).arg(LIFETIME.as_millis() as u64);
+        }
+        command.arg(most).arg(age_ms).arg(state::field(&draft.channel, &draft.key));
+    }
+    if draft.kind() == DraftKind::End {
+        // Hubs that know no such request find no event here.
+        command.arg("e").arg(&draft.key[..]);
+    } else {
+        command.arg("c").arg(&draft.channel[..]);
+        let name = match draft.retain {
+            Retain::No => "k",
+            Retain::Newest => "r",
+            Retain::Forget => "x",
+        };
+        for (name, value) in [(name, &draft.key), ("o", &draft.once)] {
+            if !value.is_empty() || ["r", "x"].contains(&name) {
+                command.arg(name).arg(&value[..]);
+            }
+        }
+        if draft.member != MemberPart::None {
+            command.arg("m").arg(encode(&draft.member));
+        }
+        command.arg("f").arg(draft.fields.as_bytes());
+    }
+    command.arg("p").arg(format!("{producer}:{count}"));
+    command.write_packed_command(out);
 }

@@ -1,0 +1,270 @@
+//! The sockets that listen, for peers and for HTTP clients, and for how many connections and streams there are descriptors.
+
+use crate::http::{Endpoint, Service};
+use crate::inherited::take_kept;
+use crate::process_log::log_message;
+use eventsource_xs::remote::calls::{defer_accept, Epoll};
+use eventsource_xs::runtime::HandoverFile;
+use eventsource_xs::wire::HandedProcess;
+use rustix::io::Errno;
+use rustix::net::{accept_with, SocketFlags};
+use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How long no connection is accepted when this process has no descriptor left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A socket that listens, in an epoll set.
+#[derive(Debug)]
+pub struct Acceptor {
+    socket: OwnedFd,
+    /// Its number in the epoll set.
+    number: u64,
+    /// Until when no connection is accepted.
+    paused_until: Option<Instant>,
+}
+
+impl Acceptor {
+    /// Waits for connections from here on.
+    pub fn new(socket: OwnedFd, epoll: &Epoll, number: u64) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        epoll.add(socket.as_fd(), number)?;
+        Ok(Self { socket, number, paused_until: None })
+    }
+
+    /// Accepts the next connection, if there is one.
+    pub fn accept(&mut self, epoll: &Epoll, now: Instant) -> Option<OwnedFd> {
+        loop {
+            match accept_with(&self.socket, SocketFlags::CLOEXEC) {
+                Ok(socket) => return Some(socket),
+                Err(Errno::AGAIN) => return None,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(_) => {
+                    self.pause(epoll, now);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Leaves connections to wait for a while.
+    pub fn pause(&mut self, epoll: &Epoll, now: Instant) {
+        epoll.remove(self.socket.as_fd());
+        self.paused_until = Some(now + PAUSE);
+    }
+
+    /// Ends a pause with the next [`run_timers`](Self::run_timers).
+    pub fn end_pause(&mut self, now: Instant) {
+        self.paused_until = self.paused_until.map(|until| until.min(now));
+    }
+
+    /// Returns when [`run_timers`](Self::run_timers) has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// Accepts again after a pause.
+    pub fn run_timers(&mut self, epoll: &Epoll, now: Instant) -> io::Result<()> {
+        if self.paused_until.is_some_and(|until| now >= until) {
+            self.paused_until = None;
+            epoll.add(self.socket.as_fd(), self.number)?;
+        }
+        Ok(())
+    }
+}
+
+/// The sockets at which HTTP clients connect.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    pub streams: Option<OwnedFd>,
+    pub metrics: Option<OwnedFd>,
+    /// Whether the file of the socket for streams is removed at the end: systemd's stays.
+    pub is_own: bool,
+}
+
+impl Sockets {
+    /// Takes over the sockets that the program before this one has kept, as they were handed over.
+    pub fn resume(handed: &HandedProcess) -> io::Result<Self> {
+        let take = |number: Option<u32>| number.map(take_kept).transpose();
+        let (streams, metrics) = (take(handed.streams)?, take(handed.metrics)?);
+        Ok(Self { streams, metrics, is_own: handed.removes_streams })
+    }
+}
+
+/// The sockets, while connections are accepted.
+#[derive(Debug)]
+pub struct Listening {
+    streams: Option<Acceptor>,
+    metrics: Option<Acceptor>,
+    is_own: bool,
+    /// Whether the file could not be made again.
+    is_file_missing: bool,
+}
+
+impl Listening {
+    /// Waits for connections from here on. The numbers are those of the sockets for streams and for metrics in the epoll set.
+    pub fn new(sockets: Sockets, epoll: &Epoll, [streams, metrics]: [u64; 2]) -> io::Result<Self> {
+        let accept =
+            |socket: Option<OwnedFd>, number| socket.map(|socket| Acceptor::new(socket, epoll, number)).transpose();
+        sockets.streams.iter().for_each(|socket| defer_accept(socket.as_fd())); // a proxy sends its request at once
+        Ok(Self {
+            streams: accept(sockets.streams, streams)?,
+            metrics: accept(sockets.metrics, metrics)?,
+            is_own: sockets.is_own,
+            is_file_missing: false,
+        })
+    }
+
+    pub fn of(&mut self, service: Service) -> Option<&mut Acceptor> {
+        match service {
+            Service::Streams => self.streams.as_mut(),
+            Service::Metrics => self.metrics.as_mut(),
+        }
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Acceptor> {
+        self.streams.iter_mut().chain(&mut self.metrics)
+    }
+
+    /// Returns true if streams are served here.
+    pub fn has_streams(&self) -> bool {
+        self.streams.is_some()
+    }
+
+    /// Returns when [`run_timers`](Self::run_timers) has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.streams.iter().chain(&self.metrics).filter_map(Acceptor::next_due).min()
+    }
+
+    /// Accepts again after a pause.
+    pub fn run_timers(&mut self, epoll: &Epoll, now: Instant) -> io::Result<()> {
+        self.all().try_for_each(|acceptor| acceptor.run_timers(epoll, now))
+    }
+
+    /// Makes the file of the socket for streams again if it was removed: a proxy that does not find it asks the application for
+    /// each client, and nobody would notice. That of systemd is systemd's.
+    pub fn restore_file(&mut self, endpoint: &Endpoint, epoll: &Epoll) {
+        let is_removed = self.is_own && !endpoint.is_there();
+        let Some(streams) = self.streams.as_mut().filter(|_| is_removed) else { return };
+        self.is_file_missing = match endpoint.listen().and_then(|socket| Acceptor::new(socket, epoll, streams.number)) {
+            Ok(acceptor) => {
+                *streams = acceptor;
+                log_message(&format!("the socket {endpoint} was removed, and is made again"));
+                false
+            }
+            Err(_) if self.is_file_missing => true,
+            Err(error) => {
+                log_message(&format!(
+                    "the socket {endpoint} was removed, and cannot be made again: {error}; proxies ask the application for each client"
+                ));
+                true
+            }
+        };
+    }
+
+    /// Hands the sockets over.
+    pub fn hand_over(&self, file: &mut HandoverFile, to: &mut HandedProcess) {
+        let mut keep = |acceptor: &Option<Acceptor>| acceptor.as_ref().map(|acceptor| file.keep(&acceptor.socket));
+        (to.streams, to.metrics, to.removes_streams) = (keep(&self.streams), keep(&self.metrics), self.is_own);
+    }
+
+    /// Removes the file of the socket for streams, if this process has made it.
+    pub fn close(&self, endpoint: Option<&Endpoint>) {
+        if let Some(Endpoint::Unix(path)) = endpoint.filter(|_| self.is_own) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// How many descriptors this process needs beside those of streams and workers: its own, those of streams that end, and those
+/// that workers hand over.
+const OWN: usize = 20;
+/// How many descriptors a store needs.
+const OF_STORE: usize = 12;
+
+/// Allows this process all descriptors that it may have: it holds the streams of all workers.
+pub fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// What has descriptors.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptors {
+    /// How many there may be.
+    pub most: usize,
+    pub peers: usize,
+    /// HTTP clients that are no streams.
+    pub clients: usize,
+    pub streams: usize,
+    pub has_store: bool,
+}
+
+impl Descriptors {
+    fn own(self) -> usize {
+        OWN + if self.has_store { OF_STORE } else { 0 }
+    }
+
+    /// Returns how many streams there may be.
+    pub fn for_streams(self) -> usize {
+        self.most.saturating_sub(self.own() + self.peers + self.clients)
+    }
+
+    /// Returns how many HTTP clients there may be that are no streams: half of what streams and peers leave. Workers, and the
+    /// streams that they hand over, find the other half.
+    pub fn for_clients(self) -> usize {
+        self.for_peers().saturating_sub(self.peers) / 2
+    }
+
+    /// Returns how many connections there may be.
+    pub fn for_peers(self) -> usize {
+        self.most.saturating_sub(self.own() + self.streams)
+    }
+
+    /// Returns true if there is room for another connection. Streams leave more descriptors free (`descriptor_reserve`), so
+    /// their sockets can be taken even to be refused.
+    pub fn has_room(self) -> bool {
+        self.peers + self.clients < self.for_peers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_file_that_was_removed_is_made_again() {
+        let folder = std::env::temp_dir().join(format!("eventsource-listen-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a new folder");
+        let path = folder.join("shop.sock");
+        let endpoint = Endpoint::Unix(path.clone());
+        let epoll = Epoll::new().expect("an epoll set");
+        let sockets = |is_own| Sockets { streams: endpoint.listen().ok(), metrics: None, is_own };
+        let connects = |listening: &mut Listening| {
+            let _client = UnixStream::connect(&path).ok()?;
+            listening.of(Service::Streams)?.accept(&epoll, Instant::now())
+        };
+        for is_own in [true, false] {
+            let mut listening = Listening::new(sockets(is_own), &epoll, [1, 2]).expect("it listens");
+            for time in 1..=3 {
+                let _ = std::fs::remove_file(&path);
+                listening.restore_file(&endpoint, &epoll);
+                assert_eq!(connects(&mut listening).is_some(), is_own, "removed {time} times");
+                listening.restore_file(&endpoint, &epoll);
+                assert_eq!(connects(&mut listening).is_some(), is_own, "it stays");
+            }
+            listening.close(Some(&endpoint));
+        }
+        let mut listening = Listening::new(sockets(true), &epoll, [1, 2]).expect("it listens");
+        std::fs::remove_dir_all(&folder).expect("its own folder");
+        listening.restore_file(&endpoint, &epoll);
+        assert!(listening.is_file_missing);
+        std::fs::create_dir(&folder).expect("a new folder");
+        listening.restore_file(&endpoint, &epoll);
+        assert!(connects(&mut listening).is_some() && !listening.is_file_missing);
+        std::fs::remove_dir_all(&folder).expect("its own folder");
+    }
+}
