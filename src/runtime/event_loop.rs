@@ -9,18 +9,14 @@
 //!   an Intel Xeon and 0.38 times on an AMD EPYC, both with two cores that the clients use too (`bench/hub_process threads`).
 //!   An ordering between reactors is worth its complexity from a factor of 1.6 on.
 
-pub(crate) mod context;
-pub(crate) mod sockets;
-pub(crate) mod stream_table;
+pub(crate) mod streams;
 
-use self::context::Context;
-use self::sockets::Sockets;
-use self::stream_table::{seconds_now, StreamTable};
+use self::streams::{seconds_now, Context, Sockets, StreamTable};
 use super::generation::lock_turn;
 use super::reactor_handle::{Pause, Queued, ReactorHandle, StreamParts};
 use super::remote::links::Links;
 use super::stats::add;
-use super::stream_ids::WAKER_TOKEN;
+use super::stream_state::WAKER_TOKEN;
 use super::wake::end_signal::EndSignal;
 use super::wake::waker::Rest;
 use crate::histogram::Scale;

@@ -7,9 +7,8 @@ pub(crate) mod forks;
 use super::event_loop::EventLoop;
 use super::generation::generation;
 use super::mailbox::Mailbox;
-use super::own_hub::OwnHub;
 use super::reactor_handle::ReactorHandle;
-use super::reactor_hub::ReactorHub;
+use super::reactor_hub::{OwnHub, ReactorHub};
 use super::registration::Registrations;
 use super::remote::registrations::{lock_remotes, try_lock_remotes, wait_for_answers, Remotes};
 use super::wake::sync::lock;
@@ -161,11 +160,6 @@ fn last_reactor() -> Option<Arc<ReactorHandle>> {
     lock_process().started.as_ref().map(|(_, reactor)| Arc::clone(reactor))
 }
 
-/// Returns the reactor, also while the process ends. Starts one if none runs.
-fn any_reactor() -> Result<Arc<ReactorHandle>, Failure> {
-    last_reactor().filter(|reactor| !reactor.is_dead()).map_or_else(reactor_or_start, Ok)
-}
-
 /// Sets how long the [shutdown] waits for buffered bytes to be sent. The longest time of all calls counts.
 pub fn linger(time: Duration) {
     SHUTDOWN_TIME.fetch_max(time.as_millis().try_into().unwrap_or(u64::MAX), Ordering::AcqRel);
@@ -286,7 +280,8 @@ pub fn notify_descriptor(interpreter: u32) -> io::Result<i32> {
 ///
 /// As for a new stream, if no reactor runs yet.
 pub fn mailbox() -> Result<Arc<Mailbox>, Failure> {
-    Ok(Arc::clone(&any_reactor()?.mailbox))
+    let running = last_reactor().filter(|reactor| !reactor.is_dead()); // also while the process ends
+    Ok(Arc::clone(&running.map_or_else(reactor_or_start, Ok)?.mailbox))
 }
 
 /// Removes an interpreter that has ended with its thread. Ends of streams are no longer reported to it.

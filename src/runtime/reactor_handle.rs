@@ -1,12 +1,10 @@
 //! The queue of commands to the reactor, and what threads share with the reactor.
 
-use super::mailbox::{Mail, Mailbox};
-use super::presence::{PresenceReport, PresenceReports};
-use super::remote::links::command::LinkCommand;
+use super::mailbox::{Mail, Mailbox, PresenceReport, PresenceReports};
+use super::remote::links::connection::LinkCommand;
 use super::running_handler::RunningHandler;
 use super::stats::Counts;
-use super::stream_ids::StreamIds;
-use super::stream_state::StreamState;
+use super::stream_state::{StreamIds, StreamState};
 use super::wake::end_queue::EndQueues;
 use super::wake::notifier::Notifier;
 use super::wake::sync::lock;

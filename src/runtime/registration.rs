@@ -1,7 +1,7 @@
 //! The hubs of an application in the reactor of this process.
 
-use super::own_hub::OwnHub;
 use super::reactor_handle::ReactorHandle;
+use super::reactor_hub::OwnHub;
 use crate::hub::STEPS;
 use std::sync::Arc;
 use std::time::Instant;
@@ -79,7 +79,7 @@ mod tests {
     use crate::hub::{MemberRequest, PresenceChange, SequencedEvent, Settings};
     use crate::log::Bounds;
     use crate::reactor::{Command, HubId};
-    use crate::runtime::presence::PresenceReport;
+    use crate::runtime::mailbox::PresenceReport;
     use crate::runtime::reactor_handle::Queued;
     use crate::stream::StreamId;
     use std::time::Duration;

@@ -1,7 +1,9 @@
-//! The needs of a daemon: a session, no inherited descriptors, signals as readiness.
+//! The needs of a daemon: a session, no inherited descriptors, signals as readiness, the lock of its socket.
 
 use super::descriptor;
-use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::fs::{flock, FlockOperation};
+use rustix::io::Errno;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -106,4 +108,39 @@ pub fn execute(program: &Path, words: &[OsString]) -> io::Error {
     // SAFETY: the texts and the list outlive the call, and a null pointer ends the list.
     unsafe { libc::execv(program.as_ptr(), pointers.as_ptr()) };
     io::Error::last_os_error()
+}
+
+/// Tries to lock a file for this open file and its copies. Returns false if it is locked already. The lock ends with the
+/// last copy, in whichever process that is. Fails if the file system has no locks.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    match flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Checks that this process may read and write a file, or a folder. Fails if it may not, or if there is none.
+pub fn can_write(path: &Path) -> io::Result<()> {
+    use rustix::fs::{access, Access};
+    Ok(access(path, Access::READ_OK | Access::WRITE_OK)?)
+}
+
+#[cfg(all(test, not(miri)))] // system calls
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locked_file_is_free_when_its_last_copy_is_closed() {
+        let path = std::env::temp_dir().join(format!("eventsource-lock-{}", std::process::id()));
+        let open = || File::options().create(true).append(true).open(&path).expect("a file");
+        let first = open();
+        let copy = first.try_clone().expect("a descriptor");
+        assert!(try_lock(&first).expect("locks"));
+        drop(first);
+        assert!(!try_lock(&open()).expect("locks"));
+        drop(copy);
+        assert!(try_lock(&open()).expect("locks"));
+        std::fs::remove_file(&path).expect("the file exists");
+    }
 }

@@ -1,13 +1,13 @@
 //! Safe wrappers of the system calls that the reactor, the takeover of a response and a hub process need. No other
 //! module makes system calls.
 //!
-//! - [`socket`]: sends to, drains and ends a client's connection, without blocking
+//! - [`socket`]: sends to, drains and ends a client's connection, without blocking; Unix sockets between processes of one user,
+//!   with descriptors
 //! - [`descriptor`]: duplicates, replaces and counts descriptors
 //! - [`epoll`]: readiness of many sockets; an eventfd that wakes a sleeping thread
 //! - [`clock`]: the monotonic clock
 //! - [`random`]: random bytes
-//! - [`local`]: Unix sockets between processes of one user, with descriptors; locks of files
-//! - [`daemon`]: what a process that stands on its own needs
+//! - [`daemon`]: what a process that stands on its own needs, the lock of a file among that
 //! - [`signal`]: signals that this library sends to its own process
 //! - [`standard_error`]: lines for the log of the server
 //! - [`thread`]: threads that perl's signal handlers never run on; functions that run around a fork
@@ -18,7 +18,6 @@ pub mod clock;
 pub mod daemon;
 pub mod descriptor;
 pub mod epoll;
-pub mod local;
 pub mod random;
 pub mod signal;
 pub mod socket;

@@ -1,13 +1,21 @@
-//! The system calls that the reactor makes on a client's connection.
+//! Sockets: the connection of a client, and Unix sockets between processes of one user, with descriptors beside the bytes.
 //!
-//! The PSGI server shares the connection's open file description, and with it the flag `O_NONBLOCK`. The reactor
+//! The PSGI server shares a client's connection's open file description, and with it the flag `O_NONBLOCK`. The reactor
 //! neither sets that flag nor relies on it: each call passes its own flag not to block.
 
+use rustix::cmsg_space;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType};
-use std::io::{self, IoSlice};
+use rustix::net::{
+    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
+};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// Returns a pair of connected sockets, which do not wait and which an `exec` closes. Fails if the limit of descriptors is
@@ -39,7 +47,7 @@ pub fn wait_for_room(socket: BorrowedFd<'_>, timeout: Duration) -> bool {
 
 /// Sends as much of the blocks, in their order, as the kernel takes now. Returns the number of bytes sent. Fails with
 /// [`io::ErrorKind::WouldBlock`] if the kernel takes nothing now. Any other error means that the connection is broken.
-pub fn send(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
+pub fn send_blocks(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     Ok(match blocks {
         [block] => net::send(socket, block, flags)?,
@@ -49,7 +57,7 @@ pub fn send(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result<usize>
 
 /// Reads bytes into `buffer`. Returns 0 if the peer has closed its side. Fails with [`io::ErrorKind::WouldBlock`] if there is
 /// nothing to read. Any other error means that the connection is broken.
-pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+pub fn read_at_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0)
 }
 
@@ -130,5 +138,147 @@ fn set_tcp_option(socket: BorrowedFd<'_>, option: libc::c_int, value: u32) {
     // lives until the call returns.
     unsafe {
         libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, option, std::ptr::addr_of!(value).cast(), size);
+    }
+}
+
+/// Whether a call waits for its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The call waits, within the socket's own timeouts.
+    Forever,
+    /// The call does not wait: it fails with [`io::ErrorKind::WouldBlock`].
+    Never,
+}
+
+/// Connects to a Unix socket without waiting for a process that is too busy to accept. The connection itself waits. Fails with
+/// [`io::ErrorKind::WouldBlock`] if too many connections wait to be accepted, or that of the call.
+pub fn connect_at_once(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let socket = UnixStream::from(socket);
+    socket.set_nonblocking(false)?;
+    Ok(socket)
+}
+
+/// Sends bytes, with a descriptor beside the first of them. Returns how many the kernel has taken, at least one. Fails with
+/// [`io::ErrorKind::WouldBlock`], or that of a broken connection. Then the descriptor has not been sent.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>, wait: Wait) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = descriptor.map(|descriptor| [descriptor]);
+    if let Some(descriptors) = &descriptors {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    let flags = match wait {
+        Wait::Forever => SendFlags::NOSIGNAL,
+        Wait::Never => SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+    };
+    Ok(retry(|| net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags))?)
+}
+
+/// Receives bytes, and appends the descriptors that came beside them. Appends `None` for descriptors that this process
+/// could not take, because it has too many. Returns 0 when the peer has closed its side. Fails with
+/// [`io::ErrorKind::WouldBlock`], or that of a broken connection.
+pub fn receive(
+    socket: BorrowedFd<'_>,
+    room: &mut [u8],
+    descriptors: &mut VecDeque<Option<OwnedFd>>,
+    wait: Wait,
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = match wait {
+        Wait::Forever => RecvFlags::CMSG_CLOEXEC,
+        Wait::Never => RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
+    };
+    let mut room = [IoSliceMut::new(room)];
+    let received = retry(|| net::recvmsg(socket, &mut room, &mut control, flags))?;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            descriptors.extend(received.map(Some));
+        }
+    }
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        descriptors.push_back(None);
+    }
+    Ok(received.bytes)
+}
+
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Returns the user that the peer of a connection belongs to. Fails if the descriptor is not a Unix socket.
+pub fn peer_user(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(peer_credentials(socket)?.uid)
+}
+
+/// Returns the process that has made a connection, or None if this process cannot see it: it is in another PID namespace, as
+/// in another container.
+pub fn peer_process(socket: BorrowedFd<'_>) -> Option<u32> {
+    peer_credentials(socket).ok().and_then(|peer| u32::try_from(peer.pid).ok()).filter(|&pid| pid != 0)
+}
+
+/// Returns what the kernel knows of a connection's peer. `rustix` has a type for it that cannot hold the process id 0, which
+/// stands for a process of another PID namespace.
+fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut size = std::mem::size_of_val(&peer) as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as it is borrowed; the kernel writes at most `size` bytes, the size of `peer`, and
+    // any bytes are a `ucred`, which consists of integers. `peer` and `size` live until the call returns.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            std::ptr::addr_of_mut!(peer).cast(),
+            &mut size,
+        )
+    };
+    if status == 0 {
+        Ok(peer)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Returns the user that this process acts for.
+pub fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+#[cfg(all(test, not(miri)))] // system calls
+mod tests {
+    use super::*;
+    use rustix::fd::AsFd;
+    use std::fs::File;
+
+    #[test]
+    fn a_read_ends_with_the_message_that_carried_a_descriptor() {
+        let (one, other) = UnixStream::pair().expect("a pair of sockets");
+        let sent = File::open("/dev/null").expect("a descriptor");
+        for (bytes, descriptor) in [(&b"before"[..], None), (b"with", Some(sent.as_fd())), (b"after", None)] {
+            assert_eq!(send(one.as_fd(), bytes, descriptor, Wait::Never).expect("room"), bytes.len());
+        }
+        let (mut descriptors, mut text, mut reads) = (VecDeque::new(), Vec::new(), Vec::new());
+        while text.len() < 15 {
+            let mut room = [0; 100];
+            let count = receive(other.as_fd(), &mut room, &mut descriptors, Wait::Never).expect("bytes");
+            text.extend_from_slice(&room[..count]);
+            reads.push((text.len(), descriptors.len()));
+        }
+        assert_eq!(text, b"beforewithafter");
+        // No read has bytes from after the descriptor before the descriptor itself.
+        assert!(reads.iter().all(|(len, count)| *count == usize::from(*len > 6)), "{reads:?}");
+        assert!(reads.iter().all(|(len, _)| [6, 10, 15].contains(len)), "{reads:?}");
+        assert_eq!(peer_user(one.as_fd()).expect("a Unix socket"), own_user());
+        assert_eq!(peer_process(one.as_fd()), Some(std::process::id()));
+        assert!(peer_user(sent.as_fd()).is_err());
     }
 }

@@ -1,12 +1,15 @@
-//! The first messages of a connection: a worker's or a command's, and the welcome.
+//! The first messages of a connection: a worker's or a command's, and the welcome; their version, and who is refused because of
+//! that.
 
 use super::codec::{decode, Coded, Malformed, Reader, Writer};
 use super::frame::{write_frame_of, Frame};
-use super::hub_name::Name;
 use super::settings::{HubSettings, NamedSettings};
-use super::version::{self, VERSION};
-use crate::ErrorCode;
-use crate::Failure;
+use crate::{ErrorCode, Failure};
+use std::fmt;
+
+/// The version of the messages. Processes of different versions work together in three requests only: the first messages of a
+/// connection, which have one layout in all versions. Everything else a process refuses, and says what to do.
+pub const VERSION: u16 = 23;
 
 /// The most bytes of the first message of a connection, after its length: so much a hub process keeps of one that it
 /// does not know yet.
@@ -133,7 +136,7 @@ impl Hello {
         let mut reader = read_first(frame, HELLO).ok_or(Malformed).map_err(malformed)?;
         let version = reader.u16().map_err(malformed)?;
         if version != ours {
-            return Err(version::refusal(version, ours, &Name::read(&mut reader).map_err(malformed)?));
+            return Err(refusal_of_version(version, ours, &Name::read(&mut reader).map_err(malformed)?));
         }
         let (name, role) = Coded::read(&mut reader).map_err(malformed)?;
         reader.end().map_err(malformed)?;
@@ -171,3 +174,62 @@ coded! {
 }
 
 coded!(Role by { 0: Command, 1: Worker(settings), 2: Calls(worker) });
+
+/// Returns the failure, with [`ErrorCode::Unsupported`] and the remedy, of a worker that does not speak the version `ours` of a
+/// hub process.
+fn refusal_of_version(workers: u16, ours: u16, hub: &Name) -> Failure {
+    let remedy = if workers > ours {
+        format!(
+            "have the process continue as the program that was installed with the worker (eventsource hub upgrade {hub})"
+        )
+    } else {
+        "restart the worker, so that it loads the library that was installed with the hub's program".to_owned()
+    };
+    let message =
+        format!("this hub process speaks version {ours} of the protocol, the worker version {workers}: {remedy}");
+    Failure::new(ErrorCode::Unsupported, None, &message)
+}
+
+/// The name of a hub, which is the name of files.
+///
+/// One to 64 ASCII letters, digits, `_`, `-` and `.`, beginning with a letter, a digit or `_`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(Box<str>);
+
+impl Name {
+    const MAX_BYTES: usize = 64;
+
+    /// Takes a name. Fails with `Invalid` if the text is not a name.
+    pub fn new(text: &str) -> Result<Self, Failure> {
+        let may_follow = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let may_begin = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let is_name = text.bytes().all(may_follow) && text.as_bytes().first().map_or(false, may_begin);
+        if is_name && text.len() <= Self::MAX_BYTES {
+            Ok(Self(text.into()))
+        } else {
+            let message = "name must be 1 to 64 letters, digits, _, - and ., beginning with a letter, a digit or _";
+            Err(Failure::invalid("name", message))
+        }
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Coded<'_> for Name {
+    fn write(&self, to: &mut Writer<'_>) {
+        self.0.write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Self::new(from.str()?).map_err(|_| Malformed)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}

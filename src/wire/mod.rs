@@ -51,25 +51,21 @@
 //!
 //! # Files
 //!
-//! - `frame`: frames in a sequence of bytes that is cut anywhere, and messages as frames
-//! - `fields`: the fields of an event; `show_channel`: the name of its channel among them
+//! - `frame`: frames in a sequence of bytes that is cut anywhere, how much a worker may send, and messages as frames
 //! - `settings`, `store_status`: the settings of hubs and streams, and the health of a hub's store
-//! - `first_messages`: those of a connection; `version`: which worker is refused because of its version; `hub_name`
+//! - `first_messages`: those of a connection: which worker is refused because of its version; the name of a hub
 //! - `call`: what the application asks a hub, and the replies
-//! - `request`: what a worker sends; `response`: what the hub process sends
+//! - `request`: what a worker sends, the fields of events among it; `show_channel`: the name of their channel in these
+//! - `response`: what the hub process sends
 //! - `handover`: what a program hands over to the one that continues as its process
-//! - `credits`: how much a worker may send
 
 #![forbid(unsafe_code)]
 
 #[macro_use]
 mod frame;
 mod call;
-mod credits;
-mod fields;
 mod first_messages;
 mod handover;
-mod hub_name;
 mod request;
 mod response;
 mod settings;
@@ -77,7 +73,6 @@ mod show_channel;
 mod store_status;
 #[cfg(test)]
 mod tests;
-mod version;
 
 use crate::codec;
 
@@ -85,15 +80,11 @@ pub use crate::codec::Malformed;
 pub use crate::store_settings::{FileSettings, FileSync, RedisSettings, StoreSettings};
 pub use crate::Failure;
 pub use call::{Call, Counted, Described, Reply};
-pub use credits::{Credits, WINDOW_BYTES};
-pub use fields::{FieldList, Fields};
-pub use first_messages::{Hello, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES};
-pub use frame::{Frame, FrameBuffer, MAX_FRAME_BYTES};
+pub use first_messages::{Hello, Name, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES, VERSION};
+pub use frame::{Credits, Frame, FrameBuffer, MAX_FRAME_BYTES, WINDOW_BYTES};
 pub use handover::{HandedPeer, HandedProcess, Handover, HANDOVER};
-pub use hub_name::Name;
-pub use request::{Open, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
+pub use request::{FieldList, Fields, Open, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use response::{Response, StreamProgress};
 pub use settings::{HubSettings, NamedSettings};
 pub use show_channel::{push_json, ShowChannel};
 pub use store_status::StoreStatus;
-pub use version::VERSION;

@@ -1,6 +1,6 @@
 //! The form in which events include the name of their channel. Their publishers give it to them, before the hub checks them.
 
-use super::fields::FieldList;
+use super::request::FieldList;
 use crate::event::{EventName, Field, Text};
 use crate::hub::{Publication, Retain};
 use crate::Failure;

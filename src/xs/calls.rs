@@ -1,19 +1,20 @@
 //! Calls by name: all that hubs do for Perl and that is not hot. A call has a name and texts, and answers texts, so the
-//! boundary is one function for all of them. These are the calls that a hub and a connection to a hub process have in common;
+//! boundary is one function for all of them: numbers, and what is read of a hub in parts, as lists of texts. These are the calls that a hub and a connection to a hub process have in common;
 //! `hub.rs` and `process.rs` have the others. `perl/EventSource/XS/Hub/Calls.pm` makes them; `xt/boundary.t` compares the
 //! names.
 
-use super::counts;
 use super::guard::refuse;
-use super::lists;
 use super::stream::seconds;
 use super::text::{Answer, Texts};
-use crate::hub::{check_member, ChannelPage, EndRequest, LogRange, MemberUpdate, Retain, Settings, Topic};
+use crate::hub::{
+    check_member, ChannelPage, Counts, EndRequest, LogPage, LogRange, MemberInfo, MemberPage, MemberUpdate, Retain,
+    Settings, Topic,
+};
 use crate::metrics::{self, Measured, TopicCounts};
 use crate::runtime;
-use crate::wire::{Call, Counted, Reply, ShowChannel};
+use crate::wire::{Call, Counted, Reply, ShowChannel, StoreStatus};
 use crate::Failure;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Makes a call of a hub, or on a connection to a hub process.
 pub(super) type Make<'a> = &'a mut dyn FnMut(Call) -> Result<Reply, Failure>;
@@ -27,7 +28,7 @@ pub(super) fn call(
     mut given: Texts<'_>,
 ) -> Result<Answer, Failure> {
     Ok(match name {
-        b"channels" => lists::of_channels(channels(make, given.bytes(), given.number())?),
+        b"channels" => channel_texts(channels(make, given.bytes(), given.number())?),
         b"count" => count(&*counted(make, b"")?),
         b"count_members" => {
             Answer::of(make(Call::CountMembers { channel: given.bytes().into() })?.number()?.to_string())
@@ -42,12 +43,12 @@ pub(super) fn call(
             let mut number = || given.number();
             let (after, through) = (number(), number());
             let range = LogRange { is_state, after, through, last: number() };
-            lists::of_log(make(Call::ReadLog { channel, range })?.log()?)
+            log_texts(make(Call::ReadLog { channel, range })?.log()?)
         }
         b"members" => {
             let channel = given.bytes().into();
             let after = given.next().filter(|after| !after.is_empty()).map(Into::into);
-            lists::of_members(make(Call::Members { channel, after })?.members()?)
+            member_texts(make(Call::Members { channel, after })?.members()?)
         }
         b"metrics" => metrics_of(make, given)?,
         b"oldest" => {
@@ -90,12 +91,12 @@ fn unless_ending(counted: Result<u64, Failure>) -> Result<u64, Failure> {
     }
 }
 
-/// The [counts] of a hub, and of its process and its store if it has one of its own: names and values.
+/// The counts of a hub, and of its process and its store if it has one of its own: names and values.
 fn count(counted: &Counted) -> Answer {
     let mut answer = Answer::default();
     let named = match counted.pid {
-        0 => counts::of_hub(&counted.hub),
-        _ => counts::of_process(counted),
+        0 => hub_counts(&counted.hub),
+        _ => process_counts(counted),
     };
     for (name, value) in named {
         answer.push(name);
@@ -150,4 +151,120 @@ impl Texts<'_> {
             kind => refuse("kind of topic", String::from_utf8_lossy(kind)),
         }
     }
+}
+
+/// Returns where a list of members continues, and of each member its id, when it came, how many streams it has, whether its
+/// data is JSON, and the data.
+fn member_texts(page: MemberPage) -> Answer {
+    let mut answer = Answer::of(page.next.unwrap_or_default());
+    for MemberInfo { id, data, since, streams } in page.members {
+        answer.push(id);
+        for number in [since.to_string(), streams.to_string(), u8::from(data.is_json).to_string()] {
+            answer.push(number);
+        }
+        answer.push(data.text);
+    }
+    answer
+}
+
+/// Returns where a list of channels continues, and seven texts of each channel.
+fn channel_texts(page: ChannelPage) -> Answer {
+    let mut answer = Answer::of(page.next.map_or_else(String::new, |next| next.to_string()));
+    for channel in page.channels {
+        answer.push(&channel.name);
+        for number in [channel.subscribers, channel.events, channel.bytes, channel.keys, channel.events_per_hour] {
+            answer.push(number.to_string());
+        }
+        answer.push(channel.last_id.into_string());
+    }
+    answer
+}
+
+/// Returns where a history or a state continues, through which number it was read, and two texts of each event: the key, and
+/// the block.
+fn log_texts(page: LogPage) -> Answer {
+    let mut answer = Answer::of(page.next.map_or_else(String::new, |next| next.to_string()));
+    answer.push(page.through.to_string());
+    for event in page.events {
+        answer.push(event.key);
+        answer.push(&*String::from_utf8_lossy(&event.block));
+    }
+    answer
+}
+
+/// A count for Perl: a name and a value, of which EventSource::XS::Hub::Calls makes hashes. A dot is between the name of a hash and
+/// the name in it.
+type Named = (&'static str, String);
+
+fn hub_counts(counts: &Counts) -> Vec<Named> {
+    let numbers = [
+        ("streams", counts.streams),
+        ("channels", counts.channels),
+        ("patterns", counts.patterns),
+        ("published", counts.published),
+        ("delivered", counts.delivered),
+        ("resumed", counts.resumed),
+        ("gaps", counts.gaps),
+        ("history.events", counts.events),
+        ("history.bytes", counts.bytes),
+        ("state.keys", counts.keys),
+        ("state.bytes", counts.state_bytes),
+        ("slow.disconnect", counts.disconnected),
+        ("slow.gap", counts.skipped),
+        ("slow.latest", counts.compacted),
+        ("members.here", counts.members),
+        ("members.refused", counts.members_refused),
+        ("compression.before", counts.content_bytes),
+        ("compression.after", counts.coded_bytes),
+        ("limited", counts.limited),
+        ("polls.waiting", counts.polls),
+        ("polls.mute", counts.polls_mute),
+        ("polls.silent", counts.polls_silent),
+        ("polls.refused", counts.polls_refused),
+        ("polls.cut", counts.polls_cut),
+        ("polls.other", counts.polls_other),
+        ("tickets.issued", counts.tickets_issued),
+        ("tickets.too_large", counts.tickets_too_large),
+        ("tickets.accepted", counts.tickets_accepted),
+        ("tickets.expired", counts.tickets_expired),
+        ("tickets.limited", counts.tickets_limited),
+        ("tickets.unknown", counts.tickets_unknown),
+        ("tickets.withdrawn", counts.tickets_withdrawn),
+    ];
+    numbers.iter().map(|(name, number)| (*name, number.to_string())).collect()
+}
+
+/// Returns the counts of a named hub, its process and its store. Without an error of the store, its text is empty.
+fn process_counts(counted: &Counted) -> Vec<Named> {
+    let StoreStatus { kind, place, last_error, .. } = &counted.store;
+    let StoreStatus { is_up, since, lag, pending, events, bytes, failed, reconnects, epoch_changes, .. } =
+        counted.store;
+    let numbers = [
+        ("process.pid", counted.pid.into()),
+        ("process.workers", counted.workers),
+        ("process.open", counted.streams.open),
+        ("process.refused", counted.streams.refused),
+        ("process.buffered", counted.streams.buffered),
+        ("process.cut_off", counted.cut_off),
+        ("store.up", is_up.into()),
+        ("store.pending", pending),
+        ("store.events", events),
+        ("store.bytes", bytes),
+        ("store.failed", failed),
+        ("store.reconnects", reconnects),
+        ("store.epoch_changes", epoch_changes),
+    ];
+    let since_error = UNIX_EPOCH.checked_add(Duration::from_millis(counted.store.last_error_at));
+    let age = since_error.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default();
+    let seconds = [
+        ("store.since", Duration::from_millis(since)),
+        ("store.lag", Duration::from_millis(lag)),
+        ("store.last_error_age", age),
+    ];
+    let texts = [("store.kind", kind), ("store.place", place), ("store.last_error", last_error)];
+    let mut all = hub_counts(&counted.hub);
+    all.extend(numbers.iter().map(|(name, number)| (*name, number.to_string())));
+    all.extend(seconds.iter().map(|(name, time)| (*name, format!("{:.3}", time.as_secs_f64()))));
+    all.extend(texts.iter().map(|(name, text)| (*name, text.to_string())));
+    all
 }

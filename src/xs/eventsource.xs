@@ -27,7 +27,6 @@
 #  include "takeover.h"
 #  include "connection.h"
 #  include "hub.h"
-#  include "process.h"
 #endif
 
 MODULE = EventSource::XS    PACKAGE = EventSource::XS

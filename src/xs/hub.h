@@ -1,9 +1,11 @@
-/* Hubs: objects with a publisher behind them. handle.h describes such objects. */
+/* Hubs, leases and connections to hub processes: objects with a Rust value behind them, as handle.h describes. */
 
 ESX_HANDLE_DUP(hub)
 ESX_HANDLE(hub, esx_hub_dup)
 ESX_HANDLE(lease, esx_handle_forget)
+ESX_HANDLE(process, esx_handle_forget)
 ESX_HANDLE_OF(hub, "EventSource::Hub: this is not a hub; make one with EventSource::Hub->new")
+ESX_HANDLE_OF(process, "EventSource::Hub::Process: this is not a connection; make one with EventSource::Hub::Process->connect")
 
 /* Returns the characters of a name; none if it is undefined. */
 static esx_text

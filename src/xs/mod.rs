@@ -13,8 +13,7 @@
 //! - `stream`: the handle behind an EventSource::XS::Stream::Native (Linux)
 //! - `hub`: the handle behind an EventSource::Hub, and the settings of its store (Linux)
 //! - `subscribe`: subscriptions of streams to a hub, and tickets (Linux)
-//! - `counts`: the counts of a hub, its process and its store (Linux)
-//! - `lists`: what is read of a hub in parts: members, channels, the events of a channel (Linux)
+//! - `calls`: calls by name, and what they return: counts, and what is read of a hub in parts (Linux)
 //! - `process`: the handle behind an EventSource::Hub::Process (Linux)
 //! - `guard`: panics become statuses
 //!
@@ -26,15 +25,11 @@
 
 #[cfg(target_os = "linux")]
 mod calls;
-#[cfg(target_os = "linux")]
-mod counts;
 mod encode;
 #[macro_use]
 mod guard;
 #[cfg(target_os = "linux")]
 mod hub;
-#[cfg(target_os = "linux")]
-mod lists;
 mod parser;
 #[cfg(target_os = "linux")]
 mod process;

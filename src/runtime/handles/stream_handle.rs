@@ -2,19 +2,17 @@
 //!
 //! Each part owns its fields, and none calls another: what one of them decides, the handle passes on.
 //!
-//! - [`reactor_stream`]: the reactor's side: commands, and the state that it shares
+//! - [`reactor_stream`]: the reactor's side: commands, the state that it shares, subscriptions, which take effect when the handler
+//!   returns, and the process that the stream belongs to: forks
 //! - [`handler`]: whether the stream's handler runs: then pushes may wait, and the head waits for them
-//! - [`subscriptions`]: which take effect when the handler returns
-//! - [`origin`]: the process that the stream belongs to: forks
 
 mod handler;
-mod origin;
 mod reactor_stream;
-mod subscriptions;
 
 use crate::compression::Body;
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Command, Ending, HubId, StreamId, StreamInit};
+use crate::runtime::descriptor_reserve;
 use crate::runtime::process::reactor_or_start;
 use crate::runtime::reactor_handle::{Queued, ReactorHandle};
 use crate::runtime::reactor_hub::ReactorHub;
@@ -24,12 +22,10 @@ use crate::sys::descriptor;
 use crate::{ErrorCode, Failure};
 use bytes::Bytes;
 use handler::{Handler, Opening};
-use origin::Origin;
-use reactor_stream::{ReactorStream, REACTOR_TIMEOUT};
+use reactor_stream::{ReactorStream, SubscribeMode, REACTOR_TIMEOUT};
 use rustix::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
-use subscriptions::{SubscribeMode, Subscriptions};
 
 /// The bytes that a stream may buffer while it is opened and the reactor naps.
 const MAX_SOON_BYTES: usize = 16 << 10;
@@ -79,8 +75,6 @@ pub enum Pushed {
 pub struct StreamHandle {
     stream: ReactorStream,
     handler: Handler,
-    subscriptions: Subscriptions,
-    origin: Origin,
     /// Whether the stream ends when the handle is released.
     ends_with_handle: bool,
     /// Whether the stream is promised to a child that is still to be forked. To the application it has ended.
@@ -100,11 +94,10 @@ impl StreamHandle {
         let head = Bytes::copy_from_slice(opening.head);
         let content = settings.framing.frame(opening.content);
         let stream = ReactorStream::new(reactor, settings, head.len() + content.len(), opening.interpreter);
-        let is_refused = stream.is_one_too_many(opening.max_streams);
+        let is_refused = descriptor_reserve::recount_if_due(|| stream.reactor.counts.sockets())
+            || stream.reactor.is_full(opening.max_streams);
         let handle = Self {
             handler: Handler::new(opening.waits, ends_with_handle, opening.may_wait && !is_refused),
-            subscriptions: Subscriptions::default(),
-            origin: Origin::here(),
             ends_with_handle,
             is_promised: false,
             stream,
@@ -129,7 +122,7 @@ impl StreamHandle {
 
     /// Sets the line that the reactor writes to a descriptor once, when the running handler has reached its limit.
     pub fn report_handler(&self, line: &str, log: i32) {
-        if self.handler.holds_worker && self.origin.is_here() {
+        if self.handler.holds_worker && self.stream.is_here() {
             self.stream.reactor.running_handler.report_later(&self.stream.state, line, log);
         }
     }
@@ -149,7 +142,7 @@ impl StreamHandle {
     /// Pushes an event. If it has an id, no position of a hub replaces that. In a forked child this first makes the stream the
     /// child's.
     pub fn push(&mut self, event: &[u8], has_id: bool) -> Pushed {
-        if !self.is_open() || !(self.origin.is_here() || self.adopt()) {
+        if !self.is_open() || !(self.stream.is_here() || self.adopt()) {
             return Pushed::Ended;
         }
         self.begin_subscriptions();
@@ -166,7 +159,7 @@ impl StreamHandle {
             }
         }
         let push = self.stream.buffer(event, has_id);
-        self.subscriptions.has_pushed_id |= has_id;
+        self.stream.subscriptions.has_pushed_id |= has_id;
         if self.handler.opening != Opening::Over && self.stream.state.buffered_bytes() < MAX_SOON_BYTES {
             self.handler.release_head();
             self.stream.reactor.send_soon(Queued::Command(push));
@@ -178,9 +171,13 @@ impl StreamHandle {
 
     /// Waits until there is room for `bytes` bytes, at most for the timeout.
     pub fn wait_for_room(&self, bytes: usize, timeout: Duration) {
-        if self.origin.is_here() {
-            self.stream.wait_for_room(bytes, timeout);
+        if !self.stream.is_here() {
+            return;
         }
+        let ReactorStream { reactor, state, settings, .. } = &self.stream;
+        // A producer that waits until half of the buffer is free wakes less often, and larger pieces are sent.
+        let low_water = settings.max_buffered.saturating_sub(bytes).min(settings.max_buffered / 2);
+        reactor.wait(timeout, || state.buffered_bytes() <= low_water || !self.stream.is_open());
     }
 
     /// Subscribes the stream to topics of a hub. From here on it belongs to the hub, and no longer ends with its
@@ -193,7 +190,8 @@ impl StreamHandle {
     ) -> Result<bool, Failure> {
         match self.prepare(&hub.reactor, hub.number, request, Some(max_topics))? {
             Some((request, holds)) => {
-                self.stream.subscribe(hub.number, request, holds);
+                let (hub, stream, request) = (hub.number, self.stream.id, Box::new(request));
+                self.stream.reactor.send(Command::Subscribe { hub, stream, request, holds });
                 Ok(true)
             }
             None => Ok(false),
@@ -210,17 +208,17 @@ impl StreamHandle {
         request: SubscribeRequest,
         max_topics: Option<usize>,
     ) -> Result<Option<(SubscribeRequest, bool)>, Failure> {
-        if !self.is_open() || !self.origin.is_here() || !Arc::ptr_eq(&self.stream.reactor, reactor) {
+        if !self.is_open() || !self.stream.is_here() || !Arc::ptr_eq(&self.stream.reactor, reactor) {
             return Ok(None);
         }
-        if !self.subscriptions.set_hub(hub) {
+        if !self.stream.subscriptions.set_hub(hub) {
             return Err(Failure::new(ErrorCode::State, None, "this stream is subscribed to another hub"));
         }
         if let Some(max) = max_topics.filter(|max| !self.stream.state.add_topics(request.topics.len(), *max)) {
             let message = format!("a stream may have at most {max} channels and patterns (max_topics)");
             return Err(Failure::invalid("channels", message));
         }
-        Ok(Some(self.subscriptions.add(request)))
+        Ok(Some(self.stream.subscriptions.add(request)))
     }
 
     /// Returns the id by which the reactor knows the stream.
@@ -230,21 +228,21 @@ impl StreamHandle {
 
     /// Called when a handler begins to run. All subscriptions before it returns or pushes are one request.
     pub fn enter_handler(&mut self) {
-        self.subscriptions.hold();
+        self.stream.subscriptions.hold();
     }
 
     /// Wakes the reactor for a stream whose beginning it may not have seen. Another command may have woken it already.
     fn wake_if_due(&mut self) {
-        if self.handler.release_head() && self.origin.is_here() {
+        if self.handler.release_head() && self.stream.is_here() {
             self.stream.reactor.wake_soon();
         }
     }
 
     /// Makes the subscriptions of the running handler effective.
     fn begin_subscriptions(&mut self) {
-        if self.subscriptions.mode == SubscribeMode::Held && self.origin.is_here() {
+        if self.stream.subscriptions.mode == SubscribeMode::Held && self.stream.is_here() {
             self.stream.reactor.send(Command::BeginSubscription { stream: self.stream.id });
-            self.subscriptions.begin();
+            self.stream.subscriptions.begin();
         }
     }
 
@@ -256,28 +254,28 @@ impl StreamHandle {
     /// Returns true if the stream belongs to a hub. The hub must be able to resume from every id that its client
     /// receives.
     pub fn is_subscribed(&self) -> bool {
-        self.subscriptions.hub.is_some()
+        self.stream.subscriptions.hub.is_some()
     }
 
     /// Returns true if a subscription would be a later one, which begins with new events: the stream is subscribed, and is not
     /// in the handler that did it.
     pub fn has_begun(&self) -> bool {
-        self.is_subscribed() && self.subscriptions.mode == SubscribeMode::AtOnce
+        self.is_subscribed() && self.stream.subscriptions.mode == SubscribeMode::AtOnce
     }
 
     /// Ends the stream. Only the first call has an effect.
     pub fn end(&self, reason: Reason, ending: Ending) {
-        if self.origin.is_here() {
-            self.stream.end(reason, ending);
+        if self.stream.is_here() && self.stream.state.close() {
+            self.stream.reactor.send(Command::End { stream: self.stream.id, reason, ending });
         }
     }
 
     /// Ends the stream after its buffer is sent. A forked child may close a stream that it has not pushed to. It waits for
     /// the end, because it may itself end at once, without sending anything.
     pub fn close(&mut self, reason: Reason) {
-        if self.is_open() && (self.origin.is_here() || self.adopt()) {
+        if self.is_open() && (self.stream.is_here() || self.adopt()) {
             self.end(reason, Ending::Flush);
-            if self.origin.is_adopted {
+            if self.stream.origin.is_adopted {
                 self.wait_for_end(REACTOR_TIMEOUT);
             }
         }
@@ -286,8 +284,8 @@ impl StreamHandle {
     /// Ends the stream after its buffer is sent and its client is sent a reconnection time. The reason is
     /// [`Reason::Server`].
     pub fn end_with_retry(&self) {
-        if self.origin.is_here() {
-            self.stream.end_with_retry();
+        if self.stream.is_here() && self.stream.state.close() {
+            self.stream.reactor.send(Command::Refuse { stream: self.stream.id });
         }
     }
 
@@ -325,7 +323,7 @@ impl StreamHandle {
     /// Waits until everything is sent, at most for the timeout. Returns true if it is. A head that waits for the first push
     /// waits no longer.
     pub fn wait_until_sent(&mut self, timeout: Duration) -> bool {
-        if !self.origin.is_here() {
+        if !self.stream.is_here() {
             return false;
         }
         self.wake_if_due();
@@ -334,8 +332,10 @@ impl StreamHandle {
 
     /// Ends a stream that will never have a socket, even if it is ending already: it would wait for the socket.
     pub fn end_without_socket(&self) {
-        if self.origin.is_here() {
-            self.stream.end_without_socket();
+        if self.stream.is_here() {
+            self.stream.state.close();
+            let (reason, ending) = (Reason::Error, Ending::Discard);
+            self.stream.reactor.send(Command::End { stream: self.stream.id, reason, ending });
         }
     }
 
@@ -343,8 +343,11 @@ impl StreamHandle {
     /// its handle](OpenOptions::ends_with_handle). A child that was forked meanwhile may continue it.
     pub fn release(&mut self) {
         let is_first = self.stream.state.release();
-        if is_first && self.origin.is_here() && self.ends_with_handle && !self.is_subscribed() {
-            self.end(Reason::Application, if self.origin.has_forked() { Ending::Transfer } else { Ending::Flush });
+        if is_first && self.stream.is_here() && self.ends_with_handle && !self.is_subscribed() {
+            self.end(
+                Reason::Application,
+                if self.stream.origin.has_forked() { Ending::Transfer } else { Ending::Flush },
+            );
         }
     }
 
@@ -352,8 +355,8 @@ impl StreamHandle {
     pub fn leave_handler(&mut self) {
         self.begin_subscriptions();
         self.wake_if_due();
-        self.subscriptions.begin();
-        if self.handler.leave() && self.origin.is_here() {
+        self.stream.subscriptions.begin();
+        if self.handler.leave() && self.stream.is_here() {
             self.stream.reactor.running_handler.end();
         }
     }
@@ -370,12 +373,12 @@ impl StreamHandle {
 
     /// Returns true if the stream lives in a hub process, or will when that process answers. It ends soon if that does not.
     pub fn is_for_hub_process(&self) -> bool {
-        self.subscriptions.has_waited_for_hub || self.is_handed_over()
+        self.stream.subscriptions.has_waited_for_hub || self.is_handed_over()
     }
 
     /// Records that a subscription waits for a hub process.
     pub(crate) fn note_waiting_for_hub(&mut self) {
-        self.subscriptions.has_waited_for_hub = true;
+        self.stream.subscriptions.has_waited_for_hub = true;
     }
 
     /// Returns true if the stream has got its socket.
@@ -413,7 +416,7 @@ impl StreamHandle {
 
     /// Waits until a closed stream has ended, at most for the timeout.
     pub fn wait_for_end(&self, timeout: Duration) {
-        if self.origin.is_here() && !self.is_open() {
+        if self.stream.is_here() && !self.is_open() {
             self.stream.wait_for_end(timeout);
         }
     }
@@ -430,11 +433,10 @@ impl StreamHandle {
 
     /// Makes a stream of the parent process a stream of this child. Returns false if that is not possible.
     fn adopt(&mut self) -> bool {
-        let socket = match self.stream.adopt(self.is_subscribed()) {
+        let socket = match self.stream.adopt() {
             Some(socket) => socket,
             None => return false,
         };
-        self.origin = Origin::adopted();
         self.handler.opening = Opening::Over;
         let (settings, body) = (*self.stream.settings, Body::unknown());
         let init = StreamInit { settings, head: Bytes::new(), content: Bytes::new(), body, is_inherited: true };
@@ -449,8 +451,10 @@ impl Drop for StreamHandle {
         self.begin_subscriptions();
         self.wake_if_due();
         self.release();
-        if !self.origin.is_here() {
-            self.stream.close_inherited();
+        if !self.stream.is_here() {
+            // The connection is the parent's.
+            let inherited = self.stream.state.take_socket();
+            drop(inherited.map(|(number, cookie)| descriptor::inherit(number, cookie)));
         } else if self.is_subscribed() {
             self.stream.reactor.send(Command::ReleaseState { stream: self.stream.id });
         }

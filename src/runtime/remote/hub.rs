@@ -1,15 +1,14 @@
 //! A hub as the application holds it: in the reactor of this process, or in a hub process.
 
 use super::lease_handle::LeaseHandle;
-use super::links::command::LinkCommand;
+use super::links::connection::LinkCommand;
 use super::registrations::{lock_remotes, RemoteHub};
 use super::remote_hub::Subscribed;
 use super::serving::{self, lock_serving};
 use crate::event::Field;
 use crate::hub::{Publication, Settings, SubscribeRequest};
-use crate::runtime::own_hub::OwnHub;
 use crate::runtime::process::{check_shutdown, count_refused_origin, forks, lock_process, Process};
-use crate::runtime::reactor_hub::Begun;
+use crate::runtime::reactor_hub::{Begun, OwnHub};
 use crate::runtime::{spawned, StreamHandle};
 use crate::wire::{Call, FieldList, HubSettings, Reply, Request, ShowChannel};
 use crate::{ErrorCode, Failure};

@@ -1,7 +1,6 @@
 //! A lease of a named hub, as the application holds it.
 
-use super::links::command::LinkCommand;
-use super::links::connection::Connection;
+use super::links::connection::{Connection, LinkCommand};
 use super::links::worker_leases::{Lease, LeaseState};
 use super::registrations::{RemoteHub, RemoteRegistration};
 use super::remote_hub::{queue, wait};

@@ -7,8 +7,7 @@
 //! before the hand-over enters the stream's own buffer, which travels as `unsent` bytes; a later push is forwarded. A handle
 //! cannot know which, so it frames every event, and the event loop removes the frame.
 
-use self::command::LinkCommand;
-use self::connection::Connection;
+use self::connection::{Connection, LinkCommand};
 use super::hub_log;
 use super::link::{ConnectionLost, Link, MAX_QUEUED_BYTES};
 use super::losses;
@@ -16,7 +15,7 @@ use super::response_reader::UNAWAITED;
 use super::unanswered::Unanswered;
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Answer, Command, Detached, Ending, Handed, Ready, StreamId};
-use crate::runtime::event_loop::context::Context;
+use crate::runtime::event_loop::streams::Context;
 use crate::runtime::stats::add;
 use crate::stream::Reason;
 use crate::sys::socket::cork;
@@ -26,22 +25,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(super) mod calls;
-pub(crate) mod command;
 mod connected;
 pub(crate) mod connection;
-mod effect;
-mod parked;
 mod remote_stream;
 #[cfg(test)]
 mod tests;
 mod waiting;
 pub(super) mod worker_leases;
 
-use connected::Connected;
-use effect::Effect;
-use parked::{unsent_of, Parked};
-use remote_stream::{count_as_sent, encode_request, RemoteStream};
+use connected::{Connected, Effect};
+use remote_stream::{count_as_sent, encode_request, unsent_of, Parked, RemoteStream};
 use waiting::Waiting;
 
 /// All connections, and the streams that were handed over.
@@ -67,7 +60,7 @@ impl Links {
             }
             LinkCommand::Await { connection, request } => {
                 let linked = self.links.get(&connection.number);
-                if linked.map_or(connection.is_coming(), |linked| linked.is_unanswered(request)) {
+                if linked.map_or(connection.is_coming(), |linked| linked.unanswered.contains_key(&request)) {
                     connection.set_away(true);
                     self.waiting.begin(connection);
                 }
@@ -202,7 +195,8 @@ impl Links {
             return context.handle.notify_all();
         }
         if let Some(linked) = self.links.get_mut(&connection.number) {
-            linked.queue_subscription(request, number, frame);
+            linked.unanswered.insert(request, Some(number));
+            linked.queue(request, frame, None);
         }
     }
 

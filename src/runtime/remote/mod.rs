@@ -2,15 +2,15 @@
 //!
 //! - `access`: the same for all: [`place`], where the sockets of a user's hubs are, [`kept_settings`], those of a hub, beside
 //!   its socket, `foreign`, hubs of other users, [`start`], `greeting`, the first messages, `response_reader`, their bytes and
-//!   requests, `sockets`, those that a forked child closes, [`call_connection`], a connection that waits for its responses,
+//!   requests, `sockets`, those that a forked child closes, [`call_connection`], a connection that waits for its responses, and those of a worker,
 //!   [`link`], one that never waits
 //! - [`calls`]: the system calls that eventsource-hub makes
 //!
 //! The rest is for a worker, with the reactor of its [`runtime`](super):
 //!
 //! - `losses`: what was lost on the way to hub processes, until the application takes that
-//! - `links`: the event loop's connections, and the streams that were handed over; in its folder `connection`, a connection as
-//!   threads see it, `calls`, those on which threads wait, `worker_leases`, and `command`, what threads ask of the event loop
+//! - `links`: the event loop's connections, and the streams that were handed over; in its folder `worker_leases`, and `connection`,
+//!   a connection as threads see it, and what they ask of the event loop
 //! - `registrations`: the connections of a process, and how they end with it
 //! - `hub_log`: the log of a hub process, as one of its workers writes it
 //! - `remote_hub`: the calls of a named hub
@@ -35,15 +35,15 @@ mod tests;
 /// System calls for eventsource-hub, which has no `unsafe` code of its own.
 pub mod calls {
     pub use crate::sys::daemon::{
-        begin_session, close_at_exec, execute, ignore_signals, memory_file, next_signal, open_program, signals, Asked,
+        begin_session, can_write, close_at_exec, execute, ignore_signals, memory_file, next_signal, open_program,
+        signals, try_lock, Asked,
     };
     pub use crate::sys::descriptor::{adopt, duplicate, is_connection, limit, set_close_at_exec, silence};
     pub use crate::sys::epoll::{Epoll, Readiness};
-    pub use crate::sys::local::{
-        can_write, connect_at_once, own_user, peer_process, peer_user, receive, send, try_lock, Wait,
-    };
     pub use crate::sys::random;
-    pub use crate::sys::socket::defer_accept;
+    pub use crate::sys::socket::{
+        connect_at_once, defer_accept, own_user, peer_process, peer_user, receive, send, Wait,
+    };
     pub use crate::sys::standard_error;
 }
 

@@ -6,8 +6,7 @@
 
 use super::hub_log;
 use super::link::Link;
-use super::links::command::LinkCommand;
-use super::links::connection::Connection;
+use super::links::connection::{Connection, LinkCommand};
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::response_reader::UNAWAITED;
 use super::start::is_served;

@@ -1,7 +1,7 @@
 //! A hub process that a test plays.
 
 use crate::reactor::StreamId;
-use crate::sys::local::{receive, Wait};
+use crate::sys::socket::{receive, Wait};
 use crate::wire::{FrameBuffer, Reply, Request, Response};
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::VecDeque;

@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # The rules of names: that of a channel, a pattern of such names, that of a hub and the path of its socket. Keys and ids have
-# the bound of channels. The native hub checks them, too (src/hub/sequence.rs, src/wire/hub_name.rs);
+# the bound of channels. The native hub checks them, too (src/hub/sequence.rs, src/wire/first_messages.rs);
 # t/hub/shared_rules.t compares them.
 
 use Carp ();

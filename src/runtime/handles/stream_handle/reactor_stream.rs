@@ -1,12 +1,14 @@
-//! A stream of the reactor, as a handle commands it: its commands, its state and its settings.
+//! A stream of the reactor, as a handle commands it: its commands, its state, its settings, its subscriptions, and the process that
+//! it belongs to after a fork.
 
 use crate::hub::SubscribeRequest;
-use crate::reactor::{Command, Ending, HubId, StreamId, StreamInit};
+use crate::reactor::{Command, HubId, StreamId, StreamInit};
 use crate::runtime::descriptor_reserve;
+use crate::runtime::generation::{fork_count, generation};
 use crate::runtime::process::reactor_or_start;
 use crate::runtime::reactor_handle::{Queued, ReactorHandle, StreamParts};
 use crate::runtime::stream_state::StreamState;
-use crate::stream::{Reason, Settings};
+use crate::stream::Settings;
 use crate::sys::{descriptor, socket};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -27,6 +29,8 @@ pub(super) struct ReactorStream {
     /// The id by which the reactor knows the stream.
     pub(super) id: StreamId,
     pub(super) settings: Arc<Settings>,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) origin: Origin,
 }
 
 impl ReactorStream {
@@ -39,7 +43,8 @@ impl ReactorStream {
     ) -> Self {
         let id = reactor.new_stream();
         let state = Arc::new(StreamState::new(id, buffered_bytes, interpreter));
-        Self { state, id, settings: reactor.share_settings(settings), reactor }
+        let (settings, subscriptions) = (reactor.share_settings(settings), Subscriptions::default());
+        Self { state, id, settings, reactor, subscriptions, origin: Origin::here() }
     }
 
     /// Makes a stream of the parent process one of this child, which has inherited the socket, and returns that. The stream
@@ -48,9 +53,9 @@ impl ReactorStream {
     /// - The parent still had events to send at the fork. It sends them later, and they would mix with the child's.
     /// - The stream belongs to a hub of the parent, which may send events at any time.
     /// - The child has closed the descriptor, and its number may have been reused.
-    pub(super) fn adopt(&mut self, is_subscribed: bool) -> Option<OwnedFd> {
+    pub(super) fn adopt(&mut self) -> Option<OwnedFd> {
         let inherited = self.state.take_socket().and_then(|(number, cookie)| descriptor::inherit(number, cookie).ok());
-        let socket = inherited.filter(|_| self.state.buffered_bytes() == 0 && !is_subscribed);
+        let socket = inherited.filter(|_| self.state.buffered_bytes() == 0 && self.subscriptions.hub.is_none());
         let adopted = socket.and_then(|socket| Some((socket, reactor_or_start().ok()?)));
         if adopted.is_none() {
             self.state.close();
@@ -65,19 +70,13 @@ impl ReactorStream {
         }
         self.state = Arc::new(state);
         self.id = self.reactor.new_stream();
+        self.origin = Origin::adopted();
         Some(socket)
     }
 
-    /// Closes the child's copy of the socket. The connection is the parent's.
-    pub(super) fn close_inherited(&self) {
-        if let Some((number, cookie)) = self.state.take_socket() {
-            drop(descriptor::inherit(number, cookie));
-        }
-    }
-
-    /// Returns true if this process has as many streams as it may have, or few descriptors left.
-    pub(super) fn is_one_too_many(&self, max_streams: usize) -> bool {
-        descriptor_reserve::recount_if_due(|| self.reactor.counts.sockets()) || self.reactor.is_full(max_streams)
+    /// Returns true in the process that the stream belongs to, false in a child of it.
+    pub(super) fn is_here(&self) -> bool {
+        self.origin.generation == generation()
     }
 
     /// Returns true if the stream accepts events.
@@ -142,43 +141,11 @@ impl ReactorStream {
         has_room() && self.is_open()
     }
 
-    /// Waits until there is room for an event, at most for the timeout.
-    pub(super) fn wait_for_room(&self, bytes: usize, timeout: Duration) {
-        // A producer that waits until half of the buffer is free wakes less often, and larger pieces are sent.
-        let max_bytes = self.settings.max_buffered;
-        let low_water = max_bytes.saturating_sub(bytes).min(max_bytes / 2);
-        self.reactor.wait(timeout, || self.state.buffered_bytes() <= low_water || !self.is_open());
-    }
-
     /// Frames and counts an event. Returns the command that pushes it.
     pub(super) fn buffer(&self, event: &[u8], has_id: bool) -> Command {
         let event = self.settings.framing.frame(event);
         self.state.add_buffered(event.len());
         Command::Push { stream: self.id, event, has_id }
-    }
-
-    pub(super) fn subscribe(&self, hub: HubId, request: SubscribeRequest, holds: bool) {
-        self.reactor.send(Command::Subscribe { hub, stream: self.id, request: Box::new(request), holds });
-    }
-
-    /// Ends the stream. Only the first call has an effect.
-    pub(super) fn end(&self, reason: Reason, ending: Ending) {
-        if self.state.close() {
-            self.reactor.send(Command::End { stream: self.id, reason, ending });
-        }
-    }
-
-    /// Ends the stream after its buffer is sent and its client is sent a reconnection time.
-    pub(super) fn end_with_retry(&self) {
-        if self.state.close() {
-            self.reactor.send(Command::Refuse { stream: self.id });
-        }
-    }
-
-    /// Ends a stream that will never have a socket, even if it is ending already: it would wait for the socket.
-    pub(super) fn end_without_socket(&self) {
-        self.state.close();
-        self.reactor.send(Command::End { stream: self.id, reason: Reason::Error, ending: Ending::Discard });
     }
 
     /// Waits until a closed stream has ended, at most for the timeout.
@@ -191,5 +158,116 @@ impl ReactorStream {
         let is_sent = || self.state.buffered_bytes() == 0 && self.state.is_attached();
         self.reactor.wait(timeout, || is_sent() || !self.is_open());
         is_sent() && self.is_open()
+    }
+}
+
+/// Where and when a stream began, or was adopted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    generation: u32,
+    /// The number of forks when the stream began. After another fork a child may continue the stream.
+    forks: u32,
+    /// Whether this process has made its parent's stream its own.
+    pub(super) is_adopted: bool,
+}
+
+impl Origin {
+    /// A stream that begins in this process.
+    fn here() -> Self {
+        Self { generation: generation(), forks: fork_count(), is_adopted: false }
+    }
+
+    /// A stream of the parent that becomes this process' own. The parent has its connection too, as after a later fork.
+    fn adopted() -> Self {
+        Self { generation: generation(), forks: fork_count().wrapping_sub(1), is_adopted: true }
+    }
+
+    /// Returns true if a child may continue the stream.
+    pub(super) fn has_forked(self) -> bool {
+        self.forks != fork_count()
+    }
+}
+
+/// When a subscription takes effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum SubscribeMode {
+    /// At once.
+    #[default]
+    AtOnce,
+    /// Later: a handler runs, and all of its subscriptions are one request.
+    Hold,
+    /// As `Hold`, and the handler has subscribed. Nothing is sent before it returns or pushes.
+    Held,
+}
+
+/// What a handle knows of its stream's subscriptions.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    pub(super) mode: SubscribeMode,
+    /// The hub that the stream belongs to.
+    pub(super) hub: Option<HubId>,
+    /// Whether an event with an id was pushed. A later subscription does not replace that id.
+    pub(super) has_pushed_id: bool,
+    /// Whether one waits for a hub process, or has waited.
+    pub(super) has_waited_for_hub: bool,
+}
+
+impl Subscriptions {
+    /// Holds subscriptions from now on: a handler runs.
+    pub(super) fn hold(&mut self) {
+        self.mode = SubscribeMode::Hold;
+    }
+
+    /// Gives the stream to a hub. Returns false if it belongs to another hub.
+    pub(super) fn set_hub(&mut self, hub: HubId) -> bool {
+        *self.hub.get_or_insert(hub) == hub
+    }
+
+    /// Completes a subscription. Returns it, and whether it is held.
+    pub(super) fn add(&mut self, mut request: SubscribeRequest) -> (SubscribeRequest, bool) {
+        request.first_block.keeps_id |= self.has_pushed_id;
+        let holds = self.mode != SubscribeMode::AtOnce;
+        if holds {
+            self.mode = SubscribeMode::Held;
+        }
+        (request, holds)
+    }
+
+    /// Holds no subscription any longer: the handler has pushed or has returned.
+    pub(super) fn begin(&mut self) {
+        self.mode = SubscribeMode::AtOnce;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_of_a_handler_is_held_until_the_handler_pushes_or_returns() {
+        let mut subscriptions = Subscriptions::default();
+        assert!(!subscriptions.add(SubscribeRequest::default()).1);
+        subscriptions.hold();
+        assert_eq!(subscriptions.mode, SubscribeMode::Hold);
+        assert!(subscriptions.add(SubscribeRequest::default()).1);
+        assert_eq!(subscriptions.mode, SubscribeMode::Held);
+        subscriptions.begin();
+        assert_eq!(subscriptions.mode, SubscribeMode::AtOnce);
+    }
+
+    #[test]
+    fn a_stream_belongs_to_one_hub() {
+        let mut subscriptions = Subscriptions::default();
+        assert_eq!([7, 7, 8, 7].map(|hub| subscriptions.set_hub(hub)), [true, true, false, true]);
+    }
+
+    #[test]
+    fn a_subscription_after_a_push_with_an_id_keeps_that_id() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.has_pushed_id |= false;
+        assert!(!subscriptions.add(SubscribeRequest::default()).0.first_block.keeps_id);
+        subscriptions.has_pushed_id |= true;
+        subscriptions.has_pushed_id |= false;
+        assert!(subscriptions.add(SubscribeRequest::default()).0.first_block.keeps_id);
     }
 }

@@ -6,15 +6,17 @@
 //! request that was given up is dropped.
 
 use super::greeting::{connect, greet, Greeted};
-use super::place::{failed_at, Place};
+use super::place::{failed_at, Address, Place};
 use super::response_reader::{left_until, reply_of, Replied, ResponseReader};
 use super::sockets::NoFork;
 use super::start::{check_peer, connect_once, Start};
-use super::unanswered::Unanswered;
+use super::unanswered::{too_many, Unanswered};
 use crate::hub::{Publication, SubscribeRequest};
+use crate::runtime::descriptor_reserve;
+use crate::runtime::wake::notifier::Notifier;
+use crate::runtime::wake::sync::lock;
 use crate::stream::after;
-use crate::sys::local::{send, Wait};
-use crate::sys::socket::wait_for_room;
+use crate::sys::socket::{send, wait_for_room, Wait};
 use crate::wire::{
     Call, Failure, FieldList, Hello, NamedSettings, Open, Reply, Request, Response, Role, Welcome, WorkerId,
 };
@@ -23,6 +25,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How many bytes of unanswered requests are collected before they are sent.
@@ -112,11 +115,7 @@ impl CallConnection {
     /// Publishes an event without waiting for a response, and so without knowing its id. The event may be sent with later
     /// ones, at the latest by [`flush`](Self::flush). Errors are those of [`flush`](Self::flush).
     pub fn publish_unanswered(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Failure> {
-        self.queue(&Request::Publish { request: 0, publication: publication.borrowed() }, self.deadline())?;
-        if self.unsent.len() >= BATCH_BYTES {
-            self.flush()?;
-        }
-        Ok(())
+        self.collect(0, publication)
     }
 
     /// Hands over a stream with its socket, which may be closed then. Errors are those of [`send`](Self::send).
@@ -164,12 +163,19 @@ impl CallConnection {
             self.take_response()?;
         }
         let request = self.next_request();
+        self.collect(request, publication)
+    }
+
+    /// Collects a publish, and sends what was collected when it is a batch.
+    fn collect(&mut self, request: u64, publication: &Publication<'_, FieldList>) -> Result<(), Failure> {
         self.queue(&Request::Publish { request, publication: publication.borrowed() }, self.deadline())?;
-        self.pending.push_back(Begun { request, response: None });
-        if self.unsent.len() >= BATCH_BYTES {
-            self.flush()?;
+        if request > 0 {
+            self.pending.push_back(Begun { request, response: None });
         }
-        Ok(())
+        match self.unsent.len() < BATCH_BYTES {
+            true => Ok(()),
+            false => self.flush(),
+        }
     }
 
     /// Returns the ids of the events that were begun, or why the hub has refused them, in their order. Waits for the responses.
@@ -337,6 +343,117 @@ impl CallConnection {
             Err(failure) => Err(failure),
         });
         Ok(())
+    }
+}
+
+/// The most connections of a process for calls.
+const MOST_CONNECTIONS: usize = 4;
+
+/// The connections to a hub process on which threads of this process wait for responses. They belong to a connection of the event
+/// loop, and end with it. A thread takes one that is free, makes one, or waits: a few serve many threads, and each is a descriptor
+/// of both processes.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    state: Mutex<CallsState>,
+    changed: Notifier,
+}
+
+#[derive(Debug, Default)]
+struct CallsState {
+    free: Vec<CallConnection>,
+    /// How many there are, with those that are taken.
+    count: usize,
+    /// Whether the hub process has refused another one.
+    is_refused: bool,
+    is_closed: bool,
+}
+
+/// A connection that a thread has taken, or makes. It is given back if it still is one.
+struct Taken<'a>(&'a Calls, Option<CallConnection>);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        match self.1.take().filter(|_| !state.is_closed && !std::thread::panicking()) {
+            Some(connection) => state.free.push(connection),
+            None => state.count -= 1,
+        }
+        drop(state);
+        self.0.changed.notify_all();
+    }
+}
+
+impl Calls {
+    /// Makes a request after what the link has sent before a mark, and waits for its reply. Fails with
+    /// `Unavailable` if it was not carried out, `Unknown` if that is not known, `Full` if other threads use all connections.
+    pub(crate) fn call<'a>(
+        &self,
+        (address, worker): (&Address, WorkerId),
+        mark: u64,
+        deadline: Instant,
+        request: impl FnOnce(u64) -> Request<'a>,
+    ) -> Result<Reply, Unanswered> {
+        let mut taken = self.take(address, worker, deadline)?;
+        let reply = match &mut taken.1 {
+            Some(connection) => connection.follow(mark).and_then(|()| connection.ask_until(deadline, request)),
+            None => Err(Unanswered::Lost), // `take` has one
+        };
+        if matches!(reply, Err(Unanswered::Unsent(_) | Unanswered::Lost)) {
+            taken.1.take().into_iter().for_each(CallConnection::leave);
+        }
+        reply
+    }
+
+    fn take(&self, address: &Address, worker: WorkerId, deadline: Instant) -> Result<Taken<'_>, Unanswered> {
+        loop {
+            let mut state = lock(&self.state);
+            if state.is_closed {
+                return Err(Unanswered::Unsent(format!("lost the hub process {}", address.name())));
+            }
+            if let Some(connection) = state.free.pop() {
+                return Ok(Taken(self, Some(connection)));
+            }
+            let may_have_more =
+                || state.count < MOST_CONNECTIONS && !state.is_refused && descriptor_reserve::has_spare();
+            if state.count == 0 || may_have_more() {
+                state.count += 1;
+                drop(state);
+                let mut taken = Taken(self, None);
+                let connect = |left| CallConnection::for_worker(&address.place()?, worker, left);
+                match left_until(deadline).map_or_else(|| Err(Unanswered::Late(None).into()), connect) {
+                    Ok(connection) => {
+                        taken.1 = Some(connection);
+                        return Ok(taken);
+                    }
+                    Err(error) => {
+                        drop(taken);
+                        state = lock(&self.state);
+                        if state.count == 0 {
+                            return Err(Unanswered::Unsent(error.to_string()));
+                        }
+                        state.is_refused = true;
+                    }
+                }
+            }
+            drop(state);
+            let is_changed = || {
+                let state = lock(&self.state);
+                !state.free.is_empty() || state.count == 0 || state.is_closed
+            };
+            if !self.changed.wait(deadline, is_changed) {
+                return Err(too_many().into());
+            }
+        }
+    }
+
+    /// Closes the connections. A thread that has taken one closes it when it gives it back.
+    pub(crate) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        state.count -= state.free.len();
+        state.free.clear();
+        drop(state);
+        self.changed.notify_all();
     }
 }
 

@@ -4,7 +4,7 @@
 //! listens: `check_peer` refuses them.
 
 use super::place::{is_private_folder, others_folders};
-use crate::sys::local::{connect_at_once, own_user};
+use crate::sys::socket::{connect_at_once, own_user};
 use crate::wire::Name;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};

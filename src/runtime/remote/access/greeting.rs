@@ -5,7 +5,7 @@ use super::response_reader::ResponseReader;
 use super::start::{ends_at_once, Note, Pauses, Start};
 use super::unanswered::Unanswered;
 use crate::stream::after;
-use crate::sys::local::{send, Wait};
+use crate::sys::socket::{send, Wait};
 use crate::wire::{Hello, Name, NamedSettings, Response, Role, Stop, Upgrade, Welcome};
 use crate::Failure;
 use rustix::fd::AsFd;

@@ -10,7 +10,7 @@
 
 use super::place::Place;
 use crate::codec::{decode, encode};
-use crate::sys::local::own_user;
+use crate::sys::socket::own_user;
 use crate::wire::{Name, NamedSettings, MAX_GREETING_BYTES};
 use rustix::fs::OFlags;
 use std::fs::{self, File};

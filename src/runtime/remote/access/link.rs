@@ -11,7 +11,7 @@ use super::response_reader::ResponseReader;
 use super::sockets::NoFork;
 use super::start::Start;
 use super::unanswered::Unanswered;
-use crate::sys::local::{send, Wait};
+use crate::sys::socket::{send, Wait};
 use crate::wire::{FrameBuffer, NamedSettings, Request, Response, StoreSettings, Welcome};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::VecDeque;

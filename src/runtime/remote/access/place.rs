@@ -15,7 +15,7 @@
 //! A folder belongs to the user and no one else may enter it, so no other user can offer a socket in it. `/tmp` is everyone's:
 //! a folder or a link that someone else has made there is refused, never used.
 
-use crate::sys::local::own_user;
+use crate::sys::socket::own_user;
 use crate::wire::Name;
 use crate::Failure;
 use std::fs::{self, DirBuilder};

@@ -1,7 +1,7 @@
 //! The responses of a hub process: the one place that turns the bytes of a connection into them, and matches them to requests.
 
 use super::unanswered::Unanswered;
-use crate::sys::socket::{self, receive};
+use crate::sys::socket;
 use crate::wire::{Credits, Failure, FrameBuffer, Malformed, Name, Reply, Response};
 use rustix::fd::AsFd;
 use std::io::{self, Read};
@@ -109,7 +109,7 @@ impl ResponseReader {
 
     /// Reads once what is there. The hub process sends no descriptors; the kernel would close one that it sent.
     pub(super) fn read_at_once(&mut self, room: usize) -> io::Result<usize> {
-        let count = receive(self.socket.as_fd(), self.arrived.room(room))?;
+        let count = socket::read_at_once(self.socket.as_fd(), self.arrived.room(room))?;
         self.arrived.filled(count);
         Ok(count)
     }

@@ -15,7 +15,8 @@
 use super::place::{failed_at, give_owner, Place};
 use super::sockets::NoFork;
 use super::{foreign, kept_settings};
-use crate::sys::local::{connect_at_once, own_user, peer_user, try_lock};
+use crate::sys::daemon::try_lock;
+use crate::sys::socket::{connect_at_once, own_user, peer_user};
 use crate::Failure;
 use rustix::fd::{AsFd, OwnedFd};
 use std::fs::{self, File};

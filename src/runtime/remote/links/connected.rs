@@ -1,11 +1,11 @@
 //! One connection of the event loop: what is queued there, and which of its requests are unanswered.
 
 use super::connection::Connection;
-use super::effect::Effect;
 use crate::runtime::remote::link::{ConnectionLost, Link};
 use crate::runtime::remote::response_reader::{reply_of, UNAWAITED};
 use crate::runtime::remote::unanswered::Unanswered;
-use crate::wire::{Failure, Reply, Request, Response};
+use crate::stream::Reason;
+use crate::wire::{Failure, Reply, Request, Response, StreamProgress};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) struct Connected {
     /// of the link.
     unsent: VecDeque<(u64, u64)>,
     /// The requests with a number of their own that are not answered, and the streams that they subscribe.
-    unanswered: HashMap<u64, Option<u64>>,
+    pub(super) unanswered: HashMap<u64, Option<u64>>,
     /// How many streams the hub process has that this process holds no longer. Their ends are counted.
     pub(super) released: u64,
     /// Whether it is watched for room.
@@ -48,17 +48,6 @@ impl Connected {
             self.unanswered.entry(request).or_insert(None);
             self.unsent.push_back((request, self.link.accepted_bytes()));
         }
-    }
-
-    /// Queues a request that subscribes a stream.
-    pub(super) fn queue_subscription(&mut self, request: u64, stream: u64, frame: Vec<u8>) {
-        self.unanswered.insert(request, Some(stream));
-        self.queue(request, frame, None);
-    }
-
-    /// Returns true if a request was sent, or is still to be, and is not answered.
-    pub(super) fn is_unanswered(&self, request: u64) -> bool {
-        self.unanswered.contains_key(&request)
     }
 
     /// Queues a mark, and if it overtakes publishes, another one after them.
@@ -148,4 +137,32 @@ fn complete(
     let is_awaited = connection.complete(request, result.map_err(Unanswered::Refused));
     let (stream, refusal) = (stream.filter(|_| !is_awaited)?, refusal?);
     Some(Effect::SubscriptionRefused { stream, refusal })
+}
+
+/// What follows from a response of a hub process for streams, counters and the log, beside the request that it completes. The event
+/// loop carries it out.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// A stream has made progress.
+    Progress(StreamProgress),
+    /// A stream has ended.
+    Ended { stream: u64, reason: Reason },
+    /// A stream was not subscribed, and no thread waits for that.
+    SubscriptionRefused { stream: u64, refusal: String },
+    /// An event was not published, and no thread waits for that.
+    EventRefused(String),
+    /// The hub process has logged a line.
+    Logged(Box<str>),
+}
+
+impl Effect {
+    /// Returns what follows from a response that completes no request.
+    pub(super) fn of(response: Response<'_>) -> Option<Self> {
+        match response {
+            Response::State(progress) => Some(Self::Progress(progress)),
+            Response::Ended { stream, reason } => Some(Self::Ended { stream, reason }),
+            Response::Log { line } => Some(Self::Logged(line.into())),
+            _ => None,
+        }
+    }
 }

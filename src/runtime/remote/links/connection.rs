@@ -1,15 +1,19 @@
-//! The connection to a hub process, as threads see it that wait for responses.
+//! The connection to a hub process, as threads see it that wait for responses, and what they ask of the event loop, which has it.
 
-use super::calls::Calls;
 use super::worker_leases::WorkerLeases;
-use crate::runtime::remote::link::MAX_QUEUED_BYTES;
+use crate::hub::SubscribeRequest;
+use crate::reactor::StreamId;
+use crate::runtime::remote::call_connection::Calls;
+use crate::runtime::remote::link::{Link, MAX_QUEUED_BYTES};
+use crate::runtime::remote::losses;
+use crate::runtime::remote::response_reader::UNAWAITED;
 use crate::runtime::remote::unanswered::Unanswered;
 use crate::runtime::wake::sync::lock;
 use crate::wire::{Name, Reply, Welcome, WorkerId};
 use crate::Failure;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a stream's request waits for a hub process that is not known to be away, so that errors are the caller's. A
@@ -53,7 +57,7 @@ pub(crate) struct Connection {
     queued_bytes: AtomicUsize,
     /// The publishes among them that wait for credits, and that other requests overtake.
     held_bytes: AtomicUsize,
-    /// The requests with the number `UNAWAITED` that were not answered. The event loop writes it, and at the end of the
+    /// The requests with the number [`UNAWAITED`] that were not answered. The event loop writes it, and at the end of the
     /// process the thread that ends.
     unanswered: AtomicU64,
     last_request: AtomicU64,
@@ -274,5 +278,64 @@ impl Connection {
 
     pub(crate) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Acquire)
+    }
+}
+
+/// A request to a connection.
+#[derive(Debug)]
+pub(crate) enum LinkCommand {
+    /// Begins a connection that is still to be made: its requests wait.
+    Begin(Arc<Connection>),
+    /// Continues with a connection that was just made.
+    Connect(Box<Link>, Arc<Connection>),
+    /// Gives up a connection that could not be made.
+    Fail(Arc<Connection>),
+    /// Holds requests back until the hub process answers, unless it has answered this one.
+    Await { connection: Arc<Connection>, request: u64 },
+    /// Sends a request.
+    Send {
+        connection: Arc<Connection>,
+        /// The request's number; 0 if it is not answered, [`UNAWAITED`] if no thread waits for its outcome.
+        request: u64,
+        frame: Vec<u8>,
+    },
+    /// Numbers what was sent so far, for calls of threads.
+    Mark { connection: Arc<Connection>, number: u64 },
+    /// Hands a stream over, unless that was done, and subscribes it.
+    Subscribe {
+        connection: Arc<Connection>,
+        request: u64,
+        stream: StreamId,
+        subscription: SubscribeRequest,
+        holds: bool,
+        /// How long the stream may wait for the hub process.
+        until: Instant,
+    },
+    /// Makes the subscriptions of a stream effective: its handler has returned.
+    BeginSubscription(StreamId),
+    /// Ends a stream that a lost connection has given back, and that is not handed over anew.
+    Abandon(StreamId),
+    /// Closes the connection as soon as it has no streams, unless a hub object uses it again.
+    Close(Arc<Connection>),
+}
+
+impl LinkCommand {
+    /// Called instead of carrying the command out: the event loop has ended. Returns how many events are lost with it.
+    pub(crate) fn fail(&self) -> usize {
+        match self {
+            Self::Begin(connection)
+            | Self::Connect(_, connection)
+            | Self::Fail(connection)
+            | Self::Close(connection) => connection.lose(),
+            Self::Send { request: UNAWAITED, .. } => {
+                losses::record(1, "the native thread has ended");
+                return 1;
+            }
+            Self::Send { connection, request, .. } | Self::Subscribe { connection, request, .. } => {
+                connection.return_unsent(*request);
+            }
+            Self::BeginSubscription(_) | Self::Abandon(_) | Self::Await { .. } | Self::Mark { .. } => {}
+        }
+        0
     }
 }

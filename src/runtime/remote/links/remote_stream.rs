@@ -1,12 +1,16 @@
-//! A stream that was handed over: what its hub process has to send, and what its producers see of that.
+//! A stream that was handed over: what its hub process has to send, and what its producers see of that; and one that no hub process
+//! has: its connection was lost before it was handed over.
 
 use crate::event::Framing;
 use crate::reactor::{Command, Ending};
-use crate::runtime::event_loop::context::Context;
+use crate::runtime::event_loop::streams::Context;
+use crate::runtime::remote::link::Link;
 use crate::runtime::stats::add;
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Reason, Settings};
-use crate::wire::{Request, StreamProgress};
+use crate::wire::{FrameBuffer, Request, StreamProgress};
+use rustix::fd::OwnedFd;
+use std::collections::HashMap;
 
 /// A stream that was handed over.
 #[derive(Debug)]
@@ -86,4 +90,50 @@ pub(super) fn encode_request(stream: u64, request: &Request<'_>) -> Vec<u8> {
 pub(super) fn count_as_sent(context: &mut Context<'_>, events: usize, bytes: usize) {
     add(&context.handle.counts.events, events as u64);
     add(&context.handle.counts.bytes, bytes as u64);
+}
+
+/// Encoded requests, each with the socket that travels beside it.
+pub(super) type Requests = Vec<(Vec<u8>, Option<OwnedFd>)>;
+
+/// A stream that is still to be handed over. After the loss of its connection a thread waits for its subscription, and makes it
+/// again.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub(super) remote: RemoteStream,
+    /// The request that hands the stream over, and what was asked of the stream since.
+    pub(super) requests: Requests,
+}
+
+/// Returns what a lost connection has not sent of the streams that it was to hand over: of those one of whose subscriptions is
+/// among the `awaited` requests.
+pub(super) fn unsent_of(link: Link, awaited: &[u64]) -> HashMap<u64, Requests> {
+    let mut opened: HashMap<u64, Requests> = HashMap::new();
+    let mut subscribed = Vec::new();
+    for (bytes, mut socket) in link.unsent() {
+        let mut frames = FrameBuffer::default();
+        frames.feed(&bytes);
+        while let Some(request) = frames.next_frame().ok().flatten().and_then(|frame| Request::decode(frame).ok()) {
+            let stream = match &request {
+                Request::Open(open) if socket.is_some() => open.stream,
+                Request::OpenWithoutSocket(open) => open.stream,
+                Request::Attach { stream }
+                | Request::Push { stream, .. }
+                | Request::Begin { stream }
+                | Request::End { stream, .. } => *stream,
+                Request::Subscribe { request, stream, .. } if awaited.contains(request) => {
+                    subscribed.push(*stream);
+                    continue;
+                }
+                _ => continue,
+            };
+            if let Request::Open(_) | Request::OpenWithoutSocket(_) = request {
+                opened.insert(stream, Vec::new());
+            }
+            if let Some(requests) = opened.get_mut(&stream) {
+                requests.push((encode_request(stream, &request), socket.take()));
+            }
+        }
+    }
+    opened.retain(|stream, _| subscribed.contains(stream));
+    opened
 }

@@ -1,7 +1,6 @@
 //! The requests for hub processes that do not answer, and the streams that wait with them.
 
-use super::command::LinkCommand;
-use super::connection::Connection;
+use super::connection::{Connection, LinkCommand};
 use crate::reactor::Command;
 use crate::wire::Reply;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

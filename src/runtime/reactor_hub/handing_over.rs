@@ -1,12 +1,11 @@
 //! Handing a hub over to another program: what is beside its history in the reactor.
 
-use super::OwnHub;
+use super::{OwnHub, ReactorHub};
 use crate::codec::{decode, encode};
 use crate::event::Shared;
 use crate::hub::{EndRequests, Epoch, History, Members, Question, Sequence, SequencedEvent, Settings};
 use crate::runtime::handover_file::HandoverFile;
 use crate::runtime::reactor_handle::ReactorHandle;
-use crate::runtime::reactor_hub::ReactorHub;
 use crate::ticket::TicketKeys;
 use crate::wire::Handover;
 use std::sync::Arc;

@@ -1,18 +1,96 @@
-//! The states of the reactor's streams, and what each answer of the reactor does to them and to the counters.
+//! The reactor's streams: their sockets, their states, and what each answer of the reactor does to these and to the counters.
 
 use crate::histogram::Scale;
 use crate::hub::PresenceChange;
-use crate::reactor::{Answer, StreamId};
+use crate::reactor::{Answer, Io, Reactor, StreamId};
+use crate::runtime::descriptor_reserve;
 use crate::runtime::mailbox::Mail;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::spawned;
 use crate::runtime::stats::add;
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Discarded, Reason};
-use crate::sys::clock;
+use crate::sys::epoll::Epoll;
+use crate::sys::{clock, socket};
+use rustix::fd::{AsFd, OwnedFd};
+use std::io::{self, IoSlice};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The parts of the event loop that the connections to hub processes work on.
+pub(crate) struct Context<'a> {
+    pub(crate) reactor: &'a mut Reactor<Sockets>,
+    pub(crate) streams: &'a mut StreamTable,
+    pub(crate) handle: &'a ReactorHandle,
+}
+
+const SCRATCH_BYTES: usize = 16 << 10;
+
+/// The sockets, on which the reactor makes its calls: an epoll set, and a buffer for input that is discarded.
+pub(crate) struct Sockets {
+    pub(crate) epoll: Epoll,
+    scratch: Vec<u8>,
+}
+
+impl Sockets {
+    pub(crate) fn new(epoll: Epoll) -> Self {
+        Self { epoll, scratch: vec![0; SCRATCH_BYTES] }
+    }
+}
+
+impl Io for Sockets {
+    type Socket = OwnedFd;
+
+    fn register(&mut self, socket: &OwnedFd, stream: StreamId) -> io::Result<()> {
+        self.epoll.add(socket.as_fd(), stream.into())
+    }
+
+    fn watch_writable(&mut self, socket: &OwnedFd, stream: StreamId, writable: bool) -> io::Result<()> {
+        self.epoll.ask(socket.as_fd(), stream.into(), true, writable)
+    }
+
+    fn send(&mut self, socket: &OwnedFd, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
+        socket::send_blocks(socket.as_fd(), blocks)
+    }
+
+    fn untaken_bytes(&mut self, socket: &OwnedFd) -> usize {
+        socket::untaken_bytes(socket.as_fd())
+    }
+
+    fn window(&mut self, socket: &OwnedFd) -> Option<u32> {
+        socket::window(socket.as_fd())
+    }
+
+    fn set_tcp_user_timeout(&mut self, socket: &OwnedFd, timeout: Option<Duration>) {
+        socket::set_tcp_user_timeout(socket.as_fd(), timeout);
+    }
+
+    fn uncork(&mut self, socket: &OwnedFd) {
+        socket::cork(socket.as_fd(), false);
+    }
+
+    fn discard_input(&mut self, socket: &OwnedFd) -> io::Result<usize> {
+        socket::read_at_once(socket.as_fd(), &mut self.scratch)
+    }
+
+    fn shutdown(&mut self, socket: &OwnedFd) {
+        socket::shut_down_sending(socket.as_fd());
+    }
+
+    fn may_linger(&self) -> bool {
+        !descriptor_reserve::is_short()
+    }
+
+    fn unregister(&mut self, socket: &OwnedFd) {
+        self.epoll.remove(socket.as_fd());
+    }
+
+    fn close(&mut self, socket: OwnedFd) {
+        // Closing alone would leave the socket in the epoll set if a forked child holds a copy of the descriptor.
+        self.epoll.remove(socket.as_fd());
+    }
+}
 
 /// The record of the stream in one slot.
 enum Slot {
