@@ -1,7 +1,7 @@
 // A random model of tabs that share a stream: node tabs_model.mjs SCRIPT FIRST-SEED SEEDS
 //
-// The script runs once for each tab and worker, in a browser and on a network whose clock, order and delays
-// a seed decides: workers and leading tabs are killed, or hang and wake up, pages come to the back/forward cache and return,
+// The script, as script_app serves it, runs once for each tab and worker, in a browser and on a network whose clock, order and
+// delays a seed decides: workers and leading tabs are killed, or hang and wake up, pages come to the back/forward cache and return,
 // connections are cut or die, the hub restarts without its history, the state comes slowly, the clock is set, and another user
 // logs in. Each tab is compared with the log of the hub: it has each event of its user once and in order, or is told of a gap;
 // its map is the state of the hub as of its position. While nothing hinders it, it has all within seconds. The model prints a
@@ -11,9 +11,12 @@ import {readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
 
 const [script, first, count] = process.argv.slice(2);
-const read = path => readFileSync(path, 'utf8').replace(/^\/\/.*$/gm, '').replaceAll('import(', 'importBundle(').replaceAll('import.meta.url', '"http://localhost/hub.js"');
-const exported = list => list.replace(/([\w$]+) as (\w+)/g, '$2:$1');
-const within = (path, object) => new Function('globalThis', `with (globalThis) {${read(path).replace(/export(\{.*\});?\s*$/, (_, list) => `${object}=${exported(list)}`)}}`);
+const IN_PLACE = [['import(', 'importBundle('], ['import.meta.url', '"http://localhost/hub.js"'], ['query:""', 'query:"?reader"']];
+const read = path => IN_PLACE.reduce((text, given) => text.replaceAll(...given), readFileSync(path, 'utf8').replace(/^\/\/.*$/gm, ''));
+// Runs a module in a scope, where what it exports is an object then.
+const within = (path, object) => new Function('globalThis', `with (globalThis) {${read(path).replace(/export(\{.*\});?\s*$/, (_, list) => {
+  return `${object}=${list.replace(/([\w$]+) as (\w+)/g, '$2:$1')}`;
+})}}`);
 const run = within(script, 'EventSourceHub');
 const runReader = within(script.replace(/[.]js$/, '-reader.js'), 'bundle');
 const BUFFER = 300;                       // bytes, of a proxy
