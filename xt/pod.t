@@ -19,8 +19,9 @@ sub subs_of_plugins {
 my %ALSO_PRIVATE = (
     'EventSource::Error'              => [qw(at here new outside own)],
     'EventSource::Framework::Dancer2' => [subs_of_plugins()],
-    'EventSource::Hub'                =>
-        [qw(absence clock groups has_process relays seal_ticket shown subscribe_by_ticket subscribe_groups)],
+    'EventSource::Hub'                => [
+        qw(absence check_topics clock groups has_process is_unshared relays seal_ticket shown subscribe_by_ticket subscribe_groups type_of)
+    ],
     'EventSource::Hub::Lease'      => [qw(is_held_now)],
     'EventSource::Server'          => [qw(add_tap remove_tap)],
     'EventSource::Server::Emitter' => [qw(close hold new take)],

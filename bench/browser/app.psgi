@@ -8,10 +8,10 @@ use EventSource::Hub;
 use Plack::Builder;
 
 my $hub = EventSource::Hub->new(
-    name    => 'browser',
-    socket  => $ENV{BENCH_HUB},
-    history => {events => 20_000, bytes => 2**26},
-    start   => 'latest'
+    name         => 'browser',
+    socket       => $ENV{BENCH_HUB},
+    keep_history => {events => 20_000, bytes => 2**26},
+    start        => 'latest'
 );
 
 # Browsers make the times of other pages coarse.

@@ -7,7 +7,7 @@ use warnings;
 use EventSource::Hub;
 use Plack::Request;
 
-my $hub    = EventSource::Hub->new(per_process => 1, history => {events => 200, bytes => 1_000_000_000});
+my $hub    = EventSource::Hub->new(per_process => 1, keep_history => {events => 200, bytes => 1_000_000_000});
 my $events = $hub->to_app(channels => sub { return 'orders' }, compress => $ENV{BENCH_COMPRESS} ? 1 : 0);
 
 sub {

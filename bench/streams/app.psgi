@@ -32,7 +32,7 @@ if ($ENV{BENCH_HUB}) {
     my $history = {events => 100_000, bytes => 100_000_000};
     my %process = $ENV{BENCH_HUB_SOCKET} ? (name => 'bench', socket => $ENV{BENCH_HUB_SOCKET}) : ();
     $process{autostart} = 0 if $ENV{BENCH_HUB_IS_STARTED};
-    $hub = EventSource::Hub->new(history => $history, total_history => $history, per_process => 1, %process);
+    $hub = EventSource::Hub->new(keep_history => $history, keep_total_history => $history, per_process => 1, %process);
 }
 
 my $asked;

@@ -10,9 +10,9 @@ use EventSource::Hub;
 sub hub {
     my %more = @_;
     return EventSource::Hub->new(
-        name    => 'shop',
-        socket  => $ENV{SHOP_SOCKET},
-        history => {events => 500, seconds => 86_400},
+        name         => 'shop',
+        socket       => $ENV{SHOP_SOCKET},
+        keep_history => {events => 500, seconds => 86_400},
         %more
     );
 }

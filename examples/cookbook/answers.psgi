@@ -16,10 +16,10 @@ die "$JOB is no program\n" if !-x $JOB;
 my $MOST = 100_000;                                            # characters of a question
 
 my $hub = EventSource::Hub->new(
-    name    => 'answers',
-    socket  => $ENV{ANSWERS_SOCKET},
-    start   => 'oldest',
-    history => {events => 10_000, seconds => 3600},
+    name         => 'answers',
+    socket       => $ENV{ANSWERS_SOCKET},
+    start        => 'oldest',
+    keep_history => {events => 10_000, seconds => 3600},
 );
 
 # Anybody who knows the id may read the answer, so the id cannot be guessed.

@@ -8,7 +8,7 @@ use Plack::Builder;
 use Plack::Request;
 
 # A client that enters a room receives the last 50 events of it.
-my $hub = EventSource::Hub->new(start => -50, history => {events => 500, seconds => 86_400});
+my $hub = EventSource::Hub->new(start => -50, keep_history => {events => 500, seconds => 86_400});
 
 # The channel of the path /ROOM. Nothing for any other path: to_app then answers with 404.
 sub channel { return $_[0]{PATH_INFO} =~ m{\A/(\w{1,40})\z} ? "room/$1" : () }

@@ -12,7 +12,7 @@ my $hub    = EventSource::Hub->new(
     name         => 'machines',
     start        => 'state',
     on_slow      => 'gap',
-    history      => {events => 20},
+    keep_history => {events => 20},
     show_channel => 'data',
     @socket
 );

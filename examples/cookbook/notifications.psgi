@@ -10,7 +10,7 @@ use Plack::Request;
 # In place of your own users.
 my %PASSWORD = map { ($_ => $ENV{"\U${_}_PASSWORD"} || die "${_}'s password is not set\n") } qw(ada carl staff);
 
-my $hub = EventSource::Hub->new(history => {seconds => 7 * 86_400});
+my $hub = EventSource::Hub->new(keep_history => {seconds => 7 * 86_400});
 
 # A response that the callback returns is sent instead of a stream. REMOTE_USER comes from the login, not from the client.
 my $events = $hub->to_app(

@@ -58,7 +58,7 @@ sub does {
     my $visitor = visitor($request->env) or return [403, [], []];
     my $does    = $request->body_parameters->{does} // '';
     return [400, [], []] if $does !~ /\A(?:|typing|away)\z/;
-    $hub->member('room/people', $visitor->{id}, {json => {name => $visitor->{name}, does => $does}});
+    $hub->update_member('room/people', $visitor->{id}, {json => {name => $visitor->{name}, does => $does}});
     return [204, [], []];
 }
 

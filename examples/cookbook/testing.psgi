@@ -5,7 +5,7 @@ use warnings;
 use EventSource::Hub;
 use Plack::Builder;
 
-my $hub   = EventSource::Hub->new(history => {events => 100});
+my $hub   = EventSource::Hub->new(keep_history => {events => 100});
 my $count = 0;
 
 builder {

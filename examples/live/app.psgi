@@ -37,7 +37,7 @@ my $STORE =
 # The type of an event is its channel's name. A new window begins with the whole history.
 my $hub = EventSource::Hub->new(
     compress     => $ENV{LIVE_COMPRESS} ? 1 : 0,
-    history      => {events => 120},
+    keep_history => {events => 120},
     retry        => [1000, 2000],
     show_channel => 'event',
     start        => 'oldest',
@@ -167,7 +167,7 @@ sub rename_window {
     my $sent = shift;
     my ($id, $name) = map { ref $_ ? undef : $_ } @$sent{qw(window as)};
     return {is_here => $STORE
-            || !defined $id ? 0 : $hub->member(people => $id, {json => {name => name($name)}}) ? 1 : 0};
+            || !defined $id ? 0 : $hub->update_member(people => $id, {json => {name => name($name)}}) ? 1 : 0};
 }
 
 # Ends the stream of a window, which reconnects.

@@ -38,13 +38,13 @@ my $json           = JSON::MaybeXS->new->utf8->max_depth($MOST_LEVELS);
 my %allowed_origin = map { ($_ => 1) } split /,/, $ENV{MCP_ORIGINS} || '';
 
 my $hub = EventSource::Hub->new(
-    name      => 'mcp',
-    socket    => $ENV{MCP_SOCKET},
-    start     => 'oldest',
-    retry     => 500,
-    history   => {events => 1000, seconds => 3600},
-    gap_event => 'message',
-    gap_data  => $LOST,
+    name         => 'mcp',
+    socket       => $ENV{MCP_SOCKET},
+    start        => 'oldest',
+    retry        => 500,
+    keep_history => {events => 1000, seconds => 3600},
+    gap_event    => 'message',
+    gap_data     => $LOST,
 );
 
 # A call's stream begins with its own first event, whose id names the stream. After max_age the client comes back for the rest.

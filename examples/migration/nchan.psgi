@@ -7,7 +7,7 @@ use EventSource::Hub;
 use Plack::Builder;
 use Plack::Request;
 
-my $hub = EventSource::Hub->new(start => 'oldest', history => {events => 10, seconds => 3600});
+my $hub = EventSource::Hub->new(start => 'oldest', keep_history => {events => 10, seconds => 3600});
 
 sub channel { return $_[0]{PATH_INFO} =~ m{\A/(\w+)\z} ? $1 : () }
 

@@ -12,7 +12,7 @@ use Plack::Builder;
 
 # XMPP_SOCKET is for tests; without it the hub is found by its name.
 my @socket = defined $ENV{XMPP_SOCKET} ? (socket => $ENV{XMPP_SOCKET}) : ();
-my $hub    = EventSource::Hub->new(name => 'xmpp', history => {events => 1000, seconds => 86_400}, @socket);
+my $hub    = EventSource::Hub->new(name => 'xmpp', keep_history => {events => 1000, seconds => 86_400}, @socket);
 my $editor = $ENV{EDITOR_SECRET};
 
 # Everybody may read. An item of an editor goes to the service; when it comes back from there, the streams receive it.

@@ -37,15 +37,14 @@ my $MAX_CLOCK = ~0 >> 1;
 
 my $MAX_RELAYS = 100;    # processes of relays of a named hub
 
-# Both new and to_app have channels, which differ.
 my @HUB_SETTINGS = qw(
-    autostart gap_data gap_event grace history idle_exit max_members max_relays max_topics name on_slow opaque_ids per_process
-    position_event publish_timeout show_channel socket state store total_history total_state
+    autostart gap_data gap_event grace idle_exit keep_history keep_state keep_total_history keep_total_state max_members
+    max_relays max_topics name on_slow opaque_ids per_channel per_process position_event publish_timeout show_channel socket store
 );
 
-my @APP_OPTIONS = qw(label member methods origins ticket);
+my @APP_OPTIONS = qw(channels label member methods origins ticket);
 my @STREAM_SETTINGS =
-    qw(compress fallback headers keepalive linger max_age max_streams max_streams_per native position preamble retry start
+    qw(compress headers keepalive linger max_age max_streams max_streams_per native position preamble retry start
     timeout);
 
 sub new {
@@ -58,7 +57,7 @@ sub new {
     for my $name (grep { exists $given{$_} } @APP_OPTIONS) {
         $SETTINGS->refuse($name, "$name is an option of to_app, not a setting of new");
     }
-    $SETTINGS->known(\%given, ['channels', @HUB_SETTINGS, @STREAM_SETTINGS]);
+    $SETTINGS->known(\%given, [@HUB_SETTINGS, @STREAM_SETTINGS]);
     my @native = EventSource::XS::Hub::Settings->native(%given);
     my $self   = bless {
         absence   => EventSource::XS::Hub::Absence->new($given{name}),
@@ -202,7 +201,7 @@ sub to_app {
     for my $name (grep { exists $given{$_} } @HUB_SETTINGS) {
         $SETTINGS->refuse($name, "$name is a setting of new, not an option of to_app");
     }
-    $SETTINGS->known(\%given, ['channels', @APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
+    $SETTINGS->known(\%given, [@APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
 
     # The hub process bounds all streams that it holds. It does not know which application has accepted one.
     $SETTINGS->refuse(
@@ -361,7 +360,7 @@ EventSource::Hub - Channels: publish an event once, and every subscribed stream 
     use EventSource::Hub;
     use Plack::Builder;
 
-    my $hub = EventSource::Hub->new(history => {events => 1000, seconds => 3600}, retry => 2000);
+    my $hub = EventSource::Hub->new(keep_history => {events => 1000, seconds => 3600}, retry => 2000);
 
     my $app = builder {
         mount '/events' => $hub->to_app(channels => sub { ('news', 'user/7') });
@@ -395,9 +394,8 @@ without surrogates. The hub returns characters. Data, types and ids of events ar
 A hub has one sequence of events, with ids such as C<o6grvhtu-17> (L<EventSource::Wire/IDS>). Each stream receives those of
 its channels in this order, each once.
 
-A client that reconnects sends its last id as C<Last-Event-ID>. It receives the events that it
-missed, from the L</history>, then new ones. A stream begins with its L</position>, so a client without events can resume,
-too.
+A client that reconnects sends its last id as C<Last-Event-ID>. It receives the events that it missed, from the history
+(L</keep_history>), then new ones. A stream begins with its L</position>, so a client without events can resume, too.
 
 If some are gone, it receives a C<gap> event (L</gap_event>) with the reason as its data:
 C<{"reason":"evicted"}> if the history was too short, the rest of which follows; C<{"reason":"unknown"}> if the id is from
@@ -450,26 +448,58 @@ ends. A stream that has begun is a new reader when it subscribes to further chan
 
 =head1 ATTRIBUTES
 
-C<undef> stands for the default. Unless said otherwise, seconds (with fractions) and whole numbers begin at 0, the latter up
-to 999,999,999,999,999.
+Most applications need no others than these eight. C<undef> stands for the default. Unless said otherwise, seconds (with
+fractions) and whole numbers begin at 0, the latter up to 999,999,999,999,999.
 
-=head2 channels
+=head2 keep_history
 
-    channels => {
-        'user/*' => {history => {events => 100, seconds => 86_400}},
-        stock    => {history => {events => 1}, state => {keys => 50_000}, on_slow => 'gap'},
-    }
+    keep_history => {events => 1000, bytes => 1_048_576, seconds => 3600}
 
-Settings of some channels: a hash or an array of at most 100 names or patterns (L</pattern>), each with a hash of C<history>,
-C<state> and C<on_slow>; the rest is as for the hub. The first that matches a channel counts: in an array in its
-order; in a hash a name, then the pattern with the longer text before its first star.
+The retention of each channel; these are the defaults. A single event may have more bytes.
 
-A stream that has missed events of several channels ends if one has C<disconnect>; otherwise it receives a C<gap> if one has
-C<gap>.
+=head2 keep_state
 
-=head2 compress, fallback, headers, keepalive, linger, max_streams, native, preamble, retry, timeout
+    keep_state => {keys => 10_000, bytes => 16_777_216}
 
-Settings of the streams of L</to_app> (L<Plack::App::EventSource>).
+How many keys of each channel are retained (L</State>), and bytes of them and their events; these are the defaults. With Redis,
+machines that publish at once may exceed them.
+
+=head2 keepalive, retry
+
+The quiet seconds after which a comment is sent, and the reconnection time in milliseconds
+(L<Plack::App::EventSource/ATTRIBUTES>).
+
+=head2 max_age
+
+A stream ends at random after three quarters to all of so many seconds; 0, the default: never. Its client comes
+back, and the application is asked again.
+
+=head2 name
+
+    name => 'shop'
+
+Give the hub a hub process, which workers, jobs and scripts of this user on this machine reach by this name: 1 to 64 ASCII
+letters, digits, C<_>, C<-> and C<.>, beginning with a letter, a digit or C<_>.
+
+The first call connects to the process, or starts it. L</publish> waits until it has the event. Streams are handed over to it,
+and outlive their worker (L<EventSource::Deployment/What survives which restart>).
+
+A job needs a name only, and L</show_channel> if the hub has that (L<EventSource::NamedHub/SETTINGS>).
+
+Methods of a named hub also throw C<refused>, C<unavailable>, C<full> and C<unknown> (L<EventSource::Error/code>). After
+C<unknown> the call has perhaps had its effect.
+
+=head2 start
+
+Where a stream begins if its client sends no id: C<latest>, at the next event, by default; C<oldest>, with the whole history;
+a whole number from -1 to -999,999,999, -10 for the last ten events; or C<state>, with the L</State> of its channels.
+
+=head2 store
+
+    store => {file => '/var/lib/shop/events.db', sync => 'second'}
+
+Where the process keeps events (L<EventSource::Stores>).
+=head1 ATTRIBUTES OF CHANNELS AND EVENTS
 
 =head2 gap_data
 
@@ -486,52 +516,22 @@ calls for each reason, with a hash of C<reason> and C<event> (the type). The def
 The type of the event that reports a gap: one line that is not empty; C<gap> by default. L</publish> refuses events of that
 type, unless there is L</gap_data>.
 
-=head2 history
+=head2 keep_total_history
 
-    history => {events => 1000, bytes => 1_048_576, seconds => 3600}
-    my @events = $hub->history($channel, last => 50);
-    my $oldest = $hub->oldest($channel);
+    keep_total_history => {events => 100_000, bytes => 67_108_864}
 
-The retention of each channel; these are the defaults. A single event may have more bytes. C<history> returns the events, or the
-last ones: hashes of C<key> and the fields.
+The retention of all channels together, as L</keep_history>; these are the defaults, and C<seconds> has none. C<bytes> includes
+keys and names of channels. The oldest event of all channels is evicted first.
 
-C<oldest> returns a hash of the first event's C<id> (the hub's) and C<time> (seconds since 1970), or
-C<undef> if the history is empty. A client that was sent this event, or a later one of the hub, resumes without a C<gap>. If
-nothing was evicted, so does every client; otherwise also one that was sent all that was.
+=head2 keep_total_state
 
-=head2 max_age
+    keep_total_state => {keys => 100_000, bytes => 67_108_864}
 
-A stream ends at random after three quarters to all of so many seconds; 0, the default: never. Its client comes
-back, and the application is asked again.
+The L</keep_state> of all channels together; these are the defaults.
 
 =head2 max_members
 
 The most members of a channel (L</Members>), with those of other machines; 10,000 by default.
-
-=head2 max_streams
-
-The most native streams, from 1: of one process (L<Plack::App::EventSource/max_streams>), of a named hub those of
-all workers. By default the hub process holds what its hard limit of descriptors allows, of which an eighth, at most 128,
-stays free.
-
-=head2 max_streams_per
-
-    max_streams_per => [sub { EventSource::XS->client_address($_[0], 64) }, 20]
-
-The most streams with a key in common, such as an address: a callback that returns the key of a request, a string, or
-C<undef> for no limit, and a whole number from 1 to 999,999,999; no limit by default. For
-L</to_app> and L<Plack::App::EventSource::PubSub> only.
-
-A further stream receives the status 429 and C<Retry-After>, 10 to 30 seconds at random, which an C<EventSource> ignores
-(L<EventSource::Clients/A STREAM THAT IS REFUSED>).
-
-All applications of a hub, and all workers of a named hub on this machine, count together, each up to its own limit: prefix
-keys to count them apart. A client that leaves before its stream is subscribed may hold its place for 10 seconds. Behind a
-proxy see L<EventSource::Deployment/LIMITS>.
-
-=head2 max_topics
-
-The most channels and patterns of a stream, from 1 to 65,536; 1,000 by default.
 
 =head2 on_slow
 
@@ -559,6 +559,20 @@ otherwise, and if it starts with the state, as C<gap>.
 
 Encrypt the number in each id (AES-128, a random key for each epoch): it reveals only the epoch (L<EventSource::Wire/WHAT IDS
 REVEAL>). An id then has 35 characters, or 39 with a L</store> in Redis. False by default.
+
+=head2 per_channel
+
+    per_channel => {
+        'user/*' => {keep_history => {events => 100, seconds => 86_400}},
+        stock    => {keep_history => {events => 1}, keep_state => {keys => 50_000}, on_slow => 'gap'},
+    }
+
+Settings of some channels: a hash or an array of at most 100 names or patterns (L</pattern>), each with a hash of
+C<keep_history>, C<keep_state> and C<on_slow>; the rest is as for the hub. The first that matches a channel counts: in an array
+in its order; in a hash a name, then the pattern with the longer text before its first star.
+
+A stream that has missed events of several channels ends if one has C<disconnect>; otherwise it receives a C<gap> if one has
+C<gap>.
 
 =head2 per_process
 
@@ -603,48 +617,38 @@ the structure of C<json>. An event without either is published as it is.
 All publishers of a named hub name it alike: events of others are C<refused>. The event
 C<count> of members keeps its data.
 
-=head2 start
+=head1 ATTRIBUTES OF STREAMS
 
-Where a stream begins if its client sends no id: C<latest>, at the next event, by default; C<oldest>, with the whole history;
-a whole number from -1 to -999,999,999, -10 for the last ten events; or C<state>, with the L</State> of its channels.
+=head2 compress, headers, linger, native, preamble, timeout
 
-=head2 state
+Settings of the streams of L</to_app> (L<Plack::App::EventSource/ATTRIBUTES>).
 
-    state => {keys => 10_000, bytes => 16_777_216}
-    my @events = $hub->state($channel);
+=head2 max_streams
 
-How many keys of each channel are retained, and bytes of them and their events; these are the defaults. With Redis, machines
-that publish at once may exceed them. The method returns them as L</history> does.
+The most native streams, from 1: of one process (L<Plack::App::EventSource/max_streams>), of a named hub those of
+all workers. By default the hub process holds what its hard limit of descriptors allows, of which an eighth, at most 128,
+stays free.
 
-=head2 total_history
+=head2 max_streams_per
 
-    total_history => {events => 100_000, bytes => 67_108_864}
+    max_streams_per => [sub { EventSource::XS->client_address($_[0], 64) }, 20]
 
-The retention of all channels together, as L</history>; these are the defaults, and C<seconds> has none. C<bytes> includes
-keys and names of channels. The oldest event of all channels is evicted first.
+The most streams with a key in common, such as an address: a callback that returns the key of a request, a string, or
+C<undef> for no limit, and a whole number from 1 to 999,999,999; no limit by default. For
+L</to_app> and L<Plack::App::EventSource::PubSub> only.
 
-=head2 total_state
+A further stream receives the status 429 and C<Retry-After>, 10 to 30 seconds at random, which an C<EventSource> ignores
+(L<EventSource::Clients/A STREAM THAT IS REFUSED>).
 
-    total_state => {keys => 100_000, bytes => 67_108_864}
+All applications of a hub, and all workers of a named hub on this machine, count together, each up to its own limit: prefix
+keys to count them apart. A client that leaves before its stream is subscribed may hold its place for 10 seconds. Behind a
+proxy see L<EventSource::Deployment/LIMITS>.
 
-The L</state> of all channels together; these are the defaults.
+=head2 max_topics
+
+The most channels and patterns of a stream, from 1 to 65,536; 1,000 by default.
 
 =head1 ATTRIBUTES OF NAMED HUBS
-
-=head2 name
-
-    name => 'shop'
-
-Give the hub a hub process, which workers, jobs and scripts of this user on this machine reach by this name: 1 to 64 ASCII
-letters, digits, C<_>, C<-> and C<.>, beginning with a letter, a digit or C<_>.
-
-The first call connects to the process, or starts it. L</publish> waits until it has the event. Streams are handed over to it,
-and outlive their worker (L<EventSource::Deployment/What survives which restart>).
-
-A job needs a name only, and L</show_channel> if the hub has that (L<EventSource::NamedHub/SETTINGS>).
-
-Methods of a named hub also throw C<refused>, C<unavailable>, C<full> and C<unknown> (L<EventSource::Error/code>). After
-C<unknown> the call has perhaps had its effect.
 
 =head2 autostart
 
@@ -679,12 +683,6 @@ folder (L<EventSource::NamedHub/SOCKET>, L<EventSource::Deployment/Where the soc
 By default it is F<NAME.sock> in the first of these folders that belongs to this user alone: F</run/user/UID/eventsource>,
 F</run/eventsource/UID>, F</tmp/eventsource-UID>.
 
-=head2 store
-
-    store => {file => '/var/lib/shop/events.db', sync => 'second'}
-
-Where the process keeps events (L<EventSource::Stores>).
-
 =head1 METHODS
 
 Wrong arguments throw an L<EventSource::Error> with the code C<invalid> and the argument or setting as its field; methods of a
@@ -705,13 +703,6 @@ the program for L</name>.
 
 Return L<EventSource::Monitoring/ADMIN PAGE> as a PSGI application. C<allow>, C<hosts> and C<token> are as for L</metrics_app>.
 Pages of other sites are refused.
-
-=head2 check_topics
-
-    $hub->check_topics(@topics);
-    EventSource::Hub->check_topics(@topics);
-
-Throw C<invalid> unless each is a pattern or a channel's name, and there are at most L</max_topics>, of the class 1,000.
 
 =head2 drain
 
@@ -763,18 +754,16 @@ hub process.
 Remove the retained event of a key, and always publish an event of the type C<forget> with the key as
 data, unless the optional hash has others. Options of L</publish> follow.
 
-=head2 is_unshared
+=head2 history, oldest
 
-    my $is_unshared = $hub->is_unshared;
+    my @events = $hub->history($channel, last => 50);
+    my $oldest = $hub->oldest($channel);
 
-Return true if the hub has neither a L</name> nor L</per_process>.
+C<history> returns the events that are kept (L</keep_history>), or the last ones: hashes of C<key> and the fields.
 
-=head2 member
-
-    my $is_here = $hub->member($channel, $id, {json => {name => 'Ann', typing => \1}});
-
-Change a member's data: a hash of C<json> or C<data>, and C<event>, C<update> by default. The same data publishes nothing.
-Returns false if the member is not here. Throws C<full> if the event does not fit into the L</state>.
+C<oldest> returns a hash of the first event's C<id> (the hub's) and C<time> (seconds since 1970), or C<undef> if the history is
+empty. A client that was sent this event, or a later one of the hub, resumes without a C<gap>. If nothing was evicted, so does
+every client; otherwise also one that was sent all that was.
 
 =head2 members, members_count
 
@@ -862,8 +851,8 @@ a warning (L<EventSource::NamedHub/WHEN THE PROCESS IS AWAY>). True by default.
 =item once
 
 A string of 1 to 256 bytes in UTF-8. If an event of any channel had the same C<once>, nothing is published, and its id is
-returned: repeat a call that threw C<unknown>. The hub remembers as many as L</total_history> has events (at most
-1,048,576), for the longest C<seconds> of L</history> and L</channels>; a new process those in its L</store>.
+returned: repeat a call that threw C<unknown>. The hub remembers as many as L</keep_total_history> has events (at most
+1,048,576), for the longest C<seconds> of L</keep_history> and L</per_channel>; a new process those in its L</store>.
 
 =back
 
@@ -884,7 +873,7 @@ second), its L</store> takes no events, or the system cannot run the thread.
 
 =item C<full>
 
-The event would exceed L</state> or L</total_state>, or more than 8 MiB wait for the hub
+The event would exceed L</keep_state> or L</keep_total_state>, or more than 8 MiB wait for the hub
 process or its store, after L</publish_timeout> (with C<< wait => 0 >> at once).
 
 =item C<state>
@@ -908,6 +897,12 @@ F<auto/share/dist/EventSource-XS>.
     my $is_open = $hub->serve($connection, @topics);
 
 Another name of L</subscribe>.
+
+=head2 state
+
+    my @events = $hub->state($channel);
+
+Return the retained events (L</State>), as L<C<history>|/"history, oldest"> does.
 
 =head2 stats
 
@@ -1036,11 +1031,12 @@ B<Clients whose streams are held back may poll>, as L<EventSource::Browser> does
 is new, 256 KiB, or nothing in three quarters of that time or more. It is a stream otherwise, but its member stays for at
 least 15 seconds, and C<position> is not C<none>. C<Preference-Applied> says so, and echoes C<request>.
 
-=head2 type_of
+=head2 update_member
 
-    my $type = $hub->type_of($channel, $event);
+    my $is_here = $hub->update_member($channel, $id, {json => {name => 'Ann', typing => \1}});
 
-Return the type with which an event of a channel is sent (L</show_channel>), or C<undef>.
+Change a member's data: a hash of C<json> or C<data>, and C<event>, C<update> by default. The same data publishes nothing.
+Returns false if the member is not here. Throws C<full> if the event does not fit into the state.
 
 =head1 SEE ALSO
 

@@ -31,10 +31,10 @@ our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Stream Plack::App::EventSou
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Server');
 
 my @HUB_OPTIONS = qw(
-    autostart gap_data gap_event grace history idle_exit name on_slow per_process position_event publish_timeout socket store
-    total_history
+    autostart gap_data gap_event grace idle_exit keep_history keep_total_history name on_slow per_process position_event
+    publish_timeout socket store
 );
-my @STREAM_OPTIONS = qw(fallback linger max_streams native origins preamble retry timeout);
+my @STREAM_OPTIONS = qw(linger max_streams native origins preamble retry timeout);
 my @OPTIONS =
     (@HUB_OPTIONS, @STREAM_OPTIONS, qw(channel headers hub keepalive keepalive_interval position start supply));
 
@@ -442,7 +442,7 @@ open it in code, or give the server a L<name|/Several workers>.
 An L<EventSource::Hub>, and its channel, required with it. Clients, but not taps, also receive what others publish there. By
 default each server has a hub of its own.
 
-=head2 gap_data, gap_event, history, on_slow, per_process, position_event, total_history
+=head2 gap_data, gap_event, keep_history, keep_total_history, on_slow, per_process, position_event
 
 =head2 autostart, grace, idle_exit, name, publish_timeout, socket, store
 
@@ -461,7 +461,7 @@ False by default: then proxies may end quiet streams, and vanished clients are n
 
 C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are other names of C<keepalive_interval>.
 
-=head2 fallback, linger, max_streams, native, origins, preamble, retry, timeout
+=head2 linger, max_streams, native, origins, preamble, retry, timeout
 
 Settings of the streams, see L<Plack::App::EventSource>. C<max_streams> bounds those of a named hub together, and is a setting
 of that hub if it is given as C<hub>.

@@ -121,11 +121,11 @@ fn newest<T>(_: &T, _: &T) -> bool {
 }
 
 named_settings! {
-    "history" history: Bounds, hub.retention.history, newest;
-    "total_history" total_history: Bounds, hub.retention.total_history, newest;
-    "state" state: StateBounds, hub.retention.state, newest;
-    "total_state" total_state: StateBounds, hub.retention.total_state, newest;
-    "channels" channels: Vec<ChannelSettings>, hub.retention.channels, newest;
+    "keep_history" history: Bounds, hub.retention.history, newest;
+    "keep_total_history" total_history: Bounds, hub.retention.total_history, newest;
+    "keep_state" state: StateBounds, hub.retention.state, newest;
+    "keep_total_state" total_state: StateBounds, hub.retention.total_state, newest;
+    "per_channel" channels: Vec<ChannelSettings>, hub.retention.channels, newest;
     "max_members" max_members: usize, hub.retention.max_members, newest;
     "on_slow" on_slow: OnSlow, hub.on_slow, same;
     "gap_event" gap_event: Box<str>, hub.gap_event, same;

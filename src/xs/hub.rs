@@ -85,7 +85,7 @@ impl Texts<'_> {
         let mut timeout = PUBLISH_TIMEOUT;
         while let Some(setting) = self.next() {
             match setting {
-                b"channels" => {
+                b"per_channel" => {
                     let count: usize = self.number();
                     given.channels = Some((0..count).map(|_| self.channels()).collect());
                 }
@@ -95,7 +95,7 @@ impl Texts<'_> {
                 }
                 b"gap_event" => given.gap_event = Some(self.text()),
                 b"grace" => given.grace = Some(seconds(self.number())),
-                b"history" => given.history = Some(self.bounds(default.hub.retention.history)),
+                b"keep_history" => given.history = Some(self.bounds(default.hub.retention.history)),
                 b"idle_exit" => given.idle_exit = Some(seconds(self.number())),
                 b"max_members" => given.max_members = Some(self.number()),
                 b"max_streams" => given.max_streams = Some(self.number()),
@@ -109,13 +109,13 @@ impl Texts<'_> {
                 b"refuses_position_event" => given.refuses_position_event = Some(self.is_true()),
                 b"show_channel" => given.show_channel = Some(ShowChannel::of_name(&self.text::<String>())),
                 b"socket" => socket = self.path(),
-                b"state" => given.state = Some(self.state_bounds(default.hub.retention.state)),
+                b"keep_state" => given.state = Some(self.state_bounds(default.hub.retention.state)),
                 b"store" => {
                     let count: usize = self.number();
                     store = Some((0..count).map(|_| (self.text(), self.text())).collect::<Vec<(String, String)>>());
                 }
-                b"total_history" => given.total_history = Some(self.bounds(default.hub.retention.total_history)),
-                b"total_state" => given.total_state = Some(self.state_bounds(default.hub.retention.total_state)),
+                b"keep_total_history" => given.total_history = Some(self.bounds(default.hub.retention.total_history)),
+                b"keep_total_state" => given.total_state = Some(self.state_bounds(default.hub.retention.total_state)),
                 name => refuse("setting", String::from_utf8_lossy(name)),
             }
         }

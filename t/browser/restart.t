@@ -109,7 +109,7 @@ on_each_server(
 
 on_each_server(
     'a page that was disconnected for longer than the history receives a gap event',
-    {history => {events => 10}},
+    {keep_history => {events => 10}},
     sub {
         my $server = shift;
         my $cable  = Testing::CuttableProxy->start($server->port);

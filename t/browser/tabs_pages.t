@@ -102,7 +102,8 @@ for my $browser (Testing::Browser->names) {
     for my $way ((Testing::Tabs->ways)[0, 1]) {
         my ($name, %page) = @$way;
         subtest "$browser: two pages of which each is told of a gap when its user comes back, $name" => sub {
-            my $short = Testing::Tabs->start($tabs->browser, history => {events => 5}, page => {%page, url => '/both'});
+            my $short =
+                Testing::Tabs->start($tabs->browser, keep_history => {events => 5}, page => {%page, url => '/both'});
             my $other = $short->open(url => '/numbers');    # it keeps the worker
             my @pages = map { $short->open } 1, 2;
             for my $page (@pages) {

@@ -8,8 +8,8 @@ use Plack::Builder;
 use Plack::Request;
 
 my %hub = (
-    all => EventSource::Hub->new(per_process => 1, retry => 1, keepalive => 0.2, start   => 'oldest'),
-    few => EventSource::Hub->new(per_process => 1, retry => 1, keepalive => 0.2, history => {events => 3}),
+    all => EventSource::Hub->new(per_process => 1, retry => 1, keepalive => 0.2, start        => 'oldest'),
+    few => EventSource::Hub->new(per_process => 1, retry => 1, keepalive => 0.2, keep_history => {events => 3}),
 );
 
 builder {

@@ -22,12 +22,12 @@ my %STAYS = (per_process => 1, retry => 50, keepalive => 0.2, %CODED);
 # events of its own types.
 my %hub = (
     numbers => EventSource::Hub->new(%STAYS),
-    gap     => EventSource::Hub->new(%STAYS, history => {events => 3}),
+    gap     => EventSource::Hub->new(%STAYS, keep_history => {events => 3}),
     datagap => EventSource::Hub->new(
         %STAYS,
-        history   => {events => 3},
-        gap_event => 'datastar-merge-signals',
-        gap_data  => 'signals {"gap": true}'
+        keep_history => {events => 3},
+        gap_event    => 'datastar-merge-signals',
+        gap_data     => 'signals {"gap": true}'
     ),
     data => EventSource::Hub->new(%STAYS, start => 'oldest'),
 );

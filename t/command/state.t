@@ -15,7 +15,7 @@ my $json  = JSON::PP->new->utf8;
 # The process begins with these settings.
 {
     local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
-    EventSource::Hub->new(name => 'test', history => {events => 2}, state => {keys => 3})->epoch;
+    EventSource::Hub->new(name => 'test', keep_history => {events => 2}, keep_state => {keys => 3})->epoch;
 }
 
 sub publish { return $shell->run(ref $_[0] ? shift : (), 'publish', '--hub', 'test', @_) }
@@ -120,7 +120,7 @@ subtest 'what does not fit ends with 5' => sub {
     is publish(qw(full --retain --key), $_, $_)->{code}, 0, "$_ fits" for 1 .. 3;
     my $done = publish(qw(full --retain --key 4 4));
     is $done->{code}, 5, 'the fourth of three keys does not';
-    like $done->{err}, qr/\Aeventsource publish: .*retains at most 3 keys .*\(state\)/, 'the message names the setting';
+    like $done->{err}, qr/\Aeventsource publish: .*retains at most 3 keys .*\(keep_state\)/, 'the message names the setting';
 };
 
 subtest 'wrong arguments' => sub {

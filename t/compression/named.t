@@ -188,7 +188,7 @@ my %CASE = (
     'an upgrade'      => [\&survives_upgrade],
     'a cut'           => [\&resumes],
     'state'           => [\&has_state],
-    'a gap'           => [\&tells_of_gaps, history => {events => 100}],
+    'a gap'           => [\&tells_of_gaps, keep_history => {events => 100}],
     'a child'         => [\&has_child],
 );
 

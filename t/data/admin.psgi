@@ -10,7 +10,7 @@ use Plack::Request;
 
 my $socket = $ENV{ADMIN_SOCKET};
 my $hub    = EventSource::Hub->new(
-    history => {events => 1000},
+    keep_history => {events => 1000},
     defined $socket ? (name => 'shop', socket => $socket, idle_exit => 5) : ()
 );
 

@@ -17,7 +17,6 @@ use Plack::Builder;
 
 my %ATTRIBUTE = (
     compress        => 0,
-    fallback        => 'warn',
     headers         => ['X-Of' => 'hub'],
     keepalive       => 0,
     max_age         => 600,
@@ -44,7 +43,6 @@ my %HUB     = (
 
 my %OPTION = (
     compress        => 1,
-    fallback        => 'quiet',
     headers         => ['X-Of' => 'application'],
     keepalive       => 0.2,
     label           => sub { return 'reader' },

@@ -22,7 +22,7 @@ my $MEET     = 5;       # seconds until a request no longer waits for others
 my $PAUSE    = 0.01;    # seconds
 
 my $journal = Testing::Journal->open("$ENV{ATTACK_FOLDER}/journal");
-my $hub     = EventSource::Hub->new(per_process => 1, history => {events => $ENV{ATTACK_PUBLISHES} || 10});
+my $hub     = EventSource::Hub->new(per_process => 1, keep_history => {events => $ENV{ATTACK_PUBLISHES} || 10});
 my $pubsub =
     Plack::App::EventSource::PubSub->new(hub => EventSource::Hub->new(per_process => 1), authorize => sub { 1 });
 my %held;

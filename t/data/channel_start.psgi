@@ -13,14 +13,14 @@ use EventSource::Hub;
 use Plack::Builder;
 
 my $folder  = $ENV{HUB_FOLDER};
-my %HISTORY = (room => {history => {events => 4}}, noise => {history => {events => 1}});
+my %HISTORY = (room => {keep_history => {events => 4}}, noise => {keep_history => {events => 1}});
 my %HUB     = (
-    $ENV{HUB_LOCAL} ? (local => EventSource::Hub->new(channels => \%HISTORY)) : (),
+    $ENV{HUB_LOCAL} ? (local => EventSource::Hub->new(per_channel => \%HISTORY)) : (),
     named => EventSource::Hub->new(
-        channels => \%HISTORY,
-        name     => 'shop',
-        socket   => "$folder/shop",
-        grace    => 1
+        per_channel => \%HISTORY,
+        name        => 'shop',
+        socket      => "$folder/shop",
+        grace       => 1
     ),
 );
 my %NATIVE   = (native => 'auto', writer => 0);

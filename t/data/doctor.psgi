@@ -41,7 +41,7 @@ sub stream {
         %setting,
         origins => ['http://page.example'],
         retry   => 2000,
-        defined $ENV{DOCTOR_NATIVE} ? (native => $ENV{DOCTOR_NATIVE}, fallback => 'quiet') : (),
+        defined $ENV{DOCTOR_NATIVE} ? (native => $ENV{DOCTOR_NATIVE}) : (),
     );
     return $app->($env);
 }

@@ -39,7 +39,7 @@ builder {
     mount '/native'   => stream();
     mount '/deflated' => builder { enable 'Deflater'; stream() };
     mount '/excluded' => builder { enable 'Deflater', content_type => ['text/html']; stream() };
-    mount '/quiet'    => builder { enable 'Deflater'; stream(fallback => 'quiet') };
+    mount '/quiet'    => builder { enable 'Deflater'; stream(native => 'quiet') };
     mount '/never'    => stream(native  => 0);
     mount '/large'    => stream(headers => \@LARGE);
     mount '/left'     => builder { enable \&after_the_client; stream(headers => \@LARGE) };

@@ -16,12 +16,12 @@ use POSIX ();
 
 my $store = JSON::PP->new->allow_nonref->decode($ENV{HUB_STORE});
 my $hub   = EventSource::Hub->new(
-    name          => 'chaos',
-    socket        => $ENV{HUB_SOCKET},
-    history       => {events => 400},                           # full after some seconds
-    idle_exit     => 2,
-    native        => 1,
-    total_history => {events => 1_000_000, bytes => 1 << 28},
+    name               => 'chaos',
+    socket             => $ENV{HUB_SOCKET},
+    keep_history       => {events => 400},                           # full after some seconds
+    idle_exit          => 2,
+    native             => 1,
+    keep_total_history => {events => 1_000_000, bytes => 1 << 28},
     defined $store ? (store => $store, publish_timeout => 2) : (),
 );
 

@@ -33,10 +33,10 @@ my $PUSHES = 150;
 my $WORDS  = 'x' x 20_000;
 
 my $hub = EventSource::Hub->new(
-    name      => 'test',
-    socket    => $ENV{HUB_SOCKET},
-    autostart => $ENV{HUB_AUTOSTART},
-    history   => {events => 100_000, bytes => 1 << 26},
+    name         => 'test',
+    socket       => $ENV{HUB_SOCKET},
+    autostart    => $ENV{HUB_AUTOSTART},
+    keep_history => {events => 100_000, bytes => 1 << 26},
     defined $ENV{HUB_RELAYS}  ? (max_relays => $ENV{HUB_RELAYS})                              : (),
     defined $ENV{HUB_SECONDS} ? (idle_exit  => $ENV{HUB_SECONDS}, grace => $ENV{HUB_SECONDS}) : (),
 );

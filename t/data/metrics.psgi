@@ -14,7 +14,7 @@ use EventSource::Hub;
 use EventSource::Outbox;
 use Plack::Builder;
 
-my @hub     = (name => 'shop', socket => $ENV{HUB_SOCKET}, autostart => 0, history => {bytes => 20_000_000});
+my @hub     = (name => 'shop', socket => $ENV{HUB_SOCKET}, autostart => 0, keep_history => {bytes => 20_000_000});
 my $hub     = EventSource::Hub->new(@hub);
 my $outbox  = EventSource::Outbox->new(hub => $hub);
 my $connect = sub { DBI->connect($ENV{OUTBOX_DSN}, undef, undef, {RaiseError => 1, PrintError => 0}) };

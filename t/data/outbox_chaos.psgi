@@ -11,13 +11,13 @@ use JSON::PP ();
 use Plack::Builder;
 
 my $hub = EventSource::Hub->new(
-    name          => 'chaos',
-    socket        => $ENV{HUB_SOCKET},
-    history       => {events => 1_000_000, bytes => 1 << 28},
-    idle_exit     => 5,
-    native        => 1,
-    total_history => {events => 1_000_000, bytes => 1 << 28},
-    store         => JSON::PP->new->decode($ENV{HUB_STORE}),
+    name               => 'chaos',
+    socket             => $ENV{HUB_SOCKET},
+    keep_history       => {events => 1_000_000, bytes => 1 << 28},
+    idle_exit          => 5,
+    native             => 1,
+    keep_total_history => {events => 1_000_000, bytes => 1 << 28},
+    store              => JSON::PP->new->decode($ENV{HUB_STORE}),
 );
 
 builder {

@@ -8,7 +8,7 @@ use JSON::PP ();
 use Plack::App::EventSource::PubSub;
 use Plack::Builder;
 
-my $hub    = EventSource::Hub->new(per_process => 1, total_history => {events => 50, bytes => 1_000_000});
+my $hub    = EventSource::Hub->new(per_process => 1, keep_total_history => {events => 50, bytes => 1_000_000});
 my $pubsub = Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 });
 
 builder {

@@ -10,7 +10,6 @@ use Plack::Builder;
 my $es = EventSource::Server->new(
     name            => 'test',
     native          => $ENV{NATIVE},
-    fallback        => 'quiet',
     publish_timeout => 20,
     retry           => 50,
     socket          => $ENV{HUB_SOCKET},

@@ -50,7 +50,7 @@ my %server = (
     served => EventSource::Server->new(kind('served'), supply => by_code('served'), native => 0),
     dies => EventSource::Server->new(kind('dies'), supply => by_code('dies', sub { die "oops\n" if $runs{dies} == 1 })),
     iterator =>
-        EventSource::Server->new(kind('iterator'), supply => Numbers->new(10_000), history => {events => 20_000}),
+        EventSource::Server->new(kind('iterator'), supply => Numbers->new(10_000), keep_history => {events => 20_000}),
     $lines ? (lines => EventSource::Server->new(kind('lines'), supply => $lines)) : (),
 );
 $server{second} = EventSource::Server->new(supply => $server{plain}->out_supply);

@@ -18,8 +18,11 @@ Testing::Server->require_or_skip_all('Starman');
 
 my $folder = File::Temp->newdir;
 my %env    = (MCP_SOCKET => "$folder/hub.sock");
-my $hub =
-    EventSource::Hub->new(name => 'mcp', socket => $env{MCP_SOCKET}, total_state => {keys => 50, bytes => 100_000});
+my $hub    = EventSource::Hub->new(
+    name             => 'mcp',
+    socket           => $env{MCP_SOCKET},
+    keep_total_state => {keys => 50, bytes => 100_000}
+);
 $hub->epoch;
 my $server = Testing::Server->start('Starman', 'examples/mcp/app.psgi', workers => 4, env => \%env);
 my $es     = Test::EventSource->new(url => $server->url(''), timeout => 10);

@@ -8,7 +8,7 @@ use JSON::PP qw(encode_json);
 use Plack::App::EventSource;
 use Plack::Builder;
 
-my $hub   = EventSource::Hub->new(per_process => 1, history => {events => 1}, start => 'oldest');
+my $hub   = EventSource::Hub->new(per_process => 1, keep_history => {events => 1}, start => 'oldest');
 my $bytes = "gr\xc3\xbcn";
 
 sub stream {

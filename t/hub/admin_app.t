@@ -198,7 +198,7 @@ subtest 'a hub of the process' => sub {
 };
 
 subtest 'a list is bounded, however many channels there are' => sub {
-    my $many = EventSource::Hub->new(history => {events => 10});
+    my $many = EventSource::Hub->new(keep_history => {events => 10});
     my $page = $many->admin_app(@HERE);
     $many->publish("many/$_"   => 'x') for 1 .. 2_000;
     $many->publish($SCRIPT     => 'x') for 1 .. 3;

@@ -211,7 +211,7 @@ subtest 'objects of one hub' => sub {
     my ($one, $two) = map { EventSource::Hub->new(process($number)) } 1, 2;
     $_->publish(a => 'x') for $one, $two;
     is $one->stats->{process}{workers}, 1, 'share a connection';
-    my $other = EventSource::Hub->new(process($number), history => {events => 10});
+    my $other = EventSource::Hub->new(process($number), keep_history => {events => 10});
     $other->publish(a => 'x');
     is $one->stats->{process}{workers}, 2, 'unless their settings differ';
     undef $other;

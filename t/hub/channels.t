@@ -21,8 +21,8 @@ sub publish {
 
 subtest 'the history of a channel' => sub {
     my $hub = EventSource::Hub->new(
-        history  => {events => 3},
-        channels => {stock  => {history => {events => 1}}, 'user/*' => {history => {events => 4}}},
+        keep_history => {events => 3},
+        per_channel  => {stock  => {keep_history => {events => 1}}, 'user/*' => {keep_history => {events => 4}}},
     );
     publish($hub, 'stock', 'user/7', 'news');
     is left($hub, 'stock'),  'evicted 4',     'a client that comes back receives a gap in one channel';
@@ -32,14 +32,14 @@ subtest 'the history of a channel' => sub {
 };
 
 subtest 'the first that matches counts' => sub {
-    my @narrow   = map { {history => {events => $_}} } 0 .. 3;
+    my @narrow   = map { {keep_history => {events => $_}} } 0 .. 3;
     my %channels = ('**' => $narrow[0], 'user/*' => $narrow[1], 'user/7*' => $narrow[2], 'user/7' => $narrow[3]);
     my %hash = ('user/7' => 'evicted 2 3 4', 'user/71' => 'evicted 3 4', 'user/8' => 'evicted 4', 'news' => 'evicted');
-    my $hub  = EventSource::Hub->new(channels => \%channels);
+    my $hub  = EventSource::Hub->new(per_channel => \%channels);
     publish($hub, keys %hash);
     is left($hub, $_), $hash{$_}, "of a hash: names, then the longest text before a star: $_" for sort keys %hash;
     $hub =
-        EventSource::Hub->new(channels =>
+        EventSource::Hub->new(per_channel =>
             ['user/*' => $narrow[1], 'user/7' => $narrow[3], EventSource::Hub->pattern('n*') => {}, '**' => $narrow[0]]
         );
     my %array = ('user/7' => 'evicted 4', 'news' => '1 2 3 4', 'x' => 'evicted');
@@ -49,23 +49,30 @@ subtest 'the first that matches counts' => sub {
 
 subtest 'the age of a channel' => sub {
     my $hub = EventSource::Hub->new(
-        history  => {seconds => 0},
-        channels => {kept    => {history => {seconds => 60, events => 2}}, brief => {history => {bytes => 1}}},
+        keep_history => {seconds => 0},
+        per_channel  =>
+            {kept => {keep_history => {seconds => 60, events => 2}}, brief => {keep_history => {bytes => 1}}},
     );
     publish($hub, qw(kept brief news));
     ok wait_until(10, sub { $hub->stats->{history}{events} == 2 }), 'events expire at the age of their channel';
     is left($hub, $_),     'evicted',     $_ for qw(brief news);
     is left($hub, 'kept'), 'evicted 3 4', 'one that is longer than that of the hub';
-    $hub = EventSource::Hub->new(total_history => {seconds => 0}, channels => {a => {history => {seconds => 60}}});
+    $hub = EventSource::Hub->new(
+        keep_total_history => {seconds => 0},
+        per_channel        => {a       => {keep_history => {seconds => 60}}}
+    );
     publish($hub, 'a');
-    ok wait_until(10, sub { $hub->stats->{history}{events} == 0 }), 'but not longer than that of total_history';
+    ok wait_until(10, sub { $hub->stats->{history}{events} == 0 }), 'but not longer than that of keep_total_history';
 };
 
 subtest 'the state of a channel' => sub {
     my $hub = EventSource::Hub->new(
-        state    => {keys => 2},
-        channels =>
-            {'stock/*' => {state => {keys => 3}}, small => {state => {bytes => 20}}, news => {on_slow => 'gap'}},
+        keep_state  => {keys => 2},
+        per_channel => {
+            'stock/*' => {keep_state => {keys  => 3}},
+            small     => {keep_state => {bytes => 20}},
+            news      => {on_slow    => 'gap'}
+        },
     );
     my $try = sub {
         my ($channel, @keys) = @_;
@@ -76,55 +83,65 @@ subtest 'the state of a channel' => sub {
         return @refused ? "@refused: $@" : 'all';
     };
     is $try->('stock/1', 1 .. 3), 'all', 'more than that of the hub';
-    like $try->('stock/1', 4), qr/\A4: .*at most 3 keys and 16777216 bytes \(channels 'stock\/\*' state\).* line/,
+    like $try->('stock/1', 4),
+        qr/\A4: .*at most 3 keys and 16777216 bytes \(keep_state of per_channel 'stock\/\*'\).* line/,
         'the error names the setting';
-    like $try->('small', 1), qr/\A1: .*at most 2 keys and 20 bytes \(channels 'small' state\)/, 'bytes';
-    like $try->('news', 1 .. 3), qr/\A3: .*at most 2 keys and 16777216 bytes \(state\)/,
+    like $try->('small', 1), qr/\A1: .*at most 2 keys and 20 bytes \(keep_state of per_channel 'small'\)/, 'bytes';
+    like $try->('news', 1 .. 3), qr/\A3: .*at most 2 keys and 16777216 bytes \(keep_state\)/,
         'the others have that of the hub';
 };
 
 subtest 'a key once is remembered as long as the longest history' => sub {
-    my $hub = EventSource::Hub->new(history => {seconds => 0}, channels => {kept => {history => {seconds => 60}}});
+    my $hub = EventSource::Hub->new(
+        keep_history => {seconds => 0},
+        per_channel  => {kept    => {keep_history => {seconds => 60}}}
+    );
     my @ids = map { $hub->publish(kept => $_, {once => 'order 7'}) } 1, 2;
     is $ids[1], $ids[0], 'the second publish returns the id of the first';
 };
 
 subtest 'wrong settings' => sub {
-    my $hash = {history => {events => 1}};
+    my $hash = {keep_history => {events => 1}};
     for my $case (
-        [['news'],       qr/channels must be names or patterns and their settings, in a hash or in an array of pairs/],
-        ['news',         qr/channels must be names or patterns/],
-        [sub { 'news' }, qr/The channels of a stream are an option of to_app/],
-        [{a => undef},   qr/the settings of channels 'a' must be a hash/],
-        [{'a%d' => {histories => {}}}, qr/unknown setting 'histories' of channels 'a%d'; did you mean history\?/],
-        [{'a' => {history => 5}},      qr/history of channels 'a' must be a hash of bounds/],
+        [['news'], qr/per_channel must be names or patterns and their settings, in a hash or in an array of pairs/],
+        ['news',   qr/per_channel must be names or patterns/],
+        [sub { 'news' }, qr/in a hash or in an array of pairs/],
+        [{a => undef},   qr/the settings of per_channel 'a' must be a hash/],
         [
-            {'a%s' => {history => {event => 5}}},
-            qr/unknown bound 'event' of history of channels 'a%s'; did you mean events/
+            {'a%d' => {keep_histories => {}}},
+            qr/unknown setting 'keep_histories' of per_channel 'a%d'; did you mean keep_history\?/
+        ],
+        [{'a' => {keep_history => 5}}, qr/keep_history of per_channel 'a' must be a hash of bounds/],
+        [
+            {'a%s' => {keep_history => {event => 5}}},
+            qr/unknown bound 'event' of keep_history of per_channel 'a%s'; did you mean events/
         ],
         [
-            {'u/*' => {history => {events => -1}}},
-            qr/events of history of channels 'u\/\*' must be a whole number from 0/
+            {'u/*' => {keep_history => {events => -1}}},
+            qr/events of keep_history of per_channel 'u\/\*' must be a whole number from 0/
         ],
         [
-            {'u/*' => {history => {seconds => 'x'}}},
-            qr/seconds of history of channels 'u\/\*' must be a number of seconds/
+            {'u/*' => {keep_history => {seconds => 'x'}}},
+            qr/seconds of keep_history of per_channel 'u\/\*' must be a number of seconds/
         ],
-        [{'u/*' => {state   => {keys => 1.5}}}, qr/keys of state of channels 'u\/\*' must be a whole number/],
-        [{'u/*' => {on_slow => 'wait'}}, qr/on_slow of channels 'u\/\*' must be 'disconnect', 'gap' or 'latest'/],
-        [{''    => $hash}, qr/a pattern must be a string that is not empty/],
-        [{map { ($_ => $hash) } 1 .. 101}, qr/channels has at most 100 names and patterns/],
+        [
+            {'u/*' => {keep_state => {keys => 1.5}}},
+            qr/keys of keep_state of per_channel 'u\/\*' must be a whole number/
+        ],
+        [{'u/*' => {on_slow => 'wait'}}, qr/on_slow of per_channel 'u\/\*' must be 'disconnect', 'gap' or 'latest'/],
+        [{''    => $hash},               qr/a pattern must be a string that is not empty/],
+        [{map { ($_ => $hash) } 1 .. 101}, qr/per_channel has at most 100 names and patterns/],
         [
             {EventSource::Hub->pattern('u/*') => $hash},
-            qr/channels has a pattern object as the key of a hash: give its text/
+            qr/per_channel has a pattern object as the key of a hash: give its text/
         ],
         [[undef, $hash], qr/a pattern must be a string that is not empty/],
     ) {
         my ($channels, $message) = @$case;
-        ok !eval { EventSource::Hub->new(channels => $channels); 1 }, "refused: $message";
+        ok !eval { EventSource::Hub->new(per_channel => $channels); 1 }, "refused: $message";
         like $@, qr/\AEventSource::Hub: .*$message.* at [^\n]*channels\.t line/, 'with a message at this line';
     }
-    ok eval { EventSource::Hub->new(channels => $_); 1 }, 'accepted'
+    ok eval { EventSource::Hub->new(per_channel => $_); 1 }, 'accepted'
         for undef, {}, [], {a => {}}, {"\x{263a}*" => $hash};
 };
 

@@ -71,7 +71,7 @@ sub withdrawn_ok {
     return is $hub->end(label => 'user/7'), 1, 'it can be ended, too';
 }
 
-my %BOUNDS = (history => {bytes => 1 << 24}, total_history => {bytes => 1 << 24}, retry => 1);
+my %BOUNDS = (keep_history => {bytes => 1 << 24}, keep_total_history => {bytes => 1 << 24}, retry => 1);
 my $named  = Test::EventSource->private_hub(name => 'test', %BOUNDS);
 for my $kind ('in one process', 'named') {
     my $hub = $kind eq 'in one process' ? EventSource::Hub->new(%BOUNDS) : $named;

@@ -27,7 +27,7 @@ my @BOUNDS = (
 for my $row (@BOUNDS) {
     my ($what, $each, $all, $published, $kept) = @$row;
     subtest "a history bounded by $what" => sub {
-        my $hub = EventSource::Hub->new(history => $each, total_history => $all);
+        my $hub = EventSource::Hub->new(keep_history => $each, keep_total_history => $all);
         $hub->publish(a => $_) for @$published;
         is_deeply [left($hub, undef, 'a')], $kept, 'the newest events are retained';
         my $stats = $hub->stats;
@@ -45,8 +45,8 @@ for my $row (@BOUNDS) {
     };
 }
 
-subtest 'total_history bounds all channels together' => sub {
-    my $hub = EventSource::Hub->new(history => {events => 3}, total_history => {events => 6});
+subtest 'keep_total_history bounds all channels together' => sub {
+    my $hub = EventSource::Hub->new(keep_history => {events => 3}, keep_total_history => {events => 6});
     $hub->publish("c$_" => $_) for 1, 1, 1, 1, 1, 2, 2, 3, 3, 4;
     is_deeply [map { [left($hub, undef, "c$_")] } 1 .. 4], [[1], [2, 2], [3, 3], [4]],
         'the oldest events of all channels are evicted first';
@@ -54,12 +54,12 @@ subtest 'total_history bounds all channels together' => sub {
         'a client of other channels receives their events without a gap';
     is_deeply [left($hub, $hub->epoch . '-3', 'c2', 'c1')], ['evicted', 1, 2, 2],
         'a client of the channel with evicted events receives a gap';
-    is $hub->stats->{history}{events}, 6, 'stats counts as many events as total_history allows';
+    is $hub->stats->{history}{events}, 6, 'stats counts as many events as keep_total_history allows';
 };
 
 subtest 'a client that keeps up receives every event, however short the history is' => sub {
     for my $history ([events => 0], [events => 1], [bytes => 1], [seconds => 0]) {
-        my $hub        = EventSource::Hub->new(history => {@$history});
+        my $hub        = EventSource::Hub->new(keep_history => {@$history});
         my $subscriber = Testing::Subscriber->open($hub, 'a');
         for my $number (1 .. 50) {
             $hub->publish(a => $number);
@@ -81,7 +81,7 @@ subtest 'a client that keeps up receives every event, however short the history 
 };
 
 subtest 'a burst makes none of 100 clients slow' => sub {
-    my $hub         = EventSource::Hub->new(history => {events => 1});
+    my $hub         = EventSource::Hub->new(keep_history => {events => 1});
     my @subscribers = map { Testing::Subscriber->open($hub, 'a') } 1 .. 100;
     my $text        = 'x' x 20;
     $hub->publish(a => $text) for 1 .. 2_000;
@@ -93,7 +93,7 @@ subtest 'a burst makes none of 100 clients slow' => sub {
 
 subtest 'events expire' => sub {
     my $seconds    = 0.3;
-    my $hub        = EventSource::Hub->new(history => {seconds => $seconds});
+    my $hub        = EventSource::Hub->new(keep_history => {seconds => $seconds});
     my $subscriber = Testing::Subscriber->open($hub, 'followed');
     my $before     = time;
     $hub->publish($_ => 'old') for qw(a followed);
@@ -121,7 +121,7 @@ subtest 'events expire' => sub {
 };
 
 subtest 'counts of channels' => sub {
-    my $hub = EventSource::Hub->new(history => {events => 0});
+    my $hub = EventSource::Hub->new(keep_history => {events => 0});
     is_deeply [@{$hub->stats}{qw(channels patterns streams)}], [0, 0, 0], 'a new hub has no channel, pattern or stream';
     my @subscribers = map { Testing::Subscriber->open($hub, 'a', "b$_", EventSource::Hub->pattern("c$_*")) } 1 .. 3;
     is_deeply [@{$hub->stats}{qw(channels patterns streams)}], [4, 3, 3],
@@ -141,7 +141,7 @@ subtest 'counts of channels' => sub {
 };
 
 subtest 'many channels' => sub {
-    my $hub = EventSource::Hub->new(total_history => {events => 100});
+    my $hub = EventSource::Hub->new(keep_total_history => {events => 100});
     $hub->publish("c$_" => $_) for 1 .. 2_000;
     is_deeply [@{$hub->stats}{qw(channels)}, $hub->stats->{history}{events}], [100, 100],
         'the number of channels is bounded by the number of retained events';
@@ -152,7 +152,7 @@ subtest 'many channels' => sub {
 };
 
 subtest 'on_slow latest retains events per key for slow streams only' => sub {
-    my $hub = EventSource::Hub->new(on_slow => 'latest', history => {events => 2});
+    my $hub = EventSource::Hub->new(on_slow => 'latest', keep_history => {events => 2});
     $hub->publish(a => {key => $_ % 3, data => $_}) for 1 .. 10;
     is_deeply [left($hub, undef, 'a')], [9, 10], 'a new stream receives only events of the history';
     is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['evicted', 9, 10],

@@ -68,7 +68,6 @@ my %OF_HUB = (
     forget        => sub { $_[0]->forget(a => 'key', $JSON) },
     history       => sub { $_[0]->history('a') },
     is_unshared   => sub { $_[0]->is_unshared },
-    member        => sub { $_[0]->member('a', 'ann', $JSON) },
     members       => sub { $_[0]->members('a') },
     members_count => sub { $_[0]->members_count('a') },
     metrics_app   => sub {
@@ -86,7 +85,8 @@ my %OF_HUB = (
     to_app      => sub {
         $_[0]->to_app(channels => sub { 'a' });
     },
-    type_of => sub { $_[0]->type_of('a', $JSON) },
+    type_of       => sub { $_[0]->type_of('a', $JSON) },
+    update_member => sub { $_[0]->update_member('a', 'ann', $JSON) },
 );
 
 my %OF_STREAM = (
@@ -97,7 +97,7 @@ my %OF_STREAM = (
 my %OF_PROCESS = (
     (
         map { ($_ => $OF_HUB{$_}) }
-            qw(end epoch forget history member members members_count oldest publish state stats subscribers)
+            qw(end epoch forget history members members_count oldest publish state stats subscribers update_member)
     ),
     answers => sub { $_[0]->answers },
     backup  => sub {

@@ -16,7 +16,7 @@ my $dying  = says(sub { die "no\n" });
 tie my $scalar, 'Tie::StdScalar', "☺\n";
 tie my %hash, 'Tie::StdHash';
 %hash = (id => 1, data => 'x', key => 'k');
-my $hub     = EventSource::Hub->new(history      => {events => 10});
+my $hub     = EventSource::Hub->new(keep_history => {events => 10});
 my $by_type = EventSource::Hub->new(show_channel => 'event');
 my $by_data = EventSource::Hub->new(show_channel => 'data');
 my ($stream, $client) = Testing::StreamPair->open;
@@ -67,7 +67,7 @@ leaks_nothing(
         'a call of subscribe for a stream of another hub' => dies(sub { $by_type->subscribe($conn, 'a') }),
         sub { $hub->subscribe($conn, 'a') }
     ],
-    ['a new hub' => sub { my $new = EventSource::Hub->new(history => {events => 1}); $new->publish(a => 'x') }],
+    ['a new hub' => sub { my $new = EventSource::Hub->new(keep_history => {events => 1}); $new->publish(a => 'x') }],
     ['a new hub with a wrong setting' => dies(sub { EventSource::Hub->new(on_slow => 'x') })],
     ['a new application'              => sub { my $made = $hub->to_app(channels => \&says) }],
     ['a request without channels'     => sub { $app->({%env})->[0] == 404 or die }],

@@ -63,8 +63,8 @@ sub left {
 
 for my $kind (sort keys %KIND) {
     my $hub = EventSource::Hub->new(
-        history  => {events => 5000},
-        channels => [few => {history => {events => 2}}],
+        keep_history => {events => 5000},
+        per_channel  => [few => {keep_history => {events => 2}}],
         @{$KIND{$kind}}
     );
     my %hubs = (hub => $hub);

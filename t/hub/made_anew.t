@@ -10,8 +10,9 @@ use Testing::Deadline qw(wait_until);
 my $COUNT = 3_000;
 my $MOST  = 10;      # threads and descriptors more than one hub needs: one may begin while another one ends
 
-my $folder   = File::Temp->newdir;
-my %settings = (name => 'made_anew', socket => "$folder/made_anew.sock", idle_exit => 1, history => {events => $COUNT});
+my $folder = File::Temp->newdir;
+my %settings =
+    (name => 'made_anew', socket => "$folder/made_anew.sock", idle_exit => 1, keep_history => {events => $COUNT});
 
 sub made { return EventSource::Hub->new(%settings) }
 

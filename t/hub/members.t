@@ -118,10 +118,10 @@ subtest 'a change' => sub {
     my $hub    = EventSource::Hub->new;
     my $page   = page($hub);
     my $stream = stream_of($hub, 'ann', json => {name => 'Ann'});
-    ok $stream->conn->member({json => {name => 'Ann', typing => 1}}), 'the connection knows its member';
-    ok $hub->member($ROOM,  'ann', {data => 'text', event => 'typing'}), 'from anywhere';
-    ok $hub->member($ROOM,  'ann', {data => 'text'}),                    'the same data';
-    ok !$hub->member($ROOM, 'bob', {data => 'x'}),                       'somebody who is not here';
+    ok $stream->conn->update_member({json => {name => 'Ann', typing => 1}}), 'the connection knows its member';
+    ok $hub->update_member($ROOM,  'ann', {data => 'text', event => 'typing'}), 'from anywhere';
+    ok $hub->update_member($ROOM,  'ann', {data => 'text'}),                    'the same data';
+    ok !$hub->update_member($ROOM, 'bob', {data => 'x'}),                       'somebody who is not here';
     my $other = stream_of($hub, 'ann', json => {name => 'Anna'});
     is_deeply told($page, 4),
         [
@@ -143,7 +143,7 @@ subtest 'data that is not Unicode' => sub {
     has $hub, 'ann ben', 'is that of a member';
     is_deeply [map { $_->{data} // $_->{json}{name} } $hub->members($ROOM)], [$told, $told],
         'with U+FFFD, as in events';
-    ok $hub->member($ROOM, 'ann', {data => "$given!"}), 'a change is made';
+    ok $hub->update_member($ROOM, 'ann', {data => "$given!"}), 'a change is made';
     my ($ann) = $hub->members($ROOM);
     is $ann->{data}, "$told!", 'in the same form';
 };
@@ -192,7 +192,7 @@ subtest 'several members, and none' => sub {
 };
 
 subtest 'too many members' => sub {
-    my $hub = EventSource::Hub->new(max_members => 1, state => {keys => 2});
+    my $hub = EventSource::Hub->new(max_members => 1, keep_state => {keys => 2});
     my @warnings;
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     my @streams = map { stream_of($hub, $_) } qw(ann bob);
@@ -321,15 +321,15 @@ subtest 'mistakes' => sub {
     }
     ok !eval { $hub->subscribe($conn, 'x', {member => 'ann'}); 1 }, 'a member that is not a hash is refused';
     like $@, qr/member must be a hash.* at [^\n]*members\.t line/, 'at the caller';
-    ok !eval { $conn->member({data => 'x'}); 1 }, 'a connection without a member';
+    ok !eval { $conn->update_member({data => 'x'}); 1 }, 'a connection without a member';
     is $@->code, 'state', 'throws state';
-    ok !eval { $hub->member($ROOM, 'ann', 'x'); 1 }, 'a change that is not a hash';
+    ok !eval { $hub->update_member($ROOM, 'ann', 'x'); 1 }, 'a change that is not a hash';
     like $@, qr/member takes the new data as a hash.* at [^\n]*members\.t line/, 'throws at the caller';
-    ok !eval { $hub->member($ROOM, 'ann', {data => 'x' x 65_537}); 1 }, 'a change that is too large';
+    ok !eval { $hub->update_member($ROOM, 'ann', {data => 'x' x 65_537}); 1 }, 'a change that is too large';
     like $@, qr/must have at most 65536 bytes/, 'is refused';
 
     for my $name ("\x{D800}", "\x{110000}") {
-        ok !eval { $hub->member($ROOM, $name, {data => 'x'}); 1 }, 'a change of an id that is not Unicode';
+        ok !eval { $hub->update_member($ROOM, $name, {data => 'x'}); 1 }, 'a change of an id that is not Unicode';
         like $@, qr/the id of a member must be Unicode.* at [^\n]*members\.t line/, 'throws at the caller';
     }
     is ids($hub), '', 'nobody has joined';
@@ -395,7 +395,7 @@ subtest 'a room that is only counted, in a hub with a file' => sub {
     is_deeply told($page, 1), ['count 1'], 'the number';
     my @streams = map { stream_of($hub, $_, %counted) } qw(b c);
     has $hub, 'a b c', 'the list has the members';
-    ok $hub->member($ROOM, 'a', {json => {x => 2}}), 'which can change';
+    ok $hub->update_member($ROOM, 'a', {json => {x => 2}}), 'which can change';
     is(($hub->members($ROOM))[0]{json}{x}, 2, 'in the list');
     my @numbers = @{told($page, 2)};
     is $numbers[1], 'count 3', 'the number again, a second later';

@@ -16,9 +16,9 @@ use Plack::Builder;
 use Plack::Request;
 
 my $hub = EventSource::Hub->new(
-    history     => {events => $ENV{MILLION_HISTORY}, bytes => 1 << 30},
-    start       => 'oldest',
-    per_process => 1,
+    keep_history => {events => $ENV{MILLION_HISTORY}, bytes => 1 << 30},
+    start        => 'oldest',
+    per_process  => 1,
 );
 
 sub publish {

@@ -91,7 +91,8 @@ my %OF_HUB = (
         my ($hub, $one, $other) = @_;
         my $member = {id => $one, channel => "room/$one", leave_after => 0};
         my $stream = app_of($hub, member => sub { $member })->get('/');
-        return $hub->members_count("room/$other") && $hub->member("room/$other", $other, {json => {n => ++$count}});
+        return $hub->members_count("room/$other")
+            && $hub->update_member("room/$other", $other, {json => {n => ++$count}});
     },
     'a key' => sub {
         my ($hub, $one, $other) = @_;
@@ -179,7 +180,7 @@ my %OF_PROCESS = (
 # Settings of channels have taken effect when the first event is evicted.
 sub has_settings {
     my ($one, $other) = @_;
-    my $hub = EventSource::Hub->new(channels => {"$one*" => {history => {events => 1}}});
+    my $hub = EventSource::Hub->new(per_channel => {"$one*" => {keep_history => {events => 1}}});
     $hub->publish($other => $_) for 1, 2;
     return wait_until($DEADLINE, sub { 1 == $hub->history($other) });
 }

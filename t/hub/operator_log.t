@@ -78,7 +78,7 @@ subtest 'streams that are refused are one line with their number' => sub {
 
 subtest 'slow clients that were ended, as text' => sub {
     my $program = run('text');
-    my $hub     = hub_of('text', on_slow => 'disconnect', history => {events => 2});
+    my $hub     = hub_of('text', on_slow => 'disconnect', keep_history => {events => 2});
     my $process = EventSource::Hub::Process->connect(name => 'text', socket => "$folder/text.sock", autostart => 0);
     my $stream  = $process->follow('news');
     $hub->publish(news => 'x' x 100_000) for 1 .. 50;

@@ -125,10 +125,10 @@ subtest 'publishes that do not wait come first' => sub {
 
 subtest 'the newest settings stay' => sub {
     my @process = process();
-    my $old     = EventSource::Hub->new(@process, history => {events => 50});
-    my $new     = EventSource::Hub->new(@process, history => {events => 5});
+    my $old     = EventSource::Hub->new(@process, keep_history => {events => 50});
+    my $new     = EventSource::Hub->new(@process, keep_history => {events => 5});
     $_->epoch for $old, $new;
-    hub_with_two_connections(@process, history => {events => 50});
+    hub_with_two_connections(@process, keep_history => {events => 50});
     $new->epoch;
     $old->publish(a => 'x') for 1 .. 20;
     is $new->stats->{process}{workers}, 2, 'two workers are connected';

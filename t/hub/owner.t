@@ -8,7 +8,7 @@ use Testing::RecordingWriter;
 my $hub = EventSource::Hub->new;
 
 sub app {
-    return $hub->to_app(channels => sub { 'c' }, fallback => 'quiet', @_);
+    return $hub->to_app(channels => sub { 'c' }, native => 'quiet', @_);
 }
 
 sub labelled {

@@ -8,7 +8,7 @@ use EventSource::Hub;
 use IO::Uncompress::Gunzip qw(gunzip);
 use Test::EventSource;
 
-my %BOUNDS = (history => {events => 20_000, bytes => 1 << 24}, total_history => {bytes => 1 << 25});
+my %BOUNDS = (keep_history => {events => 20_000, bytes => 1 << 24}, keep_total_history => {bytes => 1 << 25});
 
 sub app {
     my ($hub, %option) = @_;
@@ -109,7 +109,7 @@ for my $kind ('in one process', 'named') {
         for my $row (
             ['without positions',      {position  => 'none'}],
             ['without keepalives',     {keepalive => 0}],
-            ["on the server's writer", {native    => 0, fallback => 'quiet'}],
+            ["on the server's writer", {native    => 0}],
             ['with an age',            {max_age   => 3600}],
         ) {
             my ($what, $option) = @$row;

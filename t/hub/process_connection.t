@@ -103,7 +103,7 @@ subtest 'a stream that follows channels, and resumes over another connection' =>
 };
 
 subtest 'a gap after an event that is only a comment' => sub {
-    my $limited = Test::EventSource->private_hub(history => {events => 1}, on_slow => 'gap');
+    my $limited = Test::EventSource->private_hub(keep_history => {events => 1}, on_slow => 'gap');
     $limited->publish(news => 'first');
     my $slow   = $limited->process;
     my $stream = $slow->follow('news');

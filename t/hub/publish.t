@@ -344,7 +344,7 @@ subtest 'code that runs while arguments are read does no harm' => sub {
 };
 
 subtest 'a burst of 5,000 events arrives in order' => sub {
-    my $burst   = EventSource::Hub->new(history => {events => 100_000, bytes => 1e9});
+    my $burst   = EventSource::Hub->new(keep_history => {events => 100_000, bytes => 1e9});
     my @readers = map { Testing::Subscriber->open($burst, 'a', 'b') } 1 .. 5;
     my @ids     = map { $burst->publish($_ % 3 ? 'a' : 'b', $_) } 1 .. 5_000;
     is_deeply [map { $_->{id} } grep { defined $_->{data} } $_->blocks_at(5_000)], \@ids,

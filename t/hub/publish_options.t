@@ -23,7 +23,7 @@ subtest 'once' => sub {
 };
 
 subtest 'a key of once is remembered within the history' => sub {
-    my $hub = EventSource::Hub->new(total_history => {events => 2});
+    my $hub = EventSource::Hub->new(keep_total_history => {events => 2});
     my $id  = $hub->publish(a => 1, {once => 'k1'});
     is $hub->publish(a => 1, {once => 'k1'}), $id, 'it is known';
     $hub->publish(a => $_, {once => "k$_"}) for 2, 3;

@@ -16,7 +16,7 @@ for my $name ('Twiggy', 'Feersum') {
         my $server = Testing::HubServer->start(
             $name,
             native   => 0,
-            settings => {history => {events => $COUNT, bytes => 2 * $COUNT * $BYTES}}
+            settings => {keep_history => {events => $COUNT, bytes => 2 * $COUNT * $BYTES}}
         );
         my $slow = $server->stream('/held', name => 's', channels => 'a', class => 'Testing::SlowReader');
         my @ids  = $server->publish(channel => 'a', count => $COUNT, bytes => $BYTES);

@@ -6,7 +6,7 @@ use EventSource::Hub;
 use Testing::Subscriber qw(blocks events);
 use Testing::HubServer;
 
-my $hub = EventSource::Hub->new(history => {events => 3});
+my $hub = EventSource::Hub->new(keep_history => {events => 3});
 my $e   = $hub->epoch;
 my $all = EventSource::Hub->new;
 $hub->publish(a => "a$_")                            for 1 .. 5;    # 1 to 5, of which 3 to 5 are retained

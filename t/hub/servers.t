@@ -381,7 +381,8 @@ sub run {
     my $is_native = $path eq '/hub' && !exists $option{native} ? 1 : 0;
     subtest "$name, $way" => sub {
         my $server =
-            Testing::HubServer->start($name, %option, settings => {history => {events => 200, bytes => 4_000_000}});
+            Testing::HubServer->start($name, %option,
+            settings => {keep_history => {events => 200, bytes => 4_000_000}});
         my $run = {
             server    => $server,
             name      => $name,

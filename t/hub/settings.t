@@ -16,12 +16,14 @@ my $channels = sub { 'a' };
 my @TAKEN = (
     ['no setting'           => []],
     ['a hash'               => [{on_slow => 'gap'}]],
-    ['no history'           => [history => {events  => 0, bytes => 0, seconds => 0}]],
-    ['fractions of seconds' => [history => {seconds => 0.5}]],
-    ['large numbers'        => [history => {events  => 999_999_999_999_999, bytes => '9' x 15, seconds => '9' x 15}]],
+    ['no history'           => [keep_history => {events  => 0, bytes => 0, seconds => 0}]],
+    ['fractions of seconds' => [keep_history => {seconds => 0.5}]],
+    ['large numbers' => [keep_history => {events => 999_999_999_999_999, bytes => '9' x 15, seconds => '9' x 15}]],
     [
-        'undef for all settings' =>
-            [map { ($_ => undef) } qw(gap_event history total_history keepalive on_slow retry show_channel start)]
+        'undef for all settings' => [
+            map { ($_ => undef) }
+                qw(gap_event keep_history keep_total_history keepalive on_slow retry show_channel start)
+        ]
     ],
     ['a gap_event' => [gap_event => 'lücke']],
     ['a start'     => [start     => -999_999_999]],

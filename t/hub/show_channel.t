@@ -71,7 +71,7 @@ subtest 'members' => sub {
     my $ann = $open->('ann', json => {name => 'Ann'}, leave => {event => 'left', data => 'bye'});
     my $bob = $open->('bob', data => 'Bob');
     $page->blocks_at(2);
-    $hub->member($ROOM, 'ann', {json => {name => 'Ann', typing => 1}});
+    $hub->update_member($ROOM, 'ann', {json => {name => 'Ann', typing => 1}});
     $page->blocks_at(3);
     $ann->conn->close;
     $page->blocks_at(4);
@@ -149,8 +149,9 @@ SKIP: {
         my %new = (key => 'orders', json => 99, retain => 1);
         is error_of(sub { $job->publish(figures => {%new}) }), 'refused show_channel', 'publishes nothing';
         like $@, qr/differs .* show_channel => 'data'.* at \Q$0\E line \d+[.]$/, 'and is told the remedy and the line';
-        is error_of(sub { $job->forget('figures', 'orders') }),             'refused show_channel', 'forgets nothing';
-        is error_of(sub { $job->member('figures', 'ann', {data => 'x'}) }), 'refused show_channel', 'changes no member';
+        is error_of(sub { $job->forget('figures', 'orders') }), 'refused show_channel', 'forgets nothing';
+        is error_of(sub { $job->update_member('figures', 'ann', {data => 'x'}) }), 'refused show_channel',
+            'changes no member';
         is_deeply state_of($job), $is_shown->(1), 'a page that it subscribes is sent the state, which is as before';
     };
 

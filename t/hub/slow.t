@@ -64,7 +64,8 @@ sub with_slow_reader {
     my ($way, $settings, $test) = @_;
     my ($name, $server_name, $option, $path) = @$way;
     subtest $name => sub {
-        my $server = Testing::HubServer->start($server_name, %$option, settings => {history => \%HISTORY, %$settings});
+        my $server =
+            Testing::HubServer->start($server_name, %$option, settings => {keep_history => \%HISTORY, %$settings});
         my $reader = $server->stream($path, channels => 'a');
         my $slow   = $server->stream($path, channels => 'a', class => 'Testing::SlowReader');
         $test->($server, $slow, $reader, $path);
@@ -188,7 +189,7 @@ subtest 'on_slow latest keeps the latest event of a channel without keys' => sub
 subtest 'on_slow of the channels that a stream lags in decides' => sub {
     my %channels = (a => {on_slow => 'gap'}, 'b*' => {on_slow => 'latest'});
     my $server   = Testing::HubServer->start('HTTP::Server::PSGI',
-        settings => {history => \%HISTORY, channels => \%channels, retry => 5});
+        settings => {keep_history => \%HISTORY, per_channel => \%channels, retry => 5});
     my %slow = map { ($_ => $server->stream('/hub', channels => $_, class => 'Testing::SlowReader')) } 'a', 'b1', 'c',
         'a,b1', 'a,c';
     for my $channel (qw(a b1 c)) {
@@ -227,7 +228,7 @@ subtest 'a client that never reads is disconnected' => sub {
     for my $way (@WAYS) {
         my ($name, $server_name, $option, $path) = @$way;
         subtest $name => sub {
-            my $server = Testing::HubServer->start($server_name, %$option, settings => {history => \%HISTORY});
+            my $server = Testing::HubServer->start($server_name, %$option, settings => {keep_history => \%HISTORY});
             $server->stream($path, channels => 'a')->leave;
             $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} }, 'a first stream has begun and ended');
             $server->publish(channel => 'a', count => 3);    # a named hub has two connections then

@@ -25,7 +25,7 @@ my @CASES = (
 
 # The hub, with all that was published: [number, key, data, or undef if the key was forgotten].
 sub hub {
-    my $hub  = EventSource::Hub->new(history => {events => 20}, on_slow => 'gap');
+    my $hub  = EventSource::Hub->new(keep_history => {events => 20}, on_slow => 'gap');
     my $self = {hub => $hub, keys => [], next => 0, told => []};
     come($self) for 1 .. $KEYS;
     return $self;

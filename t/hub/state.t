@@ -31,7 +31,7 @@ sub id_of {
 }
 
 subtest 'a stream begins with the newest event of each key' => sub {
-    my $hub = EventSource::Hub->new(history => {events => 2});
+    my $hub = EventSource::Hub->new(keep_history => {events => 2});
     receives $hub, 'stock', {}, ['position'], 'an empty state is a position';
     $hub->publish(stock => {key => 'a', data => 'a1', retain => 1});
     $hub->publish(stock => {key => 'b', data => 'b1', retain => 1});
@@ -87,7 +87,7 @@ subtest 'a key is forgotten' => sub {
 };
 
 subtest 'a client that comes back' => sub {
-    my $hub = EventSource::Hub->new(history => {events => 2});
+    my $hub = EventSource::Hub->new(keep_history => {events => 2});
     my $e   = $hub->epoch;
     $hub->publish(stock => {key => $_, data => $_, retain => 1})
         for qw(a b c a d);    # 1 to 5, of which 4 and 5 are in the history
@@ -123,7 +123,7 @@ data: ?
 };
 
 subtest 'what does not fit is refused' => sub {
-    my $hub = EventSource::Hub->new(state => {keys => 2, bytes => 200}, total_state => {keys => 3});
+    my $hub = EventSource::Hub->new(keep_state => {keys => 2, bytes => 200}, keep_total_state => {keys => 3});
     my $try = sub {
         my ($channel, $key, $bytes) = @_;
         return eval { $hub->publish($channel => {key => $key, data => 'x' x $bytes, retain => 1}); 1 }
@@ -133,13 +133,13 @@ subtest 'what does not fit is refused' => sub {
     is $try->('a', 'k', 10), '', 'a key that fits';
     is $try->('a', 'l', 10), '', 'another';
     my $published = $hub->stats->{published};
-    like $try->('a', 'm', 10), qr/\Afull .*retains at most 2 keys and 200 bytes \(state\).* at [^\n]*state\.t line/,
+    like $try->('a', 'm', 10), qr/\Afull .*retains at most 2 keys and 200 bytes \(keep_state\).* at [^\n]*state\.t line/,
         'too many keys of a channel';
     is $hub->stats->{published}, $published, 'nothing is published then';
     is $try->('a', 'k', 20),     '',         'a key that is there already is replaced';
-    like $try->('a', 'k', 200), qr/\Afull .*\(state\)/, 'too many bytes of a channel';
+    like $try->('a', 'k', 200), qr/\Afull .*\(keep_state\)/, 'too many bytes of a channel';
     is $try->('b', 'k', 10), '', 'a key of another channel';
-    like $try->('b', 'l', 10), qr/\Afull .*at most 3 keys and 67108864 bytes \(total_state\)/,
+    like $try->('b', 'l', 10), qr/\Afull .*at most 3 keys and 67108864 bytes \(keep_total_state\)/,
         'too many keys of the hub';
     $hub->forget(a => 'k');
     is $try->('b', 'l', 10), '', 'a forgotten key makes room';

@@ -15,7 +15,7 @@ use Testing::NamedHubs;
 use Testing::Subscriber qw(events);
 use Thread::Queue;
 
-my $hub        = EventSource::Hub->new(history => {events => 10_000});
+my $hub        = EventSource::Hub->new(keep_history => {events => 10_000});
 my $subscriber = Testing::Subscriber->open($hub, 'a');
 
 subtest 'threads publish to one hub' => sub {

@@ -267,7 +267,7 @@ for my $kind ('in one process', 'named') {
         my ($by_ticket, $count) = stream_and_asked($limited, $cookies);
         is $count, 0, 'the application is not asked';
         is_deeply [map { $_->{id} } $hub->members('people')], ['ann'], 'the member joins by a ticket';
-        $hub->member(people => 'ann', {json => {n => 2}});
+        $hub->update_member(people => 'ann', {json => {n => 2}});
         my @data   = map { $by_ticket->next_event->{data} } 1 .. 2;
         my $second = (stream_and_asked($limited, $cookies))[0];
         is $second->status,                         200, 'a second stream may begin';

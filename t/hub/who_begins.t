@@ -96,7 +96,7 @@ subtest 'the names that the process has are refused, not the defaults' => sub {
 };
 
 subtest 'bounds that an object does not name stay' => sub {
-    my $worker = hub(bounds => history => {events => 2});
+    my $worker = hub(bounds => keep_history => {events => 2});
     $worker->publish(news => $_) for 1 .. 5;
     run_job(bounds => 6);
     is $worker->stats->{history}{events}, 2, 'those of the worker';
@@ -110,12 +110,16 @@ subtest 'channels: what the newest object names counts, with a store and for the
     for my $store ('memory', {file => $shell->folder . '/channels.db'}) {
         my $name   = ref $store ? 'stored' : 'channels';
         my $events = sub { $shell->connect($name)->stats->{history}{events} };
-        my $worker =
-            hub($name, store => $store, history => {events => 2}, channels => {'stock*' => {history => {events => 1}}});
+        my $worker = hub(
+            $name,
+            store        => $store,
+            keep_history => {events   => 2},
+            per_channel  => {'stock*' => {keep_history => {events => 1}}}
+        );
         for my $number (1 .. 5) { $worker->publish($_ => $number) for qw(news stock) }
         is $events->(), 3, "$name: each channel has its history";
         my $other = hub($name,
-            channels => {news => {history => {events => 3}, on_slow => 'gap'}, stock => {on_slow => 'latest'}});
+            per_channel => {news => {keep_history => {events => 3}, on_slow => 'gap'}, stock => {on_slow => 'latest'}});
         for my $number (6 .. 10) { $other->publish($_ => $number) for qw(news stock) }
         is $events->(), 3 + 2, "$name: another object changes it while the process runs";
         run_job($name => 11);

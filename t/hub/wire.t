@@ -182,9 +182,9 @@ subtest 'many large events reach a client with CRLF whole and in order' => sub {
 subtest 'gap_data is the data of gap events' => sub {
     my @asked;
     my ($hub, $epoch) = hub_of(
-        gap_event => 'message',
-        gap_data  => sub { push @asked, $_[0]; return "<turbo $_[0]{reason}>\nb\x{E4}d" },
-        history   => {events => 1},
+        gap_event    => 'message',
+        gap_data     => sub { push @asked, $_[0]; return "<turbo $_[0]{reason}>\nb\x{E4}d" },
+        keep_history => {events => 1},
     );
     is_deeply \@asked, [map { {event => 'message', reason => $_} } qw(evicted unknown slow)],
         'the code is called once for each reason, when the hub is made';

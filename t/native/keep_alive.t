@@ -31,7 +31,7 @@ sub dispatched {
 sub stream {
     my %attribute = @_;
     return Plack::App::EventSource->new(
-        fallback   => 'quiet',
+        native     => 'quiet',
         handler_cb => sub { $_[0]->push($_[0]->is_native ? 'native' : 'writer') },
         %attribute
     )->to_app;

@@ -137,7 +137,7 @@ sub seen {
         return ($case->{writer} || \&Starman::Server::writer)->(%code);
     };
     my $response = [200, [@HEADERS, @{$case->{headers} || []}]];
-    my @settings = (fallback => 'quiet', linger => 0, keepalive => 0, @{$case->{settings} || []});
+    my @settings = (native => 'quiet', linger => 0, keepalive => 0, @{$case->{settings} || []});
     my ($stream, $obstacle) =
         eval { EventSource::XS::Stream->open(\%env, $respond, $response, $case->{opening} || '', @settings); };
     my $died = $@;

@@ -52,7 +52,7 @@ subtest 'new and to_app refuse wrong attributes' => sub {
         [timeout      => '0.0',     'timeout must not be 0'],
         [max_buffered => '1e6',     'max_buffered must be a whole number from 1'],
         [max_streams  => 1.5,       'max_streams must be a whole number from 1'],
-        [native       => '',        q(native must be 'auto', 0 or 1)],
+        [native       => '',        q(native must be 'auto', 'quiet', 0 or 1)],
         [on_full      => "block\n", q(on_full must be 'block', 'disconnect' or 'drop_oldest')],
     ) {
         my ($name, $value, $why) = @$case;

@@ -19,7 +19,7 @@ my (@pushed, $run);
         return $NEW->($class, %given, push_cb => sub { push @pushed, @_; return $push->(@_) });
     };
 }
-my %ATTRIBUTES = (handler_cb => sub { $run->(@_) }, fallback => 'quiet', native => 0);
+my %ATTRIBUTES = (handler_cb => sub { $run->(@_) }, native => 0);
 my %ENV        = (
     REQUEST_METHOD     => 'GET',
     HTTP_LAST_EVENT_ID => 7,

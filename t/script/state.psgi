@@ -8,7 +8,7 @@ use EventSource::Hub;
 use Plack::Builder;
 use Plack::Request;
 
-my %common = (per_process => 1, start => 'state', retry => 1, history => {events => 5});
+my %common = (per_process => 1, start => 'state', retry => 1, keep_history => {events => 5});
 my %hub    = (plain => EventSource::Hub->new(%common), shown => EventSource::Hub->new(%common, show_channel => 'data'));
 
 sub set {
@@ -36,7 +36,7 @@ sub doing {
         sub { $code->($hub, Plack::Request->new(shift)->query_parameters); [200, ['Content-Type' => 'text/plain'], []] };
 }
 
-my $whole = EventSource::Hub->new(%common, history => {});
+my $whole = EventSource::Hub->new(%common, keep_history => {});
 set($whole, $_ => 1) for 'a' .. 'j';
 
 builder {

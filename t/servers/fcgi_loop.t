@@ -41,7 +41,7 @@ for my $name ('FCGI::EV', 'AnyEvent::FCGI') {
 subtest 'a server that shows no socket' => sub {
     my $folder = File::Temp->newdir;
     my $hub    = EventSource::Hub->new(name => 'test', socket => "$folder/hub.sock", idle_exit => 1);
-    my $app    = $hub->to_app(channels => sub { return 'a' }, fallback => 'quiet');
+    my $app    = $hub->to_app(channels => sub { return 'a' }, native => 'quiet');
     my $writer = Testing::RecordingWriter->new;
     my %env    = (REQUEST_METHOD => 'GET', PATH_INFO => '/', 'psgi.nonblocking' => 1, 'psgi.errors' => \*STDERR);
     run_loop();    # chooses it

@@ -89,11 +89,10 @@ my @MISTAKES = (
         qr/name 0 of headers must be the name of a header, such as 'X-Name', not 'X A'\z/,
         @WITH_HEADERS
     ],
-    [[keepalive => 'soon'],   'keepalive must be a number of seconds',                        @OF_STREAMS],
-    [[timeout   => 0],        'timeout must not be 0',                                        @WITH_SERVER],
-    [[native    => 'no'],     q(native must be 'auto', 0 or 1),                               @WITH_SERVER],
-    [[fallback  => 'silent'], q(fallback must be 'warn' or 'quiet'),                          @WITH_SERVER],
-    [[retry     => -1],       'retry must be a whole number of milliseconds, or two of them', @WITH_SERVER],
+    [[keepalive => 'soon'], 'keepalive must be a number of seconds',                        @OF_STREAMS],
+    [[timeout   => 0],      'timeout must not be 0',                                        @WITH_SERVER],
+    [[native    => 'no'],   q(native must be 'auto', 'quiet', 0 or 1),                      @WITH_SERVER],
+    [[retry     => -1],     'retry must be a whole number of milliseconds, or two of them', @WITH_SERVER],
     [
         [start => 'first'],
         q(start must be 'latest', 'oldest', 'state' or a number of events, such as -10),
@@ -160,7 +159,7 @@ my @MISTAKES = (
     [[preamble => 1], 'preamble must be a number of bytes from 3 to 65536, or 0', 'PubSub->new'],
     [
         [authorise => sub { 1 }],
-        "unknown attribute 'authorise'; did you mean authorize? (known: authorize, compress, fallback, headers, http_host, hub, keepalive, linger, max_body, "
+        "unknown attribute 'authorise'; did you mean authorize? (known: authorize, compress, headers, http_host, hub, keepalive, linger, max_body, "
             . 'max_streams, max_streams_per, native, nodes, origins, position, preamble, prefix, retry, start, timeout)',
         'PubSub->new'
     ],
@@ -349,15 +348,13 @@ close $closed;
 open my $memory, '<', \'text' or die $!;
 $shows->subscribe($subscribed, 'news');
 
-my $nested    = sub { return ('a', ['b']) };
-my $GET       = {REQUEST_METHOD => 'GET', 'psgi.streaming' => 1};
-my $SUPPLY    = 'supply must be code, an object with tap or next, or a filehandle';
-my $NO_HANDLE = 'wait takes an open handle with a descriptor, or undef';
-my $NO_CHANNELS =
-      'channels must be names or patterns and their settings, in a hash or in an array of pairs. The channels of a'
-    . ' stream are an option of to_app';
+my $nested      = sub { return ('a', ['b']) };
+my $GET         = {REQUEST_METHOD => 'GET', 'psgi.streaming' => 1};
+my $SUPPLY      = 'supply must be code, an object with tap or next, or a filehandle';
+my $NO_HANDLE   = 'wait takes an open handle with a descriptor, or undef';
+my $NO_CHANNELS = 'per_channel must be names or patterns and their settings, in a hash or in an array of pairs';
 my $NO_HISTORIES =
-    q(unknown setting 'histories' of channels 'a'; did you mean history? (known: history, on_slow, state));
+    q(unknown setting 'keep_histories' of per_channel 'a'; did you mean keep_history? (known: keep_history, keep_state, on_slow));
 my $SINGLE        = 'HTTP::Server::PSGI';
 my $NO_FIELDS     = 'format_event takes a hash reference, or names and values in pairs';
 my $NO_CHANNEL    = 'there is no channel to subscribe to';
@@ -389,15 +386,25 @@ my @BEGINNERS = (
 
     # EventSource::Hub
     [sub { $hubs->new('news') }, 'new takes settings, as names and values or in a hash', undef],
-    [sub { $hubs->new(history => 100) }, 'history must be a hash of bounds, such as {events => 100}'],
-    [sub { $hubs->new(history => {count => 5}) }, q(unknown bound 'count' of history (known: bytes, events, seconds))],
-    [sub { $hubs->new(history => {event => 5}) }, qr/\Aunknown bound 'event' of history; did you mean events[?] /],
-    [sub { $hubs->new(history => {seconds => '1h'}) }, 'seconds of history must be a number of seconds', 'history'],
-    [sub { $hubs->new(history_size => 5) },                 qr/unknown setting 'history_size'; did you mean history\?/],
-    [sub { $hubs->new(name => 'my shop') },                 qr/\Aname must be 1 to 64 letters, digits, _, - and [.],/],
-    [sub { $hubs->new(name => []) },                        "name $STRING ARRAY"],
-    [sub { $hubs->new(grace => 5) },                        'grace is for a named hub: give it a name, too'],
-    [sub { $hubs->new(name => 'a', grace => 'long') },      'grace must be a number of seconds'],
+    [sub { $hubs->new(keep_history => 100) }, 'keep_history must be a hash of bounds, such as {events => 100}'],
+    [
+        sub { $hubs->new(keep_history => {count => 5}) },
+        q(unknown bound 'count' of keep_history (known: bytes, events, seconds))
+    ],
+    [
+        sub { $hubs->new(keep_history => {event => 5}) },
+        qr/\Aunknown bound 'event' of keep_history; did you mean events[?] /
+    ],
+    [
+        sub { $hubs->new(keep_history => {seconds => '1h'}) },
+        'seconds of keep_history must be a number of seconds',
+        'keep_history'
+    ],
+    [sub { $hubs->new(history => {}) },                qr/unknown setting 'history'; did you mean keep_history[?]/],
+    [sub { $hubs->new(name => 'my shop') },            qr/\Aname must be 1 to 64 letters, digits, _, - and [.],/],
+    [sub { $hubs->new(name => []) },                   "name $STRING ARRAY"],
+    [sub { $hubs->new(grace => 5) },                   'grace is for a named hub: give it a name, too'],
+    [sub { $hubs->new(name => 'a', grace => 'long') }, 'grace must be a number of seconds'],
     [sub { $hubs->new(name => 'a', publish_timeout => 0) }, 'publish_timeout must be a number of seconds above 0'],
     [sub { $hubs->new(name => 'a', socket => 'hub.sock') }, qr/\Asocket must be an absolute path without a NUL, such/],
     [
@@ -422,8 +429,9 @@ my @BEGINNERS = (
         sub { $hub->publish(a => {event => 'position'}) },
         "event must not be the name of the hub's event for positions: choose another, or set position_event"
     ],
-    [sub { $hubs->new(channels => ['news']) },                 $NO_CHANNELS,  'channels'],
-    [sub { $hubs->new(channels => {a => {histories => {}}}) }, $NO_HISTORIES, 'histories'],
+    [sub { $hubs->new(per_channel => ['news']) }, $NO_CHANNELS, 'per_channel'],
+    [sub { $hubs->new(channels    => ['news']) }, 'channels is an option of to_app, not a setting of new', 'channels'],
+    [sub { $hubs->new(per_channel => {a => {keep_histories => {}}}) }, $NO_HISTORIES, 'keep_histories'],
     [sub { $hubs->new(max_streams_per => 20) },                            $NO_LIMIT],
     [sub { $hubs->new(max_streams_per => [$handler]) },                    $NO_LIMIT],
     [sub { $hubs->new(max_streams_per => [undef, 5]) },                    $NO_LIMIT],
@@ -455,7 +463,7 @@ my @BEGINNERS = (
     [sub { $hub->to_app },                    'to_app takes channels, a code reference',                'channels'],
     [sub { $hub->to_app('news') },            'to_app takes options, as names and values or in a hash', undef],
     [sub { $hub->to_app(channel => 'news') }, qr/unknown option 'channel' of to_app; did you mean channels\?/],
-    [sub { $hub->to_app(@channels, history => {}) },     'history is a setting of new, not an option of to_app'],
+    [sub { $hub->to_app(@channels, keep_history => {}) }, 'keep_history is a setting of new, not an option of to_app'],
     [sub { $hub->to_app(@channels, methods => 'POST') }, q(methods must be an array of names, such as ['GET', 'POST'])],
     [sub { $hub->to_app(@channels, origins => 'x') },    qr/origins must be origins such as/],
     [sub { $hub->to_app(channels => $nested)->($GET) }, qr/\Achannels must return a list, not a reference/, 'channels'],
@@ -476,24 +484,35 @@ my @BEGINNERS = (
     [sub { EventSource::Hub::Lease->new(name => 'x') }, 'hub must be a named EventSource::Hub'],
 
     # Its bounds and names
-    [sub { $hubs->new(history => {events => -1}) }, qr/\Aevents of history must be a whole number from 0/, 'history'],
-    [sub { $hubs->new(history => {bytes  => '9' x 16}) }, qr/\Abytes of history must be a whole number/,   'history'],
-    [sub { $hubs->new(total_history => {hours => 1}) },   qr/\Aunknown bound 'hours' of total_history/,    'hours'],
     [
-        sub { $hubs->new(total_history => {seconds => 'x'}) },
-        'seconds of total_history must be a number of seconds',
-        'total_history'
+        sub { $hubs->new(keep_history => {events => -1}) },
+        qr/\Aevents of keep_history must be a whole number from 0/,
+        'keep_history'
     ],
-    [sub { $hubs->new(state       => {events => 1}) },  qr/\Aunknown bound 'events' of state/, 'events'],
-    [sub { $hubs->new(total_state => {keys   => -1}) }, qr/\Akeys of total_state must be/,     'total_state'],
-    [sub { $hubs->new(state       => 7) },         qr/\Astate must be a hash of bounds/],
-    [sub { $hubs->new(max_topics  => 0) },         qr/\Amax_topics must be a whole number from 1 to /],
-    [sub { $hubs->new(gap_event   => '') },        'gap_event must be one line that is not empty'],
-    [sub { $hubs->new(gap_event   => "gap\n") },   'gap_event must be one line that is not empty'],
-    [sub { $hubs->new(start       => 10) },        qr/\Astart must be/],
-    [sub { $hubs->new(start       => '-0') },      qr/\Astart must be/],
-    [sub { $hubs->new(start       => "-1\n") },    qr/\Astart must be/],
-    [sub { $hubs->new(retry       => [1, 2, 3]) }, 'retry must be a whole number of milliseconds, or two of them'],
+    [
+        sub { $hubs->new(keep_history => {bytes => '9' x 16}) },
+        qr/\Abytes of keep_history must be a whole number/,
+        'keep_history'
+    ],
+    [
+        sub { $hubs->new(keep_total_history => {hours => 1}) }, qr/\Aunknown bound 'hours' of keep_total_history/,
+        'hours'
+    ],
+    [
+        sub { $hubs->new(keep_total_history => {seconds => 'x'}) },
+        'seconds of keep_total_history must be a number of seconds',
+        'keep_total_history'
+    ],
+    [sub { $hubs->new(keep_state       => {events => 1}) }, qr/\Aunknown bound 'events' of keep_state/, 'events'],
+    [sub { $hubs->new(keep_total_state => {keys => -1}) },  qr/\Akeys of keep_total_state must be/, 'keep_total_state'],
+    [sub { $hubs->new(keep_state       => 7) },         qr/\Akeep_state must be a hash of bounds/],
+    [sub { $hubs->new(max_topics       => 0) },         qr/\Amax_topics must be a whole number from 1 to /],
+    [sub { $hubs->new(gap_event        => '') },        'gap_event must be one line that is not empty'],
+    [sub { $hubs->new(gap_event        => "gap\n") },   'gap_event must be one line that is not empty'],
+    [sub { $hubs->new(start            => 10) },        qr/\Astart must be/],
+    [sub { $hubs->new(start            => '-0') },      qr/\Astart must be/],
+    [sub { $hubs->new(start            => "-1\n") },    qr/\Astart must be/],
+    [sub { $hubs->new(retry            => [1, 2, 3]) }, 'retry must be a whole number of milliseconds, or two of them'],
     [sub { $shows->publish(a => {json => \*STDIN}) }, qr/\Ajson: \S/],
     [sub { $shows->publish(a => [undef]) }, 'element 0 of data is undefined', 'data'],
 
@@ -534,8 +553,8 @@ my @BEGINNERS = (
     [sub { $server->new(keepalive_intervall => 5) },    qr/did you mean keepalive_interval\?/, 'keepalive_intervall'],
     [sub { $server->new(hub                 => $hub) }, 'channel must be given with hub'],
     [
-        sub { $server->new(hub => $hub, channel => 'a', history => {}) },
-        'history must be set on the hub itself if hub is given'
+        sub { $server->new(hub => $hub, channel => 'a', keep_history => {}) },
+        'keep_history must be set on the hub itself if hub is given'
     ],
     [sub { $server->new(supply                => EventSource::Server->new) }, $SUPPLY],
     [sub { $server->new(supply                => $closed) }, qr/a filehandle that is not open/, 'supply'],

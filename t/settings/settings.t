@@ -131,7 +131,7 @@ subtest 'of a number that is an object the string counts' => sub {
         ok !ref $_ && $_ == $number, "$method: $number" for $returned, $variable;
     }
     my ($second, $hour) = map { My::Number->new($_) } 1000, 3600;
-    my $hub = EventSource::Hub->new(history => {seconds => $hour, events => $second});
+    my $hub = EventSource::Hub->new(keep_history => {seconds => $hour, events => $second});
     $hub->publish(news => $_) for 1, 2;
     is $hub->stats->{history}{events}, 2, 'the history of a hub';
     my %setting  = (keepalive => $hour, linger => $hour, max_buffered => $second, retry => [$second, $second]);

@@ -18,7 +18,7 @@ Testing::Machine->require_or_skip_all;
 
 my $folder  = File::Temp->newdir;
 my $file    = "$folder/events.db";
-my %history = (history => {bytes => 1 << 27, events => 100_000});
+my %history = (keep_history => {bytes => 1 << 27, events => 100_000});
 my $machine = Testing::Machine->start({file => $file}, %history);
 my $shell   = Testing::CommandLine->new;
 

@@ -73,7 +73,7 @@ ok $stranger->has_gaps(1), 'a client with an id that never existed receives a ga
 $_->leave for $roams, $stays, $stranger;
 
 # The normal state: the history is full, so that each batch evicts, and one machine is always a moment behind.
-$_->restart(history => {events => $FULL})  for @machines;
+$_->restart(keep_history => {events => $FULL}) for @machines;
 $machines[0]->publish(news => "filler $_") for 1 .. $FULL + 10;
 my @travellers = map { Testing::RoamingClient->open($machines[0], channels => 'news') } 1 .. $TRAVELLERS;
 $machines[1]->stats_ok(sub { $_[0]{store}{up} }, 'the other machine is there');

@@ -18,7 +18,7 @@ my $DAY     = 86_400;
 
 my $clock    = Testing::FakeClock->new($AWAY);
 my $redis    = Testing::Redis->start;
-my %hub      = (history => {seconds => $HISTORY});
+my %hub      = (keep_history => {seconds => $HISTORY});
 my @machines = map { Testing::Machine->start({redis => $redis->url}, %hub, @$_) } [], [env => {$clock->env}];
 
 # Publishes, and comes to the other machine with the id before: in its memory, and after its process has begun anew.

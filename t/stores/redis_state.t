@@ -12,9 +12,9 @@ use Testing::RoamingClient;
 Testing::Machine->require_or_skip_all;
 Testing::Redis->require_or_skip_all;
 
-my $MORE     = 4_000;                                                        # events, more than Redis and the hubs keep
+my $MORE     = 4_000;                                           # events, more than Redis and the hubs keep
 my $redis    = Testing::Redis->start(appendonly => 'always');
-my %settings = (total_history => {events => 1_000}, state => {keys => 60});
+my %settings = (keep_total_history => {events => 1_000}, keep_state => {keys => 60});
 my @machines = map { Testing::Machine->start({redis => $redis->url}, %settings) } 1, 2;
 my %expected;
 my $last = 0;

@@ -65,8 +65,7 @@ sub server {
 # What a server prints for a reason and a remedy.
 sub warning {
     return
-        "EventSource::XS: a stream is not native, and holds this worker, or a process if it follows a named hub: $_[0] (native => 0 or fallback => 'quiet'"
-        . ' silences this)';
+        "EventSource::XS: a stream is not native, and holds this worker, or a process if it follows a named hub: $_[0] (native => 'quiet' silences this)";
 }
 
 my $EXCLUDE =
@@ -140,8 +139,8 @@ for my $case (['Starman', 'the connection is encrypted'], ['uWSGI', "the respons
 for my $name ('Twiggy', 'Feersum') {
     subtest "$name, which does not block" => sub {
         my $server = server($name);
-        my $held   = "EventSource::XS: the events of a stream may be held back: $EXCLUDE"
-            . " (native => 0 or fallback => 'quiet' silences this)";
+        my $held =
+            "EventSource::XS: the events of a stream may be held back: $EXCLUDE" . " (native => 'quiet' silences this)";
         is_deeply [after_stream($server, $_)], [], "$_: there is no warning" for qw(/native /large /excluded /quiet);
         is_deeply [after_stream($server, '/deflated')], [$held], 'a filtered body: the reason and the remedy' for 1, 2;
     };

@@ -34,7 +34,6 @@ sub run {
     my %got = (writer => $writer, client => $client, server => $server, reasons => [], log => \$text);
     my $app = Plack::App::EventSource->new(
         native     => 0,
-        fallback   => 'quiet',
         handler_cb => sub { $handler->($_[0], \%got); ualarm $time; return },
         %attribute
     )->to_app;

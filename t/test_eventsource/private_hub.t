@@ -11,7 +11,7 @@ use Testing::Developer qw(has_module);
 use Testing::Errors    qw(error_ok);
 use Testing::Process   qw(hubs_at);
 
-my $hub    = Test::EventSource->private_hub(name => 'shop', history => {events => 10});
+my $hub    = Test::EventSource->private_hub(name => 'shop', keep_history => {events => 10});
 my $folder = $ENV{EVENTSOURCE_RUNTIME_DIR};
 
 # Runs a test of its own. Returns its process and what it prints.
@@ -26,7 +26,7 @@ my $APP = <<'CODE';
 use strict;
 use warnings;
 use EventSource::Hub;
-my $hub = EventSource::Hub->new(name => 'shop', history => {events => 10});
+my $hub = EventSource::Hub->new(name => 'shop', keep_history => {events => 10});
 $hub->to_app(channels => sub { 'news' });
 CODE
 

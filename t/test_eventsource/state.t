@@ -18,7 +18,7 @@ sub left { return {json => {item => $_[0], left => $_[1]}} }
 
 sub tested {
     my %setting = @_;
-    my $hub     = EventSource::Hub->new(start => 'state', history => {events => 2}, %setting);
+    my $hub     = EventSource::Hub->new(start => 'state', keep_history => {events => 2}, %setting);
     return ($hub, Test::EventSource->new(app => $hub->to_app(channels => sub { 'stock' })));
 }
 
@@ -84,7 +84,7 @@ subtest 'a position that comes after the last event completes the state' => sub 
 };
 
 subtest 'members' => sub {
-    my $hub = EventSource::Hub->new(start => 'state', history => {events => 2});
+    my $hub = EventSource::Hub->new(start => 'state', keep_history => {events => 2});
     my $app = $hub->to_app(
         channels => sub { ('room', 'people') },
         member   => sub {
@@ -97,7 +97,7 @@ subtest 'members' => sub {
     my $bob = $es->get('/?bob=Bob', members => 1);
     $_->members_are(['bob', 'ann'], 'each knows both') for $ann, $bob;
     members_are($ann, {ann => {name => 'Ann'}, bob => {name => 'Bob'}}, 'and their data');
-    $hub->member(people => 'ann', {json => {name => 'Ann', typing => 1}});
+    $hub->update_member(people => 'ann', {json => {name => 'Ann', typing => 1}});
     $hub->publish(room => {json => {id => 'cid', item => 'x'}});
     $bob->members_are({ann => {name => 'Ann', typing => 1}, bob => qr/"name":"Bob"/}, 'a change');
     members_are($hub, 'people', {ann => {name => 'Ann', typing => 1}, bob => qr/"name":"Bob"/}, 'the hub has the same');
@@ -121,8 +121,8 @@ subtest 'members of a hub that shows channels in its data' => sub {
     my $es = Test::EventSource->new(app => $app);
     my ($ann, $bob) = map { $es->get("/?$_", members => 1) } qw(ann bob);
     $ann->members_are({ann => {x => 1}, bob => {x => 1}}, 'both');
-    $hub->member(people => 'ann', {data => 'a text'});
-    $hub->member(people => 'bob', {json => {x => 2}});
+    $hub->update_member(people => 'ann', {data => 'a text'});
+    $hub->update_member(people => 'bob', {json => {x => 2}});
     members_are($hub, 'people', {ann => 'a text', bob => {x => 2}}, 'the hub has the changes');
     $ann->members_are({ann => {x => 1}, bob => {x => 2}}, 'the client, too, but not of a text without an id');
     $bob->close;
@@ -140,11 +140,11 @@ subtest 'members with other types of events, and texts' => sub {
     my %type = (join_event => 'here', update_event => 'news', leave_event => 'gone', gap_event => 'lost');
     my ($ann, $bob) = map { $es->get("/?$_", members => \%type) } qw(ann bob);
     $ann->members_are({ann => {}, bob => {}}, 'both');
-    $hub->member(people => 'ann', {json => {x => 1}, event => 'news'});
+    $hub->update_member(people => 'ann', {json => {x => 1}, event => 'news'});
     $ann->members_are({ann => {x => 1}, bob => {}}, 'a change');
     $bob->close;
     $ann->members_are(['ann'], 'one has left');
-    $hub->member(people => 'ann', {data => 'a text'});
+    $hub->update_member(people => 'ann', {data => 'a text'});
     members_are($hub, 'people', {ann => 'a text'}, 'a hub knows texts, too');
 };
 

@@ -149,8 +149,8 @@ sub named_hub {
     return $hub;
 }
 
-# The more letters a name has, the more of them may be wrong, but not all. A name that is the beginning of another, up to an
-# underscore, is like it: handler, handler_cb.
+# The more letters a name has, the more of them may be wrong, but not all. A name that is another up to an underscore, or after
+# one, is like it: handler and handler_cb, history and keep_history.
 sub nearest {
     my ($class, $name, $known, $meant) = @_;
     return $meant->{lc $name} if $meant && exists $meant->{lc $name};
@@ -161,7 +161,7 @@ sub nearest {
         my $distance = _distance(lc $name, lc $candidate);
         ($best, $least) = ($candidate, $distance) if $distance < $least && $distance < length $name;
     }
-    ($best) = grep { _is_beginning(lc $name, lc $_) } sort @$known if !defined $best;
+    ($best) = grep { _is_part(lc $name, lc $_) } sort @$known if !defined $best;
     return $best;
 }
 
@@ -291,9 +291,9 @@ sub _distance {
     return $row[@$from][@$to];
 }
 
-sub _is_beginning {
+sub _is_part {
     my ($short, $long) = sort { length $a <=> length $b } @_;
-    return $long =~ /\A\Q$short\E_/;
+    return $long =~ /\A\Q$short\E_|_\Q$short\E\z/;
 }
 
 # A text from a caller as it is shown in a message.

@@ -33,7 +33,6 @@ my $PLAIN = $ADAPTER->plain;
 
 my %DEFAULT = (
     native       => 'auto',
-    fallback     => 'warn',
     keepalive    => 15,
     line_end     => 'crlf',
     timeout      => 60,
@@ -65,9 +64,8 @@ sub check {
     $SETTINGS->whole_number($_ => $given{$_}, from => 1) for qw(max_buffered max_streams);
     $SETTINGS->refuse(timeout => 'timeout must not be 0') if defined $given{timeout} && $given{timeout} == 0;
     $SETTINGS->one_of(compress => $given{compress}, 0,       1);
-    $SETTINGS->one_of(fallback => $given{fallback}, 'warn',  'quiet');
     $SETTINGS->one_of(line_end => $given{line_end}, 'crlf',  'lf');
-    $SETTINGS->one_of(native   => $given{native},   'auto',  0,            1);
+    $SETTINGS->one_of(native   => $given{native},   'auto',  'quiet', 0, 1);
     $SETTINGS->one_of(on_full  => $given{on_full},  'block', 'disconnect', 'drop_oldest');
     return;
 }
@@ -82,8 +80,8 @@ sub obstacle {
 }
 
 # Respond by $respond, the responder of PSGI, and return the stream. If it is not native, $obstacle says why. $opening are
-# bytes to send first. The settings are those of Plack::App::EventSource with the same names: compress, fallback, keepalive,
-# line_end, linger, max_buffered, max_streams, native (here 1 means auto), on_full, retry, timeout.
+# bytes to send first. The settings are those of Plack::App::EventSource with the same names: compress, keepalive,
+# line_end, linger, max_buffered, max_streams, native (here 1 means quiet), on_full, retry, timeout.
 sub open {
     my ($class, $env, $respond, $response, $opening, $setting) = @_;
     $setting = $class->settings(@_[5 .. $#_]) if @_ != 6;
@@ -116,8 +114,7 @@ sub open {
     _log($env, "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
     $stream = _open_on_writer($env, \@writer, $setting, $opening);
     EventSource::XS::Stream::Fallback->warn_once($env, $obstacle)
-        if $setting->{fallback} eq 'warn'
-        && ($setting->{native} eq 'auto' || $obstacle->code eq 'collected')
+        if ($setting->{native} eq 'auto' || $setting->{native} ne 'quiet' && $obstacle->code eq 'collected')
         && !_has_left($adapter, $env);
     return ($stream, $obstacle);
 }

@@ -27,7 +27,7 @@ my @ATTRIBUTES;
 
 BEGIN {
     @ATTRIBUTES = qw(
-        characters compress fallback handler_cb headers keepalive line_end linger max_buffered max_streams methods native on_gone
+        characters compress handler_cb headers keepalive line_end linger max_buffered max_streams methods native on_gone
         on_full origins preamble retry spawn timeout
     );
 }
@@ -47,8 +47,7 @@ my ($CONNECTION, $HELD, $LIBRARY, $RECYCLING, $STREAM) = qw(
 my $NEW = \&Plack::App::EventSource::Connection::new;
 
 # The attributes that EventSource::XS::Stream takes.
-my @STREAM_SETTINGS =
-    qw(compress fallback keepalive line_end linger max_buffered max_streams native on_full retry timeout);
+my @STREAM_SETTINGS = qw(compress keepalive line_end linger max_buffered max_streams native on_full retry timeout);
 
 # The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, except
 # those that a class has accessors of its own for.
@@ -599,12 +598,6 @@ field is encoded.
 Whether native streams are compressed: 0, the default, or 1. C<Accept-Encoding> decides between C<zstd> (if the build has it),
 which is taken if both are alike, and C<gzip>. See L<EventSource::Compression>.
 
-=head2 fallback
-
-When a stream is not native on a server that blocks, or middleware filters it on any, C<warn>, the default, writes the reason
-and the remedy to C<psgi.errors>, once for each reason in a process or thread; C<quiet> does not. Nor does C<< native => 0 >>,
-unless a client receives nothing before the end.
-
 =head2 handler_cb
 
     handler_cb => sub { my ($conn, $env) = @_; ... }
@@ -669,9 +662,12 @@ B<A form of any other page can make a POST with the cookies of the user.> Set L<
 
 =head2 native
 
-Whether streams are native (L</NATIVE STREAMS>): C<auto>, the default, where possible; 0 never; 1 always. With 1, a GET whose
+Whether streams are native (L</NATIVE STREAMS>): C<auto>, the default, where possible; 0 never; 1 always: then a GET whose
 stream cannot be native throws C<unsupported>, at the line that called L</to_app>; after the head the stream ends, with the
 reason in C<psgi.errors>.
+
+When a stream is not native on a server that blocks, or middleware filters it on any, C<auto> writes the reason and the remedy
+to C<psgi.errors>, once for each in a process or thread; C<quiet> is as C<auto>, without that line.
 
 =head2 on_gone
 

@@ -144,11 +144,13 @@ impl Retention {
     fn check_state(&self, channel: &[u8], (of_channel, all): (Sum, Sum)) -> Result<(), Full> {
         let (state, other) = self.state_of(channel);
         if of_channel.exceeds(state) {
-            let of = |other: &ChannelSettings| format!("channels '{}' state", String::from_utf8_lossy(other.pattern()));
-            return Err(Full { setting: other.map_or("state".into(), |other| of(other).into()), bounds: state });
+            let of = |other: &ChannelSettings| {
+                format!("keep_state of per_channel '{}'", String::from_utf8_lossy(other.pattern()))
+            };
+            return Err(Full { setting: other.map_or("keep_state".into(), |other| of(other).into()), bounds: state });
         }
         if all.exceeds(self.total_state) {
-            return Err(Full { setting: "total_state".into(), bounds: self.total_state });
+            return Err(Full { setting: "keep_total_state".into(), bounds: self.total_state });
         }
         Ok(())
     }
@@ -179,15 +181,15 @@ mod tests {
         };
         for (channel, key, size, outcome) in [
             ("a", "1", 50, Ok(())),
-            ("a", "2", 51, Err("state")),
+            ("a", "2", 51, Err("keep_state")),
             ("a", "2", 50, Ok(())),
-            ("a", "3", 1, Err("state")),
-            ("a", "1", 51, Err("state")),
+            ("a", "3", 1, Err("keep_state")),
+            ("a", "1", 51, Err("keep_state")),
             ("a", "1", 40, Ok(())),
-            ("b", "1", 62, Err("channels 'b*' state")),
-            ("c", "1", 61, Err("total_state")),
+            ("b", "1", 62, Err("keep_state of per_channel 'b*'")),
+            ("c", "1", 61, Err("keep_total_state")),
             ("b", "1", 60, Ok(())),
-            ("b", "2", 1, Err("total_state")),
+            ("b", "2", 1, Err("keep_total_state")),
         ] {
             assert_eq!(
                 retain(&mut sizes, channel, key, size),

@@ -36,7 +36,7 @@ sub _most { return (memory_of($$))[1] }
 
 sub _channels {
     my ($count, $bytes) = @_;
-    my $hub  = EventSource::Hub->new(history => {events => 0});
+    my $hub  = EventSource::Hub->new(keep_history => {events => 0});
     my $warm = $count / 3;
 
     # stats waits for the native thread, so that few events are on their way to it.
@@ -58,20 +58,20 @@ sub _channels {
 
 sub _large {
     my $count  = shift;
-    my $hub    = EventSource::Hub->new(history => {bytes => 8 * $MB}, total_history => {bytes => 16 * $MB});
+    my $hub    = EventSource::Hub->new(keep_history => {bytes => 8 * $MB}, keep_total_history => {bytes => 16 * $MB});
     my $data   = 'x' x $MB;
     my $before = _most();
     $hub->publish($_ % 4, $data) for 1 .. $count;
     my $stats = $hub->stats;
     is $stats->{published}, $count, 'all are published';
-    cmp_ok $stats->{history}{bytes}, '<=', 16 * $MB,     'total_history bounds the retained bytes';
+    cmp_ok $stats->{history}{bytes}, '<=', 16 * $MB,     'keep_total_history bounds the retained bytes';
     cmp_ok _most() - $before,        '<',  64 + 16 + 60, 'the peak memory is bounded';
     return;
 }
 
 sub _small {
     my ($count, $bytes) = @_;
-    my $hub    = EventSource::Hub->new(history => {events => 100});
+    my $hub    = EventSource::Hub->new(keep_history => {events => 100});
     my $before = _most();
     my $data   = 'x' x $bytes;
     $hub->publish(news => $data) for 1 .. $count;

@@ -37,7 +37,7 @@ my %HOW = (
 );
 
 # As in the application. A client that is not read while its worker ends is not to be a slow one.
-my %HISTORY = (history => {events => 100_000, bytes => 1 << 26});
+my %HISTORY = (keep_history => {events => 100_000, bytes => 1 << 26});
 
 my $PSGI = 't/data/hub_outlive.psgi';
 

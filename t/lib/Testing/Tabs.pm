@@ -148,7 +148,7 @@ sub start {
     my ($class, $browser, %hub) = @_;
     my ($page, $env) = (delete $hub{page} || {}, delete $hub{env});
     EventSource::XS::Test::PrivateHubs->begin;
-    my %settings = (name => 'tabs' . ++$count, retry => [50, 100], history => {events => 20_000}, %hub);
+    my %settings = (name => 'tabs' . ++$count, retry => [50, 100], keep_history => {events => 20_000}, %hub);
     my $folder   = File::Temp->newdir;
     my %env      = (HUB => encode_json(\%settings), BUSY => "$folder/busy", MISSING => "$folder/missing", %{$env || {}});
     my $server   = Testing::Server->start('Starman', 't/browser/tabs.psgi', workers => 4, env => \%env);

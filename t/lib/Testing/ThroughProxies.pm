@@ -24,7 +24,7 @@ use Time::HiRes         qw(sleep time);
 
 my $FIRST  = 5;     # seconds of a page that do not count as delays
 my $WITHIN = 30;    # seconds, for the last event
-my %HUB    = (name => 'proxies', history => {events => 20_000}, retry => [100, 300]);
+my %HUB    = (name => 'proxies', keep_history => {events => 20_000}, retry => [100, 300]);
 
 # Publishes numbers with their times, from the next one to when it is told to end. It prints the last one.
 my $PUBLISHER = <<'PERL';

@@ -127,9 +127,9 @@ sub _open_hub {
     my ($self, %settings) = @_;
     $self->{settings} = {%{$self->{settings} || {}}, %settings};
     $self->{hub}      = EventSource::Hub->new(
-        name      => 'xmpp',
-        history   => {events => 10_000, bytes => 1 << 26},
-        idle_exit => 1,
+        name         => 'xmpp',
+        keep_history => {events => 10_000, bytes => 1 << 26},
+        idle_exit    => 1,
         %{$self->{settings}}
     );
     $self->{hub}->publish(begin => 'its process has these settings');

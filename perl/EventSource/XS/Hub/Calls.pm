@@ -79,12 +79,6 @@ sub history {
     return EventSource::XS::Hub::LoggedEvent->history(sub { $self->_call('log', $name, @_) }, @given);
 }
 
-# Change the data of a member.
-sub member {
-    my ($self, $channel, $id, $change) = @_;
-    return !!$self->_call('update_member', $MEMBER->change_of($channel, $id, $change));
-}
-
 sub members {
     my ($self, $channel) = @_;
     my ($name, $from, @members) = ($MEMBER->channel_of($channel), '');
@@ -141,8 +135,15 @@ sub subscribers {
     return $self->_call('subscribers', $MEMBER->channel_of($channel)) + 0;
 }
 
+# Change the data of a member.
+sub update_member {
+    my ($self, $channel, $id, $change) = @_;
+    return !!$self->_call('update_member', $MEMBER->change_of($channel, $id, $change));
+}
+
 EventSource::XS->keep_errors(
-    qw(channels drain end epoch forget history member members members_count oldest openmetrics state stats subscribers)
+    qw(channels drain end epoch forget history members members_count oldest openmetrics state stats subscribers
+        update_member)
 );
 
 1;

@@ -59,9 +59,9 @@ sub native {
     _on_slow('on_slow', $given{on_slow}, 'on_slow');
     $SETTINGS->whole_number(max_members => $given{max_members}, from => 0, to => $MAX_BOUND);
     return (
-        (map { _own_bounds($_, $given{$_}, @HISTORY) } qw(history total_history)),
-        (map { _own_bounds($_, $given{$_}, @STATE) } qw(state total_state)),
-        _channels($given{channels}),
+        (map { _own_bounds($_, $given{$_}, @HISTORY) } qw(keep_history keep_total_history)),
+        (map { _own_bounds($_, $given{$_}, @STATE) } qw(keep_state keep_total_state)),
+        _per_channel($given{per_channel}),
         _gap_data($given{gap_data}, $event{gap_event}),
         _of_process(%given),
         (
@@ -91,21 +91,21 @@ sub _bound {
 }
 
 # The channels with settings of their own: their number, and seven texts for each.
-sub _channels {
+sub _per_channel {
     my $given = shift;
     return if !defined $given;
     my @list =
           ref $given eq 'ARRAY' && !(@$given % 2) ? @$given
         : ref $given eq 'HASH'                    ? map { ($_ => $given->{$_}) } _in_order(keys %$given)
         : $SETTINGS->refuse(
-        channels => 'channels must be names or patterns and their settings, in a hash or in an array of'
-            . ' pairs. The channels of a stream are an option of to_app');
-    $SETTINGS->refuse(channels => "channels has at most $MAX_CHANNELS names and patterns") if @list > 2 * $MAX_CHANNELS;
+        per_channel => 'per_channel must be names or patterns and their settings, in a hash or in an array of pairs');
+    $SETTINGS->refuse(per_channel => "per_channel has at most $MAX_CHANNELS names and patterns")
+        if @list > 2 * $MAX_CHANNELS;
     my @native;
     while (my ($pattern, $settings) = splice @list, 0, 2) {
         push @native, _of_channels($pattern, $settings);
     }
-    return (channels => @native / 7, @native);
+    return (per_channel => @native / 7, @native);
 }
 
 # Escapes the text of an application in a format, where %s is the last conversion.
@@ -150,17 +150,17 @@ sub _is_for_process {
 sub _of_channels {
     my ($pattern, $settings) = @_;
     $SETTINGS->refuse(
-        channels => 'channels has a pattern object as the key of a hash: give its text, or an array of pairs')
+        per_channel => 'per_channel has a pattern object as the key of a hash: give its text, or an array of pairs')
         if defined $pattern && !ref $pattern && $pattern =~ /\AEventSource::XS::Hub::Pattern=SCALAR\(/;
     my $is_object = blessed $pattern && $pattern->isa('EventSource::XS::Hub::Pattern');
     my $text      = ${$is_object ? $pattern : EventSource::XS::Hub::Name->pattern($pattern)};
-    my $of        = "of channels '$text'";
-    $SETTINGS->refuse(channels => "the settings $of must be a hash, such as {history => {events => 100}}")
+    my $of        = "of per_channel '$text'";
+    $SETTINGS->refuse(per_channel => "the settings $of must be a hash, such as {keep_history => {events => 100}}")
         if ref $settings ne 'HASH';
-    $SETTINGS->known($settings, [qw(history on_slow state)], _format("setting %s $of"));
-    my $history = _bounds("history $of", $settings->{history}, 'channels', @HISTORY);
-    my $state   = _bounds("state $of",   $settings->{state},   'channels', @STATE);
-    my $on_slow = _on_slow("on_slow $of", $settings->{on_slow}, 'channels');
+    $SETTINGS->known($settings, [qw(keep_history keep_state on_slow)], _format("setting %s $of"));
+    my $history = _bounds("keep_history $of", $settings->{keep_history}, 'per_channel', @HISTORY);
+    my $state   = _bounds("keep_state $of",   $settings->{keep_state},   'per_channel', @STATE);
+    my $on_slow = _on_slow("on_slow $of", $settings->{on_slow}, 'per_channel');
     return ($text, @$history{@HISTORY}, @$state{@STATE}, $on_slow);
 }
 

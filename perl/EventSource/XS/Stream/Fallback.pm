@@ -30,10 +30,8 @@ sub warn_once {
           $code eq 'collected' ? 'the client of a stream receives nothing until it ends'
         : $holds_worker        ? 'a stream is not native, and holds this worker, or a process if it follows a named hub'
         :                        'the events of a stream may be held back';
-    my $silences = $code eq 'collected' ? '' : 'native => 0 or ';
-    my $remedy   = $obstacle->remedy;
-    $env->{'psgi.errors'}
-        ->print("EventSource::XS: $what: $obstacle; $remedy (${silences}fallback => 'quiet' silences this)\n");
+    my $remedy = $obstacle->remedy;
+    $env->{'psgi.errors'}->print("EventSource::XS: $what: $obstacle; $remedy (native => 'quiet' silences this)\n");
     return;
 }
 

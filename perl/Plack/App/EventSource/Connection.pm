@@ -109,16 +109,6 @@ sub on_close {
     return $self;
 }
 
-sub member {
-    my ($self, $change) = @_;
-    my ($hub, $channel, $id) = @{$self->{member} || []}
-        or EventSource::Error->throw(
-        code    => 'state',
-        message => __PACKAGE__ . ': member: a hub has no member of this stream: give subscribe the option member'
-        );
-    return $hub->member($channel, $id, $change);
-}
-
 # The hash becomes the object, always one of this class: perl need not look it up.
 sub of_stream { return bless $_[1] }    ## no critic (ProhibitOneArgBless)
 
@@ -166,6 +156,17 @@ sub spawn {
 }
 
 sub stream { return $_[0]{stream} }
+
+sub update_member {
+    my ($self, $change) = @_;
+    my ($hub, $channel, $id) = @{$self->{member} || []}
+        or EventSource::Error->throw(
+        code    => 'state',
+        message => __PACKAGE__
+            . ': update_member: a hub has no member of this stream: give subscribe the option member'
+        );
+    return $hub->update_member($channel, $id, $change);
+}
 
 sub wait {
     my ($self, $handle, $seconds) = @_;
@@ -343,12 +344,6 @@ Return the C<Last-Event-ID> that the client sent, as characters, or as bytes if 
 Polyfills send it in the query instead: C<last_event_id>, C<lastEventId> or C<evs_last_event_id>, the first that is not empty,
 within 8,192 bytes. Clients may send any string, of which at most 1,025 bytes are returned.
 
-=head2 member
-
-    my $is_here = $conn->member({json => {name => 'Ann', typing => \1}});
-
-Change the data of the stream's member, as L<EventSource::Hub/member> does. Throws C<state> if it has none.
-
 =head2 on_close
 
     $conn->on_close(sub { my ($conn, $reason) = @_; ... });
@@ -449,6 +444,12 @@ threads (C<psgi.multithread>; give uWSGI C<workers> instead).
 
 On Feersum the child begins after the handler, in which C<spawn> returns the string C<later>. If it cannot be started then,
 the stream ends with the reason C<error>, and the worker warns.
+
+=head2 update_member
+
+    my $is_here = $conn->update_member({json => {name => 'Ann', typing => \1}});
+
+Change the data of the stream's member, as L<EventSource::Hub/update_member> does. Throws C<state> if it has none.
 
 =head2 wait
 

@@ -21,7 +21,7 @@ use EventSource::XS::UTF8;
 use JSON::MaybeXS ();
 use Plack::App::EventSource::Connection;
 use Plack::Util::Accessor qw(
-    authorize compress fallback headers http_host hub keepalive linger max_body max_streams max_streams_per native nodes
+    authorize compress headers http_host hub keepalive linger max_body max_streams max_streams_per native nodes
     origins position prefix preamble retry start timeout
 );
 use overload     ();
@@ -33,7 +33,7 @@ our @CARP_NOT = qw(EventSource::Hub Plack::Component);
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 my @STREAM_SETTINGS =
-    qw(compress fallback headers keepalive linger max_streams max_streams_per native position preamble retry start timeout);
+    qw(compress headers keepalive linger max_streams max_streams_per native position preamble retry start timeout);
 my @ATTRIBUTES = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes origins prefix));
 
 my $MAX_NAME_BYTES   = EventSource::XS::Hub::Name->max_bytes;
@@ -481,7 +481,7 @@ UTF-8; it counts towards the 1,024 bytes of a name.
 
 More headers of the streams (L<Plack::App::EventSource/headers>).
 
-=head2 compress, fallback, keepalive, linger, max_streams, max_streams_per, native, position, preamble, retry, start, timeout
+=head2 compress, keepalive, linger, max_streams, max_streams_per, native, position, preamble, retry, start, timeout
 
 The settings of the streams (L<EventSource::Hub>), by default those of the hub. C<max_streams> of a named hub is C<invalid>
 here.
