@@ -108,7 +108,9 @@ impl Listening {
     pub fn new(sockets: Sockets, epoll: &Epoll, [streams, metrics]: [u64; 2]) -> io::Result<Self> {
         let accept =
             |socket: Option<OwnedFd>, number| socket.map(|socket| Acceptor::new(socket, epoll, number)).transpose();
-        sockets.streams.iter().for_each(|socket| defer_accept(socket.as_fd())); // a proxy sends its request at once
+        if let Some(socket) = &sockets.streams {
+            defer_accept(socket.as_fd()); // a proxy sends its request at once
+        }
         Ok(Self {
             streams: accept(sockets.streams, streams)?,
             metrics: accept(sockets.metrics, metrics)?,

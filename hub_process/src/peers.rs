@@ -46,11 +46,15 @@ impl Keepers {
     }
 
     fn add(&mut self, peer: &Peer) {
-        self.number(peer.keeps).into_iter().for_each(|number| *number += 1);
+        if let Some(number) = self.number(peer.keeps) {
+            *number += 1;
+        }
     }
 
     fn subtract(&mut self, peer: &Peer) {
-        self.number(peer.keeps).into_iter().for_each(|number| *number -= 1);
+        if let Some(number) = self.number(peer.keeps) {
+            *number -= 1;
+        }
     }
 }
 

@@ -265,7 +265,9 @@ impl Server {
         self.listening.run_timers(&self.epoll, now)?;
         self.check_files(now);
         self.connections.run_timers(now, http::too_late);
-        self.current.hub.as_mut().into_iter().for_each(|hub| hub.run_timers(now));
+        if let Some(hub) = self.current.hub.as_mut() {
+            hub.run_timers(now);
+        }
         let Self { current, streams, operator, .. } = self;
         operator.log_changes(|| current.stored().map(|stored| stored.status()), now);
         let store = || current.stored().map_or((u64::MAX, true), |stored| (stored.given_through(), stored.is_up()));
@@ -307,7 +309,9 @@ impl Server {
     /// Sends the lines of the log to the worker that writes them, once there is one.
     fn send_log(&mut self) {
         let holder = process_log::has_unsent().then(|| self.leases.holder(LOG_LEASE)).flatten();
-        holder.into_iter().for_each(|holder| self.peers.answer_with(holder, send_lines));
+        if let Some(holder) = holder {
+            self.peers.answer_with(holder, send_lines);
+        }
     }
 
     fn accept(&mut self, now: Instant) {
@@ -458,7 +462,9 @@ impl Server {
                     .current
                     .stored()
                     .filter(|stored| stored.handle().is_some_and(|hub| Arc::ptr_eq(hub, &asked)));
-                stored.zip(answer.ok()).into_iter().for_each(|(stored, answer)| stored.take_answer(answer));
+                if let Some((stored, answer)) = stored.zip(answer.ok()) {
+                    stored.take_answer(answer);
+                }
             });
         }
     }

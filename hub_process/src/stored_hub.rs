@@ -151,7 +151,9 @@ impl StoredHub {
         let Sequencer { settings: before, sequence, hub, store, .. } = &mut self.sequencer;
         before.clone_from(settings);
         sequence.set_retention(settings.hub.retention.clone());
-        hub.iter().for_each(|hub| hub.set_retention(settings.hub.retention.clone()));
+        if let Some(hub) = &hub {
+            hub.set_retention(settings.hub.retention.clone());
+        }
         store.retain(settings);
     }
 
@@ -224,7 +226,9 @@ impl StoredHub {
     pub fn report_missing(&mut self, seq: u64) {
         if seq > self.given_through() {
             let Sequencer { beginning, store, .. } = &mut self.sequencer;
-            beginning.refute(seq).into_iter().for_each(|lost| store.send(lost));
+            if let Some(lost) = beginning.refute(seq) {
+                store.send(lost);
+            }
         }
     }
 
@@ -275,7 +279,9 @@ impl StoredHub {
             StoreReport::Began(began) => {
                 for StoreEntry { ticket, draft, .. } in self.sequencer.begin(began) {
                     let lost = Err(draft.failure(ErrorCode::Unknown, "history was lost"));
-                    ticket.into_iter().for_each(|ticket| self.answer(ticket, &lost, effects));
+                    if let Some(ticket) = ticket {
+                        self.answer(ticket, &lost, effects);
+                    }
                 }
             }
             StoreReport::Entries(entries) => {
@@ -309,7 +315,9 @@ impl StoredHub {
             self.sequencer.pass(began.evicted_through);
         }
         let Sequencer { beginning, store, .. } = &mut self.sequencer;
-        beginning.complete().into_iter().for_each(|lost| store.send(lost));
+        if let Some(lost) = beginning.complete() {
+            store.send(lost);
+        }
         if beginning.is_void() {
             return Ok(()); // another beginning follows
         }
@@ -330,7 +338,9 @@ impl StoredHub {
                 Ok(id)
             }
         };
-        entry.ticket.into_iter().for_each(|ticket| self.answer(ticket, &result, effects));
+        if let Some(ticket) = entry.ticket {
+            self.answer(ticket, &result, effects);
+        }
     }
 
     /// Answers those who wait for a draft.

@@ -93,7 +93,9 @@ impl EventLoop {
     /// Hands over what the reactor holds, and waits until it is to continue.
     fn pause(&mut self, Pause { mut file, history, may_continue, done, resumed, .. }: Pause) {
         let now = Instant::now();
-        history.into_iter().for_each(|hub| file.add_history(&self.reactor, hub, now));
+        if let Some(hub) = history {
+            file.add_history(&self.reactor, hub, now);
+        }
         self.reactor.hand_over(may_continue, now, |id, handed, request| file.add_stream(id, handed, request));
         if done.send(file).is_ok() {
             let _ = resumed.recv(); // fails when the other end is dropped

@@ -187,7 +187,9 @@ fn shut_down(mut process: MutexGuard<'_, Process>, remotes: impl FnOnce() -> Opt
 /// learn of the ends: they have wills to publish.
 pub fn end_streams() {
     let reactor = lock_process().running().map(Arc::clone);
-    reactor.iter().for_each(|reactor| end_streams_of(reactor));
+    if let Some(reactor) = &reactor {
+        end_streams_of(reactor);
+    }
 }
 
 fn end_streams_of(reactor: &ReactorHandle) {

@@ -215,7 +215,9 @@ impl OwnHub {
         published: impl FnOnce(&str),
     ) -> Result<(), Failure> {
         let event = self.sequence.number(publication, id, Instant::now, published)?;
-        event.into_iter().for_each(|event| self.hub.send_event(event, true));
+        if let Some(event) = event {
+            self.hub.send_event(event, true);
+        }
         Ok(())
     }
 

@@ -204,7 +204,9 @@ impl Server {
             Some(peer) => {
                 peer.streams.insert(opener.number, id);
                 let state = self.streams.get_mut(id).map(|stream| stream.state(opener.number));
-                state.iter().for_each(|state| self.peers.answer(opener.peer, state));
+                if let Some(state) = &state {
+                    self.peers.answer(opener.peer, state);
+                }
             }
             None => self.streams.release(id),
         }
@@ -222,8 +224,12 @@ impl Server {
             let id = StreamId { slot: number, serial: 0 }; // no stream of this program has it
             let has_member = presences.iter().any(|presence| presence.member.is_some());
             for Presence { member, will } in presences {
-                member.into_iter().for_each(|member| self.report_away(id, PresenceChange::Entered(member), now));
-                will.into_iter().for_each(|will| self.report_away(id, PresenceChange::Willed(will), now));
+                if let Some(member) = member {
+                    self.report_away(id, PresenceChange::Entered(member), now);
+                }
+                if let Some(will) = will {
+                    self.report_away(id, PresenceChange::Willed(will), now);
+                }
             }
             match has_member {
                 true => away.push(id),

@@ -90,7 +90,9 @@ fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<
         }
     };
     let Server { peers, current, lifetime, .. } = server;
-    peers.get_mut(from).into_iter().for_each(|peer| (peer.is_greeted, peer.show_channel) = (true, show_channel));
+    if let Some(peer) = peers.get_mut(from) {
+        (peer.is_greeted, peer.show_channel) = (true, show_channel);
+    }
     if current.is_beginning() {
         peers.wait_for_hub(from, now);
         return Ok(());
@@ -125,7 +127,9 @@ fn take_settings(server: &mut Server, given: &NamedSettings) -> Result<bool, Fai
 fn add_worker(server: &mut Server, token: u64) {
     let Server { peers, current, .. } = server;
     if peers.workers() == 0 {
-        current.handle().into_iter().for_each(|hub| hub.end_drain());
+        if let Some(hub) = current.handle() {
+            hub.end_drain();
+        }
     }
     peers.add_worker(token);
 }

@@ -35,7 +35,9 @@ pub(super) fn accept(server: &mut Server, service: Service, now: Instant) {
     let mut most = AT_ONCE;
     if service == Service::Streams && awaits_hub(server, now) {
         let Server { listening, epoll, .. } = server;
-        listening.of(service).into_iter().for_each(|acceptor| acceptor.pause(epoll, now));
+        if let Some(acceptor) = listening.of(service) {
+            acceptor.pause(epoll, now);
+        }
         most = usize::from(server.current.hub.is_none());
     }
     for _ in 0..most {

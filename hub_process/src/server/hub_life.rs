@@ -19,7 +19,9 @@ pub(super) const BEGIN_WITHIN: Duration = Duration::from_secs(3);
 impl Server {
     pub(super) fn take_store_reports(&mut self, now: Instant) {
         let effects = self.current.stored().map(|stored| stored.take_reports(now));
-        effects.into_iter().for_each(|effects| self.follow(effects, now));
+        if let Some(effects) = effects {
+            self.follow(effects, now);
+        }
     }
 
     /// Does what follows when the store has made progress.
@@ -75,7 +77,9 @@ impl Server {
     /// Answers a requester when the reactor has said how many streams it has ended: before its next answer.
     fn answer_when_ended(&mut self, completion: Completion, now: Instant) {
         self.ask(Question::reports(), now, move |server, _, now| {
-            completion.ended.iter().for_each(|ended| ended.set(ended.get().or(Some(0))));
+            if let Some(ended) = &completion.ended {
+                ended.set(ended.get().or(Some(0)));
+            }
             server.answer_requesters(vec![completion], now);
         });
     }
@@ -110,8 +114,12 @@ impl Server {
             return;
         }
         current.cannot_begin = None;
-        listening.of(Service::Streams).into_iter().for_each(|acceptor| acceptor.end_pause(Instant::now()));
-        current.epoch().into_iter().for_each(|epoch| peers.announce_epoch(epoch));
+        if let Some(acceptor) = listening.of(Service::Streams) {
+            acceptor.end_pause(Instant::now());
+        }
+        if let Some(epoch) = current.epoch() {
+            peers.announce_epoch(epoch);
+        }
         for token in peers.take_waiting(|_| true) {
             let welcome = welcome(current, lifetime, token);
             peers.answer(token, &welcome.unwrap_or_else(Response::Rejected));

@@ -191,7 +191,9 @@ fn with_stream(
 }
 
 fn release(peer: &mut Peer, streams: &mut Streams, number: u64) -> Result<(), End> {
-    peer.streams.remove(&number).into_iter().for_each(|id| streams.release(id));
+    if let Some(id) = peer.streams.remove(&number) {
+        streams.release(id);
+    }
     Ok(())
 }
 

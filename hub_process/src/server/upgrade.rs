@@ -81,7 +81,9 @@ impl Server {
             let finished = self.current.stored().map(|stored| stored.finish(STORE_LINGER));
             self.answer_requesters(finished.unwrap_or_default().completions, now);
         }
-        self.current.hub.iter_mut().for_each(|hub| hub.settings = wanted.all.clone());
+        if let Some(hub) = &mut self.current.hub {
+            hub.settings = wanted.all.clone();
+        }
         self.continue_as(&program, &[], &keeps)
     }
 

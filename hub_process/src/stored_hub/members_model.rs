@@ -272,7 +272,9 @@ impl Machine {
         match reported {
             Reported::Entered { stream, key, request, will } => {
                 let refused = self.refused();
-                will.into_iter().for_each(|will| self.report(stream, at, PresenceChange::Willed(will), now));
+                if let Some(will) = will {
+                    self.report(stream, at, PresenceChange::Willed(will), now);
+                }
                 self.report(stream, at, PresenceChange::Entered(request), now);
                 let has_entered = self.refused() == refused;
                 let of_stream = self.streams.entry(stream).or_default();

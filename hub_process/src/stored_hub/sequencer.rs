@@ -187,7 +187,9 @@ impl Sequencer {
     pub fn append(&mut self, draft: Draft, waiting: WaitingDraft) {
         let change = waiting.state.clone();
         let ticket = self.drafts.add(&draft, waiting);
-        draft.end().into_iter().for_each(|end| self.tickets.ends.wait(ticket, end));
+        if let Some(end) = draft.end() {
+            self.tickets.ends.wait(ticket, end);
+        }
         if let Some(change) = change {
             self.waiting_state.wait(&mut self.sequence.state, ticket, &change);
         }
@@ -271,7 +273,9 @@ impl Sequencer {
     /// Publishes an entry to the hub in memory.
     pub fn publish_entry(&mut self, entry: &StoreEntry, is_new: bool) -> EntryOutcome {
         let StoreEntry { seq, ticket, ref draft, .. } = *entry;
-        self.beginning.check_entry(seq).into_iter().for_each(|lost| self.store.send(lost));
+        if let Some(lost) = self.beginning.check_entry(seq) {
+            self.store.send(lost);
+        }
         if seq <= self.position.last_seq {
             return EntryOutcome::Skipped; // it is in the hub already, which continues
         }
@@ -307,7 +311,9 @@ impl Sequencer {
 
     /// Passes over an entry in the hub in memory, which has no event for it.
     fn pass_in_memory(&mut self, seq: u64) -> Rc<str> {
-        self.hub.iter().for_each(|hub| hub.pass(seq));
+        if let Some(hub) = &self.hub {
+            hub.pass(seq);
+        }
         self.sequence.last_seq = self.sequence.last_seq.max(seq);
         "".into()
     }

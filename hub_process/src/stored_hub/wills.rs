@@ -72,7 +72,9 @@ impl Wills {
 
     /// Tells the log, once for all that a turn has lost.
     pub fn log_losses(&mut self) {
-        self.take_line().into_iter().for_each(|line| log_message(&line));
+        if let Some(line) = self.take_line() {
+            log_message(&line);
+        }
     }
 
     fn take_line(&mut self) -> Option<String> {

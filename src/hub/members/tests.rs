@@ -298,7 +298,9 @@ impl Run {
         for (stream, crate::hub::Presence { member, will }) in self.members.presences() {
             let member = member.into_iter();
             member.for_each(|of| next.enter_stream(stream, *of, (usize::MAX, &|_| Ok(())), (self.now, 0), &mut out));
-            will.into_iter().for_each(|will| next.set_will(stream, will));
+            if let Some(will) = will {
+                next.set_will(stream, will);
+            }
         }
         assert!(out.is_empty(), "nothing is announced");
         next.refused = self.members.refused;

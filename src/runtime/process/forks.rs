@@ -52,7 +52,9 @@ fn lock_all() -> Box<dyn FnOnce()> {
         process.forget_parent();
         losses::enter_child();
         remotes.leave_to_parent();
-        sockets.iter_mut().for_each(|sockets| sockets::close_copies(sockets));
+        if let Some(sockets) = &mut sockets {
+            sockets::close_copies(sockets);
+        }
         serving.enter_child(had_reactor);
     })
 }

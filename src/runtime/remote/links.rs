@@ -78,7 +78,9 @@ impl Links {
                 }
             },
             LinkCommand::Mark { connection, number } => {
-                self.links.get_mut(&connection.number).into_iter().for_each(|linked| linked.mark(number));
+                if let Some(linked) = self.links.get_mut(&connection.number) {
+                    linked.mark(number);
+                }
             }
             LinkCommand::Subscribe { connection, request, stream, subscription, holds, .. } => {
                 self.subscribe(&connection, request, stream, subscription, holds, context);

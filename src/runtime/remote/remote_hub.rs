@@ -258,7 +258,9 @@ impl RemoteHub {
         // A connection may be lost before the socket was sent. Then the stream waits here for the next one.
         let mut parked = None;
         let abandon = |parked: &Option<Arc<ReactorHandle>>, stream: StreamId| {
-            parked.iter().for_each(|reactor| reactor.send_link(LinkCommand::Abandon(stream)));
+            if let Some(reactor) = &parked {
+                reactor.send_link(LinkCommand::Abandon(stream));
+            }
         };
         loop {
             let RemoteRegistration { reactor, hub, connection } = match self.registration(before(REMEMBERED)) {

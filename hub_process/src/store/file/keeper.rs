@@ -247,7 +247,9 @@ impl Keeper {
         if wants_ticket_keys {
             let keys = open.keys.renew(&open.database, &self.surroundings);
             let keys = self.tolerate(open, keys)?;
-            keys.into_iter().for_each(|keys| self.reporter.report(StoreReport::TicketKeys(keys)));
+            if let Some(keys) = keys {
+                self.reporter.report(StoreReport::TicketKeys(keys));
+            }
         }
         match lost {
             Some(reason) => Err(Stop::Lost(format!("{}: {reason}", self.path.display()))),

@@ -241,7 +241,9 @@ impl InFlight {
     /// Takes note of the answers to drafts. None of those that have ended meanwhile.
     pub fn apply(&mut self, counts: impl IntoIterator<Item = u64>, event: SendEvent) {
         for count in counts {
-            self.drafts.get_mut(&count).into_iter().for_each(|sent| sent.apply(event));
+            if let Some(sent) = self.drafts.get_mut(&count) {
+                sent.apply(event);
+            }
         }
     }
 

@@ -230,7 +230,9 @@ impl Reader {
         let (ids, mut out): (Vec<Id>, Vec<StoreEntry>) = older.unzip();
         let unread = out.iter().position(|entry| entry.draft.is_unread());
         flush(&self.shared, &mut out);
-        unread.into_iter().for_each(|index| self.warn_of_unread(ids[index]));
+        if let Some(index) = unread {
+            self.warn_of_unread(ids[index]);
+        }
     }
 
     /// Reports the keys of tickets, if Redis gives them. The log is told once if not.
@@ -463,7 +465,9 @@ impl Reader {
                 status.arrivals.record(&Scale::DELAYS, Duration::from_millis(lag));
             });
         }
-        unread.into_iter().for_each(|id| self.warn_of_unread(id));
+        if let Some(id) = unread {
+            self.warn_of_unread(id);
+        }
         trouble.map_or(Ok(()), |loss| Err(loss.into()))
     }
 

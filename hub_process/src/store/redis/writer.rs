@@ -355,7 +355,9 @@ impl Writer {
             // A draft of a member needed no entry, or was carried out before.
             let done = self.in_flight(|in_flight| in_flight.remove_of_member(count));
             let is_done = done.is_some() || text == Some(b"done");
-            done.into_iter().for_each(|sent| reporter.report(StoreReport::Done(sent.ticket)));
+            if let Some(sent) = done {
+                reporter.report(StoreReport::Done(sent.ticket));
+            }
             if is_done {
                 return None;
             }
@@ -404,7 +406,9 @@ impl Writer {
             state.in_flight.remove(count)
         });
         let message = self.shared.record(self.endpoint.shown(), &CallError::Refused(refusal));
-        sent.into_iter().for_each(|sent| self.shared.fail_sent(&sent, &message));
+        if let Some(sent) = sent {
+            self.shared.fail_sent(&sent, &message);
+        }
         None
     }
 

@@ -121,7 +121,9 @@ impl Scene {
     fn open_with(&self, socket: Option<OwnedFd>) -> (StreamId, Arc<StreamState>) {
         let stream = self.handle.new_stream();
         let state = Arc::new(StreamState::new(stream, 4, 7));
-        socket.iter().for_each(|socket| state.set_socket(socket.as_raw_fd(), 1));
+        if let Some(socket) = &socket {
+            state.set_socket(socket.as_raw_fd(), 1);
+        }
         let parts = StreamParts { socket, state: Arc::clone(&state) };
         self.handle.count_opened();
         let init = Box::new(StreamInit {
