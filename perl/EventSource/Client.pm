@@ -428,17 +428,17 @@ EventSource::Client - Read the event stream of any server
 
 =head1 DESCRIPTION
 
-The client reads a stream as a browser does (WHATWG HTML, section 9.2). A program that blocks calls L</next>. One with an
-event loop gives L</on_event>. These connect:
+The client reads a stream as a browser does (WHATWG HTML, section 9.2). A program that blocks calls L</next>. One with an event
+loop sets L</on_event>. These modules connect:
 
     next            IO::Socket::IP, with IO::Socket::SSL for https
     AnyEvent, EV    AnyEvent::HTTP, which alone uses the proxies of the environment
     Mojo::IOLoop    Mojo::UserAgent
     IO::Async       Net::Async::HTTP, with IO::Async::SSL for https
 
-Certificates are checked. What a server sends is never an exception in an event loop. A client keeps at most L</max_event> and
-a megabyte unparsed. It ends with its last reference. A child of C<fork> must not use it, and a new ithread has none. Do not
-use L<EV> with ithreads.
+Certificates are checked. In an event loop nothing that a server sends throws. A client buffers at most L</max_event> and a
+megabyte. It ends with its last reference. A child of C<fork> must not use it, and a new ithread has none. Do not use L<EV>
+with ithreads.
 
 =head2 Reconnection
 

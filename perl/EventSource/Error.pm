@@ -110,7 +110,7 @@ EventSource::Error - An exception with a code and a field
 
 =head1 DESCRIPTION
 
-The modules of this distribution throw these exceptions. Decide by L</code> and L</field>: the text may change.
+The modules of this distribution throw these exceptions. Test L</code> and L</field>: the text may change.
 
 =head1 METHODS
 

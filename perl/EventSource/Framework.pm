@@ -94,7 +94,7 @@ EventSource::Framework - Event streams in web frameworks
 
 =head1 DESCRIPTION
 
-An action of a framework responds with a stream:
+An action of a framework may respond with a stream:
 
 =over
 

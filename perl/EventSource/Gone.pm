@@ -29,9 +29,9 @@ EventSource::Gone - The exception that ends the handler of a client that has dis
 
 =head1 DESCRIPTION
 
-A push throws it with L<Plack::App::EventSource/on_gone>, and when its worker is to end
-(L<Plack::App::EventSource/HANDLERS THAT LOOP>). L<Plack::App::EventSource> catches it. A handler may catch it to clean up,
-and should rethrow it.
+A push throws it if L<Plack::App::EventSource/on_gone> is set, and when its worker is to end
+(L<Plack::App::EventSource/HANDLERS THAT LOOP>). L<Plack::App::EventSource> catches it. A handler may catch it to clean up, and
+should rethrow it.
 
 =head1 METHODS
 

@@ -374,11 +374,12 @@ EventSource::Hub - Channels: publish an event once, and every subscribed stream 
 
 =head2 Publish and subscribe
 
-C<channels> of L</to_app> says what each request reads: names of channels, and a L</pattern> for many. A handler of
-L<Plack::App::EventSource> calls L</subscribe>.
+You publish events to channels; streams subscribe to them. L</to_app> makes an application of streams: its callback C<channels>
+returns the channels of each request, or a L</pattern> of names. A handler of L<Plack::App::EventSource> calls L</subscribe>
+instead.
 
-A hub lives in one process, a forked child has its own: an event reaches only the streams of the worker that publishes it, and
-the hub warns once. With a L</name> all workers and scripts share it.
+Each process has its own hub: an event reaches only the streams of the worker that publishes it, and the hub warns once. All
+workers and scripts share a named hub (L</name>).
 
 =head2 Names
 
@@ -448,8 +449,8 @@ ends. A stream that has begun is a new reader when it subscribes to further chan
 
 =head1 ATTRIBUTES
 
-Most applications need no others than these eight. C<undef> stands for the default. Unless said otherwise, seconds (with
-fractions) and whole numbers begin at 0, the latter up to 999,999,999,999,999.
+Most applications need only these eight. C<undef> stands for the default. Unless said otherwise, seconds (with fractions) and
+whole numbers begin at 0, the latter up to 999,999,999,999,999.
 
 =head2 keep_history
 
@@ -471,8 +472,8 @@ The quiet seconds after which a comment is sent, and the reconnection time in mi
 
 =head2 max_age
 
-A stream ends at random after three quarters to all of so many seconds; 0, the default: never. Its client comes
-back, and the application is asked again.
+A stream ends after so many seconds, at random up to a quarter earlier; by default (0) never. Its client comes back, and the
+application is asked again.
 
 =head2 name
 
@@ -625,9 +626,8 @@ Settings of the streams of L</to_app> (L<Plack::App::EventSource/ATTRIBUTES>).
 
 =head2 max_streams
 
-The most native streams, from 1: of one process (L<Plack::App::EventSource/max_streams>), of a named hub those of
-all workers. By default the hub process holds what its hard limit of descriptors allows, of which an eighth, at most 128,
-stays free.
+The most native streams, from 1: of one process (L<Plack::App::EventSource/max_streams>), of a named hub those of all workers.
+By default the hub process takes what its hard limit of descriptors allows, of which an eighth, at most 128, stays free.
 
 =head2 max_streams_per
 
@@ -641,7 +641,7 @@ A further stream receives the status 429 and C<Retry-After>, 10 to 30 seconds at
 (L<EventSource::Clients/A STREAM THAT IS REFUSED>).
 
 All applications of a hub, and all workers of a named hub on this machine, count together, each up to its own limit: prefix
-keys to count them apart. A client that leaves before its stream is subscribed may hold its place for 10 seconds. Behind a
+keys to count them apart. A client that leaves before its stream is subscribed may keep its place for 10 seconds. Behind a
 proxy see L<EventSource::Deployment/LIMITS>.
 
 =head2 max_topics
@@ -856,8 +856,8 @@ returned: repeat a call that threw C<unknown>. The hub remembers as many as L</k
 
 =back
 
-It waits for the native thread only if more than 64 MiB are on their way there. If it throws, nothing was published, except
-with C<unknown> (L<EventSource::Error/code>):
+It waits for the native thread only if more than 64 MiB are queued there. If it throws, nothing was published, except with
+C<unknown> (L<EventSource::Error/code>):
 
 =over
 

@@ -245,7 +245,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Outbox - A commit is a publication: events that exist exactly if the transaction does
+EventSource::Outbox - Publish events exactly if their transaction is committed
 
 =head1 SYNOPSIS
 
@@ -273,7 +273,7 @@ deletes it. Make the tables, and run the follower (L<eventsource/outbox>):
     eventsource outbox --hub shop --dsn dbi:Pg:dbname=shop
 
 It works with PostgreSQL 13 (L<DBD::Pg>), MariaDB 10.5 and MySQL 8.0.16 (L<DBD::MariaDB>, L<DBD::mysql>), SQLite 3.31
-(L<DBD::SQLite>), and newer ones. See L<EventSource::Deployment/OUTBOX>, and L<EventSource::Cookbook/AN ORDER FORM> for an
+(L<DBD::SQLite>), and newer versions. See L<EventSource::Deployment/OUTBOX>, and L<EventSource::Cookbook/AN ORDER FORM> for an
 application.
 
 =head2 What is promised
@@ -282,7 +282,7 @@ application.
 
 =item Exactly if
 
-An event is published if its transaction was committed, whatever is killed, and never if that was rolled back, also to a
+An event is published if its transaction was committed, whatever is killed, and never if it was rolled back, also to a
 savepoint (L<EventSource::Deployment/OUTBOX>). A row that the hub refuses waits (L</Dead letters>).
 
 =item Once
@@ -294,8 +294,8 @@ the log says: with C<retain> give the hub a store, or publish the state anew.
 =item Order
 
 Rows are published in the order of the calls of C<publish>; a row whose transaction commits late is late. Events of a key (or
-of a channel, without key) come in the order of commits if you publish after the statement that changes the row. A row that
-the hub refuses for now holds up later ones of its key only.
+of a channel, without key) come in the order of commits if you publish after the statement that changes the row. A row that the
+hub refuses for now delays later ones of its key only.
 
 =item Soon
 
@@ -312,14 +312,14 @@ once do no harm. The row of C<TABLE_follower> says who follows.
 =head2 Dead letters
 
 The table refuses most mistakes of SQL. A row that the hub refuses, such as one with the type of its own events, an id that no
-client could send back, more to retain than its C<state> allows, or C<json> that is not JSON, holds up no others. It stays
-as a dead letter, with C<state> 2 and the reason in C<problem>. So do rows that are refused for five minutes while others are
+client could send back, more to retain than C<keep_state> allows, or C<json> that is not JSON, delays no others. It stays as a
+dead letter, with C<state> 2 and the reason in C<problem>. So do rows that are refused for five minutes while others are
 published, and published rows that a trigger or another table keeps the follower from deleting.
 
     eventsource outbox --hub shop --dsn dbi:Pg:dbname=shop --list
 
-Mend a row by an C<UPDATE>, or raise C<state> of the hub, and call L</retry>; or drop it with C<--drop>: it would be published
-after those of its key that came meanwhile.
+Mend a row by an C<UPDATE>, or raise C<keep_state> of the hub, and call L</retry>; or drop it with C<--drop>: it would be
+published after those of its key that came meanwhile.
 
 =head2 From SQL
 
@@ -418,15 +418,15 @@ Return the L</stats> as text of OpenMetrics 1.0 (L<EventSource::Monitoring/Metri
     $outbox->publish($dbh, $channel, {json => $structure}, {once => $once});
 
 Write a row in the transaction of a handle, or in one of its own, and return true. Channel, event and C<once> are those of
-L<EventSource::Hub/publish>, and checked in the same way, but for the types of the hub's own events. Texts have no NUL, and an
-event has at most 16,000,000 bytes. MariaDB and MySQL end the connection at a statement longer than their
-C<max_allowed_packet>, in which text beyond ASCII counts twice.
+L<EventSource::Hub/publish>, and checked as there, but for the types of the hub's own events. Texts have no NUL, and an event
+has at most 16,000,000 bytes. MariaDB and MySQL end the connection at a statement longer than their C<max_allowed_packet>, in
+which text beyond ASCII counts twice.
 
 =head2 retry
 
     my $count = $outbox->retry($dbh, 17, 18);
 
-Have dead letters wait again, these or all; return how many.
+Let these dead letters wait again, or all; return how many.
 
 =head2 run
 

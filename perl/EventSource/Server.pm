@@ -391,8 +391,8 @@ EventSource::Server - Send the events of one supply to any number of clients
 
 =head1 DESCRIPTION
 
-The interface of the Raku module of this name. An object is a PSGI application that sends every event of L</emit> and of the
-L</supply> to every client, by a channel of an L<EventSource::Hub>: clients resume.
+This class has the interface of the Raku module of this name. An object is a PSGI application that sends every event of
+L</emit> and of the L</supply> to every client. It uses a channel of an L<EventSource::Hub>, so clients resume.
 
 =head1 ATTRIBUTES
 
@@ -478,7 +478,7 @@ See L<EventSource::Hub/position> (by default that of the hub) and L<EventSource:
     my $es = EventSource::Server->new(\%attributes);
 
 Create a server. Croaks if an attribute is unknown or invalid, and on systems other than Linux. The server stops when it is
-freed; its applications and streams hold it, its taps do not.
+freed; its applications and streams keep it, its taps do not.
 
 =head2 call
 

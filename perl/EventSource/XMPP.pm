@@ -220,9 +220,9 @@ EventSource::XMPP - The items of nodes of an XMPP service as events of a hub
 
 A bridge subscribes to nodes of a publish-subscribe service of XMPP (XEP-0060), and publishes each item to the channel of a
 named hub with the name of the node. L<Plack::App::EventSource::PubSub> gives the channels the URLs of Prosody's
-mod_pubsub_eventsource. An application: L<EventSource::Cookbook/ITEMS OF AN XMPP SERVICE>.
+mod_pubsub_eventsource. L<EventSource::Cookbook/ITEMS OF AN XMPP SERVICE> has an application.
 
-Run the command L<eventsource/xmpp>, or L</start> the bridge in each worker of a server with an event loop: one of them works
+Run the command L<eventsource/xmpp>, or L</start> the bridge in each worker of a server with an event loop: one of them runs it
 (L<EventSource::Hub::Lease>). A bridge needs AnyEvent::XMPP (on Debian: libanyevent-xmpp-perl).
 
 =head2 What is published

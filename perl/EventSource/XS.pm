@@ -100,7 +100,7 @@ The manuals of EventSource-XS:
     EventSource::Wire                ids, gaps, positions, bytes of a stream
     EventSource::Outbox              events exactly if a transaction commits
     EventSource::Hub::Process        the same hub, for jobs and commands
-    EventSource::Hub::Lease          what one worker does for all
+    EventSource::Hub::Lease          elects one worker for a task
     Plack::App::EventSource          a handler for each stream
     Plack::App::EventSource::Connection    the stream that a handler pushes to
     Plack::App::EventSource::PubSub  channels with URLs

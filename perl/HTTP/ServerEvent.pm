@@ -31,8 +31,8 @@ HTTP::ServerEvent - Format one server-sent event, natively
 
 =head1 DESCRIPTION
 
-A drop-in replacement for the module of this name (L<EventSource::Migration/All differences>), more than ten times as fast. New
-code takes L<EventSource::XS/format_event>, which encodes its result, keeps empty lines and accepts JSON.
+This is a drop-in replacement for the CPAN module of this name (L<EventSource::Migration/All differences>), more than ten times
+as fast. In new code use L<EventSource::XS/format_event>: it encodes its result, keeps empty lines and accepts JSON.
 
 =head1 METHODS
 

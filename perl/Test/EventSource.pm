@@ -282,8 +282,8 @@ Test::EventSource - Test an application that streams server-sent events
 
 =head1 DESCRIPTION
 
-Test any PSGI application that streams events, in the test's process (L</IN PROCESS>), on a server (L</REAL SERVERS>) or
-elsewhere (C<url>).
+Test any PSGI application that streams events: in the test's process (L</IN PROCESS>), on a real server (L</REAL SERVERS>), or
+at a C<url>.
 
 =head1 METHODS
 

@@ -44,7 +44,7 @@ subtest 'not native' => sub {
     my %options = (deflated => \@COMPRESS, excluded => \@COMPRESS);
     my @streams = map { $es->get("/$_", @{$options{$_} || []}) } qw(ordinary off deflated excluded filtered timed);
     is said_of($_), 'native stream', "the stream of /$_ is native" for qw(ordinary excluded);
-    my ($what) = $pod =~ /^ {4}EventSource::XS: (a stream is not native, and holds this worker[^:\n]*):/m;
+    my ($what) = $pod =~ /^ {4}EventSource::XS: (a stream is not native, and occupies this worker[^:\n]*):/m;
     ok wait_until(sub { $server->log =~ /^EventSource::XS: \Q$what\E: the response's body is filtered; /m }),
         'the log says so once, as the manual quotes it';
     for my $path (qw(off deflated filtered timed)) {

@@ -65,7 +65,7 @@ sub server {
 # What a server prints for a reason and a remedy.
 sub warning {
     return
-        "EventSource::XS: a stream is not native, and holds this worker, or a process if it follows a named hub: $_[0] (native => 'quiet' silences this)";
+        "EventSource::XS: a stream is not native, and occupies this worker, or a process if it follows a named hub: $_[0] (native => 'quiet' silences this)";
 }
 
 my $EXCLUDE =

@@ -103,8 +103,8 @@ EventSource::Framework::Dancer2 - A plugin of Dancer2 for event streams
 
 =head1 DESCRIPTION
 
-Two keywords respond with a stream, and end the route, as C<redirect> does. Headers and cookies that the application has set
-are part of its head, and the hooks C<after> run before it.
+Two keywords respond with a stream, and end the route, as C<redirect> does. The response has the headers and cookies of the
+application. The hooks C<after> run before.
 
 The handler of a stream runs after the route, without the keywords C<session>, C<request> and C<response>: read what it needs
 in the route.

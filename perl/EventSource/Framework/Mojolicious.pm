@@ -143,8 +143,8 @@ EventSource::Framework::Mojolicious - A plugin of Mojolicious for event streams
 
 =head1 DESCRIPTION
 
-Two helpers respond with a stream. Headers and cookies that the application has set are part of its head, and the hook
-C<after_dispatch> runs before it. Load the plugin in the application that the server runs, not in one that is mounted into it.
+Two helpers respond with a stream. The response has the headers and cookies of the application. The hook C<after_dispatch> runs
+before. Load the plugin in the application that the server runs, not in one that is mounted into it.
 
 =head2 A full application
 

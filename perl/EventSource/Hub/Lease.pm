@@ -161,7 +161,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Hub::Lease - What one worker does for all
+EventSource::Hub::Lease - Elect one worker for a task
 
 =head1 SYNOPSIS
 
@@ -184,7 +184,7 @@ The hub process (L<EventSource::Hub/name>) elects one of the workers that ask fo
 ends, or frees the object, the worker that has waited longest gets it. A worker that is busy or stopped (C<SIGSTOP>) keeps its
 lease. A forked child or a new thread does not inherit it.
 
-If the hub process is lost, two workers may believe for some milliseconds that they hold the lease. Do what may not be done
+If the hub process is lost, two workers may believe for some milliseconds that they hold the lease. Do what must not be done
 twice with a key that the receiver checks.
 
 =head1 METHODS

@@ -304,8 +304,8 @@ EventSource::Hub::Process - Publish to a hub process, follow its channels and lo
 
 =head1 DESCRIPTION
 
-For commands and jobs: an object takes a L<named|EventSource::Hub/name> hub as it is, waits for each answer, and starts no
-thread.
+Commands and jobs use this class. An object takes a L<named|EventSource::Hub/name> hub as it is, waits for each answer, and
+starts no thread.
 
 =head1 METHODS
 

@@ -88,8 +88,8 @@ EventSource::Server::Emitter - Emit the events of a supply
 
 =head1 DESCRIPTION
 
-The code of a L<supply|EventSource::Server/supply> is called with an emitter for one run, which ends when the supply is done
-or has failed, or when the server is stopped or freed. Later events are ignored.
+The code of a L<supply|EventSource::Server/supply> is called with an emitter for one run. It ends when the supply is done or
+has failed, or when the server is stopped or freed. Later events are ignored.
 
 =head1 METHODS
 

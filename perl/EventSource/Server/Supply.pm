@@ -124,7 +124,7 @@ EventSource::Server::Supply - Tap the encoded events of an EventSource::Server
 
 =head1 DESCRIPTION
 
-L<EventSource::Server/out_supply> returns such an object. It holds its server.
+L<EventSource::Server/out_supply> returns such an object. It keeps its server.
 
 =head1 METHODS
 

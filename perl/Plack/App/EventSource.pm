@@ -566,8 +566,8 @@ Plack::App::EventSource - Server-sent events in a Plack application
 
 =head1 DESCRIPTION
 
-A drop-in replacement for the CPAN module of this name (L<EventSource::Migration/All differences>), a L<Plack::Component>
-whose attributes can be changed at any time. For the same events to many clients use L<EventSource::Hub>.
+This is a drop-in replacement for the CPAN module of this name (L<EventSource::Migration/All differences>). The attributes of
+this L<Plack::Component> may change at any time. To send the same events to many clients, use L<EventSource::Hub>.
 
 It runs on any PSGI server with C<psgi.streaming>. If the stream is native (L</NATIVE STREAMS>), a handler keeps its
 connection and returns:
@@ -580,9 +580,9 @@ connection and returns:
     });
     my $publish = sub { $_->push('news') for values %readers; [204, [], []] };
 
-On servers with an event loop (Twiggy, Feersum) the handler returns at once and pushes later, from timers and watchers, which
-run on no other server. On other servers the handler may also loop, but occupies its worker meanwhile (L</HANDLERS THAT
-LOOP>); a native stream ends there with the last reference to its connection, any other stream when the handler returns.
+On servers with an event loop (Twiggy, Feersum) the handler returns at once and pushes later, from timers and watchers. Other
+servers run none of these: there the handler may loop, but occupies its worker meanwhile (L</HANDLERS THAT LOOP>); a native
+stream ends with the last reference to its connection, any other stream when the handler returns.
 
 =head1 ATTRIBUTES
 
@@ -801,7 +801,7 @@ and graceful stop do not wait for that.
 
 =head1 HANDLERS THAT LOOP
 
-On a server that blocks, a handler that loops holds its worker for ever, also after its client has left: as many visits as
+On a server that blocks, a handler that loops occupies its worker for ever, even after its client has left: as many visits as
 workers stop the site. The log names it when it has run for ten seconds, or has pushed for five to a client that has left.
 Choose: L</spawn> runs each handler in a child process; or the handler keeps its connection and returns, and a hub or another
 request pushes to it; or L</on_gone>, or a check of what C<push> returns, ends the handler of a client that has left.

@@ -71,8 +71,8 @@ Plack::Middleware::EventSource - Run the callbacks of streams at every request
 
 =head1 DESCRIPTION
 
-On a server that blocks, callbacks wait for certain moments (L<EventSource::XS/WHEN CALLBACKS RUN>). With this middleware
-every request is one, before and after the application.
+On a server that blocks, callbacks wait for certain moments (L<EventSource::XS/WHEN CALLBACKS RUN>). This middleware runs them
+at every request, before and after the application.
 
 The first request of a process also connects it to its hub processes, if they run. Most workers do that by themselves
 (L<EventSource::Deployment/What survives which restart>).

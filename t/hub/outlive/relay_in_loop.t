@@ -64,7 +64,7 @@ for my $name (Testing::Server->tested('Twiggy', 'Feersum')) {
         ok has_relays($self, 1), 'a process has taken the stream';
         $slow->leave;
         ok has_subscribers($self, 0), 'it leaves';
-        unlike $self->{server}->log, qr/holds its worker/, 'no process has failed';
+        unlike $self->{server}->log, qr/occupies its worker/, 'no process has failed';
 
         my ($descriptors, $memory) = (descriptors_of($pid), (memory_of($pid))[1]);
         my @never = map { Testing::SlowReader->get($port, '/pushed?50') } 1 .. 5;

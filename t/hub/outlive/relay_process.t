@@ -244,7 +244,7 @@ subtest_once 'more streams than processes' => sub {
     my $first = $self->open('/hub', tls($self));
     my $other = $self->open('/hub', tls($self));
     is $self->relays, 1, 'one stream has a process';
-    like $self->{server}->log, qr/holds its worker: there are 1 processes of relays already \(max_relays\)/,
+    like $self->{server}->log, qr/occupies its worker: there are 1 processes of relays already \(max_relays\)/,
         'the log says why the other one has none';
     ok published($self, $_, 'event'), 'a stream has the event' for $first, $other;
     kill KILL => $other->{worker};

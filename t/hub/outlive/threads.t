@@ -32,7 +32,7 @@ for my $path ('/hub', '/filtered') {
     $client->leave;
 }
 like $self->{server}->log,
-    qr/holds its worker: the server has several threads.*: give it processes instead of threads$/m,
+    qr/occupies its worker: the server has several threads.*: give it processes instead of threads$/m,
     'the log says why, and what to do';
 
 like opened('/spawn', qr/^data: .*\n/m)->text,

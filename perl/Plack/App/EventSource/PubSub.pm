@@ -319,8 +319,8 @@ Plack::App::EventSource::PubSub - Subscribe and publish to nodes by their URLs
 
 =head1 DESCRIPTION
 
-A L<Plack::Component> that gives the channels of an L<EventSource::Hub> URLs, as nodes: C<GET /NODE> streams events, C<POST
-/NODE> publishes, if L</authorize> allows that. Its model is Prosody's mod_pubsub_eventsource (L</DIFFERENCES>).
+This L<Plack::Component> gives channels of an L<EventSource::Hub> URLs, as nodes: C<GET /NODE> streams events, C<POST /NODE>
+publishes one, if L</authorize> allows it. Its model is Prosody's mod_pubsub_eventsource (L</DIFFERENCES>).
 
     curl -H 'Content-Type: text/plain' --data-binary 'rain' http://localhost:5000/eventsource/weather
 

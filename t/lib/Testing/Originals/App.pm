@@ -509,7 +509,7 @@ sub _differences {
         callback => '`$conn->{push_cb}`, `$conn->{close_cb}`',
         changes  => "an object's text, a tied variable",
         closed   => 'a push after `close`, a second `close`',
-        dropped  => 'a connection that nobody holds, on a server that blocks',
+        dropped  => 'a connection that nobody keeps, on a server that blocks',
         dying    => 'an object whose text dies, as a message',
         fields   => '`json`, `comment`, `bytes` in a pushed hash',
         gone     => 'a client that has disconnected',

@@ -97,7 +97,7 @@ sub _copies {
 # Tells the application, once for a process. The stream is served by its worker then.
 sub _refuse {
     my $reason = shift;
-    warn "EventSource::Hub: a stream on the server's writer holds its worker: $reason\n" if !$has_warned++;
+    warn "EventSource::Hub: a stream on the server's writer occupies its worker: $reason\n" if !$has_warned++;
     return !!0;
 }
 
