@@ -1,4 +1,4 @@
-//! How often a time was in which range: fixed ranges, so that counting costs a few nanoseconds.
+//! Counts of times in fixed ranges: counting costs a few nanoseconds.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Scale {
     }
 }
 
-/// How many times were in each range, and their sum.
+/// The number of times that were in each range, and their sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     /// The counts of the ranges of a [`Scale`].

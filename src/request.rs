@@ -4,8 +4,8 @@
 //! ignores what is malformed.
 //!
 //! [`last_event_id`] is where the client continues, and [`query_without_id`] what its query says beside that. [`Preference`] is
-//! whether it polls, and the token that tells its requests apart; [`content_coding`] how the response is coded. [`ticket_of`] is
-//! the ticket that it brings back; that is bound to a digest of all by which an application may decide ([`BoundRequest`]).
+//! whether it polls, and the token that tells its requests apart; [`content_coding`] how the response is coded. [`ticket_of`]
+//! is the ticket that it brings back; that is bound to a digest of all by which an application may decide ([`BoundRequest`]).
 
 #![forbid(unsafe_code)]
 
@@ -29,7 +29,7 @@ const REQUEST_PARAMETER: &[u8] = b"eventsource-request";
 /// The bytes of a query that are read.
 const MAX_QUERY_BYTES: usize = 8192;
 
-/// What an id is cut to that is too long: it stays unknown.
+/// The length to which a longer id is cut: it stays unknown.
 const CUT_BYTES: usize = MAX_ID_BYTES + 1;
 
 /// Returns the last event ID that a client has sent: the value of the header, or, if that is missing or empty, what a parameter
@@ -132,7 +132,7 @@ pub const ONLY_OF_STREAMS: &str = "incremental";
 /// What a client prefers, of what is known here: at least one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preference {
-    /// How many seconds a poll waits for something new; none for a stream.
+    /// The number of seconds that a poll waits for something new; none for a stream.
     pub wait: Option<u64>,
     /// Why the client polls; none for a stream.
     pub reason: Option<PollReason>,
@@ -226,7 +226,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// What is left of a header.
+/// The rest of a header.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {

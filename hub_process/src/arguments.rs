@@ -46,7 +46,7 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
 
 The command eventsource publishes to hubs, follows them and stops them.";
 
-/// How many seconds an upgrade may take: the new program reads the state twice.
+/// The number of seconds that an upgrade may take: the new program reads the state twice.
 const UPGRADE_WITHIN: u64 = 50;
 
 /// The command.
@@ -73,8 +73,8 @@ pub struct Arguments {
     pub name: Name,
     pub socket: Option<PathBuf>,
     pub timeout: Duration,
-    /// Whether a worker or a command has started `run`: the socket is the standard input, and the lock the standard output. Such
-    /// a process ends if another one is run.
+    /// True if a worker or a command has started `run`: the socket is the standard input, and the lock the standard output.
+    /// Such a process ends if another one is run.
     pub is_started: bool,
     /// The program of an upgrade.
     pub program: Option<PathBuf>,
@@ -88,7 +88,7 @@ pub struct Arguments {
     pub metrics: Option<Box<str>>,
     /// Where a proxy connects for streams.
     pub http: Option<Box<str>>,
-    /// Whether lines of the log are objects.
+    /// True if lines of the log are objects.
     pub logs_objects: bool,
 }
 

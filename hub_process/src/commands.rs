@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::sync::Mutex;
 use std::thread::{self, Builder};
 
-/// How many threads a hub process has: the reactor's, up to three of a store, and one for monitors.
+/// The most threads that a hub process has: the reactor's, up to three of a store, and one for monitors.
 const MOST_THREADS: usize = 5;
 
 /// Prints a text.

@@ -10,13 +10,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How long a stream waits at least.
+/// The time for which a stream waits at least.
 const LEAST: Duration = Duration::from_secs(5);
 /// So long after the store is up again everything that it has was read.
 const UP: Duration = Duration::from_secs(3);
-/// How long a stream waits at most. While the store is down nothing can be delivered, so waiting costs nothing.
+/// The time for which a stream waits at most. While the store is down nothing can be delivered, so waiting costs nothing.
 const MOST: Duration = Duration::from_secs(60);
-/// How often it is looked whether the store is up, and at each stream: after a failover there may be thousands.
+/// The interval of checks of the store and of each stream: after a failover there may be thousands.
 const CHECK: Duration = Duration::from_millis(250);
 
 /// The streams that wait.
@@ -87,7 +87,7 @@ struct StreamAhead {
     stream: u64,
     /// The sequence number that it waits for.
     seq: u64,
-    /// Whether only a hub of this epoch can have given that number.
+    /// True if only a hub of this epoch can have given that number.
     is_proven: bool,
     /// Until when it waits if the store stays up.
     until: Instant,

@@ -18,20 +18,20 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a process may take that is to end for this one: it waits for clients that do not read, and for its store.
+/// The time that a process may take that is to end for this one: it waits for clients that do not read, and for its store.
 const REPLACED_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 10 });
 
 /// The first descriptor that systemd hands over (`sd_listen_fds`).
 const FIRST_OF_SYSTEMD: i32 = 3;
 
-/// What one process at a time has of a hub: the socket, and the lock that makes sure of that.
+/// The socket of a hub, and the lock that makes sure that one process at a time has it.
 #[derive(Debug)]
 pub struct InstanceLock {
     pub listener: UnixListener,
     /// Locked as long as the process lives.
     lock: File,
     place: Place,
-    /// Whether the socket's file is removed at the end. systemd's stays: it starts the process again.
+    /// True if the socket's file is removed at the end. systemd's stays: it starts the process again.
     removes_socket: bool,
 }
 

@@ -3,7 +3,7 @@
 use eventsource_xs::wire::{HubSettings, NamedSettings};
 use std::time::{Duration, Instant};
 
-/// How long the end of the process is postponed.
+/// The time for which the end of the process is postponed.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// The due action.
@@ -24,7 +24,7 @@ pub struct Lifetime {
     without_worker: Option<Instant>,
     /// Since when nobody uses the process.
     idle: Option<Instant>,
-    /// Whether the streams were ended since the last worker has left.
+    /// True if the streams were ended since the last worker has left.
     has_ended_streams: bool,
 }
 

@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long no connection is accepted when this process has no descriptor left.
+/// The time for which no connection is accepted when this process has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A socket that listens, in an epoll set.
@@ -80,7 +80,7 @@ impl Acceptor {
 pub struct Sockets {
     pub streams: Option<OwnedFd>,
     pub metrics: Option<OwnedFd>,
-    /// Whether the file of the socket for streams is removed at the end: systemd's stays.
+    /// True if the file of the socket for streams is removed at the end: systemd's stays.
     pub is_own: bool,
 }
 
@@ -99,7 +99,7 @@ pub struct Listening {
     streams: Option<Acceptor>,
     metrics: Option<Acceptor>,
     is_own: bool,
-    /// Whether the file could not be made again.
+    /// True if the file could not be made again.
     is_file_missing: bool,
 }
 
@@ -180,10 +180,10 @@ impl Listening {
     }
 }
 
-/// How many descriptors this process needs beside those of streams and workers: its own, those of streams that end, and those
-/// that workers hand over.
+/// The number of descriptors that this process needs beside those of streams and workers: its own, those of streams that end,
+/// and those that workers hand over.
 const OWN: usize = 20;
-/// How many descriptors a store needs.
+/// The number of descriptors that a store needs.
 const OF_STORE: usize = 12;
 
 /// Allows this process all descriptors that it may have: it holds the streams of all workers.
@@ -192,10 +192,10 @@ pub fn raise_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-/// What has descriptors.
+/// The users of descriptors.
 #[derive(Clone, Copy, Debug)]
 pub struct Descriptors {
-    /// How many there may be.
+    /// The most that there may be.
     pub most: usize,
     pub peers: usize,
     /// HTTP clients that are no streams.

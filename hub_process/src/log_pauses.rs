@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 /// The least time between two lines of the same event.
 const PAUSE: Duration = Duration::from_secs(10);
-/// How often is checked at most, however busy the process is; and a store at least: its threads do not wake the wire thread
-/// when it is down.
+/// The shortest interval of checks, however busy the process is, and the longest of a store: its threads do not wake the wire
+/// thread when it is down.
 const CHECK: Duration = Duration::from_secs(1);
 
 const REFUSED: &str =
@@ -47,15 +47,15 @@ impl Growing {
     }
 }
 
-/// What was logged.
+/// The lines that were logged.
 #[derive(Debug)]
 pub struct Watch {
     checked_at: Option<Instant>,
-    /// Whether the store was up when it was checked.
+    /// True if the store was up when it was checked.
     was_up: bool,
-    /// Whether the log has that it is up.
+    /// True if the log has that it is up.
     is_up: bool,
-    /// How often it was logged that the store is down, and that it is up.
+    /// The numbers of lines that the store is down, and that it is up.
     of_store: [Growing; 2],
     epochs: Growing,
     refused: Growing,

@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long the other program may take to say which states it reads, and to read one. The wire thread waits.
+/// The time that the other program may take to say which states it reads, and to read one. The wire thread waits.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 const CHECK_PAUSE: Duration = Duration::from_millis(1);
@@ -57,7 +57,7 @@ pub struct Program {
     /// Where it was, for people and for the next upgrade.
     path: PathBuf,
     file: OwnedFd,
-    /// Whether it is the one that runs.
+    /// True if it is the one that runs.
     is_running: bool,
 }
 

@@ -10,23 +10,23 @@ use eventsource_xs::runtime;
 use eventsource_xs::wire::{Failure, Response, StoreSettings, StoreStatus};
 use std::time::{Duration, Instant};
 
-/// What was counted and logged.
+/// The operator's counts, and the lines that were logged.
 #[derive(Debug)]
 pub struct Operator {
     /// When the process has begun, and the same in milliseconds since 1970.
     started: Instant,
     pub started_at: u64,
-    /// How many workers were cut off.
+    /// The number of workers that were cut off.
     pub cut_off: u64,
-    /// How long publishes have waited for the store.
+    /// The times for which publishes have waited for the store.
     store_wait: Histogram,
-    /// What was logged, and is logged again after a pause.
+    /// The lines that are logged again after a pause.
     pub watch: Watch,
-    /// Whether it was logged that streams have no member.
+    /// True if it was logged that streams have no member.
     has_logged_members: bool,
     /// Why the store has not begun, as it was logged last.
     store_failure: String,
-    /// What was read, so that a publish without a reader is logged.
+    /// The channels that were read, so that a publish without a reader is logged.
     pub read: ReadChannels,
 }
 

@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 pub const MAX_PEERS: usize = 4096;
 /// The token of the first peer: the smaller ones are for what else the loop waits for.
 pub const FIRST_TOKEN: u64 = 16;
-/// How often peers are looked at that may have had their time.
+/// The interval of checks for peers whose time may be over.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How many connections keep what they use from ending.
+/// The numbers of connections that keep alive what they use.
 #[derive(Clone, Copy, Debug, Default)]
 struct Keepers {
     workers: usize,
@@ -93,7 +93,7 @@ pub struct Peers {
     /// When peers are looked at that may have had their time.
     sweep: Option<Instant>,
     keepers: Keepers,
-    /// Whether something was published since the timers ran: a command may come and go in one turn.
+    /// True if something was published since the timers ran: a command may come and go in one turn.
     was_used: bool,
 }
 
@@ -232,7 +232,7 @@ impl Peers {
     }
 }
 
-/// What peers are sent.
+/// The responses that peers are sent.
 impl Peers {
     /// Queues a response, which is sent in this turn. A peer that has left needs none.
     pub fn answer(&mut self, token: u64, response: &Response<'_>) {
@@ -308,7 +308,7 @@ impl Peers {
     }
 }
 
-/// What peers send, and when.
+/// The requests of peers, and their times.
 impl Peers {
     /// Reads once what a peer has sent, and returns it; [`return_inbox`](Self::return_inbox) follows when the complete messages
     /// in it were carried out.
@@ -351,7 +351,7 @@ impl Peers {
     }
 }
 
-/// What a new program continues with.
+/// The handover to a new program.
 impl Peers {
     /// Hands connections over, for which a condition is true.
     pub fn hand_over(&self, file: &mut HandoverFile, hub: &Name, continues: impl Fn(&Peer) -> bool) {

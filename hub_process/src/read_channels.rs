@@ -16,11 +16,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How many channels are logged.
+/// The most channels that are logged.
 const MOST_LINES: usize = 10;
-/// How many beginnings of names are known.
+/// The most beginnings of names that are known.
 const MOST_BEGINNINGS: usize = 1000;
-/// How long clients may take to come back, and how often is looked for other hubs at most.
+/// The time that clients may take to come back, and the shortest interval between searches for other hubs.
 const PAUSE: Duration = Duration::from_secs(10);
 /// With these begin the names of the library's own channels.
 const OWN: [&[u8]; 2] = [b"\0", b"EventSource::"];
@@ -33,7 +33,7 @@ pub struct ReadChannels {
     was_read: bool,
     /// When to look for other hubs, beside this socket. None if the hub was used before, was read or is logged.
     looks_at: Option<(Instant, PathBuf)>,
-    /// How many channels may still be logged.
+    /// The number of channels that may still be logged.
     lines_left: usize,
     began: Instant,
 }

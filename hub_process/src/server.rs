@@ -45,11 +45,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often the process looks whether its files are in their places.
+/// The interval at which the process looks whether its files are in their places.
 const FILE_CHECK: Duration = Duration::from_secs(30);
-/// How long the end of the process waits until what is buffered for clients is sent.
+/// The time for which the end of the process waits until what is buffered for clients is sent.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long the end of the process waits for the store.
+/// The time for which the end of the process waits for the store.
 const STORE_LINGER: Duration = Duration::from_secs(5);
 
 // What the loop waits for, beside its peers: the numbers in the epoll set.
@@ -108,7 +108,7 @@ struct Server {
     mailbox: Arc<Mailbox>,
     /// Is readable while there is mail.
     _has_mail: OwnedFd,
-    /// What is ready in a turn.
+    /// The sockets that are ready in a turn.
     ready: Vec<(u64, Readiness)>,
     instance: InstanceLock,
     /// The socket at which peers connect.
@@ -118,10 +118,10 @@ struct Server {
     begun: Instant,
     /// When the process looks next whether its files are in their places.
     file_check: Instant,
-    /// How many descriptors the process may have, as of this turn.
+    /// The number of descriptors that the process may have, as of this turn.
     descriptor_limit: usize,
     connections: Connections,
-    /// How many HTTP clients wait for an answer of the hub.
+    /// The number of HTTP clients that wait for an answer of the hub.
     waiting_clients: usize,
     peers: Peers,
     streams: Streams,
@@ -130,7 +130,7 @@ struct Server {
     lifetime: Lifetime,
     operator: Operator,
     control: ControlRequests,
-    /// What follows when the hub in the reactor has answered, by the numbers of the questions.
+    /// The steps that follow an answer of the hub in the reactor, by the numbers of the questions.
     asked: HashMap<u64, Then>,
     arrival: Arrival,
     /// The settings for which the process restarts at the end of this turn.

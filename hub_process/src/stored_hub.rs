@@ -60,11 +60,11 @@ const TOO_MANY: &str = "too many wait already";
 pub struct Completion {
     pub requester: Requester,
     pub result: Result<Rc<str>, Failure>,
-    /// How many streams of this machine were ended, if that was asked for.
+    /// The number of streams of this machine that were ended, if that was asked for.
     pub ended: Option<EndedCount>,
 }
 
-/// What reports have changed for those who wait for the hub itself.
+/// The effects of reports on those who wait for the hub itself.
 #[derive(Debug, Default)]
 pub struct Effects {
     pub completions: Vec<Completion>,

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// How many bytes may be pushed to a stream that has no socket yet.
+/// The most bytes that may be pushed to a stream that has no socket yet.
 const MOST_WITHOUT_SOCKET: usize = MAX_FRAME_BYTES;
 /// The shortest time between two keepalives.
 const LEAST_KEEPALIVE: Duration = Duration::from_millis(10);
@@ -31,9 +31,9 @@ pub struct HeldStream {
     pub handle: StreamHandle,
     /// The opener that holds it.
     pub opener: Opener,
-    /// How many bytes its opener has pushed.
+    /// The number of bytes that its opener has pushed.
     pushed: u64,
-    /// Whether progress is to be reported to the opener.
+    /// True if progress is to be reported to the opener.
     is_watched: bool,
 }
 

@@ -21,7 +21,7 @@ pub use body::Body;
 use crate::event::Shared;
 use checksum::Checksum;
 
-/// How the content of a response is coded.
+/// The coding of a response's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ContentCoding {
     /// Not at all.

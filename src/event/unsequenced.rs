@@ -46,7 +46,7 @@ impl Unsequenced {
 #[derive(Clone, Debug)]
 pub struct Form {
     before: Box<[u8]>,
-    /// What follows the text; none if the text is not in the event.
+    /// The bytes after the text; none if the text is not in the event.
     after: Option<Box<[u8]>>,
 }
 

@@ -1,5 +1,5 @@
-//! What a hub is asked by other threads: each question has one answer, and both are owned values. The history and the state of a
-//! channel are read in parts.
+//! What a hub is asked by other threads: each question has one answer, and both are owned values. The history and the state of
+//! a channel are read in parts.
 
 use super::{ChannelPage, Counts, EndRequest, Evictions, Hub, Ticket, TicketOutcome, COUNT_KEY};
 use crate::event::Framing;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// A question to a hub.
 #[derive(Debug)]
 pub enum Question {
-    /// How much the hub has, and how many streams are subscribed to a channel.
+    /// The counts of the hub, and the number of streams that are subscribed to a channel.
     Count {
         /// The channel.
         channel: Box<[u8]>,
@@ -26,7 +26,7 @@ pub enum Question {
     ReadLog {
         /// The channel.
         channel: Box<[u8]>,
-        /// What is read.
+        /// The range that is read.
         range: LogRange,
     },
     /// The oldest event of a channel after which a client can resume without a gap.
@@ -34,7 +34,7 @@ pub enum Question {
         /// The channel.
         channel: Box<[u8]>,
     },
-    /// What channels have evicted since the last question. Only a hub with stored events collects that.
+    /// The evictions of channels since the last question. Only a hub with stored events collects them.
     TakeEvictions,
     /// Ends streams, and asks how many.
     EndStreams {
@@ -54,7 +54,7 @@ pub enum Question {
     Admit {
         /// The ticket.
         ticket: Box<Ticket>,
-        /// Whether a refusal is counted: it is not if the application is asked, which opens the ticket again.
+        /// True if a refusal is counted: it is not if the application is asked, which opens the ticket again.
         counts_refusal: bool,
     },
     /// Counts what has become of a ticket.
@@ -108,7 +108,7 @@ answers! {
     Evictions(Evictions), evictions;
     /// The streams that are to end.
     Ending(Vec<StreamId>), ending;
-    /// How many streams were ended; 1 if a place was reserved.
+    /// The number of streams that were ended; 1 if a place was reserved.
     Number(usize), number;
     /// The ticket, if a stream may begin with it.
     Admitted(Option<Box<Ticket>>), admitted;
@@ -151,16 +151,16 @@ impl Hub {
     }
 }
 
-/// What is read of a channel's log.
+/// The range of a channel's log that is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogRange {
-    /// Whether the state is read; otherwise the history.
+    /// True if the state is read; otherwise the history.
     pub is_state: bool,
     /// The sequence number after which entries are read.
     pub after: u64,
     /// The sequence number through which the history is read; 0 for all of it.
     pub through: u64,
-    /// How many entries of the history are read, the last ones; 0 for all.
+    /// The number of entries of the history that are read, the last ones; 0 for all.
     pub last: u64,
 }
 

@@ -95,7 +95,7 @@ macro_rules! in_order {
 }
 
 impl Counts {
-    /// How many counters there are.
+    /// The number of counters.
     pub(crate) const LEN: usize = 32;
 
     in_order!(
@@ -158,7 +158,7 @@ pub struct ChannelCounts {
     pub bytes: u64,
     /// Its retained keys.
     pub keys: u64,
-    /// How many events an hour has at the pace of the last ten seconds.
+    /// The number of events that an hour has at the pace of the last ten seconds.
     pub events_per_hour: u64,
     /// The id of its last entry in the order of the hub. Empty if there is none.
     pub last_id: Box<str>,

@@ -1,5 +1,5 @@
-//! The cursor of a stream: its topics, and its position in the hub's sequence. While topics differ in what is to be sent, it has
-//! parts.
+//! The cursor of a stream: its topics, and its position in the hub's sequence. While topics differ in what is to be sent, it
+//! has parts.
 //!
 //! Each group of topics that begin alike is a part: its topics, and the sequence number after which their events are sent. The
 //! parts are removed when the cursor has reached all of these numbers.
@@ -21,23 +21,23 @@ pub struct Cursor {
     pub(in crate::hub) topics: Topics,
     /// The parts, while topics differ in what has been sent.
     pub(in crate::hub) parts: Option<Box<Parts>>,
-    /// Whether the stream is sent only the latest entry of each key: its logs have evicted entries after the cursor.
+    /// True if the stream is sent only the latest entry of each key: its logs have evicted entries after the cursor.
     pub(in crate::hub) is_compacted: bool,
-    /// How the stream is sent positions.
+    /// The form of the stream's positions.
     pub(in crate::hub) position: PositionStyle,
     /// The last id that the client was sent.
     pub(in crate::hub) last_id: LastId,
-    /// Whether each event comes after a comment that names its channel.
+    /// True if each event comes after a comment that names its channel.
     pub(in crate::hub) names_channels: bool,
-    /// Whether the stream is sent the state after a gap: of all topics, or of those that `parts` name.
+    /// True if the stream is sent the state after a gap: of all topics, or of those that `parts` name.
     pub(in crate::hub) follows_state: bool,
-    /// Whether the stream is a poll.
+    /// The wait of the stream, if it is a poll.
     pub(in crate::hub) waiting: Waiting,
-    /// Whether the stream was sent something that is new to its client, for a poll.
+    /// True if the stream was sent something that is new to its client, for a poll.
     pub(in crate::hub) has_news: bool,
 }
 
-/// Whether a stream is a poll, and how long it waits.
+/// The wait of a stream, if it is a poll.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::hub) enum Waiting {
     /// It is not a poll.
@@ -170,7 +170,7 @@ impl Cursor {
 pub(in crate::hub) struct Parts {
     /// The parts in the order in which they came. A stream is sent an event that is due for any of them.
     pub(in crate::hub) list: Vec<Part>,
-    /// Whether a channel of several parts is sent as the first of them says: they are those with which the stream began.
+    /// True if a channel of several parts is sent as the first of them says: they are those with which the stream began.
     pub(in crate::hub) is_ordered: bool,
     /// The resume point of each part of the list. [`begin`](crate::hub::Hub::begin) makes the parts effective and empties this.
     pub(in crate::hub) resume_points: Vec<ResumePoint>,
@@ -179,7 +179,7 @@ pub(in crate::hub) struct Parts {
     /// The stream was sent a `gap` event for evictions through this number. Each event up to it is followed by a
     /// position that says so. While a stream is sent the state: the ids of entries up to it say how much of that came.
     pub(in crate::hub) reported_through: u64,
-    /// Whether the stream ends when all parts are sent. Each part then has one channel.
+    /// True if the stream ends when all parts are sent. Each part then has one channel.
     pub(in crate::hub) is_ending: bool,
     /// The topics whose state the stream follows, sorted, if it does not follow that of all.
     pub(in crate::hub) state_topics: Topics,
@@ -198,7 +198,7 @@ pub(in crate::hub) struct HeldSnapshots {
     pub(in crate::hub) end: Option<u64>,
     /// The last sequence number when the stream began with the state.
     pub(in crate::hub) began: u64,
-    /// Whether the position that says that the state is complete is in the stream's buffer. The stream follows the logs once
+    /// True if the position that says that the state is complete is in the stream's buffer. The stream follows the logs once
     /// that is sent.
     pub(in crate::hub) is_completion_queued: bool,
 }
@@ -233,7 +233,7 @@ pub(in crate::hub) struct ResumePoint {
     pub(in crate::hub) client_id: ClientId,
     /// The id, if it is unknown. A later request may be for the channel of that id.
     pub(in crate::hub) unknown_id: Option<Box<[u8]>>,
-    /// Whether the request starts with the state.
+    /// True if the request starts with the state.
     pub(in crate::hub) follows_state: bool,
     /// The id, if the application gave it and the hub knows it.
     pub(in crate::hub) custom_id: Option<Box<str>>,

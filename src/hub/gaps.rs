@@ -156,7 +156,7 @@ impl Hub {
     }
 }
 
-/// What the parts of a stream have missed when it begins.
+/// The events that the parts of a stream have missed when it begins.
 #[derive(Default)]
 pub(in crate::hub) struct Missed {
     /// The sequence number through which events were evicted, if any were.
@@ -231,7 +231,7 @@ impl Logs {
     }
 }
 
-/// What a part of a stream has lost since the stream began.
+/// The events that a part of a stream has lost since the stream began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PartLoss {
     Nothing,

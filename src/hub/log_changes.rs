@@ -1,5 +1,5 @@
-//! Changes of a hub's logs: an event is appended to the log of its channel, entries that exceed a bound of size are evicted, and
-//! those that are too old expire.
+//! Changes of a hub's logs: an event is appended to the log of its channel, entries that exceed a bound of size are evicted,
+//! and those that are too old expire.
 //!
 //! What follows from a publication is done once for all publications of a turn: appending only marks the topics and the
 //! channel. The subscribers of marked topics are walked once before the reactor sends, however many events were published.

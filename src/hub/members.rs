@@ -81,7 +81,7 @@ pub struct Members {
 /// Decides whether an event can be retained.
 pub type Fits<'a> = &'a dyn Fn(&Announcement) -> Result<(), Full>;
 
-/// What follows when a stream enters.
+/// The outcome for a stream that enters.
 enum Entering {
     /// It has the member that is here already.
     Known(u32),

@@ -107,8 +107,8 @@
 //! - `log_changes`: appends an event to its channel's log, and marks what is pending; evicts and expires entries, and removes
 //!   channels.
 //! - `subscribing`: registers a stream as a `request` says, decides where it begins, begins it, and ends its subscription.
-//! - `sending`: `blocks` points at a stream's next events, in the logs or as they are encoded for all streams of a group, of which
-//!   `window_rounds` has the windows; `state_phases` sends the state, `replay` sends through the stream's own buffer.
+//! - `sending`: `blocks` points at a stream's next events, in the logs or as they are encoded for all streams of a group, of
+//!   which `window_rounds` has the windows; `state_phases` sends the state, `replay` sends through the stream's own buffer.
 //! - `gaps`: decides between a `gap` event, compaction and the end of a stream that has missed events, and makes the hub's own
 //!   blocks: gaps and positions.
 //! - `readers`: finds the streams that a request to end streams means, `stream_limits` counts those of a key, both by their
@@ -120,9 +120,9 @@
 //! `call` is what other threads ask the hub.
 //!
 //! Beside the hub: `sequence` is the order of its events, before they reach the logs: which are refused, numbers, what was
-//! published once (`once_keys`), what can be retained (`state_sizes`), members. `presence` is what a stream says of its member and its will; `members` decides who is here, from the
-//! streams that enter and leave. Their announcements are published as any other event. `glob` matches names with patterns,
-//! `steps` counts what searches do, for tests.
+//! published once (`once_keys`), what can be retained (`state_sizes`), members. `presence` is what a stream says of its member
+//! and its will; `members` decides who is here, from the streams that enter and leave. Their announcements are published as any
+//! other event. `glob` matches names with patterns, `steps` counts what searches do, for tests.
 
 #![forbid(unsafe_code)]
 
@@ -194,7 +194,7 @@ use stored_history::StoreMemory;
 pub struct Hub {
     epoch: Epoch,
     logs: Logs,
-    /// What follows from the publications of a turn.
+    /// The work that follows from the publications of a turn.
     pending: PendingWork,
     counts: Counts,
     /// The memory for a store, if the hub has one.

@@ -29,18 +29,18 @@ pub fn channel_of_kept(kept_channel: &[u8]) -> (&[u8], bool) {
     kept_channel.strip_prefix(&[COUNTED]).map_or((kept_channel, false), |channel| (channel, true))
 }
 
-/// What a stream's application says of the one behind it.
+/// The member of a stream, as its application says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberRequest {
     /// The channel whose state says who is here.
     pub channel: Box<[u8]>,
     /// The member, and the key of its events.
     pub id: Box<[u8]>,
-    /// How long the member stays when its last stream has left. That of its newest stream counts.
+    /// The time for which the member stays when its last stream has left. That of its newest stream counts.
     pub linger: Duration,
-    /// Whether the member is counted only.
+    /// True if the member is counted only.
     pub is_counted: bool,
-    /// What is known of the member.
+    /// The data of the member.
     pub data: MemberData,
     /// The event that says that the member has come.
     pub join: Unsequenced,
@@ -50,7 +50,7 @@ pub struct MemberRequest {
     pub leave: Unsequenced,
 }
 
-/// What an application gives its streams beside their topics.
+/// The member and the will that an application gives its streams beside their topics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presence {
     /// The member whose stream it is.
@@ -70,7 +70,7 @@ pub enum PresenceChange {
     Away,
     /// It has ended.
     Left {
-        /// Whether the application has ended it.
+        /// True if the application has ended it.
         is_by_application: bool,
     },
 }
@@ -80,7 +80,7 @@ pub enum PresenceChange {
 pub struct MemberData {
     /// The data.
     pub text: Box<[u8]>,
-    /// Whether the text is JSON that was made of a value.
+    /// True if the text is JSON that was made of a value.
     pub is_json: bool,
 }
 
@@ -102,7 +102,7 @@ pub struct MemberUpdate {
 pub struct KeptMember {
     /// When it has come, in milliseconds of the system's clock since 1970.
     pub since: u64,
-    /// How long it stays when its last stream has left.
+    /// The time for which it stays when its last stream has left.
     pub linger: Duration,
     /// Its data.
     pub data: MemberData,
@@ -122,7 +122,7 @@ pub enum Statement {
     Changed,
     /// It has gone.
     Gone,
-    /// How many there are.
+    /// The number of members.
     Number,
 }
 
@@ -133,11 +133,11 @@ pub struct Announcement {
     pub channel: Box<[u8]>,
     /// The key. Empty if the event has none.
     pub key: Box<[u8]>,
-    /// What the event does to the state of its channel.
+    /// The event's effect on the state of its channel.
     pub retain: Retain,
     /// The event.
     pub event: Unsequenced,
-    /// What it says of a member.
+    /// Its statement of a member.
     pub statement: Statement,
 }
 

@@ -50,14 +50,14 @@ pub struct Access {
     pub max_age: Option<Duration>,
     /// When the application was asked, in nanoseconds of the system's monotonic clock; 0 if that does not matter.
     pub asked_at: u64,
-    /// Whether the stream is a poll.
+    /// The poll, if the stream is one.
     pub poll: Option<Poll>,
 }
 
 /// A poll: a stream that ends as soon as its client was sent something new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Poll {
-    /// How long the client waits for something new.
+    /// The time for which the client waits for something new.
     pub wait: Duration,
     /// Why it polls.
     pub reason: PollReason,
@@ -105,19 +105,19 @@ impl Access {
 /// The first block of a stream, and the form of its later positions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FirstBlock {
-    /// How the stream is sent positions.
+    /// The form of the stream's positions.
     pub position: PositionStyle,
     /// The reconnection time in milliseconds, if the client is sent one.
     pub retry: Option<u64>,
-    /// Whether the client has an id of the application that this hub does not know. No position replaces it.
+    /// True if the client has an id of the application that this hub does not know. No position replaces it.
     pub keeps_id: bool,
-    /// Whether each event comes after a comment that [names](crate::hub::Hub::copy_into_buffer) its channel.
+    /// True if each event comes after a comment that [names](crate::hub::Hub::copy_into_buffer) its channel.
     pub names_channels: bool,
-    /// Whether another process has sent the block: nothing is sent. No message has this.
+    /// True if another process has sent the block: nothing is sent. No message has this.
     pub is_sent: bool,
 }
 
-/// How a stream is sent its position.
+/// The form in which a stream is sent its position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PositionStyle {
     /// As an event of its own type, with empty data. Every client takes the id of such a block.

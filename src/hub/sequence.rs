@@ -1,6 +1,6 @@
-//! What a hub does with events before they reach the logs, whoever owns it: it refuses those with which one publisher could harm
-//! its clients, gives the others numbers and ids, and knows which are published once, what of the state fits, and what members and
-//! wills announce.
+//! What a hub does with events before they reach the logs, whoever owns it: it refuses those with which one publisher could
+//! harm its clients, gives the others numbers and ids, and knows which are published once, what of the state fits, and what
+//! members and wills announce.
 //!
 //! A hub that owns its order [numbers](Sequence::number) an event at once. Over a store the same is checked before the store
 //! is asked, and an event has its number when the store has it. Keys of tickets stay beside this: their ciphers are of a
@@ -320,7 +320,7 @@ fn is_day_at_most(digits: &[u8]) -> bool {
     number.is_empty() || number.parse().map_or(false, |number: u64| number <= MAX_RETRY)
 }
 
-/// How many leaves and numbers of members that are due are handled before others have their turn.
+/// The number of due leaves and numbers of members that are handled before others have their turn.
 pub const STEPS: usize = 256;
 
 /// More bytes than the id of an event has, with its line.
@@ -337,7 +337,7 @@ pub struct Sequence {
     pub once: OnceKeys,
     /// The sizes of what is retained, and over a store of what waits for it.
     pub state: StateSizes,
-    /// How much may be.
+    /// The bounds.
     pub retention: Retention,
     /// The members.
     pub members: Members,

@@ -2,16 +2,16 @@
 //!
 //! # Policies
 //!
-//! What the hub retains of a channel, and how it treats a stream that lags in it, is a policy. The first one is that of the hub's
-//! own settings, the others are those of its list of [channel settings](ChannelSettings), in their order. A channel has the number
-//! of its policy. A hub whose channels do not differ has one policy.
+//! What the hub retains of a channel, and how it treats a stream that lags in it, is a policy. The first one is that of the
+//! hub's own settings, the others are those of its list of [channel settings](ChannelSettings), in their order. A channel has
+//! the number of its policy. A hub whose channels do not differ has one policy.
 
 use super::glob::Glob;
 use crate::log::Bounds;
 use std::ops::Index;
 use std::time::Duration;
 
-/// How much is retained: of a channel, or of the hub.
+/// The bounds of the state of a channel, or of the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateBounds {
     /// The most keys.
@@ -25,7 +25,7 @@ pub struct StateBounds {
 pub struct Settings {
     /// The bounds that may change while the hub has streams.
     pub retention: Retention,
-    /// How the hub treats a lagging stream.
+    /// The hub's treatment of a lagging stream.
     pub on_slow: OnSlow,
     /// The name of the `gap` event.
     pub gap_event: Box<str>,
@@ -33,9 +33,9 @@ pub struct Settings {
     pub gap_data: Option<Box<GapData>>,
     /// The name of the event that carries a position.
     pub position_event: Box<str>,
-    /// Whether events with the name of the event for positions are refused.
+    /// True if events with the name of the event for positions are refused.
     pub refuses_position_event: bool,
-    /// Whether ids hide sequence numbers.
+    /// True if ids hide sequence numbers.
     pub opaque_ids: bool,
 }
 
@@ -47,13 +47,13 @@ pub struct Retention {
     pub history: Bounds,
     /// The retention of all logs together.
     pub total_history: Bounds,
-    /// How much of each channel's state is retained.
+    /// The bounds of each channel's state.
     pub state: StateBounds,
-    /// How much of all state together is retained.
+    /// The bounds of all state together.
     pub total_state: StateBounds,
-    /// What differs for some channels. The first whose pattern matches a channel's name counts.
+    /// The settings that differ for some channels. The first whose pattern matches a channel's name counts.
     pub channels: Vec<ChannelSettings>,
-    /// How many members a channel may have.
+    /// The number of members that a channel may have.
     pub max_members: usize,
 }
 
@@ -109,7 +109,7 @@ pub struct ChannelSettings {
     pub state_keys: Option<usize>,
     /// The most bytes of these.
     pub state_bytes: Option<usize>,
-    /// How the hub treats a stream that lags in a channel.
+    /// The hub's treatment of a stream that lags in a channel.
     pub on_slow: Option<OnSlow>,
 }
 
@@ -165,7 +165,7 @@ pub struct GapData {
     pub slow: Box<str>,
 }
 
-/// How the hub treats a lagging stream: one whose log has evicted entries before the stream was sent them.
+/// The hub's treatment of a lagging stream: one whose log has evicted entries before the stream was sent them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnSlow {
     /// The stream ends. Its client reconnects and receives a `gap` event.
@@ -177,7 +177,7 @@ pub enum OnSlow {
     Latest,
 }
 
-/// How a hub treats some of its channels.
+/// The hub's treatment of some of its channels.
 #[derive(Debug)]
 pub(in crate::hub) struct Policy {
     history: Bounds,

@@ -40,15 +40,15 @@ pub struct History {
     pub evicted: Vec<(Box<[u8]>, u64)>,
     /// The same for all other channels.
     pub evicted_through: u64,
-    /// Whether other hubs use the store: a client may come from one of them with an id that this hub has not read yet.
+    /// True if other hubs use the store: a client may come from one of them with an id that this hub has not read yet.
     pub is_shared: bool,
-    /// Whether the hub gives the numbers, in the place of another program: then each up to the last one is known.
+    /// True if the hub gives the numbers, in the place of another program: then each up to the last one is known.
     pub is_own: bool,
     /// Until when requests to end streams may be forgotten, by the system's monotonic clock.
     pub ends_forgotten_through: u64,
 }
 
-/// What a hub has evicted: its store may forget it.
+/// The evictions of a hub: its store may forget these entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evictions {
     /// The sequence numbers of the entries that the hub has no longer: not in the history, and not in the state.
@@ -66,7 +66,7 @@ pub(in crate::hub) struct StoreMemory {
     history_through: u64,
     /// The sequence numbers of all entries after what any log has evicted, sorted. The logs hold all of these.
     seqs: VecDeque<u64>,
-    /// Whether other hubs use the store.
+    /// True if other hubs use the store.
     is_shared: bool,
     /// What was evicted since that was last taken. A shared store is not told, for it has bounds of its own.
     evictions: Evictions,

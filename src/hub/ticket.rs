@@ -9,7 +9,7 @@ use crate::hub::{Poll, SubscribeRequest};
 use crate::stream::Settings;
 use std::time::Duration;
 
-/// How long a ticket is valid at most.
+/// The time for which a ticket is valid at most.
 pub const LONGEST_TICKET: Duration = Duration::from_secs(3600);
 
 /// What the application has allowed for a stream, as the worker asks for it of the hub.
@@ -40,7 +40,7 @@ pub struct Ticket {
 pub struct Passport {
     /// The settings. How the content is framed and coded depends on the request.
     pub settings: Settings,
-    /// Whether the content may be coded.
+    /// True if the content may be coded.
     pub may_be_coded: bool,
     /// The fields of the head that are the same for each request, as lines.
     pub head: Box<[u8]>,
@@ -106,7 +106,7 @@ impl Passport {
     }
 }
 
-/// How many streams may have a label.
+/// The number of streams that may have a label.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamLimit {
     /// The label.
@@ -115,7 +115,7 @@ pub struct StreamLimit {
     pub most: u64,
 }
 
-/// What became of a ticket.
+/// The outcome of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TicketOutcome {
     /// A client was given it.

@@ -13,7 +13,7 @@ pub struct KeyTable<V> {
     values: HashMap<u64, V, BuildHasherDefault<Unhashed>>,
 }
 
-/// What a key's hash is hashed with: it stays as it is.
+/// The hasher of a key's hash: it stays as it is.
 #[derive(Clone, Debug, Default)]
 struct Unhashed(u64);
 

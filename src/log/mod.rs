@@ -52,15 +52,15 @@ pub struct LogEntry {
     pub event: Shared,
     /// The key. Events without one share the empty key.
     pub key: Box<[u8]>,
-    /// What the entry does to the state of its channel.
+    /// The entry's effect on the state of its channel.
     pub retain: Retain,
-    /// Whether the application gave the event its id.
+    /// True if the application gave the event its id.
     pub has_custom_id: bool,
     /// The slot of the log's channel in its hub. The log only keeps it.
     pub channel: u32,
 }
 
-/// What an event does to the state of its channel: the retained event of each key.
+/// The effect of an event on the state of its channel: the retained event of each key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Retain {
     /// Nothing.
@@ -109,7 +109,7 @@ pub struct Log {
     compacted: Option<Box<Compacted>>,
 }
 
-/// What a compacted log knows of all its keys.
+/// The keys of a compacted log.
 #[derive(Debug, Default)]
 struct Compacted {
     newest: Newest,

@@ -77,7 +77,7 @@ struct Version {
     until: u64,
 }
 
-/// What a new entry replaces in the state.
+/// The entry that a new one replaces in the state.
 #[derive(Debug)]
 pub(super) struct Replaced {
     pub(super) seq: u64,

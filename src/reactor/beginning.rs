@@ -104,7 +104,7 @@ pub(super) struct Subscribing {
     pub(super) hub: HubId,
     pub(super) stream: StreamId,
     pub(super) request: Box<SubscribeRequest>,
-    /// Whether the stream's first subscriptions take effect only when it begins.
+    /// True if the stream's first subscriptions take effect only when it begins.
     pub(super) holds: bool,
 }
 

@@ -9,7 +9,7 @@ use crate::stream::{Discarded, Reason, Settings};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
-/// How a stream begins.
+/// The settings and the first bytes of a stream.
 #[derive(Clone, Debug)]
 pub struct StreamInit {
     /// The stream's settings.
@@ -35,7 +35,7 @@ pub enum Command {
     Open {
         /// The new stream's id.
         stream: StreamId,
-        /// How the stream begins. In a box, so that the many small commands are not as large as this one.
+        /// The beginning of the stream. In a box, so that the many small commands are not as large as this one.
         init: Box<StreamInit>,
     },
     /// Sends a client a reconnection time and ends its stream: the process has as many streams as it may have.
@@ -54,7 +54,7 @@ pub enum Command {
         stream: StreamId,
         /// The event's bytes, framed.
         event: Bytes,
-        /// Whether the event has an id.
+        /// True if the event has an id.
         has_id: bool,
     },
     /// Ends a stream. The first end of a stream counts.
@@ -121,7 +121,7 @@ pub enum Command {
         stream: StreamId,
         /// The topics, and where the stream begins.
         request: Box<hub::SubscribeRequest>,
-        /// Whether the stream's first subscriptions are held until [`Command::BeginSubscription`]: more may follow.
+        /// True if the stream's first subscriptions are held until [`Command::BeginSubscription`]: more may follow.
         holds: bool,
     },
     /// Makes a stream's held subscriptions effective, all at once.
@@ -200,19 +200,19 @@ pub enum Answer {
     Buffered {
         /// The stream.
         stream: StreamId,
-        /// How many bytes.
+        /// Their number.
         bytes: usize,
     },
     /// The kernel has taken bytes.
     Sent {
         /// The stream.
         stream: StreamId,
-        /// How many bytes.
+        /// Their number.
         bytes: usize,
-        /// How many events were sent to their end.
+        /// The number of events that were sent to their end.
         events: usize,
-        /// How many bytes came from a hub's log, where no stream's buffer counts them. The rest of an entry that was sent
-        /// in part is included: it is in the stream's own buffer now.
+        /// The number of bytes that came from a hub's log, where no stream's buffer counts them. The rest of an entry that was
+        /// sent in part is included: it is in the stream's own buffer now.
         log_bytes: usize,
     },
     /// The client's socket takes nothing more for now.
@@ -222,7 +222,7 @@ pub enum Answer {
     },
     /// A stalled client's socket has taken bytes again.
     Unstalled {
-        /// How long it had taken nothing.
+        /// The time for which it had taken nothing.
         stalled_for: Duration,
     },
     /// A stream's buffer has become smaller, because what it holds was encoded.
@@ -272,7 +272,7 @@ pub enum Answer {
         hub: HubId,
         /// The stream.
         stream: StreamId,
-        /// Whether the application has decided that it ends, whatever has ended it then.
+        /// True if the application has decided that it ends, whatever has ended it then.
         is_by_application: bool,
     },
     /// A stream's slot is free. This is the stream's last answer.
@@ -291,7 +291,7 @@ pub enum Answer {
     TopicsRemoved {
         /// The stream.
         stream: StreamId,
-        /// How many fewer.
+        /// The number of streams less.
         count: usize,
     },
     /// All streams have ended after [`Command::ShutDown`].

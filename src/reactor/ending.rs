@@ -29,9 +29,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 impl<I: Io> Reactor<I> {
-    /// How often a slow client's socket is tried at most before the stream ends.
+    /// The number of times that a slow client's socket is tried at most before the stream ends.
     const LAST_TRIES: usize = 64;
-    /// How long a client has to close its side after the end of its response.
+    /// The time that a client has to close its side after the end of its response.
     const LINGER: Duration = Duration::from_secs(2);
 
     /// Ends a stream. The first call decides. Without its last chunk a response was cut (RFC 9112, section 8), which the

@@ -33,9 +33,9 @@ pub struct Handed<S> {
 pub struct Detached<S> {
     /// How it continues. Its socket is perhaps still to come.
     pub handed: Handed<Option<S>>,
-    /// How many bytes were in its buffer before they were encoded: as many as were counted.
+    /// The number of bytes that were in its buffer before they were encoded: as many as were counted.
     pub buffered_bytes: usize,
-    /// How many events end in `unsent`.
+    /// The number of events that end in `unsent`.
     pub buffered_events: usize,
 }
 

@@ -85,13 +85,13 @@ pub struct Reactor<I: Io> {
     send_queue: Vec<u32>,
     /// The slots of lagging streams, which take turns.
     behind_queue: VecDeque<u32>,
-    /// How many calls this turn has made for streams that keep up.
+    /// The number of calls that this turn has made for streams that keep up.
     prompt_calls: usize,
-    /// How many of this turn's calls for lagging streams are used up.
+    /// The number of this turn's calls for lagging streams that are used up.
     behind_calls: usize,
     /// A subscription whose patterns do not all exist yet. No command is executed before it takes effect.
     subscribing: Option<Subscribing>,
-    /// How many names the new patterns of this turn were compared with.
+    /// The number of names that the new patterns of this turn were compared with.
     compared: usize,
     timers: Timers,
     /// The first looks at clients that were sent something.
@@ -102,15 +102,15 @@ pub struct Reactor<I: Io> {
     drains: Vec<Spread>,
     /// The shutdown, until all streams have ended.
     shutdown: Option<Spread>,
-    /// Whether a shutdown has begun. New streams are refused from then on.
+    /// True if a shutdown has begun. New streams are refused from then on.
     is_shutting_down: bool,
     answers: Vec<Answer>,
 }
 
 impl<I: Io> Reactor<I> {
-    /// How many names new patterns are compared with before the turn ends.
+    /// The most names that new patterns are compared with before the turn ends.
     const MOST_COMPARED: usize = if cfg!(test) { 100 } else { 65_536 };
-    /// How many answers and queued streams an idle reactor keeps room for.
+    /// The number of answers and queued streams that an idle reactor keeps room for.
     const IDLE_CAPACITY: usize = 1024;
 
     /// Creates a reactor without streams.
@@ -347,7 +347,7 @@ impl<I: Io> Reactor<I> {
 #[derive(Debug)]
 struct HubState {
     hub: Hub,
-    /// Whether new subscribers are refused.
+    /// True if new subscribers are refused.
     is_draining: bool,
     /// True if the hub is dropped with its last stream, because it has no publisher any more.
     is_closed: bool,

@@ -47,7 +47,7 @@ enum SendResult {
 impl<I: Io> Reactor<I> {
     /// The most writes in a row for one stream.
     const MAX_WRITES: usize = 4;
-    /// How long to wait when the system has no memory for a write.
+    /// The time for which to wait when the system has no memory for a write.
     const RETRY: Duration = Duration::from_millis(50);
 
     /// Sends to one stream, and does what follows from the result.
@@ -146,7 +146,7 @@ struct Sender<'a, I: Io> {
     is_blocked: bool,
     alone: &'a mut Alone,
     now: Instant,
-    /// How many bytes the socket has taken.
+    /// The number of bytes that the socket has taken.
     bytes: usize,
 }
 
@@ -282,7 +282,7 @@ pub(super) enum LogState {
     Later,
     /// The stream's own buffer has to be sent first: it holds copies of entries. The next ones are copied only after that.
     Copying {
-        /// Whether other streams have been sent the next entry before.
+        /// True if other streams have been sent the next entry before.
         is_behind: bool,
     },
     /// The stream has to end: the log has evicted entries that it was still to be sent.

@@ -23,7 +23,7 @@ pub(super) fn first_look(timeout: Duration, now: Instant) -> Instant {
     after(now, timeout / LOOKS)
 }
 
-/// What was seen of a client.
+/// The watch of a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StallWatchdog {
     /// The last look before which the client has, or may have, taken something.

@@ -42,20 +42,20 @@ pub(super) struct StreamRecord<S> {
     pub(super) serial: u32,
     /// The queue that the stream is in.
     pub(super) queue: StreamQueue,
-    /// Whether the socket took nothing, so that sending waits until it is writable.
+    /// True if the socket took nothing, so that sending waits until it is writable.
     pub(super) is_blocked: bool,
     pub(super) has_ended: bool,
     /// True if another process may continue to use the connection, so that this process must not shut it down.
     pub(super) is_transferred: bool,
-    /// Whether the end of a response is still to be sent, a trailer or a last chunk, after everything that was published
+    /// True if the end of a response is still to be sent, a trailer or a last chunk, after everything that was published
     /// before.
     pub(super) owes_end: bool,
-    /// Whether the stream's end is reported to the members of a hub, and which hub that is.
+    /// The members of a hub to which the stream's end is reported, if any.
     pub(super) end_report: EndReport,
     pub(super) presence_hub: HubId,
-    /// How much the client has sent after its request.
+    /// The bytes that the client has sent after its request.
     pub(super) input_bytes: u32,
-    /// Whether the client may have something still to take, so that a look is to come: the first one, or a deadline.
+    /// True if the client may have something still to take, so that a look is to come: the first one, or a deadline.
     pub(super) is_watched: bool,
     /// In a box, because few streams have one.
     pub(super) deadline: Option<Box<(Instant, Deadline)>>,

@@ -7,9 +7,9 @@
 use crate::sys::descriptor;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Whether few descriptors were left at the last count.
+/// True if few descriptors were left at the last count.
 static IS_SHORT: AtomicBool = AtomicBool::new(false);
-/// How many streams may begin before descriptors are counted again.
+/// The number of streams that may begin before descriptors are counted again.
 static STREAMS_UNTIL_COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// Returns how many of `limit` descriptors stay free: an eighth, at most 128.

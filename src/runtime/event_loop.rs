@@ -28,13 +28,13 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many commands are taken before the reactor sends what they ask for.
+/// The most commands that are taken before the reactor sends what they ask for.
 const MAX_COMMANDS: usize = 512;
 
 /// The serial number in what epoll reports of a connection to a hub process. No stream has it.
 const NO_STREAM: u32 = 0;
 
-/// How long the reactor naps between streams that are opened one after the other.
+/// The time for which the reactor naps between streams that are opened one after the other.
 const NAP: Duration = Duration::from_millis(1);
 
 /// The reactor with its thread's side of the queue.
@@ -46,13 +46,13 @@ pub(crate) struct EventLoop {
     /// The connections to hub processes.
     links: Links,
     ready: Vec<(StreamId, Ready)>,
-    /// How many events this turn has taken.
+    /// The number of events that this turn has taken.
     published: u64,
     /// The last turn that has opened a stream.
     opened: Option<Instant>,
     rest: Rest,
     end_signal: EndSignal,
-    /// Whether all streams have ended at the shutdown, and only the connections to hub processes have something to send.
+    /// True if all streams have ended at the shutdown, and only the connections to hub processes have something to send.
     is_ending: bool,
     pause: Option<Box<Pause>>,
     /// Applies what the reactor has reported of members. Returns false if that has to be tried again.

@@ -1,4 +1,4 @@
-//! How often this process has forked, and the locks that keep forks out of the reactor's turns.
+//! The number of forks of this process, and the locks that keep forks out of the reactor's turns.
 //!
 //! A forked child has the memory of its parent but not its threads. Everything that belongs to the reactor's thread
 //! therefore stores the generation that made it, and a child leaves alone what an earlier generation made.

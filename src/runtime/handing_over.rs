@@ -12,9 +12,9 @@ use crossbeam_channel::{bounded, Sender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the reactor may take to end its turn. It never waits for a client.
+/// The time that the reactor may take to end its turn. It never waits for a client.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it may send before that, so that more streams are at rest.
+/// The time for which it may send before that, so that more streams are at rest.
 const SENDING: Duration = Duration::from_secs(1);
 
 /// A reactor that has stopped, and continues when this is dropped.

@@ -21,7 +21,7 @@ pub struct HandoverFile {
     descriptors: Vec<i32>,
     /// Why the file lacks something.
     failure: Option<io::Error>,
-    /// How many streams continue, and how many end.
+    /// The numbers of streams that continue, and of those that end.
     pub streams: (usize, usize),
 }
 

@@ -4,11 +4,11 @@
 //! The reactor says which streams have made progress only to those who watch: one report at a time, and only for streams whose
 //! openers are owed one, so it does nothing for all others.
 //!
-//! What it reports of streams with members and wills comes with that mail in a hub process, whose thread owns the hub. In a worker
-//! the members are beside a hub's sequence numbers, behind the lock of the process, because their events take part in that order.
-//! The reactor's thread must not wait for that lock: a publisher may hold it who waits for the reactor. So it leaves its reports
-//! here. Whoever has the lock applies them: the reactor's thread tries to get it in each turn, and a call that asks for members
-//! has it.
+//! What it reports of streams with members and wills comes with that mail in a hub process, whose thread owns the hub. In a
+//! worker the members are beside a hub's sequence numbers, behind the lock of the process, because their events take part in
+//! that order. The reactor's thread must not wait for that lock: a publisher may hold it who waits for the reactor. So it
+//! leaves its reports here. Whoever has the lock applies them: the reactor's thread tries to get it in each turn, and a call
+//! that asks for members has it.
 
 use super::wake::sync::lock;
 use crate::hub::{Answer, PresenceChange};
@@ -89,7 +89,7 @@ impl Mailbox {
     }
 }
 
-/// How long the reactor's thread waits before it tries again to get the lock of the process.
+/// The time for which the reactor's thread waits before it tries again to get the lock of the process.
 const RETRY: Duration = Duration::from_millis(1);
 
 /// A report of the reactor.
@@ -100,7 +100,7 @@ pub struct PresenceReport {
     pub stream: StreamId,
     /// When it has changed.
     pub at: Instant,
-    /// What has changed.
+    /// The change.
     pub change: PresenceChange,
 }
 

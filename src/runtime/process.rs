@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, TryLockError};
 use std::time::{Duration, Instant};
 
-/// How much longer than `linger` the shutdown waits. The reactor itself ends the streams in time.
+/// The time for which the shutdown waits beyond `linger`. The reactor itself ends the streams in time.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
 /// The state of this process. A fork takes its lock.
@@ -36,11 +36,11 @@ pub(crate) struct Process {
 }
 
 static PROCESS: Mutex<Process> = Mutex::new(Process { started: None, registrations: Registrations::new() });
-/// Whether this process is ending. It is written with the lock of the process.
+/// True if this process is ending. It is written with the lock of the process.
 static IS_SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
 /// Refused requests of pages of other origins.
 static REFUSED_ORIGINS: AtomicU64 = AtomicU64::new(0);
-/// How long the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
+/// The time for which the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
 static SHUTDOWN_TIME: AtomicU64 = AtomicU64::new(0);
 
 /// Registers [`at_exit`] in the C library. Does so once, and not before a reactor starts: the function has to run before those

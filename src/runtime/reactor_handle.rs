@@ -68,9 +68,9 @@ pub(crate) struct Pause {
     pub(super) file: Box<HandoverFile>,
     /// The hub whose history that is.
     pub(super) history: Option<HubId>,
-    /// Whether streams may continue.
+    /// True if streams may continue.
     pub(super) may_continue: bool,
-    /// How long streams are sent what they can be before.
+    /// The time until which streams are sent what they can be before.
     pub(super) until: Instant,
     /// Takes the file when everything is in it.
     pub(super) done: Sender<Box<HandoverFile>>,
@@ -103,7 +103,7 @@ pub(crate) struct ReactorHandle {
     commands: Sender<Queued>,
     /// The reactor receives from a clone. This one is for commands that are sent after the reactor has died.
     queue: Receiver<Queued>,
-    /// How many commands were queued that a hub process may have to carry out.
+    /// The number of commands that were queued that a hub process may have to carry out.
     forwarded: AtomicU64,
     pub(super) waker: Waker,
     /// Wakes the reactor's thread from `epoll_wait`.
@@ -131,7 +131,7 @@ pub(crate) struct ReactorHandle {
 }
 
 impl ReactorHandle {
-    /// How many bytes of events may be in the queue. The reactor takes commands quickly, because it never waits for a
+    /// The most bytes of events that may be in the queue. The reactor takes commands quickly, because it never waits for a
     /// client. A producer that is faster waits for the reactor.
     const MAX_QUEUED_BYTES: u64 = 64 << 20;
 

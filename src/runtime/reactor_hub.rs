@@ -18,7 +18,7 @@ use crate::{ErrorCode, Failure};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long [`ReactorHub::ask`] waits for the reactor.
+/// The time for which [`ReactorHub::ask`] waits for the reactor.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The reactor did not answer in time.
@@ -26,7 +26,7 @@ pub fn no_answer() -> Failure {
     Failure::new(ErrorCode::Timeout, None, "the reactor does not answer")
 }
 
-/// What a call has come to before the hub in the reactor is asked.
+/// The state of a call before the hub in the reactor is asked.
 #[derive(Debug)]
 pub enum Begun {
     /// It has its reply.
@@ -173,8 +173,8 @@ impl Drop for ReactorHub {
     }
 }
 
-/// A hub that owns the order of its events: its sequence, and its hub in the reactor. Those of an application are behind the lock
-/// of the process; that of a hub process belongs to its wire thread.
+/// A hub that owns the order of its events: its sequence, and its hub in the reactor. Those of an application are behind the
+/// lock of the process; that of a hub process belongs to its wire thread.
 #[derive(Debug)]
 pub struct OwnHub {
     /// The hub in the reactor.

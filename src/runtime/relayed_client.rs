@@ -5,7 +5,7 @@ use crate::sys::descriptor;
 use rustix::fd::RawFd;
 use std::time::{Duration, Instant};
 
-/// What was seen of a client since its socket was full.
+/// The watch of a client since its socket was full.
 #[derive(Debug, Default)]
 pub struct RelayedClient {
     watchdog: Option<StallWatchdog>,

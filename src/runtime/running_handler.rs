@@ -10,14 +10,14 @@ use crate::sys::{descriptor, thread};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How many applications are reported in a process.
+/// The most applications that are reported in a process.
 const MAX_REPORTS: usize = 64;
 
 #[derive(Debug)]
 struct Handler {
     stream: Arc<StreamState>,
     due: Option<Instant>,
-    /// What stands in the log for the application, and the descriptor of the log.
+    /// The application's name in the log, and the descriptor of the log.
     report: Option<(Box<str>, i32)>,
 }
 

@@ -1,5 +1,5 @@
-//! The ids of a reactor's streams, a slot and a serial number; and the state of one stream, which producers read without asking the
-//! reactor.
+//! The ids of a reactor's streams, a slot and a serial number; and the state of one stream, which producers read without asking
+//! the reactor.
 //!
 //! Producers and the reactor share a few atomics for each stream. Reading them takes no lock and makes no system call.
 
@@ -66,7 +66,7 @@ pub(crate) struct StreamState {
     descriptor: AtomicI32,
     /// The socket's cookie. A child compares it, because it may have closed the descriptor and reused its number.
     cookie: AtomicU64,
-    /// How many topics the stream has or has asked for. The reactor subtracts those that it asked for twice.
+    /// The number of topics that the stream has or has asked for. The reactor subtracts those that it asked for twice.
     topics: AtomicUsize,
     /// The interpreter that the end is reported to.
     pub(crate) interpreter: u32,

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Settings by their names.
 pub(super) struct Given<'a> {
     pub(super) pairs: &'a [(&'a str, &'a str)],
-    /// How long a publish waits for the store.
+    /// The time for which a publish waits for the store.
     pub(super) timeout: Duration,
 }
 

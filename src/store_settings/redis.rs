@@ -29,7 +29,7 @@ pub struct RedisSettings {
     pub url: Box<str>,
     /// `USER:PASSWORD` or `:PASSWORD` for the Sentinels, encoded as in a URL. If empty, they need none, or that of Redis.
     pub sentinel_login: Box<str>,
-    /// How many replicas have an event before it counts as published.
+    /// The number of replicas that have an event before it counts as published.
     pub replicas: u32,
     /// The first part of all keys.
     pub prefix: Box<str>,
@@ -39,7 +39,7 @@ pub struct RedisSettings {
     pub cert: Box<str>,
     /// The path of the client's key; none, if empty.
     pub key: Box<str>,
-    /// How long a publish waits for Redis.
+    /// The time for which a publish waits for Redis.
     pub timeout: Duration,
 }
 

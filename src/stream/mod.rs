@@ -85,19 +85,19 @@ impl Reason {
 /// The settings of a stream. Streams with equal settings share them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How blocks are framed.
+    /// The framing of blocks.
     pub framing: Framing,
-    /// How the content is coded.
+    /// The coding of the content.
     pub coding: ContentCoding,
     /// The line end of everything that the stream is sent. Blocks that the application pushes come encoded with it.
     pub line_end: LineEnd,
     /// The quiet time after which a keepalive is sent. `None` sends no keepalives.
     pub keepalive: Option<Duration>,
-    /// How long a client may take nothing of its buffer, and how long a stream may wait for its socket.
+    /// The time for which a client may take nothing of its buffer, and a stream may wait for its socket.
     pub timeout: Duration,
     /// The most bytes in the buffer. A single block may be larger.
     pub max_buffered: usize,
-    /// Whether the oldest events are dropped when the buffer exceeds `max_buffered`.
+    /// True if the oldest events are dropped when the buffer exceeds `max_buffered`.
     pub drop_oldest: bool,
     /// The least reconnection time that a client is sent when its stream is refused, drained or shut down.
     pub retry: Duration,
@@ -128,11 +128,11 @@ pub(crate) fn after(now: Instant, time: Duration) -> Instant {
 #[derive(Debug, Default)]
 struct BufferedBlock {
     bytes: Bytes,
-    /// How many events end with it.
+    /// The number of events that end with it.
     events: u16,
-    /// Whether the block may be dropped to make room for newer ones.
+    /// True if the block may be dropped to make room for newer ones.
     may_drop: bool,
-    /// Whether the block is still to be encoded. The blocks after it are, too.
+    /// True if the block is still to be encoded. The blocks after it are, too.
     is_plain: bool,
 }
 
@@ -143,7 +143,7 @@ pub struct Stream {
     /// The block that is sent next; empty if the buffer is empty. It has a field of its own because mostly there is only
     /// one block.
     front: BufferedBlock,
-    /// Whether part of the front has been sent.
+    /// True if part of the front has been sent.
     is_begun: bool,
     /// The blocks after it. In a box, because only streams that lag have any.
     #[allow(clippy::box_collection)] // a pointer is a quarter of the size of an empty VecDeque
@@ -152,7 +152,7 @@ pub struct Stream {
     /// When something was sent last. For a stalled stream, since when its socket has taken nothing.
     since: Instant,
     is_stalled: bool,
-    /// Whether the next keepalive comes [early](Self::send_early_keepalive).
+    /// True if the next keepalive comes [early](Self::send_early_keepalive).
     is_early: bool,
     /// Why the stream ends when its buffer is empty. `None` if it does not end.
     ending: Option<Reason>,

@@ -23,7 +23,7 @@ pub struct Stats {
     pub buffered: u64,
     /// Streams whose sockets take nothing more for now: their clients read more slowly than they are sent.
     pub stalled: u64,
-    /// How often the reactor has woken, because of a producer, a client or a timer.
+    /// The number of times that the reactor has woken, because of a producer, a client or a timer.
     pub wakeups: u64,
     /// The longest time between the reactor having bytes to send and the kernel taking some, in nanoseconds.
     pub longest_delay_ns: u64,

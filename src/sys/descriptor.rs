@@ -126,7 +126,7 @@ pub fn write(number: RawFd, bytes: &[u8]) {
     let _ = borrow(number).map(|descriptor| calls::write(descriptor, bytes));
 }
 
-/// What the sockets that a server has accepted have in common with its listening socket.
+/// The port or the path that the accepted sockets of a server share with its listening socket.
 #[derive(PartialEq)]
 enum Service {
     Port(u16),

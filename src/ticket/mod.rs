@@ -38,7 +38,7 @@ const KEY_BYTES: usize = 16;
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 
-/// How many random bytes a ticket takes: for its key, if that has to be made, and its nonce.
+/// The number of random bytes that a ticket takes: for its key, if that has to be made, and its nonce.
 pub const RANDOM_BYTES: usize = KEY_BYTES + NONCE_BYTES;
 
 /// Why a ticket is refused.

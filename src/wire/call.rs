@@ -64,14 +64,14 @@ pub enum Call {
     OpenTicket {
         /// The ticket.
         sealed: Box<[u8]>,
-        /// What it is bound to.
+        /// The binding of the ticket.
         binding: Box<[u8]>,
     },
     /// Returns a part of a channel's history or state.
     ReadLog {
         /// The channel.
         channel: Box<[u8]>,
-        /// What is read.
+        /// The range that is read.
         range: LogRange,
     },
     /// Reserves a place for a stream with a label, unless so many have one; if 0, gives one back. Returns 1 if the stream may
@@ -86,7 +86,7 @@ pub enum Call {
     SealTicket {
         /// The ticket.
         ticket: Box<Ticket>,
-        /// How long it is valid at most.
+        /// The time for which it is valid at most.
         valid_for: Duration,
         /// The most bytes that it may have.
         most: usize,
@@ -235,7 +235,7 @@ impl From<Answer> for Reply {
 pub struct Described {
     /// The version of its program.
     pub version: Box<str>,
-    /// How long it has run.
+    /// The time for which it has run.
     pub age: Duration,
     /// The processes of the connected workers, commands among them, each once.
     pub workers: Vec<u32>,
@@ -246,17 +246,17 @@ pub struct Described {
 pub struct Counted {
     /// The hub's counters.
     pub hub: Counts,
-    /// How many streams are subscribed to the channel.
+    /// The number of streams that are subscribed to the channel.
     pub subscribers: u64,
     /// The hub process; 0 for a hub without a name, of which all that follows is nothing.
     pub pid: u32,
-    /// How many workers are connected, commands among them.
+    /// The number of workers that are connected, commands among them.
     pub workers: u64,
     /// The streams of the process.
     pub streams: Stats,
     /// The times that it has measured.
     pub times: Times,
-    /// How many workers were cut off because they broke the rules of the protocol.
+    /// The number of workers that were cut off because they broke the rules of the protocol.
     pub cut_off: u64,
     /// When the process has begun, in milliseconds since 1970.
     pub started_at: u64,

@@ -64,7 +64,7 @@ impl<'a> Upgrade<'a> {
 pub struct Stop<'a> {
     /// The hub that is to end.
     pub name: &'a str,
-    /// Whether only the process is to end, because another one was run for the hub: for one that a worker or a command has
+    /// True if only the process is to end, because another one was run for the hub: for one that a worker or a command has
     /// started. Any other one rejects this, as one of a version before 20.
     pub is_replaced: bool,
 }
@@ -157,7 +157,7 @@ pub struct Welcome {
     pub epoch: Box<str>,
     /// The settings that the hub has.
     pub settings: HubSettings,
-    /// How many bytes the worker may send before it gets more [`Credits`](super::Response::Credits).
+    /// The number of bytes that the worker may send before it gets more [`Credits`](super::Response::Credits).
     pub credits: u64,
 }
 

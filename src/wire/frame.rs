@@ -148,11 +148,11 @@ impl FrameBuffer {
     }
 }
 
-/// How many bytes of publishes a worker may have sent that the hub process has not handled.
+/// The number of bytes of publishes that a worker may have sent that the hub process has not handled.
 pub const WINDOW_BYTES: u64 = 4 << 20;
 
-/// The credits of one connection, counted by each side: how much a worker may publish before the hub process has handled it. That
-/// bounds the events that wait for a hub's store.
+/// The credits of one connection, counted by each side: how much a worker may publish before the hub process has handled it.
+/// That bounds the events that wait for a hub's store.
 ///
 /// Only publishes spend credits. All other requests are carried out when they are read, so nothing is to be bounded, and a
 /// store that is slow keeps none of them waiting.

@@ -46,15 +46,15 @@ messages! {
         6 Entry {
             /// The sequence number.
             seq: u64,
-            /// How long ago it was published.
+            /// The time since it was published.
             age: Duration,
             /// The channel.
             channel: &'a [u8],
             /// The key.
             key: &'a [u8],
-            /// What it does to the state.
+            /// Its effect on the state.
             retain: Retain,
-            /// Whether its id is the application's.
+            /// True if its id is the application's.
             has_custom_id: bool,
         },
         /// A key of an event that is published once.
@@ -63,7 +63,7 @@ messages! {
             key: &'a [u8],
             /// The id of the event.
             id: &'a str,
-            /// How long ago it was published.
+            /// The time since it was published.
             age: Duration,
         },
         /// A member who is here.
@@ -102,7 +102,7 @@ messages! {
             stream: u64,
             /// The shortest time after which its client comes back; it is twice that at most.
             retry: Duration,
-            /// What its client is sent before.
+            /// The bytes that its client is sent before.
             bytes: &'a [u8],
         },
         /// The connection of a worker or a command.
@@ -133,7 +133,7 @@ messages! {
             peer: u64,
             /// The number that it has given the stream.
             number: u64,
-            /// How many bytes it has pushed, if it holds the stream still.
+            /// The number of bytes that it has pushed, if it holds the stream still.
             pushed: Option<u64>,
         },
     }
@@ -154,7 +154,7 @@ pub struct HandedProcess {
     pub streams: Option<u32>,
     pub metrics: Option<u32>,
     pub removes_streams: bool,
-    /// Whether a worker or a command has started the process.
+    /// True if a worker or a command has started the process.
     pub is_started: bool,
     /// The connections that are told that the program continues.
     pub requesters: Vec<u32>,
@@ -171,7 +171,7 @@ pub struct HandedProcess {
 pub struct HandedPeer<'a> {
     pub descriptor: u32,
     pub token: u64,
-    /// What has arrived and was not carried out, with its descriptors.
+    /// The requests that have arrived and were not carried out, with their descriptors.
     pub inbox: &'a [u8],
     pub descriptors: Vec<Option<u32>>,
     /// The responses that were not sent.
@@ -179,7 +179,7 @@ pub struct HandedPeer<'a> {
     /// The bytes of publishes that were handled and are not granted again yet.
     pub handled: u64,
     pub is_greeted: bool,
-    /// Whether it waits for the hub, whose welcome follows.
+    /// True if it waits for the hub, whose welcome follows.
     pub waits: bool,
     pub show_channel: Option<ShowChannel>,
     /// What it keeps alive.

@@ -53,7 +53,7 @@ messages! {
             stream: u64,
             /// The event, not framed.
             event: &'a [u8],
-            /// Whether the event has an id.
+            /// True if the event has an id.
             has_id: bool,
         },
         /// Subscribes a stream to topics. The response is [`Reply`](super::Response::Reply).
@@ -76,7 +76,7 @@ messages! {
             stream: u64,
             /// Why.
             reason: Reason,
-            /// Whether the buffer is lost instead of being sent.
+            /// True if the buffer is lost instead of being sent.
             discards: bool,
         },
         /// Leaves a stream to the hub process: the worker holds it no longer, and is sent only its end. The stream ends
@@ -109,7 +109,7 @@ messages! {
         31 Mark {
             /// The number. One that is smaller than another before it says nothing new.
             number: u64,
-            /// Whether publishes are among what is numbered; otherwise some of them are still to be sent.
+            /// True if publishes are among what is numbered; otherwise some of them are still to be sent.
             has_publishes: bool,
         },
         /// On a connection for calls: those that follow are carried out after what the worker has numbered so.
@@ -143,7 +143,7 @@ pub struct Open<'a> {
     pub unsent: &'a [u8],
     /// The content so far, `unsent` included.
     pub body: Body,
-    /// Whether subscriptions are held until [`Request::Begin`].
+    /// True if subscriptions are held until [`Request::Begin`].
     pub holds: bool,
 }
 

@@ -7,16 +7,16 @@ use crate::hub::Counts;
 use crate::stream::Reason;
 use crate::{ErrorCode, Failure};
 
-/// How far the hub process is with a stream.
+/// The progress of the hub process with a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamProgress {
     /// The stream.
     pub stream: u64,
-    /// How many bytes of [`Push`](super::Request::Push) the stream has got so far.
+    /// The bytes of [`Push`](super::Request::Push) that the stream has got so far.
     pub pushed: u64,
-    /// How many bytes are buffered.
+    /// The number of bytes that are buffered.
     pub buffered: u64,
-    /// Whether the client's socket takes nothing for now.
+    /// True if the client's socket takes nothing for now.
     pub is_stalled: bool,
 }
 
@@ -55,14 +55,14 @@ messages! {
         },
         /// The worker may send more.
         8 Credits {
-            /// How many bytes more.
+            /// The number of bytes more.
             bytes: u64,
         },
-        /// Whether the worker holds a lease that it has asked for. Sent once at first, and again when it gets the lease later.
+        /// Says if the worker has a lease that it has asked for. Sent once at first, and again when it gets the lease later.
         14 Elected {
             /// The lease.
             lease: u64,
-            /// Whether this worker holds it; otherwise it waits for it.
+            /// True if this worker holds it; otherwise it waits for it.
             is_held: bool,
         },
         /// The hub's ids begin with another epoch from here on: its store has lost history.

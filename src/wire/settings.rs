@@ -15,17 +15,17 @@ use std::time::Duration;
 pub struct HubSettings {
     /// The settings that every hub has.
     pub hub: hub::Settings,
-    /// How many channels and patterns a stream may be subscribed to.
+    /// The number of channels and patterns that a stream may be subscribed to.
     pub max_topics: usize,
-    /// How many streams the process may hold.
+    /// The number of streams that the process may hold.
     pub max_streams: usize,
-    /// How long the process runs without worker and stream.
+    /// The time for which the process runs without worker and stream.
     pub idle_exit: Duration,
-    /// How long streams stay open when the last worker has disconnected.
+    /// The time for which streams stay open when the last worker has disconnected.
     pub grace: Duration,
     /// Where the hub keeps its events beside its memory.
     pub store: StoreSettings,
-    /// How all events include the name of their channel.
+    /// The form in which events include the name of their channel.
     pub show_channel: Option<ShowChannel>,
 }
 

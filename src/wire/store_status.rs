@@ -9,25 +9,25 @@ pub struct StoreStatus {
     pub kind: Box<str>,
     /// The path of the file, or the URL of Redis without user and password.
     pub place: Box<str>,
-    /// Whether the store takes events, and reports what it has taken and what others have appended.
+    /// True if the store takes events, and reports what it has taken and what others have appended.
     pub is_up: bool,
     /// Since when that is so.
     pub since: u64,
-    /// How many events wait to be stored.
+    /// The number of events that wait to be stored.
     pub pending: u64,
-    /// How many entries the store holds.
+    /// The number of entries that the store holds.
     pub events: u64,
-    /// How many bytes they take.
+    /// The number of bytes that they take.
     pub bytes: u64,
     /// The milliseconds between the storing of the last entry and its arrival here.
     pub lag: u64,
     /// The same of all rounds in which entries have arrived so far.
     pub arrivals: Histogram,
-    /// How often history was lost, so that another epoch has begun.
+    /// The number of times that history was lost, so that another epoch has begun.
     pub epoch_changes: u64,
-    /// How often the connection was made anew.
+    /// The number of times that the connection was made anew.
     pub reconnects: u64,
-    /// How many events could not be stored.
+    /// The number of events that could not be stored.
     pub failed: u64,
     /// The last error; empty if there was none.
     pub last_error: Box<str>,

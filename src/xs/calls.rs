@@ -1,7 +1,7 @@
 //! Calls by name: all that hubs do for Perl and that is not hot. A call has a name and texts, and answers texts, so the
-//! boundary is one function for all of them: numbers, and what is read of a hub in parts, as lists of texts. These are the calls that a hub and a connection to a hub process have in common;
-//! `hub.rs` and `process.rs` have the others. `perl/EventSource/XS/Hub/Calls.pm` makes them; `xt/boundary.t` compares the
-//! names.
+//! boundary is one function for all of them: numbers, and what is read of a hub in parts, as lists of texts. These are the
+//! calls that a hub and a connection to a hub process have in common; `hub.rs` and `process.rs` have the others.
+//! `perl/EventSource/XS/Hub/Calls.pm` makes them; `xt/boundary.t` compares the names.
 
 use super::guard::refuse;
 use super::stream::seconds;
@@ -192,8 +192,8 @@ fn log_texts(page: LogPage) -> Answer {
     answer
 }
 
-/// A count for Perl: a name and a value, of which EventSource::XS::Hub::Calls makes hashes. A dot is between the name of a hash and
-/// the name in it.
+/// A count for Perl: a name and a value, of which EventSource::XS::Hub::Calls makes hashes. A dot is between the name of a hash
+/// and the name in it.
 type Named = (&'static str, String);
 
 fn hub_counts(counts: &Counts) -> Vec<Named> {

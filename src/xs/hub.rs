@@ -34,7 +34,7 @@ struct RawPublication {
     is_json: u8,
 }
 
-/// How long a publish waits for the id of a named hub, unless the application says it.
+/// The time for which a publish waits for the id of a named hub, unless the application says it.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn on_slow(name: &[u8]) -> OnSlow {

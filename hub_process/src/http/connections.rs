@@ -1,8 +1,8 @@
 //! HTTP clients, until they are streams or have their answer: the heads of their requests, and their connections.
 //!
-//! Each connection has one request. It has a time for its head, and a time to take the answer and to close its side. If there are too
-//! many, one that has its answer makes room, or else the one that has sent no whole head for the longest time. So a client that
-//! is slow or hostile delays neither another one nor the hub, and takes no descriptor that a worker needs.
+//! Each connection has one request. It has a time for its head, and a time to take the answer and to close its side. If there
+//! are too many, one that has its answer makes room, or else the one that has sent no whole head for the longest time. So a
+//! client that is slow or hostile delays neither another one nor the hub, and takes no descriptor that a worker needs.
 
 use eventsource_xs::remote::calls::{Epoll, Readiness};
 use rustix::io::Errno;
@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long a client may take for its answer, and to close its side then.
+/// The time that a client may take for its answer, and to close its side then.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// The numbers of connections in the epoll set begin here.
 pub const FIRST_NUMBER: u64 = 1 << 63;
@@ -36,7 +36,7 @@ impl Service {
         }
     }
 
-    /// How long a client may take to send its head.
+    /// The time that a client may take to send its head.
     fn head_time(self) -> Duration {
         match self {
             Self::Streams => Duration::from_secs(10),
@@ -50,7 +50,7 @@ impl Service {
 pub struct Client {
     pub socket: OwnedFd,
     pub service: Service,
-    /// What it has sent.
+    /// The bytes that it has sent.
     pub bytes: Vec<u8>,
 }
 
@@ -80,7 +80,7 @@ pub struct Connections {
     /// When the time is up of those that end, that read their heads and that write.
     deadlines: [BTreeSet<(Instant, u64)>; 3],
     next: u64,
-    /// How many are for metrics.
+    /// The number of those for metrics.
     metrics: usize,
 }
 
@@ -218,7 +218,7 @@ impl Connections {
     }
 }
 
-/// What follows for a connection.
+/// The next step of a connection.
 enum Step {
     /// It waits for its client.
     Waits,
@@ -313,7 +313,7 @@ pub struct Head<'a> {
     pub target: &'a str,
     /// The fields in their order.
     fields: Vec<(&'a str, &'a [u8])>,
-    /// How many bytes it has. What follows is a body, or another request, which nobody answers.
+    /// The number of bytes that it has. What follows is a body, or another request, which nobody answers.
     pub len: usize,
 }
 

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-/// How many connections may wait to be accepted, if the kernel allows so many: all clients of a proxy return at once.
+/// The number of connections that may wait to be accepted, if the kernel allows so many: all clients of a proxy return at once.
 const BACKLOG: i32 = 4096;
 
 const UNIX: &str = "unix:";

@@ -13,9 +13,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How many bytes are read at once. Then other peers have their turn.
+/// The number of bytes that are read at once. Then other peers have their turn.
 const READ_BYTES: usize = 64 << 10;
-/// How many bytes are read at once of a peer that has not greeted.
+/// The number of bytes that are read at once of a peer that has not greeted.
 const GREETING_READ_BYTES: usize = 4 << 10;
 /// The bytes of a frame's length, which come before it.
 const FRAME_LENGTH_BYTES: usize = 4;
@@ -23,11 +23,11 @@ const FRAME_LENGTH_BYTES: usize = 4;
 const SLOW_BYTES: usize = 1 << 20;
 /// With so many unsent bytes of responses the peer is cut off: so much it has not asked for.
 const MOST_BYTES: usize = 16 << 20;
-/// How long a peer may take none of its responses.
+/// The time for which a peer may take none of its responses.
 const STUCK: Duration = Duration::from_secs(30);
-/// How long a peer waits for a store that does not begin, or for workers with another store to leave.
+/// The time for which a peer waits for a store that does not begin, or for workers with another store to leave.
 const STORE_WAIT: Duration = Duration::from_secs(3);
-/// How long a peer may take to greet.
+/// The time that a peer may take to greet.
 const GREETING: Duration = Duration::from_secs(10);
 
 /// Why a peer's connection ends.
@@ -70,7 +70,7 @@ impl fmt::Display for End {
     }
 }
 
-/// What a connection keeps alive: the process, and the streams.
+/// The things that a connection keeps alive: the process, and the streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Keeps {
     /// Nothing: it has not greeted, or is a command that only asks.
@@ -92,13 +92,13 @@ pub struct Peer {
     descriptors: VecDeque<Option<OwnedFd>>,
     /// The bytes of responses.
     outgoing: Vec<u8>,
-    /// How many of these bytes were sent.
+    /// The number of these bytes that were sent.
     sent: usize,
     credits: Credits,
     pub is_greeted: bool,
     /// The settings of a worker whose greeting waits until those with another store have left.
     pub held: Option<Box<NamedSettings>>,
-    /// How its events include the name of their channel.
+    /// The form in which its events include the name of their channel.
     pub show_channel: Option<ShowChannel>,
     pub(super) keeps: Keeps,
     /// The worker whose calls come on this connection; `None` for workers and commands.
@@ -107,7 +107,7 @@ pub struct Peer {
     pub marks: (u64, u64),
     /// The mark after which its calls are carried out.
     pub after: u64,
-    /// Whether a call is kept until that mark has come.
+    /// True if a call is kept until that mark has come.
     pub(super) is_kept: bool,
     /// The streams that the peer holds: their ids in the library by their numbers.
     pub streams: HashMap<u64, u64>,
@@ -115,7 +115,7 @@ pub struct Peer {
     stuck_since: Option<Instant>,
     /// The events that the epoll set reports: readable, writable.
     asked: (bool, bool),
-    /// Whether the peer reads no responses any more.
+    /// True if the peer reads no responses any more.
     is_deaf: bool,
 }
 
@@ -286,7 +286,7 @@ impl Peer {
     }
 }
 
-/// What a new program continues with.
+/// The handover to a new program.
 impl Peer {
     /// Hands the connection over. A worker that waits with its greeting greets that program.
     pub fn hand_over(&self, file: &mut HandoverFile, hub: &Name, waits: bool) {

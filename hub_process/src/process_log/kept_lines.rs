@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// How many lines are kept.
+/// The most lines that are kept.
 pub const MOST_LINES: usize = 200;
 
 /// The file. It has up to twice as many lines as are kept, so that it is seldom written anew.

@@ -24,7 +24,7 @@ const MAX_LENGTH: usize = 4096 - 384;
 /// The most bytes of a text in an object, as it is written. An object has few texts, so that a line fits in a pipe, too.
 const MAX_TEXT: usize = 900;
 
-/// How many messages were lost since the last one that was written.
+/// The number of messages that were lost since the last one that was written.
 static LOST: Mutex<u64> = Mutex::new(0);
 
 /// The name of the hub if lines are objects.

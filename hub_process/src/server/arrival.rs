@@ -27,7 +27,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How much longer than their reconnection time clients may take to come back.
+/// The time that clients may take to come back beyond their reconnection time.
 const MARGIN: Duration = Duration::from_secs(2);
 
 /// What was handed over.
@@ -51,10 +51,10 @@ impl Arrival {
     }
 }
 
-/// What is known of a stream beside its socket.
+/// The handed-over stream, without its socket.
 struct Known {
     opener: Opener,
-    /// How many bytes its opener has pushed, if that holds it.
+    /// The number of bytes that its opener has pushed, if that holds it.
     pushed: Option<u64>,
     presences: Vec<Presence>,
 }

@@ -23,7 +23,7 @@ pub(super) struct ControlRequests {
     /// The path that this program has been started from, whichever file is there now.
     program: PathBuf,
     pub(super) ends: bool,
-    /// Whether a command has ended the hub: its settings are forgotten.
+    /// True if a command has ended the hub: its settings are forgotten.
     pub(super) forgets: bool,
     upgrading: Option<Upgrading>,
 }

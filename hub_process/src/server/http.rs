@@ -15,9 +15,9 @@ use eventsource_xs::wire::Open;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// How many connections are accepted before other requests have their turn again.
+/// The number of connections that are accepted before other requests have their turn again.
 const AT_ONCE: usize = 64;
-/// How long clients of a new process wait for its first worker.
+/// The time for which clients of a new process wait for its first worker.
 const PEER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Asks the proxy to let the application answer: nginx and Caddy by the field, HAProxy by the status. Nginx would add other
@@ -87,7 +87,7 @@ fn take(server: &mut Server, client: Client, now: Instant) {
     server.connections.answer(client, answer, &server.epoll, now);
 }
 
-/// How the stream of a client with a ticket begins.
+/// The beginning of a stream whose client has a ticket.
 struct Beginning {
     head: Vec<u8>,
     settings: Settings,

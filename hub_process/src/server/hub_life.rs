@@ -11,8 +11,8 @@ use eventsource_xs::runtime;
 use eventsource_xs::wire::{Failure, Reply, Response};
 use std::time::{Duration, Instant};
 
-/// How long HTTP clients of a new process, and what was handed over to it, wait until the hub's store has begun, and an upgrade
-/// until it has answered. Requests of workers wait that long unread, so this is shorter than their calls may take
+/// The time for which HTTP clients of a new process, and what was handed over to it, wait until the hub's store has begun, and
+/// an upgrade until it has answered. Requests of workers wait that long unread, so this is shorter than their calls may take
 /// (`publish_timeout`).
 pub(super) const BEGIN_WITHIN: Duration = Duration::from_secs(3);
 

@@ -28,7 +28,7 @@ struct Keeps {
     workers: bool,
     /// The streams that are at rest.
     streams: bool,
-    /// What was published, and the members.
+    /// The published events, and the members.
     history: bool,
 }
 
@@ -48,7 +48,8 @@ impl Server {
         let counted = self.current.own().and_then(|hub| hub.ask(count).ok()).map(Answer::counted);
         let entries = counted.map_or(0, |counted| counted.0.events + counted.0.keys);
         try_memory(entries + self.streams.len() as u64)?;
-        self.current.precedence.place.socket().to_str().ok_or("the path of the socket is not UTF-8")?; // it is on the command line
+        // It is on the command line.
+        self.current.precedence.place.socket().to_str().ok_or("the path of the socket is not UTF-8")?;
         let program = Program::open(program)?;
         let is_same = program.check(None)? == protocol::version();
         self.wait_for_reactor(Instant::now());

@@ -148,7 +148,7 @@ pub enum StoreReport {
     CannotBegin { failure: Failure, retries: bool },
 }
 
-/// How a store begins.
+/// The beginning of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Began {
     /// The epoch, with which ids begin: 1 to 16 letters and digits.
@@ -157,13 +157,13 @@ pub struct Began {
     pub cipher_key: [u8; 16],
     /// The sequence number of the last entry that the store has ever had in this epoch; 0 if none.
     pub last_seq: u64,
-    /// How far channels have evicted entries.
+    /// The channels that have evicted entries, and the number up to which they have.
     pub evicted: Vec<(Box<[u8]>, u64)>,
-    /// How far all other channels have.
+    /// The number up to which all other channels have.
     pub evicted_through: u64,
     /// Why another epoch has begun, for people; empty at the first beginning and if nothing was lost.
     pub reason: Box<str>,
-    /// What the hub has said last of the members that linger.
+    /// The members that linger, as the hub has said last.
     pub lingering: Box<[u8]>,
 }
 

@@ -20,7 +20,7 @@ pub struct Draft {
     pub once: Box<[u8]>,
     /// The event's fields. None if this version cannot read them: each event has some.
     pub fields: FieldList,
-    /// What the event says of a member.
+    /// The event's statement of a member.
     pub member: MemberPart,
 }
 
@@ -64,7 +64,7 @@ impl MemberPart {
     }
 }
 
-/// What the hubs do with an entry that they read.
+/// The kind of an entry, which says what the hubs do with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DraftKind<'a> {
     /// They end streams.

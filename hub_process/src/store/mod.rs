@@ -33,7 +33,7 @@ pub use seam::{Reporter, Store, StoreEnd};
 use eventsource_xs::wire::{HubSettings, Name, StoreSettings};
 use std::io;
 
-/// What a kind of store does for the rest of the program: its settings, as an interface.
+/// The interface of a kind of store for the rest of the program: its settings.
 trait Engine {
     /// Checks that the store could start again. Fails with the reason.
     fn check(&self) -> Result<(), String> {

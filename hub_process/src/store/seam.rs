@@ -11,10 +11,10 @@ use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many bytes of entries may wait for the wire thread. A store that has reported more waits: a hub of another machine may
-/// publish more than this one delivers.
+/// The most bytes of entries that may wait for the wire thread. A store that has reported more waits: a hub of another machine
+/// may publish more than this one delivers.
 const MOST_UNTAKEN: usize = 64 << 20;
-/// How long a store whose threads have ended stays so.
+/// The time after which a store is started again whose threads have ended.
 const RESTART: Duration = Duration::from_secs(1);
 
 /// A store, as the wire thread has it. It does nothing when its threads have ended.
@@ -26,7 +26,7 @@ pub struct Store {
     life: Life,
 }
 
-/// Whether the threads of a store run.
+/// The life of a store's threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Running,
@@ -37,14 +37,14 @@ enum Life {
     },
 }
 
-/// What both ends of a store have.
+/// The data that both ends of a store share.
 #[derive(Debug, Default)]
 struct Shared {
     backpressure: Backpressure,
     known: Mutex<Known>,
 }
 
-/// What a store has said of itself.
+/// The status of a store, as it has reported it.
 #[derive(Debug, Default)]
 struct Known {
     status: StoreStatus,
@@ -249,7 +249,7 @@ impl Reporter {
     }
 }
 
-/// What a store's clock has shown, in milliseconds since 1970, and when.
+/// A reading of the store's clock, in milliseconds since 1970, and its time.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     shown: u64,
@@ -280,7 +280,7 @@ struct Backpressure {
 #[derive(Debug, Default)]
 struct Untaken {
     bytes: usize,
-    /// Whether nobody will take them.
+    /// True if nobody will take them.
     is_closed: bool,
 }
 

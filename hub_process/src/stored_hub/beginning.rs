@@ -17,7 +17,7 @@ pub fn not_begun() -> Failure {
     Failure::unavailable("the hub's store has not begun")
 }
 
-/// How far the store has begun.
+/// The phase of the store's beginning.
 #[derive(Debug, Default)]
 enum Phase {
     /// The store has not said how it begins.
@@ -33,7 +33,7 @@ enum Phase {
     Void { history: Vec<StoreEntry> },
 }
 
-/// What the history must have.
+/// The events that the history must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {
     /// The last entry that was delivered.
@@ -50,7 +50,7 @@ pub type Memory<'a> = Option<(&'a str, u64)>;
 pub struct Beginning {
     phase: Phase,
     proof: Option<Proof>,
-    /// Whether the history was complete once, so that the hub in memory can be used.
+    /// True if the history was complete once, so that the hub in memory can be used.
     was_complete: bool,
     /// The last delivered event, for a process that begins after this one was killed.
     pub delivered: LastDelivered,

@@ -29,10 +29,10 @@ pub enum Published {
     Waits,
 }
 
-/// How many streams were ended on this machine, once the reactor has said so.
+/// The number of streams that were ended on this machine, once the reactor has said so.
 pub type EndedCount = Rc<Cell<Option<usize>>>;
 
-/// What a draft was appended for.
+/// The purpose of a draft.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// To publish an event.
@@ -57,7 +57,7 @@ pub struct WaitingDraft {
     pub purpose: Purpose,
     /// The requests that are answered with the draft.
     pub requesters: Vec<Requester>,
-    /// What the draft does to the state.
+    /// The draft's effect on the state.
     pub state: Option<StateChange>,
     once: Box<[u8]>,
 }

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 /// The most moments of which it is known how far the store was read.
 const MOST_MARKS: usize = 1000;
-/// How often one is remembered at most, beside the last one and those at which a request has been read.
+/// The shortest interval of those that are remembered, beside the last one and those at which a request has been read.
 const MARK: u64 = 1_000_000_000;
 
 /// The last requests, and when the store was read how far. Times are nanoseconds of the system's monotonic clock.

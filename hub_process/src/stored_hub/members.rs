@@ -18,7 +18,7 @@ use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
 use std::time::{Duration, Instant};
 
-/// How often it is looked whether other members linger.
+/// The interval of checks whether other members linger.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// The members that linger, as the store was told.
@@ -27,7 +27,7 @@ pub struct StoredMembers {
     lingering: KeptLingering,
     /// When the store is told next.
     linger_at: Option<Instant>,
-    /// How long members of the process before linger at least.
+    /// The time for which members of the process before linger at least.
     least: Duration,
 }
 

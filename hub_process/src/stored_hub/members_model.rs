@@ -152,7 +152,7 @@ struct Page {
     client: UnixStream,
     parser: Parser,
     map: Map<(String, String), String>,
-    /// Whether it has the state, so that what comes is new.
+    /// True if it has the state, so that what comes is new.
     is_complete: bool,
     wills: Vec<String>,
 }
@@ -210,7 +210,7 @@ impl Page {
     }
 }
 
-/// What a reactor reports.
+/// The report of a reactor.
 enum Reported {
     /// A stream has a member, and perhaps a will.
     Entered { stream: u64, key: Key, request: Box<MemberRequest>, will: Option<Box<Announcement>> },
@@ -230,7 +230,7 @@ struct Machine {
     /// The tickets that are done without an entry, or have failed: it is still to be told.
     answers: VecDeque<StoreReport>,
     failed: HashSet<u64>,
-    /// How far it was told of the log.
+    /// The number of entries of the log that it was told.
     told: usize,
     /// What its reactor has reported and the process has still to take, and when that was.
     reported: VecDeque<(Instant, Reported)>,
@@ -239,7 +239,7 @@ struct Machine {
     /// The streams that the process knows to be open, with their members.
     streams: Map<u64, BTreeSet<Key>>,
     pages: Vec<Page>,
-    /// How many members its hub has refused.
+    /// The number of members that its hub has refused.
     refused: u64,
 }
 

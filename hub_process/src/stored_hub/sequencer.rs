@@ -22,16 +22,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long after an event the store is told what the hub has evicted, unless this is much sooner (`will_forget`).
+/// The time after an event at which the store is told what the hub has evicted, unless this is much sooner (`will_forget`).
 const FORGET: Duration = Duration::from_secs(1);
-/// How often it is told what has expired while nothing was published.
+/// The interval at which it is told what has expired while nothing was published.
 const EXPIRE: Duration = Duration::from_secs(60);
 /// The events and bytes after which the store is told at once, if an eighth of the history is not more.
 const MUCH: (usize, usize) = (1000, 1 << 20);
-/// How often it is looked whether the store is up that has failed what a member or a will says.
+/// The interval of checks whether a store is up again that has failed what a member or a will says.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How far the hub has read.
+/// The place up to which the hub has read.
 #[derive(Clone, Debug, Default)]
 pub struct Position {
     /// The sequence number of the last entry that was published to the hub in memory.
@@ -41,7 +41,7 @@ pub struct Position {
     pub confirmed: u64,
 }
 
-/// What becomes of an entry.
+/// The outcome of an entry.
 pub enum EntryOutcome {
     /// Nothing: the hub has it already, or none is there.
     Skipped,
@@ -51,7 +51,7 @@ pub enum EntryOutcome {
     Published(EntryOrigin, Rc<str>),
 }
 
-/// What a hub leaves to the one in its place.
+/// The things that a hub leaves to the one in its place.
 pub struct Restarted {
     /// The epoch, if it is another one.
     pub epoch: Option<Box<str>>,
@@ -73,10 +73,10 @@ pub struct Sequencer {
     pub position: Position,
     pub drafts: Drafts,
     pub counted: Counted,
-    /// How many streams were sent a gap in place of an entry that this version cannot read.
+    /// The number of streams that were sent a gap in place of an entry that this version cannot read.
     pub gaps: u64,
     pub tickets: StoredTickets,
-    /// What the hub in memory is to be asked.
+    /// The questions for the hub in memory.
     pub questions: Vec<Question>,
     /// The time of the call in which the hub is: all that follows from it has one time.
     now: Instant,

@@ -21,7 +21,7 @@ struct WaitingKey {
     drafts: Vec<(u64, Option<usize>)>,
 }
 
-/// What a draft does to the state.
+/// The effect of a draft on the state.
 #[derive(Clone, Debug)]
 pub struct StateChange {
     channel: Box<[u8]>,

@@ -32,13 +32,13 @@ struct Simulated {
     epoch: u64,
     /// The entries of this epoch, in order.
     log: Vec<StoreEntry>,
-    /// How many of them were reported.
+    /// The number of them that were reported.
     reported: usize,
     /// Drafts that wait to be appended, in the order in which they were asked for.
     asked: VecDeque<(u64, Draft)>,
     /// The tickets that have failed: an entry that arrives later has none.
     failed: HashSet<u64>,
-    /// Whether it was told that it has lost entries.
+    /// True if it was told that it has lost entries.
     has_lost: bool,
     seq: u64,
     /// Its clock: milliseconds since 1970.
@@ -527,9 +527,9 @@ fn the_clock_of_the_store_decides_how_old_an_entry_is() {
 /// A client that has come from another machine, where it has received the log up to an entry.
 struct Roamer {
     reader: Reader,
-    /// How many entries of the log it had received.
+    /// The number of entries of the log that it had received.
     received: usize,
-    /// Whether this hub had everything still to deliver that the client had not received.
+    /// True if this hub had everything still to deliver that the client had not received.
     is_ahead: bool,
 }
 

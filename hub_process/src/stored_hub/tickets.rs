@@ -22,14 +22,14 @@ use eventsource_xs::wire::Failure;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How often the store is asked for keys.
+/// The interval at which the store is asked for keys.
 const ASK: Duration = Duration::from_secs(1);
 /// For how long it counts that all of the store was read.
 const STALE: Duration = Duration::from_secs(2);
-/// How far the readings of the store's clock on two machines may be apart: as long as Redis may take for an answer.
+/// The most by which the readings of the store's clock on two machines differ: the time that Redis may take for an answer.
 const TOLERANCE: u64 = 2_000_000_000;
 
-/// What a hub knows of the tickets of a store.
+/// The tickets of a store, as far as a hub knows them.
 #[derive(Debug, Default)]
 pub struct StoredTickets {
     /// The keys. Their times, and those of sealed tickets, are nanoseconds of the clock of tickets.

@@ -8,14 +8,14 @@ use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
 
-/// How many may wait for a store that is away.
+/// The most wills that may wait for a store that is away.
 const MOST: usize = 10_000;
 
 /// The wills that wait until the store is up.
 #[derive(Default)]
 pub struct Wills {
     waiting: Vec<Draft>,
-    /// How many were lost since the log was told, and why the last one was.
+    /// The number of wills that were lost since the last line of the log, and the reason of the last one.
     lost: (usize, String),
 }
 

@@ -1,4 +1,4 @@
-//! How far the channels of topics have evicted their entries: the sequence number, or 0 if they have not.
+//! The sequence numbers up to which the channels of topics have evicted their entries, 0 if they have not.
 //!
 //! The hub's eviction clock counts evictions, and so orders them in time: "evicted since the client began" is an
 //! eviction at a later time on the clock. Sequence numbers cannot tell that, because an old entry may be evicted late.

@@ -73,7 +73,7 @@ pub(super) struct Channel {
     subscribers: SubscriberList,
     /// The slots of the patterns that match the name.
     patterns: Vec<usize>,
-    /// Whether something was published since the last eviction, so that the log may exceed its bounds.
+    /// True if something was published since the last eviction, so that the log may exceed its bounds.
     pub(super) has_grown: bool,
 }
 
@@ -130,7 +130,7 @@ pub(super) struct Channels {
     names: Names,
     patterns: Slab<Pattern>,
     pattern_by_text: PatternIndex,
-    /// How many names new patterns were compared with since that was last taken.
+    /// The number of names that new patterns were compared with since that was last taken.
     compared: usize,
 }
 
@@ -401,7 +401,7 @@ pub(in crate::hub) struct SubscriberList {
     removed: BTreeSet<StreamId>,
     /// The number of streams without those that have ended.
     count: usize,
-    /// Whether the topic is in the hub's queue of notifications.
+    /// True if the topic is in the hub's queue of notifications.
     pub(in crate::hub) is_queued: bool,
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Names {
     merged: Evicted,
 }
 
-/// What has a name.
+/// A channel or a pattern.
 #[derive(Debug)]
 enum Known {
     /// The channel in this slot.

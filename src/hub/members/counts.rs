@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 /// The shortest time between two numbers of a channel.
 pub(super) const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a machine waits until it publishes a number that members of another machine have changed.
+/// The time for which a machine waits until it publishes a number that members of another machine have changed.
 const COUNT_RESERVE: Duration = Duration::from_secs(3);
 
-/// What streams were told of the number of a channel's members.
+/// The number of a channel's members, as streams were sent it.
 #[derive(Clone, Debug)]
 pub(super) struct Count {
     /// The last number.

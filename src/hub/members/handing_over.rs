@@ -16,7 +16,7 @@ pub struct HandedMember {
     pub channel: Box<[u8]>,
     /// The member.
     pub id: Box<[u8]>,
-    /// Whether it is counted only.
+    /// True if it is counted only.
     pub is_counted: bool,
     /// What is known of it.
     pub kept: KeptMember,

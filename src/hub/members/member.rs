@@ -7,7 +7,7 @@ use crate::hub::{Announcement, KeptMember, MemberData, Statement};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What members of a channel have in common.
+/// The data that members of a channel have in common.
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) channel: Arc<[u8]>,
@@ -30,7 +30,7 @@ pub(super) struct Member {
     pub(super) is_counted: bool,
     /// True if it has streams here, or lingers here. Otherwise only the store has it.
     pub(super) is_own: bool,
-    /// Whether the hub's store has it: 1 as one that is announced, 2 as one that is counted, 3 if machines differ.
+    /// The form in which the hub's store has it: 1 as one that is announced, 2 as one that is counted, 3 if machines differ.
     pub(super) stored: u8,
     /// How it is announced again to the store, if it is one of this machine, or of a process before.
     pub(super) here: Option<Box<Here>>,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 struct ChannelMembers {
     /// The slots of the members, in the order of their ids.
     members: Vec<u32>,
-    /// What the newest members have in common.
+    /// The data that the newest members have in common.
     common: Arc<Common>,
 }
 
@@ -166,7 +166,7 @@ pub struct MemberInfo {
     pub data: MemberData,
     /// When it has come, in milliseconds of the system's clock since 1970.
     pub since: u64,
-    /// How many streams it has; 0 while it lingers.
+    /// The number of streams that it has; 0 while it lingers.
     pub streams: u32,
 }
 

@@ -1,4 +1,5 @@
-//! The members of all channels in numbered slots, so that lists of them are lists of small numbers; and which of them a stream has.
+//! The members of all channels in numbered slots, so that lists of them are lists of small numbers; and which of them a stream
+//! has.
 
 use crate::hub::members::member::Member;
 use crate::stream::StreamId;

@@ -23,7 +23,7 @@ pub enum EntryOrigin {
     History,
 }
 
-/// Whether a store has a member: a machine may have had it counted only, and another one announced.
+/// The bit of a member that a store has: a machine may have had it counted only, and another one announced.
 fn stored_bit(is_counted: bool) -> u8 {
     1 << u8::from(is_counted)
 }

@@ -16,7 +16,7 @@ const EPISODE: u64 = if cfg!(miri) { 60 } else { 500 };
 const STEPS: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
 const CHANNELS: [&str; 3] = ["room/1", "room/2", "lobby"];
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
-/// How many members a channel may have.
+/// The number of members that a channel may have.
 const MOST: usize = 4;
 
 fn event(name: &str, data: &str) -> Unsequenced {

@@ -44,7 +44,7 @@ pub const MAX_LABEL_BYTES: usize = 256;
 /// The most labels of a stream, and of a request, beside those by which streams are counted (`stream_limits`).
 pub const MAX_LABELS: usize = 64;
 
-/// What a hub knows of those who read.
+/// The readers of a hub, as it knows them.
 #[derive(Debug, Default)]
 pub struct Readers {
     labels: Labels,
@@ -187,9 +187,9 @@ pub const FINISH_BLOCK: &[u8] = b"event: finish\ndata: finish\nid: eventsource-f
 
 /// The most requests that are remembered, and the most bytes of their labels and topics.
 pub const MOST_REMEMBERED: (usize, usize) = (1000, 1 << 20);
-/// How long they are: as long as a [`Ticket`](crate::hub::Ticket) may be valid.
+/// The time for which they are remembered: as long as a [`Ticket`](crate::hub::Ticket) may be valid.
 const REMEMBERED: Duration = LONGEST_TICKET;
-/// How long an application may take between the question and the subscription. Older requests of a store's history mean no
+/// The time that an application may take between the question and the subscription. Older requests of a store's history mean no
 /// subscription. Tickets of a store that machines share are compared with its history itself.
 pub const LONGEST_ANSWER: Duration = Duration::from_secs(60);
 
@@ -200,7 +200,7 @@ pub struct EndRequest {
     pub labels: Vec<Box<[u8]>>,
     /// The topics.
     pub topics: Vec<Topic>,
-    /// Whether the clients are told not to come back.
+    /// True if the clients are told not to come back.
     pub finishes: bool,
 }
 

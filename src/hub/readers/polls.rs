@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 /// The bytes after which a poll is answered, though there is more to send.
 const MOST_BYTES: usize = if cfg!(test) { 1_000 } else { 256 << 10 };
 
-/// How long a poll that does not wait for news may wait for its hub to be no longer behind its client.
+/// The time for which a poll that does not wait for news may wait for its hub to be no longer behind its client.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
 
-/// How long the member of a poll stays after its end at the least: the next poll comes meanwhile.
+/// The time for which the member of a poll stays after its end at the least: the next poll comes meanwhile.
 pub const POLL_LINGER: Duration = Duration::from_secs(15);
 
 /// An open poll.

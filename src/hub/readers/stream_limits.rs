@@ -14,7 +14,7 @@ use crate::stream::after;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How long a reservation is kept for the subscription of its stream.
+/// The time for which a reservation is kept for the subscription of its stream.
 pub const RESERVED: Duration = Duration::from_secs(10);
 
 /// The streams that may begin, and have not subscribed yet.

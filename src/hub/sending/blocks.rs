@@ -1,5 +1,5 @@
-//! The blocks of a stream's backlog: they are gathered straight from the logs, or from what was encoded for several streams, and
-//! the cursor advances past what was sent.
+//! The blocks of a stream's backlog: they are gathered straight from the logs, or from what was encoded for several streams,
+//! and the cursor advances past what was sent.
 //!
 //! # Encoded events that streams share
 //!
@@ -28,9 +28,9 @@ use std::time::{Duration, Instant};
 pub struct Gathered {
     /// The number of blocks.
     pub blocks: usize,
-    /// Whether some of the blocks were offered before to the streams that keep up.
+    /// True if some of the blocks were offered before to the streams that keep up.
     pub was_offered_before: bool,
-    /// Whether the backlog has nothing after these blocks.
+    /// True if the backlog has nothing after these blocks.
     pub is_end: bool,
     /// The cursor's sequence number when all of the blocks are sent.
     seq: u64,
@@ -163,7 +163,7 @@ impl Hub {
     }
 }
 
-/// How many groups of a hub have a window: some 300 KB with gzip, 3 MB with zstd.
+/// The most groups of a hub that have a window: some 300 KB with gzip, 3 MB with zstd.
 const MOST_GROUPS: usize = 16;
 /// The time without an event after which the window of a group may be another one's.
 const UNUSED: Duration = Duration::from_secs(10);
@@ -203,7 +203,7 @@ struct EncodedBatch {
     piece: Piece,
 }
 
-/// How the next events of a stream are encoded.
+/// The encoding of a stream's next events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextEncoding {
     /// The stream has no backlog.
@@ -219,12 +219,12 @@ pub enum NextEncoding {
 /// The line end and the coding that entries get before they are framed.
 type Content = (LineEnd, ContentCoding);
 
-/// How a stream is sent the entries of its backlog.
+/// The form in which a stream is sent the entries of its backlog.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockForm {
-    /// How the blocks are framed.
+    /// The framing of the blocks.
     pub framing: Framing,
-    /// How they are coded.
+    /// Their coding.
     pub coding: ContentCoding,
     /// The line end of those that are coded. The others have that of the log.
     pub line_end: LineEnd,

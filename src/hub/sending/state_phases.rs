@@ -191,7 +191,7 @@ impl HeldSnapshots {
 
 /// The bytes that logs may keep for snapshots beyond [`KEPT_TIMES`] of what they hold.
 const LEAST_KEPT: u64 = if cfg!(test) { 30_000 } else { 1 << 20 };
-/// How many times of what the logs hold they may keep for snapshots.
+/// The most that logs may keep for snapshots, as a multiple of what they have otherwise.
 const KEPT_TIMES: u64 = 4;
 
 /// The snapshots of a hub.
@@ -201,9 +201,9 @@ pub(in crate::hub) struct StateSnapshots {
     held: Snapshots,
     /// The channels whose logs keep something for these.
     channels: BTreeSet<usize>,
-    /// How many bytes that is.
+    /// Its bytes.
     bytes: u64,
-    /// How many it was when nothing of it was superfluous.
+    /// Its bytes when nothing of it was superfluous.
     cleaned_bytes: u64,
 }
 

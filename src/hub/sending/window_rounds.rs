@@ -10,9 +10,9 @@ use crate::log::LogEntry;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How long a round lasts at the least while a stream waits for the next one.
+/// The time for which a round lasts at the least while a stream waits for the next one.
 const LEAST_TIME: Duration = Duration::from_secs(10);
-/// How many rounds of a group are kept, for streams that lag a little.
+/// The number of rounds of a group that are kept, for streams that lag a little.
 const KEPT_ROUNDS: usize = 2;
 
 /// The bytes of events after which the next round begins. A window of gzip is 32 KB, one of zstd here 1 MB.

@@ -50,7 +50,7 @@ impl Sum {
     }
 }
 
-/// What is retained of one channel.
+/// The retained events of one channel.
 #[derive(Clone, Debug, Default)]
 struct OfChannel {
     /// The bytes of each key: two keys with one hash count as one, which does no harm.

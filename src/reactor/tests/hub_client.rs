@@ -102,9 +102,9 @@ pub(super) struct Connection {
     /// The ids with which subscriptions resumed.
     resumed_after: BTreeSet<String>,
     pub(super) is_subscribed: bool,
-    /// Whether the stream ends without being sent its buffer.
+    /// True if the stream ends without being sent its buffer.
     pub(super) is_cut: bool,
-    /// Whether the socket has always taken everything.
+    /// True if the socket has always taken everything.
     pub(super) keeps_up: bool,
     pub(super) topics: Vec<Topic>,
     held: Vec<Held>,
@@ -112,16 +112,16 @@ pub(super) struct Connection {
     owed: BTreeMap<u64, Terms>,
     /// The sequence numbers through which gaps have reported evictions.
     gaps: Vec<u64>,
-    /// How many gaps have to come whether or not something was evicted.
+    /// The number of gaps that have to come whether or not something was evicted.
     gaps_due: usize,
-    /// Whether a later subscription was from before the merged evictions of channels whose names the hub no longer knows.
+    /// True if a later subscription was from before the merged evictions of channels whose names the hub no longer knows.
     may_err: bool,
     last: u64,
     /// The newest sequence number at the last time when nothing was owed.
     caught_up: u64,
-    /// Whether it began with a log that had evicted something.
+    /// True if it began with a log that had evicted something.
     began_with_loss: bool,
-    /// Whether a pattern began before a channel of its own that belongs to an earlier request.
+    /// True if a pattern began before a channel of its own that belongs to an earlier request.
     pub(super) leaves_out: bool,
     /// The number of the last pushed event.
     pushed: u64,
@@ -134,7 +134,7 @@ pub(super) struct EventSource {
     received: BTreeSet<u64>,
     /// Events that may come again: the last id is older, because the order went back.
     may_repeat: BTreeSet<u64>,
-    /// Whether a later subscription began with events older than the last id.
+    /// True if a later subscription began with events older than the last id.
     went_back: bool,
     /// The last id of a client that went back, if the hub did not know the id: it still counts until there is another.
     went_back_at: Option<String>,

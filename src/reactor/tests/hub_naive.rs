@@ -26,7 +26,7 @@ pub(super) struct Event {
     pub(super) key: u8,
     pub(super) id: String,
     pub(super) has_custom_id: bool,
-    /// Whether the hub was never given the event: it continues without it.
+    /// True if the hub was never given the event: it continues without it.
     is_forgotten: bool,
     pub(super) at: Instant,
     pub(super) block: Shared,

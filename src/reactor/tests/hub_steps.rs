@@ -48,12 +48,12 @@ pub(super) struct Run {
     pub(super) neighbour: usize,
     pub(super) published_to_other_hub: u64,
     pub(super) seen_of_other_hub: u64,
-    /// Whether streams subscribe several times.
+    /// True if streams subscribe several times.
     is_changing: bool,
-    /// Whether the settings of the hub change while it has streams.
+    /// True if the settings of the hub change while it has streams.
     has_new_settings: bool,
     numbering: Numbering,
-    /// How many seconds before an event was stored. One that has expired already hides what a hub knows of others.
+    /// The ages of stored events, in seconds. One that has expired already hides what a hub knows of others.
     lates: &'static [u64],
     /// The evictions that the store knows.
     stored: BTreeMap<&'static str, u64>,

@@ -60,12 +60,12 @@ struct Client {
     connected_through: u64,
     /// It has resumed, perhaps in the middle of the state, and has received no position yet.
     is_resuming: bool,
-    /// Whether it may receive a `gap` event because it is slow.
+    /// True if it may receive a `gap` event because it is slow.
     may_lag: bool,
     /// The last event before the application ended the stream, which the client still reads.
     ends_through: Option<u64>,
     stream: Option<usize>,
-    /// How often the state was complete, and the gaps before that.
+    /// The number of times that the state was complete, and the gaps before that.
     states: usize,
     gaps: usize,
 }
@@ -179,7 +179,7 @@ impl Client {
     }
 }
 
-/// What was published.
+/// The published events.
 struct Truth<'a> {
     hub: &'a Hub,
     published: &'a BTreeMap<u64, Published>,

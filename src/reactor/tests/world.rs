@@ -21,20 +21,20 @@ pub(crate) struct Client {
     pub(crate) register_fails: Option<i32>,
     /// The error of `watch_writable`.
     pub(crate) watch_fails: Option<i32>,
-    /// How many bytes it has still to take of those that its socket has taken.
+    /// The number of bytes that it has still to take of those that its socket has taken.
     pub(crate) untaken: usize,
     /// For how many bytes it has room.
     pub(crate) window: u32,
-    /// How often its window was looked at.
+    /// The number of times that its window was looked at.
     pub(crate) looks: usize,
-    /// Whether its socket is a Unix socket, which counts more than the bytes that it has taken.
+    /// True if its socket is a Unix socket, which counts more than the bytes that it has taken.
     pub(crate) is_local: bool,
-    /// Whether the kernel's timer is off.
+    /// True if the kernel's timer is off.
     pub(crate) is_kernel_patient: bool,
-    /// How much it had been sent when its socket was uncorked.
+    /// The bytes that it had been sent when its socket was uncorked.
     pub(crate) uncorked_at: Option<usize>,
     pub(crate) received: Vec<u8>,
-    /// How many received bytes were taken out of `received`.
+    /// The number of received bytes that were taken out of `received`.
     pub(crate) taken_bytes: usize,
     pub(crate) send_calls: usize,
     pub(crate) read_calls: usize,
@@ -49,7 +49,7 @@ pub(crate) struct Client {
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) clients: Vec<Client>,
-    /// Whether few descriptors are free.
+    /// True if few descriptors are free.
     pub(crate) is_short: bool,
 }
 
@@ -170,7 +170,7 @@ pub(crate) struct Record {
     pub(crate) lost: Discarded,
     pub(crate) ended: Option<Reason>,
     pub(crate) is_closed: bool,
-    /// Whether the stream may be sent events that were not pushed to it.
+    /// True if the stream may be sent events that were not pushed to it.
     pub(crate) is_subscribed: bool,
 }
 
@@ -178,15 +178,15 @@ pub(crate) struct Record {
 pub(crate) struct World {
     pub(crate) reactor: Reactor<Script>,
     pub(crate) now: Instant,
-    /// What was reported of members and wills.
+    /// The reports of members and wills.
     pub(crate) presence: Vec<(StreamId, String)>,
     /// The last answer of a hub.
     answer: Option<crate::hub::Answer>,
     pub(crate) records: Vec<Record>,
-    /// How many shutdowns were completed.
+    /// The number of shutdowns that were completed.
     pub(crate) shutdowns: usize,
     pub(crate) longest_stall: Duration,
-    /// How many streams are stalled, by the answers.
+    /// The number of streams that are stalled, by the answers.
     pub(crate) stalled: i32,
     free_slots: Vec<u32>,
     used_slots: u32,

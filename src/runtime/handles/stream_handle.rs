@@ -2,8 +2,8 @@
 //!
 //! Each part owns its fields, and none calls another: what one of them decides, the handle passes on.
 //!
-//! - [`reactor_stream`]: the reactor's side: commands, the state that it shares, subscriptions, which take effect when the handler
-//!   returns, and the process that the stream belongs to: forks
+//! - [`reactor_stream`]: the reactor's side: commands, the state that it shares, subscriptions, which take effect when the
+//!   handler returns, and the process that the stream belongs to: forks
 //! - [`handler`]: whether the stream's handler runs: then pushes may wait, and the head waits for them
 
 mod handler;
@@ -30,7 +30,7 @@ use std::time::Duration;
 /// The bytes that a stream may buffer while it is opened and the reactor naps.
 const MAX_SOON_BYTES: usize = 16 << 10;
 
-/// How a stream begins.
+/// The socket, the settings and the first bytes of a stream.
 #[derive(Debug)]
 pub struct OpenOptions<'a> {
     /// The client's connection. Without it events are buffered until [`StreamHandle::attach`].
@@ -43,19 +43,19 @@ pub struct OpenOptions<'a> {
     pub body: Body,
     /// The settings of the application.
     pub settings: Settings,
-    /// Whether a push to a full buffer returns [`Pushed::Full`] instead of ending the stream: until
+    /// True if a push to a full buffer returns [`Pushed::Full`] instead of ending the stream: until
     /// [`StreamHandle::leave_handler`] if the stream ends with its handle, and after [`StreamHandle::end_process_too`].
     pub waits: bool,
-    /// Whether the stream ends when its handle is [released](StreamHandle::release).
+    /// True if the stream ends when its handle is [released](StreamHandle::release).
     pub ends_with_handle: bool,
     /// The interpreter that the end is reported to.
     pub interpreter: u32,
-    /// How many streams this process may hold.
+    /// The number of streams that this process may hold.
     pub max_streams: usize,
-    /// How long its handler may run before the server's log says so ([`StreamHandle::report_handler`]), on a server where one
-    /// handler runs at a time.
+    /// The time for which its handler may run before the server's log says so ([`StreamHandle::report_handler`]), on a server
+    /// where one handler runs at a time.
     pub handler_limit: Option<Duration>,
-    /// Whether the head may wait until the first push or [`StreamHandle::leave_handler`], so that both are sent at once.
+    /// True if the head may wait until the first push or [`StreamHandle::leave_handler`], so that both are sent at once.
     pub may_wait: bool,
 }
 
@@ -75,9 +75,9 @@ pub enum Pushed {
 pub struct StreamHandle {
     stream: ReactorStream,
     handler: Handler,
-    /// Whether the stream ends when the handle is released.
+    /// True if the stream ends when the handle is released.
     ends_with_handle: bool,
-    /// Whether the stream is promised to a child that is still to be forked. To the application it has ended.
+    /// True if the stream is promised to a child that is still to be forked. To the application it has ended.
     is_promised: bool,
 }
 

@@ -20,10 +20,10 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// How long the captured bytes may take to the client: a few hundred bytes into an empty socket.
+/// The time that the captured bytes may take to the client: a few hundred bytes into an empty socket.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much room there is for what the server writes, and how much one read has at least. Most heads need no more.
+/// The room for the bytes that the server writes, and the least that one read has. Most heads need no more.
 const CAPTURE_BYTES: usize = 1024;
 const READ_BYTES: usize = 256;
 
@@ -41,7 +41,7 @@ pub struct Takeover {
     /// The other end of the pipe.
     ours: OwnedFd,
     captured: Vec<u8>,
-    /// How many of the captured bytes are the version of the status line, and how many are the head.
+    /// The numbers of captured bytes: of the version in the status line, and of the head.
     head: Option<(usize, usize)>,
     generation: u32,
 }

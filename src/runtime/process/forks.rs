@@ -17,7 +17,8 @@ use std::io;
 use std::sync::Once;
 use std::time::Duration;
 
-/// How long a fork waits until the pushes of the running handler are sent, so that clients get them before the child's.
+/// The time for which a fork waits until the pushes of the running handler are sent, so that clients get them before the
+/// child's.
 const FLUSH_BEFORE_FORK: Duration = Duration::from_secs(2);
 
 thread_local! {

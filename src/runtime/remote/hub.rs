@@ -20,7 +20,7 @@ use std::time::Instant;
 const SPAWNED: &str =
     "a spawned handler has no hub: its streams are those of the worker; send the worker a message instead";
 
-/// What a publish does.
+/// The act of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Sends the event. Does not wait for a hub process.

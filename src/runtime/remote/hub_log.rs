@@ -8,7 +8,7 @@ use crate::wire::{Name, Request, LOG_LEASE};
 use crate::Failure;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many lines were lost since the last one that was written.
+/// The number of lines that were lost since the last one that was written.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// Asks to be the worker that writes the log, unless nobody would read it here.

@@ -13,7 +13,7 @@ use crate::Failure;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a call waits for a hub process that is not known to be away. It may have to be started.
+/// The time for which a call waits for a hub process that is not known to be away. It may have to be started.
 const LONGEST: Duration = Duration::from_millis(250);
 
 /// A lease as the application holds it. Dropping it gives the lease back.

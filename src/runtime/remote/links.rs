@@ -331,7 +331,7 @@ impl Links {
     }
 }
 
-/// What the event loop calls.
+/// The methods that the event loop calls.
 impl Links {
     /// Returns true if there is something that a hub process is still to be sent.
     pub(crate) fn has_queued(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, TryLockError};
 
 /// Losses that no interpreter has taken yet.
 struct Losses {
-    /// How many. Calls that are made for each event read it without a lock.
+    /// Their number. Calls that are made for each event read it without a lock.
     count: AtomicU64,
     /// The cause of the first of them. Its lock is only tried: a fork may have copied it while it was held.
     cause: Mutex<String>,

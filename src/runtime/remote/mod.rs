@@ -2,15 +2,15 @@
 //!
 //! - `access`: the same for all: [`place`], where the sockets of a user's hubs are, [`kept_settings`], those of a hub, beside
 //!   its socket, `foreign`, hubs of other users, [`start`], `greeting`, the first messages, `response_reader`, their bytes and
-//!   requests, `sockets`, those that a forked child closes, [`call_connection`], a connection that waits for its responses, and those of a worker,
-//!   [`link`], one that never waits
+//!   requests, `sockets`, those that a forked child closes, [`call_connection`], a connection that waits for its responses, and
+//!   those of a worker, [`link`], one that never waits
 //! - [`calls`]: the system calls that eventsource-hub makes
 //!
 //! The rest is for a worker, with the reactor of its [`runtime`](super):
 //!
 //! - `losses`: what was lost on the way to hub processes, until the application takes that
-//! - `links`: the event loop's connections, and the streams that were handed over; in its folder `worker_leases`, and `connection`,
-//!   a connection as threads see it, and what they ask of the event loop
+//! - `links`: the event loop's connections, and the streams that were handed over; in its folder `worker_leases`, and
+//!   `connection`, a connection as threads see it, and what they ask of the event loop
 //! - `registrations`: the connections of a process, and how they end with it
 //! - `hub_log`: the log of a hub process, as one of its workers writes it
 //! - `remote_hub`: the calls of a named hub

@@ -19,7 +19,7 @@ pub struct RemoteHub {
     key: u64,
     /// Which hub it is. Its process is looked for anew for each connection.
     pub(super) address: Address,
-    /// How it is started, and how long a call may take.
+    /// Its start, and the time that a call may take.
     pub(super) start: Start,
     /// The settings of the hub that the application names.
     pub(super) settings: NamedSettings,

@@ -26,17 +26,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long after the end of a connection for calls the link is expected to end, too.
+/// The time within which the link ends, too, after the end of a connection for calls.
 const END_OF_ALL: Duration = Duration::from_millis(50);
 
-/// How long it is remembered that a hub process could not be reached: calls that do not wait fail at once.
+/// The time for which it is remembered that a hub process could not be reached: calls that do not wait fail at once.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
-/// How much longer a call waits for the attempt to connect that it has begun: both end at the same time, and the attempt
-/// knows the reason.
+/// The time that a call waits beyond its own for the attempt to connect that it has begun: both end at the same time, and the
+/// attempt knows the reason.
 const REASON: Duration = Duration::from_millis(100);
 
-/// How long the question waits whether a stream may begin. A hub process that is known to be away is not asked.
+/// The time for which a question waits whether a stream may begin. A hub process that is known to be away is not asked.
 const MAY_BEGIN: Duration = Duration::from_secs(1);
 
 /// The result of a subscription.

@@ -12,7 +12,7 @@ use crate::sys::thread;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-/// How long a process waits that may yet fork, or be a short-lived child.
+/// The time for which a process waits that may yet fork, or be a short-lived child.
 const WAIT: Duration = Duration::from_secs(1);
 
 /// The applications and hubs that a process serves.

@@ -10,9 +10,9 @@ use std::io;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
-/// How many ends this process has queued. A call that is made for each event reads it without a lock.
+/// The number of ends that this process has queued. A call that is made for each event reads it without a lock.
 static ENDS: AtomicUsize = AtomicUsize::new(0);
-/// How many callbacks the interpreters have queued, by their own count.
+/// The number of callbacks that the interpreters have queued, by their own count.
 static CALLBACKS: AtomicIsize = AtomicIsize::new(0);
 
 /// Returns true if an interpreter of this process has ends to take or callbacks to run.

@@ -14,7 +14,7 @@ use std::os::raw::c_int;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long ends are queued before the first signal.
+/// The time for which ends are queued before the first signal.
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest time between two signals. The time doubles from the first to this one.
 const LONGEST: Duration = Duration::from_secs(5);

@@ -49,7 +49,7 @@
 
 use super::sync::{fence, AtomicU8, Ordering};
 
-/// How the reactor waits.
+/// The rest of the reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Rest {

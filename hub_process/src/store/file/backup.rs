@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// How many pages are copied in a step: a MiB.
+/// The number of pages that are copied in a step: a MiB.
 const STEP: i32 = 256;
 
 impl Keeper {

@@ -61,7 +61,7 @@ const LEAST_SQLITE: i32 = 3_037_000;
 /// Pages that are free are given back to the file system beyond this number, if they are also a quarter of the file.
 const MOST_FREE_PAGES: i64 = 512;
 
-/// How many of them at a time.
+/// The number of pages at a time.
 const SHRUNK_PAGES: i64 = 4096;
 
 /// The greatest number that a history may have: it can continue from there for ever.

@@ -7,7 +7,7 @@ use eventsource_xs::codec::{decode, encode};
 use eventsource_xs::hub::Evictions;
 use rusqlite::{ffi, params, Connection, Error, OptionalExtension, Row};
 
-/// How many entries are read at a time.
+/// The number of entries that are read at a time.
 const PART: usize = 512;
 
 impl Database {

@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long after a write the store syncs and tidies up, and how often it tries to open a file that it cannot open.
+/// The time after a write at which the store syncs and tidies up, and the interval of attempts to open a file.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// The most drafts of a commit.
@@ -41,7 +41,7 @@ pub(super) struct Keeper {
     /// The backups that are to be made, one after the other: their tickets and paths.
     backups: VecDeque<(u64, PathBuf)>,
     has_begun: bool,
-    /// Whether the hub has asked for the end.
+    /// True if the hub has asked for the end.
     pub(super) is_closing: bool,
     /// Why the store cannot begin, as it was reported.
     reported: Option<Fault>,
@@ -76,10 +76,10 @@ pub(super) enum Stop {
 struct Batch {
     drafts: Vec<(u64, Draft)>,
     bytes: usize,
-    /// What the hub has evicted, and the tickets of that.
+    /// The numbers that the hub has evicted, and their tickets.
     evicted: Evictions,
     forgets: Vec<u64>,
-    /// What the hub says of the members that linger.
+    /// The members that linger, as the hub says.
     lingering: Option<Box<[u8]>>,
     /// The loss that the hub has found.
     lost: Option<Box<str>>,

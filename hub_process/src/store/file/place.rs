@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long another process may take to end and unlock the file.
+/// The time that another process may take to end and unlock the file.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Opens the file, or creates it, and locks it for this process.

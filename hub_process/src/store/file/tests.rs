@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a test waits for a report. No test fails by being slow before.
+/// The time for which a test waits for a report. No test fails by being slow before.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The ticket of what is to be forgotten.

@@ -106,12 +106,12 @@ impl Refusal {
         Self { code: reason.unwrap_or(code).into(), message: message.into() }
     }
 
-    /// Whether only people can help, so that trying again soon is of no use.
+    /// True if only people can help, so that trying again soon is of no use.
     pub fn needs_people(&self) -> bool {
         ["NOAUTH", "WRONGPASS", "NOPERM", "OLD", "LAYOUT", "WRONGTYPE"].contains(&&self.code[..])
     }
 
-    /// Whether the command may succeed soon: Redis is starting, is a replica, or lacks replicas.
+    /// True if the command may succeed soon: Redis is starting, is a replica, or lacks replicas.
     pub fn is_passing(&self) -> bool {
         ["LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", "TRYAGAIN", "UNBLOCKED"].contains(&&self.code[..])
     }

@@ -10,7 +10,7 @@ use redis::{
 use std::fs;
 use std::time::Duration;
 
-/// How long a connection may take to be made.
+/// The time that a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// The settings that connections need.
@@ -38,7 +38,7 @@ impl Endpoint {
         &self.shown
     }
 
-    /// Whether Sentinels know which Redis is the master.
+    /// True if Sentinels know which Redis is the master.
     pub fn has_sentinels(&self) -> bool {
         self.url.starts_with("redis-sentinel://") || self.url.starts_with("rediss-sentinel://")
     }

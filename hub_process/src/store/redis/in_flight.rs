@@ -34,7 +34,7 @@ const MOST_WAITING: usize = 100_000;
 /// The most bytes of drafts that wait for Redis.
 const MOST_BYTES: usize = 256 << 20;
 
-/// What became of a draft.
+/// The state of a draft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendState {
     /// It is to be sent. Redis has refused what was sent before, if anything was.
@@ -51,7 +51,7 @@ pub enum SendState {
     Confirmed,
 }
 
-/// What happens to a draft.
+/// An event in the life of a draft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendEvent {
     Sent,
@@ -107,7 +107,7 @@ impl Sending {
     }
 }
 
-/// What an own entry that was read says of its draft.
+/// The outcome of a draft whose entry was read.
 #[derive(Debug)]
 pub enum Claim {
     /// It has ended, now or before: its ticket, if now.

@@ -21,11 +21,12 @@ use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
-/// How long a lifetime lasts. Tests have less time.
+/// The time for which a lifetime lasts. Tests have less time.
 pub const LIFETIME: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(8) };
-/// How often it is renewed, and Redis is asked for lifetimes that have ended.
+/// The interval at which it is renewed, and Redis is asked for lifetimes that have ended.
 const RENEW: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(2) };
-/// How long a lifetime must have ended before members leave: all lifetimes end if Redis' clock jumps, until they are renewed.
+/// The time after the end of a lifetime at which its members leave: all lifetimes end if Redis' clock jumps, until they are
+/// renewed.
 const GRACE: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(3) };
 /// The lifetime of a machine that has ended in order.
 const ENDED: i64 = -1;
@@ -35,7 +36,7 @@ const ENDED: i64 = -1;
 struct Dead {
     seen: Instant,
     has_ended_in_order: bool,
-    /// Whether a member still lingers on it, as far as the hash was read.
+    /// True if a member still lingers on it, as far as the hash was read.
     is_needed: bool,
 }
 
@@ -57,7 +58,7 @@ pub struct Lapsed {
     pub draft: Draft,
 }
 
-/// Whether this machine had a lifetime, the time by Redis' clock, and when the lifetimes of all end.
+/// True if this machine had a lifetime, the time by Redis' clock, and the ends of all lifetimes.
 type Lifetimes = (bool, i64, Vec<(String, i64)>);
 
 pub struct Machines {
@@ -65,7 +66,7 @@ pub struct Machines {
     sessions: u16,
     /// The name of this machine on this connection.
     own: String,
-    /// Whether Redis was told of a member on it.
+    /// True if Redis was told of a member on it.
     has_members: bool,
     /// The name on the connection before, until its lifetime is renewed for the last time.
     before: String,

@@ -94,13 +94,13 @@ use std::thread;
 use std::time::Duration;
 use writer::Writer;
 
-/// How long Redis may take for an answer, beyond what it was told to wait.
+/// The time that Redis may take for an answer, beyond what it was told to wait.
 const ANSWER: Duration = Duration::from_secs(2);
 /// The longest time that XREAD waits for entries.
 const BLOCK: Duration = Duration::from_millis(500);
-/// How often Sentinels are asked whether the master is still the same.
+/// The interval at which Sentinels are asked whether the master is still the same.
 const ASK_SENTINELS: Duration = Duration::from_secs(2);
-/// How often the reader looks for a loss.
+/// The interval at which the reader looks for a loss.
 const CHECK: Duration = Duration::from_secs(1);
 /// The most entries that are read at once. No hub trims the stream to fewer.
 const CHUNK: usize = 1000;

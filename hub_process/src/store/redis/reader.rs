@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 
 /// The most entries of the history that are read at once.
 const HISTORY_CHUNK: usize = 4000;
-/// How many epochs are remembered, which must not come back.
+/// The most epochs that are remembered, which must not come back.
 const MOST_EPOCHS: usize = 1000;
-/// How long Redis may take for a chunk of the history.
+/// The time that Redis may take for a chunk of the history.
 const HISTORY_ANSWER: Duration = Duration::from_secs(10);
 
 /// Why the reader cannot simply continue.
@@ -74,11 +74,11 @@ pub struct Reader {
     /// The last reason why the store cannot begin.
     reported: String,
     is_warned: bool,
-    /// Whether the stream had passed everything that it had when the state began to be read.
+    /// True if the stream had passed everything that it had when the state began to be read.
     has_missed_changes: bool,
-    /// Whether people were told that Redis gives no keys of tickets.
+    /// True if people were told that Redis gives no keys of tickets.
     is_warned_of_tickets: bool,
-    /// Whether people were told of entries that this version cannot read.
+    /// True if people were told of entries that this version cannot read.
     is_warned_of_unread: bool,
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the health is computed while the reader waits for replicas.
+/// The interval at which the health is computed while the reader waits for replicas.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Where the reader is connected, for the writer.
@@ -37,9 +37,9 @@ pub struct State {
     pub sizes: Sizes,
     pub last_round: Instant,
     pub is_writer_up: bool,
-    /// Whether Redis has refused a draft, or replicas lacked one, and it is not known that they would take another.
+    /// True if Redis has refused a draft, or replicas lacked one, and it is not known that they would take another.
     pub is_refusing: bool,
-    /// Whether the hub asks for the keys of tickets.
+    /// True if the hub asks for the keys of tickets.
     pub wants_ticket_keys: bool,
     /// The URL of another master, for which the reader should leave its own.
     pub master: Option<String>,
@@ -53,9 +53,9 @@ pub struct Shared {
     changed: Condvar,
     pub reporter: Reporter,
     timeout: Duration,
-    /// Whether the hub, on any machine, has had members.
+    /// True if the hub, on any machine, has had members.
     has_members: AtomicBool,
-    /// Whether a draft of a member has failed, so that Redis perhaps takes the member for here, or for gone, wrongly.
+    /// True if a draft of a member has failed, so that Redis perhaps takes the member for here, or for gone, wrongly.
     has_failed_member: AtomicBool,
 }
 
@@ -201,7 +201,7 @@ impl Shared {
     }
 }
 
-/// How many entries are counted together, at most.
+/// The number of entries that are counted together, at most.
 const BLOCK: usize = 64;
 /// A block with so many bytes is full.
 const BLOCK_BYTES: usize = 1 << 18;

@@ -54,9 +54,9 @@ pub fn read_command(keys: &StreamKeys, entries: usize) -> Cmd {
 
 /// The field that shows whose state the hash is.
 pub const EPOCH: &str = "epoch";
-/// How many fields Redis returns at once, about.
+/// The number of fields that Redis returns at once, about.
 const CHUNK: usize = 1000;
-/// How many milliseconds a producer's last count is kept: no command arrives so late.
+/// The number of milliseconds that a producer's last count is kept: no command arrives so late.
 const PRODUCER_MS: u64 = 3_600_000;
 
 /// Returns the field of a key.
@@ -111,7 +111,7 @@ pub fn scanned(answer: &Value) -> Option<Scanned<'_>> {
     Some((text(cursor)?, pairs.collect::<Option<_>>()?))
 }
 
-/// What the hash holds.
+/// The contents of the hash.
 #[derive(Debug, Default)]
 pub struct Contents {
     pub epoch: Vec<u8>,

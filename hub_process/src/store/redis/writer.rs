@@ -1,5 +1,5 @@
-//! The thread that stores drafts: takes what is asked, connects where the reader is, and sends batches of drafts, as commands that
-//! append them to the stream.
+//! The thread that stores drafts: takes what is asked, connects where the reader is, and sends batches of drafts, as commands
+//! that append them to the stream.
 //!
 //! - `replicas`: what must have an entry before it is reported
 //! - `upkeep`: what is done now and then; the bounds of the stream
@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use upkeep::{entries_and_age, Upkeep};
 
-/// How long the writer waits for the reader, or for a connection, before it looks again.
+/// The time for which the writer waits for the reader, or for a connection, before it looks again.
 const SOON: Duration = Duration::from_millis(5);
 
 /// The writer's connection, and what it is for.

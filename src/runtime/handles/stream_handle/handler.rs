@@ -1,6 +1,6 @@
 //! The handler of a stream, while it runs: what it changes about pushes.
 
-/// How far a stream has begun, as the reactor knows it.
+/// The phase of a stream's beginning, as the reactor knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
     /// The head waits for the first push: the reactor is still to be woken for it.
@@ -14,11 +14,11 @@ pub(super) enum Opening {
 /// The handler of a stream.
 #[derive(Debug)]
 pub(super) struct Handler {
-    /// Whether a push to a full buffer waits for room, where one may.
+    /// True if a push to a full buffer waits for room, where one may.
     blocks: bool,
-    /// Whether a push may wait: the handler keeps nothing up but its own process.
+    /// True if a push may wait: the handler keeps nothing up but its own process.
     pub(super) may_wait: bool,
-    /// Whether the handler runs on a server where one handler runs at a time.
+    /// True if the handler runs on a server where one handler runs at a time.
     pub(super) holds_worker: bool,
     pub(super) opening: Opening,
 }

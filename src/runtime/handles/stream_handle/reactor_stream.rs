@@ -1,5 +1,5 @@
-//! A stream of the reactor, as a handle commands it: its commands, its state, its settings, its subscriptions, and the process that
-//! it belongs to after a fork.
+//! A stream of the reactor, as a handle commands it: its commands, its state, its settings, its subscriptions, and the process
+//! that it belongs to after a fork.
 
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Command, HubId, StreamId, StreamInit};
@@ -14,11 +14,11 @@ use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many unsent bytes the kernel keeps for a client. That is enough for the network, as measured, and little for a
+/// The number of unsent bytes that the kernel keeps for a client. That is enough for the network, as measured, and little for a
 /// client that never reads. All other bytes are buffered in the stream, where they are limited and counted.
 const UNSENT_BYTES: u32 = 128 << 10;
 
-/// How long a call waits for the reactor to act. The reactor never waits for a client, so it acts much sooner.
+/// The time for which a call waits for the reactor to act. The reactor never waits for a client, so it acts much sooner.
 pub(super) const REACTOR_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A stream of the reactor.
@@ -167,7 +167,7 @@ pub(super) struct Origin {
     generation: u32,
     /// The number of forks when the stream began. After another fork a child may continue the stream.
     forks: u32,
-    /// Whether this process has made its parent's stream its own.
+    /// True if this process has made its parent's stream its own.
     pub(super) is_adopted: bool,
 }
 
@@ -200,15 +200,15 @@ pub(super) enum SubscribeMode {
     Held,
 }
 
-/// What a handle knows of its stream's subscriptions.
+/// The subscriptions of a stream, as its handle knows them.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     pub(super) mode: SubscribeMode,
     /// The hub that the stream belongs to.
     pub(super) hub: Option<HubId>,
-    /// Whether an event with an id was pushed. A later subscription does not replace that id.
+    /// True if an event with an id was pushed. A later subscription does not replace that id.
     pub(super) has_pushed_id: bool,
-    /// Whether one waits for a hub process, or has waited.
+    /// True if one waits for a hub process, or has waited.
     pub(super) has_waited_for_hub: bool,
 }
 

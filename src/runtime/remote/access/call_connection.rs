@@ -28,14 +28,14 @@ use std::net::Shutdown;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How many bytes of unanswered requests are collected before they are sent.
+/// The number of bytes of unanswered requests that are collected before they are sent.
 const BATCH_BYTES: usize = 32 << 10;
 
 /// The room that the buffer of requests keeps.
 const KEPT_BYTES: usize = 64 << 10;
 
-/// How many publishes are begun before any is answered. Their responses fit a socket's buffer, so neither side waits for the
-/// other to read.
+/// The most publishes that are begun before any is answered. Their responses fit a socket's buffer, so neither side waits for
+/// the other to read.
 pub const MAX_PENDING: usize = 256;
 
 /// A connection to a hub. Each call waits for its response.
@@ -349,9 +349,9 @@ impl CallConnection {
 /// The most connections of a process for calls.
 const MOST_CONNECTIONS: usize = 4;
 
-/// The connections to a hub process on which threads of this process wait for responses. They belong to a connection of the event
-/// loop, and end with it. A thread takes one that is free, makes one, or waits: a few serve many threads, and each is a descriptor
-/// of both processes.
+/// The connections to a hub process on which threads of this process wait for responses. They belong to a connection of the
+/// event loop, and end with it. A thread takes one that is free, makes one, or waits: a few serve many threads, and each is a
+/// descriptor of both processes.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     state: Mutex<CallsState>,
@@ -361,9 +361,9 @@ pub(crate) struct Calls {
 #[derive(Debug, Default)]
 struct CallsState {
     free: Vec<CallConnection>,
-    /// How many there are, with those that are taken.
+    /// The number of connections, with those that are taken.
     count: usize,
-    /// Whether the hub process has refused another one.
+    /// True if the hub process has refused another one.
     is_refused: bool,
     is_closed: bool,
 }

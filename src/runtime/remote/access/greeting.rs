@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long a process that is asked to end, or to continue as another program, may take to accept the connection.
+/// The time that a process that is asked to end, or to continue as another program, may take to accept the connection.
 const ACCEPT_WITHIN: Duration = Duration::from_secs(1);
 
 /// The welcome of a hub process, and its connection.

@@ -17,10 +17,10 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::VecDeque;
 use std::io;
 
-/// How many bytes of requests may be queued.
+/// The most bytes of requests that may be queued.
 pub const MAX_QUEUED_BYTES: usize = 8 << 20;
 
-/// How many bytes are sent or read at once.
+/// The number of bytes that are sent or read at once.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// The connection has ended, or the hub process has sent something that is not a response.
@@ -49,16 +49,16 @@ pub struct Link {
     welcome: Welcome,
     /// The pieces that may be sent.
     pieces: VecDeque<Piece>,
-    /// How many bytes of the first piece were sent.
+    /// The number of bytes of the first piece that were sent.
     sent: usize,
-    /// How many bytes of the pieces were not sent.
+    /// The number of bytes of the pieces that were not sent.
     unsent_bytes: usize,
-    /// How many bytes all pieces so far had.
+    /// The number of bytes that all pieces so far had.
     released_bytes: u64,
     /// A publish without credits and what was queued after it, each request by itself.
     waiting: VecDeque<Piece>,
     waiting_bytes: usize,
-    /// Whether other requests overtake publishes that wait: a store decides when an event is published, so nothing is promised
+    /// True if other requests overtake publishes that wait: a store decides when an event is published, so nothing is promised
     /// about their order.
     has_store: bool,
 }

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 /// The number of all requests whose outcome nobody waits for, and that are counted until the hub process answers them.
 pub(crate) const UNAWAITED: u64 = u64::MAX;
 
-/// How many bytes are read at once by a thread that waits.
+/// The number of bytes that are read at once by a thread that waits.
 const READ_BYTES: usize = 16 << 10;
 /// The shortest timeout of a socket: none at all would wait forever.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
-/// How much longer than its time a read may take.
+/// The time that a read may take beyond its own.
 const SLACK: Duration = Duration::from_millis(10);
 
 /// The number of a request, and the reply or why there is none.
@@ -39,7 +39,7 @@ pub(crate) struct ResponseReader {
     cookie: u64,
     pub(super) credits: Credits,
     arrived: FrameBuffer,
-    /// How long a read of the socket waits.
+    /// The time for which a read of the socket waits.
     read_timeout: Duration,
     /// The hub, once it is known.
     hub: Option<Name>,

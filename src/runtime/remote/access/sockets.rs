@@ -16,7 +16,7 @@ type Sockets = Vec<(RawFd, u64)>;
 static SOCKETS: Mutex<Sockets> = Mutex::new(Vec::new());
 
 thread_local! {
-    /// Whether this thread holds the lock. The standard library may start a program by a fork.
+    /// True if this thread holds the lock. The standard library may start a program by a fork.
     static HOLDS: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -28,14 +28,14 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How a connection is made.
+/// The settings with which a connection is made.
 #[derive(Clone, Debug)]
 pub struct Start {
     /// The program that is started if no process serves the hub. `None` waits for another one to start it.
     pub program: Option<PathBuf>,
-    /// Whether the program is started only if settings of the hub are kept (`remote::kept_settings`): for those who have none.
+    /// True if the program is started only if settings of the hub are kept (`remote::kept_settings`): for those who have none.
     pub needs_settings: bool,
-    /// How long the connection may take.
+    /// The time that the connection may take.
     pub timeout: Duration,
 }
 

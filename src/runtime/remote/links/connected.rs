@@ -20,9 +20,9 @@ pub(super) struct Connected {
     unsent: VecDeque<(u64, u64)>,
     /// The requests with a number of their own that are not answered, and the streams that they subscribe.
     pub(super) unanswered: HashMap<u64, Option<u64>>,
-    /// How many streams the hub process has that this process holds no longer. Their ends are counted.
+    /// The number of streams that the hub process has that this process holds no longer. Their ends are counted.
     pub(super) released: u64,
-    /// Whether it is watched for room.
+    /// True if it is watched for room.
     pub(super) is_writable_asked: bool,
 }
 
@@ -139,8 +139,8 @@ fn complete(
     Some(Effect::SubscriptionRefused { stream, refusal })
 }
 
-/// What follows from a response of a hub process for streams, counters and the log, beside the request that it completes. The event
-/// loop carries it out.
+/// What follows from a response of a hub process for streams, counters and the log, beside the request that it completes. The
+/// event loop carries it out.
 #[derive(Debug)]
 pub(super) enum Effect {
     /// A stream has made progress.

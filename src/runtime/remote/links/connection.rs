@@ -1,4 +1,5 @@
-//! The connection to a hub process, as threads see it that wait for responses, and what they ask of the event loop, which has it.
+//! The connection to a hub process, as threads see it that wait for responses, and what they ask of the event loop, which has
+//! it.
 
 use super::worker_leases::WorkerLeases;
 use crate::hub::SubscribeRequest;
@@ -16,8 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long a stream's request waits for a hub process that is not known to be away, so that errors are the caller's. A
-/// process that runs answers in less than a millisecond.
+/// The time for which a stream's request waits for a hub process that is not known to be away, so that errors are the caller's.
+/// A process that runs answers in less than a millisecond.
 const OPTIONAL_WAIT: Duration = Duration::from_millis(50);
 
 /// The outcome of a request.
@@ -40,7 +41,7 @@ pub(crate) struct Connection {
     /// The number that the event loop knows the connection by.
     pub(crate) number: u32,
     pub(crate) began: Instant,
-    /// How many hub objects use it; nothing when none can any more.
+    /// The number of hub objects that use it; nothing when none can any more.
     users: Mutex<Option<usize>>,
     /// Nothing until the connection is made.
     hub_identity: Mutex<Option<HubIdentity>>,
@@ -48,7 +49,7 @@ pub(crate) struct Connection {
     failure: Mutex<Option<(Failure, Instant)>>,
     /// True until the event loop has it, unless it is lost.
     is_coming: AtomicBool,
-    /// Whether the hub process does not answer, as far as is known: nobody waits for it to take a stream.
+    /// True if the hub process does not answer, as far as is known: nobody waits for it to take a stream.
     is_away: AtomicBool,
     is_lost: AtomicBool,
     /// The bytes of requests that the event loop has not taken yet.
@@ -308,7 +309,7 @@ pub(crate) enum LinkCommand {
         stream: StreamId,
         subscription: SubscribeRequest,
         holds: bool,
-        /// How long the stream may wait for the hub process.
+        /// The time until which the stream may wait for the hub process.
         until: Instant,
     },
     /// Makes the subscriptions of a stream effective: its handler has returned.

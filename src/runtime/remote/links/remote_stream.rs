@@ -1,5 +1,5 @@
-//! A stream that was handed over: what its hub process has to send, and what its producers see of that; and one that no hub process
-//! has: its connection was lost before it was handed over.
+//! A stream that was handed over: what its hub process has to send, and what its producers see of that; and one that no hub
+//! process has: its connection was lost before it was handed over.
 
 use crate::event::Framing;
 use crate::reactor::{Command, Ending};
@@ -17,11 +17,11 @@ use std::collections::HashMap;
 pub(super) struct RemoteStream {
     pub(super) link: u32,
     framing: Framing,
-    /// Whether the stream drops events if too many are buffered.
+    /// True if the stream drops events if too many are buffered.
     drops: bool,
-    /// How many bytes were pushed, without framing.
+    /// The number of bytes that were pushed, without framing.
     pushed: u64,
-    /// How many of the buffered bytes that its state counts came from here.
+    /// The number of buffered bytes in its state's count that came from here.
     accounted: usize,
 }
 

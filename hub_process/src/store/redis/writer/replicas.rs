@@ -7,7 +7,7 @@ use super::super::shared::Shared;
 use redis::{cmd, Cmd, Value};
 use std::time::{Duration, Instant};
 
-/// How many milliseconds replicas may take to say that they are there.
+/// The number of milliseconds that replicas may take to say that they are there.
 const QUESTION_MS: u32 = 100;
 
 #[derive(Clone, Copy)]

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 /// The shortest retention in Redis: a reader that was stopped for longer than a second looks for a loss before it reads on.
 const SHORTEST_AGE: Duration = Duration::from_secs(5);
-/// How often the writer looks after the stream's bounds and its own connection.
+/// The interval at which the writer looks after the stream's bounds and its own connection.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How often Redis is asked how much memory the stream takes.
+/// The interval at which Redis is asked how much memory the stream takes.
 const WEIGH: Duration = Duration::from_secs(10);
 
 /// Returns the most entries of the stream, and their age in milliseconds.
