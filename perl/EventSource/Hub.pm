@@ -375,11 +375,10 @@ EventSource::Hub - Channels: publish an event once, and every subscribed stream 
 =head2 Publish and subscribe
 
 You publish events to channels; streams subscribe to them. L</to_app> makes an application of streams: its callback C<channels>
-returns the channels of each request, or a L</pattern> of names. A handler of L<Plack::App::EventSource> calls L</subscribe>
-instead.
+returns the channels of each request, or a L</pattern> of names. A handler of L<Plack::App::EventSource> calls L</subscribe>.
 
-Each process has its own hub: an event reaches only the streams of the worker that publishes it, and the hub warns once. All
-workers and scripts share a named hub (L</name>).
+A hub without a L</name> belongs to its process: an event reaches only the streams of the worker that publishes it, and the hub
+warns once. All workers and scripts share a named hub.
 
 =head2 Names
 
