@@ -21,6 +21,7 @@ use eventsource_xs::stream::{self, StreamId};
 use fastrand::Rng;
 use loopback::{connection, Loopback};
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const STREAMS: u32 = 1_000;
@@ -111,7 +112,7 @@ fn deliver(events: &[Shared], coding: ContentCoding, comes_late: bool) -> (Durat
     let open = |reactor: &mut Reactor<Loopback>, slot| {
         let stream = StreamId { slot, serial: 1 };
         let head = settings.framing.frame(coding.beginning());
-        let init = Box::new(StreamInit {
+        let init = Arc::new(StreamInit {
             settings,
             head,
             content: Default::default(),

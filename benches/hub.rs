@@ -26,6 +26,7 @@ use loopback::{connection, Loopback};
 use sink::Sink;
 use std::io::IoSlice;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const NEVER: Duration = Duration::from_secs(1_000_000);
@@ -169,8 +170,8 @@ fn create_channels(users: usize) -> Duration {
 }
 
 /// Returns how each stream begins.
-fn init() -> Box<StreamInit> {
-    Box::new(StreamInit {
+fn init() -> Arc<StreamInit> {
+    Arc::new(StreamInit {
         settings: STREAM_SETTINGS,
         head: (&b"head"[..]).into(),
         content: Default::default(),

@@ -22,6 +22,7 @@ use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Answer, Command, Reactor, Ready, StreamInit};
 use eventsource_xs::stream::{self, StreamId};
 use sink::Sink;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const IN_A_CHANNEL: usize = 100;
@@ -111,7 +112,7 @@ impl World {
             let stream = StreamId { slot: slot as u32, serial: 1 };
             let head = (&b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"[..]).into();
             let (content, body) = (Default::default(), Body::default());
-            let init = Box::new(StreamInit { settings: SETTINGS, head, content, body, is_inherited: false });
+            let init = Arc::new(StreamInit { settings: SETTINGS, head, content, body, is_inherited: false });
             self.reactor.apply(Command::Open { stream, init }, Some(()), self.now);
             let request = Box::new(request(self, slot));
             self.reactor.apply(Command::Subscribe { hub: 0, stream, request, holds }, None, self.now);

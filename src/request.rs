@@ -372,7 +372,8 @@ const MAX_VALUE_BYTES: usize = 4096;
 /// A browser sends the cookies of `/events` to `/events/news`, too, and the order of two with one name is not promised
 /// (RFC 6265, section 5.4). So the name has a digest of the path.
 pub fn ticket_cookie(hub: &[u8], path: &[u8]) -> Vec<u8> {
-    let of_path: String = Sha256::digest(path).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let [first, second, third, fourth, ..] = <[u8; 32]>::from(Sha256::digest(path));
+    let of_path = format!("{:08x}", u32::from_be_bytes([first, second, third, fourth]));
     let separator: &[u8] = if hub.is_empty() { b"" } else { b"-" };
     [TICKET_PREFIX, separator, hub, b"-", of_path.as_bytes()].concat()
 }
@@ -385,7 +386,9 @@ pub fn ticket_of(cookies: &[u8], hub: &[u8], path: &[u8]) -> Option<Vec<u8>> {
     if values.next().is_some() {
         return None;
     }
-    BASE64_URL_SAFE_NO_PAD.decode(value).ok() // which refuses a second text of the same bytes
+    let mut ticket = Vec::with_capacity(value.len());
+    BASE64_URL_SAFE_NO_PAD.decode_vec(value, &mut ticket).ok()?; // which refuses a second text of the same bytes
+    Some(ticket)
 }
 
 /// The cookies of a request, each with its name and its value.

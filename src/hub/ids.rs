@@ -74,7 +74,7 @@ impl ClientPosition {
     pub(in crate::hub) fn id(self, epoch: &str) -> String {
         match self.reported {
             Some(reported) => format!("{epoch}-{}-{reported}", self.seq),
-            None => format!("{epoch}-{}", self.seq),
+            None => [epoch, "-", &self.seq.to_string()].concat(),
         }
     }
 }

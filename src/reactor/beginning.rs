@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 
 impl<I: Io> Reactor<I> {
     /// Opens a stream, with or without its socket. It ends at once if the process is shutting down.
-    pub(super) fn open(&mut self, id: StreamId, init: StreamInit, socket: Option<I::Socket>, now: Instant) {
-        let StreamInit { settings, head, content, body, is_inherited } = init;
+    pub(super) fn open(&mut self, id: StreamId, init: &StreamInit, socket: Option<I::Socket>, now: Instant) {
+        let StreamInit { settings, ref head, ref content, body, is_inherited } = *init;
         let mut stream = Stream::new(self.share(settings), now).with_body(body);
-        stream.push_raw(head);
-        stream.push_non_event(content);
+        stream.push_raw(head.clone());
+        stream.push_non_event(content.clone());
         let slot = id.slot as usize;
         if slot >= self.records.len() {
             self.records.resize_with(slot + 1, || None);

@@ -7,10 +7,11 @@ use crate::hub;
 pub use crate::stream::StreamId;
 use crate::stream::{Discarded, Reason, Settings};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The settings and the first bytes of a stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamInit {
     /// The stream's settings.
     pub settings: Settings,
@@ -35,8 +36,8 @@ pub enum Command {
     Open {
         /// The new stream's id.
         stream: StreamId,
-        /// The beginning of the stream. In a box, so that the many small commands are not as large as this one.
-        init: Box<StreamInit>,
+        /// The beginning of the stream: mostly that of the stream before.
+        init: Arc<StreamInit>,
     },
     /// Sends a client a reconnection time and ends its stream: the process has as many streams as it may have.
     Refuse {

@@ -171,7 +171,7 @@ impl<I: Io> Reactor<I> {
             self.continue_subscribing(now); // for a caller that does not ask whether the turn is over
         }
         match command {
-            Command::Open { stream, init } => self.open(stream, *init, socket, now),
+            Command::Open { stream, init } => self.open(stream, &init, socket, now),
             Command::Refuse { stream } => self.end_with_retry(stream, Reason::Server),
             Command::Attach { stream } => {
                 if let Some(socket) = socket {

@@ -345,7 +345,7 @@ mod tests {
         let head = Bytes::from_static(b"head");
         let parts = StreamParts { socket: Some(socket.into()), state: Arc::clone(&state) };
         handle.count_opened();
-        let init = Box::new(StreamInit {
+        let init = Arc::new(StreamInit {
             settings: SETTINGS,
             head,
             content: Bytes::new(),

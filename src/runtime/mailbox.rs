@@ -18,7 +18,7 @@ use crate::sys::epoll::Signal;
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A message for the thread that serves other processes.
@@ -43,19 +43,38 @@ pub struct Mailbox(Mutex<Queue>);
 #[derive(Debug, Default)]
 struct Queue {
     mail: Vec<Mail>,
+    /// Whether whoever reads is told of this mail.
+    is_announced: bool,
     /// Exists if somebody reads.
-    signal: Option<Signal>,
+    signal: Option<Arc<Signal>>,
 }
 
 impl Mailbox {
-    /// Adds a message.
+    /// Adds a message, and announces it.
     pub fn push(&self, mail: Mail) {
+        self.add(mail);
+        self.announce();
+    }
+
+    /// Adds a message, which is to be [announced](Self::announce).
+    pub(super) fn add(&self, mail: Mail) {
         let mut queue = lock(&self.0);
         if let (Some(Mail::Elsewhere), Mail::Elsewhere) = (queue.mail.last(), &mail) {
             return; // whoever looks there sees both
         }
         queue.mail.push(mail);
-        if let (Some(signal), 1) = (&queue.signal, queue.mail.len()) {
+    }
+
+    /// Wakes whoever reads, if there is mail of which that thread does not know. The lock is free then: the thread takes it at
+    /// once.
+    pub(super) fn announce(&self) {
+        let mut queue = lock(&self.0);
+        if queue.mail.is_empty() || std::mem::replace(&mut queue.is_announced, true) {
+            return;
+        }
+        let signal = queue.signal.clone();
+        drop(queue);
+        if let Some(signal) = signal {
             signal.raise();
         }
     }
@@ -63,9 +82,10 @@ impl Mailbox {
     /// Takes all messages.
     pub fn take(&self) -> Vec<Mail> {
         let mut queue = lock(&self.0);
-        if let (Some(signal), false) = (&queue.signal, queue.mail.is_empty()) {
-            signal.lower();
+        if let Some(signal) = &queue.signal {
+            signal.lower(); // a signal may be raised after its mail was taken
         }
+        queue.is_announced = false;
         std::mem::take(&mut queue.mail)
     }
 
@@ -80,7 +100,7 @@ impl Mailbox {
         let mut queue = lock(&self.0);
         let signal = match queue.signal.take() {
             Some(signal) => signal,
-            None => Signal::new()?,
+            None => Arc::new(Signal::new()?),
         };
         if !queue.mail.is_empty() {
             signal.raise();
@@ -148,5 +168,30 @@ impl PresenceReports {
 
     pub(super) fn next_due(&self) -> Option<Instant> {
         lock(&self.0).due
+    }
+}
+
+#[cfg(all(test, not(miri)))] // system calls
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_turn_has_added_is_announced_once() {
+        let mailbox = Mailbox::default();
+        let signal = mailbox.open().expect("a descriptor");
+        let raised = || {
+            let mut count = [0; 8];
+            rustix::io::read(&signal, &mut count).map_or(0, |_| u64::from_ne_bytes(count))
+        };
+        let progress = || Mail::Progress(StreamId { slot: 1, serial: 2 });
+        mailbox.announce();
+        mailbox.add(progress());
+        mailbox.add(progress());
+        assert_eq!(raised(), 0);
+        mailbox.announce();
+        mailbox.announce();
+        assert_eq!((raised(), mailbox.take().len()), (1, 2));
+        mailbox.push(progress());
+        assert_eq!((mailbox.take().len(), raised()), (1, 0));
     }
 }

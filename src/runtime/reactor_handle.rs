@@ -11,7 +11,7 @@ use super::wake::sync::lock;
 use super::wake::waker::Waker;
 use crate::histogram::Times;
 use crate::hub::{Answer, PresenceChange, Question};
-use crate::reactor::{Command, HubId, StreamId};
+use crate::reactor::{Command, HubId, StreamId, StreamInit};
 use crate::runtime::handover_file::HandoverFile;
 use crate::stream::Stats;
 use crate::stream::{after, Reason, Settings};
@@ -128,6 +128,7 @@ pub(crate) struct ReactorHandle {
     /// The requests that somebody waits for, by their numbers.
     requests: Mutex<HashMap<u64, Requester>>,
     settings: Mutex<Option<Arc<Settings>>>,
+    init: Mutex<Option<Arc<StreamInit>>>,
 }
 
 impl ReactorHandle {
@@ -158,6 +159,7 @@ impl ReactorHandle {
             hubs: AtomicU32::new(0),
             requests: Mutex::default(),
             settings: Mutex::default(),
+            init: Mutex::default(),
         })
     }
 
@@ -303,7 +305,7 @@ impl ReactorHandle {
             Some(Requester::Thread(waits)) => *waits = answer,
             Some(Requester::Mailbox) => {
                 requests.remove(&request_id);
-                self.mailbox.push(Mail::Answered(request_id, answer));
+                self.mailbox.add(Mail::Answered(request_id, answer));
             }
             None => {}
         }
@@ -313,7 +315,7 @@ impl ReactorHandle {
     pub(super) fn report_presence(&self, hub: HubId, stream: StreamId, change: PresenceChange) {
         let report = PresenceReport { hub, stream, at: Instant::now(), change };
         match self.mailbox.is_open() {
-            true => self.mailbox.push(Mail::Presence(report)),
+            true => self.mailbox.add(Mail::Presence(report)),
             false => self.presence.push(report),
         }
     }
@@ -321,7 +323,7 @@ impl ReactorHandle {
     /// Reports the end of a stream: to the thread that serves other processes, or to the interpreter that has opened it.
     pub(super) fn report_end(&self, interpreter: u32, stream: StreamId, reason: Reason) {
         match self.mailbox.is_open() {
-            true => self.mailbox.push(Mail::Ended(stream, reason)),
+            true => self.mailbox.add(Mail::Ended(stream, reason)),
             false => self.ends.push(interpreter, stream, reason),
         }
     }
@@ -351,9 +353,10 @@ impl ReactorHandle {
         self.is_lost.load(Ordering::Acquire)
     }
 
-    /// Wakes the threads that [wait](Self::wait).
+    /// Wakes the threads that [wait](Self::wait), and the one that reads the mailbox: once for all that a turn has added.
     pub(crate) fn notify_all(&self) {
         self.notifier.notify_all();
+        self.mailbox.announce();
     }
 
     /// Waits until the reactor has ended all streams at the shutdown, at most for the timeout.
@@ -385,6 +388,7 @@ impl ReactorHandle {
         while let Ok(queued) = self.queue.try_recv() {
             self.discard(queued);
         }
+        self.mailbox.announce();
     }
 
     /// Counts a command that the dead reactor has not taken as lost, and closes its socket. Ends a stream that the
@@ -472,11 +476,22 @@ impl ReactorHandle {
     /// Returns a shared copy of the settings. Most streams have the same settings as the stream before; those share one
     /// copy.
     pub(super) fn share_settings(&self, settings: Settings) -> Arc<Settings> {
-        let mut last = lock(&self.settings);
-        match &*last {
-            Some(shared) if **shared == settings => Arc::clone(shared),
-            _ => Arc::clone(last.insert(Arc::new(settings))),
-        }
+        share(&self.settings, settings)
+    }
+
+    /// Returns a shared copy of the beginning of a stream, mostly that of the stream before. Otherwise this thread would allocate and
+    /// the reactor's would free each, and they would wait for each other.
+    pub(super) fn share_init(&self, init: StreamInit) -> Arc<StreamInit> {
+        share(&self.init, init)
+    }
+}
+
+/// Returns the last value if the new one is equal.
+fn share<T: PartialEq>(last: &Mutex<Option<Arc<T>>>, value: T) -> Arc<T> {
+    let mut last = lock(last);
+    match &*last {
+        Some(shared) if **shared == value => Arc::clone(shared),
+        _ => Arc::clone(last.insert(Arc::new(value))),
     }
 }
 

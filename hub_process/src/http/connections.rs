@@ -264,6 +264,9 @@ impl Connection {
         if !bytes[from..].contains(&b'\n') && bytes.len() < MAX_HEAD {
             return Step::Waits; // a head that comes byte by byte is not read from its beginning each time
         }
+        if bytes.ends_with(b"\r\n\r\n") && bytes[0].is_ascii_uppercase() {
+            return Step::Request(std::mem::take(bytes)); // the head is mostly whole, and is read by whoever takes it
+        }
         match Head::read(bytes) {
             Ok(None) => Step::Waits,
             Ok(Some(_)) | Err(Refusal::Malformed | Refusal::TooLarge) => Step::Request(std::mem::take(bytes)),

@@ -25,6 +25,9 @@ const PEER_WITHIN: Duration = Duration::from_secs(1);
 const ASK_APPLICATION: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nX-Accel-Redirect: @app\r\nContent-Length: 0\r\n\
     Connection: close\r\n\r\n";
 
+/// The bytes of a stream's head beside those of its passport, mostly.
+const OWN_FIELDS: usize = 64;
+
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Accepts connections, and reads the requests that are there.
@@ -197,7 +200,8 @@ impl Beginning {
 
 /// Returns the head of a stream.
 fn response_head(passport: &Passport, preference: Option<&Preference>, coding: ContentCoding) -> Vec<u8> {
-    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+    let mut head = Vec::with_capacity(passport.head.len() + OWN_FIELDS);
+    head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     let is_poll = preference.is_some_and(|preference| preference.wait.is_some());
     let lines = passport.head.split_inclusive(|byte| *byte == b'\n');
     let is_of_streams = |line: &[u8]| {

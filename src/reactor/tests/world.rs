@@ -263,7 +263,7 @@ impl World {
         });
         self.open_records.push(self.records.len() - 1);
         let (head, content, body) = (head.into(), Bytes::new(), Body::default());
-        let init = Box::new(StreamInit { settings, head, content, body, is_inherited: inherited });
+        let init = Arc::new(StreamInit { settings, head, content, body, is_inherited: inherited });
         let open = Command::Open { stream, init };
         self.reactor.apply(open, client.map(Socket), self.now);
         self.records.len() - 1

@@ -251,7 +251,7 @@ impl StreamTable {
 
     fn report_progress(&self, state: &StreamState) {
         if state.take_watch() {
-            self.handle.mailbox.push(Mail::Progress(state.id));
+            self.handle.mailbox.add(Mail::Progress(state.id));
         }
     }
 

@@ -90,7 +90,8 @@ impl ReactorStream {
             self.configure(socket);
         }
         self.reactor.count_opened();
-        self.reactor.queue_up(self.with_parts(Command::Open { stream: self.id, init: Box::new(init) }, socket), true);
+        let init = self.reactor.share_init(init);
+        self.reactor.queue_up(self.with_parts(Command::Open { stream: self.id, init }, socket), true);
     }
 
     /// Gives the stream its socket.

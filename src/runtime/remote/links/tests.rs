@@ -126,7 +126,7 @@ impl Scene {
         }
         let parts = StreamParts { socket, state: Arc::clone(&state) };
         self.handle.count_opened();
-        let init = Box::new(StreamInit {
+        let init = Arc::new(StreamInit {
             settings: SETTINGS,
             head: Bytes::from_static(b"head"),
             content: Bytes::new(),
