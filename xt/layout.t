@@ -273,7 +273,7 @@ for my $folder (@WITHOUT_CIRCLES) {
 my (%is_native, $package);
 for my $line (map { split /\n/, slurp($_) } grep { m{\Asrc/xs/.*[.]xs\z} } distribution_files()) {
     $package = $1 if $line =~ /\AMODULE\s*=.*PACKAGE\s*=\s*(\S+)/;
-    my ($sub) = $line =~ /\A(?: {4})?(_\w+)(?:\(| = [0-9]+\z)/;    # an XSUB or an ALIAS
+    my ($sub) = $line =~ /\A(?: {4})?(?:esx)?(_\w+)(?:\(| = [0-9]+\z)/;    # an XSUB or an ALIAS
     @is_native{$sub, "${package}::$sub"} = (1, 1) if $package && defined $sub;
 }
 ok $is_native{'EventSource::Hub::_subscribe'}, 'the natives are found';

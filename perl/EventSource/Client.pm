@@ -92,7 +92,7 @@ sub next {
     my ($self, $timeout) = @_;
     weaken $self;
     $SETTINGS->seconds(timeout => $timeout);
-    EventSource::Error->throw(code => 'state', message => 'EventSource::Client: next is for a client without on_event')
+    $SETTINGS->throw(state => 'next is for a client without on_event')
         if $self->{loop};
     my $until = defined $timeout ? _now() + $timeout : undef;
     my $has_waited;
@@ -205,10 +205,7 @@ sub _transport_in_loop {
     my $names = join ', ', EventSource::XS::Client::Transport->names;
     $SETTINGS->one_of(via => $via, EventSource::XS::Client::Transport->names);
     return EventSource::XS::Client::Transport->in_loop($via)
-        || EventSource::Error->throw(
-        code    => 'unsupported',
-        message => "EventSource::Client: on_event needs one of $names: load it, or name it with via"
-        );
+        || $SETTINGS->throw(unsupported => "on_event needs one of $names: load it, or name it with via");
 }
 
 # Private methods
@@ -293,10 +290,7 @@ sub _open {
 sub _refuse_blocking {
     my ($self, $method) = @_;
     return if $self->{loop};
-    EventSource::Error->throw(
-        code    => 'state',
-        message => "EventSource::Client: $method is for a client with on_event; without it, next reads as it is called"
-    );
+    $SETTINGS->throw(state => "$method is for a client with on_event; without it, next reads as it is called");
     return;
 }
 

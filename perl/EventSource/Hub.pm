@@ -8,7 +8,6 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'EventSource::XS::Hub::Calls';
-use EventSource::Error;
 use EventSource::Hub::Process;
 use EventSource::XS ();
 use EventSource::XS::Hub::Absence;
@@ -50,10 +49,7 @@ my @STREAM_SETTINGS =
 sub new {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('new takes settings', @given);
-    EventSource::Error->throw(
-        code    => 'unsupported',
-        message => 'EventSource::Hub: there are no hubs on this system: they need Linux'
-    ) if !$class->can('_attach');
+    $SETTINGS->throw(unsupported => 'there are no hubs on this system: they need Linux') if !$class->can('_attach');
     for my $name (grep { exists $given{$_} } @APP_OPTIONS) {
         $SETTINGS->refuse($name, "$name is an option of to_app, not a setting of new");
     }
@@ -131,10 +127,7 @@ sub process {
     my ($self, @given) = @_;
     my %given = $SETTINGS->parse('process takes options', @given);
     $SETTINGS->known(\%given, ['timeout'], 'option %s of process');
-    EventSource::Error->throw(
-        code    => 'state',
-        message => 'EventSource::Hub: only a named hub has a process'
-    ) if !length $self->{name};
+    $SETTINGS->throw(state => 'only a named hub has a process') if !length $self->{name};
     my %place = map { defined $self->{$_} ? ($_ => $self->{$_}) : () } qw(name show_channel socket);
     return EventSource::Hub::Process->connect(%place, %given, autostart => 0);
 }
@@ -244,12 +237,10 @@ sub _first_block {
 sub _check_later {
     my ($after, $start) = @_;
     my ($late) = defined $after ? 'after' : defined $start && $start ne 'latest' ? 'start' : return;
-    return EventSource::Error->throw(
-        code    => 'state',
-        field   => $late,
-        message =>
-            "EventSource::Hub: $late is for a stream that has not begun. A later subscription begins with new events:"
-            . " leave $late out, or subscribe in the handler before it pushes and returns"
+    return $SETTINGS->throw(
+        state => "$late is for a stream that has not begun. A later subscription begins with new events:"
+            . " leave $late out, or subscribe in the handler before it pushes and returns",
+        $late
     );
 }
 

@@ -61,12 +61,10 @@ sub follow {
     my ($self, @given) = @_;
     my %follower = $self->_follower(follow => @given);
     my $loop     = EventSource::XS::Loop->current(may_choose => 1);
-    EventSource::Error->throw(
-        code    => 'state',
-        message => __PACKAGE__
-            . ': follow needs an event loop, and none is loaded here: run "eventsource outbox" as a process of its own, or,'
-            . ' on a server with an event loop, load that first: AnyEvent, for example'
-    ) if !$loop;
+    $SETTINGS->throw(state =>
+            'follow needs an event loop, and none is loaded here: run "eventsource outbox" as a process of its own, or,'
+            . ' on a server with an event loop, load that first: AnyEvent, for example')
+        if !$loop;
     my $run = EventSource::XS::Outbox::FollowerLoop->in_loop($loop, %follower);
     weaken($self->{run} = $run);
     return $run;
@@ -92,10 +90,7 @@ sub metrics_app {
             local ($@, $SIG{__DIE__});
             return $text if eval { $text = $self->openmetrics($connect->()); 1 };
             my $reason = EventSource::XS::Reason->of($@);
-            EventSource::Error->throw(
-                code    => 'unavailable',
-                message => __PACKAGE__ . ": the database answers nothing: $reason"
-            );
+            $SETTINGS->throw(unavailable => "the database answers nothing: $reason");
         }
     );
 }
@@ -129,11 +124,9 @@ sub publish {
         $SETTINGS->refuse($field, "an event of an outbox has at most $MAX_BYTES bytes")
             if length $row->{$column} > $MAX_BYTES;
     }
-    EventSource::Error->throw(
-        code    => 'refused',
-        message => __PACKAGE__
-            . ": the table $self->{table} has taken no row: look at its triggers and rules, and at Callbacks of the handle"
-    ) if !$class->insert($dbh, $self->{table}, $row);
+    $SETTINGS->throw(refused =>
+            "the table $self->{table} has taken no row: look at its triggers and rules, and at Callbacks of the handle")
+        if !$class->insert($dbh, $self->{table}, $row);
 
     # A worker that blocks may have loaded the module of an event loop, which never runs.
     warn __PACKAGE__

@@ -16,7 +16,6 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::Error;
 use EventSource::Hub::Lease;
 use EventSource::XS ();
 use EventSource::XS::Reason;
@@ -172,10 +171,7 @@ sub _load {
     return if eval { require $_ for @modules; 1 };
     my $error = $@;
     die $error if $error !~ /\ACan't locate (?:AnyEvent|Object|XML|Net|Authen)\b/;
-    return EventSource::Error->throw(
-        code    => 'unsupported',
-        message => __PACKAGE__ . ': AnyEvent::XMPP is not installed (on Debian: libanyevent-xmpp-perl)'
-    );
+    return $SETTINGS->throw(unsupported => 'AnyEvent::XMPP is not installed (on Debian: libanyevent-xmpp-perl)');
 }
 
 # The service answers: what was reported before is news again.

@@ -16,15 +16,14 @@ our @EXPORT_OK = qw(format_event);
 my @COUNTED = qw(buffered bytes events longest_delay lost opened refused wakeups);
 my @REASONS = qw(client slow timeout error server application);
 
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
+
 # Public methods
 
 sub client_address {
     my ($class, $env, $bits) = @_;
-    EventSource::Error->throw(
-        code    => 'invalid',
-        field   => 'bits',
-        message => 'EventSource::XS: the bits of client_address must be a whole number from 0 to 128'
-    ) if ($bits //= 128) !~ /\A[0-9]{1,3}\z/ || $bits > 128;
+    $SETTINGS->refuse(bits => 'the bits of client_address must be a whole number from 0 to 128')
+        if ($bits //= 128) !~ /\A[0-9]{1,3}\z/ || $bits > 128;
     return EventSource::XS::Address->text($env->{REMOTE_ADDR}, $bits);
 }
 
@@ -48,8 +47,10 @@ sub see_request {
 }
 
 sub stats {
-    my $class  = shift;
-    my $stats  = $class->can('_stats')                   ? _stats() : {native => 0, map { ($_ => 0) } @COUNTED};
+    my $class = shift;
+    my @texts =
+        $class->can('_finish') ? EventSource::Hub::Process->_call('stats') : map { ($_ => 0) } native => @COUNTED;
+    my $stats  = $class->counts_of(@texts);
     my $others = $INC{'EventSource/XS/Stream/Writer.pm'} ? EventSource::XS::Stream::Writer->counted : {};
     $stats->{open} = $stats->{native} + ($others->{open} || 0);
     $stats->{$_}         += $others->{$_}         || 0 for qw(opened refused events bytes);

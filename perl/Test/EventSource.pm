@@ -6,7 +6,6 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::Error;
 use EventSource::XS::Settings;
 use EventSource::XS::Test::InProcess;
 use EventSource::XS::Test::Loop;
@@ -194,10 +193,7 @@ sub _content {
 sub _must_be_real {
     my ($self, $method) = @_;
     return if $self->{server}->isa('EventSource::XS::Test::Server');
-    return EventSource::Error->throw(
-        code    => 'state',
-        message => "Test::EventSource: $method is for a server that was started here",
-    );
+    return $SETTINGS->throw(state => "$method is for a server that was started here");
 }
 
 # The headers are those of a browser's EventSource. A given header replaces a default one of the same name, and a header

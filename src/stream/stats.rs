@@ -1,8 +1,7 @@
 //! The counters of streams at one moment.
 
-/// The counters at one moment, of all reactors of this process: `esx_counts`.
+/// The counters at one moment, of all reactors of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
 pub struct Stats {
     /// Streams that are open.
     pub open: u64,

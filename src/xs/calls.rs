@@ -93,16 +93,10 @@ fn unless_ending(counted: Result<u64, Failure>) -> Result<u64, Failure> {
 
 /// The counts of a hub, and of its process and its store if it has one of its own: names and values.
 fn count(counted: &Counted) -> Answer {
-    let mut answer = Answer::default();
-    let named = match counted.pid {
+    Answer::of_named(match counted.pid {
         0 => hub_counts(&counted.hub),
         _ => process_counts(counted),
-    };
-    for (name, value) in named {
-        answer.push(name);
-        answer.push(value);
-    }
-    answer
+    })
 }
 
 /// The [metrics] as text in UTF-8. The given texts are the hub's name, empty if it has none, and the topics that are told
@@ -192,7 +186,7 @@ fn log_texts(page: LogPage) -> Answer {
     answer
 }
 
-/// A count for Perl: a name and a value, of which EventSource::XS::Hub::Calls makes hashes. A dot is between the name of a hash
+/// A count for Perl: a name and a value, of which EventSource::XS::counts_of makes hashes. A dot is between the name of a hash
 /// and the name in it.
 type Named = (&'static str, String);
 

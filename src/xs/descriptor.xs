@@ -1,6 +1,7 @@
 # Descriptors: copies of them, whose client has disconnected or is dead, and whether few are left.
 
-MODULE = EventSource::XS    PACKAGE = EventSource::XS
+# A function without code here is the one of Rust with that name.
+MODULE = EventSource::XS    PACKAGE = EventSource::XS    PREFIX = esx
 
 SV *
 _duplicate(int number)
@@ -10,38 +11,20 @@ _duplicate(int number)
     RETVAL
 
 bool
-_is_connection(int number)
-  CODE:
-    RETVAL = esx_is_connection(number) > 0;
-  OUTPUT:
-    RETVAL
+esx_is_connection(int number)
 
 # Makes the connection keep what the server writes, until the reactor has written something too.
 void
-_cork(int number)
-  CODE:
-    esx_cork(number);
+esx_cork(int number)
 
 bool
-_has_left(int number)
-  CODE:
-    RETVAL = esx_has_left(number) > 0;
-  OUTPUT:
-    RETVAL
+esx_has_left(int number)
 
 bool
-_is_hung_up(int number)
-  CODE:
-    RETVAL = esx_is_hung_up(number) > 0;
-  OUTPUT:
-    RETVAL
+esx_is_hung_up(int number)
 
 bool
-_is_short()
-  CODE:
-    RETVAL = esx_is_short() > 0;
-  OUTPUT:
-    RETVAL
+esx_is_short()
 
 MODULE = EventSource::XS    PACKAGE = EventSource::XS::RelayedClient
 

@@ -96,13 +96,7 @@ enum esx_pushed { ESX_TAKEN, ESX_FULL };
 /* Whether an event that is pushed has an id. */
 enum esx_has_id { ESX_NO_ID, ESX_HAS_ID, ESX_ID_UNKNOWN };
 
-enum { ESX_REASONS = 6, ESX_LOSSES = 7 };
-
-typedef struct {
-    uint64_t open, opened, refused, ended[ESX_REASONS], events, bytes;
-    uint64_t lost[ESX_LOSSES], buffered, stalled, wakeups, longest_delay_ns;
-    uint64_t refused_origins;
-} esx_counts;
+enum { ESX_REASONS = 6 };
 
 void *esx_stream_open(const esx_opening *opening, esx_report *report);
 void *esx_takeover_begin(int number, int must_be_connection, esx_report *report);
@@ -138,11 +132,9 @@ void esx_stream_transfer(void *stream);
 void esx_stream_leave_other_clients(void *stream);
 void esx_stream_end_process_too(void *stream, double grace, int report);
 int esx_stream_wait_until_sent(void *stream, uint32_t milliseconds);
-uint64_t esx_take_losses(char *cause, size_t room, size_t *len);
 int esx_next_end(uint32_t interpreter, uint64_t *name);
 size_t esx_reason(uint32_t number, const char **word);
 uint32_t esx_new_interpreter(void);
-void esx_stats(esx_counts *counts);
 void esx_finish(void);
 void esx_linger(double seconds);
 void esx_serve(int has_request);

@@ -10,8 +10,9 @@ use crate::compression::ContentCoding;
 use crate::event::{EventId, EventName, Field, Framing, LineEnd, Retry, Text};
 use crate::hub::{check_once, FirstBlock, PositionStyle, Publication, Retain, SubscribeRequest};
 use crate::remote::{self, kept_settings, CallConnection, Place};
+use crate::runtime;
 use crate::store_settings::{self, StoreSettings};
-use crate::stream::Settings;
+use crate::stream::{Reason, Settings};
 use crate::wire::{Call, FieldList, Fields, Name, Open, Request, ShowChannel};
 use crate::{ErrorCode, Failure};
 use rustix::fd::BorrowedFd;
@@ -190,11 +191,44 @@ unsafe extern "C" fn esx_process_call(
                 let folders = remote::place::folders()?;
                 Ok(Answer::of_bytes(folders.iter().map(|folder| folder.as_os_str().as_bytes())))
             }
+            (None, b"losses") => Ok(losses()),
             (None, b"replace") => replace(given),
+            (None, b"stats") => Ok(stats()),
             (None, b"store_names") => Ok(Answer::of_bytes(store_settings::names().map(str::as_bytes))),
             (None, name) => guard::refuse("call", String::from_utf8_lossy(name)),
         }
     })
+}
+
+/// Takes the losses that no interpreter has told of: how many there are, and the cause of the first. Empty if there are none.
+fn losses() -> Answer {
+    if !remote::has_losses() {
+        return Answer::default();
+    }
+    let (count, cause) = remote::take_losses();
+    let mut answer = Answer::of(count.to_string());
+    answer.push(cause);
+    answer
+}
+
+/// The counts of the streams of this process: names and values.
+fn stats() -> Answer {
+    let stats = runtime::stats();
+    let numbers = [
+        ("native", stats.open),
+        ("opened", stats.opened),
+        ("refused", stats.refused),
+        ("events", stats.events),
+        ("bytes", stats.bytes),
+        ("buffered", stats.buffered),
+        ("wakeups", stats.wakeups),
+        ("lost", stats.lost.iter().sum()),
+    ];
+    let mut named: Vec<_> = numbers.iter().map(|(name, number)| ((*name).to_owned(), number.to_string())).collect();
+    let ended = Reason::ALL.iter().zip(&stats.ended);
+    named.extend(ended.map(|(reason, number)| (format!("closed.{}", reason.name()), number.to_string())));
+    named.push(("longest_delay".to_owned(), Duration::from_nanos(stats.longest_delay_ns).as_secs_f64().to_string()));
+    Answer::of_named(named)
 }
 
 /// Asks a process of any version to continue as another program; without the path of one, to end. The texts are those of

@@ -4,9 +4,7 @@ use super::guard::{self, Report};
 use crate::compression::{Body, ContentCoding};
 use crate::event::has_id_line;
 use crate::remote;
-use crate::runtime::{
-    self, descriptor_reserve, Obstacle, OpenOptions, Pushed, RelayedClient, Stats, StreamHandle, Takeover,
-};
+use crate::runtime::{self, descriptor_reserve, Obstacle, OpenOptions, Pushed, RelayedClient, StreamHandle, Takeover};
 use crate::stream::{Framing, LineEnd, Reason, Settings};
 use crate::sys::{descriptor, signal};
 use crate::Failure;
@@ -330,13 +328,6 @@ unsafe extern "C" fn esx_reason(number: u32, word: *mut *const c_char) -> usize 
     name.len()
 }
 
-#[no_mangle]
-unsafe extern "C" fn esx_stats(stats: *mut Stats) {
-    let counted = guard::run_or(Stats::default(), runtime::stats);
-    // SAFETY: `stats` is a struct on the stack of C, perhaps without a value yet.
-    unsafe { stats.write(counted) };
-}
-
 /// Returns the result of a system call for C: its value, or the negated error number.
 fn or_errno(result: io::Result<c_int>) -> c_int {
     const EIO: c_int = 5;
@@ -346,24 +337,6 @@ fn or_errno(result: io::Result<c_int>) -> c_int {
 #[no_mangle]
 extern "C" fn esx_notify_descriptor(interpreter: u32) -> c_int {
     guard::run_or(-1, || or_errno(runtime::notify_descriptor(interpreter)))
-}
-
-/// Takes the losses that no interpreter has told of. Writes the cause, cut to the room, and returns how many there are.
-#[no_mangle]
-unsafe extern "C" fn esx_take_losses(cause: *mut c_char, room: usize, len: *mut usize) -> u64 {
-    guard::run_or(0, || {
-        if !remote::has_losses() {
-            return 0;
-        }
-        let (count, text) = remote::take_losses();
-        let bytes = text.len().min(room);
-        // SAFETY: `cause` is a buffer on the stack of C with that room, and `len` a variable there.
-        unsafe {
-            cause.copy_from_nonoverlapping(text.as_ptr().cast(), bytes);
-            len.write(bytes);
-        }
-        count
-    })
 }
 
 #[no_mangle]

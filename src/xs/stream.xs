@@ -1,6 +1,6 @@
 # Native streams. stream.h has their objects, stream.rs is behind them.
 
-MODULE = EventSource::XS    PACKAGE = EventSource::XS::Stream::Native
+MODULE = EventSource::XS    PACKAGE = EventSource::XS::Stream::Native    PREFIX = esx_
 
 void
 _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings, SV *first, SV *is_loop, SV *is_chunked)
@@ -42,11 +42,7 @@ _become(SV *self, SV *opened)
     magic->mg_ptr = NULL;
 
 UV
-default_max_streams()
-  CODE:
-    RETVAL = esx_default_max_streams();
-  OUTPUT:
-    RETVAL
+esx_default_max_streams()
 
 bool
 _attach(SV *self, SV *socket)

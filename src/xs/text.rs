@@ -124,6 +124,16 @@ impl Answer {
         Self { texts: texts.into_iter().map(Into::into).collect(), is_bytes: true }
     }
 
+    /// Names and values, of which EventSource::XS::counts_of makes a hash.
+    pub(super) fn of_named<T: AsRef<[u8]>>(named: impl IntoIterator<Item = (T, String)>) -> Self {
+        let mut answer = Self::default();
+        for (name, value) in named {
+            answer.push(name);
+            answer.push(value);
+        }
+        answer
+    }
+
     /// True is 1, and false is empty, as in Perl.
     pub(super) fn of_truth(is_true: bool) -> Self {
         Self::of(if is_true { "1" } else { "" })

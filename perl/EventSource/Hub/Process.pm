@@ -83,11 +83,8 @@ sub end {
     my $error = EventSource::Error->own($@);
     die $error if $error->code ne 'unknown';
     my $problem = $self->_problem_of_store or die $error;
-    return EventSource::Error->throw(
-        code    => 'unknown',
-        message => __PACKAGE__
-            . ": the streams of this machine have ended, those of others when their hubs know: $problem"
-    );
+    return $SETTINGS->throw(
+        unknown => "the streams of this machine have ended, those of others when their hubs know: $problem");
 }
 
 sub follow {
@@ -101,7 +98,7 @@ sub follow {
     my @native =
         (after => $after, start => $SUBSCRIPTION->start($option{start}), $SUBSCRIPTION->native_topics(@topics));
     my ($socket, $handed) = EventSource::XS::SocketPair->open
-        or EventSource::Error->throw(code => 'unavailable', message => __PACKAGE__ . ": no pair of sockets: $!");
+        or $SETTINGS->throw(unavailable => "no pair of sockets: $!");
     $self->_call('follow', fileno $handed, @native);
     return EventSource::XS::Hub::FollowedStream->new(
         gap_event => $self->{gap_event},
@@ -121,11 +118,8 @@ sub log {
     my @sockets = length $place{socket} ? $place{socket} : map { "$_/$name.sock" } $class->_call('folders');
     my $lines   = EventSource::XS::Hub::Log->lines_of(map { "$_.log" } @sockets);
     return @$lines if $lines;
-    return EventSource::Error->throw(
-        code    => 'unavailable',
-        message => "EventSource::Hub::Process: there is no log of the hub $name: no process of this user has served it"
-            . " ($sockets[0].log)"
-    );
+    return $SETTINGS->throw(unavailable => "there is no log of the hub $name: no process of this user has served it"
+            . " ($sockets[0].log)");
 }
 
 sub names {
@@ -161,11 +155,7 @@ sub publish {
     my ($self, @given) = @_;
     $self->begin_publish(@given);
     my ($answer) = reverse $self->answers;
-    EventSource::Error->throw(
-        code    => $answer->{code},
-        field   => $answer->{field},
-        message => __PACKAGE__ . ": $answer->{error}"
-    ) if !defined $answer->{id};
+    $SETTINGS->throw($answer->{code}, $answer->{error}, $answer->{field}) if !defined $answer->{id};
     return $answer->{id};
 }
 

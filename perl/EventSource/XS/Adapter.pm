@@ -29,12 +29,13 @@ use warnings;
 # captured (Stream::Takeover). A server that queues needs a take_over of its own. A stream sets $| while it
 # writes, because some servers keep what a writer is given until the buffer of the selected handle is flushed.
 
-use EventSource::Error;
 use EventSource::XS::Library;
+use EventSource::XS::Settings;
 use EventSource::XS::Stream::Obstacle;
 use Scalar::Util qw(blessed weaken);
 
 my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::XS::Adapter');
 
 # The class of the objects that Plack::Util::inline_object makes. Most servers make their writer that way.
 my $INLINE_OBJECT = 'Plack::Util::Prototype';
@@ -130,11 +131,8 @@ sub plain {
 # An application calls this for an adapter that is not in the folder. It takes the name of a loaded subclass.
 sub register {
     my ($class, $adapter) = @_;
-    EventSource::Error->throw(
-        code    => 'invalid',
-        field   => 'adapter',
-        message => 'EventSource::XS::Adapter: register takes the name of a loaded subclass of EventSource::XS::Adapter'
-    ) if !defined $adapter || ref $adapter || $adapter eq __PACKAGE__ || !$adapter->isa(__PACKAGE__);
+    $SETTINGS->refuse(adapter => 'register takes the name of a loaded subclass of EventSource::XS::Adapter')
+        if !defined $adapter || ref $adapter || $adapter eq __PACKAGE__ || !$adapter->isa(__PACKAGE__);
     push @ADAPTERS, $adapter if !grep { $_ eq $adapter } @ADAPTERS;
     $is_indexed = $process = 0;
     return;
@@ -435,7 +433,7 @@ sub _kind_of {
 sub _load_adapters {
     my ($folder) = __FILE__ =~ /\A(.*)\.pm\z/s;
     opendir my $entries, $folder
-        or EventSource::Error->throw(code => 'unavailable', message => "EventSource::XS::Adapter: $folder: $!");
+        or $SETTINGS->throw(unavailable => "$folder: $!");
     for my $name (sort map { /\A(\w+)\.pm\z/ ? $1 : () } readdir $entries) {
         require "EventSource/XS/Adapter/$name.pm";    ## no critic (RequireBarewordIncludes)
         push @ADAPTERS, __PACKAGE__ . "::$name";

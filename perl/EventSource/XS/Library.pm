@@ -48,6 +48,9 @@ my %MEANT = (
 # The invocants in the usage of methods of src/xs, by the last part of their class.
 my %INVOCANT = (Connection => '$conn', Hub => '$hub', Native => '$stream', Parser => '$parser');
 
+# The texts of counts; the others are numbers.
+my %IS_TEXT = map { ($_ => 1) } qw(kind last_error place);
+
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1);
@@ -80,6 +83,18 @@ our $is_dispatching = 0;
 sub CLONE { $is_asked = @LATER = (); return }
 
 # Public methods
+
+# The hash of a call's names and values. A dot is between the name of a hash in it and a name there.
+sub counts_of {
+    my ($class, @texts) = @_;
+    my %counts;
+    while (my ($path, $text) = splice @texts, 0, 2) {
+        my ($group, $name) = $path =~ /\A(?:(\w+)[.])?(\w+)\z/;
+        my $hash = $group ? $counts{$group} ||= {} : \%counts;
+        $hash->{$name} = $IS_TEXT{$name} ? $text : $text + 0;
+    }
+    return \%counts;
+}
 
 # Called for each request, so it asks at once whether there is anything to do at all. The library counts what is queued here.
 sub dispatch {
@@ -141,8 +156,7 @@ sub later_here {
 
 # Lost events and subscriptions of a hub process are reported once in a process.
 sub tell_losses {
-    my $class = shift;
-    my ($count, $cause) = $class->can('_take_losses') ? _take_losses() : ();
+    my ($count, $cause) = $HAS_NATIVE ? EventSource::Hub::Process->_call('losses') : ();
     return if !$count || $has_warned_of_losses == $$;
     $has_warned_of_losses = $$;
     warn "EventSource::Hub: $count events or subscriptions for a named hub are lost: $cause; later losses are"

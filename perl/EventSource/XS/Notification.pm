@@ -6,7 +6,6 @@ use warnings;
 # to itself.
 
 use Config;
-use EventSource::Error;
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;
 use EventSource::XS::Settings;
@@ -26,15 +25,10 @@ my %MAY_NOTIFY       = map { ($_ => 1) } qw(URG USR1 USR2 WINCH IO RTMIN RTMAX),
 # Public methods
 
 sub descriptor {
-    EventSource::Error->throw(
-        code    => 'unsupported',
-        message => 'EventSource::XS: there are no native streams on this system'
-    ) if !EventSource::XS->can('_notify_descriptor');
+    $SETTINGS->throw(unsupported => 'there are no native streams on this system')
+        if !EventSource::XS->can('_notify_descriptor');
     my $number = EventSource::XS::Stream::Native->notify_number;
-    EventSource::Error->throw(
-        code    => 'unavailable',
-        message => "EventSource::XS: there is no descriptor for notify_fd: $!"
-    ) if !defined $number;
+    $SETTINGS->throw(unavailable => "there is no descriptor for notify_fd: $!") if !defined $number;
     return $number;
 }
 
@@ -79,19 +73,14 @@ sub send_signal {
 # Throws an exception unless the process may be sent a signal as a notification.
 sub _check_signal {
     my $name = shift;
-    EventSource::Error->throw(
-        code    => 'unsupported',
-        message => 'EventSource::XS: notify_signal needs native streams and the safe signals of perl'
-    ) if !EventSource::XS->can('_set_end_signal') || ($ENV{PERL_SIGNALS} || '') eq 'unsafe';
+    $SETTINGS->throw(unsupported => 'notify_signal needs native streams and the safe signals of perl')
+        if !EventSource::XS->can('_set_end_signal') || ($ENV{PERL_SIGNALS} || '') eq 'unsafe';
     return if !defined $name;
     $SETTINGS->refuse(signal => 'notify_signal takes the name of a signal: URG, USR1, USR2, WINCH, IO or a real-time'
             . " signal, such as RTMIN; not $name")
         if !$MAY_NOTIFY{$name} || !defined _signal_number($name);
-    EventSource::Error->throw(
-        code    => 'state',
-        field   => 'signal',
-        message => "EventSource::XS: this process has a handler of SIG$name already: choose another signal"
-    ) if !_is_handler($SIG{$name}) && _has_handler($name);
+    $SETTINGS->throw(state => "this process has a handler of SIG$name already: choose another signal", 'signal')
+        if !_is_handler($SIG{$name}) && _has_handler($name);
     return;
 }
 

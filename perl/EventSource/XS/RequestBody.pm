@@ -9,9 +9,11 @@ use warnings;
 # cannot hold today. Such a request takes the server as long as if the application had read the body itself. A limit of the
 # size is the server's or the proxy's task.
 
-use EventSource::Error;
 use EventSource::XS::Adapter;
+use EventSource::XS::Settings;
 use Stream::Buffered;
+
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::XS');
 
 my $PIECE = 65_536;    # bytes that are read at once
 
@@ -80,10 +82,7 @@ sub _copy {
         $buffer->print($piece);
         $left -= $count;
     }
-    EventSource::Error->throw(
-        code    => 'unavailable',
-        message => "EventSource::XS: the body of a request cannot be stored: $!"
-    ) if $buffer->size != $length;
+    $SETTINGS->throw(unavailable => "the body of a request cannot be stored: $!") if $buffer->size != $length;
     return $buffer->rewind;
 }
 

@@ -205,7 +205,7 @@ sub plain_number {
 # Throw an exception with the code invalid, that field, or none if it is undef, and that text after the module's name.
 sub refuse {
     my ($self, $field, $text) = @_;
-    return EventSource::Error->throw(code => 'invalid', field => $field, message => "$self->{module}: $text");
+    return $self->throw(invalid => $text, $field);
 }
 
 # Throw an exception unless the value is a number of seconds from 0 (is_seconds), or above 0 if is_above_zero is true.
@@ -228,6 +228,12 @@ sub string {
         "$name must be a string, not a reference to " . ref($value) . ($option{hint} || ''))
         if ref $value && !overload::Overloaded($value);
     return "$value";
+}
+
+# Throw an exception with that code, that text after the module's name, and perhaps a field.
+sub throw {
+    my ($self, $code, $text, $field) = @_;
+    return EventSource::Error->throw(code => $code, field => $field, message => "$self->{module}: $text");
 }
 
 # Warn of a mistake at a line of the application, once for each kind and line in a process, and at most 1,000 times. The

@@ -4,7 +4,7 @@ use warnings;
 
 # The files of share/, as make has installed them.
 
-use EventSource::Error;
+use EventSource::XS::Settings;
 use File::Spec ();
 
 # Beside this file, or where File::ShareDir finds it, too: in a folder of @INC.
@@ -17,12 +17,9 @@ sub content {
     my ($class, $name) = @_;
     my @paths  = map { "$_/$FOLDER/$name" } $LIBRARY, grep { !ref } @INC;
     my ($path) = ((grep { -e } @paths), @paths);
-    open my $file, '<:raw',
-        $path
-        or EventSource::Error->throw(
-        code    => 'unsupported',
-        message => "EventSource::XS: cannot read $path: $!. Install the distribution, or run make in its folder"
-        );
+    open my $file, '<:raw', $path
+        or EventSource::XS::Settings->new('EventSource::XS')
+        ->throw(unsupported => "cannot read $path: $!. Install the distribution, or run make in its folder");
     local $/ = undef;
     return scalar readline $file;
 }

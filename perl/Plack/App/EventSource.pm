@@ -357,11 +357,8 @@ sub _check_methods {
 sub _check_native {
     my ($self, $env) = @_;
     my $obstacle = EventSource::XS::Stream->obstacle($env);
-    EventSource::Error->throw(
-        code    => 'unsupported',
-        field   => 'native',
-        message => 'Plack::App::EventSource: the stream cannot be native: ' . _with_remedy($obstacle)
-    ) if defined $obstacle;
+    $SETTINGS->throw(unsupported => 'the stream cannot be native: ' . _with_remedy($obstacle), 'native')
+        if defined $obstacle;
     return;
 }
 

@@ -8,8 +8,8 @@ our $VERSION = '0.100';
 
 use Carp  qw(shortmess);
 use Errno ();
-use EventSource::Error;
 use EventSource::Parser;
+use EventSource::XS::Settings;
 use EventSource::XS::Signals qw(without_signals);
 use EventSource::XS::Test::Expected;
 use EventSource::XS::Test::Loop;
@@ -22,6 +22,8 @@ use Test::Builder;
 use Time::HiRes qw(time);
 
 our @CARP_NOT = qw(Test::EventSource);
+
+my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 
 # The received bytes that a failure shows.
 my $SHOWN_BYTES = 8192;
@@ -69,10 +71,7 @@ sub close {
 sub content {
     my ($self, $seconds) = @_;
     $self->has_ended($seconds)
-        or EventSource::Error->throw(
-        code    => 'timeout',
-        message => "Test::EventSource: $self->{name} has not ended in " . $self->_seconds($seconds),
-        );
+        or $SETTINGS->throw(timeout => "$self->{name} has not ended in " . $self->_seconds($seconds));
     return $self->{raw};
 }
 
@@ -321,10 +320,7 @@ sub _is_position {
 sub _knows {
     my ($self, $option, $state, $expected, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    EventSource::Error->throw(
-        code    => 'state',
-        message => "Test::EventSource: this is for a stream that is opened with $option"
-    ) if !$state;
+    $SETTINGS->throw(state => "this is for a stream that is opened with $option") if !$state;
     my @wrong;
     my $is_wrong = sub { !!(@wrong = $self->_differences($state, $expected)) };
     $self->_wait_while(

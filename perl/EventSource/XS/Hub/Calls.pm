@@ -22,9 +22,6 @@ my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
 # The numbers of a channel.
 my @NUMBERS = qw(subscribers events bytes keys rate);
 
-# The texts of counts; the others are numbers.
-my %IS_TEXT = map { ($_ => 1) } qw(kind last_error place);
-
 # Public methods
 
 sub channels {
@@ -116,17 +113,11 @@ sub state {
 
 # Without an error of the store, its text and its age are undefined.
 sub stats {
-    my $self  = shift;
-    my @texts = $self->_call('count');
-    my %counts;
-    while (my ($path, $text) = splice @texts, 0, 2) {
-        my ($group, $name) = $path =~ /\A(?:(\w+)[.])?(\w+)\z/;
-        my $hash = $group ? $counts{$group} ||= {} : \%counts;
-        $hash->{$name} = $IS_TEXT{$name} ? $text : $text + 0;
-    }
-    my $store = $counts{store};
+    my $self   = shift;
+    my $counts = EventSource::XS->counts_of($self->_call('count'));
+    my $store  = $counts->{store};
     @$store{qw(last_error last_error_age)} = () if $store && !length $store->{last_error};
-    return \%counts;
+    return $counts;
 }
 
 sub subscribers {

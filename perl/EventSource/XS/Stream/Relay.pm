@@ -17,10 +17,10 @@ use warnings;
 # (Stream::Relay::Process); then the relay has no writer, and is like any stream that was handed over.
 
 use parent 'EventSource::XS::Stream::Native';
-use EventSource::Error;
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
+use EventSource::XS::Settings;
 use EventSource::XS::SocketPair;
 use EventSource::XS::Stream::Fallback;
 use EventSource::XS::Stream::Relay::Process;
@@ -30,6 +30,8 @@ use Scalar::Util qw(refaddr weaken);
 use Time::HiRes  ();
 
 our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Hub::App);
+
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
 $EventSource::XS::is_polling = 1;    # dispatch calls collect
 
@@ -63,11 +65,11 @@ sub CLONE { %RELAYS = (); return }
 sub begin {
     my ($class, $stream) = @_;
     return if $stream->isa('EventSource::XS::Stream::Native');
-    _refuse(state => 'this stream is of the process that this one was forked from: subscribe it there')
+    $SETTINGS->throw(state => 'this stream is of the process that this one was forked from: subscribe it there')
         if !$stream->is_here;
-    my ($ours, $theirs) = EventSource::XS::SocketPair->open or _refuse(unavailable => "no socketpair: $!");
+    my ($ours, $theirs) = EventSource::XS::SocketPair->open or $SETTINGS->throw(unavailable => "no socketpair: $!");
     my $number = EventSource::XS::_duplicate(fileno $theirs);
-    _refuse(unavailable => "no descriptor: $!") if !defined $number;
+    $SETTINGS->throw(unavailable => "no descriptor: $!") if !defined $number;
     my %setting = (%{$stream->settings}, is_loop => 1, opening => '');
     my $timeout = $setting{timeout};
     @setting{qw(timeout native_settings)} = (max $HUB_TIMEOUT, $timeout) if $stream->socket;
@@ -360,11 +362,6 @@ sub _copy_at_once {
     my $select = IO::Select->new($self->{ours});
     while ($self->{writer} && !$self->{writer}->is_full && $select->can_read(0)) { $self->_copy or last }
     return;
-}
-
-sub _refuse {
-    my ($code, $error) = @_;
-    return EventSource::Error->throw(code => $code, message => "EventSource::Hub: $error");
 }
 
 # The hub has ended the stream of a client that reads nothing, or this relay does. Nobody may wait for that client, so its

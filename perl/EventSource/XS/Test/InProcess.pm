@@ -8,8 +8,8 @@ use warnings;
 # With psgi.nonblocking, the default, the response continues after the application has returned.
 
 use parent 'HTTP::Server::PSGI';
-use EventSource::Error;
 use EventSource::XS::Library;
+use EventSource::XS::Settings;
 use EventSource::XS::Test::Remote;
 use IO::Socket::UNIX;
 use List::Util qw(max);
@@ -21,6 +21,8 @@ use Test::Builder;
 use Time::HiRes qw(ITIMER_REAL getitimer setitimer time);
 
 our @CARP_NOT = qw(Test::EventSource Test::EventSource::Stream);
+
+my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 
 # Seconds after which a handler that has caught its interruption is interrupted again.
 my $INTERRUPT_AGAIN = 0.25;
@@ -61,7 +63,7 @@ sub new {
 sub begin {
     my ($self, $stream, $request, %option) = @_;
     my ($client, $conn) = IO::Socket::UNIX->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC)
-        or _unavailable("no socketpair: $!");
+        or $SETTINGS->throw(unavailable => "no socketpair: $!");
     EventSource::XS::Test::Remote->not_inherited($conn);
     $stream->attach($client);
     my $server = bless {%$self, input => $request, stream => $stream}, ref $self;
@@ -136,7 +138,8 @@ sub _end {
 
 sub _env {
     my ($self, $conn) = @_;
-    CORE::open my $errors, '>>', $self->{printed} or _unavailable("psgi.errors cannot be opened: $!");
+    CORE::open my $errors, '>>', $self->{printed}
+        or $SETTINGS->throw(unavailable => "psgi.errors cannot be opened: $!");
     return {
         SERVER_NAME            => 'localhost',
         SERVER_PORT            => 80,
@@ -191,11 +194,6 @@ sub _show_news {
     my $news = $self->news;
     $test->diag("The application printed:\n$news") if length $news;
     return;
-}
-
-sub _unavailable {
-    my $message = shift;
-    return EventSource::Error->throw(code => 'unavailable', message => "Test::EventSource: $message");
 }
 
 # Runs code and interrupts it after so many seconds. Returns the exception of which it has died, the line at which it was

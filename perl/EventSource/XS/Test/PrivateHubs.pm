@@ -6,7 +6,7 @@ use warnings;
 # which the environment gives. A keeper process ends the hubs and removes the folder when the test ends in any way. The
 # keeper and the test share a pair of sockets, the line: a byte on it ends the hubs, and so does its end.
 
-use EventSource::Error;
+use EventSource::XS::Settings;
 use Fcntl       qw(LOCK_EX LOCK_NB);
 use File::Path  ();
 use File::Spec  ();
@@ -17,6 +17,8 @@ use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes qw(sleep time);
 
 our @CARP_NOT = qw(Test::EventSource);
+
+my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource: private_hub');
 
 my $VARIABLE    = 'EVENTSOURCE_RUNTIME_DIR';
 my $STORE       = 'EVENTSOURCE_STORE';
@@ -44,9 +46,10 @@ END {
 sub begin {
     return $folder if defined $owner && $owner == $$;
     my $root = _temporary_folder();
-    mkdir "$root/hubs", oct 700 or _throw("$root/hubs: $!");
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or _throw("no socketpair: $!");
-    defined(my $pid = fork) or _throw("no fork: $!");
+    mkdir "$root/hubs", oct 700 or $SETTINGS->throw(unavailable => "$root/hubs: $!");
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC
+        or $SETTINGS->throw(unavailable => "no socketpair: $!");
+    defined(my $pid = fork) or $SETTINGS->throw(unavailable => "no fork: $!");
     if (!$pid) {
         eval { _become_keeper($theirs, $root); 1 } or print STDERR $@;
         POSIX::_exit(1);
@@ -144,13 +147,9 @@ sub _is_locked_within {
 
 sub _temporary_folder {
     my @parents = grep { length() + length('/eventsource-XXXXXX') <= $MAX_PATH_BYTES } File::Spec->tmpdir, '/tmp';
-    my $root    = eval { File::Temp::tempdir('eventsource-XXXXXX', DIR => $parents[0]) } or _throw("no folder: $@");
+    my $root    = eval { File::Temp::tempdir('eventsource-XXXXXX', DIR => $parents[0]) }
+        or $SETTINGS->throw(unavailable => "no folder: $@");
     return $root;
-}
-
-sub _throw {
-    my $message = shift;
-    return EventSource::Error->throw(code => 'unavailable', message => "Test::EventSource: private_hub: $message");
 }
 
 1;

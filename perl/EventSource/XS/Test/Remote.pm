@@ -5,13 +5,14 @@ use warnings;
 # A running server: connects to it and sends requests.
 
 use Errno ();
-use EventSource::Error;
 use EventSource::XS::Settings;
 use IO::Socket::INET;
 use Scalar::Util qw(weaken);
 use URI;
 
 our @CARP_NOT = qw(Test::EventSource Test::EventSource::Stream);
+
+my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 
 my $CONNECT_WITHIN = 10;    # seconds
 
@@ -22,8 +23,7 @@ my @NOT_INHERITED;
 sub new {
     my ($class, %option) = @_;
     my $uri = URI->new($option{url});
-    EventSource::XS::Settings->new('Test::EventSource')
-        ->refuse(url => "url must begin with http://, not '$option{url}'")
+    $SETTINGS->refuse(url => "url must begin with http://, not '$option{url}'")
         if ($uri->scheme || '') ne 'http';
     return bless {host => $uri->host, port => $uri->port, prefix => $uri->path =~ s{/\z}{}r}, $class;
 }
@@ -37,11 +37,7 @@ sub begin {
         PeerPort => $self->{port},
         Proto    => 'tcp',
         Timeout  => $CONNECT_WITHIN,
-        )
-        or EventSource::Error->throw(
-        code    => 'unavailable',
-        message => 'Test::EventSource: no connection to ' . $self->url . ": $@",
-        );
+    ) or $SETTINGS->throw(unavailable => 'no connection to ' . $self->url . ": $@");
     $stream->attach($socket);
     local $SIG{PIPE} = 'IGNORE';
     while (length $request) {

@@ -8,7 +8,7 @@ use warnings;
 
 use parent 'EventSource::XS::Test::Remote';
 use Carp qw(shortmess);
-use EventSource::Error;
+use EventSource::XS::Settings;
 use File::Spec ();
 use File::Temp ();
 use IO::Select;
@@ -20,6 +20,8 @@ use Test::Builder;
 use Time::HiRes qw(sleep time);
 
 our @CARP_NOT = qw(Test::EventSource);
+
+my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 
 my $START_WITHIN = 30;      # seconds
 my $STOP_WITHIN  = 2;       # seconds, then the server is killed
@@ -59,8 +61,8 @@ sub log {
 sub new {
     my ($class, %option) = @_;
     my $name = $option{server};
-    _throw('unsupported', "the server $name is not installed",            'server') if !$class->is_installed($name);
-    _throw('invalid',     "$name has one process, workers cannot be set", 'workers')
+    $SETTINGS->throw('unsupported', "the server $name is not installed", 'server') if !$class->is_installed($name);
+    $SETTINGS->throw('invalid',     "$name has one process, workers cannot be set", 'workers')
         if defined $option{workers} && !$WORKERS{$name};
     my $self = bless {
         %option,
@@ -72,7 +74,7 @@ sub new {
 
     # A port that is bound without listening: the system gives it to no other process, but the server can bind it.
     my %port = (LocalAddr => $self->{host}, LocalPort => 0, ReuseAddr => 1, Proto => 'tcp', Type => SOCK_STREAM);
-    $self->{reserved} = IO::Socket::INET->new(%port) or _throw('unavailable', "no free port: $@");
+    $self->{reserved} = IO::Socket::INET->new(%port) or $SETTINGS->throw('unavailable', "no free port: $@");
     $self->{port}     = $self->{reserved}->sockport;
     return $self->start;
 }
@@ -81,10 +83,11 @@ sub pid { return $_[0]{pid} }
 
 sub start {
     my $self = shift;
-    _throw('state', 'the server is running already') if $self->{pid};
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or _throw('unavailable', "no socketpair: $!");
+    $SETTINGS->throw('state', 'the server is running already') if $self->{pid};
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC
+        or $SETTINGS->throw('unavailable', "no socketpair: $!");
     $self->not_inherited($ours);
-    defined(my $keeper = fork) or _throw('unavailable', "no fork: $!");
+    defined(my $keeper = fork) or $SETTINGS->throw('unavailable', "no fork: $!");
     if (!$keeper) {
         eval { $self->_keep($theirs); 1 } or print STDERR $@;
         POSIX::_exit(1);
@@ -234,11 +237,6 @@ sub _serve {
     $runner->parse_options($self->_arguments);
     $runner->run($app);
     exit 0;
-}
-
-sub _throw {
-    my ($code, $message, $field) = @_;
-    return EventSource::Error->throw(code => $code, field => $field, message => "Test::EventSource: $message");
 }
 
 sub _wait_until_it_accepts {

@@ -7,7 +7,6 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::Error;
 use EventSource::Gone;
 use EventSource::XS ();
 use EventSource::XS::Settings;
@@ -102,7 +101,7 @@ sub on_close {
     my ($self, $callback) = @_;
     $SETTINGS->refuse(callback => 'on_close takes a code reference') if ref $callback ne 'CODE';
     my $stream = $self->{stream}
-        or EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ': on_close needs a stream');
+        or $SETTINGS->throw(state => 'on_close needs a stream');
 
     # The stream holds the callback, and neither may hold the connection: releasing the connection may end the stream.
     $stream->on_close($callback, $self);
@@ -149,8 +148,8 @@ sub spawn {
           defined $never                 ? $never
         : $self->{stream}->is_subscribed ? 'the stream is subscribed to a hub, which would still write to it'
         :                                  undef;
-    EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ": spawn: $obstacle") if defined $obstacle;
-    return !!0 if !$self->{stream}->is_open;
+    $SETTINGS->throw(state => "spawn: $obstacle") if defined $obstacle;
+    return !!0                                    if !$self->{stream}->is_open;
     return EventSource::XS::Stream::Child->start($self, $code, %option,
         errors => $request && $request->{'psgi.errors'} || \*STDERR);
 }
@@ -160,25 +159,20 @@ sub stream { return $_[0]{stream} }
 sub update_member {
     my ($self, $change) = @_;
     my ($hub, $channel, $id) = @{$self->{member} || []}
-        or EventSource::Error->throw(
-        code    => 'state',
-        message => __PACKAGE__
-            . ': update_member: a hub has no member of this stream: give subscribe the option member'
-        );
+        or $SETTINGS->throw(
+        state => 'update_member: a hub has no member of this stream: give subscribe the option member');
     return $hub->update_member($channel, $id, $change);
 }
 
 sub wait {
     my ($self, $handle, $seconds) = @_;
     my $stream = $self->{stream}
-        or EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ': wait needs a stream');
+        or $SETTINGS->throw(state => 'wait needs a stream');
     $SETTINGS->refuse(handle => 'wait takes an open handle with a descriptor, or undef')
         if defined $handle && !_is_open_handle($handle);
     $SETTINGS->seconds(seconds => $seconds);
-    EventSource::Error->throw(
-        code    => 'state',
-        message => __PACKAGE__ . ': wait would stop the event loop: call it in a spawned handler'
-    ) if !$stream->is_blocking && ($self->{child} || 0) != $$;
+    $SETTINGS->throw(state => 'wait would stop the event loop: call it in a spawned handler')
+        if !$stream->is_blocking && ($self->{child} || 0) != $$;
     my $has_bytes = blessed $handle && $handle->can('pending') && $handle->pending;    # decrypted, or read ahead
     my $event     = $stream->wait($handle, $has_bytes ? 0 : $seconds);
     return $has_bytes && $event eq 'timeout' ? 'readable' : $event;

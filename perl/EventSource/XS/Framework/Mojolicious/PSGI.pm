@@ -6,7 +6,7 @@ use warnings;
 # line by line, so nothing could be taken over. This one returns the response of a stream instead, as a delayed response.
 
 use parent 'Mojo::Server::PSGI';
-use EventSource::Error;
+use EventSource::XS::Settings;
 use EventSource::Framework;
 use EventSource::XS::Adapter;
 use EventSource::XS::RequestBody;
@@ -30,11 +30,10 @@ sub adopt {
 sub call_app {
     my ($class, $c, $stream_app) = @_;
     my $env = $c->req->env;
-    EventSource::Error->throw(
-        code    => 'unsupported',
-        message => 'EventSource::Framework::Mojolicious: load the plugin in the application that the PSGI server runs,'
-            . ' and respond with a stream before the action returns'
-    ) if !$env->{$RUNNING};
+    EventSource::XS::Settings->new('EventSource::Framework::Mojolicious')
+        ->throw(unsupported => 'load the plugin in the application that the PSGI server runs, and respond with a stream'
+            . ' before the action returns')
+        if !$env->{$RUNNING};
     my $psgi = $stream_app->($env);
     return $psgi if ref $psgi ne 'CODE';
     $env->{$STREAM} = $psgi;

@@ -6,7 +6,7 @@ use warnings;
 # responder, so that everything of this distribution that is a PSGI application runs there.
 
 use parent 'EventSource::XS::Adapter';
-use EventSource::Error;
+use EventSource::XS::Settings;
 use EventSource::XS::Framework::Mojolicious::Response;
 use EventSource::XS::Library;
 use EventSource::XS::Stream::Native;
@@ -35,11 +35,10 @@ sub call_app {
     my $id       = $c->tx->connection;
     my ($server) = defined $id ? grep { $_ && $_->ioloop->stream($id) } @servers : ();
     my $stream   = $server     ? $server->ioloop->stream($id) : defined $id ? Mojo::IOLoop->stream($id) : undef;
-    EventSource::Error->throw(
-        code    => 'unsupported',
-        message => 'EventSource::Framework::Mojolicious: there is no connection to stream to.'
-            . ' Streams need daemon, prefork, hypnotoad or a PSGI server'
-    ) if !$stream;
+    EventSource::XS::Settings->new('EventSource::Framework::Mojolicious')
+        ->throw(
+        unsupported => 'there is no connection to stream to. Streams need daemon, prefork, hypnotoad or a PSGI server')
+        if !$stream;
     my $response = $WRITER->new($c, $stream);
     my %env      = _environment($c, $server && $server->isa('Mojo::Server::Prefork'));
     my $psgi     = $stream_app->({%env, $RESPONSE => $response});
