@@ -11,7 +11,6 @@ use parent 'EventSource::XS::Hub::Calls';
 use EventSource::Hub::Process;
 use EventSource::XS ();
 use EventSource::XS::Hub::Absence;
-use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Settings;

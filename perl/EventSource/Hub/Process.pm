@@ -17,9 +17,8 @@ use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
 use EventSource::XS::SocketPair;
-use File::Spec   ();
-use Scalar::Util qw(blessed);
-use Time::HiRes  ();
+use File::Spec  ();
+use Time::HiRes ();
 
 my $SETTINGS     = EventSource::XS::Settings->new(__PACKAGE__);
 my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
@@ -198,10 +197,9 @@ sub _bytes {
 
 sub _check_system {
     my $class = shift;
-    EventSource::Error->throw(
-        code    => 'unsupported',
-        message => 'EventSource::Hub: there are no hubs on this system: they need Linux'
-    ) if !$class->can('_connect');
+    EventSource::XS::Settings->new('EventSource::Hub')
+        ->throw(unsupported => 'there are no hubs on this system: they need Linux')
+        if !$class->can('_connect');
     return;
 }
 

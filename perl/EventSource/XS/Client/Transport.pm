@@ -20,7 +20,6 @@ use warnings;
 
 use EventSource::XS::Client::Framing;
 use EventSource::XS::Client::Head;
-use EventSource::XS::Settings;
 use EventSource::XS::WeakLink;
 
 my @IN_LOOP = qw(AnyEvent::HTTP Mojo::UserAgent Net::Async::HTTP);

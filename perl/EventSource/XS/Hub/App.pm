@@ -35,11 +35,8 @@ my $ASKED  = 'eventsource.hub.asked_at';
 # Throw an EventSource::Error with the code invalid if a setting of streams, start among them, has a wrong value.
 sub check {
     my ($class, %setting) = @_;
-    EventSource::XS::Hub::Subscription->max_age($setting{max_age});
-    EventSource::XS::Hub::Limit->of($setting{max_streams_per});
-    EventSource::XS::Hub::Subscription->position($setting{position});
     EventSource::XS::Hub::Subscription->start($setting{start});
-    $class->new(%setting);
+    $class->new(%setting)->check_attributes;
     return;
 }
 

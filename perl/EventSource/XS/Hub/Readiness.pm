@@ -6,14 +6,11 @@ use warnings;
 
 use EventSource::Error;
 use EventSource::Hub::Process;
-use EventSource::XS::Settings;
 use File::Basename qw(dirname);
 use IO::Select;
 use IO::Socket::IP;
 
 use filetest 'access';    # a file system may be read-only
-
-my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 my $TIMEOUT = 2;          # seconds
 
@@ -27,10 +24,7 @@ my $TIMEOUT = 2;          # seconds
 # is_known, a reference to a scalar, is set to whether this user has used the hub before: its settings are kept, or the log of a
 # process that was stopped.
 sub problem {
-    my ($class, @given) = @_;
-    my %given = $SETTINGS->parse('problem takes settings', @given);
-    $SETTINGS->known(\%given, [qw(is_known name path socket timeout)]);
-    $SETTINGS->seconds(timeout => $given{timeout}, is_above_zero => 1);
+    my ($class, %given) = @_;
     return _without_program() || _folder($given{path}) || _store($given{timeout} || $TIMEOUT, %given);
 }
 

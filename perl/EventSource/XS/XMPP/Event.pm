@@ -5,8 +5,12 @@ use warnings;
 # A change of a node of the service, on its way to the hub: item, retract, purge or delete. order says that the events
 # of a list are over, and names its items.
 
+use EventSource::XS::Hub::Name;
 use EventSource::XS::XMPP::Known;
 use EventSource::XS::XMPP::Stanza;
+use JSON::MaybeXS ();
+
+my $JSON = JSON::MaybeXS->new(utf8 => 0, canonical => 1);
 
 # Fields: kind and node; the item's id and payload; is_listed if the event was found in a list, which may say what is known
 # already; ids, in the place of an id, of the kind order.
@@ -30,6 +34,15 @@ sub digest {
     return $self->{kind} if $self->{kind} ne 'item';
     return $self->{digest} ||=
         EventSource::XS::XMPP::Known->digest(EventSource::XS::XMPP::Stanza->canonical($self->{payload}));
+}
+
+# Returns the fields of the hub's event about the change, as the settings format and events say; undef if there is to be none.
+sub fields {
+    my ($self, $options) = @_;
+    my $fields =
+        $self->{kind} eq 'item' ? $self->_fields_of_item($options->format) : $self->_fields_of_change($options);
+    my $is_key = $fields && $self->is_of_item && !defined EventSource::XS::Hub::Name->problem($self->{id});
+    return $is_key ? {key => $self->{id}, %$fields} : $fields;
 }
 
 # The id of the item; empty for an event of the whole node.
@@ -61,17 +74,35 @@ sub title {
     return $self->{kind} . ($id eq '' ? '' : " $id") . " of the node $self->{node}";
 }
 
-# The text of the payload, as Stanza::text_of; an item without payload has its id.
-sub text {
-    my $self = shift;
-    return $self->{payload} ? EventSource::XS::XMPP::Stanza->text_of($self->{payload}) : $self->{id};
-}
-
 # The payload; undef if there is none.
 sub xml {
     my $self = shift;
     return undef if !$self->{payload};
     return $self->{xml} ||= $self->{payload}->as_string;
+}
+
+# Private methods
+
+# Of a retraction, a purge or a deletion.
+sub _fields_of_change {
+    my ($self, $options) = @_;
+    my $type = $options->event_for($self->{kind});
+    return defined $type ? {event => $type, data => $self->{id} // $self->{node}} : undef;
+}
+
+# The text is that of Stanza::text_of; an item without payload has its id.
+sub _fields_of_item {
+    my ($self, $format) = @_;
+    my %item = (id => $self->id, node => $self->{node});
+    my $xml  = $self->xml;
+    my $text = $self->{payload} ? EventSource::XS::XMPP::Stanza->text_of($self->{payload}) : $self->{id};
+    if (ref $format) {
+        my $fields = $format->({%item, text => $text, xml => $xml});
+        return ref $fields eq 'HASH' ? $fields : defined $fields ? {data => $fields} : undef;
+    }
+    my ($what, $value) = defined $text ? (text => $text) : (xml => $xml);
+    return {data => $JSON->encode({%item, $what => $value})} if $format eq 'json';
+    return {data => $format eq 'xml' && defined $xml ? $xml : $value};
 }
 
 1;

@@ -5,7 +5,6 @@ use warnings;
 # The events that wait for the hub, in their order, and their publication: each once. While the hub takes none, they wait.
 
 use EventSource::XS::Reason;
-use EventSource::XS::XMPP::Format;
 use EventSource::XS::XMPP::Timer;
 use Scalar::Util qw(blessed);
 
@@ -102,7 +101,7 @@ sub _publish_fields {
     my $once    = $known->key($self->{options}->service . "\0$channel", $event->id, $event->digest);
     local ($@, $SIG{__DIE__});
     return if eval {
-        my $fields = EventSource::XS::XMPP::Format->fields_of($self->{options}, $event);
+        my $fields = $event->fields($self->{options});
         $self->{options}->hub->publish($channel, $fields, {once => $once}) if $fields;
         1;
     };
