@@ -173,6 +173,28 @@ const CASES = {
     ];
   },
 
+  async 'a network so slow that the bundle that reads streams takes 20 s each time'(hasWorker) {
+    const {browser, open, pass, publish} = begin({hasWorker});
+    browser.bundleTakes = 20000;
+    const pages = [open(), open()];
+    await pass(25);
+    publish(3);
+    await pass(5);
+    return pages.map(({received}) => [received, ids(1, 3)]);
+  },
+
+  async 'a cache has the bundle that reads streams of another release'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasWorker});
+    browser.hasOldBundle = true;
+    const pages = [open(), open()];
+    await pass(4);
+    const before = server.requests;
+    await pass(6);
+    publish(3);
+    await pass(5);
+    return [[before, 0], ...pages.map(({received}) => [received, ids(1, 3)])];
+  },
+
   async 'tabs whose ids differ, while a state comes for a minute'(hasWorker) {
     const {server, browser, open, pass, publish} = begin({hasState: true, kept: 5, hasWorker});
     const pages = [];

@@ -11,7 +11,7 @@ import {readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
 
 const [script, first, count] = process.argv.slice(2);
-const IN_PLACE = [['import(', 'importBundle('], ['import.meta.url', '"http://localhost/hub.js"'], ['query:""', 'query:"?reader"']];
+const IN_PLACE = [['import(', 'importBundle('], ['import.meta.url', '"http://localhost/hub.js"'], ['query:""', 'query:"?reader&v=1"']];
 const read = path => IN_PLACE.reduce((text, given) => text.replaceAll(...given), readFileSync(path, 'utf8').replace(/^\/\/.*$/gm, ''));
 // Runs a module in a scope, where what it exports is an object then.
 const within = (path, object) => new Function('globalThis', `with (globalThis) {${read(path).replace(/export(\{.*\});?\s*$/, (_, list) => {
@@ -290,6 +290,8 @@ class Browser {
   troubledUntil = 0;                      // a request has no answer yet, or one after a refusal is late
   storage = {};
   warnings = new Set();
+  bundleTakes;                            // ms, each time
+  hasOldBundle;                           // its cache has that of another release
   isDeaf;                                 // its worker never answers: the tabs come to an elected one
   #ticks = 0;                             // a clock moves between two looks
   #locks = new Map();
@@ -351,14 +353,14 @@ class Browser {
       },
       fetch: (url, options) => this.fetch(process, url, options),
       // A module that has failed once fails by that URL for ever, as in Firefox; and an answer may never come.
-      importBundle: url => new Promise((resolve, reject) => schedule.after(this.delay(), process, () => {
+      importBundle: url => new Promise((resolve, reject) => schedule.after(this.bundleTakes ?? this.delay(), process, () => {
         const isLost = !this.isCalm && this.random.chance(0.05);
         if (!scope.bundle && (isLost || this.isAway || this.refusal || failed.has(`${url}`))) {
           failed.add(`${url}`);
           return isLost || reject(new Error('away'));
         }
         if (!scope.bundle) runReader(scope);
-        resolve(scope.bundle);
+        resolve(this.hasOldBundle && /v=1$/.test(url) ? {...scope.bundle, NAME: 'eventsource-hub 0'} : scope.bundle);
       })),
       bundle: undefined, EventSourceHub: undefined, console: {warn: text => this.warnings.add(text)}, localStorage: this.storage,
       BroadcastChannel: this.channel(process),

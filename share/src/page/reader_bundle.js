@@ -1,14 +1,12 @@
 // Loads the bundle of whoever reads streams.
 
-import { now, later } from '../clock.js';
-import { LOOK_EVERY, MAX_DELAY } from '../messages.js';
+import { later } from '../clock.js';
+import { LOOK_EVERY, MAX_DELAY, NAME } from '../messages.js';
 
 // This script, for a worker. script_app serves the other bundle from the same URL, by a query that it puts in here. A classic
 // script has no import.meta.
 const url = import.meta.url ?? globalThis.document?.currentScript?.src;
 export const SELF = { url, type: import.meta.url ? 'module' : 'classic', query: '' };
-
-const LATE = 3e3;                         // ms
 
 let loading, tries = 0;
 
@@ -21,21 +19,27 @@ function find() {
   return import(new URL(`eventsource-hub-reader.js?${again}`, url));
 }
 
-async function load() {
-  for (let pause = LOOK_EVERY; ; pause = Math.min(2 * pause, MAX_DELAY)) {
-    const started = now();
-    try {
-      const found = await Promise.race([find(), later(LATE)]);
-      if (found) return found;
-    } catch (error) {
-      if (tries < 2) console.warn(error);
-    }
-    await later(started + pause - now());
+// A cache may have the bundle of another release.
+async function ask() {
+  const bundle = await find();
+  if (bundle.NAME !== NAME) throw new Error(`${bundle.NAME}, not ${NAME}`);
+  return bundle;
+}
+
+async function load(resolve) {
+  let hasCome;
+  for (let pause = LOOK_EVERY; !hasCome; pause = Math.min(2 * pause, MAX_DELAY)) {
+    ask().then(bundle => {
+      hasCome = true;
+      resolve(bundle);
+    }, error => tries < 2 && console.warn(error));
+    await later(pause);
   }
 }
 
-// The bundle, as soon as it comes. A dead connection never answers: it is asked for again, ever later.
-export const readerBundle = () => loading ??= load();
+// The bundle, as soon as it comes. A dead connection never answers: it is asked for again, ever later. A slow one may answer
+// the first time.
+export const readerBundle = () => loading ??= new Promise(load);
 
 // Of a script that has both.
 export const keepReaderBundle = bundle => { loading = Promise.resolve(bundle) };
