@@ -147,7 +147,7 @@ impl fmt::Display for Refusal {
                 "members cannot be counted: 'count' is the name of the hub's event for gaps or positions; choose another for that"
             }
             Self::ReservedId => "id must not begin as the hub's own ids do",
-            Self::MemberKey => "this key is that of a member who is here: change it with member()",
+            Self::MemberKey => "this key is that of a member who is here: change it with update_member()",
         })
     }
 }

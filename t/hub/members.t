@@ -217,7 +217,7 @@ subtest 'what is retained of a member' => sub {
         my ($method, @arguments) = @$call;
         ok !eval { $hub->$method($ROOM, @arguments); 1 }, "$method changes nothing of it";
         is join(' ', $@->code, $@->field), 'invalid key', 'the kind of mistake';
-        like "$@", qr/change it with member\(\) at \Q${\__FILE__}\E line/, 'the remedy, and the line of the mistake';
+        like "$@", qr/change it with update_member\(\) at \Q${\__FILE__}\E line/, 'the remedy, and the line of the mistake';
     }
     ok $hub->publish($ROOM, $event), 'an event of the same key that is not retained';
     $stream->conn->close;
@@ -324,7 +324,7 @@ subtest 'mistakes' => sub {
     ok !eval { $conn->update_member({data => 'x'}); 1 }, 'a connection without a member';
     is $@->code, 'state', 'throws state';
     ok !eval { $hub->update_member($ROOM, 'ann', 'x'); 1 }, 'a change that is not a hash';
-    like $@, qr/member takes the new data as a hash.* at [^\n]*members\.t line/, 'throws at the caller';
+    like $@, qr/update_member takes the new data as a hash.* at [^\n]*members\.t line/, 'throws at the caller';
     ok !eval { $hub->update_member($ROOM, 'ann', {data => 'x' x 65_537}); 1 }, 'a change that is too large';
     like $@, qr/must have at most 65536 bytes/, 'is refused';
 

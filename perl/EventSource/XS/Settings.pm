@@ -14,7 +14,7 @@ use warnings;
 # counts: seconds and whole_number replace it in the variable that they are given.
 #
 # Each check takes the name of the setting as it appears in the message. The option field gives the field of the exception
-# where that is another: seconds of history is part of the setting history, for example.
+# where that is another: seconds of keep_history is part of the setting keep_history, for example.
 
 use Carp ();
 use EventSource::Error;

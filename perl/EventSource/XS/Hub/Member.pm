@@ -43,7 +43,7 @@ sub channel_of {
 # A new data of a member: the texts of its channel, its id, its data and its event. The type is `update` unless it is given.
 sub change_of {
     my ($class, $channel, $id, $given) = @_;
-    $SETTINGS->refuse(member => 'member takes the new data as a hash, such as {json => {name => $name}}')
+    $SETTINGS->refuse(member => 'update_member takes the new data as a hash, such as {json => {name => $name}}')
         if ref $given ne 'HASH';
     $SETTINGS->known($given, \@EVENT, 'field %s of a member');
     my ($key,  $name) = (_id($id), $class->_channel($channel));
