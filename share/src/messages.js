@@ -22,6 +22,7 @@
 //            a tab that waits       elsewhere                       why it polls. elsewhere: whose cookies ended it; a tab
 //                                                                   without an owner joins that stream
 // elsewhere  stream to a tab        elsewhere: a user               the tab joins another stream, of that user
+// trouble    worker to a tab        trouble: an error               the console has it: that of a worker is out of sight
 // yields     elected tab to a tab   yields; term: the next one      a tab that knows where to resume leads the next term
 //
 // From a worker they are JSON. In a BroadcastChannel those of tabs have their sender (from), those for one tab its name (to),

@@ -195,6 +195,15 @@ const CASES = {
     return [[before, 0], ...pages.map(({received}) => [received, ids(1, 3)])];
   },
 
+  async 'the bundle that reads streams is missing, of which the pages warn'(hasWorker) {
+    const {browser, open, pass} = begin({hasWorker});
+    browser.lacksBundle = true;
+    open();
+    await pass(20);
+    const seen = browser.warnings.map(warning => warning.replace(/^.*hub[.]js: /, ''));
+    return [[seen, ['Error: away']]];
+  },
+
   async 'tabs whose ids differ, while a state comes for a minute'(hasWorker) {
     const {server, browser, open, pass, publish} = begin({hasState: true, kept: 5, hasWorker});
     const pages = [];

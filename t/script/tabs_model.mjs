@@ -289,8 +289,9 @@ class Browser {
   swallowed = 0;                          // streams that were asked for, and never answered
   troubledUntil = 0;                      // a request has no answer yet, or one after a refusal is late
   storage = {};
-  warnings = new Set();
+  warnings = [];                          // of pages; those of a worker are out of sight
   bundleTakes;                            // ms, each time
+  lacksBundle;                            // its server does
   hasOldBundle;                           // its cache has that of another release
   isDeaf;                                 // its worker never answers: the tabs come to an elected one
   #ticks = 0;                             // a clock moves between two looks
@@ -355,14 +356,14 @@ class Browser {
       // A module that has failed once fails by that URL for ever, as in Firefox; and an answer may never come.
       importBundle: url => new Promise((resolve, reject) => schedule.after(this.bundleTakes ?? this.delay(), process, () => {
         const isLost = !this.isCalm && this.random.chance(0.05);
-        if (!scope.bundle && (isLost || this.isAway || this.refusal || failed.has(`${url}`))) {
+        if (!scope.bundle && (isLost || this.isAway || this.lacksBundle || this.refusal || failed.has(`${url}`))) {
           failed.add(`${url}`);
           return isLost || reject(new Error('away'));
         }
         if (!scope.bundle) runReader(scope);
         resolve(this.hasOldBundle && /v=1$/.test(url) ? {...scope.bundle, NAME: 'eventsource-hub 0'} : scope.bundle);
       })),
-      bundle: undefined, EventSourceHub: undefined, console: {warn: text => this.warnings.add(text)}, localStorage: this.storage,
+      bundle: undefined, EventSourceHub: undefined, console: {warn: text => process === this.worker || this.warnings.push(`${text}`)}, localStorage: this.storage,
       BroadcastChannel: this.channel(process),
       navigator: {locks: {request: (...given) => this.lock(process, ...given), query: () => this.query(process)}},
       SharedWorker: hasWorker ? this.sharedWorker(process) : function () { throw new Error('there is none') },

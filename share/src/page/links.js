@@ -17,6 +17,7 @@ export function linkToWorker(hub, fail) {
   worker.onerror = () => fail();
   port.onmessage = ({ data }) => {
     data = JSON.parse(data);
+    if (data.trouble) console.warn(`${script}: ${data.trouble}`);
     // At once, Firefox would connect to the worker that has ended.
     if (data.alive) locks?.request(data.alive, gone, () => setTimeout(fail, 1000, true)).catch(() => {});
     hub.receive(data);
@@ -43,7 +44,7 @@ export function linkToWorker(hub, fail) {
 // The tab reads the stream itself. The bundle for that may come when it has left; until then the link is late.
 const readHere = make => (hub, fail) => {
   let link, isLeft;
-  readerBundle().then(({ SharedStream }) => isLeft || (link = make(hub, fail, SharedStream))).catch(() => fail());
+  readerBundle(console.warn).then(({ SharedStream }) => isLeft || (link = make(hub, fail, SharedStream))).catch(() => fail());
   return {
     get isLate() {
       return !link;

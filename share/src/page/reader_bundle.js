@@ -8,7 +8,8 @@ import { LOOK_EVERY, MAX_DELAY, NAME } from '../messages.js';
 const url = import.meta.url ?? globalThis.document?.currentScript?.src;
 export const SELF = { url, type: import.meta.url ? 'module' : 'classic', query: '' };
 
-let loading, tries = 0;
+const watching = new Set();               // who is told, once, that it does not come
+let loading, hasCome, tries = 0;
 
 // Firefox keeps a module that has failed, by its URL.
 function find() {
@@ -27,19 +28,28 @@ async function ask() {
 }
 
 async function load(resolve) {
-  let hasCome;
   for (let pause = LOOK_EVERY; !hasCome; pause = Math.min(2 * pause, MAX_DELAY)) {
     ask().then(bundle => {
       hasCome = true;
+      watching.clear();
       resolve(bundle);
-    }, error => tries < 2 && console.warn(error));
+    }, error => {
+      for (const tell of watching) tell(error);
+      watching.clear();
+    });
     await later(pause);
   }
 }
 
 // The bundle, as soon as it comes. A dead connection never answers: it is asked for again, ever later. A slow one may answer
 // the first time.
-export const readerBundle = () => loading ??= new Promise(load);
+export function readerBundle(tell) {
+  if (!hasCome) watching.add(tell);
+  return loading ??= new Promise(load);
+}
 
 // Of a script that has both.
-export const keepReaderBundle = bundle => { loading = Promise.resolve(bundle) };
+export function keepReaderBundle(bundle) {
+  hasCome = true;
+  loading = Promise.resolve(bundle);
+}

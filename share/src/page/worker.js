@@ -36,7 +36,7 @@ async function serve({ ports: [port] }) {
     early.push(data);
     port.postMessage('{}');               // the tab knows that the worker lives
   };
-  const { SharedStream } = await readerBundle();
+  const { SharedStream } = await readerBundle(error => port.postMessage(JSON.stringify({ trouble: `${error}` })));
   let stream;
   const take = data => {
     data.came = now();
