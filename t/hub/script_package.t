@@ -5,7 +5,8 @@ use Testing;
 use Cwd                 qw(abs_path);
 use File::Temp          ();
 use JSON::PP            qw(decode_json);
-use Testing::Developer  qw(needs_command);
+use Testing::Developer  qw(needs needs_command);
+use Testing::Node       qw(packages_missing);
 use Testing::SourceTree qw(slurp);
 
 needs_command($_) for qw(node npm);
@@ -56,6 +57,16 @@ subtest 'node imports the module by its name' => sub {
         'import * as hub from "eventsource-hub"; console.log(Object.keys(hub).sort().map(n => `${n} ${typeof hub[n]}`).join())';
     is printed_by($folder, 'node', '--input-type=module', '-e', $code), "Parser function,connect function\n",
         'what it exports';
+};
+
+# It exports nothing to a worker, but serves the tabs there.
+subtest 'a bundler keeps the module in the script of a worker' => sub {
+    needs(packages_missing('t/node'));
+    my $bundle = abs_path('t/node/node_modules/.bin/esbuild');
+    open my $worker, '>', "$folder/worker.js" or die "$folder: $!\n";
+    print {$worker} "import 'eventsource-hub';\n";
+    close $worker or die "$folder: $!\n";
+    like printed_by($folder, $bundle, qw(worker.js --bundle --format=esm)), qr/\bonconnect\b/, 'the bundle serves tabs';
 };
 
 subtest 'the classic script defines one global, as a script and as an import' => sub {
