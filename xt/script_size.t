@@ -1,5 +1,5 @@
-# Each bundle of the script for pages has at most 6 KB when it is sent: each page of an application loads it. The bundles are made
-# of their source.
+# Each bundle of the script for pages has at most 6 KB when it is sent: each page of an application loads it. The bundles are
+# made of their source.
 
 use lib 't/lib';
 use Testing;
@@ -13,8 +13,9 @@ my $MOST = 6 * 1024;
 
 for my $query ('', 'reader') {
     my ($status, $headers, $body) = @{EventSource::Hub->script_app->(
-        {REQUEST_METHOD => 'GET', PATH_INFO => '', QUERY_STRING => $query, HTTP_ACCEPT_ENCODING => 'gzip'}
-    )};
+            {REQUEST_METHOD => 'GET', PATH_INFO => '', QUERY_STRING => $query, HTTP_ACCEPT_ENCODING => 'gzip'}
+        )
+    };
     is { @$headers }->{'Content-Encoding'}, 'gzip', "'$query': it is compressed";
     cmp_ok length join('', @$body), '<=', $MOST, "'$query': at most 6 KB are sent";
 }

@@ -479,8 +479,8 @@ impl ReactorHandle {
         share(&self.settings, settings)
     }
 
-    /// Returns a shared copy of the beginning of a stream, mostly that of the stream before. Otherwise this thread would allocate and
-    /// the reactor's would free each, and they would wait for each other.
+    /// Returns a shared copy of the beginning of a stream, mostly that of the stream before. Otherwise this thread would
+    /// allocate each and the reactor's would free it, and they would wait for each other.
     pub(super) fn share_init(&self, init: StreamInit) -> Arc<StreamInit> {
         share(&self.init, init)
     }

@@ -120,7 +120,8 @@ subtest 'what does not fit ends with 5' => sub {
     is publish(qw(full --retain --key), $_, $_)->{code}, 0, "$_ fits" for 1 .. 3;
     my $done = publish(qw(full --retain --key 4 4));
     is $done->{code}, 5, 'the fourth of three keys does not';
-    like $done->{err}, qr/\Aeventsource publish: .*retains at most 3 keys .*\(keep_state\)/, 'the message names the setting';
+    like $done->{err}, qr/\Aeventsource publish: .*retains at most 3 keys .*\(keep_state\)/,
+        'the message names the setting';
 };
 
 subtest 'wrong arguments' => sub {

@@ -217,7 +217,8 @@ subtest 'what is retained of a member' => sub {
         my ($method, @arguments) = @$call;
         ok !eval { $hub->$method($ROOM, @arguments); 1 }, "$method changes nothing of it";
         is join(' ', $@->code, $@->field), 'invalid key', 'the kind of mistake';
-        like "$@", qr/change it with update_member\(\) at \Q${\__FILE__}\E line/, 'the remedy, and the line of the mistake';
+        like "$@", qr/change it with update_member\(\) at \Q${\__FILE__}\E line/,
+            'the remedy, and the line of the mistake';
     }
     ok $hub->publish($ROOM, $event), 'an event of the same key that is not retained';
     $stream->conn->close;

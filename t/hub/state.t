@@ -133,7 +133,8 @@ subtest 'what does not fit is refused' => sub {
     is $try->('a', 'k', 10), '', 'a key that fits';
     is $try->('a', 'l', 10), '', 'another';
     my $published = $hub->stats->{published};
-    like $try->('a', 'm', 10), qr/\Afull .*retains at most 2 keys and 200 bytes \(keep_state\).* at [^\n]*state\.t line/,
+    like $try->('a', 'm', 10),
+        qr/\Afull .*retains at most 2 keys and 200 bytes \(keep_state\).* at [^\n]*state\.t line/,
         'too many keys of a channel';
     is $hub->stats->{published}, $published, 'nothing is published then';
     is $try->('a', 'k', 20),     '',         'a key that is there already is replaced';

@@ -307,7 +307,7 @@ sub run_without {
     my $share    = 'auto/share/dist/EventSource-XS';
     my ($script) = grep { -e } map { "$_/$share/eventsource-hub.js" } grep { !ref } @INC;
     make_path("$inc/$share");
-    copy($script, "$inc/$share") or die "$script: $!\n";
+    copy($script,                           "$inc/$share")         or die "$script: $!\n";
     copy($script =~ s/[.]js\z/-reader.js/r, "$inc/$share/real.js") or die "$script: $!\n";
     open my $module, '>', "$inc/$share/eventsource-hub-reader.js" or die "$inc: $!\n";
     print {$module} "if (!import.meta.url.includes('?')) $BUNDLE{$what};\nexport * from './real.js';\n";

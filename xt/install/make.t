@@ -92,9 +92,7 @@ subtest 'make install needs no cargo, stays in DESTDIR and what it installs work
     is_deeply [grep { m{/auto/.*/XS\.} } @files], ["$place/auto/EventSource/XS/XS.$Config{dlext}"],
         'the library is installed';
     is_deeply [sort map { m{^\Q$place\E/auto/share/dist/EventSource-XS/(.*)} ? $1 : () } @files],
-        [
-        sort 'copyright', map { m{^share/(.*)} && $1 !~ m{^src/} ? $1 : () } $tree->files
-        ],
+        [sort 'copyright', map { m{^share/(.*)} && $1 !~ m{^src/} ? $1 : () } $tree->files],
         'the script of browsers, and the licences of all crates, are installed';
     like $tree->must(
         $^X, "-I$root$place",

@@ -24,7 +24,8 @@ my $DAY = '2026-11-28';
 # The command of npm, and its options, that installs the packages of a folder: those of its package-lock.json if it has one.
 sub install_options {
     my $folder = shift;
-    return -e "$folder/package-lock.json" ? 'ci' : (qw(install --no-package-lock --before), $DAY), qw(--no-audit --no-fund);
+    return -e "$folder/package-lock.json" ? 'ci' : (qw(install --no-package-lock --before), $DAY),
+        qw(--no-audit --no-fund);
 }
 
 # Why node cannot be used here; undef if it can.
@@ -38,7 +39,7 @@ sub packages_missing {
         return "$program is not installed" if !has_command($program);
     }
     open my $pins, '<', "$folder/package.json" or return "$folder/package.json: $!";
-    flock $pins, LOCK_EX or die "$folder/package.json: $!\n";  # npm empties the folder, in which another test may be
+    flock $pins, LOCK_EX or die "$folder/package.json: $!\n";    # npm empties the folder, in which another test may be
     my $package  = decode_json(do { local $/; readline $pins });
     my @packages = map { keys %{$package->{$_} || {}} } qw(dependencies devDependencies);
     return undef if !grep { !-e "$folder/node_modules/$_/package.json" } @packages;

@@ -150,8 +150,8 @@ sub start {
     EventSource::XS::Test::PrivateHubs->begin;
     my %settings = (name => 'tabs' . ++$count, retry => [50, 100], keep_history => {events => 20_000}, %hub);
     my $folder   = File::Temp->newdir;
-    my %env      = (HUB => encode_json(\%settings), BUSY => "$folder/busy", MISSING => "$folder/missing", %{$env || {}});
-    my $server   = Testing::Server->start('Starman', 't/browser/tabs.psgi', workers => 4, env => \%env);
+    my %env    = (HUB => encode_json(\%settings), BUSY => "$folder/busy", MISSING => "$folder/missing", %{$env || {}});
+    my $server = Testing::Server->start('Starman', 't/browser/tabs.psgi', workers => 4, env => \%env);
     return bless {
         browser   => ref $browser ? $browser : Testing::Browser->start($browser),
         hub       => EventSource::Hub->new(%settings),

@@ -28,8 +28,8 @@ sub warn_once {
     return if !EventSource::XS->is_first_time("fallback $code");
     my $what =
           $code eq 'collected' ? 'the client of a stream receives nothing until it ends'
-        : $holds_worker        ? 'a stream is not native, and occupies this worker, or a process if it follows a named hub'
-        :                        'the events of a stream may be held back';
+        : $holds_worker ? 'a stream is not native, and occupies this worker, or a process if it follows a named hub'
+        :                 'the events of a stream may be held back';
     my $remedy = $obstacle->remedy;
     $env->{'psgi.errors'}->print("EventSource::XS: $what: $obstacle; $remedy (native => 'quiet' silences this)\n");
     return;

@@ -31,7 +31,7 @@ my $NO_REGISTRY = qr{
 # path of the result.
 my %INSTALL = (
     node => {
-        programs => ['node',         'npm'],
+        programs => ['node', 'npm'],
         pins     => ['package.json'],
         commands => [['npm', install_options('t/clients'), '--fetch-retries=1']],
         path     => 'node_modules',
