@@ -33,7 +33,7 @@ subtest 'a second make builds nothing' => sub {
 subtest 'make after a change of an included XS file reports its mistake at its line' => sub {
     my $source = $tree->folder . '/src/xs/descriptor.xs';
     my $code   = slurp($source);
-    my $broken = $code =~ s/(_is_short\(\)\n  CODE:\n)/$1    esx_mistake();\n/r;
+    my $broken = $code =~ s/(_duplicate\(int number\)\n  CODE:\n)/$1    esx_mistake();\n/r;
     isnt $broken, $code, 'the file has an XSUB to change';
     my $number = 1 + (substr($broken, 0, index $broken, 'esx_mistake') =~ tr/\n//);
     write_file($source, $broken);
