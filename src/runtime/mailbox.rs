@@ -43,7 +43,7 @@ pub struct Mailbox(Mutex<Queue>);
 #[derive(Debug, Default)]
 struct Queue {
     mail: Vec<Mail>,
-    /// Whether whoever reads is told of this mail.
+    /// True if whoever reads has been told of this mail.
     is_announced: bool,
     /// Exists if somebody reads.
     signal: Option<Arc<Signal>>,
