@@ -24,7 +24,7 @@ my %ALSO_PRIVATE = (
     ],
     'EventSource::Hub::Lease'      => [qw(is_held_now)],
     'EventSource::Server'          => [qw(add_tap remove_tap)],
-    'EventSource::Server::Emitter' => [qw(close hold new take)],
+    'EventSource::Server::Emitter' => [qw(close keep new take)],
     'EventSource::Server::Event'   => [qw(fields_of)],
     'EventSource::Server::Supply'  => [qw(new tap_fields)],
     'EventSource::XS' => [qw(counts_of has_later_here is_first_time keep_errors later_here see_request tell_losses)],

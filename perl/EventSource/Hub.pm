@@ -195,7 +195,7 @@ sub to_app {
     }
     $SETTINGS->known(\%given, [@APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
 
-    # The hub process bounds all streams that it holds. It does not know which application has accepted one.
+    # The hub process bounds all streams that it has. It does not know which application has accepted one.
     $SETTINGS->refuse(
         max_streams => 'max_streams bounds all streams of a named hub together: give it to new of the hub,'
             . ' or bound the streams of a client with max_streams_per')

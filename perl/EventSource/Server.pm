@@ -125,7 +125,7 @@ sub to_app {
     return $self->SUPER::to_app;
 }
 
-# A freed object has no streams: these hold it.
+# A freed object has no streams: these keep it.
 sub DESTROY {
     my $self = shift;
     return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || ($self->{process} || 0) != $$;    # 0 if new has thrown
@@ -354,7 +354,7 @@ sub _supply_failed {
     return;
 }
 
-# All taps in the order in which they were made. The list holds them, because the callback of one tap may close others.
+# All taps in the order in which they were made. The list keeps them, because the callback of one tap may close others.
 sub _taps {
     my $self = shift;
     my @taps = @{$self->{taps}}{sort { $a <=> $b } keys %{$self->{taps}}};

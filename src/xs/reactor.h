@@ -14,7 +14,7 @@ esx_unwind_if_due(pTHX)
     ENTER;
     SAVETMPS;
     PUSHMARK(SP);
-    call_pv("EventSource::XS::Stream::HeldWorker::unwind", G_VOID | G_DISCARD | G_NOARGS);
+    call_pv("EventSource::XS::Stream::BusyWorker::unwind", G_VOID | G_DISCARD | G_NOARGS);
     FREETMPS;
     LEAVE;
 }

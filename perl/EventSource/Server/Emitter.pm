@@ -40,18 +40,18 @@ sub quit {
 
 # Methods for EventSource::Server and EventSource::XS::Server::Source
 
-# Ends the run without calling a callback, and releases the held value. Returns true if the run had not ended before.
+# Ends the run without calling a callback, and releases the kept value. Returns true if the run had not ended before.
 sub close {
     my $self     = shift;
     my $was_open = delete $self->{is_open};
-    undef $self->{held};
+    undef $self->{kept};
     return !!$was_open;
 }
 
 # Keeps a value, such as a watcher, until the run ends.
-sub hold {
+sub keep {
     my ($self, $value) = @_;
-    $self->{held} = $value if $self->{is_open};
+    $self->{kept} = $value if $self->{is_open};
     return;
 }
 

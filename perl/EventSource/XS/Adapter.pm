@@ -83,7 +83,7 @@ sub of {
 }
 
 # Looks for a known server among the callers. Perl shows the arguments of a sub to package DB. Only the invocant is
-# read, which the server holds while its method runs.
+# read, which the server keeps while its method runs.
 sub of_caller {
     my $depth = 0;
     _index() if !$is_indexed;

@@ -5,8 +5,8 @@ use warnings;
 # Reads the body of a request completely before its stream begins. The server's socket is replaced then, and some servers
 # read the body from that socket only when the application asks for it.
 #
-# Only a request whose method the application has chosen to allow is read, never a GET: its client could hold a worker that it
-# cannot hold today. Such a request takes the server as long as if the application had read the body itself. A limit of the
+# Only a request whose method the application has chosen to allow is read, never a GET: its client could occupy a worker that it
+# cannot occupy today. Such a request takes the server as long as if the application had read the body itself. A limit of the
 # size is the server's or the proxy's task.
 
 use EventSource::XS::Adapter;

@@ -18,7 +18,7 @@ use EventSource::XS::Response;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream;
 use EventSource::XS::Stream::Child;
-use EventSource::XS::Stream::HeldWorker;
+use EventSource::XS::Stream::BusyWorker;
 use EventSource::XS::Stream::WorkerRecycling;
 use Plack::App::EventSource::Connection;
 use Scalar::Util qw(blessed weaken);
@@ -39,7 +39,7 @@ my $LENIENT  = EventSource::XS::Settings->new(__PACKAGE__, warns => 1);
 
 # The classes whose methods each stream calls as functions: see EventSource::XS::Stream.
 my ($CONNECTION, $HELD, $LIBRARY, $RECYCLING, $STREAM) = qw(
-    Plack::App::EventSource::Connection EventSource::XS::Stream::HeldWorker EventSource::XS
+    Plack::App::EventSource::Connection EventSource::XS::Stream::BusyWorker EventSource::XS
     EventSource::XS::Stream::WorkerRecycling EventSource::XS::Stream
 );
 
@@ -78,7 +78,7 @@ sub new {
 # Public methods
 
 # Ends a request on a server that blocks. A stream on the server's writer that follows a hub is served here. Any other one ends,
-# because the writer belongs to the next request: a push to a connection that the application still holds would reach another
+# because the writer belongs to the next request: a push to a connection that the application still has would reach another
 # client. If a stream has ended, its callbacks can mostly run now.
 sub after_handler {
     my ($self, $stream, $env) = @_;
@@ -231,14 +231,14 @@ sub run_handler {
     $connection->{asked_at}      = $asked_at      if $asked_at;
     $stream->enter_handler;
     local $Plack::App::EventSource::Connection::request = $env;
-    local $EventSource::XS::Stream::HeldWorker::running =
-        $is_blocking ? EventSource::XS::Stream::HeldWorker::begin($HELD, $stream, $env, $self) : undef;
+    local $EventSource::XS::Stream::BusyWorker::running =
+        $is_blocking ? EventSource::XS::Stream::BusyWorker::begin($HELD, $stream, $env, $self) : undef;
     my $handled = eval {
         $spawn && $self->_spawn($connection, $env, $handler, $spawn) or $handler->(_for_handler($connection), $env);
         1;
     };
     my $exception = $@;
-    EventSource::XS::Stream::HeldWorker::end() if $is_blocking;
+    EventSource::XS::Stream::BusyWorker::end() if $is_blocking;
     $unwind = 0;
     $stream->leave_handler;
 
@@ -247,10 +247,10 @@ sub run_handler {
         my $process    = $generation == EventSource::XS::_generation() ? $$ : 0;
         $self->end_with_error($stream, $env, 'the handler died', $exception, $process) if !$is_unwound;
     }
-    my $loop = $EventSource::XS::Stream::HeldWorker::running && EventSource::XS::Stream::HeldWorker::loop();
+    my $loop = $EventSource::XS::Stream::BusyWorker::running && EventSource::XS::Stream::BusyWorker::loop();
     if ($loop) {
         weaken($connection);
-        EventSource::XS::Stream::HeldWorker->see_kept($stream, $loop) if $handled && $connection;
+        EventSource::XS::Stream::BusyWorker->see_kept($stream, $loop) if $handled && $connection;
     }
     undef $connection;
     $self->after_handler($stream, $env);
@@ -389,7 +389,7 @@ sub _checked_beginning {
     my $settings = $known{settings} = EventSource::XS::Stream->settings(
         %given,
         has_handler   => 1,
-        handler_limit => $EventSource::XS::Stream::HeldWorker::LIMIT
+        handler_limit => $EventSource::XS::Stream::BusyWorker::LIMIT
     );
     $known{must_check} = $settings->{native} eq '1';
     $known{is_plain} =
@@ -511,7 +511,7 @@ sub _spawn {
     my ($self, $connection, $env, $handler, $spawn) = @_;
     my $obstacle = EventSource::XS::Stream::Child->obstacle_of($connection->stream);
     if (defined $obstacle) {
-        EventSource::XS::Stream::HeldWorker->warn_not_spawned($env, $self, $obstacle);
+        EventSource::XS::Stream::BusyWorker->warn_not_spawned($env, $self, $obstacle);
         return !!0;
     }
     if ($connection->spawn(sub { $handler->(_for_handler($_[0]), $env) }, ref $spawn ? $spawn : ())) {

@@ -28,7 +28,7 @@ my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 # The received bytes that a failure shows.
 my $SHOWN_BYTES = 8192;
 
-# The bytes that are received at once: while a test waits, and otherwise. The latter is more than a socket holds.
+# The bytes that are received at once: while a test waits, and otherwise. The latter is more than a socket takes.
 my $WAIT_BYTES = 262_144;
 my $FILL_BYTES = 8_388_608;
 
@@ -294,7 +294,7 @@ sub _fill {
     return;
 }
 
-# A child of the application holds this end too, so closing it would not end the connection; shutdown does.
+# A child of the application has this end too, so closing it would not end the connection; shutdown does.
 sub _hang_up {
     my $self   = shift;
     my $socket = delete $self->{socket};

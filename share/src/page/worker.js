@@ -6,7 +6,7 @@ import { locks } from './locks.js';
 import { readerBundle } from './reader_bundle.js';
 
 const streams = new Map();
-const alive = newId();                    // the name of a lock that this worker holds
+const alive = newId();                    // the name of a lock that this worker has
 
 function open({ key, request, seed }, SharedStream) {
   const ports = new Set();

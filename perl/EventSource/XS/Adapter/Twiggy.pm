@@ -2,7 +2,7 @@ package EventSource::XS::Adapter::Twiggy;
 use strict;
 use warnings;
 
-# Twiggy: an AnyEvent server whose writer holds an AnyEvent::Handle.
+# Twiggy: an AnyEvent server whose writer has an AnyEvent::Handle.
 #
 # The writer is a Twiggy::Writer, which sends the head at once unless the socket is full. Twiggy does not watch its client.
 # So Adapter::watch sets the callbacks of the writer's handle; without them a client that disconnects ends the server.

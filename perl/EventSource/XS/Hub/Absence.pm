@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # An absence of the hub process, and whether the log has a line about it: one line for each absence, whoever notices it, a
-# stream, a lease or an application. Whoever holds a worker while the process may just begin asks here how long.
+# stream, a lease or an application. Whoever occupies a worker while the process may just begin asks here how long.
 
 use Scalar::Util qw(blessed);
 
@@ -50,7 +50,7 @@ sub patience {
     return $self->{since} && !$self->{was_patient}++ ? $PATIENCE : 0;
 }
 
-# The same for a stream that holds its worker while the process has not taken it. If there is no absence, the worker has heard
+# The same for a stream that occupies its worker while the process has not taken it. If there is no absence, the worker has heard
 # of the process just now.
 sub patience_of_stream {
     my $self = shift;

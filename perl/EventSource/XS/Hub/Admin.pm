@@ -6,7 +6,7 @@ use warnings;
 #
 # "admin_app" in EventSource::Hub has the manual.
 #
-# The page asks for each look at the hub. While the hub process is away, that holds a worker for a second at most. Of the
+# The page asks for each look at the hub. While the hub process is away, that occupies a worker for a second at most. Of the
 # channel that a reader has chosen it has a tail, which is a stream: of a hub of this process that of `to_app`, of a named hub
 # one of a child, which names the channel of each event and sends no more than a page can show.
 

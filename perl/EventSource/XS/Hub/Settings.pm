@@ -202,7 +202,7 @@ sub _own_bounds {
 }
 
 # The setting `store`: a number, and so many names and values; none for memory. No message shows any part of the URL of Redis,
-# because that may hold a password.
+# because that may contain a password.
 sub _store {
     my $store = shift;
     my @names = !ref $store && $store eq 'memory' ? () : _names_in_store($store);

@@ -27,7 +27,7 @@ sub new {
 
 # Public methods
 
-# The emitter holds what the run needs, such as watchers.
+# The emitter keeps what the run needs, such as watchers.
 sub begin {
     my ($self, $emitter, $loop) = @_;
     $BEGIN{$self->{kind}}->($self, $emitter, $loop);
@@ -46,7 +46,7 @@ sub needs_loop { return !$_[0]->is_repeatable }
 
 sub _begin_code {
     my ($self, $emitter) = @_;
-    $emitter->hold(scalar $self->{supply}->($emitter));
+    $emitter->keep(scalar $self->{supply}->($emitter));
     return;
 }
 
@@ -62,7 +62,7 @@ sub _begin_handle {
         1 while $poll->can_read && $read->();
     }
     elsif (-f $handle) { _take_turns($emitter, $loop, $read) }    # epoll refuses to watch a regular file
-    else               { $emitter->hold($loop->readable($handle, $read)) }
+    else               { $emitter->keep($loop->readable($handle, $read)) }
     return;
 }
 
@@ -91,7 +91,7 @@ sub _begin_tap {
         done => sub { $emitter->done },
         quit => sub { $emitter->quit($_[0]) },
     );
-    $emitter->hold(bless {tap => $tap}, 'EventSource::XS::Server::Source::Tapped');
+    $emitter->keep(bless {tap => $tap}, 'EventSource::XS::Server::Source::Tapped');
     return;
 }
 
@@ -164,7 +164,7 @@ sub _read_piece {
 sub _take_turns {
     my ($emitter, $loop, $code) = @_;
     my $turn = sub { _take_turns($emitter, $loop, $code) if $code->() };
-    $emitter->hold($loop->after(0, $turn));
+    $emitter->keep($loop->after(0, $turn));
     return;
 }
 

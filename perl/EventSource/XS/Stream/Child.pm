@@ -151,7 +151,7 @@ sub fork_twice {
     return $child ? ($child, $report) : ();
 }
 
-# Perl has locks of its own, which a thread may hold during a fork by another thread. The child would wait for them for ever.
+# Perl has locks of its own, which a thread may have taken when another thread forks. The child would wait for them for ever.
 sub obstacle {
     return $has_threads
         ? 'the server has several threads, so no process can be forked: give it processes instead of threads'

@@ -40,7 +40,7 @@ my $END_TIMEOUT = 100;
 my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : undef;
 
 # Seconds that one system call waits at most: ever, where the end of the stream cannot be waited for, and in a handler that
-# holds its worker.
+# occupies its worker.
 my ($LONGEST_WAIT, $CHECK_INTERVAL, $LOOK_INTERVAL) = (86_400, 0.5, 1);
 
 # A new thread is notified of the streams that it opens.
@@ -90,7 +90,7 @@ sub collect {
     return $count;
 }
 
-# A child calls this for a stream of its parent. What the callbacks hold is not freed: destructors are the parent's.
+# A child calls this for a stream of its parent. What the callbacks keep is not freed: destructors are the parent's.
 sub forget_callbacks {
     my $self = shift;
     EventSource::XS::Stream::AwaitedEnds::take($self->_name);
@@ -133,7 +133,7 @@ sub notify_number {
 # Calls a callback once, by EventSource::XS::dispatch, when the stream has ended. It is given the stream, or the $holder if
 # there is one (EventSource::XS::Stream::CloseCallbacks), and the reason: client (the client has disconnected), slow
 # (max_buffered was exceeded), timeout (the client read or acknowledged nothing for too long), error, server (the process
-# ends, or holds as many streams as it may) or application.
+# ends, or has as many streams as it may) or application.
 sub on_close {
     my ($self, $callback, $holder) = @_;
     my $reason = $self->_want_end;
@@ -201,7 +201,7 @@ sub try_open {
 
 # Waits for a handle, for the end of this stream, and for ends of others, whose callbacks run then. The end of a native stream
 # makes the notification descriptor readable. Stream::Writer has this method, too: there the client's socket shows the end. A
-# handler that holds its worker looks now and then whether that is to end.
+# handler that occupies its worker looks now and then whether that is to end.
 sub wait {
     my ($self, $handle, $seconds) = @_;
     my $until  = defined $seconds ? clock_gettime(CLOCK_MONOTONIC) + $seconds : undef;
@@ -210,7 +210,7 @@ sub wait {
     my $ends;
     undef $ends if !defined $number || !CORE::open($ends, '<&', $number);
     my $limit = defined($self->is_native ? $ends : $client) ? $LONGEST_WAIT : $CHECK_INTERVAL;
-    $limit = min($limit, $LOOK_INTERVAL) if $EventSource::XS::Stream::HeldWorker::running;
+    $limit = min($limit, $LOOK_INTERVAL) if $EventSource::XS::Stream::BusyWorker::running;
     my $poll = IO::Poll->new;
     $poll->mask(@$_) for grep { defined $_->[0] } [$handle, POLLIN], [$client, $POLLRDHUP], [$ends, POLLIN];
     $self->_want_end;    # from now on its end makes the descriptor readable
@@ -222,7 +222,7 @@ sub wait {
         last                      if !$self->is_open;
         return 'readable'         if $handle && (!defined fileno $handle || $count > 0 && $poll->events($handle));
         return 'timeout'          if $left <= 0;
-        last if $EventSource::XS::Stream::HeldWorker::running && EventSource::XS::Stream::HeldWorker->is_over;
+        last if $EventSource::XS::Stream::BusyWorker::running && EventSource::XS::Stream::BusyWorker->is_over;
     }
     return 'gone';
 }

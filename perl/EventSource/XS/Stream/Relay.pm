@@ -5,7 +5,7 @@ use warnings;
 # A stream on the server's writer that follows a hub: a native stream on one end of a socketpair. The bytes from the other end
 # go to the server's writer.
 #
-# A stream of Stream::Writer becomes a relay when it first subscribes. It stays the same object, whoever holds it, with the
+# A stream of Stream::Writer becomes a relay when it first subscribes. It stays the same object, whoever has it, with the
 # callbacks that it had; the relay has another one of that class as its writer. From then on everything that is written to it
 # goes through the socketpair, in order. The settings of a native stream apply: keepalive, max_buffered. The timeout is the
 # relay's: only the relay sees whether the client takes something, by the rule for native streams
@@ -111,7 +111,7 @@ sub copy_all_at_once {
     return;
 }
 
-# The stream belongs to the hub, whether or not the application holds it.
+# The stream belongs to the hub, whether or not the application keeps it.
 sub drop { return }
 
 # End the stream at once, without what its hub has written.
@@ -182,7 +182,7 @@ sub see_input { return $_[0]{writer} && $_[0]{writer}->see_input }
 
 # On a server that blocks, send what the hub has for the stream, until it ends or a process continues it. A client that leaves
 # is seen within a second. Rethrows an exception of a write (Stream::Writer::write_to_server). A refused stream too has bytes to
-# copy: the retry. One that waits for the hub process holds this worker, so it does for the seconds of its patience only. One
+# copy: the retry. One that waits for the hub process occupies this worker, but only for the seconds of its patience. One
 # that no hub has accepted ends when it is sent what was pushed.
 sub serve {
     my $self = shift;

@@ -31,7 +31,7 @@ my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
 
 my $INTERPRETER = EventSource::XS::Stream::Native->interpreter;
 
-# The most bytes of headers that a response may have. The pipe holds twice as many.
+# The most bytes of headers that a response may have. The pipe takes twice as many.
 my $MAX_HEAD = 32_768;
 
 # Public methods

@@ -34,14 +34,14 @@ our %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);    # src/xs co
 my %CLOSED;
 my $ended = 0;
 
-# Under an event loop a stream lives until its client disconnects, whether or not the application holds it.
+# Under an event loop a stream lives until its client disconnects, whether or not the application keeps it.
 my %HELD;
 
 # The open streams by address. The references are weak.
 my %OPEN;
 
 # The members that only a stream has which uses the server's writer. The watch ends before its descriptor is closed.
-my @OF_CONNECTION = qw(watch child_writer children_gone direct held_open keepalive server_writer socket writer);
+my @OF_CONNECTION = qw(watch child_writer children_gone direct kept_open keepalive server_writer socket writer);
 
 # Milliseconds after which a refused client is to reconnect, at least, if retry is not set.
 my $DEFAULT_RETRY = 2_000;
@@ -82,7 +82,7 @@ sub new {
     $self->write_to_server('') if $adapter->sends_head_late;
     $self->{child_writer} = $adapter->child_writer($env, $server_writer, $self->{socket});
     $self->{direct} = [$writer, $self->{socket}, \@COUNTED{qw(events bytes)}, $self->is_lf] if !$self->{child_writer};
-    if (!$self->{nonblocking}) { @$self{qw(children_gone held_open)} = _pipe_for_children() }
+    if (!$self->{nonblocking}) { @$self{qw(children_gone kept_open)} = _pipe_for_children() }
     else {
         $HELD{refaddr $self} = $self;
         $self->_watch($adapter, $server_writer);
@@ -130,7 +130,7 @@ sub descriptor { return $_[0]{socket} ? fileno $_[0]{socket} : undef }
 sub drop {
     my $self = shift;
     return if $self->{nonblocking} || defined $self->{reason} || $self->{owner} != $$;
-    delete $self->{held_open};    # otherwise this process holds it itself
+    delete $self->{kept_open};    # otherwise this process keeps it open itself
     $self->end('application') if !$self->_is_held_by_child;
     return;
 }
@@ -179,7 +179,7 @@ sub end_with_retry {
 sub enter_process {
     my ($self, $socket) = @_;
     @$self{qw(owner socket on_close)} = ($$, $socket, []);
-    delete @$self{qw(child_writer children_gone direct held_open relay)};
+    delete @$self{qw(child_writer children_gone direct kept_open relay)};
     return;
 }
 
@@ -377,15 +377,15 @@ sub _release_connection {
 
 sub _line_break { return $_[0]->is_lf ? "\n" : "\r\n" }
 
-# Returns true if a child still holds the stream: one that has not ended and runs no other program. Before, this process closes
+# Returns true if a child still has the stream: one that has not ended and runs no other program. Before, this process closes
 # its own end.
 sub _is_held_by_child {
     my $self = shift;
     return $self->{children_gone} && !IO::Select->new($self->{children_gone})->can_read(0);
 }
 
-# Makes a pipe. Each forked child holds the write end until it ends or calls exec; end of file on the read end means that no
-# child holds the stream.
+# Makes a pipe. Each forked child has the write end until it ends or calls exec; end of file on the read end means that no
+# child has the stream.
 sub _pipe_for_children {
     pipe my $end, my $inherited or return;
     return ($end, $inherited);

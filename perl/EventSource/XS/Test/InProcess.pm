@@ -129,7 +129,7 @@ sub DESTROY {
 
 # Private functions and methods
 
-# Ends a response by closing its connection, even if somebody else holds a copy of the handle.
+# Ends a response by closing its connection, even if somebody else has a copy of the handle.
 sub _end {
     my $conn = shift;
     $conn->close if defined fileno $conn;

@@ -65,7 +65,7 @@ sub begin {
 sub end {
     return if !defined $owner || $owner != $$;
     local $SIG{PIPE} = 'IGNORE';
-    syswrite $line, 'x';              # if a child of the test holds the line too, closing it would not end it
+    syswrite $line, 'x';              # if a child of the test has the line too, closing it would not end it
     shutdown $line, 1;
 
     # Until the keeper has ended: the application may reap the test's children.
@@ -97,7 +97,7 @@ sub with_stores { delete $ENV{$STORE}; return }
 
 # Private functions
 
-# Becomes a program of its own, so that the keeper holds none of the test's descriptors.
+# Becomes a program of its own, so that the keeper has none of the test's descriptors.
 sub _become_keeper {
     my ($theirs, $root) = @_;
     POSIX::setsid();
@@ -109,7 +109,7 @@ sub _become_keeper {
     return;
 }
 
-# Ends a hub process, and waits until it has ended: then its lock is free. A process that was starting the hub may hold the
+# Ends a hub process, and waits until it has ended: then its lock is free. A process that was starting the hub may have the
 # lock, too, so the signal is for the program alone.
 sub _end_hub {
     my $path = shift;

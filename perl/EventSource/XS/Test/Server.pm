@@ -107,7 +107,7 @@ sub stop {
     delete $RUNNING{$keeper};
     local ($?, $!);
     local $SIG{PIPE} = 'IGNORE';
-    syswrite $self->{line}, 'x';    # If a child of the test holds the line too, closing it would not end it.
+    syswrite $self->{line}, 'x';    # If a child of the test has the line too, closing it would not end it.
     CORE::close delete $self->{line};
     delete $self->{pid};
     return if _ends_within($keeper, $STOP_WITHIN + 2 * $GONE_WITHIN);
@@ -206,7 +206,7 @@ sub _leave_the_test {
 }
 
 # Returns true if a process of the group is running. Where /proc exists, zombies do not count, except those whose threads still
-# live: these hold the server's sockets.
+# live: these have the server's sockets.
 sub _runs {
     my $group = shift;
     return !!0 if !kill 0 => -$group;

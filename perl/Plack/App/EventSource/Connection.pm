@@ -11,7 +11,7 @@ use EventSource::Gone;
 use EventSource::XS ();
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Child;
-use EventSource::XS::Stream::HeldWorker;
+use EventSource::XS::Stream::BusyWorker;
 use Scalar::Util qw(blessed reftype);
 
 # The environment of the request whose handler runs.
@@ -91,7 +91,7 @@ sub is_native {
 
 sub is_open {
     my $self = shift;
-    EventSource::XS::Stream::HeldWorker->is_over if $EventSource::XS::Stream::HeldWorker::running;
+    EventSource::XS::Stream::BusyWorker->is_over if $EventSource::XS::Stream::BusyWorker::running;
     return $self->{stream} ? $self->{stream}->is_open : !!1;
 }
 
@@ -103,7 +103,7 @@ sub on_close {
     my $stream = $self->{stream}
         or $SETTINGS->throw(state => 'on_close needs a stream');
 
-    # The stream holds the callback, and neither may hold the connection: releasing the connection may end the stream.
+    # The stream keeps the callback, and neither may keep the connection: releasing the connection may end the stream.
     $stream->on_close($callback, $self);
     return $self;
 }
@@ -192,7 +192,7 @@ sub _is_open_handle {
 sub _not_taken {
     my $self = shift;
     die EventSource::Gone->new if $self->{unwind} && ${$self->{unwind}} == $$;
-    EventSource::XS::Stream::HeldWorker->see_refusal($self->{stream});
+    EventSource::XS::Stream::BusyWorker->see_refusal($self->{stream});
     return !!0;
 }
 

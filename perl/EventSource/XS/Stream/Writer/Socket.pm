@@ -16,7 +16,7 @@ sub new {
 
 # Public methods
 
-# A shutdown ends the response, though other processes may hold the socket.
+# A shutdown ends the response, though other processes may have the socket.
 sub close {
     my $self   = shift;
     my $socket = delete $self->{socket} or return;

@@ -1,9 +1,9 @@
-# The application of t/native/held_worker.t: handlers that hold their worker, and the same ones with spawn.
+# The application of t/native/busy_worker.t: handlers that hold their worker, and the same ones with spawn.
 
 use strict;
 use warnings;
 
-use EventSource::XS::Stream::HeldWorker;
+use EventSource::XS::Stream::BusyWorker;
 use Plack::App::EventSource;
 use Plack::Builder;
 use Time::HiRes qw(sleep);
@@ -14,7 +14,7 @@ my $PAUSE = 0.02;    # seconds
 # client has left.
 my ($LIMIT, $LIMIT_OF_JOB, $LIMIT_OF_SLEEP) = (0.2, 60, 1);
 
-$EventSource::XS::Stream::HeldWorker::GONE_LIMIT = 1;
+$EventSource::XS::Stream::BusyWorker::GONE_LIMIT = 1;
 
 # The shape of public examples.
 sub loop {
@@ -67,7 +67,7 @@ sub source {
     my ($handler, %option) = @_;
     my $limit = delete $option{limit} || $LIMIT;
     my $app   = Plack::App::EventSource->new(handler_cb => $handler, %option)->to_app;
-    return sub { $EventSource::XS::Stream::HeldWorker::LIMIT = $limit; return $app->(@_) };
+    return sub { $EventSource::XS::Stream::BusyWorker::LIMIT = $limit; return $app->(@_) };
 }
 
 builder {

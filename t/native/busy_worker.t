@@ -68,7 +68,7 @@ sub cannot_be_spawned {
         ok $client->read_until(qr/runs in \d+\r/), 'a handler that cannot be spawned runs in its worker';
         $client->leave;
     }
-    my $line = qr/held_worker\.psgi line \d+ runs in its worker in spite of spawn => 1: the stream is not native/;
+    my $line = qr/busy_worker\.psgi line \d+ runs in its worker in spite of spawn => 1: the stream is not native/;
     ok wait_until(sub { lines($run, $line) }), 'the log says so';
     is lines($run, $line), 1, 'it does so once';
     return;
@@ -78,7 +78,7 @@ sub long_handler_is_reported {
     my $run = shift;
     my ($client, $worker) = opened($run, 'ask');
     my $line =
-        qr/a handler of Plack::App::EventSource at [^\n]*held_worker\.psgi line \d+ holds worker $worker: .*spawn => 1/;
+        qr/a handler of Plack::App::EventSource at [^\n]*busy_worker\.psgi line \d+ occupies worker $worker: .*spawn => 1/;
     ok wait_until(sub { lines($run, $line) }), 'the log says that a handler holds its worker';
     $client->leave;
     is $run->ask('/'), $worker, 'it ends when is_open returns false';
@@ -89,7 +89,7 @@ sub sleeping_handler_is_reported {
     my $run = shift;
     my ($client, $worker) = opened($run, 'asleep');
     $client->leave;
-    my $line = qr/holds worker $worker: it has run for 1 seconds, .*spawn => 1/;
+    my $line = qr/occupies worker $worker: it has run for 1 seconds, .*spawn => 1/;
     ok wait_until(sub { lines($run, $line) }), 'the log says so although the client has left';
     is $run->ask('/'), $worker, 'it holds its worker until it returns';
     return;
@@ -98,7 +98,7 @@ sub sleeping_handler_is_reported {
 # A timer that nothing runs keeps the connection.
 sub timer_is_reported {
     my ($run, $kind) = @_;
-    my $line = qr/held_worker\.psgi line \d+ has returned and its connection is kept: .*no timer .* of AnyEvent/;
+    my $line = qr/busy_worker\.psgi line \d+ has returned and its connection is kept: .*no timer .* of AnyEvent/;
     for (1, 2) {
         my $client = $run->get('/timer');
         if ($kind eq 'blocks') {
@@ -119,7 +119,7 @@ sub loop_for_nobody_is_reported {
     like my $worker = $run->ask('/'), qr/\A\d+\z/, q(on_gone => 'unwind' frees the worker);
     ($client) = opened($run, 'loop');
     $client->leave;
-    my $line = qr/holds worker $worker: it keeps pushing to a client that left .*on_gone => 'unwind' .*spawn => 1/;
+    my $line = qr/occupies worker $worker: it keeps pushing to a client that left .*on_gone => 'unwind' .*spawn => 1/;
     ok wait_until(sub { lines($run, $line) }), 'the log says that a handler pushes to a client that has left';
     return $worker;
 }
@@ -159,7 +159,7 @@ for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
     my ($name, $kind, @signals) = @$_;
     subtest "$name: $signals[0]" => sub {
         my $run = Testing::Server->start(
-            $name, 't/data/held_worker.psgi',
+            $name, 't/data/busy_worker.psgi',
             journal => 1,
             workers => 1,
             args    => $MORE{$name} || []

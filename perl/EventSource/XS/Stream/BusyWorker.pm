@@ -1,8 +1,8 @@
-package EventSource::XS::Stream::HeldWorker;
+package EventSource::XS::Stream::BusyWorker;
 use strict;
 use warnings;
 
-# A handler holds its worker while it runs, on a server that blocks. An endless one holds it for ever, so this module
+# A handler occupies its worker while it runs, on a server that blocks. An endless one occupies it for ever, so this module
 #
 # - has the log say so, once for each application in a process: when the handler has run for some seconds and has not closed
 #   its stream (the reactor's thread prints that, because such a handler may do nothing but sleep), and when it has pushed for
@@ -38,8 +38,8 @@ my $REMEDY = 'spawn => 1 runs each handler in a child process';
 sub begin {
     my ($class, $stream, $env, $component) = @_;
     return undef if $env->{'psgi.multithread'} || $env->{'psgi.run_once'};
-    my $application = $component->{_held};
-    $application = $component->{_held} = _application($component)
+    my $application = $component->{_kept};
+    $application = $component->{_kept} = _application($component)
         if !$application || $application->{generation} != EventSource::XS::_generation();
     my $log = fileno STDERR;
     $stream->_report_handler($application->{line}, $log) if defined $log && $stream->is_native;
@@ -99,7 +99,7 @@ sub see_refusal {
     return if time - $handler->[$REFUSED_AT] < $GONE_LIMIT || $handler->[$IS_REPORTED]++;
     return if !EventSource::XS->is_first_time("refused $application->{name}");
     $handler->[$REQUEST]{'psgi.errors'}
-        ->print("EventSource::XS: a handler of $application->{name} holds worker $$: it keeps"
+        ->print("EventSource::XS: a handler of $application->{name} occupies worker $$: it keeps"
             . " pushing to a client that left $GONE_LIMIT seconds ago; on_gone => 'unwind' ends it, $REMEDY\n");
     return;
 }
@@ -127,7 +127,8 @@ sub _application {
     my $place = $_[0]{_place};
     my $name =
         'Plack::App::EventSource' . ($place && defined $place->{file} ? " at $place->{file} line $place->{line}" : '');
-    my $line = "EventSource::XS: a handler of $name holds worker $$: it has run for $LIMIT seconds, and nothing else is"
+    my $line =
+          "EventSource::XS: a handler of $name occupies worker $$: it has run for $LIMIT seconds, and nothing else is"
         . " served there meanwhile; $REMEDY\n";
     return {line => $line, name => $name, generation => EventSource::XS::_generation()};
 }
