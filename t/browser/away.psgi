@@ -1,9 +1,7 @@
 # A page with EventSources on responses of a server whose hub is away: /status is 503 with Retry-After, /stream a stream of
 # the hub, which ends with a retry. /requests counts the requests of both.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use EventSource::Hub;
 use JSON::MaybeXS qw(encode_json);
 

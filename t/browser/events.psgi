@@ -1,9 +1,7 @@
 # A page that keeps everything that its EventSource reports, and the stream that it opens. The stream ends after the cases.
 # A client that reconnects is sent the id that it has sent.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use Testing::BrowserCases qw(cases);
 use Plack::App::EventSource;
 use Plack::Builder;

@@ -1,9 +1,7 @@
 # Pages with an EventSource on a stream that finishes: one listens for the event and closes its source, the other does not.
 # /requests counts the requests of the streams and the responses to them.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use JSON::MaybeXS qw(encode_json);
 use Plack::App::EventSource;
 use Plack::Builder;

@@ -7,14 +7,11 @@
 #
 # The environment variable HUB has more settings of the hub, as JSON.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(query);
 use EventSource::Hub;
 use JSON::PP                qw(decode_json encode_json);
 use Testing::NumberedEvents qw(numbered);
 use Plack::Builder;
-use Plack::Request;
 
 my $PAGE = <<'HTML';
 <!doctype html>
@@ -42,8 +39,8 @@ sub answer {
 }
 
 sub publish {
-    my $query = Plack::Request->new(shift)->query_parameters;
-    my ($from, $count, $bytes) = map { $query->{$_} } qw(from count bytes);
+    my %query = query(shift);
+    my ($from, $count, $bytes) = @query{qw(from count bytes)};
     $hub->publish('numbers', numbered($_, $bytes)->{data}) for $from .. $from + $count - 1;
     return answer('text/plain', 'published');
 }

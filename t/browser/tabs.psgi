@@ -22,9 +22,7 @@
 # The environment variable HUB has the settings of the hub as JSON; TRY_STREAM_EVERY the ms after which a page that polls tries
 # a stream.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use EventSource::Hub;
 use JSON::PP qw(decode_json);
 use Plack::Builder;

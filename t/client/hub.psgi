@@ -1,11 +1,8 @@
 # The application behind t/client/hub.t: a hub that keeps everything, one that evicts early, and a path that publishes.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer query);
 use EventSource::Hub;
 use Plack::Builder;
-use Plack::Request;
 
 my %hub = (
     all => EventSource::Hub->new(per_process => 1, retry => 1, keepalive => 0.2, start        => 'oldest'),
@@ -15,8 +12,8 @@ my %hub = (
 builder {
     mount "/stream/$_" => $hub{$_}->to_app(channels => sub { 'numbers' }) for keys %hub;
     mount '/publish'   => sub {
-        my $query = Plack::Request->new(shift)->query_parameters;
-        $hub{$query->{hub}}->publish(numbers => $_) for $query->{from} .. $query->{to};
-        return [200, ['Content-Type' => 'text/plain'], ["published\n"]];
+        my %query = query(shift);
+        $hub{$query{hub}}->publish(numbers => $_) for $query{from} .. $query{to};
+        return answer("published\n");
     };
 };

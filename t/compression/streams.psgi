@@ -7,39 +7,20 @@
 #   /reader    a page that reads /lf with its own query, and publishes what it sees to the channel 'told'
 #   /length    the application sets Content-Length /encoded    the application sets Content-Encoding
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer answers filtered query);
 use EventSource::Hub;
 use EventSource::XS;
 use JSON::PP ();
 use Plack::App::EventSource;
 use Plack::App::EventSource::PubSub;
 use Plack::Builder;
-use Plack::Util ();
 use Time::HiRes qw(sleep);
 
 my $JSON = JSON::PP->new->canonical;
 my $hub  = EventSource::Hub->new(compress => 1, %{$JSON->decode($ENV{HUB_SETTINGS} || '{"per_process":1}')});
 my %HELD;
 
-sub query {
-    my $env = shift;
-    return map { s/%([0-9A-Fa-f]{2})/chr hex $1/ger } map { /\A([^=]+)=(.*)\z/s ? ($1, $2) : () }
-        split /&/, $env->{QUERY_STRING} // '';
-}
-
 sub channels { my %query = query(@_); return split /,/, $query{channels} // 'news' }
-
-sub answer {
-    my $code = shift;
-    return sub {
-        my $env = shift;
-        EventSource::XS->dispatch;
-        my $text = $code->(query($env));
-        return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
-    };
-}
 
 sub app {
     return $hub->to_app(channels => \&channels, @_);
@@ -120,22 +101,9 @@ source.onerror   = () => { source.close(); tell('end'); };
 </script>
 HTML
 
-sub filtered {
-    my $app = shift;
-    return sub {
-        return Plack::Util::response_cb(
-            $app->($_[0]),
-            sub {
-                return sub { return $_[0] }
-            }
-        );
-    };
-}
-
 builder {
     mount '/favicon.ico' => sub { return [204, [], []] };
-    mount '/accepts' =>
-        sub { my $env = shift; return [200, ['Content-Type' => 'text/plain'], [$env->{HTTP_ACCEPT_ENCODING}]] };
+    mount '/accepts'     => sub { return answer($_[0]{HTTP_ACCEPT_ENCODING}) };
     enable sub {    # a query may name the one coding that is accepted
         my $app = shift;
         return sub {
@@ -146,7 +114,7 @@ builder {
         };
     };
     mount '/reader'  => sub { return [200, ['Content-Type' => 'text/html'], [$READER]] };
-    mount "/$_"      => answer($PATH{$_}) for keys %PATH;
+    mount "/$_"      => answers($PATH{$_}) for keys %PATH;
     mount '/hub'     => app();
     mount '/quiet'   => app(keepalive => 0.2);
     mount '/state'   => app(start     => 'state');

@@ -1,20 +1,15 @@
 # The admin page of a hub at /admin, a stream of a channel at /events?channel=C&member=M&label=L, and /publish?channel=C&data=D.
 # ADMIN_SOCKET is the socket of a hub named shop; without it the hub has no name. The page needs ADMIN_TOKEN, if there is one.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer parameter);
 use EventSource::Hub;
 use Plack::Builder;
-use Plack::Request;
 
 my $socket = $ENV{ADMIN_SOCKET};
 my $hub    = EventSource::Hub->new(
     keep_history => {events => 1000},
     defined $socket ? (name => 'shop', socket => $socket, idle_exit => 5) : ()
 );
-
-sub parameter { return scalar Plack::Request->new($_[0])->query_parameters->{$_[1]} }
 
 builder {
     mount '/admin' => $hub->admin_app(allow => sub { 1 }, token => $ENV{ADMIN_TOKEN});
@@ -30,7 +25,6 @@ builder {
     );
     mount '/publish' => sub {
         my $env = shift;
-        my $id  = $hub->publish(parameter($env, 'channel'), parameter($env, 'data'));
-        return [200, ['Content-Type' => 'text/plain'], ["$id\n"]];
+        return answer($hub->publish(parameter($env, 'channel'), parameter($env, 'data')) . "\n");
     };
 };

@@ -8,9 +8,7 @@
 #   /HUB/members?channel=a                      how many members a channel has
 #   /HUB/end?label=l                            ends streams
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer answers);
 use EventSource::Hub;
 use Plack::App::EventSource;
 use Plack::Builder;
@@ -72,15 +70,6 @@ sub serving {
     return Plack::App::EventSource->new(native => $native, line_end => 'lf', handler_cb => $handler)->to_app;
 }
 
-sub query {
-    return map { s/%(..)/chr hex $1/ger } map { split /=/, $_, 2 } split /&/, $_[0]{QUERY_STRING};
-}
-
-sub answer {
-    my $text = shift;
-    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
-}
-
 sub publish {
     my ($hub, %query) = @_;
     $hub->publish($query{channel}, "$_:" . '.' x ($query{bytes} || 0)) for 1 .. $query{count};
@@ -102,11 +91,10 @@ builder {
         mount "/$kind/native/app/max_streams" =>
             $hub->to_app(channels => sub { return 'max_streams' }, max_streams => 1)
             if $kind eq 'local';
-        mount "/$kind/publish" => sub { return answer(publish($hub, query($_[0]))) };
-        mount "/$kind/subscribers" =>
-            sub { my %query = query($_[0]); return answer($hub->subscribers($query{channel})) };
-        mount "/$kind/members" => sub { my %query = query($_[0]); return answer($hub->members_count($query{channel})) };
-        mount "/$kind/end"     => sub { return answer($hub->end(query($_[0]))) };
+        mount "/$kind/publish"     => answers(sub { publish($hub, @_) });
+        mount "/$kind/subscribers" => answers(sub { my %query = @_; $hub->subscribers($query{channel}) });
+        mount "/$kind/members"     => answers(sub { my %query = @_; $hub->members_count($query{channel}) });
+        mount "/$kind/end"         => answers(sub { $hub->end(@_) });
     }
     mount '/' => sub { return answer('here') };
 };

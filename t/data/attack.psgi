@@ -4,9 +4,7 @@
 # number of events for the hub's history, each request publishes a numbered event to the hub of its worker, and pushes it to
 # the streams there.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer parameter tag);
 use EventSource::Hub;
 use EventSource::XS;
 use JSON::PP ();
@@ -31,11 +29,6 @@ my $published = 0;
 # The buffer for a client that does not read is bounded, so that the memory of two rounds can be compared.
 my @BOUNDED = $ENV{ATTACK_PUBLISHES} ? (max_buffered => 131_072) : ();
 
-sub parameter {
-    my ($env, $name) = @_;
-    return ($env->{QUERY_STRING} // '') =~ /\b\Q$name\E=([^&]+)/ ? $1 : undef;
-}
-
 # Waits until as many workers as requested handle such a request. Returns false if they do not in time.
 sub meet {
     my ($env, $parameter) = @_;
@@ -51,7 +44,7 @@ sub meet {
 
 sub report {
     my ($env, $what) = @_;
-    $journal->write(parameter($env, 'tag') // 'none', $what);
+    $journal->write(tag($env), $what);
     return;
 }
 
@@ -97,29 +90,19 @@ sub source {
     return Plack::App::EventSource->new(handler_cb => $handler, keepalive => 0.3, %option)->to_app;
 }
 
-sub answer {
-    my $code = shift;
-    return sub {
-        my $text = $code->(@_);
-        return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
-    };
-}
-
 sub state_of_worker {
-    my $env = shift;
-    return JSON::PP::encode_json(
-        {
-            pid         => $$,
-            met         => meet($env),
-            descriptors => scalar(() = glob '/proc/self/fd/*'),
-            open        => EventSource::XS->stats->{open},
-            epoch       => $hub->epoch,
-            published   => $published,
-        }
+    my $env   = shift;
+    my %state = (
+        pid         => $$,
+        met         => meet($env),
+        descriptors => scalar(() = glob '/proc/self/fd/*'),
+        open        => EventSource::XS->stats->{open},
+        epoch       => $hub->epoch,
+        published   => $published,
     );
+    return answer(JSON::PP::encode_json(\%state));
 }
 
-my $state  = answer(\&state_of_worker);
 my $tagged = source(\&hold, headers => [ETag => '"stream"']);
 
 builder {
@@ -133,8 +116,8 @@ builder {
             return $app->($env);
         };
     };
-    mount '/state'            => $state;
-    mount '/plain'            => answer(sub { 'plain' });
+    mount '/state'            => \&state_of_worker;
+    mount '/plain'            => sub { answer('plain') };
     mount '/native'           => source(\&hold, @BOUNDED);
     mount '/must-be-native'   => source(\&hold, native => 1);
     mount '/writer'           => source(\&hold, native => 0, @BOUNDED);

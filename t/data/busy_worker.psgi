@@ -1,8 +1,6 @@
 # The application of t/native/busy_worker.t: handlers that hold their worker, and the same ones with spawn.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use EventSource::XS::Stream::BusyWorker;
 use Plack::App::EventSource;
 use Plack::Builder;

@@ -1,15 +1,12 @@
 # The application of t/native/callbacks_in_time.t, t/native/spawn.t and t/attack/spawn.t: streams whose callbacks report to a
 # journal, ordinary requests, and handlers that run in children.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer parameter report tag);
 use EventSource::Hub;
 use EventSource::XS;
 use POSIX ();
 use Plack::App::EventSource;
 use Plack::Builder;
-use Testing::Journal;
 use Time::HiRes ();
 
 my $PAUSE = 0.02;    # seconds between two pushes of a generator
@@ -19,24 +16,6 @@ my ($TRY_FOR, $TRY_EVERY) = (5, 0.02);
 
 my $hub = EventSource::Hub->new(per_process => 1);
 my %KEPT;
-
-sub tag { return $_[0]{QUERY_STRING} =~ /\btag=([^&]+)/ ? $1 : 'none' }
-
-sub parameter {
-    my ($env, $name) = @_;
-    return $env->{QUERY_STRING} =~ /\b\Q$name\E=([^&]+)/ ? $1 : undef;
-}
-
-sub report {
-    my ($env, $text) = @_;
-    Testing::Journal->open($ENV{TESTING_JOURNAL})->write(ref $env ? tag($env) : $env, $text);
-    return;
-}
-
-sub plain {
-    my $text = shift;
-    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
-}
 
 sub source {
     my ($handler, %option) = @_;
@@ -209,14 +188,14 @@ sub spawn_later {
 sub give_away {
     my ($tag, $conn) = %KEPT;
     my $pid = delete($KEPT{$tag})->spawn(sub { sleep 600 });
-    return plain("$pid");
+    return answer("$pid");
 }
 
 sub length_of_body {
     my $env    = shift;
     my $length = 0;
     while (my $count = $env->{'psgi.input'}->read(my $bytes, 1_000)) { $length += $count }
-    return plain($length);
+    return answer($length);
 }
 
 # Waits in the worker.
@@ -244,12 +223,12 @@ my $app = builder {
     mount '/writer' => source(\&waits, native => $ENV{CALLBACKS_WRITER} ? 0 : 'auto');
     mount '/finish' =>
         source(sub { my $conn = shift; $conn->push('one'); $conn->finish(event => 'the-end', data => 'x') });
-    mount '/publish'  => sub { $hub->publish(news => 'x'); return plain('published') };
+    mount '/publish'  => sub { $hub->publish(news => 'x'); return answer('published') };
     mount '/give'     => \&give_away;
     mount '/length'   => \&length_of_body;
-    mount '/plain'    => sub { return plain("plain $$") };
-    mount '/signals'  => sub { kill ALRM => $$; return plain('sent') };
-    mount '/children' => sub { return plain(EventSource::XS::Stream::Child->count) };
+    mount '/plain'    => sub { return answer("plain $$") };
+    mount '/signals'  => sub { kill ALRM => $$; return answer('sent') };
+    mount '/children' => sub { return answer(EventSource::XS::Stream::Child->count) };
 };
 my $signal = $ENV{CALLBACKS_SIGNAL};
 $app = builder { enable 'EventSource', $signal ? (notify_signal => $signal) : (); $app } if $ENV{CALLBACKS_MIDDLEWARE};

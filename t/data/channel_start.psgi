@@ -6,9 +6,7 @@
 #   /HUB/forget?channel=a&key=k                     forgets a key
 #   /HUB/members?channel=a, /HUB/subscribers?channel=a, /HUB/end?label=a
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer answers);
 use EventSource::Hub;
 use Plack::Builder;
 
@@ -32,15 +30,6 @@ my %ACCESS = (
     member          => sub { return {channel => "here/$_[0]{REQUEST_URI}", id => 'ann', leave_after => 0} },
 );
 
-sub query {
-    return map { s/%(..)/chr hex $1/ger } map { split /=/, $_, 2 } split /&/, $_[0]{QUERY_STRING};
-}
-
-sub answer {
-    my $text = shift;
-    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
-}
-
 sub publish {
     my ($hub, %query) = @_;
     my %retained = defined $query{key} ? (key => $query{key}, retain => 1) : ();
@@ -55,12 +44,11 @@ builder {
             mount "/$kind/$native/stream" => $hub->to_app(@option);
             mount "/$kind/$native/member" => $hub->to_app(@option, %ACCESS);
         }
-        mount "/$kind/publish" => sub { return answer(publish($hub, query($_[0]))) };
-        mount "/$kind/forget" => sub { my %query = query($_[0]); return answer($hub->forget(@query{qw(channel key)})) };
-        mount "/$kind/members" => sub { my %query = query($_[0]); return answer($hub->members_count($query{channel})) };
-        mount "/$kind/subscribers" =>
-            sub { my %query = query($_[0]); return answer($hub->subscribers($query{channel})) };
-        mount "/$kind/end" => sub { return answer($hub->end(query($_[0]))) };
+        mount "/$kind/publish"     => answers(sub { publish($hub, @_) });
+        mount "/$kind/forget"      => answers(sub { my %query = @_; $hub->forget(@query{qw(channel key)}) });
+        mount "/$kind/subscribers" => answers(sub { my %query = @_; $hub->subscribers($query{channel}) });
+        mount "/$kind/members"     => answers(sub { my %query = @_; $hub->members_count($query{channel}) });
+        mount "/$kind/end"         => answers(sub { $hub->end(@_) });
     }
     mount '/' => sub { return answer('here') };
 };

@@ -9,9 +9,7 @@
 #   GET /exit      ends the process
 #   GET /publish   publishes an event, and closes the hub's streams if the query is "end"
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use EventSource::Hub;
 use Plack::App::EventSource;
 
@@ -38,7 +36,7 @@ my %app = (
         my $env = shift;
         $hub->publish(news => 'published');
         $hub->drain(0.1) if $env->{QUERY_STRING} eq 'end';
-        return [200, ['Content-Type' => 'text/plain', 'Content-Length' => 2], ['ok']];
+        return answer('ok');
     },
 );
 

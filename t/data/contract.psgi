@@ -1,9 +1,7 @@
 # The application of the contract. Its routes are made from the behaviours in t/lib/Testing/Contract/*.pm; see
 # t/lib/Testing/Contract.pm.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use Testing::Contract::Basics;
 use Testing::Contract::Ends;
 use Testing::Contract::Events;
@@ -14,7 +12,7 @@ use Testing::Contract::Middleware;
 use Testing::Contract::Requests;
 use Plack::App::URLMap;
 
-my %route = ('/plain' => sub { return [200, ['Content-Type' => 'text/plain', 'Content-Length' => 5], ['plain']] });
+my %route = ('/plain' => sub { return answer('plain') });
 
 for my $behaviour (map { "Testing::Contract::$_"->behaviours } qw(Basics Head Events Middleware Ends Requests Methods))
 {

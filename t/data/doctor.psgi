@@ -12,9 +12,7 @@
 #   /to        a redirect to the query
 #   /slow      a stream whose head comes late
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use EventSource::Hub;
 use EventSource::XS;
 use JSON::PP     ();
@@ -52,13 +50,11 @@ sub coded {
         sub { Plack::Util::header_set($_[0][1], 'Cache-Control' => 'no-store'); return });
 }
 
-sub text { return [200, ['Content-Type' => 'text/plain'], [@_]] }
-
 builder {
     mount '/hub'     => \&stream;
     mount '/events'  => \&stream;
     mount '/coded'   => \&coded;
-    mount '/publish' => sub { my $env = shift; return text($hub->publish(news => $env->{QUERY_STRING})) };
+    mount '/publish' => sub { my $env = shift; return answer($hub->publish(news => $env->{QUERY_STRING})) };
     mount '/count'   => sub { $count++;        return [200, [@STREAM], ["id: $count\ndata: number $count\n\n"]] };
     mount '/same'    => sub { return [200, [@STREAM], ["id: 1\ndata: one\n\n"]] };
     mount '/posted'  => sub {

@@ -2,8 +2,7 @@
 # /page, where who comes back gets a page; /deleted, whose middleware deletes old cookies; /none, without a ticket; /large,
 # with one that is larger than a cookie may be.
 
-use strict;
-use warnings;
+use Testing::Application;
 use EventSource::Hub;
 use Plack::Builder;
 

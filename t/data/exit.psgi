@@ -1,9 +1,7 @@
 # The application of t/attack/exit_status.t: it holds its connections as the manual of Plack::App::EventSource shows, and
 # reports to a journal what runs at the end of its process.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use Plack::App::EventSource;
 use Plack::Builder;
 
@@ -24,7 +22,7 @@ END { report('END') }
 our %readers;
 
 builder {
-    mount '/plain' => sub { return [200, ['Content-Type' => 'text/plain', 'Content-Length' => 5], ['plain']] };
+    mount '/plain' => sub { return answer('plain') };
     mount '/held' => Plack::App::EventSource->new(
         native     => $native,
         handler_cb => sub {

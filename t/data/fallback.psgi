@@ -1,8 +1,6 @@
 # The application of t/stream/fallback.t: streams that are not native, each for a reason of its own.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use EventSource::XS;
 use Plack::App::EventSource;
 use Plack::Builder;
@@ -43,5 +41,5 @@ builder {
     mount '/never'    => stream(native  => 0);
     mount '/large'    => stream(headers => \@LARGE);
     mount '/left'     => builder { enable \&after_the_client; stream(headers => \@LARGE) };
-    mount '/pid'      => sub { [200, ['Content-Type' => 'text/plain'], [$$]] };
+    mount '/pid'      => sub { answer($$) };
 };

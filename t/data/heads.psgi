@@ -1,8 +1,7 @@
 # Answers each request with what the reader of requests finds in its head (xt/servers/heads.t): lines of a name, and of the
 # bytes in hexadecimal digits. What is undefined has no line.
 
-use strict;
-use warnings;
+use Testing::Application;
 use EventSource::XS::Hub::Ticket;
 use EventSource::XS::Request;
 

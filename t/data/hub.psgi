@@ -1,16 +1,13 @@
 # The application behind t/hub: streams of a hub, and paths that publish and report, all in one process. The settings of the
 # hub come from the environment, as JSON. The query of a stream names its channels and options.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answers filtered query);
 use EventSource::Hub;
 use EventSource::XS;
 use JSON::PP                ();
 use Testing::NumberedEvents qw(numbered);
 use Plack::App::EventSource;
 use Plack::Builder;
-use Plack::Util ();
 use POSIX       ();
 use Time::HiRes qw(sleep);
 
@@ -20,13 +17,6 @@ my %NATIVE = (native => defined $ENV{HUB_NATIVE} ? $ENV{HUB_NATIVE} : 'auto');
 
 my %HELD;    # connections by name
 my %WHY;     # the reason of each end, by name
-
-sub query {
-    my $env = shift;
-    return map { utf8::decode($_); $_ }
-        map { s/%([0-9A-Fa-f]{2})/chr hex $1/ger } map { /\A([^=]+)=(.*)\z/s ? ($1, $2) : () } split /&/,
-        defined $env->{QUERY_STRING} ? $env->{QUERY_STRING} : '';
-}
 
 # While a handler serves a stream and blocks the process, only signals reach the application.
 my $signals = 0;
@@ -41,16 +31,6 @@ sub channels {
         map { EventSource::Hub->pattern($_) } split /,/,
         defined $query{patterns} ? $query{patterns} : ''
     );
-}
-
-sub answer {
-    my $code = shift;
-    return sub {
-        my $env = shift;
-        EventSource::XS->dispatch;
-        my $text = $code->(query($env));
-        return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
-    };
 }
 
 sub app {
@@ -158,22 +138,8 @@ my %PATH = (
     },
 );
 
-# A middleware with a filter of the body that changes nothing. Its presence prevents native streams.
-sub filtered {
-    my $app = shift;
-    return sub {
-        my $env = shift;
-        return Plack::Util::response_cb(
-            $app->($env),
-            sub {
-                return sub { return $_[0] }
-            }
-        );
-    };
-}
-
 builder {
-    mount "/$_"       => answer($PATH{$_})             for keys %PATH;
+    mount "/$_"       => answers($PATH{$_})            for keys %PATH;
     mount "/to/$_"    => app(channels => $ANSWERS{$_}) for keys %ANSWERS;
     mount '/hub'      => app();
     mount '/filtered' => filtered(app());
@@ -182,5 +148,5 @@ builder {
     mount '/held'          => Plack::App::EventSource->new(%NATIVE, keepalive  => 0.3, handler_cb => \&hold)->to_app;
     mount '/twice'         => Plack::App::EventSource->new(%NATIVE, handler_cb => \&twice)->to_app;
     mount '/filtered-held' => filtered(Plack::App::EventSource->new(%NATIVE, handler_cb => \&hold)->to_app);
-    mount '/plain'         => answer(sub { 'plain' });
+    mount '/plain'         => answers(sub { 'plain' });
 };

@@ -3,9 +3,7 @@
 #
 # The environment: HUB_SETTINGS, the hub's settings in JSON.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use EventSource::Hub;
 use JSON::PP    ();
 use Time::HiRes qw(time);
@@ -14,16 +12,14 @@ my $hub     = EventSource::Hub->new(%{JSON::PP::decode_json($ENV{HUB_SETTINGS})}
 my $stream  = $hub->to_app(channels => sub { 'news' });
 my $several = $hub->to_app(channels => sub { ('news', ['stock', {start => 'state'}], ['chat', {start => -5}]) });
 
-sub text { return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $_[0]], [$_[0]]] }
-
 my %ROUTE = (
     '/hub'     => $stream,
     '/several' => $several,
-    '/plain'   => sub { text($$) },
+    '/plain'   => sub { answer($$) },
     '/publish' => sub {
         my $began = time;
         my $error = eval { $hub->publish(news => {data => 'x'}, {wait => 0}); 1 } ? '' : $@->code;
-        return text(JSON::PP::encode_json({seconds => time - $began, error => $error}));
+        return answer(JSON::PP::encode_json({seconds => time - $began, error => $error}));
     },
 );
 

@@ -6,13 +6,10 @@
 #   /publish?7+once the same with a key `once`
 #   /job?7          as /publish, in a forked process
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer id_or_error in_job);
 use EventSource::Hub;
 use JSON::PP ();
 use Plack::Builder;
-use POSIX ();
 
 my $store = JSON::PP->new->allow_nonref->decode($ENV{HUB_STORE});
 my $hub   = EventSource::Hub->new(
@@ -27,35 +24,14 @@ my $hub   = EventSource::Hub->new(
 
 sub publish {
     my ($number, $is_once) = shift =~ /\A([0-9]+)([+]once)?\z/;
-    my $id = eval { $hub->publish(numbers => $number, $is_once ? {once => "number $number"} : {}) };
-    return $id if defined $id;
-    my $error = $@;
-    return 'error ' . (ref $error ? $error->code : $error);
-}
-
-# Publishes in a forked process, which reports through a pipe.
-sub publish_in_job {
-    my $number = shift;
-    pipe my $out, my $in or return 'error unsent';
-    my $pid = fork;
-    return 'error unsent' if !defined $pid;
-    if (!$pid) {
-        syswrite $in, publish($number);
-        POSIX::_exit(0);
-    }
-    close $in;
-    my $answer = readline $out;
-    waitpid $pid, 0;
-    return $answer // 'error unknown';
-}
-
-sub answer {
-    my $text = shift;
-    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
+    return id_or_error(sub { $hub->publish(numbers => $number, $is_once ? {once => "number $number"} : {}) });
 }
 
 builder {
     mount '/hub'     => $hub->to_app(channels => sub { return 'numbers' });
     mount '/publish' => sub { return answer(publish($_[0]{QUERY_STRING})) };
-    mount '/job'     => sub { return answer(publish_in_job($_[0]{QUERY_STRING})) };
+    mount '/job'     => sub {
+        my $number = $_[0]{QUERY_STRING};
+        return answer(in_job(sub { publish($number) }) // 'error unknown');
+    };
 };

@@ -20,9 +20,7 @@
 #
 # Each response has the id of its process as X-Worker.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer with_worker);
 use EventSource::Hub;
 use Plack::App::EventSource;
 use Plack::Builder;
@@ -108,11 +106,6 @@ sub die_so {
     return answer('lives');
 }
 
-sub answer {
-    my $text = shift;
-    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
-}
-
 # The filter counts what it has passed on, and says so at the end of the body.
 sub filter {
     my $app = shift;
@@ -152,13 +145,7 @@ sub delay {
 }
 
 builder {
-    enable sub {
-        my $app = shift;
-        return sub {
-            my $env = shift;
-            return Plack::Util::response_cb($app->($env), sub { push @{$_[0][1]}, 'X-Worker', $$; return });
-        };
-    };
+    enable \&with_worker;
     my %reader = (channels => sub { return 'news' }, label => \&label, member => \&member);
     mount '/hub'      => $hub->to_app(%reader);
     mount '/filtered' => filter($hub->to_app(%reader));

@@ -1,9 +1,7 @@
 # An application whose handler subscribes its stream to a hub in a process of its own, and publishes then. HUB_SOCKET names the
 # hub's socket.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use EventSource::Hub;
 use Plack::App::EventSource;
 

@@ -11,13 +11,10 @@
 #
 # Each response has the id of its process as X-Worker.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer with_worker);
 use EventSource::Hub;
 use Plack::App::EventSource;
 use Plack::Builder;
-use Plack::Util ();
 
 my $hub = EventSource::Hub->new(
     name      => 'test',
@@ -45,16 +42,8 @@ sub handle {
     return;
 }
 
-sub answer { return [200, ['Content-Type' => 'text/plain'], [@_]] }
-
 builder {
-    enable sub {
-        my $app = shift;
-        return sub {
-            my $env = shift;
-            return Plack::Util::response_cb($app->($env), sub { push @{$_[0][1]}, 'X-Worker', $$; return });
-        };
-    };
+    enable \&with_worker;
     mount '/hub'     => $hub->to_app(channels => sub { return 'news' });
     mount '/state'   => $hub->to_app(channels => sub { return 'stock' }, start => 'state');
     mount '/handler' => Plack::App::EventSource->new(handler_cb => \&handle)->to_app;

@@ -1,8 +1,6 @@
 # The application of native.psgi. Its worker sends itself TERM once it has a native stream, just before it calls accept.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use EventSource::XS;
 use IO::Socket;
 

@@ -1,8 +1,6 @@
 # Streams of a named hub with a limit of their key, the query, over several workers. Each response has its worker as X-Worker.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use EventSource::Hub;
 
 my $hub = EventSource::Hub->new(name => 'test', socket => $ENV{HUB_SOCKET}, idle_exit => 5, publish_timeout => 20);

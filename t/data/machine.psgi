@@ -11,29 +11,18 @@
 #   /publish?channel=a&data=hello      publishes an event with the other fields of the query, or with forget=KEY forgets that
 #                                      key, and answers with its id, or with error and the code of the exception
 #   /job?...                           the same in a forked process
-# /burst?channel=a&count=9&bytes=99  publishes so many events without waiting, with their numbers and some filling as data;
-# then
-#                                      answers as /stats does
+#   /burst?channel=a&count=9&bytes=99  publishes so many events without waiting, with their numbers and some filling as data;
+#                                      then answers as /stats does
 #   /stats                             the counters of the hub, as JSON
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer id_or_error in_job query);
 use EventSource::Hub;
 use JSON::PP ();
 use Plack::App::EventSource;
 use Plack::Builder;
-use POSIX ();
 
 my $JSON = JSON::PP->new->canonical;
 my $hub  = EventSource::Hub->new(%{$JSON->decode($ENV{HUB_SETTINGS})});
-
-sub query {
-    my $env = shift;
-    return
-        map { s/%([0-9A-Fa-f]{2})/chr hex $1/ger } map { /\A([^=]+)=(.*)\z/s ? ($1, $2) : () } split /&/,
-        $env->{QUERY_STRING} // '';
-}
 
 sub topics {
     my %query = query(shift);
@@ -57,29 +46,8 @@ sub publish {
     my %event  = @_;
     my %option = map { defined $event{$_} ? ($_ => delete $event{$_}) : () } qw(once);
     my $forget = delete $event{forget};
-    my $id     = eval {
-        defined $forget
-            ? $hub->forget($event{channel}, $forget)
-            : $hub->publish(delete $event{channel}, \%event, \%option);
-    };
-    return $id if defined $id;
-    my $error = $@;
-    return 'error ' . (ref $error ? $error->code : $error);
-}
-
-# Publishes in a forked process, which reports through a pipe.
-sub publish_in_job {
-    my %event = @_;
-    pipe my $out, my $in or die "pipe: $!\n";
-    defined(my $pid = fork) or die "fork: $!\n";
-    if (!$pid) {
-        syswrite $in, publish(%event);
-        POSIX::_exit(0);
-    }
-    close $in;
-    my $answer = readline $out;
-    waitpid $pid, 0;
-    return $answer;
+    return id_or_error(sub { $hub->forget($event{channel}, $forget) }) if defined $forget;
+    return id_or_error(sub { $hub->publish(delete $event{channel}, \%event, \%option) });
 }
 
 sub burst {
@@ -88,11 +56,6 @@ sub burst {
         $hub->publish($burst{channel}, {data => "$number:" . 'x' x $burst{bytes}}, {wait => 0});
     }
     return $JSON->encode($hub->stats);
-}
-
-sub answer {
-    my $text = shift;
-    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
 }
 
 builder {
@@ -106,6 +69,9 @@ builder {
     };
     mount '/publish' => sub { return answer(publish(query($_[0]))) };
     mount '/burst'   => sub { return answer(burst(query($_[0]))) };
-    mount '/job'     => sub { return answer(publish_in_job(query($_[0]))) };
-    mount '/stats'   => sub { return answer($JSON->encode($hub->stats)) };
+    mount '/job'     => sub {
+        my @event = query($_[0]);
+        return answer(in_job(sub { publish(@event) }));
+    };
+    mount '/stats' => sub { return answer($JSON->encode($hub->stats)) };
 };

@@ -6,9 +6,7 @@
 #   /events            a stream of news
 #   /publish           publishes an event, and answers with the process id of the worker
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use DBI;
 use EventSource::Hub;
 use EventSource::Outbox;
@@ -27,6 +25,6 @@ builder {
     mount '/events'         => $hub->to_app(channels => sub { 'news' });
     mount '/publish'        => sub {
         $hub->publish(news => 'hello');
-        return [200, ['Content-Type' => 'text/plain'], [$$]];
+        return answer($$);
     };
 };

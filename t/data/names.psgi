@@ -1,7 +1,6 @@
 # Streams of users whose names are bytes, as PSGI gives them.
 
-use strict;
-use warnings;
+use Testing::Application qw(answer);
 use EventSource::Hub;
 use Plack::Builder;
 
@@ -15,7 +14,7 @@ my $app   = $hub->to_app(
 );
 
 builder {
-    mount '/asked'  => sub { return [200, ['Content-Type' => 'text/plain'], [$asked]] };
+    mount '/asked'  => sub { return answer($asked) };
     mount '/events' => builder {
         enable 'Auth::Basic', authenticator => sub { return 1 };
         $app;

@@ -1,10 +1,7 @@
 # The application of t/native: streams that outlive their handlers, and ordinary requests that push to them or end them. Its
 # processes report to a journal, under the tag of the request.
 
-use strict;
-use warnings;
-
-use Testing::Journal;
+use Testing::Application qw(answer parameter report tag);
 use Plack::App::EventSource;
 use Plack::Builder;
 use POSIX ();
@@ -14,19 +11,6 @@ my %KEPT;
 
 # True while a push runs.
 our $is_pushing = 0;    ## no critic (ProhibitPackageVars)
-
-sub tag { return $_[0]{QUERY_STRING} =~ /\btag=([^&]+)/ ? $1 : 'none' }
-
-sub parameter {
-    my ($env, $name) = @_;
-    return $env->{QUERY_STRING} =~ /\b\Q$name\E=([^&]+)/ ? $1 : undef;
-}
-
-sub report {
-    my ($env, $text) = @_;
-    Testing::Journal->open($ENV{TESTING_JOURNAL})->write(tag($env), $text);
-    return;
-}
 
 sub pushes {
     my ($conn, @messages) = @_;
@@ -55,11 +39,6 @@ sub source {
     return Plack::App::EventSource->new(handler_cb => $handler, native => 1, %option)->to_app;
 }
 
-sub plain {
-    my $text = shift;
-    return [200, ['Content-Type' => 'text/plain'], [$text]];
-}
-
 # Keeps its connection, and returns.
 sub keep {
     my ($conn, $env) = @_;
@@ -77,15 +56,15 @@ sub push_to_kept {
     my $bytes = parameter($env, 'bytes');
     $text = 'x' x $bytes if defined $bytes;
     my @taken = map { pushes($_, $text) ? 1 : 0 } defined $to ? grep { defined } $KEPT{$to} : values %KEPT;
-    return plain(join ' ', @taken);
+    return answer(join ' ', @taken);
 }
 
 # Closes a kept connection, or drops it.
 sub end_kept {
     my $env  = shift;
-    my $conn = delete $KEPT{parameter($env, 'to')} or return plain('unknown');
+    my $conn = delete $KEPT{parameter($env, 'to')} or return answer('unknown');
     $conn->close if $env->{PATH_INFO} eq '/close';
-    return plain('gone');
+    return answer('gone');
 }
 
 # Pushes more than sockets hold, and closes at once.
@@ -154,7 +133,7 @@ sub program {
 my $stats = sub {
     my $stats = EventSource::XS->stats;
     my @pairs = map { ref $stats->{$_} ? () : "$_=$stats->{$_}" } sort keys %$stats;
-    return plain(join ' ', @pairs, map { "closed.$_=$stats->{closed}{$_}" } sort keys %{$stats->{closed}});
+    return answer(join ' ', @pairs, map { "closed.$_=$stats->{closed}{$_}" } sort keys %{$stats->{closed}});
 };
 
 builder {
@@ -163,9 +142,9 @@ builder {
     mount '/act'      => \&end_kept;
     mount '/backlog'  => source(\&backlog, max_buffered => 64 * 1_048_576);
     mount '/dropped'  => source(\&dropped);
-    mount '/pid'      => sub { plain($$) };
+    mount '/pid'      => sub { answer($$) };
     mount '/child'    => source(\&child);
     mount '/program'  => source(\&program);
     mount '/stats'    => $stats;
-    mount '/dispatch' => sub { plain(EventSource::XS->dispatch) };
+    mount '/dispatch' => sub { answer(EventSource::XS->dispatch) };
 };

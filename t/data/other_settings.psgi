@@ -1,7 +1,6 @@
 # An application whose hub has other settings than its hub process, which another program has started.
 
-use strict;
-use warnings;
+use Testing::Application;
 use EventSource::Hub;
 
 my $hub = EventSource::Hub->new(name => 'shop', gap_event => 'lost');

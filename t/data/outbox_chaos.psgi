@@ -3,9 +3,7 @@
 #
 #   /hub    a stream of all channels, which begins with their state
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use EventSource::Hub;
 use JSON::PP ();
 use Plack::Builder;

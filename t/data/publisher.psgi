@@ -1,8 +1,6 @@
 # Nodes to which every client may publish, of a hub with a short history; and the statistics of the hub.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use EventSource::Hub;
 use JSON::PP ();
 use Plack::App::EventSource::PubSub;
@@ -13,8 +11,5 @@ my $pubsub = Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub 
 
 builder {
     mount '/eventsource' => $pubsub->to_app;
-    mount '/stats'       => sub {
-        my $text = JSON::PP::encode_json($hub->stats);
-        return [200, ['Content-Type' => 'application/json', 'Content-Length' => length $text], [$text]];
-    };
+    mount '/stats'       => sub { return answer(JSON::PP::encode_json($hub->stats)) };
 };

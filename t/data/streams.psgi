@@ -2,9 +2,7 @@
 # and paths that push to them, end them and report on them, all in one process. Handlers report to a journal, which is a
 # file.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer answers query);
 use EventSource::XS;
 use Fcntl                   qw(O_APPEND O_CREAT O_WRONLY);
 use JSON::PP                ();
@@ -20,17 +18,13 @@ my %WHY;     # the reason of each stream's end, by name
 
 my $journal;
 
+# The file stays open: some tests leave no descriptor for another one.
 sub report {
     my ($name, $text) = @_;
     my $file = $ENV{TESTING_JOURNAL} or die "TESTING_JOURNAL does not name a file\n";
     if (!$journal) { sysopen $journal, $file, O_WRONLY | O_APPEND | O_CREAT or die "$file: $!\n" }
     syswrite $journal, "$name $text\n";
     return;
-}
-
-sub query {
-    my $env = shift;
-    return map { /\A([^=]+)=(.*)\z/s ? ($1, $2) : () } split /&/, $env->{QUERY_STRING};
 }
 
 # An application whose settings come with the request. A retry of two numbers is written 5-10.
@@ -43,16 +37,6 @@ sub source {
         $given{retry} = [split /-/, $given{retry}] if ($given{retry} || '') =~ /-/;
         my $handle = sub { $handler->($_[0], \%query, $env) };
         return Plack::App::EventSource->new(%given, handler_cb => $handle)->to_app->($env);
-    };
-}
-
-sub answer {
-    my $code = shift;
-    return sub {
-        my $env = shift;
-        EventSource::XS->dispatch;
-        my $text = $code->(query($env));
-        return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
     };
 }
 
@@ -126,9 +110,8 @@ my %PATH = (
 );
 
 builder {
-    mount "/$_"     => answer($PATH{$_}) for keys %PATH;
-    mount '/export' => source(\&export);
-    mount '/forwarded' =>
-        sub { [200, ['Content-Type' => 'text/plain'], ['for ', $_[0]{HTTP_X_FORWARDED_FOR} // 'nobody']] };
-    mount '/held' => source(\&hold);
+    mount "/$_"        => answers($PATH{$_}) for keys %PATH;
+    mount '/export'    => source(\&export);
+    mount '/forwarded' => sub { answer('for ' . ($_[0]{HTTP_X_FORWARDED_FOR} // 'nobody')) };
+    mount '/held'      => source(\&hold);
 };

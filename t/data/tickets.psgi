@@ -1,8 +1,7 @@
 # Streams with tickets for a hub process that serves them by HTTP, too. /asked says
 # how many requests for streams a worker was sent.
 
-use strict;
-use warnings;
+use Testing::Application qw(answer);
 use EventSource::Hub;
 use Plack::Builder;
 use Plack::Request;
@@ -39,9 +38,9 @@ my $streams = $hub->to_app(
 
 builder {
     mount '/events' => sub { $asked++; return $streams->(@_) };
-    mount '/asked'  => sub { return [200, ['Content-Type' => 'text/plain'], [$asked]] };
+    mount '/asked'  => sub { return answer($asked) };
     mount '/echo'   => sub {
         my $request = Plack::Request->new(shift);
-        return [200, ['Content-Type' => 'text/plain'], [join ' ', $request->method, $request->content]];
+        return answer(join ' ', $request->method, $request->content);
     };
 };

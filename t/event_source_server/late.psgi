@@ -1,9 +1,7 @@
 # An EventSource::Server with a named hub whose process others start: /events has its streams. HUB_SOCKET is the hub's socket.
 # With SUPPLY it has a supply, which emits one event; NATIVE is the setting native.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use EventSource::Server;
 use Plack::Builder;
 
@@ -19,5 +17,5 @@ my $es = EventSource::Server->new(
 
 builder {
     mount '/events' => $es;
-    mount '/emit'   => sub { return [200, ['Content-Type' => 'text/plain'], [$es->emit('emitted')]] };
+    mount '/emit'   => sub { return answer($es->emit('emitted')) };
 };

@@ -8,13 +8,10 @@
 #
 # With NOTIFY an idle worker runs callbacks at a signal. Each response has the id of its process as X-Worker.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer with_worker);
 use EventSource::Server;
 use EventSource::XS::Loop;
 use Plack::Builder;
-use Plack::Util ();
 
 my @PROCESS = (name => 'test', socket => $ENV{HUB_SOCKET}, idle_exit => 1, grace => 60);
 
@@ -35,23 +32,13 @@ my $es = EventSource::Server->new(@PROCESS, supply => \&supply, retry => 50);
 open my $lines, '<', $0 or die "$0: $!\n";
 my $handle = EventSource::Server->new(@PROCESS, channel => 'lines', supply => $lines);
 
-sub answer {
-    my $text = shift;
-    return [200, ['Content-Type' => 'text/plain'], [$text // 'none']];
-}
-
 builder {
-    enable sub {
-        my $app = shift;
-        return sub {
-            my $env = shift;
-            return Plack::Util::response_cb($app->($env), sub { push @{$_[0][1]}, 'X-Worker', $$; return });
-        };
-    };
+    enable \&with_worker;
     enable 'EventSource', $ENV{NOTIFY} ? (notify_signal => 'URG') : ();
-    mount '/events'   => $es;
-    mount '/handle'   => $handle;
-    mount '/emit'     => sub { my $env = shift; return answer($es->emit($env->{QUERY_STRING})) };
-    mount '/supplies' => sub { my $env = shift; return answer($emitter && $emitter->emit($env->{QUERY_STRING})) };
-    mount '/stop'     => sub { my $env = shift; $es->stop if $env->{QUERY_STRING} == $$; return answer('done') };
+    mount '/events' => $es;
+    mount '/handle' => $handle;
+    mount '/emit'   => sub { my $env = shift; return answer($es->emit($env->{QUERY_STRING}) // 'none') };
+    mount '/supplies' =>
+        sub { my $env = shift; return answer($emitter && $emitter->emit($env->{QUERY_STRING}) // 'none') };
+    mount '/stop' => sub { my $env = shift; $es->stop if $env->{QUERY_STRING} == $$; return answer('done') };
 };

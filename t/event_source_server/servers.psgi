@@ -1,9 +1,7 @@
 # The application of t/event_source_server/servers.t: a server under each name, and paths that emit to it, stop it and
 # report its state. All run in one process. With SERVER_HUB the hubs are named.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use EventSource::Server;
 use EventSource::XS;
 use Plack::Builder;
@@ -55,12 +53,6 @@ my %server = (
 );
 $server{second} = EventSource::Server->new(supply => $server{plain}->out_supply);
 
-my $answer = sub {
-    my $text = shift;
-    $text = 'none' if !defined $text;
-    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
-};
-
 # /emit/plain?tick=one
 my $of = sub {
     my $do = shift;
@@ -68,7 +60,7 @@ my $of = sub {
         my $env = shift;
         EventSource::XS->dispatch;
         my ($name) = $env->{PATH_INFO} =~ m{\A/(\w+)};
-        return $answer->($do->($name, split /=/, $env->{QUERY_STRING}, 2));
+        return answer($do->($name, split /=/, $env->{QUERY_STRING}, 2) // 'none');
     };
 };
 

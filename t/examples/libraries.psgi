@@ -1,9 +1,7 @@
 # Pages on which htmx, Turbo or Datastar show what a hub publishes: each library reads the stream with its own means, or is
 # given one that the tabs share. /set?text=... publishes to all of them; /streams counts the streams of a page.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use EventSource::Hub;
 use Plack::App::File;
 use Plack::Builder;

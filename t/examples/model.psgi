@@ -3,9 +3,7 @@
 # "silent" with one word, after which the model thinks until then; the file MODEL_STOPPED says so. The questions of %WRONG are
 # answered with a word and with that, before the answer ends as others do.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use IO::Select ();
 use JSON::PP   qw(decode_json encode_json);
 use Plack::Request;

@@ -1,8 +1,6 @@
 # The mistakes that EventSource::Troubleshooting describes, a path for each.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use EventSource::Hub;
 use JSON::PP qw(encode_json);
 use Plack::App::EventSource;

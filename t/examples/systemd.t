@@ -76,13 +76,13 @@ my $systemd = Testing::Systemd->start(
         'bakery.service.d/blib.conf' => "[Service]\nEnvironment=PERL5LIB=/run/test/blib/lib:/run/test/blib/arch\n",
     },
     user   => {map { unit($_) } map { "$UNITS/systemd/user/eventsource-hub\@.$_" } 'socket', 'service'},
-    copies => {blib => 'blib', data => 't/data', bakery => 'examples/tutorial'},
+    copies => {blib => 'blib', data => 't/data', lib => 't/lib', bakery => 'examples/tutorial'},
 );
 $systemd->install('eventsource-hub', $PROGRAM);
 $systemd->write(
     'eventsource.env',
     "HUB_SOCKET=/run/eventsource-hub/test/hub.sock\nHUB_AUTOSTART=0\nHUB_SECONDS=600\n",
-    "PERL5LIB=/run/test/blib/lib:/run/test/blib/arch\n"
+    "PERL5LIB=/run/test/blib/lib:/run/test/blib/arch:/run/test/lib\n"
 );
 
 my $published = 0;

@@ -6,14 +6,11 @@
 #
 # An event's data has its number as the third and last word, as bench/load judges it; its length varies.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(query);
 use EventSource::Hub;
 use EventSource::XS ();
 use JSON::PP        qw(encode_json);
 use Plack::Builder;
-use Plack::Request;
 
 my $hub = EventSource::Hub->new(
     keep_history => {events => $ENV{MILLION_HISTORY}, bytes => 1 << 30},
@@ -22,8 +19,8 @@ my $hub = EventSource::Hub->new(
 );
 
 sub publish {
-    my $query = Plack::Request->new(shift)->query_parameters;
-    my ($from, $count) = map { $query->{$_} } qw(from count);
+    my %query = query(shift);
+    my ($from, $count) = @query{qw(from count)};
     $hub->publish('numbers', "0 0 $_ " . 'x' x ($_ % 50) . " $_") for $from .. $from + $count - 1;
     return [204, [], []];
 }

@@ -21,6 +21,6 @@ ok wait_until($DEADLINE, sub { $server->log =~ /differs/ }), 'the log says why';
 my ($line) = $server->log =~ /^(.*differs.*)$/m;
 like $line, qr/the hub shop failed: EventSource::Hub: gap_event differs from that of the hub process/,
     'with the name of the hub';
-like $line, qr{ at [^\n]*t/data/other_settings\.psgi line 8\.\z}, 'at the line that has made the application';
+like $line, qr{ at [^\n]*t/data/other_settings\.psgi line 7\.\z}, 'at the line that has made the application';
 
 done_testing;

@@ -1,8 +1,6 @@
 # The application of t/outbox/worker.t and t/outbox/silent.t: a follower in the worker of a server with an event loop.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use if !$ENV{OUTBOX_NO_LOOP}, 'AnyEvent';
 use DBI;
 use EventSource::Hub;
@@ -22,13 +20,13 @@ my $streams = $hub->to_app(channels => sub { return 'news' });
 
 sub {
     my $env = shift;
-    return $streams->($env)                                    if $env->{PATH_INFO} eq '/events';
-    return [200, ['Content-Type' => 'text/plain'], ["$error"]] if $env->{PATH_INFO} eq '/error';
-    undef $follower                                            if $env->{PATH_INFO} eq '/stop';
+    return $streams->($env) if $env->{PATH_INFO} eq '/events';
+    return answer("$error") if $env->{PATH_INFO} eq '/error';
+    undef $follower         if $env->{PATH_INFO} eq '/stop';
     my $dbh = $connect->();
     $dbh->begin_work;
     $outbox->publish($dbh, news => $env->{PATH_INFO});
     $dbh->commit;
     $outbox->committed;
-    return [200, ['Content-Type' => 'text/plain'], ['committed']];
+    return answer('committed');
 };

@@ -2,9 +2,7 @@
 # empty page for a browser. All in one process; or, with the name of a hub in PUBSUB_HUB, in any number. With PUBSUB_MISTAKE the
 # hub has neither a name nor per_process.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use EventSource::Hub;
 use JSON::PP ();
 use Plack::App::EventSource::PubSub;

@@ -1,9 +1,7 @@
 # Two hubs, one that shows the channel and the key of its events, and what is done with them: /HUB/events, /HUB/set?key=...,
 # /HUB/forget?key=..., and /HUB/away, while no client has a stream. The stream of another one is /stream/whole.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use EventSource::Hub;
 use Plack::Builder;
 use Plack::Request;
@@ -32,8 +30,7 @@ my %DO = (
 
 sub doing {
     my ($hub, $code) = @_;
-    return
-        sub { $code->($hub, Plack::Request->new(shift)->query_parameters); [200, ['Content-Type' => 'text/plain'], []] };
+    return sub { $code->($hub, Plack::Request->new(shift)->query_parameters); answer('') };
 }
 
 my $whole = EventSource::Hub->new(%common, keep_history => {});

@@ -1,9 +1,7 @@
 # The application of t/xmpp/worker.t: a bridge in the worker of a server with an event loop. The environment has the settings as
 # JSON.
 
-use strict;
-use warnings;
-
+use Testing::Application qw(answer);
 use EventSource::Hub;
 use EventSource::XMPP;
 use JSON::PP ();
@@ -30,5 +28,5 @@ my $streams = $hub->to_app(channels => sub { return 'news' });
 sub {
     my $env = shift;
     return $streams->($env) if $env->{PATH_INFO} eq '/events';
-    return [200, ['Content-Type' => 'text/plain'], [$bridge->is_connected ? 'connected' : 'not connected']];
+    return answer($bridge->is_connected ? 'connected' : 'not connected');
 };

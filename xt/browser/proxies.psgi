@@ -7,9 +7,7 @@
 # The environment variable HUB has the settings of the hub, as JSON, and STREAM those of its streams. EVERY is the number of
 # seconds after which the script tries a stream beside polls.
 
-use strict;
-use warnings;
-
+use Testing::Application;
 use EventSource::Hub;
 use JSON::PP qw(decode_json);
 use Plack::Builder;
