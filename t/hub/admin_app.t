@@ -12,7 +12,6 @@ use MIME::Base64 qw(encode_base64);
 use Test::EventSource;
 use Testing::Client;
 use Testing::CommandLine;
-use Testing::Errors qw(error_ok);
 use Testing::Server qw(path);
 
 Testing::Server->require_or_skip_all('Starman');
@@ -55,20 +54,6 @@ my @HERE  = (allow => ['127.0.0.0/8'], token => $TOKEN);
 
 my $hub = EventSource::Hub->new;
 my $app = $hub->admin_app(@HERE);
-
-subtest 'mistakes' => sub {
-    error_ok('a class', invalid => undef, sub { EventSource::Hub->admin_app });
-    for my $case ([channels => []], [allow => ['x']], [allow => 'x'], [hosts => 'x'], [hosts => ['x:80']]) {
-        my ($name, $value) = @$case;
-        error_ok($name, invalid => $name, sub { $hub->admin_app(@HERE, $name => $value) });
-    }
-    for my $undecided (['allow'], ['token', allow => ['127.0.0.1']], ['allow', token => $TOKEN]) {
-        my ($missing, @given) = @$undecided;
-        error_ok("without $missing", invalid => $missing, sub { $hub->admin_app(@given) });
-        like $@, qr/admin_app needs allow, .* together with token; or code as allow[.] .* proxy at \Q$0\E line/,
-            'the error names both';
-    }
-};
 
 subtest 'the page and its files' => sub {
     for my $case (

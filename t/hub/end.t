@@ -198,61 +198,9 @@ for my $kind ('in one process', 'named') {
     };
 }
 
-subtest 'mistakes' => sub {
-    my $hub = EventSource::Hub->new;
-    for my $row (
-        [label   => [], qr/takes the streams to end: label/],
-        [label   => [label  => undef],       qr/takes the streams to end: label/],
-        [label   => [label  => []],          qr/takes the streams to end: label/],
-        [label   => [label  => ''],          qr/must be a string of 1 to 256 bytes/],
-        [label   => [label  => 'x' x 257],   qr/must be a string of 1 to 256 bytes/],
-        [label   => [label  => {}],          qr/must be a string, not a reference to HASH/],
-        [label   => [label  => [1 .. 65]],   qr/at most 64 labels/],
-        [topics  => [topics => [1 .. 1001]], qr/at most 1000 topics/],
-        [channel => [topics => ['']],        qr/must not be empty/],
-        [labels  => [labels => 'a'],         qr/unknown option 'labels' of end; did you mean label\?/],
-    ) {
-        my ($field, $given, $message) = @$row;
-        my $line = __LINE__ + 1;
-        ok !eval { $hub->end(@$given); 1 }, "a mistake is refused: $message";
-        is $@->field, $field, 'the field';
-        like $@, $message,                      'the message';
-        like $@, qr/ at \Q$0\E line $line\.$/m, 'the line';
-    }
-    for my $row (
-        [
-            label => sub {
-                $hub->to_app(channels => sub { 'a' }, label => 'user/7');
-            },
-            qr/label must be a code reference/
-        ],
-        [
-            max_age => sub {
-                $hub->to_app(channels => sub { 'a' }, max_age => -1);
-            },
-            qr/max_age must be a number of seconds/
-        ],
-        [max_age => sub { EventSource::Hub->new(max_age => 'x') }, qr/max_age must be a number of seconds/],
-        (
-            map {
-                my $asked_at = $_;
-                [
-                    asked_at => sub { $hub->seal_ticket([{topics => ['a']}], {asked_at => $asked_at}) },
-                    qr/asked_at must be a whole number/
-                ]
-            } 'now',
-            -1, 1.5,
-            '9' x 30
-        ),
-        [label => sub { EventSource::Hub->new(label => 'x') }, qr/label is an option of to_app, not a setting of new/],
-    ) {
-        my ($field, $code, $message) = @$row;
-        ok !eval { $code->(); 1 }, "$field: refused";
-        is $@->field, $field, 'the field';
-        like $@, $message, 'the message';
-    }
-    my $es = Test::EventSource->new(app => app($hub));
-    is $es->get('/?topics=a&label=' . 'x' x 300)->status, 500, 'a label that is too long fails its request';
+subtest 'a label that is too long fails its request' => sub {
+    my $es = Test::EventSource->new(app => app(EventSource::Hub->new));
+    is $es->get('/?topics=a&label=' . 'x' x 300)->status, 500, 'the status';
 };
 
 done_testing;

@@ -10,7 +10,6 @@ use Plack::Builder;
 use Sys::Hostname qw(hostname);
 use Test::EventSource;
 use Testing::CommandLine;
-use Testing::Errors     qw(error_ok);
 use Testing::SourceTree qw(slurp);
 
 my $DEADLINE = 20;                                            # seconds
@@ -181,35 +180,6 @@ subtest 'under which names' => sub {
             join ' ', "with hosts @$hosts:", $host // 'no Host';
     }
     is get($hub->metrics_app(@HERE), HTTP_HOST => 'evil.example')->[0], 403, 'also to a client on this machine';
-};
-
-subtest 'mistakes' => sub {
-    my $hub = EventSource::Hub->new;
-    for my $case (
-        [allow    => '127.0.0.1',             qr/allow must be an array of addresses/],
-        [allow    => ['localhost'],           qr/allow takes addresses/],
-        [allow    => ['10.0.0.0/33'],         qr/allow takes addresses/],
-        [allow    => ['::ffff:10.0.0.0/120'], qr/allow takes addresses/],
-        [allow    => undef,       qr/metrics_app needs allow, an array of addresses, together with token; or code as/],
-        [token    => undef,       qr/metrics_app needs allow, an array of addresses, together with token; or code as/],
-        [token    => '',          qr/token must be at least 16 characters/],
-        [token    => 'x' x 15,    qr/token must be at least 16 characters/],
-        [token    => "\xE9" x 16, qr/token must be at least 16 characters/],
-        [token    => 'a token with blanks', qr/token must be at least 16 characters/],
-        [hosts    => 'app',                 qr/hosts must be an array of names/],
-        [hosts    => ['app:80'],            qr/hosts takes names without ports/],
-        [hosts    => [undef],               qr/hosts takes names without ports/],
-        [channels => 'news',                qr/channels must be an array/],
-        [channels => [''],                  qr/a channel must be a string/],
-        [channels => [('news') x 101],      qr/at most 100/],
-        [chanels  => ['news'],              qr/'chanels' of metrics_app; did you mean channels/],
-    ) {
-        my ($name, $value, $like) = @$case;
-        error_ok($name, invalid => $name, sub { $hub->metrics_app(@HERE, $name => $value) });
-        like $@, $like, 'the error says why';
-    }
-    error_ok('openmetrics', invalid => 'channels', sub { $hub->openmetrics('') });
-    like $@, qr/a channel must be a string.* at \Q$0\E line /, 'at the line of the caller';
 };
 
 subtest 'a named hub: all workers read the counts of its process' => sub {

@@ -5,7 +5,6 @@ use Testing;
 use Compress::Zlib ();
 use EventSource::Hub;
 use Plack::Builder;
-use Testing::Errors     qw(error_ok);
 use Testing::SourceTree qw(slurp);
 
 my $FOLDER = 'auto/share/dist/EventSource-XS';
@@ -131,12 +130,6 @@ subtest 'how long caches keep it' => sub {
     for my $query (sort keys %kept) {
         is((ask($module, QUERY_STRING => $query))[1]{'Cache-Control'}, $kept{$query}, "the query '$query'");
     }
-};
-
-subtest 'mistakes' => sub {
-    error_ok('an unknown option', invalid => 'clasic', sub { EventSource::Hub->script_app(clasic => 1) });
-    eval { EventSource::Hub->script_app(clasic => 1) };
-    like $@, qr/did you mean classic\?.* at \Q$0\E line \d+/, 'the message has the remedy and the line of the caller';
 };
 
 done_testing;

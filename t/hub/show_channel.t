@@ -5,7 +5,7 @@ use Testing qw(native);
 use EventSource::Hub;
 use Test::EventSource;
 use Testing::CommandLine;
-use Testing::Errors qw(error_ok error_of);
+use Testing::Errors qw(error_of);
 use Testing::Subscriber;
 
 my $ROOM = 'room/7/people';
@@ -111,14 +111,6 @@ subtest 'wills' => sub {
             is_deeply seen($page, $at + 1)->[$at], $said{$way}[$at], "$way: a will has the form of what is published";
         }
     }
-};
-
-subtest 'mistakes' => sub {
-    my $hub = EventSource::Hub->new(show_channel => 'data');
-    error_ok('a reference as key', invalid => 'key', sub { $hub->publish(a => {key => [], retain => 1, data => 1}) });
-    eval { $hub->publish(a => {key => [], retain => 1, data => 1}) };
-    like $@, qr/ at \Q$0\E line \d+\.$/, 'the line is that of the caller';
-    error_ok('the same of a forget', invalid => 'key', sub { $hub->forget(a => []) });
 };
 
 # A named hub that shows channels in data, with a retained event, and a page of it.

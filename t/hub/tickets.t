@@ -364,23 +364,4 @@ APP
     }
 };
 
-subtest 'mistakes' => sub {
-    my $hub = EventSource::Hub->new;
-    for (
-        0, -1, 'x', 3601, [], {},
-        {seconds => 60, cookies => 'x'},
-        {seconds => 60, headers => [undef]},
-        {seconds => 60, around  => 1},
-        {seconds => 60, path    => '/'}
-    ) {
-        my $given = $_;
-        my $line  = __LINE__ + 1;
-        my $made  = eval { $hub->to_app(channels => \&user_of, ticket => $given) };
-        is $made, undef, 'a mistake is refused: ' . (ref $given || $given);
-        like $@, qr/\AEventSource::Hub: .*ticket.* at \Q$0\E line $line/, 'at its line';
-    }
-    ok !eval { EventSource::Hub->new(ticket => 60); 1 }, 'new does not take it';
-    like $@, qr/ticket is an option of to_app/, 'and says so';
-};
-
 done_testing;

@@ -42,26 +42,6 @@ subtest 'the client that reconnects' => sub {
         'another id is none of a finished stream';
 };
 
-subtest 'wrong arguments' => sub {
-    for my $case (
-        [[id => 7],         "unknown field 'id' of finish (known: data, event, retry)"],
-        [['x'],             'finish takes fields of an event, as names and values or in a hash'],
-        [[event => "a\nb"], 'event must not contain a line break'],
-    ) {
-        my ($given, $why) = @$case;
-        my ($error, $line);
-        response(
-            sub {
-                my $conn = shift;
-                $line = __LINE__ + 1;
-                eval { $conn->finish(@$given); 1 } or $error = $@;
-                $conn->close;
-            }
-        );
-        like "$error", qr/\Q$why\E at \Q${\__FILE__}\E line $line\./, "$why";
-    }
-};
-
 subtest 'a connection on two callbacks' => sub {
     my @seen;
     my $conn = Plack::App::EventSource::Connection->new(

@@ -47,13 +47,47 @@ use Testing::StreamPair;
 my $hub      = EventSource::Hub->new(per_process => 1);
 my @channels = (channels => sub { return 'news' });
 
+my ($handler, $nothing,    $a_hash) = (sub { $_[0]->push('x') }, sub { return }, sub { return {} });
+my ($app,     $connection, $pubsub) = map { "Plack::App::EventSource$_" } '', '::Connection', '::PubSub';
+my ($hubs,    $parser,     $server) = map { "EventSource::$_" } qw(Hub Parser Server);
+my $test = 'Test::EventSource';
+my $conn = Plack::App::EventSource::Connection->new(stream => My::Stream->new);
+my ($stream, @clients) = Testing::StreamPair->open;
+my $real = Plack::App::EventSource::Connection->new(stream => $stream);
+my ($ours, $subscribed) = map {
+    (my $opened, $clients[@clients]) = Testing::StreamPair->open(is_loop => $_);
+    Plack::App::EventSource::Connection->new(stream => $opened);
+} 0, 1;
+my $bare   = Plack::App::EventSource::Connection->new(push_cb => sub { }, close_cb => sub { });
+my $shows  = EventSource::Hub->new(per_process => 1, show_channel => 'data');
+my $tester = Test::EventSource->new(app => Plack::App::EventSource->new(handler_cb => $handler)->to_app);
+my @held;
+my $hanging = Test::EventSource->new(
+    app => sub {
+        sub { push @held, shift->([200, []]) }
+    }
+);
+open my $closed, '<', $0 or die $!;
+close $closed;
+open my $memory, '<', \'text' or die $!;
+
+my $nested    = sub { return ('a', ['b']) };
+my $GET       = {REQUEST_METHOD => 'GET', 'psgi.streaming' => 1};
+my $SINGLE    = 'HTTP::Server::PSGI';
+my $NO_FIELDS = 'format_event takes a hash reference, or names and values in pairs';
+my $named     = EventSource::Hub->new(name => 'away', autostart => 0);
+my @MONITOR   = (allow => ['127.0.0.1'], token => 'x' x 16);
+
 # Each constructor, given more arguments. Its line is that of its sub.
 my %MAKE = (
     'Plack::App::EventSource->new' => sub {
         Plack::App::EventSource->new(handler_cb => sub { }, @_);
     },
     'EventSource::Hub->new'    => sub { EventSource::Hub->new(@_) },
-    'Lease->new'               => sub { EventSource::Hub::Lease->new(@_) },
+    'Lease->new'               => sub { EventSource::Hub::Lease->new(hub => $named, name => 'x', @_) },
+    'Hub->new, named'          => sub { EventSource::Hub->new(name => 'a', @_) },
+    'admin_app'                => sub { $hub->admin_app(@MONITOR, @_) },
+    'metrics_app'              => sub { $hub->metrics_app(@MONITOR, @_) },
     '$hub->to_app'             => sub { $hub->to_app(@channels, @_) },
     'PubSub->new'              => sub { Plack::App::EventSource::PubSub->new(hub => $hub, @_) },
     'EventSource::Server->new' => sub { EventSource::Server->new(@_) },
@@ -70,118 +104,290 @@ my %MAKE = (
 my @OF_STREAMS   = ('Plack::App::EventSource->new', 'EventSource::Hub->new', '$hub->to_app', 'PubSub->new');
 my @WITH_SERVER  = (@OF_STREAMS,  'EventSource::Server->new');
 my @WITH_HEADERS = (@WITH_SERVER, 'Test::EventSource->new', 'EventSource::Client->new');
+my $MEANT        = 'did you mean json => ...?';
+my $STRING       = 'must be a string, not a reference to';
 my $ORIGINS      = q(origins must be origins such as 'https://example.com', '*', or a code reference);
 
-# What is given, the text of the exception, and the constructors. Its field is the first name, or none if there is no value.
+# Rows of @MISTAKES: each of these values of a name, with the text of the exception, is given to these constructors.
+sub wrong {
+    my ($constructors, $name, $text, @values) = @_;
+    return map { [[$name => $_], $text, ref $constructors ? @$constructors : $constructors] } @values;
+}
+
+my $APP        = 'Plack::App::EventSource->new';
+my $CLIENT     = 'EventSource::Client->new';
+my $HUB        = 'EventSource::Hub->new';
+my $NAMED      = 'Hub->new, named';
+my $PUBSUB     = 'PubSub->new';
+my $TO_APP     = '$hub->to_app';
+my @OF_MONITOR = qw(admin_app metrics_app);
+my $SERVER     = 'EventSource::Server->new';
+
+my $CONNECTION = 'takes a Plack::App::EventSource::Connection that has a stream';
+my $LIMIT      = qr/\Amax_streams_per must be an array of a code reference, which returns the key of a request/;
+my $LINE       = 'must be one line that is not empty';
+my $PATTERN    = 'a pattern must be a string that is not empty';
+my $SETTINGS   = 'per_channel must be names or patterns and their settings, in a hash or in an array of pairs';
+my $UNDECIDED  = qr/_app needs allow, an array of addresses, together with token; or code as allow[.] .* proxy\z/;
+my $OF_HISTORY = {keep_history => {events => 1}};
+my $IN_PAIRS   = 'headers must be an array of names and values, in pairs';
+my $NO_METHOD  = 'but may only have DELETE, GET, PATCH, POST, PUT, QUERY';
+my $NO_METHODS = q(methods must be an array of names, such as ['GET', 'POST']);
+my $NO_RETRY   = 'retry must be a whole number of milliseconds, or two of them';
+my $NO_START   = q(start must be 'latest', 'oldest', 'state' or a number of events, such as -10);
+
+# What is given, the text of the exception, and the constructors. Its field is an unknown name in the text, else the first name,
+# or none if there is no value.
 my @MISTAKES = (
-    [[headers => {}],                'headers must be an array of names and values, in pairs', @WITH_HEADERS],
-    [[headers => 'X-A'],             'headers must be an array of names and values, in pairs', @WITH_HEADERS],
-    [[headers => ['X-A']],           'headers must be an array of names and values, in pairs', @WITH_HEADERS],
-    [[headers => ['X-A', undef]],    'the value of X-A in headers is undefined',               @WITH_HEADERS],
-    [[headers => ['X-A', "a\r\nb"]], 'the value of X-A in headers must be one line',           @WITH_HEADERS],
-    [
-        [headers => ['X-A', [1]]], 'the value of X-A in headers must be a string, not a reference to ARRAY',
-        @WITH_HEADERS
-    ],
-    [[headers => [undef, 1]], 'name 0 of headers is undefined', @WITH_HEADERS],
-    [
-        [headers => ['X A', 1]],
-        qr/name 0 of headers must be the name of a header, such as 'X-Name', not 'X A'\z/,
-        @WITH_HEADERS
-    ],
-    [[keepalive => 'soon'], 'keepalive must be a number of seconds',                        @OF_STREAMS],
-    [[timeout   => 0],      'timeout must not be 0',                                        @WITH_SERVER],
-    [[native    => 'no'],   q(native must be 'auto', 'quiet', 0 or 1),                      @WITH_SERVER],
-    [[retry     => -1],     'retry must be a whole number of milliseconds, or two of them', @WITH_SERVER],
-    [
-        [start => 'first'],
-        q(start must be 'latest', 'oldest', 'state' or a number of events, such as -10),
-        grep { $_ ne 'Plack::App::EventSource->new' } @WITH_SERVER
-    ],
-    (
-        map { [[url => $_], 'url must be an absolute URL of http or https', 'EventSource::Client->new'] } undef,
-        '', '/events', 'ftp://127.0.0.1/', 'http:///'
+    wrong(\@WITH_HEADERS, headers => $IN_PAIRS,                                      {}, 'X-A', ['X-A']),
+    wrong(\@WITH_HEADERS, headers => 'the value of X-A in headers is undefined',     ['X-A', undef]),
+    wrong(\@WITH_HEADERS, headers => 'the value of X-A in headers must be one line', ['X-A', "a\r\nb"]),
+    wrong(
+        \@WITH_HEADERS,
+        headers => 'the value of X-A in headers must be a string, not a reference to ARRAY',
+        ['X-A', [1]]
     ),
-    [[url     => 'http://h:99999/'], 'url has a port that is not one of 1 to 65535',        'EventSource::Client->new'],
-    [[url     => 'http://h:port/'],  'url names no host',                                   'EventSource::Client->new'],
-    [[timeout => 'soon'],            'timeout must be a number of seconds',                 'EventSource::Client->new'],
-    [[timeout => -1],                'timeout must be a number of seconds',                 'EventSource::Client->new'],
-    [[retry   => '1s'],              'retry must be a whole number of milliseconds from 0', 'EventSource::Client->new'],
-    [[content => "\x{263A}"], 'content has a character above U+00FF; encode it first',      'EventSource::Client->new'],
-    [[json    => {}, content => ''], 'json and content are two ways to give the content',   'EventSource::Client->new'],
-    [[last_event_id => "a\nb"],      'last_event_id must be one line that is not empty',    'EventSource::Client->new'],
-    [[on_error      => 'warn'],      'on_error must be a code reference',                   'EventSource::Client->new'],
-    [[via           => 'AnyEvent::HTTP'], 'via is for a client with on_event',              'EventSource::Client->new'],
-    (
-        map { [[method => $_], qr/\Amethod must be a method such as 'GET'/, 'EventSource::Client->new'] } 'get',
-        "GET /\r\nX", 'HEAD', []
+    wrong(\@WITH_HEADERS, headers => 'name 0 of headers is undefined', [undef, 1]),
+    wrong(
+        \@WITH_HEADERS,
+        headers => qr/name 0 of headers must be the name of a header, such as 'X-Name', not 'X A'\z/,
+        ['X A', 1]
     ),
-    [[retry_statuses => 503], 'retry_statuses must be an array of HTTP statuses', 'EventSource::Client->new'],
-    [
-        [retry_statuses => [200]],
-        'an element of retry_statuses must be a whole number from 400 to 599',
-        'EventSource::Client->new'
-    ],
-    [[on_events  => sub { }],  qr/unknown option 'on_events'; did you mean on_event\?/, 'EventSource::Client->new'],
-    [[handler_cb => 'main'],   'handler_cb must be a code reference',                   'Plack::App::EventSource->new'],
-    [[channels   => ['news']], 'to_app takes channels, a code reference',               '$hub->to_app'],
-    [[max_event  => 'x'],      'max_event must be a whole number of bytes from 1 on',   'EventSource::Parser->new'],
-    [[max_event  => 'x'],     'max_event must be a whole number from 1 to 999999999999999', 'EventSource::Client->new'],
-    [[onchange   => sub { }], qr/unknown setting 'onchange'; did you mean on_change\? \(known: /, 'Lease->new'],
-    [[done       => 'x'],     'done must be a code reference',                                    'tap'],
-    [[supply => 'x'], 'supply must be code, an object with tap or next, or a filehandle', 'EventSource::Server->new'],
-    [[hub    => {}],  'hub must be an EventSource::Hub', 'PubSub->new', 'EventSource::Server->new'],
-    (map { [[hub => $_], 'hub must be an EventSource::Hub', 'PubSub->new'] } undef, 'EventSource', bless {}, 'Hub'),
-    (map { [[authorize => $_], 'authorize must be a code reference', 'PubSub->new'] } 1, 'yes',    []),
-    (map { [[nodes => $_], 'nodes must be a reference to an array, a hash or code', 'PubSub->new'] } 'news', \'news'),
+    wrong(\@OF_STREAMS,                       keepalive => 'keepalive must be a number of seconds',   'soon', "1\n"),
+    wrong(\@WITH_SERVER,                      timeout   => 'timeout must not be 0',                   0,      '0.0'),
+    wrong(\@WITH_SERVER,                      native    => q(native must be 'auto', 'quiet', 0 or 1), 'no',   ''),
+    wrong(\@WITH_SERVER,                      retry     => $NO_RETRY,                                 -1),
+    wrong([grep { $_ ne $APP } @WITH_SERVER], start     => $NO_START,                                 'first'),
+
+    wrong($APP, timeout      => 'timeout must be a number of seconds', [5]),
+    wrong($APP, linger       => 'linger must be a number of seconds',  'x', -1),
+    wrong($APP, retry        => $NO_RETRY,                                                  [1000], '1.5', "1\n", ''),
+    wrong($APP, retry        => 'retry must have the smaller number first',                 [5000, 1000]),
+    wrong($APP, on_full      => q(on_full must be 'block', 'disconnect' or 'drop_oldest'),  'drop',      "block\n"),
+    wrong($APP, on_gone      => q(on_gone must be undef or 'unwind'),                       'die',       sub { }),
+    wrong($APP, spawn        => 'spawn must be 0, 1 or a hash of options',                  2,           [1]),
+    wrong($APP, max_buffered => 'max_buffered must be a whole number from 1',               '4M',        '1e6'),
+    wrong($APP, max_streams  => 'max_streams must be a whole number from 1',                'unlimited', 1.5),
+    wrong($APP, preamble     => 'preamble must be a number of bytes from 3 to 65536, or 0', 'yes',       2, 65_537),
+    wrong($APP, line_end     => q(line_end must be 'crlf' or 'lf'),                         'cr'),
+    wrong($APP, methods      => $NO_METHODS,                                                'POST', [], {POST => 1}),
+    wrong($APP, methods => q(methods has 'post': names of methods are in capitals, write 'POST'),   ['GET', 'post']),
+    wrong($APP, methods => q(methods has 'Query': names of methods are in capitals, write 'QUERY'), ['Query']),
     (
-        map { [[max_body => $_], 'max_body must be a whole number of bytes from 1 to 999999999999999', 'PubSub->new'] }
-            0,
-        -1,
-        '1.5',
-        '1k',
-        '',
-        "1\n",
-        []
+        map { wrong($APP, methods => "methods has '$_', $NO_METHOD", ['GET', $_]) }
+            qw(HEAD OPTIONS CONNECT TRACE UPDATE),
+        'GET,POST',
+        "POST\n"
     ),
-    (
-        map { [[http_host => $_], 'http_host must be the name of a host, or several', 'PubSub->new'] } '',
-        'a b', 'http://a', 'a/b', [undef], ['a', ''], "a\n", {}
+    wrong($APP, methods => "methods has 'undef', $NO_METHOD", [undef]),
+    wrong($APP, origins => $ORIGINS, 'example.com', {}, ['https://a/'], [undef]),
+
+    wrong(
+        $CLIENT,
+        url => 'url must be an absolute URL of http or https',
+        undef, '', '/events', 'ftp://127.0.0.1/', 'http:///'
     ),
-    (
-        map { [[origins => $_], $ORIGINS, 'PubSub->new'] } '',
-        'example.com', 'https://', 'https://a/', 'https://a/b', 'null', "https://a\n", [undef], ['*', ''], {}
+    wrong($CLIENT, url     => 'url has a port that is not one of 1 to 65535',          'http://h:99999/'),
+    wrong($CLIENT, url     => 'url names no host',                                     'http://h:port/'),
+    wrong($CLIENT, timeout => 'timeout must be a number of seconds',                   'soon', -1),
+    wrong($CLIENT, retry   => 'retry must be a whole number of milliseconds from 0',   '1s'),
+    wrong($CLIENT, content => 'content has a character above U+00FF; encode it first', "\x{263A}"),
+    [[json => {}, content => ''], 'json and content are two ways to give the content', $CLIENT],
+    wrong($CLIENT, last_event_id  => 'last_event_id must be one line that is not empty', "a\nb"),
+    wrong($CLIENT, on_error       => 'on_error must be a code reference',                'warn'),
+    wrong($CLIENT, via            => 'via is for a client with on_event',                'AnyEvent::HTTP'),
+    wrong($CLIENT, method         => qr/\Amethod must be a method such as 'GET'/, 'get', "GET /\r\nX", 'HEAD', []),
+    wrong($CLIENT, retry_statuses => 'retry_statuses must be an array of HTTP statuses',                    503),
+    wrong($CLIENT, retry_statuses => 'an element of retry_statuses must be a whole number from 400 to 599', [200]),
+    wrong($CLIENT, on_events      => qr/unknown option 'on_events'; did you mean on_event\?/,               sub { }),
+    wrong($CLIENT, max_event      => 'max_event must be a whole number from 1 to 999999999999999',          'x'),
+    wrong('EventSource::Parser->new', max_event  => 'max_event must be a whole number of bytes from 1 on',  'x'),
+    wrong($APP,                       handler_cb => 'handler_cb must be a code reference',                  'main'),
+    wrong('$hub->to_app',             channels   => 'to_app takes channels, a code reference',              ['news']),
+    wrong('Lease->new',       onchange  => qr/unknown setting 'onchange'; did you mean on_change\? \(known: /, sub { }),
+    wrong('tap',              done      => 'done must be a code reference',                                    'x'),
+    wrong($SERVER,            supply    => 'supply must be code, an object with tap or next, or a filehandle', 'x'),
+    wrong([$PUBSUB, $SERVER], hub       => 'hub must be an EventSource::Hub',                                  {}),
+    wrong($PUBSUB,            hub       => 'hub must be an EventSource::Hub',    undef, 'EventSource', bless {}, 'Hub'),
+    wrong($PUBSUB,            authorize => 'authorize must be a code reference', 1,     'yes', []),
+    wrong($PUBSUB,            nodes     => 'nodes must be a reference to an array, a hash or code', 'news', \'news'),
+    wrong(
+        $PUBSUB,
+        max_body => 'max_body must be a whole number of bytes from 1 to 999999999999999',
+        0, -1, '1.5', '1k', '', "1\n", []
     ),
-    (
-        map { [[prefix => $_], 'prefix must be a string of less than 1024 bytes', 'PubSub->new'] } [],
-        'x' x 1024, 'ö' x 512
+    wrong(
+        $PUBSUB,
+        http_host => 'http_host must be the name of a host, or several',
+        '', 'a b', 'http://a', 'a/b', [undef], ['a', ''], "a\n", {}
     ),
-    [[preamble => 1], 'preamble must be a number of bytes from 3 to 65536, or 0', 'PubSub->new'],
-    [
-        [authorise => sub { 1 }],
-        "unknown attribute 'authorise'; did you mean authorize? (known: authorize, compress, headers, http_host, hub, keepalive, linger, max_body, "
+    wrong(
+        $PUBSUB,
+        origins => $ORIGINS,
+        '', 'example.com', 'https://', 'https://a/', 'https://a/b', 'null', "https://a\n", [undef], ['*', ''], {}
+    ),
+    wrong($PUBSUB, prefix   => 'prefix must be a string of less than 1024 bytes', [], 'x' x 1024, 'ö' x 512),
+    wrong($PUBSUB, preamble => 'preamble must be a number of bytes from 3 to 65536, or 0', 1),
+    wrong(
+        $PUBSUB,
+        authorise =>
+            "unknown attribute 'authorise'; did you mean authorize? (known: authorize, compress, headers, http_host, hub, keepalive, linger, max_body, "
             . 'max_streams, max_streams_per, native, nodes, origins, position, preamble, prefix, retry, start, timeout)',
-        'PubSub->new'
-    ],
+        sub { 1 }
+    ),
+
+    wrong($HUB, keep_history => 'keep_history must be a hash of bounds, such as {events => 100}', 100),
+    wrong($HUB, keep_history => 'seconds of keep_history must be a number of seconds',      {seconds => '1h'}),
+    wrong($HUB, keep_history => qr/\Aevents of keep_history must be a whole number from 0/, {events  => -1}),
+    wrong($HUB, keep_history => qr/\Abytes of keep_history must be a whole number/,         {bytes   => '9' x 16}),
+    wrong($HUB, keep_history => q(unknown bound 'count' of keep_history (known: bytes, events, seconds)), {count => 5}),
+    wrong($HUB, keep_history => qr/\Aunknown bound 'event' of keep_history; did you mean events[?] /,     {event => 5}),
+    wrong($HUB, keep_total_history => qr/\Aunknown bound 'hours' of keep_total_history/,           {hours   => 1}),
+    wrong($HUB, keep_total_history => 'seconds of keep_total_history must be a number of seconds', {seconds => 'x'}),
+    wrong($HUB, keep_state         => qr/\Aunknown bound 'events' of keep_state/,                  {events  => 1}),
+    wrong($HUB,   keep_state       => qr/\Akeep_state must be a hash of bounds/,                   7),
+    wrong($HUB,   keep_total_state => qr/\Akeys of keep_total_state must be/,                      {keys => -1}),
+    wrong($HUB,   history          => qr/unknown setting 'history'; did you mean keep_history[?]/, {}),
+    wrong($HUB,   name             => qr/\Aname must be 1 to 64 letters, digits, _, - and [.],/,   'my shop'),
+    wrong($HUB,   name             => "name $STRING ARRAY",                                        []),
+    wrong($HUB,   grace            => 'grace is for a named hub: give it a name, too',             5),
+    wrong($NAMED, grace            => 'grace must be a number of seconds',                         'long'),
+    wrong($NAMED, publish_timeout  => 'publish_timeout must be a number of seconds above 0',       0),
+    wrong($NAMED, socket           => qr/\Asocket must be an absolute path without a NUL, such/,   'hub.sock'),
+    wrong($HUB,   on_slow          => q(on_slow must be 'disconnect', 'gap' or 'latest'),          'drop'),
+    wrong($HUB,   gap_event        => "gap_event $STRING ARRAY",                                   []),
+    wrong($HUB,   gap_event        => "gap_event $LINE",                                           '', "gap\n", "a\nb"),
+    wrong($HUB,   gap_data         => "gap_data $STRING ARRAY",                                    []),
+    wrong(
+        $HUB,
+        gap_data => "gap_data must return the data of the event, not undef, for the reason 'evicted'",
+        $nothing
+    ),
+    wrong($HUB, gap_data        => "what gap_data returns $STRING HASH",                               $a_hash),
+    wrong($HUB, show_channel    => q(show_channel must be 'event' or 'data'),                          1),
+    wrong($HUB, position        => "position must be 'event', 'id' or 'none'",                         'often'),
+    wrong($HUB, position_event  => "position_event $LINE",                                             ''),
+    wrong($HUB, position_event  => "position_event must not be 'gap', the name of the event for gaps", 'gap'),
+    wrong($HUB, max_age         => 'max_age must be a number of seconds',                              'x'),
+    wrong($HUB, max_topics      => qr/\Amax_topics must be a whole number from 1 to /,                 0),
+    wrong($HUB, start           => qr/\Astart must be/, 10, '-0', "-1\n"),
+    wrong($HUB, retry           => $NO_RETRY,           [1, 2, 3]),
+    wrong($HUB, max_streams_per => $LIMIT,              20, [$handler], [undef, 5]),
+    wrong($HUB, max_streams_per => 'the first element of max_streams_per must be a code reference', ['x',      5]),
+    wrong($HUB, max_streams_per => qr/\Athe second element of max_streams_per must be a number/,    [$handler, undef]),
+    wrong($HUB, max_streams_per => qr/\Athe number of max_streams_per must be a whole number from 1/, [$handler, 0]),
+    wrong($HUB, per_channel     => $SETTINGS, 'news', ['news'], $nothing),
+    wrong($HUB, per_channel     => qr/\Athe settings of per_channel 'a' must be a hash/, {a => undef}),
+    wrong(
+        $HUB,
+        per_channel => qr/\Akeep_history of per_channel 'a' must be a hash of bounds/,
+        {a => {keep_history => 5}}
+    ),
+    wrong(
+        $HUB,
+        per_channel => qr/\Aevents of keep_history of per_channel 'u\/\*' must be a whole number from 0/,
+        {'u/*' => {keep_history => {events => -1}}}
+    ),
+    wrong(
+        $HUB,
+        per_channel => q(seconds of keep_history of per_channel 'u/*' must be a number of seconds),
+        {'u/*' => {keep_history => {seconds => 'x'}}}
+    ),
+    wrong(
+        $HUB,
+        per_channel => qr/\Akeys of keep_state of per_channel 'u\/\*' must be a whole number/,
+        {'u/*' => {keep_state => {keys => 1.5}}}
+    ),
+    wrong(
+        $HUB,
+        per_channel => q(on_slow of per_channel 'u/*' must be 'disconnect', 'gap' or 'latest'),
+        {'u/*' => {on_slow => 'wait'}}
+    ),
+    wrong(
+        $HUB,
+        per_channel => 'per_channel has at most 100 names and patterns',
+        {map { ($_ => $OF_HISTORY) } 1 .. 101}
+    ),
+    wrong(
+        $HUB,
+        per_channel => qr/\Aper_channel has a pattern object as the key of a hash: give its text/,
+        {$hubs->pattern('u/*') => $OF_HISTORY}
+    ),
+    wrong(
+        $HUB,
+        per_channel => qr/\Aunknown bound 'event' of keep_history of per_channel 'a%s'; did you mean events/,
+        {'a%s' => {keep_history => {event => 5}}}
+    ),
+    wrong(
+        $HUB,
+        per_channel => qr/\Aunknown setting 'keep_histories' of per_channel 'a%d'; did you mean keep_history\?/,
+        {'a%d' => {keep_histories => {}}}
+    ),
+    (
+        map { wrong($HUB, $_ => "$_ is an option of to_app, not a setting of new", 'x') }
+            qw(channels label methods ticket)
+    ),
+    wrong($TO_APP,      keep_history    => 'keep_history is a setting of new, not an option of to_app', {}),
+    wrong($TO_APP,      label           => 'label must be a code reference',                            'user/7'),
+    wrong($TO_APP,      max_age         => 'max_age must be a number of seconds',                       -1),
+    wrong($TO_APP,      max_streams_per => $LIMIT,                                        {}, [$handler, 5, 5]),
+    wrong($TO_APP,      max_streams_per => qr/\Athe number of max_streams_per must be a/, [$handler, '1e3']),
+    wrong($TO_APP,      methods         => $NO_METHODS,                                   'POST'),
+    wrong($TO_APP,      origins         => $ORIGINS,                                      'x'),
+    wrong($TO_APP,      position        => "position must be 'event', 'id' or 'none'",    'x'),
+    wrong($TO_APP,      ticket          => 'ticket must be a number of seconds above 0',  0, -1, 'x', []),
+    wrong($TO_APP,      ticket => 'ticket must be a number of seconds up to 3600, or a hash with seconds', 3601, {}),
+    wrong($TO_APP,      ticket => 'cookies of ticket must be an array of names', {seconds => 60, cookies => 'x'}),
+    wrong($TO_APP,      ticket => 'headers of ticket must be an array of names', {seconds => 60, headers => [undef]}),
+    wrong($TO_APP,      ticket => 'around of ticket must be a code reference',   {seconds => 60, around  => 1}),
+    wrong($TO_APP,      ticket => qr/\Aunknown field 'path' of ticket/,          {seconds => 60, path    => '/'}),
+    wrong(\@OF_MONITOR, allow  => 'allow must be an array of addresses',         '127.0.0.1'),
+    wrong(\@OF_MONITOR, allow  => qr/\Aallow takes addresses/, ['localhost'], ['10.0.0.0/33'], ['::ffff:10.0.0.0/120']),
+    wrong(\@OF_MONITOR, allow  => $UNDECIDED,                  undef),
+    wrong(\@OF_MONITOR, token  => $UNDECIDED,                  undef),
+    wrong(
+        \@OF_MONITOR,
+        token => qr/\Atoken must be at least 16 characters/,
+        '', 'x' x 15, "\xE9" x 16, 'a token with blanks'
+    ),
+    wrong(\@OF_MONITOR,  hosts     => 'hosts must be an array of names',                    'x'),
+    wrong(\@OF_MONITOR,  hosts     => qr/\Ahosts takes names without ports/,                ['app:80'], [undef]),
+    wrong('admin_app',   channels  => qr/\Aunknown option 'channels' of admin_app/,         []),
+    wrong('metrics_app', channels  => 'channels must be an array of channels and patterns', 'news'),
+    wrong('metrics_app', channels  => 'a channel must be a string that is not empty',       ['']),
+    wrong('metrics_app', channels  => qr/\Achannels must be at most 100/,                   [('news') x 101]),
+    wrong('metrics_app', chanels   => qr/\Aunknown option 'chanels' of metrics_app; did you mean channels/, ['news']),
+    wrong('Lease->new',  hub       => 'hub must be a named EventSource::Hub',              undef, $hub),
+    wrong('Lease->new',  name      => 'name must be a string of 1 to 1200 bytes in UTF-8', undef, '', 'x' x 1201),
+    wrong('Lease->new',  name      => "name $STRING ARRAY",                                []),
+    wrong('Lease->new',  on_change => 'on_change must be a code reference',                'x', undef),
+    wrong(
+        $SERVER,
+        supply => 'supply must be code, an object with tap or next, or a filehandle',
+        [1], EventSource::Server->new
+    ),
+    wrong($SERVER, supply              => qr/a filehandle that is not open/,                                $closed),
+    wrong($SERVER, keepalive           => 'keepalive must be 0 or 1; keepalive_interval takes the seconds', 30),
+    wrong($SERVER, keepalive_intervall => qr/did you mean keepalive_interval\?/,                            5),
+    wrong($SERVER, on_slow             => qr/\Aon_slow must be/,                                            'wait'),
+    wrong($SERVER, channel             => q(a channel's name must not be empty),                            ''),
+    wrong($SERVER, channel             => "a channel's name $STRING ARRAY",                                 []),
+    wrong($SERVER, channel             => 'channel must be a name, not a pattern', $hubs->pattern('*')),
 
     # Names. An odd number of arguments has no field.
-    [
-        [keepalve => 1],
-        qr/unknown \w+ 'keepalve'(?: of to_app)?; did you mean keepalive\? \(known: /,
-        'EventSource::Hub->new', '$hub->to_app', 'PubSub->new', 'EventSource::Server->new'
-    ],
-    [[heders => []], qr/unknown option 'heders'; did you mean headers\? \(known: /, 'Test::EventSource->new'],
-    [
-        [maxevent => 1],
-        q(unknown option 'maxevent'; did you mean max_event? (known: max_event)),
-        'EventSource::Parser->new'
-    ],
-    [[quiet => sub { }], q(unknown option 'quiet' of tap; did you mean quit? (known: done, quit)), 'tap'],
-    [
-        [xyzzy => 1],
-        qr/unknown \w+ 'xyzzy'(?: of to_app| of tap)? \(known: /,
-        grep { $_ ne 'Plack::App::EventSource->new' } sort keys %MAKE
-    ],
+    wrong(
+        ['EventSource::Hub->new', '$hub->to_app', $PUBSUB, $SERVER],
+        keepalve => qr/unknown \w+ 'keepalve'(?: of to_app)?; did you mean keepalive\? \(known: /,
+        1
+    ),
+    wrong('Test::EventSource->new', heders => qr/unknown option 'heders'; did you mean headers\? \(known: /, []),
+    wrong(
+        'EventSource::Parser->new',
+        maxevent => q(unknown option 'maxevent'; did you mean max_event? (known: max_event)),
+        1
+    ),
+    wrong('tap', quiet => q(unknown option 'quiet' of tap; did you mean quit? (known: done, quit)),      sub { }),
+    wrong([grep { $_ ne $APP } sort keys %MAKE], xyzzy => qr/unknown \w+ 'xyzzy'(?: of \w+)? \(known: /, 1),
     [['keepalive'], qr/takes \w+, as names and values or in a hash\z/, sort keys %MAKE],
 );
 
@@ -213,7 +419,6 @@ sub shown {
     return join ', ', map { defined $_ ? ref $_ || $_ =~ s/[\r\n]/~/gr : 'undef' } @_;
 }
 
-my $APP       = 'Plack::App::EventSource->new';
 my $own_lines = 0;
 
 # A sub of a line that no other has: a warning comes once for each line.
@@ -243,17 +448,17 @@ sub warns_ok {
 # The drop-in warns of what its original accepts, except of line breaks.
 for my $row (@MISTAKES) {
     my ($given, $text, @constructors) = @$row;
-    my $field       = @$given % 2 ? undef : $given->[0];
-    my $is_accepted = !defined $field || $field =~ /\A(?:handler_cb|headers)\z/ && $text !~ /one line/;
+    my $field       = @$given % 2 ? undef : $text =~ /unknown \w+ '(\w+)'/ ? $1 : $given->[0];
+    my $is_accepted = !defined $field || $field   =~ /\A(?:handler_cb|headers)\z/ && $text !~ /one line/;
     for my $constructor (@constructors) {
         my $what = "$constructor, " . shown(@$given);
         if ($is_accepted && $constructor eq $APP) {
             warns_ok($what, at_own_line("$APP(handler_cb => sub { }, \@_)"), $text, @$given);
         }
         else { croaks_ok($what, $MAKE{$constructor}, $field, $text, @$given) }
-        if (defined $field && $constructor eq 'PubSub->new') {
+        if (defined $field && ($constructor eq $PUBSUB || $constructor eq $APP && !$is_accepted)) {
             my $component = $MAKE{$constructor}->();
-            $component->{$field} = $given->[1];
+            $component->{$given->[0]} = $given->[1];
             croaks_ok("$what, set later", sub { $component->to_app }, $field, $text);
         }
     }
@@ -271,8 +476,6 @@ my %TAKE = (
     'show_channel' => sub { EventSource::Hub->new(per_process => 1, show_channel => 'data')->publish(news => $_[0]) },
 );
 
-my $STRING  = 'must be a string, not a reference to';
-my $MEANT   = 'did you mean json => ...?';
 my @FORMATS = qw(emit format_event publish);
 
 for my $row (
@@ -314,364 +517,263 @@ for my $row (
     warns_ok("$call, " . ref $value,
         at_own_line($code), "$text, and is sent as text such as HASH(0x...); $hint", $value);
 }
-croaks_ok(
-    "publish to $_->[0]",
-    sub { $hub->publish($_[0] => 'x') },
-    'channel', "a channel's name $STRING $_->[0]",
-    $_->[1]
-) for ['ARRAY', []], ['My::Class', bless {}, 'My::Class'];
 
-# What beginners write, the text, and the field of the exception if it is neither the first word nor the unknown name in the
-# text. The code is one line, whose number the message has.
-my ($handler, $nothing,    $a_hash) = (sub { $_[0]->push('x') }, sub { return }, sub { return {} });
-my ($app,     $connection, $pubsub) = map { "Plack::App::EventSource$_" } '', '::Connection', '::PubSub';
-my ($hubs,    $parser,     $server) = map { "EventSource::$_" } qw(Hub Parser Server);
-my $test = 'Test::EventSource';
-my $conn = Plack::App::EventSource::Connection->new(stream => My::Stream->new);
-my ($stream, @clients) = Testing::StreamPair->open;
-my $real = Plack::App::EventSource::Connection->new(stream => $stream);
-my ($ours, $subscribed) = map {
-    (my $opened, $clients[@clients]) = Testing::StreamPair->open(is_loop => $_);
-    Plack::App::EventSource::Connection->new(stream => $opened);
-} 0, 1;
-my $bare   = Plack::App::EventSource::Connection->new(push_cb => sub { }, close_cb => sub { });
-my $shows  = EventSource::Hub->new(per_process => 1, show_channel => 'data');
-my $tester = Test::EventSource->new(app => Plack::App::EventSource->new(handler_cb => $handler)->to_app);
-my @held;
-my $hanging = Test::EventSource->new(
-    app => sub {
-        sub { push @held, shift->([200, []]) }
-    }
+# The calls of @CALLS, given more arguments. The line of an exception is that of the sub.
+my %CALL = (
+    'conn->push'                 => sub { $conn->push(@_) },
+    'drain'                      => sub { $hub->drain(@_) },
+    'emit'                       => sub { $server->new->emit(@_) },
+    'end'                        => sub { $hub->end(@_) },
+    'feed'                       => sub { $parser->new->feed(@_) },
+    'finish'                     => sub { $conn->finish(@_) },
+    'forget'                     => sub { $hub->forget(@_) },
+    'format_event'               => sub { format_event(@_) },
+    'get'                        => sub { $tester->get(@_) },
+    'Hub->new'                   => sub { $hubs->new(@_) },
+    'Hub->new, named'            => sub { $hubs->new(name => 'a', @_) },
+    'pattern'                    => sub { $hub->pattern(@_) },
+    'post'                       => sub { $tester->post('/', @_) },
+    'publish'                    => sub { $hub->publish(news => @_) },
+    'publish to'                 => sub { $hub->publish(@_) },
+    'publish, with show_channel' => sub { $shows->publish(news => @_) },
+    'seal_ticket'                => sub { $hub->seal_ticket([{topics => ['a']}], {@_}) },
+    'serve'                      => sub { $hub->serve(@_) },
+    'Server->new'                => sub { $server->new(@_) },
+    'spawn'                      => sub { $ours->spawn(@_) },
+    'subscribe'                  => sub { $hub->subscribe(@_) },
+    'subscribers'                => sub { $hub->subscribers(@_) },
+    'Test::EventSource->new'     => sub { $test->new(@_) },
+    'to_app'                     => sub { $hub->to_app(@_) },
+    'wait'                       => sub { $ours->wait(@_) },
 );
-open my $closed, '<', $0 or die $!;
-close $closed;
-open my $memory, '<', \'text' or die $!;
+
 $shows->subscribe($subscribed, 'news');
 
-my $nested      = sub { return ('a', ['b']) };
-my $GET         = {REQUEST_METHOD => 'GET', 'psgi.streaming' => 1};
-my $SUPPLY      = 'supply must be code, an object with tap or next, or a filehandle';
-my $NO_HANDLE   = 'wait takes an open handle with a descriptor, or undef';
-my $NO_CHANNELS = 'per_channel must be names or patterns and their settings, in a hash or in an array of pairs';
-my $NO_HISTORIES =
-    q(unknown setting 'keep_histories' of per_channel 'a'; did you mean keep_history? (known: keep_history, keep_state, on_slow));
-my $SINGLE        = 'HTTP::Server::PSGI';
-my $NO_FIELDS     = 'format_event takes a hash reference, or names and values in pairs';
-my $NO_CHANNEL    = 'there is no channel to subscribe to';
-my $NO_PATTERN    = 'a pattern must be a string that is not empty';
-my $NO_CONNECTION = 'takes a Plack::App::EventSource::Connection that has a stream';
+# A call, the field of the exception, its text, and lists of arguments.
+my @CALLS = (
+    ['Hub->new', undef, 'new takes settings, as names and values or in a hash', ['news']],
+    ['Hub->new, named', socket => qr/\Asocket has at most 107 bytes/, [socket => '/tmp/' . 'x' x 110, autostart => 0]],
 
-my $NO_LIMIT = qr/\Amax_streams_per must be an array of a code reference, which returns the key of a request/;
+    ['Hub->new', pattern => $PATTERN, [per_channel => {'' => $OF_HISTORY}], [per_channel => [undef, $OF_HISTORY]]],
 
-my @BEGINNERS = (
+    # Its applications
+    ['to_app', channels => 'to_app takes channels, a code reference', []],
+    ['to_app', undef, 'to_app takes options, as names and values or in a hash', ['news']],
+    ['to_app', channel => qr/unknown option 'channel' of to_app; did you mean channels\?/, [channel => 'news']],
+    [
+        'seal_ticket',
+        asked_at => qr/\Aasked_at must be a whole number/,
+        map { [asked_at => $_] } 'now', -1, 1.5, '9' x 30
+    ],
 
-    # Plack::App::EventSource
-    [sub { $app->new(timeout      => [5]) },          'timeout must be a number of seconds'],
-    [sub { $app->new(linger       => 'x') },          'linger must be a number of seconds'],
-    [sub { $app->new(retry        => [1000]) },       'retry must be a whole number of milliseconds, or two of them'],
-    [sub { $app->new(retry        => [5000, 1000]) }, 'retry must have the smaller number first'],
-    [sub { $app->new(on_full      => 'drop') },       q(on_full must be 'block', 'disconnect' or 'drop_oldest')],
-    [sub { $app->new(on_gone      => $handler) },     q(on_gone must be undef or 'unwind')],
-    [sub { $app->new(spawn        => [1]) },          'spawn must be 0, 1 or a hash of options'],
-    [sub { $app->new(max_buffered => '4M') },         'max_buffered must be a whole number from 1'],
-    [sub { $app->new(max_streams  => 'unlimited') },  'max_streams must be a whole number from 1'],
-    [sub { $app->new(preamble     => 'yes') },        'preamble must be a number of bytes from 3 to 65536, or 0'],
-    [sub { $app->new(line_end     => 'cr') },         q(line_end must be 'crlf' or 'lf')],
-    [sub { $app->new(methods      => 'POST') },       q(methods must be an array of names, such as ['GET', 'POST'])],
-    [sub { $app->new(methods => ['post']) }, q(methods has 'post': names of methods are in capitals, write 'POST')],
-    [sub { $app->new(origins => 'example.com') },  $ORIGINS],
-    [sub { $app->new(origins => {}) },             $ORIGINS],
-    [sub { $app->new(origins => ['https://a/']) }, $ORIGINS],
-    [sub { $app->new(origins => [undef]) },        $ORIGINS],
+    # Publishing
+    ['publish to', channel => q(a channel's name must be a string that is not empty), [undef,                   'x']],
+    ['publish to', channel => "a channel's name $STRING ARRAY",                       [[],                      'x']],
+    ['publish to', channel => "a channel's name $STRING My::Class",                   [(bless {}, 'My::Class'), 'x']],
+    ['publish',    data    => 'publish takes data, or a hash of fields, not undef',   [undef]],
+    ['publish',    undef, 'an event needs one of event, id, retry, data, json, comment', [{}]],
+    ['publish',    message => q(unknown field 'message'; did you mean data?), [{message => 'x'}]],
+    ['publish',    type    => q(unknown field 'type'; did you mean event?),   [{type    => 'x', data => 1}]],
+    ['publish',    key     => "key $STRING ARRAY",                            [{key     => [],  data => 1}]],
+    ['publish',    id    => q(id must not be empty: it would reset the client's last event ID), [{id    => ''}]],
+    ['publish',    retry => 'retry must be a whole number of milliseconds, in ASCII digits',    [{retry => '5s'}]],
+    ['publish',    json  => qr/\Ajson: \S/,                                                     [{json  => $handler}]],
+    [
+        'publish',
+        event => "event must not be the name of the hub's event for positions: choose another, or set position_event",
+        [{event => 'position'}]
+    ],
+    [
+        'publish',
+        options => 'publish takes its options as a hash, such as {wait => 0, once => $key}',
+        ['x', 'now'], ['x', [wait => 0]]
+    ],
+    ['publish', waits => q(unknown option 'waits' of publish; known: once, wait), ['x', {waits => 0}]],
+    ['publish', once  => "once $STRING ARRAY",                                    ['x', {once  => []}]],
+    ['publish', once  => 'once must have 1 to 256 bytes in UTF-8', ['x', {once => ''}], ['x', {once => '☺' x 86}]],
+    ['publish', undef, qr/\Ausage: /, ['x', {}, 1]],
+    ['publish, with show_channel', json => qr/\Ajson: \S/,                   [{json => \*STDIN}]],
+    ['publish, with show_channel', data => 'element 0 of data is undefined', [[undef]]],
+    ['publish, with show_channel', key  => "key $STRING ARRAY",              [{key => [], retain => 1, data => 1}]],
+    ['forget',                     key  => "key $STRING ARRAY",              [a => []]],
 
-    # EventSource::Hub
-    [sub { $hubs->new('news') }, 'new takes settings, as names and values or in a hash', undef],
-    [sub { $hubs->new(keep_history => 100) }, 'keep_history must be a hash of bounds, such as {events => 100}'],
-    [
-        sub { $hubs->new(keep_history => {count => 5}) },
-        q(unknown bound 'count' of keep_history (known: bytes, events, seconds))
-    ],
-    [
-        sub { $hubs->new(keep_history => {event => 5}) },
-        qr/\Aunknown bound 'event' of keep_history; did you mean events[?] /
-    ],
-    [
-        sub { $hubs->new(keep_history => {seconds => '1h'}) },
-        'seconds of keep_history must be a number of seconds',
-        'keep_history'
-    ],
-    [sub { $hubs->new(history => {}) },                qr/unknown setting 'history'; did you mean keep_history[?]/],
-    [sub { $hubs->new(name => 'my shop') },            qr/\Aname must be 1 to 64 letters, digits, _, - and [.],/],
-    [sub { $hubs->new(name => []) },                   "name $STRING ARRAY"],
-    [sub { $hubs->new(grace => 5) },                   'grace is for a named hub: give it a name, too'],
-    [sub { $hubs->new(name => 'a', grace => 'long') }, 'grace must be a number of seconds'],
-    [sub { $hubs->new(name => 'a', publish_timeout => 0) }, 'publish_timeout must be a number of seconds above 0'],
-    [sub { $hubs->new(name => 'a', socket => 'hub.sock') }, qr/\Asocket must be an absolute path without a NUL, such/],
-    [
-        sub { $hubs->new(name => 'a', socket => '/tmp/' . 'x' x 110, autostart => 0) },
-        qr/\Asocket has at most 107 bytes/
-    ],
-    [sub { $hubs->new(on_slow => 'drop') },            q(on_slow must be 'disconnect', 'gap' or 'latest')],
-    [sub { $hubs->new(gap_event => []) },              "gap_event $STRING ARRAY"],
-    [sub { $hubs->new(gap_event => "a\nb") },          'gap_event must be one line that is not empty'],
-    [sub { $hubs->new(show_channel => 1) },            q(show_channel must be 'event' or 'data')],
-    [sub { $hubs->new(position => 'often') },          "position must be 'event', 'id' or 'none'"],
-    [sub { $hub->to_app(@channels, position => 'x') }, "position must be 'event', 'id' or 'none'"],
-    [sub { $hubs->new(position_event => '') },         'position_event must be one line that is not empty'],
-    [sub { $hubs->new(position_event => 'gap') }, "position_event must not be 'gap', the name of the event for gaps"],
-    [sub { $hubs->new(gap_data => []) },          "gap_data $STRING ARRAY"],
-    [
-        sub { $hubs->new(gap_data => $nothing) },
-        "gap_data must return the data of the event, not undef, for the reason 'evicted'"
-    ],
-    [sub { $hubs->new(gap_data => $a_hash) }, "what gap_data returns $STRING HASH", 'gap_data'],
-    [
-        sub { $hub->publish(a => {event => 'position'}) },
-        "event must not be the name of the hub's event for positions: choose another, or set position_event"
-    ],
-    [sub { $hubs->new(per_channel => ['news']) }, $NO_CHANNELS, 'per_channel'],
-    [sub { $hubs->new(channels    => ['news']) }, 'channels is an option of to_app, not a setting of new', 'channels'],
-    [sub { $hubs->new(per_channel => {a => {keep_histories => {}}}) }, $NO_HISTORIES, 'keep_histories'],
-    [sub { $hubs->new(max_streams_per => 20) },                            $NO_LIMIT],
-    [sub { $hubs->new(max_streams_per => [$handler]) },                    $NO_LIMIT],
-    [sub { $hubs->new(max_streams_per => [undef, 5]) },                    $NO_LIMIT],
-    [sub { $hub->to_app(@channels, max_streams_per => {}) },               $NO_LIMIT],
-    [sub { $hub->to_app(@channels, max_streams_per => [$handler, 5, 5]) }, $NO_LIMIT],
-    [
-        sub { $hubs->new(max_streams_per => ['x', 5]) },
-        'the first element of max_streams_per must be a code reference',
-        'max_streams_per'
-    ],
-    [
-        sub { $hubs->new(max_streams_per => [$handler, undef]) },
-        qr/\Athe second element of max_streams_per must be a number/,
-        'max_streams_per'
-    ],
-    [
-        sub { $hubs->new(max_streams_per => [$handler, 0]) },
-        qr/\Athe number of max_streams_per must be a whole number from 1/,
-        'max_streams_per'
-    ],
-    [
-        sub { $hub->to_app(@channels, max_streams_per => [$handler, '1e3']) },
-        qr/\Athe number of max_streams_per must be a/,
-        'max_streams_per'
-    ],
-    [sub { $hubs->new(methods => ['POST']) }, 'methods is an option of to_app, not a setting of new'],
-    [sub { $hubs->to_app }, 'to_app is a method of an object: EventSource::Hub->new(...)->to_app(...)', undef],
-    [sub { $hubs->publish(a => 'x') },        'this is not a hub; make one with EventSource::Hub->new', undef],
-    [sub { $hub->to_app },                    'to_app takes channels, a code reference',                'channels'],
-    [sub { $hub->to_app('news') },            'to_app takes options, as names and values or in a hash', undef],
-    [sub { $hub->to_app(channel => 'news') }, qr/unknown option 'channel' of to_app; did you mean channels\?/],
-    [sub { $hub->to_app(@channels, keep_history => {}) }, 'keep_history is a setting of new, not an option of to_app'],
-    [sub { $hub->to_app(@channels, methods => 'POST') }, q(methods must be an array of names, such as ['GET', 'POST'])],
-    [sub { $hub->to_app(@channels, origins => 'x') },    qr/origins must be origins such as/],
-    [sub { $hub->to_app(channels => $nested)->($GET) }, qr/\Achannels must return a list, not a reference/, 'channels'],
-    [sub { $hub->publish('news', undef) }, 'publish takes data, or a hash of fields, not undef',          'data'],
-    [sub { $hub->publish(undef,  'x') },   q(a channel's name must be a string that is not empty),        'channel'],
-    [sub { $hub->publish('news', {}) },    'an event needs one of event, id, retry, data, json, comment', undef],
-    [sub { $hub->publish('news', {message => 'x'}) },         q(unknown field 'message'; did you mean data?)],
-    [sub { $hub->publish('news', {type => 'x', data => 1}) }, q(unknown field 'type'; did you mean event?)],
-    [sub { $hub->publish('news', {key => [], data => 1}) },   "key $STRING ARRAY"],
-    [sub { $hub->publish(a => {id => ''}) },      q(id must not be empty: it would reset the client's last event ID)],
-    [sub { $hub->publish(a => {retry => '5s'}) }, 'retry must be a whole number of milliseconds, in ASCII digits'],
-    [sub { $hub->publish('news', {json => $handler}) }, qr/\Ajson: \S/],
-    [sub { $hub->subscribe('news') },                   "subscribe $NO_CONNECTION",                     'connection'],
-    [sub { $hub->drain('soon') },                       'drain takes a number of seconds',              'seconds'],
-    [sub { $hub->pattern(qr/news/) },                   'a pattern must be a string that is not empty', 'pattern'],
-    [sub { $hub->subscribers(['news']) },               "a channel's name $STRING ARRAY",               'channel'],
-
-    [sub { EventSource::Hub::Lease->new(name => 'x') }, 'hub must be a named EventSource::Hub'],
-
-    # Its bounds and names
-    [
-        sub { $hubs->new(keep_history => {events => -1}) },
-        qr/\Aevents of keep_history must be a whole number from 0/,
-        'keep_history'
-    ],
-    [
-        sub { $hubs->new(keep_history => {bytes => '9' x 16}) },
-        qr/\Abytes of keep_history must be a whole number/,
-        'keep_history'
-    ],
-    [
-        sub { $hubs->new(keep_total_history => {hours => 1}) }, qr/\Aunknown bound 'hours' of keep_total_history/,
-        'hours'
-    ],
-    [
-        sub { $hubs->new(keep_total_history => {seconds => 'x'}) },
-        'seconds of keep_total_history must be a number of seconds',
-        'keep_total_history'
-    ],
-    [sub { $hubs->new(keep_state       => {events => 1}) }, qr/\Aunknown bound 'events' of keep_state/, 'events'],
-    [sub { $hubs->new(keep_total_state => {keys => -1}) },  qr/\Akeys of keep_total_state must be/, 'keep_total_state'],
-    [sub { $hubs->new(keep_state       => 7) },         qr/\Akeep_state must be a hash of bounds/],
-    [sub { $hubs->new(max_topics       => 0) },         qr/\Amax_topics must be a whole number from 1 to /],
-    [sub { $hubs->new(gap_event        => '') },        'gap_event must be one line that is not empty'],
-    [sub { $hubs->new(gap_event        => "gap\n") },   'gap_event must be one line that is not empty'],
-    [sub { $hubs->new(start            => 10) },        qr/\Astart must be/],
-    [sub { $hubs->new(start            => '-0') },      qr/\Astart must be/],
-    [sub { $hubs->new(start            => "-1\n") },    qr/\Astart must be/],
-    [sub { $hubs->new(retry            => [1, 2, 3]) }, 'retry must be a whole number of milliseconds, or two of them'],
-    [sub { $shows->publish(a => {json => \*STDIN}) }, qr/\Ajson: \S/],
-    [sub { $shows->publish(a => [undef]) }, 'element 0 of data is undefined', 'data'],
-
-    # Its streams
-    [sub { $hub->subscribe($real) },               $NO_CHANNEL,                                             'channels'],
-    [sub { $hub->subscribe($real, {after => 1}) }, $NO_CHANNEL,                                             'channels'],
-    [sub { $hub->serve($real) },                   $NO_CHANNEL,                                             'channels'],
-    [sub { $hub->subscribe($real, undef) },        'a channel must be a string or a pattern, not undef',    'channel'],
-    [sub { $hub->subscribe($real, 'a', '') },      q(a channel's name must not be empty),                   'channel'],
-    [sub { $hub->subscribe($real, ['a']) },        "a channel's name $STRING ARRAY",                        'channel'],
-    [sub { $hub->subscribe($real, {after => 1}, 'a') }, "a channel's name $STRING HASH",                    'channel'],
-    [sub { $hub->subscribe($real, 'é' x 513) },  q(a channel's name must have at most 1024 bytes in UTF-8), 'channel'],
-    [sub { $hub->subscribe($real, 0 .. 1_000) }, qr/\A./,                                                   'channels'],
-    [sub { $hub->subscribe($real, 'a', {since => 1}) },     qr/\Aunknown option 'since'/],
-    [sub { $hub->serve($real, 'a', {since => 1}) },         qr/\Aunknown option 'since'/],
-    [sub { $hub->subscribe($real, 'a', {start => 'now'}) }, qr/\Astart must be/],
-    [sub { $hub->subscribe($real, 'a', {after => []}) },    "after $STRING ARRAY"],
-    [sub { $hub->subscribe($stream, 'a') },  "subscribe $NO_CONNECTION",                          'connection'],
-    [sub { $hub->subscribe($bare, 'a') },    "subscribe $NO_CONNECTION",                          'connection'],
-    [sub { $hub->serve({}, 'a') },           "subscribe $NO_CONNECTION",                          'connection'],
-    [sub { $hub->pattern },                  $NO_PATTERN,                                         'pattern'],
-    [sub { $hub->pattern('') },              $NO_PATTERN,                                         'pattern'],
-    [sub { $hub->pattern('☺' x 342) },       qr/\Aa pattern must have at most 1024 bytes/,        'pattern'],
-    [sub { $hub->drain },                    'drain takes a number of seconds',                   'seconds'],
-    [sub { $hub->drain(-1) },                'drain takes a number of seconds',                   'seconds'],
-    [sub { $hub->subscribers('') },          q(a channel's name must not be empty),               'channel'],
-    [sub { $hub->subscribers('x' x 1_025) }, qr/\Aa channel's name must have at most 1024 bytes/, 'channel'],
-
-    # Plack::App::EventSource::PubSub
-    [sub { $pubsub->new->to_app }, 'hub must be an EventSource::Hub'],
-    [sub { $pubsub->new($hub) },   'new takes attributes, as names and values or in a hash', undef],
-    [sub { $pubsub->to_app },      qr/\Ato_app is a method of an object: /,                  undef],
+    # Streams of a hub
+    ['subscribe',   channels   => 'there is no channel to subscribe to',                [$real], [$real, {after => 1}]],
+    ['subscribe',   channel    => 'a channel must be a string or a pattern, not undef', [$real, undef]],
+    ['subscribe',   channel    => q(a channel's name must not be empty),                [$real, 'a', '']],
+    ['subscribe',   channel    => "a channel's name $STRING ARRAY",                     [$real, ['a']]],
+    ['subscribe',   channel    => "a channel's name $STRING HASH",                      [$real, {after => 1}, 'a']],
+    ['subscribe',   channel    => q(a channel's name must have at most 1024 bytes in UTF-8), [$real, 'é' x 513]],
+    ['subscribe',   channels   => qr/\A./,                                                   [$real, 0 .. 1_000]],
+    ['subscribe',   since      => qr/\Aunknown option 'since'/,                 [$real, 'a', {since => 1}]],
+    ['subscribe',   start      => qr/\Astart must be/,                          [$real, 'a', {start => 'now'}]],
+    ['subscribe',   after      => "after $STRING ARRAY",                        [$real, 'a', {after => []}]],
+    ['subscribe',   connection => "subscribe $CONNECTION",                      ['news'], [$stream, 'a'], [$bare, 'a']],
+    ['serve',       channels   => 'there is no channel to subscribe to',        [$real]],
+    ['serve',       since      => qr/\Aunknown option 'since'/,                 [$real, 'a', {since => 1}]],
+    ['serve',       connection => "subscribe $CONNECTION",                      [{}, 'a']],
+    ['pattern',     pattern    => $PATTERN,                                     [], [''], [qr/news/]],
+    ['pattern',     pattern    => qr/\Aa pattern must have at most 1024 bytes/, ['☺' x 342]],
+    ['drain',       seconds    => 'drain takes a number of seconds',            [], [-1], ['soon']],
+    ['end',         label      => qr/\Aend takes the streams to end: label/,    [], [label => undef], [label => []]],
+    ['end',         label   => qr/\Aa label must be a string of 1 to 256 bytes/, [label => ''], [label => 'x' x 257]],
+    ['end',         label   => "a label $STRING HASH",                                     [label  => {}]],
+    ['end',         label   => 'there may be at most 64 labels',                           [label  => [1 .. 65]]],
+    ['end',         topics  => 'end takes at most 1000 topics',                            [topics => [1 .. 1001]]],
+    ['end',         channel => q(a channel's name must not be empty),                      [topics => ['']]],
+    ['end',         labels  => qr/\Aunknown option 'labels' of end; did you mean label\?/, [labels => 'a']],
+    ['subscribers', channel => "a channel's name $STRING ARRAY",                           [['news']]],
+    ['subscribers', channel => q(a channel's name must not be empty),                      ['']],
+    ['subscribers', channel => qr/\Aa channel's name must have at most 1024 bytes/,        ['x' x 1_025]],
 
     # EventSource::Server
-    [sub { $server->new('x') }, 'new takes options, as names and values or in a hash', undef],
-    [sub { $server->new(supply    => [1]) }, 'supply must be code, an object with tap or next, or a filehandle'],
-    [sub { $server->new(keepalive => 30) },  'keepalive must be 0 or 1; keepalive_interval takes the seconds'],
-    [sub { $server->new(keepalive_intervall => 5) },    qr/did you mean keepalive_interval\?/, 'keepalive_intervall'],
-    [sub { $server->new(hub                 => $hub) }, 'channel must be given with hub'],
+    ['Server->new', undef, 'new takes options, as names and values or in a hash', ['x']],
     [
-        sub { $server->new(hub => $hub, channel => 'a', keep_history => {}) },
-        'keep_history must be set on the hub itself if hub is given'
+        'Server->new',
+        keepalive_interval => 'keepalive_interval must be a number of seconds above 0',
+        [keepalive_interval => 0], ['keepalive-frequency' => 'x']
     ],
-    [sub { $server->new(supply                => EventSource::Server->new) }, $SUPPLY],
-    [sub { $server->new(supply                => $closed) }, qr/a filehandle that is not open/, 'supply'],
-    [sub { $server->new(supply                => My::Endless->new)->call($GET) }, qr/\A./, [unsupported => 'supply']],
-    [sub { $server->new(keepalive_interval    => 0) },      'keepalive_interval must be a number of seconds above 0'],
-    [sub { $server->new('keepalive-frequency' => 'x') },    'keepalive_interval must be a number of seconds above 0'],
-    [sub { $server->new(on_slow               => 'wait') }, qr/\Aon_slow must be/],
-    [sub { $server->new(channel               => '') },     q(a channel's name must not be empty), 'channel'],
-    [sub { $server->new(channel               => $hubs->pattern('*')) }, 'channel must be a name, not a pattern'],
-    [sub { $server->new->emit({type => 'a', event => 'b'}) }, qr/\Atype and event are one field/,            'type'],
-    [sub { $server->new->emit(undef) },                       qr/not undef\z/,                               undef],
-    [sub { $server->new(channel => []) },                     "a channel's name $STRING ARRAY",              'channel'],
-    [sub { EventSource::Server->emit('x') }, 'emit is a method of an object: EventSource::Server->new(...)', undef],
-    [sub { $server->new->emit({msg  => 'x'}) },      q(unknown field 'msg'; did you mean data?)],
-    [sub { $server->new->emit({json => $handler}) }, qr/\Ajson: \S/],
-    [sub { $server->new->out_supply->tap }, 'tap takes code', undef],
+    ['Server->new', channel => 'channel must be given with hub', [hub => $hub]],
+    [
+        'Server->new',
+        keep_history => 'keep_history must be set on the hub itself if hub is given',
+        [hub => $hub, channel => 'a', keep_history => {}]
+    ],
+    ['emit', type => qr/\Atype and event are one field/, [{type => 'a', event => 'b'}]],
+    ['emit', undef, qr/not undef\z/, [undef]],
+    ['emit', msg  => q(unknown field 'msg'; did you mean data?), [{msg  => 'x'}]],
+    ['emit', json => qr/\Ajson: \S/,                             [{json => $handler}]],
 
     # A connection
-    [sub { $conn->push({data => 1, json => 1}) },       'data and json exclude each other', 'json'],
-    [sub { $conn->push({json => $handler}) },           qr/\Ajson: \S/],
-    [sub { $conn->push({data => "\xFF", bytes => 1}) }, 'data must be valid UTF-8'],
-    [sub { $conn->push({id   => "a\nb"}) },             'id must not contain a line break'],
-    [sub { $conn->on_close },             'on_close takes a code reference',                       'callback'],
-    [sub { $connection->new->push('x') }, 'there is no push_cb: give it to new, next to close_cb', 'push_cb'],
+    ['conn->push', json  => 'data and json exclude each other',    [{data  => 1, json => 1}]],
+    ['conn->push', json  => qr/\Ajson: \S/,                        [{json  => $handler}]],
+    ['conn->push', data  => 'data must be valid UTF-8',            [{data  => "\xFF", bytes => 1}]],
+    ['conn->push', id    => 'id must not contain a line break',    [{id    => "a\nb"}]],
+    ['conn->push', event => 'event must not contain NUL',          [{event => "\0"}]],
+    ['conn->push', retry => 'retry must not contain a line break', [{retry => "1\r"}]],
+    ['finish',     id    => "unknown field 'id' of finish (known: data, event, retry)", [id => 7]],
+    ['finish',     undef, 'finish takes fields of an event, as names and values or in a hash', ['x']],
+    ['finish',     event => 'event must not contain a line break', [event => "a\nb"]],
     [
-        sub { $connection->new(push_cb => $handler)->close },
-        'there is no close_cb: give it to new, next to push_cb',
-        'close_cb'
+        'wait',
+        handle => 'wait takes an open handle with a descriptor, or undef',
+        map { [$_] } $closed, $memory, 'no_handle', {}, 0
+    ],
+    ['wait',  seconds      => 'seconds must be a number of seconds',        [undef, -1], [undef, 'x']],
+    ['spawn', callback     => 'spawn takes a code reference',               [],          ['code']],
+    ['spawn', grace        => 'grace must be a number of seconds',          [$handler, grace        => -1]],
+    ['spawn', max_children => 'max_children must be a whole number from 1', [$handler, max_children => 0]],
+    [
+        'spawn',
+        max_childs => qr/\Aunknown option 'max_childs' of spawn; did you mean max_children\?/,
+        [$handler, max_childs => 1]
     ],
 
-    [sub { $ours->wait($closed) },     $NO_HANDLE,                                                    'handle'],
-    [sub { $ours->wait($memory) },     $NO_HANDLE,                                                    'handle'],
-    [sub { $ours->wait('no_handle') }, $NO_HANDLE,                                                    'handle'],
-    [sub { $ours->wait({}) },          $NO_HANDLE,                                                    'handle'],
-    [sub { $ours->wait(0) },           $NO_HANDLE,                                                    'handle'],
-    [sub { $ours->wait(undef, -1) },   'seconds must be a number of seconds',                         'seconds'],
-    [sub { $ours->wait(undef, 'x') },  'seconds must be a number of seconds',                         'seconds'],
-    [sub { $real->wait(undef, 0) }, 'wait would stop the event loop: call it in a spawned handler',   [state => undef]],
-    [sub { $bare->wait(undef, 0) }, 'wait needs a stream',                                            [state => undef]],
-    [sub { $ours->spawn('code') },  'spawn takes a code reference',                                   'callback'],
-    [sub { $ours->spawn },          'spawn takes a code reference',                                   'callback'],
-    [sub { $ours->spawn($handler, grace => -1) },       'grace must be a number of seconds',          'grace'],
-    [sub { $ours->spawn($handler, max_children => 0) }, 'max_children must be a whole number from 1', 'max_children'],
+    # format_event, the parser
+    ['format_event', undef, 'an event needs one of event, id, retry, data, json, comment', []],
+    ['format_event', undef, $NO_FIELDS,                                                    ['text']],
     [
-        sub { $ours->spawn($handler, max_childs => 1) },
-        qr/\Aunknown option 'max_childs' of spawn; did you mean max_children\?/
+        'format_event',                                                qr/\AHASH/,
+        qr/\Aformat_event takes names and values, or a hash .+ 'HASH/, [{data => 1}, {id => 2}]
     ],
-    [sub { $bare->spawn($handler) },                                         qr/not native/,          [state => undef]],
-    [sub { $subscribed->spawn($handler) },                                   qr/subscribed to a hub/, [state => undef]],
-    [sub { $bare->on_close($handler) },                                      qr/\A./,                 [state => undef]],
-    [sub { $app->new(native => 1, handler_cb => $handler)->to_app->($GET) }, qr/\A./, [unsupported => 'native']],
-
-    # format_event, callbacks, the parser
-    [sub { format_event() },       'an event needs one of event, id, retry, data, json, comment', undef],
-    [sub { format_event('text') }, $NO_FIELDS,                                                    undef],
-    [sub { EventSource::XS->format_event(data => 1) }, $NO_FIELDS,                                undef],
-    [
-        sub { format_event({data => 1}, {id => 2}) },
-        qr/\Aformat_event takes names and values, or a hash .+ 'HASH/,
-        qr/\AHASH/
-    ],
-    [sub { format_event(name => 'x') },             q(unknown field 'name'; did you mean event?)],
-    [sub { format_event(data => '☺', bytes => 1) }, 'bytes is set, but a string holds a character above U+00FF'],
-    [sub { EventSource::XS->later('x') },           'code must be a code reference'],
-    [sub { $parser->new(max => 5) },         q(unknown option 'max'; did you mean max_event? (known: max_event))],
-    [sub { $parser->new->feed(undef) },      'feed takes a string of bytes, not undef',                      'bytes'],
-    [sub { $parser->new->feed(\*STDIN) },    'feed takes a string of bytes, not a reference to GLOB',        'bytes'],
-    [sub { $parser->new->feed('☺') },        'feed takes bytes, this string holds a character above U+00FF', 'bytes'],
-    [sub { EventSource::Parser->feed('x') }, 'this is not a parser; make one with EventSource::Parser->new', undef],
+    ['format_event', json  => qr/\Ajson: \S/,                                              [json => $handler]],
+    ['format_event', name  => q(unknown field 'name'; did you mean event?),                [name => 'x']],
+    ['format_event', bytes => 'bytes is set, but a string holds a character above U+00FF', [data => '☺', bytes => 1]],
+    ['feed',         bytes => 'feed takes a string of bytes, not undef',                      [undef]],
+    ['feed',         bytes => 'feed takes a string of bytes, not a reference to GLOB',        [\*STDIN]],
+    ['feed',         bytes => 'feed takes bytes, this string holds a character above U+00FF', ['☺']],
 
     # Test::EventSource
-    [sub { $test->new(app => $handler, url => 'http://x/') }, 'either app or url has to be given',   'app'],
-    [sub { $test->new(app => '/nowhere') },                   '/nowhere: No such file or directory', 'app'],
-    [sub { $test->new(app => $handler,    workers => 2) },         'workers is for a server that is started here'],
-    [sub { $test->new(url => 'http://x/', server  => 'Starman') }, 'server is for a server that is started here'],
-    [sub { $test->new(url => 'ftp://x/') }, q(url must begin with http://, not 'ftp://x/')],
+    ['Test::EventSource->new', app => 'either app or url has to be given', [], [app => $handler, url => 'http://x/']],
+    ['Test::EventSource->new', app => '/nowhere: No such file or directory',           [app => '/nowhere']],
+    ['Test::EventSource->new', app => 'app must be an application or the path of one', [app => {}]],
     [
-        sub { $test->new(app => $handler, server => 'No::Such') },
+        'Test::EventSource->new',
+        workers => 'workers is for a server that is started here',
+        [app => $handler, workers => 2]
+    ],
+    [
+        'Test::EventSource->new',
+        workers => "$SINGLE has one process, workers cannot be set",
+        [app => $handler, server => $SINGLE, workers => 2]
+    ],
+    [
+        'Test::EventSource->new',
+        server => 'server is for a server that is started here',
+        [url => 'http://x/', server => 'Starman']
+    ],
+    [
+        'Test::EventSource->new',
+        [unsupported => 'server'],
         'the server No::Such is not installed',
-        [unsupported => 'server']
+        [app => $handler, server => 'No::Such']
     ],
+    ['Test::EventSource->new', url => q(url must begin with http://, not 'ftp://x/'), [url => 'ftp://x/']],
+    ['Test::EventSource->new', env => 'env must be a hash',                           [app => $handler, env => []]],
     [
-        sub { $test->new(app => $handler, server => $SINGLE, workers => 2) },
-        "$SINGLE has one process, workers cannot be set",
-        'workers'
+        'Test::EventSource->new',
+        timeout => 'timeout must be a number of seconds above 0',
+        [app => $handler, timeout => 0]
     ],
-    [sub { $tester->get('/', timeout => 0) }, 'timeout must be a number of seconds above 0'],
-    [sub { $tester->get('/', http    => 2) }, 'http must be 1.0 or 1.1'],
-    [
-        sub { $tester->post('/', content => 'x', form => []) },
-        'only one of content, form and json can be sent, not content form',
-        'form'
-    ],
-    [sub { $tester->get('/')->like_event({name => 'x'}) }, qr/\A./, 'name'],
-    [sub { $tester->stop }, 'stop is for a server that was started here', [state => undef]],
-    [sub { $test->new(url => 'http://127.0.0.1:1/')->get('/') }, qr/\A./, [unavailable => undef]],
-    [sub { $hanging->get('/')->content(0.05) },                  qr/\A./, [timeout     => undef]],
-    [sub { $test->new },                                         'either app or url has to be given', 'app'],
-    [sub { $test->new(app => {}) },                              'app must be an application or the path of one'],
-    [sub { $test->new(app => $handler, env     => []) }, 'env must be a hash'],
-    [sub { $test->new(app => $handler, timeout => 0) },  'timeout must be a number of seconds above 0'],
-    [sub { $tester->get('events') }, 'a path must begin with /', 'path'],
-    [sub { $tester->get('/', header => []) }, qr/did you mean headers\?/, 'header'],
-    [sub { $tester->get('/', last_event_id => "a\nb") }, 'last_event_id must be one line that is not empty'],
-    [sub { $tester->post('/', content => '☺') },         'content must be bytes: encode it first'],
-    [sub { $tester->post('/', content => {}) },          "content $STRING HASH; $MEANT"],
-    [sub { $tester->post('/', form => 'a=1') },          'form must be a hash or an array of names and values'],
-    [sub { $tester->post('/', json => $handler) },       qr/\Ajson: \S/],
-    [sub { $tester->wait_for(1) },                       'condition must be a code reference'],
+    ['get',  timeout       => 'timeout must be a number of seconds above 0', ['/', timeout => 0]],
+    ['get',  http          => 'http must be 1.0 or 1.1',                     ['/', http    => 2]],
+    ['get',  path          => 'a path must begin with /', ['events']],
+    ['get',  header        => qr/did you mean headers\?/, ['/', header        => []]],
+    ['get',  last_event_id => "last_event_id $LINE",      ['/', last_event_id => "a\nb"]],
+    ['post', form => 'only one of content, form and json can be sent, not content form', [content => 'x', form => []]],
+    ['post', form    => 'form must be a hash or an array of names and values',           [form    => 'a=1']],
+    ['post', content => 'content must be bytes: encode it first',                        [content => '☺']],
+    ['post', content => "content $STRING HASH; $MEANT",                                  [content => {}]],
+    ['post', json    => qr/\Ajson: \S/,                                                  [json    => $handler]],
 );
-for my $row (@BEGINNERS) {
-    my ($code, $text, @field) = @$row;
-    push @field, "$text" =~ /unknown \w+ '(\w+)'/ || "$text" =~ /\A(?:[(][?]\^u?:(?:\\A)?)?(\w+)/ ? $1 : undef
-        if !@field;
-    croaks_ok('line ' . line_of($code), $code, @field, $text);
+for my $row (@CALLS) {
+    my ($call, $field, $text, @lists) = @$row;
+    croaks_ok("$call, " . shown(@$_), $CALL{$call}, $field, $text, @$_) for @lists;
 }
-is_deeply [@{$hub->stats}{qw(streams channels)}], [0, 0], 'no call that throws has subscribed a stream';
+
+# Other calls, the field, and the text.
+for my $row (
+    [sub { $hubs->to_app }, undef, 'to_app is a method of an object: EventSource::Hub->new(...)->to_app(...)'],
+    [sub { $hubs->publish(a => 'x') }, undef, 'this is not a hub; make one with EventSource::Hub->new'],
+    [sub { $hubs->admin_app },         undef, qr/\Aadmin_app is a method of an object: /],
+    [
+        sub { $hubs->script_app(clasic => 1) },
+        clasic => qr/\Aunknown option 'clasic' of script_app; did you mean classic\?/
+    ],
+    [sub { $hub->openmetrics('') },                     channels => 'a channel must be a string that is not empty'],
+    [sub { $hub->to_app(channels => $nested)->($GET) }, channels => qr/\Achannels must return a list, not a reference/],
+    [sub { $pubsub->new->to_app },                      hub      => 'hub must be an EventSource::Hub'],
+    [sub { $pubsub->new($hub) }, undef, 'new takes attributes, as names and values or in a hash'],
+    [sub { $pubsub->to_app },    undef, qr/\Ato_app is a method of an object: /],
+    [sub { $server->new(supply => My::Endless->new)->call($GET) }, [unsupported => 'supply'], qr/\A./],
+    [sub { EventSource::Server->emit('x') }, undef, 'emit is a method of an object: EventSource::Server->new(...)'],
+    [sub { $server->new->out_supply->tap },  undef, 'tap takes code'],
+    [sub { $conn->on_close },                callback => 'on_close takes a code reference'],
+    [sub { $connection->new->push('x') },    push_cb  => 'there is no push_cb: give it to new, next to close_cb'],
+    [
+        sub { $connection->new(push_cb => $handler)->close },
+        close_cb => 'there is no close_cb: give it to new, next to push_cb'
+    ],
+    [sub { $real->wait(undef, 0) },  [state => undef], 'wait would stop the event loop: call it in a spawned handler'],
+    [sub { $bare->wait(undef, 0) },  [state => undef], 'wait needs a stream'],
+    [sub { $bare->spawn($handler) }, [state => undef], qr/not native/],
+    [sub { $subscribed->spawn($handler) },                                   [state => undef], qr/subscribed to a hub/],
+    [sub { $bare->on_close($handler) },                                      [state => undef], qr/\A./],
+    [sub { $app->new(native => 1, handler_cb => $handler)->to_app->($GET) }, [unsupported => 'native'], qr/\A./],
+    [sub { EventSource::XS->format_event(data => 1) },                       undef, $NO_FIELDS],
+    [sub { EventSource::XS->later('x') }, code => 'code must be a code reference'],
+    [sub { $parser->new(max => 5) },      max  => q(unknown option 'max'; did you mean max_event? (known: max_event))],
+    [sub { EventSource::Parser->feed('x') }, undef, 'this is not a parser; make one with EventSource::Parser->new'],
+    [sub { $tester->get('/')->like_event({name => 'x'}) }, name => qr/\A./],
+    [sub { $tester->stop },        [state => undef], 'stop is for a server that was started here'],
+    [sub { $tester->wait_for(1) }, condition => 'condition must be a code reference'],
+    [sub { $test->new(url => 'http://127.0.0.1:1/')->get('/') }, [unavailable => undef], qr/\A./],
+    [sub { $hanging->get('/')->content(0.05) },                  [timeout     => undef], qr/\A./],
+) {
+    my ($code, $field, $text) = @$row;
+    croaks_ok('line ' . line_of($code), $code, $field, $text);
+}
+is_deeply [@{$hub->stats}{qw(streams channels published)}], [0, 0, 0], 'no call that throws has an effect';
 
 # What the original accepts, if only until a request.
 my $PAIRS = 'as names and values or in a hash';

@@ -23,35 +23,53 @@ local $SIG{__WARN__} = sub { push @warnings, @_ };
 
 my $hub = EventSource::Hub->new;
 
-# Runs a handler as a server does that has the client's socket. Returns a hash of what came of it.
+# True while handlers run as in an event loop.
+my $in_loop = 0;
+
+# Runs a handler as a server does that has the client's socket. Returns a hash of what came of it. Options: after, a function for
+# the time after the handler, and that time; callbacks, false if the handler notes reasons itself; writer; and attributes of the
+# application.
 sub run {
-    my ($is_blocking, $handler, %attribute) = @_;
-    my $after = delete $attribute{after} || sub { };
-    my $time  = delete $attribute{time}  || $TIME;
+    my ($handler, %attribute) = @_;
+    my ($after,   $time)      = delete @attribute{qw(after time)};
+    my $notes = delete $attribute{callbacks} // 1;
     socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
     my $writer = delete $attribute{writer} || Testing::RecordingWriter->new;
     open my $log, '>', \my $text or die $!;
     my %got = (writer => $writer, client => $client, server => $server, reasons => [], log => \$text);
     my $app = Plack::App::EventSource->new(
         native     => 0,
-        handler_cb => sub { $handler->($_[0], \%got); ualarm $time; return },
+        handler_cb => sub {
+            my $conn = shift;
+            $conn->on_close(sub { push @{$got{reasons}}, $_[1] }) if $notes;
+            $handler->($conn, \%got);
+            ualarm $time || $TIME;
+        },
         %attribute
     )->to_app;
     my %env = (
         'REQUEST_METHOD'   => 'GET',
         'psgi.errors'      => $log,
-        'psgi.nonblocking' => !$is_blocking,
+        'psgi.nonblocking' => $in_loop,
         'psgi.streaming'   => 1,
         'psgi.url_scheme'  => 'http',
         'psgix.io'         => $server,
     );
-    local $SIG{ALRM} = sub { $after->(\%got) };
+    local $SIG{ALRM} = sub { $after && $after->(\%got) };
     $app->(\%env)->(sub { return $writer });
     ok wait_until(sub { EventSource::XS->dispatch; return $writer->times_closed }), 'the response has ended';
     ualarm 0;
-    my $count = @{$got{reasons}};
     EventSource::XS->dispatch;
     return \%got;
+}
+
+# Waits until so many callbacks have run, and makes a test of it.
+sub told_ok {
+    my ($got, @reasons) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} >= @reasons });
+    EventSource::XS->dispatch;
+    return is_deeply $got->{reasons}, \@reasons, 'the callbacks run once, in order, with what is known of the end';
 }
 
 sub data_of {
@@ -68,12 +86,11 @@ my %ENDS = (
 );
 
 for my $mode ('on a server that blocks', 'in an event loop') {
-    my $is_blocking = $mode =~ /blocks/;
+    $in_loop = $mode =~ /loop/ ? 1 : 0;
     for my $what (sort keys %ENDS) {
         subtest "$mode: the callbacks $what" => sub {
             my ($reason, $end) = @{$ENDS{$what}};
             my $got = run(
-                $is_blocking,
                 sub {
                     my ($conn, $got) = @_;
                     weaken($got->{conn} = $conn);
@@ -92,12 +109,10 @@ for my $mode ('on a server that blocks', 'in an event loop') {
                     is_deeply $got->{reasons}, [], 'no callback has run';
                     return;
                 },
-                after => $end
+                after     => $end,
+                callbacks => 0
             );
-            ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} >= 3 }), 'the callbacks run';
-            EventSource::XS->dispatch;
-            is_deeply $got->{reasons}, [['first', $reason, !!1], ['second'], ['third', $reason, !!1]],
-                'in order, once, with the connection and the reason';
+            told_ok($got, ['first', $reason, !!1], ['second'], ['third', $reason, !!1]);
             is_deeply data_of($got), ['pushed before', 'pushed after', 'published'], 'all events have arrived in order';
             is $got->{writer}->times_closed, 1, 'the response has ended once';
             ok !$got->{conn}->is_open,      'the connection is not open';
@@ -111,7 +126,6 @@ for my $mode ('on a server that blocks', 'in an event loop') {
 
     subtest "$mode: a connection that is released before" => sub {
         my $got = run(
-            $is_blocking,
             sub {
                 my ($conn, $got) = @_;
                 $conn->{of_application} = 7;
@@ -119,19 +133,16 @@ for my $mode ('on a server that blocks', 'in an event loop') {
                 $hub->subscribe($conn, 'a');
                 return;
             },
-            after => \&end_by_hub
+            after     => \&end_by_hub,
+            callbacks => 0
         );
-        ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
-        is_deeply $got->{reasons}, [['Plack::App::EventSource::Connection', 7, 'application']],
-            'with a connection that has the same attributes';
+        told_ok($got, ['Plack::App::EventSource::Connection', 7, 'application']);
     };
 
     subtest "$mode: what the handler closes" => sub {
         my $got = run(
-            $is_blocking,
             sub {
                 my ($conn, $got) = @_;
-                $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
                 $hub->subscribe($conn, 'a');
                 ok $conn->is_open,    'it is open';
                 ok !$conn->is_native, 'and not native';
@@ -141,35 +152,29 @@ for my $mode ('on a server that blocks', 'in an event loop') {
                 return;
             },
         );
-        ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
-        is_deeply $got->{reasons}, ['application'], 'with the reason application';
-        is_deeply data_of($got),   ['last'],        'what was pushed has arrived';
+        told_ok($got, 'application');
+        is_deeply data_of($got), ['last'], 'what was pushed has arrived';
     };
 
     subtest "$mode: a handler that dies" => sub {
         my $got = run(
-            $is_blocking,
             sub {
                 my ($conn, $got) = @_;
-                $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
                 $hub->subscribe($conn, 'a');
                 $conn->push($_) for qw(one two);
                 die "on purpose\n";
             },
         );
-        ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
-        is_deeply $got->{reasons}, ['error'],      'with the reason error';
-        is_deeply data_of($got),   ['one', 'two'], 'what it has pushed has arrived';
+        told_ok($got, 'error');
+        is_deeply data_of($got), ['one', 'two'], 'what it has pushed has arrived';
         like ${$got->{log}}, qr/the handler died: on purpose$/m, 'the log has the exception';
     };
 
     subtest "$mode: a writer that dies while its client is there" => sub {
         @warnings = ();
         my $got = run(
-            $is_blocking,
             sub {
                 my ($conn, $got) = @_;
-                $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
                 $conn->push('one');
                 $hub->subscribe($conn, 'a');
                 return;
@@ -177,26 +182,23 @@ for my $mode ('on a server that blocks', 'in an event loop') {
             writer => Testing::RecordingWriter->new(takes => 1, dies_of => "a filter\n"),
             after  => sub { $hub->publish(a => 'two') }
         );
-        ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
-        is_deeply $got->{reasons}, ['error'], 'with the reason error';
-        like $is_blocking ? ${$got->{log}} : "@warnings", qr/a filter$/m, 'the exception is reported';
+        told_ok($got, 'error');
+        like $in_loop ? "@warnings" : ${$got->{log}}, qr/a filter$/m, 'the exception is reported';
         @warnings = ();
     };
 
     subtest "$mode: counts" => sub {
         my $before = EventSource::XS->stats;
         my $got    = run(
-            $is_blocking,
             sub {
                 my ($conn, $got) = @_;
-                $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
                 $hub->subscribe($conn, 'a');
                 is(EventSource::XS->stats->{open} - $before->{open}, 1, 'a relay counts as one stream');
                 return;
             },
             after => \&end_by_hub
         );
-        ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'it ends';
+        told_ok($got, 'application');
         my $stats = EventSource::XS->stats;
         is $stats->{opened} - $before->{opened}, 1,               'one was opened';
         is $stats->{open},                       $before->{open}, 'none is open';
@@ -204,13 +206,13 @@ for my $mode ('on a server that blocks', 'in an event loop') {
     };
 }
 
+$in_loop = 0;
+
 subtest 'a handler that pushes more than max_buffered after it has subscribed' => sub {
     my ($taken, @later);
     my $got = run(
-        1,
         sub {
             my ($conn, $got) = @_;
-            $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
             $hub->subscribe($conn, 'a');
             $taken = $conn->push('x' x 100_000);
             @later = map { $conn->push('x' x 100_000) } 1 .. 20;
@@ -218,10 +220,9 @@ subtest 'a handler that pushes more than max_buffered after it has subscribed' =
         },
         max_buffered => 1_000_000
     );
-    ok $taken,                                                                   'what there is room for is taken';
-    ok !$later[-1],                                                              'what there is no room for is not';
-    ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
-    is_deeply $got->{reasons}, ['slow'], 'with the reason slow';
+    ok $taken,      'what there is room for is taken';
+    ok !$later[-1], 'what there is no room for is not';
+    told_ok($got, 'slow');
 };
 
 subtest 'a write that subscribes and dies' => sub {
@@ -239,10 +240,8 @@ subtest 'a write that subscribes and dies' => sub {
     }
     my ($taken, $error);
     my $got = run(
-        1,
         sub {
             my ($conn, $got) = @_;
-            $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
             $got->{writer}{conn} = $conn;
             $taken               = eval { $conn->push('one') };
             $error               = $@;
@@ -252,17 +251,14 @@ subtest 'a write that subscribes and dies' => sub {
     );
     ok !$taken, 'the push is not taken';
     is $error, "write error\n", 'its exception is that of the writer';
-    ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
-    is_deeply $got->{reasons}, ['error'], 'with the reason error';
+    told_ok($got, 'error');
 };
 
 subtest 'a handler that goes on when a hub has refused its stream' => sub {
     my $is_served = 0;
     my $got       = run(
-        1,
         sub {
             my ($conn, $got) = @_;
-            $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
             no warnings 'redefine';
             local *EventSource::Hub::_subscribe = sub { die "away\n" };
             ok !eval { $hub->subscribe($conn, 'a') }, 'it is not subscribed';
@@ -272,18 +268,15 @@ subtest 'a handler that goes on when a hub has refused its stream' => sub {
         after => sub { $is_served = 1; close delete $_[0]{client} },
         time  => 20 * $TIME
     );
-    ok !$is_served,                                                              'the worker does not serve it';
-    ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
-    is_deeply $got->{reasons}, ['application'],     'with the reason application';
-    is_deeply data_of($got),   ['come back later'], 'what was pushed has arrived';
+    ok !$is_served, 'the worker does not serve it';
+    told_ok($got, 'application');
+    is_deeply data_of($got), ['come back later'], 'what was pushed has arrived';
 };
 
 subtest 'a client that reads nothing when the worker is to end' => sub {
     my $got = run(
-        1,
         sub {
             my ($conn, $got) = @_;
-            $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
             $hub->subscribe($conn, 'a');
             $conn->push('one');
             $got->{server}->blocking(0);
@@ -293,14 +286,12 @@ subtest 'a client that reads nothing when the worker is to end' => sub {
         },
         timeout => 0.5
     );
-    ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
-    is_deeply $got->{reasons}, ['timeout'], 'is waited for as long as a client may take nothing';
+    told_ok($got, 'timeout');
     is $got->{writer}->kept, '', 'and is sent nothing, for which a server might wait for ever';
 };
 
 subtest 'an id that was pushed before a hub has refused the stream' => sub {
     my $got = run(
-        1,
         sub {
             my ($conn, $got) = @_;
             $conn->push({id => 'own', data => 1});
@@ -322,7 +313,6 @@ subtest 'a handler that pushes to a client that has left' => sub {
     my ($taken, $is_unwound);
     my $push = sub {
         my ($conn, $got) = @_;
-        $conn->on_close(sub { push @{$got->{reasons}}, $_[1] });
         $hub->subscribe($conn, 'a');
         ok $conn->push('one'), 'a push is taken while the client is there';
         close delete $got->{client};
@@ -331,18 +321,16 @@ subtest 'a handler that pushes to a client that has left' => sub {
         die $@ if $@;
         return;
     };
-    my $got = run(1, $push);
+    my $got = run($push);
     is $taken, !!0, 'later it is not';
-    ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
-    is_deeply $got->{reasons}, ['client'], 'with the reason client';
-    $got = run(1, $push, on_gone => 'unwind');
+    told_ok($got, 'client');
+    $got = run($push, on_gone => 'unwind');
     ok $is_unwound, 'with on_gone the push throws';
     is ${$got->{log}} // '', '', 'which nobody reports';
 };
 
 subtest 'a child that subscribes the stream of its parent' => sub {
     my $got = run(
-        1,
         sub {
             my ($conn, $got) = @_;
             my $named = EventSource::Hub->new(name => 'of_a_child', autostart => 0);
@@ -364,7 +352,6 @@ subtest 'a child that subscribes the stream of its parent' => sub {
 
 subtest 'a child of a handler that has subscribed' => sub {
     my $got = run(
-        1,
         sub {
             my ($conn, $got) = @_;
             $conn->on_close(sub { push @{$got->{reasons}}, "$$ $_[1]" });
@@ -381,11 +368,11 @@ subtest 'a child of a handler that has subscribed' => sub {
             ok $conn->push('of the parent'), 'the parent can push';
             return;
         },
-        after => \&end_by_hub
+        after     => \&end_by_hub,
+        callbacks => 0
     );
-    ok wait_until(sub { EventSource::XS->dispatch; return @{$got->{reasons}} }), 'the callback runs';
-    is_deeply $got->{reasons}, ["$$ application"], 'in the parent';
-    is_deeply data_of($got),   ['of the parent'],  'what the parent has pushed has arrived';
+    told_ok($got, "$$ application");
+    is_deeply data_of($got), ['of the parent'], 'what the parent has pushed has arrived';
 };
 
 is "@warnings", '', 'nothing else is a warning';
