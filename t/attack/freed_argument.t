@@ -11,9 +11,7 @@ use Time::HiRes ();
 my $SECRET = "data: secret of the victim\n\n";
 
 # A string and a tied scalar that run code when they are read.
-{
-
-    package Saboteur;    ## no critic (Modules::ProhibitMultiplePackages)
+package Saboteur {    ## no critic (Modules::ProhibitMultiplePackages)
     use overload '""' => sub { $_[0]{act}->(); $_[0]{text} };
     sub new       { my ($class, $text, $act) = @_; return bless {text => $text, act => $act}, $class }
     sub TIESCALAR { my ($class, $text, $act) = @_; return $class->new($text, $act) }

@@ -7,9 +7,7 @@ use warnings;
 use EventSource::Hub;
 use Plack::App::EventSource;
 
-{
-
-    package CatalystStreams;    ## no critic (Modules::ProhibitMultiplePackages)
+package CatalystStreams {    ## no critic (Modules::ProhibitMultiplePackages)
     use Catalyst;
     __PACKAGE__->config(name => 'CatalystStreams', encoding => 'UTF-8');
     $INC{'CatalystStreams.pm'} = __FILE__;
@@ -50,9 +48,7 @@ my $people = $hub->to_app(
     member   => sub { return {id => $_[0]{'catalyst_streams.id'}, channel => 'people', leave_after => 0} },
 );
 
-{
-
-    package CatalystStreams::Controller::Root;    ## no critic (Modules::ProhibitMultiplePackages)
+package CatalystStreams::Controller::Root {    ## no critic (Modules::ProhibitMultiplePackages)
     use parent 'Catalyst::Controller';
     __PACKAGE__->config(namespace => '');
     $INC{'CatalystStreams/Controller/Root.pm'} = __FILE__;

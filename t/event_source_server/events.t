@@ -16,9 +16,7 @@ sub tapped {
     return join '|', @bytes;
 }
 
-{
-
-    package Text;
+package Text {
     use overload '""' => sub { "text of $_[0][0]" }, fallback => 1;
     sub new { my ($class, $what) = @_; return bless [$what], $class }
 }

@@ -20,9 +20,7 @@ sub by_code {
 }
 
 # An iterator of numbers.
-{
-
-    package Numbers;
+package Numbers {
     sub new { my ($class, $most) = @_; return bless {next => 1, most => $most}, $class }
     sub next { my $self = shift; return $self->{next} <= $self->{most} ? $self->{next}++ : undef }
 }

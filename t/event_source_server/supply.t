@@ -29,9 +29,7 @@ for my $method (qw(next getline get)) {
 }
 
 # A source that calls back its taps, like Raku's supplies.
-{
-
-    package Source;
+package Source {
     sub new { return bless {taps => []}, shift }
 
     sub tap {
@@ -92,9 +90,8 @@ subtest 'a supply starts with the first tap only' => sub {
 
 subtest 'the value that code returns is held until the run ends' => sub {
     my $freed = 0;
-    {
 
-        package Guard;
+    package Guard {
         sub DESTROY { ${$_[0][0]}++; return }
     }
     for my $end (

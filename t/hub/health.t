@@ -5,9 +5,7 @@ use lib 't/lib';
 use Testing;
 use EventSource::XS::Hub::Health;
 
-{
-
-    package My::Hub;
+package My::Hub {
     sub new { my ($class, @stats) = @_; return bless {stats => \@stats, asked => 0}, $class }
 
     sub stats {

@@ -16,9 +16,7 @@ my $epoch      = $hub->epoch;
 my $subscriber = Testing::Subscriber->open($hub, 'a');
 my $seen       = 0;                                      # events that the subscriber has received
 
-{
-
-    package Says;
+package Says {
     use overload '""' => sub { $_[0]{asked}++; $_[0]{text} }, bool => sub { 1 }, fallback => 1;
     sub new { my ($class, $text) = @_; return bless {text => $text, asked => 0}, $class }
 

@@ -54,9 +54,7 @@ subtest 'options with show_channel' => sub {
     is_deeply [$subscriber->data(2)],                 ['x', 'z'], 'two events arrive';
 };
 
-{
-
-    package Says;
+package Says {
     use overload '""' => sub { $_[0]{asked}++; $_[0]{text} }, bool => sub { 1 }, fallback => 1;
     sub new { my ($class, $text) = @_; return bless {text => $text, asked => 0}, $class }
 

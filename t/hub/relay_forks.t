@@ -9,9 +9,7 @@ use Testing::Subscriber qw(blocks);
 use Plack::App::EventSource;
 use POSIX ();
 
-{
-
-    package Writer;
+package Writer {
     sub new   { return bless {out => '', is_closed => 0}, shift }
     sub close { $_[0]{is_closed} = 1; return }
     sub write { $_[0]{out} .= $_[1];  return }

@@ -138,9 +138,7 @@ subtest 'a callback does not keep its stream alive' => sub {
     is $stream, undef, 'the stream is destroyed';
 };
 
-{
-
-    package Connection::OfApplication;
+package Connection::OfApplication {
     our @ISA = 'Plack::App::EventSource::Connection';
 }
 

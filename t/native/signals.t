@@ -139,9 +139,7 @@ subtest 'children are reaped by a CHLD handler' => sub {
 };
 
 # A responder like that of a server that writes to the socket itself. It says where it is by calling the code.
-{
-
-    package HTTP::Server::PSGI;    ## no critic (Modules::ProhibitMultiplePackages)
+package HTTP::Server::PSGI {    ## no critic (Modules::ProhibitMultiplePackages)
 
     sub main::responder {
         my ($io, $reaches) = @_;

@@ -106,9 +106,8 @@ subtest 'new and feed refuse invalid arguments, and a subclass works' => sub {
         like $@, qr/this is not a parser; make one with EventSource::Parser->new at \Q${\__FILE__}\E line/,
             'the error says that it is not a parser';
     }
-    {
 
-        package Sub;
+    package Sub {
         our @ISA = ('EventSource::Parser');
     }
     my $parser = Sub->new;

@@ -25,9 +25,8 @@ subtest 'Plack::App::EventSource is a Plack::Component' => sub {
 };
 
 subtest 'a subclass of Plack::App::EventSource' => sub {
-    {
 
-        package My::Events;
+    package My::Events {
         our @ISA = ('Plack::App::EventSource');
         sub call { my ($self, $env) = @_; $env->{my} = 'mine'; return $self->SUPER::call($env) }
     }
@@ -66,9 +65,8 @@ subtest 'an attribute is checked again when it has changed' => sub {
 };
 
 subtest 'the accessors of a subclass are called' => sub {
-    {
 
-        package My::Accessors;
+    package My::Accessors {
         our @ISA = ('Plack::App::EventSource');
         our $retry;
         sub retry { return $retry }
@@ -94,9 +92,8 @@ subtest 'an attribute of a subclass with another accessor is checked again when 
 };
 
 subtest 'the methods of a subclass for the beginning are called for each stream' => sub {
-    {
 
-        package My::Beginning;
+    package My::Beginning {
         our @ISA = ('Plack::App::EventSource');
         our ($openings, $heads) = (0, 0);
         sub opening          { return ':' . ++$openings . "\r\n" }
@@ -128,9 +125,7 @@ subtest 'a push with a line break in a field sends nothing' => sub {
         'the stream continues';
 };
 
-{
-
-    package Unspeakable;
+package Unspeakable {
     use overload '""' => sub { die "no words\n" };
     sub isa { die "of no class\n" }
 }

@@ -19,9 +19,7 @@ sub echo {
 }
 
 # A handle that has no more bytes than these, read from the client when it is asked. Dies if it is read behind its end.
-{
-
-    package My::Input;
+package My::Input {
     sub new { my ($class, @pieces) = @_; return bless [@pieces], $class }
 
     sub read {
@@ -105,9 +103,8 @@ subtest 'a body that cannot be read' => sub {
     my $called = 0;
     my $app    = Plack::App::EventSource->new(handler_cb => sub { $called++ }, methods => ['POST'])->to_app;
     my @post   = (POST => '/', headers => ['Content-Length' => 6]);
-    {
 
-        package My::Short;
+    package My::Short {
         sub new  { return bless [], shift }
         sub read { return 0 }
     }

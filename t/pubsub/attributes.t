@@ -24,9 +24,8 @@ subtest 'Plack::App::EventSource::PubSub is a Plack::Component' => sub {
 };
 
 subtest 'a subclass of Plack::App::EventSource::PubSub' => sub {
-    {
 
-        package My::PubSub;
+    package My::PubSub {
         our @ISA = ('Plack::App::EventSource::PubSub');
         use Plack::Util::Accessor qw(team);
         sub call { my ($self, $env) = @_; $env->{my} = $self->team; return $self->SUPER::call($env) }

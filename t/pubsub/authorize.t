@@ -166,9 +166,7 @@ subtest 'requests keep the exception of their caller' => sub {
     is $@, 'before', '$@ is the same after a GET and a refused POST';
 };
 
-{
-
-    package False;
+package False {
     use overload '""' => sub { 'false' }, bool => sub { 0 };
 
     package Mute;

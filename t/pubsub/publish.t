@@ -203,9 +203,7 @@ subtest 'max_body' => sub {
 };
 
 # A psgi.input that returns a few bytes at a time, and counts the bytes that were read.
-{
-
-    package Dripping;
+package Dripping {
     sub new  { my ($class, $text, $drip) = @_; return bless {text => $text, drip => $drip, given => 0}, $class }
     sub seek { return 1 }
 
@@ -304,9 +302,7 @@ subtest 'an exception of the hub is a 500' => sub {
     like $said, qr/: publish: a Mute that cannot be made a string\n\z/, 'psgi.errors has the class of the object';
 };
 
-{
-
-    package Mute;
+package Mute {
     use overload '""' => sub { die "mute\n" }, bool => sub { 1 };
 }
 

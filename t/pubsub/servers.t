@@ -11,9 +11,7 @@ use Test::EventSource;
 my @KEY = ('X-Key' => 'open sesame');
 
 # A client whose requests have another Host.
-{
-
-    package HostClient;
+package HostClient {
     our @ISA = ('Testing::Client');
 
     sub request {

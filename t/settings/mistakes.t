@@ -19,16 +19,12 @@ use Plack::Middleware::EventSource;
 use Test::EventSource;
 use Testing::StreamPair;
 
-{
-
-    package My::Number;
+package My::Number {
     use overload '0+' => sub { 5 }, fallback => 1;
 }
 
 # A stream that takes everything.
-{
-
-    package My::Stream;
+package My::Stream {
     sub new             { return bless {}, shift }
     sub drop            { return }
     sub is_native       { return !!0 }
@@ -37,9 +33,7 @@ use Testing::StreamPair;
 }
 
 # An iterator, which a server that blocks cannot read.
-{
-
-    package My::Endless;
+package My::Endless {
     sub new  { return bless {}, shift }
     sub next { return 1 }
 }
@@ -981,9 +975,8 @@ subtest 'push warns of names and values that are not in a hash, once for each li
 };
 
 subtest 'Plack::App::EventSource warns of unknown attributes, once for each line' => sub {
-    {
 
-        package My::Events;
+    package My::Events {
         our @ISA = ('Plack::App::EventSource');
         sub room { return $_[0]{room} }
     }
@@ -1049,14 +1042,12 @@ subtest 'Plack::Middleware::EventSource warns of unknown attributes, once for ea
 
 subtest 'the plugin of Mojolicious warns of settings, for it has none' => sub {
     plan skip_all => 'Mojolicious is not installed' if !eval { require Mojolicious::Lite; 1 };
-    {
 
-        package My::Lite;
+    package My::Lite {
         Mojolicious::Lite->import;
     }
-    {
 
-        package My::Site;
+    package My::Site {
         our @ISA = ('Mojolicious');
         sub startup { return $_[0]{code}->($_[0]) }
     }

@@ -7,17 +7,14 @@ use EventSource::XS::Settings;
 use Plack::App::EventSource;
 
 # A module that takes settings, as one of ours would, and an object with overloading.
-{
-
-    package My::Module;
+package My::Module {
     my $SETTINGS = EventSource::XS::Settings->new('My::Module');
     sub check        { my ($class, $method, @arguments) = @_; return $SETTINGS->$method(@arguments) }
     sub seconds      { return $SETTINGS->seconds(number => $_[1]) }
     sub whole_number { return $SETTINGS->whole_number(number => @_[1 .. $#_]) }
 }
-{
 
-    package My::String;
+package My::String {
     use overload '""' => sub { ${$_[0]} };
 }
 
@@ -115,9 +112,7 @@ is_deeply [My::Module->check(parse => 'new')],                [], 'parse reads a
 is_deeply [My::Module->check(known => {a => 1}, ['a', 'b'])], [], 'known accepts settings of the list';
 
 # Math::BigFloat 1.99 is such a class under use bignum.
-{
-
-    package My::Number;
+package My::Number {
     use overload '""' => sub { ${$_[0]} }, '0+' => sub { 0 }, fallback => 1;
     sub new { my ($class, $text) = @_; return bless \$text, $class }
 }

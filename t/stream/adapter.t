@@ -70,9 +70,7 @@ subtest 'prepare_env' => sub {
     );
 };
 
-{
-
-    package My::Adapter;    ## no critic (Modules::ProhibitMultiplePackages)
+package My::Adapter {    ## no critic (Modules::ProhibitMultiplePackages)
     our @ISA = ('EventSource::XS::Adapter');
     sub writer_classes { return 'My::Writer' }
 }

@@ -226,9 +226,8 @@ subtest 'a handler that pushes more than max_buffered after it has subscribed' =
 };
 
 subtest 'a write that subscribes and dies' => sub {
-    {
 
-        package SubscribingWriter;
+    package SubscribingWriter {
         our @ISA = 'Testing::RecordingWriter';
 
         sub write {

@@ -135,9 +135,7 @@ subtest 'drop ends a stream unless a forked child may still use it' => sub {
 };
 
 # A writer of a class, and one of Plack::Util::inline_object, as the servers have them.
-{
-
-    package CallingWriter;
+package CallingWriter {
     sub close { return }
     sub new   { my ($class, $code)  = @_; return bless {code => $code}, $class }
     sub write { my ($self,  $bytes) = @_; return $self->{code}->($bytes) }

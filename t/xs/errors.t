@@ -111,9 +111,8 @@ subtest 'the string of a native exception names the handle that was read last, a
 };
 
 subtest 'an exception of Perl code in an argument passes through unchanged' => sub {
-    {
 
-        package Dying;
+    package Dying {
         use overload '""' => sub { die {own => 1} };
     }
     eval { format_event(data => bless [], 'Dying') };

@@ -35,9 +35,7 @@ sub spoil {
     return scalar @others;
 }
 
-{
-
-    package Saboteur;
+package Saboteur {
     use overload
         '""'   => sub { $_[0]{act}->(); $_[0]{text} },
         'bool' => sub { $_[0]{act}->(); 1 };
@@ -124,9 +122,7 @@ subtest 'an argument that is changed while a later one is read is sent with its 
     }
 };
 
-{
-
-    package TiedHash;
+package TiedHash {
     sub TIEHASH  { my ($class, %self) = @_; return bless {%self}, $class }
     sub FETCH    { $_[0]{fetched}->();      return $_[0]{of}{$_[1]} }
     sub FIRSTKEY { my $self = shift; $self->{first}->(); $self->{left} = [@{$self->{names}}]; return $self->NEXTKEY }
@@ -180,9 +176,7 @@ subtest 'an argument that was freed before the call counts as undefined' => sub 
     is_deeply \@warnings, [], 'no warning about a scalar that is freed twice';
 };
 
-{
-
-    package TiedScalar;
+package TiedScalar {
     sub TIESCALAR { my ($class, $fetch) = @_; return bless {fetch => $fetch}, $class }
     sub FETCH     { return $_[0]{fetch}->() }
 }

@@ -88,9 +88,7 @@ subtest 'push decides for each string whether it is UTF-8' => sub {
 };
 
 # A tied value that counts how often it is read.
-{
-
-    package Counted;
+package Counted {
     sub TIESCALAR { my ($class, $value) = @_; return bless {value => $value, reads => 0}, $class }
     sub FETCH     { my $self = shift; $self->{reads}++; return $self->{value} }
     sub STORE     { die 'nobody stores here' }
@@ -126,9 +124,7 @@ subtest 'tied arrays and hashes are read like others' => sub {
 };
 
 # An object whose string is what a sub returns.
-{
-
-    package Says;
+package Says {
     use overload '""' => sub { $_[0]{reads}++; return $_[0]{code}->() }, fallback => 1;
     sub new { my ($class, $code) = @_; return bless {code => $code, reads => 0}, $class }
 }

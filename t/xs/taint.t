@@ -33,9 +33,7 @@ my ($event) = $parser->feed("data: x\n\n$evil");
 is $event->{data}, 'x', 'tainted bytes are parsed';
 
 # Each statement that runs, and thus each overload, resets perl's internal taint flag.
-{
-
-    package Overloaded;
+package Overloaded {
     use overload '""' => sub { my $text = 'clean'; return $text };
 }
 my $object = bless {}, 'Overloaded';

@@ -9,8 +9,6 @@ use Testing::Developer qw(has_command);
 
 my $MODULES = '/usr/lib/apache2/modules';
 
-# Public functions
-
 # The text of a configuration in a folder, with these modules and directives. Children of root are another user's, for Apache
 # refuses to serve as root.
 sub frame {

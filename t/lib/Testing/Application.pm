@@ -23,8 +23,6 @@ sub import {
     goto &Exporter::import;
 }
 
-# Public functions
-
 # Returns a response of text.
 sub answer {
     my $text = shift;

@@ -43,8 +43,6 @@ my %START = (
 
 my $meetings = 0;
 
-# Public functions and methods
-
 # Runs a test on each of the named servers, by default on all, as far as tests of this folder use them.
 sub on_each_server {
     my ($test, @names) = @_;
@@ -189,8 +187,6 @@ sub while_handled {
     open my $file, '>', "$self->{attack_folder}/$name.test" or die "$name: $!\n";
     return;
 }
-
-# Private methods
 
 sub _meeting {
     my $self = shift;

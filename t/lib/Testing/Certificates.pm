@@ -15,8 +15,6 @@ use Testing::Program;
 my @NEW_KEY = qw(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes);
 my $DAYS    = 2;
 
-# Public methods
-
 # Returns the path of the authority's certificate.
 sub ca { return "$_[0]{folder}/ca.pem" }
 
@@ -46,8 +44,6 @@ sub sign {
 
 # Returns why there can be no certificates; undef if there can.
 sub trouble { return has_command('openssl') ? undef : 'there is no openssl here' }
-
-# Private functions
 
 sub _openssl {
     my $openssl = Testing::Program->new('openssl')->run({}, 'openssl', @_);

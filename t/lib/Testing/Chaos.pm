@@ -43,8 +43,6 @@ my $PROGRAM     = 'blib/arch/auto/EventSource/XS/eventsource-hub';
 my @PUBLISH     = ($^X, qw(-Iblib/lib -Iblib/arch bin/eventsource publish --no-autostart));
 my $PSGI        = 't/data/hub_chaos.psgi';
 
-# Public methods
-
 # Returns the figures of the run, a line each.
 sub figures {
     my $self  = shift;
@@ -112,8 +110,6 @@ sub DESTROY {
     kill KILL => map { hubs_at($_) } @sockets;
     return;
 }
-
-# Private methods
 
 sub _fails {
     my ($self, $what) = @_;

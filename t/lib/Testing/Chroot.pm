@@ -23,8 +23,6 @@ use Testing::Program;
 my $STARTS_WITHIN = 10;    # seconds
 my $ENDS_WITHIN   = 300;
 
-# Public methods
-
 sub folder { return $_[0]{folder} }
 
 sub must {
@@ -100,16 +98,12 @@ sub start {
     return $self;
 }
 
-# Private methods
-
 sub _inside {
     my $self = shift;
     my @path = ('PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'LC_ALL=C', 'HOME=/root');
     return ('nsenter', "--target=$self->{first}", qw(--mount --pid --root --wd=/ env -i),
         @path, 'DEBIAN_FRONTEND=noninteractive');
 }
-
-# Private functions
 
 sub _is_sleep { return (readlink "/proc/$_[0]/exe" // '') =~ m{/sleep\z} }
 

@@ -18,8 +18,6 @@ use Socket            qw(SOL_SOCKET SO_LINGER);
 use Testing::Deadline qw($DEADLINE);
 use Time::HiRes       qw(time);
 
-# Public methods
-
 # As get, on a connection of its own; reads the whole response.
 sub ask {
     my ($class, $at, $path, %option) = @_;
@@ -172,8 +170,6 @@ sub stream {
 
 # The body without its comments, which may stand anywhere in a stream.
 sub text { return $_[0]{body} =~ s/^:[^\r\n]*(?:\r\n|\n)(?:\r\n|\n)?//gmr }
-
-# Private functions and methods
 
 sub _connect {
     my $at = shift;

@@ -110,8 +110,6 @@ sub run {
     return;
 }
 
-# Private functions and methods
-
 sub _add_line {
     my ($self, $name, $line) = @_;
     push @{$self->{lines}{$name} // croak "Clients: a line of '$name'"}, $line;

@@ -65,8 +65,6 @@ sub request {
     return $self->SUPER::request(@given);
 }
 
-# Private functions and methods
-
 sub _begin {
     my $self  = shift;
     my %empty = (raw => '', headers => [], body => '', coded => '', ended => !!0, cut => !!0, has_coding_ended => !!0);

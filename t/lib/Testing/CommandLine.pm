@@ -27,8 +27,6 @@ sub import {
     return Testing->need('named_hubs');
 }
 
-# Public methods
-
 # Connects to a hub in the folder, and starts it if need be.
 sub connect {
     my ($self, $name, @settings) = @_;
@@ -64,8 +62,6 @@ sub start {
 }
 
 sub DESTROY { return $_[0]->_stop }
-
-# Private methods and functions
 
 sub _command {
     my ($self, @arguments) = @_;

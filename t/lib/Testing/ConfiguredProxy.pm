@@ -34,8 +34,6 @@ my %PROXY = (
 # The modules of Apache that the tests need.
 my @MODULES = qw(mpm_event authz_core deflate env filter headers proxy proxy_http setenvif);
 
-# Public methods
-
 # Returns the directives with the lines of a remedy: a line takes the place of the directive that it begins as, apart from
 # the last word; a block, of the block with the same first line; a comment tells what to remove.
 sub mended {
@@ -98,8 +96,6 @@ sub write {
     close $file or croak "$self->{name}: $path: $!";
     return $path;
 }
-
-# Private functions
 
 sub _apache {
     my ($self, $server, @directives) = @_;

@@ -65,8 +65,6 @@ my %ENVIRONMENT = (
     TMPDIR                     => '/mnt/tmp',
 );
 
-# Public methods
-
 # Makes an image of Debian from the machine's sources of packages, as a registry would have it.
 sub bootstrap {
     my ($self, $name) = @_;
@@ -140,8 +138,6 @@ sub stop {
     Test::More::diag($self->_logs) if $failed && -s $self->folder('pid');
     return $self->SUPER::stop;
 }
-
-# Private functions and methods
 
 sub _inside {
     my $self = shift;

@@ -146,8 +146,6 @@ my @DETAILS = (
     Testing::Contract::Requests->details
 );
 
-# Public methods
-
 # Runs the contract on a server: a name that Testing::Server knows, or MockHTTP. With native => 1 streams are native wherever
 # the server allows it, otherwise nowhere.
 sub run {
@@ -215,8 +213,6 @@ sub DESTROY {
     delete @$self{qw(proxy server)};
     return;
 }
-
-# Private methods
 
 # Returns why the server lacks something; undef if it does not.
 sub _cannot {

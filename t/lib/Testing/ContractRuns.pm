@@ -38,8 +38,6 @@ my %RUN = (
     (map { ("$_, nginx" => [run_basics => $_, nginx => 'FastCGI', unix => 1]) } qw(FCGI FCGI::EV AnyEvent::FCGI)),
 );
 
-# Public functions
-
 sub contract_holds {
     my $where = shift;
     my @names = grep { $IS_OF_T{$_} xor $where eq 'xt' } sort keys %RUN;
@@ -53,8 +51,6 @@ sub contract_holds {
     done_testing;
     return;
 }
-
-# Private functions
 
 sub _on_nginx {
     my $name = shift;

@@ -39,8 +39,6 @@ my $STREAM = qr{^[A-Z]+ (/stream/\S*) HTTP/1[.][01]\r\n}m;
 my $ID     = qr/\ndata: ?[^ \r\n][^\r\n]*\r?\nid: ?[^\r\n]+\r?\n/;
 my $HEADER = qr/^last-event-id:[ \t]*([^\r\n]*)/mi;
 
-# Public methods
-
 # Cuts all connections now; with the argument 'reset' by RST.
 sub cut { my ($self, $how) = @_; return $self->order(cut => 0, $how) }
 

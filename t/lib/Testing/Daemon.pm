@@ -19,8 +19,6 @@ use Testing::Port;
 my $START_WITHIN = 30;    # seconds
 my $STOP_WITHIN  = 5;     # seconds
 
-# Public methods
-
 # Returns the address as Testing::Client takes it: a port of 127.0.0.1, or the path of a Unix socket.
 sub at { return defined $_[0]{path} ? $_[0]{path} : $_[0]{port} }
 
@@ -68,8 +66,6 @@ sub run {
     $self->_wait_until_it_accepts;
     return $self;
 }
-
-# Private functions and methods
 
 sub _accepts {
     my $self = shift;

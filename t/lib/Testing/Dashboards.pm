@@ -51,8 +51,6 @@ my %VARIANT = (
     },
 );
 
-# Public functions
-
 sub dashboards_ok {
     my @variants = @_ ? @_ : sort keys %VARIANT;
     Testing::Browser->require_or_skip_all;
@@ -86,8 +84,6 @@ sub dashboards_ok {
     done_testing;
     return;
 }
-
-# Private functions
 
 # A copy of a recipe's file, which finds the libraries.
 sub _edited {

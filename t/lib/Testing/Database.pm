@@ -18,8 +18,6 @@ use warnings;
 
 use Testing::Developer qw(has_module needs);
 
-# Public methods
-
 # All classes, whether they can be started here or not.
 sub classes {
     my $class   = shift;

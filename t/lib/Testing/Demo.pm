@@ -26,8 +26,6 @@ our @EXPORT_OK = qw(demo demo_ok);
 
 my $KILLED = 2;    # seconds, for what was killed; a hub that was forgotten ends by itself after 5 or more
 
-# Public functions
-
 # Starts it with a few clients in a folder of its own for temporary files. Returns the program; the URL is in its output.
 sub demo {
     my ($folder, $port, %environment) = @_;
@@ -84,8 +82,6 @@ sub require_or_skip_all {
     needs_command($_) for qw(cargo make);
     return Testing::Server->require_or_skip_all('Starman');
 }
-
-# Private functions
 
 # Sends JSON to a path as the page does. Returns the answer; nothing if it is refused.
 sub _post {

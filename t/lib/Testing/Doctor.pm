@@ -24,8 +24,6 @@ my $RUNS   = 3;
 # How the command is started.
 my @COMMAND = ($^X, 'bin/eventsource', 'doctor');
 
-# Public functions and methods
-
 # Waits for the end of the program.
 sub exit_code {
     my $self = shift;
@@ -90,8 +88,6 @@ sub start_plain {
     $self->{started} = [$environment || {}, @COMMAND, grep { !ref } @arguments];
     return $self->run(@{$self->{started}});
 }
-
-# Private methods
 
 # What a run has found that is not ok, apart from the named checks.
 sub _bad {

@@ -37,8 +37,6 @@ my %MORE = (
     timeout => [path      => '/hub?keepalive=30'],
 );
 
-# Public functions
-
 # A case of such a mistake, which the lines make.
 sub mistake {
     my ($check, @lines) = @_;
@@ -60,8 +58,6 @@ sub mistakes_ok {
     _judge_mended($_->{doctor}, $_->{case}) for @mended;
     return;
 }
-
-# Private functions
 
 # Checks what a run has found. Starts one with the remedy.
 sub _judge {

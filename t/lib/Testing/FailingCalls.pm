@@ -17,8 +17,6 @@ use Testing::Developer qw(has_command);
 use File::Temp         ();
 use Testing::Program   ();
 
-# Public methods
-
 sub begin {
     my ($class, $thread, $calls, $how) = @_;
     my $self = bless {

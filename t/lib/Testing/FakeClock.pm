@@ -38,8 +38,6 @@ int gettimeofday(struct timeval *restrict at, void *restrict zone) {
 }
 EOC
 
-# Public methods
-
 # The environment of programs that have this clock.
 sub env {
     my $self = shift;
@@ -85,8 +83,6 @@ sub step {
     $next->unlink_on_destroy(0);
     return;
 }
-
-# Private functions
 
 sub _library {
     my ($path) = grep { -e } map { "$_/faketime/$LIBRARY" } glob '/usr/lib/*-linux-gnu /usr/lib /usr/local/lib';

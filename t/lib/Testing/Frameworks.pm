@@ -18,8 +18,6 @@ use Testing::Subscriber qw(events wait_for_events);
 our @EXPORT_OK =
     qw(application data_of get kinds_ok log_in mistakes_ok multiparts_ok post posts_ok publish streams_ok streams_on);
 
-# Public functions
-
 # The path of an application.
 sub application { return 'examples/frameworks/' . shift }
 

@@ -55,8 +55,6 @@ my %ATTACK = (
     'last id'       => [3, \&_has_any_last_id],
 );
 
-# Public methods
-
 # Waits until all clients have left. Returns how often each kind of attack was made. Other keys: `offsets`, at how many
 # bytes of the response there were resets; `answered` and `unanswered` ordinary requests; `no connection`; `killed`,
 # processes that did not end.

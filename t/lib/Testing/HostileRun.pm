@@ -48,8 +48,6 @@ my %SERVER = (
 my $TROUBLE =
     qr/EventSource|panicked|uninitialized|Can't |Can not|died|Segmentation|signal 11|core dumped|free\(\)|malloc/i;
 
-# Public methods
-
 # Returns the figures of the run, a line each.
 sub figures {
     my $self  = shift;
@@ -94,8 +92,6 @@ sub servers {
 
 # Returns the failures, a line each; empty if there are none.
 sub wrong { return @{$_[0]{wrong}} }
-
-# Private methods
 
 # Opens a well-behaved client in each worker.
 sub _open_witnesses {

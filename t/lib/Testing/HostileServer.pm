@@ -26,8 +26,6 @@ sub start {
     return $class->launch($serve, log => $log, port => $listen->sockport);
 }
 
-# Public methods
-
 sub requests {
     my $self = shift;
     open my $log, '<', $self->{log}->filename or die "$self->{log}: $!\n";
@@ -38,8 +36,6 @@ sub requests {
 }
 
 sub url { return "http://127.0.0.1:$_[0]{port}$_[1]" }
-
-# Private functions
 
 sub _answer {
     my ($client, $path, $answer) = @_;

@@ -14,8 +14,6 @@ my %OFTEN = (kill_worker => 150, kill_hub => 20, pause_hub => 40, reload => 20, 
 my @FIRST = qw(kill_worker kill_hub pause_hub reload upgrade);
 my @WAYS  = qw(publish publish publish job job command);
 
-# Private methods
-
 sub _begin {
     my $self = shift;
     $self->_add_machine(workers => $WORKERS, args => [qw(--max-requests 20)]);

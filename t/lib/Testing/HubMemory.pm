@@ -16,8 +16,6 @@ our @EXPORT_OK = qw(is_bounded);
 
 my $MB = 1024 * 1024;
 
-# Public functions
-
 sub is_bounded {
     my %count = @_;
     plan skip_all => 'there is no /proc on this system' if !-e '/proc/self/status';
@@ -28,8 +26,6 @@ sub is_bounded {
     done_testing;
     return;
 }
-
-# Private functions
 
 # The peak of this process's resident memory, in megabytes.
 sub _most { return (memory_of($$))[1] }

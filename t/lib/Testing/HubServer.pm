@@ -18,8 +18,6 @@ use JSON::PP            ();
 
 our @EXPORT_OK = qw(path);
 
-# Public functions and methods
-
 sub is_loop { return $_[0]{name} =~ /Twiggy|Feersum/ }
 
 # Publishes numbered events and returns their ids. Options: channel, one or several in turn; count, from, bytes; keys, how

@@ -83,8 +83,6 @@ sub require_parser {
     return needs(node_missing());
 }
 
-# Private functions
-
 sub _named { return $JSON->allow_nonref->encode($_[0]) }
 
 sub _strings {

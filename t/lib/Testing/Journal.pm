@@ -24,8 +24,6 @@ sub new {
     return $self;
 }
 
-# Public methods
-
 sub open {
     my ($class, $path) = @_;
     croak 'Journal: there is no path' if !defined $path;

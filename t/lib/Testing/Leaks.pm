@@ -16,9 +16,7 @@ use Testing::Developer qw(needs_module);
 
 our @EXPORT_OK = qw(dies leaks_nothing says);
 
-{
-
-    package Testing::Leaks::Says;
+package Testing::Leaks::Says {
     use overload '""' => sub { $_[0]->() }, fallback => 1;
 }
 

@@ -12,8 +12,6 @@ use Plack::Util  ();
 
 my %LISTEN = ('FCGI::EV' => \&_listen_ev, 'AnyEvent::FCGI' => \&_listen_any_event);
 
-# Public methods
-
 sub run {
     my ($class, $name, $psgi, $address) = @_;
     my $app    = Plack::Util::load_psgi($psgi);
@@ -34,8 +32,6 @@ sub stdin {
     _respond(@$self{qw(app params stdin)}, sub { $server->stdout(shift) }, sub { $server->stdout('', 1) }) if $is_end;
     return;
 }
-
-# Private functions
 
 sub _listen_any_event {
     my ($app, $address) = @_;

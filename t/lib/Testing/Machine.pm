@@ -20,8 +20,6 @@ my $WORKERS = 2;
 my $NAME    = 'shop';
 my $JSON    = JSON::PP->new->canonical;
 
-# Public methods
-
 # Requests a path. Returns the body of the answer; undef if there is none.
 sub ask {
     my ($self, $path, %query) = @_;
@@ -170,8 +168,6 @@ sub upgrade_ok {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     return is($self->upgrade, '', 'the hub process continues as another program');
 }
-
-# Private functions and methods
 
 sub _socket { return "$_[0]{folder}/$NAME.sock" }
 

@@ -47,8 +47,6 @@ my %MODE = (
     refuse  => {},
 );
 
-# Public functions and methods
-
 # Changes the mode and its options.
 sub become {
     my ($self, $mode, %option) = @_;

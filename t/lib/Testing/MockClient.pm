@@ -12,8 +12,6 @@ use HTTP::Request;
 use Plack::Test;
 use Plack::Util;
 
-# Public methods
-
 sub body { return $_[0]{response}->content }
 
 sub complete { return !!1 }

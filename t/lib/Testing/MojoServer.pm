@@ -12,8 +12,6 @@ use Carp       qw(croak);
 use File::Copy qw(copy);
 use File::Spec ();
 
-# Public methods
-
 # Starts the new version of an application, as an administrator does. Returns what the command prints.
 sub deploy {
     my $self    = shift;
@@ -40,8 +38,6 @@ sub start {
     return $self->run(\%env,
         $kind eq 'hypnotoad' ? (_hypnotoad(), '-f', $self->{app}) : ($^X, $self->{app}, $kind, @{$option{args} || []}));
 }
-
-# Private functions and methods
 
 sub _hypnotoad {
     my ($path) = grep { -x } map { File::Spec->catfile($_, 'hypnotoad') } File::Spec->path;

@@ -31,8 +31,6 @@ my $EXAMPLE = 'examples/deployment/nginx.conf';
 # Debian installs nginx, HAProxy and Apache in this folder, which is not in a user's PATH.
 $ENV{PATH} .= ':/usr/sbin';
 
-# Public functions and methods
-
 # Returns a configuration with these directives of http. All that nginx writes is in the folder. It is one process, because the
 # workers of root are another user's, whose the folder is not.
 sub frame {
@@ -58,8 +56,6 @@ sub start {
     $self->_configure($upstream // '', $text, @more);
     return $self->run({}, 'nginx', '-e', 'stderr', '-p', $self->folder, '-c', $self->_file);
 }
-
-# Private functions and methods
 
 sub _configure {
     my ($self, $upstream, $location, @more) = @_;

@@ -33,8 +33,6 @@ sub numbers {
     return @numbers;
 }
 
-# Private functions
-
 sub _data {
     my ($number, $bytes) = @_;
     my $word = "$number.";

@@ -18,8 +18,6 @@ my $FOLDER    = $ENV{EVENTSOURCE_ORIGINALS} || '../shared/originals';
 my $SEED      = defined $ENV{EVENTSOURCE_XS_SEED} ? $ENV{EVENTSOURCE_XS_SEED} : time;
 my @LIBRARIES = map { "$FOLDER/$_/lib" } qw(plack-app-eventsource http-serverevent);
 
-# Public methods
-
 sub compare {
     my ($class, $cases) = @_;
     plan skip_all => "there are no originals in $FOLDER" if grep { !-d } @LIBRARIES;
@@ -67,8 +65,6 @@ sub run {
     }
     return;
 }
-
-# Private functions
 
 sub _json { return JSON::PP->new->canonical->ascii->allow_nonref->encode(shift) }
 

@@ -13,8 +13,6 @@ use EventSource::Outbox;
 use Testing::Deadline    qw($DEADLINE wait_until);
 use Testing::FollowedLog qw(followed);
 
-# Public methods
-
 # The tables of a schema.
 sub create_tables {
     my ($class, $dbh, $outbox) = @_;

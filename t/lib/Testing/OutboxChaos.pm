@@ -47,8 +47,6 @@ my %OFTEN = (
     stop_follower => 2,
 );
 
-# Public methods
-
 sub figures {
     my $self     = shift;
     my %done     = %{$self->{done}};
@@ -64,8 +62,6 @@ sub figures {
 
 # What the followers have printed.
 sub log { return $_[0]{log} }
-
-# Private methods
 
 sub _psgi { return 't/data/outbox_chaos.psgi' }
 

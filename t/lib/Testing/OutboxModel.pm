@@ -93,8 +93,6 @@ sub new {
     return $self;
 }
 
-# Public methods
-
 sub run {
     my $self = shift;
     local $SIG{__WARN__} = sub { $self->_problem("a warning: $_[0]") };
@@ -190,8 +188,6 @@ sub step_one {
     $self->_stop($entry) if $self->happens('stop');
     return;
 }
-
-# Private methods
 
 sub _choose_faults {
     my $self = shift;

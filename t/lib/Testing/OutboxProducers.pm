@@ -29,8 +29,6 @@ my $LOST_HINT = qr/\AEventSource::Hub: [0-9]+ events or subscriptions for a name
 # The outcomes.
 my %NAME = (c => 'commits', r => 'rollbacks', d => 'deadlocks', '?' => 'unknown');
 
-# Public methods
-
 sub are_working {
     my $self = shift;
     return scalar grep { !$self->_has_ended($_) } @{$self->{processes}};
@@ -117,8 +115,6 @@ sub DESTROY {
     }
     return;
 }
-
-# Private functions and methods
 
 # Adds something to the file of a process.
 sub _note {

@@ -41,8 +41,6 @@ my %HISTORY = (keep_history => {events => 100_000, bytes => 1 << 26});
 
 my $PSGI = 't/data/hub_outlive.psgi';
 
-# Public functions and methods
-
 # The body of the process that publishes: numbers, with their ids on the standard output, until it is asked to end.
 sub publish {
     my ($socket, $number) = @_;
@@ -238,8 +236,6 @@ sub check_streams {
     is_deeply \%wrong, {}, "$what: $count streams have all events once and in order, and are open";
     return;
 }
-
-# Private functions
 
 sub _workers_end {
     my ($self, %option) = @_;

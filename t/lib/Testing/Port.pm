@@ -15,8 +15,6 @@ use warnings;
 use Carp qw(croak);
 use IO::Socket::INET;
 
-# Public methods
-
 sub new {
     my $class  = shift;
     my $socket = IO::Socket::INET->new(

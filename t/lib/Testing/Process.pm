@@ -81,8 +81,6 @@ sub zombies_of {
     return grep { ((_state_and_parent($_))[0] // '') eq 'Z' } children_of($parent);
 }
 
-# Private functions
-
 sub _state_and_parent {
     my $pid = shift;
     open my $file, '<', "/proc/$pid/stat" or return;

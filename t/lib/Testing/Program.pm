@@ -33,8 +33,6 @@ END {
     $_->_finish for grep { defined } values %RUNNING;
 }
 
-# Public methods
-
 # Asks it to end, before its process group is killed; a subclass may have another way.
 sub ask_to_end { my $self = shift; kill TERM => $self->pid; return }
 
@@ -154,8 +152,6 @@ sub DESTROY {
     $self->_finish;
     return;
 }
-
-# Private functions and methods
 
 # perl, with what was built and t/lib in front.
 sub _environment {

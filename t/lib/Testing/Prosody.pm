@@ -26,8 +26,6 @@ use Testing::Port;
 my $DOMAIN = 'example.test';
 my $SECRET = q(sec<r&et's);    # with characters that XML escapes
 
-# Public methods
-
 # The settings of a bridge that has an account, or is a component.
 sub as_client {
     my ($self, $user) = @_;
@@ -87,8 +85,6 @@ sub start {
     _write($file, $self->_configuration(\%option, @certificate));
     return $self->run({}, 'prosody', '-F', '--config', $file);
 }
-
-# Private methods and functions
 
 # A test may run as root, which Prosody advises against.
 sub _configuration {

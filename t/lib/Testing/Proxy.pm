@@ -25,8 +25,6 @@ my %PROXY = (
     Caddy   => ['Caddyfile',   \&_edit_caddy,   sub { return slurp('examples/deployment/Caddyfile-tickets') }],
 );
 
-# Public methods
-
 # Starts curl for a path. It ends with its object, as a client that disconnects.
 sub curl {
     my ($self, $path, @options) = @_;
@@ -52,8 +50,6 @@ sub start {
     $text =~ s/\b127[.]0[.]0[.]1:5000\b/'127.0.0.1:' . $server->port/ge or croak "Proxy: $file has no port 5000";
     return $self->start_with($edit->($self, $text));
 }
-
-# Private functions and methods
 
 # Makes the files of a certificate, of its key, and of both.
 sub _certify {

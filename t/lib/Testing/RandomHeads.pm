@@ -115,8 +115,6 @@ my %WRONG = (
 );
 my @WRONG = sort keys %WRONG;
 
-# Public methods
-
 # Options: seed; hub, its name; ids, which clients send most often.
 sub new {
     my ($class, %option) = @_;
@@ -148,8 +146,6 @@ sub next {
     my $bytes = join "\r\n", $first, (map { _line($_, $repeated{$_->[0]} // 0) } @lines), '', '';
     return [$bytes, $kind // (length $bytes > $LONG ? 'long head' : ())];
 }
-
-# Private functions and methods
 
 # Cookies, maybe in several fields. Most have a ticket of the path.
 sub _cookies {

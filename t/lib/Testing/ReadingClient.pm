@@ -47,8 +47,6 @@ my %RUN = (
     },
 );
 
-# Public methods
-
 # The ways that a test goes: next, and the name of each library.
 sub ways {
     needs_module($_) for @IN_LOOPS;
@@ -98,8 +96,6 @@ sub read {
     $RUN{$way}->($is_done);
     return \%seen;
 }
-
-# Private methods
 
 sub _read_blocking {
     my ($class, $option, $seen, $is_done) = @_;

@@ -12,8 +12,6 @@ sub new {
     return bless {kept => '', closed => 0, dies_of => "no client\n", %option}, $class;
 }
 
-# Public methods
-
 sub close { $_[0]{closed}++; return }
 
 sub kept { return $_[0]{kept} }

@@ -29,8 +29,6 @@ use Testing::Certificates;
 my $USER   = 'testing';    # and its password
 my $WITHIN = 20;           # seconds, for an answer
 
-# Public methods
-
 # The paths of files for TLS: the authority's certificate, a client's certificate and its key.
 sub ca   { return $_[0]{certificates}->ca }
 sub cert { return $_[0]{client}[0] }
@@ -114,8 +112,6 @@ sub url {
     my $login  = defined $option{password} ? "$option{user}:$option{password}\@" : '';
     return "$scheme://${login}127.0.0.1:$option{port}/$option{database}";
 }
-
-# Private methods and functions
 
 # Reads an answer (RESP, the protocol of Redis).
 sub _answer {

@@ -18,8 +18,6 @@ use Time::HiRes         qw(sleep);
 
 my $PAUSE = 0.05;    # seconds between two connections
 
-# Public methods
-
 # Returns all blocks with data: events and gaps, as hashes of their fields.
 sub blocks {
     return grep { defined $_->{data} } $_[0]->_blocks;
@@ -123,8 +121,6 @@ sub open {
     my $self     = bless {path => $path // Testing::Machine->path_of(%option), received => \@received}, $class;
     return $self->move($machine);
 }
-
-# Private functions and methods
 
 sub _blocks {
     my $self   = shift;

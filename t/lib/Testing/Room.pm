@@ -25,8 +25,6 @@ my $ANSWER   = 0.5;         # seconds; the clients that connect again do not wai
 my $FILLING  = 'filling';
 my $FAILURES = 5;           # the store finds room in its file while it fails
 
-# Public methods
-
 sub clock          { return $_[0]{clock} }
 sub clock_of_redis { return $_[0]{clock_of_redis} }
 
@@ -177,8 +175,6 @@ sub told {
     }
     return %told;
 }
-
-# Private methods and functions
 
 # Connects to the hub of a machine, whose process a worker has started then.
 sub _connects {

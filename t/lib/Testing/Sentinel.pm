@@ -20,8 +20,6 @@ use Testing::Redis;
 
 my $WITHIN = 60;    # seconds, until all know each other
 
-# Public methods
-
 # Lets the Sentinels promote a replica, as an operator would; returns when the new master answers.
 sub fail_over {
     my $self = shift;
@@ -86,8 +84,6 @@ sub url {
     my $hosts = join ',', map { '127.0.0.1:' . $_->port } $self->sentinels;
     return "redis-sentinel://$login$hosts/$self->{name}/$option{database}";
 }
-
-# Private methods
 
 # True if a Sentinel knows all others, and all replicas as connected.
 sub _is_complete {

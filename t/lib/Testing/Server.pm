@@ -72,8 +72,6 @@ my %SERVER = (
 my @NATIVE = ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI));
 my @FEW    = qw(Starman Twiggy);
 
-# Public functions and methods
-
 # Returns a path with a query. Its brackets are for curl.
 sub path {
     my ($path, %query) = @_;
@@ -217,8 +215,6 @@ sub tested {
 }
 
 sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
-
-# Private functions and methods
 
 # Apache's children become another user's, who may not be able to read a checkout: they load modules from a copy.
 sub _apache {

@@ -18,8 +18,6 @@ our @EXPORT_OK = qw(run_each side_by_side);
 our $AT_ONCE = 5;     # most cases wait; a test may set it
 our $MAY_BE_EMPTY;    # whether a case may have no tests: it is skipped
 
-# Public functions
-
 sub run_each {
     my ($code, @names) = @_;
     return side_by_side(map { [$_ => $0, $_] } @names) if !@ARGV;
@@ -43,8 +41,6 @@ sub side_by_side {
     }
     return;
 }
-
-# Private functions
 
 sub _judge {
     my ($case, $status) = @_;

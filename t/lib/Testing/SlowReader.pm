@@ -16,8 +16,6 @@ use Socket qw(IPPROTO_TCP SOL_SOCKET SO_RCVBUF TCP_MAXSEG inet_aton pack_sockadd
 my $WINDOW  = 4_096;
 my $SEGMENT = 1_400;
 
-# Public methods
-
 sub get {
     my ($class, $port, $path, %option) = @_;
     my $socket = IO::Socket::INET->new;

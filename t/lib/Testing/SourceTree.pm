@@ -51,8 +51,6 @@ sub new {
     return $self;
 }
 
-# Public methods
-
 # The folder of what cargo has compiled for all copies.
 sub compiled { return _target() . '/release' }
 
@@ -113,8 +111,6 @@ sub unpacked {
     return $other;
 }
 
-# Public functions
-
 # Returns the files that git tracks or would track, or those of MANIFEST; paths from the top.
 sub distribution_files {
     my @command = -e '.git' ? qw(git ls-files -co --exclude-standard) : _shell(q{sed 's/[ \t].*//' MANIFEST});
@@ -139,8 +135,6 @@ sub write_file {
     close $to or die "$path: $!\n";
     return $path;
 }
-
-# Private functions
 
 sub _claim {
     my $target = File::Spec->rel2abs($ENV{CARGO_TARGET_DIR} // 'target', $ROOT);

@@ -35,15 +35,11 @@ my %OFTEN = (
 my @FIRST = qw(kill_worker kill_hub pause kill_redis pause_hub upgrade kill_hub reload fail_over kill_hub);
 my @WAYS  = qw(publish publish+ publish publish+ job job+ command);
 
-# Public methods
-
 # Why this cannot run here; undef if it can.
 sub missing {
     my $class = shift;
     return $class->SUPER::missing // Testing::Sentinel->missing;
 }
-
-# Private methods
 
 sub _begin {
     my $self     = shift;

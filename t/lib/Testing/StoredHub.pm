@@ -21,8 +21,6 @@ sub import {
     return Testing->need('named_hubs');
 }
 
-# Public methods
-
 # Returns another object of the same hub, with other settings.
 sub again {
     my ($self, %setting) = @_;

@@ -28,8 +28,6 @@ my %SETTINGS = (
 # One listener for each process: a forked child with its parent's might accept the parent's connection.
 my %listener;
 
-# Public methods
-
 # Returns the two ends of a connection: a descriptor that the caller owns, and a client that has sent a request.
 sub connect {
     my ($class, %option) = @_;

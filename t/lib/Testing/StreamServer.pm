@@ -25,8 +25,6 @@ our @EXPORT_OK = qw(on_each_server path);
 
 my @SERVERS = qw(HTTP::Server::PSGI Starman Twiggy Feersum);
 
-# Public functions and methods
-
 # Runs a test on each of the named servers, by default on @SERVERS, as far as tests of this folder use them.
 sub on_each_server {
     my ($test, @names) = @_;

@@ -18,8 +18,6 @@ use Plack::App::EventSource::Connection;
 
 our @EXPORT_OK = qw(blocks events wait_for_events);
 
-# Public functions and methods
-
 # The complete blocks of a text, each a hash of its fields as bytes; the lines of data are one, with breaks. A position has
 # neither event nor data here.
 sub blocks {

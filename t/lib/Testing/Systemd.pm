@@ -44,8 +44,6 @@ my @TARGETS = map { "$_.target" } qw(basic network shutdown sockets sysinit);
 
 my @PROGRAMS = qw(journalctl mount nsenter setpriv systemctl timeout unshare);
 
-# Public methods
-
 # Copies a file to /run/test, in the place of an older one, as `make install` does: a process that runs that keeps its file.
 sub install {
     my ($self, $name, $from) = @_;
@@ -136,8 +134,6 @@ sub write {
     my ($self, $name, @text) = @_;
     return _write($self->path("/run/test/$name"), join '', @text);
 }
-
-# Private functions and methods
 
 sub _missing {
     return 'there is no systemd here' if !defined _systemd();

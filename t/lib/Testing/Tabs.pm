@@ -29,8 +29,6 @@ my $count = 0;
 my $PUBLISHER = 'my ($hub, $from, $to, $every) = (EventSource::Hub->new(JSON::PP::decode_json(shift)), @ARGV);'
     . 'for ($from .. $to) { $hub->publish(numbers => $_); Time::HiRes::sleep($every) }';
 
-# Public methods
-
 sub browser { return $_[0]{browser} }
 
 sub close_tabs { $_->close for $_[0]->tabs; return }
@@ -179,8 +177,6 @@ sub url {
 }
 
 sub ways { return @WAYS }
-
-# Private functions
 
 sub _set_file {
     my ($file, $is_there) = @_;

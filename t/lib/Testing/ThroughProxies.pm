@@ -41,8 +41,6 @@ until ($ends) {
 print "last $number\n";
 PERL
 
-# Public methods
-
 # A row as a line of text.
 sub line {
     my ($self, $row) = @_;
@@ -128,8 +126,6 @@ sub url {
     return $self->{proxies}{$name}->url("/$query") if $scheme ne 'TLS';
     return $self->{tls}{$name}->url("/$query") =~ s/http/https/r;
 }
-
-# Private methods
 
 sub _publish {
     my ($self, $every) = @_;

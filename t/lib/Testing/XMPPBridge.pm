@@ -15,8 +15,6 @@ use Testing::CommandLine;
 use Testing::Deadline    qw($DEADLINE wait_until);
 use Testing::FollowedLog qw(followed);
 
-# Public methods
-
 # The channels of nodes that have events.
 sub channels {
     my $self = shift;
@@ -120,8 +118,6 @@ sub wait_until_saved {
         ),
         "it is saved that the item $id is published";
 }
-
-# Private methods
 
 sub _open_hub {
     my ($self, %settings) = @_;

@@ -40,8 +40,6 @@ sub json { return '<json xmlns="urn:xmpp:json:0">' . escaped($_[0]) . '</json>' 
 
 sub text { return '<data xmlns="https://prosody.im/protocol/data">' . escaped($_[0]) . '</data>' }
 
-# Public methods
-
 # Waits for the answer to the last request, and returns its type.
 sub answer {
     my $self = shift;
@@ -118,8 +116,6 @@ sub unsubscribe {
     my $none = qq(<subscription jid="$jid" subscription="none"/>);
     return $self->ask(qq(<pubsub xmlns="$PUBSUB#owner"><subscriptions node="$node">$none</subscriptions></pubsub>));
 }
-
-# Private methods and functions
 
 # A line break in an attribute would become a space.
 sub _attribute { return escaped($_[0]) =~ s/\n/&#10;/gr }

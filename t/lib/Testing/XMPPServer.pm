@@ -19,8 +19,6 @@ my $JID     = 'bridge.example.test';
 my $PUBSUB  = 'http://jabber.org/protocol/pubsub';
 my $SERVICE = 'pubsub.example.test';
 
-# Public methods
-
 # Accepts the next connection, and its handshake.
 sub accept {
     my $self = shift;

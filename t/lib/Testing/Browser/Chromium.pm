@@ -20,8 +20,6 @@ my @FLAGS = qw(
 
 my $JSON = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1);
 
-# Public methods
-
 # Asks a tab, or without one Chromium, for something, by the name it has in the DevTools protocol; the answer is a hash.
 sub ask_in {
     my ($self, $tab, $method, %params) = @_;
@@ -127,8 +125,6 @@ sub open_tab {
     my $answer = $self->ask_in(undef, 'Target.attachToTarget', targetId => $target, flatten => JSON->true);
     return (target => $target, session => $answer->{sessionId});
 }
-
-# Private functions and methods
 
 # Keeps an answer, and what a page should not do.
 sub _hear {

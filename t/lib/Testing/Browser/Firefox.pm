@@ -27,8 +27,6 @@ my %PREFERENCES = (
     'toolkit.telemetry.reportingpolicy.firstRun' => JSON->false,
 );
 
-# Public methods
-
 # Asks a tab, or without one Firefox, for something, by the name that it has in Marionette.
 sub ask_in {
     my ($self, $tab, $name, %params) = @_;
@@ -110,8 +108,6 @@ sub open_tab {
         or return (handle => $self->ask_in(undef, 'WebDriver:GetWindowHandle')->{value});
     return (handle => $self->ask_in($first, 'WebDriver:NewWindow', type => 'tab', focus => JSON->false)->{handle});
 }
-
-# Private functions and methods
 
 sub _execute {
     my ($self, $tab, $script) = @_;

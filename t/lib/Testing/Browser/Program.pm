@@ -18,8 +18,6 @@ use Testing::Browser::Tab;
 use File::Path qw(remove_tree);
 use File::Temp ();
 
-# Public methods
-
 # The methods of the first tab.
 for my $method (qw(ask complaints evaluate open wait_for)) {
     no strict 'refs';    ## no critic (ProhibitNoStrict)
@@ -95,8 +93,6 @@ sub pids_with_thread {
 sub program_of {
     return (grep { has_command($_) } @_)[0];
 }
-
-# Private functions
 
 sub _names_of_threads {
     my $pid = shift;

@@ -14,8 +14,6 @@ use Time::HiRes  qw(sleep time);
 my $WITHIN     = 30;     # seconds that a condition may take
 my $LOOK_EVERY = 0.05;
 
-# Public methods
-
 # Asks for something in the browser's own protocol.
 sub ask { my $self = shift; return $self->_browser->ask_in($self, @_) }
 
@@ -66,8 +64,6 @@ sub wait_for {
     pass $name;
     return $value;
 }
-
-# Private methods
 
 sub _browser { return $_[0]{browser} || croak 'Tab: its browser has ended' }
 

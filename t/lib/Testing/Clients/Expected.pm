@@ -65,8 +65,6 @@ my @GIVES_UP =
 # The content coding of a compressed stream, by what runs the client, or by its name.
 my %CODING = (browser => 'zstd', curl => 'zstd', python => 'gzip', 'eventsource 5' => 'gzip');
 
-# Public functions
-
 # The names of the clients.
 sub clients {
     return map { $_->[0] } @CLIENTS;
@@ -121,8 +119,6 @@ sub version {
     my ($version) = map { $_->[1] } grep { $_->[0] eq $client } @CLIENTS;
     return $version;
 }
-
-# Private functions
 
 sub _line {
     my ($format, @cells) = @_;

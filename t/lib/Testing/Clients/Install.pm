@@ -79,8 +79,6 @@ sub missing {
 # The absolute path of npm's packages, of Python, of the folder with Datastar, or of the program with the Rust clients.
 sub path { return File::Spec->rel2abs("$FOLDER/$_[1]/$INSTALL{$_[1]}{path}") }
 
-# Private functions
-
 # Copies the files that pin the versions, and runs the commands. Returns their output if one fails, otherwise undef.
 sub _install {
     my ($name, $folder) = @_;

@@ -6,7 +6,7 @@ use Testing;
 #   my @behaviours = Testing::Contract::Basics->behaviours;    # Testing::Contract says what a behaviour is
 
 use Testing::Contract::Check
-    qw(client_leaves end_reported_ok next_request_ok response_complete_ok response_ends_ok stream_kind_is text_is);
+    qw(client_leaves end_reported_ok next_request_ok response_complete_ok response_ends_ok sends stream_kind_is text_is);
 use Testing::Contract::Handler qw(buffering journal_matches pushing repeat report report_close tag);
 use Testing::Deadline          qw(wait_until);
 use Testing::Process           qw(descriptors_of);
@@ -40,7 +40,6 @@ my @BEHAVIOURS = (
                     return;
                 }
             );
-            return;
         },
         check => sub {
             my ($client, $run) = @_;
@@ -49,7 +48,6 @@ my @BEHAVIOURS = (
             $run->write_journal($client->{tag}, 'the head is here');
             response_ends_ok($client);
             is $client->text, "data: foo\r\n\r\n", 'the event follows the head';
-            return;
         },
     },
     {
@@ -69,7 +67,6 @@ my @BEHAVIOURS = (
                     return;
                 }
             );
-            return;
         },
         check => sub {
             my ($client, $run) = @_;
@@ -81,21 +78,10 @@ my @BEHAVIOURS = (
             response_ends_ok($client);
             response_complete_ok($client);
             is $client->text, $ONE_BY_ONE, 'each event arrives once, in order';
-            return;
         },
     },
-    {
-        name    => 'one push is one event',
-        request => ['/one'],
-        handler => pushing(['foo']),
-        check   => text_is("data: foo\r\n\r\n"),
-    },
-    {
-        name    => 'a hundred pushes are a hundred events',
-        request => ['/many'],
-        handler => pushing(map { ["event $_"] } 1 .. 100),
-        check   => text_is($ONE_HUNDRED),
-    },
+    sends('one push is one event'                 => '/one',  [['foo']],                       "data: foo\r\n\r\n"),
+    sends('a hundred pushes are a hundred events' => '/many', [map { ["event $_"] } 1 .. 100], $ONE_HUNDRED),
     {
         name    => 'an event of a megabyte arrives whole',
         request => ['/megabyte'],
@@ -105,7 +91,6 @@ my @BEHAVIOURS = (
             response_ends_ok($client);
             my $expected = 'data: ' . '0123456789abcdef' x 65_536 . "\r\n\r\ndata: after\r\n\r\n";
             ok $client->text eq $expected, 'each byte of both events arrives' or diag length($client->text) . ' bytes';
-            return;
         },
     },
     {
@@ -133,15 +118,9 @@ my @BEHAVIOURS = (
             is_deeply [$client->text =~ /^id: (\d+)\r$/mg], [1 .. 384], 'every event arrives once, in order';
             is length $client->text, 384 * (65_536 + length "data: \r\nid: \r\n\r\n") + 9 + 180 + 855,
                 'each event arrives whole';
-            return;
         },
     },
-    {
-        name    => 'UTF-8 bytes are sent unchanged',
-        request => ['/bytes'],
-        handler => pushing(["caf\xc3\xa9"]),
-        check   => text_is("data: caf\xc3\xa9\r\n\r\n"),
-    },
+    sends('UTF-8 bytes are sent unchanged' => '/bytes', [["caf\xc3\xa9"]], "data: caf\xc3\xa9\r\n\r\n"),
     {
         name    => 'close ends the response and the connection',
         request => ['/close'],
@@ -153,7 +132,6 @@ my @BEHAVIOURS = (
             $conn->close;
             push @results, $conn->is_open, $conn->push('never');
             report($env, 'results ' . join ' ', map { $_ ? 'true' : 'false' } @results);
-            return;
         },
         check => sub {
             my ($client, $run) = @_;
@@ -167,7 +145,6 @@ my @BEHAVIOURS = (
                 'on_close reports the reason application'
             );
             is scalar(() = $run->journal($client) =~ /^closed by/mg), 1, 'on_close is called once';
-            return;
         },
     },
     {
@@ -185,7 +162,6 @@ my @BEHAVIOURS = (
             my $id   = $conn->last_event_id;
             $conn->push(defined $id ? ($id, length($id) . ' characters') : 'none');
             $conn->close;
-            return;
         },
         check => text_is("data: caf\xc3\xa9 7\r\ndata: 6 characters\r\n\r\n"),
     },
@@ -215,7 +191,6 @@ my @BEHAVIOURS = (
                     return;
                 }
             );
-            return;
         },
         check => client_leaves(),
     },
@@ -228,7 +203,6 @@ my @BEHAVIOURS = (
             report_close($conn, $env);
             $conn->push('watching');
             repeat($env, sub { $conn->is_open });
-            return;
         },
         check => \&idle_client_leaves,
     },
@@ -243,7 +217,6 @@ my @BEHAVIOURS = (
             like $client->text, qr/\Adata: foo\r\n\r\n/, 'the event that was pushed before arrives';
             end_reported_ok($client, $run, qr/^closed by error, open: 0$/m, 'on_close reports the reason error');
             next_request_ok($run);
-            return;
         },
     },
     {
@@ -263,7 +236,6 @@ my @BEHAVIOURS = (
                     return;
                 }
             );
-            return;
         },
         check => sub {
             my ($client, $run) = @_;
@@ -272,7 +244,6 @@ my @BEHAVIOURS = (
             $run->write_journal($client->{tag}, 'all are open');
             is scalar(grep { $_->read_all && $_->text eq "data: open\r\n\r\ndata: all\r\n\r\n" } @clients), 3,
                 'all three clients receive both events';
-            return;
         },
     },
     {
@@ -293,7 +264,6 @@ my @BEHAVIOURS = (
             $quick->request("/one?tag=$client->{tag}-second");
             ok $quick->read_all, 'the second response on the connection ends';
             is $quick->text, "data: foo\r\n\r\n", 'the second response has the same event';
-            return;
         },
     },
     {
@@ -312,7 +282,6 @@ my @BEHAVIOURS = (
                     'nothing but the other response may follow';
             }
             next_request_ok($run);
-            return;
         },
     },
     {
@@ -333,7 +302,6 @@ my @BEHAVIOURS = (
             response_complete_ok($client) if $run->ends_connection || $client->header('Transfer-Encoding');
             is $client->text, $ONE_BY_ONE, 'each event arrives once, in order';
             next_request_ok($run);
-            return;
         },
     },
     {
@@ -355,12 +323,9 @@ my @BEHAVIOURS = (
             ok $is_clean, "the server has no more descriptors after $STREAMS streams than before"
                 or diag "$before descriptors before, $after after";
             next_request_ok($run);
-            return;
         },
     },
 );
-
-# Public methods and functions
 
 sub behaviours { return @BEHAVIOURS }
 
@@ -392,8 +357,6 @@ sub push_kind {
     $conn->close;
     return;
 }
-
-# Private functions
 
 sub _descriptors {
     return sum0(map { descriptors_of($_) } $_[0]->pids);

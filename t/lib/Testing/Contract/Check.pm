@@ -11,11 +11,12 @@ use Testing;
 #       next_request_ok($run);
 #   },
 
-use Exporter          qw(import);
-use Testing::Deadline qw(wait_until);
+use Exporter                   qw(import);
+use Testing::Contract::Handler qw(pushing source);
+use Testing::Deadline          qw(wait_until);
 
 our @EXPORT_OK = qw(
-    $STREAM_KIND client_leaves end_reported_ok head_is next_request_ok response_complete_ok response_ends_ok status_is
+    $STREAM_KIND client_leaves end_reported_ok head_is next_request_ok response_complete_ok response_ends_ok sends status_is
     stream_kind_is text_is
 );
 
@@ -66,7 +67,6 @@ sub client_leaves {
         $run->journal_ok($client, qr/^is_open: 0, push again: 0$/m, 'is_open and the next push are false too');
         end_reported_ok($client, $run, qr/^closed by client, open: 0$/m, 'on_close reports the reason client');
         next_request_ok($run);
-        return;
     };
 }
 
@@ -81,8 +81,14 @@ sub head_is {
         my @ours;
         while (my ($name, $value) = splice @pairs, 0, 2) { push @ours, $name, $value if $name !~ $ADDED_BY_SERVER }
         is_deeply \@ours, \@expected, 'the headers are the expected ones, in order';
-        return;
     };
+}
+
+# Returns a behaviour: an application with these options, whose handler pushes each of these lists, sends this text.
+sub sends {
+    my ($name, $path, $pushes, $text, %option) = @_;
+    my $app = sub { return source(pushing(@$pushes), %option)->to_app };
+    return {name => $name, request => [$path], app => $app, check => text_is($text)};
 }
 
 sub status_is {
@@ -91,7 +97,6 @@ sub status_is {
         my $client = shift;
         response_ends_ok($client);
         is $client->status, $status, "the status is $status";
-        return;
     };
 }
 
@@ -114,7 +119,6 @@ sub text_is {
         response_ends_ok($client);
         response_complete_ok($client);
         is $client->text, $expected, 'the events are the expected ones';
-        return;
     };
 }
 

@@ -30,7 +30,6 @@ my @BEHAVIOURS = (
                 qr/^closed by application, open: 0$/m,
                 'on_close reports the reason application'
             );
-            return;
         },
     },
     {
@@ -45,7 +44,6 @@ my @BEHAVIOURS = (
             is $run->journal($client), '', 'on_close is not called yet';
             $client->leave;
             end_reported_ok($client, $run, qr/^closed by client, open: 0$/m, 'on_close reports the reason client');
-            return;
         },
     },
     {
@@ -100,7 +98,6 @@ my @BEHAVIOURS = (
             end_reported_ok($client, $run, qr/^closed by client/m, 'on_close reports the reason client');
             unlike $run->journal($client), qr/returned/, 'the handler does not return';
             next_request_ok($run);
-            return;
         },
     },
     {
@@ -114,7 +111,6 @@ my @BEHAVIOURS = (
             $run->journal_ok($client, qr/^handler returned$/m, 'the handler has returned');
             end_reported_ok($client, $run, qr/^closed by client/m, 'on_close reports the reason client');
             next_request_ok($run);
-            return;
         },
     },
     {
@@ -136,19 +132,15 @@ my @BEHAVIOURS = (
                 $conn->close;
                 POSIX::_exit(0);
             }
-            return;
         },
         check => sub {
             my ($client, $run) = @_;
             response_ends_ok($client);
             is $client->text, join('', map { "data: child $_\r\n\r\n" } 1 .. 5), 'all events of the child arrive';
             response_complete_ok($client) if $client->{http} eq '1.0' || $client->header('Transfer-Encoding');
-            return;
         },
     },
 );
-
-# Public methods
 
 sub behaviours { return @BEHAVIOURS }
 

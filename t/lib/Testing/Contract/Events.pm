@@ -5,28 +5,22 @@ use Testing;
 #
 #   my @behaviours = Testing::Contract::Events->behaviours;    # Testing::Contract says what a behaviour is
 
-use Testing::Contract::Check   qw(response_ends_ok text_is);
+use Testing::Contract::Check   qw(response_ends_ok sends text_is);
 use Testing::Contract::Handler qw(pushing report source);
 
 my @BEHAVIOURS = (
-    {
-        name    => 'a hash sets the fields of an event',
-        request => ['/hash'],
-        handler => pushing([{event => 'e', id => 'i', retry => 5, data => 'd'}]),
-        check   => text_is("event: e\r\nid: i\r\ndata: d\r\nretry: 5\r\n\r\n"),
-    },
-    {
-        name    => 'a push of several messages is one event',
-        request => ['/list'],
-        handler => pushing(['foo', {id => 7, data => 'bar'}, 'baz']),
-        check   => text_is("data: foo\r\nid: 7\r\ndata: bar\r\ndata: baz\r\n\r\n"),
-    },
-    {
-        name    => 'several pushes are several events',
-        request => ['/several'],
-        handler => pushing(['a'], [{data => 'b', event => 'e'}], ['c']),
-        check   => text_is("data: a\r\n\r\nevent: e\r\ndata: b\r\n\r\ndata: c\r\n\r\n"),
-    },
+    sends(
+        'a hash sets the fields of an event' => '/hash',
+        [[{event => 'e', id => 'i', retry => 5, data => 'd'}]], "event: e\r\nid: i\r\ndata: d\r\nretry: 5\r\n\r\n"
+    ),
+    sends(
+        'a push of several messages is one event' => '/list',
+        [['foo', {id => 7, data => 'bar'}, 'baz']], "data: foo\r\nid: 7\r\ndata: bar\r\ndata: baz\r\n\r\n"
+    ),
+    sends(
+        'several pushes are several events' => '/several',
+        [['a'], [{data => 'b', event => 'e'}], ['c']], "data: a\r\n\r\nevent: e\r\ndata: b\r\n\r\ndata: c\r\n\r\n"
+    ),
     {
         name    => 'push blocks while the client does not read',
         request => ['/flood'],
@@ -37,39 +31,22 @@ my @BEHAVIOURS = (
             unlike $run->journal($client), qr/^pushed/m, 'the handler has not pushed more than the sockets hold';
             response_ends_ok($client);
             $run->journal_ok($client, qr/^pushed 384$/m, 'the handler has pushed all events when they are read');
-            return;
         },
     },
-    {
-        name    => 'the string 0 is data',
-        request => ['/zero'],
-        handler => pushing([0], [{data => 0}]),
-        check   => text_is("data: 0\r\n\r\ndata: 0\r\n\r\n"),
-    },
-    {
-        name    => 'a byte string that is not UTF-8 is encoded',
-        request => ['/latin1'],
-        handler => pushing(["caf\xe9"]),
-        check   => text_is("data: caf\xc3\xa9\r\n\r\n"),
-    },
-    {
-        name    => 'characters above U+00FF are encoded',
-        request => ['/wide'],
-        handler => pushing(["\x{263a}"]),
-        check   => text_is("data: \xe2\x98\xba\r\n\r\n"),
-    },
-    {
-        name    => 'with characters => 1 a string that looks like UTF-8 is encoded too',
-        request => ['/characters'],
-        app     => sub { return source(pushing(["caf\xc3\xa9"]), characters => 1)->to_app },
-        check   => text_is("data: caf\xc3\x83\xc2\xa9\r\n\r\n"),
-    },
-    {
-        name    => 'each line of data is a field of its own',
-        request => ['/lines'],
-        handler => pushing(["a\nb\r\nc\rd"]),
-        check   => text_is("data: a\r\ndata: b\r\ndata: c\r\ndata: d\r\n\r\n"),
-    },
+    sends('the string 0 is data' => '/zero', [[0], [{data => 0}]],                   "data: 0\r\n\r\ndata: 0\r\n\r\n"),
+    sends('a byte string that is not UTF-8 is encoded' => '/latin1', [["caf\xe9"]],  "data: caf\xc3\xa9\r\n\r\n"),
+    sends('characters above U+00FF are encoded'        => '/wide',   [["\x{263a}"]], "data: \xe2\x98\xba\r\n\r\n"),
+    sends(
+        'with characters => 1 a string that looks like UTF-8 is encoded too' => '/characters',
+        [["caf\xc3\xa9"]],
+        "data: caf\xc3\x83\xc2\xa9\r\n\r\n",
+        characters => 1
+    ),
+    sends(
+        'each line of data is a field of its own' => '/lines',
+        [["a\nb\r\nc\rd"]],
+        "data: a\r\ndata: b\r\ndata: c\r\ndata: d\r\n\r\n"
+    ),
     {
         name    => 'a push with a line break in an id croaks and sends nothing',
         request => ['/bad-id'],
@@ -79,7 +56,6 @@ my @BEHAVIOURS = (
             report($env, $returned ? 'push returned' : "push croaked: $@");
             $conn->push('after');
             $conn->close;
-            return;
         },
         check => sub {
             my ($client, $run) = @_;
@@ -90,15 +66,14 @@ my @BEHAVIOURS = (
                 qr/^push croaked: .*\bid must not contain a line break.* at [^\n]*Events\.pm line [0-9]+\b/m,
                 'the push croaks at the line of the handler'
             );
-            return;
         },
     },
-    {
-        name    => 'retry with two equal numbers is sent exactly, before all events',
-        request => ['/retry-exact'],
-        app     => sub { return source(pushing(['foo']), retry => [2_500, 2_500])->to_app },
-        check   => text_is("retry: 2500\r\ndata: foo\r\n\r\n"),
-    },
+    sends(
+        'retry with two equal numbers is sent exactly, before all events' => '/retry-exact',
+        [['foo']],
+        "retry: 2500\r\ndata: foo\r\n\r\n",
+        retry => [2_500, 2_500]
+    ),
     {
         name    => 'retry with one number is sent with up to a fifth added',
         request => ['/retry'],
@@ -109,7 +84,6 @@ my @BEHAVIOURS = (
             my ($retry) = $client->text =~ /\Aretry: ([0-9]+)\r\ndata: foo\r\n\r\n\z/;
             ok defined $retry && $retry >= 2_500 && $retry <= 3_000, 'retry is from 2500 to 3000'
                 or diag $client->text;
-            return;
         },
     },
     {
@@ -123,7 +97,6 @@ my @BEHAVIOURS = (
             is length $preamble, 2_048, 'the preamble has 2048 bytes';
             like $preamble, qr/\A: +\r\n\z/, 'the preamble is a comment of spaces';
             is $rest, "data: foo\r\n\r\n", 'the event follows the preamble';
-            return;
         },
     },
     {
@@ -132,8 +105,6 @@ my @BEHAVIOURS = (
         check   => text_is("data: none\r\n\r\n"),
     },
 );
-
-# Public methods
 
 sub behaviours { return @BEHAVIOURS }
 

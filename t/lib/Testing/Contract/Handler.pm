@@ -42,8 +42,6 @@ my %MIDDLEWARE = (
     'StackTrace'          => [no_print_errors => 1],
 );
 
-# Public functions
-
 # Wraps an application in middleware that sets one header and appends another.
 sub add_headers {
     my $app = shift;
@@ -90,7 +88,6 @@ sub pushing {
         my $conn = shift;
         $conn->push(@$_) for @pushes;
         $conn->close;
-        return;
     };
 }
 
@@ -101,7 +98,6 @@ sub repeat {
     my $again    = sub {
         return $code->() if time < $deadline;
         report($env, 'gave up');
-        return;
     };
     if (!$env->{'psgi.nonblocking'}) {
         sleep $PAUSE while $again->();

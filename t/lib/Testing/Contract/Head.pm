@@ -63,7 +63,6 @@ my @BEHAVIOURS = (
             response_ends_ok($client);
             is $client->header('X-Class'), 'Testing::Contract::Subclass', 'the headers are those of the subclass';
             is $client->text,              "data: hello\r\n\r\n",         'the handler is that of the subclass';
-            return;
         },
     },
     {
@@ -114,12 +113,9 @@ my @BEHAVIOURS = (
             is $client->header('X-Set'), 'on the way out', 'the header that a middleware sets is sent';
             is_deeply [$client->header('X-App')], ['yes', 'also'], 'the header that a middleware appends is sent';
             is $client->text, "data: foo\r\n\r\n", 'the events are sent';
-            return;
         },
     },
 );
-
-# Public methods
 
 sub behaviours { return @BEHAVIOURS }
 

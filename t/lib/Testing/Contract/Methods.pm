@@ -92,7 +92,6 @@ sub application_at {
             ok $stream->read_head, 'GET: the stream begins';
             like $stream->header('Content-Type'), qr{\Atext/event-stream\b}, 'GET: it is of that type';
             $stream->leave;
-            return;
         },
     };
 }
@@ -150,8 +149,6 @@ my @BEHAVIOURS = (
         \%ANSWERS
     ),
 );
-
-# Public methods
 
 sub behaviours { return @BEHAVIOURS }
 

@@ -76,7 +76,6 @@ my @BEHAVIOURS = (
             response_complete_ok($client);
             like $client->text, qr/data: writer\r\n\r\n.*data: and goes on\r\n\r\n/s,
                 "the stream is on the server's writer";
-            return;
         },
     },
     {
@@ -92,7 +91,6 @@ my @BEHAVIOURS = (
             gunzip(\$client->body, \my $text) or fail "the body is gzip: $GunzipError";
             is Testing::Client::text({body => $text}), sprintf($STREAM_KIND, 'writer'),
                 "the stream is on the server's writer";
-            return;
         },
     },
     {
@@ -116,7 +114,6 @@ my @BEHAVIOURS = (
             $copy->('copied when open');
             $conn->push('bar');
             $conn->close;
-            return;
         },
         check => sub {
             my ($client, $run) = @_;
@@ -127,16 +124,11 @@ my @BEHAVIOURS = (
             end_reported_ok($client, $run, qr/^copied when closed, of GET$/m,
                 'the environment is copied after its end');
             next_request_ok($run);
-            return;
         },
     },
 );
 
-# Public methods
-
 sub behaviours { return @BEHAVIOURS }
-
-# Private functions
 
 sub _source { return source(\&Testing::Contract::Basics::push_kind)->to_app }
 

@@ -215,7 +215,6 @@ my @BODIES = (
             my ($client, $run) = @_;
             request_is('nothing read')->($client, $run);
             next_request_ok($run);
-            return;
         },
     },
     {
@@ -234,7 +233,6 @@ my @BODIES = (
             if ($run->ends_connection) { is $rest, '', 'nothing follows a native stream' }
             else { like $rest, qr{\A(?:HTTP/1[.][01] 200 .*\r\n\r\nplain)?\z}s, 'only the other response may follow' }
             next_request_ok($run);
-            return;
         },
     },
     {
@@ -248,7 +246,6 @@ my @BODIES = (
                 or diag $client->body;
             $client->leave;
             next_request_ok($run);
-            return;
         },
     },
 );
@@ -318,12 +315,9 @@ my @ORIGINS = (
             my ($client, $run) = @_;
             request_is("of $SHOP")->($client, $run);
             is $client->header('Access-Control-Allow-Origin'), $SHOP, 'the response allows the origin to read it';
-            return;
         },
     },
 );
-
-# Public methods
 
 sub basics { return @BASICS }
 

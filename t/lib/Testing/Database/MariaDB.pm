@@ -18,8 +18,6 @@ my %STORAGE = (
     'innodb-use-native-aio'       => 0,
 );
 
-# Public methods
-
 sub creation_of { return "CREATE USER $_[1] IDENTIFIED BY '$_[1]'" }
 
 sub driver {

@@ -7,8 +7,6 @@ use warnings;
 use parent 'Testing::Database::Server';
 use IPC::SysV qw(IPC_RMID);
 
-# Public methods
-
 # A server that is killed leaves a segment of shared memory behind, which its next start or nobody removes.
 sub ask_to_end {
     my $self = shift;

@@ -12,8 +12,6 @@ use warnings;
 use parent 'Testing::Database';
 use File::Temp ();
 
-# Public methods
-
 sub connect {
     my ($self, %attribute) = @_;
     my $dbh = $self->SUPER::connect(%attribute);

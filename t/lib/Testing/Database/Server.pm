@@ -35,8 +35,6 @@ my $WITHIN    = 60;                   # seconds, for a start after a kill
 # Debian installs servers in these folders, which are not in a user's PATH; the newest first.
 $ENV{PATH} = join ':', $ENV{PATH}, '/usr/sbin', reverse glob '/usr/lib/postgresql/*/bin';
 
-# Public methods
-
 # A server that has children starts no more of them while it is stopped.
 sub ask_to_end {
     my $self = shift;
@@ -115,8 +113,6 @@ sub start {
 }
 
 sub user { return 'testing' }
-
-# Private methods and functions
 
 # Returns what the data depend on: the program, its version and who runs it.
 sub _key {

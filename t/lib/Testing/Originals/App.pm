@@ -13,9 +13,7 @@ my $APP        = 'Plack::App::EventSource';
 my $CONNECTION = 'Plack::App::EventSource::Connection';
 
 # Subclasses, as applications of the original have them.
-{
-
-    package Testing::Originals::Events;
+package Testing::Originals::Events {
     our @ISA = ('Plack::App::EventSource');
 
     sub call {
@@ -27,9 +25,8 @@ my $CONNECTION = 'Plack::App::EventSource::Connection';
     sub prepare_app { $_[0]{room} ||= 'lobby'; return }
     sub room        { return $_[0]{room} }
 }
-{
 
-    package Testing::Originals::Wrapping;
+package Testing::Originals::Wrapping {
     our @ISA = ('Plack::App::EventSource');
 
     sub handler_cb {
@@ -39,9 +36,8 @@ my $CONNECTION = 'Plack::App::EventSource::Connection';
     sub headers { return }
     sub new     { my ($class, @given) = @_; my $self = bless {@given}, $class; return $self }
 }
-{
 
-    package Testing::Originals::Shouting;
+package Testing::Originals::Shouting {
     our @ISA = ('Plack::App::EventSource::Connection');
 
     sub push {
@@ -49,32 +45,27 @@ my $CONNECTION = 'Plack::App::EventSource::Connection';
         return $self->SUPER::push(map { uc } @messages);
     }
 }
-{
 
-    package Testing::Originals::Array;
+package Testing::Originals::Array {
     use overload '@{}' => sub { ${$_[0]}->() }, bool => sub { 1 }, fallback => 1;
 }
-{
 
-    package Testing::Originals::FetchOnly;
+package Testing::Originals::FetchOnly {
     sub TIEHASH { my ($class, %values) = @_; return bless {%values}, $class }
     sub FETCH   { return $_[0]{$_[1]} }
 }
-{
 
-    package Testing::Originals::CountedFetches;
+package Testing::Originals::CountedFetches {
     our @ISA = ('Testing::Originals::FetchOnly');
     my $count = 0;
     sub FETCH { return $_[1] eq 'id' ? ++$_[0]{count} : undef }
 }
-{
 
-    package Testing::Originals::Dying;
+package Testing::Originals::Dying {
     use overload '""' => sub { die "no text\n" }, fallback => 1;
 }
-{
 
-    package Testing::Originals::AnsweringWriter;
+package Testing::Originals::AnsweringWriter {
     our @ISA = ('Testing::RecordingWriter');
     sub close { my $self = shift; $self->SUPER::close; return 'closed by the server' }
 }

@@ -7,25 +7,19 @@ use warnings;
 use HTTP::ServerEvent;
 use Testing::Originals::Values qw(value);
 
-{
-
-    package Testing::Originals::Events;
+package Testing::Originals::Events {
     our @ISA = ('HTTP::ServerEvent');
     sub new       { return bless {}, shift }
     sub as_string { my ($self, @fields) = @_; return $self->SUPER::as_string(@fields, id => 'of a subclass') }
 }
 
 # An object whose text differs each time.
-{
-
-    package Testing::Originals::Counter;
+package Testing::Originals::Counter {
     use overload '""' => sub { return ++$_[0]{count} }, fallback => 1;
 }
 
 # An object that is false and has a text.
-{
-
-    package Testing::Originals::FalseText;
+package Testing::Originals::FalseText {
     use overload '""' => sub { 'text' }, bool => sub { 0 }, fallback => 1;
 }
 

@@ -9,24 +9,19 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(callable value);
 
-{
-
-    package Testing::Originals::Text;
+package Testing::Originals::Text {
     use overload '""' => sub { $_[0]{text} }, fallback => 1;
 }
-{
 
-    package Testing::Originals::Number;
+package Testing::Originals::Number {
     use overload '0+' => sub { 42 }, fallback => 1;
 }
-{
 
-    package Testing::Originals::Compared;
+package Testing::Originals::Compared {
     use overload '==' => sub { 1 }, fallback => 1;
 }
-{
 
-    package Testing::Originals::Code;
+package Testing::Originals::Code {
     use overload '&{}' => sub { $_[0]{code} }, bool => sub { 0 }, fallback => 1;
 }
 
