@@ -50,6 +50,16 @@
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations, missing_docs, unsafe_op_in_unsafe_fn)]
 
+/// The value of an `Option`, or what is there instead of it, such as `return`: the `let ... else` that Rust 1.63 lacks.
+macro_rules! some_or {
+    ($option:expr, $otherwise:expr) => {
+        match $option {
+            Some(value) => value,
+            None => $otherwise,
+        }
+    };
+}
+
 #[macro_use]
 pub mod codec;
 mod error_code;

@@ -219,10 +219,7 @@ impl Hub {
         let LogRange { is_state, after, through, last } = range;
         let through = if through == 0 { self.logs.last_seq() } else { through };
         let mut page = LogPage { through, ..LogPage::default() };
-        let log = match self.logs.channels().at_name(channel) {
-            Some(at) => &self.logs.channels()[at].log,
-            None => return page,
-        };
+        let log = &self.logs.channels()[some_or!(self.logs.channels().at_name(channel), return page)].log;
         if is_state {
             page.fill(log.state(after, u64::MAX).into_iter().flatten());
         } else {

@@ -55,10 +55,7 @@ impl Gap {
 
     /// Returns the data of the event: what the application gives, or the reason as JSON.
     pub fn data(self, given: Option<&GapData>) -> Cow<'_, str> {
-        let given = match given {
-            Some(given) => given,
-            None => return format!("{{\"reason\":\"{}\"}}", self.name()).into(),
-        };
+        let given = some_or!(given, return format!("{{\"reason\":\"{}\"}}", self.name()).into());
         Cow::Borrowed(match self {
             Self::Evicted => &given.evicted,
             Self::Unknown => &given.unknown,

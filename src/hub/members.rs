@@ -250,10 +250,8 @@ impl Members {
         fits: Fits<'_>,
         out: &mut Vec<Announcement>,
     ) -> Result<bool, Full> {
-        let (at, is_counted, is_same) = match self.lists.find_mut(&channel, &id) {
-            Some((at, member)) => (at, member.is_counted, member.data() == data),
-            None => return Ok(false),
-        };
+        let (at, member) = some_or!(self.lists.find_mut(&channel, &id), return Ok(false));
+        let (is_counted, is_same) = (member.is_counted, member.data() == data);
         if !is_same {
             if !is_counted {
                 fits(&Announcement::of_member((&channel, &id, is_counted), Statement::Changed, event.clone()))?;
@@ -315,12 +313,10 @@ impl Members {
 
     /// Counts a stream for a member that is here, once. With its first one a member that lingers does so no more.
     fn add_stream(&mut self, stream: StreamId, at: u32) {
-        let member = match self.lists.get_mut(at) {
-            Some(member) if self.streams.add(stream, at) => member,
-            _ => return,
-        };
-        member.streams += 1;
-        self.lingering.end(at);
+        if let Some(member) = self.lists.get_mut(at).filter(|_| self.streams.add(stream, at)) {
+            member.streams += 1;
+            self.lingering.end(at);
+        }
     }
 
     /// Counts a stream of a member no more.
@@ -336,10 +332,7 @@ impl Members {
 
     /// Announces that a member leaves, and removes it unless that is the store's to tell.
     fn end_member(&mut self, at: u32, now: Instant, out: &mut Vec<Announcement>) {
-        let member = match self.lists.get_mut(at) {
-            Some(member) => member,
-            None => return,
-        };
+        let member = some_or!(self.lists.get_mut(at), return);
         member.is_own = false;
         let (channel, is_stored, leave) = (Arc::clone(&member.common.channel), member.is_stored(), member.leave());
         self.announce(at, Statement::Gone, (leave, None), out);

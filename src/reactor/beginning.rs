@@ -158,16 +158,11 @@ impl<I: Io> Reactor<I> {
         if !self.hubs.get_mut(hub).map_or(true, |hub| hub.readers.add_stream(id, request, now)) {
             return self.end_with_retry(id, Reason::Error);
         }
-        let (record, hubs, answers) = match self.record_and_hubs(id) {
-            Some(found) => found,
-            None => return,
-        };
+        let (record, hubs, answers) = some_or!(self.record_and_hubs(id), return);
         let subscription =
             record.subscription.get_or_insert_with(|| Box::new(Subscription { hub, cursor: Cursor::default() }));
-        let hub = match hubs.get_mut(hub).filter(|_| subscription.hub == hub) {
-            Some(hub) => hub,
-            None => return, // the stream is subscribed to another hub
-        };
+        let is_own = subscription.hub == hub; // otherwise the stream is subscribed to another hub
+        let hub = some_or!(hubs.get_mut(hub).filter(|_| is_own), return);
         if request.access.poll.is_none() && subscription.cursor.topics() == 0 {
             record.stream.send_early_keepalive();
         }
@@ -275,10 +270,7 @@ impl<I: Io> Reactor<I> {
     /// Ends the subscription of a stream that ends. It is still sent what was published before.
     pub(super) fn end_subscription(&mut self, id: StreamId) {
         self.begin(id);
-        let (record, hubs, answers) = match self.record_and_hubs(id) {
-            Some(found) => found,
-            None => return,
-        };
+        let (record, hubs, answers) = some_or!(self.record_and_hubs(id), return);
         if let Some(Subscription { hub, cursor }) = record.subscription.as_deref_mut() {
             if let Some(hub) = hubs.get_mut(*hub) {
                 // A gap in the topics is reported while the stream has them. One that was told that its state is complete lags

@@ -222,10 +222,8 @@ impl<I: Io> Reactor<I> {
     /// Ends a stream, and sends its client a reconnection time, or an event after which it does not reconnect. Returns false if
     /// the stream is ending already: then it is sent nothing more of the logs.
     pub(super) fn withdraw(&mut self, id: StreamId, finishes: bool) -> bool {
-        let (is_ending, is_transferred) = match self.record(id).filter(|record| !record.has_ended) {
-            Some(record) => (record.stream.ending().is_some(), record.is_transferred),
-            None => return false,
-        };
+        let record = some_or!(self.record(id).filter(|record| !record.has_ended), return false);
+        let (is_ending, is_transferred) = (record.stream.ending().is_some(), record.is_transferred);
         if !is_ending && !is_transferred {
             if finishes {
                 self.begin(id); // the first block of a stream comes first
@@ -243,10 +241,8 @@ impl<I: Io> Reactor<I> {
     /// Ends a stream, unless it is ending already. It is sent nothing more of the logs.
     pub(super) fn end_without_logs(&mut self, id: StreamId) {
         self.drop_subscription(id);
-        let (is_ending, is_transferred) = match self.record(id) {
-            Some(record) => (record.stream.ending().is_some(), record.is_transferred),
-            None => return,
-        };
+        let record = some_or!(self.record(id), return);
+        let (is_ending, is_transferred) = (record.stream.ending().is_some(), record.is_transferred);
         match (is_ending, is_transferred) {
             (true, _) => self.queue(id.slot),
             (false, true) => self.end(id, Reason::Application, Ending::Transfer),

@@ -83,10 +83,7 @@ impl<I: Io> Reactor<I> {
             };
             let subscription = if may_continue { self.handed_subscription(id, now) } else { None };
             let Self { records, answers, alone, .. } = self;
-            let record = match &mut records[slot] {
-                Some(record) => record,
-                None => continue,
-            };
+            let record = some_or!(&mut records[slot], continue);
             Buffering { stream: &mut record.stream, id, answers }.encode_buffered(alone);
             let (settings, body) = (*record.stream.settings(), *record.stream.body());
             let unsent = match subscription {

@@ -277,10 +277,7 @@ impl<I: Io> Reactor<I> {
     fn flush_behind(&mut self, now: Instant) {
         let most = Self::BEHIND_CALLS.max(self.prompt_calls);
         while self.behind_calls < most {
-            let slot = match self.behind_queue.pop_front() {
-                Some(slot) => slot,
-                None => return,
-            };
+            let slot = some_or!(self.behind_queue.pop_front(), return);
             let logs = self.subscribed_in(slot).map_or(0, |(hub, cursor)| hub.logs_to_merge(cursor));
             self.behind_calls += 1 + logs / Self::LOGS_PER_CALL;
             let state_seq = self.subscribed_in(slot).and_then(|(_, cursor)| cursor.state_seq());

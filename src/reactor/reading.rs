@@ -28,10 +28,7 @@ impl<I: Io> Reactor<I> {
     /// Discards what the client has sent, and ends the stream if the client has left.
     fn read(&mut self, id: StreamId, has_left: bool) {
         for _ in 0..Self::READS {
-            let (record, io) = match self.record_and_io(id) {
-                Some(both) => both,
-                None => return,
-            };
+            let (record, io) = some_or!(self.record_and_io(id), return);
             match record.socket.as_ref().map_or(Ok(0), |socket| io.discard_input(socket)) {
                 Ok(0) => return self.end_at_once(id, Reason::Client),
                 Ok(bytes) => record.input_bytes += bytes as u32,

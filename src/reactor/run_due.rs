@@ -88,10 +88,7 @@ impl<I: Io> Reactor<I> {
 
     /// Looks at a client: that ends if it has taken everything, and the stream ends if it has taken nothing for too long.
     fn check_client(&mut self, id: StreamId, watchdog: Option<StallWatchdog>, now: Instant) {
-        let (record, io) = match self.record_and_io(id) {
-            Some(found) => found,
-            None => return,
-        };
+        let (record, io) = some_or!(self.record_and_io(id), return);
         let untaken = record.socket.as_ref().map_or(0, |socket| io.untaken_bytes(socket));
         if untaken == 0 && record.stream.stalled_since().is_none() {
             record.is_watched = false;

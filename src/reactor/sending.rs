@@ -85,10 +85,7 @@ impl<I: Io> Reactor<I> {
             Some(Some(record)) if !record.has_ended => record,
             _ => return Ok(SendResult::Nothing),
         };
-        let socket = match &record.socket {
-            Some(socket) => socket,
-            None => return Ok(SendResult::Nothing),
-        };
+        let socket = some_or!(&record.socket, return Ok(SendResult::Nothing));
         let log = LogSource::new(hubs, &mut record.subscription);
         let (buffering, owes_end) = (Buffering { stream: &mut record.stream, id, answers }, &mut record.owes_end);
         let is_blocked = record.is_blocked;
@@ -326,10 +323,7 @@ impl<'a> LogSource<'a> {
     /// client. If the socket is blocked, the blocks come later, except that a hub that disconnects slow clients does so at
     /// once.
     pub(super) fn catch_up(&mut self, buffering: &mut Buffering<'_>, is_blocked: bool, alone: &mut Alone) -> LogState {
-        let (hub, cursor) = match self.hub_and_cursor() {
-            Some(both) => both,
-            None => return LogState::Open,
-        };
+        let (hub, cursor) = some_or!(self.hub_and_cursor(), return LogState::Open);
         if cursor.is_held() {
             return LogState::Held;
         }
@@ -377,10 +371,7 @@ impl<'a> LogSource<'a> {
     /// Encodes the next entries of a stream with a content coding: for the round that it is in or joins, otherwise into its
     /// own buffer, if `alone` is given.
     fn encode_next(&mut self, buffering: &mut Buffering<'_>, alone: Option<&mut Alone>, most_bytes: usize) -> LogState {
-        let (hub, cursor) = match self.hub_and_cursor() {
-            Some(both) => both,
-            None => return LogState::Open,
-        };
+        let (hub, cursor) = some_or!(self.hub_and_cursor(), return LogState::Open);
         let form = form_of(buffering.stream);
         let is_behind = buffering.change(|stream| match hub.encode_next(cursor, &form) {
             NextEncoding::Nothing | NextEncoding::Round => None,
@@ -419,10 +410,7 @@ impl<'a> LogSource<'a> {
         bytes: usize,
         is_all: bool,
     ) -> Sent {
-        let (gathered, (hub, cursor)) = match (gathered, self.hub_and_cursor()) {
-            (Some(gathered), Some(both)) => (gathered, both),
-            _ => return Sent::default(),
-        };
+        let (gathered, (hub, cursor)) = some_or!(gathered.zip(self.hub_and_cursor()), return Sent::default());
         if is_all {
             hub.record_all_sent(cursor, &gathered, stream.body_mut());
             return Sent { bytes, events: gathered.blocks, rest: None };

@@ -43,10 +43,7 @@ impl<I: Io> Reactor<I> {
 
     /// Reports that a stream has entered, whose subscription has taken effect.
     pub(super) fn enter(&mut self, id: StreamId, hub: HubId) {
-        let joining = match self.presences.joining.remove(&id.into()) {
-            Some(joining) => joining,
-            None => return,
-        };
+        let joining = some_or!(self.presences.joining.remove(&id.into()), return);
         if self.record(id).map_or(true, |record| record.has_ended || record.stream.ending().is_some()) {
             return;
         }
@@ -77,10 +74,7 @@ impl<I: Io> Reactor<I> {
         self.open_streams -= 1;
         self.answers.push(Answer::Ended { stream: id, reason });
         self.presences.joining.remove(&id.into());
-        let record = match self.record(id) {
-            Some(record) => record,
-            None => return,
-        };
+        let record = some_or!(self.record(id), return);
         let ending = record.stream.ending().unwrap_or(reason);
         let (hub, report) = (record.presence_hub, std::mem::replace(&mut record.end_report, EndReport::None));
         if report != EndReport::None {

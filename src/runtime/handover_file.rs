@@ -64,10 +64,7 @@ impl HandoverFile {
 
     /// Appends the history of a hub.
     pub(super) fn add_history<I: Io>(&mut self, reactor: &Reactor<I>, hub: HubId, now: Instant) {
-        let hub = match reactor.hub(hub) {
-            Some(hub) => hub,
-            None => return,
-        };
+        let hub = some_or!(reactor.hub(hub), return);
         let mut history = hub.history();
         let evicted = std::mem::take(&mut history.evicted);
         self.add(&Handover::History(history.into()));

@@ -57,15 +57,10 @@ impl RunningHandler {
     pub(super) fn report_if_due(&self, now: Instant) {
         let mut inner = lock(&self.0);
         let (handler, reported) = &mut *inner;
-        let handler = match handler.as_mut().filter(|handler| handler.due.map_or(false, |due| due <= now)) {
-            Some(handler) => handler,
-            None => return,
-        };
+        let handler = some_or!(handler.as_mut().filter(|handler| handler.due.map_or(false, |due| due <= now)), return);
         handler.due = None;
-        let (line, log) = match handler.report.take() {
-            Some(report) if !handler.stream.is_closed() && !spawned::is_spawned() => report,
-            _ => return,
-        };
+        let is_reported = !handler.stream.is_closed() && !spawned::is_spawned();
+        let (line, log) = some_or!(handler.report.take().filter(|_| is_reported), return);
         if reported.len() < MAX_REPORTS && !reported.contains(&line) {
             reported.push(line.clone());
             // A log that nobody reads must not stop the reactor.

@@ -18,10 +18,7 @@ impl<'a> Given<'a> {
 
     /// Returns which of these values a setting has.
     pub(super) fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<usize>, String> {
-        let value = match self.text(name) {
-            Some(value) => value,
-            None => return Ok(None),
-        };
+        let value = some_or!(self.text(name), return Ok(None));
         let quoted: Vec<_> = allowed.iter().map(|value| format!("'{value}'")).collect();
         let (last, others) = quoted.split_last().expect("a value");
         let place = allowed.iter().position(|allowed| *allowed == value);

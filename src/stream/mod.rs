@@ -315,10 +315,7 @@ impl Stream {
     /// Drops the oldest event that may be dropped. An event that was sent in part and the newest event stay. Returns false
     /// if there is none.
     fn drop_oldest(&mut self, lost: &mut Discarded) -> bool {
-        let rest = match &mut self.rest {
-            Some(rest) => rest,
-            None => return false,
-        };
+        let rest = some_or!(&mut self.rest, return false);
         let dropped = if self.front.may_drop && !self.is_begun {
             rest.pop_front().map(|next| std::mem::replace(&mut self.front, next))
         } else {
@@ -326,10 +323,7 @@ impl Stream {
             let at = rest.iter().position(|block| block.may_drop);
             at.filter(|at| at + 1 < rest.len()).and_then(|at| rest.remove(at))
         };
-        let dropped = match dropped {
-            Some(dropped) => dropped,
-            None => return false,
-        };
+        let dropped = some_or!(dropped, return false);
         self.buffered_bytes -= dropped.bytes.len();
         lost.events += 1;
         lost.bytes += dropped.bytes.len();

@@ -104,10 +104,8 @@ impl FrameBuffer {
 
     /// Returns the length of the next frame, once its first bytes have arrived.
     fn next_length(&self) -> Result<Option<usize>, Malformed> {
-        let length = match self.bytes[self.start..self.end].get(..LENGTH_BYTES) {
-            Some(length) => length.try_into().map(u32::from_le_bytes).map_err(|_| Malformed)? as usize,
-            None => return Ok(None),
-        };
+        let length = some_or!(self.bytes().get(..LENGTH_BYTES), return Ok(None));
+        let length = length.try_into().map(u32::from_le_bytes).map_err(|_| Malformed)? as usize;
         if length == 0 || length > MAX_FRAME_BYTES {
             return Err(Malformed);
         }
@@ -122,10 +120,8 @@ impl FrameBuffer {
     /// Takes the next frame; none if it is not complete. Fails with [`Malformed`] if a frame is empty or too long. What follows
     /// it cannot be read.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Malformed> {
-        let length = match self.next_length()? {
-            Some(length) if self.len() >= LENGTH_BYTES + length => length,
-            _ => return Ok(None),
-        };
+        let is_whole = |length: &usize| self.len() >= LENGTH_BYTES + length;
+        let length = some_or!(self.next_length()?.filter(is_whole), return Ok(None));
         let start = self.start + LENGTH_BYTES;
         self.start = start + length;
         let frame = &self.bytes[start..start + length];

@@ -81,10 +81,8 @@ impl MemberLists {
     /// Removes a member from the list. Its slot stays while streams have it.
     pub(super) fn remove(&mut self, at: u32) {
         let Self { lists, slots, listed } = self;
-        let (streams, common) = match slots.get(at) {
-            Some(member) => (member.streams, Arc::clone(&member.common)),
-            None => return,
-        };
+        let member = some_or!(slots.get(at), return);
+        let (streams, common) = (member.streams, Arc::clone(&member.common));
         if let Some(list) = lists.get_mut(&common.channel) {
             if let Ok(place) = list.search(slots, slots.id(at)) {
                 list.members.remove(place);
@@ -135,10 +133,7 @@ impl MemberLists {
 
     /// Returns a part of the list of a channel's members: those after an id, or from the first one.
     pub(super) fn page(&self, channel: &[u8], after: Option<&[u8]>) -> MemberPage {
-        let list = match self.lists.get(channel) {
-            Some(list) => list,
-            None => return MemberPage::default(),
-        };
+        let list = some_or!(self.lists.get(channel), return MemberPage::default());
         let from = after.map_or(0, |after| list.search(&self.slots, after).map_or_else(|at| at, |at| at + 1));
         MemberPage::of(list.members[from..].iter().filter_map(|at| self.slots.get(*at)))
     }

@@ -52,10 +52,7 @@ impl Members {
 
     /// Lets the store be asked for a change of a member, before its data change.
     pub(super) fn announce_to_store(&mut self, at: u32, announcement: Announcement, data: Option<&MemberData>) {
-        let member = match self.lists.get_mut(at) {
-            Some(member) => member,
-            None => return,
-        };
+        let member = some_or!(self.lists.get_mut(at), return);
         let kept = data.map(|data| KeptMember { data: data.clone(), ..member.kept() });
         let (statement, change) = (announcement.statement, (announcement, kept));
         let stored = member.is_stored().then(|| member.data());
@@ -204,10 +201,7 @@ impl Members {
         if let Some(pending) = self.pending.get_mut(key) {
             pending.forget_stored();
         }
-        let (at, member) = match self.lists.find_mut(channel, &key.1) {
-            Some(found) => found,
-            None => return,
-        };
+        let (at, member) = some_or!(self.lists.find_mut(channel, &key.1), return);
         member.stored &= !stored_bit(is_counted);
         if !member.is_here() {
             self.remove_member(at);

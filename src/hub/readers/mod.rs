@@ -158,10 +158,7 @@ impl Labels {
             return;
         }
         let stream = u64::from(stream);
-        let Labelled { labels, ends_at } = match self.of_stream.remove(&stream) {
-            Some(labelled) => labelled,
-            None => return,
-        };
+        let Labelled { labels, ends_at } = some_or!(self.of_stream.remove(&stream), return);
         for label in labels {
             if let Some(streams) = self.by_label.get_mut(&label) {
                 streams.remove(&stream);

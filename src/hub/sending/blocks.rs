@@ -327,10 +327,8 @@ impl Encoded {
     fn encode(&mut self, logs: &Logs, cursor: &Cursor, form: &BlockForm, next: &LogEntry) -> NextEncoding {
         let is_own = |group: &Group| group.content == form.content() && *group.cursor.topics == *cursor.topics;
         let own = self.groups.iter().position(is_own).or_else(|| self.add_group(cursor, form.content(), next.at));
-        let group = match own {
-            Some(own) if cursor.parts().is_none() => &mut self.groups[own],
-            _ => return NextEncoding::Batch,
-        };
+        let own = some_or!(own.filter(|_| cursor.parts().is_none()), return NextEncoding::Batch);
+        let group = &mut self.groups[own];
         group.used_at = next.at;
         group.encode_through(next.seq, logs, cursor, &mut self.last_number);
         let is_next = |round: &Round| round.after(cursor.seq).first().map_or(false, |(seq, _)| *seq == next.seq);

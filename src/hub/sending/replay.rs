@@ -71,10 +71,8 @@ impl Hub {
             Some(parts) => (parts.boundary(cursor.seq), parts.reported_through),
             None => (None, 0),
         };
-        let Replayed { own_blocks, events, seq, last_id } = match through {
-            Some(through) => self.replay_through(cursor, through, reported),
-            None => return Vec::new(),
-        };
+        let through = some_or!(through, return Vec::new());
+        let Replayed { own_blocks, events, seq, last_id } = self.replay_through(cursor, through, reported);
         cursor.last_id = last_id;
         cursor.has_news |= events > 0;
         self.counts.delivered += events;

@@ -94,10 +94,7 @@ impl WindowRounds {
 
     /// Returns true if the last round is over at a time.
     fn is_over(&self, now: Instant) -> bool {
-        let round = match self.rounds.back() {
-            Some(round) if !self.is_interrupted => round,
-            _ => return true,
-        };
+        let round = some_or!(self.rounds.back().filter(|_| !self.is_interrupted), return true);
         let is_old = now.saturating_duration_since(round.began) >= LEAST_TIME;
         round.bytes >= round_bytes(self.coding) || self.is_awaited && is_old
     }

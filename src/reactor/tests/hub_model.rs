@@ -23,10 +23,7 @@ impl Run {
             source.receive(&came, naive);
         }
         let record = &world.records[stream];
-        let reason = match record.ended {
-            Some(reason) => reason,
-            None => return,
-        };
+        let reason = some_or!(record.ended, return);
         if let Some(mut connection) = source.connection.take() {
             let was_cut = connection.is_cut || record.lost.bytes > 0;
             if reason == Reason::Slow {
@@ -70,10 +67,7 @@ impl Run {
     }
 
     pub(super) fn check(&mut self) {
-        let hub = match self.world.reactor.hubs.get_mut(HUB) {
-            Some(hub) => hub,
-            None => return,
-        };
+        let hub = some_or!(self.world.reactor.hubs.get_mut(HUB), return);
         hub.check();
         let counts = hub.counts();
         let naive = &self.naive;

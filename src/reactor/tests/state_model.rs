@@ -455,10 +455,7 @@ impl Run {
 
     /// A client reads what was sent, perhaps only some of it.
     fn read(&mut self, number: usize, only_some: bool) {
-        let stream = match self.clients[number].stream {
-            Some(stream) => stream,
-            None => return,
-        };
+        let stream = some_or!(self.clients[number].stream, return);
         let came = self.world.client(stream).take_received();
         let came = &came[..if only_some { self.rng.usize(..=came.len()) } else { came.len() }];
         let hub = self.world.reactor.hubs.get(HUB).expect("the hub exists");

@@ -433,10 +433,7 @@ impl StreamHandle {
 
     /// Makes a stream of the parent process a stream of this child. Returns false if that is not possible.
     fn adopt(&mut self) -> bool {
-        let socket = match self.stream.adopt() {
-            Some(socket) => socket,
-            None => return false,
-        };
+        let socket = some_or!(self.stream.adopt(), return false);
         self.handler.opening = Opening::Over;
         let (settings, body) = (*self.stream.settings, Body::unknown());
         let init = StreamInit { settings, head: Bytes::new(), content: Bytes::new(), body, is_inherited: true };

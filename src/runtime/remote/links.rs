@@ -99,10 +99,7 @@ impl Links {
 
     /// Carries out what has waited: the hub process has answered.
     fn resume_waiting(&mut self, number: u32, context: &mut Context<'_>) {
-        let (connection, commands) = match self.waiting.take(number) {
-            Some(waiting) => waiting,
-            None => return,
-        };
+        let (connection, commands) = some_or!(self.waiting.take(number), return);
         commands.into_iter().for_each(|command| self.carry_out(command, context));
         connection.set_connected();
         context.handle.notify_all();
@@ -110,10 +107,7 @@ impl Links {
 
     /// Fails what has waited: there is no connection. Threads that wait get a response, other streams end with a retry.
     fn fail_waiting(&mut self, number: u32, context: &mut Context<'_>) {
-        let (connection, commands) = match self.waiting.take(number) {
-            Some(waiting) => waiting,
-            None => return,
-        };
+        let (connection, commands) = some_or!(self.waiting.take(number), return);
         for command in commands {
             match command {
                 LinkCommand::Send { request: UNAWAITED, .. } => lose_events(1, context),
@@ -210,10 +204,7 @@ impl Links {
         }
         let (number, link) = (u64::from(stream), connection.number);
         let parked = self.parked.remove(&number).or_else(|| detach(stream, link, holds, context));
-        let Parked { mut remote, requests } = match parked {
-            Some(parked) => parked,
-            None => return false,
-        };
+        let Parked { mut remote, requests } = some_or!(parked, return false);
         context.handle.notify_all();
         let is_opened = !requests.is_empty();
         remote.link = link;
@@ -229,10 +220,7 @@ impl Links {
 
     /// Reads the responses of a connection, and does what follows from them.
     fn read(&mut self, number: u32, context: &mut Context<'_>) {
-        let linked = match self.links.get_mut(&number) {
-            Some(linked) => linked,
-            None => return,
-        };
+        let linked = some_or!(self.links.get_mut(&number), return);
         let mut effects = std::mem::take(&mut self.effects);
         let read = linked.read(&mut effects);
         effects.drain(..).for_each(|effect| self.apply_effect(number, effect, context));
@@ -362,10 +350,7 @@ impl Links {
             requests.extend(request.map(|request| (encode_request(stream, &request), None)));
             return true;
         }
-        let remote = match self.remotes.get_mut(&stream) {
-            Some(remote) => remote,
-            None => return false,
-        };
+        let remote = some_or!(self.remotes.get_mut(&stream), return false);
         if let Some(linked) = self.links.get_mut(&remote.link) {
             let (queued, overtaken) = linked.queued_bytes();
             let is_full = queued - overtaken >= MAX_QUEUED_BYTES;
@@ -398,10 +383,8 @@ impl Links {
     /// was handed over is left to the hub process, and nothing is kept of it here. Returns true if so.
     pub(crate) fn release(&mut self, stream: StreamId, context: &mut Context<'_>) -> bool {
         let number = u64::from(stream);
-        let linked = match self.remotes.get(&number).and_then(|remote| self.links.get_mut(&remote.link)) {
-            Some(linked) => linked,
-            None => return false,
-        };
+        let linked =
+            some_or!(self.remotes.get(&number).and_then(|remote| self.links.get_mut(&remote.link)), return false);
         // A socket that is still to come is the stream's.
         let is_attached = context.streams.get(stream).map_or(false, |state| state.is_attached());
         if !is_attached || !context.streams.forget(stream) {

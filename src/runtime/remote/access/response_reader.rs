@@ -69,10 +69,7 @@ impl ResponseReader {
 
     /// Takes the next response that has arrived completely. Credits are taken note of.
     pub(super) fn next(&mut self) -> Result<Option<Response<'_>>, Malformed> {
-        let response = match self.arrived.next_frame()? {
-            Some(frame) => Response::decode(frame)?,
-            None => return Ok(None),
-        };
+        let response = Response::decode(some_or!(self.arrived.next_frame()?, return Ok(None)))?;
         match &response {
             Response::Welcome(welcome) => self.credits = Credits::new(welcome.credits),
             Response::Credits { bytes } => self.credits.add(*bytes),

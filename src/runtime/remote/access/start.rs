@@ -177,10 +177,7 @@ pub(super) fn check_peer(socket: UnixStream, place: &Place) -> Result<UnixStream
 /// Starts the program, unless another process does or has done so. Returns true if it was started.
 fn start_if_free(program: &Path, place: &Place) -> Result<bool, Failure> {
     let no_fork = NoFork::new();
-    let lock = match lock(place)? {
-        Some(lock) => lock,
-        None => return Ok(false),
-    };
+    let lock = some_or!(lock(place)?, return Ok(false));
     // Nobody else binds while this process has the lock, but the process that had it before may have bound.
     match find(place) {
         Err(error) if is_absent(&error) => {}

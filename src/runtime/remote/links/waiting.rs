@@ -58,10 +58,8 @@ impl Waiting {
             _ => return Some(command),
         };
         let link = connection.number;
-        let requests = match self.requests.get_mut(&link) {
-            Some(requests) if !held.map_or(false, |(stream, _)| is_handed_over(stream)) => requests,
-            _ => return Some(command),
-        };
+        let must_wait = !held.map_or(false, |(stream, _)| is_handed_over(stream));
+        let requests = some_or!(self.requests.get_mut(&link).filter(|_| must_wait), return Some(command));
         self.last_place += 1;
         requests.commands.insert(self.last_place, command);
         if let Some((stream, until)) = held {
@@ -100,14 +98,8 @@ impl Waiting {
     /// Changes what waits for a stream as a command for the stream says. Returns true if the command is not for the reactor.
     pub(super) fn change(&mut self, stream: u64, command: &Command) -> bool {
         let Self { requests, held, last_place, .. } = self;
-        let WaitingStream { places, link, .. } = match held.get(&stream) {
-            Some(held) => held,
-            None => return false,
-        };
-        let commands = match requests.get_mut(link) {
-            Some(requests) => &mut requests.commands,
-            None => return false,
-        };
+        let WaitingStream { places, link, .. } = some_or!(held.get(&stream), return false);
+        let commands = &mut some_or!(requests.get_mut(link), return false).commands;
         if let Command::BeginSubscription { stream } = command {
             *last_place += 1;
             commands.insert(*last_place, LinkCommand::BeginSubscription(*stream)); // after the subscriptions of its handler
