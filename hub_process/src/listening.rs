@@ -23,7 +23,7 @@ pub struct Acceptor {
     /// Its number in the epoll set.
     number: u64,
     /// Until when no connection is accepted.
-    paused_until: Option<Instant>,
+    pub paused_until: Option<Instant>,
 }
 
 impl Acceptor {
@@ -58,11 +58,6 @@ impl Acceptor {
     /// Ends a pause with the next [`run_timers`](Self::run_timers).
     pub fn end_pause(&mut self, now: Instant) {
         self.paused_until = self.paused_until.map(|until| until.min(now));
-    }
-
-    /// Returns when [`run_timers`](Self::run_timers) has something to do.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.paused_until
     }
 
     /// Accepts again after a pause.
@@ -137,7 +132,7 @@ impl Listening {
 
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        self.streams.iter().chain(&self.metrics).filter_map(Acceptor::next_due).min()
+        self.streams.iter().chain(&self.metrics).filter_map(|acceptor| acceptor.paused_until).min()
     }
 
     /// Accepts again after a pause.

@@ -55,10 +55,10 @@ pub fn own_program() -> io::Result<PathBuf> {
 /// The program as which the process is to continue.
 pub struct Program {
     /// Where it was, for people and for the next upgrade.
-    path: PathBuf,
+    pub path: PathBuf,
     file: OwnedFd,
     /// True if it is the one that runs.
-    is_running: bool,
+    pub is_running: bool,
 }
 
 impl Program {
@@ -72,14 +72,6 @@ impl Program {
     pub fn running() -> Result<Self, String> {
         let path = own_program().map_err(|error| error.to_string())?;
         Ok(Self { path, is_running: true, ..Self::open(Path::new("/proc/self/exe"))? })
-    }
-
-    pub fn is_running(&self) -> bool {
-        self.is_running
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Returns the number of its descriptor, which the program finds open.

@@ -85,13 +85,14 @@ pub struct Peers {
     peers: ByToken<Peer>,
     /// The connections for calls, each after its worker.
     calls: BTreeSet<(u64, u64)>,
-    next_token: u64,
+    /// The token of the next connection.
+    pub next_token: u64,
     /// The peers that have greeted and wait for the hub's store, and those whose greeting [waits](Peer::held).
     waiting: Vec<u64>,
     /// The peers that have responses to be sent.
     answered: Vec<u64>,
     /// When peers are looked at that may have had their time.
-    sweep: Option<Instant>,
+    pub sweep: Option<Instant>,
     keepers: Keepers,
     /// True if something was published since the timers ran: a command may come and go in one turn.
     was_used: bool,
@@ -168,12 +169,12 @@ impl Peers {
     /// Returns the workers and commands that have greeted.
     pub fn greeted(&self) -> Vec<u64> {
         let is_greeted = |peer: &&Peer| peer.is_greeted && peer.calls_for.is_none();
-        self.peers.values().filter(is_greeted).map(Peer::token).collect()
+        self.peers.values().filter(is_greeted).map(|peer| peer.token).collect()
     }
 
     /// Returns the connections that have not greeted.
     pub fn ungreeted(&self) -> Vec<u64> {
-        self.peers.values().filter(|peer| !peer.is_greeted).map(Peer::token).collect()
+        self.peers.values().filter(|peer| !peer.is_greeted).map(|peer| peer.token).collect()
     }
 
     /// Counts a worker that has greeted. Its streams stay open while it is connected.
@@ -281,7 +282,7 @@ impl Peers {
     /// Sends workers and commands the epoch that has begun. Those that still wait for their welcome receive it with that.
     pub fn announce_epoch(&mut self, epoch: &str) {
         let Self { peers, waiting, answered, .. } = self;
-        let is_told = |peer: &Peer| peer.is_greeted && peer.calls_for.is_none() && !waiting.contains(&peer.token());
+        let is_told = |peer: &Peer| peer.is_greeted && peer.calls_for.is_none() && !waiting.contains(&peer.token);
         for (token, peer) in peers.iter_mut().filter(|(_, peer)| is_told(peer)) {
             peer.answer(&Response::Epoch { epoch });
             answered.push(*token);
@@ -330,11 +331,6 @@ impl Peers {
         peer.check_descriptors()
     }
 
-    /// Returns when [`overdue`](Self::overdue) may find something.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.sweep
-    }
-
     /// Returns true if it is looked now which peers have had their time.
     pub fn is_sweep_due(&self, now: Instant) -> bool {
         self.sweep.is_some_and(|at| now >= at)
@@ -356,17 +352,12 @@ impl Peers {
     /// Hands connections over, for which a condition is true.
     pub fn hand_over(&self, file: &mut HandoverFile, hub: &Name, continues: impl Fn(&Peer) -> bool) {
         let continuing = self.peers.values().filter(|peer| continues(peer));
-        continuing.for_each(|peer| peer.hand_over(file, hub, self.waiting.contains(&peer.token())));
+        continuing.for_each(|peer| peer.hand_over(file, hub, self.waiting.contains(&peer.token)));
     }
 
     /// Returns the descriptors of connections, which stay open.
     pub fn keep(&self, file: &mut HandoverFile, tokens: &[u64]) -> Vec<u32> {
         tokens.iter().filter_map(|token| Some(self.peers.get(token)?.keep(file))).collect()
-    }
-
-    /// Returns the token of the next connection.
-    pub fn next_token(&self) -> u64 {
-        self.next_token
     }
 
     /// Continues after a program whose next connection would have had that token.
@@ -377,7 +368,7 @@ impl Peers {
     /// Continues with a connection of another program, which is added to the epoll set.
     pub fn resume(&mut self, handed: &HandedPeer<'_>, epoll: &Epoll, now: Instant) -> io::Result<()> {
         let peer = Peer::resume(handed, epoll, now)?;
-        let token = peer.token();
+        let token = peer.token;
         self.keepers.add(&peer);
         self.waiting.extend((handed.waits && peer.is_greeted).then_some(token));
         self.calls.extend(peer.calls_for.map(|worker| (worker, token)));

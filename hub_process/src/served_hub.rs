@@ -71,7 +71,7 @@ impl CurrentHub {
 
     /// Returns true if workers have claimed another store than these settings name.
     pub fn has_other_store_claimed(&self, given: &NamedSettings) -> bool {
-        let decided = self.precedence.decided().store.as_ref();
+        let decided = self.precedence.decided.store.as_ref();
         let claimed = self.hub.as_ref().and_then(|hub| hub.claimed.store.as_ref());
         let both = decided.or(given.store.as_ref()).zip(claimed);
         both.is_some_and(|(given, claimed)| !claimed.is_same(given))
@@ -87,7 +87,7 @@ impl CurrentHub {
     /// Called when the last worker has left: others may name other values than those that have.
     pub fn release_claims(&mut self) {
         if let Some(hub) = &mut self.hub {
-            hub.claimed = self.precedence.decided().clone();
+            hub.claimed = self.precedence.decided.clone();
         }
     }
 

@@ -230,8 +230,8 @@ impl Server {
     fn next_due(&mut self, now: Instant) -> Option<Duration> {
         let hub = self.current.hub.as_ref().and_then(ServedHub::next_due);
         let due = [
-            self.peers.next_due(),
-            self.acceptor.next_due(),
+            self.peers.sweep,
+            self.acceptor.paused_until,
             Some(self.file_check),
             hub,
             self.streams.ahead.next_due(now),
@@ -297,7 +297,7 @@ impl Server {
         // An event that waits for the store is worth as much as a worker.
         let waits = self.arrival.is_waiting() || self.current.stored().is_some_and(|stored| stored.has_waiting());
         let workers = self.peers.workers() + usize::from(waits);
-        match self.lifetime.update(workers, self.streams.len(), self.peers.take_use(), now) {
+        match self.lifetime.update(workers, self.streams.count, self.peers.take_use(), now) {
             Some(DueAction::EndStreams) => self.streams.end_all_with_retry(),
             // A command that is connected may be about to publish.
             Some(DueAction::Exit) if self.peers.count() > 0 => self.lifetime.postpone_exit(now),
@@ -346,7 +346,7 @@ impl Server {
     fn descriptors(&self) -> Descriptors {
         let has_store = self.current.hub.as_ref().is_some_and(ServedHub::has_store);
         let clients = self.connections.len() + self.waiting_clients;
-        let (peers, streams) = (self.peers.len(), self.streams.len());
+        let (peers, streams) = (self.peers.len(), self.streams.count);
         Descriptors { most: self.descriptor_limit, peers, clients, streams, has_store }
     }
 

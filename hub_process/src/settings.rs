@@ -21,9 +21,9 @@ use eventsource_xs::ErrorCode;
 #[derive(Debug)]
 pub struct Precedence {
     /// Those of the command line.
-    decided: NamedSettings,
+    pub decided: NamedSettings,
     /// Those that were named for this hub, here or in earlier processes. They are kept for the next one.
-    known: NamedSettings,
+    pub known: NamedSettings,
     pub place: Place,
 }
 
@@ -50,15 +50,6 @@ impl Precedence {
         let precedence = Self { decided: options.settings(), known, place };
         precedence.write_kept();
         precedence
-    }
-
-    /// Returns the settings of the command line.
-    pub fn decided(&self) -> &NamedSettings {
-        &self.decided
-    }
-
-    pub fn known(&self) -> &NamedSettings {
-        &self.known
     }
 
     /// Returns the settings that a hub is to have for a peer, in the place of a hub with these or of none.
@@ -145,7 +136,7 @@ mod tests {
         let mut precedence = precedence(&NamedSettings::default(), &named(4));
         let grace = Some(Duration::from_secs(7));
         precedence.remember(&NamedSettings { grace, ..NamedSettings::default() });
-        assert_eq!(precedence.known(), &NamedSettings { grace, ..named(4) });
+        assert_eq!(precedence.known, NamedSettings { grace, ..named(4) });
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl StoredHub {
 
     /// Returns true if the history is complete.
     pub fn is_ready(&self) -> bool {
-        self.sequencer.beginning.was_complete()
+        self.sequencer.beginning.was_complete
     }
 
     /// Returns how many streams were sent a `gap` event in place of an event that this version cannot read.
@@ -165,7 +165,7 @@ impl StoredHub {
         requester: Requester,
         now: Instant,
     ) -> Result<Published, Failure> {
-        self.sequencer.set_time(now);
+        self.sequencer.now = now;
         self.sequencer.append_event(draft, given_id, WaitingDraft::new(Purpose::Event, [requester]))
     }
 
@@ -180,7 +180,7 @@ impl StoredHub {
             tickets.ends.add_own(end, position.last_seq);
             return Err(failure);
         }
-        self.sequencer.set_time(Instant::now());
+        self.sequencer.now = Instant::now();
         self.sequencer.append(Draft::of_end(&end), WaitingDraft::new(Purpose::End(ended), [requester]));
         Ok(())
     }
@@ -259,7 +259,7 @@ impl StoredHub {
 
     /// Takes what the store has reported.
     pub fn take_reports(&mut self, now: Instant) -> Effects {
-        self.sequencer.set_time(now);
+        self.sequencer.now = now;
         let mut effects = Effects::default();
         let (reports, has_ended) = self.sequencer.store.take_reports(now);
         for report in reports {
@@ -310,7 +310,7 @@ impl StoredHub {
             let Restarted { epoch, wills } = self.sequencer.restart_memory(&began)?;
             effects.epoch = epoch.or(effects.epoch.take());
             self.keep_wills(wills);
-            self.members.begin_history(&began.lingering, self.sequencer.now());
+            self.members.begin_history(&began.lingering, self.sequencer.now);
             history.into_iter().for_each(|entry| self.publish_entry(&entry, false, effects));
             self.sequencer.pass(began.evicted_through);
         }
@@ -381,12 +381,12 @@ impl StoredHub {
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
         let members = self.sequence().members.next_due();
-        self.sequencer.next_due().into_iter().chain(self.members.next_due()).chain(members).min()
+        self.sequencer.next_due().into_iter().chain(self.members.linger_at).chain(members).min()
     }
 
     /// Does what is due.
     pub fn run_timers(&mut self, now: Instant) {
-        self.sequencer.set_time(now);
+        self.sequencer.now = now;
         self.wills.log_losses();
         self.sequencer.forget_evicted_in_time();
         self.run_members();
@@ -423,7 +423,7 @@ impl StoredHub {
         let mut effects = Effects::default();
         while !is_so(self, &effects) {
             let Some(report) = self.sequencer.store.wait_for_report(until) else { break };
-            self.sequencer.set_time(Instant::now());
+            self.sequencer.now = Instant::now();
             self.take_report(report, &mut effects);
         }
         effects
@@ -432,7 +432,7 @@ impl StoredHub {
     /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. The requesters are told
     /// that the event was perhaps stored. The hub is never ready afterwards: nothing can be appended.
     pub fn finish(&mut self, within: Duration) -> Effects {
-        self.sequencer.set_time(Instant::now());
+        self.sequencer.now = Instant::now();
         let wills = self.sequencer.sequence.members.take_wills();
         self.keep_wills(wills);
         self.store_wills();

@@ -168,16 +168,12 @@ pub struct Streams {
     slots: Vec<StreamSlot>,
     /// Streams that have ended, whose slots have others already, until their ends are taken.
     displaced: HashMap<u64, StreamSlot>,
-    count: usize,
+    pub count: usize,
     /// The streams whose clients are ahead of the hub.
     pub ahead: IdsAhead,
 }
 
 impl Streams {
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
     /// Adds a stream, and returns its id.
     pub fn insert(&mut self, stream: HeldStream) -> u64 {
         let id = stream.handle.id();

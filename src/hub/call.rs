@@ -145,7 +145,7 @@ impl Hub {
     /// Returns the first event of a channel's history: all that is evicted is before it. What is retained beyond the history is
     /// older, but events between were evicted.
     fn oldest(&self, channel: &[u8], now: Instant) -> Option<(Box<str>, Duration)> {
-        let log = &self.logs.channels()[self.logs.channels().at_name(channel)?].log;
+        let log = &self.logs.channels[self.logs.channels.at_name(channel)?].log;
         let entry = log.after(log.evicted_through()).next()?;
         Some((self.epoch.event_id(entry.seq).into(), now.saturating_duration_since(entry.at)))
     }
@@ -217,9 +217,9 @@ impl Hub {
     /// second one, perhaps once more.
     pub fn log_page(&self, channel: &[u8], range: LogRange) -> LogPage {
         let LogRange { is_state, after, through, last } = range;
-        let through = if through == 0 { self.logs.last_seq() } else { through };
+        let through = if through == 0 { self.logs.last_seq } else { through };
         let mut page = LogPage { through, ..LogPage::default() };
-        let log = &self.logs.channels()[some_or!(self.logs.channels().at_name(channel), return page)].log;
+        let log = &self.logs.channels[some_or!(self.logs.channels.at_name(channel), return page)].log;
         if is_state {
             page.fill(log.state(after, u64::MAX).into_iter().flatten());
         } else {

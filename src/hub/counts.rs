@@ -189,10 +189,10 @@ impl Hub {
         let glob = Glob::new(pattern.unwrap_or(b"**"));
         let mut page = ChannelPage::default();
         let mut bytes = 0;
-        let (mut at, slots) = (usize::try_from(from).unwrap_or(usize::MAX), self.logs.channels().slots());
+        let (mut at, slots) = (usize::try_from(from).unwrap_or(usize::MAX), self.logs.channels.slots());
         let until = at.saturating_add(ChannelPage::MOST_SLOTS).min(slots);
         while at < until && bytes < ChannelPage::MOST_BYTES {
-            if let Some(channel) = self.logs.channels().get(at) {
+            if let Some(channel) = self.logs.channels.get(at) {
                 if glob.is_match(&channel.name) {
                     bytes += channel.name.len();
                     page.channels.push(self.channel_counts(at, now));
@@ -205,12 +205,12 @@ impl Hub {
     }
 
     fn channel_counts(&self, at: usize, now: Instant) -> ChannelCounts {
-        let channel = &self.logs.channels()[at];
+        let channel = &self.logs.channels[at];
         let (events, bytes) = channel.log.held();
         let last = channel.log.after(0).next_back();
         ChannelCounts {
             name: Arc::clone(&channel.name),
-            subscribers: self.logs.channels().subscriptions(at) as u64,
+            subscribers: self.logs.channels.subscriptions(at) as u64,
             events: events as u64,
             bytes: bytes as u64,
             keys: channel.log.retained().0 as u64,
@@ -221,7 +221,7 @@ impl Hub {
 
     /// Returns the counters.
     pub fn counts(&self) -> Counts {
-        let channels = self.logs.channels();
+        let channels = &self.logs.channels;
         Counts {
             channels: channels.len() as u64,
             patterns: channels.pattern_count() as u64,
@@ -235,7 +235,7 @@ impl Hub {
     /// A stream with several such topics counts once. Lists then have to be compared, so `is_open` says which streams
     /// of these lists have not ended.
     pub fn subscribers_of(&self, name: &[u8], is_open: impl Fn(StreamId) -> bool) -> usize {
-        let mut lists = self.logs.channels().subscriber_lists(name);
+        let mut lists = self.logs.channels.subscriber_lists(name);
         lists.retain(|subscribers| subscribers.len() > 0);
         if let [one] = lists[..] {
             return one.len();

@@ -113,7 +113,7 @@ impl Hub {
         if may_lag && cursor.parts().is_none() {
             let was = cursor.is_compacted;
             cursor.is_compacted =
-                self.logs.can_compact_for(cursor) && self.logs.channels().evicted_through(&cursor.topics) > cursor.seq;
+                self.logs.can_compact_for(cursor) && self.logs.channels.evicted_through(&cursor.topics) > cursor.seq;
             self.counts.compacted += u64::from(cursor.is_compacted && !was);
         }
     }
@@ -193,7 +193,7 @@ impl Logs {
 
     /// Returns what a part has missed at its resume point. A new client has missed nothing, and receives no `gap` event.
     fn missed_at(&self, part: &Part, point: &ResumePoint) -> Missed {
-        let evicted = self.channels().evicted_through(&part.topics);
+        let evicted = self.channels.evicted_through(&part.topics);
         let is_evicted = evicted > point.seq;
         if part.extent.state_through.is_some() {
             let gap = if point.has_known_id() && is_evicted { Gap::Evicted } else { Gap::Unknown };
@@ -223,7 +223,7 @@ impl Logs {
         let can_miss_older = point.is_new_client() && self.has_entry_through(part, evicted);
         let clock = if can_miss_older { self.eviction_time() } else { u64::MAX };
         part.extent.baseline = Baseline { through: evicted, clock };
-        let is_compacted = can_compact && self.channels().logs_of(&part.topics).any(Log::is_compacted);
+        let is_compacted = can_compact && self.channels.logs_of(&part.topics).any(Log::is_compacted);
         part.extent.uncompacted_through = if is_compacted { evicted } else { 0 };
     }
 }
@@ -252,8 +252,8 @@ impl PartLoss {
 impl Logs {
     /// Returns true if a later subscription, which begins with new events, has missed any after its resume point.
     pub(in crate::hub) fn has_missed_after(&self, topics: &[TopicId], point: &ResumePoint) -> bool {
-        let has_evicted = self.channels().evicted_through(topics) > point.seq.max(point.reported_through);
-        let has_entries = || self.channels().logs_of(topics).any(|log| log.after(point.seq).len() > 0);
+        let has_evicted = self.channels.evicted_through(topics) > point.seq.max(point.reported_through);
+        let has_entries = || self.channels.logs_of(topics).any(|log| log.after(point.seq).len() > 0);
         point.has_gap() || has_evicted || has_entries()
     }
 
@@ -261,8 +261,8 @@ impl Logs {
     fn has_missed(&self, cursor: &Cursor) -> bool {
         let compacts = self.can_compact_for(cursor);
         match cursor.parts() {
-            None if compacts => self.channels().discarded_through(&cursor.topics) > cursor.seq,
-            None => self.channels().evicted_through(&cursor.topics) > cursor.seq,
+            None if compacts => self.channels.discarded_through(&cursor.topics) > cursor.seq,
+            None => self.channels.evicted_through(&cursor.topics) > cursor.seq,
             Some(parts) => parts.list.iter().any(|part| self.lost_by(part, cursor.seq, compacts) != PartLoss::Nothing),
         }
     }
@@ -274,7 +274,7 @@ impl Logs {
         if state_through.is_some() {
             return PartLoss::Nothing;
         }
-        let channels = self.channels();
+        let channels = &self.channels;
         let after = after.max(seq);
         let evicted = channels.evicted_through(topics).min(until);
         let discarded = channels.discarded_through(topics).min(until);
@@ -296,8 +296,8 @@ impl Logs {
         if cursor.follows_state && cursor.is_ending() {
             return true;
         }
-        if self.policies().len() == 1 {
-            return self.policies()[0].is_disconnecting();
+        if self.policies.len() == 1 {
+            return self.policies[0].is_disconnecting();
         }
         let (seq, compacts) = (cursor.seq, self.can_compact_for(cursor));
         match cursor.parts() {
@@ -309,7 +309,7 @@ impl Logs {
     /// Returns true if a part has lost entries of a channel in which a lagging stream ends.
     fn is_ended_by(&self, part: &Part, seq: u64, compacts: bool) -> bool {
         let Part { ref topics, extent: Extent { after, until, baseline, state_through, .. } } = *part;
-        let mut channels = self.channels().channels_of(topics).map(|at| &self.channels()[at]);
+        let mut channels = self.channels.channels_of(topics).map(|at| &self.channels[at]);
         if state_through.is_some() {
             return channels.any(|channel| self.policy_of(channel).is_disconnecting());
             // its snapshot is lost
@@ -327,7 +327,7 @@ impl Logs {
 
     /// Returns the sequence number through which topics have discarded entries in whose channels a lagging stream ends.
     fn ending_through(&self, topics: &[TopicId]) -> u64 {
-        self.channels().ending_through(topics, self.policies())
+        self.channels.ending_through(topics, &self.policies)
     }
 }
 
@@ -398,12 +398,12 @@ impl Hub {
     /// one that it has, or if the stream is still to be sent something.
     fn advance_to_position(&mut self, cursor: &mut Cursor) -> Option<String> {
         let is_silent = cursor.position == PositionStyle::None || cursor.last_id.is_custom();
-        if is_silent || cursor.last_id.seq() >= self.logs.last_seq() || !self.is_up_to_date(cursor) {
+        if is_silent || cursor.last_id.seq() >= self.logs.last_seq || !self.is_up_to_date(cursor) {
             return None;
         }
-        self.advance(cursor, self.logs.last_seq());
-        cursor.last_id = LastId::at(self.logs.last_seq());
-        Some(self.epoch.event_id(self.logs.last_seq()))
+        self.advance(cursor, self.logs.last_seq);
+        cursor.last_id = LastId::at(self.logs.last_seq);
+        Some(self.epoch.event_id(self.logs.last_seq))
     }
 
     /// Returns the position of a quiet stream as a block, if it has advanced since the last id that the client was sent.

@@ -87,7 +87,7 @@ pub struct Epoch {
     /// The ciphers of opaque ids. They are boxed because a key schedule is large.
     ciphers: Option<Box<Ciphers>>,
     /// The key of the cipher, with which a new program continues.
-    key: Option<[u8; 16]>,
+    pub(in crate::hub) key: Option<[u8; 16]>,
 }
 
 /// The cipher of opaque ids.
@@ -113,11 +113,6 @@ impl Epoch {
     /// Returns the text that ids begin with.
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-
-    /// Returns the key of opaque ids, if they are.
-    pub(in crate::hub) fn key(&self) -> Option<[u8; 16]> {
-        self.key
     }
 
     /// Returns true if an id is one of this epoch, or looks like one.

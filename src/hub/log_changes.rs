@@ -26,8 +26,8 @@ impl PendingWork {
     /// Queues the subscribers of a channel for notification, by its name and by its patterns.
     fn queue_subscribers_of(&mut self, at: usize, channels: &mut Channels) {
         self.queue_subscribers(TopicId::Channel(at as u32), channels);
-        for number in 0..channels[at].patterns().len() {
-            self.queue_subscribers(TopicId::Pattern(channels[at].patterns()[number] as u32), channels);
+        for number in 0..channels[at].patterns.len() {
+            self.queue_subscribers(TopicId::Pattern(channels[at].patterns[number] as u32), channels);
         }
     }
 
@@ -87,17 +87,17 @@ impl Hub {
         if let Some(stored) = &mut self.stored {
             stored.add_seq(seq);
         }
-        self.pending.queue_subscribers_of(at, self.logs.channels_mut());
+        self.pending.queue_subscribers_of(at, &mut self.logs.channels);
         let has_custom_id = id.is_some();
         let entry = LogEntry { seq, at: published_at, event, key, retain, has_custom_id, channel: at as u32 };
         self.change_log(at, |log, snapshots, gone| log.append(entry, snapshots, gone));
-        self.pending.add_grown(at, self.logs.channels_mut().channel_mut(at));
+        self.pending.add_grown(at, self.logs.channels.channel_mut(at));
     }
 
     /// Calls a function with each stream for which something may have been published, once for each of its topics. The
     /// function returns false if the stream has ended; the hub then removes it from the topic's subscribers.
     pub fn notify_subscribers(&mut self, mut notify: impl FnMut(StreamId) -> bool) {
-        let channels = self.logs.channels_mut();
+        let channels = &mut self.logs.channels;
         while let Some(topic) = self.pending.to_notify.pop() {
             // If the list is not queued, the queued topic was removed and its slot reused.
             if let Some(subscribers) = channels.subscribers_mut(topic).filter(|subscribers| subscribers.is_queued) {
@@ -136,7 +136,7 @@ impl Hub {
     /// Sets the settings that may change. The next [`evict`](Self::evict) applies the bounds to all logs.
     pub fn set_retention(&mut self, retention: Retention) {
         let compacted = self.logs.set_retention(retention);
-        for (at, channel) in self.logs.channels_mut().iter_mut() {
+        for (at, channel) in self.logs.channels.iter_mut() {
             self.pending.add_grown(at, channel);
         }
         for (at, bounds) in compacted {
@@ -157,9 +157,9 @@ impl Hub {
             // The channel may have been removed.
             if let Some(history) = self.logs.begin_eviction(at) {
                 // Evicting the last entry may remove the channel.
-                while let Some(first) = self.logs.channels().get(at).and_then(|channel| channel.log.excess(&history)) {
+                while let Some(first) = self.logs.channels.get(at).and_then(|channel| channel.log.excess(&history)) {
                     if let Err(needing) = self.check_unneeded((first, at), held) {
-                        self.pending.add_grown(at, self.logs.channels_mut().channel_mut(at));
+                        self.pending.add_grown(at, self.logs.channels.channel_mut(at));
                         return Err(needing);
                     }
                     self.change_log(at, |log, snapshots, gone| log.evict_first(&history, snapshots, gone));
@@ -171,7 +171,7 @@ impl Hub {
             self.discard(first, held)?;
         }
         self.logs.record_offered();
-        for number in 0..self.logs.policies().len() {
+        for number in 0..self.logs.policies.len() {
             while let Some(first) = self.logs.first_of_policy(number).filter(|of| self.logs.is_first_expired(of.1, now))
             {
                 self.discard(first, held)?;
@@ -206,9 +206,9 @@ impl Hub {
     /// their age late, so that the reactor does not wake for each of them.
     pub fn next_due(&self) -> Option<Instant> {
         let due = self.logs.firsts().filter_map(|(_, at)| {
-            let channel = &self.logs.channels()[at];
+            let channel = &self.logs.channels[at];
             let (_, first) = channel.log.first()?;
-            let age = self.logs.policy_of(channel).history().age;
+            let age = self.logs.policy_of(channel).history.age;
             Some(after(first, age.saturating_add(age / 16)))
         });
         due.min()
@@ -216,10 +216,10 @@ impl Hub {
 
     /// Changes a channel's log, and what the hub stores about all logs.
     pub(super) fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log, &Snapshots, Gone<'_>)) {
-        let log = &mut self.logs.channels_mut().channel_mut(at).log;
+        let log = &mut self.logs.channels.channel_mut(at).log;
         let (before, forgetting) = (LogFigures::of(log), log.first_forgetting());
         let stored = &mut self.stored;
-        change(log, self.snapshots.held(), &mut |seq| {
+        change(log, &self.snapshots.held, &mut |seq| {
             if let Some(stored) = stored {
                 stored.record_gone(seq);
             }
@@ -253,7 +253,7 @@ impl Hub {
     fn record_eviction(&mut self, at: usize, has_evicted: bool) {
         self.logs.record_eviction(at, has_evicted);
         if let Some(stored) = &mut self.stored {
-            let channel = &self.logs.channels()[at];
+            let channel = &self.logs.channels[at];
             stored.record_evictions(&channel.name, channel.log.evicted_through());
             stored.forget_seqs(self.logs.evicted_through());
         }
@@ -262,7 +262,7 @@ impl Hub {
     /// Records that the first entry of a log is another one. An empty log may leave its channel unused.
     fn replace_first(&mut self, at: usize, before: Option<u64>, first: Option<u64>) {
         self.logs.replace_first(at, before, first);
-        let name = self.logs.channels()[at].name.len() as u64;
+        let name = self.logs.channels[at].name.len() as u64;
         if before.is_none() {
             self.counts.bytes += name;
         }
@@ -274,7 +274,7 @@ impl Hub {
 
     /// Removes a channel that has neither subscribers nor entries, or a pattern without subscribers.
     pub(super) fn remove_if_unused(&mut self, topic: TopicId) {
-        let channels = self.logs.channels_mut();
+        let channels = &mut self.logs.channels;
         match topic {
             TopicId::Channel(at) => match channels.remove_if_unused(at as usize) {
                 Some(had_grown) => self.pending.forget_channel(at as usize, had_grown),
@@ -290,8 +290,8 @@ impl Hub {
 impl Logs {
     /// Returns true if the first entry of a channel is too old.
     fn is_first_expired(&self, at: usize, now: Instant) -> bool {
-        let channel = &self.channels()[at];
-        let age = self.policy_of(channel).history().age;
+        let channel = &self.channels[at];
+        let age = self.policy_of(channel).history.age;
         channel.log.first().map_or(true, |(_, first)| now.saturating_duration_since(first) >= age)
     }
 }

@@ -23,14 +23,15 @@ use std::collections::BTreeSet;
 /// The channels of a hub, and the order of their entries.
 #[derive(Debug)]
 pub(super) struct Logs {
-    policies: Policies,
+    pub(super) policies: Policies,
     /// The sequence number of the last event that was published, or of the last one of the history; 0 before the first.
-    last_seq: u64,
+    pub(super) last_seq: u64,
     /// The sequence number through which events were offered to the streams that keep up.
-    offered_through: u64,
+    pub(super) offered_through: u64,
     /// Through this number the history has evicted entries that forget keys, as far as is known.
     pub(super) forgotten_through: u64,
-    channels: Channels,
+    /// The channels, of which something may change that is not in their logs: subscribers, and marks.
+    pub(super) channels: Channels,
     custom_ids: CustomIds,
     /// The channels of the last publications.
     recent: RecentChannels,
@@ -61,33 +62,12 @@ impl Logs {
         }
     }
 
-    pub(super) fn channels(&self) -> &Channels {
-        &self.channels
-    }
-
-    /// Returns the channels, of which something may change that is not in their logs: subscribers, and marks.
-    pub(super) fn channels_mut(&mut self) -> &mut Channels {
-        &mut self.channels
-    }
-
-    pub(super) fn policies(&self) -> &Policies {
-        &self.policies
-    }
-
     pub(super) fn policy_of(&self, channel: &Channel) -> &Policy {
         &self.policies[channel.policy]
     }
 
     pub(super) fn settings(&self) -> &Settings {
-        self.policies.settings()
-    }
-
-    pub(super) fn last_seq(&self) -> u64 {
-        self.last_seq
-    }
-
-    pub(super) fn offered_through(&self) -> u64 {
-        self.offered_through
+        &self.policies.settings
     }
 
     /// Returns the sequence number through which any log has evicted anything.
@@ -103,7 +83,7 @@ impl Logs {
     /// Returns true if a stream may be sent only the newest entry of each key, of compacted logs. One that follows the state is
     /// sent the state again instead: a later event would hide that its key was forgotten.
     pub(super) fn can_compact_for(&self, cursor: &Cursor) -> bool {
-        self.policies.can_compact() && !cursor.follows_state
+        self.policies.can_compact && !cursor.follows_state
     }
 
     /// Returns the sequence number of the first event with an id of the application in any of these topics.
@@ -159,7 +139,7 @@ impl Logs {
     pub(super) fn begin_eviction(&mut self, at: usize) -> Option<Bounds> {
         let channel = self.channels.get_mut(at)?;
         channel.has_grown = false;
-        Some(self.policies[channel.policy].history())
+        Some(self.policies[channel.policy].history)
     }
 
     /// Records how far a channel's log has evicted and discarded entries.
@@ -185,7 +165,7 @@ impl Logs {
         let bounds = |channel: &Channel| {
             let policy = &self.policies[channel.policy];
             (policy.is_compacting() || channel.log.is_compacted())
-                .then(|| Some(policy.history()).filter(|_| policy.is_compacting()))
+                .then(|| Some(policy.history).filter(|_| policy.is_compacting()))
         };
         self.channels.iter().filter_map(|(at, channel)| Some((at, bounds(channel)?))).collect()
     }

@@ -300,7 +300,7 @@ impl Members {
 
     /// Returns how many members are here, and how many streams have opened without the member that they were to have.
     pub fn totals(&self) -> (usize, u64) {
-        (self.lists.listed(), self.refused)
+        (self.lists.listed, self.refused)
     }
 
     /// Returns the members of a stream. Those that the store has refused meanwhile are none.

@@ -180,24 +180,21 @@ pub enum OnSlow {
 /// The hub's treatment of some of its channels.
 #[derive(Debug)]
 pub(in crate::hub) struct Policy {
-    history: Bounds,
+    /// The retention of each channel's log. No entry becomes older than the hub allows for all logs.
+    pub(in crate::hub) history: Bounds,
     on_slow: OnSlow,
 }
 
 /// The settings of a hub, and the policies that follow from them, the hub's own first.
 #[derive(Debug)]
 pub(in crate::hub) struct Policies {
-    settings: Settings,
+    pub(in crate::hub) settings: Settings,
     list: Vec<Policy>,
-    can_compact: bool,
+    /// True if logs of any policy are compacted.
+    pub(in crate::hub) can_compact: bool,
 }
 
 impl Policy {
-    /// Returns the retention of each channel's log. No entry becomes older than the hub allows for all logs.
-    pub(in crate::hub) fn history(&self) -> Bounds {
-        self.history
-    }
-
     #[cfg(test)]
     pub(in crate::hub) fn on_slow(&self) -> OnSlow {
         self.on_slow
@@ -230,19 +227,10 @@ impl Policies {
         Self { settings, list, can_compact }
     }
 
-    pub(in crate::hub) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// Returns the number of the policy of a channel.
     pub(in crate::hub) fn number_of(&self, channel: &[u8]) -> usize {
         let of_channel = self.settings.retention.channels.iter().position(|channels| channels.is_for(channel));
         of_channel.map_or(0, |number| number + 1)
-    }
-
-    /// Returns true if logs of any policy are compacted.
-    pub(in crate::hub) fn can_compact(&self) -> bool {
-        self.can_compact
     }
 
     #[cfg(test)]

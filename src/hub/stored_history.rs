@@ -173,14 +173,14 @@ impl Hub {
     /// Returns true if a client may have been given a sequence number: not if it is in a hole between stored entries.
     pub(in crate::hub) fn is_known_seq(&self, seq: u64) -> bool {
         let is_hole = |stored: &StoreMemory| stored.is_hole(seq, self.logs.evicted_through());
-        seq <= self.logs.last_seq() && !self.stored.as_deref().map_or(false, is_hole)
+        seq <= self.logs.last_seq && !self.stored.as_deref().map_or(false, is_hole)
     }
 
     /// Returns the sequence number that the hub must reach before it knows where a held subscription resumes; none if it
     /// knows. Another hub of the same store has published further, and has given the client its id.
     pub fn awaited_seq(&self, cursor: &Cursor) -> Option<u64> {
         let seqs = cursor.points().filter_map(|(_, point)| self.epoch.seq(point.unknown_id.as_deref()?));
-        seqs.max().filter(|seq| self.has_shared_store() && *seq > self.logs.last_seq())
+        seqs.max().filter(|seq| self.has_shared_store() && *seq > self.logs.last_seq)
     }
 
     /// Returns true if other hubs publish what this one reads of its store.
@@ -190,7 +190,7 @@ impl Hub {
 
     /// Returns the sequence number of the last event that was published, or of the last one of the history.
     pub fn last_seq(&self) -> u64 {
-        self.logs.last_seq()
+        self.logs.last_seq
     }
 
     /// Returns a sequence number that a client may be given to resume with the entry `seq`: there is no entry between.
@@ -204,18 +204,18 @@ impl Hub {
     /// Takes what was evicted since the last call. Only a hub whose store no other hub uses remembers that.
     pub fn take_evictions(&mut self) -> Evictions {
         let taken = self.stored.as_mut().map(|stored| std::mem::take(&mut stored.evictions)).unwrap_or_default();
-        Evictions { others: self.logs.channels().merged_through(), ..taken }
+        Evictions { others: self.logs.channels.merged_through(), ..taken }
     }
 }
 
 impl Hub {
     /// Returns where a hub begins that continues this one. [`entries`](Self::entries) follow.
     pub fn history(&self) -> History {
-        let (evicted, evicted_through) = self.logs.channels().all_evictions();
+        let (evicted, evicted_through) = self.logs.channels.all_evictions();
         History {
             epoch: self.epoch.as_str().into(),
-            cipher_key: self.epoch.key().unwrap_or_default(),
-            last_seq: self.logs.last_seq(),
+            cipher_key: self.epoch.key.unwrap_or_default(),
+            last_seq: self.logs.last_seq,
             evicted,
             evicted_through,
             is_shared: false,
@@ -227,7 +227,7 @@ impl Hub {
     /// Returns all entries of the history and the state in their order, each with the name of its channel.
     pub fn entries(&self) -> Vec<(&[u8], &LogEntry)> {
         let mut all = Vec::new();
-        for (_, channel) in self.logs.channels().iter() {
+        for (_, channel) in self.logs.channels.iter() {
             let state = channel.log.state(0, u64::MAX).into_iter().flatten();
             let entries = channel.log.after(0).chain(channel.log.newest_after(0)).chain(state);
             all.extend(entries.map(|entry| (&*channel.name, entry)));
@@ -248,7 +248,7 @@ impl Hub {
         if cursor.is_idle() || cursor.is_ending() || cursor.is_poll() || !self.is_up_to_date(cursor) {
             return None;
         }
-        self.advance(cursor, self.logs.last_seq());
+        self.advance(cursor, self.logs.last_seq);
         if cursor.parts().is_some() {
             return None;
         }
@@ -261,7 +261,7 @@ impl Hub {
         let max_age = ends_at.map(|at| at.saturating_duration_since(now));
         Some(SubscribeRequest {
             topics,
-            after: Some(self.epoch.event_id(self.logs.last_seq()).into_bytes().into()),
+            after: Some(self.epoch.event_id(self.logs.last_seq).into_bytes().into()),
             start: if state.is_empty() { StartPoint::Latest } else { StartPoint::State },
             other_starts,
             first_block: FirstBlock {
@@ -277,7 +277,7 @@ impl Hub {
     }
 
     fn topic(&self, topic: TopicId) -> Topic {
-        let channels = self.logs.channels();
+        let channels = &self.logs.channels;
         match topic {
             TopicId::Channel(at) => Topic::Channel((*channels[at as usize].name).into()),
             TopicId::Pattern(at) => Topic::Pattern(channels.glob(at as usize).text().into()),

@@ -54,7 +54,7 @@ impl Hub {
         request: &SubscribeRequest,
     ) -> Option<OwnBlock> {
         if self.is_up_to_date(cursor) {
-            self.advance(cursor, self.logs.last_seq());
+            self.advance(cursor, self.logs.last_seq);
         }
         cursor.ensure_parts(); // a part of the topics before these are added
         let (added, before) = self.logs.register(stream, cursor, &request.topics);
@@ -66,7 +66,7 @@ impl Hub {
         let point = self.resume_point(request, request.start, cursor, &added, &before);
         let has_missed = request.after.is_some() && self.logs.has_missed_after(&added, &point);
         let parts = cursor.ensure_parts();
-        parts.list.push(Part::new(added.into(), self.logs.last_seq()));
+        parts.list.push(Part::new(added.into(), self.logs.last_seq));
         let reported = Some(parts.reported_through).filter(|reported| *reported > cursor.seq);
         let here = ClientPosition { seq: cursor.seq, reported };
         if cursor.follows_state && (has_missed || request.start == StartPoint::State) {
@@ -84,8 +84,8 @@ impl Hub {
     /// exist.
     pub fn create_patterns(&mut self, topics: &[Topic], most_compared: usize) -> bool {
         topics.iter().all(|topic| match topic {
-            Topic::Pattern(text) if self.logs.channels().pattern_at_text(text).is_none() => {
-                let may_compare = self.logs.channels().compared() < most_compared;
+            Topic::Pattern(text) if self.logs.channels.pattern_at_text(text).is_none() => {
+                let may_compare = self.logs.channels.compared < most_compared;
                 if may_compare {
                     self.logs.get_or_create_topic(topic);
                 }
@@ -99,7 +99,7 @@ impl Hub {
     pub fn remove_unused_patterns(&mut self, topics: &[Topic]) {
         for topic in topics {
             if let Topic::Pattern(text) = topic {
-                if let Some(at) = self.logs.channels().pattern_at_text(text) {
+                if let Some(at) = self.logs.channels.pattern_at_text(text) {
                     self.remove_if_unused(TopicId::Pattern(at as u32));
                 }
             }
@@ -108,7 +108,7 @@ impl Hub {
 
     /// Returns how many names the new patterns of subscriptions were compared with since the last call.
     pub fn take_compared(&mut self) -> usize {
-        self.logs.channels_mut().take_compared()
+        self.logs.channels.take_compared()
     }
 }
 
@@ -128,12 +128,12 @@ impl Hub {
             return ResumePoint { follows_state, ..point };
         }
         let seq = match start {
-            StartPoint::Latest => self.logs.last_seq(),
+            StartPoint::Latest => self.logs.last_seq,
             StartPoint::Oldest | StartPoint::State => 0,
             StartPoint::Last(count) => self.seq_before_last(count, added, before),
         };
         let client_id = if request.after.is_some() { ClientId::Unknown } else { ClientId::None };
-        let (reported_through, unknown_id) = (self.logs.last_seq(), request.after.clone());
+        let (reported_through, unknown_id) = (self.logs.last_seq, request.after.clone());
         ResumePoint { seq, reported_through, client_id, unknown_id, follows_state, custom_id: None }
     }
 
@@ -144,7 +144,7 @@ impl Hub {
         let ClientPosition { seq, reported } =
             custom.or_else(|| self.epoch.position(id)).filter(|position| self.is_known_seq(position.seq))?;
         let client_id = if reported == Some(0) { ClientId::BeforeGap } else { ClientId::Known };
-        let reported_through = reported.unwrap_or(0).min(self.logs.last_seq());
+        let reported_through = reported.unwrap_or(0).min(self.logs.last_seq);
         Some(ResumePoint { seq, reported_through, client_id, unknown_id: None, follows_state: false, custom_id })
     }
 
@@ -159,12 +159,12 @@ impl Hub {
     /// Returns a sequence number after which topics have `count` events, without the channels of those before; 0 if they have
     /// fewer.
     fn seq_before_last(&self, count: usize, topics: &[TopicId], before: &[TopicId]) -> u64 {
-        let channels = self.logs.channels().channels_of(topics);
+        let channels = self.logs.channels.channels_of(topics);
         let channels: BTreeSet<usize> = channels.filter(|at| !self.logs.is_of(*at, before)).collect();
-        let logs = || channels.iter().map(|at| &self.logs.channels()[*at].log);
+        let logs = || channels.iter().map(|at| &self.logs.channels[*at].log);
         let all: usize = logs().map(|log| log.after(0).len()).sum();
         if count == 0 {
-            return self.logs.last_seq();
+            return self.logs.last_seq;
         } else if all < count {
             return 0;
         }
@@ -212,7 +212,7 @@ impl Hub {
         };
         let as_of = points.iter().filter_map(|point| state_after(point).map(|_| point.seq)).max().unwrap_or(0);
         let held = points.iter().any(starts_with_state).then(|| self.hold_first_snapshot(as_of));
-        let last_seq = self.logs.last_seq();
+        let last_seq = self.logs.last_seq;
         let parts = cursor.ensure_parts();
         (parts.held, parts.is_ordered) = (held, true);
         for (part, point) in parts.list.iter_mut().zip(points) {
@@ -229,7 +229,7 @@ impl Hub {
             }
         }
         let first = parts.list.iter().map(|part| part.extent.after).min();
-        cursor.seq = first.unwrap_or_else(|| self.logs.last_seq());
+        cursor.seq = first.unwrap_or(self.logs.last_seq);
     }
 
     /// Returns the first block of a stream, and a `gap` event if its client has missed events.
@@ -280,7 +280,7 @@ impl Logs {
         added.dedup();
         added.retain(|topic| cursor.topics.binary_search(topic).is_err());
         for topic in &added {
-            if let Some(subscribers) = self.channels_mut().subscribers_mut(*topic) {
+            if let Some(subscribers) = self.channels.subscribers_mut(*topic) {
                 subscribers.add(stream);
             }
         }
@@ -296,7 +296,7 @@ impl Logs {
         let seen = if point.follows_state { point.seq } else { point.seq.max(point.reported_through) };
         let lost = match point.state_after() {
             Some(_) => self.forgotten_through,
-            None => self.channels().evicted_through(&part.topics),
+            None => self.channels.evicted_through(&part.topics),
         };
         point.has_gap() || (point.has_known_id() && lost > seen)
     }
@@ -313,7 +313,7 @@ impl Hub {
         let topics: BTreeSet<TopicId> = list.iter().flat_map(|part| part.topics.iter().copied()).collect();
         let topics: Topics = topics.into_iter().collect::<Vec<_>>().into();
         for topic in topics.iter().filter(|topic| cursor.topics.binary_search(topic).is_err()) {
-            if let Some(subscribers) = self.logs.channels_mut().subscribers_mut(*topic) {
+            if let Some(subscribers) = self.logs.channels.subscribers_mut(*topic) {
                 subscribers.add(stream); // so that the channel is not removed
             }
         }
@@ -321,7 +321,7 @@ impl Hub {
             self.leave_topic(*topic, |subscribers| subscribers.remove(stream));
         }
         cursor.topics = topics;
-        let last_seq = self.logs.last_seq();
+        let last_seq = self.logs.last_seq;
         let parts = cursor.ensure_parts();
         (parts.list, parts.is_ending) = (list, true);
         if let Some(held) = &mut parts.held {
@@ -344,8 +344,8 @@ impl Hub {
     /// Lets a stream leave a topic, and removes the topic if it is no longer used. If most streams in its list have ended, has
     /// the list walked, which cleans it.
     fn leave_topic(&mut self, topic: TopicId, leave: impl FnOnce(&mut SubscriberList) -> bool) {
-        if self.logs.channels_mut().subscribers_mut(topic).map_or(false, leave) {
-            self.pending.queue_subscribers(topic, self.logs.channels_mut());
+        if self.logs.channels.subscribers_mut(topic).map_or(false, leave) {
+            self.pending.queue_subscribers(topic, &mut self.logs.channels);
         }
         self.remove_if_unused(topic);
     }
@@ -360,14 +360,14 @@ impl Logs {
         let rest = list.iter().enumerate().flat_map(|(at, part)| {
             let before = parts.map_or(&[][..], |parts| parts.before(at));
             let channels: BTreeSet<usize> = match part.extent.state_through {
-                Some(_) => self.channels().channels_of(&part.topics).collect(),
+                Some(_) => self.channels.channels_of(&part.topics).collect(),
                 None => self.channels_with_entries(&part.topics, part.extent.after.max(cursor.seq)),
             };
             let is_before = move |at| before.iter().any(|part| self.is_of(at, &part.topics));
             channels.into_iter().filter(move |at| !is_before(*at)).filter_map(move |at| {
                 let of_channel = Part { topics: Topics::One(TopicId::Channel(at as u32)), extent: part.extent };
                 if part.extent.state_through.is_some() {
-                    let extent = Extent { until: self.last_seq(), ..part.extent };
+                    let extent = Extent { until: self.last_seq, ..part.extent };
                     return Some(Part { extent, ..of_channel });
                 }
                 let last = self.last_to_send(&of_channel, cursor.seq, self.can_compact_for(cursor))?;

@@ -675,7 +675,7 @@ fn a_reused_channel_slot_sends_nothing_to_a_stream_that_ended_with_the_earlier_c
     assert!(case.cursor.is_idle());
     case.publish("other");
     assert_eq!(
-        case.hub.logs.channels().iter().map(|(at, _)| at).max(),
+        case.hub.logs.channels.iter().map(|(at, _)| at).max(),
         Some(1),
         "the channel is kept as long as the stream"
     );
@@ -944,18 +944,18 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
         publish(&mut case, key, Retain::Newest);
         assert!(!case.hub.is_lagging(&case.cursor), "all of the state is kept for the stream");
     }
-    assert!(case.hub.snapshots.bytes() > 150_000);
+    assert!(case.hub.snapshots.bytes > 150_000);
     (1..30).for_each(|key| publish(&mut case, key, Retain::Forget));
-    assert_eq!(case.hub.snapshots.bytes(), 0, "what is kept is bounded by what the logs hold");
+    assert_eq!(case.hub.snapshots.bytes, 0, "what is kept is bounded by what the logs hold");
     let own_blocks = case.hub.catch_up(&mut case.cursor).expect("it continues");
     assert_eq!(in_words(own_blocks), ":state gap  slow");
     assert_eq!((case.sent(), case.sent()), ("31".into(), "@e-89".into()));
     assert!(
-        !case.hub.snapshots.held().is_empty(),
+        !case.hub.snapshots.held.is_empty(),
         "the stream does not lag before it is told that the state is complete"
     );
     assert_eq!(case.sent(), "");
-    assert!(case.hub.snapshots.held().is_empty() && case.hub.snapshots.channels().is_empty());
+    assert!(case.hub.snapshots.held.is_empty() && case.hub.snapshots.channels().is_empty());
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl<'a> Iterator for StateEntries<'a> {
 
     fn next(&mut self) -> Option<&'a LogEntry> {
         let Self { log: Log { entries, state, .. }, through, .. } = *self;
-        let slots = state.as_deref()?.slots();
+        let slots = &state.as_deref()?.slots;
         loop {
             let entry = match slots.get(self.at) {
                 Some((_, kept)) => kept.as_deref(),
@@ -279,7 +279,7 @@ impl Log {
 
     /// Returns about how many bytes are kept for streams that are sent an earlier state.
     pub fn version_bytes(&self) -> usize {
-        self.versions.as_ref().map_or(0, |versions| versions.bytes())
+        self.versions.as_ref().map_or(0, |versions| versions.bytes)
     }
 
     /// Returns what the state as of a sequence number has had after one number, through another, besides what it has still. If
@@ -327,7 +327,7 @@ impl Log {
     /// Returns the retained entries after one sequence number, through another. None if nothing is retained.
     pub fn state(&self, after: u64, through: u64) -> Option<StateEntries<'_>> {
         let state = self.state.as_deref()?;
-        let slots = state.slots().len();
+        let slots = state.slots.len();
         let at = match state.slot_after(after) {
             at if at == slots => slots + self.entries.len() - self.after(after).len(),
             at => at,
@@ -445,13 +445,13 @@ impl Log {
 
     /// Returns the number of entries and of their bytes, without those that only the state holds.
     pub fn held(&self) -> (usize, usize) {
-        let (entries, bytes) = self.compacted.as_ref().map_or((0, 0), |compacted| compacted.newest.held());
+        let (entries, bytes) = self.compacted.as_ref().map_or((0, 0), |compacted| compacted.newest.held);
         (self.entries.len() + entries, self.bytes + bytes)
     }
 
     /// Returns the number of retained keys, and the bytes of the entries that only the state holds.
     pub fn retained(&self) -> (usize, usize) {
-        self.state.as_ref().map_or((0, 0), |state| (state.keys(), state.held().1))
+        self.state.as_ref().map_or((0, 0), |state| (state.keys(), state.held.1))
     }
 
     /// Returns true if the log holds no entry, compacted, retained and kept ones included.

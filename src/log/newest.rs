@@ -11,9 +11,9 @@ pub(super) struct Newest {
     seqs: KeyTable<u64>,
     /// The newest entries that the history has evicted, sorted by their sequence numbers. Removed ones leave a hole, but not
     /// the first, and at most as many as there are entries. In boxes: the memory for more is up to as large.
-    slots: VecDeque<Slot>,
+    pub(super) slots: VecDeque<Slot>,
     /// The number of entries here, and of their bytes.
-    held: (usize, usize),
+    pub(super) held: (usize, usize),
 }
 
 /// An entry's sequence number, and the entry if it is still here.
@@ -76,11 +76,6 @@ impl Newest {
         self.slots.partition_point(|slot| slot.0 <= seq)
     }
 
-    /// Returns the slots: entries here, and holes.
-    pub(super) fn slots(&self) -> &VecDeque<Slot> {
-        &self.slots
-    }
-
     /// Returns the entries here after a sequence number.
     pub(super) fn after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
         self.slots.range(self.slot_after(seq)..).filter_map(|slot| slot.1.as_deref())
@@ -93,10 +88,5 @@ impl Newest {
     /// Returns the number of keys.
     pub(super) fn keys(&self) -> usize {
         self.seqs.len()
-    }
-
-    /// Returns the number of entries here and of their bytes.
-    pub(super) fn held(&self) -> (usize, usize) {
-        self.held
     }
 }

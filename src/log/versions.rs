@@ -67,7 +67,7 @@ pub(super) struct Versions {
     kept: BTreeMap<u64, Version>,
     /// Of each key of a kept entry, the sequence numbers of the first entry that a stream may have, and of the newest one.
     changed: KeyTable<(u64, u64)>,
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 #[derive(Debug)]
@@ -141,10 +141,6 @@ impl Versions {
         });
         changed.retain(|(born, newest)| snapshots.any_between(*born, *newest));
         kept.is_empty() && changed.is_empty()
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// Returns the entries after one sequence number, through another, which the state as of a third one has. If

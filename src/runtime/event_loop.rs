@@ -246,7 +246,7 @@ impl EventLoop {
         let due = reactor
             .next_due()
             .into_iter()
-            .chain(end_signal.due())
+            .chain(end_signal.due)
             .chain(handle.presence.next_due())
             .chain(handle.running_handler.next_due())
             .chain(links.next_due())

@@ -159,7 +159,7 @@ pub const WINDOW_BYTES: u64 = 4 << 20;
 pub struct Credits {
     left: i64,
     /// The bytes that were handled and are not granted again yet.
-    handled: u64,
+    pub handled: u64,
 }
 
 impl Credits {
@@ -171,11 +171,6 @@ impl Credits {
     /// Continues in a hub process that has handled all publishes, and has still to grant so many bytes again.
     pub fn after(bytes: u64, handled: u64) -> Self {
         Self { handled, ..Self::new(bytes.saturating_sub(handled)) }
-    }
-
-    /// Returns the bytes that are still to be granted again.
-    pub fn handled(&self) -> u64 {
-        self.handled
     }
 
     /// Returns true if a publish may be sent.

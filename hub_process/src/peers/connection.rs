@@ -86,7 +86,7 @@ pub enum Keeps {
 #[derive(Debug)]
 pub struct Peer {
     socket: OwnedFd,
-    token: u64,
+    pub token: u64,
     pub(super) inbox: FrameBuffer,
     /// Descriptors that have arrived, in their order; `None` for one that this process could not take.
     descriptors: VecDeque<Option<OwnedFd>>,
@@ -143,10 +143,6 @@ impl Peer {
             asked: (true, false),
             is_deaf: false,
         }
-    }
-
-    pub fn token(&self) -> u64 {
-        self.token
     }
 
     /// Returns the process that has connected, if this process can know it.
@@ -305,7 +301,7 @@ impl Peer {
             inbox: &inbox,
             descriptors,
             unsent: &self.outgoing[self.sent..],
-            handled: self.credits.handled(),
+            handled: self.credits.handled,
             is_greeted: self.is_greeted,
             waits,
             show_channel: self.show_channel,

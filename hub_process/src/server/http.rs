@@ -261,6 +261,6 @@ impl Server {
     fn room_for_streams(&self) -> usize {
         let hub = self.current.hub.as_ref();
         let room = self.descriptors().for_streams();
-        room.min(hub.map_or(usize::MAX, |hub| hub.settings.max_streams)).saturating_sub(self.streams.len())
+        room.min(hub.map_or(usize::MAX, |hub| hub.settings.max_streams)).saturating_sub(self.streams.count)
     }
 }

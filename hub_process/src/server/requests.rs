@@ -161,7 +161,7 @@ fn open_stream(
     if peer.streams.contains_key(&open.stream) {
         return Err(End::Malformed);
     }
-    let opener = Opener { peer: peer.token(), number: open.stream };
+    let opener = Opener { peer: peer.token, number: open.stream };
     match socket.and_then(|socket| HeldStream::open(open, b"", socket, opener, most)) {
         Ok(stream) => drop(peer.streams.insert(open.stream, streams.insert(stream))),
         Err(reason) => peer.answer(&Response::Ended { stream: open.stream, reason }),
@@ -279,7 +279,7 @@ fn fitting(reply: Reply) -> Result<Reply, Failure> {
 }
 
 fn elect(peer: &mut Peer, leases: &mut Leases, lease: u64, name: &[u8]) -> Result<(), End> {
-    let candidate = Candidate { peer: peer.token(), lease };
+    let candidate = Candidate { peer: peer.token, lease };
     if leases.contains(candidate) {
         return Err(End::Malformed);
     }

@@ -47,7 +47,7 @@ impl Server {
         let count = Question::Count { channel: Box::default() };
         let counted = self.current.own().and_then(|hub| hub.ask(count).ok()).map(Answer::counted);
         let entries = counted.map_or(0, |counted| counted.0.events + counted.0.keys);
-        try_memory(entries + self.streams.len() as u64)?;
+        try_memory(entries + self.streams.count as u64)?;
         // It is on the command line.
         self.current.precedence.place.socket().to_str().ok_or("the path of the socket is not UTF-8")?;
         let program = Program::open(program)?;
@@ -100,7 +100,7 @@ impl Server {
         self.send_log();
         self.hand_over(requesters, program, keeps, &mut file);
         let (file, descriptors) = file.finish().map_err(cannot_hand_over)?;
-        if !program.is_running() {
+        if !program.is_running {
             program.check(Some(&file))?;
         }
         Err(program.exec(&file, &descriptors, &self.options, &self.current.precedence.place))
@@ -127,13 +127,13 @@ impl Server {
     /// one would refuse them.
     fn hand_over(&self, requesters: &[u64], program: &Program, keeps: &Keeps, file: &mut HandoverFile) {
         let mut process = HandedProcess {
-            program: program.path().as_os_str().as_bytes().into(),
+            program: program.path.as_os_str().as_bytes().into(),
             program_file: program.number() as u32,
             is_started: self.options.is_started,
             requesters: self.peers.keep(file, requesters),
-            next_token: self.peers.next_token(),
-            decided: self.current.precedence.decided().clone(),
-            known: self.current.precedence.known().clone(),
+            next_token: self.peers.next_token,
+            decided: self.current.precedence.decided.clone(),
+            known: self.current.precedence.known.clone(),
             ..HandedProcess::default()
         };
         self.instance.hand_over(file, &mut process);
@@ -141,7 +141,7 @@ impl Server {
         file.add(&Handover::Process(process.into()));
         self.current.hand_over(file, keeps.history, Instant::now());
         self.peers.hand_over(file, &self.options.name, |peer| {
-            (keeps.workers || !peer.is_greeted) && !requesters.contains(&peer.token())
+            (keeps.workers || !peer.is_greeted) && !requesters.contains(&peer.token)
         });
         if keeps.workers {
             self.leases.hand_over(file);

@@ -51,7 +51,7 @@ pub struct Beginning {
     phase: Phase,
     proof: Option<Proof>,
     /// True if the history was complete once, so that the hub in memory can be used.
-    was_complete: bool,
+    pub was_complete: bool,
     /// The last delivered event, for a process that begins after this one was killed.
     pub delivered: LastDelivered,
 }
@@ -189,11 +189,6 @@ impl Beginning {
     /// Returns true if the history is complete now.
     pub fn is_complete(&self) -> bool {
         matches!(self.phase, Phase::Complete)
-    }
-
-    /// Returns true if the history was complete once.
-    pub fn was_complete(&self) -> bool {
-        self.was_complete
     }
 }
 

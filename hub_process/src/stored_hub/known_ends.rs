@@ -20,7 +20,7 @@ pub struct KnownEnds {
     /// The sequence numbers of the requests, in their order.
     requests: VecDeque<(u64, EndRequest)>,
     /// All requests after this number are known.
-    known_after: u64,
+    pub known_after: u64,
     /// Times, and the number through which the store had been read.
     marks: VecDeque<(u64, u64)>,
     /// Requests of this machine that the store does not have yet, with their drafts' tickets.
@@ -101,11 +101,6 @@ impl KnownEnds {
     /// before this process: then each request counts as a later one.
     pub fn known_before(&self, at: u64) -> u64 {
         self.marks.iter().rev().find(|(marked_at, _)| *marked_at < at).map_or(0, |(_, seq)| *seq)
-    }
-
-    /// Returns the number after which all requests are known.
-    pub fn known_after(&self) -> u64 {
-        self.known_after
     }
 
     /// Returns why a ticket is refused, if it is. The store was read through `last_seq`.

@@ -26,7 +26,7 @@ const LINGER: Duration = Duration::from_millis(500);
 pub struct StoredMembers {
     lingering: KeptLingering,
     /// When the store is told next.
-    linger_at: Option<Instant>,
+    pub linger_at: Option<Instant>,
     /// The time for which members of the process before linger at least.
     least: Duration,
 }
@@ -36,7 +36,7 @@ impl StoredMembers {
     pub fn announce_changes(&mut self, sequencer: &mut Sequencer) {
         let changed = sequencer.sequence.members.take_changed();
         if !changed.is_empty() {
-            self.linger_at.get_or_insert(sequencer.now() + LINGER);
+            self.linger_at.get_or_insert(sequencer.now + LINGER);
         }
         ask_for(&changed, sequencer);
     }
@@ -67,7 +67,7 @@ impl StoredMembers {
     /// Called when the store has reported its history: members whose streams were those of a process, or of a hub in memory,
     /// before this one linger from now on, and the members are announced.
     pub fn resume_members(&mut self, is_other_history: bool, sequencer: &mut Sequencer) {
-        let now = sequencer.now();
+        let now = sequencer.now;
         if is_other_history {
             let least = std::mem::take(&mut self.least);
             // Before an upgrade the store was perhaps not told who lingers no more.
@@ -79,14 +79,9 @@ impl StoredMembers {
         reannounce(sequencer);
     }
 
-    /// Returns when it is looked again whether other members linger.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.linger_at
-    }
-
     /// Lets the store keep which members linger, if it is time.
     pub fn keep_lingering_in_time(&mut self, sequencer: &Sequencer) {
-        if self.linger_at.is_some_and(|at| sequencer.now() >= at) {
+        if self.linger_at.is_some_and(|at| sequencer.now >= at) {
             self.keep_lingering(sequencer);
         }
     }
@@ -101,10 +96,10 @@ impl StoredMembers {
         {
             return;
         }
-        if let Some(bytes) = self.lingering.change(sequencer.sequence.members.lingering(), sequencer.now()) {
+        if let Some(bytes) = self.lingering.change(sequencer.sequence.members.lingering(), sequencer.now) {
             sequencer.store.send(StoreCommand::Linger(bytes));
         }
-        self.linger_at = Some(sequencer.now() + LINGER);
+        self.linger_at = Some(sequencer.now + LINGER);
     }
 }
 
@@ -118,7 +113,7 @@ impl StoredHub {
 
     /// Changes the data of a member. Returns false if it is not here.
     pub fn update_member(&mut self, update: MemberUpdate, now: Instant) -> Result<bool, Failure> {
-        self.sequencer.set_time(now);
+        self.sequencer.now = now;
         let (is_here, announced) = self.sequencer.sequence.update_member(update)?;
         self.announce(announced);
         Ok(is_here)
@@ -126,7 +121,7 @@ impl StoredHub {
 
     /// Applies a change of a stream of the hub in memory, after what was due before.
     pub fn apply(&mut self, stream: StreamId, change: PresenceChange, at: Instant, now: Instant) {
-        self.sequencer.set_time(now);
+        self.sequencer.now = now;
         if self.handle().is_some() {
             self.run_due(at, usize::MAX);
             let announced = self.sequencer.sequence.apply(stream, change, (at, wall()));
@@ -136,7 +131,7 @@ impl StoredHub {
 
     /// Lets members leave that have lingered, and publishes numbers that have changed.
     pub(super) fn run_members(&mut self) {
-        self.run_due(self.sequencer.now(), STEPS);
+        self.run_due(self.sequencer.now, STEPS);
     }
 
     fn run_due(&mut self, now: Instant, mut left: usize) {
@@ -207,7 +202,7 @@ pub fn apply_entry(draft: &Draft, origin: EntryOrigin, sequencer: &mut Sequencer
         return;
     }
     let here = draft.member.kept().map(|kept| (kept.clone(), Unsequenced::of(draft.fields.fields().iter())));
-    let (key, now) = (draft.member_key(), sequencer.now());
+    let (key, now) = (draft.member_key(), sequencer.now);
     sequencer.sequence.members.apply_entry(&key, here, origin, now);
     if origin == EntryOrigin::Other {
         ask_store(&key, sequencer);

@@ -488,7 +488,7 @@ impl World {
     fn pass(&mut self, time: Duration) {
         self.now += time;
         for machine in &mut self.machines {
-            machine.hub.sequencer.set_time(self.now);
+            machine.hub.sequencer.now = self.now;
             machine.hub.run_members();
         }
     }

@@ -79,7 +79,7 @@ pub struct Sequencer {
     /// The questions for the hub in memory.
     pub questions: Vec<Question>,
     /// The time of the call in which the hub is: all that follows from it has one time.
-    now: Instant,
+    pub now: Instant,
     /// What the store is to forget, and does not know yet.
     pub evicted: Evictions,
     /// The ticket of what it was asked to forget, until it has.
@@ -119,15 +119,6 @@ impl Sequencer {
             grown: (0, 0),
             retry_at: None,
         }
-    }
-
-    /// Called first by each call of the hub from which something follows, with its time.
-    pub fn set_time(&mut self, now: Instant) {
-        self.now = now;
-    }
-
-    pub fn now(&self) -> Instant {
-        self.now
     }
 
     /// Returns the epoch of the hub in memory, if there is one.
@@ -357,7 +348,7 @@ impl Sequencer {
         if !draft.once.is_empty() {
             self.sequence.once.insert(&draft.once, &made, at);
         }
-        if gap.is_some() && self.beginning.was_complete() {
+        if gap.is_some() && self.beginning.was_complete {
             self.questions.push(Question::Count { channel: draft.channel.clone() });
         }
         made.into()

@@ -52,7 +52,7 @@ impl StoredTickets {
     /// Adds what the store may forget: requests to end streams that the hub has forgotten. `last_seq` is the store's. Their
     /// number stays apart from that of other channels.
     pub fn take_evictions(&mut self, last_seq: u64, evictions: &mut Evictions) {
-        let through = self.ends.known_after().min(last_seq);
+        let through = self.ends.known_after.min(last_seq);
         let forgotten = self.entries.partition_point(|seq| *seq <= through);
         evictions.numbers.extend(self.entries.drain(..forgotten));
         if through > self.forgotten_through || !evictions.is_empty() {

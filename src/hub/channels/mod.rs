@@ -72,7 +72,7 @@ pub(super) struct Channel {
     /// The streams that are subscribed by the channel's name.
     subscribers: SubscriberList,
     /// The slots of the patterns that match the name.
-    patterns: Vec<usize>,
+    pub(super) patterns: Vec<usize>,
     /// True if something was published since the last eviction, so that the log may exceed its bounds.
     pub(super) has_grown: bool,
 }
@@ -91,12 +91,7 @@ impl Channel {
     /// Returns true if one of these sorted topics names the channel, which is at `at`, or matches its name.
     pub(super) fn is_of(&self, at: usize, topics: &[TopicId]) -> bool {
         let has_pattern = |pattern: &usize| topics.binary_search(&TopicId::Pattern(*pattern as u32)).is_ok();
-        topics.binary_search(&TopicId::Channel(at as u32)).is_ok() || self.patterns().iter().any(has_pattern)
-    }
-
-    /// Returns the slots of the patterns that match the name.
-    pub(super) fn patterns(&self) -> &[usize] {
-        &self.patterns
+        topics.binary_search(&TopicId::Channel(at as u32)).is_ok() || self.patterns.iter().any(has_pattern)
     }
 
     /// Returns true if the channel has neither subscribers nor entries.
@@ -131,7 +126,7 @@ pub(super) struct Channels {
     patterns: Slab<Pattern>,
     pattern_by_text: PatternIndex,
     /// The number of names that new patterns were compared with since that was last taken.
-    compared: usize,
+    pub(super) compared: usize,
 }
 
 impl Index<usize> for Channels {
@@ -340,11 +335,6 @@ impl Channels {
     /// Returns the number through which channels without a tombstone of their own count as having evicted entries.
     pub(in crate::hub) fn merged_through(&self) -> u64 {
         self.names.merged_through()
-    }
-
-    /// Returns how many names new patterns were compared with since that was last taken.
-    pub(super) fn compared(&self) -> usize {
-        self.compared
     }
 
     /// Takes that number.

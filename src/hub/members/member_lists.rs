@@ -28,7 +28,7 @@ impl ChannelMembers {
 pub(super) struct MemberLists {
     lists: HashMap<Arc<[u8]>, ChannelMembers>,
     slots: Slots,
-    listed: usize,
+    pub(super) listed: usize,
 }
 
 impl MemberLists {
@@ -102,11 +102,6 @@ impl MemberLists {
     /// Gives back the slot of a member that is not listed and has no stream any more.
     pub(super) fn free_slot(&mut self, at: u32) {
         self.slots.remove(at);
-    }
-
-    /// Returns how many members there are.
-    pub(super) fn listed(&self) -> usize {
-        self.listed
     }
 
     /// Returns how many members a channel has.

@@ -23,7 +23,7 @@ pub(super) struct Pending {
     /// The last request to the store, unless it has done that.
     asked: Option<MemberChange>,
     /// True while the store has still to answer. Otherwise it has failed, and has perhaps done it.
-    is_asking: bool,
+    pub(super) is_asking: bool,
     /// The requests after that.
     changes: Vec<MemberChange>,
     /// The data of the member that the store has told last.
@@ -50,10 +50,6 @@ impl Pending {
 
     pub(super) fn is_idle(&self) -> bool {
         self.asked.is_none() && self.changes.is_empty()
-    }
-
-    pub(super) fn is_asking(&self) -> bool {
-        self.is_asking
     }
 
     /// Returns true if nothing waits but that it is here. The store ignores the data of that if others were faster.

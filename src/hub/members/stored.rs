@@ -71,7 +71,7 @@ impl Members {
 
     /// Returns the members of which something waits for the store, in the order of their keys.
     pub fn waiting(&self) -> Vec<MemberKey> {
-        let waiting = self.pending.iter().filter(|(_, pending)| !pending.is_asking());
+        let waiting = self.pending.iter().filter(|(_, pending)| !pending.is_asking);
         waiting.map(|(key, _)| key.clone()).collect()
     }
 
@@ -81,7 +81,7 @@ impl Members {
     pub fn next_request(&mut self, key: &MemberKey) -> Option<MemberChange> {
         let (is_shared, is_stored) = (self.order == OrderOf::SharedStore, self.is_in_store(key));
         let is_needed = |statement| is_shared || is_stored == (statement != Statement::Here);
-        let pending = self.pending.get_mut(key).filter(|pending| !pending.is_asking())?;
+        let pending = self.pending.get_mut(key).filter(|pending| !pending.is_asking)?;
         let request = pending.next_request(is_needed);
         if request.is_none() {
             let stored = self.pending.remove(key).and_then(Pending::into_stored);
@@ -217,7 +217,7 @@ impl Members {
 
     /// Returns true if nobody is here, and nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.lists.listed() == 0 && self.pending.is_empty()
+        self.lists.listed == 0 && self.pending.is_empty()
     }
 
     /// Takes note of the number of a channel's members that the store has told.

@@ -304,7 +304,7 @@ impl Hub {
     pub fn streams_to_end(&mut self, request: &EndRequest, at: u64) -> Vec<StreamId> {
         let by_label =
             request.labels.iter().filter_map(|label| self.readers.labels.by_label.get(&**label)).flatten().copied();
-        let lists = request.topics.iter().flat_map(|topic| self.logs.channels().readers_of(topic));
+        let lists = request.topics.iter().flat_map(|topic| self.logs.channels.readers_of(topic));
         let by_topic = lists.flat_map(SubscriberList::iter).map(u64::from);
         let streams: BTreeSet<u64> = by_label.chain(by_topic).collect();
         self.readers.requests.add(request, at);

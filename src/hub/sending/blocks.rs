@@ -73,13 +73,13 @@ impl Hub {
                 Some(Some((entry, shared))) => {
                     *block = IoSlice::new(shared.bytes(form.framing));
                     bytes += block.len();
-                    gathered.was_offered_before |= entry.seq <= logs.offered_through();
+                    gathered.was_offered_before |= entry.seq <= logs.offered_through;
                     gathered.seq = entry.seq;
                     gathered.last_id = entry.last_id();
                     gathered.blocks += 1;
                 }
                 None => {
-                    gathered.seq = cursor.state_through().unwrap_or(logs.last_seq());
+                    gathered.seq = cursor.state_through().unwrap_or(logs.last_seq);
                     gathered.is_end = cursor.state_through().is_none();
                     break;
                 }
@@ -369,7 +369,7 @@ impl Group {
             self.cursor.seq = cursor.seq;
             self.rounds.interrupt();
         }
-        let (mut seq, mut bytes) = (logs.last_seq(), 0);
+        let (mut seq, mut bytes) = (logs.last_seq, 0);
         for entry in logs.backlog(&self.cursor) {
             bytes += self.rounds.encode(entry, self.content.0, last_number);
             if bytes >= MOST_AT_ONCE {

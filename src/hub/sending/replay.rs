@@ -31,7 +31,7 @@ pub(super) struct NextEntries<'a> {
 impl Logs {
     /// Returns the next entries of a stream, about `most_bytes`.
     pub(super) fn next_entries<'a>(&'a self, cursor: &'a Cursor, most_bytes: usize) -> NextEntries<'a> {
-        let seq = cursor.state_through().unwrap_or(self.last_seq());
+        let seq = cursor.state_through().unwrap_or(self.last_seq);
         let mut next = NextEntries { entries: Vec::new(), seq, last_id: cursor.last_id };
         let mut bytes = 0;
         for entry in self.backlog(cursor) {
@@ -48,7 +48,7 @@ impl Logs {
 
     /// Returns the comment that names an entry's channel, if the stream is sent such comments.
     fn channel_block(&self, cursor: &Cursor, entry: &LogEntry) -> Option<OwnBlock> {
-        let channel = self.channels().get(entry.channel as usize).filter(|_| cursor.names_channels)?;
+        let channel = self.channels.get(entry.channel as usize).filter(|_| cursor.names_channels)?;
         let mut line = b":channel ".to_vec();
         for byte in channel.name.iter() {
             match byte {
@@ -157,6 +157,6 @@ impl Hub {
     /// Returns whether the next event of a stream was offered before to the streams that keep up. None if the stream has
     /// no backlog.
     pub fn has_next_been_offered(&self, cursor: &Cursor) -> Option<bool> {
-        self.logs.backlog(cursor).next().map(|entry| entry.seq <= self.logs.offered_through())
+        self.logs.backlog(cursor).next().map(|entry| entry.seq <= self.logs.offered_through)
     }
 }

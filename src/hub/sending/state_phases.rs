@@ -33,13 +33,13 @@ use std::collections::BTreeSet;
 impl Hub {
     /// Holds the snapshot of a stream that begins with the state, or has some of that as of an earlier number.
     pub(in crate::hub) fn hold_first_snapshot(&mut self, after: u64) -> HeldSnapshots {
-        let (through, began) = (self.hold_snapshot(after), self.logs.last_seq());
+        let (through, began) = (self.hold_snapshot(after), self.logs.last_seq);
         HeldSnapshots { since: None, through, end: None, began, is_completion_queued: false }
     }
 
     /// Holds the snapshot of a stream that has the state as of an earlier number, and returns it.
     fn hold_snapshot(&mut self, after: u64) -> u64 {
-        self.snapshots.hold_after(after, self.logs.last_seq(), self.counts.log_bytes())
+        self.snapshots.hold_after(after, self.logs.last_seq, self.counts.log_bytes())
     }
 
     /// Releases what a stream has held.
@@ -94,7 +94,7 @@ impl Hub {
             return None;
         }
         let is_evicted = self.logs.has_evicted_state_after(parts, held.through);
-        if is_evicted && held.is_next_shorter(self.logs.last_seq()) {
+        if is_evicted && held.is_next_shorter(self.logs.last_seq) {
             let through = self.hold_snapshot(held.through);
             self.change_phase(cursor, HeldSnapshots { since: Some(held.through), through, ..held });
             return None;
@@ -164,7 +164,7 @@ impl Hub {
                 topics.iter().copied().filter(|topic| of_state.binary_search(topic).is_err()).collect::<Vec<_>>();
             if !others.is_empty() {
                 let mut part = Part::new(others.into(), extent.after.max(seq));
-                part.extent.baseline.through = self.logs.channels().evicted_through(&part.topics);
+                part.extent.baseline.through = self.logs.channels.evicted_through(&part.topics);
                 part.extent.baseline.clock = u64::MAX;
                 list.push(part);
             }
@@ -178,7 +178,7 @@ impl Logs {
     /// Returns true if the history has evicted something after a sequence number of topics whose state a stream is sent.
     fn has_evicted_state_after(&self, parts: &Parts, through: u64) -> bool {
         let mut of_state = parts.list.iter().filter(|part| part.extent.state_through.is_some());
-        of_state.any(|part| self.channels().evicted_through(&part.topics) > through)
+        of_state.any(|part| self.channels.evicted_through(&part.topics) > through)
     }
 }
 
@@ -198,11 +198,11 @@ const KEPT_TIMES: u64 = 4;
 #[derive(Debug, Default)]
 pub(in crate::hub) struct StateSnapshots {
     /// The sequence numbers as of which streams are sent the state.
-    held: Snapshots,
+    pub(in crate::hub) held: Snapshots,
     /// The channels whose logs keep something for these.
     channels: BTreeSet<usize>,
     /// Its bytes.
-    bytes: u64,
+    pub(in crate::hub) bytes: u64,
     /// Its bytes when nothing of it was superfluous.
     cleaned_bytes: u64,
 }
@@ -213,11 +213,6 @@ fn most_bytes(log_bytes: u64) -> u64 {
 }
 
 impl StateSnapshots {
-    /// Returns the sequence numbers as of which streams are sent the state.
-    pub(in crate::hub) fn held(&self) -> &Snapshots {
-        &self.held
-    }
-
     /// Holds the snapshot of a stream that has the state as of an earlier number, and returns it. If much is kept for others
     /// already, the stream shares the newest of theirs.
     pub(super) fn hold_after(&mut self, after: u64, last_seq: u64, log_bytes: u64) -> u64 {
@@ -262,11 +257,5 @@ impl StateSnapshots {
     /// Returns true if the logs keep more than they may.
     pub(super) fn is_too_much(&self, log_bytes: u64) -> bool {
         self.bytes > most_bytes(log_bytes)
-    }
-
-    /// Returns how many bytes the logs keep.
-    #[cfg(test)]
-    pub(in crate::hub) fn bytes(&self) -> u64 {
-        self.bytes
     }
 }

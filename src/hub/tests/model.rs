@@ -17,12 +17,12 @@ impl Hub {
 
     /// Returns true if a channel's history holds an entry.
     pub(crate) fn holds(&self, channel: &[u8], seq: u64) -> bool {
-        let channels = self.logs.channels();
+        let channels = &self.logs.channels;
         channels.at_name(channel).map_or(false, |at| channels[at].log.at(seq).is_some())
     }
 
     fn check_counts(&self) {
-        let channels = || self.logs.channels().iter().map(|(_, channel)| channel);
+        let channels = || self.logs.channels.iter().map(|(_, channel)| channel);
         let held =
             channels().map(|channel| channel.log.held()).fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
         let is_held = |channel: &&Channel| channel.log.first().is_some();

@@ -59,18 +59,14 @@ impl Target {
 /// When the reactor's thread sends the next signal.
 #[derive(Debug)]
 pub(crate) struct EndSignal {
-    due: Option<Instant>,
+    /// When a signal is due.
+    pub(crate) due: Option<Instant>,
     pause: Duration,
 }
 
 impl EndSignal {
     pub(crate) fn new() -> Self {
         Self { due: None, pause: FIRST }
-    }
-
-    /// Returns when a signal is due.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.due
     }
 
     /// Called in each turn of the reactor: sends the signal if it is due.

@@ -18,7 +18,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 pub struct Endpoint {
     pub url: String,
     pub sentinel_login: String,
-    shown: String,
+    /// The address for people: neither user nor password.
+    pub shown: String,
     ca: String,
     cert: String,
     key: String,
@@ -31,11 +32,6 @@ impl Endpoint {
         let timeout = CONNECT.min(*timeout).max(Duration::from_millis(100));
         let [url, sentinel_login, ca, cert, key] = [url, sentinel_login, ca, cert, key].map(|text| text.to_string());
         Self { url, sentinel_login, shown: shown_address(&settings.shown_url()), ca, cert, key, timeout }
-    }
-
-    /// Returns the address for people: neither user nor password.
-    pub fn shown(&self) -> &str {
-        &self.shown
     }
 
     /// True if Sentinels know which Redis is the master.

@@ -134,7 +134,7 @@ pub struct InFlight {
     /// The greatest own count that the reader has read.
     own_count: u64,
     /// The last id that the reader has reported.
-    read_through: Id,
+    pub read_through: Id,
 }
 
 impl InFlight {
@@ -162,10 +162,6 @@ impl InFlight {
 
     pub fn has_unsent(&self) -> bool {
         self.unsent_from.is_some()
-    }
-
-    pub fn read_through(&self) -> Id {
-        self.read_through
     }
 
     /// Returns true if no more may wait for a Redis that is away.

@@ -244,7 +244,7 @@ impl Reader {
                 let message = format!(
                     "Redis at {} gives no keys of tickets, so the application is asked for each stream: {why}; its user \
                      needs the commands HMGET, HSET, DEL, PEXPIRE and TIME, also in scripts",
-                    self.endpoint.shown()
+                    self.endpoint.shown
                 );
                 if !std::mem::replace(&mut self.is_warned_of_tickets, true) {
                     log_message(&message);

@@ -185,7 +185,7 @@ impl Writer {
 
     fn trouble(&self) -> String {
         if self.session.is_some() {
-            return format!("Redis at {} has not confirmed it in time", self.endpoint.shown());
+            return format!("Redis at {} has not confirmed it in time", self.endpoint.shown);
         }
         self.shared.lock().trouble.clone()
     }
@@ -236,7 +236,7 @@ impl Writer {
     }
 
     fn disconnect(&mut self, fault: &CallError) {
-        self.shared.record(self.endpoint.shown(), fault);
+        self.shared.record(&self.endpoint.shown, fault);
         if self.drop_session() {
             self.shared.reporter.update(|status| status.reconnects += 1);
         }
@@ -273,7 +273,7 @@ impl Writer {
         let Some(awaited) = session.awaited else { return true };
         let mut state = self.shared.lock();
         let is_same = state.target.as_ref().is_some_and(|target| target.generation == session.target.generation);
-        if !is_same || state.in_flight.read_through() < awaited {
+        if !is_same || state.in_flight.read_through < awaited {
             return false;
         }
         if state.in_flight.has_unread() {
@@ -305,7 +305,7 @@ impl Writer {
         self.keep_ids(&stored, &session.target);
         if self.replicas.are_needed() && !is_cut {
             let answer = session.connection.receive();
-            self.replicas.confirm(&self.shared, self.endpoint.shown(), &stored, answer)?;
+            self.replicas.confirm(&self.shared, &self.endpoint.shown, &stored, answer)?;
         }
         fault.map_or(Ok(()), Err)
     }
@@ -405,7 +405,7 @@ impl Writer {
             state.is_refusing = true;
             state.in_flight.remove(count)
         });
-        let message = self.shared.record(self.endpoint.shown(), &CallError::Refused(refusal));
+        let message = self.shared.record(&self.endpoint.shown, &CallError::Refused(refusal));
         if let Some(sent) = sent {
             self.shared.fail_sent(&sent, &message);
         }

@@ -45,7 +45,7 @@ impl Reader {
 
     /// Takes note of a fault. The store cannot begin if it has not.
     fn note(&mut self, fault: &CallError) {
-        let message = self.shared.record(self.endpoint.shown(), fault);
+        let message = self.shared.record(&self.endpoint.shown, fault);
         self.shared.reporter.set_read(None);
         self.shared.update(|state| state.target = None);
         self.shared.refresh();
@@ -116,7 +116,7 @@ impl Reader {
             let message = format!(
                 "Redis at {} has maxmemory-policy {policy}: it deletes the whole history when its memory is full; \
                  set noeviction or volatile-lru",
-                self.endpoint.shown()
+                self.endpoint.shown
             );
             log_message(&message);
             self.shared.reporter.record_error(&message);

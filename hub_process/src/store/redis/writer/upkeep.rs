@@ -32,7 +32,7 @@ fn first_to_keep(retention: &Bounds, state: &mut State, time: Option<&Value>) ->
     let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| time.and_then(entry::time)?.checked_sub(age));
     let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.sizes.begins_before(*first));
     let first = by_bytes.max(by_age)?;
-    Some(first.min(state.in_flight.read_through()))
+    Some(first.min(state.in_flight.read_through))
 }
 
 pub struct Upkeep {
