@@ -2,7 +2,7 @@
 
 use lib 't/lib';
 use Testing;
-use EventSource::XS::Test::Response;
+use EventSource::XS::Client::Response;
 use IO::Socket::INET;
 use POSIX ();
 use Test::EventSource;
@@ -24,13 +24,13 @@ my @CASES = (
 
 for my $case (@CASES) {
     my ($name, $bytes, $lacks) = @$case;
-    my $response = EventSource::XS::Test::Response->new;
+    my $response = EventSource::XS::Client::Response->new;
     is join('', map { $response->take($_) } split //, $bytes), $EVENTS, "a body $name, one byte at a time";
     $response->finish;
     ok $response->is_complete, "a body $name is complete";
-    is $response->head->code, 200, 'its status';
+    is $response->head->{status}, 200, 'its status';
     next if !defined $lacks;
-    $response = EventSource::XS::Test::Response->new;
+    $response = EventSource::XS::Client::Response->new;
     $response->take(substr $bytes, 0, -$lacks);
     ok !$response->is_ended, 'a cut one has not ended before the connection';
     $response->finish;
@@ -38,11 +38,11 @@ for my $case (@CASES) {
 }
 
 subtest 'what is no response, and one without a body' => sub {
-    my $response = EventSource::XS::Test::Response->new;
+    my $response = EventSource::XS::Client::Response->new;
     $response->take("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n");
     like $response->problem, qr/\Athis is not the size of a chunk/, 'the problem';
     ok $response->is_ended && !$response->is_complete, 'ends the response as incomplete';
-    $response = EventSource::XS::Test::Response->new(method => 'HEAD');
+    $response = EventSource::XS::Client::Response->new('HEAD');
     $response->take("HTTP/1.1 200 X\r\nContent-Length: 5\r\n\r\n");
     ok $response->is_complete, 'a response to HEAD has no body';
 };

@@ -9,13 +9,14 @@ our $VERSION = '0.100';
 use Carp  qw(shortmess);
 use Errno ();
 use EventSource::Parser;
+use EventSource::XS::Client::Response;
 use EventSource::XS::Settings;
 use EventSource::XS::Signals qw(without_signals);
 use EventSource::XS::Test::Expected;
 use EventSource::XS::Test::Loop;
 use EventSource::XS::Test::Remote;
-use EventSource::XS::Test::Response;
 use HTTP::Headers;
+use HTTP::Response;
 use List::Util qw(min);
 use Socket     qw(MSG_DONTWAIT);
 use Test::Builder;
@@ -24,6 +25,7 @@ use Time::HiRes qw(time);
 our @CARP_NOT = qw(Test::EventSource);
 
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
+my $RESPONSE = 'EventSource::XS::Client::Response';
 
 # The received bytes that a failure shows.
 my $SHOWN_BYTES = 8192;
@@ -55,7 +57,7 @@ sub attach {
     my ($self, $socket) = @_;
     $self->{socket}   = $socket;
     $self->{owner}    = "$$ $thread";
-    $self->{response} = EventSource::XS::Test::Response->new(method => $self->{method});
+    $self->{response} = $RESPONSE->new($self->{method});
     EventSource::XS::Test::Remote->not_inherited($socket);
     return;
 }
@@ -80,8 +82,8 @@ sub cut {
     my ($self, $reason, $had_answer) = @_;
     $self->{reason} = "its handler $reason";
     $self->fill;
-    $self->{response} = EventSource::XS::Test::Response->new if !$had_answer;
-    $self->{response}->break_off;
+    $self->{response} = $RESPONSE->new if !$had_answer;
+    $self->{response}->finish(!!1);
     $self->close;
     return if $self->{is_cut_expected} || !$had_answer;
     Test::Builder->new->diag("Test::EventSource: $self->{name}: $self->{reason}");
@@ -120,8 +122,8 @@ sub header {
 }
 
 sub headers {
-    my $head = $_[0]{response}->head;
-    return $head ? $head->headers : HTTP::Headers->new;
+    my $response = $_[0]->response;
+    return $response ? $response->headers : HTTP::Headers->new;
 }
 
 sub is_answered {
@@ -196,7 +198,13 @@ sub reconnect {
     return $self->_connect($retry);
 }
 
-sub response { return $_[0]{response}->head }
+# The head as an object, which keeps the content that it is given.
+sub response {
+    my $head = $_[0]{response}->head or return undef;
+    $head->{object} ||= HTTP::Response->new(@$head{qw(status reason)}, [map { @$_ } @{$head->{fields}}]);
+    $head->{object}->protocol("HTTP/$head->{version}");
+    return $head->{object};
+}
 
 sub retry {
     my $self = shift;
@@ -211,7 +219,7 @@ sub state_is {
 
 sub status {
     my $head = $_[0]{response}->head;
-    return $head ? $head->code : undef;
+    return $head ? $head->{status} : undef;
 }
 
 # Private functions and methods
@@ -219,7 +227,7 @@ sub status {
 # Sends the request and waits for the head. The last event ID and the reconnection time are kept.
 sub _connect {
     my ($self, $retry) = @_;
-    $self->{response}                           = EventSource::XS::Test::Response->new;
+    $self->{response}                           = $RESPONSE->new;
     $self->{parser}                             = EventSource::Parser->new(max_event => $MAX_EVENT);
     $self->{name}                               = "$self->{method} $self->{path}";
     @$self{qw(raw line events comments reason)} = ('', '', [], [], undef);
@@ -305,8 +313,8 @@ sub _hang_up {
 }
 
 sub _is_event_stream {
-    my $head = $_[0]{response}->head;
-    return $head && $head->code == 200 && $head->content_type eq 'text/event-stream';
+    my $response = $_[0]->response;
+    return $response && $response->code == 200 && $response->content_type eq 'text/event-stream';
 }
 
 # A hub's position is an event without data, which tells the client an id and nothing else.

@@ -10,15 +10,22 @@ use warnings;
 use EventSource::Error;
 use EventSource::Parser;
 use EventSource::XS::Client::Decoder;
-use EventSource::XS::Client::Pause;
 use EventSource::XS::Reason;
-use List::Util   qw(max);
+use HTTP::Date   qw(str2time);
+use List::Util   qw(max min);
 use MIME::Base64 qw(encode_base64);
 use URI;
 use URI::Escape qw(uri_unescape);
 
 my $MAX_REDIRECTS = 20;     # as Fetch, section 4.4
 my $MAX_SHOWN     = 300;    # characters of a message
+
+# The pauses before another connection, in seconds. They differ from the standard (WHATWG HTML, section 9.2.3): none is shorter
+# than a quarter of a second, whatever the stream sets, and they grow while attempts bring no event, so that no server is asked
+# all the time. Each is up to a quarter longer, at random, because other clients were cut at the same moment.
+my ($SHORTEST, $LONGEST) = (0.25, 30);    # of a pause, and to which attempts without an event lead
+my $MAX_PAUSE = 86_400;                   # whatever the server asks for
+my $JITTER    = 0.25;
 
 # Characters that no host has, also in its escapes (WHATWG URL, section 3.5); libraries write them into the request, or
 # resolve another name: that before a NUL.
@@ -97,8 +104,7 @@ sub head {
     return $self->close($error) || 'end'
         if !$error || !$self->{reconnect} || !grep { $_ == $status } @{$self->{retry_statuses}};
     $self->{error} = $error;
-    my $asked = EventSource::XS::Client::Pause->of_retry_after($headers->{'retry-after'});
-    return $self->_wait($now, max($self->_pause, $asked)) || 'end';
+    return $self->_wait($now, max($self->_pause, _pause_asked_for($headers->{'retry-after'}))) || 'end';
 }
 
 # True if events may complete more without more bytes.
@@ -202,10 +208,21 @@ sub _parse {
     return @events;
 }
 
+# The pause after so many attempts without an event, by the reconnection time of the stream.
 sub _pause {
     my $self  = shift;
-    my $retry = $self->{parser}->retry;
-    return EventSource::XS::Client::Pause->after_attempts($self->{attempts}, defined $retry ? $retry : $self->{retry});
+    my $least = max($SHORTEST, ($self->{parser}->retry // $self->{retry}) / 1000);
+    my $pause = max($least,    min($LONGEST, $least * 2**min($self->{attempts}, 10)));
+    return min($pause, $MAX_PAUSE) * (1 + rand $JITTER);
+}
+
+# The pause that a server asks for with the value of Retry-After (RFC 9110, section 10.2.3); 0 if it does not.
+sub _pause_asked_for {
+    my $value = shift // '';
+    return min($1, $MAX_PAUSE) if $value =~ /\A\s*([0-9]{1,15})\s*\z/;
+    local ($@, $SIG{__DIE__});
+    my $at = $value =~ /GMT\s*\z/ ? str2time($value) : undef;
+    return max(0, min(($at // 0) - time, $MAX_PAUSE));
 }
 
 # Follow a redirect as Fetch does (section 4.4). Returns why it is not followed.

@@ -10,7 +10,7 @@ use warnings;
 #   loop            the name of its event loop (EventSource::XS::Loop); undef if it blocks
 #   open            sends a request (EventSource::XS::Client::Source) and returns an object, made with new. Its second argument
 #                   is a hash of callbacks: head, with the status, a hash of headers by their names in lower case, the reason,
-#                   and all that EventSource::XS::Client::Head returns; bytes, with the next bytes of the body; end, once,
+#                   and the whole head (EventSource::XS::Client::Response); bytes, with the next bytes of the body; end, once,
 #                   without an argument if the body is complete, otherwise with a code and a text. None is called after close
 #   pause, resume   stop reading, so that the server is slowed down, and begin again. A few bytes may still come meanwhile
 #   close           cuts the connection
@@ -18,8 +18,7 @@ use warnings;
 #
 # and calls take and lost. The library has callbacks with the link of the object; a new ithread has none of them.
 
-use EventSource::XS::Client::Framing;
-use EventSource::XS::Client::Head;
+use EventSource::XS::Client::Response;
 use EventSource::XS::WeakLink;
 
 my @IN_LOOP = qw(AnyEvent::HTTP Mojo::UserAgent Net::Async::HTTP);
@@ -29,7 +28,7 @@ sub CLONE_SKIP { return 1 }
 # The second argument is the method of the request, if it may be HEAD.
 sub new {
     my ($class, $on, $method) = @_;
-    my $self = bless {head => EventSource::XS::Client::Head->new($method), in => '', on => $on}, $class;
+    my $self = bless {response => EventSource::XS::Client::Response->new($method), on => $on}, $class;
     $self->{link} = EventSource::XS::WeakLink->new($self);
     return $self;
 }
@@ -55,13 +54,14 @@ sub names { return @IN_LOOP }
 # The connection has ended; or there is none, and a text says why.
 sub lost {
     my ($self, $text) = @_;
-    my $framing = $self->{framing};
-    return $self->report_end if $framing && $framing->ends_with_connection;
+    my $response = $self->{response};
+    $response->finish;
+    return $self->report_end if $response->is_complete;
     my $what =
-          $framing           ? 'the stream was cut'
-        : length $self->{in} ? 'the head of the response was cut'
-        : defined $text      ? return $self->report_end(unavailable => $text)
-        :                      'the server has closed the connection without an answer';
+          $response->head     ? 'the stream was cut'
+        : $response->has_rest ? 'the head of the response was cut'
+        : defined $text       ? return $self->report_end(unavailable => $text)
+        :                       'the server has closed the connection without an answer';
     return $self->report_end(unavailable => defined $text ? "$what: $text" : $what);
 }
 
@@ -74,37 +74,28 @@ sub report_end {
     return;
 }
 
-# Take the next bytes of the connection.
+# Take the next bytes of the connection. A callback may close it.
 sub take {
     my ($self, $bytes) = @_;
-    return if !$self->{on};
-    $self->{in} .= $bytes;
-    $self->{framing} || $self->_take_head or return;
-    my ($body, $trouble) = $self->{framing}->take(\$self->{in});
-    $self->{on}{bytes}->($body)                       if length $body;
-    return $self->report_end(unavailable => $trouble) if defined $trouble;
-    $self->report_end                                 if $self->{framing}->is_complete;
+    my $on       = $self->{on} or return;
+    my $response = $self->{response};
+    my $had_head = $response->head;
+    my $body     = $response->take($bytes);
+    my $head     = $response->head;
+    $on->{head}->(@$head{qw(status headers reason)}, $head) if $head        && !$had_head;
+    $on->{bytes}->($body)                                   if length $body && $self->{on};
+    my $problem = $response->problem;
+    $self->report_end(defined $problem ? (unavailable => $problem) : ()) if $response->is_ended;
     return;
 }
 
-# Private functions and methods
+# Private functions
 
 sub _load {
     my $name  = shift;
     my $class = __PACKAGE__ . '::' . $name =~ s/:://gr;
     require($class =~ s{::}{/}gr . '.pm');
     return $class;
-}
-
-# Returns true if the head is complete, and the body is to be read.
-sub _take_head {
-    my $self = shift;
-    my ($head, $trouble) = $self->{head}->take(\$self->{in});
-    return $self->report_end(unavailable => $trouble)                          if defined $trouble;
-    return                                                                     if !$head;
-    $self->{framing} = EventSource::XS::Client::Framing->new($head->{headers}) if $head->{has_body};
-    $self->{on}{head}->(@$head{qw(status headers reason)}, $head);
-    return $head->{has_body} ? !!$self->{on} : $self->report_end;
 }
 
 1;

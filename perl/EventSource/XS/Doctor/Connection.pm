@@ -195,8 +195,7 @@ sub _note_end {
         $self->{failure} = {where => $where, sentence => $why =~ s/\s+\z//r};
         return;
     }
-    my $framing   = $self->{framing};
-    my $is_closed = $framing && $framing->ends_with_connection;
+    my $is_closed = $self->{response}->ends_with_connection;
     @$self{qw(end ended_at)} = (defined $code ? 'cut' : $is_closed ? 'closed' : 'complete', $self->seconds);
     return;
 }
