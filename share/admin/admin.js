@@ -9,11 +9,12 @@ const MAX_ROWS = 200;                     // of the tail
 const MAX_PACE = 120;                     // looks that the curve shows
 const SPAN = 10;                          // seconds over which events are counted, as the hub does for its channels
 const ASK_EVERY = 1000;                   // ms between two looks, at least
+const TAKE_EVERY = 100;                   // ms between two times that events of the tail are shown
+const MAX_TAKEN = 20;                     // of them at a time
 
 const view = { channel: '', filter: '' };
-let withoutTail = '';                     // why there is no tail
 let looks = [];                           // the last ones of one process, within a span
-let asked, timer, tail, pace = [], isPaused = false, held = [];
+let asked, timer, tail, pace = [], isPaused = false, held = [], taken = [], skipped = 0;
 
 const format = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const number = value => format.format(value);
@@ -84,7 +85,7 @@ function show(look) {
   showNumbers(look);
   showChannels(look);
   showChosen(look.chosen);
-  if (view.channel && !tail) follow(view.channel, look.name !== null);
+  if (view.channel && !tail) follow(view.channel);
   showStore(look.store);
   list('log', look.lines.slice().reverse(), ({ time, message }) => make('li', {}, make('time', {}, clock(time)), ' ', message),
     look.lines.length ? '' : look.name !== null ? 'no line yet' : 'a hub without a name has no hub process, and no log of its own');
@@ -131,8 +132,8 @@ function showNumbers(look) {
   ];
   $('numbers').replaceChildren(...numbers.filter(([, value]) => value !== undefined).map(([name, value, isWarning]) =>
     make('div', isWarning ? { class: 'warning' } : {}, make('dt', {}, name), make('dd', {}, number(value)))));
-  $('note').hidden = look.name !== null && !withoutTail;
-  write('note', look.name !== null ? `There is no tail, because no process can be started for it: ${withoutTail}` : 'This hub has no name: each process of the server has its own, and these are the counts of the one that has answered. With a name all of them share one hub.');
+  $('note').hidden = look.name !== null;
+  write('note', 'This hub has no name: each process of the server has its own, and these are the counts of the one that has answered. With a name all of them share one hub.');
 }
 
 function showChannels(look) {
@@ -202,9 +203,17 @@ function row({ channel, event, id, data, length }) {
   return make('li', channel ? {} : { class: 'own' }, ...parts.filter(Boolean).flatMap(part => [part, ' ']), make('code', {}, data), ...size);
 }
 
-function take(rows, skipped) {
-  const added = rows.map(row).reverse();
+// Takes an event of the tail. More than a page can show may come at once.
+function take(event) {
+  if (!taken.length) setTimeout(showTaken, TAKE_EVERY);
+  taken.push(event);
+  if (taken.length > MAX_TAKEN) skipped++, taken.shift();
+}
+
+function showTaken() {
+  const added = taken.splice(0).map(row).reverse();
   if (skipped) added.push(make('li', { class: 'none' }, `${number(skipped)} events are not shown: more come than this page can show`));
+  skipped = 0;
   if (isPaused) {
     held = [...added, ...held].slice(0, MAX_ROWS);
     $('held').textContent = `${number(held.length)} held back`;
@@ -215,7 +224,7 @@ function take(rows, skipped) {
   while (target.childElementCount > MAX_ROWS) target.lastElementChild.remove();
 }
 
-const remark = text => take([{ channel: '', event: 'message', id: '', data: text, length: text.length }], 0);
+const remark = text => take({ channel: '', event: 'message', id: '', data: text, length: text.length });
 
 // A URL of this application. fetch refuses the name and password that the page's own may have.
 function here(path) {
@@ -243,21 +252,13 @@ async function ask(query = asked = new URLSearchParams(Object.entries(view).filt
   if (query === asked) timer = setTimeout(ask, pause, query);
 }
 
-// The tail of a hub without a name is the events themselves. That of a named hub has many in one, each with its channel, and no
-// ids to resume after.
-async function follow(channel, isNamed) {
-  const current = tail = connect(`tail?${new URLSearchParams({ channel })}`, { share: false, ...isNamed && { keepalive: 60 } });
-  if (isNamed) current.addEventListener('error', () => current === tail && remark('the connection was lost: events may be missing here'));
+// The tail is the events themselves.
+async function follow(channel) {
+  const current = tail = connect(`tail?${new URLSearchParams({ channel })}`, { share: false });
   try {
     for await (const { type, data, lastEventId } of current) {
       if (current !== tail) return;
-      if (!isNamed) {
-        if (type !== 'position') take([{ channel: type === 'gap' ? '' : channel, event: type, id: lastEventId, data: data.slice(0, 1000), length: data.length }], 0);
-      } else if (type === 'none') withoutTail = visible(data);
-      else {
-        const { rows, skipped } = JSON.parse(data);
-        take(rows, skipped);
-      }
+      if (type !== 'position') take({ channel: type === 'gap' ? '' : channel, event: type, id: lastEventId, data: data.slice(0, 1000), length: data.length });
     }
   } catch { if (current === tail) remark('the tail has ended') }
 }
@@ -274,7 +275,7 @@ function choose(channel) {
     delete listed[id];
     $(id).replaceChildren();
   }
-  held = [];
+  [held, taken, skipped] = [[], [], 0];
   if (channel) $('channel').value = channel;
   for (const button of $('channels').querySelectorAll('button')) button.setAttribute('aria-pressed', String(button.dataset.channel === channel));
   tail?.close();
@@ -289,7 +290,7 @@ function pause(isOn) {
   if (isOn) return;
   $('tail').prepend(...held);
   held = [];
-  take([], 0);
+  showTaken();
 }
 
 // Sends a form, and shows what the server answers.

@@ -101,14 +101,19 @@ for my $name (Testing::Browser->names) {
             'streams of a label end');
         ok wait_until(sub { $client->read_until(qr/never/, 0.1); $client->ended }), 'the client sees it';
 
-        my $pid = EventSource::Hub::Process->connect(@place, autostart => 0)->pid;
-        kill KILL => $pid;
+        my $kill = sub { kill KILL => EventSource::Hub::Process->connect(@place, autostart => 0)->pid };
+        $_->evaluate("document.getElementById('close').click(), 1") for $tab, $other;
+        $kill->();
         $_->wait_for("${\text('state')} === 'the hub process is away; waiting for it'",
             'the page says that the hub is away')
             for $tab, $other;
         $server->ask('/publish', channel => 'orders', data => 'after');
         $_->wait_for("${\text('state')} === 'open'", 'and it comes back') for $tab, $other;
+        $other->evaluate("location.hash = 'orders', 1");
         $other->wait_for("/after/.test(${\text('tail')})", 'with the tail');
+        $kill->();
+        $server->ask('/publish', channel => 'orders', data => 'later');
+        $other->wait_for("/later/.test(${\text('tail')})", 'which outlives a hub process');
 
         $server->stop;
         $tab->wait_for("/^no connection/.test(${\text('state')})", 'the page says that the server is away');

@@ -4,11 +4,12 @@ use warnings;
 
 # `eventsource admin`: serves the admin page of a hub on 127.0.0.1, to whoever knows the URL with its token.
 #
-# One process serves: no request with the token takes long, and each page has a child for its stream. TCP_DEFER_ACCEPT keeps
+# One process serves: no request with the token takes long, and the hub process has the stream of each page. TCP_DEFER_ACCEPT keeps
 # connections away until they have sent something: a browser opens some that it may not use, and a request that is whole when
 # its connection is accepted does not wait among those that are not.
 
 use Digest::SHA qw(sha256);
+use EventSource::Hub;
 use EventSource::XS::Command;
 use EventSource::XS::Command::AdminServer;
 use EventSource::XS::Command::AdminSocket;
@@ -31,14 +32,14 @@ sub run {
     my $port = $option->{port} // 0;
     $COMMAND->usage('--port takes a number from 1 to 65535')
         if defined $option->{port} && ($port < 1 || $port > 65_535);
-    my $open = sub { $COMMAND->connect({%$option, @_}, autostart => 0) };
-    $open->();
-    my $name     = $COMMAND->text('--hub', $option->{hub} // $ENV{EVENTSOURCE_HUB});
+    my $form     = $COMMAND->connect($option, autostart => 0)->show_channel;
+    my %setting  = (show_channel => $form, $COMMAND->settings_of_hub($option), autostart => 0);
+    my $hub      = EventSource::Hub->new(%setting);
     my $listener = _listener($port);
     my $token    = _token();
     my $is_over;
     local @SIG{qw(INT TERM)} = (sub { $is_over = 1; die "over\n" }) x 2;
-    my $app   = _below(EventSource::XS::Hub::Admin->app_of(name => $name, open => $open, allow => sub { 1 }));
+    my $app   = _below(EventSource::XS::Hub::Admin->app($hub, allow => sub { 1 }));
     my $until = sub {
         my $env      = shift;
         my $response = $app->($env);
@@ -50,6 +51,7 @@ sub run {
     eval { EventSource::XS::Command::AdminServer->new(%server)->accept_loop($until); 1 }
         or $is_over
         or die $@;
+    eval { $hub->end(label => EventSource::XS::Hub::Admin->label) };    # the hub process has the tails, if it is there
     return 0;
 }
 

@@ -7,12 +7,10 @@ use warnings;
 # "admin_app" in EventSource::Hub has the manual.
 #
 # The page asks for each look at the hub. While the hub process is away, that occupies a worker for a second at most. Of the
-# channel that a reader has chosen it has a tail, which is a stream: of a hub of this process that of `to_app`, of a named hub
-# one of a child, which names the channel of each event and sends no more than a page can show.
+# channel that a reader has chosen it has a tail, which is a stream of `to_app`.
 
 use EventSource::Error;
 use EventSource::XS::AccessPolicy;
-use EventSource::XS::Hub::Admin::Feed;
 use EventSource::XS::Hub::Admin::Look;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Script;
@@ -23,7 +21,6 @@ use EventSource::XS::Response;
 use EventSource::XS::Settings;
 use EventSource::XS::Share;
 use JSON::MaybeXS ();
-use Plack::App::EventSource;
 use Plack::Request;
 use Scalar::Util qw(blessed);
 
@@ -32,11 +29,11 @@ our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Command::Admin);
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 my $JSON     = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
 
-my $MAX_CHILDREN = 20;         # tails of a worker
-my $MAX_BODY     = 1 << 20;    # bytes of a POST
-my $PATIENCE     = 1;          # seconds for the hub process, of a worker that is asked for a look
-my $RETRY        = 1_000;      # milliseconds
-my $TAIL_START   = -20;        # the events of the history with which a tail begins
+my $MAX_BODY = 1 << 20;    # bytes of a POST
+my $PATIENCE = 1;          # seconds for the hub process, of a worker that is asked for a look
+
+# The settings of a tail: the events of the history with which it begins, and milliseconds.
+my %TAIL = (start => -20, retry => 1_000);
 
 # The page loads its own script and style and nothing else, and no other page may show it.
 my $SOURCES = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:";
@@ -59,30 +56,31 @@ my %HTTP_STATUS = map { ($_ => 400) } qw(full invalid refused);
 
 # Public methods
 
-# The application of a hub. What is published starts the hub process, if need be; a look does not.
+# The application of a hub. What is published and a tail start the hub process, if need be; a look does not.
 sub app {
     my ($class, $hub, @given) = @_;
     my %given = $SETTINGS->parse('admin_app takes options', @given);
     $SETTINGS->known(\%given, [qw(allow hosts token)], 'option %s of admin_app');
-    my @named = length $hub->{name} ? (name => $hub->{name}, open => sub { $hub->process(@_) }) : ();
-    return $class->app_of(%given, hub => $hub, @named);
-}
-
-# The application of settings: allow, hosts and token; name and open, which connects to the hub process with the timeout that it
-# is given, of a named hub; and hub, the object of the application.
-sub app_of {
-    my ($class, %given) = @_;
-    my $self   = bless {map { ($_ => $given{$_}) } qw(hub name open)}, $class;
     my $policy = EventSource::XS::AccessPolicy->new($SETTINGS, %given, of => 'admin_app');
-    my $get    = $self->_routes;
-    my %post   = map { ("/$_" => $self->can("_$_")) } qw(end publish);
+    my $self   = bless {hub => $hub}, $class;
+    my $script = EventSource::XS::Hub::Script->app;
+    my %get    = (
+        '/eventsource-hub.js' => sub { $script->({%{$_[0]}, PATH_INFO => ''}) },
+        '/look'               => sub { $self->_answer_look($_[0]) },
+        '/tail'               => $hub->to_app(%TAIL, channels => \&_topics, label => \&label),
+        map { ($_ => \&_file) } keys %FILE,
+    );
+    my %post = map { ("/$_" => $self->can("_$_")) } qw(end publish);
     return sub {
         my $env      = shift;
         my $method   = $env->{REQUEST_METHOD};
-        my $response = _other_site($env) || $policy->refusal($env) || $self->_response($env, $get, \%post);
+        my $response = _other_site($env) || $policy->refusal($env) || $self->_response($env, \%get, \%post);
         return EventSource::XS::Response->for_method($method, $response);
     };
 }
+
+# The label of the tails of this process.
+sub label { return "eventsource admin $$" }
 
 # Private functions and methods
 
@@ -99,8 +97,10 @@ sub _answer {
 
 sub _answer_look {
     my ($self, $env) = @_;
-    my $look = EventSource::XS::Hub::Admin::Look->new(name => $self->{name}, %{$self->_query($env)});
-    return _answer(sub { $look->take($self->{open} ? $self->{open}->(timeout => $PATIENCE) : $self->{hub}) });
+    my $hub  = $self->{hub};
+    my $name = length $hub->{name} ? $hub->{name} : undef;
+    my $look = EventSource::XS::Hub::Admin::Look->new(name => $name, %{_query($env)});
+    return _answer(sub { $look->take(defined $name ? $hub->process(timeout => $PATIENCE) : $hub) });
 }
 
 # A page of another site can send a request that changes something, but no body of JSON without asking first.
@@ -127,16 +127,13 @@ sub _answer_post {
 
 sub _end {
     my ($self, $given) = @_;
-    return {count => $self->_hub->end(label => [$given->{label} // ''], finish => $given->{finish} ? 1 : 0)};
+    return {count => $self->{hub}->end(label => [$given->{label} // ''], finish => $given->{finish} ? 1 : 0)};
 }
 
 sub _file {
     my ($name, $type) = @{$FILE{$_[0]{PATH_INFO}}};
     return EventSource::XS::Response->of(200, $type, EventSource::XS::Share->content("admin/$name"), @HEADERS);
 }
-
-# The object that publishes and ends streams.
-sub _hub { my $self = shift; return $self->{hub} || $self->{open}->() }
 
 # A browser says which site a request comes from. Another port of this machine is the same site, and another origin.
 sub _other_site {
@@ -151,12 +148,12 @@ sub _publish {
     my ($self, $given) = @_;
     my %event = map { length($given->{$_} // '') ? ($_ => $given->{$_}) : () } qw(event key);
     $event{retain} = 1 if $given->{retain};
-    return {id => $self->_hub->publish($given->{channel} // '', {%event, data => $given->{data} // ''})};
+    return {id => $self->{hub}->publish($given->{channel} // '', {%event, data => $given->{data} // ''})};
 }
 
 # The channel that is looked at, and what the names of others are to contain.
 sub _query {
-    my ($self, $env) = @_;
+    my $env   = shift;
     my $given = Plack::Request->new($env)->query_parameters;
     my %query;
     for my $name (grep { length($given->{$_} // '') } qw(channel filter)) {
@@ -171,25 +168,10 @@ sub _response {
     my ($path, $method) = @$env{qw(PATH_INFO REQUEST_METHOD)};
     return _slash($env) if $path eq '';
     my $action = $post->{$path};
-    my $answer = $action || $get->{$path} || $FILE{$path} && \&_file or return _text(404, 'There is no such page');
+    my $answer = $action || $get->{$path} or return _text(404, 'There is no such page');
     return _text(405, 'POST',        Allow => 'POST')      if $action  && $method ne 'POST';
     return _text(405, 'GET or HEAD', Allow => 'GET, HEAD') if !$action && $method !~ /\A(?:GET|HEAD)\z/;
     return $action ? $self->_answer_post($env, $action) : $answer->($env);
-}
-
-# The applications of the paths that are read.
-sub _routes {
-    my $self   = shift;
-    my $script = EventSource::XS::Hub::Script->app;
-    my $tail =
-        $self->{open}
-        ? Plack::App::EventSource->new(handler_cb => sub { $self->_tail(@_) }, retry => $RETRY)->to_app
-        : $self->{hub}->to_app(channels => sub { $self->_topics($_[0]) }, start => $TAIL_START);
-    return {
-        '/eventsource-hub.js' => sub { $script->({%{$_[0]}, PATH_INFO => ''}) },
-        '/look'               => sub { $self->_answer_look($_[0]) },
-        '/tail'               => $tail,
-    };
 }
 
 # The page is a folder, so that its own files are beside it wherever it is mounted.
@@ -201,22 +183,6 @@ sub _slash {
     return _text(302, 'The page is a folder', Location => "$name/$query");
 }
 
-# The tail of a named hub.
-sub _tail {
-    my ($self, $connection, $env) = @_;
-    my $topic = $self->_topics($env);
-    return $connection->finish if !defined $topic || ref $topic eq 'ARRAY';
-    my $feed = EventSource::XS::Hub::Admin::Feed->new($self->{open}, $topic, $TAIL_START);
-    local ($@, $SIG{__DIE__});
-    return if eval {
-        $connection->spawn(sub { $feed->run(shift) }, max_children => $MAX_CHILDREN);
-    };
-    EventSource::Error->own($@);
-    my $why = $@ ? EventSource::XS::Reason->message_of($@) : "there are $MAX_CHILDREN of them already";
-    $connection->finish(event => 'none', data => $why);
-    return;
-}
-
 sub _text {
     my ($status, $text, @headers) = @_;
     return EventSource::XS::Response->text($status, $text, @HEADERS, @headers);
@@ -224,8 +190,8 @@ sub _text {
 
 # The topics that the tail follows, or a refusal.
 sub _topics {
-    my ($self, $env) = @_;
-    my $name    = $self->_query($env)->{channel} // return;
+    my $env     = shift;
+    my $name    = _query($env)->{channel} // return;
     my $problem = $name =~ /[*]/ ? undef : EventSource::XS::Hub::Name->problem($name);
     return _text(400, "a channel's name $problem") if defined $problem;
     return $name                                   if $name !~ /[*]/;
