@@ -10,9 +10,9 @@ use warnings;
 # reads XML with regular expressions (XML::Stream: "&amp;amp;lt;" becomes "<"), decodes UTF-8 piece by piece too, and warns of
 # undefined values at each connection. A crate would be a program of its own with tokio, for what is not busy.
 #
-# Parts that live as long as the bridge: Options, Log, SubscriptionList. While it holds the lease: Positions, which the hub
-# keeps, and HubQueue. As long as a connection: Session, with a Node for each that is followed, and Outbox. Each is in
-# EventSource::XS::XMPP. Calls go from here to Session, from there to Node, Outbox and HubQueue, and from these to Positions.
+# Parts that live as long as the bridge: Options. While it holds the lease: Positions, which the hub keeps, and
+# HubQueue. As long as a connection: Session, with a Node for each that is followed. Each is in EventSource::XS::XMPP. Calls go
+# from here to Session, from there to Node and HubQueue, and from these to Positions.
 
 our $VERSION = '0.100';
 
@@ -20,10 +20,8 @@ use EventSource::Hub::Lease;
 use EventSource::XS ();
 use EventSource::XS::Reason;
 use EventSource::XS::Settings;
-use EventSource::XS::XMPP::Log;
 use EventSource::XS::XMPP::Options;
 use EventSource::XS::XMPP::Publisher;
-use EventSource::XS::XMPP::SubscriptionList;
 use Scalar::Util qw(weaken);
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
@@ -36,12 +34,7 @@ my $MAX_HUB_PAUSE = 5;
 
 sub new {
     my ($class, @given) = @_;
-    my $options = $OPTIONS->new($SETTINGS->parse('new takes settings', @given));
-    return bless {
-        options           => $options,
-        log               => EventSource::XS::XMPP::Log->new($options->report),
-        subscription_list => EventSource::XS::XMPP::SubscriptionList->new,
-    }, $class;
+    return bless {options => $OPTIONS->new($SETTINGS->parse('new takes settings', @given)), lists => {}}, $class;
 }
 
 # Public methods
@@ -51,7 +44,7 @@ sub is_connected { return !!($_[0]{session} && $_[0]{session}->is_ready) }
 sub publisher {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('publisher takes settings', @given);
-    %given = (map({ $_ => $class->{options}->$_ } qw(hub prefix service)), %given) if ref $class;
+    %given = (map({ $_ => $class->{options}{$_} } qw(hub prefix service)), %given) if ref $class;
     $SETTINGS->known(\%given, [qw(hub payload prefix service)], 'option %s of publisher');
     $SETTINGS->named_hub($given{hub});
     $OPTIONS->check_service($given{service});
@@ -75,7 +68,7 @@ sub start {
     $self->{loading}    = EventSource::XS::XMPP::Timer->new($self, most => $MAX_HUB_PAUSE);
     weaken(my $weak = $self);
     $self->{lease} = EventSource::Hub::Lease->new(
-        hub       => $self->{options}->hub,
+        hub       => $self->{options}{hub},
         name      => $self->{options}->channel('bridge'),
         on_change => sub { $weak->_follow_lease if $weak },
     );
@@ -102,18 +95,18 @@ sub DESTROY {
 
 # The lease is held: reads what was published, and connects.
 sub _begin {
-    my $self = shift;
-    my ($options, $log) = @$self{qw(options log)};
+    my $self      = shift;
+    my $options   = $self->{options};
     my $is_loaded = do {
         local $SIG{__DIE__};
-        eval { $self->{positions} = EventSource::XS::XMPP::Positions->load($options, $log); 1 }
+        eval { $self->{positions} = EventSource::XS::XMPP::Positions->load($options); 1 }
     };
     if (!$is_loaded) {
-        $log->write_once('the hub: ' . EventSource::XS::Reason->message_of($@));
+        $options->report_once('the hub: ' . EventSource::XS::Reason->message_of($@));
         return $self->{loading}->retry('_begin');
     }
     $self->{loading}->reset;
-    $self->{queue} = EventSource::XS::XMPP::HubQueue->new($options, $log, $self->{positions});
+    $self->{queue} = EventSource::XS::XMPP::HubQueue->new($options, $self->{positions});
     return $self->_connect;
 }
 
@@ -123,7 +116,7 @@ sub _connect {
         if !$self->{queue}->is_empty;    # a list says nothing of what waits
     weaken(my $weak = $self);
     $self->{session} = EventSource::XS::XMPP::Session->open(
-        (map { $_ => $self->{$_} } qw(log options positions queue subscription_list)),
+        (map { $_ => $self->{$_} } qw(lists options positions queue)),
         on_ready => sub { $weak->_note_login(@_)    if $weak },
         on_nodes => sub { $weak->_note_connection   if $weak },
         on_end   => sub { $weak->_connect_later(@_) if $weak },
@@ -135,13 +128,13 @@ sub _connect {
 sub _connect_later {
     my ($self, $reason, $is_final) = @_;
     delete $self->{session};
-    my ($options, $log) = @$self{qw(options log)};
+    my $options = $self->{options};
     if ($is_final) {
-        return $options->on_refused->($reason) if $options->on_refused && !$self->{was_ready};
-        $log->write_once("the server refuses the login ($reason); the next attempt is in some minutes");
+        return $options->{on_refused}->($reason) if $options->{on_refused} && !$self->{was_ready};
+        $options->report_once("the server refuses the login ($reason); the next attempt is in some minutes");
         return $self->{connecting}->after($LONG_PAUSE * (0.5 + rand 0.5), '_connect');
     }
-    $log->write_once("no connection: $reason");
+    $options->report_once("no connection: $reason");
     return $self->{connecting}->retry('_connect');
 }
 
@@ -177,14 +170,14 @@ sub _load {
 # The service answers: what was reported before is news again.
 sub _note_connection {
     my $self = shift;
-    $self->{log}->forget if $self->{connecting}->has_failed;
+    $self->{options}->forget_reports if $self->{connecting}->has_failed;
     return $self->{connecting}->reset;
 }
 
 sub _note_login {
     my ($self, $jid) = @_;
     $self->{was_ready} = 1;
-    return $self->{log}->write("connected as $jid", !!0);
+    return $self->{options}->report("connected as $jid", !!0);
 }
 
 1;

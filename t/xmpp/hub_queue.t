@@ -16,7 +16,6 @@ require EventSource::XS::XMPP::Event;
 require EventSource::XS::XMPP::HubQueue;
 require EventSource::XS::XMPP::Options;
 require EventSource::XS::XMPP::Positions;
-require EventSource::XS::XMPP::Log;
 AnyEvent::detect();
 
 my $started = Testing::StoredHub->start(undef, publish_timeout => 0.2);
@@ -39,9 +38,8 @@ my $options = EventSource::XS::XMPP::Options->new(
     report   => sub { push @reported, $_[0] },
     format   => sub { return $_[0]{id} eq 'bad' ? die "on purpose\n" : $_[0]{id} },
 );
-my $log       = EventSource::XS::XMPP::Log->new($options->report);
-my $positions = EventSource::XS::XMPP::Positions->load($options, $log);
-my $queue     = EventSource::XS::XMPP::HubQueue->new($options, $log, $positions);
+my $positions = EventSource::XS::XMPP::Positions->load($options);
+my $queue     = EventSource::XS::XMPP::HubQueue->new($options, $positions);
 my $parser    = AnyEvent::XMPP::Parser->new;
 
 # An item with a payload of so many bytes or more.

@@ -1,12 +1,10 @@
-# What follows from the list of a node's items and from its notifications, in which order, and which lists of subscriptions are
-# believed: as tables, without a service.
+# What follows from the list of a node's items and from its notifications, and in which order: as tables, without a service.
 
 use lib 't/lib';
 use Testing;
 use EventSource::XS::XMPP::Event;
 use EventSource::XS::XMPP::Known;
 use EventSource::XS::XMPP::Node;
-use EventSource::XS::XMPP::SubscriptionList;
 
 my $MOST = 10;    # items of a list
 
@@ -92,24 +90,6 @@ subtest 'notifications after the list' => sub {
     is_deeply shown($node->take_list(known(), 0, {id => 2})), ['item* 2', 'order 2', 'item 3'],
         'in the order of the service';
     ok !$node->needs_list, 'one list is enough';
-};
-
-subtest 'lists of subscriptions' => sub {
-    my $list  = EventSource::XS::XMPP::SubscriptionList->new;
-    my @nodes = map { EventSource::XS::XMPP::Node->new($_) } qw(a b);
-    my $names = sub {
-        my $missing = $list->missing_of(@_, @nodes);
-        return $missing && [map { $_->name } @$missing];
-    };
-    my @both = map { {node => $_, state => 'subscribed'} } qw(a b);
-    is_deeply $names->(\@both),                                        [],        'of both';
-    is_deeply $names->([$both[0]]),                                    ['b'],     'of one';
-    is_deeply $names->([$both[0], {node => 'b', state => 'pending'}]), ['b'],     'of one that is not accepted yet';
-    is_deeply $names->([]),                                            [qw(a b)], 'an empty one is believed';
-    is $names->([]), undef, 'not again';
-    is $names->([]), undef, 'nor later';
-    is_deeply $names->(\@both), [],        'until another one has some';
-    is_deeply $names->([]),     [qw(a b)], 'then it is';
 };
 
 done_testing;

@@ -86,6 +86,9 @@ subtest 'a service that lists no subscriptions' => sub {
     for (1 .. 2) { $server->list_subscriptions->list('news') }
     ok wait_until($DEADLINE, sub { $bridge->log =~ /$problem: none is there$/m }), 'and then reported';
     is scalar(() = $bridge->log =~ /$problem/g), 2, 'each once';
+    $server->list_subscriptions('news')->list('news');
+    $server->list_subscriptions->follow('news');
+    is losses($bridge), 2, 'it is believed again when another list has had some';
     $bridge->stop;
 };
 

@@ -40,7 +40,7 @@ sub digest {
 sub fields {
     my ($self, $options) = @_;
     my $fields =
-        $self->{kind} eq 'item' ? $self->_fields_of_item($options->format) : $self->_fields_of_change($options);
+        $self->{kind} eq 'item' ? $self->_fields_of_item($options->{format}) : $self->_fields_of_change($options);
     my $is_key = $fields && $self->is_of_item && !defined EventSource::XS::Hub::Name->problem($self->{id});
     return $is_key ? {key => $self->{id}, %$fields} : $fields;
 }
@@ -86,7 +86,7 @@ sub xml {
 # Of a retraction, a purge or a deletion.
 sub _fields_of_change {
     my ($self, $options) = @_;
-    my $type = $options->event_for($self->{kind});
+    my $type = $options->{events}{$self->{kind}};
     return defined $type ? {event => $type, data => $self->{id} // $self->{node}} : undef;
 }
 

@@ -13,10 +13,9 @@ my $MAX_PAUSE = 5;          # seconds between two attempts
 my $PER_TURN  = 100;        # events, before the event loop gets its turn
 
 sub new {
-    my ($class, $options, $log, $positions) = @_;
+    my ($class, $options, $positions) = @_;
     my $self = bless {
         options   => $options,
-        log       => $log,
         positions => $positions,
         events    => [],
         bytes     => 0,
@@ -70,7 +69,7 @@ sub _drain {
         my $is_done = eval { $self->_publish($event); 1 };
         return if $self->{events} != $events;
         if (!$is_done) {
-            $self->{log}->write_once('the hub takes no events: ' . EventSource::XS::Reason->message_of($@));
+            $self->{options}->report_once('the hub takes no events: ' . EventSource::XS::Reason->message_of($@));
             return $self->{timer}->retry('_drain');
         }
         $self->{timer}->reset;
@@ -97,18 +96,18 @@ sub _publish {
 # Publishes the fields of an event. What is wrong with the event itself is reported, and the event left out.
 sub _publish_fields {
     my ($self, $event, $known) = @_;
-    my $channel = $self->{options}->prefix . $event->node;
-    my $once    = $known->key($self->{options}->service . "\0$channel", $event->id, $event->digest);
+    my $channel = $self->{options}{prefix} . $event->node;
+    my $once    = $known->key($self->{options}{service} . "\0$channel", $event->id, $event->digest);
     local ($@, $SIG{__DIE__});
     return if eval {
         my $fields = $event->fields($self->{options});
-        $self->{options}->hub->publish($channel, $fields, {once => $once}) if $fields;
+        $self->{options}{hub}->publish($channel, $fields, {once => $once}) if $fields;
         1;
     };
     my $error = $@;
     die $error if blessed $error && $error->isa('EventSource::Error') && $error->code ne 'invalid';
     my $why = EventSource::XS::Reason->message_of($error);
-    $self->{log}->write('the ' . $event->title . " is not published: $why", !!1);
+    $self->{options}->report('the ' . $event->title . " is not published: $why", !!1);
     return;
 }
 

@@ -2,9 +2,11 @@ package EventSource::XS::XMPP::Options;
 use strict;
 use warnings;
 
-# The settings of a bridge: checked, with their defaults, and the same from then on. "new" in EventSource::XMPP has the manual.
+# The settings of a bridge, which all its parts have: checked, with their defaults, and the same from then on. What is reported is
+# reported here. "new" in EventSource::XMPP has the manual. Besides the settings there are names and patterns, of nodes.
 
 use EventSource::XS::Hub::Name;
+use EventSource::XS::Reason;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed);
 
@@ -49,11 +51,6 @@ sub new {
 
 # Public methods
 
-for my $name (qw(format hub max_items on_refused poll prefix report service)) {
-    no strict 'refs';    ## no critic (ProhibitNoStrict)
-    *$name = sub { return $_[0]{$name} };
-}
-
 # The name of a channel of the bridge's own, of which each service and prefix has one.
 sub channel {
     my ($self, $what) = @_;
@@ -81,8 +78,12 @@ sub connection {
     return map { defined $self->{$_} ? ($_ => $self->{$_}) : () } qw(ca host jid max_stanza password port tls);
 }
 
-# The type of the event for a retraction, a purge or a deletion; undef if it is not published.
-sub event_for { return $_[0]{events}{$_[1]} }
+# A problem, or all of them, is reported again when it comes again.
+sub forget_reports {
+    my ($self, @problems) = @_;
+    delete @{$self->{reported}}{@problems ? @problems : keys %{$self->{reported}}};
+    return;
+}
 
 # Returns true if a node is followed as soon as the service lists it.
 sub has_pattern_for {
@@ -90,19 +91,25 @@ sub has_pattern_for {
     return scalar grep { $name =~ $_ } @{$self->{patterns}};
 }
 
-sub is_newest_first { return $_[0]{newest_first} }
-
 # Applications may publish to the node; without a name, to any node.
 sub may_publish {
     my ($self, $name) = @_;
     return $self->{publish} && (!defined $name || !ref $self->{publish} || $self->{publish}->($name));
 }
 
-# The names of nodes that are followed whether the service lists them or not.
-sub names { return @{$_[0]{names}} }
+# A publisher chooses the ids of items and the names of nodes, and no line of a log.
+sub report {
+    my ($self, $text, $is_problem) = @_;
+    $self->{report}->(EventSource::XS::Reason->visible($text), !!$is_problem);
+    return;
+}
 
-# Returns true if the items that nodes have are not published when the service is read for the first time.
-sub skips_old_items { return $_[0]{start} eq 'latest' }
+# A problem is reported once, until the connection is there again.
+sub report_once {
+    my ($self, $problem) = @_;
+    $self->report($problem, !!1) if !$self->{reported}{$problem}++;
+    return;
+}
 
 # Private functions
 

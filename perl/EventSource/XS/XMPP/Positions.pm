@@ -7,10 +7,11 @@ use warnings;
 
 use EventSource::XS::Reason;
 use EventSource::XS::XMPP::Known;
-use EventSource::XS::XMPP::Record;
+use EventSource::XS::XMPP::Publisher;
 use EventSource::XS::XMPP::Timer;
 
-my $EVENT = 'eventsource-xmpp';
+my $PUBLISHER = 'EventSource::XS::XMPP::Publisher';
+my $EVENT     = 'eventsource-xmpp';
 
 my $SAVE_AFTER  = 1;    # seconds; what was not saved is not published twice (EventSource::XS::XMPP::Known)
 my $RETRY_AFTER = 5;
@@ -25,16 +26,16 @@ sub is_first_reading { return $_[0]{is_first_reading} }
 # The EventSource::XS::XMPP::Known of a node.
 sub known {
     my ($self, $node) = @_;
-    return $self->{known}{$node} ||= EventSource::XS::XMPP::Known->new(undef, $self->{options}->max_items);
+    return $self->{known}{$node} ||= EventSource::XS::XMPP::Known->new(undef, $self->{options}{max_items});
 }
 
 # Reads what was saved. Throws an EventSource::Error if the hub does not say it.
 sub load {
-    my ($class, $options, $log) = @_;
-    my $self  = bless {options => $options, log => $log, channel => $options->channel('nodes'), changed => {}}, $class;
+    my ($class, $options) = @_;
+    my $self  = bless {options => $options, channel => $options->channel('nodes'), changed => {}}, $class;
     my %saved = $self->_saved;
     $self->{known} =
-        {map { $_ => EventSource::XS::XMPP::Known->new($saved{$_}, $options->max_items) } keys %saved};
+        {map { $_ => EventSource::XS::XMPP::Known->new($saved{$_}, $options->{max_items}) } keys %saved};
     $self->{is_first_reading} = !%saved;
     $self->{timer}            = EventSource::XS::XMPP::Timer->new($self);
     return $self;
@@ -65,7 +66,7 @@ sub save {
     my ($self, $node) = @_;
     my $known = $self->known($node);
     my %saved = (node => $node, known => $known->saved);
-    $self->{options}->hub->publish($self->{channel}, EventSource::XS::XMPP::Record->event($EVENT, $node, \%saved));
+    $self->{options}{hub}->publish($self->{channel}, $PUBLISHER->event_of($EVENT, $node, \%saved));
     $known->note_saved;
     delete $self->{changed}{$node};
     return;
@@ -86,8 +87,8 @@ sub save_changed {
     for my $node (sort keys %{$self->{changed}}) {
         local ($@, $SIG{__DIE__});
         next if eval { $self->save($node); 1 };
-        $self->{log}
-            ->write_once('what was published cannot be saved in the hub: ' . EventSource::XS::Reason->message_of($@));
+        $self->{options}
+            ->report_once('what was published cannot be saved in the hub: ' . EventSource::XS::Reason->message_of($@));
         return $self->{timer}->after($RETRY_AFTER, 'save_changed');
     }
     return;
@@ -99,7 +100,7 @@ sub save_changed {
 sub _saved {
     my $self = shift;
     my @saved =
-        map { EventSource::XS::XMPP::Record->of($_, $EVENT) // () } $self->{options}->hub->state($self->{channel});
+        map { $PUBLISHER->record_of($_, $EVENT) // () } $self->{options}{hub}->state($self->{channel});
     return map { ($_->{node} => $_->{known}) } grep { defined $_->{node} } @saved;
 }
 

@@ -8,7 +8,6 @@ use warnings;
 
 use Digest::SHA qw(sha256_base64);
 use EventSource::XS::Settings;
-use EventSource::XS::XMPP::Record;
 use EventSource::XS::XMPP::Stanza;
 use JSON::MaybeXS ();
 use Time::HiRes   ();
@@ -27,13 +26,30 @@ my $count = 0;
 # The item of an event of the channel: a hash with node, id and payload; undef of another event.
 sub item_of {
     my ($class, $event) = @_;
-    my $item = EventSource::XS::XMPP::Record->of($event, $EVENT) or return undef;
+    my $item = $class->record_of($event, $EVENT) or return undef;
     return grep({ !defined $item->{$_} || ref $item->{$_} } qw(id node payload)) ? undef : $item;
 }
 
 sub new {
     my ($class, %option) = @_;
     return bless {%option}, $class;
+}
+
+# The event that keeps a structure in the state of a channel of the hub, as JSON.
+sub event_of {
+    my ($class, $type, $key, $record) = @_;
+    return {event => $type, key => $key, retain => 1, data => $JSON->encode($record)};
+}
+
+# The structure of such an event, a hash; undef if it has none. With show_channel => 'data' the hub puts the data that was
+# published into another structure, beside the name of the channel. A bridge that was not told of that has published without.
+sub record_of {
+    my ($class, $event, $type) = @_;
+    return undef if ($event->{event} // '') ne $type;
+    local ($@, $SIG{__DIE__});
+    my $record = eval { $JSON->decode($event->{data}) };
+    $record = eval { $JSON->decode($record->{data}) } if ref $record eq 'HASH' && exists $record->{channel};
+    return ref $record eq 'HASH' ? $record : undef;
 }
 
 sub publish {
@@ -47,7 +63,7 @@ sub publish {
     $SETTINGS->refuse(id => 'id must be 1 to 1,024 characters that XML can have')
         if !length $id || length $id > 1024 || !$STANZA->is_fit($id);
     my %item = (node => $node, id => $id, payload => $self->_payload_of($channel, $event));
-    $self->{hub}->publish($self->{channel}, EventSource::XS::XMPP::Record->event($EVENT, _key($node, $id), \%item));
+    $self->{hub}->publish($self->{channel}, $self->event_of($EVENT, _key($node, $id), \%item));
     return $id;
 }
 
