@@ -2,11 +2,10 @@ package EventSource::XS::Command::Tail;
 use strict;
 use warnings;
 
-# `eventsource tail`: prints events as they come, of a hub process or of a URL. Both ways a lost stream is resumed after its
-# last id.
+# `eventsource tail`: prints events as they come, of a hub process or of a URL, which EventSource::Client reads. Both ways a lost
+# stream is resumed after its last id.
 
 use EventSource::XS::Command;
-use EventSource::XS::Command::Tail::Output;
 use IO::Poll    qw(POLLERR POLLHUP POLLIN);
 use List::Util  qw(min);
 use Time::HiRes qw(time);
@@ -23,28 +22,90 @@ my $MAX_EVENT = 16 << 20;
 # The pauses between two attempts to connect again, in seconds.
 my ($FIRST_PAUSE, $LONGEST_PAUSE) = (0.05, 1);
 
-# A signal may come just before poll() begins to wait, so it never waits for long.
-my $LONGEST_WAIT = 1;
+# A signal may come just before poll() or the client begins to wait, so that is never for long, in seconds.
+my $LONGEST_WAIT = 0.5;
+
+# Events of a URL that are printed together if more are there already.
+my $AT_ONCE = 100;
 
 sub run {
     my ($class, @arguments) = @_;
     my $option = $COMMAND->options('tail', \@arguments, @OPTIONS) or return 0;
-    my $output = EventSource::XS::Command::Tail::Output->new($option);
     my $self   = bless {
         option => $option,
-        output => $output,
+        lines  => '',
         until  => defined $option->{timeout} ? time + $option->{timeout} : undef,
+        _checked($option),
     }, $class;
     local @SIG{qw(INT TERM)} = (sub { $self->{is_over} = 1 }) x 2;
-    if (@arguments && $arguments[0] =~ m{\Ahttps?://}) {
-        require EventSource::XS::Command::Tail::URL;
-        EventSource::XS::Command::Tail::URL->new(%$self, is_over => sub { $self->_is_over }, max_event => $MAX_EVENT)
-            ->follow(@arguments);
+    my $is_url = @arguments && $arguments[0] =~ m{\Ahttps?://};
+    my $follow = $is_url ? '_follow_url' : '_follow_hub';
+    $self->$follow(@arguments);
+    return $self->{left} ? 1 : 0;
+}
+
+# The form and the filters of the output.
+sub _checked {
+    my $option  = shift;
+    my @formats = grep { $option->{$_} } qw(json raw data);
+    $COMMAND->usage('one of --json, --raw, --data') if @formats > 1;
+    my ($filter) = grep { defined $option->{$_} } qw(event match count);
+    $COMMAND->usage("--raw prints all bytes of the stream: without --$filter") if $option->{raw} && defined $filter;
+    for my $name (grep { defined $option->{$_} } qw(count last)) {
+        $COMMAND->usage("--$name takes a number from 1 on") if $option->{$name} < 1;
     }
-    else {
-        $self->_follow_hub(@arguments);
+    my $match = defined $option->{match} ? $COMMAND->text('--match', $option->{match}) : undef;
+    my $regex = defined $match           ? eval { qr/$match/ }                         : undef;
+    $COMMAND->usage('--match is not a regular expression: ' . $COMMAND->message_of($@)) if defined $match && !$regex;
+    my @names = map { $COMMAND->text('--event', $_) } @{$option->{event} || []};
+    return (
+        format => $formats[0] // 'text',
+        left   => $option->{count},
+        names  => @names ? {map { $_ => 1 } @names} : undef,
+        regex  => $regex,
+    );
+}
+
+# Follows a URL. A server that has never sent a stream is not asked again: the URL may be wrong.
+sub _follow_url {
+    my ($self, $url, @others) = @_;
+    my ($option, $has_opened) = ($self->{option});
+    $COMMAND->usage("a URL is followed alone, without '$others[0]'") if @others;
+    my ($of_hub) = grep { defined $option->{$_} } qw(hub socket autostart channel last from-start from-state);
+    $COMMAND->usage("--$of_hub is for hubs, not for a URL") if defined $of_hub;
+    my $on_error = sub {
+        my ($client, $error) = @_;
+        return     if $client->state eq 'closed';
+        die $error if !$has_opened;
+        $COMMAND->complain('tail', $COMMAND->message_of($error) . '; connecting again');
+    };
+    require EventSource::Client;
+    my $client = EventSource::Client->new(
+        url           => $url,
+        headers       => ['User-Agent' => 'eventsource/' . $COMMAND->VERSION],
+        last_event_id => $self->_after,
+        max_event     => $MAX_EVENT,
+        on_bytes      => sub { $self->_print_raw($_[1]) },
+        on_error      => $on_error,
+        on_open       => sub { $has_opened = 1 },
+    );
+    my $unprinted = 0;
+
+    while (!$self->_is_over) {
+        my $event = $client->next($unprinted ? 0 : $LONGEST_WAIT);
+        last                     if !$event && $client->state eq 'closed';
+        $self->_add_line($event) if $event;
+        next                     if $event && ++$unprinted < $AT_ONCE;
+        $self->_print_lines;
+        $unprinted = 0;
     }
-    return $output->is_short ? 1 : 0;
+    return $self->_print_lines;
+}
+
+# The id to begin after.
+sub _after {
+    my $after = $_[0]{option}{after};
+    return defined $after ? $COMMAND->text('--after', $after) : undef;
 }
 
 sub _follow_hub {
@@ -54,9 +115,8 @@ sub _follow_hub {
     my @given  = grep { $option->{$_} } qw(last from-start from-state after);
     $COMMAND->usage('one of --last, --from-start, --from-state, --after') if @given > 1;
     my %start = (last => -($option->{last} || 0), 'from-start' => 'oldest', 'from-state' => 'state');
-    my $after = defined $option->{after} ? $COMMAND->text('--after', $option->{after}) : undef;
-    my $raw   = sub { $self->{output}->raw($_[1]) };
-    $self->{begin} = {start => @given && $start{$given[0]} || 'latest', after => $after, on_bytes => $raw};
+    my $start = @given && $start{$given[0]} || 'latest';
+    $self->{begin} = {start => $start, after => $self->_after, on_bytes => sub { $self->_print_raw($_[1]) }};
     my $pause = $FIRST_PAUSE;
     my $is_ok = eval { $self->_connect };
     die $@ if !$is_ok && !($self->{hub} && $COMMAND->exit_code($@) == 4);    # it has ended without an answer
@@ -88,7 +148,10 @@ sub _connect {
 
 sub _is_over {
     my $self = shift;
-    return $self->{is_over} || $self->{output}->is_complete || defined $self->{until} && time >= $self->{until};
+    return
+           $self->{is_over}
+        || defined $self->{left}  && !$self->{left}
+        || defined $self->{until} && time >= $self->{until};
 }
 
 # Reads until the stream ends. Returns true if there was anything to read. The output is watched too: a reader such as head
@@ -120,10 +183,39 @@ sub _take {
             $COMMAND->complain('tail', "gap: $where ($event->{data})");
         }
         else {
-            $self->{output}->event($event);
+            $self->_add_line($event);
         }
     }
-    $self->{output}->flush;
+    return $self->_print_lines;
+}
+
+# Adds the line of an event that the options select.
+sub _add_line {
+    my ($self, $event) = @_;
+    return          if $self->{format} eq 'raw' || defined $self->{left} && !$self->{left};
+    return          if $self->{names}                                    && !$self->{names}{$event->{event}};
+    return          if $self->{regex}                                    && $event->{data} !~ $self->{regex};
+    $self->{left}-- if defined $self->{left};
+    my %event = (%$event, time => $COMMAND->utc(time));
+    my $line =
+          $self->{format} eq 'data' ? "$event->{data}\n"
+        : $self->{format} eq 'json' ? $COMMAND->json(\%event) . "\n"
+        : $COMMAND->line(map { defined ? $_ : '' } @event{qw(time channel event id data)});
+    utf8::encode($line) if $self->{format} eq 'data';
+    $self->{lines} .= $line;
+    return;
+}
+
+sub _print_lines {
+    my $self = shift;
+    $COMMAND->print($self->{lines}) if length $self->{lines};
+    $self->{lines} = '';
+    return;
+}
+
+sub _print_raw {
+    my ($self, $bytes) = @_;
+    $COMMAND->print($bytes) if $self->{format} eq 'raw';
     return;
 }
 
