@@ -32,6 +32,14 @@ my $LEASE = 10;    # seconds
 # As the table says. A message to a hub process may be a little longer, as MariaDB's packets may by default.
 my $MAX_BYTES = 16_000_000;
 
+# The counts for a monitor: the name without its prefix, the count, the unit, the text.
+my @GAUGES = (
+    [waiting            => 'waiting',      '',        'Committed rows that wait to be published.'],
+    [oldest_age_seconds => 'oldest_age',   'seconds', 'For how long the oldest of these rows has waited.'],
+    [dead_letters       => 'dead_letters', '',        'Dead letters, which wait to be mended.'],
+    [followed           => 'follower',     '',        '1 if a process follows the outbox, otherwise 0.'],
+);
+
 sub new {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('new takes settings', @given);
@@ -95,15 +103,20 @@ sub metrics_app {
     );
 }
 
-# The counts as text of OpenMetrics.
+# The counts as text of OpenMetrics 1.0. The names of a hub and of a table need no escapes.
 sub openmetrics {
     my ($self, $handle) = @_;
-    require EventSource::XS::Outbox::Metrics;
-    return EventSource::XS::Outbox::Metrics->text(
-        $self->stats($handle),
-        hub   => $self->{hub}{name},
-        table => $self->{table}
-    );
+    my $labels = qq(hub="$self->{hub}{name}",table="$self->{table}");
+    my $counts = $self->stats($handle);
+    $counts->{follower} = defined $counts->{follower} ? 1 : 0;
+    my $text = '';
+    for my $gauge (@GAUGES) {
+        my ($name, $count, $unit, $help) = ("eventsource_outbox_$gauge->[0]", @$gauge[1 .. 3]);
+        $text .= "# TYPE $name gauge\n";
+        $text .= "# UNIT $name $unit\n" if length $unit;
+        $text .= "# HELP $name $help\n$name\{$labels} $counts->{$count}\n";
+    }
+    return "$text# EOF\n";
 }
 
 # Writes a row, in the transaction of the handle. The hub checks the event in the form that it will have.

@@ -20,12 +20,9 @@ use EventSource::XS::Settings;
 use EventSource::XS::UTF8;
 use JSON::MaybeXS ();
 use Plack::App::EventSource::Connection;
-use Plack::Util::Accessor qw(
-    authorize compress headers http_host hub keepalive linger max_body max_streams max_streams_per native nodes
-    origins position prefix preamble retry start timeout
-);
-use overload     ();
-use Scalar::Util qw(blessed);
+use Plack::Util::Accessor ();
+use overload              ();
+use Scalar::Util          qw(blessed);
 
 # An error reports the line of the application. The hub checks the settings of streams for this class.
 our @CARP_NOT = qw(EventSource::Hub Plack::Component);
@@ -35,6 +32,7 @@ my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my @STREAM_SETTINGS =
     qw(compress headers keepalive linger max_streams max_streams_per native position preamble retry start timeout);
 my @ATTRIBUTES = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes origins prefix));
+Plack::Util::Accessor->import(@ATTRIBUTES);
 
 my $MAX_NAME_BYTES   = EventSource::XS::Hub::Name->max_bytes;
 my $MAX_BODY         = 65_536;                                  # bytes
