@@ -12,6 +12,7 @@ use Testing::Client;
 use Testing::Process qw(is_running);
 use Testing::Redis;
 use Testing::Server;
+use Testing::SourceTree qw(write_file);
 
 my $RED_WITHIN   = 10;    # seconds after the first publish that has failed, in which a monitor has to know
 my $GREEN_WITHIN = 15;    # seconds after the end of the trouble
@@ -140,22 +141,6 @@ subtest 'a process that does not answer' => sub {
     is check('test')->{code}, 0, 'it continues';
 };
 
-subtest 'a wrong command line' => sub {
-    delete local $ENV{EVENTSOURCE_HUB};
-    for my $wrong (
-        [[],                   qr/which hub/],
-        [[qw(a b)],            qr/what is 'b'/],
-        [[qw(a --lag x)],      qr/lag/],
-        [[qw(a --pending -1)], qr/--pending takes seconds/],
-        [['a b'],              qr/name must be/],
-    ) {
-        my ($arguments, $message) = @$wrong;
-        my $done = check(@$arguments);
-        is $done->{code}, 2, "hub check @$arguments: 2";
-        like $done->{err}, $message, 'and why';
-    }
-};
-
 subtest 'the store on the command line' => sub {
     my $path = "$folder/run.db";
     my $run  = $shell->start(qw(hub run front --store), "file:$path?sync=event");
@@ -165,9 +150,7 @@ subtest 'the store on the command line' => sub {
     $shell->run(qw(hub stop front));
     $run->stop;
 
-    open my $file, '>', "$folder/store" or die "$folder/store: $!\n";
-    print {$file} "file:$folder/start.db\n";
-    close $file or die "$folder/store: $!\n";
+    write_file("$folder/store", "file:$folder/start.db\n");
     is $shell->run(qw(hub start back --store-from), "$folder/store")->{code}, 0, 'of hub start, from a file';
     is $shell->connect('back')->stats->{store}{place},                        "$folder/start.db", 'is that file';
     is $shell->run(qw(hub start wrong --timeout 1 --store disk))->{code},     3, 'a wrong one starts nothing';

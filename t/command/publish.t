@@ -3,10 +3,11 @@
 use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
-use IO::Handle        ();
-use IPC::Open2        qw(open2);
-use JSON::PP          ();
-use Testing::Deadline qw($DEADLINE wait_until);
+use IO::Handle          ();
+use IPC::Open2          qw(open2);
+use JSON::PP            ();
+use Testing::Deadline   qw($DEADLINE wait_until);
+use Testing::SourceTree qw(slurp);
 
 my $ID = qr/[0-9a-v]{8}-[0-9]+/;
 
@@ -118,29 +119,6 @@ subtest 'forms of the output' => sub {
     is_deeply [data_of('quiet')], [qw(x x x)], 'all are published';
 };
 
-subtest 'wrong arguments end with 2 and a line that says what to do' => sub {
-    for my $case (
-        [qr/which channel/            => []],
-        [qr/no data/                  => ['news']],
-        [qr/--id is for one event/    => [qw(news --id 1 a b)]],
-        [qr/not both/                 => [qw(news --lines --json-lines)]],
-        [qr/standard input, not from/ => [qw(news --lines x)]],
-        [qr/the data is not JSON/     => [qw(news --json), '{']],
-        [qr/the data is not JSON/     => [qw(news --json), "\xEF\xBB\xBF{}"]],
-        [qr/the data is not UTF-8/    => ['news',          "\xFF"]],
-        [qr/the data is not UTF-8/    => ['news',          "a surrogate \xED\xA0\xBD"]],
-        [qr/the data is not UTF-8/    => ['news',          "above U+10FFFF \xF4\x90\x80\x80"]],
-        [qr/Unknown option: evnt/     => [qw(news x --evnt a)]],
-        [qr/must have at most 1024/   => ['n' x 1025, 'x']],
-    ) {
-        my ($message, $arguments) = @$case;
-        my $done = publish(@$arguments);
-        my $code = "@$arguments" =~ /nnn/ ? 5 : 2;
-        is $done->{code}, $code, "$message: exit code $code";
-        like $done->{err}, qr/\Aeventsource publish: .*$message.*\n\z/, 'one line';
-    }
-};
-
 subtest 'without a hub process' => sub {
     my $done = $shell->run(qw(publish --hub nobody --no-autostart --timeout 0.2 news x));
     is $done->{code}, 3, 'exit code 3';
@@ -196,8 +174,7 @@ sub killed_between {
     close $in;
     push @ids, readline $out;
     waitpid $pid, 0;
-    open my $lines, '<', $errors->filename or die "$!\n";
-    my ($message) = grep { /^eventsource/ } readline $lines;
+    my ($message) = slurp($errors->filename) =~ /^(eventsource.*)/m;
     return (scalar(grep { /\A$ID\n\z/ } @ids), $? >> 8, $message // '');
 }
 

@@ -124,22 +124,7 @@ subtest 'what does not fit ends with 5' => sub {
         'the message names the setting';
 };
 
-subtest 'wrong arguments' => sub {
-    for my $case (
-        [publish => qr/--retain needs --key/                      => [qw(stock --retain x)]],
-        [publish => qr/--retain needs --key/                      => [qw(stock --retain --key), '', 'x']],
-        [publish => qr/--retain has no meaning with --json-lines/ => [qw(stock --json-lines --retain)]],
-        [forget  => qr/which channel, and which key/              => ['stock']],
-        [forget  => qr/what is 'more'/                            => [qw(stock key more)]],
-        [forget  => qr/the key is not UTF-8/                      => ['stock', "\xFF"]],
-        [tail    => qr/one of --last/                             => [qw(--from-state --after x)]],
-    ) {
-        my ($command, $message, $arguments) = @$case;
-        my $done = $shell->run($command, '--hub', 'test', @$arguments);
-        is $done->{code}, 2, "$command @$arguments: exit code 2" =~ s/\xFF/?/r;
-        like $done->{err}, qr/\Aeventsource $command: .*$message.*\n\z/, 'one line';
-    }
-    is forget('stock', 'k' x 1025)->{code},                                           5, 'a long key: 5';
+subtest 'a hub that is not there, and the help' => sub {
     is $shell->run(qw(forget --hub nobody --no-autostart --timeout 0.2 a b))->{code}, 3, 'no hub: 3';
     like $shell->run(qw(forget --help))->{out}, qr/Forget a key of the state/, 'the help';
     like $shell->run(qw(--help))->{out},        qr{^  forget +forget a key}m,  'the list';

@@ -93,22 +93,6 @@ subtest 'too few events within the time end with 1' => sub {
     is tail(qw(a --timeout 0.2))->{code},           0, 'no number: 0';
 };
 
-subtest 'wrong arguments' => sub {
-    for my $case (
-        [qr/one of --json, --raw, --data/ => [qw(--json --raw)]],
-        [qr/one of --last/                => [qw(--last 1 --from-start)]],
-        [qr/not a regular expression/     => [qw{--match (}]],
-        [qr/--raw prints all/             => [qw(--raw --count 1)]],
-        [qr/--last is for hubs/           => [qw(--last 1 http://127.0.0.1:1/)]],
-    ) {
-        my ($message, $arguments) = @$case;
-        my $done = tail(@$arguments, '--no-autostart');
-        $done = $shell->run('tail', @$arguments) if "@$arguments" =~ /http/;
-        is $done->{code}, 2, "@$arguments: exit code 2";
-        like $done->{err}, qr/\Aeventsource tail: .*$message.*\n\z/, 'one line';
-    }
-};
-
 subtest 'new events are printed as they come, until a signal' => sub {
     for my $signal (qw(INT TERM)) {
         my $tail = start_tail('live');
