@@ -23,6 +23,7 @@
 # a stream.
 
 use Testing::Application;
+use Testing::SourceTree qw(slurp);
 use EventSource::Hub;
 use JSON::PP qw(decode_json);
 use Plack::Builder;
@@ -61,9 +62,7 @@ sub answer {
 }
 
 sub file {
-    my $name = shift;
-    open my $in, '<:raw', $name or die "$name: $!\n";
-    my $bytes = do { local $/; readline $in };
+    my $bytes = slurp(shift);
     return sub { answer('text/javascript; charset=utf-8', $bytes) };
 }
 

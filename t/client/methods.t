@@ -9,6 +9,7 @@ use Testing::Deadline   qw(wait_until);
 use Testing::HostileServer;
 use Testing::ReadingClient;
 use Testing::SideBySide qw(run_each);
+use Testing::SourceTree qw(write_file);
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
 my $folder = File::Temp->newdir;
@@ -30,9 +31,7 @@ sub serving {
             my ($left) = $head =~ /^Content-Length: ([0-9]+)/mi;
             my $content = '';
             while ($left && length $content < $left) { sysread $client, $content, $left, length $content or return }
-            open my $file, '>:raw', "$folder/$name.$number" or die "$name: $!";
-            print {$file} $content;
-            close $file;
+            write_file("$folder/$name.$number", $content);
             $answer->($client, $number, $head);
         }
     );

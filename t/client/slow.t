@@ -10,6 +10,7 @@ use Testing::Deadline qw(wait_until);
 use Testing::HostileServer;
 use Testing::ReadingClient;
 use Testing::SideBySide qw(run_each);
+use Testing::SourceTree qw(write_file);
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 my $BYTES  = 200_000_000;
@@ -18,9 +19,7 @@ my $folder = File::Temp->newdir;
 
 sub note_in {
     my ($name, $text) = @_;
-    open my $file, '>', "$folder/$name.new" or die "$name: $!";
-    print {$file} $text;
-    close $file or die "$name: $!";
+    write_file("$folder/$name.new", $text);
     rename "$folder/$name.new", "$folder/$name" or die "$name: $!";
     return;
 }

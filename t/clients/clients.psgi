@@ -13,6 +13,7 @@ use Plack::App::EventSource;
 use Plack::Builder;
 use Plack::Request;
 use Testing::Clients::Cases qw(cases);
+use Testing::SourceTree     qw(slurp);
 
 my $JSON  = JSON::PP->new->canonical->utf8;
 my %CODED = (compress    => $ENV{CLIENTS_COMPRESS} ? 1 : 0);
@@ -52,13 +53,6 @@ sub answer {
         EventSource::XS->dispatch;
         return text('text/plain', $code->(%{Plack::Request->new($_[0])->query_parameters}));
     };
-}
-
-sub slurp {
-    my $path = shift;
-    open my $file, '<:raw', $path or die "$path: $!\n";
-    local $/;
-    return scalar readline $file;
 }
 
 # Datastar passes on only events of its own: signals to merge, in JSON.

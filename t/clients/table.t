@@ -4,24 +4,20 @@ use lib 't/lib';
 use Testing;
 use JSON::PP                   ();
 use Testing::Clients::Expected qw(clients gives_up headings runs table version);
+use Testing::SourceTree        qw(slurp);
 
-sub slurp {
-    my $path = shift;
-    open my $file, '<:encoding(UTF-8)', $path or die "$path: $!\n";
-    local $/;
-    return scalar readline $file;
-}
+sub text_of { return slurp(shift, ':encoding(UTF-8)') }
 
-my $pod = slurp('perl/EventSource/Clients.pod');
+my $pod = text_of('perl/EventSource/Clients.pod');
 my ($table) = $pod =~ /^=head1 CLIENTS\n\n(.*?)\n=head2/ms;
 is $table, table(), 'perl/EventSource/Clients.pod has the table of Testing::Clients::Expected';
 my $gives_up = join ', ', gives_up();
 like $pod, qr/these give up:\n\Q$gives_up\E[.]$/m, 'and who gives up after a 429';
 is_deeply [$pod =~ /^=head2 (.*)$/mg], [headings(), 'openai'], 'it says why of each client with a fault';
 
-my %npm      = %{JSON::PP::decode_json(slurp('t/clients/package.json'))->{dependencies}};
-my %python   = slurp('t/clients/requirements.txt') =~ /^([\w-]+)==(\S+)$/mg;
-my %rust     = slurp('t/clients/rust/Cargo.toml')  =~ /^([\w-]+) = .*?"=([\d.]+)"/mg;
+my %npm      = %{JSON::PP::decode_json(text_of('t/clients/package.json'))->{dependencies}};
+my %python   = text_of('t/clients/requirements.txt') =~ /^([\w-]+)==(\S+)$/mg;
+my %rust     = text_of('t/clients/rust/Cargo.toml')  =~ /^([\w-]+) = .*?"=([\d.]+)"/mg;
 my %npm_name = (
     Datastar             => '@starfederation/datastar',
     htmx                 => 'htmx.org',

@@ -5,11 +5,12 @@ use Testing;
 use Testing::CommandLine;
 use EventSource::Hub;
 use EventSource::XS::Hub::Admin::Look;
-use File::Temp        ();
-use IO::Socket::UNIX  ();
-use JSON::PP          ();
-use POSIX             ();
-use Testing::Deadline qw($DEADLINE wait_until);
+use File::Temp          ();
+use IO::Socket::UNIX    ();
+use JSON::PP            ();
+use POSIX               ();
+use Testing::Deadline   qw($DEADLINE wait_until);
+use Testing::SourceTree qw(slurp);
 use Testing::Subscriber;
 
 my $shell = Testing::CommandLine->new;
@@ -193,8 +194,7 @@ subtest 'stop waits for a stream whose client does not read' => sub {
 # The addresses of a process, which its program draws when it begins.
 sub memory_of {
     my $pid = shift;
-    open my $maps, '<', "/proc/$pid/maps" or die "$pid: $!\n";
-    return scalar readline $maps;
+    return (split /\n/, slurp("/proc/$pid/maps"))[0];
 }
 
 subtest 'upgrade continues in the same process' => sub {

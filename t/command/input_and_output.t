@@ -6,6 +6,7 @@ use File::Temp ();
 use JSON::PP   ();
 use Testing::CommandLine;
 use Testing::HostileServer;
+use Testing::SourceTree qw(slurp);
 
 my $shell = Testing::CommandLine->new;
 $shell->run(qw(hub start test));
@@ -19,10 +20,8 @@ sub in_shell {
     my $command = join ' ', map { "'$_'" } $^X, '-Iblib/lib', '-Iblib/arch', 'bin/eventsource', @arguments;
     my $out     = qx{exec 2>$errors; $command $redirections};
     my $code    = $? >> 8;
-    open my $lines, '<:encoding(UTF-8)', $errors->filename or die "$errors: $!\n";
-    local $/ = undef;
     utf8::decode($out);
-    return {code => $code, out => $out, err => scalar readline $lines};
+    return {code => $code, out => $out, err => slurp($errors->filename, ':encoding(UTF-8)')};
 }
 
 # Returns the data of that many events of a channel; without a number, of those that come within half a second.

@@ -8,6 +8,7 @@ use JSON::PP   ();
 use Testing::CommandLine;
 use Testing::Developer qw(needs_command);
 use Testing::HostileServer;
+use Testing::SourceTree qw(slurp);
 
 needs_command('script');
 
@@ -24,9 +25,7 @@ sub on_terminal {
     local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
     local $ENV{COMMAND}                 = $command;
     system qq{script -q -e -c "\$COMMAND" /dev/null </dev/null >"$got" 2>&1};
-    open my $in, '<:raw', $got->filename or die "$got: $!\n";
-    local $/ = undef;
-    return readline $in;
+    return slurp($got->filename);
 }
 
 # Checks that a terminal got a text, and no control characters but those of line ends and tabs.

@@ -3,14 +3,10 @@
 
 use lib 't/lib';
 use Testing;
-use File::Find qw(find);
+use Testing::SourceTree qw(slurp);
+use File::Find          qw(find);
 
-sub slurp {
-    my $path = shift;
-    open my $file, '<:encoding(UTF-8)', $path or die "$path: $!";
-    local $/ = undef;
-    return scalar <$file>;
-}
+sub text_of { return slurp(shift, ':encoding(UTF-8)') }
 
 # The formatting codes of a heading or a link as plain text.
 sub plain {
@@ -21,8 +17,8 @@ sub plain {
 }
 
 my %pod;    # by the module's name
-find({no_chdir => 1, wanted => sub { $pod{name_of($_)} = slurp($_) if /[.]p(?:m|od)\z/ }}, 'perl');
-$pod{eventsource} = slurp('bin/eventsource');
+find({no_chdir => 1, wanted => sub { $pod{name_of($_)} = text_of($_) if /[.]p(?:m|od)\z/ }}, 'perl');
+$pod{eventsource} = text_of('bin/eventsource');
 
 sub name_of { return shift =~ s{\Aperl/|[.]p(?:m|od)\z}{}gr =~ s{/}{::}gr }
 
@@ -41,9 +37,9 @@ subtest 'a built manual shows the files of examples/ as they are' => sub {
     my %is_quoted;
     for my $module (sort keys %pod) {
         my @files = $pod{$module} =~ /^    # (examples\/\S+)$/mg or next;
-        my $built = slurp('blib/lib/' . $module =~ s{::}{/}gr . '.pod');
+        my $built = text_of('blib/lib/' . $module =~ s{::}{/}gr . '.pod');
         for my $file (@files) {
-            my $block = slurp($file) =~ s/^(?=.*\S)/    /gmr;
+            my $block = text_of($file) =~ s/^(?=.*\S)/    /gmr;
             ok index($built, "\n\n$block\n") > 0, "$module has $file";
             $is_quoted{$file} = 1;
         }

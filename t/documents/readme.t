@@ -3,15 +3,11 @@
 
 use lib 't/lib';
 use Testing;
-use File::Temp ();
+use Testing::SourceTree qw(slurp);
+use File::Temp          ();
 use Test::EventSource;
 
-sub text_of {
-    my $file = shift;
-    open my $lines, '<:encoding(UTF-8)', $file or die "$file: $!";
-    local $/ = undef;
-    return scalar <$lines>;
-}
+sub text_of { return slurp(shift, ':encoding(UTF-8)') }
 
 my $readme = text_of('README.md');
 

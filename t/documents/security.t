@@ -2,9 +2,9 @@
 
 use lib 't/lib';
 use Testing;
+use Testing::SourceTree qw(slurp);
 
-open my $lines, '<:encoding(UTF-8)', 'SECURITY.md' or die "SECURITY.md: $!";
-my $security = do { local $/ = undef; <$lines> };
+my $security = slurp('SECURITY.md', ':encoding(UTF-8)');
 
 # Paths of the repository between backticks: in one of these folders, or a file at the top.
 my @FOLDERS = qw(bench examples fuzz hub_process loom perl script src t tests xt);

@@ -12,6 +12,7 @@ use SelectSaver ();
 use Test::EventSource;
 use Testing::Developer qw(has_module);
 use Testing::HostileServer;
+use Testing::SourceTree qw(slurp);
 
 # The framework of a module; none is required by the distribution.
 sub framework { return $_[0] =~ m{\Aperl/EventSource/Framework/(\w+)} ? $1 : undef }
@@ -19,9 +20,7 @@ sub framework { return $_[0] =~ m{\Aperl/EventSource/Framework/(\w+)} ? $1 : und
 # The blocks of indented lines under a heading.
 sub blocks {
     my ($file, $heading) = @_;
-    open my $lines, '<:encoding(UTF-8)', $file or die "$file: $!";
-    my $text      = do { local $/ = undef; <$lines> };
-    my ($section) = $text =~ /^=head1 $heading$(.*?)^=head1/ms or return;
+    my ($section) = slurp($file, ':encoding(UTF-8)') =~ /^=head1 $heading$(.*?)^=head1/ms or return;
     return map { s/^ {4}//gmr } $section =~ /^( {4}.*\n(?:\n* {4}.*\n)*)/mg;
 }
 

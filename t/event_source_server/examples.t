@@ -6,14 +6,13 @@ use Testing::Client;
 use Testing::Developer qw(needs);
 use File::Temp         ();
 use Testing::Server;
-use Testing::SourceTree qw(write_file);
+use Testing::SourceTree qw(slurp write_file);
 
 needs(Testing::Server->missing('Twiggy'));
 
 # The indented lines under each heading of the EXAMPLES.
 sub examples {
-    open my $lines, '<:encoding(UTF-8)', 'perl/EventSource/Server.pm' or die "EventSource/Server.pm: $!";
-    my $text = do { local $/ = undef; <$lines> };
+    my $text = slurp('perl/EventSource/Server.pm', ':encoding(UTF-8)');
     my ($section) = $text =~ /^=head1 EXAMPLES$(.*?)^=head1/ms or die 'there are no EXAMPLES';
     my (undef, @named) = split /^=head2 (.*)$/m, $section;
     my %code;

@@ -13,7 +13,7 @@ use IO::Socket::UNIX;
 use POSIX              ();
 use Testing::Developer qw(has_command);
 use Testing::Program;
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 my $UNITS = 'examples/deployment/systemd';
 my $PATH  = '/usr/local/bin/eventsource-hub';
@@ -48,9 +48,8 @@ for my $unit ('system', 'user') {
         plan skip_all => 'there is no systemd-analyze here' if !has_command('systemd-analyze');
         my $copies = File::Temp->newdir;
         for my $kind ('socket', 'service') {
-            open my $copy, '>', "$copies/eventsource-hub\@.$kind" or die $!;
-            print {$copy} slurp("$UNITS/$unit/eventsource-hub\@.$kind") =~ s/\Q$PATH\E/$installed/gr;
-            close $copy or die $!;
+            write_file("$copies/eventsource-hub\@.$kind",
+                slurp("$UNITS/$unit/eventsource-hub\@.$kind") =~ s/\Q$PATH\E/$installed/gr);
         }
         local $ENV{XDG_RUNTIME_DIR} = "$folder";
         my $said =
@@ -86,9 +85,7 @@ for my $unit ('system', 'user') {
         like $second, qr/-2\z/, 'its sequence continues';
 
         my $start_of_broken = "$folder/broken";
-        open my $broken, '>', $start_of_broken or die $!;
-        print {$broken} "#!/bin/sh\nexit 1\n";
-        close $broken or die $!;
+        write_file($start_of_broken, "#!/bin/sh\nexit 1\n");
         chmod 0755, $start_of_broken;
         my @reload = (command($unit, 'ExecReload'), '--program', $start_of_broken);
         my $said   = qx{@reload 2>&1};

@@ -202,9 +202,7 @@ sub proxy_ok {
     my $site  = $file{'nginx.conf'} =~ s/listen 8080/'listen 127.0.0.1:' . $nginx->port/er;
     $site =~ s/127[.]0[.]0[.]1:5000/'127.0.0.1:' . $server->port/e or die 'no port';
     my $configuration = $nginx->folder . '/nginx.conf';
-    open my $to, '>', $configuration or die "$configuration: $!";
-    print {$to} Testing::Nginx::frame($nginx->folder, $site);
-    close $to or die "$configuration: $!";
+    write_file($configuration, Testing::Nginx::frame($nginx->folder, $site));
     $nginx->run({}, qw(nginx -e stderr -p), $nginx->folder, '-c', $configuration);
 
     my $doctor = 'eventsource doctor --hub bakery --channel bread http://127.0.0.1:8080/events';

@@ -14,7 +14,7 @@ use Testing::Process qw(stop_hub_process);
 use Testing::Redis;
 use Testing::RoamingClient;
 use Testing::Server;
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 Testing::Machine->require_or_skip_all;
 Testing::Nginx->require_or_skip_all;
@@ -50,9 +50,8 @@ sub start_nginx {
         $text =~ s/$pattern/$new/ or die "nginx.conf has no $pattern\n";
     }
     my $places = join ' ', map { "${_}_temp_path $folder/$_;" } qw(client_body fastcgi proxy scgi uwsgi);
-    open my $file, '>', "$folder/nginx.conf" or die "$folder/nginx.conf: $!\n";
-    print {$file} "daemon off; master_process off; pid $folder/pid; events {} http { access_log off; $places\n$text}\n";
-    close $file or die "$folder/nginx.conf: $!\n";
+    write_file("$folder/nginx.conf",
+        "daemon off; master_process off; pid $folder/pid; events {} http { access_log off; $places\n$text}\n");
     return $daemon->run({}, 'nginx', '-e', 'stderr', '-p', $folder, '-c', "$folder/nginx.conf");
 }
 

@@ -13,7 +13,7 @@ use Testing::Developer qw(has_command);
 use Testing::Program;
 use Testing::Prosody;
 use Testing::Server;
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 use Testing::XMPPBridge;
 
 Testing::Browser->require_or_skip_all;
@@ -79,18 +79,14 @@ subtest 'the unit' => sub {
     my ($command) = $unit =~ /^ExecStart=((?:.*\\\n)*.*)$/m;
     $command =~ s/\\\n//g;
     $unit    =~ s{/usr/local/bin/eventsource}{/bin/true}g;
-    open my $copy, '>', "$folder/eventsource-xmpp\@.service" or die $!;
-    print {$copy} $unit;
-    close $copy or die $!;
+    write_file("$folder/eventsource-xmpp\@.service", $unit);
 SKIP: {
         skip 'there is no systemd-analyze here', 1 if !has_command('systemd-analyze');
         my $said = qx{systemd-analyze --system verify $folder/eventsource-xmpp\@.service 2>&1};
         is "$?: $said", '0: ', 'is verified without a word';
     }
 
-    open my $password, '>', "$folder/password" or die $!;
-    print {$password} "$secret\n";
-    close $password or die $!;
+    write_file("$folder/password", "$secret\n");
     my ($example) = slurp($UNIT) =~ /XMPP=(.+)$/m;
     my $socket = $bridge->socket;
     $example =~ s/example[.]org/example.test/g;

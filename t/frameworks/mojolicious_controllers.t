@@ -10,6 +10,7 @@ use Testing::Developer  qw(needs_module);
 use Testing::Frameworks qw(data_of get post);
 use Testing::MojoServer;
 use Testing::Server;
+use Testing::SourceTree qw(slurp);
 
 needs_module('Mojolicious');
 
@@ -19,9 +20,7 @@ my $HIDES  = qr/the action %s of My::App::Controller::%s hides the helper of tha
 # Writes the files of the manual's application, and returns the path of its script, which finds them.
 sub write_application {
     my $folder = shift;
-    open my $manual, '<:encoding(UTF-8)', $MANUAL or die "$MANUAL: $!";
-    my ($section) = do { local $/ = undef; <$manual> }
-        =~ /^=head2 A full application\n(.*?)^=head2/ms;
+    my ($section) = slurp($MANUAL, ':encoding(UTF-8)') =~ /^=head2 A full application\n(.*?)^=head2/ms;
     my ($none, %file) = split /^    # (\S+)\n/m, $section;
     $file{'news.pl'} =~ s/^\S.*//ms;
     for my $name (keys %file) {

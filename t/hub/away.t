@@ -10,7 +10,8 @@ use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Program;
 use Testing::Redis;
 use Testing::Server;
-use Time::HiRes qw(time);
+use Testing::SourceTree qw(write_file);
+use Time::HiRes         qw(time);
 
 my $TIMEOUT = 2;                        # seconds, of a call of the hub
 my $QUICK   = 0.05;                     # seconds, in the median
@@ -51,9 +52,7 @@ sub start_hub_without_redis {
     my $redis = $self->{redis} = Testing::Redis->start;
     $redis->kill;
     my $url = $redis->url;
-    open my $file, '>', "$self->{folder}/store" or die $!;
-    print {$file} "$url\n";
-    close $file;
+    write_file("$self->{folder}/store", "$url\n");
     $self->start_hub('--store-from', "$self->{folder}/store");
     return;
 }

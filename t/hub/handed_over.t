@@ -10,6 +10,7 @@ use EventSource::Hub;
 use File::Temp          ();
 use POSIX               ();
 use Testing::Process    qw(suspend);
+use Testing::Fork       qw(in_child);
 use Testing::Subscriber qw(blocks);
 
 my $folder  = File::Temp->newdir;
@@ -193,15 +194,16 @@ subtest 'exceptions' => sub {
 subtest 'a forked child has a connection of its own' => sub {
     my $here   = Testing::Subscriber->open($hub, 'news');
     my $before = sockets();
-    my $pid    = fork;
-    if (!$pid) {
-        my $at_first = sockets();
-        $hub->publish(news => 'of the child');
-        $here->{conn}->push('never');
-        POSIX::_exit($at_first >= $before ? 1 : sockets() > $before ? 2 : 0);
-    }
-    waitpid $pid, 0;
-    is $? >> 8, 0, 'it closes its copies of the parent\'s connections at once, and makes one at its first call';
+    my $ended  = in_child(
+        sub {
+            my $at_first = sockets();
+            $hub->publish(news => 'of the child');
+            $here->{conn}->push('never');
+            return $at_first >= $before ? 'not closed' : sockets() > $before ? 'too many' : 'right';
+        }
+    );
+    is $ended->(), 'right',
+        'it closes its copies of the parent\'s connections at once, and makes one at its first call';
     $hub->publish(news => 'of the parent');
     ok $here->client->read_until(qr/^data: of the parent\n/m), 'the stream continues';
     is_deeply [grep { /of the|never/ } data_of($here->client)], ['of the child', 'of the parent'],
@@ -210,14 +212,7 @@ subtest 'a forked child has a connection of its own' => sub {
 };
 
 # How many sockets a forked child holds.
-sub sockets_of_child {
-    my $pid = fork;
-    if (!$pid) {
-        POSIX::_exit(sockets());
-    }
-    waitpid $pid, 0;
-    return $? >> 8;
-}
+sub sockets_of_child { return in_child(\&sockets)->() }
 
 subtest 'a forked child keeps no connection of a hub whose object is gone' => sub {
     my $before = sockets_of_child();

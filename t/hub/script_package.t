@@ -7,7 +7,7 @@ use File::Temp          ();
 use JSON::PP            qw(decode_json);
 use Testing::Developer  qw(needs needs_command);
 use Testing::Node       qw(packages_missing);
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 needs_command($_) for qw(node npm);
 
@@ -63,9 +63,7 @@ subtest 'node imports the module by its name' => sub {
 subtest 'a bundler keeps the module in the script of a worker' => sub {
     needs(packages_missing('t/node'));
     my $bundle = abs_path('t/node/node_modules/.bin/esbuild');
-    open my $worker, '>', "$folder/worker.js" or die "$folder: $!\n";
-    print {$worker} "import 'eventsource-hub';\n";
-    close $worker or die "$folder: $!\n";
+    write_file("$folder/worker.js", "import 'eventsource-hub';\n");
     like printed_by($folder, $bundle, qw(worker.js --bundle --format=esm)), qr/\bonconnect\b/, 'the bundle serves tabs';
 };
 

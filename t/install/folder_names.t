@@ -4,8 +4,9 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Hub::Process;
-use File::Temp         ();
-use Testing::Developer qw(needs needs_command);
+use File::Temp          ();
+use Testing::Developer  qw(needs needs_command);
+use Testing::SourceTree qw(write_file);
 
 needs_command('cp');
 needs(eval { EventSource::Hub::Process->program; 1 } ? undef : $@->message);
@@ -41,9 +42,7 @@ sub folder {
 sub works {
     my ($folder, $socket, $begin, @options) = @_;
     my $file = "$folder/program.pl";
-    open my $to, '>:raw', $file or die "$file: $!\n";
-    print {$to} $begin, $PROGRAM;
-    close $to;
+    write_file($file, join('', $begin, $PROGRAM));
     my @command = ('cd "$0" && unset PERL5LIB && exec "$@" 2>&1', $folder, $^X, @options, 'program.pl', $socket);
     open my $from, '-|', '/bin/sh', '-c', @command or die "perl: $!\n";
     chomp(my @lines = readline $from);

@@ -4,7 +4,7 @@ use lib 't/lib';
 use Testing;
 use Cwd                 qw(abs_path);
 use Testing::Developer  qw(needs_command);
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 needs_command($_) for qw(cargo rustc);
 
@@ -14,18 +14,14 @@ my $fake = $tree->fresh('fake');
 # A program that prints this and ends with that status.
 sub program {
     my ($name, $prints, $status) = @_;
-    open my $to, '>', "$fake/$name" or die "$fake/$name: $!\n";
-    print {$to} "#!/bin/sh\necho '$prints'\nexit $status\n";
-    close $to;
+    write_file("$fake/$name", "#!/bin/sh\necho '$prints'\nexit $status\n");
     chmod 0755, "$fake/$name";
     return "$fake/$name";
 }
 
 # A perl whose headers are not installed: the folder in its Config does not exist.
 sub without_headers {
-    open my $to, '>', "$fake/WithoutHeaders.pm" or die "$fake/WithoutHeaders.pm: $!\n";
-    print {$to} "use Config; (tied %Config)->{archlibexp} = '/nonexistent'; 1;\n";
-    close $to;
+    write_file("$fake/WithoutHeaders.pm", "use Config; (tied %Config)->{archlibexp} = '/nonexistent'; 1;\n");
     return (PERL5LIB => $fake, PERL5OPT => '-MWithoutHeaders');
 }
 

@@ -3,6 +3,7 @@
 use lib 't/lib';
 use Testing;
 use Testing::Developer    qw(needs);
+use Testing::SourceTree   qw(slurp);
 use POSIX                 ();
 use Testing::StreamServer qw(on_each_server);
 
@@ -16,12 +17,10 @@ needs($limit < $STREAMS + 100 ? "a process may have only $limit descriptors here
 
 # Returns the wake-ups of the reactor, by its own count and by the kernel's, and the CPU time that it has used.
 sub used {
-    my $server = shift;
-    my $task   = $server->proc('task/') . $server->reactor;
-    open my $status, '<', "$task/status" or die "status: $!";
-    my ($switches) = join('', readline $status) =~ /^voluntary_ctxt_switches:\s+([0-9]+)/m;
-    open my $schedule, '<', "$task/schedstat" or die "schedstat: $!";
-    my ($nanoseconds) = split / /, readline $schedule;
+    my $server        = shift;
+    my $task          = $server->proc('task/') . $server->reactor;
+    my ($switches)    = slurp("$task/status") =~ /^voluntary_ctxt_switches:\s+([0-9]+)/m;
+    my ($nanoseconds) = split / /, slurp("$task/schedstat");
     return {wakeups => $server->stats->{wakeups}, switches => $switches, nanoseconds => $nanoseconds};
 }
 

@@ -6,15 +6,14 @@ use Testing;
 use Testing::Deadline       qw(wait_until);
 use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
+use Testing::SourceTree   qw(slurp);
 use Testing::StreamServer qw(on_each_server);
 
 # How many bytes a client has sent that its server has not read, as the kernel tells.
 sub unread {
     my ($server, $client) = @_;
     my $pattern = sprintf '[0-9A-F]{8}:%04X [0-9A-F]{8}:%04X [0-9A-F]{2} ', $server->port, $client->{socket}->sockport;
-    open my $connections, '<', '/proc/net/tcp' or die "/proc/net/tcp: $!";
-    my ($line)  = grep { /$pattern/ } readline $connections or return;
-    my ($count) = $line =~ /$pattern[0-9A-F]{8}:([0-9A-F]{8})/;
+    my ($count) = slurp('/proc/net/tcp') =~ /$pattern[0-9A-F]{8}:([0-9A-F]{8})/ or return;
     return hex $count;
 }
 

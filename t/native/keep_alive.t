@@ -3,9 +3,9 @@
 
 use lib 't/lib';
 use Testing qw(native);
-use POSIX   ();
 use Plack::App::EventSource;
 use Testing::Server;
+use Testing::Fork qw(in_child);
 use Testing::StreamPair;
 
 if (defined(my $why = Testing::Server->missing('Starman'))) { plan skip_all => $why }
@@ -53,16 +53,13 @@ my %CASE = (
 for my $name (sort keys %CASE) {
     my ($app, $expected, $text, $shows) = @{$CASE{$name}};
     subtest $name => sub {
-        pipe my $in, my $out or die "pipe: $!";
-        defined(my $pid = fork) or die "fork: $!";
-        if (!$pid) {
-            my ($client, $waits) = dispatched($app, $shows);
-            syswrite $out, ($client->read_until($text) ? '' : 'not ') . "received $waits";
-            POSIX::_exit(0);
-        }
-        close $out;
-        is join('', readline $in), "received $expected", $expected ? 'Starman waits' : 'Starman does not wait';
-        waitpid $pid, 0;
+        my $ended = in_child(
+            sub {
+                my ($client, $waits) = dispatched($app, $shows);
+                return ($client->read_until($text) ? 'received' : 'not received', $waits);
+            }
+        );
+        is $ended->(), "received $expected", $expected ? 'Starman waits' : 'Starman does not wait';
     };
 }
 

@@ -5,9 +5,9 @@ use Testing qw(native);
 use EventSource::XS;
 use EventSource::XS::Stream;
 use Testing::Deadline qw(wait_until);
+use Testing::Fork     qw(in_child);
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
-use POSIX        ();
 use Scalar::Util qw(refaddr weaken);
 
 # Dispatches until that many callbacks have run in all.
@@ -211,16 +211,7 @@ subtest "a forked child does not run its parent's pending callbacks" => sub {
     ok $client->read_all,                      "the stream has ended";
     ok wait_until(sub { $stream->_want_end }), 'the reactor has reported the end';
     $stream->on_close(sub { $ran++ });    # pending until dispatch
-    pipe my $from, my $to or die "pipe: $!";
-    defined(my $pid = fork) or die "fork: $!";
-
-    if (!$pid) {
-        syswrite $to, EventSource::XS->dispatch . " $ran";
-        POSIX::_exit(0);
-    }
-    close $to;
-    is readline $from, '0 0', 'dispatch in the child runs no callback';
-    waitpid $pid, 0;
+    is in_child(sub { return (EventSource::XS->dispatch, $ran) })->(), '0 0', 'dispatch in the child runs no callback';
     is(EventSource::XS->dispatch, 1, 'dispatch in the parent runs the callback');
 };
 

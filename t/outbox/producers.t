@@ -8,15 +8,14 @@ use Testing::Database;
 use Testing::Developer qw(has_command has_module);
 use Testing::Errors    qw(error_of);
 use Testing::Outbox;
+use Testing::SourceTree qw(slurp);
 
 my $TEXT = "gr\xFC\xDFe \x{20AC} \x{1F600}";
 
 # The trigger of the manual that publishes, with this channel.
 sub trigger {
     my $channel = shift;
-    open my $manual, '<', 'perl/EventSource/Outbox.pm' or die "perl/EventSource/Outbox.pm: $!\n";
-    my ($sql) = do { local $/ = undef; <$manual> }
-        =~ /^(    CREATE FUNCTION stock_changed.*?;)\n\n/ms;
+    my ($sql)   = slurp('perl/EventSource/Outbox.pm') =~ /^(    CREATE FUNCTION stock_changed.*?;)\n\n/ms;
     return split /(?<=\$\$;)\n/, $sql =~ s/'stock'/'$channel'/gr;
 }
 

@@ -14,7 +14,7 @@ use JSON::MaybeXS      ();
 use Testing::Developer qw(needs_command);
 use Testing::HostileServer;
 use Testing::Node       qw(run_script);
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 use Time::HiRes         qw(time);
 
 needs_command('node');
@@ -107,9 +107,7 @@ sub flood {
 
 sub note_state {
     my ($number, $text) = @_;
-    open my $state, '>', "$folder/$number.new" or die "$folder: $!\n";
-    print {$state} $text;
-    close $state or die "$folder: $!\n";
+    write_file("$folder/$number.new", $text);
     rename "$folder/$number.new" => "$folder/$number.state" or die "$folder: $!\n";
     return;
 }
@@ -309,9 +307,8 @@ sub run_without {
     make_path("$inc/$share");
     copy($script,                           "$inc/$share")         or die "$script: $!\n";
     copy($script =~ s/[.]js\z/-reader.js/r, "$inc/$share/real.js") or die "$script: $!\n";
-    open my $module, '>', "$inc/$share/eventsource-hub-reader.js" or die "$inc: $!\n";
-    print {$module} "if (!import.meta.url.includes('?')) $BUNDLE{$what};\nexport * from './real.js';\n";
-    close $module or die "$inc: $!\n";
+    write_file("$inc/$share/eventsource-hub-reader.js",
+        "if (!import.meta.url.includes('?')) $BUNDLE{$what};\nexport * from './real.js';\n");
     local @INC = ("$inc", @INC);
     return run_cases($server, @{$number_without{$what}});
 }

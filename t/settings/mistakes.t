@@ -130,6 +130,34 @@ my $NO_METHODS = q(methods must be an array of names, such as ['GET', 'POST']);
 my $NO_RETRY   = 'retry must be a whole number of milliseconds, or two of them';
 my $NO_START   = q(start must be 'latest', 'oldest', 'state' or a number of events, such as -10);
 
+my $REDIS = 'redis://127.0.0.1:6379/0';
+my $PATH  = 'must be the path of a file, not empty and without a NUL';
+
+# What is wrong with the URL of a Redis. No message shows a password.
+my @URLS = (
+    [qr/\Aredis must be a URL, such as redis:/, 'localhost:6379'],
+    [qr{\Aredis must begin with redis://, rediss://, redis-sentinel://}, 'http://:geheim@h', 'redis+unix:///x'],
+    [
+        qr/\Aredis must be a URL without spaces/, 'redis://:geheim @h',
+        "redis://:geheim\n\@h",                   "redis://:geheim\x{100}\@h"
+    ],
+    [qr/\Aredis must not have [?] or #; .* settings are beside redis/, 'redis://:geheim@h/0?replicas=1'],
+    [qr/\Aredis must not have [?] or #/,                               'redis://:gehe#im@h'],
+    [qr/\Aredis has more than one @; encode it .* as %40/,             'redis://:gehe@im@h'],
+    [qr/\Aredis must have host and port: \S+; encode/,                 'redis://u:gehe:im@h'],
+    [
+        qr/\Aredis must have host and port/, 'redis://:gehe/im@h',
+        'redis://',                          'redis://:geheim@',
+        'redis://h:port',                    'redis://h/shop',
+        'redis://a:1,b:2'
+    ],
+    [qr/\Aredis has a % without two hexadecimal digits; encode it .* as %25/, 'redis://:gehe%im@h'],
+    [qr/\Aredis has a user without a password: write USER:PASSWORD@/,         'redis://geheim@h'],
+    [qr/\Aredis has a port above 65535 or 0\z/, 'redis://h:70000', 'redis-sentinel://a:1,b:0/m'],
+    [qr/\Aredis must have hosts with ports and the name of the master/, 'redis-sentinel://a:1,b:2'],
+    [qr/\Aredis must have hosts with ports/, 'redis-sentinel://a,b/m', 'redis-sentinel://:geheim@a:1/'],
+);
+
 # What is given, the text of the exception, and the constructors. Its field is an unknown name in the text, else the first name,
 # or none if there is no value.
 my @MISTAKES = (
@@ -368,6 +396,90 @@ my @MISTAKES = (
     wrong($SERVER, channel             => "a channel's name $STRING ARRAY",                                 []),
     wrong($SERVER, channel             => 'channel must be a name, not a pattern', $hubs->pattern('*')),
 
+    # Stores
+    wrong($HUB,    store => 'store is for a named hub: give it a name, too',              {file => 'x'}),
+    wrong($SERVER, store => qr/store is for a named hub: give it a name, too/,            {file => 'x'}),
+    wrong($NAMED,  store => q(store must be 'memory', {file => ...} or {redis => ...}),   'disk', ['memory']),
+    wrong($NAMED,  store => 'store must be a hash: {file => ...}',                        'file:/var/x.db'),
+    wrong($NAMED,  store => 'store must be a hash: {redis => ...}',                       'redis://:geheim@h'),
+    wrong($NAMED,  store => 'store needs file or redis: {file => ...} or {redis => ...}', {}, {sync => 'event'}),
+    wrong($NAMED,  store => qr/\Astore has file and redis; a hub has one store/, {file => 'x', redis => $REDIS}),
+    wrong(
+        $NAMED,
+        store => 'store has a URL as the name of a setting; write {redis => $url}',
+        {'redis://:geheim@h' => 1}
+    ),
+    wrong(
+        $NAMED,
+        store => q(unknown setting 'snyc' of store; did you mean sync? (known: file, sync)),
+        {file => 'x', snyc => 'event'}
+    ),
+    wrong(
+        $NAMED,
+        store =>
+            qr/\Aunknown setting 'replica' of store; did you mean replicas\? \(known: ca, cert, key, prefix, redis, /,
+        {redis => $REDIS, replica => 1}
+    ),
+    wrong(
+        $NAMED,
+        store => qr/\Aunknown setting 'fil' of store; did you mean file\? \(known: ca, cert, file, key, /,
+        {fil => 'x'}
+    ),
+    wrong($NAMED, store => "file $PATH", {file => ''}, {file => "a\0"}),
+    wrong($NAMED, store => "file of store $STRING ARRAY",                                     {file => []}),
+    wrong($NAMED, store => 'file must be the path of a file; / is a folder',                  {file => '/'}),
+    wrong($NAMED, store => 'file must be the path of a file; x/ is a folder',                 {file => 'x/'}),
+    wrong($NAMED, store => 'file must be the path of a file, without file:',                  {file => 'file:///x'}),
+    wrong($NAMED, store => q(file ':memory:' is not a file; the store in memory is 'memory'), {file => ':memory:'}),
+    wrong(
+        $NAMED,
+        store => q(sync of store must be 'never', 'second' or 'event'),
+        {file => 'x', sync => 'always'}, {file => "\xFF\xFE/\x{100}", sync => 'x'}
+    ),
+    wrong($NAMED, store => 'replicas is not for a store in a file, but for one in Redis', {file => 'x', replicas => 1}),
+    wrong($NAMED, store => "redis of store $STRING ARRAY",                                {redis => []}),
+    wrong(
+        $NAMED,
+        store => 'sync is not for a store in Redis, but for one in a file',
+        {redis => $REDIS, sync => 'event'}
+    ),
+    wrong($NAMED, store => 'replicas of store must be a whole number from 0 to 100', {redis => $REDIS, replicas => -1}),
+    (
+        map {
+            wrong(
+                $NAMED,
+                store => qr/\A$_ of store is gone: events are refused while the store is away/,
+                {redis => $REDIS, $_ => 'queue'}
+            )
+        } qw(queue when_down)
+    ),
+    wrong(
+        $NAMED,
+        store => 'prefix must be 1 to 64 letters, digits, _, -, . and :, without spaces and braces',
+        map { {redis => $REDIS, prefix => $_} } '', 'a b', '{a}', 'a*', "a\n", 'x' x 65
+    ),
+    wrong($NAMED, store => qr{\Aca, .+, is for TLS: begin the URL with rediss://}, {redis => $REDIS,       ca => '/x'}),
+    wrong($NAMED, store => "ca $PATH",                                             {redis => 'rediss://h', ca => ''}),
+    wrong($NAMED, store => 'cert needs its key, too: give the path as key',  {redis => 'rediss://h', cert => '/x'}),
+    wrong($NAMED, store => 'key needs its cert, too: give the path as cert', {redis => 'rediss://h', key  => '/x'}),
+    wrong(
+        $NAMED,
+        store => qr/\Asentinel_login is for Sentinels: begin the URL/,
+        {redis => 'redis://h', sentinel_login => ':geheim'}
+    ),
+    wrong(
+        $NAMED,
+        store => qr/\Asentinel_login must be USER:PASSWORD, or :PASSWORD/,
+        map { {redis => 'redis-sentinel://h:1/m', sentinel_login => $_} } '', 'geheim', 'u:', 'u:gehe:im', 'u:gehe im',
+        'u:gehe@im', 'u:gehe%im', "u:geheim\n", "u:geheim\x{100}"
+    ),
+    (
+        map {
+            my ($text, @urls) = @$_;
+            wrong($NAMED, store => $text, map { {redis => $_} } @urls)
+        } @URLS
+    ),
+
     # Names. An odd number of arguments has no field.
     wrong(
         ['EventSource::Hub->new', '$hub->to_app', $PUBSUB, $SERVER],
@@ -405,6 +517,7 @@ sub croaks_ok {
         ref $text ? like $message, $text, 'the message' : is $message, $text, 'the message';
         is_deeply [$error->file, $error->line], [__FILE__, line_of($code)], 'the place is that of the call';
         is_deeply \@warnings,                   [],                         'there is no warning';
+        unlike $error, qr/gehe/, 'no part of a password is shown';
     };
     return $error;
 }
@@ -790,112 +903,6 @@ for my $row (
 ) {
     warns_ok("line ${\line_of($row->[0])}", @$row);
 }
-
-# Stores: the value of store, and the text of the exception. Its field is the unknown setting, or store.
-my $DEFAULT_PLACE = 'redis://127.0.0.1:6379/0';
-my @STORES        = (
-    ['disk',                                 q(store must be 'memory', {file => ...} or {redis => ...})],
-    [['memory'],                             q(store must be 'memory', {file => ...} or {redis => ...})],
-    ['file:/var/x.db',                       'store must be a hash: {file => ...}'],
-    ['redis://:geheim@h',                    'store must be a hash: {redis => ...}'],
-    [{},                                     'store needs file or redis: {file => ...} or {redis => ...}'],
-    [{sync => 'event'},                      'store needs file or redis: {file => ...} or {redis => ...}'],
-    [{file => 'x', redis => $DEFAULT_PLACE}, 'store has file and redis; a hub has one store: remove one of them'],
-    [{file => 'x', snyc => 'event'}, q(unknown setting 'snyc' of store; did you mean sync? (known: file, sync))],
-    [
-        {redis => $DEFAULT_PLACE, replica => 1},
-        qr/\Aunknown setting 'replica' of store; did you mean replicas\? \(known: ca, cert, key, prefix, redis, /
-    ],
-    [{fil => 'x'}, qr/\Aunknown setting 'fil' of store; did you mean file\? \(known: ca, cert, file, key, /],
-    [{'redis://:geheim@h' => 1}, 'store has a URL as the name of a setting; write {redis => $url}'],
-
-    # A file
-    [{file => ''},                              'file must be the path of a file, not empty and without a NUL'],
-    [{file => "a\0"},                           'file must be the path of a file, not empty and without a NUL'],
-    [{file => []},                              "file of store $STRING ARRAY"],
-    [{file => '/'},                             'file must be the path of a file; / is a folder'],
-    [{file => 'x/'},                            'file must be the path of a file; x/ is a folder'],
-    [{file => "\xFF\xFE/\x{100}", sync => 'x'}, q(sync of store must be 'never', 'second' or 'event')],
-    [{file => ':memory:'},                      q(file ':memory:' is not a file; the store in memory is 'memory')],
-    [{file => 'file:///x'},                     'file must be the path of a file, without file:'],
-    [{file => 'x', sync => 'always'}, q(sync of store must be 'never', 'second' or 'event')],
-    [{file => 'x', replicas => 1},    'replicas is not for a store in a file, but for one in Redis'],
-
-    # Redis
-    [{redis => []}, "redis of store $STRING ARRAY"],
-    [{redis => $DEFAULT_PLACE, sync     => 'event'}, 'sync is not for a store in Redis, but for one in a file'],
-    [{redis => $DEFAULT_PLACE, replicas => -1},      'replicas of store must be a whole number from 0 to 100'],
-    map({ [
-                {redis => $DEFAULT_PLACE, $_ => 'queue'},
-                "$_ of store is gone: events are refused while the store is away, and EventSource::Outbox keeps them"
-    ] } qw(queue when_down)),
-    map({ [
-                {redis => $DEFAULT_PLACE, prefix => $_},
-                'prefix must be 1 to 64 letters, digits, _, -, . and :, without spaces and braces'
-        ] } '',
-        'a b', '{a}', 'a*', "a\n",
-        'x' x 65),
-    [{redis => $DEFAULT_PLACE, ca             => '/x'},      qr{\Aca, .+, is for TLS: begin the URL with rediss://}],
-    [{redis => 'rediss://h',   cert           => '/x'},      'cert needs its key, too: give the path as key'],
-    [{redis => 'redis://h',    sentinel_login => ':geheim'}, qr/\Asentinel_login is for Sentinels: begin the URL/],
-    map({ [
-                {redis => 'redis-sentinel://h:1/m', sentinel_login => $_},
-                qr/\Asentinel_login must be USER:PASSWORD, or :PASSWORD/
-        ] } '',
-        'geheim', 'u:',
-        'u:gehe:im',
-        'u:gehe im',
-        'u:gehe@im',
-        'u:gehe%im',
-        "u:geheim\n",
-        "u:geheim\x{100}"),
-    [{redis => 'rediss://h', key => '/x'}, 'key needs its cert, too: give the path as cert'],
-    [{redis => 'rediss://h', ca  => ''},   'ca must be the path of a file, not empty and without a NUL'],
-
-    # The URL of Redis: no message shows a password.
-    map({ [{redis => $_->[0]}, $_->[1]] } (
-            ['localhost:6379',                 qr/\Aredis must be a URL, such as redis:/],
-            ['http://:geheim@h',               qr{\Aredis must begin with redis://, rediss://, redis-sentinel://}],
-            ['redis+unix:///x',                qr{\Aredis must begin with redis://}],
-            ['redis://:geheim @h',             qr/\Aredis must be a URL without spaces/],
-            ["redis://:geheim\n\@h",           qr/\Aredis must be a URL without spaces/],
-            ["redis://:geheim\x{100}\@h",      qr/\Aredis must be a URL without spaces/],
-            ['redis://:geheim@h/0?replicas=1', qr/\Aredis must not have [?] or #; .* settings are beside redis/],
-            ['redis://:gehe#im@h',             qr/\Aredis must not have [?] or #/],
-            ['redis://:gehe@im@h',             qr/\Aredis has more than one @; encode it .* as %40/],
-            ['redis://:gehe/im@h',             qr/\Aredis must have host and port/],
-            ['redis://u:gehe:im@h',            qr/\Aredis must have host and port: \S+; encode/],
-            ['redis://:gehe%im@h',             qr/\Aredis has a % without two hexadecimal digits; encode it .* as %25/],
-            ['redis://geheim@h',               qr/\Aredis has a user without a password: write USER:PASSWORD@/],
-            ['redis://',                       qr/\Aredis must have host and port/],
-            ['redis://:geheim@',               qr/\Aredis must have host and port/],
-            ['redis://h:port',                 qr/\Aredis must have host and port/],
-            ['redis://h/shop',                 qr/\Aredis must have host and port/],
-            ['redis://h:70000',                'redis has a port above 65535 or 0'],
-            ['redis://a:1,b:2',                qr/\Aredis must have host and port/],
-            ['redis-sentinel://a:1,b:2',       qr/\Aredis must have hosts with ports and the name of the master/],
-            ['redis-sentinel://a,b/m',         qr/\Aredis must have hosts with ports/],
-            ['redis-sentinel://:geheim@a:1/',  qr/\Aredis must have hosts with ports/],
-            ['redis-sentinel://a:1,b:0/m',     'redis has a port above 65535 or 0'],
-    )),
-);
-for my $number (0 .. $#STORES) {
-    my ($store, $text) = @{$STORES[$number]};
-    my $field = $text =~ /unknown setting '(\w+)'/ ? $1 : 'store';
-    my $make  = sub { EventSource::Hub->new(name => 'a', store => $store) };
-    my $error = croaks_ok("store $number: " . (ref $text ? $text : "'$text'"), $make, $field, $text);
-    unlike $error, qr/gehe/, "store $number: no part of a password";
-}
-croaks_ok(
-    'a store of a hub in this process',
-    sub { EventSource::Hub->new(store => {file => 'x'}) },
-    'store', 'store is for a named hub: give it a name, too'
-);
-croaks_ok(
-    'a store of a server in this process',
-    sub { EventSource::Server->new(store => {file => 'x'}) },
-    'store', qr/store is for a named hub: give it a name, too/
-);
 
 # Plack makes code of a component that is mounted without to_app, at a request.
 sub mounted {

@@ -13,6 +13,7 @@ use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;
+use Testing::Fork qw(in_child);
 
 Testing::Machine->require_or_skip_all;
 
@@ -119,14 +120,10 @@ for my $put ([mv => \&move], [cp => \&copy]) {
 
 subtest 'the process is killed while it makes a backup' => sub {
     my ($path, @data) = ("$folder/killed", history());
-    my $pid = fork // die "fork: $!\n";
-    if (!$pid) {
-        backup($path);
-        POSIX::_exit(0);
-    }
+    my $ended = in_child(sub { backup($path); '' });
     ok wait_until($DEADLINE, sub { -s "$path.part" || -e $path }), 'it has begun';
     $machine->kill_hub;
-    waitpid $pid, 0;
+    $ended->();
     is_deeply [-e $path ? data_of($path) : @data], \@data, 'there is none, or a whole one';
     unlink $path;
     $machine->publish_at_last(news => 'killed', once => 'killed');

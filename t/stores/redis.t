@@ -3,10 +3,10 @@
 
 use lib 't/lib';
 use Testing;
-use POSIX ();
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;
+use Testing::Fork qw(in_child);
 
 Testing::Machine->require_or_skip_all;
 Testing::Redis->require_or_skip_all;
@@ -36,16 +36,15 @@ subtest 'an event published on any machine is received on all, in one order and 
 
 subtest 'publishers on all machines at once have one order' => sub {
     my @clients = map { client($_, channels => 'race') } 0 .. 2;
-    my @pids;
-    for my $machine (@machines) {
-        defined(my $pid = fork) or die "fork: $!\n";
-        if (!$pid) {
-            $machine->publish(race => "$_") for map { $machine->port . "-$_" } 1 .. 40;
-            POSIX::_exit(0);
-        }
-        push @pids, $pid;
-    }
-    waitpid $_, 0 for @pids;
+    my $race    = sub {
+        my $machine = shift;
+        return in_child(
+            sub {
+                map { $machine->publish(race => $machine->port . "-$_") } 1 .. 40;
+            }
+        );
+    };
+    $_->() for map { $race->($_) } @machines;
     $machines[0]->publish(race => 'last');
     ok $_->has('last'), 'a client receives the last event' for @clients;
     my @events = $clients[0]->events;
@@ -103,16 +102,15 @@ subtest 'once: an event that is published again on another machine is published 
         is $machines[($number + 2) % 3]->publish(orders => 'again', once => "order-$number", in_job => 1),
             $first{$number}, 'and a job there, too';
     }
-    my @pids;
-    for my $machine (@machines, @machines) {
-        defined(my $pid = fork) or die "fork: $!\n";
-        if (!$pid) {
-            $machine->publish(orders => "race $_", once => "race-$_") for 1 .. 20;
-            POSIX::_exit(0);
-        }
-        push @pids, $pid;
-    }
-    waitpid $_, 0 for @pids;
+    my $race = sub {
+        my $machine = shift;
+        return in_child(
+            sub {
+                map { $machine->publish(orders => "race $_", once => "race-$_") } 1 .. 20;
+            }
+        );
+    };
+    $_->() for map { $race->($_) } @machines, @machines;
     $machines[0]->publish(orders => 'last');
     ok $client->has('last'), 'a client receives the last event';
     my %times;

@@ -5,8 +5,9 @@ use Testing;
 use Testing::Redis;
 use Testing::Sentinel;
 use Testing::StoredHub;
-use File::Temp        ();
-use Testing::Deadline qw($DEADLINE wait_until);
+use File::Temp          ();
+use Testing::Deadline   qw($DEADLINE wait_until);
+use Testing::SourceTree qw(slurp);
 use Testing::Subscriber;
 
 Testing::Redis->require_or_skip_all;
@@ -34,9 +35,7 @@ subtest 'keys begin with the prefix, and no message shows the password' => sub {
 };
 
 subtest 'the user that the manual shows' => sub {
-    open my $manual, '<', 'perl/EventSource/Deployment.pod' or die "Deployment.pod: $!\n";
-    my ($rights) = do { local $/; readline $manual }
-        =~ /^ {4}ACL SETUSER shop on >PASSWORD (.+)$/m;
+    my ($rights) = slurp('perl/EventSource/Deployment.pod') =~ /^ {4}ACL SETUSER shop on >PASSWORD (.+)$/m;
     ok $rights, 'it shows one' or return;
     my $redis  = Testing::Redis->start(acl => ["user shop on >pw $rights", 'user default off']);
     my $url    = $redis->url(user => 'shop', password => 'pw');

@@ -3,11 +3,11 @@
 
 use lib 't/lib';
 use Testing;
-use POSIX             ();
 use Testing::Deadline qw(wait_until);
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;
+use Testing::Fork qw(in_child);
 
 Testing::Machine->require_or_skip_all;
 Testing::Redis->require_or_skip_all;
@@ -123,22 +123,18 @@ subtest 'Redis is killed and started again' => sub {
 };
 
 subtest 'pages that begin while both machines publish' => sub {
-    my @pids;
-    for my $number (0, 1) {
-        defined(my $pid = fork) or die "fork: $!\n";
-        if (!$pid) {
-            for my $change (1 .. 150) {
-                my $key = 'r' . $change * 7 % 40;
-                $change % 5
-                    ? $machines[$number]->publish(stock => "$key=$number/$change", key => $key, retain => 1)
-                    : $machines[$number]->ask('/publish', channel => 'stock', forget => $key);
-            }
-            POSIX::_exit(0);
+    my $change = sub {
+        my $number = shift;
+        for my $change (1 .. 150) {
+            my $key = 'r' . $change * 7 % 40;
+            $change % 5
+                ? $machines[$number]->publish(stock => "$key=$number/$change", key => $key, retain => 1)
+                : $machines[$number]->ask('/publish', channel => 'stock', forget => $key);
         }
-        push @pids, $pid;
-    }
-    my @new = map { page($_ % 2) } 1 .. 10;
-    waitpid $_, 0 for @pids;
+    };
+    my @ended = (in_child(sub { $change->(0) }), in_child(sub { $change->(1) }));
+    my @new   = map { page($_ % 2) } 1 .. 10;
+    $_->() for @ended;
     $machines[0]->publish(stock => 'all changed');
     ok $_->has('all changed'), 'a page has the last event' for @new, @pages;
     %expected = %{$pages[0]->page};

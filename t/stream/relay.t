@@ -107,7 +107,6 @@ for my $mode ('on a server that blocks', 'in an event loop') {
                     $conn->push('pushed after');
                     $hub->publish(a => 'published');
                     is_deeply $got->{reasons}, [], 'no callback has run';
-                    return;
                 },
                 after     => $end,
                 callbacks => 0
@@ -131,7 +130,6 @@ for my $mode ('on a server that blocks', 'in an event loop') {
                 $conn->{of_application} = 7;
                 $conn->on_close(sub { push @{$got->{reasons}}, [ref $_[0], $_[0]{of_application}, $_[1]] });
                 $hub->subscribe($conn, 'a');
-                return;
             },
             after     => \&end_by_hub,
             callbacks => 0
@@ -149,7 +147,6 @@ for my $mode ('on a server that blocks', 'in an event loop') {
                 $conn->push('last');
                 $conn->close;
                 ok !$conn->is_open, 'then it is not';
-                return;
             },
         );
         told_ok($got, 'application');
@@ -177,7 +174,6 @@ for my $mode ('on a server that blocks', 'in an event loop') {
                 my ($conn, $got) = @_;
                 $conn->push('one');
                 $hub->subscribe($conn, 'a');
-                return;
             },
             writer => Testing::RecordingWriter->new(takes => 1, dies_of => "a filter\n"),
             after  => sub { $hub->publish(a => 'two') }
@@ -194,7 +190,6 @@ for my $mode ('on a server that blocks', 'in an event loop') {
                 my ($conn, $got) = @_;
                 $hub->subscribe($conn, 'a');
                 is(EventSource::XS->stats->{open} - $before->{open}, 1, 'a relay counts as one stream');
-                return;
             },
             after => \&end_by_hub
         );
@@ -216,7 +211,6 @@ subtest 'a handler that pushes more than max_buffered after it has subscribed' =
             $hub->subscribe($conn, 'a');
             $taken = $conn->push('x' x 100_000);
             @later = map { $conn->push('x' x 100_000) } 1 .. 20;
-            return;
         },
         max_buffered => 1_000_000
     );
@@ -244,7 +238,6 @@ subtest 'a write that subscribes and dies' => sub {
             $got->{writer}{conn} = $conn;
             $taken               = eval { $conn->push('one') };
             $error               = $@;
-            return;
         },
         writer => SubscribingWriter->new
     );
@@ -262,7 +255,6 @@ subtest 'a handler that goes on when a hub has refused its stream' => sub {
             local *EventSource::Hub::_subscribe = sub { die "away\n" };
             ok !eval { $hub->subscribe($conn, 'a') }, 'it is not subscribed';
             ok $conn->push('come back later'),        'a push is taken';
-            return;
         },
         after => sub { $is_served = 1; close delete $_[0]{client} },
         time  => 20 * $TIME
@@ -281,7 +273,6 @@ subtest 'a client that reads nothing when the worker is to end' => sub {
             $got->{server}->blocking(0);
             1 while syswrite $got->{server}, 'x' x 65_536;
             $conn->stream->end_with_retry;    # a handler that holds its worker is ended so
-            return;
         },
         timeout => 0.5
     );
@@ -300,7 +291,6 @@ subtest 'an id that was pushed before a hub has refused the stream' => sub {
                 ok !eval { $hub->subscribe($conn, 'a') }, 'it is not subscribed';
             }
             $hub->subscribe($conn, 'a');
-            return;
         },
         after => \&end_by_hub
     );
@@ -318,7 +308,6 @@ subtest 'a handler that pushes to a client that has left' => sub {
         $taken      = eval { $conn->push('two') };
         $is_unwound = ref $@ && $@->isa('EventSource::Gone');
         die $@ if $@;
-        return;
     };
     my $got = run($push);
     is $taken, !!0, 'later it is not';
@@ -342,7 +331,6 @@ subtest 'a child that subscribes the stream of its parent' => sub {
             is $? >> 8, 0, 'is refused with the code state: nobody would serve it';
             $hub->subscribe($conn, 'a');
             $conn->push('of the parent');
-            return;
         },
         after => \&end_by_hub
     );
@@ -365,7 +353,6 @@ subtest 'a child of a handler that has subscribed' => sub {
             waitpid $child, 0;
             is $? >> 8, 0, 'the child can push nothing, and runs no callback';
             ok $conn->push('of the parent'), 'the parent can push';
-            return;
         },
         after     => \&end_by_hub,
         callbacks => 0

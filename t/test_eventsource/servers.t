@@ -8,8 +8,9 @@ use File::Temp         ();
 use Plack::App::EventSource;
 use POSIX ();
 use Test::EventSource;
-use Testing::Server qw(subtest_once);
-use Time::HiRes     qw(ITIMER_REAL setitimer);
+use Testing::Server  qw(subtest_once);
+use Testing::Process qw(processes_of_group);
+use Time::HiRes      qw(ITIMER_REAL setitimer);
 
 my @kept;
 my $events = Plack::App::EventSource->new(
@@ -28,18 +29,6 @@ my $app = sub {
     return [200, ['Content-Type', 'text/plain'], [$$]] if $env->{PATH_INFO} eq '/pid';
     return [200, ['Content-Type', 'text/plain'], [join ' ', map { $env->{$_} // '' } qw(REQUEST_METHOD OF_TEST)]];
 };
-
-# The running processes of a server's process group.
-sub processes {
-    my $group = shift;
-    my @pids;
-    for my $file (glob '/proc/[0-9]*/stat') {
-        open my $stat, '<', $file or next;
-        my ($pid, $state, $of) = (readline($stat) // '') =~ /\A([0-9]+) \(.*\) ([A-Z]) [0-9]+ ([0-9]+) /s or next;
-        push @pids, $pid if $of == $group && $state ne 'Z';
-    }
-    return @pids;
-}
 
 for my $server (Testing::Server->tested('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum))) {
     subtest $server => sub {
@@ -65,9 +54,9 @@ for my $server (Testing::Server->tested('HTTP::Server::PSGI', qw(Starman Starlet
             is scalar keys %pids, 2, 'the server has two workers';
         }
         my $group = $es->pid;
-        ok scalar processes($group), "the server's processes run before stop";
+        ok scalar processes_of_group($group), "the server's processes run before stop";
         $es->stop;
-        is_deeply [processes($group)], [], 'no process of the server runs after stop';
+        is_deeply [processes_of_group($group)], [], 'no process of the server runs after stop';
         ok $held->has_ended,                 'the stream has ended after stop';
         ok !eval { $es->get('/events'); 1 }, 'get dies while the server is stopped';
         like $@, qr/no connection to http:.* line ${\(__LINE__ - 1)}\.$/,
@@ -78,10 +67,10 @@ for my $server (Testing::Server->tested('HTTP::Server::PSGI', qw(Starman Starlet
         $held->reconnect->like_event({data => 5}, 'the client resumes at the restarted server');
         $group = $es->pid;
         undef $es;
-        ok scalar processes($group), 'a stream keeps its server running';
+        ok scalar processes_of_group($group), 'a stream keeps its server running';
         undef $held;
         undef $stream;
-        is_deeply [processes($group)], [], 'the server ends with its last stream';
+        is_deeply [processes_of_group($group)], [], 'the server ends with its last stream';
     };
 }
 
@@ -190,9 +179,9 @@ subtest_once 'processes that a server has forked end with it' => sub {
     close $file;
     my $es    = Test::EventSource->new(app => $file->filename, server => 'HTTP::Server::PSGI');
     my $group = $es->pid;
-    is scalar processes($group), 2, 'the server and its child run';
+    is scalar processes_of_group($group), 2, 'the server and its child run';
     undef $es;
-    is_deeply [processes($group)], [], 'the child that ignores TERM ends with the server';
+    is_deeply [processes_of_group($group)], [], 'the child that ignores TERM ends with the server';
 };
 
 subtest_once 'a server that does not start makes new die' => sub {
@@ -231,7 +220,7 @@ subtest_once 'a child of the test neither keeps nor ends its server' => sub {
     my $group = $es->pid;
     undef $es;
     is waitpid($child, POSIX::WNOHANG), 0, 'the child still runs when the server has ended';
-    is_deeply [processes($group)], [], 'no process of the server runs';
+    is_deeply [processes_of_group($group)], [], 'no process of the server runs';
     kill KILL => $child;
     waitpid $child, 0;
     my $other = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI');
@@ -288,7 +277,7 @@ subtest_once 'servers end with a test that ends abnormally' => sub {
         ok wait_until(
             10,
             sub {
-                !map { processes($_) } @groups;
+                !map { processes_of_group($_) } @groups;
             }
             ),
             "the servers of a test that $what have ended";

@@ -5,6 +5,7 @@ use Testing;
 use File::Copy qw(copy);
 use File::Temp ();
 use Testing::Clients::Install;
+use Testing::SourceTree qw(write_file);
 
 my $trouble = Testing::Clients::Install->missing('node');
 plan skip_all => $trouble if defined $trouble;
@@ -16,9 +17,8 @@ copy($_, "$folder/") or die "$_: $!\n" for glob 'share/*.d.ts';
 # What the compiler says of a program.
 sub problems_of {
     my $program = shift;
-    open my $file, '>', "$folder/page.ts" or die "$folder/page.ts: $!\n";
-    print {$file} "import { connect } from './eventsource-hub';\nconst hub = connect('/events');\n$program\n";
-    close $file or die "$folder/page.ts: $!\n";
+    write_file("$folder/page.ts",
+        "import { connect } from './eventsource-hub';\nconst hub = connect('/events');\n$program\n");
     my @options = (qw(--noEmit --strict --target es2018 --lib), 'es2018,dom,dom.iterable');
     return scalar qx{node $compiler @options $folder/page.ts $folder/eventsource-hub.classic.d.ts};
 }

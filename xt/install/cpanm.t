@@ -2,12 +2,12 @@
 
 use lib 't/lib';
 use Testing;
-use Data::Dumper       ();
-use File::Path         qw(make_path remove_tree);
-use File::Temp         ();
-use IO::Compress::Gzip qw(gzip);
-use Testing::Developer qw(has_command needs_command);
-use Testing::SourceTree;
+use Data::Dumper        ();
+use File::Path          qw(make_path remove_tree);
+use File::Temp          ();
+use IO::Compress::Gzip  qw(gzip);
+use Testing::Developer  qw(has_command needs_command);
+use Testing::SourceTree qw(write_file);
 
 needs_command($_) for qw(cargo cpan cpanm make);
 
@@ -63,9 +63,7 @@ subtest 'cpanm says on a terminal how far the build is' => sub {
     plan skip_all => 'there is no script here' if !has_command('script');
     my $into = File::Temp->newdir;
     my $slow = $tree->fresh('slow') . '/cargo';
-    open my $to, '>', $slow or die "$slow: $!\n";
-    print {$to} qq{#!/bin/sh\n[ "\$1" != build ] || sleep 3\nexec cargo "\$@"\n};
-    close $to;
+    write_file($slow, qq{#!/bin/sh\n[ "\$1" != build ] || sleep 3\nexec cargo "\$@"\n});
     chmod 0755, $slow;
     $tree->must('touch', 'script/build');    # make builds the library again, cargo has it
     my $command = "cpanm --mirror file:///nonexistent --mirror-only --notest -l $into .";
@@ -111,9 +109,7 @@ sub configuration {
         urllist                       => ['file://' . mirror()],
         use_sqlite                    => 0,
     );
-    open my $to, '>', "$folder/Config.pm" or die "$folder/Config.pm: $!\n";
-    print {$to} Data::Dumper->new([\%setting], ['CPAN::Config'])->Dump, "1;\n";
-    close $to;
+    write_file("$folder/Config.pm", join('', Data::Dumper->new([\%setting], ['CPAN::Config'])->Dump, "1;\n"));
     return "$folder/Config.pm";
 }
 

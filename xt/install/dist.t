@@ -7,7 +7,7 @@ use Testing::Developer  qw(needs_command needs_module);
 use File::Basename      qw(dirname);
 use File::Path          qw(make_path);
 use Module::CoreList    ();
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 needs_command($_) for qw(cargo make tar gzip);
 
@@ -28,9 +28,7 @@ for my $junk (grep { !-e $tree->folder . "/$_" } @JUNK) {
 }
 
 # A MANIFEST of an earlier run, which must be replaced.
-open my $stale, '>', $tree->folder . '/MANIFEST' or die "MANIFEST: $!\n";
-print {$stale} "Makefile.PL\nt/that_is_gone.t\n";
-close $stale;
+write_file($tree->folder . '/MANIFEST', "Makefile.PL\nt/that_is_gone.t\n");
 
 $tree->must($^X,    'Makefile.PL');
 $tree->must('make', 'dist');
@@ -159,9 +157,7 @@ subtest 'META names the repository as soon as there is one' => sub {
     my $resources = sub { CPAN::Meta->load_file($tree->folder . '/MYMETA.json')->resources };
     is_deeply [keys %{$resources->()}], [], 'META names no resource without one';
     my $named = slurp('Makefile.PL') =~ s{^(my \$REPOSITORY = ')(?=')}{$1https://example.org/x}mr;
-    open my $to, '>', $tree->folder . '/Makefile.PL' or die "Makefile.PL: $!\n";
-    print {$to} $named;
-    close $to;
+    write_file($tree->folder . '/Makefile.PL', $named);
     $tree->must($^X, 'Makefile.PL');
     my %wanted = (type => 'git', url => 'https://example.org/x.git', web => 'https://example.org/x');
     is_deeply $resources->()->{repository}, \%wanted, 'META names the repository';

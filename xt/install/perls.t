@@ -6,7 +6,7 @@ use Config;
 use Testing::Developer  qw(needs needs_command);
 use File::Copy          qw(copy);
 use File::Path          qw(remove_tree);
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 needs_command($_) for qw(cargo make cp);
 
@@ -32,9 +32,8 @@ static const char *volatile esx_mark;
 __attribute__((constructor)) static void esx_set_mark(void) { esx_mark = "$MARK"; }
 MARK
 close $header;
-open my $config, '>', "$modules/OtherPerl.pm" or die "OtherPerl.pm: $!\n";
-print {$config} qq{use Config; (tied %Config)->{archlibexp} = '$other' if \$^X eq '$other/perl'; 1;\n};
-close $config;
+write_file("$modules/OtherPerl.pm",
+    qq{use Config; (tied %Config)->{archlibexp} = '$other' if \$^X eq '$other/perl'; 1;\n});
 my %OTHER = (PERL5LIB => $modules, PERL5OPT => '-MOtherPerl');
 
 sub is_marked { return slurp($library) =~ /$MARK/ }

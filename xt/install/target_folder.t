@@ -5,9 +5,9 @@
 use lib 't/lib';
 use Testing;
 use Config;
-use Testing::Developer qw(needs_command);
-use File::Path         qw(make_path remove_tree);
-use Testing::SourceTree;
+use Testing::Developer  qw(needs_command);
+use File::Path          qw(make_path remove_tree);
+use Testing::SourceTree qw(write_file);
 
 needs_command($_) for qw(cargo make rustc);
 
@@ -23,9 +23,7 @@ sub cargo_home {
     for my $part (grep { -e "$users/$_" } qw(registry git)) {
         symlink "$users/$part", "$fresh/$part" or die "symlink: $!\n";
     }
-    open my $to, '>', "$fresh/config.toml" or die "config.toml: $!\n";
-    print {$to} qq{[build]\ntarget = "$host"\ntarget-dir = "$fresh/from_config"\n};
-    close $to;
+    write_file("$fresh/config.toml", qq{[build]\ntarget = "$host"\ntarget-dir = "$fresh/from_config"\n});
     return $fresh;
 }
 

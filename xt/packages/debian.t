@@ -15,7 +15,7 @@ use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs_command);
 use Testing::Port;
 use Testing::Program;
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 my @PACKAGES = qw(eventsource-hub libeventsource-xs-perl);
 my $BUILT    = 1200;                                         # seconds
@@ -179,9 +179,7 @@ subtest 'an upgrade below open streams' => sub {
         my $content = "$folder/content";
         is system('dpkg-deb', '-R', $first->{$package}, $content), 0, "$package is unpacked";
         my $control = slurp("$content/DEBIAN/control") =~ s/^(Version: .+)$/$1+next/mr =~ s/(\(= [^)]+)\)/$1+next)/gr;
-        open my $to, '>', "$content/DEBIAN/control" or die $!;
-        print {$to} $control;
-        close $to or die $!;
+        write_file("$content/DEBIAN/control", $control);
         is system('dpkg-deb', '--root-owner-group', '-b', $content, $debian->folder . "/$package.deb"), 0,
             'and packed again';
         system 'rm', '-rf', $content;

@@ -12,8 +12,8 @@ use Testing::Outlive;
 use Testing::Process qw(is_running);
 use Testing::Server;
 use Testing::SideBySide qw(run_each);
+use Testing::Fork       qw(in_child);
 use Testing::Subscriber;
-use POSIX       ();
 use Time::HiRes qw(sleep);
 
 my $DEADLINE = 20;    # seconds
@@ -103,16 +103,13 @@ sub leave_during_upgrade_ok {
     my ($self, $hub) = @_;
     my @crowd = map { $self->open("/hub?member=c$_") } 1 .. $CROWD;
     ok wait_until($DEADLINE, sub { $hub->members_count('people') == 1 + $CROWD }), 'a crowd comes';
-    defined(my $pid = fork) or die "fork: $!\n";
-    if (!$pid) {
-        POSIX::_exit(eval { EventSource::Hub::Process->upgrade(name => 'test', socket => $self->{socket}); 1 } ? 0 : 1);
-    }
+    my %place = (name => 'test', socket => $self->{socket});
+    my $ended = in_child(sub { EventSource::Hub::Process->upgrade(%place); 'upgraded' });
     for my $stream (@crowd) {
         $stream->{client}->leave;
         sleep 0.002;
     }
-    waitpid $pid, 0;
-    is $?, 0, 'and leaves while the hub process is upgraded';
+    is $ended->(), 'upgraded', 'and leaves while the hub process is upgraded';
     has $hub, 'ann:1', 'nobody of it is here';
     return;
 }

@@ -12,9 +12,9 @@ use warnings;
 #       mount '/pid'     => sub { return answer($$) };
 #   };
 
-use Exporter    ();
-use Plack::Util ();
-use POSIX       ();
+use Exporter      ();
+use Plack::Util   ();
+use Testing::Fork qw(in_child);
 
 our @EXPORT_OK = qw(answer answers filtered id_or_error in_job parameter query report tag with_worker);
 
@@ -56,17 +56,9 @@ sub id_or_error {
 
 # Returns what a function returns in a forked process, which reports through a pipe; undef if it is not forked or ends before.
 sub in_job {
-    my $code = shift;
-    pipe my $out, my $in or return undef;
-    my $pid = fork // return undef;
-    if (!$pid) {
-        syswrite $in, $code->();
-        POSIX::_exit(0);
-    }
-    close $in;
-    my $answer = readline $out;
-    waitpid $pid, 0;
-    return $answer;
+    my $ended  = eval { in_child(shift) } or return undef;
+    my $answer = $ended->();
+    return length $answer ? $answer : undef;
 }
 
 # Returns a parameter of a query.

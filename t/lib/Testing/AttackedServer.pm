@@ -89,12 +89,6 @@ sub everywhere {
     return @clients;
 }
 
-# Sends a request. Returns its client.
-sub get {
-    my ($self, $path, %option) = @_;
-    return Testing::Client->get($self->port, $path, %option);
-}
-
 # Waits until every worker is free, no stream is open, and no more descriptors are open than when the server was prepared;
 # makes a test of it.
 sub is_sound_ok {
@@ -107,7 +101,7 @@ sub is_sound_ok {
 }
 
 # Returns the reports of the handler of the request with this tag.
-sub reported { return $_[0]{journal}->reports($_[1]) }
+sub reported { return $_[0]{reports}->reports($_[1]) }
 
 # Opens a stream of each of these paths in every worker, and leaves, so that each worker has loaded and opened what it needs
 # once. Counts the descriptors afterwards.
@@ -141,7 +135,7 @@ sub start {
     my $env     = {ATTACK_FOLDER => $folder->dirname, %{$option{env} || {}}};
     my $journal = Testing::Journal->new("$folder/journal");
     my $self    = $class->SUPER::start($name, 't/data/attack.psgi', %option, env => $env);
-    @$self{qw(attack_folder count journal)} = ($folder, $option{workers} || 1, $journal);
+    @$self{qw(attack_folder count reports)} = ($folder, $option{workers} || 1, $journal);
     return $self;
 }
 

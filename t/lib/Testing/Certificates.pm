@@ -11,6 +11,7 @@ use warnings;
 use Carp               qw(croak);
 use Testing::Developer qw(has_command);
 use Testing::Program;
+use Testing::SourceTree qw(write_file);
 
 my @NEW_KEY = qw(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes);
 my $DAYS    = 2;
@@ -31,9 +32,7 @@ sub sign {
     my ($self, $what, $names) = @_;
     my ($path, $request) = map { "$self->{folder}/$what$_" } '', '.request';
     _openssl('req', @NEW_KEY, '-subj', "/CN=$what", '-keyout', "$path.key", '-out', $request);
-    open my $extensions, '>', "$path.extensions" or croak "$path.extensions: $!";
-    print {$extensions} "subjectAltName=$names\n";
-    close $extensions or croak "$path.extensions: $!";
+    write_file("$path.extensions", "subjectAltName=$names\n");
     _openssl(
         qw(x509 -req -in),
         $request, '-CA',      $self->ca,          '-CAkey', "$self->{folder}/ca.key", qw(-CAcreateserial -days),

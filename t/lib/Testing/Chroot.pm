@@ -19,6 +19,8 @@ use File::Temp         ();
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command needs);
 use Testing::Program;
+use Testing::ControlledProcess qw(output_of);
+use Testing::SourceTree        qw(slurp write_file);
 
 my $STARTS_WITHIN = 10;    # seconds
 my $ENDS_WITHIN   = 300;
@@ -48,26 +50,14 @@ sub require_or_skip_all {
 # Returns the exit status and the output of a command.
 sub run {
     my ($self, @command) = @_;
-    my $output = File::Temp->new;
-    my $pid    = fork // croak "fork: $!";
-    if ($pid == 0) {
-        open STDIN,  '<',  '/dev/null' or die $!;
-        open STDOUT, '>&', $output     or die $!;
-        open STDERR, '>&', $output     or die $!;
-        exec 'timeout', $ENDS_WITHIN, $self->_inside, @command or die "timeout: $!\n";
-    }
-    waitpid $pid, 0;
-    my $status = $?;
-    open my $from, '<', $output->filename or croak "$output: $!";
-    local $/;
-    return ($status, readline($from) // '');
+    return output_of('timeout', $ENDS_WITHIN, $self->_inside, @command);
 }
 
 sub start {
     my ($class, @packages) = @_;
     my $home    = File::Temp->newdir;
     my $self    = bless {home => $home, folder => "$home/debian"}, $class;
-    my ($suite) = _slurp('/etc/os-release') =~ /^VERSION_CODENAME=(\w+)/m or croak 'Chroot: which Debian is this?';
+    my ($suite) = slurp('/etc/os-release') =~ /^VERSION_CODENAME=(\w+)/m or croak 'Chroot: which Debian is this?';
     my @sources = grep { -s } '/etc/apt/sources.list', glob '/etc/apt/sources.list.d/debian.sources';
     my @make    = ('mmdebstrap', '--quiet', '--mode=root', '--variant=apt', '--include=' . join(',', @packages));
 
@@ -78,9 +68,7 @@ sub start {
     copy('/etc/resolv.conf', "$self->{folder}/etc/resolv.conf") or croak "Chroot: resolv.conf: $!";
 
     # No service is started by the installation of its package.
-    open my $policy, '>', "$self->{folder}/usr/sbin/policy-rc.d" or croak "Chroot: policy-rc.d: $!";
-    print {$policy} "#!/bin/sh\nexit 101\n";
-    close $policy;
+    write_file("$self->{folder}/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n");
     chmod 0755, "$self->{folder}/usr/sbin/policy-rc.d";
 
     # Process 1 of the namespace: the others end with it.
@@ -106,12 +94,5 @@ sub _inside {
 }
 
 sub _is_sleep { return (readlink "/proc/$_[0]/exe" // '') =~ m{/sleep\z} }
-
-sub _slurp {
-    my $file = shift;
-    open my $from, '<', $file or croak "Chroot: $file: $!";
-    local $/;
-    return scalar <$from>;
-}
 
 1;

@@ -14,6 +14,7 @@ use File::Temp   ();
 use IPC::Open3   qw(open3);
 use Scalar::Util qw(weaken);
 use Testing::Program;
+use Testing::SourceTree qw(slurp);
 
 # The objects of this process. They end with the test, before the global destruction.
 my %LIVE;
@@ -82,10 +83,7 @@ sub _stop {
 
 sub _text {
     my $file = shift;
-    open my $in, '<', $file->filename or die "$file: $!\n";
-    local $/;
-    my $text = readline $in;
-    return $text =~ s/^Using .*blib\n//mr;
+    return slurp($file->filename) =~ s/^Using .*blib\n//mr;
 }
 
 1;

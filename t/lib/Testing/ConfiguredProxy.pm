@@ -14,7 +14,8 @@ use Carp qw(croak);
 use Testing::Apache;
 use Testing::Developer qw(has_command);
 use Testing::Nginx;
-use Testing::Node qw(packages_missing);
+use Testing::Node       qw(packages_missing);
+use Testing::SourceTree qw(write_file);
 
 # A proxy with packages from npm.
 my $NODE = 'xt/browser/node';
@@ -91,9 +92,7 @@ sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
 sub write {
     my ($self, $name, $text) = @_;
     my $path = $self->folder . "/$name";
-    open my $file, '>', $path or croak "$self->{name}: $path: $!";
-    print {$file} $text;
-    close $file or croak "$self->{name}: $path: $!";
+    write_file($path, $text);
     return $path;
 }
 

@@ -11,11 +11,12 @@ use warnings;
 #
 # End it only after the last failure: a call that is intercepted while strace detaches would fail with ENOSYS.
 
-use Carp               qw(croak);
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(has_command);
-use File::Temp         ();
-use Testing::Program   ();
+use Carp                qw(croak);
+use Testing::Deadline   qw(wait_until);
+use Testing::Developer  qw(has_command);
+use File::Temp          ();
+use Testing::Program    ();
+use Testing::SourceTree qw(slurp);
 
 sub begin {
     my ($class, $thread, $calls, $how) = @_;
@@ -35,8 +36,7 @@ sub begin {
 # Returns how many calls have failed so far.
 sub count {
     my $self = shift;
-    open my $lines, '<', $self->{trace}->filename or croak "FailingCalls: $!";
-    return scalar grep { /\(INJECTED\)$/ } readline $lines;
+    return scalar(() = slurp($self->{trace}->filename) =~ /\(INJECTED\)$/mg);
 }
 
 # Detaches strace. Returns how many calls have failed.

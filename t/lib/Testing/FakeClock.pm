@@ -11,10 +11,11 @@ use warnings;
 #   my $redis   = Testing::Redis->start(env => {$clock->env_of_redis});
 #   $clock->step(-3_600);
 
-use Carp               qw(croak);
-use Config             qw(%Config);
-use File::Temp         ();
-use Testing::Developer qw(needs);
+use Carp                qw(croak);
+use Config              qw(%Config);
+use File::Temp          ();
+use Testing::Developer  qw(needs);
+use Testing::SourceTree qw(write_file);
 
 my $LIBRARY = 'libfaketime.so.1';
 
@@ -54,9 +55,7 @@ sub env_of_redis {
     my $self = shift;
     $self->{folder} = File::Temp->newdir;
     my $source = "$self->{folder}/clock.c";
-    open my $file, '>', $source or croak "$source: $!";
-    print {$file} $CLOCK_OF_REDIS;
-    close $file or croak "$source: $!";
+    write_file($source, $CLOCK_OF_REDIS);
     my @command = (split(/ /, $Config{cc}), qw(-shared -fPIC -o), "$self->{folder}/clock.so", $source);
     system(@command) == 0 or croak "FakeClock: @command";
     return (LD_PRELOAD => "$self->{folder}/clock.so", FAKETIME_TIMESTAMP_FILE => $self->{file}->filename);

@@ -8,13 +8,14 @@ use Testing;
 #   my $id       = $machines[0]->publish(news => 'hello');
 #   $machines[1]->kill_hub;
 
-use Carp              qw(croak);
-use File::Temp        ();
-use JSON::PP          ();
-use Testing::Client   ();
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Process  qw(hubs_at stop_hub_process);
-use Testing::Server   qw(path);
+use Carp                       qw(croak);
+use File::Temp                 ();
+use JSON::PP                   ();
+use Testing::Client            ();
+use Testing::Deadline          qw($DEADLINE wait_until);
+use Testing::Process           qw(hubs_at stop_hub_process);
+use Testing::Server            qw(path);
+use Testing::ControlledProcess qw(output_of);
 
 my $WORKERS = 2;
 my $NAME    = 'shop';
@@ -152,15 +153,8 @@ sub stats_ok {
 sub upgrade {
     my $self    = shift;
     my @command = (EventSource::Hub::Process->program, 'upgrade', '--name', $NAME, '--socket', $self->_socket);
-    my $pid     = open my $output, '-|' // croak "Machine: no process: $!";
-    if (!$pid) {
-        open STDERR, '>&', \*STDOUT;
-        exec @command;
-        exit 127;
-    }
-    my $printed = do { local $/ = undef; <$output> };
-    close $output and return '';
-    return $printed || 'it failed';
+    my ($status, $printed) = output_of(@command);
+    return $status ? $printed || 'it failed' : '';
 }
 
 sub upgrade_ok {

@@ -10,7 +10,7 @@ use warnings;
 use parent 'Testing::Daemon';
 use Carp                qw(croak);
 use Testing::Developer  qw(has_command needs);
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 # The ways in which nginx passes requests on: as the documentation advises; with the minimal configuration, so that it speaks
 # HTTP/1.0 with the server and would buffer the response; to FastCGI, also on connections that it keeps; in uWSGI's
@@ -60,18 +60,14 @@ sub start {
 sub _configure {
     my ($self, $upstream, $location, @more) = @_;
     my $server = join "\n", 'server {', 'listen 127.0.0.1:' . $self->port . ';', @more, $location, '}';
-    open my $file, '>', $self->_file or croak $self->_file . ": $!";
-    print {$file} frame($self->folder, $upstream, $server);
-    close $file or croak $self->_file . ": $!";
+    write_file($self->_file, frame($self->folder, $upstream, $server));
     return;
 }
 
 # Returns the configuration that EventSource::Deployment documents.
 sub _documented {
-    my $server = shift;
-    open my $example, '<', $EXAMPLE or croak "$EXAMPLE: $!";
-    my $text       = do { local $/; readline $example };
-    my ($location) = $text =~ m{^( +location / \{.*?^ +\}\n)}ms or croak "$EXAMPLE: there is no location /";
+    my $server     = shift;
+    my ($location) = slurp($EXAMPLE) =~ m{^( +location / \{.*?^ +\}\n)}ms or croak "$EXAMPLE: there is no location /";
     $location =~ s{http://events\b}{http://$server} or croak "$EXAMPLE: there is no upstream events";
     return $location;
 }

@@ -1,5 +1,6 @@
 package Testing::Originals;
 use Testing;
+use Testing::SourceTree qw(slurp);
 
 # Compares a drop-in with the module that it replaces. Both run the same cases, each in a process of its own. The originals'
 # sources are found through EVENTSOURCE_ORIGINALS, by default in ../shared/originals.
@@ -89,9 +90,7 @@ sub _random {
 
 # The items of the manual, with code as Markdown marks it.
 sub _listed {
-    open my $manual, '<', 'perl/EventSource/Migration.pod' or die "perl/EventSource/Migration.pod: $!\n";
-    my ($list) = do { local $/ = undef; <$manual> }
-        =~ /^=head2 All differences\n(.*?)^=back/ms;
+    my ($list) = slurp('perl/EventSource/Migration.pod') =~ /^=head2 All differences\n(.*?)^=back/ms;
     return {map { /\A=item (.*)/ ? (_without_pod($1) => 1) : () } split /\n/, $list};
 }
 

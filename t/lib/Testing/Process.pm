@@ -11,8 +11,10 @@ use warnings;
 use Exporter          qw(import);
 use Testing::Deadline qw(wait_until);
 
-our @EXPORT_OK =
-    qw(children_of descriptors_of hubs_at is_asleep is_running memory_of processes_like stop_hub_process suspend zombies_of);
+our @EXPORT_OK = qw(
+    children_of descriptors_of hubs_at is_asleep is_running memory_of processes_like processes_of_group stop_hub_process suspend
+    zombies_of
+);
 
 # Returns the ids of the processes that it has started and that have not been reaped.
 sub children_of {
@@ -54,6 +56,18 @@ sub processes_like {
         open my $in, '<', $file or next;
         my $command = do { local $/; readline $in };
         push @pids, $file =~ m{/([0-9]+)/} if ($command // '') =~ $pattern;
+    }
+    return @pids;
+}
+
+# Returns the ids of the running processes of a group.
+sub processes_of_group {
+    my $group = shift;
+    my @pids;
+    for my $file (glob '/proc/[0-9]*/stat') {
+        open my $stat, '<', $file or next;
+        my ($pid, $of) = (readline($stat) // '') =~ /\A([0-9]+) \(.*\) [A-Z] [0-9]+ ([0-9]+) /s or next;
+        push @pids, $pid if $of == $group && is_running($pid);
     }
     return @pids;
 }

@@ -10,7 +10,7 @@ use Testing;
 use Carp              qw(croak);
 use Config            qw(%Config);
 use Testing::Deadline qw(wait_until);
-use Testing::Process  qw(is_running);
+use Testing::Process  qw(is_running processes_of_group);
 use File::Spec        ();
 use File::Temp        ();
 use POSIX             qw(WNOHANG setpgid);
@@ -66,16 +66,7 @@ sub new {
 sub pid { return $_[0]{pid} }
 
 # Returns the pids of all its running processes.
-sub pids {
-    my $self = shift;
-    my @pids;
-    for my $file (glob '/proc/[0-9]*/stat') {
-        open my $stat, '<', $file or next;
-        my ($pid, $group) = (readline($stat) // '') =~ /\A([0-9]+) \(.*\) [A-Z] [0-9]+ ([0-9]+) /s or next;
-        push @pids, $pid if $group == $self->{pid} && is_running($pid);
-    }
-    return @pids;
-}
+sub pids { return processes_of_group($_[0]{pid}) }
 
 # Returns the pids of the running processes that write to its log and have left its group, as the children of spawn do.
 sub strays {

@@ -17,11 +17,11 @@ use warnings;
 # service's administrator, bob, bridge and editor have their name as the password.
 
 use parent 'Testing::Daemon';
-use Carp               qw(croak);
 use File::Path         qw(make_path);
 use Testing::Developer qw(has_command has_module needs);
 use Testing::Certificates;
 use Testing::Port;
+use Testing::SourceTree qw(write_file);
 
 my $DOMAIN = 'example.test';
 my $SECRET = q(sec<r&et's);    # with characters that XML escapes
@@ -135,9 +135,7 @@ END
 
 sub _write {
     my ($path, $text) = @_;
-    open my $file, '>', $path or croak "$path: $!";
-    print {$file} $text;
-    close $file or croak "$path: $!";
+    write_file($path, $text);
     return;
 }
 

@@ -25,6 +25,7 @@ use Testing::Developer qw(has_command needs);
 use IO::Select         ();
 use IO::Socket::UNIX;
 use Testing::Certificates;
+use Testing::SourceTree qw(write_file);
 
 my $USER   = 'testing';    # and its password
 my $WITHIN = 20;           # seconds, for an answer
@@ -91,8 +92,7 @@ sub restart {
     CORE::kill($signal || 'TERM', $self->pid) if !$self->has_ended;
     wait_until($WITHIN, sub { $self->has_ended }) or croak 'Redis: it does not end';
     $self->stop;
-    delete $self->{status};
-    return $self->run(@{$self->{started}});
+    return $self->start_again;
 }
 
 sub start {
@@ -153,9 +153,7 @@ sub _configure {
         if $option{maxmemory};
     push @lines, "masteruser $USER", "masterauth $USER";
     push @lines, 'replicaof 127.0.0.1 ' . $option{replica_of}->port if $option{replica_of};
-    open my $file, '>', $self->_file or croak $self->_file . ": $!";
-    print {$file} map { "$_\n" } @lines;
-    close $file or croak $self->_file . ": $!";
+    write_file($self->_file, join '', map { "$_\n" } @lines);
     return;
 }
 

@@ -99,7 +99,7 @@ sub _is_complete {
 package Testing::Sentinel::Process;
 
 use parent -norequire, 'Testing::Redis';
-use Carp qw(croak);
+use Testing::SourceTree qw(write_file);
 
 my $DOWN_AFTER = 500;      # milliseconds
 my $FAIL_OVER  = 5_000;    # milliseconds until another attempt
@@ -109,21 +109,23 @@ sub start {
     my ($class, $name, $port, $quorum, $password) = @_;
     my $self = $class->new('Sentinel');
     $self->{login} = ['AUTH', $password] if defined $password;
-    open my $file, '>', $self->_file or croak $self->_file . ": $!";
-    print {$file} map { "$_\n" } (
-        'bind 127.0.0.1',
-        'port ' . $self->port,
-        'daemonize no',
-        'dir ' . $self->folder,
-        'unixsocket ' . $self->_socket,
-        "sentinel monitor $name 127.0.0.1 $port $quorum",
-        "sentinel down-after-milliseconds $name $DOWN_AFTER",
-        "sentinel failover-timeout $name $FAIL_OVER",
-        "sentinel auth-user $name testing",
-        "sentinel auth-pass $name testing",
-        defined $password ? "requirepass $password" : (),
+    write_file(
+        $self->_file,
+        join '',
+        map { "$_\n" } (
+            'bind 127.0.0.1',
+            'port ' . $self->port,
+            'daemonize no',
+            'dir ' . $self->folder,
+            'unixsocket ' . $self->_socket,
+            "sentinel monitor $name 127.0.0.1 $port $quorum",
+            "sentinel down-after-milliseconds $name $DOWN_AFTER",
+            "sentinel failover-timeout $name $FAIL_OVER",
+            "sentinel auth-user $name testing",
+            "sentinel auth-pass $name testing",
+            defined $password ? "requirepass $password" : (),
+        )
     );
-    close $file or croak $self->_file . ": $!";
     return $self->run({}, $self->_program, $self->_file, '--sentinel');
 }
 

@@ -13,16 +13,18 @@ use Carp     qw(croak);
 use Config   qw(%Config);
 use Exporter qw(import);
 use Testing::Apache;
+use Testing::Certificates;
 use Testing::Client;
-use Testing::Deadline  qw($DEADLINE wait_until);
-use Testing::Developer qw(has_command has_module needs);
+use Testing::ControlledProcess qw(output_of);
+use Testing::Deadline          qw($DEADLINE wait_until);
+use Testing::Developer         qw(has_command has_module needs);
 use Testing::Journal;
 use Testing::ReadableCopy qw(copy_for_all);
+use Testing::SourceTree   qw(write_file);
 use File::Basename        qw(basename);
 use File::Spec            ();
 use File::Temp            ();
 use JSON::PP              ();
-use POSIX                 ();
 use Test::More            ();
 
 our @EXPORT_OK = qw(path subtest_once);
@@ -105,8 +107,8 @@ sub ask {
     return $client->body;
 }
 
-# The file with the certificate of a server under TLS.
-sub certificate { return $_[0]{certificate} && $_[0]{certificate}[0] }
+# The file with the authority's certificate of a server under TLS.
+sub certificate { return $_[0]{authority} }
 
 # Sends a request. Returns its client. With a journal, the handler reports under the tag of the request: a given one, or one of
 # its own.
@@ -233,8 +235,7 @@ sub _apache {
         );
     copy_for_all($_, $self->folder . '/' . basename($_)) for qw(blib t/lib);
     my $libs = join ':', map { $self->folder . "/$_" } qw(blib/lib blib/arch lib);
-    open my $text, '>', $file or croak "Server: $file: $!";
-    print {$text} Testing::Apache::frame(
+    my $text = Testing::Apache::frame(
         $self->folder,
         $self->port,
         ["mpm_$mpm", qw(authz_core perl)],
@@ -248,22 +249,16 @@ sub _apache {
         "PerlSetVar psgi_app $psgi",
         '</Location>'
     );
-    CORE::close $text or croak "Server: $file: $!";
+    write_file($file, $text);
     return ('env', "PERL5LIB=$libs", qw(apache2 -D FOREGROUND -f), $file);
 }
 
 # The files of a certificate for 127.0.0.1 and of its key.
 sub _certificate {
     my $self = shift;
-    my @file = map { $self->folder . "/$_.pem" } qw(certificate key);
-    my $said = _output(
-        qw(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost),
-        qw(-addext subjectAltName=IP:127.0.0.1),
-        -out    => $file[0],
-        -keyout => $file[1]
-    );
-    croak "Server: openssl: $said" if $?;
-    return \@file;
+    my $made = Testing::Certificates->new($self->folder);
+    $self->{authority} = $made->ca;
+    return [$made->sign('server', 'IP:127.0.0.1')];
 }
 
 # What a client needs for the server's TLS.
@@ -279,8 +274,8 @@ sub _loop_fcgi {
 
 sub _missing_module {
     my @modules = @_;
-    my $trouble = _output($^X, (map { "-M$_" } @modules), '-e', '1');
-    return $? ? "@modules cannot be loaded: " . ($trouble =~ s/\n.*//sr) : undef;
+    my ($status, $trouble) = output_of($^X, (map { "-M$_" } @modules), '-e', '1');
+    return $status ? "@modules cannot be loaded: " . ($trouble =~ s/\n.*//sr) : undef;
 }
 
 # uWSGI embeds a perl. It must be the one that the library was built for.
@@ -288,23 +283,9 @@ sub _missing_uwsgi {
     my $probe = File::Temp->new(SUFFIX => '.psgi');
     print {$probe} 'use Config; print STDERR "perl: $Config{version} $Config{archname}\n"; sub { [200, [], []] }';
     CORE::close $probe;
-    my $said = _output(qw(uwsgi --plugins psgi --no-server --need-app --psgi), $probe->filename);
+    my (undef, $said) = output_of(qw(uwsgi --plugins psgi --no-server --need-app --psgi), $probe->filename);
     return 'uwsgi with its psgi plugin cannot be run' if $said !~ /^perl: (.*)$/m;
     return $1 eq "$Config{version} $Config{archname}" ? undef : "uwsgi was built for another perl: $1";
-}
-
-# The output of a command. $? is its status.
-sub _output {
-    my @command = @_;
-    my $pid     = open my $out, '-|';
-    croak "Server: fork: $!" if !defined $pid;
-    if (!$pid) {
-        open STDERR, '>&', \*STDOUT;
-        exec {$command[0]} @command or POSIX::_exit(127);
-    }
-    my $text = do { local $/; readline $out };
-    CORE::close $out;
-    return $text // '';
 }
 
 sub _plackup {

@@ -1,5 +1,6 @@
 package Testing::SideBySide;
 use Testing;
+use Testing::SourceTree qw(slurp);
 
 # Cases of a test file that run at the same time, each in a perl of its own. Each is one test of the file: it fails if its perl
 # does, and is skipped if that skips everything.
@@ -44,8 +45,7 @@ sub side_by_side {
 
 sub _judge {
     my ($case, $status) = @_;
-    open my $lines, '<', $case->{output}->filename or die "$case->{name}: $!\n";
-    my $output = do { local $/; readline $lines };
+    my $output = slurp($case->{output}->filename);
     if (!$status && $output =~ /^(?:1[.][.]0|ok 1) # skip (.*)/mi) {
     SKIP: { skip "$case->{name}: $1", 1 }
         return;

@@ -120,9 +120,10 @@ sub distribution_files {
     return grep { -f } @files;
 }
 
+# Returns the bytes of a file, or with a layer such as ':encoding(UTF-8)' its characters.
 sub slurp {
-    my $file = shift;
-    open my $from, '<:raw', $file or die "$file: $!\n";
+    my ($file, $layer) = @_;
+    open my $from, '<' . ($layer // ':raw'), $file or die "$file: $!\n";
     local $/;
     return scalar <$from>;
 }

@@ -20,6 +20,7 @@ use Testing::NumberedEvents qw(numbers);
 use Testing::Process        qw(descriptors_of);
 use Testing::Server         qw(path);
 use Testing::SlowReader;
+use Testing::SourceTree qw(slurp);
 
 our @EXPORT_OK = qw(on_each_server path);
 
@@ -82,9 +83,7 @@ sub fares {
 # Returns how many streams have begun on the server's writer.
 sub fell_back {
     my $self = shift;
-    my $file = $self->{journal}->path;
-    open my $journal, '<', $file or croak "$file: $!";
-    return scalar grep { /begins, native: 0/ } readline $journal;
+    return scalar(() = slurp($self->{journal}->path) =~ /begins, native: 0/g);
 }
 
 # Pushes numbered events to the stream `name`: `count` events from number `from` (by default 1), of that many `bytes` of data.

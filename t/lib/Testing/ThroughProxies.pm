@@ -19,7 +19,7 @@ use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::NamedProxies;
 use Testing::Program;
 use Testing::Server;
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 use Time::HiRes         qw(sleep time);
 
 my $FIRST  = 5;     # seconds of a page that do not count as delays
@@ -108,9 +108,7 @@ sub start {
     my $server = Testing::Server->start('Starman', 'xt/browser/proxies.psgi', workers => 4, env => \%env);
     my $folder = File::Temp->newdir;
     my ($certificate, $key) = Testing::Certificates->new("$folder")->sign('proxy', 'IP:127.0.0.1');
-    open my $both, '>', "$folder/both.pem" or die "$folder: $!\n";
-    print {$both} slurp($certificate), slurp($key);
-    close $both or die "$folder: $!\n";
+    write_file("$folder/both.pem", join('', slurp($certificate), slurp($key)));
     my $self = bless {folder => $folder, server => $server, names => $option{names}}, $class;
 
     for my $name ($self->names) {

@@ -8,14 +8,15 @@ use warnings;
 #   my $trouble = Testing::Clients::Install->missing('node');
 #   my $modules = Testing::Clients::Install->path('node');
 
-use Carp               qw(croak);
-use Digest::MD5        ();
-use Fcntl              qw(LOCK_EX);
-use File::Copy         qw(copy);
-use File::Path         qw(make_path remove_tree);
-use File::Spec         ();
-use Testing::Developer qw(has_command);
-use Testing::Node      qw(install_options);
+use Carp                qw(croak);
+use Digest::MD5         ();
+use Fcntl               qw(LOCK_EX);
+use File::Copy          qw(copy);
+use File::Path          qw(make_path remove_tree);
+use File::Spec          ();
+use Testing::Developer  qw(has_command);
+use Testing::Node       qw(install_options);
+use Testing::SourceTree qw(write_file);
 
 my $FOLDER = 'target/clients';
 
@@ -115,9 +116,7 @@ sub _missing {
         croak "Install: $trouble" if $ENV{EVENTSOURCE_XS_FULL} && $trouble !~ $NO_REGISTRY;
         return $trouble;
     }
-    open my $stamp, '>', "$folder/installed" or croak "Install: $folder/installed: $!";
-    print {$stamp} $pins;
-    close $stamp or croak "Install: $folder/installed: $!";
+    write_file("$folder/installed", $pins);
     return undef;
 }
 
