@@ -7,7 +7,6 @@ use EventSource::Hub::Process;
 use EventSource::XS::Command::Tail;
 use File::Temp        ();
 use JSON::PP          ();
-use POSIX             ();
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Server;
 

@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing;
 use EventSource::Hub::Process;
 use File::Find            qw(find);
-use File::Temp            ();
 use HTTP::Request::Common qw(GET);
 use Plack::Test;
 use SelectSaver ();
