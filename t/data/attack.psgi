@@ -1,17 +1,13 @@
 # The application behind t/attack (t/lib/Testing/AttackedServer.pm): one stream of each kind, and a path that reports the
 # state of the worker that answers. Handlers report to a journal. A request with meet=NAME-COUNT in its query waits until so
-# many workers handle such a request; one with meet_in_handler does so in the stream's handler. With ATTACK_PUBLISHES, a
-# number of events for the hub's history, each request publishes a numbered event to the hub of its worker, and pushes it to
-# the streams there.
+# many workers handle such a request; one with meet_in_handler does so in the stream's handler.
 
 use Testing::Application qw(answer parameter tag);
 use EventSource::Hub;
 use EventSource::XS;
 use JSON::PP ();
 use Testing::Journal;
-use Testing::NumberedEvents qw(numbered);
 use Plack::App::EventSource;
-use Plack::App::EventSource::PubSub;
 use Plack::Builder;
 use Time::HiRes qw(sleep time);
 
@@ -20,14 +16,8 @@ my $MEET     = 5;       # seconds until a request no longer waits for others
 my $PAUSE    = 0.01;    # seconds
 
 my $journal = Testing::Journal->open("$ENV{ATTACK_FOLDER}/journal");
-my $hub     = EventSource::Hub->new(per_process => 1, keep_history => {events => $ENV{ATTACK_PUBLISHES} || 10});
-my $pubsub =
-    Plack::App::EventSource::PubSub->new(hub => EventSource::Hub->new(per_process => 1), authorize => sub { 1 });
+my $hub     = EventSource::Hub->new(per_process => 1, keep_history => {events => 10});
 my %held;
-my $published = 0;
-
-# The buffer for a client that does not read is bounded, so that the memory of two rounds can be compared.
-my @BOUNDED = $ENV{ATTACK_PUBLISHES} ? (max_buffered => 131_072) : ();
 
 # Waits until as many workers as requested handle such a request. Returns false if they do not in time.
 sub meet {
@@ -65,15 +55,6 @@ sub hold {
     return;
 }
 
-# Publishes and pushes a numbered event, short or long in turn; every 50th is very long.
-sub publish {
-    my $number = ++$published;
-    my $event  = numbered($number, $number % 50 ? 10 + $number * 97 % 3_000 : 50_000);
-    $hub->publish(a => {data => $event->{data}});
-    $_->push($event) for values %held;
-    return;
-}
-
 sub subscribe {
     my ($conn, $env) = @_;
     report($env, 'handled, native: ' . ($conn->is_native ? 1 : 0));
@@ -97,8 +78,6 @@ sub state_of_worker {
         met         => meet($env),
         descriptors => scalar(() = glob '/proc/self/fd/*'),
         open        => EventSource::XS->stats->{open},
-        epoch       => $hub->epoch,
-        published   => $published,
     );
     return answer(JSON::PP::encode_json(\%state));
 }
@@ -112,19 +91,16 @@ builder {
             my $env = shift;
             EventSource::XS->dispatch;
             meet($env) if $env->{PATH_INFO} ne '/state';
-            publish()  if $env->{PATH_INFO} ne '/state' && $ENV{ATTACK_PUBLISHES};
             return $app->($env);
         };
     };
     mount '/state'            => \&state_of_worker;
     mount '/plain'            => sub { answer('plain') };
-    mount '/native'           => source(\&hold, @BOUNDED);
+    mount '/native'           => source(\&hold);
     mount '/must-be-native'   => source(\&hold, native => 1);
-    mount '/writer'           => source(\&hold, native => 0, @BOUNDED);
+    mount '/writer'           => source(\&hold, native => 0);
     mount '/hub'              => hub_app();
     mount '/hub-on-writer'    => hub_app(native => 0);
-    mount '/oldest'           => hub_app(start  => 'oldest');
-    mount '/publisher'        => $pubsub->to_app;
     mount '/follow'           => source(\&subscribe);
     mount '/follow-on-writer' => source(\&subscribe, native => 0);
     mount '/conditional'      => builder { enable 'ConditionalGET'; $tagged };

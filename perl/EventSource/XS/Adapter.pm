@@ -20,8 +20,8 @@ use warnings;
 #   3. Add its command line to the table in t/lib/Testing/Server.pm, its name to @NATIVE there, its packages to `servers` in
 #      script/prepare, and what it cannot do to %CANNOT in t/lib/Testing/Contract.pm.
 #   4. Run prove -b xt/servers/contract.t. Override a method for each behaviour that differs.
-#   5. Add its name to $SERVER in xt/layout.t, and rows to t/lib/Testing/AttackedServer.pm, t/lib/Testing/HostileRun.pm,
-#      t/hub/outlive/ and t/native/.
+#   5. Add its name to $SERVER in xt/layout.t, and rows to t/lib/Testing/AttackedServer.pm, t/hub/outlive/ and
+#      t/native/.
 #   6. Name it in Plack::App::EventSource (NATIVE STREAMS) and, if it recycles its workers, in
 #      EventSource::Deployment.
 #

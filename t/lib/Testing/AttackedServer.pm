@@ -92,8 +92,15 @@ sub everywhere {
 # Waits until every worker is free, no stream is open, and no more descriptors are open than when the server was prepared;
 # makes a test of it.
 sub is_sound_ok {
-    my ($self,  $what)   = @_;
-    my ($sound, @states) = $self->wait_until_sound;
+    my ($self, $what) = @_;
+    my @states;
+    my $sound = wait_until(
+        $DEADLINE,
+        sub {
+            @states = $self->states or return;
+            return !sum0(map { $_->{open} } @states) && sum0(map { $_->{descriptors} } @states) <= $self->{descriptors};
+        }
+    );
     $self->{is_broken} ||= !$sound;
     my $expected = "at most $self->{descriptors} descriptors in $self->{count} workers";
     return ok($sound, "$what: every worker is free, no stream is open, no descriptor is leaked")
@@ -148,25 +155,6 @@ sub states {
     $_->leave for @clients;
     return if grep { !$_->{met} } @states;
     return @states;
-}
-
-# Waits until every worker is free, the streams are closed and their descriptors with them. Returns whether that is so, and
-# the state of each worker; no state if not all workers are free. Options: streams, how many streams stay open; seconds;
-# meanwhile, code that runs again and again.
-sub wait_until_sound {
-    my ($self, %option) = @_;
-    my $streams = $option{streams} || 0;
-    my @states;
-    my $sound = wait_until(
-        $option{seconds} || $DEADLINE,
-        sub {
-            $option{meanwhile}->() if $option{meanwhile};
-            @states = $self->states or return;
-            return $streams == sum0(map { $_->{open} } @states)
-                && sum0(map { $_->{descriptors} } @states) <= $self->{descriptors} + $streams;
-        }
-    );
-    return ($sound, @states);
 }
 
 # Sends a request, and runs code with its client after the server has read the request and before the application handles it.
