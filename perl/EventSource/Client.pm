@@ -441,7 +441,6 @@ L</url>, with the id as C<Last-Event-ID>, unless that has a control character ot
 C<retry> of the stream, or L</retry>: at least 0.25 s, at most a day. It doubles with each attempt that brings no event, up to
 30 s, and is up to a quarter longer at random.
 
-A connection also fails if the response is not HTTP/1, has a head of more than 65,536 bytes, a wrong chunk or damaged gzip.
 The status 204 ends the client. So does, with an error, any other than 200 (but L</retry_statuses>), and a type that is not
 C<text/event-stream>.
 
@@ -497,11 +496,10 @@ Return the last event ID in characters, or an empty string. Events that were not
 
 Wait for the next event, and return it as L<EventSource::Parser/feed> does: a hash of C<event>, C<data> and C<id>, of a gap
 (L<EventSource::Hub/gap_event>) with a true C<is_gap>. Returns C<undef> when the stream has ended, or when no event has come
-for so many seconds (from 0, fractions allowed; for ever by default): L</state> tells which. Making a connection can take ten
+for so many seconds (from 0, fractions allowed; for ever by default): L</state> tells which. A new connection can take ten
 seconds more.
 
 Throws the L</error> that has ended the client, once, after the events before it, and C<state> if the client has L</on_event>.
-The exception of a handler of a signal is thrown too; the next call continues where this one was.
 
 =head2 pause, resume
 
@@ -601,6 +599,6 @@ these that is loaded.
 
 =head1 SEE ALSO
 
-L<EventSource::Clients>, L<eventsource/tail>
+L<eventsource/tail>
 
 =cut

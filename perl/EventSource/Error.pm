@@ -164,8 +164,4 @@ The message, file and line, as C<croak> formats them.
 
 Throw an exception at the line that called the package that throws, as L<Carp/croak> does, also with C<@CARP_NOT>.
 
-=head1 SEE ALSO
-
-L<EventSource::Gone>
-
 =cut

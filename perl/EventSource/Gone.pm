@@ -41,8 +41,4 @@ should rethrow it.
 
 Create an exception. As a string it is C<EventSource: the client has disconnected>.
 
-=head1 SEE ALSO
-
-L<EventSource::Error>, L<Plack::App::EventSource::Connection/push>
-
 =cut

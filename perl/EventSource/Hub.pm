@@ -376,8 +376,8 @@ Channels, patterns, labels, ids of members, keys, C<once>, the keys of L</max_st
 L<leases|EventSource::Hub::Lease> are characters. A string without perl's UTF8 flag that is valid UTF-8 stands for these
 characters: the bytes of C<REMOTE_USER> and C<'josé'> under C<use utf8> are one name. Other bytes are characters (Latin-1).
 
-A string with the flag is taken as it is: do not join decoded strings and bytes. Those of members and wills must be Unicode,
-without surrogates. The hub returns characters. Data, types and ids of events are not names (L<EventSource::XS/format_event>).
+A string with the flag is taken as it is: do not join decoded strings and bytes. The hub returns characters. Data, types and
+ids of events are not names (L<EventSource::XS/format_event>).
 
 =head2 Order, resume, gaps
 
@@ -429,7 +429,7 @@ When a right is withdrawn, L</end> streams by topics, or by labels:
     );
     $hub->end(label => 'user/7', finish => 1);    # at a logout
 
-A label is a string of 1 to 256 bytes in UTF-8 that does not begin with a NUL. A stream has at most 64. See
+A label is a string of 1 to 256 bytes in UTF-8 without a leading NUL. A stream has at most 64. An application:
 L<EventSource::Cookbook/LOGOUT AND CHANGED RIGHTS>.
 
 B<Withdraw the right first>; then call C<end>. From then on no stream that it means is sent what is published, nor one that
@@ -451,13 +451,11 @@ The retention of each channel; these are the defaults. A single event may have m
 
     keep_state => {keys => 10_000, bytes => 16_777_216}
 
-How many keys of each channel are retained (L</State>), and bytes of them and their events; these are the defaults. With Redis,
-machines that publish at once may exceed them.
+How many keys of each channel are retained (L</State>), and bytes of them and their events; these are the defaults.
 
 =head2 keepalive, retry
 
-The quiet seconds after which a comment is sent, and the reconnection time in milliseconds
-(L<Plack::App::EventSource/ATTRIBUTES>).
+The quiet seconds after which a comment is sent, and the reconnection time in milliseconds, as in L<Plack::App::EventSource>.
 
 =head2 max_age
 
@@ -476,8 +474,8 @@ and outlive their worker (L<EventSource::Deployment/What survives which restart>
 
 A job needs a name only, and L</show_channel> if the hub has that (L<EventSource::NamedHub/SETTINGS>).
 
-Methods of a named hub also throw C<refused>, C<unavailable>, C<full> and C<unknown> (L<EventSource::Error/code>). After
-C<unknown> the call has perhaps had its effect.
+Methods of a named hub also throw C<refused>, C<unavailable>, C<full> and C<unknown>. After C<unknown> the call has perhaps
+had its effect.
 
 =head2 start
 
@@ -489,6 +487,7 @@ a whole number from -1 to -999,999,999, -10 for the last ten events; or C<state>
     store => {file => '/var/lib/shop/events.db', sync => 'second'}
 
 Where the process keeps events (L<EventSource::Stores>).
+
 =head1 ATTRIBUTES OF CHANNELS AND EVENTS
 
 =head2 gap_data
@@ -496,7 +495,7 @@ Where the process keeps events (L<EventSource::Stores>).
     gap_data => sub { "elements <div id=gap>reload: $_[0]{reason}</div>" }
 
 The data of the L</gap_event>, for clients such as Datastar: a string of characters, or code that returns one, which L</new>
-calls for each reason, with a hash of C<reason> and C<event> (the type). The default is the JSON of L</Order, resume, gaps>.
+calls for each reason, with a hash of C<reason> and C<event> (the type). The default is JSON (L</Order, resume, gaps>).
 
 =head2 gap_event
 
@@ -510,8 +509,8 @@ type, unless there is L</gap_data>.
 
     keep_total_history => {events => 100_000, bytes => 67_108_864}
 
-The retention of all channels together, as L</keep_history>; these are the defaults, and C<seconds> has none. C<bytes> includes
-keys and names of channels. The oldest event of all channels is evicted first.
+The retention of all channels together, as L</keep_history>; these are the defaults, and C<seconds> has none. The oldest event
+of all channels is evicted first.
 
 =head2 keep_total_state
 
@@ -531,8 +530,7 @@ What happens when events of a slow client are evicted unsent.
 
 =item C<disconnect>
 
-The default: the stream ends (C<slow>) when the next event of its channels is published, or its client reads, which
-reconnects and receives a C<gap>.
+The default: the stream ends (C<slow>). Its client reconnects and receives a C<gap>.
 
 =item C<gap>
 
@@ -547,8 +545,8 @@ otherwise, and if it starts with the state, as C<gap>.
 
 =head2 opaque_ids
 
-Encrypt the number in each id (AES-128, a random key for each epoch): it reveals only the epoch (L<EventSource::Wire/WHAT IDS
-REVEAL>). An id then has 35 characters, or 39 with a L</store> in Redis. False by default.
+Encrypt the number in each id (AES-128): it reveals only the epoch (L<EventSource::Wire/WHAT IDS REVEAL>). An id then has 35
+characters, or 39 with a L</store> in Redis. False by default.
 
 =head2 per_channel
 
@@ -580,8 +578,8 @@ The default: an event of the type L</position_event> with empty data and the id.
 
 =item C<id>
 
-A block with the C<retry> and the id, without data: no event (WHATWG HTML, section 9.2.6). A third of the client libraries
-ignore it; some report an empty message.
+A block with the C<retry> and the id, without data, which is not an event. A third of the client libraries ignore it; some
+report an empty message.
 
 =item C<none>
 
@@ -604,14 +602,13 @@ the structure of C<json>. An event without either is published as it is.
     {"channel":"stock","forget":true,"key":"item/7"}              forget, with data only if it is given
     {"channel":"room/7/people","data":{"id":"ann"},"forget":true,"key":"ann"}  leave
 
-All publishers of a named hub name it alike: events of others are C<refused>. The event
-C<count> of members keeps its data.
+All publishers of a named hub name it alike: events of others are C<refused>.
 
 =head1 ATTRIBUTES OF STREAMS
 
 =head2 compress, headers, linger, native, preamble, timeout
 
-Settings of the streams of L</to_app> (L<Plack::App::EventSource/ATTRIBUTES>).
+Settings of the streams of L</to_app>, as in L<Plack::App::EventSource>.
 
 =head2 max_streams
 
@@ -622,16 +619,15 @@ By default the hub process takes what its hard limit of descriptors allows, of w
 
     max_streams_per => [sub { EventSource::XS->client_address($_[0], 64) }, 20]
 
-The most streams with a key in common, such as an address: a callback that returns the key of a request, a string, or
-C<undef> for no limit, and a whole number from 1 to 999,999,999; no limit by default. For
-L</to_app> and L<Plack::App::EventSource::PubSub> only.
+The most streams with a key in common, such as an address: a callback that returns the key of a request, a string, or C<undef>
+for no limit, and a whole number from 1 to 999,999,999; no limit by default. For L</to_app> and
+L<Plack::App::EventSource::PubSub> only.
 
 A further stream receives the status 429 and C<Retry-After>, 10 to 30 seconds at random, which an C<EventSource> ignores
 (L<EventSource::Clients/A STREAM THAT IS REFUSED>).
 
 All applications of a hub, and all workers of a named hub on this machine, count together, each up to its own limit: prefix
-keys to count them apart. A client that leaves before its stream is subscribed may keep its place for 10 seconds. Behind a
-proxy see L<EventSource::Deployment/LIMITS>.
+keys to count them apart. Behind a proxy see L<EventSource::Deployment/LIMITS>.
 
 =head2 max_topics
 
@@ -650,7 +646,7 @@ How many seconds streams stay open when the last worker has gone; 30 by default.
 =head2 idle_exit
 
 After how many seconds without worker, stream and publish the process ends, with its history unless it has a L</store>; 60 by
-default. Commands that only ask (C<eventsource hub check>) do not count.
+default.
 
 =head2 max_relays
 
@@ -719,8 +715,8 @@ At most 64 labels, 1,000 channels and patterns: one or both, each a value or an 
 =item finish
 
 If true, clients do not come back: each is sent the event of L<Plack::App::EventSource::Connection/finish>, and one that
-reconnects receives the response of C<channels>, or a 204. By default each is sent a C<retry>, and comes back; who may still
-read misses nothing. For one between two streams or polls C<channels> decides.
+reconnects receives the response of C<channels>, or a 204. By default each is sent a C<retry>, and comes back; a client that
+may still read misses nothing.
 
 =back
 
@@ -733,8 +729,7 @@ C<pid> of L</stats> has changed.
 
     my $epoch = $hub->epoch;
 
-Return the epoch, with which the hub's ids begin: eight random characters, in Redis twelve. With a L</store> it outlives the
-hub process.
+Return the epoch, with which the hub's ids begin: eight random characters, in Redis twelve.
 
 =head2 forget
 
@@ -796,8 +791,8 @@ An array of at most 100 channels and patterns with counts of their own.
 
     my $pattern = EventSource::Hub->pattern('news/*');
 
-Create a pattern of channels' names, later ones too. C<*> matches anything but C</>, C<**> anything; neither a leading
-NUL. A pattern has 1 to 1,024 bytes in UTF-8.
+Create a pattern of channels' names, later ones too. C<*> matches anything but C</>, C<**> anything. A pattern has 1 to 1,024
+bytes in UTF-8.
 
 =head2 process
 
@@ -845,8 +840,7 @@ returned: repeat a call that threw C<unknown>. The hub remembers as many as L</k
 
 =back
 
-It waits for the native thread only if more than 64 MiB are queued there. If it throws, nothing was published, except with
-C<unknown> (L<EventSource::Error/code>):
+If it throws, nothing was published, except with C<unknown> (L<EventSource::Error/code>):
 
 =over
 
@@ -878,14 +872,14 @@ A spawned handler publishes to a hub without a name (L<Plack::App::EventSource::
 Return a PSGI application that serves L<EventSource::Browser>, an ES module; with C<< classic => 1 >> a classic script. Pages
 of all origins may load it; those that name it differently share no streams.
 
-A browser asks for changes once an hour; with C<< '?v=' . EventSource::Hub->VERSION >> never. Throws C<unsupported> without
-F<auto/share/dist/EventSource-XS>.
+A browser asks for changes once an hour; with C<< '?v=' . EventSource::Hub->VERSION >> never. Throws C<unsupported> if the
+script is not installed.
 
 =head2 serve
 
     my $is_open = $hub->serve($connection, @topics);
 
-Another name of L</subscribe>.
+As L</subscribe>.
 
 =head2 state
 
@@ -964,7 +958,7 @@ Throws C<state> also if the stream follows another hub and, unless it is native,
 
     my $count = $hub->subscribers($channel);
 
-Return how many streams follow a channel, by name or pattern.
+Return how many streams follow a channel, by its name or a pattern.
 
 =head2 to_app
 
@@ -1026,9 +1020,5 @@ least 15 seconds, and C<position> is not C<none>. C<Preference-Applied> says so,
 
 Change a member's data: a hash of C<json> or C<data>, and C<event>, C<update> by default. The same data publishes nothing.
 Returns false if the member is not here. Throws C<full> if the event does not fit into the state.
-
-=head1 SEE ALSO
-
-L<EventSource::Server>, L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 =cut

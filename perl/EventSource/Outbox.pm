@@ -289,7 +289,7 @@ application.
 =item Exactly if
 
 An event is published if its transaction was committed, whatever is killed, and never if it was rolled back, also to a
-savepoint (L<EventSource::Deployment/OUTBOX>). A row that the hub refuses waits (L</Dead letters>).
+savepoint. A row that the hub refuses waits (L</Dead letters>).
 
 =item Once
 
@@ -311,21 +311,19 @@ PostgreSQL notifies the follower at a commit. Others are asked every C<poll> sec
 
 =head2 Several followers
 
-One follower follows a table at a time. When it ends the next one takes over within a second; when the database does not
-answer it, or all its processes were killed or stopped, after C<lease> seconds, by the clock of the database. Two followers at
-once do no harm. The row of C<TABLE_follower> says who follows.
+One follower follows a table at a time. When it ends the next one takes over within a second; when it was killed or stopped,
+or the database does not answer it, after C<lease> seconds. Two followers at once do no harm.
 
 =head2 Dead letters
 
-The table refuses most mistakes of SQL. A row that the hub refuses, such as one with the type of its own events, an id that no
-client could send back, more to retain than C<keep_state> allows, or C<json> that is not JSON, delays no others. It stays as a
-dead letter, with C<state> 2 and the reason in C<problem>. So do rows that are refused for five minutes while others are
-published, and published rows that a trigger or another table keeps the follower from deleting.
+A row that the hub refuses, such as one with more to retain than C<keep_state> allows, or with C<json> that is not JSON,
+delays no others. It stays as a dead letter, with C<state> 2 and the reason in C<problem>. So do rows that are refused for
+five minutes while others are published, and published rows that cannot be deleted.
 
     eventsource outbox --hub shop --dsn dbi:Pg:dbname=shop --list
 
-Mend a row by an C<UPDATE>, or raise C<keep_state> of the hub, and call L</retry>; or drop it with C<--drop>: it would be
-published after those of its key that came meanwhile.
+Mend a row by an C<UPDATE>, or raise C<keep_state> of the hub, and call L</retry>. It is published after those of its key that
+came meanwhile. C<--drop> deletes it.
 
 =head2 From SQL
 
@@ -335,8 +333,7 @@ Triggers and other languages publish with an C<INSERT>:
     INSERT INTO eventsource_outbox (channel, event_key, forget) VALUES ('stock/7', '7', TRUE);
 
 C<data> is text, C<event_key> the key, C<event_id> the id; C<event>, C<retry> (milliseconds), C<comment> and C<once> are as in
-L</publish>, and C<eventsource outbox --schema> has the limits. Other columns are for the follower, which puts channels into
-events where the hub has C<show_channel>.
+L</publish>, and C<eventsource outbox --schema> has the limits. Other columns are for the follower.
 
 PostgreSQL has a function (C<app.outbox_publish> for the table C<app.outbox>). This trigger publishes each change of a
 table. Without C<SECURITY DEFINER>, whoever changes the table needs the right to insert into the outbox.
@@ -370,7 +367,8 @@ A handle is one of L<DBI>, with any attributes, or an object with one: a schema 
     my $outbox = EventSource::Outbox->new(hub => $hub, table => 'shop.outbox');
 
 C<hub>, an L<EventSource::Hub> with a name, is required. C<table> is C<eventsource_outbox> by default: letters, digits and
-underscores, at most 40 characters, in PostgreSQL and MariaDB perhaps with a schema. A second table is C<TABLE_follower>.
+underscores, at most 40 characters, in PostgreSQL and MariaDB perhaps with a schema. A second table, C<TABLE_follower>, says
+who follows.
 
 =head2 committed
 
@@ -425,8 +423,7 @@ Return the L</stats> as text of OpenMetrics 1.0 (L<EventSource::Monitoring/Metri
 
 Write a row in the transaction of a handle, or in one of its own, and return true. Channel, event and C<once> are those of
 L<EventSource::Hub/publish>, and checked as there, but for the types of the hub's own events. Texts have no NUL, and an event
-has at most 16,000,000 bytes. MariaDB and MySQL end the connection at a statement longer than their C<max_allowed_packet>, in
-which text beyond ASCII counts twice.
+has at most 16,000,000 bytes, and less than C<max_allowed_packet> of MariaDB and MySQL.
 
 =head2 retry
 

@@ -95,15 +95,6 @@ Return the last event ID, empty at first. It changes with the blank line that en
 
     my $milliseconds = $parser->retry;
 
-Return the reconnection time that the stream has set last, in milliseconds, or C<undef>. A number beyond 64 bits becomes the
-largest.
-
-=head1 THREADS
-
-See L<EventSource::XS/THREADS>.
-
-=head1 SEE ALSO
-
-L<EventSource::Client>
+Return the reconnection time that the stream has set last, in milliseconds, or C<undef>.
 
 =cut

@@ -432,8 +432,8 @@ MiB is a failure. What Perl has buffered is not read, and the handle is not clos
 =back
 
 Iterators and filehandles are read by the event loop: AnyEvent, EV, Mojo::IOLoop or IO::Async. On a server that blocks, a
-request croaks. Without a loop C<tap> reads the supply to its end. Of an inherited handle, each line is read by one process:
-open it in code, or give the server a L<name|/Several workers>.
+request croaks. Without a loop C<tap> reads the supply to its end. If workers inherit a handle, each line is read by one of
+them: open it in code, or give the server a L<name|/Several workers>.
 
 =head2 channel, hub
 
@@ -457,14 +457,12 @@ See L<Plack::App::EventSource/headers>.
 
 If C<keepalive> is true, a quiet stream is sent a comment, or its position if that has advanced, after C<keepalive_interval>
 seconds (above 0, fractions allowed, 60 by default), and a tap a comment at every interval if an event loop was loaded before.
-False by default: then proxies may end quiet streams, and vanished clients are not noticed.
-
-C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are other names of C<keepalive_interval>.
+False by default: then proxies may end quiet streams, and vanished clients are not noticed. C<keepalive_frequency> is another
+name of it; both may be written with a dash, as in Raku.
 
 =head2 linger, max_streams, native, origins, preamble, retry, timeout
 
-Settings of the streams, see L<Plack::App::EventSource>. C<max_streams> bounds those of a named hub together, and is a setting
-of that hub if it is given as C<hub>.
+Settings of the streams (L<Plack::App::EventSource>). If a named hub is given as C<hub>, C<max_streams> is its setting.
 
 =head2 position, start
 
@@ -551,17 +549,14 @@ Without a C<name>, each worker has a hub and runs the supply for its clients. Wi
 one worker that has had a client or a tap runs the supply for all (L<EventSource::Hub::Lease>); if it ends or its server is
 stopped, another one does. Servers of different supplies need different names or channels.
 
-After the hub process was killed two workers may emit for some milliseconds. An iterator or a filehandle whose worker has lost
-the lease never gets it again. A supply that is done is not started again while its worker lives.
+After the hub process was killed two workers may emit for some milliseconds. A worker that has lost the lease does not
+continue an iterator or a filehandle. A supply that is done is not started again while its worker lives.
 
-While the hub process cannot be reached, events of the supply are lost, each with a warning; L</emit> throws.
+While the hub process cannot be reached, events of the supply are lost, each with a warning; L</emit> throws, and streams end
+with a C<retry>.
 
-L<Taps|/out_supply> receive what is emitted in their own process.
-
-On a server that blocks, a worker learns at its next request that it has the lease, or by
-L<Plack::Middleware::EventSource/notify_signal>.
-
-A worker's first request waits half a second for the hub process; until that answers, streams end with a C<retry>.
+L<Taps|/out_supply> receive what is emitted in their own process. On a server that blocks, a worker learns at its next request
+that it has the lease, or by L<Plack::Middleware::EventSource/notify_signal>.
 
 =head1 EXAMPLES
 
@@ -615,8 +610,6 @@ From the Raku module:
     a last line break and no data arrive as given      the line break is lost, no event is dispatched
     a line break in a type croaks                      injects fields
     after "stop": 204                                  200 without a body, so browsers reconnect
-    stopping twice                                     an error
     X-Accel-Buffering: no; only GET                    neither
-    a client that disconnects is released              is written to until the server is stopped
 
 =cut

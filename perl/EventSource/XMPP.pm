@@ -208,8 +208,7 @@ EventSource::XMPP - The items of nodes of an XMPP service as events of a hub
 =head1 DESCRIPTION
 
 A bridge subscribes to nodes of a publish-subscribe service of XMPP (XEP-0060), and publishes each item to the channel of a
-named hub with the name of the node. L<Plack::App::EventSource::PubSub> gives the channels the URLs of Prosody's
-mod_pubsub_eventsource. L<EventSource::Cookbook/ITEMS OF AN XMPP SERVICE> has an application.
+named hub with the name of the node. L<EventSource::Cookbook/ITEMS OF AN XMPP SERVICE> has an application.
 
 Run the command L<eventsource/xmpp>, or L</start> the bridge in each worker of a server with an event loop: one of them runs it
 (L<EventSource::Hub::Lease>). A bridge needs AnyEvent::XMPP (on Debian: libanyevent-xmpp-perl).
@@ -235,26 +234,23 @@ The data is the name of the node.
 
 =head2 Once, and in order
 
-Each event is published once, in the order of the service:
+Each event is published once, in the order of the service.
 
 The bridge keeps in the hub which items of a node it has published (L</max_items>), as the state of the channel
 C<EventSource::XMPP/SERVICE/nodes/PREFIX>. The next bridge, here or on another machine with the hub's store, continues there;
 without a L<store|EventSource::Hub/store> all items come again after the end of the hub process. Keep pages from this channel:
 with the L</prefix> as L<Plack::App::EventSource::PubSub/prefix> it has no URL.
 
-What was published in the second before a crash is not published again, while the hub's history lasts.
-
 A lost subscription is made again within L</poll> seconds, and L<reported|/report>.
 
-While the hub takes no events, the bridge waits; with more than 8 MiB it closes its connection, and fetches the rest later.
+While the hub takes no events, the bridge waits.
 
-Exceptions:
+There are exceptions:
 
 What the service has dropped before the bridge came back is lost, as is each version of an item but the last. Prosody keeps
 the last 20 items of a node by default (C<pubsub#max_items>).
 
-A retraction while the bridge was away is missed for the oldest items, and for one of the second before a crash. If that one
-is published again as it was, there is no second event.
+A retraction while the bridge was away is missed for the oldest items, and for one of the second before a crash.
 
 What bridges of two machines with one store publish comes once if the second begins at least a second after the first has
 published something.
@@ -334,8 +330,8 @@ How many items of a node are asked for and remembered, best those that the servi
 
 =item max_stanza
 
-The longest stanza of the server in bytes: 65,536 to 1,073,741,824, 67,108,864 by default. If all items of a node are longer,
-only the newest are read; a longer notification is skipped.
+The longest stanza of the server in bytes: 65,536 to 1,073,741,824, 67,108,864 by default. Of a node whose items are longer
+together, only the newest are read; a longer notification is skipped.
 
 =item newest_first
 
@@ -403,9 +399,5 @@ minutes (L</on_refused>). Throws C<unsupported> without AnyEvent::XMPP.
     $bridge->stop;
 
 End the connection, and give the lease back.
-
-=head1 SEE ALSO
-
-L<https://xmpp.org/extensions/xep-0060.html>
 
 =cut

@@ -182,8 +182,8 @@ wrong.
     my $address = EventSource::XS->client_address($env);
     my $network = EventSource::XS->client_address($env, 64);
 
-Return C<REMOTE_ADDR> of a request in one form: C<192.0.2.7> for C<::ffff:192.0.2.7>, too, as a server says that listens on
-C<[::]>. Of an IPv6 address only so many first bits are kept. Without one, as on a Unix socket, it is C<undef>.
+Return C<REMOTE_ADDR> of a request in one form: C<192.0.2.7> also for C<::ffff:192.0.2.7>. Of an IPv6 address only so many
+first bits are kept. Without an address, as on a Unix socket, it is C<undef>.
 
 =head2 dispatch
 
@@ -201,9 +201,8 @@ Queue a call of C<$code> with C<@arguments> for the next L</dispatch>.
 
     my $number = EventSource::XS->notify_fd;
 
-Return the number of a descriptor that is readable while callbacks of native streams are queued for L</dispatch>, for event
-loops such as POE (C<select_read>) that L</WHEN CALLBACKS RUN> does not name. It belongs to this thread: do not read or close
-it.
+Return the number of a descriptor that is readable while callbacks are queued for L</dispatch>, for event loops such as POE
+(C<select_read>) that L</WHEN CALLBACKS RUN> does not name. It belongs to this thread: do not read or close it.
 
 Throws C<unavailable> if no descriptor is left, C<unsupported> without native streams.
 
@@ -212,9 +211,8 @@ Throws C<unavailable> if no descriptor is left, C<unsupported> without native st
     EventSource::XS->notify_signal;           # URG
     EventSource::XS->notify_signal(undef);    # ends that
 
-Have callbacks of native streams run in an idle worker of a server that blocks, usually within a second, by a signal that the
-process sends itself. Call it once, before or after the fork of workers, or set
-L<Plack::Middleware::EventSource/notify_signal>.
+Have callbacks run in an idle worker of a server that blocks, usually within a second, by a signal that the process sends
+itself. Call it once, before or after the fork of workers, or set L<Plack::Middleware::EventSource/notify_signal>.
 
     Starlet, HTTP::Server::PSGI     callbacks run
     uWSGI with --master             they run once a second, by uWSGI's own signal of the same number (URG is mostly 23)
@@ -222,8 +220,7 @@ L<Plack::Middleware::EventSource/notify_signal>.
     HTTP::Server::PSGI with TLS,    they wait, and the worker warns once: a signal would lose requests
       Starman, any other
 
-A callback interrupts perl between two statements. System calls may be interrupted (C<EINTR>): repeat them. A signal whose
-handler was removed or replaced is not sent.
+A callback interrupts perl between two statements. System calls may be interrupted (C<EINTR>): repeat them.
 
 The names are C<URG>, C<USR1>, C<USR2>, C<WINCH>, C<IO> and the real-time signals (C<RTMIN>, C<NUM35> to C<NUM63>, C<RTMAX>).
 No server uses C<URG>, the default. Do not take C<USR1> on Starlet, or C<WINCH> where a terminal belongs to the process.
@@ -292,19 +289,15 @@ crash.
 
 =head1 THREADS
 
-A new ithread shares each L<EventSource::Hub> with its parent, and has a copy of each L<EventSource::Parser>, in its state. The
-methods of its copies of native streams and of connections to hub processes throw C<state>; a stream on the server's writer has
-ended, an L<EventSource::Hub::Lease> is not held, and there is no copy of an L<EventSource::Client>.
+A new ithread shares each L<EventSource::Hub> with its parent, and has a copy of each L<EventSource::Parser>, in its state.
+The methods of its copies of native streams and of connections to hub processes throw C<state>; a stream on the server's
+writer has ended, a lease is not held, and there is no copy of an L<EventSource::Client>.
 
 =head1 ENVIRONMENT
 
 C<EVENTSOURCE_XS_DEBUG>, if true, has each stream say to C<psgi.errors> whether it is native, or why not. If it is set when
 this module is loaded, each line that encodes a string as UTF-8 twice also warns once. The build honours C<CARGO>, C<RUSTC>
 and C<CC>.
-
-=head1 SEE ALSO
-
-L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -331,10 +331,10 @@ unless this is C<undef>.
 
 =item state
 
-A hash, for L<Test::EventSource::Stream/state_is>. C<key> finds the key of an event: the name of a member of its JSON, or code
-that is given the event (L<EventSource::Parser/feed>) and returns its key or C<undef>. C<forget_event>, C<forget> by default,
-is the type of events that forget a key: the one that C<key> finds, or else the data. C<gap_event> is C<gap> by default. With
-C<< position_event => undef >> the state counts as complete at any time.
+A hash, for L<Test::EventSource::Stream/state_is>. C<key> finds the key of an event: the name of a field of its JSON, or code
+that is given the event and returns its key or C<undef>. C<forget_event>, C<forget> by default, is the type of events that
+forget a key: the one that C<key> finds, or else the data. C<gap_event> is C<gap> by default. With C<< position_event => undef
+>> the state counts as complete at any time.
 
 =item timeout
 
@@ -383,15 +383,14 @@ As L</request> with C<POST>.
     my $hub = Test::EventSource->private_hub(%settings);
 
 Return an L<EventSource::Hub> with a hub process of this test (L</PRIVATE HUBS>). The settings are the hub's, without
-C<socket>, by default C<< name => 'test' >> and C<< idle_exit => 5 >>. Also throws C<unavailable> if there is no folder or
-process for it.
+C<socket>, by default C<< name => 'test' >> and C<< idle_exit => 5 >>. Also throws C<unavailable> if its process cannot start.
 
 =head2 request
 
     my $response = $es->request('DELETE', '/channel', headers => ['X-Token' => 'x']);
 
-Make a request with the options of L</get>, and return an L<HTTP::Response> with the content in bytes. Also croaks if it has
-not ended in time.
+Make a request with the options of L</get>, and return an L<HTTP::Response> with the content in bytes. Croaks if it has not
+ended in time.
 
 =head2 start, stop
 
@@ -447,10 +446,10 @@ L<EventSource::Gone>, and a diagnostic says where. C<cut_after> suppresses that:
     $ticks->like_event($_) for 1 .. 3;
 
 An alarm that the handler sets replaces the interruption. Code that blocks in C is interrupted only when it returns. While a
-handler runs, nothing is read: beyond L<Plack::App::EventSource/max_buffered> a native stream ends as that of a slow client.
+handler runs, nothing is read: beyond C<max_buffered> a native stream ends as that of a slow client.
 
-A stream on the server's writer (C<< native => 0 >>, middleware that filters the body) notices at its next push that the test
-has disconnected, and sends no keepalives.
+A stream on the server's writer (C<< native => 0 >>) notices at its next push that the test has disconnected, and sends no
+keepalives.
 
 =head1 STATE
 
@@ -474,13 +473,12 @@ Other tests share a named hub. Call L</private_hub> before the application is lo
     my $hub = Test::EventSource->private_hub(name => 'shop');
     my $es  = Test::EventSource->new(app => 'shop.psgi', server => 'Starman', workers => 4);
 
-From then on every named hub of this process, and of those that it starts, is in a folder of this test
-(C<EVENTSOURCE_RUNTIME_DIR>), but for hubs that were there before or have a C<socket>. When the test ends, also if it is
-killed, these hubs are stopped and the folder is removed.
+From then on every named hub of this process, and of those that it starts, is in a folder of this test, but for hubs that were
+there before or have a C<socket>. When the test ends, also if it is killed, these hubs are stopped and the folder is removed.
 
-B<The store of an application is not touched>: these hubs keep their events in memory (C<EVENTSOURCE_STORE>), unless
-private_hub is given a C<store>: then all hubs of the test have the stores that their applications name. A hub of the same
-name needs no settings but L<EventSource::Hub/show_channel>.
+B<The store of an application is not touched>: these hubs keep their events in memory, unless private_hub is given a C<store>:
+then all hubs of the test have the stores that their applications name. A hub of the same name needs no settings but
+C<show_channel>.
 
 =head1 REAL SERVERS
 

@@ -119,8 +119,8 @@ in the route.
 
 Stream the events of channels. Hub, channels and options are those of L<EventSource::Framework/hub_app>.
 
-Behind a login, give the streams of a session a label, and L<end|EventSource::Hub/Who reads> them at a logout, and at a login,
-before which another user may have been logged in, as F<examples/frameworks/dancer2.psgi> does.
+Behind a login, give the streams of a session a label, and L<end|EventSource::Hub/Who reads> them at a logout and at a login,
+as F<examples/frameworks/dancer2.psgi> does.
 
 =head2 event_source
 
@@ -133,9 +133,5 @@ L<EventSource::Framework/app>.
 
 A handler reads the body with L<Plack::Request>. Feersum 1.410 gives a body only once, and Dancer2 has read it: read
 C<body_parameters> in the route there.
-
-=head1 SEE ALSO
-
-L<EventSource::Framework>, L<Dancer2::Plugin>
 
 =cut

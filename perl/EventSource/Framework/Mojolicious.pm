@@ -190,13 +190,9 @@ with an L<EventSource::Error> that says so. C<respond_with_events> and C<respond
 
 =head2 Under Mojolicious' own servers
 
-Streams are native under C<daemon>, C<prefork> and C<hypnotoad>. Mojolicious closes its connection as soon as the stream
-begins.
-
-The event C<finish> of the controller comes then. L<on_close|Plack::App::EventSource::Connection/on_close> of the connection
-says that the client has left.
-
-Streams do not count as C<clients>, and C<inactivity_timeout> does not end them.
+Streams are native under C<daemon>, C<prefork> and C<hypnotoad>. As soon as the stream begins, Mojolicious closes its
+connection, and the event C<finish> of the controller comes. L<on_close|Plack::App::EventSource::Connection/on_close> says
+that the client has left. Streams do not count as C<clients>, and C<inactivity_timeout> does not end them.
 
 A worker that stops gracefully ends each with a C<retry> of its own; one that is killed (C<prefork> and C<hypnotoad> at TERM)
 cannot. C<hypnotoad> stops a worker after C<accepts> connections, 10,000 by default; set it to 0.
@@ -232,8 +228,7 @@ Mojolicious routes to C<get> as well, is answered with 400.
 Call a handler (L<Plack::App::EventSource/handler_cb>). Handler, attributes and application are those of
 L<EventSource::Framework/app>. Returns and throws as L</events> does.
 
-C<psgi.input> of the environment has the body, but of a multipart body perhaps no preamble, epilogue and unusual spacing. A
-body that exceeds C<max_request_size> of the application is a 413.
+C<psgi.input> of the environment has the body. A body that exceeds C<max_request_size> of the application is a 413.
 
 =head1 METHODS
 
@@ -241,10 +236,6 @@ body that exceeds C<max_request_size> of the application is a 413.
 
     $plugin->register($app);
 
-Add the helpers to an application, as L<Mojolicious/plugin> does. The plugin takes no settings.
-
-=head1 SEE ALSO
-
-L<EventSource::Framework>, L<Mojolicious::Plugin>
+Add the helpers to an application. The plugin takes no settings.
 
 =cut

@@ -221,8 +221,4 @@ Return true if this worker holds the lease.
 
 Return the name.
 
-=head1 SEE ALSO
-
-L<EventSource::Server>
-
 =cut

@@ -292,8 +292,8 @@ EventSource::Hub::Process - Publish to a hub process, follow its channels and lo
 
 =head1 DESCRIPTION
 
-Commands and jobs use this class. An object takes a L<named|EventSource::Hub/name> hub as it is, waits for each answer, and
-starts no thread.
+Commands (L<eventsource>) and jobs use this class. An object takes a L<named|EventSource::Hub/name> hub as it is, waits for
+each answer, and starts no thread.
 
 =head1 METHODS
 
@@ -331,9 +331,8 @@ That of the workers (L<EventSource::Hub/show_channel>), if none has named it yet
 
 =back
 
-Throws C<unavailable> if no process serves the hub within that time, C<invalid> if it is that of another hub, and C<refused>
-if it has another version of the protocol (L<EventSource::Deployment/VERSIONS>). Throws C<unsupported> as
-L<EventSource::Hub/new>.
+Throws C<unavailable> if no process serves the hub within that time, C<invalid> if it is that of another hub, C<refused> if it
+has another version of the protocol (L<EventSource::Deployment/VERSIONS>), and C<unsupported> without Linux.
 
 =head2 answers
 
@@ -426,7 +425,7 @@ C<on_bytes> is called with the stream and the bytes that are read.
     my @lines = $hub->log;
     print "$_->{time} $_->{message}\n" for @lines;
 
-Return the last lines of the hub's log (L<EventSource::Monitoring/THE LOG>), the oldest first: hashes with C<time>, in seconds
+Return the last lines of the L<hub's log|EventSource::Monitoring/THE LOG>, the oldest first: hashes with C<time>, in seconds
 since 1970, and C<message>. Throws C<unavailable> if no process of this user has served the hub.
 
 =head2 names
@@ -483,9 +482,5 @@ at the latest after C<timeout> seconds, by default 10; C<upgrade> when the new p
 
 Both throw what L</connect> throws, C<refused> if the process does not end, or keeps its program, and C<unknown> if that is
 not known in time: it may still happen.
-
-=head1 SEE ALSO
-
-L<eventsource>
 
 =cut

@@ -119,8 +119,4 @@ Return true until the run ends.
 
 End the run as failed (L<EventSource::Server/When a supply fails>). The reason is a string or an exception.
 
-=head1 SEE ALSO
-
-L<EventSource::Server::Event>
-
 =cut

@@ -143,10 +143,6 @@ unknown name.
 
     $supply->close;
 
-Close all taps that this object has made. C<out_supply> returns a new object each time.
-
-=head1 SEE ALSO
-
-L<EventSource::Server::Event>
+Close all taps that this object has made.
 
 =cut

@@ -600,8 +600,7 @@ which is taken if both are alike, and C<gzip>. See L<EventSource::Compression>.
     handler_cb => sub { my ($conn, $env) = @_; ... }
 
 Required: a callback for each stream, which receives its L<Plack::App::EventSource::Connection> and the PSGI environment, with
-the C<SCRIPT_NAME> and C<PATH_INFO> from before C<mount>. If it dies, the stream ends (without a last chunk if it is native),
-and C<psgi.errors> has the exception.
+the C<SCRIPT_NAME> and C<PATH_INFO> from before C<mount>. If it dies, the stream ends, and C<psgi.errors> has the exception.
 
 =head2 headers
 
@@ -614,8 +613,8 @@ have those.
 =head2 keepalive
 
 The quiet seconds after which a comment is sent: 15 by default, fractions allowed, 0 for none. The first one on a stream of a
-hub comes after at most 2. It comes up to 1/16 later on a native stream and on one of a hub; on others up to 1/2 later under an
-event loop, never on a server that blocks.
+hub comes after at most 2. On a stream that is neither native nor of a hub it comes up to 1/2 later under an event loop, never
+on a server that blocks.
 
 =head2 line_end
 
@@ -630,7 +629,7 @@ that has not been sent by then is lost, and counted.
 =head2 max_buffered
 
 The most bytes that are buffered for the client of a native stream, from 1; 4 MiB by default. A single event may be larger.
-Beyond that L</on_full> decides. Under Feersum the limit begins when the head has been sent.
+Beyond that L</on_full> decides.
 
 =head2 max_streams
 
@@ -639,7 +638,7 @@ a browser reconnects later; its handler does not run. The default is the soft li
 or a quarter if that is smaller.
 
 An eighth of the descriptors, but at most 128, stays free for the application. When fewer are left a client receives the same
-response, under an event loop also on a stream that is not native.
+response.
 
 =head2 methods
 
@@ -648,8 +647,8 @@ response, under an event loop also on a stream that is not native.
 The methods that are answered with a stream: an array of C<DELETE>, C<GET>, C<PATCH>, C<POST>, C<PUT> and C<QUERY>; C<['GET']>
 by default. Any other, also HEAD, is a 405. OPTIONS is answered only if L</origins> is set.
 
-The body, which L<Plack::Request> reads, is complete when the handler is called (otherwise the answer is 400), beyond 1 MiB in
-a temporary file. Let the server or the proxy limit it. The body of a GET may be lost.
+The body, which L<Plack::Request> reads, is complete when the handler is called (otherwise the answer is 400). Let the server
+or the proxy limit it. The body of a GET may be lost.
 
 Chunks are decoded by Starman, Starlet, and proxies such as nginx; elsewhere they are a 411. Only Starman and Starlet answer
 C<Expect: 100-continue>. Feersum 1.410 refuses PATCH and QUERY, and gives no body of a DELETE; HTTP::Server::Simple::PSGI
@@ -750,8 +749,8 @@ once. The handler of a stream that is not native, or on a server with threads, r
 
 =head2 timeout
 
-The seconds, above 0, fractions allowed, 60 by default, after which, or up to a quarter later, a native stream or a hub's
-ends if its client takes nothing buffered for it. It must read up to 130 KB of a full receive buffer in that time.
+The seconds, above 0, fractions allowed, 60 by default, after which, or up to a quarter later, a native stream or a hub's ends
+if its client takes nothing buffered for it.
 
 =head1 METHODS
 
@@ -762,8 +761,7 @@ Wrong attributes throw an L<EventSource::Error> with the code C<invalid> and the
     my $component = Plack::App::EventSource->new(handler_cb => $code, %attributes);
     my $component = Plack::App::EventSource->new(\%attributes);
 
-Create a component. Warns of unknown attributes, but not of a subclass' own: those that it has a method for, or whose name is
-not like a known one or begins with an underscore.
+Create a component. Warns of unknown attributes, but not of those that a subclass has a method for.
 
 =head2 to_app
 
@@ -793,8 +791,7 @@ Streams are native on HTTP::Server::PSGI (plackup), Starman, Starlet, Twiggy, Fe
 server's writer elsewhere, over TLS and where middleware filters the body (L<EventSource::Troubleshooting/NOT NATIVE>).
 
 A native stream ends with its worker (L<EventSource::Deployment/Recycled workers>). At the end its connection is closed
-(C<Connection: close>): requests that the client has sent after it are not answered. The server's access log, C<psgix.cleanup>
-and graceful stop do not wait for that.
+(C<Connection: close>). The server's access log, C<psgix.cleanup> and graceful stop do not wait for that.
 
 =head1 HANDLERS THAT LOOP
 
@@ -810,8 +807,7 @@ Other signals and servers end the worker whatever its handler does, uWSGI at HUP
 
 =head1 UNDER FEERSUM
 
-After the response, do not fetch C<psgix.io>, and copy the environment only in a handler: other responses may suffer. A filter
-of the body must not return an empty string: it ends the response.
+After the response, do not fetch C<psgix.io>, and copy the environment only in a handler: other responses may suffer.
 
 =head1 BEHIND NGINX
 
@@ -820,6 +816,6 @@ shorter than its C<Content-Length> ends a worker of Starman, with all its stream
 
 =head1 SEE ALSO
 
-L<EventSource::Troubleshooting>, L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
+L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 =cut

@@ -92,8 +92,4 @@ wrong name throws an L<EventSource::Error> where the application is made. An unk
 
 See L<Plack::Middleware>.
 
-=head1 SEE ALSO
-
-L<Plack::App::EventSource::Connection>
-
 =cut

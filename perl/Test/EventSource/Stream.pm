@@ -481,9 +481,9 @@ Returns the event, or C<undef> if the test fails. Croaks if a field has another 
     $stream->members_are(['ann', 'bob'], $name);
     $stream->members_are({ann => {name => 'Ann'}, bob => {name => 'Bob', typing => 1}}, $name);
 
-Test that the client of a stream with the option C<members>, which begins with the state, knows exactly these members
-(L<EventSource::Hub/Members>): an array of their ids, or a hash of each one's data. The data is a hash, of what C<json> has
-beside the id, or a string or a regular expression for that of the event. Waits as L</state_is> does.
+Test that the client of a stream with the option C<members>, which begins with the state, knows exactly these members: an
+array of their ids, or a hash of each one's data. The data is a hash, of what C<json> has beside the id, or a string or a
+regular expression for that of the event. Waits as L</state_is> does.
 
 =head2 no_event
 
@@ -497,9 +497,9 @@ Test that no event is received within C<$seconds> or until the response ends. An
     $stream->state_is({bolt => {json => {item => 'bolt', left => 3}}, nut => qr/"left":7/}, $name);
     $stream->state_is({}, 'nothing is sold');
 
-Test that the client knows exactly these keys (L<EventSource::Hub/State>), and of each the event as L</like_event> takes it.
-For a stream with the option C<state> (L<Test::EventSource/get>). Takes events until the state is complete and as expected, at
-most for the stream's C<timeout>. Events that other methods take count. A C<gap> clears the state; L</reconnect> keeps it.
+Test that the client of a stream with the option C<state> (L<Test::EventSource/get>) knows exactly these keys, and of each the
+event as L</like_event> takes it. Takes events until the state is complete and as expected, at most for the stream's
+C<timeout>. Events that other methods take count. A C<gap> clears the state; L</reconnect> keeps it.
 
 =head1 METHODS
 
@@ -554,8 +554,7 @@ time, or if the response is not an event stream.
     $stream->reconnect;
 
 Close the connection and make the same request again, with L</last_event_id> as C<Last-Event-ID> if there is one. Events that
-were not taken are dropped. Returns the stream. Croaks as L<Test::EventSource/get> does: the stream has no C<response> then,
-and can reconnect later.
+were not taken are dropped. Returns the stream. Croaks as L<Test::EventSource/get> does, and can be called again then.
 
 =head2 response, header, headers, status
 

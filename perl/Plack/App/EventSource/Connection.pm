@@ -336,7 +336,7 @@ L<Plack::App::EventSource/timeout>.
 
 Return the C<Last-Event-ID> that the client sent, as characters, or as bytes if it is not UTF-8; C<undef> if it sent none.
 Polyfills send it in the query instead: C<last_event_id>, C<lastEventId> or C<evs_last_event_id>, the first that is not empty,
-within 8,192 bytes. Clients may send any string, of which at most 1,025 bytes are returned.
+within 8,192 bytes. Clients may send any string; at most 1,025 bytes are returned.
 
 =head2 on_close
 
@@ -353,9 +353,8 @@ Call a callback once when the stream has ended, with the connection and the reas
     server         the process ends
     application    the application closed the stream or released the connection
 
-Callbacks run late in an idle worker of a server that blocks (L<EventSource::XS/WHEN CALLBACKS RUN>).
-
-Use its argument: a callback that closes over another reference to the connection keeps the stream open.
+Callbacks run late in an idle worker of a server that blocks (L<EventSource::XS/WHEN CALLBACKS RUN>). Use the argument: a
+callback that closes over another reference to the connection keeps the stream open.
 
 Returns the connection. Throws C<invalid> for an argument that is not code, C<state> without a stream.
 
@@ -369,12 +368,11 @@ Returns the connection. Throws C<invalid> for an argument that is not code, C<st
 
 Send all messages of one call as one event. A string is data, and so is each element of a referenced array. A hash has the
 fields of L<EventSource::XS/format_event>, sent in the order C<comment>, C<event>, C<id>, C<data>, C<retry>. C<undef> is empty
-data, a hash without any field a blank line. A comment alone ends without a blank line. For characters and bytes see
-L<Plack::App::EventSource/characters>.
+data. For characters and bytes see L<Plack::App::EventSource/characters>.
 
 Returns true if the stream accepted the event, false if its client has disconnected (L<Plack::App::EventSource/on_gone> may
 throw). On servers that block it waits for a slow client (L<Plack::App::EventSource/on_full>); if the handler of a signal dies
-meanwhile, it rethrows that exception, and the stream ends.
+meanwhile, the stream ends.
 
 Warns of an unknown field, which is ignored, of a reference that is sent as C<HASH(0x...)>, and of C<< push(data => $text) >>,
 which sends two lines of data.
@@ -389,8 +387,8 @@ id receives a C<gap>.
     my $pid = $conn->spawn(sub { my ($conn) = @_; ... });
     my $pid = $conn->spawn($code, max_children => 100, grace => 5);
 
-Run C<$code> with the connection in a child process, and return its process id at once (an example:
-L<EventSource::Cookbook/TAIL OF A LOG>).
+Run C<$code> with the connection in a child process, and return its process id at once. L<EventSource::Cookbook/TAIL OF A LOG>
+is an example.
 
 The stream is the child's then, and ends with it: in the worker C<push> returns false. An exception is printed to
 C<psgi.errors>, or to C<STDERR> outside of a handler.
@@ -423,9 +421,8 @@ in C<$code>.
 
 =back
 
-Callbacks of L</on_close> registered before run in the worker when the child has ended, with the reason of its
-stream: C<error> also if the child was killed, or has called C<exit> under uWSGI. Those of the child run in the child,
-if C<$code> returns.
+Callbacks of L</on_close> registered before run in the worker when the child has ended, with the reason of its stream:
+C<error> also if the child was killed. Those of the child run in the child, if C<$code> returns.
 
 Returns false if the client has left or does not read what was pushed before, and, with a warning once, if C<max_children>
 children of this worker run (from 1; 100 by default), if the system refuses a process, or if the child has not begun after 10
@@ -478,9 +475,5 @@ So many seconds have passed, fractions allowed; never with C<undef>, the default
 
 Throws C<invalid> for a handle without a descriptor or a wrong number; C<state> in an event loop, and if the connection has no
 stream.
-
-=head1 SEE ALSO
-
-L<EventSource::Gone>, L<EventSource::Hub/subscribe>
 
 =cut

@@ -318,7 +318,7 @@ Plack::App::EventSource::PubSub - Subscribe and publish to nodes by their URLs
 =head1 DESCRIPTION
 
 This L<Plack::Component> gives channels of an L<EventSource::Hub> URLs, as nodes: C<GET /NODE> streams events, C<POST /NODE>
-publishes one, if L</authorize> allows it. Its model is Prosody's mod_pubsub_eventsource (L</DIFFERENCES>).
+publishes one, if L</authorize> allows it. Its model is Prosody's mod_pubsub_eventsource.
 
     curl -H 'Content-Type: text/plain' --data-binary 'rain' http://localhost:5000/eventsource/weather
 
@@ -348,7 +348,7 @@ not empty (404), and has no control characters (400).
 
 =head2 GET
 
-Stream the events of the node; without C<psgi.streaming> the response is 501.
+Stream the events of the node.
 
 =head2 HEAD
 
@@ -384,9 +384,9 @@ The statuses of a refusal, which publishes nothing:
 
 =item 400 Bad Request
 
-The body is not UTF-8, or ends before its C<Content-Length>, which must be a number. A field is unknown, occurs twice, or has
-a wrong value (a line break in C<event>). C<json> is more than 511 levels deep, or has a number that JSON cannot express.
-C<retry> is more than a day, 86,400,000 milliseconds. C<id> is not allowed (L<EventSource::Wire/IDS>).
+The body is not UTF-8, or ends before its C<Content-Length>. A field is unknown, occurs twice, or has a wrong value (a line
+break in C<event>). C<json> is more than 511 levels deep. C<retry> is more than a day, 86,400,000 milliseconds. C<id> is not
+allowed (L<EventSource::Wire/IDS>).
 
 C<event>, and the name of a node that becomes the type (L<EventSource::Hub/show_channel>), has no control characters, and is
 none of C<error>, C<open>, C<finish>, and the L<gap_event|EventSource::Hub/gap_event> and
@@ -426,16 +426,14 @@ default every client may subscribe to every node, and none may publish.> The nod
 true result allows the request, a false one is a 403. A PSGI response, such as a 401, is sent instead. A callback that dies is
 a 500.
 
-It is called once for a stream. It may read the body with L<Plack::Request>, to verify a signature such as C<X-Hub-Signature>;
-L</max_body> is checked later.
+It is called once for a stream. It may read the body with L<Plack::Request>, to verify a signature such as C<X-Hub-Signature>.
 
 =head2 hub
 
     hub => $hub
 
 Required: the L<EventSource::Hub>. On a server with several processes (C<psgi.multiprocess>; some servers always say so) give
-it a L<name|EventSource::Hub/name>: without that, and without L<per_process|EventSource::Hub/per_process>, a POST is a 500
-there.
+it a L<name|EventSource::Hub/name>: without that, and without C<per_process>, a POST is a 500 there.
 
 =head2 http_host
 
@@ -459,7 +457,7 @@ returns true for a node that exists (a 500 if it dies). By default every node ex
 out, and have L</authorize> return a 404.
 
 The value in the hash, and what the callback returns, may be a hash of options of this node: C<start> and C<max_streams_per>,
-as for a channel of L<EventSource::Hub/to_app>. With others C<new>, or the request, throws C<invalid>.
+as for a channel of L<EventSource::Hub/to_app>.
 
 =head2 origins
 
