@@ -597,8 +597,4 @@ An absolute URL of C<http> or C<https>. A name and a password in it are sent as 
 The library to load for the event loop: C<AnyEvent::HTTP>, C<Mojo::UserAgent> or C<Net::Async::HTTP>; by default the first of
 these that is loaded.
 
-=head1 SEE ALSO
-
-L<eventsource/tail>
-
 =cut

@@ -131,7 +131,7 @@ What kind of failure it is:
     refused        the hub process has other settings ("field") or another version: nothing was published
 
 After C<unknown> repeat an event with its C<once> (L<EventSource::Hub/publish>). After C<full> the same call may succeed
-later, or when something was forgotten (L<EventSource::Hub/keep_state>).
+later, or when something was forgotten.
 
 =head2 field
 

@@ -416,8 +416,8 @@ A stream may have a member, which the application knows by an id in a channel (L
 a member publishes an event C<join> to that channel, retained with the id as its key. When the last one has ended, and none
 has come for 5 seconds (C<leave_after>), an event C<leave> forgets the key.
 
-A page without L<EventSource::Browser> must close its stream at C<pagehide>: otherwise the member stays while the page is
-cached (back/forward cache).
+A page without L<EventSource::Browser> must close its stream at C<pagehide>: otherwise the member stays while the browser
+caches the page.
 
 =head2 Who reads
 
@@ -745,9 +745,8 @@ data, unless the optional hash has others. Options of L</publish> follow.
 
 C<history> returns the events that are kept (L</keep_history>), or the last ones: hashes of C<key> and the fields.
 
-C<oldest> returns a hash of the first event's C<id> (the hub's) and C<time> (seconds since 1970), or C<undef> if the history is
-empty. A client that was sent this event, or a later one of the hub, resumes without a C<gap>. If nothing was evicted, so does
-every client; otherwise also one that was sent all that was.
+C<oldest> returns a hash of the first event's C<id> (the hub's) and C<time> (seconds since 1970), or C<undef> if the history
+is empty. A client that was sent this event, or a later one of the hub, resumes without a C<gap>.
 
 =head2 members, members_count
 
@@ -852,7 +851,7 @@ C<id> is not allowed (L<EventSource::Wire/IDS>), C<event> is the L</gap_event> o
 =item C<unavailable>
 
 The hub process cannot be reached or started within L</publish_timeout> (with C<< wait => 0 >>: could not within the last
-second), its L</store> takes no events, or the system cannot run the thread.
+second), or its L</store> takes no events.
 
 =item C<full>
 
@@ -902,7 +901,7 @@ Return the hub's counts, with all events published before:
     compression                {before, after}: bytes of published events for streams with a content coding
     tickets                    {issued, too_large, accepted, expired, limited, unknown, withdrawn}
     process                    of a named hub:
-      pid, workers             process id; connected processes (of the same PID namespace)
+      pid, workers             process id; connected processes
       open, refused, buffered, cut_off
     store                      of a named hub:
       kind, place              memory, file or redis; path, or URL without user and password
@@ -940,9 +939,8 @@ The member of the stream, a hash, and its will, an array (L<EventSource::Presenc
 
 =back
 
-B<All subscriptions of one handler are one request.> The hub sends nothing of them before the handler returns or pushes, five
-seconds have passed, or a history is about to drop an event of the stream. A slower handler may cause a C<gap> of the reason
-C<unknown>.
+B<All subscriptions of one handler are one request.> The hub sends nothing of them before the handler returns or pushes, or
+five seconds have passed. A slower handler may cause a C<gap> of the reason C<unknown>.
 
 B<Later subscriptions> begin with new events: C<after>, and a C<start> other than C<latest>,
 throw C<state>. (A stream without any from its handler begins with its first subscription.) A client that reconnects

@@ -410,8 +410,7 @@ once in each process, or for all workers (L</Several workers>).
 The code is called with an L<EventSource::Server::Emitter> (L</A clock>). It arranges to be called back, and returns soon. Its
 return value, such as a watcher, is held until the supply ends.
 
-On a server that blocks nothing runs between requests: there it emits at once, or other requests emit through its emitter. A
-forked child emits for itself only.
+On a server that blocks nothing runs between requests: there it emits at once, or other requests emit through its emitter.
 
 =item an object with C<tap>
 

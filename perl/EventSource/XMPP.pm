@@ -217,16 +217,16 @@ Run the command L<eventsource/xmpp>, or L</start> the bridge in each worker of a
 
 =over
 
-=item an item (XEP-0060, sections 7.1.2 and 12.4)
+=item an item
 
 The data is the text of the payload (L</format>), or the item's id if it has none. The event has no type; its key is the
 item's id.
 
-=item a retraction (section 7.2), C<retract>
+=item a retraction, C<retract>
 
 The data is the item's id.
 
-=item a purge (section 8.5), C<purge>, and the deletion of a node (section 8.4), C<delete>
+=item a purge, C<purge>, and the deletion of a node, C<delete>
 
 The data is the name of the node.
 
@@ -251,9 +251,6 @@ What the service has dropped before the bridge came back is lost, as is each ver
 the last 20 items of a node by default (C<pubsub#max_items>).
 
 A retraction while the bridge was away is missed for the oldest items, and for one of the second before a crash.
-
-What bridges of two machines with one store publish comes once if the second begins at least a second after the first has
-published something.
 
 =head2 The account
 

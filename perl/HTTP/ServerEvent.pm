@@ -48,7 +48,7 @@ C<data> is a string or an array of strings; each is split into lines at CR, LF a
 empty lines at the end of each string, and an empty string altogether.
 
 Throws an L<EventSource::Error> with the code C<invalid> and the field if C<event>, C<id> or C<retry> contains CR, LF or NUL.
-Its message is that of the original: C<Newline or null detected in event type '...'. Possible event injection.> Any reference
-but an object with overloading and the array of C<data> is sent as C<HASH(0x...)>, with a warning.
+Its message is that of the original. Any reference but an object with overloading and the array of C<data> is sent as
+C<HASH(0x...)>, with a warning.
 
 =cut

@@ -115,7 +115,6 @@ in the route.
 
     events $hub, @channels;
     events $hub, @channels, {start => 'oldest'};
-    events $hub, ['room/7', {start => -50}], ['room/7/people', {start => 'state'}];
 
 Stream the events of channels. Hub, channels and options are those of L<EventSource::Framework/hub_app>.
 

@@ -211,7 +211,6 @@ in the action.
 
     $c->events($hub, @channels);
     $c->events($hub, @channels, {start => 'oldest'});
-    $c->events($hub, ['room/7', {start => -50}], ['room/7/people', {start => 'state'}]);
     $c->respond_with_events($hub, @channels);
 
 Stream the events of channels. Hub, channels and options are those of L<EventSource::Framework/hub_app>. Returns the

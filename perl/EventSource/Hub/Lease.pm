@@ -200,8 +200,7 @@ distribution. A worker may ask for at most 256 leases. Throws C<invalid> if an a
 C<on_change> is called with the lease when L</is_held> has changed, also when it is first true (L<EventSource::XS/WHEN
 CALLBACKS RUN>).
 
-If the hub process cannot be asked, a warning says so, and it is asked again after a second; without an event loop, by the
-first L<EventSource::XS/dispatch> after that.
+If the hub process cannot be asked, a warning says so, and it is asked again after a second.
 
 =head2 collect
 

@@ -651,8 +651,7 @@ The body, which L<Plack::Request> reads, is complete when the handler is called 
 or the proxy limit it. The body of a GET may be lost.
 
 Chunks are decoded by Starman, Starlet, and proxies such as nginx; elsewhere they are a 411. Only Starman and Starlet answer
-C<Expect: 100-continue>. Feersum 1.410 refuses PATCH and QUERY, and gives no body of a DELETE; HTTP::Server::Simple::PSGI
-refuses QUERY.
+C<Expect: 100-continue>. Feersum 1.410 refuses PATCH and QUERY, and gives no body of a DELETE.
 
 B<A form of any other page can make a POST with the cookies of the user.> Set L</origins> if the handler does more than read.
 
@@ -800,10 +799,10 @@ workers stop the site. The log names it when it has run for ten seconds, or has 
 Choose: L</spawn> runs each handler in a child process; or the handler keeps its connection and returns, and a hub or another
 request pushes to it; or L</on_gone>, or a check of what C<push> returns, ends the handler of a client that has left.
 
-Such a handler ends with its worker, for which Starman (HUP, QUIT) and Starlet (HUP, TERM) wait: once it has run for ten
-seconds, the next C<push> throws an L<EventSource::Gone>, C<is_open> returns false and C<wait> returns C<gone>; the client is
-told to reconnect. A handler that calls none of these, or catches the exceptions and continues, is not ended: set L</spawn>.
-Other signals and servers end the worker whatever its handler does, uWSGI at HUP after C<worker-reload-mercy> (60 seconds).
+Starman (HUP, QUIT) and Starlet (HUP, TERM) wait for such a handler when its worker is to end. Once it has run for ten
+seconds, its next C<push> throws an L<EventSource::Gone>, C<is_open> returns false and C<wait> returns C<gone>; the client
+reconnects. A handler that calls none of these is not ended: set L</spawn>. Other signals and servers end the worker whatever
+its handler does.
 
 =head1 UNDER FEERSUM
 

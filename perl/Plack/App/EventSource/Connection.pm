@@ -274,7 +274,7 @@ here by their code.
 Create a connection on two callbacks, to test a handler. L</push> and L</close> call them with their arguments and return
 their results, or throw C<invalid>. Such a connection is always open, has no last event ID, and its L</on_close> throws.
 
-A sub that replaces or wraps C<new> is called for each stream, with both callbacks, and the handler is given what it returns.
+A sub that wraps C<new> is called for each stream, and the handler is given what it returns.
 
 =head2 buffered
 
@@ -395,8 +395,7 @@ C<psgi.errors>, or to C<STDERR> outside of a handler.
 
 When its client disconnects or its stream fails, the child's process group is sent SIGTERM, and SIGKILL after C<grace> seconds
 (fractions allowed; 5 by default). The child also ends with its worker, however that ends, and its stream is cut, without a
-C<retry>. Its C<$SIG{TERM}> may clean up. A child that is stopped (SIGSTOP) does not end, nor one that has called C<exec>: run
-programs with C<system> or a pipe.
+C<retry>. Its C<$SIG{TERM}> may clean up. A child that has called C<exec> does not end: run programs with C<system> or a pipe.
 
 In the child
 

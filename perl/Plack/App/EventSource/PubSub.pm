@@ -318,7 +318,8 @@ Plack::App::EventSource::PubSub - Subscribe and publish to nodes by their URLs
 =head1 DESCRIPTION
 
 This L<Plack::Component> gives channels of an L<EventSource::Hub> URLs, as nodes: C<GET /NODE> streams events, C<POST /NODE>
-publishes one, if L</authorize> allows it. Its model is Prosody's mod_pubsub_eventsource.
+publishes one, if L</authorize> allows it. Its model is Prosody's mod_pubsub_eventsource (L<EventSource::Migration/FROM
+MOD_PUBSUB_EVENTSOURCE>).
 
     curl -H 'Content-Type: text/plain' --data-binary 'rain' http://localhost:5000/eventsource/weather
 
@@ -501,18 +502,5 @@ Return the PSGI application. Throws as L</new> does, and if there is no L</hub>.
 =head2 call, prepare_app
 
 See L<Plack::Component>. A subclass may wrap them.
-
-=head1 DIFFERENCES
-
-From mod_pubsub_eventsource and mod_pubsub_post of Prosody, beside those of L<EventSource::Migration/FROM
-MOD_PUBSUB_EVENTSOURCE>:
-
-    here                                                        Prosody
-    ----------------------------------------------------------  -----------------------------------------------
-    names are percent-decoded and bounded                       the path as it was sent
-    "http_host" is optional                                     each component has a host
-    POST: the same URL, 200 and the id                          202
-    POST takes text; an object in JSON is an event              415 for text; an object is the item
-    neither Atom feeds nor X-Hub-Signature                      both
 
 =cut
