@@ -21,7 +21,7 @@ use EventSource::XS::Reason;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed weaken);
 
-our @CARP_NOT = qw(EventSource::Hub);
+our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Outbox::Database);
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my $DATABASE = 'EventSource::XS::Outbox::Database';
@@ -46,10 +46,8 @@ sub new {
     $SETTINGS->known(\%given, [qw(hub table)]);
     my $hub = $given{hub};
     $SETTINGS->named_hub($hub, ': a follower in another process publishes to it');
-    my $table = $SETTINGS->string(table => $given{table});
-    $table = $DATABASE->default_table if !defined $table;
-    my $problem = $DATABASE->problem_of_table($table);
-    $SETTINGS->refuse(table => $problem) if defined $problem;
+    my $given = $SETTINGS->string(table => $given{table});
+    my $table = $DATABASE->table_of($given, sub { $SETTINGS->refuse(table => shift) });
     return bless {hub => $hub, table => $table}, $class;
 }
 
@@ -169,7 +167,7 @@ sub schema {
     $SETTINGS->one_of(kind => $kind, $DATABASE->schemas);
     $SETTINGS->refuse(kind => 'schema takes the kind of a database: ' . join ', ', $DATABASE->schemas)
         if !defined $kind;
-    return $DATABASE->schema($kind, ref $class ? $class->{table} : $DATABASE->default_table);
+    return $DATABASE->schema($kind, ref $class ? $class->{table} : $DATABASE->table_of);
 }
 
 sub stats {

@@ -99,9 +99,8 @@ sub _read_headers {
 sub _read_outbox {
     my $option = shift;
     return if !defined $option->{dsn};
-    $option->{table} //= EventSource::XS::Outbox::Database->default_table;
-    my $problem = EventSource::XS::Outbox::Database->problem_of_table($option->{table});
-    $COMMAND->usage("--$problem") if defined $problem;
+    $option->{table} =
+        EventSource::XS::Outbox::Database->table_of($option->{table}, sub { $COMMAND->usage("--$_[0]") });
     $option->{connect_database} = EventSource::XS::Command::Outbox->connector($option);
     return;
 }

@@ -65,9 +65,7 @@ sub _outbox {
 
 sub _print_schema {
     my ($class, $option) = @_;
-    my $table   = defined $option->{table} ? $option->{table} : EventSource::XS::Outbox::Database->default_table;
-    my $problem = EventSource::XS::Outbox::Database->problem_of_table($table);
-    $COMMAND->usage($problem) if defined $problem;
+    my $table = EventSource::XS::Outbox::Database->table_of($option->{table}, sub { $COMMAND->usage(@_) });
     my @kinds = EventSource::XS::Outbox::Database->schemas;
     $COMMAND->usage("--schema takes one of: @kinds") if !grep { $_ eq $option->{schema} } @kinds;
     $COMMAND->print(EventSource::XS::Outbox::Database->schema($option->{schema}, $table));

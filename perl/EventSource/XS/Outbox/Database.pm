@@ -67,15 +67,15 @@ sub class_for {
     return $found;
 }
 
-sub default_table { return $TABLE }
-
-# The problem of the name of a table, undef if there is none.
-sub problem_of_table {
-    my ($class, $table) = @_;
-    return undef if length $table <= $MAX_NAME && $table =~ /\A$NAME(?:[.]$NAME)?\z/;
-    return
-        'table must be a name of letters, digits and underscores of at most 40 characters, perhaps with its schema, such as'
-        . " eventsource_outbox or shop.outbox, of at most $MAX_NAME characters together";
+# The name of a table, by default that of ours. Calls code with the problem if it is none.
+sub table_of {
+    my ($class, $given, $refuse) = @_;
+    my $table = $given // $TABLE;
+    $refuse->(
+        'table must be a name of letters, digits and underscores of at most 40 characters, perhaps with its schema,'
+            . " such as eventsource_outbox or shop.outbox, of at most $MAX_NAME characters together")
+        if length $table > $MAX_NAME || $table !~ /\A$NAME(?:[.]$NAME)?\z/;
+    return $table;
 }
 
 # The statements that make the table, for one of the kinds of schema. The table of an index of SQLite has no schema.

@@ -10,7 +10,7 @@ use warnings;
 
 use EventSource::XS::XMPP::Event;
 
-# Options: is_newest_first, the order of the service's lists; skips_old_items, if what the first list has is not published.
+# A subscription sets is_subscribed. Options: is_newest_first, the order of the service's lists; skips_old_items, if what the first list has is not published.
 sub new {
     my ($class, $name, %option) = @_;
     return bless {%option, name => $name, waiting => [], wanted => {}}, $class;
@@ -27,18 +27,10 @@ sub begin_list {
 # Returns true if the list of items has been read, and notifications are published as they come.
 sub is_live { return $_[0]{is_live} }
 
-sub is_subscribed { return $_[0]{is_subscribed} }
-
 sub name { return $_[0]{name} }
 
 # Returns true if the service has notified of an item without its payload: only a list has it.
 sub needs_list { return $_[0]{is_live} && %{$_[0]{wanted}} }
-
-sub note_subscription {
-    my $self = shift;
-    $self->{is_subscribed} = !!1;
-    return;
-}
 
 # Returns true if what the next list has is not published: nothing was ever published of the node.
 sub skips_list {

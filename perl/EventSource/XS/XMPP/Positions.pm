@@ -20,16 +20,14 @@ my $RETRY_AFTER = 5;
 
 sub is_known { return !!$_[0]{known}{$_[1]} }
 
-# Returns true until the nodes have been found that the service has when a bridge reads it for the first time.
-sub is_first_reading { return $_[0]{is_first_reading} }
-
 # The EventSource::XS::XMPP::Known of a node.
 sub known {
     my ($self, $node) = @_;
     return $self->{known}{$node} ||= EventSource::XS::XMPP::Known->new(undef, $self->{options}{max_items});
 }
 
-# Reads what was saved. Throws an EventSource::Error if the hub does not say it.
+# Reads what was saved. Throws an EventSource::Error if the hub does not say it. is_first_reading is true until the nodes have been
+# found that the service has when a bridge reads it for the first time.
 sub load {
     my ($class, $options) = @_;
     my $self  = bless {options => $options, channel => $options->channel('nodes'), changed => {}}, $class;
@@ -53,12 +51,6 @@ sub mark_changed {
 sub nodes {
     my @nodes = sort keys %{$_[0]{known}};
     return @nodes;
-}
-
-sub note_first_reading {
-    my $self = shift;
-    $self->{is_first_reading} = !!0;
-    return;
 }
 
 # Saves what was published of a node. Throws an EventSource::Error if the hub does not take it.

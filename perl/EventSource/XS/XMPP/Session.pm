@@ -133,7 +133,7 @@ sub _follow_new {
     my $options = $self->{options};
     $self->_follow($_)
         for grep { !$self->{nodes}{$_} } @{$options->{names}}, grep { $options->has_pattern_for($_) } @listed;
-    $self->{positions}->note_first_reading;
+    $self->{positions}{is_first_reading} = 0;
     return $self->_open_outbox;
 }
 
@@ -147,7 +147,7 @@ sub _follow {
     my $node = $self->{nodes}{$name} = EventSource::XS::XMPP::Node->new(
         $name,
         is_newest_first => $options->{newest_first},
-        skips_old_items => $self->{positions}->is_first_reading && $options->{start} eq 'latest',
+        skips_old_items => $self->{positions}{is_first_reading} && $options->{start} eq 'latest',
     );
     return $self->_ask(
         set => $STANZA->subscribe($name, $connection->own_jid),
@@ -155,7 +155,7 @@ sub _follow {
             my ($session, $answer, $problem) = @_;
             my $state = $answer ? $STANZA->subscription_of($answer) : $problem;
             return $session->_give_up_node($node, $state) if $state ne 'subscribed';
-            $node->note_subscription;
+            $node->{is_subscribed} = 1;
             $session->{options}->forget_reports(_loss_of($name));    # once more at most with each poll
             return $session->_fetch($node);
         }
@@ -213,7 +213,7 @@ sub _take_message {
     return if lc($message->attr('to')   || '') ne lc $self->{connection}->own_jid;
     for my $subscription (grep { $_->{state} ne 'subscribed' } $self->_own_subscriptions($message)) {
         my $node = $self->{nodes}{$subscription->{node}};
-        $self->_drop_subscription($node) if $node && $node->is_subscribed;
+        $self->_drop_subscription($node) if $node && $node->{is_subscribed};
     }
     for my $event (map { EventSource::XS::XMPP::Event->new(%$_) } $STANZA->events_of($message)) {
         my $node = $self->{nodes}{$event->node} or next;
@@ -229,7 +229,7 @@ sub _take_message {
 # Only the subscriptions of before the question count.
 sub _compare_subscriptions {
     my $self  = shift;
-    my @nodes = grep { $_->is_subscribed } values %{$self->{nodes}} or return;
+    my @nodes = grep { $_->{is_subscribed} } values %{$self->{nodes}} or return;
     return $self->_ask(
         get => $STANZA->ask_for_subscriptions,
         sub {
