@@ -500,6 +500,7 @@ for so many seconds (from 0, fractions allowed; for ever by default): L</state> 
 seconds more.
 
 Throws the L</error> that has ended the client, once, after the events before it, and C<state> if the client has L</on_event>.
+An exception of a signal's handler is thrown, too.
 
 =head2 pause, resume
 

@@ -309,8 +309,8 @@ PostgreSQL notifies the follower at a commit. Others are asked every C<poll> sec
 
 =head2 Several followers
 
-One follower follows a table at a time. When it ends the next one takes over within a second; when it was killed or stopped,
-or the database does not answer it, after C<lease> seconds. Two followers at once do no harm.
+One follower follows a table at a time. When it ends the next one takes over within a second; when it was killed or hangs, or
+the database does not answer it, after C<lease> seconds. Two followers at once do no harm.
 
 =head2 Dead letters
 

@@ -333,8 +333,8 @@ unless this is C<undef>.
 
 A hash, for L<Test::EventSource::Stream/state_is>. C<key> finds the key of an event: the name of a field of its JSON, or code
 that is given the event and returns its key or C<undef>. C<forget_event>, C<forget> by default, is the type of events that
-forget a key: the one that C<key> finds, or else the data. C<gap_event> is C<gap> by default. With C<< position_event => undef
->> the state counts as complete at any time.
+forget a key: the one that C<key> finds, or else the data. C<gap_event> is C<gap> by default. The state counts as complete at
+any time if C<position_event> is C<undef>.
 
 =item timeout
 

@@ -332,7 +332,7 @@ That of the workers (L<EventSource::Hub/show_channel>), if none has named it yet
 =back
 
 Throws C<unavailable> if no process serves the hub within that time, C<invalid> if it is that of another hub, C<refused> if it
-has another version of the protocol (L<EventSource::Deployment/VERSIONS>), and C<unsupported> without Linux.
+has another version of the protocol (L<EventSource::Deployment/VERSIONS>), and C<unsupported> without Linux or the program.
 
 =head2 answers
 

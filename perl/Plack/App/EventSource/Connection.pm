@@ -372,7 +372,7 @@ data. For characters and bytes see L<Plack::App::EventSource/characters>.
 
 Returns true if the stream accepted the event, false if its client has disconnected (L<Plack::App::EventSource/on_gone> may
 throw). On servers that block it waits for a slow client (L<Plack::App::EventSource/on_full>); if the handler of a signal dies
-meanwhile, the stream ends.
+meanwhile, it rethrows that exception, and the stream ends.
 
 Warns of an unknown field, which is ignored, of a reference that is sent as C<HASH(0x...)>, and of C<< push(data => $text) >>,
 which sends two lines of data.

@@ -349,7 +349,7 @@ not empty (404), and has no control characters (400).
 
 =head2 GET
 
-Stream the events of the node.
+Stream the events of the node; without C<psgi.streaming> the response is 501.
 
 =head2 HEAD
 
