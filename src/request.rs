@@ -373,9 +373,10 @@ const MAX_VALUE_BYTES: usize = 4096;
 /// (RFC 6265, section 5.4). So the name has a digest of the path.
 pub fn ticket_cookie(hub: &[u8], path: &[u8]) -> Vec<u8> {
     let [first, second, third, fourth, ..] = <[u8; 32]>::from(Sha256::digest(path));
-    let of_path = format!("{:08x}", u32::from_be_bytes([first, second, third, fourth]));
+    let of_path = u32::from_be_bytes([first, second, third, fourth]);
+    let of_path: [u8; 8] = std::array::from_fn(|at| b"0123456789abcdef"[(of_path >> (28 - 4 * at)) as usize & 15]);
     let separator: &[u8] = if hub.is_empty() { b"" } else { b"-" };
-    [TICKET_PREFIX, separator, hub, b"-", of_path.as_bytes()].concat()
+    [TICKET_PREFIX, separator, hub, b"-", &of_path].concat()
 }
 
 /// Returns the sealed ticket that a client brings back to a path of a hub; none if there is none, or more than one.
@@ -393,7 +394,10 @@ pub fn ticket_of(cookies: &[u8], hub: &[u8], path: &[u8]) -> Option<Vec<u8>> {
 
 /// The cookies of a request, each with its name and its value.
 fn cookie_list(cookies: &[u8]) -> impl Iterator<Item = &[u8]> {
-    cookies.split(|byte| *byte == b';').map(trimmed).filter(|cookie| !cookie.is_empty())
+    let mut from = 0;
+    let ends = memchr::memchr_iter(b';', cookies).chain([cookies.len()]);
+    let all = ends.map(move |end| trimmed(&cookies[std::mem::replace(&mut from, end + 1)..end]));
+    all.filter(|cookie| !cookie.is_empty())
 }
 
 /// All of a request by which an application may decide whose stream it is and what it has: a ticket opens for the same request

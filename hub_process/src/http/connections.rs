@@ -332,9 +332,9 @@ pub enum Refusal {
 impl<'a> Head<'a> {
     /// Reads a head. Returns nothing while it is not complete.
     pub fn read(bytes: &'a [u8]) -> Result<Option<Self>, Refusal> {
-        let mut room = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let mut request = httparse::Request::new(&mut room);
-        let len = match request.parse(bytes) {
+        let mut room = [MaybeUninit::uninit(); MAX_FIELDS];
+        let mut request = httparse::Request::new(&mut []);
+        let len = match request.parse_with_uninit_headers(bytes, &mut room) {
             Ok(httparse::Status::Complete(len)) => len,
             Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => return Ok(None),
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLarge),
