@@ -79,8 +79,8 @@ impl Readers {
 
     /// Returns the labels of a stream, and when it ends because of its age.
     pub(super) fn labels_of(&self, stream: StreamId) -> (Vec<Box<[u8]>>, Option<Instant>) {
-        let labelled = self.labels.of_stream.get(&stream.into());
-        labelled.map_or((Vec::new(), None), |of| (of.labels.iter().map(|label| (**label).into()).collect(), of.ends_at))
+        let labels = self.labels.of_stream.get(&stream.into()).into_iter().flatten();
+        (labels.map(|label| (**label).into()).collect(), self.labels.ends.get(stream.slot as usize).copied().flatten())
     }
 
     /// Returns true if nothing is kept of any stream.
@@ -90,50 +90,50 @@ impl Readers {
     }
 }
 
-/// A stream with labels or an age.
-#[derive(Debug, Default)]
-struct Labelled {
-    labels: Vec<Arc<[u8]>>,
-    ends_at: Option<Instant>,
-}
-
-impl Labelled {
-    fn is_allowed(&self) -> bool {
-        self.labels.iter().filter(|label| !is_counted(label)).count() <= MAX_LABELS
-    }
-}
-
 /// The labels of streams, and the ages at which they end: by these a stream is found. They are kept beside the streams, because
 /// most streams have neither.
 #[derive(Debug, Default)]
 struct Labels {
-    of_stream: HashMap<u64, Labelled>,
+    of_stream: HashMap<u64, Vec<Arc<[u8]>>>,
     by_label: HashMap<Arc<[u8]>, BTreeSet<u64>>,
+    /// When streams end, by their slots: all that have come back with tickets have an age.
+    ends: Vec<Option<Instant>>,
     by_end: BTreeSet<(Instant, u64)>,
 }
 
 impl Labels {
     /// Adds labels and an age to those of a stream. Returns false if it has too many labels then.
     fn add(&mut self, stream: StreamId, labels: &[Box<[u8]>], ends_at: Option<Instant>) -> bool {
-        let stream = u64::from(stream);
-        if labels.is_empty() && ends_at.is_none() {
-            return self.of_stream.get(&stream).map_or(true, Labelled::is_allowed);
+        if let Some(ends_at) = ends_at {
+            self.set_end(stream, ends_at);
         }
-        let labelled = self.of_stream.entry(stream).or_default();
+        let stream = u64::from(stream);
+        if labels.is_empty() {
+            return self.of_stream.get(&stream).map_or(true, |labels| are_allowed(labels));
+        }
+        let of_stream = self.of_stream.entry(stream).or_default();
         for label in labels {
             let label =
                 self.by_label.get_key_value(&**label).map_or_else(|| Arc::from(&**label), |(of, _)| Arc::clone(of));
             if self.by_label.entry(Arc::clone(&label)).or_default().insert(stream) {
-                labelled.labels.push(label);
+                of_stream.push(label);
             }
         }
-        if let Some(ends_at) = ends_at.filter(|ends_at| labelled.ends_at.map_or(true, |before| *ends_at < before)) {
-            if let Some(before) = labelled.ends_at.replace(ends_at) {
-                self.by_end.remove(&(before, stream));
-            }
-            self.by_end.insert((ends_at, stream));
+        are_allowed(of_stream)
+    }
+
+    /// Lets a stream end at a time, unless it ends before.
+    fn set_end(&mut self, stream: StreamId, ends_at: Instant) {
+        let slot = stream.slot as usize;
+        if slot >= self.ends.len() {
+            self.ends.resize(slot + 1, None);
         }
-        labelled.is_allowed()
+        if self.ends[slot].map_or(true, |before| ends_at < before) {
+            if let Some(before) = self.ends[slot].replace(ends_at) {
+                self.by_end.remove(&(before, stream.into()));
+            }
+            self.by_end.insert((ends_at, stream.into()));
+        }
     }
 
     /// Returns the stream that is old enough to end first, and when.
@@ -154,12 +154,14 @@ impl Labels {
 
     /// Removes a stream that is closed.
     fn remove(&mut self, stream: StreamId) {
+        if let Some(ends_at) = self.ends.get_mut(stream.slot as usize).and_then(Option::take) {
+            self.by_end.remove(&(ends_at, stream.into()));
+        }
         if self.of_stream.is_empty() {
             return;
         }
         let stream = u64::from(stream);
-        let Labelled { labels, ends_at } = some_or!(self.of_stream.remove(&stream), return);
-        for label in labels {
+        for label in self.of_stream.remove(&stream).unwrap_or_default() {
             if let Some(streams) = self.by_label.get_mut(&label) {
                 streams.remove(&stream);
                 if streams.is_empty() {
@@ -167,10 +169,12 @@ impl Labels {
                 }
             }
         }
-        if let Some(ends_at) = ends_at {
-            self.by_end.remove(&(ends_at, stream));
-        }
     }
+}
+
+/// Returns true if a stream may have all these labels.
+fn are_allowed(labels: &[Arc<[u8]>]) -> bool {
+    labels.iter().filter(|label| !is_counted(label)).count() <= MAX_LABELS
 }
 
 /// Returns true if a label counts streams, and is not one of the application.
