@@ -57,8 +57,6 @@ pub enum Question {
         /// True if a refusal is counted: it is not if the application is asked, which opens the ticket again.
         counts_refusal: bool,
     },
-    /// Counts what has become of a ticket.
-    CountTicket(TicketOutcome),
 }
 
 impl Question {
@@ -131,13 +129,9 @@ impl Hub {
                 let is_accepted = self.readers.reserve_all(&ticket.limits, now);
                 if is_accepted || counts_refusal {
                     let outcome = if is_accepted { TicketOutcome::Accepted } else { TicketOutcome::Limited };
-                    self.counts.count_ticket(outcome);
+                    self.count_ticket(outcome);
                 }
                 Answer::Admitted(is_accepted.then_some(ticket))
-            }
-            Question::CountTicket(outcome) => {
-                self.counts.count_ticket(outcome);
-                Answer::Number(0)
             }
         }
     }

@@ -3,7 +3,7 @@
 //! `ticket` seals this, and opens it. Whether it may still be had is decided by the requests to end streams (`readers`),
 //! or with a store by its entries, and by the limits of streams.
 
-use super::counts::Counts;
+use super::Hub;
 use crate::event::Unsequenced;
 use crate::hub::{Poll, SubscribeRequest};
 use crate::stream::Settings;
@@ -86,12 +86,12 @@ impl Ticket {
     pub fn into_request(
         self,
         now: u64,
-        after: Option<&[u8]>,
+        after: Option<Box<[u8]>>,
         retry: Option<u64>,
         poll: Option<Poll>,
     ) -> SubscribeRequest {
         let mut request = self.request;
-        request.after = after.map(Into::into);
+        request.after = after;
         request.first_block.retry = retry;
         request.access.max_age = Some(Duration::from_nanos(self.expires_at.saturating_sub(now)));
         request.access.poll = poll;
@@ -134,17 +134,17 @@ pub enum TicketOutcome {
     Unknown,
 }
 
-impl Counts {
-    /// Counts what became of a ticket.
-    pub(super) fn count_ticket(&mut self, outcome: TicketOutcome) {
+impl Hub {
+    /// Counts what has become of a ticket.
+    pub fn count_ticket(&mut self, outcome: TicketOutcome) {
         let count = match outcome {
-            TicketOutcome::Issued => &mut self.tickets_issued,
-            TicketOutcome::TooLarge => &mut self.tickets_too_large,
-            TicketOutcome::Accepted => &mut self.tickets_accepted,
-            TicketOutcome::Expired => &mut self.tickets_expired,
-            TicketOutcome::Withdrawn => &mut self.tickets_withdrawn,
-            TicketOutcome::Limited => &mut self.tickets_limited,
-            TicketOutcome::Unknown => &mut self.tickets_unknown,
+            TicketOutcome::Issued => &mut self.counts.tickets_issued,
+            TicketOutcome::TooLarge => &mut self.counts.tickets_too_large,
+            TicketOutcome::Accepted => &mut self.counts.tickets_accepted,
+            TicketOutcome::Expired => &mut self.counts.tickets_expired,
+            TicketOutcome::Withdrawn => &mut self.counts.tickets_withdrawn,
+            TicketOutcome::Limited => &mut self.counts.tickets_limited,
+            TicketOutcome::Unknown => &mut self.counts.tickets_unknown,
         };
         *count += 1;
     }

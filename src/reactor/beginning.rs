@@ -167,7 +167,7 @@ impl<I: Io> Reactor<I> {
             record.stream.send_early_keepalive();
         }
         let before = subscription.cursor.topics();
-        let mut own_blocks: Vec<_> = hub.subscribe(id, &mut subscription.cursor, request).into_iter().collect();
+        let later = hub.subscribe(id, &mut subscription.cursor, request);
         if let Some(poll) = &request.access.poll {
             hub.begin_poll(&mut subscription.cursor, poll);
         }
@@ -175,15 +175,14 @@ impl<I: Io> Reactor<I> {
         if added < request.topics.len() {
             answers.push(Answer::TopicsRemoved { stream: id, count: request.topics.len() - added });
         }
-        if !holds && hub.awaited_seq(&subscription.cursor).is_none() {
-            own_blocks.extend(hub.begin(&mut subscription.cursor));
-        }
+        let begins = !holds && hub.awaited_seq(&subscription.cursor).is_none();
+        let first = if begins { hub.begin(&mut subscription.cursor) } else { Vec::new() };
         let is_held = subscription.cursor.is_held();
         let hub = subscription.hub;
         if subscription.is_finished() {
             record.subscription = None;
         }
-        Buffering { stream: &mut record.stream, id, answers }.buffer_own_blocks(own_blocks);
+        Buffering { stream: &mut record.stream, id, answers }.buffer_own_blocks(later.into_iter().chain(first));
         let mut presence = request.presence.clone();
         if let (Some(_), Some(member)) = (request.access.poll, &mut presence.member) {
             member.linger = member.linger.max(POLL_LINGER);

@@ -144,6 +144,13 @@ pub enum Command {
         /// The question.
         question: Box<hub::Question>,
     },
+    /// Counts what has become of a ticket.
+    CountTicket {
+        /// The hub.
+        hub: HubId,
+        /// The outcome.
+        outcome: hub::TicketOutcome,
+    },
     /// Drains a hub: ends its streams one by one, and sends each client a reconnection time of its own. A stream that
     /// subscribes later ends at once.
     Drain {

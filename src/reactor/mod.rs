@@ -195,6 +195,7 @@ impl<I: Io> Reactor<I> {
             Command::BeginSubscription { stream } => self.begin(stream),
             Command::StopWaiting { stream } => self.begin_now(stream),
             Command::Ask { hub, request_id, question } => self.ask(hub, request_id, *question, now),
+            Command::CountTicket { hub, outcome } => self.hubs.change(hub, |hub| hub.count_ticket(outcome)),
             Command::Drain { hub, within } => self.drain(hub, within, now),
             Command::EndDrain { hub } => drop(self.hubs.set_draining(hub, false)),
             Command::CloseHub { hub } => self.close_hub(hub),

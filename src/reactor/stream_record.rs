@@ -199,7 +199,7 @@ impl Buffering<'_> {
     }
 
     /// Buffers the blocks of a hub.
-    pub(super) fn buffer_own_blocks(&mut self, own_blocks: Vec<OwnBlock>) {
+    pub(super) fn buffer_own_blocks(&mut self, own_blocks: impl IntoIterator<Item = OwnBlock>) {
         self.change(|stream| own_blocks.into_iter().for_each(|own_block| buffer_own_block(stream, own_block)));
     }
 }

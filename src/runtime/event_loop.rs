@@ -206,7 +206,7 @@ impl EventLoop {
                     self.reactor.apply(command, None, now);
                 }
             }
-            Queued::Stream(command, parts) => self.take_stream(command, *parts, now),
+            Queued::Stream(command, parts) => self.take_stream(command, parts, now),
             Queued::Link(command) => self.with_links(|links, context| links.apply(*command, context)),
             Queued::Pause(pause) => self.pause = Some(pause),
         }
@@ -352,7 +352,7 @@ mod tests {
             body: Body::default(),
             is_inherited: false,
         });
-        handle.send_queued(Queued::Stream(Command::Open { stream, init }, Box::new(parts)));
+        handle.send_queued(Queued::Stream(Command::Open { stream, init }, parts));
         (stream, state, client)
     }
 

@@ -31,7 +31,7 @@ pub(crate) enum Queued {
     /// A command for the reactor.
     Command(Command),
     /// A command that gives the reactor a stream or its socket.
-    Stream(Command, Box<StreamParts>),
+    Stream(Command, StreamParts),
     /// A command for the connections to hub processes.
     Link(Box<LinkCommand>),
     /// Asks the reactor to stop at the end of its turn.
@@ -589,7 +589,7 @@ mod tests {
         let state = Arc::new(StreamState::new(handle.new_stream(), 0, 0));
         state.set_socket(7, 0);
         let parts = StreamParts { socket: None, state: Arc::clone(&state) };
-        handle.send_queued(Queued::Stream(Command::Attach { stream: handle.new_stream() }, Box::new(parts)));
+        handle.send_queued(Queued::Stream(Command::Attach { stream: handle.new_stream() }, parts));
         assert_eq!(state.take_socket(), None);
     }
 }

@@ -161,9 +161,7 @@ impl ReactorHub {
 
     /// Counts what has become of a ticket.
     fn count_ticket(&self, outcome: TicketOutcome) {
-        let question = Box::new(Question::CountTicket(outcome));
-        let command = Command::Ask { hub: self.number, request_id: UNAWAITED, question };
-        self.reactor.send_soon(Queued::Command(command));
+        self.reactor.send_soon(Queued::Command(Command::CountTicket { hub: self.number, outcome }));
     }
 }
 

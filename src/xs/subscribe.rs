@@ -173,7 +173,7 @@ unsafe extern "C" fn esx_hub_subscribe(
             false => {
                 let ticket = codec::decode::<Ticket>(&opened)?;
                 let SubscribeRequest { after, first_block, access, .. } = asked;
-                ticket.into_request(monotonic(), after.as_deref(), first_block.retry, access.poll)
+                ticket.into_request(monotonic(), after, first_block.retry, access.poll)
             }
         };
         Ok(Answer::of(match hub.subscribe(stream, request)? {

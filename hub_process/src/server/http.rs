@@ -188,7 +188,7 @@ impl Beginning {
         let open = Open::new(OWN.number, self.settings, &self.head);
         let Ok(stream) = HeldStream::open(&open, &self.opening, Some(socket), OWN, usize::MAX) else { return };
         let id = server.streams.insert(stream);
-        let request = ticket.into_request(monotonic(), self.after.as_deref(), self.retry, self.poll);
+        let request = ticket.into_request(monotonic(), self.after.map(Into::into), self.retry, self.poll);
         let Server { current, operator, streams, .. } = server;
         let subscribed = requests::subscribe(current.hub.as_mut(), operator, streams, Some(id), request, now);
         if let (Err(_), Some(stream)) = (subscribed, server.streams.get_mut(id)) {

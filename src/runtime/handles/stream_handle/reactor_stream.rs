@@ -108,7 +108,7 @@ impl ReactorStream {
     }
 
     fn with_parts(&self, command: Command, socket: Option<OwnedFd>) -> Queued {
-        Queued::Stream(command, Box::new(StreamParts { socket, state: Arc::clone(&self.state) }))
+        Queued::Stream(command, StreamParts { socket, state: Arc::clone(&self.state) })
     }
 
     /// Ends a new stream that is one too many, after its client is sent a reconnection time.

@@ -133,7 +133,7 @@ impl Scene {
             body: Body::default(),
             is_inherited: false,
         });
-        self.handle.send_queued(Queued::Stream(Command::Open { stream, init }, Box::new(parts)));
+        self.handle.send_queued(Queued::Stream(Command::Open { stream, init }, parts));
         (stream, state)
     }
 
@@ -142,7 +142,7 @@ impl Scene {
         let (socket, client) = UnixStream::pair().expect("a pair of sockets");
         state.set_socket(socket.as_raw_fd(), 1);
         let parts = StreamParts { socket: Some(socket.into()), state: Arc::clone(state) };
-        self.handle.send_queued(Queued::Stream(Command::Attach { stream }, Box::new(parts)));
+        self.handle.send_queued(Queued::Stream(Command::Attach { stream }, parts));
         client
     }
 
