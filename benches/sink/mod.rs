@@ -44,7 +44,7 @@ impl Io for Sink {
         Some(0)
     }
 
-    fn set_tcp_user_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) {}
+    fn set_tcp_user_timeout(&mut self, _: &Self::Socket, _: Duration) {}
 
     fn uncork(&mut self, _: &Self::Socket) {}
 

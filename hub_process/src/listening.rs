@@ -3,7 +3,7 @@
 use crate::http::{Endpoint, Service};
 use crate::inherited::take_kept;
 use crate::process_log::log_message;
-use eventsource_xs::remote::calls::{defer_accept, Epoll};
+use eventsource_xs::remote::calls::{defer_accept, limit_unsent, Epoll};
 use eventsource_xs::runtime::HandoverFile;
 use eventsource_xs::wire::HandedProcess;
 use rustix::io::Errno;
@@ -105,6 +105,7 @@ impl Listening {
             |socket: Option<OwnedFd>, number| socket.map(|socket| Acceptor::new(socket, epoll, number)).transpose();
         if let Some(socket) = &sockets.streams {
             defer_accept(socket.as_fd()); // a proxy sends its request at once
+            limit_unsent(socket.as_fd());
         }
         Ok(Self {
             streams: accept(sockets.streams, streams)?,

@@ -84,7 +84,6 @@ impl<I: Io> Reactor<I> {
             Some((record, io)) => {
                 let registered = io.register(&socket, id);
                 record.deadline = None;
-                io.set_tcp_user_timeout(&socket, None); // the server may have set one
                 record.socket = Some(socket);
                 if registered.is_err() {
                     // The system has no memory for one more socket. The stream is still sent what its socket takes at once.

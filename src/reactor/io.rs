@@ -30,8 +30,8 @@ pub trait Io {
     /// still to take is not counted in bytes.
     fn window(&mut self, socket: &Self::Socket) -> Option<u32>;
 
-    /// Sets the time after which the kernel ends the connection of a client that takes nothing. `None` is never.
-    fn set_tcp_user_timeout(&mut self, socket: &Self::Socket, timeout: Option<Duration>);
+    /// Sets the time after which the kernel ends the connection of a client that takes nothing.
+    fn set_tcp_user_timeout(&mut self, socket: &Self::Socket, timeout: Duration);
 
     /// Lets the system send at once what a server has made it keep (`cork` of `sys/descriptor.rs`).
     fn uncork(&mut self, socket: &Self::Socket);

@@ -109,7 +109,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn give_up_in_kernel(&mut self, id: StreamId) {
         if let Some((record, io)) = self.record_and_io(id) {
             if let Some(socket) = &record.socket {
-                io.set_tcp_user_timeout(socket, Some(record.stream.settings().timeout));
+                io.set_tcp_user_timeout(socket, record.stream.settings().timeout);
             }
         }
     }

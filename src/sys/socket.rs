@@ -125,10 +125,14 @@ pub fn defer_accept(socket: BorrowedFd<'_>) {
     set_tcp_option(socket, libc::TCP_DEFER_ACCEPT, 1); // a second
 }
 
-/// Makes a TCP socket take bytes only while it holds fewer unsent bytes than this (`TCP_NOTSENT_LOWAT`). Further bytes then
-/// stay in the stream's buffer, which is counted, instead of in the kernel's. Has no effect on a socket that is not TCP.
-pub fn limit_unsent(socket: BorrowedFd<'_>, bytes: u32) {
-    set_tcp_option(socket, libc::TCP_NOTSENT_LOWAT, bytes);
+/// The number of unsent bytes that the kernel keeps for a client. That is enough for the network, as measured, and little for a
+/// client that never reads. All other bytes are buffered in the stream, where they are limited and counted.
+const UNSENT_BYTES: u32 = 128 << 10;
+
+/// Makes a TCP socket, and those that it accepts, take bytes only while it holds fewer unsent bytes than `UNSENT_BYTES`
+/// (`TCP_NOTSENT_LOWAT`). Has no effect on a socket that is not TCP.
+pub fn limit_unsent(socket: BorrowedFd<'_>) {
+    set_tcp_option(socket, libc::TCP_NOTSENT_LOWAT, UNSENT_BYTES);
 }
 
 /// Sets an option of a TCP socket. Has no effect on another one.

@@ -29,8 +29,8 @@ pub(crate) struct Client {
     pub(crate) looks: usize,
     /// True if its socket is a Unix socket, which counts more than the bytes that it has taken.
     pub(crate) is_local: bool,
-    /// True if the kernel's timer is off.
-    pub(crate) is_kernel_patient: bool,
+    /// True if the kernel's timer runs.
+    pub(crate) is_kernel_impatient: bool,
     /// The bytes that it had been sent when its socket was uncorked.
     pub(crate) uncorked_at: Option<usize>,
     pub(crate) received: Vec<u8>,
@@ -121,8 +121,8 @@ impl Io for Script {
         Some(client.window).filter(|_| !client.is_local)
     }
 
-    fn set_tcp_user_timeout(&mut self, socket: &Socket, timeout: Option<Duration>) {
-        self.open(socket).is_kernel_patient = timeout.is_none();
+    fn set_tcp_user_timeout(&mut self, socket: &Socket, _timeout: Duration) {
+        self.open(socket).is_kernel_impatient = true;
     }
 
     fn uncork(&mut self, socket: &Socket) {

@@ -62,8 +62,8 @@ impl Io for Sockets {
         socket::window(socket.as_fd())
     }
 
-    fn set_tcp_user_timeout(&mut self, socket: &OwnedFd, timeout: Option<Duration>) {
-        socket::set_tcp_user_timeout(socket.as_fd(), timeout);
+    fn set_tcp_user_timeout(&mut self, socket: &OwnedFd, timeout: Duration) {
+        socket::set_tcp_user_timeout(socket.as_fd(), Some(timeout));
     }
 
     fn uncork(&mut self, socket: &OwnedFd) {

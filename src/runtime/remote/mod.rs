@@ -42,7 +42,7 @@ pub mod calls {
     pub use crate::sys::epoll::{Epoll, Readiness};
     pub use crate::sys::random;
     pub use crate::sys::socket::{
-        connect_at_once, defer_accept, own_user, peer_process, peer_user, receive, send, Wait,
+        connect_at_once, defer_accept, limit_unsent, own_user, peer_process, peer_user, receive, send, Wait,
     };
     pub use crate::sys::standard_error;
 }

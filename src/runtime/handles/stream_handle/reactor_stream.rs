@@ -14,10 +14,6 @@ use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The number of unsent bytes that the kernel keeps for a client. That is enough for the network, as measured, and little for a
-/// client that never reads. All other bytes are buffered in the stream, where they are limited and counted.
-const UNSENT_BYTES: u32 = 128 << 10;
-
 /// The time for which a call waits for the reactor to act. The reactor never waits for a client, so it acts much sooner.
 pub(super) const REACTOR_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -101,10 +97,16 @@ impl ReactorStream {
         self.wait_if_short();
     }
 
-    /// Sets the options of a socket, and stores its number and cookie, before the reactor gets it.
+    /// Sets the options of a socket, and stores its number and cookie, before the reactor gets it. In a hub process it has the
+    /// options from a worker, or from the socket that listens, and there is no child that would compare the cookie.
     fn configure(&self, socket: &OwnedFd) {
-        socket::limit_unsent(socket.as_fd(), UNSENT_BYTES);
-        self.state.set_socket(socket.as_raw_fd(), socket::cookie(socket.as_fd()));
+        let mut cookie = 0;
+        if !self.reactor.mailbox.is_open() {
+            socket::limit_unsent(socket.as_fd());
+            socket::set_tcp_user_timeout(socket.as_fd(), None); // the server may have set one
+            cookie = socket::cookie(socket.as_fd());
+        }
+        self.state.set_socket(socket.as_raw_fd(), cookie);
     }
 
     fn with_parts(&self, command: Command, socket: Option<OwnedFd>) -> Queued {
