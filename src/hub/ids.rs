@@ -86,13 +86,13 @@ pub struct Epoch {
     text: Box<str>,
     /// The ciphers of opaque ids. They are boxed because a key schedule is large.
     ciphers: Option<Box<Ciphers>>,
-    /// The key of the cipher, with which a new program continues.
-    pub(in crate::hub) key: Option<[u8; 16]>,
 }
 
 /// The cipher of opaque ids.
 #[derive(Clone)]
 struct Ciphers {
+    /// The key, with which a new program continues.
+    key: [u8; 16],
     position: Aes128,
     check: Aes128,
 }
@@ -107,12 +107,17 @@ const CHECK_LENGTH: usize = 8;
 impl Epoch {
     /// Creates an epoch. Its ids show sequence numbers, or are enciphered with a secret key.
     pub fn new(text: &str, key: Option<[u8; 16]>) -> Self {
-        Self { text: text.into(), ciphers: key.map(|key| Box::new(Ciphers::new(&key))), key }
+        Self { text: text.into(), ciphers: key.map(|key| Box::new(Ciphers::new(&key))) }
     }
 
     /// Returns the text that ids begin with.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Returns the key of opaque ids, if they are.
+    pub(in crate::hub) fn key(&self) -> Option<[u8; 16]> {
+        self.ciphers.as_ref().map(|ciphers| ciphers.key)
     }
 
     /// Returns true if an id is one of this epoch, or looks like one.
@@ -165,7 +170,7 @@ impl Ciphers {
         // A block that is not a position, since no event has this number.
         let mut of_check = [u8::MAX; 16].into();
         position.encrypt_block(&mut of_check);
-        Self { position, check: Aes128::new(&of_check) }
+        Self { key: *key, position, check: Aes128::new(&of_check) }
     }
 
     /// Enciphers both numbers of a position as one block, so that two ids do not show which is the later one. Numbers of a

@@ -214,7 +214,7 @@ impl Hub {
         let (evicted, evicted_through) = self.logs.channels.all_evictions();
         History {
             epoch: self.epoch.as_str().into(),
-            cipher_key: self.epoch.key.unwrap_or_default(),
+            cipher_key: self.epoch.key().unwrap_or_default(),
             last_seq: self.logs.last_seq,
             evicted,
             evicted_through,

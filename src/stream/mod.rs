@@ -136,6 +136,13 @@ struct BufferedBlock {
     is_plain: bool,
 }
 
+impl BufferedBlock {
+    /// Returns true if both may be one block: a head and a position, which begin most streams, need no queue then.
+    fn can_join(&self, next: &Self) -> bool {
+        [self, next].iter().all(|block| block.events == 0 && !block.is_plain && block.bytes.len() <= 1024)
+    }
+}
+
 /// One client's open response.
 #[derive(Debug)]
 pub struct Stream {
@@ -307,6 +314,8 @@ impl Stream {
         self.buffered_bytes += block.bytes.len();
         if self.front.bytes.is_empty() {
             self.front = block;
+        } else if self.rest.is_none() && self.front.can_join(&block) {
+            self.front.bytes = [&*self.front.bytes, &block.bytes].concat().into();
         } else {
             self.rest.get_or_insert_with(Box::default).push_back(block);
         }

@@ -136,7 +136,8 @@ proptest! {
             prop_assert_eq!(gathered(&stream, 1000), naive.buffered());
             let first = naive.blocks.iter().take(3).flat_map(|(bytes, _)| bytes.clone());
             let first: Vec<u8> = first.skip(naive.sent_bytes).collect();
-            prop_assert_eq!(gathered(&stream, 3), first);
+            let gathered = gathered(&stream, 3);
+            prop_assert!(naive.buffered().starts_with(&gathered) && gathered.starts_with(&first));
         }
     }
 }
