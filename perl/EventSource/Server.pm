@@ -55,6 +55,7 @@ sub new {
     my $channel = _checked_channel(%option);
     my $self    = $class->SUPER::new(
         (map { defined $option{$_} ? ($_ => $option{$_}) : () } @STREAM_OPTIONS),
+        headers   => _headers(@{$option{headers} || []}),
         keepalive => $option{keepalive} ? $option{keepalive_interval} : 0,
         line_end  => 'lf',
     );
@@ -74,19 +75,6 @@ sub emit {
     return $self->_publish(EventSource::Server::Event->fields_of(@event));
 }
 
-# The headers of the Raku module, and one that stops nginx from buffering events.
-sub headers {
-    my $self  = shift;
-    my @given = @{$self->{option}{headers} || []};
-    my @own   = (
-        'Cache-Control' => 'must-revalidate, no-cache',
-        'Content-Type'  => 'text/event-stream; charset=utf-8',
-    );
-    my $has_buffering = grep { !($_ % 2) && lc $given[$_] eq 'x-accel-buffering' } 0 .. $#given;
-    push @own, 'X-Accel-Buffering' => 'no' if !$has_buffering;
-    return [@own, @given];
-}
-
 sub hub { return $_[0]{hub} }
 
 sub opening {
@@ -96,7 +84,7 @@ sub opening {
 
 sub out_supply { return EventSource::Server::Supply->new($_[0]) }
 
-sub response_headers { return $_[0]->headers }
+sub response_headers { return [@{$_[0]->headers}] }
 
 sub stop {
     my $self = shift;
@@ -223,6 +211,18 @@ sub _keep_taps_alive {
     $self->{tap_keepalive} =
         $loop->every($self->{option}{keepalive_interval}, sub { $_->give_bytes(":\n") for $self->_taps });
     return;
+}
+
+# The headers of the Raku module, and one that stops nginx from buffering events.
+sub _headers {
+    my @given = @_;
+    my @own   = (
+        'Cache-Control' => 'must-revalidate, no-cache',
+        'Content-Type'  => 'text/event-stream; charset=utf-8',
+    );
+    my $has_buffering = grep { !($_ % 2) && lc $given[$_] eq 'x-accel-buffering' } 0 .. $#given;
+    push @own, 'X-Accel-Buffering' => 'no' if !$has_buffering;
+    return [@own, @given];
 }
 
 sub _own_hub {

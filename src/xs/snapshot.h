@@ -534,31 +534,3 @@ esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, 
         SvTAINTED_on(out);
     return out;
 }
-
-/* Returns true if two values are known to be the same without running Perl code: both undefined, the same string, the same
- * code, or arrays of such values at the same places. */
-static bool
-esx_are_same(pTHX_ SV *one, SV *other, int depth)
-{
-    if (SvGMAGICAL(one) || SvGMAGICAL(other) || SvROK(one) != SvROK(other) || SvOK(one) != SvOK(other))
-        return FALSE;
-    if (!SvROK(one))
-        return !SvOK(one) || sv_eq_flags(one, other, 0);
-    one = SvRV(one);
-    other = SvRV(other);
-    if (SvOBJECT(one) || SvOBJECT(other) || SvTYPE(one) != SvTYPE(other))
-        return FALSE;
-    if (SvTYPE(one) == SVt_PVAV && !SvRMAGICAL(one) && !SvRMAGICAL(other) && depth > 0) {
-        SSize_t at;
-        if (av_len((AV *)one) != av_len((AV *)other))
-            return FALSE;
-        for (at = av_len((AV *)one); at >= 0; at--) {
-            SV **element = av_fetch((AV *)one, at, 0);
-            SV **counterpart = av_fetch((AV *)other, at, 0);
-            if (!esx_are_same(aTHX_ element ? *element : &PL_sv_undef, counterpart ? *counterpart : &PL_sv_undef, depth - 1))
-                return FALSE;
-        }
-        return TRUE;
-    }
-    return SvTYPE(one) == SVt_PVCV && one == other;
-}

@@ -32,7 +32,16 @@ BEGIN {
     );
 }
 
-use Plack::Util::Accessor @ATTRIBUTES;
+# An attribute that is set makes another beginning of streams (_checked_beginning).
+for my $name (@ATTRIBUTES) {
+    no strict 'refs';    ## no critic (ProhibitNoStrict)
+    *$name = sub {
+        my ($self, @value) = @_;
+        return $self->{$name} if !@value;
+        delete $self->{_beginning};
+        return $self->{$name} = @value == 1 ? $value[0] : \@value;
+    };
+}
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my $LENIENT  = EventSource::XS::Settings->new(__PACKAGE__, warns => 1);
@@ -49,11 +58,11 @@ my $NEW = \&Plack::App::EventSource::Connection::new;
 # The attributes that EventSource::XS::Stream takes.
 my @STREAM_SETTINGS = qw(compress keepalive line_end linger max_buffered max_streams native on_full retry timeout);
 
-# The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, except
-# those that a class has accessors of its own for.
-my @CHECKED = keys
-    %{{map { ($_ => 1) } @STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble spawn)}};
-my %OWN_ACCESSORS;
+# The attributes that are checked.
+my @CHECKED = (@STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble spawn));
+
+# Those that may be arrays, which the application may change in place.
+my @MAY_BE_ARRAYS = qw(headers methods origins retry);
 
 # The methods that make the first bytes. If a class has its own, they are called for each stream.
 my @OPENING = qw(_line_break opening preamble_line random_retry);
@@ -97,12 +106,11 @@ sub call {
     my ($self, $env) = @_;
     EventSource::XS::dispatch($LIBRARY);
     $self = $self->new if !ref $self;
-    my $known = EventSource::XS::_kept_beginning($self, \@CHECKED);
+    my $known = _known_beginning($self);
     return _begin($self, $env, $known) if $known && $known->{is_plain} && $env->{REQUEST_METHOD} eq 'GET';
-    my $own = $OWN_ACCESSORS{ref $self};
-    my ($origins, $methods) = $own && !@$own ? @$self{qw(origins methods)} : ($self->origins, $self->methods);
+    my $origins = $self->origins;
     return $self->stream_response($env)
-        if !defined $origins && !defined $methods && $env->{REQUEST_METHOD} eq 'GET';
+        if !defined $origins && !defined $self->methods && $env->{REQUEST_METHOD} eq 'GET';
     return EventSource::XS::Response->for_method($env->{REQUEST_METHOD}, $self->_response($env, $origins));
 }
 
@@ -189,13 +197,10 @@ sub random_retry {
     return $least + int rand $most - $least + 1;
 }
 
-# The headers are the same until an attribute changes. Each response has an array of its own.
+# Each response has an array of its own.
 sub response_headers {
-    my $self  = shift;
-    my @given = (scalar $self->headers, scalar $self->methods, scalar $self->compress);
-    my $known = $self->{_response_headers};
-    return [@{$known->{headers}}] if $known && EventSource::XS::_are_same(\@given, $known->{given});
-    my @headers = @{$given[0] || []};
+    my $self    = shift;
+    my @headers = @{$self->headers || []};
     my @own     = (
         'Content-Type'                 => 'text/event-stream; charset=UTF-8',
         'Cache-Control'                => $self->_cache_control,
@@ -204,9 +209,7 @@ sub response_headers {
     my %is_given = map { (lc(defined $headers[2 * $_] ? $headers[2 * $_] : '') => 1) } 0 .. $#headers / 2;
     push @own, 'X-Accel-Buffering' => 'no'              if !$is_given{'x-accel-buffering'};
     push @own, Incremental         => '?1'              if !$is_given{incremental};
-    push @own, Vary                => 'Accept-Encoding' if $given[2];
-    $self->{_response_headers} =
-        _is_comparable($given[0]) ? {headers => [@own, @headers], given => _copies(@given)} : undef;
+    push @own, Vary                => 'Accept-Encoding' if $self->compress;
     return [@own, @headers];
 }
 
@@ -217,9 +220,8 @@ sub run_handler {
 
     # A push may throw an EventSource::Gone while this call runs in this process.
     my $generation = EventSource::XS::_generation();
-    my $own        = $OWN_ACCESSORS{ref $self};
     my ($on_gone, $characters, $spawn, $handler) =
-          $own && !@$own
+          $self->{_beginning}
         ? @$self{qw(on_gone characters spawn handler_cb)}
         : (scalar $self->on_gone, scalar $self->characters, scalar $self->spawn, $self->_handler);
     my $is_blocking = $stream->is_blocking;
@@ -371,37 +373,34 @@ sub _check_spawn {
 }
 
 # Checks the attributes, which may change from one request to the next, and keeps what the streams begin with. What a class
-# has methods of its own for is not kept.
+# has methods of its own for is not kept, and nothing if these are accessors.
 sub _checked_beginning {
     my $self  = shift;
     my $class = ref $self;
-    my @own   = @{$OWN_ACCESSORS{$class} ||= [grep { _has_own($class, $_) } @CHECKED]};
-    my %known = (
-        class      => $class,
-        members    => _copies(@$self{@CHECKED}),
-        own_values => _copies(map { scalar $self->$_ } @own),
-    );
     $self->check_attributes;
     _check_handler($SETTINGS, $self->_handler);
     my $headers = $self->headers;
     $SETTINGS->array(headers => $headers, 'names and values, in pairs') if $headers;
-    my %given    = map { ($_ => scalar $self->$_) } @STREAM_SETTINGS;
-    my $settings = $known{settings} = EventSource::XS::Stream->settings(
-        %given,
+    my $settings = EventSource::XS::Stream->settings(
+        (map { ($_ => scalar $self->$_) } @STREAM_SETTINGS),
         has_handler   => 1,
         handler_limit => $EventSource::XS::Stream::BusyWorker::LIMIT
     );
+    my @arrays = grep { ref eq 'ARRAY' } @$self{@MAY_BE_ARRAYS};
+    my %known  = (settings => $settings, arrays => \@arrays, elements => _elements(@arrays));
     $known{must_check} = $settings->{native} eq '1';
     $known{is_plain} =
-        !@own && !defined $self->{origins} && !defined $self->{methods} && !_has_own($class, 'stream_response');
-    $known{headers} = $self->response_headers if _is_comparable($headers)    && !_has_own($class, 'response_headers');
-    $known{opening} = $self->opening          if !defined $settings->{retry} && !grep { _has_own($class, $_) } @OPENING;
-    return $self->{_beginning} = \%known;
+        !defined $self->{origins} && !defined $self->{methods} && !_has_own($class, 'stream_response');
+    $known{headers} = $self->response_headers
+        if (!$headers || ref $headers eq 'ARRAY') && !_has_own($class, 'response_headers');
+    $known{opening}     = $self->opening if !defined $settings->{retry} && !grep { _has_own($class, $_) } @OPENING;
+    $self->{_beginning} = \%known        if !grep                                { _has_own($class, $_) } @CHECKED;
+    return \%known;
 }
 
-# Copies of attributes, to compare with at the next request.
-sub _copies {
-    return [map { ref eq 'ARRAY' ? [@$_] : $_ } @_];
+# The elements of arrays, to compare with at the next request.
+sub _elements {
+    return join "\0", map { $_ // '' } map { (scalar @$_, @$_) } @_;
 }
 
 # A connection as the handler gets it: from new, if the application has put another sub in its place.
@@ -431,9 +430,6 @@ sub _handler {
     return defined $self->{handler_cb} ? $self->{handler_cb} : scalar $self->handler_cb;
 }
 
-# True if a change of the headers shows: an object that is overloaded as an array may be another one each time.
-sub _is_comparable { return !$_[0] || ref $_[0] eq 'ARRAY' }
-
 # Subclasses of this distribution have no original, so they refuse what it accepts.
 sub _is_drop_in { return !!1 }
 
@@ -443,12 +439,11 @@ sub _line_break {
     return defined $line_end && $line_end eq 'lf' ? "\n" : "\r\n";
 }
 
-# The first bytes of this application's streams; undef if an attribute has changed since it was checked.
+# What this application's streams begin with; undef if an attribute has changed since it was checked.
 sub _known_beginning {
     my $self  = shift;
-    my $known = EventSource::XS::_kept_beginning($self, \@CHECKED) or return undef;
-    my @own   = @{$OWN_ACCESSORS{$known->{class}}}                 or return $known;
-    return EventSource::XS::_are_same([map { scalar $self->$_ } @own], $known->{own_values}) ? $known : undef;
+    my $known = $self->{_beginning} or return undef;
+    return !@{$known->{arrays}} || _elements(@{$known->{arrays}}) eq $known->{elements} ? $known : undef;
 }
 
 # The methods that are allowed. A wrong value of the attribute throws later, when a GET comes. A framework has chosen by the

@@ -30,6 +30,11 @@ my $ACCESS = 'eventsource.hub.access';
 my $TICKET = 'eventsource.hub.ticket';
 my $ASKED  = 'eventsource.hub.asked_at';
 
+sub new {
+    my ($class, @setting) = @_;
+    return $class->SUPER::new(@setting, line_end => 'lf');
+}
+
 # Public methods
 
 # Throw an EventSource::Error with the code invalid if a setting of streams, start among them, has a wrong value.
@@ -51,8 +56,6 @@ sub check_attributes {
     EventSource::XS::Hub::Ticket->of($self->ticket);
     return $self->SUPER::check_attributes;
 }
-
-sub line_end { return 'lf' }
 
 sub opening { return $_[0]->preamble_line . $_[0]->keepalive_line }
 
