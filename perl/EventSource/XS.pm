@@ -289,9 +289,9 @@ crash.
 
 =head1 THREADS
 
-A new ithread shares each L<EventSource::Hub> with its parent, and has a copy of each L<EventSource::Parser>, in its state.
-The methods of its copies of native streams and of connections to hub processes throw C<state>; a stream on the server's
-writer has ended, a lease is not held, and there is no copy of an L<EventSource::Client>.
+A new ithread shares each L<EventSource::Hub> with its parent. The methods of its copies of parsers, native streams and
+connections to hub processes throw C<state>; a stream on the server's writer has ended, a lease is not held, and there is no
+copy of an L<EventSource::Client>.
 
 =head1 ENVIRONMENT
 

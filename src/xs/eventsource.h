@@ -66,7 +66,6 @@ typedef struct {
 } esx_event;
 
 void *esx_parser_new(size_t max_event);
-void *esx_parser_clone(const void *parser);
 void esx_parser_drop(void *parser);
 int esx_parser_feed(void *parser, const char *bytes, size_t len, esx_report *report);
 size_t esx_parser_ready(const void *parser);

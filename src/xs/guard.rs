@@ -151,26 +151,15 @@ macro_rules! guarded {
     )*};
 }
 
-/// Defines how C frees handles, once each, and how it copies them for a new ithread. C takes them from the magic of objects,
-/// where only functions of this folder put them.
+/// Defines how C frees handles, once each. C takes them from the magic of objects, where only functions of this folder put them.
 macro_rules! handles {
-    ($($of:ty: $drop:ident $(, $(#[$doc:meta])* $clone:ident)?;)*) => {$(
+    ($($of:ty: $drop:ident;)*) => {$(
         #[no_mangle]
         unsafe extern "C" fn $drop(handle: *mut $of) {
             // SAFETY: called once, when the owner of the handle is freed.
             let handle = unsafe { Box::from_raw(handle) };
             $crate::xs::guard::run_or((), || drop(handle));
         }
-
-        $(
-            $(#[$doc])*
-            #[no_mangle]
-            unsafe extern "C" fn $clone(handle: *const $of) -> *mut $of {
-                // SAFETY: the object is alive.
-                let handle = unsafe { &*handle };
-                $crate::xs::guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(handle.clone())))
-            }
-        )?
     )*};
 }
 

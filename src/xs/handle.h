@@ -19,19 +19,8 @@ esx_handle_forget(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
     return 0;
 }
 
-/* Defines esx_KIND_dup for a kind whose value is copied. A server with threads, such as Apache with mod_perl, may have loaded
- * the application before: its threads share a hub, and each has a parser. */
-#define ESX_HANDLE_DUP(kind) \
-    static int \
-    esx_##kind##_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params) \
-    { \
-        PERL_UNUSED_ARG(params); \
-        if (magic->mg_ptr) \
-            magic->mg_ptr = esx_##kind##_clone(magic->mg_ptr); \
-        return 0; \
-    }
-
-/* Defines the table of a kind of handle, esx_KIND_table. esx_KIND_drop frees a handle; dup is one of the functions above. */
+/* Defines the table of a kind of handle, esx_KIND_table. esx_KIND_drop frees a handle; dup is called for its copy in a new
+ * ithread. */
 #define ESX_HANDLE(kind, dup) \
     static int \
     esx_##kind##_free(pTHX_ SV *sv, MAGIC *magic) \
@@ -91,8 +80,7 @@ esx_handle_new(pTHX_ SV *self, MGVTBL *table, const char *module, const char *wh
         return magic->mg_ptr; \
     }
 
-ESX_HANDLE_DUP(parser)
-ESX_HANDLE(parser, esx_parser_dup)
+ESX_HANDLE(parser, esx_handle_forget)
 ESX_HANDLE_OF(parser, "EventSource::Parser: this is not a parser; make one with EventSource::Parser->new")
 
 /* Makes a Perl string from UTF-8 of Rust. ASCII does not get the flag, because perl handles strings without it faster.

@@ -1,6 +1,15 @@
 /* Hubs, leases and connections to hub processes: objects with a Rust value behind them, as handle.h describes. */
 
-ESX_HANDLE_DUP(hub)
+/* A server with threads, such as Apache with mod_perl, may have loaded the application before: its threads share a hub. */
+static int
+esx_hub_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
+{
+    PERL_UNUSED_ARG(params);
+    if (magic->mg_ptr)
+        magic->mg_ptr = esx_hub_clone(magic->mg_ptr);
+    return 0;
+}
+
 ESX_HANDLE(hub, esx_hub_dup)
 ESX_HANDLE(lease, esx_handle_forget)
 ESX_HANDLE(process, esx_handle_forget)

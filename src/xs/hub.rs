@@ -141,10 +141,16 @@ unsafe extern "C" fn esx_hub_new(given: *const RawText, len: usize, report: *mut
 }
 
 handles! {
-    Hub: esx_hub_drop,
-    /// Copies the handle for a new ithread, whose copy of the object is the same hub.
-    esx_hub_clone;
+    Hub: esx_hub_drop;
     LeaseHandle: esx_lease_drop;
+}
+
+/// Copies the handle for a new ithread, whose copy of the object is the same hub.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_clone(hub: *const Hub) -> *mut Hub {
+    // SAFETY: the object is alive.
+    let hub = unsafe { &*hub };
+    guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(hub.clone())))
 }
 
 /// Checks the ids of fields that are pushed to a stream with subscriptions.

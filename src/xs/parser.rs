@@ -6,7 +6,6 @@ use std::os::raw::{c_char, c_int};
 use std::slice;
 
 /// The target of an object's magic: a parser, and the event that C is reading at the moment.
-#[derive(Clone)]
 pub(super) struct ParserHandle {
     parser: Parser,
     event: Option<Event>,
@@ -31,9 +30,7 @@ extern "C" fn esx_parser_new(max_event: usize) -> *mut ParserHandle {
 }
 
 handles! {
-    ParserHandle: esx_parser_drop,
-    /// Copies the parser for a new ithread, whose copy of the object has its own parser, in the same state.
-    esx_parser_clone;
+    ParserHandle: esx_parser_drop;
 }
 
 #[no_mangle]
