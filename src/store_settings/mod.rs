@@ -56,11 +56,6 @@ pub enum StoreSettings {
     Redis(Box<RedisSettings>),
 }
 
-/// Returns the names of the settings of each kind of store, with spaces between. The first one says where the store is.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    KINDS.iter().map(|kind| kind.names)
-}
-
 impl StoreSettings {
     /// Reads settings by their names. Without any, the store is memory. `publish_timeout` is how long a worker waits for an id.
     /// Fails with the wrong setting and the mistake, for a person.
@@ -69,7 +64,7 @@ impl StoreSettings {
             return Ok(Self::Memory);
         }
         let is_given = |kind: &&&StoreKind| given.iter().any(|(name, _)| *name == kind.name());
-        let kind = KINDS.iter().find(is_given).ok_or("a store needs the setting that says where it is")?;
+        let kind = KINDS.iter().find(is_given).ok_or("store needs file or redis, which says where it is")?;
         if let Some((name, _)) = given.iter().find(|(name, _)| !kind.has(name)) {
             return Err(match KINDS.iter().find(|other| other.has(name)) {
                 Some(other) => format!("{name} is not for a store in {}, but for one in {}", kind.words, other.words),

@@ -11,7 +11,7 @@ use crate::event::{EventId, EventName, Field, Framing, LineEnd, Retry, Text};
 use crate::hub::{check_once, FirstBlock, PositionStyle, Publication, Retain, SubscribeRequest};
 use crate::remote::{self, kept_settings, CallConnection, Place};
 use crate::runtime;
-use crate::store_settings::{self, StoreSettings};
+use crate::store_settings::StoreSettings;
 use crate::stream::{Reason, Settings};
 use crate::wire::{Call, FieldList, Fields, Name, Open, Request, ShowChannel};
 use crate::{ErrorCode, Failure};
@@ -194,7 +194,6 @@ unsafe extern "C" fn esx_process_call(
             (None, b"losses") => Ok(losses()),
             (None, b"replace") => replace(given),
             (None, b"stats") => Ok(stats()),
-            (None, b"store_names") => Ok(Answer::of_bytes(store_settings::names().map(str::as_bytes))),
             (None, name) => guard::refuse("call", String::from_utf8_lossy(name)),
         }
     })

@@ -205,35 +205,11 @@ sub _own_bounds {
 # because that may contain a password.
 sub _store {
     my $store = shift;
-    my @names = !ref $store && $store eq 'memory' ? () : _names_in_store($store);
+    return (store => 0) if !ref $store && $store eq 'memory';
+    my @names = ref $store eq 'HASH' ? grep { defined $store->{$_} } sort keys %$store : ();
+    $SETTINGS->refuse(store => q(store must be 'memory', {file => ...} or {redis => ...})) if !@names;
     return (store => scalar @names, map { ($_, _value_in_store($_, $store->{$_})) } @names);
 }
-
-# The names of the settings that are given. One of them says where the store is.
-sub _names_in_store {
-    my $store = shift;
-    my %kind  = map { ((split / /)[0] => [split / /]) } EventSource::Hub::Process->_call('store_names');
-    my @kinds = sort keys %kind;
-    my $forms = join ' or ', map { "{$_ => ...}" } @kinds;
-    if (ref $store ne 'HASH') {
-        my ($meant) = ref $store ? () : grep { $store =~ /\A\Q$_\E/i } @kinds;
-        _refuse_store("store must be a hash: {$meant => ...}") if defined $meant;
-        _refuse_store("store must be 'memory', $forms");
-    }
-    _refuse_store('store has a URL as the name of a setting; write {redis => $url}') if grep { m{://} } keys %$store;
-    my @given = grep { defined $store->{$_} } @kinds;
-    _refuse_store('store has ' . join(' and ', @given) . '; a hub has one store: remove one of them') if @given > 1;
-
-    my %is_known  = map { ($_ => 1) } map { @$_ } values %kind;
-    my %is_own    = map { ($_ => 1) } @given ? @{$kind{$given[0]}} : keys %is_known;
-    my %foreign   = (queue => 1, when_down => 1, map { $is_own{$_} ? () : ($_ => 1) } keys %is_known);
-    my %unforeign = map { $foreign{$_} ? () : ($_ => 1) } keys %$store;
-    $SETTINGS->known(\%unforeign, [keys %is_own], 'setting %s of store');
-    _refuse_store('store needs ' . join(' or ', @kinds) . ": $forms") if !@given;
-    return grep { defined $store->{$_} } sort keys %$store;
-}
-
-sub _refuse_store { return $SETTINGS->refuse(store => shift) }
 
 # A value as characters. Paths are such, or bytes of UTF-8.
 sub _value_in_store {
