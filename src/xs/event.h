@@ -79,6 +79,18 @@ esx_has_field(int key, int function)
     return function == ESX_AS_STRING ? key >= KEY_EVENT && key <= KEY_DATA : key >= 0;
 }
 
+/* Sets the value of a field. One that is unknown is an error, or is kept. */
+ESX_INLINE void
+esx_give(pTHX_ SV **given, int key, SV *name, SV *value, int function, AV **unknown)
+{
+    if (esx_has_field(key, function))
+        given[key] = value;
+    else if (esx_is_strict(function))
+        esx_croak_unknown_field(aTHX_ name, function);
+    else
+        esx_keep_unknown(aTHX_ unknown, name);
+}
+
 /* Fills given[] from the arguments, which are names and values; the last of a name counts, as in a hash. */
 static void
 esx_given_by_list(pTHX_ esx_block *block, I32 from, SV **given, int function)
@@ -89,12 +101,8 @@ esx_given_by_list(pTHX_ esx_block *block, I32 from, SV **given, int function)
     for (at = from; at < block->items; at += 2) {
         SV *name = PL_stack_base[block->ax + at];
         const int key = esx_key_of_name(aTHX_ block, &name, FALSE);
-        if (esx_has_field(key, function))
-            given[key] = at + 1 < block->items ? PL_stack_base[block->ax + at + 1] : &PL_sv_undef;
-        else if (esx_is_strict(function))
-            esx_croak_unknown_field(aTHX_ name, function);
-        else
-            esx_keep_unknown(aTHX_ &unknown, name);
+        SV *value = at + 1 < block->items ? PL_stack_base[block->ax + at + 1] : &PL_sv_undef;
+        esx_give(aTHX_ given, key, name, value, function, &unknown);
     }
     if (unknown)
         esx_warn_unknown_fields(aTHX_ block, unknown, function);
@@ -120,12 +128,7 @@ esx_given_by_hash(pTHX_ esx_block *block, HV *hash, SV **given, int function)
         if (block->is_detached)
             value = esx_keep_alive(aTHX_ value);
         key = esx_key_of_name(aTHX_ block, &name, function == ESX_PUBLISH);
-        if (key >= 0)
-            given[key] = value;
-        else if (esx_is_strict(function))
-            esx_croak_unknown_field(aTHX_ name, function);
-        else
-            esx_keep_unknown(aTHX_ &unknown, name);
+        esx_give(aTHX_ given, key, name, value, function, &unknown);
     }
     if (unknown)
         esx_warn_unknown_fields(aTHX_ block, unknown, function);
