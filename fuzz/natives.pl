@@ -24,11 +24,11 @@ my %SETTINGS = (
     timeout      => 60,
 );
 
-our %object;        # streams, connections and hubs by name, which are called, and which saboteurs free and replace
-my %client;       # the clients' sockets, by the streams' numbers
-my %number;       # the streams' numbers, by their addresses
+our %object;       # streams, connections and hubs by name, which are called, and which saboteurs free and replace
+my %client;        # the clients' sockets, by the streams' numbers
+my %number;        # the streams' numbers, by their addresses
 my @subscribed;    # the streams with subscriptions: a hub keeps them open, so they have to be closed
-my @reused;       # scalars that reuse the memory of freed ones
+my @reused;        # scalars that reuse the memory of freed ones
 
 sub open_stream {
     my ($how, $class) = @_;
@@ -108,7 +108,12 @@ my @CALLS = (
         my $start  = reluctant((qw(latest oldest state))[main::byte() % 3]);
         push @subscribed, $object{$stream} if $object{$stream};
         $main::armed = 1;
-        EventSource::Hub::_subscribe($object{$hub}, $object{$stream}, undef, after => $_[0], start => $$start, 3, @topics);
+        EventSource::Hub::_subscribe(
+            $object{$hub}, $object{$stream}, undef,
+            after => $_[0],
+            start => $$start,
+            3, @topics
+        );
     },
     sub {
         my $key = object_named('h', name());
@@ -151,15 +156,11 @@ my @CALLS = (
     sub { EventSource::Hub::_call($object{object_named('h', name())}, 'count') },
 );
 
-# Returns the settings of a stream. Some run code when they are read.
+# Returns the settings of a stream. Reading some of them has run code.
 sub settings {
-    my %settings = (
-        (map { $_ => $SETTINGS{$_} } qw(keepalive timeout max_buffered max_streams)),
-        (map { $_ => 0 } qw(retry is_chunked drops_oldest waits)),
-        ends_with_handle => 1,
-    );
-    tie $settings{$_}, 'Reluctant', $settings{$_} for grep { main::byte() & 1 } sort keys %settings;
-    return \%settings;
+    my @values = (@SETTINGS{qw(keepalive timeout)}, 0, 0, @SETTINGS{qw(max_buffered max_streams)}, (0) x 5);
+    tie $values[$_], 'Reluctant', $values[$_] for grep { main::byte() & 1 } 0 .. $#values;
+    return {made => EventSource::XS::Stream::Native::_settings(@values)};
 }
 
 # Returns one of the calls.
@@ -187,10 +188,12 @@ sub finish_natives {
     @reused = ();
     $_->_close('application') for @subscribed, map { $object{$_} || () } grep { /\As/ } keys %object;
     @subscribed = ();
-    %object      = ();
+    %object     = ();
     for my $number (sort keys %client) {
         my $bytes = received($client{$number});
-        while ($bytes =~ /mark=([0-9]+)/g) { main::broken("client $number received data of stream $1") if $1 != $number }
+        while ($bytes =~ /mark=([0-9]+)/g) {
+            main::broken("client $number received data of stream $1") if $1 != $number;
+        }
         main::broken('freed bytes were sent') if $bytes =~ /spoilt/;
     }
     %client = %number = ();

@@ -253,66 +253,6 @@ esx_plain_hash(SV *sv)
     return SvROK(sv) && !SvOBJECT(SvRV(sv)) && SvTYPE(SvRV(sv)) == SVt_PVHV ? (HV *)SvRV(sv) : NULL;
 }
 
-/* The hash of settings that one of our own modules passes. */
-static HV *
-esx_settings(pTHX_ SV *settings)
-{
-    HV *hash = esx_plain_hash(esx_read(aTHX_ settings));
-    if (!hash)
-        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::XS: settings must be a hash");
-    esx_keep_alive(aTHX_ (SV *)hash);
-    return hash;
-}
-
-/* Returns a setting that is a number or a string, which can be read at once without running Perl code; otherwise NULL. */
-static SV *
-esx_plain_setting(pTHX_ HV *settings, const char *name)
-{
-    SV **value = hv_fetch(settings, name, (I32)strlen(name), 0);
-    return value && !SvGMAGICAL(*value) && !SvROK(*value) ? *value : NULL;
-}
-
-/* Reads one setting. The value is copied, so that nothing frees it meanwhile. These are functions because perl's macros may
- * evaluate their argument more than once. */
-static SV *
-esx_setting(pTHX_ HV *settings, const char *name)
-{
-    SV **value = hv_fetch(settings, name, (I32)strlen(name), 0);
-    return value ? esx_snapshot(aTHX_ *value) : &PL_sv_undef;
-}
-
-/* As esx_setting, without a copy of a value that is plain. Of an object the string is read: its number may be wrong. */
-static SV *
-esx_setting_value(pTHX_ HV *settings, const char *name)
-{
-    SV *value = esx_plain_setting(aTHX_ settings, name);
-    if (value)
-        return value;
-    value = esx_setting(aTHX_ settings, name);
-    return SvROK(value) ? esx_string(aTHX_ value) : value;
-}
-
-static NV
-esx_setting_nv(pTHX_ HV *settings, const char *name)
-{
-    SV *value = esx_setting_value(aTHX_ settings, name);
-    return SvNV(value);
-}
-
-static UV
-esx_setting_uv(pTHX_ HV *settings, const char *name)
-{
-    SV *value = esx_setting_value(aTHX_ settings, name);
-    return SvUV(value);
-}
-
-static bool
-esx_setting_is(pTHX_ HV *settings, const char *name)
-{
-    SV *value = esx_setting_value(aTHX_ settings, name);
-    return cBOOL(SvTRUE(value));
-}
-
 /* The functions that take events, and their names in Perl. The drop-ins come first: they are lenient where the originals
  * are, and warn of an unknown field. The others are strict. */
 enum esx_function { ESX_AS_STRING, ESX_PUSH, ESX_FORMAT_EVENT, ESX_PUBLISH };

@@ -23,38 +23,17 @@ esx_octets(pTHX_ SV *bytes)
     return bytes;
 }
 
-/* Reads the settings of a stream. They are the same for all streams of an application, so the first one leaves them in the hash
- * as they are read. */
-static void
-esx_read_settings(pTHX_ esx_opening *opening, HV *hash)
-{
-    SV **read = SvRMAGICAL(hash) ? NULL : hv_fetchs(hash, "_read", 0);
-    if (read && esx_is_plain(*read) && SvCUR(*read) == sizeof *opening) {
-        Copy(SvPVX_const(*read), opening, sizeof *opening, char);
-        return;
-    }
-    Zero(opening, 1, esx_opening);
-    opening->keepalive = esx_setting_nv(aTHX_ hash, "keepalive");
-    opening->timeout = esx_setting_nv(aTHX_ hash, "timeout");
-    opening->retry = esx_setting_nv(aTHX_ hash, "retry") / 1000;
-    opening->handler_limit = esx_setting_nv(aTHX_ hash, "handler_limit");
-    opening->max_buffered = esx_setting_uv(aTHX_ hash, "max_buffered");
-    opening->max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
-    opening->drops_oldest = esx_setting_is(aTHX_ hash, "drops_oldest");
-    opening->line_end = esx_setting_is(aTHX_ hash, "is_lf") ? ESX_LF : ESX_CRLF;
-    opening->waits = esx_setting_is(aTHX_ hash, "waits");
-    opening->may_wait = esx_setting_is(aTHX_ hash, "may_wait");
-    opening->coding = (uint8_t)esx_setting_uv(aTHX_ hash, "coding");
-    if (!SvRMAGICAL(hash) && !SvREADONLY(hash))
-        (void)hv_stores(hash, "_read", newSVpvn((const char *)opening, sizeof *opening));
-}
-
-/* Reads the settings of a new stream and the first bytes of its body. */
+/* Reads the settings of a new stream, as _settings has made them for all streams of an application, and the first bytes of its
+ * body. */
 static void
 esx_read_opening(pTHX_ esx_opening *opening, SV *interpreter, SV *settings, SV *first, SV *is_loop, SV *is_chunked)
 {
     const bool loop = cBOOL(SvTRUE(is_loop));
-    esx_read_settings(aTHX_ opening, esx_settings(aTHX_ settings));
+    HV *hash = esx_plain_hash(settings);
+    SV **made = hash && !SvRMAGICAL(hash) ? hv_fetchs(hash, "made", 0) : NULL;
+    if (!made || !esx_is_plain(*made) || SvCUR(*made) != sizeof *opening)
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::XS: settings must be those of native_settings");
+    Copy(SvPVX_const(*made), opening, sizeof *opening, char);
     first = esx_octets(aTHX_ first);
     opening->interpreter = (uint32_t)SvUV(interpreter);
     opening->ends_with_handle = !loop;

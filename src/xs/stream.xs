@@ -30,6 +30,29 @@ _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings, SV *first,
     ST(0) = object;
     XSRETURN(1);
 
+# The settings of streams, times in seconds, as each stream copies them.
+SV *
+_settings(NV keepalive, NV timeout, NV retry, NV handler_limit, UV max_buffered, UV max_streams, UV coding, bool drops_oldest, \
+    bool is_lf, bool waits, bool may_wait)
+  PREINIT:
+    esx_opening opening;
+  CODE:
+    Zero(&opening, 1, esx_opening);
+    opening.keepalive = keepalive;
+    opening.timeout = timeout;
+    opening.retry = retry;
+    opening.handler_limit = handler_limit;
+    opening.max_buffered = max_buffered;
+    opening.max_streams = max_streams;
+    opening.coding = (uint8_t)coding;
+    opening.drops_oldest = drops_oldest;
+    opening.line_end = is_lf ? ESX_LF : ESX_CRLF;
+    opening.waits = waits;
+    opening.may_wait = may_wait;
+    RETVAL = newSVpvn((const char *)&opening, sizeof opening);
+  OUTPUT:
+    RETVAL
+
 # A hash that has no handle yet becomes the stream instead of an object that was opened.
 void
 _become(SV *self, SV *opened)

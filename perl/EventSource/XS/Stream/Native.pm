@@ -159,24 +159,28 @@ sub open {
     return $stream;
 }
 
-# The settings as the library reads them. They are the same for all streams of an application.
+# The settings as the library takes them, and those that a passport has (EventSource::XS::Hub::Ticket). They are the same for all
+# streams of an application.
 sub native_settings {
     my ($class, %setting) = @_;
-    my $retry = $setting{retry};
-    return {
-        keepalive     => $setting{keepalive} || 0,
-        timeout       => $setting{timeout},
-        retry         => !defined $retry ? 2000 : ref $retry ? $retry->[0] : $retry,
-        max_buffered  => $setting{max_buffered},
-        max_streams   => $setting{max_streams} || 0,
-        drops_oldest  => $setting{on_full} eq 'drop_oldest',
-        waits         => $setting{on_full} eq 'block',
-        may_wait      => $setting{has_handler},
-        handler_limit => $setting{handler_limit} || 0,
-        is_lf         => ($setting{line_end} || '') eq 'lf',
-        coding        => $setting{coding_number} || 0,
-        probe         => $PROBE{$setting{line_end} || 'crlf'},
-    };
+    my ($retry, $on_full, $line_end) = @setting{qw(retry on_full line_end)};
+    $line_end = 'crlf' if !defined $line_end;
+    my %native = (
+        keepalive    => $setting{keepalive} || 0,
+        timeout      => $setting{timeout},
+        retry        => !defined $retry ? 2000 : ref $retry ? $retry->[0] : $retry,
+        max_buffered => $setting{max_buffered},
+        drops_oldest => $on_full eq 'drop_oldest',
+        probe        => $PROBE{$line_end},
+    );
+    my @numbers = (
+        @native{qw(keepalive timeout)},
+        $native{retry} / 1000,
+        $setting{handler_limit} || 0,
+        $native{max_buffered}, map { $_ || 0 } @setting{qw(max_streams coding_number)}
+    );
+    my @flags = ($native{drops_oldest}, $line_end eq 'lf', $on_full eq 'block', $setting{has_handler});
+    return {%native, made => _settings(@numbers, @flags)};
 }
 
 # Makes the settings for the library at the first stream of an application, and keeps them with the others.
