@@ -18,7 +18,6 @@ my %RUST = (
     'uint64_t'          => 'u64',
     'uint8_t'           => 'u8',
     ESX_LOSSES          => 7,
-    ESX_REASONS         => 6,
     ESX_STORE_KIND_MAX  => 'KIND_MAX',
     ESX_STORE_PLACE_MAX => 'PLACE_MAX',
     ESX_STORE_ERROR_MAX => 'ERROR_MAX',

@@ -59,19 +59,13 @@ int esx_encode(const esx_field *fields, size_t len, int line_end, char *out, siz
 size_t esx_repair(const char *text, size_t len, char *out, size_t out_len);
 int esx_is_encoded(const char *text, size_t len, int utf8);
 
-/* A dispatched event. The pointers are valid until the next call with the same parser. */
-typedef struct {
-    const char *event, *data, *id;
-    size_t event_len, data_len, id_len;
-} esx_event;
-
 void *esx_parser_new(size_t max_event);
 void esx_parser_drop(void *parser);
 int esx_parser_feed(void *parser, const char *bytes, size_t len, esx_report *report);
 size_t esx_parser_ready(const void *parser);
-int esx_parser_next(void *parser, esx_event *event);
+int esx_parser_next(void *parser, esx_text event[3]);
 void esx_parser_finish(void *parser);
-size_t esx_parser_last_event_id(const void *parser, const char **id);
+esx_text esx_parser_last_event_id(const void *parser);
 int esx_parser_retry(const void *parser, uint64_t *retry);
 
 /* The answer of a call: texts, whose number is the size of the report. They are characters if that says so (utf8). */
@@ -95,8 +89,6 @@ enum esx_pushed { ESX_TAKEN, ESX_FULL };
 /* Whether an event that is pushed has an id. */
 enum esx_has_id { ESX_NO_ID, ESX_HAS_ID, ESX_ID_UNKNOWN };
 
-enum { ESX_REASONS = 6 };
-
 void *esx_stream_open(const esx_opening *opening, esx_report *report);
 void *esx_takeover_begin(int number, int must_be_connection, esx_report *report);
 void esx_takeover_drop(void *takeover);
@@ -109,7 +101,7 @@ int esx_stream_push(void *stream, const char *event, size_t len, int has_id);
 void esx_stream_report_handler(void *stream, const char *line, size_t len, int log);
 void esx_stream_wait(void *stream, size_t len, uint32_t milliseconds);
 void esx_stream_wait_for_end(void *stream, uint32_t milliseconds);
-void esx_stream_close(void *stream, uint32_t reason);
+int esx_stream_close(void *stream, esx_text reason);
 void esx_stream_end_with_retry(void *stream);
 void esx_stream_fail(void *stream);
 void esx_stream_release(void *stream);
@@ -132,7 +124,7 @@ void esx_stream_leave_other_clients(void *stream);
 void esx_stream_end_process_too(void *stream, double grace, int report);
 int esx_stream_wait_until_sent(void *stream, uint32_t milliseconds);
 int esx_next_end(uint32_t interpreter, uint64_t *name);
-size_t esx_reason(uint32_t number, const char **word);
+esx_text esx_reason(uint32_t number);
 uint32_t esx_new_interpreter(void);
 void esx_finish(void);
 void esx_linger(double seconds);

@@ -86,21 +86,21 @@ ESX_HANDLE_OF(parser, "EventSource::Parser: this is not a parser; make one with 
 /* Makes a Perl string from UTF-8 of Rust. ASCII does not get the flag, because perl handles strings without it faster.
  * perl reads a length of 0 as "up to the NUL", which Rust's strings do not have. */
 static SV *
-esx_characters(pTHX_ const char *text, size_t len)
+esx_characters(pTHX_ esx_text text)
 {
-    SV *sv = newSVpvn(text, len);
-    if (len && !is_ascii_string((const U8 *)text, len))
+    SV *sv = newSVpvn(text.text, text.len);
+    if (text.len && !is_ascii_string((const U8 *)text.text, text.len))
         SvUTF8_on(sv);
     return sv;
 }
 
 /* Returns a new reference to a hash of event, data and id. */
 static SV *
-esx_event_hash(pTHX_ const esx_event *event)
+esx_event_hash(pTHX_ const esx_text event[3])
 {
     HV *hash = newHV();
-    (void)hv_stores(hash, "event", esx_characters(aTHX_ event->event, event->event_len));
-    (void)hv_stores(hash, "data", esx_characters(aTHX_ event->data, event->data_len));
-    (void)hv_stores(hash, "id", esx_characters(aTHX_ event->id, event->id_len));
+    (void)hv_stores(hash, "event", esx_characters(aTHX_ event[0]));
+    (void)hv_stores(hash, "data", esx_characters(aTHX_ event[1]));
+    (void)hv_stores(hash, "id", esx_characters(aTHX_ event[2]));
     return newRV_noinc((SV *)hash);
 }

@@ -1,6 +1,7 @@
 //! The handle behind an EventSource::Parser.
 
 use super::guard::{self, Report, OK};
+use super::text::RawText;
 use crate::parse::{Event, Parser, TooLarge};
 use std::os::raw::{c_char, c_int};
 use std::slice;
@@ -9,17 +10,6 @@ use std::slice;
 pub(super) struct ParserHandle {
     parser: Parser,
     event: Option<Event>,
-}
-
-/// `esx_event`
-#[repr(C)]
-struct RawEvent {
-    event: *const c_char,
-    data: *const c_char,
-    id: *const c_char,
-    event_len: usize,
-    data_len: usize,
-    id_len: usize,
 }
 
 #[no_mangle]
@@ -56,28 +46,20 @@ unsafe extern "C" fn esx_parser_ready(handle: *const ParserHandle) -> usize {
     unsafe { &*handle }.parser.ready()
 }
 
-/// Takes the next event. Returns 0 if there is none. The event's pointers are valid until the next call.
+/// Takes the next event: writes its type, its data and its id. Returns 0 if there is none. The texts are valid until the next
+/// call.
 #[no_mangle]
-unsafe extern "C" fn esx_parser_next(handle: *mut ParserHandle, out: *mut RawEvent) -> c_int {
+unsafe extern "C" fn esx_parser_next(handle: *mut ParserHandle, out: *mut [RawText; 3]) -> c_int {
     // SAFETY: the handle as above.
     let handle = unsafe { &mut *handle };
     guard::run_or(0, || {
         handle.event = handle.parser.next_event();
-        let event = match &handle.event {
-            Some(event) => event,
-            None => return 0,
-        };
-        let raw = RawEvent {
-            event: event.event.as_ptr().cast(),
-            data: event.data.as_ptr().cast(),
-            id: event.last_event_id.as_ptr().cast(),
-            event_len: event.event.len(),
-            data_len: event.data.len(),
-            id_len: event.last_event_id.len(),
-        };
-        // SAFETY: `out` is a struct on the stack of the caller, perhaps without a value yet.
-        unsafe { out.write(raw) };
-        1
+        handle.event.as_ref().map_or(0, |Event { event, data, last_event_id }| {
+            let texts = [event, data, last_event_id].map(|text| RawText::of(text.as_bytes()));
+            // SAFETY: `out` is an array on the stack of the caller, perhaps without values yet.
+            unsafe { out.write(texts) };
+            1
+        })
     })
 }
 
@@ -85,14 +67,11 @@ guarded! {
     fn esx_parser_finish(handle: &mut ParserHandle) { handle.parser.finish() }
 }
 
-/// Points `id` at the last event ID and returns its length. The pointer is valid until the next call.
+/// Returns the last event ID, which is valid until the next call.
 #[no_mangle]
-unsafe extern "C" fn esx_parser_last_event_id(handle: *const ParserHandle, id: *mut *const c_char) -> usize {
+unsafe extern "C" fn esx_parser_last_event_id(handle: *const ParserHandle) -> RawText {
     // SAFETY: the handle as above.
-    let text = unsafe { &*handle }.parser.last_event_id();
-    // SAFETY: `id` is a variable on the stack of the caller, perhaps without a value yet.
-    unsafe { id.write(text.as_ptr().cast()) };
-    text.len()
+    RawText::of(unsafe { &*handle }.parser.last_event_id().as_bytes())
 }
 
 /// Writes the reconnection time and returns 1. Returns 0 if the stream has set none.

@@ -46,9 +46,9 @@ feed(SV *self, SV *bytes)
     if (status != ESX_OK && (GIMME_V != G_ARRAY || !esx_parser_ready(parser)))
         esx_croak_report(aTHX_ &report, "EventSource::Parser", NULL);
     if (GIMME_V == G_ARRAY) {
-        esx_event event;
-        while (esx_parser_next(parser, &event))
-            mXPUSHs(esx_event_hash(aTHX_ &event));
+        esx_text event[3];
+        while (esx_parser_next(parser, event))
+            mXPUSHs(esx_event_hash(aTHX_ event));
     }
     else
         mXPUSHu(esx_parser_ready(parser));
@@ -60,12 +60,8 @@ finish(SV *self)
 
 SV *
 last_event_id(SV *self)
-  PREINIT:
-    const char *id;
-    size_t len;
   CODE:
-    len = esx_parser_last_event_id(esx_parser_of(aTHX_ esx_read(aTHX_ self)), &id);
-    RETVAL = esx_characters(aTHX_ id, len);
+    RETVAL = esx_characters(aTHX_ esx_parser_last_event_id(esx_parser_of(aTHX_ esx_read(aTHX_ self))));
   OUTPUT:
     RETVAL
 

@@ -47,24 +47,8 @@ esx_stream_name_sv(pTHX_ uint64_t name)
 static SV *
 esx_reason_sv(pTHX_ int number)
 {
-    const char *word;
-    const size_t len = esx_reason((uint32_t)number, &word);
-    return newSVpvn(word, len);
-}
-
-/* Returns the number of a reason's word, or -1. */
-static int
-esx_reason_of(pTHX_ SV *sv)
-{
-    STRLEN len;
-    const char *text = SvPV_const(sv, len);
-    int number;
-    for (number = 0; number < ESX_REASONS; number++) {
-        const char *word;
-        if (esx_reason((uint32_t)number, &word) == len && memEQ(word, text, len))
-            return number;
-    }
-    return -1;
+    const esx_text word = esx_reason((uint32_t)number);
+    return newSVpvn(word.text, word.len);
 }
 
 /* Returns a system call's result: the number, or undef with $! set. */

@@ -1,6 +1,7 @@
 //! The handle behind an EventSource::XS::Stream::Native, and the operations on descriptors that a takeover needs.
 
 use super::guard::{self, Report};
+use super::text::RawText;
 use crate::compression::{Body, ContentCoding};
 use crate::event::has_id_line;
 use crate::remote;
@@ -198,9 +199,15 @@ guarded! {
         handle.wait_for_end(Duration::from_millis(milliseconds.into()))
     }
 
-    fn esx_stream_close(handle: &mut StreamHandle, reason: u32) {
-        let reason = Reason::ALL.get(reason as usize).copied().unwrap_or(Reason::Application);
-        handle.close(reason);
+    /// Returns 0 if there is no such reason.
+    fn esx_stream_close(handle: &mut StreamHandle, reason: RawText) -> c_int {
+        // SAFETY: the word is a scalar's buffer, which lives until the XSUB returns.
+        let word = unsafe { reason.bytes() }.unwrap_or_default();
+        let reason = Reason::ALL.iter().find(|reason| reason.name().as_bytes() == word);
+        reason.map_or(0, |reason| {
+            handle.close(*reason);
+            1
+        })
     }
 
     fn esx_stream_end_with_retry(handle: &mut StreamHandle) { handle.end_with_retry() }
@@ -319,13 +326,10 @@ unsafe extern "C" fn esx_next_end(interpreter: u32, name: *mut u64) -> c_int {
     })
 }
 
-/// Points `word` at the word for a reason and returns its length, which is 0 if no reason has that number.
+/// Returns the word for a reason; an empty one if no reason has that number.
 #[no_mangle]
-unsafe extern "C" fn esx_reason(number: u32, word: *mut *const c_char) -> usize {
-    let name = Reason::ALL.get(number as usize).map_or("", |reason| reason.name());
-    // SAFETY: `word` is a variable on the stack of C, perhaps without a value yet.
-    unsafe { word.write(name.as_ptr().cast()) };
-    name.len()
+extern "C" fn esx_reason(number: u32) -> RawText {
+    RawText::of(Reason::ALL.get(number as usize).map_or("", |reason| reason.name()).as_bytes())
 }
 
 /// Returns the result of a system call for C: its value, or the negated error number.

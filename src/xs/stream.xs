@@ -90,16 +90,15 @@ _take_over(SV *self, int number)
 void
 _close(SV *self, SV *why)
   PREINIT:
-    int reason;
+    esx_text reason;
   CODE:
     why = esx_keep_alive(aTHX_ why);
     self = esx_snapshot(aTHX_ self);
     why = esx_string(aTHX_ esx_read(aTHX_ why));
-    reason = esx_reason_of(aTHX_ why);
-    if (reason < 0)
+    reason = esx_text_of(aTHX_ why);
+    if (!esx_stream_close(esx_stream_of(aTHX_ self), reason))
         esx_croakf(ESX_CODE_INVALID, "reason",
             "EventSource::XS::Stream::Native: '%" SVf "' is not a reason to close a stream", SVfARG(why));
-    esx_stream_close(esx_stream_of(aTHX_ self), (uint32_t)reason);
 
 # end_with_retry ends the stream with the reason server, after its client is sent a reconnection time.
 void

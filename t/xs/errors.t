@@ -48,8 +48,8 @@ my %CASES = (
         ],
         'EventSource::XS::Stream::Native' => [
             [
-                sub { EventSource::XS::Stream::Native::_close({}, 'boredom') },
-                'invalid', 'reason', q('boredom' is not a reason to close a stream)
+                sub { EventSource::XS::Stream::Native::_close({}, 'client') },
+                'invalid', undef, 'this is not a stream; open one with EventSource::XS::Stream->open'
             ],
         ]
     ),
