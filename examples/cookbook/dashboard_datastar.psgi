@@ -23,24 +23,21 @@ sub set {
 }
 
 builder {
-    mount '/events' => $hub->to_app(channels => sub { 'figures' });
-    mount '/hub.js' => EventSource::Hub->script_app;
-    mount '/set'    => \&set;
-    mount '/lib'    => Plack::App::File->new(root => dirname(__FILE__) . '/node_modules')->to_app;
-    mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
+    mount '/events'      => $hub->to_app(channels => sub { 'figures' });
+    mount '/hub.js'      => EventSource::Hub->script_app;
+    mount '/set'         => \&set;
+    mount '/datastar.js' => Plack::App::File->new(file => dirname(__FILE__) . '/datastar.js')->to_app;
+    mount '/'            => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
 <!doctype html>
 <script type="module">
-import '/lib/@starfederation/datastar/dist/datastar.js'
+import '/datastar.js'
 import { connect } from '/hub.js'
-const dispatch = (name, type, argsRaw) =>
-  document.dispatchEvent(new CustomEvent(name, {detail: {type, argsRaw, el: document.body}}))
+const patch = elements => document.dispatchEvent(new CustomEvent('datastar-fetch',
+  {detail: {type: 'datastar-patch-elements', argsRaw: {elements}, el: document.body}}))
 const figures = connect('/events').state('figures')
 figures.addEventListener('change', ({key, value}) => {
   if (value === undefined) document.getElementById(key).replaceChildren()
-  else {
-    dispatch('datastar-fetch', 'datastar-patch-elements', {elements: value})       // 1.0
-    dispatch('datastar-sse', 'datastar-merge-fragments', {fragments: value})       // npm's newest, a beta of 1.0
-  }
+  else patch(value)
 })
 </script>
 <dl>

@@ -110,6 +110,7 @@ The manuals of EventSource-XS:
     EventSource::Server              one supply for all clients, as in Raku; EventSource::Server::Emitter,
                                      EventSource::Server::Event, EventSource::Server::Supply
     EventSource::XMPP                the items of an XMPP service
+    EventSource::Datastar            events for pages with Datastar
     HTTP::ServerEvent                formats an event
 
 =head2 To read events

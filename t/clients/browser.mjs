@@ -33,10 +33,10 @@ const CLIENTS = {
         say({state: 'end'});
     },
 
-    // The page has the signals that it was sent; the client shows all its events as datastar-sse.
+    // The page has the signals that it was sent; the client shows all its events as datastar-fetch.
     'Datastar': async () => {
-        document.addEventListener('datastar-sse', ({detail: {type, argsRaw}}) => {
-            if (type === 'datastar-merge-signals') {
+        document.addEventListener('datastar-fetch', ({detail: {type, argsRaw}}) => {
+            if (type === 'datastar-patch-signals') {
                 const {gap, sent} = JSON.parse(argsRaw.signals);
                 event(gap ? {type: 'gap', data: ''} : {type: 'message', data: sent});
             }
@@ -45,7 +45,7 @@ const CLIENTS = {
             else if (type !== 'started') event({type, data: JSON.stringify(argsRaw)});
         });
         const element = document.createElement('div');
-        element.dataset.onLoad = `@get('${url}', {openWhenHidden: true})`;
+        element.dataset.init = `@get('${url}', {openWhenHidden: true})`;
         document.body.append(element);
         await import('datastar');
     },

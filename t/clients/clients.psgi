@@ -1,21 +1,22 @@
 # The application behind the tests of clients: streams of hubs and of handlers, paths that publish, and pages with the clients
-# that run in a browser. CLIENTS_MODULES is the folder of npm's packages. With CLIENTS_COMPRESS the streams are compressed.
+# that run in a browser. CLIENTS_MODULES is the folder of npm's packages, CLIENTS_DATASTAR that of Datastar. With
+# CLIENTS_COMPRESS the streams are compressed.
 
 use strict;
 use warnings;
 use utf8;
 
 use lib 't/lib';
+use EventSource::Datastar;
 use EventSource::Hub;
 use EventSource::XS;
-use JSON::PP ();
 use Plack::App::EventSource;
+use Plack::App::File;
 use Plack::Builder;
 use Plack::Request;
 use Testing::Clients::Cases qw(cases);
 use Testing::SourceTree     qw(slurp);
 
-my $JSON  = JSON::PP->new->canonical->utf8;
 my %CODED = (compress    => $ENV{CLIENTS_COMPRESS} ? 1 : 0);
 my %STAYS = (per_process => 1, retry => 50, keepalive => 0.2, %CODED);
 
@@ -27,7 +28,7 @@ my %hub = (
     datagap => EventSource::Hub->new(
         %STAYS,
         keep_history => {events => 3},
-        gap_event    => 'datastar-merge-signals',
+        gap_event    => 'datastar-patch-signals',
         gap_data     => 'signals {"gap": true}'
     ),
     data => EventSource::Hub->new(%STAYS, start => 'oldest'),
@@ -55,11 +56,8 @@ sub answer {
     };
 }
 
-# Datastar passes on only events of its own: signals to merge, in JSON.
-sub datastar {
-    my $data = shift;
-    return {event => 'datastar-merge-signals', data => 'signals ' . JSON::PP->new->ascii->encode({sent => $data})};
-}
+# Datastar passes on only events of its own.
+sub datastar { return EventSource::Datastar->patch_signals({sent => shift}) }
 
 sub number {
     my ($query, $number) = @_;
@@ -117,6 +115,7 @@ builder {
     mount '/page'        => sub { return text('text/html',       slurp('t/clients/browser.html')) };
     mount '/parent'      => sub { return text('text/html',       slurp('t/clients/parent.html')) };
     mount '/browser.js'  => sub { return text('text/javascript', slurp('t/clients/browser.mjs')) };
+    mount '/datastar'    => Plack::App::File->new(root => $ENV{CLIENTS_DATASTAR})->to_app;
     mount '/modules'     => sub {
         my $path = $_[0]{PATH_INFO};
         $path .= '.js' if $path !~ /[.]js\z/;    # the packages import their own files without it

@@ -17,16 +17,16 @@ is_deeply [$pod =~ /^=head2 (.*)$/mg], [headings(), 'openai'], 'it says why of e
 
 my %npm      = %{JSON::PP::decode_json(text_of('t/clients/package.json'))->{dependencies}};
 my %python   = text_of('t/clients/requirements.txt') =~ /^([\w-]+)==(\S+)$/mg;
-my %rust     = text_of('t/clients/rust/Cargo.toml')  =~ /^([\w-]+) = .*?"=([\d.]+)"/mg;
+my %datastar = (Datastar => text_of('t/clients/datastar.txt') =~ /version (\S+),/);
+my %rust     = text_of('t/clients/rust/Cargo.toml') =~ /^([\w-]+) = .*?"=([\d.]+)"/mg;
 my %npm_name = (
-    Datastar             => '@starfederation/datastar',
     htmx                 => 'htmx.org',
     'fetch-event-source' => '@microsoft/fetch-event-source'
 );
 
 for my $client (grep { length version($_) } clients()) {
     my $name = $npm_name{$client} // $client =~ tr/ /-/r;
-    my $pin  = {browser => \%npm, node => \%npm, python => \%python, rust => \%rust}->{runs($client)}{$name};
+    my $pin = {browser => {%npm, %datastar}, node => \%npm, python => \%python, rust => \%rust}->{runs($client)}{$name};
     is $pin =~ s/.*@//r, version($client), "$client is installed in the version of the table";
 }
 

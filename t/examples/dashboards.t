@@ -1,7 +1,7 @@
-# The dashboards of EventSource::Cookbook in a real browser, with htmx, Turbo and Datastar; xt has more versions.
+# The dashboards of EventSource::Cookbook in a real browser, with htmx and Turbo; xt has Datastar, and another htmx.
 
 use lib 't/lib';
 use Testing;
 use Testing::Dashboards qw(dashboards_ok);
 
-dashboards_ok('Datastar beta', 'Turbo', 'htmx 4');
+dashboards_ok('Turbo', 'htmx 4');

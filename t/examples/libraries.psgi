@@ -1,4 +1,4 @@
-# Pages on which htmx, Turbo or Datastar show what a hub publishes: each library reads the stream with its own means, or is
+# Pages on which htmx or Turbo show what a hub publishes: each library reads the stream with its own means, or is
 # given one that the tabs share. /set?text=... publishes to all of them; /streams counts the streams of a page.
 
 use Testing::Application;
@@ -11,7 +11,6 @@ use Plack::Util;
 my $hub = EventSource::Hub->new(per_process => 1, start => 'oldest');
 
 my $HTMX_2   = '/lib/htmx-ext-sse/node_modules/htmx.org/dist/htmx.min.js';
-my $DATASTAR = '/lib/@starfederation/datastar/dist/datastar.js';
 my $CONNECT  = q{import { connect } from '/hub.js'};
 
 # The name of each page; the event that its library understands, and the page.
@@ -54,16 +53,11 @@ $CONNECT
 connectStreamSource(connect('/events/turbo-shared', {start: -10}))
 </script>
 HTML
-    'datastar' => [datastar => <<"HTML"],
-<script type="module" src="$DATASTAR"></script>
-<div data-on-load="\@get('/events/datastar')"></div>
-HTML
 );
 
 # A text as the event of a library.
 my %EVENT = (
     htmx     => sub { return {data  => qq{<p id="shown" hx-swap-oob="true">$_[0]</p>}} },
-    datastar => sub { return {event => 'datastar-merge-fragments', data => qq{fragments <p id="shown">$_[0]</p>}} },
     turbo    => sub {
         return {data => qq{<turbo-stream action="update" target="shown"><template>$_[0]</template></turbo-stream>}};
     },

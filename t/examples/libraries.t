@@ -1,4 +1,4 @@
-# htmx, Turbo and Datastar in a real browser show the events of a hub: with their own means, for which each tab has a stream, or
+# htmx and Turbo in a real browser show the events of a hub: with their own means, for which each tab has a stream, or
 # as EventSource::Cookbook gives them one that all tabs share.
 
 use lib 't/lib';
@@ -19,7 +19,6 @@ my %TABS = (
     'htmx-4-shared' => 2,
     'turbo'         => 1,
     'turbo-shared'  => 2,
-    'datastar'      => 1,
 );
 
 my $server  = Testing::Server->start('Twiggy', 't/examples/libraries.psgi', workers => 1);

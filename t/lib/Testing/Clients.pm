@@ -66,9 +66,14 @@ sub measure {
 # Starts the server, the proxies and the clients.
 sub new {
     my ($class, $name, $is_coded, @clients) = @_;
-    my $node   = Testing::Clients::Install->missing('node') ? '' : Testing::Clients::Install->path('node');
-    my @args   = $name eq 'Starman' ? ('--keepalive-timeout', 0) : ();    # its only worker serves everything
-    my %start  = (workers => 1, args => \@args, env => {CLIENTS_MODULES => $node, CLIENTS_COMPRESS => $is_coded});
+    my $node = Testing::Clients::Install->missing('node') ? '' : Testing::Clients::Install->path('node');
+    my @args = $name eq 'Starman' ? ('--keepalive-timeout', 0) : ();    # its only worker serves everything
+    my %env  = (
+        CLIENTS_COMPRESS => $is_coded,
+        CLIENTS_DATASTAR => Testing::Clients::Install->path('datastar'),
+        CLIENTS_MODULES  => $node,
+    );
+    my %start  = (workers => 1, args => \@args, env => \%env);
     my $server = Testing::Server->start($name, 't/clients/clients.psgi', %start);
     my @names  = map {
         my $client = $_;
@@ -201,7 +206,7 @@ sub _missing {
     my $how = runs($_[0]);
     return has_command('curl') ? undef : 'curl is not installed' if $how eq 'curl';
     return Testing::Clients::Install->missing($how)              if $how ne 'browser';
-    return Testing::Browser->missing // Testing::Clients::Install->missing('node');
+    return Testing::Browser->missing // Testing::Clients::Install->missing($_[0] eq 'Datastar' ? 'datastar' : 'node');
 }
 
 # Returns a step that is done when it is looked at again.

@@ -6,8 +6,7 @@ use Testing;
 #   dashboards_ok('htmx 4', 'Turbo');
 #   dashboards_ok();    # all
 #
-# The recipe with Datastar runs with both versions that it names: npm's newest one, a beta, and 1.0. htmx 2 runs
-# with the call that EventSource::Cookbook has for it.
+# htmx 2 runs with the call that EventSource::Cookbook has for it.
 
 use Exporter   qw(import);
 use File::Spec ();
@@ -40,14 +39,10 @@ my %VARIANT = (
             'htmx[.]swap\([^)]*\)' => "htmx.swap(document.body, value, {swapStyle: 'none'})",
         ],
     },
-    'Turbo'         => {file => 'dashboard_turbo'},
-    'Datastar beta' => {file => 'dashboard_datastar'},
-    'Datastar 1.0'  => {
+    'Turbo'    => {file => 'dashboard_turbo'},
+    'Datastar' => {
         file => 'dashboard_datastar',
-        edit => [
-            '/lib/\@starfederation/datastar/dist/datastar.js' => '/datastar/datastar-core.js',
-            '(?=    mount ./set)' => "    mount '/datastar' => Plack::App::File->new(root => '$DATASTAR')->to_app;\n",
-        ],
+        edit => [q{'/datastar.js'\)} => "'/datastar-core.js')", q{dirname\(__FILE__\)} => "'$DATASTAR'"],
     },
 );
 
@@ -58,7 +53,7 @@ sub dashboards_ok {
     my $browser = Testing::Browser->start;
     for my $variant (@variants) {
         subtest $variant => sub {
-            needs(Testing::Clients::Install->missing('datastar')) if $variant eq 'Datastar 1.0';
+            needs(Testing::Clients::Install->missing('datastar')) if $variant eq 'Datastar';
             my $psgi   = _edited($VARIANT{$variant}{file}, @{$VARIANT{$variant}{edit} || []});
             my $server = Testing::Server->start('Twiggy', $psgi->filename, workers => 1);
             my $es     = Test::EventSource->new(url => $server->url(''), timeout => 10);

@@ -30,7 +30,7 @@ my @CLIENTS = (
     ['eventsource 5',         '5.1.5',         'node'],
     ['event-source-polyfill', '1.0.31',        'browser'],
     ['fetch-event-source',    '2.0.1',         'browser'],
-    ['Datastar',              '1.0.0-beta.11', 'browser'],
+    ['Datastar',              '1.0.1',         'browser'],
     ['htmx',                  '2.0.11',        'browser'],
     ['httpx-sse',             '0.4.3',         'python'],
     ['sseclient-py',          '1.9.0',         'python'],
