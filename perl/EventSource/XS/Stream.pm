@@ -109,7 +109,11 @@ sub open {
         return _ended($env);
     }
     @writer = $adapter->respond($respond, $response) if !@writer;
-    return _ended($env, $response, $writer[0]) if !$writer[0] || $HAS_NO_BODY{$response->[0]};
+    return _ended($env, $response, $writer[0])       if !$writer[0] || $HAS_NO_BODY{$response->[0]};
+    $SETTINGS->throw(unsupported =>
+            'PAGI::App::WrapPSGI loses what is pushed when the request has returned: run the application on a PSGI server'
+            . ' beside that of PAGI')
+        if ref $writer[0] eq 'PAGI::App::WrapPSGI::Writer';
     $obstacle = $OBSTACLE->collected || ($ADAPTER->is_filter($writer[0]) ? $OBSTACLE->new('filter') : $obstacle);
     _log($env, "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
     $stream = _open_on_writer($env, \@writer, $setting, $opening);
