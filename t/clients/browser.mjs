@@ -66,6 +66,22 @@ const CLIENTS = {
         document.body.append(element);
         htmx.process(element);
     },
+
+    'htmx 4': async () => {
+        await script('/modules/htmx-4/dist/htmx.js');
+        await script('/modules/htmx-4/dist/ext/hx-sse.js');
+        const element = document.createElement('div');
+        element.setAttribute('hx-sse:connect', url);
+        element.setAttribute('hx-swap', 'none');
+        element.setAttribute('hx-config', '{"sse": {"pauseOnBackground": false}}');
+        element.addEventListener('htmx:sse:after:message', ({detail: {message: {event: type, data, id}}}) =>
+            event({type: type || 'message', data, lastEventId: id}));
+        element.addEventListener('htmx:sse:error', () => say({state: 'error'}));
+        for (const type of ['htmx:sse:close', 'htmx:error', 'htmx:after:request'])
+            element.addEventListener(type, () => say({state: 'end'}));
+        document.body.append(element);
+        htmx.process(element);
+    },
 };
 
 say({state: 'starts'});

@@ -403,11 +403,11 @@ sub _steps_of_early {
     my $name  = $stream->{name};
     my $proxy = $self->{proxy}{$name};
     $proxy->plan(@{$FIRST_CUTS{$stream->{phase}} || []});
-    my @or_ended = map {
+    my ($is_cut, @or_ended) = map {
         my $step = $_;
         sub { return $self->_has_ended($name) || $step->() }
-    } $self->_subscribed($stream, 1), $self->_delivered($stream, 3);
-    return (sub { return !$proxy->state->{left} }, $or_ended[0], $self->_publish($stream, 1, 3), $or_ended[1]);
+    } sub { return !$proxy->state->{left} }, $self->_subscribed($stream, 1), $self->_delivered($stream, 3);
+    return ($is_cut, $or_ended[0], $self->_publish($stream, 1, 3), $or_ended[1]);
 }
 
 sub _steps_of_end {

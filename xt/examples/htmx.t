@@ -1,0 +1,51 @@
+# The element of EventSource::Cookbook with which htmx 4 reads a stream by its own extension: it comes back where the extension
+# does not, loads the page again after a gap, leads to the login after a logout, and stops at the end.
+
+use lib 't/lib';
+use Testing;
+use Testing::Browser;
+use Testing::CuttableProxy;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs);
+use Testing::Node      qw(packages_missing);
+use Testing::Server;
+use Time::HiRes qw(sleep);
+
+Testing::Browser->require_or_skip_all;
+needs(packages_missing('examples/cookbook'));
+
+my $server  = Testing::Server->start('Twiggy', 'xt/examples/htmx.psgi', workers => 1);
+my $proxy   = Testing::CuttableProxy->start($server->port);
+my $browser = Testing::Browser->start;
+my $streams = sub { return $server->ask('/streams') };
+
+$server->ask('/busy');
+my $tab = $browser->new_tab($proxy->url('/'));
+ok wait_until(sub { $streams->() == 1 }), 'a first request that is refused is repeated';
+$server->ask('/set?text=1');
+my $shows = sub { return $tab->wait_for("document.getElementById('shown')?.textContent === '$_[0]'", $_[1]) };
+$shows->(1, 'an event is shown');
+
+$tab->evaluate('window.isOld = true');
+$proxy->cut;
+ok wait_until(sub { $server->ask('/set?text=2'); $tab->evaluate("document.getElementById('shown').textContent") == 2 }),
+    'the stream comes back';
+ok $tab->evaluate('window.isOld'), 'without a new page';
+
+$proxy->hold;
+$server->ask("/set?text=$_") for 3 .. 9;
+$proxy->release;
+$tab->wait_for('!window.isOld', 'after a gap the page is loaded again');
+ok wait_until(sub { $streams->() == 1 }), 'and has its stream';
+
+$server->ask('/logout');
+$tab->wait_for('location.pathname === "/login"', 'after a logout the page leads to the login');
+
+my $requests = 1 + $server->ask('/requests');
+my $job      = $browser->new_tab($server->url('/a/job'));
+ok wait_until(sub { $server->ask('/requests') == $requests }), 'another page has a stream';
+$server->ask('/finish');
+sleep 3;
+is $server->ask('/requests'), $requests, 'and asks for it no more when it has finished';
+
+done_testing;
