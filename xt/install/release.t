@@ -12,7 +12,7 @@ my $tree = Testing::SourceTree->new('release');
 my %GIT  = map { ("GIT_$_\_NAME" => 'Test', "GIT_$_\_EMAIL" => 'test@localhost') } qw(AUTHOR COMMITTER);
 
 my @REPOSITORY = qw(Makefile.PL Cargo.toml hub_process/Cargo.toml share/package.json debian/control);
-my @MAINTAINER = qw(Makefile.PL share/package.json debian/control debian/changelog);
+my @MAINTAINER = qw(Makefile.PL share/package.json SECURITY.md debian/control debian/changelog);
 
 sub commit {
     $tree->must('git', 'add', '--all');
