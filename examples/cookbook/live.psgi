@@ -1,0 +1,82 @@
+# A page that has its data when it is loaded, continues where they ended, and says whether it is live.
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use JSON::PP qw(encode_json);
+use Plack::Builder;
+use Plack::Request;
+use Plack::Util;
+
+# LIVE_SOCKET is for tests; without it the hub is found by its name.
+my @socket = defined $ENV{LIVE_SOCKET} ? (socket => $ENV{LIVE_SOCKET}) : ();
+my $hub    = EventSource::Hub->new(name => 'live', on_slow => 'gap', @socket);
+
+# In place of your login.
+sub user_of { return Plack::Request->new(shift)->cookies->{user} // '' }
+
+my $events = $hub->to_app(
+    channels => sub { my $user = user_of(shift); return length $user ? 'orders' : [401, [], []] },
+    label    => sub { return 'user/' . user_of(shift) },
+);
+
+sub order {
+    my $text = Plack::Request->new(shift)->body_parameters->{text} // return [400, [], []];
+    $hub->publish(orders => {json => {text => $text}, key => $text, retain => 1});
+    return [204, [], []];
+}
+
+sub log_in { return [303, [Location => '/', 'Set-Cookie' => 'user=ada; HttpOnly; SameSite=Lax'], []] }
+
+sub log_out {
+    my $user = user_of(shift);
+    $hub->end(label => "user/$user");
+    return [204, ['Set-Cookie' => 'user=; Max-Age=0'], []];
+}
+
+# The position first, then the data, here those of the hub: what comes in between is in both.
+sub page {
+    my ($last) = $hub->history('orders', last => 1);
+    my $id     = $last ? $last->{id} : $hub->epoch . '-0';
+    my @orders = map { Plack::Util::encode_html($_->{key}) } $hub->state('orders');
+    my $list   = join '', map { "<li>$_</li>" } @orders;
+    my $type   = 'text/html; charset=utf-8';
+    return [200, ['Content-Type' => $type, 'Cache-Control' => 'no-store'], [<<"HTML"]];
+<!doctype html>
+<p id="live">connecting</p>
+<ul id="orders" data-id="$id">$list</ul>
+<script type="module" src="/page.js"></script>
+HTML
+}
+
+my $script = <<'JS';
+import { connect } from '/hub.js'
+
+const hub = connect('/events', {lastEventId: orders.dataset.id})
+const texts = new Set([...orders.children].map(item => item.textContent))
+hub.onmessage = ({data}) => {
+  const {text} = JSON.parse(data)
+  if (!texts.has(text)) orders.append(Object.assign(document.createElement('li'), {textContent: text}))
+  texts.add(text)
+}
+hub.addEventListener('gap', () => location.reload())
+
+let timer
+const show = text => { clearTimeout(timer); timer = undefined; live.textContent = text }
+hub.onopen = () => show('live')
+hub.onerror = ({status}) => {
+  if (hub.readyState === hub.CONNECTING) timer ??= setTimeout(show, 2000, 'reconnecting')
+  else show(status === 401 ? 'log in again' : 'not available')
+}
+hub.addEventListener('finish', ({data}) => show(`ended: ${data}`))
+JS
+
+builder {
+    mount '/events'  => $events;
+    mount '/hub.js'  => EventSource::Hub->script_app;
+    mount '/login'   => \&log_in;
+    mount '/logout'  => \&log_out;
+    mount '/order'   => \&order;
+    mount '/page.js' => sub { [200, ['Content-Type' => 'text/javascript'], [$script]] };
+    mount '/'        => \&page;
+};

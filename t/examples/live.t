@@ -1,0 +1,46 @@
+# The recipe "A PAGE THAT IS LIVE" of EventSource::Cookbook in a real browser: no order is lost between the page and its stream,
+# and the page says how its stream is.
+
+use lib 't/lib';
+use Testing;
+use Testing::Browser;
+use Testing::CuttableProxy;
+use Testing::Recipe;
+
+my $live    = Testing::Recipe->start('live');
+my $proxy   = Testing::CuttableProxy->start($live->port);
+my $browser = Testing::Browser->start;
+my $order   = sub { is $live->post('/order', text => $_[0]), 204, "order $_[0]" };
+
+my $tab   = $browser->new_tab($proxy->url('/login'));
+my $says  = sub { $tab->wait_for("document.getElementById('live')?.textContent === '$_[0]'", "the page says: $_[0]") };
+my $lists = sub {
+    my ($orders, $name) = @_;
+    $tab->wait_for("[...document.getElementById('orders').children].map(item => item.textContent).join() === '$orders'",
+        $name);
+};
+
+$says->('live');
+$order->('a');
+$lists->('a', 'an order comes to a page that was loaded without any');
+
+$proxy->delay(0.3);
+$tab->evaluate('window.isOld = true');
+$tab->evaluate('location.reload()');
+$tab->wait_for("!window.isOld && live.textContent === 'connecting'", 'the page is rendered, and has no stream yet');
+$order->($_) for qw(b c);
+$proxy->delay(0);
+$lists->('a,b,c', 'what comes in between is there once');
+$says->('live');
+
+$proxy->hold;
+$says->('reconnecting');
+$order->('d');
+$proxy->release;
+$says->('live');
+$lists->('a,b,c,d', 'what came meanwhile is there once');
+
+$tab->evaluate("fetch('/logout', {method: 'POST'}).then(() => 1)");
+$says->('log in again');
+
+done_testing;
