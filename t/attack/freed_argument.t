@@ -68,79 +68,63 @@ sub received {
 
 sub connection { return Plack::App::EventSource::Connection->new(stream => $_[0], is_handle => 1) }
 
-each_way(
-    'push',
-    sub {
-        my ($deed, $read) = @_;
-        my ($victim, $other, $its_client, $other_client) = two();
-        my %held  = (victim => connection($victim));
-        my $param = $read->('secret', sub { $deed->(\%held, 'victim', connection($other)) });
-        ok $held{victim}->push('the', $$param), 'the event is taken';
-        is received($other, $other_client), '', 'the other client receives nothing';
-        is received($victim, $its_client), "data: the\r\ndata: secret\r\n\r\n",
-            'the intended client receives the event';
-    }
-);
+each_way 'push' => sub {
+    my ($deed, $read) = @_;
+    my ($victim, $other, $its_client, $other_client) = two();
+    my %held  = (victim => connection($victim));
+    my $param = $read->('secret', sub { $deed->(\%held, 'victim', connection($other)) });
+    ok $held{victim}->push('the', $$param), 'the event is taken';
+    is received($other,  $other_client), '',                                  'the other client receives nothing';
+    is received($victim, $its_client),   "data: the\r\ndata: secret\r\n\r\n", 'the intended client receives the event';
+};
 
-each_way(
-    'write',
-    sub {
-        my ($deed, $read) = @_;
-        my ($victim, $other, $its_client, $other_client) = two();
-        my %held  = (victim => $victim);
-        my $param = $read->($SECRET, sub { $deed->(\%held, 'victim', $other) });
-        ok $held{victim}->write($$param), 'the event is taken';
-        is received($other,  $other_client), '',      'the other client receives nothing';
-        is received($victim, $its_client),   $SECRET, 'the intended client receives the event';
-    }
-);
+each_way 'write' => sub {
+    my ($deed, $read) = @_;
+    my ($victim, $other, $its_client, $other_client) = two();
+    my %held  = (victim => $victim);
+    my $param = $read->($SECRET, sub { $deed->(\%held, 'victim', $other) });
+    ok $held{victim}->write($$param), 'the event is taken';
+    is received($other,  $other_client), '',      'the other client receives nothing';
+    is received($victim, $its_client),   $SECRET, 'the intended client receives the event';
+};
 
-each_way(
-    'close',
-    sub {
-        my ($deed, $read) = @_;
-        my ($victim, $other, $its_client, $other_client) = two();
-        my %held  = (victim => $victim);
-        my $param = $read->('application', sub { $deed->(\%held, 'victim', $other) });
-        $held{victim}->_close($$param);
-        ok $other->is_open,   'the other stream stays open';
-        ok !$victim->is_open, 'the stream that it was called on is closed';
-    }
-);
+each_way 'close' => sub {
+    my ($deed, $read) = @_;
+    my ($victim, $other, $its_client, $other_client) = two();
+    my %held  = (victim => $victim);
+    my $param = $read->('application', sub { $deed->(\%held, 'victim', $other) });
+    $held{victim}->_close($$param);
+    ok $other->is_open,   'the other stream stays open';
+    ok !$victim->is_open, 'the stream that it was called on is closed';
+};
 
-each_way(
-    'publish',
-    sub {
-        my ($deed, $read) = @_;
-        my ($victim, $other, $its_client, $other_client) = two();
-        my %held     = (victim => EventSource::Hub->new(per_process => 1));
-        my $original = $held{victim};
-        my $else     = EventSource::Hub->new(per_process => 1);
-        $original->subscribe(connection($victim), 'news');
-        $else->subscribe(connection($other), 'news');
-        my $param = $read->('secret', sub { $deed->(\%held, 'victim', $else) });
-        ok $held{victim}->publish(news => $$param), 'the event is published';
-        is $else->stats->{published}, 0, 'the other hub publishes nothing';
-        unlike received($other, $other_client), qr/secret/, 'the client of the other hub receives nothing';
-        ok $its_client->read_until(qr/^data: secret\r\n/m), 'the intended client receives the event';
-        $victim->close;
-    }
-);
+each_way 'publish' => sub {
+    my ($deed, $read) = @_;
+    my ($victim, $other, $its_client, $other_client) = two();
+    my %held     = (victim => EventSource::Hub->new(per_process => 1));
+    my $original = $held{victim};
+    my $else     = EventSource::Hub->new(per_process => 1);
+    $original->subscribe(connection($victim), 'news');
+    $else->subscribe(connection($other), 'news');
+    my $param = $read->('secret', sub { $deed->(\%held, 'victim', $else) });
+    ok $held{victim}->publish(news => $$param), 'the event is published';
+    is $else->stats->{published}, 0, 'the other hub publishes nothing';
+    unlike received($other, $other_client), qr/secret/, 'the client of the other hub receives nothing';
+    ok $its_client->read_until(qr/^data: secret\r\n/m), 'the intended client receives the event';
+    $victim->close;
+};
 
-each_way(
-    'subscribers',
-    sub {
-        my ($deed, $read) = @_;
-        my ($victim, $other, @clients) = two();
-        my %held     = (victim => EventSource::Hub->new(per_process => 1));
-        my $original = $held{victim};
-        my $else     = EventSource::Hub->new(per_process => 1);
-        $else->subscribe(connection($other), 'news');
-        my $param = $read->('news', sub { $deed->(\%held, 'victim', $else) });
-        is $held{victim}->subscribers($$param), 0, 'those of the hub that was asked';
-        $_->close for $victim, $other;
-    }
-);
+each_way 'subscribers' => sub {
+    my ($deed, $read) = @_;
+    my ($victim, $other, @clients) = two();
+    my %held     = (victim => EventSource::Hub->new(per_process => 1));
+    my $original = $held{victim};
+    my $else     = EventSource::Hub->new(per_process => 1);
+    $else->subscribe(connection($other), 'news');
+    my $param = $read->('news', sub { $deed->(\%held, 'victim', $else) });
+    is $held{victim}->subscribers($$param), 0, 'those of the hub that was asked';
+    $_->close for $victim, $other;
+};
 
 subtest 'push: the handler of a signal frees the connection while push waits for room' => sub {
     my ($victim, $other, @clients) = two(is_loop => 0, on_full => 'block', max_buffered => 10_000);

@@ -52,21 +52,18 @@ sub client_never_reads {
 }
 
 for my $name (@SERVERS) {
-    on_each_server(
-        sub {
-            my $server = shift;
-            my $native = $server->stream(name => 'probe');
-            ok $server->stats->{held}{probe}{native}, 'streams are native';
-            $native->leave;
-            subtest 'a client that reads' => sub { client_reads($server, 'reads') };
-            subtest 'a client that reads, and may lose old events' =>
-                sub { client_reads($server, 'lossy', on_full => 'drop_oldest') }
-                if $name eq 'Feersum';
-            subtest 'a client that never reads' => sub { client_never_reads($server) };
-            $server->serves_ok;
-        },
-        $name
-    );
+    on_each_server [$name] => sub {
+        my $server = shift;
+        my $native = $server->stream(name => 'probe');
+        ok $server->stats->{held}{probe}{native}, 'streams are native';
+        $native->leave;
+        subtest 'a client that reads' => sub { client_reads($server, 'reads') };
+        subtest 'a client that reads, and may lose old events' =>
+            sub { client_reads($server, 'lossy', on_full => 'drop_oldest') }
+            if $name eq 'Feersum';
+        subtest 'a client that never reads' => sub { client_never_reads($server) };
+        $server->serves_ok;
+    };
 }
 
 done_testing;

@@ -77,15 +77,13 @@ sub responses_are_separate {
     return $server->is_sound_ok('an ordinary request behind a stream that stays');
 }
 
-on_each_server(
-    sub {
-        my $server = shift;
-        $server->prepare(@STREAMS);
-        $server->case("pipelined requests for $_", sub { pipeline_is_harmless($server, $_) }) for @STREAMS;
-        $server->case('the handler runs for the first request only', sub { only_first_is_handled($server) });
-        $server->case('responses are not mixed',                     sub { responses_are_separate($server) });
-        unlike $server->log, qr/cannot be native|uninitialized|Can't call/, 'the server reports no error';
-    }
-);
+on_each_server sub {
+    my $server = shift;
+    $server->prepare(@STREAMS);
+    $server->case("pipelined requests for $_", sub { pipeline_is_harmless($server, $_) }) for @STREAMS;
+    $server->case('the handler runs for the first request only', sub { only_first_is_handled($server) });
+    $server->case('responses are not mixed',                     sub { responses_are_separate($server) });
+    unlike $server->log, qr/cannot be native|uninitialized|Can't call/, 'the server reports no error';
+};
 
 done_testing;

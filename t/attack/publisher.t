@@ -181,7 +181,7 @@ sub nodes {
     return;
 }
 
-sub on_server {
+run_each [Testing::Server->names] => sub {
     my $name   = shift;
     my $server = Testing::Server->start($name, 't/data/publisher.psgi', workers => 1);
     my $reader = Testing::Client->stream($server->port, '/eventsource/news');
@@ -202,10 +202,7 @@ sub on_server {
     a_client_that_leaves($server);
     a_short_body($server);
     $server->stop;
-    return;
-}
-
-run_each(\&on_server, Testing::Server->names);
+};
 
 subtest 'show_channel refuses a node with the name of the gap event only where it would be an event' => sub {
     for my $way ('event', 'data') {

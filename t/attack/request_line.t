@@ -121,19 +121,17 @@ sub believed_scheme {
     );
 }
 
-on_each_server(
-    sub {
-        my $server = shift;
-        $server->prepare('/native', '/conditional', '/behind-a-proxy');
-        $server->case('any version in the request line gives a native stream or none', sub { any_version($server) });
-        $server->case('any header gives a native stream or none',                      sub { any_header($server) });
-        $server->case('Expect: 100-continue gives a native stream',                  sub { interim_response($server) });
-        $server->case('any method gives a native stream or none',                    sub { any_method($server) });
-        $server->case('a conditional request gives 304 or a native stream',          sub { condition($server) });
-        $server->case('X-Forwarded-Proto behind ReverseProxy gives a native stream', sub { believed_scheme($server) });
-        unlike $server->log, qr/cannot be native|uninitialized|Can't call/, 'the server reports no error';
-    }
-);
+on_each_server sub {
+    my $server = shift;
+    $server->prepare('/native', '/conditional', '/behind-a-proxy');
+    $server->case('any version in the request line gives a native stream or none', sub { any_version($server) });
+    $server->case('any header gives a native stream or none',                      sub { any_header($server) });
+    $server->case('Expect: 100-continue gives a native stream',                    sub { interim_response($server) });
+    $server->case('any method gives a native stream or none',                      sub { any_method($server) });
+    $server->case('a conditional request gives 304 or a native stream',            sub { condition($server) });
+    $server->case('X-Forwarded-Proto behind ReverseProxy gives a native stream',   sub { believed_scheme($server) });
+    unlike $server->log, qr/cannot be native|uninitialized|Can't call/, 'the server reports no error';
+};
 
 # Here the scheme comes from the client too; the library recognises TLS by what the server writes.
 subtest "uWSGI under TLS: the stream is on the server's writer whatever X-Forwarded-Proto says" => sub {

@@ -39,17 +39,15 @@ sub resets_in_handler {
         'each stream ends with the reason client';
 }
 
-on_each_server(
-    sub {
-        my $server = shift;
-        $server->prepare(@STREAMS);
-        $server->case("a client of $_ resets",                        sub { resets($server, $_) }) for @STREAMS;
-        $server->case("a client of $_ resets while its handler runs", sub { resets_in_handler($server, $_) })
-            for qw(/native /must-be-native /writer);
-        $server->case('a client resets before the handler ends the stream',
-            sub { resets_before_the_end($server, '/native') });
-        unlike $server->log, qr/cannot be native|uninitialized|Can't call/, 'the server reports no error';
-    }
-);
+on_each_server sub {
+    my $server = shift;
+    $server->prepare(@STREAMS);
+    $server->case("a client of $_ resets",                        sub { resets($server, $_) }) for @STREAMS;
+    $server->case("a client of $_ resets while its handler runs", sub { resets_in_handler($server, $_) })
+        for qw(/native /must-be-native /writer);
+    $server->case('a client resets before the handler ends the stream',
+        sub { resets_before_the_end($server, '/native') });
+    unlike $server->log, qr/cannot be native|uninitialized|Can't call/, 'the server reports no error';
+};
 
 done_testing;

@@ -2,10 +2,11 @@
 # push to others, commands that do not end, workers that end, and applications that handle SIGCHLD.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing         qw(native);
+use Testing::Checks qw(check run_checks);
 use Testing::Client;
 use Testing::Deadline qw(wait_until);
-use Testing::Process  qw(is_running zombies_of);
+use Testing::Process  qw(is_running none_runs zombies_of);
 use Testing::Server;
 use Time::HiRes ();
 
@@ -26,11 +27,7 @@ sub start {
 sub gone_ok {
     my ($what, @pids) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    return ok wait_until(
-        sub {
-            !grep { is_running($_) } @pids;
-        }
-    ), $what;
+    return ok wait_until(sub { none_runs(@pids) }), $what;
 }
 
 # Opens a stream whose handler spawns a child. Returns its client and the process ids of the child and the worker.
@@ -43,7 +40,7 @@ sub spawned {
     return ($client, $child, $worker);
 }
 
-sub clients_leave_while_children_start {
+check 'clients leave while their children start' => sub {
     my $run = shift;
     for my $number (1 .. $MANY) {
         my $client = $run->get('/spawn?do=sleeps');
@@ -53,10 +50,9 @@ sub clients_leave_while_children_start {
     }
     $run->answers_ok('/children', 0, 'no child is left');
     unlike $run->log, qr/spawn: |died|panic/, 'nothing is logged';
-    return;
-}
+};
 
-sub many_children {
+check 'many children' => sub {
     my $run     = shift;
     my @clients = map { $run->get('/spawn?do=sleeps') } 1 .. $MANY;
     ok !(grep { !$_->read_until(qr/asleep/) } @clients), "$MANY children run";
@@ -65,10 +61,9 @@ sub many_children {
     $_->leave for @clients;
     gone_ok('all end with their clients', @pids);
     $run->answers_ok('/children', 0, 'the worker counts none');
-    return;
-}
+};
 
-sub no_child_spawns {
+check 'spawn inside spawn' => sub {
     my $run = shift;
     my ($client) = spawned($run, 'do=nested', qr/nested/);
     $run->journal_ok(
@@ -78,20 +73,18 @@ sub no_child_spawns {
     );
     ok $client->read_all, 'the stream ends with the child';
     $run->answers_ok('/children', 0, 'there is no other child');
-    return;
-}
+};
 
-sub no_child_has_a_hub {
+check 'a hub in a child' => sub {
     my $run = shift;
     my ($client) = spawned($run, 'do=hub', qr/hub/);
     $run->journal_ok($client, qr/^publish: state .*a spawned handler has no hub/m, 'publish in a child throws');
     $run->journal_ok($client, qr/^subscribe: state/m,                              'so does subscribe');
     ok $client->read_all, 'the stream ends with the child';
     is $run->ask('/publish'), 'published', 'the worker publishes as before';
-    return;
-}
+};
 
-sub other_streams_stay_the_workers {
+check 'streams of other clients' => sub {
     my $run  = shift;
     my $kept = $run->get('/keep');
     ok $kept->read_until(qr/kept by/), 'the worker has a stream';
@@ -105,11 +98,10 @@ sub other_streams_stay_the_workers {
     ok is_running($child), 'the other child runs';
     $client->leave;
     gone_ok('it ends with its client', $child);
-    return;
-}
+};
 
 # An event loop has many connections when it forks.
-sub ordinary_responses_end {
+check 'ordinary responses in an event loop', Twiggy => sub {
     my $run   = shift;
     my $early = Testing::Client->connected($run->port);
     $early->say("GET /plain HTTP/1.0\r\n");
@@ -120,17 +112,15 @@ sub ordinary_responses_end {
     is $early->rest, '', 'the server closes the connection';
     $client->leave;
     gone_ok('the child ends', $child);
-    return;
-}
+};
 
-sub commands_end {
+check 'a child runs a command that does not end' => sub {
     my $run = shift;
     my ($client, $child) = spawned($run, 'do=commands', qr/asleep/);
     my ($command) = $run->journal_ok($client, qr/^command (\d+)$/m, 'the child runs a command');
     $client->leave;
     gone_ok('the command ends with the child', $child, $command);
-    return;
-}
+};
 
 sub children_end_with {
     my ($name, $signal) = @_;
@@ -155,24 +145,10 @@ sub chld_is_handled {
     return;
 }
 
-my @CHECKS = (
-    ['clients leave while their children start' => \&clients_leave_while_children_start],
-    ['many children'                            => \&many_children],
-    ['spawn inside spawn'                       => \&no_child_spawns],
-    ['a hub in a child'                         => \&no_child_has_a_hub],
-    ['streams of other clients'                 => \&other_streams_stay_the_workers],
-    ['a child runs a command that does not end' => \&commands_end],
-    ['ordinary responses in an event loop'      => \&ordinary_responses_end, 'Twiggy'],
-);
-
 for my $name (@SERVERS) {
     subtest $name => sub {
         my $run = start($name);
-        for (@CHECKS) {
-            my ($sentence, $check, $only) = @$_;
-            subtest $sentence => sub { $check->($run) }
-                if !$only || $only eq $name;
-        }
+        run_checks($run, $name);
         for my $signal (qw(TERM KILL stop)) {
             subtest "a worker ends with its children: $signal" => sub { children_end_with($name, $signal) };
         }

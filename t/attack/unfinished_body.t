@@ -58,24 +58,18 @@ sub is_stream_ok {
     return $server->is_sound_ok("$path, a whole body");
 }
 
-on_each_server(
-    sub {
-        my $server = shift;
-        $server->prepare('/native', '/hub');
-        for my $path ('/post', '/hub-post') {
-            is_stream_ok($server, $path);
-            $server->case("$path: clients leave", sub { leaves($server, $path) });
-        }
-        $server->case('clients stay', sub { stays($server, '/post') }) if $GIVES_UP{$server->{name}};
-        unlike $server->log, qr/cannot be native|uninitialized|Can't|during read/, 'the server reports no error';
-    },
-    'HTTP::Server::PSGI',
-    'Starlet',
-    'Starlet, with keep-alive',
-    'Twiggy',
-    'Feersum',
-    'uWSGI',
-    'uWSGI, with keep-alive',
-);
+on_each_server [
+    'HTTP::Server::PSGI', 'Starlet', 'Starlet, with keep-alive', 'Twiggy',
+    'Feersum',            'uWSGI',   'uWSGI, with keep-alive',
+] => sub {
+    my $server = shift;
+    $server->prepare('/native', '/hub');
+    for my $path ('/post', '/hub-post') {
+        is_stream_ok($server, $path);
+        $server->case("$path: clients leave", sub { leaves($server, $path) });
+    }
+    $server->case('clients stay', sub { stays($server, '/post') }) if $GIVES_UP{$server->{name}};
+    unlike $server->log, qr/cannot be native|uninitialized|Can't|during read/, 'the server reports no error';
+};
 
 done_testing;

@@ -82,101 +82,90 @@ sub on_each_server {
     return;
 }
 
-on_each_server(
-    'a page whose connection is cut receives each number once',
-    {},
-    sub {
-        my $server = shift;
-        my $cable  = Testing::CuttableProxy->start($server->port);
-        $browser->open($cable->url('/'));
-        first_number_ok($server);
-        my $last  = 1;
-        my @where = (0, 1, 10, 33, map { int rand 18_000 } 1 .. 8);
-        for my $round (0 .. $#where) {
-            my ($cuts, $how) = ($cable->cuts, $round % 2 ? 'reset' : '');
-            $cable->cut_after($where[$round], $how);
-            my $from = $last + 1;
-            $last += 40;
-            ok publish($server, $from, $last, 500 + int rand 1_000),
-                "numbers are published while the connection is cut after $where[$round] bytes $how";
-            receives_ok($last, "the page receives number $last");
-            cmp_ok $cable->cuts, '>', $cuts, 'the connection was cut during the round';
-        }
-        is_deeply [received()], [1 .. $last], 'the page has received every number once, and no gap event';
-        cmp_ok $browser->evaluate('opened'), '>', 4, 'the page has reconnected several times';
+on_each_server 'a page whose connection is cut receives each number once', {} => sub {
+    my $server = shift;
+    my $cable  = Testing::CuttableProxy->start($server->port);
+    $browser->open($cable->url('/'));
+    first_number_ok($server);
+    my $last  = 1;
+    my @where = (0, 1, 10, 33, map { int rand 18_000 } 1 .. 8);
+    for my $round (0 .. $#where) {
+        my ($cuts, $how) = ($cable->cuts, $round % 2 ? 'reset' : '');
+        $cable->cut_after($where[$round], $how);
+        my $from = $last + 1;
+        $last += 40;
+        ok publish($server, $from, $last, 500 + int rand 1_000),
+            "numbers are published while the connection is cut after $where[$round] bytes $how";
+        receives_ok($last, "the page receives number $last");
+        cmp_ok $cable->cuts, '>', $cuts, 'the connection was cut during the round';
     }
-);
+    is_deeply [received()], [1 .. $last], 'the page has received every number once, and no gap event';
+    cmp_ok $browser->evaluate('opened'), '>', 4, 'the page has reconnected several times';
+};
 
-on_each_server(
-    'a page that was disconnected for longer than the history receives a gap event',
-    {keep_history => {events => 10}},
-    sub {
-        my $server = shift;
-        my $cable  = Testing::CuttableProxy->start($server->port);
-        $browser->open($cable->url('/'));
-        first_number_ok($server);
-        publish($server, 2, 20, 50);
-        receives_ok(20, 'the page receives all numbers before it is cut off');
+my %short = (keep_history => {events => 10});
+on_each_server 'a page that was disconnected for longer than the history receives a gap event', \%short => sub {
+    my $server = shift;
+    my $cable  = Testing::CuttableProxy->start($server->port);
+    $browser->open($cable->url('/'));
+    first_number_ok($server);
+    publish($server, 2, 20, 50);
+    receives_ok(20, 'the page receives all numbers before it is cut off');
+    $cable->hold;
+    publish($server, 21, 50, 50);
+    $cable->release;
+    receives_ok(50, 'the page reconnects and receives what is left');
+    my @expected = (1 .. 20, 'evicted', 41 .. 50);
+    is_deeply [received()], \@expected, 'the gap event precedes the remaining numbers';
+    $cable->cut;
+    publish($server, 51, 60, 50);
+    receives_ok(60, 'the page reconnects after another cut');
+    is_deeply [received()],             [@expected, 51 .. 60], 'the page receives no second gap event';
+    is_deeply [violations(received())], [], 'each number was received once or is missing after a gap event';
+
+    my $last  = 60;
+    my @where = map { 300 + 25 * $_ } 0 .. 12;    # in the head, the position, the gap event, or the remaining events
+    for my $bytes (@where) {
         $cable->hold;
-        publish($server, 21, 50, 50);
+        $cable->cut_after($bytes);
+        publish($server, $last + 1, $last + 30, 50);
+        $last += 30;
         $cable->release;
-        receives_ok(50, 'the page reconnects and receives what is left');
-        my @expected = (1 .. 20, 'evicted', 41 .. 50);
-        is_deeply [received()], \@expected, 'the gap event precedes the remaining numbers';
-        $cable->cut;
-        publish($server, 51, 60, 50);
-        receives_ok(60, 'the page reconnects after another cut');
-        is_deeply [received()],             [@expected, 51 .. 60], 'the page receives no second gap event';
-        is_deeply [violations(received())], [], 'each number was received once or is missing after a gap event';
-
-        my $last  = 60;
-        my @where = map { 300 + 25 * $_ } 0 .. 12;   # in the head, the position, the gap event, or the remaining events
-        for my $bytes (@where) {
-            $cable->hold;
-            $cable->cut_after($bytes);
-            publish($server, $last + 1, $last + 30, 50);
-            $last += 30;
-            $cable->release;
-            receives_ok($last, "the page reconnects when it is cut $bytes bytes after reconnecting");
-        }
-        is_deeply [violations(received())], [], 'each number was received once or is missing after a gap event';
-        my @gaps = grep { !/\A[0-9]+\z/ } received();
-        is scalar @gaps, 1 + @where, 'the page has received a gap event for each loss';
-        is_deeply [grep { !/\A(?:evicted|unknown)\z/ } @gaps], [],
-            'the reason of a gap is "evicted", or "unknown" after a cut in between';
+        receives_ok($last, "the page reconnects when it is cut $bytes bytes after reconnecting");
     }
-);
+    is_deeply [violations(received())], [], 'each number was received once or is missing after a gap event';
+    my @gaps = grep { !/\A[0-9]+\z/ } received();
+    is scalar @gaps, 1 + @where, 'the page has received a gap event for each loss';
+    is_deeply [grep { !/\A(?:evicted|unknown)\z/ } @gaps], [],
+        'the reason of a gap is "evicted", or "unknown" after a cut in between';
+};
 
 for my $signal (qw(KILL TERM)) {
-    on_each_server(
-        "a page whose server is restarted by SIG$signal receives a gap event",
-        {start => 'oldest'},
-        sub {
-            my $server = shift;
-            $browser->open($server->url('/'));
-            first_number_ok($server);
-            publish($server, 2, 20, 100);
-            receives_ok(20, 'the page receives all numbers before it is cut off');
-            my ($last, @expected) = (20, 1 .. 20);
-            for my $time ('once', 'twice') {
-                publish($server, $last + 1, $last + 10, 100);
-                $server->restart($signal);
-                ok publish($server, $last + 11, $last + 40, 100), "the server answers after it was restarted $time";
-                receives_ok($last + 40, 'the page reconnects by itself');
-                publish($server, $last + 41, $last + 50, 100);
-                $last += 50;
-                receives_ok($last, 'the page receives the last number');
-            }
-            my @received = received();
-            is_deeply [violations(@received)], [], 'each number was received once or is missing after a gap event';
-            is_deeply [grep { !/\A[0-9]+\z/ } @received], [('unknown') x 2],
-                'the page has received one gap event for each restart';
-            my $gap = 0;
-            $gap++ until $received[$gap] eq 'unknown';
-            is_deeply [@received[$gap + 1 .. $gap + 40]], [31 .. 70],
-                'the page has received every number of the restarted server';
+    on_each_server "a page whose server is restarted by SIG$signal receives a gap event", {start => 'oldest'} => sub {
+        my $server = shift;
+        $browser->open($server->url('/'));
+        first_number_ok($server);
+        publish($server, 2, 20, 100);
+        receives_ok(20, 'the page receives all numbers before it is cut off');
+        my ($last, @expected) = (20, 1 .. 20);
+        for my $time ('once', 'twice') {
+            publish($server, $last + 1, $last + 10, 100);
+            $server->restart($signal);
+            ok publish($server, $last + 11, $last + 40, 100), "the server answers after it was restarted $time";
+            receives_ok($last + 40, 'the page reconnects by itself');
+            publish($server, $last + 41, $last + 50, 100);
+            $last += 50;
+            receives_ok($last, 'the page receives the last number');
         }
-    );
+        my @received = received();
+        is_deeply [violations(@received)], [], 'each number was received once or is missing after a gap event';
+        is_deeply [grep { !/\A[0-9]+\z/ } @received], [('unknown') x 2],
+            'the page has received one gap event for each restart';
+        my $gap = 0;
+        $gap++ until $received[$gap] eq 'unknown';
+        is_deeply [@received[$gap + 1 .. $gap + 40]], [31 .. 70],
+            'the page has received every number of the restarted server';
+    };
 }
 
 done_testing;

@@ -46,6 +46,6 @@ sub leave {
 }
 
 # The slowest one first.
-run_each(sub { leave(@{$case{$_[0]}}) }, reverse sort keys %case);
+run_each([reverse sort keys %case] => sub { leave(@{$case{$_[0]}}) });
 
 done_testing;

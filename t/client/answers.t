@@ -324,7 +324,7 @@ sub happenings {
     return ($body, @seen);
 }
 
-run_each(\&judges_answers, Testing::ReadingClient->ways);
+run_each([Testing::ReadingClient->ways] => \&judges_answers);
 
 subtest 'an answer in pieces is the same' => sub {
     for my $case (@CASES) {

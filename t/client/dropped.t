@@ -53,12 +53,9 @@ sub drops_it_in {
     return;
 }
 
-run_each(
-    sub {
-        my $way = shift;
-        drops_it_in($way, $_) for qw(on_open on_bytes on_gap), $way eq 'next' ? () : 'on_event';
-    },
-    Testing::ReadingClient->ways
-);
+run_each [Testing::ReadingClient->ways] => sub {
+    my $way = shift;
+    drops_it_in($way, $_) for qw(on_open on_bytes on_gap), $way eq 'next' ? () : 'on_event';
+};
 
 done_testing;

@@ -26,7 +26,7 @@ sub publish {
     return $server->ask("/publish?hub=$hub&from=$from&to=$to");
 }
 
-sub reads_a_hub {
+run_each ['Twiggy next', map { "Starman $_" } Testing::ReadingClient->ways] => sub {
     my ($name, $way) = split / /, shift;
     Testing::Server->require_or_skip_all($name);
     my $server = Testing::Server->start($name, 't/client/hub.psgi', workers => 1);
@@ -68,9 +68,6 @@ sub reads_a_hub {
         is_deeply [map { "$_->{event} $_->{is_gap}" } @gaps], ['gap 1'],  'a gap is known';
         is_deeply [map { $_->{data} } @events],               [8, 9, 10], 'the events after it follow';
     };
-    return;
-}
-
-run_each(\&reads_a_hub, 'Twiggy next', map { "Starman $_" } Testing::ReadingClient->ways);
+};
 
 done_testing;

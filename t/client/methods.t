@@ -37,7 +37,7 @@ sub serving {
     );
 }
 
-sub posts {
+run_each [Testing::ReadingClient->ways] => sub {
     my $way  = shift;
     my $read = sub { Testing::ReadingClient->read($way, @_) };
     my $name = $way =~ s/\W//gr;
@@ -154,9 +154,6 @@ sub posts {
         is_deeply [map { $_->{data} } @{$seen->{events}}], [1, 2, 3], 'each event comes when it is sent';
         is_deeply [@$seen{qw(errors closed)}], [[], 1], 'to the end';
     };
-    return;
-}
-
-run_each(\&posts, Testing::ReadingClient->ways);
+};
 
 done_testing;

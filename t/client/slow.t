@@ -129,13 +129,10 @@ sub is_cut_by_its_end {
     return;
 }
 
-run_each(
-    sub {
-        slows_down(@_);
-        polls() if $_[0] eq 'next';
-        is_cut_by_its_end(@_);
-    },
-    Testing::ReadingClient->ways
-);
+run_each [Testing::ReadingClient->ways] => sub {
+    slows_down(@_);
+    polls() if $_[0] eq 'next';
+    is_cut_by_its_end(@_);
+};
 
 done_testing;

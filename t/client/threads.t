@@ -25,7 +25,7 @@ my $server = Testing::HostileServer->start(
 
 sub in_a_thread { return threads->create({context => 'scalar'}, @_)->join }
 
-sub goes_on_beside_threads {
+run_each [Testing::ReadingClient->ways] => sub {
     my $way = shift;
     my @data;
     my %option = (
@@ -53,9 +53,6 @@ sub goes_on_beside_threads {
     ($client, $other) = ($other, undef);
     $read->(2);
     is_deeply \@data, ['one', 'one'], 'another client reads on';
-    return;
-}
-
-run_each(\&goes_on_beside_threads, Testing::ReadingClient->ways);
+};
 
 done_testing;

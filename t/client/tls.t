@@ -43,7 +43,8 @@ sub serving {
     return ($server, 'https://127.0.0.1:' . $listen->sockport . '/');
 }
 
-sub checks_certificates {
+# Each perl has the authority of its own.
+run_each [Testing::ReadingClient->ways] => sub {
     my $way = shift;
     local $ENV{SSL_CERT_FILE} = $made->ca;    # AnyEvent::TLS reads it
     IO::Socket::SSL::set_client_defaults(SSL_ca_file => $made->ca);
@@ -69,11 +70,6 @@ sub checks_certificates {
         "HTTP/1.1 302 Found\r\nLocation: " . $plain->url('/') . "\r\nContent-Length: 0\r\n\r\n");
     $seen = $read->($url);
     is_deeply [@$seen{qw(events errors)}], [[], ['refused']], 'a redirect to http is not followed';
-
-    return;
-}
-
-# Each perl has the authority of its own.
-run_each(\&checks_certificates, Testing::ReadingClient->ways);
+};
 
 done_testing;

@@ -193,17 +193,14 @@ my %CASE = (
 );
 
 Testing::Server->require_or_skip_all('Starman');
-run_each(
-    sub {
-        my ($check, %settings) = @{$CASE{$_[0]}};
-        for my $coding (@CODINGS) {
-            my $server = server(%settings);
-            subtest "$_[0], $coding" => sub { $check->($server, $coding) };
-            $server->stop;
-            $shell->run(qw(hub stop coded));
-        }
-    },
-    sort keys %CASE
-);
+run_each [sort keys %CASE] => sub {
+    my ($check, %settings) = @{$CASE{$_[0]}};
+    for my $coding (@CODINGS) {
+        my $server = server(%settings);
+        subtest "$_[0], $coding" => sub { $check->($server, $coding) };
+        $server->stop;
+        $shell->run(qw(hub stop coded));
+    }
+};
 
 done_testing;

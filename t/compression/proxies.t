@@ -58,20 +58,17 @@ sub has_http2 {
     return;
 }
 
-run_each(
-    sub {
-        my $name    = shift;
-        my $missing = Testing::ConfiguredProxy->missing($name);
-        plan skip_all => $missing if defined $missing;
-        my $server = Testing::Server->start('Starman', 't/compression/streams.psgi', workers => 1);
-        my $proxy  = Testing::ConfiguredProxy->start($name, $server, @{$COMPRESSES{$name}});
-        for my $coding (@CODINGS) {
-            subtest "$name, $coding" => sub { passes_on($server, $proxy->port, $coding) };
-        }
-        subtest "$name, HTTP/2" => sub { has_http2($name, $server) }
-            if $name ne 'Apache';
-    },
-    sort keys %COMPRESSES
-);
+run_each [sort keys %COMPRESSES] => sub {
+    my $name    = shift;
+    my $missing = Testing::ConfiguredProxy->missing($name);
+    plan skip_all => $missing if defined $missing;
+    my $server = Testing::Server->start('Starman', 't/compression/streams.psgi', workers => 1);
+    my $proxy  = Testing::ConfiguredProxy->start($name, $server, @{$COMPRESSES{$name}});
+    for my $coding (@CODINGS) {
+        subtest "$name, $coding" => sub { passes_on($server, $proxy->port, $coding) };
+    }
+    subtest "$name, HTTP/2" => sub { has_http2($name, $server) }
+        if $name ne 'Apache';
+};
 
 done_testing;

@@ -3,6 +3,7 @@
 use lib 't/lib';
 use Testing            qw(native);
 use Testing::Developer qw(has_command needs_module);
+use Testing::Checks    qw(check run_checks);
 use Testing::CodedClient;
 use Testing::Server     qw(path);
 use Testing::SideBySide qw(run_each);
@@ -23,7 +24,7 @@ sub stream {
 
 sub coding_of { return join '; ', $_[0]->header('Content-Encoding') }
 
-sub has_head {
+check 'the field and the head' => sub {
     my $server = shift;
     for my $row (
         ['gzip, deflate',           'gzip'],
@@ -46,8 +47,7 @@ sub has_head {
     $client = stream($server, '/off', coding => 'gzip');
     is_deeply [map { $client->header($_) } qw(Content-Encoding Vary)], [], 'without compress neither field is there';
     $client->leave;
-    return;
-}
+};
 
 sub decodes_at_once {
     my ($server, $coding, $http) = @_;
@@ -77,7 +77,7 @@ sub decodes_at_once {
     return;
 }
 
-sub saves_bytes {
+check 'the bytes of a round' => sub {
     my $server = shift;
     my $client = stream($server, '/hub', coding => 'gzip', channels => 'saved');
     $client->read_until(qr/^id: /m);
@@ -86,8 +86,7 @@ sub saves_bytes {
     my ($bytes, $coded) = (length $client->body, length $client->coded);
     cmp_ok $coded * 10, '<', $bytes, "20 similar events take a tenth of their bytes ($coded of $bytes)";
     $client->leave;
-    return;
-}
+};
 
 sub keeps_alive {
     my ($server, $coding) = @_;
@@ -125,7 +124,7 @@ sub is_handled {
     return;
 }
 
-sub is_not_coded {
+check 'what is not coded' => sub {
     my $server = shift;
     my @rows   = (
         ['/filtered', '',         'behind a filter of the body'],
@@ -140,12 +139,12 @@ sub is_not_coded {
             "$why: the stream can be read as it is";
         $client->leave;
     }
-    return;
-}
+};
 
 # Deflater, which does not flush, may hold events back: only the head is read.
-sub is_coded_once {
+check 'Deflater' => sub {
     my $server = shift;
+    needs_module('Plack::Middleware::Deflater');
     my $client = stream($server, '/others', coding => 'gzip');
     is coding_of($client), 'gzip', 'behind a Deflater for other types: one coding';
     ok $client->read_until(qr/^id: /m), 'the stream can be decoded at once';
@@ -153,10 +152,9 @@ sub is_coded_once {
     $client = stream($server, '/deflated', coding => 'gzip');
     is coding_of($client), 'gzip', 'behind a Deflater for streams: one coding';
     $client->leave;
-    return;
-}
+};
 
-sub answers_head {
+check 'HEAD' => sub {
     my $server = shift;
     my $client = Testing::Client->get(
         $server->port, '/hub',
@@ -166,41 +164,33 @@ sub answers_head {
     ok $client->read_head, 'HEAD is answered';
     is_deeply [$client->header('Content-Encoding')], [], 'without a coding';
     $client->leave;
-    return;
-}
+};
 
-run_each(
-    sub {
-        my $name = shift;
-        Testing::Server->require_or_skip_all($name);
-        my $server = Testing::Server->start($name, 't/compression/streams.psgi', workers => 1);
-        if ($name eq 'Feersum') {
-            my $client = stream($server, '/hub', coding => 'gzip');
-            is coding_of($client), '', 'Feersum: no coding';
-            ok $client->read_until(qr/^id: /m), 'the stream can be read as it is';
-            return;
-        }
-        subtest 'the field and the head' => sub { has_head($server) };
-        subtest 'the bytes of a round'   => sub { saves_bytes($server) };
-        for my $coding (@CODINGS) {
-            subtest "$coding: keepalives" => sub { keeps_alive($server, $coding) };
-            subtest "$coding: a handler, $_" => sub { is_handled($server, $coding, $_) }
-                for '/held', '/lf';
-        }
-        subtest 'what is not coded' => sub { is_not_coded($server) };
-        subtest 'HEAD'              => sub { answers_head($server) };
-        subtest 'Deflater'          => sub { needs_module('Plack::Middleware::Deflater'); is_coded_once($server) };
-        $server->stop;
+run_each [Testing::Server->names] => sub {
+    my $name = shift;
+    Testing::Server->require_or_skip_all($name);
+    my $server = Testing::Server->start($name, 't/compression/streams.psgi', workers => 1);
+    if ($name eq 'Feersum') {
+        my $client = stream($server, '/hub', coding => 'gzip');
+        is coding_of($client), '', 'Feersum: no coding';
+        ok $client->read_until(qr/^id: /m), 'the stream can be read as it is';
+        return;
+    }
+    run_checks($server);
+    for my $coding (@CODINGS) {
+        subtest "$coding: keepalives" => sub { keeps_alive($server, $coding) };
+        subtest "$coding: a handler, $_" => sub { is_handled($server, $coding, $_) }
+            for '/held', '/lf';
+    }
+    $server->stop;
 
-        for my $coding (@CODINGS) {
-            for my $http ('1.0', '1.1') {
-                $server = Testing::Server->start($name, 't/compression/streams.psgi', workers => 1);
-                subtest "$coding over HTTP/$http: events" => sub { decodes_at_once($server, $coding, $http) };
-                $server->stop;
-            }
+    for my $coding (@CODINGS) {
+        for my $http ('1.0', '1.1') {
+            $server = Testing::Server->start($name, 't/compression/streams.psgi', workers => 1);
+            subtest "$coding over HTTP/$http: events" => sub { decodes_at_once($server, $coding, $http) };
+            $server->stop;
         }
-    },
-    Testing::Server->names
-);
+    }
+};
 
 done_testing;

@@ -498,7 +498,7 @@ recipe room => sub {
     stop_with_hub($server, "$folder/hub");
 };
 
-run_each(\&run_recipes, Testing::Server->names);
+run_each([Testing::Server->names] => \&run_recipes);
 
 for my $server (undef, 'Starman') {
     subtest_once 'testing, ' . ($server // 'in process') => sub {

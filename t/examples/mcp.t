@@ -10,7 +10,7 @@ use JSON::PP   qw(decode_json);
 use Live::Processes;
 use Test::EventSource;
 use Testing::Deadline qw(wait_until);
-use Testing::Process  qw(is_running processes_like);
+use Testing::Process  qw(none_runs processes_like);
 use Testing::Server;
 
 Testing->need('named_hubs');
@@ -186,11 +186,7 @@ subtest 'a call outlives its connection and the workers' => sub {
     $stream->close;
     my @workers = Live::Processes::workers($server->pid);
     is kill(KILL => @workers), 4, 'all workers are killed';
-    wait_until(
-        sub {
-            !grep { is_running($_) } @workers;
-        }
-    );
+    wait_until(sub { none_runs(@workers) });
     my $again = resume($session, $last);
     progress_is($again, $id, $_, "a client that comes back knows of step $_") for 2, 3;
     my $response = next_message($again);

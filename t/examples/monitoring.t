@@ -3,7 +3,7 @@
 
 use lib 't/lib';
 use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw(eventually_ok wait_until);
 use File::Temp        ();
 use HTTP::Tiny        ();
 use JSON::PP          ();
@@ -14,7 +14,7 @@ use Testing::Daemon;
 use Testing::Database::SQLite;
 use Testing::Developer qw(needs_command);
 use Testing::Outbox;
-use Testing::Process qw(is_running);
+use Testing::Process qw(none_runs);
 use Testing::Program;
 use Testing::Server;
 use Testing::SourceTree qw(slurp write_file);
@@ -148,14 +148,8 @@ subtest 'Prometheus reads what the hub process and any worker say' => sub {
     eventually_is('eventsource_outbox_followed',        'table', {eventsource_outbox => 1}, 'the outbox');
     eventually_is('eventsource_store_info{hub="shop"}', 'kind',  {memory => 1},             'the kind of the store');
     kill HUP => $server->pid;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            !grep { is_running($_) } @before;
-        }
-        ),
-        'all workers are replaced';
-    ok wait_until($DEADLINE, sub { publish(1) }), 'a new one publishes';
+    ok wait_until($DEADLINE, sub { none_runs(@before) }), 'all workers are replaced';
+    ok wait_until($DEADLINE, sub { publish(1) }),         'a new one publishes';
     eventually_is('eventsource_published_total{hub="shop"}', 'job', $both->($published),    'the counter goes on');
     eventually_is('resets(eventsource_published_total{hub="shop"}[5m])', 'job', $both->(0), 'and was never reset');
 };
@@ -192,15 +186,10 @@ subtest 'the alerts' => sub {
         my ($group) = @{(api('rules') || {})->{groups} || []} or return;
         return map { ($_->{name} => "$_->{health} $_->{state}") } @{$group->{rules}};
     };
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            %state = $rules->();
-            %state && !grep { $_ ne 'ok inactive' } values %state;
-        }
-        ),
-        'none is active'
-        or diag explain \%state;
+    eventually_ok $DEADLINE, 'none is active' => sub {
+        %state = $rules->();
+        %state && !grep { $_ ne 'ok inactive' } values %state;
+    } or diag explain \%state;
     my @names = slurp("$FILES/alerts.yml") =~ /alert: (\w+)/g;
     is_deeply [sort keys %state], [sort @names], 'all are evaluated';
 };

@@ -108,6 +108,6 @@ my %CASE = (
     'HAProxy' => sub { proxy_ok('HAProxy', has_timeout => 1); haproxy_leaving() },
     'Caddy'   => sub { proxy_ok('Caddy') },    # it has no timeout for quiet streams
 );
-run_each(sub { $CASE{$_[0]}->() }, sort keys %CASE);
+run_each([sort keys %CASE] => sub { $CASE{$_[0]}->() });
 
 done_testing;

@@ -12,7 +12,7 @@ use Testing::Daemon;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command needs_command);
 use Testing::Nginx;
-use Testing::Process qw(is_running);
+use Testing::Process qw(is_running none_runs);
 use Testing::Program;
 use Testing::Server;
 use Testing::SourceTree qw(slurp write_file);
@@ -176,12 +176,7 @@ subtest 'step 8: in production' => sub {
     is $starman, $STARMAN, 'the service runs the command of step 5';
     my @workers = Live::Processes::workers($server->pid);
     kill HUP => $server->pid;
-    ok wait_until(
-        sub {
-            !grep { is_running($_) } @workers;
-        }
-        ),
-        'its reload replaces all workers';
+    ok wait_until(sub { none_runs(@workers) }), 'its reload replaces all workers';
     type($BAKE);
     shows('wheat: 2\nrye: 3\n\nHere: ann', 'the page shows what is published then');
 

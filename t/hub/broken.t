@@ -4,7 +4,7 @@
 use lib 't/lib';
 use Testing           qw(named_hubs);
 use Testing::Errors   qw(error_of);
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Deadline qw($DEADLINE eventually_ok wait_until);
 use EventSource::XS;
 use EventSource::Hub;
 use File::Temp       ();
@@ -88,13 +88,9 @@ subtest 'a process that takes no requests' => sub {
     is lost(),                                    0,      'nothing is lost';
     kill CONT => $pid;
     my $last;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            eval { $last = $hub->publish(a => 'last', {once => 'last'}) }
-        }
-        ),
-        'it continues';
+    eventually_ok $DEADLINE, 'it continues' => sub {
+        eval { $last = $hub->publish(a => 'last', {once => 'last'}) }
+    };
     my ($epoch) = split /-/, $first;
     is $last, "$epoch-" . ($accepted + 3), 'and has got each event that was accepted, in order';
     is_deeply \@warnings, [], 'there is nothing to warn of';
@@ -175,13 +171,9 @@ subtest 'a subscription right after a kill' => sub {
             is $@->code, 'unknown', 'it is unknown whether the stream was subscribed';
             next;
         }
-        ok wait_until(
-            $DEADLINE,
-            sub {
-                eval { $hub->publish(a => $round) }
-            }
-            ),
-            'the hub publishes';
+        eventually_ok $DEADLINE, 'the hub publishes' => sub {
+            eval { $hub->publish(a => $round) }
+        };
         next if $subscriber->client->ended;
         is_deeply [$subscriber->data(1)], [$round], 'the stream receives an event of the next process';
         $subscriber->client->leave;
@@ -222,13 +214,9 @@ subtest 'objects of one hub' => sub {
     $two->publish(b => 'both');
     is_deeply [$subscriber->data(1)], ['both'], 'each can subscribe the same stream, and continues without the other';
     kill KILL => pid_of($two);
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            eval { $two->publish(b => 'y') }
-        }
-        ),
-        'the hub is there again';
+    eventually_ok $DEADLINE, 'the hub is there again' => sub {
+        eval { $two->publish(b => 'y') }
+    };
     is $two->stats->{process}{workers}, 1, 'one connection is made after a loss';
 };
 

@@ -3,7 +3,7 @@
 
 use lib 't/lib';
 use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw(eventually_ok wait_until);
 use EventSource::Hub;
 use Testing::Subscriber;
 use Time::HiRes qw(time);
@@ -129,14 +129,10 @@ subtest 'counts of channels' => sub {
     $hub->publish("x$_" => 1) for 1 .. 100;
     is $hub->stats->{channels}, 4, 'channels without subscribers and events are not counted';
     $_->client->leave for @subscribers;
-    ok wait_until(
-        sub {
-            my $stats = $hub->stats;
-            !grep { $_ } @$stats{qw(channels patterns streams)};
-        }
-        ),
-        'channels and patterns vanish with the last stream'
-        or diag explain $hub->stats;
+    eventually_ok 'channels and patterns vanish with the last stream' => sub {
+        my $stats = $hub->stats;
+        !grep { $_ } @$stats{qw(channels patterns streams)};
+    } or diag explain $hub->stats;
     is $hub->stats->{published}, 100, 'the count of published events stays';
 };
 

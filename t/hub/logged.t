@@ -3,7 +3,7 @@
 
 use lib 't/lib';
 use Testing           qw(native);
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Deadline qw($DEADLINE eventually_ok);
 use EventSource::Hub;
 use File::Temp         ();
 use Testing::Developer qw(has_command);
@@ -130,13 +130,9 @@ for my $kind (sort keys %KIND) {
         my $time = $hub->oldest('few')->{time};
         kill KILL => $hub->stats->{process}{pid};
         my @found;
-        ok wait_until(
-            $DEADLINE,
-            sub {
-                @found = eval { $hub->oldest('few') }
-            }
-            ),
-            'after a restart';
+        eventually_ok $DEADLINE, 'after a restart' => sub {
+            @found = eval { $hub->oldest('few') }
+        };
         my $oldest = $found[0];
         return is $oldest, undef, 'without a store there is none' if $kind eq 'named';
         is $oldest->{id}, $ids[3], 'it is the same one';

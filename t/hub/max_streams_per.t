@@ -5,7 +5,7 @@ use lib 't/lib';
 use Testing qw(native);
 use Testing::Client;
 use Testing::ControlledProcess qw(output_of);
-use Testing::Deadline          qw($DEADLINE wait_until);
+use Testing::Deadline          qw($DEADLINE eventually_ok wait_until);
 use Testing::Process           qw(is_running);
 use Testing::Server;
 use EventSource::Hub;
@@ -217,14 +217,10 @@ subtest 'a named hub on Starman with four workers' => sub {
     kill 'KILL', $before->{pid};
     is scalar(grep { $_->read_all } @open), 20, 'the streams end with the hub process that is killed';
     my @again;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            push @again, at_once($port, 'ann', 1);
-            eval { $hub->stats->{streams} }
-        }
-        ),
-        'another one counts the streams that come back';
+    eventually_ok $DEADLINE, 'another one counts the streams that come back' => sub {
+        push @again, at_once($port, 'ann', 1);
+        eval { $hub->stats->{streams} }
+    };
     @again = (@again, at_once($port, 'ann', 30));
     ok wait_until($DEADLINE, sub { $hub->stats->{streams} >= 20 }), 'all places are taken';
     $is_full->('then it is full again');

@@ -3,7 +3,7 @@
 
 use lib 't/lib';
 use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw(eventually_ok wait_until);
 use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Temp ();
@@ -53,17 +53,12 @@ subtest 'streams that are refused are one line with their number' => sub {
     my @ends = map { $process->follow('news') } 1 .. 5;
     ok wait_until($DEADLINE, sub { $process->stats->{refused} == 4 }), 'four are refused';
     my @lines;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            @lines = lines_of($program, 'streams_refused');
-            my $count = 0;
-            $count += $_->{count} for @lines;
-            $count == 4;
-        }
-        ),
-        'the log has their number'
-        or diag $program->log;
+    eventually_ok $DEADLINE, 'the log has their number' => sub {
+        @lines = lines_of($program, 'streams_refused');
+        my $count = 0;
+        $count += $_->{count} for @lines;
+        $count == 4;
+    } or diag $program->log;
     is_deeply [sort keys %{$lines[0]}],    [sort qw(time pid hub event message count open)], 'the fields';
     is_deeply [@{$lines[0]}{qw(pid hub)}], [$program->pid, 'objects'],                       'of this hub';
     cmp_ok scalar @lines, '<=', 2, 'in few lines';
@@ -112,15 +107,10 @@ subtest 'events that nobody reads because a name is misspelt' => sub {
     is_deeply [map { $_->{others} } lines_of($typo, 'hub_unread')], ['shop'],
         'the hub: a line, with the name of the other';
     my @lines;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            $hub->publish($_ => 'hello') for qw(news/7 nwes nwes);
-            @lines = lines_of($shop, 'channel_unread');
-        }
-        ),
-        'the channel'
-        or diag $shop->log;
+    eventually_ok $DEADLINE, 'the channel' => sub {
+        $hub->publish($_ => 'hello') for qw(news/7 nwes nwes);
+        @lines = lines_of($shop, 'channel_unread');
+    } or diag $shop->log;
     is_deeply [map { $_->{channel} } @lines],  ['nwes'], 'once, and not one that begins as one that was read';
     is_deeply [lines_of($shop, 'hub_unread')], [],       'nothing of a hub beside which no other one ran';
 };

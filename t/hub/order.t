@@ -7,7 +7,7 @@ use Testing         qw(named_hubs);
 use Testing::Errors qw(error_of);
 use Config;
 use if $Config{useithreads}, 'threads';
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Deadline qw($DEADLINE eventually_ok wait_until);
 use EventSource::Hub;
 use File::Temp          ();
 use Testing::Fork       qw(in_child);
@@ -255,13 +255,9 @@ subtest 'both connections end with the hub' => sub {
     my ($hub, $second) = hub_with_two_connections();
     my $pid = pid_of($hub);
     undef $hub;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            !grep { $_ eq $second } sockets();
-        }
-        ),
-        'the second one is closed';
+    eventually_ok $DEADLINE, 'the second one is closed' => sub {
+        !grep { $_ eq $second } sockets();
+    };
     ok wait_until($DEADLINE, sub { !kill 0 => $pid }), 'and the process ends';
 };
 

@@ -3,7 +3,7 @@
 
 use lib 't/lib';
 use Testing           qw(named_hubs);
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Deadline qw($DEADLINE eventually_ok wait_until);
 use EventSource::Hub;
 use Testing::Client;
 use Testing::Process qw(hubs_at);
@@ -108,13 +108,9 @@ subtest 'the hub process is killed' => sub {
     $_->read_all for @readers;
     is scalar(grep { !$_->ended } @readers), 0, 'its streams end';
     my $published;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            eval { $published = $hub->publish(news => 'anew'); 1 }
-        }
-        ),
-        'another one is started';
+    eventually_ok $DEADLINE, 'another one is started' => sub {
+        eval { $published = $hub->publish(news => 'anew'); 1 }
+    };
     isnt + (split /-/, $published // '')[0], $epoch, 'with a new epoch';
     my $client = open_stream('/hub');
     $hub->publish(news => 'again');

@@ -3,6 +3,7 @@
 use lib 't/lib';
 use Testing           qw(native);
 use Testing::Deadline qw(wait_until);
+use Testing::Checks   qw(check run_checks);
 use Testing::Client;
 use Testing::Process    qw(descriptors_of);
 use Testing::Subscriber qw(blocks events wait_for_events);
@@ -10,36 +11,15 @@ use Testing::HubServer  qw(path);
 use Testing::Server;
 use Testing::SideBySide qw(run_each);
 
-# Each row checks one point of a run, a hash of server, path, name, is_native, epoch and held. A row with a need is
-# left out where that is not met: `others`, that the server answers while a stream lives; `leaving`, that the
-# server notices when a client leaves; `alone`, the opposite of `others`.
-my @CONTRACT = (
-    ['a stream begins with its position and receives new events' => \&is_live, 'others'],
-    ['a client that leaves ends its stream'                     => \&is_left, 'others', 'leaving'],
-    ['several channels have one order and one id'               => \&has_one_id],
-    ['evicted events and unknown ids give a gap'                => \&tells_of_gaps],
-    ['a pattern matches channels, a name with a star does not'  => \&has_patterns, 'others'],
-    ['the attributes of an application shape its streams'       => \&starts],
-    ['replay and new events join without loss under load'       => \&replays_under_load, 'others'],
-    ['keepalives are comments, or positions that have advanced' => \&keeps_alive],
-    ['a handler subscribes, pushes and closes'                  => \&is_handled, 'others', 'leaving'],
-    ['a stream whose connection was released stays open'        => \&is_dropped, 'others', 'leaving'],
-    ['large events arrive whole'                                => \&comes_whole],
-    ['a callback of channels may refuse a request'              => \&answers],
-    ['a poll ends as soon as its client has something new'      => \&polls],
-    ['serve returns when the client leaves'                     => \&is_served,     'alone'],
-    ['a handler of signals publishes while a stream is served'  => \&hears_signals, 'alone'],
-    ['ended streams leave a working server without descriptors' => \&serves_on,     'leaving'],
-    ['a hub that drains ends its streams'                       => \&drains],
-);
-
+# A run is a hash of server, path, name, is_native, epoch and held. A server meets `others` when it answers while a stream
+# lives, `leaving` when it notices that a client leaves, and `alone` when it does not meet `others`.
 sub stream {
     my ($run, %query) = @_;
     my $path = delete $query{path} || $run->{path};
     return $run->{server}->stream($path, %query);
 }
 
-sub is_live {
+check 'a stream begins with its position and receives new events', others => sub {
     my $run    = shift;
     my $client = stream($run, channels => 'a,b');
     is $client->status,                 200,                                'the status of a stream is 200';
@@ -52,10 +32,9 @@ sub is_live {
     is scalar @blocks,                          5, 'no event of another channel arrives';
     is $run->{server}->stats->{subscribers}{a}, 1, 'the stream is counted as a subscriber';
     $client->leave;
-    return;
-}
+};
 
-sub is_left {
+check 'a client that leaves ends its stream', others => leaving => sub {
     my $run = shift;
     my @two = map { stream($run, channels => 'a') } 1, 2;
     is $run->{server}->stats->{subscribers}{a}, 2, 'two streams are counted as subscribers';
@@ -66,13 +45,12 @@ sub is_left {
     $two[1]->leave(reset => 1);
     $run->{server}
         ->stats_ok(sub { $_->{streams} == 0 }, 'a stream whose client has reset its connection is not counted');
-    return;
-}
+};
 
 # Publishes nine events to three channels, and returns their ids.
 sub published { my ($run, @more) = @_; return $run->{server}->publish(channel => 'x,y,z', count => 9, @more) }
 
-sub has_one_id {
+check 'several channels have one order and one id' => sub {
     my $run    = shift;
     my @ids    = published($run);
     my $client = stream($run, channels => 'x,y', id => $ids[2]);
@@ -85,10 +63,9 @@ sub has_one_id {
     @blocks = wait_for_events($client, 2);
     is_deeply [map { $_->{id} } @blocks], [@ids[6, 7, 8]], 'the same id resumes other channels';
     $client->leave;
-    return;
-}
+};
 
-sub tells_of_gaps {
+check 'evicted events and unknown ids give a gap' => sub {
     my $run = shift;
     published($run, count => 700);
     my $client = stream($run, channels => 'x', id => "$run->{epoch}-0");
@@ -102,10 +79,9 @@ sub tells_of_gaps {
     is_deeply [map { $_->{data} } grep { defined $_->{data} } @blocks], ['{"reason":"unknown"}'],
         'an unknown id gives a gap with the reason unknown, without the history';
     $client->leave;
-    return;
-}
+};
 
-sub has_patterns {
+check 'a pattern matches channels, a name with a star does not', others => sub {
     my $run    = shift;
     my $client = stream($run, channels => 'n*', patterns => 'p*,**end');
     my @ids    = $run->{server}->publish(channel => 'p1,n,n*,p2,p,the-end', count => 6);
@@ -113,10 +89,9 @@ sub has_patterns {
     is_deeply [map { $_->{id} } @blocks[1 .. 5]], [sort { $a cmp $b } @ids[0, 2 .. 5]],
         'the events of the patterns and of the literal name arrive';
     $client->leave;
-    return;
-}
+};
 
-sub starts {
+check 'the attributes of an application shape its streams' => sub {
     my $run    = shift;
     my ($last) = reverse published($run);
     my $client = stream($run, channels => 'z', path => '/oldest');
@@ -131,10 +106,9 @@ sub starts {
     is scalar(grep { ($_->{event} // '') eq 'gap' } @blocks), 0, 'start oldest gives no gap';
     is_deeply [(map { $_->{id} // () } @blocks[1 .. $#blocks])[-1]], [$last], 'start oldest gives the whole history';
     $client->leave;
-    return;
-}
+};
 
-sub replays_under_load {
+check 'replay and new events join without loss under load', others => sub {
     my $run    = shift;
     my $server = $run->{server};
     my @ids    = $server->publish(channel => 'l,m', count => 100, from => 1);
@@ -149,10 +123,9 @@ sub replays_under_load {
             'each stream receives every event once, in order';
     }
     $_->leave for @clients;
-    return;
-}
+};
 
-sub keeps_alive {
+check 'keepalives are comments, or positions that have advanced' => sub {
     my $run    = shift;
     my $client = stream($run, channels => 'quiet', path => '/oldest');
     ok $client->read_until(qr/^id: [^\n]+\n\n:\n:\n/m), 'a quiet stream receives comments without a blank line';
@@ -162,10 +135,9 @@ sub keeps_alive {
             'a quiet stream receives its position when that has advanced, once';
     }
     $client->leave;
-    return;
-}
+};
 
-sub is_handled {
+check 'a handler subscribes, pushes and closes', others => leaving => sub {
     my $run    = shift;
     my $server = $run->{server};
     my $client = $server->stream($run->{held}, name => 'h', channels => 'a', before => 1);
@@ -192,20 +164,18 @@ sub is_handled {
     my $leaves = $server->stream($run->{held}, name => 'l', channels => 'a');
     $leaves->leave;
     $server->stats_ok(sub { ($_->{why}{l} // '') eq 'client' }, 'on_close has the reason client after the client left');
-    return;
-}
+};
 
-sub is_dropped {
+check 'a stream whose connection was released stays open', others => leaving => sub {
     my $run    = shift;
     my $client = $run->{server}->stream($run->{held}, name => 'd', channels => 'a', dropped => 1);
     $run->{server}->publish(channel => 'a', from => 7);
     ok $client->read_until(qr/^data: 7/m), 'a stream whose connection was released receives an event';
     $client->leave;
     $run->{server}->stats_ok(sub { $_->{streams} == 0 }, 'the stream is not counted when its client has left');
-    return;
-}
+};
 
-sub comes_whole {
+check 'large events arrive whole' => sub {
     my $run    = shift;
     my @ids    = $run->{server}->publish(channel => 'large', count => 5, bytes => 300_000);
     my $client = stream($run, channels => 'large', id => "$run->{epoch}-0");
@@ -213,10 +183,9 @@ sub comes_whole {
     is_deeply [map { length $_->{data} } @blocks], [(300_000) x 5], 'five large events arrive whole';
     is_deeply [map { $_->{id} } @blocks],          \@ids,           'large events arrive in order';
     $client->leave;
-    return;
-}
+};
 
-sub answers {
+check 'a callback of channels may refuse a request' => sub {
     my $run  = shift;
     my $port = $run->{server}->port;
     for my $row (
@@ -244,10 +213,9 @@ sub answers {
     is_deeply [map { $_->{id} } grep { defined $_->{data} } @blocks], [$ids[1]],
         'a star in a name from a request is not a pattern';
     $client->leave;
-    return;
-}
+};
 
-sub polls {
+check 'a poll ends as soon as its client has something new' => sub {
     my $run    = shift;
     my $server = $run->{server};
     my $begin  = sub {
@@ -292,10 +260,9 @@ sub polls {
     like $stream->header('Cache-Control'), qr/, no-transform\z/, 'nobody is to compress it on the way';
     is $stream->header('Preference-Applied'), undef, 'nothing was asked of it';
     $stream->leave;
-    return;
-}
+};
 
-sub is_served {
+check 'serve returns when the client leaves', alone => sub {
     my $run    = shift;
     my $server = $run->{server};
     my ($id)   = $server->publish(channel => 'f', count => 1);
@@ -317,10 +284,9 @@ sub is_served {
     }
     $server->stats_ok(sub { !$_->{streams} && ($run->{path} ne '/hub' || ($_->{why}{f} // '') eq 'client') },
         'on_close has the reason client after the client left');
-    return;
-}
+};
 
-sub hears_signals {
+check 'a handler of signals publishes while a stream is served', alone => sub {
     my $run    = shift;
     my $server = $run->{server};
     my $pid    = $server->stats->{pid};
@@ -332,10 +298,9 @@ sub hears_signals {
     is_deeply [map { $_->{data} } events($client->text)], [map { "signal $_" } 1 .. 3],
         'events of a handler of signals arrive once, in order';
     $client->leave;
-    return;
-}
+};
 
-sub serves_on {
+check 'ended streams leave a working server without descriptors', leaving => sub {
     my $run    = shift;
     my $count  = $run->{is_alone} ? 3 : 20;    # there it takes a second to notice that a client left
     my $server = $run->{server};
@@ -352,10 +317,9 @@ sub serves_on {
     ok wait_until(sub { descriptors_of($pid) <= $before + 1 }), 'ended streams leave no descriptor open'
         or diag $before, ' ', descriptors_of($pid);
     is $server->ask('/plain'), 'plain', 'the server answers a plain request';
-    return;
-}
+};
 
-sub drains {
+check 'a hub that drains ends its streams' => sub {
     my $run    = shift;
     my $server = $run->{server};
     my $pid    = $server->stats->{pid};
@@ -371,8 +335,7 @@ sub drains {
     is $late->status, 200, 'a stream that begins after drain has the status 200';
     like $late->text, qr/\Aretry: [0-9]+\r?\n\z/, 'a stream that begins after drain receives nothing but a retry';
     is $server->stats->{streams}, 0, 'the hub counts no stream after drain';
-    return;
-}
+};
 
 sub run {
     my ($name, $way, %option) = @_;
@@ -392,29 +355,18 @@ sub run {
         };
         $run->{held}     = $path eq '/hub' ? '/held' : '/filtered-held';
         $run->{is_alone} = !$is_loop && !$is_native;
-        my %meets = (
-            others  => !$run->{is_alone},
-            alone   => $run->{is_alone},
-            leaving => !($name eq 'Feersum' && $path eq '/filtered'),
-        );
-        for my $row (@CONTRACT) {
-            my ($sentence, $check, @needs) = @$row;
-            next if grep { !$meets{$_} } @needs;
-            subtest $sentence => sub { $check->($run) };
-        }
+        my @leaving = $name eq 'Feersum' && $path eq '/filtered' ? () : 'leaving';
+        run_checks($run, $run->{is_alone} ? 'alone' : 'others', @leaving);
         $server->stop;
     };
     return;
 }
 
-run_each(
-    sub {
-        my $name = shift;
-        run($name, 'native');
-        run($name, 'on its writer', native => 0);
-        run($name, 'filtered',      path   => '/filtered');
-    },
-    Testing::Server->names
-);
+run_each [Testing::Server->names] => sub {
+    my $name = shift;
+    run($name, 'native');
+    run($name, 'on its writer', native => 0);
+    run($name, 'filtered',      path   => '/filtered');
+};
 
 done_testing;

@@ -8,7 +8,7 @@ use EventSource::Hub::Process;
 use File::Temp ();
 use IO::Socket::UNIX;
 use Testing::Client;
-use Testing::Deadline  qw($DEADLINE wait_until);
+use Testing::Deadline  qw($DEADLINE eventually_ok wait_until);
 use Testing::Developer qw(needs);
 use Testing::Nginx;
 use Testing::Process;
@@ -154,15 +154,11 @@ subtest 'members and limits' => sub {
     my ($asked,   $second) = asked_by('/events?limited', Cookie => $limited);
     is_deeply [$asked, $second->status], [1, 429], 'one stream more than there may be is the application\'s to refuse';
     $one->leave;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            my ($count, $client) = asked_by('/events?limited', Cookie => $limited);
-            $client->leave;
-            $count == 0 && $client->status == 200;
-        }
-        ),
-        'then there is a place again';
+    eventually_ok $DEADLINE, 'then there is a place again' => sub {
+        my ($count, $client) = asked_by('/events?limited', Cookie => $limited);
+        $client->leave;
+        $count == 0 && $client->status == 200;
+    };
 };
 
 subtest 'every other request is the application\'s' => sub {
@@ -346,14 +342,10 @@ subtest 'an upgrade, and a hub process that is away' => sub {
     $process = hub_process();
     $hub->publish(zoe => 'again');
     my $back;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            ($count, $back) = asked_by('/events', %back);
-            $back->status == 200 && $back->header('Set-Cookie');
-        }
-        ),
-        'the next process serves';
+    eventually_ok $DEADLINE, 'the next process serves' => sub {
+        ($count, $back) = asked_by('/events', %back);
+        $back->status == 200 && $back->header('Set-Cookie');
+    };
     is $count, 1, 'it does not know the tickets of another life: the application is asked';
     my $again = cookies($back, 'session=zoe');
     ($count) = asked_by('/events', Cookie => $again);

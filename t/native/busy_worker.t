@@ -2,6 +2,7 @@
 
 use lib 't/lib';
 use Testing;
+use Testing::Checks   qw(check run_checks);
 use Testing::Deadline qw(wait_until);
 use Testing::Process  qw(is_running);
 use Testing::Server;
@@ -18,6 +19,8 @@ my @SERVERS = (
     ['Twiggy'  => 'loops',  TERM => 'ends'],
     ['Feersum' => 'loops',  TERM => 'ends'],
 );
+
+my %KIND = map { ($_->[0] => $_->[1]) } @SERVERS;
 
 # uWSGI itself kills a worker that does not end: after a minute, unless it is told otherwise.
 my %MORE = (uWSGI => ['--worker-reload-mercy', 1]);
@@ -43,7 +46,7 @@ sub opened {
     return ($client, $client->text =~ $FIRST{$path});
 }
 
-sub spawned_holds_nothing {
+check 'spawn' => sub {
     my $run     = shift;
     my @streams = map { [opened($run, 'spawned')] } 1 .. 3;
     like my $worker = $run->ask('/'), qr/\A\d+\z/, 'the server answers while three handlers loop';
@@ -58,10 +61,9 @@ sub spawned_holds_nothing {
     }
     $first->leave;
     ok wait_until(sub { !is_running($child) }), 'the child ends';
-    return;
-}
+};
 
-sub cannot_be_spawned {
+check 'no spawn' => sub {
     my $run = shift;
     for (1, 2) {
         my $client = $run->get('/cannot');
@@ -71,10 +73,9 @@ sub cannot_be_spawned {
     my $line = qr/busy_worker\.psgi line \d+ runs in its worker in spite of spawn => 1: the stream is not native/;
     ok wait_until(sub { lines($run, $line) }), 'the log says so';
     is lines($run, $line), 1, 'it does so once';
-    return;
-}
+};
 
-sub long_handler_is_reported {
+check 'long', blocks => sub {
     my $run = shift;
     my ($client, $worker) = opened($run, 'ask');
     my $line =
@@ -82,22 +83,21 @@ sub long_handler_is_reported {
     ok wait_until(sub { lines($run, $line) }), 'the log says that a handler holds its worker';
     $client->leave;
     is $run->ask('/'), $worker, 'it ends when is_open returns false';
-    return;
-}
+};
 
-sub sleeping_handler_is_reported {
+check 'asleep', blocks => sub {
     my $run = shift;
     my ($client, $worker) = opened($run, 'asleep');
     $client->leave;
     my $line = qr/occupies worker $worker: it has run for 1 seconds, .*spawn => 1/;
     ok wait_until(sub { lines($run, $line) }), 'the log says so although the client has left';
     is $run->ask('/'), $worker, 'it holds its worker until it returns';
-    return;
-}
+};
 
 # A timer that nothing runs keeps the connection.
-sub timer_is_reported {
-    my ($run, $kind) = @_;
+check 'a timer' => sub {
+    my $run  = shift;
+    my $kind = $KIND{$run->{name}};
     my $line = qr/busy_worker\.psgi line \d+ has returned and its connection is kept: .*no timer .* of AnyEvent/;
     for (1, 2) {
         my $client = $run->get('/timer');
@@ -108,8 +108,17 @@ sub timer_is_reported {
         $client->leave;
     }
     is lines($run, $line), $kind eq 'blocks' ? 1 : 0, $kind eq 'blocks' ? 'once' : 'so the log says nothing';
-    return;
-}
+};
+
+check 'a short job', waits => sub {
+    my $run    = shift;
+    my $client = $run->get('/job');
+    ok $client->read_until(qr/step 1\r/), 'a job begins';
+    kill HUP => $run->{pid};
+    ok $client->read_all, 'the stream ends';
+    like $client->text,  qr/step 50\r/, 'a job that has only begun is finished';
+    like $run->ask('/'), qr/\A\d+\z/,   'another worker answers';
+};
 
 # Leaves a handler that holds the worker.
 sub loop_for_nobody_is_reported {
@@ -134,17 +143,6 @@ sub worker_ends {
     return;
 }
 
-sub job_is_finished {
-    my $run    = shift;
-    my $client = $run->get('/job');
-    ok $client->read_until(qr/step 1\r/), 'a job begins';
-    kill HUP => $run->{pid};
-    ok $client->read_all, 'the stream ends';
-    like $client->text,  qr/step 50\r/, 'a job that has only begun is finished';
-    like $run->ask('/'), qr/\A\d+\z/,   'another worker answers';
-    return;
-}
-
 sub ends_by_signal {
     my ($run, $signal, $what, $path) = @_;
     my ($client, $worker) = opened($run, $path);
@@ -165,17 +163,7 @@ for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
             args    => $MORE{$name} || []
         );
         if (!$seen{$name}++) {
-            subtest 'spawn'    => sub { spawned_holds_nothing($run) };
-            subtest 'no spawn' => sub { cannot_be_spawned($run) };
-            subtest 'long' => sub { long_handler_is_reported($run) }
-                if $kind eq 'blocks';
-            subtest 'asleep' => sub { sleeping_handler_is_reported($run) }
-                if $kind eq 'blocks';
-            subtest 'a timer' => sub { timer_is_reported($run, $kind) };
-            subtest 'a short job' => sub { job_is_finished($run) }
-
-                if $WAITS{$name};
-
+            run_checks($run, $kind, $WAITS{$name} ? 'waits' : ());
             if ($kind eq 'blocks') {
                 my ($signal, $what) = splice @signals, 0, 2;
                 my $worker = loop_for_nobody_is_reported($run);

@@ -64,33 +64,29 @@ sub with_fault {
     return $server->serves_ok;
 }
 
-on_each_server(
-    sub {
-        my $server = shift;
-        for (@GOES_ON) {
-            my ($what, @fault) = @$_;
-            my $goes_on = sub {
-                my $client = shift;
-                ok $client->read_until(qr/^id: 3\r\n.*\r\n\r\n/m), 'the client receives the last event';
-                is_deeply received($client), [1 .. 3], 'the client receives each event once';
-                is $server->ended('hit'), undef, 'the stream stays open';
-            };
-            subtest "the stream stays open after: $what" => sub { with_fault($server, @fault, $goes_on) };
-        }
-        for (@ENDS) {
-            my ($what, @fault) = @$_;
-            my $why  = pop @fault;
-            my $ends = sub {
-                my $client = shift;
-                $server->ended_ok('hit', $why);
-                is_deeply received($client), [], 'the client receives no event';
-            };
-            subtest "the stream ends after: $what" => sub { with_fault($server, @fault, $ends) };
-        }
-    },
-    'Starman',
-    'Feersum'
-);
+on_each_server [qw(Starman Feersum)] => sub {
+    my $server = shift;
+    for (@GOES_ON) {
+        my ($what, @fault) = @$_;
+        my $goes_on = sub {
+            my $client = shift;
+            ok $client->read_until(qr/^id: 3\r\n.*\r\n\r\n/m), 'the client receives the last event';
+            is_deeply received($client), [1 .. 3], 'the client receives each event once';
+            is $server->ended('hit'), undef, 'the stream stays open';
+        };
+        subtest "the stream stays open after: $what" => sub { with_fault($server, @fault, $goes_on) };
+    }
+    for (@ENDS) {
+        my ($what, @fault) = @$_;
+        my $why  = pop @fault;
+        my $ends = sub {
+            my $client = shift;
+            $server->ended_ok('hit', $why);
+            is_deeply received($client), [], 'the client receives no event';
+        };
+        subtest "the stream ends after: $what" => sub { with_fault($server, @fault, $ends) };
+    }
+};
 
 # A reactor that cannot wait ends, and the next stream starts a new one.
 sub replaces_reactor {
@@ -120,14 +116,12 @@ sub replaces_reactor {
     return $server->serves_ok;
 }
 
-on_each_server(
-    sub {
-        my $server = shift;
-        for my $round ('a reactor', 'the next one') {
-            subtest "$round that fails is replaced" => sub { replaces_reactor($server, $round =~ s/ .*//r) };
-        }
+on_each_server sub {
+    my $server = shift;
+    for my $round ('a reactor', 'the next one') {
+        subtest "$round that fails is replaced" => sub { replaces_reactor($server, $round =~ s/ .*//r) };
     }
-);
+};
 
 # epoll, which watches many sockets, refuses one more.
 sub epoll_add_fails {
@@ -159,19 +153,15 @@ sub epoll_modify_fails {
     return $server->rests_ok;
 }
 
-on_each_server(
-    sub {
-        my $server = shift;
-        $server->serves_ok;
-        for my $error (qw(ENOMEM ENOSPC)) {
-            subtest "epoll cannot watch a socket: $error" => sub { epoll_add_fails($server, $error) };
-        }
-        subtest 'epoll cannot be asked whether the socket is writable' => sub { epoll_modify_fails($server) };
-        $server->serves_ok;
-    },
-    'Starman',
-    'Feersum'
-);
+on_each_server [qw(Starman Feersum)] => sub {
+    my $server = shift;
+    $server->serves_ok;
+    for my $error (qw(ENOMEM ENOSPC)) {
+        subtest "epoll cannot watch a socket: $error" => sub { epoll_add_fails($server, $error) };
+    }
+    subtest 'epoll cannot be asked whether the socket is writable' => sub { epoll_modify_fails($server) };
+    $server->serves_ok;
+};
 
 # The first stream of a process: what is refused to the thread that takes it over, where, and how it may fare then. With
 # Feersum it is too late for the writer once its head is out.
@@ -216,7 +206,7 @@ sub first_client {
 
 for (@FIRST) {
     my ($name, @fault) = @$_;
-    on_each_server(sub { first_client($_[0], @fault) }, $name);
+    on_each_server([$name] => sub { first_client($_[0], @fault) });
 }
 
 done_testing;

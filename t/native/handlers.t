@@ -3,6 +3,7 @@
 
 use lib 't/lib';
 use Testing;
+use Testing::Checks   qw(check run_checks);
 use Testing::Deadline qw(wait_until);
 use Testing::Server;
 
@@ -16,7 +17,7 @@ my @SERVERS = (
     ['uWSGI'   => 'blocks', workers => 1],
 );
 
-sub stays_open {
+check 'a kept connection stays open after its handler, and its worker is free' => sub {
     my $run    = shift;
     my @kept   = map  { $run->get('/keep') } 1 .. 3;
     my @opened = grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @kept;
@@ -28,8 +29,7 @@ sub stays_open {
     $_->leave for @kept;
     ends_by($run, $_, 'client') for @kept;
     is $run->ask('/tell?text=hello'), '', 'no stream is open when the clients have left';
-    return;
-}
+};
 
 # Requests to /dispatch run the callbacks, whether the server blocks or not.
 sub ends_by {
@@ -41,7 +41,7 @@ sub ends_by {
     return;
 }
 
-sub sends_buffered_events {
+check 'close sends all buffered events' => sub {
     my $run    = shift;
     my $client = $run->get('/backlog');
     $run->journal_ok($client, qr/^closed$/m, 'the handler closes with eight megabytes buffered');
@@ -52,10 +52,9 @@ sub sends_buffered_events {
     is length $client->text, 128 * (65_536 + length "data: \r\nid: \r\n\r\n") + 9 + 180 + 87,
         'each event arrives whole';
     ends_by($run, $client, 'application');
-    return;
-}
+};
 
-sub ends_by_later_request {
+check 'a later request may end a stream', blocks => sub {
     my $run = shift;
     my @ends =
         (['/act/close', 'a later request closes the stream'], ['/act/forget', 'a later request drops the stream']);
@@ -67,24 +66,13 @@ sub ends_by_later_request {
         ok $client->read_all && $client->complete, 'the stream ends';
         ends_by($run, $client, 'application');
     }
-    return;
-}
-
-my @CONTRACT = (
-    ['a kept connection stays open after its handler, and its worker is free' => \&stays_open],
-    ['close sends all buffered events'                                        => \&sends_buffered_events],
-    ['a later request may end a stream'                                       => \&ends_by_later_request, 'blocks'],
-);
+};
 
 for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
     my ($name, $kind, %option) = @$_;
     subtest $name => sub {
         my $run = Testing::Server->start($name, 't/data/native.psgi', journal => 1, %option);
-        for (@CONTRACT) {
-            my ($sentence, $check, $where) = @$_;
-            subtest $sentence => sub { $check->($run) }
-                if !defined $where || $where eq $kind;
-        }
+        run_checks($run, $kind);
         $run->stop;
     };
 }

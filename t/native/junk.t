@@ -79,16 +79,14 @@ sub idle_descriptors_are_closed {
     return;
 }
 
-on_each_server(
-    sub {
-        my $server = shift;
-        subtest 'bytes that a client sends are read and discarded'    => sub { junk_is_discarded($server) };
-        subtest 'a client that does not stop sending is disconnected' => sub { junk_is_bounded($server) };
-        subtest 'bytes that a client sends lose no event at the end'  => sub { junk_loses_no_event($server) };
-        $server->rests_ok;
-        $server->serves_ok;
-    }
-);
-on_each_server(\&idle_descriptors_are_closed, 'Starman');
+on_each_server sub {
+    my $server = shift;
+    subtest 'bytes that a client sends are read and discarded'    => sub { junk_is_discarded($server) };
+    subtest 'a client that does not stop sending is disconnected' => sub { junk_is_bounded($server) };
+    subtest 'bytes that a client sends lose no event at the end'  => sub { junk_loses_no_event($server) };
+    $server->rests_ok;
+    $server->serves_ok;
+};
+on_each_server([qw(Starman)] => \&idle_descriptors_are_closed);
 
 done_testing;

@@ -77,15 +77,11 @@ sub begins_with_retry {
     return $server->rests_ok;
 }
 
-on_each_server(
-    sub {
-        my $server = shift;
-        subtest 'a quiet stream receives comments'   => sub { quiet_streams($server) };
-        subtest 'a busy stream receives no comments' => sub { busy_streams($server) };
-        subtest 'a stream begins with its retry'     => sub { begins_with_retry($server) };
-    },
-    'Starman',
-    'Feersum'
-);
+on_each_server [qw(Starman Feersum)] => sub {
+    my $server = shift;
+    subtest 'a quiet stream receives comments'   => sub { quiet_streams($server) };
+    subtest 'a busy stream receives no comments' => sub { busy_streams($server) };
+    subtest 'a stream begins with its retry'     => sub { begins_with_retry($server) };
+};
 
 done_testing;

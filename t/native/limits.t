@@ -16,7 +16,7 @@ sub get_limited {
     return $client;
 }
 
-sub refuses_beyond_max_streams {
+on_each_server sub {
     my $server = shift;
     my @client = map { $server->stream(name => "in$_", max_streams => 3) } 1 .. 3;
     my %times;
@@ -51,9 +51,7 @@ sub refuses_beyond_max_streams {
     $_->leave for @client;
     $server->rests_ok;
     return $server->serves_ok;
-}
-
-on_each_server(\&refuses_beyond_max_streams);
+};
 
 subtest 'default_max_streams leaves some descriptors free' => sub {
     my @default = (
@@ -92,7 +90,7 @@ needs(has_command('prlimit') ? undef : 'there is no prlimit here');
 for my $name ('HTTP::Server::PSGI', 'Twiggy', 'Feersum') {
     my %fared;
     for my $free (0 .. $MOST) {
-        on_each_server(sub { push @{$fared{fares($_[0], $free)}}, $free }, $name);
+        on_each_server([$name] => sub { push @{$fared{fares($_[0], $free)}}, $free });
     }
     next if !%fared;    # the server is not here
     note explain { $name => \%fared };

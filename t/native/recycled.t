@@ -3,7 +3,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw(eventually_ok wait_until);
 use Testing::Server   qw(subtest_once);
 use Testing::Server;
 
@@ -111,14 +111,10 @@ subtest_once 'a killed worker ends its own streams only' => sub {
     );
     is scalar(grep { !$_->read_until(qr/data: on\r\n\r\n/) } @{$by_worker{$alive}}), 0,
         'the streams of the other worker receive events';
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            my $pid = eval { $run->ask('/pid') };
-            $pid && $pid ne $dead && $pid ne $alive;
-        }
-        ),
-        'a new worker replaces the killed one';
+    eventually_ok $DEADLINE, 'a new worker replaces the killed one' => sub {
+        my $pid = eval { $run->ask('/pid') };
+        $pid && $pid ne $dead && $pid ne $alive;
+    };
     $run->stop;
 };
 

@@ -193,30 +193,25 @@ sub client_leaves_during_push {
     return $server->ended_ok($name, 'client');
 }
 
-on_each_server(
-    sub {
-        my $server = shift;
-        subtest 'a slow client is disconnected'                          => sub { disconnects_slow_client($server) };
-        subtest 'with drop_oldest a slow client loses its oldest events' => sub { drops_oldest_events($server) };
-        subtest 'an event larger than max_buffered is accepted if nothing is buffered' =>
-            sub { accepts_large_event($server) };
-        subtest 'with drop_oldest an event larger than max_buffered is accepted' =>
-            sub { accepts_large_event($server, on_full => 'drop_oldest') };
-        $server->serves_ok;
-    }
-);
-on_each_server(sub { serves_others_in_time($_[0]) }, 'Starman', 'Feersum');
-on_each_server(
-    sub {
-        my $server = shift;
-        subtest 'a push blocks until the client reads'           => sub { blocks_until_read($server) };
-        subtest 'a signal handler that dies ends a blocked push' => sub { push_is_interrupted($server) };
-        subtest 'a client that leaves ends a blocked push' => sub { client_leaves_during_push($server, 'leaves') };
-        subtest 'a client that resets its connection ends a blocked push' =>
-            sub { client_leaves_during_push($server, 'resets', reset => 1) };
-        $server->serves_ok;
-    },
-    @BLOCKS
-);
+on_each_server sub {
+    my $server = shift;
+    subtest 'a slow client is disconnected'                          => sub { disconnects_slow_client($server) };
+    subtest 'with drop_oldest a slow client loses its oldest events' => sub { drops_oldest_events($server) };
+    subtest 'an event larger than max_buffered is accepted if nothing is buffered' =>
+        sub { accepts_large_event($server) };
+    subtest 'with drop_oldest an event larger than max_buffered is accepted' =>
+        sub { accepts_large_event($server, on_full => 'drop_oldest') };
+    $server->serves_ok;
+};
+on_each_server([qw(Starman Feersum)] => sub { serves_others_in_time($_[0]) });
+on_each_server [@BLOCKS] => sub {
+    my $server = shift;
+    subtest 'a push blocks until the client reads'           => sub { blocks_until_read($server) };
+    subtest 'a signal handler that dies ends a blocked push' => sub { push_is_interrupted($server) };
+    subtest 'a client that leaves ends a blocked push'       => sub { client_leaves_during_push($server, 'leaves') };
+    subtest 'a client that resets its connection ends a blocked push' =>
+        sub { client_leaves_during_push($server, 'resets', reset => 1) };
+    $server->serves_ok;
+};
 
 done_testing;

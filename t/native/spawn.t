@@ -4,6 +4,7 @@
 use lib 't/lib';
 use Testing           qw(native);
 use File::Temp        ();
+use Testing::Checks   qw(check run_checks);
 use Testing::Deadline qw(wait_until);
 use Testing::Process  qw(is_running zombies_of);
 use Testing::Server;
@@ -39,7 +40,7 @@ sub spawned {
     return ($client, $child, $worker);
 }
 
-sub stream_ends_with_child {
+check 'the stream ends with the child' => sub {
     my $run = shift;
     my ($client, $child, $worker) = spawned($run, 'do=counts', qr/data: 1/);
     ok $client->read_all, 'the stream ends';
@@ -51,10 +52,9 @@ sub stream_ends_with_child {
     closed_ok($run, $client, qr/^closed by application in $worker$/m, "the worker's on_close reports the end");
     is scalar(() = $run->journal($client) =~ /^closed/mg), 1,  'it runs once';
     is $run->journal({tag => 'END'}),                      '', 'no END block of the worker runs';
-    return;
-}
+};
 
-sub worker_is_free {
+check 'the worker is free while children run' => sub {
     my $run        = shift;
     my @generators = map { [spawned($run, 'do=generator', qr/data: 5\r/)] } 1 .. 4;
     my $worker     = $generators[0][2];
@@ -68,10 +68,9 @@ sub worker_is_free {
     ok $_->[0]->read_until(qr/data: 20\r/), 'its events arrive'     for @others;
     $_->[0]->leave for @others;
     $run->answers_ok('/children', 0, 'no child is left');
-    return;
-}
+};
 
-sub sleeping_child_ends {
+check 'a child ends when its client leaves' => sub {
     my $run = shift;
     my ($client, $child) = spawned($run, 'do=sleeps', qr/asleep/);
     $client->leave;
@@ -81,10 +80,9 @@ sub sleeping_child_ends {
     $run->journal_ok($client, qr/^asked to end$/m, 'a child that handles SIGTERM is asked first');
     ok wait_until(sub { !is_running($child) }), 'and is killed after the grace';
     $run->answers_ok('/children', 0, 'no child is left');
-    return;
-}
+};
 
-sub children_fail {
+check 'a child that fails ends the stream with an error' => sub {
     my $run = shift;
     my ($client, $child, $worker) = spawned($run, 'do=dies', qr/before/);
     ok $client->read_all, 'the stream ends';
@@ -100,10 +98,9 @@ sub children_fail {
     closed_ok($run, $client, qr/^closed by error in $worker$/m, 'that is the reason error too');
     is $run->journal({tag => 'END'}), '',              'no END block of the worker runs';
     is $run->ask('/plain'),           "plain $worker", 'the worker continues';
-    return;
-}
+};
 
-sub child_forks {
+check 'processes that a child forks' => sub {
     my $run = shift;
     my ($client, undef, $worker) = spawned($run, 'do=forks', qr/before/);
     ok $client->read_all, 'the stream ends';
@@ -112,19 +109,17 @@ sub child_forks {
         'the child continues its stream while processes that it has forked end, in whatever way';
     like $run->log, qr/the spawned handler died: a child of the child/, 'an exception goes to psgi.errors';
     closed_ok($run, $client, qr/^closed by application in $worker$/m, 'the reason is that of the child');
-    return;
-}
+};
 
-sub push_waits_for_client {
+check 'a child whose client reads late' => sub {
     my $run = shift;
     my ($client) = spawned($run, 'do=much', qr/before/);
     $run->journal_ok($client, qr/^a push waits$/m, 'a push waits for a client that reads nothing');
     ok $client->read_all, 'the client reads';
     is scalar(() = $client->text =~ /^data: x{50000}x{50000}\r$/mg), 200, 'it receives all events';
-    return;
-}
+};
 
-sub child_has_its_own {
+check 'a child has its own callbacks and random numbers' => sub {
     my $run = shift;
     my %number =
         map { (spawned($run, 'do=random', qr/data: 0\.\d+/))[0]->text =~ /data: (0\.\d+)/ ? ($1 => 1) : () } 1 .. 3;
@@ -134,10 +129,9 @@ sub child_has_its_own {
     $run->journal_ok($client, qr/^child $child goes on$/m,            'and continues');
     $run->journal_ok($client, qr/^closed by application in $child$/m, 'its own on_close runs in the child');
     closed_ok($run, $client, qr/^closed by application in $worker$/m, "that of the worker runs in the worker");
-    return;
-}
+};
 
-sub number_is_bounded {
+check 'the number of children is bounded' => sub {
     my $run = shift;
     my ($first, $child) = spawned($run, 'do=sleeps&most=1', qr/asleep/);
     my $second = $run->get("/spawn?do=sleeps&most=1&refused=1");
@@ -148,19 +142,17 @@ sub number_is_bounded {
     my ($third) = spawned($run, 'do=sleeps&most=1', qr/asleep/);
     $_->leave for $second, $third;
     $run->answers_ok('/children', 0, 'no child is left');
-    return;
-}
+};
 
-sub child_waits {
+check 'wait in a child' => sub {
     my $run = shift;
     my ($client) = spawned($run, 'do=waits', qr/data: timeout readable timeout/);
     $client->leave;
     $run->journal_ok($client, qr/^waited: gone$/m, 'wait returns gone when the client leaves');
     $run->answers_ok('/children', 0, 'no child is left');
-    return;
-}
+};
 
-sub handler_waits {
+check 'wait in a handler', blocks => sub {
     my $run = shift;
     for my $path ('/waits', '/writer') {
         my $client = $run->get($path);
@@ -169,29 +161,26 @@ sub handler_waits {
         $client->leave;
         $run->journal_ok($client, qr/^then gone$/m, 'wait returns gone when the client leaves');
     }
-    return;
-}
+};
 
-sub loop_is_not_stopped {
+check 'wait in an event loop', loops => sub {
     my $run    = shift;
     my $client = $run->get('/waits');
     ok $client->read_all, 'the stream ends';
     unlike $run->journal($client), qr/^got/m, 'wait throws in an event loop';
-    return;
-}
+};
 
 # The head has been sent, so the child begins at once.
-sub head_is_sent {
+check 'spawn when the head is sent', late => sub {
     my $run    = shift;
     my $client = $run->get('/later?do=counts');
     ok $client->read_all, 'the stream ends';
     my ($child) = $run->journal_ok($client, qr/^child (\d+)$/m, 'the child runs');
     $run->journal_ok($client, qr/^spawned $child from/m, 'spawn returns its process id from a timer');
-    return;
-}
+};
 
 # The handler returns when the client has left, so the head is never sent.
-sub client_leaves_before_head {
+check 'a client that leaves before the head is sent', late => sub {
     my $run    = shift;
     my $log    = $run->log;
     my $folder = File::Temp->newdir;
@@ -204,10 +193,9 @@ sub client_leaves_before_head {
     closed_ok($run, $client, qr/^closed by client in/m, "the worker's on_close reports the reason client");
     $run->answers_ok('/children', 0, 'no child is promised any more');
     is $run->log, $log, 'nothing is logged';
-    return;
-}
+};
 
-sub child_waits_until_all_is_sent {
+check 'a client that reads late', late => sub {
     my $run    = shift;
     my $client = $run->get('/spawn?do=counts&much=8000000');
     my (undef, $worker) = $run->journal_ok($client, qr/^spawned (later) from (\d+)$/m, 'spawn returns');
@@ -216,36 +204,16 @@ sub child_waits_until_all_is_sent {
     unlike $run->journal($client), qr/^child/m, 'the child has not begun: the client reads nothing';
     ok $client->read_all, 'the client reads';
     like $client->text, qr/x\r\n\r\ndata: 1\r\n\r\ndata: 2\r\n\r\ndata: 3\r\n\r\n\z/, q(then come the child's events);
-    return;
-}
+};
 
-sub promised_child_fails {
+check 'a promised child that cannot be started', late => sub {
     my $run    = shift;
     my $client = $run->get('/spawn?do=counts&fails=1');
     ok $client->read_all, 'the stream ends';
     closed_ok($run, $client, qr/^closed by error in/m, 'the reason is error');
     like $run->log, qr/Connection: spawn: no child: /, 'the log says why';
     $run->answers_ok('/children', 0, 'there is no child');
-    return;
-}
-
-my @CHECKS = (
-    ['the stream ends with the child'                   => \&stream_ends_with_child],
-    ['the worker is free while children run'            => \&worker_is_free],
-    ['a child ends when its client leaves'              => \&sleeping_child_ends],
-    ['a child that fails ends the stream with an error' => \&children_fail],
-    ['processes that a child forks'                     => \&child_forks],
-    ['a child whose client reads late'                  => \&push_waits_for_client],
-    ['a child has its own callbacks and random numbers' => \&child_has_its_own],
-    ['the number of children is bounded'                => \&number_is_bounded],
-    ['wait in a child'                                  => \&child_waits],
-    ['wait in a handler'                                => \&handler_waits,                 'blocks'],
-    ['wait in an event loop'                            => \&loop_is_not_stopped,           'loops'],
-    ['spawn when the head is sent'                      => \&head_is_sent,                  'late'],
-    ['a client that leaves before the head is sent'     => \&client_leaves_before_head,     'late'],
-    ['a client that reads late'                         => \&child_waits_until_all_is_sent, 'late'],
-    ['a promised child that cannot be started'          => \&promised_child_fails,          'late'],
-);
+};
 
 for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
     my ($name, $kind, %option) = @$_;
@@ -253,11 +221,7 @@ for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
         my %env = (CALLBACKS_WRITER => 1);
         $is_late = $kind eq 'late';
         my $run = Testing::Server->start($name, 't/data/callbacks.psgi', journal => 1, env => \%env, %option);
-        for (@CHECKS) {
-            my ($sentence, $check, $where) = @$_;
-            subtest $sentence => sub { $check->($run) }
-                if !$where || $where eq $kind;
-        }
+        run_checks($run, $kind);
         $run->stop;
     };
 }

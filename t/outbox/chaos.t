@@ -17,21 +17,18 @@ Testing::Server->require_or_skip_all('Starman');
 
 my %class = map { ($_->name => $_) } Testing::Database->classes;
 
-run_each(
-    sub {
-        my $class = $class{$_[0]};
-        $class->require_or_skip_all;
-        my $run = Testing::OutboxChaos->new(
-            clients      => $CLIENTS / keys %class,
-            database     => $class->start,
-            seed         => $SEED,
-            transactions => int $TRANSACTIONS / keys %class,
-        );
-        my @wrong = $run->wrong;
-        is "@wrong", '', 'each client receives what was committed, once and in its order' or diag $run->log;
-        note $_ for $run->figures;
-    },
-    sort keys %class
-);
+run_each [sort keys %class] => sub {
+    my $class = $class{$_[0]};
+    $class->require_or_skip_all;
+    my $run = Testing::OutboxChaos->new(
+        clients      => $CLIENTS / keys %class,
+        database     => $class->start,
+        seed         => $SEED,
+        transactions => int $TRANSACTIONS / keys %class,
+    );
+    my @wrong = $run->wrong;
+    is "@wrong", '', 'each client receives what was committed, once and in its order' or diag $run->log;
+    note $_ for $run->figures;
+};
 
 done_testing;

@@ -3,9 +3,10 @@
 use lib 't/lib';
 use Encode qw(decode);
 use Testing;
+use Testing::Checks qw(check run_checks);
 use Testing::CommandLine;
 use Testing::Database;
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Deadline qw($DEADLINE eventually_ok wait_until);
 use Testing::Errors   qw(error_of);
 use Testing::Outbox;
 use Testing::SideBySide qw(run_each);
@@ -96,7 +97,7 @@ sub form_ok {
     return;
 }
 
-sub transactions_ok {
+check 'transactions' => sub {
     my $outbox = shift;
     my $dbh    = $outbox->database->connect;
     my $write  = sub { $outbox->outbox->publish($dbh, transactions => $_[0]) };
@@ -118,11 +119,10 @@ sub transactions_ok {
     $write->('three');
     is_deeply [map { $_->{data} } $outbox->events(3, 'transactions')], [qw(one two three)],
         'a row without a transaction is one of its own';
-    return;
-}
+};
 
 # What committed tells the follower is no event of the application.
-sub hints_ok {
+check 'hints', MariaDB => sub {
     my $outbox = shift;
     my ($hub, $dbh) = ($outbox->hub, $outbox->database->connect);
     my $before = $hub->stats->{published};
@@ -135,10 +135,9 @@ sub hints_ok {
     is_deeply [grep { $_->{channel} =~ /EventSource/ } @events], [], 'and no hint';
     unlike $outbox->run_hub('channels')->{out}, qr/EventSource/, 'no list has their channel';
     $dbh->do('DELETE FROM eventsource_outbox');
-    return;
-}
+};
 
-sub wrong_ok {
+check 'wrong arguments' => sub {
     my $outbox = shift;
     my $dbh    = $outbox->database->connect;
     my $rows   = $outbox->stats->{waiting};
@@ -170,11 +169,10 @@ sub wrong_ok {
     is_deeply [$@->field, $@->file, $@->line], ['event', $0, __LINE__ - 1], "at the caller's line" or diag $@;
     like error_of(sub { $outbox->outbox->publish('dbh', c => 'x') }), qr/invalid dbh/, 'no handle';
     is $outbox->stats->{waiting}, $rows, 'nothing is written';
-    return;
-}
+};
 
 # A row that SQL has written is checked by the table. What it cannot check, the hub refuses.
-sub sql_ok {
+check 'rows of SQL' => sub {
     my $outbox = shift;
     my $dbh    = $outbox->database->connect;
     my $insert = sub {
@@ -229,8 +227,7 @@ sub sql_ok {
     ok wait_until($DEADLINE, sub { $outbox->stats->{dead_letters} == 1 && !$outbox->stats->{waiting} }),
         'a row that is not mended is a dead letter again';
     $dbh->do('DELETE FROM eventsource_outbox WHERE state = 2');
-    return;
-}
+};
 
 # Rows that the table does not check, or whose producer has turned the checks off.
 my %TOKENS = (
@@ -245,8 +242,9 @@ my %UNCHECKED = (
     SQLite  => 'PRAGMA ignore_check_constraints = ON',
 );
 
-sub hostile_ok {
-    my ($outbox, $kind) = @_;
+check 'hostile rows' => sub {
+    my $outbox   = shift;
+    my $kind     = $outbox->database->name;
     my $dbh      = $outbox->database->connect;
     my $follower = $outbox->follow;
     my $insert   = 'INSERT INTO eventsource_outbox (token, channel, data) VALUES ';
@@ -276,8 +274,7 @@ sub hostile_ok {
     is scalar(() = $follower->log =~ /may lose commits/g), defined $caution ? 1 : 0,
         'the log has a caution of the database once';
     $dbh->do('DELETE FROM eventsource_outbox WHERE state = 2');
-    return;
-}
+};
 
 # A trigger that refuses to delete a row, and one that does nothing instead, where there is such a thing.
 my %TRIGGERS = (
@@ -297,10 +294,11 @@ my %TRIGGERS = (
 );
 
 # Rows that the database does not delete: they are published and dead letters, and hold up no others.
-sub held_ok {
-    my ($outbox, $kind) = @_;
-    my $dbh  = $outbox->database->connect;
-    my @held = $kind eq 'MariaDB' ? 'held' : qw(held kept);
+check 'rows that the database does not delete' => sub {
+    my $outbox = shift;
+    my $kind   = $outbox->database->name;
+    my $dbh    = $outbox->database->connect;
+    my @held   = $kind eq 'MariaDB' ? 'held' : qw(held kept);
     $dbh->do($_) for @{$TRIGGERS{$kind}};
     $outbox->outbox->publish($dbh, held => $_) for 'before', @held, 'after';
     my $follower = $outbox->follow;
@@ -315,11 +313,10 @@ sub held_ok {
         'and the log has the remedy';
     $dbh->do('DROP TRIGGER hold' . ($kind eq 'PostgreSQL' ? ' ON eventsource_outbox' : ''));
     $dbh->do('DELETE FROM eventsource_outbox WHERE state = 2');
-    return;
-}
+};
 
 # A row that stays for some seconds, and one that is published once.
-sub kept_ok {
+check 'rows that are kept, and rows that are published once' => sub {
     my $outbox   = shift;
     my $dbh      = $outbox->database->connect;
     my $follower = $outbox->follow('--keep', 3600);
@@ -332,11 +329,10 @@ sub kept_ok {
     $follower = $outbox->follow('--keep', 0.01);
     ok wait_until($DEADLINE, sub { !$dbh->selectrow_array('SELECT count(*) FROM eventsource_outbox') }),
         'and deleted when their time is over';
-    return;
-}
+};
 
 # Somebody deletes the row of the lease.
-sub lost_lease_ok {
+check 'a lost lease' => sub {
     my $outbox = shift;
     my $dbh    = $outbox->database->connect;
     for my $when ('while the follower runs', 'before it starts') {
@@ -351,11 +347,10 @@ sub lost_lease_ok {
             or diag $follower->log;
         unlike $follower->log, qr/another process|takes nothing/, 'the follower inserts it and follows';
     }
-    return;
-}
+};
 
 # A follower that does not look by itself. Rows of SQL, and those of another object, are committed, too.
-sub committed_ok {
+check 'committed', MariaDB => sub {
     my $outbox   = shift;
     my $dbh      = $outbox->database->connect;
     my $follower = $outbox->follow(qw(--poll 1000 --lease 3000));
@@ -365,27 +360,18 @@ sub committed_ok {
         EventSource::Outbox->new(hub => $outbox->hub)->committed;
         ok $outbox->wait_until_empty, 'an object that has written nothing tells it so';
     }
-    return;
-}
+};
 
-sub takeover_ok {
+check 'a takeover' => sub {
     my $outbox = shift;
     my $dbh    = $outbox->database->connect;
     my ($first, $second) = map { $outbox->follow('--lease', 1) } 1 .. 2;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            1 == grep { $_->log =~ /this process follows/ } $first, $second;
-        }
-        ),
-        'one of two follows';
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            1 == grep { $_->log =~ /another process follows/ } $first, $second;
-        }
-        ),
-        'the other says so';
+    eventually_ok $DEADLINE, 'one of two follows' => sub {
+        1 == grep { $_->log =~ /this process follows/ } $first, $second;
+    };
+    eventually_ok $DEADLINE, 'the other says so' => sub {
+        1 == grep { $_->log =~ /another process follows/ } $first, $second;
+    };
     ($first, $second) = ($second, $first) if $second->log =~ /this process follows/;
     kill STOP => -$first->pid;
     $outbox->outbox->publish($dbh, takeover => 'while the first one is stopped');
@@ -399,32 +385,19 @@ sub takeover_ok {
     $second->stop;
     $outbox->outbox->publish($dbh, takeover => 'again');
     is scalar(() = $outbox->events(3, 'takeover')), 3, 'it follows again when the other one has ended';
-    return;
-}
+};
 
 my %class = map { ($_->name => $_) } Testing::Database->classes;
 
-run_each(
-    sub {
-        my $class = $class{$_[0]};
-        $class->require_or_skip_all;
-        my $database = $class->start;
-        same_events_ok($database);
-        same_events_ok($database, show_channel => $_) for qw(data event);
-        form_ok($database) if $class->name eq 'SQLite';
-        my $outbox = Testing::Outbox->new($database, $shell, hub => lc $class->name);
-        transactions_ok($outbox);
-        hints_ok($outbox) if $class->name eq 'MariaDB';
-        wrong_ok($outbox);
-        sql_ok($outbox);
-        hostile_ok($outbox, $class->name);
-        held_ok($outbox, $class->name);
-        kept_ok($outbox);
-        lost_lease_ok($outbox);
-        committed_ok($outbox) if $class->name eq 'MariaDB';
-        takeover_ok($outbox);
-    },
-    sort keys %class
-);
+run_each [sort keys %class] => sub {
+    my $class = $class{$_[0]};
+    $class->require_or_skip_all;
+    my $database = $class->start;
+    same_events_ok($database);
+    same_events_ok($database, show_channel => $_) for qw(data event);
+    form_ok($database) if $class->name eq 'SQLite';
+    my $outbox = Testing::Outbox->new($database, $shell, hub => lc $class->name);
+    run_checks($outbox, $class->name);
+};
 
 done_testing;

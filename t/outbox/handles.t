@@ -6,6 +6,7 @@ use EventSource::Hub;
 use EventSource::Outbox;
 use EventSource::XS::Doctor::Check::Outbox;
 use EventSource::XS::Outbox::Row;
+use Testing::Checks qw(check run_checks);
 use Testing::Database;
 use Testing::Errors qw(error_ok error_of);
 use Testing::Outbox;
@@ -96,84 +97,10 @@ sub attributes_ok {
     return;
 }
 
-# In the zone of the server an hour comes twice on that day.
-sub repeated_hour_ok {
-    my $producer = shift->connect;
-    my $begin    = 1_792_890_000 - 1800;    # 2026-10-25, 02:30 the first time
-    for my $at ($begin, $begin + 3600) {
-        $producer->do("SET timestamp = $at");
-        $outbox->publish($producer, c => 'x');
-        EventSource::XS::Outbox::Database->class_for($producer)->new(table => 'eventsource_outbox', dbh => $producer)
-            ->acquire_lease('holder', 10);
-        $producer->do('SET timestamp = ' . ($at + 5));
-        my $stats = $outbox->stats($producer);
-        is_deeply [@$stats{qw(oldest_age follower)}], [5, 'holder'],
-            'ages and the lease are those of a clock without zones';
-        $producer->do('DELETE FROM eventsource_outbox');
-    }
-    return;
-}
-
 # How far the log of InnoDB is written, and how far it is on the disk.
 sub log_of {
     my %status = map { @$_ } @{$_[0]->selectall_arrayref(q{SHOW GLOBAL STATUS LIKE 'Innodb_lsn%'})};
     return @status{qw(Innodb_lsn_current Innodb_lsn_flushed)};
-}
-
-# Rows of a commit that is visible, and not on the disk.
-sub durable_ok {
-    my $dbh   = shift->connect;
-    my $table = table_of($dbh);
-    $dbh->do('SET GLOBAL innodb_flush_log_at_trx_commit = 0');
-    $outbox->publish($dbh, c => 'x');
-    my ($written) = log_of($dbh);
-    $dbh->do('SET GLOBAL innodb_flush_log_at_trx_commit = 1');    # the default
-    is scalar(() = $table->waiting(10)), 1, 'a follower reads the row';
-    cmp_ok + (log_of($dbh))[1], '>=', $written, 'when no crash undoes its commit';
-    $dbh->do('DELETE FROM eventsource_outbox');
-    return;
-}
-
-# A number that no number of some perls is.
-sub large_number_ok {
-    my $dbh    = shift->connect;
-    my $number = '1152921504606846977';
-    my $kind   = $dbh->{Driver}{Name} eq 'Pg' ? 'OVERRIDING SYSTEM VALUE' : '';
-    $dbh->do("INSERT INTO eventsource_outbox (id, channel, data, state) $kind VALUES ($number, 'c', 'x', 2)");
-    is $outbox->retry($dbh, $number), 1, 'a row with a large number waits again';
-    $dbh->do('DELETE FROM eventsource_outbox');
-    error_ok($_ // 'undef', 'invalid', 'id', sub { $outbox->retry($dbh, $_) }) for undef, "1\n";
-    return;
-}
-
-# A file of SQLite that is moved over the one that is open, and one whose texts are not UTF-8.
-sub files_ok {
-    my $database = shift;
-    my $table    = table_of($database->connect);
-    ok $table->acquire_lease('holder', 10), 'the file is that of before';
-    my $new = DBI->connect('dbi:SQLite:dbname=' . $database->path . '.new', '', '', {RaiseError => 1, PrintError => 0});
-    $new->do(q{PRAGMA encoding = 'UTF-16'});
-    like error_of(sub { Testing::Outbox->create_tables($new, $outbox) }), qr/failed: database_has_encoding_UTF_8/,
-        'a database of UTF-16 takes no tables';
-    like error_of(sub { $outbox->publish($new, c => 'x') }), qr/failed: database_has_encoding_UTF_8/, 'and no row';
-    rename $database->path . '.new', $database->path or die $!;
-    like error_of(sub { $table->acquire_lease('holder', 10) }), qr/another file has taken the place/,
-        'a follower notices that another file has its place';
-    return;
-}
-
-# A server that follows another one answers, and takes nothing.
-sub standby_ok {
-    my $database = shift;
-    open my $file, '>', $database->file('data/standby.signal') or die $!;
-    $database->restart;
-    like error_of(sub { table_of($database->connect) }),
-        qr/^this is a standby server: the DSN must lead to the primary/,
-        'a standby server is named';
-    my ($finding) = EventSource::XS::Doctor::Check::Outbox->findings(
-        {connect_database => sub { $database->connect }, table => 'eventsource_outbox'});
-    like $finding->{remedy}, qr/^The DSN must lead to the primary server/, 'the doctor says so, too';
-    return;
 }
 
 # An error of the database is an exception, whatever the handle makes of errors.
@@ -187,25 +114,20 @@ sub errors_ok {
     return;
 }
 
-# A follower needs no right to insert: without it, it says what is to be done.
-sub lost_lease_ok {
-    my $database = shift;
-    my $dbh      = $database->connect;
-    $dbh->do('DELETE FROM eventsource_outbox_follower');
-    $database->create_user(follower => map { "SELECT, UPDATE, DELETE ON $_" }
-            qw(eventsource_outbox eventsource_outbox_follower));
-    my $insert = qr/INSERT INTO eventsource_outbox_follower \(id\) VALUES \(1\)/;
-    like error_of(sub { table_of($database->connect_as('follower')) }),
-        qr/eventsource_outbox_follower was deleted, and cannot be inserted \(.*denied.*\): have its owner run $insert/,
-        'the row of the lease is deleted';
-    $dbh->do('INSERT INTO eventsource_outbox_follower (id) VALUES (1)');
-    ok table_of($database->connect_as('follower'))->acquire_lease('holder', 1), 'and inserted by hand';
-    return;
-}
+# A number that no number of some perls is.
+check 'a large number' => sub {
+    my $dbh    = shift->connect;
+    my $number = '1152921504606846977';
+    my $kind   = $dbh->{Driver}{Name} eq 'Pg' ? 'OVERRIDING SYSTEM VALUE' : '';
+    $dbh->do("INSERT INTO eventsource_outbox (id, channel, data, state) $kind VALUES ($number, 'c', 'x', 2)");
+    is $outbox->retry($dbh, $number), 1, 'a row with a large number waits again';
+    $dbh->do('DELETE FROM eventsource_outbox');
+    error_ok($_ // 'undef', 'invalid', 'id', sub { $outbox->retry($dbh, $_) }) for undef, "1\n";
+};
 
 # A lease is as long as its holder says. Where the database notifies, whoever does not read rows is not notified: a driver keeps
 # each notification until it is taken.
-sub leases_ok {
+check 'leases' => sub {
     my $database = shift;
     my ($long, $short) = map { table_of($database->connect) } 1 .. 2;
     my $listens = sub {
@@ -224,8 +146,7 @@ sub leases_ok {
     $short->{dbh}->do('UPDATE eventsource_outbox_follower SET held_until = held_until + 10');
     ok $long->acquire_lease('long', 60), 'nor does it wait for a lease from before the clock was set back';
     $long->release_lease('long');
-    return;
-}
+};
 
 # Rows that are kept are not read: each database says which index it takes.
 my %PLAN = (
@@ -249,11 +170,12 @@ my %PLAN = (
     ],
 );
 
-sub plans_ok {
-    my ($database, $kind) = @_;
-    my $dbh   = $database->connect;
-    my $table = table_of($dbh, keep => 3600);
-    my $row   = "('news', 'x', 1, " . $table->timestamp . ')';
+check 'plans of queries' => sub {
+    my $database = shift;
+    my $kind     = $database->name;
+    my $dbh      = $database->connect;
+    my $table    = table_of($dbh, keep => 3600);
+    my $row      = "('news', 'x', 1, " . $table->timestamp . ')';
     $dbh->do('INSERT INTO eventsource_outbox (channel, data, state, finished) VALUES ' . join ', ', ($row) x 2_000);
     $dbh->do($kind eq 'MariaDB' ? 'ANALYZE TABLE eventsource_outbox' : 'ANALYZE');
     my @asked;
@@ -274,18 +196,83 @@ sub plans_ok {
     is $table->expire(3600), 1000, 'old rows go, at most 1000 at once';
     is $table->expire(3600), 0,    'and no others';
     $dbh->do('DELETE FROM eventsource_outbox');
-    return;
-}
+};
 
-# Bytes that are UTF-8 for Perl only: a character above Unicode, and one of CESU-8.
-subtest 'bytes of a database' => sub {
-    my $row = {channel => 'c', token => 't', data => "b\xF4\x90\x80\x80 \xED\xA0\xBD\xED\xB8\x80"};
-    is_deeply [publications($row)], [[c => {data => "b\x{FFFD} \x{FFFD}\x{FFFD}"}]],
-        'what no UTF-8 has becomes U+FFFD, as in a publish';
+# A follower needs no right to insert: without it, it says what is to be done.
+check 'a lost lease', users => sub {
+    my $database = shift;
+    my $dbh      = $database->connect;
+    $dbh->do('DELETE FROM eventsource_outbox_follower');
+    $database->create_user(follower => map { "SELECT, UPDATE, DELETE ON $_" }
+            qw(eventsource_outbox eventsource_outbox_follower));
+    my $insert = qr/INSERT INTO eventsource_outbox_follower \(id\) VALUES \(1\)/;
+    like error_of(sub { table_of($database->connect_as('follower')) }),
+        qr/eventsource_outbox_follower was deleted, and cannot be inserted \(.*denied.*\): have its owner run $insert/,
+        'the row of the lease is deleted';
+    $dbh->do('INSERT INTO eventsource_outbox_follower (id) VALUES (1)');
+    ok table_of($database->connect_as('follower'))->acquire_lease('holder', 1), 'and inserted by hand';
+};
+
+# In the zone of the server an hour comes twice on that day.
+check 'an hour that comes twice', MariaDB => sub {
+    my $producer = shift->connect;
+    my $begin    = 1_792_890_000 - 1800;    # 2026-10-25, 02:30 the first time
+    for my $at ($begin, $begin + 3600) {
+        $producer->do("SET timestamp = $at");
+        $outbox->publish($producer, c => 'x');
+        EventSource::XS::Outbox::Database->class_for($producer)->new(table => 'eventsource_outbox', dbh => $producer)
+            ->acquire_lease('holder', 10);
+        $producer->do('SET timestamp = ' . ($at + 5));
+        my $stats = $outbox->stats($producer);
+        is_deeply [@$stats{qw(oldest_age follower)}], [5, 'holder'],
+            'ages and the lease are those of a clock without zones';
+        $producer->do('DELETE FROM eventsource_outbox');
+    }
+};
+
+# Rows of a commit that is visible, and not on the disk.
+check 'a commit that is not on the disk', MariaDB => sub {
+    my $dbh   = shift->connect;
+    my $table = table_of($dbh);
+    $dbh->do('SET GLOBAL innodb_flush_log_at_trx_commit = 0');
+    $outbox->publish($dbh, c => 'x');
+    my ($written) = log_of($dbh);
+    $dbh->do('SET GLOBAL innodb_flush_log_at_trx_commit = 1');    # the default
+    is scalar(() = $table->waiting(10)), 1, 'a follower reads the row';
+    cmp_ok + (log_of($dbh))[1], '>=', $written, 'when no crash undoes its commit';
+    $dbh->do('DELETE FROM eventsource_outbox');
+};
+
+# A server that follows another one answers, and takes nothing.
+check 'a standby server', PostgreSQL => sub {
+    my $database = shift;
+    open my $file, '>', $database->file('data/standby.signal') or die $!;
+    $database->restart;
+    like error_of(sub { table_of($database->connect) }),
+        qr/^this is a standby server: the DSN must lead to the primary/,
+        'a standby server is named';
+    my ($finding) = EventSource::XS::Doctor::Check::Outbox->findings(
+        {connect_database => sub { $database->connect }, table => 'eventsource_outbox'});
+    like $finding->{remedy}, qr/^The DSN must lead to the primary server/, 'the doctor says so, too';
+};
+
+# A file of SQLite that is moved over the one that is open, and one whose texts are not UTF-8.
+check 'files', SQLite => sub {
+    my $database = shift;
+    my $table    = table_of($database->connect);
+    ok $table->acquire_lease('holder', 10), 'the file is that of before';
+    my $new = DBI->connect('dbi:SQLite:dbname=' . $database->path . '.new', '', '', {RaiseError => 1, PrintError => 0});
+    $new->do(q{PRAGMA encoding = 'UTF-16'});
+    like error_of(sub { Testing::Outbox->create_tables($new, $outbox) }), qr/failed: database_has_encoding_UTF_8/,
+        'a database of UTF-16 takes no tables';
+    like error_of(sub { $outbox->publish($new, c => 'x') }), qr/failed: database_has_encoding_UTF_8/, 'and no row';
+    rename $database->path . '.new', $database->path or die $!;
+    like error_of(sub { $table->acquire_lease('holder', 10) }), qr/another file has taken the place/,
+        'a follower notices that another file has its place';
 };
 
 # A version of SQLite that may lose commits.
-sub caution_ok {
+check 'a version that may lose commits', SQLite => sub {
     my $database = shift;
     my $caution  = qr/^SQLite 3[.][0-9.]+ may lose commits with journal_mode = WAL .*use 3.51.3 or newer/;
     for my $version (qw(3.40.1 3.44.5 3.44.6 3.50.6 3.50.7 3.51.2 3.51.3 3.52.0)) {
@@ -295,14 +282,14 @@ sub caution_ok {
     }
     my $table = EventSource::XS::Outbox::Database::SQLite->new(dbh => Testing::Versioned->new('3.40.1', 'delete'));
     is $table->caution, undef, 'without a WAL there is nothing to say';
-    return;
-}
+};
 
-my %also = (
-    MariaDB    => sub { repeated_hour_ok(@_); durable_ok(@_) },
-    PostgreSQL => \&standby_ok,
-    SQLite     => sub { files_ok(@_); caution_ok(@_) },
-);
+# Bytes that are UTF-8 for Perl only: a character above Unicode, and one of CESU-8.
+subtest 'bytes of a database' => sub {
+    my $row = {channel => 'c', token => 't', data => "b\xF4\x90\x80\x80 \xED\xA0\xBD\xED\xB8\x80"};
+    is_deeply [publications($row)], [[c => {data => "b\x{FFFD} \x{FFFD}\x{FFFD}"}]],
+        'what no UTF-8 has becomes U+FFFD, as in a publish';
+};
 
 # So that InnoDB notes what is on the disk.
 my %OPTIONS = (MariaDB => [config => {'innodb-flush-method' => 'fsync'}]);
@@ -324,11 +311,7 @@ for my $class (Testing::Database->classes) {
         my $idle = $database->connect(Callbacks => {do => sub { undef $_; return }});
         is error_of(sub { $outbox->publish($idle, c => 'x') }), 'refused', 'a row that is not written is an exception';
         like $@, qr/the table eventsource_outbox has taken no row.* at \Q$0\E line/, 'which says so';
-        large_number_ok($database);
-        leases_ok($database);
-        plans_ok($database, $class->name);
-        lost_lease_ok($database) if $database->can('create_user');
-        $also{$class->name}->($database);
+        run_checks($database, $class->name, $database->can('create_user') ? 'users' : ());
     };
 }
 

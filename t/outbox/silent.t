@@ -7,7 +7,7 @@ use Testing::CommandLine;
 use Testing::Database;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outbox;
-use Testing::Process qw(children_of is_running suspend);
+use Testing::Process qw(children_of none_runs suspend);
 use Testing::Program;
 use Testing::Server;
 use Testing::SideBySide qw(run_each);
@@ -67,13 +67,7 @@ sub program_ok {
     my @running = map { $_->pids } $follower, $patient;
     kill TERM => $_->pid for $follower, $patient;
     ok wait_until($DEADLINE, sub { $follower->has_ended && $patient->has_ended }), 'both end while nothing answers';
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            !grep { is_running($_) } @running;
-        }
-        ),
-        'with all their processes';
+    ok wait_until($DEADLINE, sub { none_runs(@running) }),                         'with all their processes';
     is_deeply [map { $_->{status} } $follower, $patient], [0, 0], 'regularly';
     kill CONT => @pids;
     return;
@@ -106,17 +100,14 @@ sub worker_ok {
 
 my %class = map { $_->name => $_ } grep { $_->can('kill') } Testing::Database->classes;
 
-run_each(
-    sub {
-        my $class = $class{$_[0]};
-        $class->require_or_skip_all;
-        my $database = $class->start;
-        my $shell    = Testing::CommandLine->new;
-        my $outbox   = Testing::Outbox->new($database, $shell, hub => 'worker');
-        program_ok($outbox, $database, $shell);
-        worker_ok($outbox, $database);
-    },
-    sort keys %class
-);
+run_each [sort keys %class] => sub {
+    my $class = $class{$_[0]};
+    $class->require_or_skip_all;
+    my $database = $class->start;
+    my $shell    = Testing::CommandLine->new;
+    my $outbox   = Testing::Outbox->new($database, $shell, hub => 'worker');
+    program_ok($outbox, $database, $shell);
+    worker_ok($outbox, $database);
+};
 
 done_testing;

@@ -55,17 +55,15 @@ sub message {
     return {map { ($_ => rand > 0.8 ? undef : text()) } grep { rand > 0.5 } qw(event id data retry unknown)};
 }
 
-draw(
-    sub {
-        my @pushes = map {
-            [map { message() } 1 .. rand 4]
-        } 1 .. rand 4;
-        my (undef, $writer) = response_to(@pushes);
-        is $writer->kept, on_the_wire(join '', map { plain_push(@$_) } @pushes),
-            'random pushes send the same as the plain twin'
-            or diag explain \@pushes;
-    }
-);
+draw sub {
+    my @pushes = map {
+        [map { message() } 1 .. rand 4]
+    } 1 .. rand 4;
+    my (undef, $writer) = response_to(@pushes);
+    is $writer->kept, on_the_wire(join '', map { plain_push(@$_) } @pushes),
+        'random pushes send the same as the plain twin'
+        or diag explain \@pushes;
+};
 is_deeply [map { s/ at .*//sr } @warnings], [q(EventSource::XS: push ignores the unknown field 'unknown')],
     'the only warning is of an unknown field';
 

@@ -2,6 +2,7 @@
 
 use lib 't/lib';
 use Testing;
+use Testing::Checks qw(check run_checks);
 use Testing::Client;
 use Testing::Deadline qw(wait_until);
 use JSON::PP          ();
@@ -49,17 +50,10 @@ sub events {
     return [grep { /^data:/m && !/^event: position$/m } split /\n\n/, $_[0]->text];
 }
 
-sub on_server {
-    my ($name, $test) = @_;
-    subtest $name => sub {
-        my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', workers => 1);
-        $test->($server, $name);
-        $server->stop;
-    };
-    return;
-}
+# The id of an event that has another one after it.
+my $read;
 
-sub subscribers_receive_the_events_of_their_node {
+check 'subscribers receive the events of their node' => sub {
     my $server = shift;
     my @news   = map { subscriber($server, '/eventsource/news') } 1, 2;
     my $other  = subscriber($server, '/eventsource/weather');
@@ -85,20 +79,19 @@ sub subscribers_receive_the_events_of_their_node {
     like $other->text, qr/^id: \Q$rain\E$/m, 'the event of the other node has its id';
     is scalar @{events($other)}, 1, 'the subscriber of the other node receives one event';
     $_->leave for @news, $other;
-    return $ids[1];
-}
+    $read = $ids[1];
+};
 
-sub a_subscriber_that_reconnects_receives_what_it_missed {
-    my ($server, $id) = @_;
-    my $back = subscriber($server, '/eventsource/news', headers => ['Last-Event-ID' => $id]);
+check 'a subscriber that reconnects receives what it missed' => sub {
+    my $server = shift;
+    my $back   = subscriber($server, '/eventsource/news', headers => ['Last-Event-ID' => $read]);
     ok $back->read_until(qr/data: perl\n(?:.+\n)*\n/),
         'a subscriber that reconnects receives the events that it missed';
     is scalar @{events($back)}, 2, 'a subscriber that reconnects receives no other event';
     $back->leave;
-    return;
-}
+};
 
-sub names_are_literal {
+check 'names are literal' => sub {
     my $server = shift;
     for my $case (
         ['/eventsource/gr%C3%B6%C3%9Fe', '/eventsource/gr%c3%b6%c3%9fe', 'letters that are not ASCII'],
@@ -115,10 +108,9 @@ sub names_are_literal {
         is scalar @{events($subscriber)}, 1, "$what: no event of another node arrives";
         $subscriber->leave;
     }
-    return;
-}
+};
 
-sub requests_are_refused {
+check 'requests are refused' => sub {
     my $server = shift;
     is asked($server, GET => '/eventsource/secrets')->status,           403, 'GET without the key: 403';
     is asked($server, HEAD => '/eventsource/secrets')->status,          403, 'HEAD: 403';
@@ -142,11 +134,11 @@ sub requests_are_refused {
     publish($server, '/eventsource/secrets', 'psst');
     ok $secrets->read_until(qr/data: psst/), 'an authorized client receives an event';
     $secrets->leave;
-    return;
-}
+};
 
-sub chunked_bodies {
-    my ($server, $name) = @_;
+check 'chunked bodies' => sub {
+    my $server     = shift;
+    my $name       = $server->{name};
     my $subscriber = subscriber($server, '/eventsource/chunked');
     my $client     = asked(
         $server,
@@ -168,10 +160,9 @@ sub chunked_bodies {
         is $client->status, 411, "$name cannot read a chunked body, and says so: 411";
     }
     $subscriber->leave;
-    return;
-}
+};
 
-sub by_host {
+check 'nodes by host' => sub {
     my $server = shift;
     for my $case (['events.example', '/news'], ['Nodes.Example:8080', '/elsewhere/news']) {
         my ($host, $path) = @$case;
@@ -180,33 +171,23 @@ sub by_host {
         ok $subscriber->read_until(qr/data: to \Q$host\E/), "a node by host: $host$path";
         $subscriber->leave;
     }
-    return;
-}
+};
 
-sub a_node_without_subscribers_costs_nothing {
+check 'a node without subscribers costs nothing' => sub {
     my $server = shift;
     ok wait_until(sub { !stats($server)->{streams} }), 'no stream is left when all clients have left';
     my $stats = stats($server);
     is $stats->{news}, 0, 'the node has no subscriber';
     publish($server, '/eventsource/nobody', 'x');
     is stats($server)->{delivered}, $stats->{delivered}, 'an event without subscribers is not delivered';
-    return;
-}
-
-sub all_tests {
-    my ($server) = @_;
-    my $id = subscribers_receive_the_events_of_their_node(@_);
-    a_subscriber_that_reconnects_receives_what_it_missed($server, $id);
-    names_are_literal(@_);
-    requests_are_refused(@_);
-    chunked_bodies(@_);
-    by_host(@_);
-    a_node_without_subscribers_costs_nothing(@_);
-    return;
-}
+};
 
 for my $name (Testing::Server->names) {
-    on_server($name => \&all_tests);
+    subtest $name => sub {
+        my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', workers => 1);
+        run_checks($server);
+        $server->stop;
+    };
 }
 
 # The same with a named hub, and with four workers where a server has workers: whichever publishes.
@@ -216,7 +197,7 @@ for my $name (Testing::Server->tested(qw(Starman Twiggy Feersum uWSGI))) {
         Test::EventSource->private_hub;
         my %workers = $name eq 'Twiggy' ? () : (workers => 4);
         my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', %workers, env => {PUBSUB_HUB => "of-$name"});
-        all_tests($server, $name);
+        run_checks($server);
         $server->stop;
     };
 }

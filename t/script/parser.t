@@ -35,11 +35,9 @@ sub streams_of_rust {
 
 sub random_streams {
     my @streams;
-    draw(
-        sub {
-            push @streams, join '', map { $PIECES[rand @PIECES] } 1 .. rand 60;
-        }
-    );
+    draw sub {
+        push @streams, join '', map { $PIECES[rand @PIECES] } 1 .. rand 60;
+    };
     return @streams;
 }
 

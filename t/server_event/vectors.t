@@ -41,13 +41,11 @@ sub drawn {
     return [map { text(@BREAKS) } 1 .. rand 4];
 }
 
-draw(
-    sub {
-        my @args = map { ($_ => drawn($_)) } grep { rand > 0.4 } qw(data event id retry data unknown);
-        is printed(@args), printed_plainly(@args), 'a random call prints the same as the plain twin'
-            or diag explain \@args;
-    }
-);
+draw sub {
+    my @args = map { ($_ => drawn($_)) } grep { rand > 0.4 } qw(data event id retry data unknown);
+    is printed(@args), printed_plainly(@args), 'a random call prints the same as the plain twin'
+        or diag explain \@args;
+};
 
 is_deeply [map { s/ at .*//sr } @warnings], [q(EventSource::XS: as_string ignores the unknown field 'unknown')],
     'the only warning is of an unknown field';

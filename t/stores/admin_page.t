@@ -7,7 +7,7 @@ use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Temp        ();
 use JSON::PP          ();
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw(eventually_ok wait_until);
 use Testing::Redis;
 
 Testing->need('named_hubs');
@@ -41,12 +41,9 @@ is_deeply [@$store{qw(kind up)}], ['redis', 1], 'the store is up';
 $redis->stop;
 ok wait_until(sub { !look()->{store}{up} }), 'the store is down';
 like look()->{store}{last_error}, qr/cannot be reached/, 'with the reason';
-ok wait_until(
-    sub {
-        grep { $_->{message} =~ /\Athe store is down / } @{look()->{lines}};
-    }
-    ),
-    'the log has the line';
+eventually_ok 'the log has the line' => sub {
+    grep { $_->{message} =~ /\Athe store is down / } @{look()->{lines}};
+};
 my ($status, $text) = publish();
 is $status, 503, 'an event is refused';
 like $text, qr/\Athe event was not published: Redis .* cannot be reached/, 'with the reason';

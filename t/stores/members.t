@@ -259,5 +259,5 @@ sub in_own_disk {
 }
 
 $Testing::SideBySide::AT_ONCE = 8;    # they wait most of the time
-run_each(\&test, map { $_->{name} } @CASES);
+run_each([map { $_->{name} } @CASES] => \&test);
 done_testing;

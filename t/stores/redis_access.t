@@ -5,7 +5,7 @@ use Testing;
 use Testing::Redis;
 use Testing::Sentinel;
 use Testing::StoredHub;
-use Testing::Deadline   qw($DEADLINE wait_until);
+use Testing::Deadline   qw($DEADLINE eventually_ok wait_until);
 use Testing::SourceTree qw(slurp);
 use Testing::Subscriber;
 
@@ -77,13 +77,9 @@ subtest 'Sentinels promote a replica' => sub {
     my $stream = Testing::Subscriber->open($hub, 'news', {after => $ids[0]});
     $group->fail_over;
     my $again = 0;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            eval { $hub->publish(news => 'new', {once => 'new'}) }
-        }
-        ),
-        'publish continues';
+    eventually_ok $DEADLINE, 'publish continues' => sub {
+        eval { $hub->publish(news => 'new', {once => 'new'}) }
+    };
     is_deeply [$stream->data(5)], [2 .. 5, 'new'], 'and the stream, each event once';
     is + (grep { $_->info->{role} eq 'master' && $_->command('EXISTS', 'es:{shop}') } $group->servers), 1,
         'in the new master';

@@ -9,7 +9,7 @@ use EventSource::Hub::Process;
 use File::Copy qw(copy);
 use File::Temp ();
 use Test::EventSource;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw(eventually_ok wait_until);
 use Testing::Redis;
 
 my $folder = File::Temp->newdir;
@@ -173,13 +173,10 @@ subtest 'Redis' => sub {
             for 0, 1;
         $refused->(\@tickets, 'is withdrawn on the other machine, too');
         @tickets = map { ticket($_) } @clients;
-        ok wait_until(
-            sub {
-                @tickets = map { ticket($_) } @clients;
-                $opens->(1, @tickets) eq '';
-            }
-            ),
-            'later tickets open on both';
+        eventually_ok 'later tickets open on both' => sub {
+            @tickets = map { ticket($_) } @clients;
+            $opens->(1, @tickets) eq '';
+        };
     }
     $hubs[0]->end(topics => 'news');
     $refused->(\@tickets, 'and so is one by a topic');
@@ -234,28 +231,19 @@ subtest 'Redis' => sub {
     @tickets = map { ticket($_) } @clients;
     ok wait_until(sub { $opens->(1, @tickets) eq '' }), 'all tickets open';
     $redis->kill;
-    ok wait_until(
-        sub {
-            !grep { $_->stats->{store}{up} } @hubs;
-        }
-        ),
-        'Redis is away';
+    eventually_ok 'Redis is away' => sub {
+        !grep { $_->stats->{store}{up} } @hubs;
+    };
     is asked($clients[$_], $tickets[$_]), 1, 'others may have withdrawn a right meanwhile' for 0, 1;
     $redis->restart;
-    ok wait_until(
-        sub {
-            !grep { !$_->stats->{store}{up} } @hubs;
-        }
-        ),
-        'Redis is back';
+    eventually_ok 'Redis is back' => sub {
+        !grep { !$_->stats->{store}{up} } @hubs;
+    };
     $opened->(\@tickets, 'nobody has');
     $redis->command('FLUSHALL');
-    ok wait_until(
-        sub {
-            !grep { !$_->stats->{store}{epoch_changes} } @hubs;
-        }
-        ),
-        'Redis has lost its history';
+    eventually_ok 'Redis has lost its history' => sub {
+        !grep { !$_->stats->{store}{epoch_changes} } @hubs;
+    };
     is $opens->(!1, @tickets), '', 'nobody knows what was withdrawn in what is lost';
     EventSource::Hub::Process->stop(name => 'shop', socket => "$folder/$_.sock") for 'one', 'two';
 };

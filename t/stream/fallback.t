@@ -9,7 +9,7 @@ use Testing::Client;
 use IO::Select         ();
 use List::Util         qw(uniq);
 use POSIX              ();
-use Testing::Deadline  qw($DEADLINE wait_until);
+use Testing::Deadline  qw($DEADLINE eventually_ok wait_until);
 use Testing::Developer qw(needs_module);
 use Testing::Fork      qw(fork_child);
 use Testing::Server;
@@ -88,13 +88,10 @@ for my $name ('Starman', 'Starlet', 'HTTP::Server::PSGI', 'uWSGI') {
 subtest 'each process of a server warns once' => sub {
     my $server = server('Starman', workers => 2);
     my %pid;
-    ok wait_until(
-        sub {
-            my $client = Testing::Client->get($server->port, '/deflated', headers => ['Accept-Encoding' => 'gzip']);
-            return $client->read_all && warnings_of($server) >= 2;
-        }
-        ),
-        'two workers have warned';
+    eventually_ok 'two workers have warned' => sub {
+        my $client = Testing::Client->get($server->port, '/deflated', headers => ['Accept-Encoding' => 'gzip']);
+        return $client->read_all && warnings_of($server) >= 2;
+    };
     after_stream($server, '/deflated') for 1 .. 4;
     is_deeply [warnings_of($server)], [$FILTERED, $FILTERED], 'there are no more warnings';
 };

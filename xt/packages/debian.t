@@ -11,7 +11,7 @@ use File::Copy     qw(copy);
 use File::Temp     ();
 use Testing::Chroot;
 use Testing::Client;
-use Testing::Deadline  qw($DEADLINE wait_until);
+use Testing::Deadline  qw($DEADLINE eventually_ok wait_until);
 use Testing::Developer qw(needs_command);
 use Testing::Port;
 use Testing::Program;
@@ -135,14 +135,9 @@ for (
     my @starman = ('starman', '--workers', 2, '--listen', '127.0.0.1:' . $port->number, '/tmp/tests/app.psgi');
     push @programs, $debian->program($settings, @{$AS[$user]}, @starman);
     my $client;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            $client = eval { Testing::Client->get($port->number, '/events') }
-        }
-        ),
-        "$name: Starman answers"
-        or diag $programs[-1]->log;
+    eventually_ok $DEADLINE, "$name: Starman answers" => sub {
+        $client = eval { Testing::Client->get($port->number, '/events') }
+    } or diag $programs[-1]->log;
     my @environment = map { "$_=$settings->{$_}" } sort keys %$settings;
     $hub{$name} = {
         client  => $client,

@@ -6,7 +6,7 @@ use Testing;
 use Testing::Client;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
-use Testing::Process qw(is_running);
+use Testing::Process qw(none_runs);
 use Testing::Server;
 
 my $RETRY = qr/^retry: [0-9]+\r?\n(?:(?:data: \r?\n)?(?:id: .*\r?\n)?\r?\n)?/m;
@@ -28,13 +28,7 @@ for my $name (Testing::Server->names) {
         my @workers = map { $_->{worker} } values %stream;
         ok wait_until($DEADLINE, sub { $self->relays == 2 }), 'processes have taken streams on the writer over';
         $self->{server}->restart('KILL');
-        ok wait_until(
-            $DEADLINE,
-            sub {
-                !grep { is_running($_) } @workers;
-            }
-            ),
-            'the workers have gone';
+        ok wait_until($DEADLINE, sub { none_runs(@workers) }), 'the workers have gone';
         is $hub->end(label => 'user/7'), 2, 'the streams of a user end';
         $hub->publish(news => 'after');
         for my $client ($begins->('user/7')) {

@@ -114,5 +114,5 @@ sub leave_during_upgrade_ok {
     return;
 }
 
-run_each(\&test, Testing::Server->names);
+run_each([Testing::Server->names] => \&test);
 done_testing;

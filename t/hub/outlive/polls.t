@@ -4,9 +4,9 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Deadline qw($DEADLINE eventually_ok wait_until);
 use Testing::Outlive;
-use Testing::Process qw(is_running);
+use Testing::Process qw(none_runs);
 use Testing::Server;
 
 Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
@@ -33,13 +33,9 @@ for my $name (Testing::Server->names) {
         is(Testing::Client->ask($self->{server}->port, '/plain')->body, 'plain', 'the server answers meanwhile')
             for 1 .. 3;
         $self->{server}->restart('KILL');
-        ok wait_until(
-            $DEADLINE,
-            sub {
-                !grep { is_running($_->{worker}) } @polls;
-            }
-            ),
-            'the workers have gone';
+        eventually_ok $DEADLINE, 'the workers have gone' => sub {
+            none_runs(map { $_->{worker} } @polls);
+        };
         my $event = $hub->publish(news => 'new');
         for my $poll (@polls) {
             my ($client, $path) = @$poll{qw(client path)};

@@ -4,7 +4,7 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Hub::Process;
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Deadline qw($DEADLINE eventually_ok);
 use Testing::Outlive;
 
 # How the workers of each server are replaced.
@@ -35,15 +35,10 @@ sub check {
     if ($signal eq 'HUP') { kill HUP => $self->{server}->pid }
     else                  { $self->{server}->restart($signal) }
     my @new;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            @new = connected($self);
-            return @new && !grep { $old{$_} } @new;
-        }
-        ),
-        'workers that nobody has asked for anything are connected'
-        or diag "@new";
+    eventually_ok $DEADLINE, 'workers that nobody has asked for anything are connected' => sub {
+        @new = connected($self);
+        return @new && !grep { $old{$_} } @new;
+    } or diag "@new";
     is scalar(grep { $_ == $self->{server}->pid } @new), 0, 'the master is not' if !$option{single} && $signal eq 'HUP';
     $self->start_publisher;
     ok $self->let_publish, 'events are published';

@@ -88,7 +88,7 @@ SKIP: {
 my %READS =
     map { ("$_->[0], a client that reads slowly, in " . ($_->[1] ? 'a process' : 'the worker') => $_) } ['Starman', 1],
     ['Starman', 0], ['Twiggy', 1], ['Twiggy', 0];
-run_each(sub { reads_slowly(@{$READS{$_[0]}}) }, grep { Testing::Server->tested($READS{$_}[0]) } sort keys %READS);
+run_each([grep { Testing::Server->tested($READS{$_}[0]) } sort keys %READS] => sub { reads_slowly(@{$READS{$_[0]}}) });
 
 for my $row (grep { Testing::Server->tested($_->[0]) } @RUNS) {
     my ($name, $path, $is_tls, $reload) = @$row;

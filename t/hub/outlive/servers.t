@@ -6,5 +6,5 @@ use Testing::Outlive;
 use Testing::SideBySide qw(run_each);
 use Testing::Server;
 
-run_each(sub { Testing::Outlive->run($_[0]) }, Testing::Server->names);
+run_each([Testing::Server->names] => sub { Testing::Outlive->run($_[0]) });
 done_testing;

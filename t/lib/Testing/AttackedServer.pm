@@ -4,12 +4,12 @@ use Testing;
 # A server under attack (t/data/attack.psgi), with two workers if it has workers. After each attack the server must be
 # sound: every worker is free, no stream is open, no descriptor is leaked.
 #
-#   on_each_server(sub {
+#   on_each_server sub {
 #       my $server = shift;
 #       $server->prepare('/native');
 #       $server->attack("GET /native HTTP/1.1\r\nHost: a\r\n\r\n" x 2);
 #       $server->is_sound_ok('after two pipelined requests');
-#   });
+#   };
 
 use parent 'Testing::Server';
 use Testing::Client;
@@ -45,7 +45,8 @@ my $meetings = 0;
 
 # Runs a test on each of the named servers, by default on all, as far as tests of this folder use them.
 sub on_each_server {
-    my ($test, @names) = @_;
+    my $test  = pop;
+    my @names = @{$_[0] || []};
     for my $name (Testing::Server->tested(@names ? @names : sort keys %START)) {
         subtest $name => sub {
             my ($kind, %option) = @{$START{$name}};

@@ -1,6 +1,5 @@
 package Testing::Containers;
-use strict;
-use warnings;
+use Testing;
 
 # podman with images and containers of its own, in namespaces of its own: nothing of it is left on the machine, and everything
 # ends with the object or with the process of the test. Only builds have the machine's network. Containers have another one,
@@ -20,12 +19,11 @@ use Carp                       qw(croak);
 use File::Path                 qw(make_path);
 use File::Spec                 ();
 use File::Temp                 ();
-use Test::More                 ();
 use Testing::ControlledProcess qw(output_of);
 use Testing::Deadline          qw(wait_until);
 use Testing::Developer         qw(has_command needs);
 use Testing::Program;
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree qw(slurp write_file);
 
 our $ADDRESS = '10.0.0.5';    ## no critic (ProhibitPackageVars)
 
@@ -100,11 +98,11 @@ sub must {
 }
 
 sub require_or_skip_all {
-    Test::More::plan(skip_all => 'only root may run containers here') if $>;
-    Test::More::plan(skip_all => 'this is not Debian 12')             if !defined _suite();
+    plan(skip_all => 'only root may run containers here') if $>;
+    plan(skip_all => 'this is not Debian 12')             if !defined _suite();
     needs(_missing());
     my $refusal = _refusal();
-    Test::More::plan(skip_all => "namespaces or mounts are refused here: $refusal") if defined $refusal;
+    plan(skip_all => "namespaces or mounts are refused here: $refusal") if defined $refusal;
     return;
 }
 
@@ -122,7 +120,7 @@ sub start {
     my $class  = shift;
     my $folder = File::Temp::tempdir('containers-XXXXXX', TMPDIR => 1);    # the supervisor removes it
     make_path(map { "$folder/$_" } qw(images networks static tmp));
-    _write("$folder/$_", $FILES{$_}) for keys %FILES;
+    write_file("$folder/$_", $FILES{$_}) for keys %FILES;
     my $self = $class->launch_program("$folder/log", ["$SCRIPTS/supervise", $folder, "$ADDRESS/32"], folder => $folder);
     return $self if wait_until($START_WITHIN, sub { -s "$folder/pid" });
     my $log = slurp("$folder/log");
@@ -135,7 +133,7 @@ sub stop {
     my $self = shift;
     return if $self->{owner} != $$ || $self->{stopped}++;
     my $failed = $?                || !Test::More->builder->is_passing;
-    Test::More::diag($self->_logs) if $failed && -s $self->folder('pid');
+    diag($self->_logs) if $failed && -s $self->folder('pid');
     return $self->SUPER::stop;
 }
 
@@ -178,14 +176,6 @@ sub _sources {
 sub _suite {
     my $release = -e '/etc/os-release' ? slurp('/etc/os-release') : '';
     return $release =~ /^ID=debian$/m && $release =~ /^VERSION_ID="12"$/m ? 'bookworm' : undef;
-}
-
-sub _write {
-    my ($path, $text) = @_;
-    CORE::open my $file, '>', $path or croak "Containers: $path: $!";
-    print {$file} $text;
-    CORE::close $file or croak "Containers: $path: $!";
-    return;
 }
 
 1;

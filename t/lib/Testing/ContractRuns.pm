@@ -41,13 +41,10 @@ my %RUN = (
 sub contract_holds {
     my $where = shift;
     my @names = grep { $IS_OF_T{$_} xor $where eq 'xt' } sort keys %RUN;
-    run_each(
-        sub {
-            my ($run, @arguments) = @{$RUN{$_[0]}};
-            Testing::Contract->$run(@arguments);
-        },
-        @names
-    );
+    run_each [@names] => sub {
+        my ($run, @arguments) = @{$RUN{$_[0]}};
+        Testing::Contract->$run(@arguments);
+    };
     done_testing;
     return;
 }

@@ -6,6 +6,7 @@ use warnings;
 #
 #   ok wait_until(sub { -e $file }), 'the file is there';                  # what should happen at once
 #   ok wait_until($DEADLINE, sub { $server->ask('/') }), 'it answers';     # what a process has to be started for
+#   eventually_ok $DEADLINE, 'it answers' => sub { ... };                  # the same, for a condition of several lines
 #
 # What should happen at once has less time than a keepalive takes by default (15 s), so that it is not a keepalive that has
 # noticed it.
@@ -14,13 +15,19 @@ use Exporter    qw(import);
 use List::Util  qw(min);
 use Time::HiRes qw(sleep time);
 
-our $DEADLINE  = 30;                         ## no critic (ProhibitPackageVars)
-our @EXPORT_OK = qw($DEADLINE wait_until);
+our $DEADLINE  = 30;                                       ## no critic (ProhibitPackageVars)
+our @EXPORT_OK = qw($DEADLINE eventually_ok wait_until);
 
-my $AT_ONCE = 14;                            # seconds
+my $AT_ONCE = 14;                                          # seconds
 
 # The pauses between two looks, in seconds: a look may be a request to a server, so they grow.
 my ($FIRST_PAUSE, $GROWTH, $LONGEST_PAUSE) = (0.01, 1.2, 0.05);
+
+sub eventually_ok {
+    my ($condition, $name, @seconds) = reverse @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return Test::More::ok(wait_until(@seconds, $condition), $name);
+}
 
 # Returns true if the condition has become true within that many seconds.
 sub wait_until {

@@ -16,7 +16,7 @@ use Testing::Client;
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs_command);
 use Testing::Port;
-use Testing::Process qw(is_running);
+use Testing::Process qw(is_running none_runs);
 use Testing::Program;
 use Testing::Redis;
 use Testing::RoamingClient;
@@ -64,14 +64,8 @@ sub demo_ok {
     my @running = (_descendants($demo->pid), Live::Processes::hub($socket));
     cmp_ok @running, '>=', 7, 'there are a crowd, a server with four workers, and a hub';
     kill INT => -$demo->pid;
-    ok wait_until($DEADLINE, sub { $demo->has_ended }), 'Ctrl-C ends it';
-    ok wait_until(
-        $KILLED,
-        sub {
-            !grep { is_running($_) } @running, Live::Processes::hub($socket);
-        }
-        ),
-        'no process is left';
+    ok wait_until($DEADLINE, sub { $demo->has_ended }),                                   'Ctrl-C ends it';
+    ok wait_until($KILLED,   sub { none_runs(@running, Live::Processes::hub($socket)) }), 'no process is left';
     is_deeply [glob "$folder/*"], [], 'and no file';
     $window->leave;
     return;

@@ -8,7 +8,7 @@ use Testing;
 
 use Carp              qw(croak);
 use Testing::Client   ();
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Deadline qw($DEADLINE eventually_ok wait_until);
 use Testing::Process  qw(is_running stop_hub_process);
 use EventSource::Hub::Process;
 use EventSource::Hub;
@@ -287,24 +287,16 @@ sub _workers_are_replaced {
     $self->open_everywhere($_) for qw(/hub /held);
     $self->start_publisher;
     my %seen;
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            my (undef, $worker) = $self->ask('/plain');
-            $seen{$worker} = 1 if defined $worker;
-            return keys %seen > 3 * $WORKERS;
-        }
-        ),
-        'many workers have come';
+    eventually_ok $DEADLINE, 'many workers have come' => sub {
+        my (undef, $worker) = $self->ask('/plain');
+        $seen{$worker} = 1 if defined $worker;
+        return keys %seen > 3 * $WORKERS;
+    };
     my @old = map { $_->{worker} } @{$self->{clients}};
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            $self->ask('/plain');
-            !grep { is_running($_) } @old;
-        }
-        ),
-        'the workers that have accepted the streams have gone';
+    eventually_ok $DEADLINE, 'the workers that have accepted the streams have gone' => sub {
+        $self->ask('/plain');
+        !grep { is_running($_) } @old;
+    };
     ok $self->let_publish, 'events are published';
     $self->check_streams('workers that are replaced');
     $self->end;

@@ -12,8 +12,8 @@ use Exporter          qw(import);
 use Testing::Deadline qw(wait_until);
 
 our @EXPORT_OK = qw(
-    children_of descriptors_of hubs_at is_asleep is_running memory_of processes_like processes_of_group stop_hub_process suspend
-    zombies_of
+    children_of descriptors_of hubs_at is_asleep is_running memory_of none_runs processes_like processes_of_group
+    stop_hub_process suspend zombies_of
 );
 
 # Returns the ids of the processes that it has started and that have not been reaped.
@@ -46,6 +46,11 @@ sub memory_of {
     open my $status, '<', "/proc/$pid/status" or return;
     my %status = map { /\A(\w+):\s+([0-9]+) kB/ ? ($1 => $2 / 1_024) : () } readline $status;
     return grep { defined } @status{qw(VmRSS VmHWM)};
+}
+
+sub none_runs {
+    my @pids = @_;
+    return !grep { is_running($_) } @pids;
 }
 
 # Returns the ids of the processes whose command line matches.

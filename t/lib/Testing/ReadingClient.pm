@@ -1,6 +1,5 @@
 package Testing::ReadingClient;
-use strict;
-use warnings;
+use Testing;
 
 # Runs an EventSource::Client as an application does: in calls of next, or in the event loop of a library.
 #
@@ -14,7 +13,6 @@ use warnings;
 
 use EventSource::Client;
 use Testing::Deadline   qw($DEADLINE);
-use Test::More          ();
 use Testing::Developer  qw(needs_module);
 use Testing::SideBySide qw(run_each);
 use Time::HiRes         qw(time);
@@ -61,14 +59,14 @@ sub run_cases {
         my $way = shift;
         for my $case (@cases) {
             my ($name, $code) = @$case;
-            Test::More::subtest(
+            subtest(
                 $name => sub {
                     $code->(sub { $class->read($way, @_) });
                 }
             );
         }
     };
-    return run_each($run, $class->ways);
+    return run_each([$class->ways] => $run);
 }
 
 # Runs the event loop of a library until a function returns true.

@@ -5,7 +5,7 @@ use Testing::SourceTree qw(slurp);
 # Cases of a test file that run at the same time, each in a perl of its own. Each is one test of the file: it fails if its perl
 # does, and is skipped if that skips everything.
 #
-#   run_each(sub { my $name = shift; ... }, Testing::Server->names);      # each perl runs this file up to here
+#   run_each [Testing::Server->names] => sub { my $name = shift; ... };   # each perl runs this file up to here
 #   side_by_side(['a name', '-e', 'the arguments of its perl'], ...);
 #
 # `prove -b xt/servers/contract.t :: Starman` runs one case of run_each.
@@ -20,8 +20,8 @@ our $AT_ONCE = 5;     # most cases wait; a test may set it
 our $MAY_BE_EMPTY;    # whether a case may have no tests: it is skipped
 
 sub run_each {
-    my ($code, @names) = @_;
-    return side_by_side(map { [$_ => $0, $_] } @names) if !@ARGV;
+    my ($names, $code) = @_;
+    return side_by_side(map { [$_ => $0, $_] } @$names) if !@ARGV;
     for my $name (@ARGV) {
         subtest $name => sub { $code->($name) };
     }

@@ -11,7 +11,7 @@ use Testing;
 
 use EventSource::Hub;
 use File::Temp        ();
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw(eventually_ok wait_until);
 use Testing::Process  qw(is_running);
 
 my $WITHIN = 20;    # seconds
@@ -38,13 +38,9 @@ sub kill {
     ok wait_until($WITHIN, sub { !is_running($pid) }), 'the hub process is killed';
 
     # A call may find out that the connection is broken; it is not repeated.
-    ok wait_until(
-        $WITHIN,
-        sub {
-            eval { $self->hub->stats->{process}{pid} != $pid }
-        }
-        ),
-        'another one serves';
+    eventually_ok $WITHIN, 'another one serves' => sub {
+        eval { $self->hub->stats->{process}{pid} != $pid }
+    };
     return;
 }
 

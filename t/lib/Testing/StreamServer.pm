@@ -3,13 +3,13 @@ use Testing;
 
 # A server with one process and native streams (t/data/streams.psgi), and the requests and checks of its tests.
 #
-#   on_each_server(sub {
+#   on_each_server sub {
 #       my $server = shift;
 #       my $client = $server->stream(name => 'a', keepalive => 0.5);
 #       $server->push(name => 'a', count => 3);
 #       $client->leave;
 #       $server->ended_ok('a', 'client');
-#   });
+#   };
 
 use parent 'Testing::Server';
 use Carp qw(croak);
@@ -28,7 +28,8 @@ my @SERVERS = qw(HTTP::Server::PSGI Starman Twiggy Feersum);
 
 # Runs a test on each of the named servers, by default on @SERVERS, as far as tests of this folder use them.
 sub on_each_server {
-    my ($test, @names) = @_;
+    my $test  = pop;
+    my @names = @{$_[0] || []};
     for my $name (Testing::Server->tested(@names ? @names : @SERVERS)) {
         subtest $name => sub {
             my $server = Testing::StreamServer->start($name);

@@ -1,6 +1,5 @@
 package Testing::Systemd;
-use strict;
-use warnings;
+use Testing;
 
 # A real systemd with a journal, beside the one of the machine if there is one: process 1 of its own PID namespace, in a
 # cgroup of its own, with a /run, a /dev, a /tmp and a /var/lib of its own; the rest of the machine is read-only for it. Its
@@ -27,11 +26,11 @@ use File::Basename             qw(dirname);
 use File::Copy                 qw(copy);
 use File::Path                 qw(make_path);
 use File::Spec                 ();
-use Test::More                 ();
 use Testing::ControlledProcess qw(output_of);
 use Testing::Deadline          qw(wait_until);
 use Testing::Developer         qw(has_command needs);
 use Testing::ReadableCopy      qw(copy_for_all folder_for_all);
+use Testing::SourceTree        qw(slurp write_file);
 
 my $START_WITHIN = 60;                                              # seconds
 my $ENDS_WITHIN  = 60;                                              # seconds, for a command
@@ -57,10 +56,10 @@ sub install {
 # Returns what systemd and the services have printed, and what has happened before there was a journal.
 sub journal {
     my $self    = shift;
-    my $printed = do { CORE::open my $log, '<', "$self->{folder}/log" or croak "log: $!"; local $/; readline $log };
+    my $printed = slurp("$self->{folder}/log");
     my @files   = glob "$self->{folder}/run/log/journal/*/*.journal";
     my (undef, $journal) = output_of(qw(journalctl --no-pager -o short-precise), map { "--file=$_" } @files);
-    return ($printed // '') . (@files ? $journal : "there is no journal\n");
+    return $printed . (@files ? $journal : "there is no journal\n");
 }
 
 # Returns the path, for the machine, of a file in the /run of systemd.
@@ -76,10 +75,10 @@ sub property {
 # Skips the test file where systemd cannot be run in namespaces. Where only programs are missing, it fails with
 # EVENTSOURCE_XS_FULL.
 sub require_or_skip_all {
-    Test::More::plan(skip_all => 'only root may run systemd in namespaces') if $>;
+    plan(skip_all => 'only root may run systemd in namespaces') if $>;
     needs(_missing());
     my $refusal = _refusal();
-    Test::More::plan(skip_all => "namespaces, mounts or cgroups are refused here: $refusal") if defined $refusal;
+    plan(skip_all => "namespaces, mounts or cgroups are refused here: $refusal") if defined $refusal;
     return;
 }
 
@@ -111,7 +110,7 @@ sub stop {
     my $self = shift;
     return if $self->{owner} != $$ || $self->{stopped}++;
     my $failed = $?                || !Test::More->builder->is_passing;
-    Test::More::diag("systemd and its services printed:\n" . $self->journal) if $failed;
+    diag("systemd and its services printed:\n" . $self->journal) if $failed;
     return $self->SUPER::stop;
 }
 
@@ -180,10 +179,7 @@ sub _wait_until_booted {
 sub _write {
     my ($path, $text) = @_;
     make_path(dirname($path));
-    CORE::open my $file, '>', $path or croak "Systemd: $path: $!";
-    print {$file} $text;
-    CORE::close $file or croak "Systemd: $path: $!";
-    return;
+    return write_file($path, $text);
 }
 
 sub _write_units {

@@ -31,15 +31,12 @@ my @BEHAVIOURS = (
         needs   => ['client', 'head at once'],
         handler => sub {
             my ($conn, $env) = @_;
-            repeat(
-                $env,
-                sub {
-                    return 1 if !journal_matches(qr/\A\Q${\tag($env)}\E the head is here/);
-                    $conn->push('foo');
-                    $conn->close;
-                    return;
-                }
-            );
+            repeat $env => sub {
+                return 1 if !journal_matches(qr/\A\Q${\tag($env)}\E the head is here/);
+                $conn->push('foo');
+                $conn->close;
+                return;
+            };
         },
         check => sub {
             my ($client, $run) = @_;
@@ -58,15 +55,12 @@ my @BEHAVIOURS = (
             my ($conn, $env) = @_;
             my $count = 0;
             $conn->push('event 0');
-            repeat(
-                $env,
-                sub {
-                    return 1 if !journal_matches(qr/\A\Q${\tag($env)}\E event $count is here/);
-                    return $conn->push('event ' . ++$count) if $count < 5;
-                    $conn->close;
-                    return;
-                }
-            );
+            repeat $env => sub {
+                return 1 if !journal_matches(qr/\A\Q${\tag($env)}\E event $count is here/);
+                return $conn->push('event ' . ++$count) if $count < 5;
+                $conn->close;
+                return;
+            };
         },
         check => sub {
             my ($client, $run) = @_;
@@ -179,18 +173,14 @@ my @BEHAVIOURS = (
             my ($conn, $env) = @_;
             my $count = 0;
             report_close($conn, $env);
-            repeat(
-                $env,
-                sub {
-                    my $result = eval { $conn->push('tick ' . ++$count) ? 'true' : 'false' };
-                    $result = "died: $@" if !defined $result;
-                    return 1 if $result eq 'true';
-                    report($env, "push: $result");
-                    report($env,
-                        'is_open: ' . ($conn->is_open ? 1 : 0) . ', push again: ' . ($conn->push('late') ? 1 : 0));
-                    return;
-                }
-            );
+            repeat $env => sub {
+                my $result = eval { $conn->push('tick ' . ++$count) ? 'true' : 'false' };
+                $result = "died: $@" if !defined $result;
+                return 1 if $result eq 'true';
+                report($env, "push: $result");
+                report($env, 'is_open: ' . ($conn->is_open ? 1 : 0) . ', push again: ' . ($conn->push('late') ? 1 : 0));
+                return;
+            };
         },
         check => client_leaves(),
     },
@@ -227,15 +217,12 @@ my @BEHAVIOURS = (
             my ($conn, $env) = @_;
             my $all = tag($env) =~ s/-.*//r;
             $conn->push('open');
-            repeat(
-                $env,
-                sub {
-                    return 1 if !journal_matches(qr/\A\Q$all\E all are open/);
-                    $conn->push('all');
-                    $conn->close;
-                    return;
-                }
-            );
+            repeat $env => sub {
+                return 1 if !journal_matches(qr/\A\Q$all\E all are open/);
+                $conn->push('all');
+                $conn->close;
+                return;
+            };
         },
         check => sub {
             my ($client, $run) = @_;

@@ -27,7 +27,7 @@ use File::Spec         ();
 use POSIX              ();
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command);
-use Testing::Process   qw(children_of is_running suspend);
+use Testing::Process   qw(children_of none_runs suspend);
 
 my $TEMPLATES = 'target/databases';
 my $WITHIN    = 60;                   # seconds, for a start after a kill
@@ -41,12 +41,7 @@ sub ask_to_end {
     suspend($self->pid);
     my @pids = ($self->pid, children_of($self->pid));
     CORE::kill(KILL => @pids);
-    wait_until(
-        $WITHIN,
-        sub {
-            !grep { is_running($_) } @pids;
-        }
-    ) or croak $self->name . ': it does not end';
+    wait_until($WITHIN, sub { none_runs(@pids) }) or croak $self->name . ': it does not end';
     return;
 }
 
