@@ -43,10 +43,10 @@ SKIP: {
 
 # The numbers that decide which releases work together: where each stands, and how Changes calls it.
 my @NUMBERS = (
-    ['src/wire/first_messages.rs',             qr/^pub const VERSION: u16 = (\d+);/m,   'Protocol of a hub process'],
-    ['src/wire/handover.rs',                   qr/^pub const HANDOVER: u32 = (\d+);/m,  'handover of an upgrade'],
-    ['hub_process/src/store/file/database.rs', qr/^const FORMAT: i64 = (\d+);/m,        'format of a file'],
-    ['hub_process/src/store/redis/epoch.rs',   qr/^const LAYOUT: &\[u8\] = b"(\d+)";/m, 'layout in Redis'],
+    ['src/wire/first_messages.rs',             qr/^pub const VERSION: u16 = (\d+);/m,  'Protocol of a hub process'],
+    ['src/wire/handover.rs',                   qr/^pub const HANDOVER: u32 = (\d+);/m, 'handover of an upgrade'],
+    ['hub_process/src/store/file/database.rs', qr/^const FORMAT: i64 = (\d+);/m,       'format of a file'],
+    ['hub_process/src/store/redis/epoch.rs',   qr/^const LAYOUT: &str = "(\d+)";/m,    'layout in Redis'],
 );
 
 SKIP: {

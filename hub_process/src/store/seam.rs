@@ -1,6 +1,6 @@
 //! Both ends of a store: [`Store`] for the wire thread, [`StoreEnd`] for the threads of the store.
 //!
-//! The bytes of the entries that a store has reported and the wire thread has not taken are bounded ([`Backpressure`]).
+//! The bytes of the entries that a store has reported and the wire thread has not taken are bounded ([`MOST_UNTAKEN`]).
 
 use super::contract::{StoreCommand, StoreEntry, StoreReport};
 use eventsource_xs::log::Bounds;
@@ -40,8 +40,9 @@ enum Life {
 /// The data that both ends of a store share.
 #[derive(Debug, Default)]
 struct Shared {
-    backpressure: Backpressure,
     known: Mutex<Known>,
+    /// Notified when the wire thread has taken entries.
+    taken: Condvar,
 }
 
 /// The status of a store, as it has reported it.
@@ -52,6 +53,10 @@ struct Known {
     read_at: Option<Instant>,
     /// None before the store has begun.
     clock: Option<Reading>,
+    /// The bytes of the entries that were reported and not taken.
+    untaken: usize,
+    /// True if nobody will take them.
+    is_closed: bool,
 }
 
 /// The other end of a [`Store`], for its threads.
@@ -121,7 +126,7 @@ impl Store {
         loop {
             match self.reports.try_recv() {
                 Ok(report) => {
-                    self.shared.backpressure.take(&report);
+                    self.shared.take(&report);
                     reports.push(report);
                 }
                 Err(TryRecvError::Disconnected) if self.restart_at().is_none() => {
@@ -154,7 +159,7 @@ impl Store {
     /// Waits for the next report. Returns nothing if the time is over, or if the threads of the store have ended.
     pub fn wait_for_report(&self, until: Instant) -> Option<StoreReport> {
         let report = self.reports.recv_timeout(until.saturating_duration_since(Instant::now())).ok()?;
-        self.shared.backpressure.take(&report);
+        self.shared.take(&report);
         Some(report)
     }
 
@@ -192,12 +197,28 @@ impl Shared {
     fn age(&self, at: u64, now: Instant) -> Duration {
         self.lock().clock.map_or(Duration::ZERO, |clock| clock.age(at, now))
     }
+
+    /// Waits until the wire thread has taken enough, then adds entries.
+    fn add(&self, entries: &[StoreEntry]) {
+        let is_full = |known: &mut Known| known.untaken >= MOST_UNTAKEN && !known.is_closed;
+        let mut known = self.taken.wait_while(self.lock(), is_full).unwrap_or_else(PoisonError::into_inner);
+        known.untaken += bytes_of(entries);
+    }
+
+    /// Takes note that the wire thread has taken a report.
+    fn take(&self, report: &StoreReport) {
+        if let StoreReport::Entries(entries) = report {
+            self.lock().untaken -= bytes_of(entries);
+            self.taken.notify_all();
+        }
+    }
 }
 
 impl Drop for Store {
     /// Lets its threads continue, so that they can end.
     fn drop(&mut self) {
-        self.shared.backpressure.close();
+        self.shared.lock().is_closed = true;
+        self.shared.taken.notify_all();
     }
 }
 
@@ -205,7 +226,7 @@ impl Reporter {
     /// Reports to the wire thread. Waits while this has many entries to take.
     pub fn report(&self, report: StoreReport) {
         if let StoreReport::Entries(entries) = &report {
-            self.shared.backpressure.add(entries);
+            self.shared.add(entries);
         }
         let _ = self.reports.send(report); // fails only while the process ends
         self.wire_thread.notify();
@@ -270,45 +291,6 @@ impl Reading {
     }
 }
 
-/// The entries that were reported and not taken.
-#[derive(Debug, Default)]
-struct Backpressure {
-    untaken: Mutex<Untaken>,
-    taken: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Untaken {
-    bytes: usize,
-    /// True if nobody will take them.
-    is_closed: bool,
-}
-
-impl Backpressure {
-    fn lock(&self) -> MutexGuard<'_, Untaken> {
-        self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until the wire thread has taken enough, then adds entries.
-    fn add(&self, entries: &[StoreEntry]) {
-        let is_full = |untaken: &mut Untaken| untaken.bytes >= MOST_UNTAKEN && !untaken.is_closed;
-        let mut untaken = self.taken.wait_while(self.lock(), is_full).unwrap_or_else(PoisonError::into_inner);
-        untaken.bytes += bytes_of(entries);
-    }
-
-    fn take(&self, report: &StoreReport) {
-        if let StoreReport::Entries(entries) = report {
-            self.lock().bytes -= bytes_of(entries);
-            self.taken.notify_all();
-        }
-    }
-
-    fn close(&self) {
-        self.lock().is_closed = true;
-        self.taken.notify_all();
-    }
-}
-
 fn bytes_of(entries: &[StoreEntry]) -> usize {
     entries.iter().map(|entry| size_of::<StoreEntry>() + entry.draft.bytes()).sum()
 }
@@ -320,50 +302,32 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
-    const ENTRIES: usize = 100;
-
-    fn report_entries(reporter: Reporter) -> (Arc<AtomicUsize>, thread::JoinHandle<()>) {
-        let reported = Arc::<AtomicUsize>::default();
-        let count = Arc::clone(&reported);
-        let run = move || {
-            for seq in 1..=ENTRIES as u64 {
-                let key = vec![b'k'; 1 << 20].into();
-                let draft = Draft { channel: "news".as_bytes().into(), key, ..Draft::default() };
-                reporter.report(StoreReport::Entries(vec![StoreEntry { seq, at: 0, ticket: None, draft }]));
-                count.fetch_add(1, Ordering::SeqCst);
-            }
-        };
-        (reported, thread::spawn(run))
-    }
-
-    fn wait_until_full(reported: &AtomicUsize) {
-        while reported.load(Ordering::SeqCst) < MOST_UNTAKEN >> 20 {
-            thread::sleep(Duration::from_millis(1));
-        }
-        thread::sleep(Duration::from_millis(50)); // it could continue meanwhile
-        assert!(reported.load(Ordering::SeqCst) <= MOST_UNTAKEN >> 20, "{reported:?}");
-    }
-
     #[test]
-    fn a_store_waits_while_its_hub_has_many_entries_to_take() {
+    fn a_store_waits_while_its_hub_has_many_entries_to_take_and_not_without_a_hub() {
         let (mut store, end) = Store::new().expect("descriptors");
-        let (reported, thread) = report_entries(end.reporter);
-        wait_until_full(&reported);
-        let mut taken = 0;
-        while taken < ENTRIES {
-            taken += store.take_reports(Instant::now()).0.len();
-        }
-        thread.join().expect("no panic");
-        assert_eq!((taken, store.shared.backpressure.lock().bytes), (ENTRIES, 0));
-    }
-
-    #[test]
-    fn a_store_without_hub_does_not_wait() {
-        let (store, end) = Store::new().expect("descriptors");
-        let (reported, thread) = report_entries(end.reporter);
-        wait_until_full(&reported);
-        drop(store);
-        thread.join().expect("no panic");
+        let reported = AtomicUsize::new(0);
+        let wait_until_full = |taken: usize| {
+            let most = taken + (MOST_UNTAKEN >> 20);
+            while reported.load(Ordering::SeqCst) < most {
+                thread::sleep(Duration::from_millis(1));
+            }
+            thread::sleep(Duration::from_millis(50)); // it could continue meanwhile
+            assert!(reported.load(Ordering::SeqCst) <= most, "{reported:?}");
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for seq in 1..=200 {
+                    let draft = Draft { key: vec![b'k'; 1 << 20].into(), ..Draft::default() };
+                    end.reporter.report(StoreReport::Entries(vec![StoreEntry { seq, at: 0, ticket: None, draft }]));
+                    reported.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            wait_until_full(0);
+            let taken = store.take_reports(Instant::now()).0.len();
+            wait_until_full(taken);
+            drop(store);
+        });
+        assert_eq!(reported.into_inner(), 200);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::ANSWER;
 use eventsource_xs::remote::calls::random;
-use redis::{Cmd, Connection, RedisError, Value};
+use redis::{from_redis_value, Cmd, Connection, FromRedisValue, ParsingError, RedisError, Value};
 use std::fmt;
 use std::time::Duration;
 
@@ -50,10 +50,10 @@ impl RedisConnection {
         }
     }
 
-    /// Sends a command, and takes the answer.
-    pub fn call(&mut self, command: &Cmd) -> Result<Value, CallError> {
+    /// Sends a command, and reads the answer.
+    pub fn call<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, CallError> {
         self.send(&command.get_packed_command())?;
-        self.receive()
+        Ok(from_redis_value(self.receive()?)?)
     }
 
     /// Sends commands together, and takes all answers.
@@ -61,21 +61,15 @@ impl RedisConnection {
         let mut bytes = Vec::new();
         commands.iter().for_each(|command| command.write_packed_command(&mut bytes));
         self.send(&bytes)?;
-        let mut cut = None;
-        let answers = commands.map(|_| match &cut {
-            Some(_) => Ok(Value::Nil),
-            None => self.receive().map_or_else(
-                |fault| match fault {
-                    CallError::Refused(refusal) => Err(refusal),
-                    fault => {
-                        cut = Some(fault);
-                        Ok(Value::Nil)
-                    }
-                },
-                Ok,
-            ),
-        });
-        cut.map_or(Ok(answers), Err)
+        let mut answers = [(); N].map(|()| Ok(Value::Nil));
+        for answer in &mut answers {
+            *answer = match self.receive() {
+                Ok(value) => Ok(value),
+                Err(CallError::Refused(refusal)) => Err(refusal),
+                Err(cut) => return Err(cut),
+            };
+        }
+        Ok(answers)
     }
 }
 
@@ -142,6 +136,12 @@ impl From<RedisError> for CallError {
             _ if error.is_timeout() => Self::Cut(format!("no answer ({error})")),
             _ => Self::Cut(error.to_string()),
         }
+    }
+}
+
+impl From<ParsingError> for CallError {
+    fn from(error: ParsingError) -> Self {
+        Self::Cut(format!("its answer does not follow the protocol of Redis ({error})"))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Ids and entries of a Redis stream, and which of them are there twice.
 
 use super::super::{Draft, MemberPart};
+use super::connection::Refusal;
 use eventsource_xs::codec::decode;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
-use redis::Value;
+use redis::{from_redis_value, FromRedisValue, ParsingError, Value};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -25,16 +26,17 @@ impl Id {
         Some(Self { ms: ms.parse().ok()?, part: part.parse().ok()? })
     }
 
-    /// Takes the id out of an answer.
-    pub fn of(value: &Value) -> Option<Self> {
-        Self::parse(text(value)?)
-    }
-
     /// Returns the sequence number in an epoch with this origin. There is none if Redis' clock has stood back for so long, or
     /// people have added such an id, that a part needs more than 24 bits, or if the id is 35 years after the origin.
     pub fn seq(self, origin: u64) -> Option<u64> {
         let since = self.ms.checked_sub(origin)?;
         (since >> (64 - PART_BITS) == 0 && self.part >> PART_BITS == 0).then_some(since << PART_BITS | self.part)
+    }
+}
+
+impl FromRedisValue for Id {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        Self::parse(&from_redis_value::<Vec<u8>>(value)?).ok_or_else(|| "not an id".into())
     }
 }
 
@@ -60,6 +62,13 @@ pub struct Event {
     pub count: u64,
 }
 
+impl FromRedisValue for Stored {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let (id, fields) = from_redis_value(value)?;
+        Ok(Self { id, event: event(fields) })
+    }
+}
+
 impl Stored {
     /// Returns the event's producer and count, which no other event has.
     pub fn mark(&self) -> Option<Mark> {
@@ -71,11 +80,9 @@ impl Stored {
 pub type Mark = (Box<[u8]>, u64);
 
 /// Returns the milliseconds since 1970 of an answer to TIME.
-pub fn time(answer: &Value) -> Option<u64> {
-    let Value::Array(parts) = answer else { return None };
-    let number = |part: &Value| std::str::from_utf8(text(part)?).ok()?.parse::<u64>().ok();
-    let [seconds, micros] = &parts[..] else { return None };
-    Some(number(seconds)? * 1000 + number(micros)? / 1000)
+pub fn time(answer: Result<Value, Refusal>) -> Option<u64> {
+    let (seconds, micros): (u64, u64) = from_redis_value(answer.ok()?).ok()?;
+    Some(seconds * 1000 + micros / 1000)
 }
 
 /// Returns the bytes of an answer.
@@ -97,37 +104,6 @@ fn producer(text: &[u8]) -> Option<(Box<[u8]>, u64)> {
 /// Returns about how many bytes Redis holds for an entry.
 pub fn size(draft: &Draft) -> usize {
     64 + draft.channel.len() + draft.key.len() + draft.once.len() + draft.fields.as_bytes().len() + draft.member.bytes()
-}
-
-/// Takes the entries out of an answer to XRANGE.
-pub fn entries(value: Value) -> Option<Vec<Stored>> {
-    match value {
-        Value::Nil => Some(Vec::new()),
-        Value::Array(list) => list.into_iter().map(stored).collect(),
-        _ => None,
-    }
-}
-
-/// Takes the entries out of an answer to XREAD of one stream.
-pub fn read_entries(value: Value) -> Option<Vec<Stored>> {
-    match value {
-        Value::Nil => Some(Vec::new()),
-        Value::Array(mut streams) => match streams.pop()? {
-            Value::Array(mut stream) if stream.len() == 2 => entries(stream.pop()?),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn stored(value: Value) -> Option<Stored> {
-    let Value::Array(parts) = value else { return None };
-    let [id, fields] = <[Value; 2]>::try_from(parts).ok()?;
-    let event = match fields {
-        Value::Array(fields) => event(fields),
-        _ => None,
-    };
-    Some(Stored { id: Id::of(&id)?, event })
 }
 
 /// Returns the event of an entry that a hub has added, also of a later version: without fields if they cannot be read, and
@@ -176,21 +152,19 @@ pub struct Info {
     pub first: Option<Id>,
 }
 
-impl Info {
-    /// Takes the answer to XINFO STREAM.
-    pub fn parse(value: &Value) -> Option<Self> {
-        let Value::Array(list) = value else { return None };
+impl FromRedisValue for Info {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         let mut info = Self::default();
-        for pair in list.chunks_exact(2) {
-            match (text(&pair[0])?, &pair[1]) {
-                (b"length", Value::Int(length)) => info.length = (*length).try_into().ok()?,
-                (b"last-generated-id", id) => info.last = Id::of(id)?,
-                (b"max-deleted-entry-id", id) => info.max_deleted = Id::of(id),
-                (b"first-entry", Value::Array(entry)) => info.first = entry.first().and_then(Id::of),
+        for (name, value) in from_redis_value::<Vec<(String, Value)>>(value)? {
+            match &*name {
+                "length" => info.length = from_redis_value(value)?,
+                "last-generated-id" => info.last = from_redis_value(value)?,
+                "max-deleted-entry-id" => info.max_deleted = from_redis_value(value)?,
+                "first-entry" => info.first = from_redis_value::<Option<(Id, Value)>>(value)?.map(|(id, _)| id),
                 _ => {}
             }
         }
-        Some(info)
+        Ok(info)
     }
 }
 

@@ -1,13 +1,13 @@
 //! The pointer to the live stream, and how another epoch begins.
 
 use super::connection::{CallError, RedisConnection, Refusal};
-use super::entry::{text, Id};
+use super::entry::Id;
 use super::scripts;
 use eventsource_xs::remote::calls::random;
-use redis::{cmd, Cmd, Value};
+use redis::{cmd, from_redis_value, Cmd, Value};
 
 /// The version of the layout in Redis.
-const LAYOUT: &[u8] = b"2";
+const LAYOUT: &str = "2";
 
 /// The content of the pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +55,7 @@ impl Keys {
 
     /// Reads the pointer.
     pub fn read(&self, connection: &mut RedisConnection) -> Result<Option<Pointer>, CallError> {
-        let answer = connection.call(&self.read_command())?;
-        Pointer::parse(&answer)
+        Pointer::parse(connection.call(&self.read_command())?)
     }
 
     /// Begins another epoch, if the epoch is still the expected one or there is none. Returns the pointer: this hub's, or that
@@ -75,7 +74,7 @@ impl Keys {
         command.arg(scripts::REPLACE_EPOCH.as_str()).arg(5).arg(&self.pointer).arg(self.of(expected).stream);
         command.arg(after.stream).arg(after.state).arg(after.once);
         command.arg(expected).arg(LAYOUT).arg(&epoch).arg(cipher).arg(reason);
-        connection.call(&command)?;
+        connection.call::<()>(&command)?;
         let gone = || CallError::Cut(format!("the key {} vanished", self.pointer));
         self.read(connection)?.ok_or_else(gone)
     }
@@ -83,20 +82,18 @@ impl Keys {
 
 impl Pointer {
     /// Takes the answer to [`Keys::read_command`].
-    pub fn parse(answer: &Value) -> Result<Option<Self>, CallError> {
-        let Value::Array(parts) = answer else { return Err(malformed()) };
-        let [layout, epoch, origin, cipher, reason] = &parts[..] else { return Err(malformed()) };
-        let Some(layout) = text(layout) else { return Ok(None) };
+    pub fn parse(answer: Value) -> Result<Option<Self>, CallError> {
+        let refused = |message| CallError::Refused(Refusal { code: "LAYOUT".into(), message });
+        let malformed = || refused("the key of this hub holds something else".into());
+        let parts = from_redis_value::<[Option<String>; 5]>(answer).map_err(|_| malformed())?;
+        let [Some(layout), epoch, origin, cipher, reason] = parts else { return Ok(None) };
         if layout != LAYOUT {
-            let [theirs, ours] = [layout, LAYOUT].map(String::from_utf8_lossy);
-            let message = format!("its history has the layout {theirs}, this version knows {ours}");
-            return Err(CallError::Refused(Refusal { code: "LAYOUT".into(), message }));
+            return Err(refused(format!("its history has the layout {layout}, this version knows {LAYOUT}")));
         }
-        let string = |value: &Value| text(value).and_then(|bytes| String::from_utf8(bytes.into()).ok());
-        let epoch = string(epoch).filter(|epoch| is_epoch(epoch)).ok_or_else(malformed)?;
-        let origin = string(origin).and_then(|text| text.parse().ok()).ok_or_else(malformed)?;
-        let cipher_key = string(cipher).and_then(|text| parse_key(&text)).ok_or_else(malformed)?;
-        Ok(Some(Self { epoch, origin, cipher_key, reason: string(reason).unwrap_or_default() }))
+        let epoch = epoch.filter(|epoch| is_epoch(epoch)).ok_or_else(malformed)?;
+        let origin = origin.and_then(|text| text.parse().ok()).ok_or_else(malformed)?;
+        let cipher_key = cipher.and_then(|text| parse_key(&text)).ok_or_else(malformed)?;
+        Ok(Some(Self { epoch, origin, cipher_key, reason: reason.unwrap_or_default() }))
     }
 
     /// Returns the id before all entries.
@@ -117,9 +114,4 @@ pub fn hex(key: [u8; 16]) -> String {
 /// Reads a key from text.
 pub fn parse_key(text: &str) -> Option<[u8; 16]> {
     u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32).map(u128::to_be_bytes)
-}
-
-fn malformed() -> CallError {
-    let message = "the key of this hub holds something else".into();
-    CallError::Refused(Refusal { code: "LAYOUT".into(), message })
 }

@@ -341,7 +341,6 @@ impl InFlight {
 
 #[cfg(test)]
 mod tests {
-    use super::SendEvent::*;
     use super::SendState::*;
     use super::*;
 
@@ -376,20 +375,6 @@ mod tests {
             has_room
         });
         counts
-    }
-
-    #[test]
-    fn each_event_leads_to_the_state_of_the_table_or_does_not_happen() {
-        for (event, expected) in [
-            (Sent, [Some(OnWire), Some(OnWireAgain), None, None, None, None]),
-            (Refused, [None, None, Some(Unsent), Some(Unanswered), None, None]),
-            (Stored, [None, None, Some(Acknowledged), Some(Acknowledged), None, None]),
-            (Replicated, [None, None, None, None, Some(Confirmed), None]),
-            (Cut, [Unsent, Unanswered, Unanswered, Unanswered, Unanswered, Confirmed].map(Some)),
-            (Restarted, [Some(Unsent); 6]),
-        ] {
-            assert_eq!(STATES.map(|state| state.after(event)), expected, "{event:?}");
-        }
     }
 
     #[test]

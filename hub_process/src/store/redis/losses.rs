@@ -86,8 +86,8 @@ impl Position {
     }
 
     /// Compares the epoch of the state.
-    pub fn compare_state(&self, epoch: Option<&[u8]>) -> Result<(), Loss> {
-        if epoch == Some(self.pointer.epoch.as_bytes()) {
+    pub fn compare_state(&self, epoch: &[u8]) -> Result<(), Loss> {
+        if epoch == self.pointer.epoch.as_bytes() {
             return Ok(());
         }
         Err(self.lost(STATE_GONE))
@@ -121,95 +121,6 @@ impl Position {
                 Err(self.lost(&format!("the entry {} is another one than the one that was read before", self.last)))
             }
             _ => Ok(true),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::super::Draft;
-    use super::super::entry::Event;
-    use super::super::epoch::Keys;
-    use super::*;
-
-    const fn id(ms: u64) -> Id {
-        Id { ms, part: 0 }
-    }
-
-    fn pointer(epoch: &str) -> Pointer {
-        Pointer { epoch: epoch.into(), origin: 100, cipher_key: [0; 16], reason: String::new() }
-    }
-
-    /// Returns a reader of the epoch `e2` that has read the entry `200-0`, with the count 7.
-    fn position() -> Position {
-        let keys = Keys::new("es", "shop").of("e2");
-        let mark = Some((b"p"[..].into(), 7));
-        Position { pointer: pointer("e2"), keys, last: id(200), mark, history_end: None }
-    }
-
-    fn reason(result: Result<impl Sized, Loss>) -> String {
-        result.err().map_or_else(String::new, |loss| loss.reason().split([':', ',']).next().expect("words").into())
-    }
-
-    #[test]
-    fn the_stream_must_have_the_last_entry_or_have_evicted_it() {
-        for (first, last, max_deleted, found, expected) in [
-            (100, 200, 0, Some((200, 7)), ""),
-            (100, 300, 0, Some((200, 7)), ""),
-            (300, 300, 0, Some((300, 8)), "entries were evicted before this hub has read them"),
-            (100, 300, 200, Some((300, 8)), "entries were evicted before this hub has read them"),
-            (100, 300, 199, Some((300, 8)), "the stream lacks the entry 200-0"),
-            (100, 300, 0, Some((200, 9)), "the entry 200-0 is another one than the one that was read before"),
-            (100, 150, 0, None, "the stream ends at 150-0"),
-            (100, 200, 200, None, ""), // deleted by hand, and nothing came since
-            (50, 99, 0, None, "the id 99-0 is not a sequence number"),
-        ] {
-            let stored = found.map(|(ms, count)| {
-                let event = Event { draft: Draft::default(), producer: b"p"[..].into(), count };
-                Stored { id: id(ms), event: Some(event) }
-            });
-            let info = Info { length: 1, last: id(last), max_deleted: Some(id(max_deleted)), first: Some(id(first)) };
-            let result = position().compare_stream(&info, stored.as_ref());
-            let exists = found == Some((200, 7));
-            assert!(result.as_ref().map_or(true, |found| *found == exists), "{last} {result:?}");
-            assert_eq!(reason(result), expected, "{first} {last} {max_deleted} {found:?}");
-        }
-    }
-
-    #[test]
-    fn the_pointer_must_have_the_epoch_or_one_that_is_new() {
-        let begun = VecDeque::from(["e1".to_owned(), "e2".to_owned()]);
-        for (epoch, expected) in [
-            (Some("e2"), Ok(())),
-            (Some("e3"), Err(Loss::Changed(pointer("e3")))),
-            (Some("e1"), Err(Loss::new("e1", "an earlier history has come back"))),
-            (None, Err(Loss::new("e2", POINTER_GONE))),
-        ] {
-            assert_eq!(position().compare_pointer(epoch.map(pointer), &begun), expected, "{epoch:?}");
-        }
-    }
-
-    #[test]
-    fn the_state_must_have_the_epoch() {
-        for (epoch, expected) in [(Some("e2"), ""), (Some("e1"), "the key of the state is gone"), (None, STATE_GONE)] {
-            let result = position().compare_state(epoch.map(str::as_bytes));
-            assert_eq!(reason(result), expected.split(':').next().expect("words"));
-        }
-    }
-
-    #[test]
-    fn some_refusals_show_a_loss() {
-        for (code, message, expected) in [
-            ("ERR", "ERR no such key", Some(GONE)),
-            ("WRONGTYPE", "WRONGTYPE Operation against", Some("WRONGTYPE Operation against")),
-            (
-                "ERR",
-                "ERR The stream has exhausted the last possible ID",
-                Some("ERR The stream has exhausted the last possible ID"),
-            ),
-            ("OOM", "OOM command not allowed", None),
-        ] {
-            assert_eq!(shown_by(&Refusal::new(code, message)), expected);
         }
     }
 }

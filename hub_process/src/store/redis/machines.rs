@@ -9,13 +9,12 @@
 
 use super::super::{Draft, MemberPart};
 use super::connection::{CallError, RedisConnection};
-use super::entry::text;
 use super::epoch::StreamKeys;
 use super::scripts;
-use super::state::{self, scan_command, scanned};
+use super::state::{self, scan_command, Scanned};
 use super::ANSWER;
 use eventsource_xs::hub::Retain;
-use redis::{cmd, Value};
+use redis::{cmd, from_redis_value};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -58,8 +57,9 @@ pub struct Lapsed {
     pub draft: Draft,
 }
 
-/// True if this machine had a lifetime, the time by Redis' clock, and the ends of all lifetimes.
-type Lifetimes = (bool, i64, Vec<(String, i64)>);
+/// The answer to [`RENEW_LIFETIMES`](scripts::RENEW_LIFETIMES): true if this machine had a lifetime, the time by Redis' clock,
+/// and the ends of all lifetimes.
+type Lifetimes = (bool, i64, String);
 
 pub struct Machines {
     producer: String,
@@ -142,11 +142,12 @@ impl Machines {
         }
         let is_lost = self.has_members && !had_lifetime;
         self.living.clear();
-        for (name, lifetime) in lifetimes {
+        for (name, lifetime) in lifetimes.split(' ').filter_map(|word| word.split_once('=')) {
+            let Ok(lifetime) = lifetime.parse::<i64>() else { continue };
             if lifetime > clock || name == self.own {
-                self.dead.remove(&name);
-                self.living.insert(name);
-            } else if let Entry::Vacant(place) = self.dead.entry(name) {
+                self.dead.remove(name);
+                self.living.insert(name.into());
+            } else if let Entry::Vacant(place) = self.dead.entry(name.into()) {
                 place.insert(Dead::new(now, lifetime == ENDED));
                 self.scan_at = Some(now);
             }
@@ -175,19 +176,7 @@ impl Machines {
         command.arg(own).arg(end).arg(&self.before).arg(&self.removed);
         connection.set_read_timeout(ANSWER)?;
         let [answer] = connection.calls([&command])?;
-        let parse = |answer: &Value| {
-            let Value::Array(parts) = answer else { return None };
-            let [Value::Int(had_lifetime), now, list] = &parts[..] else { return None };
-            let string = |value| std::str::from_utf8(text(value)?).ok();
-            let lifetime =
-                |word: &str| word.split_once('=').and_then(|(name, at)| Some((name.into(), at.parse().ok()?)));
-            Some((
-                *had_lifetime == 1,
-                string(now)?.parse().ok()?,
-                string(list)?.split(' ').filter_map(lifetime).collect(),
-            ))
-        };
-        Ok(answer.ok().as_ref().and_then(parse))
+        Ok(answer.ok().and_then(|answer| from_redis_value(answer).ok()))
     }
 
     /// Reads a part of the hash, if it is time. Returns members who leave a machine.
@@ -201,18 +190,19 @@ impl Machines {
         let Some(cursor) = self.cursor.take() else { return Ok(Vec::new()) };
         connection.set_read_timeout(ANSWER)?;
         let [answer] = connection.calls([&scan_command(&keys.state, &cursor)])?;
-        let Some((cursor, pairs)) = answer.as_ref().ok().and_then(scanned) else {
+        let scanned = answer.ok().and_then(|answer| from_redis_value::<Scanned>(answer).ok());
+        let Some((cursor, pairs)) = scanned else {
             self.scan_at = Some(now + RENEW);
             return Ok(Vec::new());
         };
         let mut out = Vec::new();
         for (field, value) in pairs {
-            for machine in state::machines(value) {
-                out.extend(self.lapsed_of(machine, field, value, now));
+            for machine in state::machines(&value) {
+                out.extend(self.lapsed_of(machine, &field, &value, now));
             }
         }
         if cursor != b"0" {
-            self.cursor = Some(cursor.into());
+            self.cursor = Some(cursor);
             return Ok(out);
         }
         self.dead.retain(|name, dead| {

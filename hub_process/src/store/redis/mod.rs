@@ -115,7 +115,7 @@ impl Engine for RedisSettings {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let producer = random::text::<12>()?;
         let shared = Arc::new(Shared::new(self, end.reporter));
-        let endpoint = Endpoint::new(self);
+        let endpoint = Endpoint { settings: self.clone() };
         if endpoint.has_sentinels() {
             let (shared, endpoint) = (Arc::downgrade(&shared), endpoint.clone());
             thread::Builder::new().name("redis-sentinels".into()).spawn(move || ask_sentinels(&shared, &endpoint))?;

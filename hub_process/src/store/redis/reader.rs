@@ -5,7 +5,7 @@ mod reconnecting;
 use super::super::{Began, Draft, StoreEntry, StoreReport};
 use super::connection::{CallError, RedisConnection, Refusal};
 use super::endpoint::Endpoint;
-use super::entry::{self, entries, read_entries, Id, Info, Producers, Stored};
+use super::entry::{self, Id, Info, Producers, Stored};
 use super::epoch::{Keys, Pointer};
 use super::losses::{self, Loss, Position};
 use super::shared::{Shared, Sizes, Target};
@@ -16,8 +16,8 @@ use crate::process_log::log_message;
 use eventsource_xs::histogram::Scale;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::RedisSettings;
-use redis::{cmd, Value};
-use std::collections::VecDeque;
+use redis::{cmd, from_redis_value, FromRedisValue, Value};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,6 @@ const HISTORY_ANSWER: Duration = Duration::from_secs(10);
 enum Trouble {
     CallError(CallError),
     Loss(Loss),
-    Closing,
 }
 
 impl From<CallError> for Trouble {
@@ -48,17 +47,22 @@ impl From<Loss> for Trouble {
 }
 
 impl Trouble {
-    /// A loss, or whatever else Redis refuses.
-    fn of(refusal: Refusal, epoch: &str) -> Self {
-        match losses::shown_by(&refusal) {
-            Some(reason) => Loss::new(epoch, reason).into(),
-            None => CallError::Refused(refusal).into(),
+    /// Makes a loss of a refusal that shows one.
+    fn of(fault: CallError, epoch: &str) -> Self {
+        match &fault {
+            CallError::Refused(refusal) => match losses::shown_by(refusal) {
+                Some(reason) => Loss::new(epoch, reason).into(),
+                None => fault.into(),
+            },
+            _ => fault.into(),
         }
     }
 }
 
-fn malformed() -> Trouble {
-    CallError::Cut("its answer does not follow the protocol of Redis".into()).into()
+/// Reads an answer about the stream of an epoch.
+fn read<T: FromRedisValue>(answer: Result<Value, Refusal>, epoch: &str) -> Result<T, Trouble> {
+    let answer = answer.map_err(|refusal| Trouble::of(CallError::Refused(refusal), epoch))?;
+    Ok(from_redis_value(answer).map_err(CallError::from)?)
 }
 
 pub struct Reader {
@@ -73,13 +77,10 @@ pub struct Reader {
     last_check: Instant,
     /// The last reason why the store cannot begin.
     reported: String,
-    is_warned: bool,
     /// True if the stream had passed everything that it had when the state began to be read.
     has_missed_changes: bool,
-    /// True if people were told that Redis gives no keys of tickets.
-    is_warned_of_tickets: bool,
-    /// True if people were told of entries that this version cannot read.
-    is_warned_of_unread: bool,
+    /// The kinds of trouble that people were told of.
+    warned: HashSet<&'static str>,
 }
 
 impl Reader {
@@ -95,27 +96,26 @@ impl Reader {
             producers: Producers::default(),
             last_check: now,
             reported: String::new(),
-            is_warned: false,
             has_missed_changes: false,
-            is_warned_of_tickets: false,
-            is_warned_of_unread: false,
+            warned: HashSet::new(),
         }
     }
 
-    /// Reads until the connection breaks or the store is closed.
-    fn serve(&mut self, connection: &mut RedisConnection, was_ready: &mut bool) -> Trouble {
+    /// Reads until the connection breaks, or the store is closed, which is no fault.
+    fn serve(&mut self, connection: &mut RedisConnection, was_ready: &mut bool) -> Option<CallError> {
         let mut next = match self.position {
             Some(_) => self.check(connection),
             None => self.begin_first(connection),
         };
         loop {
             next = match next {
+                Ok(()) if self.shared.lock().is_closing => return None,
                 Ok(()) => {
                     *was_ready |= self.publish_target(connection);
                     self.round(connection)
                 }
                 Err(Trouble::Loss(loss)) => self.begin_after(connection, loss),
-                Err(trouble) => return trouble,
+                Err(Trouble::CallError(fault)) => return Some(fault),
             }
         }
     }
@@ -162,28 +162,23 @@ impl Reader {
     fn begin(&mut self, connection: &mut RedisConnection, pointer: Pointer, reason: &str) -> Result<(), Trouble> {
         let keys = self.keys.of(&pointer.epoch);
         let stream = &keys.stream;
-        let refused = |refusal| Trouble::of(refusal, &pointer.epoch);
-        let parse = |info: Result<Value, Refusal>| Info::parse(&info.map_err(refused)?).ok_or_else(malformed);
+        let refused = |fault| Trouble::of(fault, &pointer.epoch);
         connection.set_read_timeout(HISTORY_ANSWER)?;
         let (before, retained, info, first) = if std::mem::take(&mut self.has_missed_changes) {
-            let [answer] = connection.calls([&state::read_command(&keys, HISTORY_CHUNK)])?;
-            let (retained, info, first) = Contents::of_snapshot(answer.map_err(refused)?).ok_or_else(malformed)?;
-            (None, retained, Ok(info), Ok(first))
+            let command = state::read_command(&keys, HISTORY_CHUNK);
+            let (retained, info, first) = connection.call::<(Contents, Info, _)>(&command).map_err(refused)?;
+            (None, retained, info, first)
         } else {
-            let [before] = connection.calls([cmd("XINFO").arg("STREAM").arg(stream)])?;
-            let before = parse(before)?.last;
-            let retained = Contents::read(connection, &keys.state)?.map_err(refused)?;
-            let [info, first] = connection.calls([
-                cmd("XINFO").arg("STREAM").arg(stream),
-                cmd("XRANGE").arg(stream).arg("-").arg("+").arg("COUNT").arg(HISTORY_CHUNK),
-            ])?;
-            (Some(before), retained, info, first)
+            let read_info = cmd("XINFO").arg("STREAM").arg(stream).clone();
+            let before = connection.call::<Info>(&read_info).map_err(refused)?.last;
+            let retained = Contents::read(connection, &keys.state).map_err(refused)?;
+            let read_first = cmd("XRANGE").arg(stream).arg("-").arg("+").arg("COUNT").arg(HISTORY_CHUNK).clone();
+            let [info, first] = connection.calls([&read_info, &read_first])?;
+            (Some(before), retained, read(info, &pointer.epoch)?, read::<Vec<Stored>>(first, &pointer.epoch)?)
         };
         if retained.epoch != pointer.epoch.as_bytes() {
             return Err(Loss::new(&pointer.epoch, losses::STATE_GONE).into());
         }
-        let info = parse(info)?;
-        let first = entries(first.map_err(refused)?).ok_or_else(malformed)?;
         let first_id = first.first().map(|first| first.id);
         if before.is_some_and(|before| info.last > before && first_id.is_none_or(|first| first > before)) {
             self.has_missed_changes = true;
@@ -235,7 +230,7 @@ impl Reader {
         }
     }
 
-    /// Reports the keys of tickets, if Redis gives them. The log is told once if not.
+    /// Reports the keys of tickets, if Redis gives them.
     fn report_ticket_keys(&mut self, answer: ticket_keys::Answer) {
         match answer {
             Ok(None) => {}
@@ -244,12 +239,9 @@ impl Reader {
                 let message = format!(
                     "Redis at {} gives no keys of tickets, so the application is asked for each stream: {why}; its user \
                      needs the commands HMGET, HSET, DEL, PEXPIRE and TIME, also in scripts",
-                    self.endpoint.shown
+                    self.shared.place
                 );
-                if !std::mem::replace(&mut self.is_warned_of_tickets, true) {
-                    log_message(&message);
-                }
-                self.shared.reporter.record_error(&message);
+                self.warn("tickets", &message);
             }
         }
     }
@@ -299,9 +291,8 @@ impl Reader {
             let Some(position) = &self.position else { return Ok(()) };
             let mut command = cmd("XRANGE");
             command.arg(&position.keys.stream).arg(position.last.to_string()).arg("+").arg("COUNT").arg(chunk);
-            let refused = |refusal| Trouble::of(refusal, &position.pointer.epoch);
-            let [answer] = connection.calls([&command])?;
-            let mut list = entries(answer.map_err(refused)?).ok_or_else(malformed)?;
+            let refused = |fault| Trouble::of(fault, &position.pointer.epoch);
+            let mut list: Vec<Stored> = connection.call(&command).map_err(refused)?;
             if !position.is_last(list.first())? {
                 return Err(Loss::Missed.into());
             }
@@ -324,14 +315,8 @@ impl Reader {
     /// Reads new entries, or looks for a loss.
     fn round(&mut self, connection: &mut RedisConnection) -> Result<(), Trouble> {
         let Some(position) = &self.position else { return self.begin_first(connection) };
-        {
-            let state = self.shared.lock();
-            if state.is_closing {
-                return Err(Trouble::Closing);
-            }
-            if let Some(reason) = &state.lost {
-                return Err(Loss::new(&position.pointer.epoch, reason).into());
-            }
+        if let Some(reason) = &self.shared.lock().lost {
+            return Err(Loss::new(&position.pointer.epoch, reason).into());
         }
         connection.set_read_timeout(ANSWER + BLOCK)?;
         if self.last_check.elapsed() >= CHECK {
@@ -347,8 +332,8 @@ impl Reader {
         let mut command = cmd("XREAD");
         command.arg("COUNT").arg(CHUNK).arg("BLOCK").arg(block);
         command.arg("STREAMS").arg(&position.keys.stream).arg(position.last.to_string());
-        let answer = connection.call(&command)?;
-        let list = read_entries(answer).ok_or_else(malformed)?;
+        let streams: Vec<(Value, Vec<Stored>)> = connection.call(&command)?;
+        let list: Vec<Stored> = streams.into_iter().flat_map(|(_, list)| list).collect();
         let bytes: usize =
             list.iter().filter_map(|stored| stored.event.as_ref()).map(|event| entry::size(&event.draft)).sum();
         if list.len() >= CHUNK || bytes >= CHUNK_BYTES {
@@ -369,12 +354,12 @@ impl Reader {
             cmd("XINFO").arg("STREAM").arg(&position.keys.stream),
             cmd("XRANGE").arg(&position.keys.stream).arg(last.to_string()).arg("+").arg("COUNT").arg(CHUNK),
         ])?;
-        let refused = |refusal| Trouble::of(refusal, &position.pointer.epoch);
-        self.set_clock(&time);
-        position.compare_pointer(Pointer::parse(&pointer.map_err(refused)?)?, &self.epochs)?;
-        position.compare_state(entry::text(&state.map_err(refused)?))?;
-        let info = Info::parse(&info.map_err(refused)?).ok_or_else(malformed)?;
-        let mut list = entries(list.map_err(refused)?).ok_or_else(malformed)?;
+        let epoch = &position.pointer.epoch;
+        self.set_clock(time);
+        position.compare_pointer(Pointer::parse(read(pointer, epoch)?)?, &self.epochs)?;
+        position.compare_state(&read::<Vec<u8>>(state, epoch)?)?;
+        let info: Info = read(info, epoch)?;
+        let mut list: Vec<Stored> = read(list, epoch)?;
         let exists = position.compare_stream(&info, list.first())?;
         let is_complete = list.len() < CHUNK;
         if exists {
@@ -471,14 +456,18 @@ impl Reader {
         trouble.map_or(Ok(()), |loss| Err(loss.into()))
     }
 
-    /// The log is told once, the status each time.
     fn warn_of_unread(&mut self, id: Id) {
         let message =
             format!("this machine cannot read the entry {id}, which is of a later version: upgrade this machine too");
-        if !std::mem::replace(&mut self.is_warned_of_unread, true) {
-            log_message(&message);
+        self.warn("unread", &message);
+    }
+
+    /// Takes note of trouble of some kind: the log is told once, the status each time.
+    fn warn(&mut self, kind: &'static str, message: &str) {
+        if self.warned.insert(kind) {
+            log_message(message);
         }
-        self.shared.reporter.record_error(&message);
+        self.shared.reporter.record_error(message);
     }
 }
 

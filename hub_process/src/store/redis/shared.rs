@@ -10,7 +10,7 @@ use eventsource_xs::runtime::wall;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,17 +46,19 @@ pub struct State {
     pub is_closing: bool,
     /// The last error of the connection, which failures quote.
     pub trouble: String,
+    /// True if the hub, on any machine, has had members.
+    pub has_members: bool,
+    /// True if a draft of a member has failed, so that Redis perhaps takes the member for here, or for gone, wrongly.
+    pub has_failed_member: bool,
 }
 
 pub struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     pub reporter: Reporter,
+    /// The address for people: neither user nor password.
+    pub place: String,
     timeout: Duration,
-    /// True if the hub, on any machine, has had members.
-    has_members: AtomicBool,
-    /// True if a draft of a member has failed, so that Redis perhaps takes the member for here, or for gone, wrongly.
-    has_failed_member: AtomicBool,
 }
 
 impl Shared {
@@ -65,6 +67,8 @@ impl Shared {
             status.kind = "redis".into();
             status.place = settings.shown_url().into();
         });
+        let url = settings.shown_url();
+        let place = url.split_once("://").map_or(&*url, |(_, place)| place);
         let state = State {
             target: None,
             generation: 0,
@@ -78,37 +82,29 @@ impl Shared {
             master: None,
             is_closing: false,
             trouble: "no connection yet".into(),
+            has_members: false,
+            has_failed_member: false,
         };
         Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
             reporter,
+            place: place.trim_end_matches("/0").trim_end_matches('/').into(),
             timeout: settings.timeout,
-            has_members: AtomicBool::new(false),
-            has_failed_member: AtomicBool::new(false),
         }
     }
 
     /// Reports entries, and takes note of members.
     pub fn report_entries(&self, entries: Vec<StoreEntry>) {
-        entries.iter().for_each(|entry| self.note_member(&entry.draft));
-        self.reporter.report(StoreReport::Entries(entries));
-    }
-
-    /// Takes note that the hub has members, if this is of one.
-    pub fn note_member(&self, draft: &Draft) {
-        if draft.member != MemberPart::None {
-            self.has_members.store(true, Ordering::Relaxed);
+        if entries.iter().any(|entry| entry.draft.member != MemberPart::None) {
+            self.lock().has_members = true;
         }
-    }
-
-    pub fn has_members(&self) -> bool {
-        self.has_members.load(Ordering::Relaxed)
+        self.reporter.report(StoreReport::Entries(entries));
     }
 
     /// Returns true if a draft of a member has failed since this was asked before.
     pub fn take_failed_member(&self) -> bool {
-        self.has_failed_member.swap(false, Ordering::Relaxed)
+        mem::take(&mut self.lock().has_failed_member)
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
@@ -163,10 +159,8 @@ impl Shared {
     }
 
     /// Reports that a draft was not stored, or perhaps was.
-    pub fn fail(&self, (ticket, draft): (u64, &Draft), code: ErrorCode, why: &str) {
-        if draft.member != MemberPart::None {
-            self.has_failed_member.store(true, Ordering::Relaxed);
-        }
+    pub fn fail(&self, ticket: u64, draft: &Draft, code: ErrorCode, why: &str) {
+        self.lock().has_failed_member |= draft.member != MemberPart::None;
         self.reporter.update(|status| status.failed += 1);
         self.reporter.report(StoreReport::Failed { ticket, failure: draft.failure(code, why) });
     }
@@ -174,12 +168,12 @@ impl Shared {
     /// Reports that a draft was perhaps stored, if it was sent.
     pub fn fail_sent(&self, sent: &Sending, why: &str) {
         let code = if sent.is_perhaps_stored() { ErrorCode::Unknown } else { ErrorCode::Unavailable };
-        self.fail((sent.ticket, &sent.draft), code, why);
+        self.fail(sent.ticket, &sent.draft, code, why);
     }
 
     /// Takes note of a fault, for people and for the failures of drafts.
-    pub fn record(&self, place: &str, fault: &CallError) -> String {
-        let message = format!("Redis at {place} {fault}");
+    pub fn record(&self, fault: &CallError) -> String {
+        let message = format!("Redis at {} {fault}", self.place);
         self.lock().trouble.clone_from(&message);
         self.reporter.record_error(&message);
         message

@@ -35,17 +35,18 @@
 //! the hash are sequence numbers of the new epoch as well, smaller than those of its stream.
 
 use super::super::{Draft, MemberPart};
-use super::connection::{CallError, RedisConnection, Refusal};
-use super::entry::{text, Id};
+use super::connection::{CallError, RedisConnection};
+use super::entry::Id;
 use super::epoch::StreamKeys;
 use super::scripts;
 use eventsource_xs::codec::decode;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
-use redis::{cmd, Cmd, Value};
+use redis::{cmd, from_redis_value, Cmd, FromRedisValue, ParsingError, Value};
 use std::collections::BTreeMap;
 
-/// Returns the command that reads the hash, and the beginning of the stream, at one moment.
+/// Returns the command that reads the hash, and the beginning of the stream, at one moment: the [`Contents`], and the answers to
+/// XINFO and XRANGE.
 pub fn read_command(keys: &StreamKeys, entries: usize) -> Cmd {
     let mut command = cmd("EVAL");
     command.arg(scripts::READ_STATE.as_str()).arg(2).arg(&keys.state).arg(&keys.stream).arg(entries);
@@ -100,16 +101,8 @@ pub fn scan_command(key: &str, cursor: &[u8]) -> Cmd {
     command
 }
 
-/// The cursor, the fields and values of a part.
-type Scanned<'a> = (&'a [u8], Vec<(&'a [u8], &'a [u8])>);
-
-/// Takes its answer apart.
-pub fn scanned(answer: &Value) -> Option<Scanned<'_>> {
-    let Value::Array(parts) = answer else { return None };
-    let [cursor, Value::Array(list)] = &parts[..] else { return None };
-    let pairs = list.chunks_exact(2).map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
-    Some((text(cursor)?, pairs.collect::<Option<_>>()?))
-}
+/// Its answer: the cursor, and the fields and values of a part.
+pub type Scanned = (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>);
 
 /// The contents of the hash.
 #[derive(Debug, Default)]
@@ -122,43 +115,29 @@ pub struct Contents {
 
 impl Contents {
     /// Reads the hash in parts.
-    pub fn read(connection: &mut RedisConnection, key: &str) -> Result<Result<Self, Refusal>, CallError> {
+    pub fn read(connection: &mut RedisConnection, key: &str) -> Result<Self, CallError> {
         let (mut contents, mut cursor) = (Self::default(), b"0".to_vec());
         loop {
-            let [answer] = connection.calls([&scan_command(key, &cursor)])?;
-            let answer = match answer {
-                Ok(answer) => answer,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
-            cursor = contents.take(answer).ok_or_else(|| CallError::Cut("its answer to HSCAN is malformed".into()))?;
-            if cursor == b"0" {
-                return Ok(Ok(contents));
+            let (next, pairs) = connection.call::<Scanned>(&scan_command(key, &cursor))?;
+            contents.take(pairs);
+            if next == b"0" {
+                return Ok(contents);
             }
+            cursor = next;
         }
     }
 
-    /// Takes the answer to [`read_command`]: also those to XINFO and XRANGE.
-    pub fn of_snapshot(answer: Value) -> Option<(Self, Value, Value)> {
-        let Value::Array(parts) = answer else { return None };
-        let [fields, info, first] = <[Value; 3]>::try_from(parts).ok()?;
-        let mut contents = Self::default();
-        contents.take(fields)?;
-        Some((contents, info, first))
-    }
-
-    /// Takes an answer to HSCAN. Returns the cursor.
-    fn take(&mut self, answer: Value) -> Option<Vec<u8>> {
-        let (cursor, pairs) = scanned(&answer)?;
+    /// Takes fields and their values.
+    fn take(&mut self, pairs: Vec<(Vec<u8>, Vec<u8>)>) {
         for (field, value) in pairs {
             if field == EPOCH.as_bytes() {
-                self.epoch = value.into();
+                self.epoch = value;
             } else if field.starts_with(b"p:") {
-                self.producers.push((field.into(), value.into()));
+                self.producers.push((field, value));
             } else {
-                self.events.extend(event(field, value));
+                self.events.extend(event(&field, &value));
             }
         }
-        Some(cursor.into())
     }
 
     /// Removes the producers that have changed nothing for long. `last` is the last id of the stream.
@@ -175,5 +154,13 @@ impl Contents {
             command.arg(&field[..]).arg(&value[..]);
         }
         connection.calls([&command]).map(drop) // refused, they only take room
+    }
+}
+
+impl FromRedisValue for Contents {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let (mut contents, (_, pairs)) = (Self::default(), from_redis_value::<Scanned>(value)?);
+        contents.take(pairs);
+        Ok(contents)
     }
 }

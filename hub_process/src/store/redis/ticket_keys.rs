@@ -4,13 +4,12 @@
 //! was withdrawn in one that is lost is not known. Who may read Redis may read them. No message and no log has them.
 
 use super::connection::{CallError, RedisConnection};
-use super::entry::text;
 use super::epoch::{hex, parse_key, Keys};
 use super::scripts;
 use eventsource_xs::hub::LONGEST_TICKET;
 use eventsource_xs::remote::calls::random;
 use eventsource_xs::ticket::{Key, TicketKeys};
-use redis::{cmd, Value};
+use redis::{cmd, from_redis_value, Value};
 
 /// The keys; none if another epoch has begun, or the reason if Redis refuses.
 pub type Answer = Result<Option<TicketKeys>, String>;
@@ -26,21 +25,19 @@ pub fn read(connection: &mut RedisConnection, keys: &Keys, epoch: &str) -> Resul
     let [answer] = connection.calls([&command])?;
     Ok(match answer {
         Ok(Value::Nil) => Ok(None),
-        Ok(answer) => parse(&answer).map(Some).ok_or_else(|| format!("the key {hash} holds something else")),
+        Ok(answer) => parse(answer).map(Some).ok_or_else(|| format!("the key {hash} holds something else")),
         Err(refusal) => Err(refusal.message),
     })
 }
 
-fn parse(answer: &Value) -> Option<TicketKeys> {
-    let Value::Array(parts) = answer else { return None };
-    let mut keys = parts.iter().filter_map(text).map(key);
-    let current = keys.next()??;
-    Some(TicketKeys::new(current, keys.next().flatten()))
+fn parse(answer: Value) -> Option<TicketKeys> {
+    let (current, previous): (String, Option<String>) = from_redis_value(answer).ok()?;
+    Some(TicketKeys::new(key(&current)?, previous.as_deref().and_then(key)))
 }
 
 /// Reads `NUMBER SINCE SECRET`.
-fn key(text: &[u8]) -> Option<Key> {
-    let mut words = std::str::from_utf8(text).ok()?.split(' ');
+fn key(text: &str) -> Option<Key> {
+    let mut words = text.split(' ');
     let (number, since, secret) = (words.next()?.parse().ok()?, words.next()?.parse::<u64>().ok()?, words.next()?);
     Some(Key { number, secret: parse_key(secret)?, since: since.checked_mul(1_000_000)? })
 }

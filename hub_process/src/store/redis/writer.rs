@@ -23,7 +23,7 @@ use eventsource_xs::hub::{self, Retain};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::wire::{Failure, RedisSettings};
 use eventsource_xs::ErrorCode;
-use redis::{cmd, Value};
+use redis::{cmd, from_redis_value, Value};
 use replicas::Replicas;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::Arc;
@@ -171,9 +171,9 @@ impl Writer {
         if is_away && state.in_flight.is_full() {
             let why = format!("{} events wait already ({})", state.in_flight.len(), state.trouble);
             drop(state);
-            return self.shared.fail((ticket, &draft), ErrorCode::Full, &why);
+            return self.shared.fail(ticket, &draft, ErrorCode::Full, &why);
         }
-        self.shared.note_member(&draft);
+        state.has_members |= draft.member != MemberPart::None;
         state.in_flight.add(ticket, draft, Instant::now());
     }
 
@@ -185,7 +185,7 @@ impl Writer {
 
     fn trouble(&self) -> String {
         if self.session.is_some() {
-            return format!("Redis at {} has not confirmed it in time", self.endpoint.shown);
+            return format!("Redis at {} has not confirmed it in time", self.shared.place);
         }
         self.shared.lock().trouble.clone()
     }
@@ -214,7 +214,8 @@ impl Writer {
 
     fn work_on(&mut self, session: &mut Session) -> Result<(), CallError> {
         self.send_batch(session)?;
-        if self.shared.has_members() && !self.tend_machines(session)? {
+        let has_members = self.shared.lock().has_members;
+        if has_members && !self.tend_machines(session)? {
             self.announce_members();
         }
         self.upkeep.run(session, &self.shared, &self.retention, self.replicas)
@@ -236,7 +237,7 @@ impl Writer {
     }
 
     fn disconnect(&mut self, fault: &CallError) {
-        self.shared.record(&self.endpoint.shown, fault);
+        self.shared.record(fault);
         if self.drop_session() {
             self.shared.reporter.update(|status| status.reconnects += 1);
         }
@@ -249,8 +250,8 @@ impl Writer {
             return Ok(false);
         }
         let mut connection = self.endpoint.connect(&target.url)?;
-        let awaited = match connection.call(cmd("XINFO").arg("STREAM").arg(&target.keys.stream)) {
-            Ok(info) => Info::parse(&info).map(|info| info.last),
+        let awaited = match connection.call::<Info>(cmd("XINFO").arg("STREAM").arg(&target.keys.stream)) {
+            Ok(info) => info.last,
             Err(CallError::Refused(refusal)) => match losses::shown_by(&refusal) {
                 None => return Err(CallError::Refused(refusal)),
                 Some(reason) => {
@@ -261,8 +262,7 @@ impl Writer {
             },
             Err(fault) => return Err(fault),
         };
-        let awaited = Some(awaited.unwrap_or_default());
-        self.session = Some(Session { connection, target, awaited });
+        self.session = Some(Session { connection, target, awaited: Some(awaited) });
         self.upkeep.restart();
         Ok(true)
     }
@@ -305,7 +305,7 @@ impl Writer {
         self.keep_ids(&stored, &session.target);
         if self.replicas.are_needed() && !is_cut {
             let answer = session.connection.receive();
-            self.replicas.confirm(&self.shared, &self.endpoint.shown, &stored, answer)?;
+            self.replicas.confirm(&self.shared, &stored, answer)?;
         }
         fault.map_or(Ok(()), Err)
     }
@@ -337,7 +337,7 @@ impl Writer {
         let (mut stored, mut fault) = (Vec::with_capacity(counts.len()), None);
         for count in counts {
             match session.connection.receive() {
-                Ok(answer) => stored.extend(self.take_answer(count, &answer, &session.target).map(|id| (count, id))),
+                Ok(answer) => stored.extend(self.take_answer(count, answer, &session.target).map(|id| (count, id))),
                 Err(CallError::Refused(refusal)) => {
                     fault = self.take_refusal(count, &session.target, refusal).or(fault);
                 }
@@ -348,9 +348,9 @@ impl Writer {
     }
 
     /// Takes the answer to a draft. Returns the id if it is stored.
-    fn take_answer(&self, count: u64, answer: &Value, target: &Target) -> Option<Id> {
+    fn take_answer(&self, count: u64, answer: Value, target: &Target) -> Option<Id> {
         let reporter = &self.shared.reporter;
-        let text = entry::text(answer);
+        let text = entry::text(&answer);
         if let Some(b"done" | b"0-0") = text {
             // A draft of a member needed no entry, or was carried out before.
             let done = self.in_flight(|in_flight| in_flight.remove_of_member(count));
@@ -368,7 +368,7 @@ impl Writer {
                 .for_each(|sent| reporter.report(StoreReport::Failed { ticket: sent.ticket, failure: failure() }));
             return None;
         }
-        let id = Id::of(answer);
+        let id = from_redis_value::<Id>(answer).ok();
         if id.is_none() {
             self.in_flight(|in_flight| in_flight.apply([count], SendEvent::Refused));
             self.shared.hint_loss(target.generation, losses::GONE);
@@ -405,7 +405,7 @@ impl Writer {
             state.is_refusing = true;
             state.in_flight.remove(count)
         });
-        let message = self.shared.record(&self.endpoint.shown, &CallError::Refused(refusal));
+        let message = self.shared.record(&CallError::Refused(refusal));
         if let Some(sent) = sent {
             self.shared.fail_sent(&sent, &message);
         }
@@ -437,7 +437,8 @@ impl Writer {
                 Err(cut) => return Err(cut),
             }
         }
-        Ok(self.shared.lock().is_refusing || !self.shared.take_failed_member())
+        let is_refusing = self.shared.lock().is_refusing;
+        Ok(is_refusing || !self.shared.take_failed_member())
     }
 }
 

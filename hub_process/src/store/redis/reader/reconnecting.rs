@@ -3,12 +3,11 @@
 use super::super::super::StoreReport;
 use super::super::connection::{Backoff, CallError, RedisConnection, Refusal};
 use super::super::entry;
-use super::{Reader, Trouble};
-use crate::process_log::log_message;
+use super::Reader;
 use eventsource_xs::runtime::wall;
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
-use redis::{cmd, Value};
+use redis::{cmd, from_redis_value, InfoDict, Value};
 use std::time::{Duration, Instant};
 
 /// Says why a version of Redis is too old.
@@ -26,11 +25,11 @@ impl Reader {
         let mut backoff = Backoff::new();
         while !self.shared.lock().is_closing {
             let mut was_ready = false;
-            let trouble = match self.connect() {
+            let fault = match self.connect() {
                 Ok(mut connection) => self.serve(&mut connection, &mut was_ready),
-                Err(fault) => Trouble::CallError(fault),
+                Err(fault) => Some(fault),
             };
-            let Trouble::CallError(fault) = trouble else { return };
+            let Some(fault) = fault else { return };
             if was_ready {
                 backoff = Backoff::new();
                 self.shared.reporter.update(|status| status.reconnects += 1);
@@ -45,7 +44,7 @@ impl Reader {
 
     /// Takes note of a fault. The store cannot begin if it has not.
     fn note(&mut self, fault: &CallError) {
-        let message = self.shared.record(&self.endpoint.shown, fault);
+        let message = self.shared.record(fault);
         self.shared.reporter.set_read(None);
         self.shared.update(|state| state.target = None);
         self.shared.refresh();
@@ -71,55 +70,44 @@ impl Reader {
     }
 
     fn connect(&mut self) -> Result<RedisConnection, CallError> {
-        let mut masters = self.endpoint.masters()?;
-        let (mut found, mut fault) = (None, None);
-        for (url, _) in &mut masters {
-            match self.endpoint.master(&url) {
-                Ok(connection) => {
-                    found = Some(connection);
-                    break;
-                }
-                Err(why) => fault = fault.or(Some(why)),
-            }
-        }
-        let Some(mut connection) = found else { return Err(fault.unwrap_or(masters.fault)) };
+        let masters = self.endpoint.masters()?;
+        let connect = |(url, _): &(String, bool)| self.endpoint.master(url);
+        // If none can be connected to, that of most Sentinels says why.
+        let mut connection = connect(&masters[0])
+            .or_else(|fault| masters[1..].iter().find_map(|master| connect(master).ok()).ok_or(fault))?;
         self.shared.update(|state| {
             state.master = None;
             state.wants_ticket_keys = true; // this one may have lost the last ones
         });
         let [server, memory, time] =
             connection.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("TIME")])?;
-        self.set_clock(&time);
+        self.set_clock(time);
         // A user who may not ask is not told.
-        let line = |answer: &Result<Value, Refusal>, name: &str| -> Option<String> {
-            let text = String::from_utf8_lossy(entry::text(answer.as_ref().ok()?)?).into_owned();
-            Some(text.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned())
+        let line = |answer: Result<Value, Refusal>, name: &str| -> Option<String> {
+            from_redis_value::<InfoDict>(answer.ok()?).ok()?.get(name)
         };
-        if let Some(version) = line(&server, "redis_version:") {
+        if let Some(version) = line(server, "redis_version") {
             check_version(&version)?;
         }
-        if let Some(policy) = line(&memory, "maxmemory_policy:") {
+        if let Some(policy) = line(memory, "maxmemory_policy") {
             self.warn_of_eviction(&policy);
         }
         Ok(connection)
     }
 
     /// Takes note of what Redis' clock shows. Where the user may not ask for it, that of this machine has to do.
-    pub(super) fn set_clock(&self, answer: &Result<Value, Refusal>) {
-        let shown = answer.as_ref().ok().and_then(entry::time);
-        self.shared.reporter.set_clock(shown.unwrap_or_else(wall));
+    pub(super) fn set_clock(&self, answer: Result<Value, Refusal>) {
+        self.shared.reporter.set_clock(entry::time(answer).unwrap_or_else(wall));
     }
 
     fn warn_of_eviction(&mut self, policy: &str) {
-        if policy.starts_with("allkeys-") && !self.is_warned {
-            self.is_warned = true;
+        if policy.starts_with("allkeys-") {
             let message = format!(
                 "Redis at {} has maxmemory-policy {policy}: it deletes the whole history when its memory is full; \
                  set noeviction or volatile-lru",
-                self.endpoint.shown
+                self.shared.place
             );
-            log_message(&message);
-            self.shared.reporter.record_error(&message);
+            self.warn("eviction", &message);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The replicas that must have an entry before it is reported.
 
-use super::super::connection::CallError;
+use super::super::connection::{CallError, Refusal};
 use super::super::entry::Id;
 use super::super::in_flight::{SendEvent, Sending};
 use super::super::shared::Shared;
@@ -45,7 +45,6 @@ impl Replicas {
     pub fn confirm(
         &self,
         shared: &Shared,
-        place: &str,
         stored: &[(u64, Id)],
         answer: Result<Value, CallError>,
     ) -> Result<(), CallError> {
@@ -53,7 +52,7 @@ impl Replicas {
             Ok(Value::Int(reached)) => reached,
             Ok(_) => 0,
             Err(fault @ CallError::Refused(_)) => {
-                shared.record(place, &fault);
+                shared.record(&fault);
                 0
             }
             Err(fault) => return Err(fault),
@@ -76,13 +75,13 @@ impl Replicas {
         Ok(())
     }
 
-    /// Returns the command that asks whether they are there, if any are needed.
-    pub fn question(&self) -> Option<Cmd> {
-        self.are_needed().then(|| cmd("WAIT").arg(self.needed).arg(QUESTION_MS).clone())
+    /// Returns the command that asks whether they are there.
+    pub fn question(&self) -> Cmd {
+        cmd("WAIT").arg(self.needed).arg(QUESTION_MS).clone()
     }
 
     /// Returns true if enough of them are there, as Redis answers.
-    pub fn are_there(&self, answer: Option<&Value>) -> bool {
-        matches!(answer, Some(Value::Int(reached)) if *reached >= i64::from(self.needed))
+    pub fn are_there(&self, answer: &Result<Value, Refusal>) -> bool {
+        !self.are_needed() || matches!(answer, Ok(Value::Int(reached)) if *reached >= i64::from(self.needed))
     }
 }

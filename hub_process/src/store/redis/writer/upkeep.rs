@@ -1,7 +1,7 @@
 //! The bounds of the stream, and what the writer does now and then: trims the stream by age and bytes, asks how much memory it
 //! takes, and whether a Redis that has refused an entry would take another one.
 
-use super::super::connection::{CallError, RedisConnection, Refusal};
+use super::super::connection::{CallError, RedisConnection};
 use super::super::entry::{self, Id};
 use super::super::epoch::StreamKeys;
 use super::super::shared::{Shared, State};
@@ -26,10 +26,10 @@ pub fn entries_and_age(retention: &Bounds) -> (usize, u64) {
 
 /// Returns the id before which the stream need not keep anything at a time of Redis. The last entry stays: it shows that
 /// nothing is lost.
-fn first_to_keep(retention: &Bounds, state: &mut State, time: Option<&Value>) -> Option<Id> {
+fn first_to_keep(retention: &Bounds, state: &mut State, time: Option<u64>) -> Option<Id> {
     let by_bytes = state.sizes.cut(retention.bytes);
     let age = retention.age.max(SHORTEST_AGE);
-    let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| time.and_then(entry::time)?.checked_sub(age));
+    let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| time?.checked_sub(age));
     let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.sizes.begins_before(*first));
     let first = by_bytes.max(by_age)?;
     Some(first.min(state.in_flight.read_through))
@@ -89,7 +89,7 @@ impl Upkeep {
 /// Trims the stream by age and bytes.
 fn trim(connection: &mut RedisConnection, stream: &str, shared: &Shared, retention: &Bounds) -> Result<(), CallError> {
     let [time] = connection.calls([&cmd("TIME")])?;
-    let first = first_to_keep(retention, &mut shared.lock(), time.ok().as_ref());
+    let first = first_to_keep(retention, &mut shared.lock(), entry::time(time));
     if let Some(first) = first {
         let mut trim = cmd("XTRIM");
         trim.arg(stream).arg("MINID").arg("~").arg(first.to_string());
@@ -103,13 +103,7 @@ fn trim(connection: &mut RedisConnection, stream: &str, shared: &Shared, retenti
 fn is_refusing(connection: &mut RedisConnection, stream: &str, replicas: Replicas) -> Result<bool, CallError> {
     let mut append = cmd("XADD");
     append.arg(stream).arg("NOMKSTREAM").arg("0-1").arg("question").arg("");
-    let takes =
-        |answer: Result<Value, Refusal>| matches!(answer, Err(refusal) if refusal.message.contains("equal or smaller"));
-    let wait = replicas.question();
-    let Some(wait) = wait else {
-        let [answer] = connection.calls([&append])?;
-        return Ok(!takes(answer));
-    };
-    let [answer, reached] = connection.calls([&append, &wait])?;
-    Ok(!takes(answer) || !replicas.are_there(reached.ok().as_ref()))
+    let [answer, reached] = connection.calls([&append, &replicas.question()])?;
+    let takes = matches!(answer, Err(refusal) if refusal.message.contains("equal or smaller"));
+    Ok(!takes || !replicas.are_there(&reached))
 }
