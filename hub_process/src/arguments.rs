@@ -49,6 +49,9 @@ The command eventsource publishes to hubs, follows them and stops them.";
 /// The number of seconds that an upgrade may take: the new program reads the state twice.
 const UPGRADE_WITHIN: u64 = 50;
 
+/// The options with which the process continues in an upgrade, beside its name and its socket.
+const KEPT: [&str; 5] = ["--idle-exit", "--grace", "--metrics", "--http", "--log"];
+
 /// The command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Subcommand {
@@ -84,12 +87,14 @@ pub struct Arguments {
     pub grace: Option<Duration>,
     /// The store, instead of that of the workers' settings.
     pub store: Option<StoreSettings>,
-    /// Where monitors read the metrics: an address with a port, and names, with commas.
-    pub metrics: Option<Box<str>>,
+    /// Where monitors read the metrics, and more names of the host that they may ask for.
+    pub metrics: Option<(SocketAddr, Vec<String>)>,
     /// Where a proxy connects for streams.
-    pub http: Option<Box<str>>,
+    pub http: Option<Endpoint>,
     /// True if lines of the log are objects.
     pub logs_objects: bool,
+    /// The options that have a value, as they were given.
+    pub options: Vec<(String, String)>,
 }
 
 impl Arguments {
@@ -112,23 +117,26 @@ impl Arguments {
             metrics: None,
             http: None,
             logs_objects: false,
+            options: Vec::new(),
         };
-        let (mut store, mut store_from) = (None, None);
         let mut asks_for_help = false;
         let mut words = Vec::new();
         while let Some(word) = given.next() {
             let word = word?;
-            let mut value = || given.next().ok_or(format!("{word} needs a value"))?;
+            let mut value = || -> Result<String, String> {
+                let value = given.next().ok_or(format!("{word} needs a value"))??;
+                parsed.options.push((word.clone(), value.clone()));
+                Ok(value)
+            };
             match &*word {
                 "--name" => parsed.name = Name::new(&value()?).map_err(|error| error.to_string())?,
                 "--socket" => parsed.socket = Some(value()?.into()),
                 "--timeout" => parsed.timeout = seconds(&word, &value()?)?,
                 "--idle-exit" => parsed.idle_exit = Some(seconds(&word, &value()?)?),
                 "--grace" => parsed.grace = Some(seconds(&word, &value()?)?),
-                "--store" => store = Some(value()?),
-                "--store-from" => store_from = Some(value()?),
-                "--metrics" => parsed.metrics = Some(metrics(value()?)?),
-                "--http" => parsed.http = Some(Endpoint::of_streams(&value()?)?.to_string().into()),
+                "--store" | "--store-from" => drop(value()?),
+                "--metrics" => parsed.metrics = Some(metrics(&value()?)?),
+                "--http" => parsed.http = Some(Endpoint::of_streams(&value()?)?),
                 "--log" => parsed.logs_objects = logs_objects(&value()?)?,
                 "--help" => asks_for_help = true,
                 "--inherited" => parsed.is_started = true,
@@ -151,30 +159,30 @@ impl Arguments {
             parsed.name = Name::new(&words.remove(0)).map_err(|error| error.to_string())?;
         }
         parsed.command = command_of(&command, &words)?;
-        if parsed.metrics.is_some() && parsed.command != Subcommand::Run {
-            return Err("--metrics is for run".to_owned());
+        let is_of_run = |option: &&str| parsed.command != Subcommand::Run && parsed.option(option).is_some();
+        if let Some(option) = ["--metrics", "--http", "--store", "--store-from"].into_iter().find(is_of_run) {
+            return Err(format!("{option} is for run"));
         }
-        if parsed.http.is_some() && parsed.command != Subcommand::Run {
-            return Err("--http is for run".to_owned());
-        }
-        parsed.read_store(store, store_from)?;
+        parsed.read_store()?;
         Ok(parsed)
+    }
+
+    /// Returns the last value of an option.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().rev().find(|(option, _)| option == name).map(|(_, value)| &**value)
     }
 
     /// Reads the store of `run`: from the command line, a file or the environment. `start` checks the environment that `run`
     /// will have, because its exit status reaches the starter.
-    fn read_store(&mut self, given: Option<String>, file: Option<String>) -> Result<(), String> {
-        if self.command != Subcommand::Run && (given.is_some() || file.is_some()) {
-            return Err("--store and --store-from are for run".to_owned());
-        }
+    fn read_store(&mut self) -> Result<(), String> {
         let is_upgrade = self.state.is_some(); // the store is that of the program before
         if is_upgrade || !matches!(self.command, Subcommand::Run | Subcommand::Start) {
             return Ok(());
         }
-        let (what, text) = match (given, file) {
+        let (what, text) = match (self.option("--store"), self.option("--store-from")) {
             (Some(_), Some(_)) => return Err("--store and --store-from exclude each other".to_owned()),
-            (Some(text), None) => ("--store", text),
-            (None, Some(file)) => ("--store-from", first_line(&file)?),
+            (Some(text), None) => ("--store", text.to_owned()),
+            (None, Some(file)) => ("--store-from", first_line(file)?),
             (None, None) => match std::env::var(VARIABLE) {
                 Ok(text) if !text.is_empty() => (VARIABLE, text),
                 Ok(_) | Err(std::env::VarError::NotPresent) => return Ok(()),
@@ -196,47 +204,28 @@ impl Arguments {
     }
 
     /// Returns the options of a command line that name these, without the store: a password must not be there.
-    pub fn words(&self, place: &Place) -> impl Iterator<Item = OsString> {
-        let Self { idle_exit, grace, metrics, http, logs_objects, .. } = self;
-        let seconds = |time: Duration| time.as_secs_f64().to_string().into();
-        let text = |text: &Option<Box<str>>| text.as_deref().map(OsString::from);
-        let given: [(&str, Option<OsString>); 7] = [
-            ("--idle-exit", idle_exit.map(seconds)),
-            ("--grace", grace.map(seconds)),
-            ("--metrics", text(metrics)),
-            ("--http", text(http)),
-            ("--log", logs_objects.then(|| "json".into())),
-            ("--name", Some(place.name().as_str().into())),
-            ("--socket", Some(place.socket().into())),
-        ];
-        given.into_iter().filter_map(|(option, value)| Some([option.into(), value?])).flatten()
+    pub fn words(&self, place: &Place) -> impl Iterator<Item = OsString> + '_ {
+        let is_kept = |(option, _): &&(String, String)| KEPT.contains(&&**option);
+        let options = self.options.iter().filter(is_kept).flat_map(|(option, value)| [option.into(), value.into()]);
+        options.chain(["--name".into(), place.name().as_str().into(), "--socket".into(), place.socket().into()])
     }
 
     /// Listens for monitors, if that is asked for.
     pub fn listen_for_monitors(&self) -> io::Result<Option<OwnedFd>> {
-        let address: Option<SocketAddr> = self.metrics_words().next().and_then(|address| address.parse().ok());
+        let address = self.metrics.as_ref().map(|(address, _)| *address);
         let listen = |address| Endpoint::Tcp(address).listen().map_err(|error| cannot("--metrics", &address, &error));
         address.map(listen).transpose()
     }
 
     /// Listens for the proxy, if that is asked for and systemd does not.
     pub fn listen_for_streams(&self, of_systemd: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
-        let listen = |endpoint: Endpoint| endpoint.listen().map_err(|error| cannot("--http", &endpoint, &error));
-        of_systemd.map_or_else(|| self.http().map(listen).transpose(), |socket| Ok(Some(socket)))
-    }
-
-    /// Returns where a proxy connects for streams.
-    pub fn http(&self) -> Option<Endpoint> {
-        self.http.as_ref().and_then(|text| Endpoint::of_streams(text).ok())
+        let listen = |endpoint: &Endpoint| endpoint.listen().map_err(|error| cannot("--http", endpoint, &error));
+        of_systemd.map_or_else(|| self.http.as_ref().map(listen).transpose(), |socket| Ok(Some(socket)))
     }
 
     /// Returns the names under which monitors may ask.
     pub fn metrics_hosts(&self) -> Hosts {
-        Hosts::new(self.metrics_words().skip(1).map(str::to_owned))
-    }
-
-    fn metrics_words(&self) -> impl Iterator<Item = &str> {
-        self.metrics.as_deref().unwrap_or_default().split(',')
+        Hosts::new(self.metrics.iter().flat_map(|(_, names)| names.clone()))
     }
 
     /// Returns the settings that the command line names. They go before all others.
@@ -262,19 +251,18 @@ fn command_of(command: &str, words: &[String]) -> Result<Subcommand, String> {
     }
 }
 
-/// An address with a port, and names of hosts, with commas between them.
-fn metrics(value: String) -> Result<Box<str>, String> {
-    let mut words = value.split(',');
-    let address = words.next().unwrap_or_default();
-    address
-        .parse::<SocketAddr>()
-        .map_err(|_| format!("--metrics must be an address and a port, such as 127.0.0.1:9464, not {address}"))?;
+/// Reads an address with a port, and names of hosts, with commas between them.
+fn metrics(value: &str) -> Result<(SocketAddr, Vec<String>), String> {
+    let mut words = value.split(',').map(str::to_owned);
+    let text = words.next().unwrap_or_default();
+    let wrong = |_| format!("--metrics must be an address and a port, such as 127.0.0.1:9464, not {text}");
+    let (address, names) = (text.parse().map_err(wrong)?, words.collect::<Vec<_>>());
     let is_name = |name: &str| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
-    match words.find(|name| !is_name(name)) {
+    match names.iter().find(|name| !is_name(name)) {
         Some(name) => Err(format!("--metrics takes names of hosts behind the address, without ports, not {name}")),
-        None => Ok(value.into()),
+        None => Ok((address, names)),
     }
 }
 
@@ -363,7 +351,7 @@ mod tests {
             ("run --grace -1", "--grace must be a number of seconds, not -1"),
             ("run --store disk", "--store: a store is memory, file:PATH or the URL of Redis"),
             ("run --store memory --store-from x", "--store and --store-from exclude each other"),
-            ("upgrade --store memory", "--store and --store-from are for run"),
+            ("upgrade --store memory", "--store is for run"),
             ("run --log xml", "--log must be text or json, not xml"),
             ("upgrade --metrics 127.0.0.1:1", "--metrics is for run"),
             ("run --metrics :9464", "--metrics must be an address and a port, such as 127.0.0.1:9464, not :9464"),

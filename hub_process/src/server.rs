@@ -86,7 +86,7 @@ fn begin(options: Arguments) -> Result<Server, Box<dyn Error>> {
     process_log::keep_lines(&place.log()); // from here on the folder is known to be this user's alone
     let kept = Precedence::kept(&place);
     if !options.is_started {
-        kept_settings::note_proxy(&place, options.http.as_deref());
+        kept_settings::note_proxy(&place, options.option("--http"));
     }
     if let Some(before) = instance.begin_service() {
         let has_store = kept.store.as_ref().is_some_and(|store| *store != StoreSettings::Memory);
@@ -288,8 +288,8 @@ impl Server {
         if !self.instance.hold() {
             self.control.ends = true;
         }
-        if let Some(endpoint) = self.options.http() {
-            self.listening.restore_file(&endpoint, &self.epoll);
+        if let Some(endpoint) = &self.options.http {
+            self.listening.restore_file(endpoint, &self.epoll);
         }
     }
 
@@ -526,7 +526,7 @@ impl Server {
         if self.instance.end_service() && self.control.forgets {
             self.current.precedence.forget();
         }
-        self.listening.close(self.options.http().as_ref());
+        self.listening.close(self.options.http.as_ref());
         self.wait_for_reactor(Instant::now());
         self.close_store();
         runtime::shutdown();

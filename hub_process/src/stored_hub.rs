@@ -21,7 +21,6 @@
 mod beginning;
 mod counted;
 mod drafts;
-mod kept_lingering;
 mod known_ends;
 mod members;
 #[cfg(test)]
@@ -39,12 +38,12 @@ pub use drafts::{EndedCount, Published, Requester};
 use crate::store::{self, Draft, Store, StoreCommand, StoreEntry, StoreReport};
 use beginning::Beginning;
 use drafts::{Purpose, WaitingDraft};
-use eventsource_xs::hub::{Announcement, Answer, EndRequest, Question, Sequence};
+use eventsource_xs::hub::{Answer, EndRequest, Question, Sequence};
 use eventsource_xs::runtime::ReactorHub;
 use eventsource_xs::wire::{Failure, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
 use members::StoredMembers;
-use sequencer::{EntryOutcome, Restarted, Sequencer};
+use sequencer::{EntryOutcome, Sequencer};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -106,7 +105,7 @@ impl StoredHub {
 
     /// Lets the members of the process before linger for so long at least, when the store has begun.
     pub fn await_streams(&mut self, least: Duration) {
-        self.members.await_streams(least);
+        self.members.least = least;
     }
 
     pub fn handle(&self) -> Option<&Arc<ReactorHub>> {
@@ -252,8 +251,9 @@ impl StoredHub {
         }
     }
 
-    /// Keeps the wills of streams that end with the hub in memory.
-    fn keep_wills(&mut self, wills: Vec<Announcement>) {
+    /// Keeps the wills of the streams, which end with the hub in memory.
+    fn keep_wills(&mut self) {
+        let wills = self.sequencer.sequence.members.take_wills();
         wills.into_iter().for_each(|will| self.wills.keep(Draft::of_announcement(will, None), TOO_MANY));
     }
 
@@ -307,12 +307,11 @@ impl StoredHub {
         let collected = self.sequencer.beginning.take_collected();
         let is_other_history = collected.is_some();
         if let Some((began, history)) = collected {
-            let Restarted { epoch, wills } = self.sequencer.restart_memory(&began)?;
-            effects.epoch = epoch.or(effects.epoch.take());
-            self.keep_wills(wills);
+            self.keep_wills();
+            effects.epoch = self.sequencer.restart_memory(&began)?.or(effects.epoch.take());
             self.members.begin_history(&began.lingering, self.sequencer.now);
             history.into_iter().for_each(|entry| self.publish_entry(&entry, false, effects));
-            self.sequencer.pass(began.evicted_through);
+            self.sequencer.pass(began.history.evicted_through);
         }
         let Sequencer { beginning, store, .. } = &mut self.sequencer;
         if let Some(lost) = beginning.complete() {
@@ -433,8 +432,7 @@ impl StoredHub {
     /// that the event was perhaps stored. The hub is never ready afterwards: nothing can be appended.
     pub fn finish(&mut self, within: Duration) -> Effects {
         self.sequencer.now = Instant::now();
-        let wills = self.sequencer.sequence.members.take_wills();
-        self.keep_wills(wills);
+        self.keep_wills();
         self.store_wills();
         self.sequencer.forget_all_evicted();
         self.members.keep_lingering(&self.sequencer);

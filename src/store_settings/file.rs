@@ -19,7 +19,7 @@ pub struct FileSettings {
     pub sync: FileSync,
 }
 
-/// When a store in a file has the disk write what it holds.
+/// When a store in a file has the disk write its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSync {
     /// When the system does.

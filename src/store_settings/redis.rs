@@ -1,4 +1,4 @@
-//! The settings of a store in Redis. Messages about the URL and the login show none of it: they may hold a password.
+//! The settings of a store in Redis. Messages about the URL and the login show none of it: they may contain a password.
 
 use super::given::Given;
 use super::{StoreKind, StoreSettings};

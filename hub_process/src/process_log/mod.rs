@@ -226,11 +226,4 @@ mod tests {
         let long = one_line(&"\u{9f}é".repeat(5000));
         assert!(long.len() > 3000 && long.len() + 384 <= 4096, "{}", long.len());
     }
-
-    #[test]
-    fn a_line_of_text_has_the_event_and_the_fields() {
-        use super::{text, FieldValue};
-        let fields = [("kind", "redis".into()), ("count", FieldValue::Number(7))];
-        assert_eq!(text("store_down", "it is down", &fields), "it is down (store_down kind=\"redis\" count=7)");
-    }
 }

@@ -1,4 +1,4 @@
-//! What the wire thread asks a store, and what the store reports: the contract that each store keeps.
+//! The contract of each store: what the wire thread asks it, and what it reports.
 //!
 //! # Reports
 //!
@@ -49,8 +49,8 @@
 //! A hub asks a store to forget in the order in which it has evicted, and again what has failed before it asks for more:
 //! without the entry that has forgotten a key, or has replaced its value, an earlier value would come back.
 //!
-//! What the history has evicted and what is still retained is reported as the rest of the history is, in the order of sequence
-//! numbers. The hub has these entries in its state only, because their channels have evicted as much ([`Began::evicted`]).
+//! Entries that the history has evicted and that are still retained are reported as the rest of the history is, in the order of
+//! sequence numbers. The hub has these entries in its state only, because their channels have evicted as much ([`History::evicted`]).
 //!
 //! # Clocks
 //!
@@ -68,7 +68,7 @@
 
 use super::draft::Draft;
 use eventsource_xs::coded;
-use eventsource_xs::hub::Evictions;
+use eventsource_xs::hub::{Evictions, History};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::Failure;
@@ -99,7 +99,7 @@ pub struct Delivered {
 impl Delivered {
     /// Returns true if the history has it, or has evicted it.
     pub fn is_in(&self, began: &Began) -> bool {
-        self.epoch == began.epoch && self.seq <= began.last_seq
+        self.epoch == began.history.epoch && self.seq <= began.history.last_seq
     }
 }
 
@@ -151,16 +151,9 @@ pub enum StoreReport {
 /// The beginning of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Began {
-    /// The epoch, with which ids begin: 1 to 16 letters and digits.
-    pub epoch: Box<str>,
-    /// The key of opaque ids, which all hubs of the store share.
-    pub cipher_key: [u8; 16],
-    /// The sequence number of the last entry that the store has ever had in this epoch; 0 if none.
-    pub last_seq: u64,
-    /// The channels that have evicted entries, and the number up to which they have.
-    pub evicted: Vec<(Box<[u8]>, u64)>,
-    /// The number up to which all other channels have.
-    pub evicted_through: u64,
+    /// Where the history begins. The epoch has 1 to 16 letters and digits; all hubs of the store share the key of opaque ids.
+    /// Requests to end streams have evicted entries of a channel without a name.
+    pub history: History,
     /// Why another epoch has begun, for people; empty at the first beginning and if nothing was lost.
     pub reason: Box<str>,
     /// The members that linger, as the hub has said last.
@@ -170,7 +163,8 @@ pub struct Began {
 impl Began {
     /// Returns how far requests to end streams were evicted, which have no channel.
     pub fn ends_evicted_through(&self) -> u64 {
-        let of_ends = self.evicted.iter().find(|(channel, _)| channel.is_empty());
-        of_ends.map_or(self.evicted_through, |(_, through)| *through)
+        let History { evicted, evicted_through, .. } = &self.history;
+        let of_ends = evicted.iter().find(|(channel, _)| channel.is_empty());
+        of_ends.map_or(*evicted_through, |(_, through)| *through)
     }
 }

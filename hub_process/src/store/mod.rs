@@ -44,14 +44,16 @@ trait Engine {
     fn start(&self, hub: &str, delivered: Option<Delivered>, end: StoreEnd) -> io::Result<()>;
 }
 
-/// Returns the store of these settings: the list of the stores that this program was built with. Fails with the reason and the
-/// remedy.
-fn engine(settings: &StoreSettings) -> Result<&dyn Engine, String> {
+/// Returns the store of these settings, none for memory: the list of the stores that this program was built with. Fails with the
+/// reason and the remedy.
+fn engine(settings: &StoreSettings) -> Result<Option<&dyn Engine>, String> {
     match settings {
+        StoreSettings::Memory => Ok(None),
         #[cfg(feature = "file")]
-        StoreSettings::File(settings) => Ok(settings),
+        StoreSettings::File(settings) => Ok(Some(settings)),
         #[cfg(feature = "redis")]
-        StoreSettings::Redis(settings) => Ok(&**settings),
+        StoreSettings::Redis(settings) => Ok(Some(&**settings)),
+        #[cfg(not(all(feature = "file", feature = "redis")))]
         other => Err(format!(
             "this eventsource-hub was built without the store {}; `perl Makefile.PL && make install` builds all stores",
             other.kind()
@@ -61,25 +63,19 @@ fn engine(settings: &StoreSettings) -> Result<&dyn Engine, String> {
 
 /// Checks that this program was built with the store. Fails with the reason and the remedy.
 pub fn check_built(settings: &StoreSettings) -> Result<(), String> {
-    match settings {
-        StoreSettings::Memory => Ok(()),
-        _ => engine(settings).map(drop),
-    }
+    engine(settings).map(drop)
 }
 
 /// Starts the store of these settings, which are not those of memory.
 pub fn start(settings: &HubSettings, hub: &Name, delivered: Option<Delivered>) -> io::Result<Store> {
     let engine = engine(&settings.store).map_err(|message| io::Error::new(io::ErrorKind::Unsupported, message))?;
     let (store, end) = Store::new()?;
-    engine.start(hub.as_str(), delivered, end)?;
+    engine.ok_or(io::ErrorKind::Unsupported)?.start(hub.as_str(), delivered, end)?;
     store.retain(settings);
     Ok(store)
 }
 
 /// Checks that the store could start with its settings, as far as that is known without a start. Fails with the reason.
 pub fn check_place(settings: &StoreSettings) -> Result<(), String> {
-    match settings {
-        StoreSettings::Memory => Ok(()),
-        _ => engine(settings)?.check(),
-    }
+    engine(settings)?.map_or(Ok(()), Engine::check)
 }

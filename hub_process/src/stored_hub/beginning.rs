@@ -1,4 +1,5 @@
-//! How the store begins: whether the hub in memory continues, and whether the history has what was delivered before.
+//! The beginning of the store. It decides whether the hub in memory continues, and whether the history has what was delivered
+//! before.
 //!
 //! ```text
 //! Awaited ── Began ──┬─ CatchingUp ────────────────── Ready ── Complete      the hub in memory continues
@@ -8,6 +9,7 @@
 
 use crate::store::{Began, Delivered, StoreCommand, StoreEntry};
 use eventsource_xs::codec::{decode, encode};
+use eventsource_xs::hub::History;
 use eventsource_xs::wire::Failure;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -42,9 +44,6 @@ enum Proof {
     OtherHistory,
 }
 
-/// The epoch of the hub in memory, and its last sequence number; none if there is no hub.
-pub type Memory<'a> = Option<(&'a str, u64)>;
-
 /// The beginning of a store.
 #[derive(Debug, Default)]
 pub struct Beginning {
@@ -54,14 +53,6 @@ pub struct Beginning {
     pub was_complete: bool,
     /// The last delivered event, for a process that begins after this one was killed.
     pub delivered: LastDelivered,
-}
-
-/// Returns true if the hub in memory continues: the same epoch, and nothing is missing.
-pub fn continues(memory: Memory<'_>, began: &Began) -> bool {
-    // What was evicted before this process has read it is missing in the hub, though the store has lost nothing.
-    memory.is_some_and(|(epoch, last_seq)| {
-        *began.epoch == *epoch && began.last_seq >= last_seq && began.evicted_through <= last_seq
-    })
 }
 
 impl Beginning {
@@ -77,28 +68,29 @@ impl Beginning {
         }
     }
 
-    /// Begins as the store says.
-    pub fn begin(&mut self, memory: Memory<'_>, began: Began, is_shared: bool) {
-        self.proof = self.proof_of(memory, &began, is_shared);
-        self.phase = match continues(memory, &began) {
+    /// Begins as the store says. `memory` is what the hub in memory has delivered last; none if there is no hub.
+    pub fn begin(&mut self, memory: Option<Delivered>, began: Began, is_shared: bool) {
+        // The hub in memory continues in its epoch if nothing is missing. What was evicted before this process has read it is
+        // missing in the hub, though the store has lost nothing.
+        let continues = |last: &Delivered| last.is_in(&began) && began.history.evicted_through <= last.seq;
+        self.phase = match memory.as_ref().is_some_and(continues) {
             true => Phase::CatchingUp,
-            false => Phase::Collecting { began: began.into(), history: Vec::new() },
+            false => Phase::Collecting { began: began.clone().into(), history: Vec::new() },
         };
+        self.proof = self.proof_of(memory, &began, is_shared);
     }
 
     /// Returns what the history must have.
-    fn proof_of(&self, memory: Memory<'_>, began: &Began, is_shared: bool) -> Option<Proof> {
-        let has_history = began.reason.is_empty() && began.last_seq > 0;
-        if memory.is_none() && !is_shared && has_history && self.delivered.has_other(&began.epoch) {
-            return Some(Proof::OtherHistory);
+    fn proof_of(&self, memory: Option<Delivered>, began: &Began, is_shared: bool) -> Option<Proof> {
+        let History { epoch, last_seq, evicted_through, .. } = &began.history;
+        let may_be_other = memory.is_none() && !is_shared && began.reason.is_empty() && *last_seq > 0;
+        let last = memory.or_else(|| self.delivered.last())?;
+        if last.epoch != *epoch {
+            return may_be_other.then_some(Proof::OtherHistory);
         }
-        let last = match memory {
-            Some((epoch, last_seq)) => Some(last_seq).filter(|_| *began.epoch == *epoch),
-            None => self.delivered.read(&began.epoch),
-        };
         // Where nobody else writes, entries are evicted by other rules than their order.
-        let evicted_through = if is_shared { began.evicted_through } else { began.last_seq };
-        last.filter(|last| *last > evicted_through).map(Proof::Entry)
+        let evicted_through = if is_shared { evicted_through } else { last_seq };
+        (last.seq > *evicted_through).then_some(Proof::Entry(last.seq))
     }
 
     /// Keeps entries back while the history is collected. Returns those that are to be published now.
@@ -203,7 +195,7 @@ const EPOCH_BYTES: usize = 16;
 #[derive(Debug, Default)]
 pub struct LastDelivered {
     file: Option<File>,
-    written: Option<(Box<str>, u64)>,
+    written: Option<Delivered>,
 }
 
 impl LastDelivered {
@@ -214,137 +206,45 @@ impl LastDelivered {
         Self { file: options.open(path).ok(), written: None }
     }
 
-    /// Returns the sequence number that was delivered last in an epoch.
-    pub fn read(&self, epoch: &str) -> Option<u64> {
-        let (seq, known) = self.known()?;
-        (known == padded(epoch)).then_some(seq)
-    }
-
-    /// Returns what was delivered last, in whichever epoch.
+    /// Returns what was delivered last.
     pub fn last(&self) -> Option<Delivered> {
-        let (seq, epoch) = self.known()?;
+        let mut bytes = [0; 8 + EPOCH_BYTES];
+        self.file.as_ref()?.read_exact_at(&mut bytes, 0).ok()?;
+        let (seq, epoch) = decode::<(u64, [u8; EPOCH_BYTES])>(&bytes).ok()?;
         let epoch = std::str::from_utf8(&epoch).ok()?.trim_end_matches('\0').into();
         Some(Delivered { epoch, seq })
     }
 
-    fn known(&self) -> Option<(u64, [u8; EPOCH_BYTES])> {
-        let mut bytes = [0; 8 + EPOCH_BYTES];
-        self.file.as_ref()?.read_exact_at(&mut bytes, 0).ok()?;
-        decode(&bytes).ok()
-    }
-
-    /// Returns true if something was delivered last in another epoch.
-    pub fn has_other(&self, epoch: &str) -> bool {
-        self.known().is_some_and(|(_, known)| known != padded(epoch))
-    }
-
     /// Writes what was delivered last: 0 if that is nothing yet. One write, which a kill does not cut.
     pub fn write(&mut self, epoch: &str, seq: u64) {
-        let is_written = self.written.as_ref().is_some_and(|(of, written)| (&**of, *written) == (epoch, seq));
+        let is_written = self.written.as_ref().is_some_and(|last| (&*last.epoch, last.seq) == (epoch, seq));
         if let Some(file) = self.file.as_ref().filter(|_| !is_written) {
-            if file.write_all_at(&encode(&(seq, padded(epoch))), 0).is_err() {
+            let mut padded = [0; EPOCH_BYTES];
+            padded.iter_mut().zip(epoch.bytes()).for_each(|(to, from)| *to = from);
+            if file.write_all_at(&encode(&(seq, padded)), 0).is_err() {
                 let _ = file.set_len(0); // what is there would prove too little
             }
-            self.written = Some((epoch.into(), seq));
+            self.written = Some(Delivered { epoch: epoch.into(), seq });
         }
     }
-}
-
-fn padded(epoch: &str) -> [u8; EPOCH_BYTES] {
-    let mut bytes = [0; EPOCH_BYTES];
-    bytes.iter_mut().zip(epoch.bytes()).for_each(|(to, from)| *to = from);
-    bytes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Draft;
-
-    fn began(epoch: &str, last_seq: u64, evicted_through: u64) -> Began {
-        Began { epoch: epoch.into(), last_seq, evicted_through, ..Began::default() }
-    }
-
-    fn entry(seq: u64) -> StoreEntry {
-        StoreEntry { seq, at: 0, ticket: Some(seq), draft: Draft::default() }
-    }
 
     #[test]
-    fn the_hub_in_memory_continues_in_its_epoch_if_it_has_missed_nothing() {
-        for (memory, epoch, last_seq, evicted_through, expected) in [
-            (None, "a", 7, 0, false),
-            (Some(("a", 7)), "a", 7, 0, true),
-            (Some(("a", 7)), "a", 9, 7, true),
-            (Some(("a", 7)), "b", 9, 0, false),
-            (Some(("a", 7)), "a", 6, 0, false),
-            (Some(("a", 7)), "a", 9, 8, false),
-        ] {
-            let began = began(epoch, last_seq, evicted_through);
-            assert_eq!(continues(memory, &began), expected, "{memory:?}, {began:?}");
-        }
-    }
-
-    #[test]
-    fn a_history_without_the_last_delivered_entry_is_void_until_another_begins() {
-        for (seqs, is_void) in [(&[1, 5, 6][..], false), (&[1, 4, 6], true), (&[1, 4], true), (&[], true)] {
-            let mut beginning = Beginning::default();
-            beginning.begin(Some(("a", 5)), began("a", 6, 0), true);
-            let lost = seqs.iter().filter_map(|seq| beginning.check_entry(*seq)).count();
-            let lost = lost + beginning.complete().into_iter().count();
-            assert_eq!((lost > 0, lost < 2), (is_void, true), "{seqs:?}: the store is told once");
-            assert_eq!((beginning.is_void(), beginning.is_complete()), (is_void, !is_void), "{seqs:?}");
-            assert!(beginning.refute(9).is_some() != is_void, "{seqs:?}: it is told of no loss twice");
-            beginning.begin(Some(("a", 5)), began("b", 0, 0), true);
-            assert!(beginning.complete().is_none() && beginning.is_complete());
-        }
-    }
-
-    #[test]
-    fn what_is_delivered_next_is_written_down_when_the_history_has_what_was_delivered_before() {
-        let folder = std::env::temp_dir().join(format!("eventsource-beginning-{}", std::process::id()));
-        std::fs::create_dir(&folder).expect("a new folder");
-        let open = || LastDelivered::open(&folder.join("shop.sock.seen"));
-        open().write("a", 5);
-        let mut beginning = Beginning::new(open());
-        beginning.begin(None, began("a", 9, 0), true);
-        beginning.will_deliver("a", 6);
-        assert_eq!(open().read("a"), Some(5), "it would hide that 5 is missing");
-        beginning.check_entry(5);
-        beginning.will_deliver("a", 6);
-        assert_eq!(open().last(), Some(Delivered { epoch: "a".into(), seq: 6 }));
-        std::fs::remove_dir_all(&folder).expect("its own folder");
-    }
-
-    #[test]
-    fn the_entries_of_a_beginning_that_is_given_up_are_told_to_have_failed() {
-        let mut beginning = Beginning::default();
-        assert_eq!(beginning.abandon(), []);
-        for is_refuted in [false, true] {
-            beginning.begin(None, began("a", 2, 0), true);
-            assert!(beginning.collect(vec![entry(1), entry(2)]).is_empty());
-            assert!(!is_refuted || beginning.refute(9).is_some());
-            assert_eq!(beginning.abandon(), [entry(1), entry(2)], "refuted: {is_refuted}");
-        }
-        beginning.begin(None, began("a", 2, 0), true);
-        beginning.collect(vec![entry(1)]);
-        assert_eq!(beginning.take_collected(), Some((began("a", 2, 0), vec![entry(1)])));
-        assert_eq!(beginning.collect(vec![entry(2)]), [entry(2)], "what follows is published at once");
-    }
-
-    #[test]
-    fn entries_are_read_in_their_epoch_only() {
+    fn what_was_delivered_last_is_read_by_the_next_process() {
         let folder = std::env::temp_dir().join(format!("eventsource-seen-{}", std::process::id()));
         std::fs::create_dir(&folder).expect("a new folder");
         let path = folder.join("shop.sock.seen");
         let mut seen = LastDelivered::open(&path);
-        assert_eq!((seen.read("one"), seen.has_other("one")), (None, false));
+        assert_eq!(seen.last(), None);
         for (epoch, seq) in [("one", 7), ("one", 9), ("two", 9), ("one", 0), ("a much longer on", u64::MAX)] {
             seen.write(epoch, seq);
-            assert_eq!((LastDelivered::open(&path).read(epoch), seen.read("other")), (Some(seq), None));
-            assert_eq!((seen.has_other(epoch), seen.has_other("other")), (false, true));
+            assert_eq!(LastDelivered::open(&path).last(), Some(Delivered { epoch: epoch.into(), seq }));
         }
         std::fs::remove_dir_all(&folder).expect("its own folder");
-        assert_eq!(LastDelivered::default().read("one"), None);
         LastDelivered::open(Path::new("/no such folder/s")).write("one", 1);
     }
 }

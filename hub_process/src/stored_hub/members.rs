@@ -3,11 +3,11 @@
 //! has.
 
 use super::drafts::{Purpose, WaitingDraft};
-use super::kept_lingering::KeptLingering;
 use super::sequencer::Sequencer;
 use super::state::StateChange;
 use super::{StoredHub, TOO_MANY};
 use crate::store::{Draft, DraftKind, MemberPart, StoreCommand};
+use eventsource_xs::codec::{decode, encode};
 use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{
     Announcement, EntryOrigin, MemberKey, MemberUpdate, PresenceChange, Retain, Statement, STEPS,
@@ -16,19 +16,25 @@ use eventsource_xs::runtime::wall;
 use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// The interval of checks whether other members linger.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// The members that linger, as the store was told.
+/// The members that linger, as a store of one machine keeps them: a process that begins after this one was killed lets them
+/// leave when they would have left.
+///
+/// The store keeps times of the system's clock: no other clock continues when a process or the machine ends. A clock that was
+/// set back lets no member linger for longer than it would anew, one that was set forward lets it leave at once.
 #[derive(Default)]
 pub struct StoredMembers {
-    lingering: KeptLingering,
+    /// When they leave, as the store was told last, or has told.
+    lingering: HashMap<MemberKey, Instant>,
     /// When the store is told next.
     pub linger_at: Option<Instant>,
-    /// The time for which members of the process before linger at least.
-    least: Duration,
+    /// The time for which members of the process before linger at least, when the store has begun.
+    pub least: Duration,
 }
 
 impl StoredMembers {
@@ -54,14 +60,13 @@ impl StoredMembers {
         }
     }
 
-    /// Lets members whose streams were those of the process before linger for so long at least.
-    pub fn await_streams(&mut self, least: Duration) {
-        self.least = least;
-    }
-
-    /// Called when another history begins, with what the store has kept of the members that linger.
+    /// Called when another history begins, with what the store has kept of the members that linger. What cannot be read is of
+    /// another version: then nobody has lingered.
     pub fn begin_history(&mut self, lingering: &[u8], now: Instant) {
-        self.lingering = KeptLingering::of_store(lingering, now);
+        let wall = wall();
+        let leaves_at = |at: u64| now.checked_add(Duration::from_millis(at.saturating_sub(wall))).unwrap_or(now);
+        let kept: Vec<(MemberKey, u64)> = decode(lingering).unwrap_or_default();
+        self.lingering = kept.into_iter().map(|(key, at)| (key, leaves_at(at))).collect();
     }
 
     /// Called when the store has reported its history: members whose streams were those of a process, or of a hub in memory,
@@ -71,10 +76,11 @@ impl StoredMembers {
         if is_other_history {
             let least = std::mem::take(&mut self.least);
             // Before an upgrade the store was perhaps not told who lingers no more.
-            let rest = |key: &MemberKey| self.lingering.rest(key, now).filter(|_| least == Duration::ZERO);
+            let leaves_at = |key: &MemberKey| self.lingering.get(key).filter(|_| least == Duration::ZERO);
+            let rest = |key: &MemberKey| leaves_at(key).map(|at| at.saturating_duration_since(now));
             sequencer.sequence.members.resume(rest, least, now);
         }
-        self.lingering = KeptLingering::default();
+        self.lingering.clear();
         self.keep_lingering(sequencer);
         reannounce(sequencer);
     }
@@ -96,10 +102,16 @@ impl StoredMembers {
         {
             return;
         }
-        if let Some(bytes) = self.lingering.change(sequencer.sequence.members.lingering(), sequencer.now) {
-            sequencer.store.send(StoreCommand::Linger(bytes));
+        let (lingering, now) = (sequencer.sequence.members.lingering().into_iter().collect(), sequencer.now);
+        if self.lingering != lingering {
+            self.lingering = lingering;
+            let wall = wall();
+            let left = |at: &Instant| at.saturating_duration_since(now).as_millis() as u64; // at most a day
+            let kept: Vec<(MemberKey, u64)> =
+                self.lingering.iter().map(|(key, at)| (key.clone(), wall.saturating_add(left(at)))).collect();
+            sequencer.store.send(StoreCommand::Linger(encode(&kept).into()));
         }
-        self.linger_at = Some(sequencer.now + LINGER);
+        self.linger_at = Some(now + LINGER);
     }
 }
 

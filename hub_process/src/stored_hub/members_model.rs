@@ -9,14 +9,13 @@
 //!
 //! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS sets the number of steps.
 
-use super::beginning::continues;
 use super::tests::{hub_of, open_stream};
 use super::*;
-use crate::store::{Began, MemberPart, Store, StoreCommand, StoreEnd};
+use crate::store::{Began, Delivered, MemberPart, Store, StoreCommand, StoreEnd};
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
-    KeptMember, MemberData, MemberInfo, MemberKey, MemberRequest, MemberUpdate, PresenceChange, Retain, StartPoint,
-    Statement, SubscribeRequest, Topic,
+    Announcement, History, KeptMember, MemberData, MemberInfo, MemberKey, MemberRequest, MemberUpdate, PresenceChange,
+    Retain, StartPoint, Statement, SubscribeRequest, Topic,
 };
 use eventsource_xs::parse::Parser;
 use eventsource_xs::runtime::StreamHandle;
@@ -52,7 +51,7 @@ type Asked = (u64, u64);
 /// A change of the store.
 #[derive(Clone)]
 enum Change {
-    /// What a machine has asked for under a name, and who that was.
+    /// The requests of a machine under a name, and of whom they were.
     Asked(u64, Option<Asked>, Draft),
     /// The member of a machine whose lifetime has ended has lingered.
     Lapsed(u64, MemberKey),
@@ -66,7 +65,7 @@ struct Simulated {
     /// All changes of this epoch, so that the last ones can be lost.
     changes: Vec<Change>,
     log: Vec<StoreEntry>,
-    /// Who asked for each entry of the log.
+    /// The machine that asked for each entry of the log.
     requesters: Vec<Option<Asked>>,
     /// On which machines each member is, and what is kept of it.
     here: Map<MemberKey, (BTreeSet<u64>, KeptMember)>,
@@ -204,7 +203,7 @@ impl Page {
             "leave" => self.map.remove(&key),
             _ => self.map.insert(key.clone(), value),
         };
-        // Who is announced again is here as its last change says.
+        // A member that is announced again is here as its last change says.
         let is_as_expected = !self.is_complete || was_here.is_some() == (name != "join") || name == "update";
         assert!(is_as_expected, "{key:?}: {name}, and before that {was_here:?}");
     }
@@ -225,14 +224,14 @@ struct Machine {
     process: u64,
     /// Its name in the store, on this connection.
     name: u64,
-    /// What it has asked the store for that is still to be done, in order.
+    /// Its requests to the store that are still to be done, in order.
     asked: VecDeque<(u64, Draft)>,
     /// The tickets that are done without an entry, or have failed: it is still to be told.
     answers: VecDeque<StoreReport>,
     failed: HashSet<u64>,
     /// The number of entries of the log that it was told.
     told: usize,
-    /// What its reactor has reported and the process has still to take, and when that was.
+    /// The reports of its reactor that the process has still to take, and when they were made.
     reported: VecDeque<(Instant, Reported)>,
     /// The streams that its reactor has.
     open: BTreeSet<u64>,
@@ -381,10 +380,12 @@ impl World {
         let machine = &mut self.machines[number];
         let last_seq = self.store.log.len() as u64;
         let epoch = format!("epoch{}", self.store.epoch).into();
-        let began = Began { epoch, last_seq, evicted_through, ..Began::default() };
+        let history = History { epoch, last_seq, evicted_through, ..History::default() };
+        let began = Began { history, ..Began::default() };
         let sequencer = &machine.hub.sequencer;
-        let memory = sequencer.epoch().map(|epoch| (epoch.as_str(), sequencer.position.last_seq));
-        let begins_anew = !continues(memory, &began);
+        let (epoch, seq) = (sequencer.sequence.epoch.as_str().into(), sequencer.position.last_seq);
+        let has_all = evicted_through <= seq && Delivered { epoch, seq }.is_in(&began);
+        let begins_anew = sequencer.hub.is_none() || !has_all;
         machine.end.reporter.report(StoreReport::Began(began));
         let mut newest = Map::new();
         for StoreEntry { seq, draft, .. } in self.store.log.iter().filter(|entry| entry.draft.retain.changes_state()) {

@@ -9,11 +9,11 @@ use super::drafts::{Drafts, Published, Purpose, WaitingDraft};
 use super::state::{size_of, StateChange, WaitingState};
 use super::tickets::StoredTickets;
 use crate::process_log::log_message;
-use crate::store::{Began, Draft, DraftKind, Store, StoreCommand, StoreEntry};
+use crate::store::{Began, Delivered, Draft, DraftKind, Store, StoreCommand, StoreEntry};
 use eventsource_xs::event::{EventId, EventName, Field, Shared, Text};
 use eventsource_xs::hub::{
-    channel_of_kept, given_ids, Announcement, Answer, EntryOrigin, Epoch, Evictions, Gap, History, Members, Question,
-    Retain, Sequence, SequencedEvent, LONGEST_ANSWER,
+    channel_of_kept, given_ids, Answer, EntryOrigin, Epoch, Evictions, Gap, History, Members, Question, Retain,
+    Sequence, SequencedEvent, LONGEST_ANSWER,
 };
 use eventsource_xs::runtime::{create_hub, monotonic, ReactorHub};
 use eventsource_xs::ticket::TicketKeys;
@@ -51,14 +51,6 @@ pub enum EntryOutcome {
     Published(EntryOrigin, Rc<str>),
 }
 
-/// The things that a hub leaves to the one in its place.
-pub struct Restarted {
-    /// The epoch, if it is another one.
-    pub epoch: Option<Box<str>>,
-    /// The wills of the streams that end with the hub before.
-    pub wills: Vec<Announcement>,
-}
-
 /// The store, the hub in memory, and the drafts between them.
 pub struct Sequencer {
     pub settings: HubSettings,
@@ -80,7 +72,7 @@ pub struct Sequencer {
     pub questions: Vec<Question>,
     /// The time of the call in which the hub is: all that follows from it has one time.
     pub now: Instant,
-    /// What the store is to forget, and does not know yet.
+    /// The entries that the store is to forget, and does not know of yet.
     pub evicted: Evictions,
     /// The ticket of what it was asked to forget, until it has.
     forgetting: Option<u64>,
@@ -214,32 +206,26 @@ impl Sequencer {
     pub fn begin(&mut self, began: Began) -> Vec<StoreEntry> {
         let abandoned = self.beginning.abandon();
         self.tickets.keys = TicketKeys::default(); // those of this epoch follow
-        let memory = self.hub.as_ref().map(|_| (self.sequence.epoch.as_str(), self.position.last_seq));
+        let (epoch, seq) = (self.sequence.epoch.as_str().into(), self.position.last_seq);
+        let memory = self.hub.as_ref().map(|_| Delivered { epoch, seq });
         self.beginning.begin(memory, began, self.settings.store.is_shared());
         abandoned
     }
 
     /// Begins the hub in memory where the store does. The hub before, if there was one, ends its streams. Their clients come
-    /// back with an id that is unknown now, or evicted.
-    pub fn restart_memory(&mut self, began: &Began) -> Result<Restarted, Failure> {
-        let Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason, lingering: _ } = began;
+    /// back with an id that is unknown now, or evicted. Returns the epoch, if it is another one.
+    pub fn restart_memory(&mut self, began: &Began) -> Result<Option<Box<str>>, Failure> {
+        let Began { history, reason, lingering: _ } = began;
         if !reason.is_empty() {
             log_message(&format!("clients receive a gap: {reason}"));
         }
-        let history = History {
-            epoch: epoch.clone(),
-            cipher_key: *cipher_key,
-            last_seq: *last_seq,
-            evicted: evicted.iter().filter(|(channel, _)| is_of_events(channel)).cloned().collect(),
-            evicted_through: *evicted_through,
-            is_shared: self.is_shared(),
-            ..History::default()
-        };
+        let mut history = History { is_shared: self.is_shared(), ..history.clone() };
+        history.evicted.retain(|(channel, _)| is_of_events(channel));
+        let epoch = &history.epoch;
         let settings = &self.settings.hub;
-        let next = Epoch::new(epoch, settings.opaque_ids.then_some(*cipher_key));
+        let next = Epoch::new(epoch, settings.opaque_ids.then_some(history.cipher_key));
         let hub = create_hub(settings.clone(), next.clone(), &history)?;
         let mut members = std::mem::take(&mut self.sequence.members);
-        let wills = members.take_wills();
         members.restart();
         let sequence = Sequence::new(next, history.through(), settings.retention.clone(), members);
         let before = std::mem::replace(&mut self.sequence, sequence).epoch;
@@ -252,7 +238,7 @@ impl Sequencer {
         self.tickets.begin(began, **epoch != *before.as_str());
         self.position = Position { last_seq: 0, epoch_changes, confirmed: 0 };
         (self.evicted, self.forgetting) = (Evictions::default(), None);
-        Ok(Restarted { epoch: is_other.then(|| epoch.clone()), wills })
+        Ok(is_other.then(|| epoch.clone()))
     }
 
     /// Takes note that the history is read up to this number, though not all entries are there: a client that has read events

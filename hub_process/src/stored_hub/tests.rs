@@ -6,7 +6,9 @@ use super::*;
 use crate::store::{Began, MemberPart, Store, StoreCommand, StoreEnd};
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Field, Framing, LineEnd, Text, Unsequenced};
-use eventsource_xs::hub::{Access, Retain, StartPoint, Statement, SubscribeRequest, Ticket, Topic};
+use eventsource_xs::hub::{
+    Access, Announcement, History, Retain, StartPoint, Statement, SubscribeRequest, Ticket, Topic,
+};
 use eventsource_xs::runtime::{self, OpenOptions, StreamHandle};
 use eventsource_xs::stream;
 use eventsource_xs::stream::StreamId;
@@ -72,13 +74,9 @@ impl Simulated {
 
     /// Begins, and does not say that its history is complete.
     fn begin_without_end(&mut self, evicted_through: u64, reason: &str, most: usize) {
-        let began = Began {
-            epoch: format!("epoch{}", self.epoch).into(),
-            last_seq: self.log.last().map_or(0, |entry| entry.seq),
-            evicted_through,
-            reason: reason.into(),
-            ..Began::default()
-        };
+        let (epoch, last_seq) = (format!("epoch{}", self.epoch).into(), self.log.last().map_or(0, |entry| entry.seq));
+        let history = History { epoch, last_seq, evicted_through, ..History::default() };
+        let began = Began { history, reason: reason.into(), ..Began::default() };
         self.end.reporter.report(StoreReport::Began(began));
         self.reported = 0;
         self.report(most);
@@ -670,7 +668,7 @@ fn an_event_that_replicas_perhaps_lack_has_its_id_when_they_have_a_repetition_or
         world.catch_up();
         let answers = requests.map(|request| world.told[&request].clone());
         assert_eq!(answers, [Ok("epoch1-1".into()), Ok("epoch1-1".into())]);
-        // What came before that is confirmed, too.
+        // Everything before that is confirmed, too.
         for (key, id) in [("k100", "epoch1-1"), ("k101", "epoch1-2")] {
             let request = world.publish(key);
             assert_eq!((world.store.asked.len(), &world.told[&request]), (0, &Ok(id.into())));
@@ -725,7 +723,8 @@ fn a_client_that_has_read_evicted_events_is_not_ahead() {
     let mut world = World::new();
     world.kill();
     let (epoch, reason) = ("epoch1".into(), "".into());
-    let began = Began { epoch, last_seq: 7, evicted_through: 7, reason, ..Began::default() };
+    let history = History { epoch, last_seq: 7, evicted_through: 7, ..History::default() };
+    let began = Began { history, reason, ..Began::default() };
     world.store.end.reporter.report(StoreReport::Began(began));
     world.store.end.reporter.report(StoreReport::Ready);
     assert!(world.take().is_ready);
@@ -742,7 +741,8 @@ fn a_client_that_has_the_number_of_an_entry_without_an_event_is_not_ahead() {
     world.kill();
     let (epoch, reason) = ("epoch1".into(), "".into());
     // As Redis begins an epoch whose origin is that of the one before: with a marker, which is no event.
-    let began = Began { epoch, last_seq: 7, evicted_through: 6, reason, ..Began::default() };
+    let history = History { epoch, last_seq: 7, evicted_through: 6, ..History::default() };
+    let began = Began { history, reason, ..Began::default() };
     world.store.end.reporter.report(StoreReport::Began(began));
     world.store.end.reporter.report(StoreReport::Ready);
     assert!(world.take().is_ready);
@@ -1033,7 +1033,8 @@ fn a_ticket_opens_only_while_the_store_is_read_and_within_its_time_by_the_clock_
     assert!(!opens(&mut world, &sealed), "the store has not said which keys it has");
     report_ticket_keys(&mut world);
     assert!(opens(&mut world, &sealed));
-    world.store.end.reporter.report(StoreReport::Began(Began { epoch: "epoch1".into(), ..Began::default() }));
+    let history = History { epoch: "epoch1".into(), ..History::default() };
+    world.store.end.reporter.report(StoreReport::Began(Began { history, ..Began::default() }));
     report_ticket_keys(&mut world);
     assert!(!opens(&mut world, &sealed), "its history is not complete");
     world.store.end.reporter.report(StoreReport::Ready);
@@ -1122,7 +1123,8 @@ fn a_ticket_that_is_older_than_the_requests_of_its_file_does_not_open() {
     for (evicted, expected) in [(&[(b"news"[..].into(), 3)][..], 3), (&[(b""[..].into(), 1)], 2)] {
         world.kill();
         let epoch = "epoch1".into();
-        let began = Began { epoch, last_seq: 3, evicted: evicted.to_vec(), ..Began::default() };
+        let history = History { epoch, last_seq: 3, evicted: evicted.to_vec(), ..History::default() };
+        let began = Began { history, ..Began::default() };
         world.store.end.reporter.report(StoreReport::Began(began));
         world.store.report(usize::MAX);
         world.store.end.reporter.report(StoreReport::Ready);

@@ -72,16 +72,10 @@ impl Wills {
 
     /// Tells the log, once for all that a turn has lost.
     pub fn log_losses(&mut self) {
-        if let Some(line) = self.take_line() {
-            log_message(&line);
-        }
-    }
-
-    fn take_line(&mut self) -> Option<String> {
         match std::mem::take(&mut self.lost) {
-            (0, _) => None,
-            (1, why) => Some(format!("a will is lost: {why}")),
-            (count, why) => Some(format!("{count} wills are lost: {why}")),
+            (0, _) => {}
+            (1, why) => log_message(&format!("a will is lost: {why}")),
+            (count, why) => log_message(&format!("{count} wills are lost: {why}")),
         }
     }
 }
@@ -104,18 +98,5 @@ mod tests {
         }
         (0..MOST + 2).for_each(|_| wills.keep(Draft::default(), "too many"));
         assert_eq!(wills.waiting.len(), MOST);
-    }
-
-    #[test]
-    fn what_a_turn_has_lost_is_one_line_with_the_last_reason() {
-        let mut wills = Wills::default();
-        wills.count_lost(0, "none");
-        assert_eq!(wills.take_line(), None);
-        wills.count_lost(1, "it was one");
-        assert_eq!(wills.take_line().as_deref(), Some("a will is lost: it was one"));
-        wills.count_lost(1, "first");
-        wills.count_lost(7, "last");
-        assert_eq!(wills.take_line().as_deref(), Some("8 wills are lost: last"));
-        assert_eq!(wills.take_line(), None);
     }
 }

@@ -216,7 +216,7 @@ fn a_sentinel_that_names_a_wrong_master_neither_keeps_a_hub_down_nor_ends_its_co
     watch(&sentinels[0], other.port);
     assert_eq!(reconnects_while_publishing(&mut a), 0, "the first Sentinel names another master");
     let mut b = Node::ready(&settings);
-    assert_eq!(b.log().began.epoch, a.log().began.epoch);
+    assert_eq!(b.log().began.history.epoch, a.log().began.history.epoch);
     drop(b);
     watch(&sentinels[1], nobody.number);
     assert_eq!(reconnects_while_publishing(&mut a), 0, "no two Sentinels agree");
@@ -264,7 +264,7 @@ fn fail_over(replicas: u32) -> usize {
     let expected = a.texts();
     assert!((0..50).all(|number| expected.contains(&format!("after {number}"))), "{expected:?}");
     b.until("all entries", |node| node.is_ready() && node.texts().last() == expected.last());
-    assert_eq!(a.log().began.epoch, b.log().began.epoch);
+    assert_eq!(a.log().began.history.epoch, b.log().began.history.epoch);
     // The only replica is the master now: nobody can confirm an event.
     let is_unknown = |end: &End| matches!(end, End::Failed(failure) if failure.code == ErrorCode::Unknown);
     assert!(a.ends.values().all(|end| end.is_stored() || replicas > 0 && is_unknown(end)), "{:?}", a.ends);
@@ -309,11 +309,11 @@ fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
     master.kill();
     for node in [&mut a, &mut b] {
         node.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
-        assert_ne!(node.logs[0].began.epoch, node.logs[1].began.epoch);
+        assert_ne!(node.logs[0].began.history.epoch, node.logs[1].began.history.epoch);
     }
     assert!(a.publish("after").is_stored());
     b.until("after", |node| node.texts() == ["after"]);
-    assert_eq!(a.log().began.epoch, b.log().began.epoch);
+    assert_eq!(a.log().began.history.epoch, b.log().began.history.epoch);
     // The state is that of the replica: it has lost what is lost.
     assert_eq!(a.state(), b.state());
     assert_eq!(a.state().into_values().map(|(_, text)| text).collect::<Vec<_>>(), ["1", "1"]);
@@ -390,7 +390,7 @@ fn another_hub_has_read_the_lost_events() -> bool {
     assert!(a.log().began.reason.contains("acknowledged"), "{}", a.log().began.reason);
     of_b.refuse(false);
     b.until("the same epoch", |node| node.texts() == a.texts());
-    assert_eq!(a.log().began.epoch, b.log().began.epoch);
+    assert_eq!(a.log().began.history.epoch, b.log().began.history.epoch);
     replica.kill();
     true
 }
@@ -415,12 +415,12 @@ fn a_missing_entry_is_noticed_when_others_have_published_since() {
     master.kill();
     let mut b = Node::ready(&settings(&replica.url()));
     assert!(b.publish("newer").is_stored());
-    assert_eq!(b.log().began.epoch, a.log().began.epoch);
+    assert_eq!(b.log().began.history.epoch, a.log().began.history.epoch);
     proxy.lead_to(replica.port);
     proxy.refuse(false);
     for node in [&mut a, &mut b] {
         node.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
-        assert_ne!(node.logs[0].began.epoch, node.logs[1].began.epoch);
+        assert_ne!(node.logs[0].began.history.epoch, node.logs[1].began.history.epoch);
         assert!(node.log().began.reason.contains("lacks the entry"), "{}", node.log().began.reason);
     }
 }

@@ -19,7 +19,7 @@ fn expect_another_epoch(redis: &mut Redis, lose: impl FnOnce(&mut Redis)) {
         node.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
         assert!(!node.log().began.reason.is_empty());
     }
-    assert_ne!(a.logs[0].began.epoch, a.logs[1].began.epoch);
+    assert_ne!(a.logs[0].began.history.epoch, a.logs[1].began.history.epoch);
     assert!(a.publish("after").is_stored() && b.publish("after, too").is_stored());
     for node in [&mut a, &mut b] {
         node.until("what is after", |node| node.log().entries.len() == 2);
@@ -29,7 +29,7 @@ fn expect_another_epoch(redis: &mut Redis, lose: impl FnOnce(&mut Redis)) {
         assert_eq!((status.epoch_changes, status.failed), (1, 0), "{status:?}");
         assert!(status.last_error.contains(&*node.log().began.reason), "{status:?}");
     }
-    assert_eq!(a.log().began.epoch, b.log().began.epoch);
+    assert_eq!(a.log().began.history.epoch, b.log().began.history.epoch);
     assert_eq!(redis.keys("*").len(), 4, "the old stream is deleted: {:?}", redis.keys("*"));
 }
 
@@ -109,7 +109,7 @@ fn an_epoch_that_comes_back_begins_another_one() {
         node.until("a third epoch", |node| node.logs.len() == 3 && node.is_ready());
         assert!(node.log().began.reason.contains("has come back"), "{}", node.log().began.reason);
     }
-    assert_eq!(a.log().began.epoch, b.log().began.epoch);
+    assert_eq!(a.log().began.history.epoch, b.log().began.history.epoch);
     assert!(b.publish("third").is_stored());
     a.until("what is after", |node| node.texts() == ["third"]);
 }
@@ -184,7 +184,7 @@ fn eviction_by_retention_is_not_a_loss() {
     let (count, began) = (late.log().entries.len(), &late.log().began);
     assert!((1000..1300).contains(&count), "{count}");
     let evicted = &a.log().entries[4999 - count];
-    assert!(began.evicted_through >= evicted.seq && began.evicted_through < late.log().entries[0].seq);
+    assert!(began.history.evicted_through >= evicted.seq && began.history.evicted_through < late.log().entries[0].seq);
     a.store.send(StoreCommand::Retain(Bounds { events: 1000, bytes: 1 << 30, age: Duration::ZERO }));
     eventually("the old ones are trimmed", || redis.entries() <= 100);
     assert!(a.publish("after").is_stored());
@@ -227,7 +227,7 @@ fn trimming_and_deleting_by_hand_loses_nothing_or_is_a_gap() {
     assert!(a.publish("third").is_stored());
     b.until_last("third");
     for node in [&a, &b] {
-        assert!(node.logs.iter().all(|log| log.began.epoch == node.logs[0].began.epoch));
+        assert!(node.logs.iter().all(|log| log.began.history.epoch == node.logs[0].began.history.epoch));
     }
 }
 
@@ -235,11 +235,11 @@ fn trimming_and_deleting_by_hand_loses_nothing_or_is_a_gap() {
 fn a_store_that_begins_with_a_pointer_without_stream_begins_another_epoch() {
     let redis = redis!();
     let a = Node::ready(&settings(&redis.url()));
-    let epoch = a.log().began.epoch.clone();
+    let epoch = a.log().began.history.epoch.clone();
     drop(a);
     redis.call(&["DEL", &redis.stream()]);
     let mut b = Node::ready(&settings(&redis.url()));
-    assert_ne!(b.log().began.epoch, epoch);
+    assert_ne!(b.log().began.history.epoch, epoch);
     assert!(b.publish("after").is_stored());
 }
 
@@ -289,8 +289,8 @@ fn a_store_that_was_away_for_longer_than_the_history_begins_again() {
     wire.refuse(false);
     a.until("another beginning", |node| node.logs.len() == 2 && node.is_ready());
     let (before, after) = (&a.logs[0].began, &a.logs[1].began);
-    assert_eq!(before.epoch, after.epoch);
-    assert!(!after.reason.is_empty() && after.evicted_through > a.logs[0].entries.last().unwrap().seq);
+    assert_eq!(before.history.epoch, after.history.epoch);
+    assert!(!after.reason.is_empty() && after.history.evicted_through > a.logs[0].entries.last().unwrap().seq);
     assert!(a.publish("last").is_stored());
     b.until_last("last");
     assert_eq!(b.logs.len(), 1);

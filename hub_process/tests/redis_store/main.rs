@@ -53,7 +53,7 @@ fn three_stores_report_the_same_order_and_their_own_tickets() {
     let mut nodes: Vec<Node> = (0..3).map(|_| Node::start(&settings(&redis.url()))).collect();
     for node in &mut nodes {
         node.until("ready", Node::is_ready);
-        assert_eq!((node.log().began.last_seq, &*node.log().began.reason), (0, ""));
+        assert_eq!((node.log().began.history.last_seq, &*node.log().began.reason), (0, ""));
     }
     for number in 0..300 {
         let node = number % 3;
@@ -73,8 +73,8 @@ fn three_stores_report_the_same_order_and_their_own_tickets() {
     }
     let mut late = Node::ready(&settings(&redis.url()));
     assert_eq!(late.entries(), first);
-    assert_eq!(late.log().began.last_seq, first.last().unwrap().0);
-    assert_eq!(late.log().began.cipher_key, epoch.cipher_key);
+    assert_eq!(late.log().began.history.last_seq, first.last().unwrap().0);
+    assert_eq!(late.log().began.history.cipher_key, epoch.history.cipher_key);
     assert!(matches!(late.publish("late"), End::Stored(0, _)));
     let entry = late.log().entries.last().unwrap().clone();
     assert_eq!((&*entry.draft.channel, &*entry.draft.key, &*entry.draft.once), (&b"news"[..], &b"k"[..], &b"late"[..]));

@@ -128,7 +128,7 @@ impl Machine {
                 let key = &*entry.draft.key;
                 match entry.draft.member {
                     MemberPart::Gone => {
-                        let was_here = here.insert(key, false).unwrap_or(log.began.evicted_through > 0);
+                        let was_here = here.insert(key, false).unwrap_or(log.began.history.evicted_through > 0);
                         assert!(was_here, "{entry:?} has left twice in {:?}", log.began);
                     }
                     _ if entry.draft.fields == fields("join") => {

@@ -215,9 +215,9 @@ impl Node {
         for report in reports {
             match report {
                 StoreReport::Began(began) => {
-                    if self.logs.iter().rev().skip(1).any(|log| log.began.epoch == began.epoch) {
-                        let last = self.logs.last().map(|log| log.began.epoch.clone());
-                        assert_eq!(last, Some(began.epoch.clone()), "an epoch has come back");
+                    if self.logs.iter().rev().skip(1).any(|log| log.began.history.epoch == began.history.epoch) {
+                        let last = self.logs.last().map(|log| log.began.history.epoch.clone());
+                        assert_eq!(last, Some(began.history.epoch.clone()), "an epoch has come back");
                     }
                     let (retained, entries) = (Vec::new(), Vec::new());
                     self.logs.push(Log { began, retained, entries, is_ready: false });
@@ -238,12 +238,12 @@ impl Node {
         let index = self.logs.len() - 1;
         for entry in entries {
             let log = &mut self.logs[index];
-            if entry.seq <= log.began.evicted_through {
+            if entry.seq <= log.began.history.evicted_through {
                 assert!(log.retained.last().is_none_or(|last| last.seq < entry.seq) && log.entries.is_empty());
                 log.retained.push(entry);
                 continue;
             }
-            let last = log.entries.last().map_or(log.began.evicted_through, |last| last.seq);
+            let last = log.entries.last().map_or(log.began.history.evicted_through, |last| last.seq);
             assert!(entry.seq > last, "{} after {last}", entry.seq);
             if let Some(ticket) = entry.ticket {
                 self.end(ticket, End::Stored(index, entry.seq));

@@ -127,10 +127,15 @@ impl Run {
         for node in &self.nodes {
             for (index, log) in node.logs.iter().enumerate() {
                 let mut texts = HashSet::new();
-                let order = orders.entry(&log.began.epoch).or_default();
+                let order = orders.entry(&log.began.history.epoch).or_default();
                 for entry in &log.entries {
                     let text = &*entry.draft.once;
-                    assert!(texts.insert(text), "{} is twice in {}", String::from_utf8_lossy(text), log.began.epoch);
+                    assert!(
+                        texts.insert(text),
+                        "{} is twice in {}",
+                        String::from_utf8_lossy(text),
+                        log.began.history.epoch
+                    );
                     let draft = &order.entry(entry.seq).or_insert(entry).draft;
                     assert_eq!(*draft, entry.draft, "two entries have one number");
                 }
@@ -141,24 +146,24 @@ impl Run {
         for node in &self.nodes {
             for log in &node.logs {
                 let (Some(first), Some(last)) = (log.entries.first(), log.entries.last()) else { continue };
-                let order = &orders[&*log.began.epoch];
+                let order = &orders[&*log.began.history.epoch];
                 let expected = order.range(first.seq..=last.seq).count();
-                assert_eq!(log.entries.len(), expected, "an entry of {} is missing", log.began.epoch);
+                assert_eq!(log.entries.len(), expected, "an entry of {} is missing", log.began.history.epoch);
             }
         }
-        let current = &self.nodes[0].log().began.epoch;
+        let current = &self.nodes[0].log().began.history.epoch;
         let first = |node: &Node| node.log().entries.first().map(|entry| entry.seq);
         let common = self.nodes.iter().map(first).max().flatten().expect("the last entry");
         let entries = |node: &Node| -> Vec<(u64, String)> {
             node.entries().into_iter().filter(|(seq, _)| *seq >= common).collect()
         };
         for node in &self.nodes {
-            assert_eq!(node.log().began.epoch, *current);
+            assert_eq!(node.log().began.history.epoch, *current);
             assert_eq!(entries(node), entries(&self.nodes[0]));
             for end in node.ends.values() {
                 let End::Stored(index, seq) = end else { continue };
                 // What was acknowledged in the current epoch is there.
-                if node.logs[*index].began.epoch == *current && *seq >= common {
+                if node.logs[*index].began.history.epoch == *current && *seq >= common {
                     assert!(self.nodes.iter().all(|node| node.log().entries.iter().any(|entry| entry.seq == *seq)));
                 }
             }
@@ -169,9 +174,9 @@ impl Run {
     /// Compares the states of all stores, and of one that begins, with what the events of this epoch make of the state with
     /// which a store began: the first one after which no event was evicted before any store had read it.
     fn compare_states(&self, order: &BTreeMap<u64, &StoreEntry>) {
-        let epoch = &self.nodes[0].log().began.epoch;
-        let logs = self.nodes.iter().flat_map(|node| &node.logs).filter(|log| log.began.epoch == *epoch);
-        let span = |log: &Log| (log.began.evicted_through, log.entries.last().map_or(0, |last| last.seq));
+        let epoch = &self.nodes[0].log().began.history.epoch;
+        let logs = self.nodes.iter().flat_map(|node| &node.logs).filter(|log| log.began.history.epoch == *epoch);
+        let span = |log: &Log| (log.began.history.evicted_through, log.entries.last().map_or(0, |last| last.seq));
         let spans: Vec<(u64, u64)> = logs.clone().map(span).collect();
         let last = order.keys().last().copied().expect("the last entry");
         let is_complete = |log: &&Log| {
@@ -181,13 +186,13 @@ impl Run {
             }
             through == last
         };
-        let first = logs.filter(is_complete).min_by_key(|log| log.began.evicted_through).expect("a log");
+        let first = logs.filter(is_complete).min_by_key(|log| log.began.history.evicted_through).expect("a log");
         let mut expected = BTreeMap::new();
         first.retained.iter().for_each(|entry| change(&mut expected, entry));
-        order.range(first.began.evicted_through..).for_each(|(_, entry)| change(&mut expected, entry));
+        order.range(first.began.history.evicted_through..).for_each(|(_, entry)| change(&mut expected, entry));
         let late = Node::ready(&settings(&self.redis.url()));
         for node in self.nodes.iter().chain([&late]) {
-            assert_eq!(node.log().began.epoch, *epoch);
+            assert_eq!(node.log().began.history.epoch, *epoch);
             let state = node.state();
             let keys: BTreeSet<&String> = state.keys().chain(expected.keys()).collect();
             let differs = |key: &&&String| state.get(**key) != expected.get(**key);

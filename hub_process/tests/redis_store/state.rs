@@ -39,7 +39,7 @@ fn what_is_retained_outlives_the_history_on_all_machines() {
         trim(&redis, entries);
         let late = Node::ready(&settings(&redis.url()));
         assert_eq!((late.state(), late.log().retained.len()), (a.state(), older), "{entries} entries");
-        assert_eq!(late.log().began.epoch, a.log().began.epoch);
+        assert_eq!(late.log().began.history.epoch, a.log().began.history.epoch);
     }
     let mut c = Node::ready(&settings(&redis.url()));
     assert!(c.retain("y", "2").is_stored() && c.forget("z").is_stored());
@@ -189,7 +189,7 @@ fn a_hub_in_an_earlier_epoch_does_not_change_the_state_of_the_next_one() {
     let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
     assert!(a.retain("x", "1").is_stored());
-    let before = a.log().began.epoch.clone();
+    let before = a.log().began.history.epoch.clone();
     // Another hub, which has not known of this epoch, begins the next one: the stream of this one stays.
     let begin = "local first = redis.call('HGET', KEYS[2], 'origin') + 2^20
         first = string.format('%.0f', first)
@@ -199,7 +199,7 @@ fn a_hub_in_an_earlier_epoch_does_not_change_the_state_of_the_next_one() {
     redis.call(&["EVAL", begin, "2", "es:{shop}", KEY]);
     let end = a.forget("x");
     assert_eq!(end, End::Stored(1, a.log().entries.last().expect("the event").seq), "it is not of the epoch {before}");
-    assert_eq!((&*a.log().began.epoch, a.state().len()), ("next", 0));
+    assert_eq!((&*a.log().began.history.epoch, a.state().len()), ("next", 0));
     assert_eq!(a.log().retained.len(), 1, "the state was as it had been when the epoch began");
 }
 

@@ -32,7 +32,8 @@
 use super::fault::{Fault, Kind};
 use super::place::{is_same, wal_of, LOCK_TIMEOUT};
 use super::Surroundings;
-use crate::store::{Began, Delivered};
+use crate::store::Began;
+use eventsource_xs::hub::History;
 use eventsource_xs::remote::calls::random;
 use eventsource_xs::wire::FileSync;
 use rusqlite::config::DbConfig;
@@ -90,7 +91,7 @@ pub struct Database {
 
 /// Returns what cannot be true of a history. Only entries have checksums, so the rest is checked against itself. With a wrong
 /// number, events would get ids that count as evicted, or that were given before.
-fn trouble(Began { epoch, last_seq, evicted, evicted_through, .. }: &Began, last_at: u64) -> Option<String> {
+fn trouble(History { epoch, last_seq, evicted, evicted_through, .. }: &History, last_at: u64) -> Option<String> {
     let evicted = evicted.iter().map(|(_, through)| *through).fold(*evicted_through, u64::max);
     if !epoch.is_empty() && (epoch.len() > MOST_EPOCH || !epoch.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
         return Some("its epoch is damaged".to_owned());
@@ -105,7 +106,8 @@ impl Database {
     /// Opens the file, which [`lock`](super::place::lock) has locked. Returns the history with the time of its last entry, too.
     /// If history was `lost`, the epoch cannot continue, whatever the file says.
     pub fn open(
-        (file, path): (Arc<File>, &Path),
+        file: Arc<File>,
+        path: &Path,
         sync: FileSync,
         surroundings: &Surroundings,
         lost: Option<&str>,
@@ -172,29 +174,30 @@ impl Database {
     /// Reads what the file says of its history, begins an epoch unless one continues, and marks the file as in use.
     fn begin(&mut self, lost: Option<Box<str>>, boot: &str) -> Result<(Began, u64), Fault> {
         let (mut began, last_at) = self.history()?;
-        let epoch_goes_on = lost.is_none() && !began.epoch.is_empty();
-        if !epoch_goes_on {
-            (began.epoch, began.cipher_key) = new_epoch().map_err(|error| self.lasting(&format!(": {error}")))?;
+        let History { epoch, cipher_key, .. } = &mut began.history;
+        let epoch_continues = lost.is_none() && !epoch.is_empty();
+        if !epoch_continues {
+            (*epoch, *cipher_key) = new_epoch().map_err(|error| self.lasting(&format!(": {error}")))?;
         }
         began.reason = lost.unwrap_or_default();
         let inode = self.inode()?;
         let sync = self.sync as i64;
         let values: [(&str, &dyn ToSql); 6] = [
-            ("epoch", &began.epoch),
-            ("cipher_key", &began.cipher_key),
+            ("epoch", &*epoch),
+            ("cipher_key", &*cipher_key),
             ("boot", &boot),
             ("sync", &sync),
             ("inode", &inode),
             ("is_clean", &0),
         ];
         self.write_meta(&values)?;
-        if !epoch_goes_on {
-            self.connection.pragma_update(None, "user_version", 0).map_err(|error| self.fault(&error))?;
+        if !epoch_continues {
+            self.run(|connection| connection.pragma_update(None, "user_version", 0))?;
         }
         self.checkpoint()?;
         self.wal = Some(File::open(wal_of(&self.path)).map_err(|error| self.lasting(&format!("has no WAL: {error}")))?);
         let level = if self.sync == FileSync::Event { "FULL" } else { "NORMAL" };
-        self.connection.pragma_update(None, "synchronous", level).map_err(|error| self.fault(&error))?;
+        self.run(|connection| connection.pragma_update(None, "synchronous", level))?;
         Ok((began, last_at))
     }
 
@@ -210,7 +213,10 @@ impl Database {
         }
         let last_boot = self.meta::<String>("boot")?.unwrap_or_default();
         let is_same_boot = *last_boot == *surroundings.boot && !last_boot.is_empty();
-        let is_whole = has_wal || is_same_boot && self.has_delivered(surroundings.delivered.as_ref())?;
+        // The history has the last entry that was delivered if somebody else has moved the WAL into the file.
+        let (began, _) = self.history()?;
+        let has_delivered = surroundings.delivered.as_ref().is_some_and(|last| last.is_in(&began));
+        let is_whole = has_wal || is_same_boot && has_delivered;
         if !is_whole {
             return Ok(Some(format!("{path}-wal is missing, and the hub had not ended").into()));
         }
@@ -224,12 +230,6 @@ impl Database {
         Ok(Some("the machine went down before the last events were synced to the disk".into()))
     }
 
-    /// Returns true if the history has the last entry that was delivered: somebody else has moved the WAL into the file.
-    fn has_delivered(&self, delivered: Option<&Delivered>) -> Result<bool, Fault> {
-        let (began, _) = self.history()?;
-        Ok(delivered.is_some_and(|last| last.is_in(&began)))
-    }
-
     /// Checks all pages. The entries have checksums of their own; this finds lists of free pages that are wrong, too.
     fn check_pages(&self) -> Result<(), Fault> {
         match &*self.value::<String>("PRAGMA quick_check(1)")? {
@@ -241,26 +241,20 @@ impl Database {
     fn history(&self) -> Result<(Began, u64), Fault> {
         let number = |name: &str| Ok(self.meta::<i64>(name)?.unwrap_or(0) as u64);
         let (last_seq, last_at) = self.last()?.map_or((0, 0), |last| (last.seq, last.at));
-        let began = Began {
+        let history = History {
             epoch: self.meta::<String>("epoch")?.unwrap_or_default().into(),
             cipher_key: self.meta::<[u8; 16]>("cipher_key")?.unwrap_or_default(),
             last_seq: last_seq.max(number("last_seq")?),
-            evicted: self.evicted().map_err(|error| self.fault(&error))?,
+            evicted: self.run(evicted)?,
             evicted_through: number("evicted_through")?,
-            reason: Box::default(),
-            lingering: self.meta::<Vec<u8>>("lingering")?.unwrap_or_default().into(),
+            ..History::default()
         };
         let last_at = last_at.max(number("last_at")?);
-        match trouble(&began, last_at) {
-            None => Ok((began, last_at)),
+        let lingering = self.meta::<Vec<u8>>("lingering")?.unwrap_or_default().into();
+        match trouble(&history, last_at) {
+            None => Ok((Began { history, reason: Box::default(), lingering }, last_at)),
             Some(trouble) => Err(Fault::new(Kind::Damaged, format!("{}: {trouble}", self.path.display()))),
         }
-    }
-
-    fn evicted(&self) -> rusqlite::Result<Vec<(Box<[u8]>, u64)>> {
-        let mut rows = self.connection.prepare("SELECT channel, through FROM evicted")?;
-        let rows = rows.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?.into(), row.get::<_, i64>(1)? as u64)))?;
-        rows.collect()
     }
 
     /// Syncs the WAL to the disk.
@@ -271,8 +265,7 @@ impl Database {
 
     /// Moves the WAL into the file, and empties it.
     pub fn checkpoint(&self) -> Result<(), Fault> {
-        let result = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        result.map_err(|error| self.fault(&error))
+        self.run(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
     }
 
     /// Gives free pages back to the file system, some at a time. Returns true if there are more.
@@ -281,25 +274,24 @@ impl Database {
         if free <= MOST_FREE_PAGES || free <= all / 4 {
             return Ok(false);
         }
-        let shrink = || -> rusqlite::Result<()> {
-            let mut shrink = self.connection.prepare(&format!("PRAGMA incremental_vacuum({SHRUNK_PAGES})"))?;
+        self.run(|connection| {
+            let mut shrink = connection.prepare(&format!("PRAGMA incremental_vacuum({SHRUNK_PAGES})"))?;
             let mut pages = shrink.query([])?;
             while pages.next()?.is_some() {} // a row for each page
             Ok(())
-        };
-        shrink().map_err(|error| self.fault(&error))?;
+        })?;
         self.checkpoint()?;
         Ok(true)
     }
 
     /// Marks the end as clean, and moves everything into the file.
     pub fn close(&self) -> Result<(), Fault> {
-        self.connection.pragma_update(None, "synchronous", "FULL").map_err(|error| self.fault(&error))?;
+        self.run(|connection| connection.pragma_update(None, "synchronous", "FULL"))?;
         self.write_meta(&[("is_clean", &1)])?;
         self.checkpoint()
     }
 
-    /// Returns the file, which stays locked as long as it is held.
+    /// Returns the file, which stays locked as long as somebody has it.
     pub fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }
@@ -318,7 +310,7 @@ impl Database {
             self.connection = connect(&self.path)?;
             self.connection.pragma_update(None, "journal_mode", "WAL")
         };
-        reconnect().map_err(|error| self.fault(&error))?;
+        reconnect().map_err(|error| Fault::of(&error, &self.path))?;
         self.begin(None, boot).map(|_| ())
     }
 
@@ -334,36 +326,43 @@ impl Database {
     }
 
     pub(super) fn meta<T: FromSql>(&self, name: &str) -> Result<Option<T>, Fault> {
-        let value = self.connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
-        value.optional().map_err(|error| self.fault(&error))
+        let value = "SELECT value FROM meta WHERE name = ?1";
+        self.run(|connection| connection.query_row(value, [name], |row| row.get(0)).optional())
     }
 
     pub(super) fn write_meta(&self, values: &[(&str, &dyn ToSql)]) -> Result<(), Fault> {
-        let write = || -> rusqlite::Result<()> {
-            let transaction = self.connection.unchecked_transaction()?;
+        self.run(|connection| {
+            let transaction = connection.unchecked_transaction()?;
             for (name, value) in values {
                 transaction.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![name, value])?;
             }
             transaction.commit()
-        };
-        write().map_err(|error| self.fault(&error))
+        })
     }
 
     fn pragma<T: FromSql>(&self, name: &str) -> Result<T, Fault> {
-        self.connection.pragma_query_value(None, name, |row| row.get(0)).map_err(|error| self.fault(&error))
+        self.run(|connection| connection.pragma_query_value(None, name, |row| row.get(0)))
     }
 
     fn value<T: FromSql>(&self, sql: &str) -> Result<T, Fault> {
-        self.connection.query_row(sql, [], |row| row.get(0)).map_err(|error| self.fault(&error))
+        self.run(|connection| connection.query_row(sql, [], |row| row.get(0)))
     }
 
-    pub(super) fn fault(&self, error: &rusqlite::Error) -> Fault {
-        Fault::of(error, &self.path)
+    /// Uses the connection.
+    pub(super) fn run<T>(&self, run: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
+        run(&self.connection).map_err(|error| Fault::of(&error, &self.path))
     }
 
     fn lasting(&self, trouble: &str) -> Fault {
         Fault::new(Kind::Lasting, format!("{} {trouble}", self.path.display()))
     }
+}
+
+/// Reads how far channels have evicted entries.
+fn evicted(connection: &Connection) -> rusqlite::Result<Vec<(Box<[u8]>, u64)>> {
+    let mut rows = connection.prepare("SELECT channel, through FROM evicted")?;
+    let rows = rows.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?.into(), row.get::<_, i64>(1)? as u64)))?;
+    rows.collect()
 }
 
 /// Connects to the file. Until the history has begun each commit is synced, whatever `sync` is: the mark of an unclean end

@@ -5,7 +5,7 @@ use super::fault::Fault;
 use crate::store::StoreEntry;
 use eventsource_xs::codec::{decode, encode};
 use eventsource_xs::hub::Evictions;
-use rusqlite::{ffi, params, Connection, Error, OptionalExtension, Row};
+use rusqlite::{ffi, params, Error, OptionalExtension, Row};
 
 /// The number of entries that are read at a time.
 const PART: usize = 512;
@@ -13,8 +13,8 @@ const PART: usize = 512;
 impl Database {
     /// Reads all entries in their order, and gives them to a function in parts.
     pub fn read(&self, mut take: impl FnMut(Vec<StoreEntry>)) -> Result<(), Fault> {
-        let mut read = || -> rusqlite::Result<()> {
-            let mut rows = self.connection.prepare("SELECT * FROM entries ORDER BY seq")?;
+        self.run(|connection| {
+            let mut rows = connection.prepare("SELECT * FROM entries ORDER BY seq")?;
             let mut entries = rows.query_map([], entry_of)?;
             loop {
                 let part = entries.by_ref().take(PART).collect::<rusqlite::Result<Vec<_>>>()?;
@@ -23,60 +23,56 @@ impl Database {
                 }
                 take(part);
             }
-        };
-        read().map_err(|error| self.fault(&error))
+        })
     }
 
     /// Returns the last entry.
     pub fn last(&self) -> Result<Option<StoreEntry>, Fault> {
         let last = "SELECT * FROM entries ORDER BY seq DESC LIMIT 1";
-        self.connection.query_row(last, [], entry_of).optional().map_err(|error| self.fault(&error))
+        self.run(|connection| connection.query_row(last, [], entry_of).optional())
     }
 
-    /// Commits entries, and what the hub has evicted. `last` is the number and the time of the last entry. Returns how many
-    /// were deleted.
-    pub fn commit(&self, entries: &[StoreEntry], evicted: &Evictions, last: (u64, u64)) -> Result<usize, Fault> {
-        commit(&self.connection, entries, evicted, last).map_err(|error| self.fault(&error))
+    /// Commits entries, and what the hub has evicted, with the number and the time of the last entry. Returns how many were
+    /// deleted.
+    pub fn commit(
+        &self,
+        entries: &[StoreEntry],
+        evicted: &Evictions,
+        last_seq: u64,
+        last_at: u64,
+    ) -> Result<usize, Fault> {
+        self.run(|connection| {
+            let mut deleted = 0;
+            let transaction = connection.unchecked_transaction()?;
+            let mut insert = connection.prepare_cached("INSERT INTO entries VALUES (?1, ?2, ?3)")?;
+            for entry in entries {
+                let bytes = encode(entry);
+                insert.execute(params![entry.seq as i64, bytes, crc32fast::hash(&bytes)])?;
+            }
+            let mut delete = connection.prepare_cached("DELETE FROM entries WHERE seq = ?1")?;
+            for seq in &evicted.numbers {
+                deleted += delete.execute([*seq as i64])?;
+            }
+            if !evicted.is_empty() {
+                let mut set = connection.prepare_cached("INSERT OR REPLACE INTO evicted VALUES (?1, ?2)")?;
+                for (channel, through) in &evicted.channels {
+                    set.execute(params![&**channel, *through as i64])?;
+                }
+                let mut known = connection.prepare_cached("SELECT value FROM meta WHERE name = 'evicted_through'")?;
+                let known: Option<i64> = known.query_row([], |row| row.get(0)).optional()?;
+                if evicted.others as i64 > known.unwrap_or(0) {
+                    let sql = "DELETE FROM evicted WHERE through <= ?1 AND channel <> x''";
+                    connection.execute(sql, [evicted.others as i64])?;
+                }
+                let mut meta = connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?;
+                let values = [("evicted_through", evicted.others), ("last_seq", last_seq), ("last_at", last_at)];
+                for (name, value) in values {
+                    meta.execute(params![name, value as i64])?;
+                }
+            }
+            transaction.commit().map(|()| deleted)
+        })
     }
-}
-
-fn commit(
-    connection: &Connection,
-    entries: &[StoreEntry],
-    evicted: &Evictions,
-    (last_seq, last_at): (u64, u64),
-) -> rusqlite::Result<usize> {
-    let mut deleted = 0;
-    let transaction = connection.unchecked_transaction()?;
-    {
-        let mut insert = transaction.prepare_cached("INSERT INTO entries VALUES (?1, ?2, ?3)")?;
-        for entry in entries {
-            let bytes = encode(entry);
-            insert.execute(params![entry.seq as i64, bytes, crc32fast::hash(&bytes)])?;
-        }
-        let mut delete = transaction.prepare_cached("DELETE FROM entries WHERE seq = ?1")?;
-        for seq in &evicted.numbers {
-            deleted += delete.execute([*seq as i64])?;
-        }
-        if !evicted.is_empty() {
-            let mut set = transaction.prepare_cached("INSERT OR REPLACE INTO evicted VALUES (?1, ?2)")?;
-            for (channel, through) in &evicted.channels {
-                set.execute(params![&**channel, *through as i64])?;
-            }
-            let mut known = transaction.prepare_cached("SELECT value FROM meta WHERE name = 'evicted_through'")?;
-            let known: Option<i64> = known.query_row([], |row| row.get(0)).optional()?;
-            if evicted.others as i64 > known.unwrap_or(0) {
-                let sql = "DELETE FROM evicted WHERE through <= ?1 AND channel <> x''";
-                transaction.execute(sql, [evicted.others as i64])?;
-            }
-            let mut meta = transaction.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?;
-            let values = [("evicted_through", evicted.others), ("last_seq", last_seq), ("last_at", last_at)];
-            for (name, value) in values {
-                meta.execute(params![name, value as i64])?;
-            }
-        }
-    }
-    transaction.commit().map(|()| deleted)
 }
 
 /// Returns the entry of a row, unless it is damaged.

@@ -154,8 +154,8 @@ impl Keeper {
 
     fn begin_with(&mut self, file: Arc<File>) -> Result<Open, Fault> {
         let (database, began, last_at) =
-            Database::open((file, &self.real), self.settings.sync, &self.surroundings, self.lost.as_deref())?;
-        let (last_seq, epoch) = (began.last_seq, began.epoch.clone());
+            Database::open(file, &self.real, self.settings.sync, &self.surroundings, self.lost.as_deref())?;
+        let (last_seq, epoch) = (began.history.last_seq, began.history.epoch.clone());
         if !began.reason.is_empty() && self.lost.is_none() {
             self.lose(began.reason.to_string());
         }
@@ -390,9 +390,9 @@ impl Open {
     }
 
     fn commit(&mut self, entries: &[StoreEntry], evicted: &Evictions) -> Result<(), Fault> {
-        let last = entries.last().map_or((self.last_seq, self.last_at), |entry| (entry.seq, entry.at));
-        let deleted = self.database.commit(entries, evicted, last)?;
-        (self.last_seq, self.last_at) = last;
+        let (seq, at) = entries.last().map_or((self.last_seq, self.last_at), |entry| (entry.seq, entry.at));
+        let deleted = self.database.commit(entries, evicted, seq, at)?;
+        (self.last_seq, self.last_at) = (seq, at);
         self.events = (self.events + entries.len()).saturating_sub(deleted);
         self.will_tick();
         Ok(())

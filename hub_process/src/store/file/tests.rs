@@ -8,7 +8,7 @@ mod ticket_keys;
 use super::{start_in, Surroundings};
 use crate::store::{Began, Delivered, Draft, Store, StoreCommand, StoreEntry, StoreReport};
 use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::{Evictions, Retain};
+use eventsource_xs::hub::{Evictions, History, Retain};
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::{Failure, FieldList, FileSettings, FileSync, StoreStatus};
 use std::collections::VecDeque;
@@ -149,7 +149,7 @@ impl Running {
         loop {
             match (self.next(), &mut found) {
                 (StoreReport::Began(began), _) => {
-                    self.epoch = began.epoch.clone();
+                    self.epoch = began.history.epoch.clone();
                     found = Some(Beginning { began, keys: TicketKeys::default(), entries: Vec::new() });
                 }
                 (StoreReport::TicketKeys(keys), Some(beginning)) => beginning.keys = keys,
@@ -257,7 +257,7 @@ const ALL: [FileSync; 3] = [FileSync::Never, FileSync::Second, FileSync::Event];
 fn entries_are_there_after_a_clean_end_with_the_same_epoch() {
     for sync in ALL {
         let (folder, mut store, first) = Folder::begun(sync);
-        assert_eq!((first.began.last_seq, &*first.began.reason, first.entries.len()), (0, "", 0));
+        assert_eq!((first.began.history.last_seq, &*first.began.reason, first.entries.len()), (0, "", 0));
         let mut drafts = vec![draft("a", "1"), keyed("b", "k", "2")];
         drafts[1].once = b"once".as_slice().into();
         let appended: Vec<StoreEntry> = drafts.into_iter().map(|draft| store.append(draft)).collect();
@@ -266,7 +266,8 @@ fn entries_are_there_after_a_clean_end_with_the_same_epoch() {
 
         let other_boot = Machine { boot: "boot 2", ..Machine::default() };
         let (store, again) = Running::begin_on(&folder.file(), sync, &other_boot);
-        assert_eq!(again.began, Began { last_seq: 2, ..first.began });
+        let history = History { last_seq: 2, ..first.began.history };
+        assert_eq!(again.began, Began { history, ..first.began });
         assert_eq!(again.entries, without_tickets(appended));
         assert_eq!(store.status().events, 2);
         store.close();
@@ -280,16 +281,19 @@ fn an_epoch_is_eight_digits_and_the_file_is_private() {
     let (folder, mut store, Beginning { began, .. }) = Folder::begun(FileSync::Second);
     store.append(draft("a", "1"));
     assert!(
-        began.epoch.len() == 8 && began.epoch.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'v')),
+        began.history.epoch.len() == 8
+            && began.history.epoch.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'v')),
         "{began:?}"
     );
-    assert_ne!(began.cipher_key, [0; 16]);
+    assert_ne!(began.history.cipher_key, [0; 16]);
     for name in ["events", "events-wal"] {
         let file = std::fs::metadata(folder.0.join(name)).expect("a file");
         assert_eq!(file.mode() & 0o777, 0o600, "{name}");
     }
     let (_other, other) = Running::begin(&folder.0.join("other"), FileSync::Second);
-    assert!(other.began.epoch != began.epoch && other.began.cipher_key != began.cipher_key);
+    assert!(
+        other.began.history.epoch != began.history.epoch && other.began.history.cipher_key != began.history.cipher_key
+    );
 }
 
 #[test]
@@ -319,7 +323,7 @@ fn dropping_the_store_ends_it_cleanly() {
     drop(store);
     let other_boot = Machine { boot: "boot 2", ..Machine::default() };
     let (_store, again) = Running::begin_on(&folder.file(), FileSync::Never, &other_boot);
-    assert_eq!((again.began.epoch, again.began.last_seq), (first.began.epoch, 1));
+    assert_eq!((again.began.history.epoch, again.began.history.last_seq), (first.began.history.epoch, 1));
 }
 
 #[test]
@@ -333,8 +337,8 @@ fn sequence_numbers_continue_when_all_entries_are_forgotten() {
     store.close();
     machine.clock.fetch_sub(60_000, Ordering::SeqCst);
     let (mut store, again) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
-    assert_eq!((again.began.last_seq, again.entries.len()), (3, 0));
-    assert_eq!(again.began.evicted, [(b"a".as_slice().into(), 3)]);
+    assert_eq!((again.began.history.last_seq, again.entries.len()), (3, 0));
+    assert_eq!(again.began.history.evicted, [(b"a".as_slice().into(), 3)]);
     let entry = store.append(draft("a", "x"));
     assert_eq!((entry.seq, entry.at), (4, 1_700_000_000_000), "the time does not go back, either");
 }
@@ -385,19 +389,26 @@ fn what_the_hub_of_this_epoch_has_evicted_is_deleted_and_remembered() {
     store.close();
     let (mut store, mut again) = Running::begin(&folder.file(), FileSync::Second);
     let rows = |began: &mut Began| {
-        began.evicted.sort();
-        let names = began.evicted.iter().map(|(name, through)| (String::from_utf8_lossy(name).into_owned(), *through));
+        began.history.evicted.sort();
+        let names =
+            began.history.evicted.iter().map(|(name, through)| (String::from_utf8_lossy(name).into_owned(), *through));
         names.collect::<Vec<_>>()
     };
     let row = |name: &str, through| (name.to_owned(), through);
-    assert_eq!((seqs(&again.entries), again.began.evicted_through), (vec![3, 4, 5], 0));
+    assert_eq!((seqs(&again.entries), again.began.history.evicted_through), (vec![3, 4, 5], 0));
     assert_eq!(rows(&mut again.began), [row("", 1), row("a", 4), row("b", 2)]);
     // Channels whose numbers are not remembered one by one any more
     store.forget_all(Evictions { numbers: vec![3], channels: [(b"c"[..].into(), 3)].into(), others: 3 });
     store.close();
     let (_store, mut last) = Running::begin(&folder.file(), FileSync::Second);
-    assert_eq!((seqs(&last.entries), last.began.evicted_through, last.began.last_seq), (vec![4, 5], 3, 5));
-    assert_eq!((rows(&mut last.began), last.began.epoch), (vec![row("", 1), row("a", 4)], first.began.epoch));
+    assert_eq!(
+        (seqs(&last.entries), last.began.history.evicted_through, last.began.history.last_seq),
+        (vec![4, 5], 3, 5)
+    );
+    assert_eq!(
+        (rows(&mut last.began), last.began.history.epoch),
+        (vec![row("", 1), row("a", 4)], first.began.history.epoch)
+    );
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl KeptKeys {
     /// Returns the keys of a store that begins: those in the file, if they count, or none. [`renew`](Self::renew) makes others.
     pub fn begin(database: &Database, began: &Began, surroundings: &Surroundings) -> Result<Self, Fault> {
         let Surroundings { boot, delivered, .. } = surroundings;
-        let mut begun = Self { epoch: began.epoch.clone(), boot: boot.clone(), keys: TicketKeys::default() };
+        let mut begun = Self { epoch: began.history.epoch.clone(), boot: boot.clone(), keys: TicketKeys::default() };
         let is_whole = delivered.as_ref().is_some_and(|last: &Delivered| last.is_in(began));
         if is_whole && !boot.is_empty() {
             let kept = database.meta::<Vec<u8>>(NAME)?.and_then(|bytes| decode::<Self>(&bytes).ok());

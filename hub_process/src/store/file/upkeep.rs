@@ -1,4 +1,4 @@
-//! What a store in a file does a second after something was written: it syncs, and gives pages back.
+//! A second after something was written, a store in a file syncs, and gives pages back.
 
 use super::fault::{Fault, Kind};
 use super::keeper::{Keeper, Open, Stop};

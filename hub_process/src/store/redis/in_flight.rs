@@ -13,7 +13,7 @@
 //! | `Cut` | `Unsent` | `Unanswered` | `Unanswered` | `Unanswered` | `Unanswered` | `Confirmed` |
 //! | `Restarted` | `Unsent` | `Unsent` | `Unsent` | `Unsent` | `Unsent` | `Unsent` |
 //!
-//! What has no cell does not happen. A draft may end in each state: its entry is read ([`InFlight::claim`]), its time is over,
+//! An event does not happen in a state where it has no cell. A draft may end in each state: its entry is read ([`InFlight::claim`]), its time is over,
 //! it is refused for good, Redis needs no entry for it, or replicas or the history lack it. `Unsent` is certainly not stored;
 //! in the other states a draft that fails was perhaps stored.
 //!
@@ -201,7 +201,7 @@ impl InFlight {
         !self.acknowledged.is_empty()
     }
 
-    // What the writer does.
+    // These are the writer's.
 
     /// Adds a draft that is to be sent.
     pub fn add(&mut self, ticket: u64, draft: Draft, now: Instant) {
@@ -293,7 +293,7 @@ impl InFlight {
         counts.collect::<Vec<u64>>().into_iter().filter_map(|count| self.remove(count)).collect()
     }
 
-    // What the reader does.
+    // These are the reader's.
 
     /// Ends the draft of an own entry that was read, unless replicas are to confirm it.
     pub fn claim(&mut self, count: u64) -> Claim {
@@ -395,33 +395,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_answered_is_sent_again_under_the_same_count_as_far_as_there_is_room() {
-        let mut in_flight = in_flight(true, &STATES);
-        assert_eq!(send(&mut in_flight, 9), [1, 2]);
-        in_flight.cut();
-        assert_eq!(send(&mut in_flight, 3), [1, 2, 3]);
-        assert!(in_flight.has_unsent());
-        assert_eq!(send(&mut in_flight, 9), [4, 5]);
-        assert!(!in_flight.has_unsent());
-    }
-
-    #[test]
     fn a_draft_whose_count_the_reader_has_passed_gets_a_new_one() {
         let mut in_flight = in_flight(false, &[Unsent, Unanswered, Unanswered, Unanswered, Unsent]);
         assert!(matches!(in_flight.claim(3), Claim::Ended(Some(13))));
         in_flight.renumber_passed();
         let expected = [(4, 14, Unanswered), (6, 11, Unsent), (7, 12, Unanswered), (8, 15, Unsent)];
         assert_eq!(drafts(&in_flight), expected, "what was not sent keeps its place");
-    }
-
-    #[test]
-    fn another_epoch_has_all_drafts_sent_under_new_counts() {
-        let mut in_flight = in_flight(true, &STATES);
-        in_flight.acknowledge(Id { ms: 1, part: 0 });
-        in_flight.restart(false);
-        assert_eq!(drafts(&in_flight), [7, 8, 9, 10, 11, 12].map(|count| (count, count + 4, Unsent)));
-        assert!(in_flight.remove_missing().is_empty() && !in_flight.has_unread());
-        assert_eq!(send(&mut in_flight, 9), [7, 8, 9, 10, 11, 12]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::epoch::{Pointer, StreamKeys};
 use std::collections::VecDeque;
 
 pub const GONE: &str = "the stream is gone: it was deleted or evicted, or Redis has restarted without it";
-pub const STATE_GONE: &str = "the key of the state is gone: it was deleted or evicted";
+const STATE_GONE: &str = "the key of the state is gone: it was deleted or evicted";
 const POINTER_GONE: &str = "the key of the hub is gone: it was deleted or evicted, or Redis has restarted without it";
 
 /// Something is missing.
@@ -46,6 +46,14 @@ pub fn shown_by(refusal: &Refusal) -> Option<&str> {
 }
 
 impl Pointer {
+    /// Compares the epoch of the state.
+    pub fn compare_state(&self, epoch: &[u8]) -> Result<(), Loss> {
+        match epoch == self.epoch.as_bytes() {
+            true => Ok(()),
+            false => Err(Loss::new(&self.epoch, STATE_GONE)),
+        }
+    }
+
     /// Returns the sequence number of an id. An epoch in which there is none is lost.
     pub fn seq(&self, id: Id) -> Result<u64, Loss> {
         let reason = || {
@@ -83,14 +91,6 @@ impl Position {
             }
             Some(pointer) => Err(Loss::Changed(pointer)),
         }
-    }
-
-    /// Compares the epoch of the state.
-    pub fn compare_state(&self, epoch: &[u8]) -> Result<(), Loss> {
-        if epoch == self.pointer.epoch.as_bytes() {
-            return Ok(());
-        }
-        Err(self.lost(STATE_GONE))
     }
 
     /// Compares the stream, and the first of its entries from the last one on that was read. Returns true if it is that one.

@@ -18,7 +18,7 @@
 //! - `state`: what is retained, beyond the stream
 //! - `ticket_keys`: the keys of tickets
 //! - `scripts`: what Redis does as one, in Lua: `scripts/*.lua`
-//! - `shared`: what both threads know: drafts in flight, the stream that is served, how many bytes it holds, the health
+//! - `shared`: what both threads know: drafts in flight, the stream that is served, how many bytes it has, the health
 //! - `reader`, `writer`: the threads. `reader/reconnecting`: how the reader connects, and again; what becomes of drafts
 //!   meanwhile: `expire` in `writer`
 //!

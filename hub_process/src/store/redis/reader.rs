@@ -14,7 +14,7 @@ use super::ticket_keys;
 use super::{ANSWER, BLOCK, CHECK, CHUNK, CHUNK_BYTES, STALE};
 use crate::process_log::log_message;
 use eventsource_xs::histogram::Scale;
-use eventsource_xs::hub::Retain;
+use eventsource_xs::hub::{History, Retain};
 use eventsource_xs::wire::RedisSettings;
 use redis::{cmd, from_redis_value, FromRedisValue, Value};
 use std::collections::{HashSet, VecDeque};
@@ -176,9 +176,7 @@ impl Reader {
             let [info, first] = connection.calls([&read_info, &read_first])?;
             (Some(before), retained, read(info, &pointer.epoch)?, read::<Vec<Stored>>(first, &pointer.epoch)?)
         };
-        if retained.epoch != pointer.epoch.as_bytes() {
-            return Err(Loss::new(&pointer.epoch, losses::STATE_GONE).into());
-        }
+        pointer.compare_state(&retained.epoch)?;
         let first_id = first.first().map(|first| first.id);
         if before.is_some_and(|before| info.last > before && first_id.is_none_or(|first| first > before)) {
             self.has_missed_changes = true;
@@ -193,15 +191,10 @@ impl Reader {
         let ticket_keys = ticket_keys::read(connection, &self.keys, &pointer.epoch)?;
         self.start_generation(&pointer); // from here on nothing fails, so that it is known what was reported
         self.shared.reporter.update(|status| status.events = info.length);
-        self.shared.reporter.report(StoreReport::Began(Began {
-            epoch: pointer.epoch.as_str().into(),
-            cipher_key: pointer.cipher_key,
-            last_seq,
-            evicted: Vec::new(),
-            evicted_through,
-            reason: reason.into(),
-            ..Began::default()
-        }));
+        let (epoch, cipher_key) = (pointer.epoch.as_str().into(), pointer.cipher_key);
+        let history = History { epoch, cipher_key, last_seq, evicted_through, ..History::default() };
+        let (reason, lingering) = (reason.into(), Box::default());
+        self.shared.reporter.report(StoreReport::Began(Began { history, reason, lingering }));
         self.report_ticket_keys(ticket_keys);
         self.report_state(retained, &pointer, first_id.unwrap_or(Id { part: info.last.part + 1, ..info.last }));
         let last = if first.is_empty() { info.last } else { pointer.start() };
@@ -357,7 +350,7 @@ impl Reader {
         let epoch = &position.pointer.epoch;
         self.set_clock(time);
         position.compare_pointer(Pointer::parse(read(pointer, epoch)?)?, &self.epochs)?;
-        position.compare_state(&read::<Vec<u8>>(state, epoch)?)?;
+        position.pointer.compare_state(&read::<Vec<u8>>(state, epoch)?)?;
         let info: Info = read(info, epoch)?;
         let mut list: Vec<Stored> = read(list, epoch)?;
         let exists = position.compare_stream(&info, list.first())?;

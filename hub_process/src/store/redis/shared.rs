@@ -1,4 +1,4 @@
-//! The state that the reader and the writer share: drafts in flight, the epoch, how many bytes the stream holds, the health.
+//! The state that the reader and the writer share: drafts in flight, the epoch, how many bytes the stream has, the health.
 
 use super::super::{Draft, MemberPart, Reporter, StoreEntry, StoreReport};
 use super::connection::CallError;
@@ -208,7 +208,7 @@ struct Block {
     bytes: usize,
 }
 
-/// The sizes of the entries that the reader has read, as far as the stream holds them.
+/// The sizes of the entries that the reader has read, as far as the stream has them.
 #[derive(Debug, Default)]
 pub struct Sizes {
     blocks: VecDeque<Block>,

@@ -442,7 +442,7 @@ impl Writer {
     }
 }
 
-/// How entries are appended.
+/// The stream to which entries are appended, and by whom.
 struct Appending<'a> {
     keys: &'a StreamKeys,
     /// The retention of the stream.

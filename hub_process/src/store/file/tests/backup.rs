@@ -57,7 +57,7 @@ fn a_backup_is_a_store_with_all_that_was_appended_before_it_and_another_epoch() 
         std::fs::copy(folder.0.join("events-wal"), folder.0.join("events 2-wal")).expect("room");
         let (again, begun) = Running::begin(&copy, sync);
         assert!(
-            begun.began.reason.contains("is a copy") && begun.began.epoch != first.began.epoch,
+            begun.began.reason.contains("is a copy") && begun.began.history.epoch != first.began.history.epoch,
             "{:?}",
             begun.began
         );
@@ -66,7 +66,11 @@ fn a_backup_is_a_store_with_all_that_was_appended_before_it_and_another_epoch() 
         assert!(kept == expected, "{sync:?}: {} entries", kept.len());
         again.close();
         let (_, begun) = Running::begin(&copy, sync);
-        assert_eq!((&*begun.began.reason, begun.began.last_seq), ("", 1500), "from now on it is a store like others");
+        assert_eq!(
+            (&*begun.began.reason, begun.began.history.last_seq),
+            ("", 1500),
+            "from now on it is a store like others"
+        );
         store.close();
     }
 }

@@ -72,7 +72,7 @@ fn child_with_a_small_disk() {
     store.close();
 
     let (store, again) = Running::begin(&path, FileSync::Event);
-    assert_eq!((again.began.epoch, again.entries), (first.began.epoch, without_tickets(appended)));
+    assert_eq!((again.began.history.epoch, again.entries), (first.began.history.epoch, without_tickets(appended)));
     store.close();
 
     // A disk that is full from the beginning. Before that, one that has no room for a backup.
@@ -97,7 +97,7 @@ fn child_with_a_small_disk() {
     assert!(store.try_append(draft("a", "x")).is_err());
     drop(room);
     std::fs::remove_file(folder.join("other")).expect("a file");
-    assert_eq!(store.beginning().began.last_seq, 0);
+    assert_eq!(store.beginning().began.history.last_seq, 0);
     assert_eq!(store.append(draft("a", "x")).seq, 1);
 }
 
@@ -196,8 +196,12 @@ fn a_damaged_file_is_set_aside_and_a_new_epoch_begins() {
         }
         overwrite(&folder.file(), at, &bytes);
         let (mut store, again) = Running::begin(&folder.file(), FileSync::Second);
-        assert!(again.began.epoch != first.epoch && again.began.cipher_key != first.cipher_key, "{what}");
-        assert_eq!((again.began.last_seq, again.entries.len()), (0, 0), "{what}");
+        assert!(
+            again.began.history.epoch != first.history.epoch
+                && again.began.history.cipher_key != first.history.cipher_key,
+            "{what}"
+        );
+        assert_eq!((again.began.history.last_seq, again.entries.len()), (0, 0), "{what}");
         let others = folder.others();
         assert_eq!(others.len(), 2, "{what}: {others:?}"); // the WAL of a closed file is empty, but is there
         assert_eq!(others[0], "events.corrupt-20231114T221320", "{what}");
@@ -206,7 +210,7 @@ fn a_damaged_file_is_set_aside_and_a_new_epoch_begins() {
         assert_eq!((store.append(draft("a", "x")).seq, store.status().epoch_changes), (1, 1), "{what}");
         store.close();
         let (_store, third) = Running::begin(&folder.file(), FileSync::Second);
-        assert_eq!((third.began.epoch, &*third.began.reason), (again.began.epoch, ""), "{what}");
+        assert_eq!((third.began.history.epoch, &*third.began.reason), (again.began.history.epoch, ""), "{what}");
     }
 }
 
@@ -233,11 +237,16 @@ fn numbers_that_cannot_be_begin_a_new_epoch() {
         database.execute_batch(statement).expect("a store");
         drop(database);
         let (mut store, again) = Running::begin(&folder.file(), FileSync::Second);
-        assert_ne!(again.began.epoch, first.epoch, "{statement}");
+        assert_ne!(again.began.history.epoch, first.history.epoch, "{statement}");
         assert!(again.began.reason.contains("was damaged"), "{statement}: {}", again.began.reason);
         let seq = store.append(draft("a", "x")).seq;
-        let evicted =
-            again.began.evicted.iter().map(|(_, through)| *through).fold(again.began.evicted_through, u64::max);
+        let evicted = again
+            .began
+            .history
+            .evicted
+            .iter()
+            .map(|(_, through)| *through)
+            .fold(again.began.history.evicted_through, u64::max);
         assert!(seq > evicted, "{statement}: it would count as evicted");
     }
 }
@@ -253,7 +262,7 @@ fn a_store_behind_a_symbolic_link_begins_and_continues() {
     store.append(draft("a", "x"));
     store.close();
     let (mut store, again) = Running::begin(&link, FileSync::Second);
-    assert_eq!((again.began.epoch, again.entries.len()), (first.began.epoch.clone(), 1));
+    assert_eq!((again.began.history.epoch, again.entries.len()), (first.began.history.epoch.clone(), 1));
     assert!(Running::start(&target, FileSync::Second, &Machine::default())
         .cannot_begin()
         .0
@@ -263,7 +272,7 @@ fn a_store_behind_a_symbolic_link_begins_and_continues() {
     // A damaged file is set aside, not the link to it.
     overwrite(&target, 0, &[0xA5; 100]);
     let (mut store, third) = Running::begin(&link, FileSync::Second);
-    assert!(third.began.epoch != first.began.epoch && third.entries.is_empty());
+    assert!(third.began.history.epoch != first.began.history.epoch && third.entries.is_empty());
     assert!(std::fs::symlink_metadata(&link).expect("a link").is_symlink());
     let count = std::fs::read_dir(folder.0.join("disk")).expect("a folder").count();
     assert_eq!(count, 4, "the file and its WAL, and what was damaged");
@@ -272,7 +281,7 @@ fn a_store_behind_a_symbolic_link_begins_and_continues() {
     std::os::unix::fs::symlink("disk/another", &link).expect("a link");
     store.append(draft("a", "z"));
     let fourth = store.beginning();
-    assert!(fourth.began.epoch != third.began.epoch && fourth.entries.is_empty(), "{:?}", fourth.began);
+    assert!(fourth.began.history.epoch != third.began.history.epoch && fourth.entries.is_empty(), "{:?}", fourth.began);
 }
 
 #[test]
@@ -282,7 +291,9 @@ fn a_file_that_is_cut_off_is_set_aside() {
     let file = std::fs::OpenOptions::new().write(true).open(folder.file()).expect("a file");
     file.set_len(100 * 1024).expect("a file");
     let (_store, again) = Running::begin(&folder.file(), FileSync::Second);
-    assert!(again.began.epoch != first.epoch && again.entries.is_empty() && !again.began.reason.is_empty());
+    assert!(
+        again.began.history.epoch != first.history.epoch && again.entries.is_empty() && !again.began.reason.is_empty()
+    );
 }
 
 /// Returns a store whose file has garbage behind its first page, which it does not know yet.
@@ -316,7 +327,7 @@ fn damage_that_is_found_later_begins_a_new_epoch_and_a_draft_fails_or_is_in_the_
         if !has_failed {
             store.reports.push_front(first);
         }
-        let Began { reason, last_seq, .. } = store.beginning().began;
+        let Began { reason, history: History { last_seq, .. }, .. } = store.beginning().began;
         assert!(reason.contains("was damaged") && last_seq == 0, "{reason}");
         if !has_failed {
             match store.next() {
@@ -344,13 +355,21 @@ fn a_file_that_is_removed_or_replaced_is_noticed_at_the_next_write() {
     std::fs::rename(folder.0.join("copy"), folder.file()).expect("a file");
     store.append(draft("a", "3"));
     let second = store.beginning();
-    assert!(second.began.epoch != first.began.epoch && second.began.reason.contains("replaced"), "{:?}", second.began);
+    assert!(
+        second.began.history.epoch != first.began.history.epoch && second.began.reason.contains("replaced"),
+        "{:?}",
+        second.began
+    );
     assert_eq!(second.entries, without_tickets(vec![kept]));
 
     std::fs::remove_file(folder.file()).expect("a file");
     store.append(draft("a", "4"));
     let third = store.beginning();
-    assert!(third.began.epoch != second.began.epoch && third.entries.is_empty() && third.began.last_seq == 0);
+    assert!(
+        third.began.history.epoch != second.began.history.epoch
+            && third.entries.is_empty()
+            && third.began.history.last_seq == 0
+    );
     assert_eq!((store.append(draft("a", "5")).seq, store.status().epoch_changes), (1, 2));
 }
 
@@ -374,7 +393,7 @@ fn a_wal_that_is_removed_or_replaced_is_restored() {
         store.append(draft("a", "3"));
         store.close();
         let (_store, again) = Running::begin(&folder.file(), FileSync::Second);
-        assert_eq!((again.began.epoch, seqs(&again.entries)), (first.began.epoch, vec![1, 2, 3]));
+        assert_eq!((again.began.history.epoch, seqs(&again.entries)), (first.began.history.epoch, vec![1, 2, 3]));
     }
 }
 
@@ -386,7 +405,10 @@ fn a_copy_has_a_new_epoch_and_the_entries() {
     std::fs::copy(folder.file(), folder.0.join("backup")).expect("room");
     std::fs::rename(folder.0.join("backup"), folder.file()).expect("a file");
     let (store, again) = Running::begin(&folder.file(), FileSync::Event);
-    assert!(again.began.epoch != first.began.epoch && again.began.cipher_key != first.began.cipher_key);
+    assert!(
+        again.began.history.epoch != first.began.history.epoch
+            && again.began.history.cipher_key != first.began.history.cipher_key
+    );
     assert!(again.began.reason.contains("is a copy") && seqs(&again.entries) == [1], "{:?}", again.began);
     assert_eq!(store.status().epoch_changes, 1);
 }

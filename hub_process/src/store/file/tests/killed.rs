@@ -38,7 +38,7 @@ fn child_that_appends() {
     let Some(path) = std::env::var_os(PATH).map(PathBuf::from) else { return };
     let sync = ALL[std::env::var(SYNC).expect("a number").parse::<usize>().expect("a number")];
     let (mut store, first) = Running::begin(&path, sync);
-    say(&format!("began {} {}", first.began.epoch, first.began.last_seq));
+    say(&format!("began {} {}", first.began.history.epoch, first.began.history.last_seq));
     if let Ok(pace) = std::env::var(PACE) {
         let (pause, count) = pace.split_once(' ').expect("two numbers");
         for _ in 0..count.parse().expect("a number") {
@@ -64,7 +64,7 @@ fn child_that_appends() {
             let _ = std::io::stdout().lock().write_all(lines.as_bytes());
         }
         if random.u8(0..20) == 0 {
-            store.forget("b", first.began.last_seq, []);
+            store.forget("b", first.began.history.last_seq, []);
         }
     }
 }
@@ -140,8 +140,8 @@ fn every_reported_entry_survives_a_kill_and_no_number_is_used_twice() {
         }
         if round % 5 == 4 {
             let (store, found) = Running::begin(&folder.file(), sync);
-            assert_eq!((&*found.began.epoch, &*found.began.reason), (&*epoch, ""));
-            let evicted = found.began.evicted.iter().map(|(_, through)| *through).max().unwrap_or(0);
+            assert_eq!((&*found.began.history.epoch, &*found.began.reason), (&*epoch, ""));
+            let evicted = found.began.history.evicted.iter().map(|(_, through)| *through).max().unwrap_or(0);
             let entries: BTreeMap<u64, &StoreEntry> = found.entries.iter().map(|entry| (entry.seq, entry)).collect();
             for (seq, fields) in &reported {
                 match entries.get(seq) {
@@ -174,12 +174,16 @@ fn the_epoch_is_new_after_an_unclean_boot_unless_each_event_is_synced() {
         // The last process's mode of syncing counts.
         let (store, found) = Running::begin_on(&folder.file(), FileSync::Event, &machine);
         let is_event = sync == FileSync::Event;
-        assert_eq!((*found.began.epoch == *epoch, found.began.reason.is_empty()), (is_event, is_event), "{sync:?}");
+        assert_eq!(
+            (*found.began.history.epoch == *epoch, found.began.reason.is_empty()),
+            (is_event, is_event),
+            "{sync:?}"
+        );
         assert!(!found.entries.is_empty(), "{sync:?}: the entries are kept");
-        let later = found.began.epoch;
+        let later = found.began.history.epoch;
         store.close();
         let (_store, again) = Running::begin_on(&folder.file(), sync, &machine);
-        assert_eq!(again.began.epoch, later);
+        assert_eq!(again.began.history.epoch, later);
     }
 }
 
@@ -201,13 +205,17 @@ fn a_wal_with_a_torn_end_leaves_the_entries_before_it() {
         let machine = Machine { boot: "boot 2", ..Machine::default() };
         let (mut store, found) = Running::begin_on(&folder.file(), sync, &machine);
         let is_event = sync == FileSync::Event;
-        assert_eq!((*found.began.epoch == *epoch, found.began.reason.is_empty()), (is_event, is_event), "{sync:?}");
+        assert_eq!(
+            (*found.began.history.epoch == *epoch, found.began.reason.is_empty()),
+            (is_event, is_event),
+            "{sync:?}"
+        );
         assert!(seqs(&found.entries).windows(2).all(|two| two[0] < two[1]), "{sync:?}");
         if is_event {
             let (seq, fields) = reported.last().expect("an entry");
             assert!(found.entries.iter().any(|entry| (entry.seq, &shown(entry)) == (*seq, fields)), "{seq} is gone");
         }
-        assert_eq!(store.append(draft("a", "x")).seq, found.began.last_seq + 1);
+        assert_eq!(store.append(draft("a", "x")).seq, found.began.history.last_seq + 1);
     }
 }
 
@@ -235,7 +243,7 @@ fn the_epoch_is_new_if_the_wal_of_a_killed_process_is_missing_unless_another_pro
         let delivered = is_delivered_known.then(|| Delivered { epoch: (*epoch).into(), seq: last });
         let machine = Machine { boot, delivered, ..Machine::default() };
         let (_store, Beginning { began, .. }) = Running::begin_on(&folder.file(), FileSync::Event, &machine);
-        assert_eq!((*began.epoch == *epoch, began.reason.is_empty()), (continues, continues), "{began:?}");
+        assert_eq!((*began.history.epoch == *epoch, began.reason.is_empty()), (continues, continues), "{began:?}");
         assert!(continues || began.reason.contains("-wal is missing"), "{began:?}");
     }
 }

@@ -28,13 +28,13 @@ fn the_keys_of_tickets_continue_only_where_the_file_has_all_that_was_delivered_i
     ] {
         let folder = Folder::new();
         let (mut store, beginning) = Running::begin_on(&folder.file(), FileSync::Second, &boot(first));
-        let epoch = &*beginning.began.epoch;
+        let epoch = &*beginning.began.history.epoch;
         store.append(draft("a", "1"));
         store.append(draft("a", "2"));
         store.close();
         let machine = Machine { delivered: seen.and_then(|seq| delivered(epoch, seq)), ..boot(second) };
         let (store, again) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
-        assert_eq!((&*again.began.epoch, again.keys == beginning.keys), (epoch, expected), "{name}");
+        assert_eq!((&*again.began.history.epoch, again.keys == beginning.keys), (epoch, expected), "{name}");
         store.close();
         let machine = Machine { delivered: delivered("other", 1), ..boot(second) };
         let (_store, last) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
@@ -47,12 +47,12 @@ fn another_epoch_has_other_keys() {
     let (folder, mut store, first) = Folder::begun(FileSync::Second);
     store.store.send(StoreCommand::Lost("a test".into()));
     let second = store.beginning();
-    assert_ne!((&first.began.epoch, &first.keys), (&second.began.epoch, &second.keys));
+    assert_ne!((&first.began.history.epoch, &first.keys), (&second.began.history.epoch, &second.keys));
     store.close();
-    for epoch in [&second.began.epoch, &first.began.epoch] {
+    for epoch in [&second.began.history.epoch, &first.began.history.epoch] {
         let machine = Machine { delivered: delivered(epoch, 0), ..Machine::default() };
         let (store, again) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
-        assert_eq!(again.keys == second.keys, *epoch == second.began.epoch);
+        assert_eq!(again.keys == second.keys, *epoch == second.began.history.epoch);
         store.close();
     }
 }
@@ -73,7 +73,7 @@ fn a_key_seals_for_an_hour_and_opens_as_long_once_more_also_in_the_next_process(
     let (store, Beginning { began, keys: third, .. }) = epoch;
     assert_ne!(third, second, "nobody knows what was delivered");
     store.close();
-    machine.delivered = delivered(&began.epoch, 0);
+    machine.delivered = delivered(&began.history.epoch, 0);
     machine.clock.fetch_add(hour, Ordering::SeqCst);
     let (_store, again) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
     assert_eq!(format!("{:?}", again.keys), "TicketKeys { current: Some(Key 1), previous: Some(Key 0) }");
