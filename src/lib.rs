@@ -60,6 +60,35 @@ macro_rules! some_or {
     };
 }
 
+/// An enum whose variants have names, with the list of them in the order of their numbers.
+macro_rules! named {
+    ($(#[$about:meta])* $type:ident { $($(#[$meaning:meta])* $variant:ident = $name:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $type {
+            $($(#[$meaning])* $variant,)+
+        }
+
+        impl $type {
+            /// All of them in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Returns the name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// Returns the one that has this name.
+            pub fn of_name(name: impl AsRef<[u8]>) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.name().as_bytes() == name.as_ref())
+            }
+        }
+    };
+}
+
 #[macro_use]
 pub mod codec;
 mod error_code;

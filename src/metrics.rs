@@ -1,7 +1,7 @@
-//! The metrics of a hub for a monitor, as text of OpenMetrics 1.0. `FAMILIES` is the only list of them: the application, the
+//! The metrics of a hub for a monitor, as text of OpenMetrics 1.0. [`text`] is the only list of them: the application, the
 //! command and the listener of the hub process print what this module writes.
 //!
-//! prometheus-client 0.24 could replace the 60 lines below `text`, not the list. It takes only values that outlive it and
+//! prometheus-client 0.24 could replace the 60 lines above `text`, not the list. It takes only values that outlive it and
 //! histograms that it has counted itself, and needs 14 crates, 8 s of a processor to build, 59 kB and Rust 1.71.
 //!
 //! The labels have few values, whatever clients and producers do: reasons, policies, and the channels that the operator has
@@ -14,7 +14,7 @@ use crate::histogram::{Histogram, Scale, Times};
 use crate::hub::{ChannelCounts, ChannelPage, Counts, Topic};
 use crate::stream::{Reason, Stats};
 use crate::wire::Counted;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -91,248 +91,166 @@ impl TopicCounts {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MetricKind {
-    Gauge,
-    Counter,
-    Histogram,
-    Info,
+/// The text, as it is written.
+struct Text<'a> {
+    hub: Option<&'a str>,
+    out: String,
 }
 
-impl MetricKind {
-    /// Returns the type's name, and what is appended to the names of its samples.
-    fn texts(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Gauge => ("gauge", ""),
-            Self::Counter => ("counter", "_total"),
-            Self::Histogram => ("histogram", ""),
-            Self::Info => ("info", "_info"),
+impl Text<'_> {
+    /// Begins a family. Its unit is at the end of its name.
+    fn begin(&mut self, kind: &str, name: &str, help: &str) {
+        let _ = writeln!(self.out, "# TYPE {PREFIX}{name} {kind}"); // a String takes everything
+        if let Some(unit) = ["bytes", "seconds"].into_iter().find(|unit| name.ends_with(unit)) {
+            let _ = writeln!(self.out, "# UNIT {PREFIX}{name} {unit}");
         }
+        let _ = writeln!(self.out, "# HELP {PREFIX}{name} {help}");
+    }
+
+    fn sample(&mut self, name: &str, suffix: &str, label: Option<(&str, &str)>, value: impl Display) {
+        let _ = write!(self.out, "{PREFIX}{name}{suffix}");
+        let mut separator = '{';
+        for (label, value) in self.hub.map(|hub| ("hub", hub)).into_iter().chain(label) {
+            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.out, "{separator}{label}=\"{value}\"");
+            separator = ',';
+        }
+        let _ = writeln!(self.out, "{} {value}", if separator == ',' { "}" } else { "" });
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.begin("gauge", name, help);
+        self.sample(name, "", None, value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.begin("counter", name, help);
+        self.sample(name, "_total", None, value);
+    }
+
+    /// Writes a counter for each value of a label.
+    fn counters<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'a str, u64)>,
+    ) {
+        self.begin("counter", name, help);
+        values.into_iter().for_each(|(of, value)| self.sample(name, "_total", Some((label, of)), value));
+    }
+
+    fn info(&mut self, name: &str, help: &str, label: &str, value: &str) {
+        self.begin("info", name, help);
+        self.sample(name, "_info", Some((label, value)), 1);
+    }
+
+    fn times(&mut self, name: &str, help: &str, times: &Histogram, scale: &Scale) {
+        self.begin("histogram", name, help);
+        // The canonical form of a bound has a point.
+        let bounds = scale.0.iter().map(|bound| format!("{:?}", *bound as f64 / 1e6)).chain(["+Inf".to_owned()]);
+        let mut count = 0;
+        for (bound, more) in bounds.zip(times.counts) {
+            count += more;
+            self.sample(name, "_bucket", Some(("le", &bound)), count);
+        }
+        self.sample(name, "_count", None, count);
+        self.sample(name, "_sum", None, times.sum as f64 / 1e6);
+    }
+
+    fn by_topic(&mut self, name: &str, help: &str, topics: &[TopicCounts], count: fn(&TopicCounts) -> u64) {
+        if !topics.is_empty() {
+            self.begin("gauge", name, help);
+        }
+        topics.iter().for_each(|topic| self.sample(name, "", Some(("channel", &topic.topic)), count(topic)));
     }
 }
-
-enum Values<'a> {
-    Number(u64),
-    /// Milliseconds, which become seconds.
-    Milliseconds(u64),
-    Times(Histogram, Scale),
-    /// A label, and the numbers of its values.
-    By(&'static str, Vec<(&'a str, u64)>),
-}
-
-impl From<u64> for Values<'_> {
-    fn from(number: u64) -> Self {
-        Self::Number(number)
-    }
-}
-
-struct Family {
-    kind: MetricKind,
-    /// The name without the prefix, with the unit at its end.
-    name: &'static str,
-    /// Empty if there is none.
-    unit: &'static str,
-    help: &'static str,
-    /// Returns nothing if the hub does not have the metric.
-    values: for<'a> fn(&Measured<'a>) -> Option<Values<'a>>,
-}
-
-const fn family(
-    kind: MetricKind,
-    (name, unit): (&'static str, &'static str),
-    help: &'static str,
-    values: for<'a> fn(&Measured<'a>) -> Option<Values<'a>>,
-) -> Family {
-    Family { kind, name, unit, help, values }
-}
-
-fn by_topic<'a>(measured: &Measured<'a>, count: fn(&TopicCounts) -> u64) -> Option<Values<'a>> {
-    let counts = || measured.topics.iter().map(|topic| (&*topic.topic, count(topic))).collect();
-    (!measured.topics.is_empty()).then(|| Values::By("channel", counts()))
-}
-
-use MetricKind::{Counter, Gauge, Info};
-
-/// The times of the kinds of store that have them.
-fn of_stores<'a>(m: &Measured<'a>, kinds: &[&str], times: fn(&Counted) -> Histogram) -> Option<Values<'a>> {
-    let process = m.process.filter(|process| kinds.contains(&&*process.store.kind))?;
-    Some(Values::Times(times(process), Scale::DELAYS))
-}
-
-#[rustfmt::skip]
-static FAMILIES: &[Family] = &[
-    family(Info, ("build", ""), "The version of the library that wrote this text.",
-        |_| Some(Values::By("version", vec![(env!("CARGO_PKG_VERSION"), 1)]))),
-    family(Gauge, ("streams", ""), "Streams that are subscribed to the hub.", |m| Some(m.hub.streams.into())),
-    family(Gauge, ("channels", ""), "Channels that have subscribers, a history or a state.",
-        |m| Some(m.hub.channels.into())),
-    family(Gauge, ("patterns", ""), "Patterns that have subscribers.", |m| Some(m.hub.patterns.into())),
-    family(Counter, ("published", ""), "Events that were published.", |m| Some(m.hub.published.into())),
-    family(Counter, ("delivered", ""), "Events that were handed to the kernel, counted for each stream.",
-        |m| Some(m.hub.delivered.into())),
-    family(Counter, ("resumed", ""), "Streams that began with an id of the client.", |m| Some(m.hub.resumed.into())),
-    family(Counter, ("gaps", ""), "Gap events that were sent.", |m| Some(m.hub.gaps.into())),
-    family(Counter, ("slow", ""), "Slow clients that were overtaken by evictions, by what became of their streams.",
-        |m| Some(Values::By("on_slow", vec![
-            ("disconnect", m.hub.disconnected), ("gap", m.hub.skipped), ("latest", m.hub.compacted),
-        ]))),
-    family(Gauge, ("history_events", ""), "Events in the history.", |m| Some(m.hub.events.into())),
-    family(Gauge, ("history_bytes", "bytes"), "Bytes of the history.", |m| Some(m.hub.bytes.into())),
-    family(Gauge, ("state_keys", ""), "Keys in the state.", |m| Some(m.hub.keys.into())),
-    family(Gauge, ("state_bytes", "bytes"), "Bytes of the state that the history has no longer.",
-        |m| Some(m.hub.state_bytes.into())),
-    family(Gauge, ("members", ""), "Members that are here.", |m| Some(m.hub.members.into())),
-    family(Counter, ("members_refused", ""), "Streams that opened without the member that they were to have.",
-        |m| Some(m.hub.members_refused.into())),
-    family(Counter, ("limited", ""), "Streams that were refused because of a limit of their key.",
-        |m| Some(m.hub.limited.into())),
-    family(Gauge, ("polls_waiting", ""), "Polls that are open: their clients' streams are held back.",
-        |m| Some(m.hub.polls.into())),
-    family(Counter, ("polls", ""), "Polls that were answered, by why their clients poll.",
-        |m| Some(Values::By("reason", vec![
-            ("mute", m.hub.polls_mute), ("silent", m.hub.polls_silent), ("refused", m.hub.polls_refused),
-            ("cut", m.hub.polls_cut), ("other", m.hub.polls_other),
-        ]))),
-    family(Counter, ("tickets_issued", ""), "Tickets that clients were given.", |m| Some(m.hub.tickets_issued.into())),
-    family(Counter, ("tickets_too_large", ""), "Tickets that were too large for a cookie.",
-        |m| Some(m.hub.tickets_too_large.into())),
-    family(Counter, ("tickets_accepted", ""), "Streams that began with a ticket: the application was not asked.",
-        |m| Some(m.hub.tickets_accepted.into())),
-    family(Counter, ("tickets_refused", ""), "Tickets with which the application was asked, by reason.",
-        |m| Some(Values::By("reason", vec![
-            ("expired", m.hub.tickets_expired), ("limited", m.hub.tickets_limited),
-            ("unknown", m.hub.tickets_unknown), ("withdrawn", m.hub.tickets_withdrawn),
-        ]))),
-    family(Counter, ("content_bytes", "bytes"), "Bytes of events for streams with a content coding, before they were encoded.",
-        |m| Some(m.hub.content_bytes.into())),
-    family(Counter, ("coded_bytes", "bytes"), "Bytes that these streams were sent instead.",
-        |m| Some(m.hub.coded_bytes.into())),
-    family(Gauge, ("open_streams", ""), "Open streams of the process that has the hub.",
-        |m| Some(m.streams.open.into())),
-    family(Counter, ("streams_opened", ""), "Streams that were opened.", |m| Some(m.streams.opened.into())),
-    family(Counter, ("streams_refused", ""), "Streams that were refused: max_streams, or too few descriptors.",
-        |m| Some(m.streams.refused.into())),
-    family(Counter, ("origins_refused", ""), "Requests of pages of other origins that were refused (origins).",
-        |m| Some(m.streams.refused_origins.into())),
-    family(Counter, ("streams_ended", ""), "Streams that have ended, by reason.",
-        |m| Some(Values::By("reason", {
-            Reason::ALL.iter().map(|reason| (reason.name(), m.streams.ended[*reason as usize])).collect()
-        }))),
-    family(Counter, ("sent_bytes", "bytes"), "Bytes that were handed to the kernel.",
-        |m| Some(m.streams.bytes.into())),
-    family(Gauge, ("buffered_bytes", "bytes"), "Bytes that are buffered for streams.",
-        |m| Some(m.streams.buffered.into())),
-    family(Gauge, ("stalled_streams", ""), "Open streams whose clients read more slowly than they are sent, now.",
-        |m| Some(m.streams.stalled.into())),
-    family(Counter, ("lost", ""), "Events that were accepted and not handed to the kernel, by why their streams ended.",
-        |m| Some(Values::By("reason", {
-            let reasons = Reason::ALL.iter().map(|reason| reason.name()).chain(["dropped"]);
-            reasons.zip(m.streams.lost).collect()
-        }))),
-    family(Gauge, ("start_time_seconds", "seconds"), "When the hub process has begun, in seconds since 1970.",
-        |m| m.process.map(|process| Values::Milliseconds(process.started_at))),
-    family(Gauge, ("workers", ""), "Workers and commands that are connected to the hub process.",
-        |m| m.process.map(|process| process.workers.into())),
-    family(Counter, ("workers_cut_off", ""), "Connections that the hub process ended because they broke the protocol.",
-        |m| m.process.map(|process| process.cut_off.into())),
-    family(Info, ("store", ""), "The kind of the store.",
-        |m| m.process.map(|process| Values::By("kind", vec![(&*process.store.kind, 1)]))),
-    family(Gauge, ("store_up", ""), "1 if the store takes events and reports those of other machines, otherwise 0.",
-        |m| m.process.map(|process| u64::from(process.store.is_up).into())),
-    family(Gauge, ("store_changed_timestamp_seconds", "seconds"), "Since when eventsource_store_up has its value.",
-        |m| m.process.map(|process| Values::Milliseconds(process.store.since))),
-    family(Gauge, ("store_pending", ""), "Events that wait to be stored.",
-        |m| m.process.map(|process| process.store.pending.into())),
-    family(Gauge, ("store_events", ""), "Events in the store.", |m| m.process.map(|process| process.store.events.into())),
-    family(Gauge, ("store_bytes", "bytes"), "Bytes of the store.", |m| m.process.map(|process| process.store.bytes.into())),
-    family(Gauge, ("store_lag_seconds", "seconds"), "Seconds between the storing of the last event and its arrival.",
-        |m| m.process.map(|process| Values::Milliseconds(process.store.lag))),
-    family(Counter, ("store_failed", ""), "Events that could not be stored.",
-        |m| m.process.map(|process| process.store.failed.into())),
-    family(Counter, ("store_reconnects", ""), "Connections to the store that were made anew.",
-        |m| m.process.map(|process| process.store.reconnects.into())),
-    family(Counter, ("store_epoch_changes", ""), "Losses of history, after each of which another epoch has begun.",
-        |m| m.process.map(|process| process.store.epoch_changes.into())),
-    family(MetricKind::Histogram, ("send_seconds", "seconds"),
-        "Seconds from taking an event to its last write to a client that reads, for each event.",
-        |m| Some(Values::Times(m.times.send, Scale::DELAYS))),
-    family(MetricKind::Histogram, ("stream_age_seconds", "seconds"), "The ages of streams at their ends.",
-        |m| Some(Values::Times(m.times.age, Scale::AGES))),
-    family(MetricKind::Histogram, ("store_wait_seconds", "seconds"), "Seconds from a publish to the answer of the store.",
-        |m| of_stores(m, &["file", "redis"], |process| process.times.store_wait)),
-    family(MetricKind::Histogram, ("store_arrival_seconds", "seconds"),
-        "Seconds between the storing of events in Redis and their arrival, for each round of reading.",
-        |m| of_stores(m, &["redis"], |process| process.store.arrivals)),
-    family(Gauge, ("channel_subscribers", ""), "Subscriptions to chosen channels.",
-        |m| by_topic(m, |topic| topic.subscribers)),
-    family(Gauge, ("channel_events", ""), "Events in the history of chosen channels.",
-        |m| by_topic(m, |topic| topic.events)),
-    family(Gauge, ("channel_bytes", "bytes"), "Bytes of the history of chosen channels.",
-        |m| by_topic(m, |topic| topic.bytes)),
-    family(Gauge, ("channel_keys", ""), "Keys in the state of chosen channels.", |m| by_topic(m, |topic| topic.keys)),
-];
 
 /// Returns the text.
+#[rustfmt::skip]
 pub fn text(measured: &Measured<'_>) -> String {
-    let mut out = String::new();
-    for family in FAMILIES {
-        if let Some(values) = (family.values)(measured) {
-            family.write(measured.name, &values, &mut out);
-        }
+    let Measured { name, hub, streams, times, process, topics } = *measured;
+    let mut out = Text { hub: name, out: String::new() };
+    out.info("build", "The version of the library that wrote this text.", "version", env!("CARGO_PKG_VERSION"));
+    out.gauge("streams", "Streams that are subscribed to the hub.", hub.streams);
+    out.gauge("channels", "Channels that have subscribers, a history or a state.", hub.channels);
+    out.gauge("patterns", "Patterns that have subscribers.", hub.patterns);
+    out.counter("published", "Events that were published.", hub.published);
+    out.counter("delivered", "Events that were handed to the kernel, counted for each stream.", hub.delivered);
+    out.counter("resumed", "Streams that began with an id of the client.", hub.resumed);
+    out.counter("gaps", "Gap events that were sent.", hub.gaps);
+    out.counters("slow", "Slow clients that were overtaken by evictions, by what became of their streams.", "on_slow",
+        [("disconnect", hub.disconnected), ("gap", hub.skipped), ("latest", hub.compacted)]);
+    out.gauge("history_events", "Events in the history.", hub.events);
+    out.gauge("history_bytes", "Bytes of the history.", hub.bytes);
+    out.gauge("state_keys", "Keys in the state.", hub.keys);
+    out.gauge("state_bytes", "Bytes of the state that the history has no longer.", hub.state_bytes);
+    out.gauge("members", "Members that are here.", hub.members);
+    out.counter("members_refused", "Streams that opened without the member that they were to have.", hub.members_refused);
+    out.counter("limited", "Streams that were refused because of a limit of their key.", hub.limited);
+    out.gauge("polls_waiting", "Polls that are open: their clients' streams are held back.", hub.polls);
+    out.counters("polls", "Polls that were answered, by why their clients poll.", "reason", [
+        ("mute", hub.polls_mute), ("silent", hub.polls_silent), ("refused", hub.polls_refused), ("cut", hub.polls_cut),
+        ("other", hub.polls_other),
+    ]);
+    out.counter("tickets_issued", "Tickets that clients were given.", hub.tickets_issued);
+    out.counter("tickets_too_large", "Tickets that were too large for a cookie.", hub.tickets_too_large);
+    out.counter("tickets_accepted", "Streams that began with a ticket: the application was not asked.",
+        hub.tickets_accepted);
+    out.counters("tickets_refused", "Tickets with which the application was asked, by reason.", "reason", [
+        ("expired", hub.tickets_expired), ("limited", hub.tickets_limited), ("unknown", hub.tickets_unknown),
+        ("withdrawn", hub.tickets_withdrawn),
+    ]);
+    out.counter("content_bytes", "Bytes of events for streams with a content coding, before they were encoded.",
+        hub.content_bytes);
+    out.counter("coded_bytes", "Bytes that these streams were sent instead.", hub.coded_bytes);
+    out.gauge("open_streams", "Open streams of the process that has the hub.", streams.open);
+    out.counter("streams_opened", "Streams that were opened.", streams.opened);
+    out.counter("streams_refused", "Streams that were refused: max_streams, or too few descriptors.", streams.refused);
+    out.counter("origins_refused", "Requests of pages of other origins that were refused (origins).",
+        streams.refused_origins);
+    let reasons = || Reason::ALL.iter().map(|reason| reason.name());
+    out.counters("streams_ended", "Streams that have ended, by reason.", "reason", reasons().zip(streams.ended));
+    out.counter("sent_bytes", "Bytes that were handed to the kernel.", streams.bytes);
+    out.gauge("buffered_bytes", "Bytes that are buffered for streams.", streams.buffered);
+    out.gauge("stalled_streams", "Open streams whose clients read more slowly than they are sent, now.", streams.stalled);
+    out.counters("lost", "Events that were accepted and not handed to the kernel, by why their streams ended.", "reason",
+        reasons().chain(["dropped"]).zip(streams.lost));
+    if let Some(Counted { started_at, workers, cut_off, store, .. }) = process {
+        let seconds = |milliseconds: &u64| *milliseconds as f64 / 1e3;
+        out.gauge("start_time_seconds", "When the hub process has begun, in seconds since 1970.", seconds(started_at));
+        out.gauge("workers", "Workers and commands that are connected to the hub process.", workers);
+        out.counter("workers_cut_off", "Connections that the hub process ended because they broke the protocol.", *cut_off);
+        out.info("store", "The kind of the store.", "kind", &store.kind);
+        out.gauge("store_up", "1 if the store takes events and reports those of other machines, otherwise 0.",
+            u64::from(store.is_up));
+        out.gauge("store_changed_timestamp_seconds", "Since when eventsource_store_up has its value.",
+            seconds(&store.since));
+        out.gauge("store_pending", "Events that wait to be stored.", store.pending);
+        out.gauge("store_events", "Events in the store.", store.events);
+        out.gauge("store_bytes", "Bytes of the store.", store.bytes);
+        out.gauge("store_lag_seconds", "Seconds between the storing of the last event and its arrival.", seconds(&store.lag));
+        out.counter("store_failed", "Events that could not be stored.", store.failed);
+        out.counter("store_reconnects", "Connections to the store that were made anew.", store.reconnects);
+        out.counter("store_epoch_changes", "Losses of history, after each of which another epoch has begun.",
+            store.epoch_changes);
     }
-    out.push_str("# EOF\n");
-    out
-}
-
-impl Family {
-    fn write(&self, hub: Option<&str>, values: &Values<'_>, out: &mut String) {
-        let Self { kind, name, unit, help, .. } = self;
-        let (kind, suffix) = kind.texts();
-        let _ = writeln!(out, "# TYPE {PREFIX}{name} {kind}"); // a String takes everything
-        if !unit.is_empty() {
-            let _ = writeln!(out, "# UNIT {PREFIX}{name} {unit}");
-        }
-        let _ = writeln!(out, "# HELP {PREFIX}{name} {help}");
-        let mut sample = |suffix: &str, label: Option<(&str, &str)>, value: &dyn std::fmt::Display| {
-            let _ = write!(out, "{PREFIX}{name}{suffix}");
-            write_labels(hub.map(|hub| ("hub", hub)).into_iter().chain(label), out);
-            let _ = writeln!(out, " {value}");
-        };
-        match values {
-            Values::Number(number) => sample(suffix, None, number),
-            Values::Milliseconds(number) => sample(suffix, None, &(*number as f64 / 1e3)),
-            Values::Times(times, scale) => {
-                let bounds = scale.0.iter().map(|bound| float(*bound as f64 / 1e6)).chain(["+Inf".to_owned()]);
-                let mut count = 0;
-                for (bound, more) in bounds.zip(times.counts) {
-                    count += more;
-                    sample("_bucket", Some(("le", &bound)), &count);
-                }
-                sample("_count", None, &count);
-                sample("_sum", None, &(times.sum as f64 / 1e6));
-            }
-            Values::By(label, numbers) => {
-                for (value, number) in numbers {
-                    sample(suffix, Some((label, value)), number);
-                }
-            }
-        }
+    out.times("send_seconds", "Seconds from taking an event to its last write to a client that reads, for each event.",
+        &times.send, &Scale::DELAYS);
+    out.times("stream_age_seconds", "The ages of streams at their ends.", &times.age, &Scale::AGES);
+    let kind = process.map_or("", |process| &process.store.kind);
+    if let Some(process) = process.filter(|_| ["file", "redis"].contains(&kind)) {
+        out.times("store_wait_seconds", "Seconds from a publish to the answer of the store.", &process.times.store_wait,
+            &Scale::DELAYS);
     }
-}
-
-/// Returns the canonical form of a bound, which has a point.
-fn float(number: f64) -> String {
-    format!("{number:?}")
-}
-
-fn write_labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, out: &mut String) {
-    let mut separator = '{';
-    for (label, value) in labels {
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let _ = write!(out, "{separator}{label}=\"{value}\"");
-        separator = ',';
+    if let Some(process) = process.filter(|_| kind == "redis") {
+        out.times("store_arrival_seconds",
+            "Seconds between the storing of events in Redis and their arrival, for each round of reading.",
+            &process.store.arrivals, &Scale::DELAYS);
     }
-    if separator == ',' {
-        out.push('}');
-    }
+    out.by_topic("channel_subscribers", "Subscriptions to chosen channels.", topics, |topic| topic.subscribers);
+    out.by_topic("channel_events", "Events in the history of chosen channels.", topics, |topic| topic.events);
+    out.by_topic("channel_bytes", "Bytes of the history of chosen channels.", topics, |topic| topic.bytes);
+    out.by_topic("channel_keys", "Keys in the state of chosen channels.", topics, |topic| topic.keys);
+    out.out + "# EOF\n"
 }

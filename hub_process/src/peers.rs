@@ -23,41 +23,6 @@ pub const FIRST_TOKEN: u64 = 16;
 /// The interval of checks for peers whose time may be over.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// The numbers of connections that keep alive what they use.
-#[derive(Clone, Copy, Debug, Default)]
-struct Keepers {
-    workers: usize,
-    commands: usize,
-}
-
-impl Keepers {
-    fn number(&mut self, keeps: Keeps) -> Option<&mut usize> {
-        match keeps {
-            Keeps::Nothing => None,
-            Keeps::Process => Some(&mut self.commands),
-            Keeps::Streams => Some(&mut self.workers),
-        }
-    }
-
-    /// Counts a connection that has greeted or published.
-    fn count(&mut self, peer: &mut Peer, keeps: Keeps) {
-        peer.keeps = keeps;
-        self.add(peer);
-    }
-
-    fn add(&mut self, peer: &Peer) {
-        if let Some(number) = self.number(peer.keeps) {
-            *number += 1;
-        }
-    }
-
-    fn subtract(&mut self, peer: &Peer) {
-        if let Some(number) = self.number(peer.keeps) {
-            *number -= 1;
-        }
-    }
-}
-
 /// Hashes tokens. This process gives them, one after the other, so nobody chooses some that collide. With SipHash the three
 /// times that a publish looks its peer up took 5 % of its instructions (callgrind, publishes without responses).
 #[derive(Debug, Default)]
@@ -93,7 +58,8 @@ pub struct Peers {
     answered: Vec<u64>,
     /// When peers are looked at that may have had their time.
     pub sweep: Option<Instant>,
-    keepers: Keepers,
+    /// The numbers of connections by what they [keep](Keeps).
+    keepers: [usize; 3],
     /// True if something was published since the timers ran: a command may come and go in one turn.
     was_used: bool,
 }
@@ -107,7 +73,7 @@ impl Default for Peers {
             waiting: Vec::new(),
             answered: Vec::new(),
             sweep: None,
-            keepers: Keepers::default(),
+            keepers: [0; 3],
             was_used: false,
         }
     }
@@ -120,6 +86,7 @@ impl Peers {
         epoll.add(socket.as_fd(), token)?;
         self.next_token += 1;
         self.peers.insert(token, Peer::new(socket, token, now));
+        self.keepers[Keeps::Nothing as usize] += 1;
         self.sweep.get_or_insert(now + SWEEP);
         Ok(())
     }
@@ -127,7 +94,7 @@ impl Peers {
     /// Removes a connection. Those for calls of a worker are to be removed before it.
     pub fn remove(&mut self, token: u64) -> Option<Peer> {
         let peer = self.peers.remove(&token)?;
-        self.keepers.subtract(&peer);
+        self.keepers[peer.keeps as usize] -= 1;
         self.waiting.retain(|waiting| *waiting != token);
         peer.calls_for.map(|worker| self.calls.remove(&(worker, token)));
         Some(peer)
@@ -142,7 +109,7 @@ impl Peers {
         let peer = self.peers.get_mut(&token)?;
         self.was_used = true;
         if peer.keeps == Keeps::Nothing && peer.calls_for.is_none() {
-            self.keepers.count(peer, Keeps::Process);
+            peer.set_keeps(Keeps::Process, &mut self.keepers);
         }
         Some(peer)
     }
@@ -180,19 +147,20 @@ impl Peers {
     /// Counts a worker that has greeted. Its streams stay open while it is connected.
     pub fn add_worker(&mut self, token: u64) {
         if let Some(peer) = self.peers.get_mut(&token) {
-            self.keepers.count(peer, Keeps::Streams);
+            peer.set_keeps(Keeps::Streams, &mut self.keepers);
         }
     }
 
     /// Returns how many workers keep the streams.
     pub fn workers(&self) -> usize {
-        self.keepers.workers
+        self.keepers[Keeps::Streams as usize]
     }
 
     /// Returns true if something other than workers has used the process since the last call, or is about to.
     pub fn take_use(&mut self) -> bool {
         // A worker that waits for the store may be about to use the process.
-        std::mem::take(&mut self.was_used) || !self.waiting.is_empty() || self.keepers.commands > 0
+        let commands = self.keepers[Keeps::Process as usize];
+        std::mem::take(&mut self.was_used) || !self.waiting.is_empty() || commands > 0
     }
 
     /// Returns the connections for calls of a worker.
@@ -369,7 +337,7 @@ impl Peers {
     pub fn resume(&mut self, handed: &HandedPeer<'_>, epoll: &Epoll, now: Instant) -> io::Result<()> {
         let peer = Peer::resume(handed, epoll, now)?;
         let token = peer.token;
-        self.keepers.add(&peer);
+        self.keepers[peer.keeps as usize] += 1;
         self.waiting.extend((handed.waits && peer.is_greeted).then_some(token));
         self.calls.extend(peer.calls_for.map(|worker| (worker, token)));
         self.peers.insert(token, peer);

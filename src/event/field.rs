@@ -184,19 +184,20 @@ fn one_line(field: FieldName, text: Text<'_>) -> Result<Text<'_>, FieldError> {
     }
 }
 
-/// The field that an error is about, by its name in the standard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldName {
-    /// `event`
-    Event,
-    /// `id`
-    Id,
-    /// `retry`
-    Retry,
-    /// `data`
-    Data,
-    /// A comment, which has no name on the wire.
-    Comment,
+named! {
+    /// The field that an error is about, by its name in the standard.
+    FieldName {
+        /// `event`
+        Event = "event",
+        /// `id`
+        Id = "id",
+        /// `retry`
+        Retry = "retry",
+        /// `data`
+        Data = "data",
+        /// A comment, which has no name on the wire.
+        Comment = "comment",
+    }
 }
 
 /// The reason why a field's value is refused.
@@ -224,19 +225,6 @@ pub struct FieldError {
 impl fmt::Display for FieldError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} {}", self.field, self.why)
-    }
-}
-
-impl FieldName {
-    /// The name as a caller writes it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Event => "event",
-            Self::Id => "id",
-            Self::Retry => "retry",
-            Self::Data => "data",
-            Self::Comment => "comment",
-        }
     }
 }
 

@@ -9,130 +9,100 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The counters of a hub.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Streams that are subscribed, or are ending and still to be sent events.
-    pub streams: u64,
-    /// Channels that have subscribers or entries.
-    pub channels: u64,
-    /// Patterns that have subscribers.
-    pub patterns: u64,
-    /// Events that were published.
-    pub published: u64,
-    /// Events that were given to the kernel, or put into a stream's own buffer, counted once for each stream.
-    pub delivered: u64,
-    /// Entries in all logs.
-    pub events: u64,
-    /// The bytes of these entries, and of the names of their channels.
-    pub bytes: u64,
-    /// Streams that began with a client's last event id.
-    pub resumed: u64,
-    /// `gap` events that were sent.
-    pub gaps: u64,
-    /// Lagging streams that were ended.
-    pub disconnected: u64,
-    /// Lagging streams that were sent a `gap` event and continued.
-    pub skipped: u64,
-    /// Lagging streams that continued with the newest entry of each key.
-    pub compacted: u64,
-    /// Retained keys.
-    pub keys: u64,
-    /// The bytes of the retained entries that the history has evicted.
-    pub state_bytes: u64,
-    /// Members that are here.
-    pub members: u64,
-    /// Streams that were to have a member, and opened without one.
-    pub members_refused: u64,
-    /// The bytes of events that were sent to streams with a content coding, before they were encoded.
-    pub content_bytes: u64,
-    /// The bytes that these were sent instead.
-    pub coded_bytes: u64,
-    /// Streams that were refused because of a limit of their key.
-    pub limited: u64,
-    /// Polls that are open.
-    pub polls: u64,
-    /// Polls that have begun because a stream was [mute](crate::hub::PollReason).
-    pub polls_mute: u64,
-    /// Those whose stream was silent.
-    pub polls_silent: u64,
-    /// Those whose streams are refused.
-    pub polls_refused: u64,
-    /// Those whose streams are cut.
-    pub polls_cut: u64,
-    /// All others.
-    pub polls_other: u64,
-    /// Tickets that clients were given.
-    pub tickets_issued: u64,
-    /// Tickets that were too large to be given.
-    pub tickets_too_large: u64,
-    /// Streams that began with a ticket.
-    pub tickets_accepted: u64,
-    /// Tickets that were refused because of their age.
-    pub tickets_expired: u64,
-    /// Tickets that were refused because a stream that they allow was to end.
-    pub tickets_withdrawn: u64,
-    /// Tickets that were refused because of a limit of their key.
-    pub tickets_limited: u64,
-    /// Tickets that do not open.
-    pub tickets_unknown: u64,
-}
-
-/// Both directions between counters and numbers. Each counter is named, so that a new one is not forgotten.
-macro_rules! in_order {
-    ($($name:ident),*) => {
-        /// Returns all counters, in their order.
-        pub(crate) fn numbers(&self) -> [u64; Self::LEN] {
-            let Self { $($name),* } = *self;
-            [$($name),*]
+/// The counters, and both directions between them and numbers.
+macro_rules! counts {
+    ($($(#[$meaning:meta])* $name:ident,)+) => {
+        /// The counters of a hub.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counts {
+            $($(#[$meaning])* pub $name: u64,)+
         }
 
-        /// Returns counters of these numbers, in the order of [`numbers`](Self::numbers).
-        pub(crate) fn of_numbers([$($name),*]: [u64; Self::LEN]) -> Self {
-            Self { $($name),* }
+        impl Counts {
+            /// The number of counters.
+            pub(crate) const LEN: usize = [$(stringify!($name)),+].len();
+
+            /// Returns all counters, in their order.
+            pub(crate) fn numbers(&self) -> [u64; Self::LEN] {
+                [$(self.$name),+]
+            }
+
+            /// Returns counters of these numbers, in the order of [`numbers`](Self::numbers).
+            pub(crate) fn of_numbers([$($name),+]: [u64; Self::LEN]) -> Self {
+                Self { $($name),+ }
+            }
         }
     };
 }
 
+counts! {
+    /// Streams that are subscribed, or are ending and still to be sent events.
+    streams,
+    /// Channels that have subscribers or entries.
+    channels,
+    /// Patterns that have subscribers.
+    patterns,
+    /// Events that were published.
+    published,
+    /// Events that were given to the kernel, or put into a stream's own buffer, counted once for each stream.
+    delivered,
+    /// Entries in all logs.
+    events,
+    /// The bytes of these entries, and of the names of their channels.
+    bytes,
+    /// Streams that began with a client's last event id.
+    resumed,
+    /// `gap` events that were sent.
+    gaps,
+    /// Lagging streams that were ended.
+    disconnected,
+    /// Lagging streams that were sent a `gap` event and continued.
+    skipped,
+    /// Lagging streams that continued with the newest entry of each key.
+    compacted,
+    /// Retained keys.
+    keys,
+    /// The bytes of the retained entries that the history has evicted.
+    state_bytes,
+    /// Members that are here.
+    members,
+    /// Streams that were to have a member, and opened without one.
+    members_refused,
+    /// The bytes of events that were sent to streams with a content coding, before they were encoded.
+    content_bytes,
+    /// The bytes that these were sent instead.
+    coded_bytes,
+    /// Streams that were refused because of a limit of their key.
+    limited,
+    /// Polls that are open.
+    polls,
+    /// Polls that have begun because a stream was [mute](crate::hub::PollReason).
+    polls_mute,
+    /// Those whose stream was silent.
+    polls_silent,
+    /// Those whose streams are refused.
+    polls_refused,
+    /// Those whose streams are cut.
+    polls_cut,
+    /// All others.
+    polls_other,
+    /// Tickets that clients were given.
+    tickets_issued,
+    /// Tickets that were too large to be given.
+    tickets_too_large,
+    /// Streams that began with a ticket.
+    tickets_accepted,
+    /// Tickets that were refused because of their age.
+    tickets_expired,
+    /// Tickets that were refused because a stream that they allow was to end.
+    tickets_withdrawn,
+    /// Tickets that were refused because of a limit of their key.
+    tickets_limited,
+    /// Tickets that do not open.
+    tickets_unknown,
+}
+
 impl Counts {
-    /// The number of counters.
-    pub(crate) const LEN: usize = 32;
-
-    in_order!(
-        streams,
-        channels,
-        patterns,
-        published,
-        delivered,
-        events,
-        bytes,
-        resumed,
-        gaps,
-        disconnected,
-        skipped,
-        compacted,
-        keys,
-        state_bytes,
-        members,
-        members_refused,
-        content_bytes,
-        coded_bytes,
-        limited,
-        polls,
-        polls_mute,
-        polls_silent,
-        polls_refused,
-        polls_cut,
-        polls_other,
-        tickets_issued,
-        tickets_too_large,
-        tickets_accepted,
-        tickets_expired,
-        tickets_withdrawn,
-        tickets_limited,
-        tickets_unknown
-    );
-
     /// Returns the bytes that logs hold, without what they keep for snapshots.
     pub(super) fn log_bytes(&self) -> u64 {
         self.bytes + self.state_bytes

@@ -32,27 +32,19 @@ use crate::event::{encode_to_vec, retry_line, EventId, EventName, Field, LineEnd
 use crate::log::Log;
 use std::borrow::Cow;
 
-/// Why a client may have missed events: the reason of a `gap` event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gap {
-    /// The log has evicted events after the client's last event id.
-    Evicted,
-    /// The hub does not know the client's last event id: it is of another epoch, ahead of the last event, or malformed.
-    Unknown,
-    /// The log has evicted events before the client was sent them.
-    Slow,
+named! {
+    /// The reason of a `gap` event: it says why a client may have missed events.
+    Gap {
+        /// The log has evicted events after the client's last event id.
+        Evicted = "evicted",
+        /// The hub does not know the client's last event id: it is of another epoch, ahead of the last event, or malformed.
+        Unknown = "unknown",
+        /// The log has evicted events before the client was sent them.
+        Slow = "slow",
+    }
 }
 
 impl Gap {
-    /// Returns the reason as the `gap` event names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Evicted => "evicted",
-            Self::Unknown => "unknown",
-            Self::Slow => "slow",
-        }
-    }
-
     /// Returns the data of the event: what the application gives, or the reason as JSON.
     pub fn data(self, given: Option<&GapData>) -> Cow<'_, str> {
         let given = some_or!(given, return format!("{{\"reason\":\"{}\"}}", self.name()).into());

@@ -15,10 +15,11 @@ use super::ids::CustomIds;
 use super::settings::{Policies, Policy};
 use super::{Cursor, Hub, Retention, Settings, Topic};
 use crate::log::{Bounds, Log, LogEntry, StateEntries, VersionEntries};
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
 use std::collections::vec_deque::{self, VecDeque};
 use std::collections::BTreeSet;
+use std::iter::Peekable;
 
 /// The channels of a hub, and the order of their entries.
 #[derive(Debug)]
@@ -399,40 +400,6 @@ impl<'a> Iterator for MergeSource<'a> {
     }
 }
 
-/// The next entry of a source. Ordered in reverse by sequence number, because a `BinaryHeap` gives the greatest first. The
-/// heap moves and compares these often, so they are small and have the number themselves.
-pub(in crate::hub) struct Peeked<'a> {
-    seq: u64,
-    next: &'a LogEntry,
-    source: usize,
-}
-
-impl<'a> Peeked<'a> {
-    fn new(source: usize, next: &'a LogEntry) -> Self {
-        Self { seq: next.seq, next, source }
-    }
-}
-
-impl Ord for Peeked<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.seq.cmp(&self.seq)
-    }
-}
-
-impl PartialOrd for Peeked<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Peeked<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Peeked<'_> {}
-
 /// The merged entries of all sources, by sequence number. An entry of two sources, by the channel's name and by a
 /// pattern, is there once. With a heap, merging thousands of channels takes a few steps an entry, and the reactor is
 /// not held up.
@@ -440,7 +407,9 @@ pub(in crate::hub) enum Merge<'a> {
     Nothing,
     One(MergeSource<'a>),
     Recent(RecentEntries<'a>),
-    Many(Vec<MergeSource<'a>>, BinaryHeap<Peeked<'a>>),
+    /// The sources, and the sequence number of the next entry of each, with its place. The heap moves and compares these often,
+    /// so they are small. A `BinaryHeap` gives the greatest first.
+    Many(Vec<Peekable<MergeSource<'a>>>, BinaryHeap<Reverse<(u64, usize)>>),
 }
 
 impl<'a> FromIterator<MergeSource<'a>> for Merge<'a> {
@@ -450,8 +419,8 @@ impl<'a> FromIterator<MergeSource<'a>> for Merge<'a> {
             (None, _) => Self::Nothing,
             (Some(one), None) => Self::One(one),
             (Some(one), Some(other)) => {
-                let mut all: Vec<_> = [one, other].into_iter().chain(sources).collect();
-                let heads = all.iter_mut().enumerate().filter_map(|(at, source)| Some(Peeked::new(at, source.next()?)));
+                let mut all: Vec<_> = [one, other].into_iter().chain(sources).map(Iterator::peekable).collect();
+                let heads = all.iter_mut().enumerate().filter_map(|(at, source)| Some(Reverse((source.peek()?.seq, at))));
                 let heads = heads.collect::<Vec<_>>().into();
                 Self::Many(all, heads)
             }
@@ -469,14 +438,17 @@ impl<'a> Iterator for Merge<'a> {
             Self::Recent(entries) => return entries.next(),
             Self::Many(sources, heads) => (sources, heads),
         };
-        let next = heads.peek()?.next;
-        while let Some(mut first) = heads.peek_mut().filter(|first| first.seq == next.seq) {
-            match sources[first.source].next() {
-                Some(entry) => *first = Peeked::new(first.source, entry),
+        let Reverse((next, _)) = *heads.peek()?;
+        let mut entry = None;
+        while let Some(mut first) = heads.peek_mut().filter(|first| first.0 .0 == next) {
+            let source = &mut sources[first.0 .1];
+            entry = source.next();
+            match source.peek() {
+                Some(later) => first.0 .0 = later.seq,
                 None => drop(PeekMut::pop(first)),
             }
         }
-        Some(next)
+        entry
     }
 }
 

@@ -63,36 +63,22 @@ pub struct Poll {
     pub reason: PollReason,
 }
 
-/// Why a client polls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PollReason {
-    /// The first bytes of its stream did not come.
-    Mute,
-    /// Its stream was silent for longer than a keepalive takes.
-    Silent,
-    /// Its streams are answered by errors.
-    Refused,
-    /// Its streams are cut.
-    Cut,
-    /// Any other.
-    Other,
-}
-
-impl PollReason {
-    /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Mute, Self::Silent, Self::Refused, Self::Cut, Self::Other];
-
-    /// Returns the reason that a client gives. One that is not known counts as another one.
-    pub fn of(name: &[u8]) -> Self {
-        match name {
-            b"mute" => Self::Mute,
-            b"silent" => Self::Silent,
-            b"refused" => Self::Refused,
-            b"cut" => Self::Cut,
-            _ => Self::Other,
-        }
+named! {
+    /// The reason for which a client polls.
+    PollReason {
+        /// The first bytes of its stream did not come.
+        Mute = "mute",
+        /// Its stream was silent for longer than a keepalive takes.
+        Silent = "silent",
+        /// Its streams are answered by errors.
+        Refused = "refused",
+        /// Its streams are cut.
+        Cut = "cut",
+        /// Any other.
+        Other = "other",
     }
 }
+
 
 impl Access {
     /// Returns an age at which a stream ends that may have this age at most: streams that began together do not come back

@@ -11,13 +11,18 @@ fn text_of(name: Option<&str>, process: Option<&Counted>, topics: &[TopicCounts]
 #[test]
 fn names_units_and_help_follow_the_conventions() {
     let mut names = HashSet::new();
-    for Family { name, unit, help, .. } in FAMILIES {
-        assert!(names.insert(*name), "{name} stands once");
+    let mut counted = Counted::default();
+    counted.store.kind = "redis".into();
+    let text = text_of(Some("shop"), Some(&counted), &[TopicCounts::default()]);
+    for (name, help) in text.lines().filter_map(|line| line.strip_prefix("# HELP eventsource_")?.split_once(' ')) {
+        assert!(names.insert(name), "{name} stands once");
         assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
-        assert!(unit.is_empty() || name.ends_with(&format!("_{unit}")), "{name} ends in {unit}");
         assert!(!["_total", "_info", "_count", "_sum", "_bucket", "_created"].iter().any(|end| name.ends_with(end)));
-        assert!(help.ends_with('.') && !help.contains(&['\n', '\\', '"'][..]), "{name}: {help}");
+        assert!(help.ends_with('.') && !help.contains(&['\\', '"'][..]), "{name}: {help}");
     }
+    let units = text.lines().filter_map(|line| line.strip_prefix("# UNIT eventsource_")?.split_once(' '));
+    assert!(names.len() > 50 && units.clone().count() > 10);
+    assert!(units.into_iter().all(|(name, unit)| name.ends_with(&format!("_{unit}"))));
 }
 
 #[test]

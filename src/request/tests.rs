@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::compression::ContentCoding::{self, Gzip, Identity};
-use crate::hub::PollReason::{self, Cut, Mute, Other};
+use crate::hub::PollReason::{Cut, Mute, Other};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -129,12 +129,6 @@ fn what_is_malformed_is_no_preference() {
     ] {
         assert_eq!(Preference::of(field.as_bytes()), None, "{field}");
     }
-}
-
-#[test]
-fn the_reasons_of_polls_have_these_names() {
-    let names = ["mute", "silent", "refused", "cut", "other"];
-    assert_eq!(names.map(|name| PollReason::of(name.as_bytes())), PollReason::ALL);
 }
 
 #[test]

@@ -185,18 +185,11 @@ pub struct OwnHub {
     pub ends: EndRequests,
 }
 
-/// Returns eight random characters, with which no other hub's ids begin.
-fn new_epoch() -> Box<str> {
-    const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
-    let number = random::number();
-    (0..8).map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect::<String>().into()
-}
-
 impl OwnHub {
     /// Creates a hub in a reactor, with another epoch. Fails with `Unavailable`.
     pub(super) fn create(reactor: Arc<ReactorHandle>, settings: Settings) -> Result<Self, Failure> {
         let cipher_key = if settings.opaque_ids { Some(random::bytes()?) } else { None };
-        let (epoch, retention) = (Epoch::new(&new_epoch(), cipher_key), settings.retention.clone());
+        let (epoch, retention) = (Epoch::new(&random::text::<8>()?, cipher_key), settings.retention.clone());
         let hub = ReactorHub::create(reactor, settings, epoch.clone(), None);
         let sequence = Sequence::new(epoch, 0, retention, Members::default());
         Ok(Self { hub, sequence, tickets: TicketKeys::default(), ends: EndRequests::default() })

@@ -43,42 +43,21 @@ impl From<u64> for StreamId {
     }
 }
 
-/// Why a stream has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The client has closed or reset the connection.
-    Client,
-    /// More was buffered for the client than is allowed, or the log has evicted what it was still to be sent.
-    Slow,
-    /// The client has acknowledged or taken nothing for too long.
-    Timeout,
-    /// Something has failed: a handler died, or the kernel refused a socket.
-    Error,
-    /// The process shuts down, drains the stream's hub, or has as many streams as it may have.
-    Server,
-    /// The application has closed it.
-    Application,
-}
-
-impl Reason {
-    /// All reasons in the order of their discriminants.
-    pub const ALL: [Self; 6] = [Self::Client, Self::Slow, Self::Timeout, Self::Error, Self::Server, Self::Application];
-
-    /// Returns the reason's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Slow => "slow",
-            Self::Timeout => "timeout",
-            Self::Error => "error",
-            Self::Server => "server",
-            Self::Application => "application",
-        }
-    }
-
-    /// Finds a reason by its name.
-    pub fn named(name: &[u8]) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| reason.name().as_bytes() == name)
+named! {
+    /// The reason for which a stream has ended.
+    Reason {
+        /// The client has closed or reset the connection.
+        Client = "client",
+        /// More was buffered for the client than is allowed, or the log has evicted what it was still to be sent.
+        Slow = "slow",
+        /// The client has acknowledged or taken nothing for too long.
+        Timeout = "timeout",
+        /// Something has failed: a handler died, or the kernel refused a socket.
+        Error = "error",
+        /// The process shuts down, drains the stream's hub, or has as many streams as it may have.
+        Server = "server",
+        /// The application has closed it.
+        Application = "application",
     }
 }
 

@@ -261,11 +261,11 @@ fn discard_resets_the_partly_sent_event() {
 
 #[test]
 fn each_reason_is_found_by_its_name() {
-    for reason in Reason::ALL {
-        assert_eq!(Reason::named(reason.name().as_bytes()), Some(reason));
+    for reason in Reason::ALL.iter().copied() {
+        assert_eq!(Reason::of_name(reason.name()), Some(reason));
         assert_eq!(Reason::ALL[reason as usize], reason, "ALL is in the order of the discriminants");
     }
-    assert_eq!(Reason::named(b"other"), None);
+    assert_eq!(Reason::of_name(b"other"), None);
 }
 
 /// Decodes a chunked body (RFC 9112, section 7.1). Returns the chunks, and whether the body has ended.

@@ -5,29 +5,13 @@ use crate::event::{EventName, Field, Text};
 use crate::hub::{Publication, Retain};
 use crate::Failure;
 
-/// The form in which events include the name of their channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ShowChannel {
-    /// In their data, which is JSON.
-    Data,
-    /// As the type of those that have none.
-    Event,
-}
-
-impl ShowChannel {
-    pub(super) const ALL: [Self; 2] = [Self::Data, Self::Event];
-
-    /// Returns its name for applications.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Data => "data",
-            Self::Event => "event",
-        }
-    }
-
-    /// Returns the one that has this name.
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|way| way.name() == name)
+named! {
+    /// The form in which events include the name of their channel.
+    ShowChannel {
+        /// In their data, which is JSON.
+        Data = "data",
+        /// As the type of those that have none.
+        Event = "event",
     }
 }
 

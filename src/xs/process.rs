@@ -156,7 +156,7 @@ unsafe extern "C" fn esx_process_connect(given: *const RawText, len: usize, repo
         let place = place(&mut given)?;
         let (program, timeout, needs_settings) = (given.path(), seconds(given.number()), given.is_true());
         let client = CallConnection::connect(&remote::Start { program, needs_settings, timeout }, &place, None)?;
-        let way = ShowChannel::of_name(&String::from_utf8_lossy(given.bytes()));
+        let way = ShowChannel::of_name(given.bytes());
         let of_hub = client.welcome().settings.show_channel;
         if let Some((of_hub, _)) = of_hub.zip(way).filter(|(of_hub, way)| of_hub != way) {
             let message = format!("show_channel differs from that of the hub process, '{}'", of_hub.name());

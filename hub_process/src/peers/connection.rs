@@ -150,6 +150,13 @@ impl Peer {
         peer_process(self.socket.as_fd())
     }
 
+    /// Changes what it keeps, and the numbers of connections by that.
+    pub(super) fn set_keeps(&mut self, keeps: Keeps, keepers: &mut [usize; 3]) {
+        keepers[self.keeps as usize] -= 1;
+        keepers[keeps as usize] += 1;
+        self.keeps = keeps;
+    }
+
     fn unsent(&self) -> usize {
         self.outgoing.len() - self.sent
     }
