@@ -82,8 +82,8 @@ macro_rules! named {
             }
 
             /// Returns the one that has this name.
-            pub fn of_name(name: impl AsRef<[u8]>) -> Option<Self> {
-                Self::ALL.iter().copied().find(|known| known.name().as_bytes() == name.as_ref())
+            pub fn of_name(name: &[u8]) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.name().as_bytes() == name)
             }
         }
     };

@@ -129,13 +129,7 @@ impl Text<'_> {
     }
 
     /// Writes a counter for each value of a label.
-    fn counters<'a>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (&'a str, u64)>,
-    ) {
+    fn counters<'a>(&mut self, name: &str, help: &str, label: &str, values: impl IntoIterator<Item = (&'a str, u64)>) {
         self.begin("counter", name, help);
         values.into_iter().for_each(|(of, value)| self.sample(name, "_total", Some((label, of)), value));
     }

@@ -151,7 +151,7 @@ impl Preference {
             Some((value, reason)) => (seconds(&value), reason),
             None => (None, None),
         };
-        let reason = wait.map(|_| PollReason::of_name(reason.unwrap_or_default()).unwrap_or(PollReason::Other));
+        let reason = wait.map(|_| PollReason::of_name(&reason.unwrap_or_default()).unwrap_or(PollReason::Other));
         let request = request.and_then(|value| token(&value));
         Some(Self { wait, reason, request }).filter(|given| given.wait.is_some() || given.request.is_some())
     }

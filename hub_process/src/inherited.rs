@@ -95,7 +95,7 @@ impl InstanceLock {
 
     /// Notes in the lock which process serves from here on. Returns the one before if that has not ended in order.
     pub fn begin_service(&self) -> Option<u32> {
-        let noted = std::fs::read_to_string(self.place.lock()).ok().filter(|_| self.is_held())?;
+        let noted = std::fs::read_to_string(self.place.lock()).ok().filter(|_| self.is_taken())?;
         self.note(&std::process::id().to_string());
         noted.parse().ok()
     }
@@ -103,14 +103,14 @@ impl InstanceLock {
     /// Removes the socket, if this process has made it, and notes that the process ends in order. Returns true if the files of
     /// the hub are its own: without its lock they may be those of another process.
     pub fn end_service(&self) -> bool {
-        let is_held = self.is_held();
-        if is_held {
+        let is_taken = self.is_taken();
+        if is_taken {
             if self.removes_socket {
                 let _ = start::remove_socket(self.place.socket());
             }
             self.note("");
         }
-        is_held
+        is_taken
     }
 
     fn note(&self, text: &str) {
@@ -120,19 +120,19 @@ impl InstanceLock {
 
     /// Called from time to time. Marks the files of the hub as used: systemd-tmpfiles removes what nobody has touched in `/tmp`
     /// for ten days. Returns false if the hub is not that of this process any more: its lock is gone.
-    pub fn hold(&mut self) -> bool {
+    pub fn keep(&mut self) -> bool {
         self.place.files().iter().for_each(|path| touch(path));
-        let is_held = self.is_held();
-        if !is_held {
+        let is_taken = self.is_taken();
+        if !is_taken {
             log_message("the file of its lock was removed, so that another process may serve the hub");
             self.removes_socket = false;
         }
-        is_held
+        is_taken
     }
 
     /// Returns true if the file of the lock is still in its place. If something has removed it (the folder of a session is
     /// removed at its end), another process may get the lock of a new file, and serve the hub beside this one.
-    fn is_held(&self) -> bool {
+    fn is_taken(&self) -> bool {
         let number = |data: Metadata| (data.dev(), data.ino());
         match (self.lock.metadata(), std::fs::metadata(self.place.lock())) {
             (Ok(own), Ok(there)) => number(own) == number(there),
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_not_held_when_its_file_was_removed_or_replaced() {
+    fn a_lock_is_not_taken_when_its_file_was_removed_or_replaced() {
         let folder = std::env::temp_dir().join(format!("eventsource-lock-{}", std::process::id()));
         std::fs::create_dir(&folder).expect("a new folder");
         let socket = folder.join("s").into_os_string();
@@ -229,17 +229,17 @@ mod tests {
             let file = File::options().append(true).open(path).expect("a file");
             file.set_times(FileTimes::new().set_accessed(long_ago).set_modified(long_ago)).expect("its owner may");
         }
-        assert!(instance.hold());
+        assert!(instance.keep());
         for path in [place.lock(), &place.seen()] {
             let accessed = std::fs::metadata(path).and_then(|found| found.accessed()).expect("a file");
             assert!(accessed > long_ago + Duration::from_secs(86_400), "{} was not touched", path.display());
         }
         std::fs::remove_file(place.lock()).expect("its owner may");
-        assert!(!instance.is_held());
+        assert!(!instance.is_taken());
         assert!(InstanceLock::take(&arguments, &place, |_| Ok(())).is_err(), "it listens, though it has no lock");
         std::fs::remove_file(place.socket()).expect("its owner may");
         let (next, _) = InstanceLock::take(&arguments, &place, |_| Ok(())).expect("a free place");
-        assert!(next.is_held() && !instance.is_held());
+        assert!(next.is_taken() && !instance.is_taken());
         std::fs::remove_dir_all(&folder).expect("its owner may");
     }
 }

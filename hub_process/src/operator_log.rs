@@ -80,7 +80,7 @@ impl Operator {
     }
 
     /// Logs that the hub restarts because a worker names other settings than it has.
-    pub fn log_restart(&self, (before, next): (&StoreSettings, &StoreSettings), keeps_history: bool) {
+    pub fn log_restart(&self, before: &StoreSettings, next: &StoreSettings, keeps_history: bool) {
         let settings = match before.is_same(next) {
             true => "other settings".into(),
             false => format!("another store, {} {}", next.kind(), next.place()),

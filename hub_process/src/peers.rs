@@ -52,7 +52,7 @@ pub struct Peers {
     calls: BTreeSet<(u64, u64)>,
     /// The token of the next connection.
     pub next_token: u64,
-    /// The peers that have greeted and wait for the hub's store, and those whose greeting [waits](Peer::held).
+    /// The peers that have greeted and wait for the hub's store, and those whose greeting [waits](Peer::greeting).
     waiting: Vec<u64>,
     /// The peers that have responses to be sent.
     answered: Vec<u64>,
@@ -223,21 +223,21 @@ impl Peers {
     }
 
     /// Keeps the greeting of a worker back.
-    pub fn hold(&mut self, token: u64, settings: Box<NamedSettings>, now: Instant) {
+    pub fn wait_with_greeting(&mut self, token: u64, settings: Box<NamedSettings>, now: Instant) {
         if let Some(peer) = self.peers.get_mut(&token) {
-            peer.held = Some(settings);
+            peer.greeting = Some(settings);
             self.wait_for_hub(token, now);
         }
     }
 
     /// Takes the peers that wait for the hub's store, and for which a condition is true.
     pub fn take_waiting(&mut self, is_taken: impl Fn(&Peer) -> bool) -> Vec<u64> {
-        self.take_from_waiting(|peer| peer.held.is_none() && is_taken(peer))
+        self.take_from_waiting(|peer| peer.greeting.is_none() && is_taken(peer))
     }
 
     /// Takes the peers whose greeting waits, and for which a condition is true.
-    pub fn take_held(&mut self, is_taken: impl Fn(&Peer) -> bool) -> Vec<u64> {
-        self.take_from_waiting(|peer| peer.held.is_some() && is_taken(peer))
+    pub fn take_greetings(&mut self, is_taken: impl Fn(&Peer) -> bool) -> Vec<u64> {
+        self.take_from_waiting(|peer| peer.greeting.is_some() && is_taken(peer))
     }
 
     fn take_from_waiting(&mut self, is_taken: impl Fn(&Peer) -> bool) -> Vec<u64> {

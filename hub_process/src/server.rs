@@ -256,7 +256,7 @@ impl Server {
 
     fn run_timers(&mut self, now: Instant) -> Result<(), Box<dyn Error>> {
         self.run_arrival(now);
-        greeting::greet_held(self, now);
+        greeting::greet_waiting(self, now);
         self.reject_impatient(now);
         for (token, end) in self.peers.overdue(now) {
             self.end_peer(token, end);
@@ -285,7 +285,7 @@ impl Server {
             return;
         }
         self.file_check = now + FILE_CHECK;
-        if !self.instance.hold() {
+        if !self.instance.keep() {
             self.control.ends = true;
         }
         if let Some(endpoint) = &self.options.http {
@@ -412,7 +412,7 @@ impl Server {
         if peer.is_greeted {
             return requests::carry_out(self, token, frame, now);
         }
-        if peer.held.is_some() {
+        if peer.greeting.is_some() {
             return Err(End::Malformed); // it has greeted, and nothing may follow before the welcome
         }
         peer.check_greeting(frame.wire_bytes())?;

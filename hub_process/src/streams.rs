@@ -27,7 +27,7 @@ pub struct Opener {
 
 /// A stream, and what its opener knows of it.
 #[derive(Debug)]
-pub struct HeldStream {
+pub struct ServedStream {
     pub handle: StreamHandle,
     /// The opener that holds it.
     pub opener: Opener,
@@ -37,7 +37,7 @@ pub struct HeldStream {
     is_watched: bool,
 }
 
-impl HeldStream {
+impl ServedStream {
     /// Opens a stream: one that a worker hands over, or of a client that this process answers itself, with the first bytes of
     /// the content, not coded yet. It is refused if there are `most` streams. Fails with the reason of its end.
     pub fn open(
@@ -139,7 +139,7 @@ impl HeldStream {
 enum StreamSlot {
     #[default]
     Free,
-    Held(Box<HeldStream>),
+    Served(Box<ServedStream>),
     Released(Released),
 }
 
@@ -156,7 +156,7 @@ impl StreamSlot {
     fn id(&self, slot: u32) -> Option<StreamId> {
         match self {
             Self::Free => None,
-            Self::Held(stream) => Some(stream.handle.id()),
+            Self::Served(stream) => Some(stream.handle.id()),
             Self::Released(released) => Some(StreamId { slot, serial: released.serial }),
         }
     }
@@ -175,9 +175,9 @@ pub struct Streams {
 
 impl Streams {
     /// Adds a stream, and returns its id.
-    pub fn insert(&mut self, stream: HeldStream) -> u64 {
+    pub fn insert(&mut self, stream: ServedStream) -> u64 {
         let id = stream.handle.id();
-        self.set(id.slot, StreamSlot::Held(Box::new(stream)));
+        self.set(id.slot, StreamSlot::Served(Box::new(stream)));
         id.into()
     }
 
@@ -199,9 +199,9 @@ impl Streams {
     }
 
     /// Returns a stream that its opener holds.
-    pub fn get_mut(&mut self, id: u64) -> Option<&mut HeldStream> {
+    pub fn get_mut(&mut self, id: u64) -> Option<&mut ServedStream> {
         match self.slot(id.into())? {
-            StreamSlot::Held(stream) => Some(stream),
+            StreamSlot::Served(stream) => Some(stream),
             _ => None,
         }
     }
@@ -216,8 +216,8 @@ impl Streams {
     /// Called when the opener no longer holds the stream. It continues if it is subscribed.
     pub fn release(&mut self, id: u64) {
         let id = StreamId::from(id);
-        if let Some(slot @ StreamSlot::Held(_)) = self.slot(id) {
-            if let StreamSlot::Held(stream) = std::mem::take(slot) {
+        if let Some(slot @ StreamSlot::Served(_)) = self.slot(id) {
+            if let StreamSlot::Served(stream) = std::mem::take(slot) {
                 *slot = StreamSlot::Released(Released { serial: id.serial, opener: stream.opener });
                 stream.release();
             }
@@ -234,7 +234,7 @@ impl Streams {
         self.count -= 1;
         match slot {
             StreamSlot::Free => None,
-            StreamSlot::Held(stream) => Some(stream.opener),
+            StreamSlot::Served(stream) => Some(stream.opener),
             StreamSlot::Released(released) => Some(released.opener),
         }
     }
@@ -243,7 +243,7 @@ impl Streams {
     pub fn end_all_with_retry(&self) {
         for (number, slot) in (0..).zip(&self.slots) {
             match slot {
-                StreamSlot::Held(stream) => stream.handle.end_with_retry(),
+                StreamSlot::Served(stream) => stream.handle.end_with_retry(),
                 _ => slot.id(number).into_iter().for_each(runtime::end_with_retry),
             }
         }
@@ -257,7 +257,7 @@ impl Streams {
         for (slot, number) in self.slots.iter().zip(0..) {
             let (Opener { peer, number: of_opener }, pushed) = match slot {
                 StreamSlot::Free => continue,
-                StreamSlot::Held(stream) => (stream.opener, Some(stream.pushed)),
+                StreamSlot::Served(stream) => (stream.opener, Some(stream.pushed)),
                 StreamSlot::Released(released) => (released.opener, None),
             };
             if let Some(stream) = slot.id(number).map(u64::from) {

@@ -176,7 +176,7 @@ impl Hub {
 
     fn channel_counts(&self, at: usize, now: Instant) -> ChannelCounts {
         let channel = &self.logs.channels[at];
-        let (events, bytes) = channel.log.held();
+        let (events, bytes) = channel.log.size();
         let last = channel.log.after(0).next_back();
         ChannelCounts {
             name: Arc::clone(&channel.name),

@@ -88,7 +88,7 @@ impl Cursor {
     /// Returns true if the position that says that the state is complete is in the stream's buffer. The stream follows the
     /// logs once that is sent.
     pub fn is_completion_queued(&self) -> bool {
-        self.parts.as_ref().and_then(|parts| parts.held).map_or(false, |held| held.is_completion_queued)
+        self.parts.as_ref().and_then(|parts| parts.kept).map_or(false, |kept| kept.is_completion_queued)
     }
 
     /// Returns the sequence number through which the stream is sent the state, and after that a position.
@@ -184,12 +184,12 @@ pub(in crate::hub) struct Parts {
     /// The topics whose state the stream follows, sorted, if it does not follow that of all.
     pub(in crate::hub) state_topics: Topics,
     /// The snapshots that the stream holds while it is sent the state.
-    pub(in crate::hub) held: Option<HeldSnapshots>,
+    pub(in crate::hub) kept: Option<KeptSnapshots>,
 }
 
 /// The sequence numbers as of which a stream is sent the state (`state_phases`).
 #[derive(Clone, Copy, Debug)]
-pub(in crate::hub) struct HeldSnapshots {
+pub(in crate::hub) struct KeptSnapshots {
     /// The stream has the state as of this number, and is sent what has changed since.
     pub(in crate::hub) since: Option<u64>,
     /// It is sent the state as of this number.
@@ -203,7 +203,7 @@ pub(in crate::hub) struct HeldSnapshots {
     pub(in crate::hub) is_completion_queued: bool,
 }
 
-impl HeldSnapshots {
+impl KeptSnapshots {
     /// Returns all of these numbers.
     pub(in crate::hub) fn snapshots(&self) -> impl Iterator<Item = u64> {
         [self.since, Some(self.through), self.end].into_iter().flatten()
@@ -365,7 +365,7 @@ impl Parts {
     /// Returns the sequence number as of which the client of a stream that is sent the state has what it was sent of that, if
     /// that is a later one.
     pub(in crate::hub) fn state_as_of(&self) -> Option<u64> {
-        let is_first_phase = self.held.map_or(false, |held| held.since.is_none());
+        let is_first_phase = self.kept.map_or(false, |kept| kept.since.is_none());
         let of_state = self.list.iter().find(|part| part.extent.state_through.is_some())?;
         Some(if is_first_phase { of_state.extent.state_since } else { 0 })
     }
@@ -379,7 +379,7 @@ impl Parts {
     /// Returns the sequence number through which the state, or what was missed of it, is sent, if more than the rest follows:
     /// a position, or another phase. A stream that ends is sent no position.
     pub(in crate::hub) fn state_through(&self) -> Option<u64> {
-        let is_followed = self.held.map_or(false, |held| held.end.is_some());
+        let is_followed = self.kept.map_or(false, |kept| kept.end.is_some());
         let through = self.last_of_state().or_else(|| self.resumed_through());
         through.filter(|_| !self.is_ending || is_followed)
     }

@@ -113,7 +113,7 @@ struct LogFigures {
     history_len: usize,
     discarded_through: u64,
     /// Entries and bytes.
-    held: (usize, usize),
+    size: (usize, usize),
     /// Retained keys and bytes.
     retained: (usize, usize),
     version_bytes: usize,
@@ -125,7 +125,7 @@ impl LogFigures {
             first: log.first().map(|(seq, _)| seq),
             history_len: log.history_len(),
             discarded_through: log.discarded_through(),
-            held: log.held(),
+            size: log.size(),
             retained: log.retained(),
             version_bytes: log.version_bytes(),
         }
@@ -158,7 +158,7 @@ impl Hub {
             if let Some(history) = self.logs.begin_eviction(at) {
                 // Evicting the last entry may remove the channel.
                 while let Some(first) = self.logs.channels.get(at).and_then(|channel| channel.log.excess(&history)) {
-                    if let Err(needing) = self.check_unneeded((first, at), held) {
+                    if let Err(needing) = self.check_unneeded(first, at, held) {
                         self.pending.add_grown(at, self.logs.channels.channel_mut(at));
                         return Err(needing);
                     }
@@ -167,28 +167,29 @@ impl Hub {
             }
         }
         let total_history = self.logs.settings().retention.total_history;
-        while let Some(first) = self.logs.first().filter(|_| self.counts.is_over(&total_history)) {
-            self.discard(first, held)?;
+        while let Some((first, at)) = self.logs.first().filter(|_| self.counts.is_over(&total_history)) {
+            self.discard(first, at, held)?;
         }
         self.logs.record_offered();
         for number in 0..self.logs.policies.len() {
-            while let Some(first) = self.logs.first_of_policy(number).filter(|of| self.logs.is_first_expired(of.1, now))
+            while let Some((first, at)) =
+                self.logs.first_of_policy(number).filter(|of| self.logs.is_first_expired(of.1, now))
             {
-                self.discard(first, held)?;
+                self.discard(first, at, held)?;
             }
         }
         self.bound_versions();
         Ok(())
     }
 
-    fn discard(&mut self, first: (u64, usize), held: &[(StreamId, &Cursor)]) -> Result<(), Vec<StreamId>> {
-        self.check_unneeded(first, held)?;
-        self.change_log(first.1, Log::discard_first);
+    fn discard(&mut self, first: u64, at: usize, held: &[(StreamId, &Cursor)]) -> Result<(), Vec<StreamId>> {
+        self.check_unneeded(first, at, held)?;
+        self.change_log(at, Log::discard_first);
         Ok(())
     }
 
     /// Fails with the held streams that are still to be sent an entry of a channel, if there are any.
-    fn check_unneeded(&self, (seq, at): (u64, usize), held: &[(StreamId, &Cursor)]) -> Result<(), Vec<StreamId>> {
+    fn check_unneeded(&self, seq: u64, at: usize, held: &[(StreamId, &Cursor)]) -> Result<(), Vec<StreamId>> {
         let needs = |cursor: &Cursor| {
             let first = cursor.points().find(|(part, _)| self.logs.is_of(at, &part.topics));
             first.map_or(false, |(_, point)| point.needs(seq))
@@ -219,7 +220,7 @@ impl Hub {
         let log = &mut self.logs.channels.channel_mut(at).log;
         let (before, forgetting) = (LogFigures::of(log), log.first_forgetting());
         let stored = &mut self.stored;
-        change(log, &self.snapshots.held, &mut |seq| {
+        change(log, &self.snapshots.kept, &mut |seq| {
             if let Some(stored) = stored {
                 stored.record_gone(seq);
             }
@@ -228,8 +229,8 @@ impl Hub {
         let has_evicted = now.history_len < before.history_len;
         let counts = &mut self.counts;
         for (count, before, now) in [
-            (&mut counts.events, before.held.0, now.held.0),
-            (&mut counts.bytes, before.held.1, now.held.1),
+            (&mut counts.events, before.size.0, now.size.0),
+            (&mut counts.bytes, before.size.1, now.size.1),
             (&mut counts.keys, before.retained.0, now.retained.0),
             (&mut counts.state_bytes, before.retained.1, now.retained.1),
         ] {

@@ -420,7 +420,8 @@ impl<'a> FromIterator<MergeSource<'a>> for Merge<'a> {
             (Some(one), None) => Self::One(one),
             (Some(one), Some(other)) => {
                 let mut all: Vec<_> = [one, other].into_iter().chain(sources).map(Iterator::peekable).collect();
-                let heads = all.iter_mut().enumerate().filter_map(|(at, source)| Some(Reverse((source.peek()?.seq, at))));
+                let heads =
+                    all.iter_mut().enumerate().filter_map(|(at, source)| Some(Reverse((source.peek()?.seq, at))));
                 let heads = heads.collect::<Vec<_>>().into();
                 Self::Many(all, heads)
             }

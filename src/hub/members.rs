@@ -81,6 +81,15 @@ pub struct Members {
 /// Decides whether an event can be retained.
 pub type Fits<'a> = &'a dyn Fn(&Announcement) -> Result<(), Full>;
 
+/// The room for a member that joins.
+#[derive(Clone, Copy)]
+pub(super) struct Room<'a> {
+    /// The most members of its channel.
+    pub(super) most: usize,
+    /// Decides about its event.
+    pub(super) fits: Fits<'a>,
+}
+
 /// The outcome for a stream that enters.
 enum Entering {
     /// It has the member that is here already.
@@ -92,25 +101,25 @@ enum Entering {
 }
 
 impl Members {
-    /// Adds a stream to a member. If the member is new, it joins, unless its channel has `most` members or its event does not
-    /// fit; then the stream has no member. Nor has it more than [`MAX_MEMBERS_OF_STREAM`]. `wall` is the time of the system's
-    /// clock in milliseconds.
-    pub fn enter_stream(
+    /// Adds a stream to a member. If the member is new, it joins, unless there is no room; then the stream has no member. Nor
+    /// has it more than [`MAX_MEMBERS_OF_STREAM`]. `wall` is the time of the system's clock in milliseconds.
+    pub(super) fn enter_stream(
         &mut self,
         stream: StreamId,
         request: MemberRequest,
-        (most, fits): (usize, Fits<'_>),
-        (now, wall): (Instant, u64),
+        room: Room<'_>,
+        now: Instant,
+        wall: u64,
         out: &mut Vec<Announcement>,
     ) {
-        match self.entering(stream, &request, (most, fits)) {
+        match self.entering(stream, &request, room) {
             Entering::Refused => self.refused += 1,
-            Entering::Known(at) => self.return_member(at, stream, request, fits, out),
-            Entering::Joins => self.join_member(stream, request, (now, wall), out),
+            Entering::Known(at) => self.return_member(at, stream, request, room.fits, out),
+            Entering::Joins => self.join_member(stream, request, now, wall, out),
         }
     }
 
-    fn entering(&mut self, stream: StreamId, request: &MemberRequest, (most, fits): (usize, Fits<'_>)) -> Entering {
+    fn entering(&mut self, stream: StreamId, request: &MemberRequest, room: Room<'_>) -> Entering {
         let MemberRequest { channel, id, is_counted, join, .. } = request;
         let (known, of_stream) = (self.lists.find(channel, id), self.members_of(stream));
         if of_stream.len() >= MAX_MEMBERS_OF_STREAM && !of_stream.iter().any(|at| Some(*at) == known) {
@@ -121,12 +130,12 @@ impl Members {
         }
         let has_room = || match self.order {
             _ if !*is_counted => {
-                fits(&Announcement::of_member((channel, id, false), Statement::Here, join.clone())).is_ok()
+                (room.fits)(&Announcement::of_member(channel, id, false, Statement::Here, join.clone())).is_ok()
             }
-            OrderOf::Hub => self.counts.has(channel) || fits(&Announcement::of_count(channel, 1)).is_ok(),
+            OrderOf::Hub => self.counts.has(channel) || (room.fits)(&Announcement::of_count(channel, 1)).is_ok(),
             _ => true, // the number that follows is retained, not the event
         };
-        match self.lists.count(channel) < most && has_room() {
+        match self.lists.count(channel) < room.most && has_room() {
             true => Entering::Joins,
             false => Entering::Refused,
         }
@@ -152,7 +161,7 @@ impl Members {
                 member.common = common;
             }
             if !std::mem::replace(&mut member.is_own, true) {
-                self.announce(at, Statement::Here, (join, Some(&data)), out);
+                self.announce(at, Statement::Here, join, Some(&data), out);
             }
         }
         if !is_repeated {
@@ -165,18 +174,19 @@ impl Members {
         &mut self,
         stream: StreamId,
         request: MemberRequest,
-        (now, wall): (Instant, u64),
+        now: Instant,
+        wall: u64,
         out: &mut Vec<Announcement>,
     ) {
         let MemberRequest { channel, id, linger, is_counted, data, join, leave, update: _ } = request;
         let common = self.lists.common(&channel, &id, &leave);
         let name = Arc::clone(&common.channel);
         let kept = KeptMember { since: wall, linger, data: data.clone(), leave };
-        let mut member = Member::new((&id, is_counted), kept, common);
+        let mut member = Member::new(&id, is_counted, kept, common);
         member.is_own = true;
         let at = self.lists.add(member);
         self.add_stream(stream, at);
-        self.announce(at, Statement::Here, (join, Some(&data)), out);
+        self.announce(at, Statement::Here, join, Some(&data), out);
         if self.order == OrderOf::Hub {
             if is_counted {
                 self.counts.begin(Arc::clone(&name), now);
@@ -205,7 +215,8 @@ impl Members {
         &mut self,
         at: u32,
         statement: Statement,
-        (event, data): (Unsequenced, Option<&MemberData>),
+        event: Unsequenced,
+        data: Option<&MemberData>,
         out: &mut Vec<Announcement>,
     ) {
         let member = match self.lists.get(at) {
@@ -254,9 +265,9 @@ impl Members {
         let (is_counted, is_same) = (member.is_counted, member.data() == data);
         if !is_same {
             if !is_counted {
-                fits(&Announcement::of_member((&channel, &id, is_counted), Statement::Changed, event.clone()))?;
+                fits(&Announcement::of_member(&channel, &id, is_counted, Statement::Changed, event.clone()))?;
             }
-            self.announce(at, Statement::Changed, (event, Some(&data)), out);
+            self.announce(at, Statement::Changed, event, Some(&data), out);
             if let Some(member) = self.lists.get_mut(at) {
                 member.set_data(&data);
             }
@@ -335,7 +346,7 @@ impl Members {
         let member = some_or!(self.lists.get_mut(at), return);
         member.is_own = false;
         let (channel, is_stored, leave) = (Arc::clone(&member.common.channel), member.is_stored(), member.leave());
-        self.announce(at, Statement::Gone, (leave, None), out);
+        self.announce(at, Statement::Gone, leave, None, out);
         if !is_stored {
             self.remove_member(at);
             self.recount(&channel, now, out);
@@ -366,7 +377,7 @@ impl Members {
             Publisher::Hub => all,
             Publisher::Store => lists.of_channel(channel).filter(|member| member.is_stored()).count(), // as on all machines
         };
-        let number = counts.take_number((channel, all == 0), number, publisher, now);
+        let number = counts.take_number(channel, all == 0, number, publisher, now);
         out.extend(number.map(|number| Announcement::of_count(channel, number)));
     }
 }

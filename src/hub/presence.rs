@@ -144,7 +144,9 @@ pub struct Announcement {
 impl Announcement {
     /// An event of a member.
     pub(super) fn of_member(
-        (channel, id, is_counted): (&[u8], &[u8], bool),
+        channel: &[u8],
+        id: &[u8],
+        is_counted: bool,
         statement: Statement,
         event: Unsequenced,
     ) -> Self {

@@ -79,7 +79,6 @@ named! {
     }
 }
 
-
 impl Access {
     /// Returns an age at which a stream ends that may have this age at most: streams that began together do not come back
     /// together.

@@ -9,6 +9,7 @@
 pub(super) mod once_keys;
 pub(super) mod state_sizes;
 
+use super::members::Room;
 use super::presence::{MemberData, Presence, COUNT_EVENT};
 use super::{Announcement, Epoch, Fits, MemberUpdate, Members, PresenceChange, Retention, Settings, Statement};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Shared, Text, Unsequenced};
@@ -392,7 +393,7 @@ impl Sequence {
         self.check(channel, key, retain, id)?;
         let made = self.epoch.event_id(self.last_seq + 1);
         let event = Shared::with_id_last(fields, EventId::new(Text::from(&*made)).ok());
-        self.state.change(channel, key, (retain, event.len()), &self.retention)?;
+        self.state.change(channel, key, retain, event.len(), &self.retention)?;
         if !once.is_empty() {
             self.once.insert(once, &made, now());
         }
@@ -420,10 +421,10 @@ impl Sequence {
         Announcement { channel, key, retain, event, .. }: Announcement,
     ) -> SequencedEvent {
         let event = event.with_id(&self.epoch.event_id(self.last_seq + 1));
-        let retain = match self.state.change(&channel, &key, (retain, event.len()), &self.retention) {
+        let retain = match self.state.change(&channel, &key, retain, event.len(), &self.retention) {
             Ok(()) => retain,
             Err(Full { .. }) => {
-                let _ = self.state.change(&channel, &key, (Retain::Forget, 0), &self.retention); // never full
+                let _ = self.state.change(&channel, &key, Retain::Forget, 0, &self.retention); // never full
                 Retain::Forget // what is retained of the key is older
             }
         };
@@ -432,10 +433,12 @@ impl Sequence {
 
     /// Applies a change of a stream to the members. `wall` is the time of the system's clock in milliseconds.
     #[must_use]
-    pub fn apply(&mut self, stream: StreamId, change: PresenceChange, (at, wall): (Instant, u64)) -> Vec<Announcement> {
+    pub fn apply(&mut self, stream: StreamId, change: PresenceChange, at: Instant, wall: u64) -> Vec<Announcement> {
         let most = self.retention.max_members;
         self.change_members(|members, fits, out| match change {
-            PresenceChange::Entered(member) => members.enter_stream(stream, *member, (most, fits), (at, wall), out),
+            PresenceChange::Entered(member) => {
+                members.enter_stream(stream, *member, Room { most, fits }, at, wall, out);
+            }
             PresenceChange::Willed(will) => members.set_will(stream, will),
             PresenceChange::Away => members.end_away(stream, at, out),
             PresenceChange::Left { is_by_application } => members.end_stream(stream, is_by_application, at, out),
@@ -552,9 +555,9 @@ mod tests {
             let event = Unsequenced::of(std::iter::once(Field::Data(Text::from(&*"x".repeat(bytes)))));
             let (channel, key, statement) = (b"wills"[..].into(), b"k"[..].into(), Statement::Nothing);
             let will = Announcement { channel, key, retain: Retain::Newest, event, statement };
-            let (stream, times) = (StreamId { slot, serial: 1 }, (Instant::now(), 0));
-            assert_eq!(sequence.apply(stream, PresenceChange::Willed(will.into()), times), []);
-            let left = sequence.apply(stream, PresenceChange::Left { is_by_application: false }, times);
+            let (stream, now) = (StreamId { slot, serial: 1 }, Instant::now());
+            assert_eq!(sequence.apply(stream, PresenceChange::Willed(will.into()), now, 0), []);
+            let left = sequence.apply(stream, PresenceChange::Left { is_by_application: false }, now, 0);
             let published: Vec<_> = left.into_iter().map(|will| sequence.number_announcement(will)).collect();
             assert_eq!((published.len(), published[0].retain), (1, retain));
             assert_eq!(sequence.state.size(b"wills", b"k").is_some(), retain == Retain::Newest);

@@ -211,13 +211,13 @@ impl Hub {
             point.follows_state && (!point.has_known_id() || has_missed || point.state_after().is_some())
         };
         let as_of = points.iter().filter_map(|point| state_after(point).map(|_| point.seq)).max().unwrap_or(0);
-        let held = points.iter().any(starts_with_state).then(|| self.hold_first_snapshot(as_of));
+        let kept = points.iter().any(starts_with_state).then(|| self.keep_first_snapshot(as_of));
         let last_seq = self.logs.last_seq;
         let parts = cursor.ensure_parts();
-        (parts.held, parts.is_ordered) = (held, true);
+        (parts.kept, parts.is_ordered) = (kept, true);
         for (part, point) in parts.list.iter_mut().zip(points) {
-            if let Some(held) = held.filter(|_| starts_with_state(point)) {
-                *part = Part::of_state(std::mem::take(&mut part.topics), held.through);
+            if let Some(kept) = kept.filter(|_| starts_with_state(point)) {
+                *part = Part::of_state(std::mem::take(&mut part.topics), kept.through);
                 if let Some(after) = state_after(point) {
                     (part.extent.after, part.extent.state_since) = (after, point.seq);
                 }
@@ -324,17 +324,17 @@ impl Hub {
         let last_seq = self.logs.last_seq;
         let parts = cursor.ensure_parts();
         (parts.list, parts.is_ending) = (list, true);
-        if let Some(held) = &mut parts.held {
-            if held.through < last_seq {
-                held.end = Some(last_seq);
-                self.snapshots.hold(last_seq);
+        if let Some(kept) = &mut parts.kept {
+            if kept.through < last_seq {
+                kept.end = Some(last_seq);
+                self.snapshots.keep(last_seq);
             }
         }
     }
 
     /// Removes a stream that has ended.
     pub fn remove_stream(&mut self, cursor: Cursor) {
-        self.release_snapshots(cursor.parts.as_ref().and_then(|parts| parts.held));
+        self.release_snapshots(cursor.parts.as_ref().and_then(|parts| parts.kept));
         self.counts.streams -= u64::from(!cursor.is_idle());
         for topic in &*cursor.topics {
             self.leave_topic(*topic, SubscriberList::record_end);

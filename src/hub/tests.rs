@@ -951,11 +951,11 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
     assert_eq!(in_words(own_blocks), ":state gap  slow");
     assert_eq!((case.sent(), case.sent()), ("31".into(), "@e-89".into()));
     assert!(
-        !case.hub.snapshots.held.is_empty(),
+        !case.hub.snapshots.kept.is_empty(),
         "the stream does not lag before it is told that the state is complete"
     );
     assert_eq!(case.sent(), "");
-    assert!(case.hub.snapshots.held.is_empty() && case.hub.snapshots.channels().is_empty());
+    assert!(case.hub.snapshots.kept.is_empty() && case.hub.snapshots.channels().is_empty());
 }
 
 #[test]

@@ -245,7 +245,7 @@ impl Log {
         if is_of_state_only {
             return self.state.get_or_insert_with(Box::default).keep(entry);
         }
-        let replaced = replaced.map(|(seq, kept)| self.take_replaced((seq, kept), entry.seq, snapshots));
+        let replaced = replaced.map(|(seq, kept)| self.take_replaced(seq, kept, entry.seq, snapshots));
         let is_needed = replaced.as_ref().map_or(false, |replaced| replaced.entry.is_some());
         if entry.retain.changes_state() && (is_needed || self.versions.is_some()) {
             self.versions.get_or_insert_with(Box::default).replace(replaced, &entry, snapshots);
@@ -255,7 +255,7 @@ impl Log {
     }
 
     /// Takes an entry out of the state, because another one has replaced it or has forgotten its key.
-    fn take_replaced(&mut self, (seq, kept): (u64, Option<Box<LogEntry>>), by: u64, snapshots: &Snapshots) -> Replaced {
+    fn take_replaced(&mut self, seq: u64, kept: Option<Box<LogEntry>>, by: u64, snapshots: &Snapshots) -> Replaced {
         let is_needed = snapshots.any_between(seq, by);
         if let Some(kept) = kept {
             return Replaced { seq, entry: Some(*kept).filter(|_| is_needed) };
@@ -444,14 +444,14 @@ impl Log {
     }
 
     /// Returns the number of entries and of their bytes, without those that only the state holds.
-    pub fn held(&self) -> (usize, usize) {
-        let (entries, bytes) = self.compacted.as_ref().map_or((0, 0), |compacted| compacted.newest.held);
+    pub fn size(&self) -> (usize, usize) {
+        let (entries, bytes) = self.compacted.as_ref().map_or((0, 0), |compacted| compacted.newest.size);
         (self.entries.len() + entries, self.bytes + bytes)
     }
 
     /// Returns the number of retained keys, and the bytes of the entries that only the state holds.
     pub fn retained(&self) -> (usize, usize) {
-        self.state.as_ref().map_or((0, 0), |state| (state.keys(), state.held.1))
+        self.state.as_ref().map_or((0, 0), |state| (state.keys(), state.size.1))
     }
 
     /// Returns true if the log holds no entry, compacted, retained and kept ones included.

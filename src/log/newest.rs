@@ -13,7 +13,7 @@ pub(super) struct Newest {
     /// the first, and at most as many as there are entries. In boxes: the memory for more is up to as large.
     pub(super) slots: VecDeque<Slot>,
     /// The number of entries here, and of their bytes.
-    pub(super) held: (usize, usize),
+    pub(super) size: (usize, usize),
 }
 
 /// An entry's sequence number, and the entry if it is still here.
@@ -35,7 +35,7 @@ impl Newest {
     /// entries in their order, and of a store's those come first that an earlier one has evicted.
     pub(super) fn keep(&mut self, evicted: LogEntry) {
         debug_assert!(self.slots.back().map_or(true, |(last, _)| *last < evicted.seq));
-        self.held = (self.held.0 + 1, self.held.1 + evicted.size());
+        self.size = (self.size.0 + 1, self.size.1 + evicted.size());
         self.slots.push_back((evicted.seq, Some(Box::new(evicted))));
     }
 
@@ -56,10 +56,10 @@ impl Newest {
     fn remove(&mut self, seq: u64) -> Option<Box<LogEntry>> {
         let at = self.slots.binary_search_by_key(&seq, |slot| slot.0).ok()?;
         let removed = self.slots[at].1.take()?;
-        self.held = (self.held.0 - 1, self.held.1 - removed.size());
-        if self.slots.len() > 2 * self.held.0 {
+        self.size = (self.size.0 - 1, self.size.1 - removed.size());
+        if self.slots.len() > 2 * self.size.0 {
             self.slots.retain(|slot| slot.1.is_some());
-            self.slots.shrink_to(2 * self.held.0 + 8);
+            self.slots.shrink_to(2 * self.size.0 + 8);
         }
         while self.slots.front().map_or(false, |slot| slot.1.is_none()) {
             self.slots.pop_front();
@@ -68,7 +68,7 @@ impl Newest {
     }
 
     pub(super) fn exceeds(&self, bounds: &Bounds) -> bool {
-        self.held.0 > bounds.events || self.held.1 > bounds.bytes
+        self.size.0 > bounds.events || self.size.1 > bounds.bytes
     }
 
     /// Returns the index of the first slot after a sequence number.

@@ -38,10 +38,10 @@ fn an_eviction_raises_evicted_through_to_the_seq_of_the_evicted_entry() {
     let beyond = [log.excess(&Bounds { events: 1, ..BOUNDS }), log.excess(&Bounds { bytes: 1, ..BOUNDS })];
     assert_eq!(beyond, [log.first_of_history(); 2]);
     log.evict_first(&BOUNDS, &Snapshots::default(), &mut drop);
-    assert_eq!((log.evicted_through(), log.held().0, log.is_empty()), (5, 1, false));
+    assert_eq!((log.evicted_through(), log.size().0, log.is_empty()), (5, 1, false));
     assert_eq!(log.excess(&Bounds { bytes: 1, ..BOUNDS }), None, "a single entry may exceed the bound of bytes");
     log.discard_first(&Snapshots::default(), &mut drop);
-    assert_eq!((log.evicted_through(), log.held(), log.is_empty()), (7, (0, 0), true));
+    assert_eq!((log.evicted_through(), log.size(), log.is_empty()), (7, (0, 0), true));
     log.discard_first(&Snapshots::default(), &mut drop);
     assert_eq!(log.first(), None);
 }
@@ -82,7 +82,7 @@ fn a_compacted_log_keeps_the_latest_evicted_entry_of_each_key_within_its_bounds(
     log.append(entry(6, now, "a"), &Snapshots::default(), &mut drop);
     log.evict_first(&BOUNDS, &Snapshots::default(), &mut drop); // the superseded a makes room for d
     assert_eq!((seqs(log.newest_after(0)), log.discarded_through()), (vec![4, 5, 6], 2));
-    assert_eq!((log.held().0, log.first().map(|(seq, _)| seq)), (3, Some(4)));
+    assert_eq!((log.size().0, log.first().map(|(seq, _)| seq)), (3, Some(4)));
     log.discard_first(&Snapshots::default(), &mut drop);
     log.discard_first(&Snapshots::default(), &mut drop);
     assert_eq!((seqs(log.newest_after(0)), log.discarded_through()), (vec![6], 5));
@@ -116,7 +116,7 @@ fn a_log_keeps_what_the_state_had_as_of_a_snapshot_and_what_has_forgotten_it_unt
     append(&mut log, 1, "a", Retain::Newest, &snapshots);
     append(&mut log, 2, "b", Retain::Newest, &snapshots);
     append(&mut log, 3, "c", Retain::Newest, &snapshots);
-    snapshots.hold(3);
+    snapshots.keep(3);
     append(&mut log, 4, "a", Retain::Newest, &snapshots); // replaced
     append(&mut log, 5, "a", Retain::Newest, &snapshots); // 4 is in no snapshot
     append(&mut log, 6, "b", Retain::Forget, &snapshots); // forgotten
@@ -130,7 +130,7 @@ fn a_log_keeps_what_the_state_had_as_of_a_snapshot_and_what_has_forgotten_it_unt
         all
     };
     assert_eq!(state(&log, 0, 3, false), [1, 2, 3]);
-    snapshots.hold(9);
+    snapshots.keep(9);
     append(&mut log, 10, "b", Retain::Newest, &snapshots);
     append(&mut log, 11, "c", Retain::Forget, &snapshots);
     assert_eq!(state(&log, 0, 3, false), [1, 2, 3], "the first snapshot is as it was");
@@ -157,7 +157,7 @@ fn what_a_log_holds_no_longer_is_reported_once() {
                 0 => log.discard_first(&snapshots, report),
                 1..=3 => log.evict_first(&bounds, &snapshots, report),
                 4 if random.u8(0..5) == 0 => log.set_compacted(Some(&bounds).filter(|_| seq % 2 == 0), report),
-                5 => snapshots.hold(seq),
+                5 => snapshots.keep(seq),
                 _ => {
                     let (key, retain) = (["", "a", "b"][random.usize(0..3)], Retain::ALL[random.usize(0..3)]);
                     // A store has no other entry that was evicted before.

@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn a_reactor_that_dies_ends_its_open_streams_with_reason_error() {
         let (handle, mut event_loop) = event_loop();
-        let (held, ended) = (open(&handle), open(&handle));
+        let (known, ended) = (open(&handle), open(&handle));
         let end = Command::End { stream: ended.0, reason: Reason::Application, ending: Ending::Flush };
         handle.send(end);
         event_loop.take_commands(Instant::now());
@@ -385,18 +385,18 @@ mod tests {
         event_loop.apply_answers();
         let unseen = open(&handle);
         handle.send(Command::Push { stream: unseen.0, event: Bytes::from_static(b"event"), has_id: false });
-        for (_, state, _) in [&held, &unseen] {
+        for (_, state, _) in [&known, &unseen] {
             assert_eq!(state.report_end_or_reason(), None);
         }
         event_loop.die();
         assert!(handle.is_dead());
         assert_eq!(
-            [&held, &ended, &unseen].map(|(_, state, _)| state.reason()),
+            [&known, &ended, &unseen].map(|(_, state, _)| state.reason()),
             [Reason::Error, Reason::Application, Reason::Error].map(Some)
         );
-        assert_eq!([&held, &ended, &unseen].map(|(_, state, _)| state.take_socket()), [None; 3]);
+        assert_eq!([&known, &ended, &unseen].map(|(_, state, _)| state.take_socket()), [None; 3]);
         let reported: Vec<_> = std::iter::from_fn(|| handle.ends.take(7)).collect();
-        assert_eq!(reported, [(unseen.0, Reason::Error), (held.0, Reason::Error)]);
+        assert_eq!(reported, [(unseen.0, Reason::Error), (known.0, Reason::Error)]);
         let stats = handle.counts.stats();
         assert_eq!((stats.opened, stats.ended, stats.lost[Reason::Error as usize]), (3, [0, 0, 0, 2, 0, 1], 1));
         handle.wait_for_shutdown(Duration::MAX); // at once

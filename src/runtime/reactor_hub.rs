@@ -220,7 +220,7 @@ impl OwnHub {
 
     /// Applies a change of a stream to the members.
     pub fn apply(&mut self, stream: StreamId, change: PresenceChange, at: Instant) {
-        let announced = self.sequence.apply(stream, change, (at, clock::wall()));
+        let announced = self.sequence.apply(stream, change, at, clock::wall());
         self.announce(announced);
     }
 

@@ -262,7 +262,7 @@ fn discard_resets_the_partly_sent_event() {
 #[test]
 fn each_reason_is_found_by_its_name() {
     for reason in Reason::ALL.iter().copied() {
-        assert_eq!(Reason::of_name(reason.name()), Some(reason));
+        assert_eq!(Reason::of_name(reason.name().as_bytes()), Some(reason));
         assert_eq!(Reason::ALL[reason as usize], reason, "ALL is in the order of the discriminants");
     }
     assert_eq!(Reason::of_name(b"other"), None);

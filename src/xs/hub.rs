@@ -107,7 +107,7 @@ impl Texts<'_> {
                 b"program" => program = self.path(),
                 b"publish_timeout" => timeout = seconds(self.number()),
                 b"refuses_position_event" => given.refuses_position_event = Some(self.is_true()),
-                b"show_channel" => given.show_channel = Some(ShowChannel::of_name(&self.text::<String>())),
+                b"show_channel" => given.show_channel = Some(ShowChannel::of_name(self.text::<String>().as_bytes())),
                 b"socket" => socket = self.path(),
                 b"keep_state" => given.state = Some(self.state_bounds(default.hub.retention.state)),
                 b"store" => {

@@ -1,7 +1,7 @@
 //! The conversion of a Perl string to bytes.
 //!
 //! A Perl string is a sequence of characters, stored either one byte a character (all below U+0100) or as UTF-8. A flag
-//! says which. The flag is internal to perl: two strings that are `eq` must give the same bytes whatever their flags
+//! says which. The flag is internal to perl: two strings that are equal must give the same bytes whatever their flags
 //! are. The caller's strings have one of four meanings, [`Strings`]. From it and the flag follows the [`Conversion`].
 
 use super::guard::refuse;

@@ -97,7 +97,7 @@ pub struct Peer {
     credits: Credits,
     pub is_greeted: bool,
     /// The settings of a worker whose greeting waits until those with another store have left.
-    pub held: Option<Box<NamedSettings>>,
+    pub greeting: Option<Box<NamedSettings>>,
     /// The form in which its events include the name of their channel.
     pub show_channel: Option<ShowChannel>,
     pub(super) keeps: Keeps,
@@ -130,7 +130,7 @@ impl Peer {
             sent: 0,
             credits: Credits::new(WINDOW_BYTES),
             is_greeted: false,
-            held: None,
+            greeting: None,
             show_channel: None,
             keeps: Keeps::Nothing,
             calls_for: None,
@@ -294,7 +294,7 @@ impl Peer {
     /// Hands the connection over. A worker that waits with its greeting greets that program.
     pub fn hand_over(&self, file: &mut HandoverFile, hub: &Name, waits: bool) {
         let mut inbox = Vec::new();
-        if let Some(settings) = &self.held {
+        if let Some(settings) = &self.greeting {
             // It was as long as a greeting may be.
             let _ = Hello { name: hub.clone(), role: Role::Worker(settings.clone()) }.encode(&mut inbox);
         }

@@ -11,7 +11,7 @@ use crate::new_program;
 use crate::peers::Peers;
 use crate::process_log::{self, log_message};
 use crate::settings::Precedence;
-use crate::streams::{HeldStream, Opener, OWN};
+use crate::streams::{Opener, ServedStream, OWN};
 use eventsource_xs::hub::{FirstBlock, Presence, PresenceChange, SubscribeRequest};
 use eventsource_xs::remote::calls::{send, Readiness, Wait};
 use eventsource_xs::stream::{Reason, StreamId};
@@ -187,7 +187,7 @@ impl Server {
         let first_block = FirstBlock { is_sent: true, ..subscription.first_block };
         let subscription = SubscribeRequest { first_block, ..subscription };
         let socket = take_kept(descriptor).ok();
-        let stream = match HeldStream::resume(open, socket, opener, pushed.unwrap_or(0)) {
+        let stream = match ServedStream::resume(open, socket, opener, pushed.unwrap_or(0)) {
             Ok(stream) => stream,
             Err(reason) => return self.peers.answer(opener.peer, &Response::Ended { stream: opener.number, reason }),
         };

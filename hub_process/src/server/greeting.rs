@@ -53,14 +53,14 @@ fn greet(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Resu
 }
 
 /// Carries out the greetings that were held, if no worker is left, or if they have waited long enough: these are refused.
-pub(super) fn greet_held(server: &mut Server, now: Instant) {
+pub(super) fn greet_waiting(server: &mut Server, now: Instant) {
     let is_free = server.peers.workers() == 0;
     if !is_free && !server.peers.is_sweep_due(now) {
         return;
     }
-    for token in server.peers.take_held(|peer| is_free || peer.has_waited(now)) {
-        let held = server.peers.get_mut(token).and_then(|peer| peer.held.take());
-        let greeted = held.map_or(Ok(()), |settings| greet_as(server, token, Role::Worker(settings), now));
+    for token in server.peers.take_greetings(|peer| is_free || peer.has_waited(now)) {
+        let settings = server.peers.get_mut(token).and_then(|peer| peer.greeting.take());
+        let greeted = settings.map_or(Ok(()), |settings| greet_as(server, token, Role::Worker(settings), now));
         greeted.unwrap_or_else(|failure| server.reject(token, failure, now));
     }
 }
@@ -78,7 +78,7 @@ fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<
             // At a deployment the workers of before are about to leave.
             let waits = may_wait && server.current.has_other_store_claimed(&settings);
             if waits || !take_settings(server, &settings)? {
-                server.peers.hold(from, settings, now);
+                server.peers.wait_with_greeting(from, settings, now);
                 return Ok(());
             }
             add_worker(server, from);

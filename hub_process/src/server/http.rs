@@ -3,7 +3,7 @@
 use super::hub_life::BEGIN_WITHIN;
 use super::{requests, Server};
 use crate::http::{self, Client, Head, Refusal, Service};
-use crate::streams::{HeldStream, OWN};
+use crate::streams::{ServedStream, OWN};
 use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::hub::{Answer, Passport, Poll, Question, Ticket, FINISHED_ID};
 use eventsource_xs::metrics::{self, Measured};
@@ -186,7 +186,7 @@ impl Beginning {
     /// Begins the stream. If it cannot begin, the client reconnects.
     fn begin(self, server: &mut Server, ticket: Ticket, socket: OwnedFd, now: Instant) {
         let open = Open::new(OWN.number, self.settings, &self.head);
-        let Ok(stream) = HeldStream::open(&open, &self.opening, Some(socket), OWN, usize::MAX) else { return };
+        let Ok(stream) = ServedStream::open(&open, &self.opening, Some(socket), OWN, usize::MAX) else { return };
         let id = server.streams.insert(stream);
         let request = ticket.into_request(monotonic(), self.after.map(Into::into), self.retry, self.poll);
         let Server { current, operator, streams, .. } = server;

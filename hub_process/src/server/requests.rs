@@ -6,7 +6,7 @@ use crate::operator_log::Operator;
 use crate::peers::{End, Peer, Peers};
 use crate::served_hub::ServedHub;
 use crate::stored_hub::{not_begun, EndedCount, Published, Requester};
-use crate::streams::{HeldStream, Opener, Streams};
+use crate::streams::{Opener, ServedStream, Streams};
 use eventsource_xs::hub::{Answer, EndRequest, Publication, Question, SubscribeRequest};
 use eventsource_xs::runtime::{self, Begun};
 use eventsource_xs::stream::Reason;
@@ -51,7 +51,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             let subscribed = checked.and_then(|()| subscribe(hub, operator, streams, id, subscription, now));
             respond(peer, request, subscribed.map(|()| Reply::Done))
         }
-        Request::Begin { stream } => with_stream(peer, streams, stream, HeldStream::begin),
+        Request::Begin { stream } => with_stream(peer, streams, stream, ServedStream::begin),
         Request::End { stream, reason, discards } => {
             with_stream(peer, streams, stream, |stream| stream.end(reason, discards))
         }
@@ -104,7 +104,7 @@ fn carry_out_call(server: &mut Server, requester: Requester, mut call: Call, now
         Call::Count { channel } => {
             return server.ask(Question::Count { channel }, now, move |server, answer, now| {
                 let counted = counted(server, answer, now).map(|counted| Reply::Counted(Box::new(counted)));
-                reply(&mut server.peers, (peer, request), counted);
+                reply(&mut server.peers, peer, request, counted);
             });
         }
         ref call => hub.and_then(|hub| hub.begin(call, given)),
@@ -113,10 +113,10 @@ fn carry_out_call(server: &mut Server, requester: Requester, mut call: Call, now
         Ok(Begun::Asks(question)) => server.ask(question, now, move |server, answer, now| {
             let hub = server.current.hub.as_mut().ok_or_else(not_begun);
             let result = hub.and_then(|hub| hub.complete(call, answer?, now)).and_then(fitting);
-            reply(&mut server.peers, (peer, request), result);
+            reply(&mut server.peers, peer, request, result);
         }),
-        Ok(Begun::Replied(done)) => reply(peers, (peer, request), Ok(done)),
-        Err(failure) => reply(peers, (peer, request), Err(failure)),
+        Ok(Begun::Replied(done)) => reply(peers, peer, request, Ok(done)),
+        Err(failure) => reply(peers, peer, request, Err(failure)),
     }
 }
 
@@ -162,7 +162,7 @@ fn open_stream(
         return Err(End::Malformed);
     }
     let opener = Opener { peer: peer.token, number: open.stream };
-    match socket.and_then(|socket| HeldStream::open(open, b"", socket, opener, most)) {
+    match socket.and_then(|socket| ServedStream::open(open, b"", socket, opener, most)) {
         Ok(stream) => drop(peer.streams.insert(open.stream, streams.insert(stream))),
         Err(reason) => peer.answer(&Response::Ended { stream: open.stream, reason }),
     }
@@ -181,7 +181,7 @@ fn with_stream(
     peer: &Peer,
     streams: &mut Streams,
     number: u64,
-    function: impl FnOnce(&mut HeldStream),
+    function: impl FnOnce(&mut ServedStream),
 ) -> Result<(), End> {
     let stream = peer.streams.get(&number).and_then(|id| streams.get_mut(*id));
     if let Some(stream) = stream {
@@ -263,7 +263,7 @@ fn end_streams(server: &mut Server, requester: Requester, end: EndRequest, now: 
             Ok(false) => count.map(|count| Reply::Number(count as u64)),
             Err(failure) => Err(failure),
         };
-        reply(&mut server.peers, (peer, request), result);
+        reply(&mut server.peers, peer, request, result);
     });
 }
 
@@ -308,6 +308,6 @@ fn respond(peer: &mut Peer, request: u64, result: Result<Reply, Failure>) -> Res
 }
 
 /// Answers the request of a peer in this turn.
-fn reply(peers: &mut Peers, (peer, request): (u64, u64), result: Result<Reply, Failure>) {
+fn reply(peers: &mut Peers, peer: u64, request: u64, result: Result<Reply, Failure>) {
     peers.answer_with(peer, |peer| _ = respond(peer, request, result));
 }

@@ -75,7 +75,7 @@ impl Server {
             None => before.hub.opaque_ids == wanted.all.hub.opaque_ids, // otherwise its ids are unknown
         };
         let keeps = Keeps { workers: true, streams: false, history: is_same_store && has_history };
-        self.operator.log_restart((&before.store, &wanted.all.store), keeps.history);
+        self.operator.log_restart(&before.store, &wanted.all.store, keeps.history);
         let program = Program::running()?;
         self.wait_for_reactor(now);
         if !keeps.history {

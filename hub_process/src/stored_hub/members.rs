@@ -136,7 +136,7 @@ impl StoredHub {
         self.sequencer.now = now;
         if self.handle().is_some() {
             self.run_due(at, usize::MAX);
-            let announced = self.sequencer.sequence.apply(stream, change, (at, wall()));
+            let announced = self.sequencer.sequence.apply(stream, change, at, wall());
             self.announce(announced);
         }
     }

@@ -60,7 +60,8 @@ impl Counts {
     /// come. Otherwise it is looked at again. A channel that `is_empty`, as was told, has no number any more.
     pub(super) fn take_number(
         &mut self,
-        (channel, is_empty): (&Arc<[u8]>, bool),
+        channel: &Arc<[u8]>,
+        is_empty: bool,
         number: impl FnOnce() -> usize,
         publisher: Publisher,
         now: Instant,
@@ -178,7 +179,7 @@ mod tests {
         fn take(&mut self, number: usize, publisher: Publisher, seconds: u64) -> Option<usize> {
             let now = self.now + Duration::from_secs(seconds);
             while self.counts.take_due(now).is_some() {}
-            self.counts.take_number((&self.channel, number == 0), || number, publisher, now)
+            self.counts.take_number(&self.channel, number == 0, || number, publisher, now)
         }
 
         fn due(&self) -> Option<Duration> {

@@ -57,7 +57,7 @@ impl Members {
     pub fn resume_member(&mut self, handed: &HandedMember, wait: Duration, now: Instant) {
         let HandedMember { channel, id, is_counted, kept, rest } = handed;
         let common = self.lists.common(channel, id, &kept.leave);
-        let mut member = Member::new((id, *is_counted), kept.clone(), common);
+        let mut member = Member::new(id, *is_counted, kept.clone(), common);
         member.is_own = true;
         let at = self.lists.add(member);
         self.lingering.begin(at, rest.unwrap_or(wait), now);

@@ -29,7 +29,7 @@ impl Lingering {
 
     /// Begins the wait of a member whose streams were those of a process before, in which it has perhaps waited already: so
     /// long would it have waited still.
-    pub(super) fn begin_rest(&mut self, slot: u32, (linger, rest): (Duration, Option<Duration>), now: Instant) {
+    pub(super) fn begin_rest(&mut self, slot: u32, linger: Duration, rest: Option<Duration>, now: Instant) {
         self.begin(slot, rest.map_or(linger, |rest| rest.min(linger)), now);
     }
 
@@ -89,8 +89,8 @@ mod tests {
         for (slot, linger) in [(1, 9), (2, 3), (3, 6)] {
             lingering.begin(slot, seconds(linger), now);
         }
-        lingering.begin_rest(4, (seconds(9), Some(seconds(1))), now);
-        lingering.begin_rest(5, (seconds(2), Some(seconds(99))), now);
+        lingering.begin_rest(4, seconds(9), Some(seconds(1)), now);
+        lingering.begin_rest(5, seconds(2), Some(seconds(99)), now);
         lingering.end(3);
         assert_eq!(lingering.next_due(), Some(now + seconds(1)));
         assert_eq!(lingering.take_due(now), None);

@@ -38,7 +38,7 @@ pub(super) struct Member {
 
 impl Member {
     /// A member without a stream.
-    pub(super) fn new((id, is_counted): (&[u8], bool), kept: KeptMember, common: Arc<Common>) -> Self {
+    pub(super) fn new(id: &[u8], is_counted: bool, kept: KeptMember, common: Arc<Common>) -> Self {
         let KeptMember { since, linger, data: MemberData { text, is_json }, leave: _ } = kept;
         let mut member = Self {
             text: [id, &text].concat().into(),
@@ -90,7 +90,7 @@ impl Member {
 
     /// Returns what an event says of it.
     pub(super) fn announcement(&self, statement: Statement, event: Unsequenced) -> Announcement {
-        Announcement::of_member((&self.common.channel, self.id(), self.is_counted), statement, event)
+        Announcement::of_member(&self.common.channel, self.id(), self.is_counted, statement, event)
     }
 
     /// Returns false if the hub's store has refused it: then its streams have no member.

@@ -145,7 +145,7 @@ mod tests {
         let event = Unsequenced::default();
         let data = MemberData { text: text.as_bytes().into(), is_json: false };
         let kept = KeptMember { since: 7, linger: std::time::Duration::ZERO, data, leave: event.clone() };
-        let announcement = Announcement::of_member((b"room", b"ann", false), statement, event);
+        let announcement = Announcement::of_member(b"room", b"ann", false, statement, event);
         (announcement, Some(kept).filter(|_| statement != Statement::Gone))
     }
 

@@ -176,7 +176,7 @@ impl Members {
         let is_of_before = origin == EntryOrigin::History && self.order == OrderOf::Store;
         let at = found.unwrap_or_else(|| {
             let common = self.lists.common(channel, &key.1, &kept.leave);
-            self.lists.add(Member::new((&key.1, is_counted), kept.clone(), common))
+            self.lists.add(Member::new(&key.1, is_counted, kept.clone(), common))
         });
         let pending = self.pending.get_mut(key);
         if let Some(member) = self.lists.get_mut(at) {
@@ -269,7 +269,7 @@ impl Members {
         for at in slots {
             if let Some(member) = self.lists.get_mut(at) {
                 member.is_own = true;
-                self.lingering.begin_rest(at, (member.linger().max(least), rest(&key_of(member))), now);
+                self.lingering.begin_rest(at, member.linger().max(least), rest(&key_of(member)), now);
             }
         }
     }

@@ -184,7 +184,7 @@ impl Run {
         };
         let mut out = Vec::new();
         let asked = request(channel, id, linger, is_counted, &data);
-        self.members.enter_stream(stream.into(), asked, (MOST, &full), (self.now, 7), &mut out);
+        self.members.enter_stream(stream.into(), asked, Room { most: MOST, fits: &full }, self.now, 7, &mut out);
         let number = self.number(channel);
         let has_count = self.page_has_count(channel);
         let of_stream = self.twins.iter().filter(|(_, twin)| twin.streams.contains(&stream)).map(|(key, _)| *key);
@@ -297,7 +297,9 @@ impl Run {
         self.members.published_counts().for_each(|(channel, number)| next.resume_count(channel, number, self.now));
         for (stream, crate::hub::Presence { member, will }) in self.members.presences() {
             let member = member.into_iter();
-            member.for_each(|of| next.enter_stream(stream, *of, (usize::MAX, &|_| Ok(())), (self.now, 0), &mut out));
+            member.for_each(|of| {
+                next.enter_stream(stream, *of, Room { most: usize::MAX, fits: &|_| Ok(()) }, self.now, 0, &mut out)
+            });
             if let Some(will) = will {
                 next.set_will(stream, will);
             }
@@ -508,7 +510,14 @@ fn machines_with_one_store_publish_one_number() {
             match rng.u8(..100) {
                 0..=14 => {
                     let asked = request("lobby", IDS[rng.usize(..5)], Duration::ZERO, true, "");
-                    machine.members.enter_stream(stream.into(), asked, (MOST, &|_| Ok(())), (run.now, 7), &mut out);
+                    machine.members.enter_stream(
+                        stream.into(),
+                        asked,
+                        Room { most: MOST, fits: &|_| Ok(()) },
+                        run.now,
+                        7,
+                        &mut out,
+                    );
                     machine.streams.push(stream);
                 }
                 15..=29 if !machine.streams.is_empty() => {
@@ -582,7 +591,7 @@ impl Stored {
 
     fn enter(&mut self, data: &str) {
         let (asked, mut out) = (request("room", "ann", Duration::ZERO, false, data), Vec::new());
-        self.members.enter_stream(1.into(), asked, (MOST, &|_| Ok(())), (self.now, 7), &mut out);
+        self.members.enter_stream(1.into(), asked, Room { most: MOST, fits: &|_| Ok(()) }, self.now, 7, &mut out);
         assert!(out.is_empty());
     }
 

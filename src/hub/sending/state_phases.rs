@@ -22,7 +22,7 @@
 //! streams are lagging.
 
 use crate::hub::channels::TopicId;
-use crate::hub::cursor::{HeldSnapshots, Part, Parts};
+use crate::hub::cursor::{KeptSnapshots, Part, Parts};
 use crate::hub::gaps::block;
 use crate::hub::ids::LastId;
 use crate::hub::logs::Logs;
@@ -31,20 +31,20 @@ use crate::log::Snapshots;
 use std::collections::BTreeSet;
 
 impl Hub {
-    /// Holds the snapshot of a stream that begins with the state, or has some of that as of an earlier number.
-    pub(in crate::hub) fn hold_first_snapshot(&mut self, after: u64) -> HeldSnapshots {
-        let (through, began) = (self.hold_snapshot(after), self.logs.last_seq);
-        HeldSnapshots { since: None, through, end: None, began, is_completion_queued: false }
+    /// Keeps the snapshot of a stream that begins with the state, or has some of that as of an earlier number.
+    pub(in crate::hub) fn keep_first_snapshot(&mut self, after: u64) -> KeptSnapshots {
+        let (through, began) = (self.keep_snapshot(after), self.logs.last_seq);
+        KeptSnapshots { since: None, through, end: None, began, is_completion_queued: false }
     }
 
-    /// Holds the snapshot of a stream that has the state as of an earlier number, and returns it.
-    fn hold_snapshot(&mut self, after: u64) -> u64 {
-        self.snapshots.hold_after(after, self.logs.last_seq, self.counts.log_bytes())
+    /// Keeps the snapshot of a stream that has the state as of an earlier number, and returns it.
+    fn keep_snapshot(&mut self, after: u64) -> u64 {
+        self.snapshots.keep_after(after, self.logs.last_seq, self.counts.log_bytes())
     }
 
-    /// Releases what a stream has held.
-    pub(in crate::hub) fn release_snapshots(&mut self, held: Option<HeldSnapshots>) {
-        if held.map_or(false, |held| self.snapshots.release(&held)) {
+    /// Releases what a stream has kept.
+    pub(in crate::hub) fn release_snapshots(&mut self, kept: Option<KeptSnapshots>) {
+        if kept.map_or(false, |kept| self.snapshots.release(&kept)) {
             self.clean_versions();
         }
     }
@@ -64,7 +64,7 @@ impl Hub {
             self.clean_versions();
         }
         while self.snapshots.is_too_much(self.counts.log_bytes()) {
-            self.snapshots.held.drop_oldest();
+            self.snapshots.kept.drop_oldest();
             self.clean_versions();
         }
     }
@@ -72,8 +72,8 @@ impl Hub {
     /// Returns true if a stream is sent the state as of a snapshot that was dropped, or of a process before. One that was told
     /// that the state is complete needs its snapshot no more.
     pub(in crate::hub) fn has_lost_snapshot(&self, parts: &Parts) -> bool {
-        let is_there = |held: &HeldSnapshots| held.is_completion_queued || self.snapshots.has_all(held);
-        parts.last_of_state().is_some() && !parts.held.as_ref().map_or(false, is_there)
+        let is_there = |kept: &KeptSnapshots| kept.is_completion_queued || self.snapshots.has_all(kept);
+        parts.last_of_state().is_some() && !parts.kept.as_ref().map_or(false, is_there)
     }
 
     /// Continues a stream that was sent a phase of the state: with the next phase, or with the position that says that the
@@ -86,42 +86,42 @@ impl Hub {
             self.end_state(cursor);
             return position;
         }
-        let held = parts.held.filter(|held| cursor.seq >= held.through)?;
+        let kept = parts.kept.filter(|kept| cursor.seq >= kept.through)?;
         if is_ending {
-            if let Some(end) = held.end {
-                self.change_phase(cursor, HeldSnapshots { since: Some(held.through), through: end, end: None, ..held });
+            if let Some(end) = kept.end {
+                self.change_phase(cursor, KeptSnapshots { since: Some(kept.through), through: end, end: None, ..kept });
             }
             return None;
         }
-        let is_evicted = self.logs.has_evicted_state_after(parts, held.through);
-        if is_evicted && held.is_next_shorter(self.logs.last_seq) {
-            let through = self.hold_snapshot(held.through);
-            self.change_phase(cursor, HeldSnapshots { since: Some(held.through), through, ..held });
+        let is_evicted = self.logs.has_evicted_state_after(parts, kept.through);
+        if is_evicted && kept.is_next_shorter(self.logs.last_seq) {
+            let through = self.keep_snapshot(kept.through);
+            self.change_phase(cursor, KeptSnapshots { since: Some(kept.through), through, ..kept });
             return None;
         }
-        let position = self.complete_block(cursor, held.through, false);
+        let position = self.complete_block(cursor, kept.through, false);
         if position.is_some() || is_evicted {
             // The position is sent first. Then the stream may be lagging.
-            cursor.ensure_parts().held = Some(HeldSnapshots { is_completion_queued: true, ..held });
+            cursor.ensure_parts().kept = Some(KeptSnapshots { is_completion_queued: true, ..kept });
         } else {
             self.end_state(cursor);
         }
         position
     }
 
-    /// Begins the next phase of the state. Its snapshots are held.
-    fn change_phase(&mut self, cursor: &mut Cursor, held: HeldSnapshots) {
+    /// Begins the next phase of the state. Its snapshots are kept.
+    fn change_phase(&mut self, cursor: &mut Cursor, kept: KeptSnapshots) {
         let parts = cursor.ensure_parts();
         for part in parts.list.iter_mut().filter(|part| part.extent.state_through.is_some()) {
-            let since = held.since.unwrap_or(0);
-            part.extend_state(held.through);
-            (part.extent.after, part.extent.state_since) = (since, since.max(held.began));
+            let since = kept.since.unwrap_or(0);
+            part.extend_state(kept.through);
+            (part.extent.after, part.extent.state_since) = (since, since.max(kept.began));
         }
-        parts.reported_through = parts.reported_through.min(1) * held.through;
-        let before = parts.held.replace(held);
+        parts.reported_through = parts.reported_through.min(1) * kept.through;
+        let before = parts.kept.replace(kept);
         // The stream has the state as of the snapshot after this one.
         self.release_snapshots(
-            before.and_then(|before| Some(HeldSnapshots { through: before.since?, since: None, end: None, ..before })),
+            before.and_then(|before| Some(KeptSnapshots { through: before.since?, since: None, end: None, ..before })),
         );
     }
 
@@ -144,8 +144,8 @@ impl Hub {
         for Part { extent, .. } in &mut parts.list {
             (extent.state_through, extent.state_since) = (None, 0);
         }
-        let held = parts.held.take();
-        self.release_snapshots(held);
+        let kept = parts.kept.take();
+        self.release_snapshots(kept);
         self.advance(cursor, seq);
     }
 
@@ -155,9 +155,9 @@ impl Hub {
         let of_state = cursor.state_topics(&[]);
         let whole = Part::new(cursor.topics.to_vec().into(), seq);
         let parts = cursor.parts.take().map_or_else(Parts::default, |parts| *parts);
-        self.release_snapshots(parts.held);
-        let held = self.hold_first_snapshot(0);
-        let mut list = vec![Part::of_state(of_state.clone().into(), held.through)];
+        self.release_snapshots(parts.kept);
+        let kept = self.keep_first_snapshot(0);
+        let mut list = vec![Part::of_state(of_state.clone().into(), kept.through)];
         let (before, state_topics) = (if parts.is_uniform() { vec![whole] } else { parts.list }, parts.state_topics);
         for Part { topics, extent } in before {
             let others =
@@ -169,7 +169,7 @@ impl Hub {
                 list.push(part);
             }
         }
-        cursor.parts = Some(Box::new(Parts { list, held: Some(held), state_topics, ..Parts::default() }));
+        cursor.parts = Some(Box::new(Parts { list, kept: Some(kept), state_topics, ..Parts::default() }));
         cursor.is_compacted = false;
     }
 }
@@ -182,7 +182,7 @@ impl Logs {
     }
 }
 
-impl HeldSnapshots {
+impl KeptSnapshots {
     /// Returns true if a phase that begins at a sequence number is shorter than the one before, as far as there was one.
     fn is_next_shorter(&self, last_seq: u64) -> bool {
         self.since.map_or(true, |since| 4 * (last_seq - self.through) <= 3 * (self.through - since))
@@ -198,7 +198,7 @@ const KEPT_TIMES: u64 = 4;
 #[derive(Debug, Default)]
 pub(in crate::hub) struct StateSnapshots {
     /// The sequence numbers as of which streams are sent the state.
-    pub(in crate::hub) held: Snapshots,
+    pub(in crate::hub) kept: Snapshots,
     /// The channels whose logs keep something for these.
     channels: BTreeSet<usize>,
     /// Its bytes.
@@ -213,30 +213,30 @@ fn most_bytes(log_bytes: u64) -> u64 {
 }
 
 impl StateSnapshots {
-    /// Holds the snapshot of a stream that has the state as of an earlier number, and returns it. If much is kept for others
+    /// Keeps the snapshot of a stream that has the state as of an earlier number, and returns it. If much is kept for others
     /// already, the stream shares the newest of theirs.
-    pub(super) fn hold_after(&mut self, after: u64, last_seq: u64, log_bytes: u64) -> u64 {
+    pub(super) fn keep_after(&mut self, after: u64, last_seq: u64, log_bytes: u64) -> u64 {
         let is_much = self.bytes > most_bytes(log_bytes) / 2;
-        let newest = self.held.newest().filter(|newest| is_much && *newest > after);
+        let newest = self.kept.newest().filter(|newest| is_much && *newest > after);
         let snapshot = newest.unwrap_or(last_seq);
-        self.held.hold(snapshot);
+        self.kept.keep(snapshot);
         snapshot
     }
 
     /// Holds a snapshot.
-    pub(in crate::hub) fn hold(&mut self, snapshot: u64) {
-        self.held.hold(snapshot);
+    pub(in crate::hub) fn keep(&mut self, snapshot: u64) {
+        self.kept.keep(snapshot);
     }
 
-    /// Releases what a stream has held. Returns true if much of what the logs keep may be superfluous now.
-    pub(super) fn release(&mut self, held: &HeldSnapshots) -> bool {
-        held.snapshots().for_each(|snapshot| self.held.release(snapshot));
-        self.held.is_empty() || self.bytes > 2 * self.cleaned_bytes + LEAST_KEPT
+    /// Releases what a stream has kept. Returns true if much of what the logs keep may be superfluous now.
+    pub(super) fn release(&mut self, kept: &KeptSnapshots) -> bool {
+        kept.snapshots().for_each(|snapshot| self.kept.release(snapshot));
+        self.kept.is_empty() || self.bytes > 2 * self.cleaned_bytes + LEAST_KEPT
     }
 
     /// Returns true if all snapshots of a stream are there.
-    pub(in crate::hub) fn has_all(&self, held: &HeldSnapshots) -> bool {
-        held.snapshots().all(|snapshot| self.held.contains(snapshot))
+    pub(in crate::hub) fn has_all(&self, kept: &KeptSnapshots) -> bool {
+        kept.snapshots().all(|snapshot| self.kept.contains(snapshot))
     }
 
     /// Records how many bytes a log keeps for snapshots.

@@ -78,9 +78,8 @@ impl StateSizes {
         let before = of_channel.and_then(|channel| channel.sizes.get(key).copied());
         let after = Some(counted(size));
         let sum = of_channel.map(|channel| channel.sum).unwrap_or_default();
-        let sums = (sum.with(before, after), self.sum.with(before, after));
         if after > before {
-            retention.check_state(channel, sums)
+            retention.check_state(channel, sum.with(before, after), self.sum.with(before, after))
         } else {
             Ok(())
         }
@@ -92,7 +91,8 @@ impl StateSizes {
         &mut self,
         channel: &[u8],
         key: &[u8],
-        (retain, event_len): (Retain, usize),
+        retain: Retain,
+        event_len: usize,
         retention: &Retention,
     ) -> Result<(), Full> {
         if !retain.changes_state() {
@@ -101,7 +101,7 @@ impl StateSizes {
         let size = retain.size(key, event_len).map(counted);
         let (before, of_channel) = self.replace(channel, key, size);
         // What is replaced by something smaller is not refused, whatever the bounds are now.
-        let checked = if size > before { retention.check_state(channel, (of_channel, self.sum)) } else { Ok(()) };
+        let checked = if size > before { retention.check_state(channel, of_channel, self.sum) } else { Ok(()) };
         if checked.is_err() {
             self.replace(channel, key, before);
         }
@@ -141,7 +141,7 @@ impl StateSizes {
 
 impl Retention {
     /// Checks the sums of a channel and of the hub.
-    fn check_state(&self, channel: &[u8], (of_channel, all): (Sum, Sum)) -> Result<(), Full> {
+    fn check_state(&self, channel: &[u8], of_channel: Sum, all: Sum) -> Result<(), Full> {
         let (state, other) = self.state_of(channel);
         if of_channel.exceeds(state) {
             let of = |other: &ChannelSettings| {
@@ -176,7 +176,7 @@ mod tests {
         let retain = |sizes: &mut StateSizes, channel: &str, key: &str, size| {
             let (channel, key) = (channel.as_bytes(), key.as_bytes());
             let checked = sizes.check(channel, key, size, &retention);
-            assert_eq!(sizes.change(channel, key, (Retain::Newest, size - key.len()), &retention), checked);
+            assert_eq!(sizes.change(channel, key, Retain::Newest, size - key.len(), &retention), checked);
             checked.map_err(|full| full.setting.into_string())
         };
         for (channel, key, size, outcome) in [

@@ -24,7 +24,7 @@ impl Hub {
     fn check_counts(&self) {
         let channels = || self.logs.channels.iter().map(|(_, channel)| channel);
         let held =
-            channels().map(|channel| channel.log.held()).fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
+            channels().map(|channel| channel.log.size()).fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
         let is_held = |channel: &&Channel| channel.log.first().is_some();
         let names: usize = channels().filter(is_held).map(|channel| channel.name.len()).sum();
         assert_eq!((self.counts.events, self.counts.bytes), (held.0 as u64, (held.1 + names) as u64));

@@ -96,7 +96,7 @@ impl Io for Sockets {
 enum Slot {
     Free,
     /// The state, with the serial number of its stream.
-    Held(u32, Arc<StreamState>),
+    Used(u32, Arc<StreamState>),
     /// The serial number of a stream that no handle holds, and the interpreter that its end is reported to.
     Reported(u32, u32),
 }
@@ -120,7 +120,7 @@ impl StreamTable {
     }
 
     pub(crate) fn insert(&mut self, stream: StreamId, state: Arc<StreamState>) {
-        self.set(stream, Slot::Held(stream.serial, state));
+        self.set(stream, Slot::Used(stream.serial, state));
     }
 
     pub(crate) fn opened(&self, stream: StreamId) -> u32 {
@@ -175,7 +175,7 @@ impl StreamTable {
 
     pub(crate) fn get(&self, stream: StreamId) -> Option<&Arc<StreamState>> {
         match self.slots.get(stream.slot as usize)? {
-            Slot::Held(serial, state) if *serial == stream.serial => Some(state),
+            Slot::Used(serial, state) if *serial == stream.serial => Some(state),
             _ => None,
         }
     }
@@ -185,7 +185,7 @@ impl StreamTable {
     pub(crate) fn streams(&self) -> impl Iterator<Item = (StreamId, Arc<StreamState>)> + '_ {
         (0..).zip(&self.slots).filter_map(|(slot, entry)| match entry {
             Slot::Free => None,
-            Slot::Held(serial, state) => Some((StreamId { slot, serial: *serial }, Arc::clone(state))),
+            Slot::Used(serial, state) => Some((StreamId { slot, serial: *serial }, Arc::clone(state))),
             Slot::Reported(serial, interpreter) => {
                 let stream = StreamId { slot, serial: *serial };
                 let state = StreamState::new(stream, 0, *interpreter);

@@ -115,14 +115,14 @@ impl StreamHandle {
 
     /// Makes a fork wait until the events of the running handler are sent.
     fn begin_handler(&self, limit: Option<Duration>) {
-        if self.handler.holds_worker {
+        if self.handler.occupies_worker {
             self.stream.reactor.running_handler.begin(Arc::clone(&self.stream.state), limit);
         }
     }
 
     /// Sets the line that the reactor writes to a descriptor once, when the running handler has reached its limit.
     pub fn report_handler(&self, line: &str, log: i32) {
-        if self.handler.holds_worker && self.stream.is_here() {
+        if self.handler.occupies_worker && self.stream.is_here() {
             self.stream.reactor.running_handler.report_later(&self.stream.state, line, log);
         }
     }

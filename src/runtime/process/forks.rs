@@ -22,9 +22,9 @@ use std::time::Duration;
 const FLUSH_BEFORE_FORK: Duration = Duration::from_secs(2);
 
 thread_local! {
-    /// The function that holds the locks and is called in the child: in the thread that forks, from before the fork until
+    /// The function that keeps the locks and is called in the child: in the thread that forks, from before the fork until
     /// after it.
-    static HELD: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+    static LOCKED: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
 /// Takes all locks, in their order, with the reason for each. The function that it returns holds them.
@@ -62,12 +62,12 @@ fn lock_all() -> Box<dyn FnOnce()> {
 
 extern "C" fn before_fork() {
     // Fails only while the thread ends, which does not fork.
-    let _ = HELD.try_with(|held| *held.borrow_mut() = Some(lock_all()));
+    let _ = LOCKED.try_with(|locked| *locked.borrow_mut() = Some(lock_all()));
 }
 
 fn end_fork(is_child: bool) -> Option<Box<dyn FnOnce()>> {
     count_fork(is_child);
-    HELD.try_with(|held| held.borrow_mut().take()).ok().flatten()
+    LOCKED.try_with(|locked| locked.borrow_mut().take()).ok().flatten()
 }
 
 extern "C" fn after_fork() {

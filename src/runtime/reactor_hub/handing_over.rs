@@ -53,7 +53,7 @@ impl OwnHub {
                         retain,
                         id,
                     };
-                    let _ = state.change(channel, key, (retain, event.event.len()), retention); // it was there before
+                    let _ = state.change(channel, key, retain, event.event.len(), retention); // it was there before
                     hub.append(event, now.checked_sub(age).unwrap_or(now));
                 }
                 Handover::Once { key, id, age } => once.insert(key, id, now.checked_sub(age).unwrap_or(now)),

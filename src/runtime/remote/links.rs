@@ -69,7 +69,9 @@ impl Links {
                 Some(linked) => {
                     let bytes = frame.len();
                     linked.queue(request, frame, None);
-                    connection.subtract_coming(bytes, linked.queued_bytes());
+                    let (queued, waiting) = linked.queued_bytes();
+                    connection.set_queued(queued, waiting);
+                    connection.subtract_coming(bytes);
                 }
                 None if request == UNAWAITED => lose_events(1, context),
                 None => {
@@ -328,7 +330,7 @@ impl Links {
 
     /// Carries out a command of a thread, perhaps later.
     pub(crate) fn apply(&mut self, command: LinkCommand, context: &mut Context<'_>) {
-        if let Some(command) = self.waiting.hold(command, |stream| self.remotes.contains_key(&stream)) {
+        if let Some(command) = self.waiting.keep(command, |stream| self.remotes.contains_key(&stream)) {
             self.carry_out(command, context);
         }
     }

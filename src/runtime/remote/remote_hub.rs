@@ -185,7 +185,7 @@ impl RemoteHub {
             let RemoteRegistration { reactor, connection, .. } = connected?;
             let mark = mark(&reactor, &connection, if is_soon { Instant::now() } else { deadline })?;
             let worker = connection.worker().ok_or_else(|| self.lost())?;
-            let asked = connection.calls.call((&self.address, worker), mark, deadline, &request);
+            let asked = connection.calls.call(&self.address, worker, mark, deadline, &request);
             let left = deadline.saturating_duration_since(Instant::now());
             match asked {
                 Err(Unanswered::Unsent(_) | Unanswered::Late(_)) if is_soon && left.is_zero() => {

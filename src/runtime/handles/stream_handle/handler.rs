@@ -19,15 +19,15 @@ pub(super) struct Handler {
     /// True if a push may wait: the handler keeps nothing up but its own process.
     pub(super) may_wait: bool,
     /// True if the handler runs on a server where one handler runs at a time.
-    pub(super) holds_worker: bool,
+    pub(super) occupies_worker: bool,
     pub(super) opening: Opening,
 }
 
 impl Handler {
     /// The first handler of a new stream.
-    pub(super) fn new(blocks: bool, holds_worker: bool, head_waits: bool) -> Self {
+    pub(super) fn new(blocks: bool, occupies_worker: bool, head_waits: bool) -> Self {
         let opening = if head_waits { Opening::HeadWaits } else { Opening::Begun };
-        Self { blocks, may_wait: holds_worker, holds_worker, opening }
+        Self { blocks, may_wait: occupies_worker, occupies_worker, opening }
     }
 
     /// Returns true if a push to a full buffer waits for room.
@@ -53,7 +53,7 @@ impl Handler {
     pub(super) fn leave(&mut self) -> bool {
         self.may_wait = false;
         self.opening = Opening::Over;
-        std::mem::take(&mut self.holds_worker)
+        std::mem::take(&mut self.occupies_worker)
     }
 }
 
@@ -74,11 +74,11 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_that_has_returned_holds_no_worker_and_its_pushes_do_not_wait() {
+    fn a_handler_that_has_returned_occupies_no_worker_and_its_pushes_do_not_wait() {
         let mut handler = Handler::new(true, true, false);
-        assert_eq!((handler.waits(), handler.holds_worker), (true, true));
+        assert_eq!((handler.waits(), handler.occupies_worker), (true, true));
         assert_eq!((handler.leave(), handler.leave()), (true, false));
-        assert_eq!((handler.waits(), handler.holds_worker), (false, false));
+        assert_eq!((handler.waits(), handler.occupies_worker), (false, false));
     }
 
     #[test]

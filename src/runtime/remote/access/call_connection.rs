@@ -388,7 +388,8 @@ impl Calls {
     /// `Unavailable` if it was not carried out, `Unknown` if that is not known, `Full` if other threads use all connections.
     pub(crate) fn call<'a>(
         &self,
-        (address, worker): (&Address, WorkerId),
+        address: &Address,
+        worker: WorkerId,
         mark: u64,
         deadline: Instant,
         request: impl FnOnce(u64) -> Request<'a>,

@@ -16,8 +16,8 @@ type Sockets = Vec<(RawFd, u64)>;
 static SOCKETS: Mutex<Sockets> = Mutex::new(Vec::new());
 
 thread_local! {
-    /// True if this thread holds the lock. The standard library may start a program by a fork.
-    static HOLDS: Cell<bool> = const { Cell::new(false) };
+    /// True if this thread has the lock. The standard library may start a program by a fork.
+    static IS_LOCKED: Cell<bool> = const { Cell::new(false) };
 }
 
 fn lock() -> MutexGuard<'static, Sockets> {
@@ -30,7 +30,7 @@ pub(crate) struct NoFork(MutexGuard<'static, Sockets>);
 impl NoFork {
     pub(super) fn new() -> Self {
         let guard = lock();
-        HOLDS.with(|holds| holds.set(true));
+        IS_LOCKED.with(|is_locked| is_locked.set(true));
         Self(guard)
     }
 
@@ -46,14 +46,14 @@ impl NoFork {
 
 impl Drop for NoFork {
     fn drop(&mut self) {
-        HOLDS.with(|holds| holds.set(false));
+        IS_LOCKED.with(|is_locked| is_locked.set(false));
     }
 }
 
 /// Waits until no other thread has a descriptor that a forked child must not inherit unseen. Called before a fork; the guard is
 /// dropped after it, in both processes.
 pub(crate) fn before_fork() -> Option<MutexGuard<'static, Sockets>> {
-    let is_own = HOLDS.try_with(Cell::get).unwrap_or(false);
+    let is_own = IS_LOCKED.try_with(Cell::get).unwrap_or(false);
     (!is_own).then(lock)
 }
 

@@ -75,7 +75,8 @@ impl Connected {
         while self.unsent.front().map_or(false, |(_, end)| *end <= sent) {
             self.unsent.pop_front();
         }
-        self.connection.set_queued(self.queued_bytes())
+        let (queued, waiting) = self.queued_bytes();
+        self.connection.set_queued(queued, waiting)
     }
 
     /// Reads once, and completes the requests that are answered: the threads that wait for them may ask again at once. Adds

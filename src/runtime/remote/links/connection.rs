@@ -57,7 +57,7 @@ pub(crate) struct Connection {
     /// The bytes of requests that the event loop has and the kernel has not.
     queued_bytes: AtomicUsize,
     /// The publishes among them that wait for credits, and that other requests overtake.
-    held_bytes: AtomicUsize,
+    waiting_bytes: AtomicUsize,
     /// The requests with the number [`UNAWAITED`] that were not answered. The event loop writes it, and at the end of the
     /// process the thread that ends.
     unanswered: AtomicU64,
@@ -84,7 +84,7 @@ impl Connection {
             is_lost: AtomicBool::new(false),
             coming_bytes: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
-            held_bytes: AtomicUsize::new(0),
+            waiting_bytes: AtomicUsize::new(0),
             unanswered: AtomicU64::new(0),
             last_request: AtomicU64::new(0),
             outcomes: Mutex::default(),
@@ -199,8 +199,8 @@ impl Connection {
 
     /// Returns true if the queue of requests has room for one more, or for one more publish.
     pub(crate) fn has_room(&self, is_publish: bool) -> bool {
-        let held = if is_publish { 0 } else { self.held_bytes.load(Ordering::Acquire) };
-        let queued = self.queued_bytes.load(Ordering::Acquire).saturating_sub(held);
+        let waiting = if is_publish { 0 } else { self.waiting_bytes.load(Ordering::Acquire) };
+        let queued = self.queued_bytes.load(Ordering::Acquire).saturating_sub(waiting);
         queued.saturating_add(self.coming_bytes.load(Ordering::Acquire)) < MAX_QUEUED_BYTES
     }
 
@@ -209,15 +209,14 @@ impl Connection {
         self.coming_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// Called by the event loop when it has taken a request, with the length of its queue then.
-    pub(crate) fn subtract_coming(&self, bytes: usize, (queued_bytes, held_bytes): (usize, usize)) {
-        self.set_queued((queued_bytes, held_bytes));
+    /// Called by the event loop when it has queued a request.
+    pub(crate) fn subtract_coming(&self, bytes: usize) {
         self.coming_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    /// Sets how many bytes the event loop has queued, and how many of them it holds. Returns true if the queue has room again.
-    pub(crate) fn set_queued(&self, (bytes, held_bytes): (usize, usize)) -> bool {
-        self.held_bytes.store(held_bytes, Ordering::Release);
+    /// Sets how many bytes the event loop has queued, and how many of them wait for credits. Returns true if the queue has room again.
+    pub(crate) fn set_queued(&self, bytes: usize, waiting_bytes: usize) -> bool {
+        self.waiting_bytes.store(waiting_bytes, Ordering::Release);
         let before = self.queued_bytes.swap(bytes, Ordering::AcqRel);
         before >= MAX_QUEUED_BYTES && bytes < MAX_QUEUED_BYTES
     }

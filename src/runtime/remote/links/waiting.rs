@@ -30,7 +30,7 @@ pub(super) struct Waiting {
     /// By the numbers of the connections.
     requests: HashMap<u32, WaitingRequests>,
     /// The streams, and when their clients are sent a reconnection time.
-    held: HashMap<u64, WaitingStream>,
+    streams: HashMap<u64, WaitingStream>,
     due: BTreeSet<(Instant, u64)>,
     last_place: u64,
 }
@@ -48,8 +48,8 @@ impl Waiting {
     }
 
     /// Holds a command back if its hub process does not answer. Returns it otherwise.
-    pub(super) fn hold(&mut self, command: LinkCommand, is_handed_over: impl Fn(u64) -> bool) -> Option<LinkCommand> {
-        let (connection, held) = match &command {
+    pub(super) fn keep(&mut self, command: LinkCommand, is_handed_over: impl Fn(u64) -> bool) -> Option<LinkCommand> {
+        let (connection, waits) = match &command {
             LinkCommand::Send { connection, .. } | LinkCommand::Mark { connection, .. } => (connection, None),
             LinkCommand::Subscribe { connection, stream, until, .. } => {
                 (connection, Some((u64::from(*stream), *until)))
@@ -58,14 +58,14 @@ impl Waiting {
             _ => return Some(command),
         };
         let link = connection.number;
-        let must_wait = !held.map_or(false, |(stream, _)| is_handed_over(stream));
+        let must_wait = !waits.map_or(false, |(stream, _)| is_handed_over(stream));
         let requests = some_or!(self.requests.get_mut(&link).filter(|_| must_wait), return Some(command));
         self.last_place += 1;
         requests.commands.insert(self.last_place, command);
-        if let Some((stream, until)) = held {
-            let held = self.held.entry(stream).or_insert(WaitingStream { link, places: Vec::new(), until });
-            held.places.push(self.last_place);
-            self.due.insert((held.until, stream));
+        if let Some((stream, until)) = waits {
+            let waiting = self.streams.entry(stream).or_insert(WaitingStream { link, places: Vec::new(), until });
+            waiting.places.push(self.last_place);
+            self.due.insert((waiting.until, stream));
         }
         None
     }
@@ -97,8 +97,8 @@ impl Waiting {
 
     /// Changes what waits for a stream as a command for the stream says. Returns true if the command is not for the reactor.
     pub(super) fn change(&mut self, stream: u64, command: &Command) -> bool {
-        let Self { requests, held, last_place, .. } = self;
-        let WaitingStream { places, link, .. } = some_or!(held.get(&stream), return false);
+        let Self { requests, streams, last_place, .. } = self;
+        let WaitingStream { places, link, .. } = some_or!(streams.get(&stream), return false);
         let commands = &mut some_or!(requests.get_mut(link), return false).commands;
         if let Command::BeginSubscription { stream } = command {
             *last_place += 1;
@@ -116,9 +116,9 @@ impl Waiting {
     }
 
     fn forget(&mut self, stream: u64) -> Option<WaitingStream> {
-        let held = self.held.remove(&stream)?;
-        self.due.remove(&(held.until, stream));
-        Some(held)
+        let waiting = self.streams.remove(&stream)?;
+        self.due.remove(&(waiting.until, stream));
+        Some(waiting)
     }
 
     fn drop_subscription(&mut self, link: u32, place: u64) {
