@@ -30,7 +30,7 @@ named! {
     }
 }
 
-/// Why a call was refused, or cannot have its result, as EventSource::Error says it.
+/// The reason for which a call was refused, or cannot have its result, as EventSource::Error says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The kind of error.

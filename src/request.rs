@@ -129,12 +129,12 @@ const MAX_PREFER_BYTES: usize = 32_000;
 /// In lower case.
 pub const ONLY_OF_STREAMS: &str = "incremental";
 
-/// What a client prefers, of what is known here: at least one of these.
+/// The preferences of a client, of those that are known here: at least one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preference {
     /// The number of seconds that a poll waits for something new; none for a stream.
     pub wait: Option<u64>,
-    /// Why the client polls; none for a stream.
+    /// The reason for which the client polls; none for a stream.
     pub reason: Option<PollReason>,
     /// The token of the request.
     pub request: Option<Box<str>>,

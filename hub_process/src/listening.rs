@@ -91,7 +91,7 @@ impl Sockets {
 /// The sockets, while connections are accepted.
 #[derive(Debug)]
 pub struct Listening {
-    streams: Option<Acceptor>,
+    pub streams: Option<Acceptor>,
     metrics: Option<Acceptor>,
     is_own: bool,
     /// True if the file could not be made again.
@@ -124,11 +124,6 @@ impl Listening {
 
     fn all(&mut self) -> impl Iterator<Item = &mut Acceptor> {
         self.streams.iter_mut().chain(&mut self.metrics)
-    }
-
-    /// Returns true if streams are served here.
-    pub fn has_streams(&self) -> bool {
-        self.streams.is_some()
     }
 
     /// Returns when [`run_timers`](Self::run_timers) has something to do.

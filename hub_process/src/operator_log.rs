@@ -5,7 +5,7 @@ use crate::log_pauses::Watch;
 use crate::peers::{End, Peer};
 use crate::process_log::{self, log_event, log_message};
 use crate::read_channels::ReadChannels;
-use eventsource_xs::histogram::{Histogram, Scale, Times};
+use eventsource_xs::histogram::{Histogram, Times};
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Failure, Response, StoreSettings, StoreStatus};
 use std::time::{Duration, Instant};
@@ -19,12 +19,12 @@ pub struct Operator {
     /// The number of workers that were cut off.
     pub cut_off: u64,
     /// The times for which publishes have waited for the store.
-    store_wait: Histogram,
+    pub store_wait: Histogram,
     /// The lines that are logged again after a pause.
     pub watch: Watch,
     /// True if it was logged that streams have no member.
     has_logged_members: bool,
-    /// Why the store has not begun, as it was logged last.
+    /// The reason for which the store has not begun, as it was logged last.
     store_failure: String,
     /// The channels that were read, so that a publish without a reader is logged.
     pub read: ReadChannels,
@@ -47,11 +47,6 @@ impl Operator {
 
     pub fn times(&self) -> Times {
         Times { store_wait: self.store_wait, ..runtime::times() }
-    }
-
-    /// Counts a publish that has waited for the store.
-    pub fn count_store_wait(&mut self, waited: Duration) {
-        self.store_wait.record(&Scale::DELAYS, waited);
     }
 
     /// Logs and counts a peer that has broken the rules.

@@ -1,4 +1,4 @@
-//! Who is connected: workers, their connections for calls, and commands; what these keep alive, and who is sent responses.
+//! The peers: workers, their connections for calls, and commands; what these keep alive, and who is sent responses.
 //!
 //! A peer stays in its place while it is served, so everybody sees it: whoever counts, describes or answers peers. What ends
 //! with a peer (its streams, its leases) is with the caller of [`remove`](Peers::remove).

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 pub struct CurrentHub {
     pub precedence: Precedence,
     pub hub: Option<ServedHub>,
-    /// Why the store has not begun. While there is a hub it tries again; otherwise the next peer begins one.
+    /// The reason for which the store has not begun. While there is a hub it tries again; otherwise the next peer begins one.
     pub cannot_begin: Option<Failure>,
 }
 

@@ -51,7 +51,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wills::Wills;
 
-/// Why a will is lost that cannot be kept.
+/// The reason for which a will is lost that cannot be kept.
 const TOO_MANY: &str = "too many wait already";
 
 /// The answer to a request.

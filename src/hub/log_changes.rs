@@ -107,7 +107,7 @@ impl Hub {
     }
 }
 
-/// What a hub stores of a log beside it.
+/// The figures that a hub stores of a log beside it.
 struct LogFigures {
     first: Option<u64>,
     history_len: usize,
@@ -170,7 +170,7 @@ impl Hub {
         while let Some((first, at)) = self.logs.first().filter(|_| self.counts.is_over(&total_history)) {
             self.discard(first, at, held)?;
         }
-        self.logs.record_offered();
+        self.logs.offered_through = self.logs.last_seq;
         for number in 0..self.logs.policies.len() {
             while let Some((first, at)) =
                 self.logs.first_of_policy(number).filter(|of| self.logs.is_first_expired(of.1, now))

@@ -36,7 +36,7 @@ pub(super) struct Logs {
     custom_ids: CustomIds,
     /// The channels of the last publications.
     recent: RecentChannels,
-    clock: EvictionClock,
+    pub(super) clock: EvictionClock,
     firsts: FirstEntries,
 }
 
@@ -74,11 +74,6 @@ impl Logs {
     /// Returns the sequence number through which any log has evicted anything.
     pub(super) fn evicted_through(&self) -> u64 {
         self.clock.through
-    }
-
-    /// Returns the time on the eviction clock.
-    pub(super) fn eviction_time(&self) -> u64 {
-        self.clock.time
     }
 
     /// Returns true if a stream may be sent only the newest entry of each key, of compacted logs. One that follows the state is
@@ -129,11 +124,6 @@ impl Logs {
     /// Passes over a sequence number, which no event of a channel has.
     pub(super) fn pass(&mut self, seq: u64) {
         self.last_seq = self.last_seq.max(seq);
-    }
-
-    /// Records that all events were offered to the streams that keep up.
-    pub(super) fn record_offered(&mut self) {
-        self.offered_through = self.last_seq;
     }
 
     /// Begins to evict entries of a channel that has grown. Returns the bounds of its log if the channel exists.

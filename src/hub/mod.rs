@@ -199,7 +199,7 @@ pub struct Hub {
     counts: Counts,
     /// The memory for a store, if the hub has one.
     stored: Option<Box<StoreMemory>>,
-    /// Who reads.
+    /// The readers.
     pub readers: Readers,
     encoding: SharedEncoding,
     snapshots: StateSnapshots,

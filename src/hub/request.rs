@@ -18,7 +18,7 @@ pub struct SubscribeRequest {
     pub first_block: FirstBlock,
     /// The reader, as its application knows it.
     pub access: Access,
-    /// Who is behind the stream.
+    /// The member and the will of the stream.
     pub presence: Presence,
 }
 
@@ -59,7 +59,7 @@ pub struct Access {
 pub struct Poll {
     /// The time for which the client waits for something new.
     pub wait: Duration,
-    /// Why it polls.
+    /// The reason for which it polls.
     pub reason: PollReason,
 }
 

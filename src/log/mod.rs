@@ -104,7 +104,7 @@ pub struct Log {
     evicted_through: u64,
     /// The retained entries: the state of the channel.
     state: Option<Box<Newest>>,
-    /// What the state has had, and streams still need.
+    /// The entries that the state has had, and streams still need.
     versions: Option<Box<Versions>>,
     compacted: Option<Box<Compacted>>,
 }

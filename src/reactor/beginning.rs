@@ -147,7 +147,7 @@ impl<I: Io> Reactor<I> {
         if !self.hubs.is_open(hub) {
             return self.end_with_retry(id, Reason::Server);
         }
-        if self.record(id).map_or(true, |record| record.stream.ending().is_some()) {
+        if self.record(id).map_or(true, |record| record.stream.ending.is_some()) {
             return;
         }
         if let Some(finishes) = self.hubs.get(hub).and_then(|hub| hub.readers.requests.overtaking(request)) {
@@ -163,7 +163,7 @@ impl<I: Io> Reactor<I> {
         let is_own = subscription.hub == hub; // otherwise the stream is subscribed to another hub
         let hub = some_or!(hubs.get_mut(hub).filter(|_| is_own), return);
         if request.access.poll.is_none() && subscription.cursor.topics() == 0 {
-            record.stream.send_early_keepalive();
+            record.stream.is_early = true;
         }
         let before = subscription.cursor.topics();
         let later = hub.subscribe(id, &mut subscription.cursor, request);
@@ -281,7 +281,7 @@ impl<I: Io> Reactor<I> {
                         }
                         Err(_) if is_completion_queued => {
                             hub.remove_stream(std::mem::take(cursor)); // it is sent that, and no more
-                            record.stream.change_ending(Reason::Slow);
+                            record.stream.ending = Some(Reason::Slow);
                             record.owes_end = false;
                         }
                         Err(_) => return self.end_at_once(id, Reason::Slow),

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub struct StreamInit {
     /// The stream's settings.
     pub settings: Settings,
-    /// What is sent first, as it is: the head of the response, framed, and what of its content is encoded.
+    /// The bytes that are sent first, as they are: the head of the response, framed, and what of its content is encoded.
     pub head: Bytes,
     /// The content that is sent after it, framed.
     pub content: Bytes,
@@ -62,7 +62,7 @@ pub enum Command {
     End {
         /// The stream.
         stream: StreamId,
-        /// Why the stream ends.
+        /// The reason for which the stream ends.
         reason: Reason,
         /// The treatment of the buffer and the connection.
         ending: Ending,
@@ -246,14 +246,14 @@ pub enum Answer {
         stream: StreamId,
         /// The events and bytes that were lost.
         lost: Discarded,
-        /// Why their stream ends; nothing if they were dropped for newer ones.
+        /// The reason for which their stream ends; nothing if they were dropped for newer ones.
         reason: Option<Reason>,
     },
     /// A stream has ended.
     Ended {
         /// The stream.
         stream: StreamId,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
     /// A stream has a member from here on: its subscription has taken effect.

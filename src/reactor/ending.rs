@@ -48,7 +48,7 @@ impl<I: Io> Reactor<I> {
         if ending == Ending::Discard {
             return self.end_at_once(id, reason);
         }
-        if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
+        if let Some(record) = self.record(id).filter(|record| record.stream.ending.is_none()) {
             record.is_transferred = ending == Ending::Transfer;
             record.owes_end = is_whole;
             record.stream.end(reason);
@@ -90,7 +90,7 @@ impl<I: Io> Reactor<I> {
     /// are free, the input that has arrived is read, and the socket is closed at once.
     pub(super) fn complete(&mut self, id: StreamId, now: Instant) {
         if let Some((record, io)) = self.record_and_io(id) {
-            let reason = record.stream.ending().unwrap_or(Reason::Application);
+            let reason = record.stream.ending.unwrap_or(Reason::Application);
             record.has_ended = true;
             record.deadline = Some(Box::new((now + Self::LINGER, Deadline::Linger)));
             let closes_at_once = record.is_transferred || !io.may_linger();
@@ -112,7 +112,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn end_at_once(&mut self, id: StreamId, reason: Reason) {
         if let Some(record) = self.record(id) {
             let has_ended = record.has_ended;
-            let ending = record.stream.ending();
+            let ending = record.stream.ending;
             let has_subscription = record.subscription.is_some();
             let lost = record.stream.discard();
             if lost != Discarded::default() {
@@ -223,7 +223,7 @@ impl<I: Io> Reactor<I> {
     /// the stream is ending already: then it is sent nothing more of the logs.
     pub(super) fn withdraw(&mut self, id: StreamId, finishes: bool) -> bool {
         let record = some_or!(self.record(id).filter(|record| !record.has_ended), return false);
-        let (is_ending, is_transferred) = (record.stream.ending().is_some(), record.is_transferred);
+        let (is_ending, is_transferred) = (record.stream.ending.is_some(), record.is_transferred);
         if !is_ending && !is_transferred {
             if finishes {
                 self.begin(id); // the first block of a stream comes first
@@ -242,7 +242,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn end_without_logs(&mut self, id: StreamId) {
         self.drop_subscription(id);
         let record = some_or!(self.record(id), return);
-        let (is_ending, is_transferred) = (record.stream.ending().is_some(), record.is_transferred);
+        let (is_ending, is_transferred) = (record.stream.ending.is_some(), record.is_transferred);
         match (is_ending, is_transferred) {
             (true, _) => self.queue(id.slot),
             (false, true) => self.end(id, Reason::Application, Ending::Transfer),
@@ -351,7 +351,7 @@ impl<I: Io> Reactor<I> {
     /// Returns the streams that are not ending yet.
     fn streams_to_end(&self) -> Vec<StreamId> {
         let open = self.records.iter().enumerate().filter_map(|(slot, record)| {
-            let record = record.as_ref().filter(|record| !record.has_ended && record.stream.ending().is_none())?;
+            let record = record.as_ref().filter(|record| !record.has_ended && record.stream.ending.is_none())?;
             Some(StreamId { slot: slot as u32, serial: record.serial })
         });
         open.collect()

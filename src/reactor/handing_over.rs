@@ -31,7 +31,7 @@ pub struct Handed<S> {
 /// A stream that the reactor holds no longer.
 #[derive(Debug)]
 pub struct Detached<S> {
-    /// How it continues. Its socket is perhaps still to come.
+    /// The way in which it continues. Its socket is perhaps still to come.
     pub handed: Handed<Option<S>>,
     /// The number of bytes that were in its buffer before they were encoded: as many as were counted.
     pub buffered_bytes: usize,
@@ -44,7 +44,7 @@ impl<I: Io> Reactor<I> {
     /// follows: the caller reports the end. A socket that comes later is the caller's, too.
     pub fn detach(&mut self, id: StreamId) -> Option<Detached<I::Socket>> {
         let record = self.record(id)?;
-        let is_ending = record.has_ended || record.stream.ending().is_some();
+        let is_ending = record.has_ended || record.stream.ending.is_some();
         if is_ending || record.subscription.is_some() {
             return None;
         }
@@ -98,7 +98,7 @@ impl<I: Io> Reactor<I> {
 
     /// Returns how a stream at rest continues, and buffers the position that it would be sent when it is quiet.
     fn handed_subscription(&mut self, id: StreamId, now: Instant) -> Option<SubscribeRequest> {
-        let record = self.record(id).filter(|record| record.stream.ending().is_none())?;
+        let record = self.record(id).filter(|record| record.stream.ending.is_none())?;
         let (hub, settings) = (record.subscription.as_ref()?.hub, *record.stream.settings());
         if !self.hubs.is_open(hub) {
             return None;

@@ -117,7 +117,7 @@ impl<I: Io> Reactor<I> {
     fn send_keepalive_if_due(&mut self, id: StreamId, now: Instant) {
         let settings = match self.record(id) {
             Some(record) if record.socket.is_some() && !record.has_ended && record.stream.is_keepalive_due(now) => {
-                record.stream.set_kept_alive();
+                record.stream.is_early = false;
                 *record.stream.settings()
             }
             _ => return,

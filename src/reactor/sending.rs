@@ -267,7 +267,7 @@ impl GatheredWrite {
     }
 }
 
-/// Whether a stream may be sent entries of the log.
+/// Says whether a stream may be sent entries of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogState {
     /// The stream may be sent entries.
@@ -342,8 +342,7 @@ impl<'a> LogSource<'a> {
             own_blocks.extend(hub.replay_into_buffer(cursor));
         }
         let is_coded = buffering.stream.settings().coding != ContentCoding::Identity;
-        let is_copied =
-            !is_coded && buffering.stream.settings().line_end == LineEnd::CrLf || cursor.has_channel_names();
+        let is_copied = !is_coded && buffering.stream.settings().line_end == LineEnd::CrLf || cursor.names_channels;
         let copies = is_copied && !cursor.has_replay();
         let most_bytes = Self::MAX_COPIED_BYTES.min(buffering.stream.settings().max_buffered);
         if copies && !has_buffered && own_blocks.is_empty() {

@@ -28,7 +28,7 @@ pub(super) fn first_look(timeout: Duration, now: Instant) -> Instant {
 pub(crate) struct StallWatchdog {
     /// The last look before which the client has, or may have, taken something.
     since: Instant,
-    /// What it has still to take if it has taken nothing since the last look, in bytes.
+    /// The bytes that it has still to take if it has taken nothing since the last look.
     expected: usize,
     /// For how many bytes it had room then. `None` if the kernel counts more than the bytes that the socket has taken: then
     /// what the socket takes tells nothing of what the client has taken, but that it is alive.

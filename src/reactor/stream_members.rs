@@ -15,7 +15,7 @@ pub(super) struct Presences {
     joining: HashMap<u64, Vec<MemberRequest>>,
 }
 
-/// Whether a stream's end is reported to the members of a hub.
+/// Says whether a stream's end is reported to the members of a hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndReport {
     /// It has neither a member nor a will.
@@ -44,7 +44,7 @@ impl<I: Io> Reactor<I> {
     /// Reports that a stream has entered, whose subscription has taken effect.
     pub(super) fn enter(&mut self, id: StreamId, hub: HubId) {
         let joining = some_or!(self.presences.joining.remove(&id.into()), return);
-        if self.record(id).map_or(true, |record| record.has_ended || record.stream.ending().is_some()) {
+        if self.record(id).map_or(true, |record| record.has_ended || record.stream.ending.is_some()) {
             return;
         }
         self.will_report_end(id, hub);
@@ -57,7 +57,7 @@ impl<I: Io> Reactor<I> {
     /// Notes that a stream ends because of its age, unless it is ending already.
     pub(super) fn note_age(&mut self, id: StreamId) {
         if let Some(record) = self.record(id).filter(|record| record.end_report == EndReport::Due) {
-            if record.stream.ending().is_none() {
+            if record.stream.ending.is_none() {
                 record.end_report = EndReport::DueOfAge;
             }
         }
@@ -75,7 +75,7 @@ impl<I: Io> Reactor<I> {
         self.answers.push(Answer::Ended { stream: id, reason });
         self.presences.joining.remove(&id.into());
         let record = some_or!(self.record(id), return);
-        let ending = record.stream.ending().unwrap_or(reason);
+        let ending = record.stream.ending.unwrap_or(reason);
         let (hub, report) = (record.presence_hub, std::mem::replace(&mut record.end_report, EndReport::None));
         if report != EndReport::None {
             let is_by_application = ending == Reason::Application && report != EndReport::DueOfAge;

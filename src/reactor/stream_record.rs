@@ -141,8 +141,8 @@ impl<I: Io> Reactor<I> {
         }
         let mut lost = Discarded { events: 1, bytes: event.len() };
         // A stream that has ended at once was mostly left by its client.
-        let mut reason = Some(self.record(id).and_then(|record| record.stream.ending()).unwrap_or(Reason::Client));
-        if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
+        let mut reason = Some(self.record(id).and_then(|record| record.stream.ending).unwrap_or(Reason::Client));
+        if let Some(record) = self.record(id).filter(|record| record.stream.ending.is_none()) {
             reason = None;
             lost = match &record.socket {
                 Some(_) => record.stream.push(event),
@@ -162,7 +162,7 @@ impl<I: Io> Reactor<I> {
     /// Buffers bytes that are not an event, unless the stream is ending.
     pub(super) fn buffer_non_event(&mut self, id: StreamId, bytes: Bytes) {
         let count = bytes.len();
-        if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
+        if let Some(record) = self.record(id).filter(|record| record.stream.ending.is_none()) {
             record.stream.push_non_event(bytes);
             self.answers.push(Answer::Buffered { stream: id, bytes: count });
             self.queue(id.slot);

@@ -19,7 +19,7 @@ pub struct HandoverFile {
     file: File,
     bytes: Vec<u8>,
     descriptors: Vec<i32>,
-    /// Why the file lacks something.
+    /// The reason for which the file lacks something.
     failure: Option<io::Error>,
     /// The numbers of streams that continue, and of those that end.
     pub streams: (usize, usize),

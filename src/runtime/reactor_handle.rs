@@ -88,7 +88,7 @@ pub(super) const UNAWAITED: u64 = 0;
 /// The number of the next request, in whichever reactor.
 static NEXT_REQUEST: AtomicU64 = AtomicU64::new(UNAWAITED + 1);
 
-/// Who waits for an answer.
+/// The one who waits for an answer.
 #[derive(Debug)]
 enum Requester {
     /// A thread, with the answer once that has arrived.
@@ -439,10 +439,6 @@ impl ReactorHandle {
 
     pub(crate) fn count_opened(&self) {
         self.counts.opened.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_refused(&self) {
-        self.counts.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the counters of this reactor and of those before it.

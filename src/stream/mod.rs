@@ -138,10 +138,11 @@ pub struct Stream {
     /// When something was sent last. For a stalled stream, since when its socket has taken nothing.
     since: Instant,
     is_stalled: bool,
-    /// True if the next keepalive comes [early](Self::send_early_keepalive).
-    is_early: bool,
-    /// Why the stream ends when its buffer is empty. `None` if it does not end.
-    ending: Option<Reason>,
+    /// True if the next keepalive comes early. What holds a response back until a buffer is full may pass on the first bytes of
+    /// a stream; a client that is sent more soon after them sees whether anything does.
+    pub(crate) is_early: bool,
+    /// The reason for which the stream ends when its buffer is empty. `None` if it does not end.
+    pub(crate) ending: Option<Reason>,
     /// The content that was sent, and what of the buffer is encoded.
     body: Body,
 }
@@ -323,16 +324,6 @@ impl Stream {
         self.ending.get_or_insert(reason);
     }
 
-    /// Changes why the stream ends when its buffer is empty.
-    pub fn change_ending(&mut self, reason: Reason) {
-        self.ending = Some(reason);
-    }
-
-    /// Returns why the stream ends when its buffer is empty. `None` if it does not end.
-    pub fn ending(&self) -> Option<Reason> {
-        self.ending
-    }
-
     /// Returns the number of bytes in the buffer.
     pub fn buffered_bytes(&self) -> usize {
         self.buffered_bytes
@@ -400,17 +391,6 @@ impl Stream {
 const EARLY_KEEPALIVE: Duration = Duration::from_secs(2);
 
 impl Stream {
-    /// Has the next keepalive come early. What holds a response back until a buffer is full may pass on the first bytes of a
-    /// stream; a client that is sent more soon after them sees whether anything does.
-    pub fn send_early_keepalive(&mut self) {
-        self.is_early = true;
-    }
-
-    /// Records that the stream is sent a keepalive.
-    pub fn set_kept_alive(&mut self) {
-        self.is_early = false;
-    }
-
     /// Records that the socket takes nothing. The first call counts until bytes are sent: others return false.
     pub fn set_stalled(&mut self, now: Instant) -> bool {
         if !self.is_stalled {

@@ -235,7 +235,7 @@ fn a_stream_is_done_when_it_is_ending_and_its_buffer_is_empty() {
     stream.push(Bytes::from_static(b"event"));
     stream.end(Reason::Server);
     stream.end(Reason::Application);
-    assert_eq!((stream.ending(), stream.is_done()), (Some(Reason::Server), false));
+    assert_eq!((stream.ending, stream.is_done()), (Some(Reason::Server), false));
     stream.advance(4, Instant::now());
     assert!(!stream.is_done());
     stream.advance(1, Instant::now());

@@ -145,7 +145,7 @@ fn set_tcp_option(socket: BorrowedFd<'_>, option: libc::c_int, value: u32) {
     }
 }
 
-/// Whether a call waits for its peer.
+/// Says whether a call waits for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// The call waits, within the socket's own timeouts.

@@ -30,7 +30,7 @@ use crate::wire::VERSION;
 use aes_gcm::aead::{AeadInPlace, KeyInit};
 use aes_gcm::{Aes128Gcm, Nonce, Tag};
 
-/// What is sealed. The version of messages follows, because a ticket is encoded as they are: an upgrade keeps the keys, and a
+/// The content. The version of messages follows, because a ticket is encoded as they are: an upgrade keeps the keys, and a
 /// ticket of another layout must not open.
 const PURPOSE: &[u8] = b"EventSource-XS ticket\0";
 
@@ -41,7 +41,7 @@ const TAG_BYTES: usize = 16;
 /// The number of random bytes that a ticket takes: for its key, if that has to be made, and its nonce.
 pub const RANDOM_BYTES: usize = KEY_BYTES + NONCE_BYTES;
 
-/// Why a ticket is refused.
+/// The reason for which a ticket is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// It is too old.

@@ -34,11 +34,6 @@ impl Frame<'_> {
     }
 }
 
-/// Appends a frame. `write` writes the message. Fails with `Invalid`, and appends nothing, if it is too long.
-pub(super) fn write_frame(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), Failure> {
-    write_frame_of(MAX_FRAME_BYTES, out, kind, write)
-}
-
 /// Appends a frame that has at most `most` bytes after its length.
 pub(super) fn write_frame_of(
     most: usize,
@@ -228,7 +223,7 @@ macro_rules! messages {
             pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), crate::Failure> {
                 use crate::codec::Coded;
                 match self {
-                    $(Self::$name { $(0: $content)? $($($field),+)? } => super::frame::write_frame(out, $kind, |_to| {
+                    $(Self::$name { $(0: $content)? $($($field),+)? } => super::frame::write_frame_of(super::frame::MAX_FRAME_BYTES, out, $kind, |_to| {
                         $($content.write(_to);)?
                         $($($field.write(_to);)+)?
                     }),)+

@@ -125,7 +125,7 @@ messages! {
             /// Its subscription.
             subscription: SubscribeRequest,
         },
-        /// Who has opened a stream.
+        /// The opener of a stream.
         66 Opener {
             /// The stream.
             stream: u64,
@@ -182,7 +182,7 @@ pub struct HandedPeer<'a> {
     /// True if it waits for the hub, whose welcome follows.
     pub waits: bool,
     pub show_channel: Option<ShowChannel>,
-    /// What it keeps alive.
+    /// The things that it keeps alive.
     pub keeps: u32,
     /// The worker whose calls come on it, the mark after which they are carried out, and whether one is kept until then.
     pub calls_for: Option<u64>,

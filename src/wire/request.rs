@@ -74,7 +74,7 @@ messages! {
         7 End {
             /// The stream.
             stream: u64,
-            /// Why.
+            /// The reason.
             reason: Reason,
             /// True if the buffer is lost instead of being sent.
             discards: bool,

@@ -50,7 +50,7 @@ messages! {
         6 Ended {
             /// The stream.
             stream: u64,
-            /// Why.
+            /// The reason.
             reason: Reason,
         },
         /// The worker may send more.

@@ -320,7 +320,7 @@ pub struct Head<'a> {
     pub len: usize,
 }
 
-/// Why a head has no answer but its status.
+/// The reason for which a head has no answer but its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// It is not one of HTTP/1.

@@ -30,7 +30,7 @@ const STORE_WAIT: Duration = Duration::from_secs(3);
 /// The time that a peer may take to greet.
 const GREETING: Duration = Duration::from_secs(10);
 
-/// Why a peer's connection ends.
+/// The reason for which a peer's connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The peer has closed it.

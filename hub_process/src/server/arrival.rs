@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 /// The time that clients may take to come back beyond their reconnection time.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// What was handed over.
+/// The things that were handed over.
 #[derive(Default)]
 pub(super) struct Arrival {
     /// All messages, until the hub can be used, but for so long at most.

@@ -6,6 +6,7 @@ use super::{Server, STORE_LINGER};
 use crate::http::Service;
 use crate::peers::End;
 use crate::stored_hub::{Completion, Effects, Requester};
+use eventsource_xs::histogram::Scale;
 use eventsource_xs::hub::Question;
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Failure, Reply, Response};
@@ -58,7 +59,7 @@ impl Server {
             let ended = ended.and_then(|ended| ended.get());
             let Requester { peer, request, bytes, since } = requester;
             if let (Some(since), None) = (since, ended) {
-                operator.count_store_wait(now.duration_since(since));
+                operator.store_wait.record(&Scale::DELAYS, now.duration_since(since));
             }
             peers.answer_with(peer, |peer| {
                 match (result, ended) {

@@ -84,7 +84,7 @@ fn carry_out_call(server: &mut Server, requester: Requester, mut call: Call, now
     let Server { peers, current, operator, listening, .. } = server;
     let given = peers.get_mut(peer).and_then(|peer| peer.show_channel);
     let hub = current.hub.as_mut().ok_or_else(not_begun);
-    if let (Call::SealTicket { ticket, .. }, false) = (&mut call, listening.has_streams()) {
+    if let (Call::SealTicket { ticket, .. }, false) = (&mut call, listening.streams.is_some()) {
         ticket.passport = None; // no client comes here with it
     }
     let begun = match call {

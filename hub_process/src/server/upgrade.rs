@@ -22,7 +22,7 @@ use std::time::Instant;
 const MEMORY: usize = 4 << 20;
 const MEMORY_OF_EACH: u64 = 64;
 
-/// What the program that continues keeps.
+/// The things that the program that continues keeps.
 struct Keeps {
     /// The connections of workers.
     workers: bool,

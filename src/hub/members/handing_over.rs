@@ -18,7 +18,7 @@ pub struct HandedMember {
     pub id: Box<[u8]>,
     /// True if it is counted only.
     pub is_counted: bool,
-    /// What is known of it.
+    /// The things that are known of it.
     pub kept: KeptMember,
     /// For how long it lingers still, if it does.
     pub rest: Option<Duration>,

@@ -32,7 +32,7 @@ pub(super) struct Member {
     pub(super) is_own: bool,
     /// The form in which the hub's store has it: 1 as one that is announced, 2 as one that is counted, 3 if machines differ.
     pub(super) stored: u8,
-    /// How it is announced again to the store, if it is one of this machine, or of a process before.
+    /// The way in which it is announced again to the store, if it is one of this machine, or of a process before.
     pub(super) here: Option<Box<Here>>,
 }
 

@@ -1,4 +1,4 @@
-//! Who is in which channel: its members in the order of their ids; and the list of them as applications read it, in parts.
+//! The members of each channel, in the order of their ids; and the list of them as applications read it, in parts.
 
 use crate::event::{Form, Unsequenced};
 use crate::hub::members::member::{Common, Member};

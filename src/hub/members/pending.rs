@@ -27,7 +27,7 @@ pub(super) struct Pending {
     /// The requests after that.
     changes: Vec<MemberChange>,
     /// The data of the member that the store has told last.
-    stored: Option<MemberData>,
+    pub(super) stored: Option<MemberData>,
 }
 
 impl Here {
@@ -124,11 +124,6 @@ impl Pending {
             (self.asked, self.changes) = (None, Vec::new());
         }
         !is_over
-    }
-
-    /// Returns the data of the member that the store has told last.
-    pub(super) fn into_stored(self) -> Option<MemberData> {
-        self.stored
     }
 
     /// Another history begins, which says what the store has.

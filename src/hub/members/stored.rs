@@ -84,7 +84,7 @@ impl Members {
         let pending = self.pending.get_mut(key).filter(|pending| !pending.is_asking)?;
         let request = pending.next_request(is_needed);
         if request.is_none() {
-            let stored = self.pending.remove(key).and_then(Pending::into_stored);
+            let stored = self.pending.remove(key).and_then(|pending| pending.stored);
             if let (Some(data), Some((_, member))) = (stored, self.find_mut(key)) {
                 member.set_data(&data);
             }

@@ -1,4 +1,4 @@
-//! Who reads: the labels and ages of streams, and requests to end streams by these and by their topics. `stream_limits` has
+//! The readers: the labels and ages of streams, and requests to end streams by these and by their topics. `stream_limits` has
 //! limits of the streams that have a key in common, `polls` the streams that end with something new.
 //!
 //! A stream may have labels, which its application gives it: `user/7`. Who asks for an end names labels or topics

@@ -378,7 +378,7 @@ impl Run {
     /// Returns true if a stream is ending or has ended.
     fn is_ending(&mut self, stream: usize) -> bool {
         let id = self.world.records[stream].id;
-        self.world.reactor.record(id).map_or(true, |entry| entry.stream.ending().is_some())
+        self.world.reactor.record(id).map_or(true, |entry| entry.stream.ending.is_some())
     }
 
     pub(super) fn turn(&mut self) {
@@ -585,7 +585,7 @@ impl Run {
         let stream = connection.stream;
         let holds = holds && (connection.is_held() || !connection.is_subscribed);
         let id = self.world.records[stream].id;
-        let is_open = self.world.reactor.record(id).map_or(false, |entry| entry.stream.ending().is_none());
+        let is_open = self.world.reactor.record(id).map_or(false, |entry| entry.stream.ending.is_none());
         if is_open && !self.is_drained {
             let is_first = !self.has_subscription(stream);
             self.resumed_streams += u64::from(is_first && request.after.is_some());

@@ -437,7 +437,7 @@ impl Run {
     /// The application ends a stream, which is still sent what was published before.
     fn end(&mut self, number: usize, stream: usize) {
         let id = self.world.records[stream].id;
-        let is_poll_ending = self.world.reactor.record(id).map_or(true, |record| record.stream.ending().is_some());
+        let is_poll_ending = self.world.reactor.record(id).map_or(true, |record| record.stream.ending.is_some());
         if self.clients[number].ends_through.is_none() && !is_poll_ending {
             self.clients[number].ends_through = Some(self.truth().last_seq());
             self.world.end(stream, Reason::Application, Ending::Flush);

@@ -217,7 +217,10 @@ impl StreamTable {
                 self.handle.report_presence(hub, stream, PresenceChange::Left { is_by_application });
             }
             Answer::Answered { request_id, answer } => self.handle.answer(request_id, Some(answer)),
-            Answer::TopicsRemoved { stream, count } => self.apply_topics_removed(stream, count),
+            Answer::TopicsRemoved { stream, count } => {
+                // The stream has fewer topics than it asked for: it had some already.
+                self.get(stream).into_iter().for_each(|state| state.remove_topics(count));
+            }
             Answer::ShutdownComplete => self.handle.complete_shutdown(),
         }
     }
@@ -313,12 +316,5 @@ impl StreamTable {
             *slot = Slot::Free;
         }
         self.handle.free_slot(stream);
-    }
-
-    /// The stream has fewer topics than it asked for: it had some already.
-    fn apply_topics_removed(&self, stream: StreamId, count: usize) {
-        if let Some(state) = self.get(stream) {
-            state.remove_topics(count);
-        }
     }
 }

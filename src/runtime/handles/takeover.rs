@@ -46,7 +46,7 @@ pub struct Takeover {
     generation: u32,
 }
 
-/// Why a response cannot be taken over.
+/// The reason for which a response cannot be taken over.
 #[derive(Debug)]
 pub struct Obstacle {
     /// The code in `EventSource::XS::Stream::Obstacle`, which has the texts.
@@ -96,7 +96,7 @@ impl Takeover {
     /// Returns true if the server has written a whole head with status 200, and nothing else.
     pub fn has_head(&mut self) -> bool {
         self.read();
-        self.head = Head::parse(&self.captured).map(|head| (head.version_len(), self.captured.len()));
+        self.head = Head::parse(&self.captured).map(|head| (head.version.len(), self.captured.len()));
         self.head.is_some()
     }
 

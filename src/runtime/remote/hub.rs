@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Why a spawned process has no hub.
+/// The reason for which a spawned process has no hub.
 const SPAWNED: &str =
     "a spawned handler has no hub: its streams are those of the worker; send the worker a message instead";
 

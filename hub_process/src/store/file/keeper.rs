@@ -36,14 +36,14 @@ pub(super) struct Keeper {
     pub(super) surroundings: Surroundings,
     commands: Receiver<StoreCommand>,
     pub(super) reporter: Reporter,
-    /// Why the next beginning has a new epoch.
+    /// The reason for which the next beginning has a new epoch.
     lost: Option<Box<str>>,
     /// The backups that are to be made, one after the other: their tickets and paths.
     backups: VecDeque<(u64, PathBuf)>,
     has_begun: bool,
     /// True if the hub has asked for the end.
     pub(super) is_closing: bool,
-    /// Why the store cannot begin, as it was reported.
+    /// The reason for which the store cannot begin, as it was reported.
     reported: Option<Fault>,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Open {
     pub(super) tick_at: Option<Instant>,
 }
 
-/// Why the thread no longer uses a file.
+/// The reason for which the thread no longer uses a file.
 pub(super) enum Stop {
     /// It was asked to end.
     End,

@@ -73,7 +73,7 @@ impl RedisConnection {
     }
 }
 
-/// Why something went wrong.
+/// The reason for which something went wrong.
 #[derive(Clone, Debug)]
 pub enum CallError {
     /// The URL can never work.

@@ -16,7 +16,7 @@ pub struct Pointer {
     /// Milliseconds since 1970 by Redis' clock.
     pub origin: u64,
     pub cipher_key: [u8; 16],
-    /// Why the epoch began.
+    /// The reason for which the epoch began.
     pub reason: String,
 }
 

@@ -79,7 +79,7 @@ pub struct Machines {
     removed: Vec<String>,
     /// When the hash is read for members of machines whose lifetime has ended, and how far it was.
     scan_at: Option<Instant>,
-    cursor: Option<Vec<u8>>,
+    pub cursor: Option<Vec<u8>>,
 }
 
 impl Machines {
@@ -121,10 +121,6 @@ impl Machines {
             self.tended = None; // it begins to renew the lifetime that the draft gives it
         }
         &self.own
-    }
-
-    pub fn is_scanning(&self) -> bool {
-        self.cursor.is_some()
     }
 
     /// Renews the lifetime, and looks for others that have ended. Returns false if the lifetime of this machine had ended.

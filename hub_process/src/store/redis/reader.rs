@@ -28,7 +28,7 @@ const MOST_EPOCHS: usize = 1000;
 /// The time that Redis may take for a chunk of the history.
 const HISTORY_ANSWER: Duration = Duration::from_secs(10);
 
-/// Why the reader cannot simply continue.
+/// The reason for which the reader cannot simply continue.
 enum Trouble {
     CallError(CallError),
     Loss(Loss),

@@ -32,7 +32,7 @@ pub struct State {
     pub target: Option<Target>,
     pub generation: u64,
     pub in_flight: InFlight,
-    /// Why the stream of this generation is probably lost. Nothing is sent to it then.
+    /// The reason for which the stream of this generation is probably lost. Nothing is sent to it then.
     pub lost: Option<String>,
     pub sizes: Sizes,
     pub last_round: Instant,

@@ -144,7 +144,7 @@ impl Writer {
     fn pause(&self) -> Option<Duration> {
         let state = self.shared.lock();
         let is_ready = self.is_ready();
-        if is_ready && (state.in_flight.has_unsent() && state.lost.is_none() || self.machines.is_scanning()) {
+        if is_ready && (state.in_flight.has_unsent() && state.lost.is_none() || self.machines.cursor.is_some()) {
             return None;
         }
         // The writer waits for the reader or for Redis, or has drafts that may have to fail.

@@ -11,6 +11,7 @@ use crate::runtime::stream_state::StreamState;
 use crate::stream::Settings;
 use crate::sys::{descriptor, socket};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ impl ReactorStream {
     /// Ends a new stream that is one too many, after its client is sent a reconnection time.
     pub(super) fn refuse(&self, has_socket: bool) {
         self.state.close();
-        self.reactor.count_refused();
+        self.reactor.counts.refused.fetch_add(1, Ordering::Relaxed);
         self.reactor.send(Command::Refuse { stream: self.id });
         if has_socket {
             self.wait_if_short();

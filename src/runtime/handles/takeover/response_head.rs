@@ -10,7 +10,7 @@ const STATUS: &[u8] = b" 200 OK";
 /// The head of a response with status 200.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head<'a> {
-    version: &'a [u8],
+    pub(super) version: &'a [u8],
     /// The header lines, with their line ends.
     fields: &'a [u8],
 }
@@ -39,10 +39,6 @@ impl<'a> Head<'a> {
     pub(super) fn of_parsed(bytes: &'a [u8], version: usize) -> Self {
         let fields = version + STATUS.len() + 2..bytes.len() - 2;
         Self { version: &bytes[..version], fields: &bytes[fields] }
-    }
-
-    pub(super) fn version_len(&self) -> usize {
-        self.version.len()
     }
 
     fn lines(&self) -> impl Iterator<Item = &'a [u8]> {

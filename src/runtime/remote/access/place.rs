@@ -35,7 +35,7 @@ const ROOT: u32 = 0;
 /// The most bytes of a socket's path.
 const MAX_PATH_BYTES: usize = 107;
 
-/// What an application calls a hub. Its place is found when a process connects, for a process may change its user or its
+/// The name of a hub. Its place is found when a process connects, for a process may change its user or its
 /// environment after the application was loaded, and its folder must be of the user that it has then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {

@@ -4,7 +4,7 @@
 use crate::wire::{Malformed, Name};
 use crate::{ErrorCode, Failure};
 
-/// Why a request has no reply.
+/// The reason for which a request has no reply.
 #[derive(Debug)]
 pub enum Unanswered {
     /// There is no connection to the hub process. Nothing was done.

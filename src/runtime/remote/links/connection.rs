@@ -45,7 +45,7 @@ pub(crate) struct Connection {
     users: Mutex<Option<usize>>,
     /// Nothing until the connection is made.
     hub_identity: Mutex<Option<HubIdentity>>,
-    /// Why the connection was not made, and since when that is known.
+    /// The reason for which the connection was not made, and since when that is known.
     failure: Mutex<Option<(Failure, Instant)>>,
     /// True until the event loop has it, unless it is lost.
     is_coming: AtomicBool,
