@@ -205,7 +205,7 @@ my %TAKES = (
             hub   => $hub{named},
             nodes => [$given, $hub{named}->pattern("$given*")]
         );
-        return ($options->names, grep { $options->has_pattern_for($_) } $options->prefix =~ m{(.*)/});
+        return (@{$options->{names}}, grep { $options->has_pattern_for($_) } $options->{prefix} =~ m{(.*)/});
     },
     'a node of a publisher' => sub {
         my $publisher = EventSource::XMPP->publisher(hub => $hub{named}, service => 's', prefix => "$_[0]/");
