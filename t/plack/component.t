@@ -64,6 +64,16 @@ subtest 'an attribute is checked again when it has changed' => sub {
     ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, 'a range that is made wrong in place throws';
 };
 
+subtest "headers that are set in the object's hash are sent, as by the original" => sub {
+    my $component = Plack::App::EventSource->new(handler_cb => sub { $_[0]->push('x') });
+    my $app       = $component->to_app;
+    is content_of($app), "data: x\r\n\r\n", 'a first request';
+    for my $headers (['X-A' => 1], ['X-A' => 2]) {
+        $component->{headers} = $headers;
+        is test_psgi($app, sub { shift->(GET '/')->header('X-A') }), $headers->[1], "X-A is $headers->[1]";
+    }
+};
+
 subtest 'the accessors of a subclass are called' => sub {
 
     package My::Accessors {

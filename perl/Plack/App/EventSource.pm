@@ -386,8 +386,7 @@ sub _checked_beginning {
         has_handler   => 1,
         handler_limit => $EventSource::XS::Stream::BusyWorker::LIMIT
     );
-    my @arrays = grep { ref eq 'ARRAY' } @$self{@MAY_BE_ARRAYS};
-    my %known  = (settings => $settings, arrays => \@arrays, elements => _elements(@arrays));
+    my %known = (settings => $settings, elements => $self->_elements);
     $known{must_check} = $settings->{native} eq '1';
     $known{is_plain} =
         !defined $self->{origins} && !defined $self->{methods} && !_has_own($class, 'stream_response');
@@ -398,9 +397,10 @@ sub _checked_beginning {
     return \%known;
 }
 
-# The elements of arrays, to compare with at the next request.
+# The elements of arrays, to compare with at the next request. The original reads the headers from the object's hash.
 sub _elements {
-    return join "\0", map { $_ // '' } map { (scalar @$_, @$_) } @_;
+    my $self = shift;
+    return join "\0", map { $_ // '' } map { (scalar @$_, @$_) } grep { ref eq 'ARRAY' } @$self{@MAY_BE_ARRAYS};
 }
 
 # A connection as the handler gets it: from new, if the application has put another sub in its place.
@@ -443,7 +443,7 @@ sub _line_break {
 sub _known_beginning {
     my $self  = shift;
     my $known = $self->{_beginning} or return undef;
-    return !@{$known->{arrays}} || _elements(@{$known->{arrays}}) eq $known->{elements} ? $known : undef;
+    return $self->_elements eq $known->{elements} ? $known : undef;
 }
 
 # The methods that are allowed. A wrong value of the attribute throws later, when a GET comes. A framework has chosen by the
