@@ -9,6 +9,7 @@ const MAX_ROWS = 200;                     // of the tail
 const MAX_PACE = 120;                     // looks that the curve shows
 const SPAN = 10;                          // seconds over which events are counted, as the hub does for its channels
 const ASK_EVERY = 1000;                   // ms between two looks, at least
+const ASK_WITHIN = 10000;                 // and at most, however long one takes
 const TAKE_EVERY = 100;                   // ms between two times that events of the tail are shown
 const MAX_TAKEN = 20;                     // of them at a time
 
@@ -248,7 +249,8 @@ async function ask(query = asked = new URLSearchParams(Object.entries(view).filt
   } catch {
     if (query === asked) failed('no connection to the server; trying again');
   }
-  const pause = Math.max(ASK_EVERY, 10 * (performance.now() - began));  // many channels take time
+  const took = performance.now() - began;                               // many channels take time
+  const pause = Math.min(Math.max(ASK_EVERY, 10 * took), ASK_WITHIN);
   if (query === asked) timer = setTimeout(ask, pause, query);
 }
 
