@@ -1,4 +1,4 @@
-//! What the head of a request says: the rules of a hub's streams that a worker and a hub process apply alike.
+//! Reads what the head of a request says: the rules of a hub's streams that a worker and a hub process apply alike.
 //!
 //! A client may send any bytes here, so each function takes bytes, reads them in a time that grows with their length, and
 //! ignores what is malformed.

@@ -1,4 +1,4 @@
-//! What an operator must know, in the log: the store is down or up again, the epoch has changed, streams were refused, slow
+//! All that an operator must know, in the log: the store is down or up again, the epoch has changed, streams were refused, slow
 //! clients were ended.
 //!
 //! Each of these is logged within a second, and then at most once in [`PAUSE`], with the number since the last line. So

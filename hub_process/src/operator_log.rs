@@ -1,4 +1,4 @@
-//! What a hub process logs for its operator, and what the process counts beside the library: what is logged once,
+//! All that a hub process logs for its operator, and what the process counts beside the library: what is logged once,
 //! what is logged [again after a pause](crate::log_pauses), and to which worker the lines go.
 
 use crate::log_pauses::Watch;

@@ -155,7 +155,7 @@ pub struct ServedHub {
     /// The settings that workers or the command line have named. The others are as they are because nobody has.
     pub claimed: NamedSettings,
     source: Source,
-    /// What a store has delivered before, if this hub has none: its first event, or request to end streams, is not in that
+    /// All that a store has delivered before, if this hub has none: its first event, or request to end streams, is not in that
     /// history, and the store has to know of it when it comes back.
     before: Option<LastDelivered>,
 }

@@ -52,7 +52,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// The time for which the end of the process waits for the store.
 const STORE_LINGER: Duration = Duration::from_secs(5);
 
-// What the loop waits for, beside its peers: the numbers in the epoll set.
+// All that the loop waits for, beside its peers: the numbers in the epoll set.
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
 const MAIL: u64 = 2;

@@ -49,8 +49,8 @@ sub new {
     return bless {%error, %$place}, $class;
 }
 
-# What an eval has caught, if it is an exception of this distribution, or nothing. Any other one, such as that of a handler of a
-# signal, is thrown again.
+# Returns what an eval has caught, if it is an exception of this distribution, or nothing. Any other one, such as that of a
+# handler of a signal, is thrown again.
 sub own {
     my ($class, $error) = @_;
     die $error if ref $error ? !blessed $error || !$error->isa($class) : length $error;

@@ -1,4 +1,4 @@
-//! What a hub is asked by other threads: each question has one answer, and both are owned values. The history and the state of
+//! Questions of other threads to a hub: each question has one answer, and both are owned values. The history and the state of
 //! a channel are read in parts.
 
 use super::{ChannelPage, Counts, EndRequest, Evictions, Hub, Ticket, TicketOutcome, COUNT_KEY};

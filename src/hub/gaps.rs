@@ -2,7 +2,7 @@
 //!
 //! # Gaps
 //!
-//! What a client has missed, when it receives a `gap` event, and what that event says:
+//! Tells what a client has missed, when it receives a `gap` event, and what that event says:
 //!
 //! - A client that comes back receives one when its stream begins, if its id is unknown or events after it were evicted
 //!   ([`Logs::set_baselines`]).

@@ -1,4 +1,4 @@
-//! What an application says of who is behind a stream, and what it wants to be published when the stream is gone.
+//! Keeps what an application says of who is behind a stream, and what it wants to be published when the stream is gone.
 
 use crate::event::{EventName, Field, Text, Unsequenced};
 use crate::log::Retain;

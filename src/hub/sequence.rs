@@ -1,4 +1,4 @@
-//! What a hub does with events before they reach the logs, whoever owns it: it refuses those with which one publisher could
+//! The work of a hub on events before they reach the logs, whoever owns it: it refuses those with which one publisher could
 //! harm its clients, gives the others numbers and ids, and knows which are published once, what of the state fits, and what
 //! members and wills announce.
 //!

@@ -94,8 +94,8 @@ impl Settings {
     }
 }
 
-/// What differs for the channels that a pattern matches. Everything else is as the hub's settings say. Of a list of these, the
-/// first whose pattern matches a channel's name counts.
+/// All that differs for the channels that a pattern matches. Everything else is as the hub's settings say. Of a list of these,
+/// the first whose pattern matches a channel's name counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelSettings {
     pattern: Glob,

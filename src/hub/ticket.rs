@@ -1,4 +1,4 @@
-//! What a client that comes back with a ticket may have without the application being asked.
+//! All that a client that comes back with a ticket may have without the application being asked.
 //!
 //! `ticket` seals this, and opens it. Whether it may still be had is decided by the requests to end streams (`readers`),
 //! or with a store by its entries, and by the limits of streams.
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The time for which a ticket is valid at most.
 pub const LONGEST_TICKET: Duration = Duration::from_secs(3600);
 
-/// What the application has allowed for a stream, as the worker asks for it of the hub.
+/// All that the application has allowed for a stream, as the worker asks for it of the hub.
 ///
 /// Its times are nanoseconds of the system's monotonic clock. While it is sealed for all machines of a store, they are those of
 /// the store's clock.
@@ -29,13 +29,13 @@ pub struct Ticket {
     pub limits: Vec<StreamLimit>,
     /// The subscription. It says when the application was asked.
     pub request: SubscribeRequest,
-    /// What the ticket is bound to: a digest of its request, and what only the application can say of that.
+    /// All that the ticket is bound to: a digest of its request, and what only the application can say of that.
     pub binding: Box<[u8]>,
     /// With it the hub process begins a stream itself. Without it a worker is needed.
     pub passport: Option<Box<Passport>>,
 }
 
-/// What a stream is sent beside the events of its subscription, and which fields of a request count.
+/// All that a stream is sent beside the events of its subscription, and which fields of a request count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passport {
     /// The settings. How the content is framed and coded depends on the request.

@@ -19,7 +19,7 @@ pub struct StreamInit {
     pub head: Bytes,
     /// The content that is sent after it, framed.
     pub content: Bytes,
-    /// What of the content was sent by another process, or is part of `head`.
+    /// The part of the content that another process has sent, or that is in `head`.
     pub body: Body,
     /// True if another process also has the connection and continues to use it when this process ends.
     pub is_inherited: bool,

@@ -1,4 +1,5 @@
-//! What is handed over to another program, as a file: it is written in pieces, so that no more memory is needed than for one.
+//! The file with what is handed over to another program: it is written in pieces, so that no more memory is needed than for
+//! one.
 
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Handed, HubId, Io, Reactor, StreamId};

@@ -1,5 +1,5 @@
-//! What the reactor has to tell the thread that serves other processes, in one order: answers to what it was asked, and what
-//! has become of streams. What the reactor knew when it answered comes before the answer, so nobody waits for it.
+//! Keeps what the reactor has to tell the thread that serves other processes, in one order: answers to what it was asked, and
+//! what has become of streams. What the reactor knew when it answered comes before the answer, so nobody waits for it.
 //!
 //! The reactor says which streams have made progress only to those who watch: one report at a time, and only for streams whose
 //! openers are owed one, so it does nothing for all others.

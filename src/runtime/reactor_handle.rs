@@ -78,7 +78,7 @@ pub(crate) struct Pause {
     pub(super) resumed: Receiver<()>,
 }
 
-/// What the log says of a process that has closed descriptors which are not its own.
+/// The line of the log about a process that has closed descriptors which are not its own.
 const LOST: &str = "EventSource::XS: this process has closed all descriptors, also those of its streams and hubs: the streams \
     have ended, and a hub without a name has lost its history. Close them before the first stream or hub, or fork first.\n";
 
@@ -115,9 +115,9 @@ pub(crate) struct ReactorHandle {
     notifier: Notifier,
     /// The ends of streams that interpreters have yet to take.
     pub(crate) ends: Arc<EndQueues>,
-    /// What the thread that serves other processes is still to be told.
+    /// All that the thread that serves other processes is still to be told.
     pub(super) mailbox: Arc<Mailbox>,
-    /// What hubs with members are still to be told of streams.
+    /// All that hubs with members are still to be told of streams.
     pub(super) presence: PresenceReports,
     /// The handler whose stream is one of this reactor.
     pub(super) running_handler: RunningHandler,

@@ -1,4 +1,5 @@
-//! What the application asks a hub: each call has one reply. Both are owned values, for a hub of this process and in messages.
+//! Calls of the application to a hub: each call has one reply. Both are owned values, for a hub of this process and in
+//! messages.
 
 use super::store_status::StoreStatus;
 use crate::histogram::{Histogram, Times};

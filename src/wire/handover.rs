@@ -1,4 +1,5 @@
-//! What a program hands over to the one that continues as its process: the history of a hub without a store, and connections.
+//! All that a program hands over to the one that continues as its process: the history of a hub without a store, and
+//! connections.
 //!
 //! The messages up to 63 are the same for all versions of the protocol: increase [`HANDOVER`] when one of them changes, or a
 //! type in it. The others are for a program of the same [`VERSION`](super::VERSION): a stream travels as when a worker hands it

@@ -36,7 +36,7 @@ messages! {
             /// The event's id in the order of the hub.
             id: &'a str,
         },
-        /// What became of a request: the reply to a [`Call`](super::Request::Call), or why it was refused and nothing was done.
+        /// The outcome of a request: the reply to a [`Call`](super::Request::Call), or why it was refused and nothing was done.
         3 Reply {
             /// The request.
             request: u64,

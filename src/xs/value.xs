@@ -1,4 +1,4 @@
-# What a Perl value is, found without running code of its own. See snapshot.h.
+# Tells what a Perl value is, without running code of its own. See snapshot.h.
 
 MODULE = EventSource::XS    PACKAGE = EventSource::XS
 

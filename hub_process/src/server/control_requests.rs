@@ -1,4 +1,4 @@
-//! What the process has been told to do when a turn is over: to end, or to continue as another program.
+//! All that the process has been told to do when a turn is over: to end, or to continue as another program.
 
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;

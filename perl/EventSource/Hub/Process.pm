@@ -26,7 +26,7 @@ my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
 # eventsource-hub, beside the native library.
 my $PROGRAM = 'eventsource-hub';
 
-# How many seconds a call may take by default, if not 5.
+# The seconds that a call may take by default, if not 5.
 my %WITHIN = (stop => 10, upgrade => 50);
 
 my @FIELDS = qw(comment data event id json key once retain retry);

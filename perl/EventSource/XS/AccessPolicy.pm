@@ -2,8 +2,8 @@ package EventSource::XS::AccessPolicy;
 use strict;
 use warnings;
 
-# Who may use an application for operators (metrics_app and admin_app of EventSource::Hub): which clients, under which names,
-# with which token. Its owner decides: an address alone may be that of a proxy, which need not say for whom it asks.
+# Decides who may use an application for operators (metrics_app and admin_app of EventSource::Hub): which clients, under which
+# names, with which token. Its owner decides: an address alone may be that of a proxy, which need not say for whom it asks.
 
 use Digest::SHA qw(sha256);
 use EventSource::XS::Address;

@@ -549,7 +549,8 @@ sub _is_error {
     return ($connection->status || 0) >= 500 && !EventSource::XS::Doctor::Check::Response->refusal($connection);
 }
 
-# What a stream lacks of the response to a poll: the number of events, or 'all' if no text has come. A gap is the poll's own.
+# Returns what a stream lacks of the response to a poll: the number of events, or 'all' if no text has come. A gap is the poll's
+# own.
 sub _lacking {
     my ($stream, $poll) = @_;
     return 'all' if !$stream->body->{bytes} && $poll->body->{bytes};

@@ -264,7 +264,8 @@ sub stream_response {
     return $self->_begin($env, $self->_known_beginning);
 }
 
-# What streams begin with beside the headers of their response: the settings, the first bytes and the headers that all have.
+# Returns what streams begin with beside the headers of their response: the settings, the first bytes and the headers that all
+# have.
 sub stream_beginning {
     my $self  = shift;
     my $known = $self->_known_beginning || $self->_checked_beginning;
@@ -439,7 +440,7 @@ sub _line_break {
     return defined $line_end && $line_end eq 'lf' ? "\n" : "\r\n";
 }
 
-# What this application's streams begin with; undef if an attribute has changed since it was checked.
+# Returns what this application's streams begin with; undef if an attribute has changed since it was checked.
 sub _known_beginning {
     my $self  = shift;
     my $known = $self->{_beginning} or return undef;
@@ -462,7 +463,7 @@ sub _not_allowed {
     return [405, [Allow => join(', ', sort @_), 'Content-Length' => length $body], [$body]];
 }
 
-# How the attributes of the original are checked: with warnings, where the component was made or prepared.
+# Says how the attributes of the original are checked: with warnings, where the component was made or prepared.
 sub _original_settings {
     my $self  = shift;
     my $place = $self->{_place};

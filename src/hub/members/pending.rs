@@ -144,7 +144,7 @@ mod tests {
         (announcement, Some(kept).filter(|_| statement != Statement::Gone))
     }
 
-    /// What a store is asked that several machines have, one after the other.
+    /// Questions to a store that several machines have, one after the other.
     fn asked(pending: &mut Pending) -> Vec<MemberChange> {
         let next = || {
             let asked = pending.next_request(|_| true)?;

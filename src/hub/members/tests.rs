@@ -60,7 +60,7 @@ struct Twin {
 
 type Key = (&'static str, &'static str);
 
-/// What a page knows: the data of each member, the last number of each channel, and when it came.
+/// All that a page knows: the data of each member, the last number of each channel, and when it came.
 #[derive(Debug, Default)]
 struct Page {
     map: BTreeMap<(String, String), String>,
@@ -389,7 +389,7 @@ fn members_model() {
     });
 }
 
-/// What a store tells all machines, in its order.
+/// All that a store tells all machines, in its order.
 #[derive(Clone, Debug)]
 enum Told {
     /// A member is here, or has gone; the machine that has said so.
@@ -621,7 +621,7 @@ impl Stored {
         self.members.apply_entry(&Self::key(), here, origin, self.now);
     }
 
-    /// What the store is asked next: the statement, the event's data and those that it keeps.
+    /// The next question to the store: the statement, the event's data and those that it keeps.
     fn ask(&mut self) -> Option<(Statement, String, Option<String>)> {
         let (asked, kept) = self.members.next_request(&Self::key())?;
         let kept = kept.map(|kept| String::from_utf8(kept.data.text.into()).expect("UTF-8"));

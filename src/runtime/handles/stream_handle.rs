@@ -39,7 +39,7 @@ pub struct OpenOptions<'a> {
     pub head: &'a [u8],
     /// The content that is sent after it, neither framed nor encoded.
     pub content: &'a [u8],
-    /// What of the content was sent by another process, or is part of `head`.
+    /// The part of the content that another process has sent, or that is in `head`.
     pub body: Body,
     /// The settings of the application.
     pub settings: Settings,

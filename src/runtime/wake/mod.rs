@@ -1,4 +1,4 @@
-//! What wakes whom: the reactor, threads that wait for it, and interpreters.
+//! Wakes whoever has work: the reactor, threads that wait for it, and interpreters.
 //!
 //! - `sync`: atomics and locks of the standard library, or of loom in its models
 //! - [`waker`]: wakes the reactor, with a system call only if it sleeps

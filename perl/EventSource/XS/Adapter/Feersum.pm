@@ -49,7 +49,7 @@ my $CHECK_INTERVAL = 1;
 my %HEADLESS;
 my ($timer, $interval);
 
-# Whether this process is a worker of several, and the process that this is known of.
+# True if this process is a worker of several, and the process that this is known of.
 my ($is_forked, $known_in) = (!!0, -1);
 
 # The stream whose server has nothing left to send, and its writer, while code is called that when_sent was given.

@@ -13,7 +13,7 @@ use EventSource::XS::Stream::Writer::Socket;
 # The class of psgi.errors.
 my $ERRORS = 'uwsgi::error';
 
-# Whether the server speaks HTTP on its sockets, once that is known.
+# True if the server speaks HTTP on its sockets, once that is known.
 my $speaks_http;
 
 # The numbers of the timers that this process or its parent has added.

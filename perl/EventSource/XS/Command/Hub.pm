@@ -14,7 +14,7 @@ my $COMMAND = 'EventSource::XS::Command';
 # The commands. Each has a method of its name, after an underscore.
 my @COMMANDS = qw(backup check drain list log run start stop upgrade);
 
-# How long `list` and `check` wait for each process, in seconds.
+# The time that `list` and `check` wait for each process, in seconds.
 my $LIST_TIMEOUT  = 1;
 my $CHECK_TIMEOUT = 2;
 

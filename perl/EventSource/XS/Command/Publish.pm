@@ -21,7 +21,7 @@ my @OPTIONS = qw(
 # The fields of a line of --json-lines.
 my %IS_FIELD = map { $_ => 1 } qw(channel data event id json key once retain retry);
 
-# How much of the input is read at once. Its events are published together.
+# The amount of the input that is read at once. Its events are published together.
 my $READ_BYTES = 65_536;
 
 my $FIRST_PAUSE = 0.05;    # seconds until the first attempt to connect again

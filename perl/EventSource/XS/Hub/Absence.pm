@@ -43,15 +43,15 @@ sub note {
     return;
 }
 
-# How many seconds a lease waits for the process. In an absence only the first that asks waits, because the process may just
-# begin.
+# Returns how many seconds a lease waits for the process. In an absence only the first that asks waits, because the process may
+# just begin.
 sub patience {
     my $self = shift;
     return $self->{since} && !$self->{was_patient}++ ? $PATIENCE : 0;
 }
 
-# The same for a stream that occupies its worker while the process has not taken it. If there is no absence, the worker has heard
-# of the process just now.
+# The same for a stream that occupies its worker while the process has not taken it. If there is no absence, the worker has
+# heard of the process just now.
 sub patience_of_stream {
     my $self = shift;
     return $self->{since} ? $self->patience : $PATIENCE;

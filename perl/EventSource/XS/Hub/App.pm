@@ -120,7 +120,8 @@ sub _add_ticket {
     return;
 }
 
-# How streams of requests like this one begin. What belongs to Preference-Applied, which the request decides, is there, too.
+# Returns how streams of requests like this one begin. What belongs to Preference-Applied, which the request decides, is there,
+# too.
 sub _beginning {
     my ($self, $env, $headers) = @_;
     my $beginning = $self->stream_beginning;
@@ -243,7 +244,7 @@ sub _response_by_ticket {
     return $self->SUPER::stream_response($env);
 }
 
-# What a ticket is bound to: it does not open if the application is deployed with others.
+# Returns what a ticket is bound to: it does not open if the application is deployed with others.
 sub _settings {
     my $self  = shift;
     my $limit = $self->max_streams_per;

@@ -2,7 +2,7 @@ package EventSource::XS::Hub::Calls;
 use strict;
 use warnings;
 
-# What a hub answers wherever it is asked: the methods that EventSource::Hub and EventSource::Hub::Process have in common. A
+# All that a hub answers wherever it is asked: the methods that EventSource::Hub and EventSource::Hub::Process have in common. A
 # subclass has _call, which is native: it takes the name of a call and texts, and returns texts (src/xs/calls.rs). It also has
 # what it knows of the hub: name, gap_event, position_event, show_channel.
 

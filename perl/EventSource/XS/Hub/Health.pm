@@ -2,7 +2,7 @@ package EventSource::XS::Hub::Health;
 use strict;
 use warnings;
 
-# Whether a named hub delivers: asks for its counts, again if they may be those of an unlucky moment. It publishes
+# Looks whether a named hub delivers: asks for its counts, again if they may be those of an unlucky moment. It publishes
 # nothing.
 
 use EventSource::XS::Settings;

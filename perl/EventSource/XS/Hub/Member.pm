@@ -2,9 +2,9 @@ package EventSource::XS::Hub::Member;
 use strict;
 use warnings;
 
-# Who is behind a stream, and what is published when the stream has ended: the options member and will of a subscription, and
-# the changes of a member. Each method checks what the application gives, and returns it as the native hub takes it: a list of
-# texts, in the order of src/xs/subscribe.rs. Events are encoded here, so that their mistakes are reported at once.
+# Reads who is behind a stream, and what is published when the stream has ended: the options member and will of a subscription,
+# and the changes of a member. Each method checks what the application gives, and returns it as the native hub takes it: a list
+# of texts, in the order of src/xs/subscribe.rs. Events are encoded here, so that their mistakes are reported at once.
 
 use Carp            ();
 use EventSource::XS ();
@@ -92,7 +92,7 @@ sub of {
         $class;
 }
 
-# What is published when a stream has ended.
+# Returns what is published when a stream has ended.
 sub will_of {
     my ($class, $given) = @_;
     $SETTINGS->refuse(will => q{will must be a channel and an event: ['room/7', {event => 'gone', data => $user}]})

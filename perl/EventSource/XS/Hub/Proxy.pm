@@ -2,7 +2,7 @@ package EventSource::XS::Hub::Proxy;
 use strict;
 use warnings;
 
-# Whether a hub's streams are served for a proxy, as the last `hub run` was told (--http): that has left a file beside the
+# Looks whether a hub's streams are served for a proxy, as the last `hub run` was told (--http): that has left a file beside the
 # socket of the hub, and a process that a worker or a command has started in its place serves none.
 
 use EventSource::Hub::Process;

@@ -53,7 +53,7 @@ sub _folder {
     return -d $folder && -w $folder ? undef : "no process can start: $folder cannot be written";
 }
 
-# What a call says that throws.
+# The message of a call that throws.
 sub _message_of { return EventSource::Error->own(shift)->message =~ s/\A[\w:]+: //r }
 
 sub _store {

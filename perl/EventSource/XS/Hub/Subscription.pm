@@ -2,8 +2,9 @@ package EventSource::XS::Hub::Subscription;
 use strict;
 use warnings;
 
-# What a stream may ask of a hub: its topics and labels, where it begins, in which form it is sent its position, how long it
-# stays open; and the streams that a call of `end` names. Each method checks a value and returns it as the native hub takes it.
+# Reads what a stream may ask of a hub: its topics and labels, where it begins, in which form it is sent its position, how long
+# it stays open; and the streams that a call of `end` names. Each method checks a value and returns it as the native hub takes
+# it.
 
 use Carp ();
 use EventSource::XS::Hub::Limit;

@@ -30,7 +30,7 @@ my $MAX_SECONDS = 3600;    # LONGEST_TICKET in src/hub/ticket.rs
 # 8,192, in which the tickets of nested paths are.
 my ($MAX_COOKIE, $MAX_PATH) = (2048, 1024);
 
-# What a ticket is bound to, beside the path and the other headers that count.
+# Returns what a ticket is bound to, beside the path and the other headers that count.
 my @BOUND = qw(REQUEST_METHOD HTTP_HOST HTTP_ORIGIN HTTP_AUTHORIZATION);
 
 # The last event ID of a client whose stream has ended for good. It begins no stream, and takes no place of one.

@@ -2,8 +2,8 @@ package EventSource::XS::Test::State;
 use strict;
 use warnings;
 
-# What the client of a stream knows that keeps the state: the newest event of each key. An event does not say its key, so the
-# test says how a client finds it.
+# Keeps what the client of a stream knows that keeps the state: the newest event of each key. An event does not say its key, so
+# the test says how a client finds it.
 
 use EventSource::XS::Settings;
 use EventSource::XS::Test::Expected;

@@ -26,8 +26,8 @@ sub known {
     return $self->{known}{$node} ||= EventSource::XS::XMPP::Known->new(undef, $self->{options}{max_items});
 }
 
-# Reads what was saved. Throws an EventSource::Error if the hub does not say it. is_first_reading is true until the nodes have been
-# found that the service has when a bridge reads it for the first time.
+# Reads what was saved. Throws an EventSource::Error if the hub does not say it. is_first_reading is true until the nodes have
+# been found that the service has when a bridge reads it for the first time.
 sub load {
     my ($class, $options) = @_;
     my $self  = bless {options => $options, channel => $options->channel('nodes'), changed => {}}, $class;
@@ -88,7 +88,7 @@ sub save_changed {
 
 # Private methods
 
-# What was saved of each node, by its name.
+# Returns what was saved of each node, by its name.
 sub _saved {
     my $self = shift;
     my @saved =

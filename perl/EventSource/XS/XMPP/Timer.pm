@@ -2,9 +2,9 @@ package EventSource::XS::XMPP::Timer;
 use strict;
 use warnings;
 
-# What a part of the bridge does later. It calls a method of its owner once, in the event loop: after some seconds, or after the
-# pause of an attempt, which grows with each one until reset. Setting it again takes the place of what was set. It does not keep
-# its owner alive.
+# A task that a part of the bridge does later. It calls a method of its owner once, in the event loop: after some seconds, or
+# after the pause of an attempt, which grows with each one until reset. Setting it again takes the place of what was set. It
+# does not keep its owner alive.
 
 use AnyEvent;
 use List::Util   qw(min);

@@ -133,7 +133,7 @@ sub remember_member {
     return;
 }
 
-# What another connection with the same stream has in common with this one: a callback of on_close is given it.
+# Returns what another connection with the same stream has in common with this one: a callback of on_close is given it.
 sub shared_attributes {
     my $self = shift;
     return map { $_ => $self->{$_} } grep { !$IS_OWN{$_} } keys %$self;

@@ -39,7 +39,7 @@ pub struct Start {
     pub timeout: Duration,
 }
 
-/// What becomes of a socket before another thread can fork: [`NoFork::note`], or nothing.
+/// Says what becomes of a socket before another thread can fork: [`NoFork::note`], or nothing.
 pub(super) type Note = fn(&mut NoFork, &UnixStream);
 
 /// The user that may do everything.

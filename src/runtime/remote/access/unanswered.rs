@@ -1,5 +1,5 @@
-//! What is known of a request that has no reply: whoever makes it decides by that whether it is made again. All others have it
-//! as a [`Failure`].
+//! Says what is known of a request that has no reply: whoever makes it decides by that whether it is made again. All others
+//! have it as a [`Failure`].
 
 use crate::wire::{Malformed, Name};
 use crate::{ErrorCode, Failure};

@@ -140,7 +140,7 @@ fn complete(
     Some(Effect::SubscriptionRefused { stream, refusal })
 }
 
-/// What follows from a response of a hub process for streams, counters and the log, beside the request that it completes. The
+/// The effects of a response of a hub process for streams, counters and the log, beside the request that it completes. The
 /// event loop carries it out.
 #[derive(Debug)]
 pub(super) enum Effect {

@@ -2,7 +2,7 @@ package EventSource::XS::Doctor::Check::Caching;
 use strict;
 use warnings;
 
-# Whether a cache may keep the response, or has answered itself, and what the head says to proxies.
+# Looks whether a cache may keep the response, or has answered itself, and what the head says to proxies.
 
 use EventSource::XS::Doctor::Finding qw(ok warning wrong);
 
@@ -88,7 +88,7 @@ sub _control {
     return ok('cache_control', "Cache-Control is $control.$changes", measured => {cache_control => $control});
 }
 
-# What a proxy reads that knows RFC 10036. It leaves the header in the response.
+# The header that a proxy reads that knows RFC 10036. It leaves the header in the response.
 sub _incremental {
     my $stream = shift;
     my $value  = $stream->header('Incremental');

@@ -2,8 +2,8 @@ package EventSource::XS::Doctor::Check::Compression;
 use strict;
 use warnings;
 
-# Whether something compresses the stream, and whether the compressor withholds it: beside a second client, which has asked
-# for no compression. A compressor that flushes each event does no harm.
+# Looks whether something compresses the stream, and whether the compressor withholds it: beside a second client, which has
+# asked for no compression. A compressor that flushes each event does no harm.
 
 use EventSource::XS::Doctor::Check::Delivery;
 use EventSource::XS::Doctor::Finding qw(ok rounded warning wrong);

@@ -2,8 +2,8 @@ package EventSource::XS::Doctor::Check::Delivery;
 use strict;
 use warnings;
 
-# Whether bytes arrive when they are sent, or something between withholds them. A stream that withholds events looks like a
-# quiet one, so only the probe is sure.
+# Looks whether bytes arrive when they are sent, or something between withholds them. A stream that withholds events looks like
+# a quiet one, so only the probe is sure.
 
 use EventSource::XS::Doctor::Check::Ending;
 use EventSource::XS::Doctor::Finding qw(ok rounded warning wrong);
@@ -101,7 +101,7 @@ sub _buffering {
     );
 }
 
-# What a poll has brought and the stream has not.
+# Returns what a poll has brought and the stream has not.
 sub _behind {
     my $seen  = shift;
     my $lacks = $seen->{behind};

@@ -2,7 +2,7 @@ package EventSource::XS::Doctor::Check::Ending;
 use strict;
 use warnings;
 
-# Whether the stream stays open, and what keeps it open: keepalives, cuts, ends.
+# Looks whether the stream stays open, and what keeps it open: keepalives, cuts, ends.
 
 use EventSource::XS::Doctor::Finding qw(ok rounded warning wrong);
 use List::Util                       qw(max);
@@ -215,7 +215,7 @@ sub _overdue {
     );
 }
 
-# How long a stream has been silent that is open and should have sent something; undef if it should not.
+# Returns how long a stream has been silent that is open and should have sent something; undef if it should not.
 sub _silence_of_overdue {
     my $stream   = shift;
     my $promised = $stream->body->{promised} or return undef;

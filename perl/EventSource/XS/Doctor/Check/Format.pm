@@ -2,7 +2,7 @@ package EventSource::XS::Doctor::Check::Format;
 use strict;
 use warnings;
 
-# Whether the bytes of the stream are what the standard describes (WHATWG HTML, section 9.2.5).
+# Looks whether the bytes of the stream are what the standard describes (WHATWG HTML, section 9.2.5).
 
 use EventSource::XS::Doctor::Finding qw(finding ok);
 

@@ -2,8 +2,8 @@ package EventSource::XS::Doctor::Check::HubPolls;
 use strict;
 use warnings;
 
-# How many streams of a hub are polls, and why. A few are those of clients behind proxies of their own. Many mean that one proxy
-# hinders all.
+# Counts the streams of a hub that are polls, by reason. A few are those of clients behind proxies of their own. Many mean that
+# one proxy hinders all.
 
 use EventSource::XS::Doctor::Finding qw(number ok warning);
 

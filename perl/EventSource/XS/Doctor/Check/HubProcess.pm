@@ -2,7 +2,7 @@ package EventSource::XS::Doctor::Check::HubProcess;
 use strict;
 use warnings;
 
-# Whether a restart of the service by systemd would kill the hub process together with its workers.
+# Looks whether a restart of the service by systemd would kill the hub process together with its workers.
 
 use EventSource::XS::Doctor::Finding qw(ok warning wrong);
 

@@ -2,7 +2,7 @@ package EventSource::XS::Doctor::Check::HubStore;
 use strict;
 use warnings;
 
-# Whether the store of a hub is healthy, and keeps what it is meant to keep.
+# Looks whether the store of a hub is healthy, and keeps what it is meant to keep.
 
 use EventSource::XS::Doctor::Finding qw(duration judged number ok wrong);
 use EventSource::XS::Hub::Health;
@@ -37,8 +37,8 @@ sub findings {
 
 sub _evicts { return ($_[0]{last_error} || '') =~ /maxmemory|evict/ }
 
-# What a reader of the report wants to know of a store, whatever the verdict is. A file has no lag: its hub reports an event
-# when it is written.
+# Tells what a reader of the report wants to know of a store, whatever the verdict is. A file has no lag: its hub reports an
+# event when it is written.
 sub _figures {
     my $store   = shift;
     my @figures = (
@@ -67,7 +67,7 @@ sub _file_system {
     return $type;
 }
 
-# What the hub says of its store, and the problem if there is one; nothing if nobody answers.
+# Returns what the hub says of its store, and the problem if there is one; nothing if nobody answers.
 sub _health {
     my $seen = shift;
     return eval {

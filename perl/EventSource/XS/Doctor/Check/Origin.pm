@@ -2,7 +2,7 @@ package EventSource::XS::Doctor::Check::Origin;
 use strict;
 use warnings;
 
-# Whether pages of another origin may read the stream (CORS).
+# Looks whether pages of another origin may read the stream (CORS).
 
 use EventSource::XS::Doctor::Finding qw(finding ok warning wrong);
 

@@ -2,7 +2,8 @@ package EventSource::XS::Doctor::Check::Poll;
 use strict;
 use warnings;
 
-# Whether a page with eventsource-hub.js receives events where streams do not pass: it polls (RFC 7240, the preference wait).
+# Looks whether a page with eventsource-hub.js receives events where streams do not pass: it polls (RFC 7240, the preference
+# wait).
 
 use EventSource::XS::Doctor::Finding qw(ok rounded warning);
 

@@ -2,8 +2,9 @@ package EventSource::XS::Doctor::Check::ProbeTarget;
 use strict;
 use warnings;
 
-# Whether a probe that has not arrived went to the hub and the channel that the stream reads. A misspelt name looks as if a
-# proxy withheld the event. The hub process knows better: its ids begin with its epoch, and it counts the readers of a channel.
+# Looks whether a probe that has not arrived went to the hub and the channel that the stream reads. A misspelt name looks as if
+# a proxy withheld the event. The hub process knows better: its ids begin with its epoch, and it counts the readers of a
+# channel.
 
 use EventSource::XS::Doctor::Check::HubName;
 use EventSource::XS::Doctor::Finding qw(wrong);

@@ -43,7 +43,7 @@ my %STATUS = (
     ],
 );
 
-# What a proxy says that refuses to pass a response on as it comes (RFC 10036; RFC 9209, section 2.3.12).
+# The answer of a proxy that refuses to pass a response on as it comes (RFC 10036; RFC 9209, section 2.3.12).
 my %REFUSAL = (
     incremental_refused => [
         'refuses to pass a response on while it comes (Incremental, RFC 10036), instead of holding it back until its end',

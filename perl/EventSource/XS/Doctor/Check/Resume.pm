@@ -2,8 +2,8 @@ package EventSource::XS::Doctor::Check::Resume;
 use strict;
 use warnings;
 
-# Whether a client that reconnects receives what it has missed. An id that has no effect in the header is sent in the query,
-# too: that tells a server that does not resume from a proxy that removes Last-Event-ID.
+# Looks whether a client that reconnects receives what it has missed. An id that has no effect in the header is sent in the
+# query, too: that tells a server that does not resume from a proxy that removes Last-Event-ID.
 
 use EventSource::XS::Doctor::Finding qw(ok warning wrong);
 

@@ -2,7 +2,7 @@ package EventSource::XS::Doctor::Check::Tickets;
 use strict;
 use warnings;
 
-# Whether a client that comes back with a ticket begins its stream without the application, and why not.
+# Looks whether a client that comes back with a ticket begins its stream without the application, and why not.
 
 use EventSource::XS::Doctor::Finding qw(ok wrong);
 use HTTP::Date                       qw(str2time);
