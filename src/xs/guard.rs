@@ -151,7 +151,8 @@ macro_rules! guarded {
     )*};
 }
 
-/// Defines how C frees handles, once each. C takes them from the magic of objects, where only functions of this folder put them.
+/// Defines how C frees handles, once each. C takes them from the magic of objects, where only functions of this folder put
+/// them.
 macro_rules! handles {
     ($($of:ty: $drop:ident;)*) => {$(
         #[no_mangle]

@@ -10,8 +10,8 @@ use Plack::Util;
 
 my $hub = EventSource::Hub->new(per_process => 1, start => 'oldest');
 
-my $HTMX_2   = '/lib/htmx-ext-sse/node_modules/htmx.org/dist/htmx.min.js';
-my $CONNECT  = q{import { connect } from '/hub.js'};
+my $HTMX_2  = '/lib/htmx-ext-sse/node_modules/htmx.org/dist/htmx.min.js';
+my $CONNECT = q{import { connect } from '/hub.js'};
 
 # The name of each page; the event that its library understands, and the page.
 my %PAGE = (
@@ -57,8 +57,8 @@ HTML
 
 # A text as the event of a library.
 my %EVENT = (
-    htmx     => sub { return {data  => qq{<p id="shown" hx-swap-oob="true">$_[0]</p>}} },
-    turbo    => sub {
+    htmx  => sub { return {data => qq{<p id="shown" hx-swap-oob="true">$_[0]</p>}} },
+    turbo => sub {
         return {data => qq{<turbo-stream action="update" target="shown"><template>$_[0]</template></turbo-stream>}};
     },
 );

@@ -26,9 +26,9 @@ my $hub = EventSource::Hub->new;
 # True while handlers run as in an event loop.
 my $in_loop = 0;
 
-# Runs a handler as a server does that has the client's socket. Returns a hash of what came of it. Options: after, a function for
-# the time after the handler, and that time; callbacks, false if the handler notes reasons itself; writer; and attributes of the
-# application.
+# Runs a handler as a server does that has the client's socket. Returns a hash of what came of it. Options: after, a function
+# for the time after the handler, and that time; callbacks, false if the handler notes reasons itself; writer; and attributes of
+# the application.
 sub run {
     my ($handler, %attribute) = @_;
     my ($after,   $time)      = delete @attribute{qw(after time)};

@@ -50,7 +50,8 @@
 //! without the entry that has forgotten a key, or has replaced its value, an earlier value would come back.
 //!
 //! Entries that the history has evicted and that are still retained are reported as the rest of the history is, in the order of
-//! sequence numbers. The hub has these entries in its state only, because their channels have evicted as much ([`History::evicted`]).
+//! sequence numbers. The hub has these entries in its state only, because their channels have evicted as much
+//! ([`History::evicted`]).
 //!
 //! # Clocks
 //!

@@ -44,8 +44,8 @@ trait Engine {
     fn start(&self, hub: &str, delivered: Option<Delivered>, end: StoreEnd) -> io::Result<()>;
 }
 
-/// Returns the store of these settings, none for memory: the list of the stores that this program was built with. Fails with the
-/// reason and the remedy.
+/// Returns the store of these settings, none for memory: the list of the stores that this program was built with. Fails with
+/// the reason and the remedy.
 fn engine(settings: &StoreSettings) -> Result<Option<&dyn Engine>, String> {
     match settings {
         StoreSettings::Memory => Ok(None),

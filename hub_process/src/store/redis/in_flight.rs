@@ -13,9 +13,9 @@
 //! | `Cut` | `Unsent` | `Unanswered` | `Unanswered` | `Unanswered` | `Unanswered` | `Confirmed` |
 //! | `Restarted` | `Unsent` | `Unsent` | `Unsent` | `Unsent` | `Unsent` | `Unsent` |
 //!
-//! An event does not happen in a state where it has no cell. A draft may end in each state: its entry is read ([`InFlight::claim`]), its time is over,
-//! it is refused for good, Redis needs no entry for it, or replicas or the history lack it. `Unsent` is certainly not stored;
-//! in the other states a draft that fails was perhaps stored.
+//! An event does not happen in a state where it has no cell. A draft may end in each state: its entry is read
+//! ([`InFlight::claim`]), its time is over, it is refused for good, Redis needs no entry for it, or replicas or the history
+//! lack it. `Unsent` is certainly not stored; in the other states a draft that fails was perhaps stored.
 //!
 //! Without replicas a draft ends as soon as its entry is read: the answer may come later. With replicas, its entry waits for
 //! `Confirmed`. If the connection is cut before, nobody can tell which replicas have it: the draft fails as unknown when its

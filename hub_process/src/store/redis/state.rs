@@ -45,8 +45,8 @@ use eventsource_xs::wire::FieldList;
 use redis::{cmd, from_redis_value, Cmd, FromRedisValue, ParsingError, Value};
 use std::collections::BTreeMap;
 
-/// Returns the command that reads the hash, and the beginning of the stream, at one moment: the [`Contents`], and the answers to
-/// XINFO and XRANGE.
+/// Returns the command that reads the hash, and the beginning of the stream, at one moment: the [`Contents`], and the answers
+/// to XINFO and XRANGE.
 pub fn read_command(keys: &StreamKeys, entries: usize) -> Cmd {
     let mut command = cmd("EVAL");
     command.arg(scripts::READ_STATE.as_str()).arg(2).arg(&keys.state).arg(&keys.stream).arg(entries);

@@ -4,9 +4,9 @@ use warnings;
 
 # `eventsource admin`: serves the admin page of a hub on 127.0.0.1, to whoever knows the URL with its token.
 #
-# One process serves: no request with the token takes long, and the hub process has the stream of each page. TCP_DEFER_ACCEPT keeps
-# connections away until they have sent something: a browser opens some that it may not use, and a request that is whole when
-# its connection is accepted does not wait among those that are not.
+# One process serves: no request with the token takes long, and the hub process has the stream of each page. TCP_DEFER_ACCEPT
+# keeps connections away until they have sent something: a browser opens some that it may not use, and a request that is whole
+# when its connection is accepted does not wait among those that are not.
 
 use Digest::SHA qw(sha256);
 use EventSource::Hub;

@@ -2,8 +2,8 @@ package EventSource::XS::Command::Tail;
 use strict;
 use warnings;
 
-# `eventsource tail`: prints events as they come, of a hub process or of a URL, which EventSource::Client reads. Both ways a lost
-# stream is resumed after its last id.
+# `eventsource tail`: prints events as they come, of a hub process or of a URL, which EventSource::Client reads. Both ways a
+# lost stream is resumed after its last id.
 
 use EventSource::XS::Command;
 use IO::Poll    qw(POLLERR POLLHUP POLLIN);

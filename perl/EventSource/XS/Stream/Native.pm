@@ -159,8 +159,8 @@ sub open {
     return $stream;
 }
 
-# The settings as the library takes them, and those that a passport has (EventSource::XS::Hub::Ticket). They are the same for all
-# streams of an application.
+# The settings as the library takes them, and those that a passport has (EventSource::XS::Hub::Ticket). They are the same for
+# all streams of an application.
 sub native_settings {
     my ($class, %setting) = @_;
     my ($retry, $on_full, $line_end) = @setting{qw(retry on_full line_end)};

@@ -10,7 +10,8 @@ use warnings;
 
 use EventSource::XS::XMPP::Event;
 
-# A subscription sets is_subscribed. Options: is_newest_first, the order of the service's lists; skips_old_items, if what the first list has is not published.
+# A subscription sets is_subscribed. Options: is_newest_first, the order of the service's lists; skips_old_items, if what the
+# first list has is not published.
 sub new {
     my ($class, $name, %option) = @_;
     return bless {%option, name => $name, waiting => [], wanted => {}}, $class;

@@ -2,8 +2,8 @@ package EventSource::XS::XMPP::Options;
 use strict;
 use warnings;
 
-# The settings of a bridge, which all its parts have: checked, with their defaults, and the same from then on. What is reported is
-# reported here. "new" in EventSource::XMPP has the manual. Besides the settings there are names and patterns, of nodes.
+# The settings of a bridge, which all its parts have: checked, with their defaults, and the same from then on. What is reported
+# is reported here. "new" in EventSource::XMPP has the manual. Besides the settings there are names and patterns, of nodes.
 
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Reason;

@@ -23,8 +23,8 @@ my $PUBLISHER = 'EventSource::XS::XMPP::Publisher';
 my $OUTBOX_ENDED = 1;    # seconds until the items for the service are read again
 my $OUTBOX_FAILS = 5;
 
-# Options: options, positions and queue, the parts of the bridge that live longer; lists, a hash of the same life; on_ready, called
-# with our JID; on_nodes, called each time when the service has listed its nodes; on_end, called with what
+# Options: options, positions and queue, the parts of the bridge that live longer; lists, a hash of the same life; on_ready,
+# called with our JID; on_nodes, called each time when the service has listed its nodes; on_end, called with what
 # EventSource::XS::XMPP::Connection says.
 sub open {
     my ($class, %option) = @_;
@@ -246,9 +246,10 @@ sub _compare_subscriptions {
     );
 }
 
-# Returns those of the nodes whose subscriptions are not in the list of the service, as an array; undef if that is not believed. An
-# owner can end one (XEP-0060, section 8.8.2), and a service can lose its data. It need not notify of it, and then no item would
-# come any more. Some services list none although they have them: an empty list is believed once, until another list has some.
+# Returns those of the nodes whose subscriptions are not in the list of the service, as an array; undef if that is not believed.
+# An owner can end one (XEP-0060, section 8.8.2), and a service can lose its data. It need not notify of it, and then no item
+# would come any more. Some services list none although they have them: an empty list is believed once, until another list has
+# some.
 sub _missing_of {
     my ($self, $list, @nodes) = @_;
     my %is_listed = map  { $_->{state} eq 'subscribed' ? ($_->{node} => 1) : () } @$list;
@@ -278,8 +279,8 @@ sub _own_subscriptions {
 
 # Private methods: items for the service
 
-# Reads the items that wait in the hub for the service (EventSource::XS::XMPP::Publisher), and those that come, when all nodes are
-# read: an item that the service has already, because only its answer was lost, is known then.
+# Reads the items that wait in the hub for the service (EventSource::XS::XMPP::Publisher), and those that come, when all nodes
+# are read: an item that the service has already, because only its answer was lost, is known then.
 sub _open_outbox {
     my $self    = shift;
     my $options = $self->{options};

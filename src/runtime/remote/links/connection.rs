@@ -214,7 +214,8 @@ impl Connection {
         self.coming_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    /// Sets how many bytes the event loop has queued, and how many of them wait for credits. Returns true if the queue has room again.
+    /// Sets how many bytes the event loop has queued, and how many of them wait for credits. Returns true if the queue has room
+    /// again.
     pub(crate) fn set_queued(&self, bytes: usize, waiting_bytes: usize) -> bool {
         self.waiting_bytes.store(waiting_bytes, Ordering::Release);
         let before = self.queued_bytes.swap(bytes, Ordering::AcqRel);
