@@ -105,7 +105,7 @@ sub _attribute {
 
 sub _body {
     my $env = shift;
-    return undef if ($env->{CONTENT_LENGTH} || 0) > $MAX_SIGNALS || EventSource::XS::RequestBody->refusal($env);
+    return undef if EventSource::XS::RequestBody->refusal($env) || ($env->{CONTENT_LENGTH} || 0) > $MAX_SIGNALS;
     my $text;
     EventSource::XS::RequestBody->try_reading(sub { $text = Plack::Request->new($env)->content });
     return $text;

@@ -115,6 +115,13 @@ is signals_of(GET '/?datastar={'),                                 undef, 'a par
 is signals_of(GET '/?datastar=[1]'),                               undef, 'signals that are no object';
 is signals_of(POST '/', Content => "\xFF"),                        undef, 'a body that is not JSON';
 is signals_of(POST '/', Content => '{"a":"' . 'x' x 2**20 . '"}'), undef, 'a body of more than 1 MiB';
-is signals_of(GET '/?datastar=' . '[' x 10_000),                   undef, 'signals that are nested deeply';
+{
+    my @warnings;
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    my $env = {%{req_to_psgi(POST '/', Content => '{}')}, CONTENT_LENGTH => 'x'};
+    is $DATASTAR->read_signals($env), undef, 'a length that is not a number';
+    is_deeply \@warnings, [], 'of which nobody is warned';
+}
+is signals_of(GET '/?datastar=' . '[' x 10_000), undef, 'signals that are nested deeply';
 
 done_testing;

@@ -133,7 +133,7 @@ my $NO_START   = q(start must be 'latest', 'oldest', 'state' or a number of even
 my $REDIS = 'redis://127.0.0.1:6379/0';
 my $PATH  = 'must be the path of a file, not empty and without a NUL';
 
-# What is wrong with the URL of a Redis. No message shows a password.
+# Wrong URLs of a Redis. No message shows a password.
 my @URLS = (
     [qr/\Aredis must be a URL, such as redis:/, 'localhost:6379'],
     [qr{\Aredis must begin with redis://, rediss://, redis-sentinel://}, 'http://:geheim@h', 'redis+unix:///x'],
@@ -158,8 +158,8 @@ my @URLS = (
     [qr/\Aredis must have hosts with ports/, 'redis-sentinel://a,b/m', 'redis-sentinel://:geheim@a:1/'],
 );
 
-# What is given, the text of the exception, and the constructors. Its field is an unknown name in the text, else the first name,
-# or none if there is no value.
+# Rows: what is given, the text of the exception, and the constructors. Its field is an unknown name in the text, else the first
+# name, or none if there is no value.
 my @MISTAKES = (
     wrong(\@WITH_HEADERS, headers => $IN_PAIRS,                                      {}, 'X-A', ['X-A']),
     wrong(\@WITH_HEADERS, headers => 'the value of X-A in headers is undefined',     ['X-A', undef]),

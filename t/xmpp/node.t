@@ -1,4 +1,5 @@
-# What follows from the list of a node's items and from its notifications, and in which order: as tables, without a service.
+# The events that follow from the list of a node's items and from its notifications, and in which order: as tables, without a
+# service.
 
 use lib 't/lib';
 use Testing;

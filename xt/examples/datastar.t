@@ -27,7 +27,7 @@ my @tabs    = map { $browser->new_tab($url) } 1, 2;
 
 sub click { return $tabs[0]->evaluate("document.getElementById('$_[0]').click()") }
 
-# What a page shows: the element, the signal, the list.
+# Each page shows the element, the signal and the list.
 sub all_show {
     my ($shown, $name) = @_;
     my $page = q{['#shown', 'output', '#list'].map(at => document.querySelector(at).textContent.trim()).join(' ')};

@@ -2,7 +2,7 @@ package Testing::Application;
 use strict;
 use warnings;
 
-# What an application of the tests begins with: strict, warnings, and the pieces of its routes.
+# An application of the tests begins with this: strict, warnings, and the pieces of its routes.
 #
 #   use Testing::Application qw(answer answers with_worker);
 #
