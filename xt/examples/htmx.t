@@ -1,5 +1,5 @@
 # The element of EventSource::Cookbook with which htmx 4 reads a stream by its own extension: it comes back where the extension
-# does not, loads the page again after a gap, leads to the login after a logout, and stops at the end.
+# does not, loads the page again after a gap, leads to the login when it is refused with 401, and stops at the end.
 
 use lib 't/lib';
 use Testing;
@@ -40,6 +40,8 @@ ok wait_until(sub { $streams->() == 1 }), 'and has its stream';
 
 $server->ask('/logout');
 $tab->wait_for('location.pathname === "/login"', 'after a logout the page leads to the login');
+$browser->new_tab($proxy->url('/'))
+    ->wait_for('location.pathname === "/login"', 'and so does one whose first request is refused');
 
 my $requests = 1 + $server->ask('/requests');
 my $job      = $browser->new_tab($server->url('/a/job'));
