@@ -45,9 +45,9 @@ my @FUNCTIONS = (
         map {
             my $name = $_;
             sub { EventSource::XS::Request->_call($name, @_) }
-        } qw(coding cookie id preference ticket)
+        } qw(coding cookie id preference)
     ),
-    sub { EventSource::XS::Request->_call('binding', undef, @_[0 .. 7]) },
+    sub { EventSource::XS::Request->_call('bound', undef, @_[0 .. 7]) },
 );
 my @NAMES = qw(data event id retry comment json bytes key nonsense);
 my @TEXTS = (

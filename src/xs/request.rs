@@ -5,6 +5,7 @@ use super::guard::{refuse, Report};
 use super::text::{answer, Answer, RawText, Texts};
 use crate::compression::ContentCoding;
 use crate::request::{self, BoundRequest, Preference};
+use std::iter;
 
 /// Makes a call by name. The first text is the name.
 #[no_mangle]
@@ -16,7 +17,7 @@ unsafe extern "C" fn esx_request_call(given: *const RawText, len: usize, report:
 
 fn call(name: &[u8], mut given: Texts<'_>) -> Answer {
     match name {
-        b"binding" => Answer::of_bytes([binding(given)]),
+        b"bound" => bound(given),
         b"coding" => coding(given),
         b"cookie" => Answer::of_bytes([request::ticket_cookie(&given.octets(), &given.octets())]),
         b"id" => {
@@ -24,36 +25,28 @@ fn call(name: &[u8], mut given: Texts<'_>) -> Answer {
             request::last_event_id(header.as_deref(), &query).map(Answer::of).unwrap_or_default()
         }
         b"preference" => Preference::of(&given.octets()).map(|given| preference(&given)).unwrap_or_default(),
-        b"ticket" => {
-            let (cookies, hub, path) = (given.octets(), given.octets(), given.octets());
-            Answer::of_bytes(request::ticket_of(&cookies, &hub, &path))
-        }
         name => refuse("call", String::from_utf8_lossy(name)),
     }
 }
 
-/// A digest of a request. The texts are the number of the names of cookies that count, undefined if all do, and these names;
+/// A digest of a request, and the sealed ticket that it brings, if any. The texts are the number of the names of cookies that count, undefined if all do, and these names;
 /// the hub's name, the method, `Host`, `Origin`, `Authorization`, the path, the query, `Cookie`, and the other headers that
 /// count.
-fn binding(mut given: Texts<'_>) -> [u8; 32] {
+fn bound(mut given: Texts<'_>) -> Answer {
     let names = given.number_if().map(|len: usize| (0..len).map_while(|_| given.octets_if()).collect::<Vec<_>>());
     let names = names.as_ref().map(|names| names.iter().map(|name| &**name).collect::<Vec<_>>());
     let texts = given.all_octets();
     let texts: Vec<_> = texts.iter().map(Option::as_deref).collect();
     match texts[..] {
-        [hub, method, host, origin, authorization, path, query, cookies, ref headers @ ..] => BoundRequest {
-            hub: hub.unwrap_or_default(),
-            method: method.unwrap_or_default(),
-            host,
-            origin,
-            authorization,
-            path: path.unwrap_or_default(),
-            query: query.unwrap_or_default(),
-            cookies,
-            cookie_names: names.as_deref(),
-            headers,
+        [hub, method, host, origin, authorization, path, query, cookies, ref headers @ ..] => {
+            let (hub, path) = (hub.unwrap_or_default(), path.unwrap_or_default());
+            let (method, query, cookie_names) =
+                (method.unwrap_or_default(), query.unwrap_or_default(), names.as_deref());
+            let request =
+                BoundRequest { hub, method, host, origin, authorization, path, query, cookies, cookie_names, headers };
+            let ticket = cookies.and_then(|cookies| request::ticket_of(cookies, hub, path));
+            Answer::of_bytes(iter::once(request.digest().to_vec()).chain(ticket))
         }
-        .digest(),
         _ => refuse("number of texts", texts.len()),
     }
 }

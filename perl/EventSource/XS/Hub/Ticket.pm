@@ -101,9 +101,8 @@ sub opened {
     delete $env->{$BINDING};
     return undef if $env->{REQUEST_METHOD} ne 'GET';    # HEAD asks whose stream a GET would be
     return undef if $env->{CONTENT_LENGTH} || defined $env->{HTTP_TRANSFER_ENCODING};    # callbacks may read the body
-    my $binding  = $env->{$BINDING} = $self->_of_request($hub, $env) . $self->_of_worker($env, $settings);
-    my $cookies  = $env->{HTTP_COOKIE};
-    my ($sealed) = defined $cookies ? $REQUEST->_call('ticket', $cookies, _name_of($hub), _path_of($env)) : ();
+    my ($digest, $sealed) = $self->_of_request($hub, $env);
+    my $binding = $env->{$BINDING} = $digest . $self->_of_worker($env, $settings);
     return undef if !defined $sealed || ($REQUEST->last_event_id($env) // '') eq $FINISHED;
     local ($@, $SIG{__DIE__});
     my $opened = eval { [$hub->_call('open_ticket', $sealed, $binding)] };
@@ -146,12 +145,13 @@ sub passport {
 
 sub _name_of { return defined $_[0]{name} ? $_[0]{name} : '' }
 
-# A digest of all of a request by which an application may decide, so that a ticket opens for the same request only.
+# A digest of all of a request by which an application may decide, so that a ticket opens for the same request only; and the
+# sealed ticket that it brings.
 sub _of_request {
     my ($self, $hub, $env) = @_;
     my @names   = $self->{cookies} ? (scalar @{$self->{cookies}}, @{$self->{cookies}}) : undef;
     my @of_head = (@$env{@BOUND}, _path_of($env), @$env{qw(QUERY_STRING HTTP_COOKIE)}, @$env{@{$self->{headers}}});
-    return $REQUEST->_call('binding', @names, _name_of($hub), @of_head);
+    return $REQUEST->_call('bound', @names, _name_of($hub), @of_head);
 }
 
 # A digest of what else a ticket is bound to, and only a worker knows.
