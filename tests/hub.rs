@@ -64,7 +64,7 @@ fn subscribe(hub: &Hub, stream: &mut StreamHandle, channels: &[&str], after: Opt
     let topics = channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
     let after = after.map(|id| id.as_bytes().into());
     let request = SubscribeRequest { topics, after, start: StartPoint::Latest, ..Default::default() };
-    hub.subscribe(stream, request).expect("a reactor") == Subscribed::Now
+    hub.subscribe(stream, request, false).expect("a reactor") == Subscribed::Now
 }
 
 /// Reads a client's bytes until the end of the event with this data.

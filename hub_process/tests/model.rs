@@ -304,7 +304,7 @@ impl Model {
         if self.rng.bool() {
             handle.enter_handler(); // the subscription takes effect when the handler returns
         }
-        match self.workers[worker].hub.subscribe(&mut handle, request) {
+        match self.workers[worker].hub.subscribe(&mut handle, request, false) {
             Ok(_) => handle.leave_handler(),
             Err(_) => handle.close(Reason::Application), // as an application does that cannot serve the client
         }

@@ -168,15 +168,16 @@ unsafe extern "C" fn esx_hub_subscribe(
         let opened = given.octets();
         let asked = given.ticket(hub.show_channel())?.request;
         check_presence(&asked.presence, hub.settings())?;
-        let request = match opened.is_empty() {
-            true => asked,
-            false => {
+        let is_admitted = !opened.is_empty();
+        let request = match is_admitted {
+            false => asked,
+            true => {
                 let ticket = codec::decode::<Ticket>(&opened)?;
                 let SubscribeRequest { after, first_block, access, .. } = asked;
                 ticket.into_request(monotonic(), after, first_block.retry, access.poll)
             }
         };
-        Ok(Answer::of(match hub.subscribe(stream, request)? {
+        Ok(Answer::of(match hub.subscribe(stream, request, is_admitted)? {
             Subscribed::Ended => "ended",
             Subscribed::Now => "now",
             Subscribed::Waits => "waits",

@@ -127,15 +127,20 @@ impl Hub {
         }
     }
 
-    /// Subscribes a stream to topics.
-    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<Subscribed, Failure> {
+    /// Subscribes a stream to topics. A named hub that has just admitted the stream need not be waited for.
+    pub fn subscribe(
+        &self,
+        stream: &mut StreamHandle,
+        request: SubscribeRequest,
+        is_admitted: bool,
+    ) -> Result<Subscribed, Failure> {
         match self {
             Self::Local(LocalHub(local)) => {
                 let mut process = lock_process();
                 let is_open = stream.subscribe(&local.own(&mut process)?.hub, request, local.settings.max_topics)?;
                 Ok(if is_open { Subscribed::Now } else { Subscribed::Ended })
             }
-            Self::Named(NamedHub(named)) => named.0.subscribe(stream, request),
+            Self::Named(NamedHub(named)) => named.0.subscribe(stream, request, is_admitted),
         }
     }
 

@@ -247,11 +247,13 @@ impl RemoteHub {
     }
 
     /// Hands a stream over, unless that was done, and subscribes it. If the hub process does not answer soon, the stream
-    /// waits in the event loop, and the call does not: see [`Subscribed::Waits`].
+    /// waits in the event loop, and the call does not: see [`Subscribed::Waits`]. It never waits if the hub process has just
+    /// admitted the stream. If that process is gone meanwhile, the stream ends, and its client comes back.
     pub(super) fn subscribe(
         &self,
         stream: &mut StreamHandle,
         subscription: SubscribeRequest,
+        is_admitted: bool,
     ) -> Result<Subscribed, Failure> {
         let began = Instant::now();
         let until = after(began, self.start.timeout);
@@ -278,11 +280,14 @@ impl RemoteHub {
                     return other.map(|_| Subscribed::Ended);
                 }
             };
-            let request = connection.begin();
+            let request = if is_admitted { connection.next_request() } else { connection.begin() };
             let (id, shared) = (stream.reactor_id(), Arc::clone(&connection));
             let command =
                 LinkCommand::Subscribe { connection: shared, request, stream: id, subscription, holds, until };
             reactor.send_link(command);
+            if is_admitted {
+                return Ok(Subscribed::Now);
+            }
             match wait(&reactor, &connection, request, connection.optional_wait().saturating_sub(began.elapsed())) {
                 Err(Unanswered::Unsent(_)) => parked = Some(reactor),
                 Ok(_) => return Ok(Subscribed::Now),
