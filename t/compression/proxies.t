@@ -67,8 +67,7 @@ run_each [sort keys %COMPRESSES] => sub {
     for my $coding (@CODINGS) {
         subtest "$name, $coding" => sub { passes_on($server, $proxy->port, $coding) };
     }
-    subtest "$name, HTTP/2" => sub { has_http2($name, $server) }
-        if $name ne 'Apache';
+    subtest "$name, HTTP/2" => sub { has_http2($name, $server) };
 };
 
 done_testing;

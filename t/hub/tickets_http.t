@@ -282,9 +282,10 @@ subtest 'hostile clients of the socket' => sub {
 };
 
 my %proxy;
-for my $name (qw(HAProxy Caddy)) {
+for my $name (qw(HAProxy Caddy Apache)) {
     subtest $name => sub {
         needs(Testing::Proxy->missing($name));
+        chmod 0711, "$folder" and chmod 0666, $http or die "$http: $!" if $name eq 'Apache';   # its user is another one
         my $proxy   = $proxy{$name} = Testing::Proxy->start($name, $server, $http);
         my $request = sub {
             my ($cookies, @option) = @_;

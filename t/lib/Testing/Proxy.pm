@@ -10,7 +10,8 @@ use warnings;
 #   my $client = $proxy->curl('/held?name=a', '--http2');     # a Testing::Program; its log is the response with its head
 
 use parent 'Testing::ConfiguredProxy';
-use Carp               qw(croak);
+use Carp qw(croak);
+use Testing::Apache;
 use Testing::Developer qw(has_command);
 use Testing::Nginx;
 use Testing::Program;
@@ -18,11 +19,15 @@ use Testing::SourceTree qw(slurp);
 
 my $HOST = 'events.example.org';
 
+# The modules of Apache that its files need.
+my @APACHE = qw(mpm_event authz_core headers http2 proxy proxy_http rewrite setenvif socache_shmcb ssl);
+
 # The file of each proxy, how it becomes that of the test, and how it becomes one with tickets.
 my %PROXY = (
     nginx   => ['nginx.conf',  \&_edit_nginx],
     HAProxy => ['haproxy.cfg', \&_edit_haproxy, \&_haproxy_with_tickets],
     Caddy   => ['Caddyfile',   \&_edit_caddy,   sub { return slurp('examples/deployment/Caddyfile-tickets') }],
+    Apache  => ['apache.conf', \&_edit_apache,  \&_apache_with_tickets],
 );
 
 # Starts curl for a path. It ends with its object, as a client that disconnects.
@@ -51,6 +56,12 @@ sub start {
     return $self->start_with($edit->($self, $text));
 }
 
+sub _apache_with_tickets {
+    my $text    = shift;
+    my $tickets = slurp('examples/deployment/apache-tickets.conf');
+    return _edit($text, qr{(?=^</VirtualHost>)}m => $tickets);
+}
+
 # Makes the files of a certificate, of its key, and of both.
 sub _certify {
     my $self    = shift;
@@ -71,6 +82,20 @@ sub _edit {
         $text =~ s/$pattern/$new/g or croak "Proxy: the file has no $pattern";
     }
     return $text;
+}
+
+# Apache has as many threads as the test needs.
+sub _edit_apache {
+    my ($self,   $text) = @_;
+    my ($folder, $port) = ($self->folder, $self->port);
+    my $site = _edit(
+        $text,
+        qr/^ServerLimit.*?^MaxRequestWorkers 4000$/ms => 'ThreadsPerChild 25',
+        qr/(?<=ProxyTimeout )60/                      => '1',
+        qr/[*]:443/                                   => "127.0.0.1:$port",
+        qr{/etc/ssl/}                                 => "$folder/"
+    );
+    return Testing::Apache::frame($folder, $port, \@APACHE, $site);
 }
 
 # Caddy obtains no certificate, and leaves the folders of the machine alone.
