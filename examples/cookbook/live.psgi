@@ -3,7 +3,8 @@ use strict;
 use warnings;
 
 use EventSource::Hub;
-use JSON::PP qw(encode_json);
+use File::Basename qw(dirname);
+use Plack::App::File;
 use Plack::Builder;
 use Plack::Request;
 use Plack::Util;
@@ -26,6 +27,14 @@ sub order {
     return [204, [], []];
 }
 
+# The reason is sent before the streams end.
+sub close_shop {
+    my $reason = Plack::Request->new(shift)->body_parameters->{reason} // return [400, [], []];
+    $hub->publish(orders => {event => 'closed', data => $reason});
+    $hub->end(topics => ['orders'], finish => 1);
+    return [204, [], []];
+}
+
 sub log_in { return [303, [Location => '/', 'Set-Cookie' => 'user=ada; HttpOnly; SameSite=Lax'], []] }
 
 sub log_out {
@@ -43,6 +52,7 @@ sub page {
     my $type   = 'text/html; charset=utf-8';
     return [200, ['Content-Type' => $type, 'Cache-Control' => 'no-store'], [<<"HTML"]];
 <!doctype html>
+<style>#live { display: inline-block; padding: 0 1em; background: #fc9 } #live.live { background: #9e9 }</style>
 <p id="live">connecting</p>
 <ul id="orders" data-id="$id">$list</ul>
 <script type="module" src="/page.js"></script>
@@ -51,6 +61,7 @@ HTML
 
 my $script = <<'JS';
 import { connect } from '/hub.js'
+import { badge } from '/badge.js'
 
 const hub = connect('/events', {lastEventId: orders.dataset.id})
 const texts = new Set([...orders.children].map(item => item.textContent))
@@ -61,22 +72,17 @@ hub.onmessage = ({data}) => {
 }
 hub.addEventListener('gap', () => location.reload())
 
-let timer
-const show = text => { clearTimeout(timer); timer = undefined; live.textContent = text }
-hub.onopen = () => show('live')
-hub.onerror = ({status}) => {
-  if (hub.readyState === hub.CONNECTING) timer ??= setTimeout(show, 2000, 'reconnecting')
-  else show(status === 401 ? 'log in again' : 'not available')
-}
-hub.addEventListener('finish', ({data}) => show(`ended: ${data}`))
+badge(hub, live)
 JS
 
 builder {
-    mount '/events'  => $events;
-    mount '/hub.js'  => EventSource::Hub->script_app;
-    mount '/login'   => \&log_in;
-    mount '/logout'  => \&log_out;
-    mount '/order'   => \&order;
-    mount '/page.js' => sub { [200, ['Content-Type' => 'text/javascript'], [$script]] };
-    mount '/'        => \&page;
+    mount '/badge.js' => Plack::App::File->new(file => dirname(__FILE__) . '/badge.js')->to_app;
+    mount '/close'    => \&close_shop;
+    mount '/events'   => $events;
+    mount '/hub.js'   => EventSource::Hub->script_app;
+    mount '/login'    => \&log_in;
+    mount '/logout'   => \&log_out;
+    mount '/order'    => \&order;
+    mount '/page.js'  => sub { [200, ['Content-Type' => 'text/javascript'], [$script]] };
+    mount '/'         => \&page;
 };

@@ -43,4 +43,9 @@ $lists->('a,b,c,d', 'what came meanwhile is there once');
 $tab->evaluate("fetch('/logout', {method: 'POST'}).then(() => 1)");
 $says->('log in again');
 
+$tab->evaluate("location = '/login'");
+$says->('live');
+is $live->post('/close', reason => 'the shop is closed'), 204, 'the application ends all streams';
+$says->('ended: the shop is closed');
+
 done_testing;
