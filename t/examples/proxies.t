@@ -22,7 +22,7 @@ sub proxy_ok {
     my ($name, %option) = @_;
     needs(Testing::Proxy->missing($name));
     my $server = Testing::StreamServer->start('Starman');
-    my $proxy  = Testing::Proxy->start($name, $server);
+    my $proxy  = Testing::Proxy->start($name, $server, timeout => 1);
     my $quiet  = $option{has_timeout} && $proxy->curl(path('/held', name => 'quiet', keepalive => 0), '--http2');
     streams_ok($server, $proxy, $_) for '1.1', '2';
     many_ok($server, $proxy, $option{most} || 10);

@@ -286,7 +286,7 @@ for my $name (qw(HAProxy Caddy Apache)) {
     subtest $name => sub {
         needs(Testing::Proxy->missing($name));
         chmod 0711, "$folder" and chmod 0666, $http or die "$http: $!" if $name eq 'Apache';   # its user is another one
-        my $proxy   = $proxy{$name} = Testing::Proxy->start($name, $server, $http);
+        my $proxy   = $proxy{$name} = Testing::Proxy->start($name, $server, http => $http);
         my $request = sub {
             my ($cookies, @option) = @_;
             my $before = asked();

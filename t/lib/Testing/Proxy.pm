@@ -3,10 +3,11 @@ use strict;
 use warnings;
 
 # A real reverse proxy with TLS in front of a Server, configured by a copy of its file in examples/deployment: with another
-# port, a certificate for the test, and timeouts of one second. It ends with the object.
+# port, and a certificate for the test. It ends with the object.
 #
 #   my $proxy  = Testing::Proxy->start('HAProxy', $server);
-#   my $proxy  = Testing::Proxy->start('HAProxy', $server, $http);  # streams of tickets from the socket of a hub process
+#   my $proxy  = Testing::Proxy->start('HAProxy', $server, http => $path);    # streams of tickets from a hub process' socket
+#   my $proxy  = Testing::Proxy->start('HAProxy', $server, timeout => 1);     # seconds, by default as in the file
 #   my $client = $proxy->curl('/held?name=a', '--http2');     # a Testing::Program; its log is the response with its head
 
 use parent 'Testing::ConfiguredProxy';
@@ -46,9 +47,10 @@ sub missing {
 }
 
 sub start {
-    my ($class, $name, $server, $http) = @_;
-    my ($file, $edit, $with_tickets) = @{$PROXY{$name} || croak "Proxy: there is no proxy '$name'"};
-    my $self = $class->new($name);
+    my ($class, $name, $server, %option) = @_;
+    my ($file, $edit, $with_tickets)     = @{$PROXY{$name} || croak "Proxy: there is no proxy '$name'"};
+    my ($self, $http)                    = ($class->new($name), $option{http});
+    $self->{timeout} = $option{timeout} // 60;
     $self->_certify;
     my $text = slurp("examples/deployment/$file");
     $text = _edit($with_tickets->($text), qr{/run/eventsource-hub-http/shop[.]sock} => $http) if $http;
@@ -91,7 +93,7 @@ sub _edit_apache {
     my $site = _edit(
         $text,
         qr/^ServerLimit.*?^MaxRequestWorkers 4000$/ms => 'ThreadsPerChild 25',
-        qr/(?<=ProxyTimeout )60/                      => '1',
+        qr/(?<=ProxyTimeout )60/                      => $self->{timeout},
         qr/[*]:443/                                   => "127.0.0.1:$port",
         qr{/etc/ssl/}                                 => "$folder/"
     );
@@ -118,10 +120,10 @@ sub _edit_haproxy {
     my $pem = $self->_path('pem');
     return _edit(
         $text,
-        qr/(?<=timeout client |timeout server )60s/ => '1s',
-        qr/maxconn \d+/                             => 'maxconn 100',
-        qr/bind :443 /                              => 'bind 127.0.0.1:' . $self->port . ' ',
-        qr{/etc/ssl/\Q$HOST\E[.]pem}                => $pem
+        qr/(?<=timeout client |timeout server )60(?=s)/ => $self->{timeout},
+        qr/maxconn \d+/                                 => 'maxconn 100',
+        qr/bind :443 /                                  => 'bind 127.0.0.1:' . $self->port . ' ',
+        qr{/etc/ssl/\Q$HOST\E[.]pem}                    => $pem
     );
 }
 
@@ -130,9 +132,9 @@ sub _edit_nginx {
     my $folder = $self->folder;
     my $site   = _edit(
         $text,
-        qr/(?<=_timeout )60s/ => '1s',
-        qr/listen 443 /       => 'listen 127.0.0.1:' . $self->port . ' ',
-        qr{/etc/ssl/}         => "$folder/"
+        qr/(?<=_timeout )60(?=s)/ => $self->{timeout},
+        qr/listen 443 /           => 'listen 127.0.0.1:' . $self->port . ' ',
+        qr{/etc/ssl/}             => "$folder/"
     );
     return Testing::Nginx::frame($folder, $site);
 }
