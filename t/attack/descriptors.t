@@ -77,12 +77,15 @@ sub flood {
 }
 
 sub withstands {
-    my ($server, $path, $begins, $least) = @_;
+    my ($server, $path, $begins, $least, $lingers) = @_;
     my $most = watch($server->stats->{pid});
     my ($clients, $came) = flood($server, $path, $begins, $CLIENTS);
     my $used = $most->();
-    cmp_ok $used,             '<=', $LIMIT - $FREE, "at least $FREE descriptors stay free";
-    cmp_ok $came->{accepted}, '>=', $least,         "at least $least clients are accepted";
+SKIP: {
+        skip 'it waits for some seconds until a client that has its response closes', 1 if $lingers;
+        cmp_ok $used, '<=', $LIMIT - $FREE, "at least $FREE descriptors stay free";
+    }
+    cmp_ok $came->{accepted}, '>=', $least, "at least $least clients are accepted";
     note "accepted $came->{accepted}, refused $came->{refused}, at most $used descriptors";
     is $server->ask('/plain'), 'plain', 'an ordinary request is answered';
     $_->leave for @$clients;
@@ -131,14 +134,20 @@ for my $name (@SERVERS) {
 }
 
 for my $name (Testing::Server->tested(qw(Twiggy Feersum))) {
+    my $lingers = $name eq 'Feersum' && Testing::Server->has_new_feersum;
     subtest "streams of a hub on the writer of $name" => sub {
         my $server = Testing::HubServer->start($name, descriptors => $LIMIT, native => 0);
-        withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 40);
+        withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 40, $lingers);
         $server->stop;
     };
     subtest "streams on the writer of $name" => sub {
         my $server = Testing::StreamServer->start($name, descriptors => $LIMIT);
-        withstands($server, sub { path('/held', name => "n$_[0]", native => 0) }, qr/^event: held\r\n\r\n/m, 90);
+        withstands(
+            $server,
+            sub { path('/held', name => "n$_[0]", native => 0) },
+            qr/^event: held\r\n\r\n/m,
+            90, $lingers
+        );
         $server->stop;
     };
 }

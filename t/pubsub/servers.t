@@ -145,7 +145,7 @@ check 'chunked bodies' => sub {
         POST => '/eventsource/chunked',
         "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", @KEY, 'Transfer-Encoding' => 'chunked'
     );
-    if ($name =~ /\AStar/) {    # the others do not decode it
+    if ($name =~ /\AStar/ || $name eq 'Feersum' && Testing::Server->has_new_feersum) {    # the others do not decode it
         is $client->status, 200, 'a chunked body is published';
         ok $subscriber->read_until(qr/data: abcde/), 'a chunked body is published whole';
         my $chunk = sprintf "%x\r\n%s\r\n", 40_000, 'x' x 40_000;

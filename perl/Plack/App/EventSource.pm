@@ -803,6 +803,9 @@ its handler does.
 =head1 UNDER FEERSUM
 
 After the response, do not fetch C<psgix.io>, and copy the environment only in a handler: other responses may suffer.
+Feersum 1.507 ends each request whose environment was copied, or read by L<Mojolicious>: set its C<psgix_io> to 0.
+
+Feersum 1.507 with TLS has streams on its writer, also in HTTP/2.
 
 =head1 BEHIND NGINX
 

@@ -95,8 +95,14 @@ my %CANNOT    = (
         'QUERY'            => 'it responds with 405',
         'TRACE'            => 'it responds with 405',
         'DELETE'           => 'it gives no body of a DELETE',
+        (
+            Testing::Server->has_new_feersum
+            ? ('copied environment' => 'it refuses to respond when the environment was copied')
+            : ()
+        ),
     },
-    'uWSGI' => {
+    'Monoceros' => {'loop' => $NO_LOOP, 'tls' => 'it has no TLS', 'undecoded chunks' => $DECODES},
+    'uWSGI'     => {
         loop         => $NO_LOOP,
         'keep-alive' => 'its --http-socket closes after each response',
 
@@ -259,7 +265,7 @@ sub _start {
     my $journal = Testing::Journal->new;
     my $self    = bless {%option, name => $name, native => $native, journal => $journal, tags => 0}, $class;
     my $env     = {CONTRACT_JOURNAL => $journal->path, CONTRACT_NATIVE => $native};
-    $self->{never_native} = $option{tls} || $name =~ /FCGI|MockHTTP|mod_perl/;
+    $self->{never_native} = $option{tls} || $name =~ /FCGI|MockHTTP|mod_perl|Monoceros/;
     if ($name eq 'MockHTTP') { $self->{mock} = Testing::MockClient->new('t/data/contract.psgi', $env) }
     else                     { $self->_start_server($env) }
     return $self;

@@ -51,10 +51,26 @@ my %SERVER = (
         command => sub { _plackup(@_[0, 1], '--max-workers', $_[2] || 3) },
         recycle => '--max-reqs-per-child',
     },
+    (
+        map {
+            (
+                $_ => {
+                    needs   => ["Plack::Handler::$_"],
+                    command => sub { _plackup(@_[0, 1], '--max-workers', $_[2] || 3) }
+                }
+            )
+        } qw(Gazelle Monoceros)
+    ),
     'Twiggy'  => {needs => ['Twiggy'], command => sub { _plackup(@_[0, 1]) }},
     'Feersum' => {
         needs   => ['Feersum'],
-        command => sub { _plackup(@_[0, 1], ($_[2] || 1) > 1 ? ('--pre-fork', $_[2]) : ()) },
+        command => sub {
+            _plackup(
+                @_[0, 1],
+                ($_[2] || 1) > 1 ? ('--pre-fork', $_[2]) : (),
+                _tls($_[3], qw(--tls-cert-file --tls-key-file))
+            );
+        },
     },
     'HTTP::Server::Simple::PSGI' => {
         needs   => [qw(HTTP::Server::Simple::PSGI Plack::Handler::HTTP::Server::Simple)],
@@ -119,6 +135,12 @@ sub get {
     my $client = Testing::Client->get($self->at, $path, $self->_client_tls, %option);
     $client->{tag} = $tag;
     return $client;
+}
+
+# True if Feersum is 1.507 or newer: it can encrypt.
+sub has_new_feersum {
+    my ($status) = output_of($^X, '-MFeersum', '-e', 'exit !Feersum->can("set_tls")');
+    return !$status;
 }
 
 # Returns what was reported so far under a tag, or that of a client.

@@ -59,6 +59,9 @@ our @sent;    ## no critic (ProhibitPackageVars) it is local
 our $own;     ## no critic (ProhibitPackageVars) it is local
 my $is_wrapped = !!0;
 
+# True if Feersum's end ends the streams first.
+my $is_shutdown_wrapped = !!0;
+
 # A worker of --pre-fork runs its event loop in such a sub.
 my $WORKER_SUB = qr{\AFeersum::Runner::\w*fork};
 
@@ -120,10 +123,10 @@ sub enter_relay_process {
     return;
 }
 
-# A Feersum that can encrypt does not say for which connections.
+# The state of TLS is in Feersum's own memory.
 sub relay_descriptor {
     my ($class, $stream) = @_;
-    return @sent && $sent[0] == $stream && !Feersum->can('set_tls') ? $sent[1]->fileno : undef;
+    return @sent && $sent[0] == $stream && !_may_encrypt() ? $sent[1]->fileno : undef;
 }
 
 # Feersum's queue is in its own memory, and cannot be sent elsewhere. The worker ends the response that was passed on. The
@@ -149,11 +152,10 @@ sub when_sent {
     return !!1;
 }
 
-# A scheme may come from the client, through a middleware that believes X-Forwarded-Proto. It says nothing about a
-# Feersum that cannot encrypt.
+# A scheme may come from the client, through X-Forwarded-Proto.
 sub obstacle {
     my ($class, $env) = @_;
-    return $OBSTACLE->new('encrypted') if $env->{'psgi.url_scheme'} ne 'http' && Feersum->can('set_tls');
+    return $OBSTACLE->new('encrypted') if $env->{'psgi.url_scheme'} ne 'http' && _may_encrypt();
     return $OBSTACLE->new('fetched')
         if exists $env->{'psgix.io'}
         && !EventSource::XS::_has_get_magic(\$env->{'psgix.io'})
@@ -164,10 +166,13 @@ sub obstacle {
 # psgix.io is magical: fetching it, even by copying the environment, makes a handle on the very descriptor that Feersum
 # continues to use and will close. If it was not fetched, as its magic shows, it is deleted, so that no code can fetch it. If
 # it was fetched, the handle is closed before it can do harm, and Feersum's descriptor is put back at its number, where
-# Feersum's event loop expects this connection.
+# Feersum's event loop expects this connection. Feersum 1.507 gives each request a psgi.input, which keeps the connection; an
+# application that keeps the environment of a stream would let Feersum wait for it at its end.
 sub prepare_env {
     my ($class, $env) = @_;
-    return undef if !exists $env->{'psgix.io'};
+    _wrap_shutdown()            if !$is_shutdown_wrapped   && Feersum->can('set_tls');
+    delete $env->{'psgi.input'} if !$env->{CONTENT_LENGTH} && ref $env->{'psgi.input'} eq 'Feersum::Connection::Reader';
+    return undef                if !exists $env->{'psgix.io'};
     if (EventSource::XS::_has_get_magic(\$env->{'psgix.io'})) {
         delete $env->{'psgix.io'};    # in void context, which runs no magic
         return undef;
@@ -284,6 +289,18 @@ sub _hang_up {
     return $stream->_fail;
 }
 
+# Feersum does not say which of its listeners encrypt. set_tls refuses to give a further certificate (sni) to one that does not,
+# and refuses these arguments for each other one; it changes nothing. Only Feersum::Runner is known to serve with one server.
+sub _may_encrypt {
+    return !!0 if !Feersum->can('set_tls');
+    local ($@, $SIG{__DIE__});
+    my @given = (sni => 'localhost', h2 => 1, cert_file => '', key_file => '');
+    for (my $number = 0; !$number || $@ =~ /default TLS context/; $number++) {
+        eval { $Feersum::Runner::INSTANCE->{endjinn}->set_tls(@given, listener => $number) };
+    }
+    return $@ !~ /out of range|not compiled/;
+}
+
 sub _wrap_responder {
     my $continue = Feersum::Connection->can('_continue_streaming_psgi') or return;
     my $wrapped  = sub {
@@ -294,6 +311,21 @@ sub _wrap_responder {
     no warnings 'redefine';
     *Feersum::Connection::_continue_streaming_psgi = set_prototype(\&$wrapped, prototype $continue);
     $is_wrapped                                    = !!1;
+    return;
+}
+
+# Feersum 1.507 waits for all responses on its writer when it is to end, and then ends without END blocks.
+sub _wrap_shutdown {
+    my $shut_down = Feersum->can('graceful_shutdown');
+    no warnings qw(prototype redefine);
+    *Feersum::graceful_shutdown = sub {
+        my ($server, $code) = @_;
+        my $runner = $Feersum::Runner::INSTANCE;
+        return $shut_down->($server, $code) if !$runner || !$runner->{running};
+        EventSource::XS::Stream::Writer->end_all;
+        return $shut_down->($server, sub { EventSource::XS::Stream::Native->end_all; $code->() });
+    };
+    $is_shutdown_wrapped = !!1;
     return;
 }
 

@@ -50,15 +50,10 @@ sub CLONE {
     return;
 }
 
-# Ends the streams of this process and runs their callbacks, before global destruction frees what the callbacks may use.
+# Before global destruction frees what the callbacks may use.
 END {
     local ($?, $!, $@);
-    EventSource::XS::_finish()                       if EventSource::XS->can('_finish');
-    EventSource::XS::Stream::Relay->copy_all_at_once if $INC{'EventSource/XS/Stream/Relay.pm'};
-    EventSource::XS::Stream::Writer->end_all         if $INC{'EventSource/XS/Stream/Writer.pm'};
-    __PACKAGE__->collect                             if EventSource::XS->can('_next_end');
-    EventSource::XS->dispatch                        if EventSource::XS->has_later_here;
-    EventSource::XS->tell_losses;
+    __PACKAGE__->end_all;
 }
 
 # Public methods
@@ -88,6 +83,17 @@ sub collect {
     my $count = 0;
     while (my ($name, $reason) = EventSource::XS::_next_end($$interpreter)) { $count += _queue($name, $reason) }
     return $count;
+}
+
+# End the streams of this process, which is to end, and run their callbacks.
+sub end_all {
+    EventSource::XS::_finish()                       if EventSource::XS->can('_finish');
+    EventSource::XS::Stream::Relay->copy_all_at_once if $INC{'EventSource/XS/Stream/Relay.pm'};
+    EventSource::XS::Stream::Writer->end_all         if $INC{'EventSource/XS/Stream/Writer.pm'};
+    __PACKAGE__->collect                             if EventSource::XS->can('_next_end');
+    EventSource::XS->dispatch                        if EventSource::XS->has_later_here;
+    EventSource::XS->tell_losses;
+    return;
 }
 
 # A child calls this for a stream of its parent. What the callbacks keep is not freed: destructors are the parent's.

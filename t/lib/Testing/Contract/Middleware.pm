@@ -34,6 +34,7 @@ my @BEHAVIOURS = (
     {
         name    => 'the stream is native behind a middleware that copies the environment',
         request => ['/kind/copied'],
+        needs   => ['copied environment'],
         app     => sub {
             my $app = _source();
             return sub { return $app->({%{$_[0]}}) };
