@@ -1,40 +1,51 @@
-# An MCP server in plain PSGI, for any number of workers: the transport Streamable HTTP of version 2025-11-25 of the Model
-# Context Protocol. README.md beside this file says how to run it.
+# An MCP server in plain PSGI, for any number of workers: the transport Streamable HTTP of the Model Context Protocol, of version
+# 2026-07-28 and, for clients that ask for it, of 2025-11-25 (legacy), which has sessions. README.md says how to run it.
 #
 # A named hub has all that the workers share:
-#   session/SESSION        state: the session, as long as it lives
-#   call/SESSION/STREAM    what the client is sent for one call of a tool, with ids of the form STREAM/NUMBER
-#   in/SESSION             what the client has sent to calls that run: its answers, and what it cancels
+#   call/SESSION/STREAM    what the client is sent for one call of a tool; of legacy ones with ids of the form STREAM/NUMBER
+#   in/SESSION             what the client has sent to calls that run: its answers, and what it cancels, also by leaving
 #   jobs                   nothing: all calls that run are its subscribers
-#   server/SESSION, server what the server has to say to one client, and to all
+#   ack/SESSION            how a stream of subscriptions/listen begins
+#   listen/METHOD/[ID]     notifications for the requests subscriptions/listen of that id (the file notify sends them)
+#   session/SESSION        the level of a legacy session, or that it has ended
+#   secret                 state: the key with which ids of sessions, and states of calls, are sealed
+#   server/SESSION, server what the server has to say to one legacy client, and to all
 use strict;
 use warnings;
 
-use Encode qw(encode_utf8);
+use Digest::SHA qw(hmac_sha256_hex);
+use Encode      qw(decode_utf8);
 use EventSource::Hub;
 use Fcntl          qw(F_SETFD);
 use File::Basename qw(dirname);
 use File::Spec;
-use JSON::MaybeXS qw(decode_json encode_json);
-use Plack::App::EventSource;
+use JSON::MaybeXS qw(decode_json encode_json is_bool);
+use MIME::Base64  qw(decode_base64);
 use Plack::Request;
 use Scalar::Util qw(looks_like_number);
 
-my @VERSIONS      = qw(2025-11-25 2025-06-18 2025-03-26);
+my $VERSION       = '2026-07-28';
+my @LEGACY        = qw(2025-11-25 2025-06-18 2025-03-26);
+my $META          = 'io.modelcontextprotocol';
 my @LEVELS        = qw(debug info notice warning error critical alert emergency);
 my @CAPABILITIES  = qw(elicitation roots sampling);                                 # of clients, which tools may use
 my $SESSION_LASTS = 86_400;                                                         # seconds
-my $RETRY_AFTER   = 60;                                                             # seconds
 my $MOST_CALLS    = 16;                                                             # of a session that run at a time
 my $MOST_JOBS     = 128;                                                            # of all sessions
 my $MOST_LEVELS   = 100;                                                            # of JSON; what is sent on has more
 my $MOST_BYTES    = 4_194_304;                                                      # of a request's content
+my %LISTEN        = (toolsListChanged => 'tools/list_changed');                     # what clients may listen to
+my %IS_ABLE       = (tools => {listChanged => \1}, logging => {});
+my %SERVER        = (name => 'eventsource-example', version => EventSource::Hub->VERSION);
+my %RESULT        = (resultType => 'complete', _meta => {"$META/serverInfo" => \%SERVER});
+my %CACHE         = (ttlMs => 60_000, cacheScope => 'public');
 my $LOST          = '{"jsonrpc":"2.0","method":"notifications/message",'
     . '"params":{"level":"warning","data":"The server no longer has all messages of this stream."}}';
 my $FOLDER         = dirname(File::Spec->rel2abs(__FILE__));
 my $TOOLS          = File::Spec->rel2abs($ENV{MCP_TOOLS} || "$FOLDER/tools.pl");
 my $tools          = do $TOOLS or die "$TOOLS: ", $@ || $!, "\n";
 my $json           = JSON::MaybeXS->new->utf8->max_depth($MOST_LEVELS);
+my $ascii          = JSON::MaybeXS->new->ascii;
 my %allowed_origin = map { ($_ => 1) } split /,/, $ENV{MCP_ORIGINS} || '';
 
 my $hub = EventSource::Hub->new(
@@ -45,27 +56,29 @@ my $hub = EventSource::Hub->new(
     keep_history => {events => 1000, seconds => 3600},
     gap_event    => 'message',
     gap_data     => $LOST,
+    per_channel  => {
+        'ack/*'     => {keep_history => {events => 1, seconds => 60}},
+        'session/*' => {keep_history => {events => 1, seconds => $SESSION_LASTS}},
+    },
 );
 
-# A call's stream begins with its own first event, whose id names the stream. After max_age the client comes back for the rest.
+# One POST is one stream. The end of the stream of a call is the end of its member, at which its job ends.
+my $streams = $hub->to_app(
+    methods  => ['POST'],
+    channels => sub { @{$_[0]{'mcp.channels'}} },
+    member   => sub { $_[0]{'mcp.member'} },
+    position => 'none',
+);
+
+# A legacy call's stream begins with its own first event, whose id names the stream. After max_age the client comes back for the
+# rest.
 my $calls = $hub->to_app(
     methods  => ['GET', 'POST'],
-    channels => sub { $_[0]{'mcp.channel'} },
+    channels => sub { @{$_[0]{'mcp.channels'}} },
     label    => \&label,
     position => 'none',
     max_age  => 300,
 );
-
-# A response that is there at once, for a client that would rather have a stream.
-my $single = Plack::App::EventSource->new(
-    methods    => ['POST'],
-    line_end   => 'lf',
-    handler_cb => sub {
-        my ($conn, $env) = @_;
-        $conn->push({data => $env->{'mcp.response'}, bytes => 1});
-        $conn->close;
-    },
-)->to_app;
 
 # Each message goes to one stream of a client only, so it may have one of these.
 my $notifications = $hub->to_app(
@@ -89,19 +102,26 @@ sub random_hex {
 
 sub answer {
     my ($status, $message, @headers) = @_;
-    return [$status, ['Content-Type' => 'application/json', @headers], [encode_json({jsonrpc => '2.0', %$message})],];
+    return [$status, ['Content-Type' => 'application/json', @headers], [encode_json({jsonrpc => '2.0', %$message})]];
 }
 
-# For a request that is not accepted by HTTP.
+# The error has the id of the request, if there is one.
 sub refuse {
-    my ($status, $why, $code, @headers) = @_;
-    return answer($status, {id => undef, error => {code => $code || -32_000, message => $why}}, @headers);
+    my ($status, $why, $code, $request, @data) = @_;
+    my @id = exists $request->{id} ? (id => $request->{id}) : ();
+    return answer($status, {@id, error => {code => $code || -32_000, message => $why, @data}});
 }
 
 # For a request of JSON-RPC that is understood and fails.
 sub fail {
     my ($request, $code, $why) = @_;
-    return answer(200, {id => $request->{id}, error => {code => $code, message => $why}});
+    return refuse(200, $why, $code, $request);
+}
+
+sub refuse_version {
+    my ($request, $version) = @_;
+    my %data = (supported => [$VERSION, @LEGACY], requested => $version);
+    return refuse(400, "this server has the versions $VERSION @LEGACY", -32_022, $request, data => \%data);
 }
 
 sub succeed {
@@ -112,39 +132,24 @@ sub succeed {
 # The result of a tool that has failed: the model of the client is to see why.
 sub failure { return {isError => \1, content => [{type => 'text', text => shift}]} }
 
-# Sessions
+# Legacy sessions
 
-# The state of a session has one event, or none if there is no such session.
+# The id of a session has the time at which it began and what its client can do, under a seal: that takes no room in the hub.
+# Returns nothing if there is no such session.
 sub session {
-    my ($event) = $hub->state('session/' . shift);
-    return $event && decode_json(encode_utf8($event->{data}));
+    my $id = shift;
+    my ($text, $time, $can, $seal) = $id =~ /\A((\d{10})-[0-9a-f]{32}-([a-z+]*))-([0-9a-f]{64})\z/ or return;
+    return if $seal ne hmac_sha256_hex($text, secret()) || $time < time - $SESSION_LASTS;
+    my ($event) = $hub->history("session/$id", last => 1);
+    return if $event && $event->{data} eq 'ended';
+    return {id => $id, level => $event ? $event->{data} : 'info', client => {map { ($_ => 1) } split /[+]/, $can}};
 }
 
-# Returns false if the hub has no room for it. To look for old sessions takes a second or two if there are 100,000 of them.
-my $looks_again = 0;
-
-sub keep {
-    my $session = shift;
-    my %event   = (event => 'session', key => 'session', json => $session, retain => 1);
-    until (eval { $hub->publish("session/$session->{id}", \%event); 1 }) {
-        my $error = $@;
-        die $error if !ref $error || $error->code ne 'full';
-        return 0   if time < $looks_again;
-        $looks_again = time + $RETRY_AFTER;
-        forget_old_sessions();
-    }
-    return 1;
-}
-
-sub is_full { return refuse(503, 'the server has no room for the session', -32_000, 'Retry-After' => $RETRY_AFTER) }
-
-# Sessions that their clients have not ended. The time at which a session began is a part of its id.
-sub forget_old_sessions {
-    my $before = sprintf 'session/%010d', time - $SESSION_LASTS;
-    my @old;
-    $hub->process->channels('session/*', sub { push @old, $_[0]{name} if $_[0]{keys} && $_[0]{name} lt $before });
-    $hub->forget($_, 'session') for @old;
-    return;
+sub secret {
+    my ($event) = $hub->state('secret');
+    return $event->{data} if $event;
+    $hub->publish(secret => {key => '', data => random_hex(), retain => 1}, {once => 'secret'});
+    return secret();
 }
 
 sub initialize {
@@ -153,27 +158,17 @@ sub initialize {
     my $wanted  = $params->{protocolVersion} // '';
     my $can     = $params->{capabilities}    // {};
     return fail($request, -32_602, 'the capabilities must be an object') if ref $can ne 'HASH';
-    my %client  = map { ($_ => 1) } grep { $can->{$_} } @CAPABILITIES;
-    my $session = {id => sprintf('%010d-%s', time, random_hex()), level => 'info', client => \%client};
-    keep($session) or return is_full();
-    forget_old_sessions() if rand() < 0.01;
-    my ($version) = ((grep { $_ eq $wanted } @VERSIONS), $VERSIONS[0]);
-    return succeed(
-        $request,
-        {
-            protocolVersion => $version,
-            serverInfo      => {name  => 'eventsource-example', version => EventSource::Hub->VERSION},
-            capabilities    => {tools => {listChanged => \1},   logging => {}},
-        },
-        'Mcp-Session-Id' => $session->{id},
-    );
+    my $text      = join '-', time, random_hex(), join '+', grep { $can->{$_} } @CAPABILITIES;
+    my ($version) = ((grep { $_ eq $wanted } @LEGACY), $LEGACY[0]);
+    my %result    = (protocolVersion => $version, serverInfo => \%SERVER, capabilities => \%IS_ABLE);
+    return succeed($request, \%result, 'Mcp-Session-Id' => "$text-" . hmac_sha256_hex($text, secret()));
 }
 
 # Its calls end as if they were cancelled, and its streams on all workers end.
 sub end_session {
     my $id = shift;
-    $hub->forget("session/$id", 'session');
-    $hub->publish("in/$id", {json => {method => 'notifications/cancelled', is_end => 1}});
+    $hub->publish("session/$id", 'ended');
+    $hub->publish("in/$id",      {event => 'leave', data => ''});
     $hub->end(label => "session/$id");
     return [204, [], []];
 }
@@ -188,22 +183,39 @@ my %IS = (
 );
 
 my %METHOD = (
+    'tools/call' => \&call,
+    'tools/list' => sub {
+        my @tools = map { {name => $_, description => $tools->{$_}{description}, inputSchema => $tools->{$_}{input}} }
+            sort keys %$tools;
+        return {%CACHE, tools => \@tools};
+    },
+);
+my %MODERN = (
+    %METHOD,
+    'server/discover'      => sub { return {%CACHE, supportedVersions => [$VERSION, @LEGACY], capabilities => \%IS_ABLE} },
+    'subscriptions/listen' => \&listen_to,
+);
+my %LEGACY = (
+    %METHOD,
     'logging/setLevel' => sub {
         my ($env, $session, $request) = @_;
         my $level = $request->{params}{level} // '';
         return fail($request, -32_602, "the level must be one of @LEVELS") if !grep { $_ eq $level } @LEVELS;
-        keep({%$session, level => $level}) or return is_full();
-        return succeed($request, {});
+        $hub->publish("session/$session->{id}", $level);
+        return {};
     },
-    'ping'       => sub { succeed($_[2], {}) },
-    'tools/call' => \&call,
-    'tools/list' => sub {
-        my ($env, $session, $request) = @_;
-        my @tools = map { {name => $_, description => $tools->{$_}{description}, inputSchema => $tools->{$_}{input}} }
-            sort keys %$tools;
-        return succeed($request, {tools => \@tools});
-    },
+    'ping' => sub { {} },
 );
+
+# Returns the response to a request. A client accepts both types. The one that it names first is the one that it is sent, if the
+# server has the choice.
+sub respond {
+    my ($env, $session, $request, $code) = @_;
+    my $response = $code->($env, $session, $request);
+    $response = succeed($request, {%{$session->{result} || {}}, %$response}) if ref $response eq 'HASH';
+    return $response if ref $response ne 'ARRAY' || $env->{HTTP_ACCEPT} !~ m{\A\s*text/event-stream}i;
+    return [$response->[0], ['Content-Type' => 'text/event-stream'], ["data: $response->[2][0]\n\n"]];
+}
 
 # A tool that takes no time answers here, as JSON. Any other one is a job, which neither holds this worker nor ends with it: the
 # response is a stream of what the job publishes.
@@ -213,17 +225,38 @@ sub call {
     my $tool      = $tools->{$name} or return fail($request, -32_602, 'there is no tool of that name');
     my $arguments = $request->{params}{arguments} // {};
     return fail($request, -32_602, 'the arguments must be an object') if ref $arguments ne 'HASH';
+    my %lacks = map { ($_ => {}) } grep { !$session->{client}{$_} } @{$tool->{needs} || []};
+    return refuse(400, 'the client lacks a capability', -32_021, $request, data => {requiredCapabilities => \%lacks})
+        if %lacks && $session->{is_modern};
     my $problem = problem_of($tool->{input}, $arguments);
-    return succeed($request, failure($problem))                                  if $problem;
-    return succeed($request, eval { $tool->{run}->($arguments) } || failure($@)) if !$tool->{is_job};
+    return failure($problem)                                  if $problem;
+    return eval { $tool->{run}->($arguments) } || failure($@) if !$tool->{is_job};
     my $in      = inbox($session) or return fail($request, -32_000, 'too many calls run at this time');
     my $stream  = random_hex();
     my $channel = "call/$session->{id}/$stream";
-    $hub->publish($channel, {id => "$stream/0", data => ''});
+    $hub->publish($channel, {id => "$stream/0", data => ''}) if !$session->{is_modern};
     my %job = (in => fileno $in, tools => $TOOLS, session => $session, stream => $stream, request => $request);
+    $job{secret} = secret();
     return fail($request, -32_603, 'the tool cannot be started') if !start(\%job);
-    $env->{'mcp.channel'} = $channel;
-    return $calls->($env);
+    $env->{'mcp.channels'} = [$channel];
+    $env->{'mcp.member'}   = {id => $stream, channel => "in/$session->{id}", leave_after => 0};
+    return $session->{is_modern} ? $streams->($env) : $calls->($env);
+}
+
+# The acknowledgement comes from the hub, too: once a client has it, no notification passes its stream by.
+sub listen_to {
+    my ($env, $session, $request) = @_;
+    my $wanted = $request->{params}{notifications};
+    return fail($request, -32_602, 'notifications must be an object of booleans')
+        if ref $wanted ne 'HASH' || grep { exists $wanted->{$_} && !is_bool($wanted->{$_}) } keys %LISTEN;
+    my $id = $ascii->encode([$request->{id}]);
+    return fail($request, -32_602, 'the id is too long') if length $id > 500;
+    my @sent   = grep { $wanted->{$_} } keys %LISTEN;
+    my %params = (_meta => {"$META/subscriptionId" => $request->{id}}, notifications => {map { ($_ => \1) } @sent});
+    my %begins = (jsonrpc => '2.0', method => 'notifications/subscriptions/acknowledged', params => \%params);
+    $hub->publish("ack/$session->{id}", {json => \%begins});
+    $env->{'mcp.channels'} = ["ack/$session->{id}", map { ["listen/$LISTEN{$_}/$id", {start => 'latest'}] } @sent];
+    return $streams->($env);
 }
 
 # The problem of arguments: a required one is missing, or one is of another type than its schema has.
@@ -244,6 +277,7 @@ sub problem_of {
 sub inbox {
     my $session = shift;
     my $in_name = "in/$session->{id}";
+    $hub->epoch;    # starts the hub process
     my $in      = $hub->process->follow($in_name, 'jobs', {start => 'oldest'})->socket;
     return if $hub->subscribers($in_name) > $MOST_CALLS || $hub->subscribers('jobs') > $MOST_JOBS;
     fcntl $in, F_SETFD, 0 or die "fcntl: $!\n";
@@ -267,24 +301,18 @@ sub take {
     return [202, [], []];
 }
 
-# A client accepts both types. The one that it names first is the one that it is sent, if the server has the choice.
 sub post {
     my ($env, $session, $message) = @_;
-    return take($session,
-        {map { ($_ => $message->{$_}) } grep { exists $message->{$_} } qw(error id method params result)})
-        if !defined $message->{method} || !exists $message->{id};
-    my $code = $METHOD{$message->{method}} or return fail($message, -32_601, "there is no method $message->{method}");
-    my $response = $code->($env, $session, $message);
-    return $response if ref $response ne 'ARRAY' || $env->{HTTP_ACCEPT} !~ m{\A\s*text/event-stream}i;
-    $env->{'mcp.response'} = $response->[2][0];
-    return $single->($env);
+    return take($session, $message) if !defined $message->{method} || !exists $message->{id};
+    my $code = $LEGACY{$message->{method}} or return fail($message, -32_601, "there is no method $message->{method}");
+    return respond($env, $session, $message, $code);
 }
 
 # Without the id of a call's event this is the stream for what the server has to say.
 sub get {
     my ($env, $session) = @_;
     return $notifications->($env) if ($env->{HTTP_LAST_EVENT_ID} || '') !~ m{\A([0-9a-f]{32})/};
-    $env->{'mcp.channel'} = "call/$session->{id}/$1";
+    $env->{'mcp.channels'} = ["call/$session->{id}/$1"];
     return $calls->($env);
 }
 
@@ -329,22 +357,65 @@ sub is_allowed {
         || $origin =~ m{\Ahttps?://(?:localhost|127[.]0[.]0[.]1|\[::1\])(?::[0-9]+)?\z};
 }
 
+# Requests without session: each has in its _meta what the server has to know.
+
+sub is_modern {
+    my ($version, $message) = @_;
+    my $meta  = ($message->{params} || {})->{_meta};
+    my $asked = ref $meta eq 'HASH' ? $meta->{"$META/protocolVersion"} : undef;
+    return ($version // '') eq $VERSION || defined $asked && !grep { $_ eq $asked } @LEGACY;
+}
+
+sub modern {
+    my ($env, $message) = @_;
+    return refuse(400, 'a client sends no responses', -32_600) if !defined $message->{method};
+    return [202, [], []]                                       if !exists $message->{id};
+    my $meta = $message->{params}{_meta};
+    $meta = {} if ref $meta ne 'HASH';
+    my ($version, $client, $level) = map { $meta->{"$META/$_"} } qw(protocolVersion clientCapabilities logLevel);
+    return refuse(400, '_meta must have a version and capabilities', -32_602, $message)
+        if !is_string($version) || ref $client ne 'HASH';
+    my $wrong = wrong_header($env, $message, $version);
+    return refuse(400, "the header $wrong is not as the content", -32_020, $message) if $wrong;
+    return refuse_version($message, $version)                                        if $version ne $VERSION;
+    return refuse(400, "the level must be one of @LEVELS", -32_602, $message)
+        if defined $level && !grep { $_ eq $level } @LEVELS;
+    my $code = $MODERN{$message->{method}}
+        or return refuse(404, "there is no method $message->{method}", -32_601, $message);
+    my %session = (id => random_hex(), is_modern => 1, level => $level, client => $client, result => \%RESULT);
+    delete $env->{HTTP_LAST_EVENT_ID};
+    return respond($env, \%session, $message, $code);
+}
+
+# What stands between client and server decides by headers: they must say what the content says.
+sub wrong_header {
+    my ($env, $request, $version) = @_;
+    my %must = ('MCP-Protocol-Version' => $version, 'Mcp-Method' => $request->{method});
+    $must{'Mcp-Name'} = $request->{params}{name} if $request->{method} eq 'tools/call';
+    for my $name (sort keys %must) {
+        my ($value) = ($env->{'HTTP_' . uc $name =~ tr/-/_/r} // '') =~ /\A\s*(.*?)\s*\z/;
+        $value = decode_utf8(decode_base64($1)) if $value =~ /\A=[?]base64[?](.*)[?]=\z/;
+        return $name                            if $value ne ($must{$name} // '');
+    }
+    return undef;
+}
+
 my %HANDLER = (DELETE => sub { end_session($_[1]{id}) }, GET => \&get, POST => \&post);
 
 sub {
-    my $env     = shift;
-    my $version = $env->{HTTP_MCP_PROTOCOL_VERSION};
-    my $handler = $HANDLER{$env->{REQUEST_METHOD}} or return [405, [Allow => 'DELETE, GET, POST'], []];
+    my $env = shift;
+    my ($method, $version, $id) = @$env{qw(REQUEST_METHOD HTTP_MCP_PROTOCOL_VERSION HTTP_MCP_SESSION_ID)};
+    my $handler = $HANDLER{$method} or return [405, [Allow => 'DELETE, GET, POST'], []];
     return refuse(403, 'this origin is not allowed') if !is_allowed($env->{HTTP_ORIGIN});
     return refuse(406, 'Accept must name text/event-stream')
-        if $env->{REQUEST_METHOD} ne 'DELETE' && ($env->{HTTP_ACCEPT} || '') !~ m{text/event-stream|[*]/[*]}i;
-    return refuse(400, "this server has the versions @VERSIONS") if $version && !grep { $_ eq $version } @VERSIONS;
-    my $id      = $env->{HTTP_MCP_SESSION_ID};
-    my $session = defined $id && $id =~ /\A[0-9a-f-]{43}\z/ && session($id);
-    return refuse(404, 'there is no such session') if defined $id && !$session;
-    my ($message, $refusal) = $env->{REQUEST_METHOD} eq 'POST' ? message($env) : ();
-    return $refusal                                 if $refusal;
-    return initialize($message)                     if $message && ($message->{method} || '') eq 'initialize';
-    return refuse(400, 'Mcp-Session-Id is missing') if !$session;
+        if $method ne 'DELETE' && ($env->{HTTP_ACCEPT} || '') !~ m{text/event-stream|[*]/[*]}i;
+    my $session = defined $id && session($id);
+    return refuse(404, 'there is no such session') if defined $id && !$session && ($version // '') ne $VERSION;
+    my ($message, $refusal) = $method eq 'POST' ? message($env) : ();
+    return $refusal                            if $refusal;
+    return modern($env, $message)              if $message && is_modern($version, $message);
+    return refuse_version($message, $version)  if $version && !grep { $_ eq $version } @LEGACY;
+    return initialize($message)                if $message && ($message->{method} || '') eq 'initialize';
+    return refuse(400, 'Mcp-Session-Id is missing', undef, $message) if !$session;
     return $handler->($env, $session, $message);
 };

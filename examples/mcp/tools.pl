@@ -34,13 +34,15 @@ return {
     translate => {
         description => 'Asks the model of the client for a translation into English',
         input       => input(words => 'string'),
+        needs       => ['sampling'],
         is_job      => 1,
         run         => sub {
             my ($given, $call) = @_;
-            my $question = {type => 'text', text => "Translate into English: $given->{words}"};
-            my $answer   = $call->ask('sampling/createMessage',
-                {messages => [{role => 'user', content => $question}], maxTokens => 1000});
-            my $content = $answer->{content};
+            my $question =
+                {role => 'user', content => {type => 'text', text => "Translate into English: $given->{words}"}};
+            my %params  = (messages => [$question], maxTokens => 1000);
+            my %answer  = $call->ask(words => {method => 'sampling/createMessage', params => \%params});
+            my $content = $answer{words}{content};
             die "the answer of the client is not text\n" if ref $content ne 'HASH' || ref($content->{text} // []);
             return text($content->{text});
         },

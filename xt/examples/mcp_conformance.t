@@ -1,5 +1,5 @@
-# The conformance suite of MCP, from npm, on the server of examples/mcp with four workers. It knows which scenarios do not
-# apply: one of these that passes is a failure, too. The suite needs Node.js 22, which npm has as a package.
+# The conformance suite of MCP, from npm, on the server of examples/mcp with four workers, for both versions. It knows which
+# scenarios do not apply: one of these that passes is a failure, too. The suite needs Node.js 22, which npm has as a package.
 
 use lib qw(t/lib examples/live/lib);
 use Testing;
@@ -12,13 +12,31 @@ use Testing::Server;
 use Testing::SourceTree qw(slurp);
 
 my $FOLDER = 'xt/examples/mcp';
-my $SUITE  = "$FOLDER/node_modules/\@modelcontextprotocol/conformance/dist/index.js";
 my $BEYOND = "$FOLDER/not_applicable.yml";
 
-# The scenarios that concern streams: what they say of the server has to be a success, and no warning.
-my @STREAMS = qw(
-    server-sse-multiple-streams server-sse-polling
-    tools-call-elicitation tools-call-sampling tools-call-with-logging tools-call-with-progress
+# The suites: the package, its options, and the scenarios that concern streams: what they say of the server has to be a success, and
+# no warning.
+my %SUITES = (
+    '2026-07-28' => {
+        package => '@modelcontextprotocol/conformance',
+        options => '--requirements 2026-07-28',
+        streams => [
+            qw(
+                http-header-validation input-required-result-multi-round server-sse-multiple-streams server-stateless
+                tools-call-with-progress
+            )
+        ],
+    },
+    '2025-11-25' => {
+        package => 'conformance-of-sessions',
+        options => '--suite all',
+        streams => [
+            qw(
+                server-sse-multiple-streams server-sse-polling tools-call-elicitation tools-call-sampling
+                tools-call-with-logging tools-call-with-progress
+            )
+        ],
+    },
 );
 
 Testing->need('named_hubs');
@@ -31,21 +49,24 @@ my $folder = File::Temp->newdir;
 my %env    = (MCP_SOCKET => "$folder/hub.sock", MCP_TOOLS => "$FOLDER/tools.pl");
 my $server = Testing::Server->start('Starman', 'examples/mcp/app.psgi', workers => 4, env => \%env);
 
-my $printed =
-    qx{timeout 120 $node $SUITE server --url '@{[$server->url('/mcp')]}' --suite all --expected-failures $BEYOND -o $folder 2>&1};
-is $?, 0, 'what applies passes, and nothing else' or diag $printed;
-
-# The checks of a scenario, without those that only inform.
+# The checks of a scenario, without those that only inform or concern what the server does not have.
 sub checks_of {
-    my $scenario = shift;
-    my ($file) = glob "$folder/*$scenario*/checks.json" or return;
-    return grep { $_->{status} ne 'INFO' } @{decode_json(slurp($file))};
+    my ($version, $scenario) = @_;
+    my ($file) = glob "$folder/$version/*$scenario*/checks.json" or return;
+    return grep { $_->{status} !~ /\A(?:INFO|SKIPPED)\z/ } @{decode_json(slurp($file))};
 }
 
-for my $scenario (@STREAMS) {
-    my @checks = checks_of($scenario);
-    ok @checks, "$scenario has checks";
-    is $_->{status}, 'SUCCESS', "$scenario: $_->{name}" or diag explain $_ for @checks;
+for my $version (sort keys %SUITES) {
+    my $suite   = $SUITES{$version};
+    my $command = "$node $FOLDER/node_modules/$suite->{package}/dist/index.js server --url '@{[$server->url('/mcp')]}'";
+    my $printed = qx{timeout 120 $command $suite->{options} --expected-failures $BEYOND -o $folder/$version 2>&1};
+    is $?, 0, "$version: what applies passes, and nothing else" or diag $printed;
+
+    for my $scenario (@{$suite->{streams}}) {
+        my @checks = checks_of($version, $scenario);
+        ok @checks, "$version: $scenario has checks";
+        is $_->{status}, 'SUCCESS', "$version: $scenario: $_->{name}" or diag explain $_ for @checks;
+    }
 }
 
 my @beyond = slurp($BEYOND)                  =~ /^  - (\S+)$/mg;
