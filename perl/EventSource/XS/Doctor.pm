@@ -12,13 +12,11 @@ our $VERSION = '0.100';
 
 use EventSource::XS::Client::Source;
 use EventSource::XS::Doctor::Check::HubName;
-use EventSource::XS::Doctor::Check::ProbeTarget;
 use EventSource::XS::Doctor::Check::Response;
 use EventSource::XS::Doctor::Check::Tickets;
 use EventSource::XS::Doctor::Connection;
 use EventSource::XS::Doctor::Finding qw(rounded);
 use EventSource::XS::Doctor::Probe;
-use EventSource::XS::Reason;
 use IO::Select  ();
 use List::Util  qw(max min);
 use Time::HiRes qw(sleep time);
@@ -26,7 +24,7 @@ use URI;
 
 # In the order of a report: each explains better than those after it. The last one looks at a table and at no stream.
 my @CHECKS = map { "EventSource::XS::Doctor::Check::$_" }
-    qw(Response HubName ProbeTarget Delivery Ending Compression Caching Poll Resume Tickets Protocol Origin Format HubProcess HubPolls HubStore Outbox);
+    qw(Response HubName Delivery Ending Compression Caching Poll Resume Tickets Protocol Origin Format Hub Outbox);
 require(s{::}{/}gr . '.pm') for @CHECKS;
 
 my $SOURCE = 'EventSource::XS::Client::Source';
@@ -76,7 +74,7 @@ sub examine {
     $self->_open_stream;
     if ($self->is_streaming) {
         $self->_observe;
-        $self->{head} = $self->_ask(method => 'HEAD', until => sub { $_[0]->has_head })
+        $self->{head} = $self->_ask(method => 'HEAD')
             if $self->{method} eq 'GET' && defined $self->{stream}->header('EventSource-Owner');
         $self->_examine_cache;
         $self->_examine_resume;
@@ -84,8 +82,8 @@ sub examine {
         $self->_find_hubs;
     }
     elsif ($self->is_silent) {
-        $self->{open}   = [];    # the stream stays open, and what comes now is too late
-        $self->{beside} = $self->_ask(method => 'OPTIONS', until => sub { $_[0]->has_head });
+        $self->{open}   = [];                                 # the stream stays open, and what comes now is too late
+        $self->{beside} = $self->_ask(method => 'OPTIONS');
         $self->{stream}->close;
         if ($self->{method} eq 'GET') {
             $self->{second} = $self->_ask(is_plain => 1, patience => $POLLED, until => sub { defined $_[0]{body_at} });
@@ -106,6 +104,7 @@ sub findings {
     my $self      = shift;
     my @findings  = map { $_->findings($self) } $self->{url} ? @CHECKS : $CHECKS[-1];
     my %explained = map { ($_ => 1) } map { @{$_->{explains}} } @findings;
+    $_->{measured} = $self->{measured}{$_->{check}} || {} for @findings;
     return grep { $_->{verdict} eq 'ok' || !$explained{$_->{check}} } @findings;
 }
 
@@ -113,7 +112,7 @@ sub findings {
 sub has_lost_hub {
     my $self = shift;
     return !!0 if !defined $self->{hub} || !defined $self->{probe_seconds};
-    my $stats = eval { local $SIG{__DIE__}; $self->{probe}->stats };
+    my $stats = eval { local $SIG{__DIE__}; $self->{probe}->hub->stats };
     return !$stats || $stats->{age} < $self->{stream}->seconds;
 }
 
@@ -121,13 +120,6 @@ sub has_lost_hub {
 sub has_polled {
     my $poll = shift->{poll};
     return !!($poll && ($poll->status || 0) == 200 && defined $poll->applied->{wait} && $poll->is_whole);
-}
-
-# Returns what the hub process says of itself, or its failure; asked once.
-sub hub_stats {
-    my $self = shift;
-    return $self->{hub_stats} ||=
-        eval { $self->{probe}->stats } || {failure => EventSource::XS::Reason->message_of($@)};
 }
 
 # True if a page gets no stream here, or a stream without what was sent.
@@ -143,6 +135,13 @@ sub is_silent {
 }
 
 sub is_streaming { return !!($_[0]{stream} && ($_[0]{stream}->status || 0) == 200) }
+
+# Adds figures to the report about a check, whatever it finds.
+sub measure {
+    my ($self, $check, %figures) = @_;
+    $self->{measured}{$check} = {%{$self->{measured}{$check} || {}}, %figures};
+    return;
+}
 
 sub measurements {
     my $self    = shift;
@@ -172,25 +171,15 @@ sub measurements {
 
 # Private methods
 
-# Sends another request for the stream, waits, and leaves. Options: until, a condition on the connection; id, headers,
-# method, query. Returns the connection.
+# Sends another request for the stream, waits, and leaves. Options: until, a condition on the connection, of other methods that
+# it has a head; id, headers, method, query, query_id (as polyfills send an id). Returns the connection.
 sub _ask {
     my ($self, %option) = @_;
     my $connection = $self->_request(%option);
-    my $until      = $option{until}    || sub { 0 };
-    my $patience   = $option{patience} || $self->{patience};
-    $self->_wait_for($patience, sub { !$connection->is_open || $until->($connection) });
+    my $until      = $option{until} || sub { $option{method} && $_[0]->has_head };
+    $self->_wait_for($option{patience} || $self->{patience}, sub { !$connection->is_open || $until->($connection) });
     $connection->close;
     return $connection;
-}
-
-# Asks for events after an id, by the header or by a query as polyfills do, until a condition on the blocks is met.
-sub _ask_after {
-    my ($self, $id, $how, $is_enough) = @_;
-    return $self->_ask(
-        $how  => $id,
-        until => sub { $is_enough->($_[0]->body) }
-    );
 }
 
 # If two requests get the same events, and another URL does not, then the second response is a copy. A server that repeats the
@@ -237,35 +226,31 @@ sub _examine_resume {
     }
     my %is_old     = map { ($_ => 1) } @ids;
     my $has_missed = sub {
-        my $body = shift;
+        my $body = shift->body;
         my %got  = map { ($_->{id} => 1) } grep { length($_->{id} // '') } $body->events;
         return scalar grep { _has_token($_, $resume{token}, \%is_old) } $body->events if $resume{token};
         return @{$resume{expected}} ? !grep { !$got{$_} } @{$resume{expected}} : scalar keys %got;
     };
-    $resume{by_header} = $self->_ask_after($resume{from}, 'id', $has_missed);
-    return $self->_note_copy if $resume{by_header}->is_copy;
-    $resume{is_resumed} = $has_missed->($resume{by_header}->body) ? 1 : 0;
     my $has_repeated = sub {
-        scalar grep { ($_->{id} // '') eq $resume{from} } $_[0]->events;
+        scalar grep { ($_->{id} // '') eq $resume{from} } $_[0]->body->events;
     };
-    $resume{is_repeated} = $has_repeated->($resume{by_header}->body);
-    $resume{is_wanted}   = $resume{token} || @{$resume{expected}} ? 1 : 0;
     my $is_told = sub {
-        scalar grep { ($_->{event} || '') eq 'gap' } $_[0]->events;
+        scalar grep { ($_->{event} // '') eq 'gap' } $_[0]->body->events;
     };
-    $resume{is_told} = $is_told->($resume{by_header}->body) ? 1 : 0;
+    my $by_header = $resume{by_header} = $self->_ask(id => $resume{from}, until => $has_missed);
+    return $self->_note_copy if $by_header->is_copy;
+    @resume{qw(is_resumed is_repeated is_told)} = map { $_->($by_header) } $has_missed, $has_repeated, $is_told;
+    $resume{is_wanted} = $resume{token} || @{$resume{expected}};
 
     if ($resume{is_wanted} && !$resume{is_resumed} && !$resume{is_told} || $resume{is_repeated}) {
-        my $by_query = $self->_ask_after($resume{from}, 'query_id', $has_missed);
-        $resume{is_stripped} = $has_missed->($by_query->body) && !$has_repeated->($by_query->body);
+        my $by_query = $self->_ask(query_id => $resume{from}, until => $has_missed);
+        $resume{is_stripped} = $has_missed->($by_query) && !$has_repeated->($by_query);
     }
     else {
-        my $unknown = $self->_ask_after($UNKNOWN_ID, 'id', $is_told);
-        $resume{unknown} = $is_told->($unknown->body) ? 'gap' : $unknown->body->events ? 'events' : 'nothing';
-        if ($resume{unknown} ne 'gap' && !$resume{is_wanted}) {
-            my $by_query = $self->_ask_after($UNKNOWN_ID, 'query_id', $is_told);
-            $resume{is_stripped} = $is_told->($by_query->body) ? 1 : 0;
-        }
+        my $unknown = $self->_ask(id => $UNKNOWN_ID, until => $is_told);
+        $resume{unknown}     = $is_told->($unknown) ? 'gap' : $unknown->body->events ? 'events' : 'nothing';
+        $resume{is_stripped} = $is_told->($self->_ask(query_id => $UNKNOWN_ID, until => $is_told))
+            if $resume{unknown} ne 'gap' && !$resume{is_wanted};
     }
     $self->{resume} = \%resume;
     return;
@@ -276,7 +261,7 @@ sub _examine_resume {
 sub _examine_tickets {
     my $self    = shift;
     my $tickets = sub {
-        defined $self->{hub} ? eval { local $SIG{__DIE__}; $self->{probe}->stats->{tickets} } : undef;
+        defined $self->{hub} ? eval { local $SIG{__DIE__}; $self->{probe}->hub->stats->{tickets} } : undef;
     };
     my $before = $tickets->();
     my (%jar, @visits);
@@ -320,7 +305,6 @@ sub _examine_server {
             ['Access-Control-Request-Method'  => $self->{method}],
             ['Access-Control-Request-Headers' => $wanted],
         ],
-        until => sub { $_[0]->has_head },
     );
     return;
 }
@@ -395,7 +379,7 @@ sub _observe_probe {
     $self->{is_probed} = 1;
     return if defined $self->{probe_seconds};
     $self->{probe_target} = $self->{probe}->target;
-    $self->{is_elsewhere} = EventSource::XS::Doctor::Check::ProbeTarget->findings($self) ? 1 : 0;
+    $self->{is_elsewhere} = EventSource::XS::Doctor::Check::HubName->probe($self) ? 1 : 0;
     return;
 }
 

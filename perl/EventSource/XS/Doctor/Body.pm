@@ -7,11 +7,10 @@ use warnings;
 
 use Encode ();
 
-my $MAX_LINE   = 1_048_576;    # bytes of a line that are kept
-my $MAX_BLOCKS = 10_000;       # blocks that are kept, the newest ones
-my $MAX_LINES  = 100_000;      # lines that are read
+my $MAX_BLOCKS = 10_000;     # blocks that are kept, the newest ones
+my $MAX_LINES  = 100_000;    # lines that are read
 
-my $TOGETHER = 0.05;           # seconds; what comes within them has arrived at once
+my $TOGETHER = 0.05;         # seconds; what comes within them has arrived at once
 
 my %IS_FIELD = map { ($_ => 1) } qw(data event id retry);
 
@@ -28,18 +27,17 @@ sub events {
     return grep { length($_->{data} // '') } @{$_[0]{blocks}};
 }
 
-# Read the next bytes, which have arrived at that time. The last 10,000 blocks are kept, and 1 MiB of an unfinished line.
+# Read the next bytes, which have arrived at that time. The last 10,000 blocks are kept.
 sub feed {
     my ($self, $at, $bytes) = @_;
     return                                                if !length $bytes || $self->is_full;
     $self->{has_bom} = $bytes =~ /\A\xEF\xBB\xBF/ ? 1 : 0 if !$self->{bytes};
     $self->{bytes} += length $bytes;
     $self->{first_at} = $at if !defined $self->{first_at};
-    my $has_end = $bytes =~ /[\r\n]/ || $self->{rest} =~ /\r\z/;
+    my $has_end = $bytes =~ /[\r\n]/ || substr($self->{rest}, -1) eq "\r";
     $self->{rest} .= $bytes;
     $self->{rest} =~ s/\A\xEF\xBB\xBF// if $self->{bytes} == length $bytes;
     $self->_take_lines($at)             if $has_end;
-    $self->{rest} = substr $self->{rest}, 0, $MAX_LINE if length $self->{rest} > $MAX_LINE;
     return;
 }
 

@@ -22,30 +22,33 @@ sub duration {
     return ($seconds < 10 ? rounded($seconds) : int $seconds) . ' seconds';
 }
 
-# Options: remedy, proxies, the arguments of EventSource::XS::Doctor::Remedy, measured, and explains, the checks whose findings
-# follow from this one.
+# What is not ok has a remedy. Options: proxies, the arguments of EventSource::XS::Doctor::Remedy, and explains, the checks whose
+# findings follow from this one.
 sub finding {
-    my ($verdict, $check, $sentence, %option) = @_;
-    my $by = delete $option{proxies};
-    $option{configuration} = EventSource::XS::Doctor::Remedy->lines(@$by) if $by;
-    for my $text (grep { defined && length > $MAX_TEXT } $sentence, $option{remedy}) {
+    my ($verdict, $check, $sentence, $remedy, %option) = @_;
+    for my $text (grep { defined && length > $MAX_TEXT } $sentence, $remedy) {
         $text = substr($text, 0, $MAX_TEXT) . '...';
     }
-    my %finding = (configuration => {}, explains => [], measured => {}, remedy => undef, %option);
-    return {%finding, check => $check, sentence => $sentence, verdict => $verdict};
+    return {
+        check         => $check,
+        verdict       => $verdict,
+        sentence      => $sentence,
+        remedy        => $remedy,
+        configuration => EventSource::XS::Doctor::Remedy->lines(@{$option{proxies} || []}),
+        explains      => $option{explains} || [],
+    };
 }
 
 # The finding of something: a clause if it is fine, or its troubles, each an array of a verdict, a clause and a remedy.
 sub judged {
-    my ($check, $name, $fine, $figures, $troubles, %option) = @_;
-    return ok($check, "$name $fine. $figures", %option) if !@$troubles;
-    my ($verdict) = grep { $_ eq 'wrong' } map { $_->[0] } @$troubles;
+    my ($check, $name, $fine, $figures, @troubles) = @_;
+    return ok($check, "$name $fine. $figures") if !@troubles;
+    my ($verdict) = grep { $_ eq 'wrong' } map { $_->[0] } @troubles;
     my %seen;
     return finding(
         $verdict // 'warning',
-        $check, "$name " . join('; it ', map { $_->[1] } @$troubles) . ". $figures",
-        remedy => join(' ', grep { !$seen{$_}++ } map { $_->[2] } @$troubles),
-        %option
+        $check,   "$name " . join('; it ', map { $_->[1] } @troubles) . ". $figures",
+        join ' ', grep { !$seen{$_}++ } map { $_->[2] } @troubles
     );
 }
 

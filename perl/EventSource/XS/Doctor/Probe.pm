@@ -34,8 +34,9 @@ sub begin {
     my $token = sprintf 'probe-%d-%d-%06d', $$, ++$number, rand 1_000_000;
     $self->{output} = File::Temp->new;
     local $ENV{$VARIABLE} = $token;
-    defined($self->{pid} = fork) or return $self->_fail("fork: $!", $token);
-    if (!$self->{pid}) {
+    $self->{pid}     = fork;
+    $self->{failure} = "fork: $!" if !defined $self->{pid};
+    if (($self->{pid} // 1) == 0) {
         open STDIN,  '<',  '/dev/null';
         open STDOUT, '>',  $self->{output}->filename;
         open STDERR, '>&', \*STDOUT;
@@ -69,7 +70,7 @@ sub has_ended {
     if (waitpid($pid, WNOHANG) == $pid) {
         my $status = $?;
         delete $self->{pid};
-        $self->_fail("the command ended with the status $status: " . $self->_printed) if $status;
+        $self->{failure} = "the command ended with the status $status: " . $self->_printed if $status;
         return !!1;
     }
     kill KILL => $pid if time > $self->{deadline};
@@ -85,28 +86,16 @@ sub hub {
 
 sub is_possible { return !!(defined $_[0]{trigger} || defined $_[0]{hub} && defined $_[0]{channel}) }
 
-# The counts of the hub, for all or one of its channels. Throws if no process answers.
-sub stats {
-    my ($self, @channel) = @_;
-    return $self->hub->stats(@channel);
-}
-
 # The hub process' answer about the probe's channel: its epoch, the readers of the channel, and the kind of its store. Nothing
 # for a command of the user, or if no process answers.
 sub target {
     my $self = shift;
     return undef if defined $self->{trigger};
-    my $stats = eval { $self->stats($self->{channel}) } or return undef;
+    my $stats = eval { $self->hub->stats($self->{channel}) } or return undef;
     return {epoch => $stats->{epoch}, readers => $stats->{subscribers}, store => $stats->{store}{kind}};
 }
 
 # Private methods
-
-sub _fail {
-    my ($self, $why, @answer) = @_;
-    $self->{failure} = $why;
-    return $answer[0];
-}
 
 sub _printed {
     my $self = shift;

@@ -100,11 +100,8 @@ my %LINES = (
 # the origin), timeout (with the seconds) and type.
 sub lines {
     my ($class, $what, @values) = @_;
-    my $of = $LINES{$what} || {};
-    my %lines;
-    for my $proxy (keys %$of) {
-        $lines{$proxy} = [map { /%/ && @values ? sprintf $_, @values : $_ } @{$of->{$proxy}}];
-    }
+    my %lines = defined $what ? %{$LINES{$what}} : ();
+    $_ = [map { /%/ && @values ? sprintf $_, @values : $_ } @$_] for values %lines;
     return \%lines;
 }
 

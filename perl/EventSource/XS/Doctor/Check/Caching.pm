@@ -27,7 +27,7 @@ sub _accel {
     return wrong(
         'x_accel_buffering',
         "X-Accel-Buffering is $value, so nginx buffers the stream.",
-        remedy => 'Send X-Accel-Buffering: no.'
+        'Send X-Accel-Buffering: no.'
     ) if defined $value;
     return if ($stream->header('Server') || '') =~ /nginx/i;
     return ok('x_accel_buffering',
@@ -37,55 +37,46 @@ sub _accel {
 sub _cached {
     my $seen   = shift;
     my $stream = $seen->{stream};
-    my %mend   = (remedy => $NO_CACHE, proxies => ['cache']);
+    my @mend   = ($NO_CACHE, proxies => ['cache']);
     my ($name) = grep { _is_hit($_, $stream->header($_)) }
         qw(Age X-Cache X-Cache-Status X-Proxy-Cache CF-Cache-Status Cache-Status X-Varnish);
-    return wrong('cached', "A cache has answered: the response has $name: " . $stream->header($name) . '.', %mend)
+    return wrong('cached', "A cache has answered: the response has $name: " . $stream->header($name) . '.', @mend)
         if $name;
     my $repetition = $seen->{repetition} or return;
-    return wrong(
-        'cached',
-        'A cache has answered: the response is that to another request.'
-            . (
-            $seen->{is_avoidable}
-            ? ' With a parameter in the URL, which eventsource-hub.js adds then, the server itself has answered.'
-            : ''
-            ),
-        explains => [qw(ids poll resume second_client)],
-        %mend
-    ) if defined $seen->{is_avoidable};
-    return wrong(
-        'cached',
-        'Two requests got the same events and the same end, and a third with another query got'
-            . ' others: a cache has answered.',
-        %mend
-    ) if $repetition eq 'copy';
+    my $avoidable =
+        $seen->{is_avoidable}
+        ? ' With a parameter in the URL, which eventsource-hub.js adds then, the server itself has answered.'
+        : '';
+    return wrong('cached', "A cache has answered: the response is that to another request.$avoidable",
+        @mend, explains => [qw(ids poll resume second_client)],)
+        if defined $seen->{is_avoidable};
+    return wrong('cached',
+        'Two requests got the same events and the same end, and another query got others: a cache has answered.', @mend)
+        if $repetition eq 'copy';
     return warning(
         'cached',
         'Each request gets the same events, and then the end.',
-        remedy =>
-            'Begin after the Last-Event-ID of the client, so that a client that reconnects receives no event twice.'
+        'Begin after the Last-Event-ID of the client, so that a client that reconnects receives no event twice.'
     );
 }
 
 sub _control {
     my $stream  = shift;
     my $control = $stream->header('Cache-Control');
-    my %mend    = (remedy => $NO_CACHE, measured => {cache_control => $control});
-    return warning('cache_control', 'The response has no Cache-Control, so a cache on the way may keep it.', %mend)
+    return warning('cache_control', 'The response has no Cache-Control, so a cache on the way may keep it.', $NO_CACHE)
         if !defined $control;
     my $has_no = $control =~ /\bno-(?:cache|store)\b|\bprivate\b/i;
     my ($age) = $control =~ /\bmax-age\s*=\s*"?([0-9]+)/i;
-    return wrong('cache_control', "Cache-Control is $control, so caches may keep the response.", %mend)
+    return wrong('cache_control', "Cache-Control is $control, so caches may keep the response.", $NO_CACHE)
         if !$has_no && ($age || $control =~ /\bpublic\b/i);
     if (!$has_no && !defined $age) {
         my $vary =
             ($stream->header('Vary') || '') =~ /Last-Event-ID|\*/i ? '' : ' and it does not vary by Last-Event-ID';
         return warning('cache_control',
-            "Cache-Control is $control, which does not forbid caches to keep the response$vary.", %mend);
+            "Cache-Control is $control, which does not forbid caches to keep the response$vary.", $NO_CACHE);
     }
     my $changes = $control =~ /\bno-transform\b/i ? '' : ' With no-transform a proxy would not compress it either.';
-    return ok('cache_control', "Cache-Control is $control.$changes", measured => {cache_control => $control});
+    return ok('cache_control', "Cache-Control is $control.$changes");
 }
 
 # The header that a proxy reads that knows RFC 10036. It leaves the header in the response.
@@ -100,7 +91,7 @@ sub _incremental {
     return warning(
         'incremental',
         "Incremental is $value, which proxies ignore (RFC 10036).",
-        remedy => 'Send Incremental: ?1, once.'
+        'Send Incremental: ?1, once.'
     );
 }
 

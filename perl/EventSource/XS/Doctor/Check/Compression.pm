@@ -22,33 +22,26 @@ sub findings {
     my ($asked, $unasked) = map { $_ ? _encoding($_) : undef } @$seen{qw(stream second)};
     my @late  = defined $asked ? _late($seen) : ();
     my $delay = @late ? rounded(max(@late)) : defined $asked ? _probe_delay($seen) : undef;
-    my %said  = (measured => {asked => $asked, unasked => $unasked, delay => $delay});
-    my %mend  = (remedy   => $REMEDY, proxies => ['compression'], %said);
-    my %late  = (explains => ['buffering', EventSource::XS::Doctor::Check::Delivery->affected]);
-    return wrong('compression',
-        "The response is compressed ($unasked) for a client that has asked for no compression.", %mend)
+    my @lines = (proxies  => ['compression']);
+    my @hides = (explains => ['buffering', EventSource::XS::Doctor::Check::Delivery->affected]);
+    $seen->measure(compression => asked => $asked, unasked => $unasked, delay => $delay);
+    return wrong('compression', "The response is compressed ($unasked) for a client that has asked for no compression.",
+        $REMEDY, @lines)
         if defined $unasked;
-    return ok('compression', 'The response is not compressed.', %said) if !defined $asked;
-    return wrong(
-        'compression',
-        "The response is compressed ($asked), and the compressor withholds what a client without compression receives.",
-        %mend,
-        @late ? %late : ()
-    ) if defined $delay && $delay >= $AT_ONCE;
-    return wrong(
-        'compression',
-        "The response is compressed ($asked), and no text has come, though a poll was answered: the compressor withholds it.",
-        %mend,
-        %late
-    ) if ($seen->{behind} || '') eq 'all';
-    return ok('compression', "The response is compressed ($asked), and nothing is withheld.", %said)
-        if defined $delay;
+    return ok('compression', 'The response is not compressed.') if !defined $asked;
+    my $compressed = "The response is compressed ($asked), and";
+    return wrong('compression', "$compressed the compressor withholds what a client without compression receives.",
+        $REMEDY, @lines, @late ? @hides : ())
+        if defined $delay && $delay >= $AT_ONCE;
+    return wrong('compression',
+        "$compressed no text has come, though a poll was answered: the compressor withholds it.",
+        $REMEDY, @lines, @hides)
+        if ($seen->{behind} || '') eq 'all';
+    return ok('compression', "$compressed nothing is withheld.") if defined $delay;
     return warning(
         'compression',
-        "The response is compressed ($asked), and nothing came that shows whether the compressor withholds bytes.",
-        remedy  => "Give the doctor --trigger or --hub and --channel, so that it can cause an event. $REMEDY",
-        proxies => ['compression'],
-        %said
+        "$compressed nothing came that shows whether the compressor withholds bytes.",
+        "Give the doctor --trigger or --hub and --channel, so that it can cause an event. $REMEDY", @lines
     );
 }
 

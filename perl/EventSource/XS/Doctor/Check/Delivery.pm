@@ -13,15 +13,15 @@ my $AT_ONCE = 1;       # seconds; what takes longer was withheld
 my $LARGE   = 4096;    # bytes that come at once from what has collected them
 my $BESIDE  = 3;       # seconds after the first; a second client that is answered later has waited for it
 
-my %UNBUFFERED = (
-    remedy =>
-        'Turn the buffering of responses off in the proxy, and in the application middleware that collects a body.',
-    proxies => ['buffering'],
-);
+my $UNBUFFERED =
+    'Turn the buffering of responses off in the proxy, and in the application middleware that collects a body.';
+my $WORKERS =
+    'Raise the number of workers, or make the streams native: see "NOT NATIVE" in EventSource::Troubleshooting.';
+my @LINES = (proxies => ['buffering']);
 
 # The findings that are wrong while bytes are withheld.
 my @AFFECTED = qw(end keepalive resume silence timeout unfinished);
-my %WITHHELD = (%UNBUFFERED, explains => ['head', @AFFECTED]);
+my @EXPLAINS = (@LINES, explains => ['head', @AFFECTED]);
 
 # Public methods
 
@@ -34,11 +34,11 @@ sub findings {
     return wrong(
         'head',
         sprintf('The connection was closed after %.1f s without an answer.', $stream->{ended_at} || 0),
-        remedy => 'Read the logs of the proxy and the application: the worker may have died, or the port may speak'
-            . ' another protocol, such as TLS.'
+        'Read the logs of the proxy and the application: the worker may have died, or the port may speak another'
+            . ' protocol, such as TLS.'
     ) if !$stream->has_head && !$stream->failure;
     return if !$seen->is_streaming;
-    return (_head($stream), _buffering($seen, $stream), _second($seen));
+    return (_head($seen, $stream), _buffering($seen, $stream), _second($seen));
 }
 
 # Private functions
@@ -56,25 +56,27 @@ sub _buffering {
     return warning(
         'buffering',
         "The probe could not be sent: $seen->{probe}{failure}.",
-        remedy => 'Run the command of --trigger by itself, or check --hub, --channel and --socket.'
+        'Run the command of --trigger by itself, or check --hub, --channel and --socket.'
     ) if $seen->{probe}{failure};
+    $seen->measure(buffering => burst => $burst);
     return wrong(
         'buffering',
         "$burst keepalives arrived at once, though a server sends them one after the other: something on the"
             . ' way withholds bytes and passes them on in bursts.',
-        %WITHHELD,
-        measured => {burst => $burst}
+        $UNBUFFERED,
+        @EXPLAINS
     ) if $burst > 2 || @bursts > 1;    # one of two may be a delay of this machine
 
     # The silence before the end, unless the response has ended as a whole: then the application has written no more.
     my $silence = $body->is_in_block && ($stream->{end} || '') ne 'complete' ? ($stream->silences)[-1] : 0;
+    $seen->measure(buffering => seconds => rounded($silence));
     return wrong(
         'buffering',
         sprintf(
             'Nothing came for %.1f s in the middle of an event: something on the way withholds the rest.', $silence
         ),
-        %WITHHELD,
-        measured => {seconds => rounded($silence)}
+        $UNBUFFERED,
+        @EXPLAINS
     ) if $silence >= $AT_ONCE;
 
     if (!defined $stream->{body_at}) {
@@ -86,19 +88,15 @@ sub _buffering {
                     . ' keepalive, or something on the way withholds its bytes.',
                 $stream->{head_at}, $seen->{seconds}
             ),
-            remedy =>
-                'Give the doctor --trigger or --hub and --channel, so that it can cause an event. Send a comment or a'
-                . ' position at the beginning, and keepalives. '
-                . $UNBUFFERED{remedy},
-            proxies => ['buffering']
+            'Give the doctor --trigger or --hub and --channel, so that it can cause an event. Send a comment or a'
+                . " position at the beginning, and keepalives. $UNBUFFERED",
+            @LINES
         );
     }
     my $late = $stream->{body_at} - $stream->{head_at};
-    return ok(
-        'buffering',
-        sprintf('The first byte of the body came %.2f s after the head, and nothing came in bursts.', $late),
-        measured => {seconds => rounded($late)}
-    );
+    $seen->measure(buffering => seconds => rounded($late));
+    return ok('buffering',
+        sprintf 'The first byte of the body came %.2f s after the head, and nothing came in bursts.', $late);
 }
 
 # Returns what a poll has brought and the stream has not.
@@ -108,9 +106,10 @@ sub _behind {
     my $what =
         $lacks eq 'all' ? 'and nothing of that came on the stream' : "with $lacks events that the stream has not sent";
     my $after = sprintf '%.2f s', $seen->{poll}{ended_at};
+    $seen->measure(buffering => bytes => _collected($seen->{stream}));
     return wrong('buffering',
         "A poll was answered after $after, $what: something on the way holds responses back " . _until($seen) . q{.},
-        %WITHHELD, measured => {bytes => _collected($seen->{stream})});
+        $UNBUFFERED, @EXPLAINS);
 }
 
 # The bytes that something collects until it passes them on: those that came at once, if many did again and again, or the last
@@ -122,20 +121,20 @@ sub _collected {
 }
 
 sub _head {
-    my $stream  = shift;
+    my ($seen, $stream) = @_;
     my $seconds = $stream->{head_at} - ($stream->{sent_at} || 0);
-    my %said    = (measured => {seconds => rounded($seconds)});
-    return ok('head', sprintf('The head came %.2f s after the request.', $seconds), %said)
-        if $seconds < $AT_ONCE;
+    my @explains;
+    $seen->measure(head => seconds => rounded($seconds));
+    return ok('head', sprintf 'The head came %.2f s after the request.', $seconds) if $seconds < $AT_ONCE;
     my $sentence =
         sprintf 'The head came %.1f s after the request. Until then a browser does not know that the stream is'
         . ' open. The application, or something on the way, waits for the first bytes of the body.', $seconds;
     if (defined $stream->{ended_at} && $stream->{ended_at} - $stream->{head_at} < $AT_ONCE) {
         $sentence .= ' The response ended at the same moment: what withholds the bytes may have a timeout, too.';
-        $said{explains} = \@AFFECTED;
+        @explains = (explains => \@AFFECTED);
     }
-    my $remedy = 'Let the application send its head at once, with a first comment or position. ' . $UNBUFFERED{remedy};
-    return wrong('head', $sentence, %said, remedy => $remedy, proxies => ['buffering']);
+    my $remedy = "Let the application send its head at once, with a first comment or position. $UNBUFFERED";
+    return wrong('head', $sentence, $remedy, @LINES, @explains);
 }
 
 sub _no_head {
@@ -146,7 +145,7 @@ sub _no_head {
         'compression',
         "$sentence A client that has asked for no compression was answered at once: a compressor on the way withholds"
             . ' the response.',
-        remedy  => 'Do not compress text/event-stream in the proxy.',
+        'Do not compress text/event-stream in the proxy.',
         proxies => ['compression']
     ) if $seen->{second} && ($seen->{second}{body_at} // $AT_ONCE) < $AT_ONCE;
     return wrong(
@@ -156,53 +155,47 @@ sub _no_head {
             $seen->{poll}{ended_at},
             _until($seen)
         ),
-        %UNBUFFERED
+        $UNBUFFERED,
+        @LINES
     ) if $seen->has_polled;
     return wrong(
         'buffering',
         "$sentence Another request was answered at once, so the server is not busy: something on the way"
             . ' withholds the response, or the application sends no head before its first event.',
-        %UNBUFFERED
+        $UNBUFFERED,
+        @LINES
     ) if $beside;
     return wrong(
         'head',
-        "$sentence Another request was not answered either: the workers of the server are busy, perhaps with other"
-            . ' streams.',
-        remedy => 'Raise the number of workers, or make the streams native: see "NOT NATIVE" in'
-            . ' EventSource::Troubleshooting. '
-            . $UNBUFFERED{remedy},
-        proxies => ['buffering']
+        "$sentence Another request was not answered either: the workers of the server are busy, perhaps with other streams.",
+        "$WORKERS $UNBUFFERED",
+        @LINES
     );
 }
 
 sub _probed {
     my $seen    = shift;
     my $seconds = $seen->{probe_seconds};
+    my $why =
+        $seen->{behind}
+        ? 'a poll has brought what the stream lacks, so something on the way holds responses back ' . _until($seen)
+        : 'something on the way withholds it, or it was published to another hub or channel than this stream reads';
     return wrong(
         'buffering',
-        "The probe has not arrived within $seen->{seconds} s: "
-            . (
-            $seen->{behind}
-            ? 'a poll has brought what the stream lacks, so something on the way holds responses back '
-                . _until($seen) . q{.}
-            : 'something on the way withholds it, or it was published to another hub or channel than this stream reads.'
-            ),
-        remedy =>
-            "$UNBUFFERED{remedy} If that changes nothing, check that --trigger, or --hub and --channel, reach this"
-            . ' stream.',
-        proxies  => ['buffering'],
-        explains => $WITHHELD{explains}
+        "The probe has not arrived within $seen->{seconds} s: $why.",
+        "$UNBUFFERED If that changes nothing, check that --trigger, or --hub and --channel, reach this stream.",
+        @EXPLAINS
     ) if !defined $seconds;
-    my %said = (measured => {seconds => $seconds});
-    return ok('buffering', sprintf('The probe arrived %.2f s after it was published.', $seconds), %said)
+    $seen->measure(buffering => seconds => $seconds);
+    return ok('buffering', sprintf 'The probe arrived %.2f s after it was published.', $seconds)
         if $seconds < $AT_ONCE;
     my $until = defined _collected($seen->{stream}) ? q{ } . _until($seen) : '';
     return wrong(
         'buffering',
         sprintf("The probe arrived %.1f s after it was published: something on the way withholds bytes$until.",
             $seconds),
-        %WITHHELD,
-        %said
+        $UNBUFFERED,
+        @EXPLAINS
     );
 }
 
@@ -220,8 +213,7 @@ sub _second {
         'second_client',
         "A second client $what while the first stream was open: the first occupies the only worker, or a"
             . ' cache makes the second wait for the first.',
-        remedy => 'Raise the number of workers, or make the streams native: see "NOT NATIVE" in'
-            . ' EventSource::Troubleshooting. Let no proxy cache streams, or lock a cache for them.',
+        "$WORKERS Let no proxy cache streams, or lock a cache for them.",
         proxies => ['cache']
     );
 }

@@ -62,48 +62,43 @@ sub _end {
     return warning(
         'end',
         "The stream has sent so much within $open that the doctor has read no further.",
-        remedy =>
-            'Send fewer events, or read the stream with --seconds 1: the doctor reads at most 16 MiB or 100,000 lines of a stream.'
+        'Send fewer events, or read the stream with --seconds 1: the doctor reads at most 16 MiB or 100,000 lines of a stream.'
     ) if $stream->is_excessive;
     return ok('end', "The stream was open for $open, until the doctor left.")
         if !defined $end || !defined $stream->{ended_at};
     my $age   = $stream->{ended_at} - $stream->{head_at};
     my $after = sprintf 'after %.1f s', $age;
     my $idle  = ($stream->silences)[-1];
-    my %said  = (measured => {seconds => rounded($age), silent => rounded($idle), end => $end});
+    $seen->measure($_ => seconds => rounded($age), silent => rounded($idle), end => $end) for qw(end timeout);
     return wrong(
         'end',
         "The stream ended $after, because the hub process has ended meanwhile.",
-        remedy => "Look into its log (eventsource hub log $seen->{hub}), and into that of the system.",
-        %said
+        "Look into its log (eventsource hub log $seen->{hub}), and into that of the system."
     ) if $seen->has_lost_hub;
     my $longest    = _longest($stream);
     my $is_limited = _is_limited($seen, $idle, $longest);
     my $is_silent  = !$is_limited && $idle >= $SHORT && $idle > 0.9 * $longest;
     my $needed     = max($SHOULD, 4 * int(1 + $longest));
-    return _ended($seen, $after, $is_limited, $is_silent && $idle, $needed, %said) if $end eq 'complete';
-    return _limited($after, $age, %said)                                           if $is_limited;
-    return _timed_out($idle, $needed, %said)                                       if $is_silent;
-    return warning(
-        'end',
+    return _ended($seen, $after, $is_limited, $is_silent && $idle, $needed) if $end eq 'complete';
+    return _limited($after, $age)                                           if $is_limited;
+    return _timed_out($idle, $needed)                                       if $is_silent;
+    return warning('end',
         "The connection was closed $after, and the response has no framing that tells whether it was complete.",
-        remedy => $KEEP_OPEN,
-        %said
-    ) if $end eq 'closed';
+        $KEEP_OPEN)
+        if $end eq 'closed';
     return wrong(
         'end',
         "The stream was cut $after, in the middle of the response, though bytes came until then: the worker was ended, or a"
             . ' proxy limits how long a response may take.',
-        remedy => 'Check whether the application ends its workers (a limit of requests), and whether the proxy, a load'
-            . ' balancer or a function platform limits the length of a response in time.',
-        %said
+        'Check whether the application ends its workers (a limit of requests), and whether the proxy, a load balancer or a'
+            . ' function platform limits the length of a response in time.'
     );
 }
 
 sub _ended {
-    my ($seen, $after, $is_limited, $silence, $needed, %said) = @_;
+    my ($seen, $after, $is_limited, $silence, $needed) = @_;
     my $sentence = "The response ended as a whole $after";
-    return ok('end', "$sentence.", %said) if $seen->{method} ne 'GET';
+    return ok('end', "$sentence.") if $seen->{method} ne 'GET';
     my $who =
         $is_limited
         ? ', as one that had begun later: the application (max_age) or a proxy limits how long a response may take.'
@@ -115,10 +110,10 @@ sub _ended {
     # Caddy ends a response at its read_timeout as if it were whole.
     my $raise = ' Or raise the timeout of the proxy (Caddy: read_timeout), beyond the keepalive.';
     return warning(
-        'end', "$sentence$who A browser connects again, and again.",
-        remedy => $KEEP_OPEN . ($silence ? $raise : ''),
-        $silence ? (proxies => [timeout => $needed]) : (),
-        %said
+        'end',
+        "$sentence$who A browser connects again, and again.",
+        $KEEP_OPEN . ($silence ? $raise : ''),
+        $silence ? (proxies => [timeout => $needed]) : ()
     );
 }
 
@@ -126,34 +121,27 @@ sub _keepalive {
     my ($seen, $stream) = @_;
     my $body    = $stream->body;
     my $began   = defined $stream->{body_at} ? $stream->{body_at} : 0;
-    my @times   = grep { $_ - $began >= $SHORT } $body->keepalives;                                    # not a preamble
+    my @times   = grep { $_ - $began >= $SHORT } $body->keepalives;       # not a preamble
     my $watched = $stream->ends_at - $stream->{head_at};
     my $silence = max(0, $stream->silences);
-    my %said    = (measured => {keepalives => scalar @times, longest_silence => rounded($silence)});
     my $ends    = defined $stream->{ended_at} ? ' before its end' : '';
 
     my $remedy = 'Send a comment (a line with a colon) after 15 quiet seconds: set keepalive to 15.';
     my ($all, $longest, $most) =
         (sprintf('%.0f s', $watched), sprintf('%.0f s', $silence), sprintf('%.1f s', $silence));
 
+    $seen->measure(keepalive => keepalives => scalar @times, longest_silence => rounded($silence));
     return warning(
         'keepalive',
         "Nothing came for $longest$ends. A proxy with a shorter timeout cuts the stream; usual ones are 30 to 60 s.",
-        remedy => "$remedy Watch longer with --seconds to see a slower one.",
-        %said
+        "$remedy Watch longer with --seconds to see a slower one."
     ) if $silence >= $LONG_WATCH && $silence > 0.9 * $watched;
-    return warning(
-        'keepalive', "The longest silence was $longest, which some proxies do not allow.",
-        remedy => $remedy,
-        %said
-    ) if $silence > $LONG;
-    return ok(
-        'keepalive',
+    return warning('keepalive', "The longest silence was $longest, which some proxies do not allow.", $remedy)
+        if $silence > $LONG;
+    return ok('keepalive',
         @times
         ? "The longest silence in $all was $most; keepalives: " . @times . '.'
-        : "No keepalive came in $all, with a longest silence of $most; watch longer with --seconds to see one.",
-        %said
-    );
+        : "No keepalive came in $all, with a longest silence of $most; watch longer with --seconds to see one.");
 }
 
 # True if two streams have ended at the same age, though one had begun later, and not for their silence: a stream that was
@@ -171,19 +159,18 @@ sub _is_limited {
 }
 
 sub _limited {
-    my ($after, $age, %said) = @_;
+    my ($after, $age) = @_;
     my ($usual) = grep { abs($age - $_->[0]) < 1.5 } @LIMITS;
     my $named = $usual ? " That is the usual limit of $usual->[1]." : '';
     return wrong(
         'end',
         "The stream was cut $after, as one that had begun later, though bytes came until then: something on the way"
             . " limits how long a response may take.$named",
-        remedy => sprintf(
+        sprintf(
             'Raise that limit, or end streams in order before: max_age => %.1f of EventSource::Hub. Clients continue after their'
                 . ' last id; eventsource-hub.js renews a stream in time by itself.',
             0.9 * $age
-        ),
-        %said
+        )
     );
 }
 
@@ -200,6 +187,7 @@ sub _overdue {
     my ($seen, $stream) = @_;
     my $silence = _silence_of_overdue($stream) // return;
     my $polled  = $seen->has_polled ? ' A new request was answered.' : '';
+    $seen->measure(silence => seconds => rounded($silence), keepalive => $stream->body->{promised});
     return wrong(
         'silence',
         sprintf(
@@ -207,11 +195,9 @@ sub _overdue {
                 . "$polled Something on the way has dropped the connection without closing it, or holds bytes back.",
             $stream->body->{promised}, $silence
         ),
-        remedy =>
-            'A firewall, a NAT or a proxy forgets quiet connections: set a keepalive that is shorter than its time, or raise'
+        'A firewall, a NAT or a proxy forgets quiet connections: set a keepalive that is shorter than its time, or raise'
             . ' that. An EventSource of a browser notices nothing; eventsource-hub.js connects anew after twice the keepalive.',
-        explains => [qw(keepalive resume)],
-        measured => {seconds => rounded($silence), keepalive => $stream->body->{promised}}
+        explains => [qw(keepalive resume)]
     );
 }
 
@@ -225,7 +211,7 @@ sub _silence_of_overdue {
 }
 
 sub _timed_out {
-    my ($idle, $needed, %said) = @_;
+    my ($idle, $needed) = @_;
     my $silence = sprintf '%.1f s', $idle;
     my ($usual) = grep { abs($idle - $_->[0]) < 1.5 } @USUAL;
     my $named   = $usual ? " That is the usual timeout of $usual->[1]." : '';
@@ -233,12 +219,10 @@ sub _timed_out {
         'timeout',
         "The stream was cut after $silence of silence: a proxy has a timeout that is shorter than the silences of the stream."
             . $named,
-        remedy =>
-            "Raise the timeout of the proxy to $needed s, beyond the keepalive of the stream, or set a keepalive that is"
-            . " shorter than $silence.",
+        "Raise the timeout of the proxy to $needed s, beyond the keepalive of the stream, or set a keepalive that is shorter"
+            . " than $silence.",
         proxies  => [timeout => $needed],
-        explains => ['keepalive'],
-        %said
+        explains => ['keepalive']
     );
 }
 

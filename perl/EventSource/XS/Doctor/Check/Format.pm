@@ -71,7 +71,7 @@ sub findings {
     for my $mistake (@MISTAKES) {
         my ($verdict, $check, $find, $sentence, $remedy) = @$mistake;
         my $found = $find->($body) // next;
-        push @findings, finding($verdict, $check, $sentence =~ s/%s/$found/r, remedy => $remedy);
+        push @findings, finding($verdict, $check, $sentence =~ s/%s/$found/r, $remedy);
     }
     return @findings if @findings;
     return ok('format', 'The stream had comments only; its format could not be judged.')
@@ -96,8 +96,7 @@ sub _fields {
         defined $spaced || defined $cased || $html ? 'wrong' : 'warning',
         'fields',
         "$why, so clients ignore the line.",
-        remedy =>
-            'Begin each line with data:, event:, id:, retry: or a colon; data of several lines needs data: before each.'
+        'Begin each line with data:, event:, id:, retry: or a colon; data of several lines needs data: before each.'
     );
 }
 

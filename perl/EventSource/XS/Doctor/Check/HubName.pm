@@ -4,7 +4,8 @@ use warnings;
 
 # Checks that all requests reach one hub. A hub without a name is another one in each worker, so an event that one worker
 # publishes does not reach the streams of the others, which looks as if a proxy withheld it. Each hub has an epoch, with which
-# its ids begin.
+# its ids begin. A probe that has not arrived may have gone to another hub, too, or to another channel: the hub process knows its
+# epoch and counts the readers of a channel.
 
 use EventSource::XS::Doctor::Check::Delivery;
 use EventSource::XS::Doctor::Finding qw(warning wrong);
@@ -24,17 +25,52 @@ sub epochs_of {
 }
 
 sub findings {
+    my ($class, $seen) = @_;
+    return ($class->_hub($seen), $class->probe($seen));
+}
+
+# The finding of a misspelt hub or channel; nothing if the probe went where the stream reads.
+sub probe {
+    my ($class, $seen) = @_;
+    my $target = $seen->{probe_target} or return;
+    my ($hub, $channel) = @{$seen->{probe}}{qw(hub channel)};
+    my @epochs = $class->epochs_of($seen->{stream}->body);
+    $seen->measure(probe => %$target);
+    return wrong(
+        'probe',
+        "The probe was published to the hub $hub, whose ids begin with $target->{epoch}, and those of the stream with"
+            . " $epochs[0]: the stream reads another hub, so the probe has not arrived.",
+        'Compare --hub and --socket with name and socket of EventSource::Hub->new in the application. A hub without a name'
+            . ' has no process.',
+        explains => ['buffering']
+    ) if @epochs && !grep { $_ eq $target->{epoch} } @epochs;
+
+    # The stream may be on another machine, whose readers this one does not count.
+    return if $target->{readers} || $target->{store} eq 'redis';
+    return wrong(
+        'probe',
+        "The probe was published to the channel $channel of the hub $hub, which no stream reads, not even the one that is"
+            . ' examined: so the probe has not arrived.',
+        'Compare --channel with the channels that the application subscribes the stream to, and --hub with its hub:'
+            . " eventsource channels --hub $hub lists the channels that are read.",
+        explains => ['buffering']
+    );
+}
+
+# Private methods
+
+sub _hub {
     my ($class, $seen)  = @_;
     my ($own,   $other) = $seen->epochs;
     return if !defined $other;
-    my %said = (remedy => $REMEDY, measured => {epochs => [$own, $other]});
+    $seen->measure(hub_name => epochs => [$own, $other]);
     my $sentence =
           "The ids of the stream begin with $own, and those of another request with $other: each worker has a hub of"
         . ' its own, and an event reaches the streams of the worker that publishes it, no others.';
-    return warning(hub_name => $sentence, %said) if !$seen->{is_probed} || defined $seen->{probe_seconds};
+    return warning(hub_name => $sentence, $REMEDY) if !$seen->{is_probed} || defined $seen->{probe_seconds};
     return wrong(
         hub_name => "$sentence So the probe has not arrived.",
-        %said, explains => ['buffering', EventSource::XS::Doctor::Check::Delivery->affected]
+        $REMEDY, explains => ['buffering', EventSource::XS::Doctor::Check::Delivery->affected]
     );
 }
 

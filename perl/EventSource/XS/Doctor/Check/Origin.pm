@@ -32,48 +32,42 @@ sub _forbids {
 sub _origin {
     my ($seen, $stream) = @_;
     my $allowed = $stream->header('Access-Control-Allow-Origin');
-    my %mend    = (
-        remedy =>
-            "Allow the origin in the application (origins => ['$seen->{origin}'] of Plack::App::EventSource), or in the"
-            . ' proxy.',
-        proxies  => [origin => $seen->{origin}],
-        measured => {allowed => $allowed},
-    );
     my $trouble = _forbids($seen, $stream);
-    return wrong('origin', "A page of $seen->{origin} may not read the stream: the response $trouble.", %mend)
-        if defined $trouble;
+    return wrong(
+        'origin',
+        "A page of $seen->{origin} may not read the stream: the response $trouble.",
+        "Allow the origin in the application (origins => ['$seen->{origin}'] of Plack::App::EventSource), or in the proxy.",
+        proxies => [origin => $seen->{origin}]
+    ) if defined $trouble;
     return warning(
         'origin',
         "Pages of $seen->{origin} may read the stream, but the response has no Vary: Origin: a cache may give it to"
             . ' pages of other origins.',
-        remedy => 'Send Vary: Origin with an Access-Control-Allow-Origin that names one.'
+        'Send Vary: Origin with an Access-Control-Allow-Origin that names one.'
     ) if $allowed ne '*' && ($stream->header('Vary') || '') !~ /\bOrigin\b|\*/i;
-    return ok('origin', "Pages of $seen->{origin} may read the stream.", measured => {allowed => $allowed});
+    return ok('origin', "Pages of $seen->{origin} may read the stream.");
 }
 
 # EventSource of a browser sends no preflight. Libraries that use fetch do, for Last-Event-ID and headers of their own.
 sub _preflight {
     my $seen     = shift;
     my $response = $seen->{preflight} or return;
-    my %mend     = (
-        remedy =>
-            'Answer OPTIONS with 204, Access-Control-Allow-Origin, Access-Control-Allow-Headers: Last-Event-ID, and'
-            . ' Access-Control-Allow-Methods.',
-        measured => {status => $response->status},
-    );
-    my $is_needed = @{$seen->{headers}} || $seen->{method} ne 'GET';
-    my $verdict   = $is_needed ? 'wrong' : 'warning';
-    my $who =
-        $is_needed ? 'this request needs it in a browser' : 'client libraries that use fetch send it when they resume';
-    my $status  = $response->status;
+    my $status   = $response->status;
+    $seen->measure(preflight => status => $status);
+    my ($verdict, $who) =
+        @{$seen->{headers}} || $seen->{method} ne 'GET'
+        ? (wrong => 'this request needs it in a browser')
+        : (warning => 'client libraries that use fetch send it when they resume');
     my $trouble = !defined $status ? 'was not answered' : $status !~ /\A2/ ? "got the status $status" : undef;
     $trouble = _forbids($seen, $response) if !defined $trouble;
     my $headers = lc($response->header('Access-Control-Allow-Headers') || '');
     my @missing = grep { $headers !~ /(?:\A|[\s,])\Q$_\E(?:[\s,]|\z)|\A\s*\*\s*\z/ } 'last-event-id',
         map { lc $_->[0] } @{$seen->{headers}};
-    $trouble = "does not allow @missing" if !defined $trouble && @missing;
-    return finding($verdict, 'preflight', "The preflight (OPTIONS) $trouble; $who.", %mend) if defined $trouble;
-    return ok('preflight', 'The preflight (OPTIONS) allows Last-Event-ID.', measured => $mend{measured});
+    $trouble = "does not allow @missing"                                    if !defined $trouble && @missing;
+    return ok('preflight', 'The preflight (OPTIONS) allows Last-Event-ID.') if !defined $trouble;
+    return finding($verdict, 'preflight', "The preflight (OPTIONS) $trouble; $who.",
+              'Answer OPTIONS with 204, Access-Control-Allow-Origin, Access-Control-Allow-Headers: Last-Event-ID, and'
+            . ' Access-Control-Allow-Methods.');
 }
 
 1;

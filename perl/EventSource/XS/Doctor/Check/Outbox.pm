@@ -23,15 +23,14 @@ sub findings {
     return wrong(
         'outbox',
         'The database of the outbox takes no connection: ' . _reason($@) . '.',
-        remedy =>
-            'Check that the database runs, the DSN, the user and the password, and that the module DBD::... of its driver'
-            . ' is installed.'
+        'Check that the database runs, the DSN, the user and the password, and that the module DBD::... of its driver is'
+            . ' installed.'
     ) if !$database;
     return $finding if eval { $finding = _judge($database, $seen); 1 };
     return wrong(
         'outbox',
         "The outbox $seen->{table} cannot be read: " . _reason($@) . '.',
-        remedy => 'Check the database, and that the table is as eventsource outbox --schema prints it.'
+        'Check the database, and that the table is as eventsource outbox --schema prints it.'
     );
 }
 
@@ -45,24 +44,27 @@ sub _database {
 
 sub _judge {
     my ($database, $seen) = @_;
-    my $name     = "The outbox $seen->{table}";
-    my %refused  = $database->refusals;
-    my %measured = (may_follow => defined $refused{follow} ? 0 : 1, may_insert => defined $refused{insert} ? 0 : 1);
-    return _unusable($name, $database, \%refused, \%measured) if defined $refused{follow};
+    my $name    = "The outbox $seen->{table}";
+    my %refused = $database->refusals;
+    $seen->measure(outbox => map { ("may_$_" => defined $refused{$_} ? 0 : 1) } qw(follow insert));
+    return _unusable($name, $database, %refused) if defined $refused{follow};
     my $problem = $database->problem_of_version;
     return wrong(
-        'outbox', ucfirst "$problem.",
-        remedy   => 'Install the release that made the table, or make the table anew when all rows are published.',
-        measured => \%measured
+        'outbox',
+        ucfirst "$problem.",
+        'Install the release that made the table, or make the table anew when all rows are published.'
     ) if defined $problem;
-    my $counts   = $database->counts;
-    my @troubles = _troubles($database, $counts, $seen);
-    my %said     = (measured => {%measured, %$counts});
-    return judged('outbox', $name, 'is followed', _figures($counts, \%refused), \@troubles, %said);
+    my $counts = $database->counts;
+    $seen->measure(outbox => %$counts);
+    return judged(
+        'outbox', $name, 'is followed',
+        _figures($counts, $refused{insert}),
+        _troubles($database, $counts, $seen)
+    );
 }
 
 sub _figures {
-    my ($counts, $refused) = @_;
+    my ($counts, $is_refused) = @_;
     my $waiting = $counts->{waiting};
     my $holder  = defined $counts->{follower} ? join ', process ', (split / /, $counts->{follower})[0, 1] : undef;
     return join ', ',
@@ -71,29 +73,27 @@ sub _figures {
         number($counts->{dead_letters}, 'dead letter', 'dead letters'),
         (defined $holder ? "a follower ($holder)" : 'no follower')
         . '; this user may follow it, and may '
-        . (defined $refused->{insert} ? 'not write rows.' : 'write rows.');
+        . (defined $is_refused ? 'not write rows.' : 'write rows.');
 }
 
 sub _reason { return EventSource::XS::Reason->of($_[0]) =~ s/\s*\n\s*/ /gr =~ s/[\s.]+\z//r }
 
 # A producer needs no more than the right to insert.
 sub _unusable {
-    my ($name, $database, $refused, $measured) = @_;
-    return ok(
-        'outbox',
-        "$name takes rows of this user, who may not follow it ("
-            . _reason($refused->{follow})
-            . '). As the user of the follower the doctor looks at its rows, too.',
-        measured => $measured
-    ) if !defined $refused->{insert};
+    my ($name, $database, %refused) = @_;
+    return ok('outbox',
+              "$name takes rows of this user, who may not follow it ("
+            . _reason($refused{follow})
+            . '). As the user of the follower the doctor looks at its rows, too.')
+        if !defined $refused{insert};
     return wrong(
-        'outbox', "$name can neither be written nor followed: " . _reason($refused->{insert}) . '.',
-        remedy => $refused->{insert} =~ /read-?only/i
+        'outbox',
+        "$name can neither be written nor followed: " . _reason($refused{insert}) . '.',
+        $refused{insert} =~ /read-?only/i
         ? 'The DSN must lead to the primary server, and the database must be writable.'
         : 'If there is no such table, make it with the statements of eventsource outbox --schema '
             . $database->schema_kind
-            . '. Otherwise grant the rights (perldoc EventSource::Deployment, "Tables and rights").',
-        measured => $measured
+            . '. Otherwise grant the rights (perldoc EventSource::Deployment, "Tables and rights").'
     );
 }
 

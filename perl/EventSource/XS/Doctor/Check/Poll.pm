@@ -19,8 +19,7 @@ sub findings {
     return warning(
         'poll',
         'No page receives events in time here: ' . _why($poll) . '.',
-        remedy =>
-            'Mend what is wrong above, or let the page reach the server on another way: over TLS, or past the proxy.'
+        'Mend what is wrong above, or let the page reach the server on another way: over TLS, or past the proxy.'
     );
 }
 
@@ -29,15 +28,14 @@ sub findings {
 sub _polled {
     my $seen = shift;
     my ($poll, $waiting, $seconds) = @$seen{qw(poll waiting polled_seconds)};
-    my %said     = (measured => {seconds => rounded($poll->{ended_at}), probe_seconds => $seconds});
+    $seen->measure(poll => seconds => rounded($poll->{ended_at}), probe_seconds => $seconds);
     my $sentence = sprintf 'A poll was answered after %.2f s', $poll->{ended_at};
-    return ok('poll', "$sentence: where streams do not pass, a page with eventsource-hub.js polls.", %said)
+    return ok('poll', "$sentence: where streams do not pass, a page with eventsource-hub.js polls.")
         if !$waiting;
     return warning(
         'poll',
         "$sentence, but one that was to wait was not answered in time: " . _why($waiting) . '.',
-        remedy => 'Raise the timeout of the proxy for a response beyond 20 seconds.',
-        %said
+        'Raise the timeout of the proxy for a response beyond 20 seconds.'
         )
         if $waiting->is_copy
         || !$waiting->is_whole
@@ -45,8 +43,7 @@ sub _polled {
         || ($seconds // 0) >= $AT_ONCE;
     $sentence .= sprintf ', and one that waited had the probe %.2f s after it was published', $seconds
         if defined $seconds;
-    return ok('poll', "$sentence: a page with eventsource-hub.js polls here, and events still come within a second.",
-        %said);
+    return ok('poll', "$sentence: a page with eventsource-hub.js polls here, and events still come within a second.");
 }
 
 sub _why {

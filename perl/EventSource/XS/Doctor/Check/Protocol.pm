@@ -15,8 +15,7 @@ sub findings {
     my ($class, $seen) = @_;
     my $stream = $seen->{stream};
     return if !$stream || !$stream->has_head;
-    my %said = (measured => {http => $stream->{version}, alpn => $seen->{alpn}});
-    return (_version($stream, %said), _http2($seen, %said), $seen->is_streaming ? _framing($stream) : ());
+    return (_version($stream), _http2($seen), $seen->is_streaming ? _framing($stream) : ());
 }
 
 # Private functions
@@ -27,48 +26,45 @@ sub _framing {
     return warning(
         'framing',
         "The response has a Content-Length of $length, so it was complete before it was sent, and ends.",
-        remedy => 'Send a stream without Content-Length. Do not let middleware compute one.'
+        'Send a stream without Content-Length. Do not let middleware compute one.'
     ) if defined $length;
     return ok('framing', 'The response is chunked, so a client can tell its end from a cut.')
         if $stream->{is_chunked};
     return warning(
         'framing',
-        'The response is not chunked: it ends with the connection, so no client and no proxy can tell its end from a'
-            . ' cut.',
-        remedy  => 'Let the proxy speak HTTP/1.1 to the application, and pass chunks on.',
+        'The response is not chunked: it ends with the connection, so no client and no proxy can tell its end from a cut.',
+        'Let the proxy speak HTTP/1.1 to the application, and pass chunks on.',
         proxies => ['framing']
     );
 }
 
 sub _http2 {
-    my ($seen, %said) = @_;
-    my $url = $seen->{url};
+    my $seen = shift;
+    my $url  = $seen->{url};
     my $limit =
         'a browser opens at most six connections to an origin, for all tabs together, and each stream takes one';
-    my %mend = (
-        remedy =>
-            'Offer HTTP/2 by ALPN, with TLS; or keep to one stream for each browser, or give streams a host name.',
+    my @mend = (
+        'Offer HTTP/2 by ALPN, with TLS; or keep to one stream for each browser, or give streams a host name.',
         proxies => ['http2'],
-        %said
     );
-    return ok('http2', 'The server offers HTTP/2, so a browser opens many streams on one connection.', %said)
+    return ok('http2', 'The server offers HTTP/2, so a browser opens many streams on one connection.')
         if ($seen->{alpn} || '') eq 'h2';
-    return warning('http2', "The server does not offer HTTP/2: over HTTP/1.1 $limit.", %mend)
+    return warning('http2', "The server does not offer HTTP/2: over HTTP/1.1 $limit.", @mend)
         if defined $seen->{alpn};
     my $sentence = "The URL has no TLS, so browsers use HTTP/1.1: $limit.";
-    return ok('http2', "$sentence For clients on this machine or network that may be enough.", %said)
+    return ok('http2', "$sentence For clients on this machine or network that may be enough.")
         if $url->scheme eq 'https' || $url->host =~ $LOCAL;
-    return warning('http2', $sentence, %mend);
+    return warning('http2', $sentence, @mend);
 }
 
 sub _version {
-    my ($stream, %said) = @_;
+    my $stream = shift;
     return if ($stream->{version} || '') ne '1.0';
     return warning(
-        'version', 'The response is HTTP/1.0, without chunks and without kept connections.',
-        remedy  => 'Let the server, or the proxy in front of it, speak HTTP/1.1.',
-        proxies => ['framing'],
-        %said
+        'version',
+        'The response is HTTP/1.0, without chunks and without kept connections.',
+        'Let the server, or the proxy in front of it, speak HTTP/1.1.',
+        proxies => ['framing']
     );
 }
 

@@ -63,8 +63,7 @@ sub findings {
     my $stream   = $seen->{stream} or return;
     my @findings = map { _redirect($_) } @{$seen->{hops}};
     if ($seen->{is_endless}) {
-        push @findings,
-            wrong('redirect', 'The redirects do not end.', remedy => 'Remove the redirect that leads back.');
+        push @findings, wrong('redirect', 'The redirects do not end.', 'Remove the redirect that leads back.');
     }
     return @findings if !$stream->has_head;
     push @findings, _status($seen, $stream), _errors($seen);
@@ -94,6 +93,7 @@ sub _errors {
     return if !@bad || @bad == @answered;
     my %statuses = map { ($_->status => 1) } @bad;
     my $statuses = join ' and ', sort keys %statuses;
+    $seen->measure(errors => failed => scalar @bad, requests => scalar @answered);
     return wrong(
         'errors',
         sprintf(
@@ -101,10 +101,8 @@ sub _errors {
                 . ' several servers fails. At such an answer an EventSource of a browser gives up for good.',
             scalar @bad, scalar @answered, $statuses
         ),
-        remedy =>
-            'Read the log of the proxy, and let it take a failing server out (health checks). eventsource-hub.js tries again'
-            . ' by itself, and with EventSource a page has to make another one at the event error.',
-        measured => {failed => scalar @bad, requests => scalar @answered},
+        'Read the log of the proxy, and let it take a failing server out (health checks). eventsource-hub.js tries again by'
+            . ' itself, and with EventSource a page has to make another one at the event error.',
         explains => [qw(last_event_id poll resume second_client)],
     );
 }
@@ -119,7 +117,7 @@ sub _owner {
     return wrong(
         'owner',
         "HEAD is answered with $answer$twice instead of 200 $owner, the owner of the stream: tabs cannot share it.",
-        remedy => 'Let the application, its middleware and each proxy answer HEAD as they answer GET, without the body.'
+        'Let the application, its middleware and each proxy answer HEAD as they answer GET, without the body.'
     );
 }
 
@@ -131,25 +129,21 @@ sub _redirect {
     return wrong(
         'redirect',
         "$how The connection is not encrypted from there on.",
-        remedy => 'Redirect to https, or let the page use the final URL.'
+        'Redirect to https, or let the page use the final URL.'
     ) if $hop->{from} =~ /\Ahttps:/ && $hop->{to} !~ /\Ahttps:/;
-    return warning('redirect', "$how Each reconnection takes this way again.",
-        remedy => "Let the page use $hop->{to}.");
+    return warning('redirect', "$how Each reconnection takes this way again.", "Let the page use $hop->{to}.");
 }
 
 sub _status {
     my ($seen, $stream) = @_;
     my $status = $stream->status;
-    return ok('status', 'The status is 200.', measured => {status => 200}) if $status == 200;
+    return ok('status', 'The status is 200.') if $status == 200;
     my ($proxy, $error) = __PACKAGE__->refusal($stream);
     if ($proxy) {
         my ($refuses, $remedy) = @{$REFUSAL{$error}};
         return wrong(
-            'status',
-            "The status is $status instead of 200: the proxy $proxy $refuses.",
-            remedy   => $remedy,
-            measured => {status => 0 + $status, error => $error},
-            $error eq 'incremental_refused' ? (proxies => ['buffering']) : (),
+            'status', "The status is $status instead of 200: the proxy $proxy $refuses.",
+            $remedy,  $error eq 'incremental_refused' ? (proxies => ['buffering']) : (),
         );
     }
     my $is_last = $status =~ /\A3/ ? 301 : $status;
@@ -160,8 +154,7 @@ sub _status {
         'status',
         "The status is $status instead of 200, which $means."
             . ($status == 204 ? '' : ' A browser reports an error and does not try again.'),
-        remedy   => $remedy,
-        measured => {status => 0 + $status},
+        $remedy,
         $status == 504 ? (proxies => ['buffering']) : (),
     );
 }
@@ -169,22 +162,18 @@ sub _status {
 sub _type {
     my $stream = shift;
     my $type   = $stream->header('Content-Type');
-    my %mend   = (
-        remedy   => 'Send Content-Type: text/event-stream. Do not let a proxy replace it.',
-        proxies  => ['type'],
-        measured => {type => $type}
-    );
-    return wrong('type', 'The response has no Content-Type, so a browser refuses it.', %mend)
+    my @mend   = ('Send Content-Type: text/event-stream. Do not let a proxy replace it.', proxies => ['type']);
+    return wrong('type', 'The response has no Content-Type, so a browser refuses it.', @mend)
         if !defined $type;
     my ($essence, $rest) = $type =~ /\A\s*([^;\s]*)\s*(.*)\z/s;
     if (lc $essence ne 'text/event-stream' || $type =~ /,/) {
         my $why = lc $essence eq 'text/html' ? ' It is a page, such as a login or an error.' : '';
         return wrong('type',
-            "The Content-Type is $type instead of text/event-stream, so a browser refuses it.$why", %mend);
+            "The Content-Type is $type instead of text/event-stream, so a browser refuses it.$why", @mend);
     }
-    return wrong('type', "The Content-Type is $type, but an event stream is always UTF-8.", %mend)
+    return wrong('type', "The Content-Type is $type, but an event stream is always UTF-8.", @mend)
         if $rest =~ /charset\s*=\s*"?([^";\s]*)/i && $1 !~ /\Autf-?8\z/i;
-    return ok('type', "The Content-Type is $type.", measured => {type => $type});
+    return ok('type', "The Content-Type is $type.");
 }
 
 1;

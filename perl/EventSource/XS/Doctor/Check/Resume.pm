@@ -37,7 +37,7 @@ sub _ids {
         'ids',
         'The events have no id, so a client that reconnects cannot say what it has received, and loses what was sent'
             . ' meanwhile.',
-        remedy => 'Give each event an id, and begin after the Last-Event-ID of the request; EventSource::Hub does both.'
+        'Give each event an id, and begin after the Last-Event-ID of the request; EventSource::Hub does both.'
     );
 }
 
@@ -48,29 +48,28 @@ sub _resume {
     return wrong(
         'resume',
         'A request with Last-Event-ID ' . (defined $status ? "got the status $status." : 'was not answered.'),
-        remedy =>
-            'Answer a request with Last-Event-ID as one without it. Read the logs of the proxy and the application.'
+        'Answer a request with Last-Event-ID as one without it. Read the logs of the proxy and the application.'
     ) if ($status || 0) != 200;
     return wrong(
-        'last_event_id', 'The server resumes after an id in the query, but not after the same id in the header'
+        'last_event_id',
+        'The server resumes after an id in the query, but not after the same id in the header'
             . ' Last-Event-ID: a proxy removes the header.',
-        remedy  => 'Let the proxy pass Last-Event-ID on.',
+        'Let the proxy pass Last-Event-ID on.',
         proxies => ['last_event_id']
     ) if $resume->{is_stripped};
-    my %mend = (
-        remedy =>
-            'Begin after the Last-Event-ID of the request (EventSource::Hub does), and let the proxy pass that header on.',
+    my @mend = (
+        'Begin after the Last-Event-ID of the request (EventSource::Hub does), and let the proxy pass that header on.',
         proxies => ['last_event_id'],
     );
     return wrong('resume',
-        "A client that reconnects with the id $resume->{from} receives the event with that id once more.", %mend)
+        "A client that reconnects with the id $resume->{from} receives the event with that id once more.", @mend)
         if $resume->{is_repeated};
     return if $resume->{is_told} && $seen->epochs > 1;    # another hub has answered
     return ok('resume', 'A client that reconnects receives a gap: the history is shorter than its absence.')
         if $resume->{is_told};
     return wrong('resume',
         "A client that reconnects with the id $resume->{from} does not receive the events that were sent after it.",
-        %mend)
+        @mend)
         if $resume->{is_wanted} && !$resume->{is_resumed};
     my $unknown = $UNKNOWN{$resume->{unknown} || ''};
     my $sentence =
@@ -85,17 +84,15 @@ sub _retry {
     my $retry = $body->{retry};
     return ok('retry', 'The stream sets no reconnection time, so each client uses its own (browsers: 3 to 5 s).')
         if !defined $retry;
-    my %mend =
-        (remedy => 'Set retry to a value from 2000 to 10000 milliseconds.', measured => {milliseconds => 0 + $retry});
-    return wrong('retry', "The reconnection time is $retry ms: clients do not come back for an hour or more.", %mend)
+    my $remedy = 'Set retry to a value from 2000 to 10000 milliseconds.';
+    return wrong('retry', "The reconnection time is $retry ms: clients do not come back for an hour or more.", $remedy)
         if $retry >= $NEVER;
-    return warning('retry', "The reconnection time is $retry ms: clients are away for long after each cut.", %mend)
+    return warning('retry', "The reconnection time is $retry ms: clients are away for long after each cut.", $remedy)
         if $retry > $LONG_RETRY;
     return warning('retry',
-        "The reconnection time is $retry ms: after a restart all clients come back at once, again" . ' and again.',
-        %mend)
+        "The reconnection time is $retry ms: after a restart all clients come back at once, again and again.", $remedy)
         if $retry < $SHORT_RETRY;
-    return ok('retry', "The reconnection time is $retry ms.", measured => $mend{measured});
+    return ok('retry', "The reconnection time is $retry ms.");
 }
 
 1;

@@ -47,7 +47,7 @@ sub findings {
         $status
         ? "A client that comes back got the status $status and $type instead of a stream."
         : 'A client that comes back got no answer.',
-        remedy => 'Read the logs of the proxy and the application.'
+        'Read the logs of the proxy and the application.'
     ) if $status != 200 || lc $type ne 'text/event-stream';
     return _none($seen) if @visits == 1;
     my $ticket = $class->ticket($last) or return _opened($last, @visits - 1);
@@ -59,7 +59,7 @@ sub findings {
         'tickets',
         "The application is asked each time, for it sets the cookie $again[0]{name} anew with each response,"
             . ' and a ticket counts for the cookies of its request.',
-        remedy => "Let it set $again[0]{name} only when it changes, or name the cookies that count in to_app:"
+        "Let it set $again[0]{name} only when it changes, or name the cookies that count in to_app:"
             . ' ticket => {cookies => [...]}.'
     ) if @again;
     my $counted = $seen->{tickets_counted} || {};
@@ -68,8 +68,7 @@ sub findings {
         'tickets',
         'The application is asked each time, though the client brings its ticket back'
             . (defined $why ? ": $why." : '.'),
-        remedy =>
-            'Let the proxy pass the headers Cookie, Host and Origin, the path and the query on as they are, the same'
+        'Let the proxy pass the headers Cookie, Host and Origin, the path and the query on as they are, the same'
             . ' in each way to the hub'
             . (defined $seen->{hub} ? '.' : '; --hub NAME says why the hub refuses the ticket.')
     );
@@ -89,7 +88,7 @@ sub _none {
         'tickets',
         'The stream gives its client no ticket'
             . ($counted->{too_large} ? ': it would be too large for a cookie.' : '.'),
-        remedy => $counted->{too_large}
+        $counted->{too_large}
         ? 'Subscribe a stream to fewer channels, perhaps to a pattern, or give it fewer labels.'
         : 'Set ticket in to_app, and look into the log of the server: it says once if a ticket would be too large.'
     );
@@ -111,13 +110,12 @@ sub _unsent {
     return wrong(
         'tickets',
         'No browser brings the ticket back: its cookie is Secure, and the URL begins with http://.',
-        remedy => 'Let the proxy set X-Forwarded-Proto to the scheme that the client uses.'
+        'Let the proxy set X-Forwarded-Proto to the scheme that the client uses.'
     ) if $ticket->{is_secure};
     return wrong(
         'tickets',
         "No browser brings the ticket back: its cookie is for the path $ticket->{path}, and the URL has $path.",
-        remedy =>
-            "A proxy changes the path: let it change that of cookies, too (nginx: proxy_cookie_path $ticket->{path} $path;)."
+        "A proxy changes the path: let it change that of cookies, too (nginx: proxy_cookie_path $ticket->{path} $path;)."
     );
 }
 
