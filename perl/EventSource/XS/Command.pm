@@ -20,13 +20,13 @@ use Time::HiRes   qw(sleep);
 # In the order of the help: the name, a description, and the module if its name is not that of the command.
 my @COMMANDS = (
     [publish  => 'publish events to a channel'],
-    [forget   => 'forget a key of the state of a channel'],
+    [forget   => 'forget a key of the state of a channel', 'Call'],
     [tail     => 'print events as they come, of a hub or of a URL'],
     [stats    => 'print the counts of a hub'],
     [admin    => 'show a hub in a browser'],
-    [channels => 'list the channels of a hub'],
-    [members  => 'list the members of a channel'],
-    [end      => 'end the streams of a user, or of topics'],
+    [channels => 'list the channels of a hub',              'Call'],
+    [members  => 'list the members of a channel',           'Call'],
+    [end      => 'end the streams of a user, or of topics', 'Call'],
     [outbox   => 'publish what transactions have written into a table'],
     [xmpp     => 'publish the items of nodes of an XMPP service', 'XMPP'],
     [hub      => 'start, list, check, log, drain, back up, upgrade and stop the processes of hubs'],
@@ -86,6 +86,9 @@ sub connect_again {
     return;
 }
 
+# Ends the command: there is nothing left to do.
+sub end { die bless {}, 'EventSource::XS::Command::Done' }
+
 sub exit_code {
     my ($class, $error) = @_;
     return $USAGE  if blessed $error && $error->isa('EventSource::XS::Command::Usage');
@@ -113,7 +116,7 @@ sub json {
 
 sub message_of { return EventSource::XS::Reason->message_of($_[1]) }
 
-# The options of a command, with those that all have. Prints the help if it is asked for, and returns nothing then.
+# The options of a command, with those that all have. Prints the help if it is asked for, and ends the command then.
 sub options {
     my ($class, $name, $arguments, @specification) = @_;
     my %option;
@@ -124,20 +127,26 @@ sub options {
     $class->usage(join ' ', map { s/\s+\z//r } @problems) if @problems;
     return \%option                                       if !$option{help};
     $class->print_help($name);
-    return;
+    return $class->end;
 }
 
 # Prints bytes of UTF-8. A program that reads them gets them as they are; a terminal gets no control character of a remote
-# side, but for tabs and line feeds, and nothing that is not UTF-8, because some terminals take it for one of C1. Dies with an
-# object of EventSource::XS::Command::Closed if nobody reads them any more, as after `| head`.
+# side, but for tabs and line feeds, and nothing that is not UTF-8, because some terminals take it for one of C1. Ends the command
+# if nobody reads them any more, as after `| head`.
 sub print {
     my ($class, $bytes) = @_;
     if (-t STDOUT) {    ## no critic (ProhibitInteractiveTest) a terminal matters, whoever sits before it
         $bytes =~ s/($PLAIN+)|\xC2?([\x80-\x9F])|(.)/$1 \/\/ sprintf '\\x%02X', ord($2 \/\/ $3)/gse;
     }
-    return if CORE::print {*STDOUT} $bytes and STDOUT->flush;
-    die bless {}, 'EventSource::XS::Command::Closed' if $!{EPIPE};
+    return             if CORE::print {*STDOUT} $bytes and STDOUT->flush;
+    return $class->end if $!{EPIPE};
     die "cannot write to the standard output: $!\n";
+}
+
+# Prints one of a list: its fields, or with the option json all that is known of it.
+sub print_item {
+    my ($class, $option, $item, @fields) = @_;
+    return $class->print($option->{json} ? $class->json($item) . "\n" : $class->line(@fields));
 }
 
 # The names of a list's columns, for a person: programs that read the list get the list alone.
@@ -175,11 +184,11 @@ sub run {
     local $SIG{PIPE} = 'IGNORE';
     binmode $_ for *STDIN, *STDOUT, *STDERR;
     utf8::encode($_) for grep { utf8::is_utf8($_) } @arguments;
-    my $name  = shift @arguments;
-    my $code  = eval { $class->_dispatch($name, @arguments) };
+    my $name = shift @arguments;
+    my $code;
+    return $code // 0 if eval { $code = $class->_dispatch($name, @arguments); 1 };
     my $error = $@;
-    return $code if defined $code;
-    return 0 if blessed $error && $error->isa('EventSource::XS::Command::Closed');
+    return 0 if blessed $error && $error->isa('EventSource::XS::Command::Done');
     my $is_command = defined $name && grep { $_->[0] eq $name } @COMMANDS;
     my $hint = $class->exit_code($error) == $USAGE ? '; eventsource ' . ($is_command ? "$name " : '') . '--help' : '';
     $class->complain($is_command ? $name : '', $class->message_of($error) . $hint);
@@ -255,12 +264,9 @@ sub visible { return EventSource::XS::Reason->visible($_[1]) }
 
 sub _dispatch {
     my ($class, $name, @arguments) = @_;
-    $class->usage('which command?')  if !defined $name;
-    return $class->_help(@arguments) if $name =~ /\A(?:help|-h|-\?|--help)\z/;
-    if ($name eq '--version') {
-        $class->print("eventsource $VERSION\n");
-        return 0;
-    }
+    $class->usage('which command?')                if !defined $name;
+    return $class->_help(@arguments)               if $name =~ /\A(?:help|-h|-\?|--help)\z/;
+    return $class->print("eventsource $VERSION\n") if $name eq '--version';
     my $command = first { $_->[0] eq $name } @COMMANDS or $class->usage("unknown command $name");
     my $module  = $class . '::' . ($command->[2] || ucfirst $name);
     my $file    = ($module =~ s{::}{/}gr) . '.pm';
@@ -268,14 +274,14 @@ sub _dispatch {
         die $@ if $@ !~ /\ACan't locate \Q$file\E /;
         die "the command $name is not installed\n";
     }
-    return $module->run(@arguments);
+    my $method = $module->can('run') || $module->can($name);
+    return $module->$method(@arguments);
 }
 
 sub _help {
     my ($class, $name) = @_;
     $class->usage("unknown command $name") if defined $name && !grep { $_->[0] eq $name } @COMMANDS;
-    $class->print_help($name);
-    return 0;
+    return $class->print_help($name);
 }
 
 sub _overview {

@@ -26,8 +26,7 @@ my $TOKEN_BYTES      = 16;
 
 sub run {
     my ($class, @arguments) = @_;
-    my $option = $COMMAND->options('admin', \@arguments, qw(hub=s socket=s port=i show-channel=s timeout=f))
-        or return 0;
+    my $option = $COMMAND->options('admin', \@arguments, qw(hub=s socket=s port=i show-channel=s timeout=f));
     $COMMAND->usage("what is '$arguments[0]'?") if @arguments;
     my $port = $option->{port} // 0;
     $COMMAND->usage('--port takes a number from 1 to 65535')
@@ -52,7 +51,7 @@ sub run {
         or $is_over
         or die $@;
     eval { $hub->end(label => EventSource::XS::Hub::Admin->label) };    # the hub process has the tails, if it is there
-    return 0;
+    return;
 }
 
 # Private functions

@@ -18,11 +18,19 @@ my $COMMAND = 'EventSource::XS::Command';
 
 my %EXIT = (fine => 0, wrong => 1, unreachable => 3);
 
+# The remedy for a request that has failed, by where.
+my %REMEDY = (
+    certificate => 'Let the server send a valid certificate with its chain; --insecure takes any.',
+    connect     => 'Check the host, the port, and that the server runs; a firewall may be between.',
+    head        => 'Check that the port speaks HTTP/1.1; for TLS write https://.',
+    tls         => 'Check that the port speaks TLS; without TLS write http://.',
+);
+
 # Public methods
 
 sub run {
     my ($class, @arguments) = @_;
-    my $option  = _options(@arguments) or return $EXIT{fine};
+    my $option  = _options(@arguments);
     my $is_json = delete $option->{json};
     print STDERR "Reading $option->{url} for $option->{seconds} seconds ...\n"
         if defined $option->{url} && !$is_json && POSIX::isatty(2);
@@ -50,13 +58,12 @@ my %VALUE = (
 my %NEEDED =
     (channel => 'hub', 'password-from' => 'dsn', socket => 'hub', table => 'dsn', user => 'dsn', workers => 'hub');
 
-# Returns the options; nothing if they ask for the help.
 sub _options {
     my @arguments = @_;
     my @names     = map { "$_=s" } qw(
         channel cookie data dsn hub method origin password-from seconds socket table trigger user workers
     );
-    my $option  = $COMMAND->options('doctor', \@arguments, @names, qw(header=s@ insecure json tickets)) or return;
+    my $option  = $COMMAND->options('doctor', \@arguments, @names, qw(header=s@ insecure json tickets));
     my $seconds = $option->{seconds} //= 20;
     _read_url($option, @arguments);
     for my $name (grep { defined $option->{$_} } sort keys %VALUE) {
@@ -123,15 +130,9 @@ sub _unreachable {
     my $failure  = shift;
     my $sentence = ucfirst $COMMAND->visible($failure->{sentence});
     $sentence .= '.' if $sentence !~ /[.]\z/;
-    my $remedy =
-        $failure->{where} eq 'connect'
-        ? 'Check the host, the port, and that the server runs; a firewall may be between.'
-        : $failure->{where} eq 'head' ? 'Check that the port speaks HTTP/1.1; for TLS write https://.'
-        : $sentence =~ /certificate|verify/i
-        ? 'Let the server send a valid certificate with its chain; --insecure takes any.'
-        : $sentence =~ /needs the module/ ? undef
-        :                                   'Check that the port speaks TLS; without TLS write http://.';
-    return "$sentence\n" . (defined $remedy ? "Remedy: $remedy\n" : '');
+    return "$sentence\n" if $sentence =~ /needs the module/;
+    my $trouble = $failure->{where} eq 'tls' && $sentence =~ /certificate|verify/i ? 'certificate' : $failure->{where};
+    return "$sentence\nRemedy: " . ($REMEDY{$trouble} // $REMEDY{tls}) . "\n";
 }
 
 1;

@@ -14,6 +14,13 @@ my $COMMAND = 'EventSource::XS::Command';
 # The commands. Each has a method of its name, after an underscore.
 my @COMMANDS = qw(backup check drain list log run start stop upgrade);
 
+# The commands that an option is for, if it is not for all.
+my %IS_FOR = (
+    (map { $_ => ['check'] } qw(running unused)),
+    (map { $_ => ['run'] } qw(http log metrics)),
+    (map { $_ => [qw(run start)] } qw(store store-from)),
+);
+
 # The time that `list` and `check` wait for each process, in seconds.
 my $LIST_TIMEOUT  = 1;
 my $CHECK_TIMEOUT = 2;
@@ -23,7 +30,7 @@ sub run {
     my @common = qw(hub=s socket=s timeout=f);
     my @own =
         qw(within=f json idle-exit=s grace=s lag=f pending=f running unused http=s log=s metrics=s store=s store-from=s);
-    my $option = $COMMAND->options('hub', \@arguments, @common, @own) or return 0;
+    my $option = $COMMAND->options('hub', \@arguments, @common, @own);
     my $name   = shift @arguments;
     $COMMAND->usage('run, start, list, check, log, drain, backup, upgrade or stop?') if !defined $name;
     $COMMAND->usage("unknown command hub $name")                                     if !grep { $_ eq $name } @COMMANDS;
@@ -32,17 +39,12 @@ sub run {
         $option->{hub} = $ENV{EVENTSOURCE_HUB} if !defined $option->{hub} && $name eq 'check';
         $COMMAND->usage("which hub? eventsource hub $name NAME") if !defined $option->{hub};
     }
-    for my $of_check (grep { $option->{$_} && $name ne 'check' } qw(running unused)) {
-        $COMMAND->usage("--$of_check is for hub check");
+    for my $of_some (grep { defined $option->{$_} && "@{$IS_FOR{$_}}" !~ /\b$name\b/ } sort keys %IS_FOR) {
+        $COMMAND->usage("--$of_some is for hub " . join ' and hub ', @{$IS_FOR{$of_some}});
     }
     $COMMAND->usage('--running or --unused, not both') if $option->{running} && $option->{unused};
     $COMMAND->usage('into which file? eventsource hub backup NAME FILE')
         if $name eq 'backup' && !length($option->{file} = shift(@arguments) // '');
-    for my $of_run (grep { defined $option->{$_} && $name ne 'run' } qw(http log metrics)) {
-        $COMMAND->usage("--$of_run is for hub run");
-    }
-    $COMMAND->usage('--store and --store-from are for hub run and hub start')
-        if $name ne 'run' && $name ne 'start' && grep { defined $option->{$_} } qw(store store-from);
     $COMMAND->usage("what is '$arguments[0]'?") if @arguments;
     my $method = "_$name";
     return $class->$method($option);
@@ -52,7 +54,7 @@ sub run {
 sub _backup {
     my ($class, $option) = @_;
     $COMMAND->connect($option, autostart => 0)->backup(File::Spec->rel2abs($option->{file}));
-    return 0;
+    return;
 }
 
 # Green or red, for programs that watch services: any trouble is the exit code 1, but for a wrong command line and for a hub of
@@ -84,13 +86,11 @@ sub _check {
     $problem =
         'nobody has used a hub of this name here: eventsource hub list has those that run; with --unused it is ready'
         if $is_unknown;
-    my %found = (name    => $option->{hub}, problem => $problem, store => $stats->{store});
+    my %found = (name => $option->{hub}, problem => $problem, store => $stats->{store});
     my %is    = (healthy => defined $problem ? \0 : \1, running => $is_running ? \1 : \0);
-    if    ($option->{json})  { $COMMAND->print($COMMAND->json({%found, %is}) . "\n") }
-    elsif (defined $problem) { $COMMAND->complain('hub', "$option->{hub}: $problem") }
-    else {
-        $COMMAND->print($COMMAND->line($option->{hub}, 'ok', $is_running ? $stats->{store}{kind} : 'no process yet'));
-    }
+    my @line  = ($option->{hub}, 'ok', $is_running ? $stats->{store}{kind} : 'no process yet');
+    if (defined $problem && !$option->{json}) { $COMMAND->complain('hub', "$option->{hub}: $problem") }
+    else                                      { $COMMAND->print_item($option, {%found, %is}, @line) }
     return $is_unknown ? $COMMAND->exit_code_of('unavailable') : defined $problem ? 1 : 0;
 }
 
@@ -98,7 +98,7 @@ sub _drain {
     my ($class, $option) = @_;
     $COMMAND->usage('over which time? --within SECONDS') if !defined $option->{within} || $option->{within} < 0;
     $COMMAND->connect($option, autostart => 0)->drain($option->{within});
-    return 0;
+    return;
 }
 
 sub _list {
@@ -114,23 +114,18 @@ sub _list {
         my %hub = (name => $name, streams => $stats->{open}, map { $_ => $stats->{$_} } qw(age channels pid version));
         my @workers = @{$stats->{workers}};
         my @columns = (@hub{qw(name pid version)}, scalar @workers, @hub{qw(streams channels)}, int $hub{age});
-        $COMMAND->print(
-            $option->{json} ? $COMMAND->json({%hub, workers => \@workers}) . "\n" : $COMMAND->line(@columns));
+        $COMMAND->print_item($option, {%hub, workers => \@workers}, @columns);
     }
-    return 0;
+    return;
 }
 
 sub _log {
     my ($class, $option) = @_;
     for my $line (EventSource::Hub::Process->log(name => $option->{hub}, _place($option))) {
         my ($time, $message) = ($COMMAND->utc($line->{time}), $line->{message});
-        $COMMAND->print(
-              $option->{json}
-            ? $COMMAND->json({time => $time, message => $message}) . "\n"
-            : $COMMAND->line($time, $message)
-        );
+        $COMMAND->print_item($option, {time => $time, message => $message}, $time, $message);
     }
-    return 0;
+    return;
 }
 
 # The options of calls that do not connect.
@@ -167,8 +162,7 @@ sub _start {
     my ($class, $option) = @_;
     my $store = _store($option);
     local $ENV{EVENTSOURCE_STORE} = $store if defined $store;    # the new process inherits it, and ps does not show it
-    $COMMAND->print($COMMAND->connect($option, autostart => 1)->pid . "\n");
-    return 0;
+    return $COMMAND->print($COMMAND->connect($option, autostart => 1)->pid . "\n");
 }
 
 # The store of a process that is started. It has another working directory.
@@ -177,10 +171,8 @@ sub _store {
     my ($store, $file) = @$option{qw(store store-from)};
     $COMMAND->usage('--store and --store-from exclude each other') if defined $store && defined $file;
     if (defined $file) {
-        open my $lines, '<:raw', $file or die "$file: $!\n";
-        $store = readline $lines;
-        $COMMAND->usage("$file: its first line is empty") if !defined $store || $store !~ /\S/;
-        $store =~ s/\A\s+|\s+\z//g;
+        $store = $COMMAND->secret($file) =~ s/\A\s+|\s+\z//gr;
+        $COMMAND->usage("$file: its first line is empty") if !length $store;
     }
     $store =~ s{\Afile:([^/].*)}{'file:' . File::Spec->rel2abs($1)}se if defined $store;
     return $store;
@@ -189,13 +181,13 @@ sub _store {
 sub _stop {
     my ($class, $option) = @_;
     EventSource::Hub::Process->stop(name => $option->{hub}, _place($option));
-    return 0;
+    return;
 }
 
 sub _upgrade {
     my ($class, $option) = @_;
     EventSource::Hub::Process->upgrade(name => $option->{hub}, _place($option));
-    return 0;
+    return;
 }
 
 1;

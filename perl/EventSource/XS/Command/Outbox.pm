@@ -30,7 +30,7 @@ sub connector {
 
 sub run {
     my ($class, @arguments) = @_;
-    my $option = $COMMAND->options('outbox', \@arguments, @OPTIONS) or return 0;
+    my $option = $COMMAND->options('outbox', \@arguments, @OPTIONS);
     my @ways   = grep { $option->{$_} } qw(schema stats list retry drop);
     $COMMAND->usage("--$ways[0] or --$ways[1], not both") if @ways > 1;
     $COMMAND->usage("what is '$arguments[0]'?")           if @arguments && !$option->{retry} && !$option->{drop};
@@ -44,13 +44,13 @@ sub run {
     $COMMAND->usage('which database? --dsn dbi:Pg:dbname=shop') if !defined $option->{dsn};
     my $outbox  = $class->_outbox($option);
     my $connect = $class->connector($option);
-    return $class->_print_stats($outbox, $connect->(), $option)                          if $option->{stats};
-    return $class->_count($outbox->retry($connect->(), @arguments))                      if $option->{retry};
-    return _look($outbox, $connect->(), sub { $class->_list($_[0]) })                    if $option->{list};
-    return $class->_count(_look($outbox, $connect->(), sub { $_[0]->drop(@arguments) })) if $option->{drop};
+    return $class->_print_stats($outbox, $connect->(), $option)                                  if $option->{stats};
+    return $COMMAND->print($outbox->retry($connect->(), @arguments) . "\n")                      if $option->{retry};
+    return _look($outbox, $connect->(), sub { $class->_list($_[0]) })                            if $option->{list};
+    return $COMMAND->print(_look($outbox, $connect->(), sub { $_[0]->drop(@arguments) }) . "\n") if $option->{drop};
     my %given = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(keep lease poll);
     $outbox->run(%given, connect => $connect, report => sub { $COMMAND->complain('outbox', $_[0]) });
-    return 0;
+    return;
 }
 
 # Private methods and functions
@@ -68,20 +68,15 @@ sub _print_schema {
     my $table = EventSource::XS::Outbox::Database->table_of($option->{table}, sub { $COMMAND->usage(@_) });
     my @kinds = EventSource::XS::Outbox::Database->schemas;
     $COMMAND->usage("--schema takes one of: @kinds") if !grep { $_ eq $option->{schema} } @kinds;
-    $COMMAND->print(EventSource::XS::Outbox::Database->schema($option->{schema}, $table));
-    return 0;
+    return $COMMAND->print(EventSource::XS::Outbox::Database->schema($option->{schema}, $table));
 }
 
 sub _print_stats {
     my ($class, $outbox, $dbh, $option) = @_;
-    if ($option->{openmetrics}) {
-        $COMMAND->print($outbox->openmetrics($dbh));
-        return 0;
-    }
+    return $COMMAND->print($outbox->openmetrics($dbh)) if $option->{openmetrics};
     my $stats = $outbox->stats($dbh);
     my @lines = map { $COMMAND->line($_, defined $stats->{$_} ? $stats->{$_} : '-') } sort keys %$stats;
-    $COMMAND->print($option->{json} ? $COMMAND->json($stats) . "\n" : join '', @lines);
-    return 0;
+    return $COMMAND->print($option->{json} ? $COMMAND->json($stats) . "\n" : join '', @lines);
 }
 
 # The dead letters. Whatever SQL has written is shown.
@@ -96,13 +91,7 @@ sub _list {
         }
         $last = $rows[-1]{id};
     }
-    return 0;
-}
-
-sub _count {
-    my ($class, $count) = @_;
-    $COMMAND->print("$count\n");
-    return 0;
+    return;
 }
 
 # Calls code with the table.

@@ -28,15 +28,16 @@ my $FIRST_PAUSE = 0.05;    # seconds until the first attempt to connect again
 
 sub run {
     my ($class, @arguments) = @_;
-    my $option = $COMMAND->options('publish', \@arguments, @OPTIONS) or return 0;
+    my $option = $COMMAND->options('publish', \@arguments, @OPTIONS);
     my $self   = bless {option => $option, code => 0, begun => []}, $class;
     $self->_check_arguments(\@arguments);
     $self->{hub} = $COMMAND->connect($option);
-    if ($self->{is_lines}) { $self->_publish_lines }
-    else {
-        $self->_publish_all(map { $self->_event($_ eq '-' ? _whole_input() : $_, 'the data') } @arguments);
-    }
+    my @events = $self->{is_lines} ? () : map { $self->_event($_ eq '-' ? _whole_input() : $_, 'the data') } @arguments;
+    my $is_begun = eval { $self->_publish($_) for @events; 1 };
+    my $error    = $@;
+    $self->_publish_lines if $self->{is_lines};
     $self->_collect;
+    die $error if !$is_begun;                                                   # after those before it are answered
     return $self->{code} == 3 && $self->{has_published} ? 4 : $self->{code};    # 3 says that nothing was done
 }
 
@@ -142,18 +143,6 @@ sub _event_of_json {
     $event->{channel} = $self->{channel}                                       if !defined $event->{channel};
     $COMMAND->usage('no channel: neither in the line nor on the command line') if !defined $event->{channel};
     return $event;
-}
-
-# Begins to publish events. One that is refused ends the command, after those before it are answered.
-sub _publish_all {
-    my ($self, @events) = @_;
-    for my $event (@events) {
-        next if eval { $self->_publish($event); 1 };
-        my $error = $@;
-        $self->_collect;
-        die $error;
-    }
-    return;
 }
 
 # Begins to publish an event. This is the one place that publishes: several events travel before the first is answered. So if

@@ -12,8 +12,7 @@ my $COMMAND = 'EventSource::XS::Command';
 sub run {
     my ($class, @arguments) = @_;
     my $option =
-        $COMMAND->options('stats', \@arguments, qw(hub=s socket=s timeout=f channel=s json openmetrics watch=f))
-        or return 0;
+        $COMMAND->options('stats', \@arguments, qw(hub=s socket=s timeout=f channel=s json openmetrics watch=f));
     $COMMAND->usage("what is '$arguments[0]'?")                    if @arguments;
     $COMMAND->usage('--watch takes seconds, above 0')              if defined $option->{watch} && $option->{watch} <= 0;
     $COMMAND->usage('--json and --openmetrics exclude each other') if $option->{json} && $option->{openmetrics};
@@ -29,7 +28,7 @@ sub run {
         last                  if $is_over;
         $COMMAND->print("\n") if !$option->{json} && !$option->{openmetrics};
     }
-    return 0;
+    return;
 }
 
 sub _printed {

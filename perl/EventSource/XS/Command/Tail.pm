@@ -30,7 +30,7 @@ my $AT_ONCE = 100;
 
 sub run {
     my ($class, @arguments) = @_;
-    my $option = $COMMAND->options('tail', \@arguments, @OPTIONS) or return 0;
+    my $option = $COMMAND->options('tail', \@arguments, @OPTIONS);
     my $self   = bless {
         option => $option,
         lines  => '',
@@ -166,8 +166,8 @@ sub _read_stream {
     while (!$self->_is_over) {
         my $wait = defined $self->{until} ? min($LONGEST_WAIT, $self->{until} - time) : $LONGEST_WAIT;
         $poll->poll($wait > 0 ? $wait : 0);
-        die bless {}, 'EventSource::XS::Command::Closed' if $poll->events(*STDOUT{IO}) & POLLERR;
-        next if !($poll->events($socket) & (POLLIN | POLLERR | POLLHUP));
+        $COMMAND->end if $poll->events(*STDOUT{IO}) & POLLERR;
+        next          if !($poll->events($socket) & (POLLIN | POLLERR | POLLHUP));
         my $events = $self->{stream}->read or return $has_read;
         $has_read = 1;
         $self->_take(@$events);

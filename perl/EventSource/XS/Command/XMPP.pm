@@ -19,7 +19,7 @@ my %SETTING = map { $_ => tr/-/_/r }
 
 sub run {
     my ($class, @arguments) = @_;
-    my $option = $COMMAND->options('xmpp', \@arguments, @OPTIONS) or return 0;
+    my $option = $COMMAND->options('xmpp', \@arguments, @OPTIONS);
     my %given  = map { defined $option->{$_} ? ($SETTING{$_} => _text($_, $option->{$_})) : () } keys %SETTING;
     $COMMAND->usage("which JID? --jid bridge.example.org, or user\@example.org/resource") if !defined $given{jid};
     $COMMAND->usage('which service? --service pubsub.example.org')                        if !defined $given{service};
@@ -59,7 +59,7 @@ sub run {
         $done->recv;
         $bridge->stop;
     } while $has_other_form;    # a worker has named it since: another hub object has it, too
-    return 0 if !defined $refused;
+    return if !defined $refused;
     $COMMAND->complain('xmpp', "the server refuses the login: $refused");
     return $COMMAND->exit_code_of('refused');
 }
