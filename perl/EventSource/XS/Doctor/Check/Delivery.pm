@@ -34,8 +34,7 @@ sub findings {
     return wrong(
         'head',
         sprintf('The connection was closed after %.1f s without an answer.', $stream->{ended_at} || 0),
-        'Read the logs of the proxy and the application: the worker may have died, or the port may speak another'
-            . ' protocol, such as TLS.'
+        'Read the logs of the proxy and the application: the worker may have died, or the port may speak TLS.'
     ) if !$stream->has_head && !$stream->failure;
     return if !$seen->is_streaming;
     return (_head($seen, $stream), _buffering($seen, $stream), _second($seen));
@@ -61,8 +60,7 @@ sub _buffering {
     $seen->measure(buffering => burst => $burst);
     return wrong(
         'buffering',
-        "$burst keepalives arrived at once, though a server sends them one after the other: something on the"
-            . ' way withholds bytes and passes them on in bursts.',
+        "$burst keepalives arrived at once, though a server sends them one by one: something on the way collects bytes.",
         $UNBUFFERED,
         @EXPLAINS
     ) if $burst > 2 || @bursts > 1;    # one of two may be a delay of this machine
@@ -143,8 +141,7 @@ sub _no_head {
     my $sentence = sprintf 'No byte came within %d s, not even the head.', $seen->{seconds};
     return wrong(
         'compression',
-        "$sentence A client that has asked for no compression was answered at once: a compressor on the way withholds"
-            . ' the response.',
+        "$sentence A client that asked for no compression was answered at once: a compressor withholds the response.",
         'Do not compress text/event-stream in the proxy.',
         proxies => ['compression']
     ) if $seen->{second} && ($seen->{second}{body_at} // $AT_ONCE) < $AT_ONCE;
@@ -160,8 +157,7 @@ sub _no_head {
     ) if $seen->has_polled;
     return wrong(
         'buffering',
-        "$sentence Another request was answered at once, so the server is not busy: something on the way"
-            . ' withholds the response, or the application sends no head before its first event.',
+        "$sentence Another request was answered at once: something on the way, or the application, withholds the head.",
         $UNBUFFERED,
         @LINES
     ) if $beside;
@@ -211,8 +207,7 @@ sub _second {
     my $what = defined $late ? sprintf 'was answered only after %.1f s', $late : 'was not answered';
     return wrong(
         'second_client',
-        "A second client $what while the first stream was open: the first occupies the only worker, or a"
-            . ' cache makes the second wait for the first.',
+        "A second client $what beside the first: that occupies the only worker, or a cache makes the second wait for it.",
         "$WORKERS Let no proxy cache streams, or lock a cache for them.",
         proxies => ['cache']
     );

@@ -14,8 +14,7 @@ my $LATE       = 1.125;    # times its keepalive after which a stream is overdue
 my $LONG_WATCH = 15;       # seconds without a keepalive that are worth a warning
 
 my $KEEP_OPEN =
-      'Keep the stream open: an application must keep its connection, and a worker must not be recycled. "THE CLIENT'
-    . ' RECONNECTS AGAIN AND AGAIN" in EventSource::Troubleshooting lists the causes.';
+    'Keep the stream open: "THE CLIENT RECONNECTS AGAIN AND AGAIN" in EventSource::Troubleshooting lists the causes.';
 
 # Usual timeouts of what stands between, in seconds.
 my @USUAL = (
@@ -88,10 +87,8 @@ sub _end {
         if $end eq 'closed';
     return wrong(
         'end',
-        "The stream was cut $after, in the middle of the response, though bytes came until then: the worker was ended, or a"
-            . ' proxy limits how long a response may take.',
-        'Check whether the application ends its workers (a limit of requests), and whether the proxy, a load balancer or a'
-            . ' function platform limits the length of a response in time.'
+        "The stream was cut $after, in the middle of the response: the worker was ended, or a proxy limits its time.",
+        'Check whether the application ends its workers (a limit of requests), or a proxy or a platform limits responses.'
     );
 }
 
@@ -161,16 +158,12 @@ sub _is_limited {
 sub _limited {
     my ($after, $age) = @_;
     my ($usual) = grep { abs($age - $_->[0]) < 1.5 } @LIMITS;
-    my $named = $usual ? " That is the usual limit of $usual->[1]." : '';
+    my $named   = $usual ? " That is the usual limit of $usual->[1]." : '';
+    my $most    = sprintf '%.1f', 0.9 * $age;
     return wrong(
         'end',
-        "The stream was cut $after, as one that had begun later, though bytes came until then: something on the way"
-            . " limits how long a response may take.$named",
-        sprintf(
-            'Raise that limit, or end streams in order before: max_age => %.1f of EventSource::Hub. Clients continue after their'
-                . ' last id; eventsource-hub.js renews a stream in time by itself.',
-            0.9 * $age
-        )
+        "The stream was cut $after, as one that had begun later: something limits how long a response may take.$named",
+        "Raise that limit, or end streams before: max_age => $most of EventSource::Hub. eventsource-hub.js renews its own."
     );
 }
 
@@ -186,15 +179,14 @@ sub _longest {
 sub _overdue {
     my ($seen, $stream) = @_;
     my $silence = _silence_of_overdue($stream) // return;
+    my $each    = $stream->body->{promised};
+    my $after   = sprintf '%.1f s', $silence;
     my $polled  = $seen->has_polled ? ' A new request was answered.' : '';
-    $seen->measure(silence => seconds => rounded($silence), keepalive => $stream->body->{promised});
+    $seen->measure(silence => seconds => rounded($silence), keepalive => $each);
     return wrong(
         'silence',
-        sprintf(
-            'The stream sends something each %s s, as it says, and nothing came for %.1f s on a connection that is open.'
-                . "$polled Something on the way has dropped the connection without closing it, or holds bytes back.",
-            $stream->body->{promised}, $silence
-        ),
+        "The stream sends something each $each s, as it says, and nothing came for $after on a connection that is open.$polled"
+            . ' Something on the way has dropped the connection without closing it, or holds bytes back.',
         'A firewall, a NAT or a proxy forgets quiet connections: set a keepalive that is shorter than its time, or raise'
             . ' that. An EventSource of a browser notices nothing; eventsource-hub.js connects anew after twice the keepalive.',
         explains => [qw(keepalive resume)]
@@ -219,8 +211,7 @@ sub _timed_out {
         'timeout',
         "The stream was cut after $silence of silence: a proxy has a timeout that is shorter than the silences of the stream."
             . $named,
-        "Raise the timeout of the proxy to $needed s, beyond the keepalive of the stream, or set a keepalive that is shorter"
-            . " than $silence.",
+        "Raise the timeout of the proxy to $needed s, beyond the keepalive, or set a keepalive that is shorter than $silence.",
         proxies  => [timeout => $needed],
         explains => ['keepalive']
     );

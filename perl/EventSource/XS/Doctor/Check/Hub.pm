@@ -94,8 +94,7 @@ sub _polls {
         || $polls->{waiting} < $MANY * $stats->{streams}
         || !grep { $polls->{$_} } @HINDERED;
     return warning('hub_polls', $sentence,
-        'A proxy hinders these streams. If this report shows none, run eventsource doctor URL where such a client is: it says'
-            . ' what the proxy does. Most let TLS through.');
+        'Most proxies let TLS through. If this report names none, run eventsource doctor URL where such a client is.');
 }
 
 sub _process {
@@ -122,8 +121,7 @@ sub _process {
         if !defined $unit;
     return wrong(
         'hub_process',
-        "$process and its worker $same are both in $unit: a restart of $unit by systemd kills the hub, its history and all"
-            . ' streams.',
+        "$process and its worker $same are both in $unit: a restart of that by systemd kills the hub and all streams.",
         'Run the hub in a service of its own, with the shipped units eventsource-hub@.socket and eventsource-hub@.service:'
             . " systemctl enable --now eventsource-hub\@$seen->{hub}.socket"
     );
@@ -132,12 +130,10 @@ sub _process {
 sub _remedy {
     my $store = shift;
     return
-        'Set maxmemory-policy noeviction, and maxmemory to more than the history takes, or give the hub a Redis of its own:'
-        . ' an evicted history is a gap for all clients.'
+        'Set maxmemory-policy noeviction, and maxmemory to more than the history takes, or give the hub a Redis of its own.'
         if _evicts($store);
     return
-        'Check that Redis runs at that address, that user, password and certificates are right, and that its version is 6.2'
-        . ' or newer.'
+        'Check that Redis runs at that address, is of 6.2 or newer, and takes the user, the password and the certificates.'
         if $store->{kind} eq 'redis';
     return
         'Check that the folder of the file belongs to the user of the hub, and that the disk is neither full nor read-only.';

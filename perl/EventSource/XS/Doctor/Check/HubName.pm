@@ -38,10 +38,8 @@ sub probe {
     $seen->measure(probe => %$target);
     return wrong(
         'probe',
-        "The probe was published to the hub $hub, whose ids begin with $target->{epoch}, and those of the stream with"
-            . " $epochs[0]: the stream reads another hub, so the probe has not arrived.",
-        'Compare --hub and --socket with name and socket of EventSource::Hub->new in the application. A hub without a name'
-            . ' has no process.',
+        "The probe went to the hub $hub, whose ids begin with $target->{epoch}; the stream reads another hub ($epochs[0]).",
+        'Compare --hub and --socket with name and socket of EventSource::Hub->new. A hub without a name has no process.',
         explains => ['buffering']
     ) if @epochs && !grep { $_ eq $target->{epoch} } @epochs;
 
@@ -49,8 +47,7 @@ sub probe {
     return if $target->{readers} || $target->{store} eq 'redis';
     return wrong(
         'probe',
-        "The probe was published to the channel $channel of the hub $hub, which no stream reads, not even the one that is"
-            . ' examined: so the probe has not arrived.',
+        "The probe was published to the channel $channel of the hub $hub, which no stream reads, not even this one.",
         'Compare --channel with the channels that the application subscribes the stream to, and --hub with its hub:'
             . " eventsource channels --hub $hub lists the channels that are read.",
         explains => ['buffering']
@@ -65,8 +62,7 @@ sub _hub {
     return if !defined $other;
     $seen->measure(hub_name => epochs => [$own, $other]);
     my $sentence =
-          "The ids of the stream begin with $own, and those of another request with $other: each worker has a hub of"
-        . ' its own, and an event reaches the streams of the worker that publishes it, no others.';
+        "The ids of the stream begin with $own, and those of another request with $other: each worker has a hub of its own.";
     return warning(hub_name => $sentence, $REMEDY) if !$seen->{is_probed} || defined $seen->{probe_seconds};
     return wrong(
         hub_name => "$sentence So the probe has not arrived.",

@@ -41,8 +41,7 @@ sub _origin {
     ) if defined $trouble;
     return warning(
         'origin',
-        "Pages of $seen->{origin} may read the stream, but the response has no Vary: Origin: a cache may give it to"
-            . ' pages of other origins.',
+        "Pages of $seen->{origin} may read the stream, but without Vary: Origin a cache may give it to other origins.",
         'Send Vary: Origin with an Access-Control-Allow-Origin that names one.'
     ) if $allowed ne '*' && ($stream->header('Vary') || '') !~ /\bOrigin\b|\*/i;
     return ok('origin', "Pages of $seen->{origin} may read the stream.");
@@ -65,9 +64,11 @@ sub _preflight {
         map { lc $_->[0] } @{$seen->{headers}};
     $trouble = "does not allow @missing"                                    if !defined $trouble && @missing;
     return ok('preflight', 'The preflight (OPTIONS) allows Last-Event-ID.') if !defined $trouble;
-    return finding($verdict, 'preflight', "The preflight (OPTIONS) $trouble; $who.",
-              'Answer OPTIONS with 204, Access-Control-Allow-Origin, Access-Control-Allow-Headers: Last-Event-ID, and'
-            . ' Access-Control-Allow-Methods.');
+    return finding(
+        $verdict, 'preflight',
+        "The preflight (OPTIONS) $trouble; $who.",
+        'Answer OPTIONS with 204 and Access-Control-Allow-Origin, -Headers (Last-Event-ID) and -Methods.'
+    );
 }
 
 1;

@@ -23,8 +23,7 @@ sub findings {
     return wrong(
         'outbox',
         'The database of the outbox takes no connection: ' . _reason($@) . '.',
-        'Check that the database runs, the DSN, the user and the password, and that the module DBD::... of its driver is'
-            . ' installed.'
+        'Check that the database runs, the DSN, the user and the password, and that its driver (DBD::...) is installed.'
     ) if !$database;
     return $finding if eval { $finding = _judge($database, $seen); 1 };
     return wrong(
@@ -112,8 +111,7 @@ sub _troubles {
     push @troubles,
         [
         wrong => 'has a row that has waited for ' . duration($counts->{oldest_age}) . ', although somebody follows',
-        'Read the log of the follower: the hub or its store takes nothing (eventsource hub check), or the rows are more than it'
-            . ' can publish.'
+        'Read its log: the hub or its store takes nothing (eventsource hub check), or the rows are more than it can publish.'
         ]
         if $has_follower && $counts->{oldest_age} > $PATIENCE;
     push @troubles,

@@ -16,8 +16,7 @@ my %STATUS = (
     400 => ['means that the server has not understood the request', 'Read the log of the server.'],
     401 => [
         'asks for a login',
-        'Give the doctor --cookie or --header "Authorization: ...". A browser sends no Authorization with EventSource: use a'
-            . ' cookie, or a client library that uses fetch.'
+        'Give the doctor --cookie or --header "Authorization: ...". An EventSource sends cookies only; fetch sends both.'
     ],
     403 => [
         'means that this client may not read the stream',
@@ -38,8 +37,7 @@ my %STATUS = (
     503 => ['means that the server is overloaded or stopped', 'Check that the application runs and has free workers.'],
     504 => [
         'comes from a proxy that has waited too long for the head of the response',
-        'Send the head at once in the application. If it does so, something between withholds it, such as http-response'
-            . ' wait-for-body of HAProxy.'
+        'Send the head at once. If the application does so, something withholds it, such as wait-for-body of HAProxy.'
     ],
 );
 
@@ -47,8 +45,7 @@ my %STATUS = (
 my %REFUSAL = (
     incremental_refused => [
         'refuses to pass a response on while it comes (Incremental, RFC 10036), instead of holding it back until its end',
-        'Let that proxy pass responses on as they come. Without the header Incremental, which a middleware can take out, it holds'
-            . ' them back in silence.'
+        'Let that proxy pass responses on as they come. Without the header Incremental it holds them back in silence.'
     ],
     connection_limit_reached => [
         'has as many responses that last as it allows',
@@ -93,14 +90,12 @@ sub _errors {
     return if !@bad || @bad == @answered;
     my %statuses = map { ($_->status => 1) } @bad;
     my $statuses = join ' and ', sort keys %statuses;
-    $seen->measure(errors => failed => scalar @bad, requests => scalar @answered);
+    my ($failed, $all) = (scalar @bad, scalar @answered);
+    $seen->measure(errors => failed => $failed, requests => $all);
     return wrong(
         'errors',
-        sprintf(
-            '%d of %d requests were answered with %s, the others were not: a proxy cannot always reach a server, or one of'
-                . ' several servers fails. At such an answer an EventSource of a browser gives up for good.',
-            scalar @bad, scalar @answered, $statuses
-        ),
+        "$failed of $all requests were answered with $statuses: a proxy cannot always reach a server, or one of several fails."
+            . ' At such an answer an EventSource of a browser gives up for good.',
         'Read the log of the proxy, and let it take a failing server out (health checks). eventsource-hub.js tries again by'
             . ' itself, and with EventSource a page has to make another one at the event error.',
         explains => [qw(last_event_id poll resume second_client)],

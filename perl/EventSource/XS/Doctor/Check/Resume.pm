@@ -15,8 +15,7 @@ my %UNKNOWN = (
     events => 'An id that the server does not know is answered with events, without a gap event.',
     gap    => 'An id that the server does not know is answered with a gap event, so a client can load its state again.',
     nothing =>
-        'An id that the server does not know is answered without a gap event: a client cannot know that it has missed'
-        . ' events.',
+        'An id that the server does not know is answered without a gap event: a client cannot know what it has missed.',
 );
 
 # Public methods
@@ -35,8 +34,7 @@ sub _ids {
     return if $body->ids || !$body->events;
     return warning(
         'ids',
-        'The events have no id, so a client that reconnects cannot say what it has received, and loses what was sent'
-            . ' meanwhile.',
+        'The events have no id, so a client that reconnects loses what was sent meanwhile.',
         'Give each event an id, and begin after the Last-Event-ID of the request; EventSource::Hub does both.'
     );
 }
@@ -52,8 +50,7 @@ sub _resume {
     ) if ($status || 0) != 200;
     return wrong(
         'last_event_id',
-        'The server resumes after an id in the query, but not after the same id in the header'
-            . ' Last-Event-ID: a proxy removes the header.',
+        'The server resumes after an id in the query, but not in the header Last-Event-ID: a proxy removes the header.',
         'Let the proxy pass Last-Event-ID on.',
         proxies => ['last_event_id']
     ) if $resume->{is_stripped};

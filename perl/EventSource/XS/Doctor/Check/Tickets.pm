@@ -57,10 +57,8 @@ sub findings {
         @{$last->{set}};
     return wrong(
         'tickets',
-        "The application is asked each time, for it sets the cookie $again[0]{name} anew with each response,"
-            . ' and a ticket counts for the cookies of its request.',
-        "Let it set $again[0]{name} only when it changes, or name the cookies that count in to_app:"
-            . ' ticket => {cookies => [...]}.'
+        "The application is asked each time, for it sets the cookie $again[0]{name} anew, and a ticket counts for its cookies.",
+        "Let it set $again[0]{name} only when it changes, or name the cookies that count: ticket => {cookies => [...]}."
     ) if @again;
     my $counted = $seen->{tickets_counted} || {};
     my ($why) = map { $REASON{$_} } grep { $counted->{$_} } sort keys %REASON;
@@ -100,8 +98,7 @@ sub _opened {
         . ($returns > 1 ? ', from the second time on: the first response has set other cookies' : '');
     return ok('tickets', "$sentence. The hub process serves it.") if defined $last->{connection}->applied->{ticket};
     return ok('tickets',
-              "$sentence. A worker opens the ticket: where the hub process has --http, the proxy does not reach"
-            . ' its socket (its error log says whether its user may not open it).');
+        "$sentence. A worker opens the ticket: with --http of the hub process, the proxy does not reach its socket.");
 }
 
 sub _unsent {
