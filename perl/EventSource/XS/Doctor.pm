@@ -363,23 +363,16 @@ sub _observe {
     my $is_over = sub { !$stream->is_open && (!$second || !$second->is_open) };
     if ($self->{probe}->is_possible) {
         $self->_wait_for($MOMENT, sub { $is_over->() || defined $stream->{body_at} });
-        $self->_observe_probe;
+        $self->{probe_seconds} = $self->_probe_on($stream, $self->{seconds});    # it is a reader of its channel
+        $self->{is_probed}     = !$self->{probe}{failure};
+    }
+    if ($self->{is_probed} && !defined $self->{probe_seconds}) {
+        $self->{probe_target} = $self->{probe}->target;
+        $self->{is_elsewhere} = EventSource::XS::Doctor::Check::HubName->probe($self) ? 1 : 0;
     }
     $self->_wait_for(max(0, $ends - $stream->seconds), $is_over);
     $self->_poll_beside if $self->{method} eq 'GET' && !$stream->is_excessive;
     $_->close for grep { $_ } $stream, $second;
-    return;
-}
-
-# Sends the probe while the stream is open: it is a reader of its channel.
-sub _observe_probe {
-    my $self = shift;
-    $self->{probe_seconds} = $self->_probe_on($self->{stream}, $self->{seconds});
-    return if $self->{probe}{failure};
-    $self->{is_probed} = 1;
-    return if defined $self->{probe_seconds};
-    $self->{probe_target} = $self->{probe}->target;
-    $self->{is_elsewhere} = EventSource::XS::Doctor::Check::HubName->probe($self) ? 1 : 0;
     return;
 }
 
@@ -462,8 +455,15 @@ sub _examine_waiting_poll {
     my $self = shift;
     return if !$self->has_polled || !$self->is_hindered;
     for my $wait ($POLLED, $POLLED / 2) {
-        $self->{waiting} = $self->_poll_waiting($wait);
-        return if $self->{waiting}->is_whole && $self->{waiting}->status == 200;
+        my $poll    = $self->{waiting} = $self->_poll($wait, $self->{poll});
+        my $is_over = sub { !$poll->is_open };
+        if ($self->{probe}->is_possible && !$self->{probe}{failure}) {
+            $self->_wait_for($APART, $is_over);
+            $self->{polled_seconds} = $self->_probe_on($poll, $wait) // $self->{polled_seconds};
+        }
+        $self->_wait_for($wait + 1, $is_over);
+        $poll->close;
+        return if $poll->is_whole && $poll->status == 200;
     }
     return;
 }
@@ -473,19 +473,6 @@ sub _poll {
     my ($self, $wait, $before) = @_;
     my ($id) = reverse $before->body->ids;
     return $self->_request(wait => $wait, defined $id ? (id => $id) : ());
-}
-
-sub _poll_waiting {
-    my ($self, $wait) = @_;
-    my $poll    = $self->_poll($wait, $self->{poll});
-    my $is_over = sub { !$poll->is_open };
-    if ($self->{probe}->is_possible && !$self->{probe}{failure}) {
-        $self->_wait_for($APART, $is_over);
-        $self->{polled_seconds} = $self->_probe_on($poll, $wait) // $self->{polled_seconds};
-    }
-    $self->_wait_for($wait + 1, $is_over);
-    $poll->close;
-    return $poll;
 }
 
 # The answers to requests for a stream are counted.

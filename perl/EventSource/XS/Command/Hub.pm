@@ -78,17 +78,12 @@ sub _check {
         die $error if !blessed $error || !$error->isa('EventSource::Error') || $error->code eq 'invalid';
         $problem = $COMMAND->message_of($error);
     }
-    my $is_running = !!$stats;
-    my ($path)     = $is_running || $option->{running} ? () : $problem =~ /: nobody listens on (.+)\z/s;
-    my $is_known   = 1;
-    $problem = _readiness($path, $option, \$is_known) if defined $path;
-    my $is_unknown = defined $path && !defined $problem && !$is_known && !$option->{unused};
-    $problem =
-        'nobody has used a hub of this name here: eventsource hub list has those that run; with --unused it is ready'
-        if $is_unknown;
-    my %found = (name => $option->{hub}, problem => $problem, store => $stats->{store});
-    my %is    = (healthy => defined $problem ? \0 : \1, running => $is_running ? \1 : \0);
-    my @line  = ($option->{hub}, 'ok', $is_running ? $stats->{store}{kind} : 'no process yet');
+    my $is_unknown;
+    my ($path) = $stats || $option->{running} ? () : $problem =~ /: nobody listens on (.+)\z/s;
+    ($problem, $is_unknown) = _readiness($path, $option) if defined $path;
+    my %found = (name => $option->{hub}, problem => $problem, store => $stats && $stats->{store});
+    my %is    = (healthy => defined $problem ? \0 : \1, running => $stats ? \1 : \0);
+    my @line  = ($option->{hub}, 'ok', $stats ? $stats->{store}{kind} : 'no process yet');
     if (defined $problem && !$option->{json}) { $COMMAND->complain('hub', "$option->{hub}: $problem") }
     else                                      { $COMMAND->print_item($option, {%found, %is}, @line) }
     return $is_unknown ? $COMMAND->exit_code_of('unavailable') : defined $problem ? 1 : 0;
@@ -134,17 +129,22 @@ sub _place {
     return map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(socket timeout);
 }
 
-# The problem of a hub that has no process: the first worker starts one, if it can.
+# The problem of a hub that has no process: the first worker starts one, if it can. And true if nothing is known of the hub.
 sub _readiness {
-    my ($path, $option, $is_known) = @_;
+    my ($path, $option) = @_;
+    my $is_known = 1;
     require EventSource::XS::Hub::Readiness;
-    return EventSource::XS::Hub::Readiness->problem(
-        is_known => $is_known,
+    my $problem = EventSource::XS::Hub::Readiness->problem(
+        is_known => \$is_known,
         name     => $option->{hub},
         path     => $path,
         socket   => $option->{socket},
         timeout  => $option->{timeout} || $CHECK_TIMEOUT
     );
+    return $problem if defined $problem || $is_known || $option->{unused};
+    return (
+        'nobody has used a hub of this name here: eventsource hub list has those that run; with --unused it is ready',
+        1);
 }
 
 # Replaces this process by eventsource-hub.

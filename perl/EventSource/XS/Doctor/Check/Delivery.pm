@@ -68,24 +68,17 @@ sub _buffering {
     # The silence before the end, unless the response has ended as a whole: then the application has written no more.
     my $silence = $body->is_in_block && ($stream->{end} || '') ne 'complete' ? ($stream->silences)[-1] : 0;
     $seen->measure(buffering => seconds => rounded($silence));
-    return wrong(
-        'buffering',
-        sprintf(
-            'Nothing came for %.1f s in the middle of an event: something on the way withholds the rest.', $silence
-        ),
-        $UNBUFFERED,
-        @EXPLAINS
-    ) if $silence >= $AT_ONCE;
+    my $nothing = sprintf 'Nothing came for %.1f s', $silence;
+    return wrong('buffering', "$nothing in the middle of an event: something on the way withholds the rest.",
+        $UNBUFFERED, @EXPLAINS)
+        if $silence >= $AT_ONCE;
 
     if (!defined $stream->{body_at}) {
         return if defined $stream->{end};    # the check of the end explains it
+        my $head = sprintf 'The head came after %.2f s', $stream->{head_at};
         return warning(
             'buffering',
-            sprintf(
-                'The head came after %.2f s, but no byte of the body within %d s. Either the stream is quiet and has no'
-                    . ' keepalive, or something on the way withholds its bytes.',
-                $stream->{head_at}, $seen->{seconds}
-            ),
+            "$head, but no byte of the body within $seen->{seconds} s: the stream is quiet, or something withholds its bytes.",
             'Give the doctor --trigger or --hub and --channel, so that it can cause an event. Send a comment or a'
                 . " position at the beginning, and keepalives. $UNBUFFERED",
             @LINES
