@@ -61,14 +61,12 @@ sub findings {
         "Let it set $again[0]{name} only when it changes, or name the cookies that count: ticket => {cookies => [...]}."
     ) if @again;
     my $counted = $seen->{tickets_counted} || {};
-    my ($why) = map { $REASON{$_} } grep { $counted->{$_} } sort keys %REASON;
+    my ($why)   = map { ": $REASON{$_}" } grep { $counted->{$_} } sort keys %REASON;
+    my $ask     = defined $seen->{hub} ? '' : ' --hub NAME says why the hub refuses the ticket.';
     return wrong(
         'tickets',
-        'The application is asked each time, though the client brings its ticket back'
-            . (defined $why ? ": $why." : '.'),
-        'Let the proxy pass the headers Cookie, Host and Origin, the path and the query on as they are, the same'
-            . ' in each way to the hub'
-            . (defined $seen->{hub} ? '.' : '; --hub NAME says why the hub refuses the ticket.')
+        'The application is asked each time, though the client brings its ticket back' . ($why // '') . q{.},
+        "Let the proxy pass Cookie, Host, Origin, the path and the query on as they are, the same in each way to the hub.$ask"
     );
 }
 
@@ -98,7 +96,7 @@ sub _opened {
         . ($returns > 1 ? ', from the second time on: the first response has set other cookies' : '');
     return ok('tickets', "$sentence. The hub process serves it.") if defined $last->{connection}->applied->{ticket};
     return ok('tickets',
-        "$sentence. A worker opens the ticket: with --http of the hub process, the proxy does not reach its socket.");
+        "$sentence. A worker opens the ticket: if the hub process has --http, the proxy does not reach its socket.");
 }
 
 sub _unsent {
