@@ -21,6 +21,7 @@ use IO::Select  ();
 use List::Util  qw(max min);
 use Time::HiRes qw(sleep time);
 use URI;
+use URI::Escape qw(uri_escape);
 
 # In the order of a report: each explains better than those after it. The last one looks at a table and at no stream.
 my @CHECKS = map { "EventSource::XS::Doctor::Check::$_" }
@@ -172,7 +173,7 @@ sub measurements {
 # Private methods
 
 # Sends another request for the stream, waits, and leaves. Options: until, a condition on the connection, of other methods that
-# it has a head; id, headers, method, query, query_id (as polyfills send an id). Returns the connection.
+# it has a head; id, headers, method, query. Returns the connection.
 sub _ask {
     my ($self, %option) = @_;
     my $connection = $self->_request(%option);
@@ -243,13 +244,13 @@ sub _examine_resume {
     $resume{is_wanted} = $resume{token} || @{$resume{expected}};
 
     if ($resume{is_wanted} && !$resume{is_resumed} && !$resume{is_told} || $resume{is_repeated}) {
-        my $by_query = $self->_ask(query_id => $resume{from}, until => $has_missed);
+        my $by_query = $self->_ask(query => _id_in_query($resume{from}), until => $has_missed);
         $resume{is_stripped} = $has_missed->($by_query) && !$has_repeated->($by_query);
     }
     else {
         my $unknown = $self->_ask(id => $UNKNOWN_ID, until => $is_told);
         $resume{unknown}     = $is_told->($unknown) ? 'gap' : $unknown->body->events ? 'events' : 'nothing';
-        $resume{is_stripped} = $is_told->($self->_ask(query_id => $UNKNOWN_ID, until => $is_told))
+        $resume{is_stripped} = $is_told->($self->_ask(query => _id_in_query($UNKNOWN_ID), until => $is_told))
             if $resume{unknown} ne 'gap' && !$resume{is_wanted};
     }
     $self->{resume} = \%resume;
@@ -313,12 +314,8 @@ sub _connection {
     my ($self, %option) = @_;
     my $url   = $self->{url};
     my $token = $option{token} // _token();
-    if (defined $option{query_id}) {
-        ($url = $url->clone)->query_form($url->query_form, lastEventId => $option{query_id});
-    }
-    elsif (defined $option{query}) {
-        ($url = $url->clone)->query(join '&', grep { defined && length } $url->query, $option{query});
-    }
+    ($url = $url->clone)->query(join '&', grep { defined && length } $url->query, $option{query})
+        if defined $option{query};
     return EventSource::XS::Doctor::Connection->new(
         url          => $url,
         method       => $option{method} || $self->{method},
@@ -513,6 +510,9 @@ sub _has_token {
     return 1 if index($text, $token) >= 0;
     return $is_old && length($event->{id} // '') && !$is_old->{$event->{id}} && ($event->{event} || '') ne 'gap';
 }
+
+# An id as polyfills send it.
+sub _id_in_query { return 'lastEventId=' . uri_escape($_[0]) }
 
 # True if a proxy or a server cannot answer now, which may be otherwise the next time. A refusal says that it is not.
 sub _is_error {
