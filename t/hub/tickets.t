@@ -362,6 +362,7 @@ APP
         }
         is scalar(() = $workers->log =~ /is asked/g), $before, 'no worker has asked the application';
     }
+    unlike $workers->log, qr/ends a worker/, 'no worker says that its streams end with it: the hub process has them';
 };
 
 done_testing;

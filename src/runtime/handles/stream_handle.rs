@@ -376,7 +376,7 @@ impl StreamHandle {
         self.stream.subscriptions.has_waited_for_hub || self.is_handed_over()
     }
 
-    /// Records that a subscription waits for a hub process.
+    /// Records that a subscription waits for a hub process, or is on its way there.
     pub(crate) fn note_waiting_for_hub(&mut self) {
         self.stream.subscriptions.has_waited_for_hub = true;
     }

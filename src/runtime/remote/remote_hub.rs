@@ -286,6 +286,8 @@ impl RemoteHub {
                 LinkCommand::Subscribe { connection: shared, request, stream: id, subscription, holds, until };
             reactor.send_link(command);
             if is_admitted {
+                reactor.count_forwarded();
+                stream.note_waiting_for_hub();
                 return Ok(Subscribed::Now);
             }
             match wait(&reactor, &connection, request, connection.optional_wait().saturating_sub(began.elapsed())) {

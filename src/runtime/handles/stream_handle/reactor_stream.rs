@@ -212,7 +212,7 @@ pub(super) struct Subscriptions {
     pub(super) hub: Option<HubId>,
     /// True if an event with an id was pushed. A later subscription does not replace that id.
     pub(super) has_pushed_id: bool,
-    /// True if one waits for a hub process, or has waited.
+    /// True if one waits for a hub process or is on its way there, or was.
     pub(super) has_waited_for_hub: bool,
 }
 
