@@ -26,6 +26,9 @@ my @FIELDS = qw(comment id key once retain retry);
 
 my $MAX_SIGNALS = 1 << 20;    # bytes
 
+# Where Plack::Request puts a body that it has read.
+my @INPUT = qw(psgi.input psgix.input.buffered);
+
 # Public methods
 
 sub execute_script {
@@ -67,7 +70,7 @@ sub patch_signals {
     my %given      = _options(['only_if_missing'], @given);
     my $is_careful = delete $given{only_if_missing};
     $SETTINGS->refuse(signals => 'signals must be a hash, or a string of JSON')
-        if !defined $signals || ref $signals && ref $signals ne 'HASH';
+        if ref $signals ? ref $signals ne 'HASH' : ($signals // '') !~ /\S/;
     my $json  = ref $signals ? $SETTINGS->json($signals) : $signals;
     my @lines = ($is_careful ? 'onlyIfMissing true' : (), _lines(signals => $json));
     return {%given, event => 'datastar-patch-signals', data => join "\n", @lines};
@@ -76,7 +79,7 @@ sub patch_signals {
 # The signals of a request; undef if it has none: what a client sends is never an exception. The body may be read again.
 sub read_signals {
     my ($class, $request) = @_;
-    my $env  = ref $request eq 'HASH'                              ? $request     : $request->env;
+    my $env  = _env($request);
     my $text = $env->{REQUEST_METHOD} =~ /\A(?:GET|HEAD|DELETE)\z/ ? _query($env) : _body($env);
     local ($@, $SIG{__DIE__});
     my $signals = defined $text ? eval { $JSON->decode($text) } : undef;
@@ -99,16 +102,25 @@ sub _attribute {
     $SETTINGS->refuse(attributes => "attributes: '$name' is not the name of an attribute")
         if $name !~ m{\A[^\s"'<>/=\0]+\z};
     return defined $value
-        ? sprintf '%s="%s"', $name, Plack::Util::encode_html($SETTINGS->string($name => $value))
+        ? sprintf '%s="%s"', $name,
+        Plack::Util::encode_html($SETTINGS->string("attribute $name" => $value, field => 'attributes'))
         : $name;
 }
 
 sub _body {
     my $env = shift;
     return undef if EventSource::XS::RequestBody->refusal($env) || ($env->{CONTENT_LENGTH} || 0) > $MAX_SIGNALS;
-    my $text;
-    EventSource::XS::RequestBody->try_reading(sub { $text = Plack::Request->new($env)->content });
+    my ($text, %untyped) = (undef, %$env, CONTENT_TYPE => '');    # Plack dies of a form that is malformed
+    EventSource::XS::RequestBody->try_reading(sub { $text = Plack::Request->new(\%untyped)->content });
+    @$env{@INPUT} = @untyped{@INPUT};
     return $text;
+}
+
+sub _env {
+    my $request = shift;
+    return $request if ref $request eq 'HASH';
+    local ($@, $SIG{__DIE__});
+    return eval { $request->env } // $SETTINGS->refuse(request => 'request must be a PSGI environment or a request');
 }
 
 # Each line of a text, behind the keyword. A CR alone ends a line too (HTML Standard, section 9.2.5).

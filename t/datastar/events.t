@@ -75,13 +75,16 @@ my @REFUSED = (
     [[patch_elements => '<p>', selector => "a\nb"], selector  => qr/selector must be one line/],
     [[patch_elements => '<p>', namespace => 'xul'], namespace => qr/namespace must be 'html', /],
     [[patch_elements => '<p>', selectr => 'a'],     selectr   => qr/did you mean selector\?/],
-    [[patch_elements  => ['<p>']],                           elements   => qr/elements must be a string/],
-    [[remove_elements => undef],                             selector   => qr/mode 'remove' needs a selector/],
-    [[patch_signals   => [1]],                               signals    => qr/signals must be a hash/],
-    [[patch_signals   => {a => sub { }}],                    json       => qr/json: /],
-    [[execute_script  => undef],                             script     => qr/script is required/],
-    [[execute_script  => q{write('</SCRIPT>')}],             script     => qr/write \\x3C for the </],
-    [[execute_script  => 'a()', attributes => {'a b' => 1}], attributes => qr/'a b' is not the name/],
+    [[patch_elements  => ['<p>']],               elements => qr/elements must be a string/],
+    [[remove_elements => undef],                 selector => qr/mode 'remove' needs a selector/],
+    [[patch_signals   => [1]],                   signals  => qr/signals must be a hash/],
+    [[patch_signals   => {a => sub { }}],        json     => qr/json: /],
+    [[execute_script  => undef],                 script   => qr/script is required/],
+    [[execute_script  => q{write('</SCRIPT>')}], script   => qr/write \\x3C for the </],
+    [[execute_script => 'a()', attributes => {'a b' => 1}],  attributes => qr/'a b' is not the name/],
+    [[execute_script => 'a()', attributes => {title => []}], attributes => qr/attribute title must be a string/],
+    [[patch_signals => " \n"],                               signals    => qr/or a string of JSON/],
+    [[read_signals => undef],                                request    => qr/must be a PSGI environment/],
 );
 
 for my $case (@REFUSED) {
@@ -121,6 +124,12 @@ is signals_of(POST '/', Content => '{"a":"' . 'x' x 2**20 . '"}'), undef, 'a bod
     my $env = {%{req_to_psgi(POST '/', Content => '{}')}, CONTENT_LENGTH => 'x'};
     is $DATASTAR->read_signals($env), undef, 'a length that is not a number';
     is_deeply \@warnings, [], 'of which nobody is warned';
+}
+for my $type ('multipart/form-data', 'multipart/form-data; boundary=x', 'application/x-www-form-urlencoded') {
+    my $env = req_to_psgi(POST '/', Content_Type => $type, Content => $json);
+    $env->{'psgix.input.buffered'} = 0;
+    is_deeply eval { $DATASTAR->read_signals($env) }, $read, "signals whose type is $type";
+    is_deeply $DATASTAR->read_signals($env),          $read, 'they may be read again';
 }
 is signals_of(GET '/?datastar=' . '[' x 10_000), undef, 'signals that are nested deeply';
 
