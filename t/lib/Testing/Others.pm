@@ -22,6 +22,9 @@ my %KIND = (
     browsers => ['EVENTSOURCE_XS_BROWSERS', 'Testing::Browser', qr/Testing::Browser->names/],
 );
 
+# The servers or browsers, if not those that are left out.
+our @NAMES;
+
 # Some of these tests run several cases at once.
 my $AT_ONCE = 2;
 
@@ -29,7 +32,7 @@ sub again {
     my ($folder, $kind, @but) = @_;
     my %is_left_out = map { ($_ => 1) } @but;
     my ($variable, $class, $uses) = @{$KIND{$kind}};
-    local $ENV{$variable}                    = join ',', $class->others;
+    local $ENV{$variable}                    = join ',', @NAMES ? @NAMES : $class->others;
     local $Testing::SideBySide::AT_ONCE      = $AT_ONCE;
     local $Testing::SideBySide::MAY_BE_EMPTY = 1;          # a test of Starman only
     side_by_side(map { [$_ => $_] } grep { !$is_left_out{$_} && slurp($_) =~ $uses } glob "$folder/*.t");
