@@ -156,34 +156,35 @@ sub _store {
 sub _troubles {
     my $store = shift;
     my $times = $store->{epoch_changes};
-    my @troubles;
-    push @troubles,
+    my ($error, $age) = @$store{qw(last_error last_error_age)};
+    return grep { shift @$_ } (
         [
-        warning => 'has lost its history ' . number($times, 'time', 'times') . ', and all clients received a gap',
-        $store->{kind} eq 'redis'
-        ? 'Find the cause: Redis was emptied, or lost events at a restart or a failover. It needs appendonly yes, no eviction'
-            . ' and nobody who flushes it; replicas => 1 keeps events over a failover.'
-        : 'Check the file and its disk: only the hub may write, move or restore the file.'
-        ]
-        if $times;
-    push @troubles,
-        [warning => 'reported ' . duration($store->{last_error_age}) . " ago: $store->{last_error}", _remedy($store)]
-        if defined $store->{last_error} && (_evicts($store) || $times || $store->{last_error_age} < $RECENT);
-    return @troubles;
+            $times,
+            warning => 'has lost its history ' . number($times, 'time', 'times') . ', and all clients received a gap',
+            $store->{kind} eq 'redis'
+            ? 'Find the cause: Redis was emptied, or lost events at a restart or a failover. It needs appendonly yes, no eviction'
+                . ' and nobody who flushes it; replicas => 1 keeps events over a failover.'
+            : 'Check the file and its disk: only the hub may write, move or restore the file.'
+        ],
+        [
+            defined $error && (_evicts($store) || $times || $age < $RECENT),
+            warning => 'reported ' . duration($age // 0) . ' ago: ' . ($error // ''),
+            _remedy($store)
+        ],
+    );
 }
 
 sub _trouble_of_place {
-    my $store  = shift;
-    my $remedy = 'Put the file on a local disk, in a folder such as /var/lib/NAME.';
+    my $store = shift;
     return if $store->{kind} ne 'file';
     utf8::encode(my $path = $store->{place});
     my $type = _file_system($path);
-    return [warning => "is in memory: $store->{place} is on a $type, which a reboot empties", $remedy]
-        if $type =~ $IN_MEMORY;
-    return [warning => "is on a file system of the network ($type), where SQLite cannot lock safely", $remedy]
-        if $type =~ $REMOTE;
-    return [warning => "is in /tmp, which the system empties: $store->{place}", $remedy] if $path =~ m{\A/tmp/};
-    return;
+    my $where =
+          $type =~ $IN_MEMORY ? "in memory: $store->{place} is on a $type, which a reboot empties"
+        : $type =~ $REMOTE    ? "on a file system of the network ($type), where SQLite cannot lock safely"
+        : $path =~ m{\A/tmp/} ? "in /tmp, which the system empties: $store->{place}"
+        :                       return;
+    return [warning => "is $where", 'Put the file on a local disk, in a folder such as /var/lib/NAME.'];
 }
 
 1;

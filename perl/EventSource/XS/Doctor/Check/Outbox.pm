@@ -18,15 +18,16 @@ sub findings {
     my ($class, $seen) = @_;
     return if !$seen->{connect_database};
     local ($@, $SIG{__DIE__});
-    my ($database, $finding);
-    eval { $database = _database($seen) };
+    my $database = eval {
+        my $dbh = $seen->{connect_database}->();
+        $DATABASE->class_for($dbh)->new(dbh => $dbh, table => $seen->{table});
+    };
     return wrong(
         'outbox',
         'The database of the outbox takes no connection: ' . _reason($@) . '.',
         'Check that the database runs, the DSN, the user and the password, and that its driver (DBD::...) is installed.'
     ) if !$database;
-    return $finding if eval { $finding = _judge($database, $seen); 1 };
-    return wrong(
+    return eval { _judge($database, $seen) } || wrong(
         'outbox',
         "The outbox $seen->{table} cannot be read: " . _reason($@) . '.',
         'Check the database, and that the table is as eventsource outbox --schema prints it.'
@@ -34,12 +35,6 @@ sub findings {
 }
 
 # Private functions
-
-sub _database {
-    my $seen = shift;
-    my $dbh  = $seen->{connect_database}->();
-    return $DATABASE->class_for($dbh)->new(dbh => $dbh, table => $seen->{table});
-}
 
 sub _judge {
     my ($database, $seen) = @_;
@@ -98,36 +93,33 @@ sub _unusable {
 
 # The troubles, as judged of EventSource::XS::Doctor::Finding takes them.
 sub _troubles {
-    my ($database, $counts, $seen) = @_;
-    my ($has_follower, $dead) = (defined $counts->{follower}, $counts->{dead_letters});
-    my @troubles;
-    push @troubles,
+    my ($database,     $counts, $seen) = @_;
+    my ($has_follower, $dead,   $age)  = (defined $counts->{follower}, @$counts{qw(dead_letters oldest_age)});
+    return grep { shift @$_ } (
         [
-        $counts->{waiting} ? 'wrong' : 'warning',
-        'is followed by nobody, so nothing that is committed is published',
-        'Run eventsource outbox --hub ' . ($seen->{hub} // 'NAME') . ' --dsn ... as a service.'
-        ]
-        if !$has_follower;
-    push @troubles,
+            !$has_follower,
+            $counts->{waiting} ? 'wrong' : 'warning',
+            'is followed by nobody, so nothing that is committed is published',
+            'Run eventsource outbox --hub ' . ($seen->{hub} // 'NAME') . ' --dsn ... as a service.'
+        ],
         [
-        wrong => 'has a row that has waited for ' . duration($counts->{oldest_age}) . ', although somebody follows',
-        'Read its log: the hub or its store takes nothing (eventsource hub check), or the rows are more than it can publish.'
-        ]
-        if $has_follower && $counts->{oldest_age} > $PATIENCE;
-    push @troubles,
+            $has_follower && $age > $PATIENCE,
+            wrong => 'has a row that has waited for ' . duration($age) . ', although somebody follows',
+            'Read its log: the hub or its store takes nothing (eventsource hub check), or the rows are more than it can publish.'
+        ],
         [
-        warning => 'has ' . number($dead, 'dead letter', 'dead letters'),
-        'The column problem of rows with state = 2 has the reason. Mend or delete them, then run eventsource outbox --retry.'
-        ]
-        if $dead;
-    push @troubles,
+            $dead,
+            warning => 'has ' . number($dead, 'dead letter', 'dead letters'),
+            'The column problem of rows with state = 2 has the reason. Mend or delete them, then run eventsource outbox --retry.'
+        ],
         [
-        warning => 'has no trigger that notifies the follower, so a commit waits up to a second (--poll)',
-        'If that is not on purpose, make the trigger with the statements of eventsource outbox --schema '
-            . $database->schema_kind . '.'
-        ]
-        if !$database->has_trigger;
-    return @troubles;
+            !$database->has_trigger,
+            warning => 'has no trigger that notifies the follower, so a commit waits up to a second (--poll)',
+            'Unless that is on purpose, make the one that eventsource outbox --schema '
+                . $database->schema_kind
+                . ' prints.'
+        ],
+    );
 }
 
 1;
