@@ -35,10 +35,10 @@ my $MOST_JOBS     = 128;                                                        
 my $MOST_LEVELS   = 100;                                                            # of JSON; what is sent on has more
 my $MOST_BYTES    = 4_194_304;                                                      # of a request's content
 my %LISTEN        = (toolsListChanged => 'tools/list_changed');                     # what clients may listen to
-my %IS_ABLE       = (tools => {listChanged => \1}, logging => {});
-my %SERVER        = (name => 'eventsource-example', version => EventSource::Hub->VERSION);
-my %RESULT        = (resultType => 'complete', _meta => {"$META/serverInfo" => \%SERVER});
-my %CACHE         = (ttlMs => 60_000, cacheScope => 'public');
+my %IS_ABLE       = (tools      => {listChanged => \1}, logging => {});
+my %SERVER        = (name       => 'eventsource-example', version    => EventSource::Hub->VERSION);
+my %RESULT        = (resultType => 'complete',            _meta      => {"$META/serverInfo" => \%SERVER});
+my %CACHE         = (ttlMs      => 60_000,                cacheScope => 'public');
 my $LOST          = '{"jsonrpc":"2.0","method":"notifications/message",'
     . '"params":{"level":"warning","data":"The server no longer has all messages of this stream."}}';
 my $FOLDER         = dirname(File::Spec->rel2abs(__FILE__));
@@ -57,28 +57,18 @@ my $hub = EventSource::Hub->new(
     gap_event    => 'message',
     gap_data     => $LOST,
     per_channel  => {
-        'ack/*'     => {keep_history => {events => 1, seconds => 60}},
         'session/*' => {keep_history => {events => 1, seconds => $SESSION_LASTS}},
+        map { ($_ => {keep_history => {seconds => 60}}) } 'ack/*', 'listen/**',
     },
 );
+my %follow = (channels => sub { @{$_[0]{'mcp.channels'}} }, position => 'none');
 
 # One POST is one stream. The end of the stream of a call is the end of its member, at which its job ends.
-my $streams = $hub->to_app(
-    methods  => ['POST'],
-    channels => sub { @{$_[0]{'mcp.channels'}} },
-    member   => sub { $_[0]{'mcp.member'} },
-    position => 'none',
-);
+my $streams = $hub->to_app(%follow, methods => ['POST'], member => sub { $_[0]{'mcp.member'} });
 
 # A legacy call's stream begins with its own first event, whose id names the stream. After max_age the client comes back for the
 # rest.
-my $calls = $hub->to_app(
-    methods  => ['GET', 'POST'],
-    channels => sub { @{$_[0]{'mcp.channels'}} },
-    label    => \&label,
-    position => 'none',
-    max_age  => 300,
-);
+my $calls = $hub->to_app(%follow, methods => ['GET', 'POST'], label => \&label, max_age => 300);
 
 # Each message goes to one stream of a client only, so it may have one of these.
 my $notifications = $hub->to_app(
@@ -113,10 +103,7 @@ sub refuse {
 }
 
 # For a request of JSON-RPC that is understood and fails.
-sub fail {
-    my ($request, $code, $why) = @_;
-    return refuse(200, $why, $code, $request);
-}
+sub fail { return refuse(200, @_[2, 1, 0]) }
 
 sub refuse_version {
     my ($request, $version) = @_;
@@ -154,9 +141,8 @@ sub secret {
 
 sub initialize {
     my $request = shift;
-    my $params  = $request->{params} || {};
-    my $wanted  = $params->{protocolVersion} // '';
-    my $can     = $params->{capabilities}    // {};
+    my $wanted  = $request->{params}{protocolVersion} // '';
+    my $can     = $request->{params}{capabilities}    // {};
     return fail($request, -32_602, 'the capabilities must be an object') if ref $can ne 'HASH';
     my $text      = join '-', time, random_hex(), join '+', grep { $can->{$_} } @CAPABILITIES;
     my ($version) = ((grep { $_ eq $wanted } @LEGACY), $LEGACY[0]);
@@ -192,7 +178,7 @@ my %METHOD = (
 );
 my %MODERN = (
     %METHOD,
-    'server/discover'      => sub { return {%CACHE, supportedVersions => [$VERSION, @LEGACY], capabilities => \%IS_ABLE} },
+    'server/discover' => sub { return {%CACHE, supportedVersions => [$VERSION, @LEGACY], capabilities => \%IS_ABLE} },
     'subscriptions/listen' => \&listen_to,
 );
 my %LEGACY = (
@@ -252,7 +238,7 @@ sub listen_to {
     my $id = $ascii->encode([$request->{id}]);
     return fail($request, -32_602, 'the id is too long') if length $id > 500;
     my @sent   = grep { $wanted->{$_} } keys %LISTEN;
-    my %params = (_meta => {"$META/subscriptionId" => $request->{id}}, notifications => {map { ($_ => \1) } @sent});
+    my %params = (_meta   => {"$META/subscriptionId" => $request->{id}}, notifications => {map { ($_ => \1) } @sent});
     my %begins = (jsonrpc => '2.0', method => 'notifications/subscriptions/acknowledged', params => \%params);
     $hub->publish("ack/$session->{id}", {json => \%begins});
     $env->{'mcp.channels'} = ["ack/$session->{id}", map { ["listen/$LISTEN{$_}/$id", {start => 'latest'}] } @sent];
@@ -263,9 +249,8 @@ sub listen_to {
 sub problem_of {
     my ($schema, $arguments) = @_;
     my %is_required = map { ($_ => 1) } @{$schema->{required} || []};
-    my $properties  = $schema->{properties};
-    for my $name (sort keys %$properties) {
-        my $type = $properties->{$name}{type} // '';
+    for my $name (sort keys %{$schema->{properties}}) {
+        my $type = $schema->{properties}{$name}{type} // '';
         next                                                  if !exists $arguments->{$name} && !$is_required{$name};
         return "the argument $name must be of the type $type" if $IS{$type} && !$IS{$type}->($arguments->{$name});
     }
@@ -278,26 +263,25 @@ sub inbox {
     my $session = shift;
     my $in_name = "in/$session->{id}";
     $hub->epoch;    # starts the hub process
-    my $in      = $hub->process->follow($in_name, 'jobs', {start => 'oldest'})->socket;
+    my $in = $hub->process->follow($in_name, 'jobs', {start => 'oldest'})->socket;
     return if $hub->subscribers($in_name) > $MOST_CALLS || $hub->subscribers('jobs') > $MOST_JOBS;
     fcntl $in, F_SETFD, 0 or die "fcntl: $!\n";
     return $in;
 }
 
 sub start {
-    my $job     = shift;
-    my $encoded = encode_json($job);
+    my $job = shift;
     local $SIG{PIPE} = 'IGNORE';
     open my $input, '|-', 'setsid', '--fork', "$FOLDER/call", $job->{stream} or return 0;
-    print {$input} $encoded;
+    print {$input} encode_json($job);
     return close $input;
 }
 
 # A message that expects no response: the call that it is for reads it.
 sub take {
     my ($session, $message) = @_;
-    my $is_for_call = !defined $message->{method} || $message->{method} eq 'notifications/cancelled';
-    $hub->publish("in/$session->{id}", {json => $message}) if $is_for_call;
+    $hub->publish("in/$session->{id}", {json => $message})
+        if ($message->{method} // 'notifications/cancelled') eq 'notifications/cancelled';
     return [202, [], []];
 }
 
@@ -350,11 +334,8 @@ sub is_string { return defined $_[0] && !ref $_[0] }
 
 # A page of another origin could reach a server on its visitor's machine (DNS rebinding).
 sub is_allowed {
-    my $origin = shift;
-    return
-           !defined $origin
-        || $allowed_origin{$origin}
-        || $origin =~ m{\Ahttps?://(?:localhost|127[.]0[.]0[.]1|\[::1\])(?::[0-9]+)?\z};
+    my $origin = shift // return 1;
+    return $allowed_origin{$origin} || $origin =~ m{\Ahttps?://(?:localhost|127[.]0[.]0[.]1|\[::1\])(?::[0-9]+)?\z};
 }
 
 # Requests without session: each has in its _meta what the server has to know.
@@ -395,7 +376,7 @@ sub wrong_header {
     for my $name (sort keys %must) {
         my ($value) = ($env->{'HTTP_' . uc $name =~ tr/-/_/r} // '') =~ /\A\s*(.*?)\s*\z/;
         $value = decode_utf8(decode_base64($1)) if $value =~ /\A=[?]base64[?](.*)[?]=\z/;
-        return $name                            if $value ne ($must{$name} // '');
+        return $name if $value ne ($must{$name} // '');
     }
     return undef;
 }
@@ -412,10 +393,10 @@ sub {
     my $session = defined $id && session($id);
     return refuse(404, 'there is no such session') if defined $id && !$session && ($version // '') ne $VERSION;
     my ($message, $refusal) = $method eq 'POST' ? message($env) : ();
-    return $refusal                            if $refusal;
-    return modern($env, $message)              if $message && is_modern($version, $message);
-    return refuse_version($message, $version)  if $version && !grep { $_ eq $version } @LEGACY;
-    return initialize($message)                if $message && ($message->{method} || '') eq 'initialize';
+    return $refusal                           if $refusal;
+    return modern($env, $message)             if $message && is_modern($version, $message);
+    return refuse_version($message, $version) if $version && !grep { $_ eq $version } @LEGACY;
+    return initialize($message)               if $message && ($message->{method} || '') eq 'initialize';
     return refuse(400, 'Mcp-Session-Id is missing', undef, $message) if !$session;
     return $handler->($env, $session, $message);
 };
