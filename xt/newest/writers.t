@@ -18,6 +18,7 @@ for my $name (sort keys %WHY) {
         ok $client->read_until(qr/^id: \S+\r?\n\r?\n/m), 'a stream begins';
         like $server->log, qr/on the server's writer: \Q$WHY{$name}\E/, "it is on the server's writer: $WHY{$name}";
         like $server->log, qr/occupies this worker.*\Q$WHY{$name}\E/,   'the log says what that means';
+        like $server->log, qr/\Q$WHY{$name}\E; [^;]*(?:take|use) (?:a server|one)/, 'and what to do';
         kill KILL => $server->pids;
         ok $client->read_all($DEADLINE), 'the client sees the end when its worker is killed';
         ok !$client->complete,           'as a cut';

@@ -34,7 +34,7 @@ my %KNOWN = (
     size    => ["the response's head is too large",           'set fewer headers'],
     socket  => ["the server's socket is not a connection",    'let the server listen on TCP or on a Unix socket'],
     system  => ['there are no native streams on this system', 'run it on Linux'],
-    writer  => ["the response's writer is not known",         $EXCLUDE],
+    writer  => ["the response's writer is not known",         "take a server with native streams, or $EXCLUDE"],
 );
 
 # The middleware that collects the body, and the loader that places it in front of each application. The texts and remedies.
