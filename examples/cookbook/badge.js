@@ -13,5 +13,5 @@ export function badge(hub, element) {
     else show(status === 401 ? 'log in again' : 'not available')
   }
   hub.addEventListener('closed', ({data}) => { reason = data })  // the application's, before it ends the stream
-  hub.addEventListener('finish', () => show(`ended: ${reason}`))
+  hub.addEventListener('finish', () => show(reason ? `ended: ${reason}` : 'ended'))
 }

@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 
+use Encode qw(decode encode);
 use EventSource::Hub;
 use File::Basename qw(dirname);
 use Plack::App::File;
@@ -19,17 +20,25 @@ sub user_of { return Plack::Request->new(shift)->cookies->{user} // '' }
 my $events = $hub->to_app(
     channels => sub { my $user = user_of(shift); return length $user ? 'orders' : [401, [], []] },
     label    => sub { return 'user/' . user_of(shift) },
+    start    => 'oldest',
 );
 
+# A field of a form, in characters.
+sub field {
+    my ($env, $name) = @_;
+    return decode('UTF-8', Plack::Request->new($env)->body_parameters->{$name} // '');
+}
+
 sub order {
-    my $text = Plack::Request->new(shift)->body_parameters->{text} // return [400, [], []];
+    my $text = field(shift, 'text');
+    return [400, [], []] if !length $text;
     $hub->publish(orders => {json => {text => $text}, key => $text, retain => 1});
     return [204, [], []];
 }
 
 # The reason is sent before the streams end.
 sub close_shop {
-    my $reason = Plack::Request->new(shift)->body_parameters->{reason} // return [400, [], []];
+    my $reason = field(shift, 'reason');
     $hub->publish(orders => {event => 'closed', data => $reason});
     $hub->end(topics => ['orders'], finish => 1);
     return [204, [], []];
@@ -43,12 +52,13 @@ sub log_out {
     return [204, ['Set-Cookie' => 'user=; Max-Age=0'], []];
 }
 
-# The position first, then the data, here those of the hub: what comes in between is in both.
+# The position first, then the data, here those of the hub: what comes in between is in both. If the history is empty, the page
+# has no id, and its stream begins with what has come since: after an older id it would begin with a gap, at each load.
 sub page {
     my ($last) = $hub->history('orders', last => 1);
-    my $id     = $last ? $last->{id} : $hub->epoch . '-0';
+    my $id     = $last ? $last->{id} : '';
     my @orders = map { Plack::Util::encode_html($_->{key}) } $hub->state('orders');
-    my $list   = join '', map { "<li>$_</li>" } @orders;
+    my $list   = encode('UTF-8', join '', map { "<li>$_</li>" } @orders);
     my $type   = 'text/html; charset=utf-8';
     return [200, ['Content-Type' => $type, 'Cache-Control' => 'no-store'], [<<"HTML"]];
 <!doctype html>
@@ -63,7 +73,7 @@ my $script = <<'JS';
 import { connect } from '/hub.js'
 import { badge } from '/badge.js'
 
-const hub = connect('/events', {lastEventId: orders.dataset.id})
+const hub = connect('/events', {lastEventId: orders.dataset.id, share: false})
 const texts = new Set([...orders.children].map(item => item.textContent))
 hub.onmessage = ({data}) => {
   const {text} = JSON.parse(data)

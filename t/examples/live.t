@@ -3,8 +3,10 @@
 
 use lib 't/lib';
 use Testing;
+use EventSource::Hub;
 use Testing::Browser;
 use Testing::CuttableProxy;
+use Testing::Deadline qw(wait_until);
 use Testing::Recipe;
 
 my $live    = Testing::Recipe->start('live');
@@ -47,5 +49,20 @@ $tab->evaluate("location = '/login'");
 $says->('live');
 is $live->post('/close', reason => 'the shop is closed'), 204, 'the application ends all streams';
 $says->('ended: the shop is closed');
+
+# What is kept of the history is over, as in a shop without an order for an hour.
+EventSource::Hub->new(name => 'live', socket => $live->socket, keep_history => {seconds => 1})->epoch;
+ok wait_until(sub { !$live->hub->history('orders') }), 'the history is empty';
+$tab->evaluate("location = '/'");
+$says->('live');
+$tab->evaluate('window.isFirst = true');
+$order->("b\x{F6}lt <\x{263A}>");
+$lists->('a,b,c,d,b\u00f6lt <\u263a>', 'an order of any characters comes to a page without a history');
+$tab->wait_for('window.isFirst', 'which was loaded once');
+is $live->post('/close', reason => ''), 204, 'the application gives no reason';
+$says->('ended');
+$tab->evaluate("location = '/'");
+$lists->('a,b,c,d,b\u00f6lt <\u263a>', 'a page that is loaded later has the same');
+$says->('live');
 
 done_testing;
