@@ -314,6 +314,11 @@ for my $name (qw(HAProxy Caddy Apache)) {
         ($count, undef, $client) = $request->($cookies, '--http2', '--request', 'GET', '--data', 'a' x 50_000);
         is $count, 1, 'and for a GET with one';
         like $client->log, qr{^HTTP/\S+ 200}m, 'which it answers';
+        my $before = asked();
+        $client = $proxy->curl('/events/a%3fb', '--header', "Cookie: $cookies");
+        ok wait_until($DEADLINE, sub { $client->log =~ m{^HTTP/\S+ 200}m && asked() > $before }),
+            'and for a path with an escaped question mark'
+            or diag $client->log;
         return if $name eq 'Caddy';
         my @chunked = ('--header', 'Transfer-Encoding: chunked', '--data', 'a' x 50_000);
         ($count, undef, $client) = $request->($cookies, '--http1.1', qw(--request GET), @chunked);
