@@ -47,12 +47,12 @@ sub publisher {
     %given = (map({ $_ => $class->{options}{$_} } qw(hub prefix service)), %given) if ref $class;
     $SETTINGS->known(\%given, [qw(hub payload prefix service)], 'option %s of publisher');
     $SETTINGS->named_hub($given{hub});
-    $OPTIONS->check_service($given{service});
+    my $service = $OPTIONS->service_of($given{service});
     $SETTINGS->code(payload => $given{payload});
     my $prefix = $SETTINGS->name(prefix => defined $given{prefix} ? $given{prefix} : '');
     return EventSource::XS::XMPP::Publisher->new(
         hub     => $given{hub},
-        channel => $OPTIONS->channel_of($OPTIONS->service_of($given{service}), $prefix, 'publish'),
+        channel => $OPTIONS->channel_of($service, $prefix, 'publish'),
         payload => $given{payload},
         prefix  => $prefix
     );
@@ -141,12 +141,8 @@ sub _connect_later {
 # Everything that lives as long as the lease is held ends.
 sub _end {
     my $self = shift;
-    for my $timer (grep { defined } @$self{qw(connecting loading)}) {
-        $timer->stop;
-    }
-    for my $part (grep { defined } delete @$self{qw(session queue)}) {
-        $part->close;
-    }
+    $_->stop  for grep { defined } @$self{qw(connecting loading)};
+    $_->close for grep { defined } delete @$self{qw(session queue)};
     delete $self->{positions};
     return;
 }

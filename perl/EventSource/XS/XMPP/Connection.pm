@@ -99,7 +99,13 @@ sub connected {
     weaken(my $weak = $self);
     $handle->on_error(sub { $weak->disconnect($_[2]) if $weak });
     $handle->on_starttls(sub { $weak->disconnect("TLS: $_[2]") if $weak && !$_[1] });
-    $self->_read;
+    $handle->on_read(
+        sub {
+            my $bytes = delete $_[0]{rbuf};
+            $_[0]{rbuf} = '';
+            $weak->handle_data(\$bytes) if $weak && !$weak->{is_closed};
+        }
+    );
     return $self->next::method;
 }
 
@@ -200,20 +206,6 @@ sub _note_error {
     return;
 }
 
-sub _read {
-    my $self = shift;
-    weaken(my $weak = $self);
-    $self->{handle}->on_read(
-        sub {
-            my $handle = shift;
-            my $bytes  = delete $handle->{rbuf};
-            $handle->{rbuf} = '';
-            $weak->handle_data(\$bytes) if $weak && !$weak->{is_closed};
-        }
-    );
-    return;
-}
-
 # Returns true if the node answers a request of ours. What another entity sends with its id is dropped.
 sub _take_answer {
     my ($self, $node) = @_;
@@ -240,6 +232,8 @@ sub _take_skipped {
 
 # The two kinds
 
+my @COMMON = (disable_iq_auth => 1, disable_old_jabber_authentication => 1, connect_timeout => 30);
+
 package EventSource::XS::XMPP::Connection::Client;
 use mro 'c3';
 our @ISA = qw(EventSource::XS::XMPP::Connection AnyEvent::XMPP::Connection);
@@ -247,11 +241,9 @@ our @ISA = qw(EventSource::XS::XMPP::Connection AnyEvent::XMPP::Connection);
 sub _new {
     my ($class, %option) = @_;
     return $class->AnyEvent::XMPP::Connection::new(
-        jid                               => $option{jid},
-        password                          => $option{password},
-        disable_iq_auth                   => 1,
-        disable_old_jabber_authentication => 1,
-        connect_timeout                   => 30,
+        @COMMON,
+        jid      => $option{jid},
+        password => $option{password},
         map { defined $option{$_} ? ($_ => $option{$_}) : () } qw(host port),
     );
 }
@@ -264,12 +256,10 @@ our @ISA = qw(EventSource::XS::XMPP::Connection AnyEvent::XMPP::Component);
 sub _new {
     my ($class, %option) = @_;
     my $self = $class->AnyEvent::XMPP::Component::new(
-        domain                            => $option{jid},
-        host                              => defined $option{host} ? $option{host} : $option{jid},
-        disable_ssl                       => 1,
-        disable_iq_auth                   => 1,
-        disable_old_jabber_authentication => 1,
-        connect_timeout                   => 30,
+        @COMMON,
+        domain      => $option{jid},
+        host        => defined $option{host} ? $option{host} : $option{jid},
+        disable_ssl => 1,
         defined $option{port} ? (port => $option{port}) : (),
     );
     utf8::encode(my $secret = $option{password});

@@ -62,15 +62,13 @@ sub channel_of {
     return join '/', 'EventSource::XMPP', $service, $what, $prefix;
 }
 
-sub check_service {
+# The service, of which a name of the hub is made.
+sub service_of {
     my ($class, $service) = @_;
     $SETTINGS->refuse(service => 'service must be the JID of a pubsub service, such as pubsub.example.org')
         if !defined $service || $service !~ m{\A[^\s\0]+\z};
-    return;
+    return lc $SETTINGS->name(service => $service);
 }
-
-# The service, of which a name of the hub is made.
-sub service_of { return lc $SETTINGS->name(service => $_[1]) }
 
 # The options of the connection, as EventSource::XS::XMPP::Connection takes them.
 sub connection {
@@ -119,7 +117,7 @@ sub _check {
         $SETTINGS->refuse($name, "$name is required");
     }
     $SETTINGS->named_hub($given->{hub});
-    __PACKAGE__->check_service($given->{service});
+    __PACKAGE__->service_of($given->{service});
     $SETTINGS->one_line($_ => $given->{$_}) for grep { defined $given->{$_} } qw(ca host jid password);
     $SETTINGS->refuse(jid => "jid must be the domain of a component, or user\@domain/resource, not '$given->{jid}'")
         if $given->{jid} !~ m{\A(?:[^\@/\s]+\@[^\@/\s]+(?:/.+)?|[^\@/\s]+)\z};

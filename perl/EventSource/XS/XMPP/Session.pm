@@ -153,7 +153,8 @@ sub _follow {
         set => $STANZA->subscribe($name, $connection->own_jid),
         sub {
             my ($session, $answer, $problem) = @_;
-            my $state = $answer ? $STANZA->subscription_of($answer) : $problem;
+            my ($made) = $answer ? $STANZA->subscriptions_of($answer) : {state => $problem};
+            my $state = $made ? $made->{state} : 'subscribed';
             return $session->_give_up_node($node, $state) if $state ne 'subscribed';
             $node->{is_subscribed} = 1;
             $session->{options}->forget_reports(_loss_of($name));    # once more at most with each poll

@@ -124,29 +124,21 @@ sub items_of {
         grep { defined $_->attr('id') } $answer->find_all([$PUBSUB, 'pubsub'], [$PUBSUB, 'items'], [$PUBSUB, 'item']);
 }
 
-# The subscriptions that an answer lists, or of whose change a message notifies, in either namespace (5.6, 8.8.4): hashes
-# with node, state and jid.
+# The subscriptions that an answer lists or has made, or of whose change a message notifies, in either namespace (5.6, 6.1.2,
+# 8.8.4): hashes with node, state (subscribed, or pending, for example) and jid.
 sub subscriptions_of {
     my ($class, $stanza) = @_;
     my @places =
         ([[$PUBSUB, 'pubsub']], [[$PUBSUB, 'pubsub'], [$PUBSUB, 'subscriptions']], [[$EVENT, 'event']]);
     my @found = grep { $_->name eq 'subscription' } map { $_->nodes } map { $stanza->find_all(@$_) } @places;
-    return grep { defined $_->{node} && defined $_->{state} }
-        map { {node => $_->attr('node'), state => $_->attr('subscription'), jid => $_->attr('jid')} } @found;
+    return grep { defined $_->{state} }
+        map { {node => $_->attr('node') // '', state => $_->attr('subscription'), jid => $_->attr('jid')} } @found;
 }
 
 # The names of a service's nodes.
 sub nodes_of {
     my ($class, $answer) = @_;
     return grep { defined } map { $_->attr('node') } $answer->find_all([$DISCO, 'query'], [$DISCO, 'item']);
-}
-
-# The state of a subscription: subscribed, or pending, for example.
-sub subscription_of {
-    my ($class, $answer) = @_;
-    my ($subscription) = $answer->find_all([$PUBSUB, 'pubsub'], [$PUBSUB, 'subscription']);
-    my $state = $subscription && $subscription->attr('subscription');
-    return defined $state ? $state : 'subscribed';
 }
 
 # Private functions
