@@ -79,7 +79,10 @@ for my $name (Testing::Server->tested('HTTP::Server::PSGI', qw(Starman Starlet T
                 my $waits = $name eq 'Twiggy' && $signal eq 'QUIT' && !$native;
                 my ($status, $lines, $printed) = run($name, $signal, $native, $streams, $waits);
                 is $status, $usual, "the status is $usual, as without streams";
-                my $ends = $name eq 'Feersum' || grep { $_ eq 'END' } @$lines;    # Feersum 1.507 runs no END blocks
+
+                # Feersum 1.507 runs no END blocks, but the streams end first.
+                my $ends = grep { $_ eq 'END' } @$lines;
+                $ends ||= $name eq 'Feersum' && Testing::Server->has_new_feersum;
                 is_deeply [grep { !/^closed/ } @$lines], $usual_lines,
                     'END blocks and destructors run as without streams'
                     or diag $printed;
