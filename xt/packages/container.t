@@ -2,7 +2,7 @@
 # stream outlives the application's container, and a host with Redis shares its events with another.
 #
 # There is no registry here, so the image of Debian is made from the machine's sources of packages, and those of nginx and Redis
-# from Debian's packages. The crates are those of the tarball of script/vendor.
+# from Debian's packages. The crates are those of the tarball of make dist.
 
 use lib 't/lib';
 use Testing;
@@ -29,8 +29,9 @@ my $host = Testing::Containers->start;
 # Unpacks the distribution with its crates.
 sub unpack_vendored {
     my $tree = Testing::SourceTree->new;
-    $tree->must($^X, 'script/vendor');
-    my ($tarball) = glob $tree->folder . '/EventSource-XS-*-vendored.tar.gz';
+    $tree->must($^X,    'Makefile.PL');
+    $tree->must('make', 'dist');
+    my ($tarball) = glob $tree->folder . '/EventSource-XS-*.tar.gz';
     make_path($host->folder('vendored'));
     $tree->must('tar', '-xzf', $tarball, '--strip-components=1', '-C', $host->folder('vendored'));
     unlink $tarball;
