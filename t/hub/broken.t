@@ -174,8 +174,9 @@ subtest 'a subscription right after a kill' => sub {
         eventually_ok $DEADLINE, 'the hub publishes' => sub {
             eval { $hub->publish(a => $round) }
         };
-        next if $subscriber->client->ended;
-        is_deeply [$subscriber->data(1)], [$round], 'the stream receives an event of the next process';
+        my @data = $subscriber->data(1);
+        next if !@data && $subscriber->client->ended;    # with the killed process
+        is_deeply \@data, [$round], 'the stream receives an event of the next process';
         $subscriber->client->leave;
     }
 };

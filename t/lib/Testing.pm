@@ -10,6 +10,7 @@ use utf8;
 #   use Testing qw(native);        # skips the file on a system without native streams and hubs
 #   use Testing qw(named_hubs);    # ... or without eventsource-hub
 #   Testing->need('native');       # skips the rest of a subtest
+#   Testing->has_named_hubs        # true with eventsource-hub
 
 use Test::More;
 
@@ -18,6 +19,9 @@ delete @ENV{
     grep { /\A(?:EVENTSOURCE_(?!XS_|ORIGINALS)|EVENTSOURCE_XS_DEBUG|PLACK_|MOJO_|DANCER_|CATALYST_)/ }
         keys %ENV
 };
+
+# Testers of CPAN have no tools of ours.
+delete $ENV{EVENTSOURCE_XS_FULL} if $ENV{AUTOMATED_TESTING};
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
@@ -34,8 +38,12 @@ sub need {
     require EventSource::XS;
     plan skip_all => 'there are no native streams and hubs on this system' if !EventSource::XS->can('_next_end');
     return if $need ne 'named_hubs';
+    return $class->has_named_hubs || plan skip_all => 'eventsource-hub is not built here';
+}
+
+sub has_named_hubs {
     require EventSource::Hub::Process;
-    return eval { EventSource::Hub::Process->program } || plan skip_all => 'eventsource-hub is not built here';
+    return scalar eval { EventSource::Hub::Process->program };
 }
 
 1;

@@ -5,6 +5,7 @@ use lib 't/lib';
 use Testing;
 use EventSource::XS;
 use Plack::Builder;
+use Testing::Developer  qw(needs_module);
 use Testing::SourceTree qw(slurp);
 
 for my $case (
@@ -40,6 +41,7 @@ for my $bits (-1, 129, 1.5, 'many', '') {
 my $deployment = slurp('perl/EventSource/Deployment.pod');
 
 subtest 'behind a proxy' => sub {
+    needs_module('Plack::Middleware::ReverseProxy');
     my ($line)  = $deployment =~ /^ {4}(enable_if .*)$/m;
     my $builder = "builder { $line sub { return [200, [], [\$_[0]{REMOTE_ADDR}]] } }";
     my $app     = eval $builder or die $@;                                               ## no critic (StringyEval)

@@ -548,8 +548,10 @@ sub warns_ok {
 }
 
 # The drop-in warns of what its original accepts, except of line breaks.
+my $has_named = Testing->has_named_hubs;
 for my $row (@MISTAKES) {
     my ($given, $text, @constructors) = @$row;
+    @constructors = grep { $_ ne $NAMED } @constructors if !$has_named;
     my $field       = @$given % 2 ? undef : $text =~ /unknown \w+ '(\w+)'/ ? $1 : $given->[0];
     my $is_accepted = !defined $field || $field   =~ /\A(?:handler_cb|headers)\z/ && $text !~ /one line/;
     for my $constructor (@constructors) {

@@ -7,11 +7,14 @@ use warnings;
 #
 #     use Testing::Developer qw(needs_command needs_module);
 #     needs_command('cpanm');
+#
+# NO_NETWORK_TESTING and AUTOMATED_TESTING, which testers of CPAN set, count: the network is missing then, or every tool may be
+# (Testing).
 
 use Exporter   qw(import);
 use Test::More ();
 
-our @EXPORT_OK = qw(has_command has_module needs needs_command needs_module);
+our @EXPORT_OK = qw(has_command has_module needs needs_command needs_module network_missing);
 
 sub has_command {
     my $command = shift;
@@ -37,6 +40,9 @@ sub needs_command {
     my $command = shift;
     return needs(has_command($command) ? undef : "there is no $command here");
 }
+
+# Why a test may ask no registry for anything; undef if it may.
+sub network_missing { return $ENV{NO_NETWORK_TESTING} ? 'NO_NETWORK_TESTING is set' : undef }
 
 sub needs_module {
     my $module = shift;

@@ -9,7 +9,7 @@ use warnings;
 #   needs(packages_missing('examples/cookbook'));
 #   my @seen = run_script(fetch => {url => $server->url('/events')});
 
-use Testing::Developer qw(has_command);
+use Testing::Developer qw(has_command network_missing);
 use Exporter           qw(import);
 use Fcntl              qw(LOCK_EX);
 use File::Temp         ();
@@ -43,6 +43,7 @@ sub packages_missing {
     my $package  = decode_json(do { local $/; readline $pins });
     my @packages = map { keys %{$package->{$_} || {}} } qw(dependencies devDependencies);
     return undef if !grep { !-e "$folder/node_modules/$_/package.json" } @packages;
+    if (my $trouble = network_missing()) { return "the packages of $folder are not installed, and $trouble" }
     my $said = qx{npm @{[install_options($folder)]} --prefix $folder 2>&1};
     return $? ? "npm cannot fetch the packages of $folder: $said" : undef;
 }

@@ -14,7 +14,7 @@ use Fcntl               qw(LOCK_EX);
 use File::Copy          qw(copy);
 use File::Path          qw(make_path remove_tree);
 use File::Spec          ();
-use Testing::Developer  qw(has_command);
+use Testing::Developer  qw(has_command network_missing);
 use Testing::Node       qw(install_options);
 use Testing::SourceTree qw(write_file);
 
@@ -108,7 +108,8 @@ sub _missing {
     flock $lock, LOCK_EX or croak "Install: flock: $!";
     my $folder = "$FOLDER/$name";
     my $pins   = _pins($name);
-    return undef         if ($pins eq (_slurp("$folder/installed") // '')) && -e __PACKAGE__->path($name);
+    return undef if ($pins eq (_slurp("$folder/installed") // '')) && -e __PACKAGE__->path($name);
+    if (my $trouble = network_missing()) { return "the clients of $name are not installed, and $trouble" }
     remove_tree($folder) if $name ne 'rust';    # cargo renews what has changed
     my $trouble = _install($name, $folder);
 
