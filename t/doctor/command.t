@@ -2,9 +2,11 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Doctor qw(is_fine);
+use File::Temp      ();
+use Testing::Doctor qw(is_fine is_wrong);
 use Testing::Proxy;
 use Testing::Server;
+use Testing::SourceTree qw(write_file);
 
 # Arguments that are wrong, and what is said of them.
 my @MISTAKES = (
@@ -64,6 +66,24 @@ subtest 'the report for people' => sub {
     is $wrong->exit_code, 1, 'exit code 1';
     like $wrong->log, qr/\AWRONG +status: The status is 403.*Remedy: .*: 1 thing is wrong, /s,
         'what is wrong comes first';
+};
+
+subtest 'the module that perl loads for a name that two distributions have' => sub {
+    my @stream = ('--seconds', 1, $server->url('/hub'));
+    my $ours   = Testing::Doctor->start(@stream)->finding('modules');
+    is $ours->{verdict}, 'ok', 'ours is fine';
+    like $ours->{sentence}, qr{loads HTTP::ServerEvent and Plack::App::EventSource from \S+blib/lib}, 'and is named';
+    my $folder = File::Temp->newdir;
+    mkdir "$folder/HTTP" or die "HTTP: $!";
+    write_file("$folder/HTTP/ServerEvent.pm", "package HTTP::ServerEvent; 1;\n");
+    my $first = Testing::Doctor->start({PERL5LIB => "$folder:$ENV{PERL5LIB}"}, @stream);
+    is_wrong(
+        $first, 'modules', 'warning',
+        qr{loads HTTP::ServerEvent from \Q$folder\E/HTTP/},
+        'the original comes first'
+    );
+    my $last = Testing::Doctor->start({PERL5LIB => "$ENV{PERL5LIB}:$folder"}, @stream);
+    is $last->finding('modules')->{verdict}, 'ok', 'the original comes last';
 };
 
 subtest 'the measurements' => sub {

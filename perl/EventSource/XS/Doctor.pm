@@ -25,7 +25,7 @@ use URI::Escape qw(uri_escape);
 
 # In the order of a report: each explains better than those after it. The last one looks at a table and at no stream.
 my @CHECKS = map { "EventSource::XS::Doctor::Check::$_" }
-    qw(Response HubName Delivery Ending Compression Caching Poll Resume Tickets Protocol Origin Format Hub Outbox);
+    qw(Response HubName Delivery Ending Compression Caching Poll Resume Tickets Protocol Origin Format Hub Modules Outbox);
 require(s{::}{/}gr . '.pm') for @CHECKS;
 
 my $SOURCE = 'EventSource::XS::Client::Source';
