@@ -105,6 +105,11 @@ subtest 'META.json lists the prerequisites of each phase' => sub {
         my $has = $lists->(split ' ', $phase);
         ok $has->($_), "$phase $_" for @{$listed{$phase}};
     }
+    my $provided = $meta->provides;
+    ok $provided->{'EventSource::Hub'}, 'META.json provides our modules';
+    is_deeply [grep { $provided->{$_} || $meta->should_index_package($_) }
+            qw(HTTP::ServerEvent Plack::App::EventSource)],
+        [], 'but the index is not asked for the names of others';
     my ($library, $program) = map { slurp($_) =~ /^rust-version = "(.+)"/m } qw(Cargo.toml hub_process/Cargo.toml);
     is_deeply $meta->custom('x_rust'), {hub_process => $program, library => $library}, 'x_rust has the oldest versions';
 };
