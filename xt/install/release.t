@@ -90,6 +90,24 @@ subtest 'a tree that is ready is accepted' => sub {
     is $status, 0, 'script/release passes' or diag $output;
     is_deeply [grep { $verdict->{$_} ne 'ok' } sort keys %$verdict], [], 'each check passes';
     ok -s $tree->folder . '/target/dist/EventSource-XS-9.012.tar.gz', 'the tarball is kept';
+    like slurp($tree->folder . '/target/dist/EventSource-XS-9.012.cdx.json'), qr/"CycloneDX".*"9[.]012"/s,
+        'the SBOM is beside it';
+    like $tree->must('sh', '-c', 'cd target/dist && sha256sum --check SHA256SUMS'), qr/cdx[.]json: OK.*tar[.]gz: OK/s,
+        'with the checksums of both';
+};
+
+subtest 'a release is signed' => sub {
+    needs_command('gpg');
+    my %gpg = (GNUPGHOME => $tree->fresh('gnupg'));
+    chmod 0700, $gpg{GNUPGHOME} or die "$gpg{GNUPGHOME}: $!\n";
+    isnt $tree->run(\%gpg, qw(script/release sign))->{status}, 0, 'without a key it fails';
+    $tree->must(\%gpg, qw(gpg --batch --passphrase), '', '--quick-generate-key', 'Test <test@localhost>');
+    $tree->must(\%gpg, qw(script/release sign));
+    for my $file ('EventSource-XS-9.012.tar.gz', 'SHA256SUMS') {
+        like $tree->must(\%gpg, 'gpg', '--verify', map { "target/dist/$file$_" } '.asc', ''), qr/Good signature/,
+            "the signature of $file";
+    }
+    $tree->must(\%gpg, qw(gpgconf --kill all));
 };
 
 subtest 'the next version begins an entry of its own' => sub {
