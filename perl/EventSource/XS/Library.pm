@@ -25,9 +25,11 @@ XSLoader::load(__PACKAGE__, $VERSION);
 # False where there are no native streams.
 my $HAS_NATIVE = defined &_has_callbacks;
 
-# Where the library has no count of forks.
-*_generation = sub { return $$ }
-    if !$HAS_NATIVE;
+# Where the library has no count of forks, no clock of hubs and no thread that looks at handlers.
+if (!$HAS_NATIVE) {
+    *_generation    = sub { return $$ };
+    *_set_next_look = *EventSource::Hub::clock = sub { return 0 };
+}
 
 # The fields that each function knows.
 my @OF_EVENT = qw(bytes comment data event id json retry);
