@@ -217,6 +217,18 @@ fn a_released_stream_stays_open_if_it_is_subscribed() {
 }
 
 #[test]
+fn a_released_stream_whose_subscription_was_refused_ends() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(HubSettings { max_topics: 1, ..settings() });
+    let mut client = open(&mut worker, 1, "head");
+    let mut two = topics("news", None);
+    two.topics.extend(topics("sport", None).topics);
+    worker.subscribe(1, two).expect_err("too many");
+    worker.send(&Request::Release { stream: 1 }, None).expect("a connection");
+    assert_eq!(read_to_end(&mut client), "head");
+}
+
+#[test]
 fn the_opener_learns_of_the_end_of_a_released_stream() {
     let (_scene, mut worker) = Scene::with_worker();
     for stream in 1..10 {

@@ -198,8 +198,8 @@ impl StreamHandle {
         }
     }
 
-    /// Checks that the stream may be subscribed to a hub. From here on it belongs to the hub. Returns the subscription and
-    /// whether it is held; nothing if the stream has ended or belongs to another process. Fails with `State` or
+    /// Checks that the stream may be subscribed to a hub. If so, it belongs to the hub from here on. Returns the subscription
+    /// and whether it is held; nothing if the stream has ended or belongs to another process. Fails with `State` or
     /// `Invalid`.
     pub(crate) fn prepare(
         &mut self,
@@ -211,11 +211,13 @@ impl StreamHandle {
         if !self.is_open() || !self.stream.is_here() || !Arc::ptr_eq(&self.stream.reactor, reactor) {
             return Ok(None);
         }
+        let before = self.stream.subscriptions.hub;
         if !self.stream.subscriptions.set_hub(hub) {
             return Err(Failure::new(ErrorCode::State, None, "this stream is subscribed to another hub"));
         }
         if let Some(max) = max_topics.filter(|max| !self.stream.state.add_topics(request.topics.len(), *max)) {
             let message = format!("a stream may have at most {max} channels and patterns (max_topics)");
+            self.stream.subscriptions.hub = before;
             return Err(Failure::invalid("channels", message));
         }
         Ok(Some(self.stream.subscriptions.add(request)))
