@@ -1,5 +1,5 @@
-# The official clients of MCP in TypeScript and Python at the server of examples/mcp with four workers: without sessions and with
-# them they see the progress of a call, are asked, and are notified of what a call on any worker causes.
+# The official clients of MCP in TypeScript and Python at the server of examples/mcp with four workers: without sessions and
+# with them they see the progress of a call, are asked, and are notified of what a call on any worker causes.
 
 use lib qw(t/lib examples/live/lib);
 use Testing;

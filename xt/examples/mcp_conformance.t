@@ -14,8 +14,8 @@ use Testing::SourceTree qw(slurp);
 my $FOLDER = 'xt/examples/mcp';
 my $BEYOND = "$FOLDER/not_applicable.yml";
 
-# The suites: the package, its options, and the scenarios that concern streams: what they say of the server has to be a success, and
-# no warning.
+# The suites: the package, its options, and the scenarios that concern streams: what they say of the server has to be a success,
+# and no warning.
 my %SUITES = (
     '2026-07-28' => {
         package => '@modelcontextprotocol/conformance',

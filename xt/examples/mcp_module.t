@@ -1,5 +1,5 @@
-# The recipe for the module MCP (examples/cookbook/mcp.pl) on servers with four workers: notifications of a tool on one worker reach
-# the streams of all. PERL5LIB names the folders of MCP and of what it needs; otherwise the test is skipped.
+# The recipe for the module MCP (examples/cookbook/mcp.pl) on servers with four workers: notifications of a tool on one worker
+# reach the streams of all. PERL5LIB names the folders of MCP and of what it needs; otherwise the test is skipped.
 
 use lib qw(t/lib examples/live/lib);
 use Testing;

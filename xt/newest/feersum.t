@@ -1,5 +1,5 @@
-# Feersum 1.507 encrypts itself: its streams are on its writer then, whatever a header says, also in HTTP/2. Without TLS they are
-# native, also behind a proxy that says https.
+# Feersum 1.507 encrypts itself: its streams are on its writer then, whatever a header says, also in HTTP/2. Without TLS they
+# are native, also behind a proxy that says https.
 
 use lib 't/lib';
 use Testing qw(native);

@@ -1,6 +1,6 @@
 # The tarball of make dist builds, passes its tests and installs on a Debian that has perl, a C compiler, cargo and the
-# prerequisites, but no git, in a network namespace without a network: by hand and with cpanm, with the oldest cargo and with the
-# one that builds eventsource-hub.
+# prerequisites, but no git, in a network namespace without a network: by hand and with cpanm, with the oldest cargo and with
+# the one that builds eventsource-hub.
 
 use lib 't/lib';
 use Testing;
