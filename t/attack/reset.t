@@ -4,6 +4,7 @@
 use lib 't/lib';
 use Testing;
 use Testing::AttackedServer qw(on_each_server);
+use Testing::Deadline       qw($DEADLINE wait_until);
 
 my @STREAMS = qw(/native /must-be-native /writer /hub /hub-on-writer /follow /follow-on-writer /conditional);
 
@@ -35,8 +36,19 @@ sub resets_in_handler {
         $server->while_handled($request, sub { $_[0]->leave(reset => 1) });
     }
     $server->is_sound_ok("$path, reset while the handler runs") or return;
-    return is_deeply [map { $server->reported($_) =~ /^closed: (.*)$/m } @tags], [('client') x 3],
-        'each stream ends with the reason client';
+
+    # A worker that has just learned of the end calls the application with its next request.
+    my @ends;
+    wait_until(
+        $DEADLINE,
+        sub {
+            @ends = map { $server->reported($_) =~ /^closed: (.*)$/m } @tags;
+            return 1 if @ends == @tags;
+            $server->states;
+            return;
+        }
+    );
+    return is_deeply \@ends, [('client') x 3], 'each stream ends with the reason client';
 }
 
 on_each_server sub {
