@@ -1,6 +1,6 @@
 #!/usr/bin/env perl
-# Tools with the module MCP on any number of workers: its notifications go to a named hub. A client's GET is a stream of the hub, which
-# outlives its worker and resumes.
+# Tools with the module MCP on any number of workers: its notifications go to a named hub. A client's GET is a stream of the
+# hub, which outlives its worker and resumes.
 use Mojolicious::Lite;
 use EventSource::Hub;
 use MCP::Server;

@@ -1,5 +1,5 @@
-# An MCP server in plain PSGI, for any number of workers: the transport Streamable HTTP of the Model Context Protocol, of version
-# 2026-07-28 and, for clients that ask for it, of 2025-11-25 (legacy), which has sessions. README.md says how to run it.
+# An MCP server in plain PSGI, for any number of workers: the transport Streamable HTTP of the Model Context Protocol, of
+# version 2026-07-28 and, for clients that ask for it, of 2025-11-25 (legacy), which has sessions. README.md: how to run it.
 #
 # A named hub has all that the workers share:
 #   call/SESSION/STREAM    what the client is sent for one call of a tool; of legacy ones with ids of the form STREAM/NUMBER

@@ -29,9 +29,9 @@ fn call(name: &[u8], mut given: Texts<'_>) -> Answer {
     }
 }
 
-/// A digest of a request, and the sealed ticket that it brings, if any. The texts are the number of the names of cookies that count, undefined if all do, and these names;
-/// the hub's name, the method, `Host`, `Origin`, `Authorization`, the path, the query, `Cookie`, and the other headers that
-/// count.
+/// A digest of a request, and the sealed ticket that it brings, if any. The texts are the number of the names of cookies that
+/// count, undefined if all do, and these names; the hub's name, the method, `Host`, `Origin`, `Authorization`, the path, the
+/// query, `Cookie`, and the other headers that count.
 fn bound(mut given: Texts<'_>) -> Answer {
     let names = given.number_if().map(|len: usize| (0..len).map_while(|_| given.octets_if()).collect::<Vec<_>>());
     let names = names.as_ref().map(|names| names.iter().map(|name| &**name).collect::<Vec<_>>());

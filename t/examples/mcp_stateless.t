@@ -1,5 +1,5 @@
-# The MCP server of examples/mcp with the version 2026-07-28, which has no sessions, on Starman with four workers: one POST is one
-# stream. mcp.t has the versions with sessions; xt/examples/mcp_*.t run the conformance suite and the official clients.
+# The MCP server of examples/mcp with the version 2026-07-28, which has no sessions, on Starman with four workers: one POST is
+# one stream. mcp.t has the versions with sessions; xt/examples/mcp_*.t run the conformance suite and the official clients.
 
 use lib qw(t/lib examples/live/lib);
 use Testing;

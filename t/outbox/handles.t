@@ -4,7 +4,7 @@ use lib 't/lib';
 use Testing;
 use EventSource::Hub;
 use EventSource::Outbox;
-use EventSource::XS::Doctor::Check::Outbox;
+use EventSource::XS::Doctor;
 use EventSource::XS::Outbox::Row;
 use Testing::Checks qw(check run_checks);
 use Testing::Database;
@@ -251,8 +251,9 @@ check 'a standby server', PostgreSQL => sub {
     like error_of(sub { table_of($database->connect) }),
         qr/^this is a standby server: the DSN must lead to the primary/,
         'a standby server is named';
-    my ($finding) = EventSource::XS::Doctor::Check::Outbox->findings(
-        {connect_database => sub { $database->connect }, table => 'eventsource_outbox'});
+    my $doctor = bless {connect_database => sub { $database->connect }, table => 'eventsource_outbox'},
+        'EventSource::XS::Doctor';
+    my ($finding) = EventSource::XS::Doctor::Check::Outbox->findings($doctor);
     like $finding->{remedy}, qr/^The DSN must lead to the primary server/, 'the doctor says so, too';
 };
 

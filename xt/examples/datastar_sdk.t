@@ -1,6 +1,6 @@
-# Datastar's own test suite for SDKs, in Go: the events of EventSource::Datastar are those that it expects. EVENTSOURCE_XS_DATASTAR
-# names its folder (CONTRIBUTING.md). The older suite in shell, sdk/test, has the same cases, but compares elements as
-# text: there one case fails by the order of two attributes of a script, which has no meaning in HTML.
+# Datastar's own test suite for SDKs, in Go: the events of EventSource::Datastar are those that it expects.
+# EVENTSOURCE_XS_DATASTAR names its folder (CONTRIBUTING.md). The older suite in shell, sdk/test, has the same cases, but
+# compares elements as text: there one case fails by the order of two attributes of a script, which has no meaning in HTML.
 
 use lib 't/lib';
 use Testing;

@@ -131,8 +131,8 @@ sub options {
 }
 
 # Prints bytes of UTF-8. A program that reads them gets them as they are; a terminal gets no control character of a remote
-# side, but for tabs and line feeds, and nothing that is not UTF-8, because some terminals take it for one of C1. Ends the command
-# if nobody reads them any more, as after `| head`.
+# side, but for tabs and line feeds, and nothing that is not UTF-8, because some terminals take it for one of C1. Ends the
+# command if nobody reads them any more, as after `| head`.
 sub print {
     my ($class, $bytes) = @_;
     if (-t STDOUT) {    ## no critic (ProhibitInteractiveTest) a terminal matters, whoever sits before it

@@ -1,9 +1,9 @@
 package Testing::Newest;
 use Testing;
 
-# The newest servers and frameworks, from their repositories: each test of xt/newest loads this first. EVENTSOURCE_XS_NEWEST names
-# the folder of their libraries, which CONTRIBUTING says how to fill; the test is skipped without it. They come before those of
-# the system, in the test and in what it starts.
+# The newest servers and frameworks, from their repositories: each test of xt/newest loads this first. EVENTSOURCE_XS_NEWEST
+# names the folder of their libraries, which CONTRIBUTING says how to fill; the test is skipped without it. They come before
+# those of the system, in the test and in what it starts.
 
 use Testing::Developer qw(has_module);
 

@@ -2,8 +2,8 @@ package EventSource::XS::Doctor::Check::Hub;
 use strict;
 use warnings;
 
-# Looks at a named hub: whether a restart of the service by systemd would kill its process together with its workers, how many of
-# its streams poll, and whether its store is healthy and keeps what it is meant to keep.
+# Looks at a named hub: whether a restart of the service by systemd would kill its process together with its workers, how many
+# of its streams poll, and whether its store is healthy and keeps what it is meant to keep.
 
 use EventSource::XS::Doctor::Finding qw(duration judged number ok warning wrong);
 use EventSource::XS::Hub::Health;

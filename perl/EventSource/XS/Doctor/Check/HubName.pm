@@ -4,8 +4,8 @@ use warnings;
 
 # Checks that all requests reach one hub. A hub without a name is another one in each worker, so an event that one worker
 # publishes does not reach the streams of the others, which looks as if a proxy withheld it. Each hub has an epoch, with which
-# its ids begin. A probe that has not arrived may have gone to another hub, too, or to another channel: the hub process knows its
-# epoch and counts the readers of a channel.
+# its ids begin. A probe that has not arrived may have gone to another hub, too, or to another channel: the hub process knows
+# its epoch and counts the readers of a channel.
 
 use EventSource::XS::Doctor::Check::Delivery;
 use EventSource::XS::Doctor::Finding qw(warning wrong);
