@@ -50,7 +50,7 @@ $says->('live');
 is $live->post('/close', reason => 'the shop is closed'), 204, 'the application ends all streams';
 $says->('ended: the shop is closed');
 
-# What is kept of the history is over, as in a shop without an order for an hour.
+# The time of the history is over, as in a shop without an order for an hour.
 EventSource::Hub->new(name => 'live', socket => $live->socket, keep_history => {seconds => 1})->epoch;
 ok wait_until(sub { !$live->hub->history('orders') }), 'the history is empty';
 $tab->evaluate("location = '/'");

@@ -1,4 +1,4 @@
-# What testers of CPAN set counts: no test uses the network with NO_NETWORK_TESTING, and none fails for a missing tool with
+# The variables of CPAN testers count: no test uses the network with NO_NETWORK_TESTING, and none fails for a missing tool with
 # AUTOMATED_TESTING.
 
 use lib 't/lib';

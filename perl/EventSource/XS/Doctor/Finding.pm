@@ -22,8 +22,8 @@ sub duration {
     return ($seconds < 10 ? rounded($seconds) : int $seconds) . ' seconds';
 }
 
-# What is not ok has a remedy. Options: proxies, the arguments of EventSource::XS::Doctor::Remedy, and explains, the checks
-# whose findings follow from this one.
+# A finding has a remedy unless it is ok. Options: proxies, the arguments of EventSource::XS::Doctor::Remedy, and explains, the
+# checks whose findings follow from this one.
 sub finding {
     my ($verdict, $check, $sentence, $remedy, %option) = @_;
     for my $text (grep { defined && length > $MAX_TEXT } $sentence, $remedy) {
