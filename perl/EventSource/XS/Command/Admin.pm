@@ -23,6 +23,7 @@ my $TCP_DEFER_ACCEPT = 9;     # of Linux
 my $DEFER            = 30;    # seconds
 my $TIMEOUT          = 1;     # seconds of silence in a body, or of a client that does not read
 my $TOKEN_BYTES      = 16;
+my $LABEL            = "eventsource admin $$";
 
 sub run {
     my ($class, @arguments) = @_;
@@ -50,19 +51,19 @@ sub run {
     eval { EventSource::XS::Command::AdminServer->new(%server)->accept_loop($until); 1 }
         or $is_over
         or die $@;
-    eval { $hub->end(label => EventSource::XS::Hub::Admin->label) };    # the hub process has the tails, if it is there
+    eval { $hub->end(label => $LABEL) };    # the hub process has the tails, if it is there
     return;
 }
 
 # Private functions
 
-# The application below the path of the token.
+# The application below the path of the token. Its tails have a label, so that they end with this command.
 sub _below {
     my $app = shift;
     return sub {
         my $env = shift;
         my ($token, $path) = $env->{PATH_INFO} =~ m{\A(/[^/]*)(.*)\z}s;
-        return $app->({%$env, SCRIPT_NAME => $token, PATH_INFO => $path});
+        return $app->({%$env, SCRIPT_NAME => $token, PATH_INFO => $path, $EventSource::XS::Hub::Admin::LABEL => $LABEL});
     };
 }
 

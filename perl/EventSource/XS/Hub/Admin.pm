@@ -54,6 +54,10 @@ my %FILE = (
 
 my %HTTP_STATUS = map { ($_ => 400) } qw(full invalid refused);
 
+# The key of the PSGI environment that has the label of a tail, if there is one. The workers of a server need none, and one of each
+# worker would be wrong: to the page, a stream with another label is another user's, and a tail may come back to any worker.
+our $LABEL = 'eventsource.admin.label';
+
 # Public methods
 
 # The application of a hub. What is published and a tail start the hub process, if need be; a look does not.
@@ -67,7 +71,7 @@ sub app {
     my %get    = (
         '/eventsource-hub.js' => sub { $script->({%{$_[0]}, PATH_INFO => ''}) },
         '/look'               => sub { $self->_answer_look($_[0]) },
-        '/tail'               => $hub->to_app(%TAIL, channels => \&_topics, label => \&label),
+        '/tail'               => $hub->to_app(%TAIL, channels => \&_topics, label => sub { $_[0]{$LABEL} // () }),
         map { ($_ => \&_file) } keys %FILE,
     );
     my %post = map { ("/$_" => $self->can("_$_")) } qw(end publish);
@@ -78,9 +82,6 @@ sub app {
         return EventSource::XS::Response->for_method($method, $response);
     };
 }
-
-# The label of the tails of this process.
-sub label { return "eventsource admin $$" }
 
 # Private functions and methods
 
