@@ -54,8 +54,8 @@ my %FILE = (
 
 my %HTTP_STATUS = map { ($_ => 400) } qw(full invalid refused);
 
-# The key of the PSGI environment that has the label of a tail, if there is one. The workers of a server need none, and one of each
-# worker would be wrong: to the page, a stream with another label is another user's, and a tail may come back to any worker.
+# The key of the PSGI environment that has the label of a tail, if there is one. A label for each worker of a server would be
+# wrong: to the page, a stream with another label is another user's, and a tail may come back to any worker.
 our $LABEL = 'eventsource.admin.label';
 
 # Public methods
