@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command needs);
 use Testing::HubServer;
 use POSIX                 ();

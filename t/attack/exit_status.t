@@ -4,11 +4,10 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Config            qw(%Config);
-use Testing::Deadline qw(wait_until);
-use File::Temp        ();
-use Testing::Process  qw(is_asleep);
-use Testing::Server   qw(subtest_once);
+use Config           qw(%Config);
+use File::Temp       ();
+use Testing::Process qw(is_asleep);
+use Testing::Server  qw(subtest_once);
 
 my %START = (Starman => [workers => 1], Starlet => [workers => 1]);
 

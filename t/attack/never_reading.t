@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing qw(native);
 plan skip_all => 'it looks at /proc' if !-e '/proc/self/status';
 use Testing::Client;
-use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::HubServer qw(path);
 use Testing::Process   qw(memory_of);
 use Testing::Server;

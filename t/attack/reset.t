@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::AttackedServer qw(on_each_server);
-use Testing::Deadline       qw($DEADLINE wait_until);
 
 my @STREAMS = qw(/native /must-be-native /writer /hub /hub-on-writer /follow /follow-on-writer /conditional);
 

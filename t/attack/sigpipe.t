@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing;
 use POSIX qw(SIGALRM);
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
 use Testing::Server;
 
 # The signals that each process ignores and those that it handles: the first 31, for the C library keeps 32 and 33 for its

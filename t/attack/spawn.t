@@ -5,8 +5,7 @@ use lib 't/lib';
 use Testing         qw(native);
 use Testing::Checks qw(check run_checks);
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
-use Testing::Process  qw(is_running none_runs zombies_of);
+use Testing::Process qw(is_running none_runs zombies_of);
 use Testing::Server;
 use Time::HiRes ();
 

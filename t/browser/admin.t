@@ -7,8 +7,7 @@ use EventSource::Hub::Process;
 use File::Temp ();
 use Testing::Browser;
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
-use Testing::Server   qw(path);
+use Testing::Server qw(path);
 
 Testing::Browser->require_or_skip_all($_) for Testing::Browser->names;
 Testing::Server->require_or_skip_all('Starman');

@@ -4,7 +4,6 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Tabs;
 
 Testing::Tabs->require_or_skip_all('Chromium');

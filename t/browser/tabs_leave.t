@@ -6,7 +6,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::Tabs;
-use Testing::Deadline   qw($DEADLINE wait_until);
 use Testing::SideBySide qw(run_each);
 
 Testing::Tabs->require_or_skip_all($_) for Testing::Browser->names;

@@ -4,7 +4,6 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Nginx;
 use Testing::Tabs;
 use Testing::Server qw(path);

@@ -9,7 +9,6 @@ use EventSource::XS::Client::Transport;
 use Fcntl              qw(O_CREAT O_EXCL O_WRONLY);
 use File::Temp         ();
 use IO::Compress::Gzip qw(gzip);
-use Testing::Deadline  qw($DEADLINE);
 use Testing::HostileServer;
 use Testing::ReadingClient;
 use Testing::SideBySide qw(run_each);

@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Client;
-use Testing::Deadline qw(wait_until);
 use Testing::HostileServer;
 use Testing::ReadingClient;
 use Testing::SideBySide qw(run_each);

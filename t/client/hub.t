@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing qw(native);
 use Testing::CuttableProxy;
-use Testing::Deadline qw(wait_until);
 use Testing::ReadingClient;
 use Testing::Server;
 use Testing::SideBySide qw(run_each);

@@ -5,7 +5,6 @@ use Testing;
 use Compress::Raw::Zlib ();
 use File::Temp          ();
 use JSON::PP            qw(decode_json);
-use Testing::Deadline   qw(wait_until);
 use Testing::HostileServer;
 use Testing::ReadingClient;
 use Testing::SideBySide qw(run_each);

@@ -4,9 +4,8 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Client;
-use File::Temp        ();
-use IO::Select        ();
-use Testing::Deadline qw(wait_until);
+use File::Temp ();
+use IO::Select ();
 use Testing::HostileServer;
 use Testing::ReadingClient;
 use Testing::SideBySide qw(run_each);

@@ -7,7 +7,6 @@ use IO::Socket::INET;
 use JSON::PP ();
 use Testing::Client;
 use Testing::CommandLine;
-use Testing::Deadline qw(wait_until);
 use Testing::Port;
 
 my $shell = Testing::CommandLine->new;

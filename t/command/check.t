@@ -7,7 +7,6 @@ use EventSource::Hub;
 use File::Temp ();
 use JSON::PP   ();
 use Testing::CuttableProxy;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Client;
 use Testing::Process qw(is_running);
 use Testing::Redis;

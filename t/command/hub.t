@@ -9,7 +9,6 @@ use File::Temp          ();
 use IO::Socket::UNIX    ();
 use JSON::PP            ();
 use POSIX               ();
-use Testing::Deadline   qw($DEADLINE wait_until);
 use Testing::SourceTree qw(slurp);
 use Testing::Subscriber;
 

@@ -4,10 +4,9 @@
 use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
-use File::Copy        qw(copy);
-use File::Temp        ();
-use POSIX             ();
-use Testing::Deadline qw($DEADLINE wait_until);
+use File::Copy qw(copy);
+use File::Temp ();
+use POSIX      ();
 
 plan skip_all => 'only root sees the folders of all users' if $> != 0;
 my ($user, undef, $uid, $gid) = getpwnam 'nobody' or plan skip_all => 'there is no user nobody';

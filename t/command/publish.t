@@ -6,7 +6,6 @@ use Testing::CommandLine;
 use IO::Handle          ();
 use IPC::Open2          qw(open2);
 use JSON::PP            ();
-use Testing::Deadline   qw($DEADLINE wait_until);
 use Testing::SourceTree qw(slurp);
 
 my $ID = qr/[0-9a-v]{8}-[0-9]+/;

@@ -4,8 +4,7 @@ use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
 use EventSource::Hub;
-use JSON::PP          ();
-use Testing::Deadline qw($DEADLINE wait_until);
+use JSON::PP ();
 
 my $ID = qr/[0-9a-v]{8}-[0-9]+/;
 

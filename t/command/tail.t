@@ -5,9 +5,8 @@ use Testing;
 use Testing::CommandLine;
 use EventSource::Hub::Process;
 use EventSource::XS::Command::Tail;
-use File::Temp        ();
-use JSON::PP          ();
-use Testing::Deadline qw($DEADLINE wait_until);
+use File::Temp ();
+use JSON::PP   ();
 use Testing::Server;
 
 my $shell = Testing::CommandLine->new;

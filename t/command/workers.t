@@ -3,8 +3,7 @@
 use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
-use JSON::PP          ();
-use Testing::Deadline qw($DEADLINE wait_until);
+use JSON::PP ();
 use Testing::Server;
 
 my $WORKERS = 4;

@@ -6,7 +6,6 @@ use Testing qw(native);
 use Testing::Client;
 use Testing::CodedClient;
 use Testing::CommandLine;
-use Testing::Deadline   qw(wait_until);
 use Testing::Developer  qw(has_command);
 use Testing::Server     qw(path);
 use Testing::SideBySide qw(run_each);

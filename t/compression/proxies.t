@@ -8,7 +8,6 @@ use Testing::ConfiguredProxy;
 use Testing::Proxy;
 use Testing::Server     qw(path);
 use Testing::SideBySide qw(run_each);
-use Testing::Deadline   qw(wait_until);
 use EventSource::XS::Request;
 
 my $DEADLINE = 10;                                                               # seconds

@@ -6,8 +6,7 @@ use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Temp ();
 use Testing::Client;
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Doctor   qw(is_fine is_wrong);
+use Testing::Doctor qw(is_fine is_wrong);
 use Testing::Server;
 
 my $CGROUPS = '/sys/fs/cgroup/systemd';

@@ -7,8 +7,7 @@ use EventSource::Outbox;
 use File::Temp ();
 use Testing::CommandLine;
 use Testing::Database;
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Doctor   qw(is_wrong);
+use Testing::Doctor qw(is_wrong);
 use Testing::Outbox;
 use Testing::Server;
 

@@ -5,9 +5,8 @@ use Testing;
 use Testing::StoredHub;
 use Cwd ();
 use EventSource::Hub::Process;
-use File::Temp        ();
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Doctor   qw(is_wrong);
+use File::Temp      ();
+use Testing::Doctor qw(is_wrong);
 use Testing::Redis;
 use Testing::Server;
 

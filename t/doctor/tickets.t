@@ -3,9 +3,8 @@
 use lib 't/lib';
 use Testing qw(named_hubs);
 use EventSource::Hub::Process;
-use File::Temp        ();
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Doctor   qw(is_fine is_wrong);
+use File::Temp      ();
+use Testing::Doctor qw(is_fine is_wrong);
 use Testing::Nginx;
 use Testing::Program;
 use Testing::Server;

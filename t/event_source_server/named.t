@@ -6,8 +6,7 @@ use Testing qw(named_hubs);
 use EventSource::Hub;
 use File::Temp ();
 use Testing::Client;
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Process  qw(hubs_at is_running);
+use Testing::Process qw(hubs_at is_running);
 use Testing::Server;
 
 my $WORKERS = 4;

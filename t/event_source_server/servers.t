@@ -3,9 +3,8 @@
 use lib 't/lib';
 use Testing qw(native);
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
-use File::Temp        ();
-use POSIX             qw(mkfifo);
+use File::Temp ();
+use POSIX      qw(mkfifo);
 use Testing::Server;
 use Test::EventSource;
 

@@ -7,7 +7,6 @@ use File::Spec ();
 use File::Temp ();
 use Live::Processes;
 use Testing::Browser;
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs_module);
 use Testing::Process   qw(processes_like);
 use Testing::Recipe;

@@ -11,7 +11,6 @@ use Live::Processes;
 use MIME::Base64 qw(encode_base64);
 use Test::EventSource;
 use Testing::Database::SQLite;
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs_module);
 use Testing::OrderForm;
 use Testing::Program;

@@ -2,8 +2,7 @@
 # that was listening before, and continue as a program that was installed meanwhile.
 
 use lib 't/lib';
-use Testing           qw(named_hubs);
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing qw(named_hubs);
 use EventSource::Hub;
 use Fcntl      qw(F_SETFD);
 use File::Copy qw(copy);

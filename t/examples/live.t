@@ -6,7 +6,6 @@ use Testing;
 use EventSource::Hub;
 use Testing::Browser;
 use Testing::CuttableProxy;
-use Testing::Deadline qw(wait_until);
 use Testing::Recipe;
 
 my $live    = Testing::Recipe->start('live');

@@ -10,8 +10,7 @@ use JSON::PP     qw(decode_json encode_json);
 use MIME::Base64 qw(encode_base64);
 use Live::Processes;
 use Test::EventSource;
-use Testing::Deadline qw(wait_until);
-use Testing::Process  qw(none_runs);
+use Testing::Process qw(none_runs);
 use Testing::Server;
 use Testing::SourceTree qw(write_file);
 

@@ -2,11 +2,10 @@
 # of workers of Starman and of an outbox, knows their types, evaluates the alerts, and answers each query of the dashboard.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(eventually_ok wait_until);
-use File::Temp        ();
-use HTTP::Tiny        ();
-use JSON::PP          ();
+use Testing    qw(native);
+use File::Temp ();
+use HTTP::Tiny ();
+use JSON::PP   ();
 use EventSource::Hub::Process;
 use Test::EventSource;
 use Testing::Client;

@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing;
 use Testing::Browser;
 use Testing::Database;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::OrderForm;
 use Testing::Recipe;
 

@@ -6,7 +6,6 @@ use Testing;
 use File::Temp ();
 use Testing::CommandLine;
 use Testing::Database;
-use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_command);
 use Testing::Outbox;
 use Testing::SourceTree qw(slurp write_file);

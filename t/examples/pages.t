@@ -4,7 +4,6 @@ use lib 't/lib';
 use Testing;
 use File::Temp ();
 use Testing::Browser;
-use Testing::Deadline qw(wait_until);
 use Testing::Server;
 
 Testing::Browser->require_or_skip_all;

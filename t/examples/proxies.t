@@ -7,7 +7,6 @@ use lib 't/lib';
 use Testing;
 use Testing::Client;
 use Testing::ConfiguredProxy;
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Proxy;
 use Testing::SideBySide   qw(run_each);

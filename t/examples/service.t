@@ -7,7 +7,6 @@ use File::Spec ();
 use JSON::PP   qw(decode_json);
 use Test::EventSource;
 use Testing::Daemon;
-use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_command);
 use Testing::Server;
 use Testing::SourceTree qw(slurp);

@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing qw(named_hubs);
 use Testing::Systemd;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Client;
 use Testing::Database;
 use Testing::Port;

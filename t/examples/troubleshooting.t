@@ -6,7 +6,6 @@ use Testing;
 use JSON::PP qw(decode_json);
 use Test::EventSource;
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs_module);
 use Testing::Server;
 use Testing::SourceTree qw(slurp);

@@ -9,7 +9,6 @@ use Live::Processes;
 use Test::EventSource;
 use Testing::Browser;
 use Testing::Daemon;
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command needs_command);
 use Testing::Nginx;
 use Testing::Process qw(is_running none_runs);

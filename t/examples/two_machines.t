@@ -7,7 +7,6 @@ use EventSource::Hub::Process ();
 use File::Temp                ();
 use Testing::Client;
 use Testing::Daemon;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Machine;
 use Testing::Nginx;
 use Testing::Process qw(stop_hub_process);

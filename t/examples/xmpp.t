@@ -8,7 +8,6 @@ use File::Temp ();
 use HTTP::Tiny;
 use Testing::Browser;
 use Testing::CommandLine;
-use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_command);
 use Testing::Program;
 use Testing::Prosody;

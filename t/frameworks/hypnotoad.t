@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline   qw($DEADLINE wait_until);
 use Testing::Developer  qw(needs_command needs_module);
 use Testing::Frameworks qw(application data_of get kinds_ok log_in publish streams_ok);
 use Testing::MojoServer;

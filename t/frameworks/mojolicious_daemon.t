@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing;
 use Test::EventSource;
 use Testing::Client;
-use Testing::Deadline   qw(wait_until);
 use Testing::Developer  qw(has_module needs needs_module);
 use Testing::Frameworks qw(application data_of get kinds_ok mistakes_ok multiparts_ok post posts_ok streams_ok);
 use Testing::MojoServer;

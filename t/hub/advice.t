@@ -4,7 +4,6 @@ use lib 't/lib';
 use Testing    qw(native);
 use File::Temp ();
 use Test::EventSource;
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Server;
 

@@ -9,9 +9,8 @@ use EventSource::Server;
 use File::Temp ();
 use Plack::App::EventSource::PubSub;
 use Testing::Client;
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Errors   qw(error_of);
-use Testing::Server   qw(path);
+use Testing::Errors qw(error_of);
+use Testing::Server qw(path);
 
 Testing->need('named_hubs');
 

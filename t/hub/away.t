@@ -6,7 +6,6 @@ use Testing    qw(named_hubs);
 use File::Temp ();
 use JSON::PP   ();
 use Testing::Client;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Program;
 use Testing::Redis;
 use Testing::Server;

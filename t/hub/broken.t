@@ -2,9 +2,8 @@
 # as lost, and that no publish succeeds falsely.
 
 use lib 't/lib';
-use Testing           qw(named_hubs);
-use Testing::Errors   qw(error_of);
-use Testing::Deadline qw($DEADLINE eventually_ok wait_until);
+use Testing         qw(named_hubs);
+use Testing::Errors qw(error_of);
 use EventSource::XS;
 use EventSource::Hub;
 use File::Temp       ();

@@ -8,8 +8,7 @@ use EventSource::Hub::Process;
 use File::Temp ();
 use Test::EventSource;
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
-use Testing::Fork     qw(fork_child);
+use Testing::Fork qw(fork_child);
 use Testing::Server;
 use Testing::Subscriber qw(blocks wait_for_events);
 

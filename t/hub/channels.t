@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use Testing::Deadline qw(wait_until);
 use Testing::Subscriber;
 
 # The retained events of a channel after the first event of the hub, and the reason of a gap before them.

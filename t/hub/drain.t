@@ -1,8 +1,7 @@
 # EventSource::Hub->drain: streams end one after the other, each after a position and a reconnection time.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing qw(native);
 use EventSource::XS;
 use EventSource::Hub;
 use Testing::Subscriber;

@@ -5,7 +5,6 @@ use Testing;
 use EventSource::Hub;
 use POSIX ();
 use Testing::CommandLine;
-use Testing::Deadline qw($DEADLINE wait_until);
 
 my @NAMES = map { "hub$_" } 1 .. 10;
 my $shell = Testing::CommandLine->new;

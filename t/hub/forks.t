@@ -2,9 +2,8 @@
 # retry.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
-use Testing::Fork     qw(in_child);
+use Testing       qw(native);
+use Testing::Fork qw(in_child);
 use EventSource::Hub;
 use Testing::Subscriber qw(blocks events);
 use Testing::HubServer;

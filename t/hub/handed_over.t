@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing         qw(named_hubs);
 use Testing::Errors qw(error_of);
 use EventSource::XS;
-use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
 use File::Temp          ();
 use POSIX               ();

@@ -2,8 +2,7 @@
 # vanish.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(eventually_ok wait_until);
+use Testing qw(native);
 use EventSource::Hub;
 use Testing::Subscriber;
 use Time::HiRes qw(time);

@@ -10,7 +10,6 @@ use IO::Socket::UNIX;
 use JSON::PP ();
 use Testing::Client;
 use Testing::CommandLine;
-use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_command);
 use Testing::Machine;
 use Testing::Port;

@@ -1,9 +1,8 @@
 # No Perl value leaks, neither from a call of a hub nor from one that throws.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
-use Testing::Leaks    qw(dies leaks_nothing says);
+use Testing        qw(native);
+use Testing::Leaks qw(dies leaks_nothing says);
 use EventSource::Hub;
 use Testing::Subscriber;
 use Testing::StreamPair;

@@ -7,8 +7,7 @@ use EventSource::Hub;
 use EventSource::Hub::Lease;
 use POSIX ();
 use Test::EventSource;
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Fork     qw(in_child);
+use Testing::Fork qw(in_child);
 
 my $hub  = Test::EventSource->private_hub;
 my $told = '';

@@ -6,8 +6,7 @@ use Testing            qw(named_hubs);
 use Testing::Developer qw(needs_module);
 use EventSource::Hub;
 use EventSource::Hub::Lease;
-use Testing::Deadline qw($DEADLINE);
-use Testing::Process  qw(suspend);
+use Testing::Process qw(suspend);
 use Testing::StoredHub;
 use Time::HiRes qw(sleep);
 

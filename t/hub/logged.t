@@ -2,8 +2,7 @@
 # named ones, of one with a store, and of a connection to a hub process.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw($DEADLINE eventually_ok);
+use Testing qw(native);
 use EventSource::Hub;
 use File::Temp         ();
 use Testing::Developer qw(has_command);

@@ -4,8 +4,7 @@ use lib 't/lib';
 use Testing qw(named_hubs);
 use EventSource::Hub;
 use EventSource::Hub::Process;
-use File::Temp        ();
-use Testing::Deadline qw(wait_until);
+use File::Temp ();
 
 my $COUNT = 3_000;
 my $MOST  = 10;      # threads and descriptors more than one hub needs: one may begin while another one ends

@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing qw(native);
 use Testing::Client;
 use Testing::ControlledProcess qw(output_of);
-use Testing::Deadline          qw($DEADLINE eventually_ok wait_until);
 use Testing::Process           qw(is_running);
 use Testing::Server;
 use EventSource::Hub;

@@ -5,8 +5,7 @@ use Testing qw(native);
 use EventSource::Hub;
 use File::Temp ();
 use Test::EventSource;
-use Testing::Deadline qw(wait_until);
-use Testing::Fork     qw(in_child);
+use Testing::Fork qw(in_child);
 use Testing::NamedHubs;
 use Testing::Subscriber qw(blocks);
 

@@ -5,7 +5,6 @@ use Testing qw(native);
 use EventSource::Hub;
 use File::Temp        ();
 use Test::EventSource qw(members_are);
-use Testing::Deadline qw(wait_until);
 use Testing::FakeClock;
 use Testing::Subscriber;
 

@@ -1,8 +1,7 @@
 # metrics_app: what a monitor reads of a hub in the process, and of a named one through any worker; and who may read it.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing qw(native);
 use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Temp ();

@@ -13,7 +13,6 @@ use Plack::App::EventSource::PubSub;
 use Test::EventSource qw(members_are state_is);
 use Testing::Client;
 use Testing::CommandLine;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Server;
 
 my @NAMES = ('josé', 'größe', "\x{1F600}", 'ascii');

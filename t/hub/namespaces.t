@@ -6,7 +6,6 @@ use Testing;
 use Testing::CommandLine;
 use EventSource::Hub::Process ();
 use File::Spec                ();
-use Testing::Deadline         qw($DEADLINE wait_until);
 use Testing::Developer        qw(needs_command);
 
 needs_command('unshare');

@@ -2,8 +2,7 @@
 # refused, slow clients that were ended, a store that is down, events that are published to a misspelt hub or channel.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(eventually_ok wait_until);
+use Testing qw(native);
 use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Temp ();

@@ -7,7 +7,6 @@ use Testing         qw(named_hubs);
 use Testing::Errors qw(error_of);
 use Config;
 use if $Config{useithreads}, 'threads';
-use Testing::Deadline qw($DEADLINE eventually_ok wait_until);
 use EventSource::Hub;
 use File::Temp          ();
 use Testing::Fork       qw(in_child);

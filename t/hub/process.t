@@ -2,8 +2,7 @@
 # outlive the worker that has accepted them is in t/hub/outlive.
 
 use lib 't/lib';
-use Testing           qw(named_hubs);
-use Testing::Deadline qw($DEADLINE eventually_ok wait_until);
+use Testing qw(named_hubs);
 use EventSource::Hub;
 use Testing::Client;
 use Testing::Process qw(hubs_at);

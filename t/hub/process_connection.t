@@ -1,8 +1,7 @@
 # EventSource::Hub->process: another connection to the hub process, which can do what a hub object cannot.
 
 use lib 't/lib';
-use Testing           qw(named_hubs);
-use Testing::Deadline qw($DEADLINE wait_until);
+use Testing qw(named_hubs);
 use EventSource::Hub;
 use IO::Handle ();
 use Test::EventSource;

@@ -1,9 +1,8 @@
 # EventSource::Hub->publish: accepted values and how they arrive, and refused ones.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
-use Testing::Errors   qw(error_ok);
+use Testing         qw(native);
+use Testing::Errors qw(error_ok);
 use EventSource::Hub;
 use Testing::NamedHubs;
 use Testing::Subscriber qw(blocks);

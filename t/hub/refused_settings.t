@@ -5,7 +5,6 @@ use Testing;
 use EventSource::Hub;
 use Testing::Client;
 use Testing::CommandLine;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Server;
 
 my $shell = Testing::CommandLine->new;

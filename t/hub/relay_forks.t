@@ -1,9 +1,8 @@
 # A stream on the server's writer without a known event loop: dispatch copies the events of the hub to the writer.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
-use Testing::Fork     qw(in_child);
+use Testing       qw(native);
+use Testing::Fork qw(in_child);
 use EventSource::XS;
 use EventSource::Hub;
 use Testing::Subscriber qw(blocks);

@@ -1,9 +1,8 @@
 # The contract of a hub on every server: with native streams, on the server's writer, and behind a filter of the body.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
-use Testing::Checks   qw(check run_checks);
+use Testing         qw(native);
+use Testing::Checks qw(check run_checks);
 use Testing::Client;
 use Testing::Process    qw(descriptors_of);
 use Testing::Subscriber qw(blocks events wait_for_events);

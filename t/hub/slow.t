@@ -2,7 +2,6 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline   qw($DEADLINE wait_until);
 use Testing::Subscriber qw(blocks);
 use Testing::HubServer;
 use List::Util              qw(max);

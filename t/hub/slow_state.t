@@ -7,7 +7,6 @@ use EventSource::Hub;
 use IO::Select;
 use IO::Socket::INET;
 use Plack::App::EventSource::Connection;
-use Testing::Deadline   qw($DEADLINE);
 use Testing::SlowReader ();
 use Testing::StreamPair ();
 use Testing::Subscriber qw(blocks);

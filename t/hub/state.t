@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use Testing::Deadline   qw(wait_until);
 use Testing::Subscriber qw(blocks);
 
 # A stream that begins with the state receives these blocks, each as a text: "event data", "position" or "gap reason".

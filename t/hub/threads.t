@@ -10,7 +10,6 @@ use EventSource::Hub;
 use EventSource::Hub::Lease;
 use EventSource::Server;
 use Test::EventSource;
-use Testing::Deadline qw(wait_until);
 use Testing::NamedHubs;
 use Testing::Subscriber qw(events);
 use Thread::Queue;

@@ -8,7 +8,6 @@ use EventSource::Hub::Process;
 use File::Temp ();
 use IO::Socket::UNIX;
 use Testing::Client;
-use Testing::Deadline  qw($DEADLINE eventually_ok wait_until);
 use Testing::Developer qw(needs);
 use Testing::Nginx;
 use Testing::Process;

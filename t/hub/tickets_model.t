@@ -13,7 +13,6 @@ use File::Temp ();
 use IO::Socket::UNIX;
 use Socket qw(SOL_SOCKET SO_RCVTIMEO);
 use Test::EventSource;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Program;
 use Testing::Redis;
 use Testing::SideBySide qw(run_each);

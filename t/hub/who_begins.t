@@ -8,7 +8,6 @@ use Testing::CommandLine;
 use EventSource::Hub;
 use File::Temp            ();
 use POSIX                 ();
-use Testing::Deadline     qw($DEADLINE wait_until);
 use Testing::Process      qw(is_running);
 use Testing::ReadableCopy qw(copy_for_all folder_for_all);
 use Testing::Subscriber;

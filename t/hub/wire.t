@@ -9,7 +9,6 @@ use Plack::App::EventSource;
 use Plack::App::EventSource::Connection;
 use Plack::App::EventSource::PubSub;
 use Test::EventSource;
-use Testing::Deadline qw(wait_until);
 use Testing::StreamPair;
 use Testing::Subscriber;
 

@@ -2,9 +2,8 @@
 
 use lib 't/lib';
 use Testing;
-use File::Temp        ();
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Demo     qw(demo demo_ok);
+use File::Temp    ();
+use Testing::Demo qw(demo demo_ok);
 use Testing::Port;
 
 Testing::Demo->require_or_skip_all;

@@ -3,7 +3,8 @@ use strict;
 use warnings;
 use utf8;
 
-# What each test file begins with: strict, warnings, utf8 and Test::More, whose output is UTF-8.
+# What each test file begins with: strict, warnings, utf8, Test::More, whose output is UTF-8, and the functions of
+# Testing::Deadline, since tests wait for conditions.
 #
 #   use lib 't/lib';
 #   use Testing;
@@ -13,6 +14,7 @@ use utf8;
 #   Testing->has_named_hubs        # true with eventsource-hub
 
 use Test::More;
+use Testing::Deadline ();
 
 # A test has an environment of its own: what the developer's shell tells the software, servers and frameworks does not reach it.
 delete @ENV{
@@ -29,6 +31,7 @@ sub import {
     my ($class, $need) = @_;
     $_->import for qw(strict warnings utf8);
     Test::More->export_to_level(1);
+    Testing::Deadline->export_to_level(1, undef, qw($DEADLINE eventually_ok wait_until));
     $class->need($need) if $need;
     return;
 }

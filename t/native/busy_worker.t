@@ -2,9 +2,8 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Checks   qw(check run_checks);
-use Testing::Deadline qw(wait_until);
-use Testing::Process  qw(is_running);
+use Testing::Checks  qw(check run_checks);
+use Testing::Process qw(is_running);
 use Testing::Server;
 
 # Whether handlers block or an event loop runs, and what signals to the server do while a handler runs: another worker follows,

@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::FailingCalls;
 use Testing::NumberedEvents qw(numbers);

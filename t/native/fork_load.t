@@ -1,8 +1,7 @@
 # Two hundred forks while events are pushed to hundreds of streams: no process hangs, and no event reaches another stream.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing qw(native);
 use EventSource::XS;
 use Testing::StreamPair;
 use POSIX   qw(WNOHANG _exit);

@@ -1,9 +1,8 @@
 # Native streams when their process forks: a child may continue a stream, and disturbs no other.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
-use Testing::Fork     qw(child_end fork_child);
+use Testing       qw(native);
+use Testing::Fork qw(child_end fork_child);
 use EventSource::XS;
 use Testing::StreamPair;
 use POSIX   qw(_exit);

@@ -3,8 +3,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Checks   qw(check run_checks);
-use Testing::Deadline qw(wait_until);
+use Testing::Checks qw(check run_checks);
 use Testing::Server;
 
 # Whether handlers block, or an event loop runs. Each server has one process, so that all requests meet.

@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline       qw(wait_until);
 use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Testing::SourceTree   qw(slurp);

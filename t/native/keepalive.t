@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline       qw(wait_until);
 use Testing::NumberedEvents qw(numbers);
 use Testing::StreamServer   qw(on_each_server path);
 

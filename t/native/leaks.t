@@ -3,8 +3,7 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::XS;
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Process  qw(descriptors_of memory_of);
+use Testing::Process qw(descriptors_of memory_of);
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);

@@ -3,8 +3,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline qw(eventually_ok wait_until);
-use Testing::Server   qw(subtest_once);
+use Testing::Server qw(subtest_once);
 use Testing::Server;
 
 my $DEADLINE = 15;    # seconds; Starlet's parent checks its workers once a second

@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::XS::Stream;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::StreamPair;
 use Plack::Util;
 use POSIX       qw(_exit getppid);

@@ -9,7 +9,6 @@ use Fcntl qw(F_DUPFD);
 use IO::Socket::INET;
 use POSIX  ();
 use Socket qw(AF_INET AF_UNIX INADDR_LOOPBACK IPPROTO_TCP PF_UNSPEC SOCK_STREAM SOL_SOCKET SO_RCVBUF pack_sockaddr_in);
-use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_command);
 use Time::HiRes        qw(sleep time);
 

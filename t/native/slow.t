@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline       qw($DEADLINE wait_until);
 use IO::Select              ();
 use Testing::NumberedEvents qw(numbers);
 use Testing::Process        qw(memory_of);

@@ -2,11 +2,10 @@
 # are in t/attack/spawn.t.
 
 use lib 't/lib';
-use Testing           qw(native);
-use File::Temp        ();
-use Testing::Checks   qw(check run_checks);
-use Testing::Deadline qw(wait_until);
-use Testing::Process  qw(is_running zombies_of);
+use Testing          qw(native);
+use File::Temp       ();
+use Testing::Checks  qw(check run_checks);
+use Testing::Process qw(is_running zombies_of);
 use Testing::Server;
 
 my @SERVERS = (

@@ -1,8 +1,7 @@
 # EventSource::XS->stats counts streams, events and bytes exactly.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing qw(native);
 use EventSource::XS;
 use Testing::StreamPair;
 

@@ -7,7 +7,6 @@ use Config;
 BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
 use threads;
 
-use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::XS;
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;

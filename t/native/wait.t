@@ -5,7 +5,6 @@ use Testing qw(native);
 use Plack::App::EventSource::Connection;
 use Socket             qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use POSIX              ();
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_module);
 use Testing::StreamPair;
 use Time::HiRes ();

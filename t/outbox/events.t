@@ -6,8 +6,7 @@ use Testing;
 use Testing::Checks qw(check run_checks);
 use Testing::CommandLine;
 use Testing::Database;
-use Testing::Deadline qw($DEADLINE eventually_ok wait_until);
-use Testing::Errors   qw(error_of);
+use Testing::Errors qw(error_of);
 use Testing::Outbox;
 use Testing::SideBySide qw(run_each);
 

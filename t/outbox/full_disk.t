@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
 use Testing::Database;
-use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs);
 use Testing::Outbox;
 use File::Temp ();

@@ -6,8 +6,7 @@ use EventSource::Hub;
 use EventSource::Outbox;
 use Testing::CommandLine;
 use Testing::Database::SQLite;
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Errors   qw(error_ok);
+use Testing::Errors qw(error_ok);
 use Testing::Outbox;
 use Testing::SourceTree qw(slurp);
 

@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
 use Testing::Database;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outbox;
 use Testing::Process qw(children_of none_runs suspend);
 use Testing::Program;

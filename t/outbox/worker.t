@@ -5,7 +5,6 @@ use Testing;
 use Testing::Client;
 use Testing::CommandLine;
 use Testing::Database;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outbox;
 use Testing::Server;
 

@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing qw(native);
 use EventSource::XS;
 use Plack::App::EventSource;
-use Testing::Deadline qw(wait_until);
 use Testing::RecordingWriter;
 use Testing::StreamPair;
 

@@ -4,8 +4,7 @@ use lib 't/lib';
 use Testing;
 use Testing::Checks qw(check run_checks);
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
-use JSON::PP          ();
+use JSON::PP ();
 use Testing::Server;
 use Test::EventSource;
 

@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing            qw(named_hubs);
-use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs_module);
 use Testing::HubServer;
 use Testing::Nginx;

@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::HubServer;
 
 Testing::HubServer->require_or_skip_all('mod_perl');

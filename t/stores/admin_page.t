@@ -5,9 +5,8 @@ use lib 't/lib';
 use Testing;
 use EventSource::Hub;
 use EventSource::Hub::Process;
-use File::Temp        ();
-use JSON::PP          ();
-use Testing::Deadline qw(eventually_ok wait_until);
+use File::Temp ();
+use JSON::PP   ();
 use Testing::Redis;
 
 Testing->need('named_hubs');

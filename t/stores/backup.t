@@ -9,7 +9,6 @@ use File::Copy qw(copy move);
 use File::Temp ();
 use POSIX      ();
 use Testing::CommandLine;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;

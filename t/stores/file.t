@@ -3,8 +3,7 @@
 
 use lib 't/lib';
 use Testing;
-use File::Temp        ();
-use Testing::Deadline qw(wait_until);
+use File::Temp ();
 use Testing::Machine;
 use Testing::RoamingClient;
 

@@ -2,8 +2,7 @@
 
 use lib 't/lib';
 use Testing;
-use File::Temp        ();
-use Testing::Deadline qw(wait_until);
+use File::Temp ();
 use Testing::StoredHub;
 use Testing::Subscriber ();
 use Time::HiRes         qw(sleep);

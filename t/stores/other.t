@@ -5,9 +5,8 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Hub::Process;
-use File::Temp        ();
-use Testing::Deadline qw(wait_until);
-use Testing::Errors   qw(error_of);
+use File::Temp      ();
+use Testing::Errors qw(error_of);
 use Testing::Machine;
 use Testing::Process qw(is_running);
 use Testing::Redis;

@@ -5,7 +5,6 @@ use Testing;
 use Testing::Redis;
 use Testing::Sentinel;
 use Testing::StoredHub;
-use Testing::Deadline   qw($DEADLINE eventually_ok wait_until);
 use Testing::SourceTree qw(slurp);
 use Testing::Subscriber;
 

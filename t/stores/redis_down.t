@@ -3,8 +3,7 @@
 
 use lib 't/lib';
 use Testing;
-use File::Path        qw(remove_tree);
-use Testing::Deadline qw($DEADLINE wait_until);
+use File::Path qw(remove_tree);
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;

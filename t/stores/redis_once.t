@@ -5,7 +5,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::CuttableProxy;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;

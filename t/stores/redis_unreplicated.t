@@ -6,7 +6,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::CuttableProxy;
-use Testing::Deadline qw(wait_until);
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;

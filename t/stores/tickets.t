@@ -9,7 +9,6 @@ use EventSource::Hub::Process;
 use File::Copy qw(copy);
 use File::Temp ();
 use Test::EventSource;
-use Testing::Deadline qw(eventually_ok wait_until);
 use Testing::Redis;
 
 my $folder = File::Temp->newdir;

@@ -9,7 +9,6 @@ use Testing::Client;
 use IO::Select         ();
 use List::Util         qw(uniq);
 use POSIX              ();
-use Testing::Deadline  qw($DEADLINE eventually_ok wait_until);
 use Testing::Developer qw(needs_module);
 use Testing::Fork      qw(fork_child);
 use Testing::Server;

@@ -2,8 +2,7 @@
 # after that, on a server that blocks and in an event loop that dispatch turns.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing qw(native);
 use EventSource::Hub;
 use EventSource::XS;
 use EventSource::XS::Stream::Writer;

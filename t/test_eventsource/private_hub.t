@@ -6,7 +6,6 @@ use Testing    qw(named_hubs);
 use File::Temp ();
 use IPC::Open3 qw(open3);
 use Test::EventSource;
-use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_module);
 use Testing::Errors    qw(error_ok);
 use Testing::Process   qw(hubs_at);

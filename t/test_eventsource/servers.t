@@ -2,7 +2,6 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use File::Temp         ();
 use Plack::App::EventSource;

@@ -3,8 +3,7 @@
 use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Process  qw(is_running);
+use Testing::Process qw(is_running);
 use Testing::Prosody;
 use Testing::Redis;
 use Testing::XMPPBridge;

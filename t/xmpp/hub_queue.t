@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing            qw(named_hubs);
 use Testing::Developer qw(needs_module);
-use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Process   qw(suspend);
 use Testing::StoredHub;
 

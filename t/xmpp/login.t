@@ -3,8 +3,7 @@
 use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
-use File::Temp        ();
-use Testing::Deadline qw($DEADLINE wait_until);
+use File::Temp ();
 use Testing::Prosody;
 use Testing::XMPPBridge;
 

@@ -6,7 +6,6 @@ use HTTP::Request::Common qw(POST);
 use JSON::PP              ();
 use LWP::UserAgent;
 use Testing::CommandLine;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Prosody;
 use Testing::Server;
 use Testing::XMPPBridge;

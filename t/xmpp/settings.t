@@ -4,7 +4,6 @@ use lib 't/lib';
 use Testing;
 use JSON::PP ();
 use Testing::CommandLine;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Prosody;
 use Testing::XMPPBridge;
 use Testing::XMPPServer;

@@ -5,7 +5,6 @@ use Testing;
 use JSON::PP ();
 use Testing::Client;
 use Testing::CommandLine;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Prosody;
 use Testing::Server;
 

@@ -5,7 +5,6 @@ use Testing;
 use EventSource::Client;
 use Peer;
 use Testing::CuttableProxy;
-use Testing::Deadline          qw(wait_until);
 use Testing::ControlledProcess qw(output_of);
 use Testing::Developer         qw(needs);
 use Testing::Node              qw(packages_missing);

@@ -6,7 +6,6 @@ use Testing;
 use JSON::PP ();
 use Testing::Clients::Install;
 use Testing::CuttableProxy;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Program;
 use Testing::Server;
 

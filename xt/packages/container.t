@@ -8,7 +8,6 @@ use lib 't/lib';
 use Testing;
 use File::Path qw(make_path);
 use Testing::Containers;
-use Testing::Deadline   qw($DEADLINE wait_until);
 use Testing::SourceTree qw(slurp write_file);
 
 Testing::Containers->require_or_skip_all;

@@ -11,7 +11,6 @@ use File::Copy     qw(copy);
 use File::Temp     ();
 use Testing::Chroot;
 use Testing::Client;
-use Testing::Deadline  qw($DEADLINE eventually_ok wait_until);
 use Testing::Developer qw(needs_command);
 use Testing::Port;
 use Testing::Program;

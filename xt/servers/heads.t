@@ -16,7 +16,6 @@ use POSIX        ();
 use Plack::App::EventSource::Connection;
 use Storable qw(retrieve store);
 use Testing::Client;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Program;
 use Testing::RandomHeads;
 use Testing::Server;

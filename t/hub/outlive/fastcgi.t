@@ -5,7 +5,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Nginx;
 use Testing::Outlive;
 use Testing::Process qw(is_running);

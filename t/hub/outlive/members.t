@@ -6,7 +6,6 @@ use lib 't/lib';
 use Testing;
 use EventSource::Hub::Process;
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Outlive;
 use Testing::Process qw(is_running);

@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline qw($DEADLINE eventually_ok wait_until);
 use Testing::Outlive;
 use Testing::Process qw(none_runs);
 use Testing::Server;

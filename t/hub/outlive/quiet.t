@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Hub::Process;
-use Testing::Deadline qw($DEADLINE eventually_ok);
 use Testing::Outlive;
 
 # How the workers of each server are replaced.

@@ -4,7 +4,6 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 use Testing::Process    qw(is_running);
 use Testing::Subscriber qw(events);

@@ -4,7 +4,6 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 use Testing::Process qw(descriptors_of memory_of);
 use Testing::SlowReader;

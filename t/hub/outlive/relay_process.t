@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 use Testing::Process qw(descriptors_of is_running);
 use Testing::Server  qw(subtest_once);

@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 
 Testing::Outlive->require_or_skip_all('uWSGI');

@@ -13,10 +13,9 @@ use Testing;
 
 use parent 'Testing::Server';
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
-use Exporter          qw(import);
-use File::Temp        ();
-use JSON::PP          ();
+use Exporter   qw(import);
+use File::Temp ();
+use JSON::PP   ();
 use Testing::Journal;
 use IO::Select;
 use IO::Socket::INET;

@@ -10,8 +10,7 @@ use Testing;
 #   ok $client->is_whole;
 
 use parent 'Testing::Client';
-use Carp              qw(croak);
-use Testing::Deadline qw(wait_until);
+use Carp qw(croak);
 use Testing::Program;
 use Compress::Raw::Zlib qw(WANT_GZIP Z_OK Z_STREAM_END);
 

@@ -20,7 +20,6 @@ use File::Path                 qw(make_path);
 use File::Spec                 ();
 use File::Temp                 ();
 use Testing::ControlledProcess qw(output_of);
-use Testing::Deadline          qw(wait_until);
 use Testing::Developer         qw(has_command needs);
 use Testing::Program;
 use Testing::SourceTree qw(slurp write_file);

@@ -11,7 +11,7 @@ use warnings;
 # What should happen at once has less time than a keepalive takes by default (15 s), so that it is not a keepalive that has
 # noticed it.
 
-use Exporter    qw(import);
+use parent 'Exporter';
 use List::Util  qw(min);
 use Time::HiRes qw(sleep time);
 

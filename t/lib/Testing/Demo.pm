@@ -13,7 +13,6 @@ use File::Temp ();
 use JSON::PP   qw(decode_json encode_json);
 use Live::Processes;
 use Testing::Client;
-use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs_command);
 use Testing::Port;
 use Testing::Process qw(is_running none_runs);

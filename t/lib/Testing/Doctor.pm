@@ -11,10 +11,9 @@ use Testing;
 #   is $doctor->finding('timeout')->{verdict}, 'wrong';
 
 use parent 'Testing::Program';
-use Carp              qw(croak);
-use Testing::Deadline qw(wait_until);
-use Exporter          qw(import);
-use JSON::PP          ();
+use Carp     qw(croak);
+use Exporter qw(import);
+use JSON::PP ();
 
 our @EXPORT_OK = qw(is_fine is_wrong);
 

@@ -11,7 +11,6 @@ use Testing;
 use Carp     qw(croak);
 use Exporter qw(import);
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
 use Testing::Server;
 use Testing::Subscriber qw(events wait_for_events);
 

@@ -9,7 +9,6 @@ use Testing;
 
 use parent 'Testing::Server';
 use Testing::Client;
-use Testing::Deadline   qw(wait_until);
 use Exporter            qw(import);
 use Testing::NamedHubs  ();
 use Testing::Server     qw(path);

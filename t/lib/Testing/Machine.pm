@@ -12,7 +12,6 @@ use Carp                       qw(croak);
 use File::Temp                 ();
 use JSON::PP                   ();
 use Testing::Client            ();
-use Testing::Deadline          qw($DEADLINE wait_until);
 use Testing::Process           qw(hubs_at stop_hub_process);
 use Testing::Server            qw(path);
 use Testing::ControlledProcess qw(output_of);

@@ -10,7 +10,6 @@ use Testing;
 
 use EventSource::Hub;
 use EventSource::Outbox;
-use Testing::Deadline    qw($DEADLINE wait_until);
 use Testing::FollowedLog qw(followed);
 
 # The tables of a schema.

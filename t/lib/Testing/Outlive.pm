@@ -6,10 +6,9 @@ use Testing;
 #
 #   Testing::Outlive->run('Starman');
 
-use Carp              qw(croak);
-use Testing::Client   ();
-use Testing::Deadline qw($DEADLINE eventually_ok wait_until);
-use Testing::Process  qw(is_running stop_hub_process);
+use Carp             qw(croak);
+use Testing::Client  ();
+use Testing::Process qw(is_running stop_hub_process);
 use EventSource::Hub::Process;
 use EventSource::Hub;
 use File::Temp ();

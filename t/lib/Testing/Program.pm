@@ -7,14 +7,13 @@ use Testing;
 #   my $crowd = Testing::Program->start(['examples/live/crowd', $server->url(''), 40], LIVE_SECRET => $secret);
 #   my $other = Testing::Program->new('other')->run(\%environment, @command);
 
-use Carp              qw(croak);
-use Config            qw(%Config);
-use Testing::Deadline qw(wait_until);
-use Testing::Process  qw(is_running processes_of_group);
-use File::Spec        ();
-use File::Temp        ();
-use POSIX             qw(WNOHANG setpgid);
-use Scalar::Util      qw(weaken);
+use Carp             qw(croak);
+use Config           qw(%Config);
+use Testing::Process qw(is_running processes_of_group);
+use File::Spec       ();
+use File::Temp       ();
+use POSIX            qw(WNOHANG setpgid);
+use Scalar::Util     qw(weaken);
 
 # An interrupted test ends its programs too, and so does a test whose prove has ended.
 use sigtrap qw(die untrapped HUP INT PIPE TERM);

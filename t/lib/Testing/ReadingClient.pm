@@ -12,7 +12,6 @@ use Testing;
 # Returns a hash: events, errors (codes), opened (a count), closed (true if it has closed itself), client.
 
 use EventSource::Client;
-use Testing::Deadline   qw($DEADLINE);
 use Testing::Developer  qw(needs_module);
 use Testing::SideBySide qw(run_each);
 use Time::HiRes         qw(time);

@@ -14,8 +14,7 @@ use File::Temp ();
 use Live::Processes;
 use Test::EventSource;
 use Testing::Browser;
-use Testing::Deadline qw(wait_until);
-use Testing::Process  qw(is_running);
+use Testing::Process qw(is_running);
 use Testing::Server;
 
 my $WORKERS = 4;

@@ -11,9 +11,8 @@ use Testing;
 
 use Carp qw(croak);
 use EventSource::Hub;
-use File::Temp        ();
-use JSON::PP          ();
-use Testing::Deadline qw(wait_until);
+use File::Temp ();
+use JSON::PP   ();
 use Testing::FakeClock;
 use Testing::Machine;
 use Testing::Redis;

@@ -10,9 +10,8 @@ use Testing;
 #   $two->kill;    # by SIGKILL; then another one serves
 
 use EventSource::Hub;
-use File::Temp        ();
-use Testing::Deadline qw(eventually_ok wait_until);
-use Testing::Process  qw(is_running);
+use File::Temp       ();
+use Testing::Process qw(is_running);
 
 my $WITHIN = 20;    # seconds
 

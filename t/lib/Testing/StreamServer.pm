@@ -14,7 +14,6 @@ use Testing;
 use parent 'Testing::Server';
 use Carp qw(croak);
 use Testing::Client;
-use Testing::Deadline       qw(wait_until);
 use Exporter                qw(import);
 use Testing::NumberedEvents qw(numbers);
 use Testing::Process        qw(descriptors_of);

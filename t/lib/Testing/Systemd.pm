@@ -27,7 +27,6 @@ use File::Copy                 qw(copy);
 use File::Path                 qw(make_path);
 use File::Spec                 ();
 use Testing::ControlledProcess qw(output_of);
-use Testing::Deadline          qw(wait_until);
 use Testing::Developer         qw(has_command needs);
 use Testing::ReadableCopy      qw(copy_for_all folder_for_all);
 use Testing::SourceTree        qw(slurp write_file);

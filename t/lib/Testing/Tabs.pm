@@ -13,7 +13,6 @@ use EventSource::XS::Test::PrivateHubs;
 use JSON::MaybeXS qw(encode_json);
 use File::Temp    ();
 use Testing::Browser;
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Program;
 use Testing::Server qw(path);
 

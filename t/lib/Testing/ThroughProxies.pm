@@ -15,7 +15,6 @@ use JSON::MaybeXS qw(encode_json);
 use Testing::Browser;
 use Testing::Certificates;
 use Testing::ConfiguredProxy;
-use Testing::Deadline qw(wait_until);
 use Testing::NamedProxies;
 use Testing::Program;
 use Testing::Server;

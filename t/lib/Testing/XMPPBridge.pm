@@ -12,7 +12,6 @@ use Testing;
 use EventSource::Hub;
 use JSON::PP ();
 use Testing::CommandLine;
-use Testing::Deadline    qw($DEADLINE wait_until);
 use Testing::FollowedLog qw(followed);
 
 # The channels of nodes that have events.

@@ -4,9 +4,8 @@ use Testing;
 # Chromium, controlled over its DevTools pipe: messages of JSON that end with a NUL.
 
 use parent 'Testing::Browser::Program';
-use Carp              qw(croak);
-use Fcntl             qw(F_DUPFD);
-use Testing::Deadline qw($DEADLINE);
+use Carp  qw(croak);
+use Fcntl qw(F_DUPFD);
 use JSON::MaybeXS;
 use POSIX       qw(dup2);
 use Time::HiRes qw(time);

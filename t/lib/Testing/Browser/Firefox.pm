@@ -6,8 +6,7 @@ use Testing;
 # statements.
 
 use parent 'Testing::Browser::Program';
-use Carp              qw(croak);
-use Testing::Deadline qw(wait_until);
+use Carp qw(croak);
 use IO::Socket::INET;
 use JSON::MaybeXS;
 use Time::HiRes qw(time);

@@ -11,7 +11,6 @@ use Testing;
 #   ask_in, evaluate_in, open_in, close_in, kill_in    what a tab does: (tab, argument)
 
 use parent 'Testing::Program';
-use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Process   qw(processes_like);
 use Testing::Developer qw(has_command);
 use Testing::Browser::Tab;

@@ -8,7 +8,6 @@ use Testing;
 use Testing::Contract::Check
     qw(client_leaves end_reported_ok next_request_ok response_complete_ok response_ends_ok sends stream_kind_is text_is);
 use Testing::Contract::Handler qw(buffering journal_matches pushing repeat report report_close tag);
-use Testing::Deadline          qw(wait_until);
 use Testing::Process           qw(descriptors_of);
 use List::Util                 qw(sum0);
 

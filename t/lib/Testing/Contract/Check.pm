@@ -13,7 +13,6 @@ use Testing;
 
 use Exporter                   qw(import);
 use Testing::Contract::Handler qw(pushing source);
-use Testing::Deadline          qw(wait_until);
 
 our @EXPORT_OK = qw(
     $STREAM_KIND client_leaves end_reported_ok head_is next_request_ok response_complete_ok response_ends_ok sends status_is

@@ -9,7 +9,6 @@ use Testing;
 use EventSource::XS ();
 use Plack::App::EventSource;
 use Testing::Contract::Check qw(response_complete_ok response_ends_ok);
-use Testing::Deadline        qw(wait_until);
 
 my @METHODS = qw(HEAD POST PUT PATCH DELETE QUERY OPTIONS TRACE GET);
 my %SENDS   = map { ($_ => ['Content-Length' => 0]) } qw(POST PUT PATCH DELETE QUERY);
