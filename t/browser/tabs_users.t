@@ -34,12 +34,16 @@ for my $browser (Testing::Browser->names) {
             is $tabs->streams, $is_shared ? 2 : 4, 'the streams of two users';
 
             # The stream of ann comes back with the cookie of bob.
+            $_->evaluate('console.warn = text => events.push(text), 1') for @ann;
             $tabs->hub->end(label => 'ann');
             $_->wait_for('hub.readyState === 2', 'the stream of ann has ended') for @ann;
             $publish->(3);
             $has_ok->($_, 'bob 2,bob 3', 'bob has all of his')   for @bob;
             $has_ok->($_, 'ann 1,ann 2', 'ann has nothing more') for @ann;
             is $ann[0]->evaluate('events.at(-1)'), 'error 403', 'a page is told why';
+            my ($line, @more) = grep { /another user's stream/ } @{$ann[0]->evaluate('events')};
+            like $line, qr/"Who reads"/, 'the console has a line with the remedy';
+            is @more, 0, 'it has one';
             $_->close for $blank, $tabs->tabs;
         };
     }

@@ -140,6 +140,9 @@ export class Hub extends EventTarget {
       this.key += elsewhere;
       return this.#join();
     }
+    if (elsewhere !== undefined) {
+      console.warn(`${this.url}: it came back as another user's stream, so it ends: see "Who reads" in EventSource::Browser`);
+    }
     if (leads) this.greet();
     // A welcome may be late, and answer what the tab has asked before. That of a new stream may be another user's.
     if (welcome && (asked !== replica.last || leads && welcome.owner && welcome.owner !== replica.owner)) return;
