@@ -89,12 +89,10 @@ SKIP: {
     is $server->ask('/plain'), 'plain', 'an ordinary request is answered';
     $_->leave for @$clients;
     my $next;
-    my $is_open = wait_until(
-        sub {
-            $next = Testing::Client->get($server->port, $path->('next'));
-            $next->read_until($begins);
-        }
-    );
+    my $is_open = wait_until sub {
+        $next = Testing::Client->get($server->port, $path->('next'));
+        $next->read_until($begins);
+    };
     ok $is_open, 'when they have left, the next client is accepted';
     return $next->leave;
 }

@@ -37,11 +37,9 @@ sub run {
     plain_request($server) if $streams && ends_with_handler($name, $native);
 
     # A worker of Starman that has just answered ends without END blocks, also without this library.
-    wait_until(
-        sub {
-            0 == grep { !is_asleep($_) } $server->pids;
-        }
-    );
+    wait_until sub {
+        0 == grep { !is_asleep($_) } $server->pids;
+    };
     kill $signal => $server->pid;
 
     if ($waits) {

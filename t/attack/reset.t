@@ -38,15 +38,12 @@ sub resets_in_handler {
 
     # A worker that has just learned of the end calls the application with its next request.
     my @ends;
-    wait_until(
-        $DEADLINE,
-        sub {
-            @ends = map { $server->reported($_) =~ /^closed: (.*)$/m } @tags;
-            return 1 if @ends == @tags;
-            $server->states;
-            return;
-        }
-    );
+    wait_until $DEADLINE, sub {
+        @ends = map { $server->reported($_) =~ /^closed: (.*)$/m } @tags;
+        return 1 if @ends == @tags;
+        $server->states;
+        return;
+    };
     return is_deeply \@ends, [('client') x 3], 'each stream ends with the reason client';
 }
 

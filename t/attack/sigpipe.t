@@ -39,11 +39,9 @@ for my $name (Testing::Server->names) {
             }
             ok $get->('/plain', headers => [Connection => 'close'])->read_all, 'another ordinary request is answered';
             my @changed;
-            wait_until(
-                sub {
-                    !(@changed = grep { !$before{$_} } dispositions($server));
-                }
-            );
+            wait_until sub {
+                !(@changed = grep { !$before{$_} } dispositions($server));
+            };
             is_deeply \@changed, [], 'each process handles and ignores the same signals as before';
         };
     }

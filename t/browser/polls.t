@@ -42,13 +42,10 @@ sub held_back {
     $proxy->become('pass');
 
     # It is tried when a poll ends.
-    wait_until(
-        $DEADLINE,
-        sub {
-            $tabs->publish(1);
-            return !grep { $_->evaluate('hub.transport') ne 'stream' } $tabs->tabs;
-        }
-    );
+    wait_until $DEADLINE, sub {
+        $tabs->publish(1);
+        return !grep { $_->evaluate('hub.transport') ne 'stream' } $tabs->tabs;
+    };
     each_has_way_ok($tabs, 'stream ', 'a stream is used again');
     $tabs->publish(20);
     $tabs->each_has_all_ok('each tab has each event once, in order');

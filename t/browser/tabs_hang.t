@@ -41,12 +41,9 @@ sub awake_have_all_ok {
     $tabs->publish(5);
     show(awake());
     my @lacking;
-    wait_until(
-        $DEADLINE,
-        sub {
-            !(@lacking = grep { !$_->evaluate("received.at(-1) === $tabs->{published}") } awake());
-        }
-    );
+    wait_until $DEADLINE, sub {
+        !(@lacking = grep { !$_->evaluate("received.at(-1) === $tabs->{published}") } awake());
+    };
     return is_deeply [map { what_has($_) } @lacking], [], $name;
 }
 

@@ -42,14 +42,12 @@ run_each [Testing::ReadingClient->ways] => sub {
     my $name = $way =~ s/\W//gr;
 
     subtest 'an answer of a language model' => sub {
-        my $server = serving(
-            "whole$name" => sub {
-                my $client = shift;
-                print {$client} "${STREAM}Transfer-Encoding: chunked\r\n\r\n",
-                    map { chunk("data: $_\n\n") } qw({"a":1} [DONE]);
-                print {$client} chunk('');
-            }
-        );
+        my $server = serving "whole$name" => sub {
+            my $client = shift;
+            print {$client} "${STREAM}Transfer-Encoding: chunked\r\n\r\n",
+                map { chunk("data: $_\n\n") } qw({"a":1} [DONE]);
+            print {$client} chunk('');
+        };
         my %option =
             (url => $server->url('/v1'), json => {question => 'grün?'}, headers => [Authorization => 'Bearer key']);
         my $seen = $read->(\%option);
@@ -87,13 +85,11 @@ run_each [Testing::ReadingClient->ways] => sub {
     subtest 'redirects' => sub {
         for my $case ([301, 'GET', ''], [303, 'GET', ''], [307, 'POST', 'body'], [308, 'POST', 'body']) {
             my ($status, $method, $content) = @$case;
-            my $server = serving(
-                "to$status$name" => sub {
-                    print {$_[0]} $_[1] == 1
-                        ? "HTTP/1.1 $status There\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n"
-                        : "$STREAM\r\n";
-                }
-            );
+            my $server = serving "to$status$name" => sub {
+                print {$_[0]} $_[1] == 1
+                    ? "HTTP/1.1 $status There\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n"
+                    : "$STREAM\r\n";
+            };
             $read->(
                 {
                     url     => $server->url('/'),
@@ -118,25 +114,23 @@ run_each [Testing::ReadingClient->ways] => sub {
     };
 
     subtest 'gzip' => sub {
-        my $server = serving(
-            "gzip$name" => sub {
-                my ($client, $number) = @_;
-                print {$client} "${STREAM}Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n";
-                my $deflate = Compress::Raw::Zlib::Deflate->new(
-                    {WindowBits => Compress::Raw::Zlib::WANT_GZIP(), AppendOutput => 1})
-                    or die;
-                my $packed = '';
-                for my $event (1 .. 3) {
-                    $deflate->deflate("data: $event\n\n", $packed);
-                    $deflate->flush($packed, Compress::Raw::Zlib::Z_SYNC_FLUSH());
-                    print {$client} chunk($packed);
-                    $packed = '';
-                    wait_until(sub { -e "$folder/seen$name.$event" });
-                }
-                $deflate->flush($packed);
-                print {$client} chunk($packed), chunk('');
+        my $server = serving "gzip$name" => sub {
+            my ($client, $number) = @_;
+            print {$client} "${STREAM}Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n";
+            my $deflate =
+                Compress::Raw::Zlib::Deflate->new({WindowBits => Compress::Raw::Zlib::WANT_GZIP(), AppendOutput => 1})
+                or die;
+            my $packed = '';
+            for my $event (1 .. 3) {
+                $deflate->deflate("data: $event\n\n", $packed);
+                $deflate->flush($packed, Compress::Raw::Zlib::Z_SYNC_FLUSH());
+                print {$client} chunk($packed);
+                $packed = '';
+                wait_until(sub { -e "$folder/seen$name.$event" });
             }
-        );
+            $deflate->flush($packed);
+            print {$client} chunk($packed), chunk('');
+        };
         my @seen;
         my %option = (
             url       => $server->url('/'),

@@ -101,12 +101,10 @@ sub slows_down {
 sub polls {
     my @numbers;
     my $client = EventSource::Client->new(url => $server->url('/polled'));
-    wait_until(
-        sub {
-            push @numbers, map { $_->{data} } $client->next(0) || ();
-            @numbers >= 50;
-        }
-    );
+    wait_until sub {
+        push @numbers, map { $_->{data} } $client->next(0) || ();
+        @numbers >= 50;
+    };
     is_deeply \@numbers, [1 .. 50], 'a program may ask again and again without waiting';
     $client->close;
     ok !defined $client->next(0), 'after the end there is nothing';

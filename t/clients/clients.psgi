@@ -93,24 +93,20 @@ builder {
     mount "/stream/$_"      => app($_) for keys %hub;
     mount '/stream/refused' => $refusing;
     mount '/stream/end'     => $ending;
-    mount '/publish' => answer(
-        sub {
-            my %query = @_;
-            $hub{$query{hub}}->publish($query{channel} => number(\%query, $_)) for $query{from} .. $query{to};
-            return 'published';
+    mount '/publish'        => answer sub {
+        my %query = @_;
+        $hub{$query{hub}}->publish($query{channel} => number(\%query, $_)) for $query{from} .. $query{to};
+        return 'published';
+    };
+    mount '/cases' => answer sub {
+        my %query = @_;
+        for my $case (cases()) {
+            my $event = $case->[1];
+            $event = datastar($event->{data}) if $query{form} eq 'datastar';
+            $hub{data}->publish($query{channel} => $event);
         }
-    );
-    mount '/cases' => answer(
-        sub {
-            my %query = @_;
-            for my $case (cases()) {
-                my $event = $case->[1];
-                $event = datastar($event->{data}) if $query{form} eq 'datastar';
-                $hub{data}->publish($query{channel} => $event);
-            }
-            return 'published';
-        }
-    );
+        return 'published';
+    };
     mount '/subscribers' => answer(sub { my %query = @_; return $hub{$query{hub}}->subscribers($query{channel}) });
     mount '/page'        => sub { return text('text/html',       slurp('t/clients/browser.html')) };
     mount '/parent'      => sub { return text('text/html',       slurp('t/clients/parent.html')) };

@@ -172,13 +172,10 @@ subtest 'Redis' => sub {
     ok !exists $text{'store.last_error'}, 'without an error';
 
     $hub->publish(news => 'x' x 1000) for 1 .. 30;
-    my $is_weighed = wait_until(
-        $DEADLINE,
-        sub {
-            %text = $shell->run(qw(stats --hub away))->{out} =~ /^(store[.]\w+)\t(.*)$/mg;
-            $text{'store.bytes'} > 30_000 && $text{'store.events'} >= 31;
-        }
-    );
+    my $is_weighed = wait_until $DEADLINE, sub {
+        %text = $shell->run(qw(stats --hub away))->{out} =~ /^(store[.]\w+)\t(.*)$/mg;
+        $text{'store.bytes'} > 30_000 && $text{'store.events'} >= 31;
+    };
     ok $is_weighed && $text{'store.bytes'} < 600_000 && $text{'store.events'} <= 32, 'its size is that of Redis'
         or diag explain \%text;
     like $text{'store.lag'}, qr/\A[0-9]+(?:[.][0-9]+)?\z/, 'the lag is a number';

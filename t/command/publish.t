@@ -151,12 +151,9 @@ sub killed_between {
     $in->autoflush(1);
     print {$in} $before;
     my @ids = length $before ? scalar readline $out : ();
-    wait_until(
-        $DEADLINE,
-        sub {
-            grep { $_ == $pid } @{$hub->stats->{workers}};
-        }
-    ) or diag 'it does not connect';
+    wait_until $DEADLINE, sub {
+        grep { $_ == $pid } @{$hub->stats->{workers}};
+    } or diag 'it does not connect';
     local $SIG{PIPE} = 'IGNORE';
     if (length $last) {
         kill STOP => $hub->pid;

@@ -111,18 +111,15 @@ sub filter {
     my $app = shift;
     return sub {
         my $env = shift;
-        return Plack::Util::response_cb(
-            $app->($env),
-            sub {
-                my ($count, $has_ended) = (0, 0);
-                return sub {
-                    my $bytes = shift;
-                    return $has_ended++ ? undef : ": $count bytes\n" if !defined $bytes;
-                    $count += length $bytes;
-                    return $bytes;
-                };
-            }
-        );
+        return Plack::Util::response_cb $app->($env), sub {
+            my ($count, $has_ended) = (0, 0);
+            return sub {
+                my $bytes = shift;
+                return $has_ended++ ? undef : ": $count bytes\n" if !defined $bytes;
+                $count += length $bytes;
+                return $bytes;
+            };
+        };
     };
 }
 
@@ -131,16 +128,13 @@ sub delay {
     my $app = shift;
     return sub {
         my $env = shift;
-        return Plack::Util::response_cb(
-            $app->($env),
-            sub {
-                my $last = ":\n";
-                return sub {
-                    (my $bytes, $last) = ($last, shift);
-                    return $bytes;
-                };
-            }
-        );
+        return Plack::Util::response_cb $app->($env), sub {
+            my $last = ":\n";
+            return sub {
+                (my $bytes, $last) = ($last, shift);
+                return $bytes;
+            };
+        };
     };
 }
 
@@ -163,12 +157,10 @@ builder {
     mount '/impatient' => filter($hub->to_app(channels => sub { return 'news' }, timeout => 1));
     mount '/patient'   => filter($hub->to_app(channels => sub { return 'news' }, timeout => 2));
     mount '/spawn'     => Plack::App::EventSource->new(handler_cb => \&spawn)->to_app;
-    mount '/push' => of_worker(
-        sub {
-            my $data = shift;
-            return scalar grep { $_->push($data) } @served;
-        }
-    );
+    mount '/push'      => of_worker sub {
+        my $data = shift;
+        return scalar grep { $_->push($data) } @served;
+    };
     mount '/close'   => of_worker(sub { $_->close for @served;     return 'closed' });
     mount '/reasons' => of_worker(sub { EventSource::XS->dispatch; return "@reasons" });
     mount '/publish' => sub { my $env = shift; return answer($hub->publish(news => $env->{QUERY_STRING})) };

@@ -47,16 +47,13 @@ sub first_client {
 # Reads as an EventSource does: connects again if the stream has ended. Returns true if the event comes.
 sub receives {
     my ($server, $client, $data) = @_;
-    return wait_until(
-        $DEADLINE,
-        sub {
-            my ($id) = $client->text =~ /^id: (.*?)\r?$/m;
-            $client =
-                Testing::Client->get($server->port, '/events', headers => [defined $id ? ('Last-Event-ID' => $id) : ()])
-                if $client->ended;
-            return eval { $client->read_until(qr/^data: $data\r?$/m, 0.1) };
-        }
-    );
+    return wait_until $DEADLINE, sub {
+        my ($id) = $client->text =~ /^id: (.*?)\r?$/m;
+        $client =
+            Testing::Client->get($server->port, '/events', headers => [defined $id ? ('Last-Event-ID' => $id) : ()])
+            if $client->ended;
+        return eval { $client->read_until(qr/^data: $data\r?$/m, 0.1) };
+    };
 }
 
 for my $name (qw(Starman HTTP::Server::PSGI)) {

@@ -124,52 +124,45 @@ sub in_event_loops {
 on($_, 1, workers => $WORKERS, test => \&in_event_loops) for Testing::Server->tested('Feersum');
 on('Twiggy', $WORKERS, test => \&in_event_loops);
 
-on(
-    'Starman',
-    1,
+on 'Starman', 1,
     workers => $WORKERS,
     test    => sub {
-        my $readers = streams_of_all_workers();
-        my @readers = map { @$_ } values %$readers;
-        my @runs    = runs();
-        is scalar @runs, 1, 'the supply runs once';
-        my $elected = $runs[0];
-        my $id      = 'none';
-        ok wait_until($DEADLINE, sub { ($id) = ask('/supplies?fed'); $id ne 'none' }),
-            'a request to the elected worker emits through its emitter';
-        ok $_->has('fed'), 'each client receives the event' for @readers;
-        is scalar(grep { $_ eq 'fed' } data_of($_)), 1, 'once' for @readers;
+    my $readers = streams_of_all_workers();
+    my @readers = map { @$_ } values %$readers;
+    my @runs    = runs();
+    is scalar @runs, 1, 'the supply runs once';
+    my $elected = $runs[0];
+    my $id      = 'none';
+    ok wait_until($DEADLINE, sub { ($id) = ask('/supplies?fed'); $id ne 'none' }),
+        'a request to the elected worker emits through its emitter';
+    ok $_->has('fed'), 'each client receives the event' for @readers;
+    is scalar(grep { $_ eq 'fed' } data_of($_)), 1, 'once' for @readers;
 
-        ok kill_and_wait($elected), 'the elected worker is killed';
-        ok wait_until($DEADLINE, sub { ask('/emit?still'); scalar runs() == 2 }),
-            'another worker runs the supply at a request';
-        my $next = (runs())[1];
-        ok $_->has($next), 'each client receives its event, on the stream that it had' for @readers;
+    ok kill_and_wait($elected), 'the elected worker is killed';
+    ok wait_until($DEADLINE, sub { ask('/emit?still'); scalar runs() == 2 }),
+        'another worker runs the supply at a request';
+    my $next = (runs())[1];
+    ok $_->has($next), 'each client receives its event, on the stream that it had' for @readers;
 
-        ok wait_until($DEADLINE, sub { (ask("/stop?$next"))[1] == $next }),
-            'the server is stopped in the elected worker';
-        ok wait_until($DEADLINE, sub { ask('/emit?still'); scalar runs() > 2 }), 'another worker runs the supply';
+    ok wait_until($DEADLINE, sub { (ask("/stop?$next"))[1] == $next }), 'the server is stopped in the elected worker';
+    ok wait_until($DEADLINE, sub { ask('/emit?still'); scalar runs() > 2 }), 'another worker runs the supply';
 
-        is + (ask('/handle'))[0], 500, 'a filehandle is not a supply on a server that blocks';
-        ok wait_until($DEADLINE, sub { $servers[0]->log =~ /a filehandle as supply needs an event loop/ }),
-            'the log says why';
-        like $servers[0]->log, qr/or in a process of its own that publishes to the hub at [^\n]*named[.]psgi line/,
-            'and what else can be done';
-        $_->leave for @readers;
-    }
-);
+    is + (ask('/handle'))[0], 500, 'a filehandle is not a supply on a server that blocks';
+    ok wait_until($DEADLINE, sub { $servers[0]->log =~ /a filehandle as supply needs an event loop/ }),
+        'the log says why';
+    like $servers[0]->log, qr/or in a process of its own that publishes to the hub at [^\n]*named[.]psgi line/,
+        'and what else can be done';
+    $_->leave for @readers;
+    };
 
-on(
-    'Starlet',
-    1,
+on 'Starlet', 1,
     workers => $WORKERS,
     env     => {NOTIFY => 1},
     test    => sub {
-        my $readers = streams_of_all_workers();
-        ok kill_and_wait((runs())[0]),                        'the elected worker is killed';
-        ok wait_until($DEADLINE, sub { scalar runs() == 2 }), 'a signal has an idle worker run the supply';
-        $_->leave for map { @$_ } values %$readers;
-    }
-);
+    my $readers = streams_of_all_workers();
+    ok kill_and_wait((runs())[0]),                        'the elected worker is killed';
+    ok wait_until($DEADLINE, sub { scalar runs() == 2 }), 'a signal has an idle worker run the supply';
+    $_->leave for map { @$_ } values %$readers;
+    };
 
 done_testing;

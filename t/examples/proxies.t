@@ -63,12 +63,10 @@ sub many_ok {
     my $client = $proxy->curl(path('/held', name => 'many[1-10]', keepalive => $OFTEN),
         qw(--http2 --parallel --parallel-max 10));
     my @open;
-    wait_until(
-        sub {
-            my $held = $server->stats->{held};
-            $most == (@open = grep { $held->{$_} } @names);
-        }
-    );
+    wait_until sub {
+        my $held = $server->stats->{held};
+        $most == (@open = grep { $held->{$_} } @names);
+    };
     is scalar @open, $most, "$most streams are open over HTTP/2";
     $client->stop;
     $server->ended_ok($_, 'client', "$_ ends with its client") for @open;

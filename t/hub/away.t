@@ -97,14 +97,11 @@ sub check {
     my $self = __PACKAGE__->new($name);
     $self->$leave;
     my ($median, $longest, @clients, @all);
-    wait_until(
-        $DEADLINE,
-        sub {
-            ($median, $longest, @clients) = $self->times;
-            push @all, @clients;
-            return $median < $QUICK && $longest < $LONGEST;
-        }
-    );
+    wait_until $DEADLINE, sub {
+        ($median, $longest, @clients) = $self->times;
+        push @all, @clients;
+        return $median < $QUICK && $longest < $LONGEST;
+    };
     cmp_ok $median,  '<', $QUICK,   "an ordinary request is answered at once";
     cmp_ok $longest, '<', $LONGEST, "no ordinary request waits";
     my $said = () = $self->{server}->log =~ /the hub \S+ failed/g;

@@ -36,13 +36,10 @@ sub kill_while_waiting {
     defined(my $child = fork) or die "fork: $!";
     if (!$child) {
         my $asleep = 0;
-        wait_until(
-            $DEADLINE,
-            sub {
-                $asleep = is_asleep($parent) ? $asleep + 1 : 0;
-                return $asleep > 5;
-            }
-        );
+        wait_until $DEADLINE, sub {
+            $asleep = is_asleep($parent) ? $asleep + 1 : 0;
+            return $asleep > 5;
+        };
         kill KILL => $pid;
         POSIX::_exit(0);
     }

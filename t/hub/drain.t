@@ -21,14 +21,12 @@ sub has_ended {
 sub ends {
     my @subscribers = @_;
     my %end;
-    wait_until(
-        sub {
-            for my $subscriber (grep { !$end{$_} } @subscribers) {
-                $end{$subscriber} = time if has_ended($subscriber);
-            }
-            return keys %end == @subscribers;
+    wait_until sub {
+        for my $subscriber (grep { !$end{$_} } @subscribers) {
+            $end{$subscriber} = time if has_ended($subscriber);
         }
-    ) or fail 'all streams end within the deadline';
+        return keys %end == @subscribers;
+    } or fail 'all streams end within the deadline';
     return map { $end{$_} } @subscribers;
 }
 
@@ -36,11 +34,9 @@ sub ends {
 sub first_to_end {
     my @subscribers = @_;
     my @ended;
-    wait_until(
-        sub {
-            @ended = grep { has_ended($_) } @subscribers;
-        }
-    ) or fail 'a stream ends within the deadline';
+    wait_until sub {
+        @ended = grep { has_ended($_) } @subscribers;
+    } or fail 'a stream ends within the deadline';
     return @ended;
 }
 

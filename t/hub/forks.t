@@ -96,14 +96,12 @@ subtest 'workers of a server' => sub {
         is scalar keys %all, 3, 'each of three workers has its own epoch';
         is_deeply [grep { keys %$_ != 1 } values %epochs], [], 'each worker keeps its epoch';
         my (%hit, @clients);
-        wait_until(
-            sub {
-                push @clients, $server->stream('/hub', channels => 'a');
-                my ($epoch) = $clients[-1]->body =~ /^id: (\w+)-/m;
-                $hit{$epoch}++;
-                return keys %hit == 3;
-            }
-        );
+        wait_until sub {
+            push @clients, $server->stream('/hub', channels => 'a');
+            my ($epoch) = $clients[-1]->body =~ /^id: (\w+)-/m;
+            $hit{$epoch}++;
+            return keys %hit == 3;
+        };
         is_deeply [sort keys %hit], [sort keys %all], 'each worker has streams with ids of its epoch';
         my $warnings = () = $server->log =~ /EventSource::Hub: this server has several processes/g;
         is $warnings, $warned * 3, $warned ? 'each worker has warned once' : 'no worker has warned';

@@ -193,14 +193,12 @@ subtest 'exceptions' => sub {
 subtest 'a forked child has a connection of its own' => sub {
     my $here   = Testing::Subscriber->open($hub, 'news');
     my $before = sockets();
-    my $ended  = in_child(
-        sub {
-            my $at_first = sockets();
-            $hub->publish(news => 'of the child');
-            $here->{conn}->push('never');
-            return $at_first >= $before ? 'not closed' : sockets() > $before ? 'too many' : 'right';
-        }
-    );
+    my $ended  = in_child sub {
+        my $at_first = sockets();
+        $hub->publish(news => 'of the child');
+        $here->{conn}->push('never');
+        return $at_first >= $before ? 'not closed' : sockets() > $before ? 'too many' : 'right';
+    };
     is $ended->(), 'right',
         'it closes its copies of the parent\'s connections at once, and makes one at its first call';
     $hub->publish(news => 'of the parent');

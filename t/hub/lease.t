@@ -80,14 +80,12 @@ subtest 'a holder that is killed' => sub {
 subtest 'a holder that is killed while a child of its own lives' => sub {
     my ($kept, $child);
     pipe my $from, my $to or die $!;
-    my $pid = start_holder(
-        sub {
-            $kept  = lease('parent');
-            $child = fork;
-            if (!$child) { sleep 1000; POSIX::_exit(0) }
-            syswrite $to, "$child\n";
-        }
-    );
+    my $pid = start_holder sub {
+        $kept  = lease('parent');
+        $child = fork;
+        if (!$child) { sleep 1000; POSIX::_exit(0) }
+        syswrite $to, "$child\n";
+    };
     chomp($child = readline $from);
     my $lease = lease('parent');
     kill KILL => $pid;
@@ -99,13 +97,11 @@ subtest 'a holder that is killed while a child of its own lives' => sub {
 
 subtest 'a forked child does not inherit a lease' => sub {
     my $lease = lease('inherited');
-    my $ended = in_child(
-        sub {
-            EventSource::XS->dispatch;
-            undef $lease;
-            return lease('inherited')->is_held ? 'held' : 'not held';
-        }
-    );
+    my $ended = in_child sub {
+        EventSource::XS->dispatch;
+        undef $lease;
+        return lease('inherited')->is_held ? 'held' : 'not held';
+    };
     is $ended->(), 'not held', 'a child that frees its copy and asks anew does not get it';
     my $other = lease('inherited');
     ok !$other->is_held && $lease->is_held, 'its parent holds it';

@@ -413,13 +413,11 @@ subtest 'a drain, and a fork' => sub {
     has $hub, 'ann', 'the parent has a member';
     my $count = in_child(sub { return $hub->members_count($ROOM) });
     is $count->(), Testing::NamedHubs->is_on ? 1 : 0, 'a child has nobody, unless it has the same hub';
-    my $own = in_child(
-        sub {
-            my $of_child = stream_of($hub, 'kid', leave_after => 0);
-            $stream->conn->close;    # nothing happens: it is the parent's
-            return ids($hub);
-        }
-    );
+    my $own = in_child sub {
+        my $of_child = stream_of($hub, 'kid', leave_after => 0);
+        $stream->conn->close;    # nothing happens: it is the parent's
+        return ids($hub);
+    };
     is $own->(), Testing::NamedHubs->is_on ? 'ann kid' : 'kid',
         'a member of a child is here with the stream of the child';
     has $hub, 'ann', 'and leaves with it; the parent has its own';

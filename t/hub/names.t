@@ -122,12 +122,9 @@ my %OF_HUB = (
     'a channel of max_streams_per' => sub {
         my ($hub, @names) = @_;
         my @channels = @names;
-        my $es       = app_of(
-            $hub,
-            channels => sub {
-                [shift @channels, {max_streams_per => [sub { 'key' }, 1]}]
-            }
-        );
+        my $es       = app_of $hub, channels => sub {
+            [shift @channels, {max_streams_per => [sub { 'key' }, 1]}]
+        };
         my @streams = map { $es->get('/') } @names;
         return $streams[1]->status == 429;
     },

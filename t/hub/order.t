@@ -33,13 +33,10 @@ sub hub_with_two_connections {
     $hub->epoch;
     my %before = map { ($_ => 1) } sockets();
     my @second;
-    wait_until(
-        $DEADLINE,
-        sub {
-            $hub->publish(first => 'x');
-            @second = grep { !$before{$_} } sockets();
-        }
-    ) or diag 'there is no second connection';
+    wait_until $DEADLINE, sub {
+        $hub->publish(first => 'x');
+        @second = grep { !$before{$_} } sockets();
+    } or diag 'there is no second connection';
     return ($hub, @second);
 }
 
@@ -155,12 +152,9 @@ subtest 'an answer that comes too late is not an answer to another publish' => s
         is error_of(sub { $hub->publish(a => 'late') }), 'unknown', 'a publish without an answer throws unknown';
         kill CONT => $pid;
         my $got;
-        wait_until(
-            $DEADLINE,
-            sub {
-                eval { $got = number_of($hub->publish(a => 'x', {once => "next $round"})) }
-            }
-        );
+        wait_until $DEADLINE, sub {
+            eval { $got = number_of($hub->publish(a => 'x', {once => "next $round"})) }
+        };
         is $got, $number + 2, 'the next one has the next id but one';
     }
 };
@@ -183,13 +177,11 @@ subtest 'a forked child has connections of its own' => sub {
     my @process = process();
     my ($hub, $second) = hub_with_two_connections(@process);
     my $before = number_of($hub->publish(a => 'x'));
-    my $child  = in_child(
-        sub {
-            my %inherited = map { ($_ => 1) } sockets();
-            my @ids       = map { number_of($hub->publish(a => 'child')) } 1 .. 50;
-            return ($inherited{$second} ? 'inherited' : 'closed', @ids);
-        }
-    );
+    my $child  = in_child sub {
+        my %inherited = map { ($_ => 1) } sockets();
+        my @ids       = map { number_of($hub->publish(a => 'child')) } 1 .. 50;
+        return ($inherited{$second} ? 'inherited' : 'closed', @ids);
+    };
     my @own = map { number_of($hub->publish(a => 'parent')) } 1 .. 50;
     my ($is_closed, @others) = split / /, $child->();
     is $is_closed, 'closed', 'the copy of the second connection is closed at once';

@@ -42,16 +42,13 @@ my @readers = map { @$_ } values %readers;
 is scalar keys %readers, $WORKERS, 'there are streams on all workers';
 
 my (%publisher, @published);
-wait_until(
-    $DEADLINE,
-    sub {
-        my $data = 'event-' . @published;
-        my ($id, $worker) = ask("/publish?$data");
-        push @published, {id => $id, data => $data};
-        $publisher{$worker}++;
-        return keys %publisher == $WORKERS;
-    }
-);
+wait_until $DEADLINE, sub {
+    my $data = 'event-' . @published;
+    my ($id, $worker) = ask("/publish?$data");
+    push @published, {id => $id, data => $data};
+    $publisher{$worker}++;
+    return keys %publisher == $WORKERS;
+};
 is scalar keys %publisher, $WORKERS, 'all workers have published';
 
 my $script = 'my $hub = EventSource::Hub->new(name => "test", socket => shift); print $hub->publish(news => "script")';

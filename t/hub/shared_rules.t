@@ -28,16 +28,14 @@ subtest 'the name of a hub' => sub {
     my @names  = ('a' x 64, 'a' x 65, 'a.b-c_d', map { ($_, "a$_") } map { chr } 1 .. 127);
     push @names, "\x{e9}", "a\x{e9}", "a\n", '';
     for my $name (@names) {
-        my $native = wrong_field(
-            sub {
-                EventSource::Hub::Process->connect(
-                    name      => $name,
-                    socket    => "$folder/none.sock",
-                    autostart => 0,
-                    timeout   => 0.001
-                );
-            }
-        );
+        my $native = wrong_field sub {
+            EventSource::Hub::Process->connect(
+                name      => $name,
+                socket    => "$folder/none.sock",
+                autostart => 0,
+                timeout   => 0.001
+            );
+        };
         my $perl = EventSource::XS::Hub::Name->problem_of_hub($name);
         my $what = join ' ', map { sprintf '%02x', ord } split //, length $name > 4 ? substr $name, 0, 4 : $name;
         is defined $perl, defined $native, "'$what', of " . length($name) . ' characters';

@@ -89,100 +89,87 @@ sub receives_in_order_ok {
 }
 
 subtest "on_slow 'disconnect'" => sub {
-    with_slow_reader(
-        $_,
-        {retry => 5},
-        sub {
-            my ($server, $slow, $reader, $path) = @_;
-            publish_all($server, $reader);
-            $server->stats_ok(sub { $_->{slow}{disconnect} == 1 && $_->{streams} == 1 },
-                'the stream of the slow client ends');
-            $slow->read_all;
-            ok $slow->ended, 'the connection of the slow client ends';
-            my @blocks = blocks($slow->text);
-            my @first  = numbers(@blocks);
-            is_deeply \@first, [1 .. @first], 'the events of the slow client are whole and in order';
-            cmp_ok @first + 0, '<', $COUNT, 'the slow client has not received all events';
-            is scalar gaps(@blocks), 0, 'the stream that ends has no gap';
-            my $back = $server->stream($path, channels => 'a', id => $blocks[-1]{id});
-            $back->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m);
-            @blocks = blocks($back->text);
-            is scalar gaps(@blocks), 1, 'the slow client receives a gap when it reconnects';
-            is_deeply [numbers(@blocks)], [$COUNT - 49 .. $COUNT],
-                'the slow client receives the retained events when it reconnects';
-            is $server->stats->{streams_all}{closed}{slow}, 1, 'the stream is counted as closed with the reason slow';
-            $back->leave;
+    with_slow_reader $_, {retry => 5}, sub {
+        my ($server, $slow, $reader, $path) = @_;
+        publish_all($server, $reader);
+        $server->stats_ok(sub { $_->{slow}{disconnect} == 1 && $_->{streams} == 1 },
+            'the stream of the slow client ends');
+        $slow->read_all;
+        ok $slow->ended, 'the connection of the slow client ends';
+        my @blocks = blocks($slow->text);
+        my @first  = numbers(@blocks);
+        is_deeply \@first, [1 .. @first], 'the events of the slow client are whole and in order';
+        cmp_ok @first + 0, '<', $COUNT, 'the slow client has not received all events';
+        is scalar gaps(@blocks), 0, 'the stream that ends has no gap';
+        my $back = $server->stream($path, channels => 'a', id => $blocks[-1]{id});
+        $back->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m);
+        @blocks = blocks($back->text);
+        is scalar gaps(@blocks), 1, 'the slow client receives a gap when it reconnects';
+        is_deeply [numbers(@blocks)], [$COUNT - 49 .. $COUNT],
+            'the slow client receives the retained events when it reconnects';
+        is $server->stats->{streams_all}{closed}{slow}, 1, 'the stream is counted as closed with the reason slow';
+        $back->leave;
         }
-    ) for @WAYS;
+        for @WAYS;
 };
 
 subtest "on_slow 'gap'" => sub {
-    with_slow_reader(
-        $_,
-        {on_slow => 'gap', gap_event => 'gap'},
-        sub {
-            my ($server, $slow, $reader) = @_;
-            publish_all($server, $reader);
-            my @blocks = receives_in_order_ok($server, $slow);
-            my @gaps   = gaps(@blocks);
-            cmp_ok @gaps + 0, '>=', 1, 'the slow client receives a gap';
-            is $gaps[0]{data}, '{"reason":"slow"}', 'the reason of the gap is slow';
-            my ($holes, $told, $last) = (0, 0, 0);
+    with_slow_reader $_, {on_slow => 'gap', gap_event => 'gap'}, sub {
+        my ($server, $slow, $reader) = @_;
+        publish_all($server, $reader);
+        my @blocks = receives_in_order_ok($server, $slow);
+        my @gaps   = gaps(@blocks);
+        cmp_ok @gaps + 0, '>=', 1, 'the slow client receives a gap';
+        is $gaps[0]{data}, '{"reason":"slow"}', 'the reason of the gap is slow';
+        my ($holes, $told, $last) = (0, 0, 0);
 
-            for my $block (grep { defined $_->{data} } @blocks) {
-                if (($block->{event} // '') eq 'gap') { $told = 1; next }
-                my ($number) = $block->{data} =~ /\A([0-9]+)/;
-                if ($number != $last + 1) { $holes++; $told or fail "a hole before $number was not told" }
-                ($last, $told) = ($number, 0);
-            }
-            cmp_ok $holes, '>=', 1, 'the events of the slow client have a hole';
-            my $stats = $server->stats;
-            cmp_ok $stats->{slow}{gap}, '>=', 1, 'the hub counts the overtaken stream';
-            is $stats->{slow}{gap}, $stats->{gaps}, 'the hub counts the same number of gaps';
-            $server->publish(channel => 'a', from => $COUNT + 1);
-            my $next = $COUNT + 1;
-            ok $slow->read_until(qr/^data: $next\n|^data: $next\./m), 'the slow client receives the next event';
+        for my $block (grep { defined $_->{data} } @blocks) {
+            if (($block->{event} // '') eq 'gap') { $told = 1; next }
+            my ($number) = $block->{data} =~ /\A([0-9]+)/;
+            if ($number != $last + 1) { $holes++; $told or fail "a hole before $number was not told" }
+            ($last, $told) = ($number, 0);
         }
-    ) for @WAYS;
+        cmp_ok $holes, '>=', 1, 'the events of the slow client have a hole';
+        my $stats = $server->stats;
+        cmp_ok $stats->{slow}{gap}, '>=', 1, 'the hub counts the overtaken stream';
+        is $stats->{slow}{gap}, $stats->{gaps}, 'the hub counts the same number of gaps';
+        $server->publish(channel => 'a', from => $COUNT + 1);
+        my $next = $COUNT + 1;
+        ok $slow->read_until(qr/^data: $next\n|^data: $next\./m), 'the slow client receives the next event';
+        }
+        for @WAYS;
 };
 
 subtest "on_slow 'latest'" => sub {
-    with_slow_reader(
-        $_,
-        {on_slow => 'latest'},
-        sub {
-            my ($server, $slow, $reader) = @_;
-            publish_all($server, $reader, keys => 5);
-            my @blocks  = receives_in_order_ok($server, $slow);
-            my @numbers = numbers(@blocks);
-            is_deeply [@numbers[-5 .. -1]], [$COUNT - 4 .. $COUNT],
-                'the last events of the slow client are the newest of each of five keys';
-            cmp_ok most_left_out(@numbers), '>', 50, 'older events of the keys are left out';
-            is scalar gaps(@blocks), 0, 'the slow client receives no gap';
-            cmp_ok $server->stats->{slow}{latest}, '>=', 1, 'the hub counts the overtaken stream';
-            $server->publish(channel => 'a', from => $COUNT + 1, count => 3);
-            my $next = $COUNT + 3;
-            ok $slow->read_until(qr/^data: $next\./m), 'the slow client receives the next events';
-            is_deeply [(numbers(blocks($slow->text)))[-4 .. -1]], [$COUNT .. $COUNT + 3],
-                'the slow client receives every event after it has caught up';
+    with_slow_reader $_, {on_slow => 'latest'}, sub {
+        my ($server, $slow, $reader) = @_;
+        publish_all($server, $reader, keys => 5);
+        my @blocks  = receives_in_order_ok($server, $slow);
+        my @numbers = numbers(@blocks);
+        is_deeply [@numbers[-5 .. -1]], [$COUNT - 4 .. $COUNT],
+            'the last events of the slow client are the newest of each of five keys';
+        cmp_ok most_left_out(@numbers), '>', 50, 'older events of the keys are left out';
+        is scalar gaps(@blocks), 0, 'the slow client receives no gap';
+        cmp_ok $server->stats->{slow}{latest}, '>=', 1, 'the hub counts the overtaken stream';
+        $server->publish(channel => 'a', from => $COUNT + 1, count => 3);
+        my $next = $COUNT + 3;
+        ok $slow->read_until(qr/^data: $next\./m), 'the slow client receives the next events';
+        is_deeply [(numbers(blocks($slow->text)))[-4 .. -1]], [$COUNT .. $COUNT + 3],
+            'the slow client receives every event after it has caught up';
         }
-    ) for @WAYS;
+        for @WAYS;
 };
 
 subtest 'on_slow latest keeps the latest event of a channel without keys' => sub {
-    with_slow_reader(
-        $WAYS[0],
-        {on_slow => 'latest'},
-        sub {
-            my ($server, $slow, $reader) = @_;
-            publish_all($server, $reader);
-            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m),
-                'the slow client receives the newest event when it reads';
-            my @numbers = numbers(blocks($slow->text));
-            is $numbers[-1], $COUNT, 'the newest event is the last one of the slow client';
-            cmp_ok most_left_out(@numbers), '>', 50, 'older events of the channel are left out';
-        }
-    );
+    with_slow_reader $WAYS[0], {on_slow => 'latest'}, sub {
+        my ($server, $slow, $reader) = @_;
+        publish_all($server, $reader);
+        ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m),
+            'the slow client receives the newest event when it reads';
+        my @numbers = numbers(blocks($slow->text));
+        is $numbers[-1], $COUNT, 'the newest event is the last one of the slow client';
+        cmp_ok most_left_out(@numbers), '>', 50, 'older events of the channel are left out';
+    };
 };
 
 subtest 'on_slow of the channels that a stream lags in decides' => sub {

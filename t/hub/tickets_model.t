@@ -178,11 +178,9 @@ run_each [grep { $_ ne 'over Redis' || !Testing::Redis->missing } sort keys %HUB
             my $pid = $hub->stats->{process}{pid};
             $process ? $process->stop('KILL') : kill KILL => $pid;
             $process &&= hub_process();
-            wait_until(
-                sub {
-                    (eval { $hub->stats->{process}{pid} } || $pid) != $pid;
-                }
-            );
+            wait_until sub {
+                (eval { $hub->stats->{process}{pid} } || $pid) != $pid;
+            };
             $life++ if !$has_store;
             return undef;
         },
@@ -191,11 +189,10 @@ run_each [grep { $_ ne 'over Redis' || !Testing::Redis->missing } sort keys %HUB
             my $hub = one_of(@hubs);
 
             # A hub that has just begun anew refuses while it does not reach its store.
-            wait_until(
-                sub {
-                    eval { $hub->stats->{store}{up} }
+            wait_until sub {
+                eval { $hub->stats->{store}{up} }
                 }
-            ) if $has_store;
+                if $has_store;
             EventSource::Hub::Process->upgrade(name => 'test', socket => $hub->{socket});
             return undef;
         },

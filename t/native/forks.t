@@ -117,16 +117,14 @@ subtest 'a child may close a stream that its parent holds' => sub {
 subtest 'a child of a child may continue the stream' => sub {
     my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     $stream->write("data: parent\n\n");
-    my $child = child(
-        sub {
-            $stream->write("data: child\n\n");
-            my $grandchild =
-                child(sub { $stream->write("data: grandchild\n\n"); $stream->close; $stream->wait_for_end_briefly });
-            undef $stream;
-            my $said = ended($grandchild);
-            die "$said\n" if $said ne '';
-        }
-    );
+    my $child = child sub {
+        $stream->write("data: child\n\n");
+        my $grandchild =
+            child(sub { $stream->write("data: grandchild\n\n"); $stream->close; $stream->wait_for_end_briefly });
+        undef $stream;
+        my $said = ended($grandchild);
+        die "$said\n" if $said ne '';
+    };
     undef $stream;
     ok $client->read_all, 'the stream ends';
     is $client->body, "data: parent\n\ndata: child\n\ndata: grandchild\n\n",
@@ -142,15 +140,13 @@ subtest 'a stream with unsent bytes stays with the parent' => sub {
     $stream->write($_) for @events;
     $stream->leave_handler;
     my ($waits, $opens) = gate();
-    my $child = child(
-        sub {
-            my $out    = shift;
-            my $before = sockets();
-            my $taken  = $stream->write("data: child\n\n") ? 1 : 0;
-            syswrite $out, join ' ', $taken, $stream->is_open ? 1 : 0, $before - sockets();
-            pass_gate($waits, $opens);
-        }
-    );
+    my $child = child sub {
+        my $out    = shift;
+        my $before = sockets();
+        my $taken  = $stream->write("data: child\n\n") ? 1 : 0;
+        syswrite $out, join ' ', $taken, $stream->is_open ? 1 : 0, $before - sockets();
+        pass_gate($waits, $opens);
+    };
     sysread $child->{from}, my $said, 100;
     is $said, '0 0 1', 'a push of the child returns false and its descriptor is closed';
     undef $stream;
@@ -195,20 +191,18 @@ subtest 'a child ends no stream that its parent holds' => sub {
 
 subtest 'a child has its own streams and counts' => sub {
     my ($stream, $client) = Testing::StreamPair->open;
-    my $child = child(
-        sub {
-            my $out   = shift;
-            my @stats = EventSource::XS->stats->{opened};
-            my ($own, $reader) = Testing::StreamPair->open;
-            $own->write("data: own\n\n");
-            push @stats, $reader->read_until(qr/data: own/) ? 'read' : 'lost', EventSource::XS->stats->{opened};
-            my $told;
-            $own->on_close(sub { $told = $_[1] });
-            $own->close;
-            wait_until(sub { EventSource::XS->dispatch; $told });
-            syswrite $out, join ' ', @stats, $told;
-        }
-    );
+    my $child = child sub {
+        my $out   = shift;
+        my @stats = EventSource::XS->stats->{opened};
+        my ($own, $reader) = Testing::StreamPair->open;
+        $own->write("data: own\n\n");
+        push @stats, $reader->read_until(qr/data: own/) ? 'read' : 'lost', EventSource::XS->stats->{opened};
+        my $told;
+        $own->on_close(sub { $told = $_[1] });
+        $own->close;
+        wait_until(sub { EventSource::XS->dispatch; $told });
+        syswrite $out, join ' ', @stats, $told;
+    };
     is ended($child), '0 read 1 application', 'the counts of the child begin at zero';
     ok $stream->write("data: on\n\n") && $client->read_until(qr/data: on/), 'the stream of the parent receives events';
 };
@@ -218,15 +212,13 @@ subtest 'on_close runs in a child that continues a stream, and in its parent' =>
     ok $client->read_head, 'the head is sent';
     my $told;
     $stream->on_close(sub { $told = $_[1] });
-    my $child = child(
-        sub {
-            my $out = shift;
-            $client->leave;    # this process has that end too
-            $stream->write("data: child\n\n");
-            wait_until(sub { EventSource::XS->dispatch; $told });
-            syswrite $out, $told;
-        }
-    );
+    my $child = child sub {
+        my $out = shift;
+        $client->leave;    # this process has that end too
+        $stream->write("data: child\n\n");
+        wait_until(sub { EventSource::XS->dispatch; $told });
+        syswrite $out, $told;
+    };
     ok $client->read_until(qr/data: child/), 'the event of the child arrives';
     $client->leave;
     is ended($child), 'client', 'on_close reports the reason client in the child';
@@ -243,16 +235,14 @@ subtest 'a child that has reused the descriptor numbers writes nothing to them' 
         'lets go' => sub { undef $stream; 'not taken' },
     );
     for my $what (sort keys %act) {
-        my $child = child(
-            sub {
-                my $out = shift;
-                socketpair my $other, my $end, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
-                my @numbers = grep { $_ != fileno $out && $_ != fileno $end } 3 .. 40;
-                POSIX::dup2(fileno $other, $_) for @numbers;
-                syswrite $out, join ' ', $act{$what}->(), grep { !-e "/proc/self/fd/$_" } @numbers;
-                _exit(0);
-            }
-        );
+        my $child = child sub {
+            my $out = shift;
+            socketpair my $other, my $end, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+            my @numbers = grep { $_ != fileno $out && $_ != fileno $end } 3 .. 40;
+            POSIX::dup2(fileno $other, $_) for @numbers;
+            syswrite $out, join ' ', $act{$what}->(), grep { !-e "/proc/self/fd/$_" } @numbers;
+            _exit(0);
+        };
         is ended($child), 'not taken', "a child that $what uses no other descriptor";
     }
     ok $stream->write("data: parent\n\n"),    'the parent may push to its stream';

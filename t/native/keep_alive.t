@@ -53,12 +53,10 @@ my %CASE = (
 for my $name (sort keys %CASE) {
     my ($app, $expected, $text, $shows) = @{$CASE{$name}};
     subtest $name => sub {
-        my $ended = in_child(
-            sub {
-                my ($client, $waits) = dispatched($app, $shows);
-                return ($client->read_until($text) ? 'received' : 'not received', $waits);
-            }
-        );
+        my $ended = in_child sub {
+            my ($client, $waits) = dispatched($app, $shows);
+            return ($client->read_until($text) ? 'received' : 'not received', $waits);
+        };
         is $ended->(), "received $expected", $expected ? 'Starman waits' : 'Starman does not wait';
     };
 }

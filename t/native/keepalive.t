@@ -41,13 +41,11 @@ sub busy_streams {
     my $quiet  = $server->stream(name => 'quiet', keepalive => 0.4);
     my $busy   = $server->stream(name => 'busy',  keepalive => 0.4);
     my ($number, $pushed) = (0, 0);
-    my $comes = wait_until(
-        sub {
-            $pushed += $server->push(name => 'busy', from => ++$number);
-            look($quiet);
-            return comments($quiet) >= 4;
-        }
-    );
+    my $comes = wait_until sub {
+        $pushed += $server->push(name => 'busy', from => ++$number);
+        look($quiet);
+        return comments($quiet) >= 4;
+    };
     ok $comes,                                             'a stream without events receives comments';
     ok $busy->read_until(qr/^id: $number\r\n.*\r\n\r\n/m), 'a stream with events receives all of them';
     cmp_ok comments($busy), '<', comments($quiet), 'a stream with events receives fewer comments';

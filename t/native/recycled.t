@@ -35,12 +35,9 @@ sub clients_reconnect {
     my ($worker) = $clients[0]->text =~ /kept by (\d+)/;
     is $run->ask('/tell?bytes=100000'), join(' ', (1) x $STREAMS), 'the last event is pushed';
     if ($how eq 'requests') {
-        wait_until(
-            $DEADLINE,
-            sub {
-                (eval { $run->ask('/pid') } // $worker) != $worker;
-            }
-        );
+        wait_until $DEADLINE, sub {
+            (eval { $run->ask('/pid') } // $worker) != $worker;
+        };
     }
     elsif ($how =~ /(\w+) to the server/) { kill $1 => $run->{pid} }
     elsif ($how =~ /(\w+) to the worker/) { kill $1 => $worker }
@@ -88,26 +85,20 @@ subtest_once 'Starlet: TERM just before accept' => sub {
 subtest_once 'a killed worker ends its own streams only' => sub {
     my $run = Testing::Server->start('Starman', 't/data/native.psgi', journal => 1, workers => 2);
     my (%by_worker, @clients);
-    wait_until(
-        $DEADLINE,
-        sub {
-            push @clients, my $client = $run->get('/keep');
-            $client->read_until(qr/kept by (\d+)\r/) && push @{$by_worker{$client->body =~ /kept by (\d+)\r/ ? $1 : 0}},
-                $client;
-            return keys %by_worker == 2;
-        }
-    );
+    wait_until $DEADLINE, sub {
+        push @clients, my $client = $run->get('/keep');
+        $client->read_until(qr/kept by (\d+)\r/) && push @{$by_worker{$client->body =~ /kept by (\d+)\r/ ? $1 : 0}},
+            $client;
+        return keys %by_worker == 2;
+    };
     my ($dead, $alive) = sort keys %by_worker;
     kill KILL => $dead;
     is scalar(grep { !$_->read_all($DEADLINE) } @{$by_worker{$dead}}), 0, 'the streams of the killed worker end';
     my $told = 0;
-    wait_until(
-        $DEADLINE,
-        sub {
-            $told += () = (eval { $run->ask('/tell?text=on') } // '') =~ /1/g;
-            $told >= @{$by_worker{$alive}};
-        }
-    );
+    wait_until $DEADLINE, sub {
+        $told += () = (eval { $run->ask('/tell?text=on') } // '') =~ /1/g;
+        $told >= @{$by_worker{$alive}};
+    };
     is scalar(grep { !$_->read_until(qr/data: on\r\n\r\n/) } @{$by_worker{$alive}}), 0,
         'the streams of the other worker receive events';
     eventually_ok $DEADLINE, 'a new worker replaces the killed one' => sub {

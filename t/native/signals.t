@@ -45,16 +45,13 @@ subtest 'hundreds of signals lose no event' => sub {
         _exit(0);
     }
     my $pushed = 0;
-    my $enough = wait_until(
-        $DEADLINE,
-        sub {
-            for (1 .. 20) {
-                $pushed++;
-                $_->[0]->write("data: $pushed\n\n") for @pairs;
-            }
-            return $pushed >= 2_000 && !grep { ($count{$_} || 0) < 100 } @SIGNALS;
+    my $enough = wait_until $DEADLINE, sub {
+        for (1 .. 20) {
+            $pushed++;
+            $_->[0]->write("data: $pushed\n\n") for @pairs;
         }
-    );
+        return $pushed >= 2_000 && !grep { ($count{$_} || 0) < 100 } @SIGNALS;
+    };
     kill KILL => $storm;
     waitpid $storm, 0;
     ok $enough, 'the process handles a hundred of each signal while it pushes two thousand events';

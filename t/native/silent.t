@@ -73,15 +73,12 @@ for (['TCP' => \&tcp], ['a Unix socket' => \&unix]) {
         $stream->write(('x' x 999_999) . "\n") for 1 .. $count;
         my $lines = 0;
         my $slow  = time + 1.5 * $PATIENCE;
-        my $taken = wait_until(
-            $DEADLINE,
-            sub {
-                EventSource::XS->dispatch;
-                sysread $client, my $bytes, time < $slow ? 50_000 : 1_000_000 or return 1;
-                $lines += $bytes =~ tr/\n//;
-                return $lines == 2 + $count;
-            }
-        );
+        my $taken = wait_until $DEADLINE, sub {
+            EventSource::XS->dispatch;
+            sysread $client, my $bytes, time < $slow ? 50_000 : 1_000_000 or return 1;
+            $lines += $bytes =~ tr/\n//;
+            return $lines == 2 + $count;
+        };
         ok $taken, 'the client receives everything';
         is $$ended, undef, 'the stream stays open';
     };

@@ -88,12 +88,9 @@ sub serves_others_in_time {
     for my $round (1 .. $rounds) {
         $server->push(from => 1 + $each * ($round - 1), count => $each, bytes => 10_000);
         my $last = $round * $each;
-        my $have = wait_until(
-            $DEADLINE,
-            sub {
-                !grep { !$_->read_until(qr/^id: $last\r\n.*\r\n\r\n/m, 0.01) } @good;
-            }
-        );
+        my $have = wait_until $DEADLINE, sub {
+            !grep { !$_->read_until(qr/^id: $last\r\n.*\r\n\r\n/m, 0.01) } @good;
+        };
         return fail "all good clients receive round $round" if !$have;
         if ($round < $rounds) { $_->{numbers} .= join ' ', numbers($_->text), '' for @good; $_->{body} = '' for @good }
     }
@@ -127,15 +124,12 @@ sub first_event {
 sub pushed_when_blocked {
     my ($server, $name) = @_;
     my ($count,  $same) = (0, 0);
-    wait_until(
-        $DEADLINE,
-        sub {
-            my $now = () = $server->journal($name) =~ /taken/g;
-            $same  = $now == $count ? $same + 1 : 0;
-            $count = $now;
-            return $same >= 20;
-        }
-    );
+    wait_until $DEADLINE, sub {
+        my $now = () = $server->journal($name) =~ /taken/g;
+        $same  = $now == $count ? $same + 1 : 0;
+        $count = $now;
+        return $same >= 20;
+    };
     return $count;
 }
 

@@ -92,28 +92,20 @@ SKIP: {
         $database->use_driver('mysql') if $database->can('use_driver');    # DBIx::Class does not know DBD::MariaDB
         my $schema = DBIx::Class::Schema->connect($database->connect_info);
         for my $handle ($schema, $schema->storage) {
-            transactions_ok(
-                $outbox,
-                ref($handle) =~ s/.*:://r . ' of DBIx::Class',
-                sub {
-                    my $code = shift;
-                    $schema->txn_do(sub { $code->($handle) });
-                }
-            );
+            transactions_ok $outbox, ref($handle) =~ s/.*:://r . ' of DBIx::Class', sub {
+                my $code = shift;
+                $schema->txn_do(sub { $code->($handle) });
+            };
         }
     }
 SKIP: {
         skip 'there is no DBIx::Connector here', 1 if !has_module('DBIx::Connector');
         $database->use_driver('MariaDB') if $database->can('use_driver');
         my $connector = DBIx::Connector->new($database->connect_info);
-        transactions_ok(
-            $outbox,
-            'DBIx::Connector',
-            sub {
-                my $code = shift;
-                $connector->txn(sub { $code->($connector) });
-            }
-        );
+        transactions_ok $outbox, 'DBIx::Connector', sub {
+            my $code = shift;
+            $connector->txn(sub { $code->($connector) });
+        };
     }
     return;
 }
@@ -124,15 +116,12 @@ sub mojo_ok {
 SKIP: {
         skip "there is no $module here", 1 if !has_module($module);
         my $db = $module->new->$method($from)->db;
-        transactions_ok(
-            $outbox, $module,
-            sub {
-                my $code        = shift;
-                my $transaction = $db->begin;
-                $code->($db);
-                $transaction->commit;
-            }
-        );
+        transactions_ok $outbox, $module, sub {
+            my $code        = shift;
+            my $transaction = $db->begin;
+            $code->($db);
+            $transaction->commit;
+        };
     }
     return;
 }

@@ -37,15 +37,13 @@ sub handle {
 
 subtest 'the connection has all methods of a stream' => sub {
     my ($kept, @closed);
-    my $writer = handle(
-        sub {
-            $kept = shift;
-            is $kept->last_event_id, 7, 'it knows the last event ID';
-            ok !$kept->is_native, 'it knows its stream';
-            $kept->on_close(sub { push @closed, @_ });
-            ok $kept->push('one'), 'push says that the stream has taken it';
-        }
-    );
+    my $writer = handle sub {
+        $kept = shift;
+        is $kept->last_event_id, 7, 'it knows the last event ID';
+        ok !$kept->is_native, 'it knows its stream';
+        $kept->on_close(sub { push @closed, @_ });
+        ok $kept->push('one'), 'push says that the stream has taken it';
+    };
     ok $kept->is_open,                             'it is open after the handler';
     ok $kept->push({id => 8, data => "\x{263A}"}), 'a push from outside is taken';
     $kept->finish;
@@ -76,14 +74,12 @@ sub handle_native {
 
 subtest 'a native stream' => sub {
     my $kept;
-    my $client = handle_native(
-        sub {
-            $kept = shift;
-            $kept->push('native');
-            $kept->on_close(sub { });
-            return;
-        }
-    );
+    my $client = handle_native sub {
+        $kept = shift;
+        $kept->push('native');
+        $kept->on_close(sub { });
+        return;
+    };
     ok $client->read_until(qr/data: native/), 'a push arrives';
     ok $kept->is_native,                      'it is native';
     undef $kept;

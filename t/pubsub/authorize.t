@@ -131,13 +131,11 @@ subtest 'wrong results and exceptions of authorize' => sub {
 
 subtest 'authorize may read the body' => sub {
     my $signed;
-    my $app = pubsub(
-        authorize => sub {
-            my $env = shift;
-            $env->{'psgi.input'}->read($signed, 100);
-            return 1;
-        }
-    );
+    my $app = pubsub authorize => sub {
+        my $env = shift;
+        $env->{'psgi.input'}->read($signed, 100);
+        return 1;
+    };
     answer($app, POST => '/news', content => 'signed', env => {'psgix.input.buffered' => !!1});
     is $signed, 'signed', 'authorize reads the body';
     is_deeply [$hub->published], [['news', {data => 'signed'}]], 'the body that authorize has read is published';
@@ -154,12 +152,10 @@ subtest 'authorize may read the body with Plack::Request if the server does not 
 };
 
 subtest 'requests keep the exception of their caller' => sub {
-    my $app = pubsub(
-        authorize => sub {
-            eval { die "x\n" };
-            1;
-        }
-    );
+    my $app = pubsub authorize => sub {
+        eval { die "x\n" };
+        1;
+    };
     local $@ = 'before';
     answer($app, GET => '/news');
     answer($app, POST => '/news', content => '{', headers => ['Content-Type' => 'application/json']);

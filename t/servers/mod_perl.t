@@ -11,12 +11,9 @@ Testing::HubServer->require_or_skip_all('mod_perl');
 sub stream {
     my $server = shift;
     my $client;
-    wait_until(
-        $DEADLINE,
-        sub {
-            $client = eval { $server->stream('/hub', channels => 'a') }
-        }
-    ) or die $@;
+    wait_until $DEADLINE, sub {
+        $client = eval { $server->stream('/hub', channels => 'a') }
+    } or die $@;
     return $client;
 }
 

@@ -49,13 +49,9 @@ sub data_of {
     my $copy = File::Temp->newdir;
     copy($_[0], "$copy/db") or die "copy: $!\n";
     my @data;
-    with_hub(
-        "$copy/s",
-        {file => "$copy/db"},
-        sub {
-            @data = map { $_->{data} } $_[0]->history('news');
-        }
-    );
+    with_hub "$copy/s", {file => "$copy/db"}, sub {
+        @data = map { $_->{data} } $_[0]->history('news');
+    };
     return @data;
 }
 
@@ -137,17 +133,13 @@ subtest 'other stores are not backed up so' => sub {
         local $SIG{__DIE__};
         return eval { $process->backup($path); 1 } ? '' : $@;
     };
-    with_hub(
-        "$folder/s",
-        undef,
-        sub {
-            my $error = $error_of->($_[0], "$folder/none");
-            like $error, qr/in memory: give it a store in a file/, 'one in memory';
-            is $error->code, 'refused', 'its code';
-            like $error_of->($_[0], 'relative'), qr/absolute path of a new file, in UTF-8 at \Q$0\E line/,
-                'a path is checked where it is given';
-        }
-    );
+    with_hub "$folder/s", undef, sub {
+        my $error = $error_of->($_[0], "$folder/none");
+        like $error, qr/in memory: give it a store in a file/, 'one in memory';
+        is $error->code, 'refused', 'its code';
+        like $error_of->($_[0], 'relative'), qr/absolute path of a new file, in UTF-8 at \Q$0\E line/,
+            'a path is checked where it is given';
+    };
     Testing::Redis->require_or_skip_all;
     my $redis = Testing::Redis->start;
     with_hub(

@@ -47,18 +47,16 @@ sub changes_of {
 # another epoch than this one. Returns a function that waits for it, and returns all numbers that were accepted, and all errors.
 sub publish_meanwhile {
     my ($machine, $before) = @_;
-    my $ended = in_child(
-        sub {
-            my ($left, @all);
-            for (my $at = 1; !defined $left || $left-- > 0; $at++) {
-                my $answer = $machine->publish(news => $at);
-                my $epoch  = $answer =~ /\A(\w+)-/ ? $1 : undef;
-                push @all, defined $epoch ? $at : $answer =~ tr/ /_/r;
-                $left //= 20 if defined $epoch && $epoch ne $before;
-            }
-            return @all;
+    my $ended = in_child sub {
+        my ($left, @all);
+        for (my $at = 1; !defined $left || $left-- > 0; $at++) {
+            my $answer = $machine->publish(news => $at);
+            my $epoch  = $answer =~ /\A(\w+)-/ ? $1 : undef;
+            push @all, defined $epoch ? $at : $answer =~ tr/ /_/r;
+            $left //= 20 if defined $epoch && $epoch ne $before;
         }
-    );
+        return @all;
+    };
     return sub {
         my @all = split / /, $ended->();
         return ([grep { /\A\d/ } @all], [grep { !/\A\d|unanswered/ } @all]);
@@ -127,12 +125,9 @@ sub follow { my ($hub, %option) = @_; return Testing::Subscriber->open($hub, 'ne
 # The data of all events that a client has received up to one; of a gap, its reason.
 sub data_up_to {
     my ($client, $last) = @_;
-    wait_until(
-        20,
-        sub {
-            grep { ($_->{data} // '') eq $last } Testing::Subscriber::wait_for_events($client->client, 1);
-        }
-    );
+    wait_until 20, sub {
+        grep { ($_->{data} // '') eq $last } Testing::Subscriber::wait_for_events($client->client, 1);
+    };
     return [$client->left];
 }
 
@@ -177,14 +172,12 @@ my @CHANGES = grep { $_->[0] ne 'memory' } changes_of(qw(file redis memory));
 # Publishes events in another process. Returns a function that waits for it, and returns all errors as a text.
 sub publish_with {
     my $hub = shift;
-    return in_child(
-        sub {
-            grep { $_ ne 'no exception' } map {
-                my $number = $_;
-                error_of(sub { $hub->publish(news => $number) })
-            } 1 .. 20;
-        }
-    );
+    return in_child sub {
+        grep { $_ ne 'no exception' } map {
+            my $number = $_;
+            error_of(sub { $hub->publish(news => $number) })
+        } 1 .. 20;
+    };
 }
 
 # A worker with another store than the named one waits until the workers of before have left, and is refused if they stay.

@@ -38,11 +38,9 @@ subtest 'publishers on all machines at once have one order' => sub {
     my @clients = map { client($_, channels => 'race') } 0 .. 2;
     my $race    = sub {
         my $machine = shift;
-        return in_child(
-            sub {
-                map { $machine->publish(race => $machine->port . "-$_") } 1 .. 40;
-            }
-        );
+        return in_child sub {
+            map { $machine->publish(race => $machine->port . "-$_") } 1 .. 40;
+        };
     };
     $_->() for map { $race->($_) } @machines;
     $machines[0]->publish(race => 'last');
@@ -104,11 +102,9 @@ subtest 'once: an event that is published again on another machine is published 
     }
     my $race = sub {
         my $machine = shift;
-        return in_child(
-            sub {
-                map { $machine->publish(orders => "race $_", once => "race-$_") } 1 .. 20;
-            }
-        );
+        return in_child sub {
+            map { $machine->publish(orders => "race $_", once => "race-$_") } 1 .. 20;
+        };
     };
     $_->() for map { $race->($_) } @machines, @machines;
     $machines[0]->publish(orders => 'last');

@@ -23,13 +23,10 @@ sub clients {
 # Waits until all clients have the same: events whose publish has failed as unknown may come late. They have that data already.
 sub have_the_same {
     my ($data, @clients) = @_;
-    return wait_until(
-        $DEADLINE,
-        sub {
-            my %lists = map { $_->has($data); (join(' ', $_->ids) => 1) } @clients;
-            return keys %lists == 1;
-        }
-    );
+    return wait_until $DEADLINE, sub {
+        my %lists = map { $_->has($data); (join(' ', $_->ids) => 1) } @clients;
+        return keys %lists == 1;
+    };
 }
 
 # Redis has come back: nobody has to publish or to connect for the hubs to notice.
@@ -45,14 +42,11 @@ sub failures {
     my @codes;
     for my $machine (@machines) {
         my $answer;
-        wait_until(
-            $DEADLINE,
-            sub {
-                $answer = $machine->publish(news => 'in between');
-                push @$ids, $answer if $answer !~ /\Aerror/;
-                return $answer =~ /\Aerror/;
-            }
-        );
+        wait_until $DEADLINE, sub {
+            $answer = $machine->publish(news => 'in between');
+            push @$ids, $answer if $answer !~ /\Aerror/;
+            return $answer =~ /\Aerror/;
+        };
         push @codes, $answer;
     }
     return @codes;

@@ -49,11 +49,9 @@ sub kill_hub {
     my $hub = shift;
     my $pid = $hub->stats->{process}{pid};
     kill KILL => $pid;
-    return wait_until(
-        sub {
-            (eval { $hub->stats->{process}{pid} } || $pid) != $pid;
-        }
-    );
+    return wait_until sub {
+        (eval { $hub->stats->{process}{pid} } || $pid) != $pid;
+    };
 }
 
 subtest 'a file' => sub {
@@ -96,11 +94,9 @@ subtest 'a file' => sub {
     }
     is $count, 0, 'a client may come back before its worker knows that the process was killed';
     kill KILL => $hub->stats->{process}{pid};
-    wait_until(
-        sub {
-            eval { $hub->end(label => 'user/7'); 1 }
-        }
-    );    # it throws if it does not know
+    wait_until sub {
+        eval { $hub->end(label => 'user/7'); 1 }
+    };    # it throws if it does not know
     is asked($client, $ticket), 1, 'what is withdrawn while no process runs counts';
 
     subtest 'an earlier file' => sub {

@@ -109,14 +109,12 @@ subtest 'two open streams and other requests between' => sub {
 };
 
 subtest 'a stream in answer to a POST' => sub {
-    my $es = plain(
-        sub {
-            my ($writer, $env) = @_;
-            my $asked = do { local $/; readline $env->{'psgi.input'} };
-            $writer->write("data: $env->{REQUEST_METHOD} $asked\n\n");
-            $writer->close;
-        }
-    );
+    my $es = plain sub {
+        my ($writer, $env) = @_;
+        my $asked = do { local $/; readline $env->{'psgi.input'} };
+        $writer->write("data: $env->{REQUEST_METHOD} $asked\n\n");
+        $writer->close;
+    };
     my $stream = $es->stream('POST', '/chat', json => {ask => 'why'});
     $stream->like_event('POST {"ask":"why"}');
     $stream->ends_ok;

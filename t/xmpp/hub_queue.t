@@ -19,12 +19,9 @@ AnyEvent::detect();
 
 my $started = Testing::StoredHub->start(undef, publish_timeout => 0.2);
 my $hub     = $started->hub;
-wait_until(
-    $DEADLINE,
-    sub {
-        eval { $hub->publish(other => 'the process runs') }
-    }
-) or die "the hub process does not run: $@";
+wait_until $DEADLINE, sub {
+    eval { $hub->publish(other => 'the process runs') }
+} or die "the hub process does not run: $@";
 my $pid = $hub->stats->{process}{pid};
 
 my @reported;

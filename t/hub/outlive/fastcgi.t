@@ -69,13 +69,10 @@ subtest 'without such processes' => sub {
 # worker that ends: FCGI::ProcManager has perl run its handler at any moment, and amid an allocation that never returns.
 sub _ends {
     my ($pid, $signal) = @_;
-    return wait_until(
-        $DEADLINE,
-        sub {
-            kill $signal => $pid;
-            return wait_until(3, sub { !is_running($pid) });
-        }
-    );
+    return wait_until $DEADLINE, sub {
+        kill $signal => $pid;
+        return wait_until(3, sub { !is_running($pid) });
+    };
 }
 
 sub _get {

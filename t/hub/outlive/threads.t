@@ -13,13 +13,10 @@ my $self = Testing::Outlive->start('uWSGI', by_hand => 1, workers => 1, endless 
 sub opened {
     my ($path, $pattern) = @_;
     my $client;
-    wait_until(
-        $DEADLINE,
-        sub {
-            $client = eval { Testing::Client->get($self->{server}->port, $path) };
-            return $client && eval { $client->read_until($pattern) };
-        }
-    );
+    wait_until $DEADLINE, sub {
+        $client = eval { Testing::Client->get($self->{server}->port, $path) };
+        return $client && eval { $client->read_until($pattern) };
+    };
     return $client;
 }
 

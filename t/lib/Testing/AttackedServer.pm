@@ -94,13 +94,10 @@ sub everywhere {
 sub is_sound_ok {
     my ($self, $what) = @_;
     my @states;
-    my $sound = wait_until(
-        $DEADLINE,
-        sub {
-            @states = $self->states or return;
-            return !sum0(map { $_->{open} } @states) && sum0(map { $_->{descriptors} } @states) <= $self->{descriptors};
-        }
-    );
+    my $sound = wait_until $DEADLINE, sub {
+        @states = $self->states or return;
+        return !sum0(map { $_->{open} } @states) && sum0(map { $_->{descriptors} } @states) <= $self->{descriptors};
+    };
     $self->{is_broken} ||= !$sound;
     my $expected = "at most $self->{descriptors} descriptors in $self->{count} workers";
     return ok($sound, "$what: every worker is free, no stream is open, no descriptor is leaked")
@@ -123,15 +120,12 @@ sub prepare {
         @states && !sum0(map { $_->{open} } @states);
     };
     my $last = -1;
-    wait_until(
-        $DEADLINE,
-        sub {
-            return if !$is_idle->();
-            my $before = $last;
-            $last = sum0(map { $_->{descriptors} } @states);
-            return $before == $last;
-        }
-    ) or die "AttackedServer: $self->{name} does not become idle\n";
+    wait_until $DEADLINE, sub {
+        return if !$is_idle->();
+        my $before = $last;
+        $last = sum0(map { $_->{descriptors} } @states);
+        return $before == $last;
+    } or die "AttackedServer: $self->{name} does not become idle\n";
     $self->{descriptors} = $last;
     return;
 }

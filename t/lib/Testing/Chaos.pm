@@ -556,12 +556,9 @@ sub _check_hub {
     my ($self, $machine) = @_;
     my @place = (name => 'chaos', socket => $machine->{socket}, autostart => 0);
     my $open;
-    wait_until(
-        $DEADLINE,
-        sub {
-            ($open = eval { EventSource::Hub::Process->connect(@place)->stats->{open} } // $@) eq '0';
-        }
-    ) or $self->_fails("streams are left: $open");
+    wait_until $DEADLINE, sub {
+        ($open = eval { EventSource::Hub::Process->connect(@place)->stats->{open} } // $@) eq '0';
+    } or $self->_fails("streams are left: $open");
     my @hubs        = hubs_at($machine->{socket});
     my $descriptors = @hubs == 1 ? descriptors_of($hubs[0]) : 0;
     my $workers     = () = map { $_->pids } @{$machine->{servers}};

@@ -76,13 +76,10 @@ sub start {
     my @namespace = qw(unshare --mount --propagation private --pid --fork --kill-child);
     $self->{holder} =
         Testing::Program->new('namespace')->run({}, @namespace, 'sh', '-c', $script, 'sh', $self->{folder});
-    wait_until(
-        $STARTS_WITHIN,
-        sub {
-            ($self->{first}) = grep { _is_sleep($_) } $self->{holder}->pids;
-            $self->{first};
-        }
-    ) or croak 'Chroot: there is no namespace: ' . $self->{holder}->log;
+    wait_until $STARTS_WITHIN, sub {
+        ($self->{first}) = grep { _is_sleep($_) } $self->{holder}->pids;
+        $self->{first};
+    } or croak 'Chroot: there is no namespace: ' . $self->{holder}->log;
     return $self;
 }
 

@@ -172,12 +172,10 @@ sub run_basics {
     my ($class, $name, %option) = @_;
     my $way = join ', ', $name, map { $option{$_} eq 1 ? $_ : "$option{$_} $_" } sort keys %option;
     for my $native (0, 1) {
-        subtest(
-            $way . ($native ? ', native' : '') => sub {
-                my $self = $class->_start($name, %option, native => $native);
-                $self->_run_behaviours(@BASICS);
-            }
-        );
+        subtest $way . ($native ? ', native' : '') => sub {
+            my $self = $class->_start($name, %option, native => $native);
+            $self->_run_behaviours(@BASICS);
+        };
     }
     return;
 }

@@ -237,12 +237,10 @@ sub is_noticed {
     ok $leaves->read_until(qr/^data: bob is here/m), 'the handler of a stream subscribes and publishes';
     ok $stays->read_until(qr/^data: bob is here/m),  'another stream receives its event';
     $leaves->leave;
-    my $is_noticed = wait_until(
-        sub {
-            get($server, '/events', cookie => $anna, %http)->read_until(qr/^id: /m);
-            return $stays->read_until(qr/^data: bob has left/m, 0.05);
-        }
-    );
+    my $is_noticed = wait_until sub {
+        get($server, '/events', cookie => $anna, %http)->read_until(qr/^id: /m);
+        return $stays->read_until(qr/^data: bob has left/m, 0.05);
+    };
     ok $is_noticed, 'on_close runs when the client has left';
     $stays->leave;
     return;

@@ -56,13 +56,10 @@ sub kill_hub {
     my $self = shift;
     my ($pid) = $self->hubs or croak 'Machine: there is no hub process';
     kill KILL => $pid;
-    wait_until(
-        $DEADLINE,
-        sub {
-            my %now = map { ($_ => 1) } $self->hubs;
-            !$now{$pid};
-        }
-    ) or croak 'Machine: the hub process does not end';
+    wait_until $DEADLINE, sub {
+        my %now = map { ($_ => 1) } $self->hubs;
+        !$now{$pid};
+    } or croak 'Machine: the hub process does not end';
     return $pid;
 }
 
@@ -138,13 +135,10 @@ sub stats_ok {
     my ($self, $condition, $what, $seconds) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $stats;
-    my $is_so = wait_until(
-        $seconds // $DEADLINE,
-        sub {
-            $stats = eval { $self->stats };
-            $stats && $condition->($stats);
-        }
-    );
+    my $is_so = wait_until $seconds // $DEADLINE, sub {
+        $stats = eval { $self->stats };
+        $stats && $condition->($stats);
+    };
     return ok($is_so, $what) || diag(explain($stats));
 }
 

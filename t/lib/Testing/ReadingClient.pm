@@ -58,11 +58,9 @@ sub run_cases {
         my $way = shift;
         for my $case (@cases) {
             my ($name, $code) = @$case;
-            subtest(
-                $name => sub {
-                    $code->(sub { $class->read($way, @_) });
-                }
-            );
+            subtest $name => sub {
+                $code->(sub { $class->read($way, @_) });
+            };
         }
     };
     return run_each([$class->ways] => $run);

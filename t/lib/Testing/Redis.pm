@@ -211,12 +211,9 @@ sub _tls {
 sub _wait_until_it_accepts {
     my $self = shift;
     $self->SUPER::_wait_until_it_accepts;
-    wait_until(
-        $WITHIN,
-        sub {
-            eval { $self->command('PING') }
-        }
-    ) or croak "Redis: it does not answer: $@\n" . $self->log;
+    wait_until $WITHIN, sub {
+        eval { $self->command('PING') }
+    } or croak "Redis: it does not answer: $@\n" . $self->log;
     return;
 }
 

@@ -130,13 +130,10 @@ sub new {
 # The clients read until a condition is true.
 sub reads_until {
     my ($self, $condition, $seconds) = @_;
-    return wait_until(
-        $seconds // $DEADLINE,
-        sub {
-            $_->has_gaps_now for @$self{qw(page stranger)}, map { $_->{client} } map { @$_ } values %{$self->{clients}};
-            return $condition->();
-        }
-    );
+    return wait_until $seconds // $DEADLINE, sub {
+        $_->has_gaps_now for @$self{qw(page stranger)}, map { $_->{client} } map { @$_ } values %{$self->{clients}};
+        return $condition->();
+    };
 }
 
 sub redis { return $_[0]{redis} }

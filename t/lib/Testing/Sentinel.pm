@@ -67,12 +67,9 @@ sub start {
     my $sentinels = $option{sentinels} || 1;
     my @watches   = ($self->{name}, $master->port, 1 + int($sentinels / 2), $option{password});
     $self->{sentinels} = [map { Testing::Sentinel::Process->start(@watches) } 1 .. $sentinels];
-    wait_until(
-        $WITHIN,
-        sub {
-            !grep { !$self->_is_complete($_) } $self->sentinels;
-        }
-    ) or croak 'Sentinel: they do not find each other';
+    wait_until $WITHIN, sub {
+        !grep { !$self->_is_complete($_) } $self->sentinels;
+    } or croak 'Sentinel: they do not find each other';
     return $self;
 }
 

@@ -219,14 +219,11 @@ sub stats { my ($self, %query) = @_; return JSON::PP::decode_json($self->ask('/s
 sub streams_by_worker {
     my ($self, $path, $workers) = @_;
     my %streams;
-    wait_until(
-        $DEADLINE,
-        sub {
-            my $client = Testing::Client->stream($self->port, $path);
-            push @{$streams{$client->header('X-Worker')}}, $client;
-            return keys %streams >= $workers;
-        }
-    );
+    wait_until $DEADLINE, sub {
+        my $client = Testing::Client->stream($self->port, $path);
+        push @{$streams{$client->header('X-Worker')}}, $client;
+        return keys %streams >= $workers;
+    };
     return \%streams;
 }
 

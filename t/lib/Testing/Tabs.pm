@@ -41,15 +41,12 @@ sub each_has_all_ok {
     my @tabs = $self->tabs;
     my %trouble;
     my $last = $self->{published};
-    wait_until(
-        $DEADLINE,
-        sub {
-            @tabs = grep {
-                !eval { $_->evaluate("received.at(-1) === $last") }
-            } @tabs;
-            return !@tabs;
-        }
-    );
+    wait_until $DEADLINE, sub {
+        @tabs = grep {
+            !eval { $_->evaluate("received.at(-1) === $last") }
+        } @tabs;
+        return !@tabs;
+    };
     $trouble{$_->{name}} = 'has ' . (eval { $_->evaluate('`${received.at(-1)} ${events.slice(-5)}`') } // $@) for @tabs;
     for my $tab ($self->tabs) {
         my @violations = @{$tab->evaluate('violations()')};
@@ -73,12 +70,9 @@ sub kill_hub {
     my $self = shift;
     my $pid  = $self->{hub}->stats->{process}{pid};
     kill KILL => $pid;
-    wait_until(
-        $DEADLINE,
-        sub {
-            ((eval { $self->{hub}->stats } || {})->{process}{pid} || $pid) != $pid;
-        }
-    ) or die "Tabs: no hub process\n";
+    wait_until $DEADLINE, sub {
+        ((eval { $self->{hub}->stats } || {})->{process}{pid} || $pid) != $pid;
+    } or die "Tabs: no hub process\n";
     return;
 }
 

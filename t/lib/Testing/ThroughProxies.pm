@@ -78,13 +78,10 @@ sub measure {
     my ($last) = $publisher->log =~ /^last ([0-9]+)$/m or die 'ThroughProxies: ' . $publisher->log;
     $self->{last} = $last;    # a cache may have events of before
     my @left = @pages;
-    wait_until(
-        $WITHIN,
-        sub {
-            @left = grep { ($_->{tab}->evaluate('window.last?.()') // 0) < $last } @left;
-            return !@left;
-        }
-    );
+    wait_until $WITHIN, sub {
+        @left = grep { ($_->{tab}->evaluate('window.last?.()') // 0) < $last } @left;
+        return !@left;
+    };
     my @rows;
     for my $page (@pages) {
         my $seen = $page->{tab}->evaluate("window.summary?.($FIRST)") || {};

@@ -53,14 +53,11 @@ sub stop {
     return $status if !$folder;
     local ($?, $!, $@);
     my $profile = $folder->dirname;
-    wait_until(
-        $DEADLINE,
-        sub {
-            my @users = _users($profile);
-            remove_tree($profile, {error => \my $ignored});
-            return !-d $profile && !@users;
-        }
-    );
+    wait_until $DEADLINE, sub {
+        my @users = _users($profile);
+        remove_tree($profile, {error => \my $ignored});
+        return !-d $profile && !@users;
+    };
     return $status;
 }
 

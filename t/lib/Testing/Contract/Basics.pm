@@ -92,17 +92,15 @@ my @BEHAVIOURS = (
         request => ['/flood'],
         needs   => ['client'],
         app     => sub {
-            return buffering(
-                sub {
-                    my ($conn, $env) = @_;
-                    for my $number (1 .. 384) {
-                        $conn->push({id => $number, data => '0123456789abcdef' x 4_096}) or last;
-                        report($env, "pushed $number") if $number == 384;
-                    }
-                    $conn->close;
-                    return;
+            return buffering sub {
+                my ($conn, $env) = @_;
+                for my $number (1 .. 384) {
+                    $conn->push({id => $number, data => '0123456789abcdef' x 4_096}) or last;
+                    report($env, "pushed $number") if $number == 384;
                 }
-            );
+                $conn->close;
+                return;
+            };
         },
         check => sub {
             my $client = shift;
@@ -352,14 +350,12 @@ sub _descriptors {
 sub _settled_descriptors {
     my $server = shift;
     my ($count, $same) = (-1, 0);
-    wait_until(
-        sub {
-            my $now = _descriptors($server);
-            $same  = $now == $count ? $same + 1 : 0;
-            $count = $now;
-            return $same >= 10;
-        }
-    );
+    wait_until sub {
+        my $now = _descriptors($server);
+        $same  = $now == $count ? $same + 1 : 0;
+        $count = $now;
+        return $same >= 10;
+    };
     return $count;
 }
 

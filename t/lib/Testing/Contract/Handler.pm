@@ -46,15 +46,12 @@ my %MIDDLEWARE = (
 sub add_headers {
     my $app = shift;
     return sub {
-        return Plack::Util::response_cb(
-            $app->($_[0]),
-            sub {
-                my $response = shift;
-                Plack::Util::header_set($response->[1], 'X-Set', 'on the way out');
-                Plack::Util::header_push($response->[1], 'X-App', 'also');
-                return;
-            }
-        );
+        return Plack::Util::response_cb $app->($_[0]), sub {
+            my $response = shift;
+            Plack::Util::header_set($response->[1], 'X-Set', 'on the way out');
+            Plack::Util::header_push($response->[1], 'X-App', 'also');
+            return;
+        };
     };
 }
 

@@ -56,13 +56,11 @@ sub answer_ok {
 # A client that keeps its connection. It may have been idle for longer than the server keeps one open.
 sub keeps_connection_ok {
     my ($run, @request) = @_;
-    my $is_answered = wait_until(
-        sub {
-            my $client = $run->get(@request, method => 'HEAD');
-            $client->read_all;
-            return eval { $client->request('/plain'); 1 } && $client->read_all && $client->body eq 'plain';
-        }
-    );
+    my $is_answered = wait_until sub {
+        my $client = $run->get(@request, method => 'HEAD');
+        $client->read_all;
+        return eval { $client->request('/plain'); 1 } && $client->read_all && $client->body eq 'plain';
+    };
     return ok $is_answered, 'the next request on the connection of a HEAD is answered';
 }
 

@@ -482,13 +482,11 @@ sub _wrappers {
         ),
         'callbacks that are set later' => sub {
             my @pushed;
-            my @request = handled(
-                sub {
-                    $_[0]{push_cb} = sub { push @pushed, @_ };
-                    $_[0]->push('x');
-                    return;
-                }
-            );
+            my @request = handled sub {
+                $_[0]{push_cb} = sub { push @pushed, @_ };
+                $_[0]->push('x');
+                return;
+            };
             return (@request, @pushed);
         },
     );
@@ -634,12 +632,10 @@ sub _differences {
 sub died {
     my $message = shift;
     my $died    = 'lived';
-    handled(
-        sub {
-            eval { $_[0]->push($message); 1 } or $died = $@;
-            return;
-        }
-    );
+    handled sub {
+        eval { $_[0]->push($message); 1 } or $died = $@;
+        return;
+    };
     $died =~ s/(?: \(|;| at ).*|\n//s;
     return $died;
 }
@@ -663,16 +659,14 @@ sub _random_push {
         push @messages, {map { $_ => _given($random) } grep { $random->(0, 1) } qw(event id data retry colour)};
     }
     my $make = sub { my $given = shift; return ref $given eq 'SCALAR' ? value($$given) : $given };
-    return pushes(
-        "random push $number" => sub {
-            [
-                map {
-                    my $message = $_;
-                    ref $message eq 'HASH' ? {map { $_ => $make->($message->{$_}) } keys %$message} : $make->($message)
-                } @messages
-            ]
-        }
-    );
+    return pushes "random push $number" => sub {
+        [
+            map {
+                my $message = $_;
+                ref $message eq 'HASH' ? {map { $_ => $make->($message->{$_}) } keys %$message} : $make->($message)
+            } @messages
+        ]
+    };
 }
 
 # A reference is the name of a value.
