@@ -6,10 +6,10 @@ use lib 't/lib';
 use Testing;
 use EventSource::Client;
 use EventSource::XS::Client::Transport;
-use Fcntl              qw(O_CREAT O_EXCL O_WRONLY);
-use File::Temp         ();
-use IO::Compress::Gzip qw(gzip);
-use Testing::HostileServer;
+use Fcntl                  qw(O_CREAT O_EXCL O_WRONLY);
+use File::Temp             ();
+use IO::Compress::Gzip     qw(gzip);
+use Testing::HostileServer qw(hostile_server);
 use Testing::ReadingClient;
 use Testing::SideBySide qw(run_each);
 
@@ -220,18 +220,16 @@ my @CASES = map { parts_of($_) } @ANSWERS;
 
 # The first request of each name gets the answer, the next one 204.
 my $folder = File::Temp->newdir;
-my $server = Testing::HostileServer->start(
-    sub {
-        my ($client, $head)   = @_;
-        my ($way,    $number) = $head =~ m{\AGET /(\w+)/([0-9]+)};
-        my $case = $CASES[$number];
-        sysopen my $first, "$folder/$way.$number", O_CREAT | O_EXCL | O_WRONLY
-            or return print {$client} "HTTP/1.1 204 No Content\r\n\r\n";
-        local $SIG{PIPE} = 'IGNORE';
-        print {$client} $case->{bytes};
-        sysread $client, my $rest, 1 if $case->{stays};
-    }
-);
+my $server = hostile_server sub {
+    my ($client, $head)   = @_;
+    my ($way,    $number) = $head =~ m{\AGET /(\w+)/([0-9]+)};
+    my $case = $CASES[$number];
+    sysopen my $first, "$folder/$way.$number", O_CREAT | O_EXCL | O_WRONLY
+        or return print {$client} "HTTP/1.1 204 No Content\r\n\r\n";
+    local $SIG{PIPE} = 'IGNORE';
+    print {$client} $case->{bytes};
+    sysread $client, my $rest, 1 if $case->{stays};
+};
 
 # A client for each answer. In an event loop they run at the same time.
 sub read_all {

@@ -4,20 +4,18 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Client;
-use Testing::HostileServer;
+use Testing::HostileServer qw(hostile_server);
 use Testing::ReadingClient;
 use Testing::SideBySide qw(run_each);
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 
-my $server = Testing::HostileServer->start(
-    sub {
-        my $client = shift;
-        local $SIG{PIPE} = 'IGNORE';
-        print {$client} $STREAM, "event: gap\ndata: 0\n\n", map { "data: $_\n\n" } 1 .. 60_000;
-        sysread $client, my $rest, 1;
-    }
-);
+my $server = hostile_server sub {
+    my $client = shift;
+    local $SIG{PIPE} = 'IGNORE';
+    print {$client} $STREAM, "event: gap\ndata: 0\n\n", map { "data: $_\n\n" } 1 .. 60_000;
+    sysread $client, my $rest, 1;
+};
 
 sub drops_it_in {
     my ($way, $name) = @_;

@@ -3,8 +3,8 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Client;
-use IO::Compress::Gzip qw(gzip);
-use Testing::HostileServer;
+use IO::Compress::Gzip     qw(gzip);
+use Testing::HostileServer qw(hostile_server);
 use Testing::ReadingClient;
 use Time::HiRes qw(sleep time);
 
@@ -13,16 +13,14 @@ my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
 # A server that sends these strings to each client, a string with a number so often, and stays.
 sub sending {
     my @strings = @_;
-    return Testing::HostileServer->start(
-        sub {
-            my $client = shift;
-            for my $string (@strings) {
-                my ($text, $times) = ref $string ? @$string : ($string, 1);
-                for (1 .. $times) { print {$client} $text or return }
-            }
-            sysread $client, my $rest, 1;
+    return hostile_server sub {
+        my $client = shift;
+        for my $string (@strings) {
+            my ($text, $times) = ref $string ? @$string : ($string, 1);
+            for (1 .. $times) { print {$client} $text or return }
         }
-    );
+        sysread $client, my $rest, 1;
+    };
 }
 
 # A test for each library; the libraries go side by side.
@@ -82,35 +80,31 @@ each_way 'silence' => sub {
         'a head in part'      => ["HTTP/1.1 200 OK\r\nContent"],
         'nothing in a stream' => ["$STREAM\r\ndata: a"],
     );
-    my $dripping = Testing::HostileServer->start(
-        sub {
-            my $client = shift;
-            local $SIG{PIPE} = 'DEFAULT';
-            print {$client} "HTTP/1.1 200 OK\r\n";
-            while (sleep 0.05) { print {$client} "X: y\r\n" }
-        }
-    );
+    my $dripping = hostile_server sub {
+        my $client = shift;
+        local $SIG{PIPE} = 'DEFAULT';
+        print {$client} "HTTP/1.1 200 OK\r\n";
+        while (sleep 0.05) { print {$client} "X: y\r\n" }
+    };
     my $dripped = $read->({url => $dripping->url('/'), reconnect => 0, timeout => 0.5});
     is_deeply [@$dripped{qw(errors closed)}], [['timeout'], 1], 'a head that comes slowly is not a sign of life';
     for my $name (sort keys %late) {
         my $seen = $read->({url => sending(@{$late{$name}})->url('/'), reconnect => 0, timeout => 0.3});
         is_deeply [@$seen{qw(errors closed)}], [['timeout'], 1], "$name: the client ends";
     }
-    my $server = Testing::HostileServer->start(
-        sub {
-            my $client = shift;
-            print {$client} "$STREAM\r\n";
-            for (1 .. 6) { sleep 0.2; print {$client} ":\n" }
-            print {$client} "data: a\n\n";
-        }
-    );
+    my $server = hostile_server sub {
+        my $client = shift;
+        print {$client} "$STREAM\r\n";
+        for (1 .. 6) { sleep 0.2; print {$client} ":\n" }
+        print {$client} "data: a\n\n";
+    };
     my $seen = $read->({url => $server->url('/'), reconnect => 0, timeout => 0.8});
     is_deeply [$seen->{errors}, scalar @{$seen->{events}}], [[], 1], 'comments are signs of life';
 };
 
 each_way 'a server that is gone at once, each time' => sub {
     my $read     = shift;
-    my $server   = Testing::HostileServer->start(sub { print {$_[0]} "$STREAM\r\nretry: 0\n\n" });
+    my $server   = hostile_server(sub { print {$_[0]} "$STREAM\r\nretry: 0\n\n" });
     my $began    = time;
     my $seen     = $read->({url => $server->url('/'), on_error => sub { $_[0]->close if time - $began > 2.5 }});
     my $requests = () = $server->requests;
@@ -120,10 +114,10 @@ each_way 'a server that is gone at once, each time' => sub {
 
 each_way 'secrets are for one origin' => sub {
     my $read  = shift;
-    my $end   = Testing::HostileServer->start(sub { print {$_[0]} "$STREAM\r\nid: 1\ndata: a\n\n" });
+    my $end   = hostile_server(sub { print {$_[0]} "$STREAM\r\nid: 1\ndata: a\n\n" });
     my $there = $end->url('/') =~ s{//}{//other:secret2\@}r;
-    my $first = Testing::HostileServer->start(
-        sub { print {$_[0]} "HTTP/1.1 307 There\r\nLocation: $there\r\nContent-Length: 0\r\n\r\n" });
+    my $first =
+        hostile_server(sub { print {$_[0]} "HTTP/1.1 307 There\r\nLocation: $there\r\nContent-Length: 0\r\n\r\n" });
     my $url  = $first->url('/') =~ s{//}{//me:secret\@}r;
     my $seen = $read->({url => $url, headers => ['X-Key' => 'mine', Cookie => 'mine'], reconnect => 0});
     is $seen->{events}[0]{data}, 'a', 'the redirect is followed';

@@ -2,10 +2,10 @@
 
 use lib 't/lib';
 use Testing;
-use Compress::Raw::Zlib ();
-use File::Temp          ();
-use JSON::PP            qw(decode_json);
-use Testing::HostileServer;
+use Compress::Raw::Zlib    ();
+use File::Temp             ();
+use JSON::PP               qw(decode_json);
+use Testing::HostileServer qw(hostile_server);
 use Testing::ReadingClient;
 use Testing::SideBySide qw(run_each);
 use Testing::SourceTree qw(write_file);
@@ -24,16 +24,14 @@ sub slurp {
 # A server that keeps the content of each request in a file with the number of the request, and answers as the test says.
 sub serving {
     my ($name, $answer) = @_;
-    return Testing::HostileServer->start(
-        sub {
-            my ($client, $head, $number) = @_;
-            my ($left) = $head =~ /^Content-Length: ([0-9]+)/mi;
-            my $content = '';
-            while ($left && length $content < $left) { sysread $client, $content, $left, length $content or return }
-            write_file("$folder/$name.$number", $content);
-            $answer->($client, $number, $head);
-        }
-    );
+    return hostile_server sub {
+        my ($client, $head, $number) = @_;
+        my ($left) = $head =~ /^Content-Length: ([0-9]+)/mi;
+        my $content = '';
+        while ($left && length $content < $left) { sysread $client, $content, $left, length $content or return }
+        write_file("$folder/$name.$number", $content);
+        $answer->($client, $number, $head);
+    };
 }
 
 run_each [Testing::ReadingClient->ways] => sub {

@@ -3,7 +3,7 @@
 use lib 't/lib';
 use Testing;
 use EventSource::XS::Reason;
-use Testing::HostileServer;
+use Testing::HostileServer qw(hostile_server);
 use Testing::ReadingClient;
 
 my $STREAM     = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
@@ -12,15 +12,13 @@ my $NO_CONTENT = "HTTP/1.1 204 No Content\r\n\r\n";
 # A server with an answer for each path; one that is a function gets the number of the request, and the head.
 sub serving {
     my %answer = @_;
-    return Testing::HostileServer->start(
-        sub {
-            my ($client, $head, $number) = @_;
-            my ($path) = $head =~ /\A\S+ (\S+)/;
-            my $answer = $answer{$path};
-            $answer = $answer->($number, $head) if ref $answer;
-            print {$client} $answer // "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
-        }
-    );
+    return hostile_server sub {
+        my ($client, $head, $number) = @_;
+        my ($path) = $head =~ /\A\S+ (\S+)/;
+        my $answer = $answer{$path};
+        $answer = $answer->($number, $head) if ref $answer;
+        print {$client} $answer // "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    };
 }
 
 sub data_of {

@@ -5,8 +5,8 @@ use lib 't/lib';
 use Testing;
 use EventSource::Client;
 use Testing::ControlledProcess;
-use Testing::HostileServer;
-use Time::HiRes qw(ITIMER_REAL setitimer);
+use Testing::HostileServer qw(hostile_server);
+use Time::HiRes            qw(ITIMER_REAL setitimer);
 
 my $COUNT  = 20_000;
 my $EVERY  = 0.0005;                                                     # seconds between two signals
@@ -47,11 +47,9 @@ sub reads_all {
 }
 
 subtest 'while a stream is read and parsed' => sub {
-    my $server = Testing::HostileServer->start(
-        sub {
-            print {$_[0]} "$STREAM\r\n", map { "id: $_\ndata: $_\n\n" } 1 .. $COUNT;
-        }
-    );
+    my $server = hostile_server sub {
+        print {$_[0]} "$STREAM\r\n", map { "id: $_\ndata: $_\n\n" } 1 .. $COUNT;
+    };
     my $client = EventSource::Client->new(url => $server->url('/'), reconnect => 0);
     ($thrown, $caught) = (0, 0);
     reads_all($client, 1 .. $COUNT);

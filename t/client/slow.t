@@ -4,9 +4,9 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Client;
-use File::Temp ();
-use IO::Select ();
-use Testing::HostileServer;
+use File::Temp             ();
+use IO::Select             ();
+use Testing::HostileServer qw(hostile_server);
 use Testing::ReadingClient;
 use Testing::SideBySide qw(run_each);
 use Testing::SourceTree qw(write_file);
@@ -30,31 +30,29 @@ sub noted {
 }
 
 # A server that numbers its events. It notes how much it has sent when the client does not read, and when the client has left.
-my $server = Testing::HostileServer->start(
-    sub {
-        my ($client, $head) = @_;
-        my ($name) = $head =~ m{\AGET /(\w+)};
-        local $SIG{PIPE} = 'IGNORE';
-        $client->blocking(0);
-        my ($buffer, $sent, $number) = ($STREAM, 0, 0);
-        while ($sent < $BYTES) {
-            while (length $buffer < 65_536) {
-                my $event = 'data: ' . ++$number . "\n\n";
-                $buffer .= sprintf "%x\r\n%s\r\n", length $event, $event;
-            }
-            note_in("$name.stalled", $sent) if !IO::Select->new($client)->can_write(0.5);
-            IO::Select->new($client)->can_write;
-            my $count = syswrite $client, $buffer;
-            if (!defined $count) {
-                next if $!{EAGAIN};
-                last;
-            }
-            substr $buffer, 0, $count, '';
-            $sent += $count;
+my $server = hostile_server sub {
+    my ($client, $head) = @_;
+    my ($name) = $head =~ m{\AGET /(\w+)};
+    local $SIG{PIPE} = 'IGNORE';
+    $client->blocking(0);
+    my ($buffer, $sent, $number) = ($STREAM, 0, 0);
+    while ($sent < $BYTES) {
+        while (length $buffer < 65_536) {
+            my $event = 'data: ' . ++$number . "\n\n";
+            $buffer .= sprintf "%x\r\n%s\r\n", length $event, $event;
         }
-        note_in("$name.left", $sent);
+        note_in("$name.stalled", $sent) if !IO::Select->new($client)->can_write(0.5);
+        IO::Select->new($client)->can_write;
+        my $count = syswrite $client, $buffer;
+        if (!defined $count) {
+            next if $!{EAGAIN};
+            last;
+        }
+        substr $buffer, 0, $count, '';
+        $sent += $count;
     }
-);
+    note_in("$name.left", $sent);
+};
 
 sub name_of { return $_[0] =~ s/\W//gr }
 

@@ -9,21 +9,18 @@ BEGIN { @ENV{qw(MOJO_REACTOR PERL_ANYEVENT_MODEL)} = ('Mojo::Reactor::Poll', 'Pe
 use threads;
 
 use EventSource::Client;
-use Testing::HostileServer;
+use Testing::Fork          qw(in_thread);
+use Testing::HostileServer qw(hostile_server);
 use Testing::ReadingClient;
 use Testing::SideBySide qw(run_each);
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 
-my $server = Testing::HostileServer->start(
-    sub {
-        my ($client, $head, $number) = @_;
-        print {$client} $STREAM, "data: one\n\n";
-        sysread $client, my $rest, 1;
-    }
-);
-
-sub in_a_thread { return threads->create({context => 'scalar'}, @_)->join }
+my $server = hostile_server sub {
+    my ($client, $head, $number) = @_;
+    print {$client} $STREAM, "data: one\n\n";
+    sysread $client, my $rest, 1;
+};
 
 run_each [Testing::ReadingClient->ways] => sub {
     my $way = shift;
@@ -37,15 +34,15 @@ run_each [Testing::ReadingClient->ways] => sub {
         $way eq 'next' ? () : (via => $way, on_event => sub { push @data, $_[1]{data} }),
     );
     my $client = EventSource::Client->new(%option);
-    is in_a_thread(sub { 'ended' }), 'ended', 'before the first connection a thread ends as others do';
+    is in_thread(sub { 'ended' }), 'ended', 'before the first connection a thread ends as others do';
     my $read = sub {
         my $until = shift;
         return push @data, $client->next->{data} if $way eq 'next';
         Testing::ReadingClient->run($way, sub { @data == $until });
     };
     $read->(1);
-    is in_a_thread(sub { 'ended' }), 'ended', 'and while the client reads';
-    is in_a_thread(sub { ref $client eq 'EventSource::Client' ? 'a client' : 'none' }), 'none', 'it has no client';
+    is in_thread(sub { 'ended' }), 'ended', 'and while the client reads';
+    is in_thread(sub { ref $client eq 'EventSource::Client' ? 'a client' : 'none' }), 'none', 'it has no client';
     is_deeply \@data, ['one'], 'the client in the first thread has what has come';
     is $client->state, 'open', 'and is open';
     my $other = EventSource::Client->new(%option);

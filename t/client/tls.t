@@ -6,8 +6,8 @@ use EventSource::Client;
 use File::Temp ();
 use Testing::Certificates;
 use Testing::ControlledProcess;
-use Testing::Developer qw(needs needs_module);
-use Testing::HostileServer;
+use Testing::Developer     qw(needs needs_module);
+use Testing::HostileServer qw(hostile_server);
 use Testing::ReadingClient;
 use Testing::SideBySide qw(run_each);
 
@@ -65,7 +65,7 @@ run_each [Testing::ReadingClient->ways] => sub {
     close $listen;
     like $read->($closed)->{client}->error, qr/connection refused/i, 'the error of a port where nobody listens says so';
 
-    my $plain = Testing::HostileServer->start(sub { print {$_[0]} "$stream\ndata: plain\n\n" });
+    my $plain = hostile_server(sub { print {$_[0]} "$stream\ndata: plain\n\n" });
     (my $down, $url) = serving('down', 'IP:127.0.0.1',
         "HTTP/1.1 302 Found\r\nLocation: " . $plain->url('/') . "\r\nContent-Length: 0\r\n\r\n");
     $seen = $read->($url);

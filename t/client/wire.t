@@ -3,7 +3,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::HostileServer;
+use Testing::HostileServer qw(hostile_server);
 use Testing::ReadingClient;
 
 my $OK = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
@@ -13,12 +13,10 @@ my @WAYS = Testing::ReadingClient->ways;
 # A server that answers each request with these bytes; the answer to a request after the last one is 204.
 sub answering {
     my @answers = @_;
-    return Testing::HostileServer->start(
-        sub {
-            my ($client, $head, $number) = @_;
-            print {$client} $answers[$number - 1] // "HTTP/1.1 204 No Content\r\n\r\n";
-        }
-    );
+    return hostile_server sub {
+        my ($client, $head, $number) = @_;
+        print {$client} $answers[$number - 1] // "HTTP/1.1 204 No Content\r\n\r\n";
+    };
 }
 
 sub header { return $_[0] =~ /^\Q$_[1]\E: (.*?)\r$/mi ? $1 : undef }

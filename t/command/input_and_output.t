@@ -5,8 +5,8 @@ use Testing;
 use File::Temp ();
 use JSON::PP   ();
 use Testing::CommandLine;
-use Testing::HostileServer;
-use Testing::SourceTree qw(slurp);
+use Testing::HostileServer qw(hostile_server);
+use Testing::SourceTree    qw(slurp);
 
 my $shell = Testing::CommandLine->new;
 $shell->run(qw(hub start test));
@@ -84,7 +84,7 @@ subtest 'PERLIO' => sub {
         my $channel = "r\x{e4}ume $layers";
         is in_shell('', qw(publish --hub test), $channel, "caf\x{e9}\x{263a}\n")->{code}, 0, "$layers: published";
         is data_of($channel, 1), "caf\x{e9}\x{263a}\n\n",                                    "$layers: and read";
-        my $server = Testing::HostileServer->start(
+        my $server = hostile_server(
             sub { print {$_[0]} "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: \xC3\xA9\n\n" });
         my @tail = (qw(tail --data --count 1 --timeout), 10);
         is in_shell('', @tail, $server->url('/'))->{out}, "\x{e9}\n", "$layers: a URL";

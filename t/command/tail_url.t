@@ -3,7 +3,7 @@
 use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
-use Testing::HostileServer;
+use Testing::HostileServer qw(hostile_server);
 use Testing::Port;
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
@@ -23,14 +23,12 @@ sub id_of { return $_[0] =~ /^Last-Event-ID: (.*?)\r$/m ? $1 : '' }
 # A server that sends one event after the id of the request, and is cut in the next one.
 sub cutting {
     my $id_after = shift;
-    return Testing::HostileServer->start(
-        sub {
-            my ($client, $head) = @_;
-            my $id = $id_after->(id_of($head));
-            print {$client} "${STREAM}Transfer-Encoding: chunked\r\n\r\n", chunk("retry: 1\nid: $id\ndata: $id\n\n"),
-                "5\r\nda";
-        }
-    );
+    return hostile_server sub {
+        my ($client, $head) = @_;
+        my $id = $id_after->(id_of($head));
+        print {$client} "${STREAM}Transfer-Encoding: chunked\r\n\r\n", chunk("retry: 1\nid: $id\ndata: $id\n\n"),
+            "5\r\nda";
+    };
 }
 
 subtest 'after a cut no event comes twice' => sub {
@@ -60,7 +58,7 @@ subtest 'a response that is not a stream ends the command' => sub {
     );
     for my $case (@cases) {
         my ($code, $pattern, $response) = @$case;
-        my $server = Testing::HostileServer->start(sub { print {$_[0]} $response });
+        my $server = hostile_server(sub { print {$_[0]} $response });
         my $done   = tail('--timeout', 10, $server->url('/'));
         is $done->{code}, $code, (split /\r/, $response)[0] . ": exit code $code" or diag explain $done;
         like $done->{err}, $pattern, 'and why';
@@ -77,7 +75,7 @@ subtest 'a server that cannot be reached at first ends the command' => sub {
 
 subtest 'a server that wants to be asked at once' => sub {
     for my $body ("retry: 0\n\n", "retry: 0\ndata: again\n\n") {
-        my $server = Testing::HostileServer->start(sub { print {$_[0]} "$STREAM\r\n$body" });
+        my $server = hostile_server(sub { print {$_[0]} "$STREAM\r\n$body" });
         tail('--timeout', 2, $server->url('/'));
         my $requests = () = $server->requests;
         cmp_ok $requests, '>', 1,  'is asked again';
@@ -86,7 +84,7 @@ subtest 'a server that wants to be asked at once' => sub {
 };
 
 subtest 'the positions of a hub are not printed' => sub {
-    my $server = Testing::HostileServer->start(
+    my $server = hostile_server(
         sub { print {$_[0]} "$STREAM\r\nevent: position\ndata\nid: a-0\n\ndata: a\n\nevent: position\ndata: mine\n\n" }
     );
     is tail(qw(--data --count 2), $server->url('/'))->{out}, "a\nmine\n", 'only events';

@@ -6,9 +6,9 @@ use Testing;
 use File::Temp ();
 use JSON::PP   ();
 use Testing::CommandLine;
-use Testing::Developer qw(needs_command);
-use Testing::HostileServer;
-use Testing::SourceTree qw(slurp);
+use Testing::Developer     qw(needs_command);
+use Testing::HostileServer qw(hostile_server);
+use Testing::SourceTree    qw(slurp);
 
 needs_command('script');
 
@@ -57,12 +57,10 @@ my %response = (
     allow  => "HTTP/1.1 405 No\r\nAllow: word$EVIL\r\nContent-Length: 0\r\n\r\n",
     away   => "HTTP/1.1 302 Found\r\nLocation: word:$EVIL\r\nContent-Length: 0\r\n\r\n",
 );
-my $server = Testing::HostileServer->start(
-    sub {
-        my ($client, $head) = @_;
-        print {$client} $response{($head =~ m{\A\S+ /(\w+)})[0]};
-    }
-);
+my $server = hostile_server sub {
+    my ($client, $head) = @_;
+    print {$client} $response{($head =~ m{\A\S+ /(\w+)})[0]};
+};
 
 for my $form ([], ['--data'], ['--json']) {
     is_clean(on_terminal('tail', @$form, '--count', 1, $server->url('/stream')), qr/word/, "tail @$form");

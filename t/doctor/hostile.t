@@ -2,30 +2,27 @@
 
 use lib 't/lib';
 use Testing;
-use File::Temp         ();
-use IO::Compress::Gzip qw(gzip);
-use Testing::Doctor    qw(is_wrong);
-use Testing::HostileServer;
+use File::Temp             ();
+use IO::Compress::Gzip     qw(gzip);
+use Testing::Doctor        qw(is_wrong);
+use Testing::HostileServer qw(hostile_server);
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
 
 # A server whose streams have this body, and stay open.
 sub serve {
     my ($headers, @body) = @_;
-    return Testing::HostileServer->start(
-        sub {
-            my $client = shift;
-            print {$client} "$STREAM$headers\r\n";
-            print {$client} $_ or return for @body;
-            sysread $client, my $rest, 1;
-        }
-    );
+    return hostile_server sub {
+        my $client = shift;
+        print {$client} "$STREAM$headers\r\n";
+        print {$client} $_ or return for @body;
+        sysread $client, my $rest, 1;
+    };
 }
 
 sub redirect_to {
     my $to = shift;
-    return Testing::HostileServer->start(
-        sub { print {$_[0]} "HTTP/1.1 307 Over there\r\nLocation: $to\r\nContent-Length: 0\r\n\r\n" });
+    return hostile_server sub { print {$_[0]} "HTTP/1.1 307 Over there\r\nLocation: $to\r\nContent-Length: 0\r\n\r\n" };
 }
 
 subtest 'cookie, headers and data do not go to another origin' => sub {
@@ -41,14 +38,12 @@ subtest 'cookie, headers and data do not go to another origin' => sub {
     ok scalar($end->requests), 'the other one was examined';
     unlike join("\n", $end->requests), qr/secret|Content-Length: [1-9]/, 'without them';
 
-    my $same = Testing::HostileServer->start(
-        sub {
-            my ($client, $head) = @_;
-            print {$client} $head =~ m{\AGET /start}
-                ? "HTTP/1.1 301 Moved\r\nLocation: /here\r\nContent-Length: 0\r\n\r\n"
-                : "$STREAM\r\nid: 1\ndata: a\n\n";
-        }
-    );
+    my $same = hostile_server sub {
+        my ($client, $head) = @_;
+        print {$client} $head =~ m{\AGET /start}
+            ? "HTTP/1.1 301 Moved\r\nLocation: /here\r\nContent-Length: 0\r\n\r\n"
+            : "$STREAM\r\nid: 1\ndata: a\n\n";
+    };
     my $doctor = Testing::Doctor->start('--seconds', 0.5, @secret, $same->url('/start'));
     $doctor->exit_code;
     is scalar(grep { !/^Cookie: a=secret\r$/m } grep { /\AGET/ } $same->requests), 0, 'they go on within an origin';

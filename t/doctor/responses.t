@@ -2,10 +2,10 @@
 
 use lib 't/lib';
 use Testing;
-use JSON::PP        ();
-use MIME::Base64    qw(encode_base64);
-use Testing::Doctor qw(is_fine is_wrong);
-use Testing::HostileServer;
+use JSON::PP               ();
+use MIME::Base64           qw(encode_base64);
+use Testing::Doctor        qw(is_fine is_wrong);
+use Testing::HostileServer qw(hostile_server);
 use Testing::Server;
 use Time::HiRes qw(sleep);
 use URI::Escape qw(uri_escape);
@@ -111,13 +111,11 @@ is_wrong(
     'a POST'
 );
 
-my $ending = Testing::HostileServer->start(
-    sub {
-        my $client = shift;
-        sleep 0.3;
-        print {$client} "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\n";
-    }
-);
+my $ending = hostile_server sub {
+    my $client = shift;
+    sleep 0.3;
+    print {$client} "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\n";
+};
 is_wrong(
     Testing::Doctor->start('--seconds', 1, $ending->url('/')),
     'end',

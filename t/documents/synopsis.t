@@ -9,9 +9,9 @@ use HTTP::Request::Common qw(GET);
 use Plack::Test;
 use SelectSaver ();
 use Test::EventSource;
-use Testing::Developer qw(has_module);
-use Testing::HostileServer;
-use Testing::SourceTree qw(slurp);
+use Testing::Developer     qw(has_module);
+use Testing::HostileServer qw(hostile_server);
+use Testing::SourceTree    qw(slurp);
 
 # The framework of a module; none is required by the distribution.
 sub framework { return $_[0] =~ m{\Aperl/EventSource/Framework/(\w+)} ? $1 : undef }
@@ -49,14 +49,12 @@ sub run {
 }
 
 # The server of the client's example: one event, then the end.
-my $server = Testing::HostileServer->start(
-    sub {
-        my ($client, $head, $number) = @_;
-        print {$client} $number == 1
-            ? "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 1\nevent: add\ndata: hello\n\n"
-            : "HTTP/1.1 204 No Content\r\n\r\n";
-    }
-);
+my $server = hostile_server sub {
+    my ($client, $head, $number) = @_;
+    print {$client} $number == 1
+        ? "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 1\nevent: add\ndata: hello\n\n"
+        : "HTTP/1.1 204 No Content\r\n\r\n";
+};
 
 $ENV{METRICS_TOKEN} = 'the-token-of-this-test';
 

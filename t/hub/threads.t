@@ -10,6 +10,7 @@ use EventSource::Hub;
 use EventSource::Hub::Lease;
 use EventSource::Server;
 use Test::EventSource;
+use Testing::Fork qw(in_thread);
 use Testing::NamedHubs;
 use Testing::Subscriber qw(events);
 use Thread::Queue;
@@ -68,19 +69,16 @@ subtest 'a thread subscribes a stream of its own' => sub {
 
 subtest 'a thread cannot subscribe a stream of its parent' => sub {
     my ($stream, $client) = Testing::StreamPair->open(line_end => 'lf');
-    my $conn  = Plack::App::EventSource::Connection->new(stream => $stream);
-    my $made  = EventSource::Hub->new;
-    my $error = threads->create(
-        {context => 'scalar'},
-        sub {
-            eval { $made->subscribe($conn, 'a') };
-            return "$@";
-        }
-    )->join;
+    my $conn    = Plack::App::EventSource::Connection->new(stream => $stream);
+    my $made    = EventSource::Hub->new;
+    my ($error) = in_thread sub {
+        eval { $made->subscribe($conn, 'a') };
+        return "$@";
+    };
     like $error, qr/this object belongs to another thread/, 'subscribe throws an exception';
     is $made->subscribers('a'), 0, 'the stream is not subscribed';
     $made->subscribe($conn, 'a');
-    threads->create(sub { undef $conn; $made->publish(a => 'x'); return })->join;
+    in_thread sub { undef $conn; $made->publish(a => 'x'); return };
     ok $client->read_until(qr/data: x\nid: .+\n\n/), 'its own thread subscribes it, and it receives events of threads';
 };
 
@@ -89,16 +87,13 @@ subtest 'leases and connections to a hub process stay in their thread' => sub {
     my $made    = Test::EventSource->private_hub;
     my $lease   = EventSource::Hub::Lease->new(hub => $made, name => 'a', on_change => sub { });
     my $process = $made->process;
-    my ($error, $own) = threads->create(
-        {context => 'list'},
-        sub {
-            eval { $process->publish(a => 'x'); 1 } and return 'none';
-            my ($code, $is_held) = ($@->code, $lease->is_held);
-            undef $lease;
-            return ($code,
-                $is_held || EventSource::Hub::Lease->new(hub => $made, name => 'a', on_change => sub { })->is_held);
-        }
-    )->join;
+    my ($error, $own) = in_thread sub {
+        eval { $process->publish(a => 'x'); 1 } and return 'none';
+        my ($code, $is_held) = ($@->code, $lease->is_held);
+        undef $lease;
+        return ($code,
+            $is_held || EventSource::Hub::Lease->new(hub => $made, name => 'a', on_change => sub { })->is_held);
+    };
     is $error, 'state', 'a thread cannot use a connection of its parent';
     is $own,   '',      'nor has it a lease of its parent';
     ok $process->publish(a => 'x'), 'the connection goes on';
@@ -108,7 +103,7 @@ subtest 'leases and connections to a hub process stay in their thread' => sub {
 subtest 'a server that a thread frees' => sub {
     my $server = EventSource::Server->new;
     my $stream = Test::EventSource->new(app => $server->to_app)->get('/');
-    threads->create(sub { undef $server; return })->join;
+    in_thread sub { undef $server; return };
     $server->emit('x');
     $stream->like_event('x', 'its streams continue');
 };

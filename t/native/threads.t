@@ -8,8 +8,9 @@ BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
 use threads;
 
 use EventSource::XS;
-use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
+use Testing::Fork qw(in_thread);
+use Testing::StreamPair;
 use threads::shared;
 
 my %HANDLER = (is_loop => 0);
@@ -29,14 +30,10 @@ sub connection {
 # Runs code in a thread. Returns the code of the EventSource::Error that it has thrown, and its message.
 sub error_in_thread {
     my $code = shift;
-    my ($type, $message) = threads->create(
-        {context => 'list'},
-        sub {
-            eval { $code->(); 1 } and return 'none';
-            return ref $@ ? ($@->code, $@->message) : ('no object', $@);
-        }
-    )->join;
-    return ($type, $message);
+    return in_thread sub {
+        eval { $code->(); 1 } and return 'none';
+        return ref $@ ? ($@->code, $@->message) : ('no object', $@);
+    };
 }
 
 my @warnings : shared;
@@ -45,9 +42,9 @@ $SIG{__WARN__} = sub { push @warnings, @_ };
 subtest 'a stream continues beside threads, whatever becomes of their copies' => sub {
     my ($conn, $client) = connection(%HANDLER);
     my $done : shared = 0;
-    threads->create(sub { return })->join;
-    threads->create(sub { undef $conn; return })->join;
-    threads->create(sub { threads->exit })->join;
+    in_thread sub { return };
+    in_thread sub { undef $conn; return };
+    in_thread sub { threads->exit };
     threads->create(sub { undef $conn; $done = 1; return })->detach;
     ok wait_until($DEADLINE, sub { $done }), 'a detached thread ends';
     my @threads = map {
@@ -111,13 +108,11 @@ subtest 'a stream ends while a thread has a copy' => sub {
 
 subtest 'a stream that a thread has opened ends with the thread' => sub {
     my ($number, $client) = Testing::StreamPair->connect;
-    threads->create(
-        sub {
-            my $stream = Testing::StreamPair->stream($number, %HANDLER);
-            Plack::App::EventSource::Connection->new(stream => $stream)->push('in a thread');
-            return;
-        }
-    )->join;
+    in_thread sub {
+        my $stream = Testing::StreamPair->stream($number, %HANDLER);
+        Plack::App::EventSource::Connection->new(stream => $stream)->push('in a thread');
+        return;
+    };
     ok $client->read_all, 'the stream ends';
     is $client->body, "data: in a thread\r\n\r\n", 'its event arrives';
 };
@@ -128,18 +123,15 @@ subtest 'on_close runs once, in the thread that has set it' => sub {
     $stream->on_close(sub { $told++ });
     $stream->close;
     $stream->_wait_for_end(1_000 * $DEADLINE);
-    my ($own, $dispatched) = threads->create(
-        {context => 'list'},
-        sub {
-            my ($second, $other) = Testing::StreamPair->open;
-            my $own = 0;
-            $second->on_close(sub { $own++ });
-            $second->close;
-            my $count = 0;
-            wait_until($DEADLINE, sub { ($count += EventSource::XS->dispatch) > 0 && $own });
-            return ($own, $count);
-        }
-    )->join;
+    my ($own, $dispatched) = in_thread sub {
+        my ($second, $other) = Testing::StreamPair->open;
+        my $own = 0;
+        $second->on_close(sub { $own++ });
+        $second->close;
+        my $count = 0;
+        wait_until($DEADLINE, sub { ($count += EventSource::XS->dispatch) > 0 && $own });
+        return ($own, $count);
+    };
     is "$own $dispatched", '1 1', 'dispatch in a thread runs its own callback';
     ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; $told }),
         'dispatch in the main thread runs the other callback';
@@ -154,7 +146,7 @@ subtest 'a new thread does not run callbacks that are pending in its parent' => 
     $stream->_want_end;
     $stream->_wait_for_end(1_000 * $DEADLINE);
     $stream->on_close(sub { $told++ });
-    threads->create(sub { EventSource::XS->dispatch; return })->join;
+    in_thread sub { EventSource::XS->dispatch; return };
     is $told, 0, 'dispatch in the thread does not run the callback';
     EventSource::XS->dispatch;
     is $told, 1, 'dispatch in the main thread runs the callback';
@@ -163,53 +155,46 @@ subtest 'a new thread does not run callbacks that are pending in its parent' => 
 subtest 'callbacks of an ended thread are discarded' => sub {
     my $number = EventSource::XS->notify_fd;
     EventSource::XS->dispatch;
-    threads->create(
-        sub {
-            my ($stream) = Testing::StreamPair->open(%HANDLER);
-            $stream->on_close(sub { });
-            return;
-        }
-    )->join;
+    in_thread sub {
+        my ($stream) = Testing::StreamPair->open(%HANDLER);
+        $stream->on_close(sub { });
+        return;
+    };
     ok wait_until($DEADLINE, sub { !EventSource::XS->stats->{native} }), 'the stream of the thread ends';
     EventSource::XS->dispatch;
     ok !readable($number), 'the end does not make notify_fd readable';
 
-    threads->create(
-        sub {
-            my ($stream, $client) = Testing::StreamPair->open;
-            $stream->on_close(sub { });
-            $stream->close;
-            wait_until($DEADLINE, sub { !EventSource::XS->stats->{native} });
-            return;
-        }
-    )->join;
+    in_thread sub {
+        my ($stream, $client) = Testing::StreamPair->open;
+        $stream->on_close(sub { });
+        $stream->close;
+        wait_until($DEADLINE, sub { !EventSource::XS->stats->{native} });
+        return;
+    };
     EventSource::XS->dispatch;
     ok !readable($number), 'an end that the thread has not dispatched does not make notify_fd readable';
 };
 
 subtest 'each thread has a notify_fd of its own' => sub {
-    my ($told, $quiet) = threads->create(
-        {context => 'list'},
-        sub {
-            my $number = EventSource::XS->notify_fd;
-            my ($stream, $client) = Testing::StreamPair->open;
-            my $told = 0;
-            $stream->on_close(sub { $told++ });
-            $client->leave;
-            my $set = '';
-            vec($set, $number, 1) = 1;
-            select $set, undef, undef, $DEADLINE;
-            EventSource::XS->dispatch;
-            return ($told, readable($number) ? 0 : 1);
-        }
-    )->join;
+    my ($told, $quiet) = in_thread sub {
+        my $number = EventSource::XS->notify_fd;
+        my ($stream, $client) = Testing::StreamPair->open;
+        my $told = 0;
+        $stream->on_close(sub { $told++ });
+        $client->leave;
+        my $set = '';
+        vec($set, $number, 1) = 1;
+        select $set, undef, undef, $DEADLINE;
+        EventSource::XS->dispatch;
+        return ($told, readable($number) ? 0 : 1);
+    };
     is "$told $quiet", '1 1', "the thread's notify_fd becomes readable, and not after dispatch";
 };
 
 subtest 'a thread that dies does not end a stream of its parent' => sub {
     my ($conn, $client) = connection(%HANDLER);
     local $SIG{__WARN__} = sub { };
-    threads->create(sub { die "on purpose\n" })->join;
+    in_thread sub { die "on purpose\n" };
     ok $conn->push('on'), 'the stream accepts a push';
     $conn->close;
     ok $client->read_all, 'the stream ends';

@@ -3,19 +3,19 @@
 
 use lib 't/lib';
 use Testing;
-use Digest::SHA        qw(sha1_hex);
-use Fcntl              qw(O_CREAT O_EXCL O_WRONLY);
-use File::Copy         qw(copy);
-use File::Path         qw(make_path);
-use File::Temp         ();
-use HTTP::Date         qw(str2time time2str);
-use IO::Select         ();
-use JSON::MaybeXS      ();
-use Testing::Developer qw(needs_command);
-use Testing::HostileServer;
-use Testing::Node       qw(run_script);
-use Testing::SourceTree qw(slurp write_file);
-use Time::HiRes         qw(time);
+use Digest::SHA            qw(sha1_hex);
+use Fcntl                  qw(O_CREAT O_EXCL O_WRONLY);
+use File::Copy             qw(copy);
+use File::Path             qw(make_path);
+use File::Temp             ();
+use HTTP::Date             qw(str2time time2str);
+use IO::Select             ();
+use JSON::MaybeXS          ();
+use Testing::Developer     qw(needs_command);
+use Testing::HostileServer qw(hostile_server);
+use Testing::Node          qw(run_script);
+use Testing::SourceTree    qw(slurp write_file);
+use Time::HiRes            qw(time);
 
 needs_command('node');
 
@@ -333,21 +333,19 @@ sub request_of {
     die "case $case: too many requests\n";
 }
 
-my $server = Testing::HostileServer->start(
-    sub {
-        my ($socket, $head) = @_;
-        local $SIG{PIPE} = 'IGNORE';
-        my ($number, $asks) = $head =~ m{\A\w+ /([0-9]+)(-state)?};
-        if ($asks) {
-            my $said = -e "$folder/$number.state" ? slurp("$folder/$number.state") : '';
-            print {$socket} "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n$said";
-            return;
-        }
-        my $answers = $cases[$number]{answers};
-        my $answer  = $answers->[request_of($number)] // $answers->[-1];
-        return ref $answer ? $answer->($socket, $head, $number) : print {$socket} $answer;
+my $server = hostile_server sub {
+    my ($socket, $head) = @_;
+    local $SIG{PIPE} = 'IGNORE';
+    my ($number, $asks) = $head =~ m{\A\w+ /([0-9]+)(-state)?};
+    if ($asks) {
+        my $said = -e "$folder/$number.state" ? slurp("$folder/$number.state") : '';
+        print {$socket} "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n$said";
+        return;
     }
-);
+    my $answers = $cases[$number]{answers};
+    my $answer  = $answers->[request_of($number)] // $answers->[-1];
+    return ref $answer ? $answer->($socket, $head, $number) : print {$socket} $answer;
+};
 
 my @seen    = (run_cases($server, 0 .. $#CASES), map { run_without($server, $_) } sort keys %BUNDLE);
 my @refused = run_script(fetch => map { {url => $server->url('/refused'), options => $_->[1]} } @REFUSED);

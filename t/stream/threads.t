@@ -8,7 +8,8 @@ use threads;
 
 use EventSource::XS::Stream::Writer ();
 use Plack::App::EventSource;
-use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Socket        qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Testing::Fork qw(in_thread);
 use Testing::RecordingWriter;
 
 socketpair my $theirs, my $ours, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
@@ -17,9 +18,8 @@ socketpair my $theirs, my $ours, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketp
 my $writer = EventSource::XS::Stream::Writer::Socket->new($ours);
 my $app    = Plack::App::EventSource->new(
     handler_cb => sub {
-        my $conn = shift;
-        my @answers =
-            threads->create({context => 'list'}, sub { return ($conn->is_open, $conn->push('x'), $conn->close) })->join;
+        my $conn    = shift;
+        my @answers = in_thread sub { return ($conn->is_open, $conn->push('x'), $conn->close) };
         is_deeply \@answers, ['', ''], 'to a thread a stream of its parent has ended';
         ok $conn->is_open, 'which does not end it';
         $conn->push('after the thread');
@@ -29,14 +29,12 @@ $app->({REQUEST_METHOD => 'GET'})->(sub { $writer });
 is do { local $/; readline $theirs }, "data: after the thread\r\n\r\n",
     'a stream continues after the end of a thread with a copy of it';
 
-my $kept = threads->create(
-    sub {
-        my $own    = Testing::RecordingWriter->new;
-        my $stream = EventSource::XS::Stream::Writer->new($own, {});
-        $stream->drop;
-        return $own->times_closed;
-    }
-)->join;
+my ($kept) = in_thread sub {
+    my $own    = Testing::RecordingWriter->new;
+    my $stream = EventSource::XS::Stream::Writer->new($own, {});
+    $stream->drop;
+    return $own->times_closed;
+};
 is $kept, 1, 'a thread closes a stream of its own by drop';
 
 done_testing;

@@ -2,18 +2,20 @@ package Testing::Fork;
 use strict;
 use warnings;
 
-# Code of a test that runs in a forked child.
+# Code of a test that runs in a forked child, or in a thread.
 #
 #   my $ended = in_child(sub { return $hub->epoch });
 #   isnt $ended->(), $hub->epoch, 'a child has an epoch of its own';
 #
 #   my $child = fork_child(sub { my $to = shift; syswrite $to, 'open'; ... }, sub { exit $_[0] });
 #   is child_end($child), 'open', 'the child has printed';
+#
+#   my @seen = in_thread sub { ...; return @seen };
 
 use Exporter qw(import);
 use POSIX    ();
 
-our @EXPORT_OK = qw(child_end fork_child in_child);
+our @EXPORT_OK = qw(child_end fork_child in_child in_thread);
 
 # Waits for a child to end. Returns what it has printed, and before that its status if that is not 0.
 sub child_end {
@@ -46,5 +48,8 @@ sub in_child {
     my $child = fork_child(sub { syswrite $_[0], join ' ', $code->() }, sub { POSIX::_exit(0) });
     return sub { return child_end($child) };
 }
+
+# Runs code in a thread, and returns what it returns. The test loads threads.
+sub in_thread { return threads->create({context => 'list'}, shift)->join }
 
 1;

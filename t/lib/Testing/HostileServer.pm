@@ -5,25 +5,28 @@ use warnings;
 # A server that answers each request with what a test gives it, byte for byte, each connection in a process of its own. The
 # server ends with the object, or with the process of the test.
 #
-#   my $server = Testing::HostileServer->start(sub {
+#   my $server = hostile_server sub {
 #       my ($client, $head, $number) = @_;        # a socket, the head of the request, the number of the request from 1 on
 #       print {$client} "HTTP/1.1 200 OK\r\n\r\n";
-#   });
+#   };
 #   $server->url('/events');
 #   $server->requests;                            # the heads of all requests so far
 
 use parent 'Testing::ControlledProcess';
+use Exporter   qw(import);
 use Fcntl      qw(LOCK_EX);
 use File::Temp ();
 use IO::Select ();
 use POSIX      qw(WNOHANG);
 
-sub start {
-    my ($class, $answer) = @_;
+our @EXPORT_OK = qw(hostile_server);
+
+sub hostile_server {
+    my $answer = shift;
     my $log    = File::Temp->new;
-    my $listen = $class->listener;
+    my $listen = __PACKAGE__->listener;
     my $serve  = sub { _serve(shift, $listen, $log->filename, $answer) };
-    return $class->launch($serve, log => $log, port => $listen->sockport);
+    return __PACKAGE__->launch($serve, log => $log, port => $listen->sockport);
 }
 
 sub requests {
