@@ -45,6 +45,7 @@ impl Histogram {
     }
 
     /// Adds the times of another histogram.
+    #[cfg(target_os = "linux")]
     pub(crate) fn plus(mut self, other: &Self) -> Self {
         self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
         Self { sum: self.sum.wrapping_add(other.sum), ..self }

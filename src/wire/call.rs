@@ -152,6 +152,7 @@ impl Call {
     }
 
     /// Returns true if a stream may begin without the reply.
+    #[cfg(target_os = "linux")]
     pub(crate) fn is_optional(&self) -> bool {
         matches!(self, Self::OpenTicket { .. } | Self::Reserve { .. } | Self::SealTicket { .. })
     }

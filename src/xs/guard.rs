@@ -21,6 +21,7 @@ pub(super) const ERROR: c_int = 2;
 pub(super) const PANIC: c_int = 3;
 
 /// The process ends, and the call has had no effect.
+#[cfg(target_os = "linux")]
 pub(super) const ENDING: c_int = 4;
 /// The block is encoded, not only measured.
 pub(super) const ENCODED: c_int = 5;
