@@ -163,7 +163,7 @@ sub end_session {
 
 # The checks of types of JSON Schema; the tool checks those that are not here.
 my %IS = (
-    integer => sub { is_string($_[0]) && $_[0] =~ /\A-?[0-9]+\z/ },
+    integer => sub { is_string($_[0]) && $_[0] =~ /\A-?[0-9]{1,18}\z/ },
     number  => sub { is_string($_[0]) && looks_like_number($_[0]) },
     string  => \&is_string,
 );
@@ -310,6 +310,8 @@ sub message {
     my $message = eval { $json->decode(Plack::Request->new($env)->content) };
     return undef, refuse(400, "the content is not JSON of at most $MOST_LEVELS levels", -32_700) if !defined $message;
     return undef, refuse(400, 'the content is not a message of JSON-RPC 2.0', -32_600) if !is_message($message);
+    return undef, refuse(400, '_meta must be an object',                      -32_602, $message)
+        if ref(($message->{params} || {})->{_meta} // {}) ne 'HASH';
     $message->{id} = int $message->{id} if exists $message->{id} && encode_json([$message->{id}]) !~ /"/;    # of 1e3
     return $message;
 }
@@ -327,7 +329,7 @@ sub is_message {
 }
 
 # A string or a whole number, which comes back as what it is.
-sub is_id { return encode_json([shift]) =~ /\A\[(?:"|-?[0-9]{1,15}(?:[.]0)?\])/ }
+sub is_id { return encode_json([shift]) =~ /\A\[(?:"|-?[0-9]{1,18}(?:[.]0)?\])/ }
 
 # Numbers are strings, too.
 sub is_string { return defined $_[0] && !ref $_[0] }
@@ -342,8 +344,7 @@ sub is_allowed {
 
 sub is_modern {
     my ($version, $message) = @_;
-    my $meta  = ($message->{params} || {})->{_meta};
-    my $asked = ref $meta eq 'HASH' ? $meta->{"$META/protocolVersion"} : undef;
+    my $asked = (($message->{params} || {})->{_meta} || {})->{"$META/protocolVersion"};
     return ($version // '') eq $VERSION || defined $asked && !grep { $_ eq $asked } @LEGACY;
 }
 
@@ -351,9 +352,8 @@ sub modern {
     my ($env, $message) = @_;
     return refuse(400, 'a client sends no responses', -32_600) if !defined $message->{method};
     return [202, [], []]                                       if !exists $message->{id};
-    my $meta = $message->{params}{_meta};
-    $meta = {} if ref $meta ne 'HASH';
-    my ($version, $client, $level) = map { $meta->{"$META/$_"} } qw(protocolVersion clientCapabilities logLevel);
+    my ($version, $client, $level) =
+        map { $message->{params}{_meta}{"$META/$_"} } qw(protocolVersion clientCapabilities logLevel);
     return refuse(400, '_meta must have a version and capabilities', -32_602, $message)
         if !is_string($version) || ref $client ne 'HASH';
     my $wrong = wrong_header($env, $message, $version);
@@ -375,7 +375,7 @@ sub wrong_header {
     $must{'Mcp-Name'} = $request->{params}{name} if $request->{method} eq 'tools/call';
     for my $name (sort keys %must) {
         my ($value) = ($env->{'HTTP_' . uc $name =~ tr/-/_/r} // '') =~ /\A\s*(.*?)\s*\z/;
-        $value = decode_utf8(decode_base64($1)) if $value =~ /\A=[?]base64[?](.*)[?]=\z/;
+        $value = decode_utf8(decode_base64($1)) if $name eq 'Mcp-Name' && $value =~ /\A=[?]base64[?](.*)[?]=\z/;
         return $name if $value ne ($must{$name} // '');
     }
     return undef;

@@ -23,10 +23,9 @@ return {
         is_job      => 1,
         run         => sub {
             my ($given, $call) = @_;
-            my $from = $given->{from};
-            for my $number (1 .. $from) {
+            for my $number (1 .. $given->{from}) {
                 $call->pause(1);
-                $call->progress($number, $from);
+                $call->progress($number, $given->{from});
             }
             return text('lift-off');
         },

@@ -109,7 +109,14 @@ subtest 'what is answered at once' => sub {
     $stream->ends_ok;
     my @json = (headers => ['Content-Type' => 'application/json', @JSON, 'Mcp-Session-Id' => $session]);
 
-    for (['7', '7'], ['"7"', '"7"'], ['1e3', '1000'], ['-2', '-2'], ['1.5'], ['true'], ['null'], ['1e300'], ['[7]']) {
+    for (
+        ['7',                '7'],
+        ['"7"',              '"7"'],
+        ['1e3',              '1000'],
+        ['-2',               '-2'],
+        ['9007199254740991', '9007199254740991'],
+        ['1.5'], ['true'], ['null'], ['1e300'], ['[7]']
+    ) {
         my ($id, $back) = @$_;
         my $answer = $es->post('/', @json, content => qq({"jsonrpc":"2.0","method":"ping","id":$id}));
         is $answer->code, defined $back ? 200 : 400, "the id $id";
@@ -154,6 +161,8 @@ subtest 'what is refused' => sub {
     is post($session, id => $_, method => 'ping')->code, 400, 'an id that is neither a string nor a number'
         for [1], undef;
     is post($session, id => 1, method => [1])->code, 400, 'a method that is no string';
+    is error(post($session, id => 1, method => 'tools/list', params => {_meta => $_})), -32_602, '_meta is no object'
+        for 'x', '', [1];
     is error(post($session, id => 1, method => 'other')), -32_601, 'an unknown method';
     is error(post($session, id => 1, method => 'logging/setLevel', params => {level => $_})), -32_602, 'no level'
         for 'other', [1];
@@ -166,7 +175,8 @@ subtest 'what is refused' => sub {
         [add        => {a     => 1, b => [1]}],
         [add        => {a     => 1}],
         [translate  => {words => {}}],
-        [count_down => {from  => 0.5}]
+        [count_down => {from  => 0.5}],
+        [count_down => {from  => '9' x 20}],
     ) {
         my %params = (name => $call->[0], arguments => $call->[1]);
         my $result = result(post($session, id => 1, method => 'tools/call', params => \%params));

@@ -158,6 +158,11 @@ subtest 'what is refused' => sub {
         error_is(post('tools/call', \%params, headers => {$header => $_}), 400, -32_020, "$header is wrong or missing")
             for 'other', undef;
     }
+    for my $header (['MCP-Protocol-Version' => '2026-07-28'], ['Mcp-Method' => 'tools/call']) {
+        my ($name, $value) = @$header;
+        my %encoded = (headers => {$name => '=?base64?' . encode_base64($value, '') . '?='});
+        error_is(post('tools/call', \%params, %encoded), 400, -32_020, "only a name may be encoded, not $name");
+    }
     error_is(post('tools/call',           {name               => $_}),  200, -32_602, 'no tool') for 'other', '';
     error_is(post('tools/call',           {%params, arguments => [1]}), 200, -32_602, 'arguments that are no object');
     error_is(post('subscriptions/listen', {notifications      => $_}),  200, -32_602, 'no filter')
