@@ -223,6 +223,11 @@ subtest 'the server asks the client' => sub {
     is post($session, %answer)->code,                     202,     'any worker takes the answer';
     is next_message($stream)->{result}{content}[0]{text}, 'grëen', 'the tool has it';
     $stream->ends_ok;
+    ($id, $stream) = call($session, translate => {words => 'lang'});
+    my $long = 'long ' x 300_000;
+    post($session, id => next_message($stream)->{id}, result => {content => {type => 'text', text => $long}});
+    ok next_message($stream)->{result}{content}[0]{text} eq $long, 'an answer may be as long as a request';
+    $stream->ends_ok;
     ($id, $stream) = call(begin(), translate => {words => 'rot'});
     my $result = next_message($stream)->{result};
     ok $result->{isError}, 'a client that has no model is not asked';
