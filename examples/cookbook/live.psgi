@@ -29,9 +29,10 @@ sub field {
     return decode('UTF-8', Plack::Request->new($env)->body_parameters->{$name} // '');
 }
 
+# The text is the key of its event, too, which may have 1,024 bytes. A page has it as the stream does: HTML changes CR and NUL.
 sub order {
     my $text = field(shift, 'text');
-    return [400, [], []] if !length $text;
+    return [400, [], []] if $text !~ /\A[^[:cntrl:]]{1,200}\z/;
     $hub->publish(orders => {json => {text => $text}, key => $text, retain => 1});
     return [204, [], []];
 }

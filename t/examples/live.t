@@ -24,6 +24,8 @@ my $lists = sub {
 $says->('live');
 $order->('a');
 $lists->('a', 'an order comes to a page that was loaded without any');
+is $live->post('/order', text => $_), 400, 'what a page cannot show as it is sent is no order'
+    for '', 'x' x 201, "a\r\nb", "a\0b";
 
 $proxy->delay(0.3);
 $tab->evaluate('window.isOld = true');
