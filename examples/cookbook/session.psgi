@@ -3,6 +3,7 @@ use strict;
 use warnings;
 
 use Digest::SHA qw(sha256_hex);
+use Encode      qw(decode);
 use EventSource::Hub;
 use Plack::Builder;
 use Plack::Request;
@@ -53,7 +54,7 @@ sub logout {
 sub publish {
     my $request = Plack::Request->new(shift);
     return [403, [], []] if !defined $request->session->{user};
-    $hub->publish(news => $request->body_parameters->{text} // '');
+    $hub->publish(news => decode('UTF-8', $request->body_parameters->{text} // ''));
     return [204, [], []];
 }
 

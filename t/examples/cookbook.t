@@ -360,8 +360,8 @@ recipe session => sub {
     $es->wait_for(sub { length $_->last_event_id }) for $ends, @stay;
     is_deeply [map { (stat)[9] } @files], [map { 1 } @files],
         'a stream writes no session, which may have been logged out';
-    is $es->post('/publish', headers => $carl, form => [text => 'one'])->code, 204, 'a user publishes';
-    next_is($_, 'message', 'one', 'all receive it') for $ends, @stay;
+    is $es->post('/publish', headers => $carl, form => [text => 'öne ☺'])->code, 204, 'a user publishes';
+    next_is($_, 'message', 'öne ☺', 'all receive it') for $ends, @stay;
 
     is $es->get('/logout', headers => $phone)->status, 405, 'a link does not log out';
     is $es->post('/logout', headers => $phone)->code,  204, 'a session is logged out';
