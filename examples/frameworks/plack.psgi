@@ -6,6 +6,7 @@
 use strict;
 use warnings;
 
+use Encode qw(decode);
 use EventSource::Hub;
 use Plack::App::EventSource;
 use Plack::Builder;
@@ -28,7 +29,10 @@ sub login {
     return respond(200, "hello $user");
 }
 
-sub news { return respond(200, $hub->publish(news => Plack::Request->new(shift)->body_parameters->{text})) }
+sub news {
+    my $text = Plack::Request->new(shift)->body_parameters->{text} // '';
+    return respond(200, $hub->publish(news => decode('UTF-8', $text)));
+}
 
 # The events, and everybody sees who comes and goes.
 sub enter {

@@ -9,6 +9,7 @@ use Testing;
 #   kinds_ok($server, 'native stream');
 
 use Carp     qw(croak);
+use Encode   qw(encode_utf8);
 use Exporter qw(import);
 use Testing::Client;
 use Testing::Server;
@@ -205,10 +206,11 @@ sub is_served {
     my ($id) = map { $_->{id} } grep { ($_->{data} // '') eq 'one' } wait_for_events($client, 1);
     is $id, $first, 'it receives an event of another request';
     $client->leave;
-    publish($server, $cookie, $_) for 'two', 'three';
+    publish($server, $cookie, $_) for 'two', 'dr%C3%BC';
     $client = get($server, '/events', cookie => $cookie, id => $id, %http);
     wait_for_events($client, 2);
-    is_deeply [data_of($client)], ['two', 'three'], 'a client that reconnects receives what it has missed, once';
+    is_deeply [data_of($client)], ['two', encode_utf8('drü')],
+        'a client that reconnects receives what it has missed, once';
     $client->leave;
     return;
 }
