@@ -107,11 +107,14 @@ sub _attribute {
         : $name;
 }
 
+# Plack dies of a form that is malformed, so it reads a body without a type. A copy of the whole environment takes Feersum's
+# socket.
 sub _body {
-    my $env = shift;
-    return undef if EventSource::XS::RequestBody->refusal($env) || ($env->{CONTENT_LENGTH} || 0) > $MAX_SIGNALS;
-    my ($text, %untyped) = (undef, %$env, CONTENT_TYPE => '');    # Plack dies of a form that is malformed
-    EventSource::XS::RequestBody->try_reading(sub { $text = Plack::Request->new(\%untyped)->content });
+    my $env  = shift;
+    my $body = 'EventSource::XS::RequestBody';
+    return undef if $body->refusal($env) || ($env->{CONTENT_LENGTH} || 0) > $MAX_SIGNALS || $body->buffer($env);
+    my ($text, %untyped) = (undef, CONTENT_TYPE => '', map { ($_ => $env->{$_}) } 'CONTENT_LENGTH', @INPUT);
+    $body->try_reading(sub { $text = Plack::Request->new(\%untyped)->content });
     @$env{@INPUT} = @untyped{@INPUT};
     return $text;
 }

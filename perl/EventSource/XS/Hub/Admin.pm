@@ -69,7 +69,7 @@ sub app {
     my $self   = bless {hub => $hub}, $class;
     my $script = EventSource::XS::Hub::Script->app;
     my %get    = (
-        '/eventsource-hub.js' => sub { $script->({%{$_[0]}, PATH_INFO => ''}) },
+        '/eventsource-hub.js' => sub { local $_[0]{PATH_INFO} = ''; return $script->($_[0]) },
         '/look'               => sub { $self->_answer_look($_[0]) },
         '/tail'               => $hub->to_app(%TAIL, channels => \&_topics, label => sub { $_[0]{$LABEL} // () }),
         map { ($_ => \&_file) } keys %FILE,
