@@ -125,57 +125,44 @@ my @rust = grep { m{\Asrc/.*[.]rs\z} && !is_test($_) } distribution_files();
 my @perl = grep { m{\Aperl/.*[.]pm\z} } distribution_files();
 ok @rust > 20 && @perl > 20, 'the source files are found';
 
-no_reports(
-    'unsafe code stands only in src/xs and src/sys',
-    found_in(
-        [grep { !m{\Asrc/(?:xs|sys)/} } @rust],
-        \&rust_code, sub { $_[0] =~ /\bunsafe\b(?!_)/ && $_[0] !~ /\A#!\[/ ? 'unsafe' : () }
-    )
+no_reports 'unsafe code stands only in src/xs and src/sys',
+    found_in([grep { !m{\Asrc/(?:xs|sys)/} } @rust],
+    \&rust_code, sub { $_[0] =~ /\bunsafe\b(?!_)/ && $_[0] !~ /\A#!\[/ ? 'unsafe' : () });
+
+no_reports 'modules without I/O name no thread, file, socket, lock, clock or system call', found_in(
+    [
+        grep {
+            m{\Asrc/(\w+)[/.]} && grep { $_ eq $1 }
+                @PURE
+        } @rust
+    ],
+    \&rust_code,
+    sub {
+        my ($code, $file) = @_;
+        $code =~ s/\blibc::E[A-Z0-9]+\b//g if $MAY_NAME_ERRNO{$file};
+        return $code =~ /($IMPURE)/ ? $1 : ();
+    }
 );
 
-no_reports(
-    'modules without I/O name no thread, file, socket, lock, clock or system call',
-    found_in(
-        [
-            grep {
-                m{\Asrc/(\w+)[/.]} && grep { $_ eq $1 }
-                    @PURE
-            } @rust
-        ],
-        \&rust_code,
-        sub {
-            my ($code, $file) = @_;
-            $code =~ s/\blibc::E[A-Z0-9]+\b//g if $MAY_NAME_ERRNO{$file};
-            return $code =~ /($IMPURE)/ ? $1 : ();
-        }
-    )
-);
-
-no_reports(
-    'a module of the crate uses only those below it',
-    found_in(
-        [grep { m{\Asrc/(\w+)[/.]} && $MAY_USE{$1} } @rust],
-        \&rust_code,
-        sub {
-            my ($code, $file) = @_;
-            my ($module) = $file =~ m{\Asrc/(\w+)};
-            my %may      = map { ($_ => 1) } $module, @{$MAY_USE{$module}};
-            return map { "$module uses $_" } grep { $MAY_USE{$_} && !$may{$_} } $code =~ /\bcrate::(\w+)/g;
-        }
-    )
+no_reports 'a module of the crate uses only those below it', found_in(
+    [grep { m{\Asrc/(\w+)[/.]} && $MAY_USE{$1} } @rust],
+    \&rust_code,
+    sub {
+        my ($code, $file) = @_;
+        my ($module) = $file =~ m{\Asrc/(\w+)};
+        my %may      = map { ($_ => 1) } $module, @{$MAY_USE{$module}};
+        return map { "$module uses $_" } grep { $MAY_USE{$_} && !$may{$_} } $code =~ /\bcrate::(\w+)/g;
+    }
 );
 
 # The list of layers in ARCHITECTURE.
 my ($layers) = slurp('ARCHITECTURE.md') =~ m{^    src/ [^\n]*\n(.*?)^    hub_process/}ms;
 my $place    = 0;
 my %place    = map { ($_ => ++$place) } map { /(\w+)(?:[.]rs|\/)/g } ($layers // '') =~ /^ {6}(\S.*?) {2}/mg;
-no_reports(
-    'in ARCHITECTURE each module of the crate stands below those that it uses',
-    map {
-        my $module = $_;
-        map { "$module uses $_" } grep { ($place{$_} // 0) >= ($place{$module} // 0) } @{$MAY_USE{$module}};
-    } sort keys %MAY_USE
-);
+no_reports 'in ARCHITECTURE each module of the crate stands below those that it uses', map {
+    my $module = $_;
+    map { "$module uses $_" } grep { ($place{$_} // 0) >= ($place{$module} // 0) } @{$MAY_USE{$module}};
+} sort keys %MAY_USE;
 
 # The module of a file of a crate, as a list of names: that of src/hub/mod.rs is hub.
 sub module_of {
@@ -288,38 +275,31 @@ for my $file (@perl) {
 }
 my %is_private = map { %$_ } values %defines;
 
-no_reports(
-    'a package calls no private sub of another',
-    found_in(
-        \@perl,
-        \&perl_code,
-        sub {
-            my ($code, $file) = @_;
-            my @calls;
-            while ($code =~ /(?<![\w:\$])((?:[A-Z]\w*::)*[A-Z]\w*)(?:::|->)(_[a-z]\w*)\b/g) {
-                my ($class, $sub) = ($1, $2);
-                next
-                    if $packages{$file}{$class}
-                    || $is_native{"${class}::$sub"}
-                    || $class =~ /\A(?:POSIX\z|(?:Feersum|AnyEvent::FCGI)::Connection\z|.*\bSUPER\z)/;
-                push @calls, "${class}::$sub";
-            }
-            while ($code =~ /([\])}]|\$\w+)->(_[a-z]\w*)\b/g) {
-                push @calls, "$1->$2" if $is_private{$2} && !$defines{$file}{$2} && !$is_native{$2};
-            }
-            push @calls, "can('$1')" if $code =~ /->can\(['"](_[a-z]\w*)['"]\)/ && $is_private{$1} && !$is_native{$1};
-            return @calls;
+no_reports 'a package calls no private sub of another', found_in(
+    \@perl,
+    \&perl_code,
+    sub {
+        my ($code, $file) = @_;
+        my @calls;
+        while ($code =~ /(?<![\w:\$])((?:[A-Z]\w*::)*[A-Z]\w*)(?:::|->)(_[a-z]\w*)\b/g) {
+            my ($class, $sub) = ($1, $2);
+            next
+                if $packages{$file}{$class}
+                || $is_native{"${class}::$sub"}
+                || $class =~ /\A(?:POSIX\z|(?:Feersum|AnyEvent::FCGI)::Connection\z|.*\bSUPER\z)/;
+            push @calls, "${class}::$sub";
         }
-    )
+        while ($code =~ /([\])}]|\$\w+)->(_[a-z]\w*)\b/g) {
+            push @calls, "$1->$2" if $is_private{$2} && !$defines{$file}{$2} && !$is_native{$2};
+        }
+        push @calls, "can('$1')" if $code =~ /->can\(['"](_[a-z]\w*)['"]\)/ && $is_private{$1} && !$is_native{$1};
+        return @calls;
+    }
 );
 
-no_reports(
-    'only adapters, Test::EventSource and that of the command admin name PSGI servers, also in comments',
-    found_in(
-        [grep { !m{\Aperl/(?:EventSource/XS/(?:(?:Adapter|Test)/|Command/AdminServer[.]pm)|Test/)} } @perl],
-        \&lines_before_end, sub { $_[0] =~ /($SERVER)/ ? $1 : () }
-    )
-);
+no_reports 'only adapters, Test::EventSource and that of the command admin name PSGI servers, also in comments',
+    found_in([grep { !m{\Aperl/(?:EventSource/XS/(?:(?:Adapter|Test)/|Command/AdminServer[.]pm)|Test/)} } @perl],
+    \&lines_before_end, sub { $_[0] =~ /($SERVER)/ ? $1 : () });
 
 # The modules that each Perl module loads, also while it runs. A class that inherits with -norequire is loaded by its parent.
 my %module_of = map { ($_ => s{\Aperl/|[.]pm\z}{}gr =~ s{/}{::}gr) } @perl;

@@ -139,12 +139,10 @@ for my $name (Testing::Server->tested(qw(Twiggy Feersum))) {
     };
     subtest "streams on the writer of $name" => sub {
         my $server = Testing::StreamServer->start($name, descriptors => $LIMIT);
-        withstands(
-            $server,
+        withstands $server,
             sub { path('/held', name => "n$_[0]", native => 0) },
             qr/^event: held\r\n\r\n/m,
-            90, $lingers
-        );
+            90, $lingers;
         $server->stop;
     };
 }

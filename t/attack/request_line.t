@@ -115,10 +115,8 @@ sub condition {
 
 sub believed_scheme {
     my $server = shift;
-    return holds_no_worker(
-        $server,           'a scheme that a middleware believes',
-        '/behind-a-proxy', headers => ['X-Forwarded-Proto' => 'https']
-    );
+    return holds_no_worker $server, 'a scheme that a middleware believes',
+        '/behind-a-proxy', headers => ['X-Forwarded-Proto' => 'https'];
 }
 
 on_each_server sub {

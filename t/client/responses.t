@@ -70,10 +70,9 @@ each_way 'statuses' => sub {
 each_way 'redirects' => sub {
     my $read = shift;
     for my $status (301, 302, 303, 307, 308) {
-        my $server = serving(
+        my $server = serving
             '/'          => "HTTP/1.1 $status Moved\r\nLocation: there?a=b#c\r\nContent-Length: 0\r\n\r\n",
-            '/there?a=b' => sub { $_[0] > 2 ? $NO_CONTENT : $STREAM . "retry: 1\ndata: data\n\n" }
-        );
+            '/there?a=b' => sub { $_[0] > 2 ? $NO_CONTENT : $STREAM . "retry: 1\ndata: data\n\n" };
         my $again = $status == 301;
         my $seen  = $read->({url => $server->url('/'), reconnect => $again});
         is data_of($seen), 'data', "$status is followed";
@@ -150,10 +149,8 @@ each_way 'retry' => sub {
 
 each_way 'failed attempts' => sub {
     my $read   = shift;
-    my $server = serving(
-        '/' =>
-            sub { $_[0] == 1 ? $STREAM . "retry: 1\nid: 7\ndata: a\n\n" : $_[0] < 3 ? "\r\n" : $STREAM . "data: b\n\n" }
-    );
+    my $server = serving '/' =>
+        sub { $_[0] == 1 ? $STREAM . "retry: 1\nid: 7\ndata: a\n\n" : $_[0] < 3 ? "\r\n" : $STREAM . "data: b\n\n" };
     my $seen = $read->({url => $server->url('/')}, 2);
     is data_of($seen), 'a b', 'a server that answers nothing is asked again';
     is_deeply $seen->{errors}, [('unavailable') x 2],                                      'each time is an error';

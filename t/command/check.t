@@ -56,11 +56,9 @@ subtest 'no process' => sub {
 
 subtest 'no process, and none could start' => sub {
     my @none = qw(none --timeout 0.2 --unused);
-    is_red(
-        check(@none, '--socket', "$folder/missing/hub.sock"),
+    is_red check(@none, '--socket', "$folder/missing/hub.sock"),
         qr/.* cannot be written/,
-        'the folder of its socket is missing'
-    );
+        'the folder of its socket is missing';
     my $file = "$folder/ready.db";
     for my $case (
         ["file:$folder/missing/events.db",          qr/.*its store .* cannot be written/],

@@ -84,9 +84,8 @@ subtest 'a server that wants to be asked at once' => sub {
 };
 
 subtest 'the positions of a hub are not printed' => sub {
-    my $server = hostile_server(
-        sub { print {$_[0]} "$STREAM\r\nevent: position\ndata\nid: a-0\n\ndata: a\n\nevent: position\ndata: mine\n\n" }
-    );
+    my $server = hostile_server
+        sub { print {$_[0]} "$STREAM\r\nevent: position\ndata\nid: a-0\n\ndata: a\n\nevent: position\ndata: mine\n\n" };
     is tail(qw(--data --count 2), $server->url('/'))->{out}, "a\nmine\n", 'only events';
 };
 

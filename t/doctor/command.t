@@ -77,11 +77,9 @@ subtest 'the module that perl loads for a name that two distributions have' => s
     mkdir "$folder/HTTP" or die "HTTP: $!";
     write_file("$folder/HTTP/ServerEvent.pm", "package HTTP::ServerEvent; 1;\n");
     my $first = Testing::Doctor->start({PERL5LIB => "$folder:$ENV{PERL5LIB}"}, @stream);
-    is_wrong(
-        $first, 'modules', 'warning',
+    is_wrong $first, 'modules', 'warning',
         qr{loads HTTP::ServerEvent from \Q$folder\E/HTTP/},
-        'the original comes first'
-    );
+        'the original comes first';
     my $last = Testing::Doctor->start({PERL5LIB => "$ENV{PERL5LIB}:$folder"}, @stream);
     is $last->finding('modules')->{verdict}, 'ok', 'the original comes last';
 };

@@ -54,12 +54,10 @@ sub rights_ok {
     is_deeply $found->{measured}, {may_follow => 0, may_insert => 1}, 'as figures, too';
     $found = examined($database, 'follower')->finding('outbox');
     like $found->{sentence}, qr/this user may follow it, and may not write rows/, 'a follower may not insert';
-    is_wrong(
-        examined($database, 'reader'),
+    is_wrong examined($database, 'reader'),
         'outbox', 'wrong',
         qr/can neither be written nor followed: .*denied/,
-        'who may only read'
-    );
+        'who may only read';
     return;
 }
 
@@ -68,11 +66,9 @@ sub rows_ok {
     my $found = is_wrong(examined($database), 'outbox', 'warning', qr/is followed by nobody/, 'no follower, no rows');
     like $found->{remedy}, qr/eventsource outbox --hub NAME/, 'the remedy is a command';
     $outbox->publish($dbh, news => 'one');
-    is_wrong(
-        examined($database), 'outbox', 'wrong',
+    is_wrong examined($database), 'outbox', 'wrong',
         qr/is followed by nobody.*It has 1 row that waits/,
-        'no follower, a row that waits'
-    );
+        'no follower, a row that waits';
 
     my $follower = follow($database);
     wait_until($DEADLINE, sub { !$outbox->stats($dbh)->{waiting} }) or diag $follower->log;
@@ -108,11 +104,9 @@ for my $class (Testing::Database->classes) {
             ok wait_until($DEADLINE, sub { defined $outbox->stats($dbh)->{follower} }), 'a follower';
             $dbh->do('DELETE FROM eventsource_outbox');
             $dbh->do('ALTER TABLE eventsource_outbox DISABLE TRIGGER notify');
-            is_wrong(
-                examined($database), 'outbox', 'warning',
+            is_wrong examined($database), 'outbox', 'warning',
                 qr/has no trigger that notifies/,
-                'a trigger that is off'
-            );
+                'a trigger that is off';
         }
         $dbh->do('UPDATE eventsource_outbox_follower SET version = 7');
         is_wrong(examined($database), 'outbox', 'wrong', qr/has version 7, and this release needs 2/,

@@ -46,11 +46,9 @@ subtest 'four workers, each with a hub of its own' => sub {
     # The worker of the stream is seldom the one that publishes.
     my %env     = (DOCTOR_PORT => $server->port);
     my $missed  = Testing::Doctor->start(\%env, '--seconds', 1, '--trigger', $TRIGGER, $url);
-    my $finding = is_wrong(
-        $missed, 'hub_name', 'wrong',
+    my $finding = is_wrong $missed, 'hub_name', 'wrong',
         qr/each worker has a hub of its own.*probe has not/,
-        'a hub without a name'
-    );
+        'a hub without a name';
     like $finding->{remedy}, qr/\AGive the hub a name/, 'the remedy is a name';
     my @bad = grep { $_->{verdict} eq 'wrong' } @{$missed->report->{findings}};
     is_deeply [map { $_->{check} } @bad],       ['hub_name'], 'nothing else is wrong';

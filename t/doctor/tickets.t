@@ -36,11 +36,9 @@ sub tickets_ok {
     return like $doctor->finding('tickets')->{sentence}, $sentence, "$name, it says";
 }
 
-tickets_ok(
-    examine($nginx[0]->port, '/events'),
+tickets_ok examine($nginx[0]->port, '/events'),
     qr/The hub process serves it/,
-    'behind a proxy that asks the hub process'
-);
+    'behind a proxy that asks the hub process';
 tickets_ok(examine($nginx[1]->port, '/events'), qr/A worker opens.*does not reach its socket/,
     'behind one that cannot');
 tickets_ok(examine($server->port, '/events'),  qr/A worker opens/, 'without a proxy');

@@ -217,15 +217,13 @@ subtest 'the server asks the client' => sub {
     is $with->('grün', requestState => $_)->{error}{code}, -32_602, 'another state is refused'
         for "$result->{requestState} ", 'x', [1];
     is $with->('grün', inputResponses => [1])->{error}{code}, -32_602, 'so are answers that are no object';
-    error_is(
-        post(
-            'tools/call',
-            {name => 'translate', arguments => {words => 'rot'}},
-            meta => {"$P/clientCapabilities" => {}}
+    error_is post(
+        'tools/call',
+        {name => 'translate', arguments => {words => 'rot'}},
+        meta => {"$P/clientCapabilities" => {}}
         ),
         400, -32_021,
-        'a client that has no model is not asked'
-    );
+        'a client that has no model is not asked';
 
     $asked = outcome(ask_twice => {});
     for my $answer ([name => 'Ada'], [town => 'London']) {

@@ -88,12 +88,10 @@ subtest 'connections are released' => sub {
 subtest 'POST' => sub {
     posts_ok($server);
     multiparts_ok($server);
-    my $client = get(
-        $server, '/echo',
+    my $client = get $server, '/echo',
         method  => 'POST',
         headers => ['Content-Type' => 'application/json', 'Transfer-Encoding' => 'chunked'],
-        then    => qq(6\r\n{"a":1\r\n1\r\n}\r\n0\r\n\r\n)
-    );
+        then    => qq(6\r\n{"a":1\r\n1\r\n}\r\n0\r\n\r\n);
     ok $client->read_all, 'a chunked body is answered';
     is_deeply [data_of($client)], ['a=1'], 'it is decoded';
     my $limited = Testing::MojoServer->start('daemon', $UNUSUAL, env => {MOJO_MAX_MESSAGE_SIZE => 1000});

@@ -117,18 +117,15 @@ for my $row (['Twiggy', qw(local named)], ['Starman', 'named']) {
             };
         }
         subtest "$name, a hub that is $kind, while a channel that no stream reads evicts its events" => sub {
-            my $noise = fork_child(
-                sub {
-                    my $to      = shift;
-                    my $process = $kind eq 'named'
-                        && EventSource::Hub::Process->connect(name => 'shop', socket => "$folder/shop");
-                    for (my $count = 0; getppid == $test; $count++) {
-                        $process ? $process->publish(noise => 'x') : $publish->(noise => 'x');
-                        syswrite $to, '.' if $count == 1;    # the history is full
-                    }
-                },
-                sub { POSIX::_exit(0) }
-            );
+            my $noise = fork_child sub {
+                my $to      = shift;
+                my $process = $kind eq 'named'
+                    && EventSource::Hub::Process->connect(name => 'shop', socket => "$folder/shop");
+                for (my $count = 0; getppid == $test; $count++) {
+                    $process ? $process->publish(noise => 'x') : $publish->(noise => 'x');
+                    syswrite $to, '.' if $count == 1;    # the history is full
+                }
+            }, sub { POSIX::_exit(0) };
             sysread $noise->{from}, my $began, 1_000;
             is $began, '.', 'its history is full';
             my %seen;

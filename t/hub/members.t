@@ -150,14 +150,12 @@ subtest 'data that is not Unicode' => sub {
 subtest 'the form of the events can be chosen' => sub {
     my $hub    = EventSource::Hub->new;
     my $page   = page($hub);
-    my $stream = stream_of(
-        $hub, "\x{e9}\x{20ac}",
+    my $stream = stream_of $hub, "\x{e9}\x{20ac}",
         data        => 'a text',
         leave_after => 0,
         join        => {event => 'here'},
         leave       => {event => 'gone', json => ['x']},
-        update      => {data  => 'new'}
-    );
+        update      => {data  => 'new'};
     my $other = stream_of($hub, "\x{e9}\x{20ac}", data => 'another', update => {data => 'new'}, leave_after => 0);
     is(($hub->members($ROOM))[0]{data}, 'another',        'data as a text');
     is(($hub->members($ROOM))[0]{id},   "\x{e9}\x{20ac}", 'an id of any characters');

@@ -247,11 +247,9 @@ subtest 'show_channel' => sub {
         'show_channel event makes the channel the type of events without one';
     error_ok('show_channel event, a line break', invalid => 'channel', sub { $label->publish("a\nb", 'x') });
     like $@, qr/a channel's name must not contain a line break: it is the type of its events/, 'with the reason';
-    error_ok(
-        'the same of a will',
+    error_ok 'the same of a will',
         invalid => 'channel',
-        sub { Testing::Subscriber->open($label, 'a', {will => ["\0", 'x']}) }
-    );
+        sub { Testing::Subscriber->open($label, 'a', {will => ["\0", 'x']}) };
 
     $label = EventSource::Hub->new(show_channel => 'data');
     $reads = Testing::Subscriber->open($label, 'größe');

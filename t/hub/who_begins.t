@@ -109,12 +109,10 @@ subtest 'channels: what the newest object names counts, with a store and for the
     for my $store ('memory', {file => $shell->folder . '/channels.db'}) {
         my $name   = ref $store ? 'stored' : 'channels';
         my $events = sub { $shell->connect($name)->stats->{history}{events} };
-        my $worker = hub(
-            $name,
+        my $worker = hub $name,
             store        => $store,
             keep_history => {events   => 2},
-            per_channel  => {'stock*' => {keep_history => {events => 1}}}
-        );
+            per_channel  => {'stock*' => {keep_history => {events => 1}}};
         for my $number (1 .. 5) { $worker->publish($_ => $number) for qw(news stock) }
         is $events->(), 3, "$name: each channel has its history";
         my $other = hub($name,

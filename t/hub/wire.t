@@ -65,11 +65,9 @@ subtest 'the first block is the position, with the retry' => sub {
     ok +EventSource::Hub->new(position => 'id')->publish(a => {event => 'position', data => 1}),
         'a hub without positions publishes events of that type';
     my ($hub, $epoch) = hub_of();
-    raw_is(
-        stream_of($hub->to_app(channels => sub { 'a' }, position => 'id')),
+    raw_is stream_of($hub->to_app(channels => sub { 'a' }, position => 'id')),
         ": keepalive 15\nid: $epoch-0\n\n",
-        'an application has a setting of its own'
-    );
+        'an application has a setting of its own';
 };
 
 subtest 'an event ends with its id' => sub {
@@ -77,11 +75,9 @@ subtest 'an event ends with its id' => sub {
     my $subscriber = Testing::Subscriber->open($hub, 'a');
     $hub->publish(a => {comment => 'c', event => 'e', id => 'mine', retry => 5, data => "one\ntwo"});
     $hub->publish(a => {retry => 5, data => 'x'});
-    text_is(
-        $subscriber->client,
+    text_is $subscriber->client,
         ": c\nevent: e\nretry: 5\ndata: one\ndata: two\nid: mine\n\nretry: 5\ndata: x\nid: $epoch-2\n\n",
-        'the id is the last line, whoever gave it'
-    );
+        'the id is the last line, whoever gave it';
 };
 
 subtest 'a quiet stream receives comments of one line, and its position if that has advanced' => sub {
@@ -189,12 +185,10 @@ subtest 'gap_data is the data of gap events' => sub {
         'the code is called once for each reason, when the hub is made';
     $hub->publish(a => {event => 'message', data => $_}) for 1 .. 3;
     my $client = Testing::Subscriber->open($hub, 'a', {last_event_id => "$epoch-0"})->client;
-    text_is(
-        $client,
+    text_is $client,
         "event: position\ndata: \nid: $epoch-0-0\n\nevent: message\ndata: <turbo evicted>\ndata: b\xC3\xA4d\nid: $epoch-0-2\n\n"
-            . "event: message\ndata: 3\nid: $epoch-3\n\n",
-        'a gap event has it, and events may have the same type'
-    );
+        . "event: message\ndata: 3\nid: $epoch-3\n\n",
+        'a gap event has it, and events may have the same type';
     my ($plain) = hub_of(gap_data => '{"jsonrpc":"2.0"}');
     $client = Testing::Subscriber->open($plain, 'a', {last_event_id => 'x'})->client;
     ok $client->read_until(qr/^event: gap\ndata: \{"jsonrpc":"2.0"\}\nid: /m), 'a string is the data for every reason';

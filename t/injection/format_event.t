@@ -26,16 +26,12 @@ $expected{comment} = sub { my $want = $comment->(@_); push @{$want->{comments}},
 for my $field (sort keys %expected) {
     my @beside = $field eq 'data' ? () : (data => 'beside');
     no_injection("$field, characters", sub { format_event($field => $_[0], @beside) }, $expected{$field});
-    no_injection(
-        "$field, bytes",
+    no_injection "$field, bytes",
         sub { format_event(bytes => 1, $field => encode('UTF-8', $_[0]), @beside) },
-        $expected{$field}
-    );
+        $expected{$field};
 }
-no_injection(
-    'elements of data',
+no_injection 'elements of data',
     sub { format_event(data => [$_[0], $_[0]]) },
-    sub { return {events => [{data => lines($_[0]) . "\n" . lines($_[0])}]} }
-);
+    sub { return {events => [{data => lines($_[0]) . "\n" . lines($_[0])}]} };
 
 done_testing;

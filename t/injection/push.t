@@ -43,11 +43,9 @@ for my $manner (sort keys %manner) {
         no_injection("$field, $manner", sub { pushed($app, {$field => $given->($_[0]), @beside}) }, $expected{$field});
     }
     no_injection("a string, $manner", sub { pushed($app, $given->($_[0])) }, $expected{data});
-    no_injection(
-        "two strings, $manner",
+    no_injection "two strings, $manner",
         sub { pushed($app, $given->($_[0]), $given->($_[0])) },
-        sub { return {events => [{data => lines($_[0]) . "\n" . lines($_[0])}]} }
-    );
+        sub { return {events => [{data => lines($_[0]) . "\n" . lines($_[0])}]} };
 }
 
 done_testing;

@@ -86,15 +86,13 @@ my ($first, $one)  = Testing::StreamPair->open;
 my ($extra, $many) = Testing::StreamPair->open(max_streams => 1);
 ok $many->read_all, 'a stream beyond max_streams ends';
 my $told = length $many->body;
-counts_ok(
-    'a stream beyond max_streams counts as refused',
+counts_ok 'a stream beyond max_streams counts as refused',
     open    => 1,
     native  => 1,
     opened  => 2,
     refused => 1,
     bytes   => 2 * $HEAD + $told,
-    closed  => {server => 1}
-);
+    closed  => {server => 1};
 
 my ($patient, $stalled) = Testing::StreamPair->open(timeout => 0.2);
 $patient->write('x' x (16 * 1_048_576));

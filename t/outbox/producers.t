@@ -222,11 +222,9 @@ my %also = (
         other_table_ok($database, ['CREATE DATABASE shop CHARACTER SET utf8mb4'],
             'shop.outbox', q{INSERT INTO shop.outbox (channel, data) VALUES ('shop', 'from SQL')});
         local $ENV{MYSQL_PWD} = $database->password;
-        piped_ok(
-            $database, 'mysql', 'mariadb', '-h127.0.0.1',
+        piped_ok $database, 'mysql', 'mariadb', '-h127.0.0.1',
             '-P' . $database->port,
-            '-u' . $database->user, 'testing'
-        );
+            '-u' . $database->user, 'testing';
     },
     SQLite => sub {
         my ($outbox, $database) = @_;

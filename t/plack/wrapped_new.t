@@ -95,15 +95,12 @@ subtest 'a native stream' => sub {
 
 subtest 'on_gone' => sub {
     my $reached;
-    handle_native(
-        sub {
-            my $conn = shift;
-            $conn->close;
-            $conn->push('x');
-            $reached = 1;
-        },
-        is_loop => 0
-    );
+    handle_native sub {
+        my $conn = shift;
+        $conn->close;
+        $conn->push('x');
+        $reached = 1;
+    }, is_loop => 0;
     ok !$reached, 'a push to a client that has left ends the handler';
 };
 

@@ -139,11 +139,9 @@ check 'chunked bodies' => sub {
     my $server     = shift;
     my $name       = $server->{name};
     my $subscriber = subscriber($server, '/eventsource/chunked');
-    my $client     = asked(
-        $server,
+    my $client     = asked $server,
         POST => '/eventsource/chunked',
-        "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", @KEY, 'Transfer-Encoding' => 'chunked'
-    );
+        "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", @KEY, 'Transfer-Encoding' => 'chunked';
     if ($name =~ /\AStar/ || $name eq 'Feersum' && Testing::Server->has_new_feersum) {    # the others do not decode it
         is $client->status, 200, 'a chunked body is published';
         ok $subscriber->read_until(qr/data: abcde/), 'a chunked body is published whole';

@@ -907,11 +907,9 @@ sub mounted {
     $map->map('/' => shift);
     return $map->to_app->({REQUEST_METHOD => 'GET', PATH_INFO => '/', SCRIPT_NAME => ''});
 }
-croaks_ok(
-    'a component without handler_cb is mounted',
+croaks_ok 'a component without handler_cb is mounted',
     sub { mounted($app->new) },
-    'handler_cb', qr/\Athere is no handler/
-);
+    'handler_cb', qr/\Athere is no handler/;
 
 subtest 'push takes what publish takes' => sub {
     is pushed({json    => {a => [1]}}), 'data: {"a":[1]}||',            'json';

@@ -142,11 +142,9 @@ subtest 'other stores are not backed up so' => sub {
     };
     Testing::Redis->require_or_skip_all;
     my $redis = Testing::Redis->start;
-    with_hub(
-        "$folder/s",
+    with_hub "$folder/s",
         {redis => $redis->url},
-        sub { like $error_of->($_[0], "$folder/none"), qr/in Redis: back that up by its own means/, 'one in Redis' }
-    );
+        sub { like $error_of->($_[0], "$folder/none"), qr/in Redis: back that up by its own means/, 'one in Redis' };
 };
 
 $machine->end_ok;

@@ -147,13 +147,10 @@ subtest 'a hub in Plack::Test' => sub {
     require EventSource::Hub;
     require Plack::Test::MockHTTP;
     my $events = EventSource::Hub->new->to_app(channels => sub { 'news' });
-    my $child  = fork_child(
-        sub {
-            open STDERR, '>&', $_[0] or die "STDERR: $!\n";
-            Plack::Test::MockHTTP->new($events)->request(HTTP::Request->new(GET => 'http://localhost/'));
-        },
-        sub { POSIX::_exit(0) }
-    );
+    my $child  = fork_child sub {
+        open STDERR, '>&', $_[0] or die "STDERR: $!\n";
+        Plack::Test::MockHTTP->new($events)->request(HTTP::Request->new(GET => 'http://localhost/'));
+    }, sub { POSIX::_exit(0) };
     ok(IO::Select->new($child->{from})->can_read($DEADLINE), 'a test that waits for ever has a line');
     kill KILL => $child->{pid};
     like readline($child->{from}), qr/Plack::Test .*Test::EventSource/, 'which says what to test with';

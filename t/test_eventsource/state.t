@@ -162,11 +162,9 @@ subtest 'mistakes' => sub {
     error_ok('members that are a text',    invalid => 'members', sub { $es->get('/', members => []) });
     error_ok('an unknown type',            invalid => 'join',    sub { $es->get('/', members => {join => 'x'}) });
     error_ok('a stream without members',   state   => undef,     sub { $es->get('/')->members_are([]) });
-    error_ok(
-        'members that are neither a list nor a hash',
+    error_ok 'members that are neither a list nor a hash',
         invalid => 'members',
-        sub { $es->get('/', members => 1)->members_are('ann') }
-    );
+        sub { $es->get('/', members => 1)->members_are('ann') };
     error_ok('of a hub, too',          invalid => 'members', sub { members_are($hub, 'x',   'ann') });
     error_ok('a channel that is none', invalid => 'channel', sub { members_are($hub, undef, ['ann']) });
     error_ok('a stream without state', state   => undef,     sub { $es->get('/')->state_is({}) });

@@ -18,20 +18,17 @@ my @COMPRESSION = (
     {%WITHHELD, name => 'compression that withholds the end of the last event', arguments => ['--seconds', 0.8]},
 );
 
-mistakes_ok(
-    'HAProxy',
-    mistake(timeout => 'timeout server 500ms'),
-    qx(haproxy -v 2>&1) =~ / 2[.]6[.]/ ? @COMPRESSION : (),
+mistakes_ok 'HAProxy',
+    mistake(timeout => 'timeout server 500ms'), qx(haproxy -v 2>&1) =~ / 2[.]6[.]/ ? @COMPRESSION : (),
     {
-        name     => 'the body is collected',
-        lines    => ['http-response wait-for-body time 1s at-least 4k'],
-        check    => 'status',
-        verdict  => 'wrong',
-        sentence => qr/504.*waited too long/,
+    name     => 'the body is collected',
+    lines    => ['http-response wait-for-body time 1s at-least 4k'],
+    check    => 'status',
+    verdict  => 'wrong',
+    sentence => qr/504.*waited too long/,
     },
     mistake(last_event_id => 'http-request del-header Last-Event-ID'),
     mistake(type          => 'http-response set-header Content-Type text/html'),
-    mistake(origin        => 'http-response del-header Access-Control-Allow-Origin'),
-);
+    mistake(origin        => 'http-response del-header Access-Control-Allow-Origin');
 
 done_testing;

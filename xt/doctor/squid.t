@@ -4,11 +4,9 @@ use lib 't/lib';
 use Testing;
 use Testing::DoctorCases qw(mistake mistakes_ok);
 
-mistakes_ok(
-    'Squid',
+mistakes_ok 'Squid',
     mistake(timeout       => 'read_timeout 1 seconds'),
     mistake(last_event_id => 'request_header_access Last-Event-ID deny all'),
-    mistake(origin        => 'reply_header_access Access-Control-Allow-Origin deny all'),
-);
+    mistake(origin        => 'reply_header_access Access-Control-Allow-Origin deny all');
 
 done_testing;

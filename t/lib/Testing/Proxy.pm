@@ -90,13 +90,11 @@ sub _edit {
 sub _edit_apache {
     my ($self,   $text) = @_;
     my ($folder, $port) = ($self->folder, $self->port);
-    my $site = _edit(
-        $text,
+    my $site = _edit $text,
         qr/^ServerLimit.*?^MaxRequestWorkers 4000$/ms => 'ThreadsPerChild 25',
         qr/(?<=ProxyTimeout )60/                      => $self->{timeout},
         qr/[*]:443/                                   => "127.0.0.1:$port",
-        qr{/etc/ssl/}                                 => "$folder/"
-    );
+        qr{/etc/ssl/}                                 => "$folder/";
     return Testing::Apache::frame($folder, $port, \@APACHE, $site);
 }
 
@@ -118,24 +116,20 @@ sub _edit_caddy {
 sub _edit_haproxy {
     my ($self, $text) = @_;
     my $pem = $self->_path('pem');
-    return _edit(
-        $text,
+    return _edit $text,
         qr/(?<=timeout client |timeout server )60(?=s)/ => $self->{timeout},
         qr/maxconn \d+/                                 => 'maxconn 100',
         qr/bind :443 /                                  => 'bind 127.0.0.1:' . $self->port . ' ',
-        qr{/etc/ssl/\Q$HOST\E[.]pem}                    => $pem
-    );
+        qr{/etc/ssl/\Q$HOST\E[.]pem}                    => $pem;
 }
 
 sub _edit_nginx {
     my ($self, $text) = @_;
     my $folder = $self->folder;
-    my $site   = _edit(
-        $text,
+    my $site   = _edit $text,
         qr/(?<=_timeout )60(?=s)/ => $self->{timeout},
         qr/listen 443 /           => 'listen 127.0.0.1:' . $self->port . ' ',
-        qr{/etc/ssl/}             => "$folder/"
-    );
+        qr{/etc/ssl/}             => "$folder/";
     return Testing::Nginx::frame($folder, $site);
 }
 

@@ -197,8 +197,7 @@ sub _write_units {
     return if !$option{user};
     _write("$place/user/default.target", $alone);
     my $uid = getpwnam $USER;
-    _write(
-        "$place/system/$MANAGER", join "\n", '[Service]',
+    _write "$place/system/$MANAGER", join "\n", '[Service]',
         'Type=notify',
         "User=$USER",
         'ExecStart=' . _systemd() . ' --user',
@@ -208,8 +207,7 @@ sub _write_units {
         'Delegate=yes',
         'LimitNOFILE=65536',
         'TimeoutStopSec=10',
-        ''
-    );
+        '';
     return;
 }
 

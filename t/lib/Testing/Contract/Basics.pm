@@ -130,11 +130,9 @@ my @BEHAVIOURS = (
             response_complete_ok($client);
             is $client->text, "data: only\r\n\r\n", 'an event that is pushed after close is not sent';
             $run->journal_ok($client, qr/^results true true false false$/m, 'is_open and push are false after close');
-            end_reported_ok(
-                $client, $run,
+            end_reported_ok $client, $run,
                 qr/^closed by application, open: 0$/m,
-                'on_close reports the reason application'
-            );
+                'on_close reports the reason application';
             is scalar(() = $run->journal($client) =~ /^closed by/mg), 1, 'on_close is called once';
         },
     },

@@ -25,11 +25,9 @@ my @BEHAVIOURS = (
             response_ends_ok($client);
             response_complete_ok($client) if !$run->is_native || $client->{http} eq '1.0';
             is $client->text, "data: foo\r\n\r\n", 'the event that was pushed arrives';
-            end_reported_ok(
-                $client, $run,
+            end_reported_ok $client, $run,
                 qr/^closed by application, open: 0$/m,
-                'on_close reports the reason application'
-            );
+                'on_close reports the reason application';
         },
     },
     {
