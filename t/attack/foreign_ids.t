@@ -3,13 +3,10 @@
 # channels.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(native Server=Starman);
 use Testing::Client;
 use Testing::Subscriber qw(blocks events wait_for_events);
 use Testing::HubServer  qw(path);
-use Testing::Server;
-
-Testing::Server->require_or_skip_all('Starman');
 
 # Returns the first blocks of a client that sends an id, when one block and that many events have arrived.
 sub first_blocks {

@@ -2,16 +2,13 @@
 # and when the process ends, the memory of the server grows by no more than their own buffers.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(native Server=Starman);
 plan skip_all => 'it looks at /proc' if !-e '/proc/self/status';
 use Testing::Client;
 use Testing::HubServer qw(path);
 use Testing::Process   qw(memory_of);
-use Testing::Server;
 use Testing::SlowReader;
 use Time::HiRes qw(sleep);
-
-Testing::Server->require_or_skip_all('Starman');
 
 my $CLIENTS  = 300;
 my $MOST     = 20;    # megabytes for all of them, besides the history

@@ -2,13 +2,10 @@
 # not sent: a client that is cut off after any block must receive the rest.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(native Server=Starman);
 use Testing::Client;
 use Testing::Subscriber qw(events wait_for_events);
 use Testing::HubServer  qw(path);
-use Testing::Server;
-
-Testing::Server->require_or_skip_all('Starman');
 
 my $PAUSE = 0.2;    # seconds between two calls, in which an early event would be sent
 

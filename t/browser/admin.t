@@ -2,7 +2,7 @@
 # HTML stay text; a hub process that is killed, and a server that is away.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Server=Starman);
 use EventSource::Hub::Process;
 use File::Temp ();
 use Testing::Browser;
@@ -10,7 +10,6 @@ use Testing::Client;
 use Testing::Server qw(path);
 
 Testing::Browser->require_or_skip_all($_) for Testing::Browser->names;
-Testing::Server->require_or_skip_all('Starman');
 
 my $TOKEN = 'the-token-of-this-test';
 

@@ -2,13 +2,9 @@
 # encoded alone between them.
 
 use lib 't/lib';
-use Testing;
-use Testing::Browser;
+use Testing         qw(Browser Server=Starman);
 use Testing::Server qw(path);
 use EventSource::XS::Request;
-
-Testing::Browser->require_or_skip_all;
-Testing::Server->require_or_skip_all('Starman');
 
 my $ROWS    = 5_000;    # in the large events: 30 of them are several rounds
 my $LARGE   = 30;

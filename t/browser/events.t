@@ -2,12 +2,10 @@
 # reconnection time.
 
 use lib 't/lib';
-use Testing;
-use Testing::Browser;
+use Testing               qw(Browser);
 use Testing::BrowserCases qw(cases expected_events);
 use Testing::Server;
 
-Testing::Browser->require_or_skip_all;
 my $browser = Testing::Browser->start;
 
 # The times at which the page saw a state.

@@ -2,11 +2,9 @@
 # after one reconnect that is answered with 204.
 
 use lib 't/lib';
-use Testing;
-use Testing::Browser;
+use Testing qw(Browser);
 use Testing::Server;
 
-Testing::Browser->require_or_skip_all;
 my $browser = Testing::Browser->start;
 
 for my $name (qw(HTTP::Server::PSGI Twiggy)) {

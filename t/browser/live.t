@@ -2,11 +2,10 @@
 # what it has missed. They show the same board, and who is here. A crowd of clients that reconnect all the time loses no
 # event. With a named hub, each button of the page is pressed that ends processes.
 
-use lib qw(t/lib examples/live/lib);
-use Testing;
+use lib     qw(t/lib examples/live/lib);
+use Testing qw(Browser);
 use EventSource::Hub;
 use Live::Processes;
-use Testing::Browser;
 use Testing::Client;
 use File::Temp ();
 use JSON::PP   qw(encode_json);
@@ -14,7 +13,6 @@ use Testing::Program;
 use Testing::Redis;
 use Testing::Server qw(subtest_once);
 
-Testing::Browser->require_or_skip_all;
 my $browser = Testing::Browser->start;
 my @windows = ($browser->tabs, $browser->new_tab);
 my ($teal, $violet) = @windows;

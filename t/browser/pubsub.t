@@ -2,11 +2,8 @@
 # neither.
 
 use lib 't/lib';
-use Testing;
-use Testing::Browser;
+use Testing qw(Browser);
 use Testing::Server;
-
-Testing::Browser->require_or_skip_all;
 
 # The page comes from one server, the nodes from another: two ports are two origins. The page's
 # server by another name is a third.

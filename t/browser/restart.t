@@ -2,14 +2,12 @@
 # too short. It receives each number once, and a gap event wherever numbers are missing.
 
 use lib 't/lib';
-use Testing;
-use Testing::Browser;
+use Testing qw(Browser);
 use Testing::CuttableProxy;
 use HTTP::Tiny;
 use JSON::PP qw(encode_json);
 use Testing::Server;
 
-Testing::Browser->require_or_skip_all;
 my $browser = Testing::Browser->start;
 
 # The one worker of Starman waits for the request of each connection that a browser opens ahead.

@@ -2,11 +2,8 @@
 # and in order. Where the hub has lost its history, a gap comes before.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Tabs=Chromium);
 use Testing::Nginx;
-use Testing::Tabs;
-
-Testing::Tabs->require_or_skip_all('Chromium');
 
 my $tabs = Testing::Tabs->start('Chromium', start => 'oldest');
 

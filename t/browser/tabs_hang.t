@@ -3,10 +3,7 @@
 # freeze, hang and wake up at random; EVENTSOURCE_XS_SEED repeats a run.
 
 use lib 't/lib';
-use Testing;
-use Testing::Tabs;
-
-Testing::Tabs->require_or_skip_all('Chromium');
+use Testing qw(Tabs=Chromium);
 
 my $STEPS = $ENV{EVENTSOURCE_XS_STEPS} || 0;
 my $TABS  = 4;

@@ -3,10 +3,7 @@
 # t/browser/tabs_leave.t.
 
 use lib 't/lib';
-use Testing;
-use Testing::Tabs;
-
-Testing::Tabs->require_or_skip_all('Chromium');
+use Testing qw(Tabs=Chromium);
 
 my $browser = Testing::Browser->start;
 

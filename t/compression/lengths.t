@@ -2,7 +2,7 @@
 # wire are the same, whatever was published and pushed before.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(native Server=Starman);
 use Testing::Client;
 use Testing::CommandLine;
 use Testing::Server qw(path);
@@ -94,7 +94,6 @@ sub run {
 }
 
 my @server = ('Starman', 't/compression/streams.psgi', workers => 1);
-Testing::Server->require_or_skip_all('Starman');
 subtest 'a hub of the process' => sub {
     my $server = Testing::Server->start(@server);
     run($server);

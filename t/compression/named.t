@@ -2,7 +2,7 @@
 # middle of a round, after a cut and a gap, and when a child pushes.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(native Server=Starman);
 use Testing::Client;
 use Testing::CodedClient;
 use Testing::CommandLine;
@@ -191,7 +191,6 @@ my %CASE = (
     'a child'         => [\&has_child],
 );
 
-Testing::Server->require_or_skip_all('Starman');
 run_each [sort keys %CASE] => sub {
     my ($check, %settings) = @{$CASE{$_[0]}};
     for my $coding (@CODINGS) {

@@ -1,16 +1,13 @@
 # Responses that are not streams, and bodies that are written wrongly.
 
 use lib 't/lib';
-use Testing;
+use Testing                qw(Server=Starman);
 use JSON::PP               ();
 use MIME::Base64           qw(encode_base64);
 use Testing::Doctor        qw(is_fine is_wrong);
 use Testing::HostileServer qw(hostile_server);
-use Testing::Server;
-use Time::HiRes qw(sleep);
-use URI::Escape qw(uri_escape);
-
-Testing::Server->require_or_skip_all('Starman');
+use Time::HiRes            qw(sleep);
+use URI::Escape            qw(uri_escape);
 
 # A name, the body, the check, its verdict, its sentence, and more headers.
 my @BODY = (

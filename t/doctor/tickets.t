@@ -1,15 +1,12 @@
 # The doctor comes back with the ticket of a stream, as a browser does, and says why the application is asked.
 
 use lib 't/lib';
-use Testing qw(named_hubs);
+use Testing qw(named_hubs Nginx);
 use EventSource::Hub::Process;
 use File::Temp      ();
 use Testing::Doctor qw(is_fine is_wrong);
-use Testing::Nginx;
 use Testing::Program;
 use Testing::Server;
-
-Testing::Nginx->require_or_skip_all;
 
 my $folder = File::Temp->newdir;
 my ($socket, $http) = map { "$folder/$_" } qw(hub.sock http.sock);

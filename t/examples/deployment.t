@@ -2,14 +2,11 @@
 # as they are, with the commands in their comments.
 
 use lib 't/lib';
-use Testing;
+use Testing    qw(Server=Starman);
 use File::Temp ();
 use Testing::Client;
 use Testing::CommandLine;
-use Testing::Server;
 use Testing::SourceTree qw(slurp);
-
-Testing::Server->require_or_skip_all('Starman');
 
 my $TOKEN = 'the-token-of-a-scraper';
 

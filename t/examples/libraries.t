@@ -2,13 +2,11 @@
 # as EventSource::Cookbook gives them one that all tabs share.
 
 use lib 't/lib';
-use Testing;
-use Testing::Browser;
+use Testing            qw(Browser);
 use Testing::Developer qw(needs);
 use Testing::Node      qw(packages_missing);
 use Testing::Server;
 
-Testing::Browser->require_or_skip_all;
 needs(packages_missing('examples/cookbook'));
 
 # How many tabs a page is opened in.

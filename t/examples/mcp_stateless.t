@@ -1,21 +1,19 @@
 # The MCP server of examples/mcp with the version 2026-07-28, which has no sessions, on Starman with four workers: one POST is
 # one stream. mcp.t has the versions with sessions; xt/examples/mcp_*.t run the conformance suite and the official clients.
 
-use lib qw(t/lib examples/live/lib);
-use Testing;
-use Encode qw(encode_utf8);
+use lib     qw(t/lib examples/live/lib);
+use Testing qw(Server=Starman);
+use Encode  qw(encode_utf8);
 use EventSource::Hub;
 use File::Temp   ();
 use JSON::PP     qw(decode_json encode_json);
 use MIME::Base64 qw(encode_base64);
 use Live::Processes;
 use Test::EventSource;
-use Testing::Process qw(none_runs);
-use Testing::Server;
+use Testing::Process    qw(none_runs);
 use Testing::SourceTree qw(write_file);
 
 Testing->need('named_hubs');
-Testing::Server->require_or_skip_all('Starman');
 
 # The tools of the example, and two more.
 my $folder = File::Temp->newdir;

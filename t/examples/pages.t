@@ -1,12 +1,10 @@
 # The pages of EventSource::Cookbook's recipes in a real browser: what a visitor does, and what the page shows.
 
 use lib 't/lib';
-use Testing;
+use Testing    qw(Browser);
 use File::Temp ();
-use Testing::Browser;
 use Testing::Server;
 
-Testing::Browser->require_or_skip_all;
 my @browsers = map { Testing::Browser->start } 1, 2;
 my ($one, $two) = @browsers;
 

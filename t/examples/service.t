@@ -2,16 +2,13 @@
 # when it is stopped.
 
 use lib 't/lib';
-use Testing;
+use Testing    qw(Server=Starman);
 use File::Spec ();
 use JSON::PP   qw(decode_json);
 use Test::EventSource;
 use Testing::Daemon;
-use Testing::Developer qw(has_command);
-use Testing::Server;
+use Testing::Developer  qw(has_command);
 use Testing::SourceTree qw(slurp);
-
-Testing::Server->require_or_skip_all('Starman');
 
 my $UNIT = 'examples/deployment/eventsource.service';
 

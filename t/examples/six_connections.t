@@ -2,14 +2,11 @@
 # configuration of EventSource::Deployment, all are open.
 
 use lib 't/lib';
-use Testing;
-use JSON::MaybeXS ();
-use Testing::Browser;
+use Testing            qw(Browser);
+use JSON::MaybeXS      ();
 use Testing::Developer qw(needs);
 use Testing::Proxy;
 use Testing::StreamServer qw(path);
-
-Testing::Browser->require_or_skip_all;
 
 my $COUNT   = 7;
 my $browser = Testing::Browser->start;

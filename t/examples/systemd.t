@@ -2,12 +2,10 @@
 # outlive the application's service and an upgrade; the follower of an outbox; the application of the tutorial.
 
 use lib 't/lib';
-use Testing qw(named_hubs);
-use Testing::Systemd;
+use Testing qw(named_hubs Server=Starman Systemd);
 use Testing::Client;
 use Testing::Database;
 use Testing::Port;
-use Testing::Server;
 use Testing::Redis;
 use Testing::SourceTree qw(slurp write_file);
 use Testing::Subscriber qw(blocks);
@@ -20,8 +18,6 @@ my $SOCKET   = 'eventsource-hub@test.socket';
 my $FOLLOWER = 'eventsource-outbox@test.service';
 my @PERL     = ($^X, map { "-I/run/test/blib/$_" } 'lib', 'arch');
 
-Testing::Server->require_or_skip_all('Starman');
-Testing::Systemd->require_or_skip_all;
 my ($starman) = slurp("$UNITS/$APP") =~ m{^ExecStart=(\S+)}m;
 plan skip_all => "there is no $starman here" if !-x $starman;
 

@@ -2,15 +2,12 @@
 # and each reason that appears.
 
 use lib 't/lib';
-use Testing;
+use Testing  qw(Server=Starman);
 use JSON::PP qw(decode_json);
 use Test::EventSource;
 use Testing::Client;
-use Testing::Developer qw(needs_module);
-use Testing::Server;
+use Testing::Developer  qw(needs_module);
 use Testing::SourceTree qw(slurp);
-
-Testing::Server->require_or_skip_all('Starman');
 
 my @COMPRESS = (headers => ['Accept-Encoding' => 'gzip']);
 

@@ -2,22 +2,15 @@
 # published on either machine; when one machine ends, its clients come back through nginx to the other one and miss nothing.
 
 use lib 't/lib';
-use Testing;
+use Testing                   qw(Machine Nginx Redis);
 use EventSource::Hub::Process ();
 use File::Temp                ();
 use Testing::Client;
 use Testing::Daemon;
-use Testing::Machine;
-use Testing::Nginx;
 use Testing::Process qw(stop_hub_process);
-use Testing::Redis;
 use Testing::RoamingClient;
 use Testing::Server;
 use Testing::SourceTree qw(slurp write_file);
-
-Testing::Machine->require_or_skip_all;
-Testing::Nginx->require_or_skip_all;
-Testing::Redis->require_or_skip_all;
 
 my $FOLDER  = 'examples/deployment/two_machines';
 my $CLIENTS = 8;

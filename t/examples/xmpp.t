@@ -3,20 +3,16 @@
 # its command runs.
 
 use lib 't/lib';
-use Testing;
+use Testing    qw(Browser Prosody);
 use File::Temp ();
 use HTTP::Tiny;
-use Testing::Browser;
 use Testing::CommandLine;
 use Testing::Developer qw(has_command);
 use Testing::Program;
-use Testing::Prosody;
 use Testing::Server;
 use Testing::SourceTree qw(slurp write_file);
 use Testing::XMPPBridge;
 
-Testing::Browser->require_or_skip_all;
-Testing::Prosody->require_or_skip_all;
 require Testing::XMPPClient;
 Testing::XMPPClient->import(qw(json text));
 

@@ -3,7 +3,7 @@
 # there.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Machine);
 use EventSource::Hub::Process;
 use File::Temp ();
 use IO::Socket::UNIX;
@@ -11,13 +11,10 @@ use JSON::PP ();
 use Testing::Client;
 use Testing::CommandLine;
 use Testing::Developer qw(has_command);
-use Testing::Machine;
 use Testing::Port;
 use Testing::Process qw(is_running);
 use Testing::Program;
 use Testing::Redis;
-
-Testing::Machine->require_or_skip_all;
 
 my $json    = JSON::PP->new->utf8;
 my $machine = Testing::Machine->start(undef, idle_exit => 60, grace => 60);

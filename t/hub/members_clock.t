@@ -1,16 +1,14 @@
 # A clock that steps makes no member of a hub leave, and none stay: the monotonic clock says how long a member lingers.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(native FakeClock);
 use EventSource::Hub;
 use File::Temp        ();
 use Test::EventSource qw(members_are);
-use Testing::FakeClock;
 use Testing::Subscriber;
 
 my $DAY = 86_400;    # seconds
 
-Testing::FakeClock->require_or_skip_all;
 my $folder = File::Temp->newdir;
 my $clock  = Testing::FakeClock->new(0);
 my $hub    = EventSource::Hub->new(name => 'clock', socket => "$folder/hub.sock", idle_exit => 1);

@@ -2,14 +2,13 @@
 # lets the application answer every other request. And what hostile clients send to its socket.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(native Nginx);
 use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Temp ();
 use IO::Socket::UNIX;
 use Testing::Client;
 use Testing::Developer qw(needs);
-use Testing::Nginx;
 use Testing::Process;
 use Testing::Program;
 use Testing::Proxy;
@@ -18,7 +17,6 @@ use Testing::Server;
 use Testing::Subscriber qw(blocks);
 
 Testing->need('named_hubs');
-Testing::Nginx->require_or_skip_all;
 
 my $folder = File::Temp->newdir;
 my ($socket, $http) = map { "$folder/$_" } qw(hub.sock http.sock);

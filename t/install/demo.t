@@ -1,12 +1,10 @@
 # script/demo without a store, and its mistakes. xt has the stores.
 
 use lib 't/lib';
-use Testing;
+use Testing       qw(Demo);
 use File::Temp    ();
 use Testing::Demo qw(demo demo_ok);
 use Testing::Port;
-
-Testing::Demo->require_or_skip_all;
 
 subtest 'without a store' => sub { demo_ok('', gaps => 1) };
 

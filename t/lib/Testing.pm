@@ -8,10 +8,12 @@ use utf8;
 #
 #   use lib 't/lib';
 #   use Testing;
-#   use Testing qw(native);        # skips the file on a system without native streams and hubs
-#   use Testing qw(named_hubs);    # ... or without eventsource-hub
-#   Testing->need('native');       # skips the rest of a subtest
-#   Testing->has_named_hubs        # true with eventsource-hub
+#   use Testing qw(native);             # skips the file on a system without native streams and hubs
+#   use Testing qw(named_hubs);         # ... or without eventsource-hub
+#   use Testing qw(Machine Redis);      # loads these classes of t/lib/Testing, and skips the file without what they need
+#   use Testing qw(Server=Starman);     # the same for a class whose needs depend on an argument
+#   Testing->need('native');            # skips the rest of a subtest
+#   Testing->has_named_hubs             # true with eventsource-hub
 
 use Test::More;
 use Testing::Deadline ();
@@ -28,20 +30,28 @@ delete $ENV{EVENTSOURCE_XS_FULL} if $ENV{AUTOMATED_TESTING};
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 sub import {
-    my ($class, $need) = @_;
+    my ($class, @needs) = @_;
     $_->import for qw(strict warnings utf8);
     Test::More->export_to_level(1);
     Testing::Deadline->export_to_level(1, undef, qw($DEADLINE eventually_ok wait_until));
-    $class->need($need) if $need;
+    $class->need($_) for @needs;
     return;
 }
 
 sub need {
     my ($class, $need) = @_;
+    return _need_class(split /=/, $need) if $need =~ /\A[A-Z]/;
     require EventSource::XS;
     plan skip_all => 'there are no native streams and hubs on this system' if !EventSource::XS->can('_next_end');
     return if $need ne 'named_hubs';
     return $class->has_named_hubs || plan skip_all => 'eventsource-hub is not built here';
+}
+
+sub _need_class {
+    my ($name, @argument) = @_;
+    my $class = "Testing::$name";
+    require $class =~ s{::}{/}gr . '.pm';    ## no critic (RequireBarewordIncludes)
+    return $class->require_or_skip_all(@argument);
 }
 
 sub has_named_hubs {

@@ -2,10 +2,9 @@
 # order of commits. script/soak outbox does so for longer.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Server=Starman);
 use Testing::Database;
 use Testing::OutboxChaos;
-use Testing::Server;
 use Testing::SideBySide qw(run_each);
 
 my $TRANSACTIONS = 1_500;    # in all databases
@@ -13,7 +12,6 @@ my $CLIENTS      = 30;       # of all databases
 my $SEED         = 1;
 
 Testing->need('named_hubs');
-Testing::Server->require_or_skip_all('Starman');
 
 my %class = map { ($_->name => $_) } Testing::Database->classes;
 

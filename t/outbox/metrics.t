@@ -1,16 +1,13 @@
 # The counts of an outbox as OpenMetrics, by the command and by an application: what they are, and who may read them.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Database::SQLite);
 use EventSource::Hub;
 use EventSource::Outbox;
 use Testing::CommandLine;
-use Testing::Database::SQLite;
 use Testing::Errors qw(error_ok);
 use Testing::Outbox;
 use Testing::SourceTree qw(slurp);
-
-Testing::Database::SQLite->require_or_skip_all;
 
 my $database = Testing::Database::SQLite->start;
 my $shell    = Testing::CommandLine->new;

@@ -2,10 +2,7 @@
 # blocks. With threads, each has a copy of the application that was loaded before.
 
 use lib 't/lib';
-use Testing;
-use Testing::HubServer;
-
-Testing::HubServer->require_or_skip_all('mod_perl');
+use Testing qw(HubServer=mod_perl);
 
 # Children that end reset the connections that they have not accepted yet.
 sub stream {

@@ -2,15 +2,13 @@
 # published.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Redis);
 use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Temp ();
 use JSON::PP   ();
-use Testing::Redis;
 
 Testing->need('named_hubs');
-Testing::Redis->require_or_skip_all;
 
 my $folder = File::Temp->newdir;
 my @place  = (name => 'shop', socket => "$folder/s");

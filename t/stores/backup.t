@@ -2,19 +2,16 @@
 # while it makes one.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Machine);
 use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Copy qw(copy move);
 use File::Temp ();
 use POSIX      ();
 use Testing::CommandLine;
-use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;
 use Testing::Fork qw(in_child);
-
-Testing::Machine->require_or_skip_all;
 
 my $folder  = File::Temp->newdir;
 my $file    = "$folder/events.db";

@@ -2,12 +2,9 @@
 # receive a gap only if the file is removed.
 
 use lib 't/lib';
-use Testing;
+use Testing    qw(Machine);
 use File::Temp ();
-use Testing::Machine;
 use Testing::RoamingClient;
-
-Testing::Machine->require_or_skip_all;
 
 my $folder  = File::Temp->newdir;
 my $file    = "$folder/events.db";

@@ -4,10 +4,9 @@
 # case expects, and a page of another channel was told nothing.
 
 use lib 't/lib';
-use Testing;
+use Testing            qw(Machine);
 use Testing::Developer qw(needs);
 use Testing::FakeClock;
-use Testing::Machine;
 use Testing::Redis;
 use Testing::Room;
 use Testing::SideBySide qw(run_each);
@@ -225,8 +224,6 @@ my @CASES = (
         },
     },
 );
-
-Testing::Machine->require_or_skip_all;
 
 sub test {
     my $name = shift;

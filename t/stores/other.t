@@ -3,19 +3,16 @@
 # gap, and then everything; no event that was accepted is missing without a gap, and no worker fails.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Machine);
 use EventSource::Hub::Process;
-use File::Temp      ();
-use Testing::Errors qw(error_of);
-use Testing::Machine;
+use File::Temp       ();
+use Testing::Errors  qw(error_of);
 use Testing::Process qw(is_running);
 use Testing::Redis;
 use Testing::RoamingClient;
 use Testing::Fork qw(in_child);
 use Testing::StoredHub;
 use Testing::Subscriber;
-
-Testing::Machine->require_or_skip_all;
 
 my $folder = File::Temp->newdir;
 my $redis  = !Testing::Redis->missing && Testing::Redis->start;

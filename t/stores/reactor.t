@@ -3,15 +3,13 @@
 # fails here.
 
 use lib 't/lib';
-use Testing;
+use Testing            qw(Machine);
 use File::Temp         ();
 use Testing::Developer qw(needs);
 use Testing::FailingCalls;
-use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;
 
-Testing::Machine->require_or_skip_all;
 needs(Testing::FailingCalls->missing);
 
 my $WAITS  = 'epoll_wait,epoll_pwait,?epoll_pwait2';

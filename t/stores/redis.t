@@ -2,14 +2,9 @@
 # received on all, in one order and with one id; clients move between the machines and miss nothing.
 
 use lib 't/lib';
-use Testing;
-use Testing::Machine;
-use Testing::Redis;
+use Testing qw(Machine Redis);
 use Testing::RoamingClient;
 use Testing::Fork qw(in_child);
-
-Testing::Machine->require_or_skip_all;
-Testing::Redis->require_or_skip_all;
 
 my $redis    = Testing::Redis->start;
 my @machines = map { Testing::Machine->start({redis => $redis->url}, max_topics => 10) } 1 .. 3;

@@ -1,14 +1,11 @@
 # How hubs reach Redis: the prefix of keys, passwords, which no message shows, users, TLS and Sentinels.
 
 use lib 't/lib';
-use Testing;
-use Testing::Redis;
+use Testing qw(Redis);
 use Testing::Sentinel;
 use Testing::StoredHub;
 use Testing::SourceTree qw(slurp);
 use Testing::Subscriber;
-
-Testing::Redis->require_or_skip_all;
 
 sub code_of {
     my $call = shift;

@@ -4,15 +4,10 @@
 # history is full, where each batch of entries evicts others.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Machine Redis);
 use Testing::CuttableProxy;
-use Testing::Machine;
-use Testing::Redis;
 use Testing::RoamingClient;
 use Time::HiRes qw(time);
-
-Testing::Machine->require_or_skip_all;
-Testing::Redis->require_or_skip_all;
 
 my $HANDLER    = 7;      # seconds: longer than subscriptions wait for a handler
 my $FULL       = 120;    # events of the history

@@ -2,15 +2,8 @@
 # keys are remembered as on the others, and so they are in a hub that begins then.
 
 use lib 't/lib';
-use Testing;
-use Testing::FakeClock;
-use Testing::Machine;
-use Testing::Redis;
+use Testing qw(Machine Redis FakeClock);
 use Testing::RoamingClient;
-
-Testing::Machine->require_or_skip_all;
-Testing::Redis->require_or_skip_all;
-Testing::FakeClock->require_or_skip_all;
 
 my $HISTORY = 60;       # seconds
 my $AWAY    = 120;      # seconds

@@ -2,14 +2,9 @@
 # all recover by themselves. When Redis has lost its data, all clients receive a gap, and everything works afterwards.
 
 use lib 't/lib';
-use Testing;
+use Testing    qw(Machine Redis);
 use File::Path qw(remove_tree);
-use Testing::Machine;
-use Testing::Redis;
 use Testing::RoamingClient;
-
-Testing::Machine->require_or_skip_all;
-Testing::Redis->require_or_skip_all;
 
 my $RECOVERS = 10;    # seconds after the return of Redis, in which hubs find it again, however long it was away
 

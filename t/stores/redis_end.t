@@ -2,14 +2,9 @@
 # published after. A machine whose Redis is away ends its own streams at once.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Machine Redis);
 use EventSource::Hub::Process;
-use Testing::Machine;
-use Testing::Redis;
 use Testing::RoamingClient;
-
-Testing::Machine->require_or_skip_all;
-Testing::Redis->require_or_skip_all;
 
 my $redis    = Testing::Redis->start;
 my @machines = map { Testing::Machine->start({redis => $redis->url}, publish_timeout => 1) } 1, 2;

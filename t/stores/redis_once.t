@@ -3,14 +3,9 @@
 # the replica has it, too.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Machine Redis);
 use Testing::CuttableProxy;
-use Testing::Machine;
-use Testing::Redis;
 use Testing::RoamingClient;
-
-Testing::Machine->require_or_skip_all;
-Testing::Redis->require_or_skip_all;
 
 my $redis    = Testing::Redis->start;
 my $proxy    = Testing::CuttableProxy->start($redis->port);

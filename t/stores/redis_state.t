@@ -2,14 +2,9 @@
 # and Redis, and whichever machine they come to.
 
 use lib 't/lib';
-use Testing;
-use Testing::Machine;
-use Testing::Redis;
+use Testing qw(Machine Redis);
 use Testing::RoamingClient;
 use Testing::Fork qw(in_child);
-
-Testing::Machine->require_or_skip_all;
-Testing::Redis->require_or_skip_all;
 
 my $MORE     = 4_000;                                           # events, more than Redis and the hubs keep
 my $redis    = Testing::Redis->start(appendonly => 'always');

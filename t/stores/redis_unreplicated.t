@@ -4,14 +4,9 @@
 # could write such an id.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Machine Redis);
 use Testing::CuttableProxy;
-use Testing::Machine;
-use Testing::Redis;
 use Testing::RoamingClient;
-
-Testing::Machine->require_or_skip_all;
-Testing::Redis->require_or_skip_all;
 
 my $PROOF = 7;    # seconds after which an id that is ahead has proven a loss, and more
 

@@ -1,13 +1,8 @@
 # An upgrade of a hub whose events wait for a silent Redis is refused, and the process continues with all that waits.
 
 use lib 't/lib';
-use Testing;
-use Testing::Machine;
-use Testing::Redis;
+use Testing qw(Machine Redis);
 use Testing::RoamingClient;
-
-Testing::Machine->require_or_skip_all;
-Testing::Redis->require_or_skip_all;
 
 my $COUNT = 100;
 

@@ -1,14 +1,12 @@
 # Each item once and in order, whatever ends meanwhile: the bridge, its lease, Prosody, the hub process.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Prosody);
 use Testing::CommandLine;
 use Testing::Process qw(is_running);
-use Testing::Prosody;
 use Testing::Redis;
 use Testing::XMPPBridge;
 
-Testing::Prosody->require_or_skip_all;
 require Testing::XMPPClient;
 Testing::XMPPClient->import(qw(text));
 

@@ -1,13 +1,11 @@
 # Hostile publishers, entities and servers: nothing that they send ends the bridge, gets into another event, or hides an item.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Prosody);
 use Testing::CommandLine;
-use Testing::Prosody;
 use Testing::XMPPBridge;
 use Testing::XMPPServer;
 
-Testing::Prosody->require_or_skip_all;
 require Testing::XMPPClient;
 Testing::XMPPClient->import(qw(escaped json text));
 

@@ -1,12 +1,10 @@
 # The items of a real Prosody as events of a hub: what is published, and in which order.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Prosody);
 use Testing::CommandLine;
-use Testing::Prosody;
 use Testing::XMPPBridge;
 
-Testing::Prosody->require_or_skip_all;
 require Testing::XMPPClient;
 Testing::XMPPClient->import(qw(atom json text));
 

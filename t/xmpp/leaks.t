@@ -1,11 +1,9 @@
 # A connection that has ended is freed, with its parser, however it ended: a bridge may have to connect again for days.
 
 use lib 't/lib';
-use Testing;
+use Testing      qw(Prosody);
 use Scalar::Util qw(weaken);
-use Testing::Prosody;
 
-Testing::Prosody->require_or_skip_all;
 require AnyEvent;
 require EventSource::XS::XMPP::Connection;
 

@@ -1,13 +1,11 @@
 # Logging in: wrong credentials and certificates, servers without TLS, and how often the bridge tries.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Prosody);
 use Testing::CommandLine;
 use File::Temp ();
-use Testing::Prosody;
 use Testing::XMPPBridge;
 
-Testing::Prosody->require_or_skip_all;
 require Testing::XMPPClient;
 Testing::XMPPClient->import(qw(text));
 

@@ -1,16 +1,14 @@
 # The other way: what is posted to a node is an item of the service, and comes back as an event. The application is the example.
 
 use lib 't/lib';
-use Testing;
+use Testing               qw(Prosody);
 use HTTP::Request::Common qw(POST);
 use JSON::PP              ();
 use LWP::UserAgent;
 use Testing::CommandLine;
-use Testing::Prosody;
 use Testing::Server;
 use Testing::XMPPBridge;
 
-Testing::Prosody->require_or_skip_all;
 require Testing::XMPPClient;
 Testing::XMPPClient->import(qw(text));
 

@@ -1,14 +1,12 @@
 # Settings of the bridge that change what is published.
 
 use lib 't/lib';
-use Testing;
+use Testing  qw(Prosody);
 use JSON::PP ();
 use Testing::CommandLine;
-use Testing::Prosody;
 use Testing::XMPPBridge;
 use Testing::XMPPServer;
 
-Testing::Prosody->require_or_skip_all;
 require Testing::XMPPClient;
 Testing::XMPPClient->import(qw(atom text));
 

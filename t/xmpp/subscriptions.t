@@ -1,13 +1,11 @@
 # Subscriptions that the service takes away: the bridge notices, says so, subscribes again, and misses no item.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Prosody);
 use Testing::CommandLine;
-use Testing::Prosody;
 use Testing::XMPPBridge;
 use Testing::XMPPServer;
 
-Testing::Prosody->require_or_skip_all;
 require Testing::XMPPClient;
 Testing::XMPPClient->import(qw(text));
 

@@ -1,15 +1,11 @@
 # A bridge in a worker with an event loop: code for the data, other types of events.
 
 use lib 't/lib';
-use Testing;
+use Testing  qw(Prosody Server=Twiggy);
 use JSON::PP ();
 use Testing::Client;
 use Testing::CommandLine;
-use Testing::Prosody;
-use Testing::Server;
 
-Testing::Prosody->require_or_skip_all;
-Testing::Server->require_or_skip_all('Twiggy');
 require Testing::XMPPClient;
 Testing::XMPPClient->import(qw(text));
 

@@ -2,7 +2,7 @@
 # control here; the page publishes what it sees.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Server=Starman);
 use Testing::Client;
 use Testing::Developer qw(has_command needs);
 use Testing::Program;
@@ -12,7 +12,6 @@ use File::Temp ();
 
 my ($command) = grep { has_command($_) } qw(firefox-esr firefox);
 needs('Firefox is not installed') if !$command;
-Testing::Server->require_or_skip_all('Starman');
 
 my $ROWS  = 5_000;    # in the large events: 10 of them are several rounds
 my $LARGE = 10;

@@ -7,13 +7,12 @@
 # The server is Starman with one worker, which publishes the events; the clients are those of bench/load. The history is
 # shorter than the number of events. The test publishes more when the slowest client has caught up; the hub never waits.
 
-use lib qw(t/lib bench/streams/lib);
-use Testing;
+use lib                qw(t/lib bench/streams/lib);
+use Testing            qw(Server=Starman);
 use Testing::Developer qw(needs_command);
 use HTTP::Tiny;
 use JSON::PP qw(decode_json);
 use Load;
-use Testing::Server;
 use Time::HiRes qw(sleep time);
 
 my $CLIENTS = 200;
@@ -27,7 +26,6 @@ my $SECONDS = 60 + $EVENTS / 500;                # for the whole test
 my $CUT_BYTES = $EVENTS > 100_000 ? 400_000 : 200_000;
 
 needs_command('cargo');
-Testing::Server->require_or_skip_all('Starman');
 Load->build;
 
 my %start  = (workers => 1, args => [qw(--keepalive 0)], env => {MILLION_HISTORY => $HISTORY});

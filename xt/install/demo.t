@@ -1,10 +1,8 @@
 # script/demo with the stores: nothing is lost when the hub process is killed.
 
 use lib 't/lib';
-use Testing;
+use Testing       qw(Demo);
 use Testing::Demo qw(demo_ok);
-
-Testing::Demo->require_or_skip_all;
 
 subtest "STORE=$_" => sub { demo_ok($_, gaps => 0) }
     for qw(file redis);

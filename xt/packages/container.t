@@ -5,12 +5,9 @@
 # from Debian's packages. The crates are those of the tarball of make dist.
 
 use lib 't/lib';
-use Testing;
-use File::Path qw(make_path);
-use Testing::Containers;
+use Testing             qw(Containers);
+use File::Path          qw(make_path);
 use Testing::SourceTree qw(slurp write_file);
-
-Testing::Containers->require_or_skip_all;
 
 my $EXAMPLES = 'examples/deployment/container';
 my $PROFILE  = $ENV{EVENTSOURCE_XS_PROFILE} // 'demo';

@@ -4,12 +4,11 @@
 # EVENTSOURCE_XS_PROFILE=release builds them optimised and runs `make test` in the build, as script/package does for a release.
 
 use lib 't/lib';
-use Testing;
+use Testing        qw(Chroot);
 use Digest::SHA    ();
 use File::Basename qw(basename);
 use File::Copy     qw(copy);
 use File::Temp     ();
-use Testing::Chroot;
 use Testing::Client;
 use Testing::Developer qw(needs_command);
 use Testing::Port;
@@ -20,7 +19,6 @@ my @PACKAGES = qw(eventsource-hub libeventsource-xs-perl);
 my $BUILT    = 1200;                                         # seconds
 my $PROGRAM  = '/usr/bin/eventsource-hub';
 
-Testing::Chroot->require_or_skip_all;
 needs_command($_) for qw(cargo dh dpkg-buildpackage dpkg-deb lintian);
 
 my $profile     = $ENV{EVENTSOURCE_XS_PROFILE} || 'demo';

@@ -3,13 +3,11 @@
 # the one that builds eventsource-hub.
 
 use lib 't/lib';
-use Testing;
-use File::Copy qw(copy);
-use Testing::Chroot;
+use Testing            qw(Chroot);
+use File::Copy         qw(copy);
 use Testing::Developer qw(needs_command);
 use Testing::SourceTree;
 
-Testing::Chroot->require_or_skip_all;
 needs_command($_) for qw(cargo make tar gzip);
 
 my $tree = Testing::SourceTree->new;

@@ -2,15 +2,12 @@
 # ones and those on the server's writer, and clients are told whether to come back.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Outlive=HTTP::Server::PSGI);
 use Testing::Client;
-use Testing::Outlive;
 use Testing::Process qw(none_runs);
 use Testing::Server;
 
 my $RETRY = qr/^retry: [0-9]+\r?\n(?:(?:data: \r?\n)?(?:id: .*\r?\n)?\r?\n)?/m;
-
-Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
 
 for my $name (Testing::Server->names) {
     subtest $name => sub {

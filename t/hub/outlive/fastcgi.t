@@ -3,14 +3,9 @@
 # holds its worker until the client leaves, and ends with it. nginx may keep its connections.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Outlive=FCGI Nginx);
 use Testing::Client;
-use Testing::Nginx;
-use Testing::Outlive;
 use Testing::Process qw(is_running);
-
-Testing::Outlive->require_or_skip_all('FCGI');
-Testing::Nginx->require_or_skip_all;
 
 for my $is_unix (1, 0) {
     subtest 'streams that outlive their workers, over ' . ($is_unix ? 'a Unix socket' : 'TCP') => sub {

@@ -3,12 +3,11 @@
 # killed or drained.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Outlive=HTTP::Server::PSGI);
 use EventSource::Hub::Process;
 use Testing::Client;
 use Testing::Developer qw(needs);
-use Testing::Outlive;
-use Testing::Process qw(is_running);
+use Testing::Process   qw(is_running);
 use Testing::Server;
 use Testing::SideBySide qw(run_each);
 use Testing::Fork       qw(in_child);
@@ -18,8 +17,6 @@ use Time::HiRes qw(sleep);
 my $DEADLINE = 20;    # seconds
 my $TABS     = 20;
 my $CROWD    = 60;
-
-Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
 
 # The members, each with the number of its streams.
 sub here {

@@ -2,13 +2,10 @@
 # no worker while they wait. The next poll, at another worker, continues where one has ended.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Outlive=HTTP::Server::PSGI);
 use Testing::Client;
-use Testing::Outlive;
 use Testing::Process qw(none_runs);
 use Testing::Server;
-
-Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
 
 sub last_id { return ($_[0]->text =~ /^id: (.*?)\r?$/mg)[-1] }
 

@@ -2,9 +2,8 @@
 # streams stay open.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Outlive=HTTP::Server::PSGI);
 use EventSource::Hub::Process;
-use Testing::Outlive;
 
 # How the workers of each server are replaced.
 my @SERVERS = (
@@ -16,8 +15,6 @@ my @SERVERS = (
     ['Feersum'                     => 'TERM'],
     (map { [$_ => 'TERM', single => 1] } 'HTTP::Server::PSGI', 'Twiggy', 'Feersum'),
 );
-
-Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
 
 # The processes that are connected to the hub process. To ask it keeps no stream.
 sub connected {

@@ -3,12 +3,9 @@
 # of them, and the server answers. A worker that its server replaces (HUP) ends such a stream with a retry.
 
 use lib 't/lib';
-use Testing;
-use Testing::Outlive;
+use Testing             qw(Outlive=Starman);
 use Testing::Process    qw(is_running);
 use Testing::Subscriber qw(events);
-
-Testing::Outlive->require_or_skip_all('Starman');
 
 # Each row: the server, the path, and whether it has TLS.
 my @RUNS = (

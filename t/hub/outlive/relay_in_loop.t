@@ -3,15 +3,12 @@
 # buffers nothing of the hub.
 
 use lib 't/lib';
-use Testing;
-use Testing::Outlive;
+use Testing          qw(Outlive=Twiggy);
 use Testing::Process qw(descriptors_of memory_of);
 use Testing::SlowReader;
 use Testing::Subscriber qw(events);
 
 my $MEMORY = 60;    # megabytes; 5 clients are published 80 MB each
-
-Testing::Outlive->require_or_skip_all('Twiggy');
 
 sub has_relays {
     my ($self, $count) = @_;

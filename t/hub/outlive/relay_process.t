@@ -2,8 +2,7 @@
 # process of their own copies what the hub writes, so the worker is free and they outlive it.
 
 use lib 't/lib';
-use Testing;
-use Testing::Outlive;
+use Testing          qw(Outlive=Starman);
 use Testing::Process qw(descriptors_of is_running);
 use Testing::Server  qw(subtest_once);
 use Testing::SlowReader;
@@ -13,8 +12,6 @@ use List::Util          qw(max);
 use Time::HiRes         qw(sleep time);
 
 my $SLOW_READS = 4.5;    # seconds, some timeouts of /patient
-
-Testing::Outlive->require_or_skip_all('Starman');
 
 # Each row: the server, the path, whether it has TLS, and the signal that replaces workers.
 my @RUNS = (

@@ -1,11 +1,8 @@
 # uWSGI with threads: nothing is forked, because another thread may hold one of perl's own locks.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(Outlive=uWSGI);
 use Testing::Client;
-use Testing::Outlive;
-
-Testing::Outlive->require_or_skip_all('uWSGI');
 
 my $self = Testing::Outlive->start('uWSGI', by_hand => 1, workers => 1, endless => [qw(--threads 4)]);
 
