@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Hub;
-use File::Temp          ();
 use Testing::Developer  qw(needs);
 use Testing::SourceTree qw(slurp);
 use Testing::Node       qw(packages_missing);
@@ -22,7 +21,7 @@ for my $query ('', 'reader') {
 
 subtest 'share/*.js are made of share/src' => sub {
     needs(packages_missing('t/node'));
-    my $made = File::Temp->newdir;
+    my $made = new_folder;
     is system("script/page_script $made") >> 8, 0, 'esbuild makes them';
     for my $name (map { "eventsource-hub$_.js" } '', '-reader', '.classic') {
         ok slurp("$made/$name") eq slurp("share/$name"), "$name, as it is here"

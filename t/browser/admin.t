@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing qw(Server=Starman);
 use EventSource::Hub::Process;
-use File::Temp ();
 use Testing::Browser;
 use Testing::Client;
 use Testing::Server qw(path);
@@ -38,7 +37,7 @@ for my $name (Testing::Browser->names) {
     my $browser = Testing::Browser->start($name);
 
     subtest "$name: a named hub" => sub {
-        my $folder = File::Temp->newdir;
+        my $folder = new_folder;
         my @place  = (name         => 'shop',      socket => "$folder/s");
         my %env    = (ADMIN_SOCKET => "$folder/s", $name eq 'Chromium' ? (ADMIN_TOKEN => $TOKEN) : ());
         my $server = Testing::Server->start('Starman', 't/data/admin.psgi', workers => 2, env => \%env);

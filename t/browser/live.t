@@ -7,8 +7,7 @@ use Testing qw(Browser);
 use EventSource::Hub;
 use Live::Processes;
 use Testing::Client;
-use File::Temp ();
-use JSON::PP   qw(encode_json);
+use JSON::PP qw(encode_json);
 use Testing::Program;
 use Testing::Redis;
 use Testing::Server qw(subtest_once);
@@ -221,7 +220,7 @@ sub a_new_process_ok {
 }
 
 subtest_once 'Starman, with four workers and a named hub' => sub {
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $socket = "$folder/hub";
     Testing->need('named_hubs');
     my %option = (workers => 4, args => [qw(--keepalive 0 --read-timeout 1)]);
@@ -318,7 +317,7 @@ subtest_once 'Starman, with four workers and a named hub' => sub {
 # A hub with a store: its process is killed by the button, and nothing is missed.
 sub a_killed_hub_misses_nothing_ok {
     my ($where, %store) = @_;
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $socket = "$folder/hub";
     my %option = (workers => 4, args => [qw(--keepalive 0 --read-timeout 1)]);
     my ($server, $crowd) = start_with_windows('Starman', {LIVE_HUB => $socket, %store}, %option);
@@ -356,7 +355,7 @@ sub a_killed_hub_misses_nothing_ok {
 
 subtest_once 'Starman, and a hub that keeps its events in a file' => sub {
     Testing->need('named_hubs');
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     a_killed_hub_misses_nothing_ok('in a file', LIVE_FILE => "$folder/events.db");
 };
 

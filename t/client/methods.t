@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing;
 use Compress::Raw::Zlib    ();
-use File::Temp             ();
 use JSON::PP               qw(decode_json);
 use Testing::HostileServer qw(hostile_server);
 use Testing::ReadingClient;
@@ -11,7 +10,7 @@ use Testing::SideBySide qw(run_each);
 use Testing::SourceTree qw(write_file);
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 
 sub chunk { return sprintf "%x\r\n%s\r\n", length $_[0], $_[0] }
 

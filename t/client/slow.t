@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Client;
-use File::Temp             ();
 use IO::Select             ();
 use Testing::HostileServer qw(hostile_server);
 use Testing::ReadingClient;
@@ -13,8 +12,8 @@ use Testing::SourceTree qw(write_file);
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 my $BYTES  = 200_000_000;
-my $EVENTS = 30_000;               # that a client reads; a server that is not slowed down sends hundred times as many
-my $folder = File::Temp->newdir;
+my $EVENTS = 30_000;       # that a client reads; a server that is not slowed down sends hundred times as many
+my $folder = new_folder;
 
 sub note_in {
     my ($name, $text) = @_;

@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Client;
-use File::Temp ();
 use Testing::Certificates;
 use Testing::ControlledProcess;
 use Testing::Developer     qw(needs needs_module);
@@ -15,7 +14,7 @@ needs_module('IO::Socket::SSL');
 needs_module('IO::Async::SSL');
 needs(Testing::Certificates->trouble);
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my $made   = Testing::Certificates->new($folder);
 
 # A server with a certificate for these names.

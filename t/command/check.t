@@ -4,8 +4,7 @@ use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
 use EventSource::Hub;
-use File::Temp ();
-use JSON::PP   ();
+use JSON::PP ();
 use Testing::CuttableProxy;
 use Testing::Client;
 use Testing::Process qw(is_running);
@@ -16,7 +15,7 @@ use Testing::SourceTree qw(write_file);
 my $RED_WITHIN   = 10;    # seconds after the first publish that has failed, in which a monitor has to know
 my $GREEN_WITHIN = 15;    # seconds after the end of the trouble
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my $shell  = Testing::CommandLine->new;
 my $json   = JSON::PP->new->utf8;
 
@@ -78,7 +77,7 @@ subtest 'no process, and none could start' => sub {
 
 subtest 'no process, and a store that an object has named before' => sub {
     local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
-    my $stores = File::Temp->newdir;
+    my $stores = new_folder;
     my $hub    = EventSource::Hub->new(name => 'named', store => {file => "$stores/events.db"});
     $hub->publish(news => 'one');
     my $pid = $hub->stats->{process}{pid};

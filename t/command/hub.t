@@ -5,7 +5,6 @@ use Testing;
 use Testing::CommandLine;
 use EventSource::Hub;
 use EventSource::XS::Hub::Admin::Look;
-use File::Temp          ();
 use IO::Socket::UNIX    ();
 use JSON::PP            ();
 use POSIX               ();
@@ -33,7 +32,7 @@ subtest 'start, list and stop' => sub {
 };
 
 subtest 'the files of a hub are usable by their owner, whatever the umask is' => sub {
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $before = umask oct 777;
     my $hub    = EventSource::Hub->new(name => 'umask', socket => "$folder/s", store => {file => "$folder/db"});
     my $id     = eval { $hub->publish(news => 'hello') };
@@ -52,7 +51,7 @@ subtest 'a hub that was started without a session is the one of a later session'
     my @first = (name => $name, timeout => $DEADLINE, autostart => 1);
     my $hub   = EventSource::Hub::Process->connect(@first);
     {
-        local $ENV{XDG_RUNTIME_DIR} = my $session = File::Temp->newdir;
+        local $ENV{XDG_RUNTIME_DIR} = my $session = new_folder;
         my $later = EventSource::Hub::Process->connect(@first);
         is $later->pid,                                                   $hub->pid, 'a job finds it';
         is scalar(grep { $_ eq $name } EventSource::Hub::Process->names), 1,         'and lists it once';

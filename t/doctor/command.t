@@ -2,7 +2,6 @@
 
 use lib 't/lib';
 use Testing;
-use File::Temp      ();
 use Testing::Doctor qw(is_fine is_wrong);
 use Testing::Proxy;
 use Testing::Server;
@@ -73,7 +72,7 @@ subtest 'the module that perl loads for a name that two distributions have' => s
     my $ours   = Testing::Doctor->start(@stream)->finding('modules');
     is $ours->{verdict}, 'ok', 'ours is fine';
     like $ours->{sentence}, qr{loads HTTP::ServerEvent and Plack::App::EventSource from \S+blib/lib}, 'and is named';
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     mkdir "$folder/HTTP" or die "HTTP: $!";
     write_file("$folder/HTTP/ServerEvent.pm", "package HTTP::ServerEvent; 1;\n");
     my $first = Testing::Doctor->start({PERL5LIB => "$folder:$ENV{PERL5LIB}"}, @stream);

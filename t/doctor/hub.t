@@ -4,14 +4,13 @@ use lib 't/lib';
 use Testing qw(named_hubs);
 use EventSource::Hub;
 use EventSource::Hub::Process;
-use File::Temp ();
 use Testing::Client;
 use Testing::Doctor qw(is_fine is_wrong);
 use Testing::Server;
 
 my $CGROUPS = '/sys/fs/cgroup/systemd';
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my %env    = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal");
 my $server = Testing::Server->start('Starman', 't/data/hub_process.psgi', workers => 2, env => \%env);
 my $stream = Testing::Client->stream($server->port, '/hub');

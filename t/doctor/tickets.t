@@ -3,12 +3,11 @@
 use lib 't/lib';
 use Testing qw(named_hubs Nginx);
 use EventSource::Hub::Process;
-use File::Temp      ();
 use Testing::Doctor qw(is_fine is_wrong);
 use Testing::Program;
 use Testing::Server;
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my ($socket, $http) = map { "$folder/$_" } qw(hub.sock http.sock);
 my @option  = (qw(--name shop --socket), $socket, '--http', "unix:$http", qw(--grace 60 --idle-exit 60));
 my $process = Testing::Program->new('eventsource-hub')->run({}, EventSource::Hub::Process->program, 'run', @option);

@@ -4,7 +4,6 @@ use lib 't/lib';
 use Testing qw(native);
 use Testing::Client;
 use Testing::Developer qw(needs);
-use File::Temp         ();
 use Testing::Server;
 use Testing::SourceTree qw(slurp write_file);
 
@@ -22,7 +21,7 @@ sub examples {
     return %code;
 }
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my $log    = write_file("$folder/log", "first\nsecond\n");
 
 my $TIME = qr/\w+ \w+ +[0-9]+ [0-9:]+ [0-9]+/;

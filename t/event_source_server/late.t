@@ -2,8 +2,7 @@
 # what the supply emits, and a stream on the server's writer waits for that process.
 
 use lib 't/lib';
-use Testing    qw(named_hubs);
-use File::Temp ();
+use Testing qw(named_hubs);
 use EventSource::Hub::Process;
 use Testing::Client;
 use Testing::Process qw(suspend);
@@ -19,7 +18,7 @@ my $ATTEMPTS  = 5;
 # Starts a server with one worker, and a hub process that is stopped. Returns the server, that process and its folder.
 sub start {
     my ($name, %env) = @_;
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $socket = "$folder/hub.sock";
     my $hub    = Testing::Program->new('eventsource-hub')
         ->run({}, EventSource::Hub::Process->program, qw(run --name test --socket), $socket);

@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing qw(named_hubs);
 use EventSource::Hub;
-use File::Temp ();
 use Testing::Client;
 use Testing::Process qw(hubs_at is_running);
 use Testing::Server;
@@ -68,7 +67,7 @@ sub on {
     my $test = delete $option{test};
     my $what = join ', ', $name, $count == 1 ? "$WORKERS workers" : "$count servers", sort keys %{$option{env} || {}};
     subtest $what => sub {
-        $folder  = File::Temp->newdir;
+        $folder  = new_folder;
         %env     = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal", %{delete $option{env} || {}});
         @servers = map { Testing::Server->start($name, $PSGI, env => \%env, %option) } 1 .. $count;
         $test->();

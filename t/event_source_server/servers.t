@@ -3,8 +3,7 @@
 use lib 't/lib';
 use Testing qw(native);
 use Testing::Client;
-use File::Temp ();
-use POSIX      qw(mkfifo);
+use POSIX qw(mkfifo);
 use Testing::Server;
 use Test::EventSource;
 
@@ -229,7 +228,7 @@ my @WITHOUT_LOOP = (
     },
 );
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my $fifo   = "$folder/lines";
 mkfifo($fifo, 0600) or die "$fifo: $!";
 

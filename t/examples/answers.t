@@ -4,7 +4,6 @@
 use lib qw(t/lib examples/live/lib);
 use Testing;
 use File::Spec ();
-use File::Temp ();
 use Live::Processes;
 use Testing::Browser;
 use Testing::Developer qw(needs_module);
@@ -16,7 +15,7 @@ use Testing::SourceTree qw(slurp);
 needs_module('AnyEvent::HTTP');
 $ENV{PATH} = File::Spec->rel2abs('blib/script') . ":$ENV{PATH}";
 
-my $folder  = File::Temp->newdir;
+my $folder  = new_folder;
 my %file    = map { ("MODEL_$_" => "$folder/$_") } qw(GO STOPPED);
 my $model   = Testing::Server->start('Starman', 't/examples/model.psgi', workers => 2, env => \%file);
 my $recipe  = Testing::Recipe->start('answers', MODEL_URL => $model->url('/v1/chat/completions'));

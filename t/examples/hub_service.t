@@ -7,7 +7,6 @@ use EventSource::Hub;
 use Fcntl      qw(F_SETFD);
 use File::Copy qw(copy);
 use File::Path qw(make_path);
-use File::Temp ();
 use IO::Socket::UNIX;
 use POSIX              ();
 use Testing::Developer qw(has_command);
@@ -18,7 +17,7 @@ my $UNITS = 'examples/deployment/systemd';
 my $PATH  = '/usr/local/bin/eventsource-hub';
 
 my $program   = EventSource::Hub::Process->program;
-my $folder    = File::Temp->newdir;
+my $folder    = new_folder;
 my $installed = "$folder/eventsource-hub";
 
 # As `make install` does: the file that a process runs stays, under no name.
@@ -45,7 +44,7 @@ install();
 for my $unit ('system', 'user') {
     subtest "systemd accepts the units of a $unit" => sub {
         plan skip_all => 'there is no systemd-analyze here' if !has_command('systemd-analyze');
-        my $copies = File::Temp->newdir;
+        my $copies = new_folder;
         for my $kind ('socket', 'service') {
             write_file("$copies/eventsource-hub\@.$kind",
                 slurp("$UNITS/$unit/eventsource-hub\@.$kind") =~ s/\Q$PATH\E/$installed/gr);

@@ -5,7 +5,6 @@ use lib     qw(t/lib examples/live/lib);
 use Testing qw(Server=Starman);
 use Encode  qw(encode_utf8);
 use EventSource::Hub;
-use File::Temp   ();
 use JSON::PP     qw(decode_json encode_json);
 use MIME::Base64 qw(encode_base64);
 use Live::Processes;
@@ -16,7 +15,7 @@ use Testing::SourceTree qw(write_file);
 Testing->need('named_hubs');
 
 # The tools of the example, and two more.
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 write_file("$folder/tools.pl", <<'TOOLS');
 my $tools    = do './examples/mcp/tools.pl' or die $@ || $!;
 my $question = sub { {method => 'elicitation/create', params => {message => shift}} };

@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing    qw(native);
-use File::Temp ();
 use HTTP::Tiny ();
 use JSON::PP   ();
 use EventSource::Hub::Process;
@@ -32,7 +31,7 @@ my $TOKEN    = 'the-token-of-this-test';
 
 my $http   = HTTP::Tiny->new(timeout => 10);
 my $json   = JSON::PP->new->utf8;
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 
 subtest 'promtool accepts the files' => sub {
     for my $command (

@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing;
-use File::Temp ();
 use Testing::CommandLine;
 use Testing::Database;
 use Testing::Developer qw(has_command);
@@ -25,7 +24,7 @@ sub statements {
 subtest 'the unit' => sub {
     $database{SQLite}->require_or_skip_all;
     my $unit   = slurp($UNIT);
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $copy = write_file("$folder/eventsource-outbox\@.service", $unit =~ s{/usr/local/bin/eventsource}{/bin/true}gr);
 SKIP: {
         skip 'there is no systemd-analyze here', 1 if !has_command('systemd-analyze');

@@ -1,8 +1,7 @@
 # The pages of EventSource::Cookbook's recipes in a real browser: what a visitor does, and what the page shows.
 
 use lib 't/lib';
-use Testing    qw(Browser);
-use File::Temp ();
+use Testing qw(Browser);
 use Testing::Server;
 
 my @browsers = map { Testing::Browser->start } 1, 2;
@@ -41,7 +40,7 @@ for my $where (qw(Starman Twiggy)) {
     };
 
     subtest "tokens on $where" => sub {
-        my $folder = File::Temp->newdir;
+        my $folder = new_folder;
         my %file   = (MODEL_GO => '/dev/null', MODEL_STOPPED => "$folder/stopped");
         my $model  = Testing::Server->start('Starman', 't/examples/model.psgi', workers => 2, env => \%file);
         my $server = start($where, 'tokens', MODEL_URL => $model->url('/v1/chat/completions'));

@@ -4,7 +4,6 @@
 use lib        qw(t/lib examples/live/lib);
 use Testing    qw(named_hubs);
 use File::Spec ();
-use File::Temp ();
 use Live::Processes;
 use Test::EventSource;
 use Testing::Browser;
@@ -25,7 +24,7 @@ $ENV{PATH} = File::Spec->rel2abs('blib/script') . ":$ENV{PATH}";
 
 my $hub     = Test::EventSource->private_hub(name => 'bakery');    # also in all that this test starts
 my $browser = Testing::Browser->start;
-my $folder  = File::Temp->newdir;
+my $folder  = new_folder;
 my $server;
 
 # The files, with the manual's indentation (t/documents/manuals.t sees that they are there), under the name in their first line.

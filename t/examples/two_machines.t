@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing                   qw(Machine Nginx Redis);
 use EventSource::Hub::Process ();
-use File::Temp                ();
 use Testing::Client;
 use Testing::Daemon;
 use Testing::Process qw(stop_hub_process);
@@ -16,7 +15,7 @@ my $FOLDER  = 'examples/deployment/two_machines';
 my $CLIENTS = 8;
 
 my $redis = Testing::Redis->start(password => 'secret');
-my @homes = map { File::Temp->newdir } 1, 2;
+my @homes = map { new_folder } 1, 2;
 my @servers =
     map {
     Testing::Server->start(

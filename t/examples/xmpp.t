@@ -3,8 +3,7 @@
 # its command runs.
 
 use lib 't/lib';
-use Testing    qw(Browser Prosody);
-use File::Temp ();
+use Testing qw(Browser Prosody);
 use HTTP::Tiny;
 use Testing::CommandLine;
 use Testing::Developer qw(has_command);
@@ -68,7 +67,7 @@ is_deeply [$browser->complaints], [], 'the browser reports no error';
 $bridge->stop;
 
 subtest 'the unit' => sub {
-    my $folder    = File::Temp->newdir;
+    my $folder    = new_folder;
     my $program   = "$folder/eventsource";
     my $unit      = slurp($UNIT);
     my ($command) = $unit =~ /^ExecStart=((?:.*\\\n)*.*)$/m;

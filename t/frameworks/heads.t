@@ -3,14 +3,13 @@
 
 use lib 't/lib';
 use Testing;
-use File::Temp          ();
 use Testing::Developer  qw(needs needs_module);
 use Testing::Frameworks qw(get);
 use Testing::MojoServer;
 use Testing::Server;
 use Testing::SourceTree qw(write_file);
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 write_file("$folder/plain.psgi", <<'EOF');
 use EventSource::Hub;
 use Plack::Builder;

@@ -6,7 +6,6 @@ use Testing qw(native);
 use EventSource::Framework;
 use EventSource::Hub;
 use EventSource::Server;
-use File::Temp ();
 use Plack::App::EventSource::PubSub;
 use Testing::Client;
 use Testing::Errors qw(error_of);
@@ -55,7 +54,7 @@ sub comes_to {
 for my $row (['Twiggy', qw(local named stored)], ['Starman', qw(named stored)]) {
     my ($name, @kinds) = @$row;
     next if Testing::Server->missing($name);
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $server = Testing::Server->start(
         $name, 't/data/app_options.psgi',
         workers => 2,
@@ -98,7 +97,7 @@ for my $row (['Twiggy', qw(local named stored)], ['Starman', qw(named stored)]) 
 }
 
 subtest 'max_streams of a named hub is an attribute of it alone' => sub {
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my %hub    = (name => 'shop', socket => "$folder/shop");
     my $named  = EventSource::Hub->new(%hub, max_streams => 5);
     my $local  = EventSource::Hub->new(max_streams       => 5);

@@ -2,9 +2,8 @@
 # event loop meanwhile; their clients are told to come back; what comes back is served.
 
 use lib 't/lib';
-use Testing    qw(named_hubs);
-use File::Temp ();
-use JSON::PP   ();
+use Testing  qw(named_hubs);
+use JSON::PP ();
 use Testing::Client;
 use Testing::Program;
 use Testing::Redis;
@@ -27,7 +26,7 @@ my @SITUATIONS = (
 
 sub new {
     my ($class, $name) = @_;
-    my $self     = bless {folder => File::Temp->newdir, name => $name}, $class;
+    my $self     = bless {folder => new_folder(), name => $name}, $class;
     my %settings = (name => 'test', socket => "$self->{folder}/hub.sock", autostart => 0, publish_timeout => $TIMEOUT);
     my $is_prefork = $name =~ /Starman|Starlet|uWSGI/;
     $self->{server} = Testing::Server->start(

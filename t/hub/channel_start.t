@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
 use EventSource::Hub::Process;
-use File::Temp ();
 use Test::EventSource;
 use Testing::Client;
 use Testing::Fork qw(fork_child);
@@ -40,7 +39,7 @@ sub last_id {
 for my $row (['Twiggy', qw(local named)], ['Starman', 'named']) {
     my ($name, @kinds) = @$row;
     next if Testing::Server->missing($name);
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my %env    = (HUB_FOLDER => "$folder", HUB_LOCAL => $name eq 'Twiggy', EVENTSOURCE_XS_DEBUG => 1);
     my $server = Testing::Server->start($name, 't/data/channel_start.psgi', workers => 3, env => \%env);
     for my $kind (@kinds) {

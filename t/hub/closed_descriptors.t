@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing    qw(named_hubs);
-use File::Temp ();
 use IPC::Open3 qw(open3);
 
 # Prints the ids of a publish before and of two after, an error in the place of an id, and whether all files are open still.
@@ -35,7 +34,7 @@ sub run {
 
 for my $files (0, 20) {
     subtest "a named hub, $files files opened" => sub {
-        my $folder  = File::Temp->newdir;
+        my $folder  = new_folder;
         my @lines   = run($files, name => 'closed', socket => "$folder/hub.sock", publish_timeout => 5, idle_exit => 2);
         my @reasons = grep { /closed all descriptors/ } @lines;
         is @reasons, 1, 'one line says what has happened' or diag @lines;

@@ -6,13 +6,12 @@ use Testing         qw(named_hubs);
 use Testing::Errors qw(error_of);
 use EventSource::XS;
 use EventSource::Hub;
-use File::Temp          ();
 use POSIX               ();
 use Testing::Process    qw(suspend);
 use Testing::Fork       qw(in_child);
 use Testing::Subscriber qw(blocks);
 
-my $folder  = File::Temp->newdir;
+my $folder  = new_folder;
 my %PROCESS = (name => 'test', socket => "$folder/hub.sock", idle_exit => 1);
 
 my $hub = EventSource::Hub->new(%PROCESS);

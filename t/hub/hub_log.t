@@ -5,7 +5,6 @@
 use lib 't/lib';
 use Testing qw(Machine);
 use EventSource::Hub::Process;
-use File::Temp ();
 use IO::Socket::UNIX;
 use JSON::PP ();
 use Testing::Client;
@@ -76,7 +75,7 @@ subtest 'a process that was killed is in the log of the next one' => sub {
 };
 
 subtest 'a store has what a process that was killed had' => sub {
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $with   = Testing::Machine->start({file => "$folder/events.db"}, idle_exit => 60, grace => 60);
     $with->publish_at_last(news => 'hello');
     my $pid = $with->kill_hub;

@@ -4,13 +4,12 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use File::Temp         ();
 use Testing::Developer qw(has_command);
 use Testing::Errors    qw(error_of);
 use Testing::Redis;
 use Testing::Subscriber;
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 
 my $redis = has_command('redis-server') && Testing::Redis->start;
 

@@ -4,12 +4,11 @@ use lib 't/lib';
 use Testing qw(named_hubs);
 use EventSource::Hub;
 use EventSource::Hub::Process;
-use File::Temp ();
 
 my $COUNT = 3_000;
 my $MOST  = 10;      # threads and descriptors more than one hub needs: one may begin while another one ends
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my %settings =
     (name => 'made_anew', socket => "$folder/made_anew.sock", idle_exit => 1, keep_history => {events => $COUNT});
 

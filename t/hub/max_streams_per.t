@@ -9,7 +9,6 @@ use Testing::Process           qw(is_running);
 use Testing::Server;
 use EventSource::Hub;
 use EventSource::Hub::Process;
-use File::Temp ();
 use Plack::App::EventSource::PubSub;
 use Test::EventSource;
 
@@ -137,7 +136,7 @@ for my $kind ('in one process', 'named') {
 }
 
 subtest 'a hub process that cannot be reached' => sub {
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $hub    = EventSource::Hub->new(
         name            => 'test',
         socket          => "$folder/hub.sock",
@@ -169,7 +168,7 @@ sub at_once {
 sub status_of { my $client = Testing::Client->get(@_); $client->read_head; return $client }
 
 subtest 'a named hub on Starman with four workers' => sub {
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $socket = "$folder/hub.sock";
     my $server = Testing::Server->start(
         'Starman', 't/data/limits.psgi',

@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use File::Temp ();
 use Test::EventSource;
 use Testing::Fork qw(in_child);
 use Testing::NamedHubs;
@@ -226,7 +225,7 @@ subtest 'what is retained of a member' => sub {
 # A hub without a store, and one with a file if hubs have a process.
 sub hubs {
     return ['without a store', EventSource::Hub->new] if !Testing::NamedHubs->is_on;
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $stored = EventSource::Hub->new(name => 'f', socket => "$folder/hub.sock", store => {file => "$folder/db"});
     return (['without a store', EventSource::Hub->new], ['with a file', $stored, $folder]);
 }
@@ -370,7 +369,7 @@ subtest 'the callback of to_app' => sub {
 
 subtest 'a named hub' => sub {
     plan skip_all => 'these hubs have no name' if !Testing::NamedHubs->is_on;
-    my $folder  = File::Temp->newdir;
+    my $folder  = new_folder;
     my @name    = (name => 'shop', socket => "$folder/hub.sock");
     my $hub     = EventSource::Hub->new(@name);
     my @streams = (stream_of($hub, 'ann'), stream_of($hub, 'bob', channel => 'lobby', join => 'count'));
@@ -384,7 +383,7 @@ subtest 'a named hub' => sub {
 
 subtest 'a room that is only counted, in a hub with a file' => sub {
     plan skip_all => 'these hubs have no name' if !Testing::NamedHubs->is_on;
-    my $folder  = File::Temp->newdir;
+    my $folder  = new_folder;
     my $hub     = EventSource::Hub->new(name => 'f', socket => "$folder/hub.sock", store => {file => "$folder/db"});
     my $page    = page($hub);
     my $pattern = Testing::Subscriber->open($hub, $hub->pattern('*/7/people'), {start => 'state'});

@@ -3,13 +3,12 @@
 use lib 't/lib';
 use Testing qw(native FakeClock);
 use EventSource::Hub;
-use File::Temp        ();
 use Test::EventSource qw(members_are);
 use Testing::Subscriber;
 
 my $DAY = 86_400;    # seconds
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my $clock  = Testing::FakeClock->new(0);
 my $hub    = EventSource::Hub->new(name => 'clock', socket => "$folder/hub.sock", idle_exit => 1);
 my $begun  = do {

@@ -4,7 +4,6 @@ use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
 use EventSource::Hub::Process;
-use File::Temp ();
 use Plack::Builder;
 use Sys::Hostname qw(hostname);
 use Test::EventSource;
@@ -82,7 +81,7 @@ subtest 'a hub of the process' => sub {
 };
 
 subtest 'refused origins are counted, those of a named hub in its process' => sub {
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my @named  = (name => 'origins', socket => "$folder/origins.sock", idle_exit => 1);
     for my $given ([], eval { EventSource::Hub::Process->program } ? \@named : ()) {
         my $hub     = EventSource::Hub->new(@$given);
@@ -204,7 +203,7 @@ subtest 'a named hub: all workers read the counts of its process' => sub {
 };
 
 subtest 'a hub process that is away' => sub {
-    my $folder   = File::Temp->newdir;
+    my $folder   = new_folder;
     my $hub      = EventSource::Hub->new(name => 'away', socket => "$folder/s", autostart => 0, publish_timeout => 0.1);
     my $response = get($hub->metrics_app(@HERE));
     is $response->[0], 503, 'the answer is 503';

@@ -5,8 +5,7 @@ use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
 use EventSource::Hub::Process;
-use File::Temp ();
-use JSON::PP   ();
+use JSON::PP ();
 use Testing::CommandLine;
 use Testing::Developer qw(has_command);
 use Testing::Program;
@@ -15,7 +14,7 @@ use Testing::Redis;
 my $DEADLINE = 30;    # seconds
 
 my $json   = JSON::PP->new->utf8;
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 
 # Starts a hub process.
 sub run {

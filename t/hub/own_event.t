@@ -4,14 +4,13 @@
 use lib 't/lib';
 use Testing qw(named_hubs);
 use EventSource::Hub;
-use File::Temp ();
 use Testing::Client;
 use Testing::Server;
 use Testing::Subscriber qw(blocks);
 
 my $STREAMS = 5;
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 
 for my $name (@ARGV ? @ARGV : qw(Feersum Twiggy Starman)) {
     subtest $name => sub {

@@ -8,13 +8,12 @@ use Testing::Client;
 use Testing::Process qw(hubs_at);
 use Testing::Server;
 use Testing::Subscriber qw(blocks);
-use File::Temp          ();
 use IO::Socket::UNIX    ();
 use IPC::Open2          ();
 
 my $WORKERS = 4;
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my %env    = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal");
 
 my $server = Testing::Server->start('Starman', 't/data/hub_process.psgi', workers => $WORKERS, env => \%env);

@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing;
 use Cwd                 qw(abs_path);
-use File::Temp          ();
 use JSON::PP            qw(decode_json);
 use Testing::Developer  qw(needs needs_command);
 use Testing::Node       qw(packages_missing);
@@ -12,7 +11,7 @@ use Testing::SourceTree qw(slurp write_file);
 needs_command($_) for qw(node npm);
 
 my ($package) = map { abs_path("$_/auto/share/dist/EventSource-XS") // () } grep { !ref } @INC;
-my $folder    = File::Temp->newdir;
+my $folder    = new_folder;
 my $says      = decode_json(slurp("$package/package.json"));
 
 # Runs a command in a folder, without network. Returns what it prints.

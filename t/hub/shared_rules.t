@@ -8,7 +8,6 @@ use EventSource::Hub::Process;
 use EventSource::Parser;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Request;
-use File::Temp ();
 use Plack::App::EventSource;
 use Test::EventSource;
 use Testing::SourceTree qw(slurp);
@@ -24,7 +23,7 @@ sub wrong_field {
 }
 
 subtest 'the name of a hub' => sub {
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my @names  = ('a' x 64, 'a' x 65, 'a.b-c_d', map { ($_, "a$_") } map { chr } 1 .. 127);
     push @names, "\x{e9}", "a\x{e9}", "a\n", '';
     for my $name (@names) {

@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing qw(native Nginx);
 use EventSource::Hub;
 use EventSource::Hub::Process;
-use File::Temp ();
 use IO::Socket::UNIX;
 use Testing::Client;
 use Testing::Developer qw(needs);
@@ -18,7 +17,7 @@ use Testing::Subscriber qw(blocks);
 
 Testing->need('named_hubs');
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my ($socket, $http) = map { "$folder/$_" } qw(hub.sock http.sock);
 
 # Starts the hub process with more options, and waits until it listens.

@@ -9,7 +9,6 @@ use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
 use EventSource::Hub::Process;
-use File::Temp ();
 use IO::Socket::UNIX;
 use Socket qw(SOL_SOCKET SO_RCVTIMEO);
 use Test::EventSource;
@@ -50,7 +49,7 @@ sub means {
     return !!grep { $_ =~ $topic } @{$ticket->{channels}};
 }
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my ($socket, $http) = map { "$folder/$_" } qw(hub.sock http.sock);
 
 sub hub_process {

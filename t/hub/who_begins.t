@@ -6,7 +6,6 @@ use Testing;
 use Testing::Errors qw(error_of);
 use Testing::CommandLine;
 use EventSource::Hub;
-use File::Temp            ();
 use POSIX                 ();
 use Testing::Process      qw(is_running);
 use Testing::ReadableCopy qw(copy_for_all folder_for_all);
@@ -182,11 +181,11 @@ PROGRAM
 subtest 'a job finds the hub of a worker whatever its environment' => sub {
     my $name = "who$$";
     delete local $ENV{EVENTSOURCE_RUNTIME_DIR};
-    my $session = File::Temp->newdir;
+    my $session = new_folder;
     my $epoch   = do { local $ENV{XDG_RUNTIME_DIR} = $session; hub($name)->epoch };
     for my $case (
         ['no session'      => XDG_RUNTIME_DIR => undef],
-        ['another session' => XDG_RUNTIME_DIR => File::Temp->newdir],
+        ['another session' => XDG_RUNTIME_DIR => new_folder],
         ['another home'    => HOME            => $session],
         ['another TMPDIR'  => TMPDIR          => $session],
     ) {

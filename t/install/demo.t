@@ -2,14 +2,13 @@
 
 use lib 't/lib';
 use Testing       qw(Demo);
-use File::Temp    ();
 use Testing::Demo qw(demo demo_ok);
 use Testing::Port;
 
 subtest 'without a store' => sub { demo_ok('', gaps => 1) };
 
 subtest 'mistakes' => sub {
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $port   = Testing::Port->new;
     for my $case ([STORE => 'disk', qr/STORE must be file or redis, not 'disk'/], [CROWD => 'all', qr/CROWD must be/]) {
         my ($variable, $value, $said) = @$case;

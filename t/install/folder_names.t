@@ -4,14 +4,13 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Hub::Process;
-use File::Temp          ();
 use Testing::Developer  qw(needs needs_command);
 use Testing::SourceTree qw(write_file);
 
 needs_command('cp');
 needs(eval { EventSource::Hub::Process->program; 1 } ? undef : $@->message);
 
-my $temporary = File::Temp->newdir;
+my $temporary = new_folder;
 my $root      = $temporary->dirname;
 
 # Prints, as lines: an event, the program of the hub process, an id of the hub, and two errors of json.

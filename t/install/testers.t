@@ -3,11 +3,10 @@
 
 use lib 't/lib';
 use Testing;
-use File::Temp          ();
 use Testing::Node       qw(packages_missing);
 use Testing::SourceTree qw(write_file);
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my $PATH   = "$folder:$ENV{PATH}";
 for my $program (qw(node npm)) {
     write_file("$folder/$program", "#!/bin/sh\necho >>'$folder/runs'\nexit 1\n");

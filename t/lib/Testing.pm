@@ -3,8 +3,8 @@ use strict;
 use warnings;
 use utf8;
 
-# What each test file begins with: strict, warnings, utf8, Test::More, whose output is UTF-8, and the functions of
-# Testing::Deadline, since tests wait for conditions.
+# What each test file begins with: strict, warnings, utf8, Test::More, whose output is UTF-8, the functions of
+# Testing::Deadline, since tests wait for conditions, and new_folder, a temporary folder that is removed with its object.
 #
 #   use lib 't/lib';
 #   use Testing;
@@ -15,8 +15,11 @@ use utf8;
 #   Testing->need('native');            # skips the rest of a subtest
 #   Testing->has_named_hubs             # true with eventsource-hub
 
+use parent 'Exporter';
 use Test::More;
 use Testing::Deadline ();
+
+our @EXPORT_OK = qw(new_folder);
 
 # A test has an environment of its own: what the developer's shell tells the software, servers and frameworks does not reach it.
 delete @ENV{
@@ -34,6 +37,7 @@ sub import {
     $_->import for qw(strict warnings utf8);
     Test::More->export_to_level(1);
     Testing::Deadline->export_to_level(1, undef, qw($DEADLINE eventually_ok wait_until));
+    $class->export_to_level(1, undef, 'new_folder');
     $class->need($_) for @needs;
     return;
 }
@@ -45,6 +49,11 @@ sub need {
     plan skip_all => 'there are no native streams and hubs on this system' if !EventSource::XS->can('_next_end');
     return if $need ne 'named_hubs';
     return $class->has_named_hubs || plan skip_all => 'eventsource-hub is not built here';
+}
+
+sub new_folder {
+    require File::Temp;
+    return File::Temp->newdir;
 }
 
 sub _need_class {

@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing          qw(native);
-use File::Temp       ();
 use Testing::Checks  qw(check run_checks);
 use Testing::Process qw(is_running zombies_of);
 use Testing::Server;
@@ -182,7 +181,7 @@ check 'spawn when the head is sent', late => sub {
 check 'a client that leaves before the head is sent', late => sub {
     my $run    = shift;
     my $log    = $run->log;
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $file   = "$folder/left";
     my $client = $run->get("/spawn?do=sleeps&until=$file");
     $run->journal_ok($client, qr/^spawned later/m,     'spawn returns');

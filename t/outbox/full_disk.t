@@ -7,14 +7,13 @@ use Testing::CommandLine;
 use Testing::Database;
 use Testing::Developer qw(needs);
 use Testing::Outbox;
-use File::Temp ();
 
 my ($class) = grep { $_->name eq 'SQLite' } Testing::Database->classes;
 $class->require_or_skip_all;
 
 # The disk is a small one, in a perl with its own mounts.
 if (!defined $ENV{OUTBOX_SMALL_DISK}) {
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my @mount  = ('unshare', '-m', 'sh', '-c', 'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"', $folder->dirname);
     needs('nothing can be mounted here') if system(@mount, 'true') != 0;
     local $ENV{OUTBOX_SMALL_DISK} = $folder->dirname;

@@ -7,7 +7,6 @@ use Digest::SHA            qw(sha1_hex);
 use Fcntl                  qw(O_CREAT O_EXCL O_WRONLY);
 use File::Copy             qw(copy);
 use File::Path             qw(make_path);
-use File::Temp             ();
 use HTTP::Date             qw(str2time time2str);
 use IO::Select             ();
 use JSON::MaybeXS          ();
@@ -34,7 +33,7 @@ my $TWO    = "${STREAM}data: two\n\n$END";
 my @AGAIN = (408, 425, 429, 500, 502 .. 504, 599);
 my @FINAL = (204, 400, 401, 403 .. 405, 410, 451);
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 
 # What the server does with a socket, beside sending bytes. Each gets the socket, the head of the request and the number of the
 # case.
@@ -301,7 +300,7 @@ sub run_cases {
 # The same with another bundle that reads streams.
 sub run_without {
     my ($server, $what) = @_;
-    my $inc      = File::Temp->newdir;
+    my $inc      = new_folder;
     my $share    = 'auto/share/dist/EventSource-XS';
     my ($script) = grep { -e } map { "$_/$share/eventsource-hub.js" } grep { !ref } @INC;
     make_path("$inc/$share");

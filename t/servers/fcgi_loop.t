@@ -8,7 +8,6 @@ use Testing::HubServer;
 use Testing::Nginx;
 use Testing::RecordingWriter;
 use EventSource::Hub;
-use File::Temp ();
 
 Testing::Nginx->require_or_skip_all;
 needs_module('AnyEvent');
@@ -21,7 +20,7 @@ sub run_loop {
 
 for my $name ('FCGI::EV', 'AnyEvent::FCGI') {
     subtest $name => sub {
-        my $folder = File::Temp->newdir;
+        my $folder = new_folder;
 
         # For a request, these servers replace the environment, and with it EVENTSOURCE_RUNTIME_DIR.
         my %settings = (name => 'test', socket => "$folder/hub.sock", idle_exit => 1);
@@ -38,7 +37,7 @@ for my $name ('FCGI::EV', 'AnyEvent::FCGI') {
 }
 
 subtest 'a server that shows no socket' => sub {
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $hub    = EventSource::Hub->new(name => 'test', socket => "$folder/hub.sock", idle_exit => 1);
     my $app    = $hub->to_app(channels => sub { return 'a' }, native => 'quiet');
     my $writer = Testing::RecordingWriter->new;

@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing;
-use File::Temp ();
 use Testing::Client;
 use Testing::Server;
 use Testing::SourceTree qw(write_file);
@@ -16,7 +15,7 @@ for my $file (qw(format/format_event parser/parser server_event/vectors plack/ve
     is $?, 0, "t/$file.t" or diag $said;
 }
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my $psgi   = write_file("$folder/app.psgi", <<'APPLICATION');
 use Plack::App::EventSource;
 Plack::App::EventSource->new(handler_cb => sub { my $conn = shift; $conn->push('here'); $conn->close })->to_app;

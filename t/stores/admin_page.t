@@ -5,12 +5,11 @@ use lib 't/lib';
 use Testing qw(Redis);
 use EventSource::Hub;
 use EventSource::Hub::Process;
-use File::Temp ();
-use JSON::PP   ();
+use JSON::PP ();
 
 Testing->need('named_hubs');
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my @place  = (name => 'shop', socket => "$folder/s");
 my $redis  = Testing::Redis->start;
 my $hub    = EventSource::Hub->new(@place, store => {redis => $redis->url}, publish_timeout => 1);

@@ -6,14 +6,13 @@ use Testing qw(Machine);
 use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Copy qw(copy move);
-use File::Temp ();
 use POSIX      ();
 use Testing::CommandLine;
 use Testing::Redis;
 use Testing::RoamingClient;
 use Testing::Fork qw(in_child);
 
-my $folder  = File::Temp->newdir;
+my $folder  = new_folder;
 my $file    = "$folder/events.db";
 my %history = (keep_history => {bytes => 1 << 27, events => 100_000});
 my $machine = Testing::Machine->start({file => $file}, %history);
@@ -43,7 +42,7 @@ sub with_hub {
 
 # What a hub with such a file has, in its order.
 sub data_of {
-    my $copy = File::Temp->newdir;
+    my $copy = new_folder;
     copy($_[0], "$copy/db") or die "copy: $!\n";
     my @data;
     with_hub "$copy/s", {file => "$copy/db"}, sub {

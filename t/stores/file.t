@@ -2,11 +2,10 @@
 # receive a gap only if the file is removed.
 
 use lib 't/lib';
-use Testing    qw(Machine);
-use File::Temp ();
+use Testing qw(Machine);
 use Testing::RoamingClient;
 
-my $folder  = File::Temp->newdir;
+my $folder  = new_folder;
 my $file    = "$folder/events.db";
 my $machine = Testing::Machine->start({file => $file}, workers => 4);
 

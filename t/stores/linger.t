@@ -2,7 +2,6 @@
 
 use lib 't/lib';
 use Testing;
-use File::Temp ();
 use Testing::StoredHub;
 use Testing::Subscriber ();
 use Time::HiRes         qw(sleep);
@@ -11,7 +10,7 @@ my $LINGER     = 3;     # seconds
 my $INTERVAL   = 1;     # of kills
 my $MOST_KILLS = 12;    # if each began the linger anew, there would be no end
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my $stored = Testing::StoredHub->start({file => "$folder/db"});
 my $hub    = $stored->hub;
 my @streams =

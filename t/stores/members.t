@@ -10,7 +10,6 @@ use Testing::FakeClock;
 use Testing::Redis;
 use Testing::Room;
 use Testing::SideBySide qw(run_each);
-use File::Temp          ();
 use Time::HiRes         qw(time);
 
 my $PROMISE = 15;        # seconds within which the members of a dead machine leave
@@ -247,7 +246,7 @@ sub test {
 # Runs a case that has a small disk, in a perl with its own mounts.
 sub in_own_disk {
     my ($name, $size) = @_;
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my @mount =
         ('unshare', '-m', 'sh', '-c', "mount -t tmpfs -o size=${size}m tmpfs \"\$0\" && exec \"\$@\"", "$folder");
     needs('nothing can be mounted here') if system(@mount, 'true') != 0;

@@ -5,7 +5,6 @@
 use lib 't/lib';
 use Testing qw(Machine);
 use EventSource::Hub::Process;
-use File::Temp       ();
 use Testing::Errors  qw(error_of);
 use Testing::Process qw(is_running);
 use Testing::Redis;
@@ -14,7 +13,7 @@ use Testing::Fork qw(in_child);
 use Testing::StoredHub;
 use Testing::Subscriber;
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my $redis  = !Testing::Redis->missing && Testing::Redis->start;
 my $number = 0;
 

@@ -4,7 +4,6 @@
 
 use lib 't/lib';
 use Testing            qw(Machine);
-use File::Temp         ();
 use Testing::Developer qw(needs);
 use Testing::FailingCalls;
 use Testing::Redis;
@@ -13,7 +12,7 @@ use Testing::RoamingClient;
 needs(Testing::FailingCalls->missing);
 
 my $WAITS  = 'epoll_wait,epoll_pwait,?epoll_pwait2';
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 
 # The id of the reactor's thread in a hub process.
 sub reactor {

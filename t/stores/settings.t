@@ -4,9 +4,8 @@ use lib 't/lib';
 use Testing;
 use Testing::Errors qw(error_of);
 use Testing::StoredHub;
-use File::Temp ();
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 
 subtest 'a hub without a store' => sub {
     my $stored = Testing::StoredHub->start(undef);

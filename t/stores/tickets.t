@@ -7,11 +7,10 @@ use Testing qw(native);
 use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Copy qw(copy);
-use File::Temp ();
 use Test::EventSource;
 use Testing::Redis;
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my $asked;
 
 sub hub {

@@ -8,7 +8,6 @@ use Testing::Developer qw(has_command needs);
 use Testing::Program;
 use Testing::Server qw(path);
 use EventSource::XS::Request;
-use File::Temp ();
 
 my ($command) = grep { has_command($_) } qw(firefox-esr firefox);
 needs('Firefox is not installed') if !$command;
@@ -21,7 +20,7 @@ my $server =
 for my $coding (grep { EventSource::XS::Request->coding($_) ne 'identity' } qw(gzip zstd)) {
     my $told = Testing::Client->get($server->port, path('/hub', accepts => 'identity', channels => 'told'));
     $told->read_head;
-    my $profile = File::Temp->newdir;
+    my $profile = new_folder;
     my $url     = $server->url(path('/reader', accepts => $coding, name => $coding, channels => $coding));
     my $firefox = Testing::Program->new($command);
     $firefox->run({HOME => "$profile"}, $command, '--headless', '--no-remote', '--profile', "$profile", $url);

@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing;
 use File::Copy qw(copy);
-use File::Temp ();
 use Testing::Clients::Install;
 use Testing::SourceTree qw(write_file);
 
@@ -11,7 +10,7 @@ my $trouble = Testing::Clients::Install->missing('node');
 plan skip_all => $trouble if defined $trouble;
 
 my $compiler = Testing::Clients::Install->path('node') . '/typescript/bin/tsc';
-my $folder   = File::Temp->newdir;
+my $folder   = new_folder;
 copy($_, "$folder/") or die "$_: $!\n" for glob 'share/*.d.ts';
 
 # What the compiler says of a program.

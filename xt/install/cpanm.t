@@ -4,7 +4,6 @@ use lib 't/lib';
 use Testing;
 use Data::Dumper        ();
 use File::Path          qw(make_path remove_tree);
-use File::Temp          ();
 use IO::Compress::Gzip  qw(gzip);
 use Testing::Developer  qw(has_command needs_command);
 use Testing::SourceTree qw(write_file);
@@ -27,7 +26,7 @@ my %NO_NETWORK = (
 # Where the modules go is a folder without a blank in its name: MakeMaker splits INSTALL_BASE.
 sub installs {
     my $what  = shift;
-    my $into  = File::Temp->newdir;
+    my $into  = new_folder;
     my @cpanm = ('cpanm', '--mirror', 'file:///nonexistent', '--mirror-only', '--notest', '-l', "$into");
     like $tree->must(\%NO_NETWORK, @cpanm, $what), qr/Successfully installed EventSource-XS/,
         'cpanm installs the distribution';
@@ -61,7 +60,7 @@ subtest 'cpanm installs from the folder without a network' => sub {
 # cpanm itself prints nothing between the beginning of a build and its end.
 subtest 'cpanm says on a terminal how far the build is' => sub {
     plan skip_all => 'there is no script here' if !has_command('script');
-    my $into = File::Temp->newdir;
+    my $into = new_folder;
     my $slow = $tree->fresh('slow') . '/cargo';
     write_file($slow, qq{#!/bin/sh\n[ "\$1" != build ] || sleep 3\nexec cargo "\$@"\n});
     chmod 0755, $slow;
@@ -114,7 +113,7 @@ sub configuration {
 }
 
 subtest 'cpan installs from the folder without a network' => sub {
-    my $into = File::Temp->newdir;
+    my $into = new_folder;
     like $tree->must(\%NO_NETWORK, 'cpan', '-j', configuration($into), '-T', '.'), qr/^  \S*make install +-- OK$/m,
         'cpan installs the distribution';
     loads($into);

@@ -8,7 +8,6 @@ use Testing        qw(Chroot);
 use Digest::SHA    ();
 use File::Basename qw(basename);
 use File::Copy     qw(copy);
-use File::Temp     ();
 use Testing::Client;
 use Testing::Developer qw(needs_command);
 use Testing::Port;
@@ -27,7 +26,7 @@ my %environment = (
     EVENTSOURCE_XS_PROFILE => $profile,
     HOME                   => $ENV{HOME},
 );
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 
 sub checksum { return Digest::SHA->new(256)->addfile(shift)->hexdigest }
 

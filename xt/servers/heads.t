@@ -10,7 +10,6 @@ use EventSource::Hub;
 use EventSource::Hub::Process;
 use EventSource::XS::Hub::App;
 use EventSource::XS::Hub::Ticket;
-use File::Temp   ();
 use MIME::Base64 qw(encode_base64url);
 use POSIX        ();
 use Plack::App::EventSource::Connection;
@@ -31,7 +30,7 @@ my $FINISHED = Plack::App::EventSource::Connection->finished_id;
 Testing::Server->require_or_skip_all($_) for @SERVERS;
 note "EVENTSOURCE_XS_SEED=$SEED";
 
-my $folder = File::Temp->newdir;
+my $folder = new_folder;
 my $random = Testing::RandomHeads->new(seed => $SEED, hub => 'shop', ids => [@IDS[0 .. $#IDS - 1]]);
 my @heads  = map { $random->next } 1 .. $HEADS;
 

@@ -8,9 +8,8 @@ use Testing;
 #   demo_ok('redis', gaps => 0);
 
 use lib 'examples/live/lib';
-use Exporter   qw(import);
-use File::Temp ();
-use JSON::PP   qw(decode_json encode_json);
+use Exporter qw(import);
+use JSON::PP qw(decode_json encode_json);
 use Live::Processes;
 use Testing::Client;
 use Testing::Developer qw(needs_command);
@@ -35,7 +34,7 @@ sub demo {
 sub demo_ok {
     my ($store, %option) = @_;
     Testing::Redis->require_or_skip_all if $store eq 'redis';
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my $port   = Testing::Port->new;
     my $demo   = demo($folder, $port, STORE => $store);
     my $url    = 'http://127.0.0.1:' . $port->number;

@@ -9,7 +9,6 @@ use Testing;
 #   $machines[1]->kill_hub;
 
 use Carp                       qw(croak);
-use File::Temp                 ();
 use JSON::PP                   ();
 use Testing::Client            ();
 use Testing::Process           qw(hubs_at stop_hub_process);
@@ -111,7 +110,7 @@ sub start {
     my $workers = delete $settings{workers} // $WORKERS;
     my %hub =
         (name => $NAME, store => $store, publish_timeout => 5, idle_exit => 5, grace => 5, retry => 100, %settings);
-    my $self = bless {folder => File::Temp->newdir, hub => \%hub}, $class;
+    my $self = bless {folder => new_folder, hub => \%hub}, $class;
     $self->{server} = Testing::Server->start(
         'Starman', 't/data/machine.psgi',
         workers => $workers,

@@ -11,7 +11,6 @@ use Testing::Client  ();
 use Testing::Process qw(is_running stop_hub_process);
 use EventSource::Hub::Process;
 use EventSource::Hub;
-use File::Temp ();
 use List::Util qw(max);
 use Testing::Program;
 use Testing::Server;
@@ -93,7 +92,7 @@ sub run {
 # start, options of the server; env, more of its environment; grace, the seconds of that process.
 sub start {
     my ($class, $name, %option) = @_;
-    my $self = bless {folder => File::Temp->newdir, clients => [], published => []}, $class;
+    my $self = bless {folder => new_folder, clients => [], published => []}, $class;
     $self->{socket} = "$self->{folder}/hub.sock";
     $self->start_hub($option{grace} // $GRACE) if $option{by_hand};
     my %env = (

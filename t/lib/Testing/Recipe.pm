@@ -10,7 +10,6 @@ use Testing;
 
 use lib 'examples/live/lib';
 use EventSource::Hub;
-use File::Temp ();
 use Live::Processes;
 use Test::EventSource;
 use Testing::Browser;
@@ -52,7 +51,7 @@ sub start {
     my ($class, $name, %env) = @_;
     Testing::Browser->require_or_skip_all;
     Testing->need('named_hubs');
-    my $self = bless {folder => File::Temp->newdir, owner => $$}, $class;
+    my $self = bless {folder => new_folder, owner => $$}, $class;
     $self->{socket} = "$self->{folder}/hub.sock";
     $self->{hub}    = EventSource::Hub->new(name => $name, socket => $self->{socket});
     $self->{server} = Testing::Server->start(

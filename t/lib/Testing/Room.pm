@@ -11,8 +11,7 @@ use Testing;
 
 use Carp qw(croak);
 use EventSource::Hub;
-use File::Temp ();
-use JSON::PP   ();
+use JSON::PP ();
 use Testing::FakeClock;
 use Testing::Machine;
 use Testing::Redis;
@@ -114,7 +113,7 @@ sub moves {
 sub new {
     my ($class, %option) = @_;
     my $self = bless {%option, clients => {}}, $class;
-    $self->{folder} //= File::Temp->newdir;
+    $self->{folder} //= new_folder;
     ($self->{clock}, $self->{clock_of_redis}) = map { Testing::FakeClock->new(0) } 1, 2 if $option{clocks};
     my $store = $self->_store;
     my %first = $option{clocks} ? (env => {$self->clock->env}) : ();

@@ -11,7 +11,6 @@ use Testing;
 use EventSource::Hub;
 use EventSource::XS::Test::PrivateHubs;
 use JSON::MaybeXS qw(encode_json);
-use File::Temp    ();
 use Testing::Browser;
 use Testing::Program;
 use Testing::Server qw(path);
@@ -140,7 +139,7 @@ sub start {
     my ($page, $env) = (delete $hub{page} || {}, delete $hub{env});
     EventSource::XS::Test::PrivateHubs->begin;
     my %settings = (name => 'tabs' . ++$count, retry => [50, 100], keep_history => {events => 20_000}, %hub);
-    my $folder   = File::Temp->newdir;
+    my $folder   = new_folder;
     my %env    = (HUB => encode_json(\%settings), BUSY => "$folder/busy", MISSING => "$folder/missing", %{$env || {}});
     my $server = Testing::Server->start('Starman', 't/browser/tabs.psgi', workers => 4, env => \%env);
     return bless {

@@ -10,7 +10,6 @@ use Testing;
 
 use EventSource::Hub;
 use EventSource::XS::Test::PrivateHubs;
-use File::Temp    ();
 use JSON::MaybeXS qw(encode_json);
 use Testing::Browser;
 use Testing::Certificates;
@@ -102,7 +101,7 @@ sub start {
     EventSource::XS::Test::PrivateHubs->begin;
     my %env    = (HUB => encode_json(\%HUB), STREAM => encode_json($option{stream} || {}), EVERY => $option{every});
     my $server = Testing::Server->start('Starman', 'xt/browser/proxies.psgi', workers => 4, env => \%env);
-    my $folder = File::Temp->newdir;
+    my $folder = new_folder;
     my ($certificate, $key) = Testing::Certificates->new("$folder")->sign('proxy', 'IP:127.0.0.1');
     write_file("$folder/both.pem", join('', slurp($certificate), slurp($key)));
     my $self = bless {folder => $folder, server => $server, names => $option{names}}, $class;
