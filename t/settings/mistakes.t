@@ -117,6 +117,9 @@ my $TO_APP     = '$hub->to_app';
 my @OF_MONITOR = qw(admin_app metrics_app);
 my $SERVER     = 'EventSource::Server->new';
 
+sub wrong_channel { return wrong($HUB,   per_channel => @_) }
+sub wrong_store   { return wrong($NAMED, store       => @_) }
+
 my $CONNECTION = 'takes a Plack::App::EventSource::Connection that has a stream';
 my $LIMIT      = qr/\Amax_streams_per must be an array of a code reference, which returns the key of a request/;
 my $LINE       = 'must be one line that is not empty';
@@ -298,51 +301,36 @@ my @MISTAKES = (
     wrong($HUB, max_streams_per => 'the first element of max_streams_per must be a code reference', ['x',      5]),
     wrong($HUB, max_streams_per => qr/\Athe second element of max_streams_per must be a number/,    [$handler, undef]),
     wrong($HUB, max_streams_per => qr/\Athe number of max_streams_per must be a whole number from 1/, [$handler, 0]),
-    wrong($HUB, per_channel     => $SETTINGS, 'news', ['news'], $nothing),
-    wrong($HUB, per_channel     => qr/\Athe settings of per_channel 'a' must be a hash/, {a => undef}),
-    wrong(
-        $HUB,
-        per_channel => qr/\Akeep_history of per_channel 'a' must be a hash of bounds/,
-        {a => {keep_history => 5}}
-    ),
-    wrong(
-        $HUB,
-        per_channel => qr/\Aevents of keep_history of per_channel 'u\/\*' must be a whole number from 0/,
+    wrong_channel($SETTINGS,                                                      'news', ['news'], $nothing),
+    wrong_channel(qr/\Athe settings of per_channel 'a' must be a hash/,           {a => undef}),
+    wrong_channel(qr/\Akeep_history of per_channel 'a' must be a hash of bounds/, {a => {keep_history => 5}}),
+    wrong_channel(
+        qr/\Aevents of keep_history of per_channel 'u\/\*' must be a whole number from 0/,
         {'u/*' => {keep_history => {events => -1}}}
     ),
-    wrong(
-        $HUB,
-        per_channel => q(seconds of keep_history of per_channel 'u/*' must be a number of seconds),
+    wrong_channel(
+        q(seconds of keep_history of per_channel 'u/*' must be a number of seconds),
         {'u/*' => {keep_history => {seconds => 'x'}}}
     ),
-    wrong(
-        $HUB,
-        per_channel => qr/\Akeys of keep_state of per_channel 'u\/\*' must be a whole number/,
+    wrong_channel(
+        qr/\Akeys of keep_state of per_channel 'u\/\*' must be a whole number/,
         {'u/*' => {keep_state => {keys => 1.5}}}
     ),
-    wrong(
-        $HUB,
-        per_channel => q(on_slow of per_channel 'u/*' must be 'disconnect', 'gap' or 'latest'),
+    wrong_channel(
+        q(on_slow of per_channel 'u/*' must be 'disconnect', 'gap' or 'latest'),
         {'u/*' => {on_slow => 'wait'}}
     ),
-    wrong(
-        $HUB,
-        per_channel => 'per_channel has at most 100 names and patterns',
-        {map { ($_ => $OF_HISTORY) } 1 .. 101}
-    ),
-    wrong(
-        $HUB,
-        per_channel => qr/\Aper_channel has a pattern object as the key of a hash: give its text/,
+    wrong_channel('per_channel has at most 100 names and patterns', {map { ($_ => $OF_HISTORY) } 1 .. 101}),
+    wrong_channel(
+        qr/\Aper_channel has a pattern object as the key of a hash: give its text/,
         {$hubs->pattern('u/*') => $OF_HISTORY}
     ),
-    wrong(
-        $HUB,
-        per_channel => qr/\Aunknown bound 'event' of keep_history of per_channel 'a%s'; did you mean events/,
+    wrong_channel(
+        qr/\Aunknown bound 'event' of keep_history of per_channel 'a%s'; did you mean events/,
         {'a%s' => {keep_history => {event => 5}}}
     ),
-    wrong(
-        $HUB,
-        per_channel => qr/\Aunknown setting 'keep_histories' of per_channel 'a%d'; did you mean keep_history\?/,
+    wrong_channel(
+        qr/\Aunknown setting 'keep_histories' of per_channel 'a%d'; did you mean keep_history\?/,
         {'a%d' => {keep_histories => {}}}
     ),
     (
@@ -399,79 +387,61 @@ my @MISTAKES = (
     # Stores
     wrong($HUB,    store => 'store is for a named hub: give it a name, too',   {file => 'x'}),
     wrong($SERVER, store => qr/store is for a named hub: give it a name, too/, {file => 'x'}),
-    wrong(
-        $NAMED,
-        store => q(store must be 'memory', {file => ...} or {redis => ...}),
+    wrong_store(
+        q(store must be 'memory', {file => ...} or {redis => ...}),
         'disk', ['memory'], {}, 'file:/var/x.db', 'redis://:geheim@h'
     ),
-    wrong(
-        $NAMED,
-        store => 'store needs file or redis, which says where it is',
-        {sync => 'event'}, {fil => 'x'}, {'redis://:geheim@h' => 1}
+    wrong_store(
+        'store needs file or redis, which says where it is',
+        {sync                => 'event'},
+        {fil                 => 'x'},
+        {'redis://:geheim@h' => 1}
     ),
-    wrong(
-        $NAMED,
-        store => 'redis is not for a store in a file, but for one in Redis',
-        {file => 'x', redis => $REDIS}
+    wrong_store('redis is not for a store in a file, but for one in Redis',            {file => 'x', redis => $REDIS}),
+    wrong_store('unknown setting of store; known: file, sync',                         {file => 'x', snyc  => 'event'}),
+    wrong_store(qr/\Aunknown setting of store; known: redis, ca, cert, key, prefix, /, {redis => $REDIS, replica => 1}),
+    wrong_store("file $PATH",                                                          {file  => ''}, {file => "a\0"}),
+    wrong_store("file of store $STRING ARRAY",                                         {file  => []}),
+    wrong_store('file must be the path of a file; / is a folder',                      {file  => '/'}),
+    wrong_store('file must be the path of a file; x/ is a folder',                     {file  => 'x/'}),
+    wrong_store('file must be the path of a file, without file:',                      {file  => 'file:///x'}),
+    wrong_store(q(file ':memory:' is not a file; the store in memory is 'memory'),     {file  => ':memory:'}),
+    wrong_store(
+        q(sync of store must be 'never', 'second' or 'event'),
+        {file => 'x',                sync => 'always'},
+        {file => "\xFF\xFE/\x{100}", sync => 'x'}
     ),
-    wrong($NAMED, store => 'unknown setting of store; known: file, sync', {file => 'x', snyc => 'event'}),
-    wrong(
-        $NAMED,
-        store => qr/\Aunknown setting of store; known: redis, ca, cert, key, prefix, /,
-        {redis => $REDIS, replica => 1}
-    ),
-    wrong($NAMED, store => "file $PATH", {file => ''}, {file => "a\0"}),
-    wrong($NAMED, store => "file of store $STRING ARRAY",                                     {file => []}),
-    wrong($NAMED, store => 'file must be the path of a file; / is a folder',                  {file => '/'}),
-    wrong($NAMED, store => 'file must be the path of a file; x/ is a folder',                 {file => 'x/'}),
-    wrong($NAMED, store => 'file must be the path of a file, without file:',                  {file => 'file:///x'}),
-    wrong($NAMED, store => q(file ':memory:' is not a file; the store in memory is 'memory'), {file => ':memory:'}),
-    wrong(
-        $NAMED,
-        store => q(sync of store must be 'never', 'second' or 'event'),
-        {file => 'x', sync => 'always'}, {file => "\xFF\xFE/\x{100}", sync => 'x'}
-    ),
-    wrong($NAMED, store => 'replicas is not for a store in a file, but for one in Redis', {file => 'x', replicas => 1}),
-    wrong($NAMED, store => "redis of store $STRING ARRAY",                                {redis => []}),
-    wrong(
-        $NAMED,
-        store => 'sync is not for a store in Redis, but for one in a file',
-        {redis => $REDIS, sync => 'event'}
-    ),
-    wrong($NAMED, store => 'replicas of store must be a whole number from 0 to 100', {redis => $REDIS, replicas => -1}),
+    wrong_store('replicas is not for a store in a file, but for one in Redis', {file  => 'x', replicas => 1}),
+    wrong_store("redis of store $STRING ARRAY",                                {redis => []}),
+    wrong_store('sync is not for a store in Redis, but for one in a file',     {redis => $REDIS, sync     => 'event'}),
+    wrong_store('replicas of store must be a whole number from 0 to 100',      {redis => $REDIS, replicas => -1}),
     (
         map {
-            wrong(
-                $NAMED,
-                store => qr/\A$_ of store is gone: events are refused while the store is away/,
-                {redis => $REDIS, $_ => 'queue'}
-            )
+            wrong_store(qr/\A$_ of store is gone: events are refused while the store is away/,
+                {redis => $REDIS, $_ => 'queue'})
         } qw(queue when_down)
     ),
-    wrong(
-        $NAMED,
-        store => 'prefix must be 1 to 64 letters, digits, _, -, . and :, without spaces and braces',
-        map { {redis => $REDIS, prefix => $_} } '', 'a b', '{a}', 'a*', "a\n", 'x' x 65
+    wrong_store(
+        'prefix must be 1 to 64 letters, digits, _, -, . and :, without spaces and braces',
+        map { {redis => $REDIS, prefix => $_} } ('', 'a b', '{a}', 'a*', "a\n", 'x' x 65)
     ),
-    wrong($NAMED, store => qr{\Aca, .+, is for TLS: begin the URL with rediss://}, {redis => $REDIS,       ca => '/x'}),
-    wrong($NAMED, store => "ca $PATH",                                             {redis => 'rediss://h', ca => ''}),
-    wrong($NAMED, store => 'cert needs its key, too: give the path as key',  {redis => 'rediss://h', cert => '/x'}),
-    wrong($NAMED, store => 'key needs its cert, too: give the path as cert', {redis => 'rediss://h', key  => '/x'}),
-    wrong(
-        $NAMED,
-        store => qr/\Asentinel_login is for Sentinels: begin the URL/,
+    wrong_store(qr{\Aca, .+, is for TLS: begin the URL with rediss://}, {redis => $REDIS,       ca   => '/x'}),
+    wrong_store("ca $PATH",                                             {redis => 'rediss://h', ca   => ''}),
+    wrong_store('cert needs its key, too: give the path as key',        {redis => 'rediss://h', cert => '/x'}),
+    wrong_store('key needs its cert, too: give the path as cert',       {redis => 'rediss://h', key  => '/x'}),
+    wrong_store(
+        qr/\Asentinel_login is for Sentinels: begin the URL/,
         {redis => 'redis://h', sentinel_login => ':geheim'}
     ),
-    wrong(
-        $NAMED,
-        store => qr/\Asentinel_login must be USER:PASSWORD, or :PASSWORD/,
-        map { {redis => 'redis-sentinel://h:1/m', sentinel_login => $_} } '', 'geheim', 'u:', 'u:gehe:im', 'u:gehe im',
-        'u:gehe@im', 'u:gehe%im', "u:geheim\n", "u:geheim\x{100}"
+    wrong_store(
+        qr/\Asentinel_login must be USER:PASSWORD, or :PASSWORD/,
+        map { {redis => 'redis-sentinel://h:1/m', sentinel_login => $_} }
+            ('', 'geheim', 'u:', 'u:gehe:im', 'u:gehe im', 'u:gehe@im', 'u:gehe%im', "u:geheim\n", "u:geheim\x{100}")
     ),
     (
         map {
             my ($text, @urls) = @$_;
-            wrong($NAMED, store => $text, map { {redis => $_} } @urls)
+            wrong_store($text, map { {redis => $_} } @urls)
         } @URLS
     ),
 
