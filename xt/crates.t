@@ -2,9 +2,8 @@
 
 use lib 't/lib';
 use Testing;
-use JSON::PP            ();
-use Testing::Developer  qw(has_command needs);
-use Testing::SourceTree qw(slurp);
+use JSON::PP           ();
+use Testing::Developer qw(has_command needs);
 
 # Licences that ask for no more than their text, and that of the distribution.
 my %IS_ALLOWED = map { ($_ => 1) } (

@@ -4,7 +4,6 @@
 
 use lib     qw(t/lib examples/live/lib);
 use Testing qw(Browser);
-use EventSource::Hub;
 use Live::Processes;
 use Testing::Client;
 use JSON::PP qw(encode_json);

@@ -2,7 +2,6 @@
 
 use lib 't/lib';
 use Testing;
-use EventSource::Client;
 use IO::Compress::Gzip     qw(gzip);
 use Testing::HostileServer qw(hostile_server);
 use Testing::ReadingClient;

@@ -2,7 +2,6 @@
 
 use lib 't/lib';
 use Testing;
-use EventSource::Client;
 use Testing::Certificates;
 use Testing::ControlledProcess;
 use Testing::Developer     qw(needs needs_module);

@@ -19,8 +19,6 @@ sub answering {
     };
 }
 
-sub header { return $_[0] =~ /^\Q$_[1]\E: (.*?)\r$/mi ? $1 : undef }
-
 # The events of a stream by its bytes, as data, or [type, data, id].
 my @STREAMS = (
     ['a BOM at the beginning', "\xEF\xBB\xBFdata:1\n\n\xEF\xBB\xBFdata:2\n\ndata:3\n\n" => '1', '3'],

@@ -14,7 +14,6 @@ use JSON::PP ();
 use Plack::App::EventSource;
 use Plack::App::EventSource::PubSub;
 use Plack::Builder;
-use Time::HiRes qw(sleep);
 
 my $JSON = JSON::PP->new->canonical;
 my $hub  = EventSource::Hub->new(compress => 1, %{$JSON->decode($ENV{HUB_SETTINGS} || '{"per_process":1}')});

@@ -14,7 +14,6 @@
 
 use Testing::Application qw(answer);
 use EventSource::Hub;
-use EventSource::XS;
 use JSON::PP     ();
 use MIME::Base64 qw(decode_base64);
 use Plack::Builder;

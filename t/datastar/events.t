@@ -5,7 +5,6 @@ use Testing;
 use EventSource::Datastar;
 use HTTP::Message::PSGI qw(req_to_psgi);
 use HTTP::Request::Common;
-use JSON::PP ();
 
 my $DATASTAR = 'EventSource::Datastar';
 

@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing             qw(native);
 use Testing::EventLoops qw(event_loops);
-use EventSource::Hub;
 use EventSource::XS;
 
 my %LOOP = event_loops();

@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing qw(named_hubs);
-use EventSource::Hub;
 use Testing::Client;
 use Testing::Process qw(hubs_at is_running);
 use Testing::Server;

@@ -3,9 +3,8 @@
 # its command runs.
 
 use lib 't/lib';
-use Testing qw(Browser Prosody);
+use Testing qw(named_hubs Browser Prosody);
 use HTTP::Tiny;
-use Testing::CommandLine;
 use Testing::Developer qw(has_command);
 use Testing::Program;
 use Testing::Server;

@@ -9,7 +9,6 @@ use EventSource::Hub;
 use File::Temp       ();
 use IPC::Open3       ();
 use POSIX            ();
-use Symbol           ();
 use Testing::Process qw(is_asleep suspend);
 use Testing::Subscriber;
 use Time::HiRes qw(sleep);

@@ -4,7 +4,6 @@
 
 use lib 't/lib';
 use Testing qw(Machine);
-use EventSource::Hub::Process;
 use IO::Socket::UNIX;
 use JSON::PP ();
 use Testing::Client;

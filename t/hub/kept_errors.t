@@ -6,7 +6,6 @@ use Testing          qw(named_hubs);
 use EventSource::Hub ();
 use EventSource::XS  qw(format_event);
 use Plack::App::EventSource;
-use Plack::App::EventSource::Connection;
 use Test::EventSource;
 use Testing::SourceTree qw(slurp);
 

@@ -8,7 +8,6 @@ use EventSource::Hub;
 use EventSource::Hub::Lease;
 use Testing::Process qw(suspend);
 use Testing::StoredHub;
-use Time::HiRes qw(sleep);
 
 needs_module('EV');
 needs_module('AnyEvent');

@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing;
 use Testing::CommandLine;
 use EventSource::Hub::Process ();
-use File::Spec                ();
 use Testing::Developer        qw(needs_command);
 
 needs_command('unshare');

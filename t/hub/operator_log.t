@@ -2,11 +2,10 @@
 # refused, slow clients that were ended, a store that is down, events that are published to a misspelt hub or channel.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(named_hubs);
 use EventSource::Hub;
 use EventSource::Hub::Process;
-use JSON::PP ();
-use Testing::CommandLine;
+use JSON::PP           ();
 use Testing::Developer qw(has_command);
 use Testing::Program;
 use Testing::Redis;

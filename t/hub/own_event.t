@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing qw(named_hubs);
-use EventSource::Hub;
 use Testing::Client;
 use Testing::Server;
 use Testing::Subscriber qw(blocks);

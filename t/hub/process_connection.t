@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing qw(named_hubs);
 use EventSource::Hub;
-use IO::Handle ();
 use Test::EventSource;
 use Testing::Errors qw(error_ok);
 use Testing::StoredHub;

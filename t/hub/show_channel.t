@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use Test::EventSource;
 use Testing::CommandLine;
 use Testing::Errors qw(error_of);
 use Testing::Subscriber;

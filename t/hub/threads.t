@@ -87,6 +87,7 @@ subtest 'leases and connections to a hub process stay in their thread' => sub {
     my $made    = Test::EventSource->private_hub;
     my $lease   = EventSource::Hub::Lease->new(hub => $made, name => 'a', on_change => sub { });
     my $process = $made->process;
+    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; $lease->is_held }), 'a lease is held';
     my ($error, $own) = in_thread sub {
         eval { $process->publish(a => 'x'); 1 } and return 'none';
         my ($code, $is_held) = ($@->code, $lease->is_held);

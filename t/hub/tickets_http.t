@@ -13,7 +13,6 @@ use Testing::Program;
 use Testing::Proxy;
 use Testing::Redis;
 use Testing::Server;
-use Testing::Subscriber qw(blocks);
 
 Testing->need('named_hubs');
 

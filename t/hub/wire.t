@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use EventSource::XS::Stream;
 use Plack::App::EventSource;
 use Plack::App::EventSource::Connection;
 use Plack::App::EventSource::PubSub;

@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::XS;
-use EventSource::XS::Stream;
 use Testing::Fork qw(in_child);
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;

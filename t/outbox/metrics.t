@@ -5,8 +5,7 @@ use Testing qw(Database::SQLite);
 use EventSource::Hub;
 use EventSource::Outbox;
 use Testing::CommandLine;
-use Testing::Errors qw(error_ok);
-use Testing::Outbox;
+use Testing::Errors     qw(error_ok);
 use Testing::SourceTree qw(slurp);
 
 my $database = Testing::Database::SQLite->start;

@@ -2,7 +2,6 @@
 
 use lib 't/lib';
 use Testing;
-use EventSource::XS;
 use Plack::App::EventSource;
 use Plack::Request;
 use Testing::RecordingHub qw(answer);

@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing;
-use EventSource::XS;
 use Plack::App::EventSource;
 use Testing::RecordingHub qw(answer origins_told);
 

@@ -5,7 +5,6 @@ use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
 use EventSource::XS;
-use EventSource::XS::Stream::Writer;
 use Plack::App::EventSource;
 use Plack::App::EventSource::Connection;
 use POSIX        ();

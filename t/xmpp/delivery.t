@@ -1,8 +1,7 @@
 # Each item once and in order, whatever ends meanwhile: the bridge, its lease, Prosody, the hub process.
 
 use lib 't/lib';
-use Testing qw(Prosody);
-use Testing::CommandLine;
+use Testing          qw(named_hubs Prosody);
 use Testing::Process qw(is_running);
 use Testing::Redis;
 use Testing::XMPPBridge;

@@ -1,8 +1,7 @@
 # Hostile publishers, entities and servers: nothing that they send ends the bridge, gets into another event, or hides an item.
 
 use lib 't/lib';
-use Testing qw(Prosody);
-use Testing::CommandLine;
+use Testing qw(named_hubs Prosody);
 use Testing::XMPPBridge;
 use Testing::XMPPServer;
 

@@ -1,8 +1,7 @@
 # The items of a real Prosody as events of a hub: what is published, and in which order.
 
 use lib 't/lib';
-use Testing qw(Prosody);
-use Testing::CommandLine;
+use Testing qw(named_hubs Prosody);
 use Testing::XMPPBridge;
 
 require Testing::XMPPClient;

@@ -1,11 +1,10 @@
 # The other way: what is posted to a node is an item of the service, and comes back as an event. The application is the example.
 
 use lib 't/lib';
-use Testing               qw(Prosody);
+use Testing               qw(named_hubs Prosody);
 use HTTP::Request::Common qw(POST);
 use JSON::PP              ();
 use LWP::UserAgent;
-use Testing::CommandLine;
 use Testing::Server;
 use Testing::XMPPBridge;
 

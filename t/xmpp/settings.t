@@ -1,9 +1,8 @@
 # Settings of the bridge that change what is published.
 
 use lib 't/lib';
-use Testing  qw(Prosody);
+use Testing  qw(named_hubs Prosody);
 use JSON::PP ();
-use Testing::CommandLine;
 use Testing::XMPPBridge;
 use Testing::XMPPServer;
 

@@ -1,8 +1,7 @@
 # Subscriptions that the service takes away: the bridge notices, says so, subscribes again, and misses no item.
 
 use lib 't/lib';
-use Testing qw(Prosody);
-use Testing::CommandLine;
+use Testing qw(named_hubs Prosody);
 use Testing::XMPPBridge;
 use Testing::XMPPServer;
 

@@ -12,7 +12,6 @@ use Testing;
 #   };
 
 use parent 'Testing::Server';
-use Testing::Client;
 use Exporter   qw(import);
 use File::Temp ();
 use JSON::PP   ();

@@ -16,9 +16,8 @@ use Testing;
 #   Testing::Clients->run('Starman', compress => 1);
 #   Testing::Clients->run('Starman', clients => ['curl']);
 
-use Carp       qw(croak);
-use File::Spec ();
-use JSON::PP   ();
+use Carp     qw(croak);
+use JSON::PP ();
 use Testing::Browser;
 use Testing::Clients::Cases    qw(cases);
 use Testing::Clients::Expected qw(clients coding expected runs);

@@ -9,11 +9,10 @@ use Testing;
 
 use parent 'Testing::Server';
 use Testing::Client;
-use Exporter            qw(import);
-use Testing::NamedHubs  ();
-use Testing::Server     qw(path);
-use Testing::Subscriber ();
-use JSON::PP            ();
+use Exporter           qw(import);
+use Testing::NamedHubs ();
+use Testing::Server    qw(path);
+use JSON::PP           ();
 
 our @EXPORT_OK = qw(path);
 

@@ -15,7 +15,7 @@ use warnings;
 # dead letter only if the hub refuses it for good, or again and again while it takes others; when nothing fails any more, no row
 # waits for longer than the lease and some seconds, but for one that the hub goes on refusing, and those of its group behind it.
 
-use List::Util qw(first min sum0);
+use List::Util qw(first min);
 use Testing::OutboxModel::Database;
 use Testing::OutboxModel::Hub;
 

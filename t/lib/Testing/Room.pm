@@ -16,7 +16,6 @@ use Testing::FakeClock;
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;
-use Time::HiRes qw(time);
 
 my $DEADLINE = 30;          # seconds
 my $ANSWER   = 0.5;         # seconds; the clients that connect again do not wait for longer

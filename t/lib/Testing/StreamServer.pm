@@ -18,8 +18,7 @@ use Exporter                qw(import);
 use Testing::NumberedEvents qw(numbers);
 use Testing::Process        qw(descriptors_of);
 use Testing::Server         qw(path);
-use Testing::SlowReader;
-use Testing::SourceTree qw(slurp);
+use Testing::SourceTree     qw(slurp);
 
 our @EXPORT_OK = qw(on_each_server path);
 

@@ -6,8 +6,6 @@ use warnings;
 # transaction commits later or never, writers of a key wait for each other, and a follower reads what is committed. Followers
 # reach it through handles of Testing::OutboxModel::Handle. It can fail over to an older copy of itself.
 
-use List::Util qw(first);
-
 sub new {
     my ($class, $world) = @_;
     return bless {
