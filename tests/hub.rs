@@ -17,10 +17,11 @@ use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::remote::calls::memory_file;
 use eventsource_xs::remote::{Act, Hub, Subscribed};
 use eventsource_xs::runtime::{
-    create_hub, create_own_hub, handing_over, stats, HandoverFile, OpenOptions, Pushed, StreamHandle,
+    create_hub, create_own_hub, handing_over, stats, HandoverFile, OpenOptions, OwnHub, Pushed, StreamHandle,
 };
 use eventsource_xs::stream::{Reason, Settings};
 use eventsource_xs::wire::{self, Call, Counted};
+use eventsource_xs::ErrorCode;
 use std::fs::DirEntry;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -252,6 +253,22 @@ fn an_end_that_was_carried_out_elsewhere_keeps_its_place_without_waiting_for_the
     drop(paused);
     let text = read_to_end(&mut client);
     assert!(text.contains("data: before\n") && !text.contains("data: after\n"), "{text}");
+}
+
+#[test]
+fn a_stream_belongs_to_the_first_hub_that_does_not_refuse_its_topics() {
+    let _alone = alone();
+    let [first, other] = [(); 2].map(|()| create_own_hub(settings_of_hub(10)).expect("a reactor"));
+    let (socket, _client) = local();
+    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
+    let mut subscribe = |hub: &OwnHub, max_topics| {
+        let topics = ["a", "b"].map(|name| Topic::Channel(name.as_bytes().into())).into();
+        let request = SubscribeRequest { topics, ..Default::default() };
+        stream.subscribe(&hub.hub, request, max_topics).map_err(|failure| failure.code)
+    };
+    assert_eq!(subscribe(&first, 1), Err(ErrorCode::Invalid));
+    assert_eq!([subscribe(&other, 2), subscribe(&other, 4)], [Ok(true); 2]);
+    assert_eq!(subscribe(&first, 4), Err(ErrorCode::State));
 }
 
 #[test]

@@ -211,16 +211,14 @@ impl StreamHandle {
         if !self.is_open() || !self.stream.is_here() || !Arc::ptr_eq(&self.stream.reactor, reactor) {
             return Ok(None);
         }
-        let before = self.stream.subscriptions.hub;
-        if !self.stream.subscriptions.set_hub(hub) {
+        if self.stream.subscriptions.hub.map_or(false, |own| own != hub) {
             return Err(Failure::new(ErrorCode::State, None, "this stream is subscribed to another hub"));
         }
         if let Some(max) = max_topics.filter(|max| !self.stream.state.add_topics(request.topics.len(), *max)) {
             let message = format!("a stream may have at most {max} channels and patterns (max_topics)");
-            self.stream.subscriptions.hub = before;
             return Err(Failure::invalid("channels", message));
         }
-        Ok(Some(self.stream.subscriptions.add(request)))
+        Ok(Some(self.stream.subscriptions.add(hub, request)))
     }
 
     /// Returns the id by which the reactor knows the stream.

@@ -222,13 +222,9 @@ impl Subscriptions {
         self.mode = SubscribeMode::Hold;
     }
 
-    /// Gives the stream to a hub. Returns false if it belongs to another hub.
-    pub(super) fn set_hub(&mut self, hub: HubId) -> bool {
-        *self.hub.get_or_insert(hub) == hub
-    }
-
-    /// Completes a subscription. Returns it, and whether it is held.
-    pub(super) fn add(&mut self, mut request: SubscribeRequest) -> (SubscribeRequest, bool) {
+    /// Completes a subscription to a hub, to which the stream belongs from here on. Returns it, and whether it is held.
+    pub(super) fn add(&mut self, hub: HubId, mut request: SubscribeRequest) -> (SubscribeRequest, bool) {
+        self.hub = Some(hub);
         request.first_block.keeps_id |= self.has_pushed_id;
         let holds = self.mode != SubscribeMode::AtOnce;
         if holds {
@@ -250,28 +246,22 @@ mod tests {
     #[test]
     fn a_subscription_of_a_handler_is_held_until_the_handler_pushes_or_returns() {
         let mut subscriptions = Subscriptions::default();
-        assert!(!subscriptions.add(SubscribeRequest::default()).1);
+        assert!(!subscriptions.add(7, SubscribeRequest::default()).1);
         subscriptions.hold();
         assert_eq!(subscriptions.mode, SubscribeMode::Hold);
-        assert!(subscriptions.add(SubscribeRequest::default()).1);
+        assert!(subscriptions.add(7, SubscribeRequest::default()).1);
         assert_eq!(subscriptions.mode, SubscribeMode::Held);
         subscriptions.begin();
         assert_eq!(subscriptions.mode, SubscribeMode::AtOnce);
     }
 
     #[test]
-    fn a_stream_belongs_to_one_hub() {
-        let mut subscriptions = Subscriptions::default();
-        assert_eq!([7, 7, 8, 7].map(|hub| subscriptions.set_hub(hub)), [true, true, false, true]);
-    }
-
-    #[test]
     fn a_subscription_after_a_push_with_an_id_keeps_that_id() {
         let mut subscriptions = Subscriptions::default();
         subscriptions.has_pushed_id |= false;
-        assert!(!subscriptions.add(SubscribeRequest::default()).0.first_block.keeps_id);
+        assert!(!subscriptions.add(7, SubscribeRequest::default()).0.first_block.keeps_id);
         subscriptions.has_pushed_id |= true;
         subscriptions.has_pushed_id |= false;
-        assert!(subscriptions.add(SubscribeRequest::default()).0.first_block.keeps_id);
+        assert!(subscriptions.add(7, SubscribeRequest::default()).0.first_block.keeps_id);
     }
 }
