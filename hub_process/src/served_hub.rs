@@ -388,7 +388,7 @@ impl ServedHub {
         if presence.member.is_some() || presence.will.is_some() {
             self.check_form(given)?;
         }
-        Ok(check_presence(presence, Some(&self.settings.hub))?)
+        check_presence(presence, Some(&self.settings.hub))
     }
 
     /// Returns true if a stream is known to have opened without the member that it was to have.

@@ -33,9 +33,9 @@ pub use pending::MemberChange;
 pub use stored::{EntryOrigin, LingeringMember};
 
 use super::presence::{Announcement, KeptMember, MemberData, MemberRequest, MemberUpdate, Statement};
-use super::Full;
 use crate::event::Unsequenced;
 use crate::stream::StreamId;
+use crate::Failure;
 use counts::{Counts, Publisher};
 use lingering::Lingering;
 use member::Member;
@@ -79,7 +79,7 @@ pub struct Members {
 }
 
 /// Decides whether an event can be retained.
-pub type Fits<'a> = &'a dyn Fn(&Announcement) -> Result<(), Full>;
+pub type Fits<'a> = &'a dyn Fn(&Announcement) -> Result<(), Failure>;
 
 /// The room for a member that joins.
 #[derive(Clone, Copy)]
@@ -254,13 +254,13 @@ impl Members {
     ///
     /// # Errors
     ///
-    /// [`Full`] if the event does not fit; then nothing has changed.
+    /// `Full` if the event does not fit; then nothing has changed.
     pub fn update_member(
         &mut self,
         MemberUpdate { channel, id, data, event }: MemberUpdate,
         fits: Fits<'_>,
         out: &mut Vec<Announcement>,
-    ) -> Result<bool, Full> {
+    ) -> Result<bool, Failure> {
         let (at, member) = some_or!(self.lists.find_mut(&channel, &id), return Ok(false));
         let (is_counted, is_same) = (member.is_counted, member.data() == data);
         if !is_same {

@@ -17,8 +17,7 @@ use crate::log::Retain;
 use crate::stream::StreamId;
 use crate::Failure;
 use once_keys::{OnceKeys, MAX_ONCE_BYTES};
-use state_sizes::{Full, StateSizes};
-use std::fmt;
+use state_sizes::StateSizes;
 use std::time::Instant;
 
 /// An event that is to be published, with its fields in one of their forms.
@@ -93,120 +92,34 @@ pub fn given_ids<'a>(fields: impl Iterator<Item = Field<'a>> + 'a) -> impl Itera
     })
 }
 
-/// The reason why a hub refuses an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The id is empty.
-    EmptyId,
-    /// The id is longer than 1024 bytes in UTF-8.
-    LongId,
-    /// The id contains a control character other than TAB.
-    ControlInId,
-    /// The id begins or ends with a space or TAB.
-    BlankAroundId,
-    /// The id is that of streams that are finished for good.
-    FinishedId,
-    /// The event has the name of the hub's event for gaps.
-    GapEventName,
-    /// The event has the name of the hub's event for positions.
-    PositionEventName,
-    /// The reconnection time is longer than a day, 86,400,000 ms.
-    LongRetry,
-    /// The data of a member, or an event of a member or a will, has more than 65,536 bytes.
-    LargePresence,
-    /// The numbers of members have the name of an event of the hub itself.
-    CountEventName,
-    /// The application's id for an event could be mistaken for one of the hub's own ids.
-    ReservedId,
-    /// The event would change what is retained of a member who is here.
-    MemberKey,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::EmptyId => "id must not be empty: it would reset the client's last event ID",
-            Self::LongId => "id must have at most 1024 bytes in UTF-8",
-            Self::ControlInId => {
-                "id must not contain a control character other than TAB: no client could send it back; remove it"
-            }
-            Self::BlankAroundId => {
-                "id must not begin or end with a space or TAB: no client could send it back; remove them"
-            }
-            Self::FinishedId => {
-                "id must not be that of a finished stream: each client that reconnects with it is sent away for good"
-            }
-            Self::GapEventName => {
-                "event must not be the name of the hub's event for gaps: choose another, or set gap_event"
-            }
-            Self::PositionEventName => {
-                "event must not be the name of the hub's event for positions: choose another, or set position_event"
-            }
-            Self::LongRetry => "retry must be at most 86400000 milliseconds, a day",
-            Self::LargePresence => "the data and each event of a member or a will must have at most 65536 bytes",
-            Self::CountEventName => {
-                "members cannot be counted: 'count' is the name of the hub's event for gaps or positions; choose another for that"
-            }
-            Self::ReservedId => "id must not begin as the hub's own ids do",
-            Self::MemberKey => "this key is that of a member who is here: change it with update_member()",
-        })
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl Refusal {
-    /// Returns the field that is at fault.
-    pub fn field(self) -> &'static str {
-        match self {
-            Self::EmptyId
-            | Self::LongId
-            | Self::ControlInId
-            | Self::BlankAroundId
-            | Self::FinishedId
-            | Self::ReservedId => "id",
-            Self::GapEventName | Self::PositionEventName | Self::CountEventName => "event",
-            Self::LongRetry => "retry",
-            Self::LargePresence => "data",
-            Self::MemberKey => "key",
-        }
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::invalid(refusal.field(), refusal)
-    }
-}
-
 /// Refuses an id with which no client could resume.
 ///
 /// A client sends the id back as the value of an HTTP header. Servers answer 400 to a value with a control character,
 /// after which an EventSource never reconnects. They also remove blanks at both ends, so the id that comes back is a
-/// different one (RFC 9110, section 5.5). Fails with the [`Refusal`] that says why.
-pub fn check_id(id: &[u8]) -> Result<(), Refusal> {
+/// different one (RFC 9110, section 5.5). Fails with `Invalid`.
+pub fn check_id(id: &[u8]) -> Result<(), Failure> {
     let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    if id.is_empty() {
-        return Err(Refusal::EmptyId);
-    }
-    if id.len() > MAX_ID_BYTES {
-        return Err(Refusal::LongId);
-    }
-    if id.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
-        return Err(Refusal::ControlInId);
-    }
-    if is_blank(id.first()) || is_blank(id.last()) {
-        return Err(Refusal::BlankAroundId);
-    }
-    Ok(())
+    let why = if id.is_empty() {
+        "not be empty: it would reset the client's last event ID"
+    } else if id.len() > MAX_ID_BYTES {
+        "have at most 1024 bytes in UTF-8"
+    } else if id.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        "not contain a control character other than TAB: no client could send it back; remove it"
+    } else if is_blank(id.first()) || is_blank(id.last()) {
+        "not begin or end with a space or TAB: no client could send it back; remove them"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::invalid("id", format!("id must {why}")))
 }
 
 /// Refuses an id that an event of a hub must not have: one with which no client could resume, and that of finished streams,
-/// with which one publisher could send all readers away for good. Fails with the [`Refusal`] that says why.
-fn check_published_id(id: &[u8]) -> Result<(), Refusal> {
+/// with which one publisher could send all readers away for good. Fails with `Invalid`.
+fn check_published_id(id: &[u8]) -> Result<(), Failure> {
     check_id(id)?;
     if id == FINISHED_ID {
-        return Err(Refusal::FinishedId);
+        let why = "each client that reconnects with it is sent away for good";
+        return Err(Failure::invalid("id", format!("id must not be that of a finished stream: {why}")));
     }
     Ok(())
 }
@@ -247,30 +160,36 @@ pub fn check_once(given: Option<&[u8]>) -> Result<&[u8], Failure> {
 ///
 /// If the application gives the data of `gap` events, it means them for readers of its own events, so these may have the
 /// same name. Without settings no name is refused: only the hub process knows those of a named hub, and it checks the event.
-/// Fails with [`Refusal::GapEventName`], [`Refusal::PositionEventName`] or [`Refusal::LongRetry`].
-fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Option<&Settings>) -> Result<(), Refusal> {
+/// Fails with `Invalid`.
+fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Option<&Settings>) -> Result<(), Failure> {
     let is_gap = |name: EventName<'_>, settings: &Settings| {
         settings.gap_data.is_none() && is_sent_as(name.text(), &settings.gap_event)
     };
     let is_position = |name: EventName<'_>, settings: &Settings| {
         settings.refuses_position_event && is_sent_as(name.text(), &settings.position_event)
     };
+    let is_name_of =
+        |what| format!("event must not be the name of the hub's event for {what}: choose another, or set ");
     for field in fields {
         match (field, settings) {
-            (Field::Event(name), Some(settings)) if is_gap(name, settings) => return Err(Refusal::GapEventName),
-            (Field::Event(name), Some(settings)) if is_position(name, settings) => {
-                return Err(Refusal::PositionEventName)
+            (Field::Event(name), Some(settings)) if is_gap(name, settings) => {
+                return Err(Failure::invalid("event", is_name_of("gaps") + "gap_event"));
             }
-            (Field::Retry(retry), _) if !is_day_at_most(retry.text().bytes()) => return Err(Refusal::LongRetry),
+            (Field::Event(name), Some(settings)) if is_position(name, settings) => {
+                return Err(Failure::invalid("event", is_name_of("positions") + "position_event"));
+            }
+            (Field::Retry(retry), _) if !is_day_at_most(retry.text().bytes()) => {
+                return Err(Failure::invalid("retry", "retry must be at most 86400000 milliseconds, a day"));
+            }
             _ => {}
         }
     }
     Ok(())
 }
 
-/// Refuses events of members and wills as `check_fields` does others, and those that are too large. Errors are those of
-/// [`check_member`], or [`Refusal::CountEventName`].
-pub fn check_presence(presence: &Presence, settings: Option<&Settings>) -> Result<(), Refusal> {
+/// Refuses events of members and wills as `check_fields` does others, those that are too large, and a number of members that
+/// has the name of an event of the hub itself. Fails with `Invalid`.
+pub fn check_presence(presence: &Presence, settings: Option<&Settings>) -> Result<(), Failure> {
     let Presence { member, will } = presence;
     if let Some(member) = member {
         for event in [&member.join, &member.update, &member.leave] {
@@ -278,24 +197,31 @@ pub fn check_presence(presence: &Presence, settings: Option<&Settings>) -> Resul
         }
         let count = || EventName::new(Text::from(COUNT_EVENT)).ok().map(Field::Event).into_iter();
         if member.is_counted && check_fields(count(), settings).is_err() {
-            return Err(Refusal::CountEventName);
+            let why = "'count' is the name of the hub's event for gaps or positions; choose another for that";
+            return Err(Failure::invalid("event", format!("members cannot be counted: {why}")));
         }
     }
     will.iter().try_for_each(|will| check_unsequenced(&will.event, settings))
 }
 
-/// Refuses the data of a member and its event. Errors are those of `check_fields`, or [`Refusal::LargePresence`].
-pub fn check_member(data: &MemberData, event: &Unsequenced, settings: Option<&Settings>) -> Result<(), Refusal> {
-    if data.text.len() > MAX_PRESENCE_BYTES {
-        return Err(Refusal::LargePresence);
-    }
+/// Refuses the data of a member and its event: data or an event that is too large, and what `check_fields` refuses. Fails with
+/// `Invalid`.
+pub fn check_member(data: &MemberData, event: &Unsequenced, settings: Option<&Settings>) -> Result<(), Failure> {
+    check_presence_size(data.text.len())?;
     check_unsequenced(event, settings)
 }
 
-fn check_unsequenced(event: &Unsequenced, settings: Option<&Settings>) -> Result<(), Refusal> {
-    if event.bytes().len() > MAX_PRESENCE_BYTES {
-        return Err(Refusal::LargePresence);
+/// Refuses data of a member, or an event of a member or a will, with so many bytes.
+fn check_presence_size(bytes: usize) -> Result<(), Failure> {
+    if bytes > MAX_PRESENCE_BYTES {
+        let message = "the data and each event of a member or a will must have at most 65536 bytes";
+        return Err(Failure::invalid("data", message));
     }
+    Ok(())
+}
+
+fn check_unsequenced(event: &Unsequenced, settings: Option<&Settings>) -> Result<(), Failure> {
+    check_presence_size(event.bytes().len())?;
     let lines = event.bytes().split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     let fields = lines.filter_map(|line| match line.split_once(": ") {
         Some(("event", name)) => EventName::new(Text::from(name)).ok().map(Field::Event),
@@ -303,6 +229,11 @@ fn check_unsequenced(event: &Unsequenced, settings: Option<&Settings>) -> Result
         _ => None,
     });
     check_fields(fields, settings)
+}
+
+/// Refuses an event that would change what is retained of a member who is here.
+pub fn refused_member_key() -> Failure {
+    Failure::invalid("key", "this key is that of a member who is here: change it with update_member()")
 }
 
 /// Returns true if a text, encoded as it is sent, equals `other`. The stored form of the text does not matter.
@@ -368,10 +299,10 @@ impl Sequence {
     /// Checks the application's id of an event, and that its key is not that of a member who is here.
     pub fn check(&self, channel: &[u8], key: &[u8], retain: Retain, id: Option<&[u8]>) -> Result<(), Failure> {
         if id.map_or(false, |id| self.epoch.is_like(id)) {
-            return Err(Refusal::ReservedId.into());
+            return Err(Failure::invalid("id", "id must not begin as the hub's own ids do"));
         }
         if retain.changes_state() && self.members.has_event(channel, key) {
-            return Err(Refusal::MemberKey.into());
+            return Err(refused_member_key());
         }
         Ok(())
     }
@@ -423,7 +354,7 @@ impl Sequence {
         let event = event.with_id(&self.epoch.event_id(self.last_seq + 1));
         let retain = match self.state.change(&channel, &key, retain, event.len(), &self.retention) {
             Ok(()) => retain,
-            Err(Full { .. }) => {
+            Err(_) => {
                 let _ = self.state.change(&channel, &key, Retain::Forget, 0, &self.retention); // never full
                 Retain::Forget // what is retained of the key is older
             }
@@ -496,28 +427,34 @@ mod tests {
         Settings { on_slow: OnSlow::Gap, ..Settings::new(bounds, bounds) }
     }
 
+    /// Returns the message of what is refused; nothing if it is not.
+    fn refusal(checked: Result<(), Failure>) -> String {
+        checked.err().map_or_else(String::new, |failure| failure.to_string())
+    }
+
     #[test]
     fn an_id_that_no_client_could_send_back_is_refused() {
         let long = [b'i'; MAX_ID_BYTES + 1];
-        let cases: [(&[u8], Option<Refusal>); 8] = [
-            (b"7", None),
-            (b"a\tb", None),
-            (&long[1..], None),
-            (b"", Some(Refusal::EmptyId)),
-            (&long, Some(Refusal::LongId)),
-            (b"a\x7F", Some(Refusal::ControlInId)),
-            (b" a", Some(Refusal::BlankAroundId)),
-            (b"a\t", Some(Refusal::BlankAroundId)),
+        let cases: [(&[u8], &str); 8] = [
+            (b"7", ""),
+            (b"a\tb", ""),
+            (&long[1..], ""),
+            (b"", "empty"),
+            (&long, "at most 1024 bytes"),
+            (b"a\x7F", "control character"),
+            (b" a", "begin or end with a space or TAB"),
+            (b"a\t", "begin or end with a space or TAB"),
         ];
-        for (id, refusal) in cases {
-            assert_eq!(check_id(id).err(), refusal, "{id:?}");
+        for (id, why) in cases {
+            let refusal = refusal(check_id(id));
+            assert!(refusal.contains(why) && refusal.is_empty() == why.is_empty(), "{id:?}: {refusal}");
         }
     }
 
     #[test]
     fn the_id_of_a_finished_stream_can_be_pushed_and_not_published() {
         assert_eq!(check_id(FINISHED_ID), Ok(()));
-        assert_eq!(check_published_id(FINISHED_ID), Err(Refusal::FinishedId));
+        assert!(refusal(check_published_id(FINISHED_ID)).contains("that of a finished stream"));
         assert_eq!(check_published_id(b"eventsource-finished-7"), Ok(()));
     }
 
@@ -525,23 +462,23 @@ mod tests {
     fn the_name_of_an_event_of_the_hub_is_refused_unless_the_application_gives_its_data() {
         let check = |name: &str, settings: &Settings| {
             let name = EventName::new(Text::from(name)).expect("a name");
-            check_fields(std::iter::once(Field::Event(name)), Some(settings)).err()
+            check_fields(std::iter::once(Field::Event(name)), Some(settings))
         };
         let standard = settings();
-        assert_eq!(check("gap", &standard), Some(Refusal::GapEventName));
-        assert_eq!(check("position", &standard), Some(Refusal::PositionEventName));
-        assert_eq!(check("other", &standard), None);
+        assert!(refusal(check("gap", &standard)).contains("for gaps"));
+        assert!(refusal(check("position", &standard)).contains("for positions"));
+        assert_eq!(check("other", &standard), Ok(()));
         let gap_data = GapData { evicted: "e".into(), unknown: "u".into(), slow: "s".into() };
         let own = Settings { gap_data: Some(Box::new(gap_data)), refuses_position_event: false, ..standard };
-        assert_eq!((check("gap", &own), check("position", &own)), (None, None));
+        assert_eq!((check("gap", &own), check("position", &own)), (Ok(()), Ok(())));
     }
 
     #[test]
     fn a_retry_of_more_than_a_day_is_refused() {
-        for (digits, refusal) in [("0086400000", None), ("86400001", Some(Refusal::LongRetry))] {
+        for (digits, is_refused) in [("0086400000", false), ("86400001", true)] {
             let retry = Retry::new(Text::from(digits)).expect("digits");
             let checked = check_fields(std::iter::once(Field::Retry(retry)), None);
-            assert_eq!(checked.err(), refusal, "{digits}");
+            assert_eq!(checked.is_err(), is_refused, "{digits}");
         }
     }
 

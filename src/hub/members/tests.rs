@@ -180,7 +180,7 @@ impl Run {
         }
         let full = |_: &Announcement| match fits {
             true => Ok(()),
-            false => Err(Full { setting: "keep_state".into(), bounds: crate::hub::StateBounds { keys: 0, bytes: 0 } }),
+            false => Err(Failure::unknown()),
         };
         let mut out = Vec::new();
         let asked = request(channel, id, linger, is_counted, &data);

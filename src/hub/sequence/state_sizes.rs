@@ -1,34 +1,9 @@
 //! The sizes of what is retained. A publisher is told at once that a key does not fit, so its thread counts.
 
-use crate::hub::{ChannelSettings, Retain, Retention, StateBounds};
+use crate::hub::{Retain, Retention, StateBounds};
 use crate::log::KeyTable;
 use crate::{ErrorCode, Failure};
 use std::collections::HashMap;
-use std::fmt;
-
-/// The error of an event that cannot be retained.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Full {
-    /// The setting whose bound is reached.
-    pub setting: Box<str>,
-    /// That bound.
-    pub bounds: StateBounds,
-}
-
-impl fmt::Display for Full {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { setting, bounds: StateBounds { keys, bytes } } = self;
-        write!(f, "the hub retains at most {keys} keys and {bytes} bytes ({setting}): forget some, or raise {setting}")
-    }
-}
-
-impl std::error::Error for Full {}
-
-impl From<Full> for Failure {
-    fn from(full: Full) -> Self {
-        Self::new(ErrorCode::Full, Some("retain"), &full.to_string())
-    }
-}
 
 /// The keys and the bytes that are retained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,9 +46,9 @@ fn counted(size: usize) -> u32 {
 }
 
 impl StateSizes {
-    /// Checks whether an event can be retained in the place of the one before with its key. Fails with [`Full`] if the channel
+    /// Checks whether an event can be retained in the place of the one before with its key. Fails with `Full` if the channel
     /// or the hub would exceed its bounds.
-    pub fn check(&self, channel: &[u8], key: &[u8], size: usize, retention: &Retention) -> Result<(), Full> {
+    pub fn check(&self, channel: &[u8], key: &[u8], size: usize, retention: &Retention) -> Result<(), Failure> {
         let of_channel = self.channels.get(channel);
         let before = of_channel.and_then(|channel| channel.sizes.get(key).copied());
         let after = Some(counted(size));
@@ -85,7 +60,7 @@ impl StateSizes {
         }
     }
 
-    /// Counts what an event does to the state of its channel. Fails with [`Full`] if the event is to be retained, and the
+    /// Counts what an event does to the state of its channel. Fails with `Full` if the event is to be retained, and the
     /// channel or the hub would exceed its bounds. Then nothing has changed.
     pub fn change(
         &mut self,
@@ -94,7 +69,7 @@ impl StateSizes {
         retain: Retain,
         event_len: usize,
         retention: &Retention,
-    ) -> Result<(), Full> {
+    ) -> Result<(), Failure> {
         if !retain.changes_state() {
             return Ok(());
         }
@@ -141,16 +116,20 @@ impl StateSizes {
 
 impl Retention {
     /// Checks the sums of a channel and of the hub.
-    fn check_state(&self, channel: &[u8], of_channel: Sum, all: Sum) -> Result<(), Full> {
+    fn check_state(&self, channel: &[u8], of_channel: Sum, all: Sum) -> Result<(), Failure> {
+        let full = |setting: &str, StateBounds { keys, bytes }| {
+            let why = format!("the hub retains at most {keys} keys and {bytes} bytes ({setting})");
+            Err(Failure::new(ErrorCode::Full, Some("retain"), &format!("{why}: forget some, or raise {setting}")))
+        };
         let (state, other) = self.state_of(channel);
         if of_channel.exceeds(state) {
-            let of = |other: &ChannelSettings| {
-                format!("keep_state of per_channel '{}'", String::from_utf8_lossy(other.pattern()))
+            return match other.map(|other| String::from_utf8_lossy(other.pattern())) {
+                Some(pattern) => full(&format!("keep_state of per_channel '{pattern}'"), state),
+                None => full("keep_state", state),
             };
-            return Err(Full { setting: other.map_or("keep_state".into(), |other| of(other).into()), bounds: state });
         }
         if all.exceeds(self.total_state) {
-            return Err(Full { setting: "keep_total_state".into(), bounds: self.total_state });
+            return full("keep_total_state", self.total_state);
         }
         Ok(())
     }
@@ -159,7 +138,7 @@ impl Retention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::Settings;
+    use crate::hub::{ChannelSettings, Settings};
     use crate::log::Bounds;
     use std::time::Duration;
 
@@ -177,7 +156,7 @@ mod tests {
             let (channel, key) = (channel.as_bytes(), key.as_bytes());
             let checked = sizes.check(channel, key, size, &retention);
             assert_eq!(sizes.change(channel, key, Retain::Newest, size - key.len(), &retention), checked);
-            checked.map_err(|full| full.setting.into_string())
+            checked.map_err(|full| full.to_string())
         };
         for (channel, key, size, outcome) in [
             ("a", "1", 50, Ok(())),
@@ -191,11 +170,11 @@ mod tests {
             ("b", "1", 60, Ok(())),
             ("b", "2", 1, Err("keep_total_state")),
         ] {
-            assert_eq!(
-                retain(&mut sizes, channel, key, size),
-                outcome.map_err(str::to_owned),
-                "{channel} {key} {size}"
-            );
+            let retained = retain(&mut sizes, channel, key, size);
+            assert_eq!(retained.is_ok(), outcome.is_ok(), "{channel} {key} {size}");
+            if let (Err(full), Err(setting)) = (retained, outcome) {
+                assert!(full.ends_with(&format!(" bytes ({setting}): forget some, or raise {setting}")), "{full}");
+            }
         }
         assert_eq!(sizes.sum, Sum { keys: 3, bytes: 150 });
         for (channel, key) in [(b"a", b"1"), (b"a", b"1"), (b"b", b"1")] {

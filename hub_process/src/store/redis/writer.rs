@@ -19,9 +19,9 @@ use super::machines::{Lapsed, Machines, LIFETIME};
 use super::shared::{Shared, Target};
 use super::{losses, scripts, state, ANSWER, CHUNK, CHUNK_BYTES};
 use eventsource_xs::codec::encode;
-use eventsource_xs::hub::{self, Retain};
+use eventsource_xs::hub::{refused_member_key, Retain};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::wire::{Failure, RedisSettings};
+use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use redis::{cmd, from_redis_value, Value};
 use replicas::Replicas;
@@ -362,10 +362,9 @@ impl Writer {
                 return None;
             }
         } else if text == Some(b"member") {
-            let failure = || Failure::from(hub::Refusal::MemberKey);
-            let sent = self.in_flight(|in_flight| in_flight.remove(count));
-            sent.into_iter()
-                .for_each(|sent| reporter.report(StoreReport::Failed { ticket: sent.ticket, failure: failure() }));
+            if let Some(sent) = self.in_flight(|in_flight| in_flight.remove(count)) {
+                reporter.report(StoreReport::Failed { ticket: sent.ticket, failure: refused_member_key() });
+            }
             return None;
         }
         let id = from_redis_value::<Id>(answer).ok();
