@@ -60,7 +60,7 @@ pub struct Presence {
 }
 
 /// A change of one stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PresenceChange {
     /// It has a member from here on.
     Entered(Box<MemberRequest>),
@@ -70,7 +70,7 @@ pub enum PresenceChange {
     Away,
     /// It has ended.
     Left {
-        /// True if the application has ended it.
+        /// True if the application has decided that it ends, whatever has ended it then.
         is_by_application: bool,
     },
 }

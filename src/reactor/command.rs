@@ -256,32 +256,15 @@ pub enum Answer {
         /// The reason.
         reason: Reason,
     },
-    /// A stream has a member from here on: its subscription has taken effect.
-    Entered {
+    /// A stream has a member, because its subscription has taken effect, or a will from here on; or one that has either has
+    /// ended, which is reported once.
+    Presence {
         /// The hub.
         hub: HubId,
         /// The stream.
         stream: StreamId,
-        /// The member.
-        member: Box<hub::MemberRequest>,
-    },
-    /// A stream has a will from here on.
-    Willed {
-        /// The hub.
-        hub: HubId,
-        /// The stream.
-        stream: StreamId,
-        /// The will.
-        will: Box<hub::Announcement>,
-    },
-    /// A stream has ended that has [entered](Self::Entered) or has a [will](Self::Willed). Reported once.
-    Left {
-        /// The hub.
-        hub: HubId,
-        /// The stream.
-        stream: StreamId,
-        /// True if the application has decided that it ends, whatever has ended it then.
-        is_by_application: bool,
+        /// The change.
+        change: hub::PresenceChange,
     },
     /// A stream's slot is free. This is the stream's last answer.
     Closed {

@@ -5,7 +5,7 @@
 //! command on: the application knows of the stream.
 
 use super::{Answer, HubId, Io, Reactor, StreamId};
-use crate::hub::{MemberRequest, Presence, MAX_MEMBERS_OF_STREAM};
+use crate::hub::{MemberRequest, Presence, PresenceChange, MAX_MEMBERS_OF_STREAM};
 use crate::stream::Reason;
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn note_presence(&mut self, id: StreamId, hub: HubId, Presence { member, will }: Presence) {
         if let Some(will) = will {
             self.will_report_end(id, hub);
-            self.answers.push(Answer::Willed { hub, stream: id, will });
+            self.answers.push(Answer::Presence { hub, stream: id, change: PresenceChange::Willed(will) });
         }
         if let Some(member) = member {
             let joining = self.presences.joining.entry(id.into()).or_default();
@@ -49,8 +49,8 @@ impl<I: Io> Reactor<I> {
         }
         self.will_report_end(id, hub);
         self.answers.extend(joining.into_iter().map(|member| {
-            let member = Box::new(member);
-            Answer::Entered { hub, stream: id, member }
+            let change = PresenceChange::Entered(Box::new(member));
+            Answer::Presence { hub, stream: id, change }
         }));
     }
 
@@ -79,7 +79,8 @@ impl<I: Io> Reactor<I> {
         let (hub, report) = (record.presence_hub, std::mem::replace(&mut record.end_report, EndReport::None));
         if report != EndReport::None {
             let is_by_application = ending == Reason::Application && report != EndReport::DueOfAge;
-            self.answers.push(Answer::Left { hub, stream: id, is_by_application });
+            let change = PresenceChange::Left { is_by_application };
+            self.answers.push(Answer::Presence { hub, stream: id, change });
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::compression::{Body, ContentCoding};
-use crate::hub::Question;
+use crate::hub::{PresenceChange, Question};
 use std::collections::VecDeque;
 
 /// A client: the scripted results of its socket's calls, and what it has received.
@@ -421,15 +421,19 @@ impl World {
                     self.longest_stall = self.longest_stall.max(stalled_for);
                 }
                 Answer::TopicsRemoved { .. } => {} // the stream's handle counts them
-                Answer::Entered { stream, member, .. } => {
-                    let linger = Some(member.linger).filter(|linger| *linger > Duration::ZERO);
-                    let linger = linger.map_or_else(String::new, |linger| format!(" for {linger:?}"));
-                    self.presence.push((stream, format!("enters {}{linger}", String::from_utf8_lossy(&member.id))));
-                }
-                Answer::Willed { stream, .. } => self.presence.push((stream, "has a will".into())),
-                Answer::Left { stream, is_by_application, .. } => {
-                    let leaves = if is_by_application { "leaves by the application" } else { "leaves" };
-                    self.presence.push((stream, leaves.into()));
+                Answer::Presence { stream, change, .. } => {
+                    let shown = match change {
+                        PresenceChange::Entered(member) => {
+                            let linger = Some(member.linger).filter(|linger| *linger > Duration::ZERO);
+                            let linger = linger.map_or_else(String::new, |linger| format!(" for {linger:?}"));
+                            format!("enters {}{linger}", String::from_utf8_lossy(&member.id))
+                        }
+                        PresenceChange::Willed(_) => "has a will".into(),
+                        PresenceChange::Left { is_by_application: true } => "leaves by the application".into(),
+                        PresenceChange::Left { is_by_application: false } => "leaves".into(),
+                        PresenceChange::Away => unreachable!("its hub says that"),
+                    };
+                    self.presence.push((stream, shown));
                 }
                 Answer::ShutdownComplete => self.shutdowns += 1,
             }

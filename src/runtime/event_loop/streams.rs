@@ -1,7 +1,6 @@
 //! The reactor's streams: their sockets, their states, and what each answer of the reactor does to these and to the counters.
 
 use crate::histogram::Scale;
-use crate::hub::PresenceChange;
 use crate::reactor::{Answer, Io, Reactor, StreamId};
 use crate::runtime::descriptor_reserve;
 use crate::runtime::mailbox::Mail;
@@ -207,15 +206,7 @@ impl StreamTable {
             Answer::Lost { stream, lost, reason } => self.apply_lost(stream, lost, reason),
             Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
             Answer::Closed { stream } => self.apply_closed(stream),
-            Answer::Entered { hub, stream, member } => {
-                self.handle.report_presence(hub, stream, PresenceChange::Entered(member))
-            }
-            Answer::Willed { hub, stream, will } => {
-                self.handle.report_presence(hub, stream, PresenceChange::Willed(will))
-            }
-            Answer::Left { hub, stream, is_by_application } => {
-                self.handle.report_presence(hub, stream, PresenceChange::Left { is_by_application });
-            }
+            Answer::Presence { hub, stream, change } => self.handle.report_presence(hub, stream, change),
             Answer::Answered { request_id, answer } => self.handle.answer(request_id, Some(answer)),
             Answer::TopicsRemoved { stream, count } => {
                 // The stream has fewer topics than it asked for: it had some already.
