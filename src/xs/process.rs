@@ -201,10 +201,10 @@ unsafe extern "C" fn esx_process_call(
 
 /// Takes the losses that no interpreter has told of: how many there are, and the cause of the first. Empty if there are none.
 fn losses() -> Answer {
-    if !remote::has_losses() {
+    if !remote::LOSSES.are_there() {
         return Answer::default();
     }
-    let (count, cause) = remote::take_losses();
+    let (count, cause) = remote::LOSSES.take();
     let mut answer = Answer::of(count.to_string());
     answer.push(cause);
     answer

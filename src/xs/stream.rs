@@ -364,7 +364,7 @@ guarded! {
     fn esx_serve(has_request: c_int) { remote::serve(has_request != 0) }
 
     /// Returns 1 if the process has ended streams to report or callbacks to run.
-    fn esx_has_callbacks() -> c_int { (runtime::has_callbacks() || remote::has_losses()).into() }
+    fn esx_has_callbacks() -> c_int { (runtime::has_callbacks() || remote::LOSSES.are_there()).into() }
     fn esx_count_callbacks(added: isize) { runtime::count_callbacks(added) }
 
     /// Returns 0 if a signal has its default effect, 1 if it is ignored, or else the address of its handler.

@@ -9,7 +9,7 @@ use super::lock_process;
 use crate::runtime::generation::{count_fork, TURNS};
 use crate::runtime::remote::registrations::lock_remotes;
 use crate::runtime::remote::serving::lock_serving;
-use crate::runtime::remote::{losses, sockets};
+use crate::runtime::remote::{sockets, LOSSES};
 use crate::runtime::wake::{end_queue, sync::lock};
 use crate::sys::thread;
 use std::cell::RefCell;
@@ -51,7 +51,7 @@ fn lock_all() -> Box<dyn FnOnce()> {
         let _turns = turns;
         let had_reactor = process.started.is_some();
         process.forget_parent();
-        losses::enter_child();
+        LOSSES.enter_child();
         remotes.leave_to_parent();
         if let Some(sockets) = &mut sockets {
             sockets::close_copies(sockets);

@@ -10,9 +10,9 @@
 use self::connection::{Connection, LinkCommand};
 use super::hub_log;
 use super::link::{ConnectionLost, Link, MAX_QUEUED_BYTES};
-use super::losses;
 use super::response_reader::UNAWAITED;
 use super::unanswered::Unanswered;
+use super::LOSSES;
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Answer, Command, Detached, Ending, Handed, Ready, StreamId};
 use crate::runtime::event_loop::streams::Context;
@@ -246,13 +246,13 @@ impl Links {
             }
             Effect::Ended { stream, reason } => self.end_reported(link, stream, reason, context),
             Effect::SubscriptionRefused { stream, refusal } => {
-                losses::record(1, &refusal);
+                LOSSES.record(1, &refusal);
                 let (reason, ending) = (Reason::Error, Ending::Flush);
                 self.forward(&Command::End { stream: stream.into(), reason, ending }, context);
             }
             Effect::EventRefused(refusal) => {
                 context.handle.count_lost(1, 0);
-                losses::record(1, &refusal);
+                LOSSES.record(1, &refusal);
             }
             Effect::Logged(line) => {
                 if let Some(linked) = self.links.get(&link) {
@@ -460,7 +460,7 @@ impl Drop for Links {
 /// Counts events that were published to a hub process, and that it has perhaps not got.
 fn lose_events(count: u64, context: &mut Context<'_>) {
     context.handle.count_lost(count as usize, 0);
-    losses::record(count, "the connection to the hub process broke");
+    LOSSES.record(count, "the connection to the hub process broke");
 }
 
 /// Counts the ends of streams that this process holds no longer.

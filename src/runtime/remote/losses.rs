@@ -3,34 +3,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, TryLockError};
 
-/// Losses that no interpreter has taken yet.
-struct Losses {
+/// The losses of this process that no interpreter has taken yet.
+pub static LOSSES: Losses = Losses::new();
+
+/// Losses, until they are taken.
+#[derive(Debug)]
+pub struct Losses {
     /// Their number. Calls that are made for each event read it without a lock.
     count: AtomicU64,
     /// The cause of the first of them. Its lock is only tried: a fork may have copied it while it was held.
     cause: Mutex<String>,
-}
-
-static LOSSES: Losses = Losses::new();
-
-/// Returns true if [`take_losses`] has losses to return.
-pub fn has_losses() -> bool {
-    LOSSES.are_there()
-}
-
-/// Takes the losses: how many there were, and the cause of the first.
-pub fn take_losses() -> (u64, String) {
-    LOSSES.take()
-}
-
-/// Records losses. The caller counts events among the lost ones of its reactor.
-pub(super) fn record(count: u64, cause: &str) {
-    LOSSES.record(count, cause);
-}
-
-/// Called in a forked child: its parent tells of its own losses.
-pub(crate) fn enter_child() {
-    LOSSES.enter_child();
 }
 
 impl Losses {
@@ -38,21 +20,25 @@ impl Losses {
         Self { count: AtomicU64::new(0), cause: Mutex::new(String::new()) }
     }
 
-    fn are_there(&self) -> bool {
+    /// Returns true if there are any.
+    pub fn are_there(&self) -> bool {
         self.count.load(Ordering::Relaxed) > 0
     }
 
-    fn take(&self) -> (u64, String) {
+    /// Takes them: how many there were, and the cause of the first.
+    pub fn take(&self) -> (u64, String) {
         (self.count.swap(0, Ordering::Relaxed), self.with_cause(std::mem::take).unwrap_or_default())
     }
 
-    fn record(&self, count: u64, cause: &str) {
+    /// Records some. The caller counts events among the lost ones of its reactor.
+    pub(super) fn record(&self, count: u64, cause: &str) {
         if count > 0 && self.count.fetch_add(count, Ordering::Relaxed) == 0 {
             self.with_cause(|text| cause.clone_into(text));
         }
     }
 
-    fn enter_child(&self) {
+    /// Called in a forked child: its parent tells of its own losses.
+    pub(crate) fn enter_child(&self) {
         self.count.store(0, Ordering::Relaxed);
     }
 

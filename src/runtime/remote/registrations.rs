@@ -1,9 +1,9 @@
 //! The connections of this process to hub processes, and how they end with it.
 
 use super::links::connection::Connection;
-use super::losses;
 use super::place::Address;
 use super::start::Start;
+use super::LOSSES;
 use crate::reactor::HubId;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::wake::sync::lock;
@@ -160,7 +160,7 @@ pub(crate) fn wait_for_answers(reactor: &ReactorHandle, remotes: Option<MutexGua
         if !reactor.wait(timeout.saturating_sub(began.elapsed()), || connection.is_idle() || reactor.is_dead()) {
             let events = connection.take_unanswered();
             reactor.count_lost(events as usize, 0);
-            losses::record(events, "the hub process did not take them before this process ended");
+            LOSSES.record(events, "the hub process did not take them before this process ended");
         }
     }
 }

@@ -6,9 +6,9 @@ use crate::hub::SubscribeRequest;
 use crate::reactor::StreamId;
 use crate::runtime::remote::call_connection::Calls;
 use crate::runtime::remote::link::{Link, MAX_QUEUED_BYTES};
-use crate::runtime::remote::losses;
 use crate::runtime::remote::response_reader::UNAWAITED;
 use crate::runtime::remote::unanswered::Unanswered;
+use crate::runtime::remote::LOSSES;
 use crate::runtime::wake::sync::lock;
 use crate::wire::{Name, Reply, Welcome, WorkerId};
 use crate::Failure;
@@ -329,7 +329,7 @@ impl LinkCommand {
             | Self::Fail(connection)
             | Self::Close(connection) => connection.lose(),
             Self::Send { request: UNAWAITED, .. } => {
-                losses::record(1, "the native thread has ended");
+                LOSSES.record(1, "the native thread has ended");
                 return 1;
             }
             Self::Send { connection, request, .. } | Self::Subscribe { connection, request, .. } => {
