@@ -40,35 +40,29 @@ impl Act {
 #[derive(Clone, Debug)]
 pub enum Hub {
     /// In the reactor of this process.
-    Local(LocalHub),
+    Local(Arc<LocalHub>),
     /// A named hub.
-    Named(NamedHub),
+    Named(Arc<NamedHub>),
 }
 
 /// A hub in the reactor of a process. Its copies in all threads share it; with the last one it is closed. Each event gets its
 /// sequence number, and so its id, from the hub's registration, under the lock of the process. Each process has a registration
 /// of its own: in a forked child the hub begins anew, with another epoch.
-#[derive(Clone, Debug)]
-pub struct LocalHub(Arc<Local>);
-
 #[derive(Debug)]
-struct Local {
+pub struct LocalHub {
     key: u64,
     settings: HubSettings,
 }
 
 /// A named hub. Its copies in all threads share it; the last one closes the connection.
-#[derive(Clone, Debug)]
-pub struct NamedHub(Arc<Inner>);
-
 #[derive(Debug)]
-struct Inner(RemoteHub);
+pub struct NamedHub(RemoteHub);
 
 impl Hub {
     /// Creates a hub. The reactor gets it with the first call that needs it.
     pub fn local(settings: HubSettings) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
-        Self::Local(LocalHub(Arc::new(Local { key: KEYS.fetch_add(1, Ordering::Relaxed), settings })))
+        Self::Local(Arc::new(LocalHub { key: KEYS.fetch_add(1, Ordering::Relaxed), settings }))
     }
 
     /// Creates a named hub. The first call that needs it connects, and starts its process if need be. Fails if the system has
@@ -76,13 +70,13 @@ impl Hub {
     pub fn named(hub: RemoteHub) -> Result<Self, Failure> {
         forks::register()?;
         lock_serving().add(hub.clone());
-        Ok(Self::Named(NamedHub(Arc::new(Inner(hub)))))
+        Ok(Self::Named(Arc::new(NamedHub(hub))))
     }
 
     /// Returns the hub's settings. Those of a named hub are in its process: other objects may have named them.
     pub fn settings(&self) -> Option<&Settings> {
         match self {
-            Self::Local(LocalHub(local)) => Some(&local.settings.hub),
+            Self::Local(local) => Some(&local.settings.hub),
             Self::Named(_) => None,
         }
     }
@@ -90,8 +84,8 @@ impl Hub {
     /// Returns how its events include the name of their channel. All publishers of a named hub have to name the same.
     pub fn show_channel(&self) -> Option<ShowChannel> {
         match self {
-            Self::Local(LocalHub(local)) => local.settings.show_channel,
-            Self::Named(NamedHub(named)) => named.0.settings.show_channel.flatten(),
+            Self::Local(local) => local.settings.show_channel,
+            Self::Named(named) => named.0.settings.show_channel.flatten(),
         }
     }
 
@@ -107,13 +101,13 @@ impl Hub {
         let id = publication.check(self.settings())?;
         match self {
             Self::Local(_) if act == Act::Check => Ok(()),
-            Self::Local(LocalHub(local)) => {
+            Self::Local(local) => {
                 let mut process = lock_process();
                 check_shutdown()?;
                 // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.
                 local.own(&mut process)?.publish(publication, id.as_deref(), published)
             }
-            Self::Named(NamedHub(named)) => {
+            Self::Named(named) => {
                 let publication = publication.map(FieldList::of);
                 let publication = publication.borrowed();
                 let request = |request| Request::Publish { request, publication };
@@ -135,12 +129,12 @@ impl Hub {
         is_admitted: bool,
     ) -> Result<Subscribed, Failure> {
         match self {
-            Self::Local(LocalHub(local)) => {
+            Self::Local(local) => {
                 let mut process = lock_process();
                 let is_open = stream.subscribe(&local.own(&mut process)?.hub, request, local.settings.max_topics)?;
                 Ok(if is_open { Subscribed::Now } else { Subscribed::Ended })
             }
-            Self::Named(NamedHub(named)) => named.0.subscribe(stream, request, is_admitted),
+            Self::Named(named) => named.0.subscribe(stream, request, is_admitted),
         }
     }
 
@@ -148,17 +142,17 @@ impl Hub {
     /// waits, it returns nothing for a hub process that is away.
     pub fn epoch(&self, waits: bool) -> Result<Option<Box<str>>, Failure> {
         match self {
-            Self::Local(LocalHub(local)) => Ok(Some(local.own(&mut lock_process())?.sequence.epoch.as_str().into())),
-            Self::Named(NamedHub(named)) if waits => named.0.epoch().map(Some),
-            Self::Named(NamedHub(named)) => Ok(named.0.known_epoch()),
+            Self::Local(local) => Ok(Some(local.own(&mut lock_process())?.sequence.epoch.as_str().into())),
+            Self::Named(named) if waits => named.0.epoch().map(Some),
+            Self::Named(named) => Ok(named.0.known_epoch()),
         }
     }
 
     /// Makes a call.
     pub fn call(&self, call: Call) -> Result<Reply, Failure> {
         match self {
-            Self::Local(LocalHub(local)) => local.call(call),
-            Self::Named(NamedHub(named)) => named.0.call(&call),
+            Self::Local(local) => local.call(call),
+            Self::Named(named) => named.0.call(&call),
         }
     }
 
@@ -166,7 +160,7 @@ impl Hub {
     pub fn elect(&self, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Failure> {
         match self {
             Self::Local(_) => Err(Failure::unavailable("only a named hub has leases")),
-            Self::Named(NamedHub(named)) => named.0.elect(name, interpreter),
+            Self::Named(named) => named.0.elect(name, interpreter),
         }
     }
 }
@@ -175,12 +169,10 @@ impl LocalHub {
     /// Returns true if a stream is known to have opened without the member that it was to have.
     pub fn has_refused_members(&self) -> bool {
         let mut process = lock_process();
-        let index = process.registrations.index_of(self.0.key);
+        let index = process.registrations.index_of(self.key);
         index.map_or(false, |index| process.registrations.at(index).sequence.members.totals().1 > 0)
     }
-}
 
-impl Local {
     /// Returns the hub in this process. Registers it first if need be. Fails with `Unavailable` or `State`.
     fn own<'a>(&self, process: &'a mut Process) -> Result<&'a mut OwnHub, Failure> {
         let index = match process.registrations.index_of(self.key) {
@@ -223,7 +215,7 @@ impl Local {
     }
 }
 
-impl Drop for Local {
+impl Drop for LocalHub {
     // A fork copies the number of copies, but not the registration: a child's hub is its own.
     fn drop(&mut self) {
         lock_process().registrations.remove(self.key);
@@ -237,7 +229,7 @@ pub fn serve(has_request: bool) {
     }
 }
 
-impl Drop for Inner {
+impl Drop for NamedHub {
     // A fork copies the number of copies, but not the connection: a child's is its own.
     fn drop(&mut self) {
         lock_serving().remove(&self.0);
