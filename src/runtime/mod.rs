@@ -45,7 +45,7 @@ pub(crate) mod stream_state;
 pub use crate::stream::Stats;
 pub use crate::sys::clock::{monotonic, wall};
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
-pub use handles::takeover::{Obstacle, Takeover};
+pub use handles::takeover::Takeover;
 pub use handover_file::HandoverFile;
 pub use mailbox::{Mail, Mailbox, PresenceReport};
 pub use process::{

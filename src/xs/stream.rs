@@ -5,10 +5,9 @@ use super::text::RawText;
 use crate::compression::{Body, ContentCoding};
 use crate::event::has_id_line;
 use crate::remote;
-use crate::runtime::{self, descriptor_reserve, Obstacle, OpenOptions, Pushed, RelayedClient, StreamHandle, Takeover};
+use crate::runtime::{self, descriptor_reserve, OpenOptions, Pushed, RelayedClient, StreamHandle, Takeover};
 use crate::stream::{Framing, LineEnd, Reason, Settings};
 use crate::sys::{descriptor, signal};
-use crate::Failure;
 use rustix::fd::OwnedFd;
 use std::io;
 use std::os::raw::{c_char, c_int};
@@ -130,13 +129,6 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
     })
 }
 
-/// The field is the obstacle's code.
-impl From<Obstacle> for Failure {
-    fn from(obstacle: Obstacle) -> Self {
-        Self::invalid(obstacle.code, obstacle)
-    }
-}
-
 /// Puts one end of a pipe in the place of the server's socket. Returns NULL if that fails.
 #[no_mangle]
 unsafe extern "C" fn esx_takeover_begin(
@@ -146,7 +138,7 @@ unsafe extern "C" fn esx_takeover_begin(
 ) -> *mut Takeover {
     // SAFETY: the report is on the stack of C.
     let report = unsafe { &mut *report };
-    guard::make(report, || Ok(Takeover::begin(number, must_be_connection != 0)?))
+    guard::make(report, || Takeover::begin(number, must_be_connection != 0))
 }
 
 handles! {
@@ -257,7 +249,7 @@ unsafe extern "C" fn esx_takeover_open(
 ) -> *mut StreamHandle {
     // SAFETY: see `esx_takeover_has_head`; the others are on the stack of C, and the opening's texts are scalars' buffers.
     let (takeover, raw, (probe, opening), report) = unsafe { (&mut *takeover, &*raw, (*raw).texts(), &mut *report) };
-    guard::make(report, || Ok(takeover.open(probe, raw.is_chunked != 0, raw.begin(None, b"", opening))?))
+    guard::make(report, || takeover.open(probe, raw.is_chunked != 0, raw.begin(None, b"", opening)))
 }
 
 /// Borrows the handle behind a pointer from C for the time of one call.

@@ -15,8 +15,8 @@ use crate::compression::ContentCoding;
 use crate::event::Framing;
 use crate::runtime::generation::generation;
 use crate::sys::{descriptor, socket};
+use crate::Failure;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -46,49 +46,32 @@ pub struct Takeover {
     generation: u32,
 }
 
-/// The reason for which a response cannot be taken over.
-#[derive(Debug)]
-pub struct Obstacle {
-    /// The code in `EventSource::XS::Stream::Obstacle`, which has the texts.
-    pub code: &'static str,
-    /// The text, where the list has none.
-    text: String,
+/// Returns the reason for which a response cannot be taken over. The field is the code in
+/// `EventSource::XS::Stream::Obstacle`, which has the texts.
+fn obstacle(code: &str) -> Failure {
+    Failure::invalid(code, "")
 }
 
-impl Obstacle {
-    fn new(code: &'static str) -> Self {
-        Self { code, text: String::new() }
-    }
-
-    /// The system refuses something.
-    fn limit(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |cause| Self { code: "limit", text: format!("{what}: {cause}") }
-    }
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
+/// The system refuses something. The list has no text of that.
+fn limit(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
+    move |cause| Failure::invalid("limit", format!("{what}: {cause}"))
 }
 
 impl Takeover {
     /// Puts one end of a pipe where the server has its client's socket. Fails if the client is known to have left, or if
     /// there is no descriptor. If `must_be_connection`, also if the descriptor is not a connection. The server's descriptor is
-    /// unchanged then.
-    pub fn begin(number: RawFd, must_be_connection: bool) -> Result<Self, Obstacle> {
+    /// unchanged then. The field of the error is the code of an obstacle.
+    pub fn begin(number: RawFd, must_be_connection: bool) -> Result<Self, Failure> {
         if must_be_connection && !descriptor::is_connection(number) {
-            return Err(Obstacle::new("socket"));
+            return Err(obstacle("socket"));
         }
         // A connection has a peer, so its client has not left.
         if !must_be_connection && descriptor::has_left(number) {
-            return Err(Obstacle::new("left"));
+            return Err(obstacle("left"));
         }
-        let (ours, theirs) = descriptor::capture(PIPE_BYTES).map_err(Obstacle::limit("there is no pipe"))?;
-        let client =
-            descriptor::duplicate(number).map_err(Obstacle::limit("the server's socket cannot be duplicated"))?;
-        descriptor::replace(number, theirs.as_raw_fd())
-            .map_err(Obstacle::limit("the server's socket cannot be replaced"))?;
+        let (ours, theirs) = descriptor::capture(PIPE_BYTES).map_err(limit("there is no pipe"))?;
+        let client = descriptor::duplicate(number).map_err(limit("the server's socket cannot be duplicated"))?;
+        descriptor::replace(number, theirs.as_raw_fd()).map_err(limit("the server's socket cannot be replaced"))?;
         let captured = Vec::with_capacity(CAPTURE_BYTES);
         Ok(Self { number, client: Some(client), ours, captured, head: None, generation: generation() })
     }
@@ -108,8 +91,8 @@ impl Takeover {
         probe: &[u8],
         takes_chunks: bool,
         mut stream: OpenOptions<'_>,
-    ) -> Result<StreamHandle, Obstacle> {
-        let (version, end) = self.head.ok_or_else(|| Obstacle::new("head"))?;
+    ) -> Result<StreamHandle, Failure> {
+        let (version, end) = self.head.ok_or_else(|| obstacle("head"))?;
         if !probe.is_empty() {
             self.read();
         }
@@ -120,7 +103,7 @@ impl Takeover {
             _ => seen == &Framing::Chunked.frame(probe)[..],
         };
         if !is_chunked && seen != probe {
-            return Err(Obstacle::new("filter"));
+            return Err(obstacle("filter"));
         }
         let is_chunked = is_chunked || takes_chunks && !head.has("content-length");
         stream.settings.framing = if is_chunked { Framing::Chunked } else { Framing::Plain };
@@ -128,11 +111,11 @@ impl Takeover {
             stream.settings.coding = ContentCoding::Identity; // the application describes the content itself
         }
         let head = head.of_stream(stream.settings.framing, stream.settings.coding);
-        descriptor::silence(self.number).map_err(Obstacle::limit("the server cannot be silenced"))?;
+        descriptor::silence(self.number).map_err(limit("the server cannot be silenced"))?;
         let stream = OpenOptions { head: &head, socket: self.client.take(), ..stream };
         StreamHandle::open(stream).map_err(|(error, client)| {
             self.client = client;
-            Obstacle { code: "limit", text: format!("EventSource::XS::Stream::Native: {error}") }
+            Failure::invalid("limit", format!("EventSource::XS::Stream::Native: {error}"))
         })
     }
 
