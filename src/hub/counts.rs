@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The counters, and both directions between them and numbers.
+/// The counters, which travel in their order.
 macro_rules! counts {
     ($($(#[$meaning:meta])* $name:ident,)+) => {
         /// The counters of a hub.
@@ -18,20 +18,7 @@ macro_rules! counts {
             $($(#[$meaning])* pub $name: u64,)+
         }
 
-        impl Counts {
-            /// The number of counters.
-            pub(crate) const LEN: usize = [$(stringify!($name)),+].len();
-
-            /// Returns all counters, in their order.
-            pub(crate) fn numbers(&self) -> [u64; Self::LEN] {
-                [$(self.$name),+]
-            }
-
-            /// Returns counters of these numbers, in the order of [`numbers`](Self::numbers).
-            pub(crate) fn of_numbers([$($name),+]: [u64; Self::LEN]) -> Self {
-                Self { $($name),+ }
-            }
-        }
+        coded!(Counts { $($name),+ });
     };
 }
 

@@ -1,9 +1,7 @@
 //! The messages of the hub process.
 
 use super::call::Reply;
-use super::codec::{Coded, Malformed, Reader, Writer};
 use super::first_messages::Welcome;
-use crate::hub::Counts;
 use crate::stream::Reason;
 use crate::{ErrorCode, Failure};
 
@@ -82,13 +80,3 @@ messages! {
 
 coded!(Failure { code, field, message });
 coded!(ErrorCode in ErrorCode::ALL);
-
-impl Coded<'_> for Counts {
-    fn write(&self, to: &mut Writer<'_>) {
-        self.numbers().write(to);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Coded::read(from).map(Self::of_numbers)
-    }
-}

@@ -5,8 +5,8 @@ use super::*;
 use crate::codec::{encode, Coded, Random, Reader, Writer};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text, Unsequenced};
 use crate::hub::{
-    Access, Announcement, Counts, EndRequest, FirstBlock, MemberData, MemberRequest, Poll, PollReason, Retain,
-    StartPoint, Statement, SubscribeRequest, Topic, MAX_LABEL_BYTES,
+    Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, Poll, PollReason, Retain, StartPoint,
+    Statement, SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::ErrorCode;
 use fastrand::Rng;
@@ -61,7 +61,6 @@ random! {
     Name: |rng| Self::new(&format!("a{}", text_of(rng, 0..64, |rng| rng.alphanumeric()))).expect("a name");
     Access: |rng| Self { labels: labels(rng), max_age: Random::random(rng), asked_at: rng.u64(..), poll: Random::random(rng) };
     EndRequest: |rng| Self { labels: labels(rng), topics: Random::random(rng), finishes: rng.bool() };
-    Counts: |rng| Self::of_numbers([(); Self::LEN].map(|()| rng.u64(..)));
     FirstBlock: |rng| {
         let (position, retry) = (Random::random(rng), Random::random(rng));
         Self { position, retry, keeps_id: rng.bool(), names_channels: rng.bool(), is_sent: false }
