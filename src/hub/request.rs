@@ -102,16 +102,18 @@ pub struct FirstBlock {
     pub is_sent: bool,
 }
 
-/// The form in which a stream is sent its position.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PositionStyle {
-    /// As an event of its own type, with empty data. Every client takes the id of such a block.
-    #[default]
-    Event,
-    /// As a block without data. By the standard, clients take its id and report no event.
-    Id,
-    /// Not at all.
-    None,
+named! {
+    /// The form in which a stream is sent its position.
+    #[derive(Default)]
+    PositionStyle {
+        /// As an event of its own type, with empty data. Every client takes the id of such a block.
+        #[default]
+        Event = "event",
+        /// As a block without data. By the standard, clients take its id and report no event.
+        Id = "id",
+        /// Not at all.
+        None = "none",
+    }
 }
 
 /// A channel or a pattern in a subscription.

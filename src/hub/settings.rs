@@ -165,16 +165,17 @@ pub struct GapData {
     pub slow: Box<str>,
 }
 
-/// The hub's treatment of a lagging stream: one whose log has evicted entries before the stream was sent them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnSlow {
-    /// The stream ends. Its client reconnects and receives a `gap` event.
-    Disconnect,
-    /// The stream is sent a `gap` event, then the entries that the log still holds.
-    Gap,
-    /// The logs are compacted: the stream is sent the latest entry of each channel, or of each key, and continues
-    /// there.
-    Latest,
+named! {
+    /// The hub's treatment of a lagging stream: one whose log has evicted entries before the stream was sent them.
+    OnSlow {
+        /// The stream ends. Its client reconnects and receives a `gap` event.
+        Disconnect = "disconnect",
+        /// The stream is sent a `gap` event, then the entries that the log still holds.
+        Gap = "gap",
+        /// The logs are compacted: the stream is sent the latest entry of each channel, or of each key, and continues
+        /// there.
+        Latest = "latest",
+    }
 }
 
 /// The hub's treatment of some of its channels.

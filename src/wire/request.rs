@@ -187,7 +187,7 @@ coded!(
     Reason in Reason::ALL,
     PollReason in PollReason::ALL,
     Retain in Retain::ALL,
-    PositionStyle in [PositionStyle::Event, PositionStyle::Id, PositionStyle::None],
+    PositionStyle in PositionStyle::ALL,
 );
 
 /// Reads labels, of which a stream has a few short ones of the application, beside those by which it is counted.

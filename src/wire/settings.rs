@@ -169,6 +169,6 @@ coded!(
     ContentCoding in ContentCoding::ALL,
     Framing in [Framing::Plain, Framing::Chunked],
     LineEnd in [LineEnd::Lf, LineEnd::CrLf],
-    OnSlow in [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest],
+    OnSlow in OnSlow::ALL,
     ShowChannel in ShowChannel::ALL,
 );

@@ -38,12 +38,7 @@ struct RawPublication {
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn on_slow(name: &[u8]) -> OnSlow {
-    match name {
-        b"disconnect" => OnSlow::Disconnect,
-        b"gap" => OnSlow::Gap,
-        b"latest" => OnSlow::Latest,
-        name => refuse("on_slow", String::from_utf8_lossy(name)),
-    }
+    OnSlow::of_name(name).unwrap_or_else(|| refuse("on_slow", String::from_utf8_lossy(name)))
 }
 
 impl Texts<'_> {

@@ -86,12 +86,8 @@ impl Texts<'_> {
     }
 
     fn position(&mut self) -> PositionStyle {
-        match self.bytes() {
-            b"event" => PositionStyle::Event,
-            b"id" => PositionStyle::Id,
-            b"none" => PositionStyle::None,
-            name => refuse("position", String::from_utf8_lossy(name)),
-        }
+        let name = self.bytes();
+        PositionStyle::of_name(name).unwrap_or_else(|| refuse("position", String::from_utf8_lossy(name)))
     }
 
     fn poll(&mut self) -> Poll {
