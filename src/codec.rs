@@ -35,46 +35,10 @@ impl Writer<'_> {
         self.0.push(number);
     }
 
-    pub(crate) fn bool(&mut self, value: bool) {
-        self.0.push(value.into());
-    }
-
-    pub(crate) fn u16(&mut self, number: u16) {
-        self.0.extend_from_slice(&number.to_le_bytes());
-    }
-
-    pub(crate) fn u32(&mut self, number: u32) {
-        self.0.extend_from_slice(&number.to_le_bytes());
-    }
-
-    pub(crate) fn u64(&mut self, number: u64) {
-        self.0.extend_from_slice(&number.to_le_bytes());
-    }
-
-    pub(crate) fn size(&mut self, size: usize) {
-        self.u64(size as u64);
-    }
-
-    pub(crate) fn duration(&mut self, duration: Duration) {
-        self.u64(duration.as_secs());
-        self.u32(duration.subsec_nanos());
-    }
-
     /// Appends a text with its length. A text that is too long for the length is too long for a frame, too.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.u32(bytes.len().try_into().unwrap_or(u32::MAX));
+        u32::try_from(bytes.len()).unwrap_or(u32::MAX).write(self);
         self.0.extend_from_slice(bytes);
-    }
-
-    fn str(&mut self, text: &str) {
-        self.bytes(text.as_bytes());
-    }
-
-    pub(crate) fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
-        self.bool(value.is_some());
-        if let Some(value) = value {
-            write(self, value);
-        }
     }
 }
 
@@ -101,56 +65,13 @@ impl<'a> Reader<'a> {
         Ok(self.array::<1>()?[0])
     }
 
-    pub(crate) fn bool(&mut self) -> Result<bool, Malformed> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Malformed),
-        }
-    }
-
-    pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    /// Takes a size. One that this machine cannot have is the largest that it can have.
-    pub(crate) fn size(&mut self) -> Result<usize, Malformed> {
-        Ok(usize::try_from(self.u64()?).unwrap_or(usize::MAX))
-    }
-
-    pub(crate) fn duration(&mut self) -> Result<Duration, Malformed> {
-        let (seconds, nanoseconds) = (self.u64()?, self.u32()?);
-        if nanoseconds >= 1_000_000_000 {
-            return Err(Malformed);
-        }
-        Ok(Duration::new(seconds, nanoseconds))
-    }
-
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
-        let len = self.u32()? as usize;
+        let len = u32::read(self)? as usize;
         self.take(len)
     }
 
     pub(crate) fn str(&mut self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)
-    }
-
-    pub(crate) fn option<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
-    ) -> Result<Option<T>, Malformed> {
-        match self.bool()? {
-            true => read(self).map(Some),
-            false => Ok(None),
-        }
     }
 
     /// Checks that the message has ended.
@@ -195,43 +116,91 @@ pub trait Random: Sized {
     fn random(rng: &mut fastrand::Rng) -> Self;
 }
 
-macro_rules! coded_by {
-    ($($type:ty: |$value:ident| $given:expr, $method:ident;)*) => {$(
-        impl<'a> Coded<'a> for $type {
+macro_rules! coded_numbers {
+    ($($type:ty),*) => {$(
+        impl Coded<'_> for $type {
             fn write(&self, to: &mut Writer<'_>) {
-                let $value = self;
-                to.$method($given);
+                to.0.extend_from_slice(&self.to_le_bytes());
             }
 
-            fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
-                Ok(from.$method()?.into())
+            fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+                from.array().map(Self::from_le_bytes)
             }
         }
     )*};
 }
 
-coded_by! {
-    bool: |value| *value, bool;
-    u8: |value| *value, u8;
-    u16: |value| *value, u16;
-    u32: |value| *value, u32;
-    u64: |value| *value, u64;
-    usize: |value| *value, size;
-    Duration: |value| *value, duration;
-    &'a [u8]: |value| value, bytes;
-    Box<[u8]>: |value| value, bytes;
-    Arc<[u8]>: |value| value, bytes;
-    &'a str: |value| value, str;
-    Box<str>: |value| value, str;
+coded_numbers!(u8, u16, u32, u64);
+
+impl Coded<'_> for bool {
+    fn write(&self, to: &mut Writer<'_>) {
+        to.u8((*self).into());
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match from.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// A size that this machine cannot have is read as the largest that it can have.
+impl Coded<'_> for usize {
+    fn write(&self, to: &mut Writer<'_>) {
+        (*self as u64).write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self::try_from(u64::read(from)?).unwrap_or(Self::MAX))
+    }
+}
+
+impl Coded<'_> for Duration {
+    fn write(&self, to: &mut Writer<'_>) {
+        (self.as_secs(), self.subsec_nanos()).write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (seconds, nanoseconds) = <(u64, u32)>::read(from)?;
+        if nanoseconds >= 1_000_000_000 {
+            return Err(Malformed);
+        }
+        Ok(Self::new(seconds, nanoseconds))
+    }
+}
+
+macro_rules! coded_texts {
+    ($($type:ty: $read:ident;)*) => {$(
+        impl<'a> Coded<'a> for $type {
+            fn write(&self, to: &mut Writer<'_>) {
+                to.bytes(AsRef::<[u8]>::as_ref(&**self));
+            }
+
+            fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+                Ok(from.$read()?.into())
+            }
+        }
+    )*};
+}
+
+coded_texts! {
+    &'a [u8]: bytes;
+    Box<[u8]>: bytes;
+    Arc<[u8]>: bytes;
+    &'a str: str;
+    Box<str>: str;
 }
 
 impl<'a, T: Coded<'a>> Coded<'a> for Option<T> {
     fn write(&self, to: &mut Writer<'_>) {
-        to.option(self.as_ref(), |to, value| value.write(to));
+        self.is_some().write(to);
+        self.iter().for_each(|value| value.write(to));
     }
 
     fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
-        from.option(T::read)
+        bool::read(from)?.then(|| T::read(from)).transpose()
     }
 }
 
@@ -258,7 +227,7 @@ impl<'a, T: Coded<'a> + Clone> Coded<'a> for Cow<'a, T> {
 
 impl<'a, T: Coded<'a>, E: Coded<'a>> Coded<'a> for Result<T, E> {
     fn write(&self, to: &mut Writer<'_>) {
-        to.bool(self.is_ok());
+        self.is_ok().write(to);
         match self {
             Ok(value) => value.write(to),
             Err(error) => error.write(to),
@@ -266,18 +235,18 @@ impl<'a, T: Coded<'a>, E: Coded<'a>> Coded<'a> for Result<T, E> {
     }
 
     fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
-        Ok(if from.bool()? { Ok(T::read(from)?) } else { Err(E::read(from)?) })
+        Ok(if bool::read(from)? { Ok(T::read(from)?) } else { Err(E::read(from)?) })
     }
 }
 
 impl<'a, T: Coded<'a>> Coded<'a> for Vec<T> {
     fn write(&self, to: &mut Writer<'_>) {
-        to.u32(self.len().try_into().unwrap_or(u32::MAX));
+        u32::try_from(self.len()).unwrap_or(u32::MAX).write(to);
         self.iter().for_each(|value| value.write(to));
     }
 
     fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
-        let count = from.u32()?;
+        let count = u32::read(from)?;
         if count as usize > T::MOST {
             return Err(Malformed);
         }

@@ -64,14 +64,14 @@ impl Body {
 /// A stream that another program or process continues is in no round.
 impl Coded<'_> for Body {
     fn write(&self, to: &mut Writer<'_>) {
-        to.u32(self.total.crc);
-        to.u32(self.total.len);
-        to.bool(self.is_unknown());
+        self.total.crc.write(to);
+        self.total.len.write(to);
+        self.is_unknown().write(to);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let total = Total { crc: from.u32()?, len: from.u32()? };
-        Ok(Self { total, round: if from.bool()? { Self::IS_UNKNOWN } else { 0 } })
+        let total = Total { crc: u32::read(from)?, len: u32::read(from)? };
+        Ok(Self { total, round: if bool::read(from)? { Self::IS_UNKNOWN } else { 0 } })
     }
 }
 

@@ -117,7 +117,7 @@ impl Hello {
     /// Appends the message as a frame. Fails with `Invalid`, because of `gap_data`, or the names of the events of the hub.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), Failure> {
         write_first(out, HELLO, |writer| {
-            writer.u16(VERSION);
+            VERSION.write(writer);
             self.name.write(writer);
             self.role.write(writer);
         })
@@ -134,7 +134,7 @@ impl Hello {
     pub fn decode_version(frame: Frame<'_>, ours: u16) -> Result<Self, Failure> {
         let malformed = |_| Failure::new(ErrorCode::Invalid, None, "the first message is not a hello of a worker");
         let mut reader = read_first(frame, HELLO).ok_or(Malformed).map_err(malformed)?;
-        let version = reader.u16().map_err(malformed)?;
+        let version = u16::read(&mut reader).map_err(malformed)?;
         if version != ours {
             return Err(refusal_of_version(version, ours, &Name::read(&mut reader).map_err(malformed)?));
         }
