@@ -16,7 +16,8 @@ use cpu::cpu;
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Framing, LineEnd, Shared};
 use eventsource_xs::hub::{
-    self, Access, EndRequest, Epoch, History, OnSlow, Question, SequencedEvent, Settings, SubscribeRequest, Topic,
+    self, Access, Call, EndRequest, Epoch, History, OnSlow, Question, Reply, SequencedEvent, Settings,
+    SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Answer, Command, Reactor, Ready, StreamInit};
@@ -382,14 +383,14 @@ fn end_by_label(streams: usize) -> f64 {
     each(turns, || {
         for turn in 0..turns {
             let request = EndRequest { labels: vec![label(turn * 7919 % streams)], ..Default::default() };
-            let question = Box::new(Question::EndStreams { request: Box::new(request), at: 1 });
+            let question = Box::new(Question::Call { call: Call::EndStreams(request), at: 1 });
             let end = Command::Ask { hub: 0, request_id: 1, question };
             world.reactor.apply(end, None, world.now);
             world.reactor.flush(world.now);
             assert!(world
                 .reactor
                 .take_answers()
-                .any(|it| matches!(it, Answer::Answered { answer: hub::Answer::Number(1), .. })));
+                .any(|it| matches!(it, Answer::Answered { answer: hub::Answer::Reply(Reply::Number(1)), .. })));
         }
     })
 }

@@ -40,7 +40,7 @@ use beginning::Beginning;
 use drafts::{Purpose, WaitingDraft};
 use eventsource_xs::hub::{Answer, EndRequest, Question, Sequence};
 use eventsource_xs::runtime::ReactorHub;
-use eventsource_xs::wire::{Failure, HubSettings, Name, StoreStatus};
+use eventsource_xs::wire::{Failure, HubSettings, Name, Reply, StoreStatus};
 use eventsource_xs::ErrorCode;
 use members::StoredMembers;
 use sequencer::{EntryOutcome, Sequencer};
@@ -193,7 +193,7 @@ impl StoredHub {
     pub fn take_answer(&mut self, answer: Answer) {
         match answer {
             Answer::Evictions(evicted) => self.sequencer.forget(evicted),
-            Answer::Counted(counted) => self.sequencer.gaps += counted.1 as u64,
+            Answer::Reply(Reply::Counted(counted)) => self.sequencer.gaps += counted.subscribers,
             _ => {}
         }
     }

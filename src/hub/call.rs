@@ -1,55 +1,283 @@
-//! Questions of other threads to a hub: each question has one answer, and both are owned values. The history and the state of
-//! a channel are read in parts.
+//! What the application asks a hub: each call has one reply, and both are owned values, for a hub of this process and in
+//! messages. And the questions of other threads to the hub in the reactor, among them what calls ask. The history and the state
+//! of a channel are read in parts.
 
-use super::{ChannelPage, Counts, EndRequest, Evictions, Hub, Ticket, TicketOutcome, COUNT_KEY};
+use super::{
+    ChannelCounts, ChannelPage, Counts, EndRequest, Evictions, Hub, MemberInfo, MemberPage, MemberUpdate, Members,
+    StoreStatus, Ticket, TicketOutcome, COUNT_KEY,
+};
 use crate::event::Framing;
+use crate::histogram::{Histogram, Times};
 use crate::log::LogEntry;
-use crate::stream::StreamId;
+use crate::stream::{Stats, StreamId};
+use crate::Failure;
 use std::time::{Duration, Instant};
 
-/// A question to a hub.
-#[derive(Debug)]
-pub enum Question {
-    /// The counts of the hub, and the number of streams that are subscribed to a channel.
+/// A call. Its reply is named beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Has the store copy everything into a new file. Done, when the copy is complete.
+    BackUp {
+        /// The absolute path of the file, which does not exist.
+        path: Box<[u8]>,
+    },
+    /// Returns a part of the list of channels.
+    Channels {
+        /// The pattern that their names match; empty for all channels.
+        pattern: Box<[u8]>,
+        /// Where the list continues: 0, or what the last reply says.
+        from: u64,
+    },
+    /// Returns counters.
     Count {
+        /// The channel whose subscribers are counted.
+        channel: Box<[u8]>,
+    },
+    /// Returns how many members a channel has.
+    CountMembers {
         /// The channel.
         channel: Box<[u8]>,
     },
-    /// A part of the list of channels: those whose names match the pattern, or all.
-    Channels {
-        /// The pattern.
-        pattern: Option<Box<[u8]>>,
-        /// Where the list continues: 0, or what the last page says.
-        from: u64,
+    /// Counts a request of a page of another origin that was refused. Done.
+    CountRefusedOrigin,
+    /// Returns what the hub process is.
+    Describe,
+    /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Each
+    /// client is sent a reconnection time. Done.
+    Drain {
+        /// The time.
+        within: Duration,
     },
-    /// A part of a channel's history or state.
+    /// Ends the streams that are meant, and returns how many of this machine. A subscription that was asked for before ends,
+    /// too.
+    EndStreams(EndRequest),
+    /// Returns a part of the list of a channel's members.
+    Members {
+        /// The channel.
+        channel: Box<[u8]>,
+        /// The id after which the list continues; none at first.
+        after: Option<Box<[u8]>>,
+    },
+    /// Returns the oldest event of a channel after which a client can resume without a gap.
+    Oldest {
+        /// The channel.
+        channel: Box<[u8]>,
+    },
+    /// Opens a ticket, and reserves the places of its stream. Returns nothing if no stream may begin with it.
+    OpenTicket {
+        /// The ticket.
+        sealed: Box<[u8]>,
+        /// The binding of the ticket.
+        binding: Box<[u8]>,
+    },
+    /// Returns a part of a channel's history or state.
     ReadLog {
         /// The channel.
         channel: Box<[u8]>,
         /// The range that is read.
         range: LogRange,
     },
-    /// The oldest event of a channel after which a client can resume without a gap.
-    Oldest {
-        /// The channel.
-        channel: Box<[u8]>,
-    },
-    /// The evictions of channels since the last question. Only a hub with stored events collects them.
-    TakeEvictions,
-    /// Ends streams, and asks how many.
-    EndStreams {
-        /// Which streams, and how.
-        request: Box<EndRequest>,
-        /// The time of the system's monotonic clock, in nanoseconds.
-        at: u64,
-    },
-    /// Asks whether a stream with a label may begin, for which a place is reserved then.
+    /// Reserves a place for a stream with a label, unless so many have one; if 0, gives one back. Returns 1 if the stream may
+    /// begin.
     Reserve {
         /// The label.
         label: Box<[u8]>,
         /// The most streams with this label.
         most: usize,
     },
+    /// Seals a ticket, unless it has more bytes then, also without its passport.
+    SealTicket {
+        /// The ticket.
+        ticket: Box<Ticket>,
+        /// The time for which it is valid at most.
+        valid_for: Duration,
+        /// The most bytes that it may have.
+        most: usize,
+    },
+    /// Changes the data of a member. Returns 1 if the member is here.
+    UpdateMember(MemberUpdate),
+}
+
+coded!(Call by {
+    0: BackUp { path },
+    1: Channels { pattern, from },
+    2: Count { channel },
+    3: CountMembers { channel },
+    4: CountRefusedOrigin,
+    5: Describe,
+    6: Drain { within },
+    7: EndStreams(end),
+    8: Members { channel, after },
+    9: OpenTicket { sealed, binding },
+    10: ReadLog { channel, range },
+    11: Reserve { label, most },
+    12: SealTicket { ticket, valid_for, most },
+    13: UpdateMember(update),
+    14: Oldest { channel },
+});
+
+impl Call {
+    /// Returns what the hub in the reactor is asked first, at this time of the system's monotonic clock; nothing for a call
+    /// that is not asked there, or only when a ticket was opened.
+    pub fn question(&self, at: u64) -> Option<Question> {
+        match self {
+            Self::Channels { .. }
+            | Self::Count { .. }
+            | Self::EndStreams(_)
+            | Self::Oldest { .. }
+            | Self::ReadLog { .. }
+            | Self::Reserve { .. } => Some(Question::Call { call: self.clone(), at }),
+            Self::CountMembers { .. } | Self::Members { .. } | Self::UpdateMember(_) => Some(Question::reports()),
+            Self::BackUp { .. }
+            | Self::CountRefusedOrigin
+            | Self::Describe
+            | Self::Drain { .. }
+            | Self::OpenTicket { .. }
+            | Self::SealTicket { .. } => None,
+        }
+    }
+
+    /// Returns the reply, when the reactor has answered and its reports of members are applied.
+    pub fn reply(&self, answer: Answer, members: &Members) -> Reply {
+        match (self, answer.reply()) {
+            (Self::CountMembers { channel }, _) => Reply::Number(members.count(channel) as u64),
+            (Self::Members { channel, after }, _) => Reply::Members(members.page(channel, after.as_deref())),
+            (_, Reply::Counted(mut counted)) => {
+                let (here, refused) = members.totals();
+                (counted.hub.members, counted.hub.members_refused) = (here as u64, refused);
+                Reply::Counted(counted)
+            }
+            (_, reply) => reply,
+        }
+    }
+
+    /// Returns true if a stream may begin without the reply.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_optional(&self) -> bool {
+        matches!(self, Self::OpenTicket { .. } | Self::Reserve { .. } | Self::SealTicket { .. })
+    }
+}
+
+/// Makes the replies of their list, and for each what takes it: after another reply it is not known what became of the call.
+macro_rules! replies {
+    ($($(#[$doc:meta])* $number:literal $reply:ident($type:ty), $taken:ident;)+) => {
+        /// The reply to a [`Call`].
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Reply {
+            /// It was carried out.
+            Done,
+            $($(#[$doc])* $reply($type),)+
+        }
+
+        coded!(Reply by { 0: Done, $($number: $reply(content)),+ });
+
+        impl Reply {
+            $(
+                $(#[$doc])*
+                pub fn $taken(self) -> Result<$type, Failure> {
+                    match self {
+                        Self::$reply(value) => Ok(value),
+                        _ => Err(Failure::unknown()),
+                    }
+                }
+            )+
+        }
+    };
+}
+
+replies! {
+    /// The id of an event that was published, in the order of the hub.
+    1 Id(Box<str>), id;
+    /// The number that was asked for.
+    2 Number(u64), number;
+    /// The counters.
+    3 Counted(Box<Counted>), counted;
+    /// A part of the list of channels.
+    4 Channels(ChannelPage), channels;
+    /// A part of the list of a channel's members.
+    5 Members(MemberPage), members;
+    /// A part of a channel's history or state.
+    6 Log(LogPage), log;
+    /// The id of the event, and how long ago it was published; nothing if the history has none.
+    10 Oldest(Option<(Box<str>, Duration)>), oldest;
+    /// A ticket that was sealed, unless it is too large.
+    7 Sealed(Option<Box<[u8]>>), sealed;
+    /// A ticket that was opened, if a stream may begin with it.
+    8 Admitted(Option<Box<Ticket>>), admitted;
+    /// The identity of the hub process.
+    9 Described(Box<Described>), described;
+}
+
+impl Reply {
+    /// The number that was asked for, as one of this machine.
+    pub fn size(self) -> Result<usize, Failure> {
+        self.number().map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    }
+}
+
+/// The identity of a hub process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Described {
+    /// The version of its program.
+    pub version: Box<str>,
+    /// The time for which it has run.
+    pub age: Duration,
+    /// The processes of the connected workers, commands among them, each once.
+    pub workers: Vec<u32>,
+}
+
+/// The counters of a hub, and of its process if it has a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The hub's counters.
+    pub hub: Counts,
+    /// The number of streams that are subscribed to the channel.
+    pub subscribers: u64,
+    /// The hub process; 0 for a hub without a name, of which all that follows is nothing.
+    pub pid: u32,
+    /// The number of workers that are connected, commands among them.
+    pub workers: u64,
+    /// The streams of the process.
+    pub streams: Stats,
+    /// The times that it has measured.
+    pub times: Times,
+    /// The number of workers that were cut off because they broke the rules of the protocol.
+    pub cut_off: u64,
+    /// When the process has begun, in milliseconds since 1970.
+    pub started_at: u64,
+    /// The health of the hub's store.
+    pub store: StoreStatus,
+}
+
+coded! {
+    Counted { hub, subscribers, pid, workers, streams, times, cut_off, started_at, store }
+    Times { send, age, store_wait }
+    Histogram { counts, sum }
+    Stats {
+        open, opened, refused, ended, events, bytes, lost, buffered, stalled, wakeups, longest_delay_ns, refused_origins,
+    }
+    Described { version, age, workers }
+    ChannelPage { next, channels }
+    ChannelCounts { name, subscribers, events, bytes, keys, events_per_hour, last_id }
+    MemberPage { next, members }
+    MemberInfo { id, data, since, streams }
+    MemberUpdate { channel, id, data, event }
+    LogPage { events, next, through }
+    LoggedEvent { key, block }
+}
+
+/// A question to a hub.
+#[derive(Debug)]
+pub enum Question {
+    /// The part of a call that the hub in the reactor answers.
+    Call {
+        /// The call.
+        call: Call,
+        /// The time of the system's monotonic clock, in nanoseconds.
+        at: u64,
+    },
+    /// The evictions of channels since the last question. Only a hub with stored events collects them.
+    TakeEvictions,
     /// Asks whether a stream may begin with a ticket that has limits: a place of each is reserved then.
     Admit {
         /// The ticket.
@@ -60,80 +288,78 @@ pub enum Question {
 }
 
 impl Question {
+    /// Asks for the counts of the hub, and the number of streams that are subscribed to a channel.
+    pub fn count(channel: impl Into<Box<[u8]>>) -> Self {
+        Self::Call { call: Call::Count { channel: channel.into() }, at: 0 }
+    }
+
     /// Returns a question whose answer follows all that the reactor knows of streams.
     pub fn reports() -> Self {
-        Self::Count { channel: Box::default() }
+        Self::count(&b""[..])
     }
 
     /// Returns true if the answer depends on what is evicted.
     pub(crate) fn follows_eviction(&self) -> bool {
-        matches!(self, Self::Count { .. } | Self::Oldest { .. } | Self::TakeEvictions | Self::EndStreams { .. })
+        use Call::{Count, EndStreams, Oldest};
+        matches!(self, Self::TakeEvictions | Self::Call { call: Count { .. } | Oldest { .. } | EndStreams(_), .. })
     }
 }
 
-macro_rules! answers {
-    ($($(#[$doc:meta])* $answer:ident($type:ty), $taken:ident;)+) => {
-        /// The answer to a [`Question`].
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum Answer {
-            $($(#[$doc])* $answer($type),)+
-        }
-
-        impl Answer {
-            $(
-                $(#[$doc])*
-                pub fn $taken(self) -> $type {
-                    match self {
-                        Self::$answer(value) => value,
-                        _ => Default::default(),
-                    }
-                }
-            )+
-        }
-    };
+/// The answer to a [`Question`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The reply to a call. Its owner completes it. A ticket is replied to as the call that opens it.
+    Reply(Reply),
+    /// The evictions.
+    Evictions(Evictions),
+    /// The streams that are to end.
+    Ending(Vec<StreamId>),
 }
 
-answers! {
-    /// The counts, and the number of subscribers.
-    Counted(Box<(Counts, usize)>), counted;
-    /// The part of the list of channels.
-    Channels(ChannelPage), channels;
-    /// The part of a channel's history or state.
-    Log(LogPage), log;
-    /// The id of the event, and how long ago it was published; nothing if the history has none.
-    Oldest(Option<(Box<str>, Duration)>), oldest;
-    /// The evictions.
-    Evictions(Evictions), evictions;
-    /// The streams that are to end.
-    Ending(Vec<StreamId>), ending;
-    /// The number of streams that were ended; 1 if a place was reserved.
-    Number(usize), number;
-    /// The ticket, if a stream may begin with it.
-    Admitted(Option<Box<Ticket>>), admitted;
+impl Answer {
+    /// Returns the reply.
+    pub fn reply(self) -> Reply {
+        match self {
+            Self::Reply(reply) => reply,
+            Self::Evictions(_) | Self::Ending(_) => Reply::Done, // no call asks for them
+        }
+    }
+
+    /// Returns the evictions.
+    pub fn evictions(self) -> Evictions {
+        match self {
+            Self::Evictions(evictions) => evictions,
+            _ => Evictions::default(),
+        }
+    }
 }
 
 impl Hub {
     /// Answers a question. The caller ends the streams that are to end, and says which streams have not ended.
     pub fn ask(&mut self, question: Question, is_open: impl Fn(StreamId) -> bool, now: Instant) -> Answer {
-        match question {
-            Question::Count { channel } => {
-                Answer::Counted(Box::new((self.counts(), self.subscribers_of(&channel, is_open))))
-            }
-            Question::Channels { pattern, from } => Answer::Channels(self.channel_page(pattern.as_deref(), from, now)),
-            Question::ReadLog { channel, range } => Answer::Log(self.log_page(&channel, range)),
-            Question::Oldest { channel } => Answer::Oldest(self.oldest(&channel, now)),
-            Question::TakeEvictions => Answer::Evictions(self.take_evictions()),
-            Question::EndStreams { request, at } => Answer::Ending(self.streams_to_end(&request, at)),
-            Question::Reserve { label, most } => Answer::Number(self.reserve(&label, most, now).into()),
+        Answer::Reply(match question {
+            Question::Call { call, at } => match call {
+                Call::Channels { pattern, from } => Reply::Channels(self.channel_page(&pattern, from, now)),
+                Call::Count { channel } => {
+                    let subscribers = self.subscribers_of(&channel, is_open) as u64;
+                    Reply::Counted(Box::new(Counted { hub: self.counts(), subscribers, ..Counted::default() }))
+                }
+                Call::EndStreams(request) => return Answer::Ending(self.streams_to_end(&request, at)),
+                Call::Oldest { channel } => Reply::Oldest(self.oldest(&channel, now)),
+                Call::ReadLog { channel, range } => Reply::Log(self.log_page(&channel, range)),
+                Call::Reserve { label, most } => Reply::Number(self.reserve(&label, most, now).into()),
+                _ => Reply::Done, // the hub is not asked
+            },
+            Question::TakeEvictions => return Answer::Evictions(self.take_evictions()),
             Question::Admit { ticket, counts_refusal } => {
                 let is_accepted = self.readers.reserve_all(&ticket.limits, now);
                 if is_accepted || counts_refusal {
                     let outcome = if is_accepted { TicketOutcome::Accepted } else { TicketOutcome::Limited };
                     self.count_ticket(outcome);
                 }
-                Answer::Admitted(is_accepted.then_some(ticket))
+                Reply::Admitted(is_accepted.then_some(ticket))
             }
-        }
+        })
     }
 
     /// Returns the first event of a channel's history: all that is evicted is before it. What is retained beyond the history is

@@ -140,10 +140,10 @@ impl ChannelPage {
 }
 
 impl Hub {
-    /// Returns a part of the list of channels whose names match a pattern, `**` by default. It takes little time however many
-    /// channels there are, so a channel that is created or removed between two calls may be missing.
-    pub fn channel_page(&self, pattern: Option<&[u8]>, from: u64, now: Instant) -> ChannelPage {
-        let glob = Glob::new(pattern.unwrap_or(b"**"));
+    /// Returns a part of the list of channels whose names match a pattern, `**` if it is empty. It takes little time however
+    /// many channels there are, so a channel that is created or removed between two calls may be missing.
+    pub fn channel_page(&self, pattern: &[u8], from: u64, now: Instant) -> ChannelPage {
+        let glob = Glob::new(if pattern.is_empty() { b"**" } else { pattern });
         let mut page = ChannelPage::default();
         let mut bytes = 0;
         let (mut at, slots) = (usize::try_from(from).unwrap_or(usize::MAX), self.logs.channels.slots());

@@ -117,7 +117,7 @@
 //! - `stored_history`: continues with events that a store has kept, and says what it may forget; and what another program
 //!   continues with.
 //!
-//! `call` is what other threads ask the hub.
+//! `call` is what the application and other threads ask the hub, `store_status` what they learn of its store.
 //!
 //! Beside the hub: `sequence` is the order of its events, before they reach the logs: which are refused, numbers, what was
 //! published once (`once_keys`), what can be retained (`state_sizes`), members. `presence` is what a stream says of its member
@@ -143,6 +143,7 @@ mod sending;
 mod sequence;
 mod settings;
 pub(crate) mod steps;
+mod store_status;
 mod stored_history;
 mod subscribing;
 #[cfg(test)]
@@ -150,7 +151,7 @@ mod tests;
 mod ticket;
 
 pub use crate::log::Retain;
-pub use call::{Answer, LogPage, LogRange, LoggedEvent, Question};
+pub use call::{Answer, Call, Counted, Described, LogPage, LogRange, LoggedEvent, Question, Reply};
 pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
 pub use gaps::{Gap, Lagging, OwnBlock};
@@ -180,6 +181,7 @@ pub use sequence::{
     SequencedEvent, FINISHED_ID, MAX_ID_BYTES, STEPS,
 };
 pub use settings::{ChannelSettings, GapData, OnSlow, Retention, Settings, StateBounds};
+pub use store_status::StoreStatus;
 pub use stored_history::{Evictions, History};
 pub use ticket::{Passport, StreamLimit, Ticket, TicketOutcome, LONGEST_TICKET};
 

@@ -55,7 +55,7 @@ pub use handing_over::{Detached, Handed};
 pub use io::{Io, Ready};
 
 use crate::compression::Alone;
-use crate::hub::{self, Cursor, Epoch, History, Hub, Question};
+use crate::hub::{self, Call, Cursor, Epoch, History, Hub, Question, Reply};
 use crate::stream::{Reason, Settings};
 use beginning::Subscribing;
 use ending::Spread;
@@ -463,17 +463,18 @@ impl<I: Io> Reactor<I> {
         if question.follows_eviction() {
             self.flush_hub(id, now);
         }
-        let finishes = matches!(&question, Question::EndStreams { request, .. } if request.finishes);
+        let finishes = matches!(&question, Question::Call { call: Call::EndStreams(end), .. } if end.finishes);
         let Self { hubs, records, .. } = self;
         let is_subscribed = |stream: StreamId| match records.get(stream.slot as usize) {
             Some(Some(record)) => record.serial == stream.serial && record.subscription.is_some(),
             _ => false,
         };
         // Nobody asks a hub that was dropped.
-        let answer = hubs.get_mut(id).map_or(hub::Answer::Number(0), |hub| hub.ask(question, is_subscribed, now));
-        let answer = match answer {
+        let answer = hubs.get_mut(id).map(|hub| hub.ask(question, is_subscribed, now));
+        let answer = match answer.unwrap_or(hub::Answer::Reply(Reply::Number(0))) {
             hub::Answer::Ending(streams) => {
-                hub::Answer::Number(streams.into_iter().filter(|id| self.withdraw(*id, finishes)).count())
+                let ended = streams.into_iter().filter(|id| self.withdraw(*id, finishes)).count();
+                hub::Answer::Reply(Reply::Number(ended as u64))
             }
             answer => answer,
         };

@@ -543,7 +543,7 @@ mod tests {
             Ok(Queued::Command(Command::Ask { request_id, .. })) => request_id,
             other => panic!("not a question: {}", other.is_ok()),
         };
-        handle.answer(asked(&queue), Some(Answer::Number(7)));
+        handle.answer(asked(&queue), Some(Answer::Ending(Vec::new())));
         assert!(lock(&handle.requests).is_empty());
     }
 
@@ -552,7 +552,8 @@ mod tests {
     fn who_reads_the_mailbox_is_answered_in_order_also_by_a_reactor_that_dies() {
         let (handle, _queue) = handle();
         let [first, second] = [(); 2].map(|()| handle.ask_later(0, Question::TakeEvictions));
-        handle.answer(second, Some(Answer::Number(7)));
+        let answer = Answer::Ending(Vec::new());
+        handle.answer(second, Some(answer.clone()));
         handle.mark_dead();
         let third = handle.ask_later(0, Question::TakeEvictions);
         let answers: Vec<_> = handle
@@ -564,7 +565,7 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(answers, [(second, Some(Answer::Number(7))), (first, None), (third, None)]);
+        assert_eq!(answers, [(second, Some(answer)), (first, None), (third, None)]);
     }
 
     #[test]

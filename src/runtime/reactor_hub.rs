@@ -117,7 +117,8 @@ impl ReactorHub {
     /// after that continues, if it is still to come.
     pub fn end_streams_of(&self, request: EndRequest, age: Duration) {
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
-        self.tell(Question::EndStreams { request: Box::new(request), at: clock::monotonic().saturating_sub(age) });
+        let at = clock::monotonic().saturating_sub(age);
+        self.tell(Question::Call { call: Call::EndStreams(request), at });
     }
 
     /// Ends a drain: the hub accepts streams again.
@@ -244,7 +245,7 @@ impl OwnHub {
             }
             call => {
                 let begun = self.hub.begin(call);
-                if let Begun::Asks(Question::EndStreams { request, at }) = &begun {
+                if let Begun::Asks(Question::Call { call: Call::EndStreams(request), at }) = &begun {
                     self.ends.add(request, *at);
                 }
                 begun

@@ -52,9 +52,8 @@
 //! # Files
 //!
 //! - `frame`: frames in a sequence of bytes that is cut anywhere, how much a worker may send, and messages as frames
-//! - `settings`, `store_status`: the settings of hubs and streams, and the health of a hub's store
+//! - `settings`: the settings of hubs and streams
 //! - `first_messages`: those of a connection: which worker is refused because of its version; the name of a hub
-//! - `call`: what the application asks a hub, and the replies
 //! - `request`: what a worker sends, the fields of events among it; `show_channel`: the name of their channel in these
 //! - `response`: what the hub process sends
 //! - `handover`: what a program hands over to the one that continues as its process
@@ -63,23 +62,21 @@
 
 #[macro_use]
 mod frame;
-mod call;
 mod first_messages;
 mod handover;
 mod request;
 mod response;
 mod settings;
 mod show_channel;
-mod store_status;
 #[cfg(test)]
 mod tests;
 
 use crate::codec;
 
 pub use crate::codec::Malformed;
+pub use crate::hub::{Call, Counted, Described, Reply, StoreStatus};
 pub use crate::store_settings::{FileSettings, FileSync, RedisSettings, StoreSettings};
 pub use crate::Failure;
-pub use call::{Call, Counted, Described, Reply};
 pub use first_messages::{Hello, Name, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES, VERSION};
 pub use frame::{Credits, Frame, FrameBuffer, MAX_FRAME_BYTES, WINDOW_BYTES};
 pub use handover::{HandedPeer, HandedProcess, Handover, HANDOVER};
@@ -87,4 +84,3 @@ pub use request::{FieldList, Fields, Open, Request, LOG_LEASE, MAX_LEASE_NAME_BY
 pub use response::{Response, StreamProgress};
 pub use settings::{HubSettings, NamedSettings};
 pub use show_channel::{push_json, ShowChannel};
-pub use store_status::StoreStatus;

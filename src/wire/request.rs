@@ -1,12 +1,11 @@
 //! The messages of a worker, and the fields of the events in them.
 
-use super::call::Call;
 use super::codec::{Coded, Malformed, Reader, Writer};
 use super::frame::kind_of;
 use crate::compression::Body;
 use crate::event::{EventId, EventName, Field, FieldError, Retry, Text, Unsequenced};
 use crate::hub::{
-    is_counted, Access, Announcement, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, OtherStart,
+    is_counted, Access, Announcement, Call, EndRequest, FirstBlock, LogRange, MemberData, MemberRequest, OtherStart,
     Passport, Poll, PollReason, PositionStyle, Presence, Publication, Retain, StartPoint, Statement, StreamLimit,
     SubscribeRequest, Ticket, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };

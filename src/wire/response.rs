@@ -1,7 +1,7 @@
 //! The messages of the hub process.
 
-use super::call::Reply;
 use super::first_messages::Welcome;
+use crate::hub::Reply;
 use crate::stream::Reason;
 use crate::{ErrorCode, Failure};
 

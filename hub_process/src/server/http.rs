@@ -5,7 +5,7 @@ use super::{requests, Server};
 use crate::http::{self, Client, Head, Refusal, Service};
 use crate::streams::{ServedStream, OWN};
 use eventsource_xs::compression::ContentCoding;
-use eventsource_xs::hub::{Answer, Passport, Poll, Question, Ticket, FINISHED_ID};
+use eventsource_xs::hub::{Passport, Poll, Question, Ticket, FINISHED_ID};
 use eventsource_xs::metrics::{self, Measured};
 use eventsource_xs::remote::calls::Readiness;
 use eventsource_xs::request::{self, BoundRequest, Preference, ONLY_OF_STREAMS};
@@ -151,7 +151,8 @@ impl Beginning {
                 server.waiting_clients += 1;
                 server.ask(question, now, move |server, answer, now| {
                     server.waiting_clients -= 1;
-                    self.conclude(server, answer.ok().and_then(Answer::admitted), client, now);
+                    let admitted = answer.and_then(|answer| answer.reply().admitted());
+                    self.conclude(server, admitted.ok().flatten(), client, now);
                 });
             }
             Some(Begun::Replied(reply)) => self.conclude(server, reply.admitted().ok().flatten(), client, now),

@@ -102,7 +102,7 @@ fn carry_out_call(server: &mut Server, requester: Requester, mut call: Call, now
         }
         Call::EndStreams(end) => return end_streams(server, requester, end, now),
         Call::Count { channel } => {
-            return server.ask(Question::Count { channel }, now, move |server, answer, now| {
+            return server.ask(Question::count(channel), now, move |server, answer, now| {
                 let counted = counted(server, answer, now).map(|counted| Reply::Counted(Box::new(counted)));
                 reply(&mut server.peers, peer, request, counted);
             });
@@ -251,12 +251,12 @@ pub(super) fn counted(server: &mut Server, answer: Result<Answer, Failure>, now:
 fn end_streams(server: &mut Server, requester: Requester, end: EndRequest, now: Instant) {
     let Requester { peer, request, .. } = requester;
     let at = runtime::monotonic();
-    let question = Question::EndStreams { request: Box::new(end.clone()), at };
+    let question = Question::Call { call: Call::EndStreams(end.clone()), at };
     let ended = EndedCount::default();
     let noted = server.current.hub.as_mut().ok_or_else(not_begun);
     let noted = noted.and_then(|hub| hub.end_streams(end, at, requester, Rc::clone(&ended)));
     server.ask(question, now, move |server, answer, _| {
-        let count = answer.map(Answer::number);
+        let count = answer.and_then(|answer| answer.reply().size());
         ended.set(Some(*count.as_ref().unwrap_or(&0)));
         let result = match noted {
             Ok(true) => return, // the store's answer follows

@@ -8,7 +8,7 @@ use crate::new_program::Program;
 use crate::process_log::log_message;
 use crate::protocol;
 use crate::settings::Wanted;
-use eventsource_xs::hub::{Answer, Question};
+use eventsource_xs::hub::Question;
 use eventsource_xs::remote::calls::memory_file;
 use eventsource_xs::runtime::{handing_over, HandoverFile};
 use eventsource_xs::wire::{Failure, HandedProcess, Handover};
@@ -44,9 +44,9 @@ impl Server {
     }
 
     fn try_upgrade(&mut self, Upgrading { requesters, program, .. }: &Upgrading) -> Result<Infallible, String> {
-        let count = Question::Count { channel: Box::default() };
-        let counted = self.current.own().and_then(|hub| hub.ask(count).ok()).map(Answer::counted);
-        let entries = counted.map_or(0, |counted| counted.0.events + counted.0.keys);
+        let asked = self.current.own().and_then(|hub| hub.ask(Question::reports()).ok());
+        let counted = asked.and_then(|answer| answer.reply().counted().ok());
+        let entries = counted.map_or(0, |counted| counted.hub.events + counted.hub.keys);
         try_memory(entries + self.streams.count as u64)?;
         // It is on the command line.
         self.current.precedence.place.socket().to_str().ok_or("the path of the socket is not UTF-8")?;

@@ -335,7 +335,7 @@ impl Sequencer {
             self.sequence.once.insert(&draft.once, &made, at);
         }
         if gap.is_some() && self.beginning.was_complete {
-            self.questions.push(Question::Count { channel: draft.channel.clone() });
+            self.questions.push(Question::count(draft.channel.clone()));
         }
         made.into()
     }

@@ -903,8 +903,8 @@ fn an_event_in_place_of_one_that_cannot_be_read_is_not_retained() {
         let draft = Draft { key: b"k"[..].into(), retain: Retain::Newest, fields, ..draft(1, "") };
         world.store.append(None, draft, 0);
         world.catch_up();
-        let question = Question::Count { channel: Box::default() };
-        let (counts, _) = *world.hub.handle().expect("a hub").ask(question).expect("counts").counted();
+        let answer = world.hub.handle().expect("a hub").ask(Question::reports()).expect("counts");
+        let counts = answer.reply().counted().expect("counts").hub;
         let is_counted = world.hub.sequence().state.size(b"news", b"k").is_some();
         assert_eq!((counts.keys, is_counted), (keys, keys > 0));
     }

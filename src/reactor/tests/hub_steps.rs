@@ -7,9 +7,9 @@ use super::*;
 use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
-    Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, OtherStart, Poll, PollReason,
-    PositionStyle, Question, Retain, Retention, SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest,
-    Topic,
+    Access, Call, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, OtherStart, Poll,
+    PollReason, PositionStyle, Question, Retain, Retention, SequencedEvent, Settings as HubSettings, StartPoint,
+    SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use fastrand::Rng;
@@ -653,8 +653,8 @@ impl Run {
         let is_ending = self.is_ending(stream);
         let connection = self.sources[source].connection.as_mut().expect("a connected source");
         connection.is_cut = true; // it is sent nothing more of the logs
-        let request = Box::new(EndRequest { labels: labels(source), ..EndRequest::default() });
-        let ended = self.world.ask(HUB, Question::EndStreams { request, at: 1 }).number();
+        let request = EndRequest { labels: labels(source), ..EndRequest::default() };
+        let ended = self.world.call(HUB, Call::EndStreams(request), 1).size().expect("a number");
         assert!(self.is_ending(stream), "a stream that is to end does");
         assert!(is_ending || ended > 0, "a stream that is ended counts");
         self.update_held();

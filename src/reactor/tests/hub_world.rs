@@ -115,7 +115,7 @@ pub(super) fn take_received(world: &mut World, stream: usize) -> String {
 }
 
 pub(super) fn counts(world: &mut World) -> hub::Counts {
-    let (counts, _) = *world.ask(HUB, Question::Count { channel: (*b"c").into() }).counted();
+    let counts = world.ask(HUB, Question::count(*b"c")).reply().counted().expect("counts").hub;
     world.run_until_idle();
     counts
 }

@@ -2,12 +2,12 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{Access, Question, SubscribeRequest, RESERVED};
+use crate::hub::{Access, Call, Reply, SubscribeRequest, RESERVED};
 
 const KEY: &[u8] = b"\0=key";
 
 fn may_begin(world: &mut World, most: usize) -> bool {
-    world.ask(HUB, Question::Reserve { label: KEY.into(), most }).number() > 0
+    world.call(HUB, Call::Reserve { label: KEY.into(), most }, 0) == Reply::Number(1)
 }
 
 fn begin(world: &mut World) -> usize {
@@ -70,7 +70,7 @@ fn thousands_of_keys_that_come_and_go_leave_nothing() {
     let mut world = with_history(10);
     let reserve = |world: &mut World, number: u32, kind: &str| {
         let label: Box<[u8]> = format!("\0={kind}{number}").into_bytes().into();
-        assert_eq!(world.ask(HUB, Question::Reserve { label: label.clone(), most: 1 }).number(), 1);
+        assert_eq!(world.call(HUB, Call::Reserve { label: label.clone(), most: 1 }, 0), Reply::Number(1));
         label
     };
     for number in 0..3000 {

@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{Access, EndRequest, Question, StreamLimit, SubscribeRequest, Ticket, MAX_LABELS};
+use crate::hub::{Access, Call, EndRequest, Question, StreamLimit, SubscribeRequest, Ticket, MAX_LABELS};
 
 /// Opens a stream that is subscribed to topics, as a handler does that runs if `holds` is true.
 fn reader(world: &mut World, topics: &[&str], access: Access, holds: bool) -> usize {
@@ -22,8 +22,8 @@ fn labelled(all: &[&str]) -> Access {
 
 /// Ends streams at a time, and returns how many.
 fn end(world: &mut World, given_labels: &[&str], topics: &[&str], finishes: bool, at: u64) -> usize {
-    let request = Box::new(EndRequest { labels: labels(given_labels), topics: hub_world::topics(topics), finishes });
-    world.ask(HUB, Question::EndStreams { request, at }).number()
+    let request = EndRequest { labels: labels(given_labels), topics: hub_world::topics(topics), finishes };
+    world.call(HUB, Call::EndStreams(request), at).size().expect("a number")
 }
 
 #[test]
@@ -198,7 +198,8 @@ fn a_ticket_takes_a_place_of_each_limit() {
     let limits = |most| vec![limit(b"\0=all", 9), limit(b"\0=key", most)];
     let admits = |world: &mut World, most| {
         let ticket = Box::new(Ticket { limits: limits(most), ..Ticket::default() });
-        world.ask(HUB, Question::Admit { ticket, counts_refusal: false }).admitted().is_some()
+        let answer = world.ask(HUB, Question::Admit { ticket, counts_refusal: false });
+        answer.reply().admitted().expect("an answer").is_some()
     };
     assert!(admits(&mut world, 2) && admits(&mut world, 2));
     for _ in 0..9 {

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::compression::{Body, ContentCoding};
-use crate::hub::{PresenceChange, Question};
+use crate::hub::{Call, PresenceChange, Question, Reply};
 use std::collections::VecDeque;
 
 /// A client: the scripted results of its socket's calls, and what it has received.
@@ -295,6 +295,11 @@ impl World {
 
     pub(crate) fn apply(&mut self, command: Command) {
         self.reactor.apply(command, None, self.now);
+    }
+
+    /// Asks a hub for the reply to a call.
+    pub(crate) fn call(&mut self, hub: HubId, call: Call, at: u64) -> Reply {
+        self.ask(hub, Question::Call { call, at }).reply()
     }
 
     pub(crate) fn ask(&mut self, hub: HubId, question: Question) -> crate::hub::Answer {

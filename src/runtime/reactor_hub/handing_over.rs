@@ -3,7 +3,7 @@
 use super::{OwnHub, ReactorHub};
 use crate::codec::{decode, encode};
 use crate::event::Shared;
-use crate::hub::{EndRequests, Epoch, History, Members, Question, Sequence, SequencedEvent, Settings};
+use crate::hub::{Call, EndRequests, Epoch, History, Members, Question, Sequence, SequencedEvent, Settings};
 use crate::runtime::handover_file::HandoverFile;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::ticket::TicketKeys;
@@ -61,7 +61,7 @@ impl OwnHub {
                 Handover::MemberCount { channel, number } => members.resume_count(channel, number as usize, now),
                 Handover::End { at, ref end } => {
                     ends.add(end, at);
-                    hub.tell(Question::EndStreams { request: Box::new(end.clone()), at });
+                    hub.tell(Question::Call { call: Call::EndStreams(end.clone()), at });
                 }
                 Handover::TicketKeys { keys } => tickets = decode(keys).unwrap_or_default(),
                 _ => {}

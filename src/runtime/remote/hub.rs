@@ -210,7 +210,7 @@ impl LocalHub {
                 drop(process); // others may have the lock in between
                 std::thread::yield_now();
             },
-            _ => Ok(answer.into()),
+            _ => Ok(answer.reply()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The health of a hub's store, in messages.
+//! The health of a hub's store.
 
 use crate::histogram::Histogram;
 
