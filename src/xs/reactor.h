@@ -1,5 +1,19 @@
 /* What the reactor has to do with the interpreter: callbacks, the look of a running handler, names and reasons of ends. */
 
+/* Calls a sub of this distribution without arguments, in a scope of its own: what the caller has on the stack is safe. */
+static void
+esx_call_alone(pTHX_ const char *sub)
+{
+    dSP;
+    ENTER;
+    SAVETMPS;
+    PUSHMARK(SP);
+    PUTBACK;
+    call_pv(sub, G_VOID | G_DISCARD | G_NOARGS);
+    FREETMPS;
+    LEAVE;
+}
+
 /* When a push of the running handler looks whether its worker is to end. 0 if no handler runs, or none that holds a worker. */
 static time_t esx_next_look = 0;
 
@@ -8,34 +22,16 @@ static time_t esx_next_look = 0;
 static void
 esx_unwind_if_due(pTHX)
 {
-    dSP;
-    if (!esx_next_look || time(NULL) < esx_next_look)
-        return;
-    ENTER;
-    SAVETMPS;
-    PUSHMARK(SP);
-    call_pv("EventSource::XS::Stream::BusyWorker::unwind", G_VOID | G_DISCARD | G_NOARGS);
-    FREETMPS;
-    LEAVE;
+    if (esx_next_look && time(NULL) >= esx_next_look)
+        esx_call_alone(aTHX_ "EventSource::XS::Stream::BusyWorker::unwind");
 }
 
-/* Runs queued callbacks if there are any, at the end of a hub's method. Its results are safe: the callbacks run in a scope of
- * their own. */
+/* Runs queued callbacks if there are any, at the end of a hub's method. */
 static void
 esx_run_callbacks(pTHX)
 {
-    if (!esx_has_callbacks())
-        return;
-    {
-        dSP;
-        ENTER;
-        SAVETMPS;
-        PUSHMARK(SP);
-        PUTBACK;
-        call_pv("EventSource::XS::_run_callbacks", G_VOID | G_DISCARD | G_NOARGS);
-        FREETMPS;
-        LEAVE;
-    }
+    if (esx_has_callbacks())
+        esx_call_alone(aTHX_ "EventSource::XS::_run_callbacks");
 }
 
 static SV *
