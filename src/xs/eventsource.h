@@ -98,7 +98,7 @@ void esx_stream_drop(void *stream);
 int esx_stream_attach(void *stream, int socket);
 int esx_stream_take_over(void *stream, int number);
 int esx_stream_push(void *stream, const char *event, size_t len, int has_id);
-void esx_stream_report_handler(void *stream, const char *line, size_t len, int log);
+void esx_stream_report_handler(void *stream, esx_text line, int log);
 void esx_stream_wait(void *stream, size_t len, uint32_t milliseconds);
 void esx_stream_wait_for_end(void *stream, uint32_t milliseconds);
 int esx_stream_close(void *stream, esx_text reason);

@@ -111,7 +111,10 @@ impl HubProcess {
 
     /// Hands a stream over and subscribes it. The hub process holds it from then on.
     fn follow(&mut self, mut given: Texts<'_>) -> Result<Answer, Failure> {
-        let number: c_int = given.number_if().filter(|number| *number >= 0).ok_or_else(no_socket)?;
+        let number: c_int = given
+            .number_if()
+            .filter(|number| *number >= 0) // a closed handle has no number
+            .ok_or_else(|| Failure::invalid("socket", "the socket is not open"))?;
         let settings = Settings {
             framing: Framing::Plain,
             coding: ContentCoding::Identity,
@@ -132,11 +135,6 @@ impl HubProcess {
         self.client.send(&Request::Release { stream }, None)?; // its end shows at the other end of the socket
         Ok(Answer::default())
     }
-}
-
-/// A closed handle has no number.
-fn no_socket() -> Failure {
-    Failure::invalid("socket", "the socket is not open")
 }
 
 /// Takes the name of a hub, and the path of its socket, which is empty if it is the default.

@@ -202,6 +202,17 @@ guarded! {
         })
     }
 
+    /// Lets the reactor write a line to a descriptor once, when the running handler has reached its limit.
+    fn esx_stream_report_handler(handle: &mut StreamHandle, line: RawText, log: c_int) {
+        // SAFETY: the line is a scalar's buffer, which lives until the XSUB returns.
+        let line = unsafe { line.bytes() }.unwrap_or_default();
+        // Most lines are UTF-8, which is checked much more quickly than it is mended.
+        match std::str::from_utf8(line) {
+            Ok(line) => handle.report_handler(line, log),
+            Err(_) => handle.report_handler(&String::from_utf8_lossy(line), log),
+        }
+    }
+
     fn esx_stream_end_with_retry(handle: &mut StreamHandle) { handle.end_with_retry() }
     fn esx_stream_fail(handle: &mut StreamHandle) { handle.end_without_socket() }
     fn esx_stream_release(handle: &mut StreamHandle) { handle.release() }
@@ -252,17 +263,6 @@ unsafe extern "C" fn esx_takeover_open(
     guard::make(report, || takeover.open(probe, raw.is_chunked != 0, raw.begin(None, b"", opening)))
 }
 
-/// Borrows the handle behind a pointer from C for the time of one call.
-///
-/// # Safety
-///
-/// C found the pointer in the magic of a live object, which one interpreter uses at a time, and keeps the object alive
-/// during the call.
-unsafe fn borrow<'a>(handle: *mut StreamHandle) -> &'a mut StreamHandle {
-    // SAFETY: the caller guarantees that the handle is alive and not used elsewhere.
-    unsafe { &mut *handle }
-}
-
 #[no_mangle]
 unsafe extern "C" fn esx_stream_push(
     handle: *mut StreamHandle,
@@ -270,8 +270,8 @@ unsafe extern "C" fn esx_stream_push(
     len: usize,
     has_id: c_int,
 ) -> c_int {
-    // SAFETY: see `borrow`; the event is a scalar's buffer, which lives until the XSUB returns.
-    let (handle, event) = unsafe { (borrow(handle), slice::from_raw_parts(event.cast(), len)) };
+    // SAFETY: the handle as that of a `guarded!` function; the event is a scalar's buffer, which lives until the XSUB returns.
+    let (handle, event) = unsafe { (&mut *handle, slice::from_raw_parts(event.cast(), len)) };
     guard::run_or(pushed::ENDED, || {
         // An id of the application matters only to a stream of a hub.
         let has_id =
@@ -284,24 +284,12 @@ unsafe extern "C" fn esx_stream_push(
     })
 }
 
-/// Lets the reactor write a line to a descriptor once, when the running handler has reached its limit.
-#[no_mangle]
-unsafe extern "C" fn esx_stream_report_handler(handle: *mut StreamHandle, line: *const c_char, len: usize, log: c_int) {
-    // SAFETY: see `borrow`; the line is a scalar's buffer, which lives until the XSUB returns.
-    let (handle, line) = unsafe { (borrow(handle), slice::from_raw_parts(line.cast(), len)) };
-    // Most lines are UTF-8, which is checked much more quickly than it is mended.
-    guard::run_or((), || match std::str::from_utf8(line) {
-        Ok(line) => handle.report_handler(line, log),
-        Err(_) => handle.report_handler(&String::from_utf8_lossy(line), log),
-    })
-}
-
 /// Returns the number of the reason for which the stream has ended, or -1 if it is open. Its end is then reported later, by
 /// [`esx_next_end`].
 #[no_mangle]
 unsafe extern "C" fn esx_stream_want_end(handle: *mut StreamHandle) -> c_int {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
+    // SAFETY: the handle as above.
+    let handle = unsafe { &mut *handle };
     guard::run_or(-1, || handle.report_end_or_reason().map_or(-1, |reason| reason as c_int))
 }
 

@@ -141,13 +141,12 @@ is_open(SV *self)
 void
 _report_handler(SV *self, SV *line, int log)
   PREINIT:
-    const char *text;
-    STRLEN len;
+    esx_text text;
   CODE:
     self = esx_snapshot(aTHX_ self);
     line = esx_string(aTHX_ esx_read(aTHX_ line));
-    text = SvPV_nomg_const(line, len);
-    esx_stream_report_handler(esx_stream_of(aTHX_ self), text, len, log);
+    text.text = SvPV_nomg_const(line, text.len);
+    esx_stream_report_handler(esx_stream_of(aTHX_ self), text, log);
 
 void
 _wait_for_end(SV *self, SV *milliseconds)

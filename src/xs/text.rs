@@ -87,7 +87,7 @@ impl<'a> Texts<'a> {
     /// Takes the bytes of a path, unless it is empty.
     pub(super) fn path(&mut self) -> Option<PathBuf> {
         let path = self.octets();
-        Some(path_of(&path)).filter(|_| !path.is_empty())
+        (!path.is_empty()).then(|| OsStr::from_bytes(&path).into())
     }
 
     /// Takes a number, if it is one.
@@ -174,9 +174,4 @@ unsafe extern "C" fn esx_answer_at(answer: *const Answer, at: usize) -> RawText 
 extern "C" fn esx_code_name(code: c_int) -> RawText {
     let known = usize::try_from(code).ok().and_then(|code| ErrorCode::ALL.get(code));
     RawText::of(known.map_or("", |code| code.name()).as_bytes())
-}
-
-/// Returns the path that these bytes are.
-pub(super) fn path_of(bytes: &[u8]) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(bytes))
 }
