@@ -67,25 +67,19 @@ impl EventLoop {
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(handle.signal.descriptor(), WAKER_TOKEN)?;
-        let reactor = Reactor::new(Sockets::new(epoll), Instant::now());
-        let (queue, streams) = (handle.queue(), StreamTable::new(Arc::clone(&handle)));
-        let end_signal = EndSignal::new();
-        let (links, ready, published) = (Links::default(), Vec::new(), 0);
-        let (opened, rest) = (None, Rest::Sleep);
-        let (is_ending, pause) = (false, None);
         Ok(Self {
-            reactor,
+            reactor: Reactor::new(Sockets::new(epoll), Instant::now()),
+            queue: handle.queue(),
+            streams: StreamTable::new(Arc::clone(&handle)),
             handle,
-            queue,
-            streams,
-            links,
-            ready,
-            published,
-            opened,
-            rest,
-            end_signal,
-            is_ending,
-            pause,
+            links: Links::default(),
+            ready: Vec::new(),
+            published: 0,
+            opened: None,
+            rest: Rest::Sleep,
+            end_signal: EndSignal::new(),
+            is_ending: false,
+            pause: None,
             apply_presence,
         })
     }

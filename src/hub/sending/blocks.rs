@@ -136,7 +136,10 @@ impl Hub {
 
     /// Decides how the next events of a stream are encoded, and encodes them for its group if nobody has.
     pub fn encode_next(&mut self, cursor: &Cursor, form: &BlockForm) -> NextEncoding {
-        self.encoding.encode_next(&self.logs, cursor, form)
+        match self.logs.backlog(cursor).next() {
+            Some(next) => self.encoding.0.get_or_insert_with(Box::default).encode(&self.logs, cursor, form, next),
+            None => NextEncoding::Nothing,
+        }
     }
 
     /// Returns the next events of a stream as one piece that is encoded alone, and how many they are, and advances its cursor.
@@ -287,14 +290,6 @@ impl SharedEncoding {
         }
     }
 
-    /// Decides how the next events of a stream are encoded, and encodes them for its group if nobody has.
-    pub(super) fn encode_next(&mut self, logs: &Logs, cursor: &Cursor, form: &BlockForm) -> NextEncoding {
-        match logs.backlog(cursor).next() {
-            Some(next) => self.0.get_or_insert_with(Box::default).encode(logs, cursor, form, next),
-            None => NextEncoding::Nothing,
-        }
-    }
-
     /// Returns the batch of some entries, which `encode` makes if it is not known.
     pub(super) fn batch(&mut self, form: &BlockForm, seqs: &[u64], encode: impl FnOnce() -> Piece) -> Piece {
         let Encoded { batches, batched_bytes, .. } = &mut **self.0.get_or_insert_with(Box::default);
@@ -323,7 +318,7 @@ impl SharedEncoding {
 }
 
 impl Encoded {
-    /// Does the same as [`encode_next`](SharedEncoding::encode_next) for a stream whose next entry is `next`.
+    /// Does the same as [`encode_next`](Hub::encode_next) for a stream whose next entry is `next`.
     fn encode(&mut self, logs: &Logs, cursor: &Cursor, form: &BlockForm, next: &LogEntry) -> NextEncoding {
         let is_own = |group: &Group| group.content == form.content() && *group.cursor.topics == *cursor.topics;
         let own = self.groups.iter().position(is_own).or_else(|| self.add_group(cursor, form.content(), next.at));

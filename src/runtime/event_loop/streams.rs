@@ -198,10 +198,22 @@ impl StreamTable {
     /// Applies one answer of the reactor.
     pub(crate) fn apply(&mut self, answer: Answer) {
         match answer {
-            Answer::Buffered { stream, bytes } => self.apply_buffered(stream, bytes),
+            Answer::Buffered { stream, bytes } => {
+                self.count_accepted(bytes);
+                self.get(stream).into_iter().for_each(|state| state.add_buffered(bytes));
+            }
             Answer::Sent { stream, bytes, events, log_bytes } => self.apply_sent(stream, bytes, events, log_bytes),
-            Answer::Stalled { stream } => self.apply_stalled(stream),
-            Answer::Unstalled { stalled_for } => self.apply_unstalled(stalled_for),
+            Answer::Stalled { stream } => {
+                add(&self.handle.counts.stalled, 1);
+                if let Some(state) = self.get(stream) {
+                    state.set_stalled(true);
+                    self.report_progress(state);
+                }
+            }
+            Answer::Unstalled { stalled_for } => {
+                add(&self.handle.counts.stalled, 1_u64.wrapping_neg());
+                self.handle.counts.record_delay(stalled_for.as_nanos() as u64);
+            }
             Answer::Shrunk { stream, bytes } => self.apply_lost(stream, Discarded { events: 0, bytes }, None),
             Answer::Lost { stream, lost, reason } => self.apply_lost(stream, lost, reason),
             Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
@@ -213,14 +225,6 @@ impl StreamTable {
                 self.get(stream).into_iter().for_each(|state| state.remove_topics(count));
             }
             Answer::ShutdownComplete => self.handle.complete_shutdown(),
-        }
-    }
-
-    /// The reactor has buffered bytes of its own: a comment or an ending.
-    fn apply_buffered(&self, stream: StreamId, bytes: usize) {
-        self.count_accepted(bytes);
-        if let Some(state) = self.get(stream) {
-            state.add_buffered(bytes);
         }
     }
 
@@ -253,19 +257,6 @@ impl StreamTable {
     fn count_accepted(&self, bytes: usize) {
         self.handle.counts.accepted.fetch_add(bytes as u64, Ordering::Relaxed);
         add(&self.handle.counts.consumed, bytes as u64);
-    }
-
-    fn apply_stalled(&self, stream: StreamId) {
-        add(&self.handle.counts.stalled, 1);
-        if let Some(state) = self.get(stream) {
-            state.set_stalled(true);
-            self.report_progress(state);
-        }
-    }
-
-    fn apply_unstalled(&self, stalled_for: Duration) {
-        add(&self.handle.counts.stalled, 1_u64.wrapping_neg());
-        self.handle.counts.record_delay(stalled_for.as_nanos() as u64);
     }
 
     fn apply_lost(&self, stream: StreamId, lost: Discarded, reason: Option<Reason>) {

@@ -321,7 +321,10 @@ impl CallConnection {
         let response = match reply_of(self.responses.wait(deadline)?) {
             Ok((request, result)) => {
                 return match self.pending.binary_search_by_key(&request, |begun| begun.request) {
-                    Ok(at) => self.note_response(at, result).map(|()| None),
+                    Ok(at) => {
+                        self.pending[at].response = Some(result.and_then(Reply::id).map(Into::into));
+                        Ok(None)
+                    }
                     Err(_) => Ok(Some((request, result))),
                 };
             }
@@ -335,14 +338,6 @@ impl CallConnection {
             _ => {}
         }
         Ok(None)
-    }
-
-    fn note_response(&mut self, at: usize, result: Result<Reply, Failure>) -> Result<(), Unanswered> {
-        self.pending[at].response = Some(match result {
-            Ok(reply) => Ok(reply.id()?.into()),
-            Err(failure) => Err(failure),
-        });
-        Ok(())
     }
 }
 

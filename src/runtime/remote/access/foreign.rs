@@ -3,7 +3,7 @@
 //! A process may look into the folders of others only as root. It never connects to their hubs, except to see that somebody
 //! listens: `check_peer` refuses them.
 
-use super::place::{is_private_folder, others_folders};
+use super::place::{check_folder, others_folders};
 use crate::sys::socket::{connect_at_once, own_user};
 use crate::wire::Name;
 use std::fs;
@@ -15,7 +15,7 @@ pub(super) fn users_with(name: &Name) -> Vec<String> {
         .into_iter()
         .filter_map(|folder| {
             let user = fs::symlink_metadata(&folder).ok()?.uid();
-            let is_private = user != own_user() && is_private_folder(&folder, user);
+            let is_private = user != own_user() && check_folder(&folder, user).is_ok();
             let socket = folder.join(format!("{name}.sock"));
             let is_socket = |found: fs::Metadata| found.file_type().is_socket() && found.uid() == user;
             let serves = || fs::symlink_metadata(&socket).map_or(false, is_socket) && connect_at_once(&socket).is_ok();

@@ -224,11 +224,6 @@ pub(super) fn others_folders() -> Vec<PathBuf> {
     folders
 }
 
-/// Returns true if a folder is that user's alone.
-pub(super) fn is_private_folder(path: &Path, user: u32) -> bool {
-    check_folder(path, user).is_ok()
-}
-
 /// Returns the folder in which hubs are started, and the others in which they are looked for.
 fn choose() -> Result<(PathBuf, Vec<PathBuf>), Failure> {
     let user = own_user();
@@ -283,8 +278,8 @@ pub(super) fn give_owner(path: &Path, rights: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode | rights))
 }
 
-/// Checks that a folder is not a link, and that only this user may enter it.
-fn check_folder(path: &Path, user: u32) -> io::Result<()> {
+/// Checks that a folder is not a link, and that only a user may enter it.
+pub(super) fn check_folder(path: &Path, user: u32) -> io::Result<()> {
     let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     let found = fs::symlink_metadata(path)?;
     if !found.is_dir() {
