@@ -74,11 +74,3 @@ impl Coded<'_> for Body {
         Ok(Self { total, round: if bool::read(from)? { Self::IS_UNKNOWN } else { 0 } })
     }
 }
-
-#[cfg(test)]
-impl crate::codec::Random for Body {
-    fn random(rng: &mut fastrand::Rng) -> Self {
-        let total = Total { crc: rng.u32(..), len: rng.u32(..) };
-        Self { total, round: if rng.bool() { Self::IS_UNKNOWN } else { 0 } }
-    }
-}

@@ -35,19 +35,9 @@ pub struct StoreStatus {
     pub last_error_at: u64,
 }
 
-coded!(StoreStatus {
-    kind,
-    place,
-    is_up,
-    since,
-    pending,
-    events,
-    bytes,
-    lag,
-    arrivals,
-    epoch_changes,
-    reconnects,
-    failed,
-    last_error,
-    last_error_at,
-});
+coded! {
+    StoreStatus {
+        kind, place, is_up, since, pending, events, bytes, lag, arrivals, epoch_changes, reconnects, failed, last_error,
+        last_error_at,
+    }
+}

@@ -2,7 +2,8 @@
 //! and without memory that they do not justify.
 
 use super::*;
-use crate::codec::{encode, Coded, Random, Reader, Writer};
+use crate::codec::{decode, encode, Coded, Random, Reader, Writer};
+use crate::compression::Body;
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text, Unsequenced};
 use crate::hub::{
     Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, Poll, PollReason, Retain, StartPoint,
@@ -61,6 +62,7 @@ random! {
     Name: |rng| Self::new(&format!("a{}", text_of(rng, 0..64, |rng| rng.alphanumeric()))).expect("a name");
     Access: |rng| Self { labels: labels(rng), max_age: Random::random(rng), asked_at: rng.u64(..), poll: Random::random(rng) };
     EndRequest: |rng| Self { labels: labels(rng), topics: Random::random(rng), finishes: rng.bool() };
+    Body: |rng| decode(&encode(&((rng.u32(..), rng.u32(..)), rng.bool()))).expect("a body");
     FirstBlock: |rng| {
         let (position, retry) = (Random::random(rng), Random::random(rng));
         Self { position, retry, keeps_id: rng.bool(), names_channels: rng.bool(), is_sent: false }
